@@ -1,0 +1,136 @@
+import type {
+  Attr,
+  AttrChange,
+  Cred,
+  CreateOptions,
+  DirEntry,
+  DirEntryPlus,
+  FileType,
+  Inode,
+  Maybe,
+  Name,
+  OpenFile,
+  Stability,
+  StagedFile,
+  StatFs,
+  Wcc,
+} from './types.ts'
+
+/**
+ * One mounted overlay. Every method checks the caller's permission as the kernel would for that uid and gid, throws
+ * `OverlayError` only (synchronously or by rejection), and never blocks the event loop on a disk.
+ *
+ * Common errors: ESTALE the object is gone · EACCES | EPERM · EROFS there is no upper · ENOTDIR `dir` is not a directory ·
+ * EINVAL | ENAMETOOLONG the name is not one component · ENOSPC | EDQUOT | EIO from the real file system.
+ */
+export interface Overlay {
+  readonly root: Inode
+  /** True when there is no upper: every mutating call answers EROFS. */
+  readonly readOnly: boolean
+  /** 16 bytes that stay the same for this upper (for these lowers, when read-only) across restarts. */
+  readonly uuid: Uint8Array
+
+  /** The object called `name` in `dir`, undefined when there is none. Needs search permission. */
+  lookup(cred: Cred, dir: Inode, name: Name): Maybe<Inode | undefined>
+  /** The directory that holds directory `dir`; the root is its own parent. Needs search permission on `dir`. */
+  parent(cred: Cred, dir: Inode): Maybe<Inode>
+  /** The object with this identity (as `inode.key`, `inode.generation`). @throws ESTALE */
+  inodeByKey(key: number, generation: number): Maybe<Inode>
+
+  getattr(inode: Inode): Maybe<Attr>
+  /** The subset of `Access` bits in `mask` that the caller has. */
+  access(cred: Cred, inode: Inode, mask: number): Maybe<number>
+  /**
+   * Changes attributes in one step. `guard` runs under the lock with the present attributes and may throw to give up.
+   * setuid/setgid are dropped as by chown(2) and truncate(2).
+   */
+  setattr(cred: Cred, inode: Inode, change: AttrChange, wcc?: Wcc, guard?: (now: Attr) => void): Promise<Attr>
+  /** The target of a symlink, as bytes. @throws EINVAL not a symlink */
+  readlink(cred: Cred, inode: Inode): Maybe<Uint8Array>
+
+  /** Makes a regular file. @throws EEXIST */
+  create(cred: Cred, dir: Inode, name: Name, options: CreateOptions, wcc?: Wcc): Promise<Inode>
+  /** @throws EEXIST */
+  mkdir(cred: Cred, dir: Inode, name: Name, options: CreateOptions, wcc?: Wcc): Promise<Inode>
+  /** `target` is stored as it is. @throws EEXIST · ENAMETOOLONG */
+  symlink(cred: Cred, dir: Inode, name: Name, target: Uint8Array, options: CreateOptions, wcc?: Wcc): Promise<Inode>
+  /** Makes a fifo, socket or device; devices need uid 0 (EPERM); a character device 0:0 is refused (EPERM): it is a whiteout. */
+  mknod(
+    cred: Cred,
+    dir: Inode,
+    name: Name,
+    type: FileType,
+    rdev: { major: number; minor: number },
+    options: CreateOptions,
+    wcc?: Wcc,
+  ): Promise<Inode>
+  /** Gives `inode` (not a directory: EPERM) a further name. @throws EEXIST · EMLINK */
+  link(cred: Cred, inode: Inode, dir: Inode, name: Name, wcc?: Wcc): Promise<void>
+  /** Removes a name of a non-directory. @throws ENOENT · EISDIR. `check` as in `rename`. */
+  unlink(cred: Cred, dir: Inode, name: Name, wcc?: Wcc, check?: (victim: Inode) => void): Promise<void>
+  /** @throws ENOENT · ENOTDIR · ENOTEMPTY */
+  rmdir(cred: Cred, dir: Inode, name: Name, wcc?: Wcc, check?: (victim: Inode) => void): Promise<void>
+  /**
+   * Moves `fromDir/fromName` to `toDir/toName`, replacing what stands there as rename(2) does; with `noReplace` EEXIST instead;
+   * with `exchange` the two change places. `check` runs under the locks with both objects and may throw to give up.
+   *
+   * @throws ENOENT · EEXIST | ENOTEMPTY · EISDIR | ENOTDIR · EINVAL into itself · EXDEV a merged or lower directory with redirect_dir off
+   */
+  rename(
+    cred: Cred,
+    fromDir: Inode,
+    fromName: Name,
+    toDir: Inode,
+    toName: Name,
+    options?: {
+      noReplace?: boolean
+      exchange?: boolean
+      fromWcc?: Wcc
+      toWcc?: Wcc
+      check?: (source: Inode, target: Inode | undefined) => void
+    },
+  ): Promise<void>
+
+  /**
+   * Calls `fill` for each entry after `cookie` (0: from the start), without `.` and `..`, until it returns false or the
+   * directory ends; returns whether the end was reached with every entry taken. An entry that exists throughout is given exactly once over a walk,
+   * whatever else changes. Needs read permission.
+   */
+  readdir(cred: Cred, dir: Inode, cookie: number, fill: (entry: DirEntry) => boolean): Maybe<boolean>
+  /** As `readdir`, with each entry's object and attributes (undefined without search permission). */
+  readdirPlus(cred: Cred, dir: Inode, cookie: number, fill: (entry: DirEntryPlus) => boolean): Maybe<boolean>
+
+  /**
+   * Stateless read for protocols without open: the owner may always read, and execute permission is enough (as nfsd does).
+   * Returns the bytes read into `buffer` at `offset`; fewer than `length` only at the end of the file.
+   */
+  read(cred: Cred, inode: Inode, buffer: Uint8Array, offset: number, length: number, position: number): Maybe<number>
+  /** Stateless write of all of `data` (the owner may always write); copies up first. */
+  write(cred: Cred, inode: Inode, data: Uint8Array, position: number, stability: Stability, wcc?: Wcc): Maybe<void>
+  /** Makes everything written to `inode` so far durable. */
+  commit(cred: Cred, inode: Inode, wcc?: Wcc): Promise<void>
+  /** Opens a regular file; `write` copies it up, `truncate` empties it. @throws EISDIR · EINVAL not a regular file */
+  open(cred: Cred, inode: Inode, how: { read?: boolean; write?: boolean; truncate?: boolean }): Maybe<OpenFile>
+  /** Starts a file built aside, owned by `cred`. @see StagedFile */
+  stage(cred: Cred): Promise<StagedFile>
+
+  /** The value, undefined when there is none. Overlay-private names do not exist for callers. */
+  getxattr(cred: Cred, inode: Inode, name: string): Promise<Uint8Array | undefined>
+  setxattr(cred: Cred, inode: Inode, name: string, value: Uint8Array, how?: 'create' | 'replace'): Promise<void>
+  /** @throws ENODATA */
+  removexattr(cred: Cred, inode: Inode, name: string): Promise<void>
+  listxattr(cred: Cred, inode: Inode): Promise<string[]>
+  /**
+   * A protocol's own note on an object (for example WebDAV dead properties): it follows the object through copy-up, rename and
+   * restart, goes with it, and no client and no kernel overlay mount sees it. `slot` is a short ASCII word. Up to about 3 KiB.
+   */
+  getNote(cred: Cred, inode: Inode, slot: string): Promise<Uint8Array | undefined>
+  /** Sets a note, or removes it when `value` is undefined. Needs write permission. @throws ENOSPC too large */
+  setNote(cred: Cred, inode: Inode, slot: string, value: Uint8Array | undefined): Promise<void>
+
+  statfs(): Promise<StatFs>
+  /** Makes all changes so far durable (syncfs of the upper). */
+  sync(): Promise<void>
+  /** Waits for running calls, releases upper and workdir and closes every descriptor. Later calls answer ESTALE. */
+  unmount(): Promise<void>
+}
