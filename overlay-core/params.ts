@@ -1,3 +1,5 @@
+import { splitLowers, splitOptions, unescaped } from './option-string.ts'
+
 /** Mount options by the kernel's names. */
 export interface MountOptions {
   /** Topmost first. Absolute paths. */
@@ -11,7 +13,18 @@ export interface MountOptions {
   readonly metacopy: boolean
   readonly xino: 'on' | 'auto' | 'off'
   readonly userxattr: boolean
+  /** True with `volatile` or `fsync=volatile`: nothing is synced, and after a crash the upper must be thrown away. */
   readonly volatile: boolean
+  /** When a copy-up is made durable: `auto` data before publish, `strict` metadata-only copies too, `volatile` never. */
+  readonly fsync: 'auto' | 'strict' | 'volatile'
+  /** Whether the overlay keeps an identity of its own in `overlay.uuid` of the upper root: as in the kernel. */
+  readonly uuid: 'on' | 'auto' | 'null' | 'off'
+}
+
+/** Where relative paths start and whether `trusted.*` attributes can be written; the process's own when not given. */
+export interface OptionContext {
+  readonly cwd: string
+  readonly privileged: boolean
 }
 
 /** A wrong option: `option` is its name; the message says what is wrong and how to mend it, in one line. */
@@ -22,11 +35,204 @@ export class OptionError extends Error {
     this.name = 'OptionError'
     this.option = option
   }
+
+  /** The error for a word that is none of `known`: suggests the nearest of them, when one is near. */
+  static unknown(option: string, known: Iterable<string>, kind = 'option'): OptionError {
+    const near = nearest(option, known)
+    return new OptionError(option, near === undefined ? `unknown ${kind}` : `unknown ${kind}; did you mean ${near}?`)
+  }
+}
+
+/** The word of `known` that takes the fewest edits to reach from `word`, undefined when all are too far to be meant. */
+function nearest(word: string, known: Iterable<string>): string | undefined {
+  let best: string | undefined
+  let fewest = Math.max(1, Math.floor(word.length / 3)) + 1
+  for (const candidate of known) {
+    const edits = editDistance(word.toLowerCase(), candidate.toLowerCase())
+    if (edits < fewest) [best, fewest] = [candidate, edits]
+  }
+  return best
+}
+
+/** Levenshtein distance, one row at a time. */
+function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, column) => column)
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i]
+    for (let j = 1; j <= b.length; j++) {
+      next.push(Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1)))
+    }
+    row = next
+  }
+  return row[b.length]!
+}
+
+/** The most layers an overlay may have (OVL_MAX_STACK). */
+const MAX_STACK = 500
+
+/** Options that take one of a few words. `nfs_export` and `verity=off` are accepted for the kernel's sake and change nothing here. */
+const CHOICES = {
+  redirect_dir: ['on', 'follow', 'nofollow', 'off'],
+  index: ['on', 'off'],
+  metacopy: ['on', 'off'],
+  xino: ['on', 'auto', 'off'],
+  fsync: ['auto', 'strict', 'volatile'],
+  uuid: ['on', 'auto', 'null', 'off'],
+  nfs_export: ['on', 'off'],
+  verity: ['off'],
+} as const
+type ChoiceName = keyof typeof CHOICES
+
+const DIRECTORIES = ['lowerdir', 'lowerdir+', 'datadir+', 'upperdir', 'workdir'] as const
+const FLAGS = ['userxattr', 'volatile', 'ro', 'rw'] as const
+
+/** Words of mount(8) and fstab(5) that concern the mount point of a local mount; a server has none, so they change nothing. */
+const IGNORED = new Set(
+  (
+    'defaults noatime nodiratime relatime norelatime strictatime nostrictatime lazytime nolazytime suid nosuid dev nodev exec ' +
+    'noexec async auto noauto nofail _netdev'
+  ).split(' '),
+)
+
+const KNOWN: readonly string[] = [...DIRECTORIES, ...Object.keys(CHOICES), ...FLAGS, ...IGNORED]
+
+/** What a string has said so far. Later words replace earlier ones, as in mount(8). */
+interface Draft {
+  lowers: string[]
+  data: string[]
+  upperdir: string | undefined
+  workdir: string | undefined
+  choices: Map<ChoiceName, string>
+  userxattr: boolean
+  readOnly: boolean
 }
 
 /**
  * Parses the string of `-o` in mount(8) syntax: `lowerdir=a:b,upperdir=u,workdir=w,redirect_dir=on`. `\:` and `\,` escape.
  *
+ * Of an option given twice the last counts; `lowerdir+=` and `datadir+=` add. Relative paths start at the current directory.
+ * With `ro` the upper is served as the topmost lower. Directories are not looked at: `mount` does that.
+ *
  * @throws OptionError unknown option, bad value, or options that do not go together
+ * @see fs/overlayfs/params.c, ovl_parse_param and ovl_fs_params_verify
  */
-export declare function parseOptions(text: string): MountOptions
+export function parseOptions(text: string, context: OptionContext = processContext()): MountOptions {
+  const draft: Draft = {
+    lowers: [],
+    data: [],
+    upperdir: undefined,
+    workdir: undefined,
+    choices: new Map(),
+    userxattr: !context.privileged,
+    readOnly: false,
+  }
+  for (const { name, value } of splitOptions(text)) {
+    if (isOneOf(name, DIRECTORIES)) takeDirectory(draft, name, value, context.cwd)
+    else if (isOneOf(name, Object.keys(CHOICES) as ChoiceName[])) draft.choices.set(name, choice(name, value))
+    else if (isOneOf(name, FLAGS)) takeFlag(draft, name, value)
+    else if (!IGNORED.has(name) && !name.startsWith('x-')) throw OptionError.unknown(name, KNOWN)
+  }
+  return verify(draft)
+}
+
+function processContext(): OptionContext {
+  return { cwd: process.cwd(), privileged: process.getuid?.() === 0 }
+}
+
+function isOneOf<T extends string>(word: string, words: readonly T[]): word is T {
+  return (words as readonly string[]).includes(word)
+}
+
+function takeDirectory(draft: Draft, name: (typeof DIRECTORIES)[number], value: string | undefined, cwd: string): void {
+  if (value === undefined || value === '') throw new OptionError(name, `needs a directory: ${name}=DIR`)
+  if (name === 'upperdir' || name === 'workdir') {
+    draft[name] = absolute(name, unescaped(value), cwd)
+  } else if (name === 'lowerdir') {
+    const lowers = splitLowers(value)
+    if (typeof lowers === 'string') throw new OptionError(name, lowers)
+    draft.lowers = lowers.filter((lower) => !lower.data).map((lower) => absolute(name, lower.path, cwd))
+    draft.data = lowers.filter((lower) => lower.data).map((lower) => absolute(name, lower.path, cwd))
+  } else if (name === 'datadir+') {
+    draft.data.push(absolute(name, unescaped(value), cwd))
+  } else {
+    if (draft.data.length > 0) throw new OptionError(name, 'a regular layer follows a data-only layer; put it before')
+    draft.lowers.push(absolute(name, unescaped(value), cwd))
+  }
+}
+
+/** An absolute path. `..` is left to the kernel, which knows where a symlink before it leads. */
+function absolute(option: string, path: string, cwd: string): string {
+  if (path.includes('\0')) throw new OptionError(option, 'a path cannot hold a NUL byte')
+  if (path.startsWith('/')) return path
+  return path === '.' ? cwd : `${cwd === '/' ? '' : cwd}/${path.replace(/^(\.\/+)+/, '')}`
+}
+
+function choice(name: ChoiceName, value: string | undefined): string {
+  const words: readonly string[] = CHOICES[name]
+  if (value !== undefined && words.includes(value)) return value
+  if (name === 'verity')
+    throw new OptionError(name, 'fs-verity digests are not checked; leave it out or say verity=off')
+  const wrong = value === undefined ? 'needs a value' : `cannot be ${JSON.stringify(value)}`
+  throw new OptionError(name, `${wrong}; use ${words.join(', ').replace(/, (\w+)$/, ' or $1')}`)
+}
+
+function takeFlag(draft: Draft, name: (typeof FLAGS)[number], value: string | undefined): void {
+  if (value !== undefined) throw new OptionError(name, `takes no value; write ${name} alone`)
+  if (name === 'volatile') draft.choices.set('fsync', 'volatile')
+  else if (name === 'userxattr') draft.userxattr = true
+  else draft.readOnly = name === 'ro'
+}
+
+/** The cross-checks, and the options made of what was said and the defaults. */
+function verify(draft: Draft): MountOptions {
+  checkDirectories(draft)
+  const { choices } = draft
+  const upperdir = draft.readOnly ? undefined : draft.upperdir
+  const lowerdir = draft.readOnly && draft.upperdir !== undefined ? [draft.upperdir, ...draft.lowers] : draft.lowers
+  if (lowerdir.length + draft.data.length > MAX_STACK) {
+    throw new OptionError('lowerdir', `has more than ${MAX_STACK} layers; merge some of them`)
+  }
+  // Data-only layers hold nothing but the data of metadata-only files, so they switch these on.
+  const metacopy = (choices.get('metacopy') ?? (draft.data.length > 0 ? 'on' : 'off')) === 'on'
+  const redirectDir = (choices.get('redirect_dir') ?? 'on') as MountOptions['redirectDir']
+  const fsync = (choices.get('fsync') ?? 'auto') as MountOptions['fsync']
+  const options: MountOptions = {
+    lowerdir,
+    datadir: draft.data,
+    upperdir,
+    workdir: upperdir === undefined ? undefined : draft.workdir,
+    redirectDir,
+    index: (choices.get('index') ?? 'on') === 'on',
+    metacopy,
+    xino: (choices.get('xino') ?? 'on') as MountOptions['xino'],
+    userxattr: draft.userxattr,
+    volatile: fsync === 'volatile',
+    fsync,
+    uuid: (choices.get('uuid') ?? 'auto') as MountOptions['uuid'],
+  }
+  checkFeatures(options)
+  return options
+}
+
+function checkDirectories(draft: Draft): void {
+  if (draft.lowers.length === 0 && draft.data.length > 0) {
+    throw new OptionError('lowerdir', 'data-only layers need at least one regular layer above them; add lowerdir=DIR')
+  }
+  if (draft.lowers.length === 0) throw new OptionError('lowerdir', 'is missing; add lowerdir=DIR, the tree to serve')
+  if (draft.upperdir !== undefined && draft.workdir === undefined) {
+    throw new OptionError('workdir', 'is missing; add workdir=DIR, an empty directory on the file system of upperdir')
+  }
+  if (draft.workdir !== undefined && draft.upperdir === undefined) {
+    throw new OptionError('workdir', 'has no use without an upper; add upperdir=DIR or leave workdir out')
+  }
+}
+
+function checkFeatures(options: MountOptions): void {
+  if (options.datadir.length > 0 && !options.metacopy) {
+    throw new OptionError('metacopy', 'data-only layers need it; leave metacopy=off out')
+  }
+  const follows = options.redirectDir === 'on' || (options.redirectDir === 'follow' && options.upperdir === undefined)
+  if (options.metacopy && !follows) {
+    throw new OptionError('metacopy', `does not go with redirect_dir=${options.redirectDir}; say redirect_dir=on`)
+  }
+}
