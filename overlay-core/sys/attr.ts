@@ -1,0 +1,76 @@
+import type { Time } from '../types.ts'
+import { component, cString, fdPath } from './argument.ts'
+import { bind, call } from './call.ts'
+import { AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW } from './flags.ts'
+
+const UTIME_NOW = 0x3fffffff
+const UTIME_OMIT = 0x3ffffffe
+const SIZE_OF_TIMESPECS = 32
+
+const fchmodat = bind<[dirFd: number, name: Uint8Array, mode: number, flags: number]>(
+  'int fchmodat(int, const void *, uint32_t, int)',
+)
+const fchownat = bind<[dirFd: number, name: Uint8Array, uid: number, gid: number, flags: number]>(
+  'int fchownat(int, const void *, uint32_t, uint32_t, int)',
+)
+const utimensat = bind<[dirFd: number, name: Uint8Array, times: Uint8Array, flags: number]>(
+  'int utimensat(int, const void *, const void *, int)',
+)
+const ftruncate = bind<[fd: number, size: number]>('int ftruncate(int, int64_t)')
+const posixFallocate = bind<[fd: number, mode: number, offset: number, length: number]>(
+  'int fallocate(int, int, int64_t, int64_t)',
+)
+
+/** The empty name stands for the descriptor itself. */
+function componentOrSelf(op: string, name: string): Buffer {
+  return name === '' ? cString(op, '') : component(op, name)
+}
+
+/**
+ * Sets the mode (0…0o7777) of `name`, or with '' of the descriptor itself (O_PATH will do). Never follows a symlink, and a
+ * symlink has no mode to set. @throws EOPNOTSUPP it is a symlink
+ */
+export async function chmodAt(dirFd: number, name: string, mode: number): Promise<void> {
+  if (name === '') await call('fchmodat', undefined, fchmodat, AT_FDCWD, cString('fchmodat', fdPath(dirFd)), mode, 0)
+  else await call('fchmodat', name, fchmodat, dirFd, component('fchmodat', name), mode, AT_SYMLINK_NOFOLLOW)
+}
+
+/** Sets owner and group of `name` (a symlink itself), or with '' of the descriptor; -1 leaves one as it is. */
+export async function chownAt(dirFd: number, name: string, uid: number, gid: number): Promise<void> {
+  const flags = AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH
+  await call('fchownat', name, fchownat, dirFd, componentOrSelf('fchownat', name), uid >>> 0, gid >>> 0, flags)
+}
+
+/** Sets times of `name` (a symlink itself), or with '' of the descriptor; undefined leaves one as it is. */
+export async function utimesAt(
+  dirFd: number,
+  name: string,
+  atime: Time | 'now' | undefined,
+  mtime: Time | 'now' | undefined,
+): Promise<void> {
+  const times = Buffer.alloc(SIZE_OF_TIMESPECS)
+  putTimespec(times, 0, atime)
+  putTimespec(times, 16, mtime)
+  const flags = AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH
+  await call('utimensat', name, utimensat, dirFd, componentOrSelf('utimensat', name), times, flags)
+}
+
+/** Sets the size of a file open for writing. @throws EFBIG · EINVAL negative */
+export async function truncateFd(fd: number, size: number): Promise<void> {
+  await call('ftruncate', undefined, ftruncate, fd, size)
+}
+
+/** fallocate(2) with its FALLOC_FL_ `mode`. @throws EOPNOTSUPP the file system cannot · ENOSPC */
+export async function fallocate(fd: number, mode: number, offset: number, length: number): Promise<void> {
+  await call('fallocate', undefined, posixFallocate, fd, mode, offset, length)
+}
+
+function putTimespec(out: Buffer, at: number, time: Time | 'now' | undefined): void {
+  if (time === undefined || time === 'now') {
+    out.writeUInt32LE(time === 'now' ? UTIME_NOW : UTIME_OMIT, at + 8)
+    return
+  }
+  out.writeUInt32LE(time.sec >>> 0, at)
+  out.writeInt32LE(Math.floor(time.sec / 0x1_0000_0000), at + 4)
+  out.writeUInt32LE(time.nsec, at + 8)
+}

@@ -1,0 +1,108 @@
+import koffi, { type KoffiFunc } from 'koffi'
+import type { OverlayError } from '../errno.ts'
+import { argumentError, sysError } from './error.ts'
+import { Limiter, type Waiting } from './limiter.ts'
+
+/** koffi throws beyond 256 queued calls (`max_async_calls`); half of it leaves room and is far more than the pool has threads. */
+const MAX_IN_FLIGHT = 128
+const EINTR = 4
+const EIO = 5
+
+koffi.config({ resident_async_pools: 32, async_stack_size: 64 * 1024, async_heap_size: 16 * 1024 })
+const libc = koffi.load(null)
+const limiter = new Limiter(MAX_IN_FLIGHT)
+
+/** A function of libc that gives a number and -1 with errno on failure. */
+export type Native<A extends unknown[]> = KoffiFunc<(...args: A) => number>
+
+/** Binds a libc function by its C prototype. Pointers of calls that run in the pool are `void *` and take a Buffer. */
+export function bind<A extends unknown[]>(prototype: string): Native<A> {
+  return libc.func(prototype) as Native<A>
+}
+
+/** The address of memory owned by `buffer`, for prototypes that take it as `uintptr_t`; valid as long as the buffer is referenced. */
+export function addressOf(buffer: ArrayBufferView): number {
+  return Number(koffi.address(buffer))
+}
+
+/** errno of the synchronous call before this one on the main thread. */
+export function lastErrno(): number {
+  return koffi.errno()
+}
+
+/** Reports the end of a call: its result, or minus errno as the kernel itself returns it. */
+export type Done = (result: number) => void
+
+/** Hands a call over to the thread pool. */
+export type Begin = (done: Done) => void
+
+class PoolCall implements Waiting {
+  next: Waiting | undefined = undefined
+  readonly #op: string
+  readonly #begin: Begin
+  readonly #resolve: (result: number) => void
+  readonly #reject: (error: OverlayError) => void
+
+  constructor(op: string, begin: Begin, resolve: (result: number) => void, reject: (error: OverlayError) => void) {
+    this.#op = op
+    this.#begin = begin
+    this.#resolve = resolve
+    this.#reject = reject
+  }
+
+  start(): void {
+    try {
+      this.#begin((result) => this.#end(result))
+    } catch (error) {
+      limiter.leave()
+      this.#reject(argumentError(this.#op, error))
+    }
+  }
+
+  #end(result: number): void {
+    if (result === -EINTR) {
+      this.start()
+      return
+    }
+    limiter.leave()
+    this.#resolve(result)
+  }
+}
+
+/**
+ * The gate: every call that may wait for a disk or that changes one goes through here, native or by `node:fs`. It waits for its
+ * turn, runs in the thread pool, is repeated on EINTR, and resolves to the result or to minus errno. Faults can be injected here.
+ *
+ * @throws EINVAL the arguments were refused before the kernel saw them
+ */
+export function throughGate(op: string, begin: Begin): Promise<number> {
+  return new Promise((resolve, reject) => limiter.enter(new PoolCall(op, begin, resolve, reject)))
+}
+
+/** Runs a native call through the gate; resolves to its result or minus errno. `done` keeps the arguments alive until it ends. */
+export function tryCall<A extends unknown[]>(op: string, native: Native<A>, ...args: A): Promise<number> {
+  return throughGate(op, (done) => {
+    native.async(...args, (error, result) => {
+      if (error) done(-EIO)
+      // koffi sets errno to that of the call while this callback runs.
+      else done(result === -1 ? -koffi.errno() : result)
+    })
+  })
+}
+
+/** As `tryCall`, but rejects with an OverlayError that names `op` and, when given, the component `name`. */
+export async function call<A extends unknown[]>(
+  op: string,
+  name: string | undefined,
+  native: Native<A>,
+  ...args: A
+): Promise<number> {
+  const result = await tryCall(op, native, ...args)
+  if (result < 0) throw sysError(op, -result, name)
+  return result
+}
+
+/** How full the gate is: calls running and calls waiting for a place. */
+export function gateLoad(): { inFlight: number; queued: number } {
+  return { inFlight: limiter.inFlight, queued: limiter.queued }
+}

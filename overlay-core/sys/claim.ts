@@ -1,0 +1,22 @@
+import { bind, tryCall } from './call.ts'
+import { sysError } from './error.ts'
+import { closeSync, openDirectory } from './open.ts'
+
+const EAGAIN = 11
+const LOCK_EX = 2
+const LOCK_NB = 4
+
+const flock = bind<[fd: number, operation: number]>('int flock(int, int)')
+
+/**
+ * Claims a directory for this process, across processes: returns a descriptor that holds the claim until it is closed, or
+ * undefined when someone else holds it. A claim ends with its process, so a stale one cannot be.
+ */
+export async function claimDir(dirFd: number): Promise<number | undefined> {
+  const fd = await openDirectory(dirFd)
+  const result = await tryCall('flock', flock, fd, LOCK_EX | LOCK_NB)
+  if (result >= 0) return fd
+  closeSync(fd)
+  if (result === -EAGAIN) return undefined
+  throw sysError('flock', -result)
+}

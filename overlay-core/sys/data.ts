@@ -1,0 +1,183 @@
+import fs from 'node:fs'
+import { addressOf, bind, call, type Done, lastErrno, throughGate, tryCall } from './call.ts'
+import { sysError } from './error.ts'
+
+const EIO = 5
+const ENXIO = 6
+const EAGAIN = 11
+const EINVAL = 22
+const EOPNOTSUPP = 95
+const ENOSYS = 38
+const RWF_NOWAIT = 8
+const SEEK_DATA = 3
+const SEEK_HOLE = 4
+/** _IOW(0x94, 9, int) of linux/fs.h. */
+const FICLONE = 0x40049409
+/** What FICLONE says when the two files or their file systems cannot share blocks. */
+const NO_REFLINK = new Set([1, 18, 22, 25, 26, 38, 95])
+
+const preadv2 = bind<[fd: number, iov: number, count: number, position: number, flags: number]>(
+  'int64_t preadv2(int, uintptr_t, int, int64_t, int)',
+)
+const syncFileSystem = bind<[fd: number]>('int syncfs(int)')
+const lseek = bind<[fd: number, offset: number, whence: number]>('int64_t lseek(int, int64_t, int)')
+const copyRange = bind<
+  [inFd: number, inOffset: Uint8Array, outFd: number, outOffset: Uint8Array, length: number, flags: number]
+>('int64_t copy_file_range(int, void *, int, void *, size_t, uint32_t)')
+const ioctl = bind<[fd: number, request: number, argument: number]>('int ioctl(int, uint64_t, int64_t)')
+
+// One struct iovec for `preadNowait`, which is synchronous: 64-bit address, 64-bit length.
+const iovec = new Uint32Array(new ArrayBuffer(16))
+const iovecAddress = addressOf(iovec)
+/** Addresses of the memory of read buffers: these are few and long-lived, and asking for one costs more than the look-up. */
+const addresses = new WeakMap<ArrayBufferLike, number>()
+
+/**
+ * Reads from the page cache, at once: the bytes read (fewer than `length` at the end of the file or where the cache ends; 0 at the
+ * end), or -1 when it would have to wait for a disk or the file system cannot tell.
+ *
+ * @throws EINVAL the range is outside of `buffer` · EISDIR · EBADF
+ */
+export function preadNowait(fd: number, buffer: Uint8Array, offset: number, length: number, position: number): number {
+  // Besides being checked for their own sake, the bounds keep a detached buffer (length 0) and its stale address out.
+  if (!(offset >= 0 && length >= 0 && offset + length <= buffer.length && position >= 0))
+    throw sysError('preadv2', EINVAL)
+  const memory = buffer.buffer
+  let base = addresses.get(memory)
+  if (base === undefined) {
+    base = addressOf(new Uint8Array(memory))
+    addresses.set(memory, base)
+  }
+  const address = base + buffer.byteOffset + offset
+  iovec[0] = address >>> 0
+  iovec[1] = address / 0x1_0000_0000
+  iovec[2] = length
+  const result = preadv2(fd, iovecAddress, 1, position, RWF_NOWAIT)
+  if (result >= 0) return result
+  const errno = lastErrno()
+  if (errno === EAGAIN || errno === EOPNOTSUPP || errno === ENOSYS) return -1
+  throw sysError('preadv2', errno)
+}
+
+/** Reads in the pool: up to `length` bytes, 0 at the end of the file. The buffer belongs to the call until it ends. */
+export async function pread(
+  fd: number,
+  buffer: Uint8Array,
+  offset: number,
+  length: number,
+  position: number,
+): Promise<number> {
+  const result = await throughGate('pread', (done) => fs.read(fd, buffer, offset, length, position, nodeResult(done)))
+  if (result < 0) throw sysError('pread', -result)
+  return result
+}
+
+/** Writes all of `data` at `position`. @throws ENOSPC | EDQUOT | EFBIG | EIO: a part may have been written */
+export async function pwrite(fd: number, data: Uint8Array, position: number): Promise<void> {
+  for (let written = 0; written < data.length; ) {
+    const from = written
+    const result = await throughGate('pwrite', (done) =>
+      fs.write(fd, data, from, data.length - from, position + from, nodeResult(done)),
+    )
+    written += progress('pwrite', result)
+  }
+}
+
+/** Writes all of `buffers`, one after the other, from `position` on. @throws as `pwrite` */
+export async function pwritev(fd: number, buffers: readonly Uint8Array[], position: number): Promise<void> {
+  let rest = buffers.filter((buffer) => buffer.length > 0)
+  let at = position
+  while (rest.length > 0) {
+    const batch = rest
+    const start = at
+    const result = await throughGate('pwritev', (done) => fs.writev(fd, batch, start, nodeResult(done)))
+    const written = progress('pwritev', result)
+    at += written
+    rest = withoutFirst(batch, written)
+  }
+}
+
+/** Makes data and attributes of a file, or the entries of a directory, durable. */
+export async function fsync(fd: number): Promise<void> {
+  const result = await throughGate('fsync', (done) => fs.fsync(fd, (error) => nodeResult(done)(error, 0)))
+  if (result < 0) throw sysError('fsync', -result)
+}
+
+/** Makes data durable, and of the attributes what is needed to find it again. */
+export async function fdatasync(fd: number): Promise<void> {
+  const result = await throughGate('fdatasync', (done) => fs.fdatasync(fd, (error) => nodeResult(done)(error, 0)))
+  if (result < 0) throw sysError('fdatasync', -result)
+}
+
+/** Makes everything on the file system of `fd` (not O_PATH) durable. */
+export async function syncfs(fd: number): Promise<void> {
+  await call('syncfs', undefined, syncFileSystem, fd)
+}
+
+/**
+ * Copies up to `length` bytes inside the kernel; returns how many, 0 at the end of the source.
+ *
+ * @throws EXDEV | EOPNOTSUPP | EINVAL these file systems cannot: copy by reading and writing
+ */
+export async function copyFileRange(
+  inFd: number,
+  inOffset: number,
+  outFd: number,
+  outOffset: number,
+  length: number,
+): Promise<number> {
+  const from = offsetBytes(inOffset)
+  const to = offsetBytes(outOffset)
+  return call('copy_file_range', undefined, copyRange, inFd, from, outFd, to, length, 0)
+}
+
+/** Makes `outFd` share all blocks of `inFd`; false when these files cannot. */
+export async function reflink(outFd: number, inFd: number): Promise<boolean> {
+  const result = await tryCall('ficlone', ioctl, outFd, FICLONE, inFd)
+  if (result >= 0) return true
+  if (NO_REFLINK.has(-result)) return false
+  throw sysError('ficlone', -result)
+}
+
+/** The start of the next data at or after `offset`; -1 when only a hole or nothing follows. Moves the descriptor's offset. */
+export function seekData(fd: number, offset: number): Promise<number> {
+  return seek(fd, offset, SEEK_DATA)
+}
+
+/** The start of the next hole at or after `offset`: the file's end counts as one; -1 when `offset` is behind the end. */
+export function seekHole(fd: number, offset: number): Promise<number> {
+  return seek(fd, offset, SEEK_HOLE)
+}
+
+async function seek(fd: number, offset: number, whence: number): Promise<number> {
+  const result = await tryCall('lseek', lseek, fd, offset, whence)
+  if (result === -ENXIO) return -1
+  if (result < 0) throw sysError('lseek', -result)
+  return result
+}
+
+function offsetBytes(offset: number): Buffer {
+  const bytes = Buffer.alloc(8)
+  bytes.writeBigInt64LE(BigInt(offset))
+  return bytes
+}
+
+/** The callback for `node:fs`: hands on the result, or libuv's minus errno. */
+function nodeResult(done: Done): (error: NodeJS.ErrnoException | null, result: number) => void {
+  return (error, result) => done(error ? (error.errno ?? -EIO) : result)
+}
+
+function progress(op: string, result: number): number {
+  // No progress and no error would have us try for ever.
+  if (result <= 0) throw sysError(op, result === 0 ? EIO : -result)
+  return result
+}
+
+function withoutFirst(buffers: readonly Uint8Array[], bytes: number): Uint8Array[] {
+  let skip = bytes
+  let index = 0
+  while (index < buffers.length && skip >= buffers[index].length) skip -= buffers[index++].length
+  const rest = buffers.slice(index)
+  if (skip > 0) rest[0] = rest[0].subarray(skip)
+  return rest
+}

@@ -1,0 +1,135 @@
+import type { FileType } from '../types.ts'
+import { component, cString, fdPath } from './argument.ts'
+import { bind, call } from './call.ts'
+import { sysError } from './error.ts'
+import { AT_FDCWD, AT_REMOVEDIR, AT_SYMLINK_FOLLOW } from './flags.ts'
+import { closeSync, openDirectory } from './open.ts'
+
+const EINVAL = 22
+const ENAMETOOLONG = 36
+/** The kernel's limit of a symlink's target is a page including the NUL. */
+const PATH_MAX = 4096
+const LISTING_BYTES = 256 * 1024
+/** How many listing buffers are kept for the next readdir. */
+const SPARE_BUFFERS = 8
+
+const mkdirat = bind<[dirFd: number, name: Uint8Array, mode: number]>('int mkdirat(int, const void *, uint32_t)')
+const mknodat = bind<[dirFd: number, name: Uint8Array, mode: number, dev: number]>(
+  'int mknodat(int, const void *, uint32_t, uint64_t)',
+)
+const symlinkat = bind<[target: Uint8Array, dirFd: number, name: Uint8Array]>(
+  'int symlinkat(const void *, int, const void *)',
+)
+const linkat = bind<[oldDirFd: number, oldName: Uint8Array, newDirFd: number, newName: Uint8Array, flags: number]>(
+  'int linkat(int, const void *, int, const void *, int)',
+)
+const unlinkat = bind<[dirFd: number, name: Uint8Array, flags: number]>('int unlinkat(int, const void *, int)')
+const renameat2 = bind<[oldDirFd: number, oldName: Uint8Array, newDirFd: number, newName: Uint8Array, flags: number]>(
+  'int renameat2(int, const void *, int, const void *, uint32_t)',
+)
+const readlinkat = bind<[dirFd: number, name: Uint8Array, out: Uint8Array, size: number]>(
+  'int64_t readlinkat(int, const void *, void *, size_t)',
+)
+const getdents64 = bind<[fd: number, out: Uint8Array, size: number]>('int64_t getdents64(int, void *, size_t)')
+
+const spareBuffers: Buffer[] = []
+
+/** An entry as getdents64(2) gives it. `type` 0: the file system does not say. `ino` is exact up to 2^53. */
+export interface RawDirEntry {
+  readonly name: string
+  readonly ino: number
+  readonly type: FileType | 0
+}
+
+/** Makes a directory; the process umask applies (see `setUmask0`). @throws EEXIST … */
+export async function mkdirAt(dirFd: number, name: string, mode: number): Promise<void> {
+  await call('mkdirat', name, mkdirat, dirFd, component('mkdirat', name), mode)
+}
+
+/** Makes a node; `mode` includes the S_IFMT bits. A character device 0:0 is a whiteout and needs no privilege since Linux 5.8. */
+export async function mknodAt(dirFd: number, name: string, mode: number, major: number, minor: number): Promise<void> {
+  if (major < 0 || major > 0xfff || minor < 0 || minor > 0xfffff) throw sysError('mknodat', EINVAL, name)
+  // The C library's dev_t (gnu_dev_makedev); the kernel keeps 12 bits of major and 20 of minor.
+  const dev = (minor >>> 8) * 0x10_0000 + major * 0x100 + (minor & 0xff)
+  await call('mknodat', name, mknodat, dirFd, component('mknodat', name), mode, dev)
+}
+
+/** Makes a symlink that holds exactly `targetBytes`. @throws EINVAL it has a NUL · ENOENT it is empty · ENAMETOOLONG 4,096 or longer */
+export async function symlinkAt(targetBytes: Uint8Array, dirFd: number, name: string): Promise<void> {
+  if (targetBytes.includes(0)) throw sysError('symlinkat', EINVAL, name)
+  const target = Buffer.alloc(targetBytes.length + 1)
+  target.set(targetBytes)
+  await call('symlinkat', name, symlinkat, target, dirFd, component('symlinkat', name))
+}
+
+/** Gives the object called `oldName` (a symlink itself) a further name. @throws EEXIST · EMLINK · EXDEV · EPERM a directory */
+export async function linkAt(oldDirFd: number, oldName: string, newDirFd: number, newName: string): Promise<void> {
+  const from = component('linkat', oldName)
+  await call('linkat', newName, linkat, oldDirFd, from, newDirFd, component('linkat', newName), 0)
+}
+
+/** Gives the file of a held descriptor (also a nameless one of `tmpFile`) a name. @throws EEXIST … */
+export async function linkFd(fd: number, newDirFd: number, newName: string): Promise<void> {
+  const from = cString('linkat', fdPath(fd))
+  const to = component('linkat', newName)
+  await call('linkat', newName, linkat, AT_FDCWD, from, newDirFd, to, AT_SYMLINK_FOLLOW)
+}
+
+/** Removes a name of a non-directory. @throws ENOENT · EISDIR */
+export async function unlinkAt(dirFd: number, name: string): Promise<void> {
+  await call('unlinkat', name, unlinkat, dirFd, component('unlinkat', name), 0)
+}
+
+/** Removes an empty directory. @throws ENOENT · ENOTDIR · ENOTEMPTY */
+export async function rmdirAt(dirFd: number, name: string): Promise<void> {
+  await call('unlinkat', name, unlinkat, dirFd, component('unlinkat', name), AT_REMOVEDIR)
+}
+
+/** renameat2(2) with its RENAME_ `flags`. Errors name `newName`, or `oldName` when that is what is missing. */
+export async function renameAt(
+  oldDirFd: number,
+  oldName: string,
+  newDirFd: number,
+  newName: string,
+  flags = 0,
+): Promise<void> {
+  const from = component('renameat2', oldName)
+  await call('renameat2', newName, renameat2, oldDirFd, from, newDirFd, component('renameat2', newName), flags)
+}
+
+/** The target of a symlink, all of its bytes. @throws EINVAL not a symlink */
+export async function readlinkAt(dirFd: number, name: string): Promise<Uint8Array> {
+  const out = Buffer.allocUnsafe(PATH_MAX)
+  const length = await call('readlinkat', name, readlinkat, dirFd, component('readlinkat', name), out, PATH_MAX)
+  // A full buffer means that a part may be missing: no file system of Linux makes such a link.
+  if (length === PATH_MAX) throw sysError('readlinkat', ENAMETOOLONG, name)
+  return new Uint8Array(out.subarray(0, length))
+}
+
+/** The whole listing of a directory without `.` and `..`, in the file system's order. `fd` may be O_PATH; it is not moved. */
+export async function readdirFd(fd: number): Promise<RawDirEntry[]> {
+  const directory = await openDirectory(fd)
+  const buffer = spareBuffers.pop() ?? Buffer.allocUnsafeSlow(LISTING_BYTES)
+  const entries: RawDirEntry[] = []
+  try {
+    for (;;) {
+      const length = await call('getdents64', undefined, getdents64, directory, buffer, LISTING_BYTES)
+      if (length === 0) return entries
+      decodeDirents(buffer, length, entries)
+    }
+  } finally {
+    closeSync(directory)
+    if (spareBuffers.length < SPARE_BUFFERS) spareBuffers.push(buffer)
+  }
+}
+
+/** struct linux_dirent64: ino 8, offset 8, record length 2, type 1, name with NUL. */
+function decodeDirents(buffer: Buffer, length: number, entries: RawDirEntry[]): void {
+  for (let at = 0; at < length; at += buffer.readUInt16LE(at + 16)) {
+    const name = buffer.toString('latin1', at + 19, buffer.indexOf(0, at + 19))
+    if (name === '.' || name === '..') continue
+    const ino = buffer.readUInt32LE(at + 4) * 0x1_0000_0000 + buffer.readUInt32LE(at)
+    // DT_ constants are the S_IFMT bits shifted down.
+    entries.push({ name, ino, type: (buffer[at + 18] << 12) as FileType | 0 })
+  }
+}

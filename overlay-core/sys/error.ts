@@ -1,0 +1,26 @@
+import { getSystemErrorName } from 'node:util'
+import { ERRNO, type Errno, OverlayError } from '../errno.ts'
+
+const codes = new Map<number, Errno>(
+  (Object.entries(ERRNO) as [Errno, number][]).map(([code, number]) => [number, code]),
+)
+
+/**
+ * The OverlayError for a kernel errno: `op` is the system call, `name` the component concerned. A number that the core has
+ * no name for becomes EIO, with the kernel's own name of it as `cause`. This is the only place that makes errors of errnos.
+ */
+export function sysError(op: string, errno: number, name?: string): OverlayError {
+  const code = codes.get(errno)
+  if (code !== undefined) return new OverlayError(code, op, name)
+  return new OverlayError('EIO', op, name, errnoText(errno))
+}
+
+/** The error for a call that never reached the kernel because of its arguments: EINVAL with the refusal as `cause`. */
+export function argumentError(op: string, cause: unknown, name?: string): OverlayError {
+  return new OverlayError('EINVAL', op, name, cause)
+}
+
+function errnoText(errno: number): string {
+  const known = Number.isInteger(errno) && errno > 0 && errno < 4096
+  return known ? `errno ${errno} (${getSystemErrorName(-errno)})` : `errno ${errno}`
+}

@@ -1,0 +1,64 @@
+import { component, cString } from './argument.ts'
+import { bind, call, tryCall } from './call.ts'
+import { sysError } from './error.ts'
+import { AT_EMPTY_PATH, O_CLOEXEC } from './flags.ts'
+import { closeSync, openDirectory } from './open.ts'
+
+const EBADF = 9
+const EOVERFLOW = 75
+const EOPNOTSUPP = 95
+/** MAX_HANDLE_SZ of the kernel. */
+const LARGEST = 128
+/** struct file_handle: 32-bit length, 32-bit type, then the bytes. */
+const HEADER = 8
+
+const nameToHandleAt = bind<[dirFd: number, name: Uint8Array, handle: Uint8Array, mountId: Uint8Array, flags: number]>(
+  'int name_to_handle_at(int, const void *, void *, void *, int)',
+)
+const openByHandleAt = bind<[mountFd: number, handle: Uint8Array, flags: number]>(
+  'int open_by_handle_at(int, void *, int)',
+)
+
+/** A file's identity as its file system encodes it: unique for the life of the file system, also after the file has gone. */
+export interface KernelHandle {
+  readonly type: number
+  readonly bytes: Uint8Array
+}
+
+/** The kernel's handle of `name` (a symlink itself), or with '' of the descriptor; undefined when the file system gives none. */
+export async function nameToHandle(dirFd: number, name: string): Promise<KernelHandle | undefined> {
+  const op = 'name_to_handle_at'
+  const handle = Buffer.alloc(HEADER + LARGEST)
+  handle.writeUInt32LE(LARGEST, 0)
+  const path = name === '' ? cString(op, '') : component(op, name)
+  const flags = name === '' ? AT_EMPTY_PATH : 0
+  const result = await tryCall(op, nameToHandleAt, dirFd, path, handle, Buffer.alloc(8), flags)
+  if (result === -EOPNOTSUPP || result === -EOVERFLOW) return undefined
+  if (result < 0) throw sysError(op, -result, name)
+  const bytes = new Uint8Array(handle.subarray(HEADER, HEADER + handle.readUInt32LE(0)))
+  return { type: handle.readInt32LE(4), bytes }
+}
+
+/**
+ * Opens the file of a handle. `mountFd` is a directory on its file system; one opened with O_PATH costs an extra open.
+ *
+ * @throws ESTALE the file has gone · EPERM the process lacks CAP_DAC_READ_SEARCH · EINVAL not a handle
+ */
+export async function openByHandle(mountFd: number, type: number, bytes: Uint8Array, flags: number): Promise<number> {
+  const op = 'open_by_handle_at'
+  if (bytes.length > LARGEST) throw sysError(op, 22)
+  const handle = Buffer.alloc(HEADER + LARGEST)
+  handle.writeUInt32LE(bytes.length, 0)
+  handle.writeInt32LE(type, 4)
+  handle.set(bytes, HEADER)
+  const result = await tryCall(op, openByHandleAt, mountFd, handle, flags | O_CLOEXEC)
+  if (result >= 0) return result
+  if (result !== -EBADF) throw sysError(op, -result)
+  // Before Linux 6.14 the call takes no O_PATH descriptor.
+  const readable = await openDirectory(mountFd)
+  try {
+    return await call(op, undefined, openByHandleAt, readable, handle, flags | O_CLOEXEC)
+  } finally {
+    closeSync(readable)
+  }
+}

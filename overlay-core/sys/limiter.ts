@@ -1,0 +1,47 @@
+/** A piece of work that waits for one of the limiter's places. */
+export interface Waiting {
+  next: Waiting | undefined
+  start(): void
+}
+
+/**
+ * Lets at most `places` pieces of work run at a time and starts the others in the order in which they came.
+ * `enter` starts the work now or later; whoever was started calls `leave` exactly once at its end.
+ */
+export class Limiter {
+  readonly places: number
+  inFlight = 0
+  queued = 0
+  #first: Waiting | undefined
+  #last: Waiting | undefined
+
+  constructor(places: number) {
+    this.places = places
+  }
+
+  enter(work: Waiting): void {
+    if (this.inFlight < this.places) {
+      this.inFlight++
+      work.start()
+      return
+    }
+    this.queued++
+    if (this.#last === undefined) this.#first = work
+    else this.#last.next = work
+    this.#last = work
+  }
+
+  /** Hands the place on to the longest waiting, if any. */
+  leave(): void {
+    const work = this.#first
+    if (work === undefined) {
+      this.inFlight--
+      return
+    }
+    this.queued--
+    this.#first = work.next
+    if (work.next === undefined) this.#last = undefined
+    work.next = undefined
+    work.start()
+  }
+}

@@ -1,0 +1,145 @@
+import { isErrno, OverlayError } from '../errno.ts'
+import { cString, fdPath } from './argument.ts'
+import { addressOf, bind, call, lastErrno, throughGate } from './call.ts'
+import { sysError } from './error.ts'
+import { AT_FDCWD, O_CLOEXEC, O_DIRECTORY, O_NONBLOCK, O_PATH, O_TMPFILE } from './flags.ts'
+
+const SYS_OPENAT2 = 437
+const RESOLVE_NO_MAGICLINKS = 0x02
+const RESOLVE_NO_SYMLINKS = 0x04
+const RESOLVE_BENEATH = 0x08
+const RESOLVE_CACHED = 0x20
+const CONFINED = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS
+const SIZE_OF_OPEN_HOW = 24
+const EINTR = 4
+const EBADF = 9
+const EAGAIN = 11
+const EINVAL = 22
+/** The longest path of openat2 including its NUL. */
+const PATH_MAX = 4096
+
+const openat = bind<[dirFd: number, path: Uint8Array, flags: number, mode: number]>(
+  'int openat(int, const void *, int, uint32_t)',
+)
+const openat2 = bind<[number: number, dirFd: number, path: Uint8Array, how: Uint8Array, size: number]>(
+  'int64_t syscall(int64_t, int, const void *, const void *, int64_t)',
+)
+const openat2Address = bind<[number: number, dirFd: number, path: number, how: number, size: number]>(
+  'int64_t syscall(int64_t, int, uintptr_t, uintptr_t, int64_t)',
+)
+const close = bind<[fd: number]>('int close(int)')
+
+// Reused by `openAtCached`, which is synchronous.
+const cachedPath = Buffer.alloc(PATH_MAX)
+const cachedHow = Buffer.alloc(SIZE_OF_OPEN_HOW)
+const cachedPathAddress = addressOf(cachedPath)
+const cachedHowAddress = addressOf(cachedHow)
+let kernelKnowsCached = true
+let failedCloses = 0
+
+function fillHow(how: Buffer, flags: number, mode: number, resolve: number): Buffer {
+  how.writeUInt32LE((flags | O_CLOEXEC) >>> 0, 0)
+  how.writeUInt32LE(mode, 8)
+  how.writeUInt32LE(resolve, 16)
+  return how
+}
+
+/** Opens the root directory of a layer, by an administrator's path (symlinks in it are followed), as an O_PATH descriptor. */
+export async function openRoot(path: string): Promise<number> {
+  const bytes = Buffer.from(path, 'utf8').toString('latin1')
+  return call('open', path, openat, AT_FDCWD, cString('open', bytes), O_PATH | O_DIRECTORY | O_CLOEXEC, 0)
+}
+
+/**
+ * Opens `name`, which may have several components, strictly beneath `dirFd`: no `..` above it, no symlink, no mount magic.
+ * O_CLOEXEC is added; O_PATH with O_NOFOLLOW opens a symlink itself. `mode` counts with O_CREAT and O_TMPFILE only. Opening
+ * a fifo or device can wait for ever and has effects: open with O_PATH, look at the type, then `reopen`.
+ *
+ * @throws ELOOP a symlink in the way · EXDEV out of `dirFd` · EMFILE | ENFILE · what open(2) says
+ * @see openat2(2)
+ */
+export async function openAt(dirFd: number, name: string, flags: number, mode = 0): Promise<number> {
+  const how = fillHow(Buffer.alloc(SIZE_OF_OPEN_HOW), flags, mode, CONFINED)
+  return call('openat2', name, openat2, SYS_OPENAT2, dirFd, cString('openat2', name), how, SIZE_OF_OPEN_HOW)
+}
+
+/**
+ * As `openAt`, but at once and only by what the kernel has in its caches: -1 says that it would have to wait, or that the kernel
+ * is older than 5.12 and cannot tell. Never creates or truncates. A fifo is opened without waiting (O_NONBLOCK).
+ */
+export function openAtCached(dirFd: number, name: string, flags: number): number {
+  if (!kernelKnowsCached) return -1
+  if (name.length >= PATH_MAX) throw new OverlayError('ENAMETOOLONG', 'openat2', name)
+  if (name.includes('\0')) throw new OverlayError('EINVAL', 'openat2', name)
+  cachedPath.write(name, 0, 'latin1')
+  cachedPath[name.length] = 0
+  const wanted = (flags & O_PATH) === 0 ? flags | O_NONBLOCK : flags
+  fillHow(cachedHow, wanted, 0, CONFINED | RESOLVE_CACHED)
+  const fd = openat2Address(SYS_OPENAT2, dirFd, cachedPathAddress, cachedHowAddress, SIZE_OF_OPEN_HOW)
+  if (fd >= 0) return fd
+  const errno = lastErrno()
+  if (errno === EAGAIN) return -1
+  if (errno === EINVAL && !probeCached()) return -1
+  throw sysError('openat2', errno, name)
+}
+
+/** Tells an old kernel's EINVAL for RESOLVE_CACHED from that for wrong flags. */
+function probeCached(): boolean {
+  cachedPath.write('/\0', 0, 'latin1')
+  cachedHow.fill(0)
+  cachedHow.writeUInt32LE(O_PATH, 0)
+  cachedHow.writeUInt32LE(RESOLVE_CACHED, 16)
+  const fd = openat2Address(SYS_OPENAT2, AT_FDCWD, cachedPathAddress, cachedHowAddress, SIZE_OF_OPEN_HOW)
+  if (fd >= 0) close(fd)
+  else if (lastErrno() === EINVAL) kernelKnowsCached = false
+  return kernelKnowsCached
+}
+
+/** A new descriptor of the same file with other `flags`: makes an O_PATH descriptor of a regular file or directory usable for data. */
+export async function reopen(fd: number, flags: number): Promise<number> {
+  return call('open', undefined, openat, AT_FDCWD, cString('open', fdPath(fd)), flags | O_CLOEXEC, 0)
+}
+
+/**
+ * Opens the directory of `fd` (O_PATH) for reading: at once when the kernel can, by the pool otherwise. To be closed by the caller.
+ */
+export async function openDirectory(fd: number): Promise<number> {
+  try {
+    const cached = openAtCached(fd, '.', O_DIRECTORY)
+    if (cached >= 0) return cached
+  } catch (error) {
+    // Without search permission `.` cannot be looked up, but the directory may still be readable.
+    if (!isErrno(error, 'EACCES')) throw error
+  }
+  return reopen(fd, O_DIRECTORY)
+}
+
+/** A nameless regular file in the directory, to be written and then named by `linkFd`. @throws EOPNOTSUPP the file system has none */
+export async function tmpFile(dirFd: number, flags: number, mode: number): Promise<number> {
+  return openAt(dirFd, '.', flags | O_TMPFILE, mode)
+}
+
+/** Closes a descriptor that has not been written through: that never waits. @throws EBADF it is not open (a bug of the caller) */
+export function closeSync(fd: number): void {
+  if (close(fd) === 0) return
+  const errno = lastErrno()
+  // Linux has let go of the descriptor in every case but EBADF; for one that was only read the rest means nothing.
+  if (errno === EBADF) throw sysError('close', errno)
+  failedCloses++
+}
+
+/** Closes a descriptor by the pool, for files that were written or removed. A failure is only counted: data is made sure by fsync. */
+export function closeLater(fd: number): void {
+  throughGate('close', (done) => {
+    close.async(fd, (error, result) => {
+      // Not repeated on EINTR: the descriptor is gone, and its number may be another file's by then.
+      if (error || (result === -1 && lastErrno() !== EINTR)) failedCloses++
+      done(0)
+    })
+  }).catch(() => failedCloses++)
+}
+
+/** How many closes have failed since the start, for metrics. */
+export function closeFailures(): number {
+  return failedCloses
+}

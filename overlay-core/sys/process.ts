@@ -1,0 +1,41 @@
+import { bind, lastErrno } from './call.ts'
+import { sysError } from './error.ts'
+
+const RLIMIT_NOFILE = 7
+const SIZE_OF_RLIMIT = 16
+
+const getrlimit = bind<[resource: number, out: Uint8Array]>('int getrlimit(int, void *)')
+const setrlimit = bind<[resource: number, limit: Uint8Array]>('int setrlimit(int, const void *)')
+
+/** The user id that decides what the kernel lets this process do. */
+export function effectiveUid(): number {
+  return process.geteuid?.() ?? 0
+}
+
+/** The group id that the process's new files get. */
+export function effectiveGid(): number {
+  return process.getegid?.() ?? 0
+}
+
+/** The supplementary groups of the process. */
+export function effectiveGroups(): number[] {
+  return process.getgroups?.() ?? []
+}
+
+/** Raises the number of descriptors this process may hold to the hard limit; returns what it may hold now. */
+export function raiseFileLimit(): number {
+  // Soft limit first, then the hard one, 64 bits each; all ones mean no limit.
+  const limit = new BigUint64Array(new ArrayBuffer(SIZE_OF_RLIMIT))
+  const memory = new Uint8Array(limit.buffer)
+  if (getrlimit(RLIMIT_NOFILE, memory) !== 0) throw sysError('getrlimit', lastErrno())
+  if (limit[0] !== limit[1]) {
+    limit[0] = limit[1]
+    if (setrlimit(RLIMIT_NOFILE, memory) !== 0) throw sysError('setrlimit', lastErrno())
+  }
+  return Number(limit[0])
+}
+
+/** Clears the process's umask, so that modes are stored as they are asked for. Once, at the first mount. */
+export function setUmask0(): void {
+  process.umask(0)
+}

@@ -1,0 +1,135 @@
+import type { FileType, Time } from '../types.ts'
+import { component } from './argument.ts'
+import { addressOf, bind, call, lastErrno } from './call.ts'
+import { sysError } from './error.ts'
+import { AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW } from './flags.ts'
+
+const STATX_BTIME = 0x800
+/** STATX_BASIC_STATS | STATX_BTIME | STATX_MNT_ID */
+const WANTED = 0x7ff | STATX_BTIME | 0x1000
+const AT_STATX_DONT_SYNC = 0x4000
+const SIZE_OF_STATX = 256
+const SIZE_OF_STATFS = 120
+const TWO_32 = 0x1_0000_0000
+
+const statx = bind<[dirFd: number, name: Uint8Array, flags: number, mask: number, out: Uint8Array]>(
+  'int statx(int, const void *, int, uint32_t, void *)',
+)
+const statxAddress = bind<[fd: number, name: number, flags: number, mask: number, out: number]>(
+  'int statx(int, uintptr_t, int, uint32_t, uintptr_t)',
+)
+const fstatfs = bind<[fd: number, out: Uint8Array]>('int fstatfs(int, void *)')
+
+// Reused by `statxFd`, which is synchronous: the struct, and behind it the empty name.
+const scratch = new DataView(new ArrayBuffer(SIZE_OF_STATX + 8))
+const scratchAddress = addressOf(scratch)
+const emptyNameAddress = scratchAddress + SIZE_OF_STATX
+
+/** What statx(2) tells of a file. 64-bit values are numbers, exact up to 2^53; `inoHi` and `inoLo` are always exact. */
+export interface Stat {
+  readonly type: FileType
+  /** 0…0o7777. */
+  readonly mode: number
+  readonly nlink: number
+  readonly uid: number
+  readonly gid: number
+  readonly size: number
+  /** In units of 512 bytes. */
+  readonly blocks: number
+  readonly rdevMajor: number
+  readonly rdevMinor: number
+  readonly devMajor: number
+  readonly devMinor: number
+  readonly ino: number
+  readonly inoHi: number
+  readonly inoLo: number
+  readonly atime: Time
+  readonly mtime: Time
+  readonly ctime: Time
+  readonly btime: Time | undefined
+  readonly mountId: number
+}
+
+/** What statfs(2) tells; the counts of blocks are in units of `blockSize` bytes. */
+export interface FileSystemStat {
+  readonly type: number
+  readonly blockSize: number
+  readonly blocks: number
+  readonly blocksFree: number
+  readonly blocksAvailable: number
+  readonly files: number
+  readonly filesFree: number
+  readonly nameMax: number
+}
+
+/**
+ * Attributes of a held descriptor (O_PATH will do), at once. A network or FUSE file system answers by what it has cached, as
+ * asking the other side could take for ever (AT_STATX_DONT_SYNC); local ones always answer exactly.
+ */
+export function statxFd(fd: number): Stat {
+  const flags = AT_EMPTY_PATH | AT_STATX_DONT_SYNC
+  if (statxAddress(fd, emptyNameAddress, flags, WANTED, scratchAddress) !== 0) throw sysError('statx', lastErrno())
+  return decodeStatx(scratch)
+}
+
+/** Attributes of `name` in the directory; of a symlink itself. @throws ENOENT … */
+export async function statxAt(dirFd: number, name: string): Promise<Stat> {
+  const out = new DataView(new ArrayBuffer(SIZE_OF_STATX))
+  const memory = new Uint8Array(out.buffer)
+  await call('statx', name, statx, dirFd, component('statx', name), AT_SYMLINK_NOFOLLOW, WANTED, memory)
+  return decodeStatx(out)
+}
+
+/** The file system that `fd` lies on. */
+export async function statfsFd(fd: number): Promise<FileSystemStat> {
+  const out = new DataView(new ArrayBuffer(SIZE_OF_STATFS))
+  await call('fstatfs', undefined, fstatfs, fd, new Uint8Array(out.buffer))
+  return {
+    type: out.getUint32(0, true),
+    // Blocks are counted in fragments where a file system sets f_frsize.
+    blockSize: unsigned64(out, 72) || unsigned64(out, 8),
+    blocks: unsigned64(out, 16),
+    blocksFree: unsigned64(out, 24),
+    blocksAvailable: unsigned64(out, 32),
+    files: unsigned64(out, 40),
+    filesFree: unsigned64(out, 48),
+    nameMax: unsigned64(out, 64),
+  }
+}
+
+function unsigned64(view: DataView, at: number): number {
+  return view.getUint32(at + 4, true) * TWO_32 + view.getUint32(at, true)
+}
+
+/** struct statx_timestamp: a signed 64-bit second and an unsigned nanosecond. */
+function timeAt(view: DataView, at: number): Time {
+  return { sec: view.getInt32(at + 4, true) * TWO_32 + view.getUint32(at, true), nsec: view.getUint32(at + 8, true) }
+}
+
+/** struct statx of linux/stat.h, the same on every architecture. */
+function decodeStatx(view: DataView): Stat {
+  const mode = view.getUint16(28, true)
+  const inoLo = view.getUint32(32, true)
+  const inoHi = view.getUint32(36, true)
+  return {
+    type: (mode & 0o170000) as FileType,
+    mode: mode & 0o7777,
+    nlink: view.getUint32(16, true),
+    uid: view.getUint32(20, true),
+    gid: view.getUint32(24, true),
+    size: unsigned64(view, 40),
+    blocks: unsigned64(view, 48),
+    rdevMajor: view.getUint32(128, true),
+    rdevMinor: view.getUint32(132, true),
+    devMajor: view.getUint32(136, true),
+    devMinor: view.getUint32(140, true),
+    ino: inoHi * TWO_32 + inoLo,
+    inoHi,
+    inoLo,
+    atime: timeAt(view, 64),
+    mtime: timeAt(view, 112),
+    ctime: timeAt(view, 96),
+    btime: (view.getUint32(0, true) & STATX_BTIME) === 0 ? undefined : timeAt(view, 80),
+    mountId: unsigned64(view, 144),
+  }
+}

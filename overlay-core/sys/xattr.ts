@@ -1,0 +1,85 @@
+import { component, cString, fdPath } from './argument.ts'
+import { bind, call, tryCall } from './call.ts'
+import { sysError } from './error.ts'
+
+const E2BIG = 7
+const ENOSPC = 28
+const ERANGE = 34
+const ENODATA = 61
+const EOPNOTSUPP = 95
+/** XATTR_SIZE_MAX and XATTR_LIST_MAX of the kernel. */
+const LARGEST = 65536
+/** Enough for nearly every value and list, and small enough to come from the Buffer pool. */
+const USUAL = 1024
+
+const readPrototype = (call: string) => `int64_t ${call}(const void *, const void *, void *, size_t)`
+const writePrototype = (call: string) => `int ${call}(const void *, const void *, const void *, size_t, int)`
+type Read = [path: Uint8Array, attr: Uint8Array, out: Uint8Array, size: number]
+type Write = [path: Uint8Array, attr: Uint8Array, value: Uint8Array, size: number, flags: number]
+type Remove = [path: Uint8Array, attr: Uint8Array]
+type List = [path: Uint8Array, out: Uint8Array, size: number]
+
+const getxattr = bind<Read>(readPrototype('getxattr'))
+const lgetxattr = bind<Read>(readPrototype('lgetxattr'))
+const setxattr = bind<Write>(writePrototype('setxattr'))
+const lsetxattr = bind<Write>(writePrototype('lsetxattr'))
+const removexattr = bind<Remove>('int removexattr(const void *, const void *)')
+const lremovexattr = bind<Remove>('int lremovexattr(const void *, const void *)')
+const listxattr = bind<List>('int64_t listxattr(const void *, void *, size_t)')
+const llistxattr = bind<List>('int64_t llistxattr(const void *, void *, size_t)')
+
+/**
+ * The path of `name` beneath the held directory, or of the held object itself when `name` is ''. The calls that follow
+ * symlinks go with the latter (the descriptor's own magic link is to be followed, and no further), the l* calls with the former.
+ */
+function target(op: string, dirFd: number, name: string): Buffer {
+  if (name === '') return cString(op, fdPath(dirFd))
+  component(op, name)
+  return cString(op, `${fdPath(dirFd)}/${name}`)
+}
+
+/** The value of an extended attribute; undefined when there is none or the file system has no such attributes. */
+export async function getXattr(dirFd: number, name: string, attr: string): Promise<Uint8Array | undefined> {
+  const native = name === '' ? getxattr : lgetxattr
+  const path = target('getxattr', dirFd, name)
+  const attrBytes = cString('getxattr', attr)
+  for (let size = USUAL; ; size = LARGEST) {
+    const out = Buffer.allocUnsafe(size)
+    const length = await tryCall('getxattr', native, path, attrBytes, out, size)
+    if (length >= 0) return new Uint8Array(out.subarray(0, length))
+    if (length === -ENODATA || length === -EOPNOTSUPP) return undefined
+    if (length !== -ERANGE || size === LARGEST) throw sysError('getxattr', -length, name)
+  }
+}
+
+/**
+ * Sets an extended attribute; `flags` is XATTR_CREATE, XATTR_REPLACE or 0.
+ *
+ * @throws EEXIST | ENODATA by the flags · ENOSPC no room, or more than 64 KiB · EOPNOTSUPP · EPERM · ERANGE the attribute's name is too long
+ */
+export async function setXattr(dirFd: number, name: string, attr: string, value: Uint8Array, flags = 0): Promise<void> {
+  const native = name === '' ? setxattr : lsetxattr
+  const path = target('setxattr', dirFd, name)
+  const result = await tryCall('setxattr', native, path, cString('setxattr', attr), value, value.length, flags)
+  if (result < 0) throw sysError('setxattr', result === -E2BIG ? ENOSPC : -result, name)
+}
+
+/** Removes an extended attribute. @throws ENODATA there is none · EOPNOTSUPP · EPERM */
+export async function removeXattr(dirFd: number, name: string, attr: string): Promise<void> {
+  const native = name === '' ? removexattr : lremovexattr
+  await call('removexattr', name, native, target('removexattr', dirFd, name), cString('removexattr', attr))
+}
+
+/** The names of all extended attributes that the process may see; none where the file system has no such attributes. */
+export async function listXattr(dirFd: number, name: string): Promise<string[]> {
+  const native = name === '' ? listxattr : llistxattr
+  const path = target('listxattr', dirFd, name)
+  for (let size = USUAL; ; size = LARGEST) {
+    const out = Buffer.allocUnsafe(size)
+    const length = await tryCall('listxattr', native, path, out, size)
+    // The list is NUL-terminated names one after the other.
+    if (length >= 0) return length === 0 ? [] : out.toString('latin1', 0, length - 1).split('\0')
+    if (length === -EOPNOTSUPP) return []
+    if (length !== -ERANGE || size === LARGEST) throw sysError('listxattr', -length, name)
+  }
+}
