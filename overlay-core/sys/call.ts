@@ -3,14 +3,20 @@ import type { OverlayError } from '../errno.ts'
 import { argumentError, sysError } from './error.ts'
 import { Limiter, type Waiting } from './limiter.ts'
 
-/** koffi throws beyond 256 queued calls (`max_async_calls`); half of it leaves room and is far more than the pool has threads. */
-const MAX_IN_FLIGHT = 128
+/**
+ * Native calls in flight. koffi throws beyond 256, but keeps memory ready for 32 only: one more costs five times as much,
+ * and as many as that occupy every thread of the pool anyway.
+ */
+const NATIVE_PLACES = 32
+/** Calls of `node:fs` in flight, which cost nothing more in larger numbers. */
+const NODE_PLACES = 128
 const EINTR = 4
 const EIO = 5
 
-koffi.config({ resident_async_pools: 32, async_stack_size: 64 * 1024, async_heap_size: 16 * 1024 })
+koffi.config({ resident_async_pools: NATIVE_PLACES, async_stack_size: 64 * 1024, async_heap_size: 16 * 1024 })
 const libc = koffi.load(null)
-const limiter = new Limiter(MAX_IN_FLIGHT)
+const nativeLimiter = new Limiter(NATIVE_PLACES)
+const nodeLimiter = new Limiter(NODE_PLACES)
 
 /** A function of libc that gives a number and -1 with errno on failure. */
 export type Native<A extends unknown[]> = KoffiFunc<(...args: A) => number>
@@ -38,12 +44,20 @@ export type Begin = (done: Done) => void
 
 class PoolCall implements Waiting {
   next: Waiting | undefined = undefined
+  readonly #limiter: Limiter
   readonly #op: string
   readonly #begin: Begin
   readonly #resolve: (result: number) => void
   readonly #reject: (error: OverlayError) => void
 
-  constructor(op: string, begin: Begin, resolve: (result: number) => void, reject: (error: OverlayError) => void) {
+  constructor(
+    limiter: Limiter,
+    op: string,
+    begin: Begin,
+    resolve: (result: number) => void,
+    reject: (error: OverlayError) => void,
+  ) {
+    this.#limiter = limiter
     this.#op = op
     this.#begin = begin
     this.#resolve = resolve
@@ -54,7 +68,8 @@ class PoolCall implements Waiting {
     try {
       this.#begin((result) => this.#end(result))
     } catch (error) {
-      limiter.leave()
+      // Not from in here, as the next one would start inside of this one's failure, and so on.
+      queueMicrotask(() => this.#limiter.leave())
       this.#reject(argumentError(this.#op, error))
     }
   }
@@ -64,7 +79,7 @@ class PoolCall implements Waiting {
       this.start()
       return
     }
-    limiter.leave()
+    this.#limiter.leave()
     this.#resolve(result)
   }
 }
@@ -75,13 +90,18 @@ class PoolCall implements Waiting {
  *
  * @throws EINVAL the arguments were refused before the kernel saw them
  */
-export function throughGate(op: string, begin: Begin): Promise<number> {
-  return new Promise((resolve, reject) => limiter.enter(new PoolCall(op, begin, resolve, reject)))
+function throughGate(limiter: Limiter, op: string, begin: Begin): Promise<number> {
+  return new Promise((resolve, reject) => limiter.enter(new PoolCall(limiter, op, begin, resolve, reject)))
+}
+
+/** Runs a call of `node:fs` through the gate; resolves to its result or minus errno. `begin` keeps the arguments alive. */
+export function nodeCall(op: string, begin: Begin): Promise<number> {
+  return throughGate(nodeLimiter, op, begin)
 }
 
 /** Runs a native call through the gate; resolves to its result or minus errno. `done` keeps the arguments alive until it ends. */
 export function tryCall<A extends unknown[]>(op: string, native: Native<A>, ...args: A): Promise<number> {
-  return throughGate(op, (done) => {
+  return throughGate(nativeLimiter, op, (done) => {
     native.async(...args, (error, result) => {
       if (error) done(-EIO)
       // koffi sets errno to that of the call while this callback runs.
@@ -104,5 +124,8 @@ export async function call<A extends unknown[]>(
 
 /** How full the gate is: calls running and calls waiting for a place. */
 export function gateLoad(): { inFlight: number; queued: number } {
-  return { inFlight: limiter.inFlight, queued: limiter.queued }
+  return {
+    inFlight: nativeLimiter.inFlight + nodeLimiter.inFlight,
+    queued: nativeLimiter.queued + nodeLimiter.queued,
+  }
 }

@@ -1,5 +1,5 @@
 import fs from 'node:fs'
-import { addressOf, bind, call, type Done, lastErrno, throughGate, tryCall } from './call.ts'
+import { addressOf, bind, call, type Done, lastErrno, nodeCall, tryCall } from './call.ts'
 import { sysError } from './error.ts'
 
 const EIO = 5
@@ -67,7 +67,7 @@ export async function pread(
   length: number,
   position: number,
 ): Promise<number> {
-  const result = await throughGate('pread', (done) => fs.read(fd, buffer, offset, length, position, nodeResult(done)))
+  const result = await nodeCall('pread', (done) => fs.read(fd, buffer, offset, length, position, nodeResult(done)))
   if (result < 0) throw sysError('pread', -result)
   return result
 }
@@ -76,7 +76,7 @@ export async function pread(
 export async function pwrite(fd: number, data: Uint8Array, position: number): Promise<void> {
   for (let written = 0; written < data.length; ) {
     const from = written
-    const result = await throughGate('pwrite', (done) =>
+    const result = await nodeCall('pwrite', (done) =>
       fs.write(fd, data, from, data.length - from, position + from, nodeResult(done)),
     )
     written += progress('pwrite', result)
@@ -90,7 +90,7 @@ export async function pwritev(fd: number, buffers: readonly Uint8Array[], positi
   while (rest.length > 0) {
     const batch = rest
     const start = at
-    const result = await throughGate('pwritev', (done) => fs.writev(fd, batch, start, nodeResult(done)))
+    const result = await nodeCall('pwritev', (done) => fs.writev(fd, batch, start, nodeResult(done)))
     const written = progress('pwritev', result)
     at += written
     rest = withoutFirst(batch, written)
@@ -99,13 +99,13 @@ export async function pwritev(fd: number, buffers: readonly Uint8Array[], positi
 
 /** Makes data and attributes of a file, or the entries of a directory, durable. */
 export async function fsync(fd: number): Promise<void> {
-  const result = await throughGate('fsync', (done) => fs.fsync(fd, (error) => nodeResult(done)(error, 0)))
+  const result = await nodeCall('fsync', (done) => fs.fsync(fd, (error) => nodeResult(done)(error, 0)))
   if (result < 0) throw sysError('fsync', -result)
 }
 
 /** Makes data durable, and of the attributes what is needed to find it again. */
 export async function fdatasync(fd: number): Promise<void> {
-  const result = await throughGate('fdatasync', (done) => fs.fdatasync(fd, (error) => nodeResult(done)(error, 0)))
+  const result = await nodeCall('fdatasync', (done) => fs.fdatasync(fd, (error) => nodeResult(done)(error, 0)))
   if (result < 0) throw sysError('fdatasync', -result)
 }
 

@@ -1,6 +1,7 @@
+import fs from 'node:fs'
 import { isErrno, OverlayError } from '../errno.ts'
 import { cString, fdPath } from './argument.ts'
-import { addressOf, bind, call, lastErrno, throughGate } from './call.ts'
+import { addressOf, bind, call, lastErrno, nodeCall } from './call.ts'
 import { sysError } from './error.ts'
 import { AT_FDCWD, O_CLOEXEC, O_DIRECTORY, O_NONBLOCK, O_PATH, O_TMPFILE } from './flags.ts'
 
@@ -11,7 +12,6 @@ const RESOLVE_BENEATH = 0x08
 const RESOLVE_CACHED = 0x20
 const CONFINED = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS
 const SIZE_OF_OPEN_HOW = 24
-const EINTR = 4
 const EBADF = 9
 const EAGAIN = 11
 const EINVAL = 22
@@ -130,13 +130,12 @@ export function closeSync(fd: number): void {
 
 /** Closes a descriptor by the pool, for files that were written or removed. A failure is only counted: data is made sure by fsync. */
 export function closeLater(fd: number): void {
-  throughGate('close', (done) => {
-    close.async(fd, (error, result) => {
-      // Not repeated on EINTR: the descriptor is gone, and its number may be another file's by then.
-      if (error || (result === -1 && lastErrno() !== EINTR)) failedCloses++
-      done(0)
-    })
-  }).catch(() => failedCloses++)
+  nodeCall('close', (done) => fs.close(fd, (error) => done(error ? -EBADF : 0))).then(
+    (result) => {
+      if (result !== 0) failedCloses++
+    },
+    () => failedCloses++,
+  )
 }
 
 /** How many closes have failed since the start, for metrics. */
