@@ -1,0 +1,60 @@
+import { join } from 'node:path'
+import type { Mounted } from './kernel-overlay.ts'
+import type { Scratch } from './scratch.ts'
+import { quote } from './shell.ts'
+
+/** A davfs2 mount. */
+export interface DavfsMount extends Mounted {
+  /** Takes the mount away, which uploads what is still to be uploaded, and makes it anew with an empty cache. */
+  remount(): Promise<void>
+}
+
+/**
+ * Mounts `url` with davfs2 on the folder `name` of the scratch folder, with a configuration, secrets and cache of its own.
+ * Files are uploaded as soon as they are closed, but close(2) does not wait: unmount or remount before looking elsewhere.
+ */
+export async function mountDavfs(scratch: Scratch, name: string, url: string): Promise<DavfsMount> {
+  const path = join(scratch.path, name)
+  const settings = join(scratch.path, `${name}.davfs2`)
+  const cache = join(settings, 'cache')
+  // buf_size: kernels from 6.16 on answer EINVAL to readdir with the default of 16.
+  const conf = [
+    `secrets ${settings}/secrets`,
+    `cache_dir ${cache}`,
+    'cache_size 512',
+    'buf_size 64',
+    'ask_auth 0',
+    'delay_upload 0',
+    'dir_refresh 1',
+    'file_refresh 0',
+    'gui_optimize 0',
+  ]
+  await scratch.sh(`
+    chmod 755 ${quote(scratch.path)}; mkdir -p ${quote(path)} ${quote(cache)}; chown davfs2:davfs2 ${quote(cache)}
+    printf '%s\\n' ${conf.map(quote).join(' ')} > ${quote(settings)}/conf
+    : > ${quote(settings)}/secrets; chmod 600 ${quote(settings)}/secrets`)
+  const mount = async () => {
+    await scratch.sh(`mount -t davfs -o ${quote(`conf=${settings}/conf,uid=0,gid=0`)} ${quote(url)} ${quote(path)}`)
+    const pid = Number(await scratch.sh(`cat ${quote(pidFile(path))}`))
+    // The daemon leads a group of its own, which must not outlive the test.
+    scratch.killAtEnd(pid)
+  }
+  const unmount = async () => {
+    await scratch.sh(
+      `if mountpoint -q ${quote(path)}; then umount ${quote(path)} > ${quote(settings)}/umount.log; fi`,
+      300_000,
+    )
+  }
+  await mount()
+  scratch.defer(unmount)
+  const remount = async () => {
+    await unmount()
+    await scratch.sh(`find ${quote(cache)} -mindepth 1 -delete`)
+    await mount()
+  }
+  return { path, unmount, remount }
+}
+
+function pidFile(path: string): string {
+  return `/var/run/mount.davfs/${path.slice(1).replaceAll('/', '-')}.pid`
+}

@@ -1,0 +1,115 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { createServer, type Socket } from 'node:net'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import type { Scratch } from './scratch.ts'
+import { defaultTimeoutMs, killGroup, printfEscape, type Shell, ShellError } from './shell.ts'
+
+/** A running Linux kernel with its NFS client, and a root shell on it. 127.0.0.1 of this machine is 10.0.2.2 there. */
+export interface KernelClient {
+  readonly sh: Shell
+  /** Turns it off. */
+  stop(): void
+}
+
+const runPath = join(dirname(fileURLToPath(import.meta.url)), '..', 'kernel-client', 'run')
+
+/**
+ * Boots the kernel client (in software emulation about 6 s); it is turned off with the scratch folder.
+ *
+ * @throws Error it did not come up within `timeoutMs`, with what it printed
+ */
+export async function bootKernelClient(scratch: Scratch, timeoutMs = 120_000): Promise<KernelClient> {
+  const server = createServer()
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as { port: number }
+  const child = spawn(runPath, ['--shell', String(port)], {
+    detached: true,
+    env: { ...process.env, TMPDIR: scratch.path },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  if (child.pid !== undefined) scratch.killAtEnd(child.pid)
+  let printed = ''
+  const note = (chunk: Buffer) => {
+    printed = (printed + chunk.toString('latin1')).slice(-4000)
+  }
+  child.stdout.on('data', note)
+  child.stderr.on('data', note)
+  const socket = await new Promise<Socket>((resolve, reject) => {
+    const timer = setTimeout(() => reject(new Error(`the kernel client did not come up: ${printed}`)), timeoutMs)
+    child.on('error', reject)
+    child.on('close', () => reject(new Error(`the kernel client ended: ${printed}`)))
+    server.on('connection', (connection) => {
+      clearTimeout(timer)
+      resolve(connection)
+    })
+  }).finally(() => server.close())
+  const stop = () => {
+    socket.destroy()
+    killGroup(child.pid, 'SIGTERM')
+  }
+  scratch.defer(stop)
+  return { sh: remoteShell(socket), stop }
+}
+
+/**
+ * A shell at the other end of `socket`. Each script runs in a fresh shell whose output goes to files; the reply is one line with status and
+ * lengths, then the bytes.
+ */
+function remoteShell(socket: Socket): Shell {
+  let last: Promise<unknown> = Promise.resolve()
+  return (script, timeoutMs = defaultTimeoutMs) => {
+    const mine = last.then(() => ask(socket, script, timeoutMs))
+    last = mine.catch(() => undefined)
+    return mine
+  }
+}
+
+function ask(socket: Socket, script: string, timeoutMs: number): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const reply: Buffer[] = []
+    let received = 0
+    let head: readonly [status: number, outLength: number, errorLength: number] | undefined
+    const finish = (settle: () => void) => {
+      clearTimeout(timer)
+      socket.off('data', onData).off('close', onClose).off('error', onClose)
+      settle()
+    }
+    const onData = (chunk: Buffer) => {
+      reply.push(chunk)
+      received += chunk.length
+      head ??= parseHead(reply)
+      if (head === undefined) return
+      const [status, outLength, errorLength] = head
+      if (received < outLength + errorLength + headLength) return
+      const body = Buffer.concat(reply).toString('latin1').slice(headLength)
+      const out = body.slice(0, outLength)
+      if (status === 0) finish(() => resolve(out))
+      else finish(() => reject(new ShellError(script, status, out.slice(-2000) + body.slice(outLength))))
+    }
+    const onClose = () => finish(() => reject(new ShellError(script, undefined, 'the kernel client went away')))
+    const timer = setTimeout(() => {
+      // What runs there cannot be stopped from here: nothing more is asked of this machine.
+      socket.destroy()
+      finish(() => reject(new ShellError(script, undefined, `out of time after ${timeoutMs} ms`)))
+    }, timeoutMs)
+    if (socket.destroyed) return onClose()
+    socket.on('data', onData).on('close', onClose).on('error', onClose)
+    socket.write(
+      `printf %b '${printfEscape(script)}' > /tmp/.script; sh -eu /tmp/.script < /dev/null > /tmp/.out 2> /tmp/.errors; ` +
+        `printf '%3d %12d %12d\\n' $? $(stat -c %s /tmp/.out /tmp/.errors); cat /tmp/.out /tmp/.errors\n`,
+    )
+  })
+}
+
+/** Bytes of the line before each reply: status, length of the output, length of the errors. */
+const headLength = 3 + 1 + 12 + 1 + 12 + 1
+
+function parseHead(reply: readonly Buffer[]): [number, number, number] | undefined {
+  const bytes = Buffer.concat(reply)
+  if (bytes.length < headLength) return undefined
+  const words = bytes.toString('latin1', 0, headLength).trim().split(/ +/)
+  return words.map(Number) as [number, number, number]
+}

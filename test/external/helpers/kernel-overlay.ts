@@ -1,0 +1,42 @@
+import { join } from 'node:path'
+import type { Layers } from './layers.ts'
+import type { Scratch } from './scratch.ts'
+import { quote, ShellError } from './shell.ts'
+
+/** A mount that a test made, and its way out. */
+export interface Mounted {
+  readonly path: string
+  unmount(): Promise<void>
+}
+
+/**
+ * Mounts the layers with the kernel's own overlayfs on the folder `name` of the scratch folder. overlayd must have let go of them.
+ *
+ * @throws Error the kernel refuses, with what mount(8) and the kernel's log say
+ */
+export async function mountKernelOverlay(
+  scratch: Scratch,
+  name: string,
+  layers: Layers,
+  options: readonly string[] = ['redirect_dir=on', 'index=on', 'metacopy=off'],
+): Promise<Mounted> {
+  const path = join(scratch.path, name)
+  const all = [
+    `lowerdir=${layers.lowerdir.join(':')}`,
+    `upperdir=${layers.upperdir}`,
+    `workdir=${layers.workdir}`,
+    ...options,
+  ]
+  try {
+    await scratch.sh(`mkdir -p ${quote(path)} && mount -t overlay overlay -o ${quote(all.join(','))} ${quote(path)}`)
+  } catch (error) {
+    if (!(error instanceof ShellError)) throw error
+    const log = await scratch.sh('dmesg | grep -i overlay | tail -5 || :')
+    throw new Error(`the kernel refuses the layers (${all.join(',')}): ${error.output}\n${log}`)
+  }
+  const unmount = async () => {
+    await scratch.sh(`if mountpoint -q ${quote(path)}; then umount ${quote(path)}; fi`)
+  }
+  scratch.defer(unmount)
+  return { path, unmount }
+}

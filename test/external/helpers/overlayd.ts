@@ -1,0 +1,90 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { watch } from 'node:fs'
+import { readFile } from 'node:fs/promises'
+import { basename, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import type { Layers } from './layers.ts'
+import type { Scratch } from './scratch.ts'
+
+/** A running overlayd, started through its command line, on ports of its own. */
+export interface Overlayd {
+  /** Ends with a slash. */
+  readonly webdavUrl: string
+  readonly nfs: { readonly host: string; readonly port: number; readonly export: string }
+  /** Everything printed so far. */
+  printed(): string
+  /** SIGTERM, then waits. @throws Error it does not end with status 0 within a minute */
+  stop(): Promise<void>
+}
+
+const programPath = fileURLToPath(new URL('../../../server/overlayd.cjs', import.meta.url))
+let started = 0
+
+/**
+ * Starts overlayd on the layers, without an upper when they have none, and waits until both doors accept. root keeps its powers over
+ * NFS, as the tests compare owners; `flags` come last.
+ *
+ * @throws Error it ends instead, with what it printed
+ */
+export async function startOverlayd(
+  scratch: Scratch,
+  layers: Pick<Layers, 'lowerdir'> & Partial<Layers>,
+  options: { mountOptions?: readonly string[]; flags?: readonly string[] } = {},
+): Promise<Overlayd> {
+  const readyFile = join(scratch.path, `ready-${started++}.json`)
+  const words = [`lowerdir=${layers.lowerdir.join(':')}`]
+  if (layers.upperdir !== undefined) words.push(`upperdir=${layers.upperdir}`, `workdir=${layers.workdir}`)
+  words.push(...(options.mountOptions ?? []))
+  const doors = ['--webdav', '127.0.0.1:0', '--nfs', '127.0.0.1:0', '--ready-file', readyFile]
+  const everyone = ['--export', '127.0.0.1(rw,no_root_squash,insecure,sync)']
+  const child = spawn(
+    process.execPath,
+    [programPath, '-o', words.join(','), ...doors, ...everyone, ...(options.flags ?? [])],
+    {
+      detached: true,
+      cwd: scratch.path,
+      stdio: ['ignore', 'pipe', 'pipe'],
+    },
+  )
+  if (child.pid !== undefined) scratch.killAtEnd(child.pid)
+  let printed = ''
+  const note = (chunk: Buffer) => {
+    printed += chunk.toString('latin1')
+  }
+  child.stdout.on('data', note)
+  child.stderr.on('data', note)
+  const ended = once(child, 'close') as Promise<[number | null, NodeJS.Signals | null]>
+  const lost = ended.then(([status, signal]) => {
+    throw new Error(`overlayd ended with ${status ?? signal}:\n${printed}`)
+  })
+  await Promise.race([appears(readyFile), lost])
+  const ready = JSON.parse(await readFile(readyFile, 'utf8')) as { webdav: string; nfs: Overlayd['nfs'] }
+  const stop = async () => {
+    if (child.exitCode !== null || child.signalCode !== null) return
+    child.kill('SIGTERM')
+    const timer = setTimeout(() => child.kill('SIGKILL'), 60_000)
+    const [status, signal] = await ended
+    clearTimeout(timer)
+    if (status !== 0) throw new Error(`overlayd ended with ${status ?? signal}, not 0:\n${printed.slice(-4000)}`)
+  }
+  scratch.defer(stop)
+  return { webdavUrl: ready.webdav.replace(/\/*$/, '/'), nfs: ready.nfs, printed: () => printed, stop }
+}
+
+/** Waits until a file is there; whoever makes it must rename it into place. */
+async function appears(path: string): Promise<void> {
+  const signal = AbortSignal.timeout(60_000)
+  const watcher = watch(join(path, '..'), { signal, persistent: false })
+  try {
+    await new Promise<void>((resolve, reject) => {
+      watcher.on('error', reject)
+      signal.addEventListener('abort', () => reject(new Error('overlayd was not ready within a minute')))
+      watcher.on('change', (_, name) => {
+        if (String(name) === basename(path)) resolve()
+      })
+    })
+  } finally {
+    watcher.close()
+  }
+}

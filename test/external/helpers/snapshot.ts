@@ -1,0 +1,193 @@
+import { quote, type Shell } from './shell.ts'
+
+/** One path of a tree as a client sees it. Everything is text as the tools print it; bytes are latin1 code units. */
+export interface Entry {
+  /** As find's `%y`: f d l p s c b. */
+  readonly type: string
+  /** Octal, with setuid, setgid and sticky. */
+  readonly mode: string
+  readonly uid: string
+  readonly gid: string
+  readonly size: string
+  /** Seconds and nanoseconds. */
+  readonly mtime: string
+  readonly ctime: string
+  readonly nlink: string
+  readonly inode: string
+  /** The target of a symlink. */
+  readonly link: string
+  /** Of the content of a regular file; empty when the snapshot was made without. */
+  readonly hash: string
+  /** Hexadecimal `major:minor` of a device. */
+  readonly device: string
+  /** `name=0xvalue`, sorted, one per line. */
+  readonly xattrs: string
+  /** The first of the paths that share the inode. */
+  readonly firstLink: string
+}
+
+/** A tree: path below its root (the root is the empty path) to entry. */
+export type Snapshot = ReadonlyMap<string, Entry>
+
+/** Everything that a lower must keep. */
+export const everyField: readonly (keyof Entry)[] = [
+  'type',
+  'mode',
+  'uid',
+  'gid',
+  'size',
+  'mtime',
+  'ctime',
+  'nlink',
+  'inode',
+  'link',
+  'hash',
+  'device',
+  'xattrs',
+]
+
+/** What two views of one overlay must agree on: those of an NFS client and of the kernel's own mount. */
+export const viewFields: readonly (keyof Entry)[] = [
+  'type',
+  'mode',
+  'uid',
+  'gid',
+  'size',
+  'mtime',
+  'nlink',
+  'link',
+  'hash',
+  'device',
+  'firstLink',
+]
+
+const recordFields = 11
+
+/**
+ * Reads the tree at `dir` through `sh`: with one find, and over the files with sha256sum unless `hash` is false.
+ *
+ * @throws ShellError anything could not be read
+ */
+export async function snapshot(
+  sh: Shell,
+  dir: string,
+  options: { hash?: boolean; timeoutMs?: number } = {},
+): Promise<Snapshot> {
+  const { hash = true, timeoutMs = 240_000 } = options
+  const at = `cd ${quote(dir)} && `
+  const format = ['P', 'y', 'm', 'U', 'G', 's', 'T@', 'C@', 'n', 'i', 'l'].map((field) => `%${field}\\0`).join('')
+  const listing = split(await sh(`${at}find . -printf '${format}'`, timeoutMs))
+  const hashes = hash
+    ? parseHashes(await sh(`${at}find . -type f -print0 | xargs -0 -r sha256sum -z --`, timeoutMs))
+    : new Map()
+  const devices = parsePairs(
+    await sh(`${at}find . -type c -print0 -o -type b -print0 | xargs -0 -r stat --printf '%n\\0%t:%T\\0' --`),
+  )
+  const xattrs = parseXattrs(
+    await sh(`${at}find . -print0 | xargs -0 -r getfattr --absolute-names -h -d -m - -e hex --`, timeoutMs),
+  )
+  const firstLinks = new Map<string, string>()
+  const entries = new Map<string, Entry>()
+  for (let at = 0; at < listing.length; at += recordFields) {
+    const [path, type, mode, uid, gid, size, mtime, ctime, nlink, inode, link] = listing.slice(
+      at,
+      at + recordFields,
+    ) as string[]
+    const known = firstLinks.get(inode)
+    if (known === undefined || path < known) firstLinks.set(inode, path)
+    const key = path === '' ? '.' : `./${path}`
+    entries.set(path, {
+      ...{ type, mode, uid, gid, size, mtime, ctime, nlink, inode, link },
+      hash: hashes.get(key) ?? '',
+      device: devices.get(key) ?? '',
+      xattrs: xattrs.get(key) ?? '',
+      firstLink: '',
+    })
+  }
+  for (const [path, entry] of entries) entries.set(path, { ...entry, firstLink: firstLinks.get(entry.inode) ?? '' })
+  return entries
+}
+
+/**
+ * What differs between two trees, one sentence per path, at most 40. Of a directory neither size nor nlink counts as part of a view,
+ * as each file system has its own idea of them; with `everyField` they do.
+ */
+export function differences(
+  expected: Snapshot,
+  actual: Snapshot,
+  fields: readonly (keyof Entry)[] = viewFields,
+): string[] {
+  const found: string[] = []
+  for (const [path, want] of expected) {
+    const got = actual.get(path)
+    if (got === undefined) found.push(`${shown(path)} is missing`)
+    else found.push(...entryDifferences(path, want, got, fields))
+  }
+  for (const path of actual.keys()) {
+    if (!expected.has(path)) found.push(`${shown(path)} should not be there`)
+  }
+  return found.length > 40 ? [...found.slice(0, 40), `… ${found.length} in all`] : found
+}
+
+/** The paths of a tree that show something of an overlay's insides: private attributes, or names that helpers use. */
+export function insidesShown(tree: Snapshot): string[] {
+  const found: string[] = []
+  for (const [path, entry] of tree) {
+    if (/^(trusted|user)\.overlay\./m.test(entry.xattrs)) found.push(`${shown(path)} has ${entry.xattrs}`)
+    if (entry.device === '0:0') found.push(`${shown(path)} is a whiteout`)
+    if (/(^|\/)(\.wh\.|\.overlayd|\.nfs[0-9a-f]{8})/.test(path))
+      found.push(`${shown(path)} has a helper's name`)
+  }
+  return found
+}
+
+function entryDifferences(path: string, want: Entry, got: Entry, fields: readonly (keyof Entry)[]): string[] {
+  const found: string[] = []
+  for (const field of fields) {
+    const vague = field === 'size' || field === 'nlink' || field === 'firstLink'
+    if (vague && want.type === 'd' && !fields.includes('ctime')) continue
+    if (want[field] !== got[field])
+      found.push(`${shown(path)}: ${field} is ${shown(got[field])}, not ${shown(want[field])}`)
+  }
+  return found
+}
+
+function shown(text: string): string {
+  return JSON.stringify(text)
+}
+
+function split(text: string): string[] {
+  return text === '' ? [] : text.slice(0, -1).split('\0')
+}
+
+function parseHashes(text: string): Map<string, string> {
+  return new Map(split(text).map((line) => [line.slice(66), line.slice(0, 64)]))
+}
+
+function parsePairs(text: string): Map<string, string> {
+  const parts = split(text)
+  const pairs = new Map<string, string>()
+  for (let at = 0; at < parts.length; at += 2) pairs.set(parts[at] as string, parts[at + 1] as string)
+  return pairs
+}
+
+function parseXattrs(text: string): Map<string, string> {
+  const all = new Map<string, string>()
+  for (const block of text.split('\n\n')) {
+    const [head, ...lines] = block.split('\n')
+    if (head?.startsWith('# file: '))
+      all.set(
+        unescapeOctal(head.slice(8)),
+        lines
+          .filter((line) => line !== '')
+          .sort()
+          .join('\n'),
+      )
+  }
+  return all
+}
+
+/** getfattr writes bytes that would disturb its listing as `\ooo`. */
+function unescapeOctal(text: string): string {
+  return text.replace(/\\([0-7]{3})/g, (_, code) => String.fromCharCode(Number.parseInt(code, 8)))
+}
