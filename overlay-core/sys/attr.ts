@@ -1,8 +1,11 @@
 import type { Time } from '../types.ts'
 import { component, cString, fdPath } from './argument.ts'
 import { bind, call } from './call.ts'
+import { sysError } from './error.ts'
 import { AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW } from './flags.ts'
 
+const EINVAL = 22
+const EFBIG = 27
 const UTIME_NOW = 0x3fffffff
 const UTIME_OMIT = 0x3ffffffe
 const SIZE_OF_TIMESPECS = 32
@@ -41,7 +44,7 @@ export async function chownAt(dirFd: number, name: string, uid: number, gid: num
   await call('fchownat', name, fchownat, dirFd, componentOrSelf('fchownat', name), uid >>> 0, gid >>> 0, flags)
 }
 
-/** Sets times of `name` (a symlink itself), or with '' of the descriptor; undefined leaves one as it is. */
+/** Sets times of `name` (a symlink itself), or with '' of the descriptor; undefined leaves one as it is. @throws EINVAL no such time */
 export async function utimesAt(
   dirFd: number,
   name: string,
@@ -49,14 +52,15 @@ export async function utimesAt(
   mtime: Time | 'now' | undefined,
 ): Promise<void> {
   const times = Buffer.alloc(SIZE_OF_TIMESPECS)
-  putTimespec(times, 0, atime)
-  putTimespec(times, 16, mtime)
+  putTimespec(times, 0, atime, name)
+  putTimespec(times, 16, mtime, name)
   const flags = AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH
   await call('utimensat', name, utimensat, dirFd, componentOrSelf('utimensat', name), times, flags)
 }
 
-/** Sets the size of a file open for writing. @throws EFBIG · EINVAL negative */
+/** Sets the size of a file open for writing. @throws EFBIG (also beyond 2^53) · EINVAL negative */
 export async function truncateFd(fd: number, size: number): Promise<void> {
+  if (size > Number.MAX_SAFE_INTEGER) throw sysError('ftruncate', EFBIG)
   await call('ftruncate', undefined, ftruncate, fd, size)
 }
 
@@ -65,11 +69,13 @@ export async function fallocate(fd: number, mode: number, offset: number, length
   await call('fallocate', undefined, posixFallocate, fd, mode, offset, length)
 }
 
-function putTimespec(out: Buffer, at: number, time: Time | 'now' | undefined): void {
+function putTimespec(out: Buffer, at: number, time: Time | 'now' | undefined, name: string): void {
   if (time === undefined || time === 'now') {
     out.writeUInt32LE(time === 'now' ? UTIME_NOW : UTIME_OMIT, at + 8)
     return
   }
+  // The kernel takes some nanoseconds beyond the range for UTIME_NOW and UTIME_OMIT.
+  if (!Number.isSafeInteger(time.sec) || !(time.nsec >= 0 && time.nsec < 1e9)) throw sysError('utimensat', EINVAL, name)
   out.writeUInt32LE(time.sec >>> 0, at)
   out.writeInt32LE(Math.floor(time.sec / 0x1_0000_0000), at + 4)
   out.writeUInt32LE(time.nsec, at + 8)

@@ -11,7 +11,6 @@ const NATIVE_PLACES = 32
 /** Calls of `node:fs` in flight, which cost nothing more in larger numbers. */
 const NODE_PLACES = 128
 const EINTR = 4
-const EIO = 5
 
 koffi.config({ resident_async_pools: NATIVE_PLACES, async_stack_size: 64 * 1024, async_heap_size: 16 * 1024 })
 const libc = koffi.load(null)
@@ -36,8 +35,8 @@ export function lastErrno(): number {
   return koffi.errno()
 }
 
-/** Reports the end of a call: its result, or minus errno as the kernel itself returns it. */
-export type Done = (result: number) => void
+/** Reports the end of a call: its result, or minus errno as the kernel itself returns it; or why it was `refused` unmade. */
+export type Done = (result: number, refused?: unknown) => void
 
 /** Hands a call over to the thread pool. */
 export type Begin = (done: Done) => void
@@ -66,7 +65,7 @@ class PoolCall implements Waiting {
 
   start(): void {
     try {
-      this.#begin((result) => this.#end(result))
+      this.#begin((result, refused) => this.#end(result, refused))
     } catch (error) {
       // Not from in here, as the next one would start inside of this one's failure, and so on.
       queueMicrotask(() => this.#limiter.leave())
@@ -74,13 +73,14 @@ class PoolCall implements Waiting {
     }
   }
 
-  #end(result: number): void {
+  #end(result: number, refused: unknown): void {
     if (result === -EINTR) {
       this.start()
       return
     }
     this.#limiter.leave()
-    this.#resolve(result)
+    if (refused) this.#reject(argumentError(this.#op, refused))
+    else this.#resolve(result)
   }
 }
 
@@ -103,9 +103,8 @@ export function nodeCall(op: string, begin: Begin): Promise<number> {
 export function tryCall<A extends unknown[]>(op: string, native: Native<A>, ...args: A): Promise<number> {
   return throughGate(nativeLimiter, op, (done) => {
     native.async(...args, (error, result) => {
-      if (error) done(-EIO)
-      // koffi sets errno to that of the call while this callback runs.
-      else done(result === -1 ? -koffi.errno() : result)
+      // koffi sets errno to that of the call while this callback runs; its own error is about the arguments.
+      done(result === -1 ? -koffi.errno() : result, error)
     })
   })
 }

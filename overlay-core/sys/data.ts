@@ -6,8 +6,11 @@ const EIO = 5
 const ENXIO = 6
 const EAGAIN = 11
 const EINVAL = 22
+const EFBIG = 27
 const EOPNOTSUPP = 95
 const ENOSYS = 38
+/** Offsets are exact numbers up to here; only a sparse file could reach it. */
+const FARTHEST = Number.MAX_SAFE_INTEGER - 2 ** 32
 const RWF_NOWAIT = 8
 const SEEK_DATA = 3
 const SEEK_HOLE = 4
@@ -40,8 +43,10 @@ const addresses = new WeakMap<ArrayBufferLike, number>()
  */
 export function preadNowait(fd: number, buffer: Uint8Array, offset: number, length: number, position: number): number {
   // Besides being checked for their own sake, the bounds keep a detached buffer (length 0) and its stale address out.
-  if (!(offset >= 0 && length >= 0 && offset + length <= buffer.length && position >= 0))
+  if (!(offset >= 0 && length >= 0 && offset + length <= buffer.length && position >= 0)) {
     throw sysError('preadv2', EINVAL)
+  }
+  if (position > FARTHEST) return 0
   const memory = buffer.buffer
   let base = addresses.get(memory)
   if (base === undefined) {
@@ -59,7 +64,11 @@ export function preadNowait(fd: number, buffer: Uint8Array, offset: number, leng
   throw sysError('preadv2', errno)
 }
 
-/** Reads in the pool: up to `length` bytes, 0 at the end of the file. The buffer belongs to the call until it ends. */
+/**
+ * Reads in the pool: up to `length` bytes, 0 at the end of the file and beyond 2^53. The buffer belongs to the call until it ends.
+ *
+ * @throws EINVAL the range is outside of `buffer` · EISDIR · EBADF · EIO
+ */
 export async function pread(
   fd: number,
   buffer: Uint8Array,
@@ -67,13 +76,15 @@ export async function pread(
   length: number,
   position: number,
 ): Promise<number> {
+  if (position > FARTHEST) return 0
   const result = await nodeCall('pread', (done) => fs.read(fd, buffer, offset, length, position, nodeResult(done)))
   if (result < 0) throw sysError('pread', -result)
   return result
 }
 
-/** Writes all of `data` at `position`. @throws ENOSPC | EDQUOT | EFBIG | EIO: a part may have been written */
+/** Writes all of `data` at `position`. @throws ENOSPC | EDQUOT | EFBIG (also beyond 2^53) | EIO: a part may have been written */
 export async function pwrite(fd: number, data: Uint8Array, position: number): Promise<void> {
+  if (position > FARTHEST) throw sysError('pwrite', EFBIG)
   for (let written = 0; written < data.length; ) {
     const from = written
     const result = await nodeCall('pwrite', (done) =>
@@ -87,6 +98,7 @@ export async function pwrite(fd: number, data: Uint8Array, position: number): Pr
 export async function pwritev(fd: number, buffers: readonly Uint8Array[], position: number): Promise<void> {
   let rest = buffers.filter((buffer) => buffer.length > 0)
   let at = position
+  if (position > FARTHEST) throw sysError('pwritev', EFBIG)
   while (rest.length > 0) {
     const batch = rest
     const start = at
@@ -157,6 +169,7 @@ async function seek(fd: number, offset: number, whence: number): Promise<number>
 }
 
 function offsetBytes(offset: number): Buffer {
+  if (!Number.isSafeInteger(offset)) throw sysError('copy_file_range', EINVAL)
   const bytes = Buffer.alloc(8)
   bytes.writeBigInt64LE(BigInt(offset))
   return bytes

@@ -85,7 +85,7 @@ export async function rmdirAt(dirFd: number, name: string): Promise<void> {
   await call('unlinkat', name, unlinkat, dirFd, component('unlinkat', name), AT_REMOVEDIR)
 }
 
-/** renameat2(2) with its RENAME_ `flags`. Errors name `newName`, or `oldName` when that is what is missing. */
+/** renameat2(2) with its RENAME_ `flags`. Errors name `newName`. */
 export async function renameAt(
   oldDirFd: number,
   oldName: string,
@@ -125,10 +125,11 @@ export async function readdirFd(fd: number): Promise<RawDirEntry[]> {
 
 /** struct linux_dirent64: ino 8, offset 8, record length 2, type 1, name with NUL. */
 function decodeDirents(buffer: Buffer, length: number, entries: RawDirEntry[]): void {
-  for (let at = 0; at < length; at += buffer.readUInt16LE(at + 16)) {
+  const view = new DataView(buffer.buffer, buffer.byteOffset, length)
+  for (let at = 0; at < length; at += view.getUint16(at + 16, true)) {
     const name = buffer.toString('latin1', at + 19, buffer.indexOf(0, at + 19))
     if (name === '.' || name === '..') continue
-    const ino = buffer.readUInt32LE(at + 4) * 0x1_0000_0000 + buffer.readUInt32LE(at)
+    const ino = view.getUint32(at + 4, true) * 0x1_0000_0000 + view.getUint32(at, true)
     // DT_ constants are the S_IFMT bits shifted down.
     entries.push({ name, ino, type: (buffer[at + 18] << 12) as FileType | 0 })
   }

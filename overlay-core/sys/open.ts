@@ -21,7 +21,7 @@ const PATH_MAX = 4096
 const openat = bind<[dirFd: number, path: Uint8Array, flags: number, mode: number]>(
   'int openat(int, const void *, int, uint32_t)',
 )
-const openat2 = bind<[number: number, dirFd: number, path: Uint8Array, how: Uint8Array, size: number]>(
+const openat2 = bind<[number: number, dirFd: number, path: Uint8Array, how: Uint32Array, size: number]>(
   'int64_t syscall(int64_t, int, const void *, const void *, int64_t)',
 )
 const openat2Address = bind<[number: number, dirFd: number, path: number, how: number, size: number]>(
@@ -31,17 +31,17 @@ const close = bind<[fd: number]>('int close(int)')
 
 // Reused by `openAtCached`, which is synchronous.
 const cachedPath = Buffer.alloc(PATH_MAX)
-const cachedHow = Buffer.alloc(SIZE_OF_OPEN_HOW)
+const cachedHow = new Uint32Array(new ArrayBuffer(SIZE_OF_OPEN_HOW))
 const cachedPathAddress = addressOf(cachedPath)
 const cachedHowAddress = addressOf(cachedHow)
 let kernelKnowsCached = true
 let failedCloses = 0
 
-function fillHow(how: Buffer, flags: number, mode: number, resolve: number): Buffer {
-  how.writeUInt32LE((flags | O_CLOEXEC) >>> 0, 0)
-  how.writeUInt32LE(mode, 8)
-  how.writeUInt32LE(resolve, 16)
-  return how
+/** struct open_how: three 64-bit words, of which the upper halves stay 0. */
+function fillHow(how: Uint32Array, flags: number, mode: number, resolve: number): void {
+  how[0] = flags | O_CLOEXEC
+  how[2] = mode
+  how[4] = resolve
 }
 
 /** Opens the root directory of a layer, by an administrator's path (symlinks in it are followed), as an O_PATH descriptor. */
@@ -59,7 +59,8 @@ export async function openRoot(path: string): Promise<number> {
  * @see openat2(2)
  */
 export async function openAt(dirFd: number, name: string, flags: number, mode = 0): Promise<number> {
-  const how = fillHow(Buffer.alloc(SIZE_OF_OPEN_HOW), flags, mode, CONFINED)
+  const how = new Uint32Array(SIZE_OF_OPEN_HOW / 4)
+  fillHow(how, flags, mode, CONFINED)
   return call('openat2', name, openat2, SYS_OPENAT2, dirFd, cString('openat2', name), how, SIZE_OF_OPEN_HOW)
 }
 
@@ -86,9 +87,7 @@ export function openAtCached(dirFd: number, name: string, flags: number): number
 /** Tells an old kernel's EINVAL for RESOLVE_CACHED from that for wrong flags. */
 function probeCached(): boolean {
   cachedPath.write('/\0', 0, 'latin1')
-  cachedHow.fill(0)
-  cachedHow.writeUInt32LE(O_PATH, 0)
-  cachedHow.writeUInt32LE(RESOLVE_CACHED, 16)
+  fillHow(cachedHow, O_PATH, 0, RESOLVE_CACHED)
   const fd = openat2Address(SYS_OPENAT2, AT_FDCWD, cachedPathAddress, cachedHowAddress, SIZE_OF_OPEN_HOW)
   if (fd >= 0) close(fd)
   else if (lastErrno() === EINVAL) kernelKnowsCached = false

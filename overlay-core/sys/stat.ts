@@ -2,7 +2,7 @@ import type { FileType, Time } from '../types.ts'
 import { component } from './argument.ts'
 import { addressOf, bind, call, lastErrno } from './call.ts'
 import { sysError } from './error.ts'
-import { AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW } from './flags.ts'
+import { AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW, S_IFMT } from './flags.ts'
 
 const STATX_BTIME = 0x800
 /** STATX_BASIC_STATS | STATX_BTIME | STATX_MNT_ID */
@@ -112,7 +112,7 @@ function decodeStatx(view: DataView): Stat {
   const inoLo = view.getUint32(32, true)
   const inoHi = view.getUint32(36, true)
   return {
-    type: (mode & 0o170000) as FileType,
+    type: (mode & S_IFMT) as FileType,
     mode: mode & 0o7777,
     nlink: view.getUint32(16, true),
     uid: view.getUint32(20, true),
