@@ -3,7 +3,7 @@ import { isErrno, OverlayError } from '../errno.ts'
 import { cString, fdPath } from './argument.ts'
 import { addressOf, bind, call, lastErrno, nodeCall } from './call.ts'
 import { sysError } from './error.ts'
-import { AT_FDCWD, O_CLOEXEC, O_DIRECTORY, O_NONBLOCK, O_PATH, O_TMPFILE } from './flags.ts'
+import { AT_FDCWD, O_CLOEXEC, O_CREAT, O_DIRECTORY, O_NONBLOCK, O_PATH, O_TMPFILE } from './flags.ts'
 
 const SYS_OPENAT2 = 437
 const RESOLVE_NO_MAGICLINKS = 0x02
@@ -11,6 +11,7 @@ const RESOLVE_NO_SYMLINKS = 0x04
 const RESOLVE_BENEATH = 0x08
 const RESOLVE_CACHED = 0x20
 const CONFINED = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS
+const MAKES_A_FILE = O_CREAT | (O_TMPFILE & ~O_DIRECTORY)
 const SIZE_OF_OPEN_HOW = 24
 const EBADF = 9
 const EAGAIN = 11
@@ -40,7 +41,8 @@ let failedCloses = 0
 /** struct open_how: three 64-bit words, of which the upper halves stay 0. */
 function fillHow(how: Uint32Array, flags: number, mode: number, resolve: number): void {
   how[0] = flags | O_CLOEXEC
-  how[2] = mode
+  // Unlike open(2) the call refuses a mode that it has no use for.
+  how[2] = (flags & MAKES_A_FILE) === 0 ? 0 : mode
   how[4] = resolve
 }
 
