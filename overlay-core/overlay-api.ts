@@ -1,8 +1,8 @@
 import type {
   Attr,
   AttrChange,
-  Cred,
   CreateOptions,
+  Cred,
   DirEntry,
   DirEntryPlus,
   FileType,

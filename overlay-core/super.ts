@@ -1,9 +1,231 @@
+import { createHash, randomBytes } from 'node:crypto'
+import type { Clock } from './clock.ts'
+import { DentryCache } from './dcache.ts'
+import { OvlInode } from './dentry.ts'
+import { isErrno } from './errno.ts'
+import { FileCache } from './file-cache.ts'
+import { HandleTable } from './handle.ts'
+import { IdentityMap } from './identity.ts'
+import { Descriptors, type Layer, Real } from './layer.ts'
+import { RwLock } from './lock.ts'
+import { readMarks } from './marks.ts'
+import { lookupDentry } from './namei.ts'
+import { MountedOverlay } from './overlay.ts'
 import type { Overlay } from './overlay-api.ts'
-import type { MountOptions } from './params.ts'
+import { type MountOptions, OptionError } from './params.ts'
+import { ListingCache } from './readdir.ts'
+import { closeRoots, openRoots, type Roots } from './roots.ts'
+import type { SuperBlock } from './superblock.ts'
+import { effectiveGid, effectiveUid, raiseFileLimit, setUmask0 } from './sys/process.ts'
+import { statxFd } from './sys/stat.ts'
+import { fileSystemUuid } from './sys/uuid.ts'
+import { getXattr, removeXattr, setXattr } from './sys/xattr.ts'
+import { markVolatile, openWorkDirectory, removeLeftovers } from './workdir.ts'
+import { XattrNames } from './xattrs.ts'
+
+/** What a mount takes from outside, and how much it may remember. */
+export interface MountEnvironment {
+  readonly clock: Clock
+  /** Unguessable bytes, for the identity of a new overlay. */
+  readonly randomBytes: (length: number) => Uint8Array
+  /** Names in the dentry cache. */
+  readonly dentryLimit: number
+  /** Entries of merged listings. */
+  readonly listingLimit: number
+  /** Open real files without a user. */
+  readonly fileLimit: number
+  /** How long an unused real file stays open, in milliseconds. */
+  readonly fileIdleMs: number
+}
+
+const systemClock: Clock = {
+  now: () => performance.now(),
+  every: (intervalMs, tick) => {
+    const timer = setInterval(tick, intervalMs)
+    timer.unref()
+    return () => clearInterval(timer)
+  },
+}
+
+const DEFAULTS: MountEnvironment = {
+  clock: systemClock,
+  randomBytes,
+  dentryLimit: 200_000,
+  listingLimit: 1_000_000,
+  fileLimit: 4096,
+  fileIdleMs: 60_000,
+}
 
 /**
  * Opens the layers, claims upper and workdir, cleans the workdir and returns the overlay.
  *
  * @throws OptionError a directory is missing, unreadable, nested or busy (names the option; nothing was created)
  */
-export declare function mount(options: MountOptions): Promise<Overlay>
+export async function mount(options: MountOptions, environment: Partial<MountEnvironment> = {}): Promise<Overlay> {
+  const given = { ...DEFAULTS, ...environment }
+  setUmask0()
+  const descriptorLimit = raiseFileLimit()
+  const roots = await openRoots(options)
+  try {
+    return await assemble(options, given, roots, descriptorLimit)
+  } catch (error) {
+    closeRoots(roots)
+    throw error
+  }
+}
+
+async function assemble(
+  options: MountOptions,
+  given: MountEnvironment,
+  roots: Roots,
+  descriptorLimit: number,
+): Promise<Overlay> {
+  const layers = await makeLayers(roots)
+  const xattrs = new XattrNames(options.userxattr)
+  const descriptors = new Descriptors(Math.max(64, Math.floor(descriptorLimit * 0.5)))
+  const dcache = new DentryCache(given.dentryLimit)
+  const work =
+    layers.upper && roots.workFd !== undefined
+      ? await prepareWork(options, layers.upper, roots.workFd, descriptors, xattrs)
+      : undefined
+  const files = new FileCache(
+    Math.min(given.fileLimit, Math.floor(descriptorLimit * 0.25)),
+    given.fileIdleMs,
+    given.clock,
+  )
+  const identities = new IdentityMap()
+  let temps = 0
+  const sb: SuperBlock = {
+    options,
+    uuid: await overlayUuid(options, layers, xattrs, given),
+    upper: layers.upper,
+    lowers: layers.lowers,
+    dataLayers: layers.data,
+    work: work?.work,
+    indexDir: work?.index,
+    xattrs,
+    root: makeRoot(layers, identities),
+    dcache,
+    descriptors,
+    files,
+    listings: new ListingCache(given.listingLimit),
+    handles: new HandleTable(dcache, (dir, name) => lookupInode(sb, dir, name)),
+    identities,
+    renameLock: new RwLock(),
+    privileged: effectiveUid() === 0,
+    serverUid: effectiveUid(),
+    serverGid: effectiveGid(),
+    tempName: () => `#${(temps++).toString(16)}`,
+  }
+  dcache.addInode(sb.root)
+  for (const real of [sb.root.upper, ...sb.root.lowers]) if (real) await readMarks(sb, real)
+  return new MountedOverlay(sb, () => closeRoots(roots))
+}
+
+async function lookupInode(sb: SuperBlock, dir: OvlInode, name: string): Promise<OvlInode | undefined> {
+  return (await lookupDentry(sb, dir, name)).inode
+}
+
+interface Layers {
+  readonly upper: Layer | undefined
+  readonly lowers: readonly Layer[]
+  readonly data: readonly Layer[]
+}
+
+/** Numbers the layers and their file systems. */
+async function makeLayers(roots: Roots): Promise<Layers> {
+  const fileSystems = new Map<string, { index: number; uuid: Uint8Array }>()
+  const make = async (fd: number, index: number, isUpper: boolean, dataOnly: boolean): Promise<Layer> => {
+    const stat = statxFd(fd)
+    const device = `${stat.devMajor}:${stat.devMinor}`
+    let fileSystem = fileSystems.get(device)
+    if (!fileSystem) {
+      fileSystem = { index: fileSystems.size, uuid: await fileSystemUuid(fd) }
+      fileSystems.set(device, fileSystem)
+    }
+    const layer = { index, fsIndex: fileSystem.index, isUpper, dataOnly, fsUuid: fileSystem.uuid } as {
+      -readonly [K in keyof Layer]: Layer[K]
+    }
+    layer.root = new Real(layer, undefined, '', stat.ino)
+    layer.root.fd = fd
+    return layer
+  }
+  const upper = roots.upperFd === undefined ? undefined : await make(roots.upperFd, 0, true, false)
+  const lowers: Layer[] = []
+  for (const fd of roots.lowerFds) lowers.push(await make(fd, lowers.length + 1, false, false))
+  const data: Layer[] = []
+  for (const fd of roots.dataFds) data.push(await make(fd, lowers.length + data.length + 1, false, true))
+  return { upper, lowers, data }
+}
+
+function makeRoot(layers: Layers, identities: IdentityMap): OvlInode {
+  const top = layers.upper ?? (layers.lowers[0] as Layer)
+  const stat = statxFd(top.root.fd)
+  return new OvlInode(
+    { ...identities.of(top, stat), type: stat.type },
+    layers.upper?.root,
+    layers.lowers.map((layer) => layer.root),
+  )
+}
+
+/** Makes the directories of the workdir, removes what a crash left there and checks that the upper can hold the marks. */
+async function prepareWork(
+  options: MountOptions,
+  layer: Layer,
+  workdirFd: number,
+  descriptors: Descriptors,
+  xattrs: XattrNames,
+): Promise<{ work: Real; index: Real | undefined }> {
+  const workdir = new Real(layer, undefined, '', statxFd(workdirFd).ino)
+  workdir.fd = workdirFd
+  const work = await openWorkDirectory(descriptors, layer, workdir, 'work')
+  await removeLeftovers(work.fd)
+  await needXattrs(work.fd, xattrs)
+  const index = options.index ? await openWorkDirectory(descriptors, layer, workdir, 'index') : undefined
+  if (options.volatile) await markVolatile(work.fd)
+  return { work, index }
+}
+
+async function needXattrs(workFd: number, xattrs: XattrNames): Promise<void> {
+  try {
+    await setXattr(workFd, '', xattrs.opaque, Buffer.from('0'))
+    await removeXattr(workFd, '', xattrs.opaque)
+  } catch (error) {
+    if (!isErrno(error, 'EOPNOTSUPP', 'EPERM')) throw error
+    const mend = xattrs.prefix.startsWith('trusted.')
+      ? 'add userxattr, or run as root'
+      : 'use a directory on ext4, xfs, btrfs or tmpfs (Linux 6.6)'
+    throw new OptionError('upperdir', `its file system does not take ${xattrs.prefix}* attributes; ${mend}`)
+  }
+}
+
+/**
+ * The overlay's own identity: `overlay.uuid` of the upper root, made on the first mount as the kernel does with uuid=on; where it cannot be
+ * kept, one derived from the topmost root.
+ */
+async function overlayUuid(
+  options: MountOptions,
+  layers: Layers,
+  xattrs: XattrNames,
+  given: MountEnvironment,
+): Promise<Uint8Array> {
+  const keeps = layers.upper && (options.uuid === 'on' || options.uuid === 'auto')
+  if (layers.upper && keeps) {
+    const { fd } = layers.upper.root
+    const present = await getXattr(fd, '', xattrs.uuid)
+    if (present?.length === 16) return present
+    const fresh = given.randomBytes(16)
+    try {
+      await setXattr(fd, '', xattrs.uuid, fresh)
+      return fresh
+    } catch (error) {
+      if (!isErrno(error, 'EOPNOTSUPP', 'EPERM', 'ENOSPC')) throw error
+    }
+  }
+  const hash = createHash('sha256')
+  for (const layer of layers.upper ? [layers.upper] : layers.lowers) {
+    const stat = statxFd(layer.root.fd)
+    hash.update(layer.fsUuid).update(`${stat.inoHi}:${stat.inoLo}:${stat.btime?.sec}.${stat.btime?.nsec};`)
+  }
+  return new Uint8Array(hash.digest().subarray(0, 16))
+}

@@ -1,0 +1,101 @@
+import { LRUCache } from 'lru-cache'
+import { Dentry, type OvlInode } from './dentry.ts'
+import type { Name } from './types.ts'
+
+/**
+ * The dentry cache: names looked up in the layers, present and absent ones, at most `limit` of them.
+ *
+ * Only leaves can be dropped: a directory with cached names stays (as a dentry holds its parent in the kernel), so the cache may
+ * exceed the limit by the number of such directories. Inodes are found again by identity as long as anyone holds them.
+ */
+export class DentryCache {
+  readonly #leaves: LRUCache<Dentry, true>
+  readonly #inodes = new Map<number, WeakRef<OvlInode>>()
+  readonly #collected = new FinalizationRegistry<number>((key) => {
+    if (this.#inodes.get(key)?.deref() === undefined) this.#inodes.delete(key)
+  })
+
+  constructor(limit: number) {
+    this.#leaves = new LRUCache<Dentry, true>({
+      max: limit,
+      dispose: (_value, dentry, reason) => {
+        if (reason === 'evict') this.#forget(dentry)
+      },
+    })
+  }
+
+  /** Names that could be dropped now; directories that hold others are not counted. */
+  get leafCount(): number {
+    return this.#leaves.size
+  }
+
+  /** The cached dentry of `name` in `dir`, undefined when it is not known. */
+  get(dir: OvlInode, name: Name): Dentry | undefined {
+    const dentry = dir.children?.get(name)
+    if (dentry !== undefined) this.#leaves.get(dentry)
+    return dentry
+  }
+
+  /** Remembers what `name` in `dir` is, instead of what was known before. */
+  set(dir: OvlInode, name: Name, inode: OvlInode | undefined): Dentry {
+    this.remove(dir, name)
+    const dentry = new Dentry(dir, name, inode)
+    if (dir.children === undefined) {
+      dir.children = new Map()
+      this.#pin(dir)
+    }
+    dir.children.set(name, dentry)
+    if (inode?.children === undefined) this.#leaves.set(dentry, true)
+    return dentry
+  }
+
+  /** Forgets `name` in `dir`. */
+  remove(dir: OvlInode, name: Name): void {
+    const dentry = dir.children?.get(name)
+    if (dentry === undefined) return
+    this.#leaves.delete(dentry)
+    this.#forget(dentry)
+  }
+
+  /** The inode with this key, if anybody still holds it. */
+  inode(key: number): OvlInode | undefined {
+    return this.#inodes.get(key)?.deref()
+  }
+
+  addInode(inode: OvlInode): void {
+    this.#inodes.set(inode.key, new WeakRef(inode))
+    this.#collected.register(inode, inode.key)
+  }
+
+  /** Takes an object that is gone out, so that its key may be used by another. */
+  removeInode(inode: OvlInode): void {
+    if (this.#inodes.get(inode.key)?.deref() === inode) this.#inodes.delete(inode.key)
+  }
+
+  clear(): void {
+    this.#leaves.clear()
+    this.#inodes.clear()
+  }
+
+  #forget(dentry: Dentry): void {
+    const { dir } = dentry
+    if (dir.children?.get(dentry.name) !== dentry) return
+    dir.children.delete(dentry.name)
+    if (dir.children.size > 0) return
+    dir.children = undefined
+    const own = this.#ownDentry(dir)
+    if (own) this.#leaves.set(own, true)
+  }
+
+  /** A directory that gets its first cached name may not be dropped before it. */
+  #pin(dir: OvlInode): void {
+    const own = this.#ownDentry(dir)
+    if (own) this.#leaves.delete(own)
+  }
+
+  #ownDentry(dir: OvlInode): Dentry | undefined {
+    const alias = dir.aliases[0]
+    const own = alias?.dir.children?.get(alias.name)
+    return own?.inode === dir ? own : undefined
+  }
+}

@@ -1,0 +1,268 @@
+import { copyUp } from './copy-up.ts'
+import type { OvlInode } from './dentry.ts'
+import { OverlayError } from './errno.ts'
+import { saveNlink } from './hardlink.ts'
+import { getattr } from './inode.ts'
+import type { Probe, Real } from './layer.ts'
+import { setImpure, setOpaque } from './marks.ts'
+import { checkName, lookupLocked, newUpperInode } from './namei.ts'
+import { EXECUTE, inGroup, need, newOwner, WRITE } from './permission.ts'
+import type { SuperBlock } from './superblock.ts'
+import { chmodAt, chownAt, truncateFd, utimesAt } from './sys/attr.ts'
+import { linkAt, mkdirAt, mknodAt, renameAt, symlinkAt } from './sys/dir.ts'
+import { O_CREAT, O_EXCL, O_RDWR, RENAME_EXCHANGE, RENAME_NOREPLACE } from './sys/flags.ts'
+import { closeLater, openAt } from './sys/open.ts'
+import { type Attr, type CreateOptions, type Cred, FileType, type Name, type Wcc } from './types.ts'
+import { isWhiteout, removeTemp, removeTempDir } from './whiteout.ts'
+
+/** Makes the bare object under `temp` in the work directory. */
+type Build = (workFd: number, temp: Name) => Promise<void>
+
+/** @see Overlay.create */
+export function create(
+  sb: SuperBlock,
+  cred: Cred,
+  dir: OvlInode,
+  name: Name,
+  options: CreateOptions,
+  wcc?: Wcc,
+): Promise<OvlInode> {
+  const size = options.size ?? 0
+  return make(sb, cred, dir, name, FileType.regular, options, wcc, async (workFd, temp) => {
+    const fd = await openAt(workFd, temp, O_RDWR | O_CREAT | O_EXCL, 0o600)
+    try {
+      if (size > 0) await truncateFd(fd, size)
+    } finally {
+      closeLater(fd)
+    }
+  })
+}
+
+/** @see Overlay.mkdir */
+export function mkdir(
+  sb: SuperBlock,
+  cred: Cred,
+  dir: OvlInode,
+  name: Name,
+  options: CreateOptions,
+  wcc?: Wcc,
+): Promise<OvlInode> {
+  return make(sb, cred, dir, name, FileType.directory, options, wcc, (workFd, temp) => mkdirAt(workFd, temp, 0o700))
+}
+
+/** @see Overlay.symlink */
+export function symlink(
+  sb: SuperBlock,
+  cred: Cred,
+  dir: OvlInode,
+  name: Name,
+  target: Uint8Array,
+  options: CreateOptions,
+  wcc?: Wcc,
+): Promise<OvlInode> {
+  if (target.length === 0) throw new OverlayError('ENOENT', 'symlink', name)
+  if (target.length >= 4096) throw new OverlayError('ENAMETOOLONG', 'symlink', name)
+  if (target.includes(0)) throw new OverlayError('EINVAL', 'symlink', name)
+  return make(sb, cred, dir, name, FileType.symlink, options, wcc, (workFd, temp) => symlinkAt(target, workFd, temp))
+}
+
+/** @see Overlay.mknod */
+export function mknod(
+  sb: SuperBlock,
+  cred: Cred,
+  dir: OvlInode,
+  name: Name,
+  type: FileType,
+  rdev: { major: number; minor: number },
+  options: CreateOptions,
+  wcc?: Wcc,
+): Promise<OvlInode> {
+  const device = type === FileType.character || type === FileType.block
+  if (!device && type !== FileType.fifo && type !== FileType.socket) throw new OverlayError('EINVAL', 'mknod', name)
+  if (device && cred.uid !== 0) throw new OverlayError('EPERM', 'mknod', name)
+  if (type === FileType.character && rdev.major === 0 && rdev.minor === 0)
+    throw new OverlayError('EPERM', 'mknod', name)
+  const { major, minor } = device ? rdev : { major: 0, minor: 0 }
+  return make(sb, cred, dir, name, type, options, wcc, (workFd, temp) =>
+    mknodAt(workFd, temp, type | 0o600, major, minor),
+  )
+}
+
+async function make(
+  sb: SuperBlock,
+  cred: Cred,
+  dir: OvlInode,
+  name: Name,
+  type: FileType,
+  options: CreateOptions,
+  wcc: Wcc | undefined,
+  build: Build,
+): Promise<OvlInode> {
+  checkName('create', name)
+  return await sb.descriptors.run(() =>
+    dir.dirLock.exclusive(async () => {
+      const dirAttr = await enterLocked(sb, dir, wcc)
+      await needNewName(sb, cred, dir, dirAttr, name)
+      const owner = chosenOwner(cred, newOwner(cred, dirAttr, type, options.mode & 0o7777), options, name)
+      await copyUp(sb, dir)
+      const temp = sb.tempName()
+      await buildTemp(sb, temp, type, owner, options, build)
+      await publishNew(sb, dir, name, temp, type)
+      const inode = await newUpperInode(sb, dir, name)
+      sb.listings.insert(sb, dir, name, inode)
+      await leaveLocked(sb, dir, wcc)
+      return inode
+    }),
+  )
+}
+
+/** Checks that a locked directory can be changed, and notes its attributes. */
+export async function enterLocked(sb: SuperBlock, dir: OvlInode, wcc: Wcc | undefined): Promise<Attr> {
+  if (dir.type !== FileType.directory) throw new OverlayError('ENOTDIR', 'lookup')
+  if (dir.unlinked) throw new OverlayError('ESTALE', 'lookup')
+  const attr = await getattr(sb, dir)
+  if (wcc) wcc.before = attr
+  return attr
+}
+
+/** After a change in a locked directory. */
+export async function leaveLocked(sb: SuperBlock, dir: OvlInode, wcc: Wcc | undefined): Promise<void> {
+  dir.changed()
+  if (wcc) wcc.after = await getattr(sb, dir)
+}
+
+/** @throws EEXIST · EACCES · EROFS in the order in which the kernel answers */
+async function needNewName(sb: SuperBlock, cred: Cred, dir: OvlInode, dirAttr: Attr, name: Name): Promise<void> {
+  need(cred, dirAttr, EXECUTE, 'lookup')
+  const dentry = await lookupLocked(sb, dir, name)
+  if (dentry.inode) throw new OverlayError('EEXIST', 'create', name)
+  if (!sb.upper) throw new OverlayError('EROFS', 'create', name)
+  need(cred, dirAttr, WRITE | EXECUTE, 'create')
+}
+
+function chosenOwner(
+  cred: Cred,
+  owner: { uid: number; gid: number; mode: number },
+  options: CreateOptions,
+  name: Name,
+): { uid: number; gid: number; mode: number } {
+  const uid = options.uid ?? owner.uid
+  const gid = options.gid ?? owner.gid
+  const mayGive = cred.uid === 0 || (uid === cred.uid && (gid === owner.gid || inGroup(cred, gid)))
+  if (!mayGive) throw new OverlayError('EPERM', 'chown', name)
+  return { uid, gid, mode: owner.mode }
+}
+
+async function buildTemp(
+  sb: SuperBlock,
+  temp: Name,
+  type: FileType,
+  owner: { uid: number; gid: number; mode: number },
+  options: CreateOptions,
+  build: Build,
+): Promise<void> {
+  const workFd = await sb.descriptors.of(sb.work as Real)
+  try {
+    await build(workFd, temp)
+    await giveOwner(sb, workFd, temp, owner)
+    if (type !== FileType.symlink) await chmodAt(workFd, temp, owner.mode)
+    if (options.atime !== undefined || options.mtime !== undefined)
+      await utimesAt(workFd, temp, options.atime, options.mtime)
+  } catch (error) {
+    await discardTemp(sb, temp, type)
+    throw error
+  }
+}
+
+/** Sets owner and group; without root only what the server can: its own. */
+export async function giveOwner(
+  sb: SuperBlock,
+  fd: number,
+  name: Name,
+  owner: { uid: number; gid: number },
+): Promise<void> {
+  if (!sb.privileged) return
+  if (owner.uid === sb.serverUid && owner.gid === sb.serverGid) return
+  await chownAt(fd, name, owner.uid, owner.gid)
+}
+
+/** Gives the finished object its name in the upper directory, in one step also where a whiteout stands. */
+async function publishNew(sb: SuperBlock, dir: OvlInode, name: Name, temp: Name, type: FileType): Promise<void> {
+  const upper = dir.upper as Real
+  const workFd = await sb.descriptors.of(sb.work as Real)
+  const dirFd = await sb.descriptors.of(upper)
+  try {
+    const present = await upperWhiteout(sb, upper, name)
+    if (type !== FileType.directory) return await renameAt(workFd, temp, dirFd, name, present ? 0 : RENAME_NOREPLACE)
+    if (present || dir.lowers.length > 0) await setOpaque(sb, workFd, temp)
+    await renameAt(workFd, temp, dirFd, name, present ? RENAME_EXCHANGE : RENAME_NOREPLACE)
+    if (present) await removeTemp(sb, temp)
+  } catch (error) {
+    await discardTemp(sb, temp, type)
+    throw error
+  }
+}
+
+async function discardTemp(sb: SuperBlock, temp: Name, type: FileType): Promise<void> {
+  if (type === FileType.directory) await removeTempDir(sb, temp)
+  else await removeTemp(sb, temp)
+}
+
+/** The whiteout at `name` of an upper directory, undefined when nothing or something else stands there. */
+export async function upperWhiteout(sb: SuperBlock, upper: Real, name: Name): Promise<Probe | undefined> {
+  const probe = await sb.descriptors.probe(upper, name)
+  if (!probe) return undefined
+  if (probe.fd >= 0) sb.descriptors.retire(probe.fd)
+  return (await isWhiteout(sb, upper, name, probe)) ? probe : undefined
+}
+
+/** @see Overlay.link */
+export async function link(
+  sb: SuperBlock,
+  cred: Cred,
+  inode: OvlInode,
+  dir: OvlInode,
+  name: Name,
+  wcc?: Wcc,
+): Promise<void> {
+  checkName('link', name)
+  await sb.descriptors.run(() =>
+    dir.dirLock.exclusive(async () => {
+      const dirAttr = await enterLocked(sb, dir, wcc)
+      await needNewName(sb, cred, dir, dirAttr, name)
+      if (inode.type === FileType.directory) throw new OverlayError('EPERM', 'link', name)
+      if (inode.unlinked) throw new OverlayError('ESTALE', 'link', name)
+      await copyUp(sb, inode)
+      await copyUp(sb, dir)
+      await inode.nodeLock.exclusive(() => linkLocked(sb, inode, dir, name))
+      sb.dcache.set(dir, name, inode)
+      inode.addAlias(dir, name)
+      sb.listings.insert(sb, dir, name, inode)
+      await leaveLocked(sb, dir, wcc)
+    }),
+  )
+}
+
+async function linkLocked(sb: SuperBlock, inode: OvlInode, dir: OvlInode, name: Name): Promise<void> {
+  if (inode.unlinked) throw new OverlayError('ESTALE', 'link', name)
+  const upper = dir.upper as Real
+  const source = inode.upper as Real
+  const sourceFd = await sb.descriptors.of(source.parent as Real)
+  const dirFd = await sb.descriptors.of(upper)
+  await saveNlink(sb, inode)
+  if (inode.hasOrigin) await setImpure(sb, upper)
+  if (await upperWhiteout(sb, upper, name)) {
+    const temp = sb.tempName()
+    const workFd = await sb.descriptors.of(sb.work as Real)
+    await linkAt(sourceFd, source.name, workFd, temp)
+    try {
+      await renameAt(workFd, temp, dirFd, name)
+    } catch (error) {
+      await removeTemp(sb, temp)
+      throw error
+    }
+  } else {
+    await linkAt(sourceFd, source.name, dirFd, name)
+  }
+  inode.changed()
+}

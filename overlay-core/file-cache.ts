@@ -1,0 +1,191 @@
+import type { Clock } from './clock.ts'
+import { copyUp } from './copy-up.ts'
+import type { OvlInode } from './dentry.ts'
+import { isErrno, OverlayError } from './errno.ts'
+import type { Real } from './layer.ts'
+import type { SuperBlock } from './superblock.ts'
+import { O_NOATIME, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_RDWR } from './sys/flags.ts'
+import { closeLater, openAt, openAtCached } from './sys/open.ts'
+import { FileType, type Maybe } from './types.ts'
+
+/** An open descriptor of a real file. Shared by all who use the inode; closed when it was dropped and nobody uses it. */
+export class RealFile {
+  readonly inode: OvlInode
+  readonly fd: number
+  readonly writable: boolean
+  /** Opened on the upper object. */
+  readonly upper: boolean
+  /** Calls and open files that use the descriptor now. */
+  users = 0
+  dropped = false
+  usedAtMs = 0
+
+  constructor(inode: OvlInode, fd: number, writable: boolean, upper: boolean) {
+    this.inode = inode
+    this.fd = fd
+    this.writable = writable
+    this.upper = upper
+  }
+}
+
+/**
+ * Open real files for stateless protocols, and for open handles: one per inode, at most `limit` idle ones, closed when not used for
+ * `idleMs`. A dropped file that somebody uses stays open until the last user lets go.
+ */
+export class FileCache {
+  readonly #limit: number
+  readonly #idleMs: number
+  readonly #clock: Clock
+  readonly #files = new Set<RealFile>()
+  readonly #stopSweep: () => void
+
+  constructor(limit: number, idleMs: number, clock: Clock) {
+    this.#limit = limit
+    this.#idleMs = idleMs
+    this.#clock = clock
+    this.#stopSweep = clock.every(Math.max(1000, idleMs / 2), () => this.#sweep())
+  }
+
+  get size(): number {
+    return this.#files.size
+  }
+
+  /**
+   * The open real file of `inode`, in use until `release`. With `write` it is copied up first.
+   *
+   * @throws ESTALE no name is left and it is not open · EINVAL not a regular file (EISDIR a directory) · as `copyUp`
+   */
+  acquire(sb: SuperBlock, inode: OvlInode, write: boolean): Maybe<RealFile> {
+    const file = inode.file
+    if (file !== undefined && (!write || file.writable)) {
+      file.users++
+      return file
+    }
+    return this.#open(sb, inode, write)
+  }
+
+  release(file: RealFile): void {
+    file.users--
+    if (file.users > 0) return
+    if (file.dropped) this.#close(file)
+    else file.usedAtMs = this.#clock.now()
+  }
+
+  /** After copy-up: a descriptor of the lower is let go, the next use opens the upper. */
+  retarget(inode: OvlInode): void {
+    if (inode.file && !inode.file.upper) this.drop(inode)
+  }
+
+  /** Forgets the open file of `inode`; who uses it keeps it. */
+  drop(inode: OvlInode): void {
+    const file = inode.file
+    if (!file) return
+    inode.file = undefined
+    file.dropped = true
+    if (file.users === 0) this.#close(file)
+  }
+
+  /** Closes everything, in use or not. */
+  closeAll(): void {
+    this.#stopSweep()
+    for (const file of this.#files) {
+      file.inode.file = undefined
+      closeLater(file.fd)
+    }
+    this.#files.clear()
+  }
+
+  #open(sb: SuperBlock, inode: OvlInode, write: boolean): Maybe<RealFile> {
+    if (inode.type === FileType.directory) throw new OverlayError('EISDIR', 'open')
+    if (inode.type !== FileType.regular) throw new OverlayError('EINVAL', 'open')
+    if (inode.unlinked) throw new OverlayError('ESTALE', 'open')
+    if (!write) {
+      const dirFd = inode.real.parent ? sb.descriptors.of(inode.real.parent) : undefined
+      if (typeof dirFd === 'number') {
+        const fd = openCached(dirFd, inode.real)
+        if (fd >= 0) return this.#install(inode, fd, inode.real, inode.real.layer.isUpper)
+      }
+    }
+    return sb.descriptors.run(() => this.#openWaiting(sb, inode, write))
+  }
+
+  async #openWaiting(sb: SuperBlock, inode: OvlInode, write: boolean): Promise<RealFile> {
+    if (write) await copyUp(sb, inode)
+    for (;;) {
+      const real = inode.real
+      const dirFd = await sb.descriptors.of(real.parent as Real)
+      const wantWrite = write || real.layer.isUpper
+      const [fd, writable] = await openReal(dirFd, real.name, wantWrite, write)
+      // A copy-up may have come between; then the lower's descriptor is already old.
+      if (inode.real === real) return this.#install(inode, fd, real, writable)
+      closeLater(fd)
+    }
+  }
+
+  #install(inode: OvlInode, fd: number, real: Real, writable: boolean): RealFile {
+    const present = inode.file
+    if (present && (present.writable || !writable)) {
+      closeLater(fd)
+      present.users++
+      return present
+    }
+    this.drop(inode)
+    const file = new RealFile(inode, fd, writable, real.layer.isUpper)
+    file.users = 1
+    inode.file = file
+    this.#files.add(file)
+    if (this.#files.size > this.#limit) this.#evict()
+    return file
+  }
+
+  #evict(): void {
+    for (const file of this.#files) {
+      if (this.#files.size <= this.#limit) return
+      if (file.users === 0) this.drop(file.inode)
+    }
+  }
+
+  #sweep(): void {
+    const before = this.#clock.now() - this.#idleMs
+    for (const file of this.#files) if (file.users === 0 && file.usedAtMs < before) this.drop(file.inode)
+  }
+
+  #close(file: RealFile): void {
+    this.#files.delete(file)
+    closeLater(file.fd)
+  }
+}
+
+const NEVER_WAITS = O_NOFOLLOW | O_NONBLOCK
+
+function openCached(dirFd: number, real: Real): number {
+  const flags = real.layer.isUpper ? O_RDWR : O_RDONLY | O_NOATIME
+  try {
+    return openAtCached(dirFd, real.name, flags | NEVER_WAITS)
+  } catch (error) {
+    if (isErrno(error, 'EPERM', 'EACCES', 'EROFS')) return -1
+    throw error
+  }
+}
+
+/** Opens a real file; reading only where writing is not needed and not permitted. Returns the descriptor and whether it can write. */
+async function openReal(
+  dirFd: number,
+  name: string,
+  wantWrite: boolean,
+  mustWrite: boolean,
+): Promise<[number, boolean]> {
+  if (wantWrite) {
+    try {
+      return [await openAt(dirFd, name, O_RDWR | NEVER_WAITS), true]
+    } catch (error) {
+      if (mustWrite || !isErrno(error, 'EACCES', 'EPERM', 'EROFS')) throw error
+    }
+  }
+  try {
+    return [await openAt(dirFd, name, O_RDONLY | O_NOATIME | NEVER_WAITS), false]
+  } catch (error) {
+    if (!isErrno(error, 'EPERM')) throw error
+    return [await openAt(dirFd, name, O_RDONLY | NEVER_WAITS), false]
+  }
+}

@@ -1,0 +1,236 @@
+import type { OvlInode } from './dentry.ts'
+import { OverlayError } from './errno.ts'
+import type { RealFile } from './file-cache.ts'
+import { attrOf, getattr, placeOf } from './inode.ts'
+import { EXECUTE, may, need, READ, WRITE, withoutPrivilege } from './permission.ts'
+import type { SuperBlock } from './superblock.ts'
+import { chmodAt } from './sys/attr.ts'
+import { fdatasync, fsync, pread, preadNowait, pwrite } from './sys/data.ts'
+import { statxFd } from './sys/stat.ts'
+import type { Attr, Cred, Maybe, OpenFile, Stability, Wcc } from './types.ts'
+
+/** @see Overlay.read */
+export function read(
+  sb: SuperBlock,
+  cred: Cred,
+  inode: OvlInode,
+  buffer: Uint8Array,
+  offset: number,
+  length: number,
+  position: number,
+): Maybe<number> {
+  const attr = getattr(sb, inode)
+  const { file } = inode
+  if (!(attr instanceof Promise)) {
+    needRead(cred, attr)
+    if (file !== undefined && file.upper === (inode.upper !== undefined)) {
+      const count = preadNowait(file.fd, buffer, offset, length, position)
+      if (count === length || (count >= 0 && position + count >= attr.size)) return count
+    }
+  }
+  return readWaiting(sb, cred, inode, attr, buffer, offset, length, position)
+}
+
+async function readWaiting(
+  sb: SuperBlock,
+  cred: Cred,
+  inode: OvlInode,
+  attr: Maybe<Attr>,
+  buffer: Uint8Array,
+  offset: number,
+  length: number,
+  position: number,
+): Promise<number> {
+  needRead(cred, await attr)
+  const file = await sb.files.acquire(sb, inode, false)
+  try {
+    return await readAll(file.fd, buffer, offset, length, position)
+  } finally {
+    sb.files.release(file)
+  }
+}
+
+/** Reads until `length` bytes are there or the file ends. */
+async function readAll(
+  fd: number,
+  buffer: Uint8Array,
+  offset: number,
+  length: number,
+  position: number,
+): Promise<number> {
+  let done = 0
+  while (done < length) {
+    let count = preadNowait(fd, buffer, offset + done, length - done, position + done)
+    if (count < 0) count = await pread(fd, buffer, offset + done, length - done, position + done)
+    if (count === 0) break
+    done += count
+  }
+  return done
+}
+
+/** nfsd's rule for protocols without open: the owner may, and whoever may execute a file may read it. */
+function needRead(cred: Cred, attr: Attr): void {
+  if (cred.uid === attr.uid || may(cred, attr, READ) || may(cred, attr, EXECUTE)) return
+  throw new OverlayError('EACCES', 'read')
+}
+
+/** @see Overlay.write */
+export async function write(
+  sb: SuperBlock,
+  cred: Cred,
+  inode: OvlInode,
+  data: Uint8Array,
+  position: number,
+  stability: Stability,
+  wcc?: Wcc,
+): Promise<void> {
+  if (!sb.upper) throw new OverlayError('EROFS', 'write')
+  const attr = await getattr(sb, inode)
+  if (cred.uid !== attr.uid) need(cred, attr, WRITE, 'write')
+  const file = await sb.files.acquire(sb, inode, true)
+  try {
+    await writeThrough(sb, cred, file, data, position, wcc)
+    if (stability === 'data') await fdatasync(file.fd)
+    else if (stability === 'file') await fsync(file.fd)
+  } finally {
+    sb.files.release(file)
+  }
+}
+
+async function writeThrough(
+  sb: SuperBlock,
+  cred: Cred,
+  file: RealFile,
+  data: Uint8Array,
+  position: number,
+  wcc?: Wcc,
+): Promise<void> {
+  const { inode } = file
+  const alone = inode.writing === 0
+  const before = wcc || cred.uid !== 0 ? await getattr(sb, inode) : undefined
+  const { changes } = inode
+  inode.writing++
+  try {
+    if (before && cred.uid !== 0) await dropPrivilege(sb, inode, before)
+    await pwrite(file.fd, data, position)
+  } finally {
+    inode.writing--
+    inode.changed()
+  }
+  if (!wcc) return
+  // With another change in between, no honest value from before exists.
+  if (before && alone && inode.writing === 0 && inode.changes === changes + 1) wcc.before = before
+  wcc.after = attrOf(inode, statxFd(file.fd))
+}
+
+/** As write(2) by an ordinary user does: setuid goes, and setgid of an executable. */
+async function dropPrivilege(sb: SuperBlock, inode: OvlInode, attr: Attr): Promise<void> {
+  const mode = withoutPrivilege(attr.mode)
+  if (mode === attr.mode) return
+  const { fd, name } = await placeOf(sb, inode)
+  await chmodAt(fd, name, mode)
+}
+
+/** @see Overlay.commit */
+export async function commit(sb: SuperBlock, inode: OvlInode, wcc?: Wcc): Promise<void> {
+  const attr = await getattr(sb, inode)
+  if (wcc) wcc.before = attr
+  if (inode.upper && !sb.options.volatile) {
+    const file = await sb.files.acquire(sb, inode, true)
+    try {
+      await fsync(file.fd)
+    } finally {
+      sb.files.release(file)
+    }
+  }
+  if (wcc) wcc.after = await getattr(sb, inode)
+}
+
+/** An open file: holds a real file of its inode in use and changes to the upper one after a copy-up. */
+export class OpenHandle implements OpenFile {
+  readonly inode: OvlInode
+  readonly #sb: SuperBlock
+  readonly #cred: Cred
+  readonly #canRead: boolean
+  readonly #canWrite: boolean
+  #file: RealFile | undefined
+
+  /** @param file acquired for this handle, which releases it */
+  constructor(sb: SuperBlock, cred: Cred, file: RealFile, canRead: boolean, canWrite: boolean) {
+    this.inode = file.inode
+    this.#sb = sb
+    this.#cred = cred
+    this.#file = file
+    this.#canRead = canRead
+    this.#canWrite = canWrite
+  }
+
+  read(buffer: Uint8Array, offset: number, length: number, position: number): Maybe<number> {
+    if (!this.#canRead) throw new OverlayError('EBADF', 'read')
+    const file = this.#current()
+    if (file instanceof Promise) return file.then((now) => this.#readFrom(now, buffer, offset, length, position))
+    return this.#readFrom(file, buffer, offset, length, position)
+  }
+
+  write(data: Uint8Array, position: number): Promise<void> {
+    if (!this.#canWrite) throw new OverlayError('EBADF', 'write')
+    const file = this.#held()
+    return this.#using(file, () => writeThrough(this.#sb, this.#cred, file, data, position))
+  }
+
+  async sync(): Promise<void> {
+    const file = this.#held()
+    await this.#using(file, () => fsync(file.fd))
+  }
+
+  getattr(): Maybe<Attr> {
+    return attrOf(this.inode, statxFd(this.#held().fd))
+  }
+
+  close(): void {
+    const file = this.#file
+    if (!file) return
+    this.#file = undefined
+    this.#sb.files.release(file)
+  }
+
+  #readFrom(file: RealFile, buffer: Uint8Array, offset: number, length: number, position: number): Maybe<number> {
+    const count = preadNowait(file.fd, buffer, offset, length, position)
+    if (count === length || count === 0) return count
+    return this.#using(file, () => readAll(file.fd, buffer, offset, length, position))
+  }
+
+  /** Runs `work` with the descriptor safe against a close meanwhile. */
+  async #using<T>(file: RealFile, work: () => Promise<T>): Promise<T> {
+    file.users++
+    try {
+      return await work()
+    } finally {
+      this.#sb.files.release(file)
+    }
+  }
+
+  #held(): RealFile {
+    if (!this.#file) throw new OverlayError('EBADF', 'file')
+    return this.#file
+  }
+
+  /** The real file to read from: the upper one, once there is one. */
+  #current(): Maybe<RealFile> {
+    const file = this.#held()
+    if (file.upper || !this.inode.upper || this.inode.unlinked) return file
+    const fresh = this.#sb.files.acquire(this.#sb, this.inode, false)
+    if (fresh instanceof Promise) return fresh.then((now) => this.#change(file, now))
+    return this.#change(file, fresh)
+  }
+
+  #change(old: RealFile, fresh: RealFile): RealFile {
+    if (this.#file === old) {
+      this.#file = fresh
+      this.#sb.files.release(old)
+    } else {
+      this.#sb.files.release(fresh)
+    }
+    return this.#held()
+  }
+}

@@ -1,0 +1,163 @@
+import { copyUp } from './copy-up.ts'
+import type { OvlInode } from './dentry.ts'
+import { OverlayError } from './errno.ts'
+import type { Real } from './layer.ts'
+import { EXECUTE, may, need, prepareChange, READ, WRITE } from './permission.ts'
+import type { SuperBlock } from './superblock.ts'
+import { chmodAt, chownAt, truncateFd, utimesAt } from './sys/attr.ts'
+import { readlinkAt } from './sys/dir.ts'
+import { type Stat, statxFd } from './sys/stat.ts'
+import { type Attr, type AttrChange, type Cred, FileType, type Maybe, type Wcc } from './types.ts'
+
+/** Attributes as clients see them: from the cache, else from the topmost real object. @throws ESTALE it is gone */
+export function getattr(sb: SuperBlock, inode: OvlInode): Maybe<Attr> {
+  return inode.attr ?? readAttr(sb, inode)
+}
+
+function readAttr(sb: SuperBlock, inode: OvlInode): Maybe<Attr> {
+  const { file } = inode
+  if (file && (file.upper || !inode.upper)) return keepAttr(inode, statxFd(file.fd))
+  if (inode.unlinked) throw new OverlayError('ESTALE', 'getattr')
+  const { real } = inode
+  if (real.fd >= 0) return keepAttr(inode, statxFd(real.fd))
+  if (!real.parent) throw new OverlayError('ESTALE', 'getattr')
+  return sb.descriptors.run(() => readAttrWaiting(sb, inode))
+}
+
+async function readAttrWaiting(sb: SuperBlock, inode: OvlInode): Promise<Attr> {
+  for (;;) {
+    const { real, changes } = inode
+    const probe = await sb.descriptors.probe(real.parent as Real, real.name)
+    if (probe && probe.fd >= 0) sb.descriptors.adopt(real, probe.fd)
+    if (inode.changes !== changes || inode.real !== real) {
+      if (inode.unlinked) throw new OverlayError('ESTALE', 'getattr')
+      continue
+    }
+    if (!probe || probe.stat.ino !== real.ino) throw new OverlayError('ESTALE', 'getattr')
+    return keepAttr(inode, probe.stat)
+  }
+}
+
+function keepAttr(inode: OvlInode, stat: Stat): Attr {
+  const attr = attrOf(inode, stat)
+  inode.attr = attr
+  return attr
+}
+
+/** The attributes of `inode` from those of its real object: own file id, overlay link count (ovl_getattr). */
+export function attrOf(inode: OvlInode, stat: Stat): Attr {
+  let { nlink } = stat
+  if (inode.unlinked) nlink = 0
+  else if (inode.type === FileType.directory) nlink = inode.lowers.length + (inode.upper ? 1 : 0) > 1 ? 1 : nlink
+  else if (inode.nlinkDelta !== undefined) nlink += inode.nlinkDelta
+  return {
+    type: inode.type,
+    mode: stat.mode,
+    nlink,
+    uid: stat.uid,
+    gid: stat.gid,
+    size: stat.size,
+    blocks: stat.blocks,
+    rdevMajor: stat.rdevMajor,
+    rdevMinor: stat.rdevMinor,
+    fileIdHi: inode.fileIdHi,
+    fileIdLo: inode.fileIdLo,
+    atime: stat.atime,
+    mtime: stat.mtime,
+    ctime: stat.ctime,
+    btime: stat.btime,
+  }
+}
+
+/** The subset of `mask` that the caller has. */
+export function grantedAccess(cred: Cred, attr: Attr, mask: number): number {
+  let granted = 0
+  for (const bit of [READ, WRITE, EXECUTE]) if ((mask & bit) !== 0 && may(cred, attr, bit)) granted |= bit
+  return granted
+}
+
+/**
+ * Changes attributes, on the upper object, under the object's lock. `byHandle`: the caller has the file open for writing, so its size may
+ * be changed whatever the mode says now.
+ */
+export async function setattr(
+  sb: SuperBlock,
+  cred: Cred,
+  inode: OvlInode,
+  change: AttrChange,
+  options: { wcc?: Wcc | undefined; guard?: ((now: Attr) => void) | undefined; byHandle?: boolean } = {},
+): Promise<Attr> {
+  if (!sb.upper) throw new OverlayError('EROFS', 'setattr')
+  const first = await getattr(sb, inode)
+  options.guard?.(first)
+  const owner = cred.uid === first.uid
+  prepareChange(cred, first, change, options.byHandle === true || owner)
+  if (change.size !== undefined) checkSize(inode, change.size)
+  if (!inode.unlinked) await copyUp(sb, inode)
+  return await inode.nodeLock.exclusive(async () => {
+    const now = await getattr(sb, inode)
+    if (options.wcc && inode.writing === 0) options.wcc.before = now
+    options.guard?.(now)
+    const full = prepareChange(cred, now, change, options.byHandle === true || owner)
+    try {
+      await applyChange(sb, inode, full)
+    } finally {
+      inode.changed()
+    }
+    const after = await getattr(sb, inode)
+    if (options.wcc) options.wcc.after = after
+    return after
+  })
+}
+
+function checkSize(inode: OvlInode, size: number): void {
+  if (inode.type === FileType.directory) throw new OverlayError('EISDIR', 'truncate')
+  if (inode.type !== FileType.regular) throw new OverlayError('EINVAL', 'truncate')
+  if (!Number.isSafeInteger(size) || size < 0) throw new OverlayError(size < 0 ? 'EINVAL' : 'EFBIG', 'truncate')
+}
+
+async function applyChange(sb: SuperBlock, inode: OvlInode, change: AttrChange): Promise<void> {
+  if (change.size !== undefined) await truncate(sb, inode, change.size)
+  const { fd, name } = await placeOf(sb, inode)
+  if (change.uid !== undefined || change.gid !== undefined) {
+    await chownAt(fd, name, change.uid ?? -1, change.gid ?? -1)
+  }
+  if (change.mode !== undefined && inode.type !== FileType.symlink) await chmodAt(fd, name, change.mode)
+  if (change.atime !== undefined || change.mtime !== undefined) await utimesAt(fd, name, change.atime, change.mtime)
+}
+
+async function truncate(sb: SuperBlock, inode: OvlInode, size: number): Promise<void> {
+  const file = await sb.files.acquire(sb, inode, true)
+  try {
+    await truncateFd(file.fd, size)
+  } finally {
+    sb.files.release(file)
+  }
+}
+
+/** How the real object is named in a system call: its upper directory's descriptor and name, or its own descriptor and ''. */
+export async function placeOf(sb: SuperBlock, inode: OvlInode): Promise<{ fd: number; name: string }> {
+  if (inode.unlinked) {
+    if (!inode.file) throw new OverlayError('ESTALE', 'inode')
+    return { fd: inode.file.fd, name: '' }
+  }
+  const { real } = inode
+  if (inode.type === FileType.directory) return { fd: await sb.descriptors.of(real), name: '' }
+  return { fd: await sb.descriptors.of(real.parent as Real), name: real.name }
+}
+
+/** The target of a symlink. @throws EINVAL it is none */
+export function readlink(sb: SuperBlock, inode: OvlInode): Promise<Uint8Array> {
+  if (inode.type !== FileType.symlink) throw new OverlayError('EINVAL', 'readlink')
+  return sb.descriptors.run(async () => {
+    const { fd, name } = await placeOf(sb, inode)
+    return await readlinkAt(fd, name)
+  })
+}
+
+/** @throws EACCES */
+export function needAccess(sb: SuperBlock, cred: Cred, inode: OvlInode, mask: number, op: string): Maybe<void> {
+  const attr = getattr(sb, inode)
+  if (attr instanceof Promise) return attr.then((now) => need(cred, now, mask, op))
+  need(cred, attr, mask, op)
+}

@@ -1,0 +1,241 @@
+import { OverlayError } from './errno.ts'
+import { O_NOFOLLOW, O_PATH } from './sys/flags.ts'
+import { closeSync, openAt, openAtCached } from './sys/open.ts'
+import { type Stat, statxFd } from './sys/stat.ts'
+import { FileType, type Maybe, type Name } from './types.ts'
+
+/** One layer of the stack. Lower layers are never written. */
+export interface Layer {
+  /** 0 is the upper (also when there is none), lowers count from 1, topmost first. */
+  readonly index: number
+  /** Small number of the file system the layer lies on; layers on one file system share it. */
+  readonly fsIndex: number
+  readonly isUpper: boolean
+  /** A data-only layer: reached through metacopy redirects, never searched by name. */
+  readonly dataOnly: boolean
+  /** UUID of the file system as in the kernel's `s_uuid`, zeros where unknown. */
+  readonly fsUuid: Uint8Array
+  readonly root: Real
+}
+
+/**
+ * An object as it lies in one layer: named by its real parent and one component, so that every system call is one component
+ * long below a directory descriptor. Lower ones never move; upper ones are re-named by the operation that moves them.
+ */
+export class Real {
+  readonly layer: Layer
+  parent: Real | undefined
+  name: Name
+  readonly ino: number
+  /** O_PATH descriptor of a directory, or -1 when none is open. Owned by `Descriptors`. */
+  fd = -1
+  /** Second chance of the descriptor cache. */
+  used = false
+  /** Directory marked as opaque. */
+  opaque = false
+  /** `overlay.redirect` of an upper directory. */
+  redirect: string | undefined = undefined
+  /** The directory may hold whiteouts in the form of an attribute (`overlay.opaque` = x). */
+  xwhiteouts = false
+  /** Upper directory that holds objects with an origin (`overlay.impure`). */
+  impure = false
+
+  constructor(layer: Layer, parent: Real | undefined, name: Name, ino: number) {
+    this.layer = layer
+    this.parent = parent
+    this.name = name
+    this.ino = ino
+  }
+}
+
+/** What stands at a name of a real directory. `fd` is an O_PATH descriptor for directories (the caller owns it), else -1. */
+export interface Probe {
+  readonly stat: Stat
+  readonly fd: number
+}
+
+const PROBE_FLAGS = O_PATH | O_NOFOLLOW
+
+/**
+ * The O_PATH descriptors of real directories: opened when first needed, bounded, closed by second chance.
+ *
+ * A descriptor number obtained here stays valid for the rest of the synchronous code, and inside `run` until that call
+ * ends: closing waits for every call that was running when it was evicted (epochs), so that no call can meet a number that
+ * was closed and given to another file.
+ */
+export class Descriptors {
+  readonly #limit: number
+  readonly #open = new Set<Real>()
+  #epoch = 0
+  readonly #running = new Map<number, number>()
+  #retired: { epoch: number; fd: number }[] = []
+  #drainScheduled = false
+  readonly #waiting: (() => void)[] = []
+
+  /** @param limit how many directory descriptors may be open at once */
+  constructor(limit: number) {
+    this.#limit = limit
+  }
+
+  /** Runs an asynchronous call; descriptors that it obtains stay open until it ends. */
+  async run<T>(call: () => Promise<T>): Promise<T> {
+    const epoch = this.#epoch
+    this.#running.set(epoch, (this.#running.get(epoch) ?? 0) + 1)
+    try {
+      return await call()
+    } finally {
+      const left = (this.#running.get(epoch) as number) - 1
+      if (left === 0) this.#running.delete(epoch)
+      else this.#running.set(epoch, left)
+      if (this.#running.size === 0) for (const wake of this.#waiting.splice(0)) wake()
+      if (this.#retired.length > 0) this.#scheduleDrain()
+    }
+  }
+
+  /** Resolves when no call runs any more. */
+  async idle(): Promise<void> {
+    while (this.#running.size > 0) {
+      const { promise, resolve } = Promise.withResolvers<void>()
+      this.#waiting.push(resolve)
+      await promise
+    }
+  }
+
+  /** The descriptor of directory `real`. @throws ESTALE it is no longer where it was */
+  of(real: Real): Maybe<number> {
+    if (real.fd >= 0) {
+      real.used = true
+      return real.fd
+    }
+    if (!real.parent) throw new OverlayError('ESTALE', 'open')
+    const parentFd = this.of(real.parent)
+    if (parentFd instanceof Promise) return parentFd.then((fd) => this.#openBelow(fd, real))
+    return this.#openBelow(parentFd, real)
+  }
+
+  /** Takes over `fd` for `real`, or closes it when one is open already. */
+  adopt(real: Real, fd: number): void {
+    if (real.fd >= 0) {
+      closeSync(fd)
+      return
+    }
+    real.fd = fd
+    real.used = true
+    if (!real.parent) return
+    this.#open.add(real)
+    if (this.#open.size > this.#limit) this.#evict()
+  }
+
+  /** Gives up the descriptor of `real`, if any. */
+  drop(real: Real): void {
+    if (real.fd < 0) return
+    this.#open.delete(real)
+    this.retire(real.fd)
+    real.fd = -1
+  }
+
+  /** Closes `fd` when no call that runs now can still use it. */
+  retire(fd: number): void {
+    this.#retired.push({ epoch: this.#epoch++, fd })
+    this.#scheduleDrain()
+  }
+
+  /** What is called `name` in `dir`, without following a symlink; undefined when nothing is. */
+  probe(dir: Real, name: Name): Maybe<Probe | undefined> {
+    const dirFd = this.of(dir)
+    if (dirFd instanceof Promise) return dirFd.then((fd) => probeAt(fd, name))
+    return probeAt(dirFd, name)
+  }
+
+  /** Closes everything; nothing may run any more. */
+  closeAll(): void {
+    for (const real of this.#open) {
+      closeSync(real.fd)
+      real.fd = -1
+    }
+    this.#open.clear()
+    for (const { fd } of this.#retired) closeSync(fd)
+    this.#retired = []
+  }
+
+  #openBelow(parentFd: number, real: Real): Maybe<number> {
+    if (real.fd >= 0) return real.fd
+    const found = probeAt(parentFd, real.name)
+    if (found instanceof Promise) return found.then((probe) => this.#adoptProbe(real, probe))
+    return this.#adoptProbe(real, found)
+  }
+
+  #adoptProbe(real: Real, probe: Probe | undefined): number {
+    if (!probe || probe.fd < 0) throw new OverlayError('ESTALE', 'open', real.name)
+    if (probe.stat.ino !== real.ino) {
+      closeSync(probe.fd)
+      throw new OverlayError('ESTALE', 'open', real.name)
+    }
+    this.adopt(real, probe.fd)
+    return real.fd
+  }
+
+  #evict(): void {
+    for (const real of this.#open) {
+      if (this.#open.size <= this.#limit) return
+      this.#open.delete(real)
+      if (real.used) {
+        real.used = false
+        this.#open.add(real)
+        continue
+      }
+      this.retire(real.fd)
+      real.fd = -1
+    }
+  }
+
+  #scheduleDrain(): void {
+    if (this.#drainScheduled) return
+    this.#drainScheduled = true
+    setImmediate(() => {
+      this.#drainScheduled = false
+      this.#drain()
+    })
+  }
+
+  #drain(): void {
+    let oldest = Number.POSITIVE_INFINITY
+    for (const epoch of this.#running.keys()) if (epoch < oldest) oldest = epoch
+    let done = 0
+    while (done < this.#retired.length && (this.#retired[done] as { epoch: number }).epoch < oldest) {
+      closeSync((this.#retired[done] as { fd: number }).fd)
+      done++
+    }
+    if (done > 0) this.#retired = this.#retired.slice(done)
+  }
+}
+
+function probeAt(dirFd: number, name: Name): Maybe<Probe | undefined> {
+  try {
+    const fd = openAtCached(dirFd, name, PROBE_FLAGS)
+    if (fd >= 0) return probed(fd)
+  } catch (error) {
+    return absent(error)
+  }
+  return probeWaiting(dirFd, name)
+}
+
+async function probeWaiting(dirFd: number, name: Name): Promise<Probe | undefined> {
+  try {
+    return probed(await openAt(dirFd, name, PROBE_FLAGS))
+  } catch (error) {
+    return absent(error)
+  }
+}
+
+function probed(fd: number): Probe {
+  const stat = statxFd(fd)
+  if (stat.type === FileType.directory) return { stat, fd }
+  closeSync(fd)
+  return { stat, fd: -1 }
+}
+
+function absent(error: unknown): undefined {
+  if (error instanceof OverlayError && error.code === 'ENOENT') return undefined
+  throw error
+}

@@ -1,0 +1,69 @@
+import { isErrno, OverlayError } from './errno.ts'
+import type { Real } from './layer.ts'
+import type { SuperBlock } from './superblock.ts'
+import { getXattr, listXattr, setXattr } from './sys/xattr.ts'
+
+/** The overlay marks of a directory in a layer. */
+export interface Marks {
+  /** Hides everything below (`overlay.opaque` = y). */
+  readonly opaque: boolean
+  /** Where the lower directory is looked for: a name, or an absolute path from the overlay root, as latin1. */
+  readonly redirect: string | undefined
+  /** Encoded identity of the lower it was copied up from. */
+  readonly origin: Uint8Array | undefined
+}
+
+const NONE: Marks = { opaque: false, redirect: undefined, origin: undefined }
+
+/**
+ * Reads the marks of directory `real` and notes on it whether it is opaque, impure or holds attribute whiteouts.
+ *
+ * @throws EPERM it is redirected and the options forbid to follow (redirect_dir=nofollow) · EIO | EINVAL a malformed redirect
+ */
+export async function readMarks(sb: SuperBlock, real: Real): Promise<Marks> {
+  const fd = await sb.descriptors.of(real)
+  const names = await listXattr(fd, '')
+  const { xattrs } = sb
+  if (!names.some((name) => name.startsWith(xattrs.prefix))) return NONE
+  const opaque = names.includes(xattrs.opaque) ? await getXattr(fd, '', xattrs.opaque) : undefined
+  real.opaque = opaque?.length === 1 && opaque[0] === 0x79
+  real.xwhiteouts = opaque?.length === 1 && opaque[0] === 0x78
+  real.impure = real.layer.isUpper && names.includes(xattrs.impure)
+  const redirect = names.includes(xattrs.redirect) ? await getXattr(fd, '', xattrs.redirect) : undefined
+  const origin = real.layer.isUpper && names.includes(xattrs.origin) ? await getXattr(fd, '', xattrs.origin) : undefined
+  real.redirect = redirect && checkRedirect(sb, Buffer.from(redirect).toString('latin1'))
+  return {
+    opaque: real.opaque,
+    redirect: real.redirect,
+    origin,
+  }
+}
+
+/** A redirect is one component, or an absolute path of clean components (ovl_get_redirect_xattr). */
+function checkRedirect(sb: SuperBlock, redirect: string): string {
+  if (sb.options.redirectDir === 'nofollow') throw new OverlayError('EPERM', 'lookup')
+  const parts = redirect.startsWith('/') ? redirect.slice(1).split('/') : [redirect]
+  for (const part of parts) {
+    if (part === '' || part === '.' || part === '..' || part.includes('/') || part.includes('\0')) {
+      throw new OverlayError('EINVAL', 'lookup')
+    }
+  }
+  return redirect
+}
+
+/** Marks an upper directory opaque. `name` '' means `dirFd` itself. */
+export async function setOpaque(sb: SuperBlock, dirFd: number, name: string): Promise<void> {
+  await setXattr(dirFd, name, sb.xattrs.opaque, Buffer.from('y'))
+}
+
+/** Marks the upper directory `real` as holding objects with an origin. */
+export async function setImpure(sb: SuperBlock, real: Real): Promise<void> {
+  if (real.impure) return
+  try {
+    await setXattr(await sb.descriptors.of(real), '', sb.xattrs.impure, Buffer.from('y'))
+  } catch (error) {
+    // As the kernel: without the mark only the file ids of a listing could differ after a restart.
+    if (!isErrno(error, 'EOPNOTSUPP', 'EPERM', 'ENOSPC')) throw error
+  }
+  real.impure = true
+}

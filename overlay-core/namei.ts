@@ -1,0 +1,256 @@
+import { type Dentry, OvlInode } from './dentry.ts'
+import { OverlayError } from './errno.ts'
+import { findIndex } from './hardlink.ts'
+import { type Layer, type Probe, Real } from './layer.ts'
+import { readMarks } from './marks.ts'
+import { readOrigin, resolveOrigin } from './origin.ts'
+import { lookupRedirect } from './redirect.ts'
+import type { SuperBlock } from './superblock.ts'
+import { closeSync } from './sys/open.ts'
+import type { Stat } from './sys/stat.ts'
+import { FileType, type Maybe, type Name } from './types.ts'
+import { isWhiteout } from './whiteout.ts'
+
+/** A real object found by a lookup, with its attributes. */
+export interface Found {
+  readonly real: Real
+  readonly stat: Stat
+}
+
+/** What the stack of layers holds at one name. */
+interface StackEntry {
+  readonly upper: Found | undefined
+  /** Upper object carries an origin attribute. */
+  readonly origin: Uint8Array | undefined
+  readonly lowers: readonly Found[]
+}
+
+/** @throws EINVAL | ENAMETOOLONG `name` is not one component */
+export function checkName(op: string, name: Name): void {
+  if (name.length > 255) throw new OverlayError('ENAMETOOLONG', op)
+  if (name === '' || name === '.' || name === '..' || name.includes('/') || name.includes('\0')) {
+    throw new OverlayError('EINVAL', op, name)
+  }
+}
+
+/** The dentry of `name` in `dir`: from the cache at once, else from the layers. */
+export function lookupDentry(sb: SuperBlock, dir: OvlInode, name: Name): Maybe<Dentry> {
+  const cached = sb.dcache.get(dir, name)
+  if (cached) return cached
+  return sb.descriptors.run(() => dir.dirLock.shared(() => lookupLocked(sb, dir, name)))
+}
+
+/** As `lookupDentry`, for a caller that holds the lock of `dir`. @throws ESTALE `dir` was removed */
+export async function lookupLocked(sb: SuperBlock, dir: OvlInode, name: Name): Promise<Dentry> {
+  const cached = sb.dcache.get(dir, name)
+  if (cached) return cached
+  if (dir.unlinked) throw new OverlayError('ESTALE', 'lookup')
+  const entry = await searchStack(sb, dir, name)
+  const inode = entry && (await inodeFor(sb, dir, name, entry))
+  // Another reader of this directory may have been faster: one dentry per name.
+  return sb.dcache.get(dir, name) ?? remember(sb, dir, name, inode)
+}
+
+function remember(sb: SuperBlock, dir: OvlInode, name: Name, inode: OvlInode | undefined): Dentry {
+  if (inode) {
+    inode.addAlias(dir, name)
+    sb.handles.remember(inode)
+  }
+  return sb.dcache.set(dir, name, inode)
+}
+
+/**
+ * Searches the layers from the top (fs/overlayfs/namei.c ovl_lookup): a whiteout or an opaque directory ends the search, a
+ * non-directory hides all below it and ends a merge of directories.
+ */
+async function searchStack(sb: SuperBlock, dir: OvlInode, name: Name): Promise<StackEntry | undefined> {
+  let upper: Found | undefined
+  let origin: Uint8Array | undefined
+  let redirect: string | undefined
+  if (dir.upper) {
+    const probe = await sb.descriptors.probe(dir.upper, name)
+    if (probe && (await isWhiteout(sb, dir.upper, name, probe))) return undefined
+    if (probe) {
+      upper = found(sb, dir.upper, name, probe)
+      if (probe.stat.type !== FileType.directory) {
+        if (dir.upper.impure) origin = await readOrigin(sb, await sb.descriptors.of(dir.upper), name)
+        return { upper, origin, lowers: [] }
+      }
+      const marks = await readMarks(sb, upper.real)
+      origin = marks.origin
+      redirect = marks.redirect
+      if (marks.opaque) return { upper, origin, lowers: [] }
+    }
+  }
+  const lowers = await searchLowers(sb, dir, name, upper !== undefined, redirect)
+  if (!upper && lowers.length === 0) return undefined
+  return { upper, origin, lowers }
+}
+
+async function searchLowers(
+  sb: SuperBlock,
+  dir: OvlInode,
+  name: Name,
+  haveDirectory: boolean,
+  upperRedirect: string | undefined,
+): Promise<Found[]> {
+  const result: Found[] = []
+  let redirect = upperRedirect
+  // Below an absolute redirect all layers are searched from their roots, not only those that the parent merges.
+  let parents: readonly Real[] = dir.lowers
+  if (redirect?.startsWith('/')) parents = sb.lowers.map((layer) => layer.root)
+  for (let i = 0; i < parents.length; i++) {
+    const parent = parents[i] as Real
+    const at = await findInLower(sb, parent, redirect ?? name)
+    if (at === 'whiteout') break
+    if (at === undefined) continue
+    if (at.stat.type !== FileType.directory) {
+      if (!haveDirectory && result.length === 0) result.push(at)
+      break
+    }
+    result.push(at)
+    if (parent.layer.index === sb.lowers.length) break
+    const marks = await readMarks(sb, at.real)
+    if (marks.opaque) break
+    if (marks.redirect === undefined) continue
+    redirect = marks.redirect
+    if (redirect.startsWith('/')) {
+      parents = sb.lowers.filter((layer) => layer.index > parent.layer.index).map((layer) => layer.root)
+      i = -1
+    }
+  }
+  return result
+}
+
+/** Finds a name, or an absolute redirect from the layer's root, below `parent`. */
+async function findInLower(sb: SuperBlock, parent: Real, name: string): Promise<Found | 'whiteout' | undefined> {
+  if (name.startsWith('/')) return await lookupRedirect(sb, parent.layer, name)
+  const probe = await sb.descriptors.probe(parent, name)
+  if (!probe) return undefined
+  if (await isWhiteout(sb, parent, name, probe)) return 'whiteout'
+  return found(sb, parent, name, probe)
+}
+
+/** Makes the real object for what `probe` found, and hands its descriptor to the cache. */
+export function found(sb: SuperBlock, parent: Real, name: Name, probe: Probe): Found {
+  const real = new Real(parent.layer, parent, name, probe.stat.ino)
+  if (probe.fd >= 0) sb.descriptors.adopt(real, probe.fd)
+  return { real, stat: probe.stat }
+}
+
+/** Finds or makes the inode of a stack entry: one object for all its hard links. */
+async function inodeFor(sb: SuperBlock, dir: OvlInode, name: Name, entry: StackEntry): Promise<OvlInode> {
+  const { upper } = entry
+  const lower = entry.lowers[0]
+  const shared = !upper && lower !== undefined && lower.stat.type !== FileType.directory && lower.stat.nlink > 1
+  if (shared) return await sharedLowerInode(sb, dir, name, lower)
+  const source = await identitySource(sb, dir, name, entry)
+  const identity = sb.identities.of(source.layer, source.stat)
+  const top = (upper ?? lower) as Found
+  const known = sb.dcache.inode(identity.key)
+  if (known && !known.unlinked && known.generation === identity.generation && known.type === top.stat.type) {
+    if (!upper || known.upper?.ino === upper.real.ino) {
+      revive(known, entry)
+      return known
+    }
+  }
+  const clash = known !== undefined && known.generation === identity.generation && upper !== undefined
+  const own = clash ? sb.identities.of(upper.real.layer, upper.stat) : identity
+  const inode = makeInode(sb, own, top, upper?.real, entry.lowers)
+  inode.hasOrigin = upper !== undefined && entry.origin !== undefined
+  return inode
+}
+
+/** Makes the inode of an object that was just created at `name` of the upper directory. */
+export async function newUpperInode(sb: SuperBlock, dir: OvlInode, name: Name): Promise<OvlInode> {
+  const parent = dir.upper as Real
+  const probe = await sb.descriptors.probe(parent, name)
+  if (!probe) throw new OverlayError('EIO', 'create', name)
+  const top = found(sb, parent, name, probe)
+  const inode = makeInode(sb, sb.identities.of(parent.layer, top.stat), top, top.real, [])
+  remember(sb, dir, name, inode)
+  return inode
+}
+
+/** An object whose known names are all gone, but which was found at another one, lives there from now on. */
+function revive(inode: OvlInode, entry: StackEntry): void {
+  if (inode.aliases.length > 0) return
+  inode.upper = entry.upper?.real
+  inode.lowers = entry.lowers.map(({ real }) => real)
+}
+
+function makeInode(
+  sb: SuperBlock,
+  identity: { key: number; generation: number; fileIdHi: number; fileIdLo: number },
+  top: Found,
+  upper: Real | undefined,
+  lowers: readonly Found[],
+): OvlInode {
+  const inode = new OvlInode(
+    { ...identity, type: top.stat.type },
+    upper,
+    lowers.map(({ real }) => real),
+  )
+  sb.dcache.addInode(inode)
+  return inode
+}
+
+/** A lower file with several names: joined to its index entry (index=on), else each name is an object of its own. */
+async function sharedLowerInode(sb: SuperBlock, dir: OvlInode, name: Name, lower: Found): Promise<OvlInode> {
+  if (!sb.indexDir) {
+    const identity = sb.identities.ofName(lower.real.layer, lower.stat, dir.key, name)
+    return sb.dcache.inode(identity.key) ?? makeInode(sb, identity, lower, undefined, [lower])
+  }
+  const identity = sb.identities.of(lower.real.layer, lower.stat)
+  const index = await findIndex(sb, lower.real)
+  const known = sb.dcache.inode(identity.key)
+  if (known) return known
+  const inode = makeInode(sb, identity, index.entry ?? lower, index.entry?.real, [lower])
+  inode.indexName = index.name
+  inode.nlinkDelta = index.nlinkDelta
+  return inode
+}
+
+/** The real object whose inode number is the file id: the lower one as far as the upper remembers it, else the upper one. */
+async function identitySource(
+  sb: SuperBlock,
+  dir: OvlInode,
+  name: Name,
+  entry: StackEntry,
+): Promise<{ layer: Layer; stat: Stat }> {
+  const { upper, origin } = entry
+  const lower = entry.lowers[0]
+  if (!upper) {
+    const { real, stat } = lower as Found
+    return { layer: real.layer, stat }
+  }
+  if (origin === undefined) return { layer: upper.real.layer, stat: upper.stat }
+  if (lower) return { layer: lower.real.layer, stat: lower.stat }
+  const hidden = await hiddenLowers(sb, dir, name)
+  const source = await resolveOrigin(sb, origin, hidden)
+  if (source && source.stat.type === upper.stat.type) return source
+  return { layer: upper.real.layer, stat: upper.stat }
+}
+
+/** What lies in the lowers at a name that the upper hides. */
+async function hiddenLowers(sb: SuperBlock, dir: OvlInode, name: Name): Promise<Found[]> {
+  const result: Found[] = []
+  for (const parent of dir.lowers) {
+    const probe = await sb.descriptors.probe(parent, name)
+    if (!probe) continue
+    if (probe.fd >= 0) closeSync(probe.fd)
+    result.push({ real: new Real(parent.layer, parent, name, probe.stat.ino), stat: probe.stat })
+  }
+  return result
+}
+
+/** Whether a lower has something at this name that would show if the upper's were gone (ovl_lower_positive). */
+export async function lowerPositive(sb: SuperBlock, dir: OvlInode, name: Name): Promise<boolean> {
+  for (const parent of dir.lowers) {
+    const probe = await sb.descriptors.probe(parent, name)
+    if (!probe) continue
+    if (probe.fd >= 0) closeSync(probe.fd)
+    return !(await isWhiteout(sb, parent, name, probe))
+  }
+  return false
+}

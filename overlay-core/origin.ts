@@ -1,0 +1,109 @@
+import { isErrno } from './errno.ts'
+import type { Layer, Real } from './layer.ts'
+import type { SuperBlock } from './superblock.ts'
+import { O_PATH } from './sys/flags.ts'
+import { nameToHandle, openByHandle } from './sys/handle.ts'
+import { closeSync } from './sys/open.ts'
+import { type Stat, statxFd } from './sys/stat.ts'
+import { getXattr, setXattr } from './sys/xattr.ts'
+
+/** Bytes before the file system's own handle in `struct ovl_fb` (fs/overlayfs/overlayfs.h). */
+const HEADER_BYTES = 21
+const MAGIC = 0xfb
+const BIG_ENDIAN = 1
+const ANY_ENDIAN = 2
+const OTHER_ENDIAN = new Uint8Array(new Uint16Array([1]).buffer)[0] === 1 ? BIG_ENDIAN : 0
+
+/** The lower object that an upper one was copied up from. */
+export interface Origin {
+  readonly layer: Layer
+  readonly stat: Stat
+}
+
+/**
+ * The kernel's encoding of the identity of `real` (`struct ovl_fb`: version, magic, length, flags, handle type, file system uuid,
+ * handle), or undefined where the file system gives no handles.
+ */
+export async function encodeOrigin(sb: SuperBlock, real: Real): Promise<Uint8Array | undefined> {
+  const handle = real.parent
+    ? await nameToHandle(await sb.descriptors.of(real.parent), real.name)
+    : await nameToHandle(await sb.descriptors.of(real), '')
+  if (!handle || handle.bytes.length > 128 || handle.type > 0xfe) return undefined
+  const out = new Uint8Array(HEADER_BYTES + handle.bytes.length)
+  out[1] = MAGIC
+  out[2] = out.length
+  out[4] = handle.type
+  out.set(real.layer.fsUuid, 5)
+  out.set(handle.bytes, HEADER_BYTES)
+  return out
+}
+
+/** The name of `origin` in the index directory: lower case hex. */
+export function indexNameOf(origin: Uint8Array): string {
+  return Buffer.from(origin).toString('hex')
+}
+
+/** Records `origin` on an upper object; an empty one says: copied up, but not to be followed. */
+export async function writeOrigin(
+  sb: SuperBlock,
+  dirFd: number,
+  name: string,
+  origin: Uint8Array | undefined,
+): Promise<void> {
+  try {
+    await setXattr(dirFd, name, sb.xattrs.origin, origin ?? new Uint8Array(0))
+  } catch (error) {
+    // As the kernel: an upper without room for the attribute still works, only the file id changes at copy-up.
+    if (!isErrno(error, 'EOPNOTSUPP', 'EPERM', 'ENOSPC')) throw error
+  }
+}
+
+/** The raw origin attribute of an upper object, undefined when it has none. */
+export async function readOrigin(sb: SuperBlock, dirFd: number, name: string): Promise<Uint8Array | undefined> {
+  return await getXattr(dirFd, name, sb.xattrs.origin)
+}
+
+/**
+ * Finds the lower object that `origin` names: first among `candidates` (same name in the lowers), which needs no privilege, then by
+ * the file system's handle. Undefined when it is gone, on no layer, or not to be reached.
+ */
+export async function resolveOrigin(
+  sb: SuperBlock,
+  origin: Uint8Array,
+  candidates: readonly { readonly real: Real; readonly stat: Stat }[],
+): Promise<Origin | undefined> {
+  if (!wellFormed(origin)) return undefined
+  for (const { real, stat } of candidates) {
+    const encoded = await encodeOrigin(sb, real)
+    if (encoded && Buffer.compare(encoded, origin) === 0) return { layer: real.layer, stat }
+  }
+  if (!sb.privileged) return undefined
+  const uuid = origin.subarray(5, HEADER_BYTES)
+  for (const layer of [...sb.lowers, ...sb.dataLayers]) {
+    if (Buffer.compare(layer.fsUuid, uuid) !== 0) continue
+    const stat = await statByHandle(layer, origin)
+    if (stat) return { layer, stat }
+  }
+  return undefined
+}
+
+async function statByHandle(layer: Layer, origin: Uint8Array): Promise<Stat | undefined> {
+  try {
+    const fd = await openByHandle(layer.root.fd, origin[4] as number, origin.subarray(HEADER_BYTES), O_PATH)
+    try {
+      return statxFd(fd)
+    } finally {
+      closeSync(fd)
+    }
+  } catch (error) {
+    if (isErrno(error)) return undefined
+    throw error
+  }
+}
+
+function wellFormed(origin: Uint8Array): boolean {
+  if (origin.length <= HEADER_BYTES || origin[0] !== 0 || origin[1] !== MAGIC || origin[2] !== origin.length)
+    return false
+  const flags = origin[3] as number
+  return (flags & ANY_ENDIAN) !== 0 || (flags & BIG_ENDIAN) !== OTHER_ENDIAN
+}

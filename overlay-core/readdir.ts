@@ -1,0 +1,308 @@
+import type { OvlInode } from './dentry.ts'
+import { fileId } from './identity.ts'
+import { getattr } from './inode.ts'
+import type { Real } from './layer.ts'
+import { lookupDentry } from './namei.ts'
+import type { SuperBlock } from './superblock.ts'
+import { readdirFd } from './sys/dir.ts'
+import { type DirEntry, type DirEntryPlus, FileType, type Maybe, type Name } from './types.ts'
+import { isWhiteout } from './whiteout.ts'
+
+/** A merged directory as read from the layers: entries by ascending cookie. */
+export interface Listing {
+  readonly entries: ListEntry[]
+}
+
+interface ListEntry {
+  readonly name: Name
+  readonly cookie: number
+  readonly type: FileType
+  /** Undefined where only a lookup can tell: the object may have come from another layer. */
+  readonly fileIdHi: number | undefined
+  readonly fileIdLo: number
+}
+
+/** How many names `readdirPlus` looks up together. */
+const WINDOW = 64
+
+/** Bounds how many entries of merged listings are remembered; the directory read longest ago is forgotten first. */
+export class ListingCache {
+  readonly #limit: number
+  readonly #dirs = new Set<OvlInode>()
+  #entries = 0
+
+  constructor(limitEntries: number) {
+    this.#limit = limitEntries
+  }
+
+  add(dir: OvlInode, listing: Listing): void {
+    this.drop(dir)
+    dir.listing = listing
+    this.#dirs.add(dir)
+    this.#entries += listing.entries.length
+    for (const oldest of this.#dirs) {
+      if (this.#entries <= this.#limit || oldest === dir) break
+      this.drop(oldest)
+    }
+  }
+
+  /** Forgets the listing of a directory that changed. */
+  drop(dir: OvlInode): void {
+    if (!dir.listing) return
+    this.#entries -= dir.listing.entries.length
+    this.#dirs.delete(dir)
+    dir.listing = undefined
+  }
+
+  /** Takes a new name in without reading the directory again. */
+  insert(sb: SuperBlock, dir: OvlInode, name: Name, inode: OvlInode): void {
+    const { listing } = dir
+    if (!listing) return
+    const cookie = cookieOf(sb.uuid, name)
+    const at = firstAfter(listing, cookie - 1)
+    if (listing.entries[at]?.cookie === cookie) {
+      // Either the name itself, or one of equal cookie: rare enough to read all again.
+      this.drop(dir)
+      return
+    }
+    const { type, fileIdHi, fileIdLo } = inode
+    listing.entries.splice(at, 0, { name, cookie, type, fileIdHi, fileIdLo })
+    this.#entries++
+  }
+
+  remove(sb: SuperBlock, dir: OvlInode, name: Name): void {
+    const { listing } = dir
+    if (!listing) return
+    const at = firstAfter(listing, cookieOf(sb.uuid, name) - 1)
+    if (listing.entries[at]?.name !== name) {
+      this.drop(dir)
+      return
+    }
+    listing.entries.splice(at, 1)
+    this.#entries--
+  }
+}
+
+/** @see Overlay.readdir — permission is checked by the caller. */
+export function readdir(
+  sb: SuperBlock,
+  dir: OvlInode,
+  cookie: number,
+  fill: (entry: DirEntry) => boolean,
+): Maybe<boolean> {
+  const { listing } = dir
+  if (listing) {
+    const done = fillFrom(sb, dir, listing, cookie, fill)
+    if (typeof done === 'boolean') return done
+  }
+  return sb.descriptors.run(async () => {
+    const fresh = await listingOf(sb, dir)
+    let at = cookie
+    for (;;) {
+      const done = fillFrom(sb, dir, fresh, at, fill)
+      if (typeof done === 'boolean') return done
+      // The file id of this entry is known only to its inode.
+      const entry = fresh.entries[done.stopped] as ListEntry
+      const dentry = await lookupDentry(sb, dir, entry.name)
+      at = entry.cookie
+      if (dentry.inode && !fill(toEntry(entry, dentry.inode))) return false
+    }
+  })
+}
+
+/** Fills from memory; stops with the index of an entry whose file id is not known without a lookup. */
+function fillFrom(
+  sb: SuperBlock,
+  dir: OvlInode,
+  listing: Listing,
+  cookie: number,
+  fill: (entry: DirEntry) => boolean,
+): boolean | { stopped: number } {
+  const { entries } = listing
+  for (let i = firstAfter(listing, cookie); i < entries.length; i++) {
+    const entry = entries[i] as ListEntry
+    if (entry.fileIdHi === undefined) {
+      const inode = sb.dcache.get(dir, entry.name)?.inode
+      if (!inode) return { stopped: i }
+      if (!fill(toEntry(entry, inode))) return false
+    } else if (!fill(entry as DirEntry)) return false
+  }
+  return true
+}
+
+function toEntry(entry: ListEntry, inode: OvlInode): DirEntry {
+  const { fileIdHi, fileIdLo, type } = inode
+  return { name: entry.name, cookie: entry.cookie, type, fileIdHi, fileIdLo }
+}
+
+/** @see Overlay.readdirPlus — `searchable` says whether the caller may look names up; permission to read is checked by the caller. */
+export function readdirPlus(
+  sb: SuperBlock,
+  dir: OvlInode,
+  cookie: number,
+  searchable: boolean,
+  fill: (entry: DirEntryPlus) => boolean,
+): Maybe<boolean> {
+  if (!searchable) {
+    return readdir(sb, dir, cookie, (entry) => fill({ ...entry, inode: undefined, attr: undefined }))
+  }
+  let at = cookie
+  if (dir.listing) {
+    const result = fillPlusCached(sb, dir, dir.listing, cookie, fill)
+    if (typeof result === 'boolean') return result
+    at = result.after
+  }
+  return sb.descriptors.run(() => fillPlusWaiting(sb, dir, at, fill))
+}
+
+function fillPlusCached(
+  sb: SuperBlock,
+  dir: OvlInode,
+  listing: Listing,
+  cookie: number,
+  fill: (entry: DirEntryPlus) => boolean,
+): boolean | { after: number } {
+  let after = cookie
+  for (let i = firstAfter(listing, cookie); i < listing.entries.length; i++) {
+    const entry = listing.entries[i] as ListEntry
+    const inode = sb.dcache.get(dir, entry.name)?.inode
+    const attr = inode?.attr
+    if (!inode || !attr) return { after }
+    const { type, fileIdHi, fileIdLo } = inode
+    if (!fill({ name: entry.name, cookie: entry.cookie, type, fileIdHi, fileIdLo, inode, attr })) return false
+    after = entry.cookie
+  }
+  return true
+}
+
+async function fillPlusWaiting(
+  sb: SuperBlock,
+  dir: OvlInode,
+  cookie: number,
+  fill: (entry: DirEntryPlus) => boolean,
+): Promise<boolean> {
+  const listing = await listingOf(sb, dir)
+  for (let after = cookie; ; ) {
+    const start = firstAfter(listing, after)
+    const part = listing.entries.slice(start, start + WINDOW)
+    if (part.length === 0) return true
+    const found = await Promise.all(part.map((entry) => plusEntry(sb, dir, entry)))
+    for (const entry of found) if (entry && !fill(entry)) return false
+    after = (part.at(-1) as ListEntry).cookie
+  }
+}
+
+/** The entry with its object; undefined when the name has gone meanwhile. */
+async function plusEntry(sb: SuperBlock, dir: OvlInode, entry: ListEntry): Promise<DirEntryPlus | undefined> {
+  const { inode } = await lookupDentry(sb, dir, entry.name)
+  if (!inode) return undefined
+  const attr = await getattr(sb, inode)
+  return { ...toEntry(entry, inode), inode, attr }
+}
+
+/** The merged listing, read from the layers when it is not remembered. */
+async function listingOf(sb: SuperBlock, dir: OvlInode): Promise<Listing> {
+  if (dir.listing) return dir.listing
+  return await dir.dirLock.shared(() => listingLocked(sb, dir))
+}
+
+/** As `listingOf`, for a caller that holds the lock of `dir`. */
+export async function listingLocked(sb: SuperBlock, dir: OvlInode): Promise<Listing> {
+  if (dir.listing) return dir.listing
+  if (dir.unlinked) return { entries: [] }
+  const merged = new Map<Name, Omit<ListEntry, 'name' | 'cookie'> | undefined>()
+  const layers = dir.upper ? [dir.upper, ...dir.lowers] : dir.lowers
+  for (const real of layers) await mergeLayer(sb, dir, real, merged)
+  const entries: ListEntry[] = []
+  for (const [name, entry] of merged) {
+    if (entry) entries.push({ name, cookie: cookieOf(sb.uuid, name), ...entry })
+  }
+  const listing = { entries: inOrder(entries) }
+  sb.listings.add(dir, listing)
+  return listing
+}
+
+/** Adds the names of one layer that no upper one has; `undefined` stands for a whiteout. */
+async function mergeLayer(
+  sb: SuperBlock,
+  dir: OvlInode,
+  real: Real,
+  merged: Map<Name, Omit<ListEntry, 'name' | 'cookie'> | undefined>,
+): Promise<void> {
+  const mixed = real.layer.isUpper && (real.impure || dir.lowers.length > 0)
+  for (const raw of await readdirFd(await sb.descriptors.of(real))) {
+    if (merged.has(raw.name)) continue
+    let { type } = raw
+    if (type === 0 || type === FileType.character || (real.xwhiteouts && type === FileType.regular)) {
+      const probe = await sb.descriptors.probe(real, raw.name)
+      if (!probe) continue
+      if (probe.fd >= 0) sb.descriptors.retire(probe.fd)
+      type = probe.stat.type
+      if (await isWhiteout(sb, real, raw.name, probe)) {
+        merged.set(raw.name, undefined)
+        continue
+      }
+    }
+    const plain = !mixed && Number.isSafeInteger(raw.ino)
+    const ids = plain ? fileId(real.layer, { inoHi: Math.floor(raw.ino / 2 ** 32), inoLo: raw.ino >>> 0 }) : undefined
+    merged.set(raw.name, { type: type as FileType, fileIdHi: ids?.fileIdHi, fileIdLo: ids?.fileIdLo ?? 0 })
+  }
+}
+
+/** Whether the merged directory shows nothing, for a caller that holds its lock. */
+export async function isEmptyLocked(sb: SuperBlock, dir: OvlInode): Promise<boolean> {
+  return (await listingLocked(sb, dir)).entries.length === 0
+}
+
+/** Sorts by cookie and moves those of equal cookie apart, in the order of their names. */
+function inOrder(entries: ListEntry[]): ListEntry[] {
+  entries.sort((a, b) => a.cookie - b.cookie || (a.name < b.name ? -1 : 1))
+  for (let i = 1; i < entries.length; i++) {
+    const before = (entries[i - 1] as ListEntry).cookie
+    const entry = entries[i] as ListEntry
+    if (entry.cookie <= before) entries[i] = { ...entry, cookie: before + 1 }
+  }
+  return entries
+}
+
+/** The index of the first entry with a cookie above `cookie`. */
+function firstAfter(listing: Listing, cookie: number): number {
+  let low = 0
+  let high = listing.entries.length
+  while (low < high) {
+    const middle = (low + high) >>> 1
+    if ((listing.entries[middle] as ListEntry).cookie > cookie) high = middle
+    else low = middle + 1
+  }
+  return low
+}
+
+/**
+ * The cookie of a name: 52 bits of a hash seeded by the overlay, so that it does not depend on what else is in the directory, on the
+ * order of changes or on the process. Between 2 and 2^52.
+ */
+export function cookieOf(seed: Uint8Array, name: Name): number {
+  let a =
+    0x9747b28c ^
+    ((seed[0] as number) << 24) ^
+    ((seed[1] as number) << 16) ^
+    ((seed[2] as number) << 8) ^
+    (seed[3] as number)
+  let b =
+    0x1b873593 ^
+    ((seed[4] as number) << 24) ^
+    ((seed[5] as number) << 16) ^
+    ((seed[6] as number) << 8) ^
+    (seed[7] as number)
+  for (let i = 0; i < name.length; i++) {
+    const unit = name.charCodeAt(i)
+    a = Math.imul(a ^ unit, 0x85ebca6b)
+    b = Math.imul(b ^ unit, 0xc2b2ae35)
+    a ^= b >>> 15
+    b ^= a >>> 13
+  }
+  a = Math.imul(a ^ (a >>> 16), 0x85ebca6b)
+  b = Math.imul(b ^ (b >>> 13), 0xc2b2ae35)
+  a ^= b >>> 16
+  return (a >>> 0) * 2 ** 20 + ((b >>> 0) % 2 ** 20) + 2
+}

@@ -1,0 +1,190 @@
+import { copyUp, linkUpAlias } from './copy-up.ts'
+import type { OvlInode } from './dentry.ts'
+import { enterLocked, leaveLocked } from './dir.ts'
+import { isErrno, OverlayError } from './errno.ts'
+import { dropIndex, saveNlink } from './hardlink.ts'
+import { getattr } from './inode.ts'
+import { Real } from './layer.ts'
+import { checkName, lookupLocked, lowerPositive } from './namei.ts'
+import { EXECUTE, need, needEntryChange } from './permission.ts'
+import { isEmptyLocked } from './readdir.ts'
+import type { SuperBlock } from './superblock.ts'
+import { readdirFd, renameAt, rmdirAt, unlinkAt } from './sys/dir.ts'
+import { O_DIRECTORY, O_NOFOLLOW, O_PATH } from './sys/flags.ts'
+import { closeSync, openAt } from './sys/open.ts'
+import { type Cred, FileType, type Name, type Wcc } from './types.ts'
+import { whiteoutName } from './whiteout.ts'
+
+type Check = (victim: OvlInode) => void
+
+/** @see Overlay.unlink */
+export async function unlink(
+  sb: SuperBlock,
+  cred: Cred,
+  dir: OvlInode,
+  name: Name,
+  wcc?: Wcc,
+  check?: Check,
+): Promise<void> {
+  checkName('unlink', name)
+  await sb.descriptors.run(() =>
+    dir.dirLock.exclusive(async () => {
+      const victim = await victimLocked(sb, cred, dir, name, 'unlink', wcc)
+      if (victim.type === FileType.directory) throw new OverlayError('EISDIR', 'unlink', name)
+      check?.(victim)
+      await copyUp(sb, dir)
+      await separateLink(sb, victim, dir, name)
+      await victim.nodeLock.exclusive(async () => {
+        const last = await isLastName(sb, victim)
+        await saveNlink(sb, victim)
+        await removeName(sb, dir, name, victim.type)
+        await forgetName(sb, victim, dir, name, last)
+      })
+      await leaveLocked(sb, dir, wcc)
+    }),
+  )
+}
+
+/** @see Overlay.rmdir */
+export async function rmdir(
+  sb: SuperBlock,
+  cred: Cred,
+  dir: OvlInode,
+  name: Name,
+  wcc?: Wcc,
+  check?: Check,
+): Promise<void> {
+  checkName('rmdir', name)
+  await sb.descriptors.run(() =>
+    dir.dirLock.exclusive(async () => {
+      const victim = await victimLocked(sb, cred, dir, name, 'rmdir', wcc)
+      if (victim.type !== FileType.directory) throw new OverlayError('ENOTDIR', 'rmdir', name)
+      check?.(victim)
+      await victim.dirLock.exclusive(async () => {
+        if (!(await isEmptyLocked(sb, victim))) throw new OverlayError('ENOTEMPTY', 'rmdir', name)
+        await copyUp(sb, dir)
+        await victim.nodeLock.exclusive(async () => {
+          await removeName(sb, dir, name, victim.type)
+          await forgetName(sb, victim, dir, name, true)
+        })
+      })
+      await leaveLocked(sb, dir, wcc)
+    }),
+  )
+}
+
+async function victimLocked(
+  sb: SuperBlock,
+  cred: Cred,
+  dir: OvlInode,
+  name: Name,
+  op: string,
+  wcc: Wcc | undefined,
+): Promise<OvlInode> {
+  const dirAttr = await enterLocked(sb, dir, wcc)
+  need(cred, dirAttr, EXECUTE, op)
+  const { inode } = await lookupLocked(sb, dir, name)
+  if (!inode) throw new OverlayError('ENOENT', op, name)
+  if (!sb.upper) throw new OverlayError('EROFS', op, name)
+  needEntryChange(cred, dirAttr, await getattr(sb, inode), op)
+  return inode
+}
+
+/** A lower hard link that is kept together by the index gets its upper name first, so that link counts stay right. */
+export async function separateLink(sb: SuperBlock, inode: OvlInode, dir: OvlInode, name: Name): Promise<void> {
+  if (inode.indexName === undefined) return
+  await copyUp(sb, inode)
+  await inode.nodeLock.exclusive(() => linkUpAlias(sb, inode, dir, name))
+}
+
+/** Whether `inode`, whose lock is held, has no name but the one that is about to go. */
+export async function isLastName(sb: SuperBlock, inode: OvlInode): Promise<boolean> {
+  if (!inode.upper && inode.indexName === undefined) return true
+  return (await getattr(sb, inode)).nlink <= 1
+}
+
+/** Takes the name out of the upper directory, leaving a whiteout where a lower would show through. Locks are held by the caller. */
+async function removeName(sb: SuperBlock, dir: OvlInode, name: Name, type: FileType): Promise<void> {
+  const upper = dir.upper as Real
+  const probe = await sb.descriptors.probe(upper, name)
+  if (probe && probe.fd >= 0) sb.descriptors.retire(probe.fd)
+  const present = probe?.stat.type
+  if (await lowerPositive(sb, dir, name)) {
+    const removed = await whiteoutName(sb, upper, name, present)
+    if (removed !== undefined) await clearWorkDir(sb, removed)
+    return
+  }
+  if (present === undefined) return
+  const dirFd = await sb.descriptors.of(upper)
+  if (type !== FileType.directory) return await unlinkAt(dirFd, name)
+  await removeUpperDir(sb, dirFd, name)
+}
+
+/** Removes an upper directory that shows nothing; whiteouts in it go along, by moving it to the work directory first. */
+async function removeUpperDir(sb: SuperBlock, dirFd: number, name: Name): Promise<void> {
+  try {
+    return await rmdirAt(dirFd, name)
+  } catch (error) {
+    if (!isErrno(error, 'ENOTEMPTY', 'EEXIST')) throw error
+  }
+  const temp = sb.tempName()
+  await renameAt(dirFd, name, await sb.descriptors.of(sb.work as Real), temp)
+  await clearWorkDir(sb, temp)
+}
+
+/**
+ * Removes a directory with the whiteouts in it from the work directory, without going deeper. What fails is only a leftover: the next
+ * mount cleans the work directory.
+ */
+export async function clearWorkDir(sb: SuperBlock, name: Name): Promise<void> {
+  const workFd = await sb.descriptors.of(sb.work as Real)
+  try {
+    const fd = await openAt(workFd, name, O_PATH | O_DIRECTORY | O_NOFOLLOW)
+    try {
+      for (const entry of await readdirFd(fd)) await unlinkAt(fd, entry.name)
+    } finally {
+      closeSync(fd)
+    }
+    await rmdirAt(workFd, name)
+  } catch (error) {
+    if (!isErrno(error)) throw error
+  }
+}
+
+/** Updates what is known after `name` of `dir` ceased to name `inode`; `last` says that no other name is left. */
+export async function forgetName(
+  sb: SuperBlock,
+  inode: OvlInode,
+  dir: OvlInode,
+  name: Name,
+  last: boolean,
+): Promise<void> {
+  inode.removeAlias(dir, name)
+  sb.dcache.set(dir, name, undefined)
+  sb.listings.remove(sb, dir, name)
+  inode.changed()
+  if (!last) {
+    moveToOtherName(inode, dir, name)
+    sb.handles.remember(inode)
+    return
+  }
+  inode.unlinked = true
+  sb.listings.drop(inode)
+  sb.handles.forget(inode)
+  sb.dcache.removeInode(inode)
+  if (inode.upper) await dropIndex(sb, inode)
+  if (inode.type === FileType.directory) dropDescriptors(sb, inode)
+}
+
+/** The upper object of a hard link that was known by the removed name is known by another one from now on. */
+function moveToOtherName(inode: OvlInode, dir: OvlInode, name: Name): void {
+  const { upper } = inode
+  if (!upper || upper.parent !== dir.upper || upper.name !== name) return
+  const other = inode.aliases.find((alias) => alias.dir.upper !== undefined)
+  if (other) inode.upper = new Real(upper.layer, other.dir.upper, other.name, upper.ino)
+}
+
+function dropDescriptors(sb: SuperBlock, inode: OvlInode): void {
+  if (inode.upper) sb.descriptors.drop(inode.upper)
+  for (const lower of inode.lowers) sb.descriptors.drop(lower)
+}

@@ -1,0 +1,252 @@
+import { copyUp } from './copy-up.ts'
+import type { OvlInode } from './dentry.ts'
+import { enterLocked, leaveLocked, upperWhiteout } from './dir.ts'
+import { OverlayError } from './errno.ts'
+import { saveNlink } from './hardlink.ts'
+import { getattr } from './inode.ts'
+import type { Real } from './layer.ts'
+import type { RwLock } from './lock.ts'
+import { setImpure, setOpaque } from './marks.ts'
+import { checkName, lookupLocked, lowerPositive } from './namei.ts'
+import { EXECUTE, need, needEntryChange, WRITE } from './permission.ts'
+import { isEmptyLocked } from './readdir.ts'
+import { setRedirect } from './redirect.ts'
+import { clearWorkDir, forgetName, isLastName, separateLink } from './remove.ts'
+import type { SuperBlock } from './superblock.ts'
+import { mkdirAt, readdirFd, renameAt, unlinkAt } from './sys/dir.ts'
+import { RENAME_EXCHANGE } from './sys/flags.ts'
+import { type Cred, FileType, type Name, type Wcc } from './types.ts'
+import { removeTempDir, renameLeavingWhiteout } from './whiteout.ts'
+
+/** @see Overlay.rename */
+export interface RenameOptions {
+  noReplace?: boolean
+  exchange?: boolean
+  fromWcc?: Wcc
+  toWcc?: Wcc
+  check?: (source: OvlInode, target: OvlInode | undefined) => void
+}
+
+interface Place {
+  readonly dir: OvlInode
+  readonly name: Name
+}
+
+/** A rename whose names were looked up and whose rights were checked; the directories are locked. */
+interface Move {
+  readonly from: Place
+  readonly to: Place
+  readonly source: OvlInode
+  readonly target: OvlInode | undefined
+  readonly exchange: boolean
+}
+
+/**
+ * Moves a name. The lock of the overlay's shape is held when two directories are concerned, then both directories, ancestor first.
+ *
+ * @see fs/overlayfs/dir.c ovl_rename
+ */
+export async function rename(
+  sb: SuperBlock,
+  cred: Cred,
+  from: Place,
+  to: Place,
+  options: RenameOptions,
+): Promise<void> {
+  checkName('rename', from.name)
+  checkName('rename', to.name)
+  if (options.noReplace && options.exchange) throw new OverlayError('EINVAL', 'rename')
+  await sb.descriptors.run(() => withBothLocked(sb, from.dir, to.dir, () => renameLocked(sb, cred, from, to, options)))
+}
+
+async function withBothLocked(sb: SuperBlock, a: OvlInode, b: OvlInode, work: () => Promise<void>): Promise<void> {
+  if (a === b) return await a.dirLock.exclusive(work)
+  await sb.renameLock.exclusive(async () => {
+    const aFirst = isWithin(b, a) || (!isWithin(a, b) && a.key < b.key)
+    const [first, second] = aFirst ? [a, b] : [b, a]
+    await first.dirLock.exclusive(() => second.dirLock.exclusive(work))
+  })
+}
+
+/** Whether `inode` is `ancestor` or lies below it. */
+function isWithin(inode: OvlInode, ancestor: OvlInode): boolean {
+  for (let at: OvlInode | undefined = inode; at; at = at.aliases[0]?.dir) if (at === ancestor) return true
+  return false
+}
+
+async function renameLocked(sb: SuperBlock, cred: Cred, from: Place, to: Place, options: RenameOptions): Promise<void> {
+  const move = await prepare(sb, cred, from, to, options)
+  if (!move) return
+  const { source, target } = move
+  await copyUp(sb, from.dir)
+  await copyUp(sb, source)
+  await copyUp(sb, to.dir)
+  if (target && move.exchange) await copyUp(sb, target)
+  if (source.type !== FileType.directory) await separateLink(sb, source, from.dir, from.name)
+  if (target && target.type !== FileType.directory) await separateLink(sb, target, to.dir, to.name)
+  const targetLock = target?.type === FileType.directory && !move.exchange ? target.dirLock : undefined
+  await locked(targetLock, async () => {
+    if (targetLock && target && !(await isEmptyLocked(sb, target)))
+      throw new OverlayError('ENOTEMPTY', 'rename', to.name)
+    await withNodesLocked(source, target, () => (move.exchange ? exchangeNames(sb, move) : moveName(sb, move)))
+  })
+  source.changed()
+  target?.changed()
+  await leaveLocked(sb, from.dir, options.fromWcc)
+  if (from.dir !== to.dir) await leaveLocked(sb, to.dir, options.toWcc)
+  else if (options.toWcc && options.fromWcc) Object.assign(options.toWcc, options.fromWcc)
+}
+
+async function locked(lock: RwLock | undefined, work: () => Promise<void>): Promise<void> {
+  return lock ? await lock.exclusive(work) : await work()
+}
+
+async function withNodesLocked(a: OvlInode, b: OvlInode | undefined, work: () => Promise<void>): Promise<void> {
+  if (!b) return await a.nodeLock.exclusive(work)
+  const [first, second] = a.key < b.key ? [a, b] : [b, a]
+  await first.nodeLock.exclusive(() => second.nodeLock.exclusive(work))
+}
+
+/** Looks both names up and checks everything; undefined when there is nothing to do, as both name the same object. */
+async function prepare(
+  sb: SuperBlock,
+  cred: Cred,
+  from: Place,
+  to: Place,
+  options: RenameOptions,
+): Promise<Move | undefined> {
+  const fromAttr = await enterLocked(sb, from.dir, options.fromWcc)
+  const toAttr = from.dir === to.dir ? fromAttr : await enterLocked(sb, to.dir, options.toWcc)
+  need(cred, fromAttr, EXECUTE, 'rename')
+  need(cred, toAttr, EXECUTE, 'rename')
+  const source = (await lookupLocked(sb, from.dir, from.name)).inode
+  if (!source) throw new OverlayError('ENOENT', 'rename', from.name)
+  const target = (await lookupLocked(sb, to.dir, to.name)).inode
+  if (options.noReplace && target) throw new OverlayError('EEXIST', 'rename', to.name)
+  if (options.exchange && !target) throw new OverlayError('ENOENT', 'rename', to.name)
+  if (isWithin(to.dir, source)) throw new OverlayError('EINVAL', 'rename', to.name)
+  if (target && isWithin(from.dir, target))
+    throw new OverlayError(options.exchange ? 'EINVAL' : 'ENOTEMPTY', 'rename', to.name)
+  if (!sb.upper) throw new OverlayError('EROFS', 'rename', from.name)
+  if (source === target) return undefined
+  const sourceAttr = await getattr(sb, source)
+  const targetAttr = target && (await getattr(sb, target))
+  needEntryChange(cred, fromAttr, sourceAttr, 'rename')
+  needEntryChange(cred, toAttr, targetAttr, 'rename')
+  if (target && !options.exchange) needSameKind(source, target, to.name)
+  if (from.dir !== to.dir) {
+    if (source.type === FileType.directory) need(cred, sourceAttr, WRITE, 'rename')
+    if (options.exchange && targetAttr?.type === FileType.directory) need(cred, targetAttr, WRITE, 'rename')
+  }
+  needMovable(sb, source, from.name)
+  if (target && options.exchange) needMovable(sb, target, to.name)
+  options.check?.(source, target)
+  return { from, to, source, target, exchange: options.exchange === true }
+}
+
+function needSameKind(source: OvlInode, target: OvlInode, name: Name): void {
+  const sourceDir = source.type === FileType.directory
+  const targetDir = target.type === FileType.directory
+  if (sourceDir && !targetDir) throw new OverlayError('ENOTDIR', 'rename', name)
+  if (!sourceDir && targetDir) throw new OverlayError('EISDIR', 'rename', name)
+}
+
+/** @throws EXDEV a directory with lowers can only move when redirects are written */
+function needMovable(sb: SuperBlock, inode: OvlInode, name: Name): void {
+  if (inode.type !== FileType.directory || inode.lowers.length === 0) return
+  if (sb.options.redirectDir !== 'on') throw new OverlayError('EXDEV', 'rename', name)
+}
+
+/** What a directory needs on disk before it stands at another place: a redirect to its lowers, or opaqueness against strange ones. */
+async function markForMove(sb: SuperBlock, inode: OvlInode, from: Place, to: Place): Promise<void> {
+  if (inode.hasOrigin || inode.lowers.length > 0) await setImpure(sb, to.dir.upper as Real)
+  if (inode.type !== FileType.directory) return
+  const upper = inode.upper as Real
+  if (inode.lowers.length > 0) {
+    await setRedirect(sb, inode, from.name, from.dir === to.dir)
+  } else if (to.dir.lowers.length > 0 && !upper.opaque) {
+    await setOpaque(sb, await sb.descriptors.of(upper), '')
+    upper.opaque = true
+  }
+}
+
+async function exchangeNames(sb: SuperBlock, move: Move): Promise<void> {
+  const { from, to, source } = move
+  const target = move.target as OvlInode
+  await markForMove(sb, source, from, to)
+  await markForMove(sb, target, to, from)
+  const fromFd = await sb.descriptors.of(from.dir.upper as Real)
+  const toFd = await sb.descriptors.of(to.dir.upper as Real)
+  await renameAt(fromFd, from.name, toFd, to.name, RENAME_EXCHANGE)
+  unplace(sb, source, from)
+  unplace(sb, target, to)
+  place(sb, source, from, to)
+  place(sb, target, to, from)
+}
+
+async function moveName(sb: SuperBlock, move: Move): Promise<void> {
+  const { from, to, source, target } = move
+  await markForMove(sb, source, from, to)
+  const last = target ? target.type === FileType.directory || (await isLastName(sb, target)) : false
+  await saveNlink(sb, source)
+  if (target) await saveNlink(sb, target)
+  await moveUpper(sb, move)
+  if (target) await forgetName(sb, target, to.dir, to.name, last)
+  unplace(sb, source, from)
+  place(sb, source, from, to)
+}
+
+/** Moves the upper object; where a lower would show through at the old name, a whiteout appears there in the same step. */
+async function moveUpper(sb: SuperBlock, move: Move): Promise<void> {
+  const { from, to, source, target } = move
+  const fromUpper = from.dir.upper as Real
+  const toUpper = to.dir.upper as Real
+  const cover = await lowerPositive(sb, from.dir, from.name)
+  const fromFd = await sb.descriptors.of(fromUpper)
+  const toFd = await sb.descriptors.of(toUpper)
+  if (source.type === FileType.directory) {
+    if (target?.upper) await clearUpperDir(sb, toUpper, to.name, target.upper)
+    if (await upperWhiteout(sb, toUpper, to.name)) {
+      await renameAt(fromFd, from.name, toFd, to.name, RENAME_EXCHANGE)
+      if (!cover) await unlinkAt(fromFd, from.name)
+      return
+    }
+  }
+  if (cover) await renameLeavingWhiteout(sb, fromUpper, from.name, toUpper, to.name)
+  else await renameAt(fromFd, from.name, toFd, to.name)
+}
+
+/** Puts an empty opaque directory in the place of one that shows nothing but holds whiteouts, so that rename can replace it. */
+async function clearUpperDir(sb: SuperBlock, parent: Real, name: Name, dir: Real): Promise<void> {
+  if ((await readdirFd(await sb.descriptors.of(dir))).length === 0) return
+  const temp = sb.tempName()
+  const workFd = await sb.descriptors.of(sb.work as Real)
+  await mkdirAt(workFd, temp, 0o700)
+  try {
+    await setOpaque(sb, workFd, temp)
+    await renameAt(workFd, temp, await sb.descriptors.of(parent), name, RENAME_EXCHANGE)
+  } catch (error) {
+    await removeTempDir(sb, temp)
+    throw error
+  }
+  await clearWorkDir(sb, temp)
+}
+
+function unplace(sb: SuperBlock, inode: OvlInode, at: Place): void {
+  inode.removeAlias(at.dir, at.name)
+  sb.dcache.set(at.dir, at.name, undefined)
+  sb.listings.remove(sb, at.dir, at.name)
+}
+
+/** Records that `inode`, which was at `from`, is now at `to`. */
+function place(sb: SuperBlock, inode: OvlInode, from: Place, to: Place): void {
+  const upper = inode.upper as Real
+  if (upper.parent === from.dir.upper && upper.name === from.name) {
+    upper.parent = to.dir.upper
+    upper.name = to.name
+  }
+  inode.addAlias(to.dir, to.name)
+  sb.dcache.set(to.dir, to.name, inode)
+  sb.listings.insert(sb, to.dir, to.name, inode)
+  sb.handles.remember(inode)
+}

@@ -1,0 +1,151 @@
+import { copyUp } from './copy-up.ts'
+import type { OvlInode } from './dentry.ts'
+import { enterLocked, giveOwner, leaveLocked } from './dir.ts'
+import { OverlayError } from './errno.ts'
+import { saveNlink } from './hardlink.ts'
+import { getattr, placeOf } from './inode.ts'
+import type { Real } from './layer.ts'
+import { checkName, lookupLocked, newUpperInode } from './namei.ts'
+import { EXECUTE, need, newOwner, WRITE, withoutPrivilege } from './permission.ts'
+import { forgetName, isLastName, separateLink } from './remove.ts'
+import type { SuperBlock } from './superblock.ts'
+import { chmodAt, utimesAt } from './sys/attr.ts'
+import { fsync, pwritev } from './sys/data.ts'
+import { renameAt } from './sys/dir.ts'
+import { O_CREAT, O_EXCL, O_RDONLY, O_RDWR } from './sys/flags.ts'
+import { closeLater, openAt, reopen } from './sys/open.ts'
+import { getXattr, listXattr, setXattr } from './sys/xattr.ts'
+import { type Attr, type Cred, FileType, type Inode, type Name, type PublishOptions, type StagedFile } from './types.ts'
+import { removeTemp } from './whiteout.ts'
+
+/** Starts a file in the work directory. @see Overlay.stage */
+export async function stage(sb: SuperBlock, cred: Cred): Promise<StagedFile> {
+  if (!sb.upper) throw new OverlayError('EROFS', 'stage')
+  const temp = sb.tempName()
+  const fd = await sb.descriptors.run(async () =>
+    openAt(await sb.descriptors.of(sb.work as Real), temp, O_RDWR | O_CREAT | O_EXCL, 0o600),
+  )
+  return new Staged(sb, cred, temp, fd)
+}
+
+class Staged implements StagedFile {
+  sizeBytes = 0
+  readonly #sb: SuperBlock
+  readonly #cred: Cred
+  readonly #temp: Name
+  readonly #fd: number
+  #ended = false
+
+  constructor(sb: SuperBlock, cred: Cred, temp: Name, fd: number) {
+    this.#sb = sb
+    this.#cred = cred
+    this.#temp = temp
+    this.#fd = fd
+  }
+
+  async append(chunks: readonly Uint8Array[]): Promise<void> {
+    if (this.#ended) throw new OverlayError('EBADF', 'stage')
+    await pwritev(this.#fd, chunks, this.sizeBytes)
+    for (const chunk of chunks) this.sizeBytes += chunk.length
+  }
+
+  async publish(options: PublishOptions): Promise<Inode> {
+    if (this.#ended) throw new OverlayError('EBADF', 'stage')
+    const sb = this.#sb
+    const dir = options.dir as OvlInode
+    checkName('create', options.name)
+    try {
+      if (options.durable) await fsync(this.#fd)
+      const inode = await sb.descriptors.run(() => dir.dirLock.exclusive(() => this.#publishLocked(dir, options)))
+      this.#ended = true
+      closeLater(this.#fd)
+      return inode
+    } catch (error) {
+      await this.discard()
+      throw error
+    }
+  }
+
+  async discard(): Promise<void> {
+    if (this.#ended) return
+    this.#ended = true
+    closeLater(this.#fd)
+    await this.#sb.descriptors.run(() => removeTemp(this.#sb, this.#temp))
+  }
+
+  async #publishLocked(dir: OvlInode, options: PublishOptions): Promise<OvlInode> {
+    const sb = this.#sb
+    const { name } = options
+    const dirAttr = await enterLocked(sb, dir, undefined)
+    need(this.#cred, dirAttr, EXECUTE, 'lookup')
+    const current = (await lookupLocked(sb, dir, name)).inode
+    const attr = current && (await getattr(sb, current))
+    options.check?.(current, attr)
+    if (current && current.type !== FileType.regular) {
+      throw new OverlayError(current.type === FileType.directory ? 'EISDIR' : 'EINVAL', 'create', name)
+    }
+    if (attr) need(this.#cred, attr, WRITE, 'write')
+    else need(this.#cred, dirAttr, WRITE | EXECUTE, 'create')
+    await copyUp(sb, dir)
+    if (current) await separateLink(sb, current, dir, name)
+    await this.#dress(dirAttr, current, attr, options)
+    await this.#putInPlace(dir, current, name)
+    const inode = await newUpperInode(sb, dir, name)
+    sb.listings.insert(sb, dir, name, inode)
+    if (options.durable) await syncDirectory(sb, dir)
+    await leaveLocked(sb, dir, undefined)
+    return inode
+  }
+
+  /** Gives the new file the attributes of the one it replaces, or those of a new one. */
+  async #dress(
+    dirAttr: Attr,
+    current: OvlInode | undefined,
+    attr: Attr | undefined,
+    options: PublishOptions,
+  ): Promise<void> {
+    const sb = this.#sb
+    const workFd = await sb.descriptors.of(sb.work as Real)
+    const owner = attr ?? newOwner(this.#cred, dirAttr, FileType.regular, options.mode & 0o7777)
+    if (current) await copyAttributes(sb, current, workFd, this.#temp)
+    await giveOwner(sb, workFd, this.#temp, owner)
+    const mode = attr && this.#cred.uid !== 0 ? withoutPrivilege(owner.mode) : owner.mode
+    await chmodAt(workFd, this.#temp, mode)
+    if (options.mtime) await utimesAt(workFd, this.#temp, undefined, options.mtime)
+  }
+
+  /** One rename; what was there keeps living for those who have it open, or under its other names. */
+  async #putInPlace(dir: OvlInode, current: OvlInode | undefined, name: Name): Promise<void> {
+    const sb = this.#sb
+    const move = async () =>
+      renameAt(await sb.descriptors.of(sb.work as Real), this.#temp, await sb.descriptors.of(dir.upper as Real), name)
+    if (!current) return await move()
+    await current.nodeLock.exclusive(async () => {
+      const last = await isLastName(sb, current)
+      await saveNlink(sb, current)
+      await move()
+      await forgetName(sb, current, dir, name, last)
+    })
+  }
+}
+
+async function copyAttributes(sb: SuperBlock, from: OvlInode, workFd: number, temp: Name): Promise<void> {
+  const { fd, name } = await placeOf(sb, from)
+  for (const attr of await listXattr(fd, name)) {
+    // Capabilities belong to the old content.
+    if (!sb.xattrs.copiesUp(attr) || attr === 'security.capability') continue
+    const value = await getXattr(fd, name, attr)
+    if (value) await setXattr(workFd, temp, attr, value)
+  }
+}
+
+/** fsync of an upper directory: makes its names durable. */
+export async function syncDirectory(sb: SuperBlock, dir: OvlInode): Promise<void> {
+  if (sb.options.volatile || !dir.upper) return
+  const fd = await reopen(await sb.descriptors.of(dir.upper), O_RDONLY)
+  try {
+    await fsync(fd)
+  } finally {
+    closeLater(fd)
+  }
+}

@@ -1,0 +1,39 @@
+import type { DentryCache } from './dcache.ts'
+import type { OvlInode } from './dentry.ts'
+import type { FileCache } from './file-cache.ts'
+import type { HandleTable } from './handle.ts'
+import type { IdentityMap } from './identity.ts'
+import type { Descriptors, Layer, Real } from './layer.ts'
+import type { RwLock } from './lock.ts'
+import type { MountOptions } from './params.ts'
+import type { ListingCache } from './readdir.ts'
+import type { XattrNames } from './xattrs.ts'
+
+/** The state of one mounted overlay, shared by the modules of the core (as `struct ovl_fs`). */
+export interface SuperBlock {
+  readonly options: MountOptions
+  readonly uuid: Uint8Array
+  readonly upper: Layer | undefined
+  /** Searched lowers, topmost first. */
+  readonly lowers: readonly Layer[]
+  readonly dataLayers: readonly Layer[]
+  /** The directory `work` in the workdir: only temporary objects. Undefined without upper. */
+  readonly work: Real | undefined
+  /** The directory `index` in the workdir; undefined with index=off. */
+  readonly indexDir: Real | undefined
+  readonly xattrs: XattrNames
+  readonly root: OvlInode
+  readonly dcache: DentryCache
+  readonly descriptors: Descriptors
+  readonly files: FileCache
+  readonly listings: ListingCache
+  readonly handles: HandleTable
+  readonly identities: IdentityMap
+  readonly renameLock: RwLock
+  /** The server may give objects to other owners (it runs as root). */
+  readonly privileged: boolean
+  readonly serverUid: number
+  readonly serverGid: number
+  /** A fresh name for a temporary object in `work`. */
+  tempName(): string
+}

@@ -1,0 +1,80 @@
+import { isErrno } from './errno.ts'
+import { type Descriptors, type Layer, Real } from './layer.ts'
+import { mkdirAt, readdirFd, rmdirAt, unlinkAt } from './sys/dir.ts'
+import { O_DIRECTORY, O_NOFOLLOW, O_PATH } from './sys/flags.ts'
+import { closeSync, openAt } from './sys/open.ts'
+import { statxFd } from './sys/stat.ts'
+import { FileType } from './types.ts'
+
+/** What may stand in a workdir that is ours, or the kernel's. */
+const OURS = new Set(['work', 'index'])
+
+/** Names in the workdir that neither the kernel nor this program made. */
+export async function strangersIn(workdirFd: number): Promise<string[]> {
+  return (await readdirFd(workdirFd)).map(({ name }) => name).filter((name) => !OURS.has(name))
+}
+
+/** Whether a volatile overlay was mounted on this workdir and never thrown away (`work/incompat/volatile`). */
+export async function hasVolatileMark(workdirFd: number): Promise<boolean> {
+  let fd = workdirFd
+  for (const name of ['work', 'incompat', 'volatile']) {
+    try {
+      const next = await openAt(fd, name, O_PATH | O_NOFOLLOW)
+      if (fd !== workdirFd) closeSync(fd)
+      fd = next
+    } catch (error) {
+      if (fd !== workdirFd) closeSync(fd)
+      if (isErrno(error, 'ENOENT', 'ENOTDIR')) return false
+      throw error
+    }
+  }
+  closeSync(fd)
+  return true
+}
+
+/** Opens `name` in the workdir, making it when missing. */
+export async function openWorkDirectory(
+  descriptors: Descriptors,
+  layer: Layer,
+  workdir: Real,
+  name: string,
+): Promise<Real> {
+  try {
+    await mkdirAt(workdir.fd, name, 0o700)
+  } catch (error) {
+    if (!isErrno(error, 'EEXIST')) throw error
+  }
+  const fd = await openAt(workdir.fd, name, O_PATH | O_DIRECTORY | O_NOFOLLOW)
+  const real = new Real(layer, workdir, name, statxFd(fd).ino)
+  descriptors.adopt(real, fd)
+  return real
+}
+
+/** Removes everything below the directory `fd`, of a previous mount that ended in the middle of its work. */
+export async function removeLeftovers(fd: number): Promise<void> {
+  for (const { name, type } of await readdirFd(fd)) {
+    if (type === FileType.directory) await removeTree(fd, name)
+    else await unlinkAt(fd, name)
+  }
+}
+
+async function removeTree(parentFd: number, name: string): Promise<void> {
+  const fd = await openAt(parentFd, name, O_PATH | O_DIRECTORY | O_NOFOLLOW)
+  try {
+    await removeLeftovers(fd)
+  } finally {
+    closeSync(fd)
+  }
+  await rmdirAt(parentFd, name)
+}
+
+/** Writes the mark of a volatile mount. */
+export async function markVolatile(workFd: number): Promise<void> {
+  await mkdirAt(workFd, 'incompat', 0o700)
+  const fd = await openAt(workFd, 'incompat', O_PATH | O_DIRECTORY | O_NOFOLLOW)
+  try {
+    await mkdirAt(fd, 'volatile', 0o700)
+  } finally {
+    closeSync(fd)
+  }
+}

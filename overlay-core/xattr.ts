@@ -1,0 +1,130 @@
+import { copyUp } from './copy-up.ts'
+import type { OvlInode } from './dentry.ts'
+import { OverlayError } from './errno.ts'
+import { getattr, placeOf } from './inode.ts'
+import { need, READ, WRITE } from './permission.ts'
+import type { SuperBlock } from './superblock.ts'
+import { XATTR_CREATE, XATTR_REPLACE } from './sys/flags.ts'
+import { getXattr, listXattr, removeXattr, setXattr } from './sys/xattr.ts'
+import { type Attr, type Cred, FileType } from './types.ts'
+
+const NAME_MAX_BYTES = 255
+
+/** @see Overlay.getxattr */
+export async function getxattr(
+  sb: SuperBlock,
+  cred: Cred,
+  inode: OvlInode,
+  name: string,
+): Promise<Uint8Array | undefined> {
+  if (name.startsWith('trusted.') && cred.uid !== 0) return undefined
+  needXattr(cred, await getattr(sb, inode), name, READ)
+  return await sb.descriptors.run(async () => {
+    const place = await placeOf(sb, inode)
+    return await getXattr(place.fd, place.name, sb.xattrs.toStored(name))
+  })
+}
+
+/** @see Overlay.listxattr */
+export async function listxattr(sb: SuperBlock, cred: Cred, inode: OvlInode): Promise<string[]> {
+  const stored = await sb.descriptors.run(async () => {
+    const place = await placeOf(sb, inode)
+    return await listXattr(place.fd, place.name)
+  })
+  const shown = stored.map((name) => sb.xattrs.toShown(name)).filter((name) => name !== undefined)
+  return cred.uid === 0 ? shown : shown.filter((name) => !name.startsWith('trusted.'))
+}
+
+/** @see Overlay.setxattr */
+export async function setxattr(
+  sb: SuperBlock,
+  cred: Cred,
+  inode: OvlInode,
+  name: string,
+  value: Uint8Array,
+  how?: 'create' | 'replace',
+): Promise<void> {
+  needXattr(cred, await getattr(sb, inode), name, WRITE)
+  const flags = how === 'create' ? XATTR_CREATE : how === 'replace' ? XATTR_REPLACE : 0
+  await change(sb, inode, (fd, at) => setXattr(fd, at, sb.xattrs.toStored(name), value, flags))
+}
+
+/** @see Overlay.removexattr */
+export async function removexattr(sb: SuperBlock, cred: Cred, inode: OvlInode, name: string): Promise<void> {
+  needXattr(cred, await getattr(sb, inode), name, WRITE)
+  await change(sb, inode, (fd, at) => removeXattr(fd, at, sb.xattrs.toStored(name)))
+}
+
+/** @see Overlay.getNote */
+export async function getNote(sb: SuperBlock, inode: OvlInode, slot: string): Promise<Uint8Array | undefined> {
+  return await sb.descriptors.run(async () => {
+    const place = await placeOf(sb, inode)
+    return await getXattr(place.fd, place.name, sb.xattrs.note(slot))
+  })
+}
+
+/** @see Overlay.setNote */
+export async function setNote(
+  sb: SuperBlock,
+  cred: Cred,
+  inode: OvlInode,
+  slot: string,
+  value: Uint8Array | undefined,
+): Promise<void> {
+  const attr = await getattr(sb, inode)
+  if (cred.uid !== attr.uid) need(cred, attr, WRITE, 'setNote')
+  if (value === undefined && (await getNote(sb, inode, slot)) === undefined) return
+  await change(sb, inode, (fd, at) => {
+    const name = sb.xattrs.note(slot)
+    return value ? setXattr(fd, at, name, value) : removeXattr(fd, at, name)
+  })
+}
+
+async function change(
+  sb: SuperBlock,
+  inode: OvlInode,
+  work: (fd: number, name: string) => Promise<void>,
+): Promise<void> {
+  if (!sb.upper) throw new OverlayError('EROFS', 'setxattr')
+  await sb.descriptors.run(async () => {
+    if (!inode.unlinked) await copyUp(sb, inode)
+    await inode.nodeLock.exclusive(async () => {
+      const place = await placeOf(sb, inode)
+      try {
+        await work(place.fd, place.name)
+      } finally {
+        inode.changed()
+      }
+    })
+  })
+}
+
+/**
+ * The rights for an extended attribute by its name space (xattr(7), fs/xattr.c xattr_permission).
+ *
+ * @throws EPERM · EACCES · EOPNOTSUPP an unknown name space · ERANGE too long a name
+ */
+function needXattr(cred: Cred, attr: Attr, name: string, right: number): void {
+  if (Buffer.byteLength(name, 'latin1') > NAME_MAX_BYTES) throw new OverlayError('ERANGE', 'xattr', name)
+  if (name.startsWith('trusted.')) {
+    if (cred.uid !== 0) throw new OverlayError('EPERM', 'xattr', name)
+  } else if (name.startsWith('user.')) {
+    needUserXattr(cred, attr, name, right)
+  } else if (name.startsWith('system.posix_acl_')) {
+    if (right === WRITE && cred.uid !== 0 && cred.uid !== attr.uid) throw new OverlayError('EPERM', 'xattr', name)
+  } else if (name.startsWith('security.')) {
+    if (right === WRITE && cred.uid !== 0) throw new OverlayError('EPERM', 'xattr', name)
+  } else {
+    throw new OverlayError('EOPNOTSUPP', 'xattr', name)
+  }
+}
+
+function needUserXattr(cred: Cred, attr: Attr, name: string, right: number): void {
+  if (attr.type !== FileType.regular && attr.type !== FileType.directory) {
+    throw new OverlayError(right === WRITE ? 'EPERM' : 'ENODATA', 'xattr', name)
+  }
+  const sticky = attr.type === FileType.directory && (attr.mode & 0o1000) !== 0
+  if (sticky && right === WRITE && cred.uid !== 0 && cred.uid !== attr.uid)
+    throw new OverlayError('EPERM', 'xattr', name)
+  need(cred, attr, right, 'xattr')
+}

@@ -1,0 +1,58 @@
+/**
+ * The names of overlay-private extended attributes, and how they are kept from clients (fs/overlayfs/xattrs.c): a client's own
+ * `<prefix>NAME` is stored as `<prefix>overlay.NAME` and shown without the inner `overlay.`.
+ */
+export class XattrNames {
+  /** `trusted.overlay.` or `user.overlay.`. */
+  readonly prefix: string
+  readonly opaque: string
+  readonly redirect: string
+  readonly origin: string
+  readonly impure: string
+  readonly nlink: string
+  readonly upper: string
+  readonly uuid: string
+  readonly metacopy: string
+  readonly whiteout: string
+  readonly #escaped: string
+
+  constructor(userxattr: boolean) {
+    this.prefix = userxattr ? 'user.overlay.' : 'trusted.overlay.'
+    this.#escaped = `${this.prefix}overlay.`
+    this.opaque = `${this.prefix}opaque`
+    this.redirect = `${this.prefix}redirect`
+    this.origin = `${this.prefix}origin`
+    this.impure = `${this.prefix}impure`
+    this.nlink = `${this.prefix}nlink`
+    this.upper = `${this.prefix}upper`
+    this.uuid = `${this.prefix}uuid`
+    this.metacopy = `${this.prefix}metacopy`
+    this.whiteout = `${this.prefix}whiteout`
+  }
+
+  /** The stored name of a protocol's note. */
+  note(slot: string): string {
+    return `${this.prefix}overlayd.${slot}`
+  }
+
+  isNote(stored: string): boolean {
+    return stored.startsWith(`${this.prefix}overlayd.`)
+  }
+
+  /** How a name that a client uses is stored. */
+  toStored(name: string): string {
+    return name.startsWith(this.prefix) ? this.#escaped + name.slice(this.prefix.length) : name
+  }
+
+  /** The name that clients see for a stored one; undefined when it is private. */
+  toShown(stored: string): string | undefined {
+    if (!stored.startsWith(this.prefix)) return stored
+    if (stored.startsWith(this.#escaped)) return this.prefix + stored.slice(this.#escaped.length)
+    return undefined
+  }
+
+  /** Whether copy-up carries this stored attribute along: everything that is not private to the lower's own overlay. */
+  copiesUp(stored: string): boolean {
+    return this.toShown(stored) !== undefined || this.isNote(stored)
+  }
+}
