@@ -1,0 +1,147 @@
+import { type MountOptions, OptionError, parseOptions } from '../overlay-core/index.ts'
+import { formatAddress, isLoopback, parseAddress } from './address.ts'
+import { type Arguments, cutArguments } from './arguments.ts'
+import type { Environment } from './environment.ts'
+import { SERVE_OPTIONS, STATUS_OPTIONS } from './schema.ts'
+import { type Address, type Command, LOG_LEVELS, type LogLevel, type Settings } from './settings.ts'
+
+const DEFAULT_EXPORT = '127.0.0.1(rw,root_squash,insecure,sync)'
+
+/**
+ * Reads a command line (without node and script). Looks at no file, so nothing can have been changed when it throws.
+ *
+ * @throws OptionError with the option at fault and the mend, in one line
+ */
+export function parseCommandLine(argv: readonly string[], environment: Environment): Command {
+  // Only in first place, so that an overlay may be called status.
+  if (argv[0] === 'status') return parseStatus(argv.slice(1), environment)
+  const given = cutArguments(argv, SERVE_OPTIONS)
+  if (given.values.has('--help')) return { kind: 'help' }
+  if (given.values.has('--version')) return { kind: 'version' }
+  return { kind: 'serve', settings: parseServe(given, environment) }
+}
+
+function parseStatus(argv: readonly string[], environment: Environment): Command {
+  const { values, words } = cutArguments(argv, STATUS_OPTIONS)
+  if (values.has('--help')) return { kind: 'help' }
+  if (words.length > 0) throw new OptionError('status', `takes no further word, but got ${JSON.stringify(words[0])}`)
+  const url = values.get('--url')?.[0]
+  if (url !== undefined && !/^https?:$/.test(URL.parse(url)?.protocol ?? '')) {
+    throw new OptionError('--url', `${JSON.stringify(url)} is not a URL; say http://HOST:PORT`)
+  }
+  return { kind: 'status', settings: { url, json: values.has('--json'), stateDir: stateDir(values, environment) } }
+}
+
+function parseServe({ values, words }: Arguments, environment: Environment): Settings {
+  const last = (option: string) => values.get(option)?.at(-1)
+  const settings: Settings = {
+    views: [
+      {
+        name: viewName(words),
+        mount: mountOptions(values.get('-o'), values.has('--sample'), environment),
+        exports: values.get('--export') ?? [DEFAULT_EXPORT],
+        exportsGiven: values.has('--export'),
+      },
+    ],
+    webdav: parseAddress('--webdav', last('--webdav') ?? '127.0.0.1:8080', values.has('--webdav')),
+    nfs: parseAddress('--nfs', last('--nfs') ?? '127.0.0.1:2049', values.has('--nfs')),
+    as: parseIdentity(last('--as')),
+    insecureNoAuth: values.has('--insecure-no-auth'),
+    rpcbind: values.has('--rpcbind'),
+    logLevel: parseLogLevel(last('--log-level') ?? 'warn'),
+    stateDir: stateDir(values, environment),
+    readyFile: absolute(last('--ready-file'), environment.cwd),
+  }
+  checkDoors(settings)
+  return settings
+}
+
+function viewName(words: readonly string[]): string {
+  if (words.length > 1) {
+    throw new OptionError(
+      'NAME',
+      `only one name goes with an overlay, but got ${words.map((word) => JSON.stringify(word)).join(', ')}`,
+    )
+  }
+  const name = words[0] ?? 'overlay'
+  // One path segment of a URL and one component of an export path, the same in both without escapes; `-` is the server's own.
+  if (!/^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$/.test(name)) {
+    throw new OptionError(
+      'NAME',
+      `${JSON.stringify(name)} cannot be served; use up to 64 letters, digits, . _ and -, beginning with a letter or digit`,
+    )
+  }
+  return name
+}
+
+/** The overlay's options; undefined for the sample. */
+function mountOptions(
+  texts: readonly string[] | undefined,
+  sample: boolean,
+  environment: Environment,
+): MountOptions | undefined {
+  if (texts === undefined) {
+    if (sample) return undefined
+    throw new OptionError('-o', 'is missing; say -o lowerdir=DIR,upperdir=DIR,workdir=DIR, or --sample for a try')
+  }
+  try {
+    return parseOptions(texts.join(','), { cwd: environment.cwd, privileged: environment.uid === 0 })
+  } catch (error) {
+    if (error instanceof OptionError) throw inOverlayOptions(error)
+    throw error
+  }
+}
+
+/** The same error, with the option named as it stands on the command line: `-o lowerdir`. */
+export function inOverlayOptions(error: OptionError): OptionError {
+  return new OptionError(`-o ${error.option}`, error.message.slice(error.option.length + 2))
+}
+
+/** `UID:GID` as numbers below 2^32 - 1, which is no user (chown(2)). */
+function parseIdentity(text: string | undefined): { uid: number; gid: number } | undefined {
+  if (text === undefined) return undefined
+  const match = /^(\d{1,10}):(\d{1,10})$/.exec(text)
+  const uid = Number(match?.[1])
+  const gid = Number(match?.[2])
+  if (match === null || uid >= 0xffff_ffff || gid >= 0xffff_ffff) {
+    throw new OptionError('--as', `${JSON.stringify(text)} is not UID:GID; give two numbers, for example 1000:1000`)
+  }
+  return { uid, gid }
+}
+
+function parseLogLevel(text: string): LogLevel {
+  const level = LOG_LEVELS.find((word) => word === text)
+  if (level === undefined) {
+    throw new OptionError('--log-level', `${JSON.stringify(text)} is not a level; use ${LOG_LEVELS.join(', ')}`)
+  }
+  return level
+}
+
+function stateDir(values: ReadonlyMap<string, readonly string[]>, environment: Environment): string {
+  return absolute(values.get('--state-dir')?.[0], environment.cwd) ?? environment.defaultStateDir
+}
+
+function absolute(path: string | undefined, cwd: string): string | undefined {
+  return path === undefined || path.startsWith('/') ? path : `${cwd === '/' ? '' : cwd}/${path}`
+}
+
+function checkDoors({ webdav, nfs, insecureNoAuth, rpcbind }: Settings): void {
+  if (webdav === undefined && nfs === undefined) {
+    throw new OptionError('--nfs', 'off together with --webdav off leaves no door; switch one on')
+  }
+  if (webdav !== undefined && !isLoopback(webdav.host) && !insecureNoAuth) {
+    throw new OptionError(
+      '--webdav',
+      `${webdav.host} is reached from other machines and there is no login; use 127.0.0.1, or add --insecure-no-auth`,
+    )
+  }
+  if (webdav !== undefined && nfs !== undefined && isSame(webdav, nfs)) {
+    throw new OptionError('--nfs', `${formatAddress(nfs.host, nfs.port)} is taken by --webdav; choose another port`)
+  }
+  if (rpcbind && nfs === undefined)
+    throw new OptionError('--rpcbind', 'has nothing to register with --nfs off; leave it out')
+}
+
+function isSame(a: Address, b: Address): boolean {
+  return a.port !== 0 && a.port === b.port && a.host === b.host
+}

@@ -1,0 +1,6 @@
+/** The only door to the configuration. */
+export { formatAddress, isLoopback } from './address.ts'
+export { inOverlayOptions, parseCommandLine } from './command-line.ts'
+export { type Environment, readEnvironment } from './environment.ts'
+export { helpText } from './help.ts'
+export type { Address, Command, LogLevel, Settings, StatusSettings, ViewSettings } from './settings.ts'

@@ -1,0 +1,58 @@
+import type { MountOptions } from '../overlay-core/index.ts'
+
+/** Where a door listens. */
+export interface Address {
+  /** A host name or address, without brackets. */
+  readonly host: string
+  /** TCP port; 0 lets the system pick one. */
+  readonly port: number
+  /** False when it is the default: the sample then moves to a free port instead of giving up. */
+  readonly given: boolean
+}
+
+/** One overlay to serve: at `/name/` over WebDAV and as the NFS export `/name`. */
+export interface ViewSettings {
+  readonly name: string
+  /** Undefined for the sample, whose directories lie under the state directory. */
+  readonly mount: MountOptions | undefined
+  /** Lines of exports(5) clients, as given: `CLIENT(OPTIONS) …`. */
+  readonly exports: readonly string[]
+  /** False when `exports` is the default. */
+  readonly exportsGiven: boolean
+}
+
+export const LOG_LEVELS = ['silent', 'fatal', 'error', 'warn', 'info', 'debug', 'trace'] as const
+export type LogLevel = (typeof LOG_LEVELS)[number]
+
+/** Everything a server run is told. */
+export interface Settings {
+  /** One today; the model of the server is a list. */
+  readonly views: readonly ViewSettings[]
+  /** Undefined: switched off. At least one door is on. */
+  readonly webdav: Address | undefined
+  readonly nfs: Address | undefined
+  /** On whose behalf WebDAV acts; undefined: the server's own user. */
+  readonly as: { readonly uid: number; readonly gid: number } | undefined
+  readonly insecureNoAuth: boolean
+  readonly rpcbind: boolean
+  readonly logLevel: LogLevel
+  /** Absolute. */
+  readonly stateDir: string
+  /** Absolute. */
+  readonly readyFile: string | undefined
+}
+
+/** What `overlayd status` is told. */
+export interface StatusSettings {
+  /** Base URL of a server; undefined: those that the state directory knows of. */
+  readonly url: string | undefined
+  readonly json: boolean
+  readonly stateDir: string
+}
+
+/** What a command line asks for. */
+export type Command =
+  | { readonly kind: 'serve'; readonly settings: Settings }
+  | { readonly kind: 'status'; readonly settings: StatusSettings }
+  | { readonly kind: 'help' }
+  | { readonly kind: 'version' }

@@ -1,0 +1,79 @@
+#!/usr/bin/env node
+// Starts overlayd on a Node that can run it. Plain CommonJS of old syntax, so that any Node gets as far as the messages.
+// In a checkout the TypeScript sources run as they are; Node does not strip types below node_modules, so a package holds dist/.
+'use strict'
+const childProcess = require('child_process')
+const fs = require('fs')
+const os = require('os')
+const path = require('path')
+
+const NEEDED = [22, 19]
+const FORWARDED = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT', 'SIGUSR1', 'SIGUSR2']
+
+// The pool carries every call that may wait for a disk; libuv reads its size once, before its first use.
+if (!process.env.UV_THREADPOOL_SIZE) process.env.UV_THREADPOOL_SIZE = '16'
+
+function fail(message) {
+  process.stderr.write(`overlayd: ${message}\n`)
+  process.exit(2)
+}
+
+function isNewEnough(version) {
+  const parts = version.replace(/^v/, '').split('.').map(Number)
+  return parts[0] > NEEDED[0] || (parts[0] === NEEDED[0] && parts[1] >= NEEDED[1])
+}
+
+/** The Node that the `node` package brought along; undefined when its install script did not run. */
+function pinnedNode() {
+  let manifest
+  try {
+    manifest = require.resolve('node/package.json')
+  } catch (error) {
+    if (error.code !== 'MODULE_NOT_FOUND') throw error
+    return undefined
+  }
+  const binary = path.join(path.dirname(manifest), 'bin', process.platform === 'win32' ? 'node.exe' : 'node')
+  return fs.existsSync(binary) ? binary : undefined
+}
+
+/** Runs this file again on `binary`; passes signals on and ends the way the child ends. */
+function runOn(binary) {
+  const args = process.execArgv.concat([__filename], process.argv.slice(2))
+  const child = childProcess.spawn(binary, args, { stdio: 'inherit' })
+  const forward = FORWARDED.map((signal) => {
+    const listener = () => child.kill(signal)
+    process.on(signal, listener)
+    return [signal, listener]
+  })
+  child.on('error', (error) => fail(`the pinned Node ${binary} does not start: ${error.message}`))
+  child.on('exit', (code, signal) => {
+    for (const entry of forward) process.removeListener(entry[0], entry[1])
+    if (signal === null) process.exit(code)
+    process.kill(process.pid, signal)
+    // A signal whose default is to be ignored leaves us here: end as a shell would say it.
+    process.exitCode = 128 + (os.constants.signals[signal] || 0)
+  })
+}
+
+function runHere() {
+  const source = path.join(__dirname, 'main.ts')
+  const built = path.join(__dirname, '..', 'dist', 'server', 'main.js')
+  const main = fs.existsSync(source) ? source : built
+  if (!fs.existsSync(main)) fail(`${built} is missing; run npm run build`)
+  import(require('url').pathToFileURL(main).href).catch((error) => {
+    process.stderr.write(`overlayd: cannot start: ${(error && error.stack) || error}\n`)
+    process.exit(1)
+  })
+}
+
+if (isNewEnough(process.version)) runHere()
+else {
+  const binary = pinnedNode()
+  if (binary === undefined) {
+    fail(
+      `needs Node ${NEEDED.join('.')} or newer and this is ${process.version}; the Node that comes with it is missing because ` +
+        'install scripts did not run: npm rebuild --ignore-scripts=false node, or put a newer Node on the PATH',
+    )
+  }
+  runOn(binary)
+}

@@ -1,0 +1,151 @@
+import t from 'tap'
+import { type Environment, helpText, parseCommandLine, type Settings } from '../../config/index.ts'
+import { OVERLAY_OPTIONS, SERVE_OPTIONS, STATUS_OPTIONS } from '../../config/schema.ts'
+import { OptionError } from '../../overlay-core/index.ts'
+
+const environment: Environment = { cwd: '/home/me', uid: 1000, defaultStateDir: '/home/me/.local/state/overlayd' }
+
+/** What a server run is told by the words of `line`. */
+function settings(line: string): Settings {
+  const command = parseCommandLine(line.split(' '), environment)
+  if (command.kind !== 'serve') throw new Error(`${line} asks for ${command.kind}`)
+  return command.settings
+}
+
+t.test('one -o is enough: everything else has a default', async (t) => {
+  const { views, ...rest } = settings('-o lowerdir=/l,upperdir=/u,workdir=/w')
+  t.equal(views.length, 1)
+  t.match(views[0], {
+    name: 'overlay',
+    exports: ['127.0.0.1(rw,root_squash,insecure,sync)'],
+    exportsGiven: false,
+    mount: { lowerdir: ['/l'], upperdir: '/u', workdir: '/w', userxattr: true },
+  })
+  t.strictSame(rest, {
+    webdav: { host: '127.0.0.1', port: 8080, given: false },
+    nfs: { host: '127.0.0.1', port: 2049, given: false },
+    as: undefined,
+    insecureNoAuth: false,
+    rpcbind: false,
+    logLevel: 'warn',
+    stateDir: '/home/me/.local/state/overlayd',
+    readyFile: undefined,
+  })
+})
+
+t.test('every option is understood, with a blank or an equals sign before its value', async (t) => {
+  const { views, ...rest } = settings(
+    'tree -olowerdir=a -o upperdir=u,workdir=w --webdav=[::1]:0 --nfs 0.0.0.0:12049 --export 10.0.0.0/8(ro) --export=*(rw) ' +
+      '--as 1000:100 --rpcbind --log-level debug --state-dir state --ready-file=ready.json --insecure-no-auth',
+  )
+  t.match(views[0], { name: 'tree', exports: ['10.0.0.0/8(ro)', '*(rw)'], exportsGiven: true })
+  t.match(views[0]?.mount, { lowerdir: ['/home/me/a'], upperdir: '/home/me/u', workdir: '/home/me/w' })
+  t.strictSame(rest, {
+    webdav: { host: '::1', port: 0, given: true },
+    nfs: { host: '0.0.0.0', port: 12049, given: true },
+    as: { uid: 1000, gid: 100 },
+    insecureNoAuth: true,
+    rpcbind: true,
+    logLevel: 'debug',
+    stateDir: '/home/me/state',
+    readyFile: '/home/me/ready.json',
+  })
+})
+
+t.test('of an option given twice the last counts', async (t) => {
+  t.equal(settings('-o lowerdir=/l --log-level info --log-level error').logLevel, 'error')
+})
+
+t.test('off closes a door, localhost is 127.0.0.1 and * every address', async (t) => {
+  t.equal(settings('-o lowerdir=/l --webdav off').webdav, undefined)
+  t.equal(settings('-o lowerdir=/l --nfs off').nfs, undefined)
+  t.equal(settings('-o lowerdir=/l --webdav localhost:80').webdav?.host, '127.0.0.1')
+  t.equal(settings('-o lowerdir=/l --nfs *:2049').nfs?.host, '0.0.0.0')
+})
+
+t.test('the sample is served when asked for and no overlay is named', async (t) => {
+  t.equal(settings('--sample').views[0]?.mount, undefined)
+  t.strictSame(settings('--sample -o lowerdir=/l').views[0]?.mount?.lowerdir, ['/l'])
+})
+
+t.test('help, version and status are asked for by their words', async (t) => {
+  for (const line of ['--help', '-h', '-o lowerdir=/l --help', 'status --help']) {
+    t.same(parseCommandLine(line.split(' '), environment), { kind: 'help' })
+  }
+  t.same(parseCommandLine(['--version'], environment), { kind: 'version' })
+  t.same(parseCommandLine(['status'], environment), {
+    kind: 'status',
+    settings: { url: undefined, json: false, stateDir: environment.defaultStateDir },
+  })
+  t.same(parseCommandLine(['status', '--url', 'http://[::1]:81', '--json', '--state-dir', '/s'], environment), {
+    kind: 'status',
+    settings: { url: 'http://[::1]:81', json: true, stateDir: '/s' },
+  })
+  t.equal(settings('-o lowerdir=/l status').views[0]?.name, 'status', 'an overlay may be called status')
+})
+
+t.test('a wrong command line is refused in one line that names the option and the mend', async (t) => {
+  const cases: [argv: string[], says: RegExp][] = [
+    [[], /^-o: is missing; say -o lowerdir=DIR.*--sample/],
+    [['-o'], /^-o: needs a value/],
+    [['-o', '--nfs'], /^-o: needs a value/],
+    [['-o', 'lowerdir=/l', '--webdav'], /^--webdav: needs a value: --webdav HOST:PORT/],
+    [['-o', 'lowerdir=/l', '--webdaf', 'off'], /^--webdaf: unknown option; did you mean --webdav\?/],
+    [['-o', 'lowerdir=/l', '-x'], /^-x: unknown option/],
+    [['-o', 'lowerdir=/l', '--rpcbind=yes'], /^--rpcbind: takes no value/],
+    [['-o', 'lowerdir=/l,upperdir=/u'], /^-o workdir: is missing; add workdir=DIR/],
+    [['-o', 'lowerdri=/l'], /^-o lowerdri: unknown option; did you mean lowerdir\?/],
+    [['-o', 'lowerdir=/l', 'a', 'b'], /^NAME: only one name.*"a", "b"/],
+    [['-o', 'lowerdir=/l', 'a/b'], /^NAME: "a\/b" cannot be served/],
+    [['-o', 'lowerdir=/l', '..'], /^NAME: /],
+    [['-o', 'lowerdir=/l', ''], /^NAME: /],
+    [['-o', 'lowerdir=/l', '--', '-'], /^NAME: "-"/],
+    [['-o', 'lowerdir=/l', 'x'.repeat(65)], /^NAME: /],
+    [['-o', 'lowerdir=/l', '--webdav', '8080'], /^--webdav: "8080" is not HOST:PORT/],
+    [['-o', 'lowerdir=/l', '--webdav', ':8080'], /^--webdav: ":8080" is not HOST:PORT/],
+    [['-o', 'lowerdir=/l', '--webdav', '::1:8080'], /^--webdav: "::1:8080" is not HOST:PORT; say .*\[::1\]:8080/],
+    [['-o', 'lowerdir=/l', '--webdav', '[host]:8080'], /^--webdav: /],
+    [['-o', 'lowerdir=/l', '--nfs', '127.0.0.1:65536'], /^--nfs: port 65536 is above 65535/],
+    [['-o', 'lowerdir=/l', '--nfs', 'a b:1'], /^--nfs: "a b" is not a host name/],
+    [['-o', 'lowerdir=/l', '--webdav', '0.0.0.0:8080'], /^--webdav: 0\.0\.0\.0 is reached.*--insecure-no-auth/],
+    [['-o', 'lowerdir=/l', '--webdav', '[::]:8080'], /^--webdav: ::.*--insecure-no-auth/],
+    [['-o', 'lowerdir=/l', '--webdav', '192.168.1.1:8080'], /--insecure-no-auth/],
+    [['-o', 'lowerdir=/l', '--webdav', 'example.org:8080'], /--insecure-no-auth/],
+    [['-o', 'lowerdir=/l', '--webdav', '127.evil.example:8080'], /--insecure-no-auth/],
+    [['-o', 'lowerdir=/l', '--webdav', 'off', '--nfs', 'off'], /^--nfs: off together with --webdav off/],
+    [
+      ['-o', 'lowerdir=/l', '--webdav', '127.0.0.1:99', '--nfs', '127.0.0.1:99'],
+      /^--nfs: 127\.0\.0\.1:99 is taken by --webdav/,
+    ],
+    [['-o', 'lowerdir=/l', '--nfs', 'off', '--rpcbind'], /^--rpcbind: has nothing to register/],
+    [['-o', 'lowerdir=/l', '--as', 'root'], /^--as: "root" is not UID:GID/],
+    [['-o', 'lowerdir=/l', '--as', '4294967295:0'], /^--as: /],
+    [['-o', 'lowerdir=/l', '--as', '-1:0'], /^--as: /],
+    [['-o', 'lowerdir=/l', '--log-level', 'loud'], /^--log-level: "loud" is not a level; use silent, /],
+    [['status', 'now'], /^status: takes no further word/],
+    [['status', '--url', 'ftp://x'], /^--url: "ftp:\/\/x" is not a URL/],
+    [['status', '--nfs', 'off'], /^--nfs: unknown option/],
+  ]
+  for (const [argv, says] of cases) {
+    try {
+      parseCommandLine(argv, environment)
+      t.fail(`accepted: ${argv.join(' ')}`)
+    } catch (error) {
+      t.type(error, OptionError)
+      t.match((error as Error).message, says)
+      t.notMatch((error as Error).message, /\n/)
+    }
+  }
+})
+
+t.test('the manual has every option, its default, and lines that fit a terminal', async (t) => {
+  const text = helpText()
+  for (const { name } of [...SERVE_OPTIONS, ...STATUS_OPTIONS, ...OVERLAY_OPTIONS])
+    t.ok(text.includes(`  ${name}`) || text.includes(`, ${name}`), name)
+  for (const part of ['NAME', 'SYNOPSIS', 'EXAMPLES', 'EXIT STATUS', 'FILES', 'Default: 127.0.0.1:8080'])
+    t.ok(text.includes(part))
+  t.same(
+    text.split('\n').filter((line) => line.length > 100),
+    [],
+  )
+})
