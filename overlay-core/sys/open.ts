@@ -69,6 +69,11 @@ export async function openAt(dirFd: number, name: string, flags: number, mode = 
 /**
  * As `openAt`, but at once and only by what the kernel has in its caches: -1 says that it would have to wait, or that the kernel
  * is older than 5.12 and cannot tell. Never creates or truncates. A fifo is opened without waiting (O_NONBLOCK).
+ *
+ * The kernel answers for the look-up only. Without O_PATH a FUSE or network file system may ask its other side to open the file:
+ * take `openAt` there.
+ *
+ * @throws as `openAt`
  */
 export function openAtCached(dirFd: number, name: string, flags: number): number {
   if (!kernelKnowsCached) return -1
@@ -101,18 +106,15 @@ export async function reopen(fd: number, flags: number): Promise<number> {
   return call('open', undefined, openat, AT_FDCWD, cString('open', fdPath(fd)), flags | O_CLOEXEC, 0)
 }
 
-/**
- * Opens the directory of `fd` (O_PATH) for reading: at once when the kernel can, by the pool otherwise. To be closed by the caller.
- */
+/** Opens the directory of `fd` (O_PATH will do) for reading; to be closed by the caller. @throws ENOTDIR · EACCES */
 export async function openDirectory(fd: number): Promise<number> {
   try {
-    const cached = openAtCached(fd, '.', O_DIRECTORY)
-    if (cached >= 0) return cached
+    return await openAt(fd, '.', O_DIRECTORY)
   } catch (error) {
     // Without search permission `.` cannot be looked up, but the directory may still be readable.
     if (!isErrno(error, 'EACCES')) throw error
+    return reopen(fd, O_DIRECTORY)
   }
-  return reopen(fd, O_DIRECTORY)
 }
 
 /** A nameless regular file in the directory, to be written and then named by `linkFd`. @throws EOPNOTSUPP the file system has none */
