@@ -1,0 +1,204 @@
+import { readdir, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+
+/** Source files by their path from the top of the repository. */
+export type Sources = ReadonlyMap<string, string>
+
+/** One breach of the architecture: `file` does what `rule` forbids. */
+export interface Violation {
+  readonly file: string
+  readonly rule: string
+  readonly detail: string
+}
+
+/** The folders of the program. */
+const SOURCE_FOLDERS = ['overlay-core', 'protocols', 'server', 'config']
+
+/** Everything that may stand at the top of the repository. */
+const TOP_LEVEL = new Set([
+  ...SOURCE_FOLDERS,
+  ...['test', 'deploy', 'docs', '.ci', 'package.json', 'package-lock.json', 'tsconfig.json', 'tsconfig.build.json'],
+  ...['biome.json', '.taprc', '.npmrc', '.gitignore', '.gitattributes'],
+  ...['README.md', 'CONTRIBUTING.md', 'CHANGELOG.md', 'LICENSE'],
+])
+
+/** Modules that reach outside, and the only files (or folders, with a slash at the end) that may use them. */
+const CONFINED: Readonly<Record<string, readonly string[]>> = {
+  // The server's own files (key, notes, ready file) are not layers.
+  'node:fs': ['overlay-core/sys/', 'server/state-dir.ts'],
+  'node:fs/promises': ['overlay-core/sys/', 'server/state-dir.ts'],
+  koffi: ['overlay-core/sys/'],
+  'node:child_process': [],
+  'node:worker_threads': [],
+  'lru-cache': ['overlay-core/dcache.ts'],
+  fastify: ['server/', 'protocols/webdav/'],
+  pino: ['server/'],
+  undici: ['server/status-command.ts'],
+  'webdav-server': ['protocols/webdav/'],
+  saxes: ['protocols/webdav/'],
+}
+
+/** Words that reach for the surroundings, and the only files that may: elsewhere they are handed in, so that tests decide. */
+const CONFINED_WORDS: readonly { word: RegExp; name: string; allowed: readonly string[] }[] = [
+  { word: /\bprocess\.env\b/, name: 'process.env', allowed: ['config/environment.ts'] },
+  // Where the machine's own stands as the default of what is handed in.
+  {
+    word: /\bDate\.now\b|\bnew Date\(\)|\bperformance\.now\b|\bprocess\.hrtime\b/,
+    name: 'clock',
+    allowed: ['overlay-core/super.ts', 'server/clock.ts', 'protocols/nfs/index.ts', 'protocols/webdav/index.ts'],
+  },
+  {
+    word: /\b(Math|crypto)\.(random|getRandom)\w*|(?<![.\w])(randomBytes|randomUUID|randomInt|randomFill(Sync)?|getRandomValues)\b(?!\??:)/,
+    name: 'randomness',
+    allowed: ['overlay-core/super.ts', 'server/random.ts', 'protocols/nfs/index.ts', 'protocols/webdav/index.ts'],
+  },
+]
+
+const MAX_LINES = 400
+
+interface Import {
+  readonly target: string
+  /** False for `import type` and `export type`: gone at run time. */
+  readonly value: boolean
+}
+
+/** Every breach in `sources`, which also holds package.json and other files of the top (only their names count). */
+export function checkArchitecture(sources: Sources): Violation[] {
+  const violations: Violation[] = []
+  for (const [file, text] of sources) {
+    const report = (rule: string, detail: string) => violations.push({ file, rule, detail })
+    if (!TOP_LEVEL.has(file.split('/')[0]!)) report('top level', 'is not part of the agreed top level')
+    if (!isSource(file)) continue
+    checkName(file, report)
+    checkSize(text, report)
+    checkWords(file, text, report)
+    for (const { target } of importsOf(file, text)) checkImport(file, target, report)
+  }
+  return [...violations, ...findCycles(sources)]
+}
+
+type Report = (rule: string, detail: string) => void
+
+function isSource(file: string): boolean {
+  return file.endsWith('.ts') && SOURCE_FOLDERS.includes(file.split('/')[0]!)
+}
+
+/** The modules that `text` imports or re-exports; relative ones as paths from the top. */
+function importsOf(file: string, text: string): Import[] {
+  const imports: Import[] = []
+  const statement = /^(?:import|export)\s+(type\s)?(?:[^'"`;]*?\sfrom\s+)?'([^']+)'/gm
+  for (const [, type, target] of withoutComments(text).matchAll(statement)) {
+    imports.push({ target: resolveFrom(file, target!), value: type === undefined })
+  }
+  for (const [, target] of withoutComments(text).matchAll(/\b(?:import|require)\(\s*'([^']+)'/g)) {
+    imports.push({ target: resolveFrom(file, target!), value: true })
+  }
+  return imports
+}
+
+/** Line and block comments out; good enough for sources that went through the formatter. */
+function withoutComments(text: string): string {
+  return text.replace(/^\s*\/\*[\s\S]*?\*\//gm, '').replace(/(^|\s)\/\/.*$/gm, '')
+}
+
+function resolveFrom(file: string, target: string): string {
+  return target.startsWith('.') ? join(file, '..', target) : target
+}
+
+function checkName(file: string, report: Report): void {
+  const name = file.split('/').at(-1)!
+  if (!/^[a-z0-9]+(-[a-z0-9]+)*\.ts$/.test(name)) report('file name', 'is not kebab-case')
+  if (/^(util|utils|common|helpers?|misc)\.ts$/.test(name))
+    report('file name', 'says nothing: name it after its concern')
+}
+
+function checkSize(text: string, report: Report): void {
+  const lines = text.split('\n').length - 1
+  if (lines > MAX_LINES) report('file size', `has ${lines} lines, more than ${MAX_LINES}`)
+}
+
+function checkWords(file: string, text: string, report: Report): void {
+  const code = withoutComments(text)
+  for (const { word, name, allowed } of CONFINED_WORDS) {
+    const found = word.exec(code)
+    if (found !== null && !isAllowed(file, allowed))
+      report(name, `uses ${found[0]}, which is only for ${allowed.join(', ')}`)
+  }
+}
+
+function isAllowed(file: string, allowed: readonly string[]): boolean {
+  return allowed.some((place) => (place.endsWith('/') ? file.startsWith(place) : file === place))
+}
+
+function checkImport(file: string, target: string, report: Report): void {
+  const confined = CONFINED[target.startsWith('koffi/') ? 'koffi' : target.replace(/^(webdav-server)\/.*/, '$1')]
+  if (confined !== undefined && !isAllowed(file, confined)) report('confined module', `imports ${target}`)
+  if (/^(fs|child_process|worker_threads|crypto|path|os|net|http|url)(\/|$)/.test(target)) {
+    report('confined module', `imports ${target} without node:`)
+  }
+  const folder = target.split('/')[0]!
+  if (folder === '..' || folder === 'test') report('dependency', `imports ${target}`)
+  if (SOURCE_FOLDERS.includes(folder) && !mayDependOn(file, target)) report('dependency', `imports ${target}`)
+}
+
+// protocols/* → overlay-core/index → internals → sys; server → protocols/*/index, overlay-core/index, config/index.
+function mayDependOn(file: string, target: string): boolean {
+  const [from, part] = file.split('/')
+  const door = /^(overlay-core|config|protocols\/[^/]+)\/index\.ts$/.exec(target)?.[1]
+  switch (from) {
+    case 'overlay-core':
+      if (part === 'sys')
+        return target.startsWith('overlay-core/sys/') || /^overlay-core\/(errno|types)\.ts$/.test(target)
+      return target.startsWith('overlay-core/') && target !== 'overlay-core/index.ts'
+    case 'protocols':
+      return target.startsWith(`protocols/${part}/`) || door === 'overlay-core'
+    case 'config':
+      return target.startsWith('config/') || door === 'overlay-core'
+    default:
+      return target.startsWith('server/') || door !== undefined
+  }
+}
+
+/** Import cycles that exist at run time, each once. */
+function findCycles(sources: Sources): Violation[] {
+  const graph = new Map<string, string[]>()
+  for (const [file, text] of sources) {
+    if (!isSource(file)) continue
+    const targets = importsOf(file, text).filter(({ target, value }) => value && sources.has(target))
+    graph.set(
+      file,
+      targets.map(({ target }) => target),
+    )
+  }
+  const violations: Violation[] = []
+  const done = new Set<string>()
+  const visit = (file: string, path: readonly string[]) => {
+    const at = path.indexOf(file)
+    if (at >= 0) violations.push({ file, rule: 'cycle', detail: [...path.slice(at), file].join(' → ') })
+    if (at >= 0 || done.has(file)) return
+    for (const target of graph.get(file) ?? []) visit(target, [...path, file])
+    done.add(file)
+  }
+  for (const file of graph.keys()) visit(file, [])
+  return violations
+}
+
+/** Reads the repository at `top`: the sources whole, other things at the top by name. What git ignores is left out. */
+export async function readSources(top: string): Promise<Sources> {
+  const ignored = new Set([
+    '.git',
+    ...(await readFile(join(top, '.gitignore'), 'utf8')).split('\n').map((line) => line.replace(/\/$/, '')),
+  ])
+  const sources = new Map<string, string>()
+  for (const entry of await readdir(top, { withFileTypes: true })) {
+    if (ignored.has(entry.name) || entry.name.endsWith('.tgz')) continue
+    if (!SOURCE_FOLDERS.includes(entry.name)) sources.set(entry.name, '')
+    else {
+      for (const file of await readdir(join(top, entry.name), { recursive: true })) {
+        const path = join(entry.name, file)
+        if (path.endsWith('.ts')) sources.set(path, await readFile(join(top, path), 'utf8'))
+      }
+    }
+  }
+  return sources
+}

@@ -1,0 +1,37 @@
+import { readFile } from 'node:fs/promises'
+import t from 'tap'
+import * as core from '../../overlay-core/index.ts'
+
+/** What adapters may rely on. Adding to it is a decision; taking away breaks them. */
+const VALUES = ['Access', 'ERRNO', 'FileType', 'OptionError', 'OverlayError', 'isErrno', 'mount', 'parseOptions']
+const TYPES = [
+  ...[
+    'Attr',
+    'AttrChange',
+    'CreateOptions',
+    'Cred',
+    'DirEntry',
+    'DirEntryPlus',
+    'Errno',
+    'FileType',
+    'Inode',
+    'Maybe',
+    'MountOptions',
+  ],
+  ...['Name', 'OpenFile', 'Overlay', 'PublishOptions', 'SetTime', 'Stability', 'StagedFile', 'StatFs', 'Time', 'Wcc'],
+]
+
+t.test('the values that overlay-core exports are exactly those agreed', async (t) => {
+  t.same(Object.keys(core).sort(), VALUES)
+})
+
+t.test('the names that overlay-core exports, types too, are exactly those agreed', async (t) => {
+  const text = await readFile(new URL('../../overlay-core/index.ts', import.meta.url), 'utf8')
+  const lists = [...text.matchAll(/^export (?:type )?\{([^}]*)\}/gm)].map(([, names]) => names!.split(','))
+  const names = lists
+    .flat()
+    .map((name) => name.trim().replace(/^type /, ''))
+    .filter((name) => name !== '')
+  t.same([...new Set(names)].sort(), [...new Set([...VALUES, ...TYPES])].sort())
+  t.notMatch(text, /export \*/)
+})
