@@ -1,6 +1,5 @@
 import type { OvlInode } from './dentry.ts'
-import type { Real } from './layer.ts'
-import { type Found, found } from './namei.ts'
+import type { Found, Real } from './layer.ts'
 import { encodeOrigin, indexNameOf } from './origin.ts'
 import type { SuperBlock } from './superblock.ts'
 import { unlinkAt } from './sys/dir.ts'
@@ -22,7 +21,7 @@ export async function findIndex(sb: SuperBlock, lower: Real): Promise<IndexEntry
   const name = indexNameOf(origin)
   const probe = await sb.descriptors.probe(sb.indexDir as Real, name)
   if (!probe) return { name, entry: undefined, nlinkDelta: undefined }
-  const entry = found(sb, sb.indexDir as Real, name, probe)
+  const entry = sb.descriptors.found(sb.indexDir as Real, name, probe)
   return { name, entry, nlinkDelta: await readNlinkDelta(sb, name, probe.stat.nlink) }
 }
 

@@ -54,6 +54,12 @@ export interface Probe {
   readonly fd: number
 }
 
+/** A real object found by a lookup, with its attributes. */
+export interface Found {
+  readonly real: Real
+  readonly stat: Stat
+}
+
 const PROBE_FLAGS = O_PATH | O_NOFOLLOW
 
 /**
@@ -145,6 +151,13 @@ export class Descriptors {
     const dirFd = this.of(dir)
     if (dirFd instanceof Promise) return dirFd.then((fd) => probeAt(fd, name))
     return probeAt(dirFd, name)
+  }
+
+  /** The real object that `probe` found at `name` in `dir`; takes over its descriptor. */
+  found(dir: Real, name: Name, probe: Probe): Found {
+    const real = new Real(dir.layer, dir, name, probe.stat.ino)
+    if (probe.fd >= 0) this.adopt(real, probe.fd)
+    return { real, stat: probe.stat }
   }
 
   /** Closes everything; nothing may run any more. */

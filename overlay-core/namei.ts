@@ -1,7 +1,7 @@
 import { type Dentry, OvlInode } from './dentry.ts'
 import { OverlayError } from './errno.ts'
 import { findIndex } from './hardlink.ts'
-import { type Layer, type Probe, Real } from './layer.ts'
+import { type Found, type Layer, Real } from './layer.ts'
 import { readMarks } from './marks.ts'
 import { readOrigin, resolveOrigin } from './origin.ts'
 import { lookupRedirect } from './redirect.ts'
@@ -10,12 +10,6 @@ import { closeSync } from './sys/open.ts'
 import type { Stat } from './sys/stat.ts'
 import { FileType, type Maybe, type Name } from './types.ts'
 import { isWhiteout } from './whiteout.ts'
-
-/** A real object found by a lookup, with its attributes. */
-export interface Found {
-  readonly real: Real
-  readonly stat: Stat
-}
 
 /** What the stack of layers holds at one name. */
 interface StackEntry {
@@ -71,7 +65,7 @@ async function searchStack(sb: SuperBlock, dir: OvlInode, name: Name): Promise<S
     const probe = await sb.descriptors.probe(dir.upper, name)
     if (probe && (await isWhiteout(sb, dir.upper, name, probe))) return undefined
     if (probe) {
-      upper = found(sb, dir.upper, name, probe)
+      upper = sb.descriptors.found(dir.upper, name, probe)
       if (probe.stat.type !== FileType.directory) {
         if (dir.upper.impure) origin = await readOrigin(sb, await sb.descriptors.of(dir.upper), name)
         return { upper, origin, lowers: [] }
@@ -128,14 +122,7 @@ async function findInLower(sb: SuperBlock, parent: Real, name: string): Promise<
   const probe = await sb.descriptors.probe(parent, name)
   if (!probe) return undefined
   if (await isWhiteout(sb, parent, name, probe)) return 'whiteout'
-  return found(sb, parent, name, probe)
-}
-
-/** Makes the real object for what `probe` found, and hands its descriptor to the cache. */
-export function found(sb: SuperBlock, parent: Real, name: Name, probe: Probe): Found {
-  const real = new Real(parent.layer, parent, name, probe.stat.ino)
-  if (probe.fd >= 0) sb.descriptors.adopt(real, probe.fd)
-  return { real, stat: probe.stat }
+  return sb.descriptors.found(parent, name, probe)
 }
 
 /** Finds or makes the inode of a stack entry: one object for all its hard links. */
@@ -166,7 +153,7 @@ export async function newUpperInode(sb: SuperBlock, dir: OvlInode, name: Name): 
   const parent = dir.upper as Real
   const probe = await sb.descriptors.probe(parent, name)
   if (!probe) throw new OverlayError('EIO', 'create', name)
-  const top = found(sb, parent, name, probe)
+  const top = sb.descriptors.found(parent, name, probe)
   const inode = makeInode(sb, sb.identities.of(parent.layer, top.stat), top, top.real, [])
   remember(sb, dir, name, inode)
   return inode

@@ -91,13 +91,14 @@ export function readdir(
   fill: (entry: DirEntry) => boolean,
 ): Maybe<boolean> {
   const { listing } = dir
+  let at = cookie
   if (listing) {
     const done = fillFrom(sb, dir, listing, cookie, fill)
     if (typeof done === 'boolean') return done
+    at = (listing.entries[done.stopped - 1] as ListEntry | undefined)?.cookie ?? 0
   }
   return sb.descriptors.run(async () => {
     const fresh = await listingOf(sb, dir)
-    let at = cookie
     for (;;) {
       const done = fillFrom(sb, dir, fresh, at, fill)
       if (typeof done === 'boolean') return done

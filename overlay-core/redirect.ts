@@ -1,7 +1,6 @@
 import type { OvlInode } from './dentry.ts'
 import { OverlayError } from './errno.ts'
-import { type Layer, Real } from './layer.ts'
-import type { Found } from './namei.ts'
+import type { Found, Layer, Real } from './layer.ts'
 import type { SuperBlock } from './superblock.ts'
 import { setXattr } from './sys/xattr.ts'
 import { FileType, type Name } from './types.ts'
@@ -27,10 +26,9 @@ export async function lookupRedirect(
     if (isWhiteoutDevice(probe.stat)) return 'whiteout'
     const last = i === parts.length - 1
     if (!last && probe.stat.type !== FileType.directory) return undefined
-    const real = new Real(layer, parent, part, probe.stat.ino)
-    if (probe.fd >= 0) sb.descriptors.adopt(real, probe.fd)
-    if (last) return { real, stat: probe.stat }
-    parent = real
+    const found = sb.descriptors.found(parent, part, probe)
+    if (last) return found
+    parent = found.real
   }
   return undefined
 }
