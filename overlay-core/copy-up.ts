@@ -4,11 +4,12 @@ import { saveNlink } from './hardlink.ts'
 import { Real } from './layer.ts'
 import { setImpure } from './marks.ts'
 import { encodeOrigin, writeOrigin } from './origin.ts'
+import { openForReading } from './real-open.ts'
 import type { SuperBlock } from './superblock.ts'
 import { chmodAt, chownAt, truncateFd, utimesAt } from './sys/attr.ts'
 import { copyFileRange, fsync, pread, pwrite, reflink, seekData, seekHole } from './sys/data.ts'
 import { linkAt, mkdirAt, mknodAt, readlinkAt, renameAt, symlinkAt } from './sys/dir.ts'
-import { O_CREAT, O_EXCL, O_NOFOLLOW, O_RDONLY, O_RDWR, RENAME_NOREPLACE } from './sys/flags.ts'
+import { O_CREAT, O_EXCL, O_RDWR, RENAME_NOREPLACE } from './sys/flags.ts'
 import { closeLater, openAt } from './sys/open.ts'
 import { type Stat, statxFd } from './sys/stat.ts'
 import { getXattr, listXattr, setXattr } from './sys/xattr.ts'
@@ -163,7 +164,7 @@ async function makeSame(sb: SuperBlock, lower: Real, stat: Stat, workFd: number,
 }
 
 async function copyRegular(sb: SuperBlock, lower: Real, stat: Stat, workFd: number, temp: string): Promise<void> {
-  const from = await openAt(await sb.descriptors.of(lower.parent as Real), lower.name, O_RDONLY | O_NOFOLLOW)
+  const from = await openForReading(await sb.descriptors.of(lower.parent as Real), lower.name)
   try {
     const to = await openAt(workFd, temp, O_RDWR | O_CREAT | O_EXCL, 0o600)
     try {

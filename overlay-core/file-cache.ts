@@ -3,8 +3,9 @@ import { copyUp } from './copy-up.ts'
 import type { OvlInode } from './dentry.ts'
 import { isErrno, OverlayError } from './errno.ts'
 import type { Real } from './layer.ts'
+import { NEVER_WAITS, openForReading } from './real-open.ts'
 import type { SuperBlock } from './superblock.ts'
-import { O_NOATIME, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_RDWR } from './sys/flags.ts'
+import { O_NOATIME, O_RDONLY, O_RDWR } from './sys/flags.ts'
 import { closeLater, openAt, openAtCached } from './sys/open.ts'
 import { FileType, type Maybe } from './types.ts'
 
@@ -99,7 +100,7 @@ export class FileCache {
     if (inode.type === FileType.directory) throw new OverlayError('EISDIR', 'open')
     if (inode.type !== FileType.regular) throw new OverlayError('EINVAL', 'open')
     if (inode.unlinked) throw new OverlayError('ESTALE', 'open')
-    if (!write) {
+    if (!write && inode.real.layer.local) {
       const dirFd = inode.real.parent ? sb.descriptors.of(inode.real.parent) : undefined
       if (typeof dirFd === 'number') {
         const fd = openCached(dirFd, inode.real)
@@ -156,8 +157,6 @@ export class FileCache {
   }
 }
 
-const NEVER_WAITS = O_NOFOLLOW | O_NONBLOCK
-
 function openCached(dirFd: number, real: Real): number {
   const flags = real.layer.isUpper ? O_RDWR : O_RDONLY | O_NOATIME
   try {
@@ -182,10 +181,5 @@ async function openReal(
       if (mustWrite || !isErrno(error, 'EACCES', 'EPERM', 'EROFS')) throw error
     }
   }
-  try {
-    return [await openAt(dirFd, name, O_RDONLY | O_NOATIME | NEVER_WAITS), false]
-  } catch (error) {
-    if (!isErrno(error, 'EPERM')) throw error
-    return [await openAt(dirFd, name, O_RDONLY | NEVER_WAITS), false]
-  }
+  return [await openForReading(dirFd, name), false]
 }

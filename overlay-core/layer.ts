@@ -13,6 +13,8 @@ export interface Layer {
   readonly isUpper: boolean
   /** A data-only layer: reached through metacopy redirects, never searched by name. */
   readonly dataOnly: boolean
+  /** Its file system answers an open from memory; others (network, FUSE) may ask somebody, so never on the event loop. */
+  readonly local: boolean
   /** UUID of the file system as in the kernel's `s_uuid`, zeros where unknown. */
   readonly fsUuid: Uint8Array
   readonly root: Real
@@ -148,9 +150,10 @@ export class Descriptors {
 
   /** What is called `name` in `dir`, without following a symlink; undefined when nothing is. */
   probe(dir: Real, name: Name): Maybe<Probe | undefined> {
+    const { local } = dir.layer
     const dirFd = this.of(dir)
-    if (dirFd instanceof Promise) return dirFd.then((fd) => probeAt(fd, name))
-    return probeAt(dirFd, name)
+    if (dirFd instanceof Promise) return dirFd.then((fd) => probeAt(fd, name, local))
+    return probeAt(dirFd, name, local)
   }
 
   /** The real object that `probe` found at `name` in `dir`; takes over its descriptor. */
@@ -173,7 +176,7 @@ export class Descriptors {
 
   #openBelow(parentFd: number, real: Real): Maybe<number> {
     if (real.fd >= 0) return real.fd
-    const found = probeAt(parentFd, real.name)
+    const found = probeAt(parentFd, real.name, real.layer.local)
     if (found instanceof Promise) return found.then((probe) => this.#adoptProbe(real, probe))
     return this.#adoptProbe(real, found)
   }
@@ -223,7 +226,8 @@ export class Descriptors {
   }
 }
 
-function probeAt(dirFd: number, name: Name): Maybe<Probe | undefined> {
+function probeAt(dirFd: number, name: Name, local: boolean): Maybe<Probe | undefined> {
+  if (!local) return probeWaiting(dirFd, name)
   try {
     const fd = openAtCached(dirFd, name, PROBE_FLAGS)
     if (fd >= 0) return probed(fd)

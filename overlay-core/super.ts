@@ -17,7 +17,7 @@ import { ListingCache } from './readdir.ts'
 import { closeRoots, openRoots, type Roots } from './roots.ts'
 import type { SuperBlock } from './superblock.ts'
 import { effectiveGid, effectiveUid, raiseFileLimit, setUmask0 } from './sys/process.ts'
-import { statxFd } from './sys/stat.ts'
+import { statfsFd, statxFd } from './sys/stat.ts'
 import { fileSystemUuid } from './sys/uuid.ts'
 import { getXattr, removeXattr, setXattr } from './sys/xattr.ts'
 import { markVolatile, openWorkDirectory, removeLeftovers } from './workdir.ts'
@@ -37,6 +37,22 @@ export interface MountEnvironment {
   /** How long an unused real file stays open, in milliseconds. */
   readonly fileIdleMs: number
 }
+
+/** Magic numbers (statfs(2)) of file systems that look a cached name up without asking anybody. */
+const LOCAL_FILE_SYSTEMS: ReadonlySet<number> = new Set([
+  0xef53, // ext2, ext3, ext4
+  0x58465342, // xfs
+  0x9123683e, // btrfs
+  0x01021994, // tmpfs
+  0x858458f6, // ramfs
+  0x2fc12fc1, // zfs
+  0xf2f52010, // f2fs
+  0xca451a4e, // bcachefs
+  0x794c7630, // overlay
+  0x73717368, // squashfs
+  0xe0f5e1e2, // erofs
+  0x9660, // iso9660
+])
 
 const systemClock: Clock = {
   now: () => performance.now(),
@@ -134,16 +150,24 @@ interface Layers {
 
 /** Numbers the layers and their file systems. */
 async function makeLayers(roots: Roots): Promise<Layers> {
-  const fileSystems = new Map<string, { index: number; uuid: Uint8Array }>()
+  const fileSystems = new Map<string, { index: number; uuid: Uint8Array; local: boolean }>()
   const make = async (fd: number, index: number, isUpper: boolean, dataOnly: boolean): Promise<Layer> => {
     const stat = statxFd(fd)
     const device = `${stat.devMajor}:${stat.devMinor}`
     let fileSystem = fileSystems.get(device)
     if (!fileSystem) {
-      fileSystem = { index: fileSystems.size, uuid: await fileSystemUuid(fd) }
+      const local = LOCAL_FILE_SYSTEMS.has((await statfsFd(fd)).type)
+      fileSystem = { index: fileSystems.size, uuid: await fileSystemUuid(fd), local }
       fileSystems.set(device, fileSystem)
     }
-    const layer = { index, fsIndex: fileSystem.index, isUpper, dataOnly, fsUuid: fileSystem.uuid } as {
+    const layer = {
+      index,
+      fsIndex: fileSystem.index,
+      isUpper,
+      dataOnly,
+      fsUuid: fileSystem.uuid,
+      local: fileSystem.local,
+    } as {
       -readonly [K in keyof Layer]: Layer[K]
     }
     layer.root = new Real(layer, undefined, '', stat.ino)

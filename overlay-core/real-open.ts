@@ -1,0 +1,17 @@
+import { isErrno } from './errno.ts'
+import { O_NOATIME, O_NOFOLLOW, O_NONBLOCK, O_RDONLY } from './sys/flags.ts'
+import { openAt } from './sys/open.ts'
+import type { Name } from './types.ts'
+
+/** Flags under which an open of a real file never waits for a peer, nor follows a symlink. */
+export const NEVER_WAITS = O_NOFOLLOW | O_NONBLOCK
+
+/** Opens a real file for reading and leaves its access time alone where the server may. */
+export async function openForReading(dirFd: number, name: Name): Promise<number> {
+  try {
+    return await openAt(dirFd, name, O_RDONLY | O_NOATIME | NEVER_WAITS)
+  } catch (error) {
+    if (!isErrno(error, 'EPERM')) throw error
+    return await openAt(dirFd, name, O_RDONLY | NEVER_WAITS)
+  }
+}
