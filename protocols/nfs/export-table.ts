@@ -1,0 +1,144 @@
+import { createHash } from 'node:crypto'
+import type { Cred, Overlay } from '../../overlay-core/index.ts'
+import { ClientMatcher } from './client-matcher.ts'
+import type { ExportRule } from './exports.ts'
+import type { Peer } from './rpc/call.ts'
+import { AUTH_NONE } from './rpc/constants.ts'
+import type { Credential } from './rpc/credential.ts'
+
+/** One overlay offered to clients. */
+export interface NfsExport {
+  /** `overlay` is exported as `/overlay`. */
+  name: string
+  overlay: Overlay
+  rules: readonly ExportRule[]
+}
+
+/** What one caller may do in one export. */
+export interface Grant {
+  readonly cred: Cred
+  readonly readOnly: boolean
+  /** Data is on disk when the client is told so. */
+  readonly sync: boolean
+}
+
+/** uid or gid -1 on the wire: no user at all. */
+const NO_ID = 0xffff_ffff
+const PRIVILEGED_PORTS = 1024
+
+/** An export as it is being served. */
+export class ServedExport {
+  readonly name: string
+  /** As clients name it in MNT: bytes, one per code unit. */
+  readonly path: string
+  readonly overlay: Overlay
+  readonly rules: readonly ExportRule[]
+  /** The view's number in file handles: made of name and overlay, so that it is the same after a restart. */
+  readonly view: number
+  /** `fsid` of all attributes, high and low 32 bits, made of the overlay's uuid. */
+  readonly fsidHi: number
+  readonly fsidLo: number
+  /** Position among the exports of the server. */
+  readonly index: number
+  readonly #matcher: ClientMatcher
+
+  constructor(options: NfsExport, index: number) {
+    this.name = options.name
+    this.path = `/${Buffer.from(options.name).toString('latin1')}`
+    this.overlay = options.overlay
+    this.rules = options.rules
+    this.index = index
+    this.#matcher = new ClientMatcher(options.rules)
+    const uuid = Buffer.from(options.overlay.uuid)
+    this.fsidHi = uuid.readUInt32BE(0)
+    this.fsidLo = uuid.readUInt32BE(4)
+    this.view = createHash('sha256').update(uuid).update(options.name).digest().readUInt32BE(0)
+  }
+
+  /** The rule for a client, undefined when it has no access: no rule for its address, or a port that is not privileged. */
+  ruleFor(peer: Peer): ExportRule | undefined {
+    const rule = this.#matcher.find(peer.address)
+    return rule?.secure && peer.port >= PRIVILEGED_PORTS ? undefined : rule
+  }
+
+  /** What the caller may do here, undefined for nothing. Remembered in the credential, which belongs to one connection. */
+  grant(peer: Peer, credential: Credential): Grant | undefined {
+    const grants = grantsOf(credential)
+    const known = grants[this.index]
+    if (known !== undefined) return known ?? undefined
+    const grant = this.#makeGrant(peer, credential)
+    grants[this.index] = grant ?? null
+    return grant
+  }
+
+  #makeGrant(peer: Peer, credential: Credential): Grant | undefined {
+    const rule = this.ruleFor(peer)
+    if (rule === undefined) return undefined
+    return { cred: squash(credential, rule), readOnly: rule.readOnly, sync: rule.sync }
+  }
+}
+
+/** The grants of a credential by export; null: looked up, and there is none. */
+class GrantList {
+  readonly byExport: (Grant | null | undefined)[] = []
+}
+
+function grantsOf(credential: Credential): (Grant | null | undefined)[] {
+  const { attachment } = credential
+  if (attachment instanceof GrantList) return attachment.byExport
+  const list = new GrantList()
+  credential.attachment = list
+  return list.byExport
+}
+
+/** The caller that a credential stands for under a rule, as exports(5) defines squashing. */
+export function squash(credential: Credential, rule: ExportRule): Cred {
+  const { anonUid, anonGid } = rule
+  if (rule.squash === 'all' || credential.flavor === AUTH_NONE || credential.uid === NO_ID) {
+    return { uid: anonUid, gid: anonGid, groups: [] }
+  }
+  const mapGid = (gid: number) => ((rule.squash === 'root' && gid === 0) || gid === NO_ID ? anonGid : gid)
+  return {
+    uid: rule.squash === 'root' && credential.uid === 0 ? anonUid : credential.uid,
+    gid: mapGid(credential.gid),
+    groups: credential.groups.map(mapGid),
+  }
+}
+
+/** All exports of a server. */
+export class ExportTable {
+  readonly exports: readonly ServedExport[]
+  readonly #byView = new Map<number, ServedExport>()
+
+  /** @throws Error a name that is empty, has a slash or is given twice, or an overlay that is given twice */
+  constructor(exports: readonly NfsExport[]) {
+    this.exports = exports.map((options, index) => new ServedExport(options, index))
+    const names = new Set<string>()
+    const overlays = new Set<Overlay>()
+    for (const served of this.exports) {
+      const { name, overlay } = served
+      if (!/^[^/\0]+$/.test(name)) throw new Error(`export name '${name}' is not one path component`)
+      if (names.has(name)) throw new Error(`two exports are called '${name}'`)
+      // Its inodes keep one file handle each.
+      if (overlays.has(overlay)) throw new Error(`export '${name}': the overlay is exported under another name already`)
+      if (this.#byView.has(served.view))
+        throw new Error(`export '${name}': choose another name, file handles would be ambiguous`)
+      names.add(name)
+      overlays.add(overlay)
+      this.#byView.set(served.view, served)
+    }
+  }
+
+  /** The export of a file handle. */
+  byView(view: number): ServedExport | undefined {
+    return this.#byView.get(view)
+  }
+
+  /** The export whose path begins `path`, and the components that follow; undefined when there is none. */
+  byPath(path: string): { served: ServedExport; rest: string[] } | undefined {
+    const components = path.split('/').filter((component) => component !== '' && component !== '.')
+    if (!path.startsWith('/')) return undefined
+    const served = this.exports.find((candidate) => candidate.path === `/${components[0]}`)
+    return served === undefined ? undefined : { served, rest: components.slice(1) }
+  }
+}

@@ -1,0 +1,5 @@
+/** The only door to the NFS adapter. */
+export type { NfsExport } from './export-table.ts'
+export { type ExportRule, parseExport } from './exports.ts'
+export type { Logger } from './rpc/logger.ts'
+export { type NfsServer, type NfsServerOptions, startNfs } from './start.ts'

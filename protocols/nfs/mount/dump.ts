@@ -1,0 +1,19 @@
+import type { RpcCall } from '../rpc/call.ts'
+import type { MountContext } from './mount-context.ts'
+
+/** Bytes of the longest answer; later entries are left out. */
+const MAX_DUMP_BYTES = 64 * 1024
+
+/** MOUNTPROC3_DUMP: the list of clients and what they have mounted. RFC 1813 section 5.2.2. */
+export function dump(context: MountContext, call: RpcCall): void {
+  const out = call.begin(MAX_DUMP_BYTES)
+  let room = MAX_DUMP_BYTES
+  for (const { client, path } of context.mounts.entries()) {
+    room -= 4 + 8 + client.length + path.length + 6
+    if (room < 4) break
+    out.bool(true)
+    out.string(client)
+    out.string(path)
+  }
+  out.bool(false)
+}

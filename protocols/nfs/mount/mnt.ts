@@ -1,0 +1,67 @@
+import { type Errno, FileType, type Inode, isErrno, type Overlay } from '../../../overlay-core/index.ts'
+import type { RpcCall } from '../rpc/call.ts'
+import { AUTH_SYS } from '../rpc/constants.ts'
+import {
+  MNT3_OK,
+  MNT3ERR_ACCES,
+  MNT3ERR_INVAL,
+  MNT3ERR_IO,
+  MNT3ERR_NAMETOOLONG,
+  MNT3ERR_NOENT,
+  MNT3ERR_NOTDIR,
+  MNT3ERR_SERVERFAULT,
+  MNTPATHLEN,
+} from './constants.ts'
+import type { MountContext } from './mount-context.ts'
+
+/** The walk to a subdirectory is the server's own: what the client may do there is decided at each later call. */
+const SERVER_CRED = { uid: 0, gid: 0, groups: [] }
+
+const STATUS: Partial<Record<Errno, number>> = {
+  EACCES: MNT3ERR_ACCES,
+  EINVAL: MNT3ERR_INVAL,
+  EIO: MNT3ERR_IO,
+  ENAMETOOLONG: MNT3ERR_NAMETOOLONG,
+  ENOENT: MNT3ERR_NOENT,
+  ESTALE: MNT3ERR_NOENT,
+  ENOTDIR: MNT3ERR_NOTDIR,
+}
+
+/** MOUNTPROC3_MNT: the file handle of an export or of a directory inside it. RFC 1813 section 5.2.1. */
+export async function mnt(context: MountContext, call: RpcCall): Promise<void> {
+  const path = call.args.string(MNTPATHLEN)
+  const { peer } = call
+  const found = context.exports.byPath(path)
+  if (found === undefined) return refuse(call, MNT3ERR_NOENT)
+  const { served, rest } = found
+  if (served.ruleFor(peer) === undefined) return refuse(call, MNT3ERR_ACCES)
+  let target: Inode | undefined
+  try {
+    target = await walk(served.overlay, rest)
+  } catch (error) {
+    if (!isErrno(error)) throw error
+    return refuse(call, STATUS[error.code] ?? MNT3ERR_SERVERFAULT)
+  }
+  if (target === undefined) return refuse(call, MNT3ERR_NOENT)
+  if (target.type !== FileType.directory) return refuse(call, MNT3ERR_NOTDIR)
+  context.mounts.add(peer.address, path)
+  const out = call.begin(128)
+  out.u32(MNT3_OK)
+  out.opaque(context.handles.encode(served.view, target))
+  out.u32(1)
+  out.u32(AUTH_SYS)
+}
+
+/** Follows names without following symlinks; undefined when one does not exist. ".." is refused by the core. */
+async function walk(overlay: Overlay, names: readonly string[]): Promise<Inode | undefined> {
+  let inode: Inode | undefined = overlay.root
+  for (const name of names) {
+    if (inode === undefined) return undefined
+    inode = await overlay.lookup(SERVER_CRED, inode, name)
+  }
+  return inode
+}
+
+function refuse(call: RpcCall, status: number): void {
+  call.begin(4).u32(status)
+}

@@ -1,0 +1,10 @@
+import type { ExportTable } from '../export-table.ts'
+import type { HandleCodec } from '../file-handle.ts'
+import type { MountList } from './mount-list.ts'
+
+/** What the procedures of MOUNT work on. */
+export interface MountContext {
+  readonly exports: ExportTable
+  readonly handles: HandleCodec
+  readonly mounts: MountList
+}

@@ -1,0 +1,158 @@
+import {
+  type Attr,
+  type AttrChange,
+  FileType,
+  type Inode,
+  type SetTime,
+  type Wcc,
+} from '../../../overlay-core/index.ts'
+import type { ServedExport } from '../export-table.ts'
+import type { Decoder } from '../xdr/decoder.ts'
+import type { Encoder } from '../xdr/encoder.ts'
+import { XdrError } from '../xdr/xdr-error.ts'
+import { NF3BLK, NF3CHR, NF3DIR, NF3FIFO, NF3LNK, NF3REG, NF3SOCK } from './constants.ts'
+import type { Nfs3Call } from './nfs3-call.ts'
+import { NFS3ERR_FBIG, NFS3ERR_INVAL, Nfs3Error } from './status.ts'
+
+const FATTR3_BYTES = 84
+const TWO_32 = 0x1_0000_0000
+const MODE_BITS = 0o7777
+const NO_ID = 0xffff_ffff
+/** `stat.st_blocks` counts in these. */
+const BLOCK_BYTES = 512
+
+/** `time_how`. */
+const DONT_CHANGE = 0
+const SET_TO_SERVER_TIME = 1
+const SET_TO_CLIENT_TIME = 2
+
+/** The `ftype3` of each file type. */
+export const FTYPE3 = {
+  [FileType.regular]: NF3REG,
+  [FileType.directory]: NF3DIR,
+  [FileType.block]: NF3BLK,
+  [FileType.character]: NF3CHR,
+  [FileType.symlink]: NF3LNK,
+  [FileType.socket]: NF3SOCK,
+  [FileType.fifo]: NF3FIFO,
+} as const satisfies Record<FileType, number>
+
+/** Writes a `fattr3` (RFC 1813 section 2.6). */
+export function encodeFattr3(out: Encoder, attr: Attr, served: ServedExport): void {
+  const { view } = out
+  const at = out.reserve(FATTR3_BYTES)
+  view.setUint32(at, FTYPE3[attr.type])
+  view.setUint32(at + 4, attr.mode)
+  view.setUint32(at + 8, attr.nlink)
+  view.setUint32(at + 12, attr.uid)
+  view.setUint32(at + 16, attr.gid)
+  const { size } = attr
+  view.setUint32(at + 20, Math.floor(size / TWO_32))
+  view.setUint32(at + 24, size)
+  const used = attr.blocks * BLOCK_BYTES
+  view.setUint32(at + 28, Math.floor(used / TWO_32))
+  view.setUint32(at + 32, used)
+  view.setUint32(at + 36, attr.rdevMajor)
+  view.setUint32(at + 40, attr.rdevMinor)
+  view.setUint32(at + 44, served.fsidHi)
+  view.setUint32(at + 48, served.fsidLo)
+  view.setUint32(at + 52, attr.fileIdHi)
+  view.setUint32(at + 56, attr.fileIdLo)
+  view.setUint32(at + 60, attr.atime.sec)
+  view.setUint32(at + 64, attr.atime.nsec)
+  view.setUint32(at + 68, attr.mtime.sec)
+  view.setUint32(at + 72, attr.mtime.nsec)
+  view.setUint32(at + 76, attr.ctime.sec)
+  view.setUint32(at + 80, attr.ctime.nsec)
+}
+
+/** Writes a `post_op_attr`; undefined is the absent one. */
+export function encodePostOpAttr(out: Encoder, attr: Attr | undefined, served: ServedExport): void {
+  out.bool(attr !== undefined)
+  if (attr !== undefined) encodeFattr3(out, attr, served)
+}
+
+/** Writes a `wcc_data` (RFC 1813 section 2.6) of what the core has filled in. */
+export function encodeWccData(out: Encoder, wcc: Wcc | undefined, served: ServedExport): void {
+  const before = wcc?.before
+  out.bool(before !== undefined)
+  if (before !== undefined) {
+    out.safeU64(before.size)
+    out.u32(before.mtime.sec)
+    out.u32(before.mtime.nsec)
+    out.u32(before.ctime.sec)
+    out.u32(before.ctime.nsec)
+  }
+  encodePostOpAttr(out, wcc?.after, served)
+}
+
+/** Writes the file handle of `inode` as an `nfs_fh3`. */
+export function encodeHandle(out: Encoder, call: Nfs3Call, inode: Inode): void {
+  out.opaque(call.context.handles.encode(call.served.view, inode))
+}
+
+/** Writes the `post_op_fh3` and `post_op_attr` of a new object. */
+export function encodeNewObject(out: Encoder, call: Nfs3Call, inode: Inode, attr: Attr): void {
+  out.bool(true)
+  encodeHandle(out, call, inode)
+  encodePostOpAttr(out, attr, call.served)
+}
+
+/** A `sattr3` as read from the wire: well-formed, its values not yet looked at. */
+export interface Sattr3 {
+  readonly mode: number | undefined
+  readonly uid: number | undefined
+  readonly gid: number | undefined
+  /** NaN: beyond 2^53-1. */
+  readonly size: number | undefined
+  readonly atime: SetTime | undefined
+  readonly mtime: SetTime | undefined
+}
+
+/** Reads a `sattr3` (RFC 1813 section 2.6). @throws XdrError */
+export function decodeSattr3(args: Decoder): Sattr3 {
+  return {
+    mode: args.bool() ? args.u32() : undefined,
+    uid: args.bool() ? args.u32() : undefined,
+    gid: args.bool() ? args.u32() : undefined,
+    size: args.bool() ? (args.safeU64() ?? Number.NaN) : undefined,
+    atime: decodeSetTime(args),
+    mtime: decodeSetTime(args),
+  }
+}
+
+/**
+ * What the core is asked to change.
+ *
+ * @throws Nfs3Error NFS3ERR_INVAL an owner or group of -1, 10^9 nanoseconds or more · NFS3ERR_FBIG a size beyond 2^53-1
+ */
+export function attrChange(sattr: Sattr3): AttrChange {
+  const { mode, uid, gid, size, atime, mtime } = sattr
+  if (uid === NO_ID || gid === NO_ID || !validTime(atime) || !validTime(mtime)) throw new Nfs3Error(NFS3ERR_INVAL)
+  if (Number.isNaN(size)) throw new Nfs3Error(NFS3ERR_FBIG)
+  return {
+    ...(mode === undefined ? {} : { mode: mode & MODE_BITS }),
+    ...(uid === undefined ? {} : { uid }),
+    ...(gid === undefined ? {} : { gid }),
+    ...(size === undefined ? {} : { size }),
+    ...(atime === undefined ? {} : { atime }),
+    ...(mtime === undefined ? {} : { mtime }),
+  }
+}
+
+function decodeSetTime(args: Decoder): SetTime | undefined {
+  switch (args.u32()) {
+    case DONT_CHANGE:
+      return undefined
+    case SET_TO_SERVER_TIME:
+      return 'now'
+    case SET_TO_CLIENT_TIME:
+      return { sec: args.u32(), nsec: args.u32() }
+    default:
+      throw new XdrError('not a time_how')
+  }
+}
+
+function validTime(time: SetTime | undefined): boolean {
+  return time === undefined || time === 'now' || time.nsec < 1e9
+}

@@ -1,0 +1,80 @@
+import { type AttrChange, FileType, type Inode, isErrno, type Wcc } from '../../../overlay-core/index.ts'
+import { attrChange, decodeSattr3, encodeNewObject, encodeWccData } from './attributes.ts'
+import { POST_OP_ATTR_BYTES, WCC_DATA_BYTES } from './constants.ts'
+import { refuseDots } from './dots.ts'
+import type { Nfs3Call } from './nfs3-call.ts'
+import type { Nfs3Procedure } from './procedure.ts'
+import { NFS3ERR_EXIST, NFS3ERR_JUKEBOX, Nfs3Error } from './status.ts'
+
+/** `createmode3`. */
+const UNCHECKED = 0
+const EXCLUSIVE = 2
+
+/** Kept out of a verifier's halves, as times with it set do not survive in every file system (as in the Linux server). */
+const SECONDS_MASK = 0x7fff_ffff
+const DEFAULT_MODE = 0o600
+/** Rounds of "exists" and "is gone" before the client is asked to come back later. */
+const MAX_RACES = 4
+
+/** NFSPROC3_CREATE: makes a regular file, or with UNCHECKED takes the one that is there. RFC 1813 section 3.3.8. */
+export const create: Nfs3Procedure = {
+  name: 'CREATE',
+  failure: 'wcc_data',
+  mutates: true,
+  async run(call) {
+    const { args } = call
+    call.handle.read(args)
+    const name = call.readName()
+    const how = args.enumUpTo(EXCLUSIVE)
+    const change = how === EXCLUSIVE ? verifierTimes(args.u32(), args.u32()) : attrChange(decodeSattr3(args))
+
+    const dir = await call.resolve(call.handle)
+    refuseDots(name, NFS3ERR_EXIST)
+    const wcc: Wcc = {}
+    call.wcc = wcc
+    const inode = await createOrFind(call, dir, name, how, change)
+    const attr = await call.overlay.getattr(inode)
+    const out = call.ok(64 + POST_OP_ATTR_BYTES + WCC_DATA_BYTES)
+    encodeNewObject(out, call, inode, attr)
+    encodeWccData(out, wcc, call.served)
+  },
+}
+
+/** The verifier of an exclusive create is kept in the times of the new file, so that a repeated request is known again. */
+function verifierTimes(first: number, second: number): AttrChange {
+  return { atime: { sec: first & SECONDS_MASK, nsec: 0 }, mtime: { sec: second & SECONDS_MASK, nsec: 0 } }
+}
+
+async function createOrFind(call: Nfs3Call, dir: Inode, name: string, how: number, change: AttrChange): Promise<Inode> {
+  const { overlay, cred } = call
+  for (let round = 0; round < MAX_RACES; round++) {
+    try {
+      return await overlay.create(cred, dir, name, { mode: DEFAULT_MODE, ...change }, call.wcc)
+    } catch (error) {
+      if (!isErrno(error, 'EEXIST')) throw error
+    }
+    const existing = await overlay.lookup(cred, dir, name)
+    if (existing === undefined) continue
+    if (how === EXCLUSIVE) await checkVerifier(call, existing, change)
+    else if (how === UNCHECKED) await takeExisting(call, existing, change)
+    else throw new Nfs3Error(NFS3ERR_EXIST)
+    return existing
+  }
+  throw new Nfs3Error(NFS3ERR_JUKEBOX)
+}
+
+/** Of the attributes of an UNCHECKED create only the size applies to a file that is there already, as with O_TRUNC. */
+async function takeExisting(call: Nfs3Call, existing: Inode, change: AttrChange): Promise<void> {
+  if (existing.type !== FileType.regular) throw new Nfs3Error(NFS3ERR_EXIST)
+  if (change.size !== undefined) await call.overlay.setattr(call.cred, existing, { size: change.size })
+}
+
+async function checkVerifier(call: Nfs3Call, existing: Inode, { atime, mtime }: AttrChange): Promise<void> {
+  const attr = await call.overlay.getattr(existing)
+  const same = isSecond(attr.atime.sec, atime) && isSecond(attr.mtime.sec, mtime) && attr.size === 0
+  if (existing.type !== FileType.regular || !same) throw new Nfs3Error(NFS3ERR_EXIST)
+}
+
+function isSecond(sec: number, time: AttrChange['atime']): boolean {
+  return typeof time === 'object' && time.sec === sec
+}

@@ -1,0 +1,78 @@
+import { type Attr, type Inode, type Maybe, OverlayError } from '../../../overlay-core/index.ts'
+import { after } from '../maybe.ts'
+import type { RpcProcedure } from '../rpc/program.ts'
+import type { Encoder } from '../xdr/encoder.ts'
+import { encodePostOpAttr, encodeWccData } from './attributes.ts'
+import { WCC_DATA_BYTES } from './constants.ts'
+import { Nfs3Call } from './nfs3-call.ts'
+import type { Nfs3Context } from './nfs3-context.ts'
+import type { Nfs3Procedure } from './procedure.ts'
+import { listedStatus } from './procedure-statuses.ts'
+import { NFS3ERR_SERVERFAULT, Nfs3Error, STATUS_OF_ERRNO } from './status.ts'
+
+/** Makes an RPC procedure of an NFSv3 procedure: the one place where errors become statuses. */
+export function executor(context: Nfs3Context, procedure: Nfs3Procedure): RpcProcedure {
+  return {
+    name: `NFSPROC3_${procedure.name}`,
+    nonIdempotent: procedure.mutates,
+    run: (rpc) => {
+      const call = rpc.attachment instanceof Nfs3Call ? rpc.attachment : new Nfs3Call(context, rpc, procedure)
+      rpc.attachment = call
+      call.reset(procedure)
+      try {
+        const result = procedure.run(call)
+        return result instanceof Promise ? result.catch((error) => fail(call, error)) : undefined
+      } catch (error) {
+        return fail(call, error)
+      }
+    },
+  }
+}
+
+/** Answers with the status of `error` and what its procedure sends along. Rethrows what is not an answer of NFS. */
+function fail(call: Nfs3Call, error: unknown): Maybe<void> {
+  const status = listedStatus(call.procedure.name, statusOf(error))
+  const { context, rpc, procedure } = call
+  const level = status === NFS3ERR_SERVERFAULT ? 'error' : 'debug'
+  context.log[level]({ procedure: procedure.name, status, client: rpc.peer.address, why: messageOf(error) }, 'refused')
+  return after(attrOf(call), (attr) => encodeFailure(call, call.status(status, 2 * WCC_DATA_BYTES), attr))
+}
+
+function statusOf(error: unknown): number {
+  if (error instanceof Nfs3Error) return error.status
+  if (error instanceof OverlayError) return STATUS_OF_ERRNO[error.code]
+  throw error
+}
+
+function messageOf(error: unknown): unknown {
+  return error instanceof Error ? error.message : error
+}
+
+/** The attributes for `post_op_attr`, undefined when the object is unknown or they cannot be had. */
+function attrOf(call: Nfs3Call): Maybe<Attr | undefined> {
+  const { object, procedure } = call
+  if (object === undefined || !procedure.failure.startsWith('post_op_attr')) return undefined
+  return attrIfPossible(call, object)
+}
+
+function attrIfPossible(call: Nfs3Call, object: Inode): Maybe<Attr | undefined> {
+  const nothing = (error: unknown): undefined => {
+    call.context.log.debug({ why: messageOf(error) }, 'no attributes for the answer')
+  }
+  try {
+    const attr = call.overlay.getattr(object)
+    return attr instanceof Promise ? attr.catch(nothing) : attr
+  } catch (error) {
+    return nothing(error)
+  }
+}
+
+/** Writes what follows the status. */
+function encodeFailure(call: Nfs3Call, out: Encoder, attr: Attr | undefined): void {
+  const { failure } = call.procedure
+  if (failure === 'post_op_attr' || failure === 'post_op_attr, wcc_data') encodePostOpAttr(out, attr, call.served)
+  if (failure === 'wcc_data' || failure === 'post_op_attr, wcc_data' || failure === 'two wcc_data') {
+    encodeWccData(out, call.wcc, call.served)
+  }
+  if (failure === 'two wcc_data') encodeWccData(out, call.wcc2, call.served)
+}

@@ -1,0 +1,30 @@
+import type { Wcc } from '../../../overlay-core/index.ts'
+import { attrChange, decodeSattr3, encodeNewObject, encodeWccData } from './attributes.ts'
+import { POST_OP_ATTR_BYTES, WCC_DATA_BYTES } from './constants.ts'
+import { refuseDots } from './dots.ts'
+import type { Nfs3Procedure } from './procedure.ts'
+import { NFS3ERR_EXIST } from './status.ts'
+
+const DEFAULT_MODE = 0o700
+
+/** NFSPROC3_MKDIR: makes a directory. RFC 1813 section 3.3.9. A size among the attributes has no meaning and is ignored. */
+export const mkdir: Nfs3Procedure = {
+  name: 'MKDIR',
+  failure: 'wcc_data',
+  mutates: true,
+  async run(call) {
+    call.handle.read(call.args)
+    const name = call.readName()
+    const { size: _size, ...change } = attrChange(decodeSattr3(call.args))
+
+    const dir = await call.resolve(call.handle)
+    refuseDots(name, NFS3ERR_EXIST)
+    const wcc: Wcc = {}
+    call.wcc = wcc
+    const inode = await call.overlay.mkdir(call.cred, dir, name, { mode: DEFAULT_MODE, ...change }, wcc)
+    const attr = await call.overlay.getattr(inode)
+    const out = call.ok(64 + POST_OP_ATTR_BYTES + WCC_DATA_BYTES)
+    encodeNewObject(out, call, inode, attr)
+    encodeWccData(out, wcc, call.served)
+  },
+}

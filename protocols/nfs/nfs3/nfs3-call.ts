@@ -1,0 +1,152 @@
+import {
+  type Cred,
+  type Inode,
+  isErrno,
+  type Maybe,
+  type Overlay,
+  OverlayError,
+  type Wcc,
+} from '../../../overlay-core/index.ts'
+import type { Grant, ServedExport } from '../export-table.ts'
+import { WireHandle } from '../file-handle.ts'
+import type { RpcCall } from '../rpc/call.ts'
+import type { Decoder } from '../xdr/decoder.ts'
+import type { Encoder } from '../xdr/encoder.ts'
+import { NAME_MAX } from './constants.ts'
+import type { Nfs3Context } from './nfs3-context.ts'
+import type { Nfs3Procedure } from './procedure.ts'
+import {
+  NFS3_OK,
+  NFS3ERR_ACCES,
+  NFS3ERR_BADHANDLE,
+  NFS3ERR_NAMETOOLONG,
+  NFS3ERR_ROFS,
+  NFS3ERR_STALE,
+  Nfs3Error,
+} from './status.ts'
+
+/** Names are read from the wire up to here, so that a long one can be told from garbage. */
+const MAX_WIRE_NAME = 64 * 1024
+
+/** One call of an NFSv3 procedure: what it works on and, as far as known, what a failure has to report. */
+export class Nfs3Call {
+  readonly context: Nfs3Context
+  readonly rpc: RpcCall
+  /** The file handle of the arguments, and the second one where there are two. */
+  readonly handle = new WireHandle()
+  readonly handle2 = new WireHandle()
+  procedure: Nfs3Procedure
+  /** The object of the first handle, once it is known: a failure reports its attributes as `post_op_attr`. */
+  object: Inode | undefined
+  /** What an answer carries as `wcc_data`. */
+  wcc: Wcc | undefined
+  wcc2: Wcc | undefined
+  #served: ServedExport | undefined
+  #grant: Grant | undefined
+
+  constructor(context: Nfs3Context, rpc: RpcCall, procedure: Nfs3Procedure) {
+    this.context = context
+    this.rpc = rpc
+    this.procedure = procedure
+  }
+
+  /** Makes the call ready for the next request of the same RPC call object. */
+  reset(procedure: Nfs3Procedure): void {
+    this.procedure = procedure
+    this.object = undefined
+    this.wcc = undefined
+    this.wcc2 = undefined
+    this.#served = undefined
+    this.#grant = undefined
+  }
+
+  get args(): Decoder {
+    return this.rpc.args
+  }
+
+  /** The export that the handle belongs to; known after `resolve`. */
+  get served(): ServedExport {
+    return this.#served!
+  }
+
+  get overlay(): Overlay {
+    return this.#served!.overlay
+  }
+
+  /** What the caller may do; known after `resolve`. */
+  get grant(): Grant {
+    return this.#grant!
+  }
+
+  get cred(): Cred {
+    return this.#grant!.cred
+  }
+
+  /** Reads a `filename3`. @throws Nfs3Error NFS3ERR_NAMETOOLONG · XdrError */
+  readName(): string {
+    const name = this.args.string(MAX_WIRE_NAME)
+    if (name.length > NAME_MAX) throw new Nfs3Error(NFS3ERR_NAMETOOLONG)
+    return name
+  }
+
+  /**
+   * The object of a handle that was read. Also finds out what the caller may do, and refuses a change where the export is
+   * read-only for this client.
+   *
+   * @throws Nfs3Error NFS3ERR_BADHANDLE not a handle of this server · NFS3ERR_STALE the object is gone · NFS3ERR_ACCES no
+   *   rule for this client · NFS3ERR_ROFS
+   */
+  resolve(handle: WireHandle): Maybe<Inode> {
+    if (!handle.wellFormed) throw new Nfs3Error(NFS3ERR_BADHANDLE)
+    const served = this.context.exports.byView(handle.view)
+    // A view that is not served any more and a forged one look the same but for the MAC.
+    if (served === undefined) throw this.#lost(handle)
+    let inode: Maybe<Inode>
+    try {
+      inode = served.overlay.inodeByKey(handle.key, handle.generation)
+    } catch (error) {
+      throw isErrno(error, 'ESTALE') ? this.#lost(handle) : error
+    }
+    if (inode instanceof Promise) return this.#resolveLater(inode, handle, served)
+    return this.#checked(inode, handle, served)
+  }
+
+  /** Starts an answer of NFS3_OK with at most `maxBytes` after the status. */
+  ok(maxBytes: number): Encoder {
+    return this.status(NFS3_OK, maxBytes)
+  }
+
+  /** Starts an answer with any status. */
+  status(status: number, maxBytes: number): Encoder {
+    const out = this.rpc.begin(maxBytes + 4)
+    out.u32(status)
+    return out
+  }
+
+  async #resolveLater(found: Promise<Inode>, handle: WireHandle, served: ServedExport): Promise<Inode> {
+    let inode: Inode
+    try {
+      inode = await found
+    } catch (error) {
+      throw isErrno(error, 'ESTALE') ? this.#lost(handle) : error
+    }
+    return this.#checked(inode, handle, served)
+  }
+
+  #checked(inode: Inode, handle: WireHandle, served: ServedExport): Inode {
+    if (!this.context.handles.matches(handle, served.view, inode)) throw new Nfs3Error(NFS3ERR_BADHANDLE)
+    if (this.#served !== undefined && this.#served !== served) throw new OverlayError('EXDEV', 'resolve')
+    const { peer, credential } = this.rpc
+    const grant = served.grant(peer, credential)
+    if (grant === undefined) throw new Nfs3Error(NFS3ERR_ACCES)
+    if (grant.readOnly && this.procedure.mutates) throw new Nfs3Error(NFS3ERR_ROFS)
+    this.#served = served
+    this.#grant = grant
+    this.object ??= inode
+    return inode
+  }
+
+  #lost(handle: WireHandle): Nfs3Error {
+    return new Nfs3Error(this.context.handles.authentic(handle) ? NFS3ERR_STALE : NFS3ERR_BADHANDLE)
+  }
+}

@@ -1,0 +1,53 @@
+import { type Attr, FileType, type Inode } from '../../../overlay-core/index.ts'
+import { after } from '../maybe.ts'
+import type { Encoder } from '../xdr/encoder.ts'
+import { encodePostOpAttr } from './attributes.ts'
+import { MAX_TRANSFER_BYTES, POST_OP_ATTR_BYTES } from './constants.ts'
+import type { Nfs3Call } from './nfs3-call.ts'
+import type { Nfs3Procedure } from './procedure.ts'
+import { NFS3ERR_INVAL, Nfs3Error } from './status.ts'
+
+/** `file_attributes` · `count` · `eof` · length of `data`. */
+const HEAD_BYTES = POST_OP_ATTR_BYTES + 12
+
+/**
+ * NFSPROC3_READ: data of a regular file, read straight into the reply. RFC 1813 section 3.3.6. More than 1 MiB is cut to
+ * that; beyond the end there is no data, and `eof`.
+ */
+export const read: Nfs3Procedure = {
+  name: 'READ',
+  failure: 'post_op_attr',
+  mutates: false,
+  run(call) {
+    const { args, handle } = call
+    handle.read(args)
+    // Beyond 2^53-1 no file goes.
+    const offset = args.safeU64() ?? Number.MAX_SAFE_INTEGER
+    const count = Math.min(args.u32(), MAX_TRANSFER_BYTES, Number.MAX_SAFE_INTEGER - offset)
+    return after(call.resolve(handle), (inode) => {
+      if (inode.type !== FileType.regular) throw new Nfs3Error(NFS3ERR_INVAL)
+      const out = call.ok(HEAD_BYTES + count + 3)
+      const head = out.reserve(HEAD_BYTES)
+      return after(call.overlay.read(call.cred, inode, out.bytes, head + HEAD_BYTES, count, offset), (length) =>
+        after(call.overlay.getattr(inode), (attr) =>
+          encode(call, out, { head, inode, attr, length, end: offset + length }),
+        ),
+      )
+    })
+  },
+}
+
+/** Fills in what stands before the data, which is in place. */
+function encode(
+  call: Nfs3Call,
+  out: Encoder,
+  { head, attr, length, end }: { head: number; inode: Inode; attr: Attr; length: number; end: number },
+): void {
+  out.pos = head
+  encodePostOpAttr(out, attr, call.served)
+  out.u32(length)
+  out.bool(end >= attr.size)
+  out.u32(length)
+  const at = out.reserve((length + 3) & ~3)
+  for (let i = at + length; i < out.pos; i++) out.bytes[i] = 0
+}

@@ -1,0 +1,29 @@
+import type { Attr, Wcc } from '../../../overlay-core/index.ts'
+import { attrChange, decodeSattr3, encodeWccData } from './attributes.ts'
+import { WCC_DATA_BYTES } from './constants.ts'
+import type { Nfs3Procedure } from './procedure.ts'
+import { NFS3ERR_NOT_SYNC, Nfs3Error } from './status.ts'
+
+/** NFSPROC3_SETATTR: changes attributes, if the client wishes only while ctime is what it knows. RFC 1813 section 3.3.2. */
+export const setattr: Nfs3Procedure = {
+  name: 'SETATTR',
+  failure: 'wcc_data',
+  mutates: true,
+  async run(call) {
+    const { args } = call
+    call.handle.read(args)
+    const sattr = decodeSattr3(args)
+    const guarded = args.bool()
+    const guardSec = guarded ? args.u32() : 0
+    const guardNsec = guarded ? args.u32() : 0
+
+    const inode = await call.resolve(call.handle)
+    const wcc: Wcc = {}
+    call.wcc = wcc
+    const guard = ({ ctime }: Attr): void => {
+      if (ctime.sec >>> 0 !== guardSec || ctime.nsec !== guardNsec) throw new Nfs3Error(NFS3ERR_NOT_SYNC)
+    }
+    await call.overlay.setattr(call.cred, inode, attrChange(sattr), wcc, guarded ? guard : undefined)
+    encodeWccData(call.ok(WCC_DATA_BYTES), wcc, call.served)
+  },
+}

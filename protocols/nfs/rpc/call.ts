@@ -1,0 +1,189 @@
+import { Decoder } from '../xdr/decoder.ts'
+import type { Encoder } from '../xdr/encoder.ts'
+import { XdrError } from '../xdr/xdr-error.ts'
+import {
+  AUTH_BADCRED,
+  AUTH_BADVERF,
+  AUTH_ERROR,
+  AUTH_NONE,
+  AUTH_SYS,
+  CALL,
+  MAX_AUTH_BYTES,
+  MSG_ACCEPTED,
+  MSG_DENIED,
+  REPLY,
+  RPC_MISMATCH,
+  RPC_VERSION,
+  SUCCESS,
+} from './constants.ts'
+import type { Credential, CredentialCache } from './credential.ts'
+import type { VersionRange } from './program.ts'
+import type { ReplyBuffer, ReplyQueue } from './reply-queue.ts'
+
+/** Every reply has room for this many bytes of results, so that an error always fits in place of what was begun. */
+const MIN_RESULT_BYTES = 512
+const REPLY_HEADER_BYTES = 24
+
+/** The other end of a connection. */
+export interface Peer {
+  /** IP address; IPv4 addresses in their own form also on a dual-stack socket. */
+  readonly address: string
+  readonly port: number
+  /** Whether the log has a warning about this connection already. */
+  complained: boolean
+}
+
+/**
+ * One RPC call on its way: the header of the message, the arguments, and the reply being written. The object is used
+ * again for the next call of the connection when this one was answered at once.
+ */
+export class RpcCall {
+  readonly peer: Peer
+  /** The arguments. They stay readable until the call is answered. */
+  readonly args = new Decoder()
+  xid = 0
+  program = 0
+  version = 0
+  procedure = 0
+  credential: Credential
+  /** A slot for the object that a program keeps for calls; opaque to RPC, kept from one use of the call to the next. */
+  attachment: unknown = undefined
+  readonly #queue: ReplyQueue
+  readonly #credentials: CredentialCache
+  #reply: ReplyBuffer | undefined
+
+  constructor(peer: Peer, queue: ReplyQueue, credentials: CredentialCache) {
+    this.peer = peer
+    this.#queue = queue
+    this.#credentials = credentials
+    this.credential = credentials.none
+  }
+
+  /**
+   * Reads the header of the message in `args`. Returns false when it was refused, with the reply written: another RPC
+   * version, or a credential that is malformed or of an unknown flavor.
+   *
+   * @throws XdrError it is not an RPC call at all
+   */
+  readHeader(): boolean {
+    const { args } = this
+    this.#reply = undefined
+    this.xid = args.u32()
+    if (args.u32() !== CALL) throw new XdrError('not a call')
+    if (args.u32() !== RPC_VERSION) {
+      this.#denyVersion()
+      return false
+    }
+    this.program = args.u32()
+    this.version = args.u32()
+    this.procedure = args.u32()
+    const failure = this.#readAuth()
+    if (failure !== 0) this.denyAuth(failure)
+    return failure === 0
+  }
+
+  /**
+   * Opens the reply, of at most `maxBytes` of results, and returns where to write them. Called again, it throws away what was
+   * written and starts over: the first `maxBytes` and at least 512 bytes are there.
+   */
+  begin(maxBytes: number): Encoder {
+    return this.beginAccepted(SUCCESS, maxBytes)
+  }
+
+  /** As `begin`, for a reply with another `accept_stat`. */
+  beginAccepted(status: number, maxBytes = 0): Encoder {
+    const out = this.#open(maxBytes)
+    const at = out.reserve(REPLY_HEADER_BYTES)
+    const { view } = out
+    view.setUint32(at, this.xid)
+    view.setUint32(at + 4, REPLY)
+    view.setUint32(at + 8, MSG_ACCEPTED)
+    view.setUint32(at + 12, AUTH_NONE)
+    view.setUint32(at + 16, 0)
+    view.setUint32(at + 20, status)
+    return out
+  }
+
+  /** Writes the reply to a program in a version that is not served. */
+  refuseVersion(status: number, versions: VersionRange): void {
+    const out = this.beginAccepted(status)
+    out.u32(versions.low)
+    out.u32(versions.high)
+  }
+
+  /** Writes the reply that refuses the credential, `why` being an `auth_stat`. */
+  denyAuth(why: number): void {
+    const out = this.#open(0)
+    out.u32(this.xid)
+    out.u32(REPLY)
+    out.u32(MSG_DENIED)
+    out.u32(AUTH_ERROR)
+    out.u32(why)
+  }
+
+  /** Answers with the bytes of an earlier reply to the same call. */
+  replay(reply: Uint8Array): void {
+    const out = this.#open(reply.length)
+    out.fixedOpaque(reply)
+  }
+
+  /** Whether a reply was begun. */
+  get answered(): boolean {
+    return this.#reply !== undefined
+  }
+
+  /** The bytes of the reply written so far, without the record mark; valid until `finish`. */
+  replyBytes(): Uint8Array {
+    const { out, start } = this.#reply!
+    return out.bytes.subarray(start + 4, out.pos)
+  }
+
+  /** Hands the reply over to be sent. */
+  finish(): void {
+    this.#queue.commit(this.#reply!)
+    this.#reply = undefined
+  }
+
+  #open(maxBytes: number): Encoder {
+    if (this.#reply === undefined) {
+      this.#reply = this.#queue.begin(REPLY_HEADER_BYTES + (maxBytes > MIN_RESULT_BYTES ? maxBytes : MIN_RESULT_BYTES))
+    } else {
+      this.#queue.rewind(this.#reply)
+    }
+    return this.#reply.out
+  }
+
+  #denyVersion(): void {
+    const out = this.#open(0)
+    out.u32(this.xid)
+    out.u32(REPLY)
+    out.u32(MSG_DENIED)
+    out.u32(RPC_MISMATCH)
+    out.u32(RPC_VERSION)
+    out.u32(RPC_VERSION)
+  }
+
+  /** Reads credential and verifier; returns an `auth_stat`, 0 when they are good. */
+  #readAuth(): number {
+    const { args } = this
+    const flavor = args.u32()
+    const length = args.u32()
+    if (length > MAX_AUTH_BYTES) return AUTH_BADCRED
+    const at = args.take((length + 3) & ~3)
+    if (flavor === AUTH_SYS) {
+      if (length % 4 !== 0) return AUTH_BADCRED
+      try {
+        this.credential = this.#credentials.authSys(args.bytes, args.view, at, at + length)
+      } catch (error) {
+        if (error instanceof XdrError) return AUTH_BADCRED
+        throw error
+      }
+    } else if (flavor === AUTH_NONE) {
+      this.credential = this.#credentials.none
+    } else {
+      return AUTH_BADCRED
+    }
+    // Neither flavor has a verifier: RFC 5531 sections 10 and appendix A.
+    return args.u32() === AUTH_NONE && args.u32() === 0 ? 0 : AUTH_BADVERF
+  }
+}

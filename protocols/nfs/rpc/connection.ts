@@ -1,0 +1,226 @@
+import type { Socket } from 'node:net'
+import { XdrError } from '../xdr/xdr-error.ts'
+import { adoptSocket } from './adopt-socket.ts'
+import { type Peer, RpcCall } from './call.ts'
+import type { Chunk, ChunkPool } from './chunk-pool.ts'
+import type { Counters } from './counters.ts'
+import { CredentialCache } from './credential.ts'
+import type { Dispatcher } from './dispatcher.ts'
+import type { ClientDuplicates } from './duplicate-cache.ts'
+import type { Logger } from './logger.ts'
+import { RecordError, type RecordLimits, RecordReader } from './record-reader.ts'
+import { ReplyQueue } from './reply-queue.ts'
+
+/** How much one connection may have under way before no more is read from it. */
+export interface ConnectionLimits extends RecordLimits {
+  /** Calls that wait for a disk. */
+  readonly maxInFlight: number
+  /** Bytes of replies that the peer has not taken. */
+  readonly maxUnsentBytes: number
+  /** Memory kept by replies being built. */
+  readonly maxReservedBytes: number
+  /** Bytes of replies made in one go, before other connections get their turn. */
+  readonly turnBytes: number
+}
+
+/** What all connections of a server share. */
+export interface ConnectionContext {
+  readonly pool: ChunkPool
+  readonly dispatcher: Dispatcher
+  readonly counters: Counters
+  readonly limits: ConnectionLimits
+  readonly log: Logger
+  readonly now: () => number
+}
+
+/** One TCP connection: reads records, has them answered, sends the replies, and stops reading while too much is under way. */
+export class Connection {
+  readonly peer: Peer
+  /** Resolves when the connection is gone and its last call has ended. */
+  readonly closed: Promise<void>
+  readonly #context: ConnectionContext
+  readonly #socket: Socket
+  readonly #reader: RecordReader
+  readonly #replies: ReplyQueue
+  readonly #credentials = new CredentialCache()
+  readonly #duplicates: ClientDuplicates
+  #call: RpcCall
+  #inFlight = 0
+  #gone = false
+  /** Reading has stopped, and complete records may be left in the reader. */
+  #paused = false
+  #resumeScheduled = false
+  #flushScheduled = false
+  #draining = false
+  #ended: () => void = () => undefined
+  /** When the peer last sent something or took something from us, in ms of the injected clock. */
+  #activeMs: number
+
+  constructor(accepted: Socket, peer: Peer, duplicates: ClientDuplicates, context: ConnectionContext) {
+    this.peer = peer
+    this.#context = context
+    this.#duplicates = duplicates
+    this.#activeMs = context.now()
+    this.#reader = new RecordReader(context.pool, context.limits)
+    this.#socket = adoptSocket(accepted, {
+      buffer: () => this.#reader.target(),
+      callback: (count) => this.#received(count),
+    })
+    this.#replies = new ReplyQueue(context.pool, this.#socket, () => this.#sent())
+    this.#call = new RpcCall(peer, this.#replies, this.#credentials)
+    this.closed = new Promise((resolve) => {
+      this.#ended = resolve
+    })
+    this.#socket.setNoDelay(true)
+    this.#socket.setKeepAlive(true)
+    this.#socket.on('error', (error) =>
+      context.log.debug({ client: peer.address, why: error.message }, 'connection lost'),
+    )
+    this.#socket.on('close', () => this.#onClose())
+  }
+
+  /** How long the connection is quiet and why: `idle` nothing is under way, `stalled` the peer holds up a message or a reply. */
+  quiet(nowMs: number): { ms: number; kind: 'idle' | 'stalled' | 'busy' } {
+    const ms = nowMs - this.#activeMs
+    if (this.#replies.unsentBytes > 0) return { ms, kind: 'stalled' }
+    if (this.#inFlight > 0 || this.#paused) return { ms, kind: 'busy' }
+    return { ms, kind: this.#reader.partial ? 'stalled' : 'idle' }
+  }
+
+  /** Closes the connection at once; calls that run end without an answer. */
+  destroy(): void {
+    this.#socket.destroy()
+  }
+
+  /** Reads no more, and closes the connection when the calls under way are answered. */
+  drain(): void {
+    this.#draining = true
+    this.#socket.pause()
+    this.#endIfDrained()
+  }
+
+  #received(count: number): boolean {
+    this.#activeMs = this.#context.now()
+    this.#reader.filled(count)
+    if (!this.#draining) this.#work()
+    return !this.#paused && !this.#draining
+  }
+
+  /** Answers the records that are there, as far as the limits allow, and sends what is finished. */
+  #work(): void {
+    const turnEnd = this.#context.limits.turnBytes
+    try {
+      while (!this.#gone) {
+        if (this.#overloaded || this.#replies.queuedBytes > turnEnd) {
+          this.#paused = true
+          break
+        }
+        if (!this.#reader.next()) break
+        this.#answer(this.#reader.record)
+      }
+    } catch (error) {
+      this.#garbage(error)
+    }
+    this.#flush()
+    if (this.#paused && !this.#overloaded) this.#scheduleResume()
+  }
+
+  #answer(record: Chunk): void {
+    const call = this.#call
+    call.args.reset(record.bytes, record.view, this.#reader.recordStart, this.#reader.recordEnd)
+    const result = this.#context.dispatcher.dispatch(call, this.#duplicates)
+    if (!(result instanceof Promise)) return
+    // The call goes on by itself: it keeps its object, and its arguments stay where they are.
+    this.#call = new RpcCall(this.peer, this.#replies, this.#credentials)
+    this.#inFlight++
+    record.retain()
+    result.then(
+      () => this.#answeredLater(record),
+      (error) => {
+        this.#garbage(error)
+        this.#answeredLater(record)
+      },
+    )
+  }
+
+  #answeredLater(record: Chunk): void {
+    record.release()
+    this.#inFlight--
+    if (this.#gone) {
+      if (this.#inFlight === 0) this.#ended()
+      return
+    }
+    if (!this.#flushScheduled) {
+      this.#flushScheduled = true
+      // After all that complete in this round of the event loop, so that they leave together.
+      setImmediate(() => {
+        this.#flushScheduled = false
+        this.#flush()
+        this.#endIfDrained()
+      })
+    }
+    this.#resumeIfPossible()
+  }
+
+  /** The socket has taken bytes of ours. */
+  #sent(): void {
+    if (this.#gone) return
+    this.#activeMs = this.#context.now()
+    this.#resumeIfPossible()
+  }
+
+  #flush(): void {
+    if (!this.#gone) this.#replies.flush()
+  }
+
+  get #overloaded(): boolean {
+    const { limits } = this.#context
+    return (
+      this.#inFlight >= limits.maxInFlight ||
+      this.#socket.writableLength > limits.maxUnsentBytes ||
+      this.#replies.reservedBytes > limits.maxReservedBytes
+    )
+  }
+
+  #resumeIfPossible(): void {
+    if (this.#paused && !this.#overloaded) this.#scheduleResume()
+  }
+
+  #scheduleResume(): void {
+    if (this.#resumeScheduled) return
+    this.#resumeScheduled = true
+    setImmediate(() => {
+      this.#resumeScheduled = false
+      if (this.#gone || this.#draining || this.#overloaded) return
+      this.#paused = false
+      this.#work()
+      if (!this.#paused && !this.#gone) this.#socket.resume()
+    })
+  }
+
+  #endIfDrained(): void {
+    if (!this.#draining || this.#gone || this.#inFlight > 0) return
+    this.#flush()
+    this.#socket.end(() => this.#socket.destroy())
+  }
+
+  #garbage(error: unknown): void {
+    const { counters, log } = this.#context
+    if (error instanceof XdrError || error instanceof RecordError) {
+      counters.garbage++
+      log.warn({ client: this.peer.address, why: error.message }, 'connection closed: not RPC')
+    } else {
+      counters.systemErrors++
+      log.error({ err: error, client: this.peer.address }, 'connection closed')
+    }
+    this.#flush()
+    this.destroy()
+  }
+
+  #onClose(): void {
+    this.#gone = true
+    this.#reader.close()
+    this.#replies.close()
+    if (this.#inFlight === 0) this.#ended()
+  }
+}

@@ -1,0 +1,37 @@
+/** `msg_type` (RFC 5531 section 9). */
+export const CALL = 0
+export const REPLY = 1
+
+/** The version of the RPC protocol itself. */
+export const RPC_VERSION = 2
+
+/** `reply_stat`. */
+export const MSG_ACCEPTED = 0
+export const MSG_DENIED = 1
+
+/** `accept_stat`. */
+export const SUCCESS = 0
+export const PROG_UNAVAIL = 1
+export const PROG_MISMATCH = 2
+export const PROC_UNAVAIL = 3
+export const GARBAGE_ARGS = 4
+export const SYSTEM_ERR = 5
+
+/** `reject_stat`. */
+export const RPC_MISMATCH = 0
+export const AUTH_ERROR = 1
+
+/** `auth_stat`. */
+export const AUTH_BADCRED = 1
+export const AUTH_BADVERF = 3
+export const AUTH_TOOWEAK = 5
+
+/** Authentication flavors (RFC 5531 section 8). */
+export const AUTH_NONE = 0
+export const AUTH_SYS = 1
+
+/** Most bytes in the body of a credential or verifier (RFC 5531 section 8.2). */
+export const MAX_AUTH_BYTES = 400
+
+/** The bit of a record mark that says that this fragment is the last one (RFC 5531 section 11). */
+export const LAST_FRAGMENT = 0x8000_0000

@@ -1,0 +1,89 @@
+import { Decoder } from '../xdr/decoder.ts'
+import { XdrError } from '../xdr/xdr-error.ts'
+import { AUTH_NONE, AUTH_SYS } from './constants.ts'
+
+const MAX_MACHINE_NAME = 255
+const MAX_GROUPS = 16
+/** Callers remembered per connection: as many users as commonly share one mount. */
+const CACHE_SIZE = 16
+
+/** Who calls, as the client says it. */
+export class Credential {
+  readonly flavor: number
+  readonly uid: number
+  readonly gid: number
+  readonly groups: readonly number[]
+  /** A slot for what the programs derive from this credential; opaque to RPC. */
+  attachment: unknown = undefined
+
+  constructor(flavor: number, uid: number, gid: number, groups: readonly number[]) {
+    this.flavor = flavor
+    this.uid = uid
+    this.gid = gid
+    this.groups = groups
+  }
+}
+
+/**
+ * Parses the body of an AUTH_SYS credential (RFC 5531 appendix A).
+ *
+ * @throws XdrError cut short, a machine name over 255 bytes, more than 16 groups, or bytes left over
+ */
+export function parseAuthSys(body: Buffer): Credential {
+  const decoder = new Decoder(body)
+  decoder.take(4) // the stamp, arbitrary
+  decoder.opaque(MAX_MACHINE_NAME)
+  const uid = decoder.u32()
+  const gid = decoder.u32()
+  const count = decoder.u32()
+  if (count > MAX_GROUPS) throw new XdrError(`${count} groups`)
+  const groups: number[] = []
+  for (let i = 0; i < count; i++) groups.push(decoder.u32())
+  if (decoder.remaining > 0) throw new XdrError('bytes after the groups')
+  return new Credential(AUTH_SYS, uid, gid, groups)
+}
+
+/**
+ * The credentials seen on one connection, by their bytes: a known one is found by comparing words, without parsing and
+ * without new objects. The stamp is left out, as some clients count it up.
+ */
+export class CredentialCache {
+  readonly #none = new Credential(AUTH_NONE, 0, 0, [])
+  readonly #bodies: DataView[] = []
+  readonly #credentials: Credential[] = []
+  #next = 0
+  #latest = 0
+
+  /** The AUTH_NONE credential of this connection. */
+  get none(): Credential {
+    return this.#none
+  }
+
+  /** The credential whose AUTH_SYS body lies at `start`…`end` of `bytes`, shown by `view`. @throws XdrError */
+  authSys(bytes: Buffer, view: DataView, start: number, end: number): Credential {
+    const length = end - start
+    if (this.#matches(this.#latest, view, start, length)) return this.#credentials[this.#latest]
+    for (let i = 0; i < this.#bodies.length; i++) {
+      if (this.#matches(i, view, start, length)) {
+        this.#latest = i
+        return this.#credentials[i]
+      }
+    }
+    const body = Buffer.from(bytes.subarray(start, end))
+    const credential = parseAuthSys(body)
+    this.#latest = this.#next
+    this.#bodies[this.#next] = new DataView(body.buffer, body.byteOffset, body.byteLength)
+    this.#credentials[this.#next] = credential
+    this.#next = (this.#next + 1) % CACHE_SIZE
+    return credential
+  }
+
+  #matches(index: number, view: DataView, start: number, length: number): boolean {
+    const known = this.#bodies[index]
+    if (known === undefined || known.byteLength !== length) return false
+    for (let i = 4; i < length; i += 4) {
+      if (known.getUint32(i) !== view.getUint32(start + i)) return false
+    }
+    return true
+  }
+}

@@ -1,0 +1,113 @@
+import type { Maybe } from '../../../overlay-core/index.ts'
+import { XdrError } from '../xdr/xdr-error.ts'
+import type { RpcCall } from './call.ts'
+import { GARBAGE_ARGS, PROC_UNAVAIL, PROG_MISMATCH, PROG_UNAVAIL, SYSTEM_ERR } from './constants.ts'
+import type { Counters } from './counters.ts'
+import { type ClientDuplicates, callChecksum, type DuplicateEntry } from './duplicate-cache.ts'
+import type { Logger } from './logger.ts'
+import type { ProgramTable, RpcProcedure } from './program.ts'
+
+/** Finds the procedure of a call, runs it and sees to it that every call gets exactly one reply. */
+export class Dispatcher {
+  readonly #programs: ProgramTable
+  readonly #counters: Counters
+  readonly #log: Logger
+  readonly #now: () => number
+
+  constructor(programs: ProgramTable, counters: Counters, log: Logger, now: () => number) {
+    this.#programs = programs
+    this.#counters = counters
+    this.#log = log
+    this.#now = now
+  }
+
+  /**
+   * Answers the call whose message is in `call.args`. Never rejects.
+   *
+   * @throws XdrError it is not an RPC call; nothing can be answered
+   */
+  dispatch(call: RpcCall, duplicates: ClientDuplicates): Maybe<void> {
+    const { args } = call
+    const start = args.pos
+    this.#counters.calls++
+    if (!call.readHeader()) {
+      this.#counters.denied++
+      call.finish()
+      return
+    }
+    const procedure = this.#find(call)
+    if (procedure === undefined) {
+      this.#counters.unavailable++
+      call.finish()
+    } else if (procedure.nonIdempotent) {
+      return this.#runOnce(call, procedure, duplicates, callChecksum(args.view, start, args.end))
+    } else {
+      return this.#run(call, procedure, undefined)
+    }
+  }
+
+  /** The procedure asked for; when there is none, the reply is written. */
+  #find(call: RpcCall): RpcProcedure | undefined {
+    const program = this.#programs.find(call.program, call.version)
+    if (program === undefined) {
+      const versions = this.#programs.versions(call.program)
+      if (versions === undefined) call.beginAccepted(PROG_UNAVAIL)
+      else call.refuseVersion(PROG_MISMATCH, versions)
+      return undefined
+    }
+    const procedure = program.procedures[call.procedure]
+    if (procedure === undefined) call.beginAccepted(PROC_UNAVAIL)
+    return procedure
+  }
+
+  #runOnce(call: RpcCall, procedure: RpcProcedure, duplicates: ClientDuplicates, checksum: number): Maybe<void> {
+    const nowMs = this.#now()
+    const earlier = duplicates.find(call, checksum, nowMs)
+    if (earlier === undefined) return this.#run(call, procedure, duplicates.add(call, checksum, nowMs))
+    this.#counters.duplicates++
+    if (earlier.done) this.#replay(call, earlier.reply)
+    else return earlier.wait().then((reply) => this.#replay(call, reply))
+  }
+
+  #replay(call: RpcCall, reply: Uint8Array | undefined): void {
+    if (reply === undefined) call.beginAccepted(SYSTEM_ERR)
+    else call.replay(reply)
+    call.finish()
+  }
+
+  #run(call: RpcCall, procedure: RpcProcedure, entry: DuplicateEntry | undefined): Maybe<void> {
+    try {
+      const result = procedure.run(call)
+      if (result instanceof Promise) {
+        return result.catch((error) => this.#failed(call, procedure, error)).then(() => this.#finish(call, entry))
+      }
+    } catch (error) {
+      this.#failed(call, procedure, error)
+    }
+    this.#finish(call, entry)
+  }
+
+  #failed(call: RpcCall, procedure: RpcProcedure, error: unknown): void {
+    if (error instanceof XdrError) {
+      this.#counters.garbageArgs++
+      // One line per connection: whoever sends nonsense can send much of it.
+      const level = call.peer.complained ? 'debug' : 'warn'
+      call.peer.complained = true
+      this.#log[level](
+        { client: call.peer.address, procedure: procedure.name, why: error.message },
+        'malformed arguments',
+      )
+      call.beginAccepted(GARBAGE_ARGS)
+    } else {
+      this.#counters.systemErrors++
+      this.#log.error({ err: error, client: call.peer.address, procedure: procedure.name }, 'request failed')
+      call.beginAccepted(SYSTEM_ERR)
+    }
+  }
+
+  #finish(call: RpcCall, entry: DuplicateEntry | undefined): void {
+    if (!call.answered) call.beginAccepted(SYSTEM_ERR)
+    entry?.complete(call)
+    call.finish()
+  }
+}

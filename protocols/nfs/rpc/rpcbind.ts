@@ -1,0 +1,139 @@
+import { createConnection, type NetConnectOpts, type Socket } from 'node:net'
+import { Decoder } from '../xdr/decoder.ts'
+import { Encoder } from '../xdr/encoder.ts'
+import { AUTH_NONE, CALL, LAST_FRAGMENT, MSG_ACCEPTED, RPC_VERSION, SUCCESS } from './constants.ts'
+
+const PMAP_PROGRAM = 100000
+const PMAP_V2 = 2
+const PMAPPROC_SET = 1
+const PMAPPROC_UNSET = 2
+const IPPROTO_TCP = 6
+const TIMEOUT_MS = 3000
+const REPLY_BYTES = 32
+
+/** Where rpcbind listens for programs of its own machine; the socket tells it who asks. */
+export const RPCBIND_ENDPOINTS: readonly NetConnectOpts[] = [
+  { path: '/run/rpcbind.sock' },
+  { host: '127.0.0.1', port: 111 },
+]
+
+/** A program to be found by clients that ask rpcbind. */
+export interface Registration {
+  readonly program: number
+  readonly version: number
+  readonly port: number
+}
+
+/**
+ * Announces programs on TCP to the local rpcbind (PMAP version 2, RFC 1833 section 3), in place of what was announced before.
+ *
+ * @throws Error rpcbind cannot be reached, or refuses
+ */
+export async function register(
+  registrations: readonly Registration[],
+  endpoints: readonly NetConnectOpts[] = RPCBIND_ENDPOINTS,
+): Promise<void> {
+  await withRpcbind(endpoints, async (socket) => {
+    for (const registration of registrations) {
+      await ask(socket, PMAPPROC_UNSET, registration)
+      if (!(await ask(socket, PMAPPROC_SET, registration))) {
+        throw new Error(`rpcbind refuses program ${registration.program} version ${registration.version}`)
+      }
+    }
+  })
+}
+
+/** Takes the programs back. @throws Error rpcbind cannot be reached */
+export async function unregister(
+  registrations: readonly Registration[],
+  endpoints: readonly NetConnectOpts[] = RPCBIND_ENDPOINTS,
+): Promise<void> {
+  await withRpcbind(endpoints, async (socket) => {
+    for (const registration of registrations) await ask(socket, PMAPPROC_UNSET, registration)
+  })
+}
+
+async function withRpcbind(
+  endpoints: readonly NetConnectOpts[],
+  use: (socket: Socket) => Promise<void>,
+): Promise<void> {
+  const socket = await connectFirst(endpoints)
+  try {
+    await use(socket)
+  } finally {
+    socket.destroy()
+  }
+}
+
+async function connectFirst(endpoints: readonly NetConnectOpts[]): Promise<Socket> {
+  const failures: string[] = []
+  for (const endpoint of endpoints) {
+    try {
+      return await connect(endpoint)
+    } catch (error) {
+      failures.push(error instanceof Error ? error.message : String(error))
+    }
+  }
+  throw new Error(`rpcbind cannot be reached: ${failures.join('; ')}`)
+}
+
+function connect(endpoint: NetConnectOpts): Promise<Socket> {
+  return new Promise((resolve, reject) => {
+    const socket = createConnection(endpoint)
+    socket.setTimeout(TIMEOUT_MS, () => socket.destroy(new Error('no answer')))
+    socket.once('error', reject)
+    socket.once('connect', () => {
+      socket.off('error', reject)
+      resolve(socket)
+    })
+  })
+}
+
+/** Makes one call and returns the boolean it answers. One call is under way at a time. */
+function ask(socket: Socket, procedure: number, registration: Registration): Promise<boolean> {
+  return new Promise((resolve, reject) => {
+    let received = Buffer.alloc(0)
+    const onData = (data: Buffer): void => {
+      received = Buffer.concat([received, data])
+      if (received.length < REPLY_BYTES) return
+      stop()
+      try {
+        resolve(parseReply(received))
+      } catch (error) {
+        reject(error)
+      }
+    }
+    const onError = (error: Error): void => {
+      stop()
+      reject(error)
+    }
+    const onEnd = (): void => onError(new Error('rpcbind closed the connection'))
+    const stop = (): void => {
+      socket.off('data', onData)
+      socket.off('error', onError)
+      socket.off('end', onEnd)
+    }
+    socket.on('data', onData)
+    socket.on('error', onError)
+    socket.on('end', onEnd)
+    socket.write(encodeCall(procedure, registration))
+  })
+}
+
+function encodeCall(procedure: number, { program, version, port }: Registration): Buffer {
+  const out = new Encoder(Buffer.alloc(60))
+  const header = [LAST_FRAGMENT + 56, procedure, CALL, RPC_VERSION, PMAP_PROGRAM, PMAP_V2, procedure]
+  const auth = [AUTH_NONE, 0, AUTH_NONE, 0]
+  for (const word of [...header, ...auth, program, version, IPPROTO_TCP, port]) out.u32(word)
+  return out.bytes
+}
+
+/** Record mark, xid, REPLY, accepted, empty verifier, SUCCESS, boolean. */
+function parseReply(bytes: Buffer): boolean {
+  const reply = new Decoder(bytes)
+  reply.take(12)
+  const accepted = reply.u32() === MSG_ACCEPTED
+  reply.take(8)
+  if (!accepted || reply.u32() !== SUCCESS) throw new Error('rpcbind refuses the call')
+  return reply.bool()
+}

@@ -1,0 +1,132 @@
+import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
+import type { Peer } from './call.ts'
+import { ChunkPool } from './chunk-pool.ts'
+import { Connection, type ConnectionContext, type ConnectionLimits } from './connection.ts'
+import { type Counters, newCounters } from './counters.ts'
+import { Dispatcher } from './dispatcher.ts'
+import { DuplicateCache } from './duplicate-cache.ts'
+import type { Logger } from './logger.ts'
+import { ProgramTable, type RpcProgram } from './program.ts'
+
+/** How an RPC server listens and what it allows. */
+export interface RpcServerOptions extends ConnectionLimits {
+  readonly host: string
+  /** 0 picks a free port. */
+  readonly port: number
+  readonly programs: readonly RpcProgram[]
+  readonly log: Logger
+  /** A clock that never goes back, in ms. */
+  readonly now: () => number
+  readonly maxConnections: number
+  /** A connection without a request for this long is closed. */
+  readonly idleMs: number
+  /** A connection whose peer stops within a message, or takes no replies, for this long is closed. */
+  readonly stallMs: number
+  /** How long `close` waits for calls under way and for replies to be taken. */
+  readonly closeMs: number
+}
+
+/** Room in a block beside the largest record: read ahead of the next record, or the head of a reply. */
+const SLACK_BYTES = 64 * 1024
+const SMALL_BLOCK_BYTES = 128 * 1024
+/** How often the quiet connections are looked for, as a part of the shorter time limit. */
+const SWEEPS_PER_LIMIT = 4
+
+/** Serves RPC programs on a TCP port (RFC 5531). */
+export class RpcServer {
+  readonly counters: Counters = newCounters()
+  readonly #options: RpcServerOptions
+  readonly #server: Server
+  readonly #connections = new Set<Connection>()
+  readonly #duplicates = new DuplicateCache()
+  readonly #context: ConnectionContext
+  #sweeper: NodeJS.Timeout | undefined
+
+  constructor(options: RpcServerOptions) {
+    this.#options = options
+    const { log, now } = options
+    this.#context = {
+      pool: new ChunkPool({
+        smallBytes: SMALL_BLOCK_BYTES,
+        largeBytes: options.maxRecordBytes + SLACK_BYTES,
+        keepSmall: 64,
+        keepLarge: 16,
+      }),
+      dispatcher: new Dispatcher(new ProgramTable(options.programs), this.counters, log, now),
+      counters: this.counters,
+      limits: options,
+      log,
+      now,
+    }
+    this.#server = createServer({ pauseOnConnect: true }, (socket) => this.#accept(socket))
+  }
+
+  /** Starts to listen; resolves with the address. Rejects with the system's error when the port is not to be had. */
+  listen(): Promise<AddressInfo> {
+    const { host, port, log, idleMs, stallMs } = this.#options
+    return new Promise((resolve, reject) => {
+      this.#server.once('error', reject)
+      this.#server.listen({ host, port }, () => {
+        this.#server.off('error', reject)
+        this.#server.on('error', (error) => log.error({ err: error }, 'cannot accept a connection'))
+        this.#sweeper = setInterval(
+          () => this.#sweep(),
+          Math.max(1, Math.min(idleMs, stallMs) / SWEEPS_PER_LIMIT),
+        ).unref()
+        resolve(this.#server.address() as AddressInfo)
+      })
+    })
+  }
+
+  /** Accepts and reads no more, lets calls under way finish and their replies leave, and closes all connections. */
+  async close(): Promise<void> {
+    clearInterval(this.#sweeper)
+    const stopped = new Promise<void>((resolve) => this.#server.close(() => resolve()))
+    const connections = [...this.#connections]
+    for (const connection of connections) connection.drain()
+    const late = setTimeout(() => {
+      for (const connection of this.#connections) connection.destroy()
+    }, this.#options.closeMs)
+    await Promise.all(connections.map((connection) => connection.closed))
+    clearTimeout(late)
+    await stopped
+  }
+
+  #accept(socket: Socket): void {
+    const { log, maxConnections } = this.#options
+    const peer = peerOf(socket)
+    if (peer === undefined || this.#connections.size >= maxConnections) {
+      this.counters.connectionsRefused++
+      log.warn({ client: peer?.address }, 'connection refused: too many')
+      socket.on('error', (error) => log.debug({ why: error.message }, 'refused connection lost'))
+      socket.destroy()
+      return
+    }
+    this.counters.connections++
+    const duplicates = this.#duplicates.client(peer.address, peer.port)
+    const connection = new Connection(socket, peer, duplicates, this.#context)
+    this.#connections.add(connection)
+    connection.closed.then(() => this.#connections.delete(connection))
+    log.debug({ client: peer.address, port: peer.port }, 'connection')
+  }
+
+  #sweep(): void {
+    const { idleMs, stallMs, now, log } = this.#options
+    const nowMs = now()
+    for (const connection of this.#connections) {
+      const { ms, kind } = connection.quiet(nowMs)
+      if (kind === 'busy' || ms < (kind === 'idle' ? idleMs : stallMs)) continue
+      this.counters[kind]++
+      log.debug({ client: connection.peer.address, kind }, 'connection closed')
+      connection.destroy()
+    }
+  }
+}
+
+const MAPPED_IPV4 = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i
+
+function peerOf(socket: Socket): Peer | undefined {
+  const { remoteAddress, remotePort } = socket
+  if (remoteAddress === undefined || remotePort === undefined) return undefined
+  return { address: MAPPED_IPV4.exec(remoteAddress)?.[1] ?? remoteAddress, port: remotePort, complained: false }
+}

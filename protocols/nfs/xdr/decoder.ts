@@ -1,0 +1,98 @@
+import { XdrError } from './xdr-error.ts'
+
+const TWO_32 = 0x1_0000_0000
+
+/**
+ * Reads XDR (RFC 4506) from a part of a buffer. Nothing is copied but numbers and strings: an opaque is a view, valid as
+ * long as the buffer is. Every read checks the end; what does not fit throws XdrError.
+ */
+export class Decoder {
+  bytes: Buffer
+  view: DataView
+  /** Offset of the next item in `bytes`. */
+  pos: number
+  /** Offset just after the last byte that may be read. */
+  end: number
+
+  constructor(bytes: Buffer = EMPTY) {
+    this.bytes = bytes
+    this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+    this.pos = 0
+    this.end = bytes.length
+  }
+
+  /** Goes over to another part of the same or another buffer; `view` must show the same bytes. */
+  reset(bytes: Buffer, view: DataView, start: number, end: number): void {
+    this.bytes = bytes
+    this.view = view
+    this.pos = start
+    this.end = end
+  }
+
+  /** Bytes not read yet. */
+  get remaining(): number {
+    return this.end - this.pos
+  }
+
+  /** Claims `length` bytes and returns their offset. @throws XdrError they are not all there */
+  take(length: number): number {
+    const at = this.pos
+    const next = at + length
+    if (next > this.end) throw new XdrError('message is cut short')
+    this.pos = next
+    return at
+  }
+
+  /** An unsigned 32-bit integer. */
+  u32(): number {
+    return this.view.getUint32(this.take(4))
+  }
+
+  /**
+   * An unsigned 64-bit integer as a number; undefined when it is beyond 2^53-1, where a number cannot hold it. The bytes are
+   * consumed in both cases.
+   */
+  safeU64(): number | undefined {
+    const at = this.take(8)
+    const hi = this.view.getUint32(at)
+    return hi > 0x1f_ffff ? undefined : hi * TWO_32 + this.view.getUint32(at + 4)
+  }
+
+  /** A boolean: 0 or 1, nothing else. */
+  bool(): boolean {
+    const value = this.u32()
+    if (value > 1) throw new XdrError(`${value} is not a boolean`)
+    return value === 1
+  }
+
+  /** An enum of the values 0…`max`. */
+  enumUpTo(max: number): number {
+    const value = this.u32()
+    if (value > max) throw new XdrError(`${value} is not a value of the enum`)
+    return value
+  }
+
+  /** Claims a variable-length opaque of at most `max` bytes with its padding; returns its length; its bytes end up before `pos`. */
+  private takeOpaque(max: number): number {
+    const length = this.u32()
+    if (length > max) throw new XdrError(`opaque of ${length} bytes, at most ${max} allowed`)
+    this.take((length + 3) & ~3)
+    return length
+  }
+
+  /** A view of a variable-length opaque of at most `max` bytes (below 2^31). */
+  opaque(max: number): Buffer {
+    const at = this.pos + 4
+    const length = this.takeOpaque(max)
+    return this.bytes.subarray(at, at + length)
+  }
+
+  /** A string of at most `max` bytes, one code unit per byte (latin1). */
+  string(max: number): string {
+    const at = this.pos + 4
+    const length = this.takeOpaque(max)
+    return this.bytes.toString('latin1', at, at + length)
+  }
+}
+
+const EMPTY = Buffer.alloc(0)
