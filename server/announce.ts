@@ -1,0 +1,75 @@
+import { networkInterfaces, release } from 'node:os'
+import { formatAddress, type Settings } from '../config/index.ts'
+import { version } from './manual.ts'
+import type { Doors } from './running-server.ts'
+import type { View } from './views.ts'
+
+/** What is printed once every door accepts: for each the command that mounts it, then what else to do with it. */
+export function announce(doors: Doors, views: readonly View[], settings: Settings): string {
+  const { webdav, nfs } = doors
+  const lines = [`overlayd ${version()} serves ${views.map(describe).join(', ')}. To mount:`]
+  for (const { name } of views) {
+    if (webdav !== undefined) lines.push(`  mount -t davfs ${davUrl(webdav, name)} /mnt`)
+    if (nfs !== undefined) lines.push(`  ${nfsMount(nfs, name)}`)
+  }
+  const url = webdav && davUrl(webdav, views[0]!.name)
+  if (url !== undefined) lines.push(...webdavHints(url))
+  if (settings.views[0]!.mount === undefined) lines.push(...sampleHints(url, settings.stateDir))
+  lines.push('Ctrl-C stops it.', '')
+  return lines.join('\n')
+}
+
+function describe({ name, overlay }: View): string {
+  return overlay.readOnly ? `${name} (read-only)` : name
+}
+
+function davUrl({ host, port }: { host: string; port: number }, name: string): string {
+  return `http://${formatAddress(clientHost(host), port)}/${name}/`
+}
+
+function nfsMount({ host, port }: { host: string; port: number }, name: string): string {
+  const server = clientHost(host)
+  const shown = server.includes(':') ? `[${server}]` : server
+  return `mount -t nfs -o vers=3,tcp,nolock,port=${port},mountport=${port} ${shown}:/${name} /mnt`
+}
+
+/** What a client puts in place of an address that stands for every address. */
+function clientHost(host: string): string {
+  if (host !== '0.0.0.0' && host !== '::') return host
+  const addresses = Object.values(networkInterfaces()).flatMap((list) => list ?? [])
+  return addresses.find(({ family, internal }) => family === 'IPv4' && !internal)?.address ?? '127.0.0.1'
+}
+
+function webdavHints(url: string): string[] {
+  const hints = [`Browser, Finder, Explorer: ${url}`]
+  if (davfsNeedsBufSize(release())) {
+    hints.push(
+      '(davfs2 on this kernel needs a line "buf_size 64" in /etc/davfs2/davfs2.conf, else ls says Invalid argument.)',
+    )
+  }
+  return hints
+}
+
+/** Linux 6.16 made FUSE refuse the small buffer that davfs2 1.7 reads with. */
+function davfsNeedsBufSize(kernel: string): boolean {
+  const [major = 0, minor = 0] = kernel.split('.').map(Number)
+  return process.platform === 'linux' && (major > 6 || (major === 6 && minor >= 16))
+}
+
+function sampleHints(url: string | undefined, stateDir: string): string[] {
+  const tries =
+    url === undefined
+      ? []
+      : [
+          `  curl ${url}README.md`,
+          `  echo hello | curl -T - ${url}hello.txt`,
+          `  curl -X DELETE ${url}docs/draft.txt`,
+          `  curl -X MOVE -H 'Destination: ${url}handbook/' ${url}docs/`,
+        ]
+  return [
+    'This is the sample. Try, in another terminal:',
+    ...tries,
+    `  ls -lR ${stateDir}/sample/upper    # every change is here, and only here`,
+    'Your own: npm start -- -o lowerdir=DIR,upperdir=DIR,workdir=DIR',
+  ]
+}

@@ -1,0 +1,92 @@
+import fastify, { type FastifyBaseLogger, type FastifyInstance, type FastifyReply, LogController } from 'fastify'
+import { isLoopback } from '../config/index.ts'
+import { type HttpCounters, limitConnections, newHttpCounters } from './http-limits.ts'
+import type { ServerStatus } from './status.ts'
+
+/** What the HTTP process needs to know. */
+export interface AppOptions {
+  readonly log: FastifyBaseLogger
+  /** Without a login only names of this machine are answered to, unless the operator chose otherwise. */
+  readonly anyHost: boolean
+  readonly status: () => ServerStatus
+}
+
+/** The HTTP process: its Fastify instance and what it counts. */
+export interface App {
+  readonly app: FastifyInstance
+  readonly counters: HttpCounters
+}
+
+/** Builds the HTTP process without listening; tests inject into it. Doors add their routes to `app` before it listens. */
+export function buildApp({ log, anyHost, status }: AppOptions): App {
+  const counters = newHttpCounters()
+  const app = fastify({
+    loggerInstance: log,
+    logController: new LogController({ disableRequestLogging: true }),
+    exposeHeadRoutes: false,
+    forceCloseConnections: 'idle',
+    routerOptions: { maxParamLength: 65_536 },
+    // A path of 4,096 bytes may come percent-encoded in the request line and in Destination, beside If with its tokens.
+    http: { maxHeaderSize: 65_536, headersTimeout: 30_000 },
+    // No limit on the whole request: an upload takes as long as it takes. Silence is limited: see http-limits.
+    requestTimeout: 0,
+    keepAliveTimeout: 75_000,
+    frameworkErrors: (error, _request, reply: FastifyReply) => {
+      counters.badRequests++
+      reply.code(error.statusCode ?? 400).type('text/plain; charset=utf-8')
+      reply.send('Bad request\n')
+    },
+    clientErrorHandler: (error, socket) => {
+      counters.clientErrors++
+      if (!socket.writable) return
+      const head = CLIENT_ERRORS[error.code ?? ''] ?? '400 Bad Request'
+      socket.end(`HTTP/1.1 ${head}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`)
+    },
+  })
+  limitConnections(app.server, counters)
+  if (!anyHost) refuseForeignHosts(app, counters)
+  addStatusRoute(app, status)
+  return { app, counters }
+}
+
+/** Answers to what Node's parser refuses, by its error codes. */
+const CLIENT_ERRORS: Record<string, string> = {
+  HPE_HEADER_OVERFLOW: '431 Request Header Fields Too Large',
+  ERR_HTTP_REQUEST_TIMEOUT: '408 Request Timeout',
+}
+
+/**
+ * A page from elsewhere can make its own name resolve to 127.0.0.1 and would then be same-origin with this server (DNS rebinding).
+ * Such a request still carries the foreign name in Host: only addresses and localhost are served.
+ */
+function refuseForeignHosts(app: FastifyInstance, counters: HttpCounters): void {
+  app.addHook('onRequest', async (request, reply) => {
+    if (isOwnName(request.headers.host)) return
+    counters.foreignHosts++
+    await reply
+      .code(421)
+      .type('text/plain; charset=utf-8')
+      .send('This server has no login and answers only to localhost and to IP addresses.\n')
+  })
+}
+
+/** Whether a Host header (absent in HTTP/1.0) is an IP address or localhost. */
+function isOwnName(host: string | undefined): boolean {
+  if (host === undefined || host === '') return true
+  return /^(\[[0-9a-f:.]+\]|\d{1,3}(\.\d{1,3}){3}|([a-z0-9-]+\.)*localhost)(:\d*)?$/i.test(host)
+}
+
+/** `GET /-/status` for this machine's own `overlayd status`; nobody else learns that it is there. */
+function addStatusRoute(app: FastifyInstance, status: () => ServerStatus): void {
+  app.get('/-/status', async (request, reply) => {
+    const forwarded = request.headers['x-forwarded-for'] ?? request.headers.forwarded ?? request.headers.via
+    if (
+      !isLoopback(request.socket.remoteAddress ?? '') ||
+      !isOwnName(request.headers.host) ||
+      forwarded !== undefined
+    ) {
+      return reply.callNotFound()
+    }
+    return reply.header('cache-control', 'no-store').send(status())
+  })
+}

@@ -1,0 +1,67 @@
+import { createServer } from 'node:net'
+import type { FastifyInstance } from 'fastify'
+import { type Address, formatAddress, type Settings } from '../config/index.ts'
+import { OptionError } from '../overlay-core/index.ts'
+
+/**
+ * Tries whether the doors can listen where they are told to, before anything is made. The sample does not insist on the default ports:
+ * it takes a free one instead of a busy one.
+ *
+ * @throws OptionError a port is taken or not allowed
+ */
+export async function checkPorts(settings: Settings): Promise<Settings> {
+  const sample = settings.views.some((view) => view.mount === undefined)
+  const [webdav, nfs] = await Promise.all([
+    checkPort('--webdav', settings.webdav, sample),
+    checkPort('--nfs', settings.nfs, sample),
+  ])
+  return { ...settings, webdav, nfs }
+}
+
+async function checkPort(option: string, address: Address | undefined, sample: boolean): Promise<Address | undefined> {
+  if (address === undefined || address.port === 0) return address
+  try {
+    await tryToListen(address)
+    return address
+  } catch (error) {
+    if (sample && !address.given) return { ...address, port: 0 }
+    throw listenError(option, address, error)
+  }
+}
+
+async function tryToListen({ host, port }: Address): Promise<void> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>()
+  const server = createServer()
+  server.once('error', reject)
+  server.listen({ host, port, exclusive: true }, () => server.close(() => resolve()))
+  await promise
+}
+
+/** What went wrong with listening, as a wrong option where it is one. */
+export function listenError(option: string, { host, port }: Address, error: unknown): unknown {
+  const at = formatAddress(host, port)
+  const free = formatAddress(host, 0)
+  switch ((error as NodeJS.ErrnoException).code) {
+    case 'EADDRINUSE':
+      return new OptionError(option, `${at} is in use; choose another port, or ${free} for a free one`)
+    case 'EACCES':
+      return new OptionError(option, `${at} needs root; choose a port from 1024 on, or ${free} for a free one`)
+    case 'EADDRNOTAVAIL':
+    case 'ENOTFOUND':
+    case 'EAI_AGAIN':
+      return new OptionError(option, `${host} is not an address of this machine; use 127.0.0.1 or 0.0.0.0`)
+    default:
+      return error
+  }
+}
+
+/** Listens and returns the port. @throws OptionError as in `checkPorts` */
+export async function listenHttp(app: FastifyInstance, address: Address): Promise<number> {
+  try {
+    await app.listen({ host: address.host, port: address.port, listenTextResolver: () => 'WebDAV accepts connections' })
+  } catch (error) {
+    throw listenError('--webdav', address, error)
+  }
+  const bound = app.server.address()
+  return bound !== null && typeof bound === 'object' ? bound.port : address.port
+}

@@ -1,0 +1,100 @@
+import type { Logger } from 'pino'
+import { formatAddress } from '../config/index.ts'
+import type { NfsServer } from '../protocols/nfs/index.ts'
+import type { DavHandle } from '../protocols/webdav/index.ts'
+import type { App } from './app.ts'
+import type { Clock } from './clock.ts'
+import type { Faults } from './faults.ts'
+import { version } from './manual.ts'
+import { removeNotes } from './state-dir.ts'
+import { describeViews, type ServerStatus } from './status.ts'
+import type { Views } from './views.ts'
+
+/** How long requests may go on after the server was told to stop. */
+const GRACE_MS = 10_000
+
+/** Where the doors really listen. */
+export interface Doors {
+  readonly webdav: { readonly host: string; readonly port: number } | undefined
+  readonly nfs: { readonly host: string; readonly port: number } | undefined
+}
+
+/** The parts of a server that has started, or is starting: what exists is closed, in order, whenever it has to end. */
+export class RunningServer {
+  readonly views: Views
+  nfs: NfsServer | undefined
+  http: App | undefined
+  webdav: DavHandle | undefined
+  webdavAddress: { readonly host: string; readonly port: number } | undefined
+  /** Files to take away at the end. */
+  readonly notes: string[] = []
+  readonly #log: Logger
+  readonly #faults: Faults
+  readonly #clock: Clock
+  readonly #startedAtMs: number
+
+  constructor(parts: { views: Views; log: Logger; faults: Faults; clock: Clock }) {
+    this.views = parts.views
+    this.#log = parts.log
+    this.#faults = parts.faults
+    this.#clock = parts.clock
+    this.#startedAtMs = parts.clock()
+  }
+
+  get doors(): Doors {
+    return { webdav: this.webdavAddress, nfs: this.nfs }
+  }
+
+  /** What `overlayd status` shows. */
+  status(): ServerStatus {
+    const { webdav, nfs } = this.doors
+    return {
+      version: version(),
+      pid: process.pid,
+      uptimeSeconds: Math.floor((this.#clock() - this.#startedAtMs) / 1000),
+      memoryBytes: process.memoryUsage.rss(),
+      views: describeViews(this.views.list()),
+      doors: {
+        ...(webdav && {
+          webdav: { url: `http://${formatAddress(webdav.host, webdav.port)}/`, counters: { ...this.webdav?.counters } },
+        }),
+        ...(nfs && { nfs: { host: nfs.host, port: nfs.port, counters: { ...this.nfs?.counters } } }),
+      },
+      http: { ...this.http?.counters },
+      faults: { ...this.#faults },
+    }
+  }
+
+  /**
+   * Stops accepting, lets what runs finish (for a while), flushes and releases the layers.
+   * Returns the exit status: 0, or 1 when something could not be flushed, which is logged.
+   */
+  async close(graceMs: number = GRACE_MS): Promise<number> {
+    let status = 0
+    const step = async (what: string, work: () => Promise<unknown>) => {
+      try {
+        await work()
+      } catch (error) {
+        status = 1
+        this.#log.error({ err: error }, `${what} failed while stopping`)
+      }
+    }
+    await step('removing the notes', () => removeNotes(this.notes))
+    await Promise.all([
+      step('closing NFS', async () => this.nfs?.close()),
+      step('closing HTTP', () => this.#closeHttp(graceMs)),
+    ])
+    await step('closing WebDAV', async () => this.webdav?.close())
+    await step('flushing', () => this.views.close())
+    this.#log.info('stopped')
+    return status
+  }
+
+  async #closeHttp(graceMs: number): Promise<void> {
+    if (this.http === undefined) return
+    const { app } = this.http
+    const timer = setTimeout(() => app.server.closeAllConnections(), graceMs)
+    await app.close()
+    clearTimeout(timer)
+  }
+}

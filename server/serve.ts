@@ -1,0 +1,133 @@
+import type { Logger } from 'pino'
+import { formatAddress, isLoopback, type Settings } from '../config/index.ts'
+import { OptionError } from '../overlay-core/index.ts'
+import { parseExport, startNfs } from '../protocols/nfs/index.ts'
+import { registerWebDav } from '../protocols/webdav/index.ts'
+import { announce } from './announce.ts'
+import { buildApp } from './app.ts'
+import { systemClock } from './clock.ts'
+import { checkPorts, listenError, listenHttp } from './doors.ts'
+import type { Faults } from './faults.ts'
+import { webdavCred } from './identity.ts'
+import { systemRandom } from './random.ts'
+import { RunningServer } from './running-server.ts'
+import { planViews } from './sample.ts'
+import {
+  checkReadyFile,
+  checkWritable,
+  loadHandleKey,
+  type ReadyNote,
+  writeReadyFile,
+  writeRunNote,
+} from './state-dir.ts'
+import { Views } from './views.ts'
+
+/** What a server run gets from the process that it is in. */
+export interface Surroundings {
+  readonly log: Logger
+  readonly faults: Faults
+  /** Says something to the person who started it. */
+  readonly print: (text: string) => void
+}
+
+/**
+ * Starts everything that `given` asks for and returns once every door accepts connections and has been announced.
+ *
+ * All that can be wrong with the options is checked before anything is made; what fails later is released again.
+ *
+ * @throws OptionError with the option at fault and the mend
+ */
+export async function serve(given: Settings, { log, faults, print }: Surroundings): Promise<RunningServer> {
+  checkExports(given)
+  if (given.readyFile !== undefined) await checkReadyFile(given.readyFile)
+  await checkWritable('--state-dir', given.stateDir)
+  const settings = await checkPorts(given)
+  const server = new RunningServer({
+    log,
+    faults,
+    clock: systemClock,
+    views: await Views.open(await planViews(settings)),
+  })
+  try {
+    await openDoors(server, settings, log)
+    await tellOthers(server, settings)
+  } catch (error) {
+    await server.close()
+    throw error
+  }
+  print(announce(server.doors, server.views.list(), settings))
+  return server
+}
+
+/** Refuses a wrong `--export` before anything is made. */
+function checkExports(settings: Settings): void {
+  for (const view of settings.views) readExports(view.exports)
+}
+
+function readExports(texts: readonly string[]) {
+  try {
+    return texts.flatMap((text) => parseExport(text))
+  } catch (error) {
+    throw error instanceof Error ? new OptionError('--export', error.message) : error
+  }
+}
+
+async function openDoors(server: RunningServer, settings: Settings, log: Logger): Promise<void> {
+  const views = server.views.list()
+  const { nfs, webdav } = settings
+  if (nfs !== undefined) {
+    const handleKey = await loadHandleKey(settings.stateDir, systemRandom)
+    try {
+      server.nfs = await startNfs({
+        host: nfs.host,
+        port: nfs.port,
+        exports: views.map(({ name, overlay, settings }) => ({ name, overlay, rules: readExports(settings.exports) })),
+        handleKey,
+        // New in every run: a client that sees it change sends its unstable writes again (RFC 1813 section 4.8).
+        writeVerifier: systemRandom(8),
+        log: log.child({ door: 'nfs' }),
+        rpcbind: settings.rpcbind,
+      })
+    } catch (error) {
+      throw listenError('--nfs', nfs, error)
+    }
+  }
+  if (webdav !== undefined) {
+    const cred = webdavCred(settings.as)
+    const http = buildApp({
+      log: log.child({ door: 'http' }),
+      anyHost: settings.insecureNoAuth && !isLoopback(webdav.host),
+      status: () => server.status(),
+    })
+    server.http = http
+    server.webdav = registerWebDav(http.app, {
+      views: views.map(({ name, overlay }) => ({ name, overlay, cred })),
+      log: log.child({ door: 'webdav' }),
+    })
+    server.webdavAddress = { host: webdav.host, port: await listenHttp(http.app, webdav) }
+  }
+}
+
+/** Leaves the notes by which scripts and `overlayd status` find the server. */
+async function tellOthers(server: RunningServer, settings: Settings): Promise<void> {
+  const note = readyNote(server)
+  server.notes.push(await writeRunNote(settings.stateDir, { ...note, pid: process.pid }))
+  if (settings.readyFile === undefined) return
+  await writeReadyFile(settings.readyFile, note)
+  server.notes.push(settings.readyFile)
+}
+
+function readyNote({ doors, views }: RunningServer): ReadyNote {
+  const name = views.list()[0]!.name
+  const { webdav, nfs } = doors
+  return {
+    webdav: webdav === undefined ? null : `http://${formatAddress(reachable(webdav.host), webdav.port)}/${name}/`,
+    nfs: nfs === undefined ? null : { host: reachable(nfs.host), port: nfs.port, export: `/${name}` },
+  }
+}
+
+/** An address that this machine reaches a listener on `host` by. */
+function reachable(host: string): string {
+  if (host === '0.0.0.0') return '127.0.0.1'
+  return host === '::' ? '::1' : host
+}

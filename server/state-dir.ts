@@ -1,0 +1,230 @@
+import { constants } from 'node:fs'
+import { access, chmod, link, mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { OptionError } from '../overlay-core/index.ts'
+import type { RandomBytes } from './random.ts'
+
+const KEY_BYTES = 32
+const KEY_FILE = 'nfs-handle-key'
+const RUN_DIR = 'run'
+
+/** What `--ready-file` says. A door that is off is null. */
+export interface ReadyNote {
+  /** URL of the first view. */
+  readonly webdav: string | null
+  readonly nfs: { readonly host: string; readonly port: number; readonly export: string } | null
+}
+
+/** What the note on a running server says. */
+export interface RunNote extends ReadyNote {
+  readonly pid: number
+}
+
+/**
+ * Checks, without making anything, that `directory` exists or can be made, and that files can be made in it.
+ *
+ * @throws OptionError naming `option`
+ */
+export async function checkWritable(option: string, directory: string): Promise<void> {
+  const at = await nearestExisting(option, directory)
+  const made = await stat(at)
+  if (!made.isDirectory()) throw new OptionError(option, `${at} is not a directory; choose another`)
+  try {
+    await access(at, constants.W_OK | constants.X_OK)
+  } catch (error) {
+    throw new OptionError(option, `${at} cannot be written to (${codeOf(error)}); choose another`)
+  }
+}
+
+/** Checks that a file can be made at `path`. @throws OptionError its directory is missing or cannot be written to */
+export async function checkReadyFile(path: string): Promise<void> {
+  const directory = dirname(path)
+  if ((await nearestExisting('--ready-file', directory)) !== directory) {
+    throw new OptionError('--ready-file', `${directory} does not exist; make it, or choose another place`)
+  }
+  await checkWritable('--ready-file', directory)
+}
+
+async function nearestExisting(option: string, path: string): Promise<string> {
+  for (let at = path; ; at = dirname(at)) {
+    try {
+      await stat(at)
+      return at
+    } catch (error) {
+      if (codeOf(error) !== 'ENOENT' || at === dirname(at)) {
+        throw new OptionError(option, `${at} cannot be looked at (${codeOf(error)}); choose another`)
+      }
+    }
+  }
+}
+
+/**
+ * The key that authenticates NFS file handles, made at the first call for `stateDir`. When two servers start at once both get the
+ * same one: a whole file is linked into place, never written there.
+ *
+ * @throws OptionError the file is damaged, readable for others, or cannot be made
+ */
+export async function loadHandleKey(stateDir: string, random: RandomBytes): Promise<Uint8Array> {
+  const path = join(stateDir, KEY_FILE)
+  try {
+    await mkdir(stateDir, { recursive: true, mode: 0o700 })
+    return (await readKey(path)) ?? (await makeKey(path, random))
+  } catch (error) {
+    if (error instanceof OptionError) throw error
+    throw new OptionError('--state-dir', `${stateDir} cannot be used (${codeOf(error)}); choose another`)
+  }
+}
+
+async function readKey(path: string): Promise<Uint8Array | undefined> {
+  const file = await openExisting(path)
+  if (file === undefined) return undefined
+  try {
+    const { mode } = await file.stat()
+    if ((mode & 0o077) !== 0) {
+      throw new OptionError('--state-dir', `${path} can be read by others; chmod 600 it, or remove it for a new key`)
+    }
+    const key = await file.readFile()
+    if (key.length === KEY_BYTES) return key
+    throw new OptionError(
+      '--state-dir',
+      `${path} has ${key.length} bytes instead of ${KEY_BYTES}; remove it for a new key`,
+    )
+  } finally {
+    await file.close()
+  }
+}
+
+async function openExisting(path: string) {
+  try {
+    return await open(path, constants.O_RDONLY | constants.O_NOFOLLOW)
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') return undefined
+    throw error
+  }
+}
+
+async function makeKey(path: string, random: RandomBytes): Promise<Uint8Array> {
+  const aside = asideName(path)
+  await writeWhole(aside, random(KEY_BYTES), 0o600)
+  try {
+    await link(aside, path)
+  } catch (error) {
+    if (codeOf(error) !== 'EEXIST') throw error
+  } finally {
+    await rm(aside, { force: true })
+  }
+  const key = await readKey(path)
+  if (key === undefined) throw new OptionError('--state-dir', `${path} went away while it was made`)
+  return key
+}
+
+let asideCount = 0
+
+/** Where a file is built before it gets its name: different in every process and at every call. */
+function asideName(path: string): string {
+  return `${path}.${process.pid}.${asideCount++}~`
+}
+
+/** Writes a file of `mode` and makes it durable; what stood there is replaced. */
+async function writeWhole(path: string, data: Uint8Array | string, mode: number): Promise<void> {
+  await rm(path, { force: true })
+  const file = await open(path, 'wx', mode)
+  try {
+    await file.writeFile(data)
+    await file.sync()
+  } finally {
+    await file.close()
+  }
+}
+
+/** Puts `data` at `path` in one step: a reader sees the old file or all of the new one. */
+async function replaceFile(path: string, data: string, mode: number): Promise<void> {
+  const aside = asideName(path)
+  await writeWhole(aside, data, mode)
+  await rename(aside, path)
+}
+
+/** Writes the file of `--ready-file`. */
+export async function writeReadyFile(path: string, note: ReadyNote): Promise<void> {
+  await replaceFile(path, `${JSON.stringify(note)}\n`, 0o644)
+}
+
+/** Notes this running server for `overlayd status`; returns the path of the note. */
+export async function writeRunNote(stateDir: string, note: RunNote): Promise<string> {
+  const directory = join(stateDir, RUN_DIR)
+  await mkdir(directory, { recursive: true, mode: 0o700 })
+  const path = join(directory, `${note.pid}.json`)
+  await replaceFile(path, `${JSON.stringify(note)}\n`, 0o600)
+  return path
+}
+
+/** The notes of servers that still run. Those of dead ones, left by a crash, are taken away where that is allowed. */
+export async function readRunNotes(stateDir: string): Promise<RunNote[]> {
+  const directory = join(stateDir, RUN_DIR)
+  const notes: RunNote[] = []
+  for (const name of await listIfAny(directory)) {
+    const match = /^([1-9]\d*)\.json$/.exec(name)
+    if (match === null) continue
+    const path = join(directory, name)
+    if (isRunning(Number(match[1]))) notes.push(...parseNote(await readFile(path, 'utf8')))
+    else await rm(path, { force: true })
+  }
+  return notes
+}
+
+/** The note, or nothing when it is not whole: it was written by hand or by a machine that then lost power. */
+function parseNote(text: string): RunNote[] {
+  try {
+    return [JSON.parse(text)]
+  } catch (error) {
+    if (error instanceof SyntaxError) return []
+    throw error
+  }
+}
+
+async function listIfAny(directory: string): Promise<string[]> {
+  try {
+    return await readdir(directory)
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') return []
+    throw new OptionError('--state-dir', `${directory} cannot be read (${codeOf(error)}); choose another`)
+  }
+}
+
+function isRunning(pid: number): boolean {
+  try {
+    return process.kill(pid, 0)
+  } catch (error) {
+    return codeOf(error) === 'EPERM'
+  }
+}
+
+/** Makes the directories of the sample overlay and returns them. The lower ships with the package. */
+export async function makeSampleDirs(stateDir: string): Promise<{ lower: string; upper: string; work: string }> {
+  const sample = join(stateDir, 'sample')
+  const upper = join(sample, 'upper')
+  const work = join(sample, 'work')
+  await mkdir(sample, { recursive: true, mode: 0o700 })
+  for (const directory of [upper, work]) await mkdir(directory, { recursive: true })
+  // Over NFS root is nobody: let it make files at the top of the sample all the same. Only the doors lead there: `sample` is 0700.
+  if (process.geteuid?.() === 0) await chmod(upper, 0o1777)
+  return { lower: await sampleLower(), upper, work }
+}
+
+/** `deploy/sample/lower` of the package: one level up from the sources, two from the built files. */
+async function sampleLower(): Promise<string> {
+  for (const up of ['..', '../..']) {
+    const candidate = join(import.meta.dirname, up, 'deploy/sample/lower')
+    if ((await nearestExisting('--sample', candidate)) === candidate) return candidate
+  }
+  throw new OptionError('--sample', 'the sample tree is missing from this installation; use -o lowerdir=DIR')
+}
+
+/** Takes away what a running server left for others to find. */
+export async function removeNotes(paths: readonly string[]): Promise<void> {
+  for (const path of paths) await rm(path, { force: true })
+}
+
+function codeOf(error: unknown): string {
+  return (error as NodeJS.ErrnoException).code ?? String(error)
+}

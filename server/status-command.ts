@@ -1,0 +1,92 @@
+import { Agent, request } from 'undici'
+import { formatAddress, type StatusSettings } from '../config/index.ts'
+import { type RunNote, readRunNotes } from './state-dir.ts'
+import type { Counters, ServerStatus } from './status.ts'
+
+/** How long a server on this machine may take to answer. */
+const TIMEOUT_MS = 5_000
+
+/**
+ * `overlayd status`: asks one server, or every one that the state directory knows of, and prints the answers.
+ * Returns the exit status: 0 when all asked servers answered, 1 when one did not or none runs.
+ */
+export async function printStatus(settings: StatusSettings, print: (text: string) => void): Promise<number> {
+  const urls = settings.url === undefined ? await knownUrls(settings.stateDir, print) : [settings.url]
+  const agent = new Agent({ connect: { timeout: TIMEOUT_MS }, headersTimeout: TIMEOUT_MS, bodyTimeout: TIMEOUT_MS })
+  let failed = urls.length === 0
+  const answers: ServerStatus[] = []
+  try {
+    for (const url of urls) {
+      const answer = await ask(url, agent)
+      if (typeof answer === 'string') {
+        failed = true
+        print(`${url}: ${answer}\n`)
+      } else answers.push(answer)
+    }
+  } finally {
+    await agent.close()
+  }
+  if (settings.json) print(`${JSON.stringify(settings.url === undefined ? answers : (answers[0] ?? null), null, 2)}\n`)
+  else for (const answer of answers) print(table(answer))
+  return failed ? 1 : 0
+}
+
+async function knownUrls(stateDir: string, print: (text: string) => void): Promise<string[]> {
+  const notes = await readRunNotes(stateDir)
+  if (notes.length === 0)
+    print(`no server runs with the state directory ${stateDir}; name one with --url or --state-dir\n`)
+  return notes.flatMap((note) => {
+    if (note.webdav !== null) return [new URL('/', note.webdav).href]
+    print(withoutHttp(note))
+    return []
+  })
+}
+
+/** All that is known of a server that speaks no HTTP. */
+function withoutHttp({ pid, nfs }: RunNote): string {
+  const where = nfs === null ? 'no door' : `NFS at ${formatAddress(nfs.host, nfs.port)}, export ${nfs.export}`
+  return `server ${pid} runs with ${where}; its counters need WebDAV, which is off\n`
+}
+
+/** The status of the server at `url`, or why there is none. */
+async function ask(url: string, dispatcher: Agent): Promise<ServerStatus | string> {
+  try {
+    const { statusCode, body } = await request(new URL('/-/status', url), { dispatcher })
+    if (statusCode === 200) return (await body.json()) as ServerStatus
+    await body.dump()
+    return `answers ${statusCode}: not overlayd, or not on this machine`
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException
+    return code === 'ECONNREFUSED' ? 'nobody listens there' : `does not answer (${code ?? message})`
+  }
+}
+
+/** The answer for people: one line per fact, groups indented. */
+function table(status: ServerStatus): string {
+  const { webdav, nfs } = status.doors
+  const rows: [name: string, value: string][] = [
+    ['server', `overlayd ${status.version}, process ${status.pid}, up ${duration(status.uptimeSeconds)}`],
+    ['memory', `${Math.round(status.memoryBytes / 2 ** 20)} MiB`],
+    ...status.views.map(({ name, readOnly }): [string, string] => ['view', readOnly ? `${name} (read-only)` : name]),
+  ]
+  if (webdav !== undefined) rows.push(['webdav', webdav.url], ...flat('webdav', webdav.counters))
+  if (nfs !== undefined) rows.push(['nfs', formatAddress(nfs.host, nfs.port)], ...flat('nfs', nfs.counters))
+  rows.push(...flat('http', status.http), ...flat('faults', status.faults))
+  const width = Math.max(...rows.map(([name]) => name.length)) + 2
+  return `${rows.map(([name, value]) => name.padEnd(width) + value).join('\n')}\n`
+}
+
+/** Counters as rows `door.group.name`; those at zero say nothing and are left out. */
+function flat(prefix: string, counters: Counters): [string, string][] {
+  return Object.entries(counters).flatMap(([name, value]): [string, string][] => {
+    if (typeof value !== 'number') return flat(`${prefix}.${name}`, value)
+    return value === 0 ? [] : [[`${prefix}.${name}`, value.toLocaleString('en')]]
+  })
+}
+
+function duration(seconds: number): string {
+  const days = Math.floor(seconds / 86_400)
+  const time = [Math.floor(seconds / 3600) % 24, Math.floor(seconds / 60) % 60, seconds % 60]
+  const clock = time.map((part) => String(part).padStart(2, '0')).join(':')
+  return days === 0 ? clock : `${days}d ${clock}`
+}

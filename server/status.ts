@@ -1,0 +1,28 @@
+import type { View } from './views.ts'
+
+/** Numbers of one door or part, by name; groups of them may nest. */
+export interface Counters {
+  readonly [name: string]: number | Counters
+}
+
+/** What a running server tells of itself: numbers and names, no secrets and no paths. */
+export interface ServerStatus {
+  readonly version: string
+  readonly pid: number
+  readonly uptimeSeconds: number
+  /** Resident memory in bytes. */
+  readonly memoryBytes: number
+  readonly views: readonly { readonly name: string; readonly readOnly: boolean }[]
+  readonly doors: {
+    readonly webdav?: { readonly url: string; readonly counters: Counters }
+    readonly nfs?: { readonly host: string; readonly port: number; readonly counters: Counters }
+  }
+  /** HTTP connections and requests; none when WebDAV is off. */
+  readonly http: Counters
+  readonly faults: Counters
+}
+
+/** The views as the status shows them. */
+export function describeViews(views: readonly View[]): ServerStatus['views'] {
+  return views.map(({ name, overlay }) => ({ name, readOnly: overlay.readOnly }))
+}

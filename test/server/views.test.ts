@@ -1,0 +1,52 @@
+import { readdir } from 'node:fs/promises'
+import t, { type Test } from 'tap'
+import type { ViewSettings } from '../../config/index.ts'
+import { parseOptions } from '../../overlay-core/index.ts'
+import { type ViewPlan, Views } from '../../server/views.ts'
+
+/** A plan for the view `name` over directories of its own; `lower` may name one that is not there. */
+async function plan(t: Test, name: string, { lower = 'lower' } = {}): Promise<ViewPlan> {
+  const dir = t.testdir({ lower: { file: 'text' }, upper: {}, work: {} })
+  const options = parseOptions(`lowerdir=${dir}/${lower},upperdir=${dir}/upper,workdir=${dir}/work`)
+  const settings: ViewSettings = { name, mount: options, exports: [], exportsGiven: false }
+  return { settings, options }
+}
+
+t.test('views are found by their names until they are closed', async (t) => {
+  const views = await Views.open([await plan(t, 'one')])
+  const view = views.get('one')
+  t.equal(views.get('two'), undefined)
+  t.equal(views.get('constructor'), undefined)
+  t.same(
+    views.list().map(({ name }) => name),
+    ['one'],
+  )
+  const cred = { uid: 0, gid: 0, groups: [] }
+  t.not(await view?.overlay.lookup(cred, view.overlay.root, 'file'), undefined)
+  await views.close()
+  const again = await Views.open([view!])
+  await again.close()
+})
+
+t.test('when one view cannot be opened those before it are released', async (t) => {
+  const good = await plan(t, 'good')
+  const missing: ViewPlan = { ...good, options: { ...good.options, lowerdir: ['/nowhere/at/all'] } }
+  await t.rejects(Views.open([good, missing]), { message: /^-o lowerdir: / })
+  const views = await Views.open([good])
+  await views.close()
+})
+
+t.test('an upper that is in use is refused by name, and free again afterwards', async (t) => {
+  const first = await plan(t, 'one')
+  const views = await Views.open([first])
+  await t.rejects(Views.open([first]), { message: /^-o (upperdir|workdir): / })
+  await views.close()
+  await (await Views.open([first])).close()
+})
+
+t.test('a missing lower leaves nothing behind', async (t) => {
+  const missing = await plan(t, 'one', { lower: 'nowhere' })
+  await t.rejects(Views.open([missing]), { message: /^-o lowerdir: .*nowhere/ })
+  t.same(await readdir(missing.options.upperdir!), [])
+  t.same(await readdir(missing.options.workdir!), [])
+})
