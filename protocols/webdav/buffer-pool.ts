@@ -1,0 +1,37 @@
+const LARGE_BYTES = 1024 * 1024
+const SMALL_BYTES = 64 * 1024
+const KEPT = 8
+
+/**
+ * Lends buffers to streams of file data: 1 MiB each while few are out, 64 KiB when many are, so that a thousand slow clients
+ * hold little memory and one fast client gets large pieces.
+ */
+export class BufferPool {
+  readonly #free: Buffer[] = []
+  readonly #largeAtOnce: number
+  #large = 0
+
+  /** @param largeAtOnce how many 1 MiB buffers may be out at a time */
+  constructor(largeAtOnce = 32) {
+    this.#largeAtOnce = largeAtOnce
+  }
+
+  /** A buffer of 1 MiB or 64 KiB, its content arbitrary. Give it back with `release`, once nothing refers to it. */
+  take(): Buffer {
+    if (this.#large >= this.#largeAtOnce) return Buffer.allocUnsafeSlow(SMALL_BYTES)
+    this.#large++
+    return this.#free.pop() ?? Buffer.allocUnsafeSlow(LARGE_BYTES)
+  }
+
+  /** Takes a buffer back. One that a socket may still read from must go through `forget` instead. */
+  release(buffer: Buffer): void {
+    if (buffer.length !== LARGE_BYTES) return
+    this.#large--
+    if (this.#free.length < KEPT) this.#free.push(buffer)
+  }
+
+  /** Ends a loan without reusing the memory. */
+  forget(buffer: Buffer): void {
+    if (buffer.length === LARGE_BYTES) this.#large--
+  }
+}

@@ -1,0 +1,21 @@
+const NAMES = [
+  'requests',
+  'status2xx',
+  'status3xx',
+  'status4xx',
+  'status5xx',
+  'badRequests',
+  'faults',
+  'abortedUploads',
+  'abortedDownloads',
+  'bytesIn',
+  'bytesOut',
+] as const
+
+/** The totals this adapter keeps: requests, answers by class, our own faults, transfers cut short, file bytes moved. */
+export type Counters = Record<(typeof NAMES)[number], number>
+
+/** Totals, all zero. */
+export function newCounters(): Counters {
+  return Object.fromEntries(NAMES.map((name) => [name, 0])) as Counters
+}

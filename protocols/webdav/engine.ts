@@ -1,0 +1,161 @@
+import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http'
+import { OverlayError } from '../../overlay-core/index.ts'
+import { ClientGone } from './body.ts'
+import { DavContext, type DavServices, type ViewContext } from './context.ts'
+import { DavError } from './dav-error.ts'
+import { DAV_METHODS, type DavMethod } from './method.ts'
+import { type DavPath, parsePath } from './path.ts'
+import { splitView } from './reference.ts'
+import { abandonBody, errorBody, sendBody, XML_TYPE } from './reply.ts'
+import { statusOf } from './status.ts'
+import { type ResourceType, WebDAVServer } from './vocabulary.ts'
+
+const NOWHERE: DavPath = { names: [], trailingSlash: true }
+const TEXT_TYPE = 'text/plain; charset=utf-8'
+
+/** What the engine needs; `allowed` it adds itself. */
+export type EngineServices = Omit<DavServices, 'allowed'>
+
+/**
+ * The WebDAV engine: webdav-server's method registry with methods of our own, and an executor that turns every outcome into one answer.
+ * No request makes `executeRequest` throw.
+ */
+export class DavEngine extends WebDAVServer {
+  declare methods: Record<string, DavMethod>
+  override executeRequest: (req: IncomingMessage, res: ServerResponse, target: string) => void
+  readonly #services: DavServices
+  #running = 0
+  #closing = false
+  #idle: (() => void) | undefined
+
+  constructor(services: EngineServices) {
+    super({ version: '0' })
+    this.methods = {}
+    for (const [name, method] of Object.entries(DAV_METHODS)) this.method(name, method)
+    this.#services = { ...services, allowed: (kind, readOnly) => this.#allowed(kind, readOnly) }
+    this.executeRequest = (req, res, target) => this.#execute(req, res, target)
+  }
+
+  /** Turns new requests away and resolves when the last running one has ended. */
+  close(): Promise<void> {
+    this.#closing = true
+    return new Promise((resolve) => {
+      if (this.#running === 0) resolve()
+      else this.#idle = resolve
+    })
+  }
+
+  #execute(req: IncomingMessage, res: ServerResponse, target: string): void {
+    this.#services.counters.requests++
+    this.#running++
+    let ctx = new DavContext(req, res, this.#services, undefined, NOWHERE)
+    res.on('error', this.#unheard)
+    try {
+      ctx = this.#locate(ctx, target)
+      const result = this.#dispatch(ctx)
+      if (result instanceof Promise) {
+        result.then(
+          () => this.#done(ctx),
+          (error: unknown) => this.#fail(ctx, error),
+        )
+      } else {
+        this.#done(ctx)
+      }
+    } catch (error) {
+      this.#fail(ctx, error)
+    }
+  }
+
+  /** A write to a connection that is gone; whoever wrote is told by other means. */
+  readonly #unheard = (error: Error): void => {
+    this.#services.log.debug({ message: error.message }, 'an answer could not be written')
+  }
+
+  #locate({ req, res }: DavContext, target: string): DavContext {
+    const path = parsePath(target)
+    if (path.names.length === 0) return new DavContext(req, res, this.#services, undefined, path)
+    const inside = splitView(path, this.#services)
+    if (inside === undefined) throw new DavError(404, 'there is no such view')
+    return new DavContext(req, res, this.#services, inside.view, inside)
+  }
+
+  #dispatch(ctx: DavContext): void | Promise<void> {
+    if (this.#closing) throw new DavError(503, 'the server is stopping', { headers: ['Connection', 'close'] })
+    const method = this.methods[this.normalizeMethodName(ctx.req.method ?? '')]
+    if (isInView(ctx)) {
+      if (method !== undefined) return method.handle(ctx)
+    } else if (method?.handleRoot !== undefined) {
+      return method.handleRoot(ctx)
+    }
+    const allow = this.#allowed(isInView(ctx) ? undefined : 'root', ctx.view?.overlay.readOnly ?? false)
+    throw new DavError(405, 'the method is not allowed here', { headers: ['Allow', allow] })
+  }
+
+  #allowed(kind: ResourceType | 'root' | undefined, readOnly: boolean): string {
+    return Object.entries(DAV_METHODS)
+      .filter(([, method]) => method.safe || !readOnly)
+      .filter(([, method]) =>
+        kind === 'root' ? method.handleRoot !== undefined : kind === undefined || method.isValidFor(undefined, kind),
+      )
+      .map(([name]) => name)
+      .join(', ')
+  }
+
+  #fail(ctx: DavContext, error: unknown): void {
+    try {
+      if (error instanceof ClientGone) this.#lost(ctx)
+      else this.#refuse(ctx, error)
+    } catch (second) {
+      this.#services.log.error({ err: second }, 'webdav: an error could not be answered')
+      ctx.res.destroy()
+    }
+    this.#done(ctx)
+  }
+
+  /** The client went in the middle of a transfer. */
+  #lost({ req, res, services }: DavContext): void {
+    if (req.complete) services.counters.abortedDownloads++
+    else services.counters.abortedUploads++
+    services.log.debug({ method: req.method, url: req.url }, 'webdav: the client went away')
+    res.destroy()
+  }
+
+  #refuse(ctx: DavContext, error: unknown): void {
+    const { req, res, services } = ctx
+    const status = statusOf(error)
+    const details = { method: req.method, url: req.url, status, err: error }
+    if (status >= 500 && !(error instanceof DavError) && status !== 507) {
+      services.counters.faults++
+      services.log.error(details, 'webdav: a request failed')
+    } else if (error instanceof OverlayError || status !== 400) {
+      services.log.debug({ ...details, err: undefined, reason: String(error) }, 'webdav: a request was refused')
+    } else {
+      services.counters.badRequests++
+      services.log.warn({ ...details, err: undefined, reason: String(error) }, 'webdav: a malformed request')
+    }
+    if (res.headersSent || res.destroyed) {
+      // The status is out already: all that is left to say is that the rest does not come.
+      res.destroy()
+      return
+    }
+    abandonBody(ctx)
+    const { condition, headers = [] } = error instanceof DavError ? error : {}
+    const reason = error instanceof DavError ? error.message : (STATUS_CODES[status] ?? 'failed')
+    if (condition !== undefined) sendBody(ctx, status, XML_TYPE, errorBody(condition), headers)
+    else sendBody(ctx, status, TEXT_TYPE, `${reason}\n`, [...headers, 'X-Content-Type-Options', 'nosniff'])
+  }
+
+  #done({ res, services }: DavContext): void {
+    const { counters } = services
+    if (res.statusCode < 300) counters.status2xx++
+    else if (res.statusCode < 400) counters.status3xx++
+    else if (res.statusCode < 500) counters.status4xx++
+    else counters.status5xx++
+    this.#running--
+    if (this.#running === 0) this.#idle?.()
+  }
+}
+
+function isInView(ctx: DavContext): ctx is ViewContext {
+  return ctx.view !== undefined
+}

@@ -1,0 +1,183 @@
+import { Access, type Attr, type Inode, OverlayError } from '../../overlay-core/index.ts'
+import { contentTypeOf } from './content-type.ts'
+import type { ViewContext } from './context.ts'
+import { DavError } from './dav-error.ts'
+import { streamFile } from './download.ts'
+import { etagOf } from './etag.ts'
+import { verifyIf } from './guard.ts'
+import { sendListing } from './listing.ts'
+import { evaluatePreconditions, ifRangeHolds } from './preconditions.ts'
+import { type ByteRange, parseRange } from './range.ts'
+import { lastModified, sendBody, sendEmpty } from './reply.ts'
+import { isDirectory, isVisible, resolve } from './resolve.ts'
+
+/** Up to this size a file is read at once and sent in one write, bytes. */
+const SMALL_FILE_BYTES = 64 * 1024
+const READ_TRIES = 3
+
+/** A file to send, with the attributes the answer is about. */
+interface Served {
+  readonly inode: Inode
+  readonly attr: Attr
+  readonly type: string
+  readonly etag: string
+}
+
+/** GET and HEAD: files with ranges and conditions (RFC 9110 sections 13 and 14), collections as a listing. @throws DavError 404 */
+export async function get(ctx: ViewContext): Promise<void> {
+  const { view, path } = ctx
+  const resolved = resolve(view, path.names, true)
+  const target = resolved instanceof Promise ? await resolved : resolved
+  const { inode } = target
+  if (inode === undefined || !isVisible(inode)) throw new DavError(404, 'there is no such resource')
+  if (isDirectory(inode)) return sendListing(ctx, { ...target, inode })
+  const known = view.overlay.getattr(inode)
+  const attr = known instanceof Promise ? await known : known
+  if (ctx.req.headers.if !== undefined) await verifyIf(ctx, target, inode, attr)
+  const file = { inode, attr, type: contentTypeOf(path.names[path.names.length - 1]), etag: etagOf(inode, attr) }
+  return sendFile(ctx, file)
+}
+
+async function sendFile(ctx: ViewContext, file: Served): Promise<void> {
+  const { headers, method } = ctx.req
+  const { attr, etag } = file
+  const state = { exists: true, etag, mtimeSec: attr.mtime.sec }
+  const failed = evaluatePreconditions(headers, state, true)
+  if (failed === 412) throw new DavError(412, 'a precondition does not hold')
+  if (failed === 304) return sendEmpty(ctx, 304, validators(file))
+  const allowed = ctx.view.overlay.access(ctx.view.cred, file.inode, Access.read)
+  if ((allowed instanceof Promise ? await allowed : allowed) === 0) throw new OverlayError('EACCES', 'get')
+  if (method === 'HEAD') {
+    ctx.res.writeHead(200, [...fileHeaders(file), 'Content-Type', file.type, 'Content-Length', String(attr.size)])
+    ctx.res.end()
+    return
+  }
+  const ranges = requestedRanges(ctx, file)
+  if (ranges === undefined) return sendWhole(ctx, file)
+  if (ranges.length === 0) {
+    throw new DavError(416, 'no such range', { headers: ['Content-Range', `bytes */${attr.size}`] })
+  }
+  if (ranges.length === 1) return sendRange(ctx, file, ranges[0])
+  return sendRanges(ctx, file, ranges)
+}
+
+function requestedRanges(ctx: ViewContext, { attr, etag }: Served): ByteRange[] | undefined {
+  const { range, 'if-range': ifRange } = ctx.req.headers
+  if (range === undefined) return undefined
+  const nowSec = Math.floor(ctx.services.now() / 1000)
+  if (!ifRangeHolds(ifRange as string | undefined, etag, attr.mtime.sec, nowSec)) return undefined
+  return parseRange(range, attr.size, ctx.services.limits.ranges)
+}
+
+function validators({ etag, attr }: Served): string[] {
+  return ['ETag', etag, ...lastModified(attr.mtime.sec)]
+}
+
+function fileHeaders(file: Served): string[] {
+  return [...validators(file), 'Accept-Ranges', 'bytes', 'X-Content-Type-Options', 'nosniff']
+}
+
+async function sendWhole(ctx: ViewContext, file: Served): Promise<void> {
+  let current = file
+  for (let tries = 0; current.attr.size <= SMALL_FILE_BYTES && tries < READ_TRIES; tries++) {
+    const data = await readSmall(ctx, current.inode, 0, current.attr.size)
+    if (data !== undefined) return sendData(ctx, 200, current, data, [])
+    // It changed between the look at its size and the read: start over with its present attributes.
+    const attr = await ctx.view.overlay.getattr(file.inode)
+    current = { ...file, attr, etag: etagOf(file.inode, attr) }
+  }
+  await sendStream(ctx, 200, current, { first: 0, last: current.attr.size - 1 }, [])
+}
+
+async function sendRange(ctx: ViewContext, file: Served, range: ByteRange): Promise<void> {
+  const length = range.last - range.first + 1
+  const extra = ['Content-Range', contentRange(range, file.attr.size)]
+  if (length <= SMALL_FILE_BYTES) {
+    const data = await readSmall(ctx, file.inode, range.first, length)
+    if (data !== undefined) return sendData(ctx, 206, file, data, extra)
+  }
+  await sendStream(ctx, 206, file, range, extra)
+}
+
+/** Reads a short piece in one go; undefined when the file has less. */
+async function readSmall(
+  ctx: ViewContext,
+  inode: Inode,
+  position: number,
+  length: number,
+): Promise<Buffer | undefined> {
+  if (length === 0) return Buffer.alloc(0)
+  const { overlay, cred } = ctx.view
+  const data = Buffer.allocUnsafe(length)
+  const reading = overlay.read(cred, inode, data, 0, length, position)
+  const read = reading instanceof Promise ? await reading : reading
+  return read === length ? data : undefined
+}
+
+function sendData(ctx: ViewContext, status: number, file: Served, data: Buffer, extra: readonly string[]): void {
+  ctx.services.counters.bytesOut += data.length
+  sendBody(ctx, status, file.type, data, [...fileHeaders(file), ...extra])
+}
+
+async function sendStream(
+  ctx: ViewContext,
+  status: number,
+  file: Served,
+  { first, last }: ByteRange,
+  extra: readonly string[],
+): Promise<void> {
+  const length = last - first + 1
+  const open = await ctx.view.overlay.open(ctx.view.cred, file.inode, { read: true })
+  try {
+    ctx.req.socket.setTimeout(ctx.services.limits.idleMs)
+    ctx.res.writeHead(status, [
+      ...fileHeaders(file),
+      ...extra,
+      'Content-Type',
+      file.type,
+      'Content-Length',
+      String(length),
+    ])
+    await streamFile(ctx, open, first, length)
+    ctx.res.end()
+  } finally {
+    open.close()
+  }
+}
+
+/** Several ranges as multipart/byteranges (RFC 9110 section 14.6). */
+async function sendRanges(ctx: ViewContext, file: Served, ranges: readonly ByteRange[]): Promise<void> {
+  const boundary = ctx.services.randomUUID()
+  const { size } = file.attr
+  const heads = ranges.map((range) =>
+    Buffer.from(
+      `\r\n--${boundary}\r\nContent-Type: ${file.type}\r\nContent-Range: ${contentRange(range, size)}\r\n\r\n`,
+      'latin1',
+    ),
+  )
+  const tail = Buffer.from(`\r\n--${boundary}--\r\n`, 'latin1')
+  const dataBytes = ranges.reduce((sum, { first, last }) => sum + last - first + 1, 0)
+  const length = dataBytes + tail.length + heads.reduce((sum, head) => sum + head.length, 0)
+  const open = await ctx.view.overlay.open(ctx.view.cred, file.inode, { read: true })
+  try {
+    ctx.req.socket.setTimeout(ctx.services.limits.idleMs)
+    ctx.res.writeHead(206, [
+      ...fileHeaders(file),
+      'Content-Type',
+      `multipart/byteranges; boundary=${boundary}`,
+      'Content-Length',
+      String(length),
+    ])
+    for (let i = 0; i < ranges.length; i++) {
+      ctx.res.write(heads[i])
+      await streamFile(ctx, open, ranges[i].first, ranges[i].last - ranges[i].first + 1)
+    }
+    ctx.res.end(tail)
+  } finally {
+    open.close()
+  }
+}
+
+function contentRange({ first, last }: ByteRange, size: number): string {
+  return `bytes ${first}-${last}/${size}`
+}

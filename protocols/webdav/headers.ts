@@ -1,0 +1,64 @@
+import { badRequest } from './dav-error.ts'
+
+/** How far a request reaches: the resource, its members too, or everything below. */
+export type Depth = 0 | 1 | 'infinity'
+
+/** The Depth field (RFC 4918 section 10.2), or `fallback` when absent. @throws DavError 400 */
+export function parseDepth(field: string | string[] | undefined, fallback: Depth): Depth {
+  if (field === undefined) return fallback
+  switch (String(field).trim().toLowerCase()) {
+    case '0':
+      return 0
+    case '1':
+      return 1
+    case 'infinity':
+      return 'infinity'
+    default:
+      throw badRequest('the Depth field is none of 0, 1 and infinity')
+  }
+}
+
+/** The Overwrite field (RFC 4918 section 10.6): true unless `F`. @throws DavError 400 */
+export function parseOverwrite(field: string | string[] | undefined): boolean {
+  if (field === undefined) return true
+  switch (String(field).trim().toUpperCase()) {
+    case 'T':
+      return true
+    case 'F':
+      return false
+    default:
+      throw badRequest('the Overwrite field is neither T nor F')
+  }
+}
+
+/**
+ * The seconds a lock shall live: the first choice of the Timeout field (RFC 4918 section 10.7) that can be read, within 1
+ * and `maxSeconds`; `maxSeconds` when there is none.
+ */
+export function parseTimeout(field: string | string[] | undefined, maxSeconds: number): number {
+  for (const choice of String(field ?? '').split(',')) {
+    const text = choice.trim()
+    if (/^infinite$/i.test(text)) return maxSeconds
+    const seconds = /^second-(\d{1,10})$/i.exec(text)
+    if (seconds !== null) return Math.min(Math.max(Number(seconds[1]), 1), maxSeconds)
+  }
+  return maxSeconds
+}
+
+/** The token of a Lock-Token field (RFC 4918 section 10.5). @throws DavError 400 absent or malformed */
+export function parseLockToken(field: string | string[] | undefined): string {
+  const found = /^\s*<([^<>\s]+)>\s*$/.exec(String(field ?? ''))
+  if (found === null) throw badRequest('the Lock-Token field is absent or malformed')
+  return found[1]
+}
+
+/**
+ * The modification time that X-OC-Mtime asks for (seconds since the epoch, maybe with a fraction), as ownCloud clients
+ * and rclone send it. Undefined when absent. @throws DavError 400
+ */
+export function parseOcMtime(field: string | string[] | undefined): { sec: number; nsec: number } | undefined {
+  if (field === undefined) return undefined
+  const found = /^(-?\d{1,12})(?:\.(\d{1,9})\d*)?$/.exec(String(field).trim())
+  if (found === null) throw badRequest('the X-OC-Mtime field is not a number of seconds')
+  return { sec: Number(found[1]), nsec: Number((found[2] ?? '').padEnd(9, '0')) }
+}

@@ -1,0 +1,120 @@
+/** The WebDAV adapter: classes 1, 2 and 3 of RFC 4918 for the overlays of one process, on Fastify. */
+import { randomUUID } from 'node:crypto'
+import { type IncomingMessage, METHODS, type ServerResponse } from 'node:http'
+import type { FastifyInstance, FastifyReply, FastifyRequest, HTTPMethods } from 'fastify'
+import { markWaiting } from './body.ts'
+import { BufferPool } from './buffer-pool.ts'
+import type { ServedView } from './context.ts'
+import { newCounters } from './counters.ts'
+import { DavEngine } from './engine.ts'
+import { KeyedQueue } from './keyed-queue.ts'
+import { MemoryLockStore } from './lock-store.ts'
+import { encodeSegment, nameOfText } from './path.ts'
+import { type DavHandle, type DavOptions, type DavView, DEFAULT_LIMITS } from './settings.ts'
+
+export type { DavHandle, DavLimits, DavOptions, DavView, Logger } from './settings.ts'
+
+/** Request targets as they came, where the router had to see another one. */
+type Targets = WeakMap<IncomingMessage, string>
+
+/**
+ * Serves each view at `/NAME/`, and an index of them at `/`, for every method. Bodies are left to the adapter: the parsers of `app` are not
+ * touched. Works for servers that `app.listen` opens on one address. Does not open or close the overlays.
+ *
+ * @throws TypeError a view has a name that cannot be served, or two have the same
+ */
+export function registerWebDav(app: FastifyInstance, options: DavOptions): DavHandle {
+  const views = servedViews(options.views)
+  const now = options.now ?? Date.now
+  const counters = newCounters()
+  const engine = new DavEngine({
+    views,
+    log: options.log,
+    now,
+    randomUUID: options.randomUUID ?? randomUUID,
+    limits: { ...DEFAULT_LIMITS, ...options.limits },
+    locks: new MemoryLockStore(now),
+    buffers: new BufferPool(),
+    counters,
+    properties: new KeyedQueue(),
+  })
+  const targets: Targets = new WeakMap()
+  watchServer(app, options.views, targets)
+  for (const method of METHODS) {
+    if (method !== 'CONNECT' && !app.supportedMethods.includes(method)) app.addHttpMethod(method)
+  }
+  addRoutes(app, options.views, (req, res) => engine.executeRequest(req, res, targets.get(req) ?? req.url ?? '/'))
+  return { counters, close: () => engine.close() }
+}
+
+function servedViews(views: readonly DavView[]): Map<string, ServedView> {
+  const served = new Map<string, ServedView>()
+  for (const view of views) {
+    const name = nameOfText(view.name)
+    if (!/^[^/?#%*:;\\\p{Cc}]+$/u.test(view.name) || view.name === '.' || view.name === '..') {
+      throw new TypeError(`a view cannot be called ${JSON.stringify(view.name)}`)
+    }
+    if (served.has(name)) throw new TypeError(`two views are called ${JSON.stringify(view.name)}`)
+    served.set(name, { ...view, root: `/${encodeSegment(name)}/` })
+  }
+  return served
+}
+
+/** Sees requests before the router does: for what the router or Node would answer in a way WebDAV cannot use. */
+function watchServer(app: FastifyInstance, views: readonly DavView[], targets: Targets): void {
+  app.server.prependListener('request', (req: IncomingMessage) => {
+    const { url = '/' } = req
+    const routable = routableTarget(url)
+    if (routable === url) return
+    targets.set(req, url === '*' ? '/' : url)
+    req.url = routable
+  })
+  // With a listener of its own, Node leaves it to us when to ask for the body.
+  app.server.on('checkContinue', (req: IncomingMessage, res: ServerResponse) => {
+    const path = (req.url ?? '').split('/', 2)[1]
+    if (views.some(({ name }) => encodeSegment(nameOfText(name)) === path)) markWaiting(req)
+    else res.writeContinue()
+    app.server.emit('request', req, res)
+  })
+}
+
+/** A target that the router can match: it takes no `*`, and only UTF-8 behind percent signs, while names are any bytes. */
+function routableTarget(url: string): string {
+  if (url === '*') return '/'
+  if (!url.includes('%')) return url
+  try {
+    decodeURI(url)
+    return url
+  } catch {
+    return url.replaceAll('%', '%25')
+  }
+}
+
+function addRoutes(
+  app: FastifyInstance,
+  views: readonly DavView[],
+  execute: (req: IncomingMessage, res: ServerResponse) => void,
+): void {
+  app.register((scope, _options, done) => {
+    scope.removeAllContentTypeParsers()
+    scope.addContentTypeParser('*', (_request, _payload, parsed) => parsed(null))
+    const route = {
+      method: scope.supportedMethods.filter((method) => method !== 'CONNECT') as HTTPMethods[],
+      onRequest: (request: FastifyRequest, _reply: FastifyReply, next: () => void) => {
+        // The type of a body is nobody's business here, and a malformed one must not keep it out.
+        delete request.raw.headers['content-type']
+        next()
+      },
+      handler: (request: FastifyRequest, reply: FastifyReply) => {
+        reply.hijack()
+        execute(request.raw, reply.raw)
+      },
+    }
+    scope.route({ ...route, url: '/' })
+    for (const { name } of views) {
+      scope.route({ ...route, url: `/${name}` })
+      scope.route({ ...route, url: `/${name}/*` })
+    }
+    done()
+  })
+}

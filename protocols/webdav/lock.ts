@@ -1,0 +1,148 @@
+import { Access, type Inode, isErrno, OverlayError } from '../../overlay-core/index.ts'
+import { parseBody, readBody } from './body.ts'
+import type { ViewContext } from './context.ts'
+import { badRequest, DavError } from './dav-error.ts'
+import { type Guard, prepareGuard } from './guard.ts'
+import { parseDepth, parseTimeout } from './headers.ts'
+import { requireMember } from './lock-check.ts'
+import type { ActiveLock } from './lock-store.ts'
+import { lockDiscovery } from './lock-xml.ts'
+import { Multistatus, statusResponse } from './multistatus.ts'
+import { hrefOf } from './path.ts'
+import { NEW_FILE_MODE } from './put.ts'
+import { sendBody, XML_TYPE } from './reply.ts'
+import { isVisible, resolve, type Target } from './resolve.ts'
+import { LockKind, LockScope, LockType } from './vocabulary.ts'
+import { childElements, type XmlElement } from './xml.ts'
+import { serializeContent } from './xml-write.ts'
+
+/** What a LOCK body asks for. */
+interface LockRequest {
+  readonly scope: LockScope
+  /** XML that stands on its own. */
+  readonly owner: string
+}
+
+/**
+ * LOCK (RFC 4918 section 9.10): takes a lock, or refreshes one when there is no body. On a name that does not exist it makes an empty
+ * file (201).
+ *
+ * @throws DavError 400 · 403 · 409 no parent · 412 · 423 a lock is in the way · 503 too many locks
+ */
+export async function lock(ctx: ViewContext): Promise<void> {
+  const { services, view } = ctx
+  const root = await parseBody(await readBody(ctx, services.limits.xmlBytes), services.limits)
+  const request = root === undefined ? undefined : readLockInfo(root)
+  const depth = parseDepth(ctx.req.headers.depth, 'infinity')
+  if (depth === 1) throw badRequest('LOCK knows Depth 0 and infinity')
+  const target = await resolve(view, ctx.path.names, true)
+  const guard = await prepareGuard(ctx, target)
+  guard.verify(target.inode, target.inode && (await view.overlay.getattr(target.inode)))
+  if (request === undefined) return refresh(ctx, target, guard)
+  await checkAccess(ctx, target)
+  if (await sendConflicts(ctx, target, request.scope, depth === 'infinity')) return
+  const created = target.inode === undefined && (await createEmpty(ctx, target, guard))
+  // Making the file took a while, in which another client may have locked it.
+  if (created && (await sendConflicts(ctx, target, request.scope, depth === 'infinity'))) return
+  const taken = await take(ctx, target, request, depth === 'infinity')
+  sendLock(ctx, created ? 201 : 200, taken, ['Lock-Token', `<${taken.token}>`])
+}
+
+function readLockInfo(root: XmlElement): LockRequest {
+  if (root.uri !== 'DAV:' || root.local !== 'lockinfo') throw badRequest('the body is not a DAV:lockinfo')
+  const parts = childElements(root).filter(({ uri }) => uri === 'DAV:')
+  const word = (name: string) => {
+    const part = parts.find(({ local }) => local === name)
+    return part && childElements(part).find(({ uri }) => uri === 'DAV:')?.local
+  }
+  const scope = [LockScope.Exclusive, LockScope.Shared].find(({ value }) => value === word('lockscope'))
+  if (scope === undefined || word('locktype') !== LockType.Write.value) throw badRequest('no such kind of lock')
+  const owner = parts.find(({ local }) => local === 'owner')
+  return { scope, owner: owner === undefined ? '' : serializeContent(owner) }
+}
+
+/** Only who may write may lock. */
+async function checkAccess(ctx: ViewContext, { inode, dir }: Target): Promise<void> {
+  const { overlay, cred } = ctx.view
+  if (overlay.readOnly) throw new OverlayError('EROFS', 'lock')
+  if (inode !== undefined && !isVisible(inode)) throw new DavError(409, 'something else stands at this name')
+  if (inode === undefined && dir === undefined) throw new DavError(409, 'the parent collection does not exist')
+  if (inode === undefined && ctx.path.trailingSlash) throw new DavError(409, 'there is no such collection')
+  if (inode !== undefined && (await overlay.access(cred, inode, Access.write)) === 0) {
+    throw new OverlayError('EACCES', 'lock')
+  }
+}
+
+/** Answers for locks that stand in the way of a new one, if there are any. @throws DavError 423 for one on or above the resource */
+async function sendConflicts(ctx: ViewContext, target: Target, scope: LockScope, deep: boolean): Promise<boolean> {
+  const { locks, limits } = ctx.services
+  const excludes = (other: ActiveLock) => scope === LockScope.Exclusive || other.kind.scope === LockScope.Exclusive
+  const above = locks.covering(ctx.view.name, target.names).find(excludes)
+  if (above !== undefined) {
+    const href = hrefOf(ctx.view.root, above.names, false)
+    throw new DavError(423, 'another lock is in the way', {
+      condition: `<D:no-conflicting-lock><D:href>${href}</D:href></D:no-conflicting-lock>`,
+    })
+  }
+  const below = deep ? locks.below(ctx.view.name, target.names).filter(excludes) : []
+  if (below.length === 0) return false
+  const answer = new Multistatus(ctx)
+  for (const { names } of below.slice(0, limits.reportedFailures)) {
+    await answer.add(statusResponse(hrefOf(ctx.view.root, names, false), 423, '<D:no-conflicting-lock/>'))
+  }
+  await answer.add(statusResponse(hrefOf(ctx.view.root, ctx.path.names, true), 424))
+  await answer.end()
+  return true
+}
+
+/** Makes the empty file that a lock on a free name stands for. @returns false when another client was quicker */
+async function createEmpty(ctx: ViewContext, { dir, name, names, view }: Target, guard: Guard): Promise<boolean> {
+  requireMember(ctx.services, { view, names }, guard.tokens)
+  requireRoom(ctx)
+  try {
+    await view.overlay.create(view.cred, dir as Inode, name, { mode: NEW_FILE_MODE })
+    return true
+  } catch (error) {
+    if (isErrno(error, 'EEXIST')) return false
+    throw error
+  }
+}
+
+function requireRoom({ services }: ViewContext): void {
+  if (services.locks.size >= services.limits.locks) throw new DavError(503, 'there are too many locks')
+}
+
+async function take(ctx: ViewContext, target: Target, request: LockRequest, deep: boolean): Promise<ActiveLock> {
+  requireRoom(ctx)
+  const { services, view } = ctx
+  const seconds = parseTimeout(ctx.req.headers.timeout, services.limits.lockSeconds)
+  const taken: ActiveLock = {
+    token: `opaquelocktoken:${services.randomUUID()}`,
+    view: view.name,
+    names: target.names,
+    kind: new LockKind(request.scope, LockType.Write, seconds),
+    deep,
+    owner: request.owner,
+    expiresMs: services.now() + seconds * 1000,
+  }
+  await services.locks.add(taken)
+  return taken
+}
+
+/** Gives a lock a new life (RFC 4918 section 9.10.2). @throws DavError 400 no token is named · 412 no such lock here */
+async function refresh(ctx: ViewContext, target: Target, guard: Guard): Promise<void> {
+  const { services, view } = ctx
+  if (guard.tokens.size === 0) throw badRequest('a LOCK without a body must name a token in the If field')
+  const held = services.locks.covering(view.name, target.names).find(({ token }) => guard.tokens.has(token))
+  if (held === undefined) throw new DavError(412, 'there is no such lock here')
+  const seconds = parseTimeout(ctx.req.headers.timeout, services.limits.lockSeconds)
+  const kind = new LockKind(held.kind.scope, LockType.Write, seconds)
+  await services.locks.refresh(held.token, kind, services.now() + seconds * 1000)
+  sendLock(ctx, 200, services.locks.byToken(held.token) ?? held, [])
+}
+
+function sendLock(ctx: ViewContext, status: number, held: ActiveLock, headers: readonly string[]): void {
+  const discovery = lockDiscovery(ctx.view, [held], ctx.services.now())
+  const body = `<?xml version="1.0" encoding="utf-8"?>\n<D:prop xmlns:D="DAV:"><D:lockdiscovery>${discovery}</D:lockdiscovery></D:prop>\n`
+  sendBody(ctx, status, XML_TYPE, body, headers)
+}

@@ -1,0 +1,46 @@
+import type { Maybe } from '../../overlay-core/index.ts'
+import type { DavContext, ViewContext } from './context.ts'
+import { copy } from './copy.ts'
+import { remove } from './delete.ts'
+import { get } from './get.ts'
+import { sendIndex } from './listing.ts'
+import { lock } from './lock.ts'
+import { mkcol } from './mkcol.ts'
+import { move } from './move.ts'
+import { options, optionsRoot } from './options.ts'
+import { propfind, propfindRoot } from './propfind.ts'
+import { proppatch } from './proppatch.ts'
+import { put } from './put.ts'
+import { unlock } from './unlock.ts'
+import { type HTTPMethod, ResourceType } from './vocabulary.ts'
+
+/** A method of the registry: what it does inside a view and, where it makes sense, on `/`. */
+export interface DavMethod extends HTTPMethod {
+  handle(ctx: ViewContext): Maybe<void>
+  handleRoot?(ctx: DavContext): Maybe<void>
+  /** Whether a resource of this kind takes the method: what the Allow field says. */
+  isValidFor(ctx: unknown, type?: ResourceType): boolean
+  /** True for a method that changes nothing. */
+  readonly safe: boolean
+}
+
+const anything = () => true
+const existing = (_: unknown, type?: ResourceType) => type !== ResourceType.NoResource
+const freeName = (_: unknown, type?: ResourceType) => type === ResourceType.NoResource
+const notCollection = (_: unknown, type?: ResourceType) => type !== ResourceType.Directory
+
+/** The methods of WebDAV classes 1, 2 and 3, by name. */
+export const DAV_METHODS: Readonly<Record<string, DavMethod>> = {
+  OPTIONS: { handle: options, handleRoot: optionsRoot, isValidFor: anything, safe: true },
+  GET: { handle: get, handleRoot: sendIndex, isValidFor: existing, safe: true },
+  HEAD: { handle: get, handleRoot: sendIndex, isValidFor: existing, safe: true },
+  PROPFIND: { handle: propfind, handleRoot: propfindRoot, isValidFor: existing, safe: true },
+  PROPPATCH: { handle: proppatch, isValidFor: existing, safe: false },
+  PUT: { handle: put, isValidFor: notCollection, safe: false },
+  DELETE: { handle: remove, isValidFor: existing, safe: false },
+  MKCOL: { handle: mkcol, isValidFor: freeName, safe: false },
+  COPY: { handle: copy, isValidFor: existing, safe: false },
+  MOVE: { handle: move, isValidFor: existing, safe: false },
+  LOCK: { handle: lock, isValidFor: anything, safe: false },
+  UNLOCK: { handle: unlock, isValidFor: existing, safe: false },
+}

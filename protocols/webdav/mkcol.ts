@@ -1,0 +1,30 @@
+import { isErrno } from '../../overlay-core/index.ts'
+import { announcedLength } from './body.ts'
+import type { ViewContext } from './context.ts'
+import { DavError } from './dav-error.ts'
+import { prepareGuard } from './guard.ts'
+import { requireMember } from './lock-check.ts'
+import { sendEmpty } from './reply.ts'
+import { resolve } from './resolve.ts'
+
+/** Permission bits of collections that WebDAV clients make. */
+export const NEW_DIRECTORY_MODE = 0o755
+
+/** MKCOL (RFC 4918 section 9.3). @throws DavError 405 the name is taken · 409 no parent · 412 · 415 there is a body · 423 */
+export async function mkcol(ctx: ViewContext): Promise<void> {
+  const { view } = ctx
+  if (announcedLength(ctx.req) !== 0) throw new DavError(415, 'MKCOL takes no body')
+  const target = await resolve(view, ctx.path.names, false)
+  const guard = await prepareGuard(ctx, target)
+  if (target.inode !== undefined) throw new DavError(405, 'the name is taken')
+  if (target.dir === undefined) throw new DavError(409, 'the parent collection does not exist')
+  guard.verify(undefined, undefined)
+  requireMember(ctx.services, target, guard.tokens)
+  try {
+    await view.overlay.mkdir(view.cred, target.dir, target.name, { mode: NEW_DIRECTORY_MODE })
+  } catch (error) {
+    if (isErrno(error, 'EEXIST')) throw new DavError(405, 'the name is taken')
+    throw error
+  }
+  sendEmpty(ctx, 201)
+}

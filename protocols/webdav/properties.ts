@@ -1,0 +1,106 @@
+import { type Attr, FileType, type Inode, type Name, type StatFs } from '../../overlay-core/index.ts'
+import { contentTypeOf } from './content-type.ts'
+import type { DavServices, ServedView } from './context.ts'
+import { etagOf } from './etag.ts'
+import { httpDate, isoDate } from './http-date.ts'
+import { lockDiscovery, SUPPORTED_LOCKS } from './lock-xml.ts'
+import { textOfName } from './path.ts'
+import { escapeText } from './xml-write.ts'
+
+/** The namespace of the `executable` property, which Apache's mod_dav_fs brought into use. */
+export const APACHE_NAMESPACE = 'http://apache.org/dav/props/'
+/** The namespace of the `Win32*` properties of Microsoft's redirector. */
+export const MICROSOFT_NAMESPACE = 'urn:schemas-microsoft-com:'
+
+/** A resource whose properties are asked for. */
+export interface Described {
+  readonly view: ServedView
+  /** The name shown, as bytes; that of the view for its root. */
+  readonly name: Name
+  /** Where locks would lie; symlinks resolved. */
+  readonly names: readonly Name[]
+  readonly inode: Inode
+  readonly attr: Attr
+}
+
+/** What lasts for one answer only: the clock, the locks and the file system's free space. */
+export interface Moment {
+  readonly services: DavServices
+  readonly statfs: StatFs | undefined
+}
+
+/** A property the server computes. */
+export interface LiveProperty {
+  readonly uri: string
+  readonly local: string
+  /** True when `allprop` includes it. */
+  readonly common: boolean
+  /** True when its value can change while the attributes of the object do not. */
+  readonly volatile: boolean
+  /** Its content as XML; undefined where the resource has no such property. */
+  value(resource: Described, moment: Moment): string | undefined
+}
+
+function live(local: string, value: LiveProperty['value'], options: Partial<LiveProperty> = {}): LiveProperty {
+  return { uri: 'DAV:', local, common: true, volatile: false, ...options, value }
+}
+
+const isFile = (resource: Described) => resource.attr.type === FileType.regular
+const ofFile = (value: (resource: Described) => string) => (resource: Described) =>
+  isFile(resource) ? value(resource) : undefined
+
+/** All live properties, in the order `allprop` gives them. */
+export const LIVE_PROPERTIES: readonly LiveProperty[] = [
+  live('resourcetype', (resource) => (isFile(resource) ? '' : '<D:collection/>')),
+  live('displayname', ({ name }) => escapeText(textOfName(name))),
+  live('creationdate', ({ attr }) => isoDate(attr.btime ?? earlier(attr))),
+  live('getlastmodified', ({ attr }) => httpDate(attr.mtime.sec)),
+  live(
+    'getcontentlength',
+    ofFile(({ attr }) => String(attr.size)),
+  ),
+  live(
+    'getcontenttype',
+    ofFile(({ name }) => contentTypeOf(name)),
+  ),
+  live(
+    'getetag',
+    ofFile(({ inode, attr }) => etagOf(inode, attr)),
+  ),
+  live('supportedlock', () => SUPPORTED_LOCKS),
+  live('lockdiscovery', currentLocks, { volatile: true }),
+  live(
+    'quota-available-bytes',
+    (resource, { statfs }) => (isFile(resource) || statfs === undefined ? undefined : String(statfs.availableBytes)),
+    { volatile: true, common: false },
+  ),
+  live(
+    'quota-used-bytes',
+    (resource, { statfs }) =>
+      isFile(resource) || statfs === undefined ? undefined : String(statfs.totalBytes - statfs.freeBytes),
+    { volatile: true, common: false },
+  ),
+  live(
+    'executable',
+    ofFile(({ attr }) => ((attr.mode & 0o100) === 0 ? 'F' : 'T')),
+    { uri: APACHE_NAMESPACE, common: false },
+  ),
+  live('Win32LastModifiedTime', ({ attr }) => httpDate(attr.mtime.sec), { uri: MICROSOFT_NAMESPACE, common: false }),
+  live('Win32LastAccessTime', ({ attr }) => httpDate(attr.atime.sec), { uri: MICROSOFT_NAMESPACE, common: false }),
+]
+
+const BY_NAME = new Map(LIVE_PROPERTIES.map((property) => [`${property.uri} ${property.local}`, property]))
+
+/** The live property of this name, undefined when a property of this name would be a dead one. */
+export function liveProperty(uri: string, local: string): LiveProperty | undefined {
+  return BY_NAME.get(`${uri} ${local}`)
+}
+
+function currentLocks({ view, names }: Described, { services }: Moment): string {
+  const { locks } = services
+  return locks.size === 0 ? '' : lockDiscovery(view, locks.covering(view.name, names), services.now())
+}
+
+function earlier({ ctime, mtime }: Attr): Attr['mtime'] {
+  return mtime.sec < ctime.sec ? mtime : ctime
+}

@@ -1,0 +1,134 @@
+import { type Attr, type Inode, isErrno } from '../../overlay-core/index.ts'
+import { parseBody, readBody } from './body.ts'
+import type { DavContext, ServedView, ViewContext } from './context.ts'
+import { DavError } from './dav-error.ts'
+import { type DeadProperty, readDead } from './dead-properties.ts'
+import { verifyIf } from './guard.ts'
+import { type Depth, parseDepth } from './headers.ts'
+import { type Member, memberBatches } from './members.ts'
+import { Multistatus, statusResponse } from './multistatus.ts'
+import { encodeSegment, hrefOf, nameOfText } from './path.ts'
+import type { Moment } from './properties.ts'
+import { ALL_PROPERTIES, type PropfindQuery, readPropfind } from './propfind-query.ts'
+import { isDirectory, isVisible, resolve, type Target } from './resolve.ts'
+
+const NO_DEAD: readonly DeadProperty[] = []
+const REMEMBERED_QUERIES = 64
+const REMEMBERED_BYTES = 4096
+
+/** Parsed bodies: a client sends the same few again and again. */
+const queries = new Map<string, PropfindQuery>()
+
+/** PROPFIND (RFC 4918 section 9.1) inside a view: Depth 0 and 1, streamed. @throws DavError 403 Depth infinity · 404 */
+export async function propfind(ctx: ViewContext): Promise<void> {
+  const depth = finiteDepth(ctx)
+  const query = await readQuery(ctx)
+  const target = await resolve(ctx.view, ctx.path.names, true)
+  const { inode } = target
+  if (inode === undefined || !isVisible(inode)) throw new DavError(404, 'there is no such resource')
+  const attr = await ctx.view.overlay.getattr(inode)
+  await verifyIf(ctx, target, inode, attr)
+  const moment = await currentMoment(ctx, ctx.view, query)
+  const answer = new Multistatus(ctx)
+  const own = ctx.path.names
+  const name = own.length === 0 ? nameOfText(ctx.view.name) : own[own.length - 1]
+  const href = hrefOf(ctx.view.root, own, isDirectory(inode))
+  const self: Member = { name, names: target.names, inode, attr }
+  await answer.add(writeMember(ctx.view, href, self, query, moment, await deadOf(ctx.view, inode, query)))
+  if (depth === 1 && isDirectory(inode)) await addMembers(answer, ctx.view, href, { ...target, inode }, query, moment)
+  await answer.end()
+}
+
+/** PROPFIND on `/`: a collection of the views, which has no properties of its own but its type and name. */
+export async function propfindRoot(ctx: DavContext): Promise<void> {
+  const depth = finiteDepth(ctx)
+  const query = await readQuery(ctx)
+  const answer = new Multistatus(ctx)
+  await answer.add(
+    '<D:response><D:href>/</D:href><D:propstat><D:prop><D:resourcetype><D:collection/></D:resourcetype>' +
+      '<D:displayname>/</D:displayname></D:prop><D:status>HTTP/1.1 200 OK</D:status></D:propstat></D:response>',
+  )
+  if (depth === 1) {
+    for (const view of ctx.services.views.values()) {
+      const inode = view.overlay.root
+      const moment = await currentMoment(ctx, view, query)
+      const member: Member = { name: nameOfText(view.name), names: [], inode, attr: await view.overlay.getattr(inode) }
+      await answer.add(writeMember(view, view.root, member, query, moment, await deadOf(view, inode, query)))
+    }
+  }
+  await answer.end()
+}
+
+async function addMembers(
+  answer: Multistatus,
+  view: ServedView,
+  base: string,
+  collection: Target & { readonly inode: Inode },
+  query: PropfindQuery,
+  moment: Moment,
+): Promise<void> {
+  for await (const members of memberBatches(collection)) {
+    const dead = query.needsDead ? await Promise.all(members.map(({ inode }) => deadOf(view, inode, query))) : undefined
+    for (let i = 0; i < members.length; i++) {
+      const member = members[i]
+      const segment = encodeSegment(member.name)
+      const href = isDirectory(member.inode) ? `${base}${segment}/` : base + segment
+      const slow = answer.add(writeMember(view, href, member, query, moment, dead?.[i] ?? NO_DEAD))
+      if (slow !== undefined) await slow
+    }
+  }
+}
+
+function writeMember(
+  view: ServedView,
+  href: string,
+  { name, names, inode, attr }: Member,
+  query: PropfindQuery,
+  moment: Moment,
+  dead: readonly DeadProperty[],
+): string {
+  if (attr === undefined) return statusResponse(href, 403)
+  const propstats = query.propstats({ view, name, names, inode, attr: attr satisfies Attr }, moment, dead)
+  return `<D:response><D:href>${href}</D:href>${propstats}</D:response>`
+}
+
+async function deadOf(view: ServedView, inode: Inode, query: PropfindQuery): Promise<readonly DeadProperty[]> {
+  if (!query.needsDead) return NO_DEAD
+  try {
+    return await readDead(view, inode)
+  } catch (error) {
+    // A member that went while the listing ran must not spoil the rest of it.
+    if (isErrno(error, 'ESTALE', 'ENOENT', 'EACCES')) return NO_DEAD
+    throw error
+  }
+}
+
+async function currentMoment(ctx: DavContext, view: ServedView, query: PropfindQuery): Promise<Moment> {
+  return { services: ctx.services, statfs: query.needsSpace ? await view.overlay.statfs() : undefined }
+}
+
+function finiteDepth(ctx: DavContext): Depth {
+  const depth = parseDepth(ctx.req.headers.depth, 'infinity')
+  if (depth === 'infinity') {
+    throw new DavError(403, 'Depth infinity is not served', { condition: '<D:propfind-finite-depth/>' })
+  }
+  return depth
+}
+
+async function readQuery(ctx: DavContext): Promise<PropfindQuery> {
+  const body = await readBody(ctx, ctx.services.limits.xmlBytes)
+  if (body.length === 0) return ALL_PROPERTIES
+  if (body.length > REMEMBERED_BYTES) return parseQuery(ctx, body)
+  const key = body.toString('latin1')
+  const known = queries.get(key)
+  if (known !== undefined) return known
+  const query = await parseQuery(ctx, body)
+  if (queries.size >= REMEMBERED_QUERIES) queries.clear()
+  queries.set(key, query)
+  return query
+}
+
+async function parseQuery(ctx: DavContext, body: Buffer): Promise<PropfindQuery> {
+  const root = await parseBody(body, ctx.services.limits)
+  return root === undefined ? ALL_PROPERTIES : readPropfind(root)
+}

@@ -1,0 +1,155 @@
+import { type AttrChange, FileType, type Inode, type SetTime } from '../../overlay-core/index.ts'
+import { parseBody, readBody } from './body.ts'
+import type { ViewContext } from './context.ts'
+import { badRequest, DavError } from './dav-error.ts'
+import { type DeadProperty, readDead, writeDead } from './dead-properties.ts'
+import { prepareGuard } from './guard.ts'
+import { parseHttpDate } from './http-date.ts'
+import { requireResource } from './lock-check.ts'
+import { Multistatus } from './multistatus.ts'
+import { hrefOf } from './path.ts'
+import { APACHE_NAMESPACE, liveProperty, MICROSOFT_NAMESPACE } from './properties.ts'
+import { isDirectory, isVisible, resolve } from './resolve.ts'
+import { statusLine, statusOf } from './status.ts'
+import { childElements, textOf, type XmlElement } from './xml.ts'
+import { emptyElement, serializeElement } from './xml-write.ts'
+
+/** One instruction of a DAV:propertyupdate. */
+interface Instruction {
+  readonly element: XmlElement
+  readonly remove: boolean
+}
+
+/** What the instructions amount to. */
+interface Outcome {
+  /** Status by instruction; 200 where it can be done. */
+  readonly statuses: readonly number[]
+  readonly change: AttrChange
+  readonly dead: readonly DeadProperty[]
+}
+
+/**
+ * PROPPATCH (RFC 4918 section 9.2): all instructions or none. Dead properties are kept as a note of the object; `executable` and the
+ * `Win32*` times change its attributes; other live properties are protected.
+ *
+ * @throws DavError 400 · 404 · 412 · 423 · 507 the properties do not fit
+ */
+export async function proppatch(ctx: ViewContext): Promise<void> {
+  const { view, services } = ctx
+  const body = await readBody(ctx, services.limits.proppatchBytes)
+  const instructions = readInstructions(await parseBody(body, services.limits))
+  const target = await resolve(view, ctx.path.names, true)
+  const { inode } = target
+  if (inode === undefined || !isVisible(inode)) throw new DavError(404, 'there is no such resource')
+  const guard = await prepareGuard(ctx, target)
+  guard.verify(inode, await view.overlay.getattr(inode))
+  requireResource(services, target, guard.tokens)
+  // Two clients that change properties of one object must not lose each other's.
+  const key = `${view.name}/${inode.key}/${inode.generation}`
+  const statuses = await services.properties.run(key, () => apply(ctx, inode, instructions))
+  await sendStatuses(ctx, hrefOf(view.root, ctx.path.names, isDirectory(inode)), instructions, statuses)
+}
+
+function readInstructions(root: XmlElement | undefined): Instruction[] {
+  if (root?.uri !== 'DAV:' || root.local !== 'propertyupdate') throw badRequest('the body is not a DAV:propertyupdate')
+  const instructions: Instruction[] = []
+  for (const action of childElements(root)) {
+    if (action.uri !== 'DAV:' || (action.local !== 'set' && action.local !== 'remove')) continue
+    for (const prop of childElements(action)) {
+      if (prop.uri !== 'DAV:' || prop.local !== 'prop') continue
+      for (const element of childElements(prop)) instructions.push({ element, remove: action.local === 'remove' })
+    }
+  }
+  if (instructions.length === 0) throw badRequest('the body changes nothing')
+  return instructions
+}
+
+async function apply(ctx: ViewContext, inode: Inode, instructions: readonly Instruction[]): Promise<readonly number[]> {
+  const { overlay, cred } = ctx.view
+  const before = await readDead(ctx.view, inode)
+  const attr = await overlay.getattr(inode)
+  const outcome = plan(instructions, before, attr.mode, inode.type === FileType.regular)
+  const failed = outcome.statuses.some((status) => status !== 200)
+  if (failed) return outcome.statuses.map((status) => (status === 200 ? 424 : status))
+  const changesDead = outcome.dead !== before
+  if (changesDead) await writeDead(ctx.view, inode, outcome.dead)
+  if (Object.keys(outcome.change).length === 0) return outcome.statuses
+  try {
+    await overlay.setattr(cred, inode, outcome.change)
+  } catch (error) {
+    if (changesDead) await writeDead(ctx.view, inode, before)
+    const status = statusOf(error)
+    return instructions.map(({ element }) => (changesAttributes(element) ? status : 424))
+  }
+  return outcome.statuses
+}
+
+function plan(
+  instructions: readonly Instruction[],
+  before: readonly DeadProperty[],
+  mode: number,
+  isFile: boolean,
+): Outcome {
+  let dead = before
+  let change: AttrChange = {}
+  const statuses = instructions.map(({ element, remove }) => {
+    const { uri, local } = element
+    if (liveProperty(uri, local) === undefined) {
+      const others = dead.filter((property) => property.uri !== uri || property.local !== local)
+      if (!remove) dead = replaced(dead, { uri, local, xml: serializeElement(element) })
+      else if (others.length < dead.length) dead = others
+      return 200
+    }
+    const attributes = remove ? undefined : attributeChange(element, mode, isFile)
+    if (typeof attributes !== 'object') return attributes ?? 403
+    change = { ...change, ...attributes }
+    return 200
+  })
+  return { statuses, change, dead }
+}
+
+function replaced(dead: readonly DeadProperty[], property: DeadProperty): readonly DeadProperty[] {
+  const at = dead.findIndex(({ uri, local }) => uri === property.uri && local === property.local)
+  return at === -1 ? [...dead, property] : dead.with(at, property)
+}
+
+function changesAttributes({ uri, local }: XmlElement): boolean {
+  return liveProperty(uri, local) !== undefined
+}
+
+/** What setting a live property does to the attributes, or the status that refuses it (RFC 4918 section 9.2.1). */
+function attributeChange(element: XmlElement, mode: number, isFile: boolean): AttrChange | number {
+  const { uri, local } = element
+  const text = textOf(element).trim()
+  if (uri === APACHE_NAMESPACE && local === 'executable') {
+    if (!isFile || (text !== 'T' && text !== 'F')) return 409
+    // As chmod a+x would, but only for those who may read.
+    return { mode: text === 'T' ? mode | ((mode & 0o444) >> 2) : mode & ~0o111 }
+  }
+  if (uri !== MICROSOFT_NAMESPACE) return 403
+  const sec = parseHttpDate(text)
+  if (sec === undefined) return 409
+  const time: SetTime = { sec, nsec: 0 }
+  return local === 'Win32LastModifiedTime' ? { mtime: time } : { atime: time }
+}
+
+async function sendStatuses(
+  ctx: ViewContext,
+  href: string,
+  instructions: readonly Instruction[],
+  statuses: readonly number[],
+): Promise<void> {
+  const byStatus = new Map<number, string>()
+  for (let i = 0; i < instructions.length; i++) {
+    const { uri, local } = instructions[i].element
+    byStatus.set(statuses[i], (byStatus.get(statuses[i]) ?? '') + emptyElement(uri, local))
+  }
+  const answer = new Multistatus(ctx)
+  let propstats = ''
+  for (const [status, names] of byStatus) {
+    const error = status === 403 ? '<D:error><D:cannot-modify-protected-property/></D:error>' : ''
+    propstats += `<D:propstat><D:prop>${names}</D:prop><D:status>${statusLine(status)}</D:status>${error}</D:propstat>`
+  }
+  await answer.add(`<D:response><D:href>${href}</D:href>${propstats}</D:response>`)
+  await answer.end()
+}

@@ -1,0 +1,71 @@
+import type { Cred, Overlay } from '../../overlay-core/index.ts'
+
+/** One overlay served at `/name/`, and the user on whose behalf every request on it acts. */
+export interface DavView {
+  /** One path segment, as Unicode text. */
+  readonly name: string
+  readonly overlay: Overlay
+  readonly cred: Cred
+}
+
+/** What the adapter writes to: the shape of a pino logger. */
+export interface Logger {
+  debug(details: object, message: string): void
+  info(details: object, message: string): void
+  warn(details: object, message: string): void
+  error(details: object, message: string): void
+}
+
+/** Bounds on what one client, or all of them together, may ask for. */
+export interface DavLimits {
+  /** Body of PROPFIND, LOCK and of a COPY or MOVE, bytes. */
+  readonly xmlBytes: number
+  /** Body of PROPPATCH, bytes. */
+  readonly proppatchBytes: number
+  /** Nesting of XML elements. */
+  readonly xmlDepth: number
+  /** XML elements and attributes in one body. */
+  readonly xmlElements: number
+  /** Ranges in one GET; a request with more gets the whole file, as RFC 9110 section 14.2 allows. */
+  readonly ranges: number
+  /** Locks held at a time, of all views. */
+  readonly locks: number
+  /** The longest life of a lock between refreshes, seconds; also what a client gets that names none. */
+  readonly lockSeconds: number
+  /** A connection that neither sends nor takes a byte for this long in the middle of a request is closed, ms. */
+  readonly idleMs: number
+  /** Failed members named in one multistatus answer; the rest is counted only. */
+  readonly reportedFailures: number
+}
+
+/** The limits in force where the caller names none. */
+export const DEFAULT_LIMITS: DavLimits = {
+  xmlBytes: 64 * 1024,
+  proppatchBytes: 1024 * 1024,
+  xmlDepth: 32,
+  xmlElements: 1000,
+  ranges: 16,
+  locks: 10_000,
+  lockSeconds: 3600,
+  idleMs: 120_000,
+  reportedFailures: 1000,
+}
+
+/** What `registerWebDav` needs. */
+export interface DavOptions {
+  readonly views: readonly DavView[]
+  readonly log: Logger
+  /** Milliseconds since the epoch; the system clock when absent. */
+  readonly now?: () => number
+  /** Random UUIDs for lock tokens; `node:crypto` when absent. */
+  readonly randomUUID?: () => string
+  readonly limits?: Partial<DavLimits>
+}
+
+/** What `registerWebDav` returns. */
+export interface DavHandle {
+  /** Running totals by name: `requests`, `status2xx`…, `abortedUploads`, `abortedDownloads`, `faults`… */
+  readonly counters: Readonly<Record<string, number>>
+  /** Turns new requests away (503) and resolves when the running ones have ended. */
+  close(): Promise<void>
+}

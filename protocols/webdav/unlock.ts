@@ -1,0 +1,18 @@
+import type { ViewContext } from './context.ts'
+import { DavError } from './dav-error.ts'
+import { parseLockToken } from './headers.ts'
+import { sendEmpty } from './reply.ts'
+import { resolve } from './resolve.ts'
+
+/** UNLOCK (RFC 4918 section 9.11): ends a lock whose scope holds the resource. @throws DavError 400 · 409 no such lock here */
+export async function unlock(ctx: ViewContext): Promise<void> {
+  const { view, services } = ctx
+  const token = parseLockToken(ctx.req.headers['lock-token'])
+  const { names } = await resolve(view, ctx.path.names, true)
+  const held = services.locks.covering(view.name, names).some((lock) => lock.token === token)
+  if (!held) {
+    throw new DavError(409, 'there is no such lock here', { condition: '<D:lock-token-matches-request-uri/>' })
+  }
+  await services.locks.remove(token)
+  sendEmpty(ctx, 204)
+}

@@ -1,0 +1,98 @@
+import type { StagedFile } from '../../overlay-core/index.ts'
+import { announcedLength, ClientGone, letBodyCome } from './body.ts'
+import type { DavContext } from './context.ts'
+import { badRequest } from './dav-error.ts'
+
+const BATCH_BYTES = 1024 * 1024
+
+/**
+ * Appends the whole body of the request to `staged`: while one batch of about 1 MiB is written the next is taken from the socket,
+ * and the client is held back when the disk is slower. Returns only when the body was complete.
+ *
+ * @throws DavError 400 the body is shorter than announced · ClientGone · ENOSPC | EDQUOT | EIO
+ */
+export async function receiveBody(ctx: DavContext, staged: StagedFile): Promise<void> {
+  const announced = announcedLength(ctx.req)
+  if (announced === 0) return
+  ctx.req.socket.setTimeout(ctx.services.limits.idleMs)
+  letBodyCome(ctx)
+  await new Upload(ctx, staged).run()
+  if (announced !== undefined && staged.sizeBytes !== announced)
+    throw badRequest('the body has not the announced length')
+}
+
+class Upload {
+  readonly #ctx: DavContext
+  readonly #staged: StagedFile
+  #pending: Buffer[] = []
+  #pendingBytes = 0
+  #appending = false
+  #ended = false
+  #failure: unknown
+  #settle: (() => void) | undefined
+
+  constructor(ctx: DavContext, staged: StagedFile) {
+    this.#ctx = ctx
+    this.#staged = staged
+  }
+
+  async run(): Promise<void> {
+    const { req } = this.#ctx
+    await new Promise<void>((resolve) => {
+      this.#settle = resolve
+      if (req.destroyed && !req.complete) this.#close()
+      else req.on('data', this.#take).on('end', this.#end).on('close', this.#close)
+    })
+    req.off('data', this.#take).off('end', this.#end).off('close', this.#close)
+    if (this.#failure !== undefined) throw this.#failure
+  }
+
+  readonly #take = (piece: Buffer): void => {
+    this.#pending.push(piece)
+    this.#pendingBytes += piece.length
+    this.#ctx.services.counters.bytesIn += piece.length
+    if (this.#pendingBytes < BATCH_BYTES) return
+    if (this.#appending) this.#ctx.req.pause()
+    else this.#append()
+  }
+
+  readonly #end = (): void => {
+    this.#ended = true
+    this.#advance()
+  }
+
+  readonly #close = (): void => {
+    if (this.#ended || this.#failure !== undefined) return
+    this.#failure = new ClientGone()
+    this.#advance()
+  }
+
+  /** Starts the next step, when none is running. A batch being written is always waited for. */
+  #advance(): void {
+    if (this.#appending) return
+    if (this.#failure !== undefined) this.#settle?.()
+    else if (this.#ended && this.#pendingBytes === 0) this.#settle?.()
+    else if (this.#ended || this.#pendingBytes >= BATCH_BYTES) this.#append()
+    else this.#ctx.req.resume()
+  }
+
+  #append(): void {
+    const batch = this.#pending
+    this.#pending = []
+    this.#pendingBytes = 0
+    this.#appending = true
+    this.#staged.append(batch).then(this.#appended, this.#failed)
+  }
+
+  readonly #appended = (): void => {
+    this.#appending = false
+    if (!this.#ended) this.#ctx.req.resume()
+    this.#advance()
+  }
+
+  readonly #failed = (error: unknown): void => {
+    this.#appending = false
+    this.#failure ??= error
+    this.#advance()
+  }
+}
