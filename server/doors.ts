@@ -19,7 +19,7 @@ export async function checkPorts(settings: Settings): Promise<Settings> {
 }
 
 async function checkPort(option: string, address: Address | undefined, sample: boolean): Promise<Address | undefined> {
-  if (address === undefined || address.port === 0) return address
+  if (address === undefined) return undefined
   try {
     await tryToListen(address)
     return address

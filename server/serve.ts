@@ -68,7 +68,7 @@ function readExports(texts: readonly string[]) {
   try {
     return texts.flatMap((text) => parseExport(text))
   } catch (error) {
-    throw error instanceof Error ? new OptionError('--export', error.message) : error
+    throw error instanceof Error ? new OptionError('--export', error.message.replace(/^export: /, '')) : error
   }
 }
 

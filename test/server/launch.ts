@@ -1,0 +1,105 @@
+import { type ChildProcess, execFile, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { fileURLToPath } from 'node:url'
+import type { Test } from 'tap'
+
+export const LAUNCHER = fileURLToPath(new URL('../../server/overlayd.cjs', import.meta.url))
+
+/** How a command line ended. */
+export interface Ended {
+  readonly status: number | null
+  readonly stdout: string
+  readonly stderr: string
+}
+
+/** Where and on what to run. */
+export interface LaunchOptions {
+  readonly cwd?: string
+  /** The Node that runs the launcher; the one of this test when absent. */
+  readonly node?: string
+  readonly uid?: number
+}
+
+/** Runs overlayd to its end; one that does not end by itself is killed. */
+export function run(
+  args: readonly string[],
+  { cwd, node = process.execPath, uid }: LaunchOptions = {},
+): Promise<Ended> {
+  return new Promise((resolve) => {
+    const options = {
+      timeout: 30_000,
+      killSignal: 'SIGKILL',
+      ...(cwd && { cwd }),
+      ...(uid && { uid, gid: uid }),
+    } as const
+    execFile(node, [LAUNCHER, ...args], options, (error, stdout, stderr) => {
+      resolve({ status: error === null ? 0 : typeof error.code === 'number' ? error.code : null, stdout, stderr })
+    })
+  })
+}
+
+/** A server that has said it is ready. */
+export interface Running {
+  readonly child: ChildProcess
+  /** What it has printed so far on standard output. */
+  stdout(): string
+  stderr(): string
+  /** The URL of the mount line. */
+  readonly webdavUrl: string | undefined
+  /** The port of the NFS mount line. */
+  readonly nfsPort: number | undefined
+  /** Sends `signal` (SIGTERM) and waits for the end: the exit status or the signal that killed it. */
+  stop(signal?: NodeJS.Signals): Promise<number | NodeJS.Signals | null>
+}
+
+/**
+ * Starts overlayd and waits until it has announced its doors. It is killed when the test ends.
+ *
+ * @throws Error it ended instead, with what it printed
+ */
+export async function start(
+  t: Test,
+  args: readonly string[],
+  { cwd, node = process.execPath, uid }: LaunchOptions = {},
+): Promise<Running> {
+  const child = spawn(node, [LAUNCHER, ...args], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    ...(cwd && { cwd }),
+    ...(uid && { uid, gid: uid }),
+  })
+  t.teardown(() => child.kill('SIGKILL'))
+  const printed = { stdout: '', stderr: '' }
+  const ended = once(child, 'close') as Promise<[number | null, NodeJS.Signals | null]>
+  const ready = new Promise<void>((resolve) => {
+    child.stdout.on('data', (chunk) => {
+      printed.stdout += chunk
+      if (printed.stdout.includes('Ctrl-C stops it.')) resolve()
+    })
+  })
+  child.stderr.on('data', (chunk) => {
+    printed.stderr += chunk
+  })
+  const lost = ended.then(([status, signal]) => {
+    throw new Error(`ended with ${status ?? signal}: ${printed.stdout}${printed.stderr}`)
+  })
+  await Promise.race([ready, lost])
+  // Whoever stops it waits for `ended`; this branch has done its work.
+  lost.catch(() => undefined)
+  return {
+    child,
+    stdout: () => printed.stdout,
+    stderr: () => printed.stderr,
+    webdavUrl: /mount -t davfs (\S+) /.exec(printed.stdout)?.[1],
+    nfsPort: Number(/mount -t nfs -o \S*,port=(\d+)/.exec(printed.stdout)?.[1]) || undefined,
+    async stop(signal = 'SIGTERM') {
+      child.kill(signal)
+      const [status, killedBy] = await ended
+      return status ?? killedBy
+    },
+  }
+}
+
+/** Ports of the system's choice, and a state directory of the test's own. */
+export function freePorts(stateDir: string): string[] {
+  return ['--webdav', '127.0.0.1:0', '--nfs', '127.0.0.1:0', '--state-dir', stateDir]
+}
