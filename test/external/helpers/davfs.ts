@@ -30,18 +30,20 @@ export async function mountDavfs(scratch: Scratch, name: string, url: string): P
     'gui_optimize 0',
   ]
   await scratch.sh(`
-    chmod 755 ${quote(scratch.path)}; mkdir -p ${quote(path)} ${quote(cache)}; chown davfs2:davfs2 ${quote(cache)}
+    mkdir -p ${quote(path)} ${quote(cache)}; chgrp davfs2 ${quote(cache)}; chmod 775 ${quote(cache)}
     printf '%s\\n' ${conf.map(quote).join(' ')} > ${quote(settings)}/conf
     : > ${quote(settings)}/secrets; chmod 600 ${quote(settings)}/secrets`)
+  let pid = 0
   const mount = async () => {
     await scratch.sh(`mount -t davfs -o ${quote(`conf=${settings}/conf,uid=0,gid=0`)} ${quote(url)} ${quote(path)}`)
-    const pid = Number(await scratch.sh(`cat ${quote(pidFile(path))}`))
+    pid = Number(await scratch.sh(`cat ${quote(pidFile(path))}`))
     // The daemon leads a group of its own, which must not outlive the test.
     scratch.killAtEnd(pid)
   }
   const unmount = async () => {
+    // umount.davfs would wait for the daemon in steps of three seconds.
     await scratch.sh(
-      `if mountpoint -q ${quote(path)}; then umount ${quote(path)} > ${quote(settings)}/umount.log; fi`,
+      `if mountpoint -q ${quote(path)}; then umount -i ${quote(path)}; tail --pid=${pid} -s 0.05 -f /dev/null; fi`,
       300_000,
     )
   }

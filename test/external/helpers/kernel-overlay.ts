@@ -10,23 +10,20 @@ export interface Mounted {
 }
 
 /**
- * Mounts the layers with the kernel's own overlayfs on the folder `name` of the scratch folder. overlayd must have let go of them.
+ * Mounts the layers with the kernel's own overlayfs on the folder `name` of the scratch folder, read-only when they have no upper.
+ * overlayd must have let go of the upper.
  *
  * @throws Error the kernel refuses, with what mount(8) and the kernel's log say
  */
 export async function mountKernelOverlay(
   scratch: Scratch,
   name: string,
-  layers: Layers,
+  layers: Pick<Layers, 'lowerdir'> & Partial<Layers>,
   options: readonly string[] = ['redirect_dir=on', 'index=on', 'metacopy=off'],
 ): Promise<Mounted> {
   const path = join(scratch.path, name)
-  const all = [
-    `lowerdir=${layers.lowerdir.join(':')}`,
-    `upperdir=${layers.upperdir}`,
-    `workdir=${layers.workdir}`,
-    ...options,
-  ]
+  const all = [`lowerdir=${layers.lowerdir.join(':')}`]
+  if (layers.upperdir !== undefined) all.push(`upperdir=${layers.upperdir}`, `workdir=${layers.workdir}`, ...options)
   try {
     await scratch.sh(`mkdir -p ${quote(path)} && mount -t overlay overlay -o ${quote(all.join(','))} ${quote(path)}`)
   } catch (error) {

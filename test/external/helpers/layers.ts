@@ -13,18 +13,20 @@ export interface Layers {
 /**
  * Makes a stack of two lowers, an empty upper and a workdir in the folder `name` of the scratch folder.
  *
- * `base` holds `tree` (a copy of some thousand files of this machine), `many` (2,500 names), all file types, modes, owners, times before
- * 1970 and with nanoseconds, holes, hard links and hostile names; `top` covers parts of it with whiteouts, an opaque directory, a
- * merged directory and changes of type. With `names: 'utf8'` every name is one that WebDAV can carry.
+ * `base` holds `tree` (a copy of some thousand files of this machine), `many` (2,500 names), all file types, modes, owners, times
+ * with nanoseconds, holes, hard links and hostile names; `top` covers parts of it with whiteouts, an opaque directory, a merged
+ * directory and changes of type. With `archive` the root has an `archive.tar` of 300 directories. With `names: 'utf8'` every name is
+ * one that WebDAV can carry.
  */
 export async function makeLayers(
   scratch: Scratch,
   name: string,
-  options: { names: 'bytes' | 'utf8' },
+  options: { names: 'bytes' | 'utf8'; archive?: boolean },
 ): Promise<Layers> {
   const dir = join(scratch.path, name)
   await scratch.sh(`mkdir ${quote(dir)} && cd ${quote(dir)} && mkdir base top upper work\n${baseScript}\n${topScript}`)
   if (options.names === 'bytes') await scratch.sh(`cd ${quote(dir)}\n${byteNamesScript}`)
+  if (options.archive === true) await scratch.sh(`cd ${quote(dir)}\n${archiveScript}`)
   // Last, and in the past, so that nothing made now can pass for a time that was kept.
   await scratch.sh(`cd ${quote(dir)}\n${timesScript}`)
   return { lowerdir: [join(dir, 'top'), join(dir, 'base')], upperdir: join(dir, 'upper'), workdir: join(dir, 'work') }
@@ -59,6 +61,7 @@ for mode in 0000 0400 0444 0600 0640 0755 1644 2755 4755 6711; do echo "$mode" >
 mkdir modes/sticky modes/setgid modes/closed; chmod 1777 modes/sticky; chmod 2775 modes/setgid; chmod 0700 modes/closed
 echo owned > modes/owned; chown 1234:5678 modes/owned modes/setgid; echo secret > modes/closed/secret
 echo linked > links/a; ln links/a links/b; ln links/a plain/c; echo pair > links/pair-1; ln links/pair-1 links/pair-2
+ln -s ../plain/text links/relative; ln -s ../merged links/directory; ln -s /nowhere/at/all links/dangling; ln -s loop links/loop
 mkfifo odd/fifo; mknod odd/null c 1 3; mknod odd/block b 7 200
 truncate -s 8M hole/sparse; printf middle | dd of=hole/sparse bs=1 seek=4000000 conv=notrunc status=none
 setfattr -n user.colour -v green plain/text
@@ -81,11 +84,14 @@ const byteNamesScript = String.raw`
 cd base
 for name in "$(printf 'latin-\344')" "$(printf 'bad-\377\376')" "$(printf 'new\nline')" "$(printf 'tab\tbell\a')" 'back\slash'; do echo x > "names/$name"; done
 ln -s "$(printf 'to-\344\377')" links/odd-bytes
-ln -s ../plain/text links/relative; ln -s /nowhere/at/all links/dangling; ln -s "$(printf 'x%.0s' $(seq 1 1000))" links/long; ln -s . links/loop
+ln -s "$(printf 'x%.0s' $(seq 1 1000))" links/long
 cd ..`
+
+const archiveScript = `
+mkdir archive; for n in $(seq 101 400); do mkdir "archive/$n"; seq "$n" 1000 > "archive/$n/numbers"; ln -s numbers "archive/$n/link"; done
+tar cf base/archive.tar archive; rm -r archive`
 
 const timesScript = `
 find base top -mindepth 1 -not -path 'base/tree/*' -print0 | xargs -0 touch -h -d '2001-02-03 04:05:06.123456789'
-touch -d '1965-04-03 02:01:00.987654321' base/plain/numbers
 touch -d '2040-01-01 00:00:00.000000001' base/plain/empty
-touch -d '2010-10-10 10:10:10.101010101' base top`
+touch -d '2010-10-10 10:10:10.101010101' base top upper`

@@ -23,30 +23,26 @@ let started = 0
 
 /**
  * Starts overlayd on the layers, without an upper when they have none, and waits until both doors accept. root keeps its powers over
- * NFS, as the tests compare owners; `flags` come last.
+ * NFS unless `exports` says otherwise, as the tests compare owners.
  *
  * @throws Error it ends instead, with what it printed
  */
 export async function startOverlayd(
   scratch: Scratch,
   layers: Pick<Layers, 'lowerdir'> & Partial<Layers>,
-  options: { mountOptions?: readonly string[]; flags?: readonly string[] } = {},
+  options: { mountOptions?: readonly string[]; exports?: string } = {},
 ): Promise<Overlayd> {
   const readyFile = join(scratch.path, `ready-${started++}.json`)
   const words = [`lowerdir=${layers.lowerdir.join(':')}`]
   if (layers.upperdir !== undefined) words.push(`upperdir=${layers.upperdir}`, `workdir=${layers.workdir}`)
   words.push(...(options.mountOptions ?? []))
   const doors = ['--webdav', '127.0.0.1:0', '--nfs', '127.0.0.1:0', '--ready-file', readyFile]
-  const everyone = ['--export', '127.0.0.1(rw,no_root_squash,insecure,sync)']
-  const child = spawn(
-    process.execPath,
-    [programPath, '-o', words.join(','), ...doors, ...everyone, ...(options.flags ?? [])],
-    {
-      detached: true,
-      cwd: scratch.path,
-      stdio: ['ignore', 'pipe', 'pipe'],
-    },
-  )
+  const exports = ['--export', options.exports ?? '127.0.0.1(rw,no_root_squash,insecure,sync)']
+  const child = spawn(process.execPath, [programPath, '-o', words.join(','), ...doors, ...exports], {
+    detached: true,
+    cwd: scratch.path,
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
   if (child.pid !== undefined) scratch.killAtEnd(child.pid)
   let printed = ''
   const note = (chunk: Buffer) => {

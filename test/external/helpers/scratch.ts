@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { mkdtempSync, readFileSync } from 'node:fs'
+import { chmodSync, mkdtempSync, readFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Test } from 'tap'
@@ -23,6 +23,8 @@ export interface Scratch {
 /** Makes the scratch folder of a test file. */
 export function makeScratch(t: Test): Scratch {
   const path = mkdtempSync(join(tmpdir(), 'overlayd-external-'))
+  // Users other than root come through it on their way to a mount.
+  chmodSync(path, 0o755)
   const undos: (() => Promise<void> | void)[] = []
   const groups = new Set<number>()
   let clean = false

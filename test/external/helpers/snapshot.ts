@@ -16,7 +16,7 @@ export interface Entry {
   readonly inode: string
   /** The target of a symlink. */
   readonly link: string
-  /** Of the content of a regular file; empty when the snapshot was made without. */
+  /** SHA-256 of the content of a regular file that is not empty. */
   readonly hash: string
   /** Hexadecimal `major:minor` of a device. */
   readonly device: string
@@ -61,31 +61,34 @@ export const viewFields: readonly (keyof Entry)[] = [
   'firstLink',
 ]
 
+/** What a WebDAV client can tell. */
+export const davFields: readonly (keyof Entry)[] = ['type', 'size', 'hash']
+
 const recordFields = 11
 
 /**
- * Reads the tree at `dir` through `sh`: with one find, and over the files with sha256sum unless `hash` is false.
+ * Reads the tree at `dir` through `sh`: with one find, and unless `contents` is false with sha256sum and getfattr over everything;
+ * what stands at the paths of `without` (no patterns) is left out.
  *
  * @throws ShellError anything could not be read
  */
 export async function snapshot(
   sh: Shell,
   dir: string,
-  options: { hash?: boolean; timeoutMs?: number } = {},
+  options: { contents?: boolean; without?: readonly string[]; timeoutMs?: number } = {},
 ): Promise<Snapshot> {
-  const { hash = true, timeoutMs = 240_000 } = options
+  const { contents = true, without = [], timeoutMs = 240_000 } = options
   const at = `cd ${quote(dir)} && `
   const format = ['P', 'y', 'm', 'U', 'G', 's', 'T@', 'C@', 'n', 'i', 'l'].map((field) => `%${field}\\0`).join('')
-  const listing = split(await sh(`${at}find . -printf '${format}'`, timeoutMs))
-  const hashes = hash
-    ? parseHashes(await sh(`${at}find . -type f -print0 | xargs -0 -r sha256sum -z --`, timeoutMs))
-    : new Map()
-  const devices = parsePairs(
-    await sh(`${at}find . -type c -print0 -o -type b -print0 | xargs -0 -r stat --printf '%n\\0%t:%T\\0' --`),
-  )
-  const xattrs = parseXattrs(
-    await sh(`${at}find . -print0 | xargs -0 -r getfattr --absolute-names -h -d -m - -e hex --`, timeoutMs),
-  )
+  const prune = without.map((path) => `-path ${quote(`./${path.replace(/[*?[\\]/g, '\\$&')}`)} -prune -o `).join('')
+  const listing = split(await sh(`${at}find . ${prune}-printf '${format}'`, timeoutMs))
+  const over = (which: string, command: string) =>
+    contents ? sh(`${at}find . ${prune}${which} -print0 | xargs -0 -r ${command} --`, timeoutMs) : ''
+  const hashes = parseHashes(await over('-type f -size +0', 'sha256sum -z'))
+  const devices = parsePairs(await over('\\( -type c -o -type b \\)', "stat --printf '%n\\0%t:%T\\0'"))
+  const haveXattrs =
+    contents && (await sh(`${at}getfattr -h -m - . > /dev/null 2>&1 && echo yes || echo no`)) === 'yes\n'
+  const xattrs = parseXattrs(haveXattrs ? await over('', 'getfattr --absolute-names -h -d -m - -e hex') : '')
   const firstLinks = new Map<string, string>()
   const entries = new Map<string, Entry>()
   for (let at = 0; at < listing.length; at += recordFields) {
@@ -129,14 +132,34 @@ export function differences(
   return found.length > 40 ? [...found.slice(0, 40), `… ${found.length} in all`] : found
 }
 
+/**
+ * The part of a tree that WebDAV carries: its directories and regular files. Symlinks show there as what they lead to: that and davfs2's own
+ * `lost+found` is left out of the tree that a WebDAV client saw, when `whole` is the tree as it is.
+ */
+export function davTree(tree: Snapshot, whole: Snapshot = tree): Snapshot {
+  const real = (path: string): boolean => path === '' || (whole.get(path)?.type !== 'l' && real(parentOf(path)))
+  return new Map(
+    [...tree].filter(([path, { type }]) => (type === 'd' || type === 'f') && path !== 'lost+found' && real(path)),
+  )
+}
+
+function parentOf(path: string): string {
+  return path.slice(0, Math.max(0, path.lastIndexOf('/')))
+}
+
+/** The tree with all modification times from `sec` on made equal: those were set by a clock. */
+export function hideTimesSince(tree: Snapshot, sec: number): Snapshot {
+  const hide = (mtime: string) => (Number(mtime) >= sec && Number(mtime) < sec + 3600 ? 'during the test' : mtime)
+  return new Map([...tree].map(([path, entry]) => [path, { ...entry, mtime: hide(entry.mtime) }]))
+}
+
 /** The paths of a tree that show something of an overlay's insides: private attributes, or names that helpers use. */
 export function insidesShown(tree: Snapshot): string[] {
   const found: string[] = []
   for (const [path, entry] of tree) {
     if (/^(trusted|user)\.overlay\./m.test(entry.xattrs)) found.push(`${shown(path)} has ${entry.xattrs}`)
     if (entry.device === '0:0') found.push(`${shown(path)} is a whiteout`)
-    if (/(^|\/)(\.wh\.|\.overlayd|\.nfs[0-9a-f]{8})/.test(path))
-      found.push(`${shown(path)} has a helper's name`)
+    if (/(^|\/)(\.wh\.|\.overlayd|\.nfs[0-9a-f]{8})/.test(path)) found.push(`${shown(path)} has a helper's name`)
   }
   return found
 }

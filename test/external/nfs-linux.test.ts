@@ -1,0 +1,147 @@
+import { join } from 'node:path'
+import t from 'tap'
+import { mountDavfs } from './helpers/davfs.ts'
+import { bootKernelClient } from './helpers/kernel-client.ts'
+import { mountKernelOverlay } from './helpers/kernel-overlay.ts'
+import { makeLayers, watchLowers } from './helpers/layers.ts'
+import { mountNfs } from './helpers/nfs-mount.ts'
+import { attempts, changeTree } from './helpers/operations.ts'
+import { startOverlayd } from './helpers/overlayd.ts'
+import { makeScratch } from './helpers/scratch.ts'
+import { hostShell, quote, type Shell } from './helpers/shell.ts'
+import { differences, hideTimesSince, insidesShown, type Snapshot, snapshot } from './helpers/snapshot.ts'
+
+t.setTimeout(600_000)
+const scratch = makeScratch(t)
+const booting = bootKernelClient(scratch)
+const layers = await makeLayers(scratch, 'layers', { names: 'bytes', archive: true })
+const startSec = Math.floor(Date.now() / 1000)
+const lowersChanged = await watchLowers(scratch, layers)
+// The same changes made through the kernel's own overlay of the same lowers say what is right.
+await scratch.sh(`mkdir reference-upper reference-work && touch -r ${quote(layers.upperdir)} reference-upper`)
+const reference = await mountKernelOverlay(scratch, 'reference', {
+  lowerdir: layers.lowerdir,
+  upperdir: join(scratch.path, 'reference-upper'),
+  workdir: join(scratch.path, 'reference-work'),
+})
+const referenceSh = hostShell(reference.path)
+const overlayd = await startOverlayd(scratch, layers)
+const client = await booting
+const nfs = await mountNfs(client, overlayd.nfs, '/mnt/overlay')
+
+/** What the tree of the NFS mount has otherwise than the reference, times set by a clock apart. */
+async function differencesFromReference(): Promise<string[]> {
+  const [expected, actual] = await Promise.all([snapshot(scratch.sh, reference.path), snapshot(client.sh, nfs.path)])
+  return differences(hideTimesSince(expected, startSec), hideTimesSince(actual, startSec))
+}
+
+t.test('every name, attribute, time and content of the lowers shows on the mount', async (t) => {
+  t.same(await differencesFromReference(), [])
+})
+
+t.test('changes of every kind leave the tree that the kernel overlay has after the same changes', async (t) => {
+  await referenceSh(changeTree)
+  await nfs.sh(changeTree, 300_000)
+  t.same(await differencesFromReference(), [], 'as the client has it cached')
+  await nfs.remount()
+  t.same(await differencesFromReference(), [], 'as the server has it')
+})
+
+t.test('somebody else than root may do exactly what the kernel overlay lets them do', async (t) => {
+  const asSomebody = (sh: Shell) => sh(`setpriv --reuid 1234 --regid 5678 --clear-groups sh -c ${quote(attempts)}`)
+  t.equal(await asSomebody(nfs.sh), await asSomebody(referenceSh))
+  t.same(await differencesFromReference(), [])
+})
+
+t.test(
+  'a file keeps its number through copy-up and rename, and a directory its place under a working client',
+  async (t) => {
+    const before = await nfs.sh('stat -c %i archive.tar one/2/3/tree-again')
+    await nfs.sh('echo tail >> archive.tar; mv archive.tar archive-moved.tar; mv one/2/3/tree-again tree-moved')
+    await nfs.remount()
+    t.equal(await nfs.sh('stat -c %i archive-moved.tar tree-moved'), before)
+    t.equal(
+      await nfs.sh(
+        'cd unpacked/archive/200; mv ../../../unpacked ../../../elsewhere; echo 1 > here; cat numbers | wc -l; ls',
+      ),
+      '801\nhere\nlink\nnumbers\n',
+    )
+  },
+)
+
+t.test('a removed file stays readable and writable while it is open', async (t) => {
+  t.equal(
+    await nfs.sh(`echo one > open; exec 3<> open; rm open; echo two >&3; [ ! -e open ]; cat /proc/self/fd/3; exec 3>&-
+      exec 4< hole/sparse; rm hole/sparse; head -c 2000006 <&4 | tail -c 6; exec 4<&-; ls -a hole`),
+    'two\nMIDDLE.\n..\n',
+  )
+})
+
+t.test('64 MiB written come back the same', async (t) => {
+  const sum = await nfs.sh('head -c 67108864 /dev/urandom > /tmp/big; cp /tmp/big big; sha256sum < /tmp/big', 300_000)
+  await nfs.remount()
+  t.equal(await nfs.sh('sha256sum < big; rm /tmp/big', 300_000), sum)
+  t.equal(await scratch.sh(`sha256sum < ${quote(layers.upperdir)}/big`), sum)
+})
+
+t.test('statfs tells of the file system of the upper', async (t) => {
+  const total = (text: string) =>
+    text
+      .trim()
+      .split(' ')
+      .map(Number)
+      .reduce((a, b) => a * b)
+  const [shown, real] = [
+    await nfs.sh('stat -f -c "%b %S" .'),
+    await scratch.sh(`stat -f -c '%b %S' ${quote(layers.upperdir)}`),
+  ]
+  t.ok(Math.abs(total(shown) - total(real)) < 2 ** 21, `${shown} against ${real}`)
+  t.match(await nfs.sh('df -P . | tail -n 1'), /10\.0\.2\.2:\/overlay +\d+ +\d+ +\d+ +\d+% +\/mnt\/overlay/)
+})
+
+t.test('both doors show what is done at the other', async () => {
+  const davfs = await mountDavfs(scratch, 'davfs', overlayd.webdavUrl)
+  const davSh = hostShell(davfs.path)
+  const soon = (condition: string) => `for n in $(seq 1 200); do ! ${condition} || exit 0; sleep 0.1; done; exit 1`
+  await davSh('mkdir from-dav && echo "by WebDAV" > from-dav/file && mv renamed/only-base from-dav/base')
+  await nfs.sh(soon('[ "$(cat from-dav/file from-dav/base 2>&1)" = "$(printf \'by WebDAV\\nbase\')" ]'))
+  await nfs.sh('echo "by NFS" >> from-dav/file; mv from-dav from-both; echo more > from-both/more')
+  await davSh(soon('[ "$(cat from-both/file from-both/more 2>&1)" = "$(printf \'by WebDAV\\nby NFS\\nmore\')" ]'))
+  await davSh('rm -r from-both/more; echo rewritten > from-both/file')
+  await nfs.sh(soon('[ "$(cat from-both/file; ls from-both)" = "$(printf \'rewritten\\nbase\\nfile\')" ]'))
+  await davfs.unmount()
+})
+
+t.test('afterwards the lowers are as they were and the kernel shows the tree that the client saw', async (t) => {
+  await nfs.remount()
+  const seen = await snapshot(client.sh, nfs.path)
+  t.same(insidesShown(seen), [])
+  await nfs.unmount()
+  await overlayd.stop()
+  t.same(await lowersChanged(), [])
+  for (const index of ['index=off', 'index=on']) {
+    const kernel = await mountKernelOverlay(scratch, 'kernel', layers, ['redirect_dir=on', index, 'metacopy=off'])
+    const shown = await snapshot(scratch.sh, kernel.path)
+    t.same(insidesShown(shown), [])
+    // Which names a file of a lower has in common with a changed one is in the index alone, as with an upper of the kernel's own.
+    const linked = (path: string) => Number(seen.get(path)?.nlink) > 1 && seen.get(path)?.type === 'f'
+    const told = (tree: Snapshot) => new Map([...tree].filter(([path]) => index === 'index=on' || !linked(path)))
+    t.same(differences(told(shown), told(seen)), [], index)
+    await kernel.unmount()
+  }
+  t.same(await lowersChanged(), [])
+})
+
+t.test('with the default export root is nobody', async (t) => {
+  const others = await makeLayers(scratch, 'squashed', { names: 'bytes' })
+  const server = await startOverlayd(scratch, others, { exports: '127.0.0.1(rw,root_squash,insecure,sync)' })
+  const squashed = await mountNfs(client, server.nfs, '/mnt/squashed')
+  t.equal(
+    await squashed.sh(`refused() { if sh -c "$1" 2> /dev/null; then echo "done: $1"; fi; }
+      refused 'touch made'; refused 'echo x >> plain/text'; refused 'chmod 777 plain'; refused 'cat modes/0400'; refused 'ls modes/closed'
+      echo mine > modes/sticky/mine; cat modes/sticky/mine modes/0444; stat -c '%u %g' modes/sticky/mine`),
+    'mine\n0444\n65534 65534\n',
+  )
+  await squashed.unmount()
+  await server.stop()
+})
