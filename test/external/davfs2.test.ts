@@ -89,17 +89,7 @@ t.test('directories are made, renamed and removed, those of the lowers too', asy
       ...['3', '3/4', '3/4/5', '3/4/5/6', '3/4/5/6/7', '3/4/5/6/7/8', '3/4/5/6/7/8/9', '3/4/5/6/7/8/9/file'].map(
         (path) => `deep/two/${path}`,
       ),
-      ...[
-        'merged',
-        'merged/fresh',
-        'moved',
-        'moved/below',
-        'moved/below/base',
-        'moved/only-base',
-        'moved/only-top',
-        'opaque',
-        '',
-      ],
+      ...['merged', 'merged/fresh', 'moved', 'moved/only-base', 'moved/only-top', 'opaque', ''],
     ].join('\n'),
   )
   t.equal(await sh('ls many | wc -l; ls plain/random modes/setgid 2>/dev/null || :'), '2401\n')
@@ -140,7 +130,7 @@ t.test('git clones a repository onto the mount and commits in it', async (t) => 
     await sh(
       `git -C ${outside}/project pull -q ${davfs.path}/clone main; git -C ${outside}/project show --stat --format= | tail -n 1`,
     ),
-    '',
+    ' 3 files changed, 2 insertions(+), 1 deletion(-)\n',
   )
 })
 

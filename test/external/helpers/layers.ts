@@ -16,7 +16,7 @@ export interface Layers {
  * `base` holds `tree` (a copy of some thousand files of this machine), `many` (2,500 names), all file types, modes, owners, times
  * with nanoseconds, holes, hard links and hostile names; `top` covers parts of it with whiteouts, an opaque directory, a merged
  * directory and changes of type. With `archive` the root has an `archive.tar` of 300 directories. With `names: 'utf8'` every name is
- * one that WebDAV can carry.
+ * one that davfs2 can carry, which has no room for its own additions to the longest ones.
  */
 export async function makeLayers(
   scratch: Scratch,
@@ -66,7 +66,7 @@ mkfifo odd/fifo; mknod odd/null c 1 3; mknod odd/block b 7 200
 truncate -s 8M hole/sparse; printf middle | dd of=hole/sparse bs=1 seek=4000000 conv=notrunc status=none
 setfattr -n user.colour -v green plain/text
 for name in 'with space' 'ünï-çødé 名前' 'hash#percent%41question?' "quote'single" 'quote"double' 'amp&lt<gt>' 'semi;colon:plus+' '-dash' '~tilde' \
-  '#12345' "$(printf 'long%.0s' $(seq 1 63))"; do echo "$name" > "names/$name"; done
+  '#12345' "$(printf 'long%.0s' $(seq 1 50))"; do echo "$name" > "names/$name"; done
 cd ..`
 
 const topScript = `
@@ -82,7 +82,8 @@ cd ..`
 
 const byteNamesScript = String.raw`
 cd base
-for name in "$(printf 'latin-\344')" "$(printf 'bad-\377\376')" "$(printf 'new\nline')" "$(printf 'tab\tbell\a')" 'back\slash'; do echo x > "names/$name"; done
+for name in "$(printf 'latin-\344')" "$(printf 'bad-\377\376')" "$(printf 'new\nline')" "$(printf 'tab\tbell\a')" 'back\slash' \
+  "$(printf 'longest%.0s' $(seq 1 36))-255"; do echo x > "names/$name"; done
 ln -s "$(printf 'to-\344\377')" links/odd-bytes
 ln -s "$(printf 'x%.0s' $(seq 1 1000))" links/long
 cd ..`
