@@ -1,10 +1,10 @@
-import type { OvlInode } from './dentry.ts'
+import type { Alias, OvlInode } from './dentry.ts'
 import { isErrno, OverlayError } from './errno.ts'
 import { saveNlink } from './hardlink.ts'
 import { Real } from './layer.ts'
 import { setImpure } from './marks.ts'
 import { encodeOrigin, writeOrigin } from './origin.ts'
-import { openForReading } from './real-open.ts'
+import { NEVER_WAITS, openForReading } from './real-open.ts'
 import type { SuperBlock } from './superblock.ts'
 import { chmodAt, chownAt, truncateFd, utimesAt } from './sys/attr.ts'
 import { copyFileRange, fsync, pread, pwrite, reflink, seekData, seekHole } from './sys/data.ts'
@@ -12,9 +12,12 @@ import { linkAt, mkdirAt, mknodAt, readlinkAt, renameAt, symlinkAt } from './sys
 import { O_CREAT, O_EXCL, O_RDWR, RENAME_NOREPLACE } from './sys/flags.ts'
 import { closeLater, openAt } from './sys/open.ts'
 import { type Stat, statxFd } from './sys/stat.ts'
-import { getXattr, listXattr, setXattr } from './sys/xattr.ts'
+import { getXattr, listXattr, removeXattr, setXattr } from './sys/xattr.ts'
 import { FileType } from './types.ts'
 import { removeTemp, removeTempDir } from './whiteout.ts'
+
+/** What an operation needs of an object: only its attributes and name changeable (metacopy=on leaves the data below), or its data too. */
+export type CopyNeed = 'metadata' | 'data'
 
 /** How much one call copies: small enough that a pool thread is soon free for others. */
 const COPY_CHUNK_BYTES = 8 * 1024 * 1024
@@ -28,10 +31,12 @@ const COPY_CHUNK_BYTES = 8 * 1024 * 1024
  * @throws EROFS the overlay has no upper · ESTALE no name is left · ENOSPC | EDQUOT | EIO from the upper; the view is unchanged
  * @see fs/overlayfs/copy_up.c for the order of steps
  */
-export function copyUp(sb: SuperBlock, inode: OvlInode): Promise<void> | undefined {
-  if (inode.upper) return undefined
+export function copyUp(sb: SuperBlock, inode: OvlInode, need: CopyNeed = 'data'): Promise<void> | undefined {
+  const wantsData = need === 'data' && inode.metacopy
+  if (inode.upper && !wantsData) return undefined
   if (!sb.upper) throw new OverlayError('EROFS', 'copy-up')
-  inode.copying ??= copyUpOnce(sb, inode).finally(() => {
+  if (inode.copying) return inode.copying.then(() => copyUp(sb, inode, need))
+  inode.copying = (inode.upper ? completeData(sb, inode) : copyUpOnce(sb, inode, need)).finally(() => {
     inode.copying = undefined
   })
   return inode.copying
@@ -44,80 +49,85 @@ export async function linkUpAlias(sb: SuperBlock, inode: OvlInode, dir: OvlInode
   if (await sb.descriptors.probe(dirReal, name)) return
   const upper = inode.upper as Real
   await saveNlink(sb, inode)
-  const times = statxFd(await sb.descriptors.of(dirReal))
-  await linkAt(await sb.descriptors.of(upper.parent as Real), upper.name, await sb.descriptors.of(dirReal), name)
+  await keepingTimes(sb, dir, async (dirFd) => {
+    await linkAt(await sb.descriptors.of(upper.parent as Real), upper.name, dirFd, name)
+  })
   if (inode.nlinkDelta !== undefined) inode.nlinkDelta--
-  await restoreTimes(sb, dirReal, times)
 }
 
-async function copyUpOnce(sb: SuperBlock, inode: OvlInode): Promise<void> {
+async function copyUpOnce(sb: SuperBlock, inode: OvlInode, need: CopyNeed): Promise<void> {
   const alias = inode.aliases[0]
   if (!alias) throw new OverlayError('ESTALE', 'copy-up')
   await copyUp(sb, alias.dir)
-  await inode.nodeLock.exclusive(() => copyUpLocked(sb, inode))
+  await inode.nodeLock.exclusive(() => copyUpLocked(sb, inode, need))
 }
 
-async function copyUpLocked(sb: SuperBlock, inode: OvlInode): Promise<void> {
+async function copyUpLocked(sb: SuperBlock, inode: OvlInode, need: CopyNeed): Promise<void> {
   const alias = inode.aliases[0]
   if (inode.upper) return
   if (!alias) throw new OverlayError('ESTALE', 'copy-up')
   const lower = inode.lowers[0] as Real
-  const parent = alias.dir.upper as Real
   const temp = sb.tempName()
   const indexed = inode.indexName !== undefined && sb.indexDir !== undefined
   const origin = await encodeOrigin(sb, lower)
-  const stat = await buildTemp(sb, lower, temp, origin)
+  const data = need === 'metadata' && sb.options.metacopy ? undefined : (inode.dataReal ?? lower)
+  const built = await buildTemp(sb, { lower, data, temp, origin })
   try {
-    if (indexed) await publishIndexed(sb, inode, temp, parent, alias.name)
-    else await publish(sb, temp, parent, alias.name)
+    if (indexed) await publishIndexed(sb, inode, temp, alias)
+    else await publish(sb, temp, alias)
   } catch (error) {
     if (inode.type === FileType.directory) await removeTempDir(sb, temp)
     else await removeTemp(sb, temp)
     throw error
   }
+  const parent = alias.dir.upper as Real
   inode.upper = indexed
-    ? new Real(parent.layer, sb.indexDir as Real, inode.indexName as string, stat.ino)
-    : new Real(parent.layer, parent, alias.name, stat.ino)
+    ? new Real(parent.layer, sb.indexDir as Real, inode.indexName as string, built.stat.ino)
+    : new Real(parent.layer, parent, alias.name, built.stat.ino)
+  inode.dataReal = built.metacopy ? (inode.dataReal ?? lower) : undefined
+  inode.metacopy = built.metacopy
   inode.hasOrigin = true
   sb.files.retarget(inode)
   inode.changed()
 }
 
 /** Moves the finished object to its place; the parent keeps its times, as nothing changed for those who look. */
-async function publish(sb: SuperBlock, temp: string, parent: Real, name: string): Promise<void> {
-  const parentFd = await sb.descriptors.of(parent)
-  const times = statxFd(parentFd)
-  await setImpure(sb, parent)
-  await renameAt(await sb.descriptors.of(sb.work as Real), temp, parentFd, name, RENAME_NOREPLACE)
-  await restoreTimes(sb, parent, times)
+async function publish(sb: SuperBlock, temp: string, at: Alias): Promise<void> {
+  await keepingTimes(sb, at.dir, async (parentFd) => {
+    await renameAt(await sb.descriptors.of(sb.work as Real), temp, parentFd, at.name, RENAME_NOREPLACE)
+  })
 }
 
 /** For a hard link: the object goes to the index under its origin's name, then gets the name that was asked for. */
-async function publishIndexed(
-  sb: SuperBlock,
-  inode: OvlInode,
-  temp: string,
-  parent: Real,
-  name: string,
-): Promise<void> {
+async function publishIndexed(sb: SuperBlock, inode: OvlInode, temp: string, at: Alias): Promise<void> {
   const workFd = await sb.descriptors.of(sb.work as Real)
   const indexFd = await sb.descriptors.of(sb.indexDir as Real)
   const indexName = inode.indexName as string
   const lowerNlink = (await lowerStat(sb, inode.lowers[0] as Real)).nlink
-  const parentFd = await sb.descriptors.of(parent)
-  const times = statxFd(parentFd)
-  await setImpure(sb, parent)
   // Two upper links (index and name) will stand for `lowerNlink` names.
   inode.nlinkDelta = lowerNlink - 2
   const sign = inode.nlinkDelta < 0 ? '' : '+'
   await setXattr(workFd, temp, sb.xattrs.nlink, Buffer.from(`U${sign}${inode.nlinkDelta}`))
-  await renameAt(workFd, temp, indexFd, indexName, RENAME_NOREPLACE)
-  await linkAt(indexFd, indexName, parentFd, name)
-  await restoreTimes(sb, parent, times)
+  await keepingTimes(sb, at.dir, async (parentFd) => {
+    await renameAt(workFd, temp, indexFd, indexName, RENAME_NOREPLACE)
+    await linkAt(indexFd, indexName, parentFd, at.name)
+  })
 }
 
-async function restoreTimes(sb: SuperBlock, dir: Real, times: Stat): Promise<void> {
-  await utimesAt(await sb.descriptors.of(dir), '', times.atime, times.mtime)
+/**
+ * Runs `change` in the upper of `dir` and puts the directory's times back, unless somebody else changes the directory meanwhile: that
+ * change keeps a new time.
+ */
+async function keepingTimes(sb: SuperBlock, dir: OvlInode, change: (dirFd: number) => Promise<void>): Promise<void> {
+  const upper = dir.upper as Real
+  await setImpure(sb, upper)
+  const fd = await sb.descriptors.of(upper)
+  const { changes } = dir
+  const times = statxFd(fd)
+  await change(fd)
+  if (dir.changes !== changes) return
+  await utimesAt(fd, '', times.atime, times.mtime)
+  if (dir.changes !== changes) await utimesAt(fd, '', undefined, 'now')
 }
 
 async function lowerStat(sb: SuperBlock, lower: Real): Promise<Stat> {
@@ -127,21 +137,33 @@ async function lowerStat(sb: SuperBlock, lower: Real): Promise<Stat> {
   return probe.stat
 }
 
-/** Builds the copy of `lower` under the name `temp` in the work directory and returns the copy's attributes. */
-async function buildTemp(sb: SuperBlock, lower: Real, temp: string, origin: Uint8Array | undefined): Promise<Stat> {
+/** A copy to be made under the name `temp` in the work directory. */
+interface Build {
+  readonly lower: Real
+  /** Where the data is; undefined to leave it there. */
+  readonly data: Real | undefined
+  readonly temp: string
+  readonly origin: Uint8Array | undefined
+}
+
+/** Builds the copy and returns its attributes, and whether its data was left below. */
+async function buildTemp(sb: SuperBlock, build: Build): Promise<{ stat: Stat; metacopy: boolean }> {
+  const { lower, temp } = build
   const stat = await lowerStat(sb, lower)
+  const metacopy = stat.type === FileType.regular && stat.size > 0 && build.data === undefined
   const workFd = await sb.descriptors.of(sb.work as Real)
   try {
-    await makeSame(sb, lower, stat, workFd, temp)
+    await makeSame(sb, lower, stat, build.data ?? lower, metacopy, temp)
     await copyXattrs(sb, lower, workFd, temp)
     if (sb.privileged) await chownAt(workFd, temp, stat.uid, stat.gid)
     if (stat.type !== FileType.symlink) await chmodAt(workFd, temp, stat.mode)
-    await writeOrigin(sb, workFd, temp, origin)
+    await writeOrigin(sb, workFd, temp, build.origin)
+    if (metacopy) await setXattr(workFd, temp, sb.xattrs.metacopy, new Uint8Array(0))
     await utimesAt(workFd, temp, stat.atime, stat.mtime)
     const probe = await sb.descriptors.probe(sb.work as Real, temp)
     if (!probe) throw new OverlayError('EIO', 'copy-up')
     if (probe.fd >= 0) sb.descriptors.retire(probe.fd)
-    return probe.stat
+    return { stat: probe.stat, metacopy }
   } catch (error) {
     if (stat.type === FileType.directory) await removeTempDir(sb, temp)
     else await removeTemp(sb, temp)
@@ -149,33 +171,71 @@ async function buildTemp(sb: SuperBlock, lower: Real, temp: string, origin: Uint
   }
 }
 
-async function makeSame(sb: SuperBlock, lower: Real, stat: Stat, workFd: number, temp: string): Promise<void> {
-  const parentFd = await sb.descriptors.of(lower.parent as Real)
+async function makeSame(
+  sb: SuperBlock,
+  lower: Real,
+  stat: Stat,
+  data: Real,
+  metacopy: boolean,
+  temp: string,
+): Promise<void> {
+  const workFd = await sb.descriptors.of(sb.work as Real)
   switch (stat.type) {
     case FileType.directory:
       return await mkdirAt(workFd, temp, 0o700)
     case FileType.symlink:
-      return await symlinkAt(await readlinkAt(parentFd, lower.name), workFd, temp)
+      return await symlinkAt(await readlinkAt(await sb.descriptors.of(lower.parent as Real), lower.name), workFd, temp)
     case FileType.regular:
-      return await copyRegular(sb, lower, stat, workFd, temp)
+      return await copyRegular(sb, metacopy ? undefined : data, stat.size, temp)
     default:
       return await mknodAt(workFd, temp, stat.type | 0o600, stat.rdevMajor, stat.rdevMinor)
   }
 }
 
-async function copyRegular(sb: SuperBlock, lower: Real, stat: Stat, workFd: number, temp: string): Promise<void> {
-  const from = await openForReading(await sb.descriptors.of(lower.parent as Real), lower.name)
+/** Makes the regular file: with the data of `data`, or only as long as that (metacopy). */
+async function copyRegular(sb: SuperBlock, data: Real | undefined, sizeBytes: number, temp: string): Promise<void> {
+  const to = await openAt(await sb.descriptors.of(sb.work as Real), temp, O_RDWR | O_CREAT | O_EXCL, 0o600)
   try {
-    const to = await openAt(workFd, temp, O_RDWR | O_CREAT | O_EXCL, 0o600)
-    try {
-      await copyData(from, to, stat.size)
-      if (!sb.options.volatile && stat.size > 0) await fsync(to)
-    } finally {
-      closeLater(to)
-    }
+    if (data) await fillFrom(sb, data, to, sizeBytes)
+    else await truncateFd(to, sizeBytes)
+  } finally {
+    closeLater(to)
+  }
+}
+
+async function fillFrom(sb: SuperBlock, data: Real, to: number, sizeBytes: number): Promise<void> {
+  const from = await openForReading(await sb.descriptors.of(data.parent as Real), data.name)
+  try {
+    await copyData(from, to, sizeBytes)
+    if (!sb.options.volatile && sizeBytes > 0) await fsync(to)
   } finally {
     closeLater(from)
   }
+}
+
+/** Brings the data up into a metadata-only copy; until the mark is removed a crash leaves the old state (ovl_copy_up_meta_inode_data). */
+async function completeData(sb: SuperBlock, inode: OvlInode): Promise<void> {
+  await inode.nodeLock.exclusive(async () => {
+    const upper = inode.upper as Real
+    if (!inode.metacopy || !inode.dataReal) return
+    const dirFd = await sb.descriptors.of(upper.parent as Real)
+    const before = await lowerStat(sb, upper)
+    const capability = await getXattr(dirFd, upper.name, 'security.capability')
+    const to = await openAt(dirFd, upper.name, O_RDWR | NEVER_WAITS)
+    try {
+      await fillFrom(sb, inode.dataReal, to, before.size)
+    } finally {
+      closeLater(to)
+    }
+    // Writing has taken the capability away, but this is no change for those who look.
+    if (capability) await setXattr(dirFd, upper.name, 'security.capability', capability)
+    await utimesAt(dirFd, upper.name, before.atime, before.mtime)
+    await removeXattr(dirFd, upper.name, sb.xattrs.metacopy)
+    inode.metacopy = false
+    inode.dataReal = undefined
+    sb.files.drop(inode)
+    inode.changed()
+  })
 }
 
 /** Copies `sizeBytes` of data: shared blocks where possible, else in the kernel, else by chunks; holes stay holes. */

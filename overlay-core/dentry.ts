@@ -26,6 +26,11 @@ export class OvlInode implements Inode {
   readonly fileIdHi: number
   readonly fileIdLo: number
 
+  /** The upper object, or the topmost lower, holds attributes only: its data is in `dataReal`. */
+  metacopy = false
+  /** Where the data of a regular file is when that is not the topmost real object. */
+  dataReal: Real | undefined = undefined
+
   /** The names known to the core, the one for copy-up first. Exactly one for a directory; empty once unlinked. */
   aliases: Alias[]
   /** No name is left: only what is open can still be used. */

@@ -7,6 +7,7 @@ import type { Probe, Real } from './layer.ts'
 import { setImpure, setOpaque } from './marks.ts'
 import { checkName, lookupLocked, newUpperInode } from './namei.ts'
 import { EXECUTE, inGroup, need, newOwner, WRITE } from './permission.ts'
+import { setRedirect } from './redirect.ts'
 import type { SuperBlock } from './superblock.ts'
 import { chmodAt, chownAt, truncateFd, utimesAt } from './sys/attr.ts'
 import { linkAt, mkdirAt, mknodAt, renameAt, symlinkAt } from './sys/dir.ts'
@@ -110,7 +111,7 @@ async function make(
       await publishNew(sb, dir, name, temp, type)
       const inode = await newUpperInode(sb, dir, name)
       sb.listings.insert(sb, dir, name, inode)
-      await leaveLocked(sb, dir, wcc)
+      await leaveLocked(sb, dir, dirAttr, wcc)
       return inode
     }),
   )
@@ -125,10 +126,19 @@ export async function enterLocked(sb: SuperBlock, dir: OvlInode, wcc: Wcc | unde
   return attr
 }
 
-/** After a change in a locked directory. */
-export async function leaveLocked(sb: SuperBlock, dir: OvlInode, wcc: Wcc | undefined): Promise<void> {
+/**
+ * After a change in a locked directory. `before` are its attributes from then: should a copy-up of one of its files have put the old
+ * time back just after the change, the change is given a time again.
+ */
+export async function leaveLocked(sb: SuperBlock, dir: OvlInode, before: Attr, wcc: Wcc | undefined): Promise<void> {
   dir.changed()
-  if (wcc) wcc.after = await getattr(sb, dir)
+  let after = await getattr(sb, dir)
+  if (after.mtime.sec === before.mtime.sec && after.mtime.nsec === before.mtime.nsec && dir.upper) {
+    await utimesAt(await sb.descriptors.of(dir.upper), '', undefined, 'now')
+    dir.changed()
+    after = await getattr(sb, dir)
+  }
+  if (wcc) wcc.after = after
 }
 
 /** @throws EEXIST · EACCES · EROFS in the order in which the kernel answers */
@@ -232,13 +242,13 @@ export async function link(
       await needNewName(sb, cred, dir, dirAttr, name)
       if (inode.type === FileType.directory) throw new OverlayError('EPERM', 'link', name)
       if (inode.unlinked) throw new OverlayError('ESTALE', 'link', name)
-      await copyUp(sb, inode)
+      await copyUp(sb, inode, 'metadata')
       await copyUp(sb, dir)
       await inode.nodeLock.exclusive(() => linkLocked(sb, inode, dir, name))
       sb.dcache.set(dir, name, inode)
       inode.addAlias(dir, name)
       sb.listings.insert(sb, dir, name, inode)
-      await leaveLocked(sb, dir, wcc)
+      await leaveLocked(sb, dir, dirAttr, wcc)
     }),
   )
 }
@@ -251,6 +261,7 @@ async function linkLocked(sb: SuperBlock, inode: OvlInode, dir: OvlInode, name: 
   const dirFd = await sb.descriptors.of(upper)
   await saveNlink(sb, inode)
   if (inode.hasOrigin) await setImpure(sb, upper)
+  if (inode.metacopy) await setRedirect(sb, inode, name, false)
   if (await upperWhiteout(sb, upper, name)) {
     const temp = sb.tempName()
     const workFd = await sb.descriptors.of(sb.work as Real)

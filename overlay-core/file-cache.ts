@@ -101,10 +101,11 @@ export class FileCache {
     if (inode.type !== FileType.regular) throw new OverlayError('EINVAL', 'open')
     if (inode.unlinked) throw new OverlayError('ESTALE', 'open')
     if (!write && inode.real.layer.local) {
-      const dirFd = inode.real.parent ? sb.descriptors.of(inode.real.parent) : undefined
+      const data = inode.dataReal ?? inode.real
+      const dirFd = data.parent ? sb.descriptors.of(data.parent) : undefined
       if (typeof dirFd === 'number') {
-        const fd = openCached(dirFd, inode.real)
-        if (fd >= 0) return this.#install(inode, fd, inode.real, inode.real.layer.isUpper)
+        const fd = openCached(dirFd, data)
+        if (fd >= 0) return this.#install(inode, fd, data, data.layer.isUpper)
       }
     }
     return sb.descriptors.run(() => this.#openWaiting(sb, inode, write))
@@ -113,12 +114,12 @@ export class FileCache {
   async #openWaiting(sb: SuperBlock, inode: OvlInode, write: boolean): Promise<RealFile> {
     if (write) await copyUp(sb, inode)
     for (;;) {
-      const real = inode.real
+      const real = inode.dataReal ?? inode.real
       const dirFd = await sb.descriptors.of(real.parent as Real)
       const wantWrite = write || real.layer.isUpper
       const [fd, writable] = await openReal(dirFd, real.name, wantWrite, write)
       // A copy-up may have come between; then the lower's descriptor is already old.
-      if (inode.real === real) return this.#install(inode, fd, real, writable)
+      if ((inode.dataReal ?? inode.real) === real) return this.#install(inode, fd, real, writable)
       closeLater(fd)
     }
   }

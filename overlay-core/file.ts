@@ -23,7 +23,7 @@ export function read(
   const { file } = inode
   if (!(attr instanceof Promise)) {
     needRead(cred, attr)
-    if (file !== undefined && file.upper === (inode.upper !== undefined)) {
+    if (file !== undefined && file.upper === (inode.upper !== undefined && inode.dataReal === undefined)) {
       const count = preadNowait(file.fd, buffer, offset, length, position)
       if (count === length || (count >= 0 && position + count >= attr.size)) return count
     }
@@ -184,7 +184,8 @@ export class OpenHandle implements OpenFile {
   }
 
   getattr(): Maybe<Attr> {
-    return attrOf(this.inode, statxFd(this.#held().fd))
+    const { fd } = this.#held()
+    return this.inode.dataReal ? getattr(this.#sb, this.inode) : attrOf(this.inode, statxFd(fd))
   }
 
   close(): void {
@@ -218,7 +219,7 @@ export class OpenHandle implements OpenFile {
   /** The real file to read from: the upper one, once there is one. */
   #current(): Maybe<RealFile> {
     const file = this.#held()
-    if (file.upper || !this.inode.upper || this.inode.unlinked) return file
+    if (file.upper || !this.inode.upper || this.inode.dataReal || this.inode.unlinked) return file
     const fresh = this.#sb.files.acquire(this.#sb, this.inode, false)
     if (fresh instanceof Promise) return fresh.then((now) => this.#change(file, now))
     return this.#change(file, fresh)

@@ -16,7 +16,7 @@ export function getattr(sb: SuperBlock, inode: OvlInode): Maybe<Attr> {
 
 function readAttr(sb: SuperBlock, inode: OvlInode): Maybe<Attr> {
   const { file } = inode
-  if (file && (file.upper || !inode.upper)) return keepAttr(inode, statxFd(file.fd))
+  if (file && !inode.dataReal && (file.upper || !inode.upper)) return keepAttr(inode, statxFd(file.fd))
   if (inode.unlinked) throw new OverlayError('ESTALE', 'getattr')
   const { real } = inode
   if (real.fd >= 0) return keepAttr(inode, statxFd(real.fd))
@@ -34,7 +34,10 @@ async function readAttrWaiting(sb: SuperBlock, inode: OvlInode): Promise<Attr> {
       continue
     }
     if (!probe || probe.stat.ino !== real.ino) throw new OverlayError('ESTALE', 'getattr')
-    return keepAttr(inode, probe.stat)
+    const { dataReal } = inode
+    const data = dataReal && (await sb.descriptors.probe(dataReal.parent as Real, dataReal.name))
+    if (inode.changes !== changes) continue
+    return keepAttr(inode, data ? { ...probe.stat, blocks: data.stat.blocks } : probe.stat)
   }
 }
 
@@ -93,7 +96,7 @@ export async function setattr(
   const owner = cred.uid === first.uid
   prepareChange(cred, first, change, options.byHandle === true || owner)
   if (change.size !== undefined) checkSize(inode, change.size)
-  if (!inode.unlinked) await copyUp(sb, inode)
+  if (!inode.unlinked) await copyUp(sb, inode, change.size === undefined ? 'metadata' : 'data')
   return await inode.nodeLock.exclusive(async () => {
     const now = await getattr(sb, inode)
     if (options.wcc && inode.writing === 0) options.wcc.before = now

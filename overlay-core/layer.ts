@@ -15,6 +15,8 @@ export interface Layer {
   readonly dataOnly: boolean
   /** Its file system answers an open from memory; others (network, FUSE) may ask somebody, so never on the event loop. */
   readonly local: boolean
+  /** Its root carries overlay marks: it is or was the upper of an overlay. */
+  readonly wasUpper: boolean
   /** UUID of the file system as in the kernel's `s_uuid`, zeros where unknown. */
   readonly fsUuid: Uint8Array
   readonly root: Real

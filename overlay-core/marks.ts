@@ -1,7 +1,9 @@
 import { isErrno, OverlayError } from './errno.ts'
-import type { Real } from './layer.ts'
+import type { Found, Real } from './layer.ts'
 import type { SuperBlock } from './superblock.ts'
+import type { Stat } from './sys/stat.ts'
 import { getXattr, listXattr, setXattr } from './sys/xattr.ts'
+import { FileType } from './types.ts'
 
 /** The overlay marks of a directory in a layer. */
 export interface Marks {
@@ -11,9 +13,12 @@ export interface Marks {
   readonly redirect: string | undefined
   /** Encoded identity of the lower it was copied up from. */
   readonly origin: Uint8Array | undefined
+  /** A regular file whose data is in a lower (`overlay.metacopy`). */
+  readonly metacopy: boolean
 }
 
-const NONE: Marks = { opaque: false, redirect: undefined, origin: undefined }
+/** An object without marks. */
+export const NO_MARKS: Marks = { opaque: false, redirect: undefined, origin: undefined, metacopy: false }
 
 /**
  * Reads the marks of directory `real` and notes on it whether it is opaque, impure or holds attribute whiteouts.
@@ -24,7 +29,7 @@ export async function readMarks(sb: SuperBlock, real: Real): Promise<Marks> {
   const fd = await sb.descriptors.of(real)
   const names = await listXattr(fd, '')
   const { xattrs } = sb
-  if (!names.some((name) => name.startsWith(xattrs.prefix))) return NONE
+  if (!names.some((name) => name.startsWith(xattrs.prefix))) return NO_MARKS
   const opaque = names.includes(xattrs.opaque) ? await getXattr(fd, '', xattrs.opaque) : undefined
   real.opaque = opaque?.length === 1 && opaque[0] === 0x79
   real.xwhiteouts = opaque?.length === 1 && opaque[0] === 0x78
@@ -35,8 +40,41 @@ export async function readMarks(sb: SuperBlock, real: Real): Promise<Marks> {
   return {
     opaque: real.opaque,
     redirect: real.redirect,
+    metacopy: false,
     origin,
   }
+}
+
+/**
+ * Reads the marks of a non-directory. In a lower that was never an overlay's upper, a file whose blocks hold all of its size is not looked
+ * at for metacopy unless the options say that there can be such: its data is here.
+ *
+ * @throws EPERM a metadata-only file with metacopy=off: its data may not be followed, as in the kernel
+ */
+export async function readFileMarks(sb: SuperBlock, dirFd: number, { real, stat }: Found): Promise<Marks> {
+  const { xattrs, options } = sb
+  const upper = real.layer.isUpper
+  if (!upper && !maybeMetadataOnly(sb, real, stat)) return NO_MARKS
+  const names = await listXattr(dirFd, real.name)
+  const metacopy = stat.type === FileType.regular && names.includes(xattrs.metacopy)
+  if (metacopy && !options.metacopy) throw new OverlayError('EPERM', 'lookup', real.name)
+  const read = (attr: string) => (names.includes(attr) ? getXattr(dirFd, real.name, attr) : undefined)
+  const redirect = metacopy ? await read(xattrs.redirect) : undefined
+  const origin = upper ? await read(xattrs.origin) : undefined
+  return {
+    opaque: false,
+    redirect: redirect && checkRedirect(sb, Buffer.from(redirect).toString('latin1')),
+    origin,
+    metacopy,
+  }
+}
+
+function maybeMetadataOnly(sb: SuperBlock, real: Real, stat: Stat): boolean {
+  if (stat.type !== FileType.regular) return false
+  if (sb.options.metacopy || sb.dataLayers.length > 0) return true
+  // One block may be that of the attributes themselves.
+  const ownBlocks = real.layer.wasUpper ? stat.blocks - 8 : stat.blocks
+  return stat.size > 0 && ownBlocks * 512 < stat.size
 }
 
 /** A redirect is one component, or an absolute path of clean components (ovl_get_redirect_xattr). */

@@ -2,8 +2,8 @@ import { type Dentry, OvlInode } from './dentry.ts'
 import { OverlayError } from './errno.ts'
 import { findIndex } from './hardlink.ts'
 import { type Found, type Layer, Real } from './layer.ts'
-import { readMarks } from './marks.ts'
-import { readOrigin, resolveOrigin } from './origin.ts'
+import { type Marks, NO_MARKS, readFileMarks, readMarks } from './marks.ts'
+import { resolveOrigin } from './origin.ts'
 import { lookupRedirect } from './redirect.ts'
 import type { SuperBlock } from './superblock.ts'
 import { closeSync } from './sys/open.ts'
@@ -14,9 +14,12 @@ import { isWhiteout } from './whiteout.ts'
 /** What the stack of layers holds at one name. */
 interface StackEntry {
   readonly upper: Found | undefined
-  /** Upper object carries an origin attribute. */
+  /** The upper object's origin attribute. */
   readonly origin: Uint8Array | undefined
+  /** Merged directories topmost first, or one non-directory. */
   readonly lowers: readonly Found[]
+  /** Where the data of a metadata-only regular file is. */
+  readonly data: Found | undefined
 }
 
 /** @throws EINVAL | ENAMETOOLONG `name` is not one component */
@@ -55,56 +58,64 @@ function remember(sb: SuperBlock, dir: OvlInode, name: Name, inode: OvlInode | u
 
 /**
  * Searches the layers from the top (fs/overlayfs/namei.c ovl_lookup): a whiteout or an opaque directory ends the search, a
- * non-directory hides all below it and ends a merge of directories.
+ * non-directory hides all below it and ends a merge of directories, a metadata-only file takes its data from below.
  */
 async function searchStack(sb: SuperBlock, dir: OvlInode, name: Name): Promise<StackEntry | undefined> {
-  let upper: Found | undefined
-  let origin: Uint8Array | undefined
-  let redirect: string | undefined
-  if (dir.upper) {
-    const probe = await sb.descriptors.probe(dir.upper, name)
-    if (probe && (await isWhiteout(sb, dir.upper, name, probe))) return undefined
-    if (probe) {
-      upper = sb.descriptors.found(dir.upper, name, probe)
-      if (probe.stat.type !== FileType.directory) {
-        if (dir.upper.impure) origin = await readOrigin(sb, await sb.descriptors.of(dir.upper), name)
-        return { upper, origin, lowers: [] }
-      }
-      const marks = await readMarks(sb, upper.real)
-      origin = marks.origin
-      redirect = marks.redirect
-      if (marks.opaque) return { upper, origin, lowers: [] }
-    }
+  const probe = dir.upper && (await sb.descriptors.probe(dir.upper, name))
+  if (!dir.upper || !probe) {
+    const { lowers, data } = await searchLowers(sb, dir, { name, redirect: undefined, above: undefined })
+    return lowers.length === 0 ? undefined : { upper: undefined, origin: undefined, lowers, data }
   }
-  const lowers = await searchLowers(sb, dir, name, upper !== undefined, redirect)
-  if (!upper && lowers.length === 0) return undefined
-  return { upper, origin, lowers }
+  if (await isWhiteout(sb, dir.upper, name, probe)) return undefined
+  const upper = sb.descriptors.found(dir.upper, name, probe)
+  const marks = await marksOfUpper(sb, dir.upper, upper)
+  const directory = upper.stat.type === FileType.directory
+  if (marks.opaque || (!directory && !marks.metacopy))
+    return { upper, origin: marks.origin, lowers: [], data: undefined }
+  const above = directory ? 'directory' : 'metacopy'
+  const { lowers, data } = await searchLowers(sb, dir, { name, redirect: marks.redirect, above })
+  if (above === 'metacopy' && !data) throw new OverlayError('EIO', 'lookup', name)
+  return { upper, origin: marks.origin, lowers: directory ? lowers : lowers.slice(0, 1), data }
 }
 
+async function marksOfUpper(sb: SuperBlock, dir: Real, { real, stat }: Found): Promise<Marks> {
+  if (stat.type === FileType.directory) return await readMarks(sb, real)
+  // What was copied up or moved in has made the directory impure; other files carry no marks.
+  if (!dir.impure) return NO_MARKS
+  const marks = await readFileMarks(sb, await sb.descriptors.of(dir), { real, stat })
+  real.redirect = marks.redirect
+  return marks
+}
+
+interface LowerSearch {
+  readonly name: Name
+  readonly redirect: string | undefined
+  /** What was found above: lowers that merge with a directory, or that hold the data of a metadata-only file. */
+  readonly above: 'directory' | 'metacopy' | undefined
+}
+
+/** The lowers of a name: directories that merge, or one file; and the file with the data, for metadata-only ones. */
 async function searchLowers(
   sb: SuperBlock,
   dir: OvlInode,
-  name: Name,
-  haveDirectory: boolean,
-  upperRedirect: string | undefined,
-): Promise<Found[]> {
-  const result: Found[] = []
-  let redirect = upperRedirect
+  search: LowerSearch,
+): Promise<{ lowers: Found[]; data: Found | undefined }> {
+  const lowers: Found[] = []
+  let { redirect, above } = search
   // Below an absolute redirect all layers are searched from their roots, not only those that the parent merges.
-  let parents: readonly Real[] = dir.lowers
-  if (redirect?.startsWith('/')) parents = sb.lowers.map((layer) => layer.root)
+  let parents: readonly Real[] = redirect?.startsWith('/') ? sb.lowers.map((layer) => layer.root) : dir.lowers
   for (let i = 0; i < parents.length; i++) {
     const parent = parents[i] as Real
-    const at = await findInLower(sb, parent, redirect ?? name)
+    const at = await findInLower(sb, parent, redirect ?? search.name)
     if (at === 'whiteout') break
     if (at === undefined) continue
-    if (at.stat.type !== FileType.directory) {
-      if (!haveDirectory && result.length === 0) result.push(at)
-      break
-    }
-    result.push(at)
-    if (parent.layer.index === sb.lowers.length) break
-    const marks = await readMarks(sb, at.real)
+    const directory = at.stat.type === FileType.directory
+    if (above !== undefined && directory !== (above === 'directory')) break
+    const last = parent.layer.index === sb.lowers.length && sb.dataLayers.length === 0
+    const marks = await marksOfLower(sb, at, last)
+    lowers.push(at)
+    above = directory ? 'directory' : 'metacopy'
+    if (!directory && !marks.metacopy) return { lowers, data: lowers.length > 1 || search.above ? at : undefined }
     if (marks.opaque) break
     if (marks.redirect === undefined) continue
     redirect = marks.redirect
@@ -113,7 +124,25 @@ async function searchLowers(
       i = -1
     }
   }
-  return result
+  if (above !== 'metacopy') return { lowers, data: undefined }
+  const data = redirect?.startsWith('/') ? await findInDataLayers(sb, redirect) : undefined
+  if (!data) throw new OverlayError('EIO', 'lookup', search.name)
+  return { lowers, data }
+}
+
+async function marksOfLower(sb: SuperBlock, { real, stat }: Found, last: boolean): Promise<Marks> {
+  if (stat.type === FileType.directory) return last ? NO_MARKS : await readMarks(sb, real)
+  if (stat.type !== FileType.regular) return NO_MARKS
+  return await readFileMarks(sb, await sb.descriptors.of(real.parent as Real), { real, stat })
+}
+
+/** Data-only layers are searched by absolute redirect alone. */
+async function findInDataLayers(sb: SuperBlock, redirect: string): Promise<Found | undefined> {
+  for (const layer of sb.dataLayers) {
+    const at = await lookupRedirect(sb, layer, redirect)
+    if (at && at !== 'whiteout' && at.stat.type === FileType.regular) return at
+  }
+  return undefined
 }
 
 /** Finds a name, or an absolute redirect from the layer's root, below `parent`. */
@@ -130,7 +159,7 @@ async function inodeFor(sb: SuperBlock, dir: OvlInode, name: Name, entry: StackE
   const { upper } = entry
   const lower = entry.lowers[0]
   const shared = !upper && lower !== undefined && lower.stat.type !== FileType.directory && lower.stat.nlink > 1
-  if (shared) return await sharedLowerInode(sb, dir, name, lower)
+  if (shared) return await sharedLowerInode(sb, dir, name, lower, entry.data)
   const source = await identitySource(sb, dir, name, entry)
   const identity = sb.identities.of(source.layer, source.stat)
   const top = (upper ?? lower) as Found
@@ -145,7 +174,7 @@ async function inodeFor(sb: SuperBlock, dir: OvlInode, name: Name, entry: StackE
   const own = clash ? sb.identities.of(upper.real.layer, upper.stat) : identity
   const inode = makeInode(sb, own, top, upper?.real, entry.lowers)
   inode.hasOrigin = upper !== undefined && entry.origin !== undefined
-  return inode
+  return withData(inode, entry.data)
 }
 
 /** Makes the inode of an object that was just created at `name` of the upper directory. */
@@ -183,10 +212,16 @@ function makeInode(
 }
 
 /** A lower file with several names: joined to its index entry (index=on), else each name is an object of its own. */
-async function sharedLowerInode(sb: SuperBlock, dir: OvlInode, name: Name, lower: Found): Promise<OvlInode> {
+async function sharedLowerInode(
+  sb: SuperBlock,
+  dir: OvlInode,
+  name: Name,
+  lower: Found,
+  data: Found | undefined,
+): Promise<OvlInode> {
   if (!sb.indexDir) {
     const identity = sb.identities.ofName(lower.real.layer, lower.stat, dir.key, name)
-    return sb.dcache.inode(identity.key) ?? makeInode(sb, identity, lower, undefined, [lower])
+    return sb.dcache.inode(identity.key) ?? withData(makeInode(sb, identity, lower, undefined, [lower]), data)
   }
   const identity = sb.identities.of(lower.real.layer, lower.stat)
   const index = await findIndex(sb, lower.real)
@@ -195,6 +230,16 @@ async function sharedLowerInode(sb: SuperBlock, dir: OvlInode, name: Name, lower
   const inode = makeInode(sb, identity, index.entry ?? lower, index.entry?.real, [lower])
   inode.indexName = index.name
   inode.nlinkDelta = index.nlinkDelta
+  if (!index.entry) return withData(inode, data)
+  inode.hasOrigin = true
+  const indexFd = await sb.descriptors.of(sb.indexDir)
+  const marks = await readFileMarks(sb, indexFd, index.entry)
+  return marks.metacopy ? withData(inode, data ?? lower) : inode
+}
+
+function withData(inode: OvlInode, data: Found | undefined): OvlInode {
+  inode.dataReal = data?.real
+  inode.metacopy = data !== undefined
   return inode
 }
 

@@ -5,7 +5,7 @@ import { O_PATH } from './sys/flags.ts'
 import { nameToHandle, openByHandle } from './sys/handle.ts'
 import { closeSync } from './sys/open.ts'
 import { type Stat, statxFd } from './sys/stat.ts'
-import { getXattr, setXattr } from './sys/xattr.ts'
+import { setXattr } from './sys/xattr.ts'
 
 /** Bytes before the file system's own handle in `struct ovl_fb` (fs/overlayfs/overlayfs.h). */
 const HEADER_BYTES = 21
@@ -56,11 +56,6 @@ export async function writeOrigin(
     // As the kernel: an upper without room for the attribute still works, only the file id changes at copy-up.
     if (!isErrno(error, 'EOPNOTSUPP', 'EPERM', 'ENOSPC')) throw error
   }
-}
-
-/** The raw origin attribute of an upper object, undefined when it has none. */
-export async function readOrigin(sb: SuperBlock, dirFd: number, name: string): Promise<Uint8Array | undefined> {
-  return await getXattr(dirFd, name, sb.xattrs.origin)
 }
 
 /**

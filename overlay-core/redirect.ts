@@ -1,5 +1,6 @@
 import type { OvlInode } from './dentry.ts'
 import { OverlayError } from './errno.ts'
+import { placeOf } from './inode.ts'
 import type { Found, Layer, Real } from './layer.ts'
 import type { SuperBlock } from './superblock.ts'
 import { setXattr } from './sys/xattr.ts'
@@ -34,7 +35,7 @@ export async function lookupRedirect(
 }
 
 /**
- * Records on the upper of a merged directory where its lowers lie, before it is moved away from there (ovl_set_redirect): the old
+ * Records on the upper of a merged directory, or of a metadata-only copy, where its lowers lie, before it is moved away from there (ovl_set_redirect): the old
  * name for a move within the directory, an absolute path else. An existing redirect that still holds is kept.
  *
  * @throws EXDEV the redirect would be too long, as the kernel answers
@@ -44,7 +45,8 @@ export async function setRedirect(sb: SuperBlock, dir: OvlInode, name: Name, sam
   if (upper.redirect !== undefined && (sameDir || upper.redirect.startsWith('/'))) return
   const redirect = sameDir ? name : absolutePath(dir)
   if (redirect.length > REDIRECT_MAX_BYTES) throw new OverlayError('EXDEV', 'rename', name)
-  await setXattr(await sb.descriptors.of(upper), '', sb.xattrs.redirect, Buffer.from(redirect, 'latin1'))
+  const place = await placeOf(sb, dir)
+  await setXattr(place.fd, place.name, sb.xattrs.redirect, Buffer.from(redirect, 'latin1'))
   upper.redirect = redirect
 }
 

@@ -12,7 +12,7 @@ import type { SuperBlock } from './superblock.ts'
 import { readdirFd, renameAt, rmdirAt, unlinkAt } from './sys/dir.ts'
 import { O_DIRECTORY, O_NOFOLLOW, O_PATH } from './sys/flags.ts'
 import { closeSync, openAt } from './sys/open.ts'
-import { type Cred, FileType, type Name, type Wcc } from './types.ts'
+import { type Attr, type Cred, FileType, type Name, type Wcc } from './types.ts'
 import { whiteoutName } from './whiteout.ts'
 
 type Check = (victim: OvlInode) => void
@@ -29,7 +29,7 @@ export async function unlink(
   checkName('unlink', name)
   await sb.descriptors.run(() =>
     dir.dirLock.exclusive(async () => {
-      const victim = await victimLocked(sb, cred, dir, name, 'unlink', wcc)
+      const [victim, before] = await victimLocked(sb, cred, dir, name, 'unlink', wcc)
       if (victim.type === FileType.directory) throw new OverlayError('EISDIR', 'unlink', name)
       check?.(victim)
       await copyUp(sb, dir)
@@ -40,7 +40,7 @@ export async function unlink(
         await removeName(sb, dir, name, victim.type)
         await forgetName(sb, victim, dir, name, last)
       })
-      await leaveLocked(sb, dir, wcc)
+      await leaveLocked(sb, dir, before, wcc)
     }),
   )
 }
@@ -57,7 +57,7 @@ export async function rmdir(
   checkName('rmdir', name)
   await sb.descriptors.run(() =>
     dir.dirLock.exclusive(async () => {
-      const victim = await victimLocked(sb, cred, dir, name, 'rmdir', wcc)
+      const [victim, before] = await victimLocked(sb, cred, dir, name, 'rmdir', wcc)
       if (victim.type !== FileType.directory) throw new OverlayError('ENOTDIR', 'rmdir', name)
       check?.(victim)
       await victim.dirLock.exclusive(async () => {
@@ -68,7 +68,7 @@ export async function rmdir(
           await forgetName(sb, victim, dir, name, true)
         })
       })
-      await leaveLocked(sb, dir, wcc)
+      await leaveLocked(sb, dir, before, wcc)
     }),
   )
 }
@@ -80,20 +80,20 @@ async function victimLocked(
   name: Name,
   op: string,
   wcc: Wcc | undefined,
-): Promise<OvlInode> {
+): Promise<[victim: OvlInode, dirAttr: Attr]> {
   const dirAttr = await enterLocked(sb, dir, wcc)
   need(cred, dirAttr, EXECUTE, op)
   const { inode } = await lookupLocked(sb, dir, name)
   if (!inode) throw new OverlayError('ENOENT', op, name)
   if (!sb.upper) throw new OverlayError('EROFS', op, name)
   needEntryChange(cred, dirAttr, await getattr(sb, inode), op)
-  return inode
+  return [inode, dirAttr]
 }
 
 /** A lower hard link that is kept together by the index gets its upper name first, so that link counts stay right. */
 export async function separateLink(sb: SuperBlock, inode: OvlInode, dir: OvlInode, name: Name): Promise<void> {
   if (inode.indexName === undefined) return
-  await copyUp(sb, inode)
+  await copyUp(sb, inode, 'metadata')
   await inode.nodeLock.exclusive(() => linkUpAlias(sb, inode, dir, name))
 }
 

@@ -15,7 +15,7 @@ import { clearWorkDir, forgetName, isLastName, separateLink } from './remove.ts'
 import type { SuperBlock } from './superblock.ts'
 import { mkdirAt, readdirFd, renameAt, unlinkAt } from './sys/dir.ts'
 import { RENAME_EXCHANGE } from './sys/flags.ts'
-import { type Cred, FileType, type Name, type Wcc } from './types.ts'
+import { type Attr, type Cred, FileType, type Name, type Wcc } from './types.ts'
 import { removeTempDir, renameLeavingWhiteout } from './whiteout.ts'
 
 /** @see Overlay.rename */
@@ -39,6 +39,9 @@ interface Move {
   readonly source: OvlInode
   readonly target: OvlInode | undefined
   readonly exchange: boolean
+  /** The directories' attributes from before. */
+  readonly fromAttr: Attr
+  readonly toAttr: Attr
 }
 
 /**
@@ -79,9 +82,9 @@ async function renameLocked(sb: SuperBlock, cred: Cred, from: Place, to: Place, 
   if (!move) return
   const { source, target } = move
   await copyUp(sb, from.dir)
-  await copyUp(sb, source)
+  await copyUp(sb, source, 'metadata')
   await copyUp(sb, to.dir)
-  if (target && move.exchange) await copyUp(sb, target)
+  if (target && move.exchange) await copyUp(sb, target, 'metadata')
   if (source.type !== FileType.directory) await separateLink(sb, source, from.dir, from.name)
   if (target && target.type !== FileType.directory) await separateLink(sb, target, to.dir, to.name)
   const targetLock = target?.type === FileType.directory && !move.exchange ? target.dirLock : undefined
@@ -92,8 +95,8 @@ async function renameLocked(sb: SuperBlock, cred: Cred, from: Place, to: Place, 
   })
   source.changed()
   target?.changed()
-  await leaveLocked(sb, from.dir, options.fromWcc)
-  if (from.dir !== to.dir) await leaveLocked(sb, to.dir, options.toWcc)
+  await leaveLocked(sb, from.dir, move.fromAttr, options.fromWcc)
+  if (from.dir !== to.dir) await leaveLocked(sb, to.dir, move.toAttr, options.toWcc)
   else if (options.toWcc && options.fromWcc) Object.assign(options.toWcc, options.fromWcc)
 }
 
@@ -141,7 +144,7 @@ async function prepare(
   needMovable(sb, source, from.name)
   if (target && options.exchange) needMovable(sb, target, to.name)
   options.check?.(source, target)
-  return { from, to, source, target, exchange: options.exchange === true }
+  return { from, to, source, target, exchange: options.exchange === true, fromAttr, toAttr }
 }
 
 function needSameKind(source: OvlInode, target: OvlInode, name: Name): void {
@@ -160,6 +163,7 @@ function needMovable(sb: SuperBlock, inode: OvlInode, name: Name): void {
 /** What a directory needs on disk before it stands at another place: a redirect to its lowers, or opaqueness against strange ones. */
 async function markForMove(sb: SuperBlock, inode: OvlInode, from: Place, to: Place): Promise<void> {
   if (inode.hasOrigin || inode.lowers.length > 0) await setImpure(sb, to.dir.upper as Real)
+  if (inode.metacopy) await setRedirect(sb, inode, from.name, from.dir === to.dir)
   if (inode.type !== FileType.directory) return
   const upper = inode.upper as Real
   if (inode.lowers.length > 0) {

@@ -93,7 +93,7 @@ class Staged implements StagedFile {
     const inode = await newUpperInode(sb, dir, name)
     sb.listings.insert(sb, dir, name, inode)
     if (options.durable) await syncDirectory(sb, dir)
-    await leaveLocked(sb, dir, undefined)
+    await leaveLocked(sb, dir, dirAttr, undefined)
     return inode
   }
 

@@ -19,7 +19,7 @@ import type { SuperBlock } from './superblock.ts'
 import { effectiveGid, effectiveUid, raiseFileLimit, setUmask0 } from './sys/process.ts'
 import { statfsFd, statxFd } from './sys/stat.ts'
 import { fileSystemUuid } from './sys/uuid.ts'
-import { getXattr, removeXattr, setXattr } from './sys/xattr.ts'
+import { getXattr, listXattr, removeXattr, setXattr } from './sys/xattr.ts'
 import { markVolatile, openWorkDirectory, removeLeftovers } from './workdir.ts'
 import { XattrNames } from './xattrs.ts'
 
@@ -96,8 +96,8 @@ async function assemble(
   roots: Roots,
   descriptorLimit: number,
 ): Promise<Overlay> {
-  const layers = await makeLayers(roots)
   const xattrs = new XattrNames(options.userxattr)
+  const layers = await makeLayers(roots, xattrs)
   const descriptors = new Descriptors(Math.max(64, Math.floor(descriptorLimit * 0.5)))
   const dcache = new DentryCache(given.dentryLimit)
   const work =
@@ -149,7 +149,7 @@ interface Layers {
 }
 
 /** Numbers the layers and their file systems. */
-async function makeLayers(roots: Roots): Promise<Layers> {
+async function makeLayers(roots: Roots, xattrs: XattrNames): Promise<Layers> {
   const fileSystems = new Map<string, { index: number; uuid: Uint8Array; local: boolean }>()
   const make = async (fd: number, index: number, isUpper: boolean, dataOnly: boolean): Promise<Layer> => {
     const stat = statxFd(fd)
@@ -167,6 +167,7 @@ async function makeLayers(roots: Roots): Promise<Layers> {
       dataOnly,
       fsUuid: fileSystem.uuid,
       local: fileSystem.local,
+      wasUpper: (await listXattr(fd, '')).some((name) => name.startsWith(xattrs.prefix)),
     } as {
       -readonly [K in keyof Layer]: Layer[K]
     }

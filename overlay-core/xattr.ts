@@ -87,7 +87,7 @@ async function change(
 ): Promise<void> {
   if (!sb.upper) throw new OverlayError('EROFS', 'setxattr')
   await sb.descriptors.run(async () => {
-    if (!inode.unlinked) await copyUp(sb, inode)
+    if (!inode.unlinked) await copyUp(sb, inode, 'metadata')
     await inode.nodeLock.exclusive(async () => {
       const place = await placeOf(sb, inode)
       try {

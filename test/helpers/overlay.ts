@@ -32,6 +32,8 @@ export interface Fixture {
   readonly work: string
   readonly lowers: readonly string[]
   readonly overlay: Overlay
+  /** Mounts with a whole option string; the overlay before must have ended. */
+  open(options: string): Promise<Overlay>
   /** Ends the overlay and mounts the same layers again. */
   remount(options?: string): Promise<Overlay>
 }
@@ -72,6 +74,10 @@ export async function withOverlay(
       lowers: lowerDirs,
       get overlay() {
         return overlay as Overlay
+      },
+      async open(options) {
+        overlay = await mount(parseOptions(options), settings.environment)
+        return overlay
       },
       async remount(options = settings.options ?? '') {
         await overlay?.unmount()
