@@ -96,11 +96,15 @@ export async function setattr(
   const owner = cred.uid === first.uid
   prepareChange(cred, first, change, options.byHandle === true || owner)
   if (change.size !== undefined) checkSize(inode, change.size)
-  if (!inode.unlinked) await copyUp(sb, inode, change.size === undefined ? 'metadata' : 'data')
+  const { changes } = inode
+  const copying = inode.unlinked ? undefined : copyUp(sb, inode, change.size === undefined ? 'metadata' : 'data')
+  await copying
   return await inode.nodeLock.exclusive(async () => {
-    const now = await getattr(sb, inode)
+    // A copy-up alone is no change for the caller, though it gives the object a new ctime.
+    const onlyCopied = copying !== undefined && inode.changes === changes + 1
+    const now = onlyCopied ? first : await getattr(sb, inode)
     if (options.wcc && inode.writing === 0) options.wcc.before = now
-    options.guard?.(now)
+    if (!onlyCopied) options.guard?.(now)
     const full = prepareChange(cred, now, change, options.byHandle === true || owner)
     try {
       await applyChange(sb, inode, full)
