@@ -1,7 +1,7 @@
 import { readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
-import type { Wcc } from '../../overlay-core/index.ts'
+import type { Attr, Wcc } from '../../overlay-core/index.ts'
 import { ALICE, at, errnoOf, list, onDisk, put, ROOT, text, withOverlay, xattrOnDisk } from '../helpers/overlay.ts'
 
 t.test('setattr changes what is asked for, with nanoseconds, and nothing else', async (t) => {
@@ -31,6 +31,18 @@ t.test('a guard that throws changes nothing', async (t) => {
       /stale guard/,
     )
     t.same(onDisk(upper), [])
+  })
+})
+
+t.test('a guard on the time of change holds through the copy-up that the call makes itself', async (t) => {
+  await withOverlay(t, [{ file: 'x' }], async ({ overlay }) => {
+    const inode = await at(overlay, 'file')
+    const { ctime } = await overlay.getattr(inode)
+    const wcc: Wcc = {}
+    const guard = (now: Attr) => t.same(now.ctime, ctime)
+    await overlay.setattr(ROOT, inode, { mode: 0o600 }, wcc, guard)
+    t.same(wcc.before?.ctime, ctime)
+    t.equal((await overlay.getattr(inode)).mode, 0o600)
   })
 })
 
