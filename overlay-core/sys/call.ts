@@ -1,6 +1,7 @@
 import koffi, { type KoffiFunc } from 'koffi'
 import type { OverlayError } from '../errno.ts'
 import { argumentError, sysError } from './error.ts'
+import { withFaults } from './fault.ts'
 import { Limiter, type Waiting } from './limiter.ts'
 
 /**
@@ -11,6 +12,7 @@ const NATIVE_PLACES = 32
 /** Calls of `node:fs` in flight, which cost nothing more in larger numbers. */
 const NODE_PLACES = 128
 const EINTR = 4
+const NO_ARGUMENTS: readonly unknown[] = []
 
 koffi.config({ resident_async_pools: NATIVE_PLACES, async_stack_size: 64 * 1024, async_heap_size: 16 * 1024 })
 const libc = koffi.load(null)
@@ -86,22 +88,24 @@ class PoolCall implements Waiting {
 
 /**
  * The gate: every call that may wait for a disk or that changes one goes through here, native or by `node:fs`. It waits for its
- * turn, runs in the thread pool, is repeated on EINTR, and resolves to the result or to minus errno. Faults can be injected here.
+ * turn, runs in the thread pool, is repeated on EINTR, and resolves to the result or to minus errno. Here are the fault points
+ * (`setFaultPoints`).
  *
  * @throws EINVAL the arguments were refused before the kernel saw them
  */
-function throughGate(limiter: Limiter, op: string, begin: Begin): Promise<number> {
-  return new Promise((resolve, reject) => limiter.enter(new PoolCall(limiter, op, begin, resolve, reject)))
+function throughGate(limiter: Limiter, op: string, args: readonly unknown[], begin: Begin): Promise<number> {
+  const guarded = withFaults(op, args, begin)
+  return new Promise((resolve, reject) => limiter.enter(new PoolCall(limiter, op, guarded, resolve, reject)))
 }
 
 /** Runs a call of `node:fs` through the gate; resolves to its result or minus errno. `begin` keeps the arguments alive. */
 export function nodeCall(op: string, begin: Begin): Promise<number> {
-  return throughGate(nodeLimiter, op, begin)
+  return throughGate(nodeLimiter, op, NO_ARGUMENTS, begin)
 }
 
 /** Runs a native call through the gate; resolves to its result or minus errno. `done` keeps the arguments alive until it ends. */
 export function tryCall<A extends unknown[]>(op: string, native: Native<A>, ...args: A): Promise<number> {
-  return throughGate(nativeLimiter, op, (done) => {
+  return throughGate(nativeLimiter, op, args, (done) => {
     native.async(...args, (error, result) => {
       // koffi sets errno to that of the call while this callback runs; its own error is about the arguments.
       done(result === -1 ? -koffi.errno() : result, error)

@@ -1,6 +1,7 @@
 import fs from 'node:fs'
 import { addressOf, bind, call, type Done, lastErrno, nodeCall, tryCall } from './call.ts'
 import { sysError } from './error.ts'
+import { faultNow } from './fault.ts'
 
 const EIO = 5
 const ENXIO = 6
@@ -47,6 +48,8 @@ export function preadNowait(fd: number, buffer: Uint8Array, offset: number, leng
     throw sysError('preadv2', EINVAL)
   }
   if (position > FARTHEST) return 0
+  const fault = faultNow('preadv2')
+  if (fault > 0) throw sysError('preadv2', fault)
   const memory = buffer.buffer
   let base = addresses.get(memory)
   if (base === undefined) {

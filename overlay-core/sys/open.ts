@@ -3,6 +3,7 @@ import { isErrno, OverlayError } from '../errno.ts'
 import { cString, fdPath } from './argument.ts'
 import { addressOf, bind, call, lastErrno, nodeCall } from './call.ts'
 import { sysError } from './error.ts'
+import { faultNow } from './fault.ts'
 import { AT_FDCWD, O_CLOEXEC, O_CREAT, O_DIRECTORY, O_NONBLOCK, O_PATH, O_TMPFILE } from './flags.ts'
 
 const SYS_OPENAT2 = 437
@@ -81,6 +82,8 @@ export function openAtCached(dirFd: number, name: string, flags: number): number
   if (name.includes('\0')) throw new OverlayError('EINVAL', 'openat2', name)
   cachedPath.write(name, 0, 'latin1')
   cachedPath[name.length] = 0
+  const fault = faultNow('openat2')
+  if (fault > 0) throw sysError('openat2', fault, name)
   const wanted = (flags & O_PATH) === 0 ? flags | O_NONBLOCK : flags
   fillHow(cachedHow, wanted, 0, CONFINED | RESOLVE_CACHED)
   const fd = openat2Address(SYS_OPENAT2, dirFd, cachedPathAddress, cachedHowAddress, SIZE_OF_OPEN_HOW)

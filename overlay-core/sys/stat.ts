@@ -2,6 +2,7 @@ import type { FileType, Time } from '../types.ts'
 import { component } from './argument.ts'
 import { addressOf, bind, call, lastErrno } from './call.ts'
 import { sysError } from './error.ts'
+import { faultNow } from './fault.ts'
 import { AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW, S_IFMT } from './flags.ts'
 
 const STATX_BTIME = 0x800
@@ -67,6 +68,8 @@ export interface FileSystemStat {
  * asking the other side could take for ever (AT_STATX_DONT_SYNC); local ones always answer exactly.
  */
 export function statxFd(fd: number): Stat {
+  const fault = faultNow('statx')
+  if (fault > 0) throw sysError('statx', fault)
   const flags = AT_EMPTY_PATH | AT_STATX_DONT_SYNC
   if (statxAddress(fd, emptyNameAddress, flags, WANTED, scratchAddress) !== 0) throw sysError('statx', lastErrno())
   return decodeStatx(scratch)
