@@ -43,7 +43,7 @@ export const SERVE_OPTIONS = [
     value: 'CLIENT(OPTIONS)',
     repeats: true,
     meaning:
-      'Who may mount over NFS, as in exports(5). CLIENT is an address, a network as ADDRESS/BITS, or *. OPTIONS are rw, ro, root_squash, no_root_squash, all_squash, anonuid=UID, anongid=GID, secure, insecure, sync and async. The first CLIENT that fits counts.',
+      'Who may mount over NFS, as in exports(5). CLIENT is an address, a network as ADDRESS/BITS, or *. OPTIONS are rw, ro, root_squash, no_root_squash, all_squash, anonuid=UID, anongid=GID, secure, insecure, sync and async. Of several that fit the narrowest counts.',
     default: '127.0.0.1(rw,root_squash,insecure,sync)',
   },
   {

@@ -70,6 +70,6 @@ function sampleHints(url: string | undefined, stateDir: string): string[] {
     'This is the sample. Try, in another terminal:',
     ...tries,
     `  ls -lR ${stateDir}/sample/upper    # every change is here, and only here`,
-    'Your own: npm start -- -o lowerdir=DIR,upperdir=DIR,workdir=DIR',
+    'Your own: npx overlayd -o lowerdir=DIR,upperdir=DIR,workdir=DIR',
   ]
 }

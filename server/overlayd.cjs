@@ -38,8 +38,8 @@ function pinnedNode() {
 
 /** Runs this file again on `binary`; passes signals on and ends the way the child ends. */
 function runOn(binary) {
-  const args = process.execArgv.concat([__filename], process.argv.slice(2))
-  const child = childProcess.spawn(binary, args, { stdio: 'inherit' })
+  const env = Object.assign({}, process.env, { OVERLAYD_RELAUNCHED: '1' })
+  const child = childProcess.spawn(binary, [__filename].concat(process.argv.slice(2)), { stdio: 'inherit', env })
   const forward = FORWARDED.map((signal) => {
     const listener = () => child.kill(signal)
     process.on(signal, listener)
@@ -69,7 +69,7 @@ function runHere() {
 if (isNewEnough(process.version)) runHere()
 else {
   const binary = pinnedNode()
-  if (binary === undefined) {
+  if (binary === undefined || process.env.OVERLAYD_RELAUNCHED) {
     fail(
       `needs Node ${NEEDED.join('.')} or newer and this is ${process.version}; the Node that comes with it is missing because ` +
         'install scripts did not run: npm rebuild --ignore-scripts=false node, or put a newer Node on the PATH',

@@ -15,15 +15,17 @@ export interface Ended {
 /** Where and on what to run. */
 export interface LaunchOptions {
   readonly cwd?: string
-  /** The Node that runs the launcher; the one of this test when absent. */
-  readonly node?: string
+  /** Options of the Node that runs the launcher. */
+  readonly nodeOptions?: readonly string[]
+  /** Another launcher than that of the checkout. */
+  readonly launcher?: string
   readonly uid?: number
 }
 
 /** Runs overlayd to its end; one that does not end by itself is killed. */
 export function run(
   args: readonly string[],
-  { cwd, node = process.execPath, uid }: LaunchOptions = {},
+  { cwd, nodeOptions = [], launcher = LAUNCHER, uid }: LaunchOptions = {},
 ): Promise<Ended> {
   return new Promise((resolve) => {
     const options = {
@@ -32,7 +34,7 @@ export function run(
       ...(cwd && { cwd }),
       ...(uid && { uid, gid: uid }),
     } as const
-    execFile(node, [LAUNCHER, ...args], options, (error, stdout, stderr) => {
+    execFile(process.execPath, [...nodeOptions, launcher, ...args], options, (error, stdout, stderr) => {
       resolve({ status: error === null ? 0 : typeof error.code === 'number' ? error.code : null, stdout, stderr })
     })
   })
@@ -60,9 +62,9 @@ export interface Running {
 export async function start(
   t: Test,
   args: readonly string[],
-  { cwd, node = process.execPath, uid }: LaunchOptions = {},
+  { cwd, nodeOptions = [], launcher = LAUNCHER, uid }: LaunchOptions = {},
 ): Promise<Running> {
-  const child = spawn(node, [LAUNCHER, ...args], {
+  const child = spawn(process.execPath, [...nodeOptions, launcher, ...args], {
     stdio: ['ignore', 'pipe', 'pipe'],
     ...(cwd && { cwd }),
     ...(uid && { uid, gid: uid }),
