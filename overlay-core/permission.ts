@@ -38,7 +38,10 @@ export function needEntryChange(cred: Cred, dir: Attr, victim: Attr | undefined,
   if (cred.uid !== victim.uid && cred.uid !== dir.uid) throw new OverlayError('EPERM', op)
 }
 
-/** Owner, group and mode for a new object in `dir`: a setgid directory passes its group on, and itself to directories. */
+/**
+ * Owner, group and mode for a new object in `dir`: a setgid directory passes its group on, and itself to directories, which take neither
+ * setuid nor setgid from `mode` (vfs_mkdir).
+ */
 export function newOwner(
   cred: Cred,
   dir: Attr,
@@ -48,7 +51,7 @@ export function newOwner(
   const inherits = (dir.mode & SETGID) !== 0
   const gid = inherits ? dir.gid : cred.gid
   let bits = mode
-  if (type === FileType.directory) bits = inherits ? mode | SETGID : mode & ~SETGID
+  if (type === FileType.directory) bits = (mode & 0o1777) | (inherits ? SETGID : 0)
   else if ((mode & SETGID) !== 0 && cred.uid !== 0 && !inGroup(cred, gid)) bits &= ~SETGID
   return { uid: cred.uid, gid, mode: bits }
 }
