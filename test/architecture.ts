@@ -191,7 +191,7 @@ export async function readSources(top: string): Promise<Sources> {
   ])
   const sources = new Map<string, string>()
   for (const entry of await readdir(top, { withFileTypes: true })) {
-    if (ignored.has(entry.name) || entry.name.endsWith('.tgz')) continue
+    if (ignored.has(entry.name) || /\.(tgz|log)$/.test(entry.name)) continue
     if (!SOURCE_FOLDERS.includes(entry.name)) sources.set(entry.name, '')
     else {
       for (const file of await readdir(join(top, entry.name), { recursive: true })) {
