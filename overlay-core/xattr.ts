@@ -52,7 +52,17 @@ export async function setxattr(
 /** @see Overlay.removexattr */
 export async function removexattr(sb: SuperBlock, cred: Cred, inode: OvlInode, name: string): Promise<void> {
   needXattr(cred, await getattr(sb, inode), name, WRITE)
+  if (sb.upper && !inode.upper) await needPresent(sb, inode, name)
   await change(sb, inode, (fd, at) => removeXattr(fd, at, sb.xattrs.toStored(name)))
+}
+
+/** A lower object is not copied up only to find that it has no such attribute (ovl_xattr_set). @throws ENODATA */
+async function needPresent(sb: SuperBlock, inode: OvlInode, name: string): Promise<void> {
+  const value = await sb.descriptors.run(async () => {
+    const place = await placeOf(sb, inode)
+    return await getXattr(place.fd, place.name, sb.xattrs.toStored(name))
+  })
+  if (value === undefined) throw new OverlayError('ENODATA', 'removexattr', name)
 }
 
 /** @see Overlay.getNote */
