@@ -37,6 +37,8 @@ export class OvlInode implements Inode {
   unlinked = false
   /** Attributes as last read; undefined when they must be read anew. Every change through the core drops them. */
   attr: Attr | undefined = undefined
+  /** A client has been given the identity: it must lead back here for ever. */
+  retained = false
   /** Counts changes, so that attributes read before a change are not kept after it. */
   changes = 0
   /** Writes under way, for weak cache consistency. */

@@ -1,76 +1,143 @@
 import type { DentryCache } from './dcache.ts'
 import type { OvlInode } from './dentry.ts'
-import { OverlayError } from './errno.ts'
+import { isErrno, OverlayError } from './errno.ts'
+import type { HandleFile } from './handle-file.ts'
+import type { HandleLog, HandleRecord } from './handle-log.ts'
 import type { Maybe, Name } from './types.ts'
-
-interface Found {
-  readonly generation: number
-  readonly dirKey: number
-  readonly name: Name
-}
 
 /** Looks a name up in a directory, whoever asks; part of the super block. */
 type Lookup = (dir: OvlInode, name: Name) => Maybe<OvlInode | undefined>
 
+/** A change of the log that came while it was being rewritten. */
+type Change = (log: HandleLog) => void
+
 /**
- * From an object's identity back to the object, also after it was dropped from the caches: for every object that was ever seen, where
- * it was last found. An object that is not there any more, or whose generation differs, is gone (ESTALE).
+ * From an object's identity back to the object, also after it was dropped from the caches and after a restart: for every object whose
+ * identity was given to a client, where it was last found. An object that is not there any more, or whose generation differs,
+ * is gone (ESTALE).
+ *
+ * A rename notes the new place before it happens, so that a crash between leaves one of the two places right.
  */
 export class HandleTable {
   readonly #dcache: DentryCache
   readonly #lookup: Lookup
-  readonly #records = new Map<number, Found>()
+  readonly #file: HandleFile
+  #log: HandleLog
+  #rewriting: Change[] | undefined
 
-  constructor(dcache: DentryCache, lookup: Lookup) {
+  constructor(dcache: DentryCache, lookup: Lookup, file: HandleFile, log: HandleLog) {
     this.#dcache = dcache
     this.#lookup = lookup
+    this.#file = file
+    this.#log = log
   }
 
-  get size(): number {
-    return this.#records.size
+  /** How many identities are remembered, and the bytes on disk for it. */
+  get usage(): { handles: number; bytes: number; liveBytes: number } {
+    return { handles: this.#log.size, ...this.#log.usage }
   }
 
-  /** Notes where `inode` is found now. */
-  remember(inode: OvlInode): void {
+  /** Remembers `inode` and the directories above it from now on. `flushed` tells when that survives the process. */
+  retain(inode: OvlInode): void {
+    if (inode.retained) return
     const alias = inode.aliases[0]
     if (!alias) return
-    const known = this.#records.get(inode.key)
-    if (known && known.generation === inode.generation && known.dirKey === alias.dir.key && known.name === alias.name)
-      return
-    this.#records.set(inode.key, { generation: inode.generation, dirKey: alias.dir.key, name: alias.name })
+    inode.retained = true
+    this.retain(alias.dir)
+    this.#note(inode, alias.dir, alias.name)
+  }
+
+  /** Undefined when everything retained so far would survive the death of the process, else when it will. @throws the error of the disk */
+  flushed(): Promise<void> | undefined {
+    return this.#log.flushed()
+  }
+
+  /** Notes where `inode` is found now, if a client knows it. */
+  remember(inode: OvlInode): void {
+    const alias = inode.aliases[0]
+    if (!alias || !this.#known(inode)) return
+    this.retain(alias.dir)
+    this.#note(inode, alias.dir, alias.name)
+  }
+
+  /** Notes where `inode` is about to be; to be awaited before it moves. */
+  async moving(inode: OvlInode, dir: OvlInode, name: Name): Promise<void> {
+    if (!this.#known(inode)) return
+    this.retain(dir)
+    this.#note(inode, dir, name)
+    await this.#log.flushed()
   }
 
   /** The object is gone for good. */
   forget(inode: OvlInode): void {
-    if (this.#records.get(inode.key)?.generation === inode.generation) this.#records.delete(inode.key)
+    if (this.#log.has(inode.key)) this.#change((log) => log.remove(inode.key, inode.generation))
   }
 
   /** @throws ESTALE */
   find(key: number, generation: number): Maybe<OvlInode> {
     const inode = this.#dcache.inode(key)
-    if (inode) {
-      if (inode.generation === generation) return inode
-      throw new OverlayError('ESTALE', 'handle')
-    }
-    return this.#findAgain(key, generation)
+    if (!inode) return this.#findAgain(key, generation)
+    if (inode.generation === generation) return inode
+    throw new OverlayError('ESTALE', 'handle')
   }
 
-  async #findAgain(key: number, generation: number): Promise<OvlInode> {
-    const chain: Found[] = []
-    let dir: OvlInode | undefined
-    for (let at = key; dir === undefined; ) {
-      const record = this.#records.get(at)
-      if (!record || (at === key && record.generation !== generation)) throw new OverlayError('ESTALE', 'handle')
-      chain.push(record)
-      at = record.dirKey
-      dir = this.#dcache.inode(at)
+  /** Makes all that is noted durable, and rewrites the log when most of it is dead. */
+  async sync(): Promise<void> {
+    await this.#compact()
+    await this.#log.sync()
+  }
+
+  async close(): Promise<void> {
+    await this.sync()
+    this.#file.close()
+  }
+
+  #known(inode: OvlInode): boolean {
+    return inode.retained || this.#log.has(inode.key)
+  }
+
+  #note(inode: OvlInode, dir: OvlInode, name: Name): void {
+    const record = { key: inode.key, generation: inode.generation, dirKey: dir.key, name }
+    this.#change((log) => log.put(record))
+  }
+
+  #change(change: Change): void {
+    change(this.#log)
+    this.#rewriting?.push(change)
+  }
+
+  async #findAgain(key: number, generation: number | undefined): Promise<OvlInode> {
+    for (const record of await this.#log.find(key)) {
+      if (generation !== undefined && record.generation !== generation) continue
+      const inode = await this.#at(record)
+      if (inode) return inode
     }
-    for (let record = chain.pop(); record; record = chain.pop()) {
-      const found: OvlInode | undefined = await this.#lookup(dir, record.name)
-      if (!found || found.generation !== record.generation) throw new OverlayError('ESTALE', 'handle')
-      dir = found
+    throw new OverlayError('ESTALE', 'handle')
+  }
+
+  /** What stands at the place of `record`, when it is that object. */
+  async #at(record: HandleRecord): Promise<OvlInode | undefined> {
+    try {
+      const dir = this.#dcache.inode(record.dirKey) ?? (await this.#findAgain(record.dirKey, undefined))
+      const inode = await this.#lookup(dir, record.name)
+      return inode && inode.key === record.key && inode.generation === record.generation ? inode : undefined
+    } catch (error) {
+      if (isErrno(error, 'ESTALE', 'ENOENT', 'ENOTDIR')) return undefined
+      throw error
     }
-    if (dir.key !== key) throw new OverlayError('ESTALE', 'handle')
-    return dir
+  }
+
+  async #compact(): Promise<void> {
+    if (this.#rewriting || !this.#log.wantsCompaction) return
+    this.#rewriting = []
+    try {
+      const fresh = await this.#log.copyTo(await this.#file.begin())
+      for (const change of this.#rewriting) change(fresh)
+      await fresh.sync()
+      await this.#file.replace()
+      this.#log = fresh
+    } finally {
+      this.#rewriting = undefined
+    }
   }
 }

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import type { Layer } from './layer.ts'
 import type { Stat } from './sys/stat.ts'
 
@@ -13,37 +14,27 @@ export interface Identity {
 }
 
 /**
- * Gives objects their identity: made of the real object's file system and inode number (that of the lower it was copied up from),
- * so that it is the same after a restart. The generation comes from the creation time, as a file system reuses inode numbers.
+ * The identity of the object with attributes `stat` on the file system of `layer`: made of file system and inode number (of the lower that
+ * it was copied up from), so that it is the same after a restart. The generation comes from the creation time, as a file
+ * system uses inode numbers again.
  */
-export class IdentityMap {
-  /** Keys given to objects whose inode number is too large or not their own alone. */
-  readonly #named = new Map<string, number>()
-  #next = 2 ** 52
+export function identityOf(layer: Layer, stat: Stat): Identity {
+  const fits = stat.inoHi < 0x10000 && layer.fsIndex < 16
+  const key = fits
+    ? layer.fsIndex * FS_STEP + stat.inoHi * 2 ** 32 + stat.inoLo
+    : keyFor(`i${layer.fsIndex}:${stat.inoHi}:${stat.inoLo}`)
+  return { key, generation: generationOf(stat), ...fileId(layer, stat) }
+}
 
-  /** The identity of the object with attributes `stat` on the file system of `layer`. */
-  of(layer: Layer, stat: Stat): Identity {
-    const hi = stat.inoHi
-    const fits = hi < 0x10000
-    const key = fits
-      ? layer.fsIndex * FS_STEP + hi * 2 ** 32 + stat.inoLo
-      : this.#keyFor(`i${layer.fsIndex}:${hi}:${stat.inoLo}`)
-    return { key, generation: generationOf(stat), ...fileId(layer, stat) }
-  }
+/** The identity of one name of a lower hard link that copy-up will separate (index=off). */
+export function identityOfName(layer: Layer, stat: Stat, dirKey: number, name: string): Identity {
+  return { key: keyFor(`n${dirKey}/${name}`), generation: generationOf(stat), ...fileId(layer, stat) }
+}
 
-  /** The identity of one name of a lower hard link that copy-up will separate (index=off). */
-  ofName(layer: Layer, stat: Stat, dirKey: number, name: string): Identity {
-    return { key: this.#keyFor(`n${dirKey}/${name}`), generation: generationOf(stat), ...fileId(layer, stat) }
-  }
-
-  #keyFor(text: string): number {
-    let key = this.#named.get(text)
-    if (key === undefined) {
-      key = this.#next++
-      this.#named.set(text, key)
-    }
-    return key
-  }
+/** A key above all that are made of inode numbers: the same for the same text in every process. */
+function keyFor(text: string): number {
+  const hash = createHash('sha256').update(text, 'latin1').digest()
+  return 2 ** 52 + hash.readUInt32LE(0) * 2 ** 20 + (hash.readUInt32LE(4) >>> 12)
 }
 
 /** The file id: the real inode number, with the number of the file system in the top 8 bits when they are free (xino). */

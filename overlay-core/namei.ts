@@ -1,6 +1,7 @@
 import { type Dentry, OvlInode } from './dentry.ts'
 import { OverlayError } from './errno.ts'
 import { findIndex } from './hardlink.ts'
+import { identityOf, identityOfName } from './identity.ts'
 import { type Found, type Layer, Real } from './layer.ts'
 import { type Marks, NO_MARKS, readFileMarks, readMarks } from './marks.ts'
 import { resolveOrigin } from './origin.ts'
@@ -51,7 +52,6 @@ export async function lookupLocked(sb: SuperBlock, dir: OvlInode, name: Name): P
 function remember(sb: SuperBlock, dir: OvlInode, name: Name, inode: OvlInode | undefined): Dentry {
   if (inode) {
     inode.addAlias(dir, name)
-    sb.handles.remember(inode)
   }
   return sb.dcache.set(dir, name, inode)
 }
@@ -161,7 +161,7 @@ async function inodeFor(sb: SuperBlock, dir: OvlInode, name: Name, entry: StackE
   const shared = !upper && lower !== undefined && lower.stat.type !== FileType.directory && lower.stat.nlink > 1
   if (shared) return await sharedLowerInode(sb, dir, name, lower, entry.data)
   const source = await identitySource(sb, dir, name, entry)
-  const identity = sb.identities.of(source.layer, source.stat)
+  const identity = identityOf(source.layer, source.stat)
   const top = (upper ?? lower) as Found
   const known = sb.dcache.inode(identity.key)
   if (known && !known.unlinked && known.generation === identity.generation && known.type === top.stat.type) {
@@ -171,7 +171,7 @@ async function inodeFor(sb: SuperBlock, dir: OvlInode, name: Name, entry: StackE
     }
   }
   const clash = known !== undefined && known.generation === identity.generation && upper !== undefined
-  const own = clash ? sb.identities.of(upper.real.layer, upper.stat) : identity
+  const own = clash ? identityOf(upper.real.layer, upper.stat) : identity
   const inode = makeInode(sb, own, top, upper?.real, entry.lowers)
   inode.hasOrigin = upper !== undefined && entry.origin !== undefined
   return withData(inode, entry.data)
@@ -183,7 +183,7 @@ export async function newUpperInode(sb: SuperBlock, dir: OvlInode, name: Name): 
   const probe = await sb.descriptors.probe(parent, name)
   if (!probe) throw new OverlayError('EIO', 'create', name)
   const top = sb.descriptors.found(parent, name, probe)
-  const inode = makeInode(sb, sb.identities.of(parent.layer, top.stat), top, top.real, [])
+  const inode = makeInode(sb, identityOf(parent.layer, top.stat), top, top.real, [])
   remember(sb, dir, name, inode)
   return inode
 }
@@ -220,10 +220,10 @@ async function sharedLowerInode(
   data: Found | undefined,
 ): Promise<OvlInode> {
   if (!sb.indexDir) {
-    const identity = sb.identities.ofName(lower.real.layer, lower.stat, dir.key, name)
+    const identity = identityOfName(lower.real.layer, lower.stat, dir.key, name)
     return sb.dcache.inode(identity.key) ?? withData(makeInode(sb, identity, lower, undefined, [lower]), data)
   }
-  const identity = sb.identities.of(lower.real.layer, lower.stat)
+  const identity = identityOf(lower.real.layer, lower.stat)
   const index = await findIndex(sb, lower.real)
   const known = sb.dcache.inode(identity.key)
   if (known) return known

@@ -37,6 +37,17 @@ export interface Overlay {
   /** The object with this identity (as `inode.key`, `inode.generation`). @throws ESTALE */
   inodeByKey(key: number, generation: number): Maybe<Inode>
 
+  /**
+   * Makes `inodeByKey` find this object for ever, also after a restart. To be called when its identity is given to a client for the first
+   * time; `retained` tells when that is safe.
+   */
+  retain(inode: Inode): void
+  /**
+   * Undefined when every retained identity and every move of one would survive the death of the process, else a promise for it: a
+   * reply that carries new handles waits for that.
+   */
+  retained(): Promise<void> | undefined
+
   getattr(inode: Inode): Maybe<Attr>
   /** The subset of `Access` bits in `mask` that the caller has. */
   access(cred: Cred, inode: Inode, mask: number): Maybe<number>

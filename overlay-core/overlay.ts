@@ -80,6 +80,14 @@ export class MountedOverlay implements Overlay {
     return this.#sb.handles.find(key, generation)
   }
 
+  retain(inode: Inode): void {
+    this.#sb.handles.retain(this.#object(inode))
+  }
+
+  retained(): Promise<void> | undefined {
+    return this.#sb.handles.flushed()
+  }
+
   getattr(inode: Inode): Maybe<Attr> {
     return getattr(this.#sb, this.#object(inode))
   }
@@ -261,13 +269,15 @@ export class MountedOverlay implements Overlay {
     await sb.descriptors.idle()
     sb.files.closeAll()
     await this.#flush()
+    await sb.handles.close()
     sb.descriptors.closeAll()
     sb.dcache.clear()
     this.#close()
   }
 
   async #flush(): Promise<void> {
-    const { upper, options } = this.#sb
+    const { upper, options, handles } = this.#sb
+    await handles.sync()
     if (!upper || options.volatile) return
     const fd = await reopen(upper.root.fd, O_RDONLY)
     try {

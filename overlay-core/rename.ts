@@ -91,7 +91,7 @@ async function renameLocked(sb: SuperBlock, cred: Cred, from: Place, to: Place, 
   await locked(targetLock, async () => {
     if (targetLock && target && !(await isEmptyLocked(sb, target)))
       throw new OverlayError('ENOTEMPTY', 'rename', to.name)
-    await withNodesLocked(source, target, () => (move.exchange ? exchangeNames(sb, move) : moveName(sb, move)))
+    await withNodesLocked(source, target, () => moveOrStay(sb, move))
   })
   source.changed()
   target?.changed()
@@ -174,6 +174,17 @@ async function markForMove(sb: SuperBlock, inode: OvlInode, from: Place, to: Pla
   }
 }
 
+/** Moves; when that fails, the objects are noted again where they still are. */
+async function moveOrStay(sb: SuperBlock, move: Move): Promise<void> {
+  try {
+    await (move.exchange ? exchangeNames(sb, move) : moveName(sb, move))
+  } catch (error) {
+    sb.handles.remember(move.source)
+    if (move.target) sb.handles.remember(move.target)
+    throw error
+  }
+}
+
 async function exchangeNames(sb: SuperBlock, move: Move): Promise<void> {
   const { from, to, source } = move
   const target = move.target as OvlInode
@@ -181,6 +192,8 @@ async function exchangeNames(sb: SuperBlock, move: Move): Promise<void> {
   await markForMove(sb, target, to, from)
   const fromFd = await sb.descriptors.of(from.dir.upper as Real)
   const toFd = await sb.descriptors.of(to.dir.upper as Real)
+  await sb.handles.moving(source, to.dir, to.name)
+  await sb.handles.moving(target, from.dir, from.name)
   await renameAt(fromFd, from.name, toFd, to.name, RENAME_EXCHANGE)
   unplace(sb, source, from)
   unplace(sb, target, to)
@@ -194,6 +207,7 @@ async function moveName(sb: SuperBlock, move: Move): Promise<void> {
   const last = target ? target.type === FileType.directory || (await isLastName(sb, target)) : false
   await saveNlink(sb, source)
   if (target) await saveNlink(sb, target)
+  await sb.handles.moving(source, to.dir, to.name)
   await moveUpper(sb, move)
   if (target) await forgetName(sb, target, to.dir, to.name, last)
   unplace(sb, source, from)
@@ -252,5 +266,4 @@ function place(sb: SuperBlock, inode: OvlInode, from: Place, to: Place): void {
   inode.addAlias(to.dir, to.name)
   sb.dcache.set(to.dir, to.name, inode)
   sb.listings.insert(sb, to.dir, to.name, inode)
-  sb.handles.remember(inode)
 }

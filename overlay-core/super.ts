@@ -1,11 +1,14 @@
 import { createHash, randomBytes } from 'node:crypto'
+import { tmpdir } from 'node:os'
 import type { Clock } from './clock.ts'
 import { DentryCache } from './dcache.ts'
 import { OvlInode } from './dentry.ts'
 import { isErrno } from './errno.ts'
 import { FileCache } from './file-cache.ts'
 import { HandleTable } from './handle.ts'
-import { IdentityMap } from './identity.ts'
+import { HandleFile } from './handle-file.ts'
+import { HandleLog } from './handle-log.ts'
+import { identityOf } from './identity.ts'
 import { Descriptors, type Layer, Real } from './layer.ts'
 import { RwLock } from './lock.ts'
 import { readMarks } from './marks.ts'
@@ -16,6 +19,7 @@ import { type MountOptions, OptionError } from './params.ts'
 import { ListingCache } from './readdir.ts'
 import { closeRoots, openRoots, type Roots } from './roots.ts'
 import type { SuperBlock } from './superblock.ts'
+import { closeSync, openRoot } from './sys/open.ts'
 import { effectiveGid, effectiveUid, raiseFileLimit, setUmask0 } from './sys/process.ts'
 import { statfsFd, statxFd } from './sys/stat.ts'
 import { fileSystemUuid } from './sys/uuid.ts'
@@ -28,6 +32,8 @@ export interface MountEnvironment {
   readonly clock: Clock
   /** Unguessable bytes, for the identity of a new overlay. */
   readonly randomBytes: (length: number) => Uint8Array
+  /** Where an overlay without upper keeps what must survive a restart: a directory of its own. */
+  readonly handleDirectory: string | undefined
   /** Names in the dentry cache. */
   readonly dentryLimit: number
   /** Entries of merged listings. */
@@ -66,6 +72,7 @@ const systemClock: Clock = {
 const DEFAULTS: MountEnvironment = {
   clock: systemClock,
   randomBytes,
+  handleDirectory: undefined,
   dentryLimit: 200_000,
   listingLimit: 1_000_000,
   fileLimit: 4096,
@@ -109,7 +116,8 @@ async function assemble(
     given.fileIdleMs,
     given.clock,
   )
-  const identities = new IdentityMap()
+  const handleFile = await openHandleFile(roots, given)
+  const handleLog = await HandleLog.open(handleFile.fd, handleFile.sizeBytes)
   let temps = 0
   const sb: SuperBlock = {
     options,
@@ -120,13 +128,12 @@ async function assemble(
     work: work?.work,
     indexDir: work?.index,
     xattrs,
-    root: makeRoot(layers, identities),
+    root: makeRoot(layers),
     dcache,
     descriptors,
     files,
     listings: new ListingCache(given.listingLimit),
-    handles: new HandleTable(dcache, (dir, name) => lookupInode(sb, dir, name)),
-    identities,
+    handles: new HandleTable(dcache, (dir, name) => lookupInode(sb, dir, name), handleFile, handleLog),
     renameLock: new RwLock(),
     privileged: effectiveUid() === 0,
     serverUid: effectiveUid(),
@@ -136,6 +143,18 @@ async function assemble(
   dcache.addInode(sb.root)
   for (const real of [sb.root.upper, ...sb.root.lowers]) if (real) await readMarks(sb, real)
   return new MountedOverlay(sb, () => closeRoots(roots))
+}
+
+/** The log of handles lies in the workdir; that of an overlay without upper where the server says, else it ends with the process. */
+async function openHandleFile(roots: Roots, given: MountEnvironment): Promise<HandleFile> {
+  if (roots.workFd !== undefined) return await HandleFile.in(roots.workFd)
+  if (given.handleDirectory === undefined) return await HandleFile.nameless(tmpdir())
+  const fd = await openRoot(given.handleDirectory)
+  try {
+    return await HandleFile.in(fd)
+  } finally {
+    closeSync(fd)
+  }
 }
 
 async function lookupInode(sb: SuperBlock, dir: OvlInode, name: string): Promise<OvlInode | undefined> {
@@ -183,11 +202,11 @@ async function makeLayers(roots: Roots, xattrs: XattrNames): Promise<Layers> {
   return { upper, lowers, data }
 }
 
-function makeRoot(layers: Layers, identities: IdentityMap): OvlInode {
+function makeRoot(layers: Layers): OvlInode {
   const top = layers.upper ?? (layers.lowers[0] as Layer)
   const stat = statxFd(top.root.fd)
   return new OvlInode(
-    { ...identities.of(top, stat), type: stat.type },
+    { ...identityOf(top, stat), type: stat.type },
     layers.upper?.root,
     layers.lowers.map((layer) => layer.root),
   )

@@ -2,7 +2,6 @@ import type { DentryCache } from './dcache.ts'
 import type { OvlInode } from './dentry.ts'
 import type { FileCache } from './file-cache.ts'
 import type { HandleTable } from './handle.ts'
-import type { IdentityMap } from './identity.ts'
 import type { Descriptors, Layer, Real } from './layer.ts'
 import type { RwLock } from './lock.ts'
 import type { MountOptions } from './params.ts'
@@ -28,7 +27,6 @@ export interface SuperBlock {
   readonly files: FileCache
   readonly listings: ListingCache
   readonly handles: HandleTable
-  readonly identities: IdentityMap
   readonly renameLock: RwLock
   /** The server may give objects to other owners (it runs as root). */
   readonly privileged: boolean
