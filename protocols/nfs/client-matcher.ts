@@ -5,6 +5,8 @@ interface Entry {
   readonly rule: ExportRule
   /** The network; undefined for `*`. */
   readonly network: BlockList | undefined
+  /** 4 or 6; 0 for `*`. */
+  readonly family: number
   /** How narrow the rule is: bits of the prefix, -1 for `*`. */
   readonly prefixBits: number
 }
@@ -20,17 +22,27 @@ export class ClientMatcher {
 
   /** The rule with the longest prefix that holds `address`, undefined when there is none. */
   find(address: string): ExportRule | undefined {
-    const family = isIP(address) === 6 ? 'ipv6' : 'ipv4'
-    return this.#entries.find(({ network }) => network === undefined || network.check(address, family))?.rule
+    const family = isIP(address)
+    return this.#entries.find((entry) => holds(entry, address, family))?.rule
   }
 }
 
 function entryOf(rule: ExportRule): Entry {
-  if (rule.client === '*') return { rule, network: undefined, prefixBits: -1 }
+  if (rule.client === '*') return { rule, network: undefined, family: 0, prefixBits: -1 }
   const [address, bits] = rule.client.split('/')
   const family = isIP(address)
   const prefixBits = bits === undefined ? (family === 4 ? 32 : 128) : Number(bits)
   const network = new BlockList()
-  network.addSubnet(address, prefixBits, family === 4 ? 'ipv4' : 'ipv6')
-  return { rule, network, prefixBits }
+  network.addSubnet(address, prefixBits, nameOf(family))
+  return { rule, network, family, prefixBits }
+}
+
+function holds({ network, family }: Entry, address: string, addressFamily: number): boolean {
+  if (network === undefined) return true
+  // A BlockList takes IPv4 addresses for members of ::/0; exports(5) does not.
+  return family === addressFamily && network.check(address, nameOf(family))
+}
+
+function nameOf(family: number): 'ipv4' | 'ipv6' {
+  return family === 6 ? 'ipv6' : 'ipv4'
 }

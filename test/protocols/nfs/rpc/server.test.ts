@@ -1,0 +1,311 @@
+import { once } from 'node:events'
+import { connect } from 'node:net'
+import t from 'tap'
+import type { RpcServer } from '../../../../protocols/nfs/rpc/server.ts'
+import {
+  authSys,
+  callMessage,
+  fragments,
+  parseReply,
+  type RpcClient,
+  RpcRefusal,
+  record,
+  XdrWriter,
+} from '../../../helpers/rpc-client.ts'
+import { BIG, COUNT, COUNT_LATER, ECHO, FAIL, MUTE, PROGRAM, REJECT, WAIT, withRpc } from './rpc-fixture.ts'
+
+const word = (value: number): Buffer => new XdrWriter().u32(value).bytes()
+
+/** What a call is refused with, in words; 'none' when it is not. */
+async function refusal(call: Promise<unknown>): Promise<string> {
+  try {
+    await call
+    return 'none'
+  } catch (error) {
+    if (error instanceof RpcRefusal) return error.message
+    throw error
+  }
+}
+
+t.test('calls are answered by xid, with their own arguments', async (t) => {
+  await withRpc(t, async ({ connect }) => {
+    const client = await connect()
+    const echo = async (text: string) =>
+      (await client.call([PROGRAM, 2, ECHO], undefined, new XdrWriter().string(text).bytes())).string()
+    const texts = Array.from({ length: 500 }, (_, i) => 'x'.repeat(i))
+    t.same(await Promise.all(texts.map(echo)), texts)
+  })
+})
+
+t.test('what is not served is refused in the words of RFC 5531', async (t) => {
+  await withRpc(t, async ({ connect, server }) => {
+    const client = await connect()
+    t.equal(await refusal(client.call([PROGRAM + 1, 2, 0])), 'PROG_UNAVAIL')
+    t.equal(await refusal(client.call([PROGRAM, 3, 0])), 'PROG_MISMATCH 2 4')
+    t.equal(await refusal(client.call([PROGRAM, 2, 8])), 'PROC_UNAVAIL')
+    t.equal(await refusal(client.call([PROGRAM, 2, 0xffff_ffff])), 'PROC_UNAVAIL')
+    t.equal(await refusal(client.call([PROGRAM, 4, 0])), 'PROC_UNAVAIL')
+    t.equal(await refusal(client.call([PROGRAM, 2, ECHO])), 'GARBAGE_ARGS')
+    t.equal(await refusal(client.call([PROGRAM, 2, ECHO], undefined, word(100))), 'GARBAGE_ARGS')
+    t.equal(await refusal(client.call([PROGRAM, 2, FAIL])), 'SYSTEM_ERR')
+    t.equal(await refusal(client.call([PROGRAM, 2, REJECT])), 'SYSTEM_ERR')
+    t.equal(await refusal(client.call([PROGRAM, 2, MUTE])), 'SYSTEM_ERR', 'every call is answered')
+    t.match(server.counters, { unavailable: 5, garbageArgs: 2, systemErrors: 2, garbage: 0 })
+  })
+})
+
+t.test('another RPC version and bad credentials are denied', async (t) => {
+  await withRpc(t, async ({ connect, server }) => {
+    const client = await connect()
+    const message = callMessage(1, [PROGRAM, 2, ECHO])
+    message.writeUInt32BE(3, 8)
+    const reply = await client.exchange(1, record(message))
+    t.throws(() => parseReply(reply), /RPC_MISMATCH 2 2/)
+    const badCred = 'AUTH_ERROR 1'
+    const call = (flavor: number, body: Buffer) => refusal(client.call([PROGRAM, 2, ECHO], { flavor, body }))
+    t.equal(await call(6, Buffer.alloc(20)), badCred, 'RPCSEC_GSS is not known')
+    t.equal(await call(1, Buffer.alloc(0)), badCred)
+    t.equal(await call(1, Buffer.alloc(19)), badCred)
+    t.equal(await call(1, authSys(1, 2, Array(17).fill(1)).body), badCred)
+    t.equal(await call(1, Buffer.alloc(404)), badCred)
+    const verifier = new XdrWriter().u32(7).u32(0).u32(2).u32(PROGRAM).u32(2).u32(ECHO).u32(0).u32(0)
+    const withVerifier = verifier.u32(1).opaque(Buffer.alloc(4)).bytes()
+    const denied = await client.exchange(7, record(withVerifier))
+    t.throws(() => parseReply(denied), /AUTH_ERROR 3/)
+    const longCredential = callMessage(8, [PROGRAM, 2, ECHO])
+    longCredential.writeUInt32BE(0x7fff_ffff, 28)
+    const alsoDenied = await client.exchange(8, record(longCredential))
+    t.throws(() => parseReply(alsoDenied), /AUTH_ERROR 1/, 'a length that goes nowhere')
+    t.equal(server.counters.denied, 8)
+  })
+})
+
+t.test('bytes that are not RPC close that connection and no other', async (t) => {
+  await withRpc(
+    t,
+    async ({ connect, server }) => {
+      const bystander = await connect()
+      const reply = callMessage(1, [PROGRAM, 2, ECHO])
+      reply.writeUInt32BE(1, 4)
+      const message = callMessage(1, [PROGRAM, 2, ECHO])
+      const garbage = [
+        Buffer.from('GET / HTTP/1.1\r\nHost: x\r\n\r\n'),
+        Buffer.alloc(100, 0xff),
+        record(Buffer.alloc(0)),
+        record(reply),
+        ...Array.from({ length: message.length / 4 }, (_, i) => record(message.subarray(0, 4 * i))),
+        fragments(Array.from({ length: 20 }, () => Buffer.alloc(0))),
+      ]
+      for (const bytes of garbage) {
+        const client = await connect()
+        client.socket.write(bytes)
+        await client.closed
+      }
+      t.equal(server.counters.garbage, garbage.length)
+      const echo = await bystander.call([PROGRAM, 2, ECHO], undefined, new XdrWriter().string('still here').bytes())
+      t.equal(echo.string(), 'still here')
+    },
+    { maxConnections: 100, idleMs: 60_000, stallMs: 60_000 },
+  )
+})
+
+t.test('a call in many fragments is a call', async (t) => {
+  await withRpc(t, async ({ connect }) => {
+    const client = await connect()
+    const message = callMessage(5, [PROGRAM, 2, ECHO], undefined, new XdrWriter().string('in parts').bytes())
+    const parts = [message.subarray(0, 1), message.subarray(1, 30), Buffer.alloc(0), message.subarray(30)]
+    t.equal(parseReply(await client.exchange(5, fragments(parts))).results.string(), 'in parts')
+  })
+})
+
+t.test('no more calls are taken on than are allowed in flight; all are answered in the end', async (t) => {
+  await withRpc(t, async ({ connect, waiting, begun, server }) => {
+    const client = await connect()
+    const answers = Array.from({ length: 50 }, (_, i) => client.call([PROGRAM, 2, WAIT], undefined, word(i)))
+    await begun(8)
+    const other = await connect()
+    await other.call([PROGRAM, 2, ECHO], undefined, word(0))
+    t.equal(waiting.length, 8)
+    t.equal(server.counters.calls, 9)
+    const values = Promise.all(answers.map(async (answer) => (await answer).u32()))
+    let answered = false
+    values.then(() => {
+      answered = true
+    })
+    while (!answered) {
+      for (const go of waiting.splice(0)) go()
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+    t.same(
+      await values,
+      Array.from({ length: 50 }, (_, i) => i),
+    )
+  })
+})
+
+t.test('a client that takes no replies is not served on, until it does', async (t) => {
+  await withRpc(
+    t,
+    async ({ connect, server }) => {
+      const client = await connect()
+      client.socket.pause()
+      const calls = 200
+      const size = 128 * 1024
+      const answers = Array.from({ length: calls }, () => client.call([PROGRAM, 2, BIG], undefined, word(size)))
+      const other = await connect()
+      await untilQuiet(server, other)
+      t.ok(server.counters.calls < calls, `stopped after ${server.counters.calls}`)
+      client.socket.resume()
+      const sizes = await Promise.all(answers.map(async (answer) => (await answer).u32()))
+      t.ok(sizes.every((value) => value === size))
+    },
+    { idleMs: 60_000, stallMs: 60_000 },
+  )
+})
+
+t.test('quiet connections are closed: idle ones late, those that hold something up soon', async (t) => {
+  await withRpc(t, async ({ connect, clock, server, waiting, begun }) => {
+    const idle = await connect()
+    const partial = await connect()
+    const busy = await connect()
+    const deaf = await connect()
+    await idle.call([PROGRAM, 2, ECHO], undefined, word(0))
+    partial.socket.write(record(callMessage(1, [PROGRAM, 2, ECHO])).subarray(0, 20))
+    const answer = busy.call([PROGRAM, 2, WAIT], undefined, word(7))
+    await begun(1)
+    deaf.socket.pause()
+    for (let i = 0; i < 300; i++) deaf.call([PROGRAM, 2, BIG], undefined, word(60_000)).catch(() => undefined)
+    await untilQuiet(server, idle)
+    clock.nowMs = 25
+    await partial.closed
+    while (server.counters.stalled < 2) await new Promise((resolve) => setImmediate(resolve))
+    deaf.socket.resume()
+    await deaf.closed
+    t.match(server.counters, { stalled: 2, idle: 0 })
+    clock.nowMs = 50
+    await idle.closed
+    t.match(server.counters, { stalled: 2, idle: 1 })
+    waiting.pop()?.()
+    t.equal((await answer).u32(), 7, 'a call that runs is no quiet')
+  })
+})
+
+t.test('there are no more connections than allowed', async (t) => {
+  await withRpc(t, async ({ connect: open, server }) => {
+    const clients: RpcClient[] = []
+    for (let i = 0; i < 4; i++) clients.push(await open())
+    for (const client of clients) await client.call([PROGRAM, 2, ECHO], undefined, word(0))
+    const fifth = await open()
+    await fifth.closed
+    t.equal(server.counters.connectionsRefused, 1)
+    await clients[0].close()
+    let sixth = await open()
+    // The server may learn of the closed one after it sees the new one.
+    while (sixth.socket.destroyed || (await refused(sixth))) sixth = await open()
+    t.pass('a new one after one went')
+  })
+})
+
+/** Resolves when the server serves nothing but the calls that are made here to find out. */
+async function untilQuiet(server: RpcServer, client: RpcClient): Promise<void> {
+  for (let before = -1; server.counters.calls !== before; ) {
+    before = server.counters.calls + 1
+    await client.call([PROGRAM, 2, ECHO], undefined, word(0))
+  }
+}
+
+async function refused(client: RpcClient): Promise<boolean> {
+  try {
+    await client.call([PROGRAM, 2, ECHO], undefined, word(0))
+    return false
+  } catch (error) {
+    if (error instanceof RpcRefusal) throw error
+    return true
+  }
+}
+
+t.test('close waits for calls in flight, sends their replies and takes no more', async (t) => {
+  await withRpc(t, async ({ connect: open, server, waiting, begun }) => {
+    const client = await open()
+    const { remotePort } = client.socket
+    const answers = [1, 2, 3].map((value) => client.call([PROGRAM, 2, WAIT], undefined, word(value)))
+    await begun(3)
+    const closing = server.close()
+    const late = connect({ port: remotePort!, host: '127.0.0.1' })
+    await once(late, 'error')
+    for (const go of waiting.splice(0)) go()
+    t.same(await Promise.all(answers.map(async (answer) => (await answer).u32())), [1, 2, 3])
+    await closing
+    await client.closed
+  })
+})
+
+t.test('a non-idempotent call asked again from the same port is answered from the cache', async (t) => {
+  await withRpc(t, async ({ connect: open, runs, server }) => {
+    const first = await open()
+    const localPort = first.socket.localPort!
+    const message = record(callMessage(77, [PROGRAM, 2, COUNT], authSys(1, 1), word(5)))
+    const reply = await first.exchange(77, message)
+    t.same(await first.exchange(77, message), reply, 'on the same connection')
+    await reset(first)
+    const second = await open(localPort)
+    t.same(await second.exchange(77, message), reply, 'and on the next one')
+    t.equal(runs.count, 1)
+    t.equal(server.counters.duplicates, 2)
+    const other = record(callMessage(77, [PROGRAM, 2, COUNT], authSys(1, 1), word(6)))
+    t.equal(parseReply(await second.exchange(77, other)).results.u32(), 2, 'another call with the same xid')
+    const third = await open()
+    t.equal(parseReply(await third.exchange(77, message)).results.u32(), 3, 'another client with the same call')
+  })
+})
+
+t.test('a call asked again while it runs is run once and answered twice', async (t) => {
+  await withRpc(t, async ({ connect: open, waiting, begun, runs }) => {
+    const first = await open()
+    const localPort = first.socket.localPort!
+    const message = record(callMessage(9, [PROGRAM, 2, COUNT_LATER], authSys(1, 1), word(5)))
+    const lost = first.exchange(9, message).catch(() => 'lost')
+    await begun(1)
+    await reset(first)
+    t.equal(await lost, 'lost')
+    const second = await open(localPort)
+    const again = second.exchange(9, message)
+    // Answered in order of arrival, so that the repeated call is known to be taken on.
+    await second.call([PROGRAM, 2, ECHO], undefined, word(0))
+    t.equal(waiting.length, 1)
+    for (const go of waiting.splice(0)) go()
+    t.equal(parseReply(await again).results.u32(), 1)
+    t.equal(runs.count, 1)
+  })
+})
+
+t.test('answers are forgotten after two minutes, and when many others came', async (t) => {
+  await withRpc(
+    t,
+    async ({ connect: open, clock, runs }) => {
+      const client = await open()
+      const ask = (xid: number) =>
+        client.exchange(xid, record(callMessage(xid, [PROGRAM, 2, COUNT], undefined, word(xid))))
+      await ask(1)
+      clock.nowMs = 119_000
+      await ask(1)
+      t.equal(runs.count, 1)
+      clock.nowMs = 121_000
+      await ask(1)
+      t.equal(runs.count, 2)
+      for (let xid = 2; xid < 300; xid++) await ask(xid)
+      const before = runs.count
+      await ask(299)
+      t.equal(runs.count, before)
+      await ask(1)
+      t.equal(runs.count, before + 1)
+    },
+    { idleMs: 1e9, stallMs: 1e9 },
+  )
+})
+
+/** Ends the connection so that its port is free again at once. */
+async function reset(client: RpcClient): Promise<void> {
+  client.socket.resetAndDestroy()
+  await client.closed
+}
