@@ -1,4 +1,4 @@
-import type { Inode } from '../../overlay-core/index.ts'
+import type { Attr, Inode } from '../../overlay-core/index.ts'
 import type { ServedView } from './context.ts'
 
 /** A property that the server only keeps (RFC 4918 section 4): its name, and its element as XML that stands on its own. */
@@ -10,6 +10,21 @@ export interface DeadProperty {
 
 const SLOT = 'dav'
 const NONE: readonly DeadProperty[] = []
+
+/** What objects had when these were their attributes: a change of a note gives the object new ones. */
+const remembered = new WeakMap<Attr, readonly DeadProperty[]>()
+
+/** The dead properties that an object with these attributes is known to have; undefined when they must be read. */
+export function knownDead(attr: Attr): readonly DeadProperty[] | undefined {
+  return remembered.get(attr)
+}
+
+/** Reads the dead properties of an object and remembers them for as long as `attr`, got before, are its attributes. */
+export async function learnDead(view: ServedView, inode: Inode, attr: Attr): Promise<readonly DeadProperty[]> {
+  const dead = await readDead(view, inode)
+  remembered.set(attr, dead)
+  return dead
+}
 
 /** The dead properties of an object, in the order they were first set. */
 export async function readDead(view: ServedView, inode: Inode): Promise<readonly DeadProperty[]> {

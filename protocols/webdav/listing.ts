@@ -3,10 +3,8 @@ import type { DavContext, ViewContext } from './context.ts'
 import { type Member, memberBatches } from './members.ts'
 import { encodeSegment, hrefOf, textOfName } from './path.ts'
 import { sendBody, writeOut } from './reply.ts'
-import { isDirectory, type Target } from './resolve.ts'
+import type { Target } from './resolve.ts'
 
-/** Collections up to this many members are shown in order; larger ones as the directory gives them. */
-const SORTED_MEMBERS = 10_000
 const HTML_TYPE = 'text/html; charset=utf-8'
 
 /** The page runs no script, loads nothing and cannot be framed, whatever the names in it try. */
@@ -49,7 +47,7 @@ export async function sendListing(ctx: ViewContext, collection: Target & { reado
   let started = false
   for await (const members of memberBatches(collection)) {
     held?.push(...members)
-    if (held !== undefined && held.length <= SORTED_MEMBERS) continue
+    if (held !== undefined && held.length <= ctx.services.limits.sortedMembers) continue
     page += memberRows(base, held === undefined ? members : inOrder(held))
     held = undefined
     if (!started) ctx.res.writeHead(200, [...HEADERS, 'Content-Type', HTML_TYPE])
@@ -71,7 +69,7 @@ export function sendIndex(ctx: DavContext): void {
 
 function inOrder(members: Member[]): Member[] {
   return members.sort((a, b) => {
-    const kinds = Number(isDirectory(b.inode)) - Number(isDirectory(a.inode))
+    const kinds = Number(b.collection) - Number(a.collection)
     if (kinds !== 0) return kinds
     return a.name < b.name ? -1 : 1
   })
@@ -79,9 +77,9 @@ function inOrder(members: Member[]): Member[] {
 
 function memberRows(base: string, members: readonly Member[]): string {
   let rows = ''
-  for (const { name, inode, attr } of members) {
-    const slash = isDirectory(inode) ? '/' : ''
-    const size = slash === '/' || attr === undefined ? '' : sizeText(attr.size)
+  for (const { name, collection, attr } of members) {
+    const slash = collection ? '/' : ''
+    const size = collection || attr === undefined ? '' : sizeText(attr.size)
     const time = attr === undefined ? '' : timeText(attr.mtime.sec)
     rows += row(`${base}${encodeSegment(name)}${slash}`, textOfName(name) + slash, size, time)
   }

@@ -1,13 +1,14 @@
 import { type Attr, type DirEntryPlus, FileType, type Inode, isErrno, type Name } from '../../overlay-core/index.ts'
-import { isVisible, resolve, type Target } from './resolve.ts'
+import { isDirectory, isVisible, resolve, type Target } from './resolve.ts'
 
 /** A member of a collection as clients see it. */
 export interface Member {
   readonly name: Name
   /** Where it is, symlinks resolved: what locks go by. */
   readonly names: readonly Name[]
-  readonly inode: Inode
-  /** Undefined where the caller may see the name only. */
+  readonly collection: boolean
+  /** Object and attributes: undefined where the caller may see the name only. */
+  readonly inode: Inode | undefined
   readonly attr: Attr | undefined
 }
 
@@ -42,9 +43,9 @@ export async function* memberBatches(collection: Target & { readonly inode: Inod
   }
 }
 
-function plain(collection: Target, { name, inode, attr }: DirEntryPlus): Member | undefined {
-  if (inode === undefined || !isVisible(inode)) return undefined
-  return { name, names: [...collection.names, name], inode, attr }
+function plain(parent: Target, { name, type, inode, attr }: DirEntryPlus): Member | undefined {
+  if (type !== FileType.regular && type !== FileType.directory) return undefined
+  return { name, names: [...parent.names, name], collection: type === FileType.directory, inode, attr }
 }
 
 async function throughSymlink(collection: Target, { name }: DirEntryPlus): Promise<Member | undefined> {
@@ -52,7 +53,7 @@ async function throughSymlink(collection: Target, { name }: DirEntryPlus): Promi
     const target = await resolve(collection.view, [...collection.names, name], true)
     const { inode, names } = target
     if (inode === undefined || !isVisible(inode)) return undefined
-    return { name, names, inode, attr: await collection.view.overlay.getattr(inode) }
+    return { name, names, collection: isDirectory(inode), inode, attr: await collection.view.overlay.getattr(inode) }
   } catch (error) {
     // What the caller may not reach, or went meanwhile, leads nowhere.
     if (isErrno(error, 'EACCES', 'ESTALE', 'ENAMETOOLONG')) return undefined

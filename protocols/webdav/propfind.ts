@@ -2,7 +2,7 @@ import { type Attr, type Inode, isErrno } from '../../overlay-core/index.ts'
 import { parseBody, readBody } from './body.ts'
 import type { DavContext, ServedView, ViewContext } from './context.ts'
 import { DavError } from './dav-error.ts'
-import { type DeadProperty, readDead } from './dead-properties.ts'
+import { type DeadProperty, knownDead, learnDead } from './dead-properties.ts'
 import { verifyIf } from './guard.ts'
 import { type Depth, parseDepth } from './headers.ts'
 import { type Member, memberBatches } from './members.ts'
@@ -12,6 +12,7 @@ import type { Moment } from './properties.ts'
 import { ALL_PROPERTIES, type PropfindQuery, readPropfind } from './propfind-query.ts'
 import { isDirectory, isVisible, resolve, type Target } from './resolve.ts'
 
+type DeadList = (readonly DeadProperty[])[]
 const NO_DEAD: readonly DeadProperty[] = []
 const REMEMBERED_QUERIES = 64
 const REMEMBERED_BYTES = 4096
@@ -33,8 +34,9 @@ export async function propfind(ctx: ViewContext): Promise<void> {
   const own = ctx.path.names
   const name = own.length === 0 ? nameOfText(ctx.view.name) : own[own.length - 1]
   const href = hrefOf(ctx.view.root, own, isDirectory(inode))
-  const self: Member = { name, names: target.names, inode, attr }
-  await answer.add(writeMember(ctx.view, href, self, query, moment, await deadOf(ctx.view, inode, query)))
+  const self: Member = { name, names: target.names, collection: isDirectory(inode), inode, attr }
+  const [dead] = await deadOf(ctx.view, [self], query)
+  await answer.add(writeMember(ctx.view, href, self, query, moment, dead))
   if (depth === 1 && isDirectory(inode)) await addMembers(answer, ctx.view, href, { ...target, inode }, query, moment)
   await answer.end()
 }
@@ -52,8 +54,10 @@ export async function propfindRoot(ctx: DavContext): Promise<void> {
     for (const view of ctx.services.views.values()) {
       const inode = view.overlay.root
       const moment = await currentMoment(ctx, view, query)
-      const member: Member = { name: nameOfText(view.name), names: [], inode, attr: await view.overlay.getattr(inode) }
-      await answer.add(writeMember(view, view.root, member, query, moment, await deadOf(view, inode, query)))
+      const attr = await view.overlay.getattr(inode)
+      const member: Member = { name: nameOfText(view.name), names: [], collection: true, inode, attr }
+      const [dead] = await deadOf(view, [member], query)
+      await answer.add(writeMember(view, view.root, member, query, moment, dead))
     }
   }
   await answer.end()
@@ -68,12 +72,12 @@ async function addMembers(
   moment: Moment,
 ): Promise<void> {
   for await (const members of memberBatches(collection)) {
-    const dead = query.needsDead ? await Promise.all(members.map(({ inode }) => deadOf(view, inode, query))) : undefined
+    const dead = await deadOf(view, members, query)
     for (let i = 0; i < members.length; i++) {
       const member = members[i]
       const segment = encodeSegment(member.name)
-      const href = isDirectory(member.inode) ? `${base}${segment}/` : base + segment
-      const slow = answer.add(writeMember(view, href, member, query, moment, dead?.[i] ?? NO_DEAD))
+      const href = member.collection ? `${base}${segment}/` : base + segment
+      const slow = answer.add(writeMember(view, href, member, query, moment, dead[i]))
       if (slow !== undefined) await slow
     }
   }
@@ -87,19 +91,33 @@ function writeMember(
   moment: Moment,
   dead: readonly DeadProperty[],
 ): string {
-  if (attr === undefined) return statusResponse(href, 403)
-  const propstats = query.propstats({ view, name, names, inode, attr: attr satisfies Attr }, moment, dead)
+  if (inode === undefined || attr === undefined) return statusResponse(href, 403)
+  const propstats = query.propstats({ view, name, names, inode, attr }, moment, dead)
   return `<D:response><D:href>${href}</D:href>${propstats}</D:response>`
 }
 
-async function deadOf(view: ServedView, inode: Inode, query: PropfindQuery): Promise<readonly DeadProperty[]> {
-  if (!query.needsDead) return NO_DEAD
+/** The dead properties of each member, as far as the query asks for any. */
+async function deadOf(view: ServedView, members: readonly Member[], query: PropfindQuery): Promise<DeadList> {
+  const dead = new Array<readonly DeadProperty[]>(members.length).fill(NO_DEAD)
+  if (!query.needsDead) return dead
+  const reading: Promise<void>[] = []
+  for (let i = 0; i < members.length; i++) {
+    const { inode, attr } = members[i]
+    if (inode === undefined || attr === undefined) continue
+    const known = knownDead(attr)
+    if (known !== undefined) dead[i] = known
+    else reading.push(readInto(dead, i, view, inode, attr))
+  }
+  await Promise.all(reading)
+  return dead
+}
+
+async function readInto(dead: DeadList, i: number, view: ServedView, inode: Inode, attr: Attr): Promise<void> {
   try {
-    return await readDead(view, inode)
+    dead[i] = await learnDead(view, inode, attr)
   } catch (error) {
     // A member that went while the listing ran must not spoil the rest of it.
-    if (isErrno(error, 'ESTALE', 'ENOENT', 'EACCES')) return NO_DEAD
-    throw error
+    if (!isErrno(error, 'ESTALE', 'ENOENT', 'EACCES')) throw error
   }
 }
 

@@ -74,10 +74,17 @@ export function abandonBody(ctx: DavContext): void {
     return
   }
   let dropped = 0
-  const timer = setTimeout(() => req.destroy(), LINGER_MS)
-  req.on('data', (piece: Buffer) => {
+  const { socket } = req
+  const timer = setTimeout(() => socket.destroy(), LINGER_MS)
+  // Once answered, a request does not learn of the end of its connection any more: only the socket does.
+  const settled = () => {
+    clearTimeout(timer)
+    socket.off('close', settled)
+  }
+  socket.once('close', settled)
+  req.once('end', settled).on('data', (piece: Buffer) => {
     dropped += piece.length
-    if (dropped > LINGER_BYTES) req.destroy()
+    if (dropped > LINGER_BYTES) socket.destroy()
   })
-  req.once('close', () => clearTimeout(timer))
+  req.resume()
 }

@@ -36,6 +36,8 @@ export interface DavLimits {
   readonly idleMs: number
   /** Failed members named in one multistatus answer; the rest is counted only. */
   readonly reportedFailures: number
+  /** The HTML listing of a collection with up to so many members is in order; a larger one is sent as the directory gives it. */
+  readonly sortedMembers: number
 }
 
 /** The limits in force where the caller names none. */
@@ -49,6 +51,7 @@ export const DEFAULT_LIMITS: DavLimits = {
   lockSeconds: 3600,
   idleMs: 120_000,
   reportedFailures: 1000,
+  sortedMembers: 10_000,
 }
 
 /** What `registerWebDav` needs. */
