@@ -216,7 +216,7 @@ export class HandleLog {
     }
   }
 
-  #count(record: Logged): void {
+  #count(record: HandleRecord): void {
     this.#placeBytes += HEADER_BYTES + record.name.length
     this.#placeCount++
   }
