@@ -45,6 +45,8 @@ export async function mnt(context: MountContext, call: RpcCall): Promise<void> {
   if (target === undefined) return refuse(call, MNT3ERR_NOENT)
   if (target.type !== FileType.directory) return refuse(call, MNT3ERR_NOTDIR)
   context.mounts.add(peer.address, path)
+  served.overlay.retain(target)
+  await served.overlay.retained()
   const out = call.begin(128)
   out.u32(MNT3_OK)
   out.opaque(context.handles.encode(served.view, target))

@@ -88,6 +88,8 @@ export function encodeWccData(out: Encoder, wcc: Wcc | undefined, served: Served
 
 /** Writes the file handle of `inode` as an `nfs_fh3`. */
 export function encodeHandle(out: Encoder, call: Nfs3Call, inode: Inode): void {
+  if (inode.wireHandle === undefined) call.overlay.retain(inode)
+  call.givesHandle = true
   out.opaque(call.context.handles.encode(call.served.view, inode))
 }
 

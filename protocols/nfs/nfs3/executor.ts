@@ -21,12 +21,22 @@ export function executor(context: Nfs3Context, procedure: Nfs3Procedure): RpcPro
       call.reset(procedure)
       try {
         const result = procedure.run(call)
-        return result instanceof Promise ? result.catch((error) => fail(call, error)) : undefined
+        if (result === undefined) return handleKept(call)
+        return result.then(() => handleKept(call)).catch((error) => fail(call, error))
       } catch (error) {
         return fail(call, error)
       }
     },
   }
+}
+
+/** Waits until the handles that the answer carries would lead to their objects also after a crash of the server. */
+function handleKept(call: Nfs3Call): Maybe<void> {
+  if (!call.givesHandle) return
+  const kept = call.overlay.retained()
+  if (kept === undefined) return
+  // The object can be used all the same: only a restart before the next attempt would make the handle stale.
+  return kept.catch((error) => call.context.log.error({ err: error }, 'handles could not be noted on disk'))
 }
 
 /** Answers with the status of `error` and what its procedure sends along. Rethrows what is not an answer of NFS. */

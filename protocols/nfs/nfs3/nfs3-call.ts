@@ -41,6 +41,8 @@ export class Nfs3Call {
   /** What an answer carries as `wcc_data`. */
   wcc: Wcc | undefined
   wcc2: Wcc | undefined
+  /** The answer carries a file handle: it waits until that would survive the server. */
+  givesHandle = false
   #served: ServedExport | undefined
   #grant: Grant | undefined
 
@@ -56,6 +58,7 @@ export class Nfs3Call {
     this.object = undefined
     this.wcc = undefined
     this.wcc2 = undefined
+    this.givesHandle = false
     this.#served = undefined
     this.#grant = undefined
   }
