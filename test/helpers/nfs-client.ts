@@ -1,4 +1,17 @@
+import {
+  type Fattr,
+  fattr,
+  type Handle,
+  type NewAttr,
+  type NfsTime,
+  postOp,
+  sattr,
+  type WccData,
+  wccData,
+} from './nfs-types.ts'
 import { type Auth, authSys, RpcClient, type XdrReader, XdrWriter } from './rpc-client.ts'
+
+export type { Handle } from './nfs-types.ts'
 
 /** Program, version and procedure numbers. */
 export const NFS = 100003
@@ -55,44 +68,6 @@ export const PROCEDURES = [
   'COMMIT',
 ] as const
 export type Procedure = (typeof PROCEDURES)[number]
-
-export type Handle = Buffer
-
-export interface NfsTime {
-  readonly sec: number
-  readonly nsec: number
-}
-
-export interface Fattr {
-  readonly type: number
-  readonly mode: number
-  readonly nlink: number
-  readonly uid: number
-  readonly gid: number
-  readonly size: number
-  readonly used: number
-  readonly rdev: readonly [number, number]
-  readonly fsid: bigint
-  readonly fileid: bigint
-  readonly atime: NfsTime
-  readonly mtime: NfsTime
-  readonly ctime: NfsTime
-}
-
-export interface WccData {
-  readonly before: { size: number; mtime: NfsTime; ctime: NfsTime } | undefined
-  readonly after: Fattr | undefined
-}
-
-/** New attributes; absent ones stay. */
-export interface NewAttr {
-  readonly mode?: number
-  readonly uid?: number
-  readonly gid?: number
-  readonly size?: number | bigint
-  readonly atime?: NfsTime | 'now'
-  readonly mtime?: NfsTime | 'now'
-}
 
 /** One name of READDIR or READDIRPLUS. */
 export interface Entry {
@@ -408,20 +383,6 @@ function args(): XdrWriter {
   return new XdrWriter()
 }
 
-/** Writes a `sattr3`. */
-export function sattr(writer: XdrWriter, attr: NewAttr): XdrWriter {
-  writer.optional(attr.mode, (mode) => writer.u32(mode))
-  writer.optional(attr.uid, (uid) => writer.u32(uid))
-  writer.optional(attr.gid, (gid) => writer.u32(gid))
-  writer.optional(attr.size, (size) => writer.u64(size))
-  for (const time of [attr.atime, attr.mtime]) {
-    if (time === undefined) writer.u32(0)
-    else if (time === 'now') writer.u32(1)
-    else writer.u32(2).u32(time.sec).u32(time.nsec)
-  }
-  return writer
-}
-
 /** Hands the answer on when all of it was read. */
 function done<T>(reader: XdrReader, answer: T): T {
   reader.end()
@@ -430,35 +391,4 @@ function done<T>(reader: XdrReader, answer: T): T {
 
 function hex(reader: XdrReader): string {
   return reader.fixed(8).toString('hex')
-}
-
-function time(reader: XdrReader): NfsTime {
-  return { sec: reader.u32(), nsec: reader.u32() }
-}
-
-function fattr(reader: XdrReader): Fattr {
-  return {
-    type: reader.u32(),
-    mode: reader.u32(),
-    nlink: reader.u32(),
-    uid: reader.u32(),
-    gid: reader.u32(),
-    size: Number(reader.u64()),
-    used: Number(reader.u64()),
-    rdev: [reader.u32(), reader.u32()],
-    fsid: reader.u64(),
-    fileid: reader.u64(),
-    atime: time(reader),
-    mtime: time(reader),
-    ctime: time(reader),
-  }
-}
-
-function postOp(reader: XdrReader): Fattr | undefined {
-  return reader.optional(() => fattr(reader))
-}
-
-function wccData(reader: XdrReader): WccData {
-  const before = reader.optional(() => ({ size: Number(reader.u64()), mtime: time(reader), ctime: time(reader) }))
-  return { before, after: postOp(reader) }
 }

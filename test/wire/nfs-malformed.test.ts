@@ -1,15 +1,7 @@
 import t from 'tap'
 import type { NfsServer } from '../../protocols/nfs/index.ts'
-import {
-  type Handle,
-  MOUNT,
-  NFS,
-  type NfsClient,
-  PROCEDURES,
-  type Procedure,
-  STATUS,
-  sattr,
-} from '../helpers/nfs-client.ts'
+import { type Handle, MOUNT, NFS, type NfsClient, PROCEDURES, type Procedure, STATUS } from '../helpers/nfs-client.ts'
+import { sattr } from '../helpers/nfs-types.ts'
 import { onDisk } from '../helpers/overlay.ts'
 import { authSys, callMessage, parseReply, RpcRefusal, record, XdrWriter } from '../helpers/rpc-client.ts'
 import { withNfs } from '../protocols/nfs/nfs-fixture.ts'
