@@ -103,11 +103,16 @@ export class RpcServer {
       return
     }
     this.counters.connections++
-    const duplicates = this.#duplicates.client(peer.address, peer.port)
-    const connection = new Connection(socket, peer, duplicates, this.#context)
-    this.#connections.add(connection)
-    connection.closed.then(() => this.#connections.delete(connection))
-    log.debug({ client: peer.address, port: peer.port }, 'connection')
+    try {
+      const duplicates = this.#duplicates.client(peer.address, peer.port)
+      const connection = new Connection(socket, peer, duplicates, this.#context)
+      this.#connections.add(connection)
+      connection.closed.then(() => this.#connections.delete(connection))
+      log.debug({ client: peer.address, port: peer.port }, 'connection')
+    } catch (error) {
+      log.error({ err: error, client: peer.address }, 'connection cannot be served')
+      socket.destroy()
+    }
   }
 
   #sweep(): void {
