@@ -18,7 +18,8 @@ export class DentryCache {
   constructor(limit: number) {
     this.#leaves = new LRUCache<Dentry, true>({
       max: limit,
-      dispose: (_value, dentry, reason) => {
+      // After: forgetting a name may put its directory back among the leaves, which the cache takes only when it is whole again.
+      disposeAfter: (_value, dentry, reason) => {
         if (reason === 'evict') this.#forget(dentry)
       },
     })
