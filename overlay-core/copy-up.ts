@@ -1,6 +1,6 @@
 import type { Alias, OvlInode } from './dentry.ts'
 import { isErrno, OverlayError } from './errno.ts'
-import { saveNlink } from './hardlink.ts'
+import { saveNlinkByLower } from './hardlink.ts'
 import { Real } from './layer.ts'
 import { setImpure } from './marks.ts'
 import { encodeOrigin, writeOrigin } from './origin.ts'
@@ -48,11 +48,22 @@ export async function linkUpAlias(sb: SuperBlock, inode: OvlInode, dir: OvlInode
   const dirReal = dir.upper as Real
   if (await sb.descriptors.probe(dirReal, name)) return
   const upper = inode.upper as Real
-  await saveNlink(sb, inode)
+  if (inode.nlinkDelta !== undefined) {
+    const indexFd = await sb.descriptors.of(sb.indexDir as Real)
+    const { nlink } = await lowerStat(sb, upper)
+    await saveNlinkByLower(sb, indexFd, inode.indexName as string, nlink + inode.nlinkDelta - inode.lowerNlink)
+  }
+  await linkUp(sb, inode, dir, name)
+}
+
+/** Links the upper object to a name that so far only the lower had. */
+async function linkUp(sb: SuperBlock, inode: OvlInode, dir: OvlInode, name: string): Promise<void> {
+  const upper = inode.upper as Real
   await keepingTimes(sb, dir, async (dirFd) => {
     await linkAt(await sb.descriptors.of(upper.parent as Real), upper.name, dirFd, name)
+    if (inode.nlinkDelta !== undefined) inode.nlinkDelta--
+    inode.changed()
   })
-  if (inode.nlinkDelta !== undefined) inode.nlinkDelta--
 }
 
 async function copyUpOnce(sb: SuperBlock, inode: OvlInode, need: CopyNeed): Promise<void> {
@@ -72,15 +83,15 @@ async function copyUpLocked(sb: SuperBlock, inode: OvlInode, need: CopyNeed): Pr
   const origin = await encodeOrigin(sb, lower)
   const data = need === 'metadata' && sb.options.metacopy ? undefined : (inode.dataReal ?? lower)
   const built = await buildTemp(sb, { lower, data, temp, origin })
+  const parent = alias.dir.upper as Real
   try {
-    if (indexed) await publishIndexed(sb, inode, temp, alias)
+    if (indexed) await publishInIndex(sb, inode, temp)
     else await publish(sb, temp, alias)
   } catch (error) {
     if (inode.type === FileType.directory) await removeTempDir(sb, temp)
     else await removeTemp(sb, temp)
     throw error
   }
-  const parent = alias.dir.upper as Real
   inode.upper = indexed
     ? new Real(parent.layer, sb.indexDir as Real, inode.indexName as string, built.stat.ino)
     : new Real(parent.layer, parent, alias.name, built.stat.ino)
@@ -89,6 +100,7 @@ async function copyUpLocked(sb: SuperBlock, inode: OvlInode, need: CopyNeed): Pr
   inode.hasOrigin = true
   sb.files.retarget(inode)
   inode.changed()
+  if (indexed) await linkUp(sb, inode, alias.dir, alias.name)
 }
 
 /** Moves the finished object to its place; the parent keeps its times, as nothing changed for those who look. */
@@ -98,20 +110,16 @@ async function publish(sb: SuperBlock, temp: string, at: Alias): Promise<void> {
   })
 }
 
-/** For a hard link: the object goes to the index under its origin's name, then gets the name that was asked for. */
-async function publishIndexed(sb: SuperBlock, inode: OvlInode, temp: string, at: Alias): Promise<void> {
+/**
+ * For a hard link: the object goes to the index under its origin's name; from there all of its names find it. As long as it has no
+ * upper name its link count is the lower's.
+ */
+async function publishInIndex(sb: SuperBlock, inode: OvlInode, temp: string): Promise<void> {
   const workFd = await sb.descriptors.of(sb.work as Real)
   const indexFd = await sb.descriptors.of(sb.indexDir as Real)
-  const indexName = inode.indexName as string
-  const lowerNlink = (await lowerStat(sb, inode.lowers[0] as Real)).nlink
-  // Two upper links (index and name) will stand for `lowerNlink` names.
-  inode.nlinkDelta = lowerNlink - 2
-  const sign = inode.nlinkDelta < 0 ? '' : '+'
-  await setXattr(workFd, temp, sb.xattrs.nlink, Buffer.from(`U${sign}${inode.nlinkDelta}`))
-  await keepingTimes(sb, at.dir, async (parentFd) => {
-    await renameAt(workFd, temp, indexFd, indexName, RENAME_NOREPLACE)
-    await linkAt(indexFd, indexName, parentFd, at.name)
-  })
+  await saveNlinkByLower(sb, workFd, temp, 0)
+  await renameAt(workFd, temp, indexFd, inode.indexName as string, RENAME_NOREPLACE)
+  inode.nlinkDelta = inode.lowerNlink - 1
 }
 
 /**

@@ -49,6 +49,8 @@ export class OvlInode implements Inode {
   nlinkDelta: number | undefined = undefined
   /** Hex name in the index directory, for an indexed hard link. */
   indexName: string | undefined = undefined
+  /** Names of the lower object of an indexed hard link. */
+  lowerNlink = 0
 
   /** Cached dentries below a directory, negative ones included. */
   children: Map<Name, Dentry> | undefined = undefined

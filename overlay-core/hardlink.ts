@@ -1,9 +1,13 @@
 import type { OvlInode } from './dentry.ts'
+import { isErrno } from './errno.ts'
 import type { Found, Real } from './layer.ts'
 import { encodeOrigin, indexNameOf } from './origin.ts'
 import type { SuperBlock } from './superblock.ts'
-import { unlinkAt } from './sys/dir.ts'
+import { readdirFd, unlinkAt } from './sys/dir.ts'
+import { statxAt } from './sys/stat.ts'
 import { getXattr, setXattr } from './sys/xattr.ts'
+import { FileType } from './types.ts'
+import type { XattrNames } from './xattrs.ts'
 
 /** What the index directory knows of a lower hard link. */
 export interface IndexEntry {
@@ -15,38 +19,102 @@ export interface IndexEntry {
 }
 
 /** Looks for the index entry of a lower file with several names (fs/overlayfs/namei.c ovl_lookup_index). */
-export async function findIndex(sb: SuperBlock, lower: Real): Promise<IndexEntry> {
-  const origin = await encodeOrigin(sb, lower)
+export async function findIndex(sb: SuperBlock, lower: Found): Promise<IndexEntry> {
+  const origin = await encodeOrigin(sb, lower.real)
   if (!origin) return { name: undefined, entry: undefined, nlinkDelta: undefined }
   const name = indexNameOf(origin)
   const probe = await sb.descriptors.probe(sb.indexDir as Real, name)
   if (!probe) return { name, entry: undefined, nlinkDelta: undefined }
   const entry = sb.descriptors.found(sb.indexDir as Real, name, probe)
-  return { name, entry, nlinkDelta: await readNlinkDelta(sb, name, probe.stat.nlink) }
+  return { name, entry, nlinkDelta: await readNlinkDelta(sb, name, probe.stat.nlink, lower.stat.nlink) }
+}
+
+/** The index entry of an upper hard link that was found by one of its own names, if it has one; `lowerNlink` is that of its origin. */
+export async function indexOfUpper(
+  sb: SuperBlock,
+  upper: Found,
+  origin: Uint8Array,
+  lowerNlink: number,
+): Promise<IndexEntry | undefined> {
+  const name = indexNameOf(origin)
+  const probe = await sb.descriptors.probe(sb.indexDir as Real, name)
+  if (probe?.stat.ino !== upper.stat.ino) return undefined
+  const entry = sb.descriptors.found(sb.indexDir as Real, name, probe)
+  return { name, entry, nlinkDelta: await readNlinkDelta(sb, name, probe.stat.nlink, lowerNlink) }
+}
+
+/** Makes `inode` one of the index. */
+export function joinIndex(inode: OvlInode, index: IndexEntry, lowerNlink: number): void {
+  inode.indexName = index.name
+  inode.nlinkDelta = index.nlinkDelta
+  inode.lowerNlink = lowerNlink
 }
 
 /**
  * How many links more than the upper object the overlay object has: `overlay.nlink` is `U` or `L` (relative to the upper's or the lower's
  * count) and a signed number (ovl_get_nlink).
  */
-async function readNlinkDelta(sb: SuperBlock, name: string, upperNlink: number): Promise<number> {
-  const value = await getXattr(await sb.descriptors.of(sb.indexDir as Real), name, sb.xattrs.nlink)
-  const match = value && /^([UL])([+-]\d+)$/.exec(Buffer.from(value).toString('latin1'))
-  if (!match) return -1
-  // The index itself is one link of the upper; "L+0" is only found where a crash came before the first name was linked up.
-  return match[1] === 'U' ? Number(match[2]) : Number(match[2]) + 1 - upperNlink
+async function readNlinkDelta(sb: SuperBlock, name: string, upperNlink: number, lowerNlink: number): Promise<number> {
+  const saved = parseNlink(await getXattr(await sb.descriptors.of(sb.indexDir as Real), name, sb.xattrs.nlink))
+  // Without the attribute: the index itself is one link of the upper.
+  if (!saved) return -1
+  return saved.base === 'U' ? saved.difference : saved.difference + lowerNlink - upperNlink
 }
 
-/** Writes the difference of the link counts down before an operation changes the upper's count (ovl_nlink_start). */
+function parseNlink(value: Uint8Array | undefined): { base: 'U' | 'L'; difference: number } | undefined {
+  const match = value && /^([UL])([+-]\d+)$/.exec(Buffer.from(value).toString('latin1'))
+  return match ? { base: match[1] as 'U' | 'L', difference: Number(match[2]) } : undefined
+}
+
+/**
+ * Writes the difference of the link counts down before an operation changes the overlay's and the upper's count together, so that it
+ * holds before and after (ovl_set_nlink_upper).
+ */
 export async function saveNlink(sb: SuperBlock, inode: OvlInode): Promise<void> {
   if (inode.indexName === undefined || inode.nlinkDelta === undefined) return
-  const sign = inode.nlinkDelta < 0 ? '' : '+'
-  const value = Buffer.from(`U${sign}${inode.nlinkDelta}`)
-  await setXattr(await sb.descriptors.of(sb.indexDir as Real), inode.indexName, sb.xattrs.nlink, value)
+  await writeNlink(sb, await sb.descriptors.of(sb.indexDir as Real), inode.indexName, 'U', inode.nlinkDelta)
 }
 
-/** Removes the index entry of an object that has no name left (ovl_cleanup_index). */
+/**
+ * As `saveNlink`, before the upper gets a link for a name that the overlay object had all along: its count is put down relative to the
+ * lower's, which stays (ovl_set_nlink_lower). `difference` is by how much the overlay's is higher.
+ */
+export async function saveNlinkByLower(sb: SuperBlock, dirFd: number, name: string, difference: number): Promise<void> {
+  await writeNlink(sb, dirFd, name, 'L', difference)
+}
+
+async function writeNlink(
+  sb: SuperBlock,
+  fd: number,
+  name: string,
+  base: 'U' | 'L',
+  difference: number,
+): Promise<void> {
+  const sign = difference < 0 ? '' : '+'
+  await setXattr(fd, name, sb.xattrs.nlink, Buffer.from(`${base}${sign}${difference}`))
+}
+
+/**
+ * Removes the index entry of an object that has no name left (ovl_cleanup_index). What fails is only a leftover: the next mount cleans
+ * the index.
+ */
 export async function dropIndex(sb: SuperBlock, inode: OvlInode): Promise<void> {
   if (inode.indexName === undefined || inode.nlinkDelta === undefined) return
-  await unlinkAt(await sb.descriptors.of(sb.indexDir as Real), inode.indexName)
+  try {
+    await unlinkAt(await sb.descriptors.of(sb.indexDir as Real), inode.indexName)
+  } catch (error) {
+    if (!isErrno(error)) throw error
+  }
+}
+
+/** Removes the index entries whose objects have no name left, after a crash between the two steps (ovl_indexdir_cleanup). */
+export async function removeOrphans(indexFd: number, xattrs: XattrNames): Promise<void> {
+  for (const { name } of await readdirFd(indexFd)) {
+    const { type, nlink } = await statxAt(indexFd, name)
+    // Directories and whiteouts are the kernel's, for its NFS export.
+    if (type === FileType.directory || type === FileType.character) continue
+    const saved = parseNlink(await getXattr(indexFd, name, xattrs.nlink))
+    const left = saved ? (saved.base === 'U' ? nlink + saved.difference : 1) : nlink - 1
+    if (left <= 0) await unlinkAt(indexFd, name)
+  }
 }

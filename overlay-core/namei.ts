@@ -1,6 +1,6 @@
 import { type Dentry, OvlInode } from './dentry.ts'
 import { OverlayError } from './errno.ts'
-import { findIndex } from './hardlink.ts'
+import { findIndex, indexOfUpper, joinIndex } from './hardlink.ts'
 import { identityOf, identityOfName } from './identity.ts'
 import { type Found, type Layer, Real } from './layer.ts'
 import { type Marks, NO_MARKS, readFileMarks, readMarks } from './marks.ts'
@@ -163,6 +163,9 @@ async function inodeFor(sb: SuperBlock, dir: OvlInode, name: Name, entry: StackE
   const source = await identitySource(sb, dir, name, entry)
   const identity = identityOf(source.layer, source.stat)
   const top = (upper ?? lower) as Found
+  const linked = upper !== undefined && upper.stat.type !== FileType.directory && upper.stat.nlink > 1
+  const indexed = linked && sb.indexDir !== undefined && entry.origin !== undefined && !source.layer.isUpper
+  const index = indexed ? await indexOfUpper(sb, upper, entry.origin as Uint8Array, source.stat.nlink) : undefined
   const known = sb.dcache.inode(identity.key)
   if (known && !known.unlinked && known.generation === identity.generation && known.type === top.stat.type) {
     if (!upper || known.upper?.ino === upper.real.ino) {
@@ -172,8 +175,10 @@ async function inodeFor(sb: SuperBlock, dir: OvlInode, name: Name, entry: StackE
   }
   const clash = known !== undefined && known.generation === identity.generation && upper !== undefined
   const own = clash ? identityOf(upper.real.layer, upper.stat) : identity
-  const inode = makeInode(sb, own, top, upper?.real, entry.lowers)
+  // By its index entry it is found whichever of its names goes.
+  const inode = makeInode(sb, own, top, (index?.entry ?? upper)?.real, entry.lowers)
   inode.hasOrigin = upper !== undefined && entry.origin !== undefined
+  if (index) joinIndex(inode, index, source.stat.nlink)
   return withData(inode, entry.data)
 }
 
@@ -190,7 +195,7 @@ export async function newUpperInode(sb: SuperBlock, dir: OvlInode, name: Name): 
 
 /** An object whose known names are all gone, but which was found at another one, lives there from now on. */
 function revive(inode: OvlInode, entry: StackEntry): void {
-  if (inode.aliases.length > 0) return
+  if (inode.aliases.length > 0 || inode.indexName !== undefined) return
   inode.upper = entry.upper?.real
   inode.lowers = entry.lowers.map(({ real }) => real)
 }
@@ -224,12 +229,11 @@ async function sharedLowerInode(
     return sb.dcache.inode(identity.key) ?? withData(makeInode(sb, identity, lower, undefined, [lower]), data)
   }
   const identity = identityOf(lower.real.layer, lower.stat)
-  const index = await findIndex(sb, lower.real)
+  const index = await findIndex(sb, lower)
   const known = sb.dcache.inode(identity.key)
   if (known) return known
   const inode = makeInode(sb, identity, index.entry ?? lower, index.entry?.real, [lower])
-  inode.indexName = index.name
-  inode.nlinkDelta = index.nlinkDelta
+  joinIndex(inode, index, lower.stat.nlink)
   if (!index.entry) return withData(inode, data)
   inode.hasOrigin = true
   const indexFd = await sb.descriptors.of(sb.indexDir)

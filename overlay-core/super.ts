@@ -8,6 +8,7 @@ import { FileCache } from './file-cache.ts'
 import { HandleTable } from './handle.ts'
 import { HandleFile } from './handle-file.ts'
 import { HandleLog } from './handle-log.ts'
+import { removeOrphans } from './hardlink.ts'
 import { identityOf } from './identity.ts'
 import { Descriptors, type Layer, Real } from './layer.ts'
 import { RwLock } from './lock.ts'
@@ -226,6 +227,7 @@ async function prepareWork(
   await removeLeftovers(work.fd)
   await needXattrs(work.fd, xattrs)
   const index = options.index ? await openWorkDirectory(descriptors, layer, workdir, 'index') : undefined
+  if (index) await removeOrphans(index.fd, xattrs)
   if (options.volatile) await markVolatile(work.fd)
   return { work, index }
 }
