@@ -71,7 +71,11 @@ export class HandleCodec {
   /** Whether `wire` was made by this server; `inode` is what its key and generation led to. */
   matches(wire: WireHandle, view: number, inode: Inode): boolean {
     if (inode.key !== wire.key || inode.generation !== wire.generation) return this.authentic(wire)
-    return sameMac(wire.mac, this.encode(view, inode))
+    const handle = inode.wireHandle ?? this.#make(view, inode.key, inode.generation)
+    if (!sameMac(wire.mac, handle)) return false
+    // Only now: a handle in the slot is one that a client has got, and that the core was told to retain.
+    inode.wireHandle = handle
+    return true
   }
 
   /** Whether the server has made `wire` at some time, though its object may be gone. */

@@ -1,4 +1,5 @@
 import t from 'tap'
+import type { Inode } from '../../../overlay-core/index.ts'
 import { HandleCodec, WireHandle } from '../../../protocols/nfs/file-handle.ts'
 import { parseExport, startNfs } from '../../../protocols/nfs/index.ts'
 import { Decoder } from '../../../protocols/nfs/xdr/decoder.ts'
@@ -34,6 +35,18 @@ t.test('a handle is made once per inode and known again', async (t) => {
   t.ok(codec.matches(wire, 7, { ...INODE }), 'also by an inode that was not asked for its handle yet')
   t.ok(codec.authentic(wire))
   t.ok(codec.matches(wire, 7, { ...INODE, key: 99 }), 'also when the core answers with an inode of another key')
+})
+
+t.test('a forged handle does not pass for one that was given out', async (t) => {
+  const codec = new HandleCodec(HANDLE_KEY)
+  const wire = parse(codec.encode(7, { ...INODE }))
+  const inode: Inode = { ...INODE }
+  wire.mac[3] ^= 1
+  t.notOk(codec.matches(wire, 7, inode))
+  t.equal(inode.wireHandle, undefined)
+  wire.mac[3] ^= 1
+  t.ok(codec.matches(wire, 7, inode))
+  t.ok(inode.wireHandle, 'a good one from before a restart does')
 })
 
 t.test('one changed bit anywhere makes another handle, or none', async (t) => {
