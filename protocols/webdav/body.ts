@@ -58,8 +58,20 @@ export async function readBody(ctx: DavContext, maxBytes: number): Promise<Buffe
   if (announced !== undefined && announced > maxBytes) throw new DavError(413, 'the body is too large')
   refuseContentEncoding(ctx.req)
   letBodyCome(ctx)
-  ctx.req.socket.setTimeout(ctx.services.limits.idleMs)
-  return collect(ctx.req, maxBytes)
+  limitSilence(ctx)
+  const body = await collect(ctx.req, maxBytes)
+  allowSilence(ctx)
+  return body
+}
+
+/** From now on the client must send, or take, something now and then. */
+export function limitSilence({ req, services }: DavContext): void {
+  req.socket.setTimeout(services.limits.idleMs)
+}
+
+/** The client has sent all: from now on it waits for us. Node sets its own limits again with the next request. */
+export function allowSilence({ req }: DavContext): void {
+  req.socket.setTimeout(0)
 }
 
 function collect(req: IncomingMessage, maxBytes: number): Promise<Buffer> {

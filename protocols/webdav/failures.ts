@@ -38,13 +38,13 @@ export class Failures {
     this.#list.push({ view, names: [...names], collection, status: statusOf(error), condition })
   }
 
-  /** Answers 207 with what is noted, or with plain `error` when all there is concerns the resource of the request. */
+  /** Answers 207 with what is noted. */
   async send(ctx: DavContext): Promise<void> {
     const answer = new Multistatus(ctx)
     for (const { view, names, collection, status, condition } of this.#list) {
       await answer.add(statusResponse(hrefOf(view.root, names, collection), status, condition))
     }
-    await answer.end()
+    answer.end()
   }
 }
 
@@ -54,5 +54,5 @@ export async function sendLocked(ctx: DavContext, view: ServedView, locks: reado
   for (const { names } of locks.slice(0, ctx.services.limits.reportedFailures)) {
     await answer.add(statusResponse(hrefOf(view.root, names, false), 423, '<D:lock-token-submitted/>'))
   }
-  await answer.end()
+  answer.end()
 }

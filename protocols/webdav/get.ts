@@ -1,4 +1,5 @@
 import { Access, type Attr, type Inode, OverlayError } from '../../overlay-core/index.ts'
+import { limitSilence } from './body.ts'
 import { contentTypeOf } from './content-type.ts'
 import type { ViewContext } from './context.ts'
 import { DavError } from './dav-error.ts'
@@ -129,7 +130,7 @@ async function sendStream(
   const length = last - first + 1
   const open = await ctx.view.overlay.open(ctx.view.cred, file.inode, { read: true })
   try {
-    ctx.req.socket.setTimeout(ctx.services.limits.idleMs)
+    limitSilence(ctx)
     ctx.res.writeHead(status, [
       ...fileHeaders(file),
       ...extra,
@@ -160,7 +161,7 @@ async function sendRanges(ctx: ViewContext, file: Served, ranges: readonly ByteR
   const length = dataBytes + tail.length + heads.reduce((sum, head) => sum + head.length, 0)
   const open = await ctx.view.overlay.open(ctx.view.cred, file.inode, { read: true })
   try {
-    ctx.req.socket.setTimeout(ctx.services.limits.idleMs)
+    limitSilence(ctx)
     ctx.res.writeHead(206, [
       ...fileHeaders(file),
       'Content-Type',

@@ -64,29 +64,37 @@ function servedViews(views: readonly DavView[]): Map<string, ServedView> {
 function watchServer(app: FastifyInstance, views: readonly DavView[], targets: Targets): void {
   app.server.prependListener('request', (req: IncomingMessage) => {
     const { url = '/' } = req
-    const routable = routableTarget(url)
+    const target = pathOf(url)
+    const routable = routableTarget(target)
     if (routable === url) return
-    targets.set(req, url === '*' ? '/' : url)
+    targets.set(req, target)
     req.url = routable
   })
   // With a listener of its own, Node leaves it to us when to ask for the body.
   app.server.on('checkContinue', (req: IncomingMessage, res: ServerResponse) => {
-    const path = (req.url ?? '').split('/', 2)[1]
+    const path = pathOf(req.url ?? '').split('/', 2)[1]
     if (views.some(({ name }) => encodeSegment(nameOfText(name)) === path)) markWaiting(req)
     else res.writeContinue()
     app.server.emit('request', req, res)
   })
 }
 
-/** A target that the router can match: it takes no `*`, and only UTF-8 behind percent signs, while names are any bytes. */
-function routableTarget(url: string): string {
+/** The path of a request target in any of its forms (RFC 9112 section 3.2): `*` speaks of the whole server. */
+function pathOf(url: string): string {
+  if (url.startsWith('/')) return url
   if (url === '*') return '/'
-  if (!url.includes('%')) return url
+  const path = /^https?:\/\/[^/?#]*(.*)$/is.exec(url)?.[1]
+  return path === undefined ? url : path.startsWith('/') ? path : `/${path}`
+}
+
+/** A path that the router can match: it takes only UTF-8 behind percent signs, while names are any bytes. */
+function routableTarget(path: string): string {
+  if (!path.includes('%')) return path
   try {
-    decodeURI(url)
-    return url
+    decodeURI(path)
+    return path
   } catch {
-    return url.replaceAll('%', '%25')
+    return path.replaceAll('%', '%25')
   }
 }
 

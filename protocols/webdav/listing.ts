@@ -1,4 +1,5 @@
-import type { Inode } from '../../overlay-core/index.ts'
+import { Access, type Inode, OverlayError } from '../../overlay-core/index.ts'
+import { limitSilence } from './body.ts'
 import type { DavContext, ViewContext } from './context.ts'
 import { type Member, memberBatches } from './members.ts'
 import { encodeSegment, hrefOf, textOfName } from './path.ts'
@@ -38,6 +39,8 @@ export async function sendListing(ctx: ViewContext, collection: Target & { reado
   const title = `/${[view.name, ...path.names.map(textOfName)].join('/')}/`
   const above = path.names.length === 0 ? '/' : hrefOf(view.root, path.names.slice(0, -1), true)
   if (ctx.req.method === 'HEAD') {
+    if ((await view.overlay.access(view.cred, collection.inode, Access.read)) === 0)
+      throw new OverlayError('EACCES', 'get')
     ctx.res.writeHead(200, [...HEADERS, 'Content-Type', HTML_TYPE])
     ctx.res.end()
     return
@@ -50,8 +53,11 @@ export async function sendListing(ctx: ViewContext, collection: Target & { reado
     if (held !== undefined && held.length <= ctx.services.limits.sortedMembers) continue
     page += memberRows(base, held === undefined ? members : inOrder(held))
     held = undefined
-    if (!started) ctx.res.writeHead(200, [...HEADERS, 'Content-Type', HTML_TYPE])
-    started = true
+    if (!started) {
+      limitSilence(ctx)
+      ctx.res.writeHead(200, [...HEADERS, 'Content-Type', HTML_TYPE])
+      started = true
+    }
     await writeOut(ctx.res, page)
     page = ''
   }

@@ -91,7 +91,7 @@ async function sendConflicts(ctx: ViewContext, target: Target, scope: LockScope,
     await answer.add(statusResponse(hrefOf(ctx.view.root, names, false), 423, '<D:no-conflicting-lock/>'))
   }
   await answer.add(statusResponse(hrefOf(ctx.view.root, ctx.path.names, true), 424))
-  await answer.end()
+  answer.end()
   return true
 }
 

@@ -1,10 +1,12 @@
+import { limitSilence } from './body.ts'
 import type { DavContext } from './context.ts'
 import { sendBody, writeOut, XML_TYPE } from './reply.ts'
 import { statusLine } from './status.ts'
 
-const HEAD = '<?xml version="1.0" encoding="utf-8"?>\n<D:multistatus xmlns:D="DAV:">'
-const TAIL = '</D:multistatus>\n'
-const PIECE_CHARS = 128 * 1024
+const HEAD = Buffer.from('<?xml version="1.0" encoding="utf-8"?>\n<D:multistatus xmlns:D="DAV:">')
+const TAIL = Buffer.from('</D:multistatus>\n')
+const PIECE_BYTES = 128 * 1024
+const FIRST_BYTES = 4 * 1024
 
 /**
  * A 207 answer (RFC 4918 section 13) that is sent in bounded pieces while it is made; one that stays small goes out whole, with
@@ -12,37 +14,53 @@ const PIECE_CHARS = 128 * 1024
  */
 export class Multistatus {
   readonly #ctx: DavContext
-  #text = HEAD
+  // Bytes put side by side: joining thousands of strings costs twenty times as much.
+  #piece = Buffer.allocUnsafe(FIRST_BYTES)
+  #used = 0
   #started = false
 
   constructor(ctx: DavContext) {
     this.#ctx = ctx
+    this.#put(HEAD)
   }
 
   /** Adds `response` elements. A promise means: wait before adding more, the client reads slowly. @throws ClientGone */
-  add(xml: string): undefined | Promise<void> {
-    this.#text += xml
-    return this.#text.length < PIECE_CHARS ? undefined : this.#flush()
+  add(xml: string | Uint8Array): undefined | Promise<void> {
+    this.#put(typeof xml === 'string' ? Buffer.from(xml, 'utf8') : xml)
+    return this.#used < PIECE_BYTES ? undefined : this.#flush()
   }
 
   /** Ends the answer. */
-  async end(): Promise<void> {
-    if (!this.#started) {
-      sendBody(this.#ctx, 207, XML_TYPE, this.#text + TAIL)
-      return
+  end(): void {
+    this.#put(TAIL)
+    const rest = this.#piece.subarray(0, this.#used)
+    if (this.#started) this.#ctx.res.end(rest)
+    else sendBody(this.#ctx, 207, XML_TYPE, rest)
+  }
+
+  #put(bytes: Uint8Array): void {
+    const needed = this.#used + bytes.length
+    if (needed > this.#piece.length) {
+      const larger = Buffer.allocUnsafeSlow(
+        Math.max(needed, Math.min(this.#piece.length * 4, PIECE_BYTES + FIRST_BYTES)),
+      )
+      larger.set(this.#piece.subarray(0, this.#used))
+      this.#piece = larger
     }
-    this.#ctx.res.end(this.#text + TAIL)
+    this.#piece.set(bytes, this.#used)
+    this.#used = needed
   }
 
   #flush(): Promise<void> {
     if (!this.#started) {
       this.#started = true
-      this.#ctx.req.socket.setTimeout(this.#ctx.services.limits.idleMs)
+      limitSilence(this.#ctx)
       this.#ctx.res.writeHead(207, ['Content-Type', XML_TYPE])
     }
-    const text = this.#text
-    this.#text = ''
-    return writeOut(this.#ctx.res, text)
+    const length = this.#used
+    this.#used = 0
+    // The piece is written over only after the kernel has taken it, as whoever adds has to wait.
+    return writeOut(this.#ctx.res, this.#piece.subarray(0, length))
   }
 }
 

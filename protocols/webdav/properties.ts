@@ -35,19 +35,21 @@ export interface LiveProperty {
   readonly local: string
   /** True when `allprop` includes it. */
   readonly common: boolean
-  /** True when its value can change while the attributes of the object do not. */
-  readonly volatile: boolean
   /** Its content as XML; undefined where the resource has no such property. */
   value(resource: Described, moment: Moment): string | undefined
 }
 
 function live(local: string, value: LiveProperty['value'], options: Partial<LiveProperty> = {}): LiveProperty {
-  return { uri: 'DAV:', local, common: true, volatile: false, ...options, value }
+  return { uri: 'DAV:', local, common: true, ...options, value }
 }
 
-const isFile = (resource: Described) => resource.attr.type === FileType.regular
 const ofFile = (value: (resource: Described) => string) => (resource: Described) =>
   isFile(resource) ? value(resource) : undefined
+
+/** Whether the resource is a file; else it is a collection. */
+export function isFile({ attr }: Described): boolean {
+  return attr.type === FileType.regular
+}
 
 /** All live properties, in the order `allprop` gives them. */
 export const LIVE_PROPERTIES: readonly LiveProperty[] = [
@@ -68,17 +70,17 @@ export const LIVE_PROPERTIES: readonly LiveProperty[] = [
     ofFile(({ inode, attr }) => etagOf(inode, attr)),
   ),
   live('supportedlock', () => SUPPORTED_LOCKS),
-  live('lockdiscovery', currentLocks, { volatile: true }),
+  live('lockdiscovery', currentLocks),
   live(
     'quota-available-bytes',
     (resource, { statfs }) => (isFile(resource) || statfs === undefined ? undefined : String(statfs.availableBytes)),
-    { volatile: true, common: false },
+    { common: false },
   ),
   live(
     'quota-used-bytes',
     (resource, { statfs }) =>
       isFile(resource) || statfs === undefined ? undefined : String(statfs.totalBytes - statfs.freeBytes),
-    { volatile: true, common: false },
+    { common: false },
   ),
   live(
     'executable',

@@ -1,20 +1,11 @@
 import type { Attr, Name } from '../../overlay-core/index.ts'
 import { badRequest } from './dav-error.ts'
 import type { DeadProperty } from './dead-properties.ts'
-import { type Described, LIVE_PROPERTIES, type LiveProperty, liveProperty, type Moment } from './properties.ts'
+import { encodeSegment } from './path.ts'
+import { type Described, isFile, LIVE_PROPERTIES, type LiveProperty, liveProperty, type Moment } from './properties.ts'
 import { statusLine } from './status.ts'
 import { childElements, type XmlElement } from './xml.ts'
 import { emptyElement, escapeAttribute } from './xml-write.ts'
-
-/** The properties that one PROPFIND body asks for, and how to write them. Kept and used again for equal bodies. */
-export interface PropfindQuery {
-  /** True when dead properties must be read to answer. */
-  readonly needsDead: boolean
-  /** True when the free space must be known to answer. */
-  readonly needsSpace: boolean
-  /** The `propstat` elements of one resource. `dead` may be empty unless `needsDead`. */
-  propstats(resource: Described, moment: Moment, dead: readonly DeadProperty[]): string
-}
 
 interface PropertyName {
   readonly uri: string
@@ -25,6 +16,80 @@ interface PropertyName {
 interface Answer {
   found: string
   missing: string
+}
+
+/** Which properties are asked for. */
+interface Selection {
+  /** True when dead properties must be known to answer. */
+  readonly needsDead: boolean
+  /** True when the free space must be known to answer. */
+  readonly needsSpace: boolean
+  answer(resource: Described, moment: Moment, dead: readonly DeadProperty[]): Answer
+}
+
+/** A response element that was written before, and what it depends on beside the attributes. */
+interface Written {
+  readonly base: string
+  readonly name: Name
+  readonly dead: readonly DeadProperty[]
+  readonly xml: Uint8Array
+}
+
+const REMEMBERED_RESPONSES = 20_000
+
+/**
+ * One PROPFIND body: what it asks for, and the answers to it. Kept and used again for equal bodies, so that a response element is
+ * written once for as long as its resource stays as it is: an Attr is never changed, only replaced.
+ */
+export class PropfindQuery {
+  readonly #selection: Selection
+  #written = new WeakMap<Attr, Written>()
+  #count = 0
+
+  constructor(selection: Selection) {
+    this.#selection = selection
+  }
+
+  /** Whether `dead` must be given in full. */
+  get needsDead(): boolean {
+    return this.#selection.needsDead
+  }
+
+  /** Whether the moment must tell the free space. */
+  get needsSpace(): boolean {
+    return this.#selection.needsSpace
+  }
+
+  /** The `response` element of a resource, as UTF-8. `base` is the encoded path of its parent, with a final slash. */
+  response(base: string, resource: Described, moment: Moment, dead: readonly DeadProperty[]): Uint8Array {
+    if (this.needsSpace || isLocked(resource, moment)) return this.#write(base, resource, moment, dead)
+    const { attr, name } = resource
+    const known = this.#written.get(attr)
+    // Several names of one file, in several directories, share its attributes.
+    if (known !== undefined && known.name === name && known.dead === dead && known.base === base) return known.xml
+    const xml = this.#write(base, resource, moment, dead)
+    if (known === undefined) this.#makeRoom()
+    this.#written.set(attr, { base, name, dead, xml })
+    return xml
+  }
+
+  #write(base: string, resource: Described, moment: Moment, dead: readonly DeadProperty[]): Uint8Array {
+    const href = `${base}${encodeSegment(resource.name)}${isFile(resource) ? '' : '/'}`
+    const propstats = writePropstats(this.#selection.answer(resource, moment, dead))
+    return Buffer.from(`<D:response><D:href>${href}</D:href>${propstats}</D:response>`, 'utf8')
+  }
+
+  #makeRoom(): void {
+    this.#count++
+    if (this.#count <= REMEMBERED_RESPONSES) return
+    this.#written = new WeakMap()
+    this.#count = 1
+  }
+}
+
+function isLocked({ view, names }: Described, { services }: Moment): boolean {
+  const { locks } = services
+  return locks.size > 0 && locks.covering(view.name, names).length > 0
 }
 
 const FOUND_END = `</D:prop><D:status>${statusLine(200)}</D:status></D:propstat>`
@@ -50,93 +115,71 @@ function addLive(answer: Answer, properties: readonly LiveProperty[], resource: 
   }
 }
 
-/** Writes the properties that depend on nothing but the attributes and the name, once for as long as those stay. */
-class SteadyProperties {
-  readonly #properties: readonly LiveProperty[]
-  readonly #namesMissing: boolean
-  /** What was written for these attributes before: an Attr is never changed, only replaced. */
-  readonly #written = new WeakMap<Attr, { name: Name; answer: Answer; whole: string }>()
-
-  /** @param namesMissing whether what a resource lacks is to be told */
-  constructor(properties: readonly LiveProperty[], namesMissing: boolean) {
-    this.#properties = properties.filter((property) => !property.volatile)
-    this.#namesMissing = namesMissing
-  }
-
-  write(resource: Described, moment: Moment): { readonly answer: Readonly<Answer>; readonly whole: string } {
-    const known = this.#written.get(resource.attr)
-    // Two names of one file share attributes, but not their displayname and type.
-    if (known !== undefined && known.name === resource.name) return known
-    const answer: Answer = { found: '', missing: '' }
-    addLive(answer, this.#properties, resource, moment)
-    if (!this.#namesMissing) answer.missing = ''
-    const written = { name: resource.name, answer, whole: writePropstats(answer) }
-    this.#written.set(resource.attr, written)
-    return written
-  }
-}
-
 /** Asks for properties by name. */
-class NamedQuery implements PropfindQuery {
+class NamedProperties implements Selection {
   readonly needsDead: boolean
   readonly needsSpace: boolean
-  readonly #steady: SteadyProperties
-  readonly #volatile: readonly LiveProperty[]
+  readonly #live: readonly LiveProperty[]
   readonly #dead: readonly PropertyName[]
 
   constructor(names: readonly PropertyName[]) {
-    const known = names.map(({ uri, local }) => liveProperty(uri, local)).filter((property) => property !== undefined)
-    this.#steady = new SteadyProperties(known, true)
-    this.#volatile = known.filter((property) => property.volatile)
+    this.#live = names.map(({ uri, local }) => liveProperty(uri, local)).filter((property) => property !== undefined)
     this.#dead = names.filter(({ uri, local }) => liveProperty(uri, local) === undefined)
     this.needsDead = this.#dead.length > 0
-    this.needsSpace = this.#volatile.some(isAboutSpace)
+    this.needsSpace = this.#live.some(isAboutSpace)
   }
 
-  propstats(resource: Described, moment: Moment, dead: readonly DeadProperty[]): string {
-    const steady = this.#steady.write(resource, moment)
-    if (this.#volatile.length === 0 && this.#dead.length === 0) return steady.whole
-    const answer = { ...steady.answer }
-    addLive(answer, this.#volatile, resource, moment)
+  /** Whether it asks for this dead property. */
+  names(property: PropertyName): boolean {
+    return this.#dead.some(({ uri, local }) => uri === property.uri && local === property.local)
+  }
+
+  answer(resource: Described, moment: Moment, dead: readonly DeadProperty[]): Answer {
+    const answer: Answer = { found: '', missing: '' }
+    addLive(answer, this.#live, resource, moment)
     for (const { uri, local } of this.#dead) {
       const property = dead.find((candidate) => candidate.uri === uri && candidate.local === local)
       if (property === undefined) answer.missing += emptyElement(uri, local)
       else answer.found += property.xml
     }
-    return writePropstats(answer)
+    return answer
   }
 }
 
 const COMMON = LIVE_PROPERTIES.filter((property) => property.common)
-const COMMON_VOLATILE = COMMON.filter((property) => property.volatile)
 
 /** Asks for everything: all dead properties, the live ones of RFC 4918, and what `include` names. */
-class AllQuery implements PropfindQuery {
+class AllProperties implements Selection {
   readonly needsDead = true
   readonly needsSpace: boolean
-  readonly #steady = new SteadyProperties(COMMON, false)
-  readonly #includedLive: readonly LiveProperty[]
-  readonly #includedDead: readonly PropertyName[]
+  readonly #included: NamedProperties
 
   constructor(included: readonly PropertyName[]) {
-    const known = included
-      .map(({ uri, local }) => liveProperty(uri, local))
-      .filter((property) => property !== undefined)
-    this.#includedLive = known.filter((property) => !property.common)
-    this.#includedDead = included.filter(({ uri, local }) => liveProperty(uri, local) === undefined)
-    this.needsSpace = this.#includedLive.some(isAboutSpace)
+    this.#included = new NamedProperties(included.filter(({ uri, local }) => !liveProperty(uri, local)?.common))
+    this.needsSpace = this.#included.needsSpace
   }
 
-  propstats(resource: Described, moment: Moment, dead: readonly DeadProperty[]): string {
-    const answer = { ...this.#steady.write(resource, moment).answer }
-    addLive(answer, COMMON_VOLATILE, resource, moment)
-    addLive(answer, this.#includedLive, resource, moment)
-    for (const { xml } of dead) answer.found += xml
-    for (const { uri, local } of this.#includedDead) {
-      const has = dead.some((candidate) => candidate.uri === uri && candidate.local === local)
-      if (!has) answer.missing += emptyElement(uri, local)
+  answer(resource: Described, moment: Moment, dead: readonly DeadProperty[]): Answer {
+    const common: Answer = { found: '', missing: '' }
+    addLive(common, COMMON, resource, moment)
+    // A dead property that `include` names comes by its name, so it must not come a second time.
+    const { found, missing } = this.#included.answer(resource, moment, dead)
+    const others = dead.filter((property) => !this.#included.names(property))
+    return { found: common.found + found + others.map(({ xml }) => xml).join(''), missing }
+  }
+}
+
+/** Asks for the names of all properties, without values. */
+class PropertyNames implements Selection {
+  readonly needsDead = true
+  readonly needsSpace = true
+
+  answer(resource: Described, moment: Moment, dead: readonly DeadProperty[]): Answer {
+    let found = dead.map(({ uri, local }) => emptyElement(uri, local)).join('')
+    for (const property of LIVE_PROPERTIES) {
+      if (property.value(resource, moment) !== undefined) found += emptyElement(property.uri, property.local)
     }
-    return writePropstats(answer)
+    return { found, missing: '' }
   }
 }
 
@@ -144,22 +187,8 @@ function isAboutSpace(property: LiveProperty): boolean {
   return property.local.startsWith('quota-')
 }
 
-/** Asks for the names of all properties, without values. */
-class NamesQuery implements PropfindQuery {
-  readonly needsDead = true
-  readonly needsSpace = true
-
-  propstats(resource: Described, moment: Moment, dead: readonly DeadProperty[]): string {
-    let found = dead.map(({ uri, local }) => emptyElement(uri, local)).join('')
-    for (const property of LIVE_PROPERTIES) {
-      if (property.value(resource, moment) !== undefined) found += emptyElement(property.uri, property.local)
-    }
-    return writePropstats({ found, missing: '' })
-  }
-}
-
 /** What a PROPFIND without a body asks for (RFC 4918 section 9.1). */
-export const ALL_PROPERTIES: PropfindQuery = new AllQuery([])
+export const ALL_PROPERTIES = new PropfindQuery(new AllProperties([]))
 
 /** Reads a PROPFIND body. @throws DavError 400 it is none */
 export function readPropfind(root: XmlElement): PropfindQuery {
@@ -175,11 +204,11 @@ export function readPropfind(root: XmlElement): PropfindQuery {
   const include = known.get('include')
   switch (kinds[0]) {
     case 'prop':
-      return new NamedQuery(namesIn(known.get('prop')!))
+      return new PropfindQuery(new NamedProperties(namesIn(known.get('prop')!)))
     case 'allprop':
-      return include === undefined ? ALL_PROPERTIES : new AllQuery(namesIn(include))
+      return include === undefined ? ALL_PROPERTIES : new PropfindQuery(new AllProperties(namesIn(include)))
     default:
-      return new NamesQuery()
+      return new PropfindQuery(new PropertyNames())
   }
 }
 

