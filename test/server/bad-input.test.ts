@@ -10,6 +10,8 @@ function tree(dir: string): string[] {
   return readdirSync(dir, { recursive: true }).map(String).sort()
 }
 
+t.setTimeout(300_000)
+
 t.test('a wrong option or directory: exit 2, one line that names it and the mend, nothing created', async (t) => {
   const cwd = t.testdir({
     lower: { sub: {}, file: 'x' },

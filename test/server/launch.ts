@@ -5,6 +5,12 @@ import type { Test } from 'tap'
 
 export const LAUNCHER = fileURLToPath(new URL('../../server/overlayd.cjs', import.meta.url))
 
+/** The environment of this process without what the test runner and npm have put into it: programs start as they do for a person. */
+export function plainEnvironment(): NodeJS.ProcessEnv {
+  const foreign = /^(NODE_OPTIONS$|TAP|_TAPJS_|npm_(package|lifecycle|command|config_local_prefix))/
+  return Object.fromEntries(Object.entries(process.env).filter(([name]) => !foreign.test(name)))
+}
+
 /** How a command line ended. */
 export interface Ended {
   readonly status: number | null
@@ -66,6 +72,7 @@ export async function start(
 ): Promise<Running> {
   const child = spawn(process.execPath, [...nodeOptions, launcher, ...args], {
     stdio: ['ignore', 'pipe', 'pipe'],
+    env: plainEnvironment(),
     ...(cwd && { cwd }),
     ...(uid && { uid, gid: uid }),
   })

@@ -32,6 +32,8 @@ function childrenOf(pid: number): number[] {
   return readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter(Boolean).map(Number)
 }
 
+t.setTimeout(300_000)
+
 t.test('an old Node goes over to the pinned one and hands its exit status on', async (t) => {
   const old = oldNode(t)
   t.match(await run(['--version'], old), { status: 0, stdout: /^overlayd \d/, stderr: '' })

@@ -6,18 +6,15 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import t from 'tap'
 import { request } from 'undici'
-import { freePorts, run, start } from './launch.ts'
+import { freePorts, plainEnvironment, run, start } from './launch.ts'
 
 t.setTimeout(300_000)
 
 const top = fileURLToPath(new URL('../..', import.meta.url))
 
-/** Runs npm as a person would: without what the npm that runs this test has put into the environment. */
+/** Runs npm as a person would. */
 async function npm(cwd: string, ...args: string[]): Promise<string> {
-  const keep = Object.entries(process.env).filter(
-    ([name]) => !/^npm_(package|lifecycle|config_local_prefix|command)/.test(name),
-  )
-  const { stdout } = await promisify(execFile)('npm', args, { cwd, env: Object.fromEntries(keep), timeout: 240_000 })
+  const { stdout } = await promisify(execFile)('npm', args, { cwd, env: plainEnvironment(), timeout: 240_000 })
   return stdout
 }
 

@@ -12,6 +12,8 @@ function layers(t: Test) {
   return { dir, o, args: ['-o', o, ...freePorts(join(dir, 'state'))] }
 }
 
+t.setTimeout(300_000)
+
 t.test('both doors are announced with the commands that mount them', async (t) => {
   const server = await start(t, [...layers(t).args, 'tree'])
   t.match(server.stdout(), /^ {2}mount -t davfs http:\/\/127\.0\.0\.1:\d+\/tree\/ \/mnt$/m)

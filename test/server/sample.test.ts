@@ -19,6 +19,8 @@ async function send(
   return answer.statusCode
 }
 
+t.setTimeout(300_000)
+
 t.test('what the sample invites to do works, and lands in its upper only', async (t) => {
   const state = join(t.testdir(), 'state')
   const server = await start(t, ['--sample', ...freePorts(state)])

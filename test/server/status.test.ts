@@ -11,6 +11,8 @@ function layers(t: Test) {
   return { dir, state: join(dir, 'state'), o: `lowerdir=${dir}/lower` }
 }
 
+t.setTimeout(300_000)
+
 t.test('status finds the running server by the state directory and shows its counters', async (t) => {
   const { state, o } = layers(t)
   const server = await start(t, ['-o', o, 'tree', ...freePorts(state)])
