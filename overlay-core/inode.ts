@@ -136,7 +136,8 @@ async function applyChange(sb: SuperBlock, inode: OvlInode, change: AttrChange):
 async function truncate(sb: SuperBlock, inode: OvlInode, size: number): Promise<void> {
   const file = await sb.files.acquire(sb, inode, true)
   try {
-    await truncateFd(file.fd, size)
+    // As truncate(2), which leaves the times alone where the size is the same.
+    if (statxFd(file.fd).size !== size) await truncateFd(file.fd, size)
   } finally {
     sb.files.release(file)
   }
