@@ -80,12 +80,28 @@ export function mknod(
 ): Promise<OvlInode> {
   const device = type === FileType.character || type === FileType.block
   if (!device && type !== FileType.fifo && type !== FileType.socket) throw new OverlayError('EINVAL', 'mknod', name)
-  if (device && cred.uid !== 0) throw new OverlayError('EPERM', 'mknod', name)
-  if (type === FileType.character && rdev.major === 0 && rdev.minor === 0)
-    throw new OverlayError('EPERM', 'mknod', name)
+  const whiteout = type === FileType.character && rdev.major === 0 && rdev.minor === 0
+  if (whiteout || (device && cred.uid !== 0)) return refuseDevice(sb, cred, dir, name, wcc)
   const { major, minor } = device ? rdev : { major: 0, minor: 0 }
   return make(sb, cred, dir, name, type, options, wcc, (workFd, temp) =>
     mknodAt(workFd, temp, type | 0o600, major, minor),
+  )
+}
+
+/** @throws EPERM after what the kernel finds before it: that the name is taken, or that nothing may be made here */
+async function refuseDevice(
+  sb: SuperBlock,
+  cred: Cred,
+  dir: OvlInode,
+  name: Name,
+  wcc: Wcc | undefined,
+): Promise<OvlInode> {
+  checkName('mknod', name)
+  return await sb.descriptors.run(() =>
+    dir.dirLock.exclusive(async () => {
+      await needNewName(sb, cred, dir, await enterLocked(sb, dir, wcc), name)
+      throw new OverlayError('EPERM', 'mknod', name)
+    }),
   )
 }
 
