@@ -1,3 +1,4 @@
+import { copyData } from './copy-data.ts'
 import type { Alias, OvlInode } from './dentry.ts'
 import { isErrno, OverlayError } from './errno.ts'
 import { saveNlinkByLower } from './hardlink.ts'
@@ -7,7 +8,7 @@ import { encodeOrigin, writeOrigin } from './origin.ts'
 import { NEVER_WAITS, openForReading } from './real-open.ts'
 import type { SuperBlock } from './superblock.ts'
 import { chmodAt, chownAt, truncateFd, utimesAt } from './sys/attr.ts'
-import { copyFileRange, fsync, pread, pwrite, reflink, seekData, seekHole } from './sys/data.ts'
+import { fsync } from './sys/data.ts'
 import { linkAt, mkdirAt, mknodAt, readlinkAt, renameAt, symlinkAt } from './sys/dir.ts'
 import { O_CREAT, O_EXCL, O_RDWR, RENAME_NOREPLACE } from './sys/flags.ts'
 import { closeLater, openAt } from './sys/open.ts'
@@ -19,8 +20,10 @@ import { removeTemp, removeTempDir } from './whiteout.ts'
 /** What an operation needs of an object: only its attributes and name changeable (metacopy=on leaves the data below), or its data too. */
 export type CopyNeed = 'metadata' | 'data'
 
-/** How much one call copies: small enough that a pool thread is soon free for others. */
-const COPY_CHUNK_BYTES = 8 * 1024 * 1024
+/** A copy of so much is awaited under locks as well: it takes less than a millisecond. */
+const SHORT_COPY_BYTES = 1024 * 1024
+/** How often an operation goes back to copy up without its locks. */
+const MOST_COPIES_FIRST = 3
 
 /**
  * Makes `inode` writable: afterwards its upper object exists with the lower's type, owner, mode, times, xattrs and data.
@@ -40,6 +43,39 @@ export function copyUp(sb: SuperBlock, inode: OvlInode, need: CopyNeed = 'data')
     inode.copying = undefined
   })
   return inode.copying
+}
+
+/** What an operation that holds locks found to be copied up first, without them. */
+export class LongCopy {
+  readonly inode: OvlInode
+
+  constructor(inode: OvlInode) {
+    this.inode = inode
+  }
+}
+
+/** The copy-up of a name that an operation under the lock of a directory needs, when it could keep others from that directory for long. */
+export function longCopyOf(sb: SuperBlock, inode: OvlInode | undefined): LongCopy | undefined {
+  if (!inode || inode.upper || inode.type !== FileType.regular || !sb.upper || sb.options.metacopy) return undefined
+  const short = inode.copying === undefined && inode.attr !== undefined && inode.attr.size <= SHORT_COPY_BYTES
+  return short ? undefined : new LongCopy(inode)
+}
+
+/**
+ * Runs `work`, that takes locks, and again after the copy-up that it asks for. When objects change places all the time, `work` is told
+ * in the end to be `patient` and to copy up under its locks.
+ */
+export async function copyingUpFirst<T>(sb: SuperBlock, work: (patient: boolean) => Promise<T | LongCopy>): Promise<T> {
+  for (let attempt = 0; ; attempt++) {
+    const result = await work(attempt === MOST_COPIES_FIRST)
+    if (!(result instanceof LongCopy)) return result
+    try {
+      await copyUp(sb, result.inode, 'metadata')
+    } catch (error) {
+      // Gone meanwhile: what stands at the name now is for `work` to find out.
+      if (!isErrno(error, 'ESTALE')) throw error
+    }
+  }
 }
 
 /** Makes an upper name for this alias of a hard link that was copied up through another name (ovl_link_up). */
@@ -66,32 +102,49 @@ async function linkUp(sb: SuperBlock, inode: OvlInode, dir: OvlInode, name: stri
   })
 }
 
+/**
+ * Builds without a lock, as a lower does not change and who would change the object waits for the copy; so no copy, however long, keeps
+ * the name from being looked up, removed or replaced. What is built counts only once it is published under the lock.
+ */
 async function copyUpOnce(sb: SuperBlock, inode: OvlInode, need: CopyNeed): Promise<void> {
-  const alias = inode.aliases[0]
-  if (!alias) throw new OverlayError('ESTALE', 'copy-up')
-  await copyUp(sb, alias.dir)
-  await inode.nodeLock.exclusive(() => copyUpLocked(sb, inode, need))
-}
-
-async function copyUpLocked(sb: SuperBlock, inode: OvlInode, need: CopyNeed): Promise<void> {
-  const alias = inode.aliases[0]
-  if (inode.upper) return
-  if (!alias) throw new OverlayError('ESTALE', 'copy-up')
+  await copyUp(sb, needAlias(inode).dir)
   const lower = inode.lowers[0] as Real
   const temp = sb.tempName()
-  const indexed = inode.indexName !== undefined && sb.indexDir !== undefined
   const origin = await encodeOrigin(sb, lower)
   const data = need === 'metadata' && sb.options.metacopy ? undefined : (inode.dataReal ?? lower)
-  const built = await buildTemp(sb, { lower, data, temp, origin })
-  const parent = alias.dir.upper as Real
+  const built = await buildTemp(sb, { inode, lower, data, temp, origin })
   try {
-    if (indexed) await publishInIndex(sb, inode, temp)
-    else await publish(sb, temp, alias)
+    while (!(await inode.nodeLock.exclusive(() => publishLocked(sb, inode, temp, built)))) {
+      await copyUp(sb, needAlias(inode).dir)
+    }
   } catch (error) {
     if (inode.type === FileType.directory) await removeTempDir(sb, temp)
     else await removeTemp(sb, temp)
     throw error
   }
+}
+
+/** Where the copy belongs. @throws ESTALE the last name has gone */
+function needAlias(inode: OvlInode): Alias {
+  const alias = inode.aliases[0]
+  if (!alias) throw new OverlayError('ESTALE', 'copy-up')
+  return alias
+}
+
+/** Gives the finished copy its name; false when another one is left of a hard link, in a directory that has to be copied up first. */
+async function publishLocked(
+  sb: SuperBlock,
+  inode: OvlInode,
+  temp: string,
+  built: { stat: Stat; metacopy: boolean },
+): Promise<boolean> {
+  const alias = needAlias(inode)
+  const parent = alias.dir.upper
+  if (!parent) return false
+  const lower = inode.lowers[0] as Real
+  const indexed = inode.indexName !== undefined && sb.indexDir !== undefined
+  if (indexed) await publishInIndex(sb, inode, temp)
+  else await publish(sb, temp, alias)
   inode.upper = indexed
     ? new Real(parent.layer, sb.indexDir as Real, inode.indexName as string, built.stat.ino)
     : new Real(parent.layer, parent, alias.name, built.stat.ino)
@@ -101,6 +154,7 @@ async function copyUpLocked(sb: SuperBlock, inode: OvlInode, need: CopyNeed): Pr
   sb.files.retarget(inode)
   inode.changed()
   if (indexed) await linkUp(sb, inode, alias.dir, alias.name)
+  return true
 }
 
 /** Moves the finished object to its place; the parent keeps its times, as nothing changed for those who look. */
@@ -147,6 +201,8 @@ async function lowerStat(sb: SuperBlock, lower: Real): Promise<Stat> {
 
 /** A copy to be made under the name `temp` in the work directory. */
 interface Build {
+  /** For which object: when its last name goes, the copy is given up. */
+  readonly inode: OvlInode
   readonly lower: Real
   /** Where the data is; undefined to leave it there. */
   readonly data: Real | undefined
@@ -161,7 +217,7 @@ async function buildTemp(sb: SuperBlock, build: Build): Promise<{ stat: Stat; me
   const metacopy = stat.type === FileType.regular && stat.size > 0 && build.data === undefined
   const workFd = await sb.descriptors.of(sb.work as Real)
   try {
-    await makeSame(sb, lower, stat, build.data ?? lower, metacopy, temp)
+    await makeSame(sb, build, stat, metacopy)
     await copyXattrs(sb, lower, workFd, temp)
     if (sb.privileged) await chownAt(workFd, temp, stat.uid, stat.gid)
     if (stat.type !== FileType.symlink) await chmodAt(workFd, temp, stat.mode)
@@ -181,11 +237,9 @@ async function buildTemp(sb: SuperBlock, build: Build): Promise<{ stat: Stat; me
 
 async function makeSame(
   sb: SuperBlock,
-  lower: Real,
+  { inode, lower, data, temp }: Build,
   stat: Stat,
-  data: Real,
   metacopy: boolean,
-  temp: string,
 ): Promise<void> {
   const workFd = await sb.descriptors.of(sb.work as Real)
   switch (stat.type) {
@@ -194,31 +248,42 @@ async function makeSame(
     case FileType.symlink:
       return await symlinkAt(await readlinkAt(await sb.descriptors.of(lower.parent as Real), lower.name), workFd, temp)
     case FileType.regular:
-      return await copyRegular(sb, metacopy ? undefined : data, stat.size, temp)
+      return await copyRegular(sb, inode, metacopy ? undefined : (data ?? lower), stat.size, temp)
     default:
       return await mknodAt(workFd, temp, stat.type | 0o600, stat.rdevMajor, stat.rdevMinor)
   }
 }
 
 /** Makes the regular file: with the data of `data`, or only as long as that (metacopy). */
-async function copyRegular(sb: SuperBlock, data: Real | undefined, sizeBytes: number, temp: string): Promise<void> {
+async function copyRegular(
+  sb: SuperBlock,
+  inode: OvlInode,
+  data: Real | undefined,
+  sizeBytes: number,
+  temp: string,
+): Promise<void> {
   const to = await openAt(await sb.descriptors.of(sb.work as Real), temp, O_RDWR | O_CREAT | O_EXCL, 0o600)
   try {
-    if (data) await fillFrom(sb, data, to, sizeBytes)
+    if (data) await fillFrom(sb, inode, data, to, sizeBytes)
     else await truncateFd(to, sizeBytes)
   } finally {
     closeLater(to)
   }
 }
 
-async function fillFrom(sb: SuperBlock, data: Real, to: number, sizeBytes: number): Promise<void> {
+async function fillFrom(sb: SuperBlock, inode: OvlInode, data: Real, to: number, sizeBytes: number): Promise<void> {
   const from = await openForReading(await sb.descriptors.of(data.parent as Real), data.name)
   try {
-    await copyData(from, to, sizeBytes)
+    await copyData(from, to, sizeBytes, () => needWanted(inode))
     if (!sb.options.volatile && sizeBytes > 0) await fsync(to)
   } finally {
     closeLater(from)
   }
+}
+
+/** A copy that nobody can get at any more is given up. @throws ESTALE */
+function needWanted(inode: OvlInode): void {
+  if (inode.unlinked) throw new OverlayError('ESTALE', 'copy-up')
 }
 
 /** Brings the data up into a metadata-only copy; until the mark is removed a crash leaves the old state (ovl_copy_up_meta_inode_data). */
@@ -231,7 +296,7 @@ async function completeData(sb: SuperBlock, inode: OvlInode): Promise<void> {
     const capability = await getXattr(dirFd, upper.name, 'security.capability')
     const to = await openAt(dirFd, upper.name, O_RDWR | NEVER_WAITS)
     try {
-      await fillFrom(sb, inode.dataReal, to, before.size)
+      await fillFrom(sb, inode, inode.dataReal, to, before.size)
     } finally {
       closeLater(to)
     }
@@ -244,46 +309,6 @@ async function completeData(sb: SuperBlock, inode: OvlInode): Promise<void> {
     sb.files.drop(inode)
     inode.changed()
   })
-}
-
-/** Copies `sizeBytes` of data: shared blocks where possible, else in the kernel, else by chunks; holes stay holes. */
-async function copyData(from: number, to: number, sizeBytes: number): Promise<void> {
-  if (sizeBytes === 0) return
-  if (await reflink(to, from)) return
-  await truncateFd(to, sizeBytes)
-  let position = 0
-  while (position < sizeBytes) {
-    const start = await seekData(from, position)
-    if (start < 0) return
-    const hole = await seekHole(from, start)
-    const end = hole < 0 ? sizeBytes : Math.min(hole, sizeBytes)
-    await copyExtent(from, to, start, end)
-    position = Math.max(end, start + 1)
-  }
-}
-
-async function copyExtent(from: number, to: number, start: number, end: number): Promise<void> {
-  let position = start
-  while (position < end) {
-    const length = Math.min(COPY_CHUNK_BYTES, end - position)
-    const copied = await copyChunk(from, to, position, length)
-    // The lower became shorter underneath: what is missing reads as zeros.
-    if (copied === 0) return
-    position += copied
-  }
-}
-
-async function copyChunk(from: number, to: number, position: number, length: number): Promise<number> {
-  try {
-    const copied = await copyFileRange(from, position, to, position, length)
-    if (copied > 0) return copied
-  } catch (error) {
-    if (!isErrno(error, 'EXDEV', 'EINVAL', 'EOPNOTSUPP', 'ENOSYS')) throw error
-  }
-  const buffer = Buffer.allocUnsafe(Math.min(length, 1024 * 1024))
-  const read = await pread(from, buffer, 0, buffer.length, position)
-  if (read > 0) await pwrite(to, buffer.subarray(0, read), position)
-  return read
 }
 
 /** Copies extended attributes, ACLs included; those private to an overlay stay behind (ovl_copy_xattr). */

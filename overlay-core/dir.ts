@@ -1,4 +1,4 @@
-import { copyUp } from './copy-up.ts'
+import { copyingUpFirst, copyUp, longCopyOf } from './copy-up.ts'
 import type { OvlInode } from './dentry.ts'
 import { OverlayError } from './errno.ts'
 import { saveNlink } from './hardlink.ts'
@@ -253,19 +253,20 @@ export async function link(
 ): Promise<void> {
   checkName('link', name)
   await sb.descriptors.run(() =>
-    dir.dirLock.exclusive(async () => {
-      const dirAttr = await enterLocked(sb, dir, wcc)
-      await needNewName(sb, cred, dir, dirAttr, name)
-      if (inode.type === FileType.directory) throw new OverlayError('EPERM', 'link', name)
-      if (inode.unlinked) throw new OverlayError('ESTALE', 'link', name)
-      await copyUp(sb, inode, 'metadata')
-      await copyUp(sb, dir)
-      await inode.nodeLock.exclusive(() => linkLocked(sb, inode, dir, name))
-      sb.dcache.set(dir, name, inode)
-      inode.addAlias(dir, name)
-      sb.listings.insert(sb, dir, name, inode)
-      await leaveLocked(sb, dir, dirAttr, wcc)
-    }),
+    copyingUpFirst(sb, (patient) =>
+      dir.dirLock.exclusive(async () => {
+        const dirAttr = await enterLocked(sb, dir, wcc)
+        await needNewName(sb, cred, dir, dirAttr, name)
+        if (inode.type === FileType.directory) throw new OverlayError('EPERM', 'link', name)
+        if (inode.unlinked) throw new OverlayError('ESTALE', 'link', name)
+        const long = patient ? undefined : longCopyOf(sb, inode)
+        if (long) return long
+        await copyUp(sb, inode, 'metadata')
+        await copyUp(sb, dir)
+        await inode.nodeLock.exclusive(() => linkLocked(sb, inode, dir, name))
+        await leaveLocked(sb, dir, dirAttr, wcc)
+      }),
+    ),
   )
 }
 
@@ -292,4 +293,7 @@ async function linkLocked(sb: SuperBlock, inode: OvlInode, dir: OvlInode, name: 
     await linkAt(sourceFd, source.name, dirFd, name)
   }
   inode.changed()
+  sb.dcache.set(dir, name, inode)
+  inode.addAlias(dir, name)
+  sb.listings.insert(sb, dir, name, inode)
 }

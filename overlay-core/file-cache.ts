@@ -6,7 +6,8 @@ import type { Real } from './layer.ts'
 import { NEVER_WAITS, openForReading } from './real-open.ts'
 import type { SuperBlock } from './superblock.ts'
 import { O_NOATIME, O_RDONLY, O_RDWR } from './sys/flags.ts'
-import { closeLater, openAt, openAtCached } from './sys/open.ts'
+import { closeLater, closeSync, openAt, openAtCached } from './sys/open.ts'
+import { statxFd } from './sys/stat.ts'
 import { FileType, type Maybe } from './types.ts'
 
 /** An open descriptor of a real file. Shared by all who use the inode; closed when it was dropped and nobody uses it. */
@@ -113,11 +114,22 @@ export class FileCache {
 
   async #openWaiting(sb: SuperBlock, inode: OvlInode, write: boolean): Promise<RealFile> {
     if (write) await copyUp(sb, inode)
+    try {
+      return await this.#openInPlace(sb, inode, write)
+    } catch (error) {
+      if (!isErrno(error)) throw error
+    }
+    // Not to be opened at its place: it may just have been moved. Under its lock it stands still.
+    return await inode.nodeLock.shared(() => this.#openInPlace(sb, inode, write))
+  }
+
+  async #openInPlace(sb: SuperBlock, inode: OvlInode, write: boolean): Promise<RealFile> {
     for (;;) {
+      if (inode.unlinked) throw new OverlayError('ESTALE', 'open')
       const real = inode.dataReal ?? inode.real
       const dirFd = await sb.descriptors.of(real.parent as Real)
       const wantWrite = write || real.layer.isUpper
-      const [fd, writable] = await openReal(dirFd, real.name, wantWrite, write)
+      const [fd, writable] = await openReal(dirFd, real, wantWrite, write)
       // A copy-up may have come between; then the lower's descriptor is already old.
       if ((inode.dataReal ?? inode.real) === real) return this.#install(inode, fd, real, writable)
       closeLater(fd)
@@ -158,18 +170,46 @@ export class FileCache {
   }
 }
 
-function openCached(dirFd: number, real: Real): number {
-  const flags = real.layer.isUpper ? O_RDWR : O_RDONLY | O_NOATIME
-  try {
-    return openAtCached(dirFd, real.name, flags | NEVER_WAITS)
-  } catch (error) {
-    if (isErrno(error, 'EPERM', 'EACCES', 'EROFS')) return -1
-    throw error
-  }
+/** How an open fails when something else has come to stand at the name: nothing, a whiteout, a symlink, a directory. */
+const NOT_THE_FILE = ['ENOENT', 'ENXIO', 'ELOOP', 'EISDIR'] as const
+
+/** Whether `fd` is open on `real`: a name can have come to mean another file. */
+function isReal(fd: number, real: Real): boolean {
+  return statxFd(fd).ino === real.ino
 }
 
-/** Opens a real file; reading only where writing is not needed and not permitted. Returns the descriptor and whether it can write. */
-async function openReal(
+/** Opens at once; -1 when that has to be tried again where waiting is possible. */
+function openCached(dirFd: number, real: Real): number {
+  const flags = real.layer.isUpper ? O_RDWR : O_RDONLY | O_NOATIME
+  let fd: number
+  try {
+    fd = openAtCached(dirFd, real.name, flags | NEVER_WAITS)
+  } catch (error) {
+    if (isErrno(error)) return -1
+    throw error
+  }
+  if (fd < 0 || isReal(fd, real)) return fd
+  closeSync(fd)
+  return -1
+}
+
+/**
+ * Opens a real file; reading only where writing is not needed and not permitted. Returns the descriptor and whether it can write.
+ *
+ * @throws ESTALE something else stands at its place
+ */
+async function openReal(dirFd: number, real: Real, wantWrite: boolean, mustWrite: boolean): Promise<[number, boolean]> {
+  try {
+    const opened = await openByName(dirFd, real.name, wantWrite, mustWrite)
+    if (isReal(opened[0], real)) return opened
+    closeLater(opened[0])
+  } catch (error) {
+    if (!isErrno(error, ...NOT_THE_FILE)) throw error
+  }
+  throw new OverlayError('ESTALE', 'open')
+}
+
+async function openByName(
   dirFd: number,
   name: string,
   wantWrite: boolean,

@@ -1,7 +1,7 @@
 import type { OvlInode } from './dentry.ts'
 import { OverlayError } from './errno.ts'
 import type { RealFile } from './file-cache.ts'
-import { attrOf, getattr, placeOf } from './inode.ts'
+import { attrOf, getattr, getattrLocked } from './inode.ts'
 import { EXECUTE, may, need, READ, WRITE, withoutPrivilege } from './permission.ts'
 import type { SuperBlock } from './superblock.ts'
 import { chmodAt } from './sys/attr.ts'
@@ -111,7 +111,7 @@ async function writeThrough(
   const { changes } = inode
   inode.writing++
   try {
-    if (before && cred.uid !== 0) await dropPrivilege(sb, inode, before)
+    if (before && cred.uid !== 0) await dropPrivilege(sb, file, before)
     await pwrite(file.fd, data, position)
   } finally {
     inode.writing--
@@ -124,11 +124,14 @@ async function writeThrough(
 }
 
 /** As write(2) by an ordinary user does: setuid goes, and setgid of an executable. */
-async function dropPrivilege(sb: SuperBlock, inode: OvlInode, attr: Attr): Promise<void> {
-  const mode = withoutPrivilege(attr.mode)
-  if (mode === attr.mode) return
-  const { fd, name } = await placeOf(sb, inode)
-  await chmodAt(fd, name, mode)
+async function dropPrivilege(sb: SuperBlock, { fd, inode }: RealFile, attr: Attr): Promise<void> {
+  if (withoutPrivilege(attr.mode) === attr.mode) return
+  await inode.nodeLock.exclusive(async () => {
+    const now = await getattrLocked(sb, inode)
+    const mode = withoutPrivilege(now.mode)
+    if (mode !== now.mode) await chmodAt(fd, '', mode)
+    inode.changed()
+  })
 }
 
 /** @see Overlay.commit */

@@ -99,7 +99,7 @@ async function writeNlink(
  * the index.
  */
 export async function dropIndex(sb: SuperBlock, inode: OvlInode): Promise<void> {
-  if (inode.indexName === undefined || inode.nlinkDelta === undefined) return
+  if (!inode.upper || inode.indexName === undefined || inode.nlinkDelta === undefined) return
   try {
     await unlinkAt(await sb.descriptors.of(sb.indexDir as Real), inode.indexName)
   } catch (error) {

@@ -1,7 +1,8 @@
 import { copyUp } from './copy-up.ts'
 import type { OvlInode } from './dentry.ts'
 import { OverlayError } from './errno.ts'
-import type { Real } from './layer.ts'
+import type { RealFile } from './file-cache.ts'
+import type { Probe, Real } from './layer.ts'
 import { EXECUTE, may, need, prepareChange, READ, WRITE } from './permission.ts'
 import type { SuperBlock } from './superblock.ts'
 import { chmodAt, chownAt, truncateFd, utimesAt } from './sys/attr.ts'
@@ -11,34 +12,61 @@ import { type Attr, type AttrChange, type Cred, FileType, type Maybe, type Wcc }
 
 /** Attributes as clients see them: from the cache, else from the topmost real object. @throws ESTALE it is gone */
 export function getattr(sb: SuperBlock, inode: OvlInode): Maybe<Attr> {
-  return inode.attr ?? readAttr(sb, inode)
+  const attr = inode.attr ?? attrAtHand(inode)
+  if (attr) return attr
+  return sb.descriptors.run(async () => {
+    const read = await readAttr(sb, inode)
+    if (read) return read
+    // Not at its place: it is being moved, or it is gone. Its lock tells.
+    return await inode.nodeLock.shared(() => getattrLocked(sb, inode))
+  })
 }
 
-function readAttr(sb: SuperBlock, inode: OvlInode): Maybe<Attr> {
+/** As `getattr`, for a caller that holds the lock of `inode`. */
+export async function getattrLocked(sb: SuperBlock, inode: OvlInode): Promise<Attr> {
+  const attr = inode.attr ?? attrAtHand(inode) ?? (await readAttr(sb, inode))
+  if (!attr) throw new OverlayError('ESTALE', 'getattr')
+  return attr
+}
+
+/** The attributes by a descriptor that is open anyway. @throws ESTALE no name is left and it is not open */
+function attrAtHand(inode: OvlInode): Attr | undefined {
   const { file } = inode
   if (file && !inode.dataReal && (file.upper || !inode.upper)) return keepAttr(inode, statxFd(file.fd))
-  if (inode.unlinked) throw new OverlayError('ESTALE', 'getattr')
   const { real } = inode
+  if (inode.unlinked) throw new OverlayError('ESTALE', 'getattr')
   if (real.fd >= 0) return keepAttr(inode, statxFd(real.fd))
   if (!real.parent) throw new OverlayError('ESTALE', 'getattr')
-  return sb.descriptors.run(() => readAttrWaiting(sb, inode))
+  return undefined
 }
 
-async function readAttrWaiting(sb: SuperBlock, inode: OvlInode): Promise<Attr> {
+/** The attributes by name; undefined when something else stands there. */
+async function readAttr(sb: SuperBlock, inode: OvlInode): Promise<Attr | undefined> {
   for (;;) {
     const { real, changes } = inode
-    const probe = await sb.descriptors.probe(real.parent as Real, real.name)
-    if (probe && probe.fd >= 0) sb.descriptors.adopt(real, probe.fd)
+    const probe = await probeReal(sb, real)
     if (inode.changes !== changes || inode.real !== real) {
-      if (inode.unlinked) throw new OverlayError('ESTALE', 'getattr')
+      const attr = attrAtHand(inode)
+      if (attr) return attr
       continue
     }
-    if (!probe || probe.stat.ino !== real.ino) throw new OverlayError('ESTALE', 'getattr')
+    if (!probe) return undefined
     const { dataReal } = inode
     const data = dataReal && (await sb.descriptors.probe(dataReal.parent as Real, dataReal.name))
     if (inode.changes !== changes) continue
     return keepAttr(inode, data ? { ...probe.stat, blocks: data.stat.blocks } : probe.stat)
   }
+}
+
+/** What stands at the place of `real`, when it is that object. */
+async function probeReal(sb: SuperBlock, real: Real): Promise<Probe | undefined> {
+  const probe = await sb.descriptors.probe(real.parent as Real, real.name)
+  if (probe?.stat.ino === real.ino) {
+    if (probe.fd >= 0) sb.descriptors.adopt(real, probe.fd)
+    return probe
+  }
+  if (probe && probe.fd >= 0) sb.descriptors.retire(probe.fd)
+  return undefined
 }
 
 function keepAttr(inode: OvlInode, stat: Stat): Attr {
@@ -99,22 +127,27 @@ export async function setattr(
   const { changes } = inode
   const copying = inode.unlinked ? undefined : copyUp(sb, inode, change.size === undefined ? 'metadata' : 'data')
   await copying
-  return await inode.nodeLock.exclusive(async () => {
-    // A copy-up alone is no change for the caller, though it gives the object a new ctime.
-    const onlyCopied = copying !== undefined && inode.changes === changes + 1
-    const now = onlyCopied ? first : await getattr(sb, inode)
-    if (options.wcc && inode.writing === 0) options.wcc.before = now
-    if (!onlyCopied) options.guard?.(now)
-    const full = prepareChange(cred, now, change, options.byHandle === true || owner)
-    try {
-      await applyChange(sb, inode, full)
-    } finally {
-      inode.changed()
-    }
-    const after = await getattr(sb, inode)
-    if (options.wcc) options.wcc.after = after
-    return after
-  })
+  const file = change.size === undefined ? undefined : await sb.files.acquire(sb, inode, true)
+  try {
+    return await inode.nodeLock.exclusive(async () => {
+      // A copy-up alone is no change for the caller, though it gives the object a new ctime.
+      const onlyCopied = copying !== undefined && inode.changes === changes + 1
+      const now = onlyCopied ? first : await getattrLocked(sb, inode)
+      if (options.wcc && inode.writing === 0) options.wcc.before = now
+      if (!onlyCopied) options.guard?.(now)
+      const full = prepareChange(cred, now, change, options.byHandle === true || owner)
+      try {
+        await applyChange(sb, inode, full, file)
+      } finally {
+        inode.changed()
+      }
+      const after = await getattrLocked(sb, inode)
+      if (options.wcc) options.wcc.after = after
+      return after
+    })
+  } finally {
+    if (file) sb.files.release(file)
+  }
 }
 
 function checkSize(inode: OvlInode, size: number): void {
@@ -123,8 +156,13 @@ function checkSize(inode: OvlInode, size: number): void {
   if (!Number.isSafeInteger(size) || size < 0) throw new OverlayError(size < 0 ? 'EINVAL' : 'EFBIG', 'truncate')
 }
 
-async function applyChange(sb: SuperBlock, inode: OvlInode, change: AttrChange): Promise<void> {
-  if (change.size !== undefined) await truncate(sb, inode, change.size)
+async function applyChange(
+  sb: SuperBlock,
+  inode: OvlInode,
+  change: AttrChange,
+  file: RealFile | undefined,
+): Promise<void> {
+  if (change.size !== undefined && file) await truncateFd(file.fd, change.size)
   const { fd, name } = await placeOf(sb, inode)
   if (change.uid !== undefined || change.gid !== undefined) {
     await chownAt(fd, name, change.uid ?? -1, change.gid ?? -1)
@@ -133,6 +171,7 @@ async function applyChange(sb: SuperBlock, inode: OvlInode, change: AttrChange):
   if (change.atime !== undefined || change.mtime !== undefined) await utimesAt(fd, name, change.atime, change.mtime)
 }
 
+<<<<<<< HEAD
 async function truncate(sb: SuperBlock, inode: OvlInode, size: number): Promise<void> {
   const file = await sb.files.acquire(sb, inode, true)
   try {
@@ -144,6 +183,12 @@ async function truncate(sb: SuperBlock, inode: OvlInode, size: number): Promise<
 }
 
 /** How the real object is named in a system call: its upper directory's descriptor and name, or its own descriptor and ''. */
+=======
+/**
+ * How the real object is named in a system call: its upper directory's descriptor and name, or its own descriptor and ''. For a caller that
+ * holds the lock of `inode`, as the place may change without it.
+ */
+>>>>>>> f62c7a7 (wip core)
 export async function placeOf(sb: SuperBlock, inode: OvlInode): Promise<{ fd: number; name: string }> {
   if (inode.unlinked) {
     if (!inode.file) throw new OverlayError('ESTALE', 'inode')
@@ -154,13 +199,24 @@ export async function placeOf(sb: SuperBlock, inode: OvlInode): Promise<{ fd: nu
   return { fd: await sb.descriptors.of(real.parent as Real), name: real.name }
 }
 
+/** Runs `work` with the place of the real object, that cannot move meanwhile. */
+export function withPlace<T>(
+  sb: SuperBlock,
+  inode: OvlInode,
+  work: (fd: number, name: string) => Promise<T>,
+): Promise<T> {
+  return sb.descriptors.run(() =>
+    inode.nodeLock.shared(async () => {
+      const { fd, name } = await placeOf(sb, inode)
+      return await work(fd, name)
+    }),
+  )
+}
+
 /** The target of a symlink. @throws EINVAL it is none */
 export function readlink(sb: SuperBlock, inode: OvlInode): Promise<Uint8Array> {
   if (inode.type !== FileType.symlink) throw new OverlayError('EINVAL', 'readlink')
-  return sb.descriptors.run(async () => {
-    const { fd, name } = await placeOf(sb, inode)
-    return await readlinkAt(fd, name)
-  })
+  return withPlace(sb, inode, readlinkAt)
 }
 
 /** @throws EACCES */

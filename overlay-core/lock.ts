@@ -2,11 +2,13 @@
  * Asynchronous locks. The order in which the core takes them, outermost first:
  *
  * 1. `SuperBlock.renameLock` — a rename between two directories, so that the tree's shape stands still
- * 2. `OvlInode.dirLock` of directories — ancestors before descendants, unrelated ones by ascending key
+ * 2. `OvlInode.dirLock` of directories — ancestors before descendants, the two of a rename that are not related by ascending key; after
+ *    them the directory that goes (rmdir, replaced by rename), whose parent is locked already
  * 3. `OvlInode.copyUp` — a running copy-up of a parent before that of a child (each is awaited, never held)
  * 4. `OvlInode.nodeLock` — of one object whose name, links or attributes change
  *
- * Nothing that holds a nodeLock waits for a lock of a lower number.
+ * Nothing that holds a nodeLock waits for a lock of a lower number. What copies much data holds none of them meanwhile, except that of the
+ * object itself when metadata-only data is completed.
  */
 
 interface Waiter {

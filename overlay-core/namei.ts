@@ -2,7 +2,7 @@ import { type Dentry, OvlInode } from './dentry.ts'
 import { OverlayError } from './errno.ts'
 import { findIndex, indexOfUpper, joinIndex } from './hardlink.ts'
 import { identityOf, identityOfName } from './identity.ts'
-import { type Found, type Layer, Real } from './layer.ts'
+import { type Found, type Layer, type Probe, Real } from './layer.ts'
 import { type Marks, NO_MARKS, readFileMarks, readMarks } from './marks.ts'
 import { resolveOrigin } from './origin.ts'
 import { lookupRedirect } from './redirect.ts'
@@ -187,6 +187,12 @@ export async function newUpperInode(sb: SuperBlock, dir: OvlInode, name: Name): 
   const parent = dir.upper as Real
   const probe = await sb.descriptors.probe(parent, name)
   if (!probe) throw new OverlayError('EIO', 'create', name)
+  return rememberUpper(sb, dir, name, probe)
+}
+
+/** Makes the inode of an object that has just got its name in the upper directory, at once, by what is known of it. */
+export function rememberUpper(sb: SuperBlock, dir: OvlInode, name: Name, probe: Probe): OvlInode {
+  const parent = dir.upper as Real
   const top = sb.descriptors.found(parent, name, probe)
   const inode = makeInode(sb, identityOf(parent.layer, top.stat), top, top.real, [])
   remember(sb, dir, name, inode)

@@ -1,9 +1,9 @@
-import { copyUp, linkUpAlias } from './copy-up.ts'
+import { copyingUpFirst, copyUp, linkUpAlias, longCopyOf } from './copy-up.ts'
 import type { OvlInode } from './dentry.ts'
 import { enterLocked, leaveLocked } from './dir.ts'
 import { isErrno, OverlayError } from './errno.ts'
 import { dropIndex, saveNlink } from './hardlink.ts'
-import { getattr } from './inode.ts'
+import { getattr, getattrLocked } from './inode.ts'
 import { Real } from './layer.ts'
 import { checkName, lookupLocked, lowerPositive } from './namei.ts'
 import { EXECUTE, need, needEntryChange } from './permission.ts'
@@ -28,21 +28,28 @@ export async function unlink(
 ): Promise<void> {
   checkName('unlink', name)
   await sb.descriptors.run(() =>
-    dir.dirLock.exclusive(async () => {
-      const [victim, before] = await victimLocked(sb, cred, dir, name, 'unlink', wcc)
-      if (victim.type === FileType.directory) throw new OverlayError('EISDIR', 'unlink', name)
-      check?.(victim)
-      await copyUp(sb, dir)
-      await separateLink(sb, victim, dir, name)
-      await victim.nodeLock.exclusive(async () => {
-        const last = await isLastName(sb, victim)
-        await saveNlink(sb, victim)
-        await removeName(sb, dir, name, victim.type)
-        await forgetName(sb, victim, dir, name, last)
-      })
-      await leaveLocked(sb, dir, before, wcc)
-    }),
+    copyingUpFirst(sb, (patient) =>
+      dir.dirLock.exclusive(async () => {
+        const [victim, before] = await victimLocked(sb, cred, dir, name, 'unlink', wcc)
+        if (victim.type === FileType.directory) throw new OverlayError('EISDIR', 'unlink', name)
+        check?.(victim)
+        const long = patient || victim.indexName === undefined ? undefined : longCopyOf(sb, victim)
+        if (long) return long
+        await copyUp(sb, dir)
+        await separateLink(sb, victim, dir, name)
+        await victim.nodeLock.exclusive(() => unlinkLocked(sb, victim, dir, name))
+        await leaveLocked(sb, dir, before, wcc)
+      }),
+    ),
   )
+}
+
+async function unlinkLocked(sb: SuperBlock, victim: OvlInode, dir: OvlInode, name: Name): Promise<void> {
+  const last = await isLastName(sb, victim)
+  await saveNlink(sb, victim)
+  await removeName(sb, dir, name, victim.type)
+  forgetName(sb, victim, dir, name, last)
+  if (last) await dropIndex(sb, victim)
 }
 
 /** @see Overlay.rmdir */
@@ -65,7 +72,7 @@ export async function rmdir(
         await copyUp(sb, dir)
         await victim.nodeLock.exclusive(async () => {
           await removeName(sb, dir, name, victim.type)
-          await forgetName(sb, victim, dir, name, true)
+          forgetName(sb, victim, dir, name, true)
         })
       })
       await leaveLocked(sb, dir, before, wcc)
@@ -100,7 +107,7 @@ export async function separateLink(sb: SuperBlock, inode: OvlInode, dir: OvlInod
 /** Whether `inode`, whose lock is held, has no name but the one that is about to go. */
 export async function isLastName(sb: SuperBlock, inode: OvlInode): Promise<boolean> {
   if (!inode.upper && inode.indexName === undefined) return true
-  return (await getattr(sb, inode)).nlink <= 1
+  return (await getattrLocked(sb, inode)).nlink <= 1
 }
 
 /** Takes the name out of the upper directory, leaving a whiteout where a lower would show through. Locks are held by the caller. */
@@ -151,14 +158,11 @@ export async function clearWorkDir(sb: SuperBlock, name: Name): Promise<void> {
   }
 }
 
-/** Updates what is known after `name` of `dir` ceased to name `inode`; `last` says that no other name is left. */
-export async function forgetName(
-  sb: SuperBlock,
-  inode: OvlInode,
-  dir: OvlInode,
-  name: Name,
-  last: boolean,
-): Promise<void> {
+/**
+ * Updates what is known after `name` of `dir` ceased to name `inode`; `last` says that no other name is left: then the caller also calls
+ * `dropIndex`. At once, so that nobody sees a replaced name absent: what stands there now is to be noted next.
+ */
+export function forgetName(sb: SuperBlock, inode: OvlInode, dir: OvlInode, name: Name, last: boolean): void {
   inode.removeAlias(dir, name)
   sb.dcache.set(dir, name, undefined)
   sb.listings.remove(sb, dir, name)
@@ -172,7 +176,6 @@ export async function forgetName(
   sb.listings.drop(inode)
   sb.handles.forget(inode)
   sb.dcache.removeInode(inode)
-  if (inode.upper) await dropIndex(sb, inode)
   if (inode.type === FileType.directory) dropDescriptors(sb, inode)
 }
 

@@ -1,8 +1,8 @@
-import { copyUp } from './copy-up.ts'
+import { copyingUpFirst, copyUp, type LongCopy, longCopyOf } from './copy-up.ts'
 import type { OvlInode } from './dentry.ts'
 import { enterLocked, leaveLocked, upperWhiteout } from './dir.ts'
 import { OverlayError } from './errno.ts'
-import { saveNlink } from './hardlink.ts'
+import { dropIndex, saveNlink } from './hardlink.ts'
 import { getattr } from './inode.ts'
 import type { Real } from './layer.ts'
 import type { RwLock } from './lock.ts'
@@ -59,16 +59,30 @@ export async function rename(
   checkName('rename', from.name)
   checkName('rename', to.name)
   if (options.noReplace && options.exchange) throw new OverlayError('EINVAL', 'rename')
-  await sb.descriptors.run(() => withBothLocked(sb, from.dir, to.dir, () => renameLocked(sb, cred, from, to, options)))
+  await sb.descriptors.run(() =>
+    copyingUpFirst(sb, (patient) =>
+      withBothLocked(sb, from.dir, to.dir, async () => {
+        const move = await prepare(sb, cred, from, to, options)
+        if (!move) return undefined
+        return (patient ? undefined : longCopyFor(sb, move)) ?? (await renameLocked(sb, move, options))
+      }),
+    ),
+  )
 }
 
-async function withBothLocked(sb: SuperBlock, a: OvlInode, b: OvlInode, work: () => Promise<void>): Promise<void> {
+async function withBothLocked<T>(sb: SuperBlock, a: OvlInode, b: OvlInode, work: () => Promise<T>): Promise<T> {
   if (a === b) return await a.dirLock.exclusive(work)
-  await sb.renameLock.exclusive(async () => {
+  return await sb.renameLock.exclusive(async () => {
     const aFirst = isWithin(b, a) || (!isWithin(a, b) && a.key < b.key)
     const [first, second] = aFirst ? [a, b] : [b, a]
-    await first.dirLock.exclusive(() => second.dirLock.exclusive(work))
+    return await first.dirLock.exclusive(() => second.dirLock.exclusive(work))
   })
+}
+
+/** What of the objects is to be copied up for the move and takes long. A replaced one only when its index entry must count its names. */
+function longCopyFor(sb: SuperBlock, { source, target, exchange }: Move): LongCopy | undefined {
+  const counted = exchange || target?.indexName !== undefined
+  return longCopyOf(sb, source) ?? (counted ? longCopyOf(sb, target) : undefined)
 }
 
 /** Whether `inode` is `ancestor` or lies below it. */
@@ -77,10 +91,8 @@ function isWithin(inode: OvlInode, ancestor: OvlInode): boolean {
   return false
 }
 
-async function renameLocked(sb: SuperBlock, cred: Cred, from: Place, to: Place, options: RenameOptions): Promise<void> {
-  const move = await prepare(sb, cred, from, to, options)
-  if (!move) return
-  const { source, target } = move
+async function renameLocked(sb: SuperBlock, move: Move, options: RenameOptions): Promise<void> {
+  const { from, to, source, target } = move
   await copyUp(sb, from.dir)
   await copyUp(sb, source, 'metadata')
   await copyUp(sb, to.dir)
@@ -209,9 +221,10 @@ async function moveName(sb: SuperBlock, move: Move): Promise<void> {
   if (target) await saveNlink(sb, target)
   await sb.handles.moving(source, to.dir, to.name)
   await moveUpper(sb, move)
-  if (target) await forgetName(sb, target, to.dir, to.name, last)
+  if (target) forgetName(sb, target, to.dir, to.name, last)
   unplace(sb, source, from)
   place(sb, source, from, to)
+  if (target && last) await dropIndex(sb, target)
 }
 
 /** Moves the upper object; where a lower would show through at the old name, a whiteout appears there in the same step. */

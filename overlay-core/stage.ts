@@ -1,11 +1,11 @@
-import { copyUp } from './copy-up.ts'
+import { copyingUpFirst, copyUp, type LongCopy, longCopyOf } from './copy-up.ts'
 import type { OvlInode } from './dentry.ts'
 import { enterLocked, giveOwner, leaveLocked } from './dir.ts'
 import { OverlayError } from './errno.ts'
-import { saveNlink } from './hardlink.ts'
-import { getattr, placeOf } from './inode.ts'
+import { dropIndex, saveNlink } from './hardlink.ts'
+import { getattr, getattrLocked, placeOf } from './inode.ts'
 import type { Real } from './layer.ts'
-import { checkName, lookupLocked, newUpperInode } from './namei.ts'
+import { checkName, lookupLocked, rememberUpper } from './namei.ts'
 import { EXECUTE, need, newOwner, WRITE, withoutPrivilege } from './permission.ts'
 import { forgetName, isLastName, separateLink } from './remove.ts'
 import type { SuperBlock } from './superblock.ts'
@@ -14,6 +14,7 @@ import { fsync, pwritev } from './sys/data.ts'
 import { renameAt } from './sys/dir.ts'
 import { O_CREAT, O_EXCL, O_RDONLY, O_RDWR } from './sys/flags.ts'
 import { closeLater, openAt, reopen } from './sys/open.ts'
+import { statxFd } from './sys/stat.ts'
 import { getXattr, listXattr, setXattr } from './sys/xattr.ts'
 import { type Attr, type Cred, FileType, type Inode, type Name, type PublishOptions, type StagedFile } from './types.ts'
 import { removeTemp } from './whiteout.ts'
@@ -56,7 +57,9 @@ class Staged implements StagedFile {
     checkName('create', options.name)
     try {
       if (options.durable) await fsync(this.#fd)
-      const inode = await sb.descriptors.run(() => dir.dirLock.exclusive(() => this.#publishLocked(dir, options)))
+      const inode = await sb.descriptors.run(() =>
+        copyingUpFirst(sb, (patient) => dir.dirLock.exclusive(() => this.#publishLocked(dir, options, patient))),
+      )
       this.#ended = true
       closeLater(this.#fd)
       return inode
@@ -73,7 +76,7 @@ class Staged implements StagedFile {
     await this.#sb.descriptors.run(() => removeTemp(this.#sb, this.#temp))
   }
 
-  async #publishLocked(dir: OvlInode, options: PublishOptions): Promise<OvlInode> {
+  async #publishLocked(dir: OvlInode, options: PublishOptions, patient: boolean): Promise<OvlInode | LongCopy> {
     const sb = this.#sb
     const { name } = options
     const dirAttr = await enterLocked(sb, dir, undefined)
@@ -86,46 +89,58 @@ class Staged implements StagedFile {
     }
     if (attr) need(this.#cred, attr, WRITE, 'write')
     else need(this.#cred, dirAttr, WRITE | EXECUTE, 'create')
+    const long = patient || current?.indexName === undefined ? undefined : longCopyOf(sb, current)
+    if (long) return long
     await copyUp(sb, dir)
     if (current) await separateLink(sb, current, dir, name)
-    await this.#dress(dirAttr, current, attr, options)
-    await this.#putInPlace(dir, current, name)
-    const inode = await newUpperInode(sb, dir, name)
+    const inode = await this.#putInPlace(dir, dirAttr, current, options)
     sb.listings.insert(sb, dir, name, inode)
     if (options.durable) await syncDirectory(sb, dir)
     await leaveLocked(sb, dir, dirAttr, undefined)
     return inode
   }
 
-  /** Gives the new file the attributes of the one it replaces, or those of a new one. */
-  async #dress(
+  /** One rename; what was there keeps living for those who have it open, or under its other names. */
+  async #putInPlace(
+    dir: OvlInode,
     dirAttr: Attr,
     current: OvlInode | undefined,
-    attr: Attr | undefined,
     options: PublishOptions,
-  ): Promise<void> {
+  ): Promise<OvlInode> {
+    if (!current) {
+      await this.#dress(newOwner(this.#cred, dirAttr, FileType.regular, options.mode & 0o7777), options)
+      return await this.#move(dir, options.name)
+    }
+    return await current.nodeLock.exclusive(() => this.#replaceLocked(dir, current, options))
+  }
+
+  /** Takes the place of `current` with its attributes as they are now: they cannot change meanwhile. */
+  async #replaceLocked(dir: OvlInode, current: OvlInode, options: PublishOptions): Promise<OvlInode> {
+    const sb = this.#sb
+    const now = await getattrLocked(sb, current)
+    await copyAttributes(sb, current, await sb.descriptors.of(sb.work as Real), this.#temp)
+    await this.#dress({ ...now, mode: this.#cred.uid === 0 ? now.mode : withoutPrivilege(now.mode) }, options)
+    const last = await isLastName(sb, current)
+    await saveNlink(sb, current)
+    const inode = await this.#move(dir, options.name, () => forgetName(sb, current, dir, options.name, last))
+    if (last) await dropIndex(sb, current)
+    return inode
+  }
+
+  async #dress(owner: { uid: number; gid: number; mode: number }, options: PublishOptions): Promise<void> {
     const sb = this.#sb
     const workFd = await sb.descriptors.of(sb.work as Real)
-    const owner = attr ?? newOwner(this.#cred, dirAttr, FileType.regular, options.mode & 0o7777)
-    if (current) await copyAttributes(sb, current, workFd, this.#temp)
     await giveOwner(sb, workFd, this.#temp, owner)
-    const mode = attr && this.#cred.uid !== 0 ? withoutPrivilege(owner.mode) : owner.mode
-    await chmodAt(workFd, this.#temp, mode)
+    await chmodAt(workFd, this.#temp, owner.mode)
     if (options.mtime) await utimesAt(workFd, this.#temp, undefined, options.mtime)
   }
 
-  /** One rename; what was there keeps living for those who have it open, or under its other names. */
-  async #putInPlace(dir: OvlInode, current: OvlInode | undefined, name: Name): Promise<void> {
-    const sb = this.#sb
-    const move = async () =>
-      renameAt(await sb.descriptors.of(sb.work as Real), this.#temp, await sb.descriptors.of(dir.upper as Real), name)
-    if (!current) return await move()
-    await current.nodeLock.exclusive(async () => {
-      const last = await isLastName(sb, current)
-      await saveNlink(sb, current)
-      await move()
-      await forgetName(sb, current, dir, name, last)
-    })
+  /** Gives the file its name; in the same moment the name ceases to mean what it meant (`forget`) and means the file. */
+  async #move(dir: OvlInode, name: Name, forget?: () => void): Promise<OvlInode> {
+    const { descriptors, work } = this.#sb
+    await renameAt(await descriptors.of(work as Real), this.#temp, await descriptors.of(dir.upper as Real), name)
+    forget?.()
+    return rememberUpper(this.#sb, dir, name, { stat: statxFd(this.#fd), fd: -1 })
   }
 }
 

@@ -1,7 +1,7 @@
 import { copyUp } from './copy-up.ts'
 import type { OvlInode } from './dentry.ts'
 import { OverlayError } from './errno.ts'
-import { getattr, placeOf } from './inode.ts'
+import { getattr, placeOf, withPlace } from './inode.ts'
 import { need, READ, WRITE } from './permission.ts'
 import type { SuperBlock } from './superblock.ts'
 import { XATTR_CREATE, XATTR_REPLACE } from './sys/flags.ts'
@@ -19,18 +19,12 @@ export async function getxattr(
 ): Promise<Uint8Array | undefined> {
   if (name.startsWith('trusted.') && cred.uid !== 0) return undefined
   needXattr(cred, await getattr(sb, inode), name, READ)
-  return await sb.descriptors.run(async () => {
-    const place = await placeOf(sb, inode)
-    return await getXattr(place.fd, place.name, sb.xattrs.toStored(name))
-  })
+  return await withPlace(sb, inode, (fd, at) => getXattr(fd, at, sb.xattrs.toStored(name)))
 }
 
 /** @see Overlay.listxattr */
 export async function listxattr(sb: SuperBlock, cred: Cred, inode: OvlInode): Promise<string[]> {
-  const stored = await sb.descriptors.run(async () => {
-    const place = await placeOf(sb, inode)
-    return await listXattr(place.fd, place.name)
-  })
+  const stored = await withPlace(sb, inode, listXattr)
   const shown = stored.map((name) => sb.xattrs.toShown(name)).filter((name) => name !== undefined)
   return cred.uid === 0 ? shown : shown.filter((name) => !name.startsWith('trusted.'))
 }
@@ -58,19 +52,13 @@ export async function removexattr(sb: SuperBlock, cred: Cred, inode: OvlInode, n
 
 /** A lower object is not copied up only to find that it has no such attribute (ovl_xattr_set). @throws ENODATA */
 async function needPresent(sb: SuperBlock, inode: OvlInode, name: string): Promise<void> {
-  const value = await sb.descriptors.run(async () => {
-    const place = await placeOf(sb, inode)
-    return await getXattr(place.fd, place.name, sb.xattrs.toStored(name))
-  })
+  const value = await withPlace(sb, inode, (fd, at) => getXattr(fd, at, sb.xattrs.toStored(name)))
   if (value === undefined) throw new OverlayError('ENODATA', 'removexattr', name)
 }
 
 /** @see Overlay.getNote */
 export async function getNote(sb: SuperBlock, inode: OvlInode, slot: string): Promise<Uint8Array | undefined> {
-  return await sb.descriptors.run(async () => {
-    const place = await placeOf(sb, inode)
-    return await getXattr(place.fd, place.name, sb.xattrs.note(slot))
-  })
+  return await withPlace(sb, inode, (fd, at) => getXattr(fd, at, sb.xattrs.note(slot)))
 }
 
 /** @see Overlay.setNote */
