@@ -162,7 +162,10 @@ async function applyChange(
   change: AttrChange,
   file: RealFile | undefined,
 ): Promise<void> {
-  if (change.size !== undefined && file) await truncateFd(file.fd, change.size)
+  // As truncate(2), which leaves the times alone where the size is the same.
+  if (file && change.size !== undefined && statxFd(file.fd).size !== change.size) {
+    await truncateFd(file.fd, change.size)
+  }
   const { fd, name } = await placeOf(sb, inode)
   if (change.uid !== undefined || change.gid !== undefined) {
     await chownAt(fd, name, change.uid ?? -1, change.gid ?? -1)
@@ -171,24 +174,10 @@ async function applyChange(
   if (change.atime !== undefined || change.mtime !== undefined) await utimesAt(fd, name, change.atime, change.mtime)
 }
 
-<<<<<<< HEAD
-async function truncate(sb: SuperBlock, inode: OvlInode, size: number): Promise<void> {
-  const file = await sb.files.acquire(sb, inode, true)
-  try {
-    // As truncate(2), which leaves the times alone where the size is the same.
-    if (statxFd(file.fd).size !== size) await truncateFd(file.fd, size)
-  } finally {
-    sb.files.release(file)
-  }
-}
-
-/** How the real object is named in a system call: its upper directory's descriptor and name, or its own descriptor and ''. */
-=======
 /**
  * How the real object is named in a system call: its upper directory's descriptor and name, or its own descriptor and ''. For a caller that
  * holds the lock of `inode`, as the place may change without it.
  */
->>>>>>> f62c7a7 (wip core)
 export async function placeOf(sb: SuperBlock, inode: OvlInode): Promise<{ fd: number; name: string }> {
   if (inode.unlinked) {
     if (!inode.file) throw new OverlayError('ESTALE', 'inode')
