@@ -46,7 +46,7 @@ export async function serve(given: Settings, { log, faults, print }: Surrounding
     log,
     faults,
     clock: systemClock,
-    views: await Views.open(await planViews(settings)),
+    views: await Views.open(await planViews(settings), settings.stateDir),
   })
   try {
     await openDoors(server, settings, log)

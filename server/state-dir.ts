@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { constants } from 'node:fs'
 import { access, chmod, link, mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
@@ -197,6 +198,20 @@ function isRunning(pid: number): boolean {
   } catch (error) {
     return codeOf(error) === 'EPERM'
   }
+}
+
+/**
+ * Where an overlay without upper keeps the memory of its file handles: a directory that belongs to these layers in this order. Made when
+ * missing; `undo` takes away what was made.
+ */
+export async function makeHandleDir(
+  stateDir: string,
+  layers: readonly string[],
+): Promise<{ path: string; undo: () => Promise<void> }> {
+  const digest = createHash('sha256').update(layers.join('\0')).digest('hex')
+  const path = join(stateDir, 'handles', digest.slice(0, 32))
+  const first = await mkdir(path, { recursive: true, mode: 0o700 })
+  return { path, undo: async () => (first === undefined ? undefined : rm(first, { recursive: true })) }
 }
 
 /** Makes the directories of the sample overlay and returns them. The lower ships with the package. */

@@ -1,5 +1,6 @@
 import { inOverlayOptions, type ViewSettings } from '../config/index.ts'
 import { type MountOptions, mount, OptionError, type Overlay } from '../overlay-core/index.ts'
+import { makeHandleDir } from './state-dir.ts'
 
 /** One overlay under the name that clients know it by. */
 export interface View {
@@ -28,11 +29,16 @@ export class Views {
    *
    * @throws OptionError a directory of one of them is missing, unreadable, nested or busy
    */
-  static async open(plans: readonly ViewPlan[]): Promise<Views> {
+  static async open(plans: readonly ViewPlan[], stateDir: string): Promise<Views> {
     const opened = new Map<string, View>()
     try {
       for (const { settings, options } of plans) {
-        opened.set(settings.name, { name: settings.name, overlay: await mount(options), settings, options })
+        opened.set(settings.name, {
+          name: settings.name,
+          overlay: await mountView(options, stateDir),
+          settings,
+          options,
+        })
       }
     } catch (error) {
       await Promise.all([...opened.values()].map((view) => view.overlay.unmount()))
@@ -58,6 +64,18 @@ export class Views {
     const results = await Promise.allSettled(this.list().map(closeView))
     const failures = results.flatMap((result) => (result.status === 'rejected' ? [result.reason] : []))
     if (failures.length > 0) throw new AggregateError(failures, 'not every view could be flushed and released')
+  }
+}
+
+/** Mounts; an overlay without upper has no workdir to remember its file handles in, so it gets a place in the state directory. */
+async function mountView(options: MountOptions, stateDir: string): Promise<Overlay> {
+  if (options.upperdir !== undefined) return mount(options)
+  const handles = await makeHandleDir(stateDir, [...options.lowerdir, '', ...options.datadir])
+  try {
+    return await mount(options, { handleDirectory: handles.path })
+  } catch (error) {
+    await handles.undo()
+    throw error
   }
 }
 
