@@ -51,7 +51,7 @@ EXIT STATUS
 
 FILES
   STATE/nfs-handle-key  the key of NFS file handles: clients have to remount when it is lost
-  STATE/handles/        where NFS file handles lead to, of read-only overlays (others keep it in workdir)
+  STATE/handles/        where NFS handles of read-only overlays lead (else in workdir)
   STATE/run/            one note for each running server, for overlayd status
   STATE/sample/         upper and work of the sample
   STATE is the directory of --state-dir.

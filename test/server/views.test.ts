@@ -67,7 +67,7 @@ t.test(
     const { overlay } = first.get('one')!
     const file = (await overlay.lookup(cred, overlay.root, 'file'))!
     overlay.retain(file)
-  await overlay.retained()
+    await overlay.retained()
     await first.close()
     const again = await Views.open([readOnly('lower')], state)
     const found = await again.get('one')!.overlay.inodeByKey(file.key, file.generation)
