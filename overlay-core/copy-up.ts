@@ -1,10 +1,11 @@
 import { copyData } from './copy-data.ts'
 import type { Alias, OvlInode } from './dentry.ts'
 import { isErrno, OverlayError } from './errno.ts'
-import { saveNlinkByLower } from './hardlink.ts'
+import { saveNlinkByLower, separatesLinks } from './hardlink.ts'
+import { encodeIdentity } from './identity.ts'
 import { Real } from './layer.ts'
 import { setImpure } from './marks.ts'
-import { encodeOrigin, writeOrigin } from './origin.ts'
+import { encodeOrigin, writeIdentityMark } from './origin.ts'
 import { NEVER_WAITS, openForReading } from './real-open.ts'
 import type { SuperBlock } from './superblock.ts'
 import { chmodAt, chownAt, truncateFd, utimesAt } from './sys/attr.ts'
@@ -110,9 +111,12 @@ async function copyUpOnce(sb: SuperBlock, inode: OvlInode, need: CopyNeed): Prom
   await copyUp(sb, needAlias(inode).dir)
   const lower = inode.lowers[0] as Real
   const temp = sb.tempName()
-  const origin = await encodeOrigin(sb, lower)
+  const separate = inode.type !== FileType.directory && separatesLinks(sb) && (await lowerStat(sb, lower)).nlink > 1
+  const mark = separate
+    ? { name: sb.xattrs.identity, value: encodeIdentity(inode) }
+    : { name: sb.xattrs.origin, value: (await encodeOrigin(sb, lower)) ?? new Uint8Array(0) }
   const data = need === 'metadata' && sb.options.metacopy ? undefined : (inode.dataReal ?? lower)
-  const built = await buildTemp(sb, { inode, lower, data, temp, origin })
+  const built = await buildTemp(sb, { inode, lower, data, temp, mark })
   try {
     while (!(await inode.nodeLock.exclusive(() => publishLocked(sb, inode, temp, built)))) {
       await copyUp(sb, needAlias(inode).dir)
@@ -207,7 +211,8 @@ interface Build {
   /** Where the data is; undefined to leave it there. */
   readonly data: Real | undefined
   readonly temp: string
-  readonly origin: Uint8Array | undefined
+  /** What it is known by: its origin, or the identity of a name that leaves the other hard links. */
+  readonly mark: { readonly name: string; readonly value: Uint8Array }
 }
 
 /** Builds the copy and returns its attributes, and whether its data was left below. */
@@ -221,7 +226,7 @@ async function buildTemp(sb: SuperBlock, build: Build): Promise<{ stat: Stat; me
     await copyXattrs(sb, lower, workFd, temp)
     if (sb.privileged) await chownAt(workFd, temp, stat.uid, stat.gid)
     if (stat.type !== FileType.symlink) await chmodAt(workFd, temp, stat.mode)
-    await writeOrigin(sb, workFd, temp, build.origin)
+    await writeIdentityMark(workFd, temp, build.mark)
     if (metacopy) await setXattr(workFd, temp, sb.xattrs.metacopy, new Uint8Array(0))
     await utimesAt(workFd, temp, stat.atime, stat.mtime)
     const probe = await sb.descriptors.probe(sb.work as Real, temp)

@@ -18,6 +18,11 @@ export interface IndexEntry {
   readonly nlinkDelta: number | undefined
 }
 
+/** Whether the names of a lower hard link are objects of their own, as copy-up will give each a file of its own (index=off). */
+export function separatesLinks(sb: SuperBlock): boolean {
+  return sb.upper !== undefined && sb.indexDir === undefined
+}
+
 /** Looks for the index entry of a lower file with several names (fs/overlayfs/namei.c ovl_lookup_index). */
 export async function findIndex(sb: SuperBlock, lower: Found): Promise<IndexEntry> {
   const origin = await encodeOrigin(sb, lower.real)

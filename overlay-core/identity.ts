@@ -26,9 +26,33 @@ export function identityOf(layer: Layer, stat: Stat): Identity {
   return { key, generation: generationOf(stat), ...fileId(layer, stat) }
 }
 
-/** The identity of one name of a lower hard link that copy-up will separate (index=off). */
-export function identityOfName(layer: Layer, stat: Stat, dirKey: number, name: string): Identity {
-  return { key: keyFor(`n${dirKey}/${name}`), generation: generationOf(stat), ...fileId(layer, stat) }
+/**
+ * The identity of one name of a lower hard link that copy-up will separate (index=off): its file id is its own, as the other names will
+ * go on having the lower's data.
+ */
+export function identityOfName(stat: Stat, dirKey: number, name: string): Identity {
+  return withOwnFileId(keyFor(`n${dirKey}/${name}`), generationOf(stat))
+}
+
+/** An identity of `identityOfName` as it is written on the copy, so that it stays: key and generation, little endian. */
+export function encodeIdentity({ key, generation }: { key: number; generation: number }): Uint8Array {
+  const out = Buffer.alloc(12)
+  out.writeDoubleLE(key)
+  out.writeUInt32LE(generation, 8)
+  return out
+}
+
+/** The identity that `encodeIdentity` has written; undefined when these bytes are something else. */
+export function decodeIdentity(bytes: Uint8Array): Identity | undefined {
+  if (bytes.length !== 12) return undefined
+  const view = Buffer.from(bytes)
+  const key = view.readDoubleLE()
+  if (!Number.isSafeInteger(key) || key < 2 ** 52) return undefined
+  return withOwnFileId(key, view.readUInt32LE(8))
+}
+
+function withOwnFileId(key: number, generation: number): Identity {
+  return { key, generation, fileIdHi: Math.floor(key / 2 ** 32), fileIdLo: key >>> 0 }
 }
 
 /** A key above all that are made of inode numbers: the same for the same text in every process. */

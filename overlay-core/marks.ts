@@ -15,10 +15,18 @@ export interface Marks {
   readonly origin: Uint8Array | undefined
   /** A regular file whose data is in a lower (`overlay.metacopy`). */
   readonly metacopy: boolean
+  /** Encoded identity of its own, of a hard link that copy-up has separated from the others. */
+  readonly identity: Uint8Array | undefined
 }
 
 /** An object without marks. */
-export const NO_MARKS: Marks = { opaque: false, redirect: undefined, origin: undefined, metacopy: false }
+export const NO_MARKS: Marks = {
+  opaque: false,
+  redirect: undefined,
+  origin: undefined,
+  metacopy: false,
+  identity: undefined,
+}
 
 /**
  * Reads the marks of directory `real` and notes on it whether it is opaque, impure or holds attribute whiteouts.
@@ -42,6 +50,7 @@ export async function readMarks(sb: SuperBlock, real: Real): Promise<Marks> {
     redirect: real.redirect,
     metacopy: false,
     origin,
+    identity: undefined,
   }
 }
 
@@ -66,6 +75,7 @@ export async function readFileMarks(sb: SuperBlock, dirFd: number, { real, stat 
     redirect: redirect && checkRedirect(sb, Buffer.from(redirect).toString('latin1')),
     origin,
     metacopy,
+    identity: upper ? await read(xattrs.identity) : undefined,
   }
 }
 

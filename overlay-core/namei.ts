@@ -1,7 +1,7 @@
 import { type Dentry, OvlInode } from './dentry.ts'
 import { OverlayError } from './errno.ts'
-import { findIndex, indexOfUpper, joinIndex } from './hardlink.ts'
-import { identityOf, identityOfName } from './identity.ts'
+import { findIndex, indexOfUpper, joinIndex, separatesLinks } from './hardlink.ts'
+import { decodeIdentity, identityOf, identityOfName } from './identity.ts'
 import { type Found, type Layer, type Probe, Real } from './layer.ts'
 import { type Marks, NO_MARKS, readFileMarks, readMarks } from './marks.ts'
 import { resolveOrigin } from './origin.ts'
@@ -17,6 +17,8 @@ interface StackEntry {
   readonly upper: Found | undefined
   /** The upper object's origin attribute. */
   readonly origin: Uint8Array | undefined
+  /** The upper object's identity of its own. */
+  readonly identity: Uint8Array | undefined
   /** Merged directories topmost first, or one non-directory. */
   readonly lowers: readonly Found[]
   /** Where the data of a metadata-only regular file is. */
@@ -64,18 +66,17 @@ async function searchStack(sb: SuperBlock, dir: OvlInode, name: Name): Promise<S
   const probe = dir.upper && (await sb.descriptors.probe(dir.upper, name))
   if (!dir.upper || !probe) {
     const { lowers, data } = await searchLowers(sb, dir, { name, redirect: undefined, above: undefined })
-    return lowers.length === 0 ? undefined : { upper: undefined, origin: undefined, lowers, data }
+    return lowers.length === 0 ? undefined : { upper: undefined, ...NO_MARKS, lowers, data }
   }
   if (await isWhiteout(sb, dir.upper, name, probe)) return undefined
   const upper = sb.descriptors.found(dir.upper, name, probe)
   const marks = await marksOfUpper(sb, dir.upper, upper)
   const directory = upper.stat.type === FileType.directory
-  if (marks.opaque || (!directory && !marks.metacopy))
-    return { upper, origin: marks.origin, lowers: [], data: undefined }
+  if (marks.opaque || (!directory && !marks.metacopy)) return { upper, ...marks, lowers: [], data: undefined }
   const above = directory ? 'directory' : 'metacopy'
   const { lowers, data } = await searchLowers(sb, dir, { name, redirect: marks.redirect, above })
   if (above === 'metacopy' && !data) throw new OverlayError('EIO', 'lookup', name)
-  return { upper, origin: marks.origin, lowers: directory ? lowers : lowers.slice(0, 1), data }
+  return { upper, ...marks, lowers: directory ? lowers : lowers.slice(0, 1), data }
 }
 
 async function marksOfUpper(sb: SuperBlock, dir: Real, { real, stat }: Found): Promise<Marks> {
@@ -161,7 +162,7 @@ async function inodeFor(sb: SuperBlock, dir: OvlInode, name: Name, entry: StackE
   const shared = !upper && lower !== undefined && lower.stat.type !== FileType.directory && lower.stat.nlink > 1
   if (shared) return await sharedLowerInode(sb, dir, name, lower, entry.data)
   const source = await identitySource(sb, dir, name, entry)
-  const identity = identityOf(source.layer, source.stat)
+  const identity = (entry.identity && decodeIdentity(entry.identity)) ?? identityOf(source.layer, source.stat)
   const top = (upper ?? lower) as Found
   const linked = upper !== undefined && upper.stat.type !== FileType.directory && upper.stat.nlink > 1
   const indexed = linked && sb.indexDir !== undefined && entry.origin !== undefined && !source.layer.isUpper
@@ -177,7 +178,7 @@ async function inodeFor(sb: SuperBlock, dir: OvlInode, name: Name, entry: StackE
   const own = clash ? identityOf(upper.real.layer, upper.stat) : identity
   // By its index entry it is found whichever of its names goes.
   const inode = makeInode(sb, own, top, (index?.entry ?? upper)?.real, entry.lowers)
-  inode.hasOrigin = upper !== undefined && entry.origin !== undefined
+  inode.hasOrigin = (entry.origin ?? entry.identity) !== undefined
   if (index) joinIndex(inode, index, source.stat.nlink)
   return withData(inode, entry.data)
 }
@@ -230,11 +231,13 @@ async function sharedLowerInode(
   lower: Found,
   data: Found | undefined,
 ): Promise<OvlInode> {
-  if (!sb.indexDir) {
-    const identity = identityOfName(lower.real.layer, lower.stat, dir.key, name)
+  if (separatesLinks(sb)) {
+    const identity = identityOfName(lower.stat, dir.key, name)
     return sb.dcache.inode(identity.key) ?? withData(makeInode(sb, identity, lower, undefined, [lower]), data)
   }
   const identity = identityOf(lower.real.layer, lower.stat)
+  if (!sb.indexDir)
+    return sb.dcache.inode(identity.key) ?? withData(makeInode(sb, identity, lower, undefined, [lower]), data)
   const index = await findIndex(sb, lower)
   const known = sb.dcache.inode(identity.key)
   if (known) return known
@@ -267,10 +270,11 @@ async function identitySource(
     return { layer: real.layer, stat }
   }
   if (origin === undefined) return { layer: upper.real.layer, stat: upper.stat }
-  if (lower) return { layer: lower.real.layer, stat: lower.stat }
-  const hidden = await hiddenLowers(sb, dir, name)
-  const source = await resolveOrigin(sb, origin, hidden)
-  if (source && source.stat.type === upper.stat.type) return source
+  const source = lower
+    ? { layer: lower.real.layer, stat: lower.stat }
+    : await resolveOrigin(sb, origin, await hiddenLowers(sb, dir, name))
+  const several = source !== undefined && upper.stat.type !== FileType.directory && source.stat.nlink > 1
+  if (source && source.stat.type === upper.stat.type && !(several && separatesLinks(sb))) return source
   return { layer: upper.real.layer, stat: upper.stat }
 }
 

@@ -43,15 +43,14 @@ export function indexNameOf(origin: Uint8Array): string {
   return Buffer.from(origin).toString('hex')
 }
 
-/** Records `origin` on an upper object; an empty one says: copied up, but not to be followed. */
-export async function writeOrigin(
-  sb: SuperBlock,
+/** Writes what an upper object is known by, of which an empty origin says: copied up, but not to be followed. */
+export async function writeIdentityMark(
   dirFd: number,
   name: string,
-  origin: Uint8Array | undefined,
+  mark: { readonly name: string; readonly value: Uint8Array },
 ): Promise<void> {
   try {
-    await setXattr(dirFd, name, sb.xattrs.origin, origin ?? new Uint8Array(0))
+    await setXattr(dirFd, name, mark.name, mark.value)
   } catch (error) {
     // As the kernel: an upper without room for the attribute still works, only the file id changes at copy-up.
     if (!isErrno(error, 'EOPNOTSUPP', 'EPERM', 'ENOSPC')) throw error

@@ -1,4 +1,5 @@
 import type { OvlInode } from './dentry.ts'
+import { separatesLinks } from './hardlink.ts'
 import { fileId } from './identity.ts'
 import { getattr } from './inode.ts'
 import type { Real } from './layer.ts'
@@ -244,7 +245,9 @@ async function mergeLayer(
         continue
       }
     }
-    const plain = !mixed && Number.isSafeInteger(raw.ino)
+    // One of several names of a lower file may have a file id of its own.
+    const linked = separatesLinks(sb) && !real.layer.isUpper && type !== FileType.directory
+    const plain = !mixed && !linked && Number.isSafeInteger(raw.ino)
     const ids = plain ? fileId(real.layer, { inoHi: Math.floor(raw.ino / 2 ** 32), inoLo: raw.ino >>> 0 }) : undefined
     merged.set(raw.name, { type: type as FileType, fileIdHi: ids?.fileIdHi, fileIdLo: ids?.fileIdLo ?? 0 })
   }

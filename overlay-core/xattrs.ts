@@ -14,6 +14,8 @@ export class XattrNames {
   readonly uuid: string
   readonly metacopy: string
   readonly whiteout: string
+  /** Of this program: the identity of a separated hard link (index=off). */
+  readonly identity: string
   readonly #escaped: string
 
   constructor(userxattr: boolean) {
@@ -28,6 +30,7 @@ export class XattrNames {
     this.uuid = `${this.prefix}uuid`
     this.metacopy = `${this.prefix}metacopy`
     this.whiteout = `${this.prefix}whiteout`
+    this.identity = `${this.prefix}identity`
   }
 
   /** The stored name of a protocol's note. */
