@@ -1,0 +1,24 @@
+import type { Operation } from './operations.ts'
+
+/** A difference that is meant. */
+interface Deviation {
+  readonly why: string
+  readonly applies: (operation: Operation, kernel: string, core: string) => boolean
+}
+
+/** Everything in which overlay-core answers an operation in another way than the kernel, on purpose. */
+export const DEVIATIONS: readonly Deviation[] = [
+  {
+    why: 'a removed directory that is still being listed is stale by handle (NFS3ERR_STALE), where a descriptor says ENOENT',
+    applies: ({ op }, kernel, core) => op.startsWith('list') && kernel === 'ENOENT' && core === 'ESTALE',
+  },
+  {
+    why: 'a name of more than 255 bytes is refused before anything else is looked at',
+    applies: (_operation, kernel, core) => kernel.startsWith('E') && core === 'ENAMETOOLONG',
+  },
+]
+
+/** Whether a difference between the answers is a known deviation. */
+export function explained(operation: Operation, kernel: string, core: string): boolean {
+  return DEVIATIONS.some(({ applies }) => applies(operation, kernel, core))
+}

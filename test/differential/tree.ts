@@ -1,0 +1,160 @@
+import { type Cred, FileType, isErrno, type Maybe, type Time } from '../../overlay-core/index.ts'
+import { digest } from './operations.ts'
+import { joined, type Path, type Status, type View } from './view.ts'
+
+const ROOT: Cred = { uid: 0, gid: 0, groups: [] }
+
+const UNREADABLE: Status = {
+  type: FileType.socket,
+  mode: 0,
+  nlink: 0,
+  uid: 0,
+  gid: 0,
+  size: 0,
+  rdev: '',
+  atime: { sec: 0, nsec: 0 },
+  mtime: { sec: 0, nsec: 0 },
+  fileId: '',
+}
+
+/** Everything of one object that the two sides must agree on. */
+export interface TreeEntry {
+  readonly status: Status
+  /** Digest of the content, or the target of a symlink. */
+  readonly content: string
+  readonly xattrs: string
+}
+
+export type Tree = ReadonlyMap<Path, TreeEntry>
+
+/** Reads the whole tree. */
+export async function readTree(view: View): Promise<Tree> {
+  const tree = new Map<Path, TreeEntry>()
+  await readInto(view, '', tree)
+  return tree
+}
+
+async function readInto(view: View, path: Path, tree: Map<Path, TreeEntry>): Promise<void> {
+  try {
+    const status = await view.stat(ROOT, path)
+    tree.set(path, { status, content: await contentOf(view, path, status), xattrs: await xattrsOf(view, path) })
+    if (status.type !== FileType.directory) return
+    const entries = [...(await view.readdir(ROOT, path))].sort((a, b) => (a.name < b.name ? -1 : 1))
+    for (const { name } of entries) await readInto(view, joined(path, name), tree)
+  } catch (error) {
+    // A part of what there is to compare: the other side should meet it too.
+    if (!isErrno(error)) throw error
+    tree.set(path, { status: UNREADABLE, content: error.message, xattrs: '' })
+  }
+}
+
+async function contentOf(view: View, path: Path, { type, size }: Status): Promise<string> {
+  if (type === FileType.symlink) return await view.readlink(ROOT, path)
+  if (type !== FileType.regular) return ''
+  const handle = await view.open(ROOT, path, { read: true })
+  try {
+    return digest(await handle.read(0, size + 1))
+  } finally {
+    handle.close()
+  }
+}
+
+async function xattrsOf(view: View, path: Path): Promise<string> {
+  const pairs: string[] = []
+  for (const name of [...(await view.listxattr(ROOT, path))].sort()) {
+    const value: Maybe<Buffer> = view.getxattr(ROOT, path, name)
+    pairs.push(`${name}=${JSON.stringify((await value).toString('latin1'))}`)
+  }
+  return pairs.join(' ')
+}
+
+/** What the clock may have set since the round began; seconds. All other times are set by operations, or come from the layers. */
+export interface ClockWindow {
+  readonly from: number
+  readonly to: number
+}
+
+/**
+ * The differences of two trees as lines of text, none when they are the same.
+ *
+ * @param separated file ids of lower files whose names overlayd shows as objects of their own (index=off): copy-up will separate them, and
+ *   a file id never changes; in the kernel it does
+ */
+export function differences(
+  kernel: Tree,
+  core: Tree,
+  window: ClockWindow,
+  separated: ReadonlySet<string> = new Set(),
+): string[] {
+  const result: string[] = []
+  for (const [path, entry] of kernel) {
+    const other = core.get(path)
+    if (!other) result.push(`${show(path)}: only the kernel has it (${entry.status.type.toString(8)})`)
+    else for (const difference of entryDifferences(entry, other, window)) result.push(`${show(path)}: ${difference}`)
+  }
+  for (const [path, { status }] of core) {
+    if (!kernel.has(path)) result.push(`${show(path)}: only overlayd has it (${status.type.toString(8)})`)
+  }
+  if (result.length === 0) result.push(...groupDifferences(kernel, core, separated))
+  return result
+}
+
+function entryDifferences(kernel: TreeEntry, core: TreeEntry, window: ClockWindow): string[] {
+  const result: string[] = []
+  const compare = (what: string, a: string | number, b: string | number) => {
+    if (a !== b) result.push(`${what}: kernel ${a}, overlayd ${b}`)
+  }
+  const [a, b] = [kernel.status, core.status]
+  compare('type', a.type.toString(8), b.type.toString(8))
+  compare('mode', a.mode.toString(8), b.mode.toString(8))
+  compare('owner', `${a.uid}:${a.gid}`, `${b.uid}:${b.gid}`)
+  compare('links', a.nlink, b.nlink)
+  // What a directory's size means is the real file system's own affair.
+  if (a.type !== FileType.directory) compare('size', a.size, b.size)
+  compare('device', a.rdev, b.rdev)
+  compare('mtime', timeText(a.mtime, window), timeText(b.mtime, window))
+  compare('atime', timeText(a.atime, window), timeText(b.atime, window))
+  compare('content', kernel.content, core.content)
+  compare('xattrs', kernel.xattrs, core.xattrs)
+  return result
+}
+
+function timeText(time: Time, window: ClockWindow): string {
+  if (time.sec >= window.from && time.sec <= window.to) return 'now'
+  return `${time.sec}.${String(time.nsec).padStart(9, '0')}`
+}
+
+/**
+ * Names of one object on one side must be names of one object on the other: as clients see it, by file id, and as they only do where
+ * the link count says that there are several.
+ */
+function groupDifferences(kernel: Tree, core: Tree, separated: ReadonlySet<string>): string[] {
+  const [ours, theirs] = [groups(core), groups(kernel)]
+  const result: string[] = []
+  for (const [path, group] of theirs) {
+    const other = ours.get(path)
+    const alone = other === show(path) && separated.has(kernel.get(path)?.status.fileId ?? '')
+    if (other !== group && !alone) result.push(`${show(path)}: same object: kernel ${group}, overlayd ${other}`)
+  }
+  return result
+}
+
+function groups(tree: Tree): Map<Path, string> {
+  const byIdentity = new Map<string, Path[]>()
+  for (const [path, { status }] of tree) {
+    if (status.type === FileType.directory || status.nlink < 2) continue
+    const names = byIdentity.get(status.fileId)
+    if (names) names.push(path)
+    else byIdentity.set(status.fileId, [path])
+  }
+  const result = new Map<Path, string>()
+  for (const names of byIdentity.values()) for (const name of names) result.set(name, names.map(show).sort().join(', '))
+  return result
+}
+
+/** A path for reading: `/` before it, unprintable bytes escaped. */
+export function show(path: Path): string {
+  const text = JSON.stringify(`/${path}`).slice(1, -1)
+  const plain = text.replace(/[\u007f-\u00ff]/g, (unit) => `\\x${unit.charCodeAt(0).toString(16)}`)
+  return plain.length > 120 ? `${plain.slice(0, 100)}…(${path.length} bytes)` : plain
+}

@@ -1,0 +1,88 @@
+import type { AttrChange, Cred, FileType, Maybe, Time } from '../../overlay-core/index.ts'
+
+/** Bytes as latin1, names joined by `/`, without a leading one; '' is the root. */
+export type Path = string
+
+/** What both sides tell of an object, in one form. */
+export interface Status {
+  readonly type: FileType
+  readonly mode: number
+  readonly nlink: number
+  readonly uid: number
+  readonly gid: number
+  readonly size: number
+  readonly rdev: string
+  readonly atime: Time
+  readonly mtime: Time
+  /** As text: the inode number that clients see. */
+  readonly fileId: string
+}
+
+export interface OpenMode {
+  readonly read?: boolean
+  readonly write?: boolean
+  readonly truncate?: boolean
+}
+
+/** An open regular file. */
+export interface Handle {
+  read(position: number, length: number): Maybe<Buffer>
+  write(data: Uint8Array, position: number): Maybe<void>
+  truncate(size: number): Maybe<void>
+  /** Makes sure that the file reaches to `offset` + `length`, as fallocate(2) without flags. */
+  allocate(offset: number, length: number): Maybe<void>
+  stat(): Maybe<Status>
+  close(): void
+}
+
+/** A directory being listed step by step. */
+export interface Stream {
+  /** Some more names; none at the end. */
+  next(): Maybe<readonly string[]>
+  close(): void
+}
+
+export interface NamedType {
+  readonly name: string
+  readonly type: FileType
+}
+
+/**
+ * One side of the comparison: an overlay that operations are done on. Fails with OverlayError, as the core does. Symlinks are never
+ * followed: one in the middle of a path is ENOTDIR.
+ */
+export interface View {
+  create(cred: Cred, path: Path, mode: number): Maybe<void>
+  mkdir(cred: Cred, path: Path, mode: number): Maybe<void>
+  symlink(cred: Cred, path: Path, target: string): Maybe<void>
+  mknod(cred: Cred, path: Path, type: FileType, mode: number, major: number, minor: number): Maybe<void>
+  link(cred: Cred, from: Path, to: Path): Maybe<void>
+  unlink(cred: Cred, path: Path): Maybe<void>
+  rmdir(cred: Cred, path: Path): Maybe<void>
+  rename(cred: Cred, from: Path, to: Path, how: 'replace' | 'noReplace' | 'exchange'): Maybe<void>
+  setattr(cred: Cred, path: Path, change: AttrChange): Maybe<void>
+  stat(cred: Cred, path: Path): Maybe<Status>
+  access(cred: Cred, path: Path, mask: number): Maybe<number>
+  readlink(cred: Cred, path: Path): Maybe<string>
+  /** In no particular order. */
+  readdir(cred: Cred, path: Path): Maybe<readonly NamedType[]>
+  stream(cred: Cred, path: Path): Maybe<Stream>
+  open(cred: Cred, path: Path, mode: OpenMode): Maybe<Handle>
+  getxattr(cred: Cred, path: Path, name: string): Maybe<Buffer>
+  setxattr(cred: Cred, path: Path, name: string, value: Uint8Array, how?: 'create' | 'replace'): Maybe<void>
+  removexattr(cred: Cred, path: Path, name: string): Maybe<void>
+  listxattr(cred: Cred, path: Path): Maybe<readonly string[]>
+}
+
+export function parentOf(path: Path): Path {
+  const slash = path.lastIndexOf('/')
+  return slash < 0 ? '' : path.slice(0, slash)
+}
+
+export function nameOf(path: Path): string {
+  return path.slice(path.lastIndexOf('/') + 1)
+}
+
+export function joined(dir: Path, name: string): Path {
+  return dir === '' ? name : `${dir}/${name}`
+}
