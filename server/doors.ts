@@ -37,8 +37,16 @@ async function tryToListen({ host, port }: Address): Promise<void> {
   await promise
 }
 
+/** What went wrong with starting NFS, as a wrong option where it is one. */
+export function nfsError(address: Address, error: unknown): unknown {
+  if (error instanceof Error && error.message.startsWith('rpcbind ')) {
+    return new OptionError('--rpcbind', `${error.message}; start rpcbind, or leave the option out`)
+  }
+  return listenError('--nfs', address, error)
+}
+
 /** What went wrong with listening, as a wrong option where it is one. */
-export function listenError(option: string, { host, port }: Address, error: unknown): unknown {
+function listenError(option: string, { host, port }: Address, error: unknown): unknown {
   const at = formatAddress(host, port)
   const free = formatAddress(host, 0)
   switch ((error as NodeJS.ErrnoException).code) {

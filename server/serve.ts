@@ -6,7 +6,7 @@ import { registerWebDav } from '../protocols/webdav/index.ts'
 import { announce } from './announce.ts'
 import { buildApp } from './app.ts'
 import { systemClock } from './clock.ts'
-import { checkPorts, listenError, listenHttp } from './doors.ts'
+import { checkPorts, listenHttp, nfsError } from './doors.ts'
 import type { Faults } from './faults.ts'
 import { webdavCred } from './identity.ts'
 import { systemRandom } from './random.ts'
@@ -89,7 +89,7 @@ async function openDoors(server: RunningServer, settings: Settings, log: Logger)
         rpcbind: settings.rpcbind,
       })
     } catch (error) {
-      throw listenError('--nfs', nfs, error)
+      throw nfsError(nfs, error)
     }
   }
   if (webdav !== undefined) {

@@ -120,6 +120,7 @@ t.test('a wrong command line is refused in one line that names the option and th
     [['-o', 'lowerdir=/l', '--nfs', 'off', '--rpcbind'], /^--rpcbind: has nothing to register/],
     [['-o', 'lowerdir=/l', '--as', 'root'], /^--as: "root" is not UID:GID/],
     [['-o', 'lowerdir=/l', '--as', '4294967295:0'], /^--as: /],
+    [['-o', 'lowerdir=/l', '--as', '0:0'], /^--as: user 0 is not yours.*leave --as out/],
     [['-o', 'lowerdir=/l', '--as', '-1:0'], /^--as: /],
     [['-o', 'lowerdir=/l', '--log-level', 'loud'], /^--log-level: "loud" is not a level; use silent, /],
     [['status', 'now'], /^status: takes no further word/],
