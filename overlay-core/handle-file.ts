@@ -1,4 +1,5 @@
 import { isErrno } from './errno.ts'
+import { claimDir } from './sys/claim.ts'
 import { fsync } from './sys/data.ts'
 import { renameAt, unlinkAt } from './sys/dir.ts'
 import { O_CREAT, O_EXCL, O_NOFOLLOW, O_RDONLY, O_RDWR } from './sys/flags.ts'
@@ -20,6 +21,9 @@ export class HandleFile {
   /** Where nameless files are made. */
   readonly #directory: string
 
+  /** The descriptor that claims the directory, closed with the log. */
+  #claimFd = -1
+
   private constructor(dirFd: number | undefined, fd: number, directory = '') {
     this.#dirFd = dirFd
     this.#fd = fd
@@ -30,6 +34,20 @@ export class HandleFile {
   static async in(dirFd: number): Promise<HandleFile> {
     await removeIfThere(dirFd, NEW_NAME)
     return new HandleFile(dirFd, await openAt(dirFd, NAME, O_RDWR | O_CREAT | O_NOFOLLOW, 0o600))
+  }
+
+  /** As `in`, for a directory by its path, which is claimed: undefined when another process has its log there now. */
+  static async claim(directory: string): Promise<HandleFile | undefined> {
+    const dirFd = await openRoot(directory)
+    try {
+      const claimFd = await claimDir(dirFd)
+      if (claimFd === undefined) return undefined
+      const file = await HandleFile.in(claimFd)
+      file.#claimFd = claimFd
+      return file
+    } finally {
+      closeSync(dirFd)
+    }
   }
 
   /** A log without a name, on the file system of `directory`. */
@@ -77,6 +95,7 @@ export class HandleFile {
     this.#open = false
     closeSync(this.#fd)
     if (this.#freshFd >= 0) closeSync(this.#freshFd)
+    if (this.#claimFd >= 0) closeSync(this.#claimFd)
   }
 }
 

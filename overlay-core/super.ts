@@ -20,7 +20,6 @@ import { type MountOptions, OptionError } from './params.ts'
 import { ListingCache } from './readdir.ts'
 import { closeRoots, openRoots, type Roots } from './roots.ts'
 import type { SuperBlock } from './superblock.ts'
-import { closeSync, openRoot } from './sys/open.ts'
 import { effectiveGid, effectiveUid, raiseFileLimit, setUmask0 } from './sys/process.ts'
 import { statfsFd, statxFd } from './sys/stat.ts'
 import { fileSystemUuid } from './sys/uuid.ts'
@@ -149,13 +148,8 @@ async function assemble(
 /** The log of handles lies in the workdir; that of an overlay without upper where the server says, else it ends with the process. */
 async function openHandleFile(roots: Roots, given: MountEnvironment): Promise<HandleFile> {
   if (roots.workFd !== undefined) return await HandleFile.in(roots.workFd)
-  if (given.handleDirectory === undefined) return await HandleFile.nameless(tmpdir())
-  const fd = await openRoot(given.handleDirectory)
-  try {
-    return await HandleFile.in(fd)
-  } finally {
-    closeSync(fd)
-  }
+  const kept = given.handleDirectory === undefined ? undefined : await HandleFile.claim(given.handleDirectory)
+  return kept ?? (await HandleFile.nameless(tmpdir()))
 }
 
 async function lookupInode(sb: SuperBlock, dir: OvlInode, name: string): Promise<OvlInode | undefined> {

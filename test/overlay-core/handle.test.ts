@@ -4,7 +4,7 @@ import { appendFileSync, mkdirSync, readFileSync, statSync, writeFileSync } from
 import { join } from 'node:path'
 import t from 'tap'
 import { PlaceTable } from '../../overlay-core/handle-log.ts'
-import type { Inode, Overlay } from '../../overlay-core/index.ts'
+import { type Inode, mount, type Overlay, parseOptions } from '../../overlay-core/index.ts'
 import { at, errnoOf, put, ROOT, text, withOverlay } from '../helpers/overlay.ts'
 
 const MODE = { mode: 0o644 }
@@ -154,8 +154,15 @@ t.test('without upper the log lies where the server says', async (t) => {
     [{ 'd/f': 'x' }],
     async (fixture) => {
       const file = await give(fixture.overlay, 'd/f')
+      const second = await mount(parseOptions(`lowerdir=${fixture.lowers[0]}`), { handleDirectory: join(dir, 'h') })
+      second.retain(await at(second, 'd'))
+      await second.unmount()
       const overlay = await fixture.remount()
-      t.equal(await overlay.inodeByKey(file.key, file.generation), await at(overlay, 'd/f'))
+      t.equal(
+        await overlay.inodeByKey(file.key, file.generation),
+        await at(overlay, 'd/f'),
+        'a second overlay over the same lowers has left the log alone',
+      )
     },
     { readOnly: true, environment: { handleDirectory: join(dir, 'h') } },
   )
