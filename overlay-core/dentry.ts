@@ -2,7 +2,7 @@ import type { RealFile } from './file-cache.ts'
 import type { Real } from './layer.ts'
 import { RwLock } from './lock.ts'
 import type { Listing } from './readdir.ts'
-import type { Attr, FileType, Inode, Name } from './types.ts'
+import type { Attr, FileType, Inode, Maybe, Name } from './types.ts'
 
 /** Where an object is found: a name in a directory of the overlay. */
 export interface Alias {
@@ -56,6 +56,8 @@ export class OvlInode implements Inode {
   children: Map<Name, Dentry> | undefined = undefined
   listing: Listing | undefined = undefined
   file: RealFile | undefined = undefined
+  /** Open handles that read a lower's data: they change to the upper at their next read, or before the last name goes. */
+  lowerHandles: Set<{ follow(): Maybe<unknown> }> | undefined = undefined
   copying: Promise<void> | undefined = undefined
   #dirLock: RwLock | undefined = undefined
   #nodeLock: RwLock | undefined = undefined

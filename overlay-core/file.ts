@@ -166,11 +166,15 @@ export class OpenHandle implements OpenFile {
     this.#file = file
     this.#canRead = canRead
     this.#canWrite = canWrite
+    if (!file.upper) {
+      this.inode.lowerHandles ??= new Set()
+      this.inode.lowerHandles.add(this)
+    }
   }
 
   read(buffer: Uint8Array, offset: number, length: number, position: number): Maybe<number> {
     if (!this.#canRead) throw new OverlayError('EBADF', 'read')
-    const file = this.#current()
+    const file = this.follow()
     if (file instanceof Promise) return file.then((now) => this.#readFrom(now, buffer, offset, length, position))
     return this.#readFrom(file, buffer, offset, length, position)
   }
@@ -195,6 +199,7 @@ export class OpenHandle implements OpenFile {
     const file = this.#file
     if (!file) return
     this.#file = undefined
+    this.inode.lowerHandles?.delete(this)
     this.#sb.files.release(file)
   }
 
@@ -220,7 +225,7 @@ export class OpenHandle implements OpenFile {
   }
 
   /** The real file to read from: the upper one, once there is one. */
-  #current(): Maybe<RealFile> {
+  follow(): Maybe<RealFile> {
     const file = this.#held()
     if (file.upper || !this.inode.upper || this.inode.dataReal || this.inode.unlinked) return file
     const fresh = this.#sb.files.acquire(this.#sb, this.inode, false)
@@ -231,6 +236,7 @@ export class OpenHandle implements OpenFile {
   #change(old: RealFile, fresh: RealFile): RealFile {
     if (this.#file === old) {
       this.#file = fresh
+      if (fresh.upper) this.inode.lowerHandles?.delete(this)
       this.#sb.files.release(old)
     } else {
       this.#sb.files.release(fresh)

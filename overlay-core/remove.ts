@@ -45,8 +45,7 @@ export async function unlink(
 }
 
 async function unlinkLocked(sb: SuperBlock, victim: OvlInode, dir: OvlInode, name: Name): Promise<void> {
-  const last = await isLastName(sb, victim)
-  await saveNlink(sb, victim)
+  const last = await prepareRemoval(sb, victim)
   await removeName(sb, dir, name, victim.type)
   forgetName(sb, victim, dir, name, last)
   if (last) await dropIndex(sb, victim)
@@ -104,8 +103,20 @@ export async function separateLink(sb: SuperBlock, inode: OvlInode, dir: OvlInod
   await inode.nodeLock.exclusive(() => linkUpAlias(sb, inode, dir, name))
 }
 
+/**
+ * Before a name of `inode`, whose lock is held, goes: writes its link count down; when it is the last one, open handles take hold of the
+ * upper file, which no name will lead to. Returns whether it is the last one.
+ */
+export async function prepareRemoval(sb: SuperBlock, inode: OvlInode): Promise<boolean> {
+  if (inode.type === FileType.directory) return true
+  const last = await isLastName(sb, inode)
+  if (last) for (const handle of inode.lowerHandles ?? []) await handle.follow()
+  await saveNlink(sb, inode)
+  return last
+}
+
 /** Whether `inode`, whose lock is held, has no name but the one that is about to go. */
-export async function isLastName(sb: SuperBlock, inode: OvlInode): Promise<boolean> {
+async function isLastName(sb: SuperBlock, inode: OvlInode): Promise<boolean> {
   if (!inode.upper && inode.indexName === undefined) return true
   return (await getattrLocked(sb, inode)).nlink <= 1
 }

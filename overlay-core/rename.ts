@@ -11,7 +11,7 @@ import { checkName, lookupLocked, lowerPositive } from './namei.ts'
 import { EXECUTE, need, needEntryChange, WRITE } from './permission.ts'
 import { isEmptyLocked } from './readdir.ts'
 import { setRedirect } from './redirect.ts'
-import { clearWorkDir, forgetName, isLastName, separateLink } from './remove.ts'
+import { clearWorkDir, forgetName, prepareRemoval, separateLink } from './remove.ts'
 import type { SuperBlock } from './superblock.ts'
 import { mkdirAt, readdirFd, renameAt, unlinkAt } from './sys/dir.ts'
 import { RENAME_EXCHANGE } from './sys/flags.ts'
@@ -216,9 +216,8 @@ async function exchangeNames(sb: SuperBlock, move: Move): Promise<void> {
 async function moveName(sb: SuperBlock, move: Move): Promise<void> {
   const { from, to, source, target } = move
   await markForMove(sb, source, from, to)
-  const last = target ? target.type === FileType.directory || (await isLastName(sb, target)) : false
   await saveNlink(sb, source)
-  if (target) await saveNlink(sb, target)
+  const last = target !== undefined && (await prepareRemoval(sb, target))
   await sb.handles.moving(source, to.dir, to.name)
   await moveUpper(sb, move)
   if (target) forgetName(sb, target, to.dir, to.name, last)

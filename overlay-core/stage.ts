@@ -2,12 +2,12 @@ import { copyingUpFirst, copyUp, type LongCopy, longCopyOf } from './copy-up.ts'
 import type { OvlInode } from './dentry.ts'
 import { enterLocked, giveOwner, leaveLocked } from './dir.ts'
 import { OverlayError } from './errno.ts'
-import { dropIndex, saveNlink } from './hardlink.ts'
+import { dropIndex } from './hardlink.ts'
 import { getattr, getattrLocked, placeOf } from './inode.ts'
 import type { Real } from './layer.ts'
 import { checkName, lookupLocked, rememberUpper } from './namei.ts'
 import { EXECUTE, need, newOwner, WRITE, withoutPrivilege } from './permission.ts'
-import { forgetName, isLastName, separateLink } from './remove.ts'
+import { forgetName, prepareRemoval, separateLink } from './remove.ts'
 import type { SuperBlock } from './superblock.ts'
 import { chmodAt, utimesAt } from './sys/attr.ts'
 import { fsync, pwritev } from './sys/data.ts'
@@ -120,8 +120,7 @@ class Staged implements StagedFile {
     const now = await getattrLocked(sb, current)
     await copyAttributes(sb, current, await sb.descriptors.of(sb.work as Real), this.#temp)
     await this.#dress({ ...now, mode: this.#cred.uid === 0 ? now.mode : withoutPrivilege(now.mode) }, options)
-    const last = await isLastName(sb, current)
-    await saveNlink(sb, current)
+    const last = await prepareRemoval(sb, current)
     const inode = await this.#move(dir, options.name, () => forgetName(sb, current, dir, options.name, last))
     if (last) await dropIndex(sb, current)
     return inode
