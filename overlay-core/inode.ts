@@ -123,6 +123,11 @@ export async function setattr(
   options.guard?.(first)
   const owner = cred.uid === first.uid
   prepareChange(cred, first, change, options.byHandle === true || owner)
+  if (Object.values(change).every((value) => value === undefined)) {
+    // Nothing to do is no reason for a copy-up.
+    if (options.wcc) Object.assign(options.wcc, { before: first, after: first })
+    return first
+  }
   if (change.size !== undefined) checkSize(inode, change.size)
   const { changes } = inode
   const copying = inode.unlinked ? undefined : copyUp(sb, inode, change.size === undefined ? 'metadata' : 'data')
