@@ -32,7 +32,7 @@ for (const [name, options] of Object.entries(mountOptions)) {
   t.test(
     `an upper that the kernel wrote with ${options} is served as the kernel shows it, and goes back to the kernel`,
     async (t) => {
-      const layers = await makeLayers(scratch, name, { names: 'bytes', archive: true })
+      const layers = await makeLayers(scratch, name, { names: 'bytes', archive: true, small: true })
       const lowersChanged = await watchLowers(scratch, layers)
       const before = await mountKernelOverlay(scratch, `${name}-before`, layers, options)
       await hostShell(before.path)(changeTree)

@@ -133,7 +133,7 @@ t.test('afterwards the lowers are as they were and the kernel shows the tree tha
 })
 
 t.test('with the default export root is nobody', async (t) => {
-  const others = await makeLayers(scratch, 'squashed', { names: 'bytes' })
+  const others = await makeLayers(scratch, 'squashed', { names: 'bytes', small: true })
   const server = await startOverlayd(scratch, others, { exports: '127.0.0.1(rw,root_squash,insecure,sync)' })
   const squashed = await mountNfs(client, server.nfs, '/mnt/squashed')
   t.equal(

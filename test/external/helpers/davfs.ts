@@ -11,9 +11,9 @@ export interface DavfsMount extends Mounted {
 
 /**
  * Mounts `url` with davfs2 on the folder `name` of the scratch folder, with a configuration, secrets and cache of its own.
- * Files are uploaded as soon as they are closed, but close(2) does not wait: unmount or remount before looking elsewhere.
+ * It believes a listing for `dirRefreshSec`. Files are uploaded as soon as they are closed, but close(2) does not wait: unmount or remount before looking elsewhere.
  */
-export async function mountDavfs(scratch: Scratch, name: string, url: string): Promise<DavfsMount> {
+export async function mountDavfs(scratch: Scratch, name: string, url: string, dirRefreshSec = 1): Promise<DavfsMount> {
   const path = join(scratch.path, name)
   const settings = join(scratch.path, `${name}.davfs2`)
   const cache = join(settings, 'cache')
@@ -25,7 +25,8 @@ export async function mountDavfs(scratch: Scratch, name: string, url: string): P
     'buf_size 64',
     'ask_auth 0',
     'delay_upload 0',
-    'dir_refresh 1',
+    `dir_refresh ${dirRefreshSec}`,
+    'table_size 65536',
     'file_refresh 0',
     'gui_optimize 0',
   ]
@@ -33,19 +34,20 @@ export async function mountDavfs(scratch: Scratch, name: string, url: string): P
     mkdir -p ${quote(path)} ${quote(cache)}; chgrp davfs2 ${quote(cache)}; chmod 775 ${quote(cache)}
     printf '%s\\n' ${conf.map(quote).join(' ')} > ${quote(settings)}/conf
     : > ${quote(settings)}/secrets; chmod 600 ${quote(settings)}/secrets`)
-  let pid = 0
+  let daemon: { readonly pid: number; readonly ended: () => void } | undefined
   const mount = async () => {
     await scratch.sh(`mount -t davfs -o ${quote(`conf=${settings}/conf,uid=0,gid=0`)} ${quote(url)} ${quote(path)}`)
-    pid = Number(await scratch.sh(`cat ${quote(pidFile(path))}`))
-    // The daemon leads a group of its own, which must not outlive the test.
-    scratch.killAtEnd(pid)
+    const pid = Number(await scratch.sh(`cat ${quote(pidFile(path))}`))
+    // The daemon leads a group of its own.
+    daemon = { pid, ended: scratch.killAtEnd(pid) }
   }
   const unmount = async () => {
+    if (daemon === undefined) return
+    const { pid, ended } = daemon
+    daemon = undefined
     // umount.davfs would wait for the daemon in steps of three seconds.
-    await scratch.sh(
-      `if mountpoint -q ${quote(path)}; then umount -i ${quote(path)}; tail --pid=${pid} -s 0.05 -f /dev/null; fi`,
-      300_000,
-    )
+    await scratch.sh(`umount -i ${quote(path)}; tail --pid=${pid} -s 0.05 -f /dev/null`, 60_000)
+    ended()
   }
   await mount()
   scratch.defer(unmount)

@@ -30,7 +30,7 @@ export async function bootKernelClient(scratch: Scratch, timeoutMs = 120_000): P
     env: { ...process.env, TMPDIR: scratch.path },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
-  if (child.pid !== undefined) scratch.killAtEnd(child.pid)
+  if (child.pid !== undefined) child.on('close', scratch.killAtEnd(child.pid))
   let printed = ''
   const note = (chunk: Buffer) => {
     printed = (printed + chunk.toString('latin1')).slice(-4000)

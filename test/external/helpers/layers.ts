@@ -15,18 +15,20 @@ export interface Layers {
  *
  * `base` holds `tree` (a copy of some thousand files of this machine), `many` (2,500 names), all file types, modes, owners, times
  * with nanoseconds, holes, hard links and hostile names; `top` covers parts of it with whiteouts, an opaque directory, a merged
- * directory and changes of type. With `archive` the root has an `archive.tar` of 300 directories. With `names: 'utf8'` every name is
+ * directory and changes of type. With `archive` the root has an `archive.tar` of 200 directories; `small` leaves a
+ * hundred files of `tree` and two hundred names of `many`. With `names: 'utf8'` every name is
  * one that davfs2 can carry, which has no room for its own additions to the longest ones.
  */
 export async function makeLayers(
   scratch: Scratch,
   name: string,
-  options: { names: 'bytes' | 'utf8'; archive?: boolean },
+  options: { names: 'bytes' | 'utf8'; archive?: boolean; small?: boolean },
 ): Promise<Layers> {
   const dir = join(scratch.path, name)
   await scratch.sh(`mkdir ${quote(dir)} && cd ${quote(dir)} && mkdir base top upper work\n${baseScript}\n${topScript}`)
   if (options.names === 'bytes') await scratch.sh(`cd ${quote(dir)}\n${byteNamesScript}`)
   if (options.archive === true) await scratch.sh(`cd ${quote(dir)}\n${archiveScript}`)
+  if (options.small === true) await scratch.sh(`cd ${quote(dir)}\n${shrinkScript}`)
   // Last, and in the past, so that nothing made now can pass for a time that was kept.
   await scratch.sh(`cd ${quote(dir)}\n${timesScript}`)
   return { lowerdir: [join(dir, 'top'), join(dir, 'base')], upperdir: join(dir, 'upper'), workdir: join(dir, 'work') }
@@ -83,14 +85,18 @@ cd ..`
 const byteNamesScript = String.raw`
 cd base
 for name in "$(printf 'latin-\344')" "$(printf 'bad-\377\376')" "$(printf 'new\nline')" "$(printf 'tab\tbell\a')" 'back\slash' \
-  "$(printf 'longest%.0s' $(seq 1 36))-255"; do echo x > "names/$name"; done
+  "$(printf 'longest%.0s' $(seq 1 36))255"; do echo x > "names/$name"; done
 ln -s "$(printf 'to-\344\377')" links/odd-bytes
 ln -s "$(printf 'x%.0s' $(seq 1 1000))" links/long
 cd ..`
 
 const archiveScript = `
-mkdir archive; for n in $(seq 101 400); do mkdir "archive/$n"; seq "$n" 1000 > "archive/$n/numbers"; ln -s numbers "archive/$n/link"; done
+mkdir archive; for n in $(seq 101 300); do mkdir "archive/$n"; seq "$n" 1000 > "archive/$n/numbers"; ln -s numbers "archive/$n/link"; done
 tar cf base/archive.tar archive; rm -r archive`
+
+const shrinkScript = `
+find base/tree -type f | sort | tail -n +101 | xargs rm --; find base/tree -type d -empty -delete
+ls base/many | tail -n +201 | (cd base/many && xargs rm)`
 
 const timesScript = `
 find base top -mindepth 1 -not -path 'base/tree/*' -print0 | xargs -0 touch -h -d '2001-02-03 04:05:06.123456789'

@@ -43,7 +43,7 @@ export async function startOverlayd(
     cwd: scratch.path,
     stdio: ['ignore', 'pipe', 'pipe'],
   })
-  if (child.pid !== undefined) scratch.killAtEnd(child.pid)
+  if (child.pid !== undefined) child.on('close', scratch.killAtEnd(child.pid))
   let printed = ''
   const note = (chunk: Buffer) => {
     printed += chunk.toString('latin1')
