@@ -6,9 +6,13 @@ import { encodeIdentity } from './identity.ts'
 import { Real } from './layer.ts'
 import { setImpure } from './marks.ts'
 import { encodeOrigin, writeIdentityMark } from './origin.ts'
+import type { OverrideStat } from './override-stat.ts'
+import { giveMode, giveOwner } from './owner.ts'
+import type { Ownership } from './permission.ts'
 import { NEVER_WAITS, openForReading } from './real-open.ts'
+import { loadRights, PLAIN, setRights } from './rights.ts'
 import type { SuperBlock } from './superblock.ts'
-import { chmodAt, chownAt, truncateFd, utimesAt } from './sys/attr.ts'
+import { truncateFd, utimesAt } from './sys/attr.ts'
 import { fsync } from './sys/data.ts'
 import { linkAt, mkdirAt, mknodAt, readlinkAt, renameAt, symlinkAt } from './sys/dir.ts'
 import { O_CREAT, O_EXCL, O_RDWR, RENAME_NOREPLACE } from './sys/flags.ts'
@@ -116,7 +120,8 @@ async function copyUpOnce(sb: SuperBlock, inode: OvlInode, need: CopyNeed): Prom
     ? { name: sb.xattrs.identity, value: encodeIdentity(inode) }
     : { name: sb.xattrs.origin, value: (await encodeOrigin(sb, lower)) ?? new Uint8Array(0) }
   const data = need === 'metadata' && sb.options.metacopy ? undefined : (inode.dataReal ?? lower)
-  const built = await buildTemp(sb, { inode, lower, data, temp, mark })
+  const owner = sb.keepsOwners ? (await loadRights(sb, inode)).owner : undefined
+  const built = await buildTemp(sb, { inode, lower, data, temp, mark, owner })
   try {
     while (!(await inode.nodeLock.exclusive(() => publishLocked(sb, inode, temp, built)))) {
       await copyUp(sb, needAlias(inode).dir)
@@ -136,12 +141,7 @@ function needAlias(inode: OvlInode): Alias {
 }
 
 /** Gives the finished copy its name; false when another one is left of a hard link, in a directory that has to be copied up first. */
-async function publishLocked(
-  sb: SuperBlock,
-  inode: OvlInode,
-  temp: string,
-  built: { stat: Stat; metacopy: boolean },
-): Promise<boolean> {
+async function publishLocked(sb: SuperBlock, inode: OvlInode, temp: string, built: Built): Promise<boolean> {
   const alias = needAlias(inode)
   const parent = alias.dir.upper
   if (!parent) return false
@@ -155,6 +155,7 @@ async function publishLocked(
   inode.dataReal = built.metacopy ? (inode.dataReal ?? lower) : undefined
   inode.metacopy = built.metacopy
   inode.hasOrigin = true
+  if (sb.keepsOwners) setRights(inode, { ...(inode.rights ?? PLAIN), owner: built.record })
   sb.files.retarget(inode)
   inode.changed()
   if (indexed) await linkUp(sb, inode, alias.dir, alias.name)
@@ -213,26 +214,38 @@ interface Build {
   readonly temp: string
   /** What it is known by: its origin, or the identity of a name that leaves the other hard links. */
   readonly mark: { readonly name: string; readonly value: Uint8Array }
+  /** Owner and mode, if not those on the lower's disk. */
+  readonly owner: Ownership | undefined
 }
 
-/** Builds the copy and returns its attributes, and whether its data was left below. */
-async function buildTemp(sb: SuperBlock, build: Build): Promise<{ stat: Stat; metacopy: boolean }> {
+/** A finished copy. */
+interface Built {
+  readonly stat: Stat
+  /** The data was left below. */
+  readonly metacopy: boolean
+  /** Owner and mode as recorded, where the disk cannot hold them. */
+  readonly record: OverrideStat | undefined
+}
+
+/** Builds the copy: the owner before the extended attributes, as a change of owner takes capabilities away. */
+async function buildTemp(sb: SuperBlock, build: Build): Promise<Built> {
   const { lower, temp } = build
   const stat = await lowerStat(sb, lower)
   const metacopy = stat.type === FileType.regular && stat.size > 0 && build.data === undefined
   const workFd = await sb.descriptors.of(sb.work as Real)
   try {
     await makeSame(sb, build, stat, metacopy)
+    const owner = build.owner ?? stat
+    await giveOwner(sb, workFd, temp, owner)
     await copyXattrs(sb, lower, workFd, temp)
-    if (sb.privileged) await chownAt(workFd, temp, stat.uid, stat.gid)
-    if (stat.type !== FileType.symlink) await chmodAt(workFd, temp, stat.mode)
+    const record = await giveMode(sb, workFd, temp, stat.type, owner)
     await writeIdentityMark(workFd, temp, build.mark)
     if (metacopy) await setXattr(workFd, temp, sb.xattrs.metacopy, new Uint8Array(0))
     await utimesAt(workFd, temp, stat.atime, stat.mtime)
     const probe = await sb.descriptors.probe(sb.work as Real, temp)
     if (!probe) throw new OverlayError('EIO', 'copy-up')
     if (probe.fd >= 0) sb.descriptors.retire(probe.fd)
-    return { stat: probe.stat, metacopy }
+    return { stat: probe.stat, metacopy, record }
   } catch (error) {
     if (stat.type === FileType.directory) await removeTempDir(sb, temp)
     else await removeTemp(sb, temp)

@@ -1,8 +1,10 @@
 import type { RealFile } from './file-cache.ts'
 import type { Real } from './layer.ts'
 import { RwLock } from './lock.ts'
+import type { CheckedAttr } from './permission.ts'
 import type { Listing } from './readdir.ts'
-import type { Attr, FileType, Inode, Maybe, Name } from './types.ts'
+import type { Rights } from './rights.ts'
+import type { FileType, Inode, Maybe, Name } from './types.ts'
 
 /** Where an object is found: a name in a directory of the overlay. */
 export interface Alias {
@@ -36,7 +38,9 @@ export class OvlInode implements Inode {
   /** No name is left: only what is open can still be used. */
   unlinked = false
   /** Attributes as last read; undefined when they must be read anew. Every change through the core drops them. */
-  attr: Attr | undefined = undefined
+  attr: CheckedAttr | undefined = undefined
+  /** ACLs and recorded owner; undefined when they were never read. They outlive changes of other attributes. */
+  rights: Rights | undefined = undefined
   /** A client has been given the identity: it must lead back here for ever. */
   retained = false
   /** Counts changes, so that attributes read before a change are not kept after it. */

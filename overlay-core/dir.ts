@@ -2,14 +2,16 @@ import { copyingUpFirst, copyUp, longCopyOf } from './copy-up.ts'
 import type { OvlInode } from './dentry.ts'
 import { OverlayError } from './errno.ts'
 import { saveNlink } from './hardlink.ts'
-import { getattr } from './inode.ts'
+import { attrFor, getattr } from './inode.ts'
 import type { Probe, Real } from './layer.ts'
 import { setImpure, setOpaque } from './marks.ts'
 import { checkName, lookupLocked, newUpperInode } from './namei.ts'
-import { EXECUTE, inGroup, need, newOwner, WRITE } from './permission.ts'
+import { type Birth, dress, inherit } from './owner.ts'
+import { type CheckedAttr, EXECUTE, inGroup, need, newOwner, type Ownership, WRITE } from './permission.ts'
 import { setRedirect } from './redirect.ts'
+import { loadRights, type Rights, setRights } from './rights.ts'
 import type { SuperBlock } from './superblock.ts'
-import { chmodAt, chownAt, truncateFd, utimesAt } from './sys/attr.ts'
+import { truncateFd, utimesAt } from './sys/attr.ts'
 import { linkAt, mkdirAt, mknodAt, renameAt, symlinkAt } from './sys/dir.ts'
 import { O_CREAT, O_EXCL, O_RDWR, RENAME_EXCHANGE, RENAME_NOREPLACE } from './sys/flags.ts'
 import { closeLater, openAt } from './sys/open.ts'
@@ -99,7 +101,7 @@ async function refuseDevice(
   checkName('mknod', name)
   return await sb.descriptors.run(() =>
     dir.dirLock.exclusive(async () => {
-      await needNewName(sb, cred, dir, await enterLocked(sb, dir, wcc), name)
+      await needNewName(sb, cred, dir, await enterLocked(sb, cred, dir, wcc), name)
       throw new OverlayError('EPERM', 'mknod', name)
     }),
   )
@@ -118,14 +120,16 @@ async function make(
   checkName('create', name)
   return await sb.descriptors.run(() =>
     dir.dirLock.exclusive(async () => {
-      const dirAttr = await enterLocked(sb, dir, wcc)
+      const dirAttr = await enterLocked(sb, cred, dir, wcc)
       await needNewName(sb, cred, dir, dirAttr, name)
       const owner = chosenOwner(cred, newOwner(cred, dirAttr, type, options.mode & 0o7777), options, name)
+      const birth = inherit(await loadRights(sb, dir), type, owner)
       await copyUp(sb, dir)
       const temp = sb.tempName()
-      await buildTemp(sb, temp, type, owner, options, build)
+      const rights = await buildTemp(sb, temp, type, birth, options, build)
       await publishNew(sb, dir, name, temp, type)
       const inode = await newUpperInode(sb, dir, name)
+      setRights(inode, rights)
       sb.listings.insert(sb, dir, name, inode)
       await leaveLocked(sb, dir, dirAttr, wcc)
       return inode
@@ -134,10 +138,15 @@ async function make(
 }
 
 /** Checks that a locked directory can be changed, and notes its attributes. */
-export async function enterLocked(sb: SuperBlock, dir: OvlInode, wcc: Wcc | undefined): Promise<Attr> {
+export async function enterLocked(
+  sb: SuperBlock,
+  cred: Cred,
+  dir: OvlInode,
+  wcc: Wcc | undefined,
+): Promise<CheckedAttr> {
   if (dir.type !== FileType.directory) throw new OverlayError('ENOTDIR', 'lookup')
   if (dir.unlinked) throw new OverlayError('ESTALE', 'lookup')
-  const attr = await getattr(sb, dir)
+  const attr = await attrFor(sb, cred, dir)
   if (wcc) wcc.before = attr
   return attr
 }
@@ -158,7 +167,7 @@ export async function leaveLocked(sb: SuperBlock, dir: OvlInode, before: Attr, w
 }
 
 /** @throws EEXIST · EACCES · EROFS in the order in which the kernel answers */
-async function needNewName(sb: SuperBlock, cred: Cred, dir: OvlInode, dirAttr: Attr, name: Name): Promise<void> {
+async function needNewName(sb: SuperBlock, cred: Cred, dir: OvlInode, dirAttr: CheckedAttr, name: Name): Promise<void> {
   need(cred, dirAttr, EXECUTE, 'lookup')
   const dentry = await lookupLocked(sb, dir, name)
   if (dentry.inode) throw new OverlayError('EEXIST', 'create', name)
@@ -166,12 +175,7 @@ async function needNewName(sb: SuperBlock, cred: Cred, dir: OvlInode, dirAttr: A
   need(cred, dirAttr, WRITE | EXECUTE, 'create')
 }
 
-function chosenOwner(
-  cred: Cred,
-  owner: { uid: number; gid: number; mode: number },
-  options: CreateOptions,
-  name: Name,
-): { uid: number; gid: number; mode: number } {
+function chosenOwner(cred: Cred, owner: Ownership, options: CreateOptions, name: Name): Ownership {
   const uid = options.uid ?? owner.uid
   const gid = options.gid ?? owner.gid
   const mayGive = cred.uid === 0 || (uid === cred.uid && (gid === owner.gid || inGroup(cred, gid)))
@@ -183,33 +187,21 @@ async function buildTemp(
   sb: SuperBlock,
   temp: Name,
   type: FileType,
-  owner: { uid: number; gid: number; mode: number },
+  birth: Birth,
   options: CreateOptions,
   build: Build,
-): Promise<void> {
+): Promise<Rights> {
   const workFd = await sb.descriptors.of(sb.work as Real)
   try {
     await build(workFd, temp)
-    await giveOwner(sb, workFd, temp, owner)
-    if (type !== FileType.symlink) await chmodAt(workFd, temp, owner.mode)
+    const rights = await dress(sb, workFd, temp, type, birth)
     if (options.atime !== undefined || options.mtime !== undefined)
       await utimesAt(workFd, temp, options.atime, options.mtime)
+    return rights
   } catch (error) {
     await discardTemp(sb, temp, type)
     throw error
   }
-}
-
-/** Sets owner and group; without root only what the server can: its own. */
-export async function giveOwner(
-  sb: SuperBlock,
-  fd: number,
-  name: Name,
-  owner: { uid: number; gid: number },
-): Promise<void> {
-  if (!sb.privileged) return
-  if (owner.uid === sb.serverUid && owner.gid === sb.serverGid) return
-  await chownAt(fd, name, owner.uid, owner.gid)
 }
 
 /** Gives the finished object its name in the upper directory, in one step also where a whiteout stands. */
@@ -255,7 +247,7 @@ export async function link(
   await sb.descriptors.run(() =>
     copyingUpFirst(sb, (patient) =>
       dir.dirLock.exclusive(async () => {
-        const dirAttr = await enterLocked(sb, dir, wcc)
+        const dirAttr = await enterLocked(sb, cred, dir, wcc)
         await needNewName(sb, cred, dir, dirAttr, name)
         if (inode.type === FileType.directory) throw new OverlayError('EPERM', 'link', name)
         if (inode.unlinked) throw new OverlayError('ESTALE', 'link', name)

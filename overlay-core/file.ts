@@ -1,10 +1,10 @@
 import type { OvlInode } from './dentry.ts'
 import { OverlayError } from './errno.ts'
 import type { RealFile } from './file-cache.ts'
-import { attrOf, getattr, getattrLocked } from './inode.ts'
-import { EXECUTE, may, need, READ, WRITE, withoutPrivilege } from './permission.ts'
+import { attrFor, attrOf, getattr, getattrLocked } from './inode.ts'
+import { changeOwner } from './owner.ts'
+import { type CheckedAttr, EXECUTE, may, modeAfterWrite, need, READ, WRITE } from './permission.ts'
 import type { SuperBlock } from './superblock.ts'
-import { chmodAt } from './sys/attr.ts'
 import { fdatasync, fsync, pread, preadNowait, pwrite } from './sys/data.ts'
 import { statxFd } from './sys/stat.ts'
 import type { Attr, Cred, Maybe, OpenFile, Stability, Wcc } from './types.ts'
@@ -19,7 +19,7 @@ export function read(
   length: number,
   position: number,
 ): Maybe<number> {
-  const attr = getattr(sb, inode)
+  const attr = attrFor(sb, cred, inode)
   const { file } = inode
   if (!(attr instanceof Promise)) {
     needRead(cred, attr)
@@ -35,7 +35,7 @@ async function readWaiting(
   sb: SuperBlock,
   cred: Cred,
   inode: OvlInode,
-  attr: Maybe<Attr>,
+  attr: Maybe<CheckedAttr>,
   buffer: Uint8Array,
   offset: number,
   length: number,
@@ -69,7 +69,7 @@ async function readAll(
 }
 
 /** nfsd's rule for protocols without open: the owner may, and whoever may execute a file may read it. */
-function needRead(cred: Cred, attr: Attr): void {
+function needRead(cred: Cred, attr: CheckedAttr): void {
   if (cred.uid === attr.uid || may(cred, attr, READ) || may(cred, attr, EXECUTE)) return
   throw new OverlayError('EACCES', 'read')
 }
@@ -85,7 +85,7 @@ export async function write(
   wcc?: Wcc,
 ): Promise<void> {
   if (!sb.upper) throw new OverlayError('EROFS', 'write')
-  const attr = await getattr(sb, inode)
+  const attr = await attrFor(sb, cred, inode)
   if (cred.uid !== attr.uid) need(cred, attr, WRITE, 'write')
   const file = await sb.files.acquire(sb, inode, true)
   try {
@@ -111,7 +111,7 @@ async function writeThrough(
   const { changes } = inode
   inode.writing++
   try {
-    if (before && cred.uid !== 0) await dropPrivilege(sb, file, before)
+    if (before && data.length > 0) await dropPrivilege(sb, cred, file, before)
     await pwrite(file.fd, data, position)
   } finally {
     inode.writing--
@@ -123,13 +123,13 @@ async function writeThrough(
   wcc.after = attrOf(inode, statxFd(file.fd))
 }
 
-/** As write(2) by an ordinary user does: setuid goes, and setgid of an executable. */
-async function dropPrivilege(sb: SuperBlock, { fd, inode }: RealFile, attr: Attr): Promise<void> {
-  if (withoutPrivilege(attr.mode) === attr.mode) return
+/** As write(2) by an ordinary user does: setuid and mostly setgid go (file_remove_privs). */
+async function dropPrivilege(sb: SuperBlock, cred: Cred, { fd, inode }: RealFile, attr: Attr): Promise<void> {
+  if (modeAfterWrite(cred, attr) === attr.mode) return
   await inode.nodeLock.exclusive(async () => {
     const now = await getattrLocked(sb, inode)
-    const mode = withoutPrivilege(now.mode)
-    if (mode !== now.mode) await chmodAt(fd, '', mode)
+    const mode = modeAfterWrite(cred, now)
+    if (mode !== now.mode) await changeOwner(sb, inode, { fd, name: '' }, now, { mode })
     inode.changed()
   })
 }
@@ -192,7 +192,7 @@ export class OpenHandle implements OpenFile {
 
   getattr(): Maybe<Attr> {
     const { fd } = this.#held()
-    return this.inode.dataReal ? getattr(this.#sb, this.inode) : attrOf(this.inode, statxFd(fd))
+    return this.inode.dataReal || this.#sb.keepsOwners ? getattr(this.#sb, this.inode) : attrOf(this.inode, statxFd(fd))
   }
 
   close(): void {

@@ -3,18 +3,21 @@ import type { OvlInode } from './dentry.ts'
 import { OverlayError } from './errno.ts'
 import type { RealFile } from './file-cache.ts'
 import type { Probe, Real } from './layer.ts'
-import { EXECUTE, may, need, prepareChange, READ, WRITE } from './permission.ts'
+import { changeOwner } from './owner.ts'
+import { aclMatters, type CheckedAttr, EXECUTE, may, need, prepareChange, READ, WRITE } from './permission.ts'
+import { knownRights, loadRights, loadRightsLocked } from './rights.ts'
 import type { SuperBlock } from './superblock.ts'
-import { chmodAt, chownAt, truncateFd, utimesAt } from './sys/attr.ts'
+import { truncateFd, utimesAt } from './sys/attr.ts'
 import { readlinkAt } from './sys/dir.ts'
 import { type Stat, statxFd } from './sys/stat.ts'
 import { type Attr, type AttrChange, type Cred, FileType, type Maybe, type Wcc } from './types.ts'
 
 /** Attributes as clients see them: from the cache, else from the topmost real object. @throws ESTALE it is gone */
 export function getattr(sb: SuperBlock, inode: OvlInode): Maybe<Attr> {
-  const attr = inode.attr ?? attrAtHand(inode)
+  const attr = inode.attr ?? attrAtHand(sb, inode)
   if (attr) return attr
   return sb.descriptors.run(async () => {
+    if (sb.keepsOwners) await loadRights(sb, inode)
     const read = await readAttr(sb, inode)
     if (read) return read
     // Not at its place: it is being moved, or it is gone. Its lock tells.
@@ -24,13 +27,43 @@ export function getattr(sb: SuperBlock, inode: OvlInode): Maybe<Attr> {
 
 /** As `getattr`, for a caller that holds the lock of `inode`. */
 export async function getattrLocked(sb: SuperBlock, inode: OvlInode): Promise<Attr> {
-  const attr = inode.attr ?? attrAtHand(inode) ?? (await readAttr(sb, inode))
+  if (sb.keepsOwners) await loadRightsLocked(sb, inode)
+  const attr = inode.attr ?? attrAtHand(sb, inode) ?? (await readAttr(sb, inode))
   if (!attr) throw new OverlayError('ESTALE', 'getattr')
   return attr
 }
 
+/**
+ * As `getattr`, fit for permission checks on behalf of `cred`. At once as `getattr` is, but for the first time that an ACL could matter
+ * to the caller.
+ */
+export function attrFor(sb: SuperBlock, cred: Cred, inode: OvlInode): Maybe<CheckedAttr> {
+  const attr = getattr(sb, inode)
+  if (attr instanceof Promise) return attr.then((now) => withAcl(sb, cred, inode, now))
+  return inode.rights === undefined ? withAcl(sb, cred, inode, attr) : (attr as CheckedAttr)
+}
+
+function withAcl(sb: SuperBlock, cred: Cred, inode: OvlInode, attr: Attr): Maybe<CheckedAttr> {
+  // What `getattr` returns carries the ACL when it was known.
+  if (needsNoAcl(sb, cred, inode, attr)) return attr as CheckedAttr
+  return loadRights(sb, inode).then(() => attrFor(sb, cred, inode))
+}
+
+async function attrForLocked(sb: SuperBlock, cred: Cred, inode: OvlInode): Promise<CheckedAttr> {
+  const attr = await getattrLocked(sb, inode)
+  if (needsNoAcl(sb, cred, inode, attr)) return attr as CheckedAttr
+  await loadRightsLocked(sb, inode)
+  return (await getattrLocked(sb, inode)) as CheckedAttr
+}
+
+function needsNoAcl(sb: SuperBlock, cred: Cred, inode: OvlInode, attr: Attr): boolean {
+  inode.rights ??= knownRights(sb, inode.real)
+  return inode.rights !== undefined || !aclMatters(cred, attr)
+}
+
 /** The attributes by a descriptor that is open anyway. @throws ESTALE no name is left and it is not open */
-function attrAtHand(inode: OvlInode): Attr | undefined {
+function attrAtHand(sb: SuperBlock, inode: OvlInode): Attr | undefined {
+  if (sb.keepsOwners && inode.rights === undefined) return undefined
   const { file } = inode
   if (file && !inode.dataReal && (file.upper || !inode.upper)) return keepAttr(inode, statxFd(file.fd))
   const { real } = inode
@@ -46,7 +79,7 @@ async function readAttr(sb: SuperBlock, inode: OvlInode): Promise<Attr | undefin
     const { real, changes } = inode
     const probe = await probeReal(sb, real)
     if (inode.changes !== changes || inode.real !== real) {
-      const attr = attrAtHand(inode)
+      const attr = attrAtHand(sb, inode)
       if (attr) return attr
       continue
     }
@@ -69,24 +102,26 @@ async function probeReal(sb: SuperBlock, real: Real): Promise<Probe | undefined>
   return undefined
 }
 
-function keepAttr(inode: OvlInode, stat: Stat): Attr {
+function keepAttr(inode: OvlInode, stat: Stat): CheckedAttr {
   const attr = attrOf(inode, stat)
   inode.attr = attr
   return attr
 }
 
 /** The attributes of `inode` from those of its real object: own file id, overlay link count (ovl_getattr). */
-export function attrOf(inode: OvlInode, stat: Stat): Attr {
+export function attrOf(inode: OvlInode, stat: Stat): CheckedAttr {
+  const { rights } = inode
+  const { mode, uid, gid } = rights?.owner ?? stat
   let { nlink } = stat
   if (inode.unlinked) nlink = 0
   else if (inode.type === FileType.directory) nlink = inode.lowers.length + (inode.upper ? 1 : 0) > 1 ? 1 : nlink
   else if (inode.nlinkDelta !== undefined) nlink += inode.nlinkDelta
   return {
     type: inode.type,
-    mode: stat.mode,
+    mode,
     nlink,
-    uid: stat.uid,
-    gid: stat.gid,
+    uid,
+    gid,
     size: stat.size,
     blocks: stat.blocks,
     rdevMajor: stat.rdevMajor,
@@ -97,11 +132,12 @@ export function attrOf(inode: OvlInode, stat: Stat): Attr {
     mtime: stat.mtime,
     ctime: stat.ctime,
     btime: stat.btime,
+    acl: rights?.acl,
   }
 }
 
 /** The subset of `mask` that the caller has. */
-export function grantedAccess(cred: Cred, attr: Attr, mask: number): number {
+export function grantedAccess(cred: Cred, attr: CheckedAttr, mask: number): number {
   let granted = 0
   for (const bit of [READ, WRITE, EXECUTE]) if ((mask & bit) !== 0 && may(cred, attr, bit)) granted |= bit
   return granted
@@ -119,7 +155,7 @@ export async function setattr(
   options: { wcc?: Wcc | undefined; guard?: ((now: Attr) => void) | undefined; byHandle?: boolean } = {},
 ): Promise<Attr> {
   if (!sb.upper) throw new OverlayError('EROFS', 'setattr')
-  const first = await getattr(sb, inode)
+  const first = await attrFor(sb, cred, inode)
   options.guard?.(first)
   const owner = cred.uid === first.uid
   prepareChange(cred, first, change, options.byHandle === true || owner)
@@ -137,12 +173,12 @@ export async function setattr(
     return await inode.nodeLock.exclusive(async () => {
       // A copy-up alone is no change for the caller, though it gives the object a new ctime.
       const onlyCopied = copying !== undefined && inode.changes === changes + 1
-      const now = onlyCopied ? first : await getattrLocked(sb, inode)
+      const now = onlyCopied ? first : await attrForLocked(sb, cred, inode)
       if (options.wcc && inode.writing === 0) options.wcc.before = now
       if (!onlyCopied) options.guard?.(now)
       const full = prepareChange(cred, now, change, options.byHandle === true || owner)
       try {
-        await applyChange(sb, inode, full, file)
+        await applyChange(sb, inode, now, full, file)
       } finally {
         inode.changed()
       }
@@ -164,6 +200,7 @@ function checkSize(inode: OvlInode, size: number): void {
 async function applyChange(
   sb: SuperBlock,
   inode: OvlInode,
+  now: Attr,
   change: AttrChange,
   file: RealFile | undefined,
 ): Promise<void> {
@@ -171,11 +208,10 @@ async function applyChange(
   if (file && change.size !== undefined && statxFd(file.fd).size !== change.size) {
     await truncateFd(file.fd, change.size)
   }
-  const { fd, name } = await placeOf(sb, inode)
-  if (change.uid !== undefined || change.gid !== undefined) {
-    await chownAt(fd, name, change.uid ?? -1, change.gid ?? -1)
-  }
-  if (change.mode !== undefined && inode.type !== FileType.symlink) await chmodAt(fd, name, change.mode)
+  const place = await placeOf(sb, inode)
+  const { uid, gid, mode } = change
+  if (uid !== undefined || gid !== undefined || mode !== undefined) await changeOwner(sb, inode, place, now, change)
+  const { fd, name } = place
   if (change.atime !== undefined || change.mtime !== undefined) await utimesAt(fd, name, change.atime, change.mtime)
 }
 
@@ -215,7 +251,7 @@ export function readlink(sb: SuperBlock, inode: OvlInode): Promise<Uint8Array> {
 
 /** @throws EACCES */
 export function needAccess(sb: SuperBlock, cred: Cred, inode: OvlInode, mask: number, op: string): Maybe<void> {
-  const attr = getattr(sb, inode)
+  const attr = attrFor(sb, cred, inode)
   if (attr instanceof Promise) return attr.then((now) => need(cred, now, mask, op))
   need(cred, attr, mask, op)
 }

@@ -17,6 +17,8 @@ export interface Layer {
   readonly local: boolean
   /** Its root carries overlay marks: it is or was the upper of an overlay. */
   readonly wasUpper: boolean
+  /** Its file system has POSIX ACLs. */
+  readonly hasAcls: boolean
   /** UUID of the file system as in the kernel's `s_uuid`, zeros where unknown. */
   readonly fsUuid: Uint8Array
   readonly root: Real
@@ -43,6 +45,8 @@ export class Real {
   xwhiteouts = false
   /** Upper directory that holds objects with an origin (`overlay.impure`). */
   impure = false
+  /** Its extended attributes were listed, and none of them decides on rights (`isPlain` in rights.ts). */
+  plain = false
 
   constructor(layer: Layer, parent: Real | undefined, name: Name, ino: number) {
     this.layer = layer

@@ -1,5 +1,6 @@
 import { isErrno, OverlayError } from './errno.ts'
 import type { Found, Real } from './layer.ts'
+import { isPlain } from './rights.ts'
 import type { SuperBlock } from './superblock.ts'
 import type { Stat } from './sys/stat.ts'
 import { getXattr, listXattr, setXattr } from './sys/xattr.ts'
@@ -36,6 +37,7 @@ export const NO_MARKS: Marks = {
 export async function readMarks(sb: SuperBlock, real: Real): Promise<Marks> {
   const fd = await sb.descriptors.of(real)
   const names = await listXattr(fd, '')
+  real.plain = isPlain(names)
   const { xattrs } = sb
   if (!names.some((name) => name.startsWith(xattrs.prefix))) return NO_MARKS
   const opaque = names.includes(xattrs.opaque) ? await getXattr(fd, '', xattrs.opaque) : undefined
@@ -65,6 +67,7 @@ export async function readFileMarks(sb: SuperBlock, dirFd: number, { real, stat 
   const upper = real.layer.isUpper
   if (!upper && !maybeMetadataOnly(sb, real, stat)) return NO_MARKS
   const names = await listXattr(dirFd, real.name)
+  real.plain = isPlain(names)
   const metacopy = stat.type === FileType.regular && names.includes(xattrs.metacopy)
   if (metacopy && !options.metacopy) throw new OverlayError('EPERM', 'lookup', real.name)
   const read = (attr: string) => (names.includes(attr) ? getXattr(dirFd, real.name, attr) : undefined)

@@ -6,6 +6,7 @@ import { type Found, type Layer, type Probe, Real } from './layer.ts'
 import { type Marks, NO_MARKS, readFileMarks, readMarks } from './marks.ts'
 import { resolveOrigin } from './origin.ts'
 import { lookupRedirect } from './redirect.ts'
+import { knownRights } from './rights.ts'
 import type { SuperBlock } from './superblock.ts'
 import { closeSync } from './sys/open.ts'
 import type { Stat } from './sys/stat.ts'
@@ -219,6 +220,7 @@ function makeInode(
     upper,
     lowers.map(({ real }) => real),
   )
+  inode.rights = knownRights(sb, top.real)
   sb.dcache.addInode(inode)
   return inode
 }

@@ -2,10 +2,10 @@ import type { OvlInode } from './dentry.ts'
 import { create, link, mkdir, mknod, symlink } from './dir.ts'
 import { OverlayError } from './errno.ts'
 import { commit, OpenHandle, read, write } from './file.ts'
-import { getattr, grantedAccess, needAccess, readlink, setattr } from './inode.ts'
+import { attrFor, getattr, grantedAccess, needAccess, readlink, setattr } from './inode.ts'
 import { checkName, lookupDentry } from './namei.ts'
 import type { Overlay } from './overlay-api.ts'
-import { EXECUTE, may, need, READ, WRITE } from './permission.ts'
+import { type CheckedAttr, EXECUTE, may, need, READ, WRITE } from './permission.ts'
 import { readdir, readdirPlus } from './readdir.ts'
 import { rmdir, unlink } from './remove.ts'
 import { type RenameOptions, rename } from './rename.ts'
@@ -93,7 +93,7 @@ export class MountedOverlay implements Overlay {
   }
 
   access(cred: Cred, inode: Inode, mask: number): Maybe<number> {
-    const attr = this.getattr(inode)
+    const attr = attrFor(this.#sb, cred, this.#object(inode))
     if (attr instanceof Promise) return attr.then((now) => grantedAccess(cred, now, mask))
     return grantedAccess(cred, attr, mask)
   }
@@ -172,8 +172,8 @@ export class MountedOverlay implements Overlay {
 
   readdirPlus(cred: Cred, dir: Inode, cookie: number, fill: (entry: DirEntryPlus) => boolean): Maybe<boolean> {
     const inode = this.#directory(dir)
-    const attr = getattr(this.#sb, inode)
-    const go = (now: Attr) => {
+    const attr = attrFor(this.#sb, cred, inode)
+    const go = (now: CheckedAttr) => {
       need(cred, now, READ, 'readdir')
       return readdirPlus(this.#sb, inode, cookie, may(cred, now, EXECUTE), fill)
     }
@@ -207,7 +207,7 @@ export class MountedOverlay implements Overlay {
     const writes = how.write === true || how.truncate === true
     if (writes && !sb.upper) throw new OverlayError('EROFS', 'open')
     return await sb.descriptors.run(async () => {
-      need(cred, await getattr(sb, object), (how.read ? READ : 0) | (writes ? WRITE : 0), 'open')
+      need(cred, await attrFor(sb, cred, object), (how.read ? READ : 0) | (writes ? WRITE : 0), 'open')
       if (how.truncate) await setattr(sb, cred, object, { size: 0, mtime: 'now' })
       const file = await sb.files.acquire(sb, object, writes)
       return new OpenHandle(sb, cred, file, how.read === true, how.write === true)

@@ -87,7 +87,7 @@ async function victimLocked(
   op: string,
   wcc: Wcc | undefined,
 ): Promise<[victim: OvlInode, dirAttr: Attr]> {
-  const dirAttr = await enterLocked(sb, dir, wcc)
+  const dirAttr = await enterLocked(sb, cred, dir, wcc)
   need(cred, dirAttr, EXECUTE, op)
   const { inode } = await lookupLocked(sb, dir, name)
   if (!inode) throw new OverlayError('ENOENT', op, name)

@@ -3,7 +3,7 @@ import type { OvlInode } from './dentry.ts'
 import { enterLocked, leaveLocked, upperWhiteout } from './dir.ts'
 import { OverlayError } from './errno.ts'
 import { dropIndex, saveNlink } from './hardlink.ts'
-import { getattr } from './inode.ts'
+import { attrFor } from './inode.ts'
 import type { Real } from './layer.ts'
 import type { RwLock } from './lock.ts'
 import { setImpure, setOpaque } from './marks.ts'
@@ -130,8 +130,8 @@ async function prepare(
   to: Place,
   options: RenameOptions,
 ): Promise<Move | undefined> {
-  const fromAttr = await enterLocked(sb, from.dir, options.fromWcc)
-  const toAttr = from.dir === to.dir ? fromAttr : await enterLocked(sb, to.dir, options.toWcc)
+  const fromAttr = await enterLocked(sb, cred, from.dir, options.fromWcc)
+  const toAttr = from.dir === to.dir ? fromAttr : await enterLocked(sb, cred, to.dir, options.toWcc)
   need(cred, fromAttr, EXECUTE, 'rename')
   need(cred, toAttr, EXECUTE, 'rename')
   const source = (await lookupLocked(sb, from.dir, from.name)).inode
@@ -144,8 +144,8 @@ async function prepare(
     throw new OverlayError(options.exchange ? 'EINVAL' : 'ENOTEMPTY', 'rename', to.name)
   if (!sb.upper) throw new OverlayError('EROFS', 'rename', from.name)
   if (source === target) return undefined
-  const sourceAttr = await getattr(sb, source)
-  const targetAttr = target && (await getattr(sb, target))
+  const sourceAttr = await attrFor(sb, cred, source)
+  const targetAttr = target && (await attrFor(sb, cred, target))
   needEntryChange(cred, fromAttr, sourceAttr, 'rename')
   needEntryChange(cred, toAttr, targetAttr, 'rename')
   if (target && !options.exchange) needSameKind(source, target, to.name)

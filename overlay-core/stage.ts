@@ -1,15 +1,17 @@
 import { copyingUpFirst, copyUp, type LongCopy, longCopyOf } from './copy-up.ts'
 import type { OvlInode } from './dentry.ts'
-import { enterLocked, giveOwner, leaveLocked } from './dir.ts'
+import { enterLocked, leaveLocked } from './dir.ts'
 import { OverlayError } from './errno.ts'
 import { dropIndex } from './hardlink.ts'
-import { getattr, getattrLocked, placeOf } from './inode.ts'
+import { attrFor, getattrLocked, placeOf } from './inode.ts'
 import type { Real } from './layer.ts'
 import { checkName, lookupLocked, rememberUpper } from './namei.ts'
-import { EXECUTE, need, newOwner, WRITE, withoutPrivilege } from './permission.ts'
+import { dress, giveMode, giveOwner, inherit } from './owner.ts'
+import { EXECUTE, modeAfterWrite, need, newOwner, WRITE } from './permission.ts'
 import { forgetName, prepareRemoval, separateLink } from './remove.ts'
+import { loadRights, loadRightsLocked, setRights } from './rights.ts'
 import type { SuperBlock } from './superblock.ts'
-import { chmodAt, utimesAt } from './sys/attr.ts'
+import { utimesAt } from './sys/attr.ts'
 import { fsync, pwritev } from './sys/data.ts'
 import { renameAt } from './sys/dir.ts'
 import { O_CREAT, O_EXCL, O_RDONLY, O_RDWR } from './sys/flags.ts'
@@ -79,10 +81,10 @@ class Staged implements StagedFile {
   async #publishLocked(dir: OvlInode, options: PublishOptions, patient: boolean): Promise<OvlInode | LongCopy> {
     const sb = this.#sb
     const { name } = options
-    const dirAttr = await enterLocked(sb, dir, undefined)
+    const dirAttr = await enterLocked(sb, this.#cred, dir, undefined)
     need(this.#cred, dirAttr, EXECUTE, 'lookup')
     const current = (await lookupLocked(sb, dir, name)).inode
-    const attr = current && (await getattr(sb, current))
+    const attr = current && (await attrFor(sb, this.#cred, current))
     options.check?.(current, attr)
     if (current && current.type !== FileType.regular) {
       throw new OverlayError(current.type === FileType.directory ? 'EISDIR' : 'EINVAL', 'create', name)
@@ -107,36 +109,38 @@ class Staged implements StagedFile {
     current: OvlInode | undefined,
     options: PublishOptions,
   ): Promise<OvlInode> {
-    if (!current) {
-      await this.#dress(newOwner(this.#cred, dirAttr, FileType.regular, options.mode & 0o7777), options)
-      return await this.#move(dir, options.name)
-    }
-    return await current.nodeLock.exclusive(() => this.#replaceLocked(dir, current, options))
+    if (current) return await current.nodeLock.exclusive(() => this.#replaceLocked(dir, current, options))
+    const sb = this.#sb
+    const owner = newOwner(this.#cred, dirAttr, FileType.regular, options.mode & 0o7777)
+    const birth = inherit(await loadRights(sb, dir), FileType.regular, owner)
+    const rights = await dress(sb, await sb.descriptors.of(sb.work as Real), this.#temp, FileType.regular, birth)
+    const inode = await this.#move(dir, options)
+    setRights(inode, rights)
+    return inode
   }
 
   /** Takes the place of `current` with its attributes as they are now: they cannot change meanwhile. */
   async #replaceLocked(dir: OvlInode, current: OvlInode, options: PublishOptions): Promise<OvlInode> {
     const sb = this.#sb
+    const rights = await loadRightsLocked(sb, current)
     const now = await getattrLocked(sb, current)
-    await copyAttributes(sb, current, await sb.descriptors.of(sb.work as Real), this.#temp)
-    await this.#dress({ ...now, mode: this.#cred.uid === 0 ? now.mode : withoutPrivilege(now.mode) }, options)
+    const workFd = await sb.descriptors.of(sb.work as Real)
+    await giveOwner(sb, workFd, this.#temp, now)
+    await copyAttributes(sb, current, workFd, this.#temp)
+    const { uid, gid } = now
+    const mode = modeAfterWrite(this.#cred, now)
+    const owner = await giveMode(sb, workFd, this.#temp, FileType.regular, { uid, gid, mode })
     const last = await prepareRemoval(sb, current)
-    const inode = await this.#move(dir, options.name, () => forgetName(sb, current, dir, options.name, last))
+    const inode = await this.#move(dir, options, () => forgetName(sb, current, dir, options.name, last))
+    setRights(inode, { ...rights, owner })
     if (last) await dropIndex(sb, current)
     return inode
   }
 
-  async #dress(owner: { uid: number; gid: number; mode: number }, options: PublishOptions): Promise<void> {
-    const sb = this.#sb
-    const workFd = await sb.descriptors.of(sb.work as Real)
-    await giveOwner(sb, workFd, this.#temp, owner)
-    await chmodAt(workFd, this.#temp, owner.mode)
-    if (options.mtime) await utimesAt(workFd, this.#temp, undefined, options.mtime)
-  }
-
   /** Gives the file its name; in the same moment the name ceases to mean what it meant (`forget`) and means the file. */
-  async #move(dir: OvlInode, name: Name, forget?: () => void): Promise<OvlInode> {
+  async #move(dir: OvlInode, { name, mtime }: PublishOptions, forget?: () => void): Promise<OvlInode> {
     const { descriptors, work } = this.#sb
+    if (mtime) await utimesAt(await descriptors.of(work as Real), this.#temp, undefined, mtime)
     await renameAt(await descriptors.of(work as Real), this.#temp, await descriptors.of(dir.upper as Real), name)
     forget?.()
     return rememberUpper(this.#sb, dir, name, { stat: statxFd(this.#fd), fd: -1 })

@@ -1,5 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { tmpdir } from 'node:os'
+import { ACL_ACCESS, ACL_DEFAULT } from './acl.ts'
 import type { Clock } from './clock.ts'
 import { DentryCache } from './dcache.ts'
 import { OvlInode } from './dentry.ts'
@@ -18,12 +19,14 @@ import { MountedOverlay } from './overlay.ts'
 import type { Overlay } from './overlay-api.ts'
 import { type MountOptions, OptionError } from './params.ts'
 import { ListingCache } from './readdir.ts'
+import { knownRights } from './rights.ts'
 import { closeRoots, openRoots, type Roots } from './roots.ts'
 import type { SuperBlock } from './superblock.ts'
-import { effectiveGid, effectiveUid, raiseFileLimit, setUmask0 } from './sys/process.ts'
+import { chmodAt } from './sys/attr.ts'
+import { effectiveGid, effectiveGroups, effectiveUid, raiseFileLimit, setUmask0 } from './sys/process.ts'
 import { statfsFd, statxFd } from './sys/stat.ts'
 import { fileSystemUuid } from './sys/uuid.ts'
-import { getXattr, listXattr, removeXattr, setXattr } from './sys/xattr.ts'
+import { getXattr, hasAcls, listXattr, removeXattr, setXattr } from './sys/xattr.ts'
 import { markVolatile, openWorkDirectory, removeLeftovers } from './workdir.ts'
 import { XattrNames } from './xattrs.ts'
 
@@ -103,7 +106,7 @@ async function assemble(
   roots: Roots,
   descriptorLimit: number,
 ): Promise<Overlay> {
-  const xattrs = new XattrNames(options.userxattr)
+  const xattrs = new XattrNames(options.userxattr, effectiveUid() !== 0)
   const layers = await makeLayers(roots, xattrs)
   const descriptors = new Descriptors(Math.max(64, Math.floor(descriptorLimit * 0.5)))
   const dcache = new DentryCache(given.dentryLimit)
@@ -136,12 +139,15 @@ async function assemble(
     handles: new HandleTable(dcache, (dir, name) => lookupInode(sb, dir, name), handleFile, handleLog),
     renameLock: new RwLock(),
     privileged: effectiveUid() === 0,
+    keepsOwners: effectiveUid() !== 0,
     serverUid: effectiveUid(),
     serverGid: effectiveGid(),
+    serverGroups: effectiveGroups(),
     tempName: () => `#${(temps++).toString(16)}`,
   }
   dcache.addInode(sb.root)
   for (const real of [sb.root.upper, ...sb.root.lowers]) if (real) await readMarks(sb, real)
+  sb.root.rights = knownRights(sb, sb.root.real)
   return new MountedOverlay(sb, () => closeRoots(roots))
 }
 
@@ -164,14 +170,15 @@ interface Layers {
 
 /** Numbers the layers and their file systems. */
 async function makeLayers(roots: Roots, xattrs: XattrNames): Promise<Layers> {
-  const fileSystems = new Map<string, { index: number; uuid: Uint8Array; local: boolean }>()
+  const fileSystems = new Map<string, { index: number; uuid: Uint8Array; local: boolean; acls: boolean }>()
   const make = async (fd: number, index: number, isUpper: boolean, dataOnly: boolean): Promise<Layer> => {
     const stat = statxFd(fd)
     const device = `${stat.devMajor}:${stat.devMinor}`
     let fileSystem = fileSystems.get(device)
     if (!fileSystem) {
       const local = LOCAL_FILE_SYSTEMS.has((await statfsFd(fd)).type)
-      fileSystem = { index: fileSystems.size, uuid: await fileSystemUuid(fd), local }
+      const acls = await hasAcls(fd)
+      fileSystem = { index: fileSystems.size, uuid: await fileSystemUuid(fd), local, acls }
       fileSystems.set(device, fileSystem)
     }
     const layer = {
@@ -181,6 +188,7 @@ async function makeLayers(roots: Roots, xattrs: XattrNames): Promise<Layers> {
       dataOnly,
       fsUuid: fileSystem.uuid,
       local: fileSystem.local,
+      hasAcls: fileSystem.acls,
       wasUpper: (await listXattr(fd, '')).some((name) => name.startsWith(xattrs.prefix)),
     } as {
       -readonly [K in keyof Layer]: Layer[K]
@@ -220,10 +228,23 @@ async function prepareWork(
   const work = await openWorkDirectory(descriptors, layer, workdir, 'work')
   await removeLeftovers(work.fd)
   await needXattrs(work.fd, xattrs)
+  await clearInheritance(work.fd)
   const index = options.index ? await openWorkDirectory(descriptors, layer, workdir, 'index') : undefined
   if (index) await removeOrphans(index.fd, xattrs)
   if (options.volatile) await markVolatile(work.fd)
   return { work, index }
+}
+
+/** Nothing may be passed on to temporary objects but what the core gives them: no ACL, no group (ovl_workdir_create). */
+async function clearInheritance(workFd: number): Promise<void> {
+  for (const acl of [ACL_ACCESS, ACL_DEFAULT]) {
+    try {
+      await removeXattr(workFd, '', acl)
+    } catch (error) {
+      if (!isErrno(error, 'ENODATA', 'EOPNOTSUPP')) throw error
+    }
+  }
+  if (statxFd(workFd).mode !== 0o700) await chmodAt(workFd, '', 0o700)
 }
 
 async function needXattrs(workFd: number, xattrs: XattrNames): Promise<void> {

@@ -30,8 +30,11 @@ export interface SuperBlock {
   readonly renameLock: RwLock
   /** The server may give objects to other owners (it runs as root). */
   readonly privileged: boolean
+  /** Owners that the server may not set on disk are kept in an attribute (`OVERRIDE_STAT`), and those found in one count. */
+  readonly keepsOwners: boolean
   readonly serverUid: number
   readonly serverGid: number
+  readonly serverGroups: readonly number[]
   /** A fresh name for a temporary object in `work`. */
   tempName(): string
 }

@@ -1,12 +1,14 @@
+import { ACL_ACCESS, encodeAcl, parseAcl, withMode } from './acl.ts'
+import { isAcl, setAcl } from './acl-change.ts'
 import { copyUp } from './copy-up.ts'
 import type { OvlInode } from './dentry.ts'
 import { OverlayError } from './errno.ts'
-import { getattr, placeOf, withPlace } from './inode.ts'
-import { need, READ, WRITE } from './permission.ts'
+import { attrFor, placeOf, withPlace } from './inode.ts'
+import { type CheckedAttr, need, READ, WRITE } from './permission.ts'
 import type { SuperBlock } from './superblock.ts'
 import { XATTR_CREATE, XATTR_REPLACE } from './sys/flags.ts'
 import { getXattr, listXattr, removeXattr, setXattr } from './sys/xattr.ts'
-import { type Attr, type Cred, FileType } from './types.ts'
+import { type Cred, FileType } from './types.ts'
 
 const NAME_MAX_BYTES = 255
 
@@ -18,8 +20,13 @@ export async function getxattr(
   name: string,
 ): Promise<Uint8Array | undefined> {
   if (name.startsWith('trusted.') && cred.uid !== 0) return undefined
-  needXattr(cred, await getattr(sb, inode), name, READ)
-  return await withPlace(sb, inode, (fd, at) => getXattr(fd, at, sb.xattrs.toStored(name)))
+  if (sb.xattrs.isRefused(name)) return undefined
+  const attr = await attrFor(sb, cred, inode)
+  needXattr(cred, attr, name, READ)
+  const value = await withPlace(sb, inode, (fd, at) => getXattr(fd, at, sb.xattrs.toStored(name)))
+  // On disk the owner's rights may be wider, for the server.
+  if (value && name === ACL_ACCESS && sb.keepsOwners) return encodeAcl(withMode(parseAcl(value), attr.mode))
+  return value
 }
 
 /** @see Overlay.listxattr */
@@ -38,14 +45,18 @@ export async function setxattr(
   value: Uint8Array,
   how?: 'create' | 'replace',
 ): Promise<void> {
-  needXattr(cred, await getattr(sb, inode), name, WRITE)
+  if (isAcl(name)) return await setAcl(sb, cred, inode, name, value)
+  needXattr(cred, await attrFor(sb, cred, inode), name, WRITE)
+  if (sb.xattrs.isRefused(name)) throw new OverlayError('EPERM', 'xattr', name)
   const flags = how === 'create' ? XATTR_CREATE : how === 'replace' ? XATTR_REPLACE : 0
   await change(sb, inode, (fd, at) => setXattr(fd, at, sb.xattrs.toStored(name), value, flags))
 }
 
 /** @see Overlay.removexattr */
 export async function removexattr(sb: SuperBlock, cred: Cred, inode: OvlInode, name: string): Promise<void> {
-  needXattr(cred, await getattr(sb, inode), name, WRITE)
+  if (isAcl(name)) return await setAcl(sb, cred, inode, name, undefined)
+  needXattr(cred, await attrFor(sb, cred, inode), name, WRITE)
+  if (sb.xattrs.isRefused(name)) throw new OverlayError('EPERM', 'xattr', name)
   if (sb.upper && !inode.upper) await needPresent(sb, inode, name)
   await change(sb, inode, (fd, at) => removeXattr(fd, at, sb.xattrs.toStored(name)))
 }
@@ -69,7 +80,7 @@ export async function setNote(
   slot: string,
   value: Uint8Array | undefined,
 ): Promise<void> {
-  const attr = await getattr(sb, inode)
+  const attr = await attrFor(sb, cred, inode)
   if (cred.uid !== attr.uid) need(cred, attr, WRITE, 'setNote')
   if (value === undefined && (await getNote(sb, inode, slot)) === undefined) return
   await change(sb, inode, (fd, at) => {
@@ -102,14 +113,14 @@ async function change(
  *
  * @throws EPERM · EACCES · EOPNOTSUPP an unknown name space · ERANGE too long a name
  */
-function needXattr(cred: Cred, attr: Attr, name: string, right: number): void {
+function needXattr(cred: Cred, attr: CheckedAttr, name: string, right: number): void {
   if (Buffer.byteLength(name, 'latin1') > NAME_MAX_BYTES) throw new OverlayError('ERANGE', 'xattr', name)
   if (name.startsWith('trusted.')) {
     if (cred.uid !== 0) throw new OverlayError('EPERM', 'xattr', name)
   } else if (name.startsWith('user.')) {
     needUserXattr(cred, attr, name, right)
-  } else if (name.startsWith('system.posix_acl_')) {
-    if (right === WRITE && cred.uid !== 0 && cred.uid !== attr.uid) throw new OverlayError('EPERM', 'xattr', name)
+  } else if (isAcl(name)) {
+    // Anyone may read it; `setAcl` checks the rest.
   } else if (name.startsWith('security.')) {
     if (right === WRITE && cred.uid !== 0) throw new OverlayError('EPERM', 'xattr', name)
   } else {
@@ -117,7 +128,7 @@ function needXattr(cred: Cred, attr: Attr, name: string, right: number): void {
   }
 }
 
-function needUserXattr(cred: Cred, attr: Attr, name: string, right: number): void {
+function needUserXattr(cred: Cred, attr: CheckedAttr, name: string, right: number): void {
   if (attr.type !== FileType.regular && attr.type !== FileType.directory) {
     throw new OverlayError(right === WRITE ? 'EPERM' : 'ENODATA', 'xattr', name)
   }

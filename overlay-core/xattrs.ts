@@ -1,3 +1,5 @@
+import { OVERRIDE_STAT } from './override-stat.ts'
+
 /**
  * The names of overlay-private extended attributes, and how they are kept from clients (fs/overlayfs/xattrs.c): a client's own
  * `<prefix>NAME` is stored as `<prefix>overlay.NAME` and shown without the inner `overlay.`.
@@ -17,10 +19,13 @@ export class XattrNames {
   /** Of this program: the identity of a separated hard link (index=off). */
   readonly identity: string
   readonly #escaped: string
+  readonly #record: string | undefined
 
-  constructor(userxattr: boolean) {
+  /** @param keepsOwners the attribute with recorded owners is private too */
+  constructor(userxattr: boolean, keepsOwners = false) {
     this.prefix = userxattr ? 'user.overlay.' : 'trusted.overlay.'
     this.#escaped = `${this.prefix}overlay.`
+    this.#record = keepsOwners ? OVERRIDE_STAT : undefined
     this.opaque = `${this.prefix}opaque`
     this.redirect = `${this.prefix}redirect`
     this.origin = `${this.prefix}origin`
@@ -49,9 +54,15 @@ export class XattrNames {
 
   /** The name that clients see for a stored one; undefined when it is private. */
   toShown(stored: string): string | undefined {
+    if (stored === this.#record) return undefined
     if (!stored.startsWith(this.prefix)) return stored
     if (stored.startsWith(this.#escaped)) return this.prefix + stored.slice(this.#escaped.length)
     return undefined
+  }
+
+  /** Whether clients may not use this name at all. */
+  isRefused(name: string): boolean {
+    return name === this.#record
   }
 
   /** Whether copy-up carries this stored attribute along: everything that is not private to the lower's own overlay. */

@@ -1,0 +1,94 @@
+import {
+  ACL_ACCESS,
+  ACL_DEFAULT,
+  type AclEntry,
+  beyondMode,
+  checkAcl,
+  encodeAcl,
+  modeOf,
+  parseAcl,
+  withMode,
+} from './acl.ts'
+import { copyUp } from './copy-up.ts'
+import type { OvlInode } from './dentry.ts'
+import { OverlayError } from './errno.ts'
+import { getattr, getattrLocked, placeOf } from './inode.ts'
+import { changeOwner, diskMode } from './owner.ts'
+import { inGroup } from './permission.ts'
+import { loadRights, loadRightsLocked, setRights } from './rights.ts'
+import type { SuperBlock } from './superblock.ts'
+import { removeXattr, setXattr } from './sys/xattr.ts'
+import { type Cred, FileType } from './types.ts'
+
+const SETGID = 0o2000
+const SETS = 0o7000
+
+/** Whether this is the name of an attribute that holds an ACL. */
+export function isAcl(name: string): boolean {
+  return name === ACL_ACCESS || name === ACL_DEFAULT
+}
+
+/**
+ * Sets an ACL from the value of its attribute, or removes it (`value` undefined, or without entries). The access ACL changes the mode; setgid
+ * goes when the caller is not in the group.
+ *
+ * @throws EPERM not the owner · EINVAL not an ACL · EACCES a default ACL for something else than a directory · EOPNOTSUPP a symlink,
+ * or a file system without ACLs · ENODATA nothing to remove below
+ * @see fs/posix_acl.c set_posix_acl, fs/overlayfs/inode.c ovl_set_acl
+ */
+export async function setAcl(
+  sb: SuperBlock,
+  cred: Cred,
+  inode: OvlInode,
+  name: string,
+  value: Uint8Array | undefined,
+): Promise<void> {
+  if (!sb.upper) throw new OverlayError('EROFS', 'setxattr')
+  const entries = value ? parseAcl(value) : []
+  if (inode.type === FileType.symlink) throw new OverlayError('EOPNOTSUPP', 'setxattr', name)
+  if (name === ACL_DEFAULT && inode.type !== FileType.directory) {
+    if (entries.length > 0) throw new OverlayError('EACCES', 'setxattr', name)
+    return
+  }
+  const { uid } = await getattr(sb, inode)
+  if (cred.uid !== 0 && cred.uid !== uid) throw new OverlayError('EPERM', 'setxattr', name)
+  if (entries.length > 0) checkAcl(entries)
+  await sb.descriptors.run(async () => {
+    const { acl, defaultAcl } = await loadRights(sb, inode)
+    const present = name === ACL_ACCESS ? acl : defaultAcl
+    if (entries.length === 0 && !present && !inode.upper) throw new OverlayError('ENODATA', 'removexattr', name)
+    if (!inode.unlinked) await copyUp(sb, inode, 'metadata')
+    await inode.nodeLock.exclusive(async () => {
+      try {
+        if (name === ACL_ACCESS) await changeAccess(sb, cred, inode, entries)
+        else await changeDefault(sb, inode, entries)
+      } finally {
+        inode.changed()
+      }
+    })
+  })
+}
+
+async function changeAccess(sb: SuperBlock, cred: Cred, inode: OvlInode, entries: readonly AclEntry[]): Promise<void> {
+  const now = await getattrLocked(sb, inode)
+  const place = await placeOf(sb, inode)
+  const foreign = cred.uid !== 0 && !inGroup(cred, now.gid)
+  const kept = now.mode & (foreign ? ~SETGID : ~0)
+  if (kept !== now.mode) await changeOwner(sb, inode, place, now, { mode: kept })
+  const mode = entries.length > 0 ? (kept & SETS) | modeOf(entries) : kept
+  const onDisk = sb.keepsOwners ? withMode(entries, diskMode(sb, inode.type, mode)) : entries
+  await store(place, ACL_ACCESS, onDisk)
+  setRights(inode, { ...(await loadRightsLocked(sb, inode)), acl: beyondMode(entries) })
+  if (sb.keepsOwners) await changeOwner(sb, inode, place, now, { mode })
+}
+
+async function changeDefault(sb: SuperBlock, inode: OvlInode, entries: readonly AclEntry[]): Promise<void> {
+  await store(await placeOf(sb, inode), ACL_DEFAULT, entries)
+  const defaultAcl = entries.length > 0 ? encodeAcl(entries) : undefined
+  setRights(inode, { ...(await loadRightsLocked(sb, inode)), defaultAcl })
+}
+
+async function store(place: { fd: number; name: string }, attr: string, entries: readonly AclEntry[]): Promise<void> {
+  if (entries.length > 0) await setXattr(place.fd, place.name, attr, encodeAcl(entries))
+  else await removeXattr(place.fd, place.name, attr)
+}

@@ -1,0 +1,134 @@
+import { ACL_ACCESS, ACL_DEFAULT, type AclEntry, beyondMode, encodeAcl, inheritAcl, parseAcl } from './acl.ts'
+import type { OvlInode } from './dentry.ts'
+import { isErrno } from './errno.ts'
+import { formatOverrideStat, OVERRIDE_STAT, type OverrideStat } from './override-stat.ts'
+import type { Ownership } from './permission.ts'
+import { PLAIN, type Rights, setRights } from './rights.ts'
+import type { SuperBlock } from './superblock.ts'
+import { chmodAt, chownAt } from './sys/attr.ts'
+import { removeXattr, setXattr } from './sys/xattr.ts'
+import { type Attr, FileType } from './types.ts'
+
+const PERMISSIONS = 0o777
+const STICKY = 0o1000
+
+/** What a new object is to have from birth: its owner and mode, and the ACLs inherited from its directory. */
+export interface Birth extends Ownership {
+  readonly access: readonly AclEntry[] | undefined
+  readonly defaultAcl: Uint8Array | undefined
+}
+
+/** What a new object of `type` takes over from the default ACL of its directory; without one, `owner` stays as it is. */
+export function inherit(dir: Rights, type: FileType, owner: Ownership): Birth {
+  if (dir.defaultAcl === undefined || type === FileType.symlink) {
+    return { ...owner, access: undefined, defaultAcl: undefined }
+  }
+  const { mode, access } = inheritAcl(parseAcl(dir.defaultAcl), owner.mode)
+  return { ...owner, mode, access, defaultAcl: type === FileType.directory ? dir.defaultAcl : undefined }
+}
+
+/** Gives the object just made at `name` in the work directory its owner, mode and ACLs; returns its rights. */
+export async function dress(
+  sb: SuperBlock,
+  workFd: number,
+  name: string,
+  type: FileType,
+  birth: Birth,
+): Promise<Rights> {
+  await giveOwner(sb, workFd, name, birth)
+  if (birth.access) await setXattr(workFd, name, ACL_ACCESS, encodeAcl(birth.access))
+  if (birth.defaultAcl) await setXattr(workFd, name, ACL_DEFAULT, birth.defaultAcl)
+  const owner = await giveMode(sb, workFd, name, type, birth)
+  const acl = birth.access && beyondMode(birth.access)
+  return acl || birth.defaultAcl || owner ? { acl, defaultAcl: birth.defaultAcl, owner } : PLAIN
+}
+
+/**
+ * Sets owner and group of an object in the work directory; without root only what the server may: one of its own groups. To come before
+ * the extended attributes, as the kernel drops capabilities at a change of owner.
+ */
+export async function giveOwner(sb: SuperBlock, workFd: number, name: string, owner: Ownership): Promise<void> {
+  const { uid, gid } = owner
+  if (uid === sb.serverUid && gid === sb.serverGid) return
+  if (!sb.keepsOwners) await chownAt(workFd, name, uid, gid)
+  else if (canOwn(sb, owner)) await chownAt(workFd, name, -1, gid)
+}
+
+/** Sets the mode of an object in the work directory and, without root, records what the disk cannot hold; returns the record. */
+export async function giveMode(
+  sb: SuperBlock,
+  workFd: number,
+  name: string,
+  type: FileType,
+  owner: Ownership,
+): Promise<OverrideStat | undefined> {
+  const record = recordFor(sb, type, owner)
+  if (record) await setXattr(workFd, name, OVERRIDE_STAT, formatOverrideStat(record))
+  if (type !== FileType.symlink) await chmodAt(workFd, name, diskMode(sb, type, owner.mode))
+  return record
+}
+
+/**
+ * Changes owner, group or mode of the upper object of `inode`, which is at `place`; `now` are its present attributes. Where the disk cannot
+ * hold them they are recorded, and the record counts from then on. Its rights must be known without root.
+ */
+export async function changeOwner(
+  sb: SuperBlock,
+  inode: OvlInode,
+  place: { fd: number; name: string },
+  now: Attr,
+  change: { readonly uid?: number; readonly gid?: number; readonly mode?: number },
+): Promise<void> {
+  const { fd, name } = place
+  const { type } = inode
+  const chowns = change.uid !== undefined || change.gid !== undefined
+  if (!sb.keepsOwners) {
+    if (chowns) await chownAt(fd, name, change.uid ?? -1, change.gid ?? -1)
+    if (change.mode !== undefined && type !== FileType.symlink) await chmodAt(fd, name, change.mode)
+    return
+  }
+  const rights = inode.rights ?? PLAIN
+  const want = { uid: change.uid ?? now.uid, gid: change.gid ?? now.gid, mode: change.mode ?? now.mode }
+  const record = recordFor(sb, type, want)
+  if (record) {
+    await setXattr(fd, name, OVERRIDE_STAT, formatOverrideStat(record))
+    setRights(inode, { ...rights, owner: record })
+    inode.changed()
+  }
+  if (chowns) await chownAt(fd, name, -1, canOwn(sb, want) ? want.gid : sb.serverGid)
+  if (type !== FileType.symlink) await chmodAt(fd, name, diskMode(sb, type, want.mode))
+  if (record || !rights.owner) return
+  await forgetRecord(fd, name)
+  setRights(inode, { ...rights, owner: undefined })
+}
+
+async function forgetRecord(fd: number, name: string): Promise<void> {
+  try {
+    await removeXattr(fd, name, OVERRIDE_STAT)
+  } catch (error) {
+    if (!isErrno(error, 'ENODATA')) throw error
+  }
+}
+
+/** Whether a server without root can give an object to this owner and group. */
+function canOwn(sb: SuperBlock, { uid, gid }: Ownership): boolean {
+  return uid === sb.serverUid && (gid === sb.serverGid || sb.serverGroups.includes(gid))
+}
+
+/** What must be recorded of an object; undefined when the disk can hold it all, or when it takes no such attributes. */
+function recordFor(sb: SuperBlock, type: FileType, owner: Ownership): OverrideStat | undefined {
+  if (!sb.keepsOwners || (type !== FileType.regular && type !== FileType.directory)) return undefined
+  if (canOwn(sb, owner) && diskMode(sb, type, owner.mode) === owner.mode) return undefined
+  const { uid, gid, mode } = owner
+  return { uid, gid, mode, type, rdevMajor: 0, rdevMinor: 0 }
+}
+
+/**
+ * The mode on disk. Without root the server needs its own rights to the object whatever the mode says, and setuid and setgid on disk would
+ * be for the server's user: such modes are recorded.
+ */
+export function diskMode(sb: SuperBlock, type: FileType, mode: number): number {
+  if (!sb.keepsOwners) return mode
+  if (type === FileType.directory) return (mode & (PERMISSIONS | STICKY)) | 0o700
+  return (mode & PERMISSIONS) | (type === FileType.regular ? 0o600 : 0)
+}
