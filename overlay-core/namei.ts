@@ -83,7 +83,8 @@ async function searchStack(sb: SuperBlock, dir: OvlInode, name: Name): Promise<S
 async function marksOfUpper(sb: SuperBlock, dir: Real, { real, stat }: Found): Promise<Marks> {
   if (stat.type === FileType.directory) return await readMarks(sb, real)
   // What was copied up or moved in has made the directory impure; other files carry no marks.
-  if (!dir.impure) return NO_MARKS
+  const separated = stat.nlink > 1 && separatesLinks(sb)
+  if (!dir.impure && !separated) return NO_MARKS
   const marks = await readFileMarks(sb, await sb.descriptors.of(dir), { real, stat })
   real.redirect = marks.redirect
   return marks
