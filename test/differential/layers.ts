@@ -105,7 +105,6 @@ class LayerBuilder {
   readonly #lowers: readonly string[]
   readonly #files: string[] = []
   readonly #prefix: string
-  #root = ''
 
   /** @param lowers the layers below: directories that are theirs too get whiteouts and opaque marks */
   constructor(random: Random, setting: LayerSetting, lowers: readonly string[]) {
@@ -117,20 +116,13 @@ class LayerBuilder {
 
   build(path: string): void {
     native.mkdir(path, 0o755)
-    this.#root = path
-    this.#fill(path, 0)
+    this.#fill(path, 0, this.#lowers)
     if (this.#random.chance(80)) native.chmod(path, 0o777)
     pastTimes(this.#random, path)
   }
 
-  /** Whether a lower has a directory at the place of `dir`. */
-  #merges(dir: string): boolean {
-    const inside = dir.slice(this.#root.length)
-    return this.#lowers.some((lower) => native.isDirectory(lower + inside))
-  }
-
-  #fill(dir: string, depth: number): void {
-    const merges = this.#merges(dir)
+  /** @param below directories of the lowers that `dir` merges with */
+  #fill(dir: string, depth: number, below: readonly string[]): void {
     const random = this.#random
     const count = depth === 0 ? 5 + random.below(4) : random.below(6)
     const names = new Set<string>()
@@ -138,10 +130,10 @@ class LayerBuilder {
       const name = someName(random)
       if (name.length < 256) names.add(name)
     }
-    for (const name of names) this.#object(`${dir}/${name}`, depth, merges)
+    for (const name of names) this.#object(`${dir}/${name}`, depth, below)
   }
 
-  #object(path: string, depth: number, merges: boolean): void {
+  #object(path: string, depth: number, below: readonly string[]): void {
     const random = this.#random
     const kind = random.weighted({
       file: 34,
@@ -149,14 +141,15 @@ class LayerBuilder {
       symlink: 6,
       hardlink: 12,
       special: 5,
-      whiteout: merges ? 14 : 0,
+      // Nowhere else do they come about, and in a directory that is not merged the kernel cannot remove them.
+      whiteout: below.length > 0 ? 14 : 0,
     })
     if (kind === 'whiteout' || (kind === 'hardlink' && this.#files.length > 0)) {
       if (kind === 'whiteout') native.whiteout(path)
       else native.link(random.pick(this.#files), path)
       return
     }
-    if (kind === 'directory') this.#directory(path, depth)
+    if (kind === 'directory') this.#directory(path, depth, below)
     else if (kind === 'symlink')
       native.symlink(Buffer.from(random.pick(['a', '../b', '/nowhere', 'x\xff\n']), 'latin1'), path)
     else if (kind === 'special') this.#special(path)
@@ -176,11 +169,12 @@ class LayerBuilder {
     return user ? [0, user.gid, ...user.groups, 1234] : [0, 0, 1000]
   }
 
-  #directory(path: string, depth: number): void {
+  #directory(path: string, depth: number, below: readonly string[]): void {
     const random = this.#random
+    const opaque = this.#lowers.length > 0 && random.chance(15)
     native.mkdir(path, 0o755)
-    this.#fill(path, depth + 1)
-    if (this.#lowers.length > 0 && random.chance(15)) native.setxattr(path, `${this.#prefix}opaque`, Buffer.from('y'))
+    this.#fill(path, depth + 1, opaque ? [] : mergedBelow(below, path.slice(path.lastIndexOf('/')), this.#prefix))
+    if (opaque) native.setxattr(path, `${this.#prefix}opaque`, Buffer.from('y'))
     this.#someXattrs(path)
   }
 
@@ -209,4 +203,17 @@ class LayerBuilder {
     // What a client of another overlay has set, stored escaped.
     if (random.chance(3)) native.setxattr(path, `${this.#prefix}overlay.opaque`, Buffer.from('n'))
   }
+}
+
+/** The directories called `name` in `dirs`, topmost first, as far as a merge goes. */
+function mergedBelow(dirs: readonly string[], name: string, prefix: string): string[] {
+  const result: string[] = []
+  for (const dir of dirs) {
+    const path = dir + name
+    if (!native.exists(path)) continue
+    if (!native.isDirectory(path)) break
+    result.push(path)
+    if (native.listxattr(path).includes(`${prefix}opaque`)) break
+  }
+  return result
 }

@@ -110,11 +110,15 @@ export function mknod(path: string, mode: number, major: number, minor: number):
 
 export const whiteout = (path: string): void => mknod(path, S_IFCHR, 0, 0)
 
-export function isDirectory(path: string): boolean {
-  const fd = openFunction(cString(path), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0)
+/** Whether `path` can be opened so, a symlink itself. */
+function opens(path: string, flags: number): boolean {
+  const fd = openFunction(cString(path), O_PATH | O_NOFOLLOW | O_CLOEXEC | flags, 0)
   if (fd >= 0) close(fd)
   return fd >= 0
 }
+
+export const exists = (path: string): boolean => opens(path, 0)
+export const isDirectory = (path: string): boolean => opens(path, O_DIRECTORY)
 
 export function chown(path: string, uid: number | undefined, gid: number | undefined): void {
   checked('chown', chownFunction(AT_FDCWD, cString(path), uid ?? UNCHANGED, gid ?? UNCHANGED, AT_SYMLINK_NOFOLLOW))

@@ -11,7 +11,7 @@ import * as native from './native.ts'
 import { closeSlots, execute, NOT_COMPARED, type Operation, type Slots } from './operations.ts'
 import { Random } from './random.ts'
 import { coreMountString, mountString, type Settings } from './settings.ts'
-import { type ClockWindow, differences, readTree, type Tree } from './tree.ts'
+import { type Allowed, type ClockWindow, differences, readTree, type Tree } from './tree.ts'
 
 const ROOT: Cred = { uid: 0, gid: 0, groups: [] }
 const MS_NOATIME_NODEV = 1024 | 4
@@ -76,8 +76,7 @@ class Round {
   readonly #startedAt = Math.floor(Date.now() / 1000) - 1
   #layers: LayerStack | undefined
   #lowersBefore: readonly Tree[] = []
-  /** File ids of lower files that copy-up separates from their other names. */
-  readonly #separated = new Set<string>()
+  #allowed: Allowed = {}
   #kernel: KernelView | undefined
   #overlay: Overlay | undefined
   #core: CoreView | undefined
@@ -104,9 +103,9 @@ class Round {
     for (const name of ['mount', 'work0', 'work1']) native.mkdir(`${this.#dir}/${name}`, 0o755)
     for (const name of ['upper0', 'upper1']) this.#layers.fillUpper(`${this.#dir}/${name}`)
     this.#lowersBefore = await this.#readLowers()
-    if (this.#settings.mount.index === 'off') {
-      for (const tree of this.#lowersBefore) for (const { status } of tree.values()) this.#separated.add(status.fileId)
-    }
+    const lowerIds = this.#lowersBefore.flatMap((tree) => [...tree.values()].map(({ status }) => status.fileId))
+    const { index, metacopy } = this.#settings.mount
+    this.#allowed = { separated: new Set(index === 'off' ? lowerIds : []), completion: metacopy === 'on' }
     await this.#mount()
   }
 
@@ -171,38 +170,41 @@ class Round {
 
   /** Compares both trees and gives back the kernel's. */
   async #compareTrees(): Promise<Tree> {
-    const kernel = await readTree(this.#kernel as KernelView)
-    this.#needSame(kernel, await readTree(this.#core as CoreView))
+    const [kernel, core] = await this.#readBoth()
+    const lines = differences(kernel, core, this.#clock(), this.#allowed)
+    if (lines.length > 0) throw new Difference(lines)
     this.#model.reset(kernel)
     return kernel
   }
 
-  #needSame(expected: Tree, actual: Tree, title?: string): void {
-    const lines = differences(expected, actual, this.#clock(), this.#separated)
-    if (lines.length > 0) throw new Difference(title === undefined ? lines : [title, ...lines])
+  async #readBoth(): Promise<[Tree, Tree]> {
+    return [await readTree(this.#kernel as KernelView), await readTree(this.#core as CoreView)]
   }
 
   #clock(): ClockWindow {
     return { from: this.#startedAt, to: Math.floor(Date.now() / 1000) + 1 }
   }
 
-  async #remount(before: Tree): Promise<void> {
+  /** Both must still show what they showed before. */
+  async #remount(
+    before: Tree,
+    after: readonly [string, string] = ['the kernel remounted', 'overlayd remounted'],
+  ): Promise<void> {
     await this.#unmount()
     await this.#mount()
-    const after = await this.#compareTrees()
-    this.#needSame(before, after, 'the tree is another one after the remount')
+    const [kernel, core] = await this.#readBoth()
+    const lines = [
+      ...differences(before, kernel, this.#clock(), { ...this.#allowed, names: ['before', after[0]] }),
+      ...differences(before, core, this.#clock(), { ...this.#allowed, names: ['before', after[1]] }),
+    ]
+    if (lines.length > 0) throw new Difference(lines)
+    this.#model.reset(kernel)
   }
 
   /** Gives each side what the other has written; all four views must be the same. */
   async #swap(before: Tree): Promise<void> {
     this.#kernelUpper = 1 - this.#kernelUpper
-    try {
-      await this.#remount(before)
-    } catch (error) {
-      if (error instanceof Difference)
-        throw new Difference(['after each side mounted the upper of the other:', ...error.lines])
-      throw error
-    }
+    await this.#remount(before, ["the kernel with overlayd's upper", "overlayd with the kernel's upper"])
   }
 
   async #mount(): Promise<void> {

@@ -74,37 +74,46 @@ export interface ClockWindow {
   readonly to: number
 }
 
-/**
- * The differences of two trees as lines of text, none when they are the same.
- *
- * @param separated file ids of lower files whose names overlayd shows as objects of their own (index=off): copy-up will separate them, and
- *   a file id never changes; in the kernel it does
- */
-export function differences(
-  kernel: Tree,
-  core: Tree,
-  window: ClockWindow,
-  separated: ReadonlySet<string> = new Set(),
-): string[] {
+/** Differences of the trees that are meant. */
+export interface Allowed {
+  /**
+   * File ids of lower files whose names overlayd shows as objects of their own (index=off): copy-up will separate them, and a file id
+   * never changes; in the kernel it does.
+   */
+  readonly separated?: ReadonlySet<string>
+  /** Completing a metadata-only copy keeps the file's mtime; in the kernel the mere opening for writing sets it. */
+  readonly completion?: boolean
+  /** How the two are called. */
+  readonly names?: readonly [string, string]
+}
+
+const SIDES = ['kernel', 'overlayd'] as const
+
+/** The differences of two trees as lines of text, none when they are the same. */
+export function differences(first: Tree, second: Tree, window: ClockWindow, allowed: Allowed = {}): string[] {
+  const names = allowed.names ?? SIDES
   const result: string[] = []
-  for (const [path, entry] of kernel) {
-    const other = core.get(path)
-    if (!other) result.push(`${show(path)}: only the kernel has it (${entry.status.type.toString(8)})`)
-    else for (const difference of entryDifferences(entry, other, window)) result.push(`${show(path)}: ${difference}`)
+  const only = (name: string, other: string, path: Path, { status }: TreeEntry) =>
+    result.push(`${show(path)}: ${name} has it (${status.type.toString(8)}), ${other} not`)
+  for (const [path, entry] of first) {
+    const other = second.get(path)
+    if (!other) only(names[0], names[1], path, entry)
+    else
+      for (const difference of entryDifferences(entry, other, window, allowed))
+        result.push(`${show(path)}: ${difference}`)
   }
-  for (const [path, { status }] of core) {
-    if (!kernel.has(path)) result.push(`${show(path)}: only overlayd has it (${status.type.toString(8)})`)
-  }
-  if (result.length === 0) result.push(...groupDifferences(kernel, core, separated))
+  for (const [path, entry] of second) if (!first.has(path)) only(names[1], names[0], path, entry)
+  if (result.length === 0) result.push(...groupDifferences(first, second, allowed))
   return result
 }
 
-function entryDifferences(kernel: TreeEntry, core: TreeEntry, window: ClockWindow): string[] {
+function entryDifferences(first: TreeEntry, second: TreeEntry, window: ClockWindow, allowed: Allowed): string[] {
+  const names = allowed.names ?? SIDES
   const result: string[] = []
-  const compare = (what: string, a: string | number, b: string | number) => {
-    if (a !== b) result.push(`${what}: kernel ${a}, overlayd ${b}`)
+  const compare = (what: string, one: string | number, other: string | number) => {
+    if (one !== other) result.push(`${what}: ${names[0]} ${one}, ${names[1]} ${other}`)
   }
-  const [a, b] = [kernel.status, core.status]
+  const [a, b] = [first.status, second.status]
   compare('type', a.type.toString(8), b.type.toString(8))
   compare('mode', a.mode.toString(8), b.mode.toString(8))
   compare('owner', `${a.uid}:${a.gid}`, `${b.uid}:${b.gid}`)
@@ -112,10 +121,12 @@ function entryDifferences(kernel: TreeEntry, core: TreeEntry, window: ClockWindo
   // What a directory's size means is the real file system's own affair.
   if (a.type !== FileType.directory) compare('size', a.size, b.size)
   compare('device', a.rdev, b.rdev)
-  compare('mtime', timeText(a.mtime, window), timeText(b.mtime, window))
+  const times = [timeText(a.mtime, window), timeText(b.mtime, window)] as const
+  const completed = allowed.completion === true && a.type === FileType.regular && times.includes('now')
+  if (!completed) compare('mtime', ...times)
   compare('atime', timeText(a.atime, window), timeText(b.atime, window))
-  compare('content', kernel.content, core.content)
-  compare('xattrs', kernel.xattrs, core.xattrs)
+  compare('content', first.content, second.content)
+  compare('xattrs', first.xattrs, second.xattrs)
   return result
 }
 
@@ -128,13 +139,14 @@ function timeText(time: Time, window: ClockWindow): string {
  * Names of one object on one side must be names of one object on the other: as clients see it, by file id, and as they only do where
  * the link count says that there are several.
  */
-function groupDifferences(kernel: Tree, core: Tree, separated: ReadonlySet<string>): string[] {
-  const [ours, theirs] = [groups(core), groups(kernel)]
+function groupDifferences(first: Tree, second: Tree, allowed: Allowed): string[] {
+  const names = allowed.names ?? SIDES
+  const others = groups(second)
   const result: string[] = []
-  for (const [path, group] of theirs) {
-    const other = ours.get(path)
-    const alone = other === show(path) && separated.has(kernel.get(path)?.status.fileId ?? '')
-    if (other !== group && !alone) result.push(`${show(path)}: same object: kernel ${group}, overlayd ${other}`)
+  for (const [path, group] of groups(first)) {
+    const other = others.get(path)
+    const alone = other === show(path) && allowed.separated?.has(first.get(path)?.status.fileId ?? '') === true
+    if (other !== group && !alone) result.push(`${show(path)}: same object: ${names[0]} ${group}, ${names[1]} ${other}`)
   }
   return result
 }
