@@ -3,7 +3,7 @@ import type { OvlInode } from './dentry.ts'
 import { OverlayError } from './errno.ts'
 import type { RealFile } from './file-cache.ts'
 import type { Probe, Real } from './layer.ts'
-import { changeOwner } from './owner.ts'
+import { changeOwner, dropCapability } from './owner.ts'
 import { aclMatters, type CheckedAttr, EXECUTE, may, need, prepareChange, READ, WRITE } from './permission.ts'
 import { knownRights, loadRights, loadRightsLocked } from './rights.ts'
 import type { SuperBlock } from './superblock.ts'
@@ -205,10 +205,11 @@ async function applyChange(
   file: RealFile | undefined,
 ): Promise<void> {
   // As truncate(2), which leaves the times alone where the size is the same.
-  if (file && change.size !== undefined && statxFd(file.fd).size !== change.size) {
-    await truncateFd(file.fd, change.size)
-  }
   const place = await placeOf(sb, inode)
+  if (file && change.size !== undefined) {
+    if (statxFd(file.fd).size !== change.size) await truncateFd(file.fd, change.size)
+    else await dropCapability(place)
+  }
   const { uid, gid, mode } = change
   if (uid !== undefined || gid !== undefined || mode !== undefined) await changeOwner(sb, inode, place, now, change)
   const { fd, name } = place

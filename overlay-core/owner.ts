@@ -110,6 +110,16 @@ async function forgetRecord(fd: number, name: string): Promise<void> {
   }
 }
 
+/** Takes the capabilities of a program away, where no call does it that goes to the disk anyway. */
+export async function dropCapability({ fd, name }: { fd: number; name: string }): Promise<void> {
+  try {
+    await removeXattr(fd, name, 'security.capability')
+  } catch (error) {
+    // A server without root may not, nor can it have given any.
+    if (!isErrno(error, 'ENODATA', 'EOPNOTSUPP', 'EPERM')) throw error
+  }
+}
+
 /** Whether a server without root can give an object to this owner and group. */
 function canOwn(sb: SuperBlock, { uid, gid }: Ownership): boolean {
   return uid === sb.serverUid && (gid === sb.serverGid || sb.serverGroups.includes(gid))

@@ -17,7 +17,7 @@ const CALLS: Readonly<Record<string, (path: string, ...args: number[]) => unknow
   chmod: (path, mode) => chmodSync(path, mode as number),
   chown: (path, uid, gid) => chownSync(path, uid as number, gid as number),
   mkdir: (path, mode) => mkdirSync(path, { mode: mode as number }),
-  touch: (path) => utimesSync(path, new Date(), new Date()),
+  utimes: (path, sec) => utimesSync(path, sec as number, sec as number),
   truncate: (path, size) => truncateSync(path, size),
   create: (path, mode) => closeSync(openSync(path, 'wx', mode)),
   empty: (path) => closeSync(openSync(path, 'w')),
@@ -31,15 +31,23 @@ const CALLS: Readonly<Record<string, (path: string, ...args: number[]) => unknow
   },
 }
 
-/** setfacl(1), as there is no call for it in Node: `ok`, or the name of its error. */
-function setfacl(path: string, ...args: string[]): string {
-  const { status, stderr } = spawnSync('setfacl', [...args, '--', path], { encoding: 'latin1' })
+/** A program for what Node has no call for: `ok`, or the name of its error. */
+function run(program: string, ...args: string[]): string {
+  const { status, stderr } = spawnSync(program, args, { encoding: 'latin1', env: { ...process.env, LC_ALL: 'C' } })
   if (status === 0) return 'ok'
-  return stderr.includes('not permitted') ? 'EPERM' : stderr
+  if (stderr.includes('not permitted')) return 'EPERM'
+  return stderr.includes('Permission denied') ? 'EACCES' : stderr
+}
+
+const PROGRAMS: Readonly<Record<string, (path: string, ...args: string[]) => string>> = {
+  setfacl: (path, ...args) => run('setfacl', ...args, '--', path),
+  // With -h it sets the present time without opening the file.
+  touch: (path) => run('touch', '-c', '-h', '--', path),
 }
 
 function answer([call, ...args]: [string, ...(string | number)[]]): string {
-  if (call === 'setfacl') return setfacl(...(args as [string, ...string[]]))
+  const program = PROGRAMS[call]
+  if (program) return program(...(args as [string, ...string[]]))
   try {
     CALLS[call]?.(...(args as [string, ...number[]]))
     return 'ok'
