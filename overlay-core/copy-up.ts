@@ -1,6 +1,6 @@
 import { copyData } from './copy-data.ts'
 import type { Alias, OvlInode } from './dentry.ts'
-import { isErrno, OverlayError } from './errno.ts'
+import { bestEffort, isErrno, OverlayError } from './errno.ts'
 import { saveNlinkByLower, separatesLinks } from './hardlink.ts'
 import { encodeIdentity } from './identity.ts'
 import { Real } from './layer.ts'
@@ -192,9 +192,11 @@ async function keepingTimes(sb: SuperBlock, dir: OvlInode, change: (dirFd: numbe
   const { changes } = dir
   const times = statxFd(fd)
   await change(fd)
-  if (dir.changes !== changes) return
-  await utimesAt(fd, '', times.atime, times.mtime)
-  if (dir.changes !== changes) await utimesAt(fd, '', undefined, 'now')
+  await bestEffort(async () => {
+    if (dir.changes !== changes) return
+    await utimesAt(fd, '', times.atime, times.mtime)
+    if (dir.changes !== changes) await utimesAt(fd, '', undefined, 'now')
+  })
 }
 
 async function lowerStat(sb: SuperBlock, lower: Real): Promise<Stat> {

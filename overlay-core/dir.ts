@@ -1,11 +1,11 @@
 import { copyingUpFirst, copyUp, longCopyOf } from './copy-up.ts'
 import type { OvlInode } from './dentry.ts'
-import { OverlayError } from './errno.ts'
+import { bestEffort, OverlayError } from './errno.ts'
 import { saveNlink } from './hardlink.ts'
 import { attrFor, getattr } from './inode.ts'
 import type { Probe, Real } from './layer.ts'
 import { setImpure, setOpaque } from './marks.ts'
-import { checkName, lookupLocked, newUpperInode } from './namei.ts'
+import { checkName, lookupLocked, rememberUpper } from './namei.ts'
 import { type Birth, dress, inherit } from './owner.ts'
 import { type CheckedAttr, EXECUTE, inGroup, need, newOwner, type Ownership, WRITE } from './permission.ts'
 import { setRedirect } from './redirect.ts'
@@ -127,8 +127,7 @@ async function make(
       await copyUp(sb, dir)
       const temp = sb.tempName()
       const rights = await buildTemp(sb, temp, type, birth, options, build)
-      await publishNew(sb, dir, name, temp, type)
-      const inode = await newUpperInode(sb, dir, name)
+      const inode = rememberUpper(sb, dir, name, await publishNew(sb, dir, name, temp, type))
       setRights(inode, rights)
       sb.listings.insert(sb, dir, name, inode)
       await leaveLocked(sb, dir, dirAttr, wcc)
@@ -157,13 +156,15 @@ export async function enterLocked(
  */
 export async function leaveLocked(sb: SuperBlock, dir: OvlInode, before: Attr, wcc: Wcc | undefined): Promise<void> {
   dir.changed()
-  let after = await getattr(sb, dir)
-  if (after.mtime.sec === before.mtime.sec && after.mtime.nsec === before.mtime.nsec && dir.upper) {
-    await utimesAt(await sb.descriptors.of(dir.upper), '', undefined, 'now')
-    dir.changed()
-    after = await getattr(sb, dir)
-  }
-  if (wcc) wcc.after = after
+  await bestEffort(async () => {
+    let after = await getattr(sb, dir)
+    if (after.mtime.sec === before.mtime.sec && after.mtime.nsec === before.mtime.nsec && dir.upper) {
+      await utimesAt(await sb.descriptors.of(dir.upper), '', undefined, 'now')
+      dir.changed()
+      after = await getattr(sb, dir)
+    }
+    if (wcc) wcc.after = after
+  })
 }
 
 /** @throws EEXIST · EACCES · EROFS in the order in which the kernel answers */
@@ -204,21 +205,34 @@ async function buildTemp(
   }
 }
 
-/** Gives the finished object its name in the upper directory, in one step also where a whiteout stands. */
-async function publishNew(sb: SuperBlock, dir: OvlInode, name: Name, temp: Name, type: FileType): Promise<void> {
+/** Gives the finished object its name in the upper directory, in one step also where a whiteout stands. Returns what stands there. */
+async function publishNew(sb: SuperBlock, dir: OvlInode, name: Name, temp: Name, type: FileType): Promise<Probe> {
   const upper = dir.upper as Real
   const workFd = await sb.descriptors.of(sb.work as Real)
   const dirFd = await sb.descriptors.of(upper)
+  let built: Probe | undefined
   try {
     const present = await upperWhiteout(sb, upper, name)
-    if (type !== FileType.directory) return await renameAt(workFd, temp, dirFd, name, present ? 0 : RENAME_NOREPLACE)
-    if (present || dir.lowers.length > 0) await setOpaque(sb, workFd, temp)
-    await renameAt(workFd, temp, dirFd, name, present ? RENAME_EXCHANGE : RENAME_NOREPLACE)
-    if (present) await removeTemp(sb, temp)
+    const isDirectory = type === FileType.directory
+    if (isDirectory && (present || dir.lowers.length > 0)) await setOpaque(sb, workFd, temp)
+    // Before it has its name, as afterwards nothing may fail.
+    built = await probeTemp(sb, temp)
+    const replace = isDirectory ? RENAME_EXCHANGE : 0
+    await renameAt(workFd, temp, dirFd, name, present ? replace : RENAME_NOREPLACE)
+    if (isDirectory && present) await removeTemp(sb, temp)
+    return built
   } catch (error) {
+    if (built && built.fd >= 0) sb.descriptors.retire(built.fd)
     await discardTemp(sb, temp, type)
     throw error
   }
+}
+
+/** The finished object with the name `temp` in the work directory. */
+export async function probeTemp(sb: SuperBlock, temp: Name): Promise<Probe> {
+  const probe = await sb.descriptors.probe(sb.work as Real, temp)
+  if (!probe) throw new OverlayError('EIO', 'create')
+  return probe
 }
 
 async function discardTemp(sb: SuperBlock, temp: Name, type: FileType): Promise<void> {

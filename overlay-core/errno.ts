@@ -58,6 +58,15 @@ export class OverlayError extends Error {
   }
 }
 
+/** Runs what follows a change that was made already, and so must not make the call fail: errors of the file system are let go. */
+export async function bestEffort(work: () => unknown): Promise<void> {
+  try {
+    await work()
+  } catch (error) {
+    if (!isErrno(error)) throw error
+  }
+}
+
 /** Whether `error` is an OverlayError, and when `codes` are given, one of those. */
 export function isErrno(error: unknown, ...codes: Errno[]): error is OverlayError {
   return error instanceof OverlayError && (codes.length === 0 || codes.includes(error.code))

@@ -1,5 +1,5 @@
 import type { OvlInode } from './dentry.ts'
-import { OverlayError } from './errno.ts'
+import { bestEffort, OverlayError } from './errno.ts'
 import type { RealFile } from './file-cache.ts'
 import { attrFor, attrOf, getattr, getattrLocked } from './inode.ts'
 import { changeOwner } from './owner.ts'
@@ -120,7 +120,9 @@ async function writeThrough(
   if (!wcc) return
   // With another change in between, no honest value from before exists.
   if (before && alone && inode.writing === 0 && inode.changes === changes + 1) wcc.before = before
-  wcc.after = attrOf(inode, statxFd(file.fd))
+  await bestEffort(() => {
+    wcc.after = attrOf(inode, statxFd(file.fd))
+  })
 }
 
 /** As write(2) by an ordinary user does: setuid and mostly setgid go (file_remove_privs). */

@@ -1,6 +1,6 @@
 import { copyUp } from './copy-up.ts'
 import type { OvlInode } from './dentry.ts'
-import { OverlayError } from './errno.ts'
+import { isErrno, OverlayError } from './errno.ts'
 import type { RealFile } from './file-cache.ts'
 import type { Probe, Real } from './layer.ts'
 import { changeOwner, dropCapability } from './owner.ts'
@@ -182,12 +182,28 @@ export async function setattr(
       } finally {
         inode.changed()
       }
-      const after = await getattrLocked(sb, inode)
+      const after = await attrAfter(sb, inode, now, full)
       if (options.wcc) options.wcc.after = after
       return after
     })
   } finally {
     if (file) sb.files.release(file)
+  }
+}
+
+/** The attributes after a change that was made; should they be unreadable, as they must be now. */
+async function attrAfter(sb: SuperBlock, inode: OvlInode, before: Attr, change: AttrChange): Promise<Attr> {
+  try {
+    return await getattrLocked(sb, inode)
+  } catch (error) {
+    if (!isErrno(error)) throw error
+  }
+  const { atime, mtime, ...plain } = change
+  return {
+    ...before,
+    ...plain,
+    atime: atime === undefined || atime === 'now' ? before.atime : atime,
+    mtime: mtime === undefined || mtime === 'now' ? before.mtime : mtime,
   }
 }
 

@@ -185,15 +185,7 @@ async function inodeFor(sb: SuperBlock, dir: OvlInode, name: Name, entry: StackE
   return withData(inode, entry.data)
 }
 
-/** Makes the inode of an object that was just created at `name` of the upper directory. */
-export async function newUpperInode(sb: SuperBlock, dir: OvlInode, name: Name): Promise<OvlInode> {
-  const parent = dir.upper as Real
-  const probe = await sb.descriptors.probe(parent, name)
-  if (!probe) throw new OverlayError('EIO', 'create', name)
-  return rememberUpper(sb, dir, name, probe)
-}
-
-/** Makes the inode of an object that has just got its name in the upper directory, at once, by what is known of it. */
+/** Makes the inode of an object that has just got its name in the upper directory, at once, by what is known of it; takes over the descriptor of `probe`. */
 export function rememberUpper(sb: SuperBlock, dir: OvlInode, name: Name, probe: Probe): OvlInode {
   const parent = dir.upper as Real
   const top = sb.descriptors.found(parent, name, probe)

@@ -208,9 +208,15 @@ export class MountedOverlay implements Overlay {
     if (writes && !sb.upper) throw new OverlayError('EROFS', 'open')
     return await sb.descriptors.run(async () => {
       need(cred, await attrFor(sb, cred, object), (how.read ? READ : 0) | (writes ? WRITE : 0), 'open')
-      if (how.truncate) await setattr(sb, cred, object, { size: 0, mtime: 'now' })
       const file = await sb.files.acquire(sb, object, writes)
-      return new OpenHandle(sb, cred, file, how.read === true, how.write === true)
+      const handle = new OpenHandle(sb, cred, file, how.read === true, how.write === true)
+      try {
+        if (how.truncate) await setattr(sb, cred, object, { size: 0, mtime: 'now' })
+      } catch (error) {
+        handle.close()
+        throw error
+      }
+      return handle
     })
   }
 

@@ -1,7 +1,7 @@
 import { copyingUpFirst, copyUp, linkUpAlias, longCopyOf } from './copy-up.ts'
 import type { OvlInode } from './dentry.ts'
 import { enterLocked, leaveLocked } from './dir.ts'
-import { isErrno, OverlayError } from './errno.ts'
+import { bestEffort, isErrno, OverlayError } from './errno.ts'
 import { dropIndex, saveNlink } from './hardlink.ts'
 import { getattr, getattrLocked } from './inode.ts'
 import { Real } from './layer.ts'
@@ -155,8 +155,8 @@ async function removeUpperDir(sb: SuperBlock, dirFd: number, name: Name): Promis
  * mount cleans the work directory.
  */
 export async function clearWorkDir(sb: SuperBlock, name: Name): Promise<void> {
-  const workFd = await sb.descriptors.of(sb.work as Real)
-  try {
+  await bestEffort(async () => {
+    const workFd = await sb.descriptors.of(sb.work as Real)
     const fd = await openAt(workFd, name, O_PATH | O_DIRECTORY | O_NOFOLLOW)
     try {
       for (const entry of await readdirFd(fd)) await unlinkAt(fd, entry.name)
@@ -164,9 +164,7 @@ export async function clearWorkDir(sb: SuperBlock, name: Name): Promise<void> {
       closeSync(fd)
     }
     await rmdirAt(workFd, name)
-  } catch (error) {
-    if (!isErrno(error)) throw error
-  }
+  })
 }
 
 /**

@@ -95,11 +95,16 @@ class Staged implements StagedFile {
     if (long) return long
     await copyUp(sb, dir)
     if (current) await separateLink(sb, current, dir, name)
-    const inode = await this.#putInPlace(dir, dirAttr, current, options)
-    sb.listings.insert(sb, dir, name, inode)
-    if (options.durable) await syncDirectory(sb, dir)
-    await leaveLocked(sb, dir, dirAttr, undefined)
-    return inode
+    const syncFd = options.durable ? await openForSync(sb, dir) : undefined
+    try {
+      const inode = await this.#putInPlace(dir, dirAttr, current, options)
+      sb.listings.insert(sb, dir, name, inode)
+      await leaveLocked(sb, dir, dirAttr, undefined)
+      if (syncFd !== undefined) await fsync(syncFd)
+      return inode
+    } finally {
+      if (syncFd !== undefined) closeLater(syncFd)
+    }
   }
 
   /** One rename; what was there keeps living for those who have it open, or under its other names. */
@@ -141,9 +146,11 @@ class Staged implements StagedFile {
   async #move(dir: OvlInode, { name, mtime }: PublishOptions, forget?: () => void): Promise<OvlInode> {
     const { descriptors, work } = this.#sb
     if (mtime) await utimesAt(await descriptors.of(work as Real), this.#temp, undefined, mtime)
+    // Before it has its name, as afterwards nothing may fail.
+    const stat = statxFd(this.#fd)
     await renameAt(await descriptors.of(work as Real), this.#temp, await descriptors.of(dir.upper as Real), name)
     forget?.()
-    return rememberUpper(this.#sb, dir, name, { stat: statxFd(this.#fd), fd: -1 })
+    return rememberUpper(this.#sb, dir, name, { stat, fd: -1 })
   }
 }
 
@@ -157,10 +164,16 @@ async function copyAttributes(sb: SuperBlock, from: OvlInode, workFd: number, te
   }
 }
 
+/** A descriptor of the upper directory for fsync; undefined where there is nothing to make durable. */
+async function openForSync(sb: SuperBlock, dir: OvlInode): Promise<number | undefined> {
+  if (sb.options.volatile || !dir.upper) return undefined
+  return await reopen(await sb.descriptors.of(dir.upper), O_RDONLY)
+}
+
 /** fsync of an upper directory: makes its names durable. */
 export async function syncDirectory(sb: SuperBlock, dir: OvlInode): Promise<void> {
-  if (sb.options.volatile || !dir.upper) return
-  const fd = await reopen(await sb.descriptors.of(dir.upper), O_RDONLY)
+  const fd = await openForSync(sb, dir)
+  if (fd === undefined) return
   try {
     await fsync(fd)
   } finally {
