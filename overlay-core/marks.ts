@@ -114,7 +114,7 @@ export async function setImpure(sb: SuperBlock, real: Real): Promise<void> {
     await setXattr(await sb.descriptors.of(real), '', sb.xattrs.impure, Buffer.from('y'))
   } catch (error) {
     // As the kernel: without the mark only the file ids of a listing could differ after a restart.
-    if (!isErrno(error, 'EOPNOTSUPP', 'EPERM', 'ENOSPC')) throw error
+    if (!isErrno(error, 'EOPNOTSUPP', 'EPERM')) throw error
   }
   real.impure = true
 }

@@ -52,8 +52,8 @@ export async function writeIdentityMark(
   try {
     await setXattr(dirFd, name, mark.name, mark.value)
   } catch (error) {
-    // As the kernel: an upper without room for the attribute still works, only the file id changes at copy-up.
-    if (!isErrno(error, 'EOPNOTSUPP', 'EPERM', 'ENOSPC')) throw error
+    // As the kernel: an upper that takes no such attribute still works, only the file id changes at copy-up.
+    if (!isErrno(error, 'EOPNOTSUPP', 'EPERM')) throw error
   }
 }
 
