@@ -1,10 +1,10 @@
 import { copyingUpFirst, copyUp, type LongCopy, longCopyOf } from './copy-up.ts'
 import type { OvlInode } from './dentry.ts'
-import { enterLocked, leaveLocked, upperWhiteout } from './dir.ts'
-import { OverlayError } from './errno.ts'
+import { enterLocked, leaveLocked, probeTemp, upperWhiteout } from './dir.ts'
+import { bestEffort, OverlayError } from './errno.ts'
 import { dropIndex, saveNlink } from './hardlink.ts'
 import { attrFor } from './inode.ts'
-import type { Real } from './layer.ts'
+import type { Probe, Real } from './layer.ts'
 import type { RwLock } from './lock.ts'
 import { setImpure, setOpaque } from './marks.ts'
 import { checkName, lookupLocked, lowerPositive } from './namei.ts'
@@ -13,8 +13,11 @@ import { isEmptyLocked } from './readdir.ts'
 import { setRedirect } from './redirect.ts'
 import { clearWorkDir, forgetName, prepareRemoval, separateLink } from './remove.ts'
 import type { SuperBlock } from './superblock.ts'
+import { chmodAt, chownAt, utimesAt } from './sys/attr.ts'
 import { mkdirAt, readdirFd, renameAt, unlinkAt } from './sys/dir.ts'
 import { RENAME_EXCHANGE } from './sys/flags.ts'
+import { statxFd } from './sys/stat.ts'
+import { getXattr, listXattr, setXattr } from './sys/xattr.ts'
 import { type Attr, type Cred, FileType, type Name, type Wcc } from './types.ts'
 import { removeTempDir, renameLeavingWhiteout } from './whiteout.ts'
 
@@ -235,10 +238,11 @@ async function moveUpper(sb: SuperBlock, move: Move): Promise<void> {
   const fromFd = await sb.descriptors.of(fromUpper)
   const toFd = await sb.descriptors.of(toUpper)
   if (source.type === FileType.directory) {
-    if (target?.upper) await clearUpperDir(sb, toUpper, to.name, target.upper)
+    if (target?.upper) await clearUpperDir(sb, toUpper, to.name, target)
     if (await upperWhiteout(sb, toUpper, to.name)) {
       await renameAt(fromFd, from.name, toFd, to.name, RENAME_EXCHANGE)
-      if (!cover) await unlinkAt(fromFd, from.name)
+      // A whiteout that covers nothing shows nothing.
+      if (!cover) await bestEffort(() => unlinkAt(fromFd, from.name))
       return
     }
   }
@@ -246,20 +250,47 @@ async function moveUpper(sb: SuperBlock, move: Move): Promise<void> {
   else await renameAt(fromFd, from.name, toFd, to.name)
 }
 
-/** Puts an empty opaque directory in the place of one that shows nothing but holds whiteouts, so that rename can replace it. */
-async function clearUpperDir(sb: SuperBlock, parent: Real, name: Name, dir: Real): Promise<void> {
-  if ((await readdirFd(await sb.descriptors.of(dir))).length === 0) return
+/**
+ * Puts an empty opaque directory with the same attributes in the place of one that shows nothing but holds whiteouts, so that rename can
+ * replace it (ovl_clear_empty). What is seen does not change.
+ */
+async function clearUpperDir(sb: SuperBlock, parent: Real, name: Name, target: OvlInode): Promise<void> {
+  const old = target.upper as Real
+  const oldFd = await sb.descriptors.of(old)
+  if ((await readdirFd(oldFd)).length === 0) return
   const temp = sb.tempName()
   const workFd = await sb.descriptors.of(sb.work as Real)
   await mkdirAt(workFd, temp, 0o700)
+  let fresh: Probe
   try {
-    await setOpaque(sb, workFd, temp)
+    await makeLike(sb, oldFd, workFd, temp)
+    fresh = await probeTemp(sb, temp)
     await renameAt(workFd, temp, await sb.descriptors.of(parent), name, RENAME_EXCHANGE)
   } catch (error) {
     await removeTempDir(sb, temp)
     throw error
   }
+  for (const real of [old, ...target.lowers]) sb.descriptors.drop(real)
+  target.upper = sb.descriptors.found(parent, name, fresh).real
+  target.upper.opaque = true
+  target.lowers = []
+  target.changed()
   await clearWorkDir(sb, temp)
+}
+
+/** Gives a directory in the work directory what the upper directory `oldFd` shows, and makes it opaque. */
+async function makeLike(sb: SuperBlock, oldFd: number, workFd: number, temp: Name): Promise<void> {
+  const { opaque, redirect, impure } = sb.xattrs
+  const stat = statxFd(oldFd)
+  if (stat.uid !== sb.serverUid || stat.gid !== sb.serverGid) await chownAt(workFd, temp, stat.uid, stat.gid)
+  for (const attr of await listXattr(oldFd, '')) {
+    if (attr === opaque || attr === redirect || attr === impure) continue
+    const value = await getXattr(oldFd, '', attr)
+    if (value) await setXattr(workFd, temp, attr, value)
+  }
+  await setOpaque(sb, workFd, temp)
+  await chmodAt(workFd, temp, stat.mode)
+  await utimesAt(workFd, temp, stat.atime, stat.mtime)
 }
 
 function unplace(sb: SuperBlock, inode: OvlInode, at: Place): void {
