@@ -1,4 +1,4 @@
-import { isErrno } from './errno.ts'
+import { bestEffort, isErrno } from './errno.ts'
 import type { Probe, Real } from './layer.ts'
 import type { SuperBlock } from './superblock.ts'
 import { mknodAt, renameAt, rmdirAt, unlinkAt } from './sys/dir.ts'
@@ -69,26 +69,42 @@ export async function renameLeavingWhiteout(
     await renameAt(fromFd, fromName, toFd, toName, RENAME_WHITEOUT)
   } catch (error) {
     if (!isErrno(error, 'EINVAL', 'EPERM', 'ENOSYS')) throw error
-    // No RENAME_WHITEOUT here: a whiteout takes the target's place, then the two change places.
-    await whiteoutName(sb, to, toName, undefined)
+    await exchangeForWhiteout(sb, from, fromName, to, toName)
+  }
+}
+
+/**
+ * The same where there is no RENAME_WHITEOUT: in two steps, of which only the second is seen when nothing is replaced. A target that is
+ * replaced changes places with the source first, so that a crash in between loses neither.
+ */
+async function exchangeForWhiteout(sb: SuperBlock, from: Real, fromName: Name, to: Real, toName: Name): Promise<void> {
+  const fromFd = await sb.descriptors.of(from)
+  const toFd = await sb.descriptors.of(to)
+  const target = await sb.descriptors.probe(to, toName)
+  if (target && target.fd >= 0) sb.descriptors.retire(target.fd)
+  if (!target) await whiteoutName(sb, to, toName, undefined)
+  try {
     await renameAt(fromFd, fromName, toFd, toName, RENAME_EXCHANGE)
+  } catch (error) {
+    if (!target) await bestEffort(() => unlinkAt(toFd, toName))
+    throw error
+  }
+  if (!target || isWhiteoutDevice(target.stat)) return
+  try {
+    const replaced = await whiteoutName(sb, from, fromName, target.stat.type)
+    if (replaced !== undefined) await removeTempDir(sb, replaced)
+  } catch (error) {
+    await bestEffort(() => renameAt(fromFd, fromName, toFd, toName, RENAME_EXCHANGE))
+    throw error
   }
 }
 
 /** Removes a temporary non-directory from the work directory; a leftover is cleaned at the next mount. */
 export async function removeTemp(sb: SuperBlock, name: Name): Promise<void> {
-  try {
-    await unlinkAt(await sb.descriptors.of(sb.work as Real), name)
-  } catch (error) {
-    if (!isErrno(error)) throw error
-  }
+  await bestEffort(async () => unlinkAt(await sb.descriptors.of(sb.work as Real), name))
 }
 
 /** Removes a temporary empty directory from the work directory; a leftover is cleaned at the next mount. */
 export async function removeTempDir(sb: SuperBlock, name: Name): Promise<void> {
-  try {
-    await rmdirAt(await sb.descriptors.of(sb.work as Real), name)
-  } catch (error) {
-    if (!isErrno(error)) throw error
-  }
+  await bestEffort(async () => rmdirAt(await sb.descriptors.of(sb.work as Real), name))
 }
