@@ -5,7 +5,7 @@ import { decodeIdentity, identityOf, identityOfName } from './identity.ts'
 import { type Found, type Layer, type Probe, Real } from './layer.ts'
 import { type Marks, NO_MARKS, readFileMarks, readMarks } from './marks.ts'
 import { resolveOrigin } from './origin.ts'
-import { lookupRedirect } from './redirect.ts'
+import { type LayerStep, lookupRedirect, redirected } from './redirect.ts'
 import { knownRights } from './rights.ts'
 import type { SuperBlock } from './superblock.ts'
 import { closeSync } from './sys/open.ts'
@@ -109,20 +109,23 @@ async function searchLowers(
   let parents: readonly Real[] = redirect?.startsWith('/') ? sb.lowers.map((layer) => layer.root) : dir.lowers
   for (let i = 0; i < parents.length; i++) {
     const parent = parents[i] as Real
-    const at = await findInLower(sb, parent, redirect ?? search.name)
-    if (at === 'whiteout') break
-    if (at === undefined) continue
+    const last = parent.layer.index === sb.lowers.length && sb.dataLayers.length === 0
+    const { at, stop, redirect: onward } = await findInLower(sb, parent, redirect ?? search.name, last)
+    redirect = onward ?? redirect
+    if (at === undefined) {
+      if (stop) break
+      continue
+    }
     const directory = at.stat.type === FileType.directory
     if (above !== undefined && directory !== (above === 'directory')) break
-    const last = parent.layer.index === sb.lowers.length && sb.dataLayers.length === 0
     const marks = await marksOfLower(sb, at, last)
     lowers.push(at)
     above = directory ? 'directory' : 'metacopy'
     if (!directory && !marks.metacopy) return { lowers, data: lowers.length > 1 || search.above ? at : undefined }
-    if (marks.opaque) break
-    if (marks.redirect === undefined) continue
-    redirect = marks.redirect
-    if (redirect.startsWith('/')) {
+    const absolute = marks.redirect?.startsWith('/') === true
+    if (marks.opaque || (stop && !absolute)) break
+    if (marks.redirect !== undefined) redirect = redirected(redirect, marks.redirect)
+    if (absolute) {
       parents = sb.lowers.filter((layer) => layer.index > parent.layer.index).map((layer) => layer.root)
       i = -1
     }
@@ -142,19 +145,20 @@ async function marksOfLower(sb: SuperBlock, { real, stat }: Found, last: boolean
 /** Data-only layers are searched by absolute redirect alone. */
 async function findInDataLayers(sb: SuperBlock, redirect: string): Promise<Found | undefined> {
   for (const layer of sb.dataLayers) {
-    const at = await lookupRedirect(sb, layer, redirect)
-    if (at && at !== 'whiteout' && at.stat.type === FileType.regular) return at
+    const { at } = await lookupRedirect(sb, layer, redirect, true)
+    if (at?.stat.type === FileType.regular) return at
   }
   return undefined
 }
 
 /** Finds a name, or an absolute redirect from the layer's root, below `parent`. */
-async function findInLower(sb: SuperBlock, parent: Real, name: string): Promise<Found | 'whiteout' | undefined> {
-  if (name.startsWith('/')) return await lookupRedirect(sb, parent.layer, name)
+async function findInLower(sb: SuperBlock, parent: Real, name: string, lowest: boolean): Promise<LayerStep> {
+  if (name.startsWith('/')) return await lookupRedirect(sb, parent.layer, name, lowest)
+  const nothing = { at: undefined, redirect: undefined }
   const probe = await sb.descriptors.probe(parent, name)
-  if (!probe) return undefined
-  if (await isWhiteout(sb, parent, name, probe)) return 'whiteout'
-  return sb.descriptors.found(parent, name, probe)
+  if (!probe) return { ...nothing, stop: false }
+  if (await isWhiteout(sb, parent, name, probe)) return { ...nothing, stop: true }
+  return { at: sb.descriptors.found(parent, name, probe), stop: false, redirect: undefined }
 }
 
 /** Finds or makes the inode of a stack entry: one object for all its hard links. */

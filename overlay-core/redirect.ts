@@ -2,36 +2,59 @@ import type { OvlInode } from './dentry.ts'
 import { OverlayError } from './errno.ts'
 import { placeOf } from './inode.ts'
 import type { Found, Layer, Real } from './layer.ts'
+import { NO_MARKS, readMarks } from './marks.ts'
 import type { SuperBlock } from './superblock.ts'
 import { setXattr } from './sys/xattr.ts'
 import { FileType, type Name } from './types.ts'
-import { isWhiteoutDevice } from './whiteout.ts'
+import { isWhiteout } from './whiteout.ts'
 
 /** The longest redirect the kernel reads and writes, in bytes (OVL_REDIRECT_MAX). */
 const REDIRECT_MAX_BYTES = 256
 
+/** What one layer has at a name or redirect. */
+export interface LayerStep {
+  readonly at: Found | undefined
+  /** The layers below are not searched. */
+  readonly stop: boolean
+  /** Where the layers below are to be searched instead, when an absolute redirect was followed. */
+  readonly redirect: string | undefined
+}
+
 /**
- * Follows an absolute redirect from the root of `layer`, one component at a time and never through a symlink, so that it cannot
- * leave the layer.
+ * Follows the absolute redirect `path` from the root of `layer`, one component at a time and never through a symlink, so that it cannot
+ * leave the layer. Directories on the way may be opaque or redirected themselves: that holds for the layers below (fs/overlayfs/namei.c
+ * ovl_lookup_layer). `lowest`: there are none.
  */
-export async function lookupRedirect(
-  sb: SuperBlock,
-  layer: Layer,
-  path: string,
-): Promise<Found | 'whiteout' | undefined> {
+export async function lookupRedirect(sb: SuperBlock, layer: Layer, path: string, lowest: boolean): Promise<LayerStep> {
   const parts = path.slice(1).split('/')
+  let redirect = path
+  let stop = false
   let parent = layer.root
   for (const [i, part] of parts.entries()) {
     const probe = await sb.descriptors.probe(parent, part)
-    if (!probe) return undefined
-    if (isWhiteoutDevice(probe.stat)) return 'whiteout'
+    if (!probe) break
+    if (await isWhiteout(sb, parent, part, probe)) return { at: undefined, stop: true, redirect }
     const last = i === parts.length - 1
-    if (!last && probe.stat.type !== FileType.directory) return undefined
-    const found = sb.descriptors.found(parent, part, probe)
-    if (last) return found
-    parent = found.real
+    if (!last && probe.stat.type !== FileType.directory) return { at: undefined, stop: true, redirect }
+    const at = sb.descriptors.found(parent, part, probe)
+    if (last) return { at, stop, redirect }
+    parent = at.real
+    const marks = lowest ? NO_MARKS : await readMarks(sb, parent)
+    if (marks.opaque) stop = true
+    else if (marks.redirect !== undefined) {
+      const rest = parts.slice(i + 1).join('/')
+      const upTo = redirect.slice(0, redirect.length - rest.length - 1)
+      redirect = `${redirected(upTo, marks.redirect)}/${rest}`
+      if (marks.redirect.startsWith('/')) stop = false
+    }
   }
-  return undefined
+  return { at: undefined, stop, redirect }
+}
+
+/** Where `redirect` leads that was found on the object at `path`: elsewhere, or to another name in the same directory. */
+export function redirected(path: string | undefined, redirect: string): string {
+  if (redirect.startsWith('/') || !path?.startsWith('/')) return redirect
+  return path.slice(0, path.lastIndexOf('/') + 1) + redirect
 }
 
 /**
