@@ -193,8 +193,11 @@ export class OpenHandle implements OpenFile {
   }
 
   getattr(): Maybe<Attr> {
-    const { fd } = this.#held()
-    return this.inode.dataReal || this.#sb.keepsOwners ? getattr(this.#sb, this.inode) : attrOf(this.inode, statxFd(fd))
+    const { fd, upper } = this.#held()
+    const copied = this.inode.upper !== undefined && !upper
+    return copied || this.inode.dataReal || this.#sb.keepsOwners
+      ? getattr(this.#sb, this.inode)
+      : attrOf(this.inode, statxFd(fd))
   }
 
   close(): void {
