@@ -5,7 +5,7 @@ import { attrFor, attrOf, getattr, getattrLocked } from './inode.ts'
 import { changeOwner } from './owner.ts'
 import { type CheckedAttr, EXECUTE, may, modeAfterWrite, need, READ, WRITE } from './permission.ts'
 import type { SuperBlock } from './superblock.ts'
-import { fdatasync, fsync, pread, preadNowait, pwrite } from './sys/data.ts'
+import { fsync, pread, preadNowait, pwrite } from './sys/data.ts'
 import { statxFd } from './sys/stat.ts'
 import type { Attr, Cred, Maybe, OpenFile, Stability, Wcc } from './types.ts'
 
@@ -90,8 +90,8 @@ export async function write(
   const file = await sb.files.acquire(sb, inode, true)
   try {
     await writeThrough(sb, cred, file, data, position, wcc)
-    if (stability === 'data') await fdatasync(file.fd)
-    else if (stability === 'file') await fsync(file.fd)
+    // Not fdatasync: it may leave out the rename that gave a new or copied-up file its name, and with that all of its data.
+    if (stability !== 'unstable') await fsync(file.fd)
   } finally {
     sb.files.release(file)
   }
