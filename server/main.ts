@@ -3,16 +3,16 @@ import { OptionError } from '../overlay-core/index.ts'
 import { installFaultPolicy } from './faults.ts'
 import { createLog } from './log.ts'
 import { helpText, versionText } from './manual.ts'
-import { serve } from './serve.ts'
 import { listenForSignals } from './shutdown.ts'
-import { printStatus } from './status-command.ts'
 
 /** Runs one command line to its end and returns the exit status. */
 async function main(argv: readonly string[]): Promise<number> {
   const command = parseCommandLine(argv, readEnvironment())
   if (command.kind === 'help') return print(helpText())
   if (command.kind === 'version') return print(versionText())
-  if (command.kind === 'status') return printStatus(command.settings, print)
+  // Loaded when wanted: the manual and a wrong option shall not wait for the whole server.
+  if (command.kind === 'status') return (await import('./status-command.ts')).printStatus(command.settings, print)
+  const { serve } = await import('./serve.ts')
   const log = createLog(command.settings.logLevel)
   const stop = listenForSignals(log)
   const faults = installFaultPolicy(log, stop)

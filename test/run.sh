@@ -49,10 +49,9 @@ check 'test runner' tap build
 
 mkdir -p .tap
 results=.tap/results.tap
-rm -f "$results"
 # shellcheck disable=SC2086 # no name of a test holds a blank
-tap run --reporter=terse --output-file="$results" $files
-status=$?
+tap run --reporter=tap $files | tee "$results" | node test/report.ts
+status=${PIPESTATUS[0]}
 count "$results" || failed=$((failed + 1))
 # A status without a failed assertion: a test file that ended wrongly.
 [ "$status" = 0 ] || [ "$failed" -gt 0 ] || failed=1

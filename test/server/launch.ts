@@ -5,10 +5,14 @@ import type { Test } from 'tap'
 
 export const LAUNCHER = fileURLToPath(new URL('../../server/overlayd.cjs', import.meta.url))
 
-/** The environment of this process without what the test runner and npm have put into it: programs start as they do for a person. */
-export function plainEnvironment(): NodeJS.ProcessEnv {
-  const foreign = /^(NODE_OPTIONS$|TAP|_TAPJS_|npm_(package|lifecycle|command|config_local_prefix))/
-  return Object.fromEntries(Object.entries(process.env).filter(([name]) => !foreign.test(name)))
+/**
+ * What to start so that `command` runs as it does for a person: without what npm has put into the environment, and without the hooks that
+ * the test runner puts into every child's NODE_OPTIONS, whatever environment it is given. `env` becomes the command, so the process is the same.
+ */
+export function plainly(...command: string[]): { file: string; args: string[]; env: NodeJS.ProcessEnv } {
+  const foreign = /^(TAP|_TAPJS_|npm_(package|lifecycle|command|config_local_prefix))/
+  const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !foreign.test(name)))
+  return { file: 'env', args: ['-u', 'NODE_OPTIONS', ...command], env }
 }
 
 /** How a command line ended. */
@@ -33,14 +37,16 @@ export function run(
   args: readonly string[],
   { cwd, nodeOptions = [], launcher = LAUNCHER, uid }: LaunchOptions = {},
 ): Promise<Ended> {
+  const { file, args: all, env } = plainly(process.execPath, ...nodeOptions, launcher, ...args)
   return new Promise((resolve) => {
     const options = {
-      timeout: 30_000,
+      timeout: 60_000,
       killSignal: 'SIGKILL',
+      env,
       ...(cwd && { cwd }),
       ...(uid && { uid, gid: uid }),
     } as const
-    execFile(process.execPath, [...nodeOptions, launcher, ...args], options, (error, stdout, stderr) => {
+    execFile(file, all, options, (error, stdout, stderr) => {
       resolve({ status: error === null ? 0 : typeof error.code === 'number' ? error.code : null, stdout, stderr })
     })
   })
@@ -70,9 +76,10 @@ export async function start(
   args: readonly string[],
   { cwd, nodeOptions = [], launcher = LAUNCHER, uid }: LaunchOptions = {},
 ): Promise<Running> {
-  const child = spawn(process.execPath, [...nodeOptions, launcher, ...args], {
+  const { file, args: all, env } = plainly(process.execPath, ...nodeOptions, launcher, ...args)
+  const child = spawn(file, all, {
     stdio: ['ignore', 'pipe', 'pipe'],
-    env: plainEnvironment(),
+    env,
     ...(cwd && { cwd }),
     ...(uid && { uid, gid: uid }),
   })

@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import t from 'tap'
 import { request } from 'undici'
-import { freePorts, plainEnvironment, run, start } from './launch.ts'
+import { freePorts, plainly, run, start } from './launch.ts'
 
 t.setTimeout(300_000)
 
@@ -14,7 +14,8 @@ const top = fileURLToPath(new URL('../..', import.meta.url))
 
 /** Runs npm as a person would. */
 async function npm(cwd: string, ...args: string[]): Promise<string> {
-  const { stdout } = await promisify(execFile)('npm', args, { cwd, env: plainEnvironment(), timeout: 240_000 })
+  const { file, args: all, env } = plainly('npm', ...args)
+  const { stdout } = await promisify(execFile)(file, all, { cwd, env, timeout: 240_000 })
   return stdout
 }
 

@@ -60,6 +60,7 @@ t.test('status of something else, or of nothing, fails in one line', async (t) =
   other.listen(0, '127.0.0.1')
   await once(other, 'listening')
   const { port } = other.address() as AddressInfo
+  t.teardown(() => other.listening && other.close())
   const foreign = await run(['status', '--url', `http://127.0.0.1:${port}`])
   t.equal(foreign.status, 1)
   t.match(foreign.stdout, /answers 404: not overlayd, or not on this machine\n$/)
