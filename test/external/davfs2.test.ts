@@ -8,7 +8,7 @@ import { makeScratch } from './helpers/scratch.ts'
 import { hostShell, quote } from './helpers/shell.ts'
 import { davFields, davTree, differences, insidesShown, snapshot } from './helpers/snapshot.ts'
 
-t.setTimeout(600_000)
+t.setTimeout(1_200_000)
 const scratch = makeScratch(t)
 const layers = await makeLayers(scratch, 'layers', { names: 'utf8' })
 await scratch.sh(`

@@ -10,7 +10,7 @@ import { makeScratch } from './helpers/scratch.ts'
 import { hostShell } from './helpers/shell.ts'
 import { davFields, davTree, differences, insidesShown, snapshot } from './helpers/snapshot.ts'
 
-t.setTimeout(600_000)
+t.setTimeout(1_200_000)
 const scratch = makeScratch(t)
 const client = await bootKernelClient(scratch)
 
@@ -19,6 +19,14 @@ const mountOptions: Record<string, readonly string[]> = {
   plain: ['redirect_dir=on', 'index=off', 'metacopy=off'],
   metacopy: ['redirect_dir=on', 'index=on', 'metacopy=on'],
   userxattr: ['userxattr'],
+}
+
+/** Marks that the kernel leaves on such an upper. */
+const marks: Record<string, readonly string[]> = {
+  index: ['trusted.overlay.redirect', 'trusted.overlay.opaque', 'trusted.overlay.origin'],
+  plain: ['trusted.overlay.redirect', 'trusted.overlay.opaque', 'trusted.overlay.origin'],
+  metacopy: ['trusted.overlay.metacopy', 'trusted.overlay.redirect'],
+  userxattr: ['user.overlay.opaque', 'user.overlay.origin'],
 }
 
 /** Further changes, to what the kernel left: to its redirects, whiteouts, opaque directories, copies and links. */
@@ -38,6 +46,17 @@ for (const [name, options] of Object.entries(mountOptions)) {
       await hostShell(before.path)(changeTree)
       const written = await snapshot(scratch.sh, before.path)
       await before.unmount()
+      // What this is about is really there.
+      const upper = [...(await snapshot(scratch.sh, layers.upperdir)).values()]
+      for (const mark of marks[name] ?? [])
+        t.ok(
+          upper.some(({ xattrs }) => xattrs.includes(mark)),
+          `the upper has ${mark}`,
+        )
+      t.ok(
+        upper.some(({ device }) => device === '0:0'),
+        'the upper has a whiteout',
+      )
 
       const overlayd = await startOverlayd(scratch, layers, { mountOptions: options })
       const nfs = await mountNfs(client, overlayd.nfs, `/mnt/${name}`)

@@ -11,7 +11,7 @@ import { makeScratch } from './helpers/scratch.ts'
 import { hostShell, quote, type Shell } from './helpers/shell.ts'
 import { differences, hideTimesSince, insidesShown, type Snapshot, snapshot } from './helpers/snapshot.ts'
 
-t.setTimeout(600_000)
+t.setTimeout(1_200_000)
 const scratch = makeScratch(t)
 const booting = bootKernelClient(scratch)
 const layers = await makeLayers(scratch, 'layers', { names: 'bytes', archive: true })
@@ -25,32 +25,37 @@ const reference = await mountKernelOverlay(scratch, 'reference', {
   workdir: join(scratch.path, 'reference-work'),
 })
 const referenceSh = hostShell(reference.path)
-const overlayd = await startOverlayd(scratch, layers)
+let overlayd = await startOverlayd(scratch, layers)
 const client = await booting
 const nfs = await mountNfs(client, overlayd.nfs, '/mnt/overlay')
 
 /** What the tree of the NFS mount has otherwise than the reference, times set by a clock apart. */
-async function differencesFromReference(): Promise<string[]> {
-  const [expected, actual] = await Promise.all([snapshot(scratch.sh, reference.path), snapshot(client.sh, nfs.path)])
+async function differencesFromReference(options: { contents: boolean }): Promise<string[]> {
+  const [expected, actual] = await Promise.all([
+    snapshot(scratch.sh, reference.path, options),
+    snapshot(client.sh, nfs.path, options),
+  ])
   return differences(hideTimesSince(expected, startSec), hideTimesSince(actual, startSec))
 }
 
 t.test('every name, attribute, time and content of the lowers shows on the mount', async (t) => {
-  t.same(await differencesFromReference(), [])
+  t.same(await differencesFromReference({ contents: true }), [])
 })
 
 t.test('changes of every kind leave the tree that the kernel overlay has after the same changes', async (t) => {
   await referenceSh(changeTree)
   await nfs.sh(changeTree, 300_000)
-  t.same(await differencesFromReference(), [], 'as the client has it cached')
+  t.same(await differencesFromReference({ contents: false }), [], 'as the client has it cached')
   await nfs.remount()
-  t.same(await differencesFromReference(), [], 'as the server has it')
+  t.same(await differencesFromReference({ contents: true }), [], 'as the server has it')
 })
 
 t.test('somebody else than root may do exactly what the kernel overlay lets them do', async (t) => {
   const asSomebody = (sh: Shell) => sh(`setpriv --reuid 1234 --regid 5678 --clear-groups sh -c ${quote(attempts)}`)
-  t.equal(await asSomebody(nfs.sh), await asSomebody(referenceSh))
-  t.same(await differencesFromReference(), [])
+  const printed = await asSomebody(nfs.sh)
+  t.equal(printed, await asSomebody(referenceSh))
+  t.match(printed, /^done: (.|\n)*^refused: /m)
+  t.same(await differencesFromReference({ contents: false }), [])
 })
 
 t.test(
@@ -110,6 +115,28 @@ t.test('both doors show what is done at the other', async () => {
   await davSh('rm -r from-both/more; echo rewritten > from-both/file')
   await nfs.sh(soon('[ "$(cat from-both/file; ls from-both)" = "$(printf \'rewritten\\nbase\\nfile\')" ]'))
   await davfs.unmount()
+})
+
+t.test('a client with a working directory and an open file goes on after the server was started anew', async (t) => {
+  await nfs.sh(`mkfifo /tmp/go
+    (cd one/2; exec 3< ../../elsewhere/archive/101/numbers 4>> ../../top-file; : > /tmp/holding; read -r _ < /tmp/go
+      tail -n 1 <&3; ls; echo later >&4; mkdir made; mv made ../made; ls ..; : > /tmp/done) > /tmp/held 2>&1 &
+    while [ ! -e /tmp/holding ]; do sleep 0.1; done`)
+  await overlayd.stop()
+  overlayd = await startOverlayd(scratch, layers, { nfsPort: overlayd.nfs.port })
+  await client.sh(`echo 3 > /proc/sys/vm/drop_caches; echo go > /tmp/go
+    for n in $(seq 1 600); do [ ! -e /tmp/done ] || break; sleep 0.1; done`)
+  t.equal(await client.sh('cat /tmp/held'), '1000\n3\n2\nmade\n')
+  t.equal(await nfs.sh('cat top-file'), 'later\n')
+})
+
+t.test('the printed commands name what clients need', async (t) => {
+  const { port } = overlayd.nfs
+  t.match(overlayd.printed(), `mount -t nfs -o vers=3,tcp,nolock,port=${port},mountport=${port} 127.0.0.1:/overlay /`)
+  t.match(overlayd.printed(), `mount -t davfs ${overlayd.webdavUrl} /`)
+  await client.sh(`mkdir /mnt/printed
+    mount.nfs 10.0.2.2:/overlay /mnt/printed -o vers=3,tcp,nolock,port=${port},mountport=${port}
+    [ -d /mnt/printed/one ]; umount /mnt/printed`)
 })
 
 t.test('afterwards the lowers are as they were and the kernel shows the tree that the client saw', async (t) => {

@@ -8,7 +8,7 @@ import { makeScratch } from './helpers/scratch.ts'
 import { hostShell, quote, type Shell } from './helpers/shell.ts'
 import { davTree, differences, type Snapshot, snapshot, viewFields } from './helpers/snapshot.ts'
 
-t.setTimeout(600_000)
+t.setTimeout(1_200_000)
 const scratch = makeScratch(t)
 const booting = bootKernelClient(scratch)
 // A bind mount shows /usr without what may be mounted below it, as an overlay does.
@@ -54,7 +54,7 @@ const paths = sample(original)
 const expectedSums = await checksums(hostShell(usr), paths)
 
 t.test(`find lists the ${original.size} names of /usr over NFS, with the same attributes`, async (t) => {
-  const seen = await snapshot(client.sh, nfs.path, { contents: false, timeoutMs: 400_000 })
+  const seen = await snapshot(client.sh, nfs.path, { contents: false, timeoutMs: 600_000 })
   t.equal(seen.size, original.size)
   const fields = viewFields.filter((field) => field !== 'firstLink')
   t.same(differences(original, seen, fields), [])
@@ -69,7 +69,7 @@ t.test('find lists the files and directories of /usr over WebDAV, with the same 
   const sh = hostShell(davfs.path)
   // Symlinks show as what they lead to, and some lead around in circles.
   const toDirectories = (await hostShell(usr)("find . -type l -xtype d -printf '%P\\0'")).split('\0').slice(0, -1)
-  const seen = await snapshot(scratch.sh, davfs.path, { contents: false, without: toDirectories, timeoutMs: 400_000 })
+  const seen = await snapshot(scratch.sh, davfs.path, { contents: false, without: toDirectories, timeoutMs: 600_000 })
   t.same(differences(davTree(original), davTree(seen, original), ['type', 'size']), [])
   t.equal(await checksums(sh, paths), expectedSums)
 })

@@ -23,24 +23,30 @@ let started = 0
 
 /**
  * Starts overlayd on the layers, without an upper when they have none, and waits until both doors accept. root keeps its powers over
- * NFS unless `exports` says otherwise, as the tests compare owners.
+ * NFS unless `exports` says otherwise, as the tests compare owners. All of a scratch folder share one state directory.
  *
  * @throws Error it ends instead, with what it printed
  */
 export async function startOverlayd(
   scratch: Scratch,
   layers: Pick<Layers, 'lowerdir'> & Partial<Layers>,
-  options: { mountOptions?: readonly string[]; exports?: string } = {},
+  options: { mountOptions?: readonly string[]; exports?: string; nfsPort?: number } = {},
 ): Promise<Overlayd> {
   const readyFile = join(scratch.path, `ready-${started++}.json`)
   const words = [`lowerdir=${layers.lowerdir.join(':')}`]
   if (layers.upperdir !== undefined) words.push(`upperdir=${layers.upperdir}`, `workdir=${layers.workdir}`)
   words.push(...(options.mountOptions ?? []))
-  const doors = ['--webdav', '127.0.0.1:0', '--nfs', '127.0.0.1:0', '--ready-file', readyFile]
-  const exports = ['--export', options.exports ?? '127.0.0.1(rw,no_root_squash,insecure,sync)']
-  const child = spawn(process.execPath, [programPath, '-o', words.join(','), ...doors, ...exports], {
+  const flags = [
+    ...['-o', words.join(','), '--webdav', '127.0.0.1:0', '--nfs', `127.0.0.1:${options.nfsPort ?? 0}`],
+    ...['--export', options.exports ?? '127.0.0.1(rw,no_root_squash,insecure,sync)'],
+    ...['--state-dir', join(scratch.path, 'state'), '--ready-file', readyFile],
+  ]
+  // As a user starts it: without what the test runner wants to load into every Node.
+  const { NODE_OPTIONS: _, ...env } = process.env
+  const child = spawn(process.execPath, [programPath, ...flags], {
     detached: true,
     cwd: scratch.path,
+    env,
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   if (child.pid !== undefined) child.on('close', scratch.killAtEnd(child.pid))

@@ -77,7 +77,7 @@ export async function snapshot(
   dir: string,
   options: { contents?: boolean; without?: readonly string[]; timeoutMs?: number } = {},
 ): Promise<Snapshot> {
-  const { contents = true, without = [], timeoutMs = 240_000 } = options
+  const { contents = true, without = [], timeoutMs = 600_000 } = options
   const at = `cd ${quote(dir)} && `
   const format = ['P', 'y', 'm', 'U', 'G', 's', 'T@', 'C@', 'n', 'i', 'l'].map((field) => `%${field}\\0`).join('')
   const prune = without.map((path) => `-path ${quote(`./${path.replace(/[*?[\\]/g, '\\$&')}`)} -prune -o `).join('')
