@@ -6,9 +6,8 @@ import { encodeIdentity } from './identity.ts'
 import { Real } from './layer.ts'
 import { setImpure } from './marks.ts'
 import { encodeOrigin, writeIdentityMark } from './origin.ts'
-import type { OverrideStat } from './override-stat.ts'
-import { giveMode, giveOwner } from './owner.ts'
-import type { Ownership } from './permission.ts'
+import type { NodeOwnership, OverrideStat } from './override-stat.ts'
+import { giveMode, giveOwner, needsStub } from './owner.ts'
 import { NEVER_WAITS, openForReading } from './real-open.ts'
 import { loadRights, PLAIN, setRights } from './rights.ts'
 import type { SuperBlock } from './superblock.ts'
@@ -217,7 +216,7 @@ interface Build {
   /** What it is known by: its origin, or the identity of a name that leaves the other hard links. */
   readonly mark: { readonly name: string; readonly value: Uint8Array }
   /** Owner and mode, if not those on the lower's disk. */
-  readonly owner: Ownership | undefined
+  readonly owner: NodeOwnership | undefined
 }
 
 /** A finished copy. */
@@ -236,11 +235,13 @@ async function buildTemp(sb: SuperBlock, build: Build): Promise<Built> {
   const metacopy = stat.type === FileType.regular && stat.size > 0 && build.data === undefined
   const workFd = await sb.descriptors.of(sb.work as Real)
   try {
-    await makeSame(sb, build, stat, metacopy)
     const owner = build.owner ?? stat
+    const { type } = build.inode
+    const stub = type !== stat.type || needsStub(sb, type, owner)
+    await makeSame(sb, build, stat, metacopy, stub)
     await giveOwner(sb, workFd, temp, owner)
     await copyXattrs(sb, lower, workFd, temp)
-    const record = await giveMode(sb, workFd, temp, stat.type, owner)
+    const record = await giveMode(sb, workFd, temp, type, owner, stub)
     await writeIdentityMark(workFd, temp, build.mark)
     if (metacopy) await setXattr(workFd, temp, sb.xattrs.metacopy, new Uint8Array(0))
     await utimesAt(workFd, temp, stat.atime, stat.mtime)
@@ -260,8 +261,10 @@ async function makeSame(
   { inode, lower, data, temp }: Build,
   stat: Stat,
   metacopy: boolean,
+  stub: boolean,
 ): Promise<void> {
   const workFd = await sb.descriptors.of(sb.work as Real)
+  if (stub) return await mknodAt(workFd, temp, FileType.regular | 0o600, 0, 0)
   switch (stat.type) {
     case FileType.directory:
       return await mkdirAt(workFd, temp, 0o700)

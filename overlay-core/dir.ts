@@ -9,7 +9,7 @@ import { checkName, lookupLocked, rememberUpper } from './namei.ts'
 import { type Birth, dress, inherit } from './owner.ts'
 import { type CheckedAttr, EXECUTE, inGroup, need, newOwner, type Ownership, WRITE } from './permission.ts'
 import { setRedirect } from './redirect.ts'
-import { loadRights, type Rights, setRights } from './rights.ts'
+import { loadRights, type Rights } from './rights.ts'
 import type { SuperBlock } from './superblock.ts'
 import { truncateFd, utimesAt } from './sys/attr.ts'
 import { linkAt, mkdirAt, mknodAt, renameAt, symlinkAt } from './sys/dir.ts'
@@ -19,7 +19,10 @@ import { type Attr, type CreateOptions, type Cred, FileType, type Name, type Wcc
 import { isWhiteout, removeTemp, removeTempDir } from './whiteout.ts'
 
 /** Makes the bare object under `temp` in the work directory. */
-type Build = (workFd: number, temp: Name) => Promise<void>
+type Build = (workFd: number, temp: Name, birth: Birth) => Promise<void>
+
+/** Internally also says which device. */
+type NodeOptions = CreateOptions & { readonly rdev?: { readonly major: number; readonly minor: number } }
 
 /** @see Overlay.create */
 export function create(
@@ -85,8 +88,8 @@ export function mknod(
   const whiteout = type === FileType.character && rdev.major === 0 && rdev.minor === 0
   if (whiteout || (device && cred.uid !== 0)) return refuseDevice(sb, cred, dir, name, wcc)
   const { major, minor } = device ? rdev : { major: 0, minor: 0 }
-  return make(sb, cred, dir, name, type, options, wcc, (workFd, temp) =>
-    mknodAt(workFd, temp, type | 0o600, major, minor),
+  return make(sb, cred, dir, name, type, { ...options, rdev: { major, minor } }, wcc, (workFd, temp, { stub }) =>
+    mknodAt(workFd, temp, (stub ? FileType.regular : type) | 0o600, stub ? 0 : major, stub ? 0 : minor),
   )
 }
 
@@ -113,7 +116,7 @@ async function make(
   dir: OvlInode,
   name: Name,
   type: FileType,
-  options: CreateOptions,
+  options: NodeOptions,
   wcc: Wcc | undefined,
   build: Build,
 ): Promise<OvlInode> {
@@ -123,12 +126,11 @@ async function make(
       const dirAttr = await enterLocked(sb, cred, dir, wcc)
       await needNewName(sb, cred, dir, dirAttr, name)
       const owner = chosenOwner(cred, newOwner(cred, dirAttr, type, options.mode & 0o7777), options, name)
-      const birth = inherit(await loadRights(sb, dir), type, owner)
+      const birth = inherit(sb, await loadRights(sb, dir), type, owner, options.rdev)
       await copyUp(sb, dir)
       const temp = sb.tempName()
       const rights = await buildTemp(sb, temp, type, birth, options, build)
-      const inode = rememberUpper(sb, dir, name, await publishNew(sb, dir, name, temp, type))
-      setRights(inode, rights)
+      const inode = rememberUpper(sb, dir, name, await publishNew(sb, dir, name, temp, type), rights)
       sb.listings.insert(sb, dir, name, inode)
       await leaveLocked(sb, dir, dirAttr, wcc)
       return inode
@@ -194,7 +196,7 @@ async function buildTemp(
 ): Promise<Rights> {
   const workFd = await sb.descriptors.of(sb.work as Real)
   try {
-    await build(workFd, temp)
+    await build(workFd, temp, birth)
     const rights = await dress(sb, workFd, temp, type, birth)
     if (options.atime !== undefined || options.mtime !== undefined)
       await utimesAt(workFd, temp, options.atime, options.mtime)

@@ -3,6 +3,7 @@ import type { OvlInode } from './dentry.ts'
 import { isErrno, OverlayError } from './errno.ts'
 import type { RealFile } from './file-cache.ts'
 import type { Probe, Real } from './layer.ts'
+import { standsFor } from './override-stat.ts'
 import { changeOwner, dropCapability } from './owner.ts'
 import { aclMatters, type CheckedAttr, EXECUTE, may, need, prepareChange, READ, WRITE } from './permission.ts'
 import { knownRights, loadRights, loadRightsLocked } from './rights.ts'
@@ -112,6 +113,7 @@ function keepAttr(inode: OvlInode, stat: Stat): CheckedAttr {
 export function attrOf(inode: OvlInode, stat: Stat): CheckedAttr {
   const { rights } = inode
   const { mode, uid, gid } = rights?.owner ?? stat
+  const { rdevMajor, rdevMinor } = rights?.owner && standsFor(rights.owner) ? rights.owner : stat
   let { nlink } = stat
   if (inode.unlinked) nlink = 0
   else if (inode.type === FileType.directory) nlink = inode.lowers.length + (inode.upper ? 1 : 0) > 1 ? 1 : nlink
@@ -124,8 +126,8 @@ export function attrOf(inode: OvlInode, stat: Stat): CheckedAttr {
     gid,
     size: stat.size,
     blocks: stat.blocks,
-    rdevMajor: stat.rdevMajor,
-    rdevMinor: stat.rdevMinor,
+    rdevMajor,
+    rdevMinor,
     fileIdHi: inode.fileIdHi,
     fileIdLo: inode.fileIdLo,
     atime: stat.atime,

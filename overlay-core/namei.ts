@@ -1,12 +1,13 @@
 import { type Dentry, OvlInode } from './dentry.ts'
 import { OverlayError } from './errno.ts'
 import { findIndex, indexOfUpper, joinIndex, separatesLinks } from './hardlink.ts'
-import { decodeIdentity, identityOf, identityOfName } from './identity.ts'
+import { decodeIdentity, type Identity, identityOf, identityOfName } from './identity.ts'
 import { type Found, type Layer, type Probe, Real } from './layer.ts'
 import { type Marks, NO_MARKS, readFileMarks, readMarks } from './marks.ts'
 import { resolveOrigin } from './origin.ts'
+import { standsFor } from './override-stat.ts'
 import { type LayerStep, lookupRedirect, redirected } from './redirect.ts'
-import { knownRights } from './rights.ts'
+import { knownRights, type Rights, setRights, shownType } from './rights.ts'
 import type { SuperBlock } from './superblock.ts'
 import { closeSync } from './sys/open.ts'
 import type { Stat } from './sys/stat.ts'
@@ -165,16 +166,17 @@ async function findInLower(sb: SuperBlock, parent: Real, name: string, lowest: b
 async function inodeFor(sb: SuperBlock, dir: OvlInode, name: Name, entry: StackEntry): Promise<OvlInode> {
   const { upper } = entry
   const lower = entry.lowers[0]
-  const shared = !upper && lower !== undefined && lower.stat.type !== FileType.directory && lower.stat.nlink > 1
-  if (shared) return await sharedLowerInode(sb, dir, name, lower, entry.data)
-  const source = await identitySource(sb, dir, name, entry)
-  const identity = (entry.identity && decodeIdentity(entry.identity)) ?? identityOf(source.layer, source.stat)
   const top = (upper ?? lower) as Found
+  const type = sb.keepsOwners ? await shownType(sb, top) : top.stat.type
+  const shared = !upper && lower !== undefined && lower.stat.type !== FileType.directory && lower.stat.nlink > 1
+  if (shared) return await sharedLowerInode(sb, dir, name, lower, type, entry.data)
+  const source = await identitySource(sb, dir, name, entry, type)
+  const identity = (entry.identity && decodeIdentity(entry.identity)) ?? identityOf(source.layer, source.stat)
   const linked = upper !== undefined && upper.stat.type !== FileType.directory && upper.stat.nlink > 1
   const indexed = linked && sb.indexDir !== undefined && entry.origin !== undefined && !source.layer.isUpper
   const index = indexed ? await indexOfUpper(sb, upper, entry.origin as Uint8Array, source.stat.nlink) : undefined
   const known = sb.dcache.inode(identity.key)
-  if (known && !known.unlinked && known.generation === identity.generation && known.type === top.stat.type) {
+  if (known && !known.unlinked && known.generation === identity.generation && known.type === type) {
     if (!upper || known.upper?.ino === upper.real.ino) {
       revive(known, entry)
       return known
@@ -183,17 +185,19 @@ async function inodeFor(sb: SuperBlock, dir: OvlInode, name: Name, entry: StackE
   const clash = known !== undefined && known.generation === identity.generation && upper !== undefined
   const own = clash ? identityOf(upper.real.layer, upper.stat) : identity
   // By its index entry it is found whichever of its names goes.
-  const inode = makeInode(sb, own, top, (index?.entry ?? upper)?.real, entry.lowers)
+  const inode = makeInode(sb, { ...own, type }, top, (index?.entry ?? upper)?.real, entry.lowers)
   inode.hasOrigin = (entry.origin ?? entry.identity) !== undefined
   if (index) joinIndex(inode, index, source.stat.nlink)
   return withData(inode, entry.data)
 }
 
 /** Makes the inode of an object that has just got its name in the upper directory, at once, by what is known of it; takes over the descriptor of `probe`. */
-export function rememberUpper(sb: SuperBlock, dir: OvlInode, name: Name, probe: Probe): OvlInode {
+export function rememberUpper(sb: SuperBlock, dir: OvlInode, name: Name, probe: Probe, rights: Rights): OvlInode {
   const parent = dir.upper as Real
   const top = sb.descriptors.found(parent, name, probe)
-  const inode = makeInode(sb, identityOf(parent.layer, top.stat), top, top.real, [])
+  const type = standsFor(rights.owner) ?? top.stat.type
+  const inode = makeInode(sb, { ...identityOf(parent.layer, top.stat), type }, top, top.real, [])
+  setRights(inode, rights)
   remember(sb, dir, name, inode)
   return inode
 }
@@ -207,13 +211,13 @@ function revive(inode: OvlInode, entry: StackEntry): void {
 
 function makeInode(
   sb: SuperBlock,
-  identity: { key: number; generation: number; fileIdHi: number; fileIdLo: number },
+  identity: Identity & { readonly type: FileType },
   top: Found,
   upper: Real | undefined,
   lowers: readonly Found[],
 ): OvlInode {
   const inode = new OvlInode(
-    { ...identity, type: top.stat.type },
+    identity,
     upper,
     lowers.map(({ real }) => real),
   )
@@ -228,13 +232,14 @@ async function sharedLowerInode(
   dir: OvlInode,
   name: Name,
   lower: Found,
+  type: FileType,
   data: Found | undefined,
 ): Promise<OvlInode> {
   if (separatesLinks(sb)) {
-    const identity = identityOfName(lower.stat, dir.key, name)
+    const identity = { ...identityOfName(lower.stat, dir.key, name), type }
     return sb.dcache.inode(identity.key) ?? withData(makeInode(sb, identity, lower, undefined, [lower]), data)
   }
-  const identity = identityOf(lower.real.layer, lower.stat)
+  const identity = { ...identityOf(lower.real.layer, lower.stat), type }
   if (!sb.indexDir)
     return sb.dcache.inode(identity.key) ?? withData(makeInode(sb, identity, lower, undefined, [lower]), data)
   const index = await findIndex(sb, lower)
@@ -261,6 +266,7 @@ async function identitySource(
   dir: OvlInode,
   name: Name,
   entry: StackEntry,
+  type: FileType,
 ): Promise<{ layer: Layer; stat: Stat }> {
   const { upper, origin } = entry
   const lower = entry.lowers[0]
@@ -273,7 +279,8 @@ async function identitySource(
     ? { layer: lower.real.layer, stat: lower.stat }
     : await resolveOrigin(sb, origin, await hiddenLowers(sb, dir, name))
   const several = source !== undefined && upper.stat.type !== FileType.directory && source.stat.nlink > 1
-  if (source && source.stat.type === upper.stat.type && !(several && separatesLinks(sb))) return source
+  const sameType = source?.stat.type === upper.stat.type || source?.stat.type === type
+  if (source && sameType && !(several && separatesLinks(sb))) return source
   return { layer: upper.real.layer, stat: upper.stat }
 }
 

@@ -7,12 +7,16 @@ import { FileType } from './types.ts'
  */
 export const OVERRIDE_STAT = 'user.containers.override_stat'
 
-/** What `OVERRIDE_STAT` says of an object. */
-export interface OverrideStat extends Ownership {
-  /** Undefined when the record does not say. */
-  readonly type: FileType | undefined
+/** Owner, group and mode of an object, and which device it is, if any. */
+export interface NodeOwnership extends Ownership {
   readonly rdevMajor: number
   readonly rdevMinor: number
+}
+
+/** What `OVERRIDE_STAT` says of an object. */
+export interface OverrideStat extends NodeOwnership {
+  /** Undefined when the record does not say. */
+  readonly type: FileType | undefined
 }
 
 const FORMAT = /^(\d{1,10}):(\d{1,10}):([0-7]{1,7})(?::([a-z]+)(?:-(\d{1,10})-(\d{1,10}))?.*)?$/
@@ -37,6 +41,21 @@ export function parseOverrideStat(value: Uint8Array): OverrideStat | undefined {
   const mode = Number.parseInt(match[3] as string, 8) & 0o7777
   const type = match[4] === undefined ? undefined : WORDS.get(match[4])
   return { uid, gid, mode, type, rdevMajor: Number(match[5] ?? 0), rdevMinor: Number(match[6] ?? 0) }
+}
+
+/**
+ * The device, fifo or socket that an empty file with this record stands for, as a server without root can make none or not give it away;
+ * undefined when it stands for itself. It never stands for a whiteout.
+ */
+export function standsFor(record: OverrideStat | undefined): FileType | undefined {
+  if (!record || !isSpecial(record.type)) return undefined
+  const whiteout = record.type === FileType.character && record.rdevMajor === 0 && record.rdevMinor === 0
+  return whiteout ? undefined : record.type
+}
+
+/** Whether this is a type of device, fifo or socket. */
+export function isSpecial(type: FileType | undefined): boolean {
+  return type !== undefined && ![FileType.regular, FileType.directory, FileType.symlink].some((plain) => plain === type)
 }
 
 /** Encodes a record as containers/storage does. */

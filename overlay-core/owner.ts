@@ -1,7 +1,14 @@
 import { ACL_ACCESS, ACL_DEFAULT, type AclEntry, beyondMode, encodeAcl, inheritAcl, parseAcl } from './acl.ts'
 import type { OvlInode } from './dentry.ts'
 import { isErrno } from './errno.ts'
-import { formatOverrideStat, OVERRIDE_STAT, type OverrideStat } from './override-stat.ts'
+import {
+  formatOverrideStat,
+  isSpecial,
+  type NodeOwnership,
+  OVERRIDE_STAT,
+  type OverrideStat,
+  standsFor,
+} from './override-stat.ts'
 import type { Ownership } from './permission.ts'
 import { PLAIN, type Rights, setRights } from './rights.ts'
 import type { SuperBlock } from './superblock.ts'
@@ -11,20 +18,31 @@ import { type Attr, FileType } from './types.ts'
 
 const PERMISSIONS = 0o777
 const STICKY = 0o1000
+const NO_DEVICE = { major: 0, minor: 0 }
 
 /** What a new object is to have from birth: its owner and mode, and the ACLs inherited from its directory. */
-export interface Birth extends Ownership {
+export interface Birth extends NodeOwnership {
+  /** It is to be made as an empty file that stands for it (`needsStub`). */
+  readonly stub: boolean
   readonly access: readonly AclEntry[] | undefined
   readonly defaultAcl: Uint8Array | undefined
 }
 
-/** What a new object of `type` takes over from the default ACL of its directory; without one, `owner` stays as it is. */
-export function inherit(dir: Rights, type: FileType, owner: Ownership): Birth {
+/** What a new object of `type` takes over from the default ACL of its directory `dir`; without one, `owner` stays as it is. */
+export function inherit(
+  sb: SuperBlock,
+  dir: Rights,
+  type: FileType,
+  owner: Ownership,
+  rdev: { readonly major: number; readonly minor: number } = NO_DEVICE,
+): Birth {
+  const node = { ...owner, rdevMajor: rdev.major, rdevMinor: rdev.minor }
   if (dir.defaultAcl === undefined || type === FileType.symlink) {
-    return { ...owner, access: undefined, defaultAcl: undefined }
+    return { ...node, stub: needsStub(sb, type, node), access: undefined, defaultAcl: undefined }
   }
   const { mode, access } = inheritAcl(parseAcl(dir.defaultAcl), owner.mode)
-  return { ...owner, mode, access, defaultAcl: type === FileType.directory ? dir.defaultAcl : undefined }
+  const defaultAcl = type === FileType.directory ? dir.defaultAcl : undefined
+  return { ...node, mode, stub: needsStub(sb, type, { ...node, mode }), access, defaultAcl }
 }
 
 /** Gives the object just made at `name` in the work directory its owner, mode and ACLs; returns its rights. */
@@ -38,7 +56,7 @@ export async function dress(
   await giveOwner(sb, workFd, name, birth)
   if (birth.access) await setXattr(workFd, name, ACL_ACCESS, encodeAcl(birth.access))
   if (birth.defaultAcl) await setXattr(workFd, name, ACL_DEFAULT, birth.defaultAcl)
-  const owner = await giveMode(sb, workFd, name, type, birth)
+  const owner = await giveMode(sb, workFd, name, type, birth, birth.stub)
   const acl = birth.access && beyondMode(birth.access)
   return acl || birth.defaultAcl || owner ? { acl, defaultAcl: birth.defaultAcl, owner } : PLAIN
 }
@@ -54,18 +72,29 @@ export async function giveOwner(sb: SuperBlock, workFd: number, name: string, ow
   else if (canOwn(sb, owner)) await chownAt(workFd, name, -1, gid)
 }
 
-/** Sets the mode of an object in the work directory and, without root, records what the disk cannot hold; returns the record. */
+/** Sets the mode of an object in the work directory and, without root, records what the disk cannot hold; returns the record. `stub`: as `needsStub`. */
 export async function giveMode(
   sb: SuperBlock,
   workFd: number,
   name: string,
   type: FileType,
-  owner: Ownership,
+  owner: NodeOwnership,
+  stub: boolean,
 ): Promise<OverrideStat | undefined> {
-  const record = recordFor(sb, type, owner)
+  const record = stub ? recordOf(type, owner) : recordFor(sb, type, owner)
   if (record) await setXattr(workFd, name, OVERRIDE_STAT, formatOverrideStat(record))
-  if (type !== FileType.symlink) await chmodAt(workFd, name, diskMode(sb, type, owner.mode))
+  if (type !== FileType.symlink) await chmodAt(workFd, name, diskMode(sb, type, owner.mode, stub))
   return record
+}
+
+/**
+ * Whether an object has to be kept as an empty file with a record that it stands for: a server without root can make no device, and fifos
+ * and sockets, which take no record, only for itself. As containers/storage does it.
+ */
+export function needsStub(sb: SuperBlock, type: FileType, owner: Ownership): boolean {
+  if (!sb.keepsOwners || !isSpecial(type)) return false
+  const device = type === FileType.block || type === FileType.character
+  return device || !canOwn(sb, owner) || diskMode(sb, type, owner.mode) !== owner.mode
 }
 
 /**
@@ -89,14 +118,17 @@ export async function changeOwner(
   }
   const rights = inode.rights ?? PLAIN
   const want = { uid: change.uid ?? now.uid, gid: change.gid ?? now.gid, mode: change.mode ?? now.mode }
-  const record = recordFor(sb, type, want)
+  const { rdevMajor, rdevMinor } = now
+  const stub = standsFor(rights.owner) !== undefined
+  const node = { ...want, rdevMajor, rdevMinor }
+  const record = stub ? recordOf(type, node) : recordFor(sb, type, node)
   if (record) {
     await setXattr(fd, name, OVERRIDE_STAT, formatOverrideStat(record))
     setRights(inode, { ...rights, owner: record })
     inode.changed()
   }
   if (chowns) await chownAt(fd, name, -1, canOwn(sb, want) ? want.gid : sb.serverGid)
-  if (type !== FileType.symlink) await chmodAt(fd, name, diskMode(sb, type, want.mode))
+  if (type !== FileType.symlink) await chmodAt(fd, name, diskMode(sb, type, want.mode, stub))
   if (record || !rights.owner) return
   await forgetRecord(fd, name)
   setRights(inode, { ...rights, owner: undefined })
@@ -126,19 +158,22 @@ function canOwn(sb: SuperBlock, { uid, gid }: Ownership): boolean {
 }
 
 /** What must be recorded of an object; undefined when the disk can hold it all, or when it takes no such attributes. */
-function recordFor(sb: SuperBlock, type: FileType, owner: Ownership): OverrideStat | undefined {
+function recordFor(sb: SuperBlock, type: FileType, owner: NodeOwnership): OverrideStat | undefined {
   if (!sb.keepsOwners || (type !== FileType.regular && type !== FileType.directory)) return undefined
   if (canOwn(sb, owner) && diskMode(sb, type, owner.mode) === owner.mode) return undefined
-  const { uid, gid, mode } = owner
-  return { uid, gid, mode, type, rdevMajor: 0, rdevMinor: 0 }
+  return recordOf(type, owner)
+}
+
+function recordOf(type: FileType, { uid, gid, mode, rdevMajor, rdevMinor }: NodeOwnership): OverrideStat {
+  return { uid, gid, mode, type, rdevMajor, rdevMinor }
 }
 
 /**
  * The mode on disk. Without root the server needs its own rights to the object whatever the mode says, and setuid and setgid on disk would
  * be for the server's user: such modes are recorded.
  */
-export function diskMode(sb: SuperBlock, type: FileType, mode: number): number {
+export function diskMode(sb: SuperBlock, type: FileType, mode: number, stub = false): number {
   if (!sb.keepsOwners) return mode
   if (type === FileType.directory) return (mode & (PERMISSIONS | STICKY)) | 0o700
-  return (mode & PERMISSIONS) | (type === FileType.regular ? 0o600 : 0)
+  return (mode & PERMISSIONS) | (stub || type === FileType.regular ? 0o600 : 0)
 }

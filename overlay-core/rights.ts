@@ -2,8 +2,8 @@ import { ACL_ACCESS, ACL_DEFAULT, type AccessAcl, beyondMode, parseAcl } from '.
 import type { OvlInode } from './dentry.ts'
 import { isErrno, OverlayError } from './errno.ts'
 import type { RealFile } from './file-cache.ts'
-import type { Layer, Real } from './layer.ts'
-import { OVERRIDE_STAT, type OverrideStat, parseOverrideStat } from './override-stat.ts'
+import type { Found, Layer, Real } from './layer.ts'
+import { OVERRIDE_STAT, type OverrideStat, parseOverrideStat, standsFor } from './override-stat.ts'
 import type { SuperBlock } from './superblock.ts'
 import { O_NOFOLLOW, O_PATH } from './sys/flags.ts'
 import { closeSync, openAt, openAtCached } from './sys/open.ts'
@@ -114,6 +114,14 @@ async function openPath(layer: Layer, dirFd: number, name: string): Promise<numb
     if (isErrno(error, 'ENOENT')) return -1
     throw error
   }
+}
+
+/** Without root: the type of what a lookup has found, as an empty file may stand for a device, fifo or socket. */
+export async function shownType(sb: SuperBlock, { real, stat }: Found): Promise<FileType> {
+  if (real.plain || stat.type !== FileType.regular || stat.size > 0) return stat.type
+  const rights = await rightsOf(sb, real.layer, await sb.descriptors.of(real.parent as Real), real.name)
+  real.plain = rights === PLAIN
+  return standsFor(rights.owner) ?? stat.type
 }
 
 /** Reads the rights of the real object `name` in `dirFd`, or of the descriptor itself with ''. */

@@ -9,7 +9,7 @@ import { checkName, lookupLocked, rememberUpper } from './namei.ts'
 import { dress, giveMode, giveOwner, inherit } from './owner.ts'
 import { EXECUTE, modeAfterWrite, need, newOwner, WRITE } from './permission.ts'
 import { forgetName, prepareRemoval, separateLink } from './remove.ts'
-import { loadRights, loadRightsLocked, setRights } from './rights.ts'
+import { loadRights, loadRightsLocked, type Rights } from './rights.ts'
 import type { SuperBlock } from './superblock.ts'
 import { utimesAt } from './sys/attr.ts'
 import { fsync, pwritev } from './sys/data.ts'
@@ -117,11 +117,9 @@ class Staged implements StagedFile {
     if (current) return await current.nodeLock.exclusive(() => this.#replaceLocked(dir, current, options))
     const sb = this.#sb
     const owner = newOwner(this.#cred, dirAttr, FileType.regular, options.mode & 0o7777)
-    const birth = inherit(await loadRights(sb, dir), FileType.regular, owner)
+    const birth = inherit(sb, await loadRights(sb, dir), FileType.regular, owner)
     const rights = await dress(sb, await sb.descriptors.of(sb.work as Real), this.#temp, FileType.regular, birth)
-    const inode = await this.#move(dir, options)
-    setRights(inode, rights)
-    return inode
+    return await this.#move(dir, options, rights)
   }
 
   /** Takes the place of `current` with its attributes as they are now: they cannot change meanwhile. */
@@ -132,25 +130,24 @@ class Staged implements StagedFile {
     const workFd = await sb.descriptors.of(sb.work as Real)
     await giveOwner(sb, workFd, this.#temp, now)
     await copyAttributes(sb, current, workFd, this.#temp)
-    const { uid, gid } = now
-    const mode = modeAfterWrite(this.#cred, now)
-    const owner = await giveMode(sb, workFd, this.#temp, FileType.regular, { uid, gid, mode })
+    const left = { ...now, mode: modeAfterWrite(this.#cred, now) }
+    const owner = await giveMode(sb, workFd, this.#temp, FileType.regular, left, false)
     const last = await prepareRemoval(sb, current)
-    const inode = await this.#move(dir, options, () => forgetName(sb, current, dir, options.name, last))
-    setRights(inode, { ...rights, owner })
+    const forget = () => forgetName(sb, current, dir, options.name, last)
+    const inode = await this.#move(dir, options, { ...rights, owner }, forget)
     if (last) await dropIndex(sb, current)
     return inode
   }
 
   /** Gives the file its name; in the same moment the name ceases to mean what it meant (`forget`) and means the file. */
-  async #move(dir: OvlInode, { name, mtime }: PublishOptions, forget?: () => void): Promise<OvlInode> {
+  async #move(dir: OvlInode, { name, mtime }: PublishOptions, rights: Rights, forget?: () => void): Promise<OvlInode> {
     const { descriptors, work } = this.#sb
     if (mtime) await utimesAt(await descriptors.of(work as Real), this.#temp, undefined, mtime)
     // Before it has its name, as afterwards nothing may fail.
     const stat = statxFd(this.#fd)
     await renameAt(await descriptors.of(work as Real), this.#temp, await descriptors.of(dir.upper as Real), name)
     forget?.()
-    return rememberUpper(this.#sb, dir, name, { stat, fd: -1 })
+    return rememberUpper(this.#sb, dir, name, { stat, fd: -1 }, rights)
   }
 }
 

@@ -112,6 +112,47 @@ export async function acls(overlay: Overlay, remount: () => Promise<Overlay>): P
   return { first, second, value, third, masks, after: await allSeen(again, ['file', 'dir/child']) }
 }
 
+const TYPES = new Map(Object.entries(FileType).map(([word, type]) => [type as number, word]))
+
+/** Devices, fifos and sockets: type, owner and device number of each, by `getattr` and by a listing. */
+export async function specials(overlay: Overlay, remount: () => Promise<Overlay>): Promise<unknown> {
+  const { root } = overlay
+  await overlay.setattr(ROOT, root, { mode: 0o777 })
+  const server = { uid: SERVER.uid, gid: SERVER.gid, groups: [] }
+  const none = { major: 0, minor: 0 }
+  await overlay.mknod(server, root, 'own-fifo', FileType.fifo, none, { mode: 0o640 })
+  await overlay.mknod(ALICE, root, 'fifo', FileType.fifo, none, { mode: 0o640 })
+  await overlay.mknod(ROOT, root, 'socket', FileType.socket, none, { mode: 0o777 })
+  await overlay.mknod(ROOT, root, 'disk', FileType.block, { major: 8, minor: 17 }, { mode: 0o660 })
+  const tty = await overlay.mknod(ROOT, root, 'tty', FileType.character, { major: 5, minor: 1 }, { mode: 0o620 })
+  const refused = await errnoOf(() =>
+    overlay.mknod(ALICE, root, 'no', FileType.block, { major: 8, minor: 1 }, { mode: 0 }),
+  )
+  await overlay.setattr(ROOT, tty, { uid: 1000, gid: 5 })
+  await overlay.rename(ROOT, root, 'tty', root, 'console')
+  await overlay.link(ROOT, await at(overlay, 'disk'), root, 'disk2')
+  await overlay.setattr(ROOT, await at(overlay, 'lower-fifo'), { mode: 0o600 })
+  await overlay.setattr(ROOT, await at(overlay, 'lower-char'), { uid: 7 })
+  const opened = await errnoOf(async () => overlay.open(ROOT, await at(overlay, 'console'), { read: true }))
+  const before = await special(overlay)
+  return { refused, opened, before, after: await special(await remount()) }
+}
+
+async function special(overlay: Overlay): Promise<Record<string, string>> {
+  const found: Record<string, string> = {}
+  const lines: [string, Inode | undefined][] = []
+  await overlay.readdirPlus(ROOT, overlay.root, 0, ({ name, inode }) => {
+    lines.push([name, inode])
+    return true
+  })
+  for (const [name, inode] of lines.sort(([a], [b]) => (a < b ? -1 : 1))) {
+    if (!inode) continue
+    const { type, uid, gid, mode, rdevMajor, rdevMinor } = await overlay.getattr(inode)
+    found[name] = `${TYPES.get(type)} ${uid}:${gid} ${mode.toString(8)} ${rdevMajor}-${rdevMinor}`
+  }
+  return found
+}
+
 /** A small generator of numbers below `limit` (mulberry32). */
 function randomFrom(seed: number): (limit: number) => number {
   let state = seed

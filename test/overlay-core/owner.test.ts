@@ -202,6 +202,49 @@ t.test('ACLs hold without root for owners that only a record knows', { skip: nee
 })
 
 t.test(
+  'without root devices, fifos and sockets are kept as empty files with a record, as container tools do',
+  { skip: needsRoot },
+  async (t) => {
+    const prepare = (path: string) => {
+      execFileSync('mkfifo', ['-m', '644', join(path, 'lower-fifo')])
+      for (const [name, value] of [
+        ['lower-char', '0:0:0620:char-4-64'],
+        ['lower-zero', '0:0:0620:char-0-0'],
+        ['lower-full', '1:1:0620:pipe'],
+      ] as const) {
+        execFileSync('setfattr', ['-n', RECORD, '-v', value, join(path, name)])
+      }
+    }
+    await withServerLayers(
+      t,
+      { 'lower-char': '', 'lower-zero': '', 'lower-full': 'content' },
+      async ({ upper, run }) => {
+        const views = {
+          console: 'character 1000:5 620 5-1',
+          disk: 'block 0:0 660 8-17',
+          disk2: 'block 0:0 660 8-17',
+          fifo: 'fifo 1000:1000 640 0-0',
+          'lower-char': 'character 7:0 620 4-64',
+          'lower-fifo': 'fifo 0:0 600 0-0',
+          'lower-full': 'regular 1:1 620 0-0',
+          'lower-zero': 'regular 0:0 620 0-0',
+          'own-fifo': `fifo ${S}:${S} 640 0-0`,
+          socket: 'socket 0:0 777 0-0',
+        }
+        t.same(run('specials'), { refused: 'EPERM', opened: 'EINVAL', before: views, after: views })
+        t.ok(lstatSync(join(upper, 'own-fifo')).isFIFO(), 'what the server can own itself is what it is')
+        t.ok(lstatSync(join(upper, 'fifo')).isFile())
+        t.equal(disk(upper, 'fifo'), `${S}:${S} 640 1000:1000:0640:pipe`)
+        t.equal(disk(upper, 'console'), `${S}:${S} 620 1000:5:0620:char-5-1`)
+        t.equal(disk(upper, 'disk'), `${S}:${S} 660 0:0:0660:block-8-17`)
+        t.equal(disk(upper, 'lower-fifo'), `${S}:${S} 600 0:0:0600:pipe`)
+      },
+      prepare,
+    )
+  },
+)
+
+t.test(
   'a server without root gives every caller the same answers and views as one with root',
   { skip: needsRoot },
   async (t) => {
