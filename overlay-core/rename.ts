@@ -96,16 +96,17 @@ function isWithin(inode: OvlInode, ancestor: OvlInode): boolean {
 
 async function renameLocked(sb: SuperBlock, move: Move, options: RenameOptions): Promise<void> {
   const { from, to, source, target } = move
-  await copyUp(sb, from.dir)
-  await copyUp(sb, source, 'metadata')
-  await copyUp(sb, to.dir)
-  if (target && move.exchange) await copyUp(sb, target, 'metadata')
-  if (source.type !== FileType.directory) await separateLink(sb, source, from.dir, from.name)
-  if (target && target.type !== FileType.directory) await separateLink(sb, target, to.dir, to.name)
   const targetLock = target?.type === FileType.directory && !move.exchange ? target.dirLock : undefined
   await locked(targetLock, async () => {
+    // Before the copy-ups, which a refused rename does not make.
     if (targetLock && target && !(await isEmptyLocked(sb, target)))
       throw new OverlayError('ENOTEMPTY', 'rename', to.name)
+    await copyUp(sb, from.dir)
+    await copyUp(sb, source, 'metadata')
+    await copyUp(sb, to.dir)
+    if (target && move.exchange) await copyUp(sb, target, 'metadata')
+    if (source.type !== FileType.directory) await separateLink(sb, source, from.dir, from.name)
+    if (target && target.type !== FileType.directory) await separateLink(sb, target, to.dir, to.name)
     await withNodesLocked(source, target, () => moveOrStay(sb, move))
   })
   source.changed()
