@@ -79,9 +79,12 @@ t.test('no page is longer than asked for, and none leaves out an entry that woul
 })
 
 t.test('dircount limits what is not handles and attributes; one entry is always given', async (t) => {
-  await withNfs(t, [{ a: '', b: '', c: '', [`${'long'.repeat(60)}`]: '' }], async ({ client, root }) => {
+  // The order of names differs from overlay to overlay, so all are short here.
+  await withNfs(t, [{ a: '', b: '', c: '' }], async ({ client, root }) => {
     t.equal((await client.readdirplus(root, 0, 65536, 3 * 28)).entries.length, 3)
     t.equal((await client.readdirplus(root, 0, 65536, 3 * 28 - 1)).entries.length, 2)
+  })
+  await withNfs(t, [{ a: '', b: '', c: '', [`${'long'.repeat(60)}`]: '' }], async ({ client, root }) => {
     const entries: Entry[] = []
     for (;;) {
       const page = await client.readdirplus(root, entries.at(-1)?.cookie ?? 0, 65536, 8)
