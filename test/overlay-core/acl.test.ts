@@ -256,3 +256,46 @@ t.test('a default ACL of the workdir is not passed on to anything', { skip: need
     }
   })
 })
+
+t.test(
+  'rights that are first asked for while names and ACLs change are those of the right object',
+  { skip: needsRoot },
+  async (t) => {
+    const count = 60
+    const names = Array.from({ length: count }, (_, i) => `f${i}`)
+    const tree = Object.fromEntries(names.map((name) => [name, { content: name, mode: 0o600 }]))
+    // Every other file lets 1001 in.
+    const prepare = ([lower]: readonly string[]) => {
+      const open = names.filter((_, i) => i % 2 === 0).map((name) => join(lower as string, name))
+      execFileSync('setfacl', ['-m', 'u:1001:rwx', ...open])
+    }
+    await withOverlay(
+      t,
+      [tree],
+      async (fixture) => {
+        const { overlay } = fixture
+        const { root } = overlay
+        const wrong: string[] = []
+        for (let i = 0; i + 2 < count; i += 3) {
+          const [a, b, c] = [`f${i}`, `f${i + 1}`, `f${i + 2}`] as const
+          const inodes = [await at(overlay, a), await at(overlay, b), await at(overlay, c)] as const
+          const asked = () => inodes.map((inode) => overlay.access(BOB, inode, 7))
+          const [first] = await Promise.all([
+            Promise.all(asked()),
+            overlay.rename(ROOT, root, a, root, b, { exchange: true }),
+            overlay.setxattr(ROOT, inodes[2], ACL_ACCESS, SHARED),
+            ...asked(),
+            overlay.rename(ROOT, root, b, root, c, { exchange: true }),
+            ...asked(),
+            overlay.setattr(ROOT, inodes[1], { mode: 0o644 }),
+          ])
+          const last = await Promise.all(asked())
+          const expected = [i % 2 === 0 ? 7 : 0, 4, 6]
+          if (last.join() !== expected.join()) wrong.push(`${a}: ${last} for ${expected}, at first ${first}`)
+        }
+        t.same(wrong, [])
+      },
+      { prepare },
+    )
+  },
+)
