@@ -112,6 +112,18 @@ export async function acls(overlay: Overlay, remount: () => Promise<Overlay>): P
   return { first, second, value, third, masks, after: await allSeen(again, ['file', 'dir/child']) }
 }
 
+/** A symlink takes no record: it stays the server's, and a change of its owner has no effect. */
+export async function symlinks(overlay: Overlay): Promise<unknown> {
+  await overlay.setattr(ROOT, overlay.root, { mode: 0o777 })
+  const made = await overlay.symlink(ALICE, overlay.root, 'made', Buffer.from('target'), { mode: 0o777 })
+  const answers = [await errnoOf(() => overlay.setattr(ROOT, made, { uid: 1000, gid: 1000 }))]
+  const lower = await at(overlay, 'link')
+  const before = await seen(overlay, 'link')
+  answers.push(await errnoOf(() => overlay.setattr(ROOT, lower, { mtime: { sec: 1, nsec: 0 } })))
+  const target = Buffer.from(await overlay.readlink(ALICE, lower)).toString()
+  return { answers, target, before, ...(await allSeen(overlay, ['made', 'link'])) }
+}
+
 const TYPES = new Map(Object.entries(FileType).map(([word, type]) => [type as number, word]))
 
 /** Devices, fifos and sockets: type, owner and device number of each, by `getattr` and by a listing. */

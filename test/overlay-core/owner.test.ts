@@ -245,6 +245,18 @@ t.test(
 )
 
 t.test(
+  'without root a symlink belongs to the server, and giving it away has no effect',
+  { skip: needsRoot },
+  async (t) => {
+    await withServerLayers(t, { link: '-> file' }, async ({ upper, run }) => {
+      const own = `${S}:${S} 777`
+      t.same(run('symlinks'), { answers: ['none', 'none'], target: 'file', before: '0:0 777', made: own, link: own })
+      t.ok(lstatSync(join(upper, 'made')).isSymbolicLink())
+    })
+  },
+)
+
+t.test(
   'a server without root gives every caller the same answers and views as one with root',
   { skip: needsRoot },
   async (t) => {
