@@ -185,6 +185,7 @@ async function inodeFor(sb: SuperBlock, dir: OvlInode, name: Name, entry: StackE
   const clash = known !== undefined && known.generation === identity.generation && upper !== undefined
   const own = clash ? identityOf(upper.real.layer, upper.stat) : identity
   // By its index entry it is found whichever of its names goes.
+  if (index?.entry) index.entry.real.redirect = (upper as Found).real.redirect
   const inode = makeInode(sb, { ...own, type }, top, (index?.entry ?? upper)?.real, entry.lowers)
   inode.hasOrigin = (entry.origin ?? entry.identity) !== undefined
   if (index) joinIndex(inode, index, source.stat.nlink)
@@ -251,6 +252,7 @@ async function sharedLowerInode(
   inode.hasOrigin = true
   const indexFd = await sb.descriptors.of(sb.indexDir)
   const marks = await readFileMarks(sb, indexFd, index.entry)
+  index.entry.real.redirect = marks.redirect
   return marks.metacopy ? withData(inode, data ?? lower) : inode
 }
 

@@ -66,7 +66,8 @@ export function redirected(path: string | undefined, redirect: string): string {
 export async function setRedirect(sb: SuperBlock, dir: OvlInode, name: Name, sameDir: boolean): Promise<void> {
   const upper = dir.upper as Real
   if (upper.redirect !== undefined && (sameDir || upper.redirect.startsWith('/'))) return
-  const redirect = sameDir ? name : absolutePath(dir)
+  // A relative one would be wrong at the other names of a hard link (ovl_need_absolute_redirect).
+  const redirect = sameDir && dir.lowerNlink <= 1 ? name : absolutePath(dir)
   if (redirect.length > REDIRECT_MAX_BYTES) throw new OverlayError('EXDEV', 'rename', name)
   const place = await placeOf(sb, dir)
   await setXattr(place.fd, place.name, sb.xattrs.redirect, Buffer.from(redirect, 'latin1'))

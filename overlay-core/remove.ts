@@ -193,7 +193,9 @@ function moveToOtherName(inode: OvlInode, dir: OvlInode, name: Name): void {
   const { upper } = inode
   if (!upper || upper.parent !== dir.upper || upper.name !== name) return
   const other = inode.aliases.find((alias) => alias.dir.upper !== undefined)
-  if (other) inode.upper = new Real(upper.layer, other.dir.upper, other.name, upper.ino)
+  if (!other) return
+  inode.upper = new Real(upper.layer, other.dir.upper, other.name, upper.ino)
+  inode.upper.redirect = upper.redirect
 }
 
 function dropDescriptors(sb: SuperBlock, inode: OvlInode): void {

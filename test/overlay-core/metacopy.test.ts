@@ -45,6 +45,34 @@ t.test('a change of attributes leaves the data below, the first write brings it 
   )
 })
 
+t.test(
+  'a metadata-only hard link that is moved by its second name, or after a restart, keeps the way to its data',
+  async (t) => {
+    await withOverlay(
+      t,
+      [{ 'd/file': 'some data', 'd/other': '= d/file', 'e/x': '' }],
+      async (fixture) => {
+        let { overlay } = fixture
+        // A relative redirect would lead the other name, which is in another directory afterwards, nowhere.
+        await overlay.rename(ROOT, await at(overlay, 'd'), 'other', await at(overlay, 'd'), 'near')
+        t.equal(xattrOnDisk(join(fixture.upper, 'd/near'), 'trusted.overlay.redirect'), '/d/other')
+        await overlay.rename(ROOT, await at(overlay, 'd'), 'file', await at(overlay, 'e'), 'far')
+        await overlay.rename(ROOT, overlay.root, 'd', overlay.root, 'd2')
+        overlay = await fixture.remount()
+        await overlay.rename(ROOT, await at(overlay, 'd2'), 'near', overlay.root, 'moved')
+        await overlay.unlink(ROOT, await at(overlay, 'e'), 'far')
+        await overlay.rename(ROOT, overlay.root, 'moved', await at(overlay, 'e'), 'last')
+        overlay = await fixture.remount()
+        t.equal(await text(overlay, 'e/last'), 'some data')
+        t.equal((await overlay.getattr(await at(overlay, 'e/last'))).nlink, 1)
+        await overlay.unmount()
+        t.equal(inKernel(fixture, 'cat e/last'), 'some data')
+      },
+      on,
+    )
+  },
+)
+
 t.test('a renamed and a linked metadata-only file find their data, here and in the kernel', async (t) => {
   await withOverlay(
     t,
