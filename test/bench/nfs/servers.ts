@@ -1,0 +1,128 @@
+import { mkdir, readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { type BenchLayers, layersFor } from './layers.ts'
+import { accepts, run, startDaemon, waitFor } from './processes.ts'
+import type { Mode } from './settings.ts'
+
+/** A server under test. */
+export interface Server {
+  readonly name: string
+  readonly host: string
+  readonly port: number
+  readonly mountPort: number
+  readonly exportPath: string
+  /** Undefined for one that somebody else runs. */
+  readonly pid: number | undefined
+  stop(): Promise<void>
+}
+
+const programPath = fileURLToPath(new URL('../../../server/overlayd.cjs', import.meta.url))
+
+/** Starts overlayd as a user does, with `mode` as its export option. `nodeOptions` go to its Node, for profiling. */
+export async function startOverlayd(folder: string, mode: Mode, nodeOptions = ''): Promise<Server> {
+  const { lower, upper, work } = await layersFor(folder, `overlayd-${mode}`)
+  const readyFile = join(folder, `ready-${mode}.json`)
+  const { NODE_OPTIONS: _, ...env } = process.env
+  const daemon = await startDaemon(
+    process.execPath,
+    [
+      ...nodeOptions.split(' ').filter((word) => word !== ''),
+      ...[programPath, '-o', `lowerdir=${lower},upperdir=${upper},workdir=${work}`],
+      ...['--webdav', 'off', '--nfs', '127.0.0.1:0', '--export', `127.0.0.1(rw,no_root_squash,insecure,${mode})`],
+      ...['--state-dir', join(folder, 'state'), '--ready-file', readyFile],
+    ],
+    env,
+  )
+  let port = 0
+  await waitFor(daemon, 'overlayd', async () => {
+    const note = await readFile(readyFile, 'utf8').catch(() => undefined)
+    if (note !== undefined) port = (JSON.parse(note) as { nfs: { port: number } }).nfs.port
+    return note !== undefined
+  })
+  const { pid, stop } = daemon
+  return { name: `overlayd (${mode})`, host: '127.0.0.1', port, mountPort: port, exportPath: '/overlay', pid, stop }
+}
+
+/** Starts NFS-Ganesha over a kernel overlay, and the rpcbind that it wants. Only in namespaces of their own. */
+export async function startGanesha(folder: string): Promise<Server> {
+  const mountpoint = await mountOverlay(folder, await layersFor(folder, 'ganesha'))
+  // What both keep outside of the bench's folder goes nowhere.
+  for (const directory of ['/run', '/var/lib/nfs']) await run('mount', ['-t', 'tmpfs', 'tmpfs', directory])
+  for (const directory of ['/run/rpcbind', '/run/ganesha', '/var/lib/nfs/ganesha']) {
+    await mkdir(directory, { recursive: true })
+  }
+  const rpcbind = await startDaemon('rpcbind', ['-f'])
+  await waitFor(rpcbind, 'rpcbind', () => accepts('127.0.0.1', 111))
+  const config = join(folder, 'ganesha.conf')
+  await writeFile(config, ganeshaConfig(mountpoint))
+  const log = join(folder, 'ganesha.log')
+  const daemon = await startDaemon('ganesha.nfsd', ['-F', '-f', config, '-L', log, '-p', join(folder, 'ganesha.pid')])
+  await waitFor(daemon, `NFS-Ganesha (see ${log})`, () => accepts('127.0.0.1', 2049))
+  return {
+    name: 'NFS-Ganesha',
+    host: '127.0.0.1',
+    port: 2049,
+    mountPort: 20048,
+    exportPath: mountpoint,
+    pid: daemon.pid,
+    stop: async () => {
+      await daemon.stop()
+      await rpcbind.stop()
+      await run('umount', [mountpoint])
+    },
+  }
+}
+
+/** Starts unfs3 over a kernel overlay, MOUNT and NFS on one port. Only in namespaces of their own. */
+export async function startUnfs3(folder: string): Promise<Server> {
+  const mountpoint = await mountOverlay(folder, await layersFor(folder, 'unfs3'))
+  const exports = join(folder, 'unfs3.exports')
+  await writeFile(exports, `${mountpoint} 127.0.0.1(rw,no_root_squash,insecure)\n`)
+  const daemon = await startDaemon('unfsd', ['-d', '-p', '-t', '-n', '2049', '-m', '2049', '-e', exports])
+  await waitFor(daemon, 'unfsd', () => accepts('127.0.0.1', 2049))
+  const { pid } = daemon
+  const stop = async () => {
+    await daemon.stop()
+    await run('umount', [mountpoint])
+  }
+  return { name: 'unfs3', host: '127.0.0.1', port: 2049, mountPort: 2049, exportPath: mountpoint, pid, stop }
+}
+
+/** A server that runs already, with MOUNT and NFS on one port. */
+export function runningServer(address: string, exportPath: string): Server {
+  const match = /^(.+):(\d+)$/.exec(address)
+  if (match === null) throw new Error(`--peer: '${address}' is not ganesha, unfs3, none or HOST:PORT`)
+  const port = Number(match[2])
+  return {
+    name: address,
+    host: match[1],
+    port,
+    mountPort: port,
+    exportPath,
+    pid: undefined,
+    stop: async () => undefined,
+  }
+}
+
+async function mountOverlay(folder: string, { lower, upper, work }: BenchLayers): Promise<string> {
+  const mountpoint = join(folder, 'kernel-overlay')
+  await mkdir(mountpoint, { recursive: true })
+  const options = `lowerdir=${lower},upperdir=${upper},workdir=${work},nfs_export=on,index=on,redirect_dir=on`
+  await run('mount', ['-t', 'overlay', 'overlay', '-o', options, mountpoint])
+  return mountpoint
+}
+
+/** Only NFSv3, and nothing that would slow it down: no statistics, no events. */
+function ganeshaConfig(exportPath: string): string {
+  return `
+NFS_CORE_PARAM { Protocols = 3; NFS_Port = 2049; MNT_Port = 20048; Enable_NLM = false; Enable_RQUOTA = false; }
+LOG { Default_Log_Level = WARN; }
+EXPORT {
+  Export_Id = 1; Path = ${exportPath}; Pseudo = ${exportPath}; Access_Type = RW; Squash = No_Root_Squash; SecType = sys;
+  Protocols = 3; Transports = TCP; MaxRead = 1048576; MaxWrite = 1048576; PrefRead = 1048576; PrefWrite = 1048576;
+  PrefReaddir = 65536; Filesystem_Id = 7.7;
+  FSAL { Name = VFS; }
+}
+`
+}
