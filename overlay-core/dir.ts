@@ -4,7 +4,8 @@ import { bestEffort, OverlayError } from './errno.ts'
 import { saveNlink } from './hardlink.ts'
 import { attrFor, getattr } from './inode.ts'
 import type { Probe, Real } from './layer.ts'
-import { setImpure, setOpaque } from './marks.ts'
+import { isObject, type Standing, standingAt, WHITEOUT } from './mark-form.ts'
+import { setImpure } from './marks.ts'
 import { checkName, lookupLocked, rememberUpper } from './namei.ts'
 import { type Birth, dress, inherit } from './owner.ts'
 import { type CheckedAttr, EXECUTE, inGroup, need, newOwner, type Ownership, WRITE } from './permission.ts'
@@ -12,11 +13,11 @@ import { setRedirect } from './redirect.ts'
 import { loadRights, type Rights } from './rights.ts'
 import type { SuperBlock } from './superblock.ts'
 import { truncateFd, utimesAt } from './sys/attr.ts'
-import { linkAt, mkdirAt, mknodAt, renameAt, symlinkAt } from './sys/dir.ts'
-import { O_CREAT, O_EXCL, O_RDWR, RENAME_EXCHANGE, RENAME_NOREPLACE } from './sys/flags.ts'
+import { mkdirAt, mknodAt, symlinkAt } from './sys/dir.ts'
+import { O_CREAT, O_EXCL, O_RDWR } from './sys/flags.ts'
 import { closeLater, openAt } from './sys/open.ts'
 import { type Attr, type CreateOptions, type Cred, FileType, type Name, type Wcc } from './types.ts'
-import { isWhiteout, removeTemp, removeTempDir } from './whiteout.ts'
+import { removeTemp, removeTempDir } from './whiteout.ts'
 
 /** Makes the bare object under `temp` in the work directory. */
 type Build = (workFd: number, temp: Name, birth: Birth) => Promise<void>
@@ -210,18 +211,16 @@ async function buildTemp(
 /** Gives the finished object its name in the upper directory, in one step also where a whiteout stands. Returns what stands there. */
 async function publishNew(sb: SuperBlock, dir: OvlInode, name: Name, temp: Name, type: FileType): Promise<Probe> {
   const upper = dir.upper as Real
-  const workFd = await sb.descriptors.of(sb.work as Real)
-  const dirFd = await sb.descriptors.of(upper)
+  const { marks } = upper.layer
   let built: Probe | undefined
   try {
-    const present = await upperWhiteout(sb, upper, name)
+    const present = await whiteoutAt(sb, upper, name)
     const isDirectory = type === FileType.directory
-    if (isDirectory && (present || dir.lowers.length > 0)) await setOpaque(sb, workFd, temp)
+    if (isDirectory && (present || dir.lowers.length > 0))
+      await marks.setOpaque(sb, await sb.descriptors.of(sb.work as Real), temp)
     // Before it has its name, as afterwards nothing may fail.
     built = await probeTemp(sb, temp)
-    const replace = isDirectory ? RENAME_EXCHANGE : 0
-    await renameAt(workFd, temp, dirFd, name, present ? replace : RENAME_NOREPLACE)
-    if (isDirectory && present) await removeTemp(sb, temp)
+    await marks.publish(sb, temp, upper, name, isDirectory, present)
     return built
   } catch (error) {
     if (built && built.fd >= 0) sb.descriptors.retire(built.fd)
@@ -243,11 +242,10 @@ async function discardTemp(sb: SuperBlock, temp: Name, type: FileType): Promise<
 }
 
 /** The whiteout at `name` of an upper directory, undefined when nothing or something else stands there. */
-export async function upperWhiteout(sb: SuperBlock, upper: Real, name: Name): Promise<Probe | undefined> {
-  const probe = await sb.descriptors.probe(upper, name)
-  if (!probe) return undefined
-  if (probe.fd >= 0) sb.descriptors.retire(probe.fd)
-  return (await isWhiteout(sb, upper, name, probe)) ? probe : undefined
+async function whiteoutAt(sb: SuperBlock, upper: Real, name: Name): Promise<Standing> {
+  const standing = await standingAt(sb, upper, name)
+  if (isObject(standing) && standing.fd >= 0) sb.descriptors.retire(standing.fd)
+  return standing === WHITEOUT ? WHITEOUT : undefined
 }
 
 /** @see Overlay.link */
@@ -281,25 +279,10 @@ export async function link(
 async function linkLocked(sb: SuperBlock, inode: OvlInode, dir: OvlInode, name: Name): Promise<void> {
   if (inode.unlinked) throw new OverlayError('ESTALE', 'link', name)
   const upper = dir.upper as Real
-  const source = inode.upper as Real
-  const sourceFd = await sb.descriptors.of(source.parent as Real)
-  const dirFd = await sb.descriptors.of(upper)
   await saveNlink(sb, inode)
   if (inode.hasOrigin) await setImpure(sb, upper)
   if (inode.metacopy) await setRedirect(sb, inode, name, false)
-  if (await upperWhiteout(sb, upper, name)) {
-    const temp = sb.tempName()
-    const workFd = await sb.descriptors.of(sb.work as Real)
-    await linkAt(sourceFd, source.name, workFd, temp)
-    try {
-      await renameAt(workFd, temp, dirFd, name)
-    } catch (error) {
-      await removeTemp(sb, temp)
-      throw error
-    }
-  } else {
-    await linkAt(sourceFd, source.name, dirFd, name)
-  }
+  await upper.layer.marks.link(sb, inode.upper as Real, upper, name)
   inode.changed()
   sb.dcache.set(dir, name, inode)
   inode.addAlias(dir, name)

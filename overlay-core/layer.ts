@@ -1,4 +1,5 @@
 import { OverlayError } from './errno.ts'
+import type { MarkForm } from './mark-form.ts'
 import { O_NOFOLLOW, O_PATH } from './sys/flags.ts'
 import { closeSync, openAt, openAtCached } from './sys/open.ts'
 import { type Stat, statxFd } from './sys/stat.ts'
@@ -21,6 +22,8 @@ export interface Layer {
   readonly hasAcls: boolean
   /** UUID of the file system as in the kernel's `s_uuid`, zeros where unknown. */
   readonly fsUuid: Uint8Array
+  /** How whiteouts and opaque directories are written down in it. */
+  readonly marks: MarkForm
   readonly root: Real
 }
 

@@ -29,6 +29,8 @@ export const NO_MARKS: Marks = {
   identity: undefined,
 }
 
+const OPAQUE: Marks = { ...NO_MARKS, opaque: true }
+
 /**
  * Reads the marks of directory `real` and notes on it whether it is opaque, impure or holds attribute whiteouts.
  *
@@ -39,9 +41,10 @@ export async function readMarks(sb: SuperBlock, real: Real): Promise<Marks> {
   const names = await listXattr(fd, '')
   real.plain = isPlain(names)
   const { xattrs } = sb
-  if (!names.some((name) => name.startsWith(xattrs.prefix))) return NO_MARKS
+  real.opaque = await real.layer.marks.isOpaque(sb, real)
+  if (!names.some((name) => name.startsWith(xattrs.prefix))) return real.opaque ? OPAQUE : NO_MARKS
   const opaque = names.includes(xattrs.opaque) ? await getXattr(fd, '', xattrs.opaque) : undefined
-  real.opaque = opaque?.length === 1 && opaque[0] === 0x79
+  real.opaque ||= opaque?.length === 1 && opaque[0] === 0x79
   real.xwhiteouts = opaque?.length === 1 && opaque[0] === 0x78
   real.impure = real.layer.isUpper && names.includes(xattrs.impure)
   const redirect = names.includes(xattrs.redirect) ? await getXattr(fd, '', xattrs.redirect) : undefined
@@ -100,11 +103,6 @@ function checkRedirect(sb: SuperBlock, redirect: string): string {
     }
   }
   return redirect
-}
-
-/** Marks an upper directory opaque. `name` '' means `dirFd` itself. */
-export async function setOpaque(sb: SuperBlock, dirFd: number, name: string): Promise<void> {
-  await setXattr(dirFd, name, sb.xattrs.opaque, Buffer.from('y'))
 }
 
 /** Marks the upper directory `real` as holding objects with an origin. */

@@ -3,6 +3,7 @@ import { OverlayError } from './errno.ts'
 import { findIndex, indexOfUpper, joinIndex, separatesLinks } from './hardlink.ts'
 import { decodeIdentity, type Identity, identityOf, identityOfName } from './identity.ts'
 import { type Found, type Layer, type Probe, Real } from './layer.ts'
+import { isObject, standingAt, WHITEOUT } from './mark-form.ts'
 import { type Marks, NO_MARKS, readFileMarks, readMarks } from './marks.ts'
 import { resolveOrigin } from './origin.ts'
 import { standsFor } from './override-stat.ts'
@@ -12,7 +13,6 @@ import type { SuperBlock } from './superblock.ts'
 import { closeSync } from './sys/open.ts'
 import type { Stat } from './sys/stat.ts'
 import { FileType, type Maybe, type Name } from './types.ts'
-import { isWhiteout } from './whiteout.ts'
 
 /** What the stack of layers holds at one name. */
 interface StackEntry {
@@ -65,12 +65,12 @@ function remember(sb: SuperBlock, dir: OvlInode, name: Name, inode: OvlInode | u
  * non-directory hides all below it and ends a merge of directories, a metadata-only file takes its data from below.
  */
 async function searchStack(sb: SuperBlock, dir: OvlInode, name: Name): Promise<StackEntry | undefined> {
-  const probe = dir.upper && (await sb.descriptors.probe(dir.upper, name))
+  const probe = dir.upper && (await standingAt(sb, dir.upper, name))
   if (!dir.upper || !probe) {
     const { lowers, data } = await searchLowers(sb, dir, { name, redirect: undefined, above: undefined })
     return lowers.length === 0 ? undefined : { upper: undefined, ...NO_MARKS, lowers, data }
   }
-  if (await isWhiteout(sb, dir.upper, name, probe)) return undefined
+  if (probe === WHITEOUT) return undefined
   const upper = sb.descriptors.found(dir.upper, name, probe)
   const marks = await marksOfUpper(sb, dir.upper, upper)
   const directory = upper.stat.type === FileType.directory
@@ -156,9 +156,9 @@ async function findInDataLayers(sb: SuperBlock, redirect: string): Promise<Found
 async function findInLower(sb: SuperBlock, parent: Real, name: string, lowest: boolean): Promise<LayerStep> {
   if (name.startsWith('/')) return await lookupRedirect(sb, parent.layer, name, lowest)
   const nothing = { at: undefined, redirect: undefined }
-  const probe = await sb.descriptors.probe(parent, name)
+  const probe = await standingAt(sb, parent, name)
   if (!probe) return { ...nothing, stop: false }
-  if (await isWhiteout(sb, parent, name, probe)) return { ...nothing, stop: true }
+  if (probe === WHITEOUT) return { ...nothing, stop: true }
   return { at: sb.descriptors.found(parent, name, probe), stop: false, redirect: undefined }
 }
 
@@ -301,10 +301,11 @@ async function hiddenLowers(sb: SuperBlock, dir: OvlInode, name: Name): Promise<
 /** Whether a lower has something at this name that would show if the upper's were gone (ovl_lower_positive). */
 export async function lowerPositive(sb: SuperBlock, dir: OvlInode, name: Name): Promise<boolean> {
   for (const parent of dir.lowers) {
-    const probe = await sb.descriptors.probe(parent, name)
-    if (!probe) continue
-    if (probe.fd >= 0) closeSync(probe.fd)
-    return !(await isWhiteout(sb, parent, name, probe))
+    const standing = await standingAt(sb, parent, name)
+    if (!standing) continue
+    if (!isObject(standing)) return false
+    if (standing.fd >= 0) closeSync(standing.fd)
+    return true
   }
   return false
 }

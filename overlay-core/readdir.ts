@@ -3,11 +3,11 @@ import { separatesLinks } from './hardlink.ts'
 import { fileId } from './identity.ts'
 import { getattr } from './inode.ts'
 import type { Real } from './layer.ts'
+import { standingAt, WHITEOUT } from './mark-form.ts'
 import { lookupDentry } from './namei.ts'
 import type { SuperBlock } from './superblock.ts'
 import { readdirFd } from './sys/dir.ts'
 import { type DirEntry, type DirEntryPlus, FileType, type Maybe, type Name } from './types.ts'
-import { isWhiteout } from './whiteout.ts'
 
 /** A merged directory as read from the layers: entries by ascending cookie. */
 export interface Listing {
@@ -236,14 +236,14 @@ async function mergeLayer(
     if (merged.has(raw.name)) continue
     let { type } = raw
     if (type === 0 || type === FileType.character || (real.xwhiteouts && type === FileType.regular)) {
-      const probe = await sb.descriptors.probe(real, raw.name)
-      if (!probe) continue
-      if (probe.fd >= 0) sb.descriptors.retire(probe.fd)
-      type = probe.stat.type
-      if (await isWhiteout(sb, real, raw.name, probe)) {
+      const standing = await standingAt(sb, real, raw.name)
+      if (!standing) continue
+      if (standing === WHITEOUT) {
         merged.set(raw.name, undefined)
         continue
       }
+      if (standing.fd >= 0) sb.descriptors.retire(standing.fd)
+      type = standing.stat.type
     }
     // One of several names of a lower file may have a file id of its own.
     const linked = separatesLinks(sb) && !real.layer.isUpper && type !== FileType.directory

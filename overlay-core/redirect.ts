@@ -2,11 +2,11 @@ import type { OvlInode } from './dentry.ts'
 import { OverlayError } from './errno.ts'
 import { placeOf } from './inode.ts'
 import type { Found, Layer, Real } from './layer.ts'
+import { standingAt, WHITEOUT } from './mark-form.ts'
 import { NO_MARKS, readMarks } from './marks.ts'
 import type { SuperBlock } from './superblock.ts'
 import { setXattr } from './sys/xattr.ts'
 import { FileType, type Name } from './types.ts'
-import { isWhiteout } from './whiteout.ts'
 
 /** The longest redirect the kernel reads and writes, in bytes (OVL_REDIRECT_MAX). */
 const REDIRECT_MAX_BYTES = 256
@@ -31,9 +31,9 @@ export async function lookupRedirect(sb: SuperBlock, layer: Layer, path: string,
   let stop = false
   let parent = layer.root
   for (const [i, part] of parts.entries()) {
-    const probe = await sb.descriptors.probe(parent, part)
+    const probe = await standingAt(sb, parent, part)
     if (!probe) break
-    if (await isWhiteout(sb, parent, part, probe)) return { at: undefined, stop: true, redirect }
+    if (probe === WHITEOUT) return { at: undefined, stop: true, redirect }
     const last = i === parts.length - 1
     if (!last && probe.stat.type !== FileType.directory) return { at: undefined, stop: true, redirect }
     const at = sb.descriptors.found(parent, part, probe)

@@ -13,7 +13,6 @@ import { readdirFd, renameAt, rmdirAt, unlinkAt } from './sys/dir.ts'
 import { O_DIRECTORY, O_NOFOLLOW, O_PATH } from './sys/flags.ts'
 import { closeSync, openAt } from './sys/open.ts'
 import { type Attr, type Cred, FileType, type Name, type Wcc } from './types.ts'
-import { whiteoutName } from './whiteout.ts'
 
 type Check = (victim: OvlInode) => void
 
@@ -128,7 +127,7 @@ async function removeName(sb: SuperBlock, dir: OvlInode, name: Name, type: FileT
   if (probe && probe.fd >= 0) sb.descriptors.retire(probe.fd)
   const present = probe?.stat.type
   if (await lowerPositive(sb, dir, name)) {
-    const removed = await whiteoutName(sb, upper, name, present)
+    const removed = await upper.layer.marks.cover(sb, upper, name, present)
     if (removed !== undefined) await clearWorkDir(sb, removed)
     return
   }

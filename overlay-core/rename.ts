@@ -1,12 +1,12 @@
 import { copyingUpFirst, copyUp, type LongCopy, longCopyOf } from './copy-up.ts'
 import type { OvlInode } from './dentry.ts'
-import { enterLocked, leaveLocked, probeTemp, upperWhiteout } from './dir.ts'
-import { bestEffort, OverlayError } from './errno.ts'
+import { enterLocked, leaveLocked, probeTemp } from './dir.ts'
+import { OverlayError } from './errno.ts'
 import { dropIndex, saveNlink } from './hardlink.ts'
 import { attrFor } from './inode.ts'
 import type { Probe, Real } from './layer.ts'
 import type { RwLock } from './lock.ts'
-import { setImpure, setOpaque } from './marks.ts'
+import { setImpure } from './marks.ts'
 import { checkName, lookupLocked, lowerPositive } from './namei.ts'
 import { EXECUTE, need, needEntryChange, WRITE } from './permission.ts'
 import { isEmptyLocked } from './readdir.ts'
@@ -14,12 +14,11 @@ import { setRedirect } from './redirect.ts'
 import { clearWorkDir, forgetName, prepareRemoval, separateLink } from './remove.ts'
 import type { SuperBlock } from './superblock.ts'
 import { chmodAt, chownAt, utimesAt } from './sys/attr.ts'
-import { mkdirAt, readdirFd, renameAt, unlinkAt } from './sys/dir.ts'
-import { RENAME_EXCHANGE } from './sys/flags.ts'
+import { mkdirAt, readdirFd } from './sys/dir.ts'
 import { statxFd } from './sys/stat.ts'
 import { getXattr, listXattr, setXattr } from './sys/xattr.ts'
 import { type Attr, type Cred, FileType, type Name, type Wcc } from './types.ts'
-import { removeTempDir, renameLeavingWhiteout } from './whiteout.ts'
+import { removeTempDir } from './whiteout.ts'
 
 /** @see Overlay.rename */
 export interface RenameOptions {
@@ -185,7 +184,7 @@ async function markForMove(sb: SuperBlock, inode: OvlInode, from: Place, to: Pla
   if (inode.lowers.length > 0) {
     await setRedirect(sb, inode, from.name, from.dir === to.dir)
   } else if (to.dir.lowers.length > 0 && !upper.opaque) {
-    await setOpaque(sb, await sb.descriptors.of(upper), '')
+    await upper.layer.marks.setOpaque(sb, await sb.descriptors.of(upper), '')
     upper.opaque = true
   }
 }
@@ -206,11 +205,10 @@ async function exchangeNames(sb: SuperBlock, move: Move): Promise<void> {
   const target = move.target as OvlInode
   await markForMove(sb, source, from, to)
   await markForMove(sb, target, to, from)
-  const fromFd = await sb.descriptors.of(from.dir.upper as Real)
-  const toFd = await sb.descriptors.of(to.dir.upper as Real)
+  const fromUpper = from.dir.upper as Real
   await sb.handles.moving(source, to.dir, to.name)
   await sb.handles.moving(target, from.dir, from.name)
-  await renameAt(fromFd, from.name, toFd, to.name, RENAME_EXCHANGE)
+  await fromUpper.layer.marks.exchange(sb, fromUpper, from.name, to.dir.upper as Real, to.name)
   unplace(sb, source, from)
   unplace(sb, target, to)
   place(sb, source, from, to)
@@ -235,20 +233,13 @@ async function moveUpper(sb: SuperBlock, move: Move): Promise<void> {
   const { from, to, source, target } = move
   const fromUpper = from.dir.upper as Real
   const toUpper = to.dir.upper as Real
+  const { marks } = toUpper.layer
   const cover = await lowerPositive(sb, from.dir, from.name)
-  const fromFd = await sb.descriptors.of(fromUpper)
-  const toFd = await sb.descriptors.of(toUpper)
-  if (source.type === FileType.directory) {
-    if (target?.upper) await clearUpperDir(sb, toUpper, to.name, target)
-    if (await upperWhiteout(sb, toUpper, to.name)) {
-      await renameAt(fromFd, from.name, toFd, to.name, RENAME_EXCHANGE)
-      // A whiteout that covers nothing shows nothing.
-      if (!cover) await bestEffort(() => unlinkAt(fromFd, from.name))
-      return
-    }
-  }
-  if (cover) await renameLeavingWhiteout(sb, fromUpper, from.name, toUpper, to.name)
-  else await renameAt(fromFd, from.name, toFd, to.name)
+  const directory = source.type === FileType.directory
+  const replacesDirectory = directory && target?.upper !== undefined
+  if (replacesDirectory && !marks.replacesDirectories) await clearUpperDir(sb, toUpper, to.name, target)
+  const places = { from: fromUpper, fromName: from.name, to: toUpper, toName: to.name }
+  await marks.move(sb, { ...places, directory, replacesDirectory, cover })
 }
 
 /**
@@ -264,9 +255,9 @@ async function clearUpperDir(sb: SuperBlock, parent: Real, name: Name, target: O
   await mkdirAt(workFd, temp, 0o700)
   let fresh: Probe
   try {
-    await makeLike(sb, oldFd, workFd, temp)
+    await makeLike(sb, old, workFd, temp)
     fresh = await probeTemp(sb, temp)
-    await renameAt(workFd, temp, await sb.descriptors.of(parent), name, RENAME_EXCHANGE)
+    await parent.layer.marks.exchange(sb, sb.work as Real, temp, parent, name)
   } catch (error) {
     await removeTempDir(sb, temp)
     throw error
@@ -279,8 +270,9 @@ async function clearUpperDir(sb: SuperBlock, parent: Real, name: Name, target: O
   await clearWorkDir(sb, temp)
 }
 
-/** Gives a directory in the work directory what the upper directory `oldFd` shows, and makes it opaque. */
-async function makeLike(sb: SuperBlock, oldFd: number, workFd: number, temp: Name): Promise<void> {
+/** Gives a directory in the work directory what the upper directory `old` shows, and makes it opaque. */
+async function makeLike(sb: SuperBlock, old: Real, workFd: number, temp: Name): Promise<void> {
+  const oldFd = await sb.descriptors.of(old)
   const { opaque, redirect, impure } = sb.xattrs
   const stat = statxFd(oldFd)
   if (stat.uid !== sb.serverUid || stat.gid !== sb.serverGid) await chownAt(workFd, temp, stat.uid, stat.gid)
@@ -289,7 +281,7 @@ async function makeLike(sb: SuperBlock, oldFd: number, workFd: number, temp: Nam
     const value = await getXattr(oldFd, '', attr)
     if (value) await setXattr(workFd, temp, attr, value)
   }
-  await setOpaque(sb, workFd, temp)
+  await old.layer.marks.setOpaque(sb, workFd, temp)
   await chmodAt(workFd, temp, stat.mode)
   await utimesAt(workFd, temp, stat.atime, stat.mtime)
 }

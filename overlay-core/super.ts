@@ -4,6 +4,7 @@ import { ACL_ACCESS, ACL_DEFAULT } from './acl.ts'
 import type { Clock } from './clock.ts'
 import { DentryCache } from './dcache.ts'
 import { OvlInode } from './dentry.ts'
+import { deviceForm } from './device-form.ts'
 import { isErrno } from './errno.ts'
 import { FileCache } from './file-cache.ts'
 import { HandleTable } from './handle.ts'
@@ -189,6 +190,7 @@ async function makeLayers(roots: Roots, xattrs: XattrNames): Promise<Layers> {
       fsUuid: fileSystem.uuid,
       local: fileSystem.local,
       hasAcls: fileSystem.acls,
+      marks: deviceForm,
       wasUpper: (await listXattr(fd, '')).some((name) => name.startsWith(xattrs.prefix)),
     } as {
       -readonly [K in keyof Layer]: Layer[K]
