@@ -59,6 +59,11 @@ export class HandleFile {
     return this.#fd
   }
 
+  /** The directory that it lies in, for what else must survive a restart; undefined for a nameless log. */
+  get directoryFd(): number | undefined {
+    return this.#dirFd
+  }
+
   get sizeBytes(): number {
     return statxFd(this.#fd).size
   }

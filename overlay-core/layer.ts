@@ -7,8 +7,8 @@ import { FileType, type Maybe, type Name } from './types.ts'
 
 /** One layer of the stack. Lower layers are never written. */
 export interface Layer {
-  /** 0 is the upper (also when there is none), lowers count from 1, topmost first. */
-  readonly index: number
+  /** 0 is the upper (also when there is none), lowers count from 1, topmost first. Changes when a remount puts the layer elsewhere. */
+  index: number
   /** Small number of the file system the layer lies on; layers on one file system share it. */
   readonly fsIndex: number
   readonly isUpper: boolean

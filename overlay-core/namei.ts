@@ -176,14 +176,22 @@ async function inodeFor(sb: SuperBlock, dir: OvlInode, name: Name, entry: StackE
   const indexed = linked && sb.indexDir !== undefined && entry.origin !== undefined && !source.layer.isUpper
   const index = indexed ? await indexOfUpper(sb, upper, entry.origin as Uint8Array, source.stat.nlink) : undefined
   const known = sb.dcache.inode(identity.key)
-  if (known && !known.unlinked && known.generation === identity.generation && known.type === type) {
+  if (
+    known &&
+    known !== sb.root &&
+    !known.unlinked &&
+    known.generation === identity.generation &&
+    known.type === type
+  ) {
     if (!upper || known.upper?.ino === upper.real.ino) {
       revive(known, entry)
       return known
     }
   }
   const clash = known !== undefined && known.generation === identity.generation && upper !== undefined
-  const own = clash ? identityOf(upper.real.layer, upper.stat) : identity
+  let own = clash ? identityOf(upper.real.layer, upper.stat) : identity
+  // The root keeps its identity when the lower that it was made of goes, which may then show as an ordinary directory.
+  if (known === sb.root) own = identityOfName(top.stat, dir.key, name)
   // By its index entry it is found whichever of its names goes.
   if (index?.entry) index.entry.real.redirect = (upper as Found).real.redirect
   const inode = makeInode(sb, { ...own, type }, top, (index?.entry ?? upper)?.real, entry.lowers)

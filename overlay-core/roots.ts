@@ -6,12 +6,22 @@ import { canonicalPath } from './sys/path.ts'
 import { statxFd } from './sys/stat.ts'
 import { hasVolatileMark, strangersIn } from './workdir.ts'
 
-/** The open directories of a mount: O_PATH descriptors, and the claims on upper and workdir. */
-export interface Roots {
-  readonly lowerFds: readonly number[]
-  readonly dataFds: readonly number[]
-  readonly upperFd: number | undefined
-  readonly workFd: number | undefined
+/** An open directory of a mount: its canonical path and an O_PATH descriptor. */
+export interface RootDir {
+  readonly path: string
+  readonly fd: number
+}
+
+/** The open lowers of a mount. */
+export interface LowerRoots {
+  readonly lowers: readonly RootDir[]
+  readonly data: readonly RootDir[]
+}
+
+/** All open directories of a mount, and the claims on upper and workdir. */
+export interface Roots extends LowerRoots {
+  readonly upper: RootDir | undefined
+  readonly work: RootDir | undefined
   /** Closing these gives the claims up. */
   readonly claims: readonly number[]
 }
@@ -24,52 +34,61 @@ export interface Roots {
 export async function openRoots(options: MountOptions): Promise<Roots> {
   const opened: number[] = []
   try {
-    const lowerFds = await openAll('lowerdir', options.lowerdir, opened)
-    const dataFds = await openAll('datadir', options.datadir, opened)
+    const { lowers, data } = await openLowersInto(opened, options)
     if (options.upperdir === undefined || options.workdir === undefined) {
-      return { lowerFds, dataFds, upperFd: undefined, workFd: undefined, claims: [] }
+      await needApart(options)
+      return { lowers, data, upper: undefined, work: undefined, claims: [] }
     }
-    const [upperFd] = (await openAll('upperdir', [options.upperdir], opened)) as [number]
-    const [workFd] = (await openAll('workdir', [options.workdir], opened)) as [number]
+    const upper = await openOne('upperdir', options.upperdir, opened)
+    const work = await openOne('workdir', options.workdir, opened)
     await needApart(options)
-    needSameFileSystem(options.workdir, upperFd, workFd)
-    await needOwnWorkdir(options.workdir, workFd)
+    needSameFileSystem(options.workdir, upper.fd, work.fd)
+    await needOwnWorkdir(options.workdir, work.fd)
     const claims = [
-      await claim('upperdir', options.upperdir, upperFd, opened),
-      await claim('workdir', options.workdir, workFd, opened),
+      await claim('upperdir', options.upperdir, upper.fd, opened),
+      await claim('workdir', options.workdir, work.fd, opened),
     ]
-    return { lowerFds, dataFds, upperFd, workFd, claims }
+    return { lowers, data, upper, work, claims }
   } catch (error) {
     for (const fd of opened) closeSync(fd)
     throw error
   }
 }
 
-/** Gives the claims up and closes all. */
-export function closeRoots(roots: Roots): void {
-  for (const fd of [...roots.lowerFds, ...roots.dataFds, ...roots.claims]) closeSync(fd)
-  if (roots.upperFd !== undefined) closeSync(roots.upperFd)
-  if (roots.workFd !== undefined) closeSync(roots.workFd)
-}
-
-async function openAll(option: string, paths: readonly string[], opened: number[]): Promise<number[]> {
-  const fds: number[] = []
-  for (const path of paths) {
-    const fd = await openOne(option, path)
-    opened.push(fd)
-    fds.push(fd)
-  }
-  return fds
-}
-
-async function openOne(option: string, path: string): Promise<number> {
-  let fd: number | undefined
+/** As `openRoots`, of the lowers alone, for an overlay that holds its upper and workdir already. */
+export async function openLowers(options: MountOptions): Promise<LowerRoots> {
+  const opened: number[] = []
   try {
-    fd = await openRoot(path)
-    closeSync(await openDirectory(fd))
-    return fd
+    const lowers = await openLowersInto(opened, options)
+    await needApart(options)
+    return lowers
   } catch (error) {
-    if (fd !== undefined) closeSync(fd)
+    for (const fd of opened) closeSync(fd)
+    throw error
+  }
+}
+
+async function openLowersInto(opened: number[], options: MountOptions): Promise<LowerRoots> {
+  const lowers: RootDir[] = []
+  const data: RootDir[] = []
+  for (const path of options.lowerdir) lowers.push(await openOne('lowerdir', path, opened))
+  for (const path of options.datadir) data.push(await openOne('datadir', path, opened))
+  return { lowers, data }
+}
+
+/** Gives the claims up and closes all. */
+export function closeRoots({ lowers, data, upper, work, claims }: Roots): void {
+  for (const root of [...lowers, ...data, upper, work]) if (root) closeSync(root.fd)
+  for (const fd of claims) closeSync(fd)
+}
+
+async function openOne(option: string, path: string, opened: number[]): Promise<RootDir> {
+  try {
+    const fd = await openRoot(path)
+    opened.push(fd)
+    closeSync(await openDirectory(fd))
+    return { fd, path: await canonicalPath(path) }
+  } catch (error) {
     throw explained(option, path, error)
   }
 }
@@ -88,14 +107,14 @@ function explained(option: string, path: string, error: unknown): unknown {
   return error
 }
 
-/** Upper and workdir may not lie in each other or in a lower, and lowers not in each other (ovl_check_layer). */
+/** No directory may lie in another one, nor be given twice (ovl_check_overlapping_layers). */
 async function needApart(options: MountOptions): Promise<void> {
   const all: { option: string; path: string; real: string }[] = []
   const add = async (option: string, path: string) => all.push({ option, path, real: await canonicalPath(path) })
   for (const path of options.lowerdir) await add('lowerdir', path)
   for (const path of options.datadir) await add('datadir', path)
-  await add('upperdir', options.upperdir as string)
-  await add('workdir', options.workdir as string)
+  if (options.upperdir !== undefined) await add('upperdir', options.upperdir)
+  if (options.workdir !== undefined) await add('workdir', options.workdir)
   for (const [i, inner] of all.entries()) {
     for (const [j, outer] of all.entries()) {
       if (i === j) continue

@@ -4,7 +4,6 @@ import { ACL_ACCESS, ACL_DEFAULT } from './acl.ts'
 import type { Clock } from './clock.ts'
 import { DentryCache } from './dcache.ts'
 import { OvlInode } from './dentry.ts'
-import { deviceForm } from './device-form.ts'
 import { isErrno } from './errno.ts'
 import { FileCache } from './file-cache.ts'
 import { HandleTable } from './handle.ts'
@@ -12,7 +11,9 @@ import { HandleFile } from './handle-file.ts'
 import { HandleLog } from './handle-log.ts'
 import { removeOrphans } from './hardlink.ts'
 import { identityOf } from './identity.ts'
+import { IdentityKeeper } from './identity-keeper.ts'
 import { Descriptors, type Layer, Real } from './layer.ts'
+import { type Layers, makeLayers, placeLayers } from './layers.ts'
 import { RwLock } from './lock.ts'
 import { readMarks } from './marks.ts'
 import { lookupDentry } from './namei.ts'
@@ -25,9 +26,8 @@ import { closeRoots, openRoots, type Roots } from './roots.ts'
 import type { SuperBlock } from './superblock.ts'
 import { chmodAt } from './sys/attr.ts'
 import { effectiveGid, effectiveGroups, effectiveUid, raiseFileLimit, setUmask0 } from './sys/process.ts'
-import { statfsFd, statxFd } from './sys/stat.ts'
-import { fileSystemUuid } from './sys/uuid.ts'
-import { getXattr, hasAcls, listXattr, removeXattr, setXattr } from './sys/xattr.ts'
+import { statxFd } from './sys/stat.ts'
+import { getXattr, removeXattr, setXattr } from './sys/xattr.ts'
 import { markVolatile, openWorkDirectory, removeLeftovers } from './workdir.ts'
 import { XattrNames } from './xattrs.ts'
 
@@ -47,22 +47,6 @@ export interface MountEnvironment {
   /** How long an unused real file stays open, in milliseconds. */
   readonly fileIdleMs: number
 }
-
-/** Magic numbers (statfs(2)) of file systems that look a cached name up without asking anybody. */
-const LOCAL_FILE_SYSTEMS: ReadonlySet<number> = new Set([
-  0xef53, // ext2, ext3, ext4
-  0x58465342, // xfs
-  0x9123683e, // btrfs
-  0x01021994, // tmpfs
-  0x858458f6, // ramfs
-  0x2fc12fc1, // zfs
-  0xf2f52010, // f2fs
-  0xca451a4e, // bcachefs
-  0x794c7630, // overlay
-  0x73717368, // squashfs
-  0xe0f5e1e2, // erofs
-  0x9660, // iso9660
-])
 
 const systemClock: Clock = {
   now: () => performance.now(),
@@ -107,32 +91,49 @@ async function assemble(
   roots: Roots,
   descriptorLimit: number,
 ): Promise<Overlay> {
+  const handleFile = await openHandleFile(roots, given)
+  try {
+    return await assembleWith(options, given, roots, descriptorLimit, handleFile)
+  } catch (error) {
+    handleFile.close()
+    throw error
+  }
+}
+
+async function assembleWith(
+  options: MountOptions,
+  given: MountEnvironment,
+  roots: Roots,
+  descriptorLimit: number,
+  handleFile: HandleFile,
+): Promise<Overlay> {
   const xattrs = new XattrNames(options.userxattr, effectiveUid() !== 0)
-  const layers = await makeLayers(roots, xattrs)
+  const keeper = await IdentityKeeper.open(handleFile.directoryFd)
+  const layers = await makeLayers(roots, xattrs, keeper)
+  placeLayers(layers)
   const descriptors = new Descriptors(Math.max(64, Math.floor(descriptorLimit * 0.5)))
   const dcache = new DentryCache(given.dentryLimit)
   const work =
-    layers.upper && roots.workFd !== undefined
-      ? await prepareWork(options, layers.upper, roots.workFd, descriptors, xattrs)
+    layers.upper && roots.work
+      ? await prepareWork(options, layers.upper, roots.work.fd, descriptors, xattrs)
       : undefined
   const files = new FileCache(
     Math.min(given.fileLimit, Math.floor(descriptorLimit * 0.25)),
     given.fileIdleMs,
     given.clock,
   )
-  const handleFile = await openHandleFile(roots, given)
   const handleLog = await HandleLog.open(handleFile.fd, handleFile.sizeBytes)
   let temps = 0
   const sb: SuperBlock = {
     options,
-    uuid: await overlayUuid(options, layers, xattrs, given),
+    uuid: await overlayUuid(options, layers, xattrs, given, keeper),
     upper: layers.upper,
     lowers: layers.lowers,
     dataLayers: layers.data,
     work: work?.work,
     indexDir: work?.index,
     xattrs,
-    root: makeRoot(layers),
+    root: makeRoot(layers, keeper),
     dcache,
     descriptors,
     files,
@@ -149,12 +150,13 @@ async function assemble(
   dcache.addInode(sb.root)
   for (const real of [sb.root.upper, ...sb.root.lowers]) if (real) await readMarks(sb, real)
   sb.root.rights = knownRights(sb, sb.root.real)
+  await keeper.save()
   return new MountedOverlay(sb, () => closeRoots(roots))
 }
 
 /** The log of handles lies in the workdir; that of an overlay without upper where the server says, else it ends with the process. */
 async function openHandleFile(roots: Roots, given: MountEnvironment): Promise<HandleFile> {
-  if (roots.workFd !== undefined) return await HandleFile.in(roots.workFd)
+  if (roots.work) return await HandleFile.in(roots.work.fd)
   const kept = given.handleDirectory === undefined ? undefined : await HandleFile.claim(given.handleDirectory)
   return kept ?? (await HandleFile.nameless(tmpdir()))
 }
@@ -163,55 +165,13 @@ async function lookupInode(sb: SuperBlock, dir: OvlInode, name: string): Promise
   return (await lookupDentry(sb, dir, name)).inode
 }
 
-interface Layers {
-  readonly upper: Layer | undefined
-  readonly lowers: readonly Layer[]
-  readonly data: readonly Layer[]
-}
-
-/** Numbers the layers and their file systems. */
-async function makeLayers(roots: Roots, xattrs: XattrNames): Promise<Layers> {
-  const fileSystems = new Map<string, { index: number; uuid: Uint8Array; local: boolean; acls: boolean }>()
-  const make = async (fd: number, index: number, isUpper: boolean, dataOnly: boolean): Promise<Layer> => {
-    const stat = statxFd(fd)
-    const device = `${stat.devMajor}:${stat.devMinor}`
-    let fileSystem = fileSystems.get(device)
-    if (!fileSystem) {
-      const local = LOCAL_FILE_SYSTEMS.has((await statfsFd(fd)).type)
-      const acls = await hasAcls(fd)
-      fileSystem = { index: fileSystems.size, uuid: await fileSystemUuid(fd), local, acls }
-      fileSystems.set(device, fileSystem)
-    }
-    const layer = {
-      index,
-      fsIndex: fileSystem.index,
-      isUpper,
-      dataOnly,
-      fsUuid: fileSystem.uuid,
-      local: fileSystem.local,
-      hasAcls: fileSystem.acls,
-      marks: deviceForm,
-      wasUpper: (await listXattr(fd, '')).some((name) => name.startsWith(xattrs.prefix)),
-    } as {
-      -readonly [K in keyof Layer]: Layer[K]
-    }
-    layer.root = new Real(layer, undefined, '', stat.ino)
-    layer.root.fd = fd
-    return layer
-  }
-  const upper = roots.upperFd === undefined ? undefined : await make(roots.upperFd, 0, true, false)
-  const lowers: Layer[] = []
-  for (const fd of roots.lowerFds) lowers.push(await make(fd, lowers.length + 1, false, false))
-  const data: Layer[] = []
-  for (const fd of roots.dataFds) data.push(await make(fd, lowers.length + data.length + 1, false, true))
-  return { upper, lowers, data }
-}
-
-function makeRoot(layers: Layers): OvlInode {
+/** The root: without an upper its identity is kept, as it outlives the lower that it was made of. */
+function makeRoot(layers: Layers, keeper: IdentityKeeper): OvlInode {
   const top = layers.upper ?? (layers.lowers[0] as Layer)
   const stat = statxFd(top.root.fd)
+  const own = identityOf(top, stat)
   return new OvlInode(
-    { ...identityOf(top, stat), type: stat.type },
+    { ...(layers.upper ? own : keeper.root(own)), type: stat.type },
     layers.upper?.root,
     layers.lowers.map((layer) => layer.root),
   )
@@ -271,6 +231,7 @@ async function overlayUuid(
   layers: Layers,
   xattrs: XattrNames,
   given: MountEnvironment,
+  keeper: IdentityKeeper,
 ): Promise<Uint8Array> {
   const keeps = layers.upper && (options.uuid === 'on' || options.uuid === 'auto')
   if (layers.upper && keeps) {
@@ -290,5 +251,6 @@ async function overlayUuid(
     const stat = statxFd(layer.root.fd)
     hash.update(layer.fsUuid).update(`${stat.inoHi}:${stat.inoLo}:${stat.btime?.sec}.${stat.btime?.nsec};`)
   }
-  return new Uint8Array(hash.digest().subarray(0, 16))
+  const derived = new Uint8Array(hash.digest().subarray(0, 16))
+  return layers.upper ? derived : keeper.uuid(derived)
 }
