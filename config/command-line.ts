@@ -3,7 +3,15 @@ import { formatAddress, isLoopback, parseAddress } from './address.ts'
 import { type Arguments, cutArguments } from './arguments.ts'
 import type { Environment } from './environment.ts'
 import { SERVE_OPTIONS, STATUS_OPTIONS } from './schema.ts'
-import { type Address, type Command, LOG_LEVELS, type LogLevel, type Settings } from './settings.ts'
+import {
+  type Address,
+  type Command,
+  LOCK_POLICIES,
+  LOG_LEVELS,
+  type LockPolicy,
+  type LogLevel,
+  type Settings,
+} from './settings.ts'
 
 const DEFAULT_EXPORT = '127.0.0.1(rw,root_squash,insecure,sync)'
 
@@ -46,6 +54,7 @@ function parseServe({ values, words }: Arguments, environment: Environment): Set
     webdav: parseAddress('--webdav', last('--webdav') ?? '127.0.0.1:8080', values.has('--webdav')),
     nfs: parseAddress('--nfs', last('--nfs') ?? '127.0.0.1:2049', values.has('--nfs')),
     as: parseIdentity(last('--as'), environment.uid),
+    locks: parseLocks(last('--locks') ?? 'advisory'),
     insecureNoAuth: values.has('--insecure-no-auth'),
     rpcbind: values.has('--rpcbind'),
     logLevel: parseLogLevel(last('--log-level') ?? 'warn'),
@@ -118,6 +127,14 @@ function parseLogLevel(text: string): LogLevel {
     throw new OptionError('--log-level', `${JSON.stringify(text)} is not a level; use ${LOG_LEVELS.join(', ')}`)
   }
   return level
+}
+
+function parseLocks(text: string): LockPolicy {
+  const policy = LOCK_POLICIES.find((word) => word === text)
+  if (policy === undefined) {
+    throw new OptionError('--locks', `${JSON.stringify(text)} is neither ${LOCK_POLICIES.join(' nor ')}`)
+  }
+  return policy
 }
 
 function stateDir(values: ReadonlyMap<string, readonly string[]>, environment: Environment): string {

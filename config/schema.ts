@@ -53,6 +53,13 @@ export const SERVE_OPTIONS = [
     default: "the server's own user and groups",
   },
   {
+    name: '--locks',
+    value: 'advisory|mandatory',
+    meaning:
+      'Whom the locks of WebDAV clients keep from changing what is locked: other WebDAV clients (advisory), or NFS clients too (mandatory), who then get "permission denied".',
+    default: 'advisory',
+  },
+  {
     name: '--insecure-no-auth',
     meaning: 'Lets WebDAV listen beyond loopback although anyone who reaches it may then do anything that --as may.',
   },

@@ -24,6 +24,9 @@ export interface ViewSettings {
 export const LOG_LEVELS = ['silent', 'fatal', 'error', 'warn', 'info', 'debug', 'trace'] as const
 export type LogLevel = (typeof LOG_LEVELS)[number]
 
+export const LOCK_POLICIES = ['advisory', 'mandatory'] as const
+export type LockPolicy = (typeof LOCK_POLICIES)[number]
+
 /** Everything a server run is told. */
 export interface Settings {
   /** One today; the model of the server is a list. */
@@ -33,6 +36,8 @@ export interface Settings {
   readonly nfs: Address | undefined
   /** On whose behalf WebDAV acts; undefined: the server's own user. */
   readonly as: { readonly uid: number; readonly gid: number } | undefined
+  /** Whom WebDAV locks hold off: only WebDAV clients, or those of other protocols too. */
+  readonly locks: LockPolicy
   readonly insecureNoAuth: boolean
   readonly rpcbind: boolean
   readonly logLevel: LogLevel

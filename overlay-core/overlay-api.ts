@@ -34,6 +34,11 @@ export interface Overlay {
   lookup(cred: Cred, dir: Inode, name: Name): Maybe<Inode | undefined>
   /** The directory that holds directory `dir`; the root is its own parent. Needs search permission on `dir`. */
   parent(cred: Cred, dir: Inode): Maybe<Inode>
+  /**
+   * The paths from the root to this object that are known now, as names: at least the one by which it was looked up last, none when it is
+   * unlinked. Answers at once.
+   */
+  paths(inode: Inode): readonly (readonly Name[])[]
   /** The object with this identity (as `inode.key`, `inode.generation`). @throws ESTALE */
   inodeByKey(key: number, generation: number): Maybe<Inode>
 

@@ -5,6 +5,7 @@ import { commit, OpenHandle, read, write } from './file.ts'
 import { attrFor, getattr, grantedAccess, needAccess, readlink, setattr } from './inode.ts'
 import { checkName, lookupDentry } from './namei.ts'
 import type { Overlay } from './overlay-api.ts'
+import { pathsOf } from './paths.ts'
 import { type CheckedAttr, EXECUTE, may, need, READ, WRITE } from './permission.ts'
 import { readdir, readdirPlus } from './readdir.ts'
 import { rmdir, unlink } from './remove.ts'
@@ -73,6 +74,10 @@ export class MountedOverlay implements Overlay {
     const parent = inode === this.#sb.root ? inode : inode.aliases[0]?.dir
     if (!parent) throw new OverlayError('ESTALE', 'lookup')
     return allowed instanceof Promise ? allowed.then(() => parent) : parent
+  }
+
+  paths(inode: Inode): readonly (readonly Name[])[] {
+    return pathsOf(this.#sb.root, this.#object(inode))
   }
 
   inodeByKey(key: number, generation: number): Maybe<Inode> {

@@ -5,6 +5,7 @@ import type { DavHandle } from '../protocols/webdav/index.ts'
 import type { App } from './app.ts'
 import type { Clock } from './clock.ts'
 import type { Faults } from './faults.ts'
+import type { JournalFile } from './journal-file.ts'
 import { version } from './manual.ts'
 import { removeNotes } from './state-dir.ts'
 import { describeViews, type ServerStatus } from './status.ts'
@@ -26,6 +27,8 @@ export class RunningServer {
   http: App | undefined
   webdav: DavHandle | undefined
   webdavAddress: { readonly host: string; readonly port: number } | undefined
+  /** Where the locks of WebDAV clients are kept. */
+  readonly journals: JournalFile[] = []
   /** Files to take away at the end. */
   readonly notes: string[] = []
   readonly #log: Logger
@@ -85,6 +88,7 @@ export class RunningServer {
       step('closing HTTP', () => this.#closeHttp(graceMs)),
     ])
     await step('closing WebDAV', async () => this.webdav?.close())
+    for (const journal of this.journals) await step('closing the journal of locks', () => journal.close())
     await step('flushing', () => this.views.close())
     this.#log.info('stopped')
     return status

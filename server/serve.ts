@@ -1,14 +1,11 @@
 import type { Logger } from 'pino'
-import { formatAddress, isLoopback, type Settings } from '../config/index.ts'
+import { formatAddress, type Settings } from '../config/index.ts'
 import { OptionError } from '../overlay-core/index.ts'
 import { parseExport, startNfs } from '../protocols/nfs/index.ts'
-import { registerWebDav } from '../protocols/webdav/index.ts'
 import { announce } from './announce.ts'
-import { buildApp } from './app.ts'
 import { systemClock } from './clock.ts'
 import { checkPorts, listenHttp, nfsError } from './doors.ts'
 import type { Faults } from './faults.ts'
-import { webdavCred } from './identity.ts'
 import { systemRandom } from './random.ts'
 import { RunningServer } from './running-server.ts'
 import { planViews } from './sample.ts'
@@ -21,6 +18,7 @@ import {
   writeRunNote,
 } from './state-dir.ts'
 import { Views } from './views.ts'
+import { overlayForOthers, prepareWebdav } from './webdav-door.ts'
 
 /** What a server run gets from the process that it is in. */
 export interface Surroundings {
@@ -75,13 +73,18 @@ function readExports(texts: readonly string[]) {
 async function openDoors(server: RunningServer, settings: Settings, log: Logger): Promise<void> {
   const views = server.views.list()
   const { nfs, webdav } = settings
+  await prepareWebdav(server, settings, log)
   if (nfs !== undefined) {
     const handleKey = await loadHandleKey(settings.stateDir, systemRandom)
     try {
       server.nfs = await startNfs({
         host: nfs.host,
         port: nfs.port,
-        exports: views.map(({ name, overlay, settings }) => ({ name, overlay, rules: readExports(settings.exports) })),
+        exports: views.map((view) => ({
+          name: view.name,
+          overlay: overlayForOthers(view, settings, server.webdav),
+          rules: readExports(view.settings.exports),
+        })),
         handleKey,
         // New in every run: a client that sees it change sends its unstable writes again (RFC 1813 section 4.8).
         writeVerifier: systemRandom(8),
@@ -92,19 +95,8 @@ async function openDoors(server: RunningServer, settings: Settings, log: Logger)
       throw nfsError(nfs, error)
     }
   }
-  if (webdav !== undefined) {
-    const cred = webdavCred(settings.as)
-    const http = buildApp({
-      log: log.child({ door: 'http' }),
-      anyHost: settings.insecureNoAuth && !isLoopback(webdav.host),
-      status: () => server.status(),
-    })
-    server.http = http
-    server.webdav = registerWebDav(http.app, {
-      views: views.map(({ name, overlay }) => ({ name, overlay, cred })),
-      log: log.child({ door: 'webdav' }),
-    })
-    server.webdavAddress = { host: webdav.host, port: await listenHttp(http.app, webdav) }
+  if (webdav !== undefined && server.http !== undefined) {
+    server.webdavAddress = { host: webdav.host, port: await listenHttp(server.http.app, webdav) }
   }
 }
 

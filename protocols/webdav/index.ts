@@ -2,16 +2,19 @@
 import { randomUUID } from 'node:crypto'
 import { type IncomingMessage, METHODS, type ServerResponse } from 'node:http'
 import type { FastifyInstance, FastifyReply, FastifyRequest, HTTPMethods } from 'fastify'
+import type { ChangeGuard } from '../../overlay-core/index.ts'
 import { markWaiting } from './body.ts'
 import { BufferPool } from './buffer-pool.ts'
 import type { ServedView } from './context.ts'
 import { newCounters } from './counters.ts'
+import { DurableLockStore } from './durable-locks.ts'
 import { DavEngine } from './engine.ts'
 import { KeyedQueue } from './keyed-queue.ts'
-import { MemoryLockStore } from './lock-store.ts'
+import type { LockStore } from './lock-store.ts'
 import { encodeSegment, nameOfText } from './path.ts'
 import { type DavHandle, type DavOptions, type DavView, DEFAULT_LIMITS } from './settings.ts'
 
+export type { Journal } from './lock-journal.ts'
 export type { DavHandle, DavLimits, DavOptions, DavView, Logger } from './settings.ts'
 
 /** Request targets as they came, where the router had to see another one. */
@@ -27,13 +30,14 @@ export function registerWebDav(app: FastifyInstance, options: DavOptions): DavHa
   const views = servedViews(options.views)
   const now = options.now ?? Date.now
   const counters = newCounters()
+  const locks = new DurableLockStore(now, options.lockJournals ?? new Map(), options.log)
   const engine = new DavEngine({
     views,
     log: options.log,
     now,
     randomUUID: options.randomUUID ?? randomUUID,
     limits: { ...DEFAULT_LIMITS, ...options.limits },
-    locks: new MemoryLockStore(now),
+    locks,
     buffers: new BufferPool(),
     counters,
     properties: new KeyedQueue(),
@@ -44,7 +48,28 @@ export function registerWebDav(app: FastifyInstance, options: DavOptions): DavHa
     if (method !== 'CONNECT' && !app.supportedMethods.includes(method)) app.addHttpMethod(method)
   }
   addRoutes(app, options.views, (req, res) => engine.executeRequest(req, res, targets.get(req) ?? req.url ?? '/'))
-  return { counters, close: () => engine.close() }
+  return {
+    counters,
+    changeGuard: (name) => {
+      if (!views.has(nameOfText(name))) throw new TypeError(`there is no view ${JSON.stringify(name)}`)
+      return lockGuard(locks, name)
+    },
+    close: async () => {
+      await engine.close()
+      await locks.idle()
+    },
+  }
+}
+
+/** A place is kept from other protocols while a lock covers it: nobody but WebDAV clients can show a token. */
+function lockGuard(locks: LockStore, view: string): ChangeGuard {
+  return {
+    get active() {
+      return locks.size > 0
+    },
+    covers: (path) => locks.covering(view, path).length > 0,
+    coversBelow: (path) => locks.below(view, path).length > 0,
+  }
 }
 
 function servedViews(views: readonly DavView[]): Map<string, ServedView> {

@@ -6,6 +6,8 @@ export interface ActiveLock {
   /** A URI, unique for ever. */
   readonly token: string
   readonly view: string
+  /** The uid of who took it: the number of locks is bounded for each. */
+  readonly user: number
   /** Where the lock was taken: its root, with symlinks resolved. */
   readonly names: readonly Name[]
   /** The scope (exclusive or shared), type, and timeout in seconds. */
@@ -25,6 +27,8 @@ export interface ActiveLock {
 export interface LockStore {
   /** Locks in force. */
   readonly size: number
+  /** Locks of one user in force. */
+  heldBy(user: number): number
   /** Those whose scope holds the resource: taken on it, or with depth infinity on a collection above. */
   covering(view: string, names: readonly Name[]): readonly ActiveLock[]
   /** Those taken below the collection, its own not included. */
@@ -40,13 +44,14 @@ export interface LockStore {
 
 interface Node {
   readonly children: Map<Name, Node>
-  locks: ActiveLock[]
+  /** By token. */
+  readonly locks: Map<string, ActiveLock>
 }
 
 function childOf(children: Map<string, Node>, name: string): Node {
   let child = children.get(name)
   if (child === undefined) {
-    child = { children: new Map(), locks: [] }
+    child = { children: new Map(), locks: new Map() }
     children.set(name, child)
   }
   return child
@@ -54,11 +59,12 @@ function childOf(children: Map<string, Node>, name: string): Node {
 
 const NONE: readonly ActiveLock[] = []
 
-/** A LockStore in memory: locks end with the process, which RFC 4918 section 6.6 allows. */
+/** A LockStore in memory: locks end with the process. */
 export class MemoryLockStore implements LockStore {
   readonly #now: () => number
   readonly #views = new Map<string, Node>()
   readonly #tokens = new Map<string, ActiveLock>()
+  readonly #byUser = new Map<number, number>()
   #nextExpiryMs = Number.POSITIVE_INFINITY
 
   constructor(now: () => number) {
@@ -70,6 +76,11 @@ export class MemoryLockStore implements LockStore {
     return this.#tokens.size
   }
 
+  heldBy(user: number): number {
+    this.#expire()
+    return this.#byUser.get(user) ?? 0
+  }
+
   covering(view: string, names: readonly Name[]): readonly ActiveLock[] {
     this.#expire()
     if (this.#tokens.size === 0) return NONE
@@ -77,7 +88,7 @@ export class MemoryLockStore implements LockStore {
     let node = this.#views.get(view)
     for (let depth = 0; node !== undefined; depth++) {
       const own = depth === names.length
-      for (const lock of node.locks) if (own || lock.deep) found.push(lock)
+      for (const lock of node.locks.values()) if (own || lock.deep) found.push(lock)
       if (own) break
       node = node.children.get(names[depth])
     }
@@ -91,7 +102,7 @@ export class MemoryLockStore implements LockStore {
     const found: ActiveLock[] = []
     const open = [...top.children.values()]
     for (let node = open.pop(); node !== undefined; node = open.pop()) {
-      found.push(...node.locks)
+      for (const lock of node.locks.values()) found.push(lock)
       open.push(...node.children.values())
     }
     return found
@@ -102,36 +113,57 @@ export class MemoryLockStore implements LockStore {
     return this.#tokens.get(token)
   }
 
-  add(lock: ActiveLock): void {
+  /** All in force, in no order. */
+  all(): ActiveLock[] {
+    this.#expire()
+    return [...this.#tokens.values()]
+  }
+
+  add(lock: ActiveLock): Maybe<void> {
     this.#tokens.set(lock.token, lock)
+    this.#byUser.set(lock.user, (this.#byUser.get(lock.user) ?? 0) + 1)
     this.#nextExpiryMs = Math.min(this.#nextExpiryMs, lock.expiresMs)
     let node = childOf(this.#views, lock.view)
     for (const name of lock.names) node = childOf(node.children, name)
-    node.locks.push(lock)
+    node.locks.set(lock.token, lock)
   }
 
-  refresh(token: string, kind: LockKind, expiresMs: number): void {
+  refresh(token: string, kind: LockKind, expiresMs: number): Maybe<void> {
     const lock = this.#tokens.get(token)
     if (lock === undefined) return
-    this.remove(token)
-    this.add({ ...lock, kind, expiresMs })
+    const renewed = { ...lock, kind, expiresMs }
+    this.#tokens.set(token, renewed)
+    this.#find(lock.view, lock.names)?.locks.set(token, renewed)
+    this.#nextExpiryMs = Math.min(this.#nextExpiryMs, expiresMs)
   }
 
-  remove(token: string): void {
+  remove(token: string): Maybe<void> {
+    this.#forget(token)
+  }
+
+  removeTree(view: string, names: readonly Name[], keepOwn: boolean): Maybe<void> {
+    for (const { token } of this.inTree(view, names, keepOwn)) this.#forget(token)
+  }
+
+  /** The locks that `removeTree` would end. */
+  protected inTree(view: string, names: readonly Name[], keepOwn: boolean): readonly ActiveLock[] {
+    if (this.#tokens.size === 0) return NONE
+    const below = this.below(view, names)
+    const own = keepOwn ? undefined : this.#find(view, names)?.locks
+    return own === undefined || own.size === 0 ? below : [...below, ...own.values()]
+  }
+
+  #forget(token: string): void {
     const lock = this.#tokens.get(token)
     if (lock === undefined) return
     this.#tokens.delete(token)
+    const left = (this.#byUser.get(lock.user) ?? 1) - 1
+    if (left === 0) this.#byUser.delete(lock.user)
+    else this.#byUser.set(lock.user, left)
     const node = this.#find(lock.view, lock.names)
     if (node === undefined) return
-    node.locks = node.locks.filter((other) => other.token !== token)
+    node.locks.delete(token)
     this.#prune(lock.view, lock.names)
-  }
-
-  removeTree(view: string, names: readonly Name[], keepOwn: boolean): void {
-    if (this.#tokens.size === 0) return
-    for (const lock of this.below(view, names)) this.remove(lock.token)
-    if (keepOwn) return
-    for (const lock of this.#find(view, names)?.locks ?? NONE) this.remove(lock.token)
   }
 
   #find(view: string, names: readonly Name[]): Node | undefined {
@@ -149,7 +181,7 @@ export class MemoryLockStore implements LockStore {
       node = node.children.get(names[depth])
     }
     for (let depth = names.length - 1; depth >= 0 && node !== undefined; depth--) {
-      if (node.locks.length > 0 || node.children.size > 0) return
+      if (node.locks.size > 0 || node.children.size > 0) return
       node = path[depth]
       node?.children.delete(names[depth])
     }
@@ -162,7 +194,7 @@ export class MemoryLockStore implements LockStore {
     if (now < this.#nextExpiryMs) return
     let next = Number.POSITIVE_INFINITY
     for (const lock of [...this.#tokens.values()]) {
-      if (lock.expiresMs <= now) this.remove(lock.token)
+      if (lock.expiresMs <= now) this.#forget(lock.token)
       else next = Math.min(next, lock.expiresMs)
     }
     this.#nextExpiryMs = next

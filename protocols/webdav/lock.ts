@@ -1,4 +1,4 @@
-import { Access, type Inode, isErrno, OverlayError } from '../../overlay-core/index.ts'
+import { Access, type Inode, isErrno, type Maybe, type Name, OverlayError } from '../../overlay-core/index.ts'
 import { parseBody, readBody } from './body.ts'
 import type { ViewContext } from './context.ts'
 import { badRequest, DavError } from './dav-error.ts'
@@ -32,7 +32,7 @@ interface LockRequest {
 export async function lock(ctx: ViewContext): Promise<void> {
   const { services, view } = ctx
   const root = await parseBody(await readBody(ctx, services.limits.xmlBytes), services.limits)
-  const request = root === undefined ? undefined : readLockInfo(root)
+  const request = root === undefined ? undefined : readLockInfo(root, services.limits.ownerBytes)
   const depth = parseDepth(ctx.req.headers.depth, 'infinity')
   if (depth === 1) throw badRequest('LOCK knows Depth 0 and infinity')
   const target = await resolve(view, ctx.path.names, true)
@@ -40,15 +40,20 @@ export async function lock(ctx: ViewContext): Promise<void> {
   guard.verify(target.inode, target.inode && (await view.overlay.getattr(target.inode)))
   if (request === undefined) return refresh(ctx, target, guard)
   await checkAccess(ctx, target)
-  if (await sendConflicts(ctx, target, request.scope, depth === 'infinity')) return
+  const wish = { ...request, deep: depth === 'infinity' }
+  if (await sendConflicts(ctx, target, wish)) return
   const created = target.inode === undefined && (await createEmpty(ctx, target, guard))
-  // Making the file took a while, in which another client may have locked it.
-  if (created && (await sendConflicts(ctx, target, request.scope, depth === 'infinity'))) return
-  const taken = await take(ctx, target, request, depth === 'infinity')
-  sendLock(ctx, created ? 201 : 200, taken, ['Lock-Token', `<${taken.token}>`])
+  const taken = take(ctx, target, wish)
+  // Getting here took a while, in which another client may have locked it.
+  if (taken === undefined) {
+    if (await sendConflicts(ctx, target, wish)) return
+    throw new DavError(423, 'another lock was in the way')
+  }
+  await taken.kept
+  sendLock(ctx, created ? 201 : 200, taken.lock, ['Lock-Token', `<${taken.lock.token}>`])
 }
 
-function readLockInfo(root: XmlElement): LockRequest {
+function readLockInfo(root: XmlElement, maxOwnerBytes: number): LockRequest {
   if (root.uri !== 'DAV:' || root.local !== 'lockinfo') throw badRequest('the body is not a DAV:lockinfo')
   const parts = childElements(root).filter(({ uri }) => uri === 'DAV:')
   const word = (name: string) => {
@@ -57,8 +62,10 @@ function readLockInfo(root: XmlElement): LockRequest {
   }
   const scope = [LockScope.Exclusive, LockScope.Shared].find(({ value }) => value === word('lockscope'))
   if (scope === undefined || word('locktype') !== LockType.Write.value) throw badRequest('no such kind of lock')
-  const owner = parts.find(({ local }) => local === 'owner')
-  return { scope, owner: owner === undefined ? '' : serializeContent(owner) }
+  const element = parts.find(({ local }) => local === 'owner')
+  const owner = element === undefined ? '' : serializeContent(element)
+  if (Buffer.byteLength(owner) > maxOwnerBytes) throw new DavError(413, 'the owner is too long')
+  return { scope, owner }
 }
 
 /** Only who may write may lock. */
@@ -73,21 +80,33 @@ async function checkAccess(ctx: ViewContext, { inode, dir }: Target): Promise<vo
   }
 }
 
-/** Answers for locks that stand in the way of a new one, if there are any. @throws DavError 423 for one on or above the resource */
-async function sendConflicts(ctx: ViewContext, target: Target, scope: LockScope, deep: boolean): Promise<boolean> {
-  const { locks, limits } = ctx.services
+/** What a client wants to lock, and how. */
+interface LockWish extends LockRequest {
+  readonly deep: boolean
+}
+
+/** The lock on or above the resource that keeps a new one out, and with depth infinity those below. */
+function conflicts({ services, view }: ViewContext, { names }: Target, { scope, deep }: LockWish) {
+  const { locks } = services
   const excludes = (other: ActiveLock) => scope === LockScope.Exclusive || other.kind.scope === LockScope.Exclusive
-  const above = locks.covering(ctx.view.name, target.names).find(excludes)
+  return {
+    above: locks.covering(view.name, names).find(excludes),
+    below: deep ? locks.below(view.name, names).filter(excludes) : [],
+  }
+}
+
+/** Answers for locks that stand in the way of a new one, if there are any. @throws DavError 423 for one on or above the resource */
+async function sendConflicts(ctx: ViewContext, target: Target, wish: LockWish): Promise<boolean> {
+  const { above, below } = conflicts(ctx, target, wish)
   if (above !== undefined) {
     const href = hrefOf(ctx.view.root, above.names, false)
     throw new DavError(423, 'another lock is in the way', {
       condition: `<D:no-conflicting-lock><D:href>${href}</D:href></D:no-conflicting-lock>`,
     })
   }
-  const below = deep ? locks.below(ctx.view.name, target.names).filter(excludes) : []
   if (below.length === 0) return false
   const answer = new Multistatus(ctx)
-  for (const { names } of below.slice(0, limits.reportedFailures)) {
+  for (const { names } of below.slice(0, ctx.services.limits.reportedFailures)) {
     await answer.add(statusResponse(hrefOf(ctx.view.root, names, false), 423, '<D:no-conflicting-lock/>'))
   }
   await answer.add(statusResponse(hrefOf(ctx.view.root, ctx.path.names, true), 424))
@@ -98,7 +117,7 @@ async function sendConflicts(ctx: ViewContext, target: Target, scope: LockScope,
 /** Makes the empty file that a lock on a free name stands for. @returns false when another client was quicker */
 async function createEmpty(ctx: ViewContext, { dir, name, names, view }: Target, guard: Guard): Promise<boolean> {
   requireMember(ctx.services, { view, names }, guard.tokens)
-  requireRoom(ctx)
+  requireRoom(ctx, names)
   try {
     await view.overlay.create(view.cred, dir as Inode, name, { mode: NEW_FILE_MODE })
     return true
@@ -108,25 +127,38 @@ async function createEmpty(ctx: ViewContext, { dir, name, names, view }: Target,
   }
 }
 
-function requireRoom({ services }: ViewContext): void {
-  if (services.locks.size >= services.limits.locks) throw new DavError(503, 'there are too many locks')
+/** Whether one more lock may be taken on `names`. @throws DavError 503 */
+function requireRoom({ services, view }: ViewContext, names: readonly Name[]): void {
+  const { locks, limits } = services
+  const full =
+    locks.size >= limits.locks ||
+    locks.heldBy(view.cred.uid) >= limits.locksPerUser ||
+    locks.covering(view.name, names).length >= limits.locksPerResource
+  if (full) throw new DavError(503, 'there are too many locks')
 }
 
-async function take(ctx: ViewContext, target: Target, request: LockRequest, deep: boolean): Promise<ActiveLock> {
-  requireRoom(ctx)
+/** Takes the lock in one go with the last look for others: undefined when one is in the way. @throws DavError 503 */
+function take(
+  ctx: ViewContext,
+  target: Target,
+  wish: LockWish,
+): { readonly lock: ActiveLock; readonly kept: Maybe<void> } | undefined {
+  requireRoom(ctx, target.names)
+  const { above, below } = conflicts(ctx, target, wish)
+  if (above !== undefined || below.length > 0) return undefined
   const { services, view } = ctx
   const seconds = parseTimeout(ctx.req.headers.timeout, services.limits.lockSeconds)
-  const taken: ActiveLock = {
+  const lock: ActiveLock = {
     token: `opaquelocktoken:${services.randomUUID()}`,
     view: view.name,
+    user: view.cred.uid,
     names: target.names,
-    kind: new LockKind(request.scope, LockType.Write, seconds),
-    deep,
-    owner: request.owner,
+    kind: new LockKind(wish.scope, LockType.Write, seconds),
+    deep: wish.deep,
+    owner: wish.owner,
     expiresMs: services.now() + seconds * 1000,
   }
-  await services.locks.add(taken)
-  return taken
+  return { lock, kept: services.locks.add(lock) }
 }
 
 /** Gives a lock a new life (RFC 4918 section 9.10.2). @throws DavError 400 no token is named · 412 no such lock here */

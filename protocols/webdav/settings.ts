@@ -1,4 +1,5 @@
-import type { Cred, Overlay } from '../../overlay-core/index.ts'
+import type { ChangeGuard, Cred, Overlay } from '../../overlay-core/index.ts'
+import type { Journal } from './lock-journal.ts'
 
 /** One overlay served at `/name/`, and the user on whose behalf every request on it acts. */
 export interface DavView {
@@ -30,6 +31,12 @@ export interface DavLimits {
   readonly ranges: number
   /** Locks held at a time, of all views. */
   readonly locks: number
+  /** Locks of one user held at a time. */
+  readonly locksPerUser: number
+  /** Shared locks that cover one resource at a time: each shows in its `lockdiscovery`. */
+  readonly locksPerResource: number
+  /** The XML inside `DAV:owner`, bytes. */
+  readonly ownerBytes: number
   /** The longest life of a lock between refreshes, seconds; also what a client gets that names none. */
   readonly lockSeconds: number
   /** A connection that neither sends nor takes a byte for this long in the middle of a request is closed, ms. */
@@ -47,7 +54,10 @@ export const DEFAULT_LIMITS: DavLimits = {
   xmlDepth: 32,
   xmlElements: 1000,
   ranges: 16,
-  locks: 10_000,
+  locks: 40_000,
+  locksPerUser: 10_000,
+  locksPerResource: 100,
+  ownerBytes: 4096,
   lockSeconds: 3600,
   idleMs: 120_000,
   reportedFailures: 1000,
@@ -62,6 +72,8 @@ export interface DavOptions {
   readonly now?: () => number
   /** Random UUIDs for lock tokens; `node:crypto` when absent. */
   readonly randomUUID?: () => string
+  /** Where locks outlive the process, by the name of the view; without one they end with it. */
+  readonly lockJournals?: ReadonlyMap<string, Journal>
   readonly limits?: Partial<DavLimits>
 }
 
@@ -69,6 +81,8 @@ export interface DavOptions {
 export interface DavHandle {
   /** Running totals by name: `requests`, `status2xx`…, `abortedUploads`, `abortedDownloads`, `faults`… */
   readonly counters: Readonly<Record<string, number>>
+  /** Tells other protocols which places of a view are locked, for views with mandatory locks. @throws TypeError no such view */
+  changeGuard(view: string): ChangeGuard
   /** Turns new requests away (503) and resolves when the running ones have ended. */
   close(): Promise<void>
 }

@@ -25,6 +25,7 @@ t.test('one -o is enough: everything else has a default', async (t) => {
     webdav: { host: '127.0.0.1', port: 8080, given: false },
     nfs: { host: '127.0.0.1', port: 2049, given: false },
     as: undefined,
+    locks: 'advisory',
     insecureNoAuth: false,
     rpcbind: false,
     logLevel: 'warn',
@@ -36,7 +37,7 @@ t.test('one -o is enough: everything else has a default', async (t) => {
 t.test('every option is understood, with a blank or an equals sign before its value', async (t) => {
   const { views, ...rest } = settings(
     'tree -olowerdir=a -o upperdir=u,workdir=w --webdav=[::1]:0 --nfs 0.0.0.0:12049 --export 10.0.0.0/8(ro) --export=*(rw) ' +
-      '--as 1000:100 --rpcbind --log-level debug --state-dir state --ready-file=ready.json --insecure-no-auth',
+      '--as 1000:100 --rpcbind --log-level debug --state-dir state --ready-file=ready.json --insecure-no-auth --locks mandatory',
   )
   t.match(views[0], { name: 'tree', exports: ['10.0.0.0/8(ro)', '*(rw)'], exportsGiven: true })
   t.match(views[0]?.mount, { lowerdir: ['/home/me/a'], upperdir: '/home/me/u', workdir: '/home/me/w' })
@@ -44,6 +45,7 @@ t.test('every option is understood, with a blank or an equals sign before its va
     webdav: { host: '::1', port: 0, given: true },
     nfs: { host: '0.0.0.0', port: 12049, given: true },
     as: { uid: 1000, gid: 100 },
+    locks: 'mandatory',
     insecureNoAuth: true,
     rpcbind: true,
     logLevel: 'debug',

@@ -3,11 +3,22 @@ import t from 'tap'
 import * as core from '../../overlay-core/index.ts'
 
 /** What adapters may rely on. Adding to it is a decision; taking away breaks them. */
-const VALUES = ['Access', 'ERRNO', 'FileType', 'OptionError', 'OverlayError', 'isErrno', 'mount', 'parseOptions']
+const VALUES = [
+  'Access',
+  'ERRNO',
+  'FileType',
+  'OptionError',
+  'OverlayError',
+  'guardChanges',
+  'isErrno',
+  'mount',
+  'parseOptions',
+]
 const TYPES = [
   ...[
     'Attr',
     'AttrChange',
+    'ChangeGuard',
     'CreateOptions',
     'Cred',
     'DirEntry',

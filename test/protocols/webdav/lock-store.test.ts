@@ -6,6 +6,7 @@ const kind = new LockKind(LockScope.Exclusive, LockType.Write, 60)
 const lock = (token: string, path: string, more: Partial<ActiveLock> = {}): ActiveLock => ({
   token,
   view: 'v',
+  user: 0,
   names: names(path),
   kind,
   deep: false,

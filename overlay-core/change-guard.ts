@@ -1,0 +1,259 @@
+import { OverlayError } from './errno.ts'
+import type { Overlay } from './overlay-api.ts'
+import {
+  Access,
+  type Attr,
+  type AttrChange,
+  type CreateOptions,
+  type Cred,
+  type DirEntry,
+  type DirEntryPlus,
+  type FileType,
+  type Inode,
+  type Maybe,
+  type Name,
+  type OpenFile,
+  type PublishOptions,
+  type Stability,
+  type StagedFile,
+  type StatFs,
+  type Wcc,
+} from './types.ts'
+
+/**
+ * What one protocol holds against the others: places, as names from the root, that they may not change for now. Asked in the middle of a
+ * call, so it answers at once.
+ */
+export interface ChangeGuard {
+  /** False when no place at all is held, so that nothing more has to be asked. */
+  readonly active: boolean
+  /** Whether the object at `path` is held: its content, its attributes, and for a directory its list of names. */
+  covers(path: readonly Name[]): boolean
+  /** Whether anything below the directory at `path` is held. */
+  coversBelow(path: readonly Name[]): boolean
+}
+
+/**
+ * The same overlay for who has to respect `guard`: a change of what it holds fails with EACCES, and `access` does not grant writing. A
+ * hard link counts as held when any of its names that are known is. What was open for writing before stays so.
+ */
+export function guardChanges(overlay: Overlay, guard: ChangeGuard): Overlay {
+  return new GuardedOverlay(overlay, guard)
+}
+
+class GuardedOverlay implements Overlay {
+  readonly root: Inode
+  readonly readOnly: boolean
+  readonly uuid: Uint8Array
+  readonly #to: Overlay
+  readonly #guard: ChangeGuard
+
+  constructor(overlay: Overlay, guard: ChangeGuard) {
+    this.root = overlay.root
+    this.readOnly = overlay.readOnly
+    this.uuid = overlay.uuid
+    this.#to = overlay
+    this.#guard = guard
+  }
+
+  /** @throws EACCES */
+  #needFree(inode: Inode): void {
+    if (this.#isHeld(inode)) throw new OverlayError('EACCES', 'guard')
+  }
+
+  #isHeld(inode: Inode): boolean {
+    return this.#guard.active && this.#to.paths(inode).some((path) => this.#guard.covers(path))
+  }
+
+  /** Whether `name` may come into `dir` or go. @throws EACCES */
+  #needNameFree(dir: Inode, name: Name, withBelow = false): void {
+    if (!this.#guard.active) return
+    for (const path of this.#to.paths(dir)) {
+      const own = [...path, name]
+      if (this.#guard.covers(path) || this.#guard.covers(own) || (withBelow && this.#guard.coversBelow(own))) {
+        throw new OverlayError('EACCES', 'guard', name)
+      }
+    }
+  }
+
+  access(cred: Cred, inode: Inode, mask: number): Maybe<number> {
+    return this.#to.access(cred, inode, this.#isHeld(inode) ? mask & ~Access.write : mask)
+  }
+
+  async setattr(cred: Cred, inode: Inode, change: AttrChange, wcc?: Wcc, guard?: (now: Attr) => void): Promise<Attr> {
+    this.#needFree(inode)
+    return await this.#to.setattr(cred, inode, change, wcc, guard)
+  }
+
+  async create(cred: Cred, dir: Inode, name: Name, options: CreateOptions, wcc?: Wcc): Promise<Inode> {
+    this.#needNameFree(dir, name)
+    return await this.#to.create(cred, dir, name, options, wcc)
+  }
+
+  async mkdir(cred: Cred, dir: Inode, name: Name, options: CreateOptions, wcc?: Wcc): Promise<Inode> {
+    this.#needNameFree(dir, name)
+    return await this.#to.mkdir(cred, dir, name, options, wcc)
+  }
+
+  async symlink(
+    cred: Cred,
+    dir: Inode,
+    name: Name,
+    target: Uint8Array,
+    options: CreateOptions,
+    wcc?: Wcc,
+  ): Promise<Inode> {
+    this.#needNameFree(dir, name)
+    return await this.#to.symlink(cred, dir, name, target, options, wcc)
+  }
+
+  async mknod(
+    cred: Cred,
+    dir: Inode,
+    name: Name,
+    type: FileType,
+    rdev: { major: number; minor: number },
+    options: CreateOptions,
+    wcc?: Wcc,
+  ): Promise<Inode> {
+    this.#needNameFree(dir, name)
+    return await this.#to.mknod(cred, dir, name, type, rdev, options, wcc)
+  }
+
+  async link(cred: Cred, inode: Inode, dir: Inode, name: Name, wcc?: Wcc): Promise<void> {
+    this.#needFree(inode)
+    this.#needNameFree(dir, name)
+    await this.#to.link(cred, inode, dir, name, wcc)
+  }
+
+  async unlink(cred: Cred, dir: Inode, name: Name, wcc?: Wcc, check?: (victim: Inode) => void): Promise<void> {
+    this.#needNameFree(dir, name)
+    await this.#to.unlink(cred, dir, name, wcc, check)
+  }
+
+  async rmdir(cred: Cred, dir: Inode, name: Name, wcc?: Wcc, check?: (victim: Inode) => void): Promise<void> {
+    this.#needNameFree(dir, name)
+    await this.#to.rmdir(cred, dir, name, wcc, check)
+  }
+
+  async rename(...call: Parameters<Overlay['rename']>): Promise<void> {
+    const [, fromDir, fromName, toDir, toName] = call
+    this.#needNameFree(fromDir, fromName, true)
+    this.#needNameFree(toDir, toName, true)
+    await this.#to.rename(...call)
+  }
+
+  write(cred: Cred, inode: Inode, data: Uint8Array, position: number, stability: Stability, wcc?: Wcc): Maybe<void> {
+    this.#needFree(inode)
+    return this.#to.write(cred, inode, data, position, stability, wcc)
+  }
+
+  open(cred: Cred, inode: Inode, how: { read?: boolean; write?: boolean; truncate?: boolean }): Maybe<OpenFile> {
+    if (how.write === true || how.truncate === true) this.#needFree(inode)
+    return this.#to.open(cred, inode, how)
+  }
+
+  async stage(cred: Cred): Promise<StagedFile> {
+    const staged = await this.#to.stage(cred)
+    return {
+      append: (chunks) => staged.append(chunks),
+      get sizeBytes() {
+        return staged.sizeBytes
+      },
+      publish: async (options: PublishOptions) => {
+        this.#needNameFree(options.dir, options.name)
+        return await staged.publish(options)
+      },
+      discard: () => staged.discard(),
+    }
+  }
+
+  async setxattr(cred: Cred, inode: Inode, name: string, value: Uint8Array, how?: 'create' | 'replace'): Promise<void> {
+    this.#needFree(inode)
+    await this.#to.setxattr(cred, inode, name, value, how)
+  }
+
+  async removexattr(cred: Cred, inode: Inode, name: string): Promise<void> {
+    this.#needFree(inode)
+    await this.#to.removexattr(cred, inode, name)
+  }
+
+  async setNote(cred: Cred, inode: Inode, slot: string, value: Uint8Array | undefined): Promise<void> {
+    this.#needFree(inode)
+    await this.#to.setNote(cred, inode, slot, value)
+  }
+
+  // What changes nothing goes straight through.
+
+  lookup(cred: Cred, dir: Inode, name: Name): Maybe<Inode | undefined> {
+    return this.#to.lookup(cred, dir, name)
+  }
+
+  parent(cred: Cred, dir: Inode): Maybe<Inode> {
+    return this.#to.parent(cred, dir)
+  }
+
+  paths(inode: Inode): readonly (readonly Name[])[] {
+    return this.#to.paths(inode)
+  }
+
+  inodeByKey(key: number, generation: number): Maybe<Inode> {
+    return this.#to.inodeByKey(key, generation)
+  }
+
+  retain(inode: Inode): void {
+    this.#to.retain(inode)
+  }
+
+  retained(): Promise<void> | undefined {
+    return this.#to.retained()
+  }
+
+  getattr(inode: Inode): Maybe<Attr> {
+    return this.#to.getattr(inode)
+  }
+
+  readlink(cred: Cred, inode: Inode): Maybe<Uint8Array> {
+    return this.#to.readlink(cred, inode)
+  }
+
+  readdir(cred: Cred, dir: Inode, cookie: number, fill: (entry: DirEntry) => boolean): Maybe<boolean> {
+    return this.#to.readdir(cred, dir, cookie, fill)
+  }
+
+  readdirPlus(cred: Cred, dir: Inode, cookie: number, fill: (entry: DirEntryPlus) => boolean): Maybe<boolean> {
+    return this.#to.readdirPlus(cred, dir, cookie, fill)
+  }
+
+  read(cred: Cred, inode: Inode, buffer: Uint8Array, offset: number, length: number, position: number): Maybe<number> {
+    return this.#to.read(cred, inode, buffer, offset, length, position)
+  }
+
+  commit(cred: Cred, inode: Inode, wcc?: Wcc): Promise<void> {
+    return this.#to.commit(cred, inode, wcc)
+  }
+
+  getxattr(cred: Cred, inode: Inode, name: string): Promise<Uint8Array | undefined> {
+    return this.#to.getxattr(cred, inode, name)
+  }
+
+  listxattr(cred: Cred, inode: Inode): Promise<string[]> {
+    return this.#to.listxattr(cred, inode)
+  }
+
+  getNote(cred: Cred, inode: Inode, slot: string): Promise<Uint8Array | undefined> {
+    return this.#to.getNote(cred, inode, slot)
+  }
+
+  statfs(): Promise<StatFs> {
+    return this.#to.statfs()
+  }
+
+  sync(): Promise<void> {
+    return this.#to.sync()
+  }
+
+  unmount(): Promise<void> {
+    return this.#to.unmount()
+  }
+}
