@@ -17,7 +17,7 @@ import { linkAt, mkdirAt, mknodAt, readlinkAt, renameAt, symlinkAt } from './sys
 import { O_CREAT, O_EXCL, O_RDWR, RENAME_NOREPLACE } from './sys/flags.ts'
 import { closeLater, openAt } from './sys/open.ts'
 import { type Stat, statxFd } from './sys/stat.ts'
-import { getXattr, listXattr, removeXattr, setXattr } from './sys/xattr.ts'
+import { getXattr, setXattr } from './sys/xattr.ts'
 import { FileType } from './types.ts'
 import { removeTemp, removeTempDir } from './whiteout.ts'
 
@@ -239,11 +239,12 @@ async function buildTemp(sb: SuperBlock, build: Build): Promise<Built> {
     const { type } = build.inode
     const stub = type !== stat.type || needsStub(sb, type, owner)
     await makeSame(sb, build, stat, metacopy, stub)
+    await sb.attributes.born(workFd, temp)
     await giveOwner(sb, workFd, temp, owner)
     await copyXattrs(sb, lower, workFd, temp)
     const record = await giveMode(sb, workFd, temp, type, owner, stub)
-    await writeIdentityMark(workFd, temp, build.mark)
-    if (metacopy) await setXattr(workFd, temp, sb.xattrs.metacopy, new Uint8Array(0))
+    await writeIdentityMark(sb, workFd, temp, build.mark)
+    if (metacopy) await sb.attributes.set(workFd, temp, sb.xattrs.metacopy, new Uint8Array(0))
     await utimesAt(workFd, temp, stat.atime, stat.mtime)
     const probe = await sb.descriptors.probe(sb.work as Real, temp)
     if (!probe) throw new OverlayError('EIO', 'copy-up')
@@ -326,7 +327,7 @@ async function completeData(sb: SuperBlock, inode: OvlInode): Promise<void> {
     // Writing has taken the capability away, but this is no change for those who look.
     if (capability) await setXattr(dirFd, upper.name, 'security.capability', capability)
     await utimesAt(dirFd, upper.name, before.atime, before.mtime)
-    await removeXattr(dirFd, upper.name, sb.xattrs.metacopy)
+    await sb.attributes.remove(dirFd, upper.name, sb.xattrs.metacopy)
     inode.metacopy = false
     inode.dataReal = undefined
     sb.files.drop(inode)
@@ -337,12 +338,12 @@ async function completeData(sb: SuperBlock, inode: OvlInode): Promise<void> {
 /** Copies extended attributes, ACLs included; those private to an overlay stay behind (ovl_copy_xattr). */
 async function copyXattrs(sb: SuperBlock, lower: Real, workFd: number, temp: string): Promise<void> {
   const parentFd = await sb.descriptors.of(lower.parent as Real)
-  for (const name of await listXattr(parentFd, lower.name)) {
+  for (const name of await sb.attributes.list(parentFd, lower.name)) {
     if (!sb.xattrs.copiesUp(name)) continue
-    const value = await getXattr(parentFd, lower.name, name)
+    const value = await sb.attributes.get(parentFd, lower.name, name)
     if (!value) continue
     try {
-      await setXattr(workFd, temp, name, value)
+      await sb.attributes.set(workFd, temp, name, value)
     } catch (error) {
       // Rights must not get lost; anything else goes as far as the upper can hold it.
       if (name.startsWith('system.posix_acl_') || !isErrno(error, 'EOPNOTSUPP', 'EPERM')) throw error

@@ -4,7 +4,6 @@ import { type MarkForm, type Standing, type UpperMove, WHITEOUT } from './mark-f
 import type { SuperBlock } from './superblock.ts'
 import { linkAt, mknodAt, renameAt, unlinkAt } from './sys/dir.ts'
 import { RENAME_EXCHANGE, RENAME_NOREPLACE, RENAME_WHITEOUT, S_IFCHR } from './sys/flags.ts'
-import { getXattr, setXattr } from './sys/xattr.ts'
 import { FileType, type Maybe, type Name } from './types.ts'
 import { isWhiteoutDevice, removeTemp, removeTempDir } from './whiteout.ts'
 
@@ -23,7 +22,7 @@ export const deviceForm: MarkForm = {
     return understand(sb, dir, name, probe)
   },
   isOpaque: () => false,
-  setOpaque: (sb, dirFd, name) => setXattr(dirFd, name, sb.xattrs.opaque, Buffer.from('y')),
+  setOpaque: (sb, dirFd, name) => sb.attributes.set(dirFd, name, sb.xattrs.opaque, Buffer.from('y')),
 
   async publish(sb, temp, dir, name, directory, standing) {
     const workFd = await sb.descriptors.of(sb.work as Real)
@@ -92,7 +91,7 @@ function understand(sb: SuperBlock, dir: Real, name: Name, probe: Probe | undefi
 }
 
 async function readAttribute(sb: SuperBlock, dir: Real, name: Name, probe: Probe): Promise<Standing> {
-  const mark = await getXattr(await sb.descriptors.of(dir), name, sb.xattrs.whiteout)
+  const mark = await sb.attributes.get(await sb.descriptors.of(dir), name, sb.xattrs.whiteout)
   return mark === undefined ? probe : WHITEOUT
 }
 

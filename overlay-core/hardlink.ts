@@ -1,3 +1,4 @@
+import type { Attributes } from './attributes.ts'
 import type { OvlInode } from './dentry.ts'
 import { isErrno } from './errno.ts'
 import type { Found, Real } from './layer.ts'
@@ -5,7 +6,6 @@ import { encodeOrigin, indexNameOf } from './origin.ts'
 import type { SuperBlock } from './superblock.ts'
 import { readdirFd, unlinkAt } from './sys/dir.ts'
 import { statxAt } from './sys/stat.ts'
-import { getXattr, setXattr } from './sys/xattr.ts'
 import { FileType } from './types.ts'
 import type { XattrNames } from './xattrs.ts'
 
@@ -60,7 +60,7 @@ export function joinIndex(inode: OvlInode, index: IndexEntry, lowerNlink: number
  * count) and a signed number (ovl_get_nlink).
  */
 async function readNlinkDelta(sb: SuperBlock, name: string, upperNlink: number, lowerNlink: number): Promise<number> {
-  const saved = parseNlink(await getXattr(await sb.descriptors.of(sb.indexDir as Real), name, sb.xattrs.nlink))
+  const saved = parseNlink(await sb.attributes.get(await sb.descriptors.of(sb.indexDir as Real), name, sb.xattrs.nlink))
   // Without the attribute: the index itself is one link of the upper.
   if (!saved) return -1
   return saved.base === 'U' ? saved.difference : saved.difference + lowerNlink - upperNlink
@@ -96,7 +96,7 @@ async function writeNlink(
   difference: number,
 ): Promise<void> {
   const sign = difference < 0 ? '' : '+'
-  await setXattr(fd, name, sb.xattrs.nlink, Buffer.from(`${base}${sign}${difference}`))
+  await sb.attributes.set(fd, name, sb.xattrs.nlink, Buffer.from(`${base}${sign}${difference}`))
 }
 
 /**
@@ -113,12 +113,12 @@ export async function dropIndex(sb: SuperBlock, inode: OvlInode): Promise<void> 
 }
 
 /** Removes the index entries whose objects have no name left, after a crash between the two steps (ovl_indexdir_cleanup). */
-export async function removeOrphans(indexFd: number, xattrs: XattrNames): Promise<void> {
+export async function removeOrphans(indexFd: number, xattrs: XattrNames, attributes: Attributes): Promise<void> {
   for (const { name } of await readdirFd(indexFd)) {
     const { type, nlink } = await statxAt(indexFd, name)
     // Directories and whiteouts are the kernel's, for its NFS export.
     if (type === FileType.directory || type === FileType.character) continue
-    const saved = parseNlink(await getXattr(indexFd, name, xattrs.nlink))
+    const saved = parseNlink(await attributes.get(indexFd, name, xattrs.nlink))
     const left = saved ? (saved.base === 'U' ? nlink + saved.difference : 1) : nlink - 1
     if (left <= 0) await unlinkAt(indexFd, name)
   }

@@ -3,7 +3,6 @@ import type { Found, Real } from './layer.ts'
 import { isPlain } from './rights.ts'
 import type { SuperBlock } from './superblock.ts'
 import type { Stat } from './sys/stat.ts'
-import { getXattr, listXattr, setXattr } from './sys/xattr.ts'
 import { FileType } from './types.ts'
 
 /** The overlay marks of a directory in a layer. */
@@ -38,17 +37,18 @@ const OPAQUE: Marks = { ...NO_MARKS, opaque: true }
  */
 export async function readMarks(sb: SuperBlock, real: Real): Promise<Marks> {
   const fd = await sb.descriptors.of(real)
-  const names = await listXattr(fd, '')
+  const names = await sb.attributes.list(fd, '')
   real.plain = isPlain(names)
   const { xattrs } = sb
   real.opaque = await real.layer.marks.isOpaque(sb, real)
   if (!names.some((name) => name.startsWith(xattrs.prefix))) return real.opaque ? OPAQUE : NO_MARKS
-  const opaque = names.includes(xattrs.opaque) ? await getXattr(fd, '', xattrs.opaque) : undefined
+  const opaque = names.includes(xattrs.opaque) ? await sb.attributes.get(fd, '', xattrs.opaque) : undefined
   real.opaque ||= opaque?.length === 1 && opaque[0] === 0x79
   real.xwhiteouts = opaque?.length === 1 && opaque[0] === 0x78
   real.impure = real.layer.isUpper && names.includes(xattrs.impure)
-  const redirect = names.includes(xattrs.redirect) ? await getXattr(fd, '', xattrs.redirect) : undefined
-  const origin = real.layer.isUpper && names.includes(xattrs.origin) ? await getXattr(fd, '', xattrs.origin) : undefined
+  const redirect = names.includes(xattrs.redirect) ? await sb.attributes.get(fd, '', xattrs.redirect) : undefined
+  const origin =
+    real.layer.isUpper && names.includes(xattrs.origin) ? await sb.attributes.get(fd, '', xattrs.origin) : undefined
   real.redirect = redirect && checkRedirect(sb, Buffer.from(redirect).toString('latin1'))
   return {
     opaque: real.opaque,
@@ -69,11 +69,11 @@ export async function readFileMarks(sb: SuperBlock, dirFd: number, { real, stat 
   const { xattrs, options } = sb
   const upper = real.layer.isUpper
   if (!upper && !maybeMetadataOnly(sb, real, stat)) return NO_MARKS
-  const names = await listXattr(dirFd, real.name)
+  const names = await sb.attributes.list(dirFd, real.name)
   real.plain = isPlain(names)
   const metacopy = stat.type === FileType.regular && names.includes(xattrs.metacopy)
   if (metacopy && !options.metacopy) throw new OverlayError('EPERM', 'lookup', real.name)
-  const read = (attr: string) => (names.includes(attr) ? getXattr(dirFd, real.name, attr) : undefined)
+  const read = (attr: string) => (names.includes(attr) ? sb.attributes.get(dirFd, real.name, attr) : undefined)
   const redirect = metacopy ? await read(xattrs.redirect) : undefined
   const origin = upper ? await read(xattrs.origin) : undefined
   return {
@@ -109,7 +109,7 @@ function checkRedirect(sb: SuperBlock, redirect: string): string {
 export async function setImpure(sb: SuperBlock, real: Real): Promise<void> {
   if (real.impure) return
   try {
-    await setXattr(await sb.descriptors.of(real), '', sb.xattrs.impure, Buffer.from('y'))
+    await sb.attributes.set(await sb.descriptors.of(real), '', sb.xattrs.impure, Buffer.from('y'))
   } catch (error) {
     // As the kernel: without the mark only the file ids of a listing could differ after a restart.
     if (!isErrno(error, 'EOPNOTSUPP', 'EPERM')) throw error

@@ -5,7 +5,6 @@ import { O_PATH } from './sys/flags.ts'
 import { nameToHandle, openByHandle } from './sys/handle.ts'
 import { closeSync } from './sys/open.ts'
 import { type Stat, statxFd } from './sys/stat.ts'
-import { setXattr } from './sys/xattr.ts'
 
 /** Bytes before the file system's own handle in `struct ovl_fb` (fs/overlayfs/overlayfs.h). */
 const HEADER_BYTES = 21
@@ -45,12 +44,13 @@ export function indexNameOf(origin: Uint8Array): string {
 
 /** Writes what an upper object is known by, of which an empty origin says: copied up, but not to be followed. */
 export async function writeIdentityMark(
+  sb: SuperBlock,
   dirFd: number,
   name: string,
   mark: { readonly name: string; readonly value: Uint8Array },
 ): Promise<void> {
   try {
-    await setXattr(dirFd, name, mark.name, mark.value)
+    await sb.attributes.set(dirFd, name, mark.name, mark.value)
   } catch (error) {
     // As the kernel: an upper that takes no such attribute still works, only the file id changes at copy-up.
     if (!isErrno(error, 'EOPNOTSUPP', 'EPERM')) throw error

@@ -82,7 +82,7 @@ export async function giveMode(
   stub: boolean,
 ): Promise<OverrideStat | undefined> {
   const record = stub ? recordOf(type, owner) : recordFor(sb, type, owner)
-  if (record) await setXattr(workFd, name, OVERRIDE_STAT, formatOverrideStat(record))
+  if (record) await sb.attributes.set(workFd, name, OVERRIDE_STAT, formatOverrideStat(record))
   if (type !== FileType.symlink) await chmodAt(workFd, name, diskMode(sb, type, owner.mode, stub))
   return record
 }
@@ -123,20 +123,20 @@ export async function changeOwner(
   const node = { ...want, rdevMajor, rdevMinor }
   const record = stub ? recordOf(type, node) : recordFor(sb, type, node)
   if (record) {
-    await setXattr(fd, name, OVERRIDE_STAT, formatOverrideStat(record))
+    await sb.attributes.set(fd, name, OVERRIDE_STAT, formatOverrideStat(record))
     setRights(inode, { ...rights, owner: record })
     inode.changed()
   }
   if (chowns) await chownAt(fd, name, -1, canOwn(sb, want) ? want.gid : sb.serverGid)
   if (type !== FileType.symlink) await chmodAt(fd, name, diskMode(sb, type, want.mode, stub))
   if (record || !rights.owner) return
-  await forgetRecord(fd, name)
+  await forgetRecord(sb, fd, name)
   setRights(inode, { ...rights, owner: undefined })
 }
 
-async function forgetRecord(fd: number, name: string): Promise<void> {
+async function forgetRecord(sb: SuperBlock, fd: number, name: string): Promise<void> {
   try {
-    await removeXattr(fd, name, OVERRIDE_STAT)
+    await sb.attributes.remove(fd, name, OVERRIDE_STAT)
   } catch (error) {
     if (!isErrno(error, 'ENODATA')) throw error
   }

@@ -5,7 +5,6 @@ import type { Found, Layer, Real } from './layer.ts'
 import { standingAt, WHITEOUT } from './mark-form.ts'
 import { NO_MARKS, readMarks } from './marks.ts'
 import type { SuperBlock } from './superblock.ts'
-import { setXattr } from './sys/xattr.ts'
 import { FileType, type Name } from './types.ts'
 
 /** The longest redirect the kernel reads and writes, in bytes (OVL_REDIRECT_MAX). */
@@ -70,7 +69,7 @@ export async function setRedirect(sb: SuperBlock, dir: OvlInode, name: Name, sam
   const redirect = sameDir && dir.lowerNlink <= 1 ? name : absolutePath(dir)
   if (redirect.length > REDIRECT_MAX_BYTES) throw new OverlayError('EXDEV', 'rename', name)
   const place = await placeOf(sb, dir)
-  await setXattr(place.fd, place.name, sb.xattrs.redirect, Buffer.from(redirect, 'latin1'))
+  await sb.attributes.set(place.fd, place.name, sb.xattrs.redirect, Buffer.from(redirect, 'latin1'))
   upper.redirect = redirect
 }
 

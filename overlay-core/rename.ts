@@ -16,7 +16,6 @@ import type { SuperBlock } from './superblock.ts'
 import { chmodAt, chownAt, utimesAt } from './sys/attr.ts'
 import { mkdirAt, readdirFd } from './sys/dir.ts'
 import { statxFd } from './sys/stat.ts'
-import { getXattr, listXattr, setXattr } from './sys/xattr.ts'
 import { type Attr, type Cred, FileType, type Name, type Wcc } from './types.ts'
 import { removeTempDir } from './whiteout.ts'
 
@@ -255,6 +254,7 @@ async function clearUpperDir(sb: SuperBlock, parent: Real, name: Name, target: O
   await mkdirAt(workFd, temp, 0o700)
   let fresh: Probe
   try {
+    await sb.attributes.born(workFd, temp)
     await makeLike(sb, old, workFd, temp)
     fresh = await probeTemp(sb, temp)
     await parent.layer.marks.exchange(sb, sb.work as Real, temp, parent, name)
@@ -276,10 +276,10 @@ async function makeLike(sb: SuperBlock, old: Real, workFd: number, temp: Name): 
   const { opaque, redirect, impure } = sb.xattrs
   const stat = statxFd(oldFd)
   if (stat.uid !== sb.serverUid || stat.gid !== sb.serverGid) await chownAt(workFd, temp, stat.uid, stat.gid)
-  for (const attr of await listXattr(oldFd, '')) {
+  for (const attr of await sb.attributes.list(oldFd, '')) {
     if (attr === opaque || attr === redirect || attr === impure) continue
-    const value = await getXattr(oldFd, '', attr)
-    if (value) await setXattr(workFd, temp, attr, value)
+    const value = await sb.attributes.get(oldFd, '', attr)
+    if (value) await sb.attributes.set(workFd, temp, attr, value)
   }
   await old.layer.marks.setOpaque(sb, workFd, temp)
   await chmodAt(workFd, temp, stat.mode)

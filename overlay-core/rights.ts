@@ -8,7 +8,6 @@ import type { SuperBlock } from './superblock.ts'
 import { O_NOFOLLOW, O_PATH } from './sys/flags.ts'
 import { closeSync, openAt, openAtCached } from './sys/open.ts'
 import { statxFd } from './sys/stat.ts'
-import { getXattr, listXattr } from './sys/xattr.ts'
 import { FileType } from './types.ts'
 
 /**
@@ -126,9 +125,9 @@ export async function shownType(sb: SuperBlock, { real, stat }: Found): Promise<
 
 /** Reads the rights of the real object `name` in `dirFd`, or of the descriptor itself with ''. */
 export async function rightsOf(sb: SuperBlock, layer: Layer, dirFd: number, name: string): Promise<Rights> {
-  const names = await listXattr(dirFd, name)
+  const names = await sb.attributes.list(dirFd, name)
   if (isPlain(names)) return PLAIN
-  const read = async (attr: string) => (names.includes(attr) ? await getXattr(dirFd, name, attr) : undefined)
+  const read = async (attr: string) => (names.includes(attr) ? await sb.attributes.get(dirFd, name, attr) : undefined)
   const access = layer.hasAcls ? await read(ACL_ACCESS) : undefined
   const owner = sb.keepsOwners ? await read(OVERRIDE_STAT) : undefined
   return {

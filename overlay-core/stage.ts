@@ -17,7 +17,6 @@ import { renameAt } from './sys/dir.ts'
 import { O_CREAT, O_EXCL, O_RDONLY, O_RDWR } from './sys/flags.ts'
 import { closeLater, openAt, reopen } from './sys/open.ts'
 import { statxFd } from './sys/stat.ts'
-import { getXattr, listXattr, setXattr } from './sys/xattr.ts'
 import { type Attr, type Cred, FileType, type Inode, type Name, type PublishOptions, type StagedFile } from './types.ts'
 import { removeTemp } from './whiteout.ts'
 
@@ -25,9 +24,12 @@ import { removeTemp } from './whiteout.ts'
 export async function stage(sb: SuperBlock, cred: Cred): Promise<StagedFile> {
   if (!sb.upper) throw new OverlayError('EROFS', 'stage')
   const temp = sb.tempName()
-  const fd = await sb.descriptors.run(async () =>
-    openAt(await sb.descriptors.of(sb.work as Real), temp, O_RDWR | O_CREAT | O_EXCL, 0o600),
-  )
+  const fd = await sb.descriptors.run(async () => {
+    const workFd = await sb.descriptors.of(sb.work as Real)
+    const made = await openAt(workFd, temp, O_RDWR | O_CREAT | O_EXCL, 0o600)
+    await sb.attributes.born(workFd, temp)
+    return made
+  })
   return new Staged(sb, cred, temp, fd)
 }
 
@@ -153,11 +155,11 @@ class Staged implements StagedFile {
 
 async function copyAttributes(sb: SuperBlock, from: OvlInode, workFd: number, temp: Name): Promise<void> {
   const { fd, name } = await placeOf(sb, from)
-  for (const attr of await listXattr(fd, name)) {
+  for (const attr of await sb.attributes.list(fd, name)) {
     // Capabilities belong to the old content.
     if (!sb.xattrs.copiesUp(attr) || attr === 'security.capability') continue
-    const value = await getXattr(fd, name, attr)
-    if (value) await setXattr(workFd, temp, attr, value)
+    const value = await sb.attributes.get(fd, name, attr)
+    if (value) await sb.attributes.set(workFd, temp, attr, value)
   }
 }
 

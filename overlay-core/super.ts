@@ -1,6 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { tmpdir } from 'node:os'
 import { ACL_ACCESS, ACL_DEFAULT } from './acl.ts'
+import { diskAttributes } from './attributes.ts'
 import type { Clock } from './clock.ts'
 import { DentryCache } from './dcache.ts'
 import { OvlInode } from './dentry.ts'
@@ -133,6 +134,7 @@ async function assembleWith(
     work: work?.work,
     indexDir: work?.index,
     xattrs,
+    attributes: diskAttributes,
     root: makeRoot(layers, keeper),
     dcache,
     descriptors,
@@ -192,7 +194,7 @@ async function prepareWork(
   await needXattrs(work.fd, xattrs)
   await clearInheritance(work.fd)
   const index = options.index ? await openWorkDirectory(descriptors, layer, workdir, 'index') : undefined
-  if (index) await removeOrphans(index.fd, xattrs)
+  if (index) await removeOrphans(index.fd, xattrs, diskAttributes)
   if (options.volatile) await markVolatile(work.fd)
   return { work, index }
 }

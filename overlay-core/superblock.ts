@@ -1,3 +1,4 @@
+import type { Attributes } from './attributes.ts'
 import type { DentryCache } from './dcache.ts'
 import type { OvlInode } from './dentry.ts'
 import type { FileCache } from './file-cache.ts'
@@ -21,6 +22,8 @@ export interface SuperBlock {
   /** The directory `index` in the workdir; undefined with index=off. */
   readonly indexDir: Real | undefined
   readonly xattrs: XattrNames
+  /** Extended attributes by these names, of any layer. */
+  readonly attributes: Attributes
   readonly root: OvlInode
   readonly dcache: DentryCache
   readonly descriptors: Descriptors

@@ -7,7 +7,6 @@ import { attrFor, placeOf, withPlace } from './inode.ts'
 import { type CheckedAttr, need, READ, WRITE } from './permission.ts'
 import type { SuperBlock } from './superblock.ts'
 import { XATTR_CREATE, XATTR_REPLACE } from './sys/flags.ts'
-import { getXattr, listXattr, removeXattr, setXattr } from './sys/xattr.ts'
 import { type Cred, FileType } from './types.ts'
 
 const NAME_MAX_BYTES = 255
@@ -23,7 +22,7 @@ export async function getxattr(
   if (sb.xattrs.isRefused(name)) return undefined
   const attr = await attrFor(sb, cred, inode)
   needXattr(cred, attr, name, READ)
-  const value = await withPlace(sb, inode, (fd, at) => getXattr(fd, at, sb.xattrs.toStored(name)))
+  const value = await withPlace(sb, inode, (fd, at) => sb.attributes.get(fd, at, sb.xattrs.toStored(name)))
   // On disk the owner's rights may be wider, for the server.
   if (value && name === ACL_ACCESS && sb.keepsOwners) return encodeAcl(withMode(parseAcl(value), attr.mode))
   return value
@@ -31,7 +30,7 @@ export async function getxattr(
 
 /** @see Overlay.listxattr */
 export async function listxattr(sb: SuperBlock, cred: Cred, inode: OvlInode): Promise<string[]> {
-  const stored = await withPlace(sb, inode, listXattr)
+  const stored = await withPlace(sb, inode, (fd, at) => sb.attributes.list(fd, at))
   const shown = stored.map((name) => sb.xattrs.toShown(name)).filter((name) => name !== undefined)
   return cred.uid === 0 ? shown : shown.filter((name) => !name.startsWith('trusted.'))
 }
@@ -49,7 +48,7 @@ export async function setxattr(
   needXattr(cred, await attrFor(sb, cred, inode), name, WRITE)
   if (sb.xattrs.isRefused(name)) throw new OverlayError('EPERM', 'xattr', name)
   const flags = how === 'create' ? XATTR_CREATE : how === 'replace' ? XATTR_REPLACE : 0
-  await change(sb, inode, (fd, at) => setXattr(fd, at, sb.xattrs.toStored(name), value, flags))
+  await change(sb, inode, (fd, at) => sb.attributes.set(fd, at, sb.xattrs.toStored(name), value, flags))
 }
 
 /** @see Overlay.removexattr */
@@ -58,18 +57,18 @@ export async function removexattr(sb: SuperBlock, cred: Cred, inode: OvlInode, n
   needXattr(cred, await attrFor(sb, cred, inode), name, WRITE)
   if (sb.xattrs.isRefused(name)) throw new OverlayError('EPERM', 'xattr', name)
   if (sb.upper && !inode.upper) await needPresent(sb, inode, name)
-  await change(sb, inode, (fd, at) => removeXattr(fd, at, sb.xattrs.toStored(name)))
+  await change(sb, inode, (fd, at) => sb.attributes.remove(fd, at, sb.xattrs.toStored(name)))
 }
 
 /** A lower object is not copied up only to find that it has no such attribute (ovl_xattr_set). @throws ENODATA */
 async function needPresent(sb: SuperBlock, inode: OvlInode, name: string): Promise<void> {
-  const value = await withPlace(sb, inode, (fd, at) => getXattr(fd, at, sb.xattrs.toStored(name)))
+  const value = await withPlace(sb, inode, (fd, at) => sb.attributes.get(fd, at, sb.xattrs.toStored(name)))
   if (value === undefined) throw new OverlayError('ENODATA', 'removexattr', name)
 }
 
 /** @see Overlay.getNote */
 export async function getNote(sb: SuperBlock, inode: OvlInode, slot: string): Promise<Uint8Array | undefined> {
-  return await withPlace(sb, inode, (fd, at) => getXattr(fd, at, sb.xattrs.note(slot)))
+  return await withPlace(sb, inode, (fd, at) => sb.attributes.get(fd, at, sb.xattrs.note(slot)))
 }
 
 /** @see Overlay.setNote */
@@ -85,7 +84,7 @@ export async function setNote(
   if (value === undefined && (await getNote(sb, inode, slot)) === undefined) return
   await change(sb, inode, (fd, at) => {
     const name = sb.xattrs.note(slot)
-    return value ? setXattr(fd, at, name, value) : removeXattr(fd, at, name)
+    return value ? sb.attributes.set(fd, at, name, value) : sb.attributes.remove(fd, at, name)
   })
 }
 
