@@ -5,6 +5,7 @@ import { saveNlinkByLower, separatesLinks } from './hardlink.ts'
 import { encodeIdentity } from './identity.ts'
 import { Real } from './layer.ts'
 import { setImpure } from './marks.ts'
+import { isMarker } from './note-store.ts'
 import { encodeOrigin, writeIdentityMark } from './origin.ts'
 import type { NodeOwnership, OverrideStat } from './override-stat.ts'
 import { giveMode, giveOwner, needsStub } from './owner.ts'
@@ -232,7 +233,7 @@ interface Built {
 async function buildTemp(sb: SuperBlock, build: Build): Promise<Built> {
   const { lower, temp } = build
   const stat = await lowerStat(sb, lower)
-  const metacopy = stat.type === FileType.regular && build.data === undefined
+  const metacopy = stat.type === FileType.regular && stat.size > 0 && build.data === undefined
   const workFd = await sb.descriptors.of(sb.work as Real)
   try {
     const owner = build.owner ?? stat
@@ -341,7 +342,8 @@ async function copyXattrs(sb: SuperBlock, lower: Real, workFd: number, temp: str
   for (const name of await sb.attributes.list(parentFd, lower.name)) {
     if (!sb.xattrs.copiesUp(name)) continue
     const value = await sb.attributes.get(parentFd, lower.name, name)
-    if (!value) continue
+    // A large note lies in the workdir of the overlay whose upper this lower was.
+    if (!value || (sb.xattrs.slotOf(name) !== undefined && isMarker(value))) continue
     try {
       await sb.attributes.set(workFd, temp, name, value)
     } catch (error) {

@@ -138,7 +138,8 @@ export interface Overlay {
   listxattr(cred: Cred, inode: Inode): Promise<string[]>
   /**
    * A protocol's own note on an object (for example WebDAV dead properties): it follows the object through copy-up, rename and
-   * restart, goes with it, and no client and no kernel overlay mount sees it. `slot` is a short ASCII word. Up to about 3 KiB.
+   * restart, goes with it, and no client and no kernel overlay mount sees it. `slot` is a short ASCII word. Up to 1 MiB; a large one does
+   * not follow when the upper becomes a lower of another overlay.
    */
   getNote(cred: Cred, inode: Inode, slot: string): Promise<Uint8Array | undefined>
   /** Sets a note, or removes it when `value` is undefined. Needs write permission. @throws ENOSPC too large */

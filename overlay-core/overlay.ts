@@ -3,7 +3,8 @@ import { create, link, mkdir, mknod, symlink } from './dir.ts'
 import { OverlayError } from './errno.ts'
 import { commit, OpenHandle, read, write } from './file.ts'
 import { attrFor, getattr, grantedAccess, needAccess, readlink, setattr } from './inode.ts'
-import { cachedDentry, checkName, lookupDentry } from './namei.ts'
+import { checkName, lookupDentry } from './namei.ts'
+import { getNote, setNote } from './note.ts'
 import type { Overlay } from './overlay-api.ts'
 import { pathsOf } from './paths.ts'
 import { type CheckedAttr, EXECUTE, may, need, READ, WRITE } from './permission.ts'
@@ -33,7 +34,7 @@ import {
   type StatFs,
   type Wcc,
 } from './types.ts'
-import { getNote, getxattr, listxattr, removexattr, setNote, setxattr } from './xattr.ts'
+import { getxattr, listxattr, removexattr, setxattr } from './xattr.ts'
 
 /** The overlay as adapters use it: checks that it is mounted and that the caller may, then hands on to the modules. */
 export class MountedOverlay implements Overlay {
@@ -61,7 +62,7 @@ export class MountedOverlay implements Overlay {
   }
 
   #lookupIn(dir: OvlInode, name: Name): Maybe<Inode | undefined> {
-    const cached = cachedDentry(this.#sb, dir, name)
+    const cached = this.#sb.dcache.get(dir, name)
     if (cached) return cached.inode
     checkName('lookup', name)
     const dentry = lookupDentry(this.#sb, dir, name)

@@ -109,7 +109,7 @@ export async function separateLink(sb: SuperBlock, inode: OvlInode, dir: OvlInod
 export async function prepareRemoval(sb: SuperBlock, inode: OvlInode): Promise<boolean> {
   if (inode.type === FileType.directory) return true
   const last = await isLastName(sb, inode)
-  if (last) for (const handle of inode.lowerHandles ?? []) await handle.beforeLastName()
+  if (last) for (const handle of inode.lowerHandles ?? []) await handle.follow()
   await saveNlink(sb, inode)
   return last
 }
@@ -181,6 +181,7 @@ export function forgetName(sb: SuperBlock, inode: OvlInode, dir: OvlInode, name:
     return
   }
   inode.unlinked = true
+  if (inode.upper) sb.notes?.forget(inode.upper.ino)
   sb.listings.drop(inode)
   sb.handles.forget(inode)
   sb.dcache.removeInode(inode)

@@ -6,6 +6,8 @@ import { dropIndex } from './hardlink.ts'
 import { attrFor, getattrLocked, placeOf } from './inode.ts'
 import type { Real } from './layer.ts'
 import { checkName, lookupLocked, rememberUpper } from './namei.ts'
+import { putNote } from './note.ts'
+import { isMarker } from './note-store.ts'
 import { dress, giveMode, giveOwner, inherit } from './owner.ts'
 import { EXECUTE, modeAfterWrite, need, newOwner, WRITE } from './permission.ts'
 import { forgetName, prepareRemoval, separateLink } from './remove.ts'
@@ -76,6 +78,7 @@ class Staged implements StagedFile {
   async discard(): Promise<void> {
     if (this.#ended) return
     this.#ended = true
+    this.#sb.notes?.forget(statxFd(this.#fd).ino)
     closeLater(this.#fd)
     await this.#sb.descriptors.run(() => removeTemp(this.#sb, this.#temp))
   }
@@ -131,7 +134,7 @@ class Staged implements StagedFile {
     const now = await getattrLocked(sb, current)
     const workFd = await sb.descriptors.of(sb.work as Real)
     await giveOwner(sb, workFd, this.#temp, now)
-    await copyAttributes(sb, current, workFd, this.#temp)
+    await copyAttributes(sb, current, { fd: workFd, name: this.#temp, ino: statxFd(this.#fd).ino })
     const left = { ...now, mode: modeAfterWrite(this.#cred, now) }
     const owner = await giveMode(sb, workFd, this.#temp, FileType.regular, left, false)
     const last = await prepareRemoval(sb, current)
@@ -153,13 +156,23 @@ class Staged implements StagedFile {
   }
 }
 
-async function copyAttributes(sb: SuperBlock, from: OvlInode, workFd: number, temp: Name): Promise<void> {
+async function copyAttributes(
+  sb: SuperBlock,
+  from: OvlInode,
+  to: { readonly fd: number; readonly name: Name; readonly ino: number },
+): Promise<void> {
   const { fd, name } = await placeOf(sb, from)
   for (const attr of await sb.attributes.list(fd, name)) {
     // Capabilities belong to the old content.
     if (!sb.xattrs.copiesUp(attr) || attr === 'security.capability') continue
     const value = await sb.attributes.get(fd, name, attr)
-    if (value) await sb.attributes.set(workFd, temp, attr, value)
+    if (value === undefined) continue
+    const slot = sb.xattrs.slotOf(attr)
+    if (slot === undefined || !isMarker(value)) await sb.attributes.set(to.fd, to.name, attr, value)
+    else {
+      const note = await sb.notes?.read(from, slot, value)
+      if (note) await putNote(sb, to, slot, note)
+    }
   }
 }
 

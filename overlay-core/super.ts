@@ -18,6 +18,7 @@ import { type Layers, makeLayers, placeLayers } from './layers.ts'
 import { RwLock } from './lock.ts'
 import { readMarks } from './marks.ts'
 import { lookupDentry } from './namei.ts'
+import { NoteStore } from './note-store.ts'
 import { MountedOverlay } from './overlay.ts'
 import type { Overlay } from './overlay-api.ts'
 import { type MountOptions, OptionError } from './params.ts'
@@ -116,7 +117,7 @@ async function assembleWith(
   const dcache = new DentryCache(given.dentryLimit)
   const work =
     layers.upper && roots.work
-      ? await prepareWork(options, layers.upper, roots.work.fd, descriptors, xattrs)
+      ? await prepareWork(options, layers.upper, roots.work.fd, { descriptors, xattrs, randomBytes: given.randomBytes })
       : undefined
   const files = new FileCache(
     Math.min(given.fileLimit, Math.floor(descriptorLimit * 0.25)),
@@ -133,6 +134,7 @@ async function assembleWith(
     dataLayers: layers.data,
     work: work?.work,
     indexDir: work?.index,
+    notes: work?.notes,
     xattrs,
     attributes: diskAttributes,
     root: makeRoot(layers, keeper),
@@ -149,6 +151,7 @@ async function assembleWith(
     serverGroups: effectiveGroups(),
     tempName: () => `#${(temps++).toString(16)}`,
   }
+  await sb.notes?.load(sb.attributes, xattrs)
   dcache.addInode(sb.root)
   for (const real of [sb.root.upper, ...sb.root.lowers]) if (real) await readMarks(sb, real)
   sb.root.rights = knownRights(sb, sb.root.real)
@@ -184,9 +187,12 @@ async function prepareWork(
   options: MountOptions,
   layer: Layer,
   workdirFd: number,
-  descriptors: Descriptors,
-  xattrs: XattrNames,
-): Promise<{ work: Real; index: Real | undefined }> {
+  {
+    descriptors,
+    xattrs,
+    randomBytes,
+  }: { descriptors: Descriptors; xattrs: XattrNames; randomBytes: MountEnvironment['randomBytes'] },
+): Promise<{ work: Real; index: Real | undefined; notes: NoteStore }> {
   const workdir = new Real(layer, undefined, '', statxFd(workdirFd).ino)
   workdir.fd = workdirFd
   const work = await openWorkDirectory(descriptors, layer, workdir, 'work')
@@ -196,7 +202,8 @@ async function prepareWork(
   const index = options.index ? await openWorkDirectory(descriptors, layer, workdir, 'index') : undefined
   if (index) await removeOrphans(index.fd, xattrs, diskAttributes)
   if (options.volatile) await markVolatile(work.fd)
-  return { work, index }
+  const notes = NoteStore.in(descriptors, layer, workdir, { newId: randomBytes, volatile: options.volatile })
+  return { work, index, notes }
 }
 
 /** Nothing may be passed on to temporary objects but what the core gives them: no ACL, no group (ovl_workdir_create). */

@@ -5,6 +5,7 @@ import type { FileCache } from './file-cache.ts'
 import type { HandleTable } from './handle.ts'
 import type { Descriptors, Layer, Real } from './layer.ts'
 import type { RwLock } from './lock.ts'
+import type { NoteStore } from './note-store.ts'
 import type { MountOptions } from './params.ts'
 import type { ListingCache } from './readdir.ts'
 import type { XattrNames } from './xattrs.ts'
@@ -21,6 +22,8 @@ export interface SuperBlock {
   readonly work: Real | undefined
   /** The directory `index` in the workdir; undefined with index=off. */
   readonly indexDir: Real | undefined
+  /** Notes of protocols that are too large for an attribute. Undefined without upper. */
+  readonly notes: NoteStore | undefined
   readonly xattrs: XattrNames
   /** Extended attributes by these names, of any layer. */
   readonly attributes: Attributes

@@ -48,7 +48,7 @@ export async function setxattr(
   needXattr(cred, await attrFor(sb, cred, inode), name, WRITE)
   if (sb.xattrs.isRefused(name)) throw new OverlayError('EPERM', 'xattr', name)
   const flags = how === 'create' ? XATTR_CREATE : how === 'replace' ? XATTR_REPLACE : 0
-  await change(sb, inode, (fd, at) => sb.attributes.set(fd, at, sb.xattrs.toStored(name), value, flags))
+  await changeXattr(sb, inode, (fd, at) => sb.attributes.set(fd, at, sb.xattrs.toStored(name), value, flags))
 }
 
 /** @see Overlay.removexattr */
@@ -57,7 +57,7 @@ export async function removexattr(sb: SuperBlock, cred: Cred, inode: OvlInode, n
   needXattr(cred, await attrFor(sb, cred, inode), name, WRITE)
   if (sb.xattrs.isRefused(name)) throw new OverlayError('EPERM', 'xattr', name)
   if (sb.upper && !inode.upper) await needPresent(sb, inode, name)
-  await change(sb, inode, (fd, at) => sb.attributes.remove(fd, at, sb.xattrs.toStored(name)))
+  await changeXattr(sb, inode, (fd, at) => sb.attributes.remove(fd, at, sb.xattrs.toStored(name)))
 }
 
 /** A lower object is not copied up only to find that it has no such attribute (ovl_xattr_set). @throws ENODATA */
@@ -66,29 +66,11 @@ async function needPresent(sb: SuperBlock, inode: OvlInode, name: string): Promi
   if (value === undefined) throw new OverlayError('ENODATA', 'removexattr', name)
 }
 
-/** @see Overlay.getNote */
-export async function getNote(sb: SuperBlock, inode: OvlInode, slot: string): Promise<Uint8Array | undefined> {
-  return await withPlace(sb, inode, (fd, at) => sb.attributes.get(fd, at, sb.xattrs.note(slot)))
-}
-
-/** @see Overlay.setNote */
-export async function setNote(
-  sb: SuperBlock,
-  cred: Cred,
-  inode: OvlInode,
-  slot: string,
-  value: Uint8Array | undefined,
-): Promise<void> {
-  const attr = await attrFor(sb, cred, inode)
-  if (cred.uid !== attr.uid) need(cred, attr, WRITE, 'setNote')
-  if (value === undefined && (await getNote(sb, inode, slot)) === undefined) return
-  await change(sb, inode, (fd, at) => {
-    const name = sb.xattrs.note(slot)
-    return value ? sb.attributes.set(fd, at, name, value) : sb.attributes.remove(fd, at, name)
-  })
-}
-
-async function change(
+/**
+ * Changes extended attributes of the upper object, copied up first, under the lock of `inode`.
+ * @throws EROFS
+ */
+export async function changeXattr(
   sb: SuperBlock,
   inode: OvlInode,
   work: (fd: number, name: string) => Promise<void>,
@@ -123,7 +105,6 @@ function needXattr(cred: Cred, attr: CheckedAttr, name: string, right: number): 
   } else if (name.startsWith('security.')) {
     if (right === WRITE && cred.uid !== 0) throw new OverlayError('EPERM', 'xattr', name)
   } else {
-    need(cred, attr, right, 'xattr')
     throw new OverlayError('EOPNOTSUPP', 'xattr', name)
   }
 }

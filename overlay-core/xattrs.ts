@@ -43,8 +43,10 @@ export class XattrNames {
     return `${this.prefix}overlayd.${slot}`
   }
 
-  isNote(stored: string): boolean {
-    return stored.startsWith(`${this.prefix}overlayd.`)
+  /** The slot of a note by its stored name; undefined when it is none. */
+  slotOf(stored: string): string | undefined {
+    const start = `${this.prefix}overlayd.`
+    return stored.startsWith(start) ? stored.slice(start.length) : undefined
   }
 
   /** How a name that a client uses is stored. */
@@ -67,6 +69,6 @@ export class XattrNames {
 
   /** Whether copy-up carries this stored attribute along: everything that is not private to the lower's own overlay. */
   copiesUp(stored: string): boolean {
-    return this.toShown(stored) !== undefined || this.isNote(stored)
+    return this.toShown(stored) !== undefined || this.slotOf(stored) !== undefined
   }
 }

@@ -1,5 +1,6 @@
 import type { Attr, Inode } from '../../overlay-core/index.ts'
 import type { ServedView } from './context.ts'
+import { DavError } from './dav-error.ts'
 
 /** A property that the server only keeps (RFC 4918 section 4): its name, and its element as XML that stands on its own. */
 export interface DeadProperty {
@@ -10,6 +11,8 @@ export interface DeadProperty {
 
 const SLOT = 'dav'
 const NONE: readonly DeadProperty[] = []
+/** Properties of more than so much are read anew each time instead of being remembered, bytes. */
+const REMEMBERED_BYTES = 4096
 
 /** What objects had when these were their attributes: a change of a note gives the object new ones. */
 const remembered = new WeakMap<Attr, readonly DeadProperty[]>()
@@ -21,8 +24,9 @@ export function knownDead(attr: Attr): readonly DeadProperty[] | undefined {
 
 /** Reads the dead properties of an object and remembers them for as long as `attr`, got before, are its attributes. */
 export async function learnDead(view: ServedView, inode: Inode, attr: Attr): Promise<readonly DeadProperty[]> {
-  const dead = await readDead(view, inode)
-  remembered.set(attr, dead)
+  const note = await view.overlay.getNote(view.cred, inode, SLOT)
+  const dead = note === undefined ? NONE : decode(note)
+  if (note === undefined || note.length <= REMEMBERED_BYTES) remembered.set(attr, dead)
   return dead
 }
 
@@ -32,9 +36,16 @@ export async function readDead(view: ServedView, inode: Inode): Promise<readonly
   return note === undefined ? NONE : decode(note)
 }
 
-/** Replaces all dead properties of an object in one step. @throws ENOSPC they do not fit into a note */
-export async function writeDead(view: ServedView, inode: Inode, properties: readonly DeadProperty[]): Promise<void> {
-  await view.overlay.setNote(view.cred, inode, SLOT, properties.length === 0 ? undefined : encode(properties))
+/** Replaces all dead properties of an object in one step. @throws DavError 507 they are larger than `maxBytes` · ENOSPC */
+export async function writeDead(
+  view: ServedView,
+  inode: Inode,
+  properties: readonly DeadProperty[],
+  maxBytes: number,
+): Promise<void> {
+  const note = properties.length === 0 ? undefined : encode(properties)
+  if (note !== undefined && note.length > maxBytes) throw new DavError(507, 'the properties are too large')
+  await view.overlay.setNote(view.cred, inode, SLOT, note)
 }
 
 /** Gives `to` the dead properties of `from`, and no others. */

@@ -36,6 +36,8 @@ interface Written {
 }
 
 const REMEMBERED_RESPONSES = 20_000
+/** Larger ones are written each time, bytes. */
+const REMEMBERED_BYTES = 8192
 
 /**
  * One PROPFIND body: what it asks for, and the answers to it. Kept and used again for equal bodies, so that a response element is
@@ -68,6 +70,7 @@ export class PropfindQuery {
     // Several names of one file, in several directories, share its attributes.
     if (known !== undefined && known.name === name && known.dead === dead && known.base === base) return known.xml
     const xml = this.#write(base, resource, moment, dead)
+    if (xml.length > REMEMBERED_BYTES) return xml
     if (known === undefined) this.#makeRoom()
     this.#written.set(attr, { base, name, dead, xml })
     return xml

@@ -72,16 +72,27 @@ async function apply(ctx: ViewContext, inode: Inode, instructions: readonly Inst
   const failed = outcome.statuses.some((status) => status !== 200)
   if (failed) return outcome.statuses.map((status) => (status === 200 ? 424 : status))
   const changesDead = outcome.dead !== before
-  if (changesDead) await writeDead(ctx.view, inode, outcome.dead)
+  const { propertyBytes } = ctx.services.limits
+  try {
+    if (changesDead) await writeDead(ctx.view, inode, outcome.dead, propertyBytes)
+  } catch (error) {
+    return allFailed(instructions, error)
+  }
   if (Object.keys(outcome.change).length === 0) return outcome.statuses
   try {
     await overlay.setattr(cred, inode, outcome.change)
   } catch (error) {
-    if (changesDead) await writeDead(ctx.view, inode, before)
+    if (changesDead) await writeDead(ctx.view, inode, before, propertyBytes)
     const status = statusOf(error)
     return instructions.map(({ element }) => (changesAttributes(element) ? status : 424))
   }
   return outcome.statuses
+}
+
+/** No room: each dead property says so, the rest fails with it (RFC 4918 section 9.2.1). @throws any other error */
+function allFailed(instructions: readonly Instruction[], error: unknown): readonly number[] {
+  if (statusOf(error) !== 507) throw error
+  return instructions.map(({ element, remove }) => (changesAttributes(element) || remove ? 424 : 507))
 }
 
 function plan(

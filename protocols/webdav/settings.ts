@@ -23,6 +23,8 @@ export interface DavLimits {
   readonly xmlBytes: number
   /** Body of PROPPATCH, bytes. */
   readonly proppatchBytes: number
+  /** Dead properties of one resource, bytes as kept. */
+  readonly propertyBytes: number
   /** Nesting of XML elements. */
   readonly xmlDepth: number
   /** XML elements and attributes in one body. */
@@ -51,6 +53,7 @@ export interface DavLimits {
 export const DEFAULT_LIMITS: DavLimits = {
   xmlBytes: 64 * 1024,
   proppatchBytes: 1024 * 1024,
+  propertyBytes: 64 * 1024,
   xmlDepth: 32,
   xmlElements: 1000,
   ranges: 16,

@@ -1,8 +1,8 @@
-import { lstatSync } from 'node:fs'
+import { lstatSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { ALICE, onDisk } from '../../helpers/overlay.ts'
-import { type Dav, element, withDav } from './dav-fixture.ts'
+import { type Dav, element, until, withDav } from './dav-fixture.ts'
 
 const NS = 'xmlns:D="DAV:" xmlns:A="http://apache.org/dav/props/" xmlns:M="urn:schemas-microsoft-com:" xmlns:x="urn:x"'
 const update = (...parts: string[]) =>
@@ -114,16 +114,50 @@ t.test('properties of a collection, and of many clients at once, are all kept', 
   })
 })
 
-t.test('what does not fit is refused with 507 and changes nothing', async (t) => {
-  await withDav(t, [{ a: 'x' }], async (dav) => {
-    await patch(dav, '/overlay/a', set('<x:p>kept</x:p>'))
-    const { status } = await dav.ask('PROPPATCH', '/overlay/a', {
-      body: update(set(`<x:p>${'y'.repeat(200_000)}</x:p>`)),
+t.test(
+  'properties of many kilobytes are kept; what does not fit is refused with 507 and changes nothing',
+  async (t) => {
+    await withDav(t, [{ a: 'x' }], async (dav) => {
+      await patch(dav, '/overlay/a', set(`<x:p>${'y'.repeat(50_000)}</x:p>`), set('<x:q>kept</x:q>'))
+      t.equal(element(await read(dav, '/overlay/a'), 'x:p')?.length, 50_000)
+      const answer = await patch(
+        dav,
+        '/overlay/a',
+        set(`<x:r>${'y'.repeat(50_000)}</x:r><A:executable>T</A:executable>`),
+        remove('<x:q/>'),
+      )
+      t.match(answer, /<x:r xmlns:x="urn:x"\/><\/D:prop><D:status>HTTP\/1.1 507 Insufficient Storage</)
+      t.match(answer, /executable[^>]*\/><x:q [^>]*\/><\/D:prop><D:status>HTTP\/1.1 424 Failed Dependency</)
+      t.equal(element(await read(dav, '/overlay/a'), 'x:q'), 'kept')
+      t.equal(lstatSync(join(dav.upper, 'a')).mode & 0o111, 0)
+      const large = update(set(`<x:p>${'y'.repeat(1_100_000)}</x:p>`))
+      t.equal((await dav.ask('PROPPATCH', '/overlay/a', { body: large })).status, 413)
     })
-    t.equal(status, 507)
-    t.equal(element(await read(dav, '/overlay/a'), 'x:p'), 'kept')
-    const large = update(set(`<x:p>${'y'.repeat(1_100_000)}</x:p>`))
-    t.equal((await dav.ask('PROPPATCH', '/overlay/a', { body: large })).status, 413)
+  },
+)
+
+t.test('properties large and small follow MOVE, COPY and PUT, and go with DELETE', async (t) => {
+  await withDav(t, [{ 'd/a': 'x', 'd/b': 'y' }], async (dav) => {
+    const large = 'y'.repeat(30_000)
+    await patch(dav, '/overlay/d/a', set(`<x:p>${large}</x:p>`))
+    await patch(dav, '/overlay/d/b', set('<x:p>small</x:p>'))
+    await patch(dav, '/overlay/d', set(`<x:p>${large}</x:p>`))
+    const ask = async (method: string, path: string, destination = '') =>
+      (await dav.ask(method, path, { headers: destination === '' ? {} : { destination } })).status
+    t.equal(await ask('COPY', '/overlay/d', '/overlay/copy'), 201)
+    t.equal(await ask('MOVE', '/overlay/d', '/overlay/e'), 201)
+    t.equal((await dav.ask('PUT', '/overlay/e/a', { body: 'new' })).status, 204)
+    for (const top of ['e', 'copy']) {
+      for (const path of [`${top}/a`, top]) t.equal(element(await read(dav, `/overlay/${path}`), 'x:p'), large, path)
+      t.equal(element(await read(dav, `/overlay/${top}/b`), 'x:p'), 'small')
+    }
+    t.equal(readdirSync(join(dav.work, 'notes')).length, 4)
+    t.equal(await ask('COPY', '/overlay/e/b', '/overlay/e/a'), 204)
+    t.equal(element(await read(dav, '/overlay/e/a'), 'x:p'), 'small', 'COPY replaces properties too')
+    t.equal(await ask('DELETE', '/overlay/e'), 204)
+    t.equal((await dav.ask('PUT', '/overlay/e', { body: 'new' })).status, 201)
+    t.equal(element(await read(dav, '/overlay/e'), 'x:p'), undefined)
+    await until(() => readdirSync(join(dav.work, 'notes')).length === 2)
   })
 })
 
