@@ -233,7 +233,7 @@ interface Built {
 async function buildTemp(sb: SuperBlock, build: Build): Promise<Built> {
   const { lower, temp } = build
   const stat = await lowerStat(sb, lower)
-  const metacopy = stat.type === FileType.regular && stat.size > 0 && build.data === undefined
+  const metacopy = stat.type === FileType.regular && build.data === undefined
   const workFd = await sb.descriptors.of(sb.work as Real)
   try {
     const owner = build.owner ?? stat

@@ -4,7 +4,7 @@ import { RwLock } from './lock.ts'
 import type { CheckedAttr } from './permission.ts'
 import type { Listing } from './readdir.ts'
 import type { Rights } from './rights.ts'
-import type { FileType, Inode, Maybe, Name } from './types.ts'
+import type { FileType, Inode, Name } from './types.ts'
 
 /** Where an object is found: a name in a directory of the overlay. */
 export interface Alias {
@@ -61,7 +61,7 @@ export class OvlInode implements Inode {
   listing: Listing | undefined = undefined
   file: RealFile | undefined = undefined
   /** Open handles that read a lower's data: they change to the upper at their next read, or before the last name goes. */
-  lowerHandles: Set<{ follow(): Maybe<unknown> }> | undefined = undefined
+  lowerHandles: Set<{ beforeLastName(): Promise<void> }> | undefined = undefined
   copying: Promise<void> | undefined = undefined
   #dirLock: RwLock | undefined = undefined
   #nodeLock: RwLock | undefined = undefined
@@ -107,6 +107,14 @@ export class OvlInode implements Inode {
   addAlias(dir: OvlInode, name: Name): void {
     for (const alias of this.aliases) if (alias.dir === dir && alias.name === name) return
     this.aliases.push({ dir, name })
+  }
+
+  /** It was looked up at this name: that is the one to be copied up, if any is (as the dentry of a system call in the kernel). */
+  foundAt(dir: OvlInode, name: Name): void {
+    const { aliases } = this
+    if (aliases.length < 2) return
+    const at = aliases.findIndex((alias) => alias.dir === dir && alias.name === name)
+    if (at > 0) this.aliases = [aliases[at] as Alias, ...aliases.toSpliced(at, 1)]
   }
 
   removeAlias(dir: OvlInode, name: Name): void {

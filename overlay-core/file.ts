@@ -159,6 +159,8 @@ export class OpenHandle implements OpenFile {
   readonly #canRead: boolean
   readonly #canWrite: boolean
   #file: RealFile | undefined
+  /** Of a metadata-only copy whose name went: its attributes went along, while its data is still open below. */
+  #lastAttr: Attr | undefined = undefined
 
   /** @param file acquired for this handle, which releases it */
   constructor(sb: SuperBlock, cred: Cred, file: RealFile, canRead: boolean, canWrite: boolean) {
@@ -194,6 +196,7 @@ export class OpenHandle implements OpenFile {
 
   getattr(): Maybe<Attr> {
     const { fd, upper } = this.#held()
+    if (this.inode.unlinked && this.#lastAttr) return this.#lastAttr
     const copied = this.inode.upper !== undefined && !upper
     return copied || this.inode.dataReal || this.#sb.keepsOwners
       ? getattr(this.#sb, this.inode)
@@ -236,6 +239,12 @@ export class OpenHandle implements OpenFile {
     const fresh = this.#sb.files.acquire(this.#sb, this.inode, false)
     if (fresh instanceof Promise) return fresh.then((now) => this.#change(file, now))
     return this.#change(file, fresh)
+  }
+
+  /** The last name is about to go, and `inode` is locked: takes hold of the upper file, or of what it says. */
+  async beforeLastName(): Promise<void> {
+    const file = await this.follow()
+    if (!file.upper && this.inode.upper) this.#lastAttr = { ...(await getattrLocked(this.#sb, this.inode)), nlink: 0 }
   }
 
   #change(old: RealFile, fresh: RealFile): RealFile {

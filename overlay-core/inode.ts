@@ -4,11 +4,11 @@ import { isErrno, OverlayError } from './errno.ts'
 import type { RealFile } from './file-cache.ts'
 import type { Probe, Real } from './layer.ts'
 import { standsFor } from './override-stat.ts'
-import { changeOwner, dropCapability } from './owner.ts'
+import { changeOwner } from './owner.ts'
 import { aclMatters, type CheckedAttr, EXECUTE, may, need, prepareChange, READ, WRITE } from './permission.ts'
 import { knownRights, loadRights, loadRightsLocked } from './rights.ts'
 import type { SuperBlock } from './superblock.ts'
-import { truncateFd, utimesAt } from './sys/attr.ts'
+import { confirmSize, truncateFd, utimesAt } from './sys/attr.ts'
 import { readlinkAt } from './sys/dir.ts'
 import { type Stat, statxFd } from './sys/stat.ts'
 import { type Attr, type AttrChange, type Cred, FileType, type Maybe, type Wcc } from './types.ts'
@@ -157,6 +157,7 @@ export async function setattr(
   options: { wcc?: Wcc | undefined; guard?: ((now: Attr) => void) | undefined; byHandle?: boolean } = {},
 ): Promise<Attr> {
   if (!sb.upper) throw new OverlayError('EROFS', 'setattr')
+  if (change.size !== undefined) checkSize(inode, change.size)
   const first = await attrFor(sb, cred, inode)
   options.guard?.(first)
   const owner = cred.uid === first.uid
@@ -166,7 +167,6 @@ export async function setattr(
     if (options.wcc) Object.assign(options.wcc, { before: first, after: first })
     return first
   }
-  if (change.size !== undefined) checkSize(inode, change.size)
   const { changes } = inode
   const copying = inode.unlinked ? undefined : copyUp(sb, inode, change.size === undefined ? 'metadata' : 'data')
   await copying
@@ -222,11 +222,10 @@ async function applyChange(
   change: AttrChange,
   file: RealFile | undefined,
 ): Promise<void> {
-  // As truncate(2), which leaves the times alone where the size is the same.
   const place = await placeOf(sb, inode)
   if (file && change.size !== undefined) {
     if (statxFd(file.fd).size !== change.size) await truncateFd(file.fd, change.size)
-    else await dropCapability(place)
+    else await confirmSize(file.fd, change.size)
   }
   const { uid, gid, mode } = change
   if (uid !== undefined || gid !== undefined || mode !== undefined) await changeOwner(sb, inode, place, now, change)
@@ -240,7 +239,8 @@ async function applyChange(
  */
 export async function placeOf(sb: SuperBlock, inode: OvlInode): Promise<{ fd: number; name: string }> {
   if (inode.unlinked) {
-    if (!inode.file) throw new OverlayError('ESTALE', 'inode')
+    // A lower's descriptor is for reading only: what would be changed through it is not ours.
+    if (!inode.file?.upper) throw new OverlayError('ESTALE', 'inode')
     return { fd: inode.file.fd, name: '' }
   }
   const { real } = inode

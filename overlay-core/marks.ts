@@ -85,11 +85,12 @@ export async function readFileMarks(sb: SuperBlock, dirFd: number, { real, stat 
   }
 }
 
-function maybeMetadataOnly(sb: SuperBlock, real: Real, stat: Stat): boolean {
+/** Whether a file could be a metadata-only copy, by the options and by the blocks that it has. */
+export function maybeMetadataOnly(sb: SuperBlock, real: Real, stat: Stat): boolean {
   if (stat.type !== FileType.regular) return false
   if (sb.options.metacopy || sb.dataLayers.length > 0) return true
   // One block may be that of the attributes themselves.
-  const ownBlocks = real.layer.wasUpper ? stat.blocks - 8 : stat.blocks
+  const ownBlocks = real.layer.wasUpper || real.layer.isUpper ? stat.blocks - 8 : stat.blocks
   return stat.size > 0 && ownBlocks * 512 < stat.size
 }
 

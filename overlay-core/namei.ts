@@ -4,7 +4,7 @@ import { findIndex, indexOfUpper, joinIndex, separatesLinks } from './hardlink.t
 import { decodeIdentity, type Identity, identityOf, identityOfName } from './identity.ts'
 import { type Found, type Layer, type Probe, Real } from './layer.ts'
 import { isObject, standingAt, WHITEOUT } from './mark-form.ts'
-import { type Marks, NO_MARKS, readFileMarks, readMarks } from './marks.ts'
+import { type Marks, maybeMetadataOnly, NO_MARKS, readFileMarks, readMarks } from './marks.ts'
 import { resolveOrigin } from './origin.ts'
 import { standsFor } from './override-stat.ts'
 import { type LayerStep, lookupRedirect, redirected } from './redirect.ts'
@@ -37,14 +37,21 @@ export function checkName(op: string, name: Name): void {
 
 /** The dentry of `name` in `dir`: from the cache at once, else from the layers. */
 export function lookupDentry(sb: SuperBlock, dir: OvlInode, name: Name): Maybe<Dentry> {
-  const cached = sb.dcache.get(dir, name)
+  const cached = cachedDentry(sb, dir, name)
   if (cached) return cached
   return sb.descriptors.run(() => dir.dirLock.shared(() => lookupLocked(sb, dir, name)))
 }
 
+/** What the cache knows of `name` in `dir`. */
+export function cachedDentry(sb: SuperBlock, dir: OvlInode, name: Name): Dentry | undefined {
+  const cached = sb.dcache.get(dir, name)
+  cached?.inode?.foundAt(dir, name)
+  return cached
+}
+
 /** As `lookupDentry`, for a caller that holds the lock of `dir`. @throws ESTALE `dir` was removed */
 export async function lookupLocked(sb: SuperBlock, dir: OvlInode, name: Name): Promise<Dentry> {
-  const cached = sb.dcache.get(dir, name)
+  const cached = cachedDentry(sb, dir, name)
   if (cached) return cached
   if (dir.unlinked) throw new OverlayError('ESTALE', 'lookup')
   const entry = await searchStack(sb, dir, name)
@@ -56,6 +63,7 @@ export async function lookupLocked(sb: SuperBlock, dir: OvlInode, name: Name): P
 function remember(sb: SuperBlock, dir: OvlInode, name: Name, inode: OvlInode | undefined): Dentry {
   if (inode) {
     inode.addAlias(dir, name)
+    inode.foundAt(dir, name)
   }
   return sb.dcache.set(dir, name, inode)
 }
@@ -83,9 +91,9 @@ async function searchStack(sb: SuperBlock, dir: OvlInode, name: Name): Promise<S
 
 async function marksOfUpper(sb: SuperBlock, dir: Real, { real, stat }: Found): Promise<Marks> {
   if (stat.type === FileType.directory) return await readMarks(sb, real)
-  // What was copied up or moved in has made the directory impure; other files carry no marks.
+  // What was copied up or moved in has made the directory impure; others carry no marks, but for the copy of a hard link without origin.
   const separated = stat.nlink > 1 && separatesLinks(sb)
-  if (!dir.impure && !separated) return NO_MARKS
+  if (!dir.impure && !separated && !maybeMetadataOnly(sb, real, stat)) return NO_MARKS
   const marks = await readFileMarks(sb, await sb.descriptors.of(dir), { real, stat })
   real.redirect = marks.redirect
   return marks

@@ -3,7 +3,7 @@ import { create, link, mkdir, mknod, symlink } from './dir.ts'
 import { OverlayError } from './errno.ts'
 import { commit, OpenHandle, read, write } from './file.ts'
 import { attrFor, getattr, grantedAccess, needAccess, readlink, setattr } from './inode.ts'
-import { checkName, lookupDentry } from './namei.ts'
+import { cachedDentry, checkName, lookupDentry } from './namei.ts'
 import { getNote, setNote } from './note.ts'
 import type { Overlay } from './overlay-api.ts'
 import { pathsOf } from './paths.ts'
@@ -62,7 +62,7 @@ export class MountedOverlay implements Overlay {
   }
 
   #lookupIn(dir: OvlInode, name: Name): Maybe<Inode | undefined> {
-    const cached = this.#sb.dcache.get(dir, name)
+    const cached = cachedDentry(this.#sb, dir, name)
     if (cached) return cached.inode
     checkName('lookup', name)
     const dentry = lookupDentry(this.#sb, dir, name)

@@ -13,7 +13,7 @@ import type { Ownership } from './permission.ts'
 import { PLAIN, type Rights, setRights } from './rights.ts'
 import type { SuperBlock } from './superblock.ts'
 import { chmodAt, chownAt } from './sys/attr.ts'
-import { removeXattr, setXattr } from './sys/xattr.ts'
+import { setXattr } from './sys/xattr.ts'
 import { type Attr, FileType } from './types.ts'
 
 const PERMISSIONS = 0o777
@@ -139,16 +139,6 @@ async function forgetRecord(sb: SuperBlock, fd: number, name: string): Promise<v
     await sb.attributes.remove(fd, name, OVERRIDE_STAT)
   } catch (error) {
     if (!isErrno(error, 'ENODATA')) throw error
-  }
-}
-
-/** Takes the capabilities of a program away, where no call does it that goes to the disk anyway. */
-export async function dropCapability({ fd, name }: { fd: number; name: string }): Promise<void> {
-  try {
-    await removeXattr(fd, name, 'security.capability')
-  } catch (error) {
-    // A server without root may not, nor can it have given any.
-    if (!isErrno(error, 'ENODATA', 'EOPNOTSUPP', 'EPERM')) throw error
   }
 }
 

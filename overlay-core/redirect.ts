@@ -65,12 +65,20 @@ export function redirected(path: string | undefined, redirect: string): string {
 export async function setRedirect(sb: SuperBlock, dir: OvlInode, name: Name, sameDir: boolean): Promise<void> {
   const upper = dir.upper as Real
   if (upper.redirect !== undefined && (sameDir || upper.redirect.startsWith('/'))) return
-  // A relative one would be wrong at the other names of a hard link (ovl_need_absolute_redirect).
-  const redirect = sameDir && dir.lowerNlink <= 1 ? name : absolutePath(dir)
+  const redirect = sameDir && !(await isLowerHardLink(sb, dir)) ? name : absolutePath(dir)
   if (redirect.length > REDIRECT_MAX_BYTES) throw new OverlayError('EXDEV', 'rename', name)
   const place = await placeOf(sb, dir)
   await sb.attributes.set(place.fd, place.name, sb.xattrs.redirect, Buffer.from(redirect, 'latin1'))
   upper.redirect = redirect
+}
+
+/** Of a file with several names below: a relative redirect would be wrong at those in other directories (ovl_need_absolute_redirect). */
+async function isLowerHardLink(sb: SuperBlock, inode: OvlInode): Promise<boolean> {
+  const lower = inode.lowers[0]
+  if (inode.type === FileType.directory || !lower?.parent) return false
+  const probe = await sb.descriptors.probe(lower.parent, lower.name)
+  if (probe && probe.fd >= 0) sb.descriptors.retire(probe.fd)
+  return probe !== undefined && probe.stat.nlink > 1
 }
 
 /** Where the lowers of `dir` lie, from the overlay root: its path, with the redirects of all directories on the way. */

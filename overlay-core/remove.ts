@@ -109,7 +109,7 @@ export async function separateLink(sb: SuperBlock, inode: OvlInode, dir: OvlInod
 export async function prepareRemoval(sb: SuperBlock, inode: OvlInode): Promise<boolean> {
   if (inode.type === FileType.directory) return true
   const last = await isLastName(sb, inode)
-  if (last) for (const handle of inode.lowerHandles ?? []) await handle.follow()
+  if (last) for (const handle of inode.lowerHandles ?? []) await handle.beforeLastName()
   await saveNlink(sb, inode)
   return last
 }

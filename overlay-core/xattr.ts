@@ -105,6 +105,7 @@ function needXattr(cred: Cred, attr: CheckedAttr, name: string, right: number): 
   } else if (name.startsWith('security.')) {
     if (right === WRITE && cred.uid !== 0) throw new OverlayError('EPERM', 'xattr', name)
   } else {
+    need(cred, attr, right, 'xattr')
     throw new OverlayError('EOPNOTSUPP', 'xattr', name)
   }
 }

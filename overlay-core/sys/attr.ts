@@ -20,6 +20,7 @@ const utimensat = bind<[dirFd: number, name: Uint8Array, times: Uint8Array, flag
   'int utimensat(int, const void *, const void *, int)',
 )
 const ftruncate = bind<[fd: number, size: number]>('int ftruncate(int, int64_t)')
+const truncatePath = bind<[path: Uint8Array, size: number]>('int truncate(const void *, int64_t)')
 const posixFallocate = bind<[fd: number, mode: number, offset: number, length: number]>(
   'int fallocate(int, int, int64_t, int64_t)',
 )
@@ -62,6 +63,14 @@ export async function utimesAt(
 export async function truncateFd(fd: number, size: number): Promise<void> {
   if (size > Number.MAX_SAFE_INTEGER) throw sysError('ftruncate', EFBIG)
   await call('ftruncate', undefined, ftruncate, fd, size)
+}
+
+/**
+ * As truncate(2) does for a size that the file has already: the file system decides whether its times change, where ftruncate(2) always
+ * sets them. `fd` is open for writing.
+ */
+export async function confirmSize(fd: number, size: number): Promise<void> {
+  await call('truncate', undefined, truncatePath, cString('truncate', fdPath(fd)), size)
 }
 
 /** fallocate(2) with its FALLOC_FL_ `mode`. @throws EOPNOTSUPP the file system cannot · ENOSPC */

@@ -84,8 +84,12 @@ export class KernelView implements View {
 
   setattr(cred: Cred, path: Path, change: AttrChange): void {
     this.#at(cred, path, (at) => {
-      const { type } = this.#status(cred, path)
-      if (change.size !== undefined) truncate(at, type, change.size)
+      const status = this.#status(cred, path)
+      const { type } = status
+      if (change.size !== undefined) {
+        this.#needWritable(cred, status)
+        truncate(at, type, change.size)
+      }
       if (change.uid !== undefined || change.gid !== undefined) native.chown(at, change.uid, change.gid)
       if (change.mode !== undefined) {
         // The kernel knows no mode of a symlink; clients of the core never set one.
@@ -101,6 +105,8 @@ export class KernelView implements View {
   }
 
   access(cred: Cred, path: Path, mask: number): number {
+    // Not to be found is another answer than no rights to what was found.
+    this.#status(cred, path)
     return this.#at(cred, path, (at) => {
       let granted = 0
       for (const bit of [4, 2, 1]) {
@@ -162,11 +168,13 @@ export class KernelView implements View {
   }
 
   setxattr(cred: Cred, path: Path, name: string, value: Uint8Array, how?: 'create' | 'replace'): void {
+    needNameSpace(name)
     const flags = how === 'create' ? XATTR_CREATE : how === 'replace' ? XATTR_REPLACE : 0
     this.#at(cred, path, (at) => native.setxattr(at, name, value, flags))
   }
 
   removexattr(cred: Cred, path: Path, name: string): void {
+    needNameSpace(name)
     this.#at(cred, path, (at) => native.removexattr(at, name))
   }
 
@@ -231,6 +239,12 @@ export class KernelView implements View {
     })
   }
 
+  /** The owner may always set the size in the core, as in nfsd: a client that holds the file open was allowed to when it opened it. */
+  #needWritable(cred: Cred, { type, uid, mode }: Status): void {
+    const refused = type === FileType.regular && cred.uid !== 0 && cred.uid === uid && (mode & 0o200) === 0
+    if (refused) throw new NotCompared()
+  }
+
   /**
    * The sysctl fs.protected_hardlinks forbids users to link files they do not own and could not read and write: a rule for
    * local callers, which no file server follows.
@@ -238,10 +252,15 @@ export class KernelView implements View {
   #needLinkable(cred: Cred, path: Path): void {
     if (cred.uid === 0) return
     const status = this.#status(cred, path)
-    if (status.uid === cred.uid || status.type === FileType.directory) return
+    if (status.uid === cred.uid) return
     const special = (status.mode & 0o4000) !== 0 || (status.mode & 0o2010) === 0o2010
     if (status.type !== FileType.regular || special || this.access(cred, path, 6) !== 6) throw new NotCompared()
   }
+}
+
+/** The kernel copies a file up before the upper file system says that it knows no such attributes; the core does not. */
+function needNameSpace(name: string): void {
+  if (!/^(user|trusted|security|system)\./.test(name)) throw new NotCompared()
 }
 
 /** truncate(2) follows symlinks and opens nothing, so only regular files get there. */

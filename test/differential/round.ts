@@ -104,8 +104,9 @@ class Round {
     for (const name of ['upper0', 'upper1']) this.#layers.fillUpper(`${this.#dir}/${name}`)
     this.#lowersBefore = await this.#readLowers()
     const lowerIds = this.#lowersBefore.flatMap((tree) => [...tree.values()].map(({ status }) => status.fileId))
-    const { index, metacopy } = this.#settings.mount
-    this.#allowed = { separated: new Set(index === 'off' ? lowerIds : []), completion: metacopy === 'on' }
+    const { index, metacopy, userxattr } = this.#settings.mount
+    const separated = new Set(index === 'off' ? lowerIds : [])
+    this.#allowed = { separated, withoutOrigin: userxattr, completion: metacopy === 'on' }
     await this.#mount()
   }
 

@@ -81,6 +81,11 @@ export interface Allowed {
    * never changes; in the kernel it does.
    */
   readonly separated?: ReadonlySet<string>
+  /**
+   * Symlinks and special files take no `user.*` attributes and so, with userxattr, no origin: a further name of one that was copied up has
+   * another file id in the kernel than the first, until that is forgotten.
+   */
+  readonly withoutOrigin?: boolean
   /** Completing a metadata-only copy keeps the file's mtime; in the kernel the mere opening for writing sets it. */
   readonly completion?: boolean
   /** How the two are called. */
@@ -117,7 +122,7 @@ function entryDifferences(first: TreeEntry, second: TreeEntry, window: ClockWind
   compare('type', a.type.toString(8), b.type.toString(8))
   compare('mode', a.mode.toString(8), b.mode.toString(8))
   compare('owner', `${a.uid}:${a.gid}`, `${b.uid}:${b.gid}`)
-  compare('links', a.nlink, b.nlink)
+  compare('links', ...linksOf(a, b))
   // What a directory's size means is the real file system's own affair.
   if (a.type !== FileType.directory) compare('size', a.size, b.size)
   compare('device', a.rdev, b.rdev)
@@ -128,6 +133,15 @@ function entryDifferences(first: TreeEntry, second: TreeEntry, window: ClockWind
   compare('content', first.content, second.content)
   compare('xattrs', first.xattrs, second.xattrs)
   return result
+}
+
+/**
+ * A merged directory has one link, a directory of one layer as many as there. Which ones are merged depends on what was copied up: by a change
+ * that is refused the kernel copies up all the same, and a hard link at each name that is used.
+ */
+function linksOf(a: Status, b: Status): [number, number] {
+  const merged = a.type === FileType.directory && (a.nlink === 1 || b.nlink === 1)
+  return merged ? [1, 1] : [a.nlink, b.nlink]
 }
 
 function timeText(time: Time, window: ClockWindow): string {
@@ -145,8 +159,11 @@ function groupDifferences(first: Tree, second: Tree, allowed: Allowed): string[]
   const result: string[] = []
   for (const [path, group] of groups(first)) {
     const other = others.get(path)
-    const alone = other === show(path) && allowed.separated?.has(first.get(path)?.status.fileId ?? '') === true
-    if (other !== group && !alone) result.push(`${show(path)}: same object: ${names[0]} ${group}, ${names[1]} ${other}`)
+    const status = first.get(path)?.status
+    const alone = other === show(path) && allowed.separated?.has(status?.fileId ?? '') === true
+    const special = status?.type !== FileType.regular && allowed.withoutOrigin === true
+    if (other !== group && !alone && !special)
+      result.push(`${show(path)}: same object: ${names[0]} ${group}, ${names[1]} ${other}`)
   }
   return result
 }

@@ -1,7 +1,7 @@
 import { readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
-import type { Attr, Wcc } from '../../overlay-core/index.ts'
+import type { Attr, Cred, Wcc } from '../../overlay-core/index.ts'
 import { ALICE, at, errnoOf, list, onDisk, put, ROOT, text, withOverlay, xattrOnDisk } from '../helpers/overlay.ts'
 
 t.test('setattr changes what is asked for, with nanoseconds, and nothing else', async (t) => {
@@ -170,5 +170,19 @@ t.test('after unmount every call answers ESTALE', async (t) => {
     await fixture.remount()
     t.equal(await errnoOf(() => overlay.getattr(file)), 'ESTALE')
     t.equal(await errnoOf(() => overlay.write(ROOT, file, Buffer.from('x'), 0, 'file')), 'ESTALE')
+  })
+})
+
+t.test('the size of a directory cannot be set, whoever asks', async (t) => {
+  await withOverlay(t, [{ 'd/': { mode: 0o700 } }], async ({ overlay }) => {
+    t.equal(await errnoOf(async () => overlay.setattr(ALICE, await at(overlay, 'd'), { size: 0 })), 'EISDIR')
+  })
+})
+
+t.test('an attribute of an unknown name space is refused for want of rights first', async (t) => {
+  await withOverlay(t, [{ file: 'x' }], async ({ overlay }) => {
+    const file = await at(overlay, 'file')
+    const set = (cred: Cred) => errnoOf(() => overlay.setxattr(cred, file, 'odd.name', Buffer.from('v')))
+    t.same([await set(ALICE), await set(ROOT)], ['EACCES', 'EOPNOTSUPP'])
   })
 })

@@ -71,3 +71,13 @@ t.test('mount removes index entries whose objects have no name left, and no othe
     t.same(await list(overlay), ['a', 'd', 'dir'])
   })
 })
+
+t.test('the name by which a lower hard link was last looked up is the one that is copied up', async (t) => {
+  await withOverlay(t, [{ 'a/x': 'linked', 'b/y': '= a/x' }], async ({ overlay, upper }) => {
+    await at(overlay, 'b/y')
+    await at(overlay, 'a/x')
+    await overlay.setattr(ROOT, await at(overlay, 'b/y'), { mode: 0o600 })
+    t.same(readdirSync(upper), ['b'])
+    t.equal((await overlay.getattr(await at(overlay, 'a/x'))).mode, 0o600)
+  })
+})

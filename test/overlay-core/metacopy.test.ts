@@ -156,3 +156,54 @@ t.test('data-only lowers are reached by redirect alone', async (t) => {
     { prepare },
   )
 })
+
+t.test('a metadata-only copy without origin finds its data in a directory that is not impure', async (t) => {
+  await withOverlay(
+    t,
+    [{ 'd/file': 'some data', 'd/other': '= d/file' }],
+    async (fixture) => {
+      const { overlay } = fixture
+      const made = await overlay.mkdir(ROOT, overlay.root, 'made', { mode: 0o755 })
+      await overlay.rename(ROOT, await at(overlay, 'd'), 'file', made, 'far')
+      await overlay.unmount()
+      // With index=off a hard link has no origin, and the kernel leaves the mark out.
+      execFileSync('setfattr', ['-x', 'trusted.overlay.impure', join(fixture.upper, 'made')])
+      t.equal(await text(await fixture.remount(), 'made/far'), 'some data')
+    },
+    { options: ',metacopy=on,index=off' },
+  )
+})
+
+t.test('an open metadata-only copy whose name goes keeps its attributes, and the lower its own', async (t) => {
+  await withOverlay(
+    t,
+    [{ file: 'some data' }],
+    async ({ overlay }) => {
+      const file = await at(overlay, 'file')
+      const handle = await overlay.open(ROOT, file, { read: true })
+      await overlay.setattr(ROOT, file, { gid: 1234, mtime: { sec: 5, nsec: 6 } })
+      await overlay.unlink(ROOT, overlay.root, 'file')
+      const attr = await handle.getattr()
+      t.same([attr.gid, attr.nlink, attr.mtime], [1234, 0, { sec: 5, nsec: 6 }])
+      const buffer = Buffer.alloc(4)
+      t.equal(await handle.read(buffer, 0, 4, 0), 4)
+      t.equal(await errnoOf(() => overlay.setattr(ROOT, file, { mtime: 'now' })), 'ESTALE')
+      handle.close()
+    },
+    on,
+  )
+})
+
+t.test('a metadata-only hard link that would need too long a redirect is not moved', async (t) => {
+  const long = 'x'.repeat(255)
+  await withOverlay(
+    t,
+    [{ [`${long}/file`]: 'some data', [`${long}/other`]: `= ${long}/file` }],
+    async ({ overlay }) => {
+      const dir = await at(overlay, long)
+      t.equal(await errnoOf(() => overlay.rename(ROOT, dir, 'file', dir, 'near')), 'EXDEV')
+      t.equal(await text(overlay, `${long}/file`), 'some data')
+    },
+    { options: ',metacopy=on,index=off' },
+  )
+})
