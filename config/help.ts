@@ -51,6 +51,7 @@ EXIT STATUS
 
 FILES
   STATE/nfs-handle-key  the key of NFS file handles: clients have to remount when it is lost
+  STATE/nfs-write-verifier  tells NFS clients when unstable data may be lost
   STATE/handles/        where NFS handles of read-only overlays lead (else in workdir)
   STATE/webdav-locks/   locks of WebDAV clients, which outlive the server
   STATE/run/            one note for each running server, for overlayd status

@@ -249,6 +249,10 @@ class GuardedOverlay implements Overlay {
     return this.#to.statfs()
   }
 
+  commitChanges(objects: readonly Inode[]): Promise<void> | undefined {
+    return this.#to.commitChanges(objects)
+  }
+
   sync(): Promise<void> {
     return this.#to.sync()
   }

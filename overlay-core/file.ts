@@ -91,7 +91,7 @@ export async function write(
   try {
     await writeThrough(sb, cred, file, data, position, wcc)
     // Not fdatasync: it may leave out the rename that gave a new or copied-up file its name, and with that all of its data.
-    if (stability !== 'unstable') await fsync(file.fd)
+    if (stability !== 'unstable') await sb.durability.commit(sb, [inode])
   } finally {
     sb.files.release(file)
   }
@@ -140,14 +140,7 @@ async function dropPrivilege(sb: SuperBlock, cred: Cred, { fd, inode }: RealFile
 export async function commit(sb: SuperBlock, inode: OvlInode, wcc?: Wcc): Promise<void> {
   const attr = await getattr(sb, inode)
   if (wcc) wcc.before = attr
-  if (inode.upper && !sb.options.volatile) {
-    const file = await sb.files.acquire(sb, inode, true)
-    try {
-      await fsync(file.fd)
-    } finally {
-      sb.files.release(file)
-    }
-  }
+  await sb.durability.commit(sb, [inode])
   if (wcc) wcc.after = await getattr(sb, inode)
 }
 

@@ -146,6 +146,14 @@ export interface Overlay {
   setNote(cred: Cred, inode: Inode, slot: string, value: Uint8Array | undefined): Promise<void>
 
   statfs(): Promise<StatFs>
+  /**
+   * Resolves when all that was changed about `objects` before the call is durable: for a new, moved or removed name the directory, for attributes
+   * and data the object. Calls at the same time share their fsyncs. Undefined where nothing has to be waited for (volatile, never
+   * changed).
+   *
+   * @throws EIO | ENOSPC | EDQUOT with `op` fsync or syncfs: unstable data may be lost
+   */
+  commitChanges(objects: readonly Inode[]): Promise<void> | undefined
   /** Makes all changes so far durable (syncfs of the upper). */
   sync(): Promise<void>
   /** Waits for running calls, releases upper and workdir and closes every descriptor. Later calls answer ESTALE. */

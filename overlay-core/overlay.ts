@@ -1,5 +1,6 @@
 import type { OvlInode } from './dentry.ts'
 import { create, link, mkdir, mknod, symlink } from './dir.ts'
+import { syncUpper } from './durability.ts'
 import { OverlayError } from './errno.ts'
 import { commit, OpenHandle, read, write } from './file.ts'
 import { attrFor, getattr, grantedAccess, needAccess, readlink, setattr } from './inode.ts'
@@ -11,11 +12,8 @@ import { type CheckedAttr, EXECUTE, may, need, READ, WRITE } from './permission.
 import { readdir, readdirPlus } from './readdir.ts'
 import { rmdir, unlink } from './remove.ts'
 import { type RenameOptions, rename } from './rename.ts'
-import { stage, syncDirectory } from './stage.ts'
+import { stage } from './stage.ts'
 import type { SuperBlock } from './superblock.ts'
-import { syncfs } from './sys/data.ts'
-import { O_RDONLY } from './sys/flags.ts'
-import { closeSync, reopen } from './sys/open.ts'
 import { statfsFd } from './sys/stat.ts'
 import {
   type Attr,
@@ -198,8 +196,8 @@ export class MountedOverlay implements Overlay {
   async commit(_cred: Cred, inode: Inode, wcc?: Wcc): Promise<void> {
     const object = this.#object(inode)
     await this.#sb.descriptors.run(async () => {
-      if (object.type === FileType.directory) await syncDirectory(this.#sb, object)
-      else if (object.type === FileType.regular) await commit(this.#sb, object, wcc)
+      if (object.type === FileType.regular) await commit(this.#sb, object, wcc)
+      else await this.#sb.durability.commit(this.#sb, [object])
     })
   }
 
@@ -269,6 +267,11 @@ export class MountedOverlay implements Overlay {
     }
   }
 
+  commitChanges(objects: readonly Inode[]): Promise<void> | undefined {
+    this.#enter()
+    return this.#sb.durability.commit(this.#sb, objects as readonly OvlInode[])
+  }
+
   async sync(): Promise<void> {
     this.#enter()
     await this.#flush()
@@ -290,13 +293,7 @@ export class MountedOverlay implements Overlay {
   async #flush(): Promise<void> {
     const { upper, options, handles } = this.#sb
     await handles.sync()
-    if (!upper || options.volatile) return
-    const fd = await reopen(upper.root.fd, O_RDONLY)
-    try {
-      await syncfs(fd)
-    } finally {
-      closeSync(fd)
-    }
+    if (upper && !options.volatile) await syncUpper(this.#sb)
   }
 
   #enter(): void {

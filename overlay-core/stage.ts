@@ -181,14 +181,3 @@ async function openForSync(sb: SuperBlock, dir: OvlInode): Promise<number | unde
   if (sb.options.volatile || !dir.upper) return undefined
   return await reopen(await sb.descriptors.of(dir.upper), O_RDONLY)
 }
-
-/** fsync of an upper directory: makes its names durable. */
-export async function syncDirectory(sb: SuperBlock, dir: OvlInode): Promise<void> {
-  const fd = await openForSync(sb, dir)
-  if (fd === undefined) return
-  try {
-    await fsync(fd)
-  } finally {
-    closeLater(fd)
-  }
-}

@@ -5,6 +5,7 @@ import { diskAttributes } from './attributes.ts'
 import type { Clock } from './clock.ts'
 import { DentryCache } from './dcache.ts'
 import { OvlInode } from './dentry.ts'
+import { Durability } from './durability.ts'
 import { isErrno } from './errno.ts'
 import { FileCache } from './file-cache.ts'
 import { HandleTable } from './handle.ts'
@@ -141,6 +142,7 @@ async function assembleWith(
     dcache,
     descriptors,
     files,
+    durability: new Durability(),
     listings: new ListingCache(given.listingLimit),
     handles: new HandleTable(dcache, (dir, name) => lookupInode(sb, dir, name), handleFile, handleLog),
     renameLock: new RwLock(),

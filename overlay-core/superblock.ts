@@ -1,6 +1,7 @@
 import type { Attributes } from './attributes.ts'
 import type { DentryCache } from './dcache.ts'
 import type { OvlInode } from './dentry.ts'
+import type { Durability } from './durability.ts'
 import type { FileCache } from './file-cache.ts'
 import type { HandleTable } from './handle.ts'
 import type { Descriptors, Layer, Real } from './layer.ts'
@@ -31,6 +32,7 @@ export interface SuperBlock {
   readonly dcache: DentryCache
   readonly descriptors: Descriptors
   readonly files: FileCache
+  readonly durability: Durability
   readonly listings: ListingCache
   readonly handles: HandleTable
   readonly renameLock: RwLock

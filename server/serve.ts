@@ -6,6 +6,7 @@ import { announce } from './announce.ts'
 import { systemClock } from './clock.ts'
 import { checkPorts, listenHttp, nfsError } from './doors.ts'
 import type { Faults } from './faults.ts'
+import { loadWriteVerifier } from './nfs-state.ts'
 import { systemRandom } from './random.ts'
 import { RunningServer } from './running-server.ts'
 import { planViews } from './sample.ts'
@@ -76,6 +77,9 @@ async function openDoors(server: RunningServer, settings: Settings, log: Logger)
   await prepareWebdav(server, settings, log)
   if (nfs !== undefined) {
     const handleKey = await loadHandleKey(settings.stateDir, systemRandom)
+    const verifier = await loadWriteVerifier(settings.stateDir, systemRandom, (error) =>
+      log.error({ err: error }, 'the NFS write verifier cannot be kept'),
+    )
     try {
       server.nfs = await startNfs({
         host: nfs.host,
@@ -86,8 +90,8 @@ async function openDoors(server: RunningServer, settings: Settings, log: Logger)
           rules: readExports(view.settings.exports),
         })),
         handleKey,
-        // New in every run: a client that sees it change sends its unstable writes again (RFC 1813 section 4.8).
-        writeVerifier: systemRandom(8),
+        writeVerifier: verifier.bytes,
+        renewWriteVerifier: verifier.renew,
         log: log.child({ door: 'nfs' }),
         rpcbind: settings.rpcbind,
       })

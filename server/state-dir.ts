@@ -145,6 +145,22 @@ async function replaceFile(path: string, data: string, mode: number): Promise<vo
   await rename(aside, path)
 }
 
+/** A small file of the state directory, undefined when there is none. */
+export async function readStateFile(path: string): Promise<string | undefined> {
+  try {
+    return await readFile(path, 'utf8')
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT' || codeOf(error) === 'ENOTDIR') return undefined
+    throw error
+  }
+}
+
+/** Puts a small file into the state directory, in one step and durably, readable for the server alone. */
+export async function writeStateFile(path: string, data: string): Promise<void> {
+  await mkdir(dirname(path), { recursive: true, mode: 0o700 })
+  await replaceFile(path, data, 0o600)
+}
+
 /** Writes the file of `--ready-file`. */
 export async function writeReadyFile(path: string, note: ReadyNote): Promise<void> {
   await replaceFile(path, `${JSON.stringify(note)}\n`, 0o644)

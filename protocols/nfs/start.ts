@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import type { AddressInfo } from 'node:net'
 import { ExportTable, type NfsExport } from './export-table.ts'
 import { HandleCodec } from './file-handle.ts'
@@ -6,6 +7,7 @@ import { MountList } from './mount/mount-list.ts'
 import { mountProgram } from './mount/program.ts'
 import { MAX_TRANSFER_BYTES, NFS_PROGRAM, NFS_V3 } from './nfs3/constants.ts'
 import { nfs3Program } from './nfs3/program.ts'
+import { WriteVerifier } from './nfs3/write-verifier.ts'
 import type { Logger } from './rpc/logger.ts'
 import { type Registration, register, unregister } from './rpc/rpcbind.ts'
 import { RpcServer } from './rpc/server.ts'
@@ -18,8 +20,10 @@ export interface NfsServerOptions {
   exports: readonly NfsExport[]
   /** 32 random bytes; handles stay valid as long as they are the same. */
   handleKey: Uint8Array
-  /** 8 bytes; others at each start, so that clients send unstable data again that may have been lost. */
+  /** 8 bytes; others when unstable data may have been lost since the last start, so that clients send it again. */
   writeVerifier: Uint8Array
+  /** Makes another one while the server runs, and keeps it for the next start; random bytes unless given. */
+  renewWriteVerifier?: () => Promise<Uint8Array>
   log: Logger
   /** A clock that never goes back, in ms; `performance.now` unless given. */
   now?: () => number
@@ -48,6 +52,11 @@ const LIMITS = {
   maxReservedBytes: 32 * 1024 * 1024,
   turnBytes: 1024 * 1024,
   maxConnections: 1024,
+  // Linux opens at most 16 for one mount (nconnect).
+  maxConnectionsPerClient: 256,
+  maxInFlightPerClient: 256,
+  maxInFlightTotal: 512,
+  turnCalls: 256,
   // The Linux client closes an idle connection itself after 5 minutes.
   idleMs: 6 * 60_000,
   stallMs: 60_000,
@@ -61,12 +70,12 @@ const LIMITS = {
  */
 export async function startNfs(options: NfsServerOptions): Promise<NfsServer> {
   const { host, port, log, now = () => performance.now() } = options
-  if (options.writeVerifier.length !== 8) throw new RangeError('the write verifier has 8 bytes')
   const exports = new ExportTable(options.exports)
   const handles = new HandleCodec(options.handleKey)
+  const verifier = new WriteVerifier(options.writeVerifier, options.renewWriteVerifier ?? (async () => randomBytes(8)))
   const programs = [
     mountProgram({ exports, handles, mounts: new MountList() }),
-    nfs3Program({ exports, handles, writeVerifier: options.writeVerifier, log }),
+    nfs3Program({ exports, handles, verifier, log }),
   ]
   const rpc = new RpcServer({ ...LIMITS, host, port, programs, log, now })
   const address = await rpc.listen()

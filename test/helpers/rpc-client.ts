@@ -189,12 +189,20 @@ export function parseReply(message: Buffer): { xid: number; results: XdrReader }
   return { xid, results: reader }
 }
 
+let connections = 0
+
+function nextXid(): number {
+  connections++
+  return (0x1000_0000 + connections * 0x10_0000) >>> 0
+}
+
 /** A raw RPC connection: any bytes out, whole reply messages in, matched by xid. */
 export class RpcClient {
   readonly socket: Socket
   /** Resolves when the connection is gone, from whichever side. */
   readonly closed: Promise<void>
-  #xid = 1
+  /** Others on every connection, as with real clients: the server knows a call that is asked again by it. */
+  #xid = nextXid()
   #received: Buffer = Buffer.alloc(0)
   readonly #waiting = new Map<number, { resolve: (message: Buffer) => void; reject: (error: Error) => void }>()
 
@@ -211,9 +219,10 @@ export class RpcClient {
     })
   }
 
-  /** Connects to a server on the loopback address, from `localPort` if given. */
-  static async connect(port: number, localPort?: number): Promise<RpcClient> {
-    const socket = connect({ host: '127.0.0.1', port, ...(localPort === undefined ? {} : { localPort }) })
+  /** Connects to a server on the loopback address, from `localPort` and `localAddress` (127.x.y.z: another client) if given. */
+  static async connect(port: number, localPort?: number, localAddress?: string): Promise<RpcClient> {
+    const from = { ...(localPort !== undefined && { localPort }), ...(localAddress !== undefined && { localAddress }) }
+    const socket = connect({ host: '127.0.0.1', port, ...from })
     await once(socket, 'connect')
     return new RpcClient(socket)
   }

@@ -22,6 +22,6 @@ export const commit: Nfs3Procedure = {
     else wcc.after = await call.overlay.getattr(inode)
     const out = call.ok(WCC_DATA_BYTES + 8)
     encodeWccData(out, wcc, call.served)
-    out.fixedOpaque(call.context.writeVerifier)
+    out.fixedOpaque(call.context.verifier.bytes)
   },
 }

@@ -66,7 +66,9 @@ async function createOrFind(call: Nfs3Call, dir: Inode, name: string, how: numbe
 /** Of the attributes of an UNCHECKED create only the size applies to a file that is there already, as with O_TRUNC. */
 async function takeExisting(call: Nfs3Call, existing: Inode, change: AttrChange): Promise<void> {
   if (existing.type !== FileType.regular) throw new Nfs3Error(NFS3ERR_EXIST)
-  if (change.size !== undefined) await call.overlay.setattr(call.cred, existing, { size: change.size })
+  if (change.size === undefined) return
+  await call.overlay.setattr(call.cred, existing, { size: change.size })
+  call.object3 = existing
 }
 
 async function checkVerifier(call: Nfs3Call, existing: Inode, { atime, mtime }: AttrChange): Promise<void> {

@@ -9,6 +9,7 @@ import type { Nfs3Context } from './nfs3-context.ts'
 import type { Nfs3Procedure } from './procedure.ts'
 import { listedStatus } from './procedure-statuses.ts'
 import { NFS3ERR_SERVERFAULT, Nfs3Error, STATUS_OF_ERRNO } from './status.ts'
+import { tellsOfLoss } from './write-verifier.ts'
 
 /** Makes an RPC procedure of an NFSv3 procedure: the one place where errors become statuses. */
 export function executor(context: Nfs3Context, procedure: Nfs3Procedure): RpcProcedure {
@@ -21,8 +22,8 @@ export function executor(context: Nfs3Context, procedure: Nfs3Procedure): RpcPro
       call.reset(procedure)
       try {
         const result = procedure.run(call)
-        if (result === undefined) return handleKept(call)
-        return result.then(() => handleKept(call)).catch((error) => fail(call, error))
+        if (result !== undefined) return result.then(() => kept(call)).catch((error) => fail(call, error))
+        return kept(call)?.catch((error) => fail(call, error))
       } catch (error) {
         return fail(call, error)
       }
@@ -30,9 +31,25 @@ export function executor(context: Nfs3Context, procedure: Nfs3Procedure): RpcPro
   }
 }
 
+/** Waits until what the answer promises would be true after a crash as well. Undefined when it is now. */
+function kept(call: Nfs3Call): Promise<void> | undefined {
+  const changes = changesKept(call)
+  const handles = call.givesHandle ? handlesKept(call) : undefined
+  return changes === undefined ? handles : handles === undefined ? changes : changes.then(() => handles)
+}
+
+/** On a `sync` export changes are durable before they are answered (exports(5)); WRITE and COMMIT see to it themselves. */
+function changesKept(call: Nfs3Call): Promise<void> | undefined {
+  const { procedure, object, object2, object3 } = call
+  if (!procedure.mutates || procedure.name === 'WRITE' || object === undefined || !call.grant.sync) return undefined
+  const changed = [object]
+  if (object2 !== undefined) changed.push(object2)
+  if (object3 !== undefined) changed.push(object3)
+  return call.overlay.commitChanges(changed)
+}
+
 /** Waits until the handles that the answer carries would lead to their objects also after a crash of the server. */
-function handleKept(call: Nfs3Call): Maybe<void> {
-  if (!call.givesHandle) return
+function handlesKept(call: Nfs3Call): Promise<void> | undefined {
   const kept = call.overlay.retained()
   if (kept === undefined) return
   // The object can be used all the same: only a restart before the next attempt would make the handle stale.
@@ -41,6 +58,12 @@ function handleKept(call: Nfs3Call): Maybe<void> {
 
 /** Answers with the status of `error` and what its procedure sends along. Rethrows what is not an answer of NFS. */
 function fail(call: Nfs3Call, error: unknown): Maybe<void> {
+  if (!tellsOfLoss(error)) return answerFailure(call, error)
+  call.context.log.error({ err: error, procedure: call.procedure.name }, 'unstable data may be lost')
+  return call.context.verifier.change().then(() => answerFailure(call, error))
+}
+
+function answerFailure(call: Nfs3Call, error: unknown): Maybe<void> {
   const status = listedStatus(call.procedure.name, statusOf(error))
   const { context, rpc, procedure } = call
   const level = status === NFS3ERR_SERVERFAULT ? 'error' : 'debug'

@@ -38,6 +38,10 @@ export class Nfs3Call {
   procedure: Nfs3Procedure
   /** The object of the first handle, once it is known: a failure reports its attributes as `post_op_attr`. */
   object: Inode | undefined
+  /** The object of the second handle, once it is known. */
+  object2: Inode | undefined
+  /** One more object that the call changes, known by name only. */
+  object3: Inode | undefined
   /** What an answer carries as `wcc_data`. */
   wcc: Wcc | undefined
   wcc2: Wcc | undefined
@@ -56,6 +60,8 @@ export class Nfs3Call {
   reset(procedure: Nfs3Procedure): void {
     this.procedure = procedure
     this.object = undefined
+    this.object2 = undefined
+    this.object3 = undefined
     this.wcc = undefined
     this.wcc2 = undefined
     this.givesHandle = false
@@ -145,7 +151,8 @@ export class Nfs3Call {
     if (grant.readOnly && this.procedure.mutates) throw new Nfs3Error(NFS3ERR_ROFS)
     this.#served = served
     this.#grant = grant
-    this.object ??= inode
+    if (this.object === undefined) this.object = inode
+    else this.object2 = inode
     return inode
   }
 

@@ -44,5 +44,5 @@ function encode(call: Nfs3Call, wcc: Wcc, count: number, stable: number): void {
   encodeWccData(out, wcc, call.served)
   out.u32(count)
   out.u32(stable)
-  out.fixedOpaque(call.context.writeVerifier)
+  out.fixedOpaque(call.context.verifier.bytes)
 }

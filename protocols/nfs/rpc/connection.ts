@@ -3,6 +3,7 @@ import { XdrError } from '../xdr/xdr-error.ts'
 import { adoptSocket } from './adopt-socket.ts'
 import { type Peer, RpcCall } from './call.ts'
 import type { Chunk, ChunkPool } from './chunk-pool.ts'
+import type { ClientShare, Waiting } from './client-share.ts'
 import type { Counters } from './counters.ts'
 import { CredentialCache } from './credential.ts'
 import type { Dispatcher } from './dispatcher.ts'
@@ -33,8 +34,14 @@ export interface ConnectionContext {
   readonly now: () => number
 }
 
+/** What a connection has in common with the others of its client. */
+export interface ConnectionClient {
+  readonly duplicates: ClientDuplicates
+  readonly share: ClientShare
+}
+
 /** One TCP connection: reads records, has them answered, sends the replies, and stops reading while too much is under way. */
-export class Connection {
+export class Connection implements Waiting {
   readonly peer: Peer
   /** Resolves when the connection is gone and its last call has ended. */
   readonly closed: Promise<void>
@@ -44,11 +51,14 @@ export class Connection {
   readonly #replies: ReplyQueue
   readonly #credentials = new CredentialCache()
   readonly #duplicates: ClientDuplicates
+  readonly #share: ClientShare
   #call: RpcCall
   #inFlight = 0
   #gone = false
   /** Reading has stopped, and complete records may be left in the reader. */
   #paused = false
+  /** In the line of the client's share, which tells when to go on. */
+  #inLine = false
   #resumeScheduled = false
   #flushScheduled = false
   #draining = false
@@ -56,10 +66,11 @@ export class Connection {
   /** When the peer last sent something or took something from us, in ms of the injected clock. */
   #activeMs: number
 
-  constructor(accepted: Socket, peer: Peer, duplicates: ClientDuplicates, context: ConnectionContext) {
+  constructor(accepted: Socket, peer: Peer, client: ConnectionClient, context: ConnectionContext) {
     this.peer = peer
     this.#context = context
-    this.#duplicates = duplicates
+    this.#duplicates = client.duplicates
+    this.#share = client.share
     this.#activeMs = context.now()
     this.#reader = new RecordReader(context.pool, context.limits)
     this.#socket = adoptSocket(accepted, {
@@ -115,6 +126,10 @@ export class Connection {
           this.#paused = true
           break
         }
+        if (this.#share.mustWait) {
+          this.#waitInLine()
+          break
+        }
         if (!this.#reader.next()) break
         this.#answer(this.#reader.record)
       }
@@ -122,17 +137,19 @@ export class Connection {
       this.#garbage(error)
     }
     this.#flush()
-    if (this.#paused && !this.#overloaded) this.#scheduleResume()
+    this.#resumeIfPossible()
   }
 
   #answer(record: Chunk): void {
     const call = this.#call
+    this.#share.taken()
     call.args.reset(record.bytes, record.view, this.#reader.recordStart, this.#reader.recordEnd)
     const result = this.#context.dispatcher.dispatch(call, this.#duplicates)
     if (!(result instanceof Promise)) return
     // The call goes on by itself: it keeps its object, and its arguments stay where they are.
     this.#call = new RpcCall(this.peer, this.#replies, this.#credentials)
     this.#inFlight++
+    this.#share.begun()
     record.retain()
     result.then(
       () => this.#answeredLater(record),
@@ -146,6 +163,7 @@ export class Connection {
   #answeredLater(record: Chunk): void {
     record.release()
     this.#inFlight--
+    this.#share.ended()
     if (this.#gone) {
       if (this.#inFlight === 0) this.#ended()
       return
@@ -183,7 +201,27 @@ export class Connection {
   }
 
   #resumeIfPossible(): void {
-    if (this.#paused && !this.#overloaded) this.#scheduleResume()
+    if (this.#paused && !this.#inLine && !this.#overloaded) this.#scheduleResume()
+  }
+
+  #waitInLine(): void {
+    this.#paused = true
+    if (this.#inLine) return
+    this.#inLine = true
+    this.#share.wait(this)
+  }
+
+  /** The client's turn has come. */
+  goOn(): void {
+    this.#inLine = false
+    if (this.#gone || this.#draining || this.#overloaded) return
+    this.#resume()
+  }
+
+  #resume(): void {
+    this.#paused = false
+    this.#work()
+    if (!this.#paused && !this.#gone) this.#socket.resume()
   }
 
   #scheduleResume(): void {
@@ -191,10 +229,8 @@ export class Connection {
     this.#resumeScheduled = true
     setImmediate(() => {
       this.#resumeScheduled = false
-      if (this.#gone || this.#draining || this.#overloaded) return
-      this.#paused = false
-      this.#work()
-      if (!this.#paused && !this.#gone) this.#socket.resume()
+      if (this.#gone || this.#draining || this.#inLine || this.#overloaded) return
+      this.#resume()
     })
   }
 
@@ -219,6 +255,8 @@ export class Connection {
 
   #onClose(): void {
     this.#gone = true
+    this.#share.disconnected(this)
+    this.#duplicates.disconnected()
     this.#reader.close()
     this.#replies.close()
     if (this.#inFlight === 0) this.#ended()

@@ -1,6 +1,7 @@
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
 import type { Peer } from './call.ts'
 import { ChunkPool } from './chunk-pool.ts'
+import { ClientShares, type ShareLimits } from './client-share.ts'
 import { Connection, type ConnectionContext, type ConnectionLimits } from './connection.ts'
 import { type Counters, newCounters } from './counters.ts'
 import { Dispatcher } from './dispatcher.ts'
@@ -9,7 +10,7 @@ import type { Logger } from './logger.ts'
 import { ProgramTable, type RpcProgram } from './program.ts'
 
 /** How an RPC server listens and what it allows. */
-export interface RpcServerOptions extends ConnectionLimits {
+export interface RpcServerOptions extends ConnectionLimits, ShareLimits {
   readonly host: string
   /** 0 picks a free port. */
   readonly port: number
@@ -39,11 +40,13 @@ export class RpcServer {
   readonly #server: Server
   readonly #connections = new Set<Connection>()
   readonly #duplicates = new DuplicateCache()
+  readonly #shares: ClientShares
   readonly #context: ConnectionContext
   #sweeper: NodeJS.Timeout | undefined
 
   constructor(options: RpcServerOptions) {
     this.#options = options
+    this.#shares = new ClientShares(options)
     const { log, now } = options
     this.#context = {
       pool: new ChunkPool({
@@ -95,7 +98,8 @@ export class RpcServer {
   #accept(socket: Socket): void {
     const { log, maxConnections } = this.#options
     const peer = peerOf(socket)
-    if (peer === undefined || this.#connections.size >= maxConnections) {
+    const share = peer && this.#connections.size < maxConnections ? this.#shares.connected(peer.address) : undefined
+    if (peer === undefined || share === undefined) {
       this.counters.connectionsRefused++
       log.warn({ client: peer?.address }, 'connection refused: too many')
       socket.on('error', (error) => log.debug({ why: error.message }, 'refused connection lost'))
@@ -104,8 +108,8 @@ export class RpcServer {
     }
     this.counters.connections++
     try {
-      const duplicates = this.#duplicates.client(peer.address, peer.port)
-      const connection = new Connection(socket, peer, duplicates, this.#context)
+      const client = { share, duplicates: this.#duplicates.connected(peer.address) }
+      const connection = new Connection(socket, peer, client, this.#context)
       this.#connections.add(connection)
       connection.closed.then(() => this.#connections.delete(connection))
       log.debug({ client: peer.address, port: peer.port }, 'connection')

@@ -29,7 +29,7 @@ export interface RpcFixture {
   begun(count: number): Promise<void>
   /** How often COUNT or COUNT_LATER ran. */
   readonly runs: { count: number }
-  connect(localPort?: number): Promise<RpcClient>
+  connect(localPort?: number, localAddress?: string): Promise<RpcClient>
 }
 
 export async function withRpc(
@@ -63,6 +63,10 @@ export async function withRpc(
     maxReservedBytes: 4 * 1024 * 1024,
     turnBytes: 256 * 1024,
     maxConnections: 4,
+    maxConnectionsPerClient: 100,
+    maxInFlightPerClient: 256,
+    maxInFlightTotal: 512,
+    turnCalls: 256,
     idleMs: 40,
     stallMs: 20,
     closeMs: 5000,
@@ -84,8 +88,8 @@ export async function withRpc(
           }
           onBegun()
         }),
-      async connect(localPort) {
-        const client = await RpcClient.connect(port, localPort)
+      async connect(localPort, localAddress) {
+        const client = await RpcClient.connect(port, localPort, localAddress)
         clients.push(client)
         return client
       },

@@ -240,35 +240,39 @@ t.test('close waits for calls in flight, sends their replies and takes no more',
   })
 })
 
-t.test('a non-idempotent call asked again from the same port is answered from the cache', async (t) => {
-  await withRpc(t, async ({ connect: open, runs, server }) => {
-    const first = await open()
-    const localPort = first.socket.localPort!
-    const message = record(callMessage(77, [PROGRAM, 2, COUNT], authSys(1, 1), word(5)))
-    const reply = await first.exchange(77, message)
-    t.same(await first.exchange(77, message), reply, 'on the same connection')
-    await reset(first)
-    const second = await open(localPort)
-    t.same(await second.exchange(77, message), reply, 'and on the next one')
-    t.equal(runs.count, 1)
-    t.equal(server.counters.duplicates, 2)
-    const other = record(callMessage(77, [PROGRAM, 2, COUNT], authSys(1, 1), word(6)))
-    t.equal(parseReply(await second.exchange(77, other)).results.u32(), 2, 'another call with the same xid')
-    const third = await open()
-    t.equal(parseReply(await third.exchange(77, message)).results.u32(), 3, 'another client with the same call')
-  })
-})
+t.test(
+  'a non-idempotent call asked again is answered from the cache, also on a new connection from another port',
+  async (t) => {
+    await withRpc(t, async ({ connect: open, runs, server }) => {
+      const first = await open()
+      const message = record(callMessage(77, [PROGRAM, 2, COUNT], authSys(1, 1), word(5)))
+      const reply = await first.exchange(77, message)
+      t.same(await first.exchange(77, message), reply, 'on the same connection')
+      await reset(first)
+      const second = await open()
+      t.same(await second.exchange(77, message), reply, 'and on the next one')
+      const third = await open()
+      t.same(await third.exchange(77, message), reply, 'and on one more beside it (nconnect)')
+      t.equal(runs.count, 1)
+      t.equal(server.counters.duplicates, 3)
+      const other = record(callMessage(77, [PROGRAM, 2, COUNT], authSys(1, 1), word(6)))
+      t.equal(parseReply(await second.exchange(77, other)).results.u32(), 2, 'another call with the same xid')
+      const someoneElse = record(callMessage(77, [PROGRAM, 2, COUNT], authSys(2, 1), word(5)))
+      t.equal(parseReply(await third.exchange(77, someoneElse)).results.u32(), 3, 'the same for another user')
+      t.same(await third.exchange(77, message), reply, 'the first is still known beside those with its xid')
+    })
+  },
+)
 
 t.test('a call asked again while it runs is run once and answered twice', async (t) => {
   await withRpc(t, async ({ connect: open, waiting, begun, runs }) => {
     const first = await open()
-    const localPort = first.socket.localPort!
     const message = record(callMessage(9, [PROGRAM, 2, COUNT_LATER], authSys(1, 1), word(5)))
     const lost = first.exchange(9, message).catch(() => 'lost')
     await begun(1)
     await reset(first)
     t.equal(await lost, 'lost')
-    const second = await open(localPort)
+    const second = await open()
     const again = second.exchange(9, message)
     // Answered in order of arrival, so that the repeated call is known to be taken on.
     await second.call([PROGRAM, 2, ECHO], undefined, word(0))
@@ -293,9 +297,9 @@ t.test('answers are forgotten after two minutes, and when many others came', asy
       clock.nowMs = 121_000
       await ask(1)
       t.equal(runs.count, 2)
-      for (let xid = 2; xid < 300; xid++) await ask(xid)
+      for (let xid = 2; xid < 1100; xid++) await ask(xid)
       const before = runs.count
-      await ask(299)
+      await ask(1099)
       t.equal(runs.count, before)
       await ask(1)
       t.equal(runs.count, before + 1)
@@ -309,3 +313,75 @@ async function reset(client: RpcClient): Promise<void> {
   client.socket.resetAndDestroy()
   await client.closed
 }
+
+t.test('a client with many connections gets no more turns than one with a single one', async (t) => {
+  await withRpc(
+    t,
+    async ({ connect: open, server }) => {
+      const greedy = await Promise.all(Array.from({ length: 10 }, () => open()))
+      const modest = await open(undefined, '127.0.0.2')
+      // Everything is in the server's socket buffers before it can answer: what follows is the order of its choice.
+      const answered: string[] = []
+      const ask = (client: RpcClient, who: string, count: number) =>
+        Array.from({ length: count }, () =>
+          client.call([PROGRAM, 2, ECHO], undefined, word(0)).then(() => answered.push(who)),
+        )
+      await Promise.all([...greedy.flatMap((client) => ask(client, 'greedy', 200)), ...ask(modest, 'modest', 40)])
+      t.equal(server.counters.calls, 2040)
+      const before = answered.lastIndexOf('modest') - 39
+      t.ok(before < 1000, `${before} calls of the greedy one came before the last of 40 modest ones`)
+    },
+    { maxConnections: 100, turnCalls: 10, idleMs: 60_000, stallMs: 60_000 },
+  )
+})
+
+t.test('calls in flight are limited by client, and shared when several have some', async (t) => {
+  await withRpc(
+    t,
+    async ({ connect: open, waiting, begun, server }) => {
+      const greedy = await Promise.all([open(), open(), open()])
+      const answers = greedy.flatMap((client) =>
+        Array.from({ length: 30 }, (_, i) => client.call([PROGRAM, 2, WAIT], undefined, word(i))),
+      )
+      await begun(24)
+      const modest = await open(undefined, '127.0.0.2')
+      await modest.call([PROGRAM, 2, ECHO], undefined, word(0))
+      t.equal(waiting.length, 24, 'three connections have the share of one client')
+      const own = Array.from({ length: 12 }, (_, i) => modest.call([PROGRAM, 2, WAIT], undefined, word(i)))
+      await begun(36)
+      // From now on each has a half.
+      for (const go of waiting.splice(0, 24)) go()
+      const all = Promise.all([...answers, ...own])
+      let done = false
+      all.then(() => {
+        done = true
+      })
+      let most = 0
+      while (!done) {
+        most = Math.max(most, waiting.length)
+        for (const go of waiting.splice(0)) go()
+        await new Promise((resolve) => setImmediate(resolve))
+      }
+      t.ok(most <= 32, `${most} at once`)
+      t.equal((await all).length, 102)
+      t.equal(server.counters.calls, 103)
+    },
+    { maxConnections: 100, maxInFlight: 30, maxInFlightPerClient: 24, maxInFlightTotal: 40 },
+  )
+})
+
+t.test('one client cannot take all connections', async (t) => {
+  await withRpc(
+    t,
+    async ({ connect: open, server }) => {
+      const own = [await open(), await open()]
+      for (const client of own) await client.call([PROGRAM, 2, ECHO], undefined, word(0))
+      const third = await open()
+      await third.closed
+      t.equal(server.counters.connectionsRefused, 1)
+      const other = await open(undefined, '127.0.0.2')
+      t.equal(await refused(other), false)
+    },
+    { maxConnectionsPerClient: 2 },
+  )
+})
