@@ -141,6 +141,18 @@ export const OVERLAY_OPTIONS: readonly WordSpec[] = [
     default: 'on when not root',
   },
   {
+    name: 'whiteouts=auto|device|files',
+    meaning:
+      'How the upper says that a name is hidden: as the kernel does (device), or by a file .wh.NAME as OCI layers do (files). auto takes device wherever the storage can hold it. The choice is made at the first mount and recorded; with files no client makes or sees a name that starts with .wh.',
+    default: 'auto',
+  },
+  {
+    name: 'lower_whiteouts=auto|files',
+    meaning:
+      'Whether files .wh.NAME in lowers hide NAME: only in those that were such an upper of this server (auto), or in all, as in unpacked OCI layers (files).',
+    default: 'auto',
+  },
+  {
     name: 'fsync=auto|strict|volatile',
     meaning:
       'When a copy-up is made durable. volatile (also the word alone) syncs nothing: after a crash the upper has to be thrown away.',

@@ -11,11 +11,11 @@ import type { NodeOwnership, OverrideStat } from './override-stat.ts'
 import { giveMode, giveOwner, needsStub } from './owner.ts'
 import { NEVER_WAITS, openForReading } from './real-open.ts'
 import { loadRights, PLAIN, setRights } from './rights.ts'
-import type { SuperBlock } from './superblock.ts'
+import { type SuperBlock, storageOf } from './superblock.ts'
 import { truncateFd, utimesAt } from './sys/attr.ts'
 import { fsync } from './sys/data.ts'
 import { linkAt, mkdirAt, mknodAt, readlinkAt, renameAt, symlinkAt } from './sys/dir.ts'
-import { O_CREAT, O_EXCL, O_RDWR, RENAME_NOREPLACE } from './sys/flags.ts'
+import { O_CREAT, O_EXCL, O_RDWR } from './sys/flags.ts'
 import { closeLater, openAt } from './sys/open.ts'
 import { type Stat, statxFd } from './sys/stat.ts'
 import { getXattr, setXattr } from './sys/xattr.ts'
@@ -165,7 +165,7 @@ async function publishLocked(sb: SuperBlock, inode: OvlInode, temp: string, buil
 /** Moves the finished object to its place; the parent keeps its times, as nothing changed for those who look. */
 async function publish(sb: SuperBlock, temp: string, at: Alias): Promise<void> {
   await keepingTimes(sb, at.dir, async (parentFd) => {
-    await renameAt(await sb.descriptors.of(sb.work as Real), temp, parentFd, at.name, RENAME_NOREPLACE)
+    await renameAt(await sb.descriptors.of(sb.work as Real), temp, parentFd, at.name, storageOf(sb).noReplace)
   })
 }
 
@@ -177,7 +177,7 @@ async function publishInIndex(sb: SuperBlock, inode: OvlInode, temp: string): Pr
   const workFd = await sb.descriptors.of(sb.work as Real)
   const indexFd = await sb.descriptors.of(sb.indexDir as Real)
   await saveNlinkByLower(sb, workFd, temp, 0)
-  await renameAt(workFd, temp, indexFd, inode.indexName as string, RENAME_NOREPLACE)
+  await renameAt(workFd, temp, indexFd, inode.indexName as string, storageOf(sb).noReplace)
   inode.nlinkDelta = inode.lowerNlink - 1
 }
 

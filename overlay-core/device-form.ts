@@ -1,9 +1,9 @@
 import { bestEffort, isErrno } from './errno.ts'
 import type { Probe, Real } from './layer.ts'
-import { type MarkForm, type Standing, type UpperMove, WHITEOUT } from './mark-form.ts'
-import type { SuperBlock } from './superblock.ts'
+import { type MarkForm, ROOT_RECORD_NAME, type Standing, type UpperMove, WHITEOUT } from './mark-form.ts'
+import { type SuperBlock, storageOf } from './superblock.ts'
 import { linkAt, mknodAt, renameAt, unlinkAt } from './sys/dir.ts'
-import { RENAME_EXCHANGE, RENAME_NOREPLACE, RENAME_WHITEOUT, S_IFCHR } from './sys/flags.ts'
+import { RENAME_EXCHANGE, RENAME_WHITEOUT, S_IFCHR } from './sys/flags.ts'
 import { FileType, type Maybe, type Name } from './types.ts'
 import { isWhiteoutDevice, removeTemp, removeTempDir } from './whiteout.ts'
 
@@ -14,7 +14,7 @@ import { isWhiteoutDevice, removeTemp, removeTempDir } from './whiteout.ts'
 export const deviceForm: MarkForm = {
   whiteouts: 'device',
   replacesDirectories: false,
-  reserves: () => false,
+  reserves: (name) => name === ROOT_RECORD_NAME,
   hiddenBy: () => undefined,
   standingAt(sb, dir, name) {
     const probe = sb.descriptors.probe(dir, name)
@@ -28,8 +28,12 @@ export const deviceForm: MarkForm = {
     const workFd = await sb.descriptors.of(sb.work as Real)
     const dirFd = await sb.descriptors.of(dir)
     const replace = directory ? RENAME_EXCHANGE : 0
-    await renameAt(workFd, temp, dirFd, name, standing === undefined ? RENAME_NOREPLACE : replace)
+    await renameAt(workFd, temp, dirFd, name, standing === undefined ? storageOf(sb).noReplace : replace)
     if (directory && standing !== undefined) await removeTemp(sb, temp)
+  },
+
+  async replace(sb, temp, dir, name) {
+    await renameAt(await sb.descriptors.of(sb.work as Real), temp, await sb.descriptors.of(dir), name)
   },
 
   async link(sb, source, dir, name) {

@@ -6,7 +6,7 @@ import { attrFor, getattr } from './inode.ts'
 import type { Probe, Real } from './layer.ts'
 import { isObject, type Standing, standingAt, WHITEOUT } from './mark-form.ts'
 import { setImpure } from './marks.ts'
-import { checkName, lookupLocked, rememberUpper } from './namei.ts'
+import { checkName, lookupLocked, needMakeable, rememberUpper } from './namei.ts'
 import { type Birth, dress, inherit } from './owner.ts'
 import { type CheckedAttr, EXECUTE, inGroup, need, newOwner, type Ownership, WRITE } from './permission.ts'
 import { setRedirect } from './redirect.ts'
@@ -177,6 +177,7 @@ async function needNewName(sb: SuperBlock, cred: Cred, dir: OvlInode, dirAttr: C
   if (dentry.inode) throw new OverlayError('EEXIST', 'create', name)
   if (!sb.upper) throw new OverlayError('EROFS', 'create', name)
   need(cred, dirAttr, WRITE | EXECUTE, 'create')
+  needMakeable(sb, 'create', name)
 }
 
 function chosenOwner(cred: Cred, owner: Ownership, options: CreateOptions, name: Name): Ownership {

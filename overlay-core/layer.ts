@@ -22,8 +22,8 @@ export interface Layer {
   readonly hasAcls: boolean
   /** UUID of the file system as in the kernel's `s_uuid`, zeros where unknown. */
   readonly fsUuid: Uint8Array
-  /** How whiteouts and opaque directories are written down in it. */
-  readonly marks: MarkForm
+  /** How whiteouts and opaque directories are written down in it; of an upper it is set at mount, once that is known. */
+  marks: MarkForm
   readonly root: Real
 }
 

@@ -1,7 +1,10 @@
 import { deviceForm } from './device-form.ts'
+import { filesForm } from './files-form.ts'
+import { saysFiles } from './form-record.ts'
 import type { IdentityKeeper } from './identity-keeper.ts'
 import { type Layer, Real } from './layer.ts'
 import { markOf } from './numbering.ts'
+import type { MountOptions } from './params.ts'
 import type { LowerRoots, RootDir } from './roots.ts'
 import { type FileSystemStat, type Stat, statfsFd, statxFd } from './sys/stat.ts'
 import { fileSystemUuid } from './sys/uuid.ts'
@@ -52,6 +55,7 @@ interface FileSystem {
  */
 export async function makeLayers(
   roots: LowerRoots & { readonly upper: RootDir | undefined },
+  options: MountOptions,
   xattrs: XattrNames,
   keeper: IdentityKeeper,
   present: readonly Layer[] = [],
@@ -72,7 +76,11 @@ export async function makeLayers(
       (layer) => layer.isUpper === isUpper && layer.dataOnly === dataOnly && isSame(layer, root),
     )
     const fileSystem = fileSystems.get(root.device) as FileSystem
-    return same ?? (await makeLayer(root, isUpper, dataOnly, fileSystem, numbers.get(root.device) ?? 0, xattrs))
+    if (same) return same
+    const layer = await makeLayer(root, isUpper, dataOnly, fileSystem, numbers.get(root.device) ?? 0, xattrs)
+    const files = !isUpper && (options.lowerWhiteouts === 'files' || (await saysFiles(root.fd)))
+    if (files) layer.marks = filesForm
+    return layer
   }
   return {
     upper: upper && (await make(upper, true, false)),

@@ -5,6 +5,11 @@ import type { FileType, Maybe, Name } from './types.ts'
 /** Stands for: what lower layers have at this name is hidden. */
 export const WHITEOUT = Symbol('whiteout')
 
+/**
+ * The record in the root of a layer with whiteouts as files: a name that tools for such layers leave alone. In no form a client makes it.
+ */
+export const ROOT_RECORD_NAME = '.wh..wh.overlayd'
+
 /** What a layer has at a name: an object, a whiteout, or nothing that it would say of this name. */
 export type Standing = Probe | typeof WHITEOUT | undefined
 
@@ -44,8 +49,10 @@ export interface MarkForm {
 
   /** Marks the directory `name` below `dirFd` opaque, with '' that of `dirFd` itself. Its times may change. */
   setOpaque(sb: SuperBlock, dirFd: number, name: string): Promise<void>
-  /** Gives the finished object `temp` of the work directory the name `name`, over `standing`, which is no directory. */
+  /** Gives the finished object `temp` of the work directory the name `name`, where nothing or a whiteout stands. */
   publish(sb: SuperBlock, temp: Name, dir: Real, name: Name, directory: boolean, standing: Standing): Promise<void>
+  /** Gives the finished object `temp` the name of whatever non-directory, or nothing, stands there. */
+  replace(sb: SuperBlock, temp: Name, dir: Real, name: Name): Promise<void>
   /** Gives the object `source` a further name, where nothing or a whiteout stands. */
   link(sb: SuperBlock, source: Real, dir: Real, name: Name): Promise<void>
   /**

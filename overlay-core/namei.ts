@@ -35,6 +35,11 @@ export function checkName(op: string, name: Name): void {
   }
 }
 
+/** @throws EPERM `name` belongs to the marks of the upper: nobody can make it */
+export function needMakeable(sb: SuperBlock, op: string, name: Name): void {
+  if (sb.upper?.marks.reserves(name)) throw new OverlayError('EPERM', op, name)
+}
+
 /** The dentry of `name` in `dir`: from the cache at once, else from the layers. */
 export function lookupDentry(sb: SuperBlock, dir: OvlInode, name: Name): Maybe<Dentry> {
   const cached = cachedDentry(sb, dir, name)
@@ -73,6 +78,7 @@ function remember(sb: SuperBlock, dir: OvlInode, name: Name, inode: OvlInode | u
  * non-directory hides all below it and ends a merge of directories, a metadata-only file takes its data from below.
  */
 async function searchStack(sb: SuperBlock, dir: OvlInode, name: Name): Promise<StackEntry | undefined> {
+  if (sb.upper?.marks.reserves(name)) return undefined
   const probe = dir.upper && (await standingAt(sb, dir.upper, name))
   if (!dir.upper || !probe) {
     const { lowers, data } = await searchLowers(sb, dir, { name, redirect: undefined, above: undefined })

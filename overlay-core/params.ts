@@ -17,6 +17,10 @@ export interface MountOptions {
   readonly volatile: boolean
   /** When a copy-up is made durable: `auto` data before publish, `strict` metadata-only copies too, `volatile` never. */
   readonly fsync: 'auto' | 'strict' | 'volatile'
+  /** How the upper's whiteouts are written: `auto` as recorded at the first mount, at that one as devices wherever the storage can hold them. */
+  readonly whiteouts: 'auto' | 'device' | 'files'
+  /** Whether files `.wh.NAME` in lowers are whiteouts: `auto` in those that say so in a record of their root, `files` in all. */
+  readonly lowerWhiteouts: 'auto' | 'files'
   /** Whether the overlay keeps an identity of its own in `overlay.uuid` of the upper root: as in the kernel. */
   readonly uuid: 'on' | 'auto' | 'null' | 'off'
 }
@@ -78,6 +82,8 @@ const CHOICES = {
   xino: ['on', 'auto', 'off'],
   fsync: ['auto', 'strict', 'volatile'],
   uuid: ['on', 'auto', 'null', 'off'],
+  whiteouts: ['auto', 'device', 'files'],
+  lower_whiteouts: ['auto', 'files'],
   nfs_export: ['on', 'off'],
   verity: ['off'],
 } as const
@@ -209,6 +215,8 @@ function verify(draft: Draft): MountOptions {
     volatile: fsync === 'volatile',
     fsync,
     uuid: (choices.get('uuid') ?? 'auto') as MountOptions['uuid'],
+    whiteouts: (choices.get('whiteouts') ?? 'auto') as MountOptions['whiteouts'],
+    lowerWhiteouts: (choices.get('lower_whiteouts') ?? 'auto') as MountOptions['lowerWhiteouts'],
   }
   checkFeatures(options)
   return options

@@ -232,8 +232,15 @@ async function mergeLayer(
   merged: Map<Name, Omit<ListEntry, 'name' | 'cookie'> | undefined>,
 ): Promise<void> {
   const mixed = real.layer.isUpper && (real.impure || dir.lowers.length > 0)
+  const { marks } = real.layer
+  const hidden: Name[] = []
   for (const raw of await readdirFd(await sb.descriptors.of(real))) {
     if (merged.has(raw.name)) continue
+    if (marks.reserves(raw.name) || sb.upper?.marks.reserves(raw.name)) {
+      const name = marks.hiddenBy(raw.name)
+      if (name !== undefined) hidden.push(name)
+      continue
+    }
     let { type } = raw
     if (type === 0 || type === FileType.character || (real.xwhiteouts && type === FileType.regular)) {
       const standing = await standingAt(sb, real, raw.name)
@@ -251,6 +258,8 @@ async function mergeLayer(
     const ids = plain ? fileId(real.layer, { inoHi: Math.floor(raw.ino / 2 ** 32), inoLo: raw.ino >>> 0 }) : undefined
     merged.set(raw.name, { type: type as FileType, fileIdHi: ids?.fileIdHi, fileIdLo: ids?.fileIdLo ?? 0 })
   }
+  // After the objects: one with the name of a whiteout of its own layer is to be seen.
+  for (const name of hidden) if (!merged.has(name)) merged.set(name, undefined)
 }
 
 /** Whether the merged directory shows nothing, for a caller that holds its lock. */

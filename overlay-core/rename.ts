@@ -7,7 +7,7 @@ import { attrFor } from './inode.ts'
 import type { Probe, Real } from './layer.ts'
 import type { RwLock } from './lock.ts'
 import { setImpure } from './marks.ts'
-import { checkName, lookupLocked, lowerPositive } from './namei.ts'
+import { checkName, lookupLocked, lowerPositive, needMakeable } from './namei.ts'
 import { EXECUTE, need, needEntryChange, WRITE } from './permission.ts'
 import { isEmptyLocked } from './readdir.ts'
 import { setRedirect } from './redirect.ts'
@@ -155,6 +155,7 @@ async function prepare(
     if (source.type === FileType.directory) need(cred, sourceAttr, WRITE, 'rename')
     if (options.exchange && targetAttr?.type === FileType.directory) need(cred, targetAttr, WRITE, 'rename')
   }
+  needMakeable(sb, 'rename', to.name)
   needMovable(sb, source, from.name)
   if (target && options.exchange) needMovable(sb, target, to.name)
   options.check?.(source, target)

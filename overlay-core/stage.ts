@@ -5,7 +5,7 @@ import { OverlayError } from './errno.ts'
 import { dropIndex } from './hardlink.ts'
 import { attrFor, getattrLocked, placeOf } from './inode.ts'
 import type { Real } from './layer.ts'
-import { checkName, lookupLocked, rememberUpper } from './namei.ts'
+import { checkName, lookupLocked, needMakeable, rememberUpper } from './namei.ts'
 import { putNote } from './note.ts'
 import { isMarker } from './note-store.ts'
 import { dress, giveMode, giveOwner, inherit } from './owner.ts'
@@ -15,7 +15,6 @@ import { loadRights, loadRightsLocked, type Rights } from './rights.ts'
 import type { SuperBlock } from './superblock.ts'
 import { utimesAt } from './sys/attr.ts'
 import { fsync, pwritev } from './sys/data.ts'
-import { renameAt } from './sys/dir.ts'
 import { O_CREAT, O_EXCL, O_RDONLY, O_RDWR } from './sys/flags.ts'
 import { closeLater, openAt, reopen } from './sys/open.ts'
 import { statxFd } from './sys/stat.ts'
@@ -96,6 +95,7 @@ class Staged implements StagedFile {
     }
     if (attr) need(this.#cred, attr, WRITE, 'write')
     else need(this.#cred, dirAttr, WRITE | EXECUTE, 'create')
+    needMakeable(sb, 'create', name)
     const long = patient || current?.indexName === undefined ? undefined : longCopyOf(sb, current)
     if (long) return long
     await copyUp(sb, dir)
@@ -150,7 +150,8 @@ class Staged implements StagedFile {
     if (mtime) await utimesAt(await descriptors.of(work as Real), this.#temp, undefined, mtime)
     // Before it has its name, as afterwards nothing may fail.
     const stat = statxFd(this.#fd)
-    await renameAt(await descriptors.of(work as Real), this.#temp, await descriptors.of(dir.upper as Real), name)
+    const upper = dir.upper as Real
+    await upper.layer.marks.replace(this.#sb, this.#temp, upper, name)
     forget?.()
     return rememberUpper(this.#sb, dir, name, { stat, fd: -1 }, rights)
   }

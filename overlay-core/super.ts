@@ -1,7 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { tmpdir } from 'node:os'
-import { ACL_ACCESS, ACL_DEFAULT } from './acl.ts'
-import { diskAttributes } from './attributes.ts'
 import type { Clock } from './clock.ts'
 import { DentryCache } from './dcache.ts'
 import { OvlInode } from './dentry.ts'
@@ -11,27 +9,24 @@ import { FileCache } from './file-cache.ts'
 import { HandleTable } from './handle.ts'
 import { HandleFile } from './handle-file.ts'
 import { HandleLog } from './handle-log.ts'
-import { removeOrphans } from './hardlink.ts'
 import { identityOf } from './identity.ts'
 import { IdentityKeeper } from './identity-keeper.ts'
-import { Descriptors, type Layer, Real } from './layer.ts'
+import { Descriptors, type Layer } from './layer.ts'
 import { type Layers, makeLayers, placeLayers } from './layers.ts'
 import { RwLock } from './lock.ts'
 import { readMarks } from './marks.ts'
 import { lookupDentry } from './namei.ts'
-import { NoteStore } from './note-store.ts'
 import { MountedOverlay } from './overlay.ts'
 import type { Overlay } from './overlay-api.ts'
-import { type MountOptions, OptionError } from './params.ts'
+import type { MountOptions } from './params.ts'
+import { NO_UPPER, prepareUpper } from './prepare-upper.ts'
 import { ListingCache } from './readdir.ts'
 import { knownRights } from './rights.ts'
 import { closeRoots, openRoots, type Roots } from './roots.ts'
 import type { SuperBlock } from './superblock.ts'
-import { chmodAt } from './sys/attr.ts'
 import { effectiveGid, effectiveGroups, effectiveUid, raiseFileLimit, setUmask0 } from './sys/process.ts'
 import { statxFd } from './sys/stat.ts'
-import { getXattr, removeXattr, setXattr } from './sys/xattr.ts'
-import { markVolatile, openWorkDirectory, removeLeftovers } from './workdir.ts'
+import { getXattr, setXattr } from './sys/xattr.ts'
 import { XattrNames } from './xattrs.ts'
 
 /** What a mount takes from outside, and how much it may remember. */
@@ -112,14 +107,13 @@ async function assembleWith(
 ): Promise<Overlay> {
   const xattrs = new XattrNames(options.userxattr, effectiveUid() !== 0)
   const keeper = await IdentityKeeper.open(handleFile.directoryFd)
-  const layers = await makeLayers(roots, xattrs, keeper)
+  const layers = await makeLayers(roots, options, xattrs, keeper)
   placeLayers(layers)
   const descriptors = new Descriptors(Math.max(64, Math.floor(descriptorLimit * 0.5)))
   const dcache = new DentryCache(given.dentryLimit)
-  const work =
-    layers.upper && roots.work
-      ? await prepareWork(options, layers.upper, roots.work.fd, { descriptors, xattrs, randomBytes: given.randomBytes })
-      : undefined
+  const context = { descriptors, xattrs, privileged: effectiveUid() === 0, newNoteId: given.randomBytes }
+  const prepared =
+    layers.upper && roots.work ? await prepareUpper(options, layers.upper, roots.work.fd, context) : NO_UPPER
   const files = new FileCache(
     Math.min(given.fileLimit, Math.floor(descriptorLimit * 0.25)),
     given.fileIdleMs,
@@ -133,11 +127,8 @@ async function assembleWith(
     upper: layers.upper,
     lowers: layers.lowers,
     dataLayers: layers.data,
-    work: work?.work,
-    indexDir: work?.index,
-    notes: work?.notes,
+    ...prepared,
     xattrs,
-    attributes: diskAttributes,
     root: makeRoot(layers, keeper),
     dcache,
     descriptors,
@@ -146,11 +137,7 @@ async function assembleWith(
     listings: new ListingCache(given.listingLimit),
     handles: new HandleTable(dcache, (dir, name) => lookupInode(sb, dir, name), handleFile, handleLog),
     renameLock: new RwLock(),
-    privileged: effectiveUid() === 0,
-    keepsOwners: effectiveUid() !== 0,
-    serverUid: effectiveUid(),
-    serverGid: effectiveGid(),
-    serverGroups: effectiveGroups(),
+    ...server(),
     tempName: () => `#${(temps++).toString(16)}`,
   }
   await sb.notes?.load(sb.attributes, xattrs)
@@ -158,7 +145,22 @@ async function assembleWith(
   for (const real of [sb.root.upper, ...sb.root.lowers]) if (real) await readMarks(sb, real)
   sb.root.rights = knownRights(sb, sb.root.real)
   await keeper.save()
-  return new MountedOverlay(sb, () => closeRoots(roots))
+  return new MountedOverlay(sb, () => {
+    sb.steps?.close()
+    closeRoots(roots)
+  })
+}
+
+/** Whose rights the server has on disk. */
+function server(): Pick<SuperBlock, 'privileged' | 'keepsOwners' | 'serverUid' | 'serverGid' | 'serverGroups'> {
+  const uid = effectiveUid()
+  return {
+    privileged: uid === 0,
+    keepsOwners: uid !== 0,
+    serverUid: uid,
+    serverGid: effectiveGid(),
+    serverGroups: effectiveGroups(),
+  }
 }
 
 /** The log of handles lies in the workdir; that of an overlay without upper where the server says, else it ends with the process. */
@@ -182,55 +184,6 @@ function makeRoot(layers: Layers, keeper: IdentityKeeper): OvlInode {
     layers.upper?.root,
     layers.lowers.map((layer) => layer.root),
   )
-}
-
-/** Makes the directories of the workdir, removes what a crash left there and checks that the upper can hold the marks. */
-async function prepareWork(
-  options: MountOptions,
-  layer: Layer,
-  workdirFd: number,
-  {
-    descriptors,
-    xattrs,
-    randomBytes,
-  }: { descriptors: Descriptors; xattrs: XattrNames; randomBytes: MountEnvironment['randomBytes'] },
-): Promise<{ work: Real; index: Real | undefined; notes: NoteStore }> {
-  const workdir = new Real(layer, undefined, '', statxFd(workdirFd).ino)
-  workdir.fd = workdirFd
-  const work = await openWorkDirectory(descriptors, layer, workdir, 'work')
-  await removeLeftovers(work.fd)
-  await needXattrs(work.fd, xattrs)
-  await clearInheritance(work.fd)
-  const index = options.index ? await openWorkDirectory(descriptors, layer, workdir, 'index') : undefined
-  if (index) await removeOrphans(index.fd, xattrs, diskAttributes)
-  if (options.volatile) await markVolatile(work.fd)
-  const notes = NoteStore.in(descriptors, layer, workdir, { newId: randomBytes, volatile: options.volatile })
-  return { work, index, notes }
-}
-
-/** Nothing may be passed on to temporary objects but what the core gives them: no ACL, no group (ovl_workdir_create). */
-async function clearInheritance(workFd: number): Promise<void> {
-  for (const acl of [ACL_ACCESS, ACL_DEFAULT]) {
-    try {
-      await removeXattr(workFd, '', acl)
-    } catch (error) {
-      if (!isErrno(error, 'ENODATA', 'EOPNOTSUPP')) throw error
-    }
-  }
-  if (statxFd(workFd).mode !== 0o700) await chmodAt(workFd, '', 0o700)
-}
-
-async function needXattrs(workFd: number, xattrs: XattrNames): Promise<void> {
-  try {
-    await setXattr(workFd, '', xattrs.opaque, Buffer.from('0'))
-    await removeXattr(workFd, '', xattrs.opaque)
-  } catch (error) {
-    if (!isErrno(error, 'EOPNOTSUPP', 'EPERM')) throw error
-    const mend = xattrs.prefix.startsWith('trusted.')
-      ? 'add userxattr, or run as root'
-      : 'use a directory on ext4, xfs, btrfs or tmpfs (Linux 6.6)'
-    throw new OptionError('upperdir', `its file system does not take ${xattrs.prefix}* attributes; ${mend}`)
-  }
 }
 
 /**

@@ -9,6 +9,8 @@ import type { RwLock } from './lock.ts'
 import type { NoteStore } from './note-store.ts'
 import type { MountOptions } from './params.ts'
 import type { ListingCache } from './readdir.ts'
+import type { StepLog } from './steps.ts'
+import type { Storage } from './storage.ts'
 import type { XattrNames } from './xattrs.ts'
 
 /** The state of one mounted overlay, shared by the modules of the core (as `struct ovl_fs`). */
@@ -25,6 +27,10 @@ export interface SuperBlock {
   readonly indexDir: Real | undefined
   /** Notes of protocols that are too large for an attribute. Undefined without upper. */
   readonly notes: NoteStore | undefined
+  /** What the upper's file system can do; undefined without upper. */
+  readonly storage: Storage | undefined
+  /** Set where the upper's whiteouts are files. */
+  readonly steps: StepLog | undefined
   readonly xattrs: XattrNames
   /** Extended attributes by these names, of any layer. */
   readonly attributes: Attributes
@@ -45,4 +51,9 @@ export interface SuperBlock {
   readonly serverGroups: readonly number[]
   /** A fresh name for a temporary object in `work`. */
   tempName(): string
+}
+
+/** What the upper's file system can do, for a caller that changes the upper. */
+export function storageOf(sb: SuperBlock): Storage {
+  return sb.storage as Storage
 }

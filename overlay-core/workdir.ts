@@ -1,8 +1,10 @@
 import { isErrno } from './errno.ts'
+import { FORM_FILE_NAME } from './form-record.ts'
 import { HANDLE_FILE_NAMES } from './handle-file.ts'
 import { IDENTITY_FILE_NAMES } from './identity-file.ts'
 import { type Descriptors, type Layer, Real } from './layer.ts'
 import { NOTE_DIRECTORY } from './note-store.ts'
+import { STEP_FILE_NAME } from './steps.ts'
 import { mkdirAt, readdirFd, rmdirAt, unlinkAt } from './sys/dir.ts'
 import { O_DIRECTORY, O_NOFOLLOW, O_PATH } from './sys/flags.ts'
 import { closeSync, openAt } from './sys/open.ts'
@@ -10,7 +12,15 @@ import { statxFd } from './sys/stat.ts'
 import { FileType } from './types.ts'
 
 /** What may stand in a workdir that is ours, or the kernel's. */
-const OURS = new Set(['work', 'index', NOTE_DIRECTORY, ...HANDLE_FILE_NAMES, ...IDENTITY_FILE_NAMES])
+const OURS = new Set([
+  'work',
+  'index',
+  NOTE_DIRECTORY,
+  STEP_FILE_NAME,
+  FORM_FILE_NAME,
+  ...HANDLE_FILE_NAMES,
+  ...IDENTITY_FILE_NAMES,
+])
 
 /** Names in the workdir that neither the kernel nor this program made. */
 export async function strangersIn(workdirFd: number): Promise<string[]> {

@@ -25,6 +25,21 @@ export type Tree = Readonly<Record<string, string | { readonly content?: string;
 export const ROOT: Cred = { uid: 0, gid: 0, groups: [] }
 export const ALICE: Cred = { uid: 1000, gid: 1000, groups: [2000] }
 
+/** On what the uppers of `withOverlay` lie; by default on the file system of the temporary folder, in the form that is chosen there. */
+export interface Ground {
+  /** Upper and workdir are made below this folder. */
+  readonly base?: string
+  /** Added to the options of every mount. */
+  readonly options?: string
+}
+
+let ground: Ground = {}
+
+/** Puts the uppers of all overlays from now on elsewhere: the same tests then tell of another storage or another form of the marks. */
+export function standOn(other: Ground): void {
+  ground = other
+}
+
 /** Layers in a temporary folder, and the overlay over them. */
 export interface Fixture {
   readonly dir: string
@@ -55,16 +70,18 @@ export async function withOverlay(
   } = {},
 ): Promise<void> {
   const dir = mkdtempSync(join(tmpdir(), 'overlayd-core-'))
+  const top = ground.base === undefined ? dir : mkdtempSync(join(ground.base, 'overlayd-core-'))
   let overlay: Overlay | undefined
   try {
     const lowerDirs = lowers.map((tree, i) => build(join(dir, `lower${i}`), tree))
     settings.prepare?.(lowerDirs)
-    const upper = build(join(dir, 'upper'), settings.upper ?? {})
-    const work = build(join(dir, 'work'), {})
+    const upper = build(join(top, 'upper'), settings.upper ?? {})
+    const work = build(join(top, 'work'), {})
     const before = lowerDirs.map((lower) => snapshot(lower))
     const open = async (options: string) => {
       const writable = settings.readOnly ? '' : `,upperdir=${upper},workdir=${work}`
-      return await mount(parseOptions(`lowerdir=${lowerDirs.join(':')}${writable}${options}`), settings.environment)
+      const given = `lowerdir=${lowerDirs.join(':')}${writable}${ground.options ?? ''}${options}`
+      return await mount(parseOptions(given), settings.environment)
     }
     overlay = await open(settings.options ?? '')
     const fixture: Fixture = {
@@ -76,7 +93,7 @@ export async function withOverlay(
         return overlay as Overlay
       },
       async open(options) {
-        overlay = await mount(parseOptions(options), settings.environment)
+        overlay = await mount(parseOptions(options + (ground.options ?? '')), settings.environment)
         return overlay
       },
       async remount(options = settings.options ?? '') {
@@ -98,6 +115,7 @@ export async function withOverlay(
   } finally {
     await overlay?.unmount()
     rmSync(dir, { recursive: true, force: true })
+    rmSync(top, { recursive: true, force: true })
   }
 }
 
@@ -143,15 +161,25 @@ export function snapshot(dir: string, path = ''): string[] {
   ]
 }
 
-/** What stands in an upper directory: names with `/` for directories, `!` before whiteouts. */
+/**
+ * What stands in an upper directory: names with `/` for directories, `!` before whiteouts in either form. What the form says of the
+ * directory itself is left out (`isOpaqueOnDisk`).
+ */
 export function onDisk(dir: string): string[] {
   return readdirSync(dir)
-    .sort()
+    .filter((name) => !name.startsWith('.wh..wh.'))
     .map((name) => {
       const stat = lstatSync(join(dir, name))
       if (stat.isCharacterDevice() && stat.rdev === 0) return `!${name}`
+      if (stat.isFile() && name.startsWith('.wh.')) return `!${name.slice(4)}`
       return stat.isDirectory() ? `${name}/` : name
     })
+    .sort()
+}
+
+/** Whether a directory of an upper is marked opaque, in either form. */
+export function isOpaqueOnDisk(dir: string): boolean {
+  return xattrOnDisk(dir, 'trusted.overlay.opaque') === 'y' || readdirSync(dir).includes('.wh..wh..opq')
 }
 
 /** An extended attribute on disk as text, undefined when it is not there. */

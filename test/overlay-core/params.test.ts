@@ -29,6 +29,8 @@ t.test('the classic line gives layers, upper and workdir, and the defaults', asy
     volatile: false,
     fsync: 'auto',
     uuid: 'auto',
+    whiteouts: 'auto',
+    lowerWhiteouts: 'auto',
   })
 })
 

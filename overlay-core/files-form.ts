@@ -1,0 +1,223 @@
+import { deviceForm } from './device-form.ts'
+import { bestEffort, isErrno, OverlayError } from './errno.ts'
+import type { Probe, Real } from './layer.ts'
+import { isObject, type MarkForm, type Standing, type UpperMove, WHITEOUT } from './mark-form.ts'
+import { clearWorkDir } from './remove.ts'
+import type { StepLog, UpperName } from './steps.ts'
+import { type SuperBlock, storageOf } from './superblock.ts'
+import { utimesAt } from './sys/attr.ts'
+import { linkAt, mknodAt, renameAt, unlinkAt } from './sys/dir.ts'
+import { O_DIRECTORY, O_NOFOLLOW, O_PATH, RENAME_EXCHANGE, S_IFREG } from './sys/flags.ts'
+import { closeSync, openAt } from './sys/open.ts'
+import { statxFd } from './sys/stat.ts'
+import { FileType, type Maybe, type Name } from './types.ts'
+
+const PREFIX = '.wh.'
+/** Of AUFS: not whiteouts, but what the form says of the directory they are in. */
+const OWN_PREFIX = '.wh..wh.'
+const OPAQUE = '.wh..wh..opq'
+const MARK_MODE = 0o644
+const NAME_MAX_BYTES = 255
+
+/** The file that hides `name`. */
+export function whiteoutFor(name: Name): Name {
+  return PREFIX + name
+}
+
+/**
+ * The form of AUFS, OCI image layers and fuse-overlayfs, for file systems without device nodes or attributes: a whiteout of NAME is a file
+ * `.wh.NAME`, an opaque directory holds a file `.wh..wh..opq`. Where an object and a whiteout have the same name the object counts, so
+ * every change is seen at one of its steps; what a crash leaves beside is removed at the next mount (`StepLog`). Devices 0:0 are read too.
+ */
+export const filesForm: MarkForm = {
+  whiteouts: 'files',
+  replacesDirectories: true,
+  reserves: (name) => name.startsWith(PREFIX),
+  hiddenBy: (name) => (name.startsWith(PREFIX) && !name.startsWith(OWN_PREFIX) ? name.slice(PREFIX.length) : undefined),
+  standingAt(sb, dir, name) {
+    if (name.startsWith(PREFIX)) return undefined
+    const standing = deviceForm.standingAt(sb, dir, name)
+    if (standing instanceof Promise) return standing.then((found) => found ?? hiddenAt(sb, dir, name))
+    return standing ?? hiddenAt(sb, dir, name)
+  },
+  isOpaque(sb, dir) {
+    const probe = sb.descriptors.probe(dir, OPAQUE)
+    if (probe instanceof Promise) return probe.then((found) => isMark(sb, found))
+    return isMark(sb, probe)
+  },
+
+  async setOpaque(_sb, dirFd, name) {
+    const fd = await openAt(dirFd, name === '' ? '.' : name, O_PATH | O_DIRECTORY | O_NOFOLLOW)
+    try {
+      const { atime, mtime } = statxFd(fd)
+      await makeMark(fd, OPAQUE)
+      await utimesAt(fd, '', atime, mtime)
+    } finally {
+      closeSync(fd)
+    }
+  },
+
+  async publish(sb, temp, dir, name, _directory, standing) {
+    const workFd = await sb.descriptors.of(sb.work as Real)
+    const dirFd = await sb.descriptors.of(dir)
+    const { noReplace } = storageOf(sb)
+    if (standing === undefined) return await renameAt(workFd, temp, dirFd, name, noReplace)
+    await overWhiteout(sb, { dir, name }, () => renameAt(workFd, temp, dirFd, name, noReplace))
+  },
+
+  async replace(sb, temp, dir, name) {
+    const workFd = await sb.descriptors.of(sb.work as Real)
+    const dirFd = await sb.descriptors.of(dir)
+    const hidden = (await filesForm.standingAt(sb, dir, name)) === WHITEOUT
+    if (!hidden) return await renameAt(workFd, temp, dirFd, name)
+    await overWhiteout(sb, { dir, name }, () => renameAt(workFd, temp, dirFd, name))
+  },
+
+  async link(sb, source, dir, name) {
+    const sourceFd = await sb.descriptors.of(source.parent as Real)
+    const dirFd = await sb.descriptors.of(dir)
+    const link = () => linkAt(sourceFd, source.name, dirFd, name)
+    if ((await filesForm.standingAt(sb, dir, name)) === WHITEOUT) await overWhiteout(sb, { dir, name }, link)
+    else await link()
+  },
+
+  async cover(sb, dir, name, present) {
+    const workFd = await sb.descriptors.of(sb.work as Real)
+    const dirFd = await sb.descriptors.of(dir)
+    const remove = async () => {
+      if (present === undefined) return undefined
+      const aside = present === FileType.directory ? sb.tempName() : undefined
+      await (aside === undefined ? unlinkAt(dirFd, name) : renameAt(dirFd, name, workFd, aside))
+      return aside
+    }
+    return await stepsOf(sb).noting([{ dir, name }], () => marking(dirFd, name, remove))
+  },
+
+  async move(sb, move) {
+    const { from, fromName, to, toName, cover } = move
+    const fromFd = await sb.descriptors.of(from)
+    const toFd = await sb.descriptors.of(to)
+    const hidden = !move.replacesDirectory && (await isHidden(sb, to, toName))
+    const rename = () => (move.replacesDirectory ? overDirectory(sb, move) : renameAt(fromFd, fromName, toFd, toName))
+    const moved = () => (hidden ? overWhiteout(sb, { dir: to, name: toName }, rename) : rename())
+    if (!cover) return await moved()
+    await stepsOf(sb).noting([{ dir: from, name: fromName }], () => marking(fromFd, fromName, moved))
+  },
+
+  async exchange(sb, a, aName, b, bName) {
+    const aFd = await sb.descriptors.of(a)
+    const bFd = await sb.descriptors.of(b)
+    if (storageOf(sb).exchange) return await renameAt(aFd, aName, bFd, bName, RENAME_EXCHANGE)
+    const workFd = await sb.descriptors.of(sb.work as Real)
+    const names = [
+      { dir: a, name: aName },
+      { dir: b, name: bName },
+    ]
+    await stepsOf(sb).holding(names, async (held) => {
+      await renameAt(aFd, aName, workFd, held)
+      try {
+        await renameAt(bFd, bName, aFd, aName)
+        await orElse(
+          () => renameAt(workFd, held, bFd, bName),
+          () => renameAt(aFd, aName, bFd, bName),
+        )
+      } catch (error) {
+        await bestEffort(() => renameAt(workFd, held, aFd, aName))
+        throw error
+      }
+    })
+  },
+}
+
+function stepsOf(sb: SuperBlock): StepLog {
+  return sb.steps as StepLog
+}
+
+function hiddenAt(sb: SuperBlock, dir: Real, name: Name): Maybe<Standing> {
+  // No such name can be hidden: there is no room for the prefix.
+  if (name.length + PREFIX.length > NAME_MAX_BYTES) return undefined
+  const probe = sb.descriptors.probe(dir, whiteoutFor(name))
+  if (probe instanceof Promise) return probe.then((found) => (isMark(sb, found) ? WHITEOUT : undefined))
+  return isMark(sb, probe) ? WHITEOUT : undefined
+}
+
+async function isHidden(sb: SuperBlock, dir: Real, name: Name): Promise<boolean> {
+  const standing = await filesForm.standingAt(sb, dir, name)
+  if (isObject(standing) && standing.fd >= 0) sb.descriptors.retire(standing.fd)
+  return standing === WHITEOUT
+}
+
+/** A directory with the name of a mark is none. */
+function isMark(sb: SuperBlock, probe: Probe | undefined): boolean {
+  if (probe && probe.fd >= 0) sb.descriptors.retire(probe.fd)
+  return probe?.stat.type === FileType.regular
+}
+
+async function makeMark(dirFd: number, mark: Name): Promise<void> {
+  try {
+    await mknodAt(dirFd, mark, S_IFREG | MARK_MODE, 0, 0)
+  } catch (error) {
+    // Left behind by a change that did not get so far as to remove it.
+    if (!isErrno(error, 'EEXIST')) throw error
+  }
+}
+
+/** Makes the whiteout of `name`, then `change`, at which the name ceases to be an object: from then on the whiteout counts. */
+async function marking<T>(dirFd: number, name: Name, change: () => Promise<T>): Promise<T> {
+  await makeMark(dirFd, whiteoutFor(name))
+  return await orElse(change, () => unlinkAt(dirFd, whiteoutFor(name)))
+}
+
+/** Makes `change`, at which the hidden name becomes an object and its whiteout ceases to count, then removes that. */
+async function overWhiteout(sb: SuperBlock, at: UpperName, change: () => Promise<void>): Promise<void> {
+  const { dir, name } = at
+  const dirFd = await sb.descriptors.of(dir)
+  await stepsOf(sb).noting([at], async () => {
+    await toFile(sb, dir, name)
+    await change()
+    await bestEffort(() => unlinkAt(dirFd, whiteoutFor(name)))
+  })
+}
+
+/** A whiteout in the kernel's form, which would be in the way, becomes a file. */
+async function toFile(sb: SuperBlock, dir: Real, name: Name): Promise<void> {
+  const device = await sb.descriptors.probe(dir, name)
+  if (!device) return
+  if (device.fd >= 0) {
+    sb.descriptors.retire(device.fd)
+    throw new OverlayError('EEXIST', 'rename', name)
+  }
+  const dirFd = await sb.descriptors.of(dir)
+  await makeMark(dirFd, whiteoutFor(name))
+  await unlinkAt(dirFd, name)
+}
+
+/** Moves a directory onto one that shows nothing: when that holds marks, it is put aside first. */
+async function overDirectory(sb: SuperBlock, { from, fromName, to, toName }: UpperMove): Promise<void> {
+  const fromFd = await sb.descriptors.of(from)
+  const toFd = await sb.descriptors.of(to)
+  try {
+    return await renameAt(fromFd, fromName, toFd, toName)
+  } catch (error) {
+    if (!isErrno(error, 'ENOTEMPTY', 'EEXIST')) throw error
+  }
+  const workFd = await sb.descriptors.of(sb.work as Real)
+  await stepsOf(sb).holding([{ dir: to, name: toName }], async (held) => {
+    await renameAt(toFd, toName, workFd, held)
+    await orElse(
+      () => renameAt(fromFd, fromName, toFd, toName),
+      () => renameAt(workFd, held, toFd, toName),
+    )
+    await clearWorkDir(sb, held)
+  })
+}
+
+/** Makes `change`; when it fails, `undo` as far as possible, and the error is passed on. */
+async function orElse<T>(change: () => Promise<T>, undo: () => Promise<void>): Promise<T> {
+  try {
+    return await change()
+  } catch (error) {
+    await bestEffort(undo)
+    throw error
+  }
+}

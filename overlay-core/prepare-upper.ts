@@ -1,0 +1,104 @@
+import { ACL_ACCESS, ACL_DEFAULT } from './acl.ts'
+import { diskAttributes } from './attributes.ts'
+import { deviceForm } from './device-form.ts'
+import { isErrno } from './errno.ts'
+import { filesForm, whiteoutFor } from './files-form.ts'
+import { chooseForm, recordFiles } from './form-record.ts'
+import { removeOrphans } from './hardlink.ts'
+import { type Descriptors, type Layer, Real } from './layer.ts'
+import { NoteStore } from './note-store.ts'
+import { type MountOptions, OptionError } from './params.ts'
+import { repairSteps, StepLog } from './steps.ts'
+import { probeStorage, type Storage } from './storage.ts'
+import type { SuperBlock } from './superblock.ts'
+import { chmodAt } from './sys/attr.ts'
+import { statxAt, statxFd } from './sys/stat.ts'
+import { removeXattr } from './sys/xattr.ts'
+import { markVolatile, openWorkDirectory, removeLeftovers } from './workdir.ts'
+import type { XattrNames } from './xattrs.ts'
+
+/** What makes an upper usable: its work directory, and how marks are kept on its storage. */
+type PreparedUpper = Pick<SuperBlock, 'work' | 'indexDir' | 'storage' | 'steps' | 'notes' | 'attributes'>
+
+/** Of an overlay without upper. */
+export const NO_UPPER: PreparedUpper = {
+  work: undefined,
+  indexDir: undefined,
+  storage: undefined,
+  steps: undefined,
+  notes: undefined,
+  attributes: diskAttributes,
+}
+
+/** What `prepareUpper` takes from the mount. */
+export interface UpperContext {
+  readonly descriptors: Descriptors
+  readonly xattrs: XattrNames
+  /** The server may give objects away. */
+  readonly privileged: boolean
+  readonly newNoteId: (lengthBytes: number) => Uint8Array
+}
+
+/**
+ * Makes the directories of the workdir, sets right what a crash left in the upper, empties the work directory, tries out what the storage
+ * can do, and gives the layer the form of marks that was recorded or is chosen now.
+ *
+ * @throws OptionError the storage cannot hold the marks in the form that is asked for
+ */
+export async function prepareUpper(
+  options: MountOptions,
+  layer: Layer,
+  workdirFd: number,
+  context: UpperContext,
+): Promise<PreparedUpper> {
+  const { descriptors, xattrs, privileged } = context
+  const workdir = new Real(layer, undefined, '', statxFd(workdirFd).ino)
+  workdir.fd = workdirFd
+  const usedBefore = await exists(workdirFd, 'work')
+  const work = await openWorkDirectory(descriptors, layer, workdir, 'work')
+  const rootFd = layer.root.fd
+  await repairSteps(workdirFd, work.fd, rootFd, whiteoutFor)
+  await removeLeftovers(work.fd)
+  await clearInheritance(work.fd)
+  const storage = await probeStorage(work.fd, xattrs.opaque, privileged)
+  needXattrs(storage, xattrs)
+  const form = await chooseForm(options.whiteouts, storage, { rootFd, workdirFd, usedBefore })
+  if (form === 'files') await recordFiles(rootFd, workdirFd, work.fd)
+  const indexDir = options.index ? await openWorkDirectory(descriptors, layer, workdir, 'index') : undefined
+  if (indexDir) await removeOrphans(indexDir.fd, xattrs, diskAttributes)
+  if (options.volatile) await markVolatile(work.fd)
+  const notes = NoteStore.in(descriptors, layer, workdir, { newId: context.newNoteId, volatile: options.volatile })
+  layer.marks = form === 'files' ? filesForm : deviceForm
+  const steps = form === 'files' ? await StepLog.start(workdirFd) : undefined
+  return { work, indexDir, storage, steps, notes, attributes: diskAttributes }
+}
+
+async function exists(dirFd: number, name: string): Promise<boolean> {
+  try {
+    await statxAt(dirFd, name)
+    return true
+  } catch (error) {
+    if (isErrno(error, 'ENOENT')) return false
+    throw error
+  }
+}
+
+/** Nothing may be passed on to temporary objects but what the core gives them: no ACL, no group (ovl_workdir_create). */
+async function clearInheritance(workFd: number): Promise<void> {
+  for (const acl of [ACL_ACCESS, ACL_DEFAULT]) {
+    try {
+      await removeXattr(workFd, '', acl)
+    } catch (error) {
+      if (!isErrno(error, 'ENODATA', 'EOPNOTSUPP')) throw error
+    }
+  }
+  if (statxFd(workFd).mode !== 0o700) await chmodAt(workFd, '', 0o700)
+}
+
+function needXattrs(storage: Storage, xattrs: XattrNames): void {
+  if (storage.xattrs) return
+  const mend = xattrs.prefix.startsWith('trusted.')
+    ? 'add userxattr, or run as root'
+    : 'use a directory on ext4, xfs, btrfs or tmpfs (Linux 6.6)'
+  throw new OptionError('upperdir', `its file system does not take ${xattrs.prefix}* attributes; ${mend}`)
+}

@@ -1,0 +1,97 @@
+import { isErrno, OverlayError } from './errno.ts'
+import { chmodAt, chownAt } from './sys/attr.ts'
+import { linkAt, mkdirAt, mknodAt, renameAt, rmdirAt, unlinkAt } from './sys/dir.ts'
+import { RENAME_EXCHANGE, RENAME_NOREPLACE, S_IFCHR, S_IFREG } from './sys/flags.ts'
+import { statxAt } from './sys/stat.ts'
+import { removeXattr, setXattr } from './sys/xattr.ts'
+
+/** What the upper's file system can do, as tried out in the work directory at mount. */
+export interface Storage {
+  /** The flag by which a rename does not replace; 0 where there is none. Who holds the claim and the lock has looked before. */
+  readonly noReplace: number
+  /** Two objects change places in one step. */
+  readonly exchange: boolean
+  /** A character device 0:0 can be made. */
+  readonly whiteoutDevices: boolean
+  /** The overlay's own attributes can be set. */
+  readonly xattrs: boolean
+  readonly links: boolean
+  /** Owner and mode stay as they were set. */
+  readonly owners: boolean
+}
+
+/** Whether the marks can be written as the kernel does. */
+export function holdsKernelForm(storage: Storage): boolean {
+  return storage.whiteoutDevices && storage.xattrs && storage.exchange
+}
+
+const A = 'probe-a'
+const B = 'probe-b'
+/** Nobody's, and a mode that no file system gives by itself. */
+const STRANGER = { uid: 61_183, gid: 61_184 }
+const ODD_MODE = 0o4604
+
+/**
+ * Tries out in the empty directory `workFd` what its file system can do; leaves nothing behind. `attr` is an attribute of the overlay,
+ * `privileged` says that the server may give objects away.
+ *
+ * @throws ENOSPC | EIO | EROFS when even a plain file cannot be made
+ */
+export async function probeStorage(workFd: number, attr: string, privileged: boolean): Promise<Storage> {
+  await mknodAt(workFd, A, S_IFREG | 0o600, 0, 0)
+  await mkdirAt(workFd, B, 0o700)
+  try {
+    const xattrs = await can(async () => {
+      await setXattr(workFd, A, attr, Buffer.from('y'))
+      await removeXattr(workFd, A, attr)
+    })
+    return {
+      noReplace: (await renames(workFd, RENAME_NOREPLACE)) ? RENAME_NOREPLACE : 0,
+      exchange: await renames(workFd, RENAME_EXCHANGE),
+      whiteoutDevices: await makes(workFd, (name) => mknodAt(workFd, name, S_IFCHR, 0, 0)),
+      xattrs,
+      links: await makes(workFd, (name) => linkAt(workFd, A, workFd, name)),
+      owners: await can(() => keepOwner(workFd, privileged)),
+    }
+  } finally {
+    await unlinkAt(workFd, A)
+    await rmdirAt(workFd, B)
+  }
+}
+
+/** Whether `attempt` succeeds; whatever the file system says, it means no. */
+async function can(attempt: () => Promise<void>): Promise<boolean> {
+  try {
+    await attempt()
+    return true
+  } catch (error) {
+    if (isErrno(error)) return false
+    throw error
+  }
+}
+
+async function makes(workFd: number, make: (name: string) => Promise<void>): Promise<boolean> {
+  const name = 'probe-c'
+  if (!(await can(() => make(name)))) return false
+  await unlinkAt(workFd, name)
+  return true
+}
+
+/** Moves the file away and back; with RENAME_EXCHANGE against the directory. */
+async function renames(workFd: number, flag: number): Promise<boolean> {
+  const other = flag === RENAME_EXCHANGE ? B : 'probe-d'
+  if (!(await can(() => renameAt(workFd, A, workFd, other, flag)))) return false
+  await renameAt(workFd, other, workFd, A, flag)
+  return true
+}
+
+async function keepOwner(workFd: number, privileged: boolean): Promise<void> {
+  if (privileged) await chownAt(workFd, A, STRANGER.uid, STRANGER.gid)
+  await chmodAt(workFd, A, ODD_MODE)
+  const { uid, gid, mode } = await statxAt(workFd, A)
+  const given = !privileged || (uid === STRANGER.uid && gid === STRANGER.gid)
+  if (!given || mode !== ODD_MODE) throw forgotten
+}
+
+/** What `keepOwner` ends with when nothing failed, but nothing was kept either. */
+const forgotten = new OverlayError('EPERM', 'chmod')
