@@ -57,6 +57,7 @@ function parseServe({ values, words }: Arguments, environment: Environment): Set
     locks: parseLocks(last('--locks') ?? 'advisory'),
     insecureNoAuth: values.has('--insecure-no-auth'),
     rpcbind: values.has('--rpcbind'),
+    manageGids: values.has('--manage-gids'),
     logLevel: parseLogLevel(last('--log-level') ?? 'warn'),
     stateDir: stateDir(values, environment),
     readyFile: absolute(last('--ready-file'), environment.cwd),

@@ -43,8 +43,13 @@ export const SERVE_OPTIONS = [
     value: 'CLIENT(OPTIONS)',
     repeats: true,
     meaning:
-      'Who may mount over NFS, as in exports(5). CLIENT is an address, a network as ADDRESS/BITS, or *. OPTIONS are rw, ro, root_squash, no_root_squash, all_squash, anonuid=UID, anongid=GID, secure, insecure, sync and async. Of several that fit the narrowest counts.',
+      'Who may mount over NFS, as in exports(5). CLIENT is an address, a network as ADDRESS/BITS or ADDRESS/NETMASK, a host name, or *. OPTIONS are rw, ro, root_squash, no_root_squash, all_squash, anonuid=UID, anongid=GID, secure, insecure, sync and async. Of several that fit the narrowest counts.',
     default: '127.0.0.1(rw,root_squash,insecure,sync)',
+  },
+  {
+    name: '--manage-gids',
+    meaning:
+      "Takes the groups of NFS users from this machine's name service (getent, id) instead of from the client, which can send sixteen at most. They are remembered for five minutes.",
   },
   {
     name: '--as',

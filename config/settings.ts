@@ -40,6 +40,8 @@ export interface Settings {
   readonly locks: LockPolicy
   readonly insecureNoAuth: boolean
   readonly rpcbind: boolean
+  /** Groups of NFS users come from this machine, not from the client. */
+  readonly manageGids: boolean
   readonly logLevel: LogLevel
   /** Absolute. */
   readonly stateDir: string

@@ -6,6 +6,7 @@ import { announce } from './announce.ts'
 import { systemClock } from './clock.ts'
 import { checkPorts, listenHttp, nfsError } from './doors.ts'
 import type { Faults } from './faults.ts'
+import { groupsOf } from './groups.ts'
 import { loadWriteVerifier } from './nfs-state.ts'
 import { systemRandom } from './random.ts'
 import { RunningServer } from './running-server.ts'
@@ -94,6 +95,7 @@ async function openDoors(server: RunningServer, settings: Settings, log: Logger)
         renewWriteVerifier: verifier.renew,
         log: log.child({ door: 'nfs' }),
         rpcbind: settings.rpcbind,
+        groupsOf: settings.manageGids ? groupsOf : undefined,
       })
     } catch (error) {
       throw nfsError(nfs, error)

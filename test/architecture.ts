@@ -28,7 +28,8 @@ const CONFINED: Readonly<Record<string, readonly string[]>> = {
   'node:fs': ['overlay-core/sys/', 'server/state-dir.ts', 'server/journal-file.ts'],
   'node:fs/promises': ['overlay-core/sys/', 'server/state-dir.ts', 'server/journal-file.ts', 'server/nfs-state.ts'],
   koffi: ['overlay-core/sys/'],
-  'node:child_process': [],
+  // Asks the name service by its own programs.
+  'node:child_process': ['server/groups.ts'],
   'node:worker_threads': [],
   'lru-cache': ['overlay-core/dcache.ts'],
   fastify: ['server/', 'protocols/webdav/'],

@@ -3,21 +3,27 @@ import type { ExportRule } from './exports.ts'
 
 interface Entry {
   readonly rule: ExportRule
-  /** The network; undefined for `*`. */
+  /** The network; undefined for `*` and for a host name. */
   readonly network: BlockList | undefined
-  /** 4 or 6; 0 for `*`. */
+  /** Addresses of a host name, as they were last looked up. */
+  readonly addresses: ReadonlySet<string> | undefined
+  /** 4 or 6; 0 for `*` and a host name. */
   readonly family: number
-  /** How narrow the rule is: bits of the prefix, -1 for `*`. */
+  /** How narrow the rule is: bits of the prefix, 128 for one host, -1 for `*`. */
   readonly prefixBits: number
 }
+
+/** The addresses that host names have now. */
+export type AddressesOf = (hostName: string) => ReadonlySet<string>
 
 /** Finds the rule of an export that is for a client. */
 export class ClientMatcher {
   readonly #entries: readonly Entry[]
 
-  constructor(rules: readonly ExportRule[]) {
+  /** `addressesOf` returns a set that is kept up to date. */
+  constructor(rules: readonly ExportRule[], addressesOf: AddressesOf = () => new Set()) {
     // Stable sort: of two rules of the same width the one given first counts.
-    this.#entries = rules.map(entryOf).sort((a, b) => b.prefixBits - a.prefixBits)
+    this.#entries = rules.map((rule) => entryOf(rule, addressesOf)).sort((a, b) => b.prefixBits - a.prefixBits)
   }
 
   /** The rule with the longest prefix that holds `address`, undefined when there is none. */
@@ -27,17 +33,32 @@ export class ClientMatcher {
   }
 }
 
-function entryOf(rule: ExportRule): Entry {
-  if (rule.client === '*') return { rule, network: undefined, family: 0, prefixBits: -1 }
+/** Whether the client of a rule is a host name. */
+export function isHostRule({ client }: ExportRule): boolean {
+  return client !== '*' && isIP(client.split('/')[0]) === 0
+}
+
+function entryOf(rule: ExportRule, addressesOf: AddressesOf): Entry {
+  const none = { rule, network: undefined, addresses: undefined, family: 0 }
+  if (rule.client === '*') return { ...none, prefixBits: -1 }
+  if (isHostRule(rule)) return { ...none, addresses: addressesOf(rule.client), prefixBits: 128 }
   const [address, bits] = rule.client.split('/')
   const family = isIP(address)
   const prefixBits = bits === undefined ? (family === 4 ? 32 : 128) : Number(bits)
   const network = new BlockList()
   network.addSubnet(address, prefixBits, nameOf(family))
-  return { rule, network, family, prefixBits }
+  // One host is one host, in either family.
+  return {
+    rule,
+    network,
+    addresses: undefined,
+    family,
+    prefixBits: family === 4 && prefixBits === 32 ? 128 : prefixBits,
+  }
 }
 
-function holds({ network, family }: Entry, address: string, addressFamily: number): boolean {
+function holds({ network, addresses, family }: Entry, address: string, addressFamily: number): boolean {
+  if (addresses !== undefined) return addresses.has(address)
   if (network === undefined) return true
   // A BlockList takes IPv4 addresses for members of ::/0; exports(5) does not.
   return family === addressFamily && network.check(address, nameOf(family))

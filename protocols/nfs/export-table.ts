@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import type { Cred, Overlay } from '../../overlay-core/index.ts'
-import { ClientMatcher } from './client-matcher.ts'
+import { type AddressesOf, ClientMatcher } from './client-matcher.ts'
 import type { ExportRule } from './exports.ts'
 import type { Peer } from './rpc/call.ts'
 import { AUTH_NONE } from './rpc/constants.ts'
@@ -42,13 +42,13 @@ export class ServedExport {
   readonly index: number
   readonly #matcher: ClientMatcher
 
-  constructor(options: NfsExport, index: number) {
+  constructor(options: NfsExport, index: number, addressesOf?: AddressesOf) {
     this.name = options.name
     this.path = `/${Buffer.from(options.name).toString('latin1')}`
     this.overlay = options.overlay
     this.rules = options.rules
     this.index = index
-    this.#matcher = new ClientMatcher(options.rules)
+    this.#matcher = new ClientMatcher(options.rules, addressesOf)
     const uuid = Buffer.from(options.overlay.uuid)
     this.fsidHi = uuid.readUInt32BE(0)
     this.fsidLo = uuid.readUInt32BE(4)
@@ -111,8 +111,8 @@ export class ExportTable {
   readonly #byView = new Map<number, ServedExport>()
 
   /** @throws Error a name that is empty, has a slash or is given twice, or an overlay that is given twice */
-  constructor(exports: readonly NfsExport[]) {
-    this.exports = exports.map((options, index) => new ServedExport(options, index))
+  constructor(exports: readonly NfsExport[], addressesOf?: AddressesOf) {
+    this.exports = exports.map((options, index) => new ServedExport(options, index, addressesOf))
     const names = new Set<string>()
     const overlays = new Set<Overlay>()
     for (const served of this.exports) {

@@ -2,7 +2,7 @@ import { isIP } from 'node:net'
 
 /** What clients of an address may do with an export: one entry of exports(5). */
 export interface ExportRule {
-  /** Address, CIDR or `*`. */
+  /** Address, ADDRESS/BITS, host name or `*`. */
   client: string
   readOnly: boolean
   /** Whose calls are made as the anonymous user: those of uid and gid 0, nobody's, or all. */
@@ -33,6 +33,9 @@ const FLAGS: Readonly<Record<string, Change>> = {
   all_squash: (rule) => {
     rule.squash = 'all'
   },
+  no_all_squash: (rule) => {
+    if (rule.squash === 'all') rule.squash = 'root'
+  },
   secure: (rule) => {
     rule.secure = true
   },
@@ -47,48 +50,65 @@ const FLAGS: Readonly<Record<string, Change>> = {
   },
 }
 
+/** Words of exports(5) that say what is so here anyway, so that a line from /etc/exports works as it is. */
+const GRANTED = new Set([
+  'no_subtree_check',
+  'subtree_check',
+  'wdelay',
+  'no_wdelay',
+  'sec=sys',
+  'hide',
+  'nohide',
+  'crossmnt',
+])
+
 const VALID_OPTIONS = [...Object.keys(FLAGS), 'anonuid=N', 'anongid=N'].join(', ')
 const MAX_ID = 0xffff_fffe
 const NOBODY = 65534
 
+const DEFAULTS: Omit<ExportRule, 'client'> = {
+  readOnly: true,
+  squash: 'root',
+  anonUid: NOBODY,
+  anonGid: NOBODY,
+  secure: true,
+  sync: true,
+}
+
 /**
- * Parses the client list of exports(5): `CLIENT(option,…) CLIENT…`. A client is an address, a CIDR or `*`; defaults are
- * ro, root_squash, secure, sync, anonuid=65534, anongid=65534.
+ * Parses the client list of exports(5): `[-OPTIONS] CLIENT(option,…) CLIENT…`. A client is an address, a network (`ADDRESS/BITS` or
+ * `ADDRESS/NETMASK`), a host name or `*`; defaults are ro, root_squash, secure, sync, anonuid=65534, anongid=65534, or what `-OPTIONS` makes them.
  *
  * @throws Error one line that names the word that is wrong and what is valid
  */
 export function parseExport(text: string): ExportRule[] {
   const words = text.split(/\s+/).filter((word) => word !== '')
-  if (words.length === 0)
+  const defaults: ExportRule = { client: '', ...DEFAULTS }
+  const rules: ExportRule[] = []
+  for (const word of words) {
+    if (word.startsWith('-')) applyOptions(defaults, word.slice(1))
+    else rules.push(parseEntry(word, defaults))
+  }
+  if (rules.length === 0)
     throw new Error("export: no client given; write CLIENT(OPTION,…), for example '127.0.0.1(rw,insecure)'")
-  return words.map(parseEntry)
+  return rules
 }
 
-function parseEntry(word: string): ExportRule {
+function parseEntry(word: string, defaults: ExportRule): ExportRule {
   const match = /^([^()]+)(?:\(([^()]*)\))?$/.exec(word)
   if (match === null) {
     const hint = word.startsWith('(') ? 'has no client: no space may stand before "("' : 'is not CLIENT(OPTION,…)'
     throw new Error(`export: '${word}' ${hint}`)
   }
-  const client = match[1]
-  if (!isClient(client)) {
-    throw new Error(
-      `export: '${client}' is not a client; valid are an IP address, a network such as 192.168.0.0/24, and *`,
-    )
-  }
-  const rule: ExportRule = {
-    client,
-    readOnly: true,
-    squash: 'root',
-    anonUid: NOBODY,
-    anonGid: NOBODY,
-    secure: true,
-    sync: true,
-  }
-  for (const option of (match[2] ?? '').split(',')) {
+  const rule: ExportRule = { ...defaults, client: parseClient(match[1]) }
+  applyOptions(rule, match[2] ?? '')
+  return rule
+}
+
+function applyOptions(rule: ExportRule, options: string): void {
+  for (const option of options.split(',')) {
     if (option !== '') applyOption(rule, option)
   }
-  return rule
 }
 
 function applyOption(rule: ExportRule, option: string): void {
@@ -100,16 +120,53 @@ function applyOption(rule: ExportRule, option: string): void {
     else rule.anonGid = value
     return
   }
+  if (GRANTED.has(option)) return
+  if (option.startsWith('sec=')) {
+    throw new Error(
+      `export: '${option}' is not served: there is AUTH_SYS only (sec=sys); use a VPN where that is too weak`,
+    )
+  }
   const flag = Object.hasOwn(FLAGS, option) ? FLAGS[option] : undefined
   if (flag === undefined) throw new Error(`export: unknown option '${option}'; valid are ${VALID_OPTIONS}`)
   flag(rule)
 }
 
-function isClient(client: string): boolean {
-  if (client === '*') return true
+/** The client in the form of a rule. @throws Error it is none, or of a kind that is not served */
+function parseClient(client: string): string {
+  if (client === '*') return client
+  if (client.startsWith('@')) {
+    throw new Error(`export: '${client}' is a netgroup, which is not looked up; name its hosts or their network`)
+  }
+  if (/[*?[\]]/.test(client)) {
+    throw new Error(
+      `export: '${client}' would need the name of each client from reverse DNS, which clients can forge; use a network such as 192.168.0.0/24`,
+    )
+  }
   const slash = client.indexOf('/')
-  if (slash < 0) return isIP(client) !== 0
-  const family = isIP(client.slice(0, slash))
-  const bits = client.slice(slash + 1)
-  return family !== 0 && /^\d{1,3}$/.test(bits) && Number(bits) <= (family === 4 ? 32 : 128)
+  const address = slash < 0 ? client : client.slice(0, slash)
+  const family = isIP(address)
+  if (family === 0 && slash < 0 && isHostName(client)) return client.toLowerCase()
+  const bits = slash < 0 ? undefined : prefixBits(client.slice(slash + 1), family)
+  if (family === 0 || (slash >= 0 && bits === undefined)) {
+    throw new Error(
+      `export: '${client}' is not a client; valid are an IP address, a network such as 192.168.0.0/24, a host name, and *`,
+    )
+  }
+  return bits === undefined ? address : `${address}/${bits}`
+}
+
+function isHostName(text: string): boolean {
+  const labels = text.replace(/\.$/, '').split('.')
+  const isLabel = (label: string) => /^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?$/i.test(label)
+  // Numbers all the way are a mistyped address.
+  return text.length <= 253 && labels.every(isLabel) && !/^[\d.]+$/.test(text)
+}
+
+/** How many bits the text behind the slash stands for; undefined when it stands for none. */
+function prefixBits(text: string, family: number): number | undefined {
+  if (/^\d{1,3}$/.test(text)) return Number(text) <= (family === 4 ? 32 : 128) ? Number(text) : undefined
+  if (family !== 4 || isIP(text) !== 4) return undefined
+  const mask = text.split('.').reduce((sum, part) => sum * 256 + Number(part), 0)
+  const zeros = 32 - Math.clz32(~mask)
+  return mask === 2 ** 32 - 2 ** zeros ? 32 - zeros : undefined
 }

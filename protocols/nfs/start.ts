@@ -1,13 +1,16 @@
 import { randomBytes } from 'node:crypto'
+import { lookup } from 'node:dns/promises'
 import type { AddressInfo } from 'node:net'
 import { ExportTable, type NfsExport } from './export-table.ts'
 import { HandleCodec } from './file-handle.ts'
+import { HostNames, type LookUp } from './host-names.ts'
 import { MOUNT_PROGRAM, MOUNT_V3 } from './mount/constants.ts'
 import { MountList } from './mount/mount-list.ts'
 import { mountProgram } from './mount/program.ts'
 import { MAX_TRANSFER_BYTES, NFS_PROGRAM, NFS_V3 } from './nfs3/constants.ts'
 import { nfs3Program } from './nfs3/program.ts'
 import { WriteVerifier } from './nfs3/write-verifier.ts'
+import type { GroupsOf } from './rpc/group-cache.ts'
 import type { Logger } from './rpc/logger.ts'
 import { type Registration, register, unregister } from './rpc/rpcbind.ts'
 import { RpcServer } from './rpc/server.ts'
@@ -27,6 +30,10 @@ export interface NfsServerOptions {
   log: Logger
   /** A clock that never goes back, in ms; `performance.now` unless given. */
   now?: () => number
+  /** Groups of users by this machine, in place of those that clients send. */
+  groupsOf?: GroupsOf | undefined
+  /** Addresses of the host names in export rules; the system's look-up unless given. */
+  lookUpHost?: LookUp
   /** Announce the programs to the local rpcbind. */
   rpcbind?: boolean
 }
@@ -70,14 +77,16 @@ const LIMITS = {
  */
 export async function startNfs(options: NfsServerOptions): Promise<NfsServer> {
   const { host, port, log, now = () => performance.now() } = options
-  const exports = new ExportTable(options.exports)
+  const hostNames = new HostNames(options.lookUpHost ?? lookUpBySystem, log)
+  const exports = new ExportTable(options.exports, (name) => hostNames.addressesOf(name))
+  await hostNames.start()
   const handles = new HandleCodec(options.handleKey)
   const verifier = new WriteVerifier(options.writeVerifier, options.renewWriteVerifier ?? (async () => randomBytes(8)))
   const programs = [
     mountProgram({ exports, handles, mounts: new MountList() }),
     nfs3Program({ exports, handles, verifier, log }),
   ]
-  const rpc = new RpcServer({ ...LIMITS, host, port, programs, log, now })
+  const rpc = new RpcServer({ ...LIMITS, host, port, programs, log, now, groupsOf: options.groupsOf })
   const address = await rpc.listen()
   const registrations = registrationsFor(address)
   if (options.rpcbind) {
@@ -93,12 +102,17 @@ export async function startNfs(options: NfsServerOptions): Promise<NfsServer> {
     port: address.port,
     counters: rpc.counters,
     async close() {
+      hostNames.stop()
       if (options.rpcbind) {
         await unregister(registrations).catch((error) => log.warn({ err: error }, 'rpcbind keeps the programs'))
       }
       await rpc.close()
     },
   }
+}
+
+async function lookUpBySystem(name: string): Promise<string[]> {
+  return (await lookup(name, { all: true })).map(({ address }) => address)
 }
 
 function registrationsFor({ port }: AddressInfo): Registration[] {

@@ -27,6 +27,7 @@ t.test('one -o is enough: everything else has a default', async (t) => {
     as: undefined,
     locks: 'advisory',
     insecureNoAuth: false,
+    manageGids: false,
     rpcbind: false,
     logLevel: 'warn',
     stateDir: '/home/me/.local/state/overlayd',

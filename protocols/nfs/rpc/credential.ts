@@ -12,7 +12,9 @@ export class Credential {
   readonly flavor: number
   readonly uid: number
   readonly gid: number
-  readonly groups: readonly number[]
+  groups: readonly number[]
+  /** Until when the groups are what this machine knows (`GroupCache`), in ms of the injected clock. */
+  groupsUntilMs = Number.NEGATIVE_INFINITY
   /** A slot for what the programs derive from this credential; opaque to RPC. */
   attachment: unknown = undefined
 

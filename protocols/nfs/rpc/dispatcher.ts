@@ -4,6 +4,7 @@ import type { RpcCall } from './call.ts'
 import { GARBAGE_ARGS, PROC_UNAVAIL, PROG_MISMATCH, PROG_UNAVAIL, SYSTEM_ERR } from './constants.ts'
 import type { Counters } from './counters.ts'
 import { type ClientDuplicates, callChecksum, type DuplicateEntry } from './duplicate-cache.ts'
+import type { GroupCache } from './group-cache.ts'
 import type { Logger } from './logger.ts'
 import type { ProgramTable, RpcProcedure } from './program.ts'
 
@@ -13,12 +14,14 @@ export class Dispatcher {
   readonly #counters: Counters
   readonly #log: Logger
   readonly #now: () => number
+  readonly #groups: GroupCache | undefined
 
-  constructor(programs: ProgramTable, counters: Counters, log: Logger, now: () => number) {
+  constructor(programs: ProgramTable, counters: Counters, log: Logger, now: () => number, groups?: GroupCache) {
     this.#programs = programs
     this.#counters = counters
     this.#log = log
     this.#now = now
+    this.#groups = groups
   }
 
   /**
@@ -35,6 +38,14 @@ export class Dispatcher {
       call.finish()
       return
     }
+    const groups = this.#groups?.apply(call.credential)
+    if (groups !== undefined) return groups.then(() => this.#start(call, duplicates, start))
+    return this.#start(call, duplicates, start)
+  }
+
+  /** Goes on after the header, of a message that begins at `start`. */
+  #start(call: RpcCall, duplicates: ClientDuplicates, start: number): Maybe<void> {
+    const { args } = call
     const procedure = this.#find(call)
     if (procedure === undefined) {
       this.#counters.unavailable++

@@ -6,6 +6,7 @@ import { Connection, type ConnectionContext, type ConnectionLimits } from './con
 import { type Counters, newCounters } from './counters.ts'
 import { Dispatcher } from './dispatcher.ts'
 import { DuplicateCache } from './duplicate-cache.ts'
+import { GroupCache, type GroupsOf } from './group-cache.ts'
 import type { Logger } from './logger.ts'
 import { ProgramTable, type RpcProgram } from './program.ts'
 
@@ -18,6 +19,8 @@ export interface RpcServerOptions extends ConnectionLimits, ShareLimits {
   readonly log: Logger
   /** A clock that never goes back, in ms. */
   readonly now: () => number
+  /** Groups of users by this machine, in place of those that clients send; those are believed unless given. */
+  readonly groupsOf?: GroupsOf | undefined
   readonly maxConnections: number
   /** A connection without a request for this long is closed. */
   readonly idleMs: number
@@ -47,7 +50,8 @@ export class RpcServer {
   constructor(options: RpcServerOptions) {
     this.#options = options
     this.#shares = new ClientShares(options)
-    const { log, now } = options
+    const { log, now, groupsOf } = options
+    const groups = groupsOf && new GroupCache(groupsOf, now, log)
     this.#context = {
       pool: new ChunkPool({
         smallBytes: SMALL_BLOCK_BYTES,
@@ -55,7 +59,7 @@ export class RpcServer {
         keepSmall: 64,
         keepLarge: 16,
       }),
-      dispatcher: new Dispatcher(new ProgramTable(options.programs), this.counters, log, now),
+      dispatcher: new Dispatcher(new ProgramTable(options.programs), this.counters, log, now, groups),
       counters: this.counters,
       limits: options,
       log,

@@ -2,10 +2,12 @@ import t from 'tap'
 import { ClientMatcher } from '../../../protocols/nfs/client-matcher.ts'
 import { squash } from '../../../protocols/nfs/export-table.ts'
 import { parseExport } from '../../../protocols/nfs/exports.ts'
+import { HostNames } from '../../../protocols/nfs/host-names.ts'
 import { Credential } from '../../../protocols/nfs/rpc/credential.ts'
-import { STATUS } from '../../helpers/nfs-client.ts'
+import { NfsClient, STATUS } from '../../helpers/nfs-client.ts'
 import { authSys, NO_AUTH } from '../../helpers/rpc-client.ts'
 import { withNfs } from './nfs-fixture.ts'
+import { recordingLog } from './recording-log.ts'
 
 t.test('the rule with the longest prefix counts, of equal ones the first', async (t) => {
   const matcher = new ClientMatcher(
@@ -104,3 +106,71 @@ async function freePrivilegedPort(): Promise<number> {
   }
   throw new Error('no port below 1024 is free')
 }
+
+t.test('a host name stands for its addresses of now, and is as narrow as an address', async (t) => {
+  let addresses = ['127.0.0.1', '::1']
+  const hosts = new HostNames(async (name) => {
+    if (name !== 'client' || addresses.length === 0) throw new Error(`${name} is not known`)
+    return addresses
+  }, recordingLog().log)
+  const matcher = new ClientMatcher(parseExport('127.0.0.0/8 client(rw) stranger(rw)'), (name) =>
+    hosts.addressesOf(name),
+  )
+  t.equal(matcher.find('127.0.0.1')?.client, '127.0.0.0/8', 'before it was looked up')
+  await hosts.start()
+  t.equal(matcher.find('127.0.0.1')?.client, 'client')
+  t.equal(matcher.find('::1')?.client, 'client')
+  addresses = ['127.0.0.2']
+  await hosts.refresh()
+  t.equal(matcher.find('127.0.0.1')?.client, '127.0.0.0/8')
+  t.equal(matcher.find('127.0.0.2')?.client, 'client')
+  addresses = []
+  await hosts.refresh()
+  t.equal(matcher.find('127.0.0.2')?.client, 'client', 'what was known last holds')
+  hosts.stop()
+})
+
+t.test('only named hosts may mount', async (t) => {
+  for (const [address, status] of [
+    ['127.0.0.1', 0],
+    ['127.0.0.9', 13],
+  ] as const) {
+    await withNfs(
+      t,
+      [{}],
+      async ({ server }) => {
+        const client = await NfsClient.connect(server.port)
+        t.equal((await client.mnt('/overlay')).status, status)
+        await client.close()
+      },
+      { rules: 'client(rw,insecure)', nfs: { lookUpHost: async () => [address] }, mounts: false },
+    )
+  }
+})
+
+t.test('with groups looked up here, a user has all of them and none that the client makes up', async (t) => {
+  const tree = { 'team/': { mode: 0o770 } }
+  const asked: number[] = []
+  await withNfs(
+    t,
+    [tree],
+    async ({ client, root }) => {
+      const team = await client.walk(root, 'team')
+      t.equal((await client.setattr(team, { gid: 5020 })).status, STATUS.OK)
+      t.equal((await client.as(1000, 100).create(team, 'member')).status, STATUS.OK, 'the 21st group counts')
+      t.equal((await client.as(1001, 100, [5020]).create(team, 'liar')).status, STATUS.ACCES)
+      t.equal((await client.as(1002, 100, [5020]).create(team, 'stranger')).status, STATUS.ACCES)
+      await Promise.all(Array.from({ length: 20 }, (_, i) => client.as(1000, 100, [i]).getattr(team)))
+      t.same(asked.toSorted(), [0, 1000, 1001, 1002], 'each user is looked up once')
+    },
+    {
+      nfs: {
+        groupsOf: async (uid) => {
+          asked.push(uid)
+          if (uid === 1002) return undefined
+          return uid === 1000 ? Array.from({ length: 40 }, (_, i) => 5000 + i) : []
+        },
+      },
+    },
+  )
+})

@@ -45,12 +45,22 @@ t.test('a mistake is named in one line, with what is valid', async (t) => {
     ['127.0.0.1 (rw)', /'\(rw\)' has no client: no space may stand before/],
     ['127.0.0.1(rw', /'127.0.0.1\(rw' is not CLIENT/],
     ['127.0.0.1(rw)x', /is not CLIENT/],
-    ['localhost(rw)', /'localhost' is not a client; valid are an IP address, a network such as/],
+    ['local_host/24(rw)', /'local_host\/24' is not a client; valid are an IP address, a network such as/],
+    ['-bad-(rw)', /unknown option 'bad-\(rw\)'/],
+    ['a..b', /is not a client/],
+    ['10.0.0.0/255.0.255.0', /'10.0.0.0\/255.0.255.0' is not a client/],
+    ['fd00::/255.0.0.0', /is not a client/],
+    ['@trusted(rw)', /'@trusted' is a netgroup, which is not looked up; name its hosts or their network/],
+    ['*.example.com(rw)', /reverse DNS, which clients can forge; use a network/],
+    ['192.168.*(rw)', /reverse DNS/],
+    ['host?(rw)', /reverse DNS/],
+    ['*(sec=krb5)', /'sec=krb5' is not served/],
+    ['-rw,sync', /no client given/],
     ['1.2.3(rw)', /'1.2.3' is not a client/],
     ['10.0.0.0/33', /'10.0.0.0\/33' is not a client/],
     ['10.0.0.0/', /is not a client/],
     ['fd00::/129', /is not a client/],
-    ['*(rw,no_subtree_check)', /unknown option 'no_subtree_check'; valid are rw, ro, root_squash, .*anonuid=N/],
+    ['*(rw,fsid=0)', /unknown option 'fsid=0'; valid are rw, ro, root_squash, .*anonuid=N/],
     ['*(constructor)', /unknown option 'constructor'/],
     ['*(anonuid=x)', /'anonuid=x' needs a number from 0 to 4294967294/],
     ['*(anongid=4294967295)', /'anongid=4294967295' needs a number/],
@@ -64,4 +74,19 @@ t.test('a mistake is named in one line, with what is valid', async (t) => {
       t.notMatch(String(error), '\n')
     }
   }
+})
+
+t.test('host names, netmasks, and defaults for the clients that follow', async (t) => {
+  t.same(
+    parseExport('build-7 Host.Example.COM 10.0.0.0/255.255.254.0 0.0.0.0/0.0.0.0 10.0.0.1/255.255.255.255').map(
+      ({ client }) => client,
+    ),
+    ['build-7', 'host.example.com', '10.0.0.0/23', '0.0.0.0/0', '10.0.0.1/32'],
+  )
+  t.match(parseExport('-rw,async,no_subtree_check 10.0.0.1 10.0.0.2(ro,sync) -no_root_squash 10.0.0.3'), [
+    { client: '10.0.0.1', readOnly: false, sync: false, squash: 'root' },
+    { client: '10.0.0.2', readOnly: true, sync: true },
+    { client: '10.0.0.3', readOnly: false, sync: false, squash: 'none' },
+  ])
+  t.match(parseExport('*(all_squash,no_all_squash,sec=sys,wdelay,crossmnt)'), [{ squash: 'root' }])
 })

@@ -1,5 +1,5 @@
 import type { Test } from 'tap'
-import { type NfsServer, parseExport, startNfs } from '../../../protocols/nfs/index.ts'
+import { type NfsServer, type NfsServerOptions, parseExport, startNfs } from '../../../protocols/nfs/index.ts'
 import { type Handle, NfsClient } from '../../helpers/nfs-client.ts'
 import { type Fixture, type Tree, withOverlay } from '../../helpers/overlay.ts'
 import type { Auth } from '../../helpers/rpc-client.ts'
@@ -24,7 +24,11 @@ export async function withNfs(
   t: Test,
   lowers: readonly Tree[],
   test: (fixture: NfsFixture) => Promise<void>,
-  settings: Parameters<typeof withOverlay>[3] & { rules?: string } = {},
+  settings: Parameters<typeof withOverlay>[3] & {
+    rules?: string
+    nfs?: Partial<NfsServerOptions>
+    mounts?: boolean
+  } = {},
 ): Promise<void> {
   await withOverlay(
     t,
@@ -44,6 +48,7 @@ export async function withNfs(
         handleKey: HANDLE_KEY,
         writeVerifier: WRITE_VERIFIER,
         log,
+        ...settings.nfs,
       })
       const clients: NfsClient[] = []
       const connect = async (auth?: Auth, localPort?: number): Promise<NfsClient> => {
@@ -53,8 +58,8 @@ export async function withNfs(
       }
       try {
         const client = await connect()
-        const root = await client.mnt('/overlay')
-        await test(Object.assign(Object.create(fixture), { server, client, root: root.handle, complaints, connect }))
+        const root = settings.mounts === false ? undefined : (await client.mnt('/overlay')).handle
+        await test(Object.assign(Object.create(fixture), { server, client, root, complaints, connect }))
       } finally {
         for (const client of clients) await client.close()
         await server.close()

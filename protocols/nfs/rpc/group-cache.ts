@@ -1,0 +1,76 @@
+import { AUTH_SYS } from './constants.ts'
+import type { Credential } from './credential.ts'
+import type { Logger } from './logger.ts'
+
+/** All groups of a user as this machine knows them; undefined when it does not know the user. */
+export type GroupsOf = (uid: number) => Promise<readonly number[] | undefined>
+
+const KEEP_MS = 5 * 60_000
+/** After a look-up that failed, it is tried again this soon. */
+const RETRY_MS = 10_000
+const MAX_USERS = 4096
+
+interface User {
+  groups: readonly number[]
+  untilMs: number
+  /** The look-up that runs, which all who ask meanwhile share. */
+  pending: Promise<void> | undefined
+}
+
+/**
+ * Puts the groups that this machine knows for a user in place of those that the client sent, of which AUTH_SYS carries sixteen at most. A user who is not
+ * known here has no groups but the primary one.
+ */
+export class GroupCache {
+  readonly #groupsOf: GroupsOf
+  readonly #now: () => number
+  readonly #log: Logger
+  readonly #users = new Map<number, User>()
+
+  constructor(groupsOf: GroupsOf, now: () => number, log: Logger) {
+    this.#groupsOf = groupsOf
+    this.#now = now
+    this.#log = log
+  }
+
+  /** Sees to it that `credential` has the user's groups of now; undefined when it has, else a promise for it, which never rejects. */
+  apply(credential: Credential): Promise<void> | undefined {
+    if (credential.flavor !== AUTH_SYS) return undefined
+    const nowMs = this.#now()
+    if (credential.groupsUntilMs > nowMs) return undefined
+    const user = this.#users.get(credential.uid) ?? this.#add(credential.uid)
+    if (user.untilMs > nowMs) return give(user, credential)
+    user.pending ??= this.#lookUp(credential.uid, user)
+    return user.pending.then(() => give(user, credential))
+  }
+
+  #add(uid: number): User {
+    const user: User = { groups: [], untilMs: Number.NEGATIVE_INFINITY, pending: undefined }
+    this.#users.set(uid, user)
+    if (this.#users.size > MAX_USERS) {
+      const [oldest] = this.#users.keys()
+      this.#users.delete(oldest)
+    }
+    return user
+  }
+
+  async #lookUp(uid: number, user: User): Promise<void> {
+    let keepMs = KEEP_MS
+    try {
+      user.groups = (await this.#groupsOf(uid)) ?? []
+    } catch (error) {
+      // What was known before stays: a name service that is away for a moment locks nobody out.
+      keepMs = RETRY_MS
+      this.#log.error({ err: error, uid }, 'the groups of a user cannot be looked up')
+    }
+    user.untilMs = this.#now() + keepMs
+    user.pending = undefined
+  }
+}
+
+function give(user: User, credential: Credential): undefined {
+  credential.groupsUntilMs = user.untilMs
+  credential.groups = user.groups
+  // What was derived from the groups of before.
+  credential.attachment = undefined
+}
