@@ -2,6 +2,7 @@ import type { Clock } from './clock.ts'
 import { copyUp } from './copy-up.ts'
 import type { OvlInode } from './dentry.ts'
 import { isErrno, OverlayError } from './errno.ts'
+import { FileWriter } from './file-writer.ts'
 import type { Real } from './layer.ts'
 import { NEVER_WAITS, openForReading } from './real-open.ts'
 import type { SuperBlock } from './superblock.ts'
@@ -21,12 +22,19 @@ export class RealFile {
   users = 0
   dropped = false
   usedAtMs = 0
+  #writer: FileWriter | undefined
 
   constructor(inode: OvlInode, fd: number, writable: boolean, upper: boolean) {
     this.inode = inode
     this.fd = fd
     this.writable = writable
     this.upper = upper
+  }
+
+  /** Where writes to this file queue up; only for a writable one, by who holds it in use. */
+  get writer(): FileWriter {
+    this.#writer ??= new FileWriter(this.inode, this.fd)
+    return this.#writer
   }
 }
 

@@ -1,11 +1,11 @@
 import type { OvlInode } from './dentry.ts'
-import { bestEffort, OverlayError } from './errno.ts'
+import { OverlayError } from './errno.ts'
 import type { RealFile } from './file-cache.ts'
 import { attrFor, attrOf, getattr, getattrLocked } from './inode.ts'
 import { changeOwner } from './owner.ts'
 import { type CheckedAttr, EXECUTE, may, modeAfterWrite, need, READ, WRITE } from './permission.ts'
 import type { SuperBlock } from './superblock.ts'
-import { fsync, pread, preadNowait, pwrite } from './sys/data.ts'
+import { fsync, pread, preadNowait } from './sys/data.ts'
 import { statxFd } from './sys/stat.ts'
 import type { Attr, Cred, Maybe, OpenFile, Stability, Wcc } from './types.ts'
 
@@ -75,7 +75,7 @@ function needRead(cred: Cred, attr: CheckedAttr): void {
 }
 
 /** @see Overlay.write */
-export async function write(
+export function write(
   sb: SuperBlock,
   cred: Cred,
   inode: OvlInode,
@@ -85,8 +85,34 @@ export async function write(
   wcc?: Wcc,
 ): Promise<void> {
   if (!sb.upper) throw new OverlayError('EROFS', 'write')
-  const attr = await attrFor(sb, cred, inode)
-  if (cred.uid !== attr.uid) need(cred, attr, WRITE, 'write')
+  const attr = attrFor(sb, cred, inode)
+  const { file } = inode
+  const atOnce = !(attr instanceof Promise) && file?.writable && modeAfterWrite(cred, attr) === attr.mode
+  if (!atOnce) return sb.descriptors.run(() => writeWaiting(sb, cred, inode, attr, { data, position, stability, wcc }))
+  needWrite(cred, attr)
+  // The everyday write: nothing to wait for but the disk.
+  const epoch = sb.descriptors.enter()
+  file.users++
+  const written = file.writer.write(data, position, wcc)
+  return (stability === 'unstable' ? written : written.then(() => sb.durability.commit(sb, [inode]))).finally(() => {
+    sb.files.release(file)
+    sb.descriptors.leave(epoch)
+  })
+}
+
+async function writeWaiting(
+  sb: SuperBlock,
+  cred: Cred,
+  inode: OvlInode,
+  attr: Maybe<CheckedAttr>,
+  {
+    data,
+    position,
+    stability,
+    wcc,
+  }: { data: Uint8Array; position: number; stability: Stability; wcc: Wcc | undefined },
+): Promise<void> {
+  needWrite(cred, await attr)
   const file = await sb.files.acquire(sb, inode, true)
   try {
     await writeThrough(sb, cred, file, data, position, wcc)
@@ -97,6 +123,10 @@ export async function write(
   }
 }
 
+function needWrite(cred: Cred, attr: CheckedAttr): void {
+  if (cred.uid !== attr.uid) need(cred, attr, WRITE, 'write')
+}
+
 async function writeThrough(
   sb: SuperBlock,
   cred: Cred,
@@ -105,24 +135,9 @@ async function writeThrough(
   position: number,
   wcc?: Wcc,
 ): Promise<void> {
-  const { inode } = file
-  const alone = inode.writing === 0
-  const before = wcc || cred.uid !== 0 ? await getattr(sb, inode) : undefined
-  const { changes } = inode
-  inode.writing++
-  try {
-    if (before && data.length > 0) await dropPrivilege(sb, cred, file, before)
-    await pwrite(file.fd, data, position)
-  } finally {
-    inode.writing--
-    inode.changed()
-  }
-  if (!wcc) return
-  // With another change in between, no honest value from before exists.
-  if (before && alone && inode.writing === 0 && inode.changes === changes + 1) wcc.before = before
-  await bestEffort(() => {
-    wcc.after = attrOf(inode, statxFd(file.fd))
-  })
+  const before = wcc || cred.uid !== 0 ? await getattr(sb, file.inode) : undefined
+  if (before && data.length > 0) await dropPrivilege(sb, cred, file, before)
+  await file.writer.write(data, position, wcc)
 }
 
 /** As write(2) by an ordinary user does: setuid and mostly setgid go (file_remove_privs). */

@@ -96,17 +96,28 @@ export class Descriptors {
 
   /** Runs an asynchronous call; descriptors that it obtains stay open until it ends. */
   async run<T>(call: () => Promise<T>): Promise<T> {
-    const epoch = this.#epoch
-    this.#running.set(epoch, (this.#running.get(epoch) ?? 0) + 1)
+    const epoch = this.enter()
     try {
       return await call()
     } finally {
-      const left = (this.#running.get(epoch) as number) - 1
-      if (left === 0) this.#running.delete(epoch)
-      else this.#running.set(epoch, left)
-      if (this.#running.size === 0) for (const wake of this.#waiting.splice(0)) wake()
-      if (this.#retired.length > 0) this.#scheduleDrain()
+      this.leave(epoch)
     }
+  }
+
+  /** As the beginning of `run`; `leave` gets what it returns. */
+  enter(): number {
+    const epoch = this.#epoch
+    this.#running.set(epoch, (this.#running.get(epoch) ?? 0) + 1)
+    return epoch
+  }
+
+  /** As the end of `run`. */
+  leave(epoch: number): void {
+    const left = (this.#running.get(epoch) as number) - 1
+    if (left === 0) this.#running.delete(epoch)
+    else this.#running.set(epoch, left)
+    if (this.#running.size === 0) for (const wake of this.#waiting.splice(0)) wake()
+    if (this.#retired.length > 0) this.#scheduleDrain()
   }
 
   /** Resolves when no call runs any more. */

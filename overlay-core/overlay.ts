@@ -189,8 +189,7 @@ export class MountedOverlay implements Overlay {
   }
 
   write(cred: Cred, inode: Inode, data: Uint8Array, position: number, stability: Stability, wcc?: Wcc): Maybe<void> {
-    const object = this.#regular(inode)
-    return this.#sb.descriptors.run(() => write(this.#sb, cred, object, data, position, stability, wcc))
+    return write(this.#sb, cred, this.#regular(inode), data, position, stability, wcc)
   }
 
   async commit(_cred: Cred, inode: Inode, wcc?: Wcc): Promise<void> {
