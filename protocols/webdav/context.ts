@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { BufferPool } from './buffer-pool.ts'
+import type { ContentCache } from './content-cache.ts'
 import type { Counters } from './counters.ts'
 import type { KeyedQueue } from './keyed-queue.ts'
 import type { LockStore } from './lock-store.ts'
@@ -23,6 +24,7 @@ export interface DavServices {
   readonly limits: DavLimits
   readonly locks: LockStore
   readonly buffers: BufferPool
+  readonly contents: ContentCache
   readonly counters: Counters
   /** Changes of dead properties, one at a time per object. */
   readonly properties: KeyedQueue

@@ -80,9 +80,16 @@ function fileHeaders(file: Served): string[] {
 
 async function sendWhole(ctx: ViewContext, file: Served): Promise<void> {
   let current = file
+  const { contents } = ctx.services
   for (let tries = 0; current.attr.size <= SMALL_FILE_BYTES && tries < READ_TRIES; tries++) {
+    const known = contents.get(current.inode, current.attr)
+    if (known !== undefined) return sendText(ctx, current, known)
     const data = await readSmall(ctx, current.inode, 0, current.attr.size)
-    if (data !== undefined) return sendData(ctx, 200, current, data, [])
+    if (data !== undefined) {
+      // Kept only when the file is still what it was before it was read.
+      if (ctx.view.overlay.getattr(current.inode) === current.attr) contents.set(current.inode, current.attr, data)
+      return sendData(ctx, 200, current, data, [])
+    }
     // It changed between the look at its size and the read: start over with its present attributes.
     const attr = await ctx.view.overlay.getattr(file.inode)
     current = { ...file, attr, etag: etagOf(file.inode, attr) }
@@ -118,6 +125,13 @@ async function readSmall(
 function sendData(ctx: ViewContext, status: number, file: Served, data: Buffer, extra: readonly string[]): void {
   ctx.services.counters.bytesOut += data.length
   sendBody(ctx, status, file.type, data, [...fileHeaders(file), ...extra])
+}
+
+/** Sends a whole file whose bytes are the characters of `text`: Node joins such a body with the header, to one piece. */
+function sendText(ctx: ViewContext, file: Served, text: string): void {
+  ctx.services.counters.bytesOut += text.length
+  ctx.res.writeHead(200, [...fileHeaders(file), 'Content-Type', file.type, 'Content-Length', String(text.length)])
+  ctx.res.end(text, 'latin1')
 }
 
 async function sendStream(

@@ -5,6 +5,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest, HTTPMethods } from 
 import type { ChangeGuard } from '../../overlay-core/index.ts'
 import { markWaiting } from './body.ts'
 import { BufferPool } from './buffer-pool.ts'
+import { ContentCache } from './content-cache.ts'
 import type { ServedView } from './context.ts'
 import { newCounters } from './counters.ts'
 import { DurableLockStore } from './durable-locks.ts'
@@ -31,14 +32,16 @@ export function registerWebDav(app: FastifyInstance, options: DavOptions): DavHa
   const now = options.now ?? Date.now
   const counters = newCounters()
   const locks = new DurableLockStore(now, options.lockJournals ?? new Map(), options.log)
+  const limits = { ...DEFAULT_LIMITS, ...options.limits }
   const engine = new DavEngine({
     views,
     log: options.log,
     now,
     randomUUID: options.randomUUID ?? randomUUID,
-    limits: { ...DEFAULT_LIMITS, ...options.limits },
+    limits,
     locks,
     buffers: new BufferPool(),
+    contents: new ContentCache(limits.contentBytes),
     counters,
     properties: new KeyedQueue(),
   })

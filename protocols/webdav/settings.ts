@@ -47,6 +47,8 @@ export interface DavLimits {
   readonly reportedFailures: number
   /** The HTML listing of a collection with up to so many members is in order; a larger one is sent as the directory gives it. */
   readonly sortedMembers: number
+  /** Content of small files kept in memory, bytes, of all views. */
+  readonly contentBytes: number
 }
 
 /** The limits in force where the caller names none. */
@@ -65,6 +67,7 @@ export const DEFAULT_LIMITS: DavLimits = {
   idleMs: 120_000,
   reportedFailures: 1000,
   sortedMembers: 10_000,
+  contentBytes: 64 * 1024 * 1024,
 }
 
 /** What `registerWebDav` needs. */
