@@ -153,8 +153,8 @@ class GuardedOverlay implements Overlay {
     return this.#to.open(cred, inode, how)
   }
 
-  async stage(cred: Cred): Promise<StagedFile> {
-    const staged = await this.#to.stage(cred)
+  async stage(cred: Cred, mode?: number): Promise<StagedFile> {
+    const staged = await this.#to.stage(cred, mode)
     return {
       append: (chunks) => staged.append(chunks),
       get sizeBytes() {

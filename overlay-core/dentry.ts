@@ -43,6 +43,8 @@ export class OvlInode implements Inode {
   rights: Rights | undefined = undefined
   /** A client has been given the identity: it must lead back here for ever. */
   retained = false
+  /** The value of `changes` for which it is known that no extended attribute would go along to a file that takes its place; -1: unknown. */
+  bareAt = -1
   /** Counts changes, so that attributes read before a change are not kept after it. */
   changes = 0
   /** Writes under way, for weak cache consistency. */

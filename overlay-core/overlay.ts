@@ -223,9 +223,9 @@ export class MountedOverlay implements Overlay {
     })
   }
 
-  async stage(cred: Cred): Promise<StagedFile> {
+  async stage(cred: Cred, mode?: number): Promise<StagedFile> {
     this.#enter()
-    return await stage(this.#sb, cred)
+    return await stage(this.#sb, cred, mode)
   }
 
   async getxattr(cred: Cred, inode: Inode, name: string): Promise<Uint8Array | undefined> {

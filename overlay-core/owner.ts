@@ -45,18 +45,22 @@ export function inherit(
   return { ...node, mode, stub: needsStub(sb, type, { ...node, mode }), access, defaultAcl }
 }
 
-/** Gives the object just made at `name` in the work directory its owner, mode and ACLs; returns its rights. */
+/**
+ * Gives the object just made at `name` in the work directory its owner, mode and ACLs; returns its rights. `present`: the mode it has, where
+ * that is known, which saves setting the same.
+ */
 export async function dress(
   sb: SuperBlock,
   workFd: number,
   name: string,
   type: FileType,
   birth: Birth,
+  present?: number,
 ): Promise<Rights> {
   await giveOwner(sb, workFd, name, birth)
   if (birth.access) await setXattr(workFd, name, ACL_ACCESS, encodeAcl(birth.access))
   if (birth.defaultAcl) await setXattr(workFd, name, ACL_DEFAULT, birth.defaultAcl)
-  const owner = await giveMode(sb, workFd, name, type, birth, birth.stub)
+  const owner = await giveMode(sb, workFd, name, type, birth, birth.stub, birth.access ? undefined : present)
   const acl = birth.access && beyondMode(birth.access)
   return acl || birth.defaultAcl || owner ? { acl, defaultAcl: birth.defaultAcl, owner } : PLAIN
 }
@@ -72,7 +76,7 @@ export async function giveOwner(sb: SuperBlock, workFd: number, name: string, ow
   else if (canOwn(sb, owner)) await chownAt(workFd, name, -1, gid)
 }
 
-/** Sets the mode of an object in the work directory and, without root, records what the disk cannot hold; returns the record. `stub`: as `needsStub`. */
+/** Sets the mode of an object in the work directory and, without root, records what the disk cannot hold; returns the record. `stub`: as `needsStub`; `present`: as in `dress`. */
 export async function giveMode(
   sb: SuperBlock,
   workFd: number,
@@ -80,10 +84,12 @@ export async function giveMode(
   type: FileType,
   owner: NodeOwnership,
   stub: boolean,
+  present?: number,
 ): Promise<OverrideStat | undefined> {
   const record = stub ? recordOf(type, owner) : recordFor(sb, type, owner)
   if (record) await sb.attributes.set(workFd, name, OVERRIDE_STAT, formatOverrideStat(record))
-  if (type !== FileType.symlink) await chmodAt(workFd, name, diskMode(sb, type, owner.mode, stub))
+  const mode = diskMode(sb, type, owner.mode, stub)
+  if (type !== FileType.symlink && mode !== present) await chmodAt(workFd, name, mode)
   return record
 }
 

@@ -16,18 +16,20 @@ import type { SuperBlock } from './superblock.ts'
 import { utimesAt } from './sys/attr.ts'
 import { fsync, pwritev } from './sys/data.ts'
 import { O_CREAT, O_EXCL, O_RDONLY, O_RDWR } from './sys/flags.ts'
-import { closeLater, openAt, reopen } from './sys/open.ts'
+import { closeLater, closeSync, openAt, reopen } from './sys/open.ts'
 import { statxFd } from './sys/stat.ts'
 import { type Attr, type Cred, FileType, type Inode, type Name, type PublishOptions, type StagedFile } from './types.ts'
 import { removeTemp } from './whiteout.ts'
 
+const PRIVATE = 0o600
+
 /** Starts a file in the work directory. @see Overlay.stage */
-export async function stage(sb: SuperBlock, cred: Cred): Promise<StagedFile> {
+export async function stage(sb: SuperBlock, cred: Cred, mode = PRIVATE): Promise<StagedFile> {
   if (!sb.upper) throw new OverlayError('EROFS', 'stage')
   const temp = sb.tempName()
   const fd = await sb.descriptors.run(async () => {
     const workFd = await sb.descriptors.of(sb.work as Real)
-    const made = await openAt(workFd, temp, O_RDWR | O_CREAT | O_EXCL, 0o600)
+    const made = await openAt(workFd, temp, O_RDWR | O_CREAT | O_EXCL, mode & 0o777)
     await sb.attributes.born(workFd, temp)
     return made
   })
@@ -66,7 +68,9 @@ class Staged implements StagedFile {
         copyingUpFirst(sb, (patient) => dir.dirLock.exclusive(() => this.#publishLocked(dir, options, patient))),
       )
       this.#ended = true
-      closeLater(this.#fd)
+      // It has a name: letting go of the descriptor frees nothing, so that it never waits on a file system of this machine.
+      if (sb.upper?.local) closeSync(this.#fd)
+      else closeLater(this.#fd)
       return inode
     } catch (error) {
       await this.discard()
@@ -123,7 +127,9 @@ class Staged implements StagedFile {
     const sb = this.#sb
     const owner = newOwner(this.#cred, dirAttr, FileType.regular, options.mode & 0o7777)
     const birth = inherit(sb, await loadRights(sb, dir), FileType.regular, owner)
-    const rights = await dress(sb, await sb.descriptors.of(sb.work as Real), this.#temp, FileType.regular, birth)
+    const workFd = await sb.descriptors.of(sb.work as Real)
+    const { mode } = statxFd(this.#fd)
+    const rights = await dress(sb, workFd, this.#temp, FileType.regular, birth, mode)
     return await this.#move(dir, options, rights)
   }
 
@@ -134,12 +140,17 @@ class Staged implements StagedFile {
     const now = await getattrLocked(sb, current)
     const workFd = await sb.descriptors.of(sb.work as Real)
     await giveOwner(sb, workFd, this.#temp, now)
-    await copyAttributes(sb, current, { fd: workFd, name: this.#temp, ino: statxFd(this.#fd).ino })
+    const bare = current.bareAt === current.changes
+    const copied = bare
+      ? 0
+      : await copyAttributes(sb, current, { fd: workFd, name: this.#temp, ino: statxFd(this.#fd).ino })
     const left = { ...now, mode: modeAfterWrite(this.#cred, now) }
-    const owner = await giveMode(sb, workFd, this.#temp, FileType.regular, left, false)
+    const present = statxFd(this.#fd).mode
+    const owner = await giveMode(sb, workFd, this.#temp, FileType.regular, left, false, present)
     const last = await prepareRemoval(sb, current)
     const forget = () => forgetName(sb, current, dir, options.name, last)
     const inode = await this.#move(dir, options, { ...rights, owner }, forget)
+    if (copied === 0 && owner === undefined) inode.bareAt = inode.changes
     if (last) await dropIndex(sb, current)
     return inode
   }
@@ -157,17 +168,20 @@ class Staged implements StagedFile {
   }
 }
 
+/** Returns how many were copied. */
 async function copyAttributes(
   sb: SuperBlock,
   from: OvlInode,
   to: { readonly fd: number; readonly name: Name; readonly ino: number },
-): Promise<void> {
+): Promise<number> {
   const { fd, name } = await placeOf(sb, from)
+  let copied = 0
   for (const attr of await sb.attributes.list(fd, name)) {
     // Capabilities belong to the old content.
     if (!sb.xattrs.copiesUp(attr) || attr === 'security.capability') continue
     const value = await sb.attributes.get(fd, name, attr)
     if (value === undefined) continue
+    copied++
     const slot = sb.xattrs.slotOf(attr)
     if (slot === undefined || !isMarker(value)) await sb.attributes.set(to.fd, to.name, attr, value)
     else {
@@ -175,6 +189,7 @@ async function copyAttributes(
       if (note) await putNote(sb, to, slot, note)
     }
   }
+  return copied
 }
 
 /** A descriptor of the upper directory for fsync; undefined where there is nothing to make durable. */

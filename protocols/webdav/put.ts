@@ -30,7 +30,7 @@ export async function put(ctx: ViewContext): Promise<void> {
   const present = target.inode && (await view.overlay.getattr(target.inode))
   checkPut(ctx, target, guard, target.inode, present)
   let created = true
-  const inode = await build(ctx, {
+  const inode = await build(ctx, present?.mode ?? NEW_FILE_MODE, {
     dir: target.dir!,
     name: target.name,
     mode: NEW_FILE_MODE,
@@ -68,8 +68,8 @@ function checkPut(
   else requireResource(ctx.services, target, guard.tokens)
 }
 
-async function build(ctx: ViewContext, options: PublishOptions): Promise<Inode> {
-  const staged = await ctx.view.overlay.stage(ctx.view.cred)
+async function build(ctx: ViewContext, mode: number, options: PublishOptions): Promise<Inode> {
+  const staged = await ctx.view.overlay.stage(ctx.view.cred, mode)
   let published = false
   try {
     await receiveBody(ctx, staged)

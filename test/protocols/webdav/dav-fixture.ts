@@ -142,8 +142,8 @@ function counting(overlay: Overlay, held: { open: number; staged: number }): Ove
       },
     })
   }
-  const stage = async (cred: Cred): Promise<StagedFile> => {
-    const staged = await overlay.stage(cred)
+  const stage = async (cred: Cred, mode?: number): Promise<StagedFile> => {
+    const staged = await overlay.stage(cred, mode)
     held.staged++
     let ended = false
     const end = () => {
