@@ -1,7 +1,7 @@
 import type { OvlInode } from './dentry.ts'
 import { OverlayError } from './errno.ts'
 import type { RealFile } from './file-cache.ts'
-import { attrFor, attrOf, getattr, getattrLocked } from './inode.ts'
+import { attrFor, attrOf, getattr, getattrLocked, setattr } from './inode.ts'
 import { changeOwner } from './owner.ts'
 import { type CheckedAttr, EXECUTE, may, modeAfterWrite, need, READ, WRITE } from './permission.ts'
 import type { SuperBlock } from './superblock.ts'
@@ -195,6 +195,12 @@ export class OpenHandle implements OpenFile {
     if (!this.#canWrite) throw new OverlayError('EBADF', 'write')
     const file = this.#held()
     return this.#using(file, () => writeThrough(this.#sb, this.#cred, file, data, position))
+  }
+
+  async truncate(size: number): Promise<void> {
+    if (!this.#canWrite) throw new OverlayError('EBADF', 'truncate')
+    const file = this.#held()
+    await this.#using(file, () => setattr(this.#sb, this.#cred, this.inode, { size }, { byHandle: true }))
   }
 
   async sync(): Promise<void> {

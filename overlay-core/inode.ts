@@ -180,7 +180,7 @@ export async function setattr(
       if (!onlyCopied) options.guard?.(now)
       const full = prepareChange(cred, now, change, options.byHandle === true || owner)
       try {
-        await applyChange(sb, inode, now, full, file)
+        await applyChange(sb, inode, now, full, file, options.byHandle === true)
       } finally {
         inode.changed()
       }
@@ -221,10 +221,12 @@ async function applyChange(
   now: Attr,
   change: AttrChange,
   file: RealFile | undefined,
+  byHandle: boolean,
 ): Promise<void> {
   const place = await placeOf(sb, inode)
   if (file && change.size !== undefined) {
-    if (statxFd(file.fd).size !== change.size) await truncateFd(file.fd, change.size)
+    // By a handle as ftruncate(2), which always sets the times; else as truncate(2).
+    if (byHandle || statxFd(file.fd).size !== change.size) await truncateFd(file.fd, change.size)
     else await confirmSize(file.fd, change.size)
   }
   const { uid, gid, mode } = change

@@ -155,6 +155,8 @@ export interface OpenFile {
   read(buffer: Uint8Array, offset: number, length: number, position: number): Maybe<number>
   /** Writes all of `data` at `position`. @throws EBADF opened for reading · ENOSPC | EDQUOT | EFBIG | EIO */
   write(data: Uint8Array, position: number): Maybe<void>
+  /** Sets the size, whatever the mode says by now. @throws EBADF opened for reading · EFBIG | EINVAL | ENOSPC */
+  truncate(size: number): Promise<void>
   /** Makes data and attributes durable (fsync). */
   sync(): Promise<void>
   getattr(): Maybe<Attr>

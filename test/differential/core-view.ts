@@ -20,6 +20,8 @@ import {
   type View,
 } from './view.ts'
 
+const ROOT: Cred = { uid: 0, gid: 0, groups: [] }
+
 /** An overlay of overlay-core, used as a protocol adapter would: look up, then one call. */
 export class CoreView implements View {
   readonly #overlay: Overlay
@@ -99,12 +101,13 @@ export class CoreView implements View {
 
   async stream(cred: Cred, path: Path): Promise<Stream> {
     const inode = await this.#object(cred, path)
+    // Permission is asked here only: the kernel's directory is open from now on, whatever its mode becomes.
     await this.#overlay.readdir(cred, inode, 0, () => false)
     let cookie = 0
     return {
       next: async () => {
         const names: string[] = []
-        await this.#overlay.readdir(cred, inode, cookie, (entry) => {
+        await this.#overlay.readdir(ROOT, inode, cookie, (entry) => {
           if (names.length === 2) return false
           cookie = entry.cookie
           return names.push(entry.name) > 0
@@ -117,7 +120,7 @@ export class CoreView implements View {
 
   async open(cred: Cred, path: Path, mode: OpenMode): Promise<Handle> {
     const inode = await this.#object(cred, path)
-    return new CoreHandle(this.#overlay, cred, await this.#overlay.open(cred, inode, mode))
+    return new CoreHandle(await this.#overlay.open(cred, inode, mode))
   }
 
   async getxattr(cred: Cred, path: Path, name: string): Promise<Buffer> {
@@ -155,13 +158,9 @@ export class CoreView implements View {
 }
 
 class CoreHandle implements Handle {
-  readonly #overlay: Overlay
-  readonly #cred: Cred
   readonly #file: OpenFile
 
-  constructor(overlay: Overlay, cred: Cred, file: OpenFile) {
-    this.#overlay = overlay
-    this.#cred = cred
+  constructor(file: OpenFile) {
     this.#file = file
   }
 
@@ -175,8 +174,7 @@ class CoreHandle implements Handle {
   }
 
   async truncate(size: number): Promise<void> {
-    // ftruncate(2) sets the time also where the size stays.
-    await this.#overlay.setattr(this.#cred, this.#file.inode, { size, mtime: 'now' })
+    await this.#file.truncate(size)
   }
 
   /** The core has no fallocate: a size that grows shows the same zeros. */

@@ -39,10 +39,12 @@ export class NotCompared extends Error {}
 /** The tree below a directory (a mounted kernel overlay), by system calls with the caller's credentials. */
 export class KernelView implements View {
   readonly #root: number
+  readonly #userxattr: boolean
 
-  /** @param path of the directory, as latin1 */
-  constructor(path: string) {
+  /** @param path of the directory, as latin1; `userxattr` when it is an overlay with that option */
+  constructor(path: string, userxattr = false) {
     this.#root = native.open(path, O_PATH | O_DIRECTORY)
+    this.#userxattr = userxattr
   }
 
   close(): void {
@@ -66,6 +68,8 @@ export class KernelView implements View {
   }
 
   link(cred: Cred, from: Path, to: Path): void {
+    // Special files take no `user.*` attributes, so no origin: the kernel makes two objects of one that it copies up for this.
+    if (this.#userxattr && this.#status(cred, from).type !== FileType.regular) throw new NotCompared()
     this.#needLinkable(cred, from)
     this.#at(cred, from, (source) => this.#at(cred, to, (at) => native.link(source, at)))
   }

@@ -104,9 +104,8 @@ class Round {
     for (const name of ['upper0', 'upper1']) this.#layers.fillUpper(`${this.#dir}/${name}`)
     this.#lowersBefore = await this.#readLowers()
     const lowerIds = this.#lowersBefore.flatMap((tree) => [...tree.values()].map(({ status }) => status.fileId))
-    const { index, metacopy, userxattr } = this.#settings.mount
-    const separated = new Set(index === 'off' ? lowerIds : [])
-    this.#allowed = { separated, withoutOrigin: userxattr, completion: metacopy === 'on' }
+    const { index, metacopy } = this.#settings.mount
+    this.#allowed = { separated: new Set(index === 'off' ? lowerIds : []), completion: metacopy === 'on' }
     await this.#mount()
   }
 
@@ -220,7 +219,7 @@ class Round {
       MS_NOATIME_NODEV,
       mountString(options, lowers, ...upper(this.#kernelUpper)),
     )
-    this.#kernel = new KernelView(point)
+    this.#kernel = new KernelView(point, options.userxattr)
     const own = coreMountString(options, lowers, ...upper(1 - this.#kernelUpper))
     this.#overlay = await mount(parseOptions(own), this.#environment)
     this.#core = new CoreView(this.#overlay)

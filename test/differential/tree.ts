@@ -81,11 +81,6 @@ export interface Allowed {
    * never changes; in the kernel it does.
    */
   readonly separated?: ReadonlySet<string>
-  /**
-   * Symlinks and special files take no `user.*` attributes and so, with userxattr, no origin: a further name of one that was copied up has
-   * another file id in the kernel than the first, until that is forgotten.
-   */
-  readonly withoutOrigin?: boolean
   /** Completing a metadata-only copy keeps the file's mtime; in the kernel the mere opening for writing sets it. */
   readonly completion?: boolean
   /** How the two are called. */
@@ -161,9 +156,7 @@ function groupDifferences(first: Tree, second: Tree, allowed: Allowed): string[]
     const other = others.get(path)
     const status = first.get(path)?.status
     const alone = other === show(path) && allowed.separated?.has(status?.fileId ?? '') === true
-    const special = status?.type !== FileType.regular && allowed.withoutOrigin === true
-    if (other !== group && !alone && !special)
-      result.push(`${show(path)}: same object: ${names[0]} ${group}, ${names[1]} ${other}`)
+    if (other !== group && !alone) result.push(`${show(path)}: same object: ${names[0]} ${group}, ${names[1]} ${other}`)
   }
   return result
 }

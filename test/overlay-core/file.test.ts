@@ -186,3 +186,22 @@ t.test('an attribute of an unknown name space is refused for want of rights firs
     t.same([await set(ALICE), await set(ROOT)], ['EACCES', 'EOPNOTSUPP'])
   })
 })
+
+t.test('an open file takes a new size whatever its mode has become, and a new time with it', async (t) => {
+  await withOverlay(t, [{ file: { content: 'content', mode: 0o666 } }], async ({ overlay }) => {
+    const file = await at(overlay, 'file')
+    const handle = await overlay.open(ALICE, file, { write: true })
+    await overlay.setattr(ROOT, file, { mode: 0o600, mtime: { sec: 5, nsec: 0 } })
+    t.equal(await errnoOf(() => overlay.setattr(ALICE, file, { size: 7 })), 'EACCES')
+    await handle.truncate(7)
+    const { size, mtime } = await handle.getattr()
+    t.equal(size, 7)
+    t.ok(mtime.sec > 5, 'as ftruncate(2), also where the size stays')
+    await handle.truncate(3)
+    t.equal(await text(overlay, 'file'), 'con')
+    handle.close()
+    const reader = await overlay.open(ROOT, file, { read: true })
+    t.equal(await errnoOf(() => reader.truncate(0)), 'EBADF')
+    reader.close()
+  })
+})
