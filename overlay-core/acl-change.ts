@@ -12,7 +12,7 @@ import {
 import { copyUp } from './copy-up.ts'
 import type { OvlInode } from './dentry.ts'
 import { OverlayError } from './errno.ts'
-import { getattr, getattrLocked, placeOf } from './inode.ts'
+import { getattr, getattrLocked, needChangeable, placeOf } from './inode.ts'
 import { changeOwner, diskMode } from './owner.ts'
 import { inGroup } from './permission.ts'
 import { loadRights, loadRightsLocked, setRights } from './rights.ts'
@@ -43,7 +43,8 @@ export async function setAcl(
   name: string,
   value: Uint8Array | undefined,
 ): Promise<void> {
-  if (!sb.upper) throw new OverlayError('EROFS', 'setxattr')
+  if (sb.readOnly) throw new OverlayError('EROFS', 'setxattr')
+  needChangeable(inode, 'setxattr')
   const entries = value ? parseAcl(value) : []
   if (inode.type === FileType.symlink) throw new OverlayError('EOPNOTSUPP', 'setxattr', name)
   if (name === ACL_DEFAULT && inode.type !== FileType.directory) {

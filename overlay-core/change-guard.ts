@@ -1,5 +1,6 @@
 import { OverlayError } from './errno.ts'
 import type { Overlay } from './overlay-api.ts'
+import type { MountOptions } from './params.ts'
 import {
   Access,
   type Attr,
@@ -43,17 +44,23 @@ export function guardChanges(overlay: Overlay, guard: ChangeGuard): Overlay {
 
 class GuardedOverlay implements Overlay {
   readonly root: Inode
-  readonly readOnly: boolean
   readonly uuid: Uint8Array
   readonly #to: Overlay
   readonly #guard: ChangeGuard
 
   constructor(overlay: Overlay, guard: ChangeGuard) {
     this.root = overlay.root
-    this.readOnly = overlay.readOnly
     this.uuid = overlay.uuid
     this.#to = overlay
     this.#guard = guard
+  }
+
+  get readOnly(): boolean {
+    return this.#to.readOnly
+  }
+
+  get options(): MountOptions {
+    return this.#to.options
   }
 
   /** @throws EACCES */
@@ -255,6 +262,10 @@ class GuardedOverlay implements Overlay {
 
   sync(): Promise<void> {
     return this.#to.sync()
+  }
+
+  remount(options: MountOptions): Promise<void> {
+    return this.#to.remount(options)
   }
 
   unmount(): Promise<void> {

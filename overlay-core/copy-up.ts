@@ -42,12 +42,15 @@ const MOST_COPIES_FIRST = 3
 export function copyUp(sb: SuperBlock, inode: OvlInode, need: CopyNeed = 'data'): Promise<void> | undefined {
   const wantsData = need === 'data' && inode.metacopy
   if (inode.upper && !wantsData) return undefined
-  if (!sb.upper) throw new OverlayError('EROFS', 'copy-up')
+  if (sb.readOnly) throw new OverlayError('EROFS', 'copy-up')
   if (inode.copying) return inode.copying.then(() => copyUp(sb, inode, need))
-  inode.copying = (inode.upper ? completeData(sb, inode) : copyUpOnce(sb, inode, need)).finally(() => {
+  const copying: Promise<void> = (inode.upper ? completeData(sb, inode) : copyUpOnce(sb, inode, need)).finally(() => {
     inode.copying = undefined
+    sb.copies.delete(copying)
   })
-  return inode.copying
+  inode.copying = copying
+  sb.copies.add(copying)
+  return copying
 }
 
 /** What an operation that holds locks found to be copied up first, without them. */

@@ -9,15 +9,21 @@ import type { Name } from './types.ts'
  * exceed the limit by the number of such directories. Inodes are found again by identity as long as anyone holds them.
  */
 export class DentryCache {
-  readonly #leaves: LRUCache<Dentry, true>
+  readonly #limit: number
+  #leaves: LRUCache<Dentry, true>
   readonly #inodes = new Map<number, WeakRef<OvlInode>>()
   readonly #collected = new FinalizationRegistry<number>((key) => {
     if (this.#inodes.get(key)?.deref() === undefined) this.#inodes.delete(key)
   })
 
   constructor(limit: number) {
-    this.#leaves = new LRUCache<Dentry, true>({
-      max: limit,
+    this.#limit = limit
+    this.#leaves = this.#noLeaves()
+  }
+
+  #noLeaves(): LRUCache<Dentry, true> {
+    return new LRUCache<Dentry, true>({
+      max: this.#limit,
       // After: forgetting a name may put its directory back among the leaves, which the cache takes only when it is whole again.
       disposeAfter: (_value, dentry, reason) => {
         if (reason === 'evict') this.#forget(dentry)
@@ -73,8 +79,21 @@ export class DentryCache {
     if (this.#inodes.get(inode.key)?.deref() === inode) this.#inodes.delete(inode.key)
   }
 
+  /** Forgets every name in `dir`. */
+  forgetNames(dir: OvlInode): void {
+    for (const name of [...(dir.children?.keys() ?? [])]) this.remove(dir, name)
+  }
+
+  /**
+   * Forgets all names at once, and leaves it to the caller that no directory goes on using those that it still holds (`children`). Inodes
+   * are found by identity as before.
+   */
+  forgetAllNames(): void {
+    this.#leaves = this.#noLeaves()
+  }
+
   clear(): void {
-    this.#leaves.clear()
+    this.#leaves = this.#noLeaves()
     this.#inodes.clear()
   }
 

@@ -41,6 +41,8 @@ export class OvlInode implements Inode {
   attr: CheckedAttr | undefined = undefined
   /** ACLs and recorded owner; undefined when they were never read. They outlive changes of other attributes. */
   rights: Rights | undefined = undefined
+  /** The stack of layers that it was looked up in last (`SuperBlock.epoch`). */
+  epoch = 0
   /** A client has been given the identity: it must lead back here for ever. */
   retained = false
   /** The value of `changes` for which it is known that no extended attribute would go along to a file that takes its place; -1: unknown. */

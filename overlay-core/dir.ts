@@ -175,7 +175,7 @@ async function needNewName(sb: SuperBlock, cred: Cred, dir: OvlInode, dirAttr: C
   need(cred, dirAttr, EXECUTE, 'lookup')
   const dentry = await lookupLocked(sb, dir, name)
   if (dentry.inode) throw new OverlayError('EEXIST', 'create', name)
-  if (!sb.upper) throw new OverlayError('EROFS', 'create', name)
+  if (sb.readOnly) throw new OverlayError('EROFS', 'create', name)
   need(cred, dirAttr, WRITE | EXECUTE, 'create')
   needMakeable(sb, 'create', name)
 }

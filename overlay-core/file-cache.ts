@@ -95,6 +95,11 @@ export class FileCache {
     if (file.users === 0) this.#close(file)
   }
 
+  /** Closes all files of lowers that nobody uses. */
+  dropIdleLower(): void {
+    for (const file of this.#files) if (!file.upper && file.users === 0) this.drop(file.inode)
+  }
+
   /** Closes everything, in use or not. */
   closeAll(): void {
     this.#stopSweep()

@@ -1,5 +1,6 @@
+import { makeCurrent } from './current.ts'
 import type { OvlInode } from './dentry.ts'
-import { OverlayError } from './errno.ts'
+import { isErrno, OverlayError } from './errno.ts'
 import type { RealFile } from './file-cache.ts'
 import { attrFor, attrOf, getattr, getattrLocked, setattr } from './inode.ts'
 import { changeOwner } from './owner.ts'
@@ -84,7 +85,7 @@ export function write(
   stability: Stability,
   wcc?: Wcc,
 ): Promise<void> {
-  if (!sb.upper) throw new OverlayError('EROFS', 'write')
+  if (sb.readOnly) throw new OverlayError('EROFS', 'write')
   const attr = attrFor(sb, cred, inode)
   const { file } = inode
   const atOnce = !(attr instanceof Promise) && file?.writable && modeAfterWrite(cred, attr) === attr.mode
@@ -159,6 +160,27 @@ export async function commit(sb: SuperBlock, inode: OvlInode, wcc?: Wcc): Promis
   if (wcc) wcc.after = await getattr(sb, inode)
 }
 
+/** @see Overlay.open */
+export async function openFile(
+  sb: SuperBlock,
+  cred: Cred,
+  object: OvlInode,
+  how: { read?: boolean; write?: boolean; truncate?: boolean },
+): Promise<OpenFile> {
+  const writes = how.write === true || how.truncate === true
+  if (writes && sb.readOnly) throw new OverlayError('EROFS', 'open')
+  need(cred, await attrFor(sb, cred, object), (how.read ? READ : 0) | (writes ? WRITE : 0), 'open')
+  const file = await sb.files.acquire(sb, object, writes)
+  const handle = new OpenHandle(sb, cred, file, how.read === true, how.write === true)
+  try {
+    if (how.truncate) await setattr(sb, cred, object, { size: 0, mtime: 'now' })
+  } catch (error) {
+    handle.close()
+    throw error
+  }
+  return handle
+}
+
 /** An open file: holds a real file of its inode in use and changes to the upper one after a copy-up. */
 export class OpenHandle implements OpenFile {
   readonly inode: OvlInode
@@ -186,7 +208,7 @@ export class OpenHandle implements OpenFile {
 
   read(buffer: Uint8Array, offset: number, length: number, position: number): Maybe<number> {
     if (!this.#canRead) throw new OverlayError('EBADF', 'read')
-    const file = this.follow()
+    const file = this.#settled() ? this.follow() : this.#inPresentStack(() => this.follow())
     if (file instanceof Promise) return file.then((now) => this.#readFrom(now, buffer, offset, length, position))
     return this.#readFrom(file, buffer, offset, length, position)
   }
@@ -194,7 +216,12 @@ export class OpenHandle implements OpenFile {
   write(data: Uint8Array, position: number): Promise<void> {
     if (!this.#canWrite) throw new OverlayError('EBADF', 'write')
     const file = this.#held()
-    return this.#using(file, () => writeThrough(this.#sb, this.#cred, file, data, position))
+    return this.#using(file, () =>
+      this.#inPresentStack(() => {
+        if (this.#sb.readOnly) throw new OverlayError('EROFS', 'write')
+        return writeThrough(this.#sb, this.#cred, file, data, position)
+      }),
+    )
   }
 
   async truncate(size: number): Promise<void> {
@@ -209,6 +236,10 @@ export class OpenHandle implements OpenFile {
   }
 
   getattr(): Maybe<Attr> {
+    return this.#settled() ? this.#getattr() : this.#inPresentStack(() => this.#getattr())
+  }
+
+  #getattr(): Maybe<Attr> {
     const { fd, upper } = this.#held()
     if (this.inode.unlinked && this.#lastAttr) return this.#lastAttr
     const copied = this.inode.upper !== undefined && !upper
@@ -229,6 +260,23 @@ export class OpenHandle implements OpenFile {
     const count = preadNowait(file.fd, buffer, offset, length, position)
     if (count === length || count === 0) return count
     return this.#using(file, () => readAll(file.fd, buffer, offset, length, position))
+  }
+
+  /** Nothing has to be awaited before the inode can be used. */
+  #settled(): boolean {
+    return this.#sb.gate.open && this.inode.epoch === this.#sb.epoch
+  }
+
+  /** Runs `work` inside the gate; a file that is in no layer any more goes on by what is open. */
+  async #inPresentStack<T>(work: () => Maybe<T>): Promise<T> {
+    return await this.#sb.gate.enter(async () => {
+      try {
+        await makeCurrent(this.#sb, this.inode)
+      } catch (error) {
+        if (!isErrno(error, 'ESTALE')) throw error
+      }
+      return await work()
+    })
   }
 
   /** Runs `work` with the descriptor safe against a close meanwhile. */

@@ -7,6 +7,7 @@ import type { SuperBlock } from './superblock.ts'
 import { readdirFd, unlinkAt } from './sys/dir.ts'
 import { statxAt } from './sys/stat.ts'
 import { FileType } from './types.ts'
+import { openWorkDirectory } from './workdir.ts'
 import type { XattrNames } from './xattrs.ts'
 
 /** What the index directory knows of a lower hard link. */
@@ -112,8 +113,18 @@ export async function dropIndex(sb: SuperBlock, inode: OvlInode): Promise<void> 
   }
 }
 
+/** Opens the index directory of the workdir, making it when missing, and cleans it. */
+export async function openIndexDirectory(
+  { descriptors, xattrs, attributes }: Pick<SuperBlock, 'descriptors' | 'xattrs' | 'attributes'>,
+  workdir: Real,
+): Promise<Real> {
+  const index = await openWorkDirectory(descriptors, workdir.layer, workdir, 'index')
+  await removeOrphans(index.fd, xattrs, attributes)
+  return index
+}
+
 /** Removes the index entries whose objects have no name left, after a crash between the two steps (ovl_indexdir_cleanup). */
-export async function removeOrphans(indexFd: number, xattrs: XattrNames, attributes: Attributes): Promise<void> {
+async function removeOrphans(indexFd: number, xattrs: XattrNames, attributes: Attributes): Promise<void> {
   for (const { name } of await readdirFd(indexFd)) {
     const { type, nlink } = await statxAt(indexFd, name)
     // Directories and whiteouts are the kernel's, for its NFS export.

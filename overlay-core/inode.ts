@@ -145,6 +145,11 @@ export function grantedAccess(cred: Cred, attr: CheckedAttr, mask: number): numb
   return granted
 }
 
+/** What has no name any more can only be changed when it is in the upper: a lower is never written. @throws ESTALE */
+export function needChangeable(inode: OvlInode, op: string): void {
+  if (inode.unlinked && !inode.upper) throw new OverlayError('ESTALE', op)
+}
+
 /**
  * Changes attributes, on the upper object, under the object's lock. `byHandle`: the caller has the file open for writing, so its size may
  * be changed whatever the mode says now.
@@ -156,9 +161,10 @@ export async function setattr(
   change: AttrChange,
   options: { wcc?: Wcc | undefined; guard?: ((now: Attr) => void) | undefined; byHandle?: boolean } = {},
 ): Promise<Attr> {
-  if (!sb.upper) throw new OverlayError('EROFS', 'setattr')
+  if (sb.readOnly) throw new OverlayError('EROFS', 'setattr')
   if (change.size !== undefined) checkSize(inode, change.size)
   const first = await attrFor(sb, cred, inode)
+  needChangeable(inode, 'setattr')
   options.guard?.(first)
   const owner = cred.uid === first.uid
   prepareChange(cred, first, change, options.byHandle === true || owner)

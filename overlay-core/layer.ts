@@ -183,6 +183,15 @@ export class Descriptors {
     return { real, stat: probe.stat }
   }
 
+  /** Gives up every descriptor of these layers, those of their roots too: they are in no stack any more. */
+  dropLayers(layers: ReadonlySet<Layer>): void {
+    for (const real of this.#open) if (layers.has(real.layer)) this.drop(real)
+    for (const { root } of layers) {
+      this.retire(root.fd)
+      root.fd = -1
+    }
+  }
+
   /** Closes everything; nothing may run any more. */
   closeAll(): void {
     for (const real of this.#open) {

@@ -72,13 +72,13 @@ export async function makeLayers(
     [...fileSystems.values()].map(({ device, uuid, marks }) => ({ device, uuid: hexOf(uuid), marks })),
   )
   const make = async (root: Root, isUpper: boolean, dataOnly: boolean): Promise<Layer> => {
+    const files = !isUpper && (options.lowerWhiteouts === 'files' || (await saysFiles(root.fd)))
     const same = present.find(
       (layer) => layer.isUpper === isUpper && layer.dataOnly === dataOnly && isSame(layer, root),
     )
+    if (same && (isUpper || same.marks === (files ? filesForm : deviceForm))) return same
     const fileSystem = fileSystems.get(root.device) as FileSystem
-    if (same) return same
     const layer = await makeLayer(root, isUpper, dataOnly, fileSystem, numbers.get(root.device) ?? 0, xattrs)
-    const files = !isUpper && (options.lowerWhiteouts === 'files' || (await saysFiles(root.fd)))
     if (files) layer.marks = filesForm
     return layer
   }

@@ -1,6 +1,6 @@
-import { type Dentry, OvlInode } from './dentry.ts'
+import { type Alias, type Dentry, OvlInode } from './dentry.ts'
 import { OverlayError } from './errno.ts'
-import { findIndex, indexOfUpper, joinIndex, separatesLinks } from './hardlink.ts'
+import { findIndex, type IndexEntry, indexOfUpper, joinIndex, separatesLinks } from './hardlink.ts'
 import { decodeIdentity, type Identity, identityOf, identityOfName } from './identity.ts'
 import { type Found, type Layer, type Probe, Real } from './layer.ts'
 import { isObject, standingAt, WHITEOUT } from './mark-form.ts'
@@ -183,12 +183,23 @@ async function inodeFor(sb: SuperBlock, dir: OvlInode, name: Name, entry: StackE
   const top = (upper ?? lower) as Found
   const type = sb.keepsOwners ? await shownType(sb, top) : top.stat.type
   const shared = !upper && lower !== undefined && lower.stat.type !== FileType.directory && lower.stat.nlink > 1
-  if (shared) return await sharedLowerInode(sb, dir, name, lower, type, entry.data)
+  if (shared) return await sharedLowerInode(sb, { dir, name }, lower, type, entry.data)
   const source = await identitySource(sb, dir, name, entry, type)
   const identity = (entry.identity && decodeIdentity(entry.identity)) ?? identityOf(source.layer, source.stat)
   const linked = upper !== undefined && upper.stat.type !== FileType.directory && upper.stat.nlink > 1
   const indexed = linked && sb.indexDir !== undefined && entry.origin !== undefined && !source.layer.isUpper
   const index = indexed ? await indexOfUpper(sb, upper, entry.origin as Uint8Array, source.stat.nlink) : undefined
+  // By its index entry it is found whichever of its names goes.
+  if (index?.entry) index.entry.real.redirect = (upper as Found).real.redirect
+  const made: Made = {
+    top,
+    upper: (index?.entry ?? upper)?.real,
+    lowers: entry.lowers,
+    data: entry.data,
+    hasOrigin: (entry.origin ?? entry.identity) !== undefined,
+    index,
+    lowerNlink: source.stat.nlink,
+  }
   const known = sb.dcache.inode(identity.key)
   if (
     known &&
@@ -198,6 +209,7 @@ async function inodeFor(sb: SuperBlock, dir: OvlInode, name: Name, entry: StackE
     known.type === type
   ) {
     if (!upper || known.upper?.ino === upper.real.ino) {
+      if (known.epoch !== sb.epoch) return remakeInode(sb, known, { dir, name }, made)
       revive(known, entry)
       return known
     }
@@ -206,12 +218,7 @@ async function inodeFor(sb: SuperBlock, dir: OvlInode, name: Name, entry: StackE
   let own = clash ? identityOf(upper.real.layer, upper.stat) : identity
   // The root keeps its identity when the lower that it was made of goes, which may then show as an ordinary directory.
   if (known === sb.root) own = identityOfName(top.stat, dir.key, name)
-  // By its index entry it is found whichever of its names goes.
-  if (index?.entry) index.entry.real.redirect = (upper as Found).real.redirect
-  const inode = makeInode(sb, { ...own, type }, top, (index?.entry ?? upper)?.real, entry.lowers)
-  inode.hasOrigin = (entry.origin ?? entry.identity) !== undefined
-  if (index) joinIndex(inode, index, source.stat.nlink)
-  return withData(inode, entry.data)
+  return makeInode(sb, { ...own, type }, made)
 }
 
 /** Makes the inode of an object that has just got its name in the upper directory, at once, by what is known of it; takes over the descriptor of `probe`. */
@@ -219,7 +226,7 @@ export function rememberUpper(sb: SuperBlock, dir: OvlInode, name: Name, probe: 
   const parent = dir.upper as Real
   const top = sb.descriptors.found(parent, name, probe)
   const type = standsFor(rights.owner) ?? top.stat.type
-  const inode = makeInode(sb, { ...identityOf(parent.layer, top.stat), type }, top, top.real, [])
+  const inode = makeInode(sb, { ...identityOf(parent.layer, top.stat), type }, ofOneLayer(top, top.real))
   setRights(inode, rights)
   remember(sb, dir, name, inode)
   return inode
@@ -232,56 +239,98 @@ function revive(inode: OvlInode, entry: StackEntry): void {
   inode.lowers = entry.lowers.map(({ real }) => real)
 }
 
-function makeInode(
-  sb: SuperBlock,
-  identity: Identity & { readonly type: FileType },
-  top: Found,
-  upper: Real | undefined,
-  lowers: readonly Found[],
-): OvlInode {
-  const inode = new OvlInode(
-    identity,
-    upper,
-    lowers.map(({ real }) => real),
-  )
-  inode.rights = knownRights(sb, top.real)
+/** What an inode is made of. */
+interface Made {
+  readonly top: Found
+  readonly upper: Real | undefined
+  readonly lowers: readonly Found[]
+  readonly data: Found | undefined
+  readonly hasOrigin: boolean
+  readonly index: IndexEntry | undefined
+  readonly lowerNlink: number
+}
+
+function ofOneLayer(top: Found, upper: Real | undefined, data?: Found): Made {
+  const lowers = upper ? [] : [top]
+  return { top, upper, lowers, data, hasOrigin: false, index: undefined, lowerNlink: 0 }
+}
+
+function makeInode(sb: SuperBlock, identity: Identity & { readonly type: FileType }, made: Made): OvlInode {
+  const inode = new OvlInode(identity, made.upper, [])
+  inode.epoch = sb.epoch
+  fillInode(sb, inode, made)
   sb.dcache.addInode(inode)
   return inode
+}
+
+function fillInode(sb: SuperBlock, inode: OvlInode, { top, lowers, data, hasOrigin, index, lowerNlink }: Made): void {
+  inode.lowers = lowers.map(({ real }) => real)
+  inode.rights = knownRights(sb, top.real)
+  inode.dataReal = data?.real
+  inode.metacopy = data !== undefined
+  inode.hasOrigin = hasOrigin
+  if (index) joinIndex(inode, index, lowerNlink)
+}
+
+/**
+ * Makes an inode of an earlier stack, found again at `alias`, of what the present one has of the object. It keeps its locks, open files and
+ * what clients know it by, and its upper object, which has not changed with the stack.
+ */
+function remakeInode(sb: SuperBlock, inode: OvlInode, alias: Alias, made: Made): OvlInode {
+  const before = inode.dataReal ?? inode.real
+  if (inode.upper && made.upper) moveReal(sb, inode.upper, made.upper)
+  else inode.upper ??= made.upper
+  inode.epoch = sb.epoch
+  inode.aliases = [alias]
+  inode.indexName = undefined
+  inode.nlinkDelta = undefined
+  fillInode(sb, inode, made)
+  inode.children = undefined
+  inode.listing = undefined
+  inode.changed()
+  const after = inode.dataReal ?? inode.real
+  if (after.layer !== before.layer || after.ino !== before.ino) sb.files.drop(inode)
+  return inode
+}
+
+/** `found` is the object that `real` stands for already, so it says where that is now. */
+function moveReal(sb: SuperBlock, real: Real, found: Real): void {
+  real.parent = found.parent
+  real.name = found.name
+  real.opaque = found.opaque
+  real.redirect = found.redirect
+  real.xwhiteouts = found.xwhiteouts
+  real.impure = found.impure
+  real.plain = found.plain
+  sb.descriptors.drop(found)
 }
 
 /** A lower file with several names: joined to its index entry (index=on), else each name is an object of its own. */
 async function sharedLowerInode(
   sb: SuperBlock,
-  dir: OvlInode,
-  name: Name,
+  alias: Alias,
   lower: Found,
   type: FileType,
   data: Found | undefined,
 ): Promise<OvlInode> {
-  if (separatesLinks(sb)) {
-    const identity = { ...identityOfName(lower.stat, dir.key, name), type }
-    return sb.dcache.inode(identity.key) ?? withData(makeInode(sb, identity, lower, undefined, [lower]), data)
-  }
-  const identity = { ...identityOf(lower.real.layer, lower.stat), type }
-  if (!sb.indexDir)
-    return sb.dcache.inode(identity.key) ?? withData(makeInode(sb, identity, lower, undefined, [lower]), data)
-  const index = await findIndex(sb, lower)
+  const identity = separatesLinks(sb)
+    ? { ...identityOfName(lower.stat, alias.dir.key, alias.name), type }
+    : { ...identityOf(lower.real.layer, lower.stat), type }
+  const made = await madeOfShared(sb, lower, data)
   const known = sb.dcache.inode(identity.key)
-  if (known) return known
-  const inode = makeInode(sb, identity, index.entry ?? lower, index.entry?.real, [lower])
-  joinIndex(inode, index, lower.stat.nlink)
-  if (!index.entry) return withData(inode, data)
-  inode.hasOrigin = true
-  const indexFd = await sb.descriptors.of(sb.indexDir)
-  const marks = await readFileMarks(sb, indexFd, index.entry)
-  index.entry.real.redirect = marks.redirect
-  return marks.metacopy ? withData(inode, data ?? lower) : inode
+  if (!known || known.unlinked) return makeInode(sb, identity, made)
+  return known.epoch === sb.epoch ? known : remakeInode(sb, known, alias, made)
 }
 
-function withData(inode: OvlInode, data: Found | undefined): OvlInode {
-  inode.dataReal = data?.real
-  inode.metacopy = data !== undefined
-  return inode
+async function madeOfShared(sb: SuperBlock, lower: Found, data: Found | undefined): Promise<Made> {
+  if (!sb.indexDir) return ofOneLayer(lower, undefined, data)
+  const index = await findIndex(sb, lower)
+  const { entry } = index
+  const made = { top: entry ?? lower, upper: entry?.real, lowers: [lower], index, lowerNlink: lower.stat.nlink }
+  if (!entry) return { ...made, data, hasOrigin: false }
+  const marks = await readFileMarks(sb, await sb.descriptors.of(sb.indexDir), entry)
+  entry.real.redirect = marks.redirect
+  return { ...made, data: marks.metacopy ? (data ?? lower) : undefined, hasOrigin: true }
 }
 
 /** The real object whose inode number is the file id: the lower one as far as the upper remembers it, else the upper one. */

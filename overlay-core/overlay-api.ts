@@ -1,3 +1,4 @@
+import type { MountOptions } from './params.ts'
 import type {
   Attr,
   AttrChange,
@@ -25,7 +26,7 @@ import type {
  */
 export interface Overlay {
   readonly root: Inode
-  /** True when there is no upper: every mutating call answers EROFS. */
+  /** True when there is no upper or it must not be written: every mutating call answers EROFS. Changes by `remount`. */
   readonly readOnly: boolean
   /** 16 bytes that stay the same for this upper (for these lowers, when read-only) across restarts. */
   readonly uuid: Uint8Array
@@ -159,6 +160,16 @@ export interface Overlay {
   commitChanges(objects: readonly Inode[]): Promise<void> | undefined
   /** Makes all changes so far durable (syncfs of the upper). */
   sync(): Promise<void>
+  /** The options of the last mount or remount. */
+  readonly options: MountOptions
+  /**
+   * Gives the overlay other lowers or options, in one step between two calls: calls that run end on the old stack, later ones see the new
+   * one. Objects that still exist keep their identity; others answer ESTALE, and files open on them go on reading until they are closed.
+   * When it fails the old stack goes on serving. Several at once are made one after another.
+   *
+   * @throws OptionError the same as at mount, or upperdir, workdir, userxattr or uuid would change, or volatile end
+   */
+  remount(options: MountOptions): Promise<void>
   /** Waits for running calls, releases upper and workdir and closes every descriptor. Later calls answer ESTALE. */
   unmount(): Promise<void>
 }

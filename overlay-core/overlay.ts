@@ -1,14 +1,16 @@
+import { makeCurrent } from './current.ts'
 import type { OvlInode } from './dentry.ts'
 import { create, link, mkdir, mknod, symlink } from './dir.ts'
 import { syncUpper } from './durability.ts'
-import { OverlayError } from './errno.ts'
-import { commit, OpenHandle, read, write } from './file.ts'
+import { bestEffort, OverlayError } from './errno.ts'
+import { commit, openFile, read, write } from './file.ts'
 import { attrFor, getattr, grantedAccess, needAccess, readlink, setattr } from './inode.ts'
 import { cachedDentry, checkName, lookupDentry } from './namei.ts'
 import { getNote, setNote } from './note.ts'
 import type { Overlay } from './overlay-api.ts'
+import type { MountOptions } from './params.ts'
 import { pathsOf } from './paths.ts'
-import { type CheckedAttr, EXECUTE, may, need, READ, WRITE } from './permission.ts'
+import { type CheckedAttr, EXECUTE, may, need, READ } from './permission.ts'
 import { readdir, readdirPlus } from './readdir.ts'
 import { rmdir, unlink } from './remove.ts'
 import { type RenameOptions, rename } from './rename.ts'
@@ -34,29 +36,47 @@ import {
 } from './types.ts'
 import { getxattr, listxattr, removexattr, setxattr } from './xattr.ts'
 
-/** The overlay as adapters use it: checks that it is mounted and that the caller may, then hands on to the modules. */
+/** What the mount keeps for itself: its layer roots and claims. */
+export interface Mounting {
+  /** Gives the overlay other layers or options. @throws OptionError */
+  remount(options: MountOptions): Promise<void>
+  /** Closes the layer roots and gives the claims up. */
+  close(): void
+}
+
+/**
+ * The overlay as adapters use it: checks that it is mounted and that the caller may, then hands on to the modules, inside the gate and with
+ * objects of the present stack of layers.
+ */
 export class MountedOverlay implements Overlay {
   readonly root: Inode
-  readonly readOnly: boolean
   readonly uuid: Uint8Array
   readonly #sb: SuperBlock
-  readonly #close: () => void
+  readonly #mounting: Mounting
   #mounted = true
+  #remounting: Promise<unknown> = Promise.resolve()
 
-  /** @param close closes the layer roots and gives the claims up */
-  constructor(sb: SuperBlock, close: () => void) {
+  constructor(sb: SuperBlock, mounting: Mounting) {
     this.#sb = sb
-    this.#close = close
+    this.#mounting = mounting
     this.root = sb.root
-    this.readOnly = sb.upper === undefined
     this.uuid = sb.uuid
   }
 
+  get readOnly(): boolean {
+    return this.#sb.readOnly
+  }
+
+  get options(): MountOptions {
+    return this.#sb.options
+  }
+
   lookup(cred: Cred, dir: Inode, name: Name): Maybe<Inode | undefined> {
-    const parent = this.#directory(dir)
-    const allowed = needAccess(this.#sb, cred, parent, EXECUTE, 'lookup')
-    if (allowed instanceof Promise) return allowed.then(() => this.#lookupIn(parent, name))
-    return this.#lookupIn(parent, name)
+    return this.#inDirectory(dir, (parent) => {
+      const allowed = needAccess(this.#sb, cred, parent, EXECUTE, 'lookup')
+      if (allowed instanceof Promise) return allowed.then(() => this.#lookupIn(parent, name))
+      return this.#lookupIn(parent, name)
+    })
   }
 
   #lookupIn(dir: OvlInode, name: Name): Maybe<Inode | undefined> {
@@ -68,24 +88,31 @@ export class MountedOverlay implements Overlay {
   }
 
   parent(cred: Cred, dir: Inode): Maybe<Inode> {
-    const inode = this.#directory(dir)
-    const allowed = needAccess(this.#sb, cred, inode, EXECUTE, 'lookup')
-    const parent = inode === this.#sb.root ? inode : inode.aliases[0]?.dir
-    if (!parent) throw new OverlayError('ESTALE', 'lookup')
-    return allowed instanceof Promise ? allowed.then(() => parent) : parent
+    return this.#inDirectory(dir, (inode) => {
+      const allowed = needAccess(this.#sb, cred, inode, EXECUTE, 'lookup')
+      const parent = inode === this.#sb.root ? inode : inode.aliases[0]?.dir
+      if (!parent) throw new OverlayError('ESTALE', 'lookup')
+      return allowed instanceof Promise ? allowed.then(() => parent) : parent
+    })
   }
 
   paths(inode: Inode): readonly (readonly Name[])[] {
-    return pathsOf(this.#sb.root, this.#object(inode))
+    this.#enter()
+    return pathsOf(this.#sb.root, inode as OvlInode)
   }
 
   inodeByKey(key: number, generation: number): Maybe<Inode> {
     this.#enter()
-    return this.#sb.handles.find(key, generation)
+    const { handles, gate } = this.#sb
+    if (!gate.open) return gate.enter(() => this.inodeByKey(key, generation))
+    const inode = handles.find(key, generation)
+    if (!(inode instanceof Promise)) return this.#on(inode, (current) => current)
+    return gate.count(inode)
   }
 
   retain(inode: Inode): void {
-    this.#sb.handles.retain(this.#object(inode))
+    this.#enter()
+    this.#sb.handles.retain(inode as OvlInode)
   }
 
   retained(): Promise<void> | undefined {
@@ -93,30 +120,34 @@ export class MountedOverlay implements Overlay {
   }
 
   getattr(inode: Inode): Maybe<Attr> {
-    return getattr(this.#sb, this.#object(inode))
+    return this.#on(inode, (object) => getattr(this.#sb, object))
   }
 
   access(cred: Cred, inode: Inode, mask: number): Maybe<number> {
-    const attr = attrFor(this.#sb, cred, this.#object(inode))
-    if (attr instanceof Promise) return attr.then((now) => grantedAccess(cred, now, mask))
-    return grantedAccess(cred, attr, mask)
+    return this.#on(inode, (object) => {
+      const attr = attrFor(this.#sb, cred, object)
+      if (attr instanceof Promise) return attr.then((now) => grantedAccess(cred, now, mask))
+      return grantedAccess(cred, attr, mask)
+    })
   }
 
   async setattr(cred: Cred, inode: Inode, change: AttrChange, wcc?: Wcc, guard?: (now: Attr) => void): Promise<Attr> {
-    const object = this.#object(inode)
-    return await this.#sb.descriptors.run(() => setattr(this.#sb, cred, object, change, { wcc, guard }))
+    const sb = this.#sb
+    return await this.#on(inode, (object) =>
+      sb.descriptors.run(() => setattr(sb, cred, object, change, { wcc, guard })),
+    )
   }
 
   readlink(_cred: Cred, inode: Inode): Maybe<Uint8Array> {
-    return readlink(this.#sb, this.#object(inode))
+    return this.#on(inode, (object) => readlink(this.#sb, object))
   }
 
   async create(cred: Cred, dir: Inode, name: Name, options: CreateOptions, wcc?: Wcc): Promise<Inode> {
-    return await create(this.#sb, cred, this.#directory(dir), name, options, wcc)
+    return await this.#inDirectory(dir, (parent) => create(this.#sb, cred, parent, name, options, wcc))
   }
 
   async mkdir(cred: Cred, dir: Inode, name: Name, options: CreateOptions, wcc?: Wcc): Promise<Inode> {
-    return await mkdir(this.#sb, cred, this.#directory(dir), name, options, wcc)
+    return await this.#inDirectory(dir, (parent) => mkdir(this.#sb, cred, parent, name, options, wcc))
   }
 
   async symlink(
@@ -127,7 +158,7 @@ export class MountedOverlay implements Overlay {
     options: CreateOptions,
     wcc?: Wcc,
   ): Promise<Inode> {
-    return await symlink(this.#sb, cred, this.#directory(dir), name, target, options, wcc)
+    return await this.#inDirectory(dir, (parent) => symlink(this.#sb, cred, parent, name, target, options, wcc))
   }
 
   async mknod(
@@ -139,19 +170,19 @@ export class MountedOverlay implements Overlay {
     options: CreateOptions,
     wcc?: Wcc,
   ): Promise<Inode> {
-    return await mknod(this.#sb, cred, this.#directory(dir), name, type, rdev, options, wcc)
+    return await this.#inDirectory(dir, (parent) => mknod(this.#sb, cred, parent, name, type, rdev, options, wcc))
   }
 
   async link(cred: Cred, inode: Inode, dir: Inode, name: Name, wcc?: Wcc): Promise<void> {
-    await link(this.#sb, cred, this.#object(inode), this.#directory(dir), name, wcc)
+    await this.#inBoth(inode, dir, (object, parent) => link(this.#sb, cred, object, parent, name, wcc))
   }
 
   async unlink(cred: Cred, dir: Inode, name: Name, wcc?: Wcc, check?: (victim: Inode) => void): Promise<void> {
-    await unlink(this.#sb, cred, this.#directory(dir), name, wcc, check)
+    await this.#inDirectory(dir, (parent) => unlink(this.#sb, cred, parent, name, wcc, check))
   }
 
   async rmdir(cred: Cred, dir: Inode, name: Name, wcc?: Wcc, check?: (victim: Inode) => void): Promise<void> {
-    await rmdir(this.#sb, cred, this.#directory(dir), name, wcc, check)
+    await this.#inDirectory(dir, (parent) => rmdir(this.#sb, cred, parent, name, wcc, check))
   }
 
   async rename(
@@ -162,42 +193,49 @@ export class MountedOverlay implements Overlay {
     toName: Name,
     options: RenameOptions = {},
   ): Promise<void> {
-    const from = { dir: this.#directory(fromDir), name: fromName }
-    const to = { dir: this.#directory(toDir), name: toName }
-    await rename(this.#sb, cred, from, to, options)
+    needDirectory(fromDir)
+    await this.#inBoth(fromDir, toDir, (from, to) =>
+      rename(this.#sb, cred, { dir: from, name: fromName }, { dir: to, name: toName }, options),
+    )
   }
 
   readdir(cred: Cred, dir: Inode, cookie: number, fill: (entry: DirEntry) => boolean): Maybe<boolean> {
-    const inode = this.#directory(dir)
-    const allowed = needAccess(this.#sb, cred, inode, READ, 'readdir')
-    if (allowed instanceof Promise) return allowed.then(() => readdir(this.#sb, inode, cookie, fill))
-    return readdir(this.#sb, inode, cookie, fill)
+    return this.#inDirectory(dir, (inode) => {
+      const allowed = needAccess(this.#sb, cred, inode, READ, 'readdir')
+      if (allowed instanceof Promise) return allowed.then(() => readdir(this.#sb, inode, cookie, fill))
+      return readdir(this.#sb, inode, cookie, fill)
+    })
   }
 
   readdirPlus(cred: Cred, dir: Inode, cookie: number, fill: (entry: DirEntryPlus) => boolean): Maybe<boolean> {
-    const inode = this.#directory(dir)
-    const attr = attrFor(this.#sb, cred, inode)
-    const go = (now: CheckedAttr) => {
-      need(cred, now, READ, 'readdir')
-      return readdirPlus(this.#sb, inode, cookie, may(cred, now, EXECUTE), fill)
-    }
-    return attr instanceof Promise ? attr.then(go) : go(attr)
+    return this.#inDirectory(dir, (inode) => {
+      const attr = attrFor(this.#sb, cred, inode)
+      const go = (now: CheckedAttr) => {
+        need(cred, now, READ, 'readdir')
+        return readdirPlus(this.#sb, inode, cookie, may(cred, now, EXECUTE), fill)
+      }
+      return attr instanceof Promise ? attr.then(go) : go(attr)
+    })
   }
 
   read(cred: Cred, inode: Inode, buffer: Uint8Array, offset: number, length: number, position: number): Maybe<number> {
-    return read(this.#sb, cred, this.#regular(inode), buffer, offset, length, position)
+    needRegular(inode)
+    return this.#on(inode, (object) => read(this.#sb, cred, object, buffer, offset, length, position))
   }
 
   write(cred: Cred, inode: Inode, data: Uint8Array, position: number, stability: Stability, wcc?: Wcc): Maybe<void> {
-    return write(this.#sb, cred, this.#regular(inode), data, position, stability, wcc)
+    needRegular(inode)
+    return this.#on(inode, (object) => write(this.#sb, cred, object, data, position, stability, wcc))
   }
 
   async commit(_cred: Cred, inode: Inode, wcc?: Wcc): Promise<void> {
-    const object = this.#object(inode)
-    await this.#sb.descriptors.run(async () => {
-      if (object.type === FileType.regular) await commit(this.#sb, object, wcc)
-      else await this.#sb.durability.commit(this.#sb, [object])
-    })
+    const sb = this.#sb
+    await this.#on(inode, (object) =>
+      sb.descriptors.run(async () => {
+        if (object.type === FileType.regular) await commit(sb, object, wcc)
+        else await sb.durability.commit(sb, [object])
+      }),
+    )
   }
 
   async open(
@@ -205,70 +243,57 @@ export class MountedOverlay implements Overlay {
     inode: Inode,
     how: { read?: boolean; write?: boolean; truncate?: boolean },
   ): Promise<OpenFile> {
-    const object = this.#regular(inode)
+    needRegular(inode)
     const sb = this.#sb
-    const writes = how.write === true || how.truncate === true
-    if (writes && !sb.upper) throw new OverlayError('EROFS', 'open')
-    return await sb.descriptors.run(async () => {
-      need(cred, await attrFor(sb, cred, object), (how.read ? READ : 0) | (writes ? WRITE : 0), 'open')
-      const file = await sb.files.acquire(sb, object, writes)
-      const handle = new OpenHandle(sb, cred, file, how.read === true, how.write === true)
-      try {
-        if (how.truncate) await setattr(sb, cred, object, { size: 0, mtime: 'now' })
-      } catch (error) {
-        handle.close()
-        throw error
-      }
-      return handle
-    })
+    return await this.#on(inode, (object) => sb.descriptors.run(() => openFile(sb, cred, object, how)))
   }
 
   async stage(cred: Cred, mode?: number): Promise<StagedFile> {
     this.#enter()
-    return await stage(this.#sb, cred, mode)
+    return await this.#sb.gate.enter(() => stage(this.#sb, cred, mode))
   }
 
   async getxattr(cred: Cred, inode: Inode, name: string): Promise<Uint8Array | undefined> {
-    return await getxattr(this.#sb, cred, this.#object(inode), name)
+    return await this.#on(inode, (object) => getxattr(this.#sb, cred, object, name))
   }
 
   async setxattr(cred: Cred, inode: Inode, name: string, value: Uint8Array, how?: 'create' | 'replace'): Promise<void> {
-    await setxattr(this.#sb, cred, this.#object(inode), name, value, how)
+    await this.#on(inode, (object) => setxattr(this.#sb, cred, object, name, value, how))
   }
 
   async removexattr(cred: Cred, inode: Inode, name: string): Promise<void> {
-    await removexattr(this.#sb, cred, this.#object(inode), name)
+    await this.#on(inode, (object) => removexattr(this.#sb, cred, object, name))
   }
 
   async listxattr(cred: Cred, inode: Inode): Promise<string[]> {
-    return await listxattr(this.#sb, cred, this.#object(inode))
+    return await this.#on(inode, (object) => listxattr(this.#sb, cred, object))
   }
 
   async getNote(_cred: Cred, inode: Inode, slot: string): Promise<Uint8Array | undefined> {
-    return await getNote(this.#sb, this.#object(inode), slot)
+    return await this.#on(inode, (object) => getNote(this.#sb, object, slot))
   }
 
   async setNote(cred: Cred, inode: Inode, slot: string, value: Uint8Array | undefined): Promise<void> {
-    await setNote(this.#sb, cred, this.#object(inode), slot, value)
+    await this.#on(inode, (object) => setNote(this.#sb, cred, object, slot, value))
   }
 
   async statfs(): Promise<StatFs> {
-    this.#enter()
-    const stat = await statfsFd((this.#sb.root as OvlInode).real.fd)
-    return {
-      totalBytes: stat.blocks * stat.blockSize,
-      freeBytes: stat.blocksFree * stat.blockSize,
-      availableBytes: stat.blocksAvailable * stat.blockSize,
-      totalFiles: stat.files,
-      freeFiles: stat.filesFree,
-      nameMax: stat.nameMax,
-      blockSize: stat.blockSize,
-    }
+    return await this.#on(this.#sb.root, async ({ real }) => statfsOf(real.fd))
   }
 
   commitChanges(objects: readonly Inode[]): Promise<void> | undefined {
     this.#enter()
-    return this.#sb.durability.commit(this.#sb, objects as readonly OvlInode[])
+    const sb = this.#sb
+    const changed = objects as readonly OvlInode[]
+    if (!sb.gate.open) return sb.gate.enter(async () => this.#commitAgain(changed)) as Promise<void>
+    if (changed.some(({ epoch }) => epoch !== sb.epoch)) return sb.gate.count(this.#commitAgain(changed))
+    return sb.durability.commit(sb, changed)
+  }
+
+  /** Of objects that a remount has come between. */
+  async #commitAgain(objects: readonly OvlInode[]): Promise<void> {
+    for (const object of objects) await bestEffort(() => makeCurrent(this.#sb, object))
+    await this.#sb.durability.commit(this.#sb, objects)
   }
 
   async sync(): Promise<void> {
@@ -276,9 +301,21 @@ export class MountedOverlay implements Overlay {
     await this.#flush()
   }
 
+  async remount(options: MountOptions): Promise<void> {
+    this.#enter()
+    const turn = this.#remounting.then(() => {
+      this.#enter()
+      return this.#mounting.remount(options)
+    })
+    // Whoever asked hears of a failure; the next one starts afresh.
+    this.#remounting = turn.catch(() => undefined)
+    await turn
+  }
+
   async unmount(): Promise<void> {
     if (!this.#mounted) return
     this.#mounted = false
+    await this.#remounting
     const sb = this.#sb
     await sb.descriptors.idle()
     sb.files.closeAll()
@@ -286,7 +323,7 @@ export class MountedOverlay implements Overlay {
     await sb.handles.close()
     sb.descriptors.closeAll()
     sb.dcache.clear()
-    this.#close()
+    this.#mounting.close()
   }
 
   async #flush(): Promise<void> {
@@ -299,19 +336,51 @@ export class MountedOverlay implements Overlay {
     if (!this.#mounted) throw new OverlayError('ESTALE', 'overlay')
   }
 
-  #object(inode: Inode): OvlInode {
-    if (!this.#mounted) throw new OverlayError('ESTALE', 'overlay')
-    return inode as OvlInode
+  /** Runs `work` inside the gate, with `inode` as it is in the present stack: at once where that is possible. */
+  #on<T>(inode: Inode, work: (object: OvlInode) => Maybe<T>): Maybe<T> {
+    this.#enter()
+    const sb = this.#sb
+    const object = inode as OvlInode
+    if (!sb.gate.open) return sb.gate.enter(() => this.#inside(object, work))
+    const result = this.#inside(object, work)
+    return result instanceof Promise ? sb.gate.count(result) : result
   }
 
-  #directory(inode: Inode): OvlInode {
-    if (inode.type !== FileType.directory) throw new OverlayError('ENOTDIR', 'lookup')
-    return this.#object(inode)
+  #inside<T>(object: OvlInode, work: (object: OvlInode) => Maybe<T>): Maybe<T> {
+    const waiting = makeCurrent(this.#sb, object)
+    if (waiting === undefined) return work(object)
+    return waiting.then(() => work(object))
   }
 
-  #regular(inode: Inode): OvlInode {
-    if (inode.type === FileType.directory) throw new OverlayError('EISDIR', 'open')
-    if (inode.type !== FileType.regular) throw new OverlayError('EINVAL', 'open')
-    return this.#object(inode)
+  #inDirectory<T>(dir: Inode, work: (dir: OvlInode) => Maybe<T>): Maybe<T> {
+    needDirectory(dir)
+    return this.#on(dir, work)
+  }
+
+  #inBoth<T>(first: Inode, dir: Inode, work: (first: OvlInode, dir: OvlInode) => Maybe<T>): Maybe<T> {
+    needDirectory(dir)
+    return this.#on(first, (object) => this.#inside(dir as OvlInode, (parent) => work(object, parent)))
+  }
+}
+
+function needDirectory(inode: Inode): void {
+  if (inode.type !== FileType.directory) throw new OverlayError('ENOTDIR', 'lookup')
+}
+
+function needRegular(inode: Inode): void {
+  if (inode.type === FileType.directory) throw new OverlayError('EISDIR', 'open')
+  if (inode.type !== FileType.regular) throw new OverlayError('EINVAL', 'open')
+}
+
+async function statfsOf(fd: number): Promise<StatFs> {
+  const stat = await statfsFd(fd)
+  return {
+    totalBytes: stat.blocks * stat.blockSize,
+    freeBytes: stat.blocksFree * stat.blockSize,
+    availableBytes: stat.blocksAvailable * stat.blockSize,
+    totalFiles: stat.files,
+    freeFiles: stat.filesFree,
+    nameMax: stat.nameMax,
+    blockSize: stat.blockSize,
   }
 }

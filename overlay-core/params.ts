@@ -21,6 +21,8 @@ export interface MountOptions {
   readonly whiteouts: 'auto' | 'device' | 'files'
   /** Whether files `.wh.NAME` in lowers are whiteouts: `auto` in those that say so in a record of their root, `files` in all. */
   readonly lowerWhiteouts: 'auto' | 'files'
+  /** Nothing may be written. Given at mount (`ro`), the upper is served as the topmost lower; at remount it stays what it is. */
+  readonly readOnly: boolean
   /** Whether the overlay keeps an identity of its own in `overlay.uuid` of the upper root: as in the kernel. */
   readonly uuid: 'on' | 'auto' | 'null' | 'off'
 }
@@ -119,26 +121,52 @@ interface Draft {
  * Of an option given twice the last counts; `lowerdir+=` and `datadir+=` add. Relative paths start at the current directory.
  * With `ro` the upper is served as the topmost lower. Directories are not looked at: `mount` does that.
  *
+ * With `present`, those of a mounted overlay, the string says what a remount is to change: what it does not name stays, `lowerdir=` names
+ * all lowers anew, `lowerdir+=` adds to them, and `ro` stops all changes while the upper stays what it is.
+ *
  * @throws OptionError unknown option, bad value, or options that do not go together
  * @see fs/overlayfs/params.c, ovl_parse_param and ovl_fs_params_verify
  */
-export function parseOptions(text: string, context: OptionContext = processContext()): MountOptions {
-  const draft: Draft = {
-    lowers: [],
-    data: [],
-    upperdir: undefined,
-    workdir: undefined,
-    choices: new Map(),
-    userxattr: !context.privileged,
-    readOnly: false,
-  }
+export function parseOptions(
+  text: string,
+  context: OptionContext = processContext(),
+  present?: MountOptions,
+): MountOptions {
+  const draft: Draft = present
+    ? draftOf(present)
+    : {
+        lowers: [],
+        data: [],
+        upperdir: undefined,
+        workdir: undefined,
+        choices: new Map(),
+        userxattr: !context.privileged,
+        readOnly: false,
+      }
   for (const { name, value } of splitOptions(text)) {
     if (isOneOf(name, DIRECTORIES)) takeDirectory(draft, name, value, context.cwd)
     else if (isOneOf(name, Object.keys(CHOICES) as ChoiceName[])) draft.choices.set(name, choice(name, value))
     else if (isOneOf(name, FLAGS)) takeFlag(draft, name, value)
     else if (!IGNORED.has(name) && !name.startsWith('x-')) throw OptionError.unknown(name, KNOWN)
   }
-  return verify(draft)
+  return verify(draft, present?.upperdir !== undefined)
+}
+
+function draftOf(present: MountOptions): Draft {
+  const { lowerdir, datadir, upperdir, workdir, redirectDir, index, metacopy, xino, fsync, uuid } = present
+  const choices = new Map<ChoiceName, string>([
+    ['redirect_dir', redirectDir],
+    ['index', index ? 'on' : 'off'],
+    ['xino', xino],
+    ['fsync', fsync],
+    ['uuid', uuid],
+    ['whiteouts', present.whiteouts],
+    ['lower_whiteouts', present.lowerWhiteouts],
+  ])
+  // Off may be the default only, and is not in the way of data-only layers that come.
+  if (metacopy) choices.set('metacopy', 'on')
+  const { userxattr, readOnly } = present
+  return { lowers: [...lowerdir], data: [...datadir], upperdir, workdir, choices, userxattr, readOnly }
 }
 
 function processContext(): OptionContext {
@@ -190,11 +218,12 @@ function takeFlag(draft: Draft, name: (typeof FLAGS)[number], value: string | un
 }
 
 /** The cross-checks, and the options made of what was said and the defaults. */
-function verify(draft: Draft): MountOptions {
+function verify(draft: Draft, keepsUpper: boolean): MountOptions {
   checkDirectories(draft)
   const { choices } = draft
-  const upperdir = draft.readOnly ? undefined : draft.upperdir
-  const lowerdir = draft.readOnly && draft.upperdir !== undefined ? [draft.upperdir, ...draft.lowers] : draft.lowers
+  const below = draft.readOnly && !keepsUpper
+  const upperdir = below ? undefined : draft.upperdir
+  const lowerdir = below && draft.upperdir !== undefined ? [draft.upperdir, ...draft.lowers] : draft.lowers
   if (lowerdir.length + draft.data.length > MAX_STACK) {
     throw new OptionError('lowerdir', `has more than ${MAX_STACK} layers; merge some of them`)
   }
@@ -214,6 +243,7 @@ function verify(draft: Draft): MountOptions {
     userxattr: draft.userxattr,
     volatile: fsync === 'volatile',
     fsync,
+    readOnly: draft.readOnly,
     uuid: (choices.get('uuid') ?? 'auto') as MountOptions['uuid'],
     whiteouts: (choices.get('whiteouts') ?? 'auto') as MountOptions['whiteouts'],
     lowerWhiteouts: (choices.get('lower_whiteouts') ?? 'auto') as MountOptions['lowerWhiteouts'],

@@ -4,7 +4,7 @@ import { deviceForm } from './device-form.ts'
 import { isErrno } from './errno.ts'
 import { filesForm, whiteoutFor } from './files-form.ts'
 import { chooseForm, recordFiles } from './form-record.ts'
-import { removeOrphans } from './hardlink.ts'
+import { openIndexDirectory } from './hardlink.ts'
 import { type Descriptors, type Layer, Real } from './layer.ts'
 import { NoteStore } from './note-store.ts'
 import { type MountOptions, OptionError } from './params.ts'
@@ -64,8 +64,8 @@ export async function prepareUpper(
   needXattrs(storage, xattrs)
   const form = await chooseForm(options.whiteouts, storage, { rootFd, workdirFd, usedBefore })
   if (form === 'files') await recordFiles(rootFd, workdirFd, work.fd)
-  const indexDir = options.index ? await openWorkDirectory(descriptors, layer, workdir, 'index') : undefined
-  if (indexDir) await removeOrphans(indexDir.fd, xattrs, diskAttributes)
+  const indexContext = { descriptors, xattrs, attributes: diskAttributes }
+  const indexDir = options.index ? await openIndexDirectory(indexContext, workdir) : undefined
   if (options.volatile) await markVolatile(work.fd)
   const notes = NoteStore.in(descriptors, layer, workdir, { newId: context.newNoteId, volatile: options.volatile })
   layer.marks = form === 'files' ? filesForm : deviceForm

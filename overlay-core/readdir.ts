@@ -55,6 +55,12 @@ export class ListingCache {
     dir.listing = undefined
   }
 
+  /** Forgets all of them; no directory may go on using the one that it still holds. */
+  clear(): void {
+    this.#dirs.clear()
+    this.#entries = 0
+  }
+
   /** Takes a new name in without reading the directory again. */
   insert(sb: SuperBlock, dir: OvlInode, name: Name, inode: OvlInode): void {
     const { listing } = dir

@@ -90,7 +90,7 @@ async function victimLocked(
   need(cred, dirAttr, EXECUTE, op)
   const { inode } = await lookupLocked(sb, dir, name)
   if (!inode) throw new OverlayError('ENOENT', op, name)
-  if (!sb.upper) throw new OverlayError('EROFS', op, name)
+  if (sb.readOnly) throw new OverlayError('EROFS', op, name)
   needEntryChange(cred, dirAttr, await getattr(sb, inode), op)
   return [inode, dirAttr]
 }

@@ -144,7 +144,7 @@ async function prepare(
   if (isWithin(to.dir, source)) throw new OverlayError('EINVAL', 'rename', to.name)
   if (target && isWithin(from.dir, target))
     throw new OverlayError(options.exchange ? 'EINVAL' : 'ENOTEMPTY', 'rename', to.name)
-  if (!sb.upper) throw new OverlayError('EROFS', 'rename', from.name)
+  if (sb.readOnly) throw new OverlayError('EROFS', 'rename', from.name)
   if (source === target) return undefined
   const sourceAttr = await attrFor(sb, cred, source)
   const targetAttr = target && (await attrFor(sb, cred, target))

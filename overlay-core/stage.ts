@@ -1,4 +1,5 @@
 import { copyingUpFirst, copyUp, type LongCopy, longCopyOf } from './copy-up.ts'
+import { makeCurrent } from './current.ts'
 import type { OvlInode } from './dentry.ts'
 import { enterLocked, leaveLocked } from './dir.ts'
 import { OverlayError } from './errno.ts'
@@ -25,7 +26,7 @@ const PRIVATE = 0o600
 
 /** Starts a file in the work directory. @see Overlay.stage */
 export async function stage(sb: SuperBlock, cred: Cred, mode = PRIVATE): Promise<StagedFile> {
-  if (!sb.upper) throw new OverlayError('EROFS', 'stage')
+  if (sb.readOnly) throw new OverlayError('EROFS', 'stage')
   const temp = sb.tempName()
   const fd = await sb.descriptors.run(async () => {
     const workFd = await sb.descriptors.of(sb.work as Real)
@@ -64,9 +65,12 @@ class Staged implements StagedFile {
     checkName('create', options.name)
     try {
       if (options.durable) await fsync(this.#fd)
-      const inode = await sb.descriptors.run(() =>
-        copyingUpFirst(sb, (patient) => dir.dirLock.exclusive(() => this.#publishLocked(dir, options, patient))),
-      )
+      const inode = await sb.gate.enter(async () => {
+        await makeCurrent(sb, dir)
+        return await sb.descriptors.run(() =>
+          copyingUpFirst(sb, (patient) => dir.dirLock.exclusive(() => this.#publishLocked(dir, options, patient))),
+        )
+      })
       this.#ended = true
       // It has a name: letting go of the descriptor frees nothing, so that it never waits on a file system of this machine.
       if (sb.upper?.local) closeSync(this.#fd)
@@ -89,6 +93,7 @@ class Staged implements StagedFile {
   async #publishLocked(dir: OvlInode, options: PublishOptions, patient: boolean): Promise<OvlInode | LongCopy> {
     const sb = this.#sb
     const { name } = options
+    if (sb.readOnly) throw new OverlayError('EROFS', 'create', name)
     const dirAttr = await enterLocked(sb, this.#cred, dir, undefined)
     need(this.#cred, dirAttr, EXECUTE, 'lookup')
     const current = (await lookupLocked(sb, dir, name)).inode

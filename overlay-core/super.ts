@@ -1,11 +1,13 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { tmpdir } from 'node:os'
 import type { Clock } from './clock.ts'
+import { makeCurrent } from './current.ts'
 import { DentryCache } from './dcache.ts'
 import { OvlInode } from './dentry.ts'
 import { Durability } from './durability.ts'
 import { isErrno } from './errno.ts'
 import { FileCache } from './file-cache.ts'
+import { Gate } from './gate.ts'
 import { HandleTable } from './handle.ts'
 import { HandleFile } from './handle-file.ts'
 import { HandleLog } from './handle-log.ts'
@@ -16,11 +18,12 @@ import { type Layers, makeLayers, placeLayers } from './layers.ts'
 import { RwLock } from './lock.ts'
 import { readMarks } from './marks.ts'
 import { lookupDentry } from './namei.ts'
-import { MountedOverlay } from './overlay.ts'
+import { MountedOverlay, type Mounting } from './overlay.ts'
 import type { Overlay } from './overlay-api.ts'
 import type { MountOptions } from './params.ts'
 import { NO_UPPER, prepareUpper } from './prepare-upper.ts'
 import { ListingCache } from './readdir.ts'
+import { remount } from './remount.ts'
 import { knownRights } from './rights.ts'
 import { closeRoots, openRoots, type Roots } from './roots.ts'
 import type { SuperBlock } from './superblock.ts'
@@ -123,6 +126,9 @@ async function assembleWith(
   let temps = 0
   const sb: SuperBlock = {
     options,
+    epoch: 1,
+    readOnly: options.readOnly || layers.upper === undefined,
+    gate: new Gate(),
     uuid: await overlayUuid(options, layers, xattrs, given, keeper),
     upper: layers.upper,
     lowers: layers.lowers,
@@ -137,18 +143,30 @@ async function assembleWith(
     listings: new ListingCache(given.listingLimit),
     handles: new HandleTable(dcache, (dir, name) => lookupInode(sb, dir, name), handleFile, handleLog),
     renameLock: new RwLock(),
+    copies: new Set(),
     ...server(),
     tempName: () => `#${(temps++).toString(16)}`,
   }
   await sb.notes?.load(sb.attributes, xattrs)
+  sb.root.epoch = sb.epoch
   dcache.addInode(sb.root)
   for (const real of [sb.root.upper, ...sb.root.lowers]) if (real) await readMarks(sb, real)
   sb.root.rights = knownRights(sb, sb.root.real)
   await keeper.save()
-  return new MountedOverlay(sb, () => {
-    sb.steps?.close()
-    closeRoots(roots)
-  })
+  return new MountedOverlay(sb, mountingOf(sb, roots, keeper))
+}
+
+function mountingOf(sb: SuperBlock, roots: Roots, keeper: IdentityKeeper): Mounting {
+  let present = roots
+  return {
+    remount: async (options) => {
+      present = await remount(sb, present, keeper, options)
+    },
+    close: () => {
+      sb.steps?.close()
+      closeRoots(present)
+    },
+  }
 }
 
 /** Whose rights the server has on disk. */
@@ -171,6 +189,7 @@ async function openHandleFile(roots: Roots, given: MountEnvironment): Promise<Ha
 }
 
 async function lookupInode(sb: SuperBlock, dir: OvlInode, name: string): Promise<OvlInode | undefined> {
+  await makeCurrent(sb, dir)
   return (await lookupDentry(sb, dir, name)).inode
 }
 

@@ -3,6 +3,7 @@ import type { DentryCache } from './dcache.ts'
 import type { OvlInode } from './dentry.ts'
 import type { Durability } from './durability.ts'
 import type { FileCache } from './file-cache.ts'
+import type { Gate } from './gate.ts'
 import type { HandleTable } from './handle.ts'
 import type { Descriptors, Layer, Real } from './layer.ts'
 import type { RwLock } from './lock.ts'
@@ -15,16 +16,22 @@ import type { XattrNames } from './xattrs.ts'
 
 /** The state of one mounted overlay, shared by the modules of the core (as `struct ovl_fs`). */
 export interface SuperBlock {
-  readonly options: MountOptions
+  /** With `epoch`, `readOnly`, `lowers`, `dataLayers` and `indexDir` the stack of layers: changed by `remount` only, while the gate is closed. */
+  options: MountOptions
+  /** Counts the stacks; an inode whose `epoch` is another one has to be looked up again. */
+  epoch: number
+  /** There is no upper, or it must not be written. */
+  readOnly: boolean
+  readonly gate: Gate
   readonly uuid: Uint8Array
   readonly upper: Layer | undefined
   /** Searched lowers, topmost first. */
-  readonly lowers: readonly Layer[]
-  readonly dataLayers: readonly Layer[]
+  lowers: readonly Layer[]
+  dataLayers: readonly Layer[]
   /** The directory `work` in the workdir: only temporary objects. Undefined without upper. */
   readonly work: Real | undefined
   /** The directory `index` in the workdir; undefined with index=off. */
-  readonly indexDir: Real | undefined
+  indexDir: Real | undefined
   /** Notes of protocols that are too large for an attribute. Undefined without upper. */
   readonly notes: NoteStore | undefined
   /** What the upper's file system can do; undefined without upper. */
@@ -42,6 +49,8 @@ export interface SuperBlock {
   readonly listings: ListingCache
   readonly handles: HandleTable
   readonly renameLock: RwLock
+  /** Running copy-ups. */
+  readonly copies: Set<Promise<void>>
   /** The server may give objects to other owners (it runs as root). */
   readonly privileged: boolean
   /** Owners that the server may not set on disk are kept in an attribute (`OVERRIDE_STAT`), and those found in one count. */

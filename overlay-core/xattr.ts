@@ -3,7 +3,7 @@ import { isAcl, setAcl } from './acl-change.ts'
 import { copyUp } from './copy-up.ts'
 import type { OvlInode } from './dentry.ts'
 import { OverlayError } from './errno.ts'
-import { attrFor, placeOf, withPlace } from './inode.ts'
+import { attrFor, needChangeable, placeOf, withPlace } from './inode.ts'
 import { type CheckedAttr, need, READ, WRITE } from './permission.ts'
 import type { SuperBlock } from './superblock.ts'
 import { XATTR_CREATE, XATTR_REPLACE } from './sys/flags.ts'
@@ -75,7 +75,8 @@ export async function changeXattr(
   inode: OvlInode,
   work: (fd: number, name: string) => Promise<void>,
 ): Promise<void> {
-  if (!sb.upper) throw new OverlayError('EROFS', 'setxattr')
+  if (sb.readOnly) throw new OverlayError('EROFS', 'setxattr')
+  needChangeable(inode, 'setxattr')
   await sb.descriptors.run(async () => {
     if (!inode.unlinked) await copyUp(sb, inode, 'metadata')
     await inode.nodeLock.exclusive(async () => {

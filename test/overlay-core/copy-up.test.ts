@@ -158,6 +158,20 @@ t.test('an unlinked open file stays readable and writable until it is closed', a
   })
 })
 
+t.test('an unlinked lower file that is open for reading is never changed itself', async (t) => {
+  await withOverlay(t, [{ f: 'below' }], async ({ overlay }) => {
+    const inode = await at(overlay, 'f')
+    const file = await overlay.open(ROOT, inode, { read: true })
+    await overlay.unlink(ROOT, overlay.root, 'f')
+    t.equal(await errnoOf(() => overlay.setattr(ROOT, inode, { mode: 0o600 })), 'ESTALE')
+    t.equal(await errnoOf(() => overlay.setattr(ROOT, inode, { size: 0 })), 'ESTALE')
+    t.equal(await errnoOf(() => overlay.setxattr(ROOT, inode, 'user.x', Buffer.from('1'))), 'ESTALE')
+    const buffer = Buffer.alloc(8)
+    t.equal(buffer.toString('latin1', 0, await file.read(buffer, 0, 8, 0)), 'below')
+    file.close()
+  })
+})
+
 t.test('setuid is dropped by a write of an ordinary user, before and after copy-up alike', async (t) => {
   const lowers = [{ lower: { content: 'x', mode: 0o6777 }, upper: { content: 'x', mode: 0o6777 } }]
   await withOverlay(t, lowers, async ({ overlay }) => {

@@ -27,6 +27,7 @@ t.test('the classic line gives layers, upper and workdir, and the defaults', asy
     xino: 'on',
     userxattr: false,
     volatile: false,
+    readOnly: false,
     fsync: 'auto',
     uuid: 'auto',
     whiteouts: 'auto',
