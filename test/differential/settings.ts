@@ -27,6 +27,8 @@ export function parseMountSettings(text: string): MountSettings {
     const [name, value] = word.split('=') as [string, string | undefined]
     // As the kernel, which neither follows nor writes redirects where users can set them.
     if (name === 'userxattr') Object.assign(settings, { userxattr: true, redirect_dir: 'nofollow' })
+    // As the kernel, where metadata-only copies imply redirects.
+    else if (word === 'metacopy=on') Object.assign(settings, { metacopy: 'on', redirect_dir: 'on' })
     else if (name in KERNEL_DEFAULTS && value !== undefined) settings[name] = value
     else throw new Error(`--options: unknown ${word}`)
   }

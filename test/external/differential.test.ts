@@ -1,0 +1,29 @@
+import { execFile } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import t from 'tap'
+
+t.setTimeout(300_000)
+
+const run = promisify(execFile)
+const program = fileURLToPath(new URL('../differential/run.ts', import.meta.url))
+
+/** Which options and users the two are compared under. */
+const MODES: Readonly<Record<string, readonly string[]>> = {
+  "the kernel's defaults": [],
+  'redirect_dir=on': ['--options', 'redirect_dir=on'],
+  'index=on': ['--options', 'index=on'],
+  'metacopy=on': ['--options', 'metacopy=on'],
+  userxattr: ['--options', 'userxattr'],
+  'all of them': ['--options', 'index=on,redirect_dir=on,metacopy=on,xino=on'],
+  'an ordinary user': ['--as', '1000'],
+  'an ordinary user, and all options': ['--as', '1000', '--options', 'index=on,redirect_dir=on,metacopy=on'],
+  'an ordinary user, on the disk': ['--as', '1000', '--on', 'disk'],
+}
+
+for (const [mode, args] of Object.entries(MODES)) {
+  t.test(`random operations give the same on overlay-core and on the kernel's overlay: ${mode}`, async (t) => {
+    const { stdout } = await run(process.execPath, [program, '--rounds', '10', '--seed', '20', ...args])
+    t.match(stdout, /^10 rounds, 3000 operations \(\d+ succeeded\), no divergence/)
+  })
+}
