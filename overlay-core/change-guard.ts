@@ -14,6 +14,7 @@ import {
   type Maybe,
   type Name,
   type OpenFile,
+  type Provenance,
   type PublishOptions,
   type Stability,
   type StagedFile,
@@ -148,6 +149,15 @@ class GuardedOverlay implements Overlay {
     this.#needNameFree(fromDir, fromName, true)
     this.#needNameFree(toDir, toName, true)
     await this.#to.rename(...call)
+  }
+
+  provenance(cred: Cred, dir: Inode, name: Name): Promise<Provenance> {
+    return this.#to.provenance(cred, dir, name)
+  }
+
+  async restore(cred: Cred, dir: Inode, name: Name, check?: (current: Inode | undefined) => void): Promise<Inode> {
+    this.#needNameFree(dir, name)
+    return await this.#to.restore(cred, dir, name, check)
   }
 
   write(cred: Cred, inode: Inode, data: Uint8Array, position: number, stability: Stability, wcc?: Wcc): Maybe<void> {

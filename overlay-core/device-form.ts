@@ -69,6 +69,10 @@ export const deviceForm: MarkForm = {
     }
   },
 
+  async uncover(sb, dir, name) {
+    await unlinkAt(await sb.descriptors.of(dir), name)
+  },
+
   async move(sb, move) {
     const { from, fromName, to, toName, directory, cover } = move
     const fromFd = await sb.descriptors.of(from)

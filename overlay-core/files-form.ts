@@ -93,6 +93,17 @@ export const filesForm: MarkForm = {
     return await stepsOf(sb).noting([{ dir, name }], () => marking(dirFd, name, remove))
   },
 
+  async uncover(sb, dir, name) {
+    const dirFd = await sb.descriptors.of(dir)
+    const device = (await deviceForm.standingAt(sb, dir, name)) === WHITEOUT
+    if (device) await unlinkAt(dirFd, name)
+    try {
+      await unlinkAt(dirFd, whiteoutFor(name))
+    } catch (error) {
+      if (!device || !isErrno(error, 'ENOENT')) throw error
+    }
+  },
+
   async move(sb, move) {
     const { from, fromName, to, toName, cover } = move
     const fromFd = await sb.descriptors.of(from)

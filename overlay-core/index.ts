@@ -17,6 +17,7 @@ export {
   type Maybe,
   type Name,
   type OpenFile,
+  type Provenance,
   type PublishOptions,
   type SetTime,
   type Stability,

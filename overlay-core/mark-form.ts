@@ -60,6 +60,8 @@ export interface MarkForm {
    * the returned name.
    */
   cover(sb: SuperBlock, dir: Real, name: Name, present: FileType | undefined): Promise<Name | undefined>
+  /** Takes the whiteout at `name` away: what lies below shows again. */
+  uncover(sb: SuperBlock, dir: Real, name: Name): Promise<void>
   move(sb: SuperBlock, move: UpperMove): Promise<void>
   /** Makes two objects change places. */
   exchange(sb: SuperBlock, a: Real, aName: Name, b: Real, bName: Name): Promise<void>

@@ -11,6 +11,7 @@ import type {
   Maybe,
   Name,
   OpenFile,
+  Provenance,
   Stability,
   StagedFile,
   StatFs,
@@ -107,6 +108,16 @@ export interface Overlay {
       check?: (source: Inode, target: Inode | undefined) => void
     },
   ): Promise<void>
+
+  /** Which layers `name` in `dir` comes from. Needs search permission. */
+  provenance(cred: Cred, dir: Inode, name: Name): Promise<Provenance>
+  /**
+   * Gives up what the upper has at `name`, a changed non-directory or a whiteout, so that the lower's object shows again: by one step, with
+   * the rights that `unlink` needs. Returns the object that shows. `check` as in `unlink`, with undefined where a whiteout stands.
+   *
+   * @throws ENODATA no lower has the name, or nothing was changed · EISDIR a directory stands in the upper · EMLINK one of several names of a lower file
+   */
+  restore(cred: Cred, dir: Inode, name: Name, check?: (current: Inode | undefined) => void): Promise<Inode>
 
   /**
    * Calls `fill` for each entry after `cookie` (0: from the start), without `.` and `..`, until it returns false or the

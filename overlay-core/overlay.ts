@@ -14,6 +14,7 @@ import { type CheckedAttr, EXECUTE, may, need, READ } from './permission.ts'
 import { readdir, readdirPlus } from './readdir.ts'
 import { rmdir, unlink } from './remove.ts'
 import { type RenameOptions, rename } from './rename.ts'
+import { provenance, restore } from './restore.ts'
 import { stage } from './stage.ts'
 import type { SuperBlock } from './superblock.ts'
 import { statfsFd } from './sys/stat.ts'
@@ -29,6 +30,7 @@ import {
   type Maybe,
   type Name,
   type OpenFile,
+  type Provenance,
   type Stability,
   type StagedFile,
   type StatFs,
@@ -197,6 +199,14 @@ export class MountedOverlay implements Overlay {
     await this.#inBoth(fromDir, toDir, (from, to) =>
       rename(this.#sb, cred, { dir: from, name: fromName }, { dir: to, name: toName }, options),
     )
+  }
+
+  async provenance(cred: Cred, dir: Inode, name: Name): Promise<Provenance> {
+    return await this.#inDirectory(dir, (inode) => provenance(this.#sb, cred, inode, name))
+  }
+
+  async restore(cred: Cred, dir: Inode, name: Name, check?: (current: Inode | undefined) => void): Promise<Inode> {
+    return await this.#inDirectory(dir, (inode) => restore(this.#sb, cred, inode, name, check))
   }
 
   readdir(cred: Cred, dir: Inode, cookie: number, fill: (entry: DirEntry) => boolean): Maybe<boolean> {

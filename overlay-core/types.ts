@@ -91,6 +91,12 @@ export interface Inode {
   wireHandle: Uint8Array | undefined
 }
 
+/**
+ * Where what a name means comes from: a lower alone, the upper alone, the upper in the place of what a lower has (`changed`; for a directory: both,
+ * merged). Of a name that means nothing: hidden by a whiteout (`removed`), or nowhere (`absent`).
+ */
+export type Provenance = 'lower' | 'upper' | 'changed' | 'removed' | 'absent'
+
 /** One name of a directory listing. */
 export interface DirEntry {
   readonly name: Name

@@ -29,7 +29,19 @@ const TYPES = [
     'Maybe',
     'MountOptions',
   ],
-  ...['Name', 'OpenFile', 'Overlay', 'PublishOptions', 'SetTime', 'Stability', 'StagedFile', 'StatFs', 'Time', 'Wcc'],
+  ...[
+    'Name',
+    'OpenFile',
+    'Overlay',
+    'Provenance',
+    'PublishOptions',
+    'SetTime',
+    'Stability',
+    'StagedFile',
+    'StatFs',
+    'Time',
+    'Wcc',
+  ],
 ]
 
 t.test('the values that overlay-core exports are exactly those agreed', async (t) => {
