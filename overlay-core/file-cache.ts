@@ -4,10 +4,10 @@ import type { OvlInode } from './dentry.ts'
 import { isErrno, OverlayError } from './errno.ts'
 import { FileWriter } from './file-writer.ts'
 import type { Real } from './layer.ts'
-import { NEVER_WAITS, openForReading } from './real-open.ts'
+import { NEVER_WAITS, openForReading, openQuietly } from './real-open.ts'
 import type { SuperBlock } from './superblock.ts'
 import { O_NOATIME, O_RDONLY, O_RDWR } from './sys/flags.ts'
-import { closeLater, closeSync, openAt, openAtCached } from './sys/open.ts'
+import { closeLater, closeSync, openAtCached } from './sys/open.ts'
 import { statxFd } from './sys/stat.ts'
 import { FileType, type Maybe } from './types.ts'
 
@@ -193,7 +193,7 @@ function isReal(fd: number, real: Real): boolean {
 
 /** Opens at once; -1 when that has to be tried again where waiting is possible. */
 function openCached(dirFd: number, real: Real): number {
-  const flags = real.layer.isUpper ? O_RDWR : O_RDONLY | O_NOATIME
+  const flags = (real.layer.isUpper ? O_RDWR : O_RDONLY) | O_NOATIME
   let fd: number
   try {
     fd = openAtCached(dirFd, real.name, flags | NEVER_WAITS)
@@ -230,7 +230,7 @@ async function openByName(
 ): Promise<[number, boolean]> {
   if (wantWrite) {
     try {
-      return [await openAt(dirFd, name, O_RDWR | NEVER_WAITS), true]
+      return [await openQuietly(dirFd, name, O_RDWR), true]
     } catch (error) {
       if (mustWrite || !isErrno(error, 'EACCES', 'EPERM', 'EROFS')) throw error
     }

@@ -4,7 +4,7 @@ import { cString, fdPath } from './argument.ts'
 import { addressOf, bind, call, lastErrno, nodeCall } from './call.ts'
 import { sysError } from './error.ts'
 import { faultNow } from './fault.ts'
-import { AT_FDCWD, O_CLOEXEC, O_CREAT, O_DIRECTORY, O_NONBLOCK, O_PATH, O_TMPFILE } from './flags.ts'
+import { AT_FDCWD, O_CLOEXEC, O_CREAT, O_DIRECTORY, O_NOATIME, O_NONBLOCK, O_PATH, O_TMPFILE } from './flags.ts'
 
 const SYS_OPENAT2 = 437
 const RESOLVE_NO_MAGICLINKS = 0x02
@@ -109,14 +109,17 @@ export async function reopen(fd: number, flags: number): Promise<number> {
   return call('open', undefined, openat, AT_FDCWD, cString('open', fdPath(fd)), flags | O_CLOEXEC, 0)
 }
 
-/** Opens the directory of `fd` (O_PATH will do) for reading; to be closed by the caller. @throws ENOTDIR · EACCES */
+/**
+ * Opens the directory of `fd` (O_PATH will do) for reading, which leaves its access time alone where the process may ask for that; to be
+ * closed by the caller. @throws ENOTDIR · EACCES
+ */
 export async function openDirectory(fd: number): Promise<number> {
   try {
-    return await openAt(fd, '.', O_DIRECTORY)
+    return await openAt(fd, '.', O_DIRECTORY | O_NOATIME)
   } catch (error) {
+    if (!isErrno(error, 'EPERM', 'EACCES')) throw error
     // Without search permission `.` cannot be looked up, but the directory may still be readable.
-    if (!isErrno(error, 'EACCES')) throw error
-    return reopen(fd, O_DIRECTORY)
+    return isErrno(error, 'EPERM') ? await openAt(fd, '.', O_DIRECTORY) : await reopen(fd, O_DIRECTORY)
   }
 }
 

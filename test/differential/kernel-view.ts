@@ -188,7 +188,7 @@ export class KernelView implements View {
 
   #openDirectory(cred: Cred, path: Path): number {
     return native.asCaller(cred, () => {
-      const place = native.openBeneath(this.#root, path === '' ? '.' : path, O_DIRECTORY | O_NOFOLLOW)
+      const place = this.#openBeneath(path === '' ? '.' : path, O_DIRECTORY | O_NOFOLLOW)
       try {
         return native.open(`/proc/self/fd/${place}`, O_RDONLY | O_DIRECTORY)
       } finally {
@@ -214,7 +214,7 @@ export class KernelView implements View {
       if (path === '') return work(`/proc/self/fd/${this.#root}/.`)
       const parent = parentOf(path)
       if (parent === '') return work(`/proc/self/fd/${this.#root}/${path}`)
-      const dir = this.#openParent(parent)
+      const dir = this.#openBeneath(parent, O_DIRECTORY)
       try {
         return work(`/proc/self/fd/${dir}/${nameOf(path)}`)
       } finally {
@@ -223,9 +223,10 @@ export class KernelView implements View {
     })
   }
 
-  #openParent(parent: Path): number {
+  /** Clients follow symlinks themselves, so for the core one is only something that is no directory. */
+  #openBeneath(path: Path, flags: number): number {
     try {
-      return native.openBeneath(this.#root, parent, O_DIRECTORY)
+      return native.openBeneath(this.#root, path, flags)
     } catch (error) {
       if (isErrno(error, 'ELOOP')) throw new OverlayError('ENOTDIR', 'lookup')
       throw error

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process'
 import { readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
@@ -203,5 +204,25 @@ t.test('an open file takes a new size whatever its mode has become, and a new ti
     const reader = await overlay.open(ROOT, file, { read: true })
     t.equal(await errnoOf(() => reader.truncate(0)), 'EBADF')
     reader.close()
+  })
+})
+
+t.test('reading leaves access times alone, of upper files and directories as well', async (t) => {
+  await withOverlay(t, [{ 'd/lower': 'x' }], async ({ overlay, upper, lowers }) => {
+    const made = await overlay.create(ROOT, await at(overlay, 'd'), 'made', { mode: 0o644 })
+    await overlay.write(ROOT, made, Buffer.from('x'), 0, 'unstable')
+    const paths = [
+      join(upper, 'd'),
+      join(upper, 'd/made'),
+      join(lowers[0] as string, 'd'),
+      join(lowers[0] as string, 'd/lower'),
+    ]
+    execFileSync('touch', ['-a', '-d', '@1', ...paths])
+    for (const path of ['d/made', 'd/lower']) t.equal(await text(overlay, path), 'x')
+    t.same(await list(overlay, 'd'), ['lower', 'made'])
+    t.same(
+      paths.map((path) => statSync(path).atimeMs),
+      [1000, 1000, 1000, 1000],
+    )
   })
 })
