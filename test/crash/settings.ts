@@ -1,0 +1,61 @@
+/** What a run does. */
+export interface Settings {
+  /** Ends after so many kills; those at random times go on until then. */
+  readonly kills: number
+  /** Ends after so many seconds. */
+  readonly seconds: number
+  readonly seed: number
+  /** Only scenarios whose name has this in it. */
+  readonly scenario: string
+  /** Mount options for all scenarios. */
+  readonly options: string
+  readonly on: 'tmpfs' | 'disk'
+  /** Only the calls that change something, and only for as long as a test may take. */
+  readonly quick: boolean
+}
+
+const DEFAULTS: Settings = {
+  kills: Number.POSITIVE_INFINITY,
+  seconds: Number.POSITIVE_INFINITY,
+  seed: 1,
+  scenario: '',
+  options: '',
+  on: 'tmpfs',
+  quick: false,
+}
+
+/** @throws Error an unknown argument */
+export function parseArguments(args: readonly string[]): Settings {
+  let settings = DEFAULTS
+  for (let i = 0; i < args.length; i++) {
+    const name = args[i] as string
+    if (name === '--quick') settings = { ...settings, quick: true }
+    else settings = { ...settings, ...parseArgument(name, args[++i]) }
+  }
+  return settings
+}
+
+function parseArgument(name: string, value: string | undefined): Partial<Settings> {
+  if (value === undefined) throw new Error(`${name}: needs a value`)
+  const number = () => {
+    if (!/^\d+$/.test(value)) throw new Error(`${name}: ${value} is not a number`)
+    return Number(value)
+  }
+  switch (name) {
+    case '--kills':
+      return { kills: number() }
+    case '--seconds':
+      return { seconds: number() }
+    case '--seed':
+      return { seed: number() }
+    case '--scenario':
+      return { scenario: value }
+    case '--options':
+      return { options: value }
+    case '--on':
+      if (value !== 'tmpfs' && value !== 'disk') throw new Error(`--on: tmpfs or disk, not ${value}`)
+      return { on: value }
+    default:
+      throw new Error(`unknown argument ${name}; known: --kills --seconds --seed --scenario --options --on --quick`)
+  }
+}

@@ -1,0 +1,201 @@
+import { closeSync, mkdirSync, openSync, readdirSync, readFileSync, rmSync, writeSync } from 'node:fs'
+import { setImmediate } from 'node:timers/promises'
+import { mount, type Overlay, parseOptions } from '../../overlay-core/index.ts'
+import { gateLoad } from '../../overlay-core/sys/call.ts'
+import { setFaultPoints } from '../../overlay-core/sys/fault.ts'
+import { KernelView } from '../differential/kernel-view.ts'
+import * as native from '../differential/native.ts'
+import { differences, readTree, type Tree } from '../differential/tree.ts'
+import { CallCounter, type Point, type SeenCall } from './fault-points.ts'
+import { makeLowers, makeUpper } from './layers.ts'
+import { type Known, type Picture, retainAll, takePicture } from './picture.ts'
+import { type Ending, killSelf, startChild, waitFor } from './process.ts'
+import { Actor, type Scenario, type Step } from './scenario.ts'
+
+const MS_NOATIME_NODEV = 1024 | 4
+const CHILD_LIMIT_SECONDS = 120
+
+/** What a child wrote down before it ended. */
+export interface Report {
+  readonly ending: Ending
+  readonly known: readonly Known[]
+  readonly promised: readonly { readonly key: number; readonly generation: number }[]
+  /** Steps that were begun, and finished. */
+  readonly begun: number
+  readonly finished: number
+  /** All calls of the disturbed part; empty when the child did not live to tell. */
+  readonly calls: readonly SeenCall[]
+  readonly ended: number
+  readonly error: string | undefined
+}
+
+/** The layers of one scenario in a folder: lowers that are made once, an upper for every run. */
+export class Stage {
+  readonly scenario: Scenario
+  readonly dir: string
+  readonly #lowers: readonly string[]
+  readonly #extra: string
+  readonly #before: readonly Tree[]
+
+  static async build(scratch: string, scenario: Scenario, extra: string): Promise<Stage> {
+    const dir = `${scratch}/stage`
+    rmSync(dir, { recursive: true, force: true })
+    mkdirSync(dir)
+    mkdirSync(`${dir}/mount`)
+    const lowers = makeLowers(dir)
+    return new Stage(scenario, dir, lowers, extra, await readLowers(lowers))
+  }
+
+  private constructor(
+    scenario: Scenario,
+    dir: string,
+    lowers: readonly string[],
+    extra: string,
+    before: readonly Tree[],
+  ) {
+    this.scenario = scenario
+    this.dir = dir
+    this.#lowers = lowers
+    this.#extra = extra
+    this.#before = before
+  }
+
+  get #layers(): string {
+    return `lowerdir=${this.#lowers.join(':')},upperdir=${this.dir}/upper,workdir=${this.dir}/work`
+  }
+
+  async mount(): Promise<Overlay> {
+    const options = [this.#layers, this.scenario.options, this.#extra].filter((part) => part)
+    return await mount(parseOptions(options.join(',')))
+  }
+
+  /** Runs the scenario, with `steps` in place of its own, in a child process on a fresh upper; it is killed at `point`, if any. */
+  async run(steps: readonly Step[], point?: Point): Promise<Report> {
+    await idle()
+    for (const name of ['upper', 'work', 'report']) rmSync(`${this.dir}/${name}`, { recursive: true, force: true })
+    makeUpper(this.dir)
+    const fd = openSync(`${this.dir}/report`, 'ax')
+    const tell = (line: object): void => {
+      writeSync(fd, `${JSON.stringify(line)}\n`)
+    }
+    const pid = startChild(
+      () => this.#child(steps, point, tell),
+      (error) => tell({ error: error instanceof Error ? `${error.stack}` : String(error) }),
+      CHILD_LIMIT_SECONDS,
+    )
+    // In the child nothing may go on from here.
+    if (pid === 0) return await new Promise<never>(() => undefined)
+    const ending = waitFor(pid)
+    closeSync(fd)
+    return readReport(`${this.dir}/report`, ending)
+  }
+
+  async #child(steps: readonly Step[], point: Point | undefined, tell: (line: object) => void): Promise<void> {
+    const { scenario } = this
+    const actorOf = (overlay: Overlay) =>
+      new Actor(overlay, (key, generation) => tell({ promised: { key, generation } }))
+    let actor = scenario.mounts === 'first' ? undefined : actorOf(await this.mount())
+    if (actor) {
+      await scenario.setup?.(actor)
+      tell({ known: await retainAll(actor.overlay) })
+    }
+    if (scenario.mounts) {
+      await actor?.overlay.unmount()
+      await scenario.prepare?.(this.dir)
+    }
+    const counter = new CallCounter(point, () => {
+      killSelf()
+      return 0
+    })
+    setFaultPoints(counter)
+    if (scenario.mounts) actor = actorOf(await this.mount())
+    for (const step of steps) {
+      tell({ begun: true })
+      await step(actor as Actor)
+      tell({ finished: true })
+    }
+    setFaultPoints(undefined)
+    tell({ calls: counter.seen, ended: counter.ended })
+  }
+
+  /** Mounts what is there with the core and looks at it. @throws Error what must not be after a mount */
+  async look(known: readonly Known[], then?: (overlay: Overlay, picture: Picture) => Promise<void>): Promise<Picture> {
+    const overlay = await this.mount()
+    try {
+      const picture = await takePicture(overlay, known)
+      const left = readdirSync(`${this.dir}/work/work`).filter((name) => name !== 'incompat')
+      if (left.length > 0) throw new Error(`left in the work directory after a mount: ${left.join(', ')}`)
+      await then?.(overlay, picture)
+      return picture
+    } finally {
+      await overlay.unmount()
+    }
+  }
+
+  /** Mounts what is there with the kernel and reads the tree. */
+  async lookByKernel(): Promise<Tree> {
+    const given = this.scenario.options ?? ''
+    const rest = given.includes('index=') ? '' : ',index=on'
+    const data = `${this.#layers},redirect_dir=on,xino=on${rest}${given === '' ? '' : `,${given}`}`
+    native.mount('overlay', `${this.dir}/mount`, 'overlay', MS_NOATIME_NODEV, data)
+    const view = new KernelView(`${this.dir}/mount`)
+    try {
+      return await readTree(view)
+    } finally {
+      view.close()
+      native.umount(`${this.dir}/mount`)
+    }
+  }
+
+  /** Names in the index directory. */
+  index(): string[] {
+    try {
+      return readdirSync(`${this.dir}/work/index`)
+    } catch {
+      return []
+    }
+  }
+
+  /** @throws Error a lower is not what it was */
+  async needSameLowers(): Promise<void> {
+    const after = await readLowers(this.#lowers)
+    for (const [i, before] of this.#before.entries()) {
+      const lines = differences(before, after[i] as Tree, { from: 1, to: 0 }, { names: ['before', 'after'] })
+      if (lines.length > 0) throw new Error(`lower ${i} has changed: ${lines.join('; ')}`)
+    }
+  }
+}
+
+/** Waits until no system call is under way, as after a fork nobody would be told of its end. */
+async function idle(): Promise<void> {
+  do await setImmediate()
+  while (gateLoad().inFlight > 0)
+}
+
+async function readLowers(lowers: readonly string[]): Promise<Tree[]> {
+  const trees: Tree[] = []
+  for (const lower of lowers) {
+    const view = new KernelView(lower)
+    trees.push(await readTree(view))
+    view.close()
+  }
+  return trees
+}
+
+function readReport(path: string, ending: Ending): Report {
+  const lines = readFileSync(path, 'utf8')
+    .split('\n')
+    .filter((line) => line !== '')
+  const parts = lines.map((line) => JSON.parse(line))
+  const last = Object.assign({}, ...parts)
+  return {
+    ending,
+    known: last.known ?? [],
+    promised: parts.filter((part) => part.promised).map((part) => part.promised),
+    begun: parts.filter((part) => part.begun).length,
+    finished: parts.filter((part) => part.finished).length,
+    calls: last.calls ?? [],
+    ended: last.ended ?? 0,
+    error: last.error,
+  }
+}
