@@ -44,7 +44,7 @@ export async function unlink(
 }
 
 async function unlinkLocked(sb: SuperBlock, victim: OvlInode, dir: OvlInode, name: Name): Promise<void> {
-  const last = await prepareRemoval(sb, victim)
+  const last = await prepareRemoval(sb, victim, dir, name)
   await removeName(sb, dir, name, victim.type)
   forgetName(sb, victim, dir, name, last)
   if (last) await dropIndex(sb, victim)
@@ -103,13 +103,16 @@ export async function separateLink(sb: SuperBlock, inode: OvlInode, dir: OvlInod
 }
 
 /**
- * Before a name of `inode`, whose lock is held, goes: writes its link count down; when it is the last one, open handles take hold of the
- * upper file, which no name will lead to. Returns whether it is the last one.
+ * Before the name `name` in `dir` of `inode`, whose lock is held, goes: writes its link count down; when it is the last one, open handles
+ * take hold of the upper file, which no name will lead to; else the client's handle is to lead to another name from now on, as after a
+ * crash nothing else would. Returns whether it is the last one.
  */
-export async function prepareRemoval(sb: SuperBlock, inode: OvlInode): Promise<boolean> {
+export async function prepareRemoval(sb: SuperBlock, inode: OvlInode, dir: OvlInode, name: Name): Promise<boolean> {
   if (inode.type === FileType.directory) return true
   const last = await isLastName(sb, inode)
   if (last) for (const handle of inode.lowerHandles ?? []) await handle.beforeLastName()
+  const other = last ? undefined : inode.aliases.find((alias) => alias.dir !== dir || alias.name !== name)
+  if (other) await sb.handles.moving(inode, other.dir, other.name)
   await saveNlink(sb, inode)
   return last
 }

@@ -219,7 +219,7 @@ async function moveName(sb: SuperBlock, move: Move): Promise<void> {
   const { from, to, source, target } = move
   await markForMove(sb, source, from, to)
   await saveNlink(sb, source)
-  const last = target !== undefined && (await prepareRemoval(sb, target))
+  const last = target !== undefined && (await prepareRemoval(sb, target, to.dir, to.name))
   await sb.handles.moving(source, to.dir, to.name)
   await moveUpper(sb, move)
   if (target) forgetName(sb, target, to.dir, to.name, last)

@@ -152,7 +152,7 @@ class Staged implements StagedFile {
     const left = { ...now, mode: modeAfterWrite(this.#cred, now) }
     const present = statxFd(this.#fd).mode
     const owner = await giveMode(sb, workFd, this.#temp, FileType.regular, left, false, present)
-    const last = await prepareRemoval(sb, current)
+    const last = await prepareRemoval(sb, current, dir, options.name)
     const forget = () => forgetName(sb, current, dir, options.name, last)
     const inode = await this.#move(dir, options, { ...rights, owner }, forget)
     if (copied === 0 && owner === undefined) inode.bareAt = inode.changes

@@ -41,13 +41,17 @@ export function startChild(work: () => Promise<void>, failed: (error: unknown) =
   return 0
 }
 
-/** V8 keeps its heap from forked children (MADV_DONTFORK); here it is wanted. */
+/** V8 keeps its heap from forked children (MADV_DONTFORK); here it is wanted. Again until reading the list has not added to it. */
 function inheritEverything(): void {
-  for (const line of readFileSync('/proc/self/maps', 'latin1').split('\n')) {
-    const range = /^([0-9a-f]+)-([0-9a-f]+) /.exec(line)
-    if (!range) continue
-    const [start, end] = [Number.parseInt(range[1] as string, 16), Number.parseInt(range[2] as string, 16)]
-    if (end <= HIGHEST_ADDRESS) madvise(start, end - start, MADV_DOFORK)
+  let last: string | undefined
+  for (;;) {
+    const maps = readFileSync('/proc/self/maps', 'latin1')
+    if (maps === last) return
+    last = maps
+    for (const [, start, end] of maps.matchAll(/^([0-9a-f]+)-([0-9a-f]+) /gm)) {
+      const [from, to] = [Number.parseInt(start as string, 16), Number.parseInt(end as string, 16)]
+      if (to <= HIGHEST_ADDRESS) madvise(from, to - from, MADV_DOFORK)
+    }
   }
 }
 

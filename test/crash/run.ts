@@ -1,7 +1,7 @@
 /**
  * Kills a process with overlay-core at every system call of every operation, and looks at what it left.
  *
- *     npm run test:crash -- [--kills N] [--seconds N] [--seed S] [--scenario NAME] [--options index=off] [--on tmpfs|disk] [--quick]
+ *     npm run test:crash -- [--kills N] [--seconds N] [--seed S] [--scenario NAME] [--options index=off] [--on tmpfs|disk] [--sample N]
  */
 import { spawnSync } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
@@ -50,8 +50,9 @@ async function inScratch(scratch: string, settings: Settings): Promise<number> {
     const result = await sweep(scenario, {
       scratch,
       extra: settings.options,
-      everyCall: !settings.quick,
-      thoroughEvery: settings.quick ? 20 : 8,
+      sample: settings.sample,
+      seed: settings.seed,
+      thoroughEvery: 8,
       stopAt,
     })
     kills += result.kills

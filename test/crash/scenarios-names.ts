@@ -1,4 +1,4 @@
-import { ALICE, ROOT, type Scenario } from './scenario.ts'
+import { ROOT, type Scenario } from './scenario.ts'
 
 /** Names that go. */
 export const REMOVE: readonly Scenario[] = [
@@ -197,7 +197,7 @@ export const STAGED: readonly Scenario[] = [
     name: 'publish: given up',
     steps: [
       async (a) => {
-        const staged = await a.overlay.stage(ALICE)
+        const staged = await a.overlay.stage(ROOT)
         await staged.append([Buffer.from('never seen')])
         await staged.discard()
         await a.overlay.commit(ROOT, await a.at('dir'))

@@ -4,6 +4,13 @@ import { ALICE, ROOT, type Scenario } from './scenario.ts'
 
 const target = Buffer.from('somewhere/else')
 
+/**
+ * The data comes into a metadata-only copy in its place, as in the kernel, so that its names and open files stay: meanwhile it has a new
+ * time and, as it is written to, no capabilities. Until the last step its data is the lower's.
+ */
+const COMPLETION =
+  /: (mtime: expected \S+, found now$|xattrs: expected (.*)security\.capability="[^"]*" ?(.*), found \2\3$)/
+
 /** Copy-up of every kind of object. */
 export const COPY_UP: readonly Scenario[] = [
   { name: 'copy-up: chmod of a file', steps: [(a) => a.chmod('file', 0o600)] },
@@ -33,6 +40,8 @@ export const COPY_UP: readonly Scenario[] = [
   {
     name: 'copy-up: without an index a hard link is separated',
     options: 'index=off',
+    // A copy has one name, as in the kernel, also when the change that it was made for does not come.
+    tolerates: /: links: /,
     steps: [(a) => a.write('hard/one', 'ONE'), (a) => a.unlink('hard/two'), (a) => a.rename('dir/three', 'dir/four')],
   },
 ]
@@ -41,11 +50,13 @@ export const METACOPY: readonly Scenario[] = [
   {
     name: 'metacopy: attributes first, then the data',
     options: 'metacopy=on',
+    tolerates: COMPLETION,
     steps: [(a) => a.chmod('rich', 0o711), (a) => a.write('rich', 'completed', 10)],
   },
   {
     name: 'metacopy: renamed, linked and completed',
     options: 'metacopy=on',
+    tolerates: COMPLETION,
     steps: [
       (a) => a.rename('file', 'merged/moved'),
       (a) => a.link('merged/moved', 'linked'),
@@ -56,6 +67,7 @@ export const METACOPY: readonly Scenario[] = [
   {
     name: 'metacopy: a hard link',
     options: 'metacopy=on',
+    tolerates: COMPLETION,
     steps: [
       (a) => a.chmod('hard/one', 0o600),
       (a) => a.rename('hard/two', 'hard/renamed'),
@@ -66,6 +78,7 @@ export const METACOPY: readonly Scenario[] = [
   {
     name: 'metacopy: exchanged and replaced by PUT',
     options: 'metacopy=on',
+    tolerates: COMPLETION,
     setup: (a) => a.chmod('file', 0o611),
     steps: [(a) => a.rename('file', 'rich', 'exchange'), (a) => a.put('file', 'whole'), (a) => a.put('rich', 'too')],
   },

@@ -10,8 +10,8 @@ export interface Settings {
   /** Mount options for all scenarios. */
   readonly options: string
   readonly on: 'tmpfs' | 'disk'
-  /** Only the calls that change something, and only for as long as a test may take. */
-  readonly quick: boolean
+  /** Only at so many calls of each scenario, which the seed chooses among those that change something. */
+  readonly sample: number
 }
 
 const DEFAULTS: Settings = {
@@ -21,7 +21,7 @@ const DEFAULTS: Settings = {
   scenario: '',
   options: '',
   on: 'tmpfs',
-  quick: false,
+  sample: Number.POSITIVE_INFINITY,
 }
 
 /** @throws Error an unknown argument */
@@ -29,8 +29,7 @@ export function parseArguments(args: readonly string[]): Settings {
   let settings = DEFAULTS
   for (let i = 0; i < args.length; i++) {
     const name = args[i] as string
-    if (name === '--quick') settings = { ...settings, quick: true }
-    else settings = { ...settings, ...parseArgument(name, args[++i]) }
+    settings = { ...settings, ...parseArgument(name, args[++i]) }
   }
   return settings
 }
@@ -48,6 +47,8 @@ function parseArgument(name: string, value: string | undefined): Partial<Setting
       return { seconds: number() }
     case '--seed':
       return { seed: number() }
+    case '--sample':
+      return { sample: number() }
     case '--scenario':
       return { scenario: value }
     case '--options':
@@ -56,6 +57,6 @@ function parseArgument(name: string, value: string | undefined): Partial<Setting
       if (value !== 'tmpfs' && value !== 'disk') throw new Error(`--on: tmpfs or disk, not ${value}`)
       return { on: value }
     default:
-      throw new Error(`unknown argument ${name}; known: --kills --seconds --seed --scenario --options --on --quick`)
+      throw new Error(`unknown argument ${name}; known: --kills --seconds --seed --scenario --options --on --sample`)
   }
 }

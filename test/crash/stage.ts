@@ -1,6 +1,6 @@
 import { closeSync, mkdirSync, openSync, readdirSync, readFileSync, rmSync, writeSync } from 'node:fs'
 import { setImmediate } from 'node:timers/promises'
-import { mount, type Overlay, parseOptions } from '../../overlay-core/index.ts'
+import { isErrno, mount, type Overlay, parseOptions } from '../../overlay-core/index.ts'
 import { gateLoad } from '../../overlay-core/sys/call.ts'
 import { setFaultPoints } from '../../overlay-core/sys/fault.ts'
 import { KernelView } from '../differential/kernel-view.ts'
@@ -26,6 +26,8 @@ export interface Report {
   /** All calls of the disturbed part; empty when the child did not live to tell. */
   readonly calls: readonly SeenCall[]
   readonly ended: number
+  /** What the child saw after the mount and after each step, if it was told to look; as long as its overlay was mounted. */
+  readonly seen: readonly Picture[]
   readonly error: string | undefined
 }
 
@@ -69,8 +71,9 @@ export class Stage {
     return await mount(parseOptions(options.join(',')))
   }
 
-  /** Runs the scenario, with `steps` in place of its own, in a child process on a fresh upper; it is killed at `point`, if any. */
-  async run(steps: readonly Step[], point?: Point): Promise<Report> {
+  /** Runs the scenario, with `steps` in place of its own, in a child process on a fresh upper; it is killed at `point`, or
+   * says what it sees after each step. */
+  async run(steps: readonly Step[], point: Point | 'look' | 'undisturbed'): Promise<Report> {
     await idle()
     for (const name of ['upper', 'work', 'report']) rmSync(`${this.dir}/${name}`, { recursive: true, force: true })
     makeUpper(this.dir)
@@ -90,29 +93,40 @@ export class Stage {
     return readReport(`${this.dir}/report`, ending)
   }
 
-  async #child(steps: readonly Step[], point: Point | undefined, tell: (line: object) => void): Promise<void> {
+  async #child(
+    steps: readonly Step[],
+    point: Point | 'look' | 'undisturbed',
+    tell: (line: object) => void,
+  ): Promise<void> {
     const { scenario } = this
     const actorOf = (overlay: Overlay) =>
       new Actor(overlay, (key, generation) => tell({ promised: { key, generation } }))
+    let known: readonly Known[] = []
     let actor = scenario.mounts === 'first' ? undefined : actorOf(await this.mount())
     if (actor) {
       await scenario.setup?.(actor)
-      tell({ known: await retainAll(actor.overlay) })
+      known = await retainAll(actor.overlay)
+      tell({ known })
     }
     if (scenario.mounts) {
       await actor?.overlay.unmount()
       await scenario.prepare?.(this.dir)
     }
-    const counter = new CallCounter(point, () => {
+    const counter = new CallCounter(typeof point === 'string' ? undefined : point, () => {
       killSelf()
       return 0
     })
     setFaultPoints(counter)
     if (scenario.mounts) actor = actorOf(await this.mount())
+    const look = point === 'look' ? () => tellPicture(actor as Actor, known, tell) : () => undefined
+    await look()
     for (const step of steps) {
       tell({ begun: true })
       await step(actor as Actor)
+      // As a protocol does before it answers.
+      await actor?.overlay.retained()
       tell({ finished: true })
+      await look()
     }
     setFaultPoints(undefined)
     tell({ calls: counter.seen, ended: counter.ended })
@@ -166,6 +180,17 @@ export class Stage {
   }
 }
 
+async function tellPicture({ overlay }: Actor, known: readonly Known[], tell: (line: object) => void): Promise<void> {
+  try {
+    await overlay.statfs()
+  } catch (error) {
+    if (isErrno(error, 'ESTALE')) return
+    throw error
+  }
+  const { tree, places } = await takePicture(overlay, known)
+  tell({ seen: { tree: [...tree], places: [...places] } })
+}
+
 /** Waits until no system call is under way, as after a fork nobody would be told of its end. */
 async function idle(): Promise<void> {
   do await setImmediate()
@@ -196,6 +221,9 @@ function readReport(path: string, ending: Ending): Report {
     finished: parts.filter((part) => part.finished).length,
     calls: last.calls ?? [],
     ended: last.ended ?? 0,
+    seen: parts
+      .filter((part) => part.seen)
+      .map(({ seen }) => ({ tree: new Map(seen.tree), places: new Map(seen.places) })),
     error: last.error,
   }
 }
