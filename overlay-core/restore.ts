@@ -91,7 +91,7 @@ async function dropObjectLocked(
   name: Name,
   current: OvlInode,
 ): Promise<void> {
-  const last = await prepareRemoval(sb, current)
+  const last = await prepareRemoval(sb, current, dir, name)
   await unlinkAt(await sb.descriptors.of(upper), name)
   forgetName(sb, current, dir, name, last)
   forgetAbsence(sb, dir, name)
