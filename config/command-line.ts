@@ -2,7 +2,7 @@ import { type MountOptions, OptionError, parseOptions } from '../overlay-core/in
 import { formatAddress, isLoopback, parseAddress } from './address.ts'
 import { type Arguments, cutArguments } from './arguments.ts'
 import type { Environment } from './environment.ts'
-import { SERVE_OPTIONS, STATUS_OPTIONS } from './schema.ts'
+import { REMOUNT_OPTIONS, SERVE_OPTIONS, STATUS_OPTIONS } from './schema.ts'
 import {
   type Address,
   type Command,
@@ -21,8 +21,9 @@ const DEFAULT_EXPORT = '127.0.0.1(rw,root_squash,insecure,sync)'
  * @throws OptionError with the option at fault and the mend, in one line
  */
 export function parseCommandLine(argv: readonly string[], environment: Environment): Command {
-  // Only in first place, so that an overlay may be called status.
+  // Only in first place, so that an overlay may be called status or remount.
   if (argv[0] === 'status') return parseStatus(argv.slice(1), environment)
+  if (argv[0] === 'remount') return parseRemount(argv.slice(1), environment)
   const given = cutArguments(argv, SERVE_OPTIONS)
   if (given.values.has('--help')) return { kind: 'help' }
   if (given.values.has('--version')) return { kind: 'version' }
@@ -38,6 +39,25 @@ function parseStatus(argv: readonly string[], environment: Environment): Command
     throw new OptionError('--url', `${JSON.stringify(url)} is not a URL; say http://HOST:PORT`)
   }
   return { kind: 'status', settings: { url, json: values.has('--json'), stateDir: stateDir(values, environment) } }
+}
+
+function parseRemount(argv: readonly string[], environment: Environment): Command {
+  const { values, words } = cutArguments(argv, REMOUNT_OPTIONS)
+  if (values.has('--help')) return { kind: 'help' }
+  const options = values.get('-o')
+  if (options === undefined)
+    throw new OptionError('-o', 'is missing; say what is to change, for example -o lowerdir=DIR:DIR')
+  const pid = values.get('--pid')?.[0]
+  if (pid !== undefined && !/^[1-9]\d{0,9}$/.test(pid))
+    throw new OptionError('--pid', `${JSON.stringify(pid)} is not the number of a process`)
+  const settings = {
+    options: options.join(','),
+    cwd: environment.cwd,
+    view: words.length === 0 ? undefined : viewName(words),
+    pid: pid === undefined ? undefined : Number(pid),
+    stateDir: stateDir(values, environment),
+  }
+  return { kind: 'remount', settings }
 }
 
 function parseServe({ values, words }: Arguments, environment: Environment): Settings {

@@ -1,4 +1,11 @@
-import { type OptionSpec, OVERLAY_OPTIONS, SERVE_OPTIONS, STATUS_OPTIONS, type WordSpec } from './schema.ts'
+import {
+  type OptionSpec,
+  OVERLAY_OPTIONS,
+  REMOUNT_OPTIONS,
+  SERVE_OPTIONS,
+  STATUS_OPTIONS,
+  type WordSpec,
+} from './schema.ts'
 
 /** Columns of the manual. */
 const WIDTH = 100
@@ -12,6 +19,7 @@ SYNOPSIS
   overlayd -o lowerdir=DIR[:DIR…],upperdir=DIR,workdir=DIR[,OPTION…] [NAME] [OPTION…]
   overlayd --sample [OPTION…]
   overlayd status [--url URL] [--json]
+  overlayd remount -o OPTION[,OPTION…] [NAME]
 
 DESCRIPTION
 ${paragraph(
@@ -32,10 +40,18 @@ ${paragraph('Asks a running server on this machine for its uptime, views and cou
 
 ${list(STATUS_OPTIONS)}
 
+OVERLAYD REMOUNT
+${paragraph('Gives the overlay NAME of a running server (the only one when not given) other lowers or options, in one step. Clients keep their mounts; requests that run end on the old layers, later ones see the new ones. When something is wrong, nothing changes. Only the user of the server, and root, can do it.', 2)}
+
+${list(REMOUNT_OPTIONS)}
+
 EXAMPLES
   A writable view of /usr/share, for this machine:
     mkdir -p /srv/share/upper /srv/share/work
     overlayd -o lowerdir=/usr/share,upperdir=/srv/share/upper,workdir=/srv/share/work share
+
+  Another release under the same writable tree, without stopping:
+    overlayd remount -o lowerdir=/srv/release-2 share
 
   Two trees merged, read-only, NFS for one network only:
     overlayd -o lowerdir=/srv/patches:/srv/release release --webdav off \\

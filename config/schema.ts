@@ -118,6 +118,20 @@ export const STATUS_OPTIONS = [
   { name: '--help', short: '-h', meaning: 'Prints this and exits.' },
 ] as const satisfies readonly OptionSpec[]
 
+/** The options of `overlayd remount`. */
+export const REMOUNT_OPTIONS = [
+  {
+    name: '-o',
+    value: 'OPTION[,OPTION…]',
+    repeats: true,
+    meaning:
+      'What is to change, see OVERLAY OPTIONS; everything else stays. lowerdir=… names all lowers anew, lowerdir+=DIR adds one below the others, ro and rw stop and allow changes. upperdir, workdir, userxattr, uuid and whiteouts cannot change, and volatile cannot be taken back.',
+  },
+  { name: '--pid', value: 'PID', meaning: 'Which server, when several run.' },
+  { name: '--state-dir', value: 'DIR', meaning: 'Where to look for the running server.', default: 'as above' },
+  { name: '--help', short: '-h', meaning: 'Prints this and exits.' },
+] as const satisfies readonly OptionSpec[]
+
 /** The options inside `-o`, for the manual; overlay-core parses them. */
 export const OVERLAY_OPTIONS: readonly WordSpec[] = [
   {

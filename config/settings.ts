@@ -57,9 +57,22 @@ export interface StatusSettings {
   readonly stateDir: string
 }
 
+/** What `overlayd remount` is told. */
+export interface RemountSettings {
+  /** What is to change, in the words of `-o`; the server parses it. */
+  readonly options: string
+  /** Where relative paths in it start. */
+  readonly cwd: string
+  /** Undefined: the only one. */
+  readonly view: string | undefined
+  readonly pid: number | undefined
+  readonly stateDir: string
+}
+
 /** What a command line asks for. */
 export type Command =
   | { readonly kind: 'serve'; readonly settings: Settings }
   | { readonly kind: 'status'; readonly settings: StatusSettings }
+  | { readonly kind: 'remount'; readonly settings: RemountSettings }
   | { readonly kind: 'help' }
   | { readonly kind: 'version' }

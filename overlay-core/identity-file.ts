@@ -31,6 +31,8 @@ export interface KeptIdentity {
   /** Of an overlay without upper: its uuid in hex, and the identity of its root, which outlive the lowers that they were made of. */
   readonly uuid?: string | undefined
   readonly root?: Identity | undefined
+  /** A digest of the layers of the last mount or remount, and since when they have been the layers, in ms of the epoch; 0: since the first mount. */
+  readonly stack?: { readonly layers: string; readonly sinceMs: number } | undefined
 }
 
 export const NOTHING_KEPT: KeptIdentity = { fileSystems: [] }
@@ -78,7 +80,9 @@ function parse(text: string): KeptIdentity | undefined {
   if (!isObject(value) || !Array.isArray(value.fileSystems)) return undefined
   if (!value.fileSystems.every(isFileSystem)) return undefined
   const uuid = typeof value.uuid === 'string' && /^[0-9a-f]{32}$/.test(value.uuid) ? value.uuid : undefined
-  return { fileSystems: value.fileSystems, uuid, root: isIdentity(value.root) ? value.root : undefined }
+  const root = isIdentity(value.root) ? value.root : undefined
+  const stack = isStack(value.stack) ? value.stack : undefined
+  return { fileSystems: value.fileSystems, uuid, root, stack }
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {
@@ -89,6 +93,10 @@ function isFileSystem(value: unknown): value is KnownFileSystem {
   if (!isObject(value) || typeof value.uuid !== 'string' || !Array.isArray(value.marks)) return false
   const { index } = value
   return Number.isInteger(index) && Number(index) >= 0 && Number(index) <= 255
+}
+
+function isStack(value: unknown): value is { layers: string; sinceMs: number } {
+  return isObject(value) && typeof value.layers === 'string' && Number.isSafeInteger(value.sinceMs)
 }
 
 function isIdentity(value: unknown): value is Identity {

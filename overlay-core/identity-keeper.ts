@@ -41,6 +41,15 @@ export class IdentityKeeper {
     return root
   }
 
+  /** Since when the overlay has had the layers with this digest, in ms of the epoch: `nowMs` when it had others before, 0 since ever. */
+  stackSinceMs(layers: string, nowMs: number): number {
+    const { stack } = this.#kept
+    if (stack?.layers === layers) return stack.sinceMs
+    const sinceMs = stack === undefined ? 0 : nowMs
+    this.#kept = { ...this.#kept, stack: { layers, sinceMs } }
+    return sinceMs
+  }
+
   /** Makes what is new durable: before any object is shown by it. */
   async save(): Promise<void> {
     const text = JSON.stringify(this.#kept)

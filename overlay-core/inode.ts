@@ -11,7 +11,7 @@ import type { SuperBlock } from './superblock.ts'
 import { confirmSize, truncateFd, utimesAt } from './sys/attr.ts'
 import { readlinkAt } from './sys/dir.ts'
 import { type Stat, statxFd } from './sys/stat.ts'
-import { type Attr, type AttrChange, type Cred, FileType, type Maybe, type Wcc } from './types.ts'
+import { type Attr, type AttrChange, type Cred, FileType, type Maybe, type Time, type Wcc } from './types.ts'
 
 /** Attributes as clients see them: from the cache, else from the topmost real object. @throws ESTALE it is gone */
 export function getattr(sb: SuperBlock, inode: OvlInode): Maybe<Attr> {
@@ -132,10 +132,14 @@ export function attrOf(inode: OvlInode, stat: Stat): CheckedAttr {
     fileIdLo: inode.fileIdLo,
     atime: stat.atime,
     mtime: stat.mtime,
-    ctime: stat.ctime,
+    ctime: inode.type === FileType.directory ? later(stat.ctime, inode.real.layer.stackChanged) : stat.ctime,
     btime: stat.btime,
     acl: rights?.acl,
   }
+}
+
+function later(a: Time, b: Time | undefined): Time {
+  return b === undefined || a.sec > b.sec || (a.sec === b.sec && a.nsec >= b.nsec) ? a : b
 }
 
 /** The subset of `mask` that the caller has. */

@@ -3,7 +3,7 @@ import type { MarkForm } from './mark-form.ts'
 import { O_NOFOLLOW, O_PATH } from './sys/flags.ts'
 import { closeSync, openAt, openAtCached } from './sys/open.ts'
 import { type Stat, statxFd } from './sys/stat.ts'
-import { FileType, type Maybe, type Name } from './types.ts'
+import { FileType, type Maybe, type Name, type Time } from './types.ts'
 
 /** One layer of the stack. Lower layers are never written. */
 export interface Layer {
@@ -24,6 +24,8 @@ export interface Layer {
   readonly fsUuid: Uint8Array
   /** How whiteouts and opaque directories are written down in it; of an upper it is set at mount, once that is known. */
   marks: MarkForm
+  /** When the stack of layers was last changed: directories show no earlier ctime, so that clients look into them again. */
+  stackChanged: Time | undefined
   readonly root: Real
 }
 

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { deviceForm } from './device-form.ts'
 import { filesForm } from './files-form.ts'
 import { saysFiles } from './form-record.ts'
@@ -89,6 +90,19 @@ export async function makeLayers(
   }
 }
 
+/** What tells these layers in this order from others. */
+export function digestOf({ lowers, data }: Layers): string {
+  const roots = [...lowers, undefined, ...data].map((layer) => layer && `${layer.fsIndex}:${layer.root.ino}`)
+  return createHash('sha256').update(roots.join('/')).digest('hex')
+}
+
+/** Notes when these became the layers of the stack, in ms of the epoch; 0: they always were. */
+export function noteStackChange({ upper, lowers, data }: Layers, sinceMs: number): void {
+  const time =
+    sinceMs === 0 ? undefined : { sec: Math.floor(sinceMs / 1000), nsec: Math.floor(sinceMs % 1000) * 1_000_000 }
+  for (const layer of upper ? [upper, ...lowers, ...data] : [...lowers, ...data]) layer.stackChanged = time
+}
+
 /** Gives every layer its place in the stack: lowers count from 1, data-only ones after them. */
 export function placeLayers({ lowers, data }: Layers): void {
   for (const [at, layer] of [...lowers, ...data].entries()) layer.index = at + 1
@@ -135,6 +149,7 @@ async function makeLayer(
     local: LOCAL_FILE_SYSTEMS.has(fileSystem.stat.type),
     hasAcls: fileSystem.acls,
     marks: deviceForm,
+    stackChanged: undefined,
     wasUpper: (await listXattr(fd, '')).some((name) => name.startsWith(xattrs.prefix)),
   } as { -readonly [K in keyof Layer]: Layer[K] }
   layer.root = new Real(layer, undefined, '', stat.ino)

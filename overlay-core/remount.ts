@@ -2,7 +2,7 @@ import { isErrno } from './errno.ts'
 import { openIndexDirectory } from './hardlink.ts'
 import type { IdentityKeeper } from './identity-keeper.ts'
 import type { Layer, Real } from './layer.ts'
-import { type Layers, makeLayers, placeLayers } from './layers.ts'
+import { digestOf, type Layers, makeLayers, noteStackChange, placeLayers } from './layers.ts'
 import { readMarks } from './marks.ts'
 import { type MountOptions, OptionError } from './params.ts'
 import { knownRights } from './rights.ts'
@@ -26,7 +26,7 @@ const PATIENCE = 3
 export async function remount(
   sb: SuperBlock,
   roots: Roots,
-  keeper: IdentityKeeper,
+  { keeper, nowMs }: { readonly keeper: IdentityKeeper; readonly nowMs: number },
   options: MountOptions,
 ): Promise<Roots> {
   checkChanges(sb.options, options)
@@ -41,13 +41,14 @@ export async function remount(
     for (const layer of layers.lowers) if (isNew(layer)) await readMarks(next, layer.root)
     index = await indexFor(sb, options)
     if (options.volatile && !sb.options.volatile) await becomeVolatile(sb)
+    keeper.stackSinceMs(digestOf(layers), nowMs)
     await keeper.save()
   } catch (error) {
     closeLowers(opened)
     throw error
   }
   for (let round = 0; round < PATIENCE && sb.copies.size > 0; round++) await Promise.allSettled([...sb.copies])
-  await sb.gate.alone(() => changeStack(sb, options, layers, index))
+  await sb.gate.alone(() => changeStack(sb, options, layers, index, nowMs))
   return keepRoots(roots, opened, layers)
 }
 
@@ -82,7 +83,13 @@ async function becomeVolatile(sb: SuperBlock): Promise<void> {
 }
 
 /** The step itself: nothing runs, and nothing here can fail. */
-function changeStack(sb: SuperBlock, options: MountOptions, layers: Layers, index: Real | undefined): void {
+function changeStack(
+  sb: SuperBlock,
+  options: MountOptions,
+  layers: Layers,
+  index: Real | undefined,
+  nowMs: number,
+): void {
   const kept = new Set([...layers.lowers, ...layers.data])
   const left = new Set([...sb.lowers, ...sb.dataLayers].filter((layer) => !kept.has(layer)))
   sb.options = options
@@ -91,6 +98,7 @@ function changeStack(sb: SuperBlock, options: MountOptions, layers: Layers, inde
   sb.dataLayers = layers.data
   sb.indexDir = index
   placeLayers(layers)
+  noteStackChange(layers, nowMs)
   sb.epoch++
   const { root } = sb
   root.epoch = sb.epoch

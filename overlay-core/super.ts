@@ -14,7 +14,7 @@ import { HandleLog } from './handle-log.ts'
 import { identityOf } from './identity.ts'
 import { IdentityKeeper } from './identity-keeper.ts'
 import { Descriptors, type Layer } from './layer.ts'
-import { type Layers, makeLayers, placeLayers } from './layers.ts'
+import { digestOf, type Layers, makeLayers, noteStackChange, placeLayers } from './layers.ts'
 import { RwLock } from './lock.ts'
 import { readMarks } from './marks.ts'
 import { lookupDentry } from './namei.ts'
@@ -35,6 +35,8 @@ import { XattrNames } from './xattrs.ts'
 /** What a mount takes from outside, and how much it may remember. */
 export interface MountEnvironment {
   readonly clock: Clock
+  /** The time of day, in ms of the epoch. */
+  readonly wallClockMs: () => number
   /** Unguessable bytes, for the identity of a new overlay. */
   readonly randomBytes: (length: number) => Uint8Array
   /** Where an overlay without upper keeps what must survive a restart: a directory of its own. */
@@ -60,6 +62,7 @@ const systemClock: Clock = {
 
 const DEFAULTS: MountEnvironment = {
   clock: systemClock,
+  wallClockMs: Date.now,
   randomBytes,
   handleDirectory: undefined,
   dentryLimit: 200_000,
@@ -112,6 +115,7 @@ async function assembleWith(
   const keeper = await IdentityKeeper.open(handleFile.directoryFd)
   const layers = await makeLayers(roots, options, xattrs, keeper)
   placeLayers(layers)
+  noteStackChange(layers, keeper.stackSinceMs(digestOf(layers), given.wallClockMs()))
   const descriptors = new Descriptors(Math.max(64, Math.floor(descriptorLimit * 0.5)))
   const dcache = new DentryCache(given.dentryLimit)
   const context = { descriptors, xattrs, privileged: effectiveUid() === 0, newNoteId: given.randomBytes }
@@ -153,14 +157,14 @@ async function assembleWith(
   for (const real of [sb.root.upper, ...sb.root.lowers]) if (real) await readMarks(sb, real)
   sb.root.rights = knownRights(sb, sb.root.real)
   await keeper.save()
-  return new MountedOverlay(sb, mountingOf(sb, roots, keeper))
+  return new MountedOverlay(sb, mountingOf(sb, roots, keeper, given.wallClockMs))
 }
 
-function mountingOf(sb: SuperBlock, roots: Roots, keeper: IdentityKeeper): Mounting {
+function mountingOf(sb: SuperBlock, roots: Roots, keeper: IdentityKeeper, wallClockMs: () => number): Mounting {
   let present = roots
   return {
     remount: async (options) => {
-      present = await remount(sb, present, keeper, options)
+      present = await remount(sb, present, { keeper, nowMs: wallClockMs() }, options)
     },
     close: () => {
       sb.steps?.close()

@@ -12,6 +12,8 @@ async function main(argv: readonly string[]): Promise<number> {
   if (command.kind === 'version') return print(versionText())
   // Loaded when wanted: the manual and a wrong option shall not wait for the whole server.
   if (command.kind === 'status') return (await import('./status-command.ts')).printStatus(command.settings, print)
+  if (command.kind === 'remount')
+    return (await import('./remount-command.ts')).askForRemount(command.settings, complain)
   const { serve } = await import('./serve.ts')
   const log = createLog(command.settings.logLevel)
   const stop = listenForSignals(log)
@@ -28,6 +30,11 @@ async function main(argv: readonly string[]): Promise<number> {
 function print(text: string): number {
   process.stdout.write(text)
   return 0
+}
+
+/** Writes to standard error. */
+function complain(text: string): void {
+  process.stderr.write(`overlayd: ${text}`)
 }
 
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {

@@ -4,12 +4,13 @@ import type { NfsServer } from '../protocols/nfs/index.ts'
 import type { DavHandle } from '../protocols/webdav/index.ts'
 import type { App } from './app.ts'
 import type { Clock } from './clock.ts'
+import type { Control } from './control.ts'
 import type { Faults } from './faults.ts'
 import type { JournalFile } from './journal-file.ts'
 import { version } from './manual.ts'
 import { removeNotes } from './state-dir.ts'
 import { describeViews, type ServerStatus } from './status.ts'
-import type { Views } from './views.ts'
+import type { RemountRequest, Views } from './views.ts'
 
 /** How long requests may go on after the server was told to stop. */
 const GRACE_MS = 10_000
@@ -26,6 +27,7 @@ export class RunningServer {
   nfs: NfsServer | undefined
   http: App | undefined
   webdav: DavHandle | undefined
+  control: Control | undefined
   webdavAddress: { readonly host: string; readonly port: number } | undefined
   /** Where the locks of WebDAV clients are kept. */
   readonly journals: JournalFile[] = []
@@ -64,8 +66,15 @@ export class RunningServer {
         ...(nfs && { nfs: { host: nfs.host, port: nfs.port, counters: { ...this.nfs?.counters } } }),
       },
       http: { ...this.http?.counters },
+      control: { ...this.control?.counters },
       faults: { ...this.#faults },
     }
+  }
+
+  /** Changes the layers or options of a view. @throws OptionError nothing has changed */
+  async remount(request: RemountRequest): Promise<void> {
+    await this.views.remount(request)
+    this.#log.info({ view: request.view, options: request.options }, 'remounted')
   }
 
   /**
@@ -84,6 +93,7 @@ export class RunningServer {
     }
     await step('removing the notes', () => removeNotes(this.notes))
     await Promise.all([
+      step('closing control', async () => this.control?.close()),
       step('closing NFS', async () => this.nfs?.close()),
       step('closing HTTP', () => this.#closeHttp(graceMs)),
     ])

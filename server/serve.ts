@@ -4,6 +4,7 @@ import { OptionError } from '../overlay-core/index.ts'
 import { parseExport, startNfs } from '../protocols/nfs/index.ts'
 import { announce } from './announce.ts'
 import { systemClock } from './clock.ts'
+import { type Control, openControl } from './control.ts'
 import { checkPorts, listenHttp, nfsError } from './doors.ts'
 import type { Faults } from './faults.ts'
 import { groupsOf } from './groups.ts'
@@ -50,7 +51,13 @@ export async function serve(given: Settings, { log, faults, print }: Surrounding
   })
   try {
     await openDoors(server, settings, log)
-    await tellOthers(server, settings)
+    const control = await openControl({
+      log: log.child({ door: 'control' }),
+      random: systemRandom,
+      remount: (request) => server.remount(request),
+    })
+    server.control = control
+    await tellOthers(server, settings, control)
   } catch (error) {
     await server.close()
     throw error
@@ -107,9 +114,11 @@ async function openDoors(server: RunningServer, settings: Settings, log: Logger)
 }
 
 /** Leaves the notes by which scripts and `overlayd status` find the server. */
-async function tellOthers(server: RunningServer, settings: Settings): Promise<void> {
+async function tellOthers(server: RunningServer, settings: Settings, control: Control): Promise<void> {
   const note = readyNote(server)
-  server.notes.push(await writeRunNote(settings.stateDir, { ...note, pid: process.pid }))
+  const views = server.views.list().map(({ name }) => name)
+  const run = { ...note, pid: process.pid, views, control: control.note }
+  server.notes.push(await writeRunNote(settings.stateDir, run))
   if (settings.readyFile === undefined) return
   await writeReadyFile(settings.readyFile, note)
   server.notes.push(settings.readyFile)

@@ -3,6 +3,7 @@ import { constants } from 'node:fs'
 import { access, chmod, link, mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { OptionError } from '../overlay-core/index.ts'
+import type { ControlNote } from './control.ts'
 import type { RandomBytes } from './random.ts'
 
 const KEY_BYTES = 32
@@ -16,9 +17,12 @@ export interface ReadyNote {
   readonly nfs: { readonly host: string; readonly port: number; readonly export: string } | null
 }
 
-/** What the note on a running server says. */
+/** What the note on a running server says. Only the server's user and root can read it. */
 export interface RunNote extends ReadyNote {
   readonly pid: number
+  /** Names of its overlays. */
+  readonly views: readonly string[]
+  readonly control: ControlNote
 }
 
 /**
@@ -224,10 +228,32 @@ export async function makeHandleDir(
   stateDir: string,
   layers: readonly string[],
 ): Promise<{ path: string; undo: () => Promise<void> }> {
-  const digest = createHash('sha256').update(layers.join('\0')).digest('hex')
-  const path = join(stateDir, 'handles', digest.slice(0, 32))
+  const path = handleDirOf(stateDir, layers)
   const first = await mkdir(path, { recursive: true, mode: 0o700 })
   return { path, undo: async () => (first === undefined ? undefined : rm(first, { recursive: true })) }
+}
+
+/**
+ * After a remount: what the overlay remembers of its file handles, at `path`, is found by a later start with the layers that it has now. Returns its
+ * new place. What was kept there changes places with it.
+ */
+export async function moveHandleDir(stateDir: string, path: string, layers: readonly string[]): Promise<string> {
+  const target = handleDirOf(stateDir, layers)
+  if (target === path) return path
+  const aside = asideName(path)
+  await rename(path, aside)
+  try {
+    await rename(target, path)
+  } catch (error) {
+    if (codeOf(error) !== 'ENOENT') throw error
+  }
+  await rename(aside, target)
+  return target
+}
+
+function handleDirOf(stateDir: string, layers: readonly string[]): string {
+  const digest = createHash('sha256').update(layers.join('\0')).digest('hex')
+  return join(stateDir, 'handles', digest.slice(0, 32))
 }
 
 /** Makes the directories of the sample overlay and returns them. The lower ships with the package. */

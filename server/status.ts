@@ -19,6 +19,7 @@ export interface ServerStatus {
   }
   /** HTTP connections and requests; none when WebDAV is off. */
   readonly http: Counters
+  readonly control: Counters
   readonly faults: Counters
 }
 

@@ -1,13 +1,21 @@
 import { inOverlayOptions, type ViewSettings } from '../config/index.ts'
-import { type MountOptions, mount, OptionError, type Overlay } from '../overlay-core/index.ts'
-import { makeHandleDir } from './state-dir.ts'
+import { type MountOptions, mount, OptionError, type Overlay, parseOptions } from '../overlay-core/index.ts'
+import { makeHandleDir, moveHandleDir } from './state-dir.ts'
 
 /** One overlay under the name that clients know it by. */
 export interface View {
   readonly name: string
   readonly overlay: Overlay
   readonly settings: ViewSettings
-  readonly options: MountOptions
+}
+
+/** What `overlayd remount` asks for. */
+export interface RemountRequest {
+  /** In the words of `-o`. */
+  readonly options: string
+  /** Where relative paths in them start. */
+  readonly cwd: string
+  readonly view: string
 }
 
 /** A view to open: its settings with the mount options decided. */
@@ -19,9 +27,14 @@ export interface ViewPlan {
 /** All views of a server: the one owner of its overlays, by name. */
 export class Views {
   readonly #views: ReadonlyMap<string, View>
+  readonly #stateDir: string
+  /** Where overlays without upper remember their file handles, by view. */
+  readonly #handleDirs: Map<string, string>
 
-  private constructor(views: ReadonlyMap<string, View>) {
+  private constructor(views: ReadonlyMap<string, View>, stateDir: string, handleDirs: Map<string, string>) {
     this.#views = views
+    this.#stateDir = stateDir
+    this.#handleDirs = handleDirs
   }
 
   /**
@@ -31,20 +44,19 @@ export class Views {
    */
   static async open(plans: readonly ViewPlan[], stateDir: string): Promise<Views> {
     const opened = new Map<string, View>()
+    const handleDirs = new Map<string, string>()
     try {
       for (const { settings, options } of plans) {
-        opened.set(settings.name, {
-          name: settings.name,
-          overlay: await mountView(options, stateDir),
-          settings,
-          options,
-        })
+        const { name } = settings
+        const { overlay, handleDir } = await mountView(options, stateDir)
+        opened.set(name, { name, overlay, settings })
+        if (handleDir !== undefined) handleDirs.set(name, handleDir)
       }
     } catch (error) {
       await Promise.all([...opened.values()].map((view) => view.overlay.unmount()))
       throw error instanceof OptionError ? inOverlayOptions(error) : error
     }
-    return new Views(opened)
+    return new Views(opened, stateDir, handleDirs)
   }
 
   get(name: string): View | undefined {
@@ -53,6 +65,22 @@ export class Views {
 
   list(): readonly View[] {
     return [...this.#views.values()]
+  }
+
+  /**
+   * Changes the layers or options of a view while it is served.
+   *
+   * @throws OptionError there is no such view, or as `Overlay.remount`: then nothing has changed
+   */
+  async remount({ view: name, options, cwd }: RemountRequest): Promise<void> {
+    const view = this.#views.get(name)
+    if (view === undefined) throw new OptionError('NAME', `no overlay ${JSON.stringify(name)} is served`)
+    const { overlay } = view
+    const privileged = process.geteuid?.() === 0
+    await overlay.remount(parseOptions(options, { cwd, privileged }, overlay.options))
+    const handleDir = this.#handleDirs.get(name)
+    if (handleDir === undefined) return
+    this.#handleDirs.set(name, await moveHandleDir(this.#stateDir, handleDir, layersOf(overlay.options)))
   }
 
   /**
@@ -68,20 +96,27 @@ export class Views {
 }
 
 /** Mounts; an overlay without upper has no workdir to remember its file handles in, so it gets a place in the state directory. */
-async function mountView(options: MountOptions, stateDir: string): Promise<Overlay> {
-  if (options.upperdir !== undefined) return mount(options)
-  const handles = await makeHandleDir(stateDir, [...options.lowerdir, '', ...options.datadir])
+async function mountView(
+  options: MountOptions,
+  stateDir: string,
+): Promise<{ overlay: Overlay; handleDir: string | undefined }> {
+  if (options.upperdir !== undefined) return { overlay: await mount(options), handleDir: undefined }
+  const handles = await makeHandleDir(stateDir, layersOf(options))
   try {
-    return await mount(options, { handleDirectory: handles.path })
+    return { overlay: await mount(options, { handleDirectory: handles.path }), handleDir: handles.path }
   } catch (error) {
     await handles.undo()
     throw error
   }
 }
 
-async function closeView({ overlay, options }: View): Promise<void> {
+function layersOf({ lowerdir, datadir }: MountOptions): string[] {
+  return [...lowerdir, '', ...datadir]
+}
+
+async function closeView({ overlay }: View): Promise<void> {
   try {
-    if (!overlay.readOnly && !options.volatile) await overlay.sync()
+    if (!overlay.readOnly && !overlay.options.volatile) await overlay.sync()
   } finally {
     await overlay.unmount()
   }

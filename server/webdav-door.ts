@@ -33,9 +33,10 @@ async function openJournals(
   stateDir: string,
 ): Promise<Map<string, JournalFile>> {
   const journals = new Map<string, JournalFile>()
-  for (const { name, overlay, options } of views) {
-    if (overlay.readOnly || options.upperdir === undefined) continue
-    const journal = await JournalFile.open(lockJournalPath(stateDir, overlay, options.upperdir))
+  for (const { name, overlay } of views) {
+    const { upperdir } = overlay.options
+    if (overlay.readOnly || upperdir === undefined) continue
+    const journal = await JournalFile.open(lockJournalPath(stateDir, overlay, upperdir))
     server.journals.push(journal)
     journals.set(name, journal)
   }

@@ -34,7 +34,7 @@ const CONFINED: Readonly<Record<string, readonly string[]>> = {
   'lru-cache': ['overlay-core/dcache.ts'],
   fastify: ['server/', 'protocols/webdav/'],
   pino: ['server/'],
-  undici: ['server/status-command.ts'],
+  undici: ['server/status-command.ts', 'server/remount-command.ts'],
   'webdav-server': ['protocols/webdav/'],
   saxes: ['protocols/webdav/'],
 }

@@ -2,7 +2,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
-import { OVERLAY_OPTIONS, SERVE_OPTIONS, STATUS_OPTIONS, type WordSpec } from '../config/schema.ts'
+import { OVERLAY_OPTIONS, REMOUNT_OPTIONS, SERVE_OPTIONS, STATUS_OPTIONS, type WordSpec } from '../config/schema.ts'
 
 const top = fileURLToPath(new URL('..', import.meta.url))
 const read = (path: string) => readFileSync(join(top, path), 'utf8')
@@ -19,7 +19,7 @@ const pages = [
 
 t.test('the manual has every option and its default', async (t) => {
   const manual = read('docs/cli.md')
-  const specs: readonly WordSpec[] = [...SERVE_OPTIONS, ...STATUS_OPTIONS, ...OVERLAY_OPTIONS]
+  const specs: readonly WordSpec[] = [...SERVE_OPTIONS, ...STATUS_OPTIONS, ...REMOUNT_OPTIONS, ...OVERLAY_OPTIONS]
   for (const spec of specs) {
     const name = spec.name.replace(/=.*/, '')
     t.ok(manual.includes(spec.name.startsWith('-') ? name : `\`${name}`), name)

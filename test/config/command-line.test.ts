@@ -72,7 +72,7 @@ t.test('the sample is served when asked for and no overlay is named', async (t) 
 })
 
 t.test('help, version and status are asked for by their words', async (t) => {
-  for (const line of ['--help', '-h', '-o lowerdir=/l --help', 'status --help']) {
+  for (const line of ['--help', '-h', '-o lowerdir=/l --help', 'status --help', 'remount --help']) {
     t.same(parseCommandLine(line.split(' '), environment), { kind: 'help' })
   }
   t.same(parseCommandLine(['--version'], environment), { kind: 'version' })
@@ -84,6 +84,13 @@ t.test('help, version and status are asked for by their words', async (t) => {
     kind: 'status',
     settings: { url: 'http://[::1]:81', json: true, stateDir: '/s' },
   })
+  t.same(
+    parseCommandLine(['remount', '-o', 'ro', '-o', 'xino=on', 'tree', '--pid=7', '--state-dir', '/s'], environment),
+    {
+      kind: 'remount',
+      settings: { options: 'ro,xino=on', cwd: environment.cwd, view: 'tree', pid: 7, stateDir: '/s' },
+    },
+  )
   t.equal(settings('-o lowerdir=/l status').views[0]?.name, 'status', 'an overlay may be called status')
 })
 
@@ -126,6 +133,10 @@ t.test('a wrong command line is refused in one line that names the option and th
     [['-o', 'lowerdir=/l', '--as', '0:0'], /^--as: user 0 is not yours.*leave --as out/],
     [['-o', 'lowerdir=/l', '--as', '-1:0'], /^--as: /],
     [['-o', 'lowerdir=/l', '--log-level', 'loud'], /^--log-level: "loud" is not a level; use silent, /],
+    [['remount'], /^-o: is missing; say what is to change/],
+    [['remount', '-o', 'ro', '--pid', 'x'], /^--pid: "x" is not the number of a process/],
+    [['remount', '-o', 'ro', 'a', 'b'], /^NAME: only one name/],
+    [['remount', '-o', 'ro', '--json'], /^--json: unknown option/],
     [['status', 'now'], /^status: takes no further word/],
     [['status', '--url', 'ftp://x'], /^--url: "ftp:\/\/x" is not a URL/],
     [['status', '--nfs', 'off'], /^--nfs: unknown option/],

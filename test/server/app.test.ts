@@ -16,6 +16,7 @@ const status: ServerStatus = {
   views: [{ name: 'overlay', readOnly: false }],
   doors: {},
   http: {},
+  control: {},
   faults: {},
 }
 

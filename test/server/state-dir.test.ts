@@ -64,7 +64,13 @@ t.test('whether a directory can be made is told without making it', async (t) =>
 t.test('notes of running servers are found, those of dead ones are taken away', async (t) => {
   const dir = t.testdir()
   t.same(await stateDir.readRunNotes(dir), [], 'none when there is no directory')
-  const note = { webdav: 'http://127.0.0.1:8080/overlay/', nfs: null, pid: process.pid }
+  const note = {
+    webdav: 'http://127.0.0.1:8080/overlay/',
+    nfs: null,
+    pid: process.pid,
+    views: ['overlay'],
+    control: { port: 1, token: 't' },
+  }
   const path = await stateDir.writeRunNote(dir, note)
   // No process has this number: the kernel's largest is 4194304.
   await stateDir.writeRunNote(dir, { ...note, pid: 4_194_305 })

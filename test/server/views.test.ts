@@ -24,7 +24,7 @@ t.test('views are found by their names until they are closed', async (t) => {
   const cred = { uid: 0, gid: 0, groups: [] }
   t.not(await view?.overlay.lookup(cred, view.overlay.root, 'file'), undefined)
   await views.close()
-  const again = await Views.open([view!], '/nowhere')
+  const again = await Views.open([{ settings: view!.settings, options: view!.overlay.options }], '/nowhere')
   await again.close()
 })
 

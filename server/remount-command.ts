@@ -1,0 +1,68 @@
+import { Agent, request } from 'undici'
+import type { RemountSettings } from '../config/index.ts'
+import { OptionError } from '../overlay-core/index.ts'
+import type { ControlError, ControlNote } from './control.ts'
+import { type RunNote, readRunNotes } from './state-dir.ts'
+
+/** Waiting for running calls takes as long as the longest of them. */
+const TIMEOUT_MS = 10 * 60_000
+
+/**
+ * `overlayd remount`: tells the running server that serves the view to change its layers or options. Returns the exit status: 0 when
+ * it has, 1 when it could not be reached or failed.
+ *
+ * @throws OptionError as the server found it: nothing has changed
+ */
+export async function askForRemount(settings: RemountSettings, print: (text: string) => void): Promise<number> {
+  const { options, view, cwd } = settings
+  const note = chooseServer(await readRunNotes(settings.stateDir), settings)
+  if (typeof note === 'string') {
+    print(`${note}\n`)
+    return 1
+  }
+  const failure = await post(note.control, { options, cwd, view: view ?? note.views[0] })
+  if (failure !== undefined) {
+    print(`server ${note.pid} ${failure}\n`)
+    return 1
+  }
+  return 0
+}
+
+/** The one server that is meant, or why there is none. */
+function chooseServer(notes: readonly RunNote[], { view, pid, stateDir }: RemountSettings): RunNote | string {
+  const fitting = notes.filter(
+    (note) => (view === undefined || note.views.includes(view)) && (pid === undefined || note.pid === pid),
+  )
+  if (fitting.length === 1 && fitting[0]) return fitting[0]
+  const wanted = view === undefined ? 'server' : `server of ${view}`
+  const which = pid === undefined ? wanted : `${wanted} with process ${pid}`
+  if (fitting.length === 0) return `no ${which} runs with the state directory ${stateDir}; say --state-dir`
+  const running = fitting.map((note) => `${note.pid} (${note.views.join(', ')})`).join(', ')
+  return `several servers run with the state directory ${stateDir}: ${running}; say --pid`
+}
+
+async function post({ port, token }: ControlNote, body: object): Promise<string | undefined> {
+  const dispatcher = new Agent({ headersTimeout: TIMEOUT_MS, bodyTimeout: TIMEOUT_MS })
+  try {
+    const answer = await request(`http://127.0.0.1:${port}/remount`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
+      body: JSON.stringify(body),
+      dispatcher,
+    })
+    if (answer.statusCode === 400) throw optionError(await answer.body.json())
+    await answer.body.dump()
+    return answer.statusCode === 204 ? undefined : `answers ${answer.statusCode}; its log says why`
+  } catch (error) {
+    if (error instanceof OptionError) throw error
+    const { code, message } = error as NodeJS.ErrnoException
+    return code === 'ECONNREFUSED' ? 'does not listen any more' : `does not answer (${code ?? message})`
+  } finally {
+    await dispatcher.close()
+  }
+}
+
+function optionError(answer: unknown): OptionError {
+  const { option, message } = answer as ControlError
+  return new OptionError(option, message.slice(option.length + 2))
+}

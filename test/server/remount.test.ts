@@ -1,0 +1,178 @@
+import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import t, { type Test } from 'tap'
+import { request } from 'undici'
+import { type Handle, NfsClient, STATUS } from '../helpers/nfs-client.ts'
+import { freePorts, type Running, run, start } from './launch.ts'
+
+t.setTimeout(300_000)
+
+/** Two releases, an upper and its workdir. */
+function layers(t: Test) {
+  const dir = t.testdir({
+    one: { version: '1', 'only-one': 'x', shared: { a: '1' } },
+    two: { version: '2', shared: { b: '2' } },
+    base: { stays: 'base' },
+    upper: {},
+    work: {},
+  })
+  return {
+    dir,
+    state: join(dir, 'state'),
+    o: `lowerdir=${dir}/one:${dir}/base,upperdir=${dir}/upper,workdir=${dir}/work`,
+  }
+}
+
+/** An NFS client of `server`, with its root handle. */
+async function nfsOf(t: Test, server: Running, path = '/overlay'): Promise<{ nfs: NfsClient; root: Handle }> {
+  const nfs = await NfsClient.connect(server.nfsPort as number)
+  t.teardown(() => nfs.close())
+  return { nfs, root: await nfs.mount(path) }
+}
+
+async function content(nfs: NfsClient, handle: Handle): Promise<string> {
+  const { status, data } = await nfs.read(handle, 0, 100)
+  return status === STATUS.OK ? data.toString() : `status ${status}`
+}
+
+async function get(server: Running, path: string): Promise<string> {
+  const answer = await request(new URL(path, server.webdavUrl))
+  const text = await answer.body.text()
+  return answer.statusCode === 200 ? text : String(answer.statusCode)
+}
+
+/** The note of the only running server. */
+function noteOf(state: string) {
+  const [name] = readdirSync(join(state, 'run'))
+  const path = join(state, 'run', name as string)
+  return { path, ...JSON.parse(readFileSync(path, 'utf8')) }
+}
+
+t.test('overlayd remount swaps a lower under a running server, and clients keep their mounts', async (t) => {
+  const { dir, state, o } = layers(t)
+  const server = await start(t, ['-o', o, 'tree', ...freePorts(state)])
+  const { nfs, root } = await nfsOf(t, server, '/tree')
+  const stays = await nfs.walk(root, 'stays')
+  const gone = await nfs.walk(root, 'only-one')
+  const before = (await nfs.getattr(root)).attr
+  t.equal(await get(server, 'version'), '1')
+  t.equal(await get(server, 'shared/b'), '404')
+  const done = await run(['remount', '-o', 'lowerdir=two:base', 'tree', '--state-dir', state], { cwd: dir })
+  t.same(done, { status: 0, stdout: '', stderr: '' })
+  t.equal(await get(server, 'version'), '2')
+  t.equal(await get(server, 'shared/b'), '2')
+  t.equal(await get(server, 'only-one'), '404')
+  t.equal(await content(nfs, stays), 'base', 'a handle of a lower that stays')
+  t.equal((await nfs.getattr(gone)).status, STATUS.STALE, 'one of a lower that is gone')
+  t.equal(await content(nfs, await nfs.walk(root, 'version')), '2', 'by the handle of the root')
+  const after = (await nfs.getattr(root)).attr
+  t.equal(after?.fileid, before?.fileid)
+  t.notSame(after?.ctime, before?.ctime, 'clients see that the directory has changed')
+  t.equal(await server.stop(), 0)
+})
+
+t.test('a wrong remount is refused in one line, and the server goes on as before', async (t) => {
+  const { dir, state, o } = layers(t)
+  const server = await start(t, ['-o', o, ...freePorts(state)])
+  const cases: [string[], number, RegExp][] = [
+    [
+      ['-o', 'lowerdir=/nowhere'],
+      2,
+      /^overlayd: -o lowerdir: '\/nowhere' does not exist; create it \(mkdir -p\) or correct the path\n$/,
+    ],
+    [['-o', `upperdir=${dir}/one`], 2, /^overlayd: -o upperdir: cannot change by a remount; stop the overlay/],
+    [['-o', 'redirect_dri=on'], 2, /^overlayd: -o redirect_dri: unknown option; did you mean redirect_dir\?\n$/],
+    [['-o', 'ro', 'other'], 1, /^overlayd: no server of other runs with the state directory/],
+    [['-o', 'ro', '--pid', '1'], 1, /^overlayd: no server with process 1 runs/],
+    [[], 2, /^overlayd: -o: is missing/],
+  ]
+  for (const [args, status, message] of cases) {
+    const ended = await run(['remount', ...args, '--state-dir', state])
+    t.equal(ended.status, status, args.join(' '))
+    t.match(ended.stderr, message)
+    t.equal(await get(server, 'version'), '1')
+  }
+  t.equal(await server.stop(), 0)
+  const none = await run(['remount', '-o', 'ro', '--state-dir', state])
+  t.match(none, { status: 1, stderr: /^overlayd: no server runs with the state directory/ })
+})
+
+t.test('ro and rw by remount, with WebDAV off too', async (t) => {
+  const { state, o } = layers(t)
+  const server = await start(t, ['-o', o, ...freePorts(state), '--webdav', 'off'])
+  const { nfs, root } = await nfsOf(t, server)
+  const change = (options: string) => run(['remount', '-o', options, '--state-dir', state])
+  t.equal((await change('ro')).status, 0)
+  t.equal((await nfs.create(root, 'new')).status, STATUS.ROFS)
+  t.equal((await change('rw')).status, 0)
+  t.not((await nfs.create(root, 'new')).status, STATUS.ROFS)
+  t.equal(await server.stop(), 0)
+})
+
+t.test('nobody remounts without the secret that only the user of the server can read', async (t) => {
+  const { state, o } = layers(t)
+  const server = await start(t, ['-o', o, ...freePorts(state)])
+  const { path, control } = noteOf(state)
+  t.equal(statSync(path).mode & 0o777, 0o600)
+  const url = `http://127.0.0.1:${control.port}/remount`
+  const body = JSON.stringify({ options: 'ro', cwd: '/', view: 'overlay' })
+  const type = { 'content-type': 'application/json' }
+  const attempts: [string, Record<string, string>][] = [
+    ['no token', type],
+    ['an empty one', { ...type, authorization: 'Bearer ' }],
+    ['a wrong one', { ...type, authorization: `Bearer ${control.token.replace(/./g, 'A')}` }],
+    ['another scheme', { ...type, authorization: `Basic ${control.token}` }],
+    ['a form of a web page', { 'content-type': 'text/plain', origin: 'http://evil.example' }],
+  ]
+  for (const [what, headers] of attempts) {
+    const answer = await request(url, { method: 'POST', headers, body })
+    t.equal(answer.statusCode, 401, what)
+    t.equal(await answer.body.text(), '')
+  }
+  const authorized = { ...type, authorization: `Bearer ${control.token}` }
+  const bad: [number, string][] = [
+    [400, '{'],
+    [400, '{}'],
+    [400, '{"options":1,"cwd":{},"view":"overlay"}'],
+    [400, JSON.stringify({ options: 'ro', cwd: '/', view: 'constructor' })],
+    [413, JSON.stringify({ options: 'x'.repeat(5_000_000), cwd: '/' })],
+  ]
+  for (const [status, text] of bad) {
+    const answer = await request(url, { method: 'POST', headers: authorized, body: text })
+    t.equal(answer.statusCode, status, text.slice(0, 40))
+    await answer.body.dump()
+  }
+  for (const method of ['GET', 'OPTIONS', 'PUT'] as const) {
+    const answer = await request(url, { method, headers: type })
+    t.equal(answer.statusCode, 401, method)
+    await answer.body.dump()
+  }
+  const elsewhere = await request(new URL('/remount', server.webdavUrl), { method: 'POST', headers: authorized, body })
+  t.ok(elsewhere.statusCode >= 400, 'the doors for clients know nothing of it')
+  await elsewhere.body.dump()
+  const writable = await request(new URL('new', server.webdavUrl), { method: 'PUT', body: 'x' })
+  t.equal(writable.statusCode, 201, 'nothing has changed')
+  const shown = await run(['status', '--state-dir', state])
+  t.match(shown.stdout, /^control\.refused {2,}8$/m)
+  t.notMatch(shown.stdout, /control\.remounts/)
+  t.equal(await server.stop(), 0)
+})
+
+t.test('file handles of a read-only overlay survive a restart with the lowers of the last remount', async (t) => {
+  const { dir, state } = layers(t)
+  mkdirSync(join(dir, 'three'))
+  writeFileSync(join(dir, 'three/new'), '3')
+  const first = await start(t, ['-o', `lowerdir=${dir}/one:${dir}/base`, ...freePorts(state)])
+  const { nfs, root } = await nfsOf(t, first)
+  const stays = await nfs.walk(root, 'stays')
+  const o = `lowerdir=${dir}/three:${dir}/base`
+  t.equal((await run(['remount', '-o', o, '--state-dir', state])).status, 0)
+  const fresh = await nfs.walk(root, 'new')
+  t.equal(await first.stop(), 0)
+  const second = await start(t, ['-o', o, ...freePorts(state)])
+  const again = (await nfsOf(t, second)).nfs
+  t.equal(await content(again, stays), 'base')
+  t.equal(await content(again, fresh), '3')
+  t.equal(await content(again, await again.walk(root, 'new')), '3', 'the root too')
+  t.equal(await second.stop(), 0)
+})
