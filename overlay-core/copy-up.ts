@@ -104,7 +104,10 @@ export async function linkUpAlias(sb: SuperBlock, inode: OvlInode, dir: OvlInode
 async function linkUp(sb: SuperBlock, inode: OvlInode, dir: OvlInode, name: string): Promise<void> {
   const upper = inode.upper as Real
   await keepingTimes(sb, dir, async (dirFd) => {
-    await linkAt(await sb.descriptors.of(upper.parent as Real), upper.name, dirFd, name)
+    const parent = upper.parent as Real
+    const to = { dir: dir.upper as Real, name }
+    const sourceFd = await sb.descriptors.of(parent)
+    await sb.attributes.linking({ dir: parent, name: upper.name }, to, () => linkAt(sourceFd, upper.name, dirFd, name))
     if (inode.nlinkDelta !== undefined) inode.nlinkDelta--
     inode.changed()
   })
@@ -167,9 +170,8 @@ async function publishLocked(sb: SuperBlock, inode: OvlInode, temp: string, buil
 
 /** Moves the finished object to its place; the parent keeps its times, as nothing changed for those who look. */
 async function publish(sb: SuperBlock, temp: string, at: Alias): Promise<void> {
-  await keepingTimes(sb, at.dir, async (parentFd) => {
-    await renameAt(await sb.descriptors.of(sb.work as Real), temp, parentFd, at.name, storageOf(sb).noReplace)
-  })
+  const parent = at.dir.upper as Real
+  await keepingTimes(sb, at.dir, () => parent.layer.marks.publish(sb, temp, parent, at.name, false, undefined))
 }
 
 /**
@@ -180,7 +182,12 @@ async function publishInIndex(sb: SuperBlock, inode: OvlInode, temp: string): Pr
   const workFd = await sb.descriptors.of(sb.work as Real)
   const indexFd = await sb.descriptors.of(sb.indexDir as Real)
   await saveNlinkByLower(sb, workFd, temp, 0)
-  await renameAt(workFd, temp, indexFd, inode.indexName as string, storageOf(sb).noReplace)
+  const name = inode.indexName as string
+  const [from, to] = [
+    { dir: sb.work as Real, name: temp },
+    { dir: sb.indexDir as Real, name },
+  ]
+  await sb.attributes.moving(from, to, () => renameAt(workFd, temp, indexFd, name, storageOf(sb).noReplace))
   inode.nlinkDelta = inode.lowerNlink - 1
 }
 
@@ -243,7 +250,6 @@ async function buildTemp(sb: SuperBlock, build: Build): Promise<Built> {
     const { type } = build.inode
     const stub = type !== stat.type || needsStub(sb, type, owner)
     await makeSame(sb, build, stat, metacopy, stub)
-    await sb.attributes.born(workFd, temp)
     await giveOwner(sb, workFd, temp, owner)
     await copyXattrs(sb, lower, workFd, temp)
     const record = await giveMode(sb, workFd, temp, type, owner, stub)

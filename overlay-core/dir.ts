@@ -199,7 +199,6 @@ async function buildTemp(
   const workFd = await sb.descriptors.of(sb.work as Real)
   try {
     await build(workFd, temp, birth)
-    await sb.attributes.born(workFd, temp)
     const rights = await dress(sb, workFd, temp, type, birth)
     if (options.atime !== undefined || options.mtime !== undefined)
       await utimesAt(workFd, temp, options.atime, options.mtime)

@@ -1,7 +1,7 @@
 import { deviceForm } from './device-form.ts'
 import { bestEffort, isErrno, OverlayError } from './errno.ts'
 import type { Probe, Real } from './layer.ts'
-import { isObject, type MarkForm, type Standing, type UpperMove, WHITEOUT } from './mark-form.ts'
+import { isObject, type MarkForm, type Standing, WHITEOUT } from './mark-form.ts'
 import { clearWorkDir } from './remove.ts'
 import type { StepLog, UpperName } from './steps.ts'
 import { type SuperBlock, storageOf } from './superblock.ts'
@@ -58,27 +58,26 @@ export const filesForm: MarkForm = {
   },
 
   async publish(sb, temp, dir, name, _directory, standing) {
-    const workFd = await sb.descriptors.of(sb.work as Real)
-    const dirFd = await sb.descriptors.of(dir)
-    const { noReplace } = storageOf(sb)
-    if (standing === undefined) return await renameAt(workFd, temp, dirFd, name, noReplace)
-    await overWhiteout(sb, { dir, name }, () => renameAt(workFd, temp, dirFd, name, noReplace))
+    const to = { dir, name }
+    const rename = () => moveName(sb, { dir: sb.work as Real, name: temp }, to, storageOf(sb).noReplace)
+    await (standing === undefined ? rename() : overWhiteout(sb, to, rename))
   },
 
   async replace(sb, temp, dir, name) {
-    const workFd = await sb.descriptors.of(sb.work as Real)
-    const dirFd = await sb.descriptors.of(dir)
-    const hidden = (await filesForm.standingAt(sb, dir, name)) === WHITEOUT
-    if (!hidden) return await renameAt(workFd, temp, dirFd, name)
-    await overWhiteout(sb, { dir, name }, () => renameAt(workFd, temp, dirFd, name))
+    const to = { dir, name }
+    const rename = () => moveName(sb, { dir: sb.work as Real, name: temp }, to)
+    await ((await isHidden(sb, dir, name)) ? overWhiteout(sb, to, rename) : rename())
   },
 
   async link(sb, source, dir, name) {
     const sourceFd = await sb.descriptors.of(source.parent as Real)
     const dirFd = await sb.descriptors.of(dir)
-    const link = () => linkAt(sourceFd, source.name, dirFd, name)
-    if ((await filesForm.standingAt(sb, dir, name)) === WHITEOUT) await overWhiteout(sb, { dir, name }, link)
-    else await link()
+    const [from, to] = [
+      { dir: source.parent as Real, name: source.name },
+      { dir, name },
+    ]
+    const link = () => sb.attributes.linking(from, to, () => linkAt(sourceFd, source.name, dirFd, name))
+    await ((await isHidden(sb, dir, name)) ? overWhiteout(sb, to, link) : link())
   },
 
   async cover(sb, dir, name, present) {
@@ -105,37 +104,35 @@ export const filesForm: MarkForm = {
   },
 
   async move(sb, move) {
-    const { from, fromName, to, toName, cover } = move
-    const fromFd = await sb.descriptors.of(from)
-    const toFd = await sb.descriptors.of(to)
-    const hidden = !move.replacesDirectory && (await isHidden(sb, to, toName))
-    const rename = () => (move.replacesDirectory ? overDirectory(sb, move) : renameAt(fromFd, fromName, toFd, toName))
-    const moved = () => (hidden ? overWhiteout(sb, { dir: to, name: toName }, rename) : rename())
+    const { replacesDirectory, cover } = move
+    const from = { dir: move.from, name: move.fromName }
+    const to = { dir: move.to, name: move.toName }
+    const hidden = !replacesDirectory && (await isHidden(sb, to.dir, to.name))
+    const rename = () => (replacesDirectory ? overDirectory(sb, from, to) : moveName(sb, from, to))
+    const moved = () => (hidden ? overWhiteout(sb, to, rename) : rename())
     if (!cover) return await moved()
-    await stepsOf(sb).noting([{ dir: from, name: fromName }], () => marking(fromFd, fromName, moved))
+    const fromFd = await sb.descriptors.of(from.dir)
+    await stepsOf(sb).noting([from], () => marking(fromFd, from.name, moved))
   },
 
-  async exchange(sb, a, aName, b, bName) {
-    const aFd = await sb.descriptors.of(a)
-    const bFd = await sb.descriptors.of(b)
-    if (storageOf(sb).exchange) return await renameAt(aFd, aName, bFd, bName, RENAME_EXCHANGE)
-    const workFd = await sb.descriptors.of(sb.work as Real)
-    const names = [
-      { dir: a, name: aName },
-      { dir: b, name: bName },
+  async exchange(sb, aDir, aName, bDir, bName) {
+    const [a, b] = [
+      { dir: aDir, name: aName },
+      { dir: bDir, name: bName },
     ]
-    await stepsOf(sb).holding(names, async (held) => {
-      await renameAt(aFd, aName, workFd, held)
-      try {
-        await renameAt(bFd, bName, aFd, aName)
-        await orElse(
-          () => renameAt(workFd, held, bFd, bName),
-          () => renameAt(aFd, aName, bFd, bName),
-        )
-      } catch (error) {
-        await bestEffort(() => renameAt(workFd, held, aFd, aName))
-        throw error
-      }
+    if (storageOf(sb).exchange) return await moveName(sb, a, b, RENAME_EXCHANGE)
+    await stepsOf(sb).holding([a, b], async (name) => {
+      const held = { dir: sb.work as Real, name }
+      const back = () => moveName(sb, held, a)
+      await moveName(sb, a, held)
+      await orElse(() => moveName(sb, b, a), back)
+      await orElse(
+        () => moveName(sb, held, b),
+        async () => {
+          await moveName(sb, a, b)
+          await back()
+        },
+      )
     })
   },
 }
@@ -203,21 +200,27 @@ async function toFile(sb: SuperBlock, dir: Real, name: Name): Promise<void> {
   await unlinkAt(dirFd, name)
 }
 
+/** Renames, and takes the attributes that are kept by name along. */
+async function moveName(sb: SuperBlock, from: UpperName, to: UpperName, flags = 0): Promise<void> {
+  const fromFd = await sb.descriptors.of(from.dir)
+  const toFd = await sb.descriptors.of(to.dir)
+  await sb.attributes.moving(from, to, () => renameAt(fromFd, from.name, toFd, to.name, flags))
+}
+
 /** Moves a directory onto one that shows nothing: when that holds marks, it is put aside first. */
-async function overDirectory(sb: SuperBlock, { from, fromName, to, toName }: UpperMove): Promise<void> {
-  const fromFd = await sb.descriptors.of(from)
-  const toFd = await sb.descriptors.of(to)
+async function overDirectory(sb: SuperBlock, from: UpperName, to: UpperName): Promise<void> {
   try {
-    return await renameAt(fromFd, fromName, toFd, toName)
+    return await moveName(sb, from, to)
   } catch (error) {
     if (!isErrno(error, 'ENOTEMPTY', 'EEXIST')) throw error
   }
   const workFd = await sb.descriptors.of(sb.work as Real)
-  await stepsOf(sb).holding([{ dir: to, name: toName }], async (held) => {
-    await renameAt(toFd, toName, workFd, held)
+  const toFd = await sb.descriptors.of(to.dir)
+  await stepsOf(sb).holding([to], async (held) => {
+    await renameAt(toFd, to.name, workFd, held)
     await orElse(
-      () => renameAt(fromFd, fromName, toFd, toName),
-      () => renameAt(workFd, held, toFd, toName),
+      () => moveName(sb, from, to),
+      () => renameAt(workFd, held, toFd, to.name),
     )
     await clearWorkDir(sb, held)
   })

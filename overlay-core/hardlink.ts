@@ -107,7 +107,9 @@ async function writeNlink(
 export async function dropIndex(sb: SuperBlock, inode: OvlInode): Promise<void> {
   if (!inode.upper || inode.indexName === undefined || inode.nlinkDelta === undefined) return
   try {
-    await unlinkAt(await sb.descriptors.of(sb.indexDir as Real), inode.indexName)
+    const dir = sb.indexDir as Real
+    await unlinkAt(await sb.descriptors.of(dir), inode.indexName)
+    await sb.attributes.removed({ dir, name: inode.indexName })
   } catch (error) {
     if (!isErrno(error)) throw error
   }

@@ -90,10 +90,21 @@ export class Descriptors {
   #retired: { epoch: number; fd: number }[] = []
   #drainScheduled = false
   readonly #waiting: (() => void)[] = []
+  #reals: Map<number, Real> | undefined
 
   /** @param limit how many directory descriptors may be open at once */
   constructor(limit: number) {
     this.#limit = limit
+  }
+
+  /** From now on `realOf` knows the directories of open descriptors. */
+  follow(): void {
+    this.#reals = new Map([...this.#open].map((real) => [real.fd, real]))
+  }
+
+  /** The directory whose descriptor `fd` is, of those that were opened here; only after `follow`. */
+  realOf(fd: number): Real | undefined {
+    return this.#reals?.get(fd)
   }
 
   /** Runs an asynchronous call; descriptors that it obtains stay open until it ends. */
@@ -151,6 +162,7 @@ export class Descriptors {
     }
     real.fd = fd
     real.used = true
+    this.#reals?.set(fd, real)
     if (!real.parent) return
     this.#open.add(real)
     if (this.#open.size > this.#limit) this.#evict()
@@ -250,7 +262,9 @@ export class Descriptors {
     for (const epoch of this.#running.keys()) if (epoch < oldest) oldest = epoch
     let done = 0
     while (done < this.#retired.length && (this.#retired[done] as { epoch: number }).epoch < oldest) {
-      closeSync((this.#retired[done] as { fd: number }).fd)
+      const { fd } = this.#retired[done] as { fd: number }
+      this.#reals?.delete(fd)
+      closeSync(fd)
       done++
     }
     if (done > 0) this.#retired = this.#retired.slice(done)

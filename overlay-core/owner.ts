@@ -89,7 +89,7 @@ export async function giveMode(
   const record = stub ? recordOf(type, owner) : recordFor(sb, type, owner)
   if (record) await sb.attributes.set(workFd, name, OVERRIDE_STAT, formatOverrideStat(record))
   const mode = diskMode(sb, type, owner.mode, stub)
-  if (type !== FileType.symlink && mode !== present) await chmodAt(workFd, name, mode)
+  if (type !== FileType.symlink && mode !== present && !sb.fixedOwners) await chmodAt(workFd, name, mode)
   return record
 }
 
@@ -133,8 +133,10 @@ export async function changeOwner(
     setRights(inode, { ...rights, owner: record })
     inode.changed()
   }
-  if (chowns) await chownAt(fd, name, -1, canOwn(sb, want) ? want.gid : sb.serverGid)
-  if (type !== FileType.symlink) await chmodAt(fd, name, diskMode(sb, type, want.mode, stub))
+  if (!sb.fixedOwners) {
+    if (chowns) await chownAt(fd, name, -1, canOwn(sb, want) ? want.gid : sb.serverGid)
+    if (type !== FileType.symlink) await chmodAt(fd, name, diskMode(sb, type, want.mode, stub))
+  }
   if (record || !rights.owner) return
   await forgetRecord(sb, fd, name)
   setRights(inode, { ...rights, owner: undefined })
@@ -148,9 +150,9 @@ async function forgetRecord(sb: SuperBlock, fd: number, name: string): Promise<v
   }
 }
 
-/** Whether a server without root can give an object to this owner and group. */
+/** Whether the disk can hold this owner and group: without root the server's own, nothing where it keeps none. */
 function canOwn(sb: SuperBlock, { uid, gid }: Ownership): boolean {
-  return uid === sb.serverUid && (gid === sb.serverGid || sb.serverGroups.includes(gid))
+  return !sb.fixedOwners && uid === sb.serverUid && (gid === sb.serverGid || sb.serverGroups.includes(gid))
 }
 
 /** What must be recorded of an object; undefined when the disk can hold it all, or when it takes no such attributes. */

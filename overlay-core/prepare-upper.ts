@@ -8,6 +8,8 @@ import { openIndexDirectory } from './hardlink.ts'
 import { type Descriptors, type Layer, Real } from './layer.ts'
 import { NoteStore } from './note-store.ts'
 import { type MountOptions, OptionError } from './params.ts'
+import { Shelf } from './shelf.ts'
+import { hasShelf } from './shelf-log.ts'
 import { repairSteps, StepLog } from './steps.ts'
 import { probeStorage, type Storage } from './storage.ts'
 import type { SuperBlock } from './superblock.ts'
@@ -57,20 +59,24 @@ export async function prepareUpper(
   const usedBefore = await exists(workdirFd, 'work')
   const work = await openWorkDirectory(descriptors, layer, workdir, 'work')
   const rootFd = layer.root.fd
-  await repairSteps(workdirFd, work.fd, rootFd, whiteoutFor)
+  const restored = await repairSteps(workdirFd, work.fd, rootFd, whiteoutFor)
   await removeLeftovers(work.fd)
   await clearInheritance(work.fd)
-  const storage = await probeStorage(work.fd, xattrs.opaque, privileged)
-  needXattrs(storage, xattrs)
+  const found = await lookAtStorage(work.fd, xattrs, privileged)
+  const shelved = !found.xattrs || (await hasShelf(workdirFd))
+  // What is kept by name cannot follow two names that change places at once.
+  const storage = { ...found, exchange: found.exchange && !shelved }
   const form = await chooseForm(options.whiteouts, storage, { rootFd, workdirFd, usedBefore })
   if (form === 'files') await recordFiles(rootFd, workdirFd, work.fd)
-  const indexContext = { descriptors, xattrs, attributes: diskAttributes }
-  const indexDir = options.index ? await openIndexDirectory(indexContext, workdir) : undefined
+  const place = { upper: layer.root, workdir, descriptors, prefix: xattrs.prefix }
+  const attributes = shelved ? await Shelf.open(place, restored) : diskAttributes
+  const indexContext = { descriptors, xattrs, attributes }
+  const indexDir = options.index && storage.links ? await openIndexDirectory(indexContext, workdir) : undefined
   if (options.volatile) await markVolatile(work.fd)
   const notes = NoteStore.in(descriptors, layer, workdir, { newId: context.newNoteId, volatile: options.volatile })
   layer.marks = form === 'files' ? filesForm : deviceForm
   const steps = form === 'files' ? await StepLog.start(workdirFd) : undefined
-  return { work, indexDir, storage, steps, notes, attributes: diskAttributes }
+  return { work, indexDir, storage, steps, notes, attributes }
 }
 
 async function exists(dirFd: number, name: string): Promise<boolean> {
@@ -95,10 +101,14 @@ async function clearInheritance(workFd: number): Promise<void> {
   if (statxFd(workFd).mode !== 0o700) await chmodAt(workFd, '', 0o700)
 }
 
-function needXattrs(storage: Storage, xattrs: XattrNames): void {
-  if (storage.xattrs) return
-  const mend = xattrs.prefix.startsWith('trusted.')
-    ? 'add userxattr, or run as root'
-    : 'use a directory on ext4, xfs, btrfs or tmpfs (Linux 6.6)'
-  throw new OptionError('upperdir', `its file system does not take ${xattrs.prefix}* attributes; ${mend}`)
+async function lookAtStorage(workFd: number, xattrs: XattrNames, privileged: boolean): Promise<Storage> {
+  try {
+    return await probeStorage(workFd, xattrs.opaque, privileged)
+  } catch (error) {
+    if (!isErrno(error, 'EPERM', 'EACCES')) throw error
+    throw new OptionError(
+      'upperdir',
+      `this user may not set ${xattrs.prefix}* attributes there; add userxattr, or run as root`,
+    )
+  }
 }

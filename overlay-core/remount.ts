@@ -68,7 +68,7 @@ function checkChanges(now: MountOptions, next: MountOptions): void {
 }
 
 async function indexFor(sb: SuperBlock, options: MountOptions): Promise<Real | undefined> {
-  if (!sb.upper || !sb.work || !options.index) return undefined
+  if (!sb.upper || !sb.work || !options.index || !sb.storage?.links) return undefined
   return sb.indexDir ?? (await openIndexDirectory(sb, sb.work.parent as Real))
 }
 

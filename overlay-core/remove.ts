@@ -132,12 +132,13 @@ async function removeName(sb: SuperBlock, dir: OvlInode, name: Name, type: FileT
   if (await lowerPositive(sb, dir, name)) {
     const removed = await upper.layer.marks.cover(sb, upper, name, present)
     if (removed !== undefined) await clearWorkDir(sb, removed)
-    return
+  } else {
+    if (present === undefined) return
+    const dirFd = await sb.descriptors.of(upper)
+    if (type === FileType.directory) await removeUpperDir(sb, dirFd, name)
+    else await unlinkAt(dirFd, name)
   }
-  if (present === undefined) return
-  const dirFd = await sb.descriptors.of(upper)
-  if (type !== FileType.directory) return await unlinkAt(dirFd, name)
-  await removeUpperDir(sb, dirFd, name)
+  await sb.attributes.removed({ dir: upper, name })
 }
 
 /** Removes an upper directory that shows nothing; whiteouts in it go along, by moving it to the work directory first. */

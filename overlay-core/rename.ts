@@ -255,7 +255,6 @@ async function clearUpperDir(sb: SuperBlock, parent: Real, name: Name, target: O
   await mkdirAt(workFd, temp, 0o700)
   let fresh: Probe
   try {
-    await sb.attributes.born(workFd, temp)
     await makeLike(sb, old, workFd, temp)
     fresh = await probeTemp(sb, temp)
     await parent.layer.marks.exchange(sb, sb.work as Real, temp, parent, name)

@@ -88,7 +88,8 @@ function readRights(sb: SuperBlock, inode: OvlInode): Promise<Rights | undefined
     if (fd < 0) return undefined
     try {
       if (statxFd(fd).ino !== real.ino) return undefined
-      return await rightsOf(sb, real.layer, fd, '')
+      if (!sb.attributes.byName || !real.layer.isUpper) return await rightsOf(sb, real.layer, fd, '')
+      return await rightsOf(sb, real.layer, await sb.descriptors.of(real.parent as Real), real.name)
     } finally {
       closeSync(fd)
     }
@@ -129,7 +130,8 @@ export async function rightsOf(sb: SuperBlock, layer: Layer, dirFd: number, name
   if (isPlain(names)) return PLAIN
   const read = async (attr: string) => (names.includes(attr) ? await sb.attributes.get(dirFd, name, attr) : undefined)
   const access = layer.hasAcls ? await read(ACL_ACCESS) : undefined
-  const owner = sb.keepsOwners ? await read(OVERRIDE_STAT) : undefined
+  // A server with root believes its own records only: anybody who owns a file in a lower can set one there.
+  const owner = sb.keepsOwners && (!sb.privileged || layer.isUpper) ? await read(OVERRIDE_STAT) : undefined
   return {
     acl: access && beyondMode(parseAcl(access)),
     defaultAcl: layer.hasAcls ? await read(ACL_DEFAULT) : undefined,

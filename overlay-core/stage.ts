@@ -28,12 +28,9 @@ const PRIVATE = 0o600
 export async function stage(sb: SuperBlock, cred: Cred, mode = PRIVATE): Promise<StagedFile> {
   if (sb.readOnly) throw new OverlayError('EROFS', 'stage')
   const temp = sb.tempName()
-  const fd = await sb.descriptors.run(async () => {
-    const workFd = await sb.descriptors.of(sb.work as Real)
-    const made = await openAt(workFd, temp, O_RDWR | O_CREAT | O_EXCL, mode & 0o777)
-    await sb.attributes.born(workFd, temp)
-    return made
-  })
+  const fd = await sb.descriptors.run(async () =>
+    openAt(await sb.descriptors.of(sb.work as Real), temp, O_RDWR | O_CREAT | O_EXCL, mode & 0o777),
+  )
   return new Staged(sb, cred, temp, fd)
 }
 

@@ -110,9 +110,10 @@ export async function repairSteps(
   workFd: number,
   upperFd: number,
   whiteoutFor: (name: Name) => Name,
-): Promise<void> {
+): Promise<Restored[]> {
+  const restored: Restored[] = []
   for (const line of await readLog(workdirFd)) {
-    if (line.held !== undefined) await putBack(line, line.held, workFd, upperFd)
+    if (line.held !== undefined) restored.push(...(await putBack(line, line.held, workFd, upperFd)))
     for (const { path, name } of line.at) {
       await inDirectory(upperFd, path, async (dirFd) => {
         const object = await statOf(dirFd, name)
@@ -121,15 +122,26 @@ export async function repairSteps(
       })
     }
   }
+  return restored
 }
 
-async function putBack(line: Line, held: Name, workFd: number, upperFd: number): Promise<void> {
+/** An object that was put back from the work directory: the name it had there, and its names from the root of the upper. */
+export interface Restored {
+  readonly held: Name
+  readonly to: readonly Name[]
+}
+
+async function putBack(line: Line, held: Name, workFd: number, upperFd: number): Promise<Restored[]> {
+  const restored: Restored[] = []
   for (const { path, name } of line.at) {
-    if (!(await statOf(workFd, held))) return
+    if (!(await statOf(workFd, held))) break
     await inDirectory(upperFd, path, async (dirFd) => {
-      if (!(await statOf(dirFd, name))) await renameAt(workFd, held, dirFd, name)
+      if (await statOf(dirFd, name)) return
+      await renameAt(workFd, held, dirFd, name)
+      restored.push({ held, to: [...path, name] })
     })
   }
+  return restored
 }
 
 async function readLog(workdirFd: number): Promise<Line[]> {

@@ -35,16 +35,13 @@ const ODD_MODE = 0o4604
  * Tries out in the empty directory `workFd` what its file system can do; leaves nothing behind. `attr` is an attribute of the overlay,
  * `privileged` says that the server may give objects away.
  *
- * @throws ENOSPC | EIO | EROFS when even a plain file cannot be made
+ * @throws EPERM the attribute may not be set by this process · ENOSPC | EIO | EROFS even a plain file cannot be made
  */
 export async function probeStorage(workFd: number, attr: string, privileged: boolean): Promise<Storage> {
   await mknodAt(workFd, A, S_IFREG | 0o600, 0, 0)
   await mkdirAt(workFd, B, 0o700)
   try {
-    const xattrs = await can(async () => {
-      await setXattr(workFd, A, attr, Buffer.from('y'))
-      await removeXattr(workFd, A, attr)
-    })
+    const xattrs = await takesAttribute(workFd, attr)
     return {
       noReplace: (await renames(workFd, RENAME_NOREPLACE)) ? RENAME_NOREPLACE : 0,
       exchange: await renames(workFd, RENAME_EXCHANGE),
@@ -70,11 +67,24 @@ async function can(attempt: () => Promise<void>): Promise<boolean> {
   }
 }
 
+/** @throws EPERM there are attributes, but this process may not set this one */
+async function takesAttribute(workFd: number, attr: string): Promise<boolean> {
+  try {
+    await setXattr(workFd, A, attr, Buffer.from('y'))
+    await removeXattr(workFd, A, attr)
+    return true
+  } catch (error) {
+    if (isErrno(error, 'EOPNOTSUPP', 'ENOSYS')) return false
+    throw error
+  }
+}
+
 async function makes(workFd: number, make: (name: string) => Promise<void>): Promise<boolean> {
   const name = 'probe-c'
-  if (!(await can(() => make(name)))) return false
-  await unlinkAt(workFd, name)
-  return true
+  const made = await can(() => make(name))
+  // Some make a plain file of it and call that an error.
+  await can(() => unlinkAt(workFd, name))
+  return made
 }
 
 /** Moves the file away and back; with RENAME_EXCHANGE against the directory. */

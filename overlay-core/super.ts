@@ -26,6 +26,7 @@ import { ListingCache } from './readdir.ts'
 import { remount } from './remount.ts'
 import { knownRights } from './rights.ts'
 import { closeRoots, openRoots, type Roots } from './roots.ts'
+import type { Storage } from './storage.ts'
 import type { SuperBlock } from './superblock.ts'
 import { effectiveGid, effectiveGroups, effectiveUid, raiseFileLimit, setUmask0 } from './sys/process.ts'
 import { statxFd } from './sys/stat.ts'
@@ -138,7 +139,7 @@ async function assembleWith(
     lowers: layers.lowers,
     dataLayers: layers.data,
     ...prepared,
-    xattrs,
+    xattrs: new XattrNames(options.userxattr, effectiveUid() !== 0 || prepared.storage?.owners === false),
     root: makeRoot(layers, keeper),
     dcache,
     descriptors,
@@ -148,7 +149,7 @@ async function assembleWith(
     handles: new HandleTable(dcache, (dir, name) => lookupInode(sb, dir, name), handleFile, handleLog),
     renameLock: new RwLock(),
     copies: new Set(),
-    ...server(),
+    ...server(prepared.storage),
     tempName: () => `#${(temps++).toString(16)}`,
   }
   await sb.notes?.load(sb.attributes, xattrs)
@@ -168,17 +169,25 @@ function mountingOf(sb: SuperBlock, roots: Roots, keeper: IdentityKeeper, wallCl
     },
     close: () => {
       sb.steps?.close()
+      sb.attributes.close()
       closeRoots(present)
     },
   }
 }
 
-/** Whose rights the server has on disk. */
-function server(): Pick<SuperBlock, 'privileged' | 'keepsOwners' | 'serverUid' | 'serverGid' | 'serverGroups'> {
+type ServerRights = Pick<
+  SuperBlock,
+  'privileged' | 'keepsOwners' | 'fixedOwners' | 'serverUid' | 'serverGid' | 'serverGroups'
+>
+
+/** Whose rights the server has on disk, and whether those can be told from the disk. */
+function server(storage: Storage | undefined): ServerRights {
   const uid = effectiveUid()
+  const fixedOwners = storage?.owners === false
   return {
     privileged: uid === 0,
-    keepsOwners: uid !== 0,
+    keepsOwners: uid !== 0 || fixedOwners,
+    fixedOwners,
     serverUid: uid,
     serverGid: effectiveGid(),
     serverGroups: effectiveGroups(),

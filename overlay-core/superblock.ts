@@ -55,6 +55,8 @@ export interface SuperBlock {
   readonly privileged: boolean
   /** Owners that the server may not set on disk are kept in an attribute (`OVERRIDE_STAT`), and those found in one count. */
   readonly keepsOwners: boolean
+  /** The upper's file system keeps neither owner nor mode: those of all that is made in it are kept in that attribute. */
+  readonly fixedOwners: boolean
   readonly serverUid: number
   readonly serverGid: number
   readonly serverGroups: readonly number[]

@@ -12,10 +12,14 @@ export function isWhiteoutDevice(stat: Stat): boolean {
 
 /** Removes a temporary non-directory from the work directory; a leftover is cleaned at the next mount. */
 export async function removeTemp(sb: SuperBlock, name: Name): Promise<void> {
-  await bestEffort(async () => unlinkAt(await sb.descriptors.of(sb.work as Real), name))
+  const dir = sb.work as Real
+  await bestEffort(async () => unlinkAt(await sb.descriptors.of(dir), name))
+  await sb.attributes.removed({ dir, name })
 }
 
 /** Removes a temporary empty directory from the work directory; a leftover is cleaned at the next mount. */
 export async function removeTempDir(sb: SuperBlock, name: Name): Promise<void> {
-  await bestEffort(async () => rmdirAt(await sb.descriptors.of(sb.work as Real), name))
+  const dir = sb.work as Real
+  await bestEffort(async () => rmdirAt(await sb.descriptors.of(dir), name))
+  await sb.attributes.removed({ dir, name })
 }

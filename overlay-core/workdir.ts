@@ -4,6 +4,7 @@ import { HANDLE_FILE_NAMES } from './handle-file.ts'
 import { IDENTITY_FILE_NAMES } from './identity-file.ts'
 import { type Descriptors, type Layer, Real } from './layer.ts'
 import { NOTE_DIRECTORY } from './note-store.ts'
+import { SHELF_FILE_NAMES } from './shelf-log.ts'
 import { STEP_FILE_NAME } from './steps.ts'
 import { mkdirAt, readdirFd, rmdirAt, unlinkAt } from './sys/dir.ts'
 import { O_DIRECTORY, O_NOFOLLOW, O_PATH } from './sys/flags.ts'
@@ -18,6 +19,7 @@ const OURS = new Set([
   NOTE_DIRECTORY,
   STEP_FILE_NAME,
   FORM_FILE_NAME,
+  ...SHELF_FILE_NAMES,
   ...HANDLE_FILE_NAMES,
   ...IDENTITY_FILE_NAMES,
 ])

@@ -1,6 +1,7 @@
 import { execFileSync } from 'node:child_process'
 import {
   chmodSync,
+  existsSync,
   linkSync,
   lstatSync,
   lutimesSync,
@@ -17,6 +18,8 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import type { Test } from 'tap'
 import { type Cred, type Inode, mount, type Overlay, OverlayError, parseOptions } from '../../overlay-core/index.ts'
+import { parseShelf } from '../../overlay-core/shelf-log.ts'
+import { nodeAt, replay, ShelfNode } from '../../overlay-core/shelf-tree.ts'
 import type { MountEnvironment } from '../../overlay-core/super.ts'
 
 /** The tree of a layer: a path to its content; a directory ends with `/`, `-> x` is a symlink, `= path` a hard link, `whiteout` a whiteout. */
@@ -29,6 +32,8 @@ export const ALICE: Cred = { uid: 1000, gid: 1000, groups: [2000] }
 export interface Ground {
   /** Upper and workdir are made below this folder. */
   readonly base?: string
+  /** False where the storage has no extended attributes. */
+  readonly xattrs?: boolean
   /** Added to the options of every mount. */
   readonly options?: string
 }
@@ -182,16 +187,31 @@ export function isOpaqueOnDisk(dir: string): boolean {
   return xattrOnDisk(dir, 'trusted.overlay.opaque') === 'y' || readdirSync(dir).includes('.wh..wh..opq')
 }
 
-/** An extended attribute on disk as text, undefined when it is not there. */
+/** An extended attribute on disk as text, or kept in the workdir where the storage has none; undefined when it is not there. */
 export function xattrOnDisk(path: string, name: string): string | undefined {
   try {
     return execFileSync('getfattr', ['--absolute-names', '-h', '--only-values', '-n', name, path], {
       stdio: ['ignore', 'pipe', 'ignore'],
     }).toString('latin1')
   } catch (error) {
-    if ((error as { status?: number }).status === 1) return undefined
+    if ((error as { status?: number }).status === 1) return xattrOnShelf(path, name)
     throw error
   }
+}
+
+function xattrOnShelf(path: string, name: string): string | undefined {
+  const [, top, names] = /^(.*\/overlayd-core-[^/]*)\/(upper\/.*)$/.exec(path) ?? []
+  const log = `${top}/work/attributes`
+  if (names === undefined || !existsSync(log)) return undefined
+  const tree = new ShelfNode(undefined, '')
+  replay(tree, parseShelf(readFileSync(log, 'latin1')))
+  const value = nodeAt(tree, names.split('/'))?.record?.get(name.replace('trusted.overlay.', ''))
+  return value && Buffer.from(value).toString('latin1')
+}
+
+/** Whether the storage of the uppers takes the extended attributes of clients. */
+export function takesXattrs(): boolean {
+  return ground.xattrs !== false
 }
 
 /** The object at `path` (from the root, names separated by `/`). @throws OverlayError ENOENT */

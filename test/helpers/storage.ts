@@ -1,0 +1,104 @@
+import { execFileSync, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+
+/** A real file system for uppers that can do less than the kernel's overlay asks for. */
+export type StorageKind = 'ramfs' | 'tmpfs' | 'bindfs' | 'exfat' | 'ext2'
+
+/** A mounted storage. */
+export interface MountedStorage {
+  /** Where it is mounted. */
+  readonly dir: string
+  /** Unmounts and mounts again: nothing is left of it in memory. Not for those that live there. */
+  cycle(): Promise<void>
+  unmount(): Promise<void>
+}
+
+/** How a kind is mounted on `dir`, with `aside` for what it needs beside; resolves to what ends it. */
+const MOUNTERS: Record<StorageKind, (dir: string, aside: string) => Promise<() => Promise<void>>> = {
+  async ramfs(dir) {
+    run('mount', '-t', 'ramfs', 'none', dir)
+    return async () => void run('umount', dir)
+  },
+  async tmpfs(dir) {
+    run('mount', '-t', 'tmpfs', '-o', 'size=8m,nr_inodes=2000', 'none', dir)
+    return async () => void run('umount', dir)
+  },
+  async ext2(dir, aside) {
+    const image = join(aside, 'image')
+    if (!isMade(image)) {
+      run('truncate', '-s', '32M', image)
+      run('mke2fs', '-q', '-t', 'ext2', '-I', '128', image)
+    }
+    run('mount', '-o', 'loop', image, dir)
+    return async () => void run('umount', dir)
+  },
+  async bindfs(dir, aside) {
+    mkdirSync(join(aside, 'source'), { recursive: true })
+    return await fuse(dir, 'bindfs', '-f', '--xattr-none', join(aside, 'source'), dir)
+  },
+  async exfat(dir, aside) {
+    const image = join(aside, 'image')
+    if (!isMade(image)) {
+      run('truncate', '-s', '32M', image)
+      run('mkfs.exfat', image)
+    }
+    const device = run('losetup', '-f', '--show', image).trim()
+    const end = await fuse(dir, 'mount.exfat-fuse', '-d', device, dir)
+    return async () => {
+      await end()
+      run('losetup', '-d', device)
+    }
+  },
+}
+
+/** Mounts a storage in a temporary folder. */
+export async function mountStorage(kind: StorageKind): Promise<MountedStorage> {
+  const aside = mkdtempSync(join(tmpdir(), `overlayd-${kind}-`))
+  const dir = join(aside, 'mounted')
+  mkdirSync(dir)
+  let end = await MOUNTERS[kind](dir, aside)
+  return {
+    dir,
+    async cycle() {
+      await end()
+      end = await MOUNTERS[kind](dir, aside)
+    },
+    async unmount() {
+      await end()
+      rmSync(aside, { recursive: true })
+    },
+  }
+}
+
+/** Starts a file system in user space and waits until it is mounted; resolves to what unmounts it and waits for its end. */
+async function fuse(dir: string, program: string, ...args: string[]): Promise<() => Promise<void>> {
+  const child = spawn(program, args, { stdio: 'ignore' })
+  const ended = once(child, 'exit')
+  while (!isMounted(dir)) {
+    if (child.exitCode !== null) throw new Error(`${program} ended with ${child.exitCode}`)
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+  return async () => {
+    run('umount', dir)
+    await ended
+  }
+}
+
+function isMounted(dir: string): boolean {
+  return readFileSync('/proc/self/mounts', 'utf8').includes(` ${dir} `)
+}
+
+function isMade(image: string): boolean {
+  try {
+    return readFileSync(image).length > 0
+  } catch {
+    return false
+  }
+}
+
+function run(program: string, ...args: string[]): string {
+  return execFileSync(program, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] })
+}

@@ -1,0 +1,14 @@
+import t from 'tap'
+import { standOn } from '../helpers/overlay.ts'
+import { mountStorage } from '../helpers/storage.ts'
+
+// Neither extended attributes nor RENAME_WHITEOUT: clients see the same, and the marks lie in the workdir.
+const storage = await mountStorage('ramfs')
+t.teardown(() => storage.unmount())
+standOn({ base: storage.dir, xattrs: false })
+await import('./dir.test.ts')
+await import('./rename.test.ts')
+await import('./readdir.test.ts')
+await import('./namei.test.ts')
+await import('./copy-up.test.ts')
+await import('./file.test.ts')
