@@ -75,6 +75,7 @@ function parseServe({ values, words }: Arguments, environment: Environment): Set
     nfs: parseAddress('--nfs', last('--nfs') ?? '127.0.0.1:2049', values.has('--nfs')),
     as: parseIdentity(last('--as'), environment.uid),
     locks: parseLocks(last('--locks') ?? 'advisory'),
+    depthInfinity: values.has('--depth-infinity'),
     insecureNoAuth: values.has('--insecure-no-auth'),
     rpcbind: values.has('--rpcbind'),
     manageGids: values.has('--manage-gids'),

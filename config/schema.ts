@@ -65,6 +65,11 @@ export const SERVE_OPTIONS = [
     default: 'advisory',
   },
   {
+    name: '--depth-infinity',
+    meaning:
+      'Lets WebDAV clients ask for the properties of a whole tree in one PROPFIND. Otherwise that is refused, as one request then reads everything.',
+  },
+  {
     name: '--insecure-no-auth',
     meaning: 'Lets WebDAV listen beyond loopback although anyone who reaches it may then do anything that --as may.',
   },

@@ -38,6 +38,8 @@ export interface Settings {
   readonly as: { readonly uid: number; readonly gid: number } | undefined
   /** Whom WebDAV locks hold off: only WebDAV clients, or those of other protocols too. */
   readonly locks: LockPolicy
+  /** PROPFIND of a whole tree is answered. */
+  readonly depthInfinity: boolean
   readonly insecureNoAuth: boolean
   readonly rpcbind: boolean
   /** Groups of NFS users come from this machine, not from the client. */

@@ -195,9 +195,9 @@ class GuardedOverlay implements Overlay {
     await this.#to.removexattr(cred, inode, name)
   }
 
-  async setNote(cred: Cred, inode: Inode, slot: string, value: Uint8Array | undefined): Promise<void> {
-    this.#needFree(inode)
-    await this.#to.setNote(cred, inode, slot, value)
+  async setNote(...call: Parameters<Overlay['setNote']>): Promise<void> {
+    this.#needFree(call[1])
+    await this.#to.setNote(...call)
   }
 
   // What changes nothing goes straight through.

@@ -22,7 +22,9 @@ export async function setNote(
   inode: OvlInode,
   slot: string,
   value: Uint8Array | undefined,
+  where?: 'upper',
 ): Promise<void> {
+  if (where === 'upper' && !inode.upper) return
   const attr = await attrFor(sb, cred, inode)
   if (cred.uid !== attr.uid) need(cred, attr, WRITE, 'setNote')
   if (value === undefined && (await getNote(sb, inode, slot)) === undefined) return

@@ -157,8 +157,11 @@ export interface Overlay {
    * not follow when the upper becomes a lower of another overlay.
    */
   getNote(cred: Cred, inode: Inode, slot: string): Promise<Uint8Array | undefined>
-  /** Sets a note, or removes it when `value` is undefined. Needs write permission. @throws ENOSPC too large */
-  setNote(cred: Cred, inode: Inode, slot: string, value: Uint8Array | undefined): Promise<void>
+  /**
+   * Sets a note, or removes it when `value` is undefined. Needs write permission. With `upper` nothing happens to an object that would have to
+   * be copied up for it. @throws ENOSPC too large
+   */
+  setNote(cred: Cred, inode: Inode, slot: string, value: Uint8Array | undefined, where?: 'upper'): Promise<void>
 
   statfs(): Promise<StatFs>
   /**

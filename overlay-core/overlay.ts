@@ -283,8 +283,8 @@ export class MountedOverlay implements Overlay {
     return await this.#on(inode, (object) => getNote(this.#sb, object, slot))
   }
 
-  async setNote(cred: Cred, inode: Inode, slot: string, value: Uint8Array | undefined): Promise<void> {
-    await this.#on(inode, (object) => setNote(this.#sb, cred, object, slot, value))
+  async setNote(cred: Cred, inode: Inode, slot: string, value: Uint8Array | undefined, where?: 'upper'): Promise<void> {
+    await this.#on(inode, (object) => setNote(this.#sb, cred, object, slot, value, where))
   }
 
   async statfs(): Promise<StatFs> {

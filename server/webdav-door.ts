@@ -23,6 +23,7 @@ export async function prepareWebdav(server: RunningServer, settings: Settings, l
   server.webdav = registerWebDav(server.http.app, {
     views: views.map(({ name, overlay }) => ({ name, overlay, cred })),
     lockJournals: journals,
+    depthInfinity: settings.depthInfinity,
     log: log.child({ door: 'webdav' }),
   })
 }

@@ -33,9 +33,13 @@ export function letBodyCome(ctx: DavContext): void {
   if (waiting.delete(ctx.req)) ctx.res.writeContinue()
 }
 
-/** The length that the request announces for its body: undefined when chunked. @throws DavError 400 */
+/** The length that the request announces for its body: undefined when chunked. @throws DavError 413 · 501 */
 export function announcedLength(req: IncomingMessage): number | undefined {
-  if (req.headers['transfer-encoding'] !== undefined) return undefined
+  const coding = req.headers['transfer-encoding']
+  if (coding !== undefined) {
+    if (!/^\s*chunked\s*$/i.test(coding)) throw new DavError(501, 'only the transfer coding chunked is known')
+    return undefined
+  }
   const field = req.headers['content-length']
   if (field === undefined) return 0
   const length = Number(field)

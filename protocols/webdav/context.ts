@@ -1,7 +1,9 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { BufferPool } from './buffer-pool.ts'
+import type { Checksums } from './checksums.ts'
 import type { ContentCache } from './content-cache.ts'
 import type { Counters } from './counters.ts'
+import { DavError } from './dav-error.ts'
 import type { KeyedQueue } from './keyed-queue.ts'
 import type { LockStore } from './lock-store.ts'
 import type { DavPath } from './path.ts'
@@ -25,6 +27,9 @@ export interface DavServices {
   readonly locks: LockStore
   readonly buffers: BufferPool
   readonly contents: ContentCache
+  readonly checksums: Checksums
+  /** PROPFIND with Depth infinity is answered. */
+  readonly depthInfinity: boolean
   readonly counters: Counters
   /** Changes of dead properties, one at a time per object. */
   readonly properties: KeyedQueue
@@ -55,6 +60,12 @@ export class DavContext {
     this.view = view
     this.path = path
   }
+}
+
+/** Refuses a method that a resource of this kind does not take (RFC 9110 section 15.5.6). */
+export function methodNotAllowed(ctx: DavContext, kind: ResourceType, message: string): DavError {
+  const allow = ctx.services.allowed(kind, ctx.view?.overlay.readOnly ?? false)
+  return new DavError(405, message, { headers: ['Allow', allow] })
 }
 
 /** A context inside a view: what every method but those on `/` gets. */

@@ -24,8 +24,8 @@ export async function remove(ctx: ViewContext): Promise<void> {
     throw badRequest('a collection is deleted with Depth infinity only')
   }
   const guard = await prepareGuard(ctx, target)
-  guard.verify(inode, await view.overlay.getattr(inode))
-  requireMember(services, target, guard.tokens)
+  const checkLocks = () => requireMember(services, target, guard.tokens)
+  guard.verify(inode, await view.overlay.getattr(inode), checkLocks)
   const locked = obstaclesBelow(services, target, guard.tokens)
   if (locked.length > 0) return sendLocked(ctx, view, locked)
   if (isDirectory(inode)) {
@@ -34,7 +34,8 @@ export async function remove(ctx: ViewContext): Promise<void> {
     if (failures.count > 0) return failures.send(ctx)
   } else {
     await view.overlay.unlink(view.cred, dir, target.name, undefined, (victim) => {
-      if (victim.key !== inode.key) guard.verify(victim, undefined)
+      if (victim.key !== inode.key) guard.verify(victim, undefined, checkLocks)
+      else checkLocks()
     })
   }
   await services.locks.removeTree(view.name, target.names, false)

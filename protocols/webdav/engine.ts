@@ -1,5 +1,5 @@
 import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http'
-import { OverlayError } from '../../overlay-core/index.ts'
+import { isErrno, OverlayError } from '../../overlay-core/index.ts'
 import { ClientGone } from './body.ts'
 import { DavContext, type DavServices, type ViewContext } from './context.ts'
 import { DavError } from './dav-error.ts'
@@ -139,7 +139,7 @@ export class DavEngine extends WebDAVServer {
       return
     }
     abandonBody(ctx)
-    const { condition, headers = [] } = error instanceof DavError ? error : {}
+    const { condition = conditionOf(error), headers = [] } = error instanceof DavError ? error : {}
     const reason = error instanceof DavError ? error.message : (STATUS_CODES[status] ?? 'failed')
     if (condition !== undefined) sendBody(ctx, status, XML_TYPE, errorBody(condition), headers)
     else sendBody(ctx, status, TEXT_TYPE, `${reason}\n`, [...headers, 'X-Content-Type-Options', 'nosniff'])
@@ -154,6 +154,12 @@ export class DavEngine extends WebDAVServer {
     this.#running--
     if (this.#running === 0) this.#idle?.()
   }
+}
+
+/** The precondition of RFC 4331 section 6 behind a full disk. */
+function conditionOf(error: unknown): string | undefined {
+  if (isErrno(error, 'EDQUOT')) return '<D:quota-not-exceeded/>'
+  return isErrno(error, 'ENOSPC') ? '<D:sufficient-disk-space/>' : undefined
 }
 
 function isInView(ctx: DavContext): ctx is ViewContext {

@@ -4,7 +4,7 @@ import type { DavServices, ServedView, ViewContext } from './context.ts'
 import { DavError } from './dav-error.ts'
 import { etagOf } from './etag.ts'
 import { type IfCondition, type IfState, listHolds, parseIf } from './if-header.ts'
-import { evaluatePreconditions } from './preconditions.ts'
+import { evaluatePreconditions, hasPreconditions } from './preconditions.ts'
 import { parseReference } from './reference.ts'
 import { isDirectory, isVisible, resolve, type Target } from './resolve.ts'
 
@@ -38,11 +38,13 @@ export class Guard {
   }
 
   /**
-   * Holds the conditions against the resource of the request as it is now.
-   * @throws DavError 412 one of them fails
+   * Holds the conditions against the resource of the request as it is now: first If, whose tokens open locks, then `locks`, then the
+   * fields of RFC 9110, which do not count where the answer without them would be an error (section 13.2.1).
+   * @throws DavError 412 one of them fails · what `locks` throws
    */
-  verify(inode: Inode | undefined, attr: Attr | undefined): void {
+  verify(inode: Inode | undefined, attr: Attr | undefined, locks?: () => void): void {
     this.verifyIf(inode, attr)
+    locks?.()
     const seen = inode !== undefined && attr !== undefined && isVisible(inode)
     const state = { exists: seen, etag: fileEtag(inode, attr), mtimeSec: seen ? attr.mtime.sec : undefined }
     if (evaluatePreconditions(this.#headers, state, false) !== undefined) {
@@ -72,11 +74,19 @@ export function prepareGuard(ctx: ViewContext, target: Target): Maybe<Guard> {
   return prepareIf(ctx, target, String(field))
 }
 
-/** Holds the If field of a reading request, if there is one, against `target`. @throws DavError 400 · 412 */
+/** Holds the If field of a GET or HEAD, if there is one, against `target`. @throws DavError 400 · 412 */
 export async function verifyIf(ctx: ViewContext, target: Target, inode: Inode, attr: Attr): Promise<void> {
   if (ctx.req.headers.if === undefined) return
   const guard = await prepareGuard(ctx, target)
   guard.verifyIf(inode, attr)
+}
+
+/** Holds all conditions of a request that changes nothing, but for GET and HEAD, against `target`. @throws DavError 400 · 412 */
+export async function verifyAll(ctx: ViewContext, target: Target, inode: Inode, attr: Attr): Promise<void> {
+  const { headers } = ctx.req
+  if (headers.if === undefined && !hasPreconditions(headers)) return
+  const guard = await prepareGuard(ctx, target)
+  guard.verify(inode, attr)
 }
 
 async function prepareIf(ctx: ViewContext, target: Target, field: string): Promise<Guard> {

@@ -1,4 +1,5 @@
 import { badRequest } from './dav-error.ts'
+import { parseHttpDate } from './http-date.ts'
 
 /** How far a request reaches: the resource, its members too, or everything below. */
 export type Depth = 0 | 1 | 'infinity'
@@ -61,4 +62,10 @@ export function parseOcMtime(field: string | string[] | undefined): { sec: numbe
   const found = /^(-?\d{1,12})(?:\.(\d{1,9})\d*)?$/.exec(String(field).trim())
   if (found === null) throw badRequest('the X-OC-Mtime field is not a number of seconds')
   return { sec: Number(found[1]), nsec: Number((found[2] ?? '').padEnd(9, '0')) }
+}
+
+/** The modification time that a Last-Modified field on an upload asks for. Undefined when absent or no date. */
+export function parseLastModified(field: string | undefined): { sec: number; nsec: number } | undefined {
+  const sec = field === undefined ? undefined : parseHttpDate(field)
+  return sec === undefined ? undefined : { sec, nsec: 0 }
 }

@@ -5,6 +5,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest, HTTPMethods } from 
 import type { ChangeGuard } from '../../overlay-core/index.ts'
 import { markWaiting } from './body.ts'
 import { BufferPool } from './buffer-pool.ts'
+import { Checksums } from './checksums.ts'
 import { ContentCache } from './content-cache.ts'
 import type { ServedView } from './context.ts'
 import { newCounters } from './counters.ts'
@@ -42,6 +43,8 @@ export function registerWebDav(app: FastifyInstance, options: DavOptions): DavHa
     locks,
     buffers: new BufferPool(),
     contents: new ContentCache(limits.contentBytes),
+    checksums: new Checksums(),
+    depthInfinity: options.depthInfinity ?? false,
     counters,
     properties: new KeyedQueue(),
   })

@@ -1,4 +1,12 @@
-import { Access, type Inode, isErrno, type Maybe, type Name, OverlayError } from '../../overlay-core/index.ts'
+import {
+  Access,
+  type Attr,
+  type Inode,
+  isErrno,
+  type Maybe,
+  type Name,
+  OverlayError,
+} from '../../overlay-core/index.ts'
 import { parseBody, readBody } from './body.ts'
 import type { ViewContext } from './context.ts'
 import { badRequest, DavError } from './dav-error.ts'
@@ -37,11 +45,13 @@ export async function lock(ctx: ViewContext): Promise<void> {
   if (depth === 1) throw badRequest('LOCK knows Depth 0 and infinity')
   const target = await resolve(view, ctx.path.names, true)
   const guard = await prepareGuard(ctx, target)
-  guard.verify(target.inode, target.inode && (await view.overlay.getattr(target.inode)))
-  if (request === undefined) return refresh(ctx, target, guard)
+  const attr = target.inode && (await view.overlay.getattr(target.inode))
+  guard.verifyIf(target.inode, attr)
+  if (request === undefined) return refresh(ctx, target, guard, attr)
   await checkAccess(ctx, target)
   const wish = { ...request, deep: depth === 'infinity' }
   if (await sendConflicts(ctx, target, wish)) return
+  guard.verify(target.inode, attr)
   const created = target.inode === undefined && (await createEmpty(ctx, target, guard))
   const taken = take(ctx, target, wish)
   // Getting here took a while, in which another client may have locked it.
@@ -162,11 +172,12 @@ function take(
 }
 
 /** Gives a lock a new life (RFC 4918 section 9.10.2). @throws DavError 400 no token is named · 412 no such lock here */
-async function refresh(ctx: ViewContext, target: Target, guard: Guard): Promise<void> {
+async function refresh(ctx: ViewContext, target: Target, guard: Guard, attr: Attr | undefined): Promise<void> {
   const { services, view } = ctx
   if (guard.tokens.size === 0) throw badRequest('a LOCK without a body must name a token in the If field')
   const held = services.locks.covering(view.name, target.names).find(({ token }) => guard.tokens.has(token))
   if (held === undefined) throw new DavError(412, 'there is no such lock here')
+  guard.verify(target.inode, attr)
   const seconds = parseTimeout(ctx.req.headers.timeout, services.limits.lockSeconds)
   const kind = new LockKind(held.kind.scope, LockType.Write, seconds)
   await services.locks.refresh(held.token, kind, services.now() + seconds * 1000)

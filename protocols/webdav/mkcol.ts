@@ -1,9 +1,10 @@
-import { isErrno } from '../../overlay-core/index.ts'
+import { type Inode, isErrno } from '../../overlay-core/index.ts'
 import { announcedLength } from './body.ts'
-import type { ViewContext } from './context.ts'
+import { methodNotAllowed, type ViewContext } from './context.ts'
 import { DavError } from './dav-error.ts'
 import { prepareGuard } from './guard.ts'
 import { requireMember } from './lock-check.ts'
+import { resourceType } from './options.ts'
 import { sendEmpty } from './reply.ts'
 import { resolve } from './resolve.ts'
 
@@ -16,15 +17,18 @@ export async function mkcol(ctx: ViewContext): Promise<void> {
   if (announcedLength(ctx.req) !== 0) throw new DavError(415, 'MKCOL takes no body')
   const target = await resolve(view, ctx.path.names, false)
   const guard = await prepareGuard(ctx, target)
-  if (target.inode !== undefined) throw new DavError(405, 'the name is taken')
+  if (target.inode !== undefined) throw taken(ctx, target.inode)
   if (target.dir === undefined) throw new DavError(409, 'the parent collection does not exist')
-  guard.verify(undefined, undefined)
-  requireMember(ctx.services, target, guard.tokens)
+  guard.verify(undefined, undefined, () => requireMember(ctx.services, target, guard.tokens))
   try {
     await view.overlay.mkdir(view.cred, target.dir, target.name, { mode: NEW_DIRECTORY_MODE })
   } catch (error) {
-    if (isErrno(error, 'EEXIST')) throw new DavError(405, 'the name is taken')
+    if (isErrno(error, 'EEXIST')) throw taken(ctx, await view.overlay.lookup(view.cred, target.dir, target.name))
     throw error
   }
   sendEmpty(ctx, 201)
+}
+
+function taken(ctx: ViewContext, inode: Inode | undefined): DavError {
+  return methodNotAllowed(ctx, resourceType(inode), 'the name is taken')
 }

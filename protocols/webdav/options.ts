@@ -33,7 +33,8 @@ async function kindOf(ctx: ViewContext): Promise<ResourceType> {
   }
 }
 
-function resourceType(inode: Inode | undefined): ResourceType {
+/** What the registry of methods takes `inode` for. */
+export function resourceType(inode: Inode | undefined): ResourceType {
   switch (inode?.type) {
     case FileType.directory:
       return ResourceType.Directory

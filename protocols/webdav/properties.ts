@@ -1,4 +1,5 @@
 import { type Attr, FileType, type Inode, type Name, type StatFs } from '../../overlay-core/index.ts'
+import { checksumXml, OWNCLOUD_NAMESPACE, type Sums } from './checksums.ts'
 import { contentTypeOf } from './content-type.ts'
 import type { DavServices, ServedView } from './context.ts'
 import { etagOf } from './etag.ts'
@@ -21,6 +22,8 @@ export interface Described {
   readonly names: readonly Name[]
   readonly inode: Inode
   readonly attr: Attr
+  /** As far as known, and only when the query asks for them. */
+  readonly sums?: Sums | undefined
 }
 
 /** What lasts for one answer only: the clock, the locks and the file system's free space. */
@@ -87,6 +90,10 @@ export const LIVE_PROPERTIES: readonly LiveProperty[] = [
     ofFile(({ attr }) => ((attr.mode & 0o100) === 0 ? 'F' : 'T')),
     { uri: APACHE_NAMESPACE, common: false },
   ),
+  live('checksums', ({ sums }) => (sums === undefined ? undefined : checksumXml(sums)), {
+    uri: OWNCLOUD_NAMESPACE,
+    common: false,
+  }),
   live('Win32LastModifiedTime', ({ attr }) => httpDate(attr.mtime.sec), { uri: MICROSOFT_NAMESPACE, common: false }),
   live('Win32LastAccessTime', ({ attr }) => httpDate(attr.atime.sec), { uri: MICROSOFT_NAMESPACE, common: false }),
 ]

@@ -1,4 +1,5 @@
 import type { Attr, Name } from '../../overlay-core/index.ts'
+import { OWNCLOUD_NAMESPACE } from './checksums.ts'
 import { badRequest } from './dav-error.ts'
 import type { DeadProperty } from './dead-properties.ts'
 import { encodeSegment } from './path.ts'
@@ -24,6 +25,8 @@ interface Selection {
   readonly needsDead: boolean
   /** True when the free space must be known to answer. */
   readonly needsSpace: boolean
+  /** True when checksums are asked for. */
+  readonly needsSums: boolean
   answer(resource: Described, moment: Moment, dead: readonly DeadProperty[]): Answer
 }
 
@@ -57,6 +60,11 @@ export class PropfindQuery {
     return this.#selection.needsDead
   }
 
+  /** Whether checksums of files must be given. */
+  get needsSums(): boolean {
+    return this.#selection.needsSums
+  }
+
   /** Whether the moment must tell the free space. */
   get needsSpace(): boolean {
     return this.#selection.needsSpace
@@ -64,7 +72,8 @@ export class PropfindQuery {
 
   /** The `response` element of a resource, as UTF-8. `base` is the encoded path of its parent, with a final slash. */
   response(base: string, resource: Described, moment: Moment, dead: readonly DeadProperty[]): Uint8Array {
-    if (this.needsSpace || isLocked(resource, moment)) return this.#write(base, resource, moment, dead)
+    if (this.needsSpace || this.needsSums || isLocked(resource, moment))
+      return this.#write(base, resource, moment, dead)
     const { attr, name } = resource
     const known = this.#written.get(attr)
     // Several names of one file, in several directories, share its attributes.
@@ -122,6 +131,7 @@ function addLive(answer: Answer, properties: readonly LiveProperty[], resource: 
 class NamedProperties implements Selection {
   readonly needsDead: boolean
   readonly needsSpace: boolean
+  readonly needsSums: boolean
   readonly #live: readonly LiveProperty[]
   readonly #dead: readonly PropertyName[]
 
@@ -130,6 +140,7 @@ class NamedProperties implements Selection {
     this.#dead = names.filter(({ uri, local }) => liveProperty(uri, local) === undefined)
     this.needsDead = this.#dead.length > 0
     this.needsSpace = this.#live.some(isAboutSpace)
+    this.needsSums = this.#live.some(({ uri }) => uri === OWNCLOUD_NAMESPACE)
   }
 
   /** Whether it asks for this dead property. */
@@ -155,11 +166,13 @@ const COMMON = LIVE_PROPERTIES.filter((property) => property.common)
 class AllProperties implements Selection {
   readonly needsDead = true
   readonly needsSpace: boolean
+  readonly needsSums: boolean
   readonly #included: NamedProperties
 
   constructor(included: readonly PropertyName[]) {
     this.#included = new NamedProperties(included.filter(({ uri, local }) => !liveProperty(uri, local)?.common))
     this.needsSpace = this.#included.needsSpace
+    this.needsSums = this.#included.needsSums
   }
 
   answer(resource: Described, moment: Moment, dead: readonly DeadProperty[]): Answer {
@@ -176,6 +189,7 @@ class AllProperties implements Selection {
 class PropertyNames implements Selection {
   readonly needsDead = true
   readonly needsSpace = true
+  readonly needsSums = false
 
   answer(resource: Described, moment: Moment, dead: readonly DeadProperty[]): Answer {
     let found = dead.map(({ uri, local }) => emptyElement(uri, local)).join('')

@@ -1,9 +1,10 @@
-import { type Attr, type Inode, isErrno, type Name } from '../../overlay-core/index.ts'
+import { type Attr, FileType, type Inode, isErrno, type Name } from '../../overlay-core/index.ts'
 import { parseBody, readBody } from './body.ts'
+import type { Sums } from './checksums.ts'
 import type { DavContext, ServedView, ViewContext } from './context.ts'
 import { DavError } from './dav-error.ts'
 import { type DeadProperty, knownDead, learnDead } from './dead-properties.ts'
-import { verifyIf } from './guard.ts'
+import { samePath, verifyAll } from './guard.ts'
 import { type Depth, parseDepth } from './headers.ts'
 import { type Member, memberBatches } from './members.ts'
 import { Multistatus, statusResponse } from './multistatus.ts'
@@ -20,65 +21,126 @@ const REMEMBERED_BYTES = 4096
 /** Parsed bodies: a client sends the same few again and again. */
 const queries = new Map<string, PropfindQuery>()
 
-/** PROPFIND (RFC 4918 section 9.1) inside a view: Depth 0 and 1, streamed. @throws DavError 403 Depth infinity · 404 */
+/** How much is read in one answer to compute checksums of members, bytes; those of a single resource are always computed. */
+const SUMMED_BYTES = 64 * 1024 * 1024
+
+/** One answer in the making. */
+interface Finding {
+  readonly ctx: DavContext
+  readonly view: ServedView
+  readonly answer: Multistatus
+  readonly query: PropfindQuery
+  readonly moment: Moment
+  readonly depth: Depth
+  /** Bytes that may still be read for checksums. */
+  sumBytes: number
+}
+
+/**
+ * PROPFIND (RFC 4918 section 9.1) inside a view, streamed: Depth 0, 1 and, where the operator allows it, infinity.
+ * @throws DavError 403 Depth infinity · 404
+ */
 export async function propfind(ctx: ViewContext): Promise<void> {
-  const depth = finiteDepth(ctx)
+  const depth = allowedDepth(ctx)
   const query = await readQuery(ctx)
   const target = await resolve(ctx.view, ctx.path.names, true)
   const { inode } = target
   if (inode === undefined || !isVisible(inode)) throw new DavError(404, 'there is no such resource')
   const attr = await ctx.view.overlay.getattr(inode)
-  await verifyIf(ctx, target, inode, attr)
-  const moment = await currentMoment(ctx, ctx.view, query)
-  const answer = new Multistatus(ctx)
+  await verifyAll(ctx, target, inode, attr)
+  const finding = await begin(ctx, ctx.view, query, depth)
   const { base, name } = place(ctx)
   const self: Member = { name, names: target.names, collection: isDirectory(inode), inode, attr }
-  const [dead] = await deadOf(ctx.view, [self], query)
-  await answer.add(writeMember(ctx.view, base, self, query, moment, dead))
-  if (depth === 1 && isDirectory(inode)) {
-    const below = hrefOf(ctx.view.root, ctx.path.names, true)
-    await addMembers(answer, ctx.view, below, { ...target, inode }, query, moment)
+  await addAll(finding, base, [self])
+  if (depth !== 0 && isDirectory(inode)) {
+    await addMembers(finding, hrefOf(ctx.view.root, ctx.path.names, true), { ...target, inode })
   }
-  answer.end()
+  finding.answer.end()
 }
 
 /** PROPFIND on `/`: a collection of the views, which has no properties of its own but its type and name. */
 export async function propfindRoot(ctx: DavContext): Promise<void> {
-  const depth = finiteDepth(ctx)
+  const depth = allowedDepth(ctx)
   const query = await readQuery(ctx)
   const answer = new Multistatus(ctx)
   await answer.add(
     '<D:response><D:href>/</D:href><D:propstat><D:prop><D:resourcetype><D:collection/></D:resourcetype>' +
       '<D:displayname>/</D:displayname></D:prop><D:status>HTTP/1.1 200 OK</D:status></D:propstat></D:response>',
   )
-  if (depth === 1) {
+  if (depth !== 0) {
     for (const view of ctx.services.views.values()) {
       const inode = view.overlay.root
-      const moment = await currentMoment(ctx, view, query)
       const attr = await view.overlay.getattr(inode)
       const member: Member = { name: nameOfText(view.name), names: [], collection: true, inode, attr }
-      const [dead] = await deadOf(view, [member], query)
-      await answer.add(writeMember(view, '/', member, query, moment, dead))
+      const finding = await begin(ctx, view, query, depth, answer)
+      await addAll(finding, '/', [member])
+      const top = { view, names: [], dir: undefined, name: '', inode }
+      if (depth === 'infinity') await addMembers(finding, view.root, top)
     }
   }
   answer.end()
 }
 
-async function addMembers(
-  answer: Multistatus,
+async function begin(
+  ctx: DavContext,
   view: ServedView,
+  query: PropfindQuery,
+  depth: Depth,
+  answer = new Multistatus(ctx),
+): Promise<Finding> {
+  const statfs = query.needsSpace ? await view.overlay.statfs() : undefined
+  return { ctx, view, answer, query, moment: { services: ctx.services, statfs }, depth, sumBytes: SUMMED_BYTES }
+}
+
+/** Adds the members of a collection at the encoded path `base`, and with Depth infinity all below. */
+async function addMembers(
+  finding: Finding,
   base: string,
   collection: Target & { readonly inode: Inode },
-  query: PropfindQuery,
-  moment: Moment,
 ): Promise<void> {
   for await (const members of memberBatches(collection)) {
-    const dead = await deadOf(view, members, query)
-    for (let i = 0; i < members.length; i++) {
-      const slow = answer.add(writeMember(view, base, members[i], query, moment, dead[i]))
-      if (slow !== undefined) await slow
+    await addAll(finding, base, members)
+    if (finding.depth !== 'infinity') continue
+    for (const { name, names, collection: deeper, inode } of members) {
+      // What a symlink leads to is shown, but not gone into: it may lead up.
+      if (!deeper || inode === undefined || !samePath(names, [...collection.names, name])) continue
+      const target = { view: finding.view, names, dir: collection.inode, name, inode }
+      await addDeeper(finding, `${base}${encodeSegment(name)}/`, target)
     }
   }
+}
+
+async function addDeeper(
+  finding: Finding,
+  base: string,
+  collection: Target & { readonly inode: Inode },
+): Promise<void> {
+  try {
+    await addMembers(finding, base, collection)
+  } catch (error) {
+    // One that went meanwhile, or may not be read, was named with its properties; its members stay untold.
+    if (!isErrno(error, 'ESTALE', 'EACCES')) throw error
+  }
+}
+
+async function addAll(finding: Finding, base: string, members: readonly Member[]): Promise<void> {
+  const { view, answer, query, moment } = finding
+  const dead = await deadOf(view, members, query)
+  for (let i = 0; i < members.length; i++) {
+    const sums = query.needsSums ? await sumsOf(finding, members[i], members.length === 1) : undefined
+    const slow = answer.add(writeMember(view, base, members[i], query, moment, dead[i], sums))
+    if (slow !== undefined) await slow
+  }
+}
+
+/** Checksums: always of a resource asked for alone, of others while that does not take too much reading. */
+async function sumsOf(finding: Finding, { inode, attr }: Member, alone: boolean): Promise<Sums | undefined> {
+  if (inode?.type !== FileType.regular || attr === undefined) return undefined
+  const { ctx, view } = finding
+  const { checksums } = ctx.services
+  if (!alone && attr.size > finding.sumBytes) return checksums.known(view, inode, attr)
+  finding.sumBytes -= attr.size
+  return checksums.compute(ctx, view, inode, attr)
 }
 
 /** The encoded path of the parent of what the request asks for, and its name in there. */
@@ -95,9 +157,10 @@ function writeMember(
   query: PropfindQuery,
   moment: Moment,
   dead: readonly DeadProperty[],
+  sums: Sums | undefined,
 ): string | Uint8Array {
   if (inode !== undefined && attr !== undefined) {
-    return query.response(base, { view, name, names, inode, attr }, moment, dead)
+    return query.response(base, { view, name, names, inode, attr, sums }, moment, dead)
   }
   return statusResponse(`${base}${encodeSegment(name)}${collection ? '/' : ''}`, 403)
 }
@@ -127,13 +190,9 @@ async function readInto(dead: DeadList, i: number, view: ServedView, inode: Inod
   }
 }
 
-async function currentMoment(ctx: DavContext, view: ServedView, query: PropfindQuery): Promise<Moment> {
-  return { services: ctx.services, statfs: query.needsSpace ? await view.overlay.statfs() : undefined }
-}
-
-function finiteDepth(ctx: DavContext): Depth {
+function allowedDepth(ctx: DavContext): Depth {
   const depth = parseDepth(ctx.req.headers.depth, 'infinity')
-  if (depth === 'infinity') {
+  if (depth === 'infinity' && !ctx.services.depthInfinity) {
     throw new DavError(403, 'Depth infinity is not served', { condition: '<D:propfind-finite-depth/>' })
   }
   return depth

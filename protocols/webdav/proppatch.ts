@@ -42,8 +42,7 @@ export async function proppatch(ctx: ViewContext): Promise<void> {
   const { inode } = target
   if (inode === undefined || !isVisible(inode)) throw new DavError(404, 'there is no such resource')
   const guard = await prepareGuard(ctx, target)
-  guard.verify(inode, await view.overlay.getattr(inode))
-  requireResource(services, target, guard.tokens)
+  guard.verify(inode, await view.overlay.getattr(inode), () => requireResource(services, target, guard.tokens))
   // Two clients that change properties of one object must not lose each other's.
   const key = `${view.name}/${inode.key}/${inode.generation}`
   const statuses = await services.properties.run(key, () => apply(ctx, inode, instructions))

@@ -1,14 +1,16 @@
 import { type Attr, FileType, type Inode, type PublishOptions } from '../../overlay-core/index.ts'
 import { refuseContentEncoding } from './body.ts'
-import type { ViewContext } from './context.ts'
+import { parseOcChecksum, requireSum, Summer, type Sums } from './checksums.ts'
+import { methodNotAllowed, type ViewContext } from './context.ts'
 import { badRequest, DavError } from './dav-error.ts'
 import { etagOf } from './etag.ts'
 import { type Guard, prepareGuard } from './guard.ts'
-import { parseOcMtime } from './headers.ts'
+import { parseLastModified, parseOcMtime } from './headers.ts'
 import { requireMember, requireResource } from './lock-check.ts'
 import { lastModified, sendEmpty } from './reply.ts'
-import { resolve, type Target } from './resolve.ts'
+import { isDirectory, resolve, type Target } from './resolve.ts'
 import { receiveBody } from './upload.ts'
+import { ResourceType } from './vocabulary.ts'
 
 /** Permission bits of files that WebDAV clients make. */
 export const NEW_FILE_MODE = 0o644
@@ -23,31 +25,45 @@ export async function put(ctx: ViewContext): Promise<void> {
   const { view, path, req } = ctx
   if (req.headers['content-range'] !== undefined) throw badRequest('PUT of a range is not supported')
   refuseContentEncoding(req)
-  const mtime = parseOcMtime(req.headers['x-oc-mtime'])
+  const ocMtime = parseOcMtime(req.headers['x-oc-mtime'])
+  const mtime = ocMtime ?? parseLastModified(req.headers['last-modified'])
+  const promised = parseOcChecksum(req.headers['oc-checksum'])
   const target = await resolve(view, path.names, true)
   checkPlace(ctx, target)
   const guard = await prepareGuard(ctx, target)
   const present = target.inode && (await view.overlay.getattr(target.inode))
   checkPut(ctx, target, guard, target.inode, present)
   let created = true
-  const inode = await build(ctx, present?.mode ?? NEW_FILE_MODE, {
-    dir: target.dir!,
-    name: target.name,
-    mode: NEW_FILE_MODE,
-    ...(mtime === undefined ? {} : { mtime }),
-    check: (current, attr) => {
-      checkPut(ctx, target, guard, current, attr)
-      created = current === undefined
+  const summer = promised && new Summer([promised.algorithm])
+  let sums: Sums = {}
+  const verifyBody = () => {
+    sums = summer?.end() ?? sums
+    if (promised !== undefined) requireSum(promised, sums)
+  }
+  const inode = await build(
+    ctx,
+    { mode: present?.mode ?? NEW_FILE_MODE, summer, verifyBody },
+    {
+      dir: target.dir!,
+      name: target.name,
+      mode: NEW_FILE_MODE,
+      ...(mtime === undefined ? {} : { mtime }),
+      check: (current, attr) => {
+        checkPut(ctx, target, guard, current, attr)
+        created = current === undefined
+      },
     },
-  })
+  )
   const attr = await view.overlay.getattr(inode)
   const headers = ['ETag', etagOf(inode, attr), ...lastModified(attr.mtime.sec)]
-  if (mtime !== undefined) headers.push('X-OC-Mtime', 'accepted')
+  if (promised !== undefined) await ctx.services.checksums.keep(view, inode, attr, sums)
+  if (ocMtime !== undefined) headers.push('X-OC-Mtime', 'accepted')
   sendEmpty(ctx, created ? 201 : 204, headers)
 }
 
 function checkPlace(ctx: ViewContext, { dir, inode }: Target): void {
-  if (inode?.type === FileType.directory) throw new DavError(405, 'a collection cannot be put')
+  if (inode?.type === FileType.directory)
+    throw methodNotAllowed(ctx, ResourceType.Directory, 'a collection cannot be put')
   if (dir === undefined) throw new DavError(409, 'the parent collection does not exist')
   if (ctx.path.trailingSlash && inode === undefined) throw new DavError(409, 'a file has no final slash')
 }
@@ -61,18 +77,31 @@ function checkPut(
   attr: Attr | undefined,
 ): void {
   if (current !== undefined && current.type !== FileType.regular) {
-    throw new DavError(current.type === FileType.directory ? 405 : 409, 'something else stands at this name')
+    if (isDirectory(current)) throw methodNotAllowed(ctx, ResourceType.Directory, 'a collection cannot be put')
+    throw new DavError(409, 'something else stands at this name')
   }
-  guard.verify(current, attr)
-  if (current === undefined) requireMember(ctx.services, target, guard.tokens)
-  else requireResource(ctx.services, target, guard.tokens)
+  guard.verify(current, attr, () => {
+    if (current === undefined) requireMember(ctx.services, target, guard.tokens)
+    else requireResource(ctx.services, target, guard.tokens)
+  })
 }
 
-async function build(ctx: ViewContext, mode: number, options: PublishOptions): Promise<Inode> {
-  const staged = await ctx.view.overlay.stage(ctx.view.cred, mode)
+/** How a body is taken. */
+interface Reception {
+  /** Which permission bits the file will have in the end, most likely. */
+  readonly mode: number
+  /** Is given each piece as it comes. */
+  readonly summer: Summer | undefined
+  /** Called when the body is complete; may throw to give up. */
+  readonly verifyBody: () => void
+}
+
+async function build(ctx: ViewContext, reception: Reception, options: PublishOptions): Promise<Inode> {
+  const staged = await ctx.view.overlay.stage(ctx.view.cred, reception.mode)
   let published = false
   try {
-    await receiveBody(ctx, staged)
+    await receiveBody(ctx, staged, reception.summer)
+    reception.verifyBody()
     const inode = await staged.publish(options)
     published = true
     return inode

@@ -81,6 +81,8 @@ export interface DavOptions {
   /** Where locks outlive the process, by the name of the view; without one they end with it. */
   readonly lockJournals?: ReadonlyMap<string, Journal>
   readonly limits?: Partial<DavLimits>
+  /** Answers PROPFIND with Depth infinity; false when absent, as one request then reads a whole tree. */
+  readonly depthInfinity?: boolean
 }
 
 /** What `registerWebDav` returns. */

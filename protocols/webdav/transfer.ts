@@ -33,14 +33,15 @@ export async function prepareTransfer(ctx: ViewContext, follow: boolean, deep: b
   const destination = await resolveDestination(ctx)
   refuseOverlap(source, destination, deep)
   const guard = await prepareGuard(ctx, source)
-  guard.verify(inode, await ctx.view.overlay.getattr(inode))
+  const attr = await ctx.view.overlay.getattr(inode)
+  guard.verifyIf(inode, attr)
   const { dir } = destination
   if (dir === undefined) {
     if (destination.names.length === 0) throw new DavError(403, 'the root of a view cannot be replaced')
     throw new DavError(409, 'the parent of the destination does not exist')
   }
   if (destination.inode !== undefined && !overwrite) throw new DavError(412, 'the destination exists')
-  checkDestinationLocks(ctx, destination, guard)
+  guard.verify(inode, attr, () => checkDestinationLocks(ctx, destination, guard))
   return { source: { ...source, inode }, destination: { ...destination, dir }, overwrite, guard }
 }
 

@@ -1,5 +1,6 @@
 import type { ViewContext } from './context.ts'
 import { DavError } from './dav-error.ts'
+import { verifyAll } from './guard.ts'
 import { parseLockToken } from './headers.ts'
 import { sendEmpty } from './reply.ts'
 import { resolve } from './resolve.ts'
@@ -8,11 +9,13 @@ import { resolve } from './resolve.ts'
 export async function unlock(ctx: ViewContext): Promise<void> {
   const { view, services } = ctx
   const token = parseLockToken(ctx.req.headers['lock-token'])
-  const { names } = await resolve(view, ctx.path.names, true)
+  const target = await resolve(view, ctx.path.names, true)
+  const { names, inode } = target
   const held = services.locks.covering(view.name, names).some((lock) => lock.token === token)
   if (!held) {
     throw new DavError(409, 'there is no such lock here', { condition: '<D:lock-token-matches-request-uri/>' })
   }
+  if (inode !== undefined) await verifyAll(ctx, target, inode, await view.overlay.getattr(inode))
   await services.locks.remove(token)
   sendEmpty(ctx, 204)
 }

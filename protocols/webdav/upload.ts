@@ -1,5 +1,6 @@
 import type { StagedFile } from '../../overlay-core/index.ts'
 import { allowSilence, announcedLength, ClientGone, letBodyCome, limitSilence } from './body.ts'
+import type { Summer } from './checksums.ts'
 import type { DavContext } from './context.ts'
 import { badRequest } from './dav-error.ts'
 
@@ -9,14 +10,15 @@ const BATCH_BYTES = 1024 * 1024
  * Appends the whole body of the request to `staged`: while one batch of about 1 MiB is written the next is taken from the socket,
  * and the client is held back when the disk is slower. Returns only when the body was complete.
  *
+ * @param summer is given each piece as it comes
  * @throws DavError 400 the body is shorter than announced · ClientGone · ENOSPC | EDQUOT | EIO
  */
-export async function receiveBody(ctx: DavContext, staged: StagedFile): Promise<void> {
+export async function receiveBody(ctx: DavContext, staged: StagedFile, summer?: Summer): Promise<void> {
   const announced = announcedLength(ctx.req)
   if (announced === 0) return
   limitSilence(ctx)
   letBodyCome(ctx)
-  await new Upload(ctx, staged).run()
+  await new Upload(ctx, staged, summer).run()
   allowSilence(ctx)
   if (announced !== undefined && staged.sizeBytes !== announced)
     throw badRequest('the body has not the announced length')
@@ -25,6 +27,7 @@ export async function receiveBody(ctx: DavContext, staged: StagedFile): Promise<
 class Upload {
   readonly #ctx: DavContext
   readonly #staged: StagedFile
+  readonly #summer: Summer | undefined
   #pending: Buffer[] = []
   #pendingBytes = 0
   #appending = false
@@ -32,7 +35,8 @@ class Upload {
   #failure: unknown
   #settle: (() => void) | undefined
 
-  constructor(ctx: DavContext, staged: StagedFile) {
+  constructor(ctx: DavContext, staged: StagedFile, summer: Summer | undefined) {
+    this.#summer = summer
     this.#ctx = ctx
     this.#staged = staged
   }
@@ -51,6 +55,7 @@ class Upload {
   readonly #take = (piece: Buffer): void => {
     this.#pending.push(piece)
     this.#pendingBytes += piece.length
+    this.#summer?.add(piece)
     this.#ctx.services.counters.bytesIn += piece.length
     if (this.#pendingBytes < BATCH_BYTES) return
     if (this.#appending) this.#ctx.req.pause()

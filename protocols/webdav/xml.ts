@@ -48,9 +48,7 @@ export class XmlReader {
 
   constructor(limits: XmlLimits) {
     this.#limits = limits
-    this.#parser.on('doctype', () => {
-      throw badRequest('the body holds a DOCTYPE')
-    })
+    this.#parser.on('doctype', refuseDoctype)
     this.#parser.on('xmldecl', (declaration) => checkEncoding(declaration.encoding))
     this.#parser.on('attribute', () => this.#tally())
     this.#parser.on('opentagstart', () => {
@@ -111,6 +109,12 @@ export class XmlReader {
   #closed(): void {
     this.#open.pop()
   }
+}
+
+/** @throws DavError 403 it names an external entity (RFC 4918 section 16) · 400 */
+function refuseDoctype(declaration: string): never {
+  if (!/\b(?:SYSTEM|PUBLIC)\b/.test(declaration)) throw badRequest('the body holds a DOCTYPE')
+  throw new DavError(403, 'the body names an external entity', { condition: '<D:no-external-entities/>' })
 }
 
 function isPlainAttribute(attribute: SaxesAttributeNS): boolean {

@@ -113,7 +113,7 @@ for (const body of [
   '<D:propfind xmlns:D="DAV:"><D:prop/><D:prop/></D:propfind>',
   '<D:propfind xmlns:D="DAV:"><D:prop><D:a></D:prop></D:propfind>',
   '<D:propfind xmlns:D="DAV:"><D:prop><x:a/></D:prop></D:propfind>',
-  '<!DOCTYPE a [<!ENTITY e SYSTEM "file:///etc/passwd">]><D:propfind xmlns:D="DAV:"><D:prop>&e;</D:prop></D:propfind>',
+  '<!DOCTYPE a [<!ENTITY e "x">]><D:propfind xmlns:D="DAV:"><D:prop>&e;</D:prop></D:propfind>',
 ]) {
   t.test(`the body ${body.slice(0, 60)} is refused with 400`, async (t) => {
     await withDav(t, [{ a: 'x' }], async (dav) => {
