@@ -7,6 +7,8 @@ export interface DavPath {
   readonly trailingSlash: boolean
 }
 
+const ENCODED_DOTS = /^(?:\.|%(?:25)*2e){1,2}$/i
+
 /** Characters of a segment that are sent as they are; all else, and everything special to XML and HTML, is escaped. */
 const PLAIN_SEGMENT = /^[A-Za-z0-9\-._~!$()*+,;=:@]*$/
 const PLAIN_BYTE = Array.from({ length: 256 }, (_, byte) => PLAIN_SEGMENT.test(String.fromCharCode(byte)))
@@ -29,6 +31,8 @@ export function parsePath(target: string): DavPath {
     if (segment === '') continue
     const name = segment.includes('%') ? decodeSegment(segment) : segment
     if (name === '.' || name === '..') throw badRequest('the path holds a dot segment')
+    // Whoever encodes dots twice hopes that somebody decodes twice. Other names with a percent sign are names.
+    if (name !== segment && ENCODED_DOTS.test(name)) throw badRequest('the path holds a dot segment, encoded twice')
     if (name.includes('\0')) throw badRequest('the path holds a NUL')
     names.push(name)
   }

@@ -41,6 +41,7 @@ export interface DavSettings {
   readonly limits?: Partial<DavLimits>
   readonly cred?: Cred
   readonly readOnly?: boolean
+  readonly depthInfinity?: boolean
   readonly upper?: Tree
   readonly options?: string
   /** Names of views over the same overlay, beside `overlay`. */
@@ -55,7 +56,7 @@ export async function withDav(
   test: (dav: Dav) => Promise<void>,
   settings: DavSettings = {},
 ): Promise<void> {
-  const { limits = {}, cred = ROOT, moreViews = [], ...ofOverlay } = settings
+  const { limits = {}, cred = ROOT, moreViews = [], depthInfinity = false, ...ofOverlay } = settings
   await withOverlay(
     t,
     lowers,
@@ -73,6 +74,7 @@ export async function withDav(
         log: { debug: ignore, info: ignore, warn: note('warn'), error: note('error') },
         now: () => clock.nowMs,
         limits,
+        depthInfinity,
       })
       await app.listen({ port: 0, host: '127.0.0.1' })
       const { port } = app.server.address() as { port: number }
