@@ -51,6 +51,7 @@ t.test('every option is understood, with a blank or an equals sign before its va
     depthInfinity: true,
     insecureNoAuth: true,
     rpcbind: true,
+    manageGids: false,
     logLevel: 'debug',
     stateDir: '/home/me/state',
     readyFile: '/home/me/ready.json',

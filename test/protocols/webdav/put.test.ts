@@ -237,3 +237,19 @@ t.test('who may not write gets 403; so does everyone on a read-only overlay', as
     { readOnly: true },
   )
 })
+
+t.test('Last-Modified sets the time of an upload; X-OC-Mtime counts before it and is answered', async (t) => {
+  await withDav(t, [{}], async (dav) => {
+    const date = 'Sun, 09 Sep 2001 01:46:40 GMT'
+    const plain = await dav.ask('PUT', '/overlay/a', { body: 'x', headers: { 'last-modified': date } })
+    t.same([plain.headers['last-modified'], plain.headers['x-oc-mtime']], [date, undefined])
+    t.equal(lstatSync(join(dav.upper, 'a')).mtimeMs, 1e12)
+    const both = await dav.ask('PUT', '/overlay/a', {
+      body: 'x',
+      headers: { 'last-modified': date, 'x-oc-mtime': '1100000000.5' },
+    })
+    t.equal(both.headers['x-oc-mtime'], 'accepted')
+    t.equal(lstatSync(join(dav.upper, 'a')).mtimeMs, 1_100_000_000_500)
+    t.equal((await dav.ask('PUT', '/overlay/b', { body: 'x', headers: { 'last-modified': 'soon' } })).status, 201)
+  })
+})
