@@ -30,7 +30,8 @@ const CONFINED: Readonly<Record<string, readonly string[]>> = {
   koffi: ['overlay-core/sys/'],
   // Asks the name service by its own programs.
   'node:child_process': ['server/groups.ts'],
-  'node:worker_threads': [],
+  // Threads that make system calls.
+  'node:worker_threads': ['overlay-core/sys/'],
   'lru-cache': ['overlay-core/dcache.ts'],
   fastify: ['server/', 'protocols/webdav/'],
   pino: ['server/'],

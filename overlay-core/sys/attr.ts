@@ -1,6 +1,6 @@
 import type { Time } from '../types.ts'
 import { component, cString, fdPath } from './argument.ts'
-import { bind, call } from './call.ts'
+import { bind, bindSlow, call } from './call.ts'
 import { sysError } from './error.ts'
 import { AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW } from './flags.ts'
 
@@ -19,9 +19,9 @@ const fchownat = bind<[dirFd: number, name: Uint8Array, uid: number, gid: number
 const utimensat = bind<[dirFd: number, name: Uint8Array, times: Uint8Array, flags: number]>(
   'int utimensat(int, const void *, const void *, int)',
 )
-const ftruncate = bind<[fd: number, size: number]>('int ftruncate(int, int64_t)')
+const ftruncate = bindSlow<[fd: number, size: number]>('int ftruncate(int, int64_t)')
 const truncatePath = bind<[path: Uint8Array, size: number]>('int truncate(const void *, int64_t)')
-const posixFallocate = bind<[fd: number, mode: number, offset: number, length: number]>(
+const posixFallocate = bindSlow<[fd: number, mode: number, offset: number, length: number]>(
   'int fallocate(int, int, int64_t, int64_t)',
 )
 

@@ -1,8 +1,10 @@
 import koffi, { type KoffiFunc } from 'koffi'
 import type { OverlayError } from '../errno.ts'
+import { CallThreads, type ThreadStep } from './call-threads.ts'
 import { argumentError, sysError } from './error.ts'
-import { withFaults } from './fault.ts'
+import { faultsAreSet, withFaults } from './fault.ts'
 import { Limiter, type Waiting } from './limiter.ts'
+import { GOES_ON_AFTER_FAILURE, MOST_STEPS } from './thread-layout.ts'
 
 /**
  * Native calls in flight. koffi throws beyond 256, but keeps memory ready for 32 only: one more costs five times as much,
@@ -11,20 +13,33 @@ import { Limiter, type Waiting } from './limiter.ts'
 const NATIVE_PLACES = 32
 /** Calls of `node:fs` in flight, which cost nothing more in larger numbers. */
 const NODE_PLACES = 128
+/** Native calls after which threads of our own are started: a program that makes only a few does without them. */
+const CALLS_BEFORE_THREADS = 256
 const EINTR = 4
+/** Number of a function that may take long, and is left to libuv's pool, which has more threads. */
+const SLOW = -1
 const NO_ARGUMENTS: readonly unknown[] = []
 
 koffi.config({ resident_async_pools: NATIVE_PLACES, async_stack_size: 64 * 1024, async_heap_size: 16 * 1024 })
 const libc = koffi.load(null)
 const nativeLimiter = new Limiter(NATIVE_PLACES)
 const nodeLimiter = new Limiter(NODE_PLACES)
+const prototypes: string[] = []
+let threads: CallThreads | undefined
+let callsMade = 0
 
 /** A function of libc that gives a number and -1 with errno on failure. */
-export type Native<A extends unknown[]> = KoffiFunc<(...args: A) => number>
+export type Native<A extends unknown[]> = KoffiFunc<(...args: A) => number> & { readonly number: number }
 
 /** Binds a libc function by its C prototype. Pointers of calls that run in the pool are `void *` and take a Buffer. */
 export function bind<A extends unknown[]>(prototype: string): Native<A> {
-  return libc.func(prototype) as Native<A>
+  const number = prototypes.push(prototype) - 1
+  return Object.assign(libc.func(prototype), { number }) as Native<A>
+}
+
+/** As `bind`, for a function that may take long with any disk. */
+export function bindSlow<A extends unknown[]>(prototype: string): Native<A> {
+  return Object.assign(libc.func(prototype), { number: SLOW }) as Native<A>
 }
 
 /** The address of memory owned by `buffer`, for prototypes that take it as `uintptr_t`; valid as long as the buffer is referenced. */
@@ -103,14 +118,109 @@ export function nodeCall(op: string, begin: Begin): Promise<number> {
   return throughGate(nodeLimiter, op, NO_ARGUMENTS, begin)
 }
 
-/** Runs a native call through the gate; resolves to its result or minus errno. `done` keeps the arguments alive until it ends. */
+/** Makes a native call, by a thread of our own or through the gate; resolves to its result or minus errno. The arguments are kept alive until it ends. */
 export function tryCall<A extends unknown[]>(op: string, native: Native<A>, ...args: A): Promise<number> {
+  if (threadsFor(native.number)) {
+    const addresses = toNumbers(args)
+    if (addresses) return onThread([{ number: native.number, flags: 0, args: addresses }], args).then(firstOf)
+  }
   return throughGate(nativeLimiter, op, args, (done) => {
     native.async(...args, (error, result) => {
       // koffi sets errno to that of the call while this callback runs; its own error is about the arguments.
       done(result === -1 ? -koffi.errno() : result, error)
     })
   })
+}
+
+/** Stands for the result of an earlier step among the arguments of a later one. */
+export class ResultOf {
+  readonly step: number
+
+  constructor(step: number) {
+    this.step = step
+  }
+}
+
+/** A call that is made together with others (`tryCalls`). */
+export interface Step {
+  readonly op: string
+  readonly native: Native<never>
+  readonly args: readonly unknown[]
+  /** The next one is made even when this one has failed. */
+  readonly goesOn: boolean
+}
+
+/** A step of `tryCalls`: as `tryCall`, but numbers may be results of earlier steps. */
+export function step<A extends unknown[]>(
+  op: string,
+  native: Native<A>,
+  ...args: { [K in keyof A]: A[K] extends number ? number | ResultOf : A[K] }
+): Step {
+  return { op, native: native as Native<never>, args, goesOn: false }
+}
+
+/**
+ * Makes several calls one after the other, up to the first that fails, without coming back in between; resolves to the result of each one
+ * made, the last one's minus errno if it failed. Only for calls none of which needs a look at what the ones before have found.
+ */
+export async function tryCalls(steps: readonly Step[]): Promise<readonly number[]> {
+  if (steps.length <= MOST_STEPS && steps.every(({ native }) => threadsFor(native.number))) {
+    const program = toProgram(steps)
+    if (program) return await onThread(program, steps)
+  }
+  const results: number[] = []
+  for (const { op, native, args, goesOn } of steps) {
+    const own = args.map((arg) => (arg instanceof ResultOf ? (results[arg.step] as number) : arg))
+    const result = await tryCall(op, native as Native<unknown[]>, ...own)
+    results.push(result)
+    if (result < 0 && !goesOn) break
+  }
+  return results
+}
+
+/** Whether a thread of our own may make a call of this function now. Fault points are asked for each call, which is then made through the gate. */
+function threadsFor(number: number): boolean {
+  if (number === SLOW || faultsAreSet()) return false
+  if (threads === undefined) {
+    if (++callsMade > CALLS_BEFORE_THREADS) threads = new CallThreads(prototypes.slice())
+    return false
+  }
+  return threads.knows(number) && threads.free
+}
+
+function onThread(steps: readonly ThreadStep[], kept: unknown): Promise<readonly number[]> {
+  return new Promise((resolve) => (threads as CallThreads).send(steps, kept, resolve))
+}
+
+function firstOf(results: readonly number[]): number {
+  return results[0] as number
+}
+
+function toProgram(steps: readonly Step[]): ThreadStep[] | undefined {
+  const program: ThreadStep[] = []
+  for (const { native, args, goesOn } of steps) {
+    let flags = goesOn ? GOES_ON_AFTER_FAILURE : 0
+    const own = args.map((arg, i) => {
+      if (!(arg instanceof ResultOf)) return arg
+      flags |= 1 << i
+      return arg.step
+    })
+    const numbers = toNumbers(own)
+    if (!numbers) return undefined
+    program.push({ number: native.number, flags, args: numbers })
+  }
+  return program
+}
+
+/** Arguments with addresses for memory; undefined when one is neither, which is for koffi to refuse. */
+function toNumbers(args: readonly unknown[]): number[] | undefined {
+  const numbers: number[] = []
+  for (const arg of args) {
+    if (typeof arg === 'number') numbers.push(arg)
+    else if (ArrayBuffer.isView(arg)) numbers.push(addressOf(arg))
+    else return undefined
+  }
+  return numbers
 }
 
 /** As `tryCall`, but rejects with an OverlayError that names `op` and, when given, the component `name`. */
@@ -128,7 +238,7 @@ export async function call<A extends unknown[]>(
 /** How full the gate is: calls running and calls waiting for a place. */
 export function gateLoad(): { inFlight: number; queued: number } {
   return {
-    inFlight: nativeLimiter.inFlight + nodeLimiter.inFlight,
+    inFlight: nativeLimiter.inFlight + nodeLimiter.inFlight + (threads?.underWay ?? 0),
     queued: nativeLimiter.queued + nodeLimiter.queued,
   }
 }

@@ -1,5 +1,5 @@
 import fs from 'node:fs'
-import { addressOf, bind, call, type Done, lastErrno, nodeCall, tryCall } from './call.ts'
+import { addressOf, bind, bindSlow, call, type Done, lastErrno, nodeCall, tryCall } from './call.ts'
 import { sysError } from './error.ts'
 import { faultNow } from './fault.ts'
 
@@ -23,12 +23,12 @@ const NO_REFLINK = new Set([1, 18, 22, 25, 26, 38, 95])
 const preadv2 = bind<[fd: number, iov: number, count: number, position: number, flags: number]>(
   'int64_t preadv2(int, uintptr_t, int, int64_t, int)',
 )
-const syncFileSystem = bind<[fd: number]>('int syncfs(int)')
+const syncFileSystem = bindSlow<[fd: number]>('int syncfs(int)')
 const lseek = bind<[fd: number, offset: number, whence: number]>('int64_t lseek(int, int64_t, int)')
-const copyRange = bind<
+const copyRange = bindSlow<
   [inFd: number, inOffset: Uint8Array, outFd: number, outOffset: Uint8Array, length: number, flags: number]
 >('int64_t copy_file_range(int, void *, int, void *, size_t, uint32_t)')
-const ioctl = bind<[fd: number, request: number, argument: number]>('int ioctl(int, uint64_t, int64_t)')
+const ioctl = bindSlow<[fd: number, request: number, argument: number]>('int ioctl(int, uint64_t, int64_t)')
 
 // One struct iovec for `preadNowait`, which is synchronous: 64-bit address, 64-bit length.
 const iovec = new Uint32Array(new ArrayBuffer(16))

@@ -21,6 +21,11 @@ export function setFaultPoints(faultPoints: FaultPoints | undefined): void {
   points = faultPoints
 }
 
+/** Whether there are fault points: then calls are made one by one. */
+export function faultsAreSet(): boolean {
+  return points !== undefined
+}
+
 /** `begin` behind the fault points, if there are any. */
 export function withFaults(op: string, args: readonly unknown[], begin: Begin): Begin {
   if (points === undefined) return begin

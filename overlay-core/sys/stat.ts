@@ -1,6 +1,6 @@
 import type { FileType, Time } from '../types.ts'
 import { component } from './argument.ts'
-import { addressOf, bind, call, lastErrno } from './call.ts'
+import { addressOf, bind, bindSlow, call, lastErrno } from './call.ts'
 import { sysError } from './error.ts'
 import { faultNow } from './fault.ts'
 import { AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW, S_IFMT } from './flags.ts'
@@ -19,7 +19,7 @@ const statx = bind<[dirFd: number, name: Uint8Array, flags: number, mask: number
 const statxAddress = bind<[fd: number, name: number, flags: number, mask: number, out: number]>(
   'int statx(int, uintptr_t, int, uint32_t, uintptr_t)',
 )
-const fstatfs = bind<[fd: number, out: Uint8Array]>('int fstatfs(int, void *)')
+const fstatfs = bindSlow<[fd: number, out: Uint8Array]>('int fstatfs(int, void *)')
 
 // Reused by `statxFd`, which is synchronous: the struct, and behind it the empty name.
 const scratch = new DataView(new ArrayBuffer(SIZE_OF_STATX + 8))

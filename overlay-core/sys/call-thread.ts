@@ -1,0 +1,140 @@
+/** A thread that makes system calls for the main thread (`call-threads.ts`), one slot after the other, until the process ends. */
+import { parentPort, workerData } from 'node:worker_threads'
+import koffi, { type KoffiFunc } from 'koffi'
+import {
+  Control,
+  GOES_ON_AFTER_FAILURE,
+  MOST_ARGUMENTS,
+  SLOT_WORDS,
+  SLOTS,
+  Slot,
+  STEP_WORDS,
+  type ThreadData,
+} from './thread-layout.ts'
+
+type Call = KoffiFunc<(...args: number[]) => number>
+
+/** A function of libc and how many arguments it takes. */
+interface Bound {
+  readonly call: Call
+  readonly count: number
+}
+
+const EINTR = 4
+const EINVAL = 22
+/** How often the thread on lookout looks at the queue before it sleeps: some ten microseconds. */
+const LOOKS = 1500
+
+const { control: controlMemory, slots: slotMemory, prototypes, wakeFd } = workerData as ThreadData
+const control = new Int32Array(controlMemory)
+const slots = new Float64Array(slotMemory)
+const libc = koffi.load(null)
+const functions: (Bound | undefined)[] = []
+const write = libc.func('int64_t write(int, uintptr_t, size_t)') as Call
+const wakeByte = Buffer.alloc(8, 1)
+const wakeByteAddress = Number(koffi.address(wakeByte))
+const args: number[] = []
+
+parentPort?.postMessage('ready')
+for (;;) {
+  const slot = take()
+  if (slot < 0) waitForCalls()
+  else {
+    runSlot(slot * SLOT_WORDS)
+    const at = Atomics.add(control, Control.ended, 1)
+    Atomics.store(control, Control.made + (at & (SLOTS - 1)), slot + 1)
+    if (Atomics.exchange(control, Control.wake, 0) === 1) write(wakeFd, wakeByteAddress, 1)
+  }
+}
+
+/** Takes the next slot off the queue; -1 when there is none. */
+function take(): number {
+  for (;;) {
+    const taken = Atomics.load(control, Control.taken)
+    if (taken === Atomics.load(control, Control.asked)) return -1
+    const slot = Atomics.load(control, Control.toMake + (taken & (SLOTS - 1)))
+    if (Atomics.compareExchange(control, Control.taken, taken, (taken + 1) | 0) === taken) return slot
+  }
+}
+
+/** Looks out for a while, if no other thread does, then sleeps until there is something. */
+function waitForCalls(): void {
+  const asked = Atomics.load(control, Control.asked)
+  if (Atomics.compareExchange(control, Control.lookout, 0, 1) === 0) {
+    let looks = 0
+    while (looks < LOOKS && Atomics.load(control, Control.asked) === asked) looks++
+    Atomics.store(control, Control.lookout, 0)
+    if (looks < LOOKS) return
+  }
+  Atomics.add(control, Control.sleeping, 1)
+  if (Atomics.load(control, Control.taken) === Atomics.load(control, Control.asked)) {
+    Atomics.wait(control, Control.asked, Atomics.load(control, Control.taken))
+  }
+  Atomics.sub(control, Control.sleeping, 1)
+}
+
+/** Makes the calls of the slot at `base`, up to the first that fails. */
+function runSlot(base: number): void {
+  const steps = slots[base + Slot.steps] as number
+  const results = base + Slot.results
+  for (let step = 0; step < steps; step++) {
+    const at = base + Slot.program + step * STEP_WORDS
+    const bound = functionOf(slots[at] as number)
+    const flags = slots[at + 1] as number
+    for (let i = 0; i < MOST_ARGUMENTS; i++) {
+      const value = slots[at + 2 + i] as number
+      args[i] = (flags & (1 << i)) === 0 ? value : (slots[results + value] as number)
+    }
+    const result = make(bound)
+    slots[results + step] = result
+    if (result < 0 && (flags & GOES_ON_AFTER_FAILURE) === 0) {
+      slots[base + Slot.steps] = step + 1
+      return
+    }
+  }
+}
+
+function make({ call, count }: Bound): number {
+  try {
+    for (;;) {
+      const result = Number(invoke(call, count))
+      if (result !== -1) return result
+      const errno = koffi.errno()
+      if (errno !== EINTR) return -errno
+    }
+  } catch {
+    // koffi found an argument that cannot be passed; the thread has to live on.
+    return -EINVAL
+  }
+}
+
+function invoke(call: Call, count: number): number {
+  const [a, b, c, d, e, f] = args as [number, number, number, number, number, number]
+  switch (count) {
+    case 0:
+      return call()
+    case 1:
+      return call(a)
+    case 2:
+      return call(a, b)
+    case 3:
+      return call(a, b, c)
+    case 4:
+      return call(a, b, c, d)
+    case 5:
+      return call(a, b, c, d, e)
+    default:
+      return call(a, b, c, d, e, f)
+  }
+}
+
+/** The function with this number; its pointers are taken as addresses. */
+function functionOf(number: number): Bound {
+  let bound = functions[number]
+  if (bound === undefined) {
+    const call = libc.func((prototypes[number] as string).replace(/(const )?void \*/g, 'uintptr_t')) as Call
+    bound = { call, count: call.info.arguments.length }
+    functions[number] = bound
+  }
+  return bound
+}
