@@ -204,7 +204,9 @@ async function keepingTimes(sb: SuperBlock, dir: OvlInode, change: (dirFd: numbe
   await change(fd)
   await bestEffort(async () => {
     if (dir.changes !== changes) return
+    dir.timesKept++
     await utimesAt(fd, '', times.atime, times.mtime)
+    dir.timesKept++
     if (dir.changes !== changes) await utimesAt(fd, '', undefined, 'now')
   })
 }

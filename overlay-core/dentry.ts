@@ -49,6 +49,8 @@ export class OvlInode implements Inode {
   bareAt = -1
   /** Counts changes, so that attributes read before a change are not kept after it. */
   changes = 0
+  /** Counts how often the times of a directory were put back, before it happened and after. */
+  timesKept = 0
   /** Writes under way, for weak cache consistency. */
   writing = 0
   /** The upper object carries an origin: a directory that takes it in becomes impure. */

@@ -7,10 +7,11 @@ import type { Probe, Real } from './layer.ts'
 import { isObject, type Standing, standingAt, WHITEOUT } from './mark-form.ts'
 import { setImpure } from './marks.ts'
 import { checkName, lookupLocked, needMakeable, rememberUpper } from './namei.ts'
+import { makeFile } from './new-file.ts'
 import { type Birth, dress, inherit } from './owner.ts'
 import { type CheckedAttr, EXECUTE, inGroup, need, newOwner, type Ownership, WRITE } from './permission.ts'
 import { setRedirect } from './redirect.ts'
-import { loadRights, type Rights } from './rights.ts'
+import { loadRights, PLAIN, type Rights } from './rights.ts'
 import type { SuperBlock } from './superblock.ts'
 import { truncateFd, utimesAt } from './sys/attr.ts'
 import { mkdirAt, mknodAt, symlinkAt } from './sys/dir.ts'
@@ -123,20 +124,36 @@ async function make(
 ): Promise<OvlInode> {
   checkName('create', name)
   return await sb.descriptors.run(() =>
-    dir.dirLock.exclusive(async () => {
+    dir.dirLock.changing(name, async (alone) => {
+      const { timesKept } = dir
       const dirAttr = await enterLocked(sb, cred, dir, wcc)
       await needNewName(sb, cred, dir, dirAttr, name)
       const owner = chosenOwner(cred, newOwner(cred, dirAttr, type, options.mode & 0o7777), options, name)
       const birth = inherit(sb, await loadRights(sb, dir), type, owner, options.rdev)
       await copyUp(sb, dir)
-      const temp = sb.tempName()
-      const rights = await buildTemp(sb, temp, type, birth, options, build)
-      const inode = rememberUpper(sb, dir, name, await publishNew(sb, dir, name, temp, type), rights)
+      const made = type === FileType.regular && (await makeFile(sb, dir, dirAttr, name, birth, options))
+      const [probe, rights] = made ? [made, PLAIN] : await makeAside(sb, dir, name, type, birth, options, build)
+      const inode = rememberUpper(sb, dir, name, probe, rights)
       sb.listings.insert(sb, dir, name, inode)
-      await leaveLocked(sb, dir, dirAttr, wcc)
+      await leaveChanged(sb, dir, { attr: dirAttr, timesKept, alone }, wcc)
       return inode
     }),
   )
+}
+
+/** Makes an object in the work directory and gives it its name. */
+async function makeAside(
+  sb: SuperBlock,
+  dir: OvlInode,
+  name: Name,
+  type: FileType,
+  birth: Birth,
+  options: NodeOptions,
+  build: Build,
+): Promise<[Probe, Rights]> {
+  const temp = sb.tempName()
+  const rights = await buildTemp(sb, temp, type, birth, options, build)
+  return [await publishNew(sb, dir, name, temp, type), rights]
 }
 
 /** Checks that a locked directory can be changed, and notes its attributes. */
@@ -168,6 +185,31 @@ export async function leaveLocked(sb: SuperBlock, dir: OvlInode, before: Attr, w
     }
     if (wcc) wcc.after = after
   })
+}
+
+/** A directory as it was when a change of one of its names began. */
+export interface BeforeChange {
+  readonly attr: Attr
+  readonly timesKept: number
+  /** Whether no other change has overlapped so far. */
+  readonly alone: () => boolean
+}
+
+/**
+ * As `leaveLocked`, for a change of one name beside changes of others (`RwLock.changing`): which of them a time put back by a copy-up was
+ * meant to undo cannot be told, and attributes from before are honest only when there was no other.
+ */
+export async function leaveChanged(
+  sb: SuperBlock,
+  dir: OvlInode,
+  { attr, timesKept, alone }: BeforeChange,
+  wcc: Wcc | undefined,
+): Promise<void> {
+  if (dir.timesKept !== timesKept && dir.upper) {
+    await bestEffort(async () => utimesAt(await sb.descriptors.of(dir.upper as Real), '', undefined, 'now'))
+  }
+  await leaveLocked(sb, dir, attr, wcc)
+  if (wcc && !alone()) delete wcc.before
 }
 
 /** @throws EEXIST · EACCES · EROFS in the order in which the kernel answers */

@@ -7,24 +7,33 @@
  * 3. `OvlInode.copyUp` — a running copy-up of a parent before that of a child (each is awaited, never held)
  * 4. `OvlInode.nodeLock` — of one object whose name, links or attributes change
  *
+ * A dirLock is shared by those who look names up or list, or by those who make or remove different names; all else holds it alone.
  * Nothing that holds a nodeLock waits for a lock of a lower number. What copies much data holds none of them meanwhile, except that of the
  * object itself when metadata-only data is completed.
  */
 
+/** Who shares: readers with readers, changers of different names with each other. */
+type Kind = 'reader' | 'changer' | 'writer'
+
 interface Waiter {
-  readonly exclusive: boolean
+  readonly kind: Kind
   readonly go: () => void
 }
 
-/** A fair readers-writer lock: first come, first served; readers that follow each other share. */
+/** A fair lock of readers and writers: first come, first served; those that follow each other and may share do. */
 export class RwLock {
   #readers = 0
+  #changers = 0
   #writing = false
-  readonly #queue: Waiter[] = []
+  #queue: Waiter[] | undefined = undefined
+  /** Names that are being changed. */
+  #names: Set<string> | undefined = undefined
+  /** How often a change began while another was under way. */
+  #overlaps = 0
 
   /** Runs `work` while no writer runs. */
   async shared<T>(work: () => T | Promise<T>): Promise<T> {
-    await this.#acquire(false)
+    await this.#acquire('reader')
     try {
       return await work()
     } finally {
@@ -33,9 +42,32 @@ export class RwLock {
     }
   }
 
+  /**
+   * Runs `work`, which changes what `name` stands for in the directory that the lock guards, while nobody reads the directory or changes
+   * the same name; others may change other names meanwhile. `work` may ask at any time whether no other change has overlapped so far.
+   */
+  async changing<T>(name: string, work: (alone: () => boolean) => T | Promise<T>): Promise<T> {
+    if (this.#names?.has(name)) return await this.exclusive(() => work(() => true))
+    this.#names ??= new Set()
+    this.#names.add(name)
+    try {
+      await this.#acquire('changer')
+      const overlaps = this.#overlaps
+      const began = this.#changers === 1
+      try {
+        return await work(() => began && this.#overlaps === overlaps)
+      } finally {
+        this.#changers--
+        this.#next()
+      }
+    } finally {
+      this.#names.delete(name)
+    }
+  }
+
   /** Runs `work` alone. */
   async exclusive<T>(work: () => T | Promise<T>): Promise<T> {
-    await this.#acquire(true)
+    await this.#acquire('writer')
     try {
       return await work()
     } finally {
@@ -46,25 +78,39 @@ export class RwLock {
 
   /** Whether anybody holds or waits for the lock. */
   get busy(): boolean {
-    return this.#writing || this.#readers > 0 || this.#queue.length > 0
+    return this.#writing || this.#readers > 0 || this.#changers > 0 || this.#queue !== undefined
   }
 
-  #acquire(exclusive: boolean): Promise<void> | undefined {
-    if (this.#queue.length === 0 && !this.#writing && (!exclusive || this.#readers === 0)) {
-      if (exclusive) this.#writing = true
-      else this.#readers++
+  #acquire(kind: Kind): Promise<void> | undefined {
+    if (this.#queue === undefined && this.#admits(kind)) {
+      this.#enter(kind)
       return undefined
     }
-    return new Promise((resolve) => this.#queue.push({ exclusive, go: resolve }))
+    return new Promise((resolve) => {
+      this.#queue ??= []
+      this.#queue.push({ kind, go: resolve })
+    })
+  }
+
+  #admits(kind: Kind): boolean {
+    if (this.#writing) return false
+    if (kind === 'reader') return this.#changers === 0
+    return this.#readers === 0 && (kind === 'changer' || this.#changers === 0)
+  }
+
+  #enter(kind: Kind): void {
+    if (kind === 'writer') this.#writing = true
+    else if (kind === 'reader') this.#readers++
+    else if (this.#changers++ > 0) this.#overlaps++
   }
 
   #next(): void {
-    while (this.#queue.length > 0 && !this.#writing) {
+    while (this.#queue !== undefined) {
       const first = this.#queue[0] as Waiter
-      if (first.exclusive && this.#readers > 0) return
+      if (!this.#admits(first.kind)) return
       this.#queue.shift()
-      if (first.exclusive) this.#writing = true
-      else this.#readers++
+      if (this.#queue.length === 0) this.#queue = undefined
+      this.#enter(first.kind)
       first.go()
     }
   }

@@ -1,6 +1,6 @@
 import { copyingUpFirst, copyUp, linkUpAlias, longCopyOf } from './copy-up.ts'
 import type { OvlInode } from './dentry.ts'
-import { enterLocked, leaveLocked } from './dir.ts'
+import { enterLocked, leaveChanged, leaveLocked } from './dir.ts'
 import { bestEffort, isErrno, OverlayError } from './errno.ts'
 import { dropIndex, saveNlink } from './hardlink.ts'
 import { getattr, getattrLocked } from './inode.ts'
@@ -28,8 +28,9 @@ export async function unlink(
   checkName('unlink', name)
   await sb.descriptors.run(() =>
     copyingUpFirst(sb, (patient) =>
-      dir.dirLock.exclusive(async () => {
-        const [victim, before] = await victimLocked(sb, cred, dir, name, 'unlink', wcc)
+      dir.dirLock.changing(name, async (alone) => {
+        const { timesKept } = dir
+        const [victim, attr] = await victimLocked(sb, cred, dir, name, 'unlink', wcc)
         if (victim.type === FileType.directory) throw new OverlayError('EISDIR', 'unlink', name)
         check?.(victim)
         const long = patient || victim.indexName === undefined ? undefined : longCopyOf(sb, victim)
@@ -37,7 +38,7 @@ export async function unlink(
         await copyUp(sb, dir)
         await separateLink(sb, victim, dir, name)
         await victim.nodeLock.exclusive(() => unlinkLocked(sb, victim, dir, name))
-        await leaveLocked(sb, dir, before, wcc)
+        await leaveChanged(sb, dir, { attr, timesKept, alone }, wcc)
       }),
     ),
   )

@@ -1,6 +1,6 @@
 import type { Time } from '../types.ts'
 import { component, cString, fdPath } from './argument.ts'
-import { bind, bindSlow, call } from './call.ts'
+import { bind, bindSlow, call, type ResultOf, type Step, step } from './call.ts'
 import { sysError } from './error.ts'
 import { AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW } from './flags.ts'
 
@@ -19,6 +19,8 @@ const fchownat = bind<[dirFd: number, name: Uint8Array, uid: number, gid: number
 const utimensat = bind<[dirFd: number, name: Uint8Array, times: Uint8Array, flags: number]>(
   'int utimensat(int, const void *, const void *, int)',
 )
+const fchmod = bind<[fd: number, mode: number]>('int fchmod(int, uint32_t)')
+const fchown = bind<[fd: number, uid: number, gid: number]>('int fchown(int, uint32_t, uint32_t)')
 const ftruncate = bindSlow<[fd: number, size: number]>('int ftruncate(int, int64_t)')
 const truncatePath = bind<[path: Uint8Array, size: number]>('int truncate(const void *, int64_t)')
 const posixFallocate = bindSlow<[fd: number, mode: number, offset: number, length: number]>(
@@ -88,4 +90,14 @@ function putTimespec(out: Buffer, at: number, time: Time | 'now' | undefined, na
   out.writeUInt32LE(time.sec >>> 0, at)
   out.writeInt32LE(Math.floor(time.sec / 0x1_0000_0000), at + 4)
   out.writeUInt32LE(time.nsec, at + 8)
+}
+
+/** fchmod(2) as a step of `tryCalls`. */
+export function chmodStep(fd: number | ResultOf, mode: number): Step {
+  return step('fchmod', fchmod, fd, mode)
+}
+
+/** fchown(2) as a step of `tryCalls`; -1 leaves owner or group as it is. */
+export function chownStep(fd: number | ResultOf, uid: number, gid: number): Step {
+  return step('fchown', fchown, fd, uid >>> 0, gid >>> 0)
 }

@@ -6,6 +6,8 @@ import { CONTROL_BYTES, Control, SLOT_WORDS, SLOTS, Slot, STEP_WORDS, type Threa
 
 /** More do not help: the calls are short, and of those that take long there must be some that are made elsewhere. */
 const MOST_THREADS = 4
+/** After so long without any call that ends the threads count as stuck. */
+const STUCK_MS = 2
 /** How often the main thread looks for ended calls, once in each turn of its loop, before it sleeps. */
 const LOOKS = 24
 const O_NONBLOCK_CLOEXEC = 0o2004000
@@ -27,13 +29,13 @@ export type Returned = (results: readonly number[]) => void
  * thread about two microseconds, where a call through libuv's pool costs ten times as much: both sides look at shared memory, and sleep
  * only when nothing comes for a while.
  */
-export class CallThreads {
+export class CallThreads<Kept> {
+  readonly #elsewhere: (kept: Kept, returned: Returned) => void
   readonly #control = new Int32Array(new SharedArrayBuffer(CONTROL_BYTES))
   readonly #slots = new Float64Array(new SharedArrayBuffer(SLOTS * SLOT_WORDS * 8))
   readonly #free: number[] = Array.from({ length: SLOTS }, (_, i) => SLOTS - 1 - i)
   readonly #returned: (Returned | undefined)[] = new Array(SLOTS).fill(undefined)
-  /** What is to stay in memory until the trip has returned. */
-  readonly #kept: unknown[] = new Array(SLOTS).fill(undefined)
+  readonly #kept: (Kept | undefined)[] = new Array(SLOTS).fill(undefined)
   readonly #functions: number
   readonly #wakeUp: Socket
   #threads = 0
@@ -42,15 +44,20 @@ export class CallThreads {
   #ended = 0
   #looks = 0
   #looking = false
-  /** Threads are all at work, and none has ended a call for a while. */
-  #slow = false
+  /** Threads are all at work, and none has ended a call for long. */
+  #stuck = false
+  #watching = false
   readonly #look = () => {
     this.#looking = false
     this.#lookForEnded()
   }
 
-  /** @param prototypes the C prototypes of all functions that will be called, by number */
-  constructor(prototypes: readonly string[]) {
+  /**
+   * @param prototypes the C prototypes of all functions that will be called, by number
+   * @param elsewhere makes the calls of a trip that no thread has begun, as all are stuck; is given what was `kept` for it
+   */
+  constructor(prototypes: readonly string[], elsewhere: (kept: Kept, returned: Returned) => void) {
+    this.#elsewhere = elsewhere
     this.#functions = prototypes.length
     const [readEnd, writeEnd] = makePipe()
     const onread = {
@@ -82,7 +89,7 @@ export class CallThreads {
    * answer.
    */
   get free(): boolean {
-    return this.#threads > 0 && this.#free.length > 0 && !(this.#slow && this.#underWay >= this.#threads)
+    return this.#threads > 0 && this.#free.length > 0 && !(this.#stuck && this.#underWay >= this.#threads)
   }
 
   /** Whether the threads know the function. */
@@ -90,8 +97,8 @@ export class CallThreads {
     return number < this.#functions
   }
 
-  /** Sends a trip off, when there is a `free` thread. `kept` are the objects whose memory the arguments point to. */
-  send(steps: readonly ThreadStep[], kept: unknown, returned: Returned): void {
+  /** Sends a trip off, when there is a `free` thread. `kept` holds the memory that the arguments point to. */
+  send(steps: readonly ThreadStep[], kept: Kept, returned: Returned): void {
     const slot = this.#free.pop() as number
     const base = slot * SLOT_WORDS
     const slots = this.#slots
@@ -134,7 +141,7 @@ export class CallThreads {
     for (;;) {
       if (this.#takeBack()) {
         this.#looks = 0
-        this.#slow = false
+        this.#stuck = false
       }
       // What was taken back may have sent the next trip off, which looks already.
       if (this.#underWay === 0 || this.#looking) return
@@ -142,11 +149,46 @@ export class CallThreads {
         this.#lookAgain()
         return
       }
-      this.#slow = true
+      this.#watch()
       Atomics.store(this.#control, Control.wake, 1)
       // One could have ended before the threads saw that.
       if (Atomics.load(this.#control, Control.made + (this.#ended & (SLOTS - 1))) === 0) return
     }
+  }
+
+  /** A disk, or a server of a network file system, may keep all threads for long: what waits behind them then goes another way. */
+  #watch(): void {
+    if (this.#watching) return
+    this.#watching = true
+    const ended = this.#ended
+    setTimeout(() => {
+      this.#watching = false
+      if (this.#underWay === 0) return
+      if (this.#ended !== ended) {
+        this.#watch()
+        return
+      }
+      this.#stuck = this.#underWay >= this.#threads
+      for (let slot = this.#takeFromQueue(); slot >= 0; slot = this.#takeFromQueue()) this.#sendElsewhere(slot)
+    }, STUCK_MS)
+  }
+
+  /** A slot that no thread has taken yet, -1 when there is none. */
+  #takeFromQueue(): number {
+    const control = this.#control
+    for (;;) {
+      const taken = Atomics.load(control, Control.taken)
+      if (taken === this.#asked) return -1
+      const slot = Atomics.load(control, Control.toMake + (taken & (SLOTS - 1)))
+      if (Atomics.compareExchange(control, Control.taken, taken, (taken + 1) | 0) === taken) return slot
+    }
+  }
+
+  #sendElsewhere(slot: number): void {
+    const returned = this.#returned[slot] as Returned
+    const kept = this.#kept[slot] as Kept
+    this.#release(slot)
+    this.#elsewhere(kept, returned)
   }
 
   #takeBack(): boolean {
@@ -168,12 +210,16 @@ export class CallThreads {
     const results: number[] = []
     for (let i = 0; i < made; i++) results.push(this.#slots[base + Slot.results + i] as number)
     const returned = this.#returned[slot] as Returned
+    this.#release(slot)
+    returned(results)
+  }
+
+  #release(slot: number): void {
     this.#returned[slot] = undefined
     this.#kept[slot] = undefined
     this.#free.push(slot)
     this.#underWay--
     if (this.#underWay === 0) this.#wakeUp.unref()
-    returned(results)
   }
 
   #start(workerData: ThreadData): void {

@@ -16,6 +16,7 @@ const NODE_PLACES = 128
 /** Native calls after which threads of our own are started: a program that makes only a few does without them. */
 const CALLS_BEFORE_THREADS = 256
 const EINTR = 4
+const EINVAL = 22
 /** Number of a function that may take long, and is left to libuv's pool, which has more threads. */
 const SLOW = -1
 const NO_ARGUMENTS: readonly unknown[] = []
@@ -25,7 +26,7 @@ const libc = koffi.load(null)
 const nativeLimiter = new Limiter(NATIVE_PLACES)
 const nodeLimiter = new Limiter(NODE_PLACES)
 const prototypes: string[] = []
-let threads: CallThreads | undefined
+let threads: CallThreads<readonly Step[]> | undefined
 let callsMade = 0
 
 /** A function of libc that gives a number and -1 with errno on failure. */
@@ -121,9 +122,16 @@ export function nodeCall(op: string, begin: Begin): Promise<number> {
 /** Makes a native call, by a thread of our own or through the gate; resolves to its result or minus errno. The arguments are kept alive until it ends. */
 export function tryCall<A extends unknown[]>(op: string, native: Native<A>, ...args: A): Promise<number> {
   if (threadsFor(native.number)) {
-    const addresses = toNumbers(args)
-    if (addresses) return onThread([{ number: native.number, flags: 0, args: addresses }], args).then(firstOf)
+    const numbers = toNumbers(args)
+    if (numbers) {
+      const kept = [{ op, native: native as Native<never>, args, goesOn: false }]
+      return onThread([{ number: native.number, flags: 0, args: numbers }], kept).then(firstOf)
+    }
   }
+  return callInPool(op, native, args)
+}
+
+function callInPool<A extends unknown[]>(op: string, native: Native<A>, args: A): Promise<number> {
   return throughGate(nativeLimiter, op, args, (done) => {
     native.async(...args, (error, result) => {
       // koffi sets errno to that of the call while this callback runs; its own error is about the arguments.
@@ -168,10 +176,14 @@ export async function tryCalls(steps: readonly Step[]): Promise<readonly number[
     const program = toProgram(steps)
     if (program) return await onThread(program, steps)
   }
+  return await callsInPool(steps)
+}
+
+async function callsInPool(steps: readonly Step[]): Promise<readonly number[]> {
   const results: number[] = []
   for (const { op, native, args, goesOn } of steps) {
     const own = args.map((arg) => (arg instanceof ResultOf ? (results[arg.step] as number) : arg))
-    const result = await tryCall(op, native as Native<unknown[]>, ...own)
+    const result = await callInPool(op, native as Native<unknown[]>, own)
     results.push(result)
     if (result < 0 && !goesOn) break
   }
@@ -182,14 +194,19 @@ export async function tryCalls(steps: readonly Step[]): Promise<readonly number[
 function threadsFor(number: number): boolean {
   if (number === SLOW || faultsAreSet()) return false
   if (threads === undefined) {
-    if (++callsMade > CALLS_BEFORE_THREADS) threads = new CallThreads(prototypes.slice())
+    if (++callsMade > CALLS_BEFORE_THREADS) threads = new CallThreads(prototypes.slice(), makeElsewhere)
     return false
   }
   return threads.knows(number) && threads.free
 }
 
-function onThread(steps: readonly ThreadStep[], kept: unknown): Promise<readonly number[]> {
-  return new Promise((resolve) => (threads as CallThreads).send(steps, kept, resolve))
+/** Makes calls that wait behind threads that are all stuck. */
+function makeElsewhere(steps: readonly Step[], returned: (results: readonly number[]) => void): void {
+  callsInPool(steps).then(returned, () => returned([-EINVAL]))
+}
+
+function onThread(steps: readonly ThreadStep[], kept: readonly Step[]): Promise<readonly number[]> {
+  return new Promise((resolve) => (threads as CallThreads<readonly Step[]>).send(steps, kept, resolve))
 }
 
 function firstOf(results: readonly number[]): number {

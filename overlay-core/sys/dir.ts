@@ -1,6 +1,6 @@
 import type { FileType } from '../types.ts'
 import { component, cString, fdPath } from './argument.ts'
-import { bind, call } from './call.ts'
+import { bind, call, type Step, step } from './call.ts'
 import { sysError } from './error.ts'
 import { AT_FDCWD, AT_REMOVEDIR, AT_SYMLINK_FOLLOW } from './flags.ts'
 import { closeSync, openDirectory } from './open.ts'
@@ -133,4 +133,15 @@ function decodeDirents(buffer: Buffer, length: number, entries: RawDirEntry[]): 
     // DT_ constants are the S_IFMT bits shifted down.
     entries.push({ name, ino, type: (buffer[at + 18] << 12) as FileType | 0 })
   }
+}
+
+/** renameat2(2) as a step of `tryCalls`. */
+export function renameStep(oldDirFd: number, oldName: string, newDirFd: number, newName: string, flags = 0): Step {
+  const from = component('renameat2', oldName)
+  return step('renameat2', renameat2, oldDirFd, from, newDirFd, component('renameat2', newName), flags)
+}
+
+/** Removal of a non-directory as a step of `tryCalls`. */
+export function unlinkStep(dirFd: number, name: string): Step {
+  return step('unlinkat', unlinkat, dirFd, component('unlinkat', name), 0)
 }

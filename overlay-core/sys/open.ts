@@ -1,10 +1,20 @@
 import fs from 'node:fs'
 import { isErrno, OverlayError } from '../errno.ts'
-import { cString, fdPath } from './argument.ts'
-import { addressOf, bind, call, lastErrno, nodeCall } from './call.ts'
+import { component, cString, fdPath } from './argument.ts'
+import { addressOf, bind, call, lastErrno, nodeCall, type ResultOf, type Step, step } from './call.ts'
 import { sysError } from './error.ts'
 import { faultNow } from './fault.ts'
-import { AT_FDCWD, O_CLOEXEC, O_CREAT, O_DIRECTORY, O_NOATIME, O_NONBLOCK, O_PATH, O_TMPFILE } from './flags.ts'
+import {
+  AT_FDCWD,
+  O_CLOEXEC,
+  O_CREAT,
+  O_DIRECTORY,
+  O_NOATIME,
+  O_NOFOLLOW,
+  O_NONBLOCK,
+  O_PATH,
+  O_TMPFILE,
+} from './flags.ts'
 
 const SYS_OPENAT2 = 437
 const RESOLVE_NO_MAGICLINKS = 0x02
@@ -150,4 +160,14 @@ export function closeLater(fd: number): void {
 /** How many closes have failed since the start, for metrics. */
 export function closeFailures(): number {
   return failedCloses
+}
+
+/** openat(2) of one component as a step of `tryCalls`; a symlink is not followed. */
+export function openStep(dirFd: number, name: string, flags: number, mode = 0): Step {
+  return step('openat', openat, dirFd, component('openat', name), flags | O_CLOEXEC | O_NOFOLLOW, mode)
+}
+
+/** close(2) as a step of `tryCalls`. */
+export function closeStep(fd: number | ResultOf): Step {
+  return step('close', close, fd)
 }
