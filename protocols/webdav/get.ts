@@ -11,6 +11,7 @@ import { evaluatePreconditions, ifRangeHolds } from './preconditions.ts'
 import { type ByteRange, parseRange } from './range.ts'
 import { lastModified, sendBody, sendEmpty } from './reply.ts'
 import { isDirectory, isVisible, resolve } from './resolve.ts'
+import { lookAgain } from './stale.ts'
 
 /** Up to this size a file is read at once and sent in one write, bytes. */
 const SMALL_FILE_BYTES = 64 * 1024
@@ -25,7 +26,11 @@ interface Served {
 }
 
 /** GET and HEAD: files with ranges and conditions (RFC 9110 sections 13 and 14), collections as a listing. @throws DavError 404 */
-export async function get(ctx: ViewContext): Promise<void> {
+export function get(ctx: ViewContext): Promise<void> {
+  return lookAgain(ctx, () => getOnce(ctx))
+}
+
+async function getOnce(ctx: ViewContext): Promise<void> {
   const { view, path } = ctx
   const resolved = resolve(view, path.names, true)
   const target = resolved instanceof Promise ? await resolved : resolved

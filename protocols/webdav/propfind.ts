@@ -12,6 +12,7 @@ import { encodeSegment, hrefOf, nameOfText } from './path.ts'
 import type { Moment } from './properties.ts'
 import { ALL_PROPERTIES, type PropfindQuery, readPropfind } from './propfind-query.ts'
 import { isDirectory, isVisible, resolve, type Target } from './resolve.ts'
+import { lookAgain } from './stale.ts'
 
 type DeadList = (readonly DeadProperty[])[]
 const NO_DEAD: readonly DeadProperty[] = []
@@ -43,6 +44,10 @@ interface Finding {
 export async function propfind(ctx: ViewContext): Promise<void> {
   const depth = allowedDepth(ctx)
   const query = await readQuery(ctx)
+  await lookAgain(ctx, () => answerOnce(ctx, query, depth))
+}
+
+async function answerOnce(ctx: ViewContext, query: PropfindQuery, depth: Depth): Promise<void> {
   const target = await resolve(ctx.view, ctx.path.names, true)
   const { inode } = target
   if (inode === undefined || !isVisible(inode)) throw new DavError(404, 'there is no such resource')
