@@ -39,7 +39,8 @@ export class DentryCache {
   /** The cached dentry of `name` in `dir`, undefined when it is not known. */
   get(dir: OvlInode, name: Name): Dentry | undefined {
     const dentry = dir.children?.get(name)
-    if (dentry !== undefined) this.#leaves.get(dentry)
+    // As long as there is plenty of room nobody asks which names were used last.
+    if (dentry !== undefined && this.#leaves.size > this.#limit / 2) this.#leaves.get(dentry)
     return dentry
   }
 

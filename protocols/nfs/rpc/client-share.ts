@@ -5,6 +5,8 @@ export interface ShareLimits {
   readonly maxInFlightPerClient: number
   /** Calls of all clients that wait for a disk. When several clients have some, each may have an equal part. */
   readonly maxInFlightTotal: number
+  /** Bytes of the calls in flight of all clients: beyond that a client gets one call at a time. */
+  readonly maxBytesInFlight: number
   /** Calls of one client that are answered in a row, before others get their turn. */
   readonly turnCalls: number
 }
@@ -24,6 +26,8 @@ export class ClientShares {
   readonly #clients = new Map<string, ClientShare>()
   /** Clients that have calls in flight or waiting. */
   active = 0
+  /** Bytes of the messages of all calls in flight. */
+  bytesInFlight = 0
 
   constructor(limits: ShareLimits) {
     this.limits = limits
@@ -74,15 +78,17 @@ export class ClientShare {
     this.#answered++
   }
 
-  /** A call goes on without the loop. */
-  begun(): void {
+  /** A call goes on without the loop; its message of so many bytes stays in memory. */
+  begun(bytes: number): void {
     this.#inFlight++
+    this.#shares.bytesInFlight += bytes
     this.#note()
   }
 
   /** It has ended. */
-  ended(): void {
+  ended(bytes: number): void {
     this.#inFlight--
+    this.#shares.bytesInFlight -= bytes
     this.#note()
     if (this.#line.length > 0) this.#scheduleTurn()
   }
@@ -104,7 +110,9 @@ export class ClientShare {
   }
 
   get #full(): boolean {
-    const { maxInFlightPerClient, maxInFlightTotal } = this.#shares.limits
+    const { maxInFlightPerClient, maxInFlightTotal, maxBytesInFlight } = this.#shares.limits
+    // The end of one of its calls brings the client's turn: so it may wait only while it has one.
+    if (this.#inFlight > 0 && this.#shares.bytesInFlight >= maxBytesInFlight) return true
     const part = Math.max(MIN_IN_FLIGHT, Math.floor(maxInFlightTotal / Math.max(1, this.#shares.active)))
     return this.#inFlight >= Math.min(maxInFlightPerClient, part)
   }

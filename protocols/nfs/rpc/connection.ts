@@ -148,22 +148,23 @@ export class Connection implements Waiting {
     if (!(result instanceof Promise)) return
     // The call goes on by itself: it keeps its object, and its arguments stay where they are.
     this.#call = new RpcCall(this.peer, this.#replies, this.#credentials)
+    const bytes = this.#reader.recordEnd - this.#reader.recordStart
     this.#inFlight++
-    this.#share.begun()
+    this.#share.begun(bytes)
     record.retain()
     result.then(
-      () => this.#answeredLater(record),
+      () => this.#answeredLater(record, bytes),
       (error) => {
         this.#garbage(error)
-        this.#answeredLater(record)
+        this.#answeredLater(record, bytes)
       },
     )
   }
 
-  #answeredLater(record: Chunk): void {
+  #answeredLater(record: Chunk, bytes: number): void {
     record.release()
     this.#inFlight--
-    this.#share.ended()
+    this.#share.ended(bytes)
     if (this.#gone) {
       if (this.#inFlight === 0) this.#ended()
       return

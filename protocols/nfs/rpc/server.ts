@@ -57,7 +57,8 @@ export class RpcServer {
         smallBytes: SMALL_BLOCK_BYTES,
         largeBytes: options.maxRecordBytes + SLACK_BYTES,
         keepSmall: 64,
-        keepLarge: 16,
+        // As many as `maxBytesInFlight` allows for, and some that are being received.
+        keepLarge: 20,
       }),
       dispatcher: new Dispatcher(new ProgramTable(options.programs), this.counters, log, now, groups),
       counters: this.counters,

@@ -66,6 +66,7 @@ export async function withRpc(
     maxConnectionsPerClient: 100,
     maxInFlightPerClient: 256,
     maxInFlightTotal: 512,
+    maxBytesInFlight: 16 * 1024 * 1024,
     turnCalls: 256,
     idleMs: 40,
     stallMs: 20,

@@ -385,3 +385,33 @@ t.test('one client cannot take all connections', async (t) => {
     { maxConnectionsPerClient: 2 },
   )
 })
+
+t.test('large calls that wait are bounded by their bytes, and each client still gets one at a time', async (t) => {
+  await withRpc(
+    t,
+    async ({ connect: open, waiting, begun }) => {
+      const large = (i: number) => Buffer.concat([word(i), Buffer.alloc(30_000)])
+      const [first, second, other] = [await open(), await open(), await open(undefined, '127.0.0.2')]
+      const answers = [first, second].flatMap((client) =>
+        Array.from({ length: 6 }, (_, i) => client.call([PROGRAM, 2, WAIT], undefined, large(i))),
+      )
+      await begun(4)
+      const own = Array.from({ length: 3 }, (_, i) => other.call([PROGRAM, 2, WAIT], undefined, large(i)))
+      await begun(5)
+      let most = 0
+      const all = Promise.all([...answers, ...own])
+      let done = false
+      all.then(() => {
+        done = true
+      })
+      while (!done) {
+        most = Math.max(most, waiting.length)
+        waiting.shift()?.()
+        await new Promise((resolve) => setImmediate(resolve))
+      }
+      t.ok(most <= 5, `${most} at once`)
+      t.equal((await all).length, 15)
+    },
+    { maxBytesInFlight: 100_000 },
+  )
+})
