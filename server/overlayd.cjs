@@ -13,6 +13,10 @@ const FORWARDED = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT', 'SIGUSR1', 'SIGUSR2
 // The pool carries every call that may wait for a disk; libuv reads its size once, before its first use.
 if (!process.env.UV_THREADPOOL_SIZE) process.env.UV_THREADPOOL_SIZE = '16'
 
+// Objects of a request die young: V8 would let their space grow to 64 MiB, which makes nothing faster.
+const YOUNG_SPACE = '--max-semi-space-size'
+const NODE_OPTIONS = [`${YOUNG_SPACE}=4`]
+
 function fail(message) {
   process.stderr.write(`overlayd: ${message}\n`)
   process.exit(2)
@@ -39,7 +43,8 @@ function pinnedNode() {
 /** Runs this file again on `binary`; passes signals on and ends the way the child ends. */
 function runOn(binary) {
   const env = Object.assign({}, process.env, { OVERLAYD_RELAUNCHED: '1' })
-  const child = childProcess.spawn(binary, [__filename].concat(process.argv.slice(2)), { stdio: 'inherit', env })
+  const args = NODE_OPTIONS.concat(__filename, process.argv.slice(2))
+  const child = childProcess.spawn(binary, args, { stdio: 'inherit', env })
   const forward = FORWARDED.map((signal) => {
     const listener = () => child.kill(signal)
     process.on(signal, listener)
@@ -55,6 +60,14 @@ function runOn(binary) {
   })
 }
 
+/** Becomes the same Node with the options that can only be given at its start; the process stays the same. Returns where it cannot. */
+function takeOptions() {
+  const given = process.execArgv.concat(process.env.NODE_OPTIONS || '')
+  if (typeof process.execve !== 'function' || given.some((option) => option.includes(YOUNG_SPACE))) return
+  const args = [process.execPath].concat(NODE_OPTIONS, process.execArgv, __filename, process.argv.slice(2))
+  process.execve(process.execPath, args, process.env)
+}
+
 function runHere() {
   const source = path.join(__dirname, 'main.ts')
   const built = path.join(__dirname, '..', 'dist', 'server', 'main.js')
@@ -66,8 +79,10 @@ function runHere() {
   })
 }
 
-if (isNewEnough(process.version)) runHere()
-else {
+if (isNewEnough(process.version)) {
+  takeOptions()
+  runHere()
+} else {
   const binary = pinnedNode()
   if (binary === undefined || process.env.OVERLAYD_RELAUNCHED) {
     fail(

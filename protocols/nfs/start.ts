@@ -63,7 +63,7 @@ const LIMITS = {
   maxConnectionsPerClient: 256,
   maxInFlightPerClient: 256,
   maxInFlightTotal: 512,
-  maxBytesInFlight: 16 * 1024 * 1024,
+  maxBytesInFlight: 8 * 1024 * 1024,
   turnCalls: 256,
   // The Linux client closes an idle connection itself after 5 minutes.
   idleMs: 6 * 60_000,

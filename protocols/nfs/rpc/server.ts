@@ -58,7 +58,7 @@ export class RpcServer {
         largeBytes: options.maxRecordBytes + SLACK_BYTES,
         keepSmall: 64,
         // As many as `maxBytesInFlight` allows for, and some that are being received.
-        keepLarge: 20,
+        keepLarge: 12,
       }),
       dispatcher: new Dispatcher(new ProgramTable(options.programs), this.counters, log, now, groups),
       counters: this.counters,
