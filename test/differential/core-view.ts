@@ -2,7 +2,7 @@ import {
   type Attr,
   type AttrChange,
   type Cred,
-  type FileType,
+  FileType,
   type Inode,
   type OpenFile,
   type Overlay,
@@ -142,7 +142,10 @@ export class CoreView implements View {
   }
 
   async #parent(cred: Cred, path: Path): Promise<Inode> {
-    return await this.#object(cred, parentOf(path))
+    const parent = await this.#object(cred, parentOf(path))
+    // Found before anything of a second path is looked at, as in the kernel.
+    if (parent.type !== FileType.directory) throw new OverlayError('ENOTDIR', 'lookup')
+    return parent
   }
 
   async #object(cred: Cred, path: Path): Promise<Inode> {
