@@ -155,6 +155,10 @@ class GuardedOverlay implements Overlay {
     return this.#to.provenance(cred, dir, name)
   }
 
+  removedNames(cred: Cred, dir: Inode): Promise<Name[]> {
+    return this.#to.removedNames(cred, dir)
+  }
+
   async restore(cred: Cred, dir: Inode, name: Name, check?: (current: Inode | undefined) => void): Promise<Inode> {
     this.#needNameFree(dir, name)
     return await this.#to.restore(cred, dir, name, check)

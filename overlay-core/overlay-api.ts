@@ -111,6 +111,8 @@ export interface Overlay {
 
   /** Which layers `name` in `dir` comes from. Needs search permission. */
   provenance(cred: Cred, dir: Inode, name: Name): Promise<Provenance>
+  /** The names in `dir` that were removed although a lower has them. Needs read permission. */
+  removedNames(cred: Cred, dir: Inode): Promise<Name[]>
   /**
    * Gives up what the upper has at `name`, a changed non-directory or a whiteout, so that the lower's object shows again: by one step, with
    * the rights that `unlink` needs. Returns the object that shows. `check` as in `unlink`, with undefined where a whiteout stands.

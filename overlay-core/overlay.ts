@@ -14,7 +14,7 @@ import { type CheckedAttr, EXECUTE, may, need, READ } from './permission.ts'
 import { readdir, readdirPlus } from './readdir.ts'
 import { rmdir, unlink } from './remove.ts'
 import { type RenameOptions, rename } from './rename.ts'
-import { provenance, restore } from './restore.ts'
+import { provenance, removedNames, restore } from './restore.ts'
 import { stage } from './stage.ts'
 import type { SuperBlock } from './superblock.ts'
 import { statfsFd } from './sys/stat.ts'
@@ -203,6 +203,10 @@ export class MountedOverlay implements Overlay {
 
   async provenance(cred: Cred, dir: Inode, name: Name): Promise<Provenance> {
     return await this.#inDirectory(dir, (inode) => provenance(this.#sb, cred, inode, name))
+  }
+
+  async removedNames(cred: Cred, dir: Inode): Promise<Name[]> {
+    return await this.#inDirectory(dir, (inode) => removedNames(this.#sb, cred, inode))
   }
 
   async restore(cred: Cred, dir: Inode, name: Name, check?: (current: Inode | undefined) => void): Promise<Inode> {

@@ -7,10 +7,10 @@ import { getattr, needAccess } from './inode.ts'
 import type { Real } from './layer.ts'
 import { isObject, standingAt, WHITEOUT } from './mark-form.ts'
 import { checkName, lookupLocked, lowerPositive } from './namei.ts'
-import { EXECUTE, need, needEntryChange, WRITE } from './permission.ts'
+import { EXECUTE, need, needEntryChange, READ, WRITE } from './permission.ts'
 import { forgetName, prepareRemoval } from './remove.ts'
 import type { SuperBlock } from './superblock.ts'
-import { unlinkAt } from './sys/dir.ts'
+import { readdirFd, unlinkAt } from './sys/dir.ts'
 import { closeSync } from './sys/open.ts'
 import { type Cred, FileType, type Name, type Provenance } from './types.ts'
 
@@ -27,6 +27,33 @@ export async function provenance(sb: SuperBlock, cred: Cred, dir: OvlInode, name
       return below ? 'changed' : 'upper'
     }),
   )
+}
+
+/** @see Overlay.removedNames */
+export async function removedNames(sb: SuperBlock, cred: Cred, dir: OvlInode): Promise<Name[]> {
+  await needAccess(sb, cred, dir, READ, 'readdir')
+  return await sb.descriptors.run(() =>
+    dir.dirLock.shared(async () => {
+      const { upper } = dir
+      if (!upper) return []
+      const { marks } = upper.layer
+      const removed: Name[] = []
+      for (const { name: raw, type } of await readdirFd(await sb.descriptors.of(upper))) {
+        const name = marks.reserves(raw) ? marks.hiddenBy(raw) : raw
+        const maybe =
+          name !== raw || type === 0 || type === FileType.character || (upper.xwhiteouts && type === FileType.regular)
+        if (name === undefined || !maybe) continue
+        if ((await isHidden(sb, upper, name)) && (await lowerPositive(sb, dir, name))) removed.push(name)
+      }
+      return removed
+    }),
+  )
+}
+
+async function isHidden(sb: SuperBlock, upper: Real, name: Name): Promise<boolean> {
+  const standing = await standingAt(sb, upper, name)
+  if (isObject(standing) && standing.fd >= 0) closeSync(standing.fd)
+  return standing === WHITEOUT
 }
 
 /** @see Overlay.restore */

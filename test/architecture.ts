@@ -25,7 +25,8 @@ const TOP_LEVEL = new Set([
 /** Modules that reach outside, and the only files (or folders, with a slash at the end) that may use them. */
 const CONFINED: Readonly<Record<string, readonly string[]>> = {
   // The server's own files (key, notes, ready file, journal of locks) and the boot id are not layers.
-  'node:fs': ['overlay-core/sys/', 'server/state-dir.ts', 'server/journal-file.ts'],
+  // So is the page for browsers, which comes with the program.
+  'node:fs': ['overlay-core/sys/', 'server/state-dir.ts', 'server/journal-file.ts', 'protocols/webdav/page-assets.ts'],
   'node:fs/promises': ['overlay-core/sys/', 'server/state-dir.ts', 'server/journal-file.ts', 'server/nfs-state.ts'],
   koffi: ['overlay-core/sys/'],
   // Asks the name service by its own programs.

@@ -1,4 +1,5 @@
 import { Access, type Attr, type Inode, OverlayError } from '../../overlay-core/index.ts'
+import { requestedArchive, sendArchive } from './archive.ts'
 import { limitSilence } from './body.ts'
 import { contentTypeOf } from './content-type.ts'
 import type { ViewContext } from './context.ts'
@@ -36,7 +37,11 @@ async function getOnce(ctx: ViewContext): Promise<void> {
   const target = resolved instanceof Promise ? await resolved : resolved
   const { inode } = target
   if (inode === undefined || !isVisible(inode)) throw new DavError(404, 'there is no such resource')
-  if (isDirectory(inode)) return sendListing(ctx, { ...target, inode })
+  if (isDirectory(inode)) {
+    const format = requestedArchive(ctx.req.url ?? '')
+    if (format !== undefined) return sendArchive(ctx, { ...target, inode }, format)
+    return sendListing(ctx, { ...target, inode })
+  }
   const known = view.overlay.getattr(inode)
   const attr = known instanceof Promise ? await known : known
   if (ctx.req.headers.if !== undefined) await verifyIf(ctx, target, inode, attr)

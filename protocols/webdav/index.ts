@@ -13,6 +13,7 @@ import { DurableLockStore } from './durable-locks.ts'
 import { DavEngine } from './engine.ts'
 import { KeyedQueue } from './keyed-queue.ts'
 import type { LockStore } from './lock-store.ts'
+import { addPageAssets } from './page-assets.ts'
 import { encodeSegment, nameOfText } from './path.ts'
 import { type DavHandle, type DavOptions, type DavView, DEFAULT_LIMITS } from './settings.ts'
 
@@ -53,6 +54,7 @@ export function registerWebDav(app: FastifyInstance, options: DavOptions): DavHa
   for (const method of METHODS) {
     if (method !== 'CONNECT' && !app.supportedMethods.includes(method)) app.addHttpMethod(method)
   }
+  addPageAssets(app)
   addRoutes(app, options.views, (req, res) => engine.executeRequest(req, res, targets.get(req) ?? req.url ?? '/'))
   return {
     counters,

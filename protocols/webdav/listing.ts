@@ -1,17 +1,18 @@
-import { Access, type Inode, OverlayError } from '../../overlay-core/index.ts'
+import { Access, type Inode, type Name, OverlayError, type Provenance } from '../../overlay-core/index.ts'
 import { limitSilence } from './body.ts'
 import type { DavContext, ViewContext } from './context.ts'
 import { type Member, memberBatches } from './members.ts'
+import { PAGE_SCRIPT, PAGE_STYLE } from './page-assets.ts'
 import { encodeSegment, hrefOf, textOfName } from './path.ts'
 import { sendBody, writeOut } from './reply.ts'
 import type { Target } from './resolve.ts'
 
 const HTML_TYPE = 'text/html; charset=utf-8'
 
-/** The page runs no script, loads nothing and cannot be framed, whatever the names in it try. */
+/** The page runs its own script and no other, loads nothing else and cannot be framed, whatever the names in it try. */
 const HEADERS = [
   'Content-Security-Policy',
-  "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+  "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
   'X-Content-Type-Options',
   'nosniff',
   'Referrer-Policy',
@@ -20,12 +21,25 @@ const HEADERS = [
   'no-cache',
 ]
 
-const STYLE =
-  'body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:60rem;padding:0 1rem;color:#222;background:#fff}' +
-  'h1{font-size:1.2rem;word-break:break-all}table{border-collapse:collapse;width:100%}td,th{padding:.2rem .8rem .2rem 0;' +
-  'text-align:left;border-bottom:1px solid #eee}td+td,th+th{white-space:nowrap;text-align:right;color:#666}' +
-  'a{color:#0645ad;text-decoration:none;word-break:break-all}a:hover{text-decoration:underline}' +
-  '@media(prefers-color-scheme:dark){body{color:#ddd;background:#181818}td,th{border-color:#333}a{color:#8ab4f8}}'
+/** A collection to show, and what its page is about. */
+interface Page {
+  readonly base: string
+  readonly title: string
+  /** Names and paths of the collections on the way, the view first. */
+  readonly way: readonly { readonly text: string; readonly href: string }[]
+  readonly readOnly: boolean
+  /** The removed names are shown too. */
+  readonly removed: boolean
+}
+
+/** A row of the page. */
+interface Entry {
+  readonly name: Name
+  readonly collection: boolean
+  readonly size: number | undefined
+  readonly mtimeSec: number | undefined
+  readonly layer: Provenance | undefined
+}
 
 /** Text inside HTML, in content and in quoted attributes. */
 export function escapeHtml(text: string): string {
@@ -34,10 +48,7 @@ export function escapeHtml(text: string): string {
 
 /** Answers a GET of a collection with a page for people. Links are absolute paths, so the final slash does not matter. */
 export async function sendListing(ctx: ViewContext, collection: Target & { readonly inode: Inode }): Promise<void> {
-  const { view, path } = ctx
-  const base = hrefOf(view.root, path.names, true)
-  const title = `/${[view.name, ...path.names.map(textOfName)].join('/')}/`
-  const above = path.names.length === 0 ? '/' : hrefOf(view.root, path.names.slice(0, -1), true)
+  const { view } = ctx
   if (ctx.req.method === 'HEAD') {
     if ((await view.overlay.access(view.cred, collection.inode, Access.read)) === 0)
       throw new OverlayError('EACCES', 'get')
@@ -45,67 +56,156 @@ export async function sendListing(ctx: ViewContext, collection: Target & { reado
     ctx.res.end()
     return
   }
-  let page: string = pageHead(title) + row(above, '../', '', '')
-  let held: Member[] | undefined = []
+  const page = pageOf(ctx)
+  let html = pageHead(page) + collectionTools(page) + TABLE_HEAD
+  let held: Entry[] | undefined = page.removed ? await removedEntries(collection) : []
   let started = false
   for await (const members of memberBatches(collection)) {
-    held?.push(...members)
+    const entries = await entriesOf(collection, members)
+    held?.push(...entries)
     if (held !== undefined && held.length <= ctx.services.limits.sortedMembers) continue
-    page += memberRows(base, held === undefined ? members : inOrder(held))
+    html += rows(page, held === undefined ? entries : inOrder(held))
     held = undefined
     if (!started) {
       limitSilence(ctx)
       ctx.res.writeHead(200, [...HEADERS, 'Content-Type', HTML_TYPE])
       started = true
     }
-    await writeOut(ctx.res, page)
-    page = ''
+    await writeOut(ctx.res, html)
+    html = ''
   }
-  if (held !== undefined) page += memberRows(base, inOrder(held))
-  page += PAGE_TAIL
-  if (started) ctx.res.end(page)
-  else sendBody(ctx, 200, HTML_TYPE, page, HEADERS)
+  if (held !== undefined) html += rows(page, inOrder(held))
+  html +=
+    held?.length === 0 ? `${TABLE_END}<p class="empty">This folder is empty.</p>${PAGE_END}` : TABLE_END + PAGE_END
+  if (started) ctx.res.end(html)
+  else sendBody(ctx, 200, HTML_TYPE, html, HEADERS)
 }
 
 /** Answers a GET of `/` with a page of the views. */
 export function sendIndex(ctx: DavContext): void {
-  const rows = [...ctx.services.views.values()].map((view) => row(view.root, `${view.name}/`, '', ''))
-  sendBody(ctx, 200, HTML_TYPE, pageHead('/') + rows.join('') + PAGE_TAIL, HEADERS)
+  const page: Page = { base: '/', title: '/', way: [], readOnly: true, removed: false }
+  const views = [...ctx.services.views.values()].map((view) =>
+    row(view.root, `${view.name}/`, 'data-folder', '', '', ''),
+  )
+  sendBody(ctx, 200, HTML_TYPE, pageHead(page) + TABLE_HEAD + views.join('') + TABLE_END + PAGE_END, HEADERS)
 }
 
-function inOrder(members: Member[]): Member[] {
-  return members.sort((a, b) => {
+function pageOf({ view, path, req }: ViewContext): Page {
+  const texts = [view.name, ...path.names.map(textOfName)]
+  return {
+    base: hrefOf(view.root, path.names, true),
+    title: `/${texts.join('/')}/`,
+    way: texts.map((text, depth) => ({ text, href: hrefOf(view.root, path.names.slice(0, depth), true) })),
+    readOnly: view.overlay.readOnly,
+    removed: /\?removed$/.test(req.url ?? '') && !view.overlay.readOnly,
+  }
+}
+
+async function entriesOf(
+  { view, inode: dir }: Target & { readonly inode: Inode },
+  members: Member[],
+): Promise<Entry[]> {
+  const entries: Entry[] = []
+  for (const { name, collection, inode, attr } of members) {
+    const layer = inode === undefined ? undefined : await view.overlay.provenance(view.cred, dir, name)
+    entries.push({ name, collection, size: collection ? undefined : attr?.size, mtimeSec: attr?.mtime.sec, layer })
+  }
+  return entries
+}
+
+async function removedEntries({ view, inode }: Target & { readonly inode: Inode }): Promise<Entry[]> {
+  const names = await view.overlay.removedNames(view.cred, inode)
+  return names.map((name) => ({ name, collection: false, size: undefined, mtimeSec: undefined, layer: 'removed' }))
+}
+
+function inOrder(entries: Entry[]): Entry[] {
+  return entries.sort((a, b) => {
     const kinds = Number(b.collection) - Number(a.collection)
     if (kinds !== 0) return kinds
     return a.name < b.name ? -1 : 1
   })
 }
 
-function memberRows(base: string, members: readonly Member[]): string {
-  let rows = ''
-  for (const { name, collection, attr } of members) {
-    const slash = collection ? '/' : ''
-    const size = collection || attr === undefined ? '' : sizeText(attr.size)
-    const time = attr === undefined ? '' : timeText(attr.mtime.sec)
-    rows += row(`${base}${encodeSegment(name)}${slash}`, textOfName(name) + slash, size, time)
+/** What the layers are called on the page. */
+function layerText({ layer, collection }: Entry): string {
+  switch (layer) {
+    case 'changed':
+      return collection ? 'merged' : 'copied up'
+    case undefined:
+    case 'absent':
+      return ''
+    default:
+      return layer
   }
-  return rows
 }
 
-function row(href: string, text: string, size: string, time: string): string {
-  return `<tr><td><a href="${escapeHtml(href)}">${escapeHtml(text)}</a></td><td>${size}</td><td>${time}</td></tr>\n`
+function rows({ base }: Page, entries: readonly Entry[]): string {
+  let html = ''
+  for (const entry of entries) {
+    const { name, collection, size, mtimeSec, layer } = entry
+    const slash = collection ? '/' : ''
+    const href = `${base}${encodeSegment(name)}${slash}`
+    const text = textOfName(name)
+    const data =
+      `data-name="${escapeHtml(text)}" data-href="${href}" data-size="${size ?? -1}" data-time="${mtimeSec ?? 0}" ` +
+      `data-layer="${layer ?? ''}"${collection ? ' data-folder' : ''}${layer === 'removed' ? ' class="removed"' : ''}`
+    const badge = layer === undefined ? '' : `<span class="badge ${layer}">${layerText(entry)}</span>`
+    const time = mtimeSec === undefined ? '' : timeText(mtimeSec)
+    html += row(
+      layer === 'removed' ? undefined : href,
+      text + slash,
+      data,
+      size === undefined ? '' : sizeText(size),
+      time,
+      badge,
+    )
+  }
+  return html
 }
 
-function pageHead(title: string): string {
-  const safe = escapeHtml(title)
+function row(href: string | undefined, text: string, data: string, size: string, time: string, badge: string): string {
+  const label = href === undefined ? escapeHtml(text) : `<a href="${escapeHtml(href)}">${escapeHtml(text)}</a>`
   return (
-    `<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">` +
-    `<title>${safe}</title><style>${STYLE}</style></head>\n<body><h1>${safe}</h1>\n` +
-    '<table><thead><tr><th>Name</th><th>Size</th><th>Modified (UTC)</th></tr></thead><tbody>\n'
+    `<tr ${data}><td class="name">${label}</td><td class="size">${size}</td><td class="time">${time}</td>` +
+    `<td class="layer">${badge}</td><td class="act"></td></tr>\n`
   )
 }
 
-const PAGE_TAIL = '</tbody></table></body></html>\n'
+function pageHead({ base, title, way, readOnly }: Page): string {
+  const crumbs = way.map(({ text, href }, depth) => {
+    const current = depth === way.length - 1
+    const label = escapeHtml(text)
+    return current ? `<span aria-current="page">${label}</span>` : `<a href="${href}">${label}</a>`
+  })
+  const slash = '<span class="slash">/</span>'
+  return (
+    '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">' +
+    `<title>${escapeHtml(title)}</title><link rel="stylesheet" href="${PAGE_STYLE.href}">` +
+    `<script src="${PAGE_SCRIPT.href}" defer></script></head>\n<body data-base="${escapeHtml(base)}"${readOnly ? ' data-readonly' : ''}>\n` +
+    `<h1>${way.length === 0 ? '/' : `<a href="/" aria-label="all views">/</a> ${crumbs.join(slash)}`}</h1>\n`
+  )
+}
+
+/** What can be done with the collection. What needs the script is hidden until that runs. */
+function collectionTools({ base, readOnly, removed }: Page): string {
+  const changes = readOnly
+    ? ''
+    : '<button type="button" class="main" id="upload" hidden>Upload…</button><input type="file" id="files" multiple hidden>' +
+      '<button type="button" id="folder" hidden>New folder…</button>' +
+      `<a class="button" href="${base}${removed ? '">Hide removed' : '?removed">Show removed'}</a>`
+  return (
+    `<div class="tools">${changes}<span class="gap"></span>` +
+    `<a class="button" href="${base}?archive=zip" download>Download zip</a><a class="button" href="${base}?archive=tar.gz" download>Download tar.gz</a></div>\n` +
+    '<p id="message" role="alert" hidden></p><ul id="uploads" aria-live="polite"></ul>\n'
+  )
+}
+
+const TABLE_HEAD =
+  '<table><thead><tr><th scope="col" data-column="name">Name</th><th scope="col" class="size" data-column="size">Size</th>' +
+  '<th scope="col" data-column="time">Modified (UTC)</th><th scope="col" data-column="layer">Layer</th>' +
+  '<th scope="col" class="act"><span class="unseen">Actions</span></th></tr></thead><tbody>\n'
+const TABLE_END = '</tbody></table>'
+const PAGE_END = '</body></html>\n'
 
 const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB']
 

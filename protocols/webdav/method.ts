@@ -11,6 +11,7 @@ import { options, optionsRoot } from './options.ts'
 import { propfind, propfindRoot } from './propfind.ts'
 import { proppatch } from './proppatch.ts'
 import { put } from './put.ts'
+import { post } from './restore.ts'
 import { unlock } from './unlock.ts'
 import { type HTTPMethod, ResourceType } from './vocabulary.ts'
 
@@ -37,6 +38,7 @@ export const DAV_METHODS: Readonly<Record<string, DavMethod>> = {
   PROPFIND: { handle: propfind, handleRoot: propfindRoot, isValidFor: existing, safe: true },
   PROPPATCH: { handle: proppatch, isValidFor: existing, safe: false },
   PUT: { handle: put, isValidFor: notCollection, safe: false },
+  POST: { handle: post, isValidFor: anything, safe: false },
   DELETE: { handle: remove, isValidFor: existing, safe: false },
   MKCOL: { handle: mkcol, isValidFor: freeName, safe: false },
   COPY: { handle: copy, isValidFor: existing, safe: false },

@@ -45,9 +45,11 @@ for (const form of ['', 'whiteouts=files']) {
         await overlay.rmdir(ROOT, overlay.root, 'd')
         t.same(await list(overlay, ''), [])
         t.equal(await overlay.provenance(ROOT, overlay.root, 'f'), 'removed')
+        t.same((await overlay.removedNames(ROOT, overlay.root)).sort(), ['d', 'f'])
         await overlay.restore(ROOT, overlay.root, 'f')
         await overlay.restore(ROOT, overlay.root, 'd')
         t.same(await list(overlay, ''), ['d', 'f'])
+        t.same(await overlay.removedNames(ROOT, overlay.root), [])
         t.equal(await text(overlay, 'd/in'), 'below')
         t.same(
           onDisk(upper).filter((name) => name !== '.wh..wh.overlayd'),
