@@ -6,12 +6,12 @@ import { attrFor, getattr } from './inode.ts'
 import type { Probe, Real } from './layer.ts'
 import { isObject, type Standing, standingAt, WHITEOUT } from './mark-form.ts'
 import { setImpure } from './marks.ts'
-import { checkName, lookupLocked, needMakeable, rememberUpper } from './namei.ts'
+import { cachedDentry, checkName, lookupLocked, needMakeable, rememberUpper } from './namei.ts'
 import { makeFile } from './new-file.ts'
 import { type Birth, dress, inherit } from './owner.ts'
-import { type CheckedAttr, EXECUTE, inGroup, need, newOwner, type Ownership, WRITE } from './permission.ts'
+import { type CheckedAttr, EXECUTE, inGroup, may, need, newOwner, type Ownership, WRITE } from './permission.ts'
 import { setRedirect } from './redirect.ts'
-import { loadRights, PLAIN, type Rights } from './rights.ts'
+import { loadRights, type Rights } from './rights.ts'
 import type { SuperBlock } from './superblock.ts'
 import { truncateFd, utimesAt } from './sys/attr.ts'
 import { mkdirAt, mknodAt, symlinkAt } from './sys/dir.ts'
@@ -127,13 +127,16 @@ async function make(
     dir.dirLock.changing(name, async (alone) => {
       const { timesKept } = dir
       const dirAttr = await enterLocked(sb, cred, dir, wcc)
-      await needNewName(sb, cred, dir, dirAttr, name)
+      const quick = type === FileType.regular && mayMakeQuickly(sb, cred, dir, dirAttr, name, options)
+      if (!quick) await needNewName(sb, cred, dir, dirAttr, name)
       const owner = chosenOwner(cred, newOwner(cred, dirAttr, type, options.mode & 0o7777), options, name)
       const birth = inherit(sb, await loadRights(sb, dir), type, owner, options.rdev)
       await copyUp(sb, dir)
-      const made = type === FileType.regular && (await makeFile(sb, dir, dirAttr, name, birth, options))
-      const [probe, rights] = made ? [made, PLAIN] : await makeAside(sb, dir, name, type, birth, options, build)
-      const inode = rememberUpper(sb, dir, name, probe, rights)
+      const aside = async () => {
+        if (quick) await needNewName(sb, cred, dir, dirAttr, name)
+        return await makeAside(sb, dir, name, type, birth, options, build)
+      }
+      const inode = (quick && (await makeFile(sb, dir, dirAttr, name, birth, options))) || (await aside())
       sb.listings.insert(sb, dir, name, inode)
       await leaveChanged(sb, dir, { attr: dirAttr, timesKept, alone }, wcc)
       return inode
@@ -150,10 +153,23 @@ async function makeAside(
   birth: Birth,
   options: NodeOptions,
   build: Build,
-): Promise<[Probe, Rights]> {
+): Promise<OvlInode> {
   const temp = sb.tempName()
   const rights = await buildTemp(sb, temp, type, birth, options, build)
-  return [await publishNew(sb, dir, name, temp, type), rights]
+  return rememberUpper(sb, dir, name, await publishNew(sb, dir, name, temp, type), rights)
+}
+
+/** Whether a file may be made without a look at its name first: that it is taken is found out while making it, and nothing else can be wrong. */
+function mayMakeQuickly(
+  sb: SuperBlock,
+  cred: Cred,
+  dir: OvlInode,
+  dirAttr: CheckedAttr,
+  name: Name,
+  options: CreateOptions,
+): boolean {
+  if (!dir.upper || sb.upper?.marks.reserves(name) !== false || !may(cred, dirAttr, WRITE | EXECUTE)) return false
+  return options.uid === undefined && options.gid === undefined && cachedDentry(sb, dir, name)?.inode === undefined
 }
 
 /** Checks that a locked directory can be changed, and notes its attributes. */

@@ -50,6 +50,8 @@ export class Real {
   xwhiteouts = false
   /** Upper directory that holds objects with an origin (`overlay.impure`). */
   impure = false
+  /** The epoch of the overlay in which no lower has anything at this upper object's name; -1 when that is not known. */
+  coversNothingIn = -1
   /** Its extended attributes were listed, and none of them decides on rights (`isPlain` in rights.ts). */
   plain = false
 

@@ -1,23 +1,28 @@
 import { diskAttributes } from './attributes.ts'
 import type { OvlInode } from './dentry.ts'
 import { deviceForm } from './device-form.ts'
-import { isErrno } from './errno.ts'
-import type { Probe, Real } from './layer.ts'
+import { attrOf } from './inode.ts'
+import type { Real } from './layer.ts'
+import { rememberUpper } from './namei.ts'
 import type { Birth } from './owner.ts'
 import type { CheckedAttr } from './permission.ts'
+import { PLAIN } from './rights.ts'
 import type { SuperBlock } from './superblock.ts'
-import { O_CREAT, O_EXCL, O_NOFOLLOW, O_RDWR } from './sys/flags.ts'
-import { buildFile } from './sys/new-file.ts'
-import { closeSync, openAt } from './sys/open.ts'
+import { newFile } from './sys/new-file.ts'
+import { closeSync } from './sys/open.ts'
 import { statxFd } from './sys/stat.ts'
 import type { CreateOptions, Name } from './types.ts'
 
 const SETGID = 0o2000
+/** More lowers than this are searched one by one. */
+const MOST_LOWERS = 12
 
 /**
- * Makes an empty regular file in the upper directory in as few calls as can be: with its final mode right at its place when it is to belong
- * to whom the kernel gives it anyway; else built aside, given away and moved to its place on one trip. Either way nobody, and no crash,
- * ever meets it half made. Undefined when it takes more than that: the name is taken (by a whiteout), or it has ACLs, times or a record.
+ * Makes an empty regular file in the upper directory in one trip: with its final mode right at its place when it is to belong to whom the
+ * kernel gives it anyway; else built aside, given away and moved to its place. Either way nobody, and no crash, ever meets it half made.
+ *
+ * Finds out by itself whether the name is free, here and in the lowers. Undefined when it is not, or when the file takes more than that:
+ * ACLs, times or a record.
  *
  * @throws ENOSPC | EDQUOT | EIO …
  */
@@ -28,24 +33,28 @@ export async function makeFile(
   name: Name,
   birth: Birth,
   options: CreateOptions,
-): Promise<Probe | undefined> {
+): Promise<OvlInode | undefined> {
   const upper = dir.upper as Real
   const plain = birth.access === undefined && birth.defaultAcl === undefined && !sb.keepsOwners
   const bare = !options.size && options.atime === undefined && options.mtime === undefined
   if (!plain || !bare || sb.attributes !== diskAttributes || upper.layer.marks !== deviceForm) return undefined
-  const dirFd = await sb.descriptors.of(upper)
+  if (dir.lowers.length > MOST_LOWERS) return undefined
+  const absentFrom: number[] = []
+  for (const lower of dir.lowers) absentFrom.push(await sb.descriptors.of(lower))
+  const place = { dirFd: await sb.descriptors.of(upper), name, absentFrom }
+  const fd = await newFile(place, birth.mode, await asideFor(sb, dirAttr, birth))
+  if (fd < 0) return undefined
+  const stat = statxFd(fd)
+  closeSync(fd)
+  const inode = rememberUpper(sb, dir, name, { stat, fd: -1 }, PLAIN)
+  ;(inode.upper as Real).coversNothingIn = sb.epoch
+  inode.attr = attrOf(inode, stat)
+  return inode
+}
+
+/** Where to build the file, when it would belong to somebody else at first. */
+async function asideFor(sb: SuperBlock, dirAttr: CheckedAttr, { uid, gid }: Birth) {
   const groupAtBirth = (dirAttr.mode & SETGID) === 0 ? sb.serverGid : dirAttr.gid
-  const { uid, gid, mode } = birth
-  try {
-    const fd =
-      uid === sb.serverUid && gid === groupAtBirth
-        ? await openAt(dirFd, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, mode)
-        : await buildFile(await sb.descriptors.of(sb.work as Real), sb.tempName(), dirFd, name, birth)
-    const stat = statxFd(fd)
-    closeSync(fd)
-    return { stat, fd: -1 }
-  } catch (error) {
-    if (isErrno(error, 'EEXIST')) return undefined
-    throw error
-  }
+  if (uid === sb.serverUid && gid === groupAtBirth) return undefined
+  return { workFd: await sb.descriptors.of(sb.work as Real), temp: sb.tempName(), uid, gid }
 }

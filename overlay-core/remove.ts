@@ -46,7 +46,8 @@ export async function unlink(
 
 async function unlinkLocked(sb: SuperBlock, victim: OvlInode, dir: OvlInode, name: Name): Promise<void> {
   const last = await prepareRemoval(sb, victim, dir, name)
-  await removeName(sb, dir, name, victim.type)
+  if (coversNothing(sb, victim, dir, name)) await unlinkAt(await sb.descriptors.of(dir.upper as Real), name)
+  else await removeName(sb, dir, name, victim.type)
   forgetName(sb, victim, dir, name, last)
   if (last) await dropIndex(sb, victim)
 }
@@ -122,6 +123,11 @@ export async function prepareRemoval(sb: SuperBlock, inode: OvlInode, dir: OvlIn
 async function isLastName(sb: SuperBlock, inode: OvlInode): Promise<boolean> {
   if (!inode.upper && inode.indexName === undefined) return true
   return (await getattrLocked(sb, inode)).nlink <= 1
+}
+
+/** Whether it is known that the upper object stands at this very name, and nothing below. */
+function coversNothing(sb: SuperBlock, { upper }: OvlInode, dir: OvlInode, name: Name): boolean {
+  return upper?.coversNothingIn === sb.epoch && upper.parent === dir.upper && upper.name === name
 }
 
 /** Takes the name out of the upper directory, leaving a whiteout where a lower would show through. Locks are held by the caller. */

@@ -298,6 +298,7 @@ function place(sb: SuperBlock, inode: OvlInode, from: Place, to: Place): void {
   if (upper.parent === from.dir.upper && upper.name === from.name) {
     upper.parent = to.dir.upper
     upper.name = to.name
+    upper.coversNothingIn = -1
   }
   inode.addAlias(to.dir, to.name)
   sb.dcache.set(to.dir, to.name, inode)

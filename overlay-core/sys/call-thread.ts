@@ -3,7 +3,7 @@ import { parentPort, workerData } from 'node:worker_threads'
 import koffi, { type KoffiFunc } from 'koffi'
 import {
   Control,
-  GOES_ON_AFTER_FAILURE,
+  goesOn,
   MOST_ARGUMENTS,
   SLOT_WORDS,
   SLOTS,
@@ -87,7 +87,7 @@ function runSlot(base: number): void {
     }
     const result = make(bound)
     slots[results + step] = result
-    if (result < 0 && (flags & GOES_ON_AFTER_FAILURE) === 0) {
+    if (!goesOn(flags, result)) {
       slots[base + Slot.steps] = step + 1
       return
     }

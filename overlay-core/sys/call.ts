@@ -4,7 +4,7 @@ import { CallThreads, type ThreadStep } from './call-threads.ts'
 import { argumentError, sysError } from './error.ts'
 import { faultsAreSet, withFaults } from './fault.ts'
 import { Limiter, type Waiting } from './limiter.ts'
-import { GOES_ON_AFTER_FAILURE, MOST_STEPS } from './thread-layout.ts'
+import { goesOn, MOST_STEPS } from './thread-layout.ts'
 
 /**
  * Native calls in flight. koffi throws beyond 256, but keeps memory ready for 32 only: one more costs five times as much,
@@ -124,7 +124,7 @@ export function tryCall<A extends unknown[]>(op: string, native: Native<A>, ...a
   if (threadsFor(native.number)) {
     const numbers = toNumbers(args)
     if (numbers) {
-      const kept = [{ op, native: native as Native<never>, args, goesOn: false }]
+      const kept = [{ op, native: native as Native<never>, args, flags: 0 }]
       return onThread([{ number: native.number, flags: 0, args: numbers }], kept).then(firstOf)
     }
   }
@@ -154,8 +154,8 @@ export interface Step {
   readonly op: string
   readonly native: Native<never>
   readonly args: readonly unknown[]
-  /** The next one is made even when this one has failed. */
-  readonly goesOn: boolean
+  /** When the next one is made: `GOES_ON_AFTER_FAILURE`, `WANTS_NOTHING` or 0, after success. */
+  readonly flags: number
 }
 
 /** A step of `tryCalls`: as `tryCall`, but numbers may be results of earlier steps. */
@@ -164,11 +164,11 @@ export function step<A extends unknown[]>(
   native: Native<A>,
   ...args: { [K in keyof A]: A[K] extends number ? number | ResultOf : A[K] }
 ): Step {
-  return { op, native: native as Native<never>, args, goesOn: false }
+  return { op, native: native as Native<never>, args, flags: 0 }
 }
 
 /**
- * Makes several calls one after the other, up to the first that fails, without coming back in between; resolves to the result of each one
+ * Makes several calls one after the other, up to the first that fails (or as its flags say), without coming back in between; resolves to the result of each one
  * made, the last one's minus errno if it failed. Only for calls none of which needs a look at what the ones before have found.
  */
 export async function tryCalls(steps: readonly Step[]): Promise<readonly number[]> {
@@ -181,11 +181,11 @@ export async function tryCalls(steps: readonly Step[]): Promise<readonly number[
 
 async function callsInPool(steps: readonly Step[]): Promise<readonly number[]> {
   const results: number[] = []
-  for (const { op, native, args, goesOn } of steps) {
+  for (const { op, native, args, flags } of steps) {
     const own = args.map((arg) => (arg instanceof ResultOf ? (results[arg.step] as number) : arg))
     const result = await callInPool(op, native as Native<unknown[]>, own)
     results.push(result)
-    if (result < 0 && !goesOn) break
+    if (!goesOn(flags, result)) break
   }
   return results
 }
@@ -215,8 +215,8 @@ function firstOf(results: readonly number[]): number {
 
 function toProgram(steps: readonly Step[]): ThreadStep[] | undefined {
   const program: ThreadStep[] = []
-  for (const { native, args, goesOn } of steps) {
-    let flags = goesOn ? GOES_ON_AFTER_FAILURE : 0
+  for (const { native, args, flags: when } of steps) {
+    let flags = when
     const own = args.map((arg, i) => {
       if (!(arg instanceof ResultOf)) return arg
       flags |= 1 << i

@@ -1,34 +1,60 @@
 import { chmodStep, chownStep } from './attr.ts'
-import { ResultOf, tryCalls } from './call.ts'
+import { ResultOf, type Step, tryCalls } from './call.ts'
 import { renameStep, unlinkStep } from './dir.ts'
 import { sysError } from './error.ts'
 import { O_CREAT, O_EXCL, O_RDWR, RENAME_NOREPLACE } from './flags.ts'
 import { closeStep, openStep } from './open.ts'
+import { absentStep } from './stat.ts'
+
+const EEXIST = 17
+const NEW = O_RDWR | O_CREAT | O_EXCL
+
+/** Where a new file is to be, and in which other directories its name must not be. */
+export interface NewPlace {
+  readonly dirFd: number
+  readonly name: string
+  readonly absentFrom: readonly number[]
+}
+
+/** How a file is built aside: under a name of its own in another directory, with this owner. */
+export interface Aside {
+  readonly workFd: number
+  readonly temp: string
+  readonly uid: number
+  readonly gid: number
+}
 
 /**
- * Makes an empty regular file as `temp` in the directory `workFd`, gives it its owner and mode and moves it to `name` in `dirFd`, on one
- * trip; returns its descriptor. Where that fails nothing is left but, should even the removal fail, the temporary file.
+ * Makes an empty regular file with this mode, on one trip; returns its descriptor, -1 when the name is taken, here or elsewhere. With `aside`
+ * it gets its owner before its name; where that fails nothing is left but, should even the removal fail, the temporary file.
  *
- * @throws EEXIST `name` is taken · ENOSPC | EDQUOT | EIO
+ * @throws ENOSPC | EDQUOT | EIO
  */
-export async function buildFile(
-  workFd: number,
-  temp: string,
+export async function newFile({ dirFd, name, absentFrom }: NewPlace, mode: number, aside?: Aside): Promise<number> {
+  const steps = absentFrom.map((fd) => absentStep(fd, name))
+  const file = steps.length
+  steps.push(...(aside ? asideSteps(file, dirFd, name, mode, aside) : [openStep(dirFd, name, NEW, mode)]))
+  const results = await tryCalls(steps)
+  const last = results.length - 1
+  const result = results[last] as number
+  if (last === steps.length - 1 && result >= 0) return results[file] as number
+  if (aside && last > file) await tryCalls([unlinkStep(aside.workFd, aside.temp), closeStep(results[file] as number)])
+  if (result === -EEXIST || (last < file && result >= 0)) return -1
+  throw sysError((steps[last] as Step).op, -result, name)
+}
+
+function asideSteps(
+  file: number,
   dirFd: number,
   name: string,
-  owner: { readonly uid: number; readonly gid: number; readonly mode: number },
-): Promise<number> {
-  const file = new ResultOf(0)
-  const steps = [
-    openStep(workFd, temp, O_RDWR | O_CREAT | O_EXCL, 0o600),
+  mode: number,
+  { workFd, temp, uid, gid }: Aside,
+): Step[] {
+  return [
+    openStep(workFd, temp, NEW, 0o600),
     // The mode last, as a change of owner takes setuid and setgid away.
-    chownStep(file, owner.uid, owner.gid),
-    chmodStep(file, owner.mode),
+    chownStep(new ResultOf(file), uid, gid),
+    chmodStep(new ResultOf(file), mode),
     renameStep(workFd, temp, dirFd, name, RENAME_NOREPLACE),
   ]
-  const results = await tryCalls(steps)
-  const failed = results.at(-1) as number
-  if (failed >= 0) return results[0] as number
-  if (results.length > 1) await tryCalls([unlinkStep(workFd, temp), closeStep(results[0] as number)])
-  throw sysError((steps[results.length - 1] as { op: string }).op, -failed, name)
 }

@@ -1,9 +1,10 @@
 import type { FileType, Time } from '../types.ts'
 import { component } from './argument.ts'
-import { addressOf, bind, bindSlow, call, lastErrno } from './call.ts'
+import { addressOf, bind, bindSlow, call, lastErrno, type Step, step } from './call.ts'
 import { sysError } from './error.ts'
 import { faultNow } from './fault.ts'
 import { AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW, S_IFMT } from './flags.ts'
+import { WANTS_NOTHING } from './thread-layout.ts'
 
 const STATX_BTIME = 0x800
 /** STATX_BASIC_STATS | STATX_BTIME | STATX_MNT_ID */
@@ -135,4 +136,12 @@ function decodeStatx(view: DataView): Stat {
     btime: (view.getUint32(0, true) & STATX_BTIME) === 0 ? undefined : timeAt(view, 80),
     mountId: unsigned64(view, 144),
   }
+}
+
+const anyStat = new Uint8Array(new ArrayBuffer(SIZE_OF_STATX))
+
+/** A step of `tryCalls` after which the next is made only when the directory has no `name`. */
+export function absentStep(dirFd: number, name: string): Step {
+  const flags = AT_SYMLINK_NOFOLLOW | AT_STATX_DONT_SYNC
+  return { ...step('statx', statx, dirFd, component('statx', name), flags, 0, anyStat), flags: WANTS_NOTHING }
 }

@@ -43,6 +43,14 @@ export const SLOT_WORDS = 1 + MOST_STEPS + MOST_STEPS * STEP_WORDS
 
 /** Flags of a step: bit i says that argument i is the number of an earlier step, whose result is meant. */
 export const GOES_ON_AFTER_FAILURE = 1 << MOST_ARGUMENTS
+/** The next step is made only when this one has failed with ENOENT. */
+export const WANTS_NOTHING = 1 << (MOST_ARGUMENTS + 1)
+
+/** Whether the step after one with these `flags` and this `result` is made. */
+export function goesOn(flags: number, result: number): boolean {
+  if ((flags & WANTS_NOTHING) !== 0) return result === -2
+  return result >= 0 || (flags & GOES_ON_AFTER_FAILURE) !== 0
+}
 
 /** What a thread is given at its start. */
 export interface ThreadData {

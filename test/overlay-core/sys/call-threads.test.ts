@@ -1,4 +1,4 @@
-import { existsSync, lstatSync, readdirSync, writeFileSync } from 'node:fs'
+import { existsSync, lstatSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs'
 import t, { type Test } from 'tap'
 import { isErrno } from '../../../overlay-core/errno.ts'
 import { bind, gateLoad, ResultOf, tryCall, tryCalls } from '../../../overlay-core/sys/call.ts'
@@ -6,7 +6,7 @@ import { CallThreads } from '../../../overlay-core/sys/call-threads.ts'
 import { renameStep, unlinkStep } from '../../../overlay-core/sys/dir.ts'
 import { setFaultPoints } from '../../../overlay-core/sys/fault.ts'
 import { O_CREAT, O_EXCL, O_PATH, O_RDWR } from '../../../overlay-core/sys/flags.ts'
-import { buildFile } from '../../../overlay-core/sys/new-file.ts'
+import { newFile } from '../../../overlay-core/sys/new-file.ts'
 import { closeStep, closeSync, openAt, openStep } from '../../../overlay-core/sys/open.ts'
 import { statxAt } from '../../../overlay-core/sys/stat.ts'
 import { scratchDir } from './scratch-dir.ts'
@@ -64,12 +64,21 @@ t.test('steps are made in order up to the first that fails, and may use results 
 
 t.test('a new file is at its place with owner and mode, or nothing is left of it', async (t) => {
   const { fd, path } = await withThreads(t)
-  closeSync(await buildFile(fd, 'temp', fd, 'file', { uid: 1000, gid: 2000, mode: 0o4755 }))
+  mkdirSync(`${path}/below`)
+  writeFileSync(`${path}/below/taken`, '')
+  const below = await openAt(fd, 'below', O_PATH)
+  const make = (name: string, mode: number) =>
+    newFile({ dirFd: fd, name, absentFrom: [below] }, mode, { workFd: fd, temp: 'temp', uid: 1000, gid: 2000 })
+  closeSync(await make('file', 0o4755))
+  closeSync(await newFile({ dirFd: fd, name: 'own', absentFrom: [below] }, 0o640))
   const { uid, gid, mode } = lstatSync(`${path}/file`)
   t.same([uid, gid, mode & 0o7777], [1000, 2000, 0o4755])
-  await t.rejects(buildFile(fd, 'temp', fd, 'file', { uid: 0, gid: 0, mode: 0o600 }), { code: 'EEXIST' })
-  await t.rejects(buildFile(fd, 'temp', fd, 'n'.repeat(256), { uid: 0, gid: 0, mode: 0o600 }), { code: 'ENAMETOOLONG' })
-  t.same(readdirSync(path), ['file'])
+  t.equal(await make('file', 0o600), -1, 'the name is taken')
+  t.equal(await make('taken', 0o600), -1, 'the name is taken below')
+  t.equal(await newFile({ dirFd: fd, name: 'file', absentFrom: [] }, 0o600), -1)
+  await t.rejects(make('n'.repeat(256), 0o600), { code: 'ENAMETOOLONG' })
+  closeSync(below)
+  t.same(readdirSync(path).sort(), ['below', 'file', 'own'])
 })
 
 t.test('calls that wait in the kernel do not keep others from being made', async (t) => {
