@@ -65,6 +65,9 @@ export class RecordReader {
     if (have === 0) this.#restart()
     else this.#makeRoom(have)
     const { bytes } = this.#chunk
+    const end = this.#start + this.#need
+    // A large record gets exactly its room: what came behind it would have to be copied to the next block.
+    if (this.#need > this.#pool.smallBytes && end > this.#fill) return bytes.subarray(this.#fill, end)
     return this.#fill === 0 ? bytes : bytes.subarray(this.#fill)
   }
 
@@ -156,7 +159,7 @@ export class RecordReader {
     const room = bytes.length - this.#fill
     const fits = bytes.length - this.#start >= this.#need
     const cheapToMove = have < MIN_READ_BYTES
-    if (fits && (room >= MIN_READ_BYTES || (room > 0 && !cheapToMove && have < this.#need))) return
+    if (fits && (room >= MIN_READ_BYTES || (room > 0 && !cheapToMove))) return
     const wanted = Math.max(this.#need, have + MIN_READ_BYTES)
     if (wanted <= bytes.length && this.#chunk.exclusive) {
       bytes.copyWithin(0, this.#start, this.#fill)

@@ -133,3 +133,40 @@ t.test('blocks go back to the pool', async (t) => {
   t.equal(pool.take(100_000), large)
   reader.close()
 })
+
+t.test(
+  'large records that follow each other need no copies and no blocks but those of the pool, also while reading pauses',
+  async (t) => {
+    const { reader, pool } = newReader()
+    const sizes: number[] = []
+    const take = pool.take.bind(pool)
+    pool.take = (size) => {
+      const chunk = take(size)
+      sizes.push(chunk.bytes.length)
+      return chunk
+    }
+    const messages = Array.from({ length: 6 }, (_, i) => message(150_000, i))
+    const stream = Buffer.concat(messages.map(record))
+    // As the socket does: the next region is asked for right after the bytes came, whether the record is taken on now or later.
+    let target = reader.target()
+    let at = 0
+    const found: Buffer[] = []
+    while (at < stream.length) {
+      const count = stream.copy(target, 0, at, Math.min(at + 64 * 1024, at + target.length))
+      at += count
+      reader.filled(count)
+      if (found.length % 2 === 0) target = reader.target()
+      while (reader.next()) {
+        reader.record.retain()
+        found.push(Buffer.from(reader.record.bytes.subarray(reader.recordStart, reader.recordEnd)))
+      }
+      target = reader.target()
+    }
+    t.same(found, messages)
+    t.ok(
+      sizes.every((size) => size <= pool.largeBytes),
+      `blocks of ${[...new Set(sizes)]} bytes`,
+    )
+    t.ok(sizes.length <= messages.length + 1, `${sizes.length} blocks`)
+  },
+)
