@@ -13,7 +13,7 @@ import type { XattrNames } from './xattrs.ts'
 /** The name of the directory in the workdir that holds large notes. */
 export const NOTE_DIRECTORY = 'notes'
 /** Up to so much goes into the attribute: file systems have as little as 4 KiB for all of an object's, and the marks of the overlay need room. */
-export const SMALL_NOTE_BYTES = 1024
+export const SMALL_NOTE_BYTES = 2048
 const LARGEST_BYTES = 1024 * 1024
 const ID_BYTES = 8
 /** Before a note: its id, and type, length and 128 bytes of the kernel's handle of the object it is about. */
