@@ -188,7 +188,7 @@ const NOT_THE_FILE = ['ENOENT', 'ENXIO', 'ELOOP', 'EISDIR'] as const
 
 /** Whether `fd` is open on `real`: a name can have come to mean another file. */
 function isReal(fd: number, real: Real): boolean {
-  return statxFd(fd).ino === real.ino
+  return real.layer.inodeNumbers !== undefined || statxFd(fd).ino === real.ino
 }
 
 /** Opens at once; -1 when that has to be tried again where waiting is possible. */

@@ -20,6 +20,8 @@ export interface Layer {
   readonly wasUpper: boolean
   /** Its file system has POSIX ACLs. */
   readonly hasAcls: boolean
+  /** Set where the file system makes its inode numbers up anew: the overlay's own stand in their place. */
+  inodeNumbers: InodeNumbers | undefined
   /** UUID of the file system as in the kernel's `s_uuid`, zeros where unknown. */
   readonly fsUuid: Uint8Array
   /** How whiteouts and opaque directories are written down in it; of an upper it is set at mount, once that is known. */
@@ -27,6 +29,12 @@ export interface Layer {
   /** When the stack of layers was last changed: directories show no earlier ctime, so that clients look into them again. */
   stackChanged: Time | undefined
   readonly root: Real
+}
+
+/** Inode numbers that last, by the names of objects, for a file system without such. */
+export interface InodeNumbers {
+  /** What `stat`, of what is called `name` in `dir`, says with the lasting inode number. @throws ENOSPC | EIO a new one cannot be kept */
+  stamp(dir: Real, name: Name, stat: Stat): Maybe<Stat>
 }
 
 /**
@@ -186,10 +194,22 @@ export class Descriptors {
 
   /** What is called `name` in `dir`, without following a symlink; undefined when nothing is. */
   probe(dir: Real, name: Name): Maybe<Probe | undefined> {
-    const { local } = dir.layer
+    const { local, inodeNumbers } = dir.layer
+    if (inodeNumbers) return this.#probeStamped(dir, name, inodeNumbers)
     const dirFd = this.of(dir)
     if (dirFd instanceof Promise) return dirFd.then((fd) => probeAt(fd, name, local))
     return probeAt(dirFd, name, local)
+  }
+
+  async #probeStamped(dir: Real, name: Name, numbers: InodeNumbers): Promise<Probe | undefined> {
+    const probe = await probeAt(await this.of(dir), name, dir.layer.local)
+    if (!probe) return undefined
+    try {
+      return { stat: await numbers.stamp(dir, name, probe.stat), fd: probe.fd }
+    } catch (error) {
+      if (probe.fd >= 0) closeSync(probe.fd)
+      throw error
+    }
   }
 
   /** The real object that `probe` found at `name` in `dir`; takes over its descriptor. */
@@ -228,7 +248,7 @@ export class Descriptors {
 
   #adoptProbe(real: Real, probe: Probe | undefined): number {
     if (!probe || probe.fd < 0) throw new OverlayError('ESTALE', 'open', real.name)
-    if (probe.stat.ino !== real.ino) {
+    if (probe.stat.ino !== real.ino && !real.layer.inodeNumbers) {
       closeSync(probe.fd)
       throw new OverlayError('ESTALE', 'open', real.name)
     }

@@ -149,6 +149,7 @@ async function makeLayer(
     local: LOCAL_FILE_SYSTEMS.has(fileSystem.stat.type),
     hasAcls: fileSystem.acls,
     marks: deviceForm,
+    inodeNumbers: undefined,
     stackChanged: undefined,
     wasUpper: (await listXattr(fd, '')).some((name) => name.startsWith(xattrs.prefix)),
   } as { -readonly [K in keyof Layer]: Layer[K] }

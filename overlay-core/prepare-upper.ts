@@ -69,7 +69,10 @@ export async function prepareUpper(
   const form = await chooseForm(options.whiteouts, storage, { rootFd, workdirFd, usedBefore })
   if (form === 'files') await recordFiles(rootFd, workdirFd, work.fd)
   const place = { upper: layer.root, workdir, descriptors, prefix: xattrs.prefix }
-  const attributes = shelved ? await Shelf.open(place, restored) : diskAttributes
+  const shelf = shelved ? await Shelf.open(place, restored) : undefined
+  const attributes = shelf ?? diskAttributes
+  // Where an object has but one name, as on FAT, its inode number is made up.
+  if (!storage.links) layer.inodeNumbers = shelf
   const indexContext = { descriptors, xattrs, attributes }
   const indexDir = options.index && storage.links ? await openIndexDirectory(indexContext, workdir) : undefined
   if (options.volatile) await markVolatile(work.fd)

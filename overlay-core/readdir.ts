@@ -237,7 +237,8 @@ async function mergeLayer(
   real: Real,
   merged: Map<Name, Omit<ListEntry, 'name' | 'cookie'> | undefined>,
 ): Promise<void> {
-  const mixed = real.layer.isUpper && (real.impure || dir.lowers.length > 0)
+  const { inodeNumbers } = real.layer
+  const mixed = real.layer.isUpper && (real.impure || dir.lowers.length > 0 || inodeNumbers !== undefined)
   const { marks } = real.layer
   const hidden: Name[] = []
   for (const raw of await readdirFd(await sb.descriptors.of(real))) {

@@ -87,7 +87,7 @@ function readRights(sb: SuperBlock, inode: OvlInode): Promise<Rights | undefined
     const fd = await openPath(real.layer, await sb.descriptors.of(real.parent as Real), real.name)
     if (fd < 0) return undefined
     try {
-      if (statxFd(fd).ino !== real.ino) return undefined
+      if (statxFd(fd).ino !== real.ino && !real.layer.inodeNumbers) return undefined
       if (!sb.attributes.byName || !real.layer.isUpper) return await rightsOf(sb, real.layer, fd, '')
       return await rightsOf(sb, real.layer, await sb.descriptors.of(real.parent as Real), real.name)
     } finally {

@@ -23,6 +23,10 @@ export type ShelfLine =
   /** The name is about to change: what came of it stands in the line `end` of the same number, or, after a crash, on disk. */
   | { readonly op: 'move' | 'link'; readonly n: number; readonly from: ShelfPath; readonly to: ShelfPath }
   | { readonly op: 'end'; readonly n: number; readonly done: boolean; readonly from: ShelfPath; readonly to: ShelfPath }
+  /** The inode number that the overlay gave it. */
+  | { readonly op: 'number'; readonly at: ShelfPath; readonly ino: number }
+  /** The next one to be given. */
+  | { readonly op: 'next'; readonly ino: number }
   /** A further name of the object before, in a rewritten log. */
   | { readonly op: 'same'; readonly from: ShelfPath; readonly to: ShelfPath }
 

@@ -9,6 +9,8 @@ export class ShelfNode {
   parent: ShelfNode | undefined
   name: Name
   record: ShelfRecord | undefined = undefined
+  /** The inode number that the overlay gave the object. */
+  ino: number | undefined = undefined
   children: Map<Name, ShelfNode> | undefined = undefined
 
   constructor(parent: ShelfNode | undefined, name: Name) {
@@ -88,6 +90,19 @@ export function linkNode(top: ShelfNode, from: ShelfPath, to: ShelfPath): void {
   growAt(top, to).record = source.record
 }
 
+/** Inode numbers given by the overlay count from here on: above those that such file systems make up. */
+export const FIRST_INODE_NUMBER = 2 ** 32
+
+/** The inode number to be given next, as far as these lines tell. */
+export function nextNumber(lines: readonly ShelfLine[]): number {
+  let next = FIRST_INODE_NUMBER
+  for (const line of lines) {
+    if (line.op === 'next') next = Math.max(next, line.ino)
+    if (line.op === 'number') next = Math.max(next, line.ino + 1)
+  }
+  return next
+}
+
 /** The tree as lines: what a log that tells of nothing else would have. */
 export function linesOf(top: ShelfNode): ShelfLine[] {
   const lines: ShelfLine[] = []
@@ -102,6 +117,7 @@ export function linesOf(top: ShelfNode): ShelfLine[] {
         lines.push({ op: 'set', at: path, attr, value: Buffer.from(value).toString('base64') })
       }
     }
+    if (node.ino !== undefined) lines.push({ op: 'number', at: path, ino: node.ino })
     for (const child of node.children?.values() ?? []) visit(child)
   }
   visit(top)
@@ -127,6 +143,11 @@ export function replay(top: ShelfNode, lines: readonly ShelfLine[]): PendingLine
         break
       case 'gone':
         nodeAt(top, line.at)?.cut()
+        break
+      case 'number':
+        growAt(top, line.at).ino = line.ino
+        break
+      case 'next':
         break
       case 'same':
         linkNode(top, line.from, line.to)

@@ -1,14 +1,25 @@
 import { type Attributes, diskAttributes } from './attributes.ts'
 import { bestEffort, isErrno } from './errno.ts'
-import type { Descriptors, Real } from './layer.ts'
+import type { Descriptors, InodeNumbers, Real } from './layer.ts'
 import { OVERRIDE_STAT } from './override-stat.ts'
-import { ShelfLog, type ShelfPath } from './shelf-log.ts'
-import { applyLine, growAt, linesOf, moveNode, nodeAt, type PendingLine, replay, ShelfNode } from './shelf-tree.ts'
+import { type ShelfLine, ShelfLog, type ShelfPath } from './shelf-log.ts'
+import {
+  applyLine,
+  FIRST_INODE_NUMBER,
+  growAt,
+  linesOf,
+  moveNode,
+  nextNumber,
+  nodeAt,
+  type PendingLine,
+  replay,
+  ShelfNode,
+} from './shelf-tree.ts'
 import type { Restored, UpperName } from './steps.ts'
 import { O_DIRECTORY, O_NOFOLLOW, O_PATH } from './sys/flags.ts'
 import { closeSync, openAt } from './sys/open.ts'
-import { statxAt } from './sys/stat.ts'
-import type { Name } from './types.ts'
+import { type Stat, statxAt } from './sys/stat.ts'
+import type { Maybe, Name } from './types.ts'
 
 /** A log of this many lines for each that would do is written anew at mount. */
 const SLACK = 2
@@ -29,13 +40,14 @@ export interface ShelfPlace {
  * the names of the objects, in a log in the workdir and in memory, and follow every change of names; so they hold for a copy of upper and
  * workdir as well, and where inode numbers are made up. All other attributes are the disk's affair.
  */
-export class Shelf implements Attributes {
+export class Shelf implements Attributes, InodeNumbers {
   readonly byName = true
   readonly #place: ShelfPlace
   readonly #log: ShelfLog
   readonly #top: ShelfNode
   readonly #nodes = new WeakMap<Real, ShelfNode>()
   #moves = 0
+  #nextIno = FIRST_INODE_NUMBER
 
   private constructor(place: ShelfPlace, log: ShelfLog, top: ShelfNode) {
     this.#place = place
@@ -53,13 +65,15 @@ export class Shelf implements Attributes {
       const top = new ShelfNode(undefined, '')
       const pending = replay(top, lines)
       const shelf = new Shelf(place, log, top)
-      for (const line of pending) await shelf.#settle(line)
+      shelf.#nextIno = nextNumber(lines)
+      const back = new Set(restored.map(({ to }) => [UPPER, ...to].join('/')))
+      for (const line of pending) await shelf.#settle(line, back)
       for (const { held, to } of restored) {
         const path = [WORKDIR, 'work', held]
         if (nodeAt(top, path)) moveNode(top, path, [UPPER, ...to])
       }
       nodeAt(top, [WORKDIR, 'work'])?.cut()
-      const live = linesOf(top)
+      const live: ShelfLine[] = [{ op: 'next', ino: shelf.#nextIno }, ...linesOf(top)]
       if (pending.length > 0 || restored.length > 0 || lines.length > live.length * SLACK)
         await log.rewrite(place.workdir.fd, live)
       place.descriptors.follow()
@@ -68,6 +82,15 @@ export class Shelf implements Attributes {
       log.close()
       throw error
     }
+  }
+
+  /** By its name, whatever the disk says: the number goes where the name goes. */
+  stamp(dir: Real, name: Name, stat: Stat): Maybe<Stat> {
+    const node = this.#grow(dir, name)
+    if (node.ino !== undefined) return withNumber(stat, node.ino)
+    const ino = this.#nextIno++
+    node.ino = ino
+    return this.#log.append({ op: 'number', at: node.path, ino }).then(() => withNumber(stat, ino))
   }
 
   async get(dirFd: number, name: string, attr: string): Promise<Uint8Array | undefined> {
@@ -153,9 +176,13 @@ export class Shelf implements Attributes {
     await bestEffort(() => this.#log.append({ op: 'end', n, done: true, ...paths }))
   }
 
-  /** A change that a crash cut off: a move has happened when the old name is free, a link when the new one is not. */
-  async #settle({ op, from, to }: PendingLine): Promise<void> {
-    const happened = op === 'move' ? !(await this.#exists(from)) : await this.#exists(to)
+  /**
+   * A change that a crash cut off: a move has happened when the old name is free, or was until an object was put `back` there; a link when
+   * the new one is not free.
+   */
+  async #settle({ op, from, to }: PendingLine, back: ReadonlySet<string>): Promise<void> {
+    const moved = back.has(from.join('/')) || !(await this.#exists(from))
+    const happened = op === 'move' ? moved : await this.#exists(to)
     if (happened) applyLine(this.#top, op, from, to)
   }
 
@@ -227,4 +254,8 @@ export class Shelf implements Attributes {
   #fullName(own: string): string {
     return own === OVERRIDE_STAT ? own : this.#place.prefix + own
   }
+}
+
+function withNumber(stat: Stat, ino: number): Stat {
+  return { ...stat, ino, inoHi: Math.floor(ino / 2 ** 32), inoLo: ino >>> 0 }
 }

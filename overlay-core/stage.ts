@@ -18,7 +18,7 @@ import { utimesAt } from './sys/attr.ts'
 import { fsync, pwritev } from './sys/data.ts'
 import { O_CREAT, O_EXCL, O_RDONLY, O_RDWR } from './sys/flags.ts'
 import { closeLater, closeSync, openAt, reopen } from './sys/open.ts'
-import { statxFd } from './sys/stat.ts'
+import { type Stat, statxFd } from './sys/stat.ts'
 import { type Attr, type Cred, FileType, type Inode, type Name, type PublishOptions, type StagedFile } from './types.ts'
 import { removeTemp } from './whiteout.ts'
 
@@ -145,7 +145,7 @@ class Staged implements StagedFile {
     const bare = current.bareAt === current.changes
     const copied = bare
       ? 0
-      : await copyAttributes(sb, current, { fd: workFd, name: this.#temp, ino: statxFd(this.#fd).ino })
+      : await copyAttributes(sb, current, { fd: workFd, name: this.#temp, ino: (await this.#stat()).ino })
     const left = { ...now, mode: modeAfterWrite(this.#cred, now) }
     const present = statxFd(this.#fd).mode
     const owner = await giveMode(sb, workFd, this.#temp, FileType.regular, left, false, present)
@@ -157,12 +157,18 @@ class Staged implements StagedFile {
     return inode
   }
 
+  async #stat(): Promise<Stat> {
+    const work = this.#sb.work as Real
+    const stat = statxFd(this.#fd)
+    return (await work.layer.inodeNumbers?.stamp(work, this.#temp, stat)) ?? stat
+  }
+
   /** Gives the file its name; in the same moment the name ceases to mean what it meant (`forget`) and means the file. */
   async #move(dir: OvlInode, { name, mtime }: PublishOptions, rights: Rights, forget?: () => void): Promise<OvlInode> {
     const { descriptors, work } = this.#sb
     if (mtime) await utimesAt(await descriptors.of(work as Real), this.#temp, undefined, mtime)
     // Before it has its name, as afterwards nothing may fail.
-    const stat = statxFd(this.#fd)
+    const stat = await this.#stat()
     const upper = dir.upper as Real
     await upper.layer.marks.replace(this.#sb, this.#temp, upper, name)
     forget?.()

@@ -6,8 +6,18 @@ import { FileType, mount, type Overlay, parseOptions } from '../../overlay-core/
 import { setFaultPoints } from '../../overlay-core/sys/fault.ts'
 import { at, type Fixture, list, ROOT, type Tree, text, withOverlay } from '../helpers/overlay.ts'
 
+// Each of hundreds of disks is mounted.
+t.setTimeout(120_000)
 const MODE = { mode: 0o755 }
-const CHANGES_DISK = new Set(['renameat2', 'unlinkat', 'mknodat', 'linkat', 'mkdirat', 'openat2', 'setxattr', 'pwrite'])
+const CHANGES_DISK = new Set(['renameat2', 'unlinkat', 'mknodat', 'linkat', 'mkdirat', 'setxattr', 'pwrite'])
+const O_CREAT = 0o100
+
+/** Whether the disk can be another one after this system call. */
+function changesDisk(op: string, args: readonly unknown[]): boolean {
+  if (op !== 'openat2') return CHANGES_DISK.has(op)
+  const how = args[3]
+  return how instanceof Uint32Array && ((how[0] ?? 0) & O_CREAT) !== 0
+}
 
 /** A change of several steps in an overlay that `prepare` has brought so far. */
 interface Change {
@@ -123,8 +133,8 @@ async function copiesDuring(fixture: Fixture, make: () => Promise<unknown>): Pro
   const copies: string[] = []
   setFaultPoints({
     before: () => 0,
-    after: (op) => {
-      if (!CHANGES_DISK.has(op)) return
+    after: (op, args) => {
+      if (!changesDisk(op, args)) return
       const copy = join(fixture.dir, `crash${copies.length}`)
       mkdirSync(copy)
       execFileSync('cp', ['-a', fixture.upper, fixture.work, copy])
