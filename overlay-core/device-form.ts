@@ -1,6 +1,6 @@
 import { bestEffort, isErrno } from './errno.ts'
 import type { Probe, Real } from './layer.ts'
-import { type MarkForm, ROOT_RECORD_NAME, type Standing, type UpperMove, WHITEOUT } from './mark-form.ts'
+import { isHidden, type MarkForm, ROOT_RECORD_NAME, type Standing, type UpperMove, WHITEOUT } from './mark-form.ts'
 import { type SuperBlock, storageOf } from './superblock.ts'
 import { linkAt, mknodAt, renameAt, unlinkAt } from './sys/dir.ts'
 import { RENAME_EXCHANGE, RENAME_WHITEOUT, S_IFCHR } from './sys/flags.ts'
@@ -39,8 +39,7 @@ export const deviceForm: MarkForm = {
   async link(sb, source, dir, name) {
     const sourceFd = await sb.descriptors.of(source.parent as Real)
     const dirFd = await sb.descriptors.of(dir)
-    if ((await deviceForm.standingAt(sb, dir, name)) !== WHITEOUT)
-      return await linkAt(sourceFd, source.name, dirFd, name)
+    if (!(await isHidden(sb, dir, name))) return await linkAt(sourceFd, source.name, dirFd, name)
     const temp = sb.tempName()
     const workFd = await sb.descriptors.of(sb.work as Real)
     await linkAt(sourceFd, source.name, workFd, temp)
@@ -77,7 +76,7 @@ export const deviceForm: MarkForm = {
     const { from, fromName, to, toName, directory, cover } = move
     const fromFd = await sb.descriptors.of(from)
     const toFd = await sb.descriptors.of(to)
-    if (directory && (await deviceForm.standingAt(sb, to, toName)) === WHITEOUT) {
+    if (directory && (await isHidden(sb, to, toName))) {
       await renameAt(fromFd, fromName, toFd, toName, RENAME_EXCHANGE)
       // A whiteout that covers nothing shows nothing.
       if (!cover) await bestEffort(() => unlinkAt(fromFd, fromName))

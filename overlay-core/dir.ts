@@ -4,7 +4,7 @@ import { bestEffort, OverlayError } from './errno.ts'
 import { saveNlink } from './hardlink.ts'
 import { attrFor, getattr } from './inode.ts'
 import type { Probe, Real } from './layer.ts'
-import { isObject, type Standing, standingAt, WHITEOUT } from './mark-form.ts'
+import { isHidden, WHITEOUT } from './mark-form.ts'
 import { setImpure } from './marks.ts'
 import { cachedDentry, checkName, lookupLocked, needMakeable, rememberUpper } from './namei.ts'
 import { makeFile } from './new-file.ts'
@@ -12,6 +12,7 @@ import { type Birth, dress, inherit } from './owner.ts'
 import { type CheckedAttr, EXECUTE, inGroup, may, need, newOwner, type Ownership, WRITE } from './permission.ts'
 import { setRedirect } from './redirect.ts'
 import { loadRights, type Rights } from './rights.ts'
+import { setTimes } from './storage.ts'
 import type { SuperBlock } from './superblock.ts'
 import { truncateFd, utimesAt } from './sys/attr.ts'
 import { mkdirAt, mknodAt, symlinkAt } from './sys/dir.ts'
@@ -258,8 +259,9 @@ async function buildTemp(
   try {
     await build(workFd, temp, birth)
     const rights = await dress(sb, workFd, temp, type, birth)
-    if (options.atime !== undefined || options.mtime !== undefined)
-      await utimesAt(workFd, temp, options.atime, options.mtime)
+    const { atime, mtime } = options
+    if (atime ?? mtime)
+      await setTimes(sb, { fd: workFd, name: temp }, { ...(atime && { atime }), ...(mtime && { mtime }) })
     return rights
   } catch (error) {
     await discardTemp(sb, temp, type)
@@ -273,7 +275,7 @@ async function publishNew(sb: SuperBlock, dir: OvlInode, name: Name, temp: Name,
   const { marks } = upper.layer
   let built: Probe | undefined
   try {
-    const present = await whiteoutAt(sb, upper, name)
+    const present = (await isHidden(sb, upper, name)) ? WHITEOUT : undefined
     const isDirectory = type === FileType.directory
     if (isDirectory && (present || dir.lowers.length > 0))
       await marks.setOpaque(sb, await sb.descriptors.of(sb.work as Real), temp)
@@ -298,13 +300,6 @@ export async function probeTemp(sb: SuperBlock, temp: Name): Promise<Probe> {
 async function discardTemp(sb: SuperBlock, temp: Name, type: FileType): Promise<void> {
   if (type === FileType.directory) await removeTempDir(sb, temp)
   else await removeTemp(sb, temp)
-}
-
-/** The whiteout at `name` of an upper directory, undefined when nothing or something else stands there. */
-async function whiteoutAt(sb: SuperBlock, upper: Real, name: Name): Promise<Standing> {
-  const standing = await standingAt(sb, upper, name)
-  if (isObject(standing) && standing.fd >= 0) sb.descriptors.retire(standing.fd)
-  return standing === WHITEOUT ? WHITEOUT : undefined
 }
 
 /** @see Overlay.link */

@@ -1,6 +1,7 @@
 import type { OvlInode } from './dentry.ts'
 import { isErrno } from './errno.ts'
 import { attrOf } from './inode.ts'
+import { asksForAttributes } from './layer.ts'
 import type { CheckedAttr } from './permission.ts'
 import { pwrite, pwritev } from './sys/data.ts'
 import { statxFd } from './sys/stat.ts'
@@ -115,6 +116,7 @@ export class FileWriter {
   /** The attributes after a write, remembered when nothing else changes the file; undefined when they cannot be had. */
   #attrNow(remember: boolean): CheckedAttr | undefined {
     const inode = this.#inode
+    if (inode.upper && asksForAttributes(inode.upper.layer)) return undefined
     try {
       const attr = attrOf(inode, statxFd(this.#fd))
       if (remember && inode.file?.fd === this.#fd) inode.attr = attr

@@ -3,6 +3,7 @@ import type { OvlInode } from './dentry.ts'
 import { isErrno, OverlayError } from './errno.ts'
 import type { RealFile } from './file-cache.ts'
 import { attrFor, attrOf, getattr, getattrLocked, setattr } from './inode.ts'
+import { asksForAttributes } from './layer.ts'
 import { changeOwner } from './owner.ts'
 import { type CheckedAttr, EXECUTE, may, modeAfterWrite, need, READ, WRITE } from './permission.ts'
 import type { SuperBlock } from './superblock.ts'
@@ -243,7 +244,8 @@ export class OpenHandle implements OpenFile {
     const { fd, upper } = this.#held()
     if (this.inode.unlinked && this.#lastAttr) return this.#lastAttr
     const copied = this.inode.upper !== undefined && !upper
-    return copied || this.inode.dataReal || this.#sb.keepsOwners
+    const asks = upper && this.inode.upper !== undefined && asksForAttributes(this.inode.upper.layer)
+    return copied || asks || this.inode.dataReal || this.#sb.keepsOwners
       ? getattr(this.#sb, this.inode)
       : attrOf(this.inode, statxFd(fd))
   }

@@ -1,7 +1,7 @@
 import { deviceForm } from './device-form.ts'
 import { bestEffort, isErrno, OverlayError } from './errno.ts'
 import type { Probe, Real } from './layer.ts'
-import { isObject, type MarkForm, type Standing, WHITEOUT } from './mark-form.ts'
+import { isHidden, type MarkForm, type Standing, WHITEOUT } from './mark-form.ts'
 import { clearWorkDir } from './remove.ts'
 import type { StepLog, UpperName } from './steps.ts'
 import { type SuperBlock, storageOf } from './superblock.ts'
@@ -147,12 +147,6 @@ function hiddenAt(sb: SuperBlock, dir: Real, name: Name): Maybe<Standing> {
   const probe = sb.descriptors.probe(dir, whiteoutFor(name))
   if (probe instanceof Promise) return probe.then((found) => (isMark(sb, found) ? WHITEOUT : undefined))
   return isMark(sb, probe) ? WHITEOUT : undefined
-}
-
-async function isHidden(sb: SuperBlock, dir: Real, name: Name): Promise<boolean> {
-  const standing = await filesForm.standingAt(sb, dir, name)
-  if (isObject(standing) && standing.fd >= 0) sb.descriptors.retire(standing.fd)
-  return standing === WHITEOUT
 }
 
 /** A directory with the name of a mark is none. */

@@ -2,15 +2,16 @@ import { copyUp } from './copy-up.ts'
 import type { OvlInode } from './dentry.ts'
 import { isErrno, OverlayError } from './errno.ts'
 import type { RealFile } from './file-cache.ts'
-import type { Probe, Real } from './layer.ts'
+import { asksForAttributes, type Probe, type Real } from './layer.ts'
 import { standsFor } from './override-stat.ts'
 import { changeOwner } from './owner.ts'
 import { aclMatters, type CheckedAttr, EXECUTE, may, need, prepareChange, READ, WRITE } from './permission.ts'
 import { knownRights, loadRights, loadRightsLocked } from './rights.ts'
+import { setTimes } from './storage.ts'
 import type { SuperBlock } from './superblock.ts'
-import { confirmSize, truncateFd, utimesAt } from './sys/attr.ts'
+import { confirmSize, truncateFd } from './sys/attr.ts'
 import { readlinkAt } from './sys/dir.ts'
-import { type Stat, statxFd } from './sys/stat.ts'
+import { type Stat, statxFd, statxFdAsking } from './sys/stat.ts'
 import { type Attr, type AttrChange, type Cred, FileType, type Maybe, type Time, type Wcc } from './types.ts'
 
 /** Attributes as clients see them: from the cache, else from the topmost real object. @throws ESTALE it is gone */
@@ -65,6 +66,7 @@ function needsNoAcl(sb: SuperBlock, cred: Cred, inode: OvlInode, attr: Attr): bo
 /** The attributes by a descriptor that is open anyway. @throws ESTALE no name is left and it is not open */
 function attrAtHand(sb: SuperBlock, inode: OvlInode): Attr | undefined {
   if (sb.keepsOwners && inode.rights === undefined) return undefined
+  if (inode.upper && asksForAttributes(inode.upper.layer) && !inode.unlinked) return undefined
   const { file } = inode
   if (file && !inode.dataReal && (file.upper || !inode.upper)) return keepAttr(inode, statxFd(file.fd))
   const { real } = inode
@@ -94,7 +96,8 @@ async function readAttr(sb: SuperBlock, inode: OvlInode): Promise<Attr | undefin
 
 /** What stands at the place of `real`, when it is that object. */
 async function probeReal(sb: SuperBlock, real: Real): Promise<Probe | undefined> {
-  const probe = await sb.descriptors.probe(real.parent as Real, real.name)
+  if (!real.parent) return { stat: await statxFdAsking(real.fd), fd: -1 }
+  const probe = await sb.descriptors.probe(real.parent, real.name)
   if (probe?.stat.ino === real.ino) {
     if (probe.fd >= 0) sb.descriptors.adopt(real, probe.fd)
     return probe
@@ -241,8 +244,9 @@ async function applyChange(
   }
   const { uid, gid, mode } = change
   if (uid !== undefined || gid !== undefined || mode !== undefined) await changeOwner(sb, inode, place, now, change)
-  const { fd, name } = place
-  if (change.atime !== undefined || change.mtime !== undefined) await utimesAt(fd, name, change.atime, change.mtime)
+  const { atime, mtime } = change
+  if (atime === undefined && mtime === undefined) return
+  await setTimes(sb, place, { ...(atime && { atime }), ...(mtime && { mtime }) }, now)
 }
 
 /**

@@ -2,7 +2,7 @@ import { OverlayError } from './errno.ts'
 import type { MarkForm } from './mark-form.ts'
 import { O_NOFOLLOW, O_PATH } from './sys/flags.ts'
 import { closeSync, openAt, openAtCached } from './sys/open.ts'
-import { type Stat, statxFd } from './sys/stat.ts'
+import { type Stat, statxFd, statxFdAsking } from './sys/stat.ts'
 import { FileType, type Maybe, type Name, type Time } from './types.ts'
 
 /** One layer of the stack. Lower layers are never written. */
@@ -35,6 +35,14 @@ export interface Layer {
 export interface InodeNumbers {
   /** What `stat`, of what is called `name` in `dir`, says with the lasting inode number. @throws ENOSPC | EIO a new one cannot be kept */
   stamp(dir: Real, name: Name, stat: Stat): Maybe<Stat>
+}
+
+/**
+ * Whether the attributes of a layer's objects have to be asked for: an upper that is changed, on a file system that does not know at once
+ * what a change has made of the times.
+ */
+export function asksForAttributes(layer: Layer): boolean {
+  return layer.isUpper && (!layer.local || layer.inodeNumbers !== undefined)
 }
 
 /**
@@ -194,21 +202,26 @@ export class Descriptors {
 
   /** What is called `name` in `dir`, without following a symlink; undefined when nothing is. */
   probe(dir: Real, name: Name): Maybe<Probe | undefined> {
-    const { local, inodeNumbers } = dir.layer
-    if (inodeNumbers) return this.#probeStamped(dir, name, inodeNumbers)
+    const { local } = dir.layer
+    if (asksForAttributes(dir.layer)) return this.#probeAsking(dir, name)
     const dirFd = this.of(dir)
     if (dirFd instanceof Promise) return dirFd.then((fd) => probeAt(fd, name, local))
     return probeAt(dirFd, name, local)
   }
 
-  async #probeStamped(dir: Real, name: Name, numbers: InodeNumbers): Promise<Probe | undefined> {
-    const probe = await probeAt(await this.of(dir), name, dir.layer.local)
-    if (!probe) return undefined
+  async #probeAsking(dir: Real, name: Name): Promise<Probe | undefined> {
+    const { inodeNumbers } = dir.layer
+    const dirFd = await this.of(dir)
+    const fd = await openIfThere(dirFd, name)
+    if (fd < 0) return undefined
+    let directory = false
     try {
-      return { stat: await numbers.stamp(dir, name, probe.stat), fd: probe.fd }
-    } catch (error) {
-      if (probe.fd >= 0) closeSync(probe.fd)
-      throw error
+      const stat = await statxFdAsking(fd)
+      const stamped = inodeNumbers ? await inodeNumbers.stamp(dir, name, stat) : stat
+      directory = stat.type === FileType.directory
+      return { stat: stamped, fd: directory ? fd : -1 }
+    } finally {
+      if (!directory) closeSync(fd)
     }
   }
 
@@ -305,10 +318,17 @@ function probeAt(dirFd: number, name: Name, local: boolean): Maybe<Probe | undef
 }
 
 async function probeWaiting(dirFd: number, name: Name): Promise<Probe | undefined> {
+  const fd = await openIfThere(dirFd, name)
+  return fd < 0 ? undefined : probed(fd)
+}
+
+/** -1 when nothing is called so. */
+async function openIfThere(dirFd: number, name: Name): Promise<number> {
   try {
-    return probed(await openAt(dirFd, name, PROBE_FLAGS))
+    return await openAt(dirFd, name, PROBE_FLAGS)
   } catch (error) {
-    return absent(error)
+    absent(error)
+    return -1
   }
 }
 

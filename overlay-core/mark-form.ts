@@ -72,7 +72,14 @@ export function standingAt(sb: SuperBlock, dir: Real, name: Name): Maybe<Standin
   return dir.layer.marks.standingAt(sb, dir, name)
 }
 
-/** Whether nothing is to be seen of this layer at `name`, because it is hidden. */
+/** Whether the layer of `dir` hides `name`. */
+export async function isHidden(sb: SuperBlock, dir: Real, name: Name): Promise<boolean> {
+  const standing = await standingAt(sb, dir, name)
+  if (isObject(standing) && standing.fd >= 0) sb.descriptors.retire(standing.fd)
+  return standing === WHITEOUT
+}
+
+/** Whether an object is to be seen there. */
 export function isObject(standing: Standing): standing is Probe {
   return standing !== undefined && standing !== WHITEOUT
 }

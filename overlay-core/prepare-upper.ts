@@ -53,6 +53,20 @@ export async function prepareUpper(
   workdirFd: number,
   context: UpperContext,
 ): Promise<PreparedUpper> {
+  try {
+    return await prepare(options, layer, workdirFd, context)
+  } catch (error) {
+    context.descriptors.closeAll()
+    throw error
+  }
+}
+
+async function prepare(
+  options: MountOptions,
+  layer: Layer,
+  workdirFd: number,
+  context: UpperContext,
+): Promise<PreparedUpper> {
   const { descriptors, xattrs, privileged } = context
   const workdir = new Real(layer, undefined, '', statxFd(workdirFd).ino)
   workdir.fd = workdirFd
@@ -63,13 +77,11 @@ export async function prepareUpper(
   await removeLeftovers(work.fd)
   await clearInheritance(work.fd)
   const found = await lookAtStorage(work.fd, xattrs, privileged)
-  const shelved = !found.xattrs || (await hasShelf(workdirFd))
-  // What is kept by name cannot follow two names that change places at once.
-  const storage = { ...found, exchange: found.exchange && !shelved }
-  const form = await chooseForm(options.whiteouts, storage, { rootFd, workdirFd, usedBefore })
+  const form = await chooseForm(options.whiteouts, found, { rootFd, workdirFd, usedBefore })
   if (form === 'files') await recordFiles(rootFd, workdirFd, work.fd)
   const place = { upper: layer.root, workdir, descriptors, prefix: xattrs.prefix }
-  const shelf = shelved ? await Shelf.open(place, restored) : undefined
+  const shelf = !found.xattrs || (await hasShelf(workdirFd)) ? await Shelf.open(place, restored) : undefined
+  const storage = shelf ? besideShelf(found, shelf) : found
   const attributes = shelf ?? diskAttributes
   // Where an object has but one name, as on FAT, its inode number is made up.
   if (!storage.links) layer.inodeNumbers = shelf
@@ -80,6 +92,11 @@ export async function prepareUpper(
   layer.marks = form === 'files' ? filesForm : deviceForm
   const steps = form === 'files' ? await StepLog.start(workdirFd) : undefined
   return { work, indexDir, storage, steps, notes, attributes }
+}
+
+/** What of a storage counts when attributes are kept by name: those cannot follow two names that change places at once. */
+function besideShelf(storage: Storage, shelf: Shelf): Storage {
+  return { ...storage, exchange: false, owners: storage.owners && !shelf.keepsOwners }
 }
 
 async function exists(dirFd: number, name: string): Promise<boolean> {

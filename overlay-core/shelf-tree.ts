@@ -103,6 +103,13 @@ export function nextNumber(lines: readonly ShelfLine[]): number {
   return next
 }
 
+/** Whether any object at or below `node` has this attribute. */
+export function holdsAny(node: ShelfNode, attr: string): boolean {
+  if (node.record?.has(attr)) return true
+  for (const child of node.children?.values() ?? []) if (holdsAny(child, attr)) return true
+  return false
+}
+
 /** The tree as lines: what a log that tells of nothing else would have. */
 export function linesOf(top: ShelfNode): ShelfLine[] {
   const lines: ShelfLine[] = []

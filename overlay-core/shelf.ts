@@ -7,6 +7,7 @@ import {
   applyLine,
   FIRST_INODE_NUMBER,
   growAt,
+  holdsAny,
   linesOf,
   moveNode,
   nextNumber,
@@ -91,6 +92,11 @@ export class Shelf implements Attributes, InodeNumbers {
     const ino = this.#nextIno++
     node.ino = ino
     return this.#log.append({ op: 'number', at: node.path, ino }).then(() => withNumber(stat, ino))
+  }
+
+  /** Whether owners and modes are recorded here: the disk does not hold them, whatever it could. */
+  get keepsOwners(): boolean {
+    return holdsAny(this.#top, OVERRIDE_STAT)
   }
 
   async get(dirFd: number, name: string, attr: string): Promise<Uint8Array | undefined> {

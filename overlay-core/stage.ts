@@ -13,8 +13,8 @@ import { dress, giveMode, giveOwner, inherit } from './owner.ts'
 import { EXECUTE, modeAfterWrite, need, newOwner, WRITE } from './permission.ts'
 import { forgetName, prepareRemoval, separateLink } from './remove.ts'
 import { loadRights, loadRightsLocked, type Rights } from './rights.ts'
+import { setTimes } from './storage.ts'
 import type { SuperBlock } from './superblock.ts'
-import { utimesAt } from './sys/attr.ts'
 import { fsync, pwritev } from './sys/data.ts'
 import { O_CREAT, O_EXCL, O_RDONLY, O_RDWR } from './sys/flags.ts'
 import { closeLater, closeSync, openAt, reopen } from './sys/open.ts'
@@ -165,14 +165,15 @@ class Staged implements StagedFile {
 
   /** Gives the file its name; in the same moment the name ceases to mean what it meant (`forget`) and means the file. */
   async #move(dir: OvlInode, { name, mtime }: PublishOptions, rights: Rights, forget?: () => void): Promise<OvlInode> {
-    const { descriptors, work } = this.#sb
-    if (mtime) await utimesAt(await descriptors.of(work as Real), this.#temp, undefined, mtime)
+    const sb = this.#sb
+    const workFd = await sb.descriptors.of(sb.work as Real)
+    if (mtime) await setTimes(sb, { fd: workFd, name: this.#temp }, { mtime })
     // Before it has its name, as afterwards nothing may fail.
     const stat = await this.#stat()
     const upper = dir.upper as Real
-    await upper.layer.marks.replace(this.#sb, this.#temp, upper, name)
+    await upper.layer.marks.replace(sb, this.#temp, upper, name)
     forget?.()
-    return rememberUpper(this.#sb, dir, name, { stat, fd: -1 }, rights)
+    return rememberUpper(sb, dir, name, { stat, fd: -1 }, rights)
   }
 }
 

@@ -1,9 +1,10 @@
 import { isErrno, OverlayError } from './errno.ts'
-import { chmodAt, chownAt } from './sys/attr.ts'
+import { chmodAt, chownAt, utimesAt } from './sys/attr.ts'
 import { linkAt, mkdirAt, mknodAt, renameAt, rmdirAt, unlinkAt } from './sys/dir.ts'
 import { RENAME_EXCHANGE, RENAME_NOREPLACE, S_IFCHR, S_IFREG } from './sys/flags.ts'
 import { statxAt } from './sys/stat.ts'
 import { removeXattr, setXattr } from './sys/xattr.ts'
+import type { Time } from './types.ts'
 
 /** What the upper's file system can do, as tried out in the work directory at mount. */
 export interface Storage {
@@ -18,6 +19,8 @@ export interface Storage {
   readonly links: boolean
   /** Owner and mode stay as they were set. */
   readonly owners: boolean
+  /** One of the two times can be set without the other; else that call has no effect. */
+  readonly loneTimes: boolean
 }
 
 /** Whether the marks can be written as the kernel does. */
@@ -30,6 +33,8 @@ const B = 'probe-b'
 /** Nobody's, and a mode that no file system gives by itself. */
 const STRANGER = { uid: 61_183, gid: 61_184 }
 const ODD_MODE = 0o4604
+/** A time that any file system can hold. */
+const SOME_TIME: Time = { sec: 1_000_000_000, nsec: 0 }
 
 /**
  * Tries out in the empty directory `workFd` what its file system can do; leaves nothing behind. `attr` is an attribute of the overlay,
@@ -49,6 +54,7 @@ export async function probeStorage(workFd: number, attr: string, privileged: boo
       xattrs,
       links: await makes(workFd, (name) => linkAt(workFd, A, workFd, name)),
       owners: await can(() => keepOwner(workFd, privileged)),
+      loneTimes: await can(() => setLoneTime(workFd)),
     }
   } finally {
     await unlinkAt(workFd, A)
@@ -103,5 +109,24 @@ async function keepOwner(workFd: number, privileged: boolean): Promise<void> {
   if (!given || mode !== ODD_MODE) throw forgotten
 }
 
-/** What `keepOwner` ends with when nothing failed, but nothing was kept either. */
+/** Some file systems in user space take both times or none. */
+async function setLoneTime(workFd: number): Promise<void> {
+  await utimesAt(workFd, A, undefined, SOME_TIME)
+  if ((await statxAt(workFd, A)).mtime.sec !== SOME_TIME.sec) throw forgotten
+}
+
+/**
+ * As `utimesAt`, where the storage may be one on which both times have to be set: then `present` stands for the one that is not to change.
+ */
+export async function setTimes(
+  sb: { readonly storage: Storage | undefined },
+  place: { readonly fd: number; readonly name: string },
+  times: { readonly atime?: Time | 'now'; readonly mtime?: Time | 'now' },
+  present: { readonly atime: Time | 'now'; readonly mtime: Time | 'now' } = { atime: 'now', mtime: 'now' },
+): Promise<void> {
+  const { atime, mtime } = sb.storage?.loneTimes === false ? { ...present, ...times } : times
+  await utimesAt(place.fd, place.name, atime, mtime)
+}
+
+/** What `keepOwner` and `setLoneTime` end with when nothing failed, but nothing was kept either. */
 const forgotten = new OverlayError('EPERM', 'chmod')

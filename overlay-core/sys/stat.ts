@@ -1,5 +1,5 @@
 import type { FileType, Time } from '../types.ts'
-import { component } from './argument.ts'
+import { component, cString } from './argument.ts'
 import { addressOf, bind, bindSlow, call, lastErrno, type Step, step } from './call.ts'
 import { sysError } from './error.ts'
 import { faultNow } from './fault.ts'
@@ -74,6 +74,14 @@ export function statxFd(fd: number): Stat {
   const flags = AT_EMPTY_PATH | AT_STATX_DONT_SYNC
   if (statxAddress(fd, emptyNameAddress, flags, WANTED, scratchAddress) !== 0) throw sysError('statx', lastErrno())
   return decodeStatx(scratch)
+}
+
+/** As `statxFd`, but a network or FUSE file system asks its other side when what it has cached may be old. */
+export async function statxFdAsking(fd: number): Promise<Stat> {
+  const out = new DataView(new ArrayBuffer(SIZE_OF_STATX))
+  const memory = new Uint8Array(out.buffer)
+  await call('statx', undefined, statx, fd, cString('statx', ''), AT_EMPTY_PATH, WANTED, memory)
+  return decodeStatx(out)
 }
 
 /** Attributes of `name` in the directory; of a symlink itself. @throws ENOENT … */

@@ -83,6 +83,7 @@ async function fuse(dir: string, program: string, ...args: string[]): Promise<()
   }
   return async () => {
     run('umount', dir)
+    child.kill()
     await ended
   }
 }
