@@ -12,10 +12,16 @@ export interface NfsMount {
   remount(): Promise<void>
 }
 
-/** Mounts an overlayd's export on `path` of the kernel client, as `mount -t nfs` does. */
-export async function mountNfs(client: KernelClient, nfs: Overlayd['nfs'], path: string): Promise<NfsMount> {
+/** Mounts an overlayd's export on `path` of the kernel client, as `mount -t nfs` does; `more` options as there. */
+export async function mountNfs(
+  client: KernelClient,
+  nfs: Overlayd['nfs'],
+  path: string,
+  more: readonly string[] = [],
+): Promise<NfsMount> {
   // retry=0: a server that is not there is an error now, not after two minutes.
-  const options = `retry=0,vers=3,proto=tcp,nolock,port=${nfs.port},mountport=${nfs.port}`
+  const words = ['retry=0', 'vers=3', 'proto=tcp', 'nolock', `port=${nfs.port}`, `mountport=${nfs.port}`, ...more]
+  const options = words.join(',')
   const mount = async () => {
     await client.sh(`mkdir -p ${quote(path)} && mount.nfs 10.0.2.2:${quote(nfs.export)} ${quote(path)} -o ${options}`)
   }

@@ -16,6 +16,8 @@ export interface Overlayd {
   printed(): string
   /** SIGTERM, then waits. @throws Error it does not end with status 0 within a minute */
   stop(): Promise<void>
+  /** SIGKILL, then waits. */
+  kill(): Promise<void>
 }
 
 const programPath = fileURLToPath(new URL('../../../server/overlayd.cjs', import.meta.url))
@@ -70,8 +72,12 @@ export async function startOverlayd(
     clearTimeout(timer)
     if (status !== 0) throw new Error(`overlayd ended with ${status ?? signal}, not 0:\n${printed.slice(-4000)}`)
   }
+  const kill = async () => {
+    child.kill('SIGKILL')
+    await ended
+  }
   scratch.defer(stop)
-  return { webdavUrl: ready.webdav.replace(/\/*$/, '/'), nfs: ready.nfs, printed: () => printed, stop }
+  return { webdavUrl: ready.webdav.replace(/\/*$/, '/'), nfs: ready.nfs, printed: () => printed, stop, kill }
 }
 
 /** Waits until a file is there; whoever makes it must rename it into place. */
