@@ -10,6 +10,7 @@ import {
   type DirEntry,
   type DirEntryPlus,
   type FileType,
+  type Foreseen,
   type Inode,
   type Maybe,
   type Name,
@@ -174,8 +175,8 @@ class GuardedOverlay implements Overlay {
     return this.#to.open(cred, inode, how)
   }
 
-  async stage(cred: Cred, mode?: number): Promise<StagedFile> {
-    const staged = await this.#to.stage(cred, mode)
+  async stage(cred: Cred, foreseen?: Foreseen): Promise<StagedFile> {
+    const staged = await this.#to.stage(cred, foreseen)
     return {
       append: (chunks) => staged.append(chunks),
       get sizeBytes() {

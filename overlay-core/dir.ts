@@ -18,7 +18,7 @@ import { truncateFd, utimesAt } from './sys/attr.ts'
 import { mkdirAt, mknodAt, symlinkAt } from './sys/dir.ts'
 import { O_CREAT, O_EXCL, O_RDWR } from './sys/flags.ts'
 import { closeLater, openAt } from './sys/open.ts'
-import { type Attr, type CreateOptions, type Cred, FileType, type Name, type Wcc } from './types.ts'
+import { type Attr, type CreateOptions, type Cred, FileType, type Name, type Time, type Wcc } from './types.ts'
 import { removeTemp, removeTempDir } from './whiteout.ts'
 
 /** Makes the bare object under `temp` in the work directory. */
@@ -195,13 +195,18 @@ export async function leaveLocked(sb: SuperBlock, dir: OvlInode, before: Attr, w
   dir.changed()
   await bestEffort(async () => {
     let after = await getattr(sb, dir)
-    if (after.mtime.sec === before.mtime.sec && after.mtime.nsec === before.mtime.nsec && dir.upper) {
+    // Where the times of change agree, nobody has put one back: they are the same as before because the file system's clock ticks slowly.
+    if (dir.upper && sameTime(after.mtime, before.mtime) && !sameTime(after.mtime, after.ctime)) {
       await utimesAt(await sb.descriptors.of(dir.upper), '', undefined, 'now')
       dir.changed()
       after = await getattr(sb, dir)
     }
     if (wcc) wcc.after = after
   })
+}
+
+function sameTime(a: Time, b: Time): boolean {
+  return a.sec === b.sec && a.nsec === b.nsec
 }
 
 /** A directory as it was when a change of one of its names began. */

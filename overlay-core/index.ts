@@ -13,6 +13,7 @@ export {
   type DirEntry,
   type DirEntryPlus,
   FileType,
+  type Foreseen,
   type Inode,
   type Maybe,
   type Name,

@@ -7,6 +7,7 @@ import type {
   DirEntry,
   DirEntryPlus,
   FileType,
+  Foreseen,
   Inode,
   Maybe,
   Name,
@@ -141,11 +142,8 @@ export interface Overlay {
   commit(cred: Cred, inode: Inode, wcc?: Wcc): Promise<void>
   /** Opens a regular file; `write` copies it up, `truncate` empties it. @throws EISDIR · EINVAL not a regular file */
   open(cred: Cred, inode: Inode, how: { read?: boolean; write?: boolean; truncate?: boolean }): Maybe<OpenFile>
-  /**
-   * Starts a file built aside, owned by `cred`. `mode`: the permission bits that it will most likely have at the end, which saves setting
-   * them then. @see StagedFile
-   */
-  stage(cred: Cred, mode?: number): Promise<StagedFile>
+  /** Starts a file built aside, owned by `cred`. `foreseen` saves calls at the end. @see StagedFile */
+  stage(cred: Cred, foreseen?: Foreseen): Promise<StagedFile>
 
   /** The value, undefined when there is none. Overlay-private names do not exist for callers. */
   getxattr(cred: Cred, inode: Inode, name: string): Promise<Uint8Array | undefined>

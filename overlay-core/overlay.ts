@@ -262,9 +262,9 @@ export class MountedOverlay implements Overlay {
     return await this.#on(inode, (object) => sb.descriptors.run(() => openFile(sb, cred, object, how)))
   }
 
-  async stage(cred: Cred, mode?: number): Promise<StagedFile> {
+  async stage(...[cred, foreseen]: Parameters<Overlay['stage']>): Promise<StagedFile> {
     this.#enter()
-    return await this.#sb.gate.enter(() => stage(this.#sb, cred, mode))
+    return await this.#sb.gate.enter(() => stage(this.#sb, cred, foreseen))
   }
 
   async getxattr(cred: Cred, inode: Inode, name: string): Promise<Uint8Array | undefined> {

@@ -46,7 +46,7 @@ export function inherit(
 }
 
 /**
- * Gives the object just made at `name` in the work directory its owner, mode and ACLs; returns its rights. `present`: the mode it has, where
+ * Gives the object just made at `name` in the work directory its owner, mode and ACLs; returns its rights. `present`: what it has, where
  * that is known, which saves setting the same.
  */
 export async function dress(
@@ -55,23 +55,29 @@ export async function dress(
   name: string,
   type: FileType,
   birth: Birth,
-  present?: number,
+  present?: Ownership,
 ): Promise<Rights> {
-  await giveOwner(sb, workFd, name, birth)
+  await giveOwner(sb, workFd, name, birth, present)
   if (birth.access) await setXattr(workFd, name, ACL_ACCESS, encodeAcl(birth.access))
   if (birth.defaultAcl) await setXattr(workFd, name, ACL_DEFAULT, birth.defaultAcl)
-  const owner = await giveMode(sb, workFd, name, type, birth, birth.stub, birth.access ? undefined : present)
+  const owner = await giveMode(sb, workFd, name, type, birth, birth.stub, birth.access ? undefined : present?.mode)
   const acl = birth.access && beyondMode(birth.access)
   return acl || birth.defaultAcl || owner ? { acl, defaultAcl: birth.defaultAcl, owner } : PLAIN
 }
 
 /**
  * Sets owner and group of an object in the work directory; without root only what the server may: one of its own groups. To come before
- * the extended attributes, as the kernel drops capabilities at a change of owner.
+ * the extended attributes, as the kernel drops capabilities at a change of owner. `present`: whom it belongs to; the server, unless given.
  */
-export async function giveOwner(sb: SuperBlock, workFd: number, name: string, owner: Ownership): Promise<void> {
+export async function giveOwner(
+  sb: SuperBlock,
+  workFd: number,
+  name: string,
+  owner: Ownership,
+  present = { uid: sb.serverUid, gid: sb.serverGid },
+): Promise<void> {
   const { uid, gid } = owner
-  if (uid === sb.serverUid && gid === sb.serverGid) return
+  if (uid === present.uid && gid === present.gid) return
   if (!sb.keepsOwners) await chownAt(workFd, name, uid, gid)
   else if (canOwn(sb, owner)) await chownAt(workFd, name, -1, gid)
 }

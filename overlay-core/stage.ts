@@ -1,7 +1,7 @@
 import { copyingUpFirst, copyUp, type LongCopy, longCopyOf } from './copy-up.ts'
 import { makeCurrent } from './current.ts'
 import type { OvlInode } from './dentry.ts'
-import { enterLocked, leaveLocked } from './dir.ts'
+import { enterLocked, leaveChanged } from './dir.ts'
 import { OverlayError } from './errno.ts'
 import { dropIndex } from './hardlink.ts'
 import { attrFor, getattrLocked, placeOf } from './inode.ts'
@@ -10,28 +10,37 @@ import { checkName, lookupLocked, needMakeable, rememberUpper } from './namei.ts
 import { putNote } from './note.ts'
 import { isMarker } from './note-store.ts'
 import { dress, giveMode, giveOwner, inherit } from './owner.ts'
-import { EXECUTE, modeAfterWrite, need, newOwner, WRITE } from './permission.ts'
+import { EXECUTE, modeAfterWrite, need, newOwner, type Ownership, WRITE } from './permission.ts'
 import { forgetName, prepareRemoval, separateLink } from './remove.ts'
 import { loadRights, loadRightsLocked, type Rights } from './rights.ts'
 import { setTimes } from './storage.ts'
 import type { SuperBlock } from './superblock.ts'
 import { fsync, pwritev } from './sys/data.ts'
-import { O_CREAT, O_EXCL, O_RDONLY, O_RDWR } from './sys/flags.ts'
-import { closeLater, closeSync, openAt, reopen } from './sys/open.ts'
+import { O_RDONLY } from './sys/flags.ts'
+import { closeLater, closeSync, reopen } from './sys/open.ts'
+import { startFile } from './sys/staged-file.ts'
 import { type Stat, statxFd } from './sys/stat.ts'
-import { type Attr, type Cred, FileType, type Inode, type Name, type PublishOptions, type StagedFile } from './types.ts'
+import {
+  type Attr,
+  type Cred,
+  FileType,
+  type Foreseen,
+  type Inode,
+  type Name,
+  type PublishOptions,
+  type StagedFile,
+} from './types.ts'
 import { removeTemp } from './whiteout.ts'
 
 const PRIVATE = 0o600
+/** First bytes up to so many are written by the call that makes the file. */
+const SMALL_BYTES = 256 * 1024
+const NOTHING = new Uint8Array()
 
 /** Starts a file in the work directory. @see Overlay.stage */
-export async function stage(sb: SuperBlock, cred: Cred, mode = PRIVATE): Promise<StagedFile> {
+export function stage(sb: SuperBlock, cred: Cred, foreseen: Foreseen = { mode: PRIVATE }): StagedFile {
   if (sb.readOnly) throw new OverlayError('EROFS', 'stage')
-  const temp = sb.tempName()
-  const fd = await sb.descriptors.run(async () =>
-    openAt(await sb.descriptors.of(sb.work as Real), temp, O_RDWR | O_CREAT | O_EXCL, mode & 0o777),
-  )
-  return new Staged(sb, cred, temp, fd)
+  return new Staged(sb, cred, { uid: cred.uid, gid: cred.gid, ...foreseen })
 }
 
 class Staged implements StagedFile {
@@ -39,20 +48,50 @@ class Staged implements StagedFile {
   readonly #sb: SuperBlock
   readonly #cred: Cred
   readonly #temp: Name
-  readonly #fd: number
+  readonly #foreseen: Ownership
+  /** -1 until the file is made, which waits for its first bytes. */
+  #fd = -1
   #ended = false
 
-  constructor(sb: SuperBlock, cred: Cred, temp: Name, fd: number) {
+  constructor(sb: SuperBlock, cred: Cred, foreseen: Ownership) {
     this.#sb = sb
     this.#cred = cred
-    this.#temp = temp
-    this.#fd = fd
+    this.#temp = sb.tempName()
+    this.#foreseen = foreseen
   }
 
   async append(chunks: readonly Uint8Array[]): Promise<void> {
     if (this.#ended) throw new OverlayError('EBADF', 'stage')
-    await pwritev(this.#fd, chunks, this.sizeBytes)
-    for (const chunk of chunks) this.sizeBytes += chunk.length
+    let size = 0
+    for (const chunk of chunks) size += chunk.length
+    if (this.#fd >= 0) await pwritev(this.#fd, chunks, this.sizeBytes)
+    else if (size > SMALL_BYTES) {
+      await this.#start(NOTHING)
+      await pwritev(this.#fd, chunks, 0)
+    } else {
+      const content = chunks.length === 1 ? (chunks[0] as Uint8Array) : Buffer.concat(chunks, size)
+      const written = await this.#start(content)
+      if (written < size) await pwritev(this.#fd, [content.subarray(written)], written)
+    }
+    this.sizeBytes += size
+  }
+
+  /** Makes the file as it will most likely be at the end, with its first bytes. Returns how many of them it took. */
+  async #start(content: Uint8Array): Promise<number> {
+    const sb = this.#sb
+    const { uid, gid, mode } = this.#foreseen
+    const own = sb.keepsOwners || (uid === sb.serverUid && gid === sb.serverGid)
+    const { fd, written } = await sb.descriptors.run(async () =>
+      startFile(
+        await sb.descriptors.of(sb.work as Real),
+        this.#temp,
+        mode & 0o777,
+        own ? undefined : { uid, gid },
+        content,
+      ),
+    )
+    this.#fd = fd
+    return written
   }
 
   async publish(options: PublishOptions): Promise<Inode> {
@@ -61,11 +100,14 @@ class Staged implements StagedFile {
     const dir = options.dir as OvlInode
     checkName('create', options.name)
     try {
+      if (this.#fd < 0) await this.#start(NOTHING)
       if (options.durable) await fsync(this.#fd)
       const inode = await sb.gate.enter(async () => {
         await makeCurrent(sb, dir)
         return await sb.descriptors.run(() =>
-          copyingUpFirst(sb, (patient) => dir.dirLock.exclusive(() => this.#publishLocked(dir, options, patient))),
+          copyingUpFirst(sb, (patient) =>
+            dir.dirLock.changing(options.name, (alone) => this.#publishLocked(dir, options, patient, alone)),
+          ),
         )
       })
       this.#ended = true
@@ -82,13 +124,20 @@ class Staged implements StagedFile {
   async discard(): Promise<void> {
     if (this.#ended) return
     this.#ended = true
+    if (this.#fd < 0) return
     this.#sb.notes?.forget(statxFd(this.#fd).ino)
     closeLater(this.#fd)
     await this.#sb.descriptors.run(() => removeTemp(this.#sb, this.#temp))
   }
 
-  async #publishLocked(dir: OvlInode, options: PublishOptions, patient: boolean): Promise<OvlInode | LongCopy> {
+  async #publishLocked(
+    dir: OvlInode,
+    options: PublishOptions,
+    patient: boolean,
+    alone: () => boolean,
+  ): Promise<OvlInode | LongCopy> {
     const sb = this.#sb
+    const { timesKept } = dir
     const { name } = options
     if (sb.readOnly) throw new OverlayError('EROFS', 'create', name)
     const dirAttr = await enterLocked(sb, this.#cred, dir, undefined)
@@ -110,7 +159,7 @@ class Staged implements StagedFile {
     try {
       const inode = await this.#putInPlace(dir, dirAttr, current, options)
       sb.listings.insert(sb, dir, name, inode)
-      await leaveLocked(sb, dir, dirAttr, undefined)
+      await leaveChanged(sb, dir, { attr: dirAttr, timesKept, alone }, undefined)
       if (syncFd !== undefined) await fsync(syncFd)
       return inode
     } finally {
@@ -130,8 +179,7 @@ class Staged implements StagedFile {
     const owner = newOwner(this.#cred, dirAttr, FileType.regular, options.mode & 0o7777)
     const birth = inherit(sb, await loadRights(sb, dir), FileType.regular, owner)
     const workFd = await sb.descriptors.of(sb.work as Real)
-    const { mode } = statxFd(this.#fd)
-    const rights = await dress(sb, workFd, this.#temp, FileType.regular, birth, mode)
+    const rights = await dress(sb, workFd, this.#temp, FileType.regular, birth, statxFd(this.#fd))
     return await this.#move(dir, options, rights)
   }
 
@@ -141,14 +189,14 @@ class Staged implements StagedFile {
     const rights = await loadRightsLocked(sb, current)
     const now = await getattrLocked(sb, current)
     const workFd = await sb.descriptors.of(sb.work as Real)
-    await giveOwner(sb, workFd, this.#temp, now)
+    await giveOwner(sb, workFd, this.#temp, now, statxFd(this.#fd))
     const bare = current.bareAt === current.changes
     const copied = bare
       ? 0
       : await copyAttributes(sb, current, { fd: workFd, name: this.#temp, ino: (await this.#stat()).ino })
     const left = { ...now, mode: modeAfterWrite(this.#cred, now) }
-    const present = statxFd(this.#fd).mode
-    const owner = await giveMode(sb, workFd, this.#temp, FileType.regular, left, false, present)
+    const { mode } = statxFd(this.#fd)
+    const owner = await giveMode(sb, workFd, this.#temp, FileType.regular, left, false, mode)
     const last = await prepareRemoval(sb, current, dir, options.name)
     const forget = () => forgetName(sb, current, dir, options.name, last)
     const inode = await this.#move(dir, options, { ...rights, owner }, forget)

@@ -188,6 +188,13 @@ export interface StagedFile {
   discard(): Promise<void>
 }
 
+/** What a staged file will most likely have when it is published; `publish` decides all the same. Owner and group: the caller's, unless given. */
+export interface Foreseen {
+  readonly mode: number
+  readonly uid?: number
+  readonly gid?: number
+}
+
 export interface PublishOptions {
   readonly dir: Inode
   readonly name: Name

@@ -1,4 +1,4 @@
-import { type Attr, FileType, type Inode, type PublishOptions } from '../../overlay-core/index.ts'
+import { type Attr, FileType, type Foreseen, type Inode, type PublishOptions } from '../../overlay-core/index.ts'
 import { refuseContentEncoding } from './body.ts'
 import { parseOcChecksum, requireSum, Summer, type Sums } from './checksums.ts'
 import { methodNotAllowed, type ViewContext } from './context.ts'
@@ -42,7 +42,7 @@ export async function put(ctx: ViewContext): Promise<void> {
   }
   const inode = await build(
     ctx,
-    { mode: present?.mode ?? NEW_FILE_MODE, summer, verifyBody },
+    { foreseen: present ?? { mode: NEW_FILE_MODE }, summer, verifyBody },
     {
       dir: target.dir!,
       name: target.name,
@@ -88,8 +88,8 @@ function checkPut(
 
 /** How a body is taken. */
 interface Reception {
-  /** Which permission bits the file will have in the end, most likely. */
-  readonly mode: number
+  /** What the file will have in the end, most likely. */
+  readonly foreseen: Foreseen
   /** Is given each piece as it comes. */
   readonly summer: Summer | undefined
   /** Called when the body is complete; may throw to give up. */
@@ -97,7 +97,7 @@ interface Reception {
 }
 
 async function build(ctx: ViewContext, reception: Reception, options: PublishOptions): Promise<Inode> {
-  const staged = await ctx.view.overlay.stage(ctx.view.cred, reception.mode)
+  const staged = await ctx.view.overlay.stage(ctx.view.cred, reception.foreseen)
   let published = false
   try {
     await receiveBody(ctx, staged, reception.summer)

@@ -25,6 +25,7 @@ const TYPES = [
     'DirEntryPlus',
     'Errno',
     'FileType',
+    'Foreseen',
     'Inode',
     'Maybe',
     'MountOptions',

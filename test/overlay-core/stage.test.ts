@@ -5,7 +5,7 @@ import type { Inode, Overlay } from '../../overlay-core/index.ts'
 import { at, ROOT, text, withOverlay, xattrOnDisk } from '../helpers/overlay.ts'
 
 async function replace(overlay: Overlay, content: string, mode?: number): Promise<Inode> {
-  const staged = await overlay.stage(ROOT, mode)
+  const staged = await overlay.stage(ROOT, mode === undefined ? undefined : { mode, uid: 7 })
   await staged.append([Buffer.from(content)])
   return await staged.publish({ dir: overlay.root, name: 'file', mode: 0o640 })
 }
@@ -14,6 +14,7 @@ t.test('a mode foreseen for a staged file decides nothing', async (t) => {
   await withOverlay(t, [{}], async ({ overlay, upper }) => {
     await replace(overlay, 'new', 0o777)
     t.equal(statSync(join(upper, 'file')).mode & 0o7777, 0o640, 'of a new file it is that of publish')
+    t.equal(statSync(join(upper, 'file')).uid, 0)
     await overlay.setattr(ROOT, await at(overlay, 'file'), { mode: 0o604 })
     await replace(overlay, 'second', 0o640)
     t.equal(statSync(join(upper, 'file')).mode & 0o7777, 0o604, 'of a replaced one that which it had')

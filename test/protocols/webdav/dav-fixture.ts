@@ -2,7 +2,7 @@ import { connect } from 'node:net'
 import fastify from 'fastify'
 import type { Test } from 'tap'
 import { Client } from 'undici'
-import type { Cred, OpenFile, Overlay, StagedFile } from '../../../overlay-core/index.ts'
+import type { Cred, Foreseen, OpenFile, Overlay, StagedFile } from '../../../overlay-core/index.ts'
 import { type DavHandle, type DavLimits, registerWebDav } from '../../../protocols/webdav/index.ts'
 import { type Fixture, ROOT, type Tree, withOverlay } from '../../helpers/overlay.ts'
 
@@ -144,8 +144,8 @@ function counting(overlay: Overlay, held: { open: number; staged: number }): Ove
       },
     })
   }
-  const stage = async (cred: Cred, mode?: number): Promise<StagedFile> => {
-    const staged = await overlay.stage(cred, mode)
+  const stage = async (cred: Cred, foreseen?: Foreseen): Promise<StagedFile> => {
+    const staged = await overlay.stage(cred, foreseen)
     held.staged++
     let ended = false
     const end = () => {
