@@ -78,6 +78,8 @@ function parseServe({ values, words }: Arguments, environment: Environment): Set
     depthInfinity: values.has('--depth-infinity'),
     insecureNoAuth: values.has('--insecure-no-auth'),
     rpcbind: values.has('--rpcbind'),
+    portmap: values.has('--portmap'),
+    lockGraceMs: parseGrace(last('--lock-grace') ?? '45'),
     manageGids: values.has('--manage-gids'),
     logLevel: parseLogLevel(last('--log-level') ?? 'warn'),
     stateDir: stateDir(values, environment),
@@ -143,6 +145,15 @@ function parseIdentity(text: string | undefined, ownUid: number | undefined): Se
   return { uid, gid }
 }
 
+/** Seconds as milliseconds. */
+function parseGrace(text: string): number {
+  const seconds = /^\d{1,4}$/.test(text) ? Number(text) : Number.NaN
+  if (!(seconds >= 1 && seconds <= 3600)) {
+    throw new OptionError('--lock-grace', `${JSON.stringify(text)} is not a number of seconds from 1 to 3600`)
+  }
+  return seconds * 1000
+}
+
 function parseLogLevel(text: string): LogLevel {
   const level = LOG_LEVELS.find((word) => word === text)
   if (level === undefined) {
@@ -167,7 +178,7 @@ function absolute(path: string | undefined, cwd: string): string | undefined {
   return path === undefined || path.startsWith('/') ? path : `${cwd === '/' ? '' : cwd}/${path}`
 }
 
-function checkDoors({ webdav, nfs, insecureNoAuth, rpcbind }: Settings): void {
+function checkDoors({ webdav, nfs, insecureNoAuth, rpcbind, portmap }: Settings): void {
   if (webdav === undefined && nfs === undefined) {
     throw new OptionError('--nfs', 'off together with --webdav off leaves no door; switch one on')
   }
@@ -182,6 +193,9 @@ function checkDoors({ webdav, nfs, insecureNoAuth, rpcbind }: Settings): void {
   }
   if (rpcbind && nfs === undefined)
     throw new OptionError('--rpcbind', 'has nothing to register with --nfs off; leave it out')
+  if (portmap && nfs === undefined)
+    throw new OptionError('--portmap', 'has nothing to tell with --nfs off; leave it out')
+  if (portmap && rpcbind) throw new OptionError('--portmap', 'takes the place of rpcbind; leave it or --rpcbind out')
 }
 
 function isSame(a: Address, b: Address): boolean {

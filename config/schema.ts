@@ -75,7 +75,20 @@ export const SERVE_OPTIONS = [
   },
   {
     name: '--rpcbind',
-    meaning: "Registers NFS and MOUNT with this machine's rpcbind, for clients that ask port 111.",
+    meaning:
+      "Registers NFS, MOUNT and the lock manager with this machine's rpcbind, for clients that ask port 111. Then a plain mount works, with locks.",
+  },
+  {
+    name: '--portmap',
+    meaning:
+      'Answers on port 111 (TCP and UDP) itself, on the address of --nfs, where no rpcbind runs: a plain mount works, with locks. Needs root.',
+  },
+  {
+    name: '--lock-grace',
+    value: 'SECONDS',
+    meaning:
+      'How long after a restart NFS clients may ask for the locks that they had, and nobody else gets any. Not waited for when nobody had locks.',
+    default: '45',
   },
   {
     name: '--state-dir',

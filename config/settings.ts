@@ -42,6 +42,10 @@ export interface Settings {
   readonly depthInfinity: boolean
   readonly insecureNoAuth: boolean
   readonly rpcbind: boolean
+  /** Answers on the portmapper's port itself. */
+  readonly portmap: boolean
+  /** How long clients may reclaim NFS locks after a restart. */
+  readonly lockGraceMs: number
   /** Groups of NFS users come from this machine, not from the client. */
   readonly manageGids: boolean
   readonly logLevel: LogLevel

@@ -4,13 +4,16 @@ import { version } from './manual.ts'
 import type { Doors } from './running-server.ts'
 import type { View } from './views.ts'
 
+/** Where clients look for NFS without being told. */
+const NFS_PORT = 2049
+
 /** What is printed once every door accepts: for each the command that mounts it, then what else to do with it. */
 export function announce(doors: Doors, views: readonly View[], settings: Settings): string {
   const { webdav, nfs } = doors
   const lines = [`overlayd ${version()} serves ${views.map(describe).join(', ')}. To mount:`]
   for (const { name } of views) {
     if (webdav !== undefined) lines.push(`  mount -t davfs ${davUrl(webdav, name)} /mnt`)
-    if (nfs !== undefined) lines.push(`  ${nfsMount(nfs, name)}`)
+    if (nfs !== undefined) lines.push(`  ${nfsMount(nfs, name, settings.portmap || settings.rpcbind)}`)
   }
   const url = webdav && davUrl(webdav, views[0]!.name)
   if (url !== undefined) lines.push(...webdavHints(url))
@@ -27,9 +30,11 @@ function davUrl({ host, port }: { host: string; port: number }, name: string): s
   return `http://${formatAddress(clientHost(host), port)}/${name}/`
 }
 
-function nfsMount({ host, port }: { host: string; port: number }, name: string): string {
+function nfsMount({ host, port }: { host: string; port: number }, name: string, findable: boolean): string {
   const server = clientHost(host)
   const shown = server.includes(':') ? `[${server}]` : server
+  // Clients that can ask a portmapper need nothing but the name, and the port only where version 4 would try another one first.
+  if (findable) return `mount -t nfs ${port === NFS_PORT ? '' : '-o vers=3 '}${shown}:/${name} /mnt`
   return `mount -t nfs -o vers=3,tcp,nolock,port=${port},mountport=${port} ${shown}:/${name} /mnt`
 }
 

@@ -42,7 +42,17 @@ export function nfsError(address: Address, error: unknown): unknown {
   if (error instanceof Error && error.message.startsWith('rpcbind ')) {
     return new OptionError('--rpcbind', `${error.message}; start rpcbind, or leave the option out`)
   }
+  if (error instanceof Error && error.message.startsWith('portmap: ')) return portmapError(error.cause)
   return listenError('--nfs', address, error)
+}
+
+function portmapError(cause: unknown): unknown {
+  const { code } = cause as NodeJS.ErrnoException
+  if (code === 'EADDRINUSE') {
+    return new OptionError('--portmap', 'port 111 is in use; say --rpcbind instead where rpcbind runs on this machine')
+  }
+  if (code === 'EACCES') return new OptionError('--portmap', 'port 111 needs root; leave the option out')
+  return cause
 }
 
 /** What went wrong with listening, as a wrong option where it is one. */

@@ -1,27 +1,17 @@
 import type { Logger } from 'pino'
 import { formatAddress, type Settings } from '../config/index.ts'
-import { OptionError } from '../overlay-core/index.ts'
-import { parseExport, startNfs } from '../protocols/nfs/index.ts'
 import { announce } from './announce.ts'
 import { systemClock } from './clock.ts'
 import { type Control, openControl } from './control.ts'
-import { checkPorts, listenHttp, nfsError } from './doors.ts'
+import { checkPorts, listenHttp } from './doors.ts'
 import type { Faults } from './faults.ts'
-import { groupsOf } from './groups.ts'
-import { loadWriteVerifier } from './nfs-state.ts'
+import { openNfs, readExports } from './nfs-door.ts'
 import { systemRandom } from './random.ts'
 import { RunningServer } from './running-server.ts'
 import { planViews } from './sample.ts'
-import {
-  checkReadyFile,
-  checkWritable,
-  loadHandleKey,
-  type ReadyNote,
-  writeReadyFile,
-  writeRunNote,
-} from './state-dir.ts'
+import { checkReadyFile, checkWritable, type ReadyNote, writeReadyFile, writeRunNote } from './state-dir.ts'
 import { Views } from './views.ts'
-import { overlayForOthers, prepareWebdav } from './webdav-door.ts'
+import { prepareWebdav } from './webdav-door.ts'
 
 /** What a server run gets from the process that it is in. */
 export interface Surroundings {
@@ -71,43 +61,10 @@ function checkExports(settings: Settings): void {
   for (const view of settings.views) readExports(view.exports)
 }
 
-function readExports(texts: readonly string[]) {
-  try {
-    return texts.flatMap((text) => parseExport(text))
-  } catch (error) {
-    throw error instanceof Error ? new OptionError('--export', error.message.replace(/^export: /, '')) : error
-  }
-}
-
 async function openDoors(server: RunningServer, settings: Settings, log: Logger): Promise<void> {
-  const views = server.views.list()
   const { nfs, webdav } = settings
   await prepareWebdav(server, settings, log)
-  if (nfs !== undefined) {
-    const handleKey = await loadHandleKey(settings.stateDir, systemRandom)
-    const verifier = await loadWriteVerifier(settings.stateDir, systemRandom, (error) =>
-      log.error({ err: error }, 'the NFS write verifier cannot be kept'),
-    )
-    try {
-      server.nfs = await startNfs({
-        host: nfs.host,
-        port: nfs.port,
-        exports: views.map((view) => ({
-          name: view.name,
-          overlay: overlayForOthers(view, settings, server.webdav),
-          rules: readExports(view.settings.exports),
-        })),
-        handleKey,
-        writeVerifier: verifier.bytes,
-        renewWriteVerifier: verifier.renew,
-        log: log.child({ door: 'nfs' }),
-        rpcbind: settings.rpcbind,
-        groupsOf: settings.manageGids ? groupsOf : undefined,
-      })
-    } catch (error) {
-      throw nfsError(nfs, error)
-    }
-  }
+  if (nfs !== undefined) await openNfs(server, settings, nfs, log)
   if (webdav !== undefined && server.http !== undefined) {
     server.webdavAddress = { host: webdav.host, port: await listenHttp(server.http.app, webdav) }
   }

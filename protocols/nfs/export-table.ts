@@ -61,6 +61,11 @@ export class ServedExport {
     return rule?.secure && peer.port >= PRIVILEGED_PORTS ? undefined : rule
   }
 
+  /** Whether there is a rule for an address, whatever its ports. */
+  isFor(address: string): boolean {
+    return this.#matcher.find(address) !== undefined
+  }
+
   /** What the caller may do here, undefined for nothing. Remembered in the credential, which belongs to one connection. */
   grant(peer: Peer, credential: Credential): Grant | undefined {
     const grants = grantsOf(credential)

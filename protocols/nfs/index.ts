@@ -1,5 +1,6 @@
 /** The only door to the NFS adapter. */
 export type { NfsExport } from './export-table.ts'
 export { type ExportRule, parseExport } from './exports.ts'
+export type { NsmJournal } from './nsm/peer-list.ts'
 export type { Logger } from './rpc/logger.ts'
 export { type NfsServer, type NfsServerOptions, startNfs } from './start.ts'

@@ -1,19 +1,22 @@
 import { randomBytes } from 'node:crypto'
 import { lookup } from 'node:dns/promises'
-import type { AddressInfo } from 'node:net'
+import { ClosingOrder } from './closing-order.ts'
+import { portmapPrograms, registrationsFor } from './discovery.ts'
 import { ExportTable, type NfsExport } from './export-table.ts'
 import { HandleCodec } from './file-handle.ts'
 import { HostNames, type LookUp } from './host-names.ts'
-import { MOUNT_PROGRAM, MOUNT_V3 } from './mount/constants.ts'
+import { type LockOptions, makeLockManager } from './lock-manager.ts'
 import { MountList } from './mount/mount-list.ts'
 import { mountProgram } from './mount/program.ts'
-import { MAX_TRANSFER_BYTES, NFS_PROGRAM, NFS_V3 } from './nfs3/constants.ts'
+import { MAX_TRANSFER_BYTES } from './nfs3/constants.ts'
 import { nfs3Program } from './nfs3/program.ts'
 import { WriteVerifier } from './nfs3/write-verifier.ts'
+import { PMAP_PORT } from './portmap/constants.ts'
 import type { GroupsOf } from './rpc/group-cache.ts'
 import type { Logger } from './rpc/logger.ts'
-import { type Registration, register, unregister } from './rpc/rpcbind.ts'
+import { RegistrationKeeper } from './rpc/registration-keeper.ts'
 import { RpcServer } from './rpc/server.ts'
+import { UdpServer, type UdpServerOptions } from './rpc/udp-server.ts'
 
 /** What an NFS server needs. */
 export interface NfsServerOptions {
@@ -34,8 +37,13 @@ export interface NfsServerOptions {
   groupsOf?: GroupsOf | undefined
   /** Addresses of the host names in export rules; the system's look-up unless given. */
   lookUpHost?: LookUp
-  /** Announce the programs to the local rpcbind. */
+  /** Announce the programs to the local rpcbind, for as long as the server runs. */
   rpcbind?: boolean
+  /** Answer on the portmapper's port, TCP and UDP, as there is no rpcbind; 111 unless given. */
+  portmap?: { port?: number } | undefined
+  /** The time of day in ms; `Date.now` unless given. */
+  wallMs?: () => number
+  locks?: LockOptions
 }
 
 /** A running NFS server. */
@@ -71,8 +79,11 @@ const LIMITS = {
   closeMs: 10_000,
 }
 
+/** Portmapper requests are small and rare. */
+const PORTMAP_LIMITS = { ...LIMITS, maxRecordBytes: 8 * 1024, maxConnectionsPerClient: 16, maxConnections: 256 }
+
 /**
- * Serves MOUNT version 3 and NFS version 3 on one TCP port.
+ * Serves NFS version 3, MOUNT version 3, NLM version 4 and NSM version 1 on one TCP port; when clients can find it, the last three on UDP as well.
  *
  * @throws Error the port is not to be had, exports that do not go together, or rpcbind refuses
  */
@@ -80,45 +91,66 @@ export async function startNfs(options: NfsServerOptions): Promise<NfsServer> {
   const { host, port, log, now = () => performance.now() } = options
   const hostNames = new HostNames(options.lookUpHost ?? lookUpBySystem, log)
   const exports = new ExportTable(options.exports, (name) => hostNames.addressesOf(name))
-  await hostNames.start()
   const handles = new HandleCodec(options.handleKey)
   const verifier = new WriteVerifier(options.writeVerifier, options.renewWriteVerifier ?? (async () => randomBytes(8)))
-  const programs = [
-    mountProgram({ exports, handles, mounts: new MountList() }),
-    nfs3Program({ exports, handles, verifier, log }),
-  ]
+  const firstXid = randomBytes(4).readUInt32BE()
+  const locks = await makeLockManager({ exports, handles, log, firstXid }, options.locks)
+  const small = [mountProgram({ exports, handles, mounts: new MountList() }), ...locks.programs]
+  const programs = [...small, nfs3Program({ exports, handles, verifier, log })]
+  await hostNames.start()
   const rpc = new RpcServer({ ...LIMITS, host, port, programs, log, now, groupsOf: options.groupsOf })
-  const address = await rpc.listen()
-  const registrations = registrationsFor(address)
-  if (options.rpcbind) {
-    try {
-      await register(registrations)
-    } catch (error) {
-      await rpc.close()
-      throw error
+  const closing = new ClosingOrder()
+  closing.add(async () => hostNames.stop())
+  try {
+    const address = await rpc.listen()
+    closing.add(() => rpc.close())
+    const udp = {
+      host,
+      counters: rpc.counters,
+      log,
+      now,
+      accepts: (client: string) => acceptsDatagrams(exports, client),
     }
+    if (options.rpcbind || options.portmap) {
+      await closing.open(new UdpServer({ ...udp, port: address.port, programs: small }))
+    }
+    if (options.portmap) await openPortmapper(options, address.port, udp, closing)
+    if (options.rpcbind) {
+      const keeper = new RegistrationKeeper(registrationsFor(address), log)
+      await keeper.start()
+      closing.add(() => keeper.stop())
+    }
+    locks.start()
+    closing.add(async () => locks.stop())
+    return { host: address.address, port: address.port, counters: rpc.counters, close: () => closing.close() }
+  } catch (error) {
+    await closing.close()
+    throw error
   }
-  return {
-    host: address.address,
-    port: address.port,
-    counters: rpc.counters,
-    async close() {
-      hostNames.stop()
-      if (options.rpcbind) {
-        await unregister(registrations).catch((error) => log.warn({ err: error }, 'rpcbind keeps the programs'))
-      }
-      await rpc.close()
-    },
+}
+
+async function openPortmapper(
+  options: NfsServerOptions,
+  nfsPort: number,
+  udp: Omit<UdpServerOptions, 'port' | 'programs'>,
+  closing: ClosingOrder,
+): Promise<void> {
+  const { host, log, wallMs = () => Date.now() } = options
+  const port = options.portmap?.port ?? PMAP_PORT
+  try {
+    const programs = portmapPrograms(nfsPort, port, host, () => Math.floor(wallMs() / 1000))
+    await closing.open(new RpcServer({ ...PORTMAP_LIMITS, host, port, programs, log, now: udp.now }))
+    await closing.open(new UdpServer({ ...udp, port, programs }))
+  } catch (error) {
+    throw new Error(`portmap: port ${port} cannot be had`, { cause: error })
   }
+}
+
+/** Datagrams come from whom they say or do not: only who may mount something, or is this machine, is answered. */
+function acceptsDatagrams({ exports }: ExportTable, client: string): boolean {
+  return /^(127\.|::1$)/.test(client) || exports.some((served) => served.isFor(client))
 }
 
 async function lookUpBySystem(name: string): Promise<string[]> {
   return (await lookup(name, { all: true })).map(({ address }) => address)
-}
-
-function registrationsFor({ port }: AddressInfo): Registration[] {
-  return [
-    { program: MOUNT_PROGRAM, version: MOUNT_V3, port },
-    { program: NFS_PROGRAM, version: NFS_V3, port },
-  ]
 }

@@ -29,6 +29,8 @@ t.test('one -o is enough: everything else has a default', async (t) => {
     depthInfinity: false,
     insecureNoAuth: false,
     manageGids: false,
+    portmap: false,
+    lockGraceMs: 45_000,
     rpcbind: false,
     logLevel: 'warn',
     stateDir: '/home/me/.local/state/overlayd',
@@ -39,7 +41,7 @@ t.test('one -o is enough: everything else has a default', async (t) => {
 t.test('every option is understood, with a blank or an equals sign before its value', async (t) => {
   const { views, ...rest } = settings(
     'tree -olowerdir=a -o upperdir=u,workdir=w --webdav=[::1]:0 --nfs 0.0.0.0:12049 --export 10.0.0.0/8(ro) --export=*(rw) ' +
-      '--as 1000:100 --rpcbind --log-level debug --state-dir state --ready-file=ready.json --insecure-no-auth --locks mandatory --depth-infinity',
+      '--as 1000:100 --rpcbind --lock-grace=90 --log-level debug --state-dir state --ready-file=ready.json --insecure-no-auth --locks mandatory --depth-infinity',
   )
   t.match(views[0], { name: 'tree', exports: ['10.0.0.0/8(ro)', '*(rw)'], exportsGiven: true })
   t.match(views[0]?.mount, { lowerdir: ['/home/me/a'], upperdir: '/home/me/u', workdir: '/home/me/w' })
@@ -50,8 +52,10 @@ t.test('every option is understood, with a blank or an equals sign before its va
     locks: 'mandatory',
     depthInfinity: true,
     insecureNoAuth: true,
-    rpcbind: true,
     manageGids: false,
+    portmap: false,
+    lockGraceMs: 90_000,
+    rpcbind: true,
     logLevel: 'debug',
     stateDir: '/home/me/state',
     readyFile: '/home/me/ready.json',
@@ -131,6 +135,10 @@ t.test('a wrong command line is refused in one line that names the option and th
       /^--nfs: 127\.0\.0\.1:99 is taken by --webdav/,
     ],
     [['-o', 'lowerdir=/l', '--nfs', 'off', '--rpcbind'], /^--rpcbind: has nothing to register/],
+    [['-o', 'lowerdir=/l', '--nfs', 'off', '--portmap'], /^--portmap: has nothing to tell/],
+    [['-o', 'lowerdir=/l', '--portmap', '--rpcbind'], /^--portmap: takes the place of rpcbind/],
+    [['-o', 'lowerdir=/l', '--lock-grace', '0'], /^--lock-grace: "0" is not a number of seconds/],
+    [['-o', 'lowerdir=/l', '--lock-grace', '1h'], /^--lock-grace: "1h" is not a number of seconds/],
     [['-o', 'lowerdir=/l', '--as', 'root'], /^--as: "root" is not UID:GID/],
     [['-o', 'lowerdir=/l', '--as', '4294967295:0'], /^--as: /],
     [['-o', 'lowerdir=/l', '--as', '0:0'], /^--as: user 0 is not yours.*leave --as out/],

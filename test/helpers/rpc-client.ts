@@ -219,10 +219,15 @@ export class RpcClient {
     })
   }
 
-  /** Connects to a server on the loopback address, from `localPort` and `localAddress` (127.x.y.z: another client) if given. */
-  static async connect(port: number, localPort?: number, localAddress?: string): Promise<RpcClient> {
+  /** Connects to a server, on the loopback address unless given, from `localPort` and `localAddress` (127.x.y.z: another client) if given. */
+  static async connect(
+    port: number,
+    localPort?: number,
+    localAddress?: string,
+    host = '127.0.0.1',
+  ): Promise<RpcClient> {
     const from = { ...(localPort !== undefined && { localPort }), ...(localAddress !== undefined && { localAddress }) }
-    const socket = connect({ host: '127.0.0.1', port, ...from })
+    const socket = connect({ host, port, ...from })
     await once(socket, 'connect')
     return new RpcClient(socket)
   }

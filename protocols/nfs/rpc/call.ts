@@ -29,8 +29,18 @@ export interface Peer {
   /** IP address; IPv4 addresses in their own form also on a dual-stack socket. */
   readonly address: string
   readonly port: number
+  /** The address of ours that it has called; undefined where it is not known. */
+  readonly localAddress: string | undefined
+  readonly transport: 'tcp' | 'udp'
   /** Whether the log has a warning about this connection already. */
   complained: boolean
+}
+
+const MAPPED_IPV4 = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i
+
+/** An address as it is told apart: an IPv4 address in its own form also where it came through a dual-stack socket. */
+export function plainAddress(address: string): string {
+  return MAPPED_IPV4.exec(address)?.[1] ?? address
 }
 
 /**

@@ -10,6 +10,8 @@ export type Counters = {
   /** Connections closed because the peer stopped within a message, or stopped taking replies. */
   stalled: number
   calls: number
+  /** Datagrams from addresses that no export is for. */
+  datagramsDropped: number
   /** Calls of another RPC version, or with a bad credential. */
   denied: number
   /** Calls of a program, version or procedure that is not served. */
@@ -29,6 +31,7 @@ export function newCounters(): Counters {
     idle: 0,
     stalled: 0,
     calls: 0,
+    datagramsDropped: 0,
     denied: 0,
     unavailable: 0,
     garbageArgs: 0,

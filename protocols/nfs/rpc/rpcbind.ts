@@ -7,7 +7,9 @@ const PMAP_PROGRAM = 100000
 const PMAP_V2 = 2
 const PMAPPROC_SET = 1
 const PMAPPROC_UNSET = 2
+const PMAPPROC_GETPORT = 3
 const IPPROTO_TCP = 6
+const IPPROTO_UDP = 17
 const TIMEOUT_MS = 3000
 const REPLY_BYTES = 32
 
@@ -22,25 +24,34 @@ export interface Registration {
   readonly program: number
   readonly version: number
   readonly port: number
+  /** TCP unless given. */
+  readonly transport?: 'tcp' | 'udp'
+  /** Not taken from another program of this machine that serves it (the kernel's own lock manager, for example). */
+  readonly yields?: boolean
 }
 
 /**
- * Announces programs on TCP to the local rpcbind (PMAP version 2, RFC 1833 section 3), in place of what was announced before.
+ * Announces programs to the local rpcbind (PMAP version 2, RFC 1833 section 3), in place of what was announced before. Returns those that were announced: all but
+ * those that yield to another server of this machine.
  *
  * @throws Error rpcbind cannot be reached, or refuses
  */
 export async function register(
   registrations: readonly Registration[],
   endpoints: readonly NetConnectOpts[] = RPCBIND_ENDPOINTS,
-): Promise<void> {
+): Promise<Registration[]> {
+  const made: Registration[] = []
   await withRpcbind(endpoints, async (socket) => {
     for (const registration of registrations) {
+      if (registration.yields && (await isServed(socket, registration))) continue
       await ask(socket, PMAPPROC_UNSET, registration)
-      if (!(await ask(socket, PMAPPROC_SET, registration))) {
+      if ((await ask(socket, PMAPPROC_SET, registration)) !== 1) {
         throw new Error(`rpcbind refuses program ${registration.program} version ${registration.version}`)
       }
+      made.push(registration)
     }
   })
+  return made
 }
 
 /** Takes the programs back. @throws Error rpcbind cannot be reached */
@@ -51,6 +62,35 @@ export async function unregister(
   await withRpcbind(endpoints, async (socket) => {
     for (const registration of registrations) await ask(socket, PMAPPROC_UNSET, registration)
   })
+}
+
+/** Whether rpcbind still knows the programs: it forgets them when it is restarted. @throws Error it cannot be reached */
+export async function isRegistered(
+  registrations: readonly Registration[],
+  endpoints: readonly NetConnectOpts[] = RPCBIND_ENDPOINTS,
+): Promise<boolean> {
+  let all = true
+  await withRpcbind(endpoints, async (socket) => {
+    for (const registration of registrations) {
+      all &&= (await ask(socket, PMAPPROC_GETPORT, registration)) === registration.port
+    }
+  })
+  return all
+}
+
+/** Whether another server of this machine has the program: one that is registered and accepts connections. What a crash left does not. */
+async function isServed(socket: Socket, registration: Registration): Promise<boolean> {
+  const port = await ask(socket, PMAPPROC_GETPORT, { ...registration, transport: 'tcp' })
+  if (port === 0 || port === registration.port) return false
+  try {
+    const connection = await connect({ host: '127.0.0.1', port })
+    connection.destroy()
+    return true
+  } catch (error) {
+    // Nobody is there, which is the answer.
+    if (error instanceof Error) return false
+    throw error
+  }
 }
 
 async function withRpcbind(
@@ -89,8 +129,8 @@ function connect(endpoint: NetConnectOpts): Promise<Socket> {
   })
 }
 
-/** Makes one call and returns the boolean it answers. One call is under way at a time. */
-function ask(socket: Socket, procedure: number, registration: Registration): Promise<boolean> {
+/** Makes one call and returns the word that it answers. One call is under way at a time. */
+function ask(socket: Socket, procedure: number, registration: Registration): Promise<number> {
   return new Promise((resolve, reject) => {
     let received = Buffer.alloc(0)
     const onData = (data: Buffer): void => {
@@ -120,20 +160,21 @@ function ask(socket: Socket, procedure: number, registration: Registration): Pro
   })
 }
 
-function encodeCall(procedure: number, { program, version, port }: Registration): Buffer {
+function encodeCall(procedure: number, { program, version, port, transport }: Registration): Buffer {
   const out = new Encoder(Buffer.alloc(60))
   const header = [LAST_FRAGMENT + 56, procedure, CALL, RPC_VERSION, PMAP_PROGRAM, PMAP_V2, procedure]
   const auth = [AUTH_NONE, 0, AUTH_NONE, 0]
-  for (const word of [...header, ...auth, program, version, IPPROTO_TCP, port]) out.u32(word)
+  const protocol = transport === 'udp' ? IPPROTO_UDP : IPPROTO_TCP
+  for (const word of [...header, ...auth, program, version, protocol, port]) out.u32(word)
   return out.bytes
 }
 
-/** Record mark, xid, REPLY, accepted, empty verifier, SUCCESS, boolean. */
-function parseReply(bytes: Buffer): boolean {
+/** Record mark, xid, REPLY, accepted, empty verifier, SUCCESS, one word. */
+function parseReply(bytes: Buffer): number {
   const reply = new Decoder(bytes)
   reply.take(12)
   const accepted = reply.u32() === MSG_ACCEPTED
   reply.take(8)
   if (!accepted || reply.u32() !== SUCCESS) throw new Error('rpcbind refuses the call')
-  return reply.bool()
+  return reply.u32()
 }

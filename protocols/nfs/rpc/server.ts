@@ -1,5 +1,5 @@
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
-import type { Peer } from './call.ts'
+import { type Peer, plainAddress } from './call.ts'
 import { ChunkPool } from './chunk-pool.ts'
 import { ClientShares, type ShareLimits } from './client-share.ts'
 import { Connection, type ConnectionContext, type ConnectionLimits } from './connection.ts'
@@ -137,10 +137,14 @@ export class RpcServer {
   }
 }
 
-const MAPPED_IPV4 = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i
-
 function peerOf(socket: Socket): Peer | undefined {
-  const { remoteAddress, remotePort } = socket
+  const { remoteAddress, remotePort, localAddress } = socket
   if (remoteAddress === undefined || remotePort === undefined) return undefined
-  return { address: MAPPED_IPV4.exec(remoteAddress)?.[1] ?? remoteAddress, port: remotePort, complained: false }
+  return {
+    address: plainAddress(remoteAddress),
+    port: remotePort,
+    localAddress: localAddress === undefined ? undefined : plainAddress(localAddress),
+    transport: 'tcp',
+    complained: false,
+  }
 }

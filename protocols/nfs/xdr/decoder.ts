@@ -58,6 +58,11 @@ export class Decoder {
     return hi > 0x1f_ffff ? undefined : hi * TWO_32 + this.view.getUint32(at + 4)
   }
 
+  /** An unsigned 64-bit integer. */
+  u64(): bigint {
+    return this.view.getBigUint64(this.take(8))
+  }
+
   /** A boolean: 0 or 1, nothing else. */
   bool(): boolean {
     const value = this.u32()

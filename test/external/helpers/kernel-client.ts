@@ -18,16 +18,19 @@ const runPath = join(dirname(fileURLToPath(import.meta.url)), '..', 'kernel-clie
 /**
  * Boots the kernel client (in software emulation about 6 s); it is turned off with the scratch folder.
  *
- * @throws Error it did not come up within `timeoutMs`, with what it printed
+ * @throws Error it did not come up within `timeoutMs`, with what it printed. `tap` becomes its second network interface
  */
-export async function bootKernelClient(scratch: Scratch, timeoutMs = 120_000): Promise<KernelClient> {
+export async function bootKernelClient(
+  scratch: Scratch,
+  { timeoutMs = 120_000, tap }: { timeoutMs?: number; tap?: string } = {},
+): Promise<KernelClient> {
   const server = createServer()
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
   const { port } = server.address() as { port: number }
   const child = spawn(runPath, ['--shell', String(port)], {
     detached: true,
-    env: { ...process.env, TMPDIR: scratch.path },
+    env: { ...process.env, TMPDIR: scratch.path, ...(tap && { KERNEL_CLIENT_TAP: tap }) },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   if (child.pid !== undefined) child.on('close', scratch.killAtEnd(child.pid))

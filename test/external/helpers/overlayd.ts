@@ -6,6 +6,7 @@ import { basename, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Layers } from './layers.ts'
 import type { Scratch } from './scratch.ts'
+import { killGroup } from './shell.ts'
 
 /** A running overlayd, started through its command line, on ports of its own. */
 export interface Overlayd {
@@ -32,14 +33,28 @@ let started = 0
 export async function startOverlayd(
   scratch: Scratch,
   layers: Pick<Layers, 'lowerdir'> & Partial<Layers>,
-  options: { mountOptions?: readonly string[]; exports?: string; nfsPort?: number } = {},
+  options: {
+    mountOptions?: readonly string[]
+    exports?: string
+    nfsHost?: string
+    nfsPort?: number
+    flags?: readonly string[]
+  } = {},
 ): Promise<Overlayd> {
   const readyFile = join(scratch.path, `ready-${started++}.json`)
   const words = [`lowerdir=${layers.lowerdir.join(':')}`]
   if (layers.upperdir !== undefined) words.push(`upperdir=${layers.upperdir}`, `workdir=${layers.workdir}`)
   words.push(...(options.mountOptions ?? []))
   const flags = [
-    ...['-o', words.join(','), '--webdav', '127.0.0.1:0', '--nfs', `127.0.0.1:${options.nfsPort ?? 0}`],
+    ...[
+      '-o',
+      words.join(','),
+      '--webdav',
+      '127.0.0.1:0',
+      '--nfs',
+      `${options.nfsHost ?? '127.0.0.1'}:${options.nfsPort ?? 0}`,
+    ],
+    ...(options.flags ?? []),
     ...['--export', options.exports ?? '127.0.0.1(rw,no_root_squash,insecure,sync)'],
     ...['--state-dir', join(scratch.path, 'state'), '--ready-file', readyFile],
   ]
@@ -73,7 +88,8 @@ export async function startOverlayd(
     if (status !== 0) throw new Error(`overlayd ended with ${status ?? signal}, not 0:\n${printed.slice(-4000)}`)
   }
   const kill = async () => {
-    child.kill('SIGKILL')
+    // The launcher has become, or started, the server: all of the group goes.
+    if (child.pid !== undefined) killGroup(child.pid, 'SIGKILL')
     await ended
   }
   scratch.defer(stop)

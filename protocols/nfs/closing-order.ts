@@ -1,0 +1,25 @@
+/** Something that listens. */
+export interface Listener {
+  listen(): Promise<unknown>
+  close(): Promise<void>
+}
+
+/** What has been opened, to be closed in the opposite order. */
+export class ClosingOrder {
+  readonly #closers: (() => Promise<void>)[] = []
+
+  add(close: () => Promise<void>): void {
+    this.#closers.push(close)
+  }
+
+  /** Has a listener listen. Rejects with its error; then there is nothing to close. */
+  async open(listener: Listener): Promise<void> {
+    await listener.listen()
+    this.add(() => listener.close())
+  }
+
+  /** Closes everything, the last first. */
+  async close(): Promise<void> {
+    for (const close of this.#closers.splice(0).reverse()) await close()
+  }
+}

@@ -1,0 +1,52 @@
+/** A share reservation of DOS and Windows clients: how the file is open, and what others are denied meanwhile. Bits: 1 read, 2 write. */
+export interface Share {
+  readonly owner: string
+  readonly client: string
+  readonly access: number
+  readonly deny: number
+}
+
+const MAX_SHARES = 50_000
+
+/** Share reservations of all files (NLM SHARE, and OPEN of version 4). */
+export class ShareTable {
+  readonly #files = new Map<string, Share[]>()
+  #size = 0
+
+  get size(): number {
+    return this.#size
+  }
+
+  /** Reserves, in place of what the owner had; false when it conflicts with others, or there are too many. */
+  reserve(file: string, wanted: Share): boolean {
+    const others = (this.#files.get(file) ?? []).filter(({ owner }) => owner !== wanted.owner)
+    if (others.some((share) => share.access & wanted.deny || wanted.access & share.deny)) return false
+    if (this.#size >= MAX_SHARES) return false
+    this.#put(file, [...others, wanted])
+    return true
+  }
+
+  /** Gives up what the owner has reserved. */
+  release(file: string, owner: string): void {
+    this.#put(
+      file,
+      (this.#files.get(file) ?? []).filter((share) => share.owner !== owner),
+    )
+  }
+
+  /** Frees all that a client has reserved. */
+  freeClient(client: string): void {
+    for (const [file, shares] of [...this.#files]) {
+      this.#put(
+        file,
+        shares.filter((share) => share.client !== client),
+      )
+    }
+  }
+
+  #put(file: string, shares: Share[]): void {
+    this.#size += shares.length - (this.#files.get(file)?.length ?? 0)
+    if (shares.length === 0) this.#files.delete(file)
+    else this.#files.set(file, shares)
+  }
+}

@@ -1,0 +1,27 @@
+import type { RpcCall } from '../rpc/call.ts'
+import { LM_MAXSTRLEN } from './constants.ts'
+import type { NlmContext } from './nlm-context.ts'
+
+/** NLMPROC4_FREE_ALL: a client without a status monitor has restarted and holds nothing any more. */
+export function freeAll(context: NlmContext, call: RpcCall): void {
+  const name = call.args.string(LM_MAXSTRLEN)
+  call.args.u32() // its state
+  for (const host of context.hosts.find(call.peer.address, name)) freeHost(context, host.key)
+  call.begin(0)
+}
+
+/** A host has restarted, by SM_NOTIFY: what it held before is free. One that is in this state already has said so twice. */
+export function hostRestarted(context: NlmContext, address: string, name: string, state: number): void {
+  for (const host of context.hosts.find(address, name)) {
+    if (host.state === state) continue
+    host.state = state
+    context.log.info({ client: address, name }, 'client has restarted: its locks are freed')
+    freeHost(context, host.key)
+  }
+}
+
+function freeHost({ locks, shares, grants }: NlmContext, client: string): void {
+  grants.freeClient(client)
+  locks.freeClient(client)
+  shares.freeClient(client)
+}

@@ -1,0 +1,140 @@
+import type { Lock } from '../locks/file-locks.ts'
+import type { LockTable } from '../locks/lock-table.ts'
+import { destinationOf } from '../portmap/port-of.ts'
+import type { Logger } from '../rpc/logger.ts'
+import type { RpcCaller } from '../rpc/rpc-caller.ts'
+import { MAXNETOBJ_SZ, NLM_PROGRAM, NLM_V4, NLM4_GRANTED, NLMPROC4_GRANTED, NLMPROC4_GRANTED_MSG } from './constants.ts'
+import type { NlmHost } from './hosts.ts'
+import { encodeLock, type NlmLock } from './messages.ts'
+
+/** How long a client that does not answer is asked to take its lock, before that is given to others. */
+const RETRY_MS = 5000
+const ATTEMPTS = 24
+
+/** A lock that was waited for and is in place, of which the client is being told. */
+interface Pending {
+  readonly id: string
+  readonly cookie: Buffer
+  readonly file: string
+  readonly lock: Lock
+  readonly wire: NlmLock
+  readonly host: NlmHost
+  /** The client uses the procedures that answer by calls of their own. */
+  readonly message: boolean
+  timer: NodeJS.Timeout | undefined
+}
+
+/** A lock that is granted to a client that waited for it. */
+export type Grantable = Pick<Pending, 'file' | 'lock' | 'wire' | 'host' | 'message'>
+
+/**
+ * Tells clients that a lock that they wait for is theirs (NLM_GRANTED). The lock is in place already, so that nobody else gets it meanwhile; a client that does not
+ * want it any more says so and it is freed.
+ */
+export class Grants {
+  readonly #pending = new Map<string, Pending>()
+  readonly #caller: RpcCaller
+  readonly #locks: LockTable
+  readonly #log: Logger
+  readonly #portmapPort: number | undefined
+  #count = 0
+
+  constructor(parts: { caller: RpcCaller; locks: LockTable; log: Logger; portmapPort?: number | undefined }) {
+    this.#caller = parts.caller
+    this.#locks = parts.locks
+    this.#log = parts.log
+    this.#portmapPort = parts.portmapPort
+  }
+
+  /** Begins to tell a client. */
+  begin(grantable: Grantable): void {
+    const cookie = Buffer.alloc(4)
+    cookie.writeUInt32BE(++this.#count >>> 0)
+    const id = idOf(grantable.file, grantable.lock)
+    const pending: Pending = { ...grantable, id, cookie, timer: undefined }
+    this.#drop(id)
+    this.#pending.set(id, pending)
+    this.#try(pending, 1)
+  }
+
+  /** The client knows: it has asked again and was told. */
+  known(file: string, lock: Lock): void {
+    this.#drop(idOf(file, lock))
+  }
+
+  /** The client gives up waiting; true when it has got the lock without knowing yet, which is then freed. */
+  cancel(file: string, lock: Lock): boolean {
+    const dropped = this.#drop(idOf(file, lock))
+    if (dropped) this.#locks.unlock(file, lock.owner, lock)
+    return dropped
+  }
+
+  /** A client answers a GRANTED_MSG. */
+  answered(cookie: Uint8Array, status: number): void {
+    for (const pending of this.#pending.values()) {
+      if (pending.cookie.equals(cookie)) this.#end(pending, status)
+    }
+  }
+
+  /** A client is gone; its locks are freed by whoever knows. */
+  freeClient(client: string): void {
+    for (const { id, lock } of [...this.#pending.values()]) if (lock.owner.client === client) this.#drop(id)
+  }
+
+  stop(): void {
+    for (const id of [...this.#pending.keys()]) this.#drop(id)
+  }
+
+  #try(pending: Pending, attempt: number): void {
+    this.#tell(pending).then(
+      (status) => {
+        if (status !== undefined) this.#end(pending, status)
+        else this.#later(pending, attempt)
+      },
+      (error) => {
+        this.#log.debug({ err: error, client: pending.host.address, attempt }, 'client cannot be told of its lock')
+        this.#later(pending, attempt)
+      },
+    )
+  }
+
+  /** Makes the call; resolves with the client's `nlm4_stats`, undefined when that will come in a call of its own. */
+  async #tell({ host, cookie, lock, wire, message }: Pending): Promise<number | undefined> {
+    const where = { address: host.address, program: NLM_PROGRAM, version: NLM_V4, transport: host.transport }
+    const to = await destinationOf(this.#caller, where, this.#portmapPort)
+    const procedure = message ? NLMPROC4_GRANTED_MSG : NLMPROC4_GRANTED
+    const reply = await this.#caller.call(to, { program: NLM_PROGRAM, version: NLM_V4, procedure }, (out) => {
+      out.opaque(cookie)
+      out.bool(lock.exclusive)
+      encodeLock(out, wire)
+    })
+    if (message) return undefined
+    reply.opaque(MAXNETOBJ_SZ)
+    return reply.u32()
+  }
+
+  #later(pending: Pending, attempt: number): void {
+    if (this.#pending.get(pending.id) !== pending) return
+    if (attempt === ATTEMPTS) {
+      this.#log.warn({ client: pending.host.address }, 'client never took the lock that it waited for')
+      this.#end(pending, undefined)
+      return
+    }
+    pending.timer = setTimeout(() => this.#try(pending, attempt + 1), RETRY_MS).unref()
+  }
+
+  #end(pending: Pending, status: number | undefined): void {
+    if (this.#pending.get(pending.id) !== pending) return
+    this.#drop(pending.id)
+    if (status !== NLM4_GRANTED) this.#locks.unlock(pending.file, pending.lock.owner, pending.lock)
+  }
+
+  #drop(id: string): boolean {
+    clearTimeout(this.#pending.get(id)?.timer)
+    return this.#pending.delete(id)
+  }
+}
+
+function idOf(file: string, { owner, start, end }: Lock): string {
+  return `${file} ${start} ${end} ${owner.key}`
+}

@@ -1,0 +1,59 @@
+import type { Peer } from '../rpc/call.ts'
+
+/** A client that uses locks: a machine, by its address and the name that it calls itself. */
+export interface NlmHost {
+  /** Tells hosts apart; the `client` of its lock owners. */
+  readonly key: string
+  readonly address: string
+  readonly name: string
+  /** How it talks to us, and the address of ours that it uses. */
+  transport: 'tcp' | 'udp'
+  ourAddress: string | undefined
+  /** Its NSM state when it last said so; undefined when it never did. */
+  state: number | undefined
+}
+
+/** Hosts remembered; those without locks are not missed. */
+const MAX_HOSTS = 4096
+
+/** The clients that have asked for locks. */
+export class NlmHosts {
+  readonly #hosts = new Map<string, NlmHost>()
+
+  /** The host that a call comes from. */
+  of(peer: Peer, name: string): NlmHost {
+    const key = `${peer.address} ${name}`
+    const host = this.#hosts.get(key) ?? {
+      key,
+      address: peer.address,
+      name,
+      transport: peer.transport,
+      ourAddress: peer.localAddress,
+      state: undefined,
+    }
+    host.transport = peer.transport
+    host.ourAddress = peer.localAddress ?? host.ourAddress
+    // In the order of the last call.
+    this.#hosts.delete(key)
+    this.#hosts.set(key, host)
+    if (this.#hosts.size > MAX_HOSTS) {
+      const [oldest] = this.#hosts.keys()
+      this.#hosts.delete(oldest)
+    }
+    return host
+  }
+
+  /**
+   * The hosts that `name` at `address` stands for: that of this name; when none is called so (some notify by their address or their full name), all at that
+   * address. Never one of another address, whatever the name says.
+   */
+  find(address: string, name: string): NlmHost[] {
+    const there = [...this.#hosts.values()].filter((host) => host.address === address)
+    const named = there.filter((host) => shortName(host.name) === shortName(name))
+    return named.length > 0 ? named : there
+  }
+}
+
+function shortName(name: string): string {
+  return name.toLowerCase().split('.')[0]
+}

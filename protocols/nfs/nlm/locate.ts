@@ -1,0 +1,48 @@
+import { Access, FileType, type Inode, isErrno } from '../../../overlay-core/index.ts'
+import type { Grant, ServedExport } from '../export-table.ts'
+import type { WireHandle } from '../file-handle.ts'
+import type { RpcCall } from '../rpc/call.ts'
+import { NLM4_FAILED, NLM4_GRANTED, NLM4_STALE_FH } from './constants.ts'
+import type { NlmContext } from './nlm-context.ts'
+
+/** A file by the name that the lock table knows it by, or the status to refuse with. */
+export interface Located {
+  readonly file: string
+  readonly status: number
+}
+
+/** The name of a handle's file in the lock table. */
+export function fileOf({ view, key, generation }: WireHandle): string {
+  return `${view}:${key}:${generation}`
+}
+
+/**
+ * Finds the file of a handle and checks that the caller may lock it: as in the Linux server, who may read or write it, or owns it. The lock is about the
+ * handle's object, so the names of a hard link share their locks.
+ */
+export async function locate(context: NlmContext, call: RpcCall, handle: WireHandle): Promise<Located> {
+  const refuse = (status: number): Located => ({ file: '', status })
+  const served = handle.wellFormed ? context.exports.byView(handle.view) : undefined
+  const grant = served?.grant(call.peer, call.credential)
+  if (served === undefined || grant === undefined) return refuse(NLM4_FAILED)
+  try {
+    const inode = await served.overlay.inodeByKey(handle.key, handle.generation)
+    if (!context.handles.matches(handle, served.view, inode)) return refuse(NLM4_FAILED)
+    if (inode.type !== FileType.regular || !(await mayLock(served, grant, inode))) return refuse(NLM4_FAILED)
+    return { file: fileOf(handle), status: NLM4_GRANTED }
+  } catch (error) {
+    if (!isErrno(error)) throw error
+    return refuse(error.code === 'ESTALE' ? NLM4_STALE_FH : NLM4_FAILED)
+  }
+}
+
+/** The file of a lock to be given up: that must be possible for a file that is gone, too. */
+export function locateAnyway(context: NlmContext, handle: WireHandle): Located {
+  const known = handle.wellFormed && context.handles.authentic(handle)
+  return known ? { file: fileOf(handle), status: NLM4_GRANTED } : { file: '', status: NLM4_STALE_FH }
+}
+
+async function mayLock({ overlay }: ServedExport, { cred }: Grant, inode: Inode): Promise<boolean> {
+  if ((await overlay.access(cred, inode, Access.read | Access.write)) !== 0) return true
+  return (await overlay.getattr(inode)).uid === cred.uid
+}

@@ -1,0 +1,78 @@
+import type { Lock } from '../locks/file-locks.ts'
+import type { RpcCall } from '../rpc/call.ts'
+import {
+  NLM4_BLOCKED,
+  NLM4_DEADLCK,
+  NLM4_DENIED,
+  NLM4_DENIED_GRACE_PERIOD,
+  NLM4_DENIED_NOLOCKS,
+  NLM4_FBIG,
+  NLM4_GRANTED,
+} from './constants.ts'
+import type { NlmHost } from './hosts.ts'
+import { locate } from './locate.ts'
+import { decodeLock, decodeNetobj, lockOf, type NlmLock } from './messages.ts'
+import type { NlmContext } from './nlm-context.ts'
+import type { Answer } from './procedure.ts'
+
+/** What a LOCK is about, once it may be tried. */
+interface Attempt {
+  readonly file: string
+  readonly lock: Lock
+  readonly wire: NlmLock
+  readonly host: NlmHost
+  readonly block: boolean
+  readonly message: boolean
+}
+
+/** NLMPROC4_LOCK and _LOCK_MSG: takes a lock, waiting for it when the client says so. */
+export async function lock(context: NlmContext, call: RpcCall, message: boolean): Promise<Answer> {
+  return await take(context, call, { monitored: true, message })
+}
+
+/** NLMPROC4_NM_LOCK: as LOCK for a client without a status monitor; its locks do not outlive this server. */
+export async function nmLock(context: NlmContext, call: RpcCall): Promise<Answer> {
+  return await take(context, call, { monitored: false, message: false })
+}
+
+async function take(
+  context: NlmContext,
+  call: RpcCall,
+  { monitored, message }: { monitored: boolean; message: boolean },
+): Promise<Answer> {
+  const { args } = call
+  const cookie = decodeNetobj(args)
+  const block = args.bool()
+  const exclusive = args.bool()
+  const wire = decodeLock(args)
+  const reclaim = args.bool()
+  const state = args.u32()
+
+  const host = context.hosts.of(call.peer, wire.callerName)
+  host.state = state
+  const answer = (status: number): Answer => ({ cookie, status, host })
+  // In the grace period nobody gets what another one may still ask back; after it nobody gets back what others may have had since.
+  if (context.grace.active !== reclaim) return answer(NLM4_DENIED_GRACE_PERIOD)
+  const { file, status } = await locate(context, call, wire.handle)
+  if (status !== NLM4_GRANTED) return answer(status)
+  const lock = lockOf(wire, host.key, exclusive)
+  if (lock === undefined) return answer(NLM4_FBIG)
+  // Before the lock: what the client believes to hold must be asked back after a crash.
+  if (monitored) await context.monitor(host)
+  return answer(attempt(context, { file, lock, wire, host, block, message }))
+}
+
+function attempt(context: NlmContext, { file, lock, wire, host, block, message }: Attempt): number {
+  const { locks, grants } = context
+  // It asks again for what it was given while it did not know.
+  grants.known(file, lock)
+  const result = locks.lock(file, lock)
+  if (result.kind === 'granted') {
+    locks.cancel(file, lock)
+    return NLM4_GRANTED
+  }
+  if (result.kind === 'full') return NLM4_DENIED_NOLOCKS
+  if (!block) return NLM4_DENIED
+  if (locks.isWaiting(file, lock)) return NLM4_BLOCKED
+  return locks.wait(file, lock, () => grants.begin({ file, lock, wire, host, message })) ? NLM4_BLOCKED : NLM4_DEADLCK
+}

@@ -1,0 +1,22 @@
+import type { ExportTable } from '../export-table.ts'
+import type { HandleCodec } from '../file-handle.ts'
+import type { GracePeriod } from '../locks/grace-period.ts'
+import type { LockTable } from '../locks/lock-table.ts'
+import type { ShareTable } from '../locks/share-table.ts'
+import type { Logger } from '../rpc/logger.ts'
+import type { Grants } from './grants.ts'
+import type { NlmHost, NlmHosts } from './hosts.ts'
+
+/** What the procedures of the lock manager work on. */
+export interface NlmContext {
+  readonly exports: ExportTable
+  readonly handles: HandleCodec
+  readonly locks: LockTable
+  readonly shares: ShareTable
+  readonly grace: GracePeriod
+  readonly hosts: NlmHosts
+  readonly grants: Grants
+  readonly log: Logger
+  /** Resolves when the host is on the list of those to be told of a restart. */
+  monitor(host: NlmHost): Promise<void>
+}

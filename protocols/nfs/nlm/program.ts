@@ -1,0 +1,105 @@
+import type { Maybe } from '../../../overlay-core/index.ts'
+import { after } from '../maybe.ts'
+import { destinationOf } from '../portmap/port-of.ts'
+import type { RpcCall } from '../rpc/call.ts'
+import type { RpcProcedure, RpcProgram } from '../rpc/program.ts'
+import type { RpcCaller } from '../rpc/rpc-caller.ts'
+import type { Encoder } from '../xdr/encoder.ts'
+import { cancel } from './cancel.ts'
+import {
+  MAXNETOBJ_SZ,
+  NLM_PROGRAM,
+  NLM_V4,
+  NLMPROC4_CANCEL_RES,
+  NLMPROC4_LOCK_RES,
+  NLMPROC4_TEST_RES,
+  NLMPROC4_UNLOCK_RES,
+} from './constants.ts'
+import { freeAll } from './free-all.ts'
+import { lock, nmLock } from './lock.ts'
+import { decodeNetobj, encodeResult, encodeTestResult } from './messages.ts'
+import type { NlmContext } from './nlm-context.ts'
+import type { Answer } from './procedure.ts'
+import { share, unshare } from './share.ts'
+import { test } from './test.ts'
+import { unlock } from './unlock.ts'
+
+type Operation = (context: NlmContext, call: RpcCall) => Maybe<Answer>
+type Encode = (out: Encoder, answer: Answer) => void
+
+const ANSWER_BYTES = 2 * (MAXNETOBJ_SZ + 4) + 64
+
+const encodeStatus: Encode = (out, { cookie, status }) => encodeResult(out, cookie, status)
+const encodeTest: Encode = (out, { cookie, status, holder }) => encodeTestResult(out, cookie, status, holder)
+const encodeShare: Encode = (out, answer) => {
+  encodeStatus(out, answer)
+  out.u32(0) // the sequence, which means nothing (XNFS)
+}
+
+/**
+ * The network lock manager, version 4. Procedures come in two forms: those that answer in their reply, and the _MSG form, whose answer is a call of the _RES
+ * procedure on the client. GRANTED and what else goes from server to client is not served: PROC_UNAVAIL.
+ */
+export function nlmProgram(context: NlmContext, caller: RpcCaller, portmapPort?: number): RpcProgram {
+  const procedures: RpcProcedure[] = []
+  const add = (number: number, name: string, run: (call: RpcCall) => Maybe<void>) => {
+    procedures[number] = { name: `NLMPROC4_${name}`, nonIdempotent: false, run }
+  }
+  const replying = (operation: Operation, encode: Encode) => (call: RpcCall) =>
+    after(operation(context, call), (answer) => encode(call.begin(ANSWER_BYTES), answer))
+  const calling = (operation: Operation, encode: Encode, procedure: number) => (call: RpcCall) =>
+    after(operation(context, call), (answer) => {
+      call.begin(0)
+      answerByCall({ context, caller, portmapPort }, answer, procedure, encode)
+    })
+  add(0, 'NULL', (call) => {
+    call.begin(0)
+  })
+  add(1, 'TEST', replying(test, encodeTest))
+  add(
+    2,
+    'LOCK',
+    replying((context, call) => lock(context, call, false), encodeStatus),
+  )
+  add(3, 'CANCEL', replying(cancel, encodeStatus))
+  add(4, 'UNLOCK', replying(unlock, encodeStatus))
+  add(6, 'TEST_MSG', calling(test, encodeTest, NLMPROC4_TEST_RES))
+  add(
+    7,
+    'LOCK_MSG',
+    calling((context, call) => lock(context, call, true), encodeStatus, NLMPROC4_LOCK_RES),
+  )
+  add(8, 'CANCEL_MSG', calling(cancel, encodeStatus, NLMPROC4_CANCEL_RES))
+  add(9, 'UNLOCK_MSG', calling(unlock, encodeStatus, NLMPROC4_UNLOCK_RES))
+  add(15, 'GRANTED_RES', (call) => {
+    const cookie = decodeNetobj(call.args)
+    context.grants.answered(cookie, call.args.u32())
+    call.begin(0)
+  })
+  add(20, 'SHARE', replying(share, encodeShare))
+  add(21, 'UNSHARE', replying(unshare, encodeShare))
+  add(22, 'NM_LOCK', replying(nmLock, encodeStatus))
+  add(23, 'FREE_ALL', (call) => freeAll(context, call))
+  return { number: NLM_PROGRAM, version: NLM_V4, procedures }
+}
+
+interface Means {
+  readonly context: NlmContext
+  readonly caller: RpcCaller
+  readonly portmapPort: number | undefined
+}
+
+/** Calls the client with an answer; one that cannot be reached asks again by itself. */
+function answerByCall(
+  { context, caller, portmapPort }: Means,
+  answer: Answer,
+  procedure: number,
+  encode: Encode,
+): void {
+  const { host } = answer
+  const where = { address: host.address, program: NLM_PROGRAM, version: NLM_V4, transport: host.transport }
+  const what = { program: NLM_PROGRAM, version: NLM_V4, procedure }
+  destinationOf(caller, where, portmapPort)
+    .then((to) => caller.call(to, what, (out) => encode(out, answer)))
+    .catch((error) => context.log.debug({ err: error, client: host.address }, 'answer of the lock manager is lost'))
+}

@@ -1,0 +1,122 @@
+/** Where the list of peers is kept: lines of text that survive the server. */
+export interface NsmJournal {
+  /** What was there at the start. */
+  readonly lines: readonly string[]
+  /** Adds text and makes it durable. */
+  append(text: string): Promise<void>
+  /** Puts other lines in place of all, in one step. */
+  replace(pieces: AsyncIterable<string>): Promise<void>
+}
+
+/** A client that has locks, or had some: it has to be told when the server restarts. */
+export interface NsmPeer {
+  readonly address: string
+  /** Its own name for itself (`caller_name`). */
+  readonly name: string
+  /** The address by which it knows this server; undefined where that is not known. */
+  readonly ourAddress: string | undefined
+}
+
+/** How many peers are remembered. The oldest is forgotten first: its locks would not survive a restart. */
+const MAX_PEERS = 4096
+/** States are odd while a host is up, and grow with every restart. */
+const FIRST_STATE = 1
+const LAST_STATE = 0x7fff_ffff
+
+interface Line {
+  readonly state?: number
+  readonly add?: NsmPeer
+  readonly done?: { readonly address: string; readonly name: string }
+}
+
+/**
+ * The peers to be told of the next restart, and the number of this server's state. A peer is on the list, durably, before its first lock is granted; one of an
+ * earlier run stays on it until it was told.
+ */
+export class PeerList {
+  /** This server's NSM state. */
+  readonly state: number
+  /** Peers of earlier runs that are not told yet. */
+  readonly toNotify: readonly NsmPeer[]
+  readonly #journal: NsmJournal
+  readonly #peers: Map<string, NsmPeer>
+  /** Keys of the peers that have locks in this run. */
+  readonly #monitored = new Map<string, Promise<void>>()
+
+  private constructor(journal: NsmJournal, state: number, peers: Map<string, NsmPeer>) {
+    this.#journal = journal
+    this.state = state
+    this.#peers = peers
+    this.toNotify = [...peers.values()]
+  }
+
+  /** Reads the journal and begins a new state. */
+  static async open(journal: NsmJournal): Promise<PeerList> {
+    let state = FIRST_STATE - 2
+    const peers = new Map<string, NsmPeer>()
+    for (const line of journal.lines.flatMap(parseLine)) {
+      if (line.state !== undefined) state = line.state
+      if (line.add) peers.set(keyOf(line.add), line.add)
+      if (line.done) peers.delete(keyOf(line.done))
+    }
+    const list = new PeerList(journal, state + 2 > LAST_STATE ? FIRST_STATE : state + 2, peers)
+    await list.#compact()
+    return list
+  }
+
+  /** Resolves when the peer is on the list for good. Rejects when that cannot be written. */
+  monitor(peer: NsmPeer): Promise<void> {
+    const key = keyOf(peer)
+    const known = this.#monitored.get(key)
+    if (known !== undefined) return known
+    const noted = this.#add(key, peer)
+    this.#monitored.set(key, noted)
+    // The next lock tries again.
+    noted.catch(() => this.#monitored.delete(key))
+    return noted
+  }
+
+  /** The peer knows of this state: unless it has locks again there is nothing more to tell it. */
+  async notified(peer: NsmPeer): Promise<void> {
+    const key = keyOf(peer)
+    if (this.#monitored.has(key)) return
+    this.#peers.delete(key)
+    await this.#journal.append(
+      `${JSON.stringify({ done: { address: peer.address, name: peer.name } } satisfies Line)}\n`,
+    )
+  }
+
+  async #add(key: string, peer: NsmPeer): Promise<void> {
+    this.#peers.delete(key)
+    this.#peers.set(key, peer)
+    if (this.#peers.size > MAX_PEERS) {
+      const [oldest] = this.#peers.keys()
+      this.#peers.delete(oldest)
+      this.#monitored.delete(oldest)
+    }
+    await this.#journal.append(`${JSON.stringify({ add: peer } satisfies Line)}\n`)
+  }
+
+  async #compact(): Promise<void> {
+    const lines: Line[] = [{ state: this.state }, ...[...this.#peers.values()].map((add) => ({ add }))]
+    await this.#journal.replace(
+      (async function* () {
+        for (const line of lines) yield `${JSON.stringify(line)}\n`
+      })(),
+    )
+  }
+}
+
+function keyOf({ address, name }: { address: string; name: string }): string {
+  return `${address} ${name}`
+}
+
+/** A line that is not whole was being written when the machine stopped: what it would have promised was not promised yet. */
+function parseLine(text: string): Line[] {
+  try {
+    return [JSON.parse(text)]
+  } catch (error) {
+    if (error instanceof SyntaxError) return []
+    throw error
+  }
+}

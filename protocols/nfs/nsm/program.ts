@@ -1,0 +1,64 @@
+import type { RpcCall } from '../rpc/call.ts'
+import type { RpcProcedure, RpcProgram } from '../rpc/program.ts'
+import { NSM_PROGRAM, NSM_V1, SM_MAXSTRLEN, SM_PRIV_BYTES, STAT_FAIL } from './constants.ts'
+
+/** What the status monitor does. */
+export interface NsmContext {
+  /** This server's state: odd, and other after each restart. */
+  readonly state: number
+  /** A host says that it has restarted. */
+  restarted(address: string, name: string, state: number): void
+}
+
+/**
+ * The network status monitor, version 1. Clients use SM_NOTIFY only. The monitor watches the clients of this server's own locks and takes no orders from
+ * others (statd once did, with known results): MON answers that it does not, UNMON that nothing is left, SIMU_CRASH does nothing.
+ */
+export function nsmProgram(context: NsmContext): RpcProgram {
+  const procedure = (name: string, run: (call: RpcCall) => void): RpcProcedure => ({ name, nonIdempotent: false, run })
+  const status = (call: RpcCall) => {
+    const out = call.begin(8)
+    out.u32(STAT_FAIL)
+    out.u32(context.state)
+  }
+  return {
+    number: NSM_PROGRAM,
+    version: NSM_V1,
+    procedures: [
+      procedure('SM_NULL', (call) => call.begin(0)),
+      procedure('SM_STAT', (call) => {
+        call.args.string(SM_MAXSTRLEN)
+        status(call)
+      }),
+      procedure('SM_MON', (call) => {
+        readMonId(call)
+        call.args.take(SM_PRIV_BYTES)
+        status(call)
+      }),
+      procedure('SM_UNMON', (call) => {
+        readMonId(call)
+        call.begin(4).u32(context.state)
+      }),
+      procedure('SM_UNMON_ALL', (call) => {
+        readMyId(call)
+        call.begin(4).u32(context.state)
+      }),
+      procedure('SM_SIMU_CRASH', (call) => call.begin(0)),
+      procedure('SM_NOTIFY', (call) => {
+        const name = call.args.string(SM_MAXSTRLEN)
+        context.restarted(call.peer.address, name, call.args.u32())
+        call.begin(0)
+      }),
+    ],
+  }
+}
+
+function readMonId(call: RpcCall): void {
+  call.args.string(SM_MAXSTRLEN)
+  readMyId(call)
+}
+
+function readMyId(call: RpcCall): void {
+  call.args.string(SM_MAXSTRLEN)
+  call.args.take(12)
+}

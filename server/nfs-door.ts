@@ -1,0 +1,65 @@
+import { createHash } from 'node:crypto'
+import { hostname } from 'node:os'
+import { join } from 'node:path'
+import type { Logger } from 'pino'
+import type { Address, Settings } from '../config/index.ts'
+import { OptionError } from '../overlay-core/index.ts'
+import { type ExportRule, parseExport, startNfs } from '../protocols/nfs/index.ts'
+import { nfsError } from './doors.ts'
+import { groupsOf } from './groups.ts'
+import { JournalFile } from './journal-file.ts'
+import { loadWriteVerifier } from './nfs-state.ts'
+import { systemRandom } from './random.ts'
+import type { RunningServer } from './running-server.ts'
+import { loadHandleKey } from './state-dir.ts'
+import type { View } from './views.ts'
+import { overlayForOthers } from './webdav-door.ts'
+
+/** The rules of `--export`. @throws OptionError one is wrong */
+export function readExports(texts: readonly string[]): ExportRule[] {
+  try {
+    return texts.flatMap((text) => parseExport(text))
+  } catch (error) {
+    throw error instanceof Error ? new OptionError('--export', error.message.replace(/^export: /, '')) : error
+  }
+}
+
+/** Opens NFS with all that belongs to it. @throws OptionError a port or rpcbind is not to be had */
+export async function openNfs(server: RunningServer, settings: Settings, nfs: Address, log: Logger): Promise<void> {
+  const { stateDir } = settings
+  const views = server.views.list()
+  const handleKey = await loadHandleKey(stateDir, systemRandom)
+  const verifier = await loadWriteVerifier(stateDir, systemRandom, (error) =>
+    log.error({ err: error }, 'the NFS write verifier cannot be kept'),
+  )
+  const journal = await JournalFile.open(lockClientsPath(stateDir, views))
+  server.journals.push(journal)
+  try {
+    server.nfs = await startNfs({
+      host: nfs.host,
+      port: nfs.port,
+      exports: views.map((view) => ({
+        name: view.name,
+        overlay: overlayForOthers(view, settings, server.webdav),
+        rules: readExports(view.settings.exports),
+      })),
+      handleKey,
+      writeVerifier: verifier.bytes,
+      renewWriteVerifier: verifier.renew,
+      log: log.child({ door: 'nfs' }),
+      rpcbind: settings.rpcbind,
+      portmap: settings.portmap ? {} : undefined,
+      groupsOf: settings.manageGids ? groupsOf : undefined,
+      locks: { journal, graceMs: settings.lockGraceMs, hostName: hostname() },
+    })
+  } catch (error) {
+    throw nfsError(nfs, error)
+  }
+}
+
+/** Where the clients with NFS locks in these views are noted. */
+function lockClientsPath(stateDir: string, views: readonly View[]): string {
+  const digest = createHash('sha256')
+  for (const { name, overlay } of views) digest.update(overlay.uuid).update(`${name}/`)
+  return join(stateDir, 'nfs-lock-clients', digest.digest('hex').slice(0, 32))
+}

@@ -1,0 +1,141 @@
+import t from 'tap'
+import { byteRange, LAST_BYTE, lengthOf } from '../../../../protocols/nfs/locks/byte-range.ts'
+import type { Lock } from '../../../../protocols/nfs/locks/file-locks.ts'
+import { LockTable } from '../../../../protocols/nfs/locks/lock-table.ts'
+
+const owner = (name: string) => ({ key: name, client: name[0]! })
+const lock = (name: string, start: number | bigint, end: number | bigint, exclusive = true): Lock => ({
+  owner: owner(name),
+  start: BigInt(start),
+  end: BigInt(end),
+  exclusive,
+})
+
+t.test('lengths on the wire: 0 is to the end, and nothing goes beyond it', async (t) => {
+  t.same(byteRange(5n, 0n), { start: 5n, end: LAST_BYTE })
+  t.same(byteRange(5n, 1n), { start: 5n, end: 5n })
+  t.same(byteRange(LAST_BYTE, 1n), { start: LAST_BYTE, end: LAST_BYTE })
+  t.equal(byteRange(LAST_BYTE, 2n), undefined)
+  t.equal(lengthOf({ start: 5n, end: LAST_BYTE }), 0n)
+  t.equal(lengthOf({ start: 5n, end: 6n }), 2n)
+})
+
+t.test('locks split, join, and change their kind as in POSIX; compared byte by byte with a plain model', async (t) => {
+  let seed = 12345
+  const random = (below: number) => {
+    seed = (seed * 1103515245 + 12345) & 0x7fff_ffff
+    return Math.floor((seed / 0x8000_0000) * below)
+  }
+  const BYTES = 24
+  for (let round = 0; round < 200; round++) {
+    const table = new LockTable()
+    const model: Map<string, boolean>[] = Array.from({ length: BYTES }, () => new Map())
+    for (let step = 0; step < 40; step++) {
+      const name = 'abc'[random(3)]!
+      const start = random(BYTES)
+      const end = start + random(BYTES - start)
+      const exclusive = random(2) === 0
+      if (random(3) === 0) {
+        table.unlock('f', owner(name), { start: BigInt(start), end: BigInt(end) })
+        for (let at = start; at <= end; at++) model[at]!.delete(name)
+        continue
+      }
+      const free = model
+        .slice(start, end + 1)
+        .every((byte) => [...byte].every(([holder, strong]) => holder === name || !(strong || exclusive)))
+      const got = table.lock('f', lock(name, start, end, exclusive))
+      if ((got.kind === 'granted') !== free) t.fail(`round ${round} step ${step}: ${got.kind}, but free is ${free}`)
+      if (free) for (let at = start; at <= end; at++) model[at]!.set(name, exclusive)
+      for (let at = 0; at < BYTES; at++) {
+        const taken = [...model[at]!.keys()].filter((holder) => holder !== 'z')
+        const conflict = table.test('f', lock('z', at, at))
+        if ((conflict !== undefined) !== taken.length > 0) t.fail(`round ${round} step ${step} byte ${at}`)
+      }
+    }
+    for (const name of 'abc') table.freeClient(name)
+    if (table.size !== 0) t.fail('nothing is left')
+  }
+  t.pass('8,000 steps')
+})
+
+t.test('neighbours of one kind become one lock', async (t) => {
+  const table = new LockTable()
+  table.lock('f', lock('a', 0, 9))
+  table.lock('f', lock('a', 20, 29))
+  t.equal(table.size, 2)
+  table.lock('f', lock('a', 10, 19))
+  t.equal(table.size, 1)
+  table.lock('f', lock('a', 5, 7, false))
+  t.equal(table.size, 3)
+  t.ok(table.holds('f', lock('a', 0, 29, false)))
+  t.notOk(table.holds('f', lock('a', 0, 29, true)))
+  table.unlock('f', owner('a'), { start: 0n, end: LAST_BYTE })
+  t.equal(table.size, 0)
+})
+
+t.test('who waits gets the lock in the order of arrival, as soon as nothing stands in the way', async (t) => {
+  const table = new LockTable()
+  const granted: string[] = []
+  const wait = (name: string, ...range: [number, number, boolean?]) =>
+    table.wait('f', lock(name, ...range), () => granted.push(name))
+  table.lock('f', lock('a', 0, 99))
+  t.ok(wait('b', 0, 9))
+  t.ok(wait('c', 5, 20, false))
+  t.ok(wait('d', 5, 20, false))
+  t.ok(wait('e', 50, 60))
+  t.equal(table.waiting, 4)
+  table.unlock('f', owner('a'), { start: 50n, end: 99n })
+  t.same(granted, ['e'])
+  t.ok(table.cancel('f', lock('b', 0, 9)))
+  t.notOk(table.cancel('f', lock('b', 0, 9)))
+  table.lock('f', lock('a', 0, 49, false))
+  t.same(granted, ['e', 'c', 'd'], 'a downgrade lets readers in')
+  t.ok(wait('g', 0, 5))
+  table.freeClient('a')
+  t.same(granted, ['e', 'c', 'd'], 'still held by others')
+  table.freeClient('c')
+  table.freeClient('d')
+  t.same(granted, ['e', 'c', 'd', 'g'])
+  t.ok(wait('h', 0, 5))
+  table.freeClient('h')
+  t.equal(table.waiting, 0, 'a client that is gone waits no more')
+})
+
+t.test('a wait that closes a circle is refused', async (t) => {
+  const table = new LockTable()
+  const never = () => t.fail('granted')
+  for (const [name, at] of [
+    ['a', 0],
+    ['b', 1],
+    ['c', 2],
+  ] as const) {
+    table.lock(`file of ${name}`, lock(name, at, at))
+  }
+  t.ok(table.wait('file of b', lock('a', 1, 1), never))
+  t.ok(table.wait('file of c', lock('b', 2, 2), never))
+  t.notOk(table.wait('file of a', lock('c', 0, 0), never))
+  t.ok(table.cancel('file of b', lock('a', 1, 1)))
+  t.ok(table.wait('file of a', lock('c', 0, 0), never), 'without the circle it may wait')
+})
+
+t.test('two readers that both want to write cannot both wait', async (t) => {
+  const table = new LockTable()
+  table.lock('f', lock('a', 0, 9, false))
+  table.lock('f', lock('b', 0, 9, false))
+  t.equal(table.lock('f', lock('a', 0, 9)).kind, 'denied')
+  const granted: string[] = []
+  t.ok(table.wait('f', lock('a', 0, 9), () => granted.push('a')))
+  t.notOk(table.wait('f', lock('b', 0, 9), () => granted.push('b')))
+  table.unlock('f', owner('b'), { start: 0n, end: 9n })
+  t.same(granted, ['a'])
+})
+
+t.test('there are no more locks than allowed', async (t) => {
+  const table = new LockTable({ perClient: 3, total: 5 })
+  const kinds = (name: string) => [0, 2, 4, 6].map((at) => table.lock(name, lock(name, at, at)).kind)
+  t.same(kinds('a'), ['granted', 'granted', 'granted', 'full'])
+  t.same(kinds('b'), ['granted', 'granted', 'full', 'full'])
+  table.freeClient('a')
+  t.equal(table.lock('b', lock('b', 8, 8)).kind, 'granted')
+  t.equal(table.size, 3)
+})
