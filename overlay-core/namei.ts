@@ -97,10 +97,12 @@ async function searchStack(sb: SuperBlock, dir: OvlInode, name: Name): Promise<S
 
 async function marksOfUpper(sb: SuperBlock, dir: Real, { real, stat }: Found): Promise<Marks> {
   if (stat.type === FileType.directory) return await readMarks(sb, real)
-  // What was copied up or moved in has made the directory impure; others carry no marks, but for the copy of a hard link without origin.
-  const separated = stat.nlink > 1 && separatesLinks(sb)
-  if (!dir.impure && !separated && !maybeMetadataOnly(sb, real, stat)) return NO_MARKS
+  // What was copied up or moved in has made the directory impure; others carry no marks, but for a hard link that has no origin, which the
+  // kernel may have moved. Its marks always count or never: they say which object it is.
+  const marked = dir.impure || separatesLinks(sb) || sb.options.metacopy || sb.dataLayers.length > 0
+  if (!marked && !maybeMetadataOnly(sb, real, stat)) return NO_MARKS
   const marks = await readFileMarks(sb, await sb.descriptors.of(dir), { real, stat })
+  if (!marked) return NO_MARKS
   real.redirect = marks.redirect
   return marks
 }

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { lstatSync, readdirSync, unlinkSync } from 'node:fs'
+import { lstatSync, readdirSync, renameSync, unlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { at, list, onDisk, put, ROOT, text, withOverlay, xattrOnDisk } from '../helpers/overlay.ts'
@@ -81,3 +81,30 @@ t.test('the name by which a lower hard link was last looked up is the one that i
     t.equal((await overlay.getattr(await at(overlay, 'a/x'))).mode, 0o600)
   })
 })
+
+t.test(
+  'a separated hard link that the kernel has moved is one object, whatever size and link count it takes on',
+  async (t) => {
+    await withOverlay(
+      t,
+      [{ a: 'linked', b: '= a' }],
+      async (fixture) => {
+        let { overlay } = fixture
+        await overlay.mkdir(ROOT, overlay.root, 'dir', { mode: 0o755 })
+        await overlay.setattr(ROOT, await at(overlay, 'a'), { mode: 0o600 })
+        await overlay.unmount()
+        // The kernel does not know its identity, and so does not call the directory impure.
+        renameSync(join(fixture.upper, 'a'), join(fixture.upper, 'dir/a'))
+        execFileSync('mknod', [join(fixture.upper, 'a'), 'c', '0', '0'])
+        overlay = await fixture.remount()
+        const { key } = await at(overlay, 'dir/a')
+        for (const size of [1_000_000, 0]) {
+          await overlay.setattr(ROOT, await at(overlay, 'dir/a'), { size })
+          overlay = await fixture.remount()
+          t.equal((await at(overlay, 'dir/a')).key, key, `the same with ${size} bytes`)
+        }
+      },
+      { options: ',index=off' },
+    )
+  },
+)
