@@ -308,7 +308,8 @@ export class OpenHandle implements OpenFile {
   /** The last name is about to go, and `inode` is locked: takes hold of the upper file, or of what it says. */
   async beforeLastName(): Promise<void> {
     const file = await this.follow()
-    if (!file.upper && this.inode.upper) this.#lastAttr = { ...(await getattrLocked(this.#sb, this.inode)), nlink: 0 }
+    if (file.upper || !(this.inode.upper || this.inode.dataReal)) return
+    this.#lastAttr = { ...(await getattrLocked(this.#sb, this.inode)), nlink: 0 }
   }
 
   #change(old: RealFile, fresh: RealFile): RealFile {

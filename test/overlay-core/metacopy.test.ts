@@ -207,3 +207,27 @@ t.test('a metadata-only hard link that would need too long a redirect is not mov
     { options: ',metacopy=on,index=off' },
   )
 })
+
+t.test('an open file whose attributes and data lie in two lowers keeps both when its name goes', async (t) => {
+  const prepare = (lowers: readonly string[]) => {
+    const [meta] = lowers as [string]
+    execFileSync('truncate', ['-s', '9', join(meta, 'file')])
+    execFileSync('setfattr', ['-n', META, join(meta, 'file')])
+    execFileSync('touch', ['-d', '@1000000000', join(meta, 'file')])
+  }
+  await withOverlay(
+    t,
+    [{ file: { mode: 0o640 } }, { file: 'some data' }],
+    async ({ overlay }) => {
+      const handle = await overlay.open(ROOT, await at(overlay, 'file'), { read: true })
+      await overlay.unlink(ROOT, overlay.root, 'file')
+      const { mode, nlink, size } = await handle.getattr()
+      t.same([mode, nlink, size], [0o640, 0, 9])
+      const buffer = Buffer.alloc(9)
+      t.equal(await handle.read(buffer, 0, 9, 0), 9)
+      t.equal(buffer.toString(), 'some data')
+      handle.close()
+    },
+    { ...on, prepare },
+  )
+})
