@@ -195,6 +195,12 @@ export const OVERLAY_OPTIONS: readonly WordSpec[] = [
       'When a copy-up is made durable. volatile (also the word alone) syncs nothing: after a crash the upper has to be thrown away.',
     default: 'auto',
   },
+  {
+    name: 'revalidate=never|always|SECONDS',
+    meaning:
+      'Whether lowers that somebody changes while they are served are looked at: never, at every request, or when so many seconds have passed since the last time.',
+    default: 'never',
+  },
   { name: 'uuid=on|auto|null|off', meaning: 'Whether the upper keeps an identity of its own.', default: 'auto' },
   { name: 'ro', meaning: 'Serves the upper as the topmost lower: nothing is written.' },
 ]

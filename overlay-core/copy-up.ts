@@ -161,6 +161,7 @@ async function publishLocked(sb: SuperBlock, inode: OvlInode, temp: string, buil
   inode.dataReal = built.metacopy ? (inode.dataReal ?? lower) : undefined
   inode.metacopy = built.metacopy
   inode.hasOrigin = true
+  sb.dcache.addUpper(inode)
   if (sb.keepsOwners) setRights(inode, { ...(inode.rights ?? PLAIN), owner: built.record })
   sb.files.retarget(inode)
   inode.changed()

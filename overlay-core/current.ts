@@ -1,32 +1,100 @@
-import type { OvlInode } from './dentry.ts'
+import type { Alias, OvlInode } from './dentry.ts'
 import { isErrno, OverlayError } from './errno.ts'
-import { lookupDentry } from './namei.ts'
+import { cachedDentry, checkName, lookupDentry } from './namei.ts'
+import { dueChain, isUnchanged, lookAtLowers } from './revalidate.ts'
 import type { SuperBlock } from './superblock.ts'
+import type { Maybe, Name } from './types.ts'
 
 /**
- * Makes `inode`, that a caller holds since some time, usable in the present stack of layers: undefined when it is so already, else a
- * promise for it. An object of an earlier stack is looked up again by its name: when the same object is found there, it is made of what the
- * present layers have of it (`inodeFor` in namei.ts), else it is gone and only what is open can still be used.
+ * Makes `inode`, that a caller holds since some time, usable now: undefined when it is so already, else a promise for it. Nothing may be locked.
  *
- * @throws ESTALE it is not in this stack
+ * An object of an earlier stack of layers, or of a directory whose lower was seen to change, is looked up again by its name: when the same
+ * object is found there, it is made of what the layers have of it now (`inodeFor` in iget.ts), else it is gone and only what is open can
+ * still be used. With the option `revalidate` the lowers of `inode`, and of the directories above, are looked at first when that is due.
+ *
+ * @throws ESTALE it is not there any more
  */
 export function makeCurrent(sb: SuperBlock, inode: OvlInode): Promise<void> | undefined {
-  return inode.epoch === sb.epoch || inode.unlinked ? undefined : findAgain(sb, inode)
+  if (inode.unlinked) return undefined
+  if (isStale(sb, inode)) return findAgain(sb, inode)
+  if (sb.options.revalidate === 'never') return undefined
+  const chain = dueChain(sb, inode)
+  for (const [at, one] of chain.entries()) {
+    if (isStale(sb, one) || !isUnchanged(sb, one)) return compareAll(sb, inode, chain.slice(at))
+  }
+  return undefined
 }
 
-async function findAgain(sb: SuperBlock, inode: OvlInode): Promise<void> {
+/** What `name` in `dir` is; `dir` is current already. */
+export function lookupCurrent(sb: SuperBlock, dir: OvlInode, name: Name): Maybe<OvlInode | undefined> {
+  const found = lookupName(sb, dir, name)
+  return sb.options.revalidate === 'never' ? found : stillThere(sb, dir, name, found)
+}
+
+function lookupName(sb: SuperBlock, dir: OvlInode, name: Name): Maybe<OvlInode | undefined> {
+  const cached = cachedDentry(sb, dir, name)
+  if (cached) return cached.inode
+  checkName('lookup', name)
+  const dentry = lookupDentry(sb, dir, name)
+  return dentry instanceof Promise ? dentry.then(({ inode }) => inode) : dentry.inode
+}
+
+/** What was found may have been changed below since it was remembered: then another object stands there now. */
+async function stillThere(
+  sb: SuperBlock,
+  dir: OvlInode,
+  name: Name,
+  found: Maybe<OvlInode | undefined>,
+): Promise<OvlInode | undefined> {
+  const inode = await found
+  try {
+    if (inode) await makeCurrent(sb, inode)
+    return inode
+  } catch (error) {
+    if (!isErrno(error, 'ESTALE')) throw error
+    return await lookupName(sb, dir, name)
+  }
+}
+
+function isStale(sb: SuperBlock, inode: OvlInode): boolean {
+  return inode.epoch !== sb.epoch || inode.recheck
+}
+
+/** Compares `chain`, directories from the top down and `inode` at its end, with the lowers. */
+async function compareAll(sb: SuperBlock, inode: OvlInode, chain: readonly OvlInode[]): Promise<void> {
+  for (const one of chain) {
+    if (one.unlinked) break
+    try {
+      const above = one.aliases[0]?.dir
+      if (isStale(sb, one)) await findAgain(sb, one, above)
+      if ((await lookAtLowers(sb, one)) && one !== sb.root) await findAgain(sb, one, above)
+    } catch (error) {
+      if (one === inode || !isErrno(error, 'ESTALE')) throw error
+      break
+    }
+  }
+  // Something above is gone: it may still have another name.
+  const last = chain.at(-2)
+  if (last?.unlinked || isStale(sb, inode)) await findAgain(sb, inode)
+}
+
+/** @param current a directory that is known to be current */
+async function findAgain(sb: SuperBlock, inode: OvlInode, current?: OvlInode): Promise<void> {
   for (const { dir, name } of inode.aliases) {
-    if (await standsAt(sb, inode, dir, name)) return
+    if (await standsAt(sb, inode, { dir, name }, dir === current)) {
+      inode.recheck = false
+      return
+    }
     // Another caller may have been faster, by another name.
-    if (inode.epoch === sb.epoch) return
+    if (!isStale(sb, inode)) return
   }
   leaveStack(sb, inode)
   throw new OverlayError('ESTALE', 'lookup')
 }
 
-async function standsAt(sb: SuperBlock, inode: OvlInode, dir: OvlInode, name: string): Promise<boolean> {
+async function standsAt(sb: SuperBlock, inode: OvlInode, { dir, name }: Alias, current: boolean): Promise<boolean> {
   try {
-    await makeCurrent(sb, dir)
+    if (!current) await makeCurrent(sb, dir)
     return (await lookupDentry(sb, dir, name)).inode === inode
   } catch (error) {
     if (isErrno(error, 'ESTALE', 'ENOENT', 'ENOTDIR')) return false
@@ -39,6 +107,11 @@ function leaveStack(sb: SuperBlock, inode: OvlInode): void {
   inode.unlinked = true
   inode.aliases = []
   inode.changed()
+  // They may be found again in a directory that has taken its place.
+  for (const [name, child] of [...(inode.children ?? [])]) {
+    if (child.inode) child.inode.recheck = true
+    sb.dcache.remove(inode, name)
+  }
   sb.dcache.removeInode(inode)
   if (inode.file?.users === 0) sb.files.drop(inode)
 }

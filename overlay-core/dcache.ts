@@ -12,6 +12,11 @@ export class DentryCache {
   readonly #limit: number
   #leaves: LRUCache<Dentry, true>
   readonly #inodes = new Map<number, WeakRef<OvlInode>>()
+  /** Those with an upper whose key does not tell its inode number, by that. */
+  readonly #uppers = new Map<number, WeakRef<OvlInode>>()
+  readonly #uppersCollected = new FinalizationRegistry<number>((ino) => {
+    if (this.#uppers.get(ino)?.deref() === undefined) this.#uppers.delete(ino)
+  })
   readonly #collected = new FinalizationRegistry<number>((key) => {
     if (this.#inodes.get(key)?.deref() === undefined) this.#inodes.delete(key)
   })
@@ -75,14 +80,23 @@ export class DentryCache {
     this.#collected.register(inode, inode.key)
   }
 
+  /** The inode of the upper object with this inode number, if anybody still holds it and `addUpper` was told of it. */
+  inodeOfUpper(ino: number): OvlInode | undefined {
+    const inode = this.#uppers.get(ino)?.deref()
+    return inode?.upper?.ino === ino && !inode.unlinked ? inode : undefined
+  }
+
+  /** To be called for an inode that was copied up, or that was found with an origin: whatever becomes of the lower, its upper leads to it. */
+  addUpper(inode: OvlInode): void {
+    const { upper } = inode
+    if (!upper) return
+    this.#uppers.set(upper.ino, new WeakRef(inode))
+    this.#uppersCollected.register(inode, upper.ino)
+  }
+
   /** Takes an object that is gone out, so that its key may be used by another. */
   removeInode(inode: OvlInode): void {
     if (this.#inodes.get(inode.key)?.deref() === inode) this.#inodes.delete(inode.key)
-  }
-
-  /** Forgets every name in `dir`. */
-  forgetNames(dir: OvlInode): void {
-    for (const name of [...(dir.children?.keys() ?? [])]) this.remove(dir, name)
   }
 
   /**
@@ -96,6 +110,7 @@ export class DentryCache {
   clear(): void {
     this.#leaves = this.#noLeaves()
     this.#inodes.clear()
+    this.#uppers.clear()
   }
 
   #forget(dentry: Dentry): void {

@@ -4,7 +4,7 @@ import { RwLock } from './lock.ts'
 import type { CheckedAttr } from './permission.ts'
 import type { Listing } from './readdir.ts'
 import type { Rights } from './rights.ts'
-import type { FileType, Inode, Name } from './types.ts'
+import type { FileType, Inode, Name, Time } from './types.ts'
 
 /** Where an object is found: a name in a directory of the overlay. */
 export interface Alias {
@@ -43,6 +43,12 @@ export class OvlInode implements Inode {
   rights: Rights | undefined = undefined
   /** The stack of layers that it was looked up in last (`SuperBlock.epoch`). */
   epoch = 0
+  /** A layer was changed where it was found: it has to be looked up again. */
+  recheck = false
+  /** When it was last compared with its lowers, in ms of the clock (option `revalidate`). */
+  checkedAtMs = 0
+  /** The latest ctime of a lower of a directory, if that was seen to change. */
+  lowerChanged: Time | undefined = undefined
   /** A client has been given the identity: it must lead back here for ever. */
   retained = false
   /** The value of `changes` for which it is known that no extended attribute would go along to a file that takes its place; -1: unknown. */

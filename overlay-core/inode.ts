@@ -135,10 +135,15 @@ export function attrOf(inode: OvlInode, stat: Stat): CheckedAttr {
     fileIdLo: inode.fileIdLo,
     atime: stat.atime,
     mtime: stat.mtime,
-    ctime: inode.type === FileType.directory ? later(stat.ctime, inode.real.layer.stackChanged) : stat.ctime,
+    ctime: inode.type === FileType.directory ? ctimeOf(inode, stat) : stat.ctime,
     btime: stat.btime,
     acl: rights?.acl,
   }
+}
+
+/** Of a directory: also when the stack of layers, or a lower below it, was seen to change. */
+function ctimeOf(inode: OvlInode, stat: Stat): Time {
+  return later(later(stat.ctime, inode.real.layer.stackChanged), inode.lowerChanged)
 }
 
 function later(a: Time, b: Time | undefined): Time {

@@ -68,6 +68,8 @@ export class Real {
   impure = false
   /** The epoch of the overlay in which no lower has anything at this upper object's name; -1 when that is not known. */
   coversNothingIn = -1
+  /** The ctime in ns at which a directory's names were known; 0: never looked at, NaN: too fresh to be sure (option `revalidate`). */
+  stampNs = 0
   /** Its extended attributes were listed, and none of them decides on rights (`isPlain` in rights.ts). */
   plain = false
 

@@ -1,11 +1,10 @@
-import { makeCurrent } from './current.ts'
+import { lookupCurrent, makeCurrent } from './current.ts'
 import type { OvlInode } from './dentry.ts'
 import { create, link, mkdir, mknod, symlink } from './dir.ts'
 import { syncUpper } from './durability.ts'
 import { bestEffort, OverlayError } from './errno.ts'
 import { commit, openFile, read, write } from './file.ts'
 import { attrFor, getattr, grantedAccess, needAccess, readlink, setattr } from './inode.ts'
-import { cachedDentry, checkName, lookupDentry } from './namei.ts'
 import { getNote, setNote } from './note.ts'
 import type { Overlay } from './overlay-api.ts'
 import type { MountOptions } from './params.ts'
@@ -76,17 +75,9 @@ export class MountedOverlay implements Overlay {
   lookup(cred: Cred, dir: Inode, name: Name): Maybe<Inode | undefined> {
     return this.#inDirectory(dir, (parent) => {
       const allowed = needAccess(this.#sb, cred, parent, EXECUTE, 'lookup')
-      if (allowed instanceof Promise) return allowed.then(() => this.#lookupIn(parent, name))
-      return this.#lookupIn(parent, name)
+      if (allowed instanceof Promise) return allowed.then(() => lookupCurrent(this.#sb, parent, name))
+      return lookupCurrent(this.#sb, parent, name)
     })
-  }
-
-  #lookupIn(dir: OvlInode, name: Name): Maybe<Inode | undefined> {
-    const cached = cachedDentry(this.#sb, dir, name)
-    if (cached) return cached.inode
-    checkName('lookup', name)
-    const dentry = lookupDentry(this.#sb, dir, name)
-    return dentry instanceof Promise ? dentry.then(({ inode }) => inode) : dentry.inode
   }
 
   parent(cred: Cred, dir: Inode): Maybe<Inode> {

@@ -23,6 +23,8 @@ export interface MountOptions {
   readonly lowerWhiteouts: 'auto' | 'files'
   /** Nothing may be written. Given at mount (`ro`), the upper is served as the topmost lower; at remount it stays what it is. */
   readonly readOnly: boolean
+  /** Whether lowers that change underneath are looked at: never, at every call, or at most every so many seconds. */
+  readonly revalidate: 'never' | 'always' | number
   /** Whether the overlay keeps an identity of its own in `overlay.uuid` of the upper root: as in the kernel. */
   readonly uuid: 'on' | 'auto' | 'null' | 'off'
 }
@@ -102,7 +104,7 @@ const IGNORED = new Set(
   ).split(' '),
 )
 
-const KNOWN: readonly string[] = [...DIRECTORIES, ...Object.keys(CHOICES), ...FLAGS, ...IGNORED]
+const KNOWN: readonly string[] = ['revalidate', ...DIRECTORIES, ...Object.keys(CHOICES), ...FLAGS, ...IGNORED]
 
 /** What a string has said so far. Later words replace earlier ones, as in mount(8). */
 interface Draft {
@@ -113,6 +115,7 @@ interface Draft {
   choices: Map<ChoiceName, string>
   userxattr: boolean
   readOnly: boolean
+  revalidate: MountOptions['revalidate']
 }
 
 /**
@@ -142,11 +145,13 @@ export function parseOptions(
         choices: new Map(),
         userxattr: !context.privileged,
         readOnly: false,
+        revalidate: 'never',
       }
   for (const { name, value } of splitOptions(text)) {
     if (isOneOf(name, DIRECTORIES)) takeDirectory(draft, name, value, context.cwd)
     else if (isOneOf(name, Object.keys(CHOICES) as ChoiceName[])) draft.choices.set(name, choice(name, value))
     else if (isOneOf(name, FLAGS)) takeFlag(draft, name, value)
+    else if (name === 'revalidate') draft.revalidate = revalidation(value)
     else if (!IGNORED.has(name) && !name.startsWith('x-')) throw OptionError.unknown(name, KNOWN)
   }
   return verify(draft, present?.upperdir !== undefined)
@@ -165,8 +170,8 @@ function draftOf(present: MountOptions): Draft {
   ])
   // Off may be the default only, and is not in the way of data-only layers that come.
   if (metacopy) choices.set('metacopy', 'on')
-  const { userxattr, readOnly } = present
-  return { lowers: [...lowerdir], data: [...datadir], upperdir, workdir, choices, userxattr, readOnly }
+  const { userxattr, readOnly, revalidate } = present
+  return { lowers: [...lowerdir], data: [...datadir], upperdir, workdir, choices, userxattr, readOnly, revalidate }
 }
 
 function processContext(): OptionContext {
@@ -210,6 +215,15 @@ function choice(name: ChoiceName, value: string | undefined): string {
   throw new OptionError(name, `${wrong}; use ${words.join(', ').replace(/, (\w+)$/, ' or $1')}`)
 }
 
+/** `never`, `always`, or whole seconds up to a day. */
+function revalidation(value: string | undefined): MountOptions['revalidate'] {
+  if (value === 'never' || value === 'always') return value
+  const seconds = Number(value)
+  if (value !== undefined && /^\d{1,5}$/.test(value) && seconds >= 1 && seconds <= 86_400) return seconds
+  const wrong = value === undefined ? 'needs a value' : `cannot be ${JSON.stringify(value)}`
+  throw new OptionError('revalidate', `${wrong}; use never, always or a number of seconds from 1 to 86400`)
+}
+
 function takeFlag(draft: Draft, name: (typeof FLAGS)[number], value: string | undefined): void {
   if (value !== undefined) throw new OptionError(name, `takes no value; write ${name} alone`)
   if (name === 'volatile') draft.choices.set('fsync', 'volatile')
@@ -244,6 +258,7 @@ function verify(draft: Draft, keepsUpper: boolean): MountOptions {
     volatile: fsync === 'volatile',
     fsync,
     readOnly: draft.readOnly,
+    revalidate: draft.revalidate,
     uuid: (choices.get('uuid') ?? 'auto') as MountOptions['uuid'],
     whiteouts: (choices.get('whiteouts') ?? 'auto') as MountOptions['whiteouts'],
     lowerWhiteouts: (choices.get('lower_whiteouts') ?? 'auto') as MountOptions['lowerWhiteouts'],

@@ -127,6 +127,7 @@ async function isLastName(sb: SuperBlock, inode: OvlInode): Promise<boolean> {
 
 /** Whether it is known that the upper object stands at this very name, and nothing below. */
 function coversNothing(sb: SuperBlock, { upper }: OvlInode, dir: OvlInode, name: Name): boolean {
+  if (sb.options.revalidate !== 'never') return false
   return upper?.coversNothingIn === sb.epoch && upper.parent === dir.upper && upper.name === name
 }
 

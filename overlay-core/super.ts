@@ -134,6 +134,8 @@ async function assembleWith(
     epoch: 1,
     readOnly: options.readOnly || layers.upper === undefined,
     gate: new Gate(),
+    clock: given.clock,
+    wallClockMs: given.wallClockMs,
     uuid: await overlayUuid(options, layers, xattrs, given, keeper),
     upper: layers.upper,
     lowers: layers.lowers,

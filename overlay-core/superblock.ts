@@ -1,4 +1,5 @@
 import type { Attributes } from './attributes.ts'
+import type { Clock } from './clock.ts'
 import type { DentryCache } from './dcache.ts'
 import type { OvlInode } from './dentry.ts'
 import type { Durability } from './durability.ts'
@@ -23,6 +24,9 @@ export interface SuperBlock {
   /** There is no upper, or it must not be written. */
   readOnly: boolean
   readonly gate: Gate
+  readonly clock: Clock
+  /** The time of day, in ms of the epoch. */
+  readonly wallClockMs: () => number
   readonly uuid: Uint8Array
   readonly upper: Layer | undefined
   /** Searched lowers, topmost first. */

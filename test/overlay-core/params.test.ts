@@ -28,6 +28,7 @@ t.test('the classic line gives layers, upper and workdir, and the defaults', asy
     userxattr: false,
     volatile: false,
     readOnly: false,
+    revalidate: 'never',
     fsync: 'auto',
     uuid: 'auto',
     whiteouts: 'auto',
