@@ -37,7 +37,7 @@ const MOUNTERS: Record<StorageKind, (dir: string, aside: string) => Promise<() =
   },
   async bindfs(dir, aside) {
     mkdirSync(join(aside, 'source'), { recursive: true })
-    return await fuse(dir, 'bindfs', '-f', '--xattr-none', join(aside, 'source'), dir)
+    return await fuse(dir, ['bindfs', '-f', '--xattr-none', join(aside, 'source'), dir])
   },
   async exfat(dir, aside) {
     const image = join(aside, 'image')
@@ -46,7 +46,7 @@ const MOUNTERS: Record<StorageKind, (dir: string, aside: string) => Promise<() =
       run('mkfs.exfat', image)
     }
     const device = run('losetup', '-f', '--show', image).trim()
-    const end = await fuse(dir, 'mount.exfat-fuse', '-d', device, dir)
+    const end = await fuse(dir, ['mount.exfat-fuse', '-d', device, dir])
     return async () => {
       await end()
       run('losetup', '-d', device)
@@ -74,8 +74,12 @@ export async function mountStorage(kind: StorageKind): Promise<MountedStorage> {
 }
 
 /** Starts a file system in user space and waits until it is mounted; resolves to what unmounts it and waits for its end. */
-async function fuse(dir: string, program: string, ...args: string[]): Promise<() => Promise<void>> {
-  const child = spawn(program, args, { stdio: 'ignore' })
+export async function fuse(
+  dir: string,
+  [program, ...args]: readonly [string, ...string[]],
+  environment: Readonly<Record<string, string>> = {},
+): Promise<() => Promise<void>> {
+  const child = spawn(program, args, { stdio: 'ignore', env: { ...process.env, ...environment } })
   const ended = once(child, 'exit')
   while (!isMounted(dir)) {
     if (child.exitCode !== null) throw new Error(`${program} ended with ${child.exitCode}`)
