@@ -356,11 +356,25 @@ async function copyXattrs(sb: SuperBlock, lower: Real, workFd: number, temp: str
     const value = await sb.attributes.get(parentFd, lower.name, name)
     // A large note lies in the workdir of the overlay whose upper this lower was.
     if (!value || (sb.xattrs.slotOf(name) !== undefined && isMarker(value))) continue
-    try {
-      await sb.attributes.set(workFd, temp, name, value)
-    } catch (error) {
-      // Rights must not get lost; anything else goes as far as the upper can hold it.
-      if (name.startsWith('system.posix_acl_') || !isErrno(error, 'EOPNOTSUPP', 'EPERM')) throw error
-    }
+    await carryAttribute(sb, { fd: workFd, name: temp }, name, value)
+  }
+}
+
+/**
+ * Gives an object that is built in the work directory an attribute of what it copies or replaces, as far as the upper can hold it. Rights must
+ * not get lost.
+ *
+ * @throws EOPNOTSUPP | EPERM an ACL cannot be set · ENOSPC
+ */
+export async function carryAttribute(
+  sb: SuperBlock,
+  to: { readonly fd: number; readonly name: string },
+  attr: string,
+  value: Uint8Array,
+): Promise<void> {
+  try {
+    await sb.attributes.set(to.fd, to.name, attr, value)
+  } catch (error) {
+    if (attr.startsWith('system.posix_acl_') || !isErrno(error, 'EOPNOTSUPP', 'EPERM')) throw error
   }
 }

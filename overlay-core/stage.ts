@@ -1,4 +1,4 @@
-import { copyingUpFirst, copyUp, type LongCopy, longCopyOf } from './copy-up.ts'
+import { carryAttribute, copyingUpFirst, copyUp, type LongCopy, longCopyOf } from './copy-up.ts'
 import { makeCurrent } from './current.ts'
 import type { OvlInode } from './dentry.ts'
 import { enterLocked, leaveChanged } from './dir.ts'
@@ -240,7 +240,7 @@ async function copyAttributes(
     if (value === undefined) continue
     copied++
     const slot = sb.xattrs.slotOf(attr)
-    if (slot === undefined || !isMarker(value)) await sb.attributes.set(to.fd, to.name, attr, value)
+    if (slot === undefined || !isMarker(value)) await carryAttribute(sb, to, attr, value)
     else {
       const note = await sb.notes?.read(from, slot, value)
       if (note) await putNote(sb, to, slot, note)

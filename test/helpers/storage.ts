@@ -54,9 +54,9 @@ const MOUNTERS: Record<StorageKind, (dir: string, aside: string) => Promise<() =
   },
 }
 
-/** Mounts a storage in a temporary folder. */
-export async function mountStorage(kind: StorageKind): Promise<MountedStorage> {
-  const aside = mkdtempSync(join(tmpdir(), `overlayd-${kind}-`))
+/** Mounts a storage in a folder of its own below `parent`. */
+export async function mountStorage(kind: StorageKind, parent = tmpdir()): Promise<MountedStorage> {
+  const aside = mkdtempSync(join(parent, `overlayd-${kind}-`))
   const dir = join(aside, 'mounted')
   mkdirSync(dir)
   let end = await MOUNTERS[kind](dir, aside)

@@ -36,6 +36,7 @@ const LOWER: Tree = {
   program: { content: 'program', mode: 0o755 },
   gone: 'gone',
   'replaced/below': 'below',
+  styled: 'styled',
 }
 
 /** A lower on the machine's own disk, and upper and workdir on the storage. */
@@ -47,6 +48,7 @@ async function withStorage(
   const dir = mkdtempSync(join(tmpdir(), 'overlayd-storage-'))
   try {
     const lower = build(join(dir, 'lower'), LOWER)
+    execFileSync('setfattr', ['-n', 'user.style', '-v', 'bold', join(lower, 'styled')])
     chownSync(join(lower, 'program'), 1000, 2000)
     chmodSync(join(lower, 'program'), 0o4750)
     const [upper, work] = [join(storage.dir, 'upper'), join(storage.dir, 'work')]
@@ -100,6 +102,9 @@ async function change(t: Test, overlay: Overlay, expected: Expected): Promise<vo
   await overlay.rename(ROOT, root, 'replaced', await at(overlay, 'docs'), 'old')
   await overlay.create(ROOT, root, 'new', { mode: 0o640, uid: 1000, gid: 1000 })
   await overlay.rename(ROOT, root, 'new', root, 'program', { exchange: true })
+  const staged = await overlay.stage(ROOT)
+  await staged.append([Buffer.from('restyled')])
+  await staged.publish({ dir: root, name: 'styled', mode: 0o644, durable: true })
   const none = { major: 0, minor: 0 }
   await overlay.mknod(ROOT, root, 'pipe', FileType.fifo, none, { mode: 0o600, uid: 3 })
   await overlay.mknod(ROOT, root, 'null', FileType.character, { major: 1, minor: 3 }, { mode: 0o666 })
@@ -117,6 +122,7 @@ async function checkChanged(t: Test, overlay: Overlay): Promise<void> {
   t.same([await list(overlay, 'docs/source'), await list(overlay, 'docs/old')], [['lib'], []])
   t.equal(await text(overlay, 'docs/source/lib/x'), 'x', 'what lies below a renamed directory is still found')
   t.same([await text(overlay, 'gone'), await text(overlay, 'docs/guide')], ['main', 'GUIDE'])
+  t.equal(await text(overlay, 'styled'), 'restyled', 'an attribute that the storage cannot hold is no reason to refuse')
   const program = await overlay.getattr(await at(overlay, 'new'))
   t.same([program.uid, program.gid, program.mode], [7, 8, 0o2711])
   t.equal(program.mtime.sec, 1_111_111_110)
@@ -195,7 +201,7 @@ t.test('a full storage refuses changes and loses nothing', async (t) => {
       await put(overlay, 'docs/guide', 'again')
     })
     await withMounted(options, async (overlay) => {
-      t.same(await list(overlay), ['docs', 'program', 'replaced', 'src'])
+      t.same(await list(overlay), ['docs', 'program', 'replaced', 'src', 'styled'])
       t.equal(await text(overlay, 'docs/guide'), 'again')
     })
   })
