@@ -8,6 +8,7 @@ import type { KeyedQueue } from './keyed-queue.ts'
 import type { LockStore } from './lock-store.ts'
 import type { DavPath } from './path.ts'
 import type { DavLimits, DavView, Logger } from './settings.ts'
+import type { SyncStore } from './sync-store.ts'
 import type { ResourceType } from './vocabulary.ts'
 
 /** A view with the encoded path under which it is served. */
@@ -27,6 +28,8 @@ export interface DavServices {
   readonly locks: LockStore
   readonly buffers: BufferPool
   readonly contents: ContentCache
+  /** What sync tokens stand for. */
+  readonly syncs: SyncStore
   readonly checksums: Checksums
   /** PROPFIND with Depth infinity is answered. */
   readonly depthInfinity: boolean

@@ -16,6 +16,7 @@ import type { LockStore } from './lock-store.ts'
 import { addPageAssets } from './page-assets.ts'
 import { encodeSegment, nameOfText } from './path.ts'
 import { type DavHandle, type DavOptions, type DavView, DEFAULT_LIMITS } from './settings.ts'
+import { SyncStore } from './sync-store.ts'
 
 export type { Journal } from './lock-journal.ts'
 export type { DavHandle, DavLimits, DavOptions, DavView, Logger } from './settings.ts'
@@ -35,15 +36,17 @@ export function registerWebDav(app: FastifyInstance, options: DavOptions): DavHa
   const counters = newCounters()
   const locks = new DurableLockStore(now, options.lockJournals ?? new Map(), options.log)
   const limits = { ...DEFAULT_LIMITS, ...options.limits }
+  const newUuid = options.randomUUID ?? randomUUID
   const engine = new DavEngine({
     views,
     log: options.log,
     now,
-    randomUUID: options.randomUUID ?? randomUUID,
+    randomUUID: newUuid,
     limits,
     locks,
     buffers: new BufferPool(),
     contents: new ContentCache(limits.contentBytes),
+    syncs: new SyncStore(`urn:uuid:${newUuid()}:`, limits.syncMembers),
     checksums: new Checksums(),
     depthInfinity: options.depthInfinity ?? false,
     counters,

@@ -12,6 +12,8 @@ import { propfind, propfindRoot } from './propfind.ts'
 import { proppatch } from './proppatch.ts'
 import { put } from './put.ts'
 import { post } from './restore.ts'
+import { search } from './search.ts'
+import { report } from './sync-report.ts'
 import { unlock } from './unlock.ts'
 import { type HTTPMethod, ResourceType } from './vocabulary.ts'
 
@@ -28,6 +30,7 @@ export interface DavMethod extends HTTPMethod {
 const anything = () => true
 const existing = (_: unknown, type?: ResourceType) => type !== ResourceType.NoResource
 const freeName = (_: unknown, type?: ResourceType) => type === ResourceType.NoResource
+const collection = (_: unknown, type?: ResourceType) => type === ResourceType.Directory
 const notCollection = (_: unknown, type?: ResourceType) => type !== ResourceType.Directory
 
 /** The methods of WebDAV classes 1, 2 and 3, by name. */
@@ -43,6 +46,8 @@ export const DAV_METHODS: Readonly<Record<string, DavMethod>> = {
   MKCOL: { handle: mkcol, isValidFor: freeName, safe: false },
   COPY: { handle: copy, isValidFor: existing, safe: false },
   MOVE: { handle: move, isValidFor: existing, safe: false },
+  REPORT: { handle: report, isValidFor: collection, safe: true },
+  SEARCH: { handle: search, isValidFor: existing, safe: true },
   LOCK: { handle: lock, isValidFor: anything, safe: false },
   UNLOCK: { handle: unlock, isValidFor: existing, safe: false },
 }

@@ -19,7 +19,18 @@ export function optionsRoot(ctx: DavContext): void {
 }
 
 function sendOptions(ctx: DavContext, classes: string, allow: string): void {
-  sendEmpty(ctx, 200, ['DAV', classes, 'MS-Author-Via', 'DAV', 'Allow', allow, 'Accept-Ranges', 'bytes'])
+  sendEmpty(ctx, 200, [
+    'DAV',
+    classes,
+    'MS-Author-Via',
+    'DAV',
+    'Allow',
+    allow,
+    'Accept-Ranges',
+    'bytes',
+    'DASL',
+    '<DAV:basicsearch>',
+  ])
 }
 
 async function kindOf(ctx: ViewContext): Promise<ResourceType> {

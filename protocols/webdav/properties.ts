@@ -54,6 +54,8 @@ export function isFile({ attr }: Described): boolean {
   return attr.type === FileType.regular
 }
 
+const SUPPORTED_REPORTS = '<D:supported-report><D:report><D:sync-collection/></D:report></D:supported-report>'
+
 /** All live properties, in the order `allprop` gives them. */
 export const LIVE_PROPERTIES: readonly LiveProperty[] = [
   live('resourcetype', (resource) => (isFile(resource) ? '' : '<D:collection/>')),
@@ -73,6 +75,7 @@ export const LIVE_PROPERTIES: readonly LiveProperty[] = [
     ofFile(({ inode, attr }) => etagOf(inode, attr)),
   ),
   live('supportedlock', () => SUPPORTED_LOCKS),
+  live('supported-report-set', (resource) => (isFile(resource) ? undefined : SUPPORTED_REPORTS), { common: false }),
   live('lockdiscovery', currentLocks),
   live(
     'quota-available-bytes',

@@ -221,12 +221,17 @@ export function readPropfind(root: XmlElement): PropfindQuery {
   const include = known.get('include')
   switch (kinds[0]) {
     case 'prop':
-      return new PropfindQuery(new NamedProperties(namesIn(known.get('prop')!)))
+      return readProperties(known.get('prop')!)
     case 'allprop':
       return include === undefined ? ALL_PROPERTIES : new PropfindQuery(new AllProperties(namesIn(include)))
     default:
       return new PropfindQuery(new PropertyNames())
   }
+}
+
+/** Reads a DAV:prop element that names properties, as other methods carry it too. */
+export function readProperties(prop: XmlElement): PropfindQuery {
+  return new PropfindQuery(new NamedProperties(namesIn(prop)))
 }
 
 function namesIn(element: XmlElement): PropertyName[] {

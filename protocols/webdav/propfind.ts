@@ -26,7 +26,7 @@ const queries = new Map<string, PropfindQuery>()
 const SUMMED_BYTES = 64 * 1024 * 1024
 
 /** One answer in the making. */
-interface Finding {
+export interface Finding {
   readonly ctx: DavContext
   readonly view: ServedView
   readonly answer: Multistatus
@@ -86,7 +86,8 @@ export async function propfindRoot(ctx: DavContext): Promise<void> {
   answer.end()
 }
 
-async function begin(
+/** Starts a 207 answer that tells of resources of a view what `query` asks for. */
+export async function begin(
   ctx: DavContext,
   view: ServedView,
   query: PropfindQuery,
@@ -128,7 +129,8 @@ async function addDeeper(
   }
 }
 
-async function addAll(finding: Finding, base: string, members: readonly Member[]): Promise<void> {
+/** Adds the members of the collection at the encoded path `base`. */
+export async function addAll(finding: Finding, base: string, members: readonly Member[]): Promise<void> {
   const { view, answer, query, moment } = finding
   const dead = await deadOf(view, members, query)
   for (let i = 0; i < members.length; i++) {

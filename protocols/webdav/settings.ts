@@ -49,6 +49,12 @@ export interface DavLimits {
   readonly sortedMembers: number
   /** Content of small files kept in memory, bytes, of all views. */
   readonly contentBytes: number
+  /** Members of collections that are remembered for sync tokens, of all tokens. */
+  readonly syncMembers: number
+  /** Matches of one SEARCH. */
+  readonly searchResults: number
+  /** Members that one SEARCH looks at. */
+  readonly searchedMembers: number
 }
 
 /** The limits in force where the caller names none. */
@@ -68,6 +74,9 @@ export const DEFAULT_LIMITS: DavLimits = {
   reportedFailures: 1000,
   sortedMembers: 10_000,
   contentBytes: 64 * 1024 * 1024,
+  syncMembers: 200_000,
+  searchResults: 1000,
+  searchedMembers: 1_000_000,
 }
 
 /** What `registerWebDav` needs. */
