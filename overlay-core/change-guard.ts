@@ -57,6 +57,10 @@ class GuardedOverlay implements Overlay {
     this.#guard = guard
   }
 
+  get notices(): readonly string[] {
+    return this.#to.notices
+  }
+
   get readOnly(): boolean {
     return this.#to.readOnly
   }

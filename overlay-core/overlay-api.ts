@@ -30,6 +30,8 @@ export interface Overlay {
   readonly root: Inode
   /** True when there is no upper or it must not be written: every mutating call answers EROFS. Changes by `remount`. */
   readonly readOnly: boolean
+  /** What the storage of the upper cannot do and what follows from it, in sentences for who runs the server. None on ext4, xfs, btrfs and tmpfs. */
+  readonly notices: readonly string[]
   /** 16 bytes that stay the same for this upper (for these lowers, when read-only) across restarts. */
   readonly uuid: Uint8Array
 

@@ -64,6 +64,10 @@ export class MountedOverlay implements Overlay {
     this.uuid = sb.uuid
   }
 
+  get notices(): readonly string[] {
+    return this.#sb.notices
+  }
+
   get readOnly(): boolean {
     return this.#sb.readOnly
   }

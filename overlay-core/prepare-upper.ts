@@ -11,7 +11,7 @@ import { type MountOptions, OptionError } from './params.ts'
 import { Shelf } from './shelf.ts'
 import { hasShelf } from './shelf-log.ts'
 import { repairSteps, StepLog } from './steps.ts'
-import { probeStorage, type Storage } from './storage.ts'
+import { noticesOf, probeStorage, type Storage } from './storage.ts'
 import type { SuperBlock } from './superblock.ts'
 import { chmodAt } from './sys/attr.ts'
 import { statxAt, statxFd } from './sys/stat.ts'
@@ -20,13 +20,14 @@ import { markVolatile, openWorkDirectory, removeLeftovers } from './workdir.ts'
 import type { XattrNames } from './xattrs.ts'
 
 /** What makes an upper usable: its work directory, and how marks are kept on its storage. */
-type PreparedUpper = Pick<SuperBlock, 'work' | 'indexDir' | 'storage' | 'steps' | 'notes' | 'attributes'>
+type PreparedUpper = Pick<SuperBlock, 'work' | 'indexDir' | 'storage' | 'notices' | 'steps' | 'notes' | 'attributes'>
 
 /** Of an overlay without upper. */
 export const NO_UPPER: PreparedUpper = {
   work: undefined,
   indexDir: undefined,
   storage: undefined,
+  notices: [],
   steps: undefined,
   notes: undefined,
   attributes: diskAttributes,
@@ -91,7 +92,8 @@ async function prepare(
   const notes = NoteStore.in(descriptors, layer, workdir, { newId: context.newNoteId, volatile: options.volatile })
   layer.marks = form === 'files' ? filesForm : deviceForm
   const steps = form === 'files' ? await StepLog.start(workdirFd) : undefined
-  return { work, indexDir, storage, steps, notes, attributes }
+  const notices = noticesOf(storage, form, shelf !== undefined)
+  return { work, indexDir, storage, notices, steps, notes, attributes }
 }
 
 /** What of a storage counts when attributes are kept by name: those cannot follow two names that change places at once. */

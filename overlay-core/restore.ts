@@ -5,7 +5,7 @@ import { OverlayError } from './errno.ts'
 import { dropIndex } from './hardlink.ts'
 import { getattr, needAccess } from './inode.ts'
 import type { Real } from './layer.ts'
-import { isObject, standingAt, WHITEOUT } from './mark-form.ts'
+import { isHidden, isObject, standingAt, WHITEOUT } from './mark-form.ts'
 import { checkName, lookupLocked, lowerPositive } from './namei.ts'
 import { EXECUTE, need, needEntryChange, READ, WRITE } from './permission.ts'
 import { forgetName, prepareRemoval } from './remove.ts'
@@ -48,12 +48,6 @@ export async function removedNames(sb: SuperBlock, cred: Cred, dir: OvlInode): P
       return removed
     }),
   )
-}
-
-async function isHidden(sb: SuperBlock, upper: Real, name: Name): Promise<boolean> {
-  const standing = await standingAt(sb, upper, name)
-  if (isObject(standing) && standing.fd >= 0) closeSync(standing.fd)
-  return standing === WHITEOUT
 }
 
 /** @see Overlay.restore */
@@ -120,6 +114,7 @@ async function dropObjectLocked(
 ): Promise<void> {
   const last = await prepareRemoval(sb, current, dir, name)
   await unlinkAt(await sb.descriptors.of(upper), name)
+  await sb.attributes.removed({ dir: upper, name })
   forgetName(sb, current, dir, name, last)
   forgetAbsence(sb, dir, name)
   if (last) await dropIndex(sb, current)

@@ -28,6 +28,27 @@ export function holdsKernelForm(storage: Storage): boolean {
   return storage.whiteoutDevices && storage.xattrs && storage.exchange
 }
 
+/**
+ * What follows from what a storage cannot do, in sentences for who runs the server: how whiteouts are written there, and whether the overlay's
+ * own attributes are `kept` in the workdir.
+ */
+export function noticesOf(storage: Storage, whiteouts: 'device' | 'files', kept: boolean): string[] {
+  const notices: string[] = []
+  if (whiteouts === 'files') {
+    notices.push(
+      'whiteouts are files (.wh.NAME): the kernel does not read them, and names that start with .wh. cannot be used',
+    )
+  }
+  if (kept) {
+    notices.push(
+      'the upper has no extended attributes: the workdir holds what goes with its files, so keep and copy both together; clients cannot set attributes of their own',
+    )
+  }
+  if (!storage.owners) notices.push('the upper keeps no owners and modes: the workdir holds those that clients see')
+  if (!storage.links) notices.push('the upper has no hard links: index=on has no effect')
+  return notices
+}
+
 const A = 'probe-a'
 const B = 'probe-b'
 /** Nobody's, and a mode that no file system gives by itself. */

@@ -40,6 +40,8 @@ export interface SuperBlock {
   readonly notes: NoteStore | undefined
   /** What the upper's file system can do; undefined without upper. */
   readonly storage: Storage | undefined
+  /** What the storage of the upper cannot do, in sentences (`noticesOf`). */
+  readonly notices: readonly string[]
   /** Set where the upper's whiteouts are files. */
   readonly steps: StepLog | undefined
   readonly xattrs: XattrNames

@@ -17,6 +17,7 @@ export function announce(doors: Doors, views: readonly View[], settings: Setting
   }
   const url = webdav && davUrl(webdav, views[0]!.name)
   if (url !== undefined) lines.push(...webdavHints(url))
+  for (const { name, overlay } of views) for (const notice of overlay.notices) lines.push(`Note on ${name}: ${notice}.`)
   if (settings.views[0]!.mount === undefined) lines.push(...sampleHints(url, settings.stateDir))
   lines.push('Ctrl-C stops it.', '')
   return lines.join('\n')

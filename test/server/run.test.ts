@@ -22,6 +22,14 @@ t.test('both doors are announced with the commands that mount them', async (t) =
   t.equal(await server.stop(), 0)
 })
 
+t.test('what the storage of the upper cannot do is said when the server starts', async (t) => {
+  const { o, dir } = layers(t)
+  const server = await start(t, ['-o', `${o},whiteouts=files`, ...freePorts(join(dir, 'state')), 'tree'])
+  t.match(server.stdout(), /^Note on tree: whiteouts are files \(\.wh\.NAME\): the kernel does not read them/m)
+  t.equal(await server.stop(), 0)
+  t.ok(existsSync(join(dir, 'upper/.wh..wh.overlayd')))
+})
+
 t.test('a file written through WebDAV lies in the upper after SIGTERM, the lower is as it was', async (t) => {
   const { dir, args } = layers(t)
   const server = await start(t, args)
