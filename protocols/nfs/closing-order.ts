@@ -1,6 +1,6 @@
 /** Something that listens. */
-export interface Listener {
-  listen(): Promise<unknown>
+export interface Listener<T> {
+  listen(): Promise<T>
   close(): Promise<void>
 }
 
@@ -12,10 +12,11 @@ export class ClosingOrder {
     this.#closers.push(close)
   }
 
-  /** Has a listener listen. Rejects with its error; then there is nothing to close. */
-  async open(listener: Listener): Promise<void> {
-    await listener.listen()
+  /** Has a listener listen; resolves with what it says of itself. Rejects with its error; then there is nothing to close. */
+  async open<T>(listener: Listener<T>): Promise<T> {
+    const listening = await listener.listen()
     this.add(() => listener.close())
+    return listening
   }
 
   /** Closes everything, the last first. */

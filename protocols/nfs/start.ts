@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { lookup } from 'node:dns/promises'
 import { ClosingOrder } from './closing-order.ts'
-import { portmapPrograms, registrationsFor } from './discovery.ts'
+import { type Ports, portmapMappings, portmapPrograms, registrationsFor, servedMappings } from './discovery.ts'
 import { ExportTable, type NfsExport } from './export-table.ts'
 import { HandleCodec } from './file-handle.ts'
 import { HostNames, type LookUp } from './host-names.ts'
@@ -12,6 +12,7 @@ import { MAX_TRANSFER_BYTES } from './nfs3/constants.ts'
 import { nfs3Program } from './nfs3/program.ts'
 import { WriteVerifier } from './nfs3/write-verifier.ts'
 import { PMAP_PORT } from './portmap/constants.ts'
+import { Mappings } from './portmap/mappings.ts'
 import type { GroupsOf } from './rpc/group-cache.ts'
 import type { Logger } from './rpc/logger.ts'
 import { RegistrationKeeper } from './rpc/registration-keeper.ts'
@@ -50,6 +51,8 @@ export interface NfsServerOptions {
 export interface NfsServer {
   readonly host: string
   readonly port: number
+  /** Where the built-in portmapper listens, when there is one. */
+  readonly portmap: Ports | undefined
   /** What was seen since the start, by name. */
   readonly counters: Readonly<Record<string, number>>
   /** Takes no new requests, finishes those in flight, then closes. */
@@ -102,8 +105,7 @@ export async function startNfs(options: NfsServerOptions): Promise<NfsServer> {
   const closing = new ClosingOrder()
   closing.add(async () => hostNames.stop())
   try {
-    const address = await rpc.listen()
-    closing.add(() => rpc.close())
+    const address = await closing.open(rpc)
     const udp = {
       host,
       counters: rpc.counters,
@@ -111,18 +113,20 @@ export async function startNfs(options: NfsServerOptions): Promise<NfsServer> {
       now,
       accepts: (client: string) => acceptsDatagrams(exports, client),
     }
+    const ports = { tcpPort: address.port, udpPort: 0 }
     if (options.rpcbind || options.portmap) {
-      await closing.open(new UdpServer({ ...udp, port: address.port, programs: small }))
+      ports.udpPort = await closing.open(new UdpServer({ ...udp, port, programs: small }))
     }
-    if (options.portmap) await openPortmapper(options, address.port, udp, closing)
+    const portmap = options.portmap && (await openPortmapper(options, ports, udp, closing))
     if (options.rpcbind) {
-      const keeper = new RegistrationKeeper(registrationsFor(address), log)
+      const keeper = new RegistrationKeeper(registrationsFor(ports), log)
       await keeper.start()
       closing.add(() => keeper.stop())
     }
     locks.start()
     closing.add(async () => locks.stop())
-    return { host: address.address, port: address.port, counters: rpc.counters, close: () => closing.close() }
+    const { counters } = rpc
+    return { host: address.address, port: address.port, portmap, counters, close: () => closing.close() }
   } catch (error) {
     await closing.close()
     throw error
@@ -131,16 +135,19 @@ export async function startNfs(options: NfsServerOptions): Promise<NfsServer> {
 
 async function openPortmapper(
   options: NfsServerOptions,
-  nfsPort: number,
+  ports: Ports,
   udp: Omit<UdpServerOptions, 'port' | 'programs'>,
   closing: ClosingOrder,
-): Promise<void> {
+): Promise<Ports> {
   const { host, log, wallMs = () => Date.now() } = options
   const port = options.portmap?.port ?? PMAP_PORT
+  const mappings = new Mappings(servedMappings(ports), host)
+  const programs = portmapPrograms(mappings, () => Math.floor(wallMs() / 1000))
   try {
-    const programs = portmapPrograms(nfsPort, port, host, () => Math.floor(wallMs() / 1000))
-    await closing.open(new RpcServer({ ...PORTMAP_LIMITS, host, port, programs, log, now: udp.now }))
-    await closing.open(new UdpServer({ ...udp, port, programs }))
+    const tcp = await closing.open(new RpcServer({ ...PORTMAP_LIMITS, host, port, programs, log, now: udp.now }))
+    const own = { tcpPort: tcp.port, udpPort: await closing.open(new UdpServer({ ...udp, port, programs })) }
+    mappings.list.push(...portmapMappings(own))
+    return own
   } catch (error) {
     throw new Error(`portmap: port ${port} cannot be had`, { cause: error })
   }

@@ -13,14 +13,14 @@ const ANY = new Set(['0.0.0.0', '::'])
 
 /** The programs that the built-in portmapper knows: those of this server, from start to end. Nobody can register others. */
 export class Mappings {
-  readonly list: readonly Mapping[]
+  readonly list: Mapping[]
   /** Whether clients reach them over IPv6. */
   readonly ipv6: boolean
   readonly #host: string
 
   /** `host` is where the programs listen. */
   constructor(list: readonly Mapping[], host: string) {
-    this.list = list
+    this.list = [...list]
     this.ipv6 = isIPv6(host)
     this.#host = host
   }
