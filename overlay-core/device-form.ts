@@ -1,6 +1,7 @@
 import { bestEffort, isErrno } from './errno.ts'
 import type { Probe, Real } from './layer.ts'
 import { isHidden, type MarkForm, ROOT_RECORD_NAME, type Standing, type UpperMove, WHITEOUT } from './mark-form.ts'
+import { holdsAttributeWhiteouts } from './marks.ts'
 import { type SuperBlock, storageOf } from './superblock.ts'
 import { linkAt, mknodAt, renameAt, unlinkAt } from './sys/dir.ts'
 import { RENAME_EXCHANGE, RENAME_WHITEOUT, S_IFCHR } from './sys/flags.ts'
@@ -93,11 +94,12 @@ export const deviceForm: MarkForm = {
 function understand(sb: SuperBlock, dir: Real, name: Name, probe: Probe | undefined): Maybe<Standing> {
   if (probe === undefined) return undefined
   if (isWhiteoutDevice(probe.stat)) return WHITEOUT
-  if (!dir.xwhiteouts || probe.stat.type !== FileType.regular || probe.stat.size !== 0) return probe
+  if (dir.xwhiteouts === false || probe.stat.type !== FileType.regular || probe.stat.size !== 0) return probe
   return readAttribute(sb, dir, name, probe)
 }
 
 async function readAttribute(sb: SuperBlock, dir: Real, name: Name, probe: Probe): Promise<Standing> {
+  if (!(await holdsAttributeWhiteouts(sb, dir))) return probe
   const mark = await sb.attributes.get(await sb.descriptors.of(dir), name, sb.xattrs.whiteout)
   return mark === undefined ? probe : WHITEOUT
 }

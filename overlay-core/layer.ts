@@ -62,8 +62,8 @@ export class Real {
   opaque = false
   /** `overlay.redirect` of an upper directory. */
   redirect: string | undefined = undefined
-  /** The directory may hold whiteouts in the form of an attribute (`overlay.opaque` = x). */
-  xwhiteouts = false
+  /** The directory may hold whiteouts in the form of an attribute (`overlay.opaque` = x); undefined when nobody has looked. */
+  xwhiteouts: boolean | undefined = undefined
   /** Upper directory that holds objects with an origin (`overlay.impure`). */
   impure = false
   /** The epoch of the overlay in which no lower has anything at this upper object's name; -1 when that is not known. */

@@ -111,10 +111,7 @@ export function placeLayers({ lowers, data }: Layers): void {
 function isSame(layer: Layer, root: Root): boolean {
   const stat = statxFd(layer.root.fd)
   return (
-    layer.root.ino === root.stat.ino &&
-    stat.devMajor === root.stat.devMajor &&
-    stat.devMinor === root.stat.devMinor &&
-    stat.mountId === root.stat.mountId
+    layer.root.ino === root.stat.ino && stat.devMajor === root.stat.devMajor && stat.devMinor === root.stat.devMinor
   )
 }
 

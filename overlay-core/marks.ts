@@ -30,6 +30,17 @@ export const NO_MARKS: Marks = {
 
 const OPAQUE: Marks = { ...NO_MARKS, opaque: true }
 
+/** Whether whiteouts in directory `real` may have the form of an attribute. The lowest layer's directories are not asked for their other marks. */
+export async function holdsAttributeWhiteouts(sb: SuperBlock, real: Real): Promise<boolean> {
+  real.xwhiteouts ??= saysAttributes(await sb.attributes.get(await sb.descriptors.of(real), '', sb.xattrs.opaque))
+  return real.xwhiteouts
+}
+
+/** `overlay.opaque` = x. */
+function saysAttributes(opaque: Uint8Array | undefined): boolean {
+  return opaque?.length === 1 && opaque[0] === 0x78
+}
+
 /**
  * Reads the marks of directory `real` and notes on it whether it is opaque, impure or holds attribute whiteouts.
  *
@@ -41,10 +52,11 @@ export async function readMarks(sb: SuperBlock, real: Real): Promise<Marks> {
   real.plain = isPlain(names)
   const { xattrs } = sb
   real.opaque = await real.layer.marks.isOpaque(sb, real)
+  real.xwhiteouts = false
   if (!names.some((name) => name.startsWith(xattrs.prefix))) return real.opaque ? OPAQUE : NO_MARKS
   const opaque = names.includes(xattrs.opaque) ? await sb.attributes.get(fd, '', xattrs.opaque) : undefined
   real.opaque ||= opaque?.length === 1 && opaque[0] === 0x79
-  real.xwhiteouts = opaque?.length === 1 && opaque[0] === 0x78
+  real.xwhiteouts = saysAttributes(opaque)
   real.impure = real.layer.isUpper && names.includes(xattrs.impure)
   const redirect = names.includes(xattrs.redirect) ? await sb.attributes.get(fd, '', xattrs.redirect) : undefined
   const origin =

@@ -4,6 +4,7 @@ import { fileId } from './identity.ts'
 import { getattr } from './inode.ts'
 import type { Real } from './layer.ts'
 import { standingAt, WHITEOUT } from './mark-form.ts'
+import { holdsAttributeWhiteouts } from './marks.ts'
 import { lookupDentry } from './namei.ts'
 import type { SuperBlock } from './superblock.ts'
 import { readdirFd } from './sys/dir.ts'
@@ -241,6 +242,7 @@ async function mergeLayer(
   const mixed = real.layer.isUpper && (real.impure || dir.lowers.length > 0 || inodeNumbers !== undefined)
   const { marks } = real.layer
   const hidden: Name[] = []
+  const attributes = marks.whiteouts === 'device' && (await holdsAttributeWhiteouts(sb, real))
   for (const raw of await readdirFd(await sb.descriptors.of(real))) {
     if (merged.has(raw.name)) continue
     if (marks.reserves(raw.name) || sb.upper?.marks.reserves(raw.name)) {
@@ -249,7 +251,7 @@ async function mergeLayer(
       continue
     }
     let { type } = raw
-    if (type === 0 || type === FileType.character || (real.xwhiteouts && type === FileType.regular)) {
+    if (type === 0 || type === FileType.character || (attributes && type === FileType.regular)) {
       const standing = await standingAt(sb, real, raw.name)
       if (!standing) continue
       if (standing === WHITEOUT) {

@@ -1,7 +1,7 @@
 import { isErrno, OverlayError } from './errno.ts'
 import { type MountOptions, OptionError } from './params.ts'
 import { claimDir } from './sys/claim.ts'
-import { closeSync, openDirectory, openRoot } from './sys/open.ts'
+import { closeSync, openDirectory, openPrivateRoot, openRoot } from './sys/open.ts'
 import { canonicalPath } from './sys/path.ts'
 import { statxFd } from './sys/stat.ts'
 import { hasVolatileMark, strangersIn } from './workdir.ts'
@@ -84,7 +84,9 @@ export function closeRoots({ lowers, data, upper, work, claims }: Roots): void {
 
 async function openOne(option: string, path: string, opened: number[]): Promise<RootDir> {
   try {
-    const fd = await openRoot(path)
+    // Upper and workdir have to be seen through one mount, so that objects can move between them.
+    const isLower = option === 'lowerdir' || option === 'datadir'
+    const fd = isLower ? await openPrivateRoot(path) : await openRoot(path)
     opened.push(fd)
     closeSync(await openDirectory(fd))
     return { fd, path: await canonicalPath(path) }

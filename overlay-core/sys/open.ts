@@ -1,7 +1,7 @@
 import fs from 'node:fs'
 import { isErrno, OverlayError } from '../errno.ts'
 import { component, cString, fdPath } from './argument.ts'
-import { addressOf, bind, call, lastErrno, nodeCall, type ResultOf, type Step, step } from './call.ts'
+import { addressOf, bind, call, lastErrno, nodeCall, type ResultOf, type Step, step, tryCall } from './call.ts'
 import { sysError } from './error.ts'
 import { faultNow } from './fault.ts'
 import {
@@ -17,6 +17,8 @@ import {
 } from './flags.ts'
 
 const SYS_OPENAT2 = 437
+const SYS_OPEN_TREE = 428
+const OPEN_TREE_CLONE = 1
 const RESOLVE_NO_MAGICLINKS = 0x02
 const RESOLVE_NO_SYMLINKS = 0x04
 const RESOLVE_BENEATH = 0x08
@@ -32,6 +34,9 @@ const PATH_MAX = 4096
 
 const openat = bind<[dirFd: number, path: Uint8Array, flags: number, mode: number]>(
   'int openat(int, const void *, int, uint32_t)',
+)
+const openTree = bind<[number: number, dirFd: number, path: Uint8Array, flags: number]>(
+  'int64_t syscall(int64_t, int, const void *, uint32_t)',
 )
 const openat2 = bind<[number: number, dirFd: number, path: Uint8Array, how: Uint32Array, size: number]>(
   'int64_t syscall(int64_t, int, const void *, const void *, int64_t)',
@@ -61,6 +66,17 @@ function fillHow(how: Uint32Array, flags: number, mode: number, resolve: number)
 export async function openRoot(path: string): Promise<number> {
   const bytes = Buffer.from(path, 'utf8').toString('latin1')
   return call('open', path, openat, AT_FDCWD, cString('open', bytes), O_PATH | O_DIRECTORY | O_CLOEXEC, 0)
+}
+
+/**
+ * As `openRoot`, of a private copy of the mount (as clone_private_mount for the kernel's overlay): what is mounted inside the tree is not
+ * seen, and mounting and unmounting there later changes nothing. Without CAP_SYS_ADMIN, or before Linux 5.2, the tree as everybody sees it.
+ */
+export async function openPrivateRoot(path: string): Promise<number> {
+  const bytes = Buffer.from(path, 'utf8').toString('latin1')
+  const flags = OPEN_TREE_CLONE | O_CLOEXEC
+  const fd = await tryCall('open_tree', openTree, SYS_OPEN_TREE, AT_FDCWD, cString('open_tree', bytes), flags)
+  return fd < 0 ? await openRoot(path) : fd
 }
 
 /**

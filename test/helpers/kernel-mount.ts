@@ -20,3 +20,13 @@ export async function withKernelOverlay<T>(
     execFileSync('umount', [path])
   }
 }
+
+/** Mounts the kernel's overlay with `options` on the folder `path`, runs `test` and unmounts it, also when the test fails. Needs root. */
+export async function kernelOverlay<T>(path: string, options: string, test: () => T | Promise<T>): Promise<T> {
+  execFileSync('mount', ['-t', 'overlay', 'overlay', '-o', options, path])
+  try {
+    return await test()
+  } finally {
+    execFileSync('umount', [path])
+  }
+}
