@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { DavContext } from './context.ts'
 import { DavError } from './dav-error.ts'
+import { watchPace } from './pace.ts'
 import { decodeXml, type XmlElement, type XmlLimits, XmlReader } from './xml.ts'
 
 const SLICE = 64 * 1024
@@ -63,7 +64,7 @@ export async function readBody(ctx: DavContext, maxBytes: number): Promise<Buffe
   refuseContentEncoding(ctx.req)
   letBodyCome(ctx)
   limitSilence(ctx)
-  const body = await collect(ctx.req, maxBytes)
+  const body = await collect(ctx, maxBytes)
   allowSilence(ctx)
   return body
 }
@@ -78,11 +79,18 @@ export function allowSilence({ req }: DavContext): void {
   req.socket.setTimeout(0)
 }
 
-function collect(req: IncomingMessage, maxBytes: number): Promise<Buffer> {
+function collect(ctx: DavContext, maxBytes: number): Promise<Buffer> {
+  const { req } = ctx
   return new Promise((resolve, reject) => {
     const pieces: Buffer[] = []
     let size = 0
+    const endWatch = watchPace(
+      ctx,
+      () => size,
+      () => false,
+    )
     const stop = (error: Error) => {
+      endWatch()
       req.off('data', take).off('end', end).off('close', close).pause()
       reject(error)
     }
@@ -92,6 +100,7 @@ function collect(req: IncomingMessage, maxBytes: number): Promise<Buffer> {
       else pieces.push(piece)
     }
     const end = () => {
+      endWatch()
       req.off('close', close)
       resolve(pieces.length === 1 ? pieces[0] : Buffer.concat(pieces, size))
     }

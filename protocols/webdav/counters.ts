@@ -8,6 +8,7 @@ const NAMES = [
   'faults',
   'abortedUploads',
   'abortedDownloads',
+  'slowUploads',
   'bytesIn',
   'bytesOut',
 ] as const

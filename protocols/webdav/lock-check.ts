@@ -35,13 +35,19 @@ export function requireMember(services: DavServices, place: Place, tokens: Reado
   if (names.length > 0) requireResource(services, { view, names: names.slice(0, -1) }, tokens)
 }
 
-/** The locks below a collection that `tokens` does not open, one for each locked resource. */
-export function obstaclesBelow(services: DavServices, place: Place, tokens: ReadonlySet<string>): ActiveLock[] {
+/** The locks below a collection that `tokens` does not open, one for each locked resource, at most `limit`. */
+export function obstaclesBelow(
+  services: DavServices,
+  place: Place,
+  tokens: ReadonlySet<string>,
+  limit: number = services.limits.reportedFailures,
+): ActiveLock[] {
   if (services.locks.size === 0) return []
   const found = new Map<string, ActiveLock>()
   for (const lock of services.locks.below(place.view.name, place.names)) {
     const blocking = obstacle(services.locks.covering(lock.view, lock.names), tokens)
     if (blocking !== undefined) found.set(lock.names.join('/'), lock)
+    if (found.size >= limit) break
   }
   return [...found.values()]
 }

@@ -160,10 +160,7 @@ export class MemoryLockStore implements LockStore {
     const left = (this.#byUser.get(lock.user) ?? 1) - 1
     if (left === 0) this.#byUser.delete(lock.user)
     else this.#byUser.set(lock.user, left)
-    const node = this.#find(lock.view, lock.names)
-    if (node === undefined) return
-    node.locks.delete(token)
-    this.#prune(lock.view, lock.names)
+    this.#takeOut(lock)
   }
 
   #find(view: string, names: readonly Name[]): Node | undefined {
@@ -172,18 +169,20 @@ export class MemoryLockStore implements LockStore {
     return node
   }
 
-  /** Drops the nodes on the way to `names` that hold nothing any more. */
-  #prune(view: string, names: readonly Name[]): void {
+  /** Takes a lock out of the tree, with the nodes on the way to it that hold nothing any more. */
+  #takeOut({ view, names, token }: ActiveLock): void {
     const path: Node[] = []
     let node = this.#views.get(view)
-    for (let depth = 0; node !== undefined && depth < names.length; depth++) {
+    for (const name of names) {
+      if (node === undefined) return
       path.push(node)
-      node = node.children.get(names[depth])
+      node = node.children.get(name)
     }
+    node?.locks.delete(token)
     for (let depth = names.length - 1; depth >= 0 && node !== undefined; depth--) {
       if (node.locks.size > 0 || node.children.size > 0) return
-      node = path[depth]
-      node?.children.delete(names[depth])
+      node = path[depth] as Node
+      node.children.delete(names[depth] as Name)
     }
   }
 

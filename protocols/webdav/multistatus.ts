@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { limitSilence } from './body.ts'
 import type { DavContext } from './context.ts'
 import { sendBody, writeOut, XML_TYPE } from './reply.ts'
@@ -51,7 +52,7 @@ export class Multistatus {
     this.#used = needed
   }
 
-  #flush(): Promise<void> {
+  async #flush(): Promise<void> {
     if (!this.#started) {
       this.#started = true
       limitSilence(this.#ctx)
@@ -60,7 +61,9 @@ export class Multistatus {
     const length = this.#used
     this.#used = 0
     // The piece is written over only after the kernel has taken it, as whoever adds has to wait.
-    return writeOut(this.#ctx.res, this.#piece.subarray(0, length))
+    await writeOut(this.#ctx.res, this.#piece.subarray(0, length))
+    // A client that reads as fast as this writes never makes it wait: others must have their turn all the same.
+    await nextTurn()
   }
 }
 

@@ -133,11 +133,13 @@ class NamedProperties implements Selection {
   readonly needsSpace: boolean
   readonly needsSums: boolean
   readonly #live: readonly LiveProperty[]
-  readonly #dead: readonly PropertyName[]
+  readonly #dead: readonly (PropertyName & { readonly empty: string })[]
 
   constructor(names: readonly PropertyName[]) {
     this.#live = names.map(({ uri, local }) => liveProperty(uri, local)).filter((property) => property !== undefined)
-    this.#dead = names.filter(({ uri, local }) => liveProperty(uri, local) === undefined)
+    this.#dead = names
+      .filter(({ uri, local }) => liveProperty(uri, local) === undefined)
+      .map(({ uri, local }) => ({ uri, local, empty: emptyElement(uri, local) }))
     this.needsDead = this.#dead.length > 0
     this.needsSpace = this.#live.some(isAboutSpace)
     this.needsSums = this.#live.some(({ uri }) => uri === OWNCLOUD_NAMESPACE)
@@ -151,9 +153,9 @@ class NamedProperties implements Selection {
   answer(resource: Described, moment: Moment, dead: readonly DeadProperty[]): Answer {
     const answer: Answer = { found: '', missing: '' }
     addLive(answer, this.#live, resource, moment)
-    for (const { uri, local } of this.#dead) {
+    for (const { uri, local, empty } of this.#dead) {
       const property = dead.find((candidate) => candidate.uri === uri && candidate.local === local)
-      if (property === undefined) answer.missing += emptyElement(uri, local)
+      if (property === undefined) answer.missing += empty
       else answer.found += property.xml
     }
     return answer

@@ -18,6 +18,8 @@ type DeadList = (readonly DeadProperty[])[]
 const NO_DEAD: readonly DeadProperty[] = []
 const REMEMBERED_QUERIES = 8
 const REMEMBERED_BYTES = 4096
+/** Notes of members read side by side. */
+const READ_AT_ONCE = 16
 
 /** Parsed bodies: a client sends the same few again and again. */
 const queries = new Map<string, PropfindQuery>()
@@ -176,13 +178,17 @@ function writeMember(
 async function deadOf(view: ServedView, members: readonly Member[], query: PropfindQuery): Promise<DeadList> {
   const dead = new Array<readonly DeadProperty[]>(members.length).fill(NO_DEAD)
   if (!query.needsDead) return dead
-  const reading: Promise<void>[] = []
+  let reading: Promise<void>[] = []
   for (let i = 0; i < members.length; i++) {
     const { inode, attr } = members[i]
     if (inode === undefined || attr === undefined) continue
     const known = knownDead(attr)
     if (known !== undefined) dead[i] = known
     else reading.push(readInto(dead, i, view, inode, attr))
+    // What has been read is parsed in one turn: not too much of it at a time.
+    if (reading.length < READ_AT_ONCE) continue
+    await Promise.all(reading)
+    reading = []
   }
   await Promise.all(reading)
   return dead

@@ -100,14 +100,18 @@ function plan(
   mode: number,
   isFile: boolean,
 ): Outcome {
-  let dead = before
+  // By name, in the order they were first set.
+  const dead = new Map(before.map((property) => [keyOf(property), property]))
+  let changed = false
   let change: AttrChange = {}
   const statuses = instructions.map(({ element, remove }) => {
     const { uri, local } = element
     if (liveProperty(uri, local) === undefined) {
-      const others = dead.filter((property) => property.uri !== uri || property.local !== local)
-      if (!remove) dead = replaced(dead, { uri, local, xml: serializeElement(element) })
-      else if (others.length < dead.length) dead = others
+      if (remove) changed = dead.delete(keyOf(element)) || changed
+      else {
+        dead.set(keyOf(element), { uri, local, xml: serializeElement(element) })
+        changed = true
+      }
       return 200
     }
     const attributes = remove ? undefined : attributeChange(element, mode, isFile)
@@ -115,12 +119,11 @@ function plan(
     change = { ...change, ...attributes }
     return 200
   })
-  return { statuses, change, dead }
+  return { statuses, change, dead: changed ? [...dead.values()] : before }
 }
 
-function replaced(dead: readonly DeadProperty[], property: DeadProperty): readonly DeadProperty[] {
-  const at = dead.findIndex(({ uri, local }) => uri === property.uri && local === property.local)
-  return at === -1 ? [...dead, property] : dead.with(at, property)
+function keyOf({ uri, local }: { readonly uri: string; readonly local: string }): string {
+  return `${local} ${uri}`
 }
 
 function changesAttributes({ uri, local }: XmlElement): boolean {

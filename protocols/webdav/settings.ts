@@ -43,6 +43,8 @@ export interface DavLimits {
   readonly lockSeconds: number
   /** A connection that neither sends nor takes a byte for this long in the middle of a request is closed, ms. */
   readonly idleMs: number
+  /** A body that brings fewer bytes than this in `idleMs` is cut off. */
+  readonly paceBytes: number
   /** Failed members named in one multistatus answer; the rest is counted only. */
   readonly reportedFailures: number
   /** The HTML listing of a collection with up to so many members is in order; a larger one is sent as the directory gives it. */
@@ -71,6 +73,7 @@ export const DEFAULT_LIMITS: DavLimits = {
   ownerBytes: 4096,
   lockSeconds: 3600,
   idleMs: 120_000,
+  paceBytes: 64 * 1024,
   reportedFailures: 1000,
   sortedMembers: 10_000,
   contentBytes: 64 * 1024 * 1024,

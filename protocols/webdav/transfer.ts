@@ -67,7 +67,7 @@ function refuseOverlap(source: Target, destination: Target, deep: boolean): void
 export function checkDestinationLocks({ services }: ViewContext, destination: Target, guard: Guard): void {
   if (destination.inode === undefined) requireMember(services, destination, guard.tokens)
   else requireResource(services, destination, guard.tokens)
-  const [locked] = obstaclesBelow(services, destination, guard.tokens)
+  const [locked] = obstaclesBelow(services, destination, guard.tokens, 1)
   if (locked !== undefined) throw lockedError(destination.view, locked)
 }
 

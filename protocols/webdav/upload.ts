@@ -3,6 +3,7 @@ import { allowSilence, announcedLength, ClientGone, letBodyCome, limitSilence } 
 import type { Summer } from './checksums.ts'
 import type { DavContext } from './context.ts'
 import { badRequest } from './dav-error.ts'
+import { watchPace } from './pace.ts'
 
 const BATCH_BYTES = 1024 * 1024
 
@@ -30,6 +31,7 @@ class Upload {
   readonly #summer: Summer | undefined
   #pending: Buffer[] = []
   #pendingBytes = 0
+  #receivedBytes = 0
   #appending = false
   #ended = false
   #failure: unknown
@@ -43,11 +45,17 @@ class Upload {
 
   async run(): Promise<void> {
     const { req } = this.#ctx
+    const endWatch = watchPace(
+      this.#ctx,
+      () => this.#receivedBytes,
+      () => this.#appending,
+    )
     await new Promise<void>((resolve) => {
       this.#settle = resolve
       if (req.destroyed && !req.complete) this.#close()
       else req.on('data', this.#take).on('end', this.#end).on('close', this.#close)
     })
+    endWatch()
     req.off('data', this.#take).off('end', this.#end).off('close', this.#close)
     if (this.#failure !== undefined) throw this.#failure
   }
@@ -55,6 +63,7 @@ class Upload {
   readonly #take = (piece: Buffer): void => {
     this.#pending.push(piece)
     this.#pendingBytes += piece.length
+    this.#receivedBytes += piece.length
     this.#summer?.add(piece)
     this.#ctx.services.counters.bytesIn += piece.length
     if (this.#pendingBytes < BATCH_BYTES) return

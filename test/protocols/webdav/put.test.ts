@@ -253,3 +253,37 @@ t.test('Last-Modified sets the time of an upload; X-OC-Mtime counts before it an
     t.equal((await dav.ask('PUT', '/overlay/b', { body: 'x', headers: { 'last-modified': 'soon' } })).status, 201)
   })
 })
+
+t.test('a body that comes in drops is cut off, an upload as well as XML, and nothing is left of it', async (t) => {
+  await withDav(
+    t,
+    [{ f: 'old' }],
+    async (dav) => {
+      const drip = (head: string) =>
+        new Promise<number>((resolve) => {
+          let drops = 0
+          const socket = connect(dav.port, '127.0.0.1', () => socket.write(head))
+          const timer = setInterval(() => socket.write('x') && drops++, 20)
+          socket.on('error', () => undefined)
+          socket.on('close', () => {
+            clearInterval(timer)
+            resolve(drops)
+          })
+        })
+      const head = (method: string) => `${method} /overlay/f HTTP/1.1\r\nHost: x\r\nContent-Length: 50000\r\n\r\n`
+      for (const method of ['PUT', 'PROPPATCH']) t.ok((await drip(head(method))) > 3, `${method} had a while to send`)
+      await until(() => dav.handle.counters.slowUploads === 2)
+      t.same(onDisk(dav.upper), [])
+      const steady = await dav.ask('PUT', '/overlay/f', {
+        body: (async function* () {
+          for (let i = 0; i < 10; i++) {
+            await new Promise((resolve) => setTimeout(resolve, 50))
+            yield Buffer.alloc(2000, 'y')
+          }
+        })(),
+      })
+      t.equal(steady.status, 204, 'a slow but steady one is taken')
+    },
+    { limits: { idleMs: 200, paceBytes: 1000 } },
+  )
+})
