@@ -9,6 +9,7 @@ import type { LockStore } from './lock-store.ts'
 import type { DavPath } from './path.ts'
 import type { DavLimits, DavView, Logger } from './settings.ts'
 import type { SyncStore } from './sync-store.ts'
+import type { UploadStore } from './upload-store.ts'
 import type { ResourceType } from './vocabulary.ts'
 
 /** A view with the encoded path under which it is served. */
@@ -28,6 +29,8 @@ export interface DavServices {
   readonly locks: LockStore
   readonly buffers: BufferPool
   readonly contents: ContentCache
+  /** Uploads that may be taken up again. */
+  readonly uploads: UploadStore
   /** What sync tokens stand for. */
   readonly syncs: SyncStore
   readonly checksums: Checksums

@@ -17,6 +17,7 @@ import { addPageAssets } from './page-assets.ts'
 import { encodeSegment, nameOfText } from './path.ts'
 import { type DavHandle, type DavOptions, type DavView, DEFAULT_LIMITS } from './settings.ts'
 import { SyncStore } from './sync-store.ts'
+import { UploadStore } from './upload-store.ts'
 
 export type { Journal } from './lock-journal.ts'
 export type { DavHandle, DavLimits, DavOptions, DavView, Logger } from './settings.ts'
@@ -36,6 +37,7 @@ export function registerWebDav(app: FastifyInstance, options: DavOptions): DavHa
   const counters = newCounters()
   const locks = new DurableLockStore(now, options.lockJournals ?? new Map(), options.log)
   const limits = { ...DEFAULT_LIMITS, ...options.limits }
+  const uploads = new UploadStore(now, limits.uploadSeconds * 1000, limits.uploads, options.log)
   const newUuid = options.randomUUID ?? randomUUID
   const engine = new DavEngine({
     views,
@@ -46,6 +48,7 @@ export function registerWebDav(app: FastifyInstance, options: DavOptions): DavHa
     locks,
     buffers: new BufferPool(),
     contents: new ContentCache(limits.contentBytes),
+    uploads,
     syncs: new SyncStore(`urn:uuid:${newUuid()}:`, limits.syncMembers),
     checksums: new Checksums(),
     depthInfinity: options.depthInfinity ?? false,
@@ -67,6 +70,7 @@ export function registerWebDav(app: FastifyInstance, options: DavOptions): DavHa
     },
     close: async () => {
       await engine.close()
+      await uploads.close()
       await locks.idle()
     },
   }

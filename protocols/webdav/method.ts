@@ -8,12 +8,14 @@ import { lock } from './lock.ts'
 import { mkcol } from './mkcol.ts'
 import { move } from './move.ts'
 import { options, optionsRoot } from './options.ts'
+import { patch } from './partial-update.ts'
 import { propfind, propfindRoot } from './propfind.ts'
 import { proppatch } from './proppatch.ts'
 import { put } from './put.ts'
-import { post } from './restore.ts'
+import { restore } from './restore.ts'
 import { search } from './search.ts'
 import { report } from './sync-report.ts'
+import { continueUpload, createUpload, isUpload, terminateUpload, uploadState } from './tus.ts'
 import { unlock } from './unlock.ts'
 import { type HTTPMethod, ResourceType } from './vocabulary.ts'
 
@@ -33,16 +35,31 @@ const freeName = (_: unknown, type?: ResourceType) => type === ResourceType.NoRe
 const collection = (_: unknown, type?: ResourceType) => type === ResourceType.Directory
 const notCollection = (_: unknown, type?: ResourceType) => type !== ResourceType.Directory
 
+/** POST stands for what is asked for by a field of its own. */
+function postAction(ctx: ViewContext): Maybe<void> {
+  return ctx.req.headers['tus-resumable'] === undefined ? restore(ctx) : createUpload(ctx)
+}
+
 /** The methods of WebDAV classes 1, 2 and 3, by name. */
 export const DAV_METHODS: Readonly<Record<string, DavMethod>> = {
   OPTIONS: { handle: options, handleRoot: optionsRoot, isValidFor: anything, safe: true },
   GET: { handle: get, handleRoot: sendIndex, isValidFor: existing, safe: true },
-  HEAD: { handle: get, handleRoot: sendIndex, isValidFor: existing, safe: true },
+  HEAD: {
+    handle: (ctx) => (isUpload(ctx) ? uploadState(ctx) : get(ctx)),
+    handleRoot: sendIndex,
+    isValidFor: existing,
+    safe: true,
+  },
   PROPFIND: { handle: propfind, handleRoot: propfindRoot, isValidFor: existing, safe: true },
   PROPPATCH: { handle: proppatch, isValidFor: existing, safe: false },
   PUT: { handle: put, isValidFor: notCollection, safe: false },
-  POST: { handle: post, isValidFor: anything, safe: false },
-  DELETE: { handle: remove, isValidFor: existing, safe: false },
+  PATCH: {
+    handle: (ctx) => (isUpload(ctx) ? continueUpload(ctx) : patch(ctx)),
+    isValidFor: notCollection,
+    safe: false,
+  },
+  POST: { handle: postAction, isValidFor: anything, safe: false },
+  DELETE: { handle: (ctx) => (isUpload(ctx) ? terminateUpload(ctx) : remove(ctx)), isValidFor: existing, safe: false },
   MKCOL: { handle: mkcol, isValidFor: freeName, safe: false },
   COPY: { handle: copy, isValidFor: existing, safe: false },
   MOVE: { handle: move, isValidFor: existing, safe: false },

@@ -2,6 +2,7 @@ import { FileType, type Inode, isErrno } from '../../overlay-core/index.ts'
 import type { DavContext, ViewContext } from './context.ts'
 import { sendEmpty } from './reply.ts'
 import { resolve } from './resolve.ts'
+import { TUS_OPTIONS } from './tus.ts'
 import { ResourceType } from './vocabulary.ts'
 
 /**
@@ -10,7 +11,11 @@ import { ResourceType } from './vocabulary.ts'
  */
 export async function options(ctx: ViewContext): Promise<void> {
   const { readOnly } = ctx.view.overlay
-  sendOptions(ctx, readOnly ? '1, 3' : '1, 2, 3', ctx.services.allowed(await kindOf(ctx), readOnly))
+  sendOptions(
+    ctx,
+    readOnly ? '1, 3' : '1, 2, 3, sabredav-partialupdate',
+    ctx.services.allowed(await kindOf(ctx), readOnly),
+  )
 }
 
 /** OPTIONS on `/` and on `*`: Windows looks here before it talks to a view. */
@@ -30,6 +35,7 @@ function sendOptions(ctx: DavContext, classes: string, allow: string): void {
     'bytes',
     'DASL',
     '<DAV:basicsearch>',
+    ...TUS_OPTIONS,
   ])
 }
 

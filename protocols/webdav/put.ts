@@ -2,11 +2,12 @@ import { type Attr, FileType, type Foreseen, type Inode, type PublishOptions } f
 import { refuseContentEncoding } from './body.ts'
 import { parseOcChecksum, requireSum, Summer, type Sums } from './checksums.ts'
 import { methodNotAllowed, type ViewContext } from './context.ts'
-import { badRequest, DavError } from './dav-error.ts'
+import { DavError } from './dav-error.ts'
 import { etagOf } from './etag.ts'
 import { type Guard, prepareGuard } from './guard.ts'
 import { parseLastModified, parseOcMtime } from './headers.ts'
 import { requireMember, requireResource } from './lock-check.ts'
+import { putRange } from './partial-update.ts'
 import { lastModified, sendEmpty } from './reply.ts'
 import { isDirectory, resolve, type Target } from './resolve.ts'
 import { receiveBody } from './upload.ts'
@@ -19,11 +20,12 @@ export const NEW_FILE_MODE = 0o644
  * PUT (RFC 9110 section 9.3.4): the body is built aside and takes the name in one step when it is complete, so that no other client
  * ever sees a part of it. Conditions and locks are checked before the body is asked for, and again at that step.
  *
- * @throws DavError 400 Content-Range · 405 a collection · 409 no parent · 412 · 415 · 423
+ * @throws DavError 405 a collection · 409 no parent · 412 · 415 · 423
  */
 export async function put(ctx: ViewContext): Promise<void> {
   const { view, path, req } = ctx
-  if (req.headers['content-range'] !== undefined) throw badRequest('PUT of a range is not supported')
+  const contentRange = req.headers['content-range']
+  if (contentRange !== undefined && (await putRange(ctx, contentRange))) return
   refuseContentEncoding(req)
   const ocMtime = parseOcMtime(req.headers['x-oc-mtime'])
   const mtime = ocMtime ?? parseLastModified(req.headers['last-modified'])

@@ -14,7 +14,7 @@ import { isDirectory, resolve } from './resolve.ts'
  *
  * @throws DavError 400 another action · 409 there is nothing to restore · 412 · 423
  */
-export async function post(ctx: ViewContext): Promise<void> {
+export async function restore(ctx: ViewContext): Promise<void> {
   const { view, path, services } = ctx
   if (ctx.req.headers['overlay-action'] !== 'restore') throw badRequest('the field Overlay-Action is not restore')
   if (announcedLength(ctx.req) !== 0) throw new DavError(415, 'restoring takes no body')

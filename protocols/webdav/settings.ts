@@ -51,6 +51,10 @@ export interface DavLimits {
   readonly sortedMembers: number
   /** Content of small files kept in memory, bytes, of all views. */
   readonly contentBytes: number
+  /** Resumable uploads under way at a time. */
+  readonly uploads: number
+  /** How long a resumable upload may rest, seconds. */
+  readonly uploadSeconds: number
   /** Members of collections that are remembered for sync tokens, of all tokens. */
   readonly syncMembers: number
   /** Matches of one SEARCH. */
@@ -77,6 +81,8 @@ export const DEFAULT_LIMITS: DavLimits = {
   reportedFailures: 1000,
   sortedMembers: 10_000,
   contentBytes: 64 * 1024 * 1024,
+  uploads: 100,
+  uploadSeconds: 24 * 3600,
   syncMembers: 200_000,
   searchResults: 1000,
   searchedMembers: 1_000_000,

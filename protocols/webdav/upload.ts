@@ -1,4 +1,3 @@
-import type { StagedFile } from '../../overlay-core/index.ts'
 import { allowSilence, announcedLength, ClientGone, letBodyCome, limitSilence } from './body.ts'
 import type { Summer } from './checksums.ts'
 import type { DavContext } from './context.ts'
@@ -7,6 +6,13 @@ import { watchPace } from './pace.ts'
 
 const BATCH_BYTES = 1024 * 1024
 
+/** What takes a body: a staged file, or anything that appends like one. */
+export interface BodySink {
+  append(chunks: readonly Uint8Array[]): Promise<void>
+  /** Bytes appended so far. */
+  readonly sizeBytes: number
+}
+
 /**
  * Appends the whole body of the request to `staged`: while one batch of about 1 MiB is written the next is taken from the socket,
  * and the client is held back when the disk is slower. Returns only when the body was complete.
@@ -14,7 +20,7 @@ const BATCH_BYTES = 1024 * 1024
  * @param summer is given each piece as it comes
  * @throws DavError 400 the body is shorter than announced · ClientGone · ENOSPC | EDQUOT | EIO
  */
-export async function receiveBody(ctx: DavContext, staged: StagedFile, summer?: Summer): Promise<void> {
+export async function receiveBody(ctx: DavContext, staged: BodySink, summer?: Summer): Promise<void> {
   const announced = announcedLength(ctx.req)
   if (announced === 0) return
   limitSilence(ctx)
@@ -27,7 +33,7 @@ export async function receiveBody(ctx: DavContext, staged: StagedFile, summer?: 
 
 class Upload {
   readonly #ctx: DavContext
-  readonly #staged: StagedFile
+  readonly #staged: BodySink
   readonly #summer: Summer | undefined
   #pending: Buffer[] = []
   #pendingBytes = 0
@@ -37,7 +43,7 @@ class Upload {
   #failure: unknown
   #settle: (() => void) | undefined
 
-  constructor(ctx: DavContext, staged: StagedFile, summer: Summer | undefined) {
+  constructor(ctx: DavContext, staged: BodySink, summer: Summer | undefined) {
     this.#summer = summer
     this.#ctx = ctx
     this.#staged = staged
