@@ -125,7 +125,11 @@ export async function startNfs(options: NfsServerOptions): Promise<NfsServer> {
     }
     locks.start()
     closing.add(async () => locks.stop())
-    const { counters } = rpc
+    // What there is now, beside what was seen.
+    const counters = Object.defineProperties(rpc.counters, {
+      locks: { enumerable: true, get: () => locks.locks.size },
+      locksWaiting: { enumerable: true, get: () => locks.locks.waiting },
+    })
     return { host: address.address, port: address.port, portmap, counters, close: () => closing.close() }
   } catch (error) {
     await closing.close()

@@ -10,6 +10,7 @@ import {
   NLM4_GRANTED,
 } from './constants.ts'
 import type { NlmHost } from './hosts.ts'
+import { isMonitored } from './is-monitored.ts'
 import { locate } from './locate.ts'
 import { decodeLock, decodeNetobj, lockOf, type NlmLock } from './messages.ts'
 import type { NlmContext } from './nlm-context.ts'
@@ -58,7 +59,7 @@ async function take(
   const lock = lockOf(wire, host.key, exclusive)
   if (lock === undefined) return answer(NLM4_FBIG)
   // Before the lock: what the client believes to hold must be asked back after a crash.
-  if (monitored) await context.monitor(host)
+  if (monitored && !(await isMonitored(context, host))) return answer(NLM4_DENIED_NOLOCKS)
   return answer(attempt(context, { file, lock, wire, host, block, message }))
 }
 

@@ -1,5 +1,6 @@
 import type { RpcCall } from '../rpc/call.ts'
-import { LM_MAXSTRLEN, NLM4_DENIED, NLM4_DENIED_GRACE_PERIOD, NLM4_GRANTED } from './constants.ts'
+import { LM_MAXSTRLEN, NLM4_DENIED, NLM4_DENIED_GRACE_PERIOD, NLM4_DENIED_NOLOCKS, NLM4_GRANTED } from './constants.ts'
+import { isMonitored } from './is-monitored.ts'
 import { locate, locateAnyway } from './locate.ts'
 import { decodeHandle, decodeNetobj } from './messages.ts'
 import type { NlmContext } from './nlm-context.ts'
@@ -28,7 +29,7 @@ export async function share(context: NlmContext, call: RpcCall): Promise<Answer>
   if (context.grace.active !== reclaim) return { cookie, status: NLM4_DENIED_GRACE_PERIOD, host }
   const { file, status } = await locate(context, call, handle)
   if (status !== NLM4_GRANTED) return { cookie, status, host }
-  await context.monitor(host)
+  if (!(await isMonitored(context, host))) return { cookie, status: NLM4_DENIED_NOLOCKS, host }
   const granted = context.shares.reserve(file, { owner, client: host.key, access, deny })
   return { cookie, status: granted ? NLM4_GRANTED : NLM4_DENIED, host }
 }

@@ -1,0 +1,13 @@
+import type { NlmHost } from './hosts.ts'
+import type { NlmContext } from './nlm-context.ts'
+
+/** Whether the host is on the list of those to be told of a restart, for good; when it cannot be put there it gets no lock, and may try again. */
+export async function isMonitored(context: NlmContext, host: NlmHost): Promise<boolean> {
+  try {
+    await context.monitor(host)
+    return true
+  } catch (error) {
+    context.log.error({ err: error, client: host.address }, 'a client with locks cannot be noted')
+    return false
+  }
+}

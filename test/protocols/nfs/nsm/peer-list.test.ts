@@ -1,0 +1,49 @@
+import t from 'tap'
+import { PeerList } from '../../../../protocols/nfs/nsm/peer-list.ts'
+import { MemoryJournal } from '../nlm/nlm-fixture.ts'
+
+const peer = (name: string) => ({ address: '10.0.0.1', name, ourAddress: '10.0.0.9' })
+
+t.test('a peer is on the list before its lock is granted, and stays until it knows of the restart', async (t) => {
+  const journal = new MemoryJournal()
+  const first = await PeerList.open(journal)
+  t.equal(first.state, 1)
+  t.same(first.toNotify, [])
+  await Promise.all([
+    first.monitor(peer('a')),
+    first.monitor(peer('a')),
+    first.monitor(peer('b')),
+    first.monitor(peer('c')),
+  ])
+  t.equal(journal.lines.length, 4, 'each is written once')
+  const second = await PeerList.open(journal)
+  t.equal(second.state, 3, 'odd, and other than before')
+  t.same(second.toNotify, [peer('a'), peer('b'), peer('c')])
+  await second.notified(peer('a'))
+  await second.monitor(peer('b'))
+  await second.notified(peer('b'))
+  const third = await PeerList.open(journal)
+  t.same(third.toNotify.map(({ name }) => name).sort(), ['b', 'c'], 'b has locks again, c was never reached')
+  t.equal(third.state, 5)
+})
+
+t.test('a lock is not granted when its client cannot be noted; the next one tries again', async (t) => {
+  const journal = new MemoryJournal()
+  const list = await PeerList.open(journal)
+  const append = journal.append.bind(journal)
+  journal.append = async () => {
+    throw new Error('no space left')
+  }
+  await t.rejects(list.monitor(peer('a')), /no space/)
+  journal.append = append
+  await list.monitor(peer('a'))
+  t.equal((await PeerList.open(journal)).toNotify.length, 1)
+})
+
+t.test('a torn line at the end is no line, and the state wraps to odd', async (t) => {
+  const journal = new MemoryJournal()
+  journal.lines = ['{"state":2147483647}', JSON.stringify({ add: peer('a') }), '{"add":{"addr']
+  const list = await PeerList.open(journal)
+  t.equal(list.state, 1)
+  t.equal(list.toNotify.length, 1)
+})
