@@ -44,11 +44,13 @@ export async function register(
   await withRpcbind(endpoints, async (socket) => {
     for (const registration of registrations) {
       if (registration.yields && (await isServed(socket, registration))) continue
-      await ask(socket, PMAPPROC_UNSET, registration)
+      made.push(registration)
+    }
+    for (const registration of oncePerVersion(made)) await ask(socket, PMAPPROC_UNSET, registration)
+    for (const registration of made) {
       if ((await ask(socket, PMAPPROC_SET, registration)) !== 1) {
         throw new Error(`rpcbind refuses program ${registration.program} version ${registration.version}`)
       }
-      made.push(registration)
     }
   })
   return made
@@ -60,8 +62,14 @@ export async function unregister(
   endpoints: readonly NetConnectOpts[] = RPCBIND_ENDPOINTS,
 ): Promise<void> {
   await withRpcbind(endpoints, async (socket) => {
-    for (const registration of registrations) await ask(socket, PMAPPROC_UNSET, registration)
+    for (const registration of oncePerVersion(registrations)) await ask(socket, PMAPPROC_UNSET, registration)
   })
+}
+
+/** UNSET takes a program back on all transports, whatever the one it names. */
+function oncePerVersion(registrations: readonly Registration[]): Registration[] {
+  const byVersion = new Map(registrations.map((entry) => [`${entry.program} ${entry.version}`, entry]))
+  return [...byVersion.values()]
 }
 
 /** Whether rpcbind still knows the programs: it forgets them when it is restarted. @throws Error it cannot be reached */

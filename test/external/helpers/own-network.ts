@@ -11,16 +11,17 @@ export const TAP = 'tap0'
 
 /**
  * Goes on in a network namespace of its own, where port 111 is free and nobody else is: runs the test file `path` again in there and ends with its status. In
- * there it returns, with a loopback interface, and a tap interface with our addresses for the kernel client.
+ * there it returns, with a /run of its own (where rpcbind has its socket), a loopback interface, and a tap interface with our addresses for the kernel client.
  */
 export function enterOwnNetwork(path: string): void {
   if (process.env[MARK] === undefined) {
-    const { status } = spawnSync('unshare', ['--net', process.execPath, ...process.execArgv, path], {
+    const { status } = spawnSync('unshare', ['--net', '--mount', process.execPath, ...process.execArgv, path], {
       stdio: 'inherit',
       env: { ...process.env, [MARK]: '1' },
     })
     process.exit(status ?? 1)
   }
+  execFileSync('mount', ['-t', 'tmpfs', 'tmpfs', '/run'])
   for (const words of [
     'link set lo up',
     `tuntap add ${TAP} mode tap`,

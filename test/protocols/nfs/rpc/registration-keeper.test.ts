@@ -18,7 +18,12 @@ async function withRpcbind(
     const port = args.u32()
     const known = registered.get(key)
     if (procedure === 3) return new XdrWriter().u32(known ?? 0).bytes()
-    if (procedure === 2) registered.delete(key)
+    // As rpcbind: on all transports.
+    if (procedure === 2) {
+      for (const other of registered.keys()) {
+        if (other.startsWith(key.replace(/\d+$/, ''))) registered.delete(other)
+      }
+    }
     // As rpcbind: what is registered has to be taken back first.
     if (procedure === 1 && known !== undefined) return new XdrWriter().u32(0).bytes()
     if (procedure === 1) registered.set(key, port)

@@ -41,7 +41,7 @@ t.test('programs are registered in place of what was there, and taken back', asy
       t.equal(asked.length, 4)
       const header = [0x8000_0038, 1, 0, 2, 100000, 2, 1]
       const set = [...header, 0, 0, 0, 0, 100005, 3, 6, 2049].map((word) => word.toString(16).padStart(8, '0'))
-      t.equal(asked[1], set.join(''), 'PMAPPROC_SET, TCP')
+      t.equal(asked[2], set.join(''), 'PMAPPROC_SET, TCP')
       await unregister(REGISTRATIONS, [endpoint])
       t.equal(asked.length, 6)
       t.equal(asked[5].slice(48, 56), '00000002', 'PMAPPROC_UNSET')
