@@ -1,4 +1,4 @@
-import { type Attr, type Inode, type Maybe, OverlayError } from '../../../overlay-core/index.ts'
+import { type Attr, type Inode, type Maybe, OverlayError, type Wcc } from '../../../overlay-core/index.ts'
 import { after } from '../maybe.ts'
 import type { RpcProcedure } from '../rpc/program.ts'
 import type { Encoder } from '../xdr/encoder.ts'
@@ -68,7 +68,9 @@ function answerFailure(call: Nfs3Call, error: unknown): Maybe<void> {
   const { context, rpc, procedure } = call
   const level = status === NFS3ERR_SERVERFAULT ? 'error' : 'debug'
   context.log[level]({ procedure: procedure.name, status, client: rpc.peer.address, why: messageOf(error) }, 'refused')
-  return after(attrOf(call), (attr) => encodeFailure(call, call.status(status, 2 * WCC_DATA_BYTES), attr))
+  return after(attrOf(call), (attr) =>
+    after(completeWcc(call), () => encodeFailure(call, call.status(status, 2 * WCC_DATA_BYTES), attr)),
+  )
 }
 
 function statusOf(error: unknown): number {
@@ -86,6 +88,26 @@ function attrOf(call: Nfs3Call): Maybe<Attr | undefined> {
   const { object, procedure } = call
   if (object === undefined || !procedure.failure.startsWith('post_op_attr')) return undefined
   return attrIfPossible(call, object)
+}
+
+/** Sees to it that the answer has the attributes of what was not changed: without them the client asks for them next. */
+function completeWcc(call: Nfs3Call): Maybe<void> {
+  const { failure } = call.procedure
+  if (failure === 'void' || failure === 'post_op_attr') return
+  const first = failure === 'post_op_attr, wcc_data' ? call.object2 : call.object
+  return after(wccAfter(call, first, call.wcc), (wcc) => {
+    call.wcc = wcc
+    if (failure !== 'two wcc_data') return
+    return after(wccAfter(call, call.object2, call.wcc2), (wcc2) => {
+      call.wcc2 = wcc2
+    })
+  })
+}
+
+/** Without attributes from before: those would say that nobody else has changed the object in between. */
+function wccAfter(call: Nfs3Call, object: Inode | undefined, wcc: Wcc | undefined): Maybe<Wcc | undefined> {
+  if (object === undefined || wcc?.after !== undefined) return wcc
+  return after(attrIfPossible(call, object), (attr) => (attr === undefined ? undefined : { after: attr }))
 }
 
 function attrIfPossible(call: Nfs3Call, object: Inode): Maybe<Attr | undefined> {
