@@ -58,7 +58,7 @@ class Upload {
     )
     await new Promise<void>((resolve) => {
       this.#settle = resolve
-      if (req.destroyed && !req.complete) this.#close()
+      if (req.destroyed) this.#close()
       else req.on('data', this.#take).on('end', this.#end).on('close', this.#close)
     })
     endWatch()

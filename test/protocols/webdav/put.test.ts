@@ -287,3 +287,21 @@ t.test('a body that comes in drops is cut off, an upload as well as XML, and not
     { limits: { idleMs: 200, paceBytes: 1000 } },
   )
 })
+
+t.test('an upload whose client has gone before it is looked at ends, and keeps nothing', async (t) => {
+  await withDav(t, [{}], async (dav) => {
+    await Promise.all(
+      Array.from({ length: 40 }, (_, i) => {
+        const { promise, resolve } = Promise.withResolvers<void>()
+        const head = `PUT /overlay/f${i} HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc`
+        const socket = connect(dav.port, '127.0.0.1', () => socket.end(head))
+        socket.on('error', () => undefined)
+        socket.on('close', () => resolve())
+        socket.resume()
+        return promise
+      }),
+    )
+    await dav.handle.close()
+    t.same(dav.held, { open: 0, staged: 0 })
+  })
+})
