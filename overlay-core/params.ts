@@ -96,11 +96,14 @@ type ChoiceName = keyof typeof CHOICES
 const DIRECTORIES = ['lowerdir', 'lowerdir+', 'datadir+', 'upperdir', 'workdir'] as const
 const FLAGS = ['userxattr', 'volatile', 'ro', 'rw'] as const
 
-/** Words of mount(8) and fstab(5) that concern the mount point of a local mount; a server has none, so they change nothing. */
+/**
+ * Words of mount(8) and fstab(5) that concern the mount point of a local mount, and of the kernel's overlay about the rights of local processes; a
+ * server has neither, so they change nothing.
+ */
 const IGNORED = new Set(
   (
     'defaults noatime nodiratime relatime norelatime strictatime nostrictatime lazytime nolazytime suid nosuid dev nodev exec ' +
-    'noexec async auto noauto nofail _netdev'
+    'noexec async auto noauto nofail _netdev default_permissions override_creds nooverride_creds'
   ).split(' '),
 )
 
@@ -263,7 +266,7 @@ function verify(draft: Draft, keepsUpper: boolean): MountOptions {
     whiteouts: (choices.get('whiteouts') ?? 'auto') as MountOptions['whiteouts'],
     lowerWhiteouts: (choices.get('lower_whiteouts') ?? 'auto') as MountOptions['lowerWhiteouts'],
   }
-  checkFeatures(options)
+  checkFeatures(options, choices)
   return options
 }
 
@@ -280,12 +283,24 @@ function checkDirectories(draft: Draft): void {
   }
 }
 
-function checkFeatures(options: MountOptions): void {
+/** What the kernel does not let go together (ovl_fs_params_verify), as far as it matters here; `said`: the choices that were given. */
+function checkFeatures(options: MountOptions, said: ReadonlyMap<ChoiceName, string>): void {
+  const { redirectDir, upperdir } = options
   if (options.datadir.length > 0 && !options.metacopy) {
     throw new OptionError('metacopy', 'data-only layers need it; leave metacopy=off out')
   }
-  const follows = options.redirectDir === 'on' || (options.redirectDir === 'follow' && options.upperdir === undefined)
-  if (options.metacopy && !follows) {
-    throw new OptionError('metacopy', `does not go with redirect_dir=${options.redirectDir}; say redirect_dir=on`)
+  const writes = said.get('metacopy') === 'on' && upperdir !== undefined
+  if (options.metacopy && (redirectDir === 'nofollow' || (writes && redirectDir !== 'on'))) {
+    throw new OptionError('metacopy', `does not go with redirect_dir=${redirectDir}; say redirect_dir=on`)
+  }
+  if (options.userxattr && said.get('metacopy') === 'on') {
+    throw new OptionError(
+      'metacopy',
+      'does not go with userxattr, as every owner of a file could then show any other; leave it out',
+    )
+  }
+  if (said.get('nfs_export') === 'on' && upperdir !== undefined) {
+    if (!options.index) throw new OptionError('nfs_export', 'does not go with index=off; leave one of them out')
+    if (options.metacopy) throw new OptionError('nfs_export', 'does not go with metacopy=on; leave one of them out')
   }
 }

@@ -4,7 +4,7 @@ import { claimDir } from './sys/claim.ts'
 import { closeSync, openDirectory, openPrivateRoot, openRoot } from './sys/open.ts'
 import { canonicalPath } from './sys/path.ts'
 import { statxFd } from './sys/stat.ts'
-import { hasVolatileMark, strangersIn } from './workdir.ts'
+import { incompatibleFeatures, strangersIn } from './workdir.ts'
 
 /** An open directory of a mount: its canonical path and an O_PATH descriptor. */
 export interface RootDir {
@@ -152,10 +152,17 @@ async function needOwnWorkdir(workdir: string, workFd: number): Promise<void> {
       `'${workdir}' holds '${stranger}', which no overlay put there; name an empty directory`,
     )
   }
-  if (await hasVolatileMark(workFd)) {
+  const features = await incompatibleFeatures(workFd)
+  if (features.includes('volatile')) {
     throw new OptionError(
       'workdir',
       `'${workdir}' was used by a volatile overlay; throw upper and work away, or remove work/incompat/volatile to trust them`,
+    )
+  }
+  if (features.length > 0) {
+    throw new OptionError(
+      'workdir',
+      `'${workdir}' was used by an overlay with the feature '${features[0]}' (work/incompat), which is not known here; use what made it`,
     )
   }
 }

@@ -29,22 +29,21 @@ export async function strangersIn(workdirFd: number): Promise<string[]> {
   return (await readdirFd(workdirFd)).map(({ name }) => name).filter((name) => !OURS.has(name))
 }
 
-/** Whether a volatile overlay was mounted on this workdir and never thrown away (`work/incompat/volatile`). */
-export async function hasVolatileMark(workdirFd: number): Promise<boolean> {
-  let fd = workdirFd
-  for (const name of ['work', 'incompat', 'volatile']) {
-    try {
-      const next = await openAt(fd, name, O_PATH | O_NOFOLLOW)
-      if (fd !== workdirFd) closeSync(fd)
-      fd = next
-    } catch (error) {
-      if (fd !== workdirFd) closeSync(fd)
-      if (isErrno(error, 'ENOENT', 'ENOTDIR')) return false
-      throw error
-    }
+/**
+ * What the overlay that used this workdir before demands of the next one: names in `work/incompat`, such as `volatile`, whose upper may lack
+ * what was never synced. Whoever does not know one of them must keep away.
+ */
+export async function incompatibleFeatures(workdirFd: number): Promise<string[]> {
+  let fd: number | undefined
+  try {
+    fd = await openAt(workdirFd, 'work/incompat', O_PATH | O_DIRECTORY | O_NOFOLLOW)
+    return (await readdirFd(fd)).map(({ name }) => name)
+  } catch (error) {
+    if (isErrno(error, 'ENOENT', 'ENOTDIR', 'ELOOP')) return []
+    throw error
+  } finally {
+    if (fd !== undefined) closeSync(fd)
   }
-  closeSync(fd)
-  return true
 }
 
 /** Opens `name` in the workdir, making it when missing. */

@@ -149,7 +149,11 @@ t.test('a wrong string is refused with the option and the mend in one line', asy
     ['lowerdir=/a,userxattr=on', 'userxattr', /takes no value/],
     ['lowerdir=/a,volatile=1', 'volatile', /takes no value/],
     ['lowerdir=/a::/d,metacopy=off', 'metacopy', /data-only layers need it/],
-    ['lowerdir=/a,metacopy=on,redirect_dir=off', 'metacopy', /redirect_dir=off; say redirect_dir=on/],
+    ['lowerdir=/a,upperdir=/u,workdir=/w,metacopy=on,redirect_dir=off', 'metacopy', /redirect_dir=off; say/],
+    ['lowerdir=/a,metacopy=on,redirect_dir=nofollow', 'metacopy', /redirect_dir=nofollow; say/],
+    ['lowerdir=/a,metacopy=on,userxattr', 'metacopy', /userxattr/],
+    ['lowerdir=/a,upperdir=/u,workdir=/w,nfs_export=on,index=off', 'nfs_export', /index=off/],
+    ['lowerdir=/a,upperdir=/u,workdir=/w,nfs_export=on,metacopy=on', 'nfs_export', /metacopy=on/],
     ['lowerdir=/a,upperdir=/u,workdir=/w,metacopy=on,redirect_dir=follow', 'metacopy', /redirect_dir=follow/],
     [`lowerdir=/a${':/b'.repeat(500)}`, 'lowerdir', /more than 500 layers/],
   ]
