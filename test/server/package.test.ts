@@ -1,10 +1,10 @@
 import { execFile } from 'node:child_process'
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { request } from 'undici'
 import { freePorts, plainly, run, start } from './launch.ts'
 
@@ -17,6 +17,38 @@ async function npm(cwd: string, ...args: string[]): Promise<string> {
   const { file, args: all, env } = plainly('npm', ...args)
   const { stdout } = await promisify(execFile)(file, all, { cwd, env, timeout: 240_000 })
   return stdout
+}
+
+/** The first example of overlay-core's README. */
+function example(): string {
+  const text = readFileSync(join(top, 'overlay-core/README.md'), 'utf8')
+  const found = /```ts\n(import [\s\S]*?)```/.exec(text)?.[1]
+  if (found === undefined) throw new Error('no example in the README')
+  return found
+}
+
+/** Runs the example of the README against the package installed in `dir`, from JavaScript, and checks its types. */
+async function tryExample(t: Test, dir: string): Promise<void> {
+  for (const name of ['lower', 'upper', 'work']) mkdirSync(join(dir, 'layers', name), { recursive: true })
+  writeFileSync(join(dir, 'layers/lower/below'), 'x')
+  writeFileSync(join(dir, 'example.mjs'), example())
+  const layers = ['lower', 'upper', 'work'].map((name) => join(dir, 'layers', name))
+  const { file, args, env } = plainly(process.execPath, join(dir, 'example.mjs'), ...layers)
+  const { stdout } = await promisify(execFile)(file, args, { cwd: dir, env })
+  t.same(stdout.trim().split('\n').sort(), ['below', 'hello'])
+  t.equal(readFileSync(join(dir, 'layers/upper/hello'), 'utf8'), 'hello\n')
+  writeFileSync(join(dir, 'example.mts'), example())
+  const types = join(top, 'node_modules/@types')
+  const options = ['--noEmit', '--strict', '--module', 'nodenext', '--target', 'esnext', '--types', 'node']
+  const tsc = plainly(
+    process.execPath,
+    join(top, 'node_modules/typescript/bin/tsc'),
+    ...options,
+    '--typeRoots',
+    types,
+    'example.mts',
+  )
+  t.equal((await promisify(execFile)(tsc.file, tsc.args, { cwd: dir, env: tsc.env })).stdout, '', 'and it has types')
 }
 
 t.test('the packed package installs elsewhere, runs there, and brings its sample and nothing needless', async (t) => {
@@ -46,6 +78,7 @@ t.test('the packed package installs elsewhere, runs there, and brings its sample
   const { version } = JSON.parse(readFileSync(join(top, 'package.json'), 'utf8'))
   t.match(await run(['--version'], { launcher, cwd: dir }), { status: 0, stdout: `overlayd ${version}\n` })
   t.equal(await npm(dir, 'exec', '--', 'overlayd', '--version'), `overlayd ${version}\n`)
+  await tryExample(t, dir)
   const server = await start(t, ['--sample', ...freePorts(join(dir, 'state'))], { launcher, cwd: dir })
   const answer = await request(new URL('bin/hello', server.webdavUrl))
   t.match(await answer.body.text(), /^#!\/bin\/sh/)
