@@ -9,13 +9,16 @@ interface Waiter {
   readonly granted: () => void
 }
 
-/** How many locks there may be. */
+/** How many locks there may be. What looks at all locks and waits of a file must not take the event loop for long. */
 export interface LockLimits {
   readonly perClient: number
+  readonly perFile: number
   readonly total: number
+  readonly waitsPerFile: number
+  readonly waits: number
 }
 
-const LIMITS: LockLimits = { perClient: 20_000, total: 200_000 }
+const LIMITS: LockLimits = { perClient: 20_000, perFile: 5000, total: 200_000, waitsPerFile: 256, waits: 2048 }
 
 /** What became of a request: `conflict` is a lock that stands in its way. */
 export type LockResult = { readonly kind: 'granted' | 'full' } | { readonly kind: 'denied'; readonly conflict: Lock }
@@ -33,6 +36,7 @@ export class LockTable {
   /** Locks of each client; kept by `#changed`. */
   readonly #ofClient = new Map<string, number>()
   #total = 0
+  #waits = 0
 
   constructor(limits: LockLimits = LIMITS) {
     this.#limits = limits
@@ -45,9 +49,7 @@ export class LockTable {
 
   /** Requests that wait. */
   get waiting(): number {
-    let count = 0
-    for (const waiters of this.#waiters.values()) count += waiters.length
-    return count
+    return this.#waits
   }
 
   /** A lock of another owner that stands in the way of `wanted`, undefined when it could be had. */
@@ -64,9 +66,10 @@ export class LockTable {
   lock(file: string, wanted: Lock): LockResult {
     const conflict = this.test(file, wanted)
     if (conflict !== undefined) return { kind: 'denied', conflict }
-    const { perClient, total } = this.#limits
+    const { perClient, perFile, total } = this.#limits
     const held = this.#ofClient.get(wanted.owner.client) ?? 0
-    if (held >= perClient || this.#total >= total) return { kind: 'full' }
+    const inFile = this.#files.get(file)?.size ?? 0
+    if (held >= perClient || inFile >= perFile || this.#total >= total) return { kind: 'full' }
     this.#place(file, wanted)
     // From exclusive to shared: others may have it too now.
     if (!wanted.exclusive) this.#grantWaiting(file)
@@ -81,14 +84,17 @@ export class LockTable {
     this.#grantWaiting(file)
   }
 
-  /** Waits for a lock that was denied; `granted` is called when it is in place. False when that would never happen: a deadlock. */
-  wait(file: string, wanted: Lock, granted: () => void): boolean {
-    if (this.#wouldDeadlock(file, wanted)) return false
+  /** Waits for a lock that was denied; `granted` is called when it is in place. Not when that would never happen: a deadlock. */
+  wait(file: string, wanted: Lock, granted: () => void): 'waits' | 'deadlock' | 'full' {
+    const others = this.#waiters.get(file) ?? []
+    if (others.length >= this.#limits.waitsPerFile || this.#waits >= this.#limits.waits) return 'full'
+    if (this.#wouldDeadlock(file, wanted)) return 'deadlock'
     const waiter: Waiter = { file, wanted, granted }
-    this.#waiters.set(file, [...(this.#waiters.get(file) ?? []), waiter])
+    this.#waiters.set(file, [...others, waiter])
+    this.#waits++
     const own = this.#waiting.get(wanted.owner.key) ?? new Set()
     this.#waiting.set(wanted.owner.key, own.add(waiter))
-    return true
+    return 'waits'
   }
 
   /** Whether such a request waits. */
@@ -150,6 +156,7 @@ export class LockTable {
     const waiters = this.#waiters.get(file) ?? []
     const gone = waiters.filter(which)
     if (gone.length === 0) return 0
+    this.#waits -= gone.length
     const left = waiters.filter((waiter) => !gone.includes(waiter))
     if (left.length === 0) this.#waiters.delete(file)
     else this.#waiters.set(file, left)

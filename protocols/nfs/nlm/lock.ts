@@ -75,5 +75,7 @@ function attempt(context: NlmContext, { file, lock, wire, host, block, message }
   if (result.kind === 'full') return NLM4_DENIED_NOLOCKS
   if (!block) return NLM4_DENIED
   if (locks.isWaiting(file, lock)) return NLM4_BLOCKED
-  return locks.wait(file, lock, () => grants.begin({ file, lock, wire, host, message })) ? NLM4_BLOCKED : NLM4_DEADLCK
+  const outcome = locks.wait(file, lock, () => grants.begin({ file, lock, wire, host, message }))
+  if (outcome === 'full') return NLM4_DENIED_NOLOCKS
+  return outcome === 'waits' ? NLM4_BLOCKED : NLM4_DEADLCK
 }

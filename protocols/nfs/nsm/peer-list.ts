@@ -19,6 +19,8 @@ export interface NsmPeer {
 
 /** How many peers are remembered. The oldest is forgotten first: its locks would not survive a restart. */
 const MAX_PEERS = 4096
+/** So many lines are added to the journal before it is written anew. */
+const MAX_APPENDED = 3 * MAX_PEERS
 /** States are odd while a host is up, and grow with every restart. */
 const FIRST_STATE = 1
 const LAST_STATE = 0x7fff_ffff
@@ -40,6 +42,9 @@ export class PeerList {
   readonly toNotify: readonly NsmPeer[]
   readonly #journal: NsmJournal
   readonly #peers: Map<string, NsmPeer>
+  #appended = 0
+  /** The writes to the journal, one after the other. */
+  #writing: Promise<void> = Promise.resolve()
   /** Keys of the peers that have locks in this run. */
   readonly #monitored = new Map<string, Promise<void>>()
 
@@ -56,7 +61,7 @@ export class PeerList {
     const peers = new Map<string, NsmPeer>()
     for (const line of journal.lines.flatMap(parseLine)) {
       if (line.state !== undefined) state = line.state
-      if (line.add) peers.set(keyOf(line.add), line.add)
+      if (line.add) remember(peers, line.add)
       if (line.done) peers.delete(keyOf(line.done))
     }
     const list = new PeerList(journal, state + 2 > LAST_STATE ? FIRST_STATE : state + 2, peers)
@@ -69,7 +74,7 @@ export class PeerList {
     const key = keyOf(peer)
     const known = this.#monitored.get(key)
     if (known !== undefined) return known
-    const noted = this.#add(key, peer)
+    const noted = this.#add(peer)
     this.#monitored.set(key, noted)
     // The next lock tries again.
     noted.catch(() => this.#monitored.delete(key))
@@ -81,23 +86,26 @@ export class PeerList {
     const key = keyOf(peer)
     if (this.#monitored.has(key)) return
     this.#peers.delete(key)
-    await this.#journal.append(
-      `${JSON.stringify({ done: { address: peer.address, name: peer.name } } satisfies Line)}\n`,
-    )
+    await this.#append({ done: { address: peer.address, name: peer.name } })
   }
 
-  async #add(key: string, peer: NsmPeer): Promise<void> {
-    this.#peers.delete(key)
-    this.#peers.set(key, peer)
-    if (this.#peers.size > MAX_PEERS) {
-      const [oldest] = this.#peers.keys()
-      this.#peers.delete(oldest)
-      this.#monitored.delete(oldest)
-    }
-    await this.#journal.append(`${JSON.stringify({ add: peer } satisfies Line)}\n`)
+  async #add(peer: NsmPeer): Promise<void> {
+    const forgotten = remember(this.#peers, peer)
+    if (forgotten !== undefined) this.#monitored.delete(forgotten)
+    await this.#append({ add: peer })
+  }
+
+  /** Adds a line, or writes all anew when there are too many that say nothing any more. */
+  #append(line: Line): Promise<void> {
+    const write = () =>
+      ++this.#appended > MAX_APPENDED ? this.#compact() : this.#journal.append(`${JSON.stringify(line)}\n`)
+    const written = this.#writing.then(write)
+    this.#writing = written.catch(() => undefined)
+    return written
   }
 
   async #compact(): Promise<void> {
+    this.#appended = 0
     const lines: Line[] = [{ state: this.state }, ...[...this.#peers.values()].map((add) => ({ add }))]
     await this.#journal.replace(
       (async function* () {
@@ -105,6 +113,16 @@ export class PeerList {
       })(),
     )
   }
+}
+
+/** Puts a peer last; returns the key of the one that is forgotten for it. */
+function remember(peers: Map<string, NsmPeer>, peer: NsmPeer): string | undefined {
+  peers.delete(keyOf(peer))
+  peers.set(keyOf(peer), peer)
+  if (peers.size <= MAX_PEERS) return undefined
+  const [oldest] = peers.keys()
+  peers.delete(oldest)
+  return oldest
 }
 
 function keyOf({ address, name }: { address: string; name: string }): string {

@@ -79,10 +79,10 @@ t.test('who waits gets the lock in the order of arrival, as soon as nothing stan
   const wait = (name: string, ...range: [number, number, boolean?]) =>
     table.wait('f', lock(name, ...range), () => granted.push(name))
   table.lock('f', lock('a', 0, 99))
-  t.ok(wait('b', 0, 9))
-  t.ok(wait('c', 5, 20, false))
-  t.ok(wait('d', 5, 20, false))
-  t.ok(wait('e', 50, 60))
+  t.equal('waits', wait('b', 0, 9))
+  t.equal('waits', wait('c', 5, 20, false))
+  t.equal('waits', wait('d', 5, 20, false))
+  t.equal('waits', wait('e', 50, 60))
   t.equal(table.waiting, 4)
   table.unlock('f', owner('a'), { start: 50n, end: 99n })
   t.same(granted, ['e'])
@@ -90,13 +90,13 @@ t.test('who waits gets the lock in the order of arrival, as soon as nothing stan
   t.notOk(table.cancel('f', lock('b', 0, 9)))
   table.lock('f', lock('a', 0, 49, false))
   t.same(granted, ['e', 'c', 'd'], 'a downgrade lets readers in')
-  t.ok(wait('g', 0, 5))
+  t.equal('waits', wait('g', 0, 5))
   table.freeClient('a')
   t.same(granted, ['e', 'c', 'd'], 'still held by others')
   table.freeClient('c')
   table.freeClient('d')
   t.same(granted, ['e', 'c', 'd', 'g'])
-  t.ok(wait('h', 0, 5))
+  t.equal('waits', wait('h', 0, 5))
   table.freeClient('h')
   t.equal(table.waiting, 0, 'a client that is gone waits no more')
 })
@@ -111,11 +111,11 @@ t.test('a wait that closes a circle is refused', async (t) => {
   ] as const) {
     table.lock(`file of ${name}`, lock(name, at, at))
   }
-  t.ok(table.wait('file of b', lock('a', 1, 1), never))
-  t.ok(table.wait('file of c', lock('b', 2, 2), never))
-  t.notOk(table.wait('file of a', lock('c', 0, 0), never))
+  t.equal(table.wait('file of b', lock('a', 1, 1), never), 'waits')
+  t.equal(table.wait('file of c', lock('b', 2, 2), never), 'waits')
+  t.equal(table.wait('file of a', lock('c', 0, 0), never), 'deadlock')
   t.ok(table.cancel('file of b', lock('a', 1, 1)))
-  t.ok(table.wait('file of a', lock('c', 0, 0), never), 'without the circle it may wait')
+  t.equal(table.wait('file of a', lock('c', 0, 0), never), 'waits', 'without the circle it may wait')
 })
 
 t.test('two readers that both want to write cannot both wait', async (t) => {
@@ -124,18 +124,42 @@ t.test('two readers that both want to write cannot both wait', async (t) => {
   table.lock('f', lock('b', 0, 9, false))
   t.equal(table.lock('f', lock('a', 0, 9)).kind, 'denied')
   const granted: string[] = []
-  t.ok(table.wait('f', lock('a', 0, 9), () => granted.push('a')))
-  t.notOk(table.wait('f', lock('b', 0, 9), () => granted.push('b')))
+  t.equal(
+    table.wait('f', lock('a', 0, 9), () => granted.push('a')),
+    'waits',
+  )
+  t.equal(
+    table.wait('f', lock('b', 0, 9), () => granted.push('b')),
+    'deadlock',
+  )
   table.unlock('f', owner('b'), { start: 0n, end: 9n })
   t.same(granted, ['a'])
 })
 
 t.test('there are no more locks than allowed', async (t) => {
-  const table = new LockTable({ perClient: 3, total: 5 })
+  const table = new LockTable({ perClient: 3, perFile: 100, total: 5, waitsPerFile: 2, waits: 3 })
   const kinds = (name: string) => [0, 2, 4, 6].map((at) => table.lock(name, lock(name, at, at)).kind)
   t.same(kinds('a'), ['granted', 'granted', 'granted', 'full'])
   t.same(kinds('b'), ['granted', 'granted', 'full', 'full'])
   table.freeClient('a')
   t.equal(table.lock('b', lock('b', 8, 8)).kind, 'granted')
   t.equal(table.size, 3)
+  const crowded = new LockTable({ perClient: 10, perFile: 2, total: 50, waitsPerFile: 2, waits: 3 })
+  t.same(
+    [0, 2, 4].map((at) => crowded.lock('f', lock('a', at, at)).kind),
+    ['granted', 'granted', 'full'],
+  )
+  crowded.lock('g', lock('a', 0, 0))
+  const wait = (file: string, name: string) => crowded.wait(file, lock(name, 0, 0), () => undefined)
+  t.same(
+    ['b', 'c', 'd'].map((name) => wait('f', name)),
+    ['waits', 'waits', 'full'],
+  )
+  t.same(
+    ['b', 'c'].map((name) => wait('g', name)),
+    ['waits', 'full'],
+  )
+  crowded.freeClient('b')
+  t.equal(wait('g', 'd'), 'waits')
+  t.equal(crowded.waiting, 2)
 })

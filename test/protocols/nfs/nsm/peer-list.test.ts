@@ -47,3 +47,13 @@ t.test('a torn line at the end is no line, and the state wraps to odd', async (t
   t.equal(list.state, 1)
   t.equal(list.toNotify.length, 1)
 })
+
+t.test('neither the list nor its journal grows without end', async (t) => {
+  const journal = new MemoryJournal()
+  const list = await PeerList.open(journal)
+  for (let i = 0; i < 13_000; i++) await list.monitor(peer(`host${i}`))
+  t.ok(journal.lines.length < 6000, `${journal.lines.length} lines`)
+  const next = await PeerList.open(journal)
+  t.equal(next.toNotify.length, 4096)
+  t.equal(next.toNotify.at(-1)?.name, 'host12999')
+})
