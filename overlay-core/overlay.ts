@@ -16,6 +16,7 @@ import { type RenameOptions, rename } from './rename.ts'
 import { provenance, removedNames, restore } from './restore.ts'
 import { stage } from './stage.ts'
 import type { SuperBlock } from './superblock.ts'
+import { closesDone } from './sys/open.ts'
 import { statfsFd } from './sys/stat.ts'
 import {
   type Attr,
@@ -333,6 +334,7 @@ export class MountedOverlay implements Overlay {
     sb.descriptors.closeAll()
     sb.dcache.clear()
     this.#mounting.close()
+    await closesDone()
   }
 
   async #flush(): Promise<void> {

@@ -52,6 +52,8 @@ const cachedHow = new Uint32Array(new ArrayBuffer(SIZE_OF_OPEN_HOW))
 const cachedPathAddress = addressOf(cachedPath)
 const cachedHowAddress = addressOf(cachedHow)
 let kernelKnowsCached = true
+let runningCloses = 0
+const waitingForCloses: (() => void)[] = []
 let failedCloses = 0
 
 /** struct open_how: three 64-bit words, of which the upper halves stay 0. */
@@ -165,12 +167,23 @@ export function closeSync(fd: number): void {
 
 /** Closes a descriptor by the pool, for files that were written or removed. A failure is only counted: data is made sure by fsync. */
 export function closeLater(fd: number): void {
+  runningCloses++
+  const end = (failed: boolean) => {
+    if (failed) failedCloses++
+    if (--runningCloses === 0) for (const wake of waitingForCloses.splice(0)) wake()
+  }
   nodeCall('close', (done) => fs.close(fd, (error) => done(error ? -EBADF : 0))).then(
-    (result) => {
-      if (result !== 0) failedCloses++
-    },
-    () => failedCloses++,
+    (result) => end(result !== 0),
+    () => end(true),
   )
+}
+
+/** Resolves when nothing that was given to `closeLater` is open any more. */
+export async function closesDone(): Promise<void> {
+  if (runningCloses === 0) return
+  const { promise, resolve } = Promise.withResolvers<void>()
+  waitingForCloses.push(resolve)
+  await promise
 }
 
 /** How many closes have failed since the start, for metrics. */

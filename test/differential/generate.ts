@@ -68,6 +68,8 @@ export interface Setting {
   readonly user: Cred | undefined
   /** Whether remounts and the exchange of the uppers are wanted. */
   readonly mounts: boolean
+  /** Whether both sides take extended attributes. */
+  readonly xattrs: boolean
 }
 
 /** Draws the next operation. */
@@ -79,7 +81,10 @@ export function generate(random: Random, model: Model, setting: Setting): Operat
   if ((kind === 'remount' || kind === 'swap') && (!setting.mounts || random.chance(50))) {
     return { user, op: 'stat', path: somePath(random, model, ANY) }
   }
-  return { user, ...make(kind, random, model, setting) } as Operation
+  const operation = { user, ...make(kind, random, model, setting) } as Operation
+  // Another operation in its place.
+  if (!setting.xattrs && /xattr$/.test(kind)) return { user, op: 'stat', path: somePath(random, model, ANY) }
+  return operation
 }
 
 type Bare = Operation extends infer O ? (O extends Operation ? Omit<O, 'user'> : never) : never

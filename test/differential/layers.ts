@@ -19,6 +19,7 @@ const S_IFBLK = 0o060000
 export interface LayerSetting {
   readonly user: Cred | undefined
   readonly mount: MountSettings
+  readonly upperOn: 'layers' | 'ramfs'
 }
 
 /** The lowers of a round, topmost first, and how to fill an upper for them; the same each time. */
@@ -66,7 +67,11 @@ async function layerByKernel(
   try {
     model.reset(await readTree(view))
     for (let i = 0; i < 40; i++) {
-      const operation = generate(random, model, { user: undefined, mounts: false })
+      const operation = generate(random, model, {
+        user: undefined,
+        mounts: false,
+        xattrs: setting.upperOn === 'layers',
+      })
       if ((await execute(view, slots, ROOT, operation)) === 'done') model.apply(operation)
     }
   } finally {
@@ -198,6 +203,7 @@ class LayerBuilder {
 
   #someXattrs(path: string): void {
     const random = this.#random
+    if (this.#setting.upperOn !== 'layers') return
     if (random.chance(15)) native.setxattr(path, 'user.a', Buffer.from('from the layer'))
     if (random.chance(5)) native.setxattr(path, 'trusted.t', Buffer.from('t'))
     // What a client of another overlay has set, stored escaped.

@@ -82,6 +82,7 @@ class Round {
   #core: CoreView | undefined
   /** Which of the two uppers the kernel has now. */
   #kernelUpper = 0
+  #ownMounted = false
 
   constructor(dir: string, settings: Settings, seed: number) {
     const random = new Random(seed)
@@ -100,12 +101,22 @@ class Round {
 
   async start(): Promise<void> {
     this.#layers = await makeLayers(this.#layerRandom, this.#dir, this.#settings)
-    for (const name of ['mount', 'work0', 'work1']) native.mkdir(`${this.#dir}/${name}`, 0o755)
-    for (const name of ['upper0', 'upper1']) this.#layers.fillUpper(`${this.#dir}/${name}`)
+    native.mkdir(`${this.#dir}/mount`, 0o755)
+    if (this.#settings.upperOn === 'ramfs') this.#mountOwn()
+    for (const i of [0, 1]) {
+      const [upper, work] = this.#place(i)
+      native.mkdir(work, 0o755)
+      // What a ramfs cannot hold the other upper has not either.
+      if (this.#settings.upperOn === 'layers') this.#layers.fillUpper(upper)
+      else native.mkdir(upper, 0o755)
+    }
     this.#lowersBefore = await this.#readLowers()
     const lowerIds = this.#lowersBefore.flatMap((tree) => [...tree.values()].map(({ status }) => status.fileId))
     const { index, metacopy } = this.#settings.mount
-    this.#allowed = { separated: new Set(index === 'off' ? lowerIds : []), completion: metacopy === 'on' }
+    this.#allowed = {
+      separated: new Set(index === 'off' ? lowerIds : []),
+      completion: metacopy === 'on' || this.#settings.upperOn === 'ramfs',
+    }
     await this.#mount()
   }
 
@@ -121,7 +132,7 @@ class Round {
         if (await this.#step(operation)) succeeded++
       }
       const last = await this.#compareTrees()
-      await this.#swap(last)
+      await (this.#swaps ? this.#swap(last) : this.#remount(last))
       await this.#compareLowers()
     } catch (error) {
       // What no operation should ever throw is a difference too.
@@ -134,11 +145,33 @@ class Round {
 
   async end(): Promise<void> {
     await this.#unmount()
+    if (this.#ownMounted) native.umount(`${this.#dir}/own`)
+  }
+
+  #mountOwn(): void {
+    native.mkdir(`${this.#dir}/own`, 0o755)
+    native.mount('ramfs', `${this.#dir}/own`, 'ramfs', MS_NOATIME_NODEV - 4, 'mode=755')
+    this.#ownMounted = true
+  }
+
+  /** Upper and workdir of one of the two. */
+  #place(i: number): readonly [upper: string, work: string] {
+    const dir = this.#settings.upperOn === 'ramfs' && i === 1 ? `${this.#dir}/own` : this.#dir
+    return [`${dir}/upper${i}`, `${dir}/work${i}`]
+  }
+
+  /** Whether the kernel can read overlayd's upper. */
+  get #swaps(): boolean {
+    return this.#settings.upperOn === 'layers' && this.#settings.mount.whiteouts === 'device'
   }
 
   #next(i: number): Operation {
     if (i % COMPARE_EVERY === COMPARE_EVERY - 1) return { user: false, op: 'compare' }
-    return generate(this.#operationRandom, this.#model, { user: this.#settings.user, mounts: true })
+    return generate(this.#operationRandom, this.#model, {
+      user: this.#settings.user,
+      mounts: true,
+      xattrs: this.#settings.upperOn === 'layers',
+    })
   }
 
   /** Does one operation on both sides; whether it succeeded. */
@@ -146,7 +179,7 @@ class Round {
     if (operation.op === 'compare') return (await this.#compareTrees()) !== undefined
     if (operation.op === 'remount' || operation.op === 'swap') {
       const before = await this.#compareTrees()
-      if (operation.op === 'swap') await this.#swap(before)
+      if (operation.op === 'swap' && this.#swaps) await this.#swap(before)
       else await this.#remount(before)
       return true
     }
@@ -210,17 +243,16 @@ class Round {
   async #mount(): Promise<void> {
     const { lowers } = this.#layers as LayerStack
     const { mount: options } = this.#settings
-    const upper = (i: number) => [`${this.#dir}/upper${i}`, `${this.#dir}/work${i}`] as const
     const point = `${this.#dir}/mount`
     native.mount(
       'overlay',
       point,
       'overlay',
       MS_NOATIME_NODEV,
-      mountString(options, lowers, ...upper(this.#kernelUpper)),
+      mountString(options, lowers, ...this.#place(this.#kernelUpper)),
     )
     this.#kernel = new KernelView(point, options.userxattr)
-    const own = coreMountString(options, lowers, ...upper(1 - this.#kernelUpper))
+    const own = coreMountString(options, lowers, ...this.#place(1 - this.#kernelUpper))
     this.#overlay = await mount(parseOptions(own), this.#environment)
     this.#core = new CoreView(this.#overlay)
   }

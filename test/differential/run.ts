@@ -1,7 +1,7 @@
 /**
  * Compares overlay-core with the kernel's overlayfs by random operations.
  *
- *     npm run test:differential -- [--rounds N] [--ops M] [--seed S] [--as UID] [--options redirect_dir=on,index=on] [--on tmpfs|disk] [--no-shrink]
+ *     npm run test:differential -- [--rounds N] [--ops M] [--seed S] [--as UID] [--options redirect_dir=on,index=on] [--on tmpfs|disk] [--upper-on layers|ramfs] [--no-shrink]
  *
  * Round i of a run has the seed S + i: a divergence is repeated by `--rounds 1 --seed` with the seed that it was printed with.
  */
@@ -10,6 +10,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { avoidMarks } from './model.ts'
 import * as native from './native.ts'
 import type { Operation } from './operations.ts'
 import { type Divergence, runRound } from './round.ts'
@@ -56,6 +57,7 @@ function startInside(args: readonly string[]): number {
 async function inScratch(scratch: string, settings: Settings): Promise<number> {
   process.umask(0)
   mountScratch(scratch, settings)
+  if (settings.mount.whiteouts === 'files' || settings.upperOn === 'ramfs') avoidMarks()
   const started = performance.now()
   let [operations, succeeded] = [0, 0]
   for (let i = 0; i < settings.rounds; i++) {

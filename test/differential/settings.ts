@@ -3,6 +3,8 @@ import type { Cred } from '../../overlay-core/index.ts'
 /** Mount options for both sides; what the kernel takes by default, unless said otherwise. */
 export type MountSettings = Readonly<Record<'redirect_dir' | 'index' | 'metacopy' | 'xino', string>> & {
   readonly userxattr: boolean
+  /** The form of overlayd's upper; that of the kernel's is its own. */
+  readonly whiteouts: 'device' | 'files'
 }
 
 /** What a run does. */
@@ -15,6 +17,8 @@ export interface Settings {
   readonly mount: MountSettings
   /** File system of the layers: a tmpfs of its own, or the one of the temporary folder. */
   readonly on: 'tmpfs' | 'disk'
+  /** Where overlayd's upper lies: with the layers, or on a ramfs, which has no attributes; then the layers have none either. */
+  readonly upperOn: 'layers' | 'ramfs'
   readonly shrink: boolean
 }
 
@@ -22,11 +26,12 @@ const KERNEL_DEFAULTS = { redirect_dir: 'off', index: 'off', metacopy: 'off', xi
 
 /** Reads `redirect_dir=on,index=on,userxattr`. @throws Error an unknown option */
 export function parseMountSettings(text: string): MountSettings {
-  const settings: Record<string, string | boolean> = { ...KERNEL_DEFAULTS, userxattr: false }
+  const settings: Record<string, string | boolean> = { ...KERNEL_DEFAULTS, userxattr: false, whiteouts: 'device' }
   for (const word of text.split(',').filter((part) => part !== '')) {
     const [name, value] = word.split('=') as [string, string | undefined]
     // As the kernel, which neither follows nor writes redirects where users can set them.
     if (name === 'userxattr') Object.assign(settings, { userxattr: true, redirect_dir: 'nofollow' })
+    else if (word === 'whiteouts=files') settings.whiteouts = 'files'
     // As the kernel, where metadata-only copies imply redirects.
     else if (word === 'metacopy=on') Object.assign(settings, { metacopy: 'on', redirect_dir: 'on' })
     else if (name in KERNEL_DEFAULTS && value !== undefined) settings[name] = value
@@ -55,7 +60,8 @@ export function coreMountString(
   work: string,
 ): string {
   const redirects = settings.userxattr ? `,redirect_dir=${settings.redirect_dir}` : ''
-  return mountString(settings, lowers, upper, work) + redirects
+  const form = settings.whiteouts === 'files' ? ',whiteouts=files' : ''
+  return mountString(settings, lowers, upper, work) + redirects + form
 }
 
 export function parseArguments(args: readonly string[]): Settings {
@@ -66,6 +72,7 @@ export function parseArguments(args: readonly string[]): Settings {
     user: undefined,
     mount: parseMountSettings(''),
     on: 'tmpfs',
+    upperOn: 'layers',
     shrink: true,
   }
   for (let i = 0; i < args.length; i++) {
@@ -100,7 +107,12 @@ function parseArgument(name: string, value: string): Partial<Settings> {
     case '--on':
       if (value !== 'tmpfs' && value !== 'disk') throw new Error(`--on: tmpfs or disk, not ${value}`)
       return { on: value }
+    case '--upper-on':
+      if (value !== 'layers' && value !== 'ramfs') throw new Error(`--upper-on: layers or ramfs, not ${value}`)
+      return { upperOn: value }
     default:
-      throw new Error(`unknown argument ${name}; known: --rounds --ops --seed --as --options --on --no-shrink`)
+      throw new Error(
+        `unknown argument ${name}; known: --rounds --ops --seed --as --options --on --upper-on --no-shrink`,
+      )
   }
 }

@@ -81,7 +81,10 @@ export interface Allowed {
    * never changes; in the kernel it does.
    */
   readonly separated?: ReadonlySet<string>
-  /** Completing a metadata-only copy keeps the file's mtime; in the kernel the mere opening for writing sets it. */
+  /**
+   * Completing a metadata-only copy keeps the file's mtime; in the kernel the mere opening for writing sets it. And a ramfs leaves it alone at a
+   * truncation to the size that the file has, where tmpfs sets it.
+   */
   readonly completion?: boolean
   /** How the two are called. */
   readonly names?: readonly [string, string]

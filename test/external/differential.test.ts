@@ -16,6 +16,8 @@ const MODES: Readonly<Record<string, readonly string[]>> = {
   'metacopy=on': ['--options', 'metacopy=on'],
   userxattr: ['--options', 'userxattr'],
   'all of them': ['--options', 'index=on,redirect_dir=on,metacopy=on,xino=on'],
+  'whiteouts as files': ['--options', 'whiteouts=files,redirect_dir=on,index=on'],
+  'an upper without attributes': ['--upper-on', 'ramfs', '--options', 'redirect_dir=on,index=on'],
   'an ordinary user': ['--as', '1000'],
   'an ordinary user, and all options': ['--as', '1000', '--options', 'index=on,redirect_dir=on,metacopy=on'],
   'an ordinary user, on the disk': ['--as', '1000', '--on', 'disk'],
