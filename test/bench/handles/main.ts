@@ -1,0 +1,138 @@
+/**
+ * `npm run bench:handles [-- --names N]`: what it costs to find objects again by their handles, in the designs that docs/adr/0013 compares, and what a
+ * directory of 100,000 names costs over NFS, first and again, with the longest stall of the event loop.
+ */
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { monitorEventLoopDelay } from 'node:perf_hooks'
+import { parseArgs } from 'node:util'
+import type { HandleRecord } from '../../../overlay-core/handle-log.ts'
+import { mount, parseOptions } from '../../../overlay-core/index.ts'
+import { parseExport, startNfs } from '../../../protocols/nfs/index.ts'
+import { NfsClient } from '../../helpers/nfs-client.ts'
+import { authSys } from '../../helpers/rpc-client.ts'
+import { kernelStore, logStore, type Store, sqliteStore } from './stores.ts'
+
+const { values } = parseArgs({ options: { names: { type: 'string' }, only: { type: 'string' } } })
+const names = Number(values.names ?? 100_000)
+/** One answer of READDIRPLUS. */
+const PAGE = 300
+
+const folder = mkdtempSync(join(tmpdir(), 'overlayd-bench-handles-'))
+process.on('exit', () => rmSync(folder, { recursive: true, force: true }))
+
+function records(): HandleRecord[] {
+  return Array.from({ length: names }, (_, i) => ({
+    key: 2 ** 48 + i * 17,
+    generation: Math.imul(i, 0x9e3779b1) >>> 0,
+    dirKey: 2 ** 48 + 5,
+    name: `name-of-entry-${String(i).padStart(8, '0')}`,
+  }))
+}
+
+function memory(): number {
+  const { gc } = globalThis as { gc?: () => void }
+  gc?.()
+  const { heapUsed, external } = process.memoryUsage()
+  return heapUsed + external
+}
+
+async function timed(work: () => Promise<unknown> | unknown): Promise<number> {
+  const from = performance.now()
+  await work()
+  return performance.now() - from
+}
+
+async function measure(store: Store, all: readonly HandleRecord[], before: number): Promise<void> {
+  const first = await timed(async () => {
+    for (let at = 0; at < all.length; at += PAGE) await store.remember(all.slice(at, at + PAGE))
+  })
+  const perMillion = 1e6 / all.length
+  const bytes = memory() - before
+  const disk = store.diskBytes()
+  let known = 0
+  const again = await timed(() => {
+    for (const record of all) if (store.knows(record)) known++
+  })
+  const some = all.filter((_, i) => i % 10 === 0)
+  const find = await timed(async () => {
+    for (const record of some) if (!(await store.find(record))) throw new Error(`${store.name} has lost an object`)
+  })
+  await store.forget(all.filter((_, i) => i % 10 !== 0))
+  const shrinking = await timed(() => store.shrink())
+  const cells = [
+    store.name.padEnd(16),
+    `first listing ${first.toFixed(0)} ms`,
+    `again ${again.toFixed(1)} ms (${known} known)`,
+    `find ${((find / some.length) * 1000).toFixed(1)} µs`,
+    `memory ${((bytes * perMillion) / 1e6).toFixed(0)} MB per million`,
+    `disk ${((disk * perMillion) / 1e6).toFixed(0)} MB per million`,
+    `after removing nine of ten: ${((store.diskBytes() / Math.max(1, disk)) * 100).toFixed(0)} % in ${shrinking.toFixed(0)} ms`,
+  ]
+  console.log(cells.join(' · '))
+}
+
+/** A directory over NFS, from cold caches and again. */
+async function overNfs(): Promise<void> {
+  const dirs = { lower: join(folder, 'lower'), upper: join(folder, 'upper'), work: join(folder, 'work') }
+  for (const dir of [`${dirs.lower}/many`, dirs.upper, dirs.work]) mkdirSync(dir, { recursive: true })
+  for (const { name } of records()) writeFileSync(join(dirs.lower, 'many', name), '')
+  const overlay = await mount(parseOptions(`lowerdir=${dirs.lower},upperdir=${dirs.upper},workdir=${dirs.work}`))
+  const quiet = () => undefined
+  const nfs = await startNfs({
+    host: '127.0.0.1',
+    port: 0,
+    exports: [{ name: 'overlay', overlay, rules: parseExport('127.0.0.1(rw,no_root_squash,insecure)') }],
+    handleKey: Buffer.alloc(32, 1),
+    writeVerifier: Buffer.alloc(8),
+    log: { debug: quiet, info: quiet, warn: quiet, error: quiet },
+  })
+  const client = await NfsClient.connect(nfs.port, authSys(0, 0))
+  const root = (await client.mnt('/overlay')).handle as Buffer
+  const many = (await client.lookup(root, 'many')).handle as Buffer
+  for (const turn of ['first', 'again']) {
+    const delay = monitorEventLoopDelay({ resolution: 1 })
+    delay.enable()
+    let entries = 0
+    let longest = 0
+    const time = await timed(async () => {
+      for (let cookie: bigint | number = 0; ; ) {
+        let page: Awaited<ReturnType<NfsClient['readdirplus']>> | undefined
+        longest = Math.max(
+          longest,
+          await timed(async () => {
+            page = await client.readdirplus(many, cookie, 65_536)
+          }),
+        )
+        if (page === undefined || page.status !== 0) throw new Error(`READDIRPLUS: ${page?.status}`)
+        entries += page.entries.length
+        cookie = page.entries.at(-1)?.cookie ?? 0
+        if (page.eof) break
+      }
+    })
+    delay.disable()
+    console.log(
+      `READDIRPLUS ${turn}: ${entries} entries in ${time.toFixed(0)} ms; longest page ${longest.toFixed(0)} ms, longest stall of the loop ${(delay.max / 1e6).toFixed(1)} ms (server and client in one process)`,
+    )
+  }
+  await client.close()
+  await nfs.close()
+  await overlay.unmount()
+}
+
+if (values.only !== 'nfs') {
+  const all = records()
+  for (const name of ['log', 'sqlite', 'kernel'] as const) {
+    const own = join(folder, name)
+    mkdirSync(own)
+    if (name === 'kernel') for (const record of all) writeFileSync(join(own, record.name), '')
+    const before = memory()
+    await measure(
+      name === 'log' ? await logStore(own) : name === 'sqlite' ? sqliteStore(own) : await kernelStore(own),
+      all,
+      before,
+    )
+  }
+}
+if (values.only !== 'stores') await overNfs()

@@ -1,0 +1,108 @@
+import { existsSync, openSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+import { DatabaseSync, type StatementSync } from 'node:sqlite'
+import { HandleLog, type HandleRecord } from '../../../overlay-core/handle-log.ts'
+import { O_PATH } from '../../../overlay-core/sys/flags.ts'
+import { nameToHandle, openByHandle } from '../../../overlay-core/sys/handle.ts'
+import { closeSync, openRoot } from '../../../overlay-core/sys/open.ts'
+
+/** A way to find an object again by what its handle says. */
+export interface Store {
+  readonly name: string
+  /** Makes sure that these would be found after the death of the process. */
+  remember(records: readonly HandleRecord[]): Promise<void>
+  /** Whether the object is known already: what a listing of known objects costs. */
+  knows(record: HandleRecord): boolean
+  /** Where the object is. */
+  find(record: HandleRecord): Promise<boolean>
+  forget(records: readonly HandleRecord[]): Promise<void>
+  /** Gives back the space of what was forgotten. */
+  shrink(): Promise<void>
+  diskBytes(): number
+}
+
+/** What overlayd does: identity of the object, and a log of where it was last seen. */
+export async function logStore(folder: string): Promise<Store> {
+  const open = async (name: string) => HandleLog.open(openSync(join(folder, name), 'w+'), 0)
+  let log = await open('log')
+  return {
+    name: 'log of places',
+    async remember(records) {
+      for (const record of records) if (!log.has(record.key)) log.put(record)
+      await log.flushed()
+    },
+    knows: ({ key }) => log.has(key),
+    find: async ({ key }) => (await log.find(key)).length > 0,
+    async forget(records) {
+      for (const { key, generation } of records) log.remove(key, generation)
+      await log.flushed()
+    },
+    async shrink() {
+      log = await log.copyTo(openSync(join(folder, 'log.new'), 'w+'))
+    },
+    diskBytes: () => log.usage.bytes,
+  }
+}
+
+/** node:sqlite with a write-ahead log that is not synced: as safe as the log of places. */
+export function sqliteStore(folder: string): Store {
+  const path = join(folder, 'sqlite')
+  const db = new DatabaseSync(path)
+  db.exec('PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL')
+  db.exec('CREATE TABLE handle(key INTEGER PRIMARY KEY, generation INTEGER, dir INTEGER, name BLOB) WITHOUT ROWID')
+  const put = db.prepare('INSERT OR REPLACE INTO handle VALUES(?,?,?,?)')
+  const get = db.prepare('SELECT dir, name FROM handle WHERE key=?')
+  const remove = db.prepare('DELETE FROM handle WHERE key=?')
+  const together = (work: () => void): void => {
+    db.exec('BEGIN')
+    work()
+    db.exec('COMMIT')
+  }
+  const find = (statement: StatementSync, key: number) => statement.get(key) !== undefined
+  return {
+    name: 'node:sqlite',
+    async remember(records) {
+      together(() => {
+        for (const { key, generation, dirKey, name } of records) put.run(key, generation, dirKey, Buffer.from(name))
+      })
+    },
+    knows: ({ key }) => find(get, key),
+    find: async ({ key }) => find(get, key),
+    async forget(records) {
+      together(() => {
+        for (const { key } of records) remove.run(key)
+      })
+    },
+    async shrink() {
+      db.exec('VACUUM; PRAGMA wal_checkpoint(TRUNCATE)')
+    },
+    diskBytes: () => [path, `${path}-wal`].reduce((sum, file) => sum + (existsSync(file) ? statSync(file).size : 0), 0),
+  }
+}
+
+/** Handles of the kernel: nothing to remember, but only for root, and not the same after a copy-up. `folder` holds the files. */
+export async function kernelStore(folder: string): Promise<Store> {
+  const dirFd = await openRoot(folder)
+  const known = new Map<number, { type: number; bytes: Uint8Array }>()
+  return {
+    name: 'kernel handles',
+    async remember(records) {
+      await Promise.all(
+        records.map(async ({ key, name }) => {
+          const handle = await nameToHandle(dirFd, name)
+          if (handle) known.set(key, handle)
+        }),
+      )
+    },
+    knows: ({ key }) => known.has(key),
+    async find({ key }) {
+      const handle = known.get(key)
+      if (handle === undefined) return false
+      closeSync(await openByHandle(dirFd, handle.type, handle.bytes, O_PATH))
+      return true
+    },
+    forget: async () => undefined,
+    shrink: async () => undefined,
+    diskBytes: () => 0,
+  }
+}
