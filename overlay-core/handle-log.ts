@@ -1,4 +1,5 @@
 import { crc32 } from 'node:zlib'
+import { PlaceTable } from './place-table.ts'
 import { truncateFd } from './sys/attr.ts'
 import { fsync, pread, pwrite } from './sys/data.ts'
 import type { Name } from './types.ts'
@@ -247,76 +248,4 @@ function decode(buffer: Buffer, at: number, end: number): { kind: number; record
     name: buffer.toString('latin1', at + HEADER_BYTES, at + bytes),
   }
   return { kind: buffer.readUInt16LE(at + 6), record, bytes }
-}
-
-/** A hash table from keys (positive numbers) to places (positive numbers), 16 bytes a slot, at most two thirds full. */
-export class PlaceTable {
-  #keys = new Float64Array(1024)
-  #places = new Float64Array(1024)
-  #size = 0
-
-  get size(): number {
-    return this.#size
-  }
-
-  /** The place of `key`, 0 when there is none. */
-  get(key: number): number {
-    return this.#places[this.#slot(key)] as number
-  }
-
-  set(key: number, place: number): void {
-    const slot = this.#slot(key)
-    if (this.#places[slot] === 0) this.#size++
-    this.#keys[slot] = key
-    this.#places[slot] = place
-    if (this.#size * 3 > this.#keys.length * 2) this.#grow()
-  }
-
-  delete(key: number): void {
-    let hole = this.#slot(key)
-    if (this.#places[hole] === 0) return
-    this.#size--
-    const mask = this.#keys.length - 1
-    // Closes the gap, so that no search ends early (linear probing, deletion by shifting back).
-    for (let at = (hole + 1) & mask; this.#places[at] !== 0; at = (at + 1) & mask) {
-      const home = hashOf(this.#keys[at] as number) & mask
-      if (((at - home) & mask) < ((at - hole) & mask)) continue
-      this.#keys[hole] = this.#keys[at] as number
-      this.#places[hole] = this.#places[at] as number
-      hole = at
-    }
-    this.#places[hole] = 0
-  }
-
-  *keys(): IterableIterator<number> {
-    for (let i = 0; i < this.#keys.length; i++) if (this.#places[i] !== 0) yield this.#keys[i] as number
-  }
-
-  #slot(key: number): number {
-    const mask = this.#keys.length - 1
-    let at = hashOf(key) & mask
-    while (this.#places[at] !== 0 && this.#keys[at] !== key) at = (at + 1) & mask
-    return at
-  }
-
-  #grow(): void {
-    const keys = this.#keys
-    const places = this.#places
-    this.#keys = new Float64Array(keys.length * 2)
-    this.#places = new Float64Array(keys.length * 2)
-    for (let i = 0; i < keys.length; i++) {
-      if (places[i] === 0) continue
-      const slot = this.#slot(keys[i] as number)
-      this.#keys[slot] = keys[i] as number
-      this.#places[slot] = places[i] as number
-    }
-  }
-}
-
-function hashOf(key: number): number {
-  const low = key >>> 0
-  const high = Math.floor(key / 2 ** 32)
-  let hash = Math.imul(low ^ Math.imul(high, 0x9e3779b1), 0x85ebca6b)
-  hash ^= hash >>> 15
-  return Math.imul(hash, 0xc2b2ae35) ^ (hash >>> 13)
 }

@@ -3,6 +3,8 @@ import { separatesLinks } from './hardlink.ts'
 import { fileId } from './identity.ts'
 import { getattr } from './inode.ts'
 import type { Real } from './layer.ts'
+import { inOrder } from './listing-order.ts'
+import { loopTurn, STEPS_PER_TURN } from './loop-turn.ts'
 import { standingAt, WHITEOUT } from './mark-form.ts'
 import { holdsAttributeWhiteouts } from './marks.ts'
 import { lookupDentry } from './namei.ts'
@@ -31,6 +33,7 @@ const WINDOW = 64
 export class ListingCache {
   readonly #limit: number
   readonly #dirs = new Set<OvlInode>()
+  readonly #reading = new Map<OvlInode, Promise<Listing>>()
   #entries = 0
 
   constructor(limitEntries: number) {
@@ -46,6 +49,16 @@ export class ListingCache {
       if (this.#entries <= this.#limit || oldest === dir) break
       this.drop(oldest)
     }
+  }
+
+  /** Has a directory read once for all who ask for it at the same time. */
+  once(dir: OvlInode, read: () => Promise<Listing>): Promise<Listing> {
+    let reading = this.#reading.get(dir)
+    if (reading === undefined) {
+      reading = read().finally(() => this.#reading.delete(dir))
+      this.#reading.set(dir, reading)
+    }
+    return reading
   }
 
   /** Forgets the listing of a directory that changed. */
@@ -198,6 +211,7 @@ async function fillPlusWaiting(
     const found = await Promise.all(part.map((entry) => plusEntry(sb, dir, entry)))
     for (const entry of found) if (entry && !fill(entry)) return false
     after = (part.at(-1) as ListEntry).cookie
+    await loopTurn()
   }
 }
 
@@ -211,8 +225,7 @@ async function plusEntry(sb: SuperBlock, dir: OvlInode, entry: ListEntry): Promi
 
 /** The merged listing, read from the layers when it is not remembered. */
 async function listingOf(sb: SuperBlock, dir: OvlInode): Promise<Listing> {
-  if (dir.listing) return dir.listing
-  return await dir.dirLock.shared(() => listingLocked(sb, dir))
+  return dir.listing ?? (await sb.listings.once(dir, () => dir.dirLock.shared(() => listingLocked(sb, dir))))
 }
 
 /** As `listingOf`, for a caller that holds the lock of `dir`. */
@@ -225,8 +238,9 @@ export async function listingLocked(sb: SuperBlock, dir: OvlInode): Promise<List
   const entries: ListEntry[] = []
   for (const [name, entry] of merged) {
     if (entry) entries.push({ name, cookie: cookieOf(sb.uuid, name), ...entry })
+    if (entries.length % STEPS_PER_TURN === STEPS_PER_TURN - 1) await loopTurn()
   }
-  const listing = { entries: inOrder(entries) }
+  const listing = { entries: await inOrder(entries) }
   sb.listings.add(dir, listing)
   return listing
 }
@@ -243,7 +257,9 @@ async function mergeLayer(
   const { marks } = real.layer
   const hidden: Name[] = []
   const attributes = marks.whiteouts === 'device' && (await holdsAttributeWhiteouts(sb, real))
+  let steps = 0
   for (const raw of await readdirFd(await sb.descriptors.of(real))) {
+    if (++steps % STEPS_PER_TURN === 0) await loopTurn()
     if (merged.has(raw.name)) continue
     if (marks.reserves(raw.name) || sb.upper?.marks.reserves(raw.name)) {
       const name = marks.hiddenBy(raw.name)
@@ -274,17 +290,6 @@ async function mergeLayer(
 /** Whether the merged directory shows nothing, for a caller that holds its lock. */
 export async function isEmptyLocked(sb: SuperBlock, dir: OvlInode): Promise<boolean> {
   return (await listingLocked(sb, dir)).entries.length === 0
-}
-
-/** Sorts by cookie and moves those of equal cookie apart, in the order of their names. */
-function inOrder(entries: ListEntry[]): ListEntry[] {
-  entries.sort((a, b) => a.cookie - b.cookie || (a.name < b.name ? -1 : 1))
-  for (let i = 1; i < entries.length; i++) {
-    const before = (entries[i - 1] as ListEntry).cookie
-    const entry = entries[i] as ListEntry
-    if (entry.cookie <= before) entries[i] = { ...entry, cookie: before + 1 }
-  }
-  return entries
 }
 
 /** The index of the first entry with a cookie above `cookie`. */

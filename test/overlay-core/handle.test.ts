@@ -3,8 +3,8 @@ import { once } from 'node:events'
 import { appendFileSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
-import { PlaceTable } from '../../overlay-core/handle-log.ts'
 import { type Inode, mount, type Overlay, parseOptions } from '../../overlay-core/index.ts'
+import { PlaceTable } from '../../overlay-core/place-table.ts'
 import { at, errnoOf, put, ROOT, text, withOverlay } from '../helpers/overlay.ts'
 
 const MODE = { mode: 0o644 }

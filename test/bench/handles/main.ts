@@ -2,14 +2,14 @@
  * `npm run bench:handles [-- --names N]`: what it costs to find objects again by their handles, in the designs that docs/adr/0013 compares, and what a
  * directory of 100,000 names costs over NFS, first and again, with the longest stall of the event loop.
  */
+import { fork } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { monitorEventLoopDelay } from 'node:perf_hooks'
+import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import type { HandleRecord } from '../../../overlay-core/handle-log.ts'
-import { mount, parseOptions } from '../../../overlay-core/index.ts'
-import { parseExport, startNfs } from '../../../protocols/nfs/index.ts'
 import { NfsClient } from '../../helpers/nfs-client.ts'
 import { authSys } from '../../helpers/rpc-client.ts'
 import { kernelStore, logStore, type Store, sqliteStore } from './stores.ts'
@@ -73,52 +73,46 @@ async function measure(store: Store, all: readonly HandleRecord[], before: numbe
   console.log(cells.join(' · '))
 }
 
-/** A directory over NFS, from cold caches and again. */
+/** A directory over NFS, from cold caches and again; the server is a process of its own. */
 async function overNfs(): Promise<void> {
-  const dirs = { lower: join(folder, 'lower'), upper: join(folder, 'upper'), work: join(folder, 'work') }
-  for (const dir of [`${dirs.lower}/many`, dirs.upper, dirs.work]) mkdirSync(dir, { recursive: true })
-  for (const { name } of records()) writeFileSync(join(dirs.lower, 'many', name), '')
-  const overlay = await mount(parseOptions(`lowerdir=${dirs.lower},upperdir=${dirs.upper},workdir=${dirs.work}`))
-  const quiet = () => undefined
-  const nfs = await startNfs({
-    host: '127.0.0.1',
-    port: 0,
-    exports: [{ name: 'overlay', overlay, rules: parseExport('127.0.0.1(rw,no_root_squash,insecure)') }],
-    handleKey: Buffer.alloc(32, 1),
-    writeVerifier: Buffer.alloc(8),
-    log: { debug: quiet, info: quiet, warn: quiet, error: quiet },
-  })
-  const client = await NfsClient.connect(nfs.port, authSys(0, 0))
+  const server = fork(fileURLToPath(new URL('./served.ts', import.meta.url)), [folder])
+  const hear = async () => ((await once(server, 'message')) as [{ port: number; stallMs: number }])[0]
+  mkdirSync(join(folder, 'lower', 'many'), { recursive: true })
+  for (const { name } of records()) writeFileSync(join(folder, 'lower', 'many', name), '')
+  server.send('start')
+  const client = await NfsClient.connect((await hear()).port, authSys(0, 0))
   const root = (await client.mnt('/overlay')).handle as Buffer
   const many = (await client.lookup(root, 'many')).handle as Buffer
   for (const turn of ['first', 'again']) {
-    const delay = monitorEventLoopDelay({ resolution: 1 })
-    delay.enable()
+    server.send('watch')
+    await hear()
     let entries = 0
     let longest = 0
     const time = await timed(async () => {
-      for (let cookie: bigint | number = 0; ; ) {
-        let page: Awaited<ReturnType<NfsClient['readdirplus']>> | undefined
+      for (let cookie: bigint | number = 0, eof = false; !eof; ) {
         longest = Math.max(
           longest,
           await timed(async () => {
-            page = await client.readdirplus(many, cookie, 65_536)
+            const page = await client.readdirplus(many, cookie, 65_536)
+            if (page.status !== 0) throw new Error(`READDIRPLUS: ${page.status}`)
+            entries += page.entries.length
+            cookie = page.entries.at(-1)?.cookie ?? 0
+            eof = page.eof
           }),
         )
-        if (page === undefined || page.status !== 0) throw new Error(`READDIRPLUS: ${page?.status}`)
-        entries += page.entries.length
-        cookie = page.entries.at(-1)?.cookie ?? 0
-        if (page.eof) break
       }
     })
-    delay.disable()
-    console.log(
-      `READDIRPLUS ${turn}: ${entries} entries in ${time.toFixed(0)} ms; longest page ${longest.toFixed(0)} ms, longest stall of the loop ${(delay.max / 1e6).toFixed(1)} ms (server and client in one process)`,
-    )
+    server.send('report')
+    const { stallMs } = await hear()
+    const cells = [
+      `READDIRPLUS ${turn}: ${entries} entries in ${time.toFixed(0)} ms`,
+      `longest page ${longest.toFixed(0)} ms`,
+    ]
+    console.log([...cells, `longest stall of the server's loop ${stallMs.toFixed(1)} ms`].join(' · '))
   }
   await client.close()
-  await nfs.close()
-  await overlay.unmount()
+  server.send('stop')
+  await once(server, 'exit')
 }
 
 if (values.only !== 'nfs') {
