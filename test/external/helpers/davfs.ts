@@ -7,20 +7,29 @@ import { quote } from './shell.ts'
 export interface DavfsMount extends Mounted {
   /** Takes the mount away, which uploads what is still to be uploaded, and makes it anew with an empty cache. */
   remount(): Promise<void>
+  /** The same with the cache kept, as when a machine is started again. */
+  reopen(): Promise<void>
 }
+
+/** davfs2 as it comes, but for the size of its buffer: with locks, uploads ten seconds after close, listings believed for a minute. */
+export const DAVFS_DEFAULTS: readonly string[] = ['ask_auth 0', 'buf_size 64']
 
 /**
  * Mounts `url` with davfs2 on the folder `name` of the scratch folder, with a configuration, secrets and cache of its own.
- * It believes a listing for `dirRefreshSec`. Files are uploaded as soon as they are closed, but close(2) does not wait: unmount or remount before looking elsewhere.
+ * With `options` its configuration is these lines and no others. It believes a listing for `dirRefreshSec`. Files are uploaded as soon as they are closed, but close(2) does not wait: unmount or remount before looking elsewhere.
  */
-export async function mountDavfs(scratch: Scratch, name: string, url: string, dirRefreshSec = 1): Promise<DavfsMount> {
+export async function mountDavfs(
+  scratch: Scratch,
+  name: string,
+  url: string,
+  dirRefreshSec = 1,
+  options?: readonly string[],
+): Promise<DavfsMount> {
   const path = join(scratch.path, name)
   const settings = join(scratch.path, `${name}.davfs2`)
   const cache = join(settings, 'cache')
   // buf_size: kernels from 6.16 on answer EINVAL to readdir with the default of 16.
-  const conf = [
-    `secrets ${settings}/secrets`,
-    `cache_dir ${cache}`,
+  const quick = [
     'cache_size 512',
     'buf_size 64',
     'ask_auth 0',
@@ -30,6 +39,7 @@ export async function mountDavfs(scratch: Scratch, name: string, url: string, di
     'file_refresh 0',
     'gui_optimize 0',
   ]
+  const conf = [`secrets ${settings}/secrets`, `cache_dir ${cache}`, ...(options ?? quick)]
   await scratch.sh(`
     mkdir -p ${quote(path)} ${quote(cache)}; chgrp davfs2 ${quote(cache)}; chmod 775 ${quote(cache)}
     printf '%s\\n' ${conf.map(quote).join(' ')} > ${quote(settings)}/conf
@@ -56,7 +66,11 @@ export async function mountDavfs(scratch: Scratch, name: string, url: string, di
     await scratch.sh(`find ${quote(cache)} -mindepth 1 -delete`)
     await mount()
   }
-  return { path, unmount, remount }
+  const reopen = async () => {
+    await unmount()
+    await mount()
+  }
+  return { path, unmount, remount, reopen }
 }
 
 function pidFile(path: string): string {
