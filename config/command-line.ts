@@ -11,6 +11,8 @@ import {
   type LockPolicy,
   type LogLevel,
   type Settings,
+  SYMLINK_POLICIES,
+  type SymlinkPolicy,
 } from './settings.ts'
 
 const DEFAULT_EXPORT = '127.0.0.1(rw,root_squash,insecure,sync)'
@@ -75,6 +77,7 @@ function parseServe({ values, words }: Arguments, environment: Environment): Set
     nfs: parseAddress('--nfs', last('--nfs') ?? '127.0.0.1:2049', values.has('--nfs')),
     as: parseIdentity(last('--as'), environment.uid),
     locks: parseLocks(last('--locks') ?? 'advisory'),
+    symlinks: parseSymlinks(last('--symlinks') ?? 'follow'),
     depthInfinity: values.has('--depth-infinity'),
     insecureNoAuth: values.has('--insecure-no-auth'),
     rpcbind: values.has('--rpcbind'),
@@ -160,6 +163,14 @@ function parseLogLevel(text: string): LogLevel {
     throw new OptionError('--log-level', `${JSON.stringify(text)} is not a level; use ${LOG_LEVELS.join(', ')}`)
   }
   return level
+}
+
+function parseSymlinks(text: string): SymlinkPolicy {
+  const policy = SYMLINK_POLICIES.find((word) => word === text)
+  if (policy === undefined) {
+    throw new OptionError('--symlinks', `${JSON.stringify(text)} is none of ${SYMLINK_POLICIES.join(', ')}`)
+  }
+  return policy
 }
 
 function parseLocks(text: string): LockPolicy {

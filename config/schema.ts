@@ -65,6 +65,13 @@ export const SERVE_OPTIONS = [
     default: 'advisory',
   },
   {
+    name: '--symlinks',
+    value: 'follow|hide|refuse',
+    meaning:
+      'What WebDAV clients see of a symlink: what it leads to inside the tree, never outside of it (follow); nothing (hide); a name that answers 403 (refuse).',
+    default: 'follow',
+  },
+  {
     name: '--depth-infinity',
     meaning:
       'Lets WebDAV clients ask for the properties of a whole tree in one PROPFIND. Otherwise that is refused, as one request then reads everything.',

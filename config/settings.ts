@@ -27,6 +27,9 @@ export type LogLevel = (typeof LOG_LEVELS)[number]
 export const LOCK_POLICIES = ['advisory', 'mandatory'] as const
 export type LockPolicy = (typeof LOCK_POLICIES)[number]
 
+export const SYMLINK_POLICIES = ['follow', 'hide', 'refuse'] as const
+export type SymlinkPolicy = (typeof SYMLINK_POLICIES)[number]
+
 /** Everything a server run is told. */
 export interface Settings {
   /** One today; the model of the server is a list. */
@@ -38,6 +41,8 @@ export interface Settings {
   readonly as: { readonly uid: number; readonly gid: number } | undefined
   /** Whom WebDAV locks hold off: only WebDAV clients, or those of other protocols too. */
   readonly locks: LockPolicy
+  /** What WebDAV clients see of symlinks. */
+  readonly symlinks: SymlinkPolicy
   /** PROPFIND of a whole tree is answered. */
   readonly depthInfinity: boolean
   readonly insecureNoAuth: boolean

@@ -21,7 +21,7 @@ export async function prepareWebdav(server: RunningServer, settings: Settings, l
     status: () => server.status(),
   })
   server.webdav = registerWebDav(server.http.app, {
-    views: views.map(({ name, overlay }) => ({ name, overlay, cred })),
+    views: views.map(({ name, overlay }) => ({ name, overlay, cred, symlinks: settings.symlinks })),
     lockJournals: journals,
     depthInfinity: settings.depthInfinity,
     log: log.child({ door: 'webdav' }),

@@ -15,7 +15,7 @@ import type { ServedView, ViewContext } from './context.ts'
 import { badRequest } from './dav-error.ts'
 import { FileShrank } from './download.ts'
 import { nameOfText } from './path.ts'
-import type { Target } from './resolve.ts'
+import { followsSymlinks, type Target } from './resolve.ts'
 import { type ArchiveMember, TAR_END, tarHeader, tarPadding } from './tar.ts'
 import { hasData, ZipWriter } from './zip.ts'
 
@@ -148,6 +148,7 @@ async function memberOf(
   const path = `${frame.path}${name}`
   if (attr.type === FileType.directory) return { path: `${path}/`, attr, kind: 'directory', inode }
   if (attr.type === FileType.symlink) {
+    if (!followsSymlinks(view)) return undefined
     const target = await view.overlay.readlink(view.cred, inode)
     return { path, attr, kind: 'symlink', target: Buffer.from(target).toString('latin1'), inode }
   }

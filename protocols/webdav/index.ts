@@ -20,7 +20,7 @@ import { SyncStore } from './sync-store.ts'
 import { UploadStore } from './upload-store.ts'
 
 export type { Journal } from './lock-journal.ts'
-export type { DavHandle, DavLimits, DavOptions, DavView, Logger } from './settings.ts'
+export type { DavHandle, DavLimits, DavOptions, DavView, Logger, SymlinkPolicy } from './settings.ts'
 
 /** Request targets as they came, where the router had to see another one. */
 type Targets = WeakMap<IncomingMessage, string>

@@ -49,6 +49,11 @@ function plain(parent: Target, { name, type, inode, attr }: DirEntryPlus): Membe
 }
 
 async function throughSymlink(collection: Target, { name }: DirEntryPlus): Promise<Member | undefined> {
+  const { symlinks } = collection.view
+  if (symlinks === 'hide') return undefined
+  if (symlinks === 'refuse') {
+    return { name, names: [...collection.names, name], collection: false, inode: undefined, attr: undefined }
+  }
   try {
     const target = await resolve(collection.view, [...collection.names, name], true)
     const { inode, names } = target

@@ -1,5 +1,6 @@
 import { FileType, type Inode, type Maybe, type Name } from '../../overlay-core/index.ts'
 import type { ServedView } from './context.ts'
+import { DavError } from './dav-error.ts'
 
 /** Where a path of a view leads. */
 export interface Target {
@@ -22,6 +23,9 @@ const MAX_SYMLINKS = 40
  * its root, and `..` stops there. The last name is followed only with `follow`. A link that leads nowhere or in a circle gives a target
  * without inode.
  *
+ * By the policy of the view a symlink may also be as if it were not there, or refused; then only its name itself can be asked for, without `follow`.
+ *
+ * @throws DavError 403 a symlink that is refused
  * @throws EACCES no search permission on the way · ESTALE and others of the core
  */
 export function resolve(view: ServedView, names: readonly Name[], follow: boolean): Maybe<Target> {
@@ -31,6 +35,11 @@ export function resolve(view: ServedView, names: readonly Name[], follow: boolea
 /** Whether WebDAV clients see the object as it is: files and directories; special files stay hidden. */
 export function isVisible(inode: Inode): boolean {
   return inode.type === FileType.regular || inode.type === FileType.directory
+}
+
+/** Whether symlinks of the view stand for what they lead to. */
+export function followsSymlinks({ symlinks = 'follow' }: ServedView): boolean {
+  return symlinks === 'follow'
 }
 
 /** Whether `inode` is a directory. */
@@ -94,7 +103,14 @@ class Walk {
       this.#names.push(name)
       return undefined
     }
-    if (inode.type === FileType.symlink && (!last || this.#follow)) return this.#enterSymlink(name, inode)
+    if (inode.type === FileType.symlink) {
+      const { symlinks } = this.#view
+      if (symlinks === 'hide') return this.#end(last, name, undefined)
+      if (!last || this.#follow) {
+        if (symlinks === 'refuse') throw new DavError(403, 'symlinks are not followed')
+        return this.#enterSymlink(name, inode)
+      }
+    }
     return this.#end(last, name, last ? inode : undefined)
   }
 

@@ -7,7 +7,12 @@ export interface DavView {
   readonly name: string
   readonly overlay: Overlay
   readonly cred: Cred
+  /** How symlinks are shown; `follow` when absent. */
+  readonly symlinks?: SymlinkPolicy
 }
+
+/** What clients see of a symlink: what it leads to inside the view, nothing at all, or a resource that is refused. */
+export type SymlinkPolicy = 'follow' | 'hide' | 'refuse'
 
 /** What the adapter writes to: the shape of a pino logger. */
 export interface Logger {

@@ -3,6 +3,7 @@ import { ClientGone } from './body.ts'
 import type { DavContext, ServedView } from './context.ts'
 import { copyDead } from './dead-properties.ts'
 import type { Failures } from './failures.ts'
+import { followsSymlinks } from './resolve.ts'
 
 const BATCH = 256
 /** A copy belongs to who made it: setuid and setgid do not go along. */
@@ -129,6 +130,7 @@ class TreeCopy {
   async #copyObject(source: Inode, dir: Inode, name: Name, check: CopyPlan['check'] | undefined): Promise<void> {
     const { from, to } = this.#plan
     if (source.type === FileType.symlink) {
+      if (!followsSymlinks(from)) return
       const target = await from.overlay.readlink(from.cred, source)
       await to.overlay.symlink(to.cred, dir, name, target, { mode: 0o777 })
     } else if (source.type === FileType.regular) {

@@ -26,6 +26,7 @@ t.test('one -o is enough: everything else has a default', async (t) => {
     nfs: { host: '127.0.0.1', port: 2049, given: false },
     as: undefined,
     locks: 'advisory',
+    symlinks: 'follow',
     depthInfinity: false,
     insecureNoAuth: false,
     manageGids: false,
@@ -41,7 +42,7 @@ t.test('one -o is enough: everything else has a default', async (t) => {
 t.test('every option is understood, with a blank or an equals sign before its value', async (t) => {
   const { views, ...rest } = settings(
     'tree -olowerdir=a -o upperdir=u,workdir=w --webdav=[::1]:0 --nfs 0.0.0.0:12049 --export 10.0.0.0/8(ro) --export=*(rw) ' +
-      '--as 1000:100 --rpcbind --lock-grace=90 --log-level debug --state-dir state --ready-file=ready.json --insecure-no-auth --locks mandatory --depth-infinity',
+      '--as 1000:100 --rpcbind --lock-grace=90 --log-level debug --state-dir state --ready-file=ready.json --insecure-no-auth --locks mandatory --symlinks hide --depth-infinity',
   )
   t.match(views[0], { name: 'tree', exports: ['10.0.0.0/8(ro)', '*(rw)'], exportsGiven: true })
   t.match(views[0]?.mount, { lowerdir: ['/home/me/a'], upperdir: '/home/me/u', workdir: '/home/me/w' })
@@ -50,6 +51,7 @@ t.test('every option is understood, with a blank or an equals sign before its va
     nfs: { host: '0.0.0.0', port: 12049, given: true },
     as: { uid: 1000, gid: 100 },
     locks: 'mandatory',
+    symlinks: 'hide',
     depthInfinity: true,
     insecureNoAuth: true,
     manageGids: false,

@@ -39,6 +39,7 @@ export interface Dav extends Fixture {
 /** Settings of `withDav` beyond those of the overlay. */
 export interface DavSettings {
   readonly limits?: Partial<DavLimits>
+  readonly symlinks?: 'follow' | 'hide' | 'refuse'
   readonly cred?: Cred
   readonly readOnly?: boolean
   readonly depthInfinity?: boolean
@@ -56,7 +57,14 @@ export async function withDav(
   test: (dav: Dav) => Promise<void>,
   settings: DavSettings = {},
 ): Promise<void> {
-  const { limits = {}, cred = ROOT, moreViews = [], depthInfinity = false, ...ofOverlay } = settings
+  const {
+    limits = {},
+    symlinks = 'follow',
+    cred = ROOT,
+    moreViews = [],
+    depthInfinity = false,
+    ...ofOverlay
+  } = settings
   await withOverlay(
     t,
     lowers,
@@ -70,7 +78,7 @@ export async function withDav(
       const ignore = () => undefined
       const overlay = counting(fixture.overlay, held)
       const handle = registerWebDav(app, {
-        views: ['overlay', ...moreViews].map((name) => ({ name, overlay, cred })),
+        views: ['overlay', ...moreViews].map((name) => ({ name, overlay, cred, symlinks })),
         log: { debug: ignore, info: ignore, warn: note('warn'), error: note('error') },
         now: () => clock.nowMs,
         limits,
