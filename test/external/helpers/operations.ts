@@ -37,7 +37,7 @@ mkdir -p pair/a pair/b; touch pair/a/x; mv -T pair/a pair/b
 mv modes/closed modes/sticky/closed
 cd names
 mv "$(printf 'bad-\377\376')" "$(printf 'good-\376\377')"; rm "$(printf 'new\nline')"; echo y >> "$(printf 'latin-\344')"
-mv 'with space' "$(printf 'with\nnewline')"; mv longest* longest; rm -- -dash; mv 'hash#percent%41question?' '%2e%2e'
+mv 'with space' "$(printf 'with\nnewline')"; mv longest* longest; rm -- -dash; mv 'hash#percent%41question?' '%2e%41'
 cd ..
 # Special files, and a tree from an archive.
 mkfifo odd/fifo-2; mknod odd/zero c 1 5; mv odd/fifo odd/fifo-moved; rm odd/block
