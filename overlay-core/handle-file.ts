@@ -70,6 +70,8 @@ export class HandleFile {
 
   /** Starts the file that is to replace this one, and returns its descriptor. */
   async begin(): Promise<number> {
+    if (this.#freshFd >= 0) closeSync(this.#freshFd)
+    this.#freshFd = -1
     if (this.#dirFd === undefined) {
       this.#freshFd = await namelessFile(this.#directory)
       return this.#freshFd
@@ -79,20 +81,24 @@ export class HandleFile {
     return this.#freshFd
   }
 
-  /** Puts the new file, whose content is durable, in the place of the old one. */
+  /**
+   * Puts the new file, whose content is durable, in the place of the old one, which nobody uses any more, and closes that. After an error it may be
+   * called again.
+   */
   async replace(): Promise<void> {
-    if (this.#dirFd !== undefined) {
-      await renameAt(this.#dirFd, NEW_NAME, this.#dirFd, NAME)
-      const readable = await reopen(this.#dirFd, O_RDONLY)
-      try {
-        await fsync(readable)
-      } finally {
-        closeSync(readable)
-      }
+    if (this.#freshFd >= 0) {
+      if (this.#dirFd !== undefined) await renameAt(this.#dirFd, NEW_NAME, this.#dirFd, NAME)
+      closeSync(this.#fd)
+      this.#fd = this.#freshFd
+      this.#freshFd = -1
     }
-    closeSync(this.#fd)
-    this.#fd = this.#freshFd
-    this.#freshFd = -1
+    if (this.#dirFd === undefined) return
+    const readable = await reopen(this.#dirFd, O_RDONLY)
+    try {
+      await fsync(readable)
+    } finally {
+      closeSync(readable)
+    }
   }
 
   close(): void {

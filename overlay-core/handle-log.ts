@@ -24,6 +24,8 @@ const HEADER_BYTES = 36
 const PLACE = 1
 const GONE = 2
 const CHUNK_BYTES = 1024 * 1024
+/** Read at a time while the server runs: a thousand records, or some milliseconds. */
+const COPY_BYTES = 64 * 1024
 /** A log below this size is never rewritten. */
 const COMPACT_FROM_BYTES = 1024 * 1024
 
@@ -44,6 +46,8 @@ export class HandleLog {
   readonly #unwritten = new Map<number, Logged>()
   #writing: Promise<void> | undefined
   #failure: unknown
+  #successor: Promise<void> | undefined
+  readonly #finding = new Set<Promise<unknown>>()
 
   private constructor(fd: number) {
     this.#fd = fd
@@ -94,7 +98,13 @@ export class HandleLog {
   }
 
   /** Where the object was last noted, newest first: at most two places, as a rename notes the new one before it happens. */
-  async find(key: number): Promise<HandleRecord[]> {
+  find(key: number): Promise<HandleRecord[]> {
+    const finding = this.#find(key)
+    this.#finding.add(finding)
+    return finding.finally(() => this.#finding.delete(finding))
+  }
+
+  async #find(key: number): Promise<HandleRecord[]> {
     const at = this.#places.get(key)
     if (at === 0) return []
     const last = await this.#read(at)
@@ -125,18 +135,32 @@ export class HandleLog {
     return this.#end > COMPACT_FROM_BYTES && this.usage.liveBytes * 2 < this.#end
   }
 
-  /** Writes what is alive to a new log in `fd` (empty) and returns that. Nothing may be noted here meanwhile. */
+  /** Writes what is alive to a new log in `fd` (empty) and returns that. What is noted here meanwhile may be in it or not. */
   async copyTo(fd: number): Promise<HandleLog> {
     await this.flushed()
     const fresh = await HandleLog.open(fd, 0)
-    let count = 0
-    for (const key of this.#places.keys()) {
-      const record = await this.#read(this.#places.get(key))
-      if (record) fresh.put(record)
-      if (++count % 4096 === 0) await fresh.flushed()
+    const end = this.#end - this.#pendingBytes
+    const buffer = Buffer.alloc(COPY_BYTES)
+    for (let position = MAGIC.length; position < end; ) {
+      const read = await pread(this.#fd, buffer, 0, Math.min(COPY_BYTES, end - position), position)
+      const taken = eachRecord(buffer, read, (kind, record, at) => {
+        if (kind === PLACE && this.#places.get(record.key) === position + at) fresh.put(record)
+      })
+      if (taken === 0) break
+      position += taken
+      await fresh.flushed()
     }
     await fresh.sync()
     return fresh
+  }
+
+  /**
+   * Ends the log, so that its file may be closed: nothing is written to it any more, and who waits for `flushed` waits for `successor` from now on.
+   * Resolves when nothing of it uses the file.
+   */
+  async retire(successor: Promise<void>): Promise<void> {
+    this.#successor = successor
+    await Promise.allSettled([this.#writing, ...this.#finding])
   }
 
   #append(kind: number, record: Logged): number {
@@ -150,6 +174,7 @@ export class HandleLog {
   }
 
   async #flush(): Promise<void> {
+    if (this.#successor) return await this.#successor
     if (this.#writing) return await this.#writing
     if (this.#pending.length === 0) return
     const batch = Buffer.concat(this.#pending)
@@ -194,15 +219,9 @@ export class HandleLog {
     let position = MAGIC.length
     for (;;) {
       const read = await pread(this.#fd, buffer, 0, Math.min(CHUNK_BYTES, sizeBytes - position), position)
-      let at = 0
-      for (;;) {
-        const decoded = decode(buffer, at, read)
-        if (!decoded) break
-        this.#take(decoded.kind, decoded.record, position + at)
-        at += decoded.bytes
-      }
-      if (at === 0) break
-      position += at
+      const taken = eachRecord(buffer, read, (kind, record, at) => this.#take(kind, record, position + at))
+      if (taken === 0) break
+      position += taken
     }
     this.#end = position
     if (position < sizeBytes) await truncateFd(this.#fd, position)
@@ -234,6 +253,16 @@ function encode(kind: number, record: Logged): Buffer {
   bytes.write(record.name, HEADER_BYTES, 'latin1')
   bytes.writeUInt32LE(crc32(bytes.subarray(4)), 0)
   return bytes
+}
+
+/** Hands the whole records at the start of `buffer`, of which `end` bytes are filled, on; returns how many bytes they take. */
+function eachRecord(buffer: Buffer, end: number, take: (kind: number, record: Logged, at: number) => void): number {
+  for (let at = 0; ; ) {
+    const decoded = decode(buffer, at, end)
+    if (!decoded) return at
+    take(decoded.kind, decoded.record, at)
+    at += decoded.bytes
+  }
 }
 
 function decode(buffer: Buffer, at: number, end: number): { kind: number; record: Logged; bytes: number } | undefined {

@@ -23,7 +23,15 @@ export class HandleTable {
   readonly #lookup: Lookup
   readonly #file: HandleFile
   #log: HandleLog
-  #rewriting: Change[] | undefined
+  /** What was noted since the log began to be rewritten. */
+  #changes: Change[] | undefined
+  #compacting: Promise<void> | undefined
+  /** The fresh log is the one in use and its file is about to take the place of the old one. */
+  #placing: Promise<void> | undefined
+  /** That has failed, and has to be tried again. */
+  #unplaced = false
+  /** After a failure the log is rewritten when it is twice as long. */
+  #retryBytes = 0
 
   constructor(dcache: DentryCache, lookup: Lookup, file: HandleFile, log: HandleLog) {
     this.#dcache = dcache
@@ -49,7 +57,9 @@ export class HandleTable {
 
   /** Undefined when everything retained so far would survive the death of the process, else when it will. @throws the error of the disk */
   flushed(): Promise<void> | undefined {
-    return this.#log.flushed()
+    if (this.#log.wantsCompaction || this.#unplaced) this.#compactAside()
+    const placing = this.#placing
+    return placing ? placing.then(() => this.#log.flushed()) : this.#log.flushed()
   }
 
   /** Notes where `inode` is found now, if a client knows it. */
@@ -65,7 +75,7 @@ export class HandleTable {
     if (!this.#known(inode)) return
     this.retain(dir)
     this.#note(inode, dir, name)
-    await this.#log.flushed()
+    await this.flushed()
   }
 
   /** The object is gone for good. */
@@ -83,7 +93,8 @@ export class HandleTable {
 
   /** Makes all that is noted durable, and rewrites the log when most of it is dead. */
   async sync(): Promise<void> {
-    await this.#compact()
+    await this.#compacting
+    if (this.#log.wantsCompaction || this.#unplaced) await this.#compactOnce()
     await this.#log.sync()
   }
 
@@ -103,7 +114,7 @@ export class HandleTable {
 
   #change(change: Change): void {
     change(this.#log)
-    this.#rewriting?.push(change)
+    this.#changes?.push(change)
   }
 
   async #findAgain(key: number, generation: number | undefined): Promise<OvlInode> {
@@ -127,17 +138,61 @@ export class HandleTable {
     }
   }
 
+  /** Rewrites the log while the server goes on. */
+  #compactAside(): void {
+    const { bytes } = this.#log.usage
+    if (this.#compacting || bytes < this.#retryBytes) return
+    this.#compactOnce().catch(() => {
+      // The log as it is does as well; `sync` tells of an error that lasts.
+      this.#retryBytes = 2 * bytes
+    })
+  }
+
+  #compactOnce(): Promise<void> {
+    this.#compacting ??= this.#compact().finally(() => {
+      this.#compacting = undefined
+    })
+    return this.#compacting
+  }
+
   async #compact(): Promise<void> {
-    if (this.#rewriting || !this.#log.wantsCompaction) return
-    this.#rewriting = []
+    if (this.#unplaced) return await this.#place(Promise.resolve())
+    const changes: Change[] = []
+    this.#changes = changes
     try {
       const fresh = await this.#log.copyTo(await this.#file.begin())
-      for (const change of this.#rewriting) change(fresh)
+      for (const change of changes.splice(0)) change(fresh)
       await fresh.sync()
-      await this.#file.replace()
+      // Without a pause from here on, so that nothing is noted in the old log that the fresh one does not hold.
+      for (const change of changes) change(fresh)
+      const old = this.#log
       this.#log = fresh
+      const { promise, resolve, reject } = Promise.withResolvers<void>()
+      const placed = this.#place(old.retire(promise))
+      placed.then(resolve, reject)
+      // Who waits for it hears of a failure; nobody may.
+      promise.catch(() => undefined)
+      await placed
     } finally {
-      this.#rewriting = undefined
+      this.#changes = undefined
     }
+  }
+
+  /** Puts the file of the log in use in its place, once nobody writes to that of the old one any more. */
+  async #place(retired: Promise<void>): Promise<void> {
+    this.#unplaced = true
+    this.#placing = this.#placeNow(retired)
+    try {
+      await this.#placing
+    } finally {
+      this.#placing = undefined
+    }
+  }
+
+  async #placeNow(retired: Promise<void>): Promise<void> {
+    await retired
+    await this.#log.sync()
+    await this.#file.replace()
+    this.#unplaced = false
   }
 }

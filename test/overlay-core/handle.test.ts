@@ -111,24 +111,74 @@ t.test('a log that is no log is begun anew', async (t) => {
   })
 })
 
-t.test('the log shrinks when files go', async (t) => {
-  await withOverlay(t, [{ keep: '' }], async (fixture) => {
+t.test(
+  'the log shrinks when files go, while the server runs, and loses nothing that was answered meanwhile',
+  async (t) => {
+    await withOverlay(t, [{ keep: '' }], async (fixture) => {
+      const { overlay } = fixture
+      const kept = await give(overlay, 'keep')
+      const log = join(fixture.work, 'handles')
+      const name = 'n'.repeat(200)
+      const given: Inode[] = []
+      let largest = 0
+      for (let round = 0; round < 120; round++) {
+        const made = await Promise.all(
+          Array.from({ length: 50 }, (_, i) => overlay.create(ROOT, overlay.root, `${name}${i}`, MODE)),
+        )
+        for (const inode of made) overlay.retain(inode)
+        const stays = await overlay.create(ROOT, overlay.root, `stays-${round}-`, MODE)
+        overlay.retain(stays)
+        await overlay.retained()
+        if (!readFileSync(log, 'latin1').includes(`stays-${round}-`))
+          t.fail(`${round} was not in the file when it was answered`)
+        given.push(stays)
+        await Promise.all(made.map((_, i) => overlay.unlink(ROOT, overlay.root, `${name}${i}`)))
+        largest = Math.max(largest, statSync(log).size)
+      }
+      t.ok(largest < 1_500_000, `never more than ${largest} bytes, though more were written`)
+      const again = await fixture.remount()
+      t.equal(await again.inodeByKey(kept.key, kept.generation), await at(again, 'keep'))
+      for (const [round, { key, generation }] of given.entries()) {
+        if ((await again.inodeByKey(key, generation)) !== (await at(again, `stays-${round}-`)))
+          t.fail(`${round} is lost`)
+      }
+    })
+  },
+)
+
+t.test('identities are noted, found and forgotten while the log is being rewritten', async (t) => {
+  await withOverlay(t, [{}], async (fixture) => {
     const { overlay } = fixture
-    const kept = await give(overlay, 'keep')
-    const name = 'n'.repeat(200)
-    for (let round = 0; round < 100; round++) {
-      const made = await Promise.all(
-        Array.from({ length: 50 }, (_, i) => overlay.create(ROOT, overlay.root, `${name}${i}`, MODE)),
-      )
-      for (const inode of made) overlay.retain(inode)
+    const log = join(fixture.work, 'handles')
+    const make = async (name: string) => {
+      const inode = await overlay.create(ROOT, overlay.root, name, MODE)
+      overlay.retain(inode)
       await overlay.retained()
-      await Promise.all(made.map((_, i) => overlay.unlink(ROOT, overlay.root, `${name}${i}`)))
+      return inode
     }
-    await overlay.sync()
-    const { size } = statSync(join(fixture.work, 'handles'))
-    t.ok(size < 100_000, `${size} bytes`)
+    const padding = 'p'.repeat(230)
+    const dead = await Promise.all(Array.from({ length: 3500 }, (_, i) => make(`${padding}${i}`)))
+    await Promise.all(dead.map((_, i) => overlay.unlink(ROOT, overlay.root, `${padding}${i}`)))
+    const before = statSync(log).ino
+    const answers: Promise<void>[] = [overlay.sync()]
+    const made: Inode[] = []
+    for (let i = 0; i < 200; i++) {
+      answers.push(
+        make(`live-${i}-`).then((inode) => {
+          made[i] = inode
+          if (!readFileSync(log, 'latin1').includes(`live-${i}-`))
+            t.fail(`${i} was not in the file when it was answered`)
+        }),
+      )
+      if (i % 10 === 0) await new Promise((resolve) => setImmediate(resolve))
+    }
+    await Promise.all(answers)
+    t.not(statSync(log).ino, before, 'the log was rewritten')
     const again = await fixture.remount()
-    t.equal(await again.inodeByKey(kept.key, kept.generation), await at(again, 'keep'))
+    for (const [i, { key, generation }] of made.entries()) {
+      if ((await again.inodeByKey(key, generation)) !== (await at(again, `live-${i}-`))) t.fail(`${i} is lost`)
+    }
+    t.ok(statSync(log).size < 200_000, `${statSync(log).size} bytes`)
   })
 })
 
