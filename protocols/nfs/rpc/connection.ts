@@ -11,6 +11,7 @@ import type { ClientDuplicates } from './duplicate-cache.ts'
 import type { Logger } from './logger.ts'
 import { RecordError, type RecordLimits, RecordReader } from './record-reader.ts'
 import { ReplyQueue } from './reply-queue.ts'
+import type { Vigil } from './vigil.ts'
 
 /** How much one connection may have under way before no more is read from it. */
 export interface ConnectionLimits extends RecordLimits {
@@ -32,6 +33,7 @@ export interface ConnectionContext {
   readonly limits: ConnectionLimits
   readonly log: Logger
   readonly now: () => number
+  readonly vigil: Vigil
 }
 
 /** What a connection has in common with the others of its client. */
@@ -114,6 +116,7 @@ export class Connection implements Waiting {
     this.#activeMs = this.#context.now()
     this.#reader.filled(count)
     if (!this.#draining) this.#work()
+    if (this.#inFlight === 0) this.#context.vigil.answered()
     return !this.#paused && !this.#draining
   }
 

@@ -9,6 +9,7 @@ import { DuplicateCache } from './duplicate-cache.ts'
 import { GroupCache, type GroupsOf } from './group-cache.ts'
 import type { Logger } from './logger.ts'
 import { ProgramTable, type RpcProgram } from './program.ts'
+import { Vigil } from './vigil.ts'
 
 /** How an RPC server listens and what it allows. */
 export interface RpcServerOptions extends ConnectionLimits, ShareLimits {
@@ -65,6 +66,7 @@ export class RpcServer {
       limits: options,
       log,
       now,
+      vigil: new Vigil(now),
     }
     this.#server = createServer({ pauseOnConnect: true }, (socket) => this.#accept(socket))
   }
