@@ -70,7 +70,7 @@ export class Guard {
  */
 export function prepareGuard(ctx: ViewContext, target: Target): Maybe<Guard> {
   const field = ctx.req.headers.if
-  if (field === undefined) return new Guard(ctx, target, NO_TOKENS, [])
+  if (field === undefined) return new Guard(ctx, target, officeTokens(ctx), [])
   return prepareIf(ctx, target, String(field))
 }
 
@@ -87,6 +87,13 @@ export async function verifyAll(ctx: ViewContext, target: Target, inode: Inode, 
   if (headers.if === undefined && !hasPreconditions(headers)) return
   const guard = await prepareGuard(ctx, target)
   guard.verify(inode, attr)
+}
+
+/** Microsoft Office submits its token in the Lock-Token field of a PUT, not in If: whoever knows the token may. */
+function officeTokens({ req }: ViewContext): ReadonlySet<string> {
+  if (req.method !== 'PUT') return NO_TOKENS
+  const found = /^\s*<([^<>\s]+)>\s*$/.exec(String(req.headers['lock-token'] ?? ''))
+  return found === null ? NO_TOKENS : new Set([found[1]])
 }
 
 async function prepareIf(ctx: ViewContext, target: Target, field: string): Promise<Guard> {

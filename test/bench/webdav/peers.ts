@@ -59,7 +59,12 @@ export async function startServer(name: string, place: Place): Promise<{ server:
   if (start === undefined) throw new Error(`there is no server ${name}; known are ${Object.keys(STARTERS).join(', ')}`)
   const { child, port, prefix } = await start(place)
   const ended = once(child, 'exit')
+  let stopping = false
+  child.on('exit', (status, signal) => {
+    if (!stopping) process.stderr.write(`${name} ended by itself: ${signal ?? status}\n`)
+  })
   const stop = async () => {
+    stopping = true
     if (child.exitCode === null && child.signalCode === null) child.kill('SIGTERM')
     await ended
   }
