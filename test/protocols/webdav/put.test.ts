@@ -284,7 +284,7 @@ t.test('a body that comes in drops is cut off, an upload as well as XML, and not
       })
       t.equal(steady.status, 204, 'a slow but steady one is taken')
     },
-    { limits: { idleMs: 200, paceBytes: 1000 } },
+    { limits: { idleMs: 1000, paceBytes: 1000 } },
   )
 })
 
