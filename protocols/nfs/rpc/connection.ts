@@ -167,6 +167,8 @@ export class Connection implements Waiting {
   #answeredLater(record: Chunk, bytes: number): void {
     record.release()
     this.#inFlight--
+    // Else the answer of a call that took longer than connections may be quiet would be cut off before it is sent.
+    this.#activeMs = this.#context.now()
     this.#share.ended(bytes)
     if (this.#gone) {
       if (this.#inFlight === 0) this.#ended()
