@@ -11,7 +11,7 @@ const EFBIG = 27
 const EOPNOTSUPP = 95
 const ENOSYS = 38
 /** Offsets are exact numbers up to here; only a sparse file could reach it. */
-const FARTHEST = Number.MAX_SAFE_INTEGER - 2 ** 32
+export const FARTHEST = Number.MAX_SAFE_INTEGER - 2 ** 32
 const RWF_NOWAIT = 8
 const SEEK_DATA = 3
 const SEEK_HOLE = 4

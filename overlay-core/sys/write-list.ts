@@ -1,5 +1,6 @@
 import koffi from 'koffi'
 import { addressOf, bind, call, nodeCall } from './call.ts'
+import { FARTHEST } from './data.ts'
 import { sysError } from './error.ts'
 
 const EIO = 5
@@ -9,8 +10,6 @@ const EINPROGRESS = 115
 const LIO_WAIT = 0
 const LIO_WRITE = 1
 const SIGEV_NONE = 1
-/** Offsets are exact numbers up to here. */
-const FARTHEST = Number.MAX_SAFE_INTEGER - 2 ** 32
 
 /** `struct aiocb` of glibc on 64-bit machines. */
 const AIOCB_BYTES = 168
