@@ -119,7 +119,7 @@ async function linkUp(sb: SuperBlock, inode: OvlInode, dir: OvlInode, name: stri
  */
 async function copyUpOnce(sb: SuperBlock, inode: OvlInode, need: CopyNeed): Promise<void> {
   await copyUp(sb, needAlias(inode).dir)
-  const lower = inode.lowers[0] as Real
+  const lower = inode.lower as Real
   const temp = sb.tempName()
   const separate = inode.type !== FileType.directory && separatesLinks(sb) && (await lowerStat(sb, lower)).nlink > 1
   const mark = separate
@@ -141,7 +141,7 @@ async function copyUpOnce(sb: SuperBlock, inode: OvlInode, need: CopyNeed): Prom
 
 /** Where the copy belongs. @throws ESTALE the last name has gone */
 function needAlias(inode: OvlInode): Alias {
-  const alias = inode.aliases[0]
+  const alias = inode.alias
   if (!alias) throw new OverlayError('ESTALE', 'copy-up')
   return alias
 }
@@ -151,7 +151,7 @@ async function publishLocked(sb: SuperBlock, inode: OvlInode, temp: string, buil
   const alias = needAlias(inode)
   const parent = alias.dir.upper
   if (!parent) return false
-  const lower = inode.lowers[0] as Real
+  const lower = inode.lower as Real
   const indexed = inode.indexName !== undefined && sb.indexDir !== undefined
   if (indexed) await publishInIndex(sb, inode, temp)
   else await publish(sb, temp, alias)

@@ -48,7 +48,7 @@ export class HandleTable {
   /** Remembers `inode` and the directories above it from now on. `flushed` tells when that survives the process. */
   retain(inode: OvlInode): void {
     if (inode.retained) return
-    const alias = inode.aliases[0]
+    const alias = inode.alias
     if (!alias) return
     inode.retained = true
     this.retain(alias.dir)
@@ -64,7 +64,7 @@ export class HandleTable {
 
   /** Notes where `inode` is found now, if a client knows it. */
   remember(inode: OvlInode): void {
-    const alias = inode.aliases[0]
+    const alias = inode.alias
     if (!alias || !this.#known(inode)) return
     this.retain(alias.dir)
     this.#note(inode, alias.dir, alias.name)

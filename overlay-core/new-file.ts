@@ -47,7 +47,7 @@ export async function makeFile(
   const stat = statxFd(fd)
   closeSync(fd)
   const inode = rememberUpper(sb, dir, name, { stat, fd: -1 }, PLAIN)
-  ;(inode.upper as Real).coversNothingIn = sb.epoch
+  if (sb.options.revalidate === 'never') (inode.upper as Real).coversNothingIn = sb.epoch
   inode.attr = attrOf(inode, stat)
   return inode
 }

@@ -88,7 +88,7 @@ export class MountedOverlay implements Overlay {
   parent(cred: Cred, dir: Inode): Maybe<Inode> {
     return this.#inDirectory(dir, (inode) => {
       const allowed = needAccess(this.#sb, cred, inode, EXECUTE, 'lookup')
-      const parent = inode === this.#sb.root ? inode : inode.aliases[0]?.dir
+      const parent = inode === this.#sb.root ? inode : inode.alias?.dir
       if (!parent) throw new OverlayError('ESTALE', 'lookup')
       return allowed instanceof Promise ? allowed.then(() => parent) : parent
     })

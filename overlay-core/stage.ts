@@ -194,7 +194,8 @@ class Staged implements StagedFile {
     const copied = bare
       ? 0
       : await copyAttributes(sb, current, { fd: workFd, name: this.#temp, ino: (await this.#stat()).ino })
-    const left = { ...now, mode: modeAfterWrite(this.#cred, now) }
+    const { uid, gid, rdevMajor, rdevMinor } = now
+    const left = { uid, gid, rdevMajor, rdevMinor, mode: modeAfterWrite(this.#cred, now) }
     const { mode } = statxFd(this.#fd)
     const owner = await giveMode(sb, workFd, this.#temp, FileType.regular, left, false, mode)
     const last = await prepareRemoval(sb, current, dir, options.name)
