@@ -40,7 +40,8 @@ const NOTHING = new Uint8Array()
 /** Starts a file in the work directory. @see Overlay.stage */
 export function stage(sb: SuperBlock, cred: Cred, foreseen: Foreseen = { mode: PRIVATE }): StagedFile {
   if (sb.readOnly) throw new OverlayError('EROFS', 'stage')
-  return new Staged(sb, cred, { uid: cred.uid, gid: cred.gid, ...foreseen })
+  const { uid = cred.uid, gid = cred.gid, mode } = foreseen
+  return new Staged(sb, cred, { uid, gid, mode })
 }
 
 class Staged implements StagedFile {

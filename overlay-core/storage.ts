@@ -145,7 +145,8 @@ export async function setTimes(
   times: { readonly atime?: Time | 'now'; readonly mtime?: Time | 'now' },
   present: { readonly atime: Time | 'now'; readonly mtime: Time | 'now' } = { atime: 'now', mtime: 'now' },
 ): Promise<void> {
-  const { atime, mtime } = sb.storage?.loneTimes === false ? { atime: present.atime, mtime: present.mtime, ...times } : times
+  const { atime, mtime } =
+    sb.storage?.loneTimes === false ? { atime: present.atime, mtime: present.mtime, ...times } : times
   await utimesAt(place.fd, place.name, atime, mtime)
 }
 
