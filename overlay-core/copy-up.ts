@@ -4,6 +4,7 @@ import { bestEffort, isErrno, OverlayError } from './errno.ts'
 import { saveNlinkByLower, separatesLinks } from './hardlink.ts'
 import { encodeIdentity } from './identity.ts'
 import { Real } from './layer.ts'
+import { asCopy, copyAwaited } from './lock.ts'
 import { setImpure } from './marks.ts'
 import { isMarker } from './note-store.ts'
 import { encodeOrigin, writeIdentityMark } from './origin.ts'
@@ -43,8 +44,10 @@ export function copyUp(sb: SuperBlock, inode: OvlInode, need: CopyNeed = 'data')
   const wantsData = need === 'data' && inode.metacopy
   if (inode.upper && !wantsData) return undefined
   if (sb.readOnly) throw new OverlayError('EROFS', 'copy-up')
+  copyAwaited(inode)
   if (inode.copying) return inode.copying.then(() => copyUp(sb, inode, need))
-  const copying: Promise<void> = (inode.upper ? completeData(sb, inode) : copyUpOnce(sb, inode, need)).finally(() => {
+  const copy = () => (inode.upper ? completeData(sb, inode) : copyUpOnce(sb, inode, need))
+  const copying: Promise<void> = asCopy(inode, copy).finally(() => {
     inode.copying = undefined
     sb.copies.delete(copying)
   })

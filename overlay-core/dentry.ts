@@ -1,6 +1,6 @@
 import type { RealFile } from './file-cache.ts'
 import type { Real } from './layer.ts'
-import { RwLock } from './lock.ts'
+import { newLock, type RwLock } from './lock.ts'
 import type { CheckedAttr } from './permission.ts'
 import type { Listing } from './readdir.ts'
 import type { Rights } from './rights.ts'
@@ -286,14 +286,14 @@ export class OvlInode implements Inode {
   /** Guards the names in this directory. */
   get dirLock(): RwLock {
     const extra = this.#more
-    extra.dirLock ??= new RwLock()
+    extra.dirLock ??= newLock('directory', this)
     return extra.dirLock
   }
 
   /** Guards the object's attributes, links and place. */
   get nodeLock(): RwLock {
     const extra = this.#more
-    extra.nodeLock ??= new RwLock()
+    extra.nodeLock ??= newLock('node', this)
     return extra.nodeLock
   }
 

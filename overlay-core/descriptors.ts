@@ -247,10 +247,14 @@ async function openIfThere(dirFd: number, name: Name): Promise<number> {
 }
 
 function probed(fd: number): Probe {
-  const stat = statxFd(fd)
-  if (stat.type === FileType.directory) return { stat, fd }
-  closeSync(fd)
-  return { stat, fd: -1 }
+  let kept = false
+  try {
+    const stat = statxFd(fd)
+    kept = stat.type === FileType.directory
+    return { stat, fd: kept ? fd : -1 }
+  } finally {
+    if (!kept) closeSync(fd)
+  }
 }
 
 function absent(error: unknown): undefined {

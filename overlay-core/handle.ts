@@ -98,9 +98,13 @@ export class HandleTable {
     await this.#log.sync()
   }
 
+  /** Writes what is noted, and closes the log in any case. */
   async close(): Promise<void> {
-    await this.sync()
-    this.#file.close()
+    try {
+      await this.sync()
+    } finally {
+      this.#file.close()
+    }
   }
 
   #known(inode: OvlInode): boolean {
@@ -173,6 +177,10 @@ export class HandleTable {
       // Who waits for it hears of a failure; nobody may.
       promise.catch(() => undefined)
       await placed
+    } catch (error) {
+      // Once its log is in use it takes the old one's place later.
+      if (!this.#unplaced) this.#file.abandon()
+      throw error
     } finally {
       this.#changes = undefined
     }

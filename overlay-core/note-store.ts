@@ -177,7 +177,12 @@ export class NoteStore {
       closeSync(fd)
       return this.#dir
     }
-    this.#dir = new Real(this.#layer, this.#workdir, NOTE_DIRECTORY, statxFd(fd).ino)
+    try {
+      this.#dir = new Real(this.#layer, this.#workdir, NOTE_DIRECTORY, statxFd(fd).ino)
+    } catch (error) {
+      closeSync(fd)
+      throw error
+    }
     this.#descriptors.adopt(this.#dir, fd)
     return this.#dir
   }

@@ -329,12 +329,24 @@ export class MountedOverlay implements Overlay {
     const sb = this.#sb
     await sb.descriptors.idle()
     sb.files.closeAll()
-    await this.#flush()
-    await sb.handles.close()
-    sb.descriptors.closeAll()
-    sb.dcache.clear()
-    this.#mounting.close()
-    await closesDone()
+    try {
+      await this.#flush()
+    } finally {
+      await this.#letGo()
+    }
+  }
+
+  /** Gives up what the overlay holds, also when its last words could not be written: nobody else could take the upper over. */
+  async #letGo(): Promise<void> {
+    const { handles, descriptors, dcache } = this.#sb
+    try {
+      await handles.close()
+    } finally {
+      descriptors.closeAll()
+      dcache.clear()
+      this.#mounting.close()
+      await closesDone()
+    }
   }
 
   async #flush(): Promise<void> {

@@ -2,7 +2,7 @@ import { carryAttribute, copyingUpFirst, copyUp, type LongCopy, longCopyOf } fro
 import { makeCurrent } from './current.ts'
 import type { OvlInode } from './dentry.ts'
 import { enterLocked, leaveChanged } from './dir.ts'
-import { OverlayError } from './errno.ts'
+import { bestEffort, OverlayError } from './errno.ts'
 import { dropIndex } from './hardlink.ts'
 import { attrFor, getattrLocked, placeOf } from './inode.ts'
 import type { Real } from './layer.ts'
@@ -126,7 +126,7 @@ class Staged implements StagedFile {
     if (this.#ended) return
     this.#ended = true
     if (this.#fd < 0) return
-    this.#sb.notes?.forget(statxFd(this.#fd).ino)
+    await bestEffort(() => this.#sb.notes?.forget(statxFd(this.#fd).ino))
     closeLater(this.#fd)
     await this.#sb.descriptors.run(() => removeTemp(this.#sb, this.#temp))
   }

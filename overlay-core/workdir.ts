@@ -60,9 +60,14 @@ export async function openWorkDirectory(
     if (!isErrno(error, 'EEXIST')) throw error
   }
   const fd = await openAt(workdir.fd, name, O_PATH | O_DIRECTORY | O_NOFOLLOW)
-  const real = new Real(layer, workdir, name, statxFd(fd).ino)
-  descriptors.adopt(real, fd)
-  return real
+  try {
+    const real = new Real(layer, workdir, name, statxFd(fd).ino)
+    descriptors.adopt(real, fd)
+    return real
+  } catch (error) {
+    closeSync(fd)
+    throw error
+  }
 }
 
 /** Removes everything below the directory `fd`, of a previous mount that ended in the middle of its work. */
