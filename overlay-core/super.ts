@@ -19,7 +19,7 @@ import { digestOf, type Layers, makeLayers, noteStackChange, placeLayers } from 
 import { newLock } from './lock.ts'
 import { readMarks } from './marks.ts'
 import { lookupDentry } from './namei.ts'
-import { MountedOverlay, type Mounting } from './overlay.ts'
+import { MountedOverlay } from './overlay.ts'
 import type { Overlay } from './overlay-api.ts'
 import type { MountOptions } from './params.ts'
 import { NO_UPPER, prepareUpper } from './prepare-upper.ts'
@@ -32,6 +32,7 @@ import type { SuperBlock } from './superblock.ts'
 import { effectiveGid, effectiveGroups, effectiveUid, raiseFileLimit, setUmask0 } from './sys/process.ts'
 import { statxFd } from './sys/stat.ts'
 import { getXattr, setXattr } from './sys/xattr.ts'
+import type { Mounting } from './unmount.ts'
 import { XattrNames } from './xattrs.ts'
 
 /** What a mount takes from outside, and how much it may remember. */
