@@ -16,7 +16,7 @@ import { type SuperBlock, storageOf } from './superblock.ts'
 import { truncateFd, utimesAt } from './sys/attr.ts'
 import { fsync } from './sys/data.ts'
 import { linkAt, mkdirAt, mknodAt, readlinkAt, renameAt, symlinkAt } from './sys/dir.ts'
-import { O_CREAT, O_EXCL, O_RDWR } from './sys/flags.ts'
+import { O_CREAT, O_DIRECTORY, O_EXCL, O_RDONLY, O_RDWR } from './sys/flags.ts'
 import { closeLater, openAt } from './sys/open.ts'
 import { type Stat, statxFd } from './sys/stat.ts'
 import { getXattr, setXattr } from './sys/xattr.ts'
@@ -265,11 +265,23 @@ async function buildTemp(sb: SuperBlock, build: Build): Promise<Built> {
     const probe = await sb.descriptors.probe(sb.work as Real, temp)
     if (!probe) throw new OverlayError('EIO', 'copy-up')
     if (probe.fd >= 0) sb.descriptors.retire(probe.fd)
+    if (sb.options.fsync === 'strict') await syncBuilt(workFd, temp, probe.stat.type)
     return { stat: probe.stat, metacopy, record }
   } catch (error) {
     if (stat.type === FileType.directory) await removeTempDir(sb, temp)
     else await removeTemp(sb, temp)
     throw error
+  }
+}
+
+/** Makes a finished copy durable with its attributes, before its name can be. Other types cannot be synced alone. */
+async function syncBuilt(workFd: number, temp: string, type: FileType): Promise<void> {
+  if (type !== FileType.regular && type !== FileType.directory) return
+  const fd = await openAt(workFd, temp, O_RDONLY | (type === FileType.directory ? O_DIRECTORY : NEVER_WAITS))
+  try {
+    await fsync(fd)
+  } finally {
+    closeLater(fd)
   }
 }
 
