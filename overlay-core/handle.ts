@@ -48,7 +48,7 @@ export class HandleTable {
   /** Remembers `inode` and the directories above it from now on. `flushed` tells when that survives the process. */
   retain(inode: OvlInode): void {
     if (inode.retained) return
-    const alias = inode.alias
+    const alias = inode.aliases[0]
     if (!alias) return
     inode.retained = true
     this.retain(alias.dir)
@@ -64,7 +64,7 @@ export class HandleTable {
 
   /** Notes where `inode` is found now, if a client knows it. */
   remember(inode: OvlInode): void {
-    const alias = inode.alias
+    const alias = inode.aliases[0]
     if (!alias || !this.#known(inode)) return
     this.retain(alias.dir)
     this.#note(inode, alias.dir, alias.name)
@@ -98,13 +98,9 @@ export class HandleTable {
     await this.#log.sync()
   }
 
-  /** Writes what is noted, and closes the log in any case. */
   async close(): Promise<void> {
-    try {
-      await this.sync()
-    } finally {
-      this.#file.close()
-    }
+    await this.sync()
+    this.#file.close()
   }
 
   #known(inode: OvlInode): boolean {
@@ -177,10 +173,6 @@ export class HandleTable {
       // Who waits for it hears of a failure; nobody may.
       promise.catch(() => undefined)
       await placed
-    } catch (error) {
-      // Once its log is in use it takes the old one's place later.
-      if (!this.#unplaced) this.#file.abandon()
-      throw error
     } finally {
       this.#changes = undefined
     }

@@ -1,6 +1,7 @@
 /** The only door to overlay-core. */
 export { type ChangeGuard, guardChanges } from './change-guard.ts'
 export { ERRNO, type Errno, isErrno, OverlayError } from './errno.ts'
+export { type KeptMemory, openKeptMemory } from './kept-memory.ts'
 export type { Overlay } from './overlay-api.ts'
 export { type MountOptions, OptionError, parseOptions } from './params.ts'
 export { mount } from './super.ts'

@@ -10,6 +10,7 @@ import { groupsOf } from './groups.ts'
 import { JournalFile } from './journal-file.ts'
 import { loadWriteVerifier } from './nfs-state.ts'
 import { systemRandom } from './random.ts'
+import { openReplyMemory } from './reply-memory.ts'
 import type { RunningServer } from './running-server.ts'
 import { loadHandleKey } from './state-dir.ts'
 import type { View } from './views.ts'
@@ -34,6 +35,7 @@ export async function openNfs(server: RunningServer, settings: Settings, nfs: Ad
   )
   const journal = await JournalFile.open(lockClientsPath(stateDir, views))
   server.journals.push(journal)
+  server.replyMemory = await openReplyMemory(stateDir, views, log)
   try {
     server.nfs = await startNfs({
       host: nfs.host,
@@ -50,6 +52,7 @@ export async function openNfs(server: RunningServer, settings: Settings, nfs: Ad
       rpcbind: settings.rpcbind,
       portmap: settings.portmap ? {} : undefined,
       groupsOf: settings.manageGids ? groupsOf : undefined,
+      replyMemory: server.replyMemory,
       locks: { journal, graceMs: settings.lockGraceMs, hostName: hostname() },
     })
   } catch (error) {

@@ -1,5 +1,6 @@
 import type { Logger } from 'pino'
 import { formatAddress } from '../config/index.ts'
+import type { KeptMemory } from '../overlay-core/index.ts'
 import type { NfsServer } from '../protocols/nfs/index.ts'
 import type { DavHandle } from '../protocols/webdav/index.ts'
 import type { App } from './app.ts'
@@ -31,6 +32,8 @@ export class RunningServer {
   webdavAddress: { readonly host: string; readonly port: number } | undefined
   /** Where the locks of WebDAV clients are kept. */
   readonly journals: JournalFile[] = []
+  /** Where NFS keeps replies for the time after a restart. */
+  replyMemory: KeptMemory | undefined
   /** Files to take away at the end. */
   readonly notes: string[] = []
   readonly #log: Logger
@@ -97,6 +100,7 @@ export class RunningServer {
       step('closing NFS', async () => this.nfs?.close()),
       step('closing HTTP', () => this.#closeHttp(graceMs)),
     ])
+    this.replyMemory?.close()
     await step('closing WebDAV', async () => this.webdav?.close())
     for (const journal of this.journals) await step('closing the journal of locks', () => journal.close())
     await step('flushing', () => this.views.close())

@@ -27,7 +27,13 @@ const CONFINED: Readonly<Record<string, readonly string[]>> = {
   // The server's own files (key, notes, ready file, journal of locks) and the boot id are not layers.
   // So is the page for browsers, which comes with the program.
   'node:fs': ['overlay-core/sys/', 'server/state-dir.ts', 'server/journal-file.ts', 'protocols/webdav/page-assets.ts'],
-  'node:fs/promises': ['overlay-core/sys/', 'server/state-dir.ts', 'server/journal-file.ts', 'server/nfs-state.ts'],
+  'node:fs/promises': [
+    'overlay-core/sys/',
+    'server/state-dir.ts',
+    'server/journal-file.ts',
+    'server/nfs-state.ts',
+    'server/reply-memory.ts',
+  ],
   koffi: ['overlay-core/sys/'],
   // Asks the name service by its own programs.
   'node:child_process': ['server/groups.ts'],

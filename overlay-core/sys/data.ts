@@ -3,7 +3,6 @@ import { addressOf, bind, bindSlow, call, type Done, lastErrno, nodeCall, tryCal
 import { sysError } from './error.ts'
 import { faultNow } from './fault.ts'
 
-const EINTR = 4
 const EIO = 5
 const ENXIO = 6
 const EAGAIN = 11
@@ -50,7 +49,6 @@ export function preadNowait(fd: number, buffer: Uint8Array, offset: number, leng
   }
   if (position > FARTHEST) return 0
   const fault = faultNow('preadv2')
-  if (fault === EINTR) return -1
   if (fault > 0) throw sysError('preadv2', fault)
   const memory = buffer.buffer
   let base = addresses.get(memory)
@@ -65,7 +63,7 @@ export function preadNowait(fd: number, buffer: Uint8Array, offset: number, leng
   const result = preadv2(fd, iovecAddress, 1, position, RWF_NOWAIT)
   if (result >= 0) return result
   const errno = lastErrno()
-  if (errno === EAGAIN || errno === EINTR || errno === EOPNOTSUPP || errno === ENOSYS) return -1
+  if (errno === EAGAIN || errno === EOPNOTSUPP || errno === ENOSYS) return -1
   throw sysError('preadv2', errno)
 }
 
@@ -96,6 +94,22 @@ export async function pwrite(fd: number, data: Uint8Array, position: number): Pr
       fs.write(fd, data, from, data.length - from, position + from, nodeResult(done)),
     )
     written += progress('pwrite', result)
+  }
+}
+
+/**
+ * Writes all of `data` into the page cache, on the event loop: for a few hundred bytes that have to be in the file before the next step, in a
+ * file system that does not send them over a network.
+ */
+export function pwriteNow(fd: number, data: Uint8Array, position: number): void {
+  const fault = faultNow('pwrite')
+  if (fault > 0) throw sysError('pwrite', fault)
+  try {
+    for (let written = 0; written < data.length; ) {
+      written += fs.writeSync(fd, data, written, data.length - written, position + written)
+    }
+  } catch (error) {
+    throw sysError('pwrite', -((error as NodeJS.ErrnoException).errno ?? -EIO))
   }
 }
 

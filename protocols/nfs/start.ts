@@ -16,6 +16,7 @@ import { Mappings } from './portmap/mappings.ts'
 import type { GroupsOf } from './rpc/group-cache.ts'
 import type { Logger } from './rpc/logger.ts'
 import { RegistrationKeeper } from './rpc/registration-keeper.ts'
+import { type ReplyMemory, ReplyStore } from './rpc/reply-store.ts'
 import { RpcServer } from './rpc/server.ts'
 import { UdpServer, type UdpServerOptions } from './rpc/udp-server.ts'
 
@@ -45,6 +46,8 @@ export interface NfsServerOptions {
   /** The time of day in ms; `Date.now` unless given. */
   wallMs?: () => number
   locks?: LockOptions
+  /** Memory that outlives the process, for what a client may ask again after a restart; without it such a call is run twice. */
+  replyMemory?: ReplyMemory | undefined
 }
 
 /** A running NFS server. */
@@ -100,8 +103,9 @@ export async function startNfs(options: NfsServerOptions): Promise<NfsServer> {
   const locks = await makeLockManager({ exports, handles, log, firstXid }, options.locks)
   const small = [mountProgram({ exports, handles, mounts: new MountList() }), ...locks.programs]
   const programs = [...small, nfs3Program({ exports, handles, verifier, log })]
+  const replies = keptReplies(options)
   await hostNames.start()
-  const rpc = new RpcServer({ ...LIMITS, host, port, programs, log, now, groupsOf: options.groupsOf })
+  const rpc = new RpcServer({ ...LIMITS, host, port, programs, log, now, groupsOf: options.groupsOf, replies })
   const closing = new ClosingOrder()
   closing.add(async () => hostNames.stop())
   try {
@@ -135,6 +139,11 @@ export async function startNfs(options: NfsServerOptions): Promise<NfsServer> {
     await closing.close()
     throw error
   }
+}
+
+function keptReplies({ replyMemory, log, wallMs = () => Date.now() }: NfsServerOptions): ReplyStore | undefined {
+  if (replyMemory === undefined) return undefined
+  return new ReplyStore(replyMemory, wallMs, (error) => log.error({ err: error }, 'replies are not kept any longer'))
 }
 
 async function openPortmapper(

@@ -191,7 +191,7 @@ export function parseReply(message: Buffer): { xid: number; results: XdrReader }
 
 let connections = 0
 
-function nextXid(): number {
+function startXid(): number {
   connections++
   return (0x1000_0000 + connections * 0x10_0000) >>> 0
 }
@@ -202,7 +202,7 @@ export class RpcClient {
   /** Resolves when the connection is gone, from whichever side. */
   readonly closed: Promise<void>
   /** Others on every connection, as with real clients: the server knows a call that is asked again by it. */
-  #xid = nextXid()
+  nextXid = startXid()
   #received: Buffer = Buffer.alloc(0)
   readonly #waiting = new Map<number, { resolve: (message: Buffer) => void; reject: (error: Error) => void }>()
 
@@ -234,7 +234,7 @@ export class RpcClient {
 
   /** Makes a call and returns its results. @throws RpcRefusal */
   async call(what: readonly [number, number, number], auth: Auth = NO_AUTH, args?: Uint8Array): Promise<XdrReader> {
-    const xid = this.#xid++
+    const xid = this.nextXid++
     return parseReply(await this.exchange(xid, record(callMessage(xid, what, auth, args)))).results
   }
 

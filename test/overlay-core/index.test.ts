@@ -12,6 +12,7 @@ const VALUES = [
   'guardChanges',
   'isErrno',
   'mount',
+  'openKeptMemory',
   'parseOptions',
 ]
 const TYPES = [
@@ -27,6 +28,7 @@ const TYPES = [
     'FileType',
     'Foreseen',
     'Inode',
+    'KeptMemory',
     'Maybe',
     'MountOptions',
   ],

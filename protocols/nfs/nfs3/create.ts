@@ -1,7 +1,8 @@
-import { type AttrChange, FileType, type Inode, isErrno, type Wcc } from '../../../overlay-core/index.ts'
+import { type Attr, type AttrChange, FileType, type Inode, isErrno, type Wcc } from '../../../overlay-core/index.ts'
 import { attrChange, decodeSattr3, encodeNewObject, encodeWccData } from './attributes.ts'
 import { POST_OP_ATTR_BYTES, WCC_DATA_BYTES } from './constants.ts'
 import { refuseDots } from './dots.ts'
+import { madeEarlier } from './earlier-run.ts'
 import type { Nfs3Call } from './nfs3-call.ts'
 import type { Nfs3Procedure } from './procedure.ts'
 import { NFS3ERR_EXIST, NFS3ERR_JUKEBOX, Nfs3Error } from './status.ts'
@@ -57,10 +58,19 @@ async function createOrFind(call: Nfs3Call, dir: Inode, name: string, how: numbe
     if (existing === undefined) continue
     if (how === EXCLUSIVE) await checkVerifier(call, existing, change)
     else if (how === UNCHECKED) await takeExisting(call, existing, change)
-    else throw new Nfs3Error(NFS3ERR_EXIST)
+    else return await madeByEarlierRun(call, dir, name, change)
     return existing
   }
   throw new Nfs3Error(NFS3ERR_JUKEBOX)
+}
+
+/** What stands in the way of a GUARDED create may be its own file. */
+async function madeByEarlierRun(call: Nfs3Call, dir: Inode, name: string, change: AttrChange): Promise<Inode> {
+  const { uid = call.cred.uid } = change
+  const isSame = (attr: Attr) => attr.type === FileType.regular && attr.uid === uid
+  const found = await madeEarlier(call, { dir, name }, isSame)
+  if (found === undefined) throw new Nfs3Error(NFS3ERR_EXIST)
+  return found
 }
 
 /** Of the attributes of an UNCHECKED create only the size applies to a file that is there already, as with O_TRUNC. */

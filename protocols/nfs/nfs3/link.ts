@@ -2,6 +2,7 @@ import type { Wcc } from '../../../overlay-core/index.ts'
 import { encodePostOpAttr, encodeWccData } from './attributes.ts'
 import { POST_OP_ATTR_BYTES, WCC_DATA_BYTES } from './constants.ts'
 import { refuseDots } from './dots.ts'
+import { linked } from './earlier-run.ts'
 import type { Nfs3Procedure } from './procedure.ts'
 import { NFS3ERR_EXIST } from './status.ts'
 
@@ -20,7 +21,7 @@ export const link: Nfs3Procedure = {
     refuseDots(name, NFS3ERR_EXIST)
     const wcc: Wcc = {}
     call.wcc = wcc
-    await call.overlay.link(call.cred, inode, dir, name, wcc)
+    await linked(call, inode, { dir, name }, () => call.overlay.link(call.cred, inode, dir, name, wcc))
     const attr = await call.overlay.getattr(inode)
     const out = call.ok(POST_OP_ATTR_BYTES + WCC_DATA_BYTES)
     encodePostOpAttr(out, attr, call.served)

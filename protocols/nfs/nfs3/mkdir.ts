@@ -1,7 +1,8 @@
-import type { Wcc } from '../../../overlay-core/index.ts'
+import { type Attr, FileType, type Wcc } from '../../../overlay-core/index.ts'
 import { attrChange, decodeSattr3, encodeNewObject, encodeWccData } from './attributes.ts'
 import { POST_OP_ATTR_BYTES, WCC_DATA_BYTES } from './constants.ts'
 import { refuseDots } from './dots.ts'
+import { made } from './earlier-run.ts'
 import type { Nfs3Procedure } from './procedure.ts'
 import { NFS3ERR_EXIST } from './status.ts'
 
@@ -21,7 +22,11 @@ export const mkdir: Nfs3Procedure = {
     refuseDots(name, NFS3ERR_EXIST)
     const wcc: Wcc = {}
     call.wcc = wcc
-    const inode = await call.overlay.mkdir(call.cred, dir, name, { mode: DEFAULT_MODE, ...change }, wcc)
+    const { uid = call.cred.uid } = change
+    const isSame = (attr: Attr) => attr.type === FileType.directory && attr.uid === uid
+    const inode = await made(call, { dir, name }, isSame, () =>
+      call.overlay.mkdir(call.cred, dir, name, { mode: DEFAULT_MODE, ...change }, wcc),
+    )
     const attr = await call.overlay.getattr(inode)
     const out = call.ok(64 + POST_OP_ATTR_BYTES + WCC_DATA_BYTES)
     encodeNewObject(out, call, inode, attr)

@@ -1,8 +1,9 @@
-import { FileType, type Wcc } from '../../../overlay-core/index.ts'
+import { type Attr, FileType, type Wcc } from '../../../overlay-core/index.ts'
 import type { Decoder } from '../xdr/decoder.ts'
 import { attrChange, decodeSattr3, encodeNewObject, encodeWccData, type Sattr3 } from './attributes.ts'
 import { NF3BLK, NF3CHR, NF3FIFO, NF3SOCK, POST_OP_ATTR_BYTES, WCC_DATA_BYTES } from './constants.ts'
 import { refuseDots } from './dots.ts'
+import { made } from './earlier-run.ts'
 import type { Nfs3Procedure } from './procedure.ts'
 import { NFS3ERR_BADTYPE, NFS3ERR_EXIST, Nfs3Error } from './status.ts'
 
@@ -35,7 +36,12 @@ export const mknod: Nfs3Procedure = {
     refuseDots(name, NFS3ERR_EXIST)
     const wcc: Wcc = {}
     call.wcc = wcc
-    const inode = await call.overlay.mknod(call.cred, dir, name, type, rdev, { mode: DEFAULT_MODE, ...change }, wcc)
+    const { uid = call.cred.uid } = change
+    const isSame = (attr: Attr) =>
+      attr.type === type && attr.rdevMajor === rdev.major && attr.rdevMinor === rdev.minor && attr.uid === uid
+    const inode = await made(call, { dir, name }, isSame, () =>
+      call.overlay.mknod(call.cred, dir, name, type, rdev, { mode: DEFAULT_MODE, ...change }, wcc),
+    )
     const attr = await call.overlay.getattr(inode)
     const out = call.ok(64 + POST_OP_ATTR_BYTES + WCC_DATA_BYTES)
     encodeNewObject(out, call, inode, attr)

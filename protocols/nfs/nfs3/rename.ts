@@ -2,6 +2,7 @@ import type { Wcc } from '../../../overlay-core/index.ts'
 import { encodeWccData } from './attributes.ts'
 import { WCC_DATA_BYTES } from './constants.ts'
 import { refuseDots } from './dots.ts'
+import { moved } from './earlier-run.ts'
 import type { Nfs3Procedure } from './procedure.ts'
 import { NFS3ERR_INVAL } from './status.ts'
 
@@ -24,7 +25,10 @@ export const rename: Nfs3Procedure = {
     const toWcc: Wcc = {}
     call.wcc = fromWcc
     call.wcc2 = toWcc
-    await call.overlay.rename(call.cred, fromDir, fromName, toDir, toName, { fromWcc, toWcc })
+    const from = { dir: fromDir, name: fromName }
+    await moved(call, from, { dir: toDir, name: toName }, () =>
+      call.overlay.rename(call.cred, fromDir, fromName, toDir, toName, { fromWcc, toWcc }),
+    )
     const out = call.ok(2 * WCC_DATA_BYTES)
     encodeWccData(out, fromWcc, call.served)
     encodeWccData(out, toWcc, call.served)

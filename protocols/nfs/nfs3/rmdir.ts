@@ -2,6 +2,7 @@ import type { Wcc } from '../../../overlay-core/index.ts'
 import { encodeWccData } from './attributes.ts'
 import { WCC_DATA_BYTES } from './constants.ts'
 import { refuseDots } from './dots.ts'
+import { removed } from './earlier-run.ts'
 import type { Nfs3Procedure } from './procedure.ts'
 import { NFS3ERR_EXIST, NFS3ERR_INVAL } from './status.ts'
 
@@ -18,7 +19,7 @@ export const rmdir: Nfs3Procedure = {
     refuseDots(name, name === '.' ? NFS3ERR_INVAL : NFS3ERR_EXIST)
     const wcc: Wcc = {}
     call.wcc = wcc
-    await call.overlay.rmdir(call.cred, dir, name, wcc)
+    await removed(call, { dir, name }, () => call.overlay.rmdir(call.cred, dir, name, wcc))
     encodeWccData(call.ok(WCC_DATA_BYTES), wcc, call.served)
   },
 }

@@ -1,6 +1,7 @@
 import type { Attr, Wcc } from '../../../overlay-core/index.ts'
 import { attrChange, decodeSattr3, encodeWccData } from './attributes.ts'
 import { WCC_DATA_BYTES } from './constants.ts'
+import { setEarlier } from './earlier-run.ts'
 import type { Nfs3Procedure } from './procedure.ts'
 import { NFS3ERR_NOT_SYNC, Nfs3Error } from './status.ts'
 
@@ -20,10 +21,13 @@ export const setattr: Nfs3Procedure = {
     const inode = await call.resolve(call.handle)
     const wcc: Wcc = {}
     call.wcc = wcc
-    const guard = ({ ctime }: Attr): void => {
-      if (ctime.sec >>> 0 !== guardSec || ctime.nsec !== guardNsec) throw new Nfs3Error(NFS3ERR_NOT_SYNC)
+    const change = attrChange(sattr)
+    const guard = (now: Attr): void => {
+      const { ctime } = now
+      const same = ctime.sec >>> 0 === guardSec && ctime.nsec === guardNsec
+      if (!same && !setEarlier(call, now, change)) throw new Nfs3Error(NFS3ERR_NOT_SYNC)
     }
-    await call.overlay.setattr(call.cred, inode, attrChange(sattr), wcc, guarded ? guard : undefined)
+    await call.overlay.setattr(call.cred, inode, change, wcc, guarded ? guard : undefined)
     encodeWccData(call.ok(WCC_DATA_BYTES), wcc, call.served)
   },
 }

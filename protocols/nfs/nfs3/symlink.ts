@@ -1,7 +1,8 @@
-import type { Wcc } from '../../../overlay-core/index.ts'
+import { type Attr, FileType, type Inode, type Wcc } from '../../../overlay-core/index.ts'
 import { attrChange, decodeSattr3, encodeNewObject, encodeWccData } from './attributes.ts'
 import { POST_OP_ATTR_BYTES, WCC_DATA_BYTES } from './constants.ts'
 import { refuseDots } from './dots.ts'
+import { made } from './earlier-run.ts'
 import type { Nfs3Procedure } from './procedure.ts'
 import { NFS3ERR_EXIST } from './status.ts'
 
@@ -25,7 +26,11 @@ export const symlink: Nfs3Procedure = {
     refuseDots(name, NFS3ERR_EXIST)
     const wcc: Wcc = {}
     call.wcc = wcc
-    const inode = await call.overlay.symlink(call.cred, dir, name, target, { mode: SYMLINK_MODE, ...change }, wcc)
+    const isSame = async (attr: Attr, found: Inode) =>
+      attr.type === FileType.symlink && Buffer.compare(await call.overlay.readlink(call.cred, found), target) === 0
+    const inode = await made(call, { dir, name }, isSame, () =>
+      call.overlay.symlink(call.cred, dir, name, target, { mode: SYMLINK_MODE, ...change }, wcc),
+    )
     const attr = await call.overlay.getattr(inode)
     const out = call.ok(64 + POST_OP_ATTR_BYTES + WCC_DATA_BYTES)
     encodeNewObject(out, call, inode, attr)

@@ -17,6 +17,7 @@ import {
   SUCCESS,
 } from './constants.ts'
 import type { Credential, CredentialCache } from './credential.ts'
+import type { Interruption } from './interruption.ts'
 import type { VersionRange } from './program.ts'
 import type { ReplyBuffer, ReplyQueue } from './reply-queue.ts'
 
@@ -56,6 +57,8 @@ export class RpcCall {
   version = 0
   procedure = 0
   credential: Credential
+  /** Set when an earlier process died while it ran this very call. */
+  interruption: Interruption | undefined
   /** A slot for the object that a program keeps for calls; opaque to RPC, kept from one use of the call to the next. */
   attachment: unknown = undefined
   readonly #queue: ReplyQueue
@@ -78,6 +81,7 @@ export class RpcCall {
   readHeader(): boolean {
     const { args } = this
     this.#reply = undefined
+    this.interruption = undefined
     this.xid = args.u32()
     if (args.u32() !== CALL) throw new XdrError('not a call')
     if (args.u32() !== RPC_VERSION) {

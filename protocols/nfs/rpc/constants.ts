@@ -35,3 +35,6 @@ export const MAX_AUTH_BYTES = 400
 
 /** The bit of a record mark that says that this fragment is the last one (RFC 5531 section 11). */
 export const LAST_FRAGMENT = 0x8000_0000
+
+/** Longest reply kept for a client that asks again; every reply of NFSv3 to a call that must not be done twice is shorter. */
+export const MAX_KEPT_REPLY_BYTES = 320

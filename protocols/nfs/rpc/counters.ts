@@ -20,6 +20,8 @@ export type Counters = {
   systemErrors: number
   /** Calls answered from the duplicate request cache. */
   duplicates: number
+  /** Of these, calls run again because an earlier process died before it had answered. */
+  resumed: number
 }
 
 /** Counters at zero. */
@@ -37,5 +39,6 @@ export function newCounters(): Counters {
     garbageArgs: 0,
     systemErrors: 0,
     duplicates: 0,
+    resumed: 0,
   }
 }

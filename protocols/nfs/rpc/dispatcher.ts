@@ -45,13 +45,12 @@ export class Dispatcher {
 
   /** Goes on after the header, of a message that begins at `start`. */
   #start(call: RpcCall, duplicates: ClientDuplicates, start: number): Maybe<void> {
-    const { args } = call
     const procedure = this.#find(call)
     if (procedure === undefined) {
       this.#counters.unavailable++
       call.finish()
     } else if (procedure.nonIdempotent) {
-      return this.#runOnce(call, procedure, duplicates, callChecksum(args.view, start, args.end))
+      return this.#runOnce(call, procedure, duplicates, start)
     } else {
       return this.#run(call, procedure, undefined)
     }
@@ -71,13 +70,25 @@ export class Dispatcher {
     return procedure
   }
 
-  #runOnce(call: RpcCall, procedure: RpcProcedure, duplicates: ClientDuplicates, checksum: number): Maybe<void> {
+  #runOnce(call: RpcCall, procedure: RpcProcedure, duplicates: ClientDuplicates, start: number): Maybe<void> {
+    const { view, pos, end } = call.args
+    const checksum = callChecksum(view, start, end)
     const nowMs = this.#now()
     const earlier = duplicates.find(call, checksum, nowMs)
-    if (earlier === undefined) return this.#run(call, procedure, duplicates.add(call, checksum, nowMs))
+    if (earlier === undefined) {
+      const entry = procedure.outlives
+        ? duplicates.addOutliving(call, checksum, callChecksum(view, pos, end), nowMs)
+        : duplicates.add(call, checksum, nowMs)
+      return this.#run(call, procedure, entry)
+    }
     this.#counters.duplicates++
-    if (earlier.done) this.#replay(call, earlier.reply)
-    else return earlier.wait().then((reply) => this.#replay(call, reply))
+    if (earlier.interrupted !== undefined) {
+      this.#counters.resumed++
+      call.interruption = duplicates.resume(earlier, earlier.interrupted)
+      return this.#run(call, procedure, earlier)
+    }
+    if (earlier.running) return earlier.wait().then((reply) => this.#replay(call, reply))
+    this.#replay(call, earlier.reply)
   }
 
   #replay(call: RpcCall, reply: Uint8Array | undefined): void {

@@ -7,6 +7,8 @@ export interface RpcProcedure {
   readonly name: string
   /** Running it a second time would answer otherwise: its replies are kept for clients that ask again. */
   readonly nonIdempotent: boolean
+  /** That also holds for the process after this one: see `ReplyStore`. */
+  readonly outlives?: boolean
   /**
    * Reads `call.args` and writes the results to `call.begin(…)`, before it returns or its promise resolves.
    * XdrError answers GARBAGE_ARGS; anything else thrown is a fault of the server and answers SYSTEM_ERR.

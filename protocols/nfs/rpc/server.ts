@@ -9,6 +9,7 @@ import { DuplicateCache } from './duplicate-cache.ts'
 import { GroupCache, type GroupsOf } from './group-cache.ts'
 import type { Logger } from './logger.ts'
 import { ProgramTable, type RpcProgram } from './program.ts'
+import type { ReplyStore } from './reply-store.ts'
 import { Vigil } from './vigil.ts'
 
 /** How an RPC server listens and what it allows. */
@@ -22,6 +23,8 @@ export interface RpcServerOptions extends ConnectionLimits, ShareLimits {
   readonly now: () => number
   /** Groups of users by this machine, in place of those that clients send; those are believed unless given. */
   readonly groupsOf?: GroupsOf | undefined
+  /** Where calls that must not be done twice are kept for the next process. */
+  readonly replies?: ReplyStore | undefined
   readonly maxConnections: number
   /** A connection without a request for this long is closed. */
   readonly idleMs: number
@@ -43,7 +46,7 @@ export class RpcServer {
   readonly #options: RpcServerOptions
   readonly #server: Server
   readonly #connections = new Set<Connection>()
-  readonly #duplicates = new DuplicateCache()
+  readonly #duplicates: DuplicateCache
   readonly #shares: ClientShares
   readonly #context: ConnectionContext
   #sweeper: NodeJS.Timeout | undefined
@@ -51,7 +54,8 @@ export class RpcServer {
   constructor(options: RpcServerOptions) {
     this.#options = options
     this.#shares = new ClientShares(options)
-    const { log, now, groupsOf } = options
+    const { log, now, groupsOf, replies } = options
+    this.#duplicates = new DuplicateCache(undefined, replies, now())
     const groups = groupsOf && new GroupCache(groupsOf, now, log)
     this.#context = {
       pool: new ChunkPool({

@@ -1,0 +1,231 @@
+import { crc32 } from 'node:zlib'
+import { MAX_KEPT_REPLY_BYTES } from './constants.ts'
+
+/** Memory that outlives the process; see `KeptMemory` of the core. */
+export interface ReplyMemory {
+  /** Of `REPLY_MEMORY_BYTES`; all zero at first. */
+  readonly bytes: Uint8Array
+  changed(offset: number, length: number): void
+}
+
+/** A call as it is told from others. */
+export interface CallIdentity {
+  /** The client. */
+  readonly address: string
+  readonly xid: number
+  /** Of the whole message. */
+  readonly checksum: number
+  /** Of the arguments: two calls with the same one ask for the same, whoever sends them. */
+  readonly argsChecksum: number
+}
+
+/** A call that was found in the memory: a process before this one has taken it on. */
+export interface KeptCall extends CallIdentity {
+  readonly slot: number
+  /** When it was taken on, in ms of the time of day. */
+  readonly startedMs: number
+  /** Orders the beginnings and ends of all calls. */
+  readonly startedAt: number
+  /** 0: the process died before the reply was complete; what the call was to do may be done. */
+  readonly endedAt: number
+  readonly reply: Uint8Array | undefined
+}
+
+/** Whose call lies in a slot. */
+export interface SlotOwner {
+  /** -1: none. */
+  slot: number
+  readonly running: boolean
+}
+
+const MAGIC = Buffer.from('OVLRPL01')
+const SLOTS = 8192
+/**
+ * A slot, all little endian: crc32 of the call (32 bits) · xid (32) · checksum (32) · checksum of the arguments (32) · time of day (float) ·
+ * number of its start (float) · length of the address (8) · address; then at 96: crc32 of the end (32) · length of the reply (32) · number of its end
+ * (float) · reply.
+ */
+const SLOT_BYTES = 448
+const ADDRESS_AT = 33
+const END_AT = 96
+const REPLY_AT = END_AT + 16
+const MAX_ADDRESS_BYTES = END_AT - ADDRESS_AT
+/** A client tries for long to reach a server that is gone: Linux at least every five minutes. */
+export const KEEP_OF_EARLIER_MS = 15 * 60_000
+/** Older files are not looked at: transaction ids come again. */
+const MAX_DOWN_MS = 24 * 60 * 60_000
+
+/** Bytes of a `ReplyMemory`. */
+export const REPLY_MEMORY_BYTES = SLOT_BYTES * (1 + SLOTS)
+
+/** Whether `bytes` are those of a new memory or of one that this version has written. */
+export function isReplyMemory(bytes: Uint8Array): boolean {
+  const start = bytes.subarray(0, MAGIC.length)
+  return bytes.length === REPLY_MEMORY_BYTES && (MAGIC.equals(start) || start.every((byte) => byte === 0))
+}
+
+/**
+ * What of the duplicate request cache survives the process: for each call that must not be done twice, that it was taken on (before it is run),
+ * and its reply (before that is sent). A part that is torn or damaged is as if it were not there.
+ */
+export class ReplyStore {
+  /** What a process before this one has left, in the order in which the calls were taken on. */
+  readonly earlier: readonly KeptCall[]
+  /** When this process began, in ms of the time of day. */
+  readonly openedMs: number
+  readonly #memory: ReplyMemory
+  readonly #view: DataView
+  readonly #wallMs: () => number
+  readonly #failed: (error: unknown) => void
+  readonly #owners: (SlotOwner | undefined)[] = new Array(SLOTS)
+  readonly #free: number[] = []
+  #next = 0
+  #count = 0
+  #broken = false
+
+  /** `failed` is told once when nothing can be kept any more. */
+  constructor(memory: ReplyMemory, wallMs: () => number, failed: (error: unknown) => void) {
+    this.#memory = memory
+    this.#wallMs = wallMs
+    this.#failed = failed
+    this.openedMs = wallMs()
+    const { bytes } = memory
+    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+    this.earlier = this.#load()
+    const known = new Set(this.earlier.map(({ slot }) => slot))
+    for (let slot = SLOTS - 1; slot >= 0; slot--) if (!known.has(slot)) this.#free.push(slot)
+    bytes.set(MAGIC)
+    this.#changed(0, MAGIC.length)
+  }
+
+  /** Gives the slot in which a call of an earlier process was found to its new owner. */
+  adopt(slot: number, owner: SlotOwner): void {
+    this.#owners[slot] = owner
+    owner.slot = slot
+  }
+
+  /** What lies in the slot of `owner` may be overwritten. */
+  release(owner: SlotOwner): void {
+    if (owner.slot < 0) return
+    this.#owners[owner.slot] = undefined
+    this.#free.push(owner.slot)
+    owner.slot = -1
+  }
+
+  /** Notes that a call is about to be run; `owner` gets a slot, unless it has one or none is to be had. */
+  begin(owner: SlotOwner, { address, xid, checksum, argsChecksum }: CallIdentity): void {
+    if (address.length > MAX_ADDRESS_BYTES || !this.#take(owner)) return
+    const view = this.#view
+    const { bytes } = this.#memory
+    const at = this.#at(owner.slot)
+    view.setUint32(at + END_AT, 0)
+    view.setUint32(at + 4, xid, true)
+    view.setInt32(at + 8, checksum, true)
+    view.setInt32(at + 12, argsChecksum, true)
+    view.setFloat64(at + 16, this.#wallMs(), true)
+    view.setFloat64(at + 24, ++this.#count, true)
+    bytes[at + 32] = address.length
+    for (let i = 0; i < address.length; i++) bytes[at + ADDRESS_AT + i] = address.charCodeAt(i)
+    view.setUint32(at, this.#startCrc(at), true)
+    this.#changed(at, REPLY_AT)
+  }
+
+  /** Notes the reply of the call in the slot of `owner`, which must be at most `MAX_KEPT_REPLY_BYTES` long. */
+  complete({ slot }: SlotOwner, reply: Uint8Array): void {
+    if (slot < 0 || this.#broken) return
+    const view = this.#view
+    const at = this.#at(slot)
+    this.#memory.bytes.set(reply, at + REPLY_AT)
+    view.setUint32(at + END_AT + 4, reply.length, true)
+    view.setFloat64(at + END_AT + 8, ++this.#count, true)
+    view.setUint32(at + END_AT, this.#endCrc(at), true)
+    this.#changed(at + END_AT, REPLY_AT - END_AT + reply.length)
+  }
+
+  /** Every call that lies in the memory now, of this process or an earlier one. */
+  *calls(): IterableIterator<KeptCall> {
+    for (let slot = 0; slot < SLOTS; slot++) {
+      const call = this.#read(slot)
+      if (call !== undefined) yield call
+    }
+  }
+
+  #load(): KeptCall[] {
+    const calls = [...this.calls()].sort((a, b) => a.startedAt - b.startedAt)
+    const last = calls.at(-1)
+    if (last === undefined) return calls
+    this.#count = Math.max(...calls.map((call) => Math.max(call.startedAt, call.endedAt)))
+    if (this.openedMs - last.startedMs > MAX_DOWN_MS) return []
+    // The time in which there was no server does not count: clients could not ask.
+    return calls.filter(({ startedMs }) => last.startedMs - startedMs <= KEEP_OF_EARLIER_MS)
+  }
+
+  /** The call in a slot; undefined when there is none that is whole. Its reply is a copy. */
+  #read(slot: number): KeptCall | undefined {
+    const view = this.#view
+    const { bytes } = this.#memory
+    const at = this.#at(slot)
+    const length = bytes[at + 32] as number
+    if (length === 0 || length > MAX_ADDRESS_BYTES || view.getUint32(at, true) !== this.#startCrc(at)) return undefined
+    const replyBytes = view.getUint32(at + END_AT + 4, true)
+    const ended = replyBytes <= MAX_KEPT_REPLY_BYTES && view.getUint32(at + END_AT, true) === this.#endCrc(at)
+    return {
+      slot,
+      address: Buffer.from(bytes.subarray(at + ADDRESS_AT, at + ADDRESS_AT + length)).toString('latin1'),
+      xid: view.getUint32(at + 4, true),
+      checksum: view.getInt32(at + 8, true),
+      argsChecksum: view.getInt32(at + 12, true),
+      startedMs: view.getFloat64(at + 16, true),
+      startedAt: view.getFloat64(at + 24, true),
+      endedAt: ended ? view.getFloat64(at + END_AT + 8, true) : 0,
+      reply: ended ? bytes.slice(at + REPLY_AT, at + REPLY_AT + replyBytes) : undefined,
+    }
+  }
+
+  #at(slot: number): number {
+    return SLOT_BYTES * (1 + slot)
+  }
+
+  #startCrc(at: number): number {
+    const { bytes } = this.#memory
+    return crc32(bytes.subarray(at + 4, at + ADDRESS_AT + (bytes[at + 32] as number)))
+  }
+
+  /** Starts from the checksum of the call, so that no reply of the call before in this slot passes for one of this call. */
+  #endCrc(at: number): number {
+    const length = this.#view.getUint32(at + END_AT + 4, true)
+    return crc32(this.#memory.bytes.subarray(at + END_AT + 4, at + REPLY_AT + length), this.#view.getUint32(at, true))
+  }
+
+  #take(owner: SlotOwner): boolean {
+    if (this.#broken) return false
+    if (owner.slot >= 0) return true
+    const slot = this.#free.pop() ?? this.#steal()
+    if (slot === undefined) return false
+    this.adopt(slot, owner)
+    return true
+  }
+
+  /** A slot whose call is over: there are more clients than slots for all that they may have. */
+  #steal(): number | undefined {
+    for (let tried = 0; tried < SLOTS; tried++) {
+      const slot = this.#next
+      this.#next = (slot + 1) % SLOTS
+      const owner = this.#owners[slot]
+      if (owner?.running) continue
+      if (owner) owner.slot = -1
+      return slot
+    }
+    return undefined
+  }
+
+  #changed(offset: number, length: number): void {
+    if (this.#broken) return
+    try {
+      this.#memory.changed(offset, length)
+    } catch (error) {
+      this.#broken = true
+      this.#failed(error)
+    }
+  }
+}

@@ -1,0 +1,52 @@
+import { createHash } from 'node:crypto'
+import { mkdir, rename } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import type { Logger } from 'pino'
+import { isErrno, type KeptMemory, openKeptMemory } from '../overlay-core/index.ts'
+import { isReplyMemory, REPLY_MEMORY_BYTES } from '../protocols/nfs/index.ts'
+import type { View } from './views.ts'
+
+/**
+ * Opens the memory of the NFS replies for these views: undefined when none of them can be written to, or when it cannot be had, which is logged: the server
+ * runs without. Two servers never share one, as its file belongs to uppers, and each upper to one server.
+ */
+export async function openReplyMemory(
+  stateDir: string,
+  views: readonly View[],
+  log: Logger,
+): Promise<KeptMemory | undefined> {
+  const writable = views.filter(({ overlay }) => overlay.options.upperdir !== undefined)
+  if (writable.length === 0) return undefined
+  const path = replyMemoryPath(stateDir, writable)
+  try {
+    await mkdir(dirname(path), { recursive: true, mode: 0o700 })
+    return (await openIfSound(path)) ?? (await openAfresh(path, log))
+  } catch (error) {
+    log.error({ err: error, path }, 'NFS replies cannot be kept: a call that is asked again after a crash is run twice')
+    return undefined
+  }
+}
+
+function replyMemoryPath(stateDir: string, views: readonly View[]): string {
+  const digest = createHash('sha256')
+  for (const { name, overlay } of views) digest.update(overlay.uuid).update(`${overlay.options.upperdir}\0${name}/`)
+  return join(stateDir, 'nfs-replies', digest.digest('hex').slice(0, 32))
+}
+
+async function openIfSound(path: string): Promise<KeptMemory | undefined> {
+  try {
+    const memory = await openKeptMemory(path, REPLY_MEMORY_BYTES)
+    if (isReplyMemory(memory.bytes)) return memory
+    memory.close()
+  } catch (error) {
+    if (!isErrno(error, 'EINVAL')) throw error
+  }
+  return undefined
+}
+
+async function openAfresh(path: string, log: Logger): Promise<KeptMemory> {
+  const aside = `${path}.damaged`
+  await rename(path, aside)
+  log.warn({ path: aside }, 'the file of NFS replies was damaged, and is set aside')
+  return await openKeptMemory(path, REPLY_MEMORY_BYTES)
+}
