@@ -4,6 +4,7 @@ import { bestEffort, isErrno, OverlayError } from './errno.ts'
 import { saveNlinkByLower, separatesLinks } from './hardlink.ts'
 import { encodeIdentity } from './identity.ts'
 import { Real } from './layer.ts'
+import { asCopy, copyAwaited } from './lock.ts'
 import { setImpure } from './marks.ts'
 import { isMarker } from './note-store.ts'
 import { encodeOrigin, writeIdentityMark } from './origin.ts'
@@ -15,7 +16,7 @@ import { type SuperBlock, storageOf } from './superblock.ts'
 import { truncateFd, utimesAt } from './sys/attr.ts'
 import { fsync } from './sys/data.ts'
 import { linkAt, mkdirAt, mknodAt, readlinkAt, renameAt, symlinkAt } from './sys/dir.ts'
-import { O_CREAT, O_EXCL, O_RDWR } from './sys/flags.ts'
+import { O_CREAT, O_DIRECTORY, O_EXCL, O_RDONLY, O_RDWR } from './sys/flags.ts'
 import { closeLater, openAt } from './sys/open.ts'
 import { type Stat, statxFd } from './sys/stat.ts'
 import { getXattr, setXattr } from './sys/xattr.ts'
@@ -43,8 +44,10 @@ export function copyUp(sb: SuperBlock, inode: OvlInode, need: CopyNeed = 'data')
   const wantsData = need === 'data' && inode.metacopy
   if (inode.upper && !wantsData) return undefined
   if (sb.readOnly) throw new OverlayError('EROFS', 'copy-up')
+  copyAwaited(inode)
   if (inode.copying) return inode.copying.then(() => copyUp(sb, inode, need))
-  const copying: Promise<void> = (inode.upper ? completeData(sb, inode) : copyUpOnce(sb, inode, need)).finally(() => {
+  const copy = () => (inode.upper ? completeData(sb, inode) : copyUpOnce(sb, inode, need))
+  const copying: Promise<void> = asCopy(inode, copy).finally(() => {
     inode.copying = undefined
     sb.copies.delete(copying)
   })
@@ -119,7 +122,7 @@ async function linkUp(sb: SuperBlock, inode: OvlInode, dir: OvlInode, name: stri
  */
 async function copyUpOnce(sb: SuperBlock, inode: OvlInode, need: CopyNeed): Promise<void> {
   await copyUp(sb, needAlias(inode).dir)
-  const lower = inode.lowers[0] as Real
+  const lower = inode.lower as Real
   const temp = sb.tempName()
   const separate = inode.type !== FileType.directory && separatesLinks(sb) && (await lowerStat(sb, lower)).nlink > 1
   const mark = separate
@@ -141,7 +144,7 @@ async function copyUpOnce(sb: SuperBlock, inode: OvlInode, need: CopyNeed): Prom
 
 /** Where the copy belongs. @throws ESTALE the last name has gone */
 function needAlias(inode: OvlInode): Alias {
-  const alias = inode.aliases[0]
+  const alias = inode.alias
   if (!alias) throw new OverlayError('ESTALE', 'copy-up')
   return alias
 }
@@ -151,7 +154,7 @@ async function publishLocked(sb: SuperBlock, inode: OvlInode, temp: string, buil
   const alias = needAlias(inode)
   const parent = alias.dir.upper
   if (!parent) return false
-  const lower = inode.lowers[0] as Real
+  const lower = inode.lower as Real
   const indexed = inode.indexName !== undefined && sb.indexDir !== undefined
   if (indexed) await publishInIndex(sb, inode, temp)
   else await publish(sb, temp, alias)
@@ -262,11 +265,23 @@ async function buildTemp(sb: SuperBlock, build: Build): Promise<Built> {
     const probe = await sb.descriptors.probe(sb.work as Real, temp)
     if (!probe) throw new OverlayError('EIO', 'copy-up')
     if (probe.fd >= 0) sb.descriptors.retire(probe.fd)
+    if (sb.options.fsync === 'strict') await syncBuilt(workFd, temp, probe.stat.type)
     return { stat: probe.stat, metacopy, record }
   } catch (error) {
     if (stat.type === FileType.directory) await removeTempDir(sb, temp)
     else await removeTemp(sb, temp)
     throw error
+  }
+}
+
+/** Makes a finished copy durable with its attributes, before its name can be. Other types cannot be synced alone. */
+async function syncBuilt(workFd: number, temp: string, type: FileType): Promise<void> {
+  if (type !== FileType.regular && type !== FileType.directory) return
+  const fd = await openAt(workFd, temp, O_RDONLY | (type === FileType.directory ? O_DIRECTORY : NEVER_WAITS))
+  try {
+    await fsync(fd)
+  } finally {
+    closeLater(fd)
   }
 }
 

@@ -65,7 +65,7 @@ async function compareAll(sb: SuperBlock, inode: OvlInode, chain: readonly OvlIn
   for (const one of chain) {
     if (one.unlinked) break
     try {
-      const above = one.aliases[0]?.dir
+      const above = one.alias?.dir
       if (isStale(sb, one)) await findAgain(sb, one, above)
       if ((await lookAtLowers(sb, one)) && one !== sb.root) await findAgain(sb, one, above)
     } catch (error) {

@@ -1,24 +1,28 @@
 import { LRUCache } from 'lru-cache'
-import { Dentry, type OvlInode } from './dentry.ts'
+import { Dentry, OvlInode } from './dentry.ts'
 import type { Name } from './types.ts'
+
+/** How many inodes are let go between two turns of the event loop: a millisecond's work. */
+const WEAKENED_AT_ONCE = 2000
 
 /**
  * The dentry cache: names looked up in the layers, present and absent ones, at most `limit` of them.
  *
  * Only leaves can be dropped: a directory with cached names stays (as a dentry holds its parent in the kernel), so the cache may
- * exceed the limit by the number of such directories. Inodes are found again by identity as long as anyone holds them.
+ * exceed the limit by the number of such directories. Inodes are found again by identity as long as anyone holds them: strongly as long
+ * as a name of theirs is cached, which costs less memory, then weakly.
  */
 export class DentryCache {
   readonly #limit: number
   #leaves: LRUCache<Dentry, true>
-  readonly #inodes = new Map<number, WeakRef<OvlInode>>()
+  readonly #inodes = new Map<number, OvlInode | WeakRef<OvlInode>>()
   /** Those with an upper whose key does not tell its inode number, by that. */
   readonly #uppers = new Map<number, WeakRef<OvlInode>>()
   readonly #uppersCollected = new FinalizationRegistry<number>((ino) => {
     if (this.#uppers.get(ino)?.deref() === undefined) this.#uppers.delete(ino)
   })
   readonly #collected = new FinalizationRegistry<number>((key) => {
-    if (this.#inodes.get(key)?.deref() === undefined) this.#inodes.delete(key)
+    if (this.inode(key) === undefined) this.#inodes.delete(key)
   })
 
   constructor(limit: number) {
@@ -58,6 +62,7 @@ export class DentryCache {
       this.#pin(dir)
     }
     dir.children.set(name, dentry)
+    if (inode) this.#hold(inode, dentry)
     if (inode?.children === undefined) this.#leaves.set(dentry, true)
     return dentry
   }
@@ -72,12 +77,13 @@ export class DentryCache {
 
   /** The inode with this key, if anybody still holds it. */
   inode(key: number): OvlInode | undefined {
-    return this.#inodes.get(key)?.deref()
+    const found = this.#inodes.get(key)
+    return found instanceof WeakRef ? found.deref() : found
   }
 
+  /** Makes an inode known by its key; it is to be given a name (`set`) or let go at once. */
   addInode(inode: OvlInode): void {
-    this.#inodes.set(inode.key, new WeakRef(inode))
-    this.#collected.register(inode, inode.key)
+    this.#inodes.set(inode.key, inode)
   }
 
   /** The inode of the upper object with this inode number, if anybody still holds it and `addUpper` was told of it. */
@@ -96,7 +102,25 @@ export class DentryCache {
 
   /** Takes an object that is gone out, so that its key may be used by another. */
   removeInode(inode: OvlInode): void {
-    if (this.#inodes.get(inode.key)?.deref() === inode) this.#inodes.delete(inode.key)
+    if (this.inode(inode.key) === inode) this.#inodes.delete(inode.key)
+  }
+
+  /** An inode without a cached name is known only as long as anybody else holds it. */
+  letGo(inode: OvlInode): void {
+    if (this.#inodes.get(inode.key) !== inode) return
+    for (const { dir, name } of inode.aliases) if (dir.children?.get(name)?.inode === inode) return
+    this.#weaken(inode)
+  }
+
+  #weaken(inode: OvlInode): void {
+    this.#inodes.set(inode.key, new WeakRef(inode))
+    this.#collected.register(inode, inode.key)
+  }
+
+  #hold(inode: OvlInode, dentry: Dentry): void {
+    inode.shareAlias(dentry)
+    const known = this.#inodes.get(inode.key)
+    if (known instanceof WeakRef && known.deref() === inode) this.#inodes.set(inode.key, inode)
   }
 
   /**
@@ -105,6 +129,17 @@ export class DentryCache {
    */
   forgetAllNames(): void {
     this.#leaves = this.#noLeaves()
+    this.#weakenSome([...this.#inodes.keys()], 0)
+  }
+
+  /** A weak hold is right for any inode, so this may take its time. */
+  #weakenSome(keys: readonly number[], from: number): void {
+    const end = Math.min(keys.length, from + WEAKENED_AT_ONCE)
+    for (let i = from; i < end; i++) {
+      const inode = this.#inodes.get(keys[i] as number)
+      if (inode instanceof OvlInode && inode.alias) this.#weaken(inode)
+    }
+    if (end < keys.length) setImmediate(() => this.#weakenSome(keys, end))
   }
 
   clear(): void {
@@ -117,6 +152,7 @@ export class DentryCache {
     const { dir } = dentry
     if (dir.children?.get(dentry.name) !== dentry) return
     dir.children.delete(dentry.name)
+    if (dentry.inode) this.letGo(dentry.inode)
     if (dir.children.size > 0) return
     dir.children = undefined
     const own = this.#ownDentry(dir)
@@ -130,7 +166,7 @@ export class DentryCache {
   }
 
   #ownDentry(dir: OvlInode): Dentry | undefined {
-    const alias = dir.aliases[0]
+    const { alias } = dir
     const own = alias?.dir.children?.get(alias.name)
     return own?.inode === dir ? own : undefined
   }

@@ -7,7 +7,7 @@ import type { Real } from './layer.ts'
 import { NEVER_WAITS, openForReading, openQuietly } from './real-open.ts'
 import type { SuperBlock } from './superblock.ts'
 import { O_NOATIME, O_RDONLY, O_RDWR } from './sys/flags.ts'
-import { closeLater, closeSync, openAtCached } from './sys/open.ts'
+import { closeLater, openAtCached } from './sys/open.ts'
 import { statxFd } from './sys/stat.ts'
 import { FileType, type Maybe } from './types.ts'
 
@@ -186,9 +186,15 @@ export class FileCache {
 /** How an open fails when something else has come to stand at the name: nothing, a whiteout, a symlink, a directory. */
 const NOT_THE_FILE = ['ENOENT', 'ENXIO', 'ELOOP', 'EISDIR'] as const
 
-/** Whether `fd` is open on `real`: a name can have come to mean another file. */
+/** Whether `fd` is open on `real`, else closes it: a name can have come to mean another file. */
 function isReal(fd: number, real: Real): boolean {
-  return real.layer.inodeNumbers !== undefined || statxFd(fd).ino === real.ino
+  let same = false
+  try {
+    same = real.layer.inodeNumbers !== undefined || statxFd(fd).ino === real.ino
+    return same
+  } finally {
+    if (!same) closeLater(fd)
+  }
 }
 
 /** Opens at once; -1 when that has to be tried again where waiting is possible. */
@@ -201,9 +207,7 @@ function openCached(dirFd: number, real: Real): number {
     if (isErrno(error)) return -1
     throw error
   }
-  if (fd < 0 || isReal(fd, real)) return fd
-  closeSync(fd)
-  return -1
+  return fd < 0 || isReal(fd, real) ? fd : -1
 }
 
 /**
@@ -215,7 +219,6 @@ async function openReal(dirFd: number, real: Real, wantWrite: boolean, mustWrite
   try {
     const opened = await openByName(dirFd, real.name, wantWrite, mustWrite)
     if (isReal(opened[0], real)) return opened
-    closeLater(opened[0])
   } catch (error) {
     if (!isErrno(error, ...NOT_THE_FILE)) throw error
   }

@@ -4,6 +4,7 @@ import { isErrno, OverlayError } from './errno.ts'
 import type { RealFile } from './file-cache.ts'
 import { attrFor, attrOf, getattr, getattrLocked, setattr } from './inode.ts'
 import { asksForAttributes } from './layer.ts'
+import { ownAttr } from './object-attr.ts'
 import { changeOwner } from './owner.ts'
 import { type CheckedAttr, EXECUTE, may, modeAfterWrite, need, READ, WRITE } from './permission.ts'
 import type { SuperBlock } from './superblock.ts'
@@ -309,7 +310,7 @@ export class OpenHandle implements OpenFile {
   async beforeLastName(): Promise<void> {
     const file = await this.follow()
     if (file.upper || !(this.inode.upper || this.inode.dataReal)) return
-    this.#lastAttr = { ...(await getattrLocked(this.#sb, this.inode)), nlink: 0 }
+    this.#lastAttr = { ...ownAttr((await getattrLocked(this.#sb, this.inode)) as CheckedAttr), nlink: 0 }
   }
 
   #change(old: RealFile, fresh: RealFile): RealFile {

@@ -42,9 +42,14 @@ export class HandleFile {
     try {
       const claimFd = await claimDir(dirFd)
       if (claimFd === undefined) return undefined
-      const file = await HandleFile.in(claimFd)
-      file.#claimFd = claimFd
-      return file
+      try {
+        const file = await HandleFile.in(claimFd)
+        file.#claimFd = claimFd
+        return file
+      } catch (error) {
+        closeSync(claimFd)
+        throw error
+      }
     } finally {
       closeSync(dirFd)
     }
@@ -79,6 +84,12 @@ export class HandleFile {
     await removeIfThere(this.#dirFd, NEW_NAME)
     this.#freshFd = await openAt(this.#dirFd, NEW_NAME, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0o600)
     return this.#freshFd
+  }
+
+  /** Gives up the file that was begun, which nobody uses any more, if it has not taken the old one's place. */
+  abandon(): void {
+    if (this.#freshFd >= 0) closeSync(this.#freshFd)
+    this.#freshFd = -1
   }
 
   /**

@@ -48,7 +48,7 @@ export class HandleTable {
   /** Remembers `inode` and the directories above it from now on. `flushed` tells when that survives the process. */
   retain(inode: OvlInode): void {
     if (inode.retained) return
-    const alias = inode.aliases[0]
+    const alias = inode.alias
     if (!alias) return
     inode.retained = true
     this.retain(alias.dir)
@@ -64,7 +64,7 @@ export class HandleTable {
 
   /** Notes where `inode` is found now, if a client knows it. */
   remember(inode: OvlInode): void {
-    const alias = inode.aliases[0]
+    const alias = inode.alias
     if (!alias || !this.#known(inode)) return
     this.retain(alias.dir)
     this.#note(inode, alias.dir, alias.name)
@@ -98,9 +98,13 @@ export class HandleTable {
     await this.#log.sync()
   }
 
+  /** Writes what is noted, and closes the log in any case. */
   async close(): Promise<void> {
-    await this.sync()
-    this.#file.close()
+    try {
+      await this.sync()
+    } finally {
+      this.#file.close()
+    }
   }
 
   #known(inode: OvlInode): boolean {
@@ -173,6 +177,10 @@ export class HandleTable {
       // Who waits for it hears of a failure; nobody may.
       promise.catch(() => undefined)
       await placed
+    } catch (error) {
+      // Once its log is in use it takes the old one's place later.
+      if (!this.#unplaced) this.#file.abandon()
+      throw error
     } finally {
       this.#changes = undefined
     }

@@ -72,7 +72,7 @@ export async function inodeFor(sb: SuperBlock, dir: OvlInode, name: Name, entry:
 
 /** Whether what is known of `inode`, that was found at `alias`, is of another stack or of a place where it is no more. */
 function isOutdated(sb: SuperBlock, inode: OvlInode, { dir, name }: Alias): boolean {
-  if (inode.epoch !== sb.epoch || inode.recheck || inode.aliases[0]?.dir.unlinked) return true
+  if (inode.epoch !== sb.epoch || inode.recheck || inode.alias?.dir.unlinked) return true
   // Everything else may have several names.
   const oneName = inode.type === FileType.directory || !inode.upper
   return oneName && inode.aliases.length > 0 && !inode.aliases.some((known) => known.dir === dir && known.name === name)
@@ -140,8 +140,7 @@ function remakeInode(sb: SuperBlock, inode: OvlInode, alias: Alias, made: Made):
     inode.nlinkDelta = undefined
     fillInode(sb, inode, { ...made, lowers: keepReals(sb, inode, made.lowers, otherStack) })
   }
-  if (otherStack || inode.type === FileType.directory || !inode.upper || inode.aliases[0]?.dir.unlinked)
-    inode.aliases = []
+  if (otherStack || inode.type === FileType.directory || !inode.upper || inode.alias?.dir.unlinked) inode.aliases = []
   inode.addAlias(alias.dir, alias.name)
   inode.epoch = sb.epoch
   inode.recheck = false

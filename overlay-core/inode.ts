@@ -3,6 +3,7 @@ import type { OvlInode } from './dentry.ts'
 import { isErrno, OverlayError } from './errno.ts'
 import type { RealFile } from './file-cache.ts'
 import { asksForAttributes, type Probe, type Real } from './layer.ts'
+import { ObjectAttr, ownAttr } from './object-attr.ts'
 import { standsFor } from './override-stat.ts'
 import { changeOwner } from './owner.ts'
 import { aclMatters, type CheckedAttr, EXECUTE, may, need, prepareChange, READ, WRITE } from './permission.ts'
@@ -121,24 +122,8 @@ export function attrOf(inode: OvlInode, stat: Stat): CheckedAttr {
   if (inode.unlinked) nlink = 0
   else if (inode.type === FileType.directory) nlink = inode.lowers.length + (inode.upper ? 1 : 0) > 1 ? 1 : nlink
   else if (inode.nlinkDelta !== undefined) nlink += inode.nlinkDelta
-  return {
-    type: inode.type,
-    mode,
-    nlink,
-    uid,
-    gid,
-    size: stat.size,
-    blocks: stat.blocks,
-    rdevMajor,
-    rdevMinor,
-    fileIdHi: inode.fileIdHi,
-    fileIdLo: inode.fileIdLo,
-    atime: stat.atime,
-    mtime: stat.mtime,
-    ctime: inode.type === FileType.directory ? ctimeOf(inode, stat) : stat.ctime,
-    btime: stat.btime,
-    acl: rights?.acl,
-  }
+  const ctime = inode.type === FileType.directory ? ctimeOf(inode, stat) : stat.ctime
+  return new ObjectAttr(inode, stat, { mode, uid, gid, nlink, rdevMajor, rdevMinor, ctime, acl: rights?.acl })
 }
 
 /** Of a directory: also when the stack of layers, or a lower below it, was seen to change. */
@@ -220,7 +205,7 @@ async function attrAfter(sb: SuperBlock, inode: OvlInode, before: Attr, change: 
   }
   const { atime, mtime, ...plain } = change
   return {
-    ...before,
+    ...ownAttr(before as CheckedAttr),
     ...plain,
     atime: atime === undefined || atime === 'now' ? before.atime : atime,
     mtime: mtime === undefined || mtime === 'now' ? before.mtime : mtime,

@@ -1,9 +1,6 @@
-import { OverlayError } from './errno.ts'
 import type { MarkForm } from './mark-form.ts'
-import { O_NOFOLLOW, O_PATH } from './sys/flags.ts'
-import { closeSync, openAt, openAtCached } from './sys/open.ts'
-import { type Stat, statxFd, statxFdAsking } from './sys/stat.ts'
-import { FileType, type Maybe, type Name, type Time } from './types.ts'
+import type { Stat } from './sys/stat.ts'
+import type { Maybe, Name, Time } from './types.ts'
 
 /** One layer of the stack. Lower layers are never written. */
 export interface Layer {
@@ -45,6 +42,21 @@ export function asksForAttributes(layer: Layer): boolean {
   return layer.isUpper && (!layer.local || layer.inodeNumbers !== undefined)
 }
 
+/** What only few directories have. */
+interface RealNotes {
+  redirect: string | undefined
+  stampNs: number
+}
+
+const USED = 1
+const OPAQUE = 2
+const XWHITEOUTS = 4
+const IMPURE = 8
+const PLAIN = 16
+const XWHITEOUTS_KNOWN = 32
+const EPOCH_SHIFT = 6
+const FLAG_BITS = (1 << EPOCH_SHIFT) - 1
+
 /**
  * An object as it lies in one layer: named by its real parent and one component, so that every system call is one component
  * long below a directory descriptor. Lower ones never move; upper ones are re-named by the operation that moves them.
@@ -56,28 +68,95 @@ export class Real {
   readonly ino: number
   /** O_PATH descriptor of a directory, or -1 when none is open. Owned by `Descriptors`. */
   fd = -1
-  /** Second chance of the descriptor cache. */
-  used = false
-  /** Directory marked as opaque. */
-  opaque = false
-  /** `overlay.redirect` of an upper directory. */
-  redirect: string | undefined = undefined
-  /** The directory may hold whiteouts in the form of an attribute (`overlay.opaque` = x); undefined when nobody has looked. */
-  xwhiteouts: boolean | undefined = undefined
-  /** Upper directory that holds objects with an origin (`overlay.impure`). */
-  impure = false
-  /** The epoch of the overlay in which no lower has anything at this upper object's name; -1 when that is not known. */
-  coversNothingIn = -1
-  /** The ctime in ns at which a directory's names were known; 0: never looked at, NaN: too fresh to be sure (option `revalidate`). */
-  stampNs = 0
-  /** Its extended attributes were listed, and none of them decides on rights (`isPlain` in rights.ts). */
-  plain = false
+  #notes: RealNotes | undefined = undefined
+  /** Flags, and above them the epoch of `coversNothingIn`, plus one. */
+  #bits = 0
 
   constructor(layer: Layer, parent: Real | undefined, name: Name, ino: number) {
     this.layer = layer
     this.parent = parent
     this.name = name
     this.ino = ino
+  }
+
+  /** Second chance of the descriptor cache. */
+  get used(): boolean {
+    return (this.#bits & USED) !== 0
+  }
+
+  set used(used: boolean) {
+    this.#set(USED, used)
+  }
+
+  /** Directory marked as opaque. */
+  get opaque(): boolean {
+    return (this.#bits & OPAQUE) !== 0
+  }
+
+  set opaque(opaque: boolean) {
+    this.#set(OPAQUE, opaque)
+  }
+
+  /** The directory may hold whiteouts in the form of an attribute (`overlay.opaque` = x); undefined when nobody has looked. */
+  get xwhiteouts(): boolean | undefined {
+    return (this.#bits & XWHITEOUTS_KNOWN) === 0 ? undefined : (this.#bits & XWHITEOUTS) !== 0
+  }
+
+  set xwhiteouts(xwhiteouts: boolean | undefined) {
+    this.#set(XWHITEOUTS, xwhiteouts === true)
+    this.#set(XWHITEOUTS_KNOWN, xwhiteouts !== undefined)
+  }
+
+  /** `overlay.redirect` of an upper directory. */
+  get redirect(): string | undefined {
+    return this.#notes?.redirect
+  }
+
+  set redirect(redirect: string | undefined) {
+    if (!this.#notes && redirect === undefined) return
+    this.#notes ??= { redirect: undefined, stampNs: 0 }
+    this.#notes.redirect = redirect
+  }
+
+  /** The ctime in ns at which a directory's names were known; 0: never looked at, NaN: too fresh to be sure (option `revalidate`). */
+  get stampNs(): number {
+    return this.#notes?.stampNs ?? 0
+  }
+
+  set stampNs(stampNs: number) {
+    this.#notes ??= { redirect: undefined, stampNs: 0 }
+    this.#notes.stampNs = stampNs
+  }
+
+  /** Upper directory that holds objects with an origin (`overlay.impure`). */
+  get impure(): boolean {
+    return (this.#bits & IMPURE) !== 0
+  }
+
+  set impure(impure: boolean) {
+    this.#set(IMPURE, impure)
+  }
+
+  /** Its extended attributes were listed, and none of them decides on rights (`isPlain` in rights.ts). */
+  get plain(): boolean {
+    return (this.#bits & PLAIN) !== 0
+  }
+
+  set plain(plain: boolean) {
+    this.#set(PLAIN, plain)
+  }
+
+  /** The epoch of the overlay in which no lower has anything at this upper object's name; -1 when that is not known. */
+  get coversNothingIn(): number {
+    return (this.#bits >> EPOCH_SHIFT) - 1
+  }
+
+  set coversNothingIn(epoch: number) {
+    this.#bits = (this.#bits & FLAG_BITS) | ((epoch + 1) << EPOCH_SHIFT)
+  }
+
+  #set(flag: number, on: boolean): void {
+    this.#bits = on ? this.#bits | flag : this.#bits & ~flag
   }
 }
 
@@ -91,257 +170,4 @@ export interface Probe {
 export interface Found {
   readonly real: Real
   readonly stat: Stat
-}
-
-const PROBE_FLAGS = O_PATH | O_NOFOLLOW
-
-/**
- * The O_PATH descriptors of real directories: opened when first needed, bounded, closed by second chance.
- *
- * A descriptor number obtained here stays valid for the rest of the synchronous code, and inside `run` until that call
- * ends: closing waits for every call that was running when it was evicted (epochs), so that no call can meet a number that
- * was closed and given to another file.
- */
-export class Descriptors {
-  readonly #limit: number
-  readonly #open = new Set<Real>()
-  #epoch = 0
-  readonly #running = new Map<number, number>()
-  #retired: { epoch: number; fd: number }[] = []
-  #drainScheduled = false
-  readonly #waiting: (() => void)[] = []
-  #reals: Map<number, Real> | undefined
-
-  /** @param limit how many directory descriptors may be open at once */
-  constructor(limit: number) {
-    this.#limit = limit
-  }
-
-  /** From now on `realOf` knows the directories of open descriptors. */
-  follow(): void {
-    this.#reals = new Map([...this.#open].map((real) => [real.fd, real]))
-  }
-
-  /** The directory whose descriptor `fd` is, of those that were opened here; only after `follow`. */
-  realOf(fd: number): Real | undefined {
-    return this.#reals?.get(fd)
-  }
-
-  /** Runs an asynchronous call; descriptors that it obtains stay open until it ends. */
-  async run<T>(call: () => Promise<T>): Promise<T> {
-    const epoch = this.enter()
-    try {
-      return await call()
-    } finally {
-      this.leave(epoch)
-    }
-  }
-
-  /** As the beginning of `run`; `leave` gets what it returns. */
-  enter(): number {
-    const epoch = this.#epoch
-    this.#running.set(epoch, (this.#running.get(epoch) ?? 0) + 1)
-    return epoch
-  }
-
-  /** As the end of `run`. */
-  leave(epoch: number): void {
-    const left = (this.#running.get(epoch) as number) - 1
-    if (left === 0) this.#running.delete(epoch)
-    else this.#running.set(epoch, left)
-    if (this.#running.size === 0) for (const wake of this.#waiting.splice(0)) wake()
-    if (this.#retired.length > 0) this.#scheduleDrain()
-  }
-
-  /** Resolves when no call runs any more. */
-  async idle(): Promise<void> {
-    while (this.#running.size > 0) {
-      const { promise, resolve } = Promise.withResolvers<void>()
-      this.#waiting.push(resolve)
-      await promise
-    }
-  }
-
-  /** The descriptor of directory `real`. @throws ESTALE it is no longer where it was */
-  of(real: Real): Maybe<number> {
-    if (real.fd >= 0) {
-      real.used = true
-      return real.fd
-    }
-    if (!real.parent) throw new OverlayError('ESTALE', 'open')
-    const parentFd = this.of(real.parent)
-    if (parentFd instanceof Promise) return parentFd.then((fd) => this.#openBelow(fd, real))
-    return this.#openBelow(parentFd, real)
-  }
-
-  /** Takes over `fd` for `real`, or closes it when one is open already. */
-  adopt(real: Real, fd: number): void {
-    if (real.fd >= 0) {
-      closeSync(fd)
-      return
-    }
-    real.fd = fd
-    real.used = true
-    this.#reals?.set(fd, real)
-    if (!real.parent) return
-    this.#open.add(real)
-    if (this.#open.size > this.#limit) this.#evict()
-  }
-
-  /** Gives up the descriptor of `real`, if any. */
-  drop(real: Real): void {
-    if (real.fd < 0) return
-    this.#open.delete(real)
-    this.retire(real.fd)
-    real.fd = -1
-  }
-
-  /** Closes `fd` when no call that runs now can still use it. */
-  retire(fd: number): void {
-    this.#retired.push({ epoch: this.#epoch++, fd })
-    this.#scheduleDrain()
-  }
-
-  /** What is called `name` in `dir`, without following a symlink; undefined when nothing is. */
-  probe(dir: Real, name: Name): Maybe<Probe | undefined> {
-    const { local } = dir.layer
-    if (asksForAttributes(dir.layer)) return this.#probeAsking(dir, name)
-    const dirFd = this.of(dir)
-    if (dirFd instanceof Promise) return dirFd.then((fd) => probeAt(fd, name, local))
-    return probeAt(dirFd, name, local)
-  }
-
-  async #probeAsking(dir: Real, name: Name): Promise<Probe | undefined> {
-    const { inodeNumbers } = dir.layer
-    const dirFd = await this.of(dir)
-    const fd = await openIfThere(dirFd, name)
-    if (fd < 0) return undefined
-    let directory = false
-    try {
-      const stat = await statxFdAsking(fd)
-      const stamped = inodeNumbers ? await inodeNumbers.stamp(dir, name, stat) : stat
-      directory = stat.type === FileType.directory
-      return { stat: stamped, fd: directory ? fd : -1 }
-    } finally {
-      if (!directory) closeSync(fd)
-    }
-  }
-
-  /** The real object that `probe` found at `name` in `dir`; takes over its descriptor. */
-  found(dir: Real, name: Name, probe: Probe): Found {
-    const real = new Real(dir.layer, dir, name, probe.stat.ino)
-    if (probe.fd >= 0) this.adopt(real, probe.fd)
-    return { real, stat: probe.stat }
-  }
-
-  /** Gives up every descriptor of these layers, those of their roots too: they are in no stack any more. */
-  dropLayers(layers: ReadonlySet<Layer>): void {
-    for (const real of this.#open) if (layers.has(real.layer)) this.drop(real)
-    for (const { root } of layers) {
-      this.retire(root.fd)
-      root.fd = -1
-    }
-  }
-
-  /** Closes everything; nothing may run any more. */
-  closeAll(): void {
-    for (const real of this.#open) {
-      closeSync(real.fd)
-      real.fd = -1
-    }
-    this.#open.clear()
-    for (const { fd } of this.#retired) closeSync(fd)
-    this.#retired = []
-  }
-
-  #openBelow(parentFd: number, real: Real): Maybe<number> {
-    if (real.fd >= 0) return real.fd
-    const found = probeAt(parentFd, real.name, real.layer.local)
-    if (found instanceof Promise) return found.then((probe) => this.#adoptProbe(real, probe))
-    return this.#adoptProbe(real, found)
-  }
-
-  #adoptProbe(real: Real, probe: Probe | undefined): number {
-    if (!probe || probe.fd < 0) throw new OverlayError('ESTALE', 'open', real.name)
-    if (probe.stat.ino !== real.ino && !real.layer.inodeNumbers) {
-      closeSync(probe.fd)
-      throw new OverlayError('ESTALE', 'open', real.name)
-    }
-    this.adopt(real, probe.fd)
-    return real.fd
-  }
-
-  #evict(): void {
-    for (const real of this.#open) {
-      if (this.#open.size <= this.#limit) return
-      this.#open.delete(real)
-      if (real.used) {
-        real.used = false
-        this.#open.add(real)
-        continue
-      }
-      this.retire(real.fd)
-      real.fd = -1
-    }
-  }
-
-  #scheduleDrain(): void {
-    if (this.#drainScheduled) return
-    this.#drainScheduled = true
-    setImmediate(() => {
-      this.#drainScheduled = false
-      this.#drain()
-    })
-  }
-
-  #drain(): void {
-    let oldest = Number.POSITIVE_INFINITY
-    for (const epoch of this.#running.keys()) if (epoch < oldest) oldest = epoch
-    let done = 0
-    while (done < this.#retired.length && (this.#retired[done] as { epoch: number }).epoch < oldest) {
-      const { fd } = this.#retired[done] as { fd: number }
-      this.#reals?.delete(fd)
-      closeSync(fd)
-      done++
-    }
-    if (done > 0) this.#retired = this.#retired.slice(done)
-  }
-}
-
-function probeAt(dirFd: number, name: Name, local: boolean): Maybe<Probe | undefined> {
-  if (!local) return probeWaiting(dirFd, name)
-  try {
-    const fd = openAtCached(dirFd, name, PROBE_FLAGS)
-    if (fd >= 0) return probed(fd)
-  } catch (error) {
-    return absent(error)
-  }
-  return probeWaiting(dirFd, name)
-}
-
-async function probeWaiting(dirFd: number, name: Name): Promise<Probe | undefined> {
-  const fd = await openIfThere(dirFd, name)
-  return fd < 0 ? undefined : probed(fd)
-}
-
-/** -1 when nothing is called so. */
-async function openIfThere(dirFd: number, name: Name): Promise<number> {
-  try {
-    return await openAt(dirFd, name, PROBE_FLAGS)
-  } catch (error) {
-    absent(error)
-    return -1
-  }
-}
-
-function probed(fd: number): Probe {
-  const stat = statxFd(fd)
-  if (stat.type === FileType.directory) return { stat, fd }
-  closeSync(fd)
-  return { stat, fd: -1 }
-}
-
-function absent(error: unknown): undefined {
-  if (error instanceof OverlayError && error.code === 'ENOENT') return undefined
-  throw error
 }

@@ -12,6 +12,45 @@
  * object itself when metadata-only data is completed.
  */
 
+/** What a lock guards; in the order in which they are taken (see above), a running copy-up counting as one. */
+export type LockRank = 'shape' | 'directory' | 'copy' | 'node'
+
+/**
+ * What a test wants to know of locks. `owner` is the inode; undefined for the lock of the shape. An observer that throws in `wants` refuses
+ * what would be taken in the wrong order.
+ */
+export interface LockObserver {
+  made(lock: object, rank: LockRank, owner: object | undefined): void
+  /** Somebody is about to wait for the lock, or for the copy-up of an inode. */
+  wants(lock: object): void
+  /** Runs what is done under the lock. */
+  holding<T>(lock: object, work: () => T): T
+}
+
+let observer: LockObserver | undefined
+
+/** Sets an observer of all locks made from now on, or takes it away. Only for tests: nothing in the program calls this. */
+export function setLockObserver(lockObserver: LockObserver | undefined): void {
+  observer = lockObserver
+}
+
+/** A lock of `rank` that belongs to `owner`. */
+export function newLock(rank: LockRank, owner?: object): RwLock {
+  const lock = new RwLock()
+  observer?.made(lock, rank, owner)
+  return lock
+}
+
+/** Tells the observer, if any, that the copy-up of `inode` is about to be waited for. */
+export function copyAwaited(inode: object): void {
+  observer?.wants(inode)
+}
+
+/** Runs the copy-up of `inode`, so that an observer knows what is done in it. */
+export function asCopy<T>(inode: object, copy: () => T): T {
+  return observer === undefined ? copy() : observer.holding(inode, copy)
+}
+
 /** Who shares: readers with readers, changers of different names with each other. */
 type Kind = 'reader' | 'changer' | 'writer'
 
@@ -35,7 +74,7 @@ export class RwLock {
   async shared<T>(work: () => T | Promise<T>): Promise<T> {
     await this.#acquire('reader')
     try {
-      return await work()
+      return await this.#run(work)
     } finally {
       this.#readers--
       this.#next()
@@ -55,7 +94,7 @@ export class RwLock {
       const overlaps = this.#overlaps
       const began = this.#changers === 1
       try {
-        return await work(() => began && this.#overlaps === overlaps)
+        return await this.#run(() => work(() => began && this.#overlaps === overlaps))
       } finally {
         this.#changers--
         this.#next()
@@ -69,7 +108,7 @@ export class RwLock {
   async exclusive<T>(work: () => T | Promise<T>): Promise<T> {
     await this.#acquire('writer')
     try {
-      return await work()
+      return await this.#run(work)
     } finally {
       this.#writing = false
       this.#next()
@@ -81,7 +120,12 @@ export class RwLock {
     return this.#writing || this.#readers > 0 || this.#changers > 0 || this.#queue !== undefined
   }
 
+  #run<T>(work: () => T): T {
+    return observer === undefined ? work() : observer.holding(this, work)
+  }
+
   #acquire(kind: Kind): Promise<void> | undefined {
+    observer?.wants(this)
     if (this.#queue === undefined && this.#admits(kind)) {
       this.#enter(kind)
       return undefined

@@ -44,7 +44,7 @@ function saysAttributes(opaque: Uint8Array | undefined): boolean {
 /**
  * Reads the marks of directory `real` and notes on it whether it is opaque, impure or holds attribute whiteouts.
  *
- * @throws EPERM it is redirected and the options forbid to follow (redirect_dir=nofollow) · EIO | EINVAL a malformed redirect
+ * @throws EPERM it is redirected and the options forbid to follow (redirect_dir=nofollow) · EINVAL a malformed redirect · EACCES one with `.` or `..`
  */
 export async function readMarks(sb: SuperBlock, real: Real): Promise<Marks> {
   const fd = await sb.descriptors.of(real)
@@ -106,14 +106,14 @@ export function maybeMetadataOnly(sb: SuperBlock, real: Real, stat: Stat): boole
   return stat.size > 0 && ownBlocks * 512 < stat.size
 }
 
-/** A redirect is one component, or an absolute path of clean components (ovl_get_redirect_xattr). */
+/** A redirect is one component, or an absolute path of them (ovl_get_redirect_xattr). */
 function checkRedirect(sb: SuperBlock, redirect: string): string {
   if (sb.options.redirectDir === 'nofollow') throw new OverlayError('EPERM', 'lookup')
   const parts = redirect.startsWith('/') ? redirect.slice(1).split('/') : [redirect]
   for (const part of parts) {
-    if (part === '' || part === '.' || part === '..' || part.includes('/') || part.includes('\0')) {
-      throw new OverlayError('EINVAL', 'lookup')
-    }
+    if (part === '' || part.includes('/') || part.includes('\0')) throw new OverlayError('EINVAL', 'lookup')
+    // Well-formed for the kernel, which then refuses to look such a name up.
+    if (part === '.' || part === '..') throw new OverlayError('EACCES', 'lookup')
   }
   return redirect
 }

@@ -51,9 +51,13 @@ export async function lookupLocked(sb: SuperBlock, dir: OvlInode, name: Name): P
     const inode = entry && (await inodeFor(sb, dir, name, entry))
     // Another reader of this directory may have been faster: one dentry per name.
     const faster = sb.dcache.get(dir, name)
-    if (faster) return faster
+    if (faster) {
+      if (inode && inode !== faster.inode) sb.dcache.letGo(inode)
+      return faster
+    }
     // When the directory was found to be made of others meanwhile, so may the name be.
     if (dir.lowers === lowers) return remember(sb, dir, name, inode)
+    if (inode) sb.dcache.letGo(inode)
   }
 }
 

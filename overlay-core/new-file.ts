@@ -1,6 +1,7 @@
 import { diskAttributes } from './attributes.ts'
 import type { OvlInode } from './dentry.ts'
 import { deviceForm } from './device-form.ts'
+import { bestEffort } from './errno.ts'
 import { attrOf } from './inode.ts'
 import type { Real } from './layer.ts'
 import { rememberUpper } from './namei.ts'
@@ -8,9 +9,10 @@ import type { Birth } from './owner.ts'
 import type { CheckedAttr } from './permission.ts'
 import { PLAIN } from './rights.ts'
 import type { SuperBlock } from './superblock.ts'
+import { unlinkAt } from './sys/dir.ts'
 import { newFile } from './sys/new-file.ts'
 import { closeSync } from './sys/open.ts'
-import { statxFd } from './sys/stat.ts'
+import { type Stat, statxFd } from './sys/stat.ts'
 import type { CreateOptions, Name } from './types.ts'
 
 const SETGID = 0o2000
@@ -41,13 +43,12 @@ export async function makeFile(
   if (dir.lowers.length > MOST_LOWERS) return undefined
   const absentFrom: number[] = []
   for (const lower of dir.lowers) absentFrom.push(await sb.descriptors.of(lower))
-  const place = { dirFd: await sb.descriptors.of(upper), name, absentFrom }
-  const fd = await newFile(place, birth.mode, await asideFor(sb, dirAttr, birth))
+  const dirFd = await sb.descriptors.of(upper)
+  const fd = await newFile({ dirFd, name, absentFrom }, birth.mode, await asideFor(sb, dirAttr, birth))
   if (fd < 0) return undefined
-  const stat = statxFd(fd)
-  closeSync(fd)
+  const stat = await statOrRemove(fd, dirFd, name)
   const inode = rememberUpper(sb, dir, name, { stat, fd: -1 }, PLAIN)
-  ;(inode.upper as Real).coversNothingIn = sb.epoch
+  if (sb.options.revalidate === 'never') (inode.upper as Real).coversNothingIn = sb.epoch
   inode.attr = attrOf(inode, stat)
   return inode
 }
@@ -57,4 +58,16 @@ async function asideFor(sb: SuperBlock, dirAttr: CheckedAttr, { uid, gid }: Birt
   const groupAtBirth = (dirAttr.mode & SETGID) === 0 ? sb.serverGid : dirAttr.gid
   if (uid === sb.serverUid && gid === groupAtBirth) return undefined
   return { workFd: await sb.descriptors.of(sb.work as Real), temp: sb.tempName(), uid, gid }
+}
+
+/** The attributes of the new file, whose descriptor it closes; should that fail, the file goes again. */
+async function statOrRemove(fd: number, dirFd: number, name: Name): Promise<Stat> {
+  try {
+    return statxFd(fd)
+  } catch (error) {
+    await bestEffort(() => unlinkAt(dirFd, name))
+    throw error
+  } finally {
+    closeSync(fd)
+  }
 }

@@ -1,7 +1,8 @@
 import type { Attributes } from './attributes.ts'
 import type { OvlInode } from './dentry.ts'
+import type { Descriptors } from './descriptors.ts'
 import { bestEffort, isErrno, OverlayError } from './errno.ts'
-import { type Descriptors, type Layer, Real } from './layer.ts'
+import { type Layer, Real } from './layer.ts'
 import { fsync, pread, pwrite } from './sys/data.ts'
 import { mkdirAt, readdirFd, renameAt, unlinkAt } from './sys/dir.ts'
 import { O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_PATH, O_RDONLY, O_RDWR } from './sys/flags.ts'
@@ -176,7 +177,12 @@ export class NoteStore {
       closeSync(fd)
       return this.#dir
     }
-    this.#dir = new Real(this.#layer, this.#workdir, NOTE_DIRECTORY, statxFd(fd).ino)
+    try {
+      this.#dir = new Real(this.#layer, this.#workdir, NOTE_DIRECTORY, statxFd(fd).ino)
+    } catch (error) {
+      closeSync(fd)
+      throw error
+    }
     this.#descriptors.adopt(this.#dir, fd)
     return this.#dir
   }

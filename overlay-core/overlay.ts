@@ -1,7 +1,6 @@
 import { lookupCurrent, makeCurrent } from './current.ts'
 import type { OvlInode } from './dentry.ts'
 import { create, link, mkdir, mknod, symlink } from './dir.ts'
-import { syncUpper } from './durability.ts'
 import { bestEffort, OverlayError } from './errno.ts'
 import { commit, openFile, read, write } from './file.ts'
 import { attrFor, getattr, grantedAccess, needAccess, readlink, setattr } from './inode.ts'
@@ -16,7 +15,6 @@ import { type RenameOptions, rename } from './rename.ts'
 import { provenance, removedNames, restore } from './restore.ts'
 import { stage } from './stage.ts'
 import type { SuperBlock } from './superblock.ts'
-import { closesDone } from './sys/open.ts'
 import { statfsFd } from './sys/stat.ts'
 import {
   type Attr,
@@ -36,15 +34,8 @@ import {
   type StatFs,
   type Wcc,
 } from './types.ts'
+import { flush, letGo, type Mounting } from './unmount.ts'
 import { getxattr, listxattr, removexattr, setxattr } from './xattr.ts'
-
-/** What the mount keeps for itself: its layer roots and claims. */
-export interface Mounting {
-  /** Gives the overlay other layers or options. @throws OptionError */
-  remount(options: MountOptions): Promise<void>
-  /** Closes the layer roots and gives the claims up. */
-  close(): void
-}
 
 /**
  * The overlay as adapters use it: checks that it is mounted and that the caller may, then hands on to the modules, inside the gate and with
@@ -88,7 +79,7 @@ export class MountedOverlay implements Overlay {
   parent(cred: Cred, dir: Inode): Maybe<Inode> {
     return this.#inDirectory(dir, (inode) => {
       const allowed = needAccess(this.#sb, cred, inode, EXECUTE, 'lookup')
-      const parent = inode === this.#sb.root ? inode : inode.aliases[0]?.dir
+      const parent = inode === this.#sb.root ? inode : inode.alias?.dir
       if (!parent) throw new OverlayError('ESTALE', 'lookup')
       return allowed instanceof Promise ? allowed.then(() => parent) : parent
     })
@@ -308,7 +299,7 @@ export class MountedOverlay implements Overlay {
 
   async sync(): Promise<void> {
     this.#enter()
-    await this.#flush()
+    await flush(this.#sb)
   }
 
   async remount(options: MountOptions): Promise<void> {
@@ -326,21 +317,7 @@ export class MountedOverlay implements Overlay {
     if (!this.#mounted) return
     this.#mounted = false
     await this.#remounting
-    const sb = this.#sb
-    await sb.descriptors.idle()
-    sb.files.closeAll()
-    await this.#flush()
-    await sb.handles.close()
-    sb.descriptors.closeAll()
-    sb.dcache.clear()
-    this.#mounting.close()
-    await closesDone()
-  }
-
-  async #flush(): Promise<void> {
-    const { upper, options, handles } = this.#sb
-    await handles.sync()
-    if (upper && !options.volatile) await syncUpper(this.#sb)
+    await letGo(this.#sb, this.#mounting)
   }
 
   #enter(): void {

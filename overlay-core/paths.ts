@@ -20,7 +20,7 @@ export function pathsOf(root: OvlInode, inode: OvlInode): readonly (readonly Nam
 function pathOfDirectory(root: OvlInode, directory: OvlInode): Name[] | undefined {
   const path: Name[] = []
   for (let dir = directory; dir !== root; ) {
-    const alias = dir.aliases[0]
+    const alias = dir.alias
     if (alias === undefined || path.length === DEEPEST) return undefined
     path.push(alias.name)
     dir = alias.dir

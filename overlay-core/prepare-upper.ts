@@ -1,11 +1,12 @@
 import { ACL_ACCESS, ACL_DEFAULT } from './acl.ts'
 import { diskAttributes } from './attributes.ts'
+import type { Descriptors } from './descriptors.ts'
 import { deviceForm } from './device-form.ts'
 import { isErrno } from './errno.ts'
 import { filesForm, whiteoutFor } from './files-form.ts'
 import { chooseForm, recordFiles } from './form-record.ts'
 import { openIndexDirectory } from './hardlink.ts'
-import { type Descriptors, type Layer, Real } from './layer.ts'
+import { type Layer, Real } from './layer.ts'
 import { NoteStore } from './note-store.ts'
 import { type MountOptions, OptionError } from './params.ts'
 import { Shelf } from './shelf.ts'
@@ -40,6 +41,8 @@ export interface UpperContext {
   /** The server may give objects away. */
   readonly privileged: boolean
   readonly newNoteId: (lengthBytes: number) => Uint8Array
+  /** Takes what closes again what was opened, in case that the mount fails. */
+  readonly undo: (() => void)[]
 }
 
 /**
@@ -54,21 +57,7 @@ export async function prepareUpper(
   workdirFd: number,
   context: UpperContext,
 ): Promise<PreparedUpper> {
-  try {
-    return await prepare(options, layer, workdirFd, context)
-  } catch (error) {
-    context.descriptors.closeAll()
-    throw error
-  }
-}
-
-async function prepare(
-  options: MountOptions,
-  layer: Layer,
-  workdirFd: number,
-  context: UpperContext,
-): Promise<PreparedUpper> {
-  const { descriptors, xattrs, privileged } = context
+  const { descriptors, xattrs, privileged, undo } = context
   const workdir = new Real(layer, undefined, '', statxFd(workdirFd).ino)
   workdir.fd = workdirFd
   const usedBefore = await exists(workdirFd, 'work')
@@ -84,6 +73,7 @@ async function prepare(
   const shelf = !found.xattrs || (await hasShelf(workdirFd)) ? await Shelf.open(place, restored) : undefined
   const storage = shelf ? besideShelf(found, shelf) : found
   const attributes = shelf ?? diskAttributes
+  undo.push(() => attributes.close())
   // Where an object has but one name, as on FAT, its inode number is made up.
   if (!storage.links) layer.inodeNumbers = shelf
   const indexContext = { descriptors, xattrs, attributes }
@@ -92,6 +82,7 @@ async function prepare(
   const notes = NoteStore.in(descriptors, layer, workdir, { newId: context.newNoteId, volatile: options.volatile })
   layer.marks = form === 'files' ? filesForm : deviceForm
   const steps = form === 'files' ? await StepLog.start(workdirFd) : undefined
+  undo.push(() => steps?.close())
   const notices = noticesOf(storage, form, shelf !== undefined)
   return { work, indexDir, storage, notices, steps, notes, attributes }
 }

@@ -1,4 +1,5 @@
 import type { OvlInode } from './dentry.ts'
+import { isErrno } from './errno.ts'
 import { separatesLinks } from './hardlink.ts'
 import { fileId } from './identity.ts'
 import { getattr } from './inode.ts'
@@ -123,11 +124,11 @@ export function readdir(
     for (;;) {
       const done = fillFrom(sb, dir, fresh, at, fill)
       if (typeof done === 'boolean') return done
-      // The file id of this entry is known only to its inode.
+      // The file id of this entry is known only to its inode; one that cannot be reached is left out, as by ovl_cache_update.
       const entry = fresh.entries[done.stopped] as ListEntry
-      const dentry = await lookupDentry(sb, dir, entry.name)
+      const inode = await reachable(sb, dir, entry.name)
       at = entry.cookie
-      if (dentry.inode && !fill(toEntry(entry, dentry.inode))) return false
+      if (inode && inode !== UNREACHABLE && !fill(toEntry(entry, inode))) return false
     }
   })
 }
@@ -215,12 +216,31 @@ async function fillPlusWaiting(
   }
 }
 
-/** The entry with its object; undefined when the name has gone meanwhile. */
+/** The entry with its object, or alone when that cannot be reached; undefined when the name has gone meanwhile. */
 async function plusEntry(sb: SuperBlock, dir: OvlInode, entry: ListEntry): Promise<DirEntryPlus | undefined> {
-  const { inode } = await lookupDentry(sb, dir, entry.name)
+  const inode = await reachable(sb, dir, entry.name)
+  if (inode === UNREACHABLE)
+    return entry.fileIdHi === undefined ? undefined : { ...(entry as DirEntry), inode: undefined, attr: undefined }
   if (!inode) return undefined
   const attr = await getattr(sb, inode)
   return { ...toEntry(entry, inode), inode, attr }
+}
+
+/** Stands for: the marks of the object are such that a lookup is refused. */
+const UNREACHABLE = Symbol('unreachable')
+
+/** Looks a listed name up. One object with malformed or forbidden marks must not make all the others unseen. */
+async function reachable(
+  sb: SuperBlock,
+  dir: OvlInode,
+  name: Name,
+): Promise<OvlInode | typeof UNREACHABLE | undefined> {
+  try {
+    return (await lookupDentry(sb, dir, name)).inode
+  } catch (error) {
+    if (isErrno(error, 'EINVAL', 'EACCES', 'EPERM', 'EIO')) return UNREACHABLE
+    throw error
+  }
 }
 
 /** The merged listing, read from the layers when it is not remembered. */

@@ -74,7 +74,7 @@ export async function setRedirect(sb: SuperBlock, dir: OvlInode, name: Name, sam
 
 /** Of a file with several names below: a relative redirect would be wrong at those in other directories (ovl_need_absolute_redirect). */
 async function isLowerHardLink(sb: SuperBlock, inode: OvlInode): Promise<boolean> {
-  const lower = inode.lowers[0]
+  const lower = inode.lower
   if (inode.type === FileType.directory || !lower?.parent) return false
   const probe = await sb.descriptors.probe(lower.parent, lower.name)
   if (probe && probe.fd >= 0) sb.descriptors.retire(probe.fd)
@@ -85,7 +85,7 @@ async function isLowerHardLink(sb: SuperBlock, inode: OvlInode): Promise<boolean
 function absolutePath(dir: OvlInode): string {
   const parts: string[] = []
   for (let at: OvlInode | undefined = dir; at; ) {
-    const alias: OvlInode['aliases'][number] | undefined = at.aliases[0]
+    const alias: OvlInode['aliases'][number] | undefined = at.alias
     if (!alias) break
     const redirect: string | undefined = at.upper?.redirect
     if (redirect?.startsWith('/')) return redirect + parts.map((part) => `/${part}`).join('')

@@ -184,6 +184,7 @@ export async function clearWorkDir(sb: SuperBlock, name: Name): Promise<void> {
  */
 export function forgetName(sb: SuperBlock, inode: OvlInode, dir: OvlInode, name: Name, last: boolean): void {
   inode.removeAlias(dir, name)
+  if (last) sb.dcache.removeInode(inode)
   sb.dcache.set(dir, name, undefined)
   sb.listings.remove(sb, dir, name)
   inode.changed()
@@ -196,7 +197,6 @@ export function forgetName(sb: SuperBlock, inode: OvlInode, dir: OvlInode, name:
   if (inode.upper) sb.notes?.forget(inode.upper.ino)
   sb.listings.drop(inode)
   sb.handles.forget(inode)
-  sb.dcache.removeInode(inode)
   if (inode.type === FileType.directory) dropDescriptors(sb, inode)
 }
 

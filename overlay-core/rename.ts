@@ -88,7 +88,7 @@ function longCopyFor(sb: SuperBlock, { source, target, exchange }: Move): LongCo
 
 /** Whether `inode` is `ancestor` or lies below it. */
 function isWithin(inode: OvlInode, ancestor: OvlInode): boolean {
-  for (let at: OvlInode | undefined = inode; at; at = at.aliases[0]?.dir) if (at === ancestor) return true
+  for (let at: OvlInode | undefined = inode; at; at = at.alias?.dir) if (at === ancestor) return true
   return false
 }
 

@@ -20,7 +20,7 @@ export function dueChain(sb: SuperBlock, inode: OvlInode): OvlInode[] {
   const everyMs = typeof revalidate === 'number' ? revalidate * 1000 : 0
   const now = Math.floor(sb.clock.now())
   const chain: OvlInode[] = []
-  for (let at: OvlInode | undefined = inode; at; at = at.aliases[0]?.dir) {
+  for (let at: OvlInode | undefined = inode; at; at = at.alias?.dir) {
     // Whoever is compared is so with all above it: from here on nothing is due.
     if (everyMs > 0 && at.checkedAtMs > 0 && now - at.checkedAtMs < everyMs) break
     at.checkedAtMs = Math.max(1, now)

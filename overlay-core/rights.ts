@@ -3,6 +3,7 @@ import type { OvlInode } from './dentry.ts'
 import { isErrno, OverlayError } from './errno.ts'
 import type { RealFile } from './file-cache.ts'
 import type { Found, Layer, Real } from './layer.ts'
+import { ownAttr } from './object-attr.ts'
 import { OVERRIDE_STAT, type OverrideStat, parseOverrideStat, standsFor } from './override-stat.ts'
 import type { SuperBlock } from './superblock.ts'
 import { O_NOFOLLOW, O_PATH } from './sys/flags.ts'
@@ -71,7 +72,7 @@ export function setRights(inode: OvlInode, rights: Rights): void {
   const { attr } = inode
   if (!attr) return
   if (rights.owner) inode.attr = undefined
-  else if (attr.acl !== rights.acl) inode.attr = { ...attr, acl: rights.acl }
+  else if (attr.acl !== rights.acl) inode.attr = { ...ownAttr(attr), acl: rights.acl }
 }
 
 /** The rights on disk; undefined when something else stands at the object's place. */

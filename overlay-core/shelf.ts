@@ -1,6 +1,7 @@
 import { type Attributes, diskAttributes } from './attributes.ts'
+import type { Descriptors } from './descriptors.ts'
 import { bestEffort, isErrno } from './errno.ts'
-import type { Descriptors, InodeNumbers, Real } from './layer.ts'
+import type { InodeNumbers, Real } from './layer.ts'
 import { OVERRIDE_STAT } from './override-stat.ts'
 import { type ShelfLine, ShelfLog, type ShelfPath } from './shelf-log.ts'
 import {

@@ -2,7 +2,7 @@ import { carryAttribute, copyingUpFirst, copyUp, type LongCopy, longCopyOf } fro
 import { makeCurrent } from './current.ts'
 import type { OvlInode } from './dentry.ts'
 import { enterLocked, leaveChanged } from './dir.ts'
-import { OverlayError } from './errno.ts'
+import { bestEffort, OverlayError } from './errno.ts'
 import { dropIndex } from './hardlink.ts'
 import { attrFor, getattrLocked, placeOf } from './inode.ts'
 import type { Real } from './layer.ts'
@@ -40,7 +40,8 @@ const NOTHING = new Uint8Array()
 /** Starts a file in the work directory. @see Overlay.stage */
 export function stage(sb: SuperBlock, cred: Cred, foreseen: Foreseen = { mode: PRIVATE }): StagedFile {
   if (sb.readOnly) throw new OverlayError('EROFS', 'stage')
-  return new Staged(sb, cred, { uid: cred.uid, gid: cred.gid, ...foreseen })
+  const { uid = cred.uid, gid = cred.gid, mode } = foreseen
+  return new Staged(sb, cred, { uid, gid, mode })
 }
 
 class Staged implements StagedFile {
@@ -125,7 +126,7 @@ class Staged implements StagedFile {
     if (this.#ended) return
     this.#ended = true
     if (this.#fd < 0) return
-    this.#sb.notes?.forget(statxFd(this.#fd).ino)
+    await bestEffort(() => this.#sb.notes?.forget(statxFd(this.#fd).ino))
     closeLater(this.#fd)
     await this.#sb.descriptors.run(() => removeTemp(this.#sb, this.#temp))
   }
@@ -194,7 +195,8 @@ class Staged implements StagedFile {
     const copied = bare
       ? 0
       : await copyAttributes(sb, current, { fd: workFd, name: this.#temp, ino: (await this.#stat()).ino })
-    const left = { ...now, mode: modeAfterWrite(this.#cred, now) }
+    const { uid, gid, rdevMajor, rdevMinor } = now
+    const left = { uid, gid, rdevMajor, rdevMinor, mode: modeAfterWrite(this.#cred, now) }
     const { mode } = statxFd(this.#fd)
     const owner = await giveMode(sb, workFd, this.#temp, FileType.regular, left, false, mode)
     const last = await prepareRemoval(sb, current, dir, options.name)

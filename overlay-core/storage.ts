@@ -1,4 +1,4 @@
-import { isErrno, OverlayError } from './errno.ts'
+import { bestEffort, isErrno, OverlayError } from './errno.ts'
 import { chmodAt, chownAt, utimesAt } from './sys/attr.ts'
 import { linkAt, mkdirAt, mknodAt, renameAt, rmdirAt, unlinkAt } from './sys/dir.ts'
 import { RENAME_EXCHANGE, RENAME_NOREPLACE, S_IFCHR, S_IFREG } from './sys/flags.ts'
@@ -64,9 +64,9 @@ const SOME_TIME: Time = { sec: 1_000_000_000, nsec: 0 }
  * @throws EPERM the attribute may not be set by this process · ENOSPC | EIO | EROFS even a plain file cannot be made
  */
 export async function probeStorage(workFd: number, attr: string, privileged: boolean): Promise<Storage> {
-  await mknodAt(workFd, A, S_IFREG | 0o600, 0, 0)
-  await mkdirAt(workFd, B, 0o700)
   try {
+    await mknodAt(workFd, A, S_IFREG | 0o600, 0, 0)
+    await mkdirAt(workFd, B, 0o700)
     const xattrs = await takesAttribute(workFd, attr)
     return {
       noReplace: (await renames(workFd, RENAME_NOREPLACE)) ? RENAME_NOREPLACE : 0,
@@ -74,24 +74,47 @@ export async function probeStorage(workFd: number, attr: string, privileged: boo
       whiteoutDevices: await makes(workFd, (name) => mknodAt(workFd, name, S_IFCHR, 0, 0)),
       xattrs,
       links: await makes(workFd, (name) => linkAt(workFd, A, workFd, name)),
-      owners: await can(() => keepOwner(workFd, privileged)),
-      loneTimes: await can(() => setLoneTime(workFd)),
+      owners: await can(workFd, () => keepOwner(workFd, privileged)),
+      loneTimes: await can(workFd, () => setLoneTime(workFd)),
     }
   } finally {
-    await unlinkAt(workFd, A)
-    await rmdirAt(workFd, B)
+    // Of another kind when it ended in the middle of an exchange. What stays is removed by the next mount.
+    for (const name of [A, B]) {
+      await bestEffort(() => unlinkAt(workFd, name))
+      await bestEffort(() => rmdirAt(workFd, name))
+    }
   }
 }
 
-/** Whether `attempt` succeeds; whatever the file system says, it means no. */
-async function can(attempt: () => Promise<void>): Promise<boolean> {
-  try {
-    await attempt()
-    return true
-  } catch (error) {
-    if (isErrno(error)) return false
-    throw error
+/** Errors that say nothing of what a file system can do, only that it cannot now: nothing lasting may follow from them. */
+const PASSING = ['ENOSPC', 'EDQUOT', 'EIO', 'EMFILE', 'ENFILE', 'ENOMEM'] as const
+
+/**
+ * Whether `attempt` succeeds; what else the file system says means no. Some in user space say EIO for no: they do so again, after `undo`, where a
+ * disk that works makes a plain file.
+ *
+ * @throws ENOSPC | EDQUOT | EIO | EMFILE …
+ */
+async function can(workFd: number, attempt: () => Promise<void>, undo?: () => Promise<void>): Promise<boolean> {
+  for (let again = false; ; again = true) {
+    try {
+      await attempt()
+      return true
+    } catch (error) {
+      if (!isErrno(error)) throw error
+      if (!isErrno(error, ...PASSING)) return false
+      if (!isErrno(error, 'EIO')) throw error
+      if (again) return await worksOtherwise(workFd)
+      await bestEffort(async () => await undo?.())
+    }
   }
+}
+
+/** No, of a file system that makes plain files. @throws EIO | ENOSPC … it does not */
+async function worksOtherwise(workFd: number): Promise<false> {
+  await mknodAt(workFd, 'probe-e', S_IFREG | 0o600, 0, 0)
+  await unlinkAt(workFd, 'probe-e')
+  return false
 }
 
 /** @throws EPERM there are attributes, but this process may not set this one */
@@ -108,16 +131,17 @@ async function takesAttribute(workFd: number, attr: string): Promise<boolean> {
 
 async function makes(workFd: number, make: (name: string) => Promise<void>): Promise<boolean> {
   const name = 'probe-c'
-  const made = await can(() => make(name))
+  const remove = () => unlinkAt(workFd, name)
+  const made = await can(workFd, () => make(name), remove)
   // Some make a plain file of it and call that an error.
-  await can(() => unlinkAt(workFd, name))
+  await can(workFd, remove)
   return made
 }
 
 /** Moves the file away and back; with RENAME_EXCHANGE against the directory. */
 async function renames(workFd: number, flag: number): Promise<boolean> {
   const other = flag === RENAME_EXCHANGE ? B : 'probe-d'
-  if (!(await can(() => renameAt(workFd, A, workFd, other, flag)))) return false
+  if (!(await can(workFd, () => renameAt(workFd, A, workFd, other, flag)))) return false
   await renameAt(workFd, other, workFd, A, flag)
   return true
 }
@@ -145,7 +169,8 @@ export async function setTimes(
   times: { readonly atime?: Time | 'now'; readonly mtime?: Time | 'now' },
   present: { readonly atime: Time | 'now'; readonly mtime: Time | 'now' } = { atime: 'now', mtime: 'now' },
 ): Promise<void> {
-  const { atime, mtime } = sb.storage?.loneTimes === false ? { ...present, ...times } : times
+  const { atime, mtime } =
+    sb.storage?.loneTimes === false ? { atime: present.atime, mtime: present.mtime, ...times } : times
   await utimesAt(place.fd, place.name, atime, mtime)
 }
 

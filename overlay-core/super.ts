@@ -4,6 +4,7 @@ import type { Clock } from './clock.ts'
 import { makeCurrent } from './current.ts'
 import { DentryCache } from './dcache.ts'
 import { OvlInode } from './dentry.ts'
+import { Descriptors } from './descriptors.ts'
 import { Durability } from './durability.ts'
 import { isErrno } from './errno.ts'
 import { FileCache } from './file-cache.ts'
@@ -13,12 +14,12 @@ import { HandleFile } from './handle-file.ts'
 import { HandleLog } from './handle-log.ts'
 import { identityOf } from './identity.ts'
 import { IdentityKeeper } from './identity-keeper.ts'
-import { Descriptors, type Layer } from './layer.ts'
+import type { Layer } from './layer.ts'
 import { digestOf, type Layers, makeLayers, noteStackChange, placeLayers } from './layers.ts'
-import { RwLock } from './lock.ts'
+import { newLock } from './lock.ts'
 import { readMarks } from './marks.ts'
 import { lookupDentry } from './namei.ts'
-import { MountedOverlay, type Mounting } from './overlay.ts'
+import { MountedOverlay } from './overlay.ts'
 import type { Overlay } from './overlay-api.ts'
 import type { MountOptions } from './params.ts'
 import { NO_UPPER, prepareUpper } from './prepare-upper.ts'
@@ -31,6 +32,7 @@ import type { SuperBlock } from './superblock.ts'
 import { effectiveGid, effectiveGroups, effectiveUid, raiseFileLimit, setUmask0 } from './sys/process.ts'
 import { statxFd } from './sys/stat.ts'
 import { getXattr, setXattr } from './sys/xattr.ts'
+import type { Mounting } from './unmount.ts'
 import { XattrNames } from './xattrs.ts'
 
 /** What a mount takes from outside, and how much it may remember. */
@@ -96,30 +98,32 @@ async function assemble(
   roots: Roots,
   descriptorLimit: number,
 ): Promise<Overlay> {
-  const handleFile = await openHandleFile(roots, given)
+  const undo: (() => void)[] = []
   try {
-    return await assembleWith(options, given, roots, descriptorLimit, handleFile)
+    return await assembleWith(options, given, roots, descriptorLimit, undo)
   } catch (error) {
-    handleFile.close()
+    for (const close of undo.reverse()) close()
     throw error
   }
 }
 
+/** @param undo takes what closes again what was opened, in case that the mount fails later on */
 async function assembleWith(
   options: MountOptions,
   given: MountEnvironment,
   roots: Roots,
   descriptorLimit: number,
-  handleFile: HandleFile,
+  undo: (() => void)[],
 ): Promise<Overlay> {
+  const handleFile = await openHandleFile(roots, given)
+  undo.push(() => handleFile.close())
   const xattrs = new XattrNames(options.userxattr, effectiveUid() !== 0)
   const keeper = await IdentityKeeper.open(handleFile.directoryFd)
-  const layers = await makeLayers(roots, options, xattrs, keeper)
-  placeLayers(layers)
-  noteStackChange(layers, keeper.stackSinceMs(digestOf(layers), given.wallClockMs()))
+  const layers = await placedLayers(roots, options, xattrs, keeper, given)
   const descriptors = new Descriptors(Math.max(64, Math.floor(descriptorLimit * 0.5)))
+  undo.push(() => descriptors.closeAll())
   const dcache = new DentryCache(given.dentryLimit)
-  const context = { descriptors, xattrs, privileged: effectiveUid() === 0, newNoteId: given.randomBytes }
+  const context = { descriptors, xattrs, privileged: effectiveUid() === 0, newNoteId: given.randomBytes, undo }
   const prepared =
     layers.upper && roots.work ? await prepareUpper(options, layers.upper, roots.work.fd, context) : NO_UPPER
   const files = new FileCache(
@@ -127,6 +131,7 @@ async function assembleWith(
     given.fileIdleMs,
     given.clock,
   )
+  undo.push(() => files.closeAll())
   const handleLog = await HandleLog.open(handleFile.fd, handleFile.sizeBytes)
   let temps = 0
   const sb: SuperBlock = {
@@ -149,7 +154,7 @@ async function assembleWith(
     durability: new Durability(),
     listings: new ListingCache(given.listingLimit),
     handles: new HandleTable(dcache, (dir, name) => lookupInode(sb, dir, name), handleFile, handleLog),
-    renameLock: new RwLock(),
+    renameLock: newLock('shape'),
     copies: new Set(),
     ...server(prepared.storage),
     tempName: () => `#${(temps++).toString(16)}`,
@@ -161,6 +166,19 @@ async function assembleWith(
   sb.root.rights = knownRights(sb, sb.root.real)
   await keeper.save()
   return new MountedOverlay(sb, mountingOf(sb, roots, keeper, given.wallClockMs))
+}
+
+async function placedLayers(
+  roots: Roots,
+  options: MountOptions,
+  xattrs: XattrNames,
+  keeper: IdentityKeeper,
+  given: MountEnvironment,
+): Promise<Layers> {
+  const layers = await makeLayers(roots, options, xattrs, keeper)
+  placeLayers(layers)
+  noteStackChange(layers, keeper.stackSinceMs(digestOf(layers), given.wallClockMs()))
+  return layers
 }
 
 function mountingOf(sb: SuperBlock, roots: Roots, keeper: IdentityKeeper, wallClockMs: () => number): Mounting {

@@ -36,7 +36,7 @@ export interface Time {
   readonly nsec: number
 }
 
-/** Attributes of an object as a client sees them. Immutable: a change makes a new one. */
+/** Attributes of an object as a client sees them. Immutable: a change makes a new one. Some may be accessors, so copy them by name, not by `...`. */
 export interface Attr {
   readonly type: FileType
   /** Permission bits with setuid, setgid and sticky: 0…0o7777. */

@@ -1,8 +1,9 @@
+import type { Descriptors } from './descriptors.ts'
 import { isErrno } from './errno.ts'
 import { FORM_FILE_NAME } from './form-record.ts'
 import { HANDLE_FILE_NAMES } from './handle-file.ts'
 import { IDENTITY_FILE_NAMES } from './identity-file.ts'
-import { type Descriptors, type Layer, Real } from './layer.ts'
+import { type Layer, Real } from './layer.ts'
 import { NOTE_DIRECTORY } from './note-store.ts'
 import { SHELF_FILE_NAMES } from './shelf-log.ts'
 import { STEP_FILE_NAME } from './steps.ts'
@@ -59,9 +60,14 @@ export async function openWorkDirectory(
     if (!isErrno(error, 'EEXIST')) throw error
   }
   const fd = await openAt(workdir.fd, name, O_PATH | O_DIRECTORY | O_NOFOLLOW)
-  const real = new Real(layer, workdir, name, statxFd(fd).ino)
-  descriptors.adopt(real, fd)
-  return real
+  try {
+    const real = new Real(layer, workdir, name, statxFd(fd).ino)
+    descriptors.adopt(real, fd)
+    return real
+  } catch (error) {
+    closeSync(fd)
+    throw error
+  }
 }
 
 /** Removes everything below the directory `fd`, of a previous mount that ended in the middle of its work. */

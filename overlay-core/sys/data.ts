@@ -3,6 +3,7 @@ import { addressOf, bind, bindSlow, call, type Done, lastErrno, nodeCall, tryCal
 import { sysError } from './error.ts'
 import { faultNow } from './fault.ts'
 
+const EINTR = 4
 const EIO = 5
 const ENXIO = 6
 const EAGAIN = 11
@@ -49,6 +50,7 @@ export function preadNowait(fd: number, buffer: Uint8Array, offset: number, leng
   }
   if (position > FARTHEST) return 0
   const fault = faultNow('preadv2')
+  if (fault === EINTR) return -1
   if (fault > 0) throw sysError('preadv2', fault)
   const memory = buffer.buffer
   let base = addresses.get(memory)
@@ -63,7 +65,7 @@ export function preadNowait(fd: number, buffer: Uint8Array, offset: number, leng
   const result = preadv2(fd, iovecAddress, 1, position, RWF_NOWAIT)
   if (result >= 0) return result
   const errno = lastErrno()
-  if (errno === EAGAIN || errno === EOPNOTSUPP || errno === ENOSYS) return -1
+  if (errno === EAGAIN || errno === EINTR || errno === EOPNOTSUPP || errno === ENOSYS) return -1
   throw sysError('preadv2', errno)
 }
 

@@ -26,6 +26,7 @@ const RESOLVE_CACHED = 0x20
 const CONFINED = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS
 const MAKES_A_FILE = O_CREAT | (O_TMPFILE & ~O_DIRECTORY)
 const SIZE_OF_OPEN_HOW = 24
+const EINTR = 4
 const EBADF = 9
 const EAGAIN = 11
 const EINVAL = 22
@@ -111,13 +112,14 @@ export function openAtCached(dirFd: number, name: string, flags: number): number
   cachedPath.write(name, 0, 'latin1')
   cachedPath[name.length] = 0
   const fault = faultNow('openat2')
+  if (fault === EINTR) return -1
   if (fault > 0) throw sysError('openat2', fault, name)
   const wanted = (flags & O_PATH) === 0 ? flags | O_NONBLOCK : flags
   fillHow(cachedHow, wanted, 0, CONFINED | RESOLVE_CACHED)
   const fd = openat2Address(SYS_OPENAT2, dirFd, cachedPathAddress, cachedHowAddress, SIZE_OF_OPEN_HOW)
   if (fd >= 0) return fd
   const errno = lastErrno()
-  if (errno === EAGAIN) return -1
+  if (errno === EAGAIN || errno === EINTR) return -1
   if (errno === EINVAL && !probeCached()) return -1
   throw sysError('openat2', errno, name)
 }

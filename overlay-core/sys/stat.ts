@@ -6,6 +6,7 @@ import { faultNow } from './fault.ts'
 import { AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW, S_IFMT } from './flags.ts'
 import { WANTS_NOTHING } from './thread-layout.ts'
 
+const EINTR = 4
 const STATX_BTIME = 0x800
 /** STATX_BASIC_STATS | STATX_BTIME | STATX_MNT_ID */
 const WANTED = 0x7ff | STATX_BTIME | 0x1000
@@ -69,11 +70,14 @@ export interface FileSystemStat {
  * asking the other side could take for ever (AT_STATX_DONT_SYNC); local ones always answer exactly.
  */
 export function statxFd(fd: number): Stat {
-  const fault = faultNow('statx')
-  if (fault > 0) throw sysError('statx', fault)
   const flags = AT_EMPTY_PATH | AT_STATX_DONT_SYNC
-  if (statxAddress(fd, emptyNameAddress, flags, WANTED, scratchAddress) !== 0) throw sysError('statx', lastErrno())
-  return decodeStatx(scratch)
+  for (;;) {
+    const fault = faultNow('statx')
+    const failed = fault > 0 || statxAddress(fd, emptyNameAddress, flags, WANTED, scratchAddress) !== 0
+    if (!failed) return decodeStatx(scratch)
+    const errno = fault > 0 ? fault : lastErrno()
+    if (errno !== EINTR) throw sysError('statx', errno)
+  }
 }
 
 /** As `statxFd`, but a network or FUSE file system asks its other side when what it has cached may be old. */

@@ -32,10 +32,10 @@ export function tarHeader(member: ArchiveMember): Buffer {
   if (size > LARGEST_OCTAL_SIZE) records.push(paxRecord('size', String(size)))
   const { sec, nsec } = attr.mtime
   if (sec < 0 || nsec !== 0) records.push(paxRecord('mtime', decimalTime(sec, nsec)))
-  const plain = ustarHeader(path, target, TYPE_FLAGS[kind], { ...attr, size })
+  const plain = ustarHeader(path, target, TYPE_FLAGS[kind], owned(attr, size))
   if (records.length === 0) return plain
   const extended = Buffer.from(records.join(''), 'latin1')
-  const about = { ...attr, size: extended.length, mode: 0o644 }
+  const about = { ...owned(attr, extended.length), mode: 0o644 }
   return Buffer.concat([ustarHeader('pax', '', 'x', about), extended, tarPadding(extended.length), plain])
 }
 
@@ -58,7 +58,13 @@ function paxRecord(key: string, value: string): string {
   return `${length}${rest}`
 }
 
-function ustarHeader(path: string, target: string, type: string, attr: Attr): Buffer {
+type HeaderAttr = Pick<Attr, 'mode' | 'uid' | 'gid' | 'size' | 'mtime'>
+
+function owned({ mode, uid, gid, mtime }: Attr, size: number): HeaderAttr {
+  return { mode, uid, gid, mtime, size }
+}
+
+function ustarHeader(path: string, target: string, type: string, attr: HeaderAttr): Buffer {
   const header = Buffer.alloc(BLOCK)
   header.write(path.slice(0, 100), 0, 'latin1')
   putOctal(header, 100, 8, attr.mode & 0o7777)

@@ -64,17 +64,14 @@ export const MOUNT: readonly Scenario[] = [
   {
     name: 'handles: given away, moved, removed',
     steps: [
-      async (a) => {
-        await a.create('new')
-        await give('new')(a)
-      },
+      (a) => a.create('new'),
+      give('new'),
       (a) => a.rename('new', 'dir/new'),
       (a) => a.link('dir/new', 'second'),
       (a) => a.unlink('dir/new'),
       (a) => a.rename('second', 'merged/low1', 'exchange'),
       async (a) => await a.overlay.commit(ROOT, await a.at('merged/low1')),
     ],
-    between: { 0: [(a) => a.create('new')] },
   },
   {
     name: 'handles: the log is rewritten',

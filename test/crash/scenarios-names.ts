@@ -198,8 +198,11 @@ export const STAGED: readonly Scenario[] = [
     steps: [
       async (a) => {
         const staged = await a.overlay.stage(ROOT)
-        await staged.append([Buffer.from('never seen')])
-        await staged.discard()
+        try {
+          await staged.append([Buffer.from('never seen')])
+        } finally {
+          await staged.discard()
+        }
         await a.overlay.commit(ROOT, await a.at('dir'))
       },
     ],

@@ -6,7 +6,7 @@ import { setFaultPoints } from '../../overlay-core/sys/fault.ts'
 import { KernelView } from '../differential/kernel-view.ts'
 import * as native from '../differential/native.ts'
 import { differences, readTree, type Tree } from '../differential/tree.ts'
-import { CallCounter, type Point, type SeenCall } from './fault-points.ts'
+import { CallCounter, NO_FAULTS, type Point, type SeenCall } from './fault-points.ts'
 import { makeLowers, makeUpper } from './layers.ts'
 import { type Known, type Picture, retainAll, takePicture } from './picture.ts'
 import { type Ending, killSelf, startChild, waitFor } from './process.ts'
@@ -71,12 +71,20 @@ export class Stage {
     return await mount(parseOptions(options.join(',')))
   }
 
-  /** Runs the scenario, with `steps` in place of its own, in a child process on a fresh upper; it is killed at `point`, or
-   * says what it sees after each step. */
+  /** Makes the upper and the workdir empty. */
+  fresh(): void {
+    for (const name of ['upper', 'work']) rmSync(`${this.dir}/${name}`, { recursive: true, force: true })
+    makeUpper(this.dir)
+  }
+
+  /**
+   * Runs the scenario, with `steps` in place of its own, in a child process on a fresh upper; it is killed at `point`, or says what it
+   * sees after each step.
+   */
   async run(steps: readonly Step[], point: Point | 'look' | 'undisturbed'): Promise<Report> {
     await idle()
-    for (const name of ['upper', 'work', 'report']) rmSync(`${this.dir}/${name}`, { recursive: true, force: true })
-    makeUpper(this.dir)
+    this.fresh()
+    rmSync(`${this.dir}/report`, { force: true })
     const fd = openSync(`${this.dir}/report`, 'ax')
     const tell = (line: object): void => {
       writeSync(fd, `${JSON.stringify(line)}\n`)
@@ -128,7 +136,7 @@ export class Stage {
       tell({ finished: true })
       await look()
     }
-    setFaultPoints(undefined)
+    setFaultPoints(NO_FAULTS)
     tell({ calls: counter.seen, ended: counter.ended })
   }
 
@@ -148,9 +156,9 @@ export class Stage {
 
   /** Mounts what is there with the kernel and reads the tree. */
   async lookByKernel(): Promise<Tree> {
-    const given = this.scenario.options ?? ''
-    const rest = given.includes('index=') ? '' : ',index=on'
-    const data = `${this.#layers},redirect_dir=on,xino=on${rest}${given === '' ? '' : `,${given}`}`
+    // Of two the kernel takes the later.
+    const given = [this.scenario.options, this.#extra].filter((part) => part).map((part) => `,${part}`)
+    const data = `${this.#layers},redirect_dir=on,xino=on,index=on${given.join('')}`
     native.mount('overlay', `${this.dir}/mount`, 'overlay', MS_NOATIME_NODEV, data)
     const view = new KernelView(`${this.dir}/mount`)
     try {
@@ -192,7 +200,7 @@ async function tellPicture({ overlay }: Actor, known: readonly Known[], tell: (l
 }
 
 /** Waits until no system call is under way, as after a fork nobody would be told of its end. */
-async function idle(): Promise<void> {
+export async function idle(): Promise<void> {
   do await setImmediate()
   while (gateLoad().inFlight > 0)
 }

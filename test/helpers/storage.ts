@@ -4,8 +4,8 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
-/** A real file system for uppers that can do less than the kernel's overlay asks for. */
-export type StorageKind = 'ramfs' | 'tmpfs' | 'bindfs' | 'exfat' | 'ext2'
+/** A real file system for uppers: most can do less than the kernel's overlay asks for, xfs more. */
+export type StorageKind = 'ramfs' | 'tmpfs' | 'bindfs' | 'exfat' | 'ext2' | 'xfs'
 
 /** A mounted storage. */
 export interface MountedStorage {
@@ -31,6 +31,15 @@ const MOUNTERS: Record<StorageKind, (dir: string, aside: string) => Promise<() =
     if (!isMade(image)) {
       run('truncate', '-s', '32M', image)
       run('mke2fs', '-q', '-t', 'ext2', '-I', '128', image)
+    }
+    run('mount', '-o', 'loop', image, dir)
+    return async () => void run('umount', dir)
+  },
+  async xfs(dir, aside) {
+    const image = join(aside, 'image')
+    if (!isMade(image)) {
+      run('truncate', '-s', '320M', image)
+      run('mkfs.xfs', '-q', '-m', 'reflink=1', image)
     }
     run('mount', '-o', 'loop', image, dir)
     return async () => void run('umount', dir)

@@ -1,92 +1,75 @@
 import t from 'tap'
-import { RwLock } from '../../overlay-core/lock.ts'
+import { OvlInode } from '../../overlay-core/dentry.ts'
+import { asCopy, copyAwaited, newLock, setLockObserver } from '../../overlay-core/lock.ts'
+import { FileType } from '../../overlay-core/types.ts'
+import { LockOrder } from '../stress/lock-order.ts'
 
-/** Work that ends when it is told to, and what has begun so far. */
-function stage() {
-  const begun: string[] = []
-  const ends = new Map<string, () => void>()
-  const work = (name: string) => () => {
-    begun.push(name)
-    return new Promise<void>((resolve) => ends.set(name, resolve))
-  }
-  const settle = () => new Promise((resolve) => setImmediate(resolve))
-  const end = async (name: string) => {
-    ends.get(name)?.()
-    await settle()
-  }
-  return { begun, work, settle, end }
+function inode(key: number, dir?: OvlInode): OvlInode {
+  const identity = { key, generation: 1, type: FileType.directory, fileIdHi: 0, fileIdLo: key }
+  const made = new OvlInode(identity, undefined, [])
+  if (dir) made.addAlias(dir, `n${key}`)
+  return made
 }
 
-t.test('readers share, changes of different names share, and neither shares with the other', async (t) => {
-  const lock = new RwLock()
-  const { begun, work, settle, end } = stage()
-  const all = [
-    lock.shared(work('reader 1')),
-    lock.shared(work('reader 2')),
-    lock.changing('a', work('change a')),
-    lock.changing('b', work('change b')),
-    lock.shared(work('reader 3')),
-  ]
-  await settle()
-  t.same(begun, ['reader 1', 'reader 2'])
-  await end('reader 1')
-  t.same(begun.slice(2), [], 'one reader is left')
-  await end('reader 2')
-  t.same(begun.slice(2), ['change a', 'change b'])
-  await end('change b')
-  await end('change a')
-  t.same(begun.slice(4), ['reader 3'])
-  await end('reader 3')
-  await Promise.all(all)
-  t.notOk(lock.busy)
-})
-
-t.test('changes of one name come one after the other', async (t) => {
-  const lock = new RwLock()
-  const { begun, work, settle, end } = stage()
-  const all = [
-    lock.changing('a', work('first')),
-    lock.changing('a', work('second')),
-    lock.changing('a', work('third')),
-    lock.changing('b', work('other')),
-  ]
-  await settle()
-  t.same(begun, ['first'])
-  await end('first')
-  t.same(begun, ['first', 'second'])
-  await end('second')
-  t.same(begun, ['first', 'second', 'third'])
-  await end('third')
-  t.same(begun, ['first', 'second', 'third', 'other'])
-  await end('other')
-  await Promise.all(all)
-  t.notOk(lock.busy)
-})
-
-t.test('a change knows whether another one has overlapped', async (t) => {
-  const lock = new RwLock()
-  const { settle, work, end } = stage()
-  t.ok(await lock.changing('a', (alone) => alone()))
-  const answers: boolean[] = []
-  const watched = (name: string) => async (alone: () => boolean) => {
-    await work(name)()
-    answers.push(alone())
+/** Runs `work` with locks that are watched. */
+async function watched(work: (order: LockOrder) => Promise<void>): Promise<void> {
+  const order = new LockOrder()
+  setLockObserver(order)
+  try {
+    await order.observe({ what: 'test', locked: () => undefined }, () => work(order))
+  } finally {
+    setLockObserver(undefined)
   }
-  const all = [lock.changing('a', watched('a')), lock.changing('b', watched('b'))]
-  await settle()
-  await end('a')
-  await end('b')
-  t.same(answers, [false, false])
-  const later = lock.changing('c', watched('c'))
-  await settle()
-  await end('c')
-  await Promise.all([...all, later])
-  t.same(answers, [false, false, true])
+}
+
+t.test('locks taken in the written order are let through', async (t) => {
+  await watched(async (order) => {
+    const root = inode(1)
+    const [dir, file] = [inode(3, root), inode(2, root)]
+    const shape = newLock('shape')
+    await shape.exclusive(() =>
+      root.dirLock.exclusive(() =>
+        dir.dirLock.changing('x', () =>
+          asCopy(dir, async () => {
+            copyAwaited(root)
+            await file.nodeLock.exclusive(() => dir.nodeLock.exclusive(() => undefined))
+          }),
+        ),
+      ),
+    )
+    t.same(order.violations, [])
+    t.same(order.report(), [], 'nothing is held afterwards')
+  })
 })
 
-t.test('a change that fails lets go of its name', async (t) => {
-  const lock = new RwLock()
-  await t.rejects(lock.changing('a', () => Promise.reject(new Error('no room'))))
-  t.equal(await lock.changing('a', () => 'done'), 'done')
-  t.notOk(lock.busy)
+const wrong: Record<string, (root: OvlInode, dir: OvlInode, other: OvlInode) => Promise<unknown>> = {
+  'a descendant before its ancestor': (root, dir) => dir.dirLock.shared(() => root.dirLock.shared(() => 0)),
+  'unrelated directories by descending key': (_root, dir, other) =>
+    other.dirLock.exclusive(() => dir.dirLock.exclusive(() => 0)),
+  'a directory under an object': (root, dir) => dir.nodeLock.shared(() => root.dirLock.shared(() => 0)),
+  'two objects by descending key': (_root, dir, other) =>
+    other.nodeLock.exclusive(() => dir.nodeLock.exclusive(() => 0)),
+  'the same lock twice': (root) => root.dirLock.shared(() => root.dirLock.shared(() => 0)),
+  'a copy-up awaited under an object': (root, dir) => dir.nodeLock.exclusive(async () => copyAwaited(root)),
+  'a copy-up that waits for one below it': (root, dir) => asCopy(root, async () => copyAwaited(dir)),
+  'the shape of the tree last': (root) => root.dirLock.shared(() => newLock('shape').exclusive(() => 0)),
+}
+for (const [name, take] of Object.entries(wrong)) {
+  t.test(`refused by the observer: ${name}`, async (t) => {
+    await watched(async (order) => {
+      const root = inode(1)
+      await t.rejects(take(root, inode(2, root), inode(3, root)), { message: /wants .* while it holds/ })
+      t.equal(order.violations.length, 1)
+    })
+  })
+}
+
+t.test('a directory below one that is held may be taken beside an unrelated one with a larger key', async (t) => {
+  await watched(async (order) => {
+    const root = inode(1)
+    const [from, to] = [inode(5, root), inode(9, root)]
+    const replaced = inode(2, to)
+    await from.dirLock.exclusive(() => to.dirLock.exclusive(() => replaced.dirLock.exclusive(() => 0)))
+    t.same(order.violations, [])
+  })
 })

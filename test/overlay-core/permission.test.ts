@@ -4,7 +4,8 @@ import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { beyondMode, parseAcl } from '../../overlay-core/acl.ts'
 import type { Attr, Cred, Overlay } from '../../overlay-core/index.ts'
-import { may } from '../../overlay-core/permission.ts'
+import { ownAttr } from '../../overlay-core/object-attr.ts'
+import { type CheckedAttr, may } from '../../overlay-core/permission.ts'
 import { asUser } from '../helpers/as-user.ts'
 import { at, ROOT, withOverlay, xattrOnDisk } from '../helpers/overlay.ts'
 
@@ -151,7 +152,7 @@ function checkSets(
     const acl = value === undefined ? undefined : beyondMode(parseAcl(Buffer.from(value, 'latin1')))
     for (const cred of CALLERS) {
       for (let mask = 1; mask <= 7; mask++) {
-        const ours = may(cred, { ...(attrs[i] as Attr), acl }, mask)
+        const ours = may(cred, { ...ownAttr(attrs[i] as CheckedAttr), acl }, mask)
         checked++
         if (ours !== kernel.get(cred)?.[i]?.[mask - 1]) wrong.push(JSON.stringify({ cred, mask, ours, of: cases[i] }))
       }

@@ -22,6 +22,7 @@ interface Expected {
 const STORAGES: Record<StorageKind, Expected> = {
   tmpfs: { whiteouts: 'device', xattrs: 'none', symlinks: 'none', links: 'none', lasting: false },
   ext2: { whiteouts: 'device', xattrs: 'none', symlinks: 'none', links: 'none', lasting: true },
+  xfs: { whiteouts: 'device', xattrs: 'none', symlinks: 'none', links: 'none', lasting: true },
   ramfs: { whiteouts: 'files', xattrs: 'EOPNOTSUPP', symlinks: 'none', links: 'none', lasting: false },
   bindfs: { whiteouts: 'files', xattrs: 'EOPNOTSUPP', symlinks: 'none', links: 'none', lasting: true },
   exfat: { whiteouts: 'files', xattrs: 'EOPNOTSUPP', symlinks: 'ENOSYS', links: 'EPERM', lasting: true },

@@ -13,7 +13,12 @@ export const dentryMemory: Workload = {
   unit: 'bytes',
   aim: { of: 'core', most: 600 },
   prepare: (dir, { memoryNames }) =>
-    prepareWalk(dir, memoryNames, { limit: memoryNames * 2, withoutListings: true }, (seen) => seen.perName),
+    prepareWalk(
+      dir,
+      memoryNames,
+      { limit: Math.ceil(memoryNames * 1.01), withoutListings: true },
+      (seen) => seen.perName,
+    ),
 }
 
 /** The same for names that only a lookup has touched. */
@@ -24,7 +29,7 @@ export const namesMemory: Workload = {
     prepareWalk(
       dir,
       memoryNames,
-      { limit: memoryNames * 2, withoutListings: true, withoutAttributes: true },
+      { limit: Math.ceil(memoryNames * 1.01), withoutListings: true, withoutAttributes: true },
       (seen) => seen.perName,
     ),
 }

@@ -1,4 +1,5 @@
-import { closeSync as nodeCloseSync, openSync, readSync, writeSync } from 'node:fs'
+import { closeSync as nodeCloseSync, openSync, readSync, writeFileSync, writeSync } from 'node:fs'
+import { join } from 'node:path'
 import t from 'tap'
 import { isErrno } from '../../../overlay-core/errno.ts'
 import { bind, call, gateLoad, nodeCall, tryCall } from '../../../overlay-core/sys/call.ts'
@@ -8,12 +9,9 @@ import { statxAt } from '../../../overlay-core/sys/stat.ts'
 import { scratchDir } from './scratch-dir.ts'
 
 t.test('300 concurrent calls all end, in turns, each with its own answer', async (t) => {
-  const { fd } = await scratchDir(t)
-  const opened = await Promise.all(
-    Array.from({ length: 300 }, (_, i) => openAt(fd, `file-${i}`, O_CREAT | O_EXCL | O_RDWR, 0o600)),
-  )
-  t.equal(new Set(opened).size, 300)
-  opened.forEach(closeSync)
+  const { path, fd } = await scratchDir(t)
+  // Not through the gate: it has to be the first calls of this process that are counted, before there are threads for them.
+  for (let i = 0; i < 300; i++) writeFileSync(join(path, `file-${i}`), '')
   const calls = Array.from({ length: 300 }, (_, i) => statxAt(fd, `file-${i}`))
   t.ok(gateLoad().inFlight <= 160, 'the calls wait for their turn')
   t.ok(gateLoad().queued > 0)
