@@ -1,15 +1,12 @@
 /**
  * Compares overlay-core with the kernel's overlayfs by random operations.
  *
- *     npm run test:differential -- [--rounds N] [--ops M] [--seed S] [--as UID] [--options redirect_dir=on,index=on] [--on tmpfs|disk] [--upper-on layers|ramfs] [--no-shrink]
+ *     npm run test:differential -- [--rounds N] [--ops M] [--seed S] [--as UID] [--options redirect_dir=on,index=on] [--on tmpfs|disk] [--upper-on layers|ramfs] [--jobs N] [--no-shrink]
  *
- * Round i of a run has the seed S + i: a divergence is repeated by `--rounds 1 --seed` with the seed that it was printed with.
+ * Round i of a run has the seed S + i: a divergence is repeated by `--rounds 1 --seed` with the seed that it was printed with. Rounds are shared
+ * out to as many processes as `--jobs` says.
  */
-import { spawnSync } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { needsRoot, ownMounts, startWithOwnMounts } from '../helpers/own-mounts.ts'
 import { avoidMarks } from './model.ts'
 import * as native from './native.ts'
 import type { Operation } from './operations.ts'
@@ -18,63 +15,64 @@ import { parseArguments, type Settings } from './settings.ts'
 import { shrink } from './shrink.ts'
 import { show } from './tree.ts'
 
-const INSIDE = '--inside'
+const PROGRAM = 'test:differential'
 const MS_REMOUNT = 32
 const MS_NOATIME = 1024
 const MS_BIND = 4096
 
-if (process.getuid?.() !== 0) {
-  console.error(
-    'test:differential needs root: it mounts the kernel overlay that overlayd is compared with (sudo npm run test:differential)',
-  )
-  process.exitCode = 2
-} else if (process.argv[2] === INSIDE) {
-  process.exitCode = await inScratch(process.argv[3] as string, parseArguments(process.argv.slice(4)))
-} else {
-  process.exitCode = startInside(process.argv.slice(2))
+/** What one process has done, as it tells the one that started it. */
+interface Done {
+  readonly rounds: number
+  readonly operations: number
+  readonly succeeded: number
 }
 
-/** Runs the program again with mounts of its own, which go when it ends, in whatever way. */
-function startInside(args: readonly string[]): number {
-  parseArguments(args)
-  const scratch = mkdtempSync(join(tmpdir(), 'overlayd-differential-'))
-  try {
-    const inner = [
-      '--mount',
-      '--propagation',
-      'private',
-      process.execPath,
-      fileURLToPath(import.meta.url),
-      INSIDE,
-      scratch,
-    ]
-    return spawnSync('unshare', [...inner, ...args], { stdio: 'inherit' }).status ?? 1
-  } finally {
-    rmSync(scratch, { recursive: true, force: true })
+if (needsRoot(PROGRAM, 'mounts the kernel overlay that overlayd is compared with')) {
+  const inside = ownMounts()
+  process.exitCode = inside
+    ? await inScratch(inside.scratch, parseArguments(inside.args))
+    : await start(process.argv.slice(2))
+}
+
+/** Shares the rounds out to processes and adds up what they have done. */
+async function start(args: readonly string[]): Promise<number> {
+  const { rounds, seed, jobs } = parseArguments(args)
+  const started = performance.now()
+  const total = { rounds: 0, operations: 0, succeeded: 0 }
+  const onMessage = (message: unknown) => {
+    for (const [name, count] of Object.entries(message as Done)) total[name as keyof Done] += count
   }
+  const processes = Math.min(jobs, rounds)
+  const firstOf = (i: number) => Math.floor((rounds * i) / processes)
+  const statuses = await Promise.all(
+    Array.from({ length: processes }, (_, i) => {
+      const [from, to] = [firstOf(i), firstOf(i + 1)]
+      const part = ['--rounds', `${to - from}`, '--seed', `${seed + from}`]
+      return startWithOwnMounts(import.meta.url, [...args, ...part], { name: 'differential', onMessage })
+    }),
+  )
+  const failed = statuses.filter((status) => status !== 0).length
+  const seconds = (performance.now() - started) / 1000
+  console.log(
+    `${total.rounds} rounds, ${total.operations} operations (${total.succeeded} succeeded), ${failed === 0 ? 'no divergence' : 'DIVERGED'}; ` +
+      `seeds ${seed}…${seed + rounds - 1}, ${seconds.toFixed(1)} s`,
+  )
+  return failed === 0 ? 0 : 1
 }
 
 async function inScratch(scratch: string, settings: Settings): Promise<number> {
   process.umask(0)
   mountScratch(scratch, settings)
   if (settings.mount.whiteouts === 'files' || settings.upperOn === 'ramfs') avoidMarks()
-  const started = performance.now()
-  let [operations, succeeded] = [0, 0]
   for (let i = 0; i < settings.rounds; i++) {
     const seed = settings.seed + i
     const outcome = await runRound(scratch, settings, seed)
-    operations += outcome.done
-    succeeded += outcome.succeeded
+    process.send?.({ rounds: 1, operations: outcome.done, succeeded: outcome.succeeded } satisfies Done)
     if (outcome.divergence) {
       await report(scratch, settings, seed, outcome.divergence)
       return 1
     }
   }
-  const seconds = (performance.now() - started) / 1000
-  console.log(
-    `${settings.rounds} rounds, ${operations} operations (${succeeded} succeeded), no divergence; ` +
-      `seeds ${settings.seed}…${settings.seed + settings.rounds - 1}, ${seconds.toFixed(1)} s`,
-  )
   return 0
 }
 

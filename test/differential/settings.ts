@@ -20,6 +20,8 @@ export interface Settings {
   /** Where overlayd's upper lies: with the layers, or on a ramfs, which has no attributes; then the layers have none either. */
   readonly upperOn: 'layers' | 'ramfs'
   readonly shrink: boolean
+  /** How many processes share the rounds. */
+  readonly jobs: number
 }
 
 const KERNEL_DEFAULTS = { redirect_dir: 'off', index: 'off', metacopy: 'off', xino: 'off' } as const
@@ -74,6 +76,7 @@ export function parseArguments(args: readonly string[]): Settings {
     on: 'tmpfs',
     upperOn: 'layers',
     shrink: true,
+    jobs: 1,
   }
   for (let i = 0; i < args.length; i++) {
     const name = args[i] as string
@@ -100,6 +103,8 @@ function parseArgument(name: string, value: string): Partial<Settings> {
       return { operations: number() }
     case '--seed':
       return { seed: number() }
+    case '--jobs':
+      return { jobs: Math.max(1, number()) }
     case '--as':
       return { user: { uid: number(), gid: number(), groups: [2000] } }
     case '--options':
@@ -112,7 +117,7 @@ function parseArgument(name: string, value: string): Partial<Settings> {
       return { upperOn: value }
     default:
       throw new Error(
-        `unknown argument ${name}; known: --rounds --ops --seed --as --options --on --upper-on --no-shrink`,
+        `unknown argument ${name}; known: --rounds --ops --seed --as --options --on --upper-on --jobs --no-shrink`,
       )
   }
 }

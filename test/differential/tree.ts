@@ -1,6 +1,6 @@
 import { type Cred, FileType, isErrno, type Maybe, type Time } from '../../overlay-core/index.ts'
 import { digest } from './operations.ts'
-import { joined, type Path, type Status, type View } from './view.ts'
+import { joined, type Path, parentOf, type Status, type View } from './view.ts'
 
 const ROOT: Cred = { uid: 0, gid: 0, groups: [] }
 
@@ -105,6 +105,8 @@ export function differences(first: Tree, second: Tree, window: ClockWindow, allo
       for (const difference of entryDifferences(entry, other, window, allowed))
         result.push(`${show(path)}: ${difference}`)
   }
+  for (const [tree, name] of [[first, names[0]] as const, [second, names[1]] as const])
+    result.push(...wrongLinks(tree).map(([path, links]) => `${show(path)}: links of a directory: ${name} ${links}`))
   for (const [path, entry] of second) if (!first.has(path)) only(names[1], names[0], path, entry)
   if (result.length === 0) result.push(...groupDifferences(first, second, allowed))
   return result
@@ -134,12 +136,28 @@ function entryDifferences(first: TreeEntry, second: TreeEntry, window: ClockWind
 }
 
 /**
- * A merged directory has one link, a directory of one layer as many as there. Which ones are merged depends on what was copied up: by a change
- * that is refused the kernel copies up all the same, and a hard link at each name that is used.
+ * Which directories are merged, and so have one link, depends on what was copied up: by a change that is refused the kernel copies up all
+ * the same, and a hard link at each name that is used. So one of the two may be; `wrongLinks` looks at each by itself.
  */
 function linksOf(a: Status, b: Status): [number, number] {
   const merged = a.type === FileType.directory && (a.nlink === 1 || b.nlink === 1)
   return merged ? [1, 1] : [a.nlink, b.nlink]
+}
+
+/** Directories with a link count that no directory with so many others in it has: neither one, as merged, nor two and one for each of them. */
+function wrongLinks(tree: Tree): [Path, number][] {
+  const inside = new Map<Path, number>()
+  for (const [path, { status }] of tree) {
+    if (status.type !== FileType.directory || path === '') continue
+    const parent = parentOf(path)
+    inside.set(parent, (inside.get(parent) ?? 0) + 1)
+  }
+  const wrong: [Path, number][] = []
+  for (const [path, { status }] of tree) {
+    if (status.type !== FileType.directory || status.nlink === 1) continue
+    if (status.nlink !== 2 + (inside.get(path) ?? 0)) wrong.push([path, status.nlink])
+  }
+  return wrong
 }
 
 function timeText(time: Time, window: ClockWindow): string {
