@@ -102,7 +102,8 @@ function needXattr(cred: Cred, attr: CheckedAttr, name: string, right: number): 
   } else if (name.startsWith('user.')) {
     needUserXattr(cred, attr, name, right)
   } else if (isAcl(name)) {
-    // Anyone may read it; `setAcl` checks the rest.
+    // Anyone may read it, where there can be one; `setAcl` checks the rest.
+    if (attr.type === FileType.symlink) throw new OverlayError('EOPNOTSUPP', 'xattr', name)
   } else if (name.startsWith('security.')) {
     if (right === WRITE && cred.uid !== 0) throw new OverlayError('EPERM', 'xattr', name)
   } else {

@@ -2,6 +2,7 @@ import { type AttrChange, type Cred, FileType } from '../../overlay-core/index.t
 import { type Model, newPath, somePath } from './model.ts'
 import type { Operation } from './operations.ts'
 import type { Random } from './random.ts'
+import { someRight } from './rights.ts'
 import type { OpenMode } from './view.ts'
 
 /** How often each kind of operation comes. */
@@ -139,7 +140,7 @@ function make(kind: Kind, random: Random, model: Model, setting: Setting): Bare 
     case 'setxattr':
     case 'getxattr':
     case 'removexattr':
-      return xattr(kind, random, model)
+      return xattr(kind, random, model, setting)
     case 'remount':
     case 'swap':
       return { op: kind }
@@ -195,10 +196,14 @@ function time(random: Random): { sec: number; nsec: number } {
   return { sec: random.pick([-5, 0, 1, 1_000_000_000, 1_234_567_890, 2 ** 31 + 5]), nsec: random.below(1_000_000_000) }
 }
 
-function xattr(kind: 'setxattr' | 'getxattr' | 'removexattr', random: Random, model: Model): Bare {
+function xattr(kind: 'setxattr' | 'getxattr' | 'removexattr', random: Random, model: Model, setting: Setting): Bare {
   const path = random.chance(5)
     ? ''
     : somePath(random, model, random.chance(80) ? [FileType.regular, FileType.directory] : ANY)
+  if (random.chance(30)) {
+    const right = someRight(random, setting)
+    return kind === 'setxattr' ? { op: kind, path, ...right } : { op: kind, path, name: right.name }
+  }
   const name = random.chance(70) ? random.pick(XATTRS.slice(0, 3)) : random.pick(XATTRS)
   if (kind !== 'setxattr') return { op: kind, path, name }
   const value = random.pick(['', 'v', 'a longer value', '\0\xff', 'z'.repeat(300)])
