@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { type Row, rowsFor, shapeName } from './cases.ts'
+import { layOut } from './installed.ts'
 import { makeTree, makeTrees } from './layers.ts'
 import { residentMb, run } from './processes.ts'
 import { type Comparison, type Measurement, missed, tableOf } from './report.ts'
@@ -50,13 +51,14 @@ async function runInside(): Promise<number> {
 
 async function bench(settings: BenchSettings, folder: string): Promise<number> {
   const load = await compile(folder)
+  const program = await layOut(folder)
   await makeTrees(folder)
   const peer = await startPeer(settings, folder)
   const comparisons: Comparison[] = []
   try {
     if (peer !== undefined) await warmUp(load, peer)
     for (const mode of settings.modes) {
-      const ours = await startOverlayd(folder, mode, settings.nodeOptions)
+      const ours = await startOverlayd(program, folder, mode, settings.nodeOptions)
       try {
         await warmUp(load, ours)
         comparisons.push(...(await compareAll(settings, { load, peer, ours, mode })))

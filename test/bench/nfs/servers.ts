@@ -1,6 +1,5 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { type BenchLayers, layersFor } from './layers.ts'
 import { accepts, run, startDaemon, waitFor } from './processes.ts'
 import type { Mode } from './settings.ts'
@@ -17,10 +16,8 @@ export interface Server {
   stop(): Promise<void>
 }
 
-const programPath = fileURLToPath(new URL('../../../server/overlayd.cjs', import.meta.url))
-
 /** Starts overlayd as a user does, with `mode` as its export option. `nodeOptions` go to its Node, for profiling. */
-export async function startOverlayd(folder: string, mode: Mode, nodeOptions = ''): Promise<Server> {
+export async function startOverlayd(program: string, folder: string, mode: Mode, nodeOptions = ''): Promise<Server> {
   const { lower, upper, work } = await layersFor(folder, `overlayd-${mode}`)
   const readyFile = join(folder, `ready-${mode}.json`)
   const { NODE_OPTIONS: _, ...env } = process.env
@@ -28,7 +25,7 @@ export async function startOverlayd(folder: string, mode: Mode, nodeOptions = ''
     process.execPath,
     [
       ...nodeOptions.split(' ').filter((word) => word !== ''),
-      ...[programPath, '-o', `lowerdir=${lower},upperdir=${upper},workdir=${work}`],
+      ...[program, '-o', `lowerdir=${lower},upperdir=${upper},workdir=${work}`],
       ...['--webdav', 'off', '--nfs', '127.0.0.1:0', '--export', `127.0.0.1(rw,no_root_squash,insecure,${mode})`],
       ...['--state-dir', join(folder, 'state'), '--ready-file', readyFile],
     ],

@@ -48,7 +48,7 @@ Compares overlayd with another NFSv3 server over the same layers: in each round 
   --modes async,sync    overlayd's export option; default both. In sync only what writes is measured.
   --folder DIR          where the layers are made; default a folder in the place for temporary files
   --tree DIR            only makes the tree that a server at HOST:PORT has to export, writable, and stops
-  --node-options TEXT   options for overlayd's Node, for example '--cpu-prof --cpu-prof-dir=/tmp/profile'
+  --node-options=TEXT   options for overlayd's Node, for example --node-options='--cpu-prof --cpu-prof-dir=/tmp/profile'
   --bars                fails when a bar of docs/performance.md is not reached
   --json                prints every measurement as a line of JSON instead of the tables
   --help
