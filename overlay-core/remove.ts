@@ -180,12 +180,13 @@ export async function clearWorkDir(sb: SuperBlock, name: Name): Promise<void> {
 
 /**
  * Updates what is known after `name` of `dir` ceased to name `inode`; `last` says that no other name is left: then the caller also calls
- * `dropIndex`. At once, so that nobody sees a replaced name absent: what stands there now is to be noted next.
+ * `dropIndex`. At once, so that nobody sees a replaced name absent: what stands there now is to be noted next. That the name is absent is not
+ * remembered: of files that come and go, that would be all the cache is full of.
  */
 export function forgetName(sb: SuperBlock, inode: OvlInode, dir: OvlInode, name: Name, last: boolean): void {
   inode.removeAlias(dir, name)
   if (last) sb.dcache.removeInode(inode)
-  sb.dcache.set(dir, name, undefined)
+  sb.dcache.remove(dir, name)
   sb.listings.remove(sb, dir, name)
   inode.changed()
   if (!last) {
