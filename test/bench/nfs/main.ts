@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { type Row, rowsFor, shapeName } from './cases.ts'
+import { mountDisk, unmountDisk } from './disk.ts'
 import { layOut } from './installed.ts'
 import { makeTree, makeTrees } from './layers.ts'
 import { residentMb, run } from './processes.ts'
@@ -27,12 +28,16 @@ async function main(): Promise<number> {
     await makeTree(settings.tree)
     return 0
   }
-  const local = ['ganesha', 'unfs3', 'none'].includes(settings.peer)
-  if (local && settings.peer !== 'none' && process.env[INSIDE] === undefined) return await runInside()
+  const inside = process.env[INSIDE] !== undefined
+  const mountsPeer = ['ganesha', 'unfs3'].includes(settings.peer)
+  if (mountsPeer && !inside) return await runInside()
   const folder = await mkdtemp(join(settings.directory ?? tmpdir(), 'overlayd-bench-nfs-'))
+  const ownDisk = inside && settings.directory === undefined
   try {
+    if (ownDisk) await mountDisk(folder)
     return await bench(settings, folder)
   } finally {
+    if (ownDisk) await unmountDisk(folder)
     await rm(folder, { recursive: true, force: true })
   }
 }

@@ -46,7 +46,8 @@ Compares overlayd with another NFSv3 server over the same layers: in each round 
   --only WORD[,WORD…]   only rows with one of these words in their name, for example 'getattr,read4k lower'
   --shapes CxR[,CxR…]   connections x calls under way on each; default 1x1,1x16,4x16
   --modes async,sync    overlayd's export option; default both. In sync only what writes is measured.
-  --folder DIR          where the layers are made; default a folder in the place for temporary files
+  --folder DIR          where the layers are made; default a new ext4 in an image where temporary files go (with --peer HOST:PORT or none:
+                        a folder there)
   --tree DIR            only makes the tree that a server at HOST:PORT has to export, writable, and stops
   --node-options=TEXT   options for overlayd's Node, for example --node-options='--cpu-prof --cpu-prof-dir=/tmp/profile'
   --bars                fails when a bar of docs/performance.md is not reached
