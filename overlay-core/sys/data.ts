@@ -24,6 +24,9 @@ const NO_REFLINK = new Set([1, 18, 22, 25, 26, 38, 95])
 const preadv2 = bind<[fd: number, iov: number, count: number, position: number, flags: number]>(
   'int64_t preadv2(int, uintptr_t, int, int64_t, int)',
 )
+const preadvAside = bind<[fd: number, iov: Uint32Array, count: number, position: number, flags: number]>(
+  'int64_t preadv2(int, void *, int, int64_t, int)',
+)
 const syncFileSystem = bindSlow<[fd: number]>('int syncfs(int)')
 const lseek = bind<[fd: number, offset: number, whence: number]>('int64_t lseek(int, int64_t, int)')
 const copyRange = bindSlow<
@@ -65,7 +68,7 @@ export function preadNowait(fd: number, buffer: Uint8Array, offset: number, leng
   const result = preadv2(fd, iovecAddress, 1, position, RWF_NOWAIT)
   if (result >= 0) return result
   const errno = lastErrno()
-  if (errno === EAGAIN || errno === EINTR || errno === EOPNOTSUPP || errno === ENOSYS) return -1
+  if (cannotTell(errno)) return -1
   throw sysError('preadv2', errno)
 }
 
@@ -85,6 +88,38 @@ export async function pread(
   const result = await nodeCall('pread', (done) => fs.read(fd, buffer, offset, length, position, nodeResult(done)))
   if (result < 0) throw sysError('pread', -result)
   return result
+}
+
+/**
+ * As `pread`, by a thread of our own where the page cache has the data: for pieces that take long to copy, while the event loop does something else.
+ *
+ * @throws as `pread`
+ */
+export async function preadAside(
+  fd: number,
+  buffer: Uint8Array,
+  offset: number,
+  length: number,
+  position: number,
+): Promise<number> {
+  if (!(offset >= 0 && length >= 0 && offset + length <= buffer.length && position >= 0)) {
+    throw sysError('preadv2', EINVAL)
+  }
+  if (position > FARTHEST) return 0
+  const address = addressOf(buffer) + offset
+  const vector = new Uint32Array(new ArrayBuffer(16))
+  vector[0] = address >>> 0
+  vector[1] = address / 0x1_0000_0000
+  vector[2] = length
+  const result = await tryCall('preadv2', preadvAside, fd, vector, 1, position, RWF_NOWAIT)
+  if (result >= 0) return result
+  if (cannotTell(-result)) return await pread(fd, buffer, offset, length, position)
+  throw sysError('preadv2', -result)
+}
+
+/** Whether a read that must not wait failed for that alone. */
+function cannotTell(errno: number): boolean {
+  return errno === EAGAIN || errno === EINTR || errno === EOPNOTSUPP || errno === ENOSYS
 }
 
 /** Writes all of `data` at `position`. @throws ENOSPC | EDQUOT | EFBIG (also beyond 2^53) | EIO: a part may have been written */
