@@ -14,6 +14,7 @@ const ENOSYS = 38
 /** Offsets are exact numbers up to here; only a sparse file could reach it. */
 export const FARTHEST = Number.MAX_SAFE_INTEGER - 2 ** 32
 const RWF_NOWAIT = 8
+const SYNC_FILE_RANGE_WRITE = 2
 const SEEK_DATA = 3
 const SEEK_HOLE = 4
 /** _IOW(0x94, 9, int) of linux/fs.h. */
@@ -28,6 +29,9 @@ const preadvAside = bind<[fd: number, iov: Uint32Array, count: number, position:
   'int64_t preadv2(int, void *, int, int64_t, int)',
 )
 const syncFileSystem = bindSlow<[fd: number]>('int syncfs(int)')
+const syncFileRange = bindSlow<[fd: number, offset: number, length: number, flags: number]>(
+  'int sync_file_range(int, int64_t, int64_t, uint32_t)',
+)
 const lseek = bind<[fd: number, offset: number, whence: number]>('int64_t lseek(int, int64_t, int)')
 const copyRange = bindSlow<
   [inFd: number, inOffset: Uint8Array, outFd: number, outOffset: Uint8Array, length: number, flags: number]
@@ -175,6 +179,11 @@ export async function fsync(fd: number): Promise<void> {
 export async function fdatasync(fd: number): Promise<void> {
   const result = await nodeCall('fdatasync', (done) => fs.fdatasync(fd, (error) => nodeResult(done)(error, 0)))
   if (result < 0) throw sysError('fdatasync', -result)
+}
+
+/** Begins to write the data of a file to the disk, and gives it its blocks there, without waiting for the end. */
+export async function startWriting(fd: number): Promise<void> {
+  await call('sync_file_range', undefined, syncFileRange, fd, 0, 0, SYNC_FILE_RANGE_WRITE)
 }
 
 /** Makes everything on the file system of `fd` (not O_PATH) durable. */
