@@ -1,3 +1,4 @@
+import { ACL_ACCESS } from '../../overlay-core/acl.ts'
 import { type AttrChange, type Cred, FileType } from '../../overlay-core/index.ts'
 import { type Model, newPath, somePath } from './model.ts'
 import type { Operation } from './operations.ts'
@@ -202,6 +203,8 @@ function xattr(kind: 'setxattr' | 'getxattr' | 'removexattr', random: Random, mo
     : somePath(random, model, random.chance(80) ? [FileType.regular, FileType.directory] : ANY)
   if (random.chance(30)) {
     const right = someRight(random, setting)
+    // The kernel's side goes through the root, and needs the right to search it for its own attributes too.
+    if (path === '' && right.name === ACL_ACCESS) return { op: 'getxattr', path, name: ACL_ACCESS }
     return kind === 'setxattr' ? { op: kind, path, ...right } : { op: kind, path, name: right.name }
   }
   const name = random.chance(70) ? random.pick(XATTRS.slice(0, 3)) : random.pick(XATTRS)
