@@ -8,7 +8,8 @@ import type { OpenMode } from './view.ts'
 
 /** How often each kind of operation comes. */
 const WEIGHTS = {
-  create: 6,
+  create: 5,
+  openOrCreate: 3,
   write: 10,
   read: 3,
   truncate: 4,
@@ -97,6 +98,10 @@ function make(kind: Kind, random: Random, model: Model, setting: Setting): Bare 
     case 'mkdir':
     case 'mkfifo':
       return { op: kind, path: newPath(random, model), mode: random.pick(MODES) }
+    case 'openOrCreate': {
+      const path = random.chance(50) ? newPath(random, model) : somePath(random, model, FILES)
+      return { op: kind, path, mode: random.pick(MODES), truncate: random.chance(30) }
+    }
     case 'mknod':
       return mknod(random, model)
     case 'symlink':
