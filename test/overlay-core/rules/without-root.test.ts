@@ -62,3 +62,47 @@ t.test('without root all marks are user.overlay attributes and whiteout devices'
     t.equal(all.toString(), '', 'and nothing is trusted.*')
   })
 })
+
+/** Mounts the kernel's overlay as the user of the server, in a user namespace of its own, runs a shell script on it and gives its lines. */
+function inUserNamespace(dir: string, lower: string, script: string): string[] {
+  const program = `
+    set -e
+    mount -t overlay overlay -o "lowerdir=$1,upperdir=$2/u,workdir=$2/w,userxattr" "$2/m"
+    cd "$2/m"
+    ${script}`
+  const ids = [`--reuid=${SERVER.uid}`, `--regid=${SERVER.gid}`, '--clear-groups']
+  const namespace = ['unshare', '--user', '--map-root-user', '--mount']
+  const out = execFileSync('setpriv', [...ids, ...namespace, 'sh', '-c', program, 'sh', lower, dir])
+  return out.toString().trim().split('\n')
+}
+
+/** As `allContents` in the scenarios. */
+const CONTENTS =
+  "find . -mindepth 1 '(' -type d -printf '%P/\\n' ')' -o '(' -type f -printf '%P ' -exec cat '{}' ';' -printf '\\n' ')'"
+
+t.test(
+  'without root the kernel of that user mounts what overlayd wrote, and the other way round',
+  { skip },
+  async (t) => {
+    const lower = { 'd/f': 'x', 'd/g': 'y', gone: 'z', 'empty/': '' }
+    await withServer(t, lower, ({ dir, lower, run }) => {
+      mkdirSync(join(dir, 'm'))
+      chownSync(join(dir, 'm'), SERVER.uid, SERVER.gid)
+      const ours = run('changePlainly') as string[]
+      t.same(ours, ['d/', 'd/f changed', 'd/g y', 'empty/', 'empty/new '])
+      t.same(
+        inUserNamespace(dir, lower, CONTENTS)
+          .map((line) => (line.endsWith('new') ? `${line} ` : line))
+          .sort(),
+        ours,
+      )
+      const kernels = inUserNamespace(
+        dir,
+        lower,
+        `rm d/g; rm -r empty; mkdir empty; printf kernel > empty/k; ${CONTENTS}`,
+      )
+      t.same(run('allContents'), kernels.sort())
+      t.same(kernels, ['d/', 'd/f changed', 'empty/', 'empty/k kernel'])
+    })
+  },
+)
