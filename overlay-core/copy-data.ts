@@ -1,17 +1,62 @@
-import { isErrno } from './errno.ts'
+import type { OvlInode } from './dentry.ts'
+import { isErrno, OverlayError } from './errno.ts'
+import type { Layer } from './layer.ts'
+import type { SuperBlock } from './superblock.ts'
 import { truncateFd } from './sys/attr.ts'
 import { copyFileRange, pread, pwrite, reflink, seekData, seekHole } from './sys/data.ts'
+import type { Stat } from './sys/stat.ts'
 
 /** How much one call copies: small enough that a pool thread is soon free for others. */
 const COPY_CHUNK_BYTES = 8 * 1024 * 1024
 
+/** Files up to here share their blocks soon. */
+const QUICK_SHARE_BYTES = 64 * 1024 * 1024
+/** So much is copied in less than a millisecond. */
+const QUICK_COPY_BYTES = 1024 * 1024
+
+/** How data is copied: by one quick call, or `long`, by `copyData`. */
+export type DataWay = 'none' | 'share' | 'copy' | 'long'
+
+/** Layers with files whose file system cannot share blocks with the upper. */
+const neverShare = new WeakSet<Layer>()
+
+/** Remembers that nothing in `layer` shares blocks with the upper. */
+export function noteNoSharing(layer: Layer): void {
+  neverShare.add(layer)
+}
+
+/** How to copy the data of the file `stat` of `layer` to the upper. */
+export function wayOf(sb: SuperBlock, layer: Layer, { size, blocks }: Stat): DataWay {
+  if (size === 0) return 'none'
+  const shares = layer.fsIndex === sb.upper?.fsIndex && !neverShare.has(layer)
+  if (shares) return size <= QUICK_SHARE_BYTES ? 'share' : 'long'
+  // Copied whole, holes would become blocks.
+  return size <= QUICK_COPY_BYTES && blocks * 512 >= size ? 'copy' : 'long'
+}
+
 /**
- * Copies `sizeBytes` of data: shared blocks where possible, else in the kernel, else by chunks; holes stay holes. `needWanted` is called
- * between the chunks and may throw to give up.
+ * Whether a copy has to be synced before it gets its name: as in the kernel what was copied does, and with fsync=strict everything. Shared
+ * blocks are on disk, and where the file system orders its journal no name gets there before them.
  */
-export async function copyData(from: number, to: number, sizeBytes: number, needWanted: () => void): Promise<void> {
-  if (sizeBytes === 0) return
-  if (await reflink(to, from)) return
+export function syncsCopy({ options, upper }: SuperBlock, sizeBytes: number, shared: boolean): boolean {
+  if (options.volatile) return false
+  if (options.fsync === 'strict') return true
+  return sizeBytes > 0 && !(shared && upper?.sharesInOrder === true)
+}
+
+/**
+ * Copies `sizeBytes` of data: shared blocks where possible (then true), else in the kernel, else by chunks; holes stay holes. `needWanted`
+ * is called between the chunks and may throw to give up.
+ */
+export async function copyData(from: number, to: number, sizeBytes: number, needWanted: () => void): Promise<boolean> {
+  if (sizeBytes === 0) return true
+  if (await reflink(to, from)) return true
+  await copyExtents(from, to, sizeBytes, needWanted)
+  return false
+}
+
+/** As `copyData`, where blocks cannot be shared. */
+export async function copyExtents(from: number, to: number, sizeBytes: number, needWanted: () => void): Promise<void> {
   await truncateFd(to, sizeBytes)
   let position = 0
   while (position < sizeBytes) {
@@ -47,4 +92,9 @@ async function copyChunk(from: number, to: number, position: number, length: num
   const read = await pread(from, buffer, 0, buffer.length, position)
   if (read > 0) await pwrite(to, buffer.subarray(0, read), position)
   return read
+}
+
+/** A copy that nobody can get at any more is given up. @throws ESTALE */
+export function needWanted(inode: OvlInode): void {
+  if (inode.unlinked) throw new OverlayError('ESTALE', 'copy-up')
 }

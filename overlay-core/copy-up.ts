@@ -1,13 +1,14 @@
-import { copyData } from './copy-data.ts'
+import { copyData, needWanted, syncsCopy } from './copy-data.ts'
+import { copyFileUp } from './copy-file.ts'
+import { installCopy, keepingTimes, needAlias } from './copy-publish.ts'
 import type { Alias, OvlInode } from './dentry.ts'
-import { bestEffort, isErrno, OverlayError } from './errno.ts'
+import { isErrno, OverlayError } from './errno.ts'
 import { saveNlinkByLower, separatesLinks } from './hardlink.ts'
 import { encodeIdentity } from './identity.ts'
 import { Real } from './layer.ts'
 import { asCopy, copyAwaited } from './lock.ts'
-import { setImpure } from './marks.ts'
 import { isMarker } from './note-store.ts'
-import { type IdentityMark, identityMarks, writeIdentityMark } from './origin.ts'
+import { encodeOrigin, writeIdentityMark } from './origin.ts'
 import type { NodeOwnership, OverrideStat } from './override-stat.ts'
 import { giveMode, giveOwner, needsStub } from './owner.ts'
 import { NEVER_WAITS, openForReading } from './real-open.ts'
@@ -18,13 +19,13 @@ import { fsync } from './sys/data.ts'
 import { linkAt, mkdirAt, mknodAt, readlinkAt, renameAt, symlinkAt } from './sys/dir.ts'
 import { O_CREAT, O_DIRECTORY, O_EXCL, O_RDONLY, O_RDWR } from './sys/flags.ts'
 import { closeLater, openAt } from './sys/open.ts'
-import { type Stat, statxFd } from './sys/stat.ts'
+import type { Stat } from './sys/stat.ts'
 import { getXattr, setXattr } from './sys/xattr.ts'
 import { FileType } from './types.ts'
 import { removeTemp, removeTempDir } from './whiteout.ts'
 
-/** What an operation needs of an object: only its attributes and name changeable (metacopy=on leaves the data below), or its data too. */
-export type CopyNeed = 'metadata' | 'data'
+/** What an operation needs of an object: only its attributes and name changeable (metacopy=on leaves the data below), its data too, or that to be open. */
+export type CopyNeed = 'metadata' | 'data' | 'open'
 
 /** A copy of so much is awaited under locks as well: it takes less than a millisecond. */
 const SHORT_COPY_BYTES = 1024 * 1024
@@ -41,7 +42,7 @@ const MOST_COPIES_FIRST = 3
  * @see fs/overlayfs/copy_up.c for the order of steps
  */
 export function copyUp(sb: SuperBlock, inode: OvlInode, need: CopyNeed = 'data'): Promise<void> | undefined {
-  const wantsData = need === 'data' && inode.metacopy
+  const wantsData = need !== 'metadata' && inode.metacopy
   if (inode.upper && !wantsData) return undefined
   if (sb.readOnly) throw new OverlayError('EROFS', 'copy-up')
   copyAwaited(inode)
@@ -122,16 +123,17 @@ async function linkUp(sb: SuperBlock, inode: OvlInode, dir: OvlInode, name: stri
  */
 async function copyUpOnce(sb: SuperBlock, inode: OvlInode, need: CopyNeed): Promise<void> {
   await copyUp(sb, needAlias(inode).dir)
+  const leavesData = need === 'metadata' && sb.options.metacopy
+  if (!leavesData && (await copyFileUp(sb, inode, need === 'open', (dir) => copyUp(sb, dir)))) return
   const lower = inode.lower as Real
   const temp = sb.tempName()
-  const stat = await lowerStat(sb, lower)
-  const separate = inode.type !== FileType.directory && separatesLinks(sb) && stat.nlink > 1
-  const marks = separate
-    ? [{ name: sb.xattrs.identity, value: encodeIdentity(inode) }]
-    : await identityMarks(sb, inode, lower, stat)
-  const data = need === 'metadata' && sb.options.metacopy ? undefined : (inode.dataReal ?? lower)
+  const separate = inode.type !== FileType.directory && separatesLinks(sb) && (await lowerStat(sb, lower)).nlink > 1
+  const mark = separate
+    ? { name: sb.xattrs.identity, value: encodeIdentity(inode) }
+    : { name: sb.xattrs.origin, value: (await encodeOrigin(sb, lower)) ?? new Uint8Array(0) }
+  const data = leavesData ? undefined : (inode.dataReal ?? lower)
   const owner = sb.keepsOwners ? (await loadRights(sb, inode)).owner : undefined
-  const built = await buildTemp(sb, { inode, lower, stat, data, temp, marks, owner })
+  const built = await buildTemp(sb, { inode, lower, data, temp, mark, owner })
   try {
     while (!(await inode.nodeLock.exclusive(() => publishLocked(sb, inode, temp, built)))) {
       await copyUp(sb, needAlias(inode).dir)
@@ -143,13 +145,6 @@ async function copyUpOnce(sb: SuperBlock, inode: OvlInode, need: CopyNeed): Prom
   }
 }
 
-/** Where the copy belongs. @throws ESTALE the last name has gone */
-function needAlias(inode: OvlInode): Alias {
-  const alias = inode.alias
-  if (!alias) throw new OverlayError('ESTALE', 'copy-up')
-  return alias
-}
-
 /** Gives the finished copy its name; false when another one is left of a hard link, in a directory that has to be copied up first. */
 async function publishLocked(sb: SuperBlock, inode: OvlInode, temp: string, built: Built): Promise<boolean> {
   const alias = needAlias(inode)
@@ -159,16 +154,13 @@ async function publishLocked(sb: SuperBlock, inode: OvlInode, temp: string, buil
   const indexed = inode.indexName !== undefined && sb.indexDir !== undefined
   if (indexed) await publishInIndex(sb, inode, temp)
   else await publish(sb, temp, alias)
-  inode.upper = indexed
-    ? new Real(parent.layer, sb.indexDir as Real, inode.indexName as string, built.stat.ino)
-    : new Real(parent.layer, parent, alias.name, built.stat.ino)
   inode.dataReal = built.metacopy ? (inode.dataReal ?? lower) : undefined
   inode.metacopy = built.metacopy
-  inode.hasOrigin = true
-  sb.dcache.addUpper(inode)
   if (sb.keepsOwners) setRights(inode, { ...(inode.rights ?? PLAIN), owner: built.record })
-  sb.files.retarget(inode)
-  inode.changed()
+  const place = indexed
+    ? new Real(parent.layer, sb.indexDir as Real, inode.indexName as string, built.stat.ino)
+    : undefined
+  installCopy(sb, inode, place ?? new Real(parent.layer, parent, alias.name, built.stat.ino))
   if (indexed) await linkUp(sb, inode, alias.dir, alias.name)
   return true
 }
@@ -196,26 +188,6 @@ async function publishInIndex(sb: SuperBlock, inode: OvlInode, temp: string): Pr
   inode.nlinkDelta = inode.lowerNlink - 1
 }
 
-/**
- * Runs `change` in the upper of `dir` and puts the directory's times back, unless somebody else changes the directory meanwhile: that
- * change keeps a new time.
- */
-async function keepingTimes(sb: SuperBlock, dir: OvlInode, change: (dirFd: number) => Promise<void>): Promise<void> {
-  const upper = dir.upper as Real
-  await setImpure(sb, upper)
-  const fd = await sb.descriptors.of(upper)
-  const { changes } = dir
-  const times = statxFd(fd)
-  await change(fd)
-  await bestEffort(async () => {
-    if (dir.changes !== changes) return
-    dir.timesKept++
-    await utimesAt(fd, '', times.atime, times.mtime)
-    dir.timesKept++
-    if (dir.changes !== changes) await utimesAt(fd, '', undefined, 'now')
-  })
-}
-
 async function lowerStat(sb: SuperBlock, lower: Real): Promise<Stat> {
   const probe = lower.parent && (await sb.descriptors.probe(lower.parent, lower.name))
   if (!probe) throw new OverlayError('ESTALE', 'copy-up', lower.name)
@@ -228,12 +200,11 @@ interface Build {
   /** For which object: when its last name goes, the copy is given up. */
   readonly inode: OvlInode
   readonly lower: Real
-  readonly stat: Stat
   /** Where the data is; undefined to leave it there. */
   readonly data: Real | undefined
   readonly temp: string
   /** What it is known by: its origin, or the identity of a name that leaves the other hard links. */
-  readonly marks: readonly IdentityMark[]
+  readonly mark: { readonly name: string; readonly value: Uint8Array }
   /** Owner and mode, if not those on the lower's disk. */
   readonly owner: NodeOwnership | undefined
 }
@@ -249,7 +220,8 @@ interface Built {
 
 /** Builds the copy: the owner before the extended attributes, as a change of owner takes capabilities away. */
 async function buildTemp(sb: SuperBlock, build: Build): Promise<Built> {
-  const { lower, stat, temp } = build
+  const { lower, temp } = build
+  const stat = await lowerStat(sb, lower)
   const metacopy = stat.type === FileType.regular && build.data === undefined
   const workFd = await sb.descriptors.of(sb.work as Real)
   try {
@@ -260,7 +232,7 @@ async function buildTemp(sb: SuperBlock, build: Build): Promise<Built> {
     await giveOwner(sb, workFd, temp, owner)
     await copyXattrs(sb, lower, workFd, temp)
     const record = await giveMode(sb, workFd, temp, type, owner, stub)
-    for (const mark of build.marks) await writeIdentityMark(sb, workFd, temp, mark)
+    await writeIdentityMark(sb, workFd, temp, build.mark)
     if (metacopy) await sb.attributes.set(workFd, temp, sb.xattrs.metacopy, new Uint8Array(0))
     await utimesAt(workFd, temp, stat.atime, stat.mtime)
     const probe = await sb.descriptors.probe(sb.work as Real, temp)
@@ -327,16 +299,12 @@ async function copyRegular(
 async function fillFrom(sb: SuperBlock, inode: OvlInode, data: Real, to: number, sizeBytes: number): Promise<void> {
   const from = await openForReading(await sb.descriptors.of(data.parent as Real), data.name)
   try {
-    await copyData(from, to, sizeBytes, () => needWanted(inode))
-    if (!sb.options.volatile && sizeBytes > 0) await fsync(to)
+    const shared = await copyData(from, to, sizeBytes, () => needWanted(inode))
+    // With fsync=strict the attributes follow first.
+    if (sb.options.fsync !== 'strict' && syncsCopy(sb, sizeBytes, shared)) await fsync(to)
   } finally {
     closeLater(from)
   }
-}
-
-/** A copy that nobody can get at any more is given up. @throws ESTALE */
-function needWanted(inode: OvlInode): void {
-  if (inode.unlinked) throw new OverlayError('ESTALE', 'copy-up')
 }
 
 /** Brings the data up into a metadata-only copy; until the mark is removed a crash leaves the old state (ovl_copy_up_meta_inode_data). */
@@ -356,6 +324,7 @@ async function completeData(sb: SuperBlock, inode: OvlInode): Promise<void> {
     // Writing has taken the capability away, but this is no change for those who look.
     if (capability) await setXattr(dirFd, upper.name, 'security.capability', capability)
     await utimesAt(dirFd, upper.name, before.atime, before.mtime)
+    if (sb.options.fsync === 'strict') await syncBuilt(dirFd, upper.name, FileType.regular)
     await sb.attributes.remove(dirFd, upper.name, sb.xattrs.metacopy)
     inode.metacopy = false
     inode.dataReal = undefined

@@ -86,6 +86,11 @@ export class FileCache {
     if (inode.file && !inode.file.upper) this.drop(inode)
   }
 
+  /** Takes over the descriptor of the upper file of `inode`, just made and open for writing. Nothing of it may be open yet. */
+  adopt(inode: OvlInode, fd: number): void {
+    this.#add(inode, fd, true, true).usedAtMs = this.#clock.now()
+  }
+
   /** Forgets the open file of `inode`; who uses it keeps it. */
   drop(inode: OvlInode): void {
     const file = inode.file
@@ -126,7 +131,12 @@ export class FileCache {
   }
 
   async #openWaiting(sb: SuperBlock, inode: OvlInode, write: boolean): Promise<RealFile> {
-    if (write) await copyUp(sb, inode)
+    if (write) await copyUp(sb, inode, 'open')
+    const { file } = inode
+    if (write && file?.writable) {
+      file.users++
+      return file
+    }
     try {
       return await this.#openInPlace(sb, inode, write)
     } catch (error) {
@@ -157,11 +167,16 @@ export class FileCache {
       return present
     }
     this.drop(inode)
-    const file = new RealFile(inode, fd, writable, real.layer.isUpper)
-    file.users = 1
+    const file = this.#add(inode, fd, writable, real.layer.isUpper)
+    file.users++
+    if (this.#files.size > this.#limit) this.#evict()
+    return file
+  }
+
+  #add(inode: OvlInode, fd: number, writable: boolean, upper: boolean): RealFile {
+    const file = new RealFile(inode, fd, writable, upper)
     inode.file = file
     this.#files.add(file)
-    if (this.#files.size > this.#limit) this.#evict()
     return file
   }
 

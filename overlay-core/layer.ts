@@ -13,6 +13,8 @@ export interface Layer {
   readonly dataOnly: boolean
   /** Its file system answers an open from memory; others (network, FUSE) may ask somebody, so never on the event loop. */
   readonly local: boolean
+  /** Its file system makes no name durable before the blocks that the file shares with others. */
+  readonly sharesInOrder: boolean
   /** Its root carries overlay marks: it is or was the upper of an overlay. */
   readonly wasUpper: boolean
   /** Its file system has POSIX ACLs. */
@@ -25,8 +27,6 @@ export interface Layer {
   marks: MarkForm
   /** When the stack of layers was last changed: directories show no earlier ctime, so that clients look into them again. */
   stackChanged: Time | undefined
-  /** The server may open its files by their handles; undefined until that was tried. */
-  followsOrigins?: boolean
   readonly root: Real
 }
 

@@ -21,6 +21,7 @@ const utimensat = bind<[dirFd: number, name: Uint8Array, times: Uint8Array, flag
 )
 const fchmod = bind<[fd: number, mode: number]>('int fchmod(int, uint32_t)')
 const fchown = bind<[fd: number, uid: number, gid: number]>('int fchown(int, uint32_t, uint32_t)')
+const futimens = bind<[fd: number, times: Uint8Array]>('int futimens(int, const void *)')
 const ftruncate = bindSlow<[fd: number, size: number]>('int ftruncate(int, int64_t)')
 const truncatePath = bind<[path: Uint8Array, size: number]>('int truncate(const void *, int64_t)')
 const posixFallocate = bindSlow<[fd: number, mode: number, offset: number, length: number]>(
@@ -100,4 +101,21 @@ export function chmodStep(fd: number | ResultOf, mode: number): Step {
 /** fchown(2) as a step of `tryCalls`; -1 leaves owner or group as it is. */
 export function chownStep(fd: number | ResultOf, uid: number, gid: number): Step {
   return step('fchown', fchown, fd, uid >>> 0, gid >>> 0)
+}
+
+/** futimens(2) as a step of `tryCalls`. */
+export function timesStep(fd: number | ResultOf, atime: Time, mtime: Time): Step {
+  const times = Buffer.alloc(SIZE_OF_TIMESPECS)
+  putTimespec(times, 0, atime, '')
+  putTimespec(times, 16, mtime, '')
+  return step('utimensat', futimens, fd, times)
+}
+
+/** Sets the times of `name` in the directory, or with '' of the descriptor (O_PATH will do), as a step of `tryCalls`. */
+export function timesAtStep(dirFd: number, name: string, atime: Time, mtime: Time): Step {
+  const times = Buffer.alloc(SIZE_OF_TIMESPECS)
+  putTimespec(times, 0, atime, name)
+  putTimespec(times, 16, mtime, name)
+  const flags = AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH
+  return step('utimensat', utimensat, dirFd, componentOrSelf('utimensat', name), times, flags)
 }

@@ -1,5 +1,17 @@
 import fs from 'node:fs'
-import { addressOf, bind, bindSlow, call, type Done, lastErrno, nodeCall, tryCall } from './call.ts'
+import {
+  addressOf,
+  bind,
+  bindSlow,
+  call,
+  type Done,
+  lastErrno,
+  nodeCall,
+  type ResultOf,
+  type Step,
+  step,
+  tryCall,
+} from './call.ts'
 import { sysError } from './error.ts'
 import { faultNow } from './fault.ts'
 
@@ -14,7 +26,6 @@ const ENOSYS = 38
 /** Offsets are exact numbers up to here; only a sparse file could reach it. */
 export const FARTHEST = Number.MAX_SAFE_INTEGER - 2 ** 32
 const RWF_NOWAIT = 8
-const SYNC_FILE_RANGE_WRITE = 2
 const SEEK_DATA = 3
 const SEEK_HOLE = 4
 /** _IOW(0x94, 9, int) of linux/fs.h. */
@@ -25,18 +36,17 @@ const NO_REFLINK = new Set([1, 18, 22, 25, 26, 38, 95])
 const preadv2 = bind<[fd: number, iov: number, count: number, position: number, flags: number]>(
   'int64_t preadv2(int, uintptr_t, int, int64_t, int)',
 )
-const preadvAside = bind<[fd: number, iov: Uint32Array, count: number, position: number, flags: number]>(
-  'int64_t preadv2(int, void *, int, int64_t, int)',
-)
 const syncFileSystem = bindSlow<[fd: number]>('int syncfs(int)')
-const syncFileRange = bindSlow<[fd: number, offset: number, length: number, flags: number]>(
-  'int sync_file_range(int, int64_t, int64_t, uint32_t)',
-)
 const lseek = bind<[fd: number, offset: number, whence: number]>('int64_t lseek(int, int64_t, int)')
 const copyRange = bindSlow<
   [inFd: number, inOffset: Uint8Array, outFd: number, outOffset: Uint8Array, length: number, flags: number]
 >('int64_t copy_file_range(int, void *, int, void *, size_t, uint32_t)')
 const ioctl = bindSlow<[fd: number, request: number, argument: number]>('int ioctl(int, uint64_t, int64_t)')
+// The same calls for little data, which do not take long.
+const quickCopyRange = bind<
+  [inFd: number, inOffset: Uint8Array, outFd: number, outOffset: Uint8Array, length: number, flags: number]
+>('int64_t copy_file_range(int, void *, int, void *, size_t, uint32_t)')
+const quickIoctl = bind<[fd: number, request: number, argument: number]>('int ioctl(int, uint64_t, int64_t)')
 
 // One struct iovec for `preadNowait`, which is synchronous: 64-bit address, 64-bit length.
 const iovec = new Uint32Array(new ArrayBuffer(16))
@@ -72,7 +82,7 @@ export function preadNowait(fd: number, buffer: Uint8Array, offset: number, leng
   const result = preadv2(fd, iovecAddress, 1, position, RWF_NOWAIT)
   if (result >= 0) return result
   const errno = lastErrno()
-  if (cannotTell(errno)) return -1
+  if (errno === EAGAIN || errno === EINTR || errno === EOPNOTSUPP || errno === ENOSYS) return -1
   throw sysError('preadv2', errno)
 }
 
@@ -92,38 +102,6 @@ export async function pread(
   const result = await nodeCall('pread', (done) => fs.read(fd, buffer, offset, length, position, nodeResult(done)))
   if (result < 0) throw sysError('pread', -result)
   return result
-}
-
-/**
- * As `pread`, by a thread of our own where the page cache has the data: for pieces that take long to copy, while the event loop does something else.
- *
- * @throws as `pread`
- */
-export async function preadAside(
-  fd: number,
-  buffer: Uint8Array,
-  offset: number,
-  length: number,
-  position: number,
-): Promise<number> {
-  if (!(offset >= 0 && length >= 0 && offset + length <= buffer.length && position >= 0)) {
-    throw sysError('preadv2', EINVAL)
-  }
-  if (position > FARTHEST) return 0
-  const address = addressOf(buffer) + offset
-  const vector = new Uint32Array(new ArrayBuffer(16))
-  vector[0] = address >>> 0
-  vector[1] = address / 0x1_0000_0000
-  vector[2] = length
-  const result = await tryCall('preadv2', preadvAside, fd, vector, 1, position, RWF_NOWAIT)
-  if (result >= 0) return result
-  if (cannotTell(-result)) return await pread(fd, buffer, offset, length, position)
-  throw sysError('preadv2', -result)
-}
-
-/** Whether a read that must not wait failed for that alone. */
-function cannotTell(errno: number): boolean {
-  return errno === EAGAIN || errno === EINTR || errno === EOPNOTSUPP || errno === ENOSYS
 }
 
 /** Writes all of `data` at `position`. @throws ENOSPC | EDQUOT | EFBIG (also beyond 2^53) | EIO: a part may have been written */
@@ -181,11 +159,6 @@ export async function fdatasync(fd: number): Promise<void> {
   if (result < 0) throw sysError('fdatasync', -result)
 }
 
-/** Begins to write the data of a file to the disk, and gives it its blocks there, without waiting for the end. */
-export async function startWriting(fd: number): Promise<void> {
-  await call('sync_file_range', undefined, syncFileRange, fd, 0, 0, SYNC_FILE_RANGE_WRITE)
-}
-
 /** Makes everything on the file system of `fd` (not O_PATH) durable. */
 export async function syncfs(fd: number): Promise<void> {
   await call('syncfs', undefined, syncFileSystem, fd)
@@ -214,6 +187,31 @@ export async function reflink(outFd: number, inFd: number): Promise<boolean> {
   if (result >= 0) return true
   if (NO_REFLINK.has(-result)) return false
   throw sysError('ficlone', -result)
+}
+
+/** Whether `errno` of a reflink says that these files, or their file systems, cannot share blocks. */
+export function saysNoReflink(errno: number): boolean {
+  return NO_REFLINK.has(errno)
+}
+
+/** Whether `errno` of a reflink says so of all files of these file systems: ENOTTY, EOPNOTSUPP, EXDEV, ENOSYS. */
+export function saysNeverReflink(errno: number): boolean {
+  return errno === 25 || errno === 95 || errno === 18 || errno === 38
+}
+
+/** Whether `errno` of `copyFileRange` says that it has to be read and written instead. */
+export function saysNoCopyRange(errno: number): boolean {
+  return errno === 18 || errno === EINVAL || errno === EOPNOTSUPP || errno === ENOSYS
+}
+
+/** `reflink` as a step of `tryCalls`, for files whose blocks are soon told. */
+export function reflinkStep(outFd: number | ResultOf, inFd: number): Step {
+  return step('ficlone', quickIoctl, outFd, FICLONE, inFd)
+}
+
+/** `copyFileRange` from the start of both files as a step of `tryCalls`, for so little data that it does not take long. */
+export function quickCopyStep(inFd: number, outFd: number | ResultOf, length: number): Step {
+  return step('copy_file_range', quickCopyRange, inFd, offsetBytes(0), outFd, offsetBytes(0), length, 0)
 }
 
 /** The start of the next data at or after `offset`; -1 when only a hole or nothing follows. Moves the descriptor's offset. */

@@ -1,5 +1,5 @@
 import { component, cString } from './argument.ts'
-import { bind, call, tryCall } from './call.ts'
+import { bind, call, type ResultOf, type Step, step, tryCall } from './call.ts'
 import { sysError } from './error.ts'
 import { AT_EMPTY_PATH, O_CLOEXEC } from './flags.ts'
 import { closeSync, openDirectory } from './open.ts'
@@ -33,10 +33,35 @@ export async function nameToHandle(dirFd: number, name: string): Promise<KernelH
   const path = name === '' ? cString(op, '') : component(op, name)
   const flags = name === '' ? AT_EMPTY_PATH : 0
   const result = await tryCall(op, nameToHandleAt, dirFd, path, handle, Buffer.alloc(8), flags)
+  return handleFrom(handle, result, name)
+}
+
+/** Takes what `handleStep` finds. */
+export class HandleOut {
+  readonly memory = Buffer.alloc(HEADER + LARGEST)
+  readonly mountId = Buffer.alloc(8)
+
+  constructor() {
+    this.memory.writeUInt32LE(LARGEST, 0)
+  }
+
+  /** As `nameToHandle`, when the step has given `result`. */
+  handle(result: number): KernelHandle | undefined {
+    return handleFrom(this.memory, result, undefined)
+  }
+}
+
+/** `nameToHandle` of a descriptor as a step of `tryCalls`. */
+export function handleStep(fd: number | ResultOf, out: HandleOut): Step {
+  const op = 'name_to_handle_at'
+  return step(op, nameToHandleAt, fd, cString(op, ''), out.memory, out.mountId, AT_EMPTY_PATH)
+}
+
+function handleFrom(memory: Buffer, result: number, name: string | undefined): KernelHandle | undefined {
   if (result === -EOPNOTSUPP || result === -EOVERFLOW) return undefined
-  if (result < 0) throw sysError(op, -result, name)
-  const bytes = new Uint8Array(handle.subarray(HEADER, HEADER + handle.readUInt32LE(0)))
-  return { type: handle.readInt32LE(4), bytes }
+  if (result < 0) throw sysError('name_to_handle_at', -result, name)
+  const bytes = new Uint8Array(memory.subarray(HEADER, HEADER + memory.readUInt32LE(0)))
+  return { type: memory.readInt32LE(4), bytes }
 }
 
 /**

@@ -1,6 +1,6 @@
 import type { FileType, Time } from '../types.ts'
 import { component, cString } from './argument.ts'
-import { addressOf, bind, bindSlow, call, lastErrno, type Step, step } from './call.ts'
+import { addressOf, bind, bindSlow, call, lastErrno, type ResultOf, type Step, step } from './call.ts'
 import { sysError } from './error.ts'
 import { faultNow } from './fault.ts'
 import { AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW, S_IFMT } from './flags.ts'
@@ -156,4 +156,19 @@ const anyStat = new Uint8Array(new ArrayBuffer(SIZE_OF_STATX))
 export function absentStep(dirFd: number, name: string): Step {
   const flags = AT_SYMLINK_NOFOLLOW | AT_STATX_DONT_SYNC
   return { ...step('statx', statx, dirFd, component('statx', name), flags, 0, anyStat), flags: WANTS_NOTHING }
+}
+
+/** Takes what `statStep` finds. */
+export class StatOut {
+  readonly memory = new Uint8Array(new ArrayBuffer(SIZE_OF_STATX))
+
+  /** The attributes, once the step was made. */
+  get stat(): Stat {
+    return decodeStatx(new DataView(this.memory.buffer))
+  }
+}
+
+/** As `statxFd`, as a step of `tryCalls`. */
+export function statStep(fd: number | ResultOf, out: StatOut): Step {
+  return step('statx', statx, fd, cString('statx', ''), AT_EMPTY_PATH | AT_STATX_DONT_SYNC, WANTED, out.memory)
 }

@@ -1,5 +1,5 @@
 import { component, cString, fdPath } from './argument.ts'
-import { bind, call, tryCall } from './call.ts'
+import { bind, call, type ResultOf, type Step, step, tryCall } from './call.ts'
 import { sysError } from './error.ts'
 
 const E2BIG = 7
@@ -27,6 +27,13 @@ const removexattr = bind<Remove>('int removexattr(const void *, const void *)')
 const lremovexattr = bind<Remove>('int lremovexattr(const void *, const void *)')
 const listxattr = bind<List>('int64_t listxattr(const void *, void *, size_t)')
 const llistxattr = bind<List>('int64_t llistxattr(const void *, void *, size_t)')
+const fgetxattr = bind<[fd: number, attr: Uint8Array, out: Uint8Array, size: number]>(
+  'int64_t fgetxattr(int, const void *, void *, size_t)',
+)
+const fsetxattr = bind<[fd: number, attr: Uint8Array, value: Uint8Array, size: number, flags: number]>(
+  'int fsetxattr(int, const void *, const void *, size_t, int)',
+)
+const flistxattr = bind<[fd: number, out: Uint8Array, size: number]>('int64_t flistxattr(int, void *, size_t)')
 
 /**
  * The path of `name` beneath the held directory, or of the held object itself when `name` is ''. The calls that follow
@@ -77,8 +84,7 @@ export async function listXattr(dirFd: number, name: string): Promise<string[]> 
   for (let size = USUAL; ; size = LARGEST) {
     const out = Buffer.allocUnsafe(size)
     const length = await tryCall('listxattr', native, path, out, size)
-    // The list is NUL-terminated names one after the other.
-    if (length >= 0) return length === 0 ? [] : out.toString('latin1', 0, length - 1).split('\0')
+    if (length >= 0) return namesIn(out, length)
     if (length === -EOPNOTSUPP) return []
     if (length !== -ERANGE || size === LARGEST) throw sysError('listxattr', -length, name)
   }
@@ -90,4 +96,40 @@ export async function hasAcls(fd: number): Promise<boolean> {
   // A size of 0 asks for the length only.
   const length = await tryCall('getxattr', getxattr, target('getxattr', fd, ''), attr, new Uint8Array(0), 0)
   return length !== -EOPNOTSUPP
+}
+
+/** The list is NUL-terminated names one after the other. */
+function namesIn(list: Buffer, length: number): string[] {
+  return length === 0 ? [] : list.toString('latin1', 0, length - 1).split('\0')
+}
+
+/** Takes what `xattrStep` or `xattrNamesStep` finds, if that is of usual size. */
+export class XattrOut {
+  readonly memory = Buffer.allocUnsafe(USUAL)
+
+  /** The value when the step has given `result`; undefined when there is none, or it is to be read otherwise. */
+  value(result: number): Uint8Array | undefined {
+    return result < 0 ? undefined : new Uint8Array(this.memory.subarray(0, result))
+  }
+
+  /** The names when the step has given `result`; undefined when they are to be read otherwise. */
+  names(result: number): string[] | undefined {
+    if (result === -EOPNOTSUPP) return []
+    return result < 0 ? undefined : namesIn(this.memory, result)
+  }
+}
+
+/** The value of an attribute of an open file as a step of `tryCalls`. */
+export function xattrStep(fd: number | ResultOf, attr: string, out: XattrOut): Step {
+  return step('getxattr', fgetxattr, fd, cString('getxattr', attr), out.memory, USUAL)
+}
+
+/** The names of the attributes of an open file as a step of `tryCalls`. */
+export function xattrNamesStep(fd: number | ResultOf, out: XattrOut): Step {
+  return step('listxattr', flistxattr, fd, out.memory, USUAL)
+}
+
+/** Sets an attribute of an open file as a step of `tryCalls`. */
+export function setXattrStep(fd: number | ResultOf, attr: string, value: Uint8Array): Step {
+  return step('setxattr', fsetxattr, fd, cString('setxattr', attr), value, value.length, 0)
 }

@@ -4,7 +4,7 @@ import { O_CREAT } from '../../overlay-core/sys/flags.ts'
 /** Calls after which something on disk may be different. */
 const CHANGING = new Set([
   ...['mkdirat', 'mknodat', 'symlinkat', 'linkat', 'unlinkat', 'renameat2'],
-  ...['fchmodat', 'fchownat', 'utimensat', 'setxattr', 'removexattr'],
+  ...['fchmodat', 'fchmod', 'fchownat', 'fchown', 'utimensat', 'setxattr', 'removexattr'],
   ...['ftruncate', 'fallocate', 'pwrite', 'pwritev', 'copy_file_range', 'ficlone'],
 ])
 
@@ -48,6 +48,7 @@ export class CallCounter implements FaultPoints {
 }
 
 function creates(op: string, args: readonly unknown[]): boolean {
+  if (op === 'openat') return ((args[2] as number) & O_CREAT) !== 0
   const how = args[3]
   return op === 'openat2' && how instanceof Uint32Array && ((how[0] as number) & O_CREAT) !== 0
 }
