@@ -4,7 +4,7 @@ import { installCopy, needAlias, stepsKeepingTimes } from './copy-publish.ts'
 import { type CopySource, openSource } from './copy-source.ts'
 import type { OvlInode } from './dentry.ts'
 import { Real } from './layer.ts'
-import { originOf } from './origin.ts'
+import { type IdentityMark, marksOf, originOf } from './origin.ts'
 import { type SuperBlock, storageOf } from './superblock.ts'
 import { chmodStep, chownStep, timesStep } from './sys/attr.ts'
 import { ResultOf, type Step, tryCalls } from './sys/call.ts'
@@ -45,7 +45,9 @@ export async function copyFileUp(
     const { type, nlink, ino } = source.stat
     const same = ino === lower.ino || lower.layer.inodeNumbers !== undefined
     if (type !== FileType.regular || nlink > 1 || !same) return false
-    return await new FileCopy(sb, inode, source).run(keepsOpen, copyUpDir)
+    const { layer } = lower
+    const marks = await marksOf(sb, inode, layer, originOf(layer, source.handle), source.stat)
+    return await new FileCopy(sb, inode, source, marks).run(keepsOpen, copyUpDir)
   } finally {
     closeSync(source.fd)
   }
@@ -62,17 +64,16 @@ class FileCopy {
   readonly #inode: OvlInode
   readonly #source: CopySource
   readonly #temp: Name
-  readonly #attributes: readonly (readonly [name: string, value: Uint8Array])[]
+  readonly #attributes: readonly IdentityMark[]
   readonly #out = new StatOut()
   #fd = -1
 
-  constructor(sb: SuperBlock, inode: OvlInode, source: CopySource) {
+  constructor(sb: SuperBlock, inode: OvlInode, source: CopySource, marks: readonly IdentityMark[]) {
     this.#sb = sb
     this.#inode = inode
     this.#source = source
     this.#temp = sb.tempName()
-    const origin = originOf((inode.lower as Real).layer, source.handle) ?? new Uint8Array(0)
-    this.#attributes = [...source.attributes, [sb.xattrs.origin, origin]]
+    this.#attributes = [...source.attributes, ...marks]
   }
 
   /** False when an attribute was refused. */
@@ -126,7 +127,7 @@ class FileCopy {
     const owned = uid === this.#sb.serverUid && gid === this.#sb.serverGid
     return [
       ...(owned ? [] : [chownStep(file, uid, gid)]),
-      ...this.#attributes.map(([name, value]) => setXattrStep(file, name, value)),
+      ...this.#attributes.map(({ name, value }) => setXattrStep(file, name, value)),
       chmodStep(file, mode),
       timesStep(file, atime, mtime),
       statStep(file, this.#out),

@@ -24,7 +24,7 @@ export interface CopySource {
   readonly fd: number
   readonly stat: Stat
   readonly handle: KernelHandle | undefined
-  readonly attributes: readonly (readonly [name: string, value: Uint8Array])[]
+  readonly attributes: readonly { readonly name: string; readonly value: Uint8Array }[]
 }
 
 /**
@@ -62,14 +62,14 @@ async function readAttributes(
   sb: SuperBlock,
   fd: number,
   names: readonly string[],
-): Promise<[name: string, value: Uint8Array][] | undefined> {
+): Promise<CopySource['attributes'] | undefined> {
   const wanted = names.filter((name) => sb.xattrs.copiesUp(name))
   if (wanted.length === 0) return []
   if (wanted.length > MOST_ATTRIBUTES) return undefined
   const outs = wanted.map(() => new XattrOut())
   const steps = wanted.map((name, i) => xattrStep(fd, name, outs[i] as XattrOut))
   const results = await tryCalls(steps.map((one) => ({ ...one, flags: GOES_ON_AFTER_FAILURE })))
-  const found: [string, Uint8Array][] = []
+  const found: { name: string; value: Uint8Array }[] = []
   for (const [i, name] of wanted.entries()) {
     const result = results[i] as number
     // Gone meanwhile.
@@ -78,7 +78,7 @@ async function readAttributes(
     const value = (outs[i] as XattrOut).value(result)
     if (!value) throw sysError('getxattr', -result)
     // A large note lies in the workdir of the overlay whose upper this lower was.
-    if (sb.xattrs.slotOf(name) === undefined || !isMarker(value)) found.push([name, value])
+    if (sb.xattrs.slotOf(name) === undefined || !isMarker(value)) found.push({ name, value })
   }
   return found
 }

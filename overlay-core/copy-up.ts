@@ -8,7 +8,7 @@ import { encodeIdentity } from './identity.ts'
 import { Real } from './layer.ts'
 import { asCopy, copyAwaited } from './lock.ts'
 import { isMarker } from './note-store.ts'
-import { encodeOrigin, writeIdentityMark } from './origin.ts'
+import { type IdentityMark, identityMarks, writeIdentityMark } from './origin.ts'
 import type { NodeOwnership, OverrideStat } from './override-stat.ts'
 import { giveMode, giveOwner, needsStub } from './owner.ts'
 import { NEVER_WAITS, openForReading } from './real-open.ts'
@@ -127,13 +127,14 @@ async function copyUpOnce(sb: SuperBlock, inode: OvlInode, need: CopyNeed): Prom
   if (!leavesData && (await copyFileUp(sb, inode, need === 'open', (dir) => copyUp(sb, dir)))) return
   const lower = inode.lower as Real
   const temp = sb.tempName()
-  const separate = inode.type !== FileType.directory && separatesLinks(sb) && (await lowerStat(sb, lower)).nlink > 1
-  const mark = separate
-    ? { name: sb.xattrs.identity, value: encodeIdentity(inode) }
-    : { name: sb.xattrs.origin, value: (await encodeOrigin(sb, lower)) ?? new Uint8Array(0) }
+  const stat = await lowerStat(sb, lower)
+  const separate = inode.type !== FileType.directory && separatesLinks(sb) && stat.nlink > 1
+  const marks = separate
+    ? [{ name: sb.xattrs.identity, value: encodeIdentity(inode) }]
+    : await identityMarks(sb, inode, lower, stat)
   const data = leavesData ? undefined : (inode.dataReal ?? lower)
   const owner = sb.keepsOwners ? (await loadRights(sb, inode)).owner : undefined
-  const built = await buildTemp(sb, { inode, lower, data, temp, mark, owner })
+  const built = await buildTemp(sb, { inode, lower, stat, data, temp, marks, owner })
   try {
     while (!(await inode.nodeLock.exclusive(() => publishLocked(sb, inode, temp, built)))) {
       await copyUp(sb, needAlias(inode).dir)
@@ -200,11 +201,12 @@ interface Build {
   /** For which object: when its last name goes, the copy is given up. */
   readonly inode: OvlInode
   readonly lower: Real
+  readonly stat: Stat
   /** Where the data is; undefined to leave it there. */
   readonly data: Real | undefined
   readonly temp: string
   /** What it is known by: its origin, or the identity of a name that leaves the other hard links. */
-  readonly mark: { readonly name: string; readonly value: Uint8Array }
+  readonly marks: readonly IdentityMark[]
   /** Owner and mode, if not those on the lower's disk. */
   readonly owner: NodeOwnership | undefined
 }
@@ -220,8 +222,7 @@ interface Built {
 
 /** Builds the copy: the owner before the extended attributes, as a change of owner takes capabilities away. */
 async function buildTemp(sb: SuperBlock, build: Build): Promise<Built> {
-  const { lower, temp } = build
-  const stat = await lowerStat(sb, lower)
+  const { lower, stat, temp } = build
   const metacopy = stat.type === FileType.regular && build.data === undefined
   const workFd = await sb.descriptors.of(sb.work as Real)
   try {
@@ -232,7 +233,7 @@ async function buildTemp(sb: SuperBlock, build: Build): Promise<Built> {
     await giveOwner(sb, workFd, temp, owner)
     await copyXattrs(sb, lower, workFd, temp)
     const record = await giveMode(sb, workFd, temp, type, owner, stub)
-    await writeIdentityMark(sb, workFd, temp, build.mark)
+    for (const mark of build.marks) await writeIdentityMark(sb, workFd, temp, mark)
     if (metacopy) await sb.attributes.set(workFd, temp, sb.xattrs.metacopy, new Uint8Array(0))
     await utimesAt(workFd, temp, stat.atime, stat.mtime)
     const probe = await sb.descriptors.probe(sb.work as Real, temp)

@@ -3,7 +3,7 @@ import type { Probe, Real } from './layer.ts'
 import { isHidden, type MarkForm, ROOT_RECORD_NAME, type Standing, type UpperMove, WHITEOUT } from './mark-form.ts'
 import { holdsAttributeWhiteouts } from './marks.ts'
 import { type SuperBlock, storageOf } from './superblock.ts'
-import { linkAt, mknodAt, renameAt, unlinkAt } from './sys/dir.ts'
+import { linkAt, mknodAt, renameAt, replaceByExchange, unlinkAt } from './sys/dir.ts'
 import { RENAME_EXCHANGE, RENAME_WHITEOUT, S_IFCHR } from './sys/flags.ts'
 import { FileType, type Maybe, type Name } from './types.ts'
 import { isWhiteoutDevice, removeTemp, removeTempDir } from './whiteout.ts'
@@ -33,8 +33,15 @@ export const deviceForm: MarkForm = {
     if (directory && standing !== undefined) await removeTemp(sb, temp)
   },
 
-  async replace(sb, temp, dir, name) {
-    await renameAt(await sb.descriptors.of(sb.work as Real), temp, await sb.descriptors.of(dir), name)
+  async replace(sb, temp, dir, name, standing) {
+    const workFd = await sb.descriptors.of(sb.work as Real)
+    const dirFd = await sb.descriptors.of(dir)
+    if (standing && storageOf(sb).exchange && sb.writeback.hasRoom) {
+      await replaceByExchange(workFd, temp, dirFd, name)
+      return true
+    }
+    await renameAt(workFd, temp, dirFd, name)
+    return false
   },
 
   async link(sb, source, dir, name) {

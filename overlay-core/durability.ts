@@ -7,10 +7,16 @@ import { O_DIRECTORY, O_RDONLY } from './sys/flags.ts'
 import { closeLater, closeSync, openAtCached, openDirectory, reopen } from './sys/open.ts'
 import { FileType } from './types.ts'
 
-/** The fsyncs of one object: the one that runs, and the one that all share who came since. */
+/** Fsyncs of one object that run at a time. One alone leaves the disk idle between two; many are of few requests each. */
+const MOST_RUNNING = 3
+
+/** The fsyncs of one object: how many run, and those who came since and share the next one. */
 interface Turn {
-  readonly running: Promise<void>
-  next: Promise<void> | undefined
+  running: number
+  next: { readonly synced: Promise<void>; readonly go: () => void } | undefined
+  /** How many have failed, and why the last one did. */
+  failures: number
+  failure: unknown
 }
 
 /** What syncfs is asked for by: symlinks, fifos and devices cannot be opened for an fsync of their own. */
@@ -18,7 +24,7 @@ const EVERYTHING = Symbol('everything')
 type Subject = OvlInode | typeof EVERYTHING
 
 /**
- * Makes changes durable, several callers at a time: of each object one fsync runs, and whoever comes while it runs shares the next one with all
+ * Makes changes durable, several callers at a time: of each object a few fsyncs run, and whoever comes while they run shares the next one with all
  * others who do. The fsyncs of different objects run side by side, so that the journal of the file system takes them together.
  *
  * For names it is enough to sync the directory: file systems with a journal write what a name leads to, its attributes included, no later
@@ -64,23 +70,46 @@ export class Durability {
   }
 
   #join(sb: SuperBlock, subject: Subject): Promise<void> {
-    const turn = this.#turns.get(subject)
-    if (turn === undefined) return this.#start(sb, subject)
-    const start = () => this.#start(sb, subject)
-    turn.next ??= turn.running.then(start, start)
-    return turn.next
+    const turn = this.#turns.get(subject) ?? { running: 0, next: undefined, failures: 0, failure: undefined }
+    this.#turns.set(subject, turn)
+    const { failures } = turn
+    // The kernel tells of lost data once, whoever asks first: one that failed meanwhile may have tried to write what this one is to keep.
+    return this.#sync(sb, subject, turn).then(() => {
+      if (turn.failures !== failures) throw turn.failure
+    })
   }
 
-  #start(sb: SuperBlock, subject: Subject): Promise<void> {
-    this.syncs++
-    const running = sb.descriptors
-      .run(() => syncSubject(sb, subject))
-      .finally(() => {
-        if (turn.next === undefined) this.#turns.delete(subject)
+  #sync(sb: SuperBlock, subject: Subject, turn: Turn): Promise<void> {
+    if (turn.running < MOST_RUNNING) return this.#start(sb, subject, turn)
+    if (turn.next === undefined) {
+      let go = (): void => undefined
+      const allowed = new Promise<void>((resolve) => {
+        go = resolve
       })
-    const turn: Turn = { running, next: undefined }
-    this.#turns.set(subject, turn)
-    return running
+      turn.next = { synced: allowed.then(() => this.#start(sb, subject, turn)), go }
+    }
+    return turn.next.synced
+  }
+
+  #start(sb: SuperBlock, subject: Subject, turn: Turn): Promise<void> {
+    this.syncs++
+    turn.running++
+    const synced = sb.descriptors.run(() => syncSubject(sb, subject))
+    return synced
+      .catch((error) => {
+        turn.failures++
+        turn.failure = error
+        throw error
+      })
+      .finally(() => this.#ended(subject, turn))
+  }
+
+  #ended(subject: Subject, turn: Turn): void {
+    turn.running--
+    const { next } = turn
+    turn.next = undefined
+    if (next !== undefined) next.go()
+    else if (turn.running === 0) this.#turns.delete(subject)
   }
 }
 

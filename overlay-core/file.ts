@@ -8,7 +8,7 @@ import { ownAttr } from './object-attr.ts'
 import { changeOwner } from './owner.ts'
 import { type CheckedAttr, EXECUTE, may, modeAfterWrite, need, READ, WRITE } from './permission.ts'
 import type { SuperBlock } from './superblock.ts'
-import { fsync, pread, preadNowait } from './sys/data.ts'
+import { fsync, pread, preadAside, preadNowait } from './sys/data.ts'
 import { statxFd } from './sys/stat.ts'
 import type { Attr, Cred, Maybe, OpenFile, Stability, Wcc } from './types.ts'
 
@@ -213,6 +213,12 @@ export class OpenHandle implements OpenFile {
     const file = this.#settled() ? this.follow() : this.#inPresentStack(() => this.follow())
     if (file instanceof Promise) return file.then((now) => this.#readFrom(now, buffer, offset, length, position))
     return this.#readFrom(file, buffer, offset, length, position)
+  }
+
+  async readAside(buffer: Uint8Array, offset: number, length: number, position: number): Promise<number> {
+    if (!this.#canRead) throw new OverlayError('EBADF', 'read')
+    const file = await (this.#settled() ? this.follow() : this.#inPresentStack(() => this.follow()))
+    return await this.#using(file, () => preadAside(file.fd, buffer, offset, length, position))
   }
 
   write(data: Uint8Array, position: number): Promise<void> {

@@ -67,6 +67,7 @@ export const filesForm: MarkForm = {
     const to = { dir, name }
     const rename = () => moveName(sb, { dir: sb.work as Real, name: temp }, to)
     await ((await isHidden(sb, dir, name)) ? overWhiteout(sb, to, rename) : rename())
+    return false
   },
 
   async link(sb, source, dir, name) {

@@ -5,6 +5,9 @@ import type { Stat } from './sys/stat.ts'
 /** Inode numbers below this are used as they are in keys; file system numbers go above. */
 const FS_STEP = 2 ** 48
 
+const NAME_IDENTITY_BYTES = 12
+const LOWER_IDENTITY_BYTES = 24
+
 /** What identifies an object of the overlay; see `Inode.key`. */
 export interface Identity {
   readonly key: number
@@ -36,19 +39,32 @@ export function identityOfName(stat: Stat, dirKey: number, name: string): Identi
 
 /** An identity of `identityOfName` as it is written on the copy, so that it stays: key and generation, little endian. */
 export function encodeIdentity({ key, generation }: { key: number; generation: number }): Uint8Array {
-  const out = Buffer.alloc(12)
+  const out = Buffer.alloc(NAME_IDENTITY_BYTES)
   out.writeDoubleLE(key)
   out.writeUInt32LE(generation, 8)
   return out
 }
 
-/** The identity that `encodeIdentity` has written; undefined when these bytes are something else. */
-export function decodeIdentity(bytes: Uint8Array): Identity | undefined {
-  if (bytes.length !== 12) return undefined
+/** The identity of a lower object as it is written on its copy where that could not be led back to it: also its file id and link count. */
+export function encodeLowerIdentity({ key, generation, fileIdHi, fileIdLo }: Identity, nlink: number): Uint8Array {
+  const out = Buffer.alloc(LOWER_IDENTITY_BYTES)
+  out.set(encodeIdentity({ key, generation }))
+  out.writeUInt32LE(fileIdHi, 12)
+  out.writeUInt32LE(fileIdLo, 16)
+  out.writeUInt32LE(nlink, 20)
+  return out
+}
+
+/** What `encodeIdentity` or `encodeLowerIdentity` (then with `lowerNlink`) has written; undefined when these bytes are something else. */
+export function decodeIdentity(bytes: Uint8Array): (Identity & { readonly lowerNlink?: number }) | undefined {
   const view = Buffer.from(bytes)
+  if (bytes.length !== NAME_IDENTITY_BYTES && bytes.length !== LOWER_IDENTITY_BYTES) return undefined
   const key = view.readDoubleLE()
-  if (!Number.isSafeInteger(key) || key < 2 ** 52) return undefined
-  return withOwnFileId(key, view.readUInt32LE(8))
+  const generation = view.readUInt32LE(8)
+  if (!Number.isSafeInteger(key) || key <= 0) return undefined
+  if (bytes.length === NAME_IDENTITY_BYTES) return key < 2 ** 52 ? undefined : withOwnFileId(key, generation)
+  const [fileIdHi, fileIdLo] = [view.readUInt32LE(12), view.readUInt32LE(16)]
+  return { key, generation, fileIdHi, fileIdLo, lowerNlink: view.readUInt32LE(20) }
 }
 
 function withOwnFileId(key: number, generation: number): Identity {

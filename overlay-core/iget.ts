@@ -33,11 +33,13 @@ export async function inodeFor(sb: SuperBlock, dir: OvlInode, name: Name, entry:
   const type = sb.keepsOwners ? await shownType(sb, top) : top.stat.type
   const shared = !upper && lower !== undefined && lower.stat.type !== FileType.directory && lower.stat.nlink > 1
   if (shared) return await sharedLowerInode(sb, { dir, name }, lower, type, entry.data)
+  const own = entry.identity && decodeIdentity(entry.identity)
   const source = await identitySource(sb, dir, name, entry, type)
-  const identity = (entry.identity && decodeIdentity(entry.identity)) ?? identityOf(source.layer, source.stat)
+  const identity = own ?? identityOf(source.layer, source.stat)
+  const lowerNlink = own?.lowerNlink ?? (source.layer.isUpper ? undefined : source.stat.nlink)
   const linked = upper !== undefined && upper.stat.type !== FileType.directory && upper.stat.nlink > 1
-  const indexed = linked && sb.indexDir !== undefined && entry.origin !== undefined && !source.layer.isUpper
-  const index = indexed ? await indexOfUpper(sb, upper, entry.origin as Uint8Array, source.stat.nlink) : undefined
+  const indexed = linked && sb.indexDir !== undefined && entry.origin !== undefined && lowerNlink !== undefined
+  const index = indexed ? await indexOfUpper(sb, upper, entry.origin as Uint8Array, lowerNlink) : undefined
   // By its index entry it is found whichever of its names goes.
   if (index?.entry) index.entry.real.redirect = (upper as Found).real.redirect
   const made: Made = {
@@ -47,7 +49,7 @@ export async function inodeFor(sb: SuperBlock, dir: OvlInode, name: Name, entry:
     data: entry.data,
     hasOrigin: (entry.origin ?? entry.identity) !== undefined,
     index,
-    lowerNlink: source.stat.nlink,
+    lowerNlink: lowerNlink ?? source.stat.nlink,
   }
   let known = sb.dcache.inode(identity.key)
   // What was found is the copy that this inode is about to be given.
@@ -64,10 +66,10 @@ export async function inodeFor(sb: SuperBlock, dir: OvlInode, name: Name, entry:
     }
   }
   const clash = known !== undefined && known.generation === identity.generation && upper !== undefined
-  let own = clash ? identityOf(upper.real.layer, upper.stat) : identity
+  let given: Identity = clash ? identityOf(upper.real.layer, upper.stat) : identity
   // The root keeps its identity when the lower that it was made of goes, which may then show as an ordinary directory.
-  if (known === sb.root) own = identityOfName(top.stat, dir.key, name)
-  return makeInode(sb, { ...own, type }, made)
+  if (known === sb.root) given = identityOfName(top.stat, dir.key, name)
+  return makeInode(sb, { ...given, type }, made)
 }
 
 /** Whether what is known of `inode`, that was found at `alias`, is of another stack or of a place where it is no more. */

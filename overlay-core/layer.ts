@@ -27,6 +27,8 @@ export interface Layer {
   marks: MarkForm
   /** When the stack of layers was last changed: directories show no earlier ctime, so that clients look into them again. */
   stackChanged: Time | undefined
+  /** The server may open its files by their handles; undefined until that was tried. */
+  followsOrigins?: boolean
   readonly root: Real
 }
 

@@ -51,8 +51,11 @@ export interface MarkForm {
   setOpaque(sb: SuperBlock, dirFd: number, name: string): Promise<void>
   /** Gives the finished object `temp` of the work directory the name `name`, where nothing or a whiteout stands. */
   publish(sb: SuperBlock, temp: Name, dir: Real, name: Name, directory: boolean, standing: Standing): Promise<void>
-  /** Gives the finished object `temp` the name of whatever non-directory, or nothing, stands there. */
-  replace(sb: SuperBlock, temp: Name, dir: Real, name: Name): Promise<void>
+  /**
+   * Gives the finished file `temp` the name of whatever non-directory, or nothing, stands there; `standing` tells that an upper object is known to. Returns whether its
+   * content must be sent on its way to the disk (`Writeback`).
+   */
+  replace(sb: SuperBlock, temp: Name, dir: Real, name: Name, standing: boolean): Promise<boolean>
   /** Gives the object `source` a further name, where nothing or a whiteout stands. */
   link(sb: SuperBlock, source: Real, dir: Real, name: Name): Promise<void>
   /**

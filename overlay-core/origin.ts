@@ -1,10 +1,13 @@
+import type { OvlInode } from './dentry.ts'
 import { isErrno } from './errno.ts'
+import { encodeLowerIdentity } from './identity.ts'
 import type { Layer, Real } from './layer.ts'
 import type { SuperBlock } from './superblock.ts'
 import { O_PATH } from './sys/flags.ts'
 import { type KernelHandle, nameToHandle, openByHandle } from './sys/handle.ts'
 import { closeSync } from './sys/open.ts'
 import { type Stat, statxFd } from './sys/stat.ts'
+import { FileType } from './types.ts'
 
 /** Bytes before the file system's own handle in `struct ovl_fb` (fs/overlayfs/overlayfs.h). */
 const HEADER_BYTES = 21
@@ -47,12 +50,58 @@ export function indexNameOf(origin: Uint8Array): string {
   return Buffer.from(origin).toString('hex')
 }
 
-/** Writes what an upper object is known by, of which an empty origin says: copied up, but not to be followed. */
+/** An attribute that a copy is known by. */
+export interface IdentityMark {
+  readonly name: string
+  readonly value: Uint8Array
+}
+
+/**
+ * What the copy of `lower` (with attributes `stat`) is to be known by: its origin, of which an empty one says: copied up, but not to be followed. Where no origin can be followed (see
+ * `followsOrigins`) also the identity itself, as the copy could not be led back to the lower when it has moved.
+ */
+export async function identityMarks(sb: SuperBlock, inode: OvlInode, lower: Real, stat: Stat): Promise<IdentityMark[]> {
+  return await marksOf(sb, inode, lower.layer, await encodeOrigin(sb, lower), stat)
+}
+
+/** As `identityMarks`, when the origin in `layer` has been encoded, if it can be. */
+export async function marksOf(
+  sb: SuperBlock,
+  inode: OvlInode,
+  layer: Layer,
+  origin: Uint8Array | undefined,
+  stat: Stat,
+): Promise<IdentityMark[]> {
+  const marks = [{ name: sb.xattrs.origin, value: origin ?? new Uint8Array(0) }]
+  // A directory that has moved says where its lowers are (redirect).
+  const followed = inode.type === FileType.directory || (origin !== undefined && (await followsOrigins(layer)))
+  if (!followed) marks.push({ name: sb.xattrs.identity, value: encodeLowerIdentity(inode, stat.nlink) })
+  return marks
+}
+
+/** Whether this process may open a file of the layer by its handle: not without CAP_DAC_READ_SEARCH, which root in a container lacks too. */
+async function followsOrigins(layer: Layer): Promise<boolean> {
+  layer.followsOrigins ??= await opensHandles(layer)
+  return layer.followsOrigins
+}
+
+async function opensHandles({ root }: Layer): Promise<boolean> {
+  try {
+    const handle = await nameToHandle(root.fd, '')
+    if (handle) closeSync(await openByHandle(root.fd, handle.type, handle.bytes, O_PATH))
+    return handle !== undefined
+  } catch (error) {
+    if (isErrno(error)) return false
+    throw error
+  }
+}
+
+/** Writes what an upper object is known by. */
 export async function writeIdentityMark(
   sb: SuperBlock,
   dirFd: number,
   name: string,
-  mark: { readonly name: string; readonly value: Uint8Array },
+  mark: IdentityMark,
 ): Promise<void> {
   try {
     await sb.attributes.set(dirFd, name, mark.name, mark.value)

@@ -52,6 +52,8 @@ class Staged implements StagedFile {
   readonly #foreseen: Ownership
   /** -1 until the file is made, which waits for its first bytes. */
   #fd = -1
+  /** It has taken another file's place in a way that leaves it to us to send its content to the disk. */
+  #owesWriting = false
   #ended = false
 
   constructor(sb: SuperBlock, cred: Cred, foreseen: Ownership) {
@@ -112,8 +114,9 @@ class Staged implements StagedFile {
         )
       })
       this.#ended = true
+      if (this.#owesWriting && !options.durable && !sb.options.volatile) sb.writeback.add(this.#fd)
       // It has a name: letting go of the descriptor frees nothing, so that it never waits on a file system of this machine.
-      if (sb.upper?.local) closeSync(this.#fd)
+      else if (sb.upper?.local) closeSync(this.#fd)
       else closeLater(this.#fd)
       return inode
     } catch (error) {
@@ -181,7 +184,7 @@ class Staged implements StagedFile {
     const birth = inherit(sb, await loadRights(sb, dir), FileType.regular, owner)
     const workFd = await sb.descriptors.of(sb.work as Real)
     const rights = await dress(sb, workFd, this.#temp, FileType.regular, birth, statxFd(this.#fd))
-    return await this.#move(dir, options, rights)
+    return await this.#move(dir, options, rights, undefined)
   }
 
   /** Takes the place of `current` with its attributes as they are now: they cannot change meanwhile. */
@@ -201,7 +204,12 @@ class Staged implements StagedFile {
     const owner = await giveMode(sb, workFd, this.#temp, FileType.regular, left, false, mode)
     const last = await prepareRemoval(sb, current, dir, options.name)
     const forget = () => forgetName(sb, current, dir, options.name, last)
-    const inode = await this.#move(dir, options, { ...rights, owner }, forget)
+    const inode = await this.#move(
+      dir,
+      options,
+      { ...rights, owner },
+      { forget, standing: current.upper !== undefined },
+    )
     if (copied === 0 && owner === undefined) inode.bareAt = inode.changes
     if (last) await dropIndex(sb, current)
     return inode
@@ -214,15 +222,20 @@ class Staged implements StagedFile {
   }
 
   /** Gives the file its name; in the same moment the name ceases to mean what it meant (`forget`) and means the file. */
-  async #move(dir: OvlInode, { name, mtime }: PublishOptions, rights: Rights, forget?: () => void): Promise<OvlInode> {
+  async #move(
+    dir: OvlInode,
+    { name, mtime }: PublishOptions,
+    rights: Rights,
+    replaced: { readonly forget: () => void; readonly standing: boolean } | undefined,
+  ): Promise<OvlInode> {
     const sb = this.#sb
     const workFd = await sb.descriptors.of(sb.work as Real)
     if (mtime) await setTimes(sb, { fd: workFd, name: this.#temp }, { mtime })
     // Before it has its name, as afterwards nothing may fail.
     const stat = await this.#stat()
     const upper = dir.upper as Real
-    await upper.layer.marks.replace(sb, this.#temp, upper, name)
-    forget?.()
+    this.#owesWriting = await upper.layer.marks.replace(sb, this.#temp, upper, name, replaced?.standing ?? false)
+    replaced?.forget()
     return rememberUpper(sb, dir, name, { stat, fd: -1 }, rights)
   }
 }

@@ -33,6 +33,7 @@ import { effectiveGid, effectiveGroups, effectiveUid, raiseFileLimit, setUmask0 
 import { statxFd } from './sys/stat.ts'
 import { getXattr, setXattr } from './sys/xattr.ts'
 import type { Mounting } from './unmount.ts'
+import { Writeback } from './writeback.ts'
 import { XattrNames } from './xattrs.ts'
 
 /** What a mount takes from outside, and how much it may remember. */
@@ -126,12 +127,7 @@ async function assembleWith(
   const context = { descriptors, xattrs, privileged: effectiveUid() === 0, newNoteId: given.randomBytes, undo }
   const prepared =
     layers.upper && roots.work ? await prepareUpper(options, layers.upper, roots.work.fd, context) : NO_UPPER
-  const files = new FileCache(
-    Math.min(given.fileLimit, Math.floor(descriptorLimit * 0.25)),
-    given.fileIdleMs,
-    given.clock,
-  )
-  undo.push(() => files.closeAll())
+  const files = fileCache(given, descriptorLimit)
   const handleLog = await HandleLog.open(handleFile.fd, handleFile.sizeBytes)
   let temps = 0
   const sb: SuperBlock = {
@@ -155,6 +151,7 @@ async function assembleWith(
     listings: new ListingCache(given.listingLimit),
     handles: new HandleTable(dcache, (dir, name) => lookupInode(sb, dir, name), handleFile, handleLog),
     renameLock: newLock('shape'),
+    writeback: new Writeback(given.clock),
     copies: new Set(),
     ...server(prepared.storage),
     tempName: () => `#${(temps++).toString(16)}`,
@@ -179,6 +176,10 @@ async function placedLayers(
   placeLayers(layers)
   noteStackChange(layers, keeper.stackSinceMs(digestOf(layers), given.wallClockMs()))
   return layers
+}
+
+function fileCache({ fileLimit, fileIdleMs, clock }: MountEnvironment, descriptorLimit: number): FileCache {
+  return new FileCache(Math.min(fileLimit, Math.floor(descriptorLimit * 0.25)), fileIdleMs, clock)
 }
 
 function mountingOf(sb: SuperBlock, roots: Roots, keeper: IdentityKeeper, wallClockMs: () => number): Mounting {

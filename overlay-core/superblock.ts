@@ -14,6 +14,7 @@ import type { MountOptions } from './params.ts'
 import type { ListingCache } from './readdir.ts'
 import type { StepLog } from './steps.ts'
 import type { Storage } from './storage.ts'
+import type { Writeback } from './writeback.ts'
 import type { XattrNames } from './xattrs.ts'
 
 /** The state of one mounted overlay, shared by the modules of the core (as `struct ovl_fs`). */
@@ -55,6 +56,8 @@ export interface SuperBlock {
   readonly durability: Durability
   readonly listings: ListingCache
   readonly handles: HandleTable
+  /** Files that took the place of others, on their way to the disk. */
+  readonly writeback: Writeback
   readonly renameLock: RwLock
   /** Running copy-ups. */
   readonly copies: Set<Promise<void>>

@@ -159,6 +159,8 @@ export interface OpenFile {
    * At once when the page cache has the data, else from the pool.
    */
   read(buffer: Uint8Array, offset: number, length: number, position: number): Maybe<number>
+  /** As `read`, but never on the event loop and maybe less than `length`: for streams, whose next piece is fetched while one is sent. */
+  readAside(buffer: Uint8Array, offset: number, length: number, position: number): Promise<number>
   /** Writes all of `data` at `position`. @throws EBADF opened for reading · ENOSPC | EDQUOT | EFBIG | EIO */
   write(data: Uint8Array, position: number): Maybe<void>
   /** Sets the size, whatever the mode says by now. @throws EBADF opened for reading · EFBIG | EINVAL | ENOSPC */

@@ -27,6 +27,7 @@ export async function letGo(sb: SuperBlock, mounting: Mounting): Promise<void> {
   const { handles, descriptors, dcache, files } = sb
   await descriptors.idle()
   files.closeAll()
+  await sb.writeback.close()
   try {
     await flush(sb)
   } finally {

@@ -7,6 +7,7 @@ import { type Layer, Real } from './layer.ts'
 import { NOTE_DIRECTORY } from './note-store.ts'
 import { SHELF_FILE_NAMES } from './shelf-log.ts'
 import { STEP_FILE_NAME } from './steps.ts'
+import { chmodAt } from './sys/attr.ts'
 import { mkdirAt, readdirFd, rmdirAt, unlinkAt } from './sys/dir.ts'
 import { O_DIRECTORY, O_NOFOLLOW, O_PATH } from './sys/flags.ts'
 import { closeSync, openAt } from './sys/open.ts'
@@ -37,13 +38,25 @@ export async function strangersIn(workdirFd: number): Promise<string[]> {
 export async function incompatibleFeatures(workdirFd: number): Promise<string[]> {
   let fd: number | undefined
   try {
-    fd = await openAt(workdirFd, 'work/incompat', O_PATH | O_DIRECTORY | O_NOFOLLOW)
+    fd = await openIncompat(workdirFd)
     return (await readdirFd(fd)).map(({ name }) => name)
   } catch (error) {
     if (isErrno(error, 'ENOENT', 'ENOTDIR', 'ELOOP')) return []
     throw error
   } finally {
     if (fd !== undefined) closeSync(fd)
+  }
+}
+
+/** The kernel leaves `work` and `incompat` without any permission: nothing for root, but another owner has to give itself the rights first. */
+async function openIncompat(workdirFd: number): Promise<number> {
+  const flags = O_PATH | O_DIRECTORY | O_NOFOLLOW
+  try {
+    return await openAt(workdirFd, 'work/incompat', flags)
+  } catch (error) {
+    if (!isErrno(error, 'EACCES')) throw error
+    await chmodAt(workdirFd, 'work', 0o700)
+    return await openAt(workdirFd, 'work/incompat', flags)
   }
 }
 

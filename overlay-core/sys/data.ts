@@ -26,6 +26,7 @@ const ENOSYS = 38
 /** Offsets are exact numbers up to here; only a sparse file could reach it. */
 export const FARTHEST = Number.MAX_SAFE_INTEGER - 2 ** 32
 const RWF_NOWAIT = 8
+const SYNC_FILE_RANGE_WRITE = 2
 const SEEK_DATA = 3
 const SEEK_HOLE = 4
 /** _IOW(0x94, 9, int) of linux/fs.h. */
@@ -36,7 +37,13 @@ const NO_REFLINK = new Set([1, 18, 22, 25, 26, 38, 95])
 const preadv2 = bind<[fd: number, iov: number, count: number, position: number, flags: number]>(
   'int64_t preadv2(int, uintptr_t, int, int64_t, int)',
 )
+const preadvAside = bind<[fd: number, iov: Uint32Array, count: number, position: number, flags: number]>(
+  'int64_t preadv2(int, void *, int, int64_t, int)',
+)
 const syncFileSystem = bindSlow<[fd: number]>('int syncfs(int)')
+const syncFileRange = bindSlow<[fd: number, offset: number, length: number, flags: number]>(
+  'int sync_file_range(int, int64_t, int64_t, uint32_t)',
+)
 const lseek = bind<[fd: number, offset: number, whence: number]>('int64_t lseek(int, int64_t, int)')
 const copyRange = bindSlow<
   [inFd: number, inOffset: Uint8Array, outFd: number, outOffset: Uint8Array, length: number, flags: number]
@@ -82,7 +89,7 @@ export function preadNowait(fd: number, buffer: Uint8Array, offset: number, leng
   const result = preadv2(fd, iovecAddress, 1, position, RWF_NOWAIT)
   if (result >= 0) return result
   const errno = lastErrno()
-  if (errno === EAGAIN || errno === EINTR || errno === EOPNOTSUPP || errno === ENOSYS) return -1
+  if (cannotTell(errno)) return -1
   throw sysError('preadv2', errno)
 }
 
@@ -102,6 +109,38 @@ export async function pread(
   const result = await nodeCall('pread', (done) => fs.read(fd, buffer, offset, length, position, nodeResult(done)))
   if (result < 0) throw sysError('pread', -result)
   return result
+}
+
+/**
+ * As `pread`, by a thread of our own where the page cache has the data: for pieces that take long to copy, while the event loop does something else.
+ *
+ * @throws as `pread`
+ */
+export async function preadAside(
+  fd: number,
+  buffer: Uint8Array,
+  offset: number,
+  length: number,
+  position: number,
+): Promise<number> {
+  if (!(offset >= 0 && length >= 0 && offset + length <= buffer.length && position >= 0)) {
+    throw sysError('preadv2', EINVAL)
+  }
+  if (position > FARTHEST) return 0
+  const address = addressOf(buffer) + offset
+  const vector = new Uint32Array(new ArrayBuffer(16))
+  vector[0] = address >>> 0
+  vector[1] = address / 0x1_0000_0000
+  vector[2] = length
+  const result = await tryCall('preadv2', preadvAside, fd, vector, 1, position, RWF_NOWAIT)
+  if (result >= 0) return result
+  if (cannotTell(-result)) return await pread(fd, buffer, offset, length, position)
+  throw sysError('preadv2', -result)
+}
+
+/** Whether a read that must not wait failed for that alone. */
+function cannotTell(errno: number): boolean {
+  return errno === EAGAIN || errno === EINTR || errno === EOPNOTSUPP || errno === ENOSYS
 }
 
 /** Writes all of `data` at `position`. @throws ENOSPC | EDQUOT | EFBIG (also beyond 2^53) | EIO: a part may have been written */
@@ -157,6 +196,11 @@ export async function fsync(fd: number): Promise<void> {
 export async function fdatasync(fd: number): Promise<void> {
   const result = await nodeCall('fdatasync', (done) => fs.fdatasync(fd, (error) => nodeResult(done)(error, 0)))
   if (result < 0) throw sysError('fdatasync', -result)
+}
+
+/** Begins to write the data of a file to the disk, and gives it its blocks there, without waiting for the end. */
+export async function startWriting(fd: number): Promise<void> {
+  await call('sync_file_range', undefined, syncFileRange, fd, 0, 0, SYNC_FILE_RANGE_WRITE)
 }
 
 /** Makes everything on the file system of `fd` (not O_PATH) durable. */

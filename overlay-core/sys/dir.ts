@@ -1,8 +1,8 @@
 import type { FileType } from '../types.ts'
 import { component, cString, fdPath } from './argument.ts'
-import { bind, call, type Step, step } from './call.ts'
+import { bind, call, type Step, step, tryCalls } from './call.ts'
 import { sysError } from './error.ts'
-import { AT_FDCWD, AT_REMOVEDIR, AT_SYMLINK_FOLLOW } from './flags.ts'
+import { AT_FDCWD, AT_REMOVEDIR, AT_SYMLINK_FOLLOW, RENAME_EXCHANGE } from './flags.ts'
 import { closeSync, openDirectory } from './open.ts'
 
 const EINVAL = 22
@@ -95,6 +95,25 @@ export async function renameAt(
 ): Promise<void> {
   const from = component('renameat2', oldName)
   await call('renameat2', newName, renameat2, oldDirFd, from, newDirFd, component('renameat2', newName), flags)
+}
+
+/**
+ * Gives `newName` to the file `oldName` by an exchange, and removes what had that name: as `renameAt` for whoever looks. After a failure between the two, what was replaced stands
+ * at `oldName`.
+ *
+ * @throws ENOENT nothing stands at `newName`
+ */
+export async function replaceByExchange(
+  oldDirFd: number,
+  oldName: string,
+  newDirFd: number,
+  newName: string,
+): Promise<void> {
+  const [exchanged] = await tryCalls([
+    renameStep(oldDirFd, oldName, newDirFd, newName, RENAME_EXCHANGE),
+    unlinkStep(oldDirFd, oldName),
+  ])
+  if ((exchanged as number) < 0) throw sysError('renameat2', -(exchanged as number), newName)
 }
 
 /** The target of a symlink, all of its bytes. @throws EINVAL not a symlink */

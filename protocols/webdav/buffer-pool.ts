@@ -1,9 +1,10 @@
-const LARGE_BYTES = 1024 * 1024
+/** What a stream reads and writes at a time. */
+const LARGE_BYTES = 512 * 1024
 const SMALL_BYTES = 64 * 1024
-const KEPT = 8
+const KEPT = 12
 
 /**
- * Lends buffers to streams of file data: 1 MiB each while few are out, 64 KiB when many are, so that a thousand slow clients
+ * Lends buffers to streams of file data: 512 KiB each while few are out, 64 KiB when many are, so that a thousand slow clients
  * hold little memory and one fast client gets large pieces.
  */
 export class BufferPool {
@@ -11,12 +12,12 @@ export class BufferPool {
   readonly #largeAtOnce: number
   #large = 0
 
-  /** @param largeAtOnce how many 1 MiB buffers may be out at a time */
-  constructor(largeAtOnce = 32) {
+  /** @param largeAtOnce how many 512 KiB buffers may be out at a time */
+  constructor(largeAtOnce = 48) {
     this.#largeAtOnce = largeAtOnce
   }
 
-  /** A buffer of 1 MiB or 64 KiB, its content arbitrary. Give it back with `release`, once nothing refers to it. */
+  /** A buffer of 512 KiB or 64 KiB, its content arbitrary. Give it back with `release`, once nothing refers to it. */
   take(): Buffer {
     if (this.#large >= this.#largeAtOnce) return Buffer.allocUnsafeSlow(SMALL_BYTES)
     this.#large++

@@ -35,6 +35,13 @@ export class CoreView implements View {
     await this.#overlay.create(cred, dir, nameOf(path), { mode })
   }
 
+  async openOrCreate(cred: Cred, path: Path, mode: number, truncate: boolean): Promise<void> {
+    const dir = await this.#parent(cred, path)
+    const inode = await this.#overlay.lookup(cred, dir, nameOf(path))
+    if (inode) (await this.#overlay.open(cred, inode, { write: true, truncate })).close()
+    else await this.#overlay.create(cred, dir, nameOf(path), { mode })
+  }
+
   async mkdir(cred: Cred, path: Path, mode: number): Promise<void> {
     const dir = await this.#parent(cred, path)
     await this.#overlay.mkdir(cred, dir, nameOf(path), { mode })

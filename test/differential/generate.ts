@@ -1,3 +1,4 @@
+import { ACL_ACCESS } from '../../overlay-core/acl.ts'
 import { type AttrChange, type Cred, FileType } from '../../overlay-core/index.ts'
 import { type Model, newPath, somePath } from './model.ts'
 import type { Operation } from './operations.ts'
@@ -7,7 +8,8 @@ import type { OpenMode } from './view.ts'
 
 /** How often each kind of operation comes. */
 const WEIGHTS = {
-  create: 6,
+  create: 5,
+  openOrCreate: 3,
   write: 10,
   read: 3,
   truncate: 4,
@@ -96,6 +98,10 @@ function make(kind: Kind, random: Random, model: Model, setting: Setting): Bare 
     case 'mkdir':
     case 'mkfifo':
       return { op: kind, path: newPath(random, model), mode: random.pick(MODES) }
+    case 'openOrCreate': {
+      const path = random.chance(50) ? newPath(random, model) : somePath(random, model, FILES)
+      return { op: kind, path, mode: random.pick(MODES), truncate: random.chance(30) }
+    }
     case 'mknod':
       return mknod(random, model)
     case 'symlink':
@@ -202,6 +208,8 @@ function xattr(kind: 'setxattr' | 'getxattr' | 'removexattr', random: Random, mo
     : somePath(random, model, random.chance(80) ? [FileType.regular, FileType.directory] : ANY)
   if (random.chance(30)) {
     const right = someRight(random, setting)
+    // The kernel's side goes through the root, and needs the right to search it for its own attributes too.
+    if (path === '' && right.name === ACL_ACCESS) return { op: 'getxattr', path, name: ACL_ACCESS }
     return kind === 'setxattr' ? { op: kind, path, ...right } : { op: kind, path, name: right.name }
   }
   const name = random.chance(70) ? random.pick(XATTRS.slice(0, 3)) : random.pick(XATTRS)

@@ -55,6 +55,18 @@ export class KernelView implements View {
     this.#at(cred, path, (at) => native.close(native.open(at, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, mode)))
   }
 
+  openOrCreate(cred: Cred, path: Path, mode: number, truncate: boolean): void {
+    const flags = O_WRONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK | (truncate ? O_TRUNC : 0)
+    try {
+      // As `open` says of what is no file.
+      needRegular(this.#status(cred, path).type)
+      this.#needUnprotected(cred, path)
+    } catch (error) {
+      if (!isErrno(error, 'ENOENT')) throw error
+    }
+    this.#at(cred, path, (at) => native.close(native.open(at, flags, mode)))
+  }
+
   mkdir(cred: Cred, path: Path, mode: number): void {
     this.#at(cred, path, (at) => native.mkdir(at, mode))
   }
@@ -158,8 +170,7 @@ export class KernelView implements View {
 
   open(cred: Cred, path: Path, mode: OpenMode): Handle {
     const { type } = this.#status(cred, path)
-    if (type === FileType.directory) throw new OverlayError('EISDIR', 'open')
-    if (type !== FileType.regular) throw new OverlayError('EINVAL', 'open')
+    needRegular(type)
     const writes = mode.write === true || mode.truncate === true
     const how = writes ? (mode.read ? O_RDWR : O_WRONLY) : O_RDONLY
     const flags = how | O_NOFOLLOW | O_NONBLOCK | (mode.truncate ? O_TRUNC : 0)
@@ -250,6 +261,12 @@ export class KernelView implements View {
     if (refused) throw new NotCompared()
   }
 
+  /** The sysctl fs.protected_regular: O_CREAT opens nobody else's file in a sticky directory that others can write to. A rule for local callers. */
+  #needUnprotected(cred: Cred, path: Path): void {
+    const dir = this.#status(ROOT, parentOf(path))
+    if (cred.uid !== this.#status(ROOT, path).uid && (dir.mode & 0o1000) !== 0) throw new NotCompared()
+  }
+
   /**
    * The sysctl fs.protected_hardlinks forbids users to link files they do not own and could not read and write: a rule for
    * local callers, which no file server follows.
@@ -266,6 +283,12 @@ export class KernelView implements View {
 /** The kernel copies a file up before the upper file system says that it knows no such attributes; the core does not. */
 function needNameSpace(name: string): void {
   if (!/^(user|trusted|security|system)\./.test(name)) throw new NotCompared()
+}
+
+/** What the core says of an open of anything else. */
+function needRegular(type: FileType): void {
+  if (type === FileType.directory) throw new OverlayError('EISDIR', 'open')
+  if (type !== FileType.regular) throw new OverlayError('EINVAL', 'open')
 }
 
 /** truncate(2) follows symlinks and opens nothing, so only regular files get there. */

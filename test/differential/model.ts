@@ -30,6 +30,7 @@ export class Model {
   apply(operation: Operation): void {
     switch (operation.op) {
       case 'create':
+      case 'openOrCreate':
       case 'write':
         this.#put(operation.path, FileType.regular)
         break

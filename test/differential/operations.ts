@@ -19,6 +19,7 @@ interface Slot {
 /** One step of a round, as data: it can be left out, printed and repeated. `user`: by the ordinary user, else by root. */
 export type Operation =
   | Kinds<'create' | 'mkdir' | 'mkfifo', At & { readonly mode: number }>
+  | Kinds<'openOrCreate', At & { readonly mode: number; readonly truncate: boolean }>
   | Kinds<'mknod', At & { readonly type: FileType; readonly mode: number; readonly minor: number }>
   | Kinds<'symlink', At & { readonly target: string }>
   | Kinds<'link', At & { readonly to: Path }>
@@ -62,6 +63,8 @@ async function perform(view: View, slots: Slots, cred: Cred, operation: Operatio
   switch (operation.op) {
     case 'create':
       return void (await view.create(cred, operation.path, operation.mode))
+    case 'openOrCreate':
+      return void (await view.openOrCreate(cred, operation.path, operation.mode, operation.truncate))
     case 'mkdir':
       return void (await view.mkdir(cred, operation.path, operation.mode))
     case 'mkfifo':

@@ -52,7 +52,10 @@ export interface NamedType {
  * followed: one in the middle of a path is ENOTDIR.
  */
 export interface View {
+  /** Exclusively: EEXIST when there is something. */
   create(cred: Cred, path: Path, mode: number): Maybe<void>
+  /** open(2) with O_CREAT, for writing: what is there is opened, else a file is made. */
+  openOrCreate(cred: Cred, path: Path, mode: number, truncate: boolean): Maybe<void>
   mkdir(cred: Cred, path: Path, mode: number): Maybe<void>
   symlink(cred: Cred, path: Path, target: string): Maybe<void>
   mknod(cred: Cred, path: Path, type: FileType, mode: number, major: number, minor: number): Maybe<void>

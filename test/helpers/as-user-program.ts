@@ -4,15 +4,28 @@ import {
   chmodSync,
   chownSync,
   closeSync,
+  lstatSync,
   mkdirSync,
   openSync,
+  readdirSync,
   readFileSync,
+  renameSync,
+  rmdirSync,
+  symlinkSync,
   truncateSync,
+  unlinkSync,
   utimesSync,
   writeSync,
 } from 'node:fs'
 
 const CALLS: Readonly<Record<string, (path: string, ...args: number[]) => unknown>> = {
+  stat: (path) => lstatSync(path),
+  list: (path) => readdirSync(path),
+  read: (path) => closeSync(openSync(path, 'r')),
+  append: (path) => closeSync(openSync(path, 'r+')),
+  unlink: (path) => unlinkSync(path),
+  rmdir: (path) => rmdirSync(path),
+  symlink: (path) => symlinkSync('target', path),
   access: (path, mask) => accessSync(path, mask),
   chmod: (path, mode) => chmodSync(path, mode as number),
   chown: (path, uid, gid) => chownSync(path, uid as number, gid as number),
@@ -39,6 +52,11 @@ function run(program: string, ...args: string[]): string {
   return stderr.includes('Permission denied') ? 'EACCES' : stderr
 }
 
+/** Calls with a second path. */
+const PAIRS: Readonly<Record<string, (from: string, to: string) => unknown>> = {
+  rename: (from, to) => renameSync(from, to),
+}
+
 const PROGRAMS: Readonly<Record<string, (path: string, ...args: string[]) => string>> = {
   setfacl: (path, ...args) => run('setfacl', ...args, '--', path),
   // With -h it sets the present time without opening the file.
@@ -49,7 +67,9 @@ function answer([call, ...args]: [string, ...(string | number)[]]): string {
   const program = PROGRAMS[call]
   if (program) return program(...(args as [string, ...string[]]))
   try {
-    CALLS[call]?.(...(args as [string, ...number[]]))
+    const pair = PAIRS[call]
+    if (pair) pair(...(args as [string, string]))
+    else CALLS[call]?.(...(args as [string, ...number[]]))
     return 'ok'
   } catch (error) {
     return (error as { code?: string }).code ?? String(error)

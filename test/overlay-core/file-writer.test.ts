@@ -111,6 +111,21 @@ t.test('a failing fsync is told to all who waited for it, and the next one is tr
   })
 })
 
+t.test(
+  'a failing fsync is told to all whose data it may have tried to write, whatever their own fsyncs say',
+  async (t) => {
+    await withOverlay(t, [{ file: 'x' }], async ({ overlay }) => {
+      const file = await at(overlay, 'file')
+      await overlay.write(ROOT, file, Buffer.from('.'), 0, 'file')
+      const made = watch((op, count) => (op === 'fsync' && count === 1 ? EIO : 0))
+      const ends = await Promise.all(Array.from({ length: 6 }, () => errnoOf(() => overlay.commit(ROOT, file))))
+      t.same(ends, Array(6).fill('EIO'))
+      t.ok((made.fsync ?? 0) < 6, 'fsyncs are shared')
+      t.equal(await errnoOf(() => overlay.commit(ROOT, file)), 'none')
+    })
+  },
+)
+
 t.test('a write of one who may not is refused, also when the file is open for others', async (t) => {
   await withOverlay(t, [{ file: { content: 'x', mode: 0o644 } }], async ({ overlay }) => {
     const file = await at(overlay, 'file')

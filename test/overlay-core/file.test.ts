@@ -243,3 +243,21 @@ t.test('reading leaves access times alone, of upper files and directories as wel
     )
   })
 })
+
+t.test('what is read beside the event loop is the file as it is, also after a copy-up', async (t) => {
+  await withOverlay(t, [{ file: 'lower' }], async ({ overlay }) => {
+    const inode = await at(overlay, 'file')
+    const file = await overlay.open(ROOT, inode, { read: true })
+    const buffer = Buffer.alloc(8, '-')
+    t.equal(await file.readAside(buffer, 1, 7, 1), 4)
+    t.equal(buffer.toString(), '-ower---')
+    await overlay.write(ROOT, inode, Buffer.from('UPPER'), 0, 'unstable')
+    t.equal(await file.readAside(buffer, 0, 8, 0), 5)
+    t.equal(buffer.toString(), 'UPPER---')
+    t.equal(await file.readAside(buffer, 0, 8, 5), 0)
+    file.close()
+    const writer = await overlay.open(ROOT, inode, { write: true })
+    await t.rejects(writer.readAside(buffer, 0, 8, 0), { code: 'EBADF' })
+    writer.close()
+  })
+})

@@ -1,4 +1,5 @@
-import { statSync } from 'node:fs'
+import { readdirSync, readlinkSync, statSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
 import type { Inode, Overlay } from '../../overlay-core/index.ts'
@@ -38,5 +39,72 @@ t.test('attributes set between replacements go along, those of a file that has n
     t.equal(Buffer.from((await overlay.getNote(ROOT, now, 'dav')) ?? []).toString(), 'note')
     t.equal(await text(overlay, 'file'), 'four')
     t.not(now, third)
+  })
+})
+
+/** What descriptors of this process are open on, as the kernel names it, below `dir`. */
+function openBelow(dir: string): string[] {
+  const targets = readdirSync('/proc/self/fd').map((fd) => {
+    try {
+      return readlinkSync(`/proc/self/fd/${fd}`)
+    } catch {
+      // The descriptor of the listing itself.
+      return ''
+    }
+  })
+  return targets.filter((target) => target.startsWith(`${dir}/`))
+}
+
+t.test('a replaced file is gone at once, and the new one is sent to the disk a moment later', async (t) => {
+  const ticks = new Set<() => void>()
+  const clock = {
+    now: () => 0,
+    every: (ms: number, tick: () => void) => {
+      if (ms < 1000) ticks.add(tick)
+      return () => ticks.delete(tick)
+    },
+  }
+  await withOverlay(
+    t,
+    [{ file: 'lower' }],
+    async ({ overlay, upper, work }) => {
+      await replace(overlay, 'one')
+      t.equal(ticks.size, 0, 'over a lower there is nothing in the upper to lose')
+      await replace(overlay, 'two')
+      await replace(overlay, 'three')
+      t.equal(await text(overlay, 'file'), 'three')
+      t.same(readdirSync(upper), ['file'])
+      t.same(readdirSync(join(work, 'work')), [], 'what was replaced does not stay in the workdir')
+      t.equal(ticks.size, 1)
+      const held = () => openBelow(upper).filter((path) => path === join(upper, 'file')).length
+      const before = held()
+      for (let tries = 0; ticks.size > 0 && tries < 1000; tries++) {
+        for (const tick of [...ticks]) tick()
+        await new Promise((resolve) => setImmediate(resolve))
+      }
+      t.equal(ticks.size, 0, 'with nothing left to do it waits for the next one')
+      t.equal(held(), before - 1)
+      for (let i = 0; i < 400; i++) await replace(overlay, `many ${i}`)
+      t.equal(await text(overlay, 'file'), 'many 399', 'also when more wait than are let')
+      t.same(readdirSync(join(work, 'work')), [])
+    },
+    { environment: { clock } },
+  )
+  t.same(openBelow(tmpdir()), [], 'nothing stays open')
+})
+
+t.test('an open file and a second name keep what was replaced', async (t) => {
+  await withOverlay(t, [{}], async ({ overlay, upper }) => {
+    const first = await replace(overlay, 'first')
+    await overlay.link(ROOT, first, overlay.root, 'second')
+    const file = await overlay.open(ROOT, first, { read: true })
+    await replace(overlay, 'other')
+    t.equal(await text(overlay, 'second'), 'first')
+    t.equal((await overlay.getattr(await at(overlay, 'second'))).nlink, 1)
+    t.equal(statSync(join(upper, 'file')).nlink, 1)
+    const buffer = Buffer.alloc(5)
+    t.equal(await file.read(buffer, 0, 5, 0), 5)
+    t.equal(buffer.toString(), 'first')
+    file.close()
   })
 })

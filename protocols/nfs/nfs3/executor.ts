@@ -62,7 +62,7 @@ function handlesKept(call: Nfs3Call): Promise<void> | undefined {
 function fail(call: Nfs3Call, error: unknown): Maybe<void> {
   if (!tellsOfLoss(error)) return answerFailure(call, error)
   call.context.log.error({ err: error, procedure: call.procedure.name }, 'unstable data may be lost')
-  return call.context.verifier.change().then(() => answerFailure(call, error))
+  return call.context.verifier.change(error).then(() => answerFailure(call, error))
 }
 
 function answerFailure(call: Nfs3Call, error: unknown): Maybe<void> {

@@ -10,6 +10,8 @@ const FLUSHES = new Set(['fsync', 'fdatasync', 'syncfs'])
 export class WriteVerifier {
   readonly bytes: Uint8Array
   readonly #renew: () => Promise<Uint8Array>
+  #loss: unknown
+  #changed: Promise<void> = Promise.resolve()
 
   /** `renew` makes another verifier and keeps it for the next process. */
   constructor(bytes: Uint8Array, renew: () => Promise<Uint8Array>) {
@@ -18,9 +20,16 @@ export class WriteVerifier {
     this.#renew = renew
   }
 
-  /** To be called before a request is answered that failed so that `tellsOfLoss`: everybody is told to send unstable data again. */
-  async change(): Promise<void> {
-    this.bytes.set(await this.#renew())
+  /**
+   * To be called before a request is answered that failed so that `tellsOfLoss`: everybody is told to send unstable data again. Requests that failed
+   * by one and the same error change it once.
+   */
+  change(loss: unknown): Promise<void> {
+    if (loss !== this.#loss) {
+      this.#loss = loss
+      this.#changed = this.#renew().then((bytes) => this.bytes.set(bytes))
+    }
+    return this.#changed
   }
 }
 

@@ -76,7 +76,7 @@ async function measure(store: Store, all: readonly HandleRecord[], before: numbe
 /** A directory over NFS, from cold caches and again; the server is a process of its own. */
 async function overNfs(): Promise<void> {
   const server = fork(fileURLToPath(new URL('./served.ts', import.meta.url)), [folder])
-  const hear = async () => ((await once(server, 'message')) as [{ port: number; stallMs: number }])[0]
+  const hear = async () => ((await once(server, 'message')) as [{ port: number; stallMs: number; burstMs: number }])[0]
   mkdirSync(join(folder, 'lower', 'many'), { recursive: true })
   for (const { name } of records()) writeFileSync(join(folder, 'lower', 'many', name), '')
   server.send('start')
@@ -103,12 +103,17 @@ async function overNfs(): Promise<void> {
       }
     })
     server.send('report')
-    const { stallMs } = await hear()
+    const { stallMs, burstMs } = await hear()
     const cells = [
       `READDIRPLUS ${turn}: ${entries} entries in ${time.toFixed(0)} ms`,
       `longest page ${longest.toFixed(0)} ms`,
     ]
-    console.log([...cells, `longest stall of the server's loop ${stallMs.toFixed(1)} ms`].join(' · '))
+    console.log(
+      [
+        ...cells,
+        `longest stall of the server's loop ${stallMs.toFixed(1)} ms, longest turn ${burstMs.toFixed(1)} ms of processor time`,
+      ].join(' · '),
+    )
   }
   await client.close()
   server.send('stop')

@@ -3,9 +3,11 @@ import { mkdirSync } from 'node:fs'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { mount, type Overlay, parseOptions } from '../../../overlay-core/index.ts'
 import { type NfsServer, parseExport, startNfs } from '../../../protocols/nfs/index.ts'
+import { Bursts } from '../../helpers/bursts.ts'
 
 const folder = process.argv[2] as string
 const delay = monitorEventLoopDelay({ resolution: 1 })
+const bursts = new Bursts()
 const quiet = () => undefined
 let running: { overlay: Overlay; nfs: NfsServer } | undefined
 
@@ -29,9 +31,13 @@ process.on('message', async (wish) => {
   if (wish === 'watch') {
     delay.reset()
     delay.enable()
+    bursts.start()
     process.send?.({ port: 0, stallMs: 0 })
   }
-  if (wish === 'report') process.send?.({ port: 0, stallMs: delay.max / 1e6 })
+  if (wish === 'report') {
+    bursts.stop()
+    process.send?.({ port: 0, stallMs: delay.max / 1e6, burstMs: bursts.longestMs })
+  }
   if (wish === 'stop') {
     await running?.nfs.close()
     await running?.overlay.unmount()

@@ -1,8 +1,8 @@
-import { mkdirSync, statfsSync } from 'node:fs'
+import { mkdirSync, readdirSync, statfsSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { type Inode, mount, parseOptions } from '../../../overlay-core/index.ts'
-import { at, list, put, ROOT, text, withOverlay } from '../../helpers/overlay.ts'
+import { ALICE, at, errnoOf, list, put, ROOT, text, withOverlay } from '../../helpers/overlay.ts'
 import { tmpfs } from '../../helpers/tmpfs.ts'
 
 const skip = process.getuid?.() === 0 ? false : 'needs root'
@@ -99,4 +99,37 @@ t.test('nlink is right with index=on and index=off, before and after copy-up', a
       { options },
     )
   }
+})
+
+t.test('a change that is refused copies nothing up', async (t) => {
+  const lower = { 'd/f': 'f', 'd/g': 'g', 'full/x': 'x', 'e/y': 'y', 's/': { mode: 0o1777 }, 's/mine': 'm' }
+  await withOverlay(t, [lower], async ({ overlay, upper }) => {
+    const [d, s, f] = [await at(overlay, 'd'), await at(overlay, 's'), await at(overlay, 'd/f')]
+    const { root } = overlay
+    const mode = { mode: 0o644 }
+    const changes: Readonly<Record<string, () => unknown>> = {
+      'EEXIST create': () => overlay.create(ROOT, d, 'f', mode),
+      'EEXIST mkdir': () => overlay.mkdir(ROOT, d, 'f', mode),
+      'EEXIST link': () => overlay.link(ROOT, f, d, 'g'),
+      'EEXIST rename': () => overlay.rename(ROOT, d, 'f', d, 'g', { noReplace: true }),
+      'ENOTEMPTY rename': () => overlay.rename(ROOT, root, 'e', root, 'full'),
+      'ENOTDIR rename': () => overlay.rename(ROOT, root, 'e', d, 'f'),
+      'EISDIR rename': () => overlay.rename(ROOT, d, 'f', root, 'e'),
+      'EINVAL rename': () => overlay.rename(ROOT, root, 'e', root, 'e/inside/'),
+      'ENOTEMPTY rmdir': () => overlay.rmdir(ROOT, root, 'full'),
+      'ENOENT unlink': () => overlay.unlink(ROOT, d, 'nothing'),
+      'EACCES create': () => overlay.create(ALICE, d, 'new', mode),
+      'EACCES unlink': () => overlay.unlink(ALICE, d, 'f'),
+      'EPERM unlink': () => overlay.unlink(ALICE, s, 'mine'),
+      'EPERM setattr': () => overlay.setattr(ALICE, f, { mode: 0o777 }),
+      'EACCES write': () => overlay.write(ALICE, f, Buffer.from('x'), 0, 'unstable'),
+      'EACCES setattr': () => overlay.setattr(ALICE, f, { size: 0 }),
+      'ENODATA removexattr': () => overlay.removexattr(ROOT, f, 'user.none'),
+      'EPERM setxattr': () => overlay.setxattr(ALICE, f, 'trusted.x', Buffer.from('x')),
+    }
+    for (const [what, change] of Object.entries(changes)) {
+      t.equal(await errnoOf(async () => await change()), what.split(' ')[0], what)
+      t.same(readdirSync(upper), [], what)
+    }
+  })
 })

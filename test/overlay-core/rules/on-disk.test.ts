@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process'
 import { mkdirSync, readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
-import type { Inode } from '../../../overlay-core/index.ts'
+import type { Inode, Overlay } from '../../../overlay-core/index.ts'
 import { kernelOverlay } from '../../helpers/kernel-mount.ts'
 import { at, errnoOf, list, onDisk, put, ROOT, text, withOverlay, xattrOnDisk } from '../../helpers/overlay.ts'
 
@@ -123,3 +123,103 @@ t.test('copy-up leaves the times of the parent directory as they were', async (t
     }
   })
 })
+
+t.test(
+  'a client’s own overlay.* attributes are kept as overlay.overlay.* and shown back, as in the kernel',
+  { skip },
+  async (t) => {
+    const own = {
+      'trusted.overlay.opaque': 'y',
+      'trusted.overlay.redirect': '/etc',
+      'trusted.overlay.overlay.deep': '2',
+    }
+    await withOverlay(t, [{ 'd/f': 'x', 'd/g': 'y' }], async (fixture) => {
+      const { overlay, upper, work, dir, lowers } = fixture
+      for (const [name, value] of Object.entries(own))
+        await overlay.setxattr(ROOT, await at(overlay, 'd'), name, Buffer.from(value))
+      const shown = async (over: Overlay) => [
+        (await over.listxattr(ROOT, await at(over, 'd'))).sort(),
+        await list(over, 'd'),
+      ]
+      const view = [Object.keys(own).sort(), ['f', 'g']]
+      t.same(await shown(overlay), view)
+      const stored = (path: string) =>
+        execFileSync('getfattr', ['-d', '-m', 'overlay.overlay', '--absolute-names', path])
+          .toString()
+          .split('\n')
+          .slice(1)
+      for (const name of ['u', 'w', 'm']) mkdirSync(join(dir, name))
+      const merged = join(dir, 'm')
+      const kernelShows = () => [
+        Object.keys(own)
+          .filter((name) => xattrOnDisk(join(merged, 'd'), name) === own[name as keyof typeof own])
+          .sort(),
+        readdirSync(join(merged, 'd')).sort(),
+      ]
+      await kernelOverlay(merged, `lowerdir=${lowers[0]},upperdir=${dir}/u,workdir=${dir}/w`, () => {
+        for (const [name, value] of Object.entries(own))
+          execFileSync('setfattr', ['-n', name, '-v', value, join(merged, 'd')])
+        t.same(kernelShows(), view)
+      })
+      t.same(stored(join(upper, 'd')), stored(join(dir, 'u/d')), 'stored alike')
+      t.equal(stored(join(upper, 'd')).filter((line) => line !== '').length, 3)
+      await overlay.unmount()
+      await kernelOverlay(merged, `lowerdir=${lowers[0]},upperdir=${upper},workdir=${work}`, () =>
+        t.same(kernelShows(), view, 'the kernel shows ours'),
+      )
+      t.same(
+        await shown(await fixture.open(`lowerdir=${lowers[0]},upperdir=${dir}/u,workdir=${dir}/w`)),
+        view,
+        'and we the kernel’s',
+      )
+    })
+  },
+)
+
+t.test(
+  'the kernel mounts an upper that overlayd wrote, marks of every kind, and sees the same tree',
+  { skip },
+  async (t) => {
+    const lower = {
+      'd/f': 'x',
+      'd/g': 'y',
+      gone: 'z',
+      'm/h': 'h',
+      'o/old': 'o',
+      one: 'linked',
+      two: '= one',
+      s: '-> d/f',
+    }
+    await withOverlay(t, [lower], async (fixture) => {
+      const { overlay, dir, lowers, upper, work } = fixture
+      await put(overlay, 'd/f', 'changed')
+      await put(overlay, 'two', 'LINKED')
+      await overlay.unlink(ROOT, overlay.root, 'gone')
+      await overlay.rename(ROOT, overlay.root, 'm', await at(overlay, 'd'), 'moved')
+      await overlay.unlink(ROOT, await at(overlay, 'o'), 'old')
+      await overlay.rmdir(ROOT, overlay.root, 'o')
+      await overlay.mkdir(ROOT, overlay.root, 'o', { mode: 0o750 })
+      await overlay.create(ROOT, await at(overlay, 'o'), 'new', { mode: 0o600 })
+      await overlay.unmount()
+      mkdirSync(join(dir, 'merged'))
+      const options = `lowerdir=${lowers[0]},upperdir=${upper},workdir=${work},redirect_dir=on,index=on`
+      const picture = await kernelOverlay(join(dir, 'merged'), options, () =>
+        execFileSync('find', ['.', '-type', 'f', '-printf', '%P %m %n ', '-exec', 'cat', '{}', ';', '-printf', '\\n'], {
+          cwd: join(dir, 'merged'),
+        })
+          .toString()
+          .trim()
+          .split('\n')
+          .sort(),
+      )
+      const ours: string[] = []
+      const again = await fixture.remount()
+      for (const path of ['d/f', 'd/g', 'd/moved/h', 'o/new', 'one', 'two']) {
+        const { mode, nlink } = await again.getattr(await at(again, path))
+        ours.push(`${path} ${mode.toString(8)} ${nlink} ${await text(again, path)}`)
+      }
+      t.same(ours, picture)
+      t.same(ours.slice(-2), ['one 644 2 LINKED', 'two 644 2 LINKED'])
+    })
+  },
+)

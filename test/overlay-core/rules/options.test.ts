@@ -259,3 +259,17 @@ t.test('ro with an upper shows what it holds and writes nothing to it', async (t
   await overlay.unmount()
   t.same(readdirSync(join(dir, 'w')), [])
 })
+
+t.test(
+  'an upper made over one lower goes with another, which the kernel with index=on refuses',
+  { skip },
+  async (t) => {
+    const dir = folders(t)
+    const options = (lower: string) => `lowerdir=${lower},upperdir=u,workdir=w,index=on`
+    t.ok(await overlaydTakes(t, dir, options('l')))
+    t.ok(await overlaydTakes(t, dir, options('l2')))
+    t.ok(kernelTakes(dir, options('l2')), 'the kernel notes the first that it sees')
+    t.equal(kernelTakes(dir, options('l')), false)
+    t.ok(await overlaydTakes(t, dir, options('l')))
+  },
+)

@@ -6,6 +6,7 @@ import {
   fdatasync,
   fsync,
   pread,
+  preadAside,
   preadNowait,
   pwrite,
   pwritev,
@@ -67,6 +68,33 @@ t.test('a read that would wait answers -1, and a wrong one throws', async (t) =>
   t.throws(() => preadNowait(fd, buffer, 0, 8, 0), { code: 'EBADF' }, 'O_PATH')
   t.throws(() => preadNowait(1_000_000, buffer, 0, 8, 0), { code: 'EBADF' })
 })
+
+t.test(
+  'reads beside the event loop give the same, from a thread of our own, from the pool, and where the page cache cannot tell',
+  async (t) => {
+    const { fd } = await scratchDir(t)
+    const file = held(t, await openAt(fd, 'file', O_CREAT | O_RDWR, 0o600))
+    await pwrite(file, Buffer.from('0123456789'), 0)
+    const buffer = Buffer.alloc(20, '-')
+    // The threads start after some hundred calls.
+    for (let i = 0; i < 600; i++) {
+      const own = Buffer.alloc(4)
+      if ((await preadAside(file, own, 1, 3, i % 8)) !== Math.min(3, 10 - (i % 8))) return t.fail('a short read')
+      if (own[1] !== 0x30 + (i % 8) || own[0] !== 0) return t.fail('other bytes')
+    }
+    t.equal(await preadAside(file, buffer.subarray(5), 2, 4, 3), 4)
+    t.equal(buffer.toString(), '-------3456---------')
+    t.equal(await preadAside(file, buffer, 0, 20, 0), 10, 'short at the end')
+    t.equal(await preadAside(file, buffer, 0, 20, 10), 0)
+    t.equal(await preadAside(file, buffer, 0, 20, 2 ** 63), 0)
+    const proc = openSync('/proc/self/comm', 'r')
+    t.ok((await preadAside(proc, buffer, 0, 20, 0)) > 0, 'a file system without RWF_NOWAIT')
+    nodeCloseSync(proc)
+    await t.rejects(preadAside(file, buffer, 0, 21, 0), { code: 'EINVAL' })
+    await t.rejects(preadAside(file, buffer, -1, 4, 0), { code: 'EINVAL' })
+    await t.rejects(preadAside(fd, buffer, 0, 4, 0), { code: 'EBADF' })
+  },
+)
 
 t.test('reads and writes of the pool answer as those of the kernel', async (t) => {
   const { fd, path } = await scratchDir(t)
