@@ -299,7 +299,7 @@ function checkFeatures(options: MountOptions, said: ReadonlyMap<ChoiceName, stri
       'does not go with userxattr, as every owner of a file could then show any other; leave it out',
     )
   }
-  if (said.get('nfs_export') === 'on' && upperdir !== undefined) {
+  if (said.get('nfs_export') === 'on' && (upperdir !== undefined || redirectDir === 'nofollow')) {
     if (!options.index) throw new OptionError('nfs_export', 'does not go with index=off; leave one of them out')
     if (options.metacopy) throw new OptionError('nfs_export', 'does not go with metacopy=on; leave one of them out')
   }

@@ -8,6 +8,8 @@ import { mount, OptionError, parseOptions } from '../../../overlay-core/index.ts
 import { kernelOverlay } from '../../helpers/kernel-mount.ts'
 import { at, list, put, ROOT, text, xattrOnDisk } from '../../helpers/overlay.ts'
 
+t.setTimeout(180_000)
+
 const skip = process.getuid?.() === 0 ? false : 'needs root'
 
 /** Options that the kernel and overlayd have to take, or refuse, alike. Names of folders: l, l2 lowers; d1, d2 data; u, w. */
@@ -76,6 +78,25 @@ const OTHERWISE: Readonly<Record<string, ['taken' | 'refused', string]>> = {
   'lowerdir=l:l2::d1,metacopy=off': ['refused', 'nothing of the data-only layer could be read'],
 }
 
+/** Words of options that may or may not go together. */
+const CROSSED: readonly (readonly string[])[] = [
+  ['', 'redirect_dir=on', 'redirect_dir=follow', 'redirect_dir=nofollow', 'redirect_dir=off'],
+  ['', 'metacopy=on', 'metacopy=off'],
+  ['', 'index=on', 'index=off'],
+  ['', 'nfs_export=on', 'nfs_export=off'],
+  ['', 'userxattr'],
+  ['lowerdir=l:l2', WRITABLE, `${WRITABLE},volatile`],
+]
+/** Of the combinations every so-many-th is tried; no factor of their number, so that each word comes with each. */
+const TRIED_EVERY = 17
+
+function combinations(words = CROSSED): string[][] {
+  const [first, ...rest] = words
+  if (first === undefined) return [[]]
+  const others = combinations(rest)
+  return first.flatMap((word) => others.map((more) => (word === '' ? more : [word, ...more])))
+}
+
 /** Makes the folders that the options name, anew for every mount. */
 function folders(t: Test): string {
   return t.testdir({
@@ -119,6 +140,20 @@ t.test('the few options that are taken otherwise than by the kernel are these', 
   for (const [options, [answer, why]] of Object.entries(OTHERWISE)) {
     t.equal(await overlaydTakes(t, folders(t), options), answer === 'taken', `${options}: ${why}`)
     t.equal(kernelTakes(folders(t), options), answer !== 'taken', `the kernel: ${options}`)
+  }
+})
+
+t.test('options go together or not as in the kernel, in any combination', { skip }, async (t) => {
+  const all = combinations()
+  t.equal(all.length, 810)
+  for (const words of all.filter((_, i) => i % TRIED_EVERY === 0)) {
+    const options = words.join(',')
+    const taken = await overlaydTakes(t, folders(t), options)
+    // Redirects never leave their layer here, so whoever owns a file may make them.
+    const ownRedirects = words.includes('userxattr') && words.some((word) => /^redirect_dir=(on|follow|off)/.test(word))
+    const without = ownRedirects ? words.filter((word) => !word.startsWith('redirect_dir')).join(',') : options
+    if (ownRedirects) t.equal(kernelTakes(folders(t), options), false, options)
+    t.equal(taken, kernelTakes(folders(t), without), options)
   }
 })
 
