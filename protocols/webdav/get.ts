@@ -55,11 +55,11 @@ async function sendFile(ctx: ViewContext, file: Served): Promise<void> {
   const state = { exists: true, etag, mtimeSec: attr.mtime.sec }
   const failed = evaluatePreconditions(headers, state, true)
   if (failed === 412) throw new DavError(412, 'a precondition does not hold')
-  if (failed === 304) return sendEmpty(ctx, 304, validators(file))
+  if (failed === 304) return sendEmpty(ctx, 304, validators(ctx, file))
   const allowed = ctx.view.overlay.access(ctx.view.cred, file.inode, Access.read)
   if ((allowed instanceof Promise ? await allowed : allowed) === 0) throw new OverlayError('EACCES', 'get')
   if (method === 'HEAD') {
-    ctx.res.writeHead(200, [...fileHeaders(file), 'Content-Type', file.type, 'Content-Length', String(attr.size)])
+    ctx.res.writeHead(200, [...fileHeaders(ctx, file), 'Content-Type', file.type, 'Content-Length', String(attr.size)])
     ctx.res.end()
     return
   }
@@ -80,12 +80,12 @@ function requestedRanges(ctx: ViewContext, { attr, etag }: Served): ByteRange[] 
   return parseRange(range, attr.size, ctx.services.limits.ranges)
 }
 
-function validators({ etag, attr }: Served): string[] {
-  return ['ETag', etag, ...lastModified(attr.mtime.sec)]
+function validators(ctx: ViewContext, { etag, attr }: Served): string[] {
+  return ['ETag', etag, ...lastModified(ctx, attr.mtime.sec)]
 }
 
-function fileHeaders(file: Served): string[] {
-  return [...validators(file), 'Accept-Ranges', 'bytes', 'X-Content-Type-Options', 'nosniff']
+function fileHeaders(ctx: ViewContext, file: Served): string[] {
+  return [...validators(ctx, file), 'Accept-Ranges', 'bytes', 'X-Content-Type-Options', 'nosniff']
 }
 
 async function sendWhole(ctx: ViewContext, file: Served): Promise<void> {
@@ -134,13 +134,13 @@ async function readSmall(
 
 function sendData(ctx: ViewContext, status: number, file: Served, data: Buffer, extra: readonly string[]): void {
   ctx.services.counters.bytesOut += data.length
-  sendBody(ctx, status, file.type, data, [...fileHeaders(file), ...extra])
+  sendBody(ctx, status, file.type, data, [...fileHeaders(ctx, file), ...extra])
 }
 
 /** Sends a whole file whose bytes are the characters of `text`: Node joins such a body with the header, to one piece. */
 function sendText(ctx: ViewContext, file: Served, text: string): void {
   ctx.services.counters.bytesOut += text.length
-  ctx.res.writeHead(200, [...fileHeaders(file), 'Content-Type', file.type, 'Content-Length', String(text.length)])
+  ctx.res.writeHead(200, [...fileHeaders(ctx, file), 'Content-Type', file.type, 'Content-Length', String(text.length)])
   ctx.res.end(text, 'latin1')
 }
 
@@ -156,7 +156,7 @@ async function sendStream(
   try {
     limitSilence(ctx)
     ctx.res.writeHead(status, [
-      ...fileHeaders(file),
+      ...fileHeaders(ctx, file),
       ...extra,
       'Content-Type',
       file.type,
@@ -187,7 +187,7 @@ async function sendRanges(ctx: ViewContext, file: Served, ranges: readonly ByteR
   try {
     limitSilence(ctx)
     ctx.res.writeHead(206, [
-      ...fileHeaders(file),
+      ...fileHeaders(ctx, file),
       'Content-Type',
       `multipart/byteranges; boundary=${boundary}`,
       'Content-Length',

@@ -1,10 +1,13 @@
+import { hash } from 'node:crypto'
 import { Access, type Inode, type Name, OverlayError, type Provenance } from '../../overlay-core/index.ts'
 import { limitSilence } from './body.ts'
 import type { DavContext, ViewContext } from './context.ts'
+import { DavError } from './dav-error.ts'
 import { type Member, memberBatches } from './members.ts'
 import { PAGE_SCRIPT, PAGE_STYLE } from './page-assets.ts'
 import { encodeSegment, hrefOf, textOfName } from './path.ts'
-import { sendBody, writeOut } from './reply.ts'
+import { evaluatePreconditions } from './preconditions.ts'
+import { sendBody, sendEmpty, writeOut } from './reply.ts'
 import type { Target } from './resolve.ts'
 
 const HTML_TYPE = 'text/html; charset=utf-8'
@@ -78,7 +81,16 @@ export async function sendListing(ctx: ViewContext, collection: Target & { reado
   html +=
     held?.length === 0 ? `${TABLE_END}<p class="empty">This folder is empty.</p>${PAGE_END}` : TABLE_END + PAGE_END
   if (started) ctx.res.end(html)
-  else sendBody(ctx, 200, HTML_TYPE, html, HEADERS)
+  else sendPage(ctx, html)
+}
+
+/** Sends a page that is known in full, unless the client has it already: its entity tag stands for every byte of it (RFC 9110 section 13). */
+function sendPage(ctx: DavContext, html: string): void {
+  const etag = `"${hash('sha1', html, 'base64url')}"`
+  const failed = evaluatePreconditions(ctx.req.headers, { exists: true, etag, mtimeSec: undefined }, true)
+  if (failed === 412) throw new DavError(412, 'a precondition does not hold')
+  if (failed === 304) sendEmpty(ctx, 304, ['ETag', etag, ...HEADERS])
+  else sendBody(ctx, 200, HTML_TYPE, html, ['ETag', etag, ...HEADERS])
 }
 
 /** Answers a GET of `/` with a page of the views. */
@@ -87,7 +99,7 @@ export function sendIndex(ctx: DavContext): void {
   const views = [...ctx.services.views.values()].map((view) =>
     row(view.root, `${view.name}/`, 'data-folder', '', '', ''),
   )
-  sendBody(ctx, 200, HTML_TYPE, pageHead(page) + TABLE_HEAD + views.join('') + TABLE_END + PAGE_END, HEADERS)
+  sendPage(ctx, pageHead(page) + TABLE_HEAD + views.join('') + TABLE_END + PAGE_END)
 }
 
 function pageOf({ view, path, req }: ViewContext): Page {

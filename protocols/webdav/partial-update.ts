@@ -82,7 +82,7 @@ async function update(ctx: ViewContext, target: Target & { readonly inode: Inode
     file.close()
   }
   const now = await view.overlay.getattr(inode)
-  sendEmpty(ctx, 204, ['ETag', etagOf(inode, now), ...lastModified(now.mtime.sec)])
+  sendEmpty(ctx, 204, ['ETag', etagOf(inode, now), ...lastModified(ctx, now.mtime.sec)])
 }
 
 /** Writes a body into an open file, from `position` on. */

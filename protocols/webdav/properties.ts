@@ -6,12 +6,11 @@ import { etagOf } from './etag.ts'
 import { httpDate, isoDate } from './http-date.ts'
 import { lockDiscovery, SUPPORTED_LOCKS } from './lock-xml.ts'
 import { textOfName } from './path.ts'
+import { MICROSOFT_NAMESPACE } from './win32-properties.ts'
 import { escapeText } from './xml-write.ts'
 
 /** The namespace of the `executable` property, which Apache's mod_dav_fs brought into use. */
 export const APACHE_NAMESPACE = 'http://apache.org/dav/props/'
-/** The namespace of the `Win32*` properties of Microsoft's redirector. */
-export const MICROSOFT_NAMESPACE = 'urn:schemas-microsoft-com:'
 
 /** A resource whose properties are asked for. */
 export interface Described {

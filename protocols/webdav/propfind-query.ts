@@ -5,6 +5,7 @@ import type { DeadProperty } from './dead-properties.ts'
 import { encodeSegment } from './path.ts'
 import { type Described, isFile, LIVE_PROPERTIES, type LiveProperty, liveProperty, type Moment } from './properties.ts'
 import { statusLine } from './status.ts'
+import { shownDead, win32Default, win32Element } from './win32-properties.ts'
 import { childElements, type XmlElement } from './xml.ts'
 import { emptyElement, escapeAttribute } from './xml-write.ts'
 
@@ -155,8 +156,10 @@ class NamedProperties implements Selection {
     addLive(answer, this.#live, resource, moment)
     for (const { uri, local, empty } of this.#dead) {
       const property = dead.find((candidate) => candidate.uri === uri && candidate.local === local)
-      if (property === undefined) answer.missing += empty
-      else answer.found += property.xml
+      const standing = property === undefined ? win32Default(uri, local, resource) : undefined
+      if (property !== undefined) answer.found += shownDead(property, resource)
+      else if (standing !== undefined) answer.found += win32Element(local, standing)
+      else answer.missing += empty
     }
     return answer
   }
@@ -183,7 +186,7 @@ class AllProperties implements Selection {
     // A dead property that `include` names comes by its name, so it must not come a second time.
     const { found, missing } = this.#included.answer(resource, moment, dead)
     const others = dead.filter((property) => !this.#included.names(property))
-    return { found: common.found + found + others.map(({ xml }) => xml).join(''), missing }
+    return { found: common.found + found + others.map((property) => shownDead(property, resource)).join(''), missing }
   }
 }
 

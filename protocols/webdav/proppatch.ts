@@ -8,9 +8,10 @@ import { parseHttpDate } from './http-date.ts'
 import { requireResource } from './lock-check.ts'
 import { Multistatus } from './multistatus.ts'
 import { hrefOf } from './path.ts'
-import { APACHE_NAMESPACE, liveProperty, MICROSOFT_NAMESPACE } from './properties.ts'
+import { APACHE_NAMESPACE, liveProperty } from './properties.ts'
 import { isDirectory, isVisible, resolve } from './resolve.ts'
 import { statusLine, statusOf } from './status.ts'
+import { MICROSOFT_NAMESPACE, modeFromAttributes } from './win32-properties.ts'
 import { childElements, textOf, type XmlElement } from './xml.ts'
 import { emptyElement, serializeElement } from './xml-write.ts'
 
@@ -109,12 +110,18 @@ function plan(
     if (liveProperty(uri, local) === undefined) {
       if (remove) changed = dead.delete(keyOf(element)) || changed
       else {
+        if (isAttributes(element)) {
+          const present = change.mode ?? mode
+          const wanted = modeFromAttributes(textOf(element), present, isFile)
+          if (wanted === undefined) return 409
+          if (wanted !== present) change = { ...change, mode: wanted }
+        }
         dead.set(keyOf(element), { uri, local, xml: serializeElement(element) })
         changed = true
       }
       return 200
     }
-    const attributes = remove ? undefined : attributeChange(element, mode, isFile)
+    const attributes = remove ? undefined : attributeChange(element, change.mode ?? mode, isFile)
     if (typeof attributes !== 'object') return attributes ?? 403
     change = { ...change, ...attributes }
     return 200
@@ -126,8 +133,14 @@ function keyOf({ uri, local }: { readonly uri: string; readonly local: string })
   return `${local} ${uri}`
 }
 
-function changesAttributes({ uri, local }: XmlElement): boolean {
-  return liveProperty(uri, local) !== undefined
+function changesAttributes(element: XmlElement): boolean {
+  const { uri, local } = element
+  return liveProperty(uri, local) !== undefined || isAttributes(element)
+}
+
+/** A property that is kept as it is set, and changes the mode besides. */
+function isAttributes({ uri, local }: XmlElement): boolean {
+  return uri === MICROSOFT_NAMESPACE && local === 'Win32FileAttributes'
 }
 
 /** What setting a live property does to the attributes, or the status that refuses it (RFC 4918 section 9.2.1). */

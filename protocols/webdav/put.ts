@@ -57,7 +57,7 @@ export async function put(ctx: ViewContext): Promise<void> {
     },
   )
   const attr = await view.overlay.getattr(inode)
-  const headers = ['ETag', etagOf(inode, attr), ...lastModified(attr.mtime.sec)]
+  const headers = ['ETag', etagOf(inode, attr), ...lastModified(ctx, attr.mtime.sec)]
   if (promised !== undefined) await ctx.services.checksums.keep(view, inode, attr, sums)
   if (ocMtime !== undefined) headers.push('X-OC-Mtime', 'accepted')
   sendEmpty(ctx, created ? 201 : 204, headers)

@@ -36,9 +36,9 @@ export function errorBody(condition: string): string {
 /** The media type of all XML this adapter sends. */
 export const XML_TYPE = 'application/xml; charset=utf-8'
 
-/** A Last-Modified field as a flat pair. */
-export function lastModified(sec: number): [string, string] {
-  return ['Last-Modified', httpDate(sec)]
+/** A Last-Modified field as a flat pair: never later than now, whatever time the file has (RFC 9110 section 8.8.2.1). */
+export function lastModified({ services }: DavContext, sec: number): [string, string] {
+  return ['Last-Modified', httpDate(Math.min(sec, Math.floor(services.now() / 1000)))]
 }
 
 /**

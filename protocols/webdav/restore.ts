@@ -32,7 +32,7 @@ export async function restore(ctx: ViewContext): Promise<void> {
     })
     const shown = await view.overlay.getattr(restored)
     const etag = isDirectory(restored) ? [] : ['ETag', etagOf(restored, shown)]
-    sendEmpty(ctx, 204, [...etag, ...lastModified(shown.mtime.sec)])
+    sendEmpty(ctx, 204, [...etag, ...lastModified(ctx, shown.mtime.sec)])
   } catch (error) {
     if (isErrno(error, 'ENODATA')) throw new DavError(409, 'the lower layers have no other version of this')
     if (isErrno(error, 'EISDIR')) throw new DavError(409, 'a folder is restored by what is in it')

@@ -220,3 +220,22 @@ t.test('special files are hidden', async (t) => {
     t.match(await ask('PUT', '/overlay/pipe', { body: 'x' }), { status: 409 })
   })
 })
+
+t.test(
+  'Last-Modified is never later than now, whatever time a file has; the property tells the true one',
+  async (t) => {
+    await withDav(t, [{ a: 'x' }], async (dav) => {
+      const { sec } = { sec: Math.floor(dav.clock.nowMs / 1000) }
+      const later = sec + 86_400
+      await dav.ask('PUT', '/overlay/a', { body: 'y', headers: { 'x-oc-mtime': String(later) } })
+      const head = await dav.ask('HEAD', '/overlay/a')
+      t.equal(head.headers['last-modified'], new Date(sec * 1000).toUTCString())
+      dav.clock.nowMs += 2 * 86_400_000
+      const now = await dav.ask('GET', '/overlay/a')
+      t.equal(now.headers['last-modified'], new Date(later * 1000).toUTCString())
+      t.equal(now.headers.etag, head.headers.etag)
+      const { body } = await dav.ask('PROPFIND', '/overlay/a', { headers: { depth: '0' } })
+      t.match(body, `<D:getlastmodified>${new Date(later * 1000).toUTCString()}<`)
+    })
+  },
+)

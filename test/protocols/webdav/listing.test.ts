@@ -22,6 +22,26 @@ t.test('a browser gets a page whose links work with and without the final slash'
   })
 })
 
+t.test('a page has an entity tag, and is sent again only when it has changed', async (t) => {
+  await withDav(t, [{ 'd/a.txt': 'a' }], async ({ ask }) => {
+    for (const path of ['/overlay/d/', '/']) {
+      const { headers, body } = await ask('GET', path)
+      const etag = String(headers.etag)
+      t.match(etag, /^"[\w-]+"$/)
+      const same = await ask('GET', path, { headers: { 'if-none-match': `"x", W/${etag}` } })
+      t.same([same.status, same.body, same.headers.etag], [304, '', etag])
+      t.match(same.headers['content-security-policy'], /default-src 'none'/)
+      t.equal((await ask('GET', path, { headers: { 'if-match': etag } })).body, body)
+      t.equal((await ask('GET', path, { headers: { 'if-match': '"x"' } })).status, 412)
+    }
+    const before = String((await ask('GET', '/overlay/d/')).headers.etag)
+    await ask('PUT', '/overlay/d/a.txt', { body: 'longer' })
+    const after = await ask('GET', '/overlay/d/', { headers: { 'if-none-match': before } })
+    t.equal(after.status, 200)
+    t.not(after.headers.etag, before)
+  })
+})
+
 t.test('names cannot break out of the page', async (t) => {
   const evil = `<img src=x onerror=alert(1)>"'&`
   await withDav(t, [{ [`d/${evil}`]: '', [`${evil}/x`]: '' }], async ({ ask }) => {

@@ -1,7 +1,7 @@
 import { lstatSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
-import { ALICE, onDisk } from '../../helpers/overlay.ts'
+import { ALICE, at, onDisk, ROOT } from '../../helpers/overlay.ts'
 import { type Dav, element, until, withDav } from './dav-fixture.ts'
 
 const NS = 'xmlns:D="DAV:" xmlns:A="http://apache.org/dav/props/" xmlns:M="urn:schemas-microsoft-com:" xmlns:x="urn:x"'
@@ -95,6 +95,43 @@ t.test('what Windows sets after an upload is accepted: times change, the rest is
     t.match(await patch(dav, '/overlay/a', set('<M:Win32LastModifiedTime>soon</M:Win32LastModifiedTime>')), /409/)
   })
 })
+
+t.test(
+  'times and attributes of Windows are those of the file until a client sets them; read-only is its mode',
+  async (t) => {
+    const tree = { a: { content: 'x', mode: 0o644 }, '.hidden': '', 'd/': '', locked: { content: 'x', mode: 0o444 } }
+    await withDav(t, [tree], async (dav) => {
+      const ask = async (path: string) => {
+        const wanted = '<M:Win32FileAttributes/><M:Win32CreationTime/>'
+        const body = `<D:propfind xmlns:D="DAV:" xmlns:M="urn:schemas-microsoft-com:"><D:prop>${wanted}</D:prop></D:propfind>`
+        return (await dav.ask('PROPFIND', path, { headers: { depth: '0' }, body })).body
+      }
+      const attributes = async (path: string) => /Win32FileAttributes[^>]*>([^<]*)</.exec(await ask(path))?.[1]
+      t.equal(await attributes('/overlay/a'), '00000020')
+      t.equal(await attributes('/overlay/d'), '00000010')
+      t.equal(await attributes('/overlay/.hidden'), '00000022')
+      t.equal(await attributes('/overlay/locked'), '00000021')
+      const born = lstatSync(join(dav.lowers[0] as string, 'a')).birthtime
+      t.match(await ask('/overlay/a'), `Win32CreationTime xmlns:x="urn:schemas-microsoft-com:">${born.toUTCString()}<`)
+      const setTo = (text: string) => set(`<M:Win32FileAttributes>${text}</M:Win32FileAttributes>`)
+      t.match(await patch(dav, '/overlay/a', setTo('00000007')), /200 OK/)
+      t.equal(lstatSync(join(dav.upper, 'a')).mode & 0o7777, 0o444, 'no longer writable')
+      t.equal(await attributes('/overlay/a'), '00000007')
+      await dav.overlay.setattr(ROOT, await at(dav.overlay, 'a'), { mode: 0o666 })
+      t.equal(await attributes('/overlay/a'), '00000006', 'made writable by another door')
+      t.match(await read(dav, '/overlay/a'), />00000006</)
+      t.match(await patch(dav, '/overlay/a', setTo('00000020')), /200 OK/)
+      t.equal(lstatSync(join(dav.upper, 'a')).mode & 0o7777, 0o666)
+      t.match(await patch(dav, '/overlay/locked', setTo('00000020')), /200 OK/)
+      t.equal(lstatSync(join(dav.upper, 'locked')).mode & 0o7777, 0o644)
+      t.match(await patch(dav, '/overlay/d', setTo('00000011')), /200 OK/)
+      t.equal(lstatSync(join(dav.upper, 'd')).mode & 0o7777, 0o755, 'of a folder it means something else')
+      for (const wrong of ['', 'hidden', '123456789']) t.match(await patch(dav, '/overlay/a', setTo(wrong)), /409/)
+      t.match(await patch(dav, '/overlay/a', remove('<M:Win32FileAttributes/>')), /200 OK/)
+      t.equal(await attributes('/overlay/a'), '00000020')
+    })
+  },
+)
 
 t.test('properties of a collection, and of many clients at once, are all kept', async (t) => {
   await withDav(t, [{ 'd/a': 'x' }], async (dav) => {
