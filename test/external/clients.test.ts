@@ -80,6 +80,37 @@ t.test('rclone: copy, check and bisync keep content and modification times', asy
   t.equal(readFileSync(join(upper, 'rclone/from-here'), 'utf8'), 'here\n')
 })
 
+t.test('gio, as GNOME Files does it: mounts, lists, reads, copies, saves, renames, moves and deletes', async (t) => {
+  const dav = url.replace('http:', 'dav:')
+  await scratch.sh(`mkdir -p -m 700 runtime/gvfsd
+    cat > session <<'END'
+set -euo pipefail
+gio mount '${dav}'
+gio mkdir '${dav}gio'
+gio copy outside/tree/numbers '${dav}gio/numbers'
+gio list '${dav}gio'
+gio copy '${dav}gio/numbers' gio-back
+gio move '${dav}gio/numbers' '${dav}gio/moved'
+gio info -a standard::size '${dav}gio/moved'
+gio rename '${dav}gio/moved' 'new name #1'
+gio list '${dav}gio'
+echo saved | gio save '${dav}docs/report.txt'
+gio cat '${dav}docs/report.txt'
+gio copy '${dav}docs/deep/file' '${dav}gio/copied'
+gio remove '${dav}gio/new%20name%20%231'
+gio mount -u '${dav}'
+END`)
+  const home = `HOME=${scratch.path} XDG_RUNTIME_DIR=${scratch.path}/runtime GIO_USE_VFS=gvfs`
+  const said = await scratch.sh(
+    `${home} timeout 120 dbus-run-session -- bash session 2> gio-errors || { cat gio-errors; exit 1; }`,
+  )
+  t.match(said, /^numbers\n/)
+  t.match(said, /size: {2}588895\n/)
+  t.match(said, /new name #1\nsaved\n$/)
+  await scratch.sh('cmp gio-back outside/tree/numbers')
+  t.equal(await scratch.sh(`ls ${upper}/gio; cat ${upper}/docs/report.txt`), 'copied\nsaved\n')
+})
+
 t.test(
   'davfs2 as it comes, with locks: of two mounts that edit one file the second does not overwrite the first',
   async (t) => {
