@@ -69,6 +69,12 @@ export async function copyExtents(from: number, to: number, sizeBytes: number, n
   }
 }
 
+/** Overwrites `to` with the `sizeBytes` bytes of `from`, holes as zeros, and cuts it there. */
+export async function copyInPlace(from: number, to: number, sizeBytes: number): Promise<void> {
+  if (sizeBytes > 0 && !(await reflink(to, from))) await copyExtent(from, to, 0, sizeBytes, () => undefined)
+  await truncateFd(to, sizeBytes)
+}
+
 async function copyExtent(from: number, to: number, start: number, end: number, needWanted: () => void): Promise<void> {
   let position = start
   while (position < end) {

@@ -9,6 +9,7 @@ import { openIndexDirectory } from './hardlink.ts'
 import { type Layer, Real } from './layer.ts'
 import { NoteStore } from './note-store.ts'
 import { type MountOptions, OptionError } from './params.ts'
+import { finishRefills } from './refill.ts'
 import { Shelf } from './shelf.ts'
 import { hasShelf } from './shelf-log.ts'
 import { repairSteps, StepLog } from './steps.ts'
@@ -64,6 +65,7 @@ export async function prepareUpper(
   const work = await openWorkDirectory(descriptors, layer, workdir, 'work')
   const rootFd = layer.root.fd
   const restored = await repairSteps(workdirFd, work.fd, rootFd, whiteoutFor)
+  await finishRefills(work.fd)
   await removeLeftovers(work.fd)
   await clearInheritance(work.fd)
   const found = await lookAtStorage(work.fd, xattrs, privileged)

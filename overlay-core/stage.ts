@@ -11,6 +11,7 @@ import { putNote } from './note.ts'
 import { isMarker } from './note-store.ts'
 import { dress, giveMode, giveOwner, inherit } from './owner.ts'
 import { EXECUTE, modeAfterWrite, need, newOwner, type Ownership, WRITE } from './permission.ts'
+import { hasOtherNames, refill } from './refill.ts'
 import { forgetName, prepareRemoval, separateLink } from './remove.ts'
 import { loadRights, loadRightsLocked, type Rights } from './rights.ts'
 import { setTimes } from './storage.ts'
@@ -155,6 +156,11 @@ class Staged implements StagedFile {
     if (attr) need(this.#cred, attr, WRITE, 'write')
     else need(this.#cred, dirAttr, WRITE | EXECUTE, 'create')
     needMakeable(sb, 'create', name)
+    if (current && attr && options.keepLinks && hasOtherNames(current, attr)) {
+      const { mtime } = options
+      await refill(sb, this.#cred, current, { fd: this.#fd, temp: this.#temp, sizeBytes: this.sizeBytes, mtime })
+      return current
+    }
     const long = patient || current?.indexName === undefined ? undefined : longCopyOf(sb, current)
     if (long) return long
     await copyUp(sb, dir)

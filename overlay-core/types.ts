@@ -205,4 +205,9 @@ export interface PublishOptions {
   readonly mtime?: Time
   readonly check?: (current: Inode | undefined, attr: Attr | undefined) => void
   readonly durable?: boolean
+  /**
+   * A present file with several names stays the file it is, and all of its names see the new content: it is written in place, so that whoever reads meanwhile may see old
+   * and new mixed. A crash leaves no mixture.
+   */
+  readonly keepLinks?: boolean
 }

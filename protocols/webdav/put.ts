@@ -49,6 +49,7 @@ export async function put(ctx: ViewContext): Promise<void> {
       dir: target.dir!,
       name: target.name,
       mode: NEW_FILE_MODE,
+      keepLinks: true,
       ...(mtime === undefined ? {} : { mtime }),
       check: (current, attr) => {
         checkPut(ctx, target, guard, current, attr)

@@ -142,7 +142,7 @@ async function publish(
   let inode: Inode
   try {
     inode = await upload.staged.publish({
-      ...{ dir, name, mode: NEW_FILE_MODE },
+      ...{ dir, name, mode: NEW_FILE_MODE, keepLinks: true },
       check: (current, attr) => checkPlace(ctx, target, guard, current, attr),
     })
   } catch (error) {

@@ -189,6 +189,15 @@ export const STAGED: readonly Scenario[] = [
     steps: [(a) => a.put('hard/one', 'alone'), (a) => a.put('hard/pair', '1'), (a) => a.put('other/pair', '2')],
   },
   {
+    name: 'publish: into hard links',
+    setup: (a) => a.create('new', 'before').then(() => a.link('new', 'newer')),
+    steps: [
+      (a) => a.putInto('hard/one', 'both'),
+      (a) => a.putInto('new', 'n'),
+      (a) => a.putInto('newer', 'longer than before'),
+    ],
+  },
+  {
     name: 'publish: over whiteouts',
     setup: (a) => a.unlink('plain'),
     steps: [(a) => a.put('plain', 'again'), (a) => a.put('gone', 'is here')],

@@ -1,4 +1,4 @@
-import { lstatSync, readFileSync } from 'node:fs'
+import { linkSync, lstatSync, readFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import { join } from 'node:path'
 import t from 'tap'
@@ -304,4 +304,24 @@ t.test('an upload whose client has gone before it is looked at ends, and keeps n
     await dav.handle.close()
     t.same(dav.held, { open: 0, staged: 0 })
   })
+})
+
+t.test('PUT at one of several names of a file reaches all of them, with an entity tag of its own', async (t) => {
+  const prepare = ([lower]: readonly string[]) => linkSync(join(String(lower), 'a'), join(String(lower), 'b'))
+  await withDav(
+    t,
+    [{ a: 'lower' }],
+    async (dav) => {
+      const before = String((await dav.ask('GET', '/overlay/b')).headers.etag)
+      const answer = await dav.ask('PUT', '/overlay/a', { body: 'upper', headers: { 'if-match': before } })
+      t.equal(answer.status, 204)
+      const after = await dav.ask('GET', '/overlay/b')
+      t.same([after.body, after.headers.etag], ['upper', answer.headers.etag])
+      t.not(after.headers.etag, before)
+      const again = await dav.ask('PUT', '/overlay/b', { body: 'uPPer' })
+      t.not(again.headers.etag, answer.headers.etag)
+      t.equal((await dav.ask('GET', '/overlay/a')).body, 'uPPer')
+    },
+    { prepare },
+  )
 })
