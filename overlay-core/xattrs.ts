@@ -12,7 +12,6 @@ export class XattrNames {
   readonly origin: string
   readonly impure: string
   readonly nlink: string
-  readonly upper: string
   readonly uuid: string
   readonly metacopy: string
   readonly whiteout: string
@@ -31,7 +30,6 @@ export class XattrNames {
     this.origin = `${this.prefix}origin`
     this.impure = `${this.prefix}impure`
     this.nlink = `${this.prefix}nlink`
-    this.upper = `${this.prefix}upper`
     this.uuid = `${this.prefix}uuid`
     this.metacopy = `${this.prefix}metacopy`
     this.whiteout = `${this.prefix}whiteout`
