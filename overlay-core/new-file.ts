@@ -1,7 +1,7 @@
 import { diskAttributes } from './attributes.ts'
 import type { OvlInode } from './dentry.ts'
 import { deviceForm } from './device-form.ts'
-import { bestEffort } from './errno.ts'
+import { bestEffort, isErrno } from './errno.ts'
 import { attrOf } from './inode.ts'
 import type { Real } from './layer.ts'
 import { rememberUpper } from './namei.ts'
@@ -10,7 +10,7 @@ import type { CheckedAttr } from './permission.ts'
 import { PLAIN } from './rights.ts'
 import type { SuperBlock } from './superblock.ts'
 import { unlinkAt } from './sys/dir.ts'
-import { newFile } from './sys/new-file.ts'
+import { type Aside, type NewPlace, newFile } from './sys/new-file.ts'
 import { closeSync } from './sys/open.ts'
 import { type Stat, statxFd } from './sys/stat.ts'
 import type { CreateOptions, Name } from './types.ts'
@@ -44,7 +44,7 @@ export async function makeFile(
   const absentFrom: number[] = []
   for (const lower of dir.lowers) absentFrom.push(await sb.descriptors.of(lower))
   const dirFd = await sb.descriptors.of(upper)
-  const fd = await newFile({ dirFd, name, absentFrom }, birth.mode, await asideFor(sb, dirAttr, birth))
+  const fd = await newOrUnknown(sb, dir, { dirFd, name, absentFrom }, birth.mode, await asideFor(sb, dirAttr, birth))
   if (fd < 0) return undefined
   const stat = await statOrRemove(fd, dirFd, name)
   const inode = rememberUpper(sb, dir, name, { stat, fd: -1 }, PLAIN)
@@ -54,6 +54,26 @@ export async function makeFile(
 }
 
 /** Where to build the file, when it would belong to somebody else at first. */
+/** As `newFile`; after EIO nobody knows whether the file was made, so what was known of its name is forgotten. */
+async function newOrUnknown(
+  sb: SuperBlock,
+  dir: OvlInode,
+  place: NewPlace,
+  mode: number,
+  aside: Aside | undefined,
+): Promise<number> {
+  try {
+    return await newFile(place, mode, aside)
+  } catch (error) {
+    if (isErrno(error, 'EIO')) {
+      sb.dcache.remove(dir, place.name)
+      sb.listings.drop(dir)
+      dir.changed()
+    }
+    throw error
+  }
+}
+
 async function asideFor(sb: SuperBlock, dirAttr: CheckedAttr, { uid, gid }: Birth) {
   const groupAtBirth = (dirAttr.mode & SETGID) === 0 ? sb.serverGid : dirAttr.gid
   if (uid === sb.serverUid && gid === groupAtBirth) return undefined

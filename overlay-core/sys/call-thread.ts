@@ -3,13 +3,16 @@ import { parentPort, workerData } from 'node:worker_threads'
 import koffi, { type KoffiFunc } from 'koffi'
 import {
   Control,
+  Fault,
   goesOn,
   MOST_ARGUMENTS,
   SLOT_WORDS,
   SLOTS,
   Slot,
   STEP_WORDS,
+  THREAD_WORDS,
   type ThreadData,
+  ThreadState,
 } from './thread-layout.ts'
 
 type Call = KoffiFunc<(...args: number[]) => number>
@@ -21,11 +24,12 @@ interface Bound {
 }
 
 const EINTR = 4
+const SIGKILL = 9
 const EINVAL = 22
 /** How often the thread on lookout looks at the queue before it sleeps: some ten microseconds. */
 const LOOKS = 1500
 
-const { control: controlMemory, slots: slotMemory, prototypes, wakeFd } = workerData as ThreadData
+const { index, control: controlMemory, slots: slotMemory, prototypes, wakeFd } = workerData as ThreadData
 const control = new Int32Array(controlMemory)
 const slots = new Float64Array(slotMemory)
 const libc = koffi.load(null)
@@ -34,6 +38,8 @@ const write = libc.func('int64_t write(int, uintptr_t, size_t)') as Call
 const wakeByte = Buffer.alloc(8, 1)
 const wakeByteAddress = Number(koffi.address(wakeByte))
 const args: number[] = []
+/** Where in the control memory is told what this thread is at. */
+const own = Control.threads + index * THREAD_WORDS
 
 parentPort?.postMessage('ready')
 for (;;) {
@@ -43,6 +49,7 @@ for (;;) {
     runSlot(slot * SLOT_WORDS)
     const at = Atomics.add(control, Control.ended, 1)
     Atomics.store(control, Control.made + (at & (SLOTS - 1)), slot + 1)
+    Atomics.store(control, own + ThreadState.slot, 0)
     if (Atomics.exchange(control, Control.wake, 0) === 1) write(wakeFd, wakeByteAddress, 1)
   }
 }
@@ -53,7 +60,11 @@ function take(): number {
     const taken = Atomics.load(control, Control.taken)
     if (taken === Atomics.load(control, Control.asked)) return -1
     const slot = Atomics.load(control, Control.toMake + (taken & (SLOTS - 1)))
-    if (Atomics.compareExchange(control, Control.taken, taken, (taken + 1) | 0) === taken) return slot
+    control[own + ThreadState.progress] = 0
+    if (Atomics.compareExchange(control, Control.taken, taken, (taken + 1) | 0) === taken) {
+      Atomics.store(control, own + ThreadState.slot, slot + 1)
+      return slot
+    }
   }
 }
 
@@ -61,15 +72,19 @@ function take(): number {
 function waitForCalls(): void {
   const asked = Atomics.load(control, Control.asked)
   if (Atomics.compareExchange(control, Control.lookout, 0, 1) === 0) {
+    control[own + ThreadState.waits] = 1
     let looks = 0
     while (looks < LOOKS && Atomics.load(control, Control.asked) === asked) looks++
+    control[own + ThreadState.waits] = 0
     Atomics.store(control, Control.lookout, 0)
     if (looks < LOOKS) return
   }
   Atomics.add(control, Control.sleeping, 1)
+  control[own + ThreadState.waits] = 2
   if (Atomics.load(control, Control.taken) === Atomics.load(control, Control.asked)) {
     Atomics.wait(control, Control.asked, Atomics.load(control, Control.taken))
   }
+  control[own + ThreadState.waits] = 0
   Atomics.sub(control, Control.sleeping, 1)
 }
 
@@ -85,13 +100,37 @@ function runSlot(base: number): void {
       const value = slots[at + 2 + i] as number
       args[i] = (flags & (1 << i)) === 0 ? value : (slots[results + value] as number)
     }
-    const result = make(bound)
+    const refused = passPoint(slots[at] as number)
+    control[own + ThreadState.progress] = 2 * step + 1
+    // Interrupted, it is made again.
+    const result = refused > 0 && refused !== EINTR ? -refused : make(bound)
+    passPoint(slots[at] as number)
     slots[results + step] = result
+    control[own + ThreadState.progress] = 2 * step + 2
     if (!goesOn(flags, result)) {
       slots[base + Slot.steps] = step + 1
       return
     }
   }
+}
+
+/** Before and after each call: where a test has set a fault. Returns an errno that is to be answered in the stead of the call, or 0. */
+function passPoint(number: number): number {
+  if (Atomics.load(control, Control.faultIn) <= 0) return 0
+  if (Atomics.sub(control, Control.faultIn, 1) !== 1) return 0
+  Atomics.store(control, Control.struck, number)
+  const fault = Atomics.load(control, Control.fault)
+  if (fault === Fault.endThread) throw new Error('fault point')
+  if (fault === Fault.kill) killProcess()
+  return fault
+}
+
+function killProcess(): void {
+  const getpid = libc.func('int getpid()') as Call
+  const kill = libc.func('int kill(int, int)') as Call
+  kill(Number(getpid()), SIGKILL)
+  // Should another thread get the signal first: nothing more may happen here.
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0)
 }
 
 function make({ call, count }: Bound): number {

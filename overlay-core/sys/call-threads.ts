@@ -2,12 +2,24 @@ import { Socket } from 'node:net'
 import { availableParallelism } from 'node:os'
 import { Worker } from 'node:worker_threads'
 import koffi from 'koffi'
-import { CONTROL_BYTES, Control, SLOT_WORDS, SLOTS, Slot, STEP_WORDS, type ThreadData } from './thread-layout.ts'
+import {
+  CONTROL_BYTES,
+  Control,
+  MOST_THREADS,
+  SLOT_WORDS,
+  SLOTS,
+  Slot,
+  STEP_WORDS,
+  THREAD_WORDS,
+  type ThreadData,
+  ThreadState,
+} from './thread-layout.ts'
 
-/** More do not help: the calls are short, and of those that take long there must be some that are made elsewhere. */
-const MOST_THREADS = 4
+/** Threads that end, each time replaced, until it is clear that there is a reason for it; then libuv's pool makes all calls. */
+const MOST_REPLACED = 64
 /** After so long without any call that ends the threads count as stuck. */
 const STUCK_MS = 2
+const EIO = 5
 /** How often the main thread looks for ended calls, once in each turn of its loop, before it sleeps. */
 const LOOKS = 24
 const O_NONBLOCK_CLOEXEC = 0o2004000
@@ -24,21 +36,29 @@ export interface ThreadStep {
 /** Takes the results of a trip, one for each step that was made. */
 export type Returned = (results: readonly number[]) => void
 
+/** Makes the steps of a trip behind those that have their `results` already; is given what was `kept` for it. */
+export type Elsewhere<Kept> = (kept: Kept, results: readonly number[], returned: Returned) => void
+
 /**
  * Threads that make system calls for the main thread, several of them on one trip. Handing a trip over and taking it back costs the main
  * thread about two microseconds, where a call through libuv's pool costs ten times as much: both sides look at shared memory, and sleep
  * only when nothing comes for a while.
  */
 export class CallThreads<Kept> {
-  readonly #elsewhere: (kept: Kept, returned: Returned) => void
+  readonly #elsewhere: Elsewhere<Kept>
   readonly #control = new Int32Array(new SharedArrayBuffer(CONTROL_BYTES))
   readonly #slots = new Float64Array(new SharedArrayBuffer(SLOTS * SLOT_WORDS * 8))
   readonly #free: number[] = Array.from({ length: SLOTS }, (_, i) => SLOTS - 1 - i)
   readonly #returned: (Returned | undefined)[] = new Array(SLOTS).fill(undefined)
   readonly #kept: (Kept | undefined)[] = new Array(SLOTS).fill(undefined)
   readonly #functions: number
+  readonly #mostReplaced: number
   readonly #wakeUp: Socket
+  readonly #workerData: Omit<ThreadData, 'index'>
+  /** Ready, and on the way to be. */
   #threads = 0
+  #starting = 0
+  #replaced = 0
   #underWay = 0
   #asked = 0
   #ended = 0
@@ -54,10 +74,11 @@ export class CallThreads<Kept> {
 
   /**
    * @param prototypes the C prototypes of all functions that will be called, by number
-   * @param elsewhere makes the calls of a trip that no thread has begun, as all are stuck; is given what was `kept` for it
+   * @param elsewhere makes the calls of a trip that no thread has begun, as all are stuck, or whose thread died
    */
-  constructor(prototypes: readonly string[], elsewhere: (kept: Kept, returned: Returned) => void) {
+  constructor(prototypes: readonly string[], elsewhere: Elsewhere<Kept>, mostReplaced = MOST_REPLACED) {
     this.#elsewhere = elsewhere
+    this.#mostReplaced = mostReplaced
     this.#functions = prototypes.length
     const [readEnd, writeEnd] = makePipe()
     const onread = {
@@ -69,14 +90,19 @@ export class CallThreads<Kept> {
     }
     this.#wakeUp = new Socket({ fd: readEnd, readable: true, writable: false, onread })
     this.#wakeUp.unref()
-    const workerData: ThreadData = {
+    this.#workerData = {
       control: this.#control.buffer as SharedArrayBuffer,
       slots: this.#slots.buffer as SharedArrayBuffer,
       prototypes,
       wakeFd: writeEnd,
     }
     const count = Math.min(MOST_THREADS, Math.max(2, availableParallelism()))
-    for (let i = 0; i < count; i++) this.#start(workerData)
+    for (let i = 0; i < count; i++) this.#start(i)
+  }
+
+  /** Threads that can make calls. */
+  get ready(): number {
+    return this.#threads
   }
 
   /** Trips under way. */
@@ -90,6 +116,22 @@ export class CallThreads<Kept> {
    */
   get free(): boolean {
     return this.#threads > 0 && this.#free.length > 0 && !(this.#stuck && this.#underWay >= this.#threads)
+  }
+
+  /**
+   * For tests: sets a fault, an errno or one of `Fault`, for the `point`-th point from now; before and after each call there is one. With 0 there is
+   * none. Returns how many points were left of the one before.
+   */
+  setFault(point: number, fault: number): number {
+    const left = Atomics.exchange(this.#control, Control.faultIn, 0)
+    Atomics.store(this.#control, Control.fault, fault)
+    Atomics.store(this.#control, Control.faultIn, point)
+    return Math.max(0, left)
+  }
+
+  /** The number of the function that the last fault met. */
+  get struck(): number {
+    return Atomics.load(this.#control, Control.struck)
   }
 
   /** Whether the threads know the function. */
@@ -169,8 +211,12 @@ export class CallThreads<Kept> {
         return
       }
       this.#stuck = this.#underWay >= this.#threads
-      for (let slot = this.#takeFromQueue(); slot >= 0; slot = this.#takeFromQueue()) this.#sendElsewhere(slot)
+      this.#emptyQueue()
     }, STUCK_MS)
+  }
+
+  #emptyQueue(): void {
+    for (let slot = this.#takeFromQueue(); slot >= 0; slot = this.#takeFromQueue()) this.#sendElsewhere(slot, 0)
   }
 
   /** A slot that no thread has taken yet, -1 when there is none. */
@@ -184,11 +230,12 @@ export class CallThreads<Kept> {
     }
   }
 
-  #sendElsewhere(slot: number): void {
+  #sendElsewhere(slot: number, made: number): void {
     const returned = this.#returned[slot] as Returned
     const kept = this.#kept[slot] as Kept
+    const results = this.#resultsOf(slot, made)
     this.#release(slot)
-    this.#elsewhere(kept, returned)
+    this.#elsewhere(kept, results, returned)
   }
 
   #takeBack(): boolean {
@@ -205,13 +252,17 @@ export class CallThreads<Kept> {
   }
 
   #giveBack(slot: number): void {
-    const base = slot * SLOT_WORDS
-    const made = this.#slots[base + Slot.steps] as number
-    const results: number[] = []
-    for (let i = 0; i < made; i++) results.push(this.#slots[base + Slot.results + i] as number)
+    const results = this.#resultsOf(slot, this.#slots[slot * SLOT_WORDS + Slot.steps] as number)
     const returned = this.#returned[slot] as Returned
     this.#release(slot)
     returned(results)
+  }
+
+  #resultsOf(slot: number, made: number): number[] {
+    const first = slot * SLOT_WORDS + Slot.results
+    const results: number[] = []
+    for (let i = 0; i < made; i++) results.push(this.#slots[first + i] as number)
+    return results
   }
 
   #release(slot: number): void {
@@ -222,11 +273,60 @@ export class CallThreads<Kept> {
     if (this.#underWay === 0) this.#wakeUp.unref()
   }
 
-  #start(workerData: ThreadData): void {
+  #start(index: number): void {
     const program = new URL(`./call-thread${import.meta.url.slice(-3)}`, import.meta.url)
-    const worker = new Worker(program, { workerData, resourceLimits: RESOURCE_LIMITS, execArgv: [] })
+    const workerData: ThreadData = { ...this.#workerData, index }
+    let worker: Worker
+    try {
+      worker = new Worker(program, { workerData, resourceLimits: RESOURCE_LIMITS, execArgv: [] })
+    } catch (error) {
+      // No memory or no process for a thread: there are others, or the pool.
+      this.#warn(error)
+      return
+    }
+    this.#starting++
+    let ready = false
     worker.unref()
-    worker.once('message', () => this.#threads++)
+    worker.once('message', () => {
+      ready = true
+      this.#starting--
+      this.#threads++
+    })
+    worker.on('error', (error) => this.#warn(error))
+    worker.once('exit', () => this.#buried(index, ready))
+  }
+
+  #warn(error: unknown): void {
+    process.emitWarning(`a thread for system calls ended: ${error instanceof Error ? error.message : error}`)
+  }
+
+  /** A thread has ended: its trip goes on elsewhere. */
+  #buried(index: number, wasReady: boolean): void {
+    const control = this.#control
+    const own = Control.threads + index * THREAD_WORDS
+    const [slot, waits] = [control[own + ThreadState.slot] as number, control[own + ThreadState.waits] as number]
+    if (waits === 1) Atomics.store(control, Control.lookout, 0)
+    if (waits === 2) Atomics.sub(control, Control.sleeping, 1)
+    const progress = control[own + ThreadState.progress] as number
+    control.fill(0, own, own + THREAD_WORDS)
+    if (wasReady) this.#threads--
+    else this.#starting--
+    if (wasReady && this.#replaced++ < this.#mostReplaced) this.#start(index)
+    if (slot > 0) this.#goOn(slot - 1, progress)
+    if (this.#threads + this.#starting === 0) this.#emptyQueue()
+  }
+
+  /** A call that the thread was making when it died may have been made or not, and so has failed; else nobody notices. */
+  #goOn(slot: number, progress: number): void {
+    const made = Math.floor(progress / 2)
+    if (progress % 2 === 0) {
+      this.#sendElsewhere(slot, made)
+      return
+    }
+    const base = slot * SLOT_WORDS
+    this.#slots[base + Slot.steps] = made + 1
+    this.#slots[base + Slot.results + made] = -EIO
+    this.#giveBack(slot)
   }
 }
 

@@ -179,9 +179,12 @@ export async function tryCalls(steps: readonly Step[]): Promise<readonly number[
   return await callsInPool(steps)
 }
 
-async function callsInPool(steps: readonly Step[]): Promise<readonly number[]> {
-  const results: number[] = []
-  for (const { op, native, args, flags } of steps) {
+/** @param before results of the first steps, which are made already */
+async function callsInPool(steps: readonly Step[], before: readonly number[] = []): Promise<readonly number[]> {
+  const results = [...before]
+  const last = steps[before.length - 1]
+  if (last && !goesOn(last.flags, before.at(-1) as number)) return results
+  for (const { op, native, args, flags } of steps.slice(before.length)) {
     const own = args.map((arg) => (arg instanceof ResultOf ? (results[arg.step] as number) : arg))
     const result = await callInPool(op, native as Native<unknown[]>, own)
     results.push(result)
@@ -200,9 +203,13 @@ function threadsFor(number: number): boolean {
   return threads.knows(number) && threads.free
 }
 
-/** Makes calls that wait behind threads that are all stuck. */
-function makeElsewhere(steps: readonly Step[], returned: (results: readonly number[]) => void): void {
-  callsInPool(steps).then(returned, () => returned([-EINVAL]))
+/** Makes calls that wait behind threads that are all stuck, and those that are left of a thread that died. */
+function makeElsewhere(
+  steps: readonly Step[],
+  before: readonly number[],
+  returned: (results: readonly number[]) => void,
+): void {
+  callsInPool(steps, before).then(returned, () => returned([...before, -EINVAL]))
 }
 
 function onThread(steps: readonly ThreadStep[], kept: readonly Step[]): Promise<readonly number[]> {
@@ -250,6 +257,21 @@ export async function call<A extends unknown[]>(
   const result = await tryCall(op, native, ...args)
   if (result < 0) throw sysError(op, -result, name)
   return result
+}
+
+/** Threads of our own that are ready to make calls. */
+export function threadsReady(): number {
+  return threads?.ready ?? 0
+}
+
+/** `CallThreads.setFault` of the threads in use. Only for tests; needs `threadsReady`. */
+export function setThreadFault(point: number, fault: number): number {
+  return threads?.setFault(point, fault) ?? 0
+}
+
+/** The function of libc that the last fault of `setThreadFault` met. */
+export function struckFunction(): string {
+  return /(\w+)\(/.exec(prototypes[threads?.struck ?? 0] ?? '')?.[1] ?? ''
 }
 
 /** How full the gate is: calls running and calls waiting for a place. */

@@ -8,6 +8,8 @@ export const SLOTS = 256
 /** System calls of one trip to a thread. */
 export const MOST_STEPS = 24
 export const MOST_ARGUMENTS = 6
+/** More threads do not help: the calls are short, and of those that take long there must be some that are made elsewhere. */
+export const MOST_THREADS = 4
 
 /** Words (32 bits) of the control memory. */
 export const Control = {
@@ -23,11 +25,33 @@ export const Control = {
   wake: 4,
   /** 1: a thread looks out for the next call without sleeping; one does at a time. */
   lookout: 5,
+  /** For tests: how many points (before and after each call there is one) are passed until the fault; 0: there is none. */
+  faultIn: 6,
+  /** What the fault is: an errno to answer in the call's stead, or one of `Fault`. */
+  fault: 7,
+  /** The number of the function that the last fault met. */
+  struck: 8,
   /** The queues: slot numbers, in that of ended calls plus one, as 0 stands for an entry not yet written. */
   toMake: 16,
   made: 16 + SLOTS,
+  /** What each thread is at, `THREAD_WORDS` each: should it die, others have to know. */
+  threads: 16 + 2 * SLOTS,
 } as const
-export const CONTROL_BYTES = (16 + 2 * SLOTS) * 4
+
+/** The words of a thread. */
+export const ThreadState = {
+  /** The slot that it works on, plus one; 0 when none. */
+  slot: 0,
+  /** Twice the number of its steps that have their results; and one while the next is being made. */
+  progress: 1,
+  /** 1: it is on the lookout, 2: it sleeps, and is counted among those. */
+  waits: 2,
+} as const
+export const THREAD_WORDS = 3
+export const CONTROL_BYTES = (Control.threads + MOST_THREADS * THREAD_WORDS) * 4
+
+/** Faults other than an errno. */
+export const Fault = { kill: -1, endThread: -2 } as const
 
 /** A slot is made of 64-bit floats, which hold every argument exactly: numbers, descriptors, addresses, sizes up to 2^53. */
 export const Slot = {
@@ -54,6 +78,8 @@ export function goesOn(flags: number, result: number): boolean {
 
 /** What a thread is given at its start. */
 export interface ThreadData {
+  /** Which of the threads it is. */
+  readonly index: number
   readonly control: SharedArrayBuffer
   readonly slots: SharedArrayBuffer
   /** C prototypes by function number. */

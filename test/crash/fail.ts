@@ -2,8 +2,10 @@
  * Lets every system call of every operation of overlay-core fail, with EIO, ENOSPC, EDQUOT, EMFILE and EINTR in turn.
  *
  *     npm run test:faults -- [--seconds N] [--seed S] [--scenario NAME] [--options index=off] [--on tmpfs|disk] [--sample N]
+ *     [--calls single|threads]
  */
 import { failEverywhere } from './failing.ts'
+import { GateInjector, ThreadInjector } from './injector.ts'
 import { runInside } from './inside.ts'
 import { SCENARIOS } from './scenarios.ts'
 import type { Settings } from './settings.ts'
@@ -16,11 +18,12 @@ async function failCalls(scratch: string, settings: Settings): Promise<number> {
   const started = Date.now()
   const stopAt = started + settings.seconds * 1000
   const failures: string[] = []
+  const injector = settings.calls === 'threads' ? new ThreadInjector() : new GateInjector()
   let injected = 0
   for (const scenario of SCENARIOS.filter(({ name }) => name.includes(settings.scenario))) {
     if (Date.now() > stopAt) break
     const { sample, seed, options } = settings
-    const result = await failEverywhere(scenario, { scratch, extra: options, sample, seed, stopAt })
+    const result = await failEverywhere(scenario, { scratch, extra: options, sample, seed, stopAt, injector })
     injected += result.injected
     failures.push(...result.failures)
     const verdict = result.failures.length === 0 ? 'ok' : `${result.failures.length} WRONG`

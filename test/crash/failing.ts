@@ -1,7 +1,6 @@
 import { readdirSync } from 'node:fs'
 import { isErrno, type Overlay } from '../../overlay-core/index.ts'
-import { setFaultPoints } from '../../overlay-core/sys/fault.ts'
-import { CallCounter, NO_FAULTS } from './fault-points.ts'
+import type { Injector } from './injector.ts'
 import { type Known, type Picture, pictureDifferences, retainAll, takePicture } from './picture.ts'
 import { Actor, type Scenario } from './scenario.ts'
 import { idle, Stage } from './stage.ts'
@@ -21,6 +20,7 @@ export interface FailingSettings {
   readonly sample: number
   readonly seed: number
   readonly stopAt: number
+  readonly injector: Injector
 }
 
 /** A call that is to fail: the `count`-th of step `step`; a mount is step -1. */
@@ -45,7 +45,9 @@ export async function failEverywhere(
 ): Promise<{ injected: number; failures: string[] }> {
   const from = Math.floor(Date.now() / 1000) - 1
   const stage = await Stage.build(settings.scratch, scenario, settings.extra)
-  const [states, between, calls] = await undisturbed(stage)
+  const { injector } = settings
+  await injector.ready()
+  const [states, between, calls] = await undisturbed(stage, injector)
   const failures: string[] = []
   let injected = 0
   for (const injection of injectionsOf(calls, settings)) {
@@ -53,7 +55,7 @@ export async function failEverywhere(
     injected++
     const { step, count, op, failure } = injection
     const allowed = [states[step + 1] as Picture, states[step + 2] as Picture, ...(between.get(step) ?? [])]
-    for (const line of await inject(stage, injection, allowed, from)) {
+    for (const line of await inject(stage, injector, injection, allowed, from)) {
       failures.push(`${scenario.name}: step ${step}, call ${count} ${op} ${failure}: ${line}`)
     }
   }
@@ -62,13 +64,12 @@ export async function failEverywhere(
 }
 
 /** States before the mount (as after it), and before each step and after the last; those in between; the calls of each, the mount's first. */
-async function undisturbed(stage: Stage): Promise<[Picture[], Map<number, Picture[]>, string[][]]> {
+async function undisturbed(stage: Stage, injector: Injector): Promise<[Picture[], Map<number, Picture[]>, string[][]]> {
   const { steps, between } = stage.scenario
   const calls: string[][] = []
-  const counter = new CallCounter(undefined, () => 0)
-  const note = () => calls.push(counter.seen.splice(0).map(({ op }) => op))
+  const note = () => calls.push(injector.list())
   const { known } = await prepare(stage)
-  setFaultPoints(counter)
+  injector.watch()
   const run = await open(stage, known)
   note()
   // Looking at things changes what the next step finds in the caches: states in a run of their own.
@@ -76,7 +77,7 @@ async function undisturbed(stage: Stage): Promise<[Picture[], Map<number, Pictur
     await step(run.actor)
     note()
   }
-  setFaultPoints(NO_FAULTS)
+  injector.rest()
   await run.overlay.unmount()
   const states = await statesOf(stage, steps.length)
   const inBetween = new Map<number, Picture[]>()
@@ -140,6 +141,7 @@ function injectionsOf(calls: readonly string[][], { sample, seed }: FailingSetti
 
 async function inject(
   stage: Stage,
+  injector: Injector,
   injection: Injection,
   allowed: readonly Picture[],
   from: number,
@@ -150,8 +152,8 @@ async function inject(
   const { known } = await prepare(stage)
   let overlay: Overlay | undefined
   try {
-    if (injection.step < 0) overlay = await failingMount(stage, injection, lines)
-    else overlay = await failingStep(stage, injection, known, allowed, from, lines)
+    if (injection.step < 0) overlay = await failingMount(stage, injector, injection, lines)
+    else overlay = await failingStep(stage, injector, injection, known, allowed, from, lines)
     await overlay?.unmount()
     await idle()
     const open = openDescriptors()
@@ -167,25 +169,22 @@ async function inject(
   } catch (error) {
     lines.push(error instanceof Error ? `${error.stack}` : String(error))
   } finally {
-    setFaultPoints(NO_FAULTS)
+    injector.rest()
     await overlay?.unmount()
   }
-  return lines
-}
-
-function failAt({ count, failure }: Injection): CallCounter {
-  return new CallCounter({ when: 'before', count }, () => ERRNOS[failure])
+  // A close that fails has closed all the same, but here it was not made.
+  return injector.struck(injection.op) === 'close' ? [] : lines
 }
 
 /** A mount that fails must leave nothing open and go well the next time. */
-async function failingMount(stage: Stage, injection: Injection, lines: string[]): Promise<Overlay> {
-  setFaultPoints(failAt(injection))
+async function failingMount(stage: Stage, injector: Injector, injection: Injection, lines: string[]): Promise<Overlay> {
+  injector.arm(injection.count, ERRNOS[injection.failure])
   try {
     const overlay = await stage.mount()
-    setFaultPoints(NO_FAULTS)
+    injector.rest()
     return overlay
   } catch (error) {
-    setFaultPoints(NO_FAULTS)
+    injector.rest()
     const right = isErrno(error, injection.failure as 'EIO') || String(error).includes(injection.failure)
     if (!right || injection.failure === 'EINTR') lines.push(`the mount fails with ${error}`)
   }
@@ -195,6 +194,7 @@ async function failingMount(stage: Stage, injection: Injection, lines: string[])
 /** The step fails with just that errno and without effect, or succeeds; then it works. */
 async function failingStep(
   stage: Stage,
+  injector: Injector,
   injection: Injection,
   known: readonly Known[],
   allowed: readonly Picture[],
@@ -207,7 +207,7 @@ async function failingStep(
   await idle()
   const step = steps[injection.step] as Scenario['steps'][number]
   let failed = false
-  setFaultPoints(failAt(injection))
+  injector.arm(injection.count, ERRNOS[injection.failure])
   try {
     await step(actor)
   } catch (error) {
@@ -216,15 +216,15 @@ async function failingStep(
       lines.push(`answers ${error instanceof Error ? error.stack : error}`)
     if (injection.failure === 'EINTR') lines.push('EINTR is seen')
   }
-  setFaultPoints(NO_FAULTS)
+  injector.rest()
+  const op = injector.struck(injection.op)
   await idle()
   if (await isMounted(overlay)) {
     const left = readdirSync(`${stage.dir}/work/work`)
     // What could not be removed, after a change that was made or of one that failed, is a leftover, which the next mount removes.
-    if (left.length > 0 && failed && !REMOVING.has(injection.op))
-      lines.push(`left in the work directory: ${left.join(', ')}`)
+    if (left.length > 0 && failed && !REMOVING.has(op)) lines.push(`left in the work directory: ${left.join(', ')}`)
     // What was written or published and then cannot be made durable is there, as with the kernel.
-    const unchanged = injection.op === 'fsync' ? allowed : [allowed[0] as Picture, ...allowed.slice(2)]
+    const unchanged = op === 'fsync' ? allowed : [allowed[0] as Picture, ...allowed.slice(2)]
     const states = failed ? unchanged : [allowed[1] as Picture]
     const seen = await takePicture(overlay, known)
     lines.push(

@@ -14,9 +14,12 @@ export interface SeenCall {
   readonly changing: boolean
 }
 
-/** Which call: the n-th that starts (before it is made), or the n-th that ends; counted from 1. */
+/**
+ * Which call: the n-th that starts (before it is made), or the n-th that ends; counted from 1. Or the n-th point that the threads pass, which
+ * is before the first call that they make, after it, before the second one, and so on.
+ */
 export interface Point {
-  readonly when: 'before' | 'after'
+  readonly when: 'before' | 'after' | 'thread'
   readonly count: number
 }
 

@@ -2,6 +2,7 @@
  * Kills a process with overlay-core at every system call of every operation, and looks at what it left.
  *
  *     npm run test:crash -- [--kills N] [--seconds N] [--seed S] [--scenario NAME] [--options index=off] [--on tmpfs|disk] [--sample N]
+ *     [--calls single|threads]
  */
 import { runInside } from './inside.ts'
 import { SCENARIOS } from './scenarios.ts'
@@ -24,6 +25,7 @@ async function killEverywhere(scratch: string, settings: Settings): Promise<numb
       extra: settings.options,
       sample: settings.sample,
       seed: settings.seed,
+      calls: settings.calls,
       thoroughEvery: 8,
       stopAt,
     })

@@ -12,6 +12,8 @@ export interface Settings {
   readonly on: 'tmpfs' | 'disk'
   /** Only at so many calls of each scenario, which the seed chooses among those that change something. */
   readonly sample: number
+  /** Calls as they are made with fault points, one by one; or by threads, several on a trip, where faults then strike in the threads. */
+  readonly calls: 'single' | 'threads'
 }
 
 const DEFAULTS: Settings = {
@@ -22,6 +24,7 @@ const DEFAULTS: Settings = {
   options: '',
   on: 'tmpfs',
   sample: Number.POSITIVE_INFINITY,
+  calls: 'single',
 }
 
 /** @throws Error an unknown argument */
@@ -56,7 +59,12 @@ function parseArgument(name: string, value: string | undefined): Partial<Setting
     case '--on':
       if (value !== 'tmpfs' && value !== 'disk') throw new Error(`--on: tmpfs or disk, not ${value}`)
       return { on: value }
+    case '--calls':
+      if (value !== 'single' && value !== 'threads') throw new Error(`--calls: single or threads, not ${value}`)
+      return { calls: value }
     default:
-      throw new Error(`unknown argument ${name}; known: --kills --seconds --seed --scenario --options --on --sample`)
+      throw new Error(
+        `unknown argument ${name}; known: --kills --seconds --seed --scenario --options --on --sample --calls`,
+      )
   }
 }

@@ -1,8 +1,9 @@
 import { closeSync, mkdirSync, openSync, readdirSync, readFileSync, rmSync, writeSync } from 'node:fs'
 import { setImmediate } from 'node:timers/promises'
 import { isErrno, mount, type Overlay, parseOptions } from '../../overlay-core/index.ts'
-import { gateLoad } from '../../overlay-core/sys/call.ts'
+import { gateLoad, setThreadFault } from '../../overlay-core/sys/call.ts'
 import { setFaultPoints } from '../../overlay-core/sys/fault.ts'
+import { Fault } from '../../overlay-core/sys/thread-layout.ts'
 import { KernelView } from '../differential/kernel-view.ts'
 import * as native from '../differential/native.ts'
 import { differences, readTree, type Tree } from '../differential/tree.ts'
@@ -11,6 +12,7 @@ import { makeLowers, makeUpper } from './layers.ts'
 import { type Known, type Picture, retainAll, takePicture } from './picture.ts'
 import { type Ending, killSelf, startChild, waitFor } from './process.ts'
 import { Actor, type Scenario, type Step } from './scenario.ts'
+import { countPoints, pointsPassed, startThreads } from './threads.ts'
 
 const MS_NOATIME_NODEV = 1024 | 4
 const CHILD_LIMIT_SECONDS = 120
@@ -26,6 +28,8 @@ export interface Report {
   /** All calls of the disturbed part; empty when the child did not live to tell. */
   readonly calls: readonly SeenCall[]
   readonly ended: number
+  /** Points that the threads have passed. */
+  readonly points: number
   /** What the child saw after the mount and after each step, if it was told to look; as long as its overlay was mounted. */
   readonly seen: readonly Picture[]
   readonly error: string | undefined
@@ -81,7 +85,7 @@ export class Stage {
    * Runs the scenario, with `steps` in place of its own, in a child process on a fresh upper; it is killed at `point`, or says what it
    * sees after each step.
    */
-  async run(steps: readonly Step[], point: Point | 'look' | 'undisturbed'): Promise<Report> {
+  async run(steps: readonly Step[], point: Point | 'look' | 'undisturbed' | 'threads'): Promise<Report> {
     await idle()
     this.fresh()
     rmSync(`${this.dir}/report`, { force: true })
@@ -103,7 +107,7 @@ export class Stage {
 
   async #child(
     steps: readonly Step[],
-    point: Point | 'look' | 'undisturbed',
+    point: Point | 'look' | 'undisturbed' | 'threads',
     tell: (line: object) => void,
   ): Promise<void> {
     const { scenario } = this
@@ -124,7 +128,11 @@ export class Stage {
       killSelf()
       return 0
     })
-    setFaultPoints(counter)
+    const threaded = point === 'threads' || (typeof point !== 'string' && point.when === 'thread')
+    if (threaded) await startThreads()
+    else setFaultPoints(counter)
+    if (point === 'threads') countPoints()
+    else if (threaded) setThreadFault((point as Point).count, Fault.kill)
     if (scenario.mounts) actor = actorOf(await this.mount())
     const look = point === 'look' ? () => tellPicture(actor as Actor, known, tell) : () => undefined
     await look()
@@ -137,6 +145,7 @@ export class Stage {
       await look()
     }
     setFaultPoints(NO_FAULTS)
+    if (point === 'threads') tell({ points: pointsPassed() })
     tell({ calls: counter.seen, ended: counter.ended })
   }
 
@@ -229,6 +238,7 @@ function readReport(path: string, ending: Ending): Report {
     finished: parts.filter((part) => part.finished).length,
     calls: last.calls ?? [],
     ended: last.ended ?? 0,
+    points: last.points ?? 0,
     seen: parts
       .filter((part) => part.seen)
       .map(({ seen }) => ({ tree: new Map(seen.tree), places: new Map(seen.places) })),

@@ -2,6 +2,7 @@ import { differences, type Tree } from '../differential/tree.ts'
 import type { Point } from './fault-points.ts'
 import { type Picture, pictureDifferences } from './picture.ts'
 import { Actor, type Scenario, type Step } from './scenario.ts'
+import type { Settings } from './settings.ts'
 import { type Report, Stage } from './stage.ts'
 
 /** What a sweep over one scenario found. */
@@ -17,6 +18,7 @@ export interface SweepSettings {
   /** With a number: only at so many of the calls that change something. Else at every call, before and after. */
   readonly sample: number
   readonly seed: number
+  readonly calls: Settings['calls']
   /** Every how many kills the kernel mounts the layers too, and the rest of the scenario is done. */
   readonly thoroughEvery: number
   /** No further kill is started after this. */
@@ -37,7 +39,8 @@ export async function sweep(scenario: Scenario, settings: SweepSettings): Promis
   const [expected, whole] = await expectedStates(stage, from)
   const failures: string[] = []
   let [kills, byKernel] = [0, 0]
-  for (const point of pointsOf(whole, settings)) {
+  const threaded = settings.calls === 'threads' ? await finished(stage, scenario.steps, 'threads') : undefined
+  for (const point of threaded ? threadPoints(threaded, settings) : pointsOf(whole, settings)) {
     if (Date.now() > settings.stopAt) break
     const report = await stage.run(scenario.steps, point)
     // The calls of two runs may differ by some that run side by side.
@@ -75,7 +78,11 @@ async function expectedStates(stage: Stage, from: number): Promise<[Expected, Re
   return [{ after, between }, whole]
 }
 
-async function finished(stage: Stage, steps: readonly Step[], how: 'look' | 'undisturbed'): Promise<Report> {
+async function finished(
+  stage: Stage,
+  steps: readonly Step[],
+  how: 'look' | 'undisturbed' | 'threads',
+): Promise<Report> {
   const report = await stage.run(steps, how)
   if (report.error !== undefined || report.ending.signal !== 0) {
     throw new Error(`${stage.scenario.name}: does not run: ${report.error ?? `signal ${report.ending.signal}`}`)
@@ -91,6 +98,12 @@ function pointsOf({ calls, ended }: Report, { sample, seed }: SweepSettings): Po
   const chosen = before.filter(({ changing }) => changing)
   const step = Math.max(1, Math.ceil(chosen.length / sample))
   return chosen.filter((_, i) => (i + seed) % step === 0)
+}
+
+function threadPoints({ points }: Report, { sample, seed }: SweepSettings): Point[] {
+  const all = Array.from({ length: points }, (_, i) => ({ when: 'thread', count: i + 1 }) as const)
+  const step = Math.max(1, Math.ceil(points / sample))
+  return all.filter((_, i) => (i + seed) % step === 0)
 }
 
 /** What is wrong with what a killed child left; empty when nothing is. */
