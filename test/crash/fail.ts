@@ -2,25 +2,28 @@
  * Lets every system call of every operation of overlay-core fail, with EIO, ENOSPC, EDQUOT, EMFILE and EINTR in turn.
  *
  *     npm run test:faults -- [--seconds N] [--seed S] [--scenario NAME] [--options index=off] [--on tmpfs|disk] [--sample N]
- *     [--calls single|threads]
+ *     [--calls single|threads] [--jobs N]
  */
 import { failEverywhere } from './failing.ts'
 import { GateInjector, ThreadInjector } from './injector.ts'
-import { runInside } from './inside.ts'
+import { type Counts, runInside } from './inside.ts'
 import { SCENARIOS } from './scenarios.ts'
-import type { Settings } from './settings.ts'
+import { type Settings, shareOf } from './settings.ts'
 
 const FAILURES_SHOWN = 40
 
-await runInside(import.meta.url, 'test:faults', failCalls)
+await runInside(import.meta.url, {
+  name: 'test:faults',
+  main: failCalls,
+  summary: ({ injected, wrong }, seconds) => `${injected} failing calls, ${wrong} wrong, ${seconds} s`,
+})
 
-async function failCalls(scratch: string, settings: Settings): Promise<number> {
-  const started = Date.now()
-  const stopAt = started + settings.seconds * 1000
+async function failCalls(scratch: string, settings: Settings): Promise<Counts> {
+  const stopAt = Date.now() + settings.seconds * 1000
   const failures: string[] = []
   const injector = settings.calls === 'threads' ? new ThreadInjector() : new GateInjector()
   let injected = 0
-  for (const scenario of SCENARIOS.filter(({ name }) => name.includes(settings.scenario))) {
+  for (const scenario of shareOf(SCENARIOS, settings)) {
     if (Date.now() > stopAt) break
     const { sample, seed, options } = settings
     const result = await failEverywhere(scenario, { scratch, extra: options, sample, seed, stopAt, injector })
@@ -30,7 +33,5 @@ async function failCalls(scratch: string, settings: Settings): Promise<number> {
     console.log(`${scenario.name}: ${result.injected} failing calls, ${verdict}`)
   }
   for (const line of failures.slice(0, FAILURES_SHOWN)) console.log(`=> ${line}`)
-  const seconds = ((Date.now() - started) / 1000).toFixed(1)
-  console.log(`${injected} failing calls, ${failures.length} wrong, ${seconds} s`)
-  return failures.length === 0 ? 0 : 1
+  return { injected, wrong: failures.length }
 }

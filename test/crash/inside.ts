@@ -6,25 +6,51 @@ import { parseArguments, type Settings } from './settings.ts'
 
 const MS_NOATIME = 1024
 
+/** What a process has done, in numbers that can be added up; `wrong` is the number of failures. */
+export type Counts = { readonly wrong: number } & Readonly<Record<string, number>>
+
+/** A program that is run in several processes at a time, each of which does its share. */
+export interface Program {
+  readonly name: string
+  /** Runs in a new folder, with mounts of its own, fit to fork. Share `settings.share` of `settings.jobs` is to be done. */
+  readonly main: (scratch: string, settings: Settings) => Promise<Counts>
+  /** The last line of the output. */
+  readonly summary: (total: Counts, seconds: string) => string
+}
+
 /**
- * Runs the program `url` again with mounts of its own and a folder on them, fit to fork; in there calls `main`. Sets the exit code.
+ * Runs the program `url` again, as many times as there are jobs, with mounts of its own, which go when it ends in whatever way; in there
+ * calls `main`. Adds up what they have done, and sets the exit code.
  */
-export async function runInside(
-  url: string,
-  name: string,
-  main: (scratch: string, settings: Settings) => Promise<number>,
-): Promise<void> {
-  if (!needsRoot(name, 'mounts file systems')) return
+export async function runInside(url: string, program: Program): Promise<void> {
+  if (!needsRoot(program.name, 'mounts file systems')) return
   const inside = ownMounts()
-  if (inside === undefined) {
-    const args = process.argv.slice(2)
-    parseArguments(args)
-    process.exitCode = await startWithOwnMounts(url, args, { name: 'crash', nodeArguments: ['--single-threaded'] })
-    return
+  if (inside) {
+    const counts = await startMain(inside.scratch, parseArguments(inside.args), program)
+    process.send?.(counts)
+    process.exitCode = counts.wrong === 0 ? 0 : 1
+  } else {
+    process.exitCode = await startJobs(url, process.argv.slice(2), program)
   }
-  const settings = parseArguments(inside.args)
+}
+
+async function startMain(scratch: string, settings: Settings, { main }: Program): Promise<Counts> {
   process.umask(0)
   setFaultPoints(NO_FAULTS)
-  if (settings.on === 'tmpfs') native.mount('tmpfs', inside.scratch, 'tmpfs', MS_NOATIME, 'mode=755')
-  process.exitCode = await main(inside.scratch, settings)
+  if (settings.on === 'tmpfs') native.mount('tmpfs', scratch, 'tmpfs', MS_NOATIME, 'mode=755')
+  return await main(scratch, settings)
+}
+
+async function startJobs(url: string, args: readonly string[], { summary }: Program): Promise<number> {
+  const { jobs } = parseArguments(args)
+  const started = performance.now()
+  const total: Record<string, number> & { wrong: number } = { wrong: 0 }
+  const onMessage = (message: unknown) => {
+    for (const [name, count] of Object.entries(message as Counts)) total[name] = (total[name] ?? 0) + count
+  }
+  const start = { name: 'crash', nodeArguments: ['--single-threaded'], onMessage }
+  const shares = Array.from({ length: jobs }, (_, i) => [...args, '--jobs', `${jobs}`, '--share', `${i}`])
+  const statuses = await Promise.all(shares.map((share) => startWithOwnMounts(url, share, start)))
+  console.log(summary(total, ((performance.now() - started) / 1000).toFixed(1)))
+  return statuses.every((status) => status === 0) ? 0 : 1
 }

@@ -2,33 +2,30 @@
  * Kills a process with overlay-core at every system call of every operation, and looks at what it left.
  *
  *     npm run test:crash -- [--kills N] [--seconds N] [--seed S] [--scenario NAME] [--options index=off] [--on tmpfs|disk] [--sample N]
- *     [--calls single|threads]
+ *     [--calls single|threads] [--jobs N]
  */
-import { runInside } from './inside.ts'
+import { type Counts, runInside } from './inside.ts'
 import { SCENARIOS } from './scenarios.ts'
-import type { Settings } from './settings.ts'
+import { type Settings, shareOf } from './settings.ts'
 import { sweep } from './sweep.ts'
 
 const FAILURES_SHOWN = 40
 
-await runInside(import.meta.url, 'test:crash', killEverywhere)
+await runInside(import.meta.url, {
+  name: 'test:crash',
+  main: killEverywhere,
+  summary: ({ kills, byKernel, wrong }, seconds) =>
+    `${kills} kills, ${byKernel} of them also looked at by the kernel, ${wrong} wrong, ${seconds} s`,
+})
 
-async function killEverywhere(scratch: string, settings: Settings): Promise<number> {
-  const started = Date.now()
-  const stopAt = started + settings.seconds * 1000
+async function killEverywhere(scratch: string, settings: Settings): Promise<Counts> {
+  const stopAt = Date.now() + settings.seconds * 1000
   const failures: string[] = []
   let [kills, byKernel] = [0, 0]
-  for (const scenario of SCENARIOS.filter(({ name }) => name.includes(settings.scenario))) {
-    if (kills >= settings.kills || Date.now() > stopAt) break
-    const result = await sweep(scenario, {
-      scratch,
-      extra: settings.options,
-      sample: settings.sample,
-      seed: settings.seed,
-      calls: settings.calls,
-      thoroughEvery: 8,
-      stopAt,
-    })
+  for (const scenario of shareOf(SCENARIOS, settings)) {
+    if (kills >= settings.kills / settings.jobs || Date.now() > stopAt) break
+    const { options, sample, seed, calls } = settings
+    const result = await sweep(scenario, { scratch, extra: options, sample, seed, calls, thoroughEvery: 8, stopAt })
     kills += result.kills
     byKernel += result.byKernel
     failures.push(...result.failures)
@@ -36,9 +33,5 @@ async function killEverywhere(scratch: string, settings: Settings): Promise<numb
     console.log(`${scenario.name}: ${result.kills} kills, ${verdict}`)
   }
   for (const line of failures.slice(0, FAILURES_SHOWN)) console.log(`=> ${line}`)
-  const seconds = ((Date.now() - started) / 1000).toFixed(1)
-  console.log(
-    `${kills} kills, ${byKernel} of them also looked at by the kernel, ${failures.length} wrong, ${seconds} s`,
-  )
-  return failures.length === 0 ? 0 : 1
+  return { kills, byKernel, wrong: failures.length }
 }

@@ -1,3 +1,6 @@
+import { availableParallelism } from 'node:os'
+import type { Scenario } from './scenario.ts'
+
 /** What a run does. */
 export interface Settings {
   /** Ends after so many kills; those at random times go on until then. */
@@ -14,6 +17,9 @@ export interface Settings {
   readonly sample: number
   /** Calls as they are made with fault points, one by one; or by threads, several on a trip, where faults then strike in the threads. */
   readonly calls: 'single' | 'threads'
+  /** Processes that share the work, and which of them this one is, from 0. */
+  readonly jobs: number
+  readonly share: number
 }
 
 const DEFAULTS: Settings = {
@@ -25,6 +31,8 @@ const DEFAULTS: Settings = {
   on: 'tmpfs',
   sample: Number.POSITIVE_INFINITY,
   calls: 'single',
+  jobs: availableParallelism(),
+  share: 0,
 }
 
 /** @throws Error an unknown argument */
@@ -52,6 +60,10 @@ function parseArgument(name: string, value: string | undefined): Partial<Setting
       return { seed: number() }
     case '--sample':
       return { sample: number() }
+    case '--jobs':
+      return { jobs: Math.max(1, number()) }
+    case '--share':
+      return { share: number() }
     case '--scenario':
       return { scenario: value }
     case '--options':
@@ -64,7 +76,12 @@ function parseArgument(name: string, value: string | undefined): Partial<Setting
       return { calls: value }
     default:
       throw new Error(
-        `unknown argument ${name}; known: --kills --seconds --seed --scenario --options --on --sample --calls`,
+        `unknown argument ${name}; known: --kills --seconds --seed --scenario --options --on --sample --calls --jobs`,
       )
   }
+}
+
+/** The scenarios that are wanted of this process. */
+export function shareOf(scenarios: readonly Scenario[], { scenario, jobs, share }: Settings): readonly Scenario[] {
+  return scenarios.filter(({ name }) => name.includes(scenario)).filter((_, i) => i % jobs === share)
 }

@@ -16,6 +16,9 @@ import { countPoints, pointsPassed, startThreads } from './threads.ts'
 
 const MS_NOATIME_NODEV = 1024 | 4
 const CHILD_LIMIT_SECONDS = 120
+/** V8 is not made to be forked: once in many hundred times a child dies of that, and is started again. */
+const SIGSEGV = 11
+const MOST_AGAIN = 2
 
 /** What a child wrote down before it ended. */
 export interface Report {
@@ -86,6 +89,12 @@ export class Stage {
    * sees after each step.
    */
   async run(steps: readonly Step[], point: Point | 'look' | 'undisturbed' | 'threads'): Promise<Report> {
+    let report = await this.#runOnce(steps, point)
+    for (let i = 0; i < MOST_AGAIN && report.ending.signal === SIGSEGV; i++) report = await this.#runOnce(steps, point)
+    return report
+  }
+
+  async #runOnce(steps: readonly Step[], point: Point | 'look' | 'undisturbed' | 'threads'): Promise<Report> {
     await idle()
     this.fresh()
     rmSync(`${this.dir}/report`, { force: true })

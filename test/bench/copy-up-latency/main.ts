@@ -1,0 +1,80 @@
+/**
+ * How much a large copy-up delays other operations: their latencies at rest and while it is in progress.
+ *
+ *     npm run bench:copy-up-latency -- [--gib N] [--on DIR] [--clients N]
+ *
+ * The large file is real data on the disk of DIR, which needs twice its size. Each client does one operation after the other with a pause of 1 ms. Ends with 1 when the 99th percentile of any operation
+ * grows by more than 20 ms; those that wait for the disk by their nature (a copy-up of their own, a commit) are shown, but do not count.
+ */
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout } from 'node:timers/promises'
+import { parseArgs } from 'node:util'
+import { copyUpLarge, DURABLE, type Latencies, makeWorld, work } from './load.ts'
+
+const AIM_MS = 20
+const REST_MS = 10_000
+const GIB = 1024 ** 3
+
+const { values } = parseArgs({
+  options: {
+    gib: { type: 'string', default: '10' },
+    on: { type: 'string', default: tmpdir() },
+    clients: { type: 'string', default: '4' },
+  },
+})
+
+const dir = mkdtempSync(join(values.on, 'overlayd-latency-'))
+try {
+  const clients = Number(values.clients)
+  const world = await makeWorld(dir, Number(values.gib) * GIB, clients)
+  const atRest = await work(world, clients, setTimeout(REST_MS))
+  const start = performance.now()
+  const [load] = [readFileSync('/proc/loadavg', 'latin1').split(' ')[0]]
+  const meanwhile = await work(world, clients, copyUpLarge(world))
+  const seconds = (performance.now() - start) / 1000
+  await world.overlay.unmount()
+  console.log(
+    `copy-up of ${values.gib} GiB: ${seconds.toFixed(1)} s, ${clients} clients, load of the machine before ${load}`,
+  )
+  process.exitCode = report(atRest, meanwhile) ? 0 : 1
+} finally {
+  rmSync(dir, { recursive: true, force: true })
+}
+
+function report(atRest: Latencies, meanwhile: Latencies): boolean {
+  console.log(row('ms', ['operations', 'rest p50', 'rest p99', 'p50', 'p99', 'max', 'delay p99']))
+  const all: Latencies = new Map([...meanwhile, ['all that do not wait for the disk', counted(meanwhile)]])
+  const allAtRest: Latencies = new Map([...atRest, ['all that do not wait for the disk', counted(atRest)]])
+  let met = true
+  for (const [kind, took] of all) {
+    const before = allAtRest.get(kind) ?? []
+    const delay = percentile(took, 99) - percentile(before, 99)
+    if (delay > AIM_MS && !DURABLE.includes(kind)) met = false
+    const figures = [
+      percentile(before, 50),
+      percentile(before, 99),
+      percentile(took, 50),
+      percentile(took, 99),
+      percentile(took, 100),
+      delay,
+    ]
+    console.log(row(kind, [String(took.length), ...figures.map((figure) => figure.toFixed(2))]))
+  }
+  console.log(met ? `the 99th percentile of none grows by more than ${AIM_MS} ms` : `MISSED: more than ${AIM_MS} ms`)
+  return met
+}
+
+function counted(latencies: Latencies): number[] {
+  return [...latencies].flatMap(([kind, took]) => (DURABLE.includes(kind) ? [] : took))
+}
+
+function percentile(values: readonly number[], percent: number): number {
+  const sorted = values.toSorted((a, b) => a - b)
+  return sorted[Math.min(sorted.length - 1, Math.floor((sorted.length * percent) / 100))] ?? Number.NaN
+}
+
+function row(name: string, cells: readonly string[]): string {
+  return name.padEnd(34) + cells.map((cell) => cell.padStart(11)).join('')
+}
