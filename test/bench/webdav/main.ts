@@ -4,6 +4,7 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
+import { mountDisk, unmountDisk } from '../nfs/disk.ts'
 import { measure, type Sample } from './measure.ts'
 import { needsMount, PEERS, type Server, startServer } from './peers.ts'
 import { report } from './report.ts'
@@ -12,8 +13,8 @@ import { makeTree, ownDirectory } from './tree.ts'
 
 const HELP = `npm run bench:webdav -- [OPTIONS]
 
-Runs overlayd and other WebDAV servers in turn over the same layers on this machine, and prints medians and ratios. Needs root (for the
-peers' kernel overlay mounts) and the packages that test/bench/webdav/setup installs.
+Runs overlayd and other WebDAV servers in turn over the same layers on this machine, and prints medians and ratios. The uppers are on a
+new ext4 with a journal in a file of their own. Needs root (to mount that, and the peers' kernel overlays) and the packages that test/bench/webdav/setup installs.
 
   --peers NAMES     comma-separated, of: ${PEERS.join(', ')}; none: overlayd alone (default: all)
   --only NAMES      scenarios, comma-separated; part of a name is enough (default: all)
@@ -117,8 +118,12 @@ async function main(settings: Settings): Promise<void> {
   const program = join(scratch, 'davload')
   execFileSync('cc', ['-O2', '-std=gnu11', '-o', program, join(import.meta.dirname, 'davload.c')], { stdio: 'inherit' })
   execFileSync('chmod', ['755', scratch])
+  const disk = join(scratch, 'disk')
+  await mkdir(disk)
+  await mountDisk(disk)
+  undo.push(() => unmountDisk(disk))
   const servers: Server[] = []
-  for (const name of settings.servers) servers.push(await start(name, lower, scratch))
+  for (const name of settings.servers) servers.push(await start(name, lower, disk))
   const results = new Map<string, Map<string, Sample[]>>()
   let runs = 0
   for (const scenario of settings.scenarios) {
