@@ -5,6 +5,13 @@ import type { Name } from './types.ts'
 /** How many inodes are let go between two turns of the event loop: a millisecond's work. */
 const WEAKENED_AT_ONCE = 2000
 
+/** Keeps a place in the list of leaves, which would clear all of its memory whenever its last entry went: 1 ms for a large one. */
+const KEEPER = Symbol('keeper')
+/** A list so small is cleared at once. */
+const SMALL_LIMIT = 64
+
+type Leaves = LRUCache<Dentry | typeof KEEPER, true>
+
 /**
  * The dentry cache: names looked up in the layers, present and absent ones, at most `limit` of them.
  *
@@ -14,7 +21,7 @@ const WEAKENED_AT_ONCE = 2000
  */
 export class DentryCache {
   readonly #limit: number
-  #leaves: LRUCache<Dentry, true>
+  #leaves: Leaves
   readonly #inodes = new Map<number, OvlInode | WeakRef<OvlInode>>()
   /** Those with an upper whose key does not tell its inode number, by that. */
   readonly #uppers = new Map<number, WeakRef<OvlInode>>()
@@ -30,19 +37,19 @@ export class DentryCache {
     this.#leaves = this.#noLeaves()
   }
 
-  #noLeaves(): LRUCache<Dentry, true> {
-    return new LRUCache<Dentry, true>({
+  #noLeaves(): Leaves {
+    return new LRUCache<Dentry | typeof KEEPER, true>({
       max: this.#limit,
       // After: forgetting a name may put its directory back among the leaves, which the cache takes only when it is whole again.
       disposeAfter: (_value, dentry, reason) => {
-        if (reason === 'evict') this.#forget(dentry)
+        if (reason === 'evict' && dentry !== KEEPER) this.#forget(dentry)
       },
     })
   }
 
   /** Names that could be dropped now; directories that hold others are not counted. */
   get leafCount(): number {
-    return this.#leaves.size
+    return this.#leaves.size - (this.#leaves.has(KEEPER) ? 1 : 0)
   }
 
   /** The cached dentry of `name` in `dir`, undefined when it is not known. */
@@ -71,7 +78,7 @@ export class DentryCache {
   remove(dir: OvlInode, name: Name): void {
     const dentry = dir.children?.get(name)
     if (dentry === undefined) return
-    this.#leaves.delete(dentry)
+    this.#unlist(dentry)
     this.#forget(dentry)
   }
 
@@ -162,7 +169,13 @@ export class DentryCache {
   /** A directory that gets its first cached name may not be dropped before it. */
   #pin(dir: OvlInode): void {
     const own = this.#ownDentry(dir)
-    if (own) this.#leaves.delete(own)
+    if (own) this.#unlist(own)
+  }
+
+  #unlist(dentry: Dentry): void {
+    const leaves = this.#leaves
+    if (leaves.size === 1 && this.#limit > SMALL_LIMIT && leaves.has(dentry)) leaves.set(KEEPER, true)
+    leaves.delete(dentry)
   }
 
   #ownDentry(dir: OvlInode): Dentry | undefined {
