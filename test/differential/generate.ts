@@ -42,6 +42,7 @@ const WEIGHTS = {
   handleClose: 2,
   list: 5,
   remount: 1,
+  liveRemount: 2,
   swap: 1,
 } as const
 type Kind = keyof typeof WEIGHTS
@@ -81,7 +82,7 @@ export function generate(random: Random, model: Model, setting: Setting): Operat
   // Not too many names: the directories should be changed often, not grow.
   const weights = model.size > 60 ? { ...WEIGHTS, rmtree: 8, unlink: 16, create: 2, mkdir: 2, link: 3 } : WEIGHTS
   const kind = random.weighted<Kind>(weights)
-  if ((kind === 'remount' || kind === 'swap') && (!setting.mounts || random.chance(50))) {
+  if (/remount|swap/i.test(kind) && (!setting.mounts || random.chance(50))) {
     return { user, op: 'stat', path: somePath(random, model, ANY) }
   }
   const operation = { user, ...make(kind, random, model, setting) } as Operation
@@ -148,6 +149,7 @@ function make(kind: Kind, random: Random, model: Model, setting: Setting): Bare 
     case 'removexattr':
       return xattr(kind, random, model, setting)
     case 'remount':
+    case 'liveRemount':
     case 'swap':
       return { op: kind }
     default:

@@ -36,7 +36,7 @@ export type Operation =
   | Kinds<'handleTruncate', Slot & { readonly size: number }>
   | Kinds<'handleStat' | 'handleClose' | 'list' | 'listEnd', Slot>
   | Kinds<'listBegin', Slot & At>
-  | Kinds<'remount' | 'swap' | 'compare', unknown>
+  | Kinds<'remount' | 'liveRemount' | 'swap' | 'compare', unknown>
 
 /** Open files and listings of one side, by their slot. */
 export interface Slots {
@@ -95,6 +95,7 @@ async function perform(view: View, slots: Slots, cred: Cred, operation: Operatio
     case 'write':
       return await write(view, cred, operation)
     case 'remount':
+    case 'liveRemount':
     case 'swap':
     case 'compare':
       return undefined

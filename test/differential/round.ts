@@ -183,6 +183,11 @@ class Round {
       else await this.#remount(before)
       return true
     }
+    if (operation.op === 'liveRemount') {
+      // With everything open that is open: nothing of it may be lost, and nothing remembered of the stack before may show.
+      await this.#overlay?.remount(parseOptions(this.#ownOptions))
+      return true
+    }
     const cred = operation.user ? (this.#settings.user ?? ROOT) : ROOT
     const kernel = await execute(this.#kernel as KernelView, this.#kernelSlots, cred, operation)
     if (kernel === NOT_COMPARED) return false
@@ -252,9 +257,13 @@ class Round {
       mountString(options, lowers, ...this.#place(this.#kernelUpper)),
     )
     this.#kernel = new KernelView(point, options.userxattr)
-    const own = coreMountString(options, lowers, ...this.#place(1 - this.#kernelUpper))
-    this.#overlay = await mount(parseOptions(own), this.#environment)
+    this.#overlay = await mount(parseOptions(this.#ownOptions), this.#environment)
     this.#core = new CoreView(this.#overlay)
+  }
+
+  get #ownOptions(): string {
+    const { lowers } = this.#layers as LayerStack
+    return coreMountString(this.#settings.mount, lowers, ...this.#place(1 - this.#kernelUpper))
   }
 
   async #unmount(): Promise<void> {
