@@ -29,3 +29,22 @@ for (const [mode, args] of Object.entries(MODES)) {
     t.match(stdout, /^10 rounds, 3000 operations \(\d+ succeeded\), no divergence/)
   })
 }
+
+t.test('a divergence is shrunk to the fewest operations and printed with its seed, which shows it again', async (t) => {
+  const planted = fileURLToPath(new URL('../differential/planted.ts', import.meta.url))
+  const env = { ...process.env, NODE_OPTIONS: `--import=${planted}` }
+  const found = async (...args: string[]) => {
+    const { code, stdout } = (await run(process.execPath, [program, ...args], { env }).catch((error) => error)) as {
+      code?: number
+      stdout: string
+    }
+    t.equal(code, 1)
+    return stdout
+  }
+  const output = await found('--rounds', '10', '--seed', '20', '--jobs', '2')
+  const [, seed = '', operations] =
+    /^seed (\d+): the two differ after (\d+) operations \(of \d+\):$/m.exec(output) ?? []
+  t.equal(operations, '2', output)
+  t.match(output, /^ {2}mkdir \S+ 01\d+\n {2}compare \n=> \S+: mode: kernel 1\d+, overlayd \d+$/m)
+  t.match(await found('--rounds', '1', '--seed', seed, '--no-shrink'), new RegExp(`^seed ${seed}: `))
+})
