@@ -17,6 +17,8 @@ export function ownMounts(): { readonly scratch: string; readonly args: readonly
 export interface Start {
   /** Where the folder's name begins with. */
   readonly name: string
+  /** Where the folder is made; default where temporary files go. */
+  readonly on?: string
   /** Arguments of Node itself. */
   readonly nodeArguments?: readonly string[]
   /** Told what the process sends with `process.send`. */
@@ -29,7 +31,7 @@ export interface Start {
  * @returns its exit status, 1 when a signal ended it
  */
 export async function startWithOwnMounts(url: string, args: readonly string[], start: Start): Promise<number> {
-  const scratch = mkdtempSync(join(tmpdir(), `overlayd-${start.name}-`))
+  const scratch = mkdtempSync(join(start.on ?? tmpdir(), `overlayd-${start.name}-`))
   try {
     const node = [process.execPath, ...(start.nodeArguments ?? []), fileURLToPath(url)]
     const inner = ['--mount', '--propagation', 'private', ...node, INSIDE, scratch, ...args]

@@ -10,12 +10,15 @@ export interface Sides {
   readonly core: Round
 }
 
-/** Something to be measured. `prepare` builds what it needs below an empty directory. */
+/** Something to be measured. `prepare` builds what it needs below a new directory. */
 export interface Workload {
   readonly name: string
   readonly unit: 'time' | 'bytes'
   /** The figure of the core, or its ratio to the kernel's, is to stay at or below this. */
   readonly aim?: { readonly of: 'core' | 'ratio'; readonly most: number }
+  /** A file system of its own: can files share blocks there, can it hold any number of files. */
+  readonly disk?: 'xfs'
+  /** @param dir does not exist yet */
   prepare(dir: string, sizes: Sizes): Promise<Prepared>
 }
 
