@@ -21,7 +21,9 @@ interface Turn {
 
 /** What syncfs is asked for by: symlinks, fifos and devices cannot be opened for an fsync of their own. */
 const EVERYTHING = Symbol('everything')
-type Subject = OvlInode | typeof EVERYTHING
+/** Where objects are, for those who know them by a handle. */
+const HANDLES = Symbol('handles')
+type Subject = OvlInode | typeof EVERYTHING | typeof HANDLES
 
 /**
  * Makes changes durable, several callers at a time: of each object a few fsyncs run, and whoever comes while they run shares the next one with all
@@ -54,6 +56,13 @@ export class Durability {
     if (kept) syncs.push(kept)
     for (const subject of subjects) syncs.push(this.#join(sb, canSync(subject) ? subject : EVERYTHING))
     return this.#settle(syncs, subjects)
+  }
+
+  /** As `commit`, also of where handles lead: those of new objects, and of moved ones. */
+  commitNames(sb: SuperBlock, objects: readonly OvlInode[]): Promise<void> | undefined {
+    const changes = this.commit(sb, objects)
+    if (changes === undefined || !sb.handles.undurable) return changes
+    return bothEnd(changes, this.#join(sb, HANDLES))
   }
 
   #collect(object: OvlInode, subjects: Set<OvlInode>): void {
@@ -113,6 +122,11 @@ export class Durability {
   }
 }
 
+/** Neither may fail unheard. */
+async function bothEnd(one: Promise<void>, other: Promise<void>): Promise<void> {
+  for (const result of await Promise.allSettled([one, other])) if (result.status === 'rejected') throw result.reason
+}
+
 function canSync({ type }: OvlInode): boolean {
   return type === FileType.directory || type === FileType.regular
 }
@@ -120,6 +134,7 @@ function canSync({ type }: OvlInode): boolean {
 async function syncSubject(sb: SuperBlock, subject: Subject): Promise<void> {
   try {
     if (subject === EVERYTHING) await syncUpper(sb)
+    else if (subject === HANDLES) await sb.handles.makeDurable()
     else if (subject.type === FileType.directory) await syncNames(sb, subject.upper as Real)
     else await syncFile(sb, subject)
   } catch (error) {

@@ -1,7 +1,7 @@
 import { crc32 } from 'node:zlib'
 import { PlaceTable } from './place-table.ts'
 import { truncateFd } from './sys/attr.ts'
-import { fsync, pread, pwrite } from './sys/data.ts'
+import { fsync, pread, pwrite, startWriting } from './sys/data.ts'
 import type { Name } from './types.ts'
 
 /** Where an object with an identity is found: a name in a directory, which has an identity itself. */
@@ -47,7 +47,11 @@ export class HandleLog {
   #writing: Promise<void> | undefined
   #failure: unknown
   #successor: Promise<void> | undefined
-  readonly #finding = new Set<Promise<unknown>>()
+  /** Searches and fsyncs that use the file. */
+  readonly #using = new Set<Promise<unknown>>()
+  /** Up to here there are records of places, and up to here the log is known to be durable. */
+  #placesEnd = 0
+  #durableEnd = 0
 
   private constructor(fd: number) {
     this.#fd = fd
@@ -87,6 +91,7 @@ export class HandleLog {
     const at = this.#append(PLACE, { ...record, previous })
     this.#count(record)
     this.#places.set(record.key, at)
+    this.#placesEnd = this.#end
   }
 
   /** The object is gone for good. */
@@ -99,9 +104,7 @@ export class HandleLog {
 
   /** Where the object was last noted, newest first: at most two places, as a rename notes the new one before it happens. */
   find(key: number): Promise<HandleRecord[]> {
-    const finding = this.#find(key)
-    this.#finding.add(finding)
-    return finding.finally(() => this.#finding.delete(finding))
+    return this.#whileUsed(this.#find(key))
   }
 
   async #find(key: number): Promise<HandleRecord[]> {
@@ -124,10 +127,24 @@ export class HandleLog {
     return (this.#writing ?? Promise.resolve()).then(() => this.#flush())
   }
 
+  /** Whether places were noted that a power loss could take away. */
+  get undurable(): boolean {
+    return this.#placesEnd > this.#durableEnd
+  }
+
   /** Makes the log durable. */
   async sync(): Promise<void> {
+    const end = this.#end
     await this.flushed()
-    await fsync(this.#fd)
+    if (this.#successor) return await this.#successor
+    await this.#whileUsed(fsync(this.#fd))
+    this.#durableEnd = Math.max(this.#durableEnd, end)
+  }
+
+  /** Sends the log on its way to the disk. */
+  async startWriting(): Promise<void> {
+    await this.flushed()
+    if (!this.#successor) await this.#whileUsed(startWriting(this.#fd))
   }
 
   /** Whether more than half of a large log is dead: then the owner should `copyTo` a fresh file. */
@@ -160,7 +177,12 @@ export class HandleLog {
    */
   async retire(successor: Promise<void>): Promise<void> {
     this.#successor = successor
-    await Promise.allSettled([this.#writing, ...this.#finding])
+    await Promise.allSettled([this.#writing, ...this.#using])
+  }
+
+  #whileUsed<T>(work: Promise<T>): Promise<T> {
+    this.#using.add(work)
+    return work.finally(() => this.#using.delete(work))
   }
 
   #append(kind: number, record: Logged): number {

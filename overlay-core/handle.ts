@@ -1,9 +1,13 @@
+import type { Clock } from './clock.ts'
 import type { DentryCache } from './dcache.ts'
 import type { OvlInode } from './dentry.ts'
 import { isErrno, OverlayError } from './errno.ts'
 import type { HandleFile } from './handle-file.ts'
 import type { HandleLog, HandleRecord } from './handle-log.ts'
 import type { Maybe, Name } from './types.ts'
+
+/** So long after it was noted a place is sent to the disk, ms. */
+const WRITING_MS = 2000
 
 /** Looks a name up in a directory, whoever asks; part of the super block. */
 type Lookup = (dir: OvlInode, name: Name) => Maybe<OvlInode | undefined>
@@ -30,11 +34,20 @@ export class HandleTable {
   #placing: Promise<void> | undefined
   /** That has failed, and has to be tried again. */
   #unplaced = false
+  readonly #clock: Clock
+  #stopTicks: (() => void) | undefined
+  #writingBehind: Promise<void> | undefined
   /** After a failure the log is rewritten when it is twice as long. */
   #retryBytes = 0
 
-  constructor(dcache: DentryCache, lookup: Lookup, file: HandleFile, log: HandleLog) {
+  constructor(
+    { dcache, clock }: { dcache: DentryCache; clock: Clock },
+    lookup: Lookup,
+    file: HandleFile,
+    log: HandleLog,
+  ) {
     this.#dcache = dcache
+    this.#clock = clock
     this.#lookup = lookup
     this.#file = file
     this.#log = log
@@ -91,6 +104,16 @@ export class HandleTable {
     throw new OverlayError('ESTALE', 'handle')
   }
 
+  /** Whether a power loss could take away a place that was noted. */
+  get undurable(): boolean {
+    return this.#log.undurable
+  }
+
+  /** Makes the places durable that were noted so far. */
+  async makeDurable(): Promise<void> {
+    await this.#log.sync()
+  }
+
   /** Makes all that is noted durable, and rewrites the log when most of it is dead. */
   async sync(): Promise<void> {
     await this.#compacting
@@ -100,7 +123,9 @@ export class HandleTable {
 
   /** Writes what is noted, and closes the log in any case. */
   async close(): Promise<void> {
+    this.#stopTicks?.()
     try {
+      await this.#writingBehind
       await this.sync()
     } finally {
       this.#file.close()
@@ -119,6 +144,15 @@ export class HandleTable {
   #change(change: Change): void {
     change(this.#log)
     this.#changes?.push(change)
+    this.#stopTicks ??= this.#clock.every(WRITING_MS, () => this.#writeBehind())
+  }
+
+  /** What is only looked up does not wait for a disk, and is on it soon all the same. */
+  #writeBehind(): void {
+    this.#stopTicks?.()
+    this.#stopTicks = undefined
+    // An error is told to the next who waits for the disk.
+    this.#writingBehind = this.#log.startWriting().catch(() => undefined)
   }
 
   async #findAgain(key: number, generation: number | undefined): Promise<OvlInode> {

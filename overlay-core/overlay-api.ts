@@ -168,7 +168,7 @@ export interface Overlay {
   statfs(): Promise<StatFs>
   /**
    * Resolves when all that was changed about `objects` before the call is durable: for a new, moved or removed name the directory, for attributes
-   * and data the object. Calls at the same time share their fsyncs. Undefined where nothing has to be waited for (volatile, never
+   * and data the object; and what leads from retained identities to objects. Calls at the same time share their fsyncs. Undefined where nothing has to be waited for (volatile, never
    * changed).
    *
    * @throws EIO | ENOSPC | EDQUOT with `op` fsync or syncfs: unstable data may be lost

@@ -288,13 +288,13 @@ export class MountedOverlay implements Overlay {
     const changed = objects as readonly OvlInode[]
     if (!sb.gate.open) return sb.gate.enter(async () => this.#commitAgain(changed)) as Promise<void>
     if (changed.some(({ epoch }) => epoch !== sb.epoch)) return sb.gate.count(this.#commitAgain(changed))
-    return sb.durability.commit(sb, changed)
+    return sb.durability.commitNames(sb, changed)
   }
 
   /** Of objects that a remount has come between. */
   async #commitAgain(objects: readonly OvlInode[]): Promise<void> {
     for (const object of objects) await bestEffort(() => makeCurrent(this.#sb, object))
-    await this.#sb.durability.commit(this.#sb, objects)
+    await this.#sb.durability.commitNames(this.#sb, objects)
   }
 
   async sync(): Promise<void> {

@@ -149,7 +149,12 @@ async function assembleWith(
     files,
     durability: new Durability(),
     listings: new ListingCache(given.listingLimit),
-    handles: new HandleTable(dcache, (dir, name) => lookupInode(sb, dir, name), handleFile, handleLog),
+    handles: new HandleTable(
+      { dcache, clock: given.clock },
+      (dir, name) => lookupInode(sb, dir, name),
+      handleFile,
+      handleLog,
+    ),
     renameLock: newLock('shape'),
     writeback: new Writeback(given.clock),
     copies: new Set(),

@@ -18,6 +18,8 @@ interface Run {
   connect(): Promise<NfsClient>
   /** What the disk holds now: lines of `find`, whiteouts and contents included. */
   disk(): Promise<string[]>
+  /** Runs `test` with a client of a server over what the disk holds now. */
+  afterLoss(test: (client: NfsClient) => Promise<void>): Promise<void>
 }
 
 async function withDisk(exports: string, test: (run: Run) => Promise<void>): Promise<void> {
@@ -52,7 +54,20 @@ async function withDisk(exports: string, test: (run: Run) => Promise<void>): Pro
         cd /; umount ${top}/after`)
       return listing.trim().split('\n')
     }
-    await test({ client, root: await client.mount(), connect, disk })
+    const afterLoss = async (test: (client: NfsClient) => Promise<void>) => {
+      await sh(`cp ${name}/image ${name}/image.after; mount -o loop ${name}/image.after ${name}/after`)
+      const upper = { upperdir: join(top, 'after/upper'), workdir: join(top, 'after/work') }
+      const next = await startOverlayd(scratch, { lowerdir: layers.lowerdir, ...upper }, { exports })
+      const after = await NfsClient.connect(next.nfs.port)
+      try {
+        await test(after)
+      } finally {
+        await after.close()
+        await next.stop()
+        await sh(`umount ${name}/after`)
+      }
+    }
+    await test({ client, root: await client.mount(), connect, disk, afterLoss })
   } finally {
     for (const client of clients) await client.close()
     await overlayd.stop()
@@ -99,6 +114,31 @@ t.test('sync: attributes and data, each as it was asked for', async (t) => {
     t.ok((await disk()).includes('content ./committed first unstable'), 'COMMIT')
     t.equal((await client.create(root, 'stable', { mode: 'unchecked', attr: { size: 0 } })).status, STATUS.OK)
     t.ok((await disk()).includes('f stable 644 0'), 'CREATE that truncates')
+  })
+})
+
+t.test('sync: the handles of what was made, moved or changed lead to it after the loss', async (t) => {
+  await withDisk('127.0.0.1(rw,no_root_squash,insecure,sync)', async ({ client, root, afterLoss }) => {
+    const deep = await client.walk(root, 'deep/er')
+    const moving = await client.walk(root, 'moving')
+    const changed = await client.walk(deep, 'file')
+    const dir = (await client.mkdir(root, 'dir')).handle!
+    const made = (await client.create(dir, 'made')).handle!
+    const link = (await client.symlink(dir, 'link', 'target')).handle!
+    t.equal((await client.rename(root, 'moving', dir, 'moved')).status, STATUS.OK)
+    t.equal((await client.rename(root, 'dir', deep, 'dir')).status, STATUS.OK)
+    t.equal((await client.setattr(changed, { mode: 0o600 })).status, STATUS.OK)
+    const handles = { root, deep, moving, changed, dir, made, link }
+    const ids = new Map<string, bigint>()
+    for (const [name, handle] of Object.entries(handles)) ids.set(name, (await client.getattr(handle)).attr!.fileid)
+    await afterLoss(async (after) => {
+      for (const [name, handle] of Object.entries(handles)) {
+        const { status, attr } = await after.getattr(handle)
+        t.equal(status, STATUS.OK, name)
+        t.equal(attr?.fileid, ids.get(name), `${name}: file id`)
+      }
+      t.equal((await after.read(moving, 0, 10)).data.toString(), 'lower\n')
+    })
   })
 })
 

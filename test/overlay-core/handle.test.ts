@@ -7,6 +7,8 @@ import { type Inode, mount, type Overlay, parseOptions } from '../../overlay-cor
 import { PlaceTable } from '../../overlay-core/place-table.ts'
 import { at, errnoOf, put, ROOT, text, withOverlay } from '../helpers/overlay.ts'
 
+t.setTimeout(120_000)
+
 const MODE = { mode: 0o644 }
 
 /** Gives the identity of the object at `path` away, as a protocol does. */

@@ -1,5 +1,5 @@
 /**
- * `npm run bench:handles [-- --names N]`: what it costs to find objects again by their handles, in the designs that docs/adr/0013 compares, and what a
+ * `npm run bench:handles [-- --names N]`: what it costs to find objects again by their handles, in the designs that docs/adr/0016 compares, and what a
  * directory of 100,000 names costs over NFS, first and again, with the longest stall of the event loop.
  */
 import { fork } from 'node:child_process'
@@ -12,7 +12,7 @@ import { parseArgs } from 'node:util'
 import type { HandleRecord } from '../../../overlay-core/handle-log.ts'
 import { NfsClient } from '../../helpers/nfs-client.ts'
 import { authSys } from '../../helpers/rpc-client.ts'
-import { kernelStore, logStore, type Store, sqliteStore } from './stores.ts'
+import { kernelStore, lmdbStore, logStore, type Store, sqliteStore } from './stores.ts'
 
 const { values } = parseArgs({ options: { names: { type: 'string' }, only: { type: 'string' } } })
 const names = Number(values.names ?? 100_000)
@@ -122,16 +122,15 @@ async function overNfs(): Promise<void> {
 
 if (values.only !== 'nfs') {
   const all = records()
-  for (const name of ['log', 'sqlite', 'kernel'] as const) {
+  const makers = { log: logStore, sqlite: sqliteStore, lmdb: lmdbStore, kernel: kernelStore }
+  for (const name of ['log', 'sqlite', 'lmdb', 'kernel'] as const) {
     const own = join(folder, name)
     mkdirSync(own)
     if (name === 'kernel') for (const record of all) writeFileSync(join(own, record.name), '')
     const before = memory()
-    await measure(
-      name === 'log' ? await logStore(own) : name === 'sqlite' ? sqliteStore(own) : await kernelStore(own),
-      all,
-      before,
-    )
+    const store = await makers[name](own)
+    if (store === undefined) console.log(`${name}: the package is not there (npm install --no-save lmdb)`)
+    else await measure(store, all, before)
   }
 }
 if (values.only !== 'stores') await overNfs()

@@ -80,6 +80,54 @@ export function sqliteStore(folder: string): Store {
   }
 }
 
+/** As much of the package `lmdb` as is used here. */
+interface Lmdb {
+  open(options: object): {
+    put(key: number, value: Uint8Array): Promise<boolean>
+    remove(key: number): Promise<boolean>
+    getBinaryFast(key: number): Uint8Array | undefined
+    doesExist(key: number): boolean
+    close(): Promise<void>
+  }
+}
+
+/**
+ * LMDB, written without fsync: as safe as the log of places. Undefined where the package `lmdb` is not to be had: it is no dependency of this project
+ * (`npm install --no-save lmdb`, or a folder that has it in the environment variable LMDB).
+ */
+export async function lmdbStore(folder: string): Promise<Store | undefined> {
+  const path = join(folder, 'lmdb')
+  let lmdb: Lmdb
+  try {
+    lmdb = (await import(process.env.LMDB ?? 'lmdb')) as Lmdb
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ERR_MODULE_NOT_FOUND') return undefined
+    throw error
+  }
+  const db = lmdb.open({ path, encoding: 'binary', keyEncoding: 'ordered-binary', noSync: true })
+  return {
+    name: 'lmdb',
+    async remember(records) {
+      const written = records.map(({ key, generation, dirKey, name }) => {
+        const value = Buffer.alloc(12 + name.length)
+        value.writeDoubleLE(dirKey)
+        value.writeUInt32LE(generation, 8)
+        value.write(name, 12, 'latin1')
+        return db.put(key, value)
+      })
+      await Promise.all(written)
+    },
+    knows: ({ key }) => db.doesExist(key),
+    find: async ({ key }) => db.getBinaryFast(key) !== undefined,
+    async forget(records) {
+      await Promise.all(records.map(({ key }) => db.remove(key)))
+    },
+    // Pages that are free are used again, but never given back.
+    shrink: async () => undefined,
+    diskBytes: () => statSync(join(path, 'data.mdb')).size,
+  }
+}
+
 /** Handles of the kernel: nothing to remember, but only for root, and not the same after a copy-up. `folder` holds the files. */
 export async function kernelStore(folder: string): Promise<Store> {
   const dirFd = await openRoot(folder)

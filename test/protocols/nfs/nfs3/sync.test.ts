@@ -80,9 +80,11 @@ t.test('what is new is made durable with the directories above it, once', async 
     async ({ client, root }) => {
       const dir = await client.walk(root, 'a/b/c')
       const first = await watchSyncs(() => client.create(dir, 'one'))
-      t.equal(first.syncs, 4, 'c, b, a and the root: copied up for this')
+      t.equal(first.syncs, 5, 'c, b, a and the root: copied up for this; and where the handle leads')
       const second = await watchSyncs(() => client.create(dir, 'two'))
-      t.equal(second.syncs, 1)
+      t.equal(second.syncs, 2)
+      const gone = await watchSyncs(() => client.remove(dir, 'two'))
+      t.equal(gone.syncs, 1, 'a removal leaves no handle')
     },
     { rules: SYNC },
   )
