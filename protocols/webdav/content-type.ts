@@ -88,3 +88,11 @@ export function contentTypeOf(name: Name): string {
   if (dot <= 0 || name.length - dot > 8) return 'application/octet-stream'
   return TYPES.get(name.slice(dot + 1).toLowerCase()) ?? 'application/octet-stream'
 }
+
+/**
+ * Whether a browser that opens a file of this type runs what is in it. Such a file was put there by anybody, and would act with the rights of whoever looks at it: it
+ * is shown in a sandbox, without scripts and as a stranger to this server.
+ */
+export function runsScripts(type: string): boolean {
+  return type.startsWith('text/html') || type.includes('xml')
+}

@@ -1,7 +1,7 @@
 import { Access, type Attr, type Inode, OverlayError } from '../../overlay-core/index.ts'
 import { requestedArchive, sendArchive } from './archive.ts'
 import { limitSilence } from './body.ts'
-import { contentTypeOf } from './content-type.ts'
+import { contentTypeOf, runsScripts } from './content-type.ts'
 import type { ViewContext } from './context.ts'
 import { DavError } from './dav-error.ts'
 import { streamFile } from './download.ts'
@@ -85,7 +85,8 @@ function validators(ctx: ViewContext, { etag, attr }: Served): string[] {
 }
 
 function fileHeaders(ctx: ViewContext, file: Served): string[] {
-  return [...validators(ctx, file), 'Accept-Ranges', 'bytes', 'X-Content-Type-Options', 'nosniff']
+  const headers = [...validators(ctx, file), 'Accept-Ranges', 'bytes', 'X-Content-Type-Options', 'nosniff']
+  return runsScripts(file.type) ? [...headers, 'Content-Security-Policy', 'sandbox'] : headers
 }
 
 async function sendWhole(ctx: ViewContext, file: Served): Promise<void> {

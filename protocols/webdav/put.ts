@@ -71,8 +71,8 @@ function checkPlace(ctx: ViewContext, { dir, inode }: Target): void {
   if (ctx.path.trailingSlash && inode === undefined) throw new DavError(409, 'a file has no final slash')
 }
 
-/** Whether the file may take the place of what stands there now. */
-function checkPut(
+/** Whether an uploaded file may take the place of what stands there now. Safe to call inside a `check` of the core. @throws DavError 405 · 409 · 412 · 423 */
+export function checkPut(
   ctx: ViewContext,
   target: Target,
   guard: Guard,

@@ -1,15 +1,14 @@
 import { isUtf8 } from 'node:buffer'
-import { type Attr, FileType, type Inode, type Name } from '../../overlay-core/index.ts'
+import type { Attr, Inode, Name } from '../../overlay-core/index.ts'
 import { announcedLength } from './body.ts'
 import type { ViewContext } from './context.ts'
 import { badRequest, DavError } from './dav-error.ts'
 import { etagOf } from './etag.ts'
 import { type Guard, prepareGuard } from './guard.ts'
 import { httpDate } from './http-date.ts'
-import { requireMember, requireResource } from './lock-check.ts'
 import { rawField } from './partial-update.ts'
 import { hrefOf } from './path.ts'
-import { NEW_FILE_MODE } from './put.ts'
+import { checkPut, NEW_FILE_MODE } from './put.ts'
 import { sendEmpty } from './reply.ts'
 import { isDirectory, resolve, type Target } from './resolve.ts'
 import { receiveBody } from './upload.ts'
@@ -160,13 +159,8 @@ function checkPlace(
   current: Inode | undefined,
   attr: Attr | undefined,
 ): void {
-  if (current !== undefined && current.type !== FileType.regular) {
-    throw new DavError(409, 'something else stands at this name')
-  }
-  guard.verify(current, attr, () => {
-    if (current === undefined) requireMember(ctx.services, target, guard.tokens)
-    else requireResource(ctx.services, target, guard.tokens)
-  })
+  if (current !== undefined && isDirectory(current)) throw new DavError(409, 'a collection stands at this name')
+  checkPut(ctx, target, guard, current, attr)
 }
 
 function requireVersion({ req }: ViewContext): void {

@@ -239,3 +239,28 @@ t.test(
     })
   },
 )
+
+t.test('a file that a browser would run is sandboxed, in whole and in parts', async (t) => {
+  const names = ['a.html', 'a.HTM', 'a.svg', 'a.xhtml', 'a.xml']
+  const page = '<script>fetch("/overlay/", { method: "DELETE" })</script>'
+  await withDav(
+    t,
+    [{ ...Object.fromEntries(names.map((name) => [name, page])), 'a.txt': page, a: page }],
+    async (dav) => {
+      for (const name of names) {
+        for (const [method, headers] of [
+          ['GET', {}],
+          ['HEAD', {}],
+          ['GET', { range: 'bytes=0-5' }],
+        ] as const) {
+          const answer = await dav.ask(method, `/overlay/${name}`, { headers })
+          t.equal(answer.headers['content-security-policy'], 'sandbox', `${method} ${name}`)
+          t.equal(answer.headers['x-content-type-options'], 'nosniff')
+        }
+      }
+      for (const name of ['a.txt', 'a']) {
+        t.equal((await dav.ask('GET', `/overlay/${name}`)).headers['content-security-policy'], undefined)
+      }
+    },
+  )
+})
