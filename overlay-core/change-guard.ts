@@ -12,6 +12,8 @@ import {
   type FileType,
   type Foreseen,
   type Inode,
+  type Keeping,
+  type KeptStage,
   type Maybe,
   type Name,
   type OpenFile,
@@ -179,8 +181,15 @@ class GuardedOverlay implements Overlay {
     return this.#to.open(cred, inode, how)
   }
 
-  async stage(cred: Cred, foreseen?: Foreseen): Promise<StagedFile> {
-    const staged = await this.#to.stage(cred, foreseen)
+  async keptStages(cred: Cred): Promise<KeptStage[]> {
+    return (await this.#to.keptStages(cred)).map((kept) => ({ ...kept, staged: this.#guarded(kept.staged) }))
+  }
+
+  async stage(cred: Cred, foreseen?: Foreseen, keep?: Keeping): Promise<StagedFile> {
+    return this.#guarded(await this.#to.stage(cred, foreseen, keep))
+  }
+
+  #guarded(staged: StagedFile): StagedFile {
     return {
       append: (chunks) => staged.append(chunks),
       get sizeBytes() {
@@ -191,6 +200,7 @@ class GuardedOverlay implements Overlay {
         return await staged.publish(options)
       },
       discard: () => staged.discard(),
+      suspend: () => staged.suspend(),
     }
   }
 

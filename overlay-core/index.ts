@@ -16,6 +16,8 @@ export {
   FileType,
   type Foreseen,
   type Inode,
+  type Keeping,
+  type KeptStage,
   type Maybe,
   type Name,
   type OpenFile,

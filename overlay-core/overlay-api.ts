@@ -9,6 +9,8 @@ import type {
   FileType,
   Foreseen,
   Inode,
+  Keeping,
+  KeptStage,
   Maybe,
   Name,
   OpenFile,
@@ -144,8 +146,13 @@ export interface Overlay {
   commit(cred: Cred, inode: Inode, wcc?: Wcc): Promise<void>
   /** Opens a regular file; `write` copies it up, `truncate` empties it. @throws EISDIR · EINVAL not a regular file */
   open(cred: Cred, inode: Inode, how: { read?: boolean; write?: boolean; truncate?: boolean }): Maybe<OpenFile>
-  /** Starts a file built aside, owned by `cred`. `foreseen` saves calls at the end. @see StagedFile */
-  stage(cred: Cred, foreseen?: Foreseen): Promise<StagedFile>
+  /**
+   * Starts a file built aside, owned by `cred`. `foreseen` saves calls at the end; with `keep` it outlives the process until it is published or
+   * discarded. @see StagedFile
+   */
+  stage(cred: Cred, foreseen?: Foreseen, keep?: Keeping): Promise<StagedFile>
+  /** The kept files that a mount before this one has left, to go on with as `cred`. To be called once, before any is made. */
+  keptStages(cred: Cred): Promise<KeptStage[]>
 
   /** The value, undefined when there is none. Overlay-private names do not exist for callers. */
   getxattr(cred: Cred, inode: Inode, name: string): Promise<Uint8Array | undefined>

@@ -13,7 +13,7 @@ import { readdir, readdirPlus } from './readdir.ts'
 import { rmdir, unlink } from './remove.ts'
 import { type RenameOptions, rename } from './rename.ts'
 import { provenance, removedNames, restore } from './restore.ts'
-import { stage } from './stage.ts'
+import { keptStages, stage } from './stage.ts'
 import type { SuperBlock } from './superblock.ts'
 import { statfsFd } from './sys/stat.ts'
 import {
@@ -25,6 +25,7 @@ import {
   type DirEntryPlus,
   FileType,
   type Inode,
+  type KeptStage,
   type Maybe,
   type Name,
   type OpenFile,
@@ -249,9 +250,14 @@ export class MountedOverlay implements Overlay {
     return await this.#on(inode, (object) => sb.descriptors.run(() => openFile(sb, cred, object, how)))
   }
 
-  async stage(...[cred, foreseen]: Parameters<Overlay['stage']>): Promise<StagedFile> {
+  async keptStages(cred: Cred): Promise<KeptStage[]> {
     this.#enter()
-    return await this.#sb.gate.enter(() => stage(this.#sb, cred, foreseen))
+    return await this.#sb.gate.enter(() => keptStages(this.#sb, cred))
+  }
+
+  async stage(...[cred, foreseen, keep]: Parameters<Overlay['stage']>): Promise<StagedFile> {
+    this.#enter()
+    return await this.#sb.gate.enter(() => stage(this.#sb, cred, foreseen, keep))
   }
 
   async getxattr(cred: Cred, inode: Inode, name: string): Promise<Uint8Array | undefined> {

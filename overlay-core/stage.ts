@@ -5,6 +5,7 @@ import { enterLocked, leaveChanged } from './dir.ts'
 import { bestEffort, OverlayError } from './errno.ts'
 import { dropIndex } from './hardlink.ts'
 import { attrFor, getattrLocked, placeOf } from './inode.ts'
+import { adoptKept, dropKept, makeKept, openKept } from './kept-stage.ts'
 import type { Real } from './layer.ts'
 import { checkName, lookupLocked, needMakeable, rememberUpper } from './namei.ts'
 import { putNote } from './note.ts'
@@ -27,6 +28,8 @@ import {
   FileType,
   type Foreseen,
   type Inode,
+  type Keeping,
+  type KeptStage,
   type Name,
   type PublishOptions,
   type StagedFile,
@@ -39,10 +42,34 @@ const SMALL_BYTES = 256 * 1024
 const NOTHING = new Uint8Array()
 
 /** Starts a file in the work directory. @see Overlay.stage */
-export function stage(sb: SuperBlock, cred: Cred, foreseen: Foreseen = { mode: PRIVATE }): StagedFile {
+export async function stage(
+  sb: SuperBlock,
+  cred: Cred,
+  foreseen: Foreseen = { mode: PRIVATE },
+  keep?: Keeping,
+): Promise<StagedFile> {
   if (sb.readOnly) throw new OverlayError('EROFS', 'stage')
   const { uid = cred.uid, gid = cred.gid, mode } = foreseen
-  return new Staged(sb, cred, { uid, gid, mode })
+  const owner = { uid, gid, mode }
+  if (!keep) return new Staged(sb, cred, owner)
+  const fd = await sb.descriptors.run(() => makeKept(sb, keep, mode & 0o777, givenOwner(sb, owner)))
+  return new Staged(sb, cred, owner, { id: keep.id, fd, sizeBytes: 0 })
+}
+
+/** Takes up the files that an earlier mount has kept. @see Overlay.keptStages */
+export async function keptStages(sb: SuperBlock, cred: Cred): Promise<KeptStage[]> {
+  if (sb.readOnly) return []
+  const files = await sb.descriptors.run(() => openKept(sb))
+  return files.map((file) => {
+    const { uid, gid, mode } = statxFd(file.fd)
+    return { ...file, staged: new Staged(sb, cred, { uid, gid, mode: mode & 0o777 }, file) }
+  })
+}
+
+/** The owner that a new file must be given, undefined when it is the server's anyway, or may not be given away. */
+function givenOwner(sb: SuperBlock, { uid, gid }: Ownership): { uid: number; gid: number } | undefined {
+  const own = sb.keepsOwners || (uid === sb.serverUid && gid === sb.serverGid)
+  return own ? undefined : { uid, gid }
 }
 
 class Staged implements StagedFile {
@@ -56,8 +83,18 @@ class Staged implements StagedFile {
   /** It has taken another file's place in a way that leaves it to us to send its content to the disk. */
   #owesWriting = false
   #ended = false
+  /** The id under which the file outlives the process. */
+  #kept: string | undefined
 
-  constructor(sb: SuperBlock, cred: Cred, foreseen: Ownership) {
+  constructor(
+    sb: SuperBlock,
+    cred: Cred,
+    foreseen: Ownership,
+    kept?: { readonly id: string; readonly fd: number; readonly sizeBytes: number },
+  ) {
+    this.#kept = kept?.id
+    this.#fd = kept?.fd ?? -1
+    this.sizeBytes = kept?.sizeBytes ?? 0
     this.#sb = sb
     this.#cred = cred
     this.#temp = sb.tempName()
@@ -83,14 +120,13 @@ class Staged implements StagedFile {
   /** Makes the file as it will most likely be at the end, with its first bytes. Returns how many of them it took. */
   async #start(content: Uint8Array): Promise<number> {
     const sb = this.#sb
-    const { uid, gid, mode } = this.#foreseen
-    const own = sb.keepsOwners || (uid === sb.serverUid && gid === sb.serverGid)
+    const { mode } = this.#foreseen
     const { fd, written } = await sb.descriptors.run(async () =>
       startFile(
         await sb.descriptors.of(sb.work as Real),
         this.#temp,
         mode & 0o777,
-        own ? undefined : { uid, gid },
+        givenOwner(sb, this.#foreseen),
         content,
       ),
     )
@@ -106,6 +142,7 @@ class Staged implements StagedFile {
     try {
       if (this.#fd < 0) await this.#start(NOTHING)
       if (options.durable) await fsync(this.#fd)
+      await this.#adopt()
       const inode = await sb.gate.enter(async () => {
         await makeCurrent(sb, dir)
         return await sb.descriptors.run(() =>
@@ -126,9 +163,29 @@ class Staged implements StagedFile {
     }
   }
 
+  /** What is about to be published outlives the process as what it becomes. */
+  async #adopt(): Promise<void> {
+    const id = this.#kept
+    if (id === undefined) return
+    await this.#sb.descriptors.run(() => adoptKept(this.#sb, id, this.#temp))
+    this.#kept = undefined
+  }
+
+  async suspend(): Promise<void> {
+    if (this.#kept === undefined) return await this.discard()
+    if (!this.#ended) closeLater(this.#fd)
+    this.#ended = true
+  }
+
   async discard(): Promise<void> {
     if (this.#ended) return
     this.#ended = true
+    const id = this.#kept
+    if (id !== undefined) {
+      closeLater(this.#fd)
+      await this.#sb.descriptors.run(() => dropKept(this.#sb, id))
+      return
+    }
     if (this.#fd < 0) return
     await bestEffort(() => this.#sb.notes?.forget(statxFd(this.#fd).ino))
     closeLater(this.#fd)

@@ -188,6 +188,23 @@ export interface StagedFile {
    */
   publish(options: PublishOptions): Promise<Inode>
   discard(): Promise<void>
+  /** Lets go of a kept file, which stays for the next mount; another one is discarded. */
+  suspend(): Promise<void>
+}
+
+/** Has a staged file outlive the process: `keptStages` of the next mount finds it by its id, with what its maker says `about` it. */
+export interface Keeping {
+  /** Digits, small letters and hyphens, at most 64. */
+  readonly id: string
+  /** At most 64 KiB. */
+  readonly about: Uint8Array
+}
+
+/** A staged file that was kept. */
+export interface KeptStage extends Keeping {
+  readonly staged: StagedFile
+  /** When something was last added, seconds since the epoch. */
+  readonly mtimeSec: number
 }
 
 /** What a staged file will most likely have when it is published; `publish` decides all the same. Owner and group: the caller's, unless given. */

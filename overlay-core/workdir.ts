@@ -3,6 +3,7 @@ import { isErrno } from './errno.ts'
 import { FORM_FILE_NAME } from './form-record.ts'
 import { HANDLE_FILE_NAMES } from './handle-file.ts'
 import { IDENTITY_FILE_NAMES } from './identity-file.ts'
+import { KEPT_DIRECTORY } from './kept-stage.ts'
 import { type Layer, Real } from './layer.ts'
 import { NOTE_DIRECTORY } from './note-store.ts'
 import { SHELF_FILE_NAMES } from './shelf-log.ts'
@@ -19,6 +20,7 @@ const OURS = new Set([
   'work',
   'index',
   NOTE_DIRECTORY,
+  KEPT_DIRECTORY,
   STEP_FILE_NAME,
   FORM_FILE_NAME,
   ...SHELF_FILE_NAMES,

@@ -12,7 +12,7 @@ import { checkPut, NEW_FILE_MODE } from './put.ts'
 import { sendEmpty } from './reply.ts'
 import { isDirectory, resolve, type Target } from './resolve.ts'
 import { receiveBody } from './upload.ts'
-import type { ResumableUpload } from './upload-store.ts'
+import { aboutUpload, type ResumableUpload } from './upload-store.ts'
 
 const VERSION = '1.0.0'
 const RESUMABLE = ['Tus-Resumable', VERSION]
@@ -39,6 +39,7 @@ function uploadId({ req }: ViewContext): string | undefined {
 export async function createUpload(ctx: ViewContext): Promise<void> {
   requireVersion(ctx)
   const { view, services, req } = ctx
+  await services.uploads.load(services.views)
   const lengthBytes = parseNumber(req.headers['upload-length'], 'Upload-Length')
   const name = parseFilename(String(req.headers['upload-metadata'] ?? ''))
   if (announcedLength(req) !== 0) throw new DavError(415, 'an upload is created without content')
@@ -49,8 +50,10 @@ export async function createUpload(ctx: ViewContext): Promise<void> {
   const guard = await prepareGuard(ctx, target)
   checkPlace(ctx, target, guard, target.inode, target.inode && (await view.overlay.getattr(target.inode)))
   if (!services.uploads.hasRoom) throw new DavError(503, 'too many uploads are under way')
-  const staged = await view.overlay.stage(view.cred, { mode: NEW_FILE_MODE })
-  const upload = services.uploads.add({ id: services.randomUUID(), view, names: target.names, lengthBytes, staged })
+  const wanted = { id: services.randomUUID(), view, names: target.names, lengthBytes }
+  const keep = { id: wanted.id, about: aboutUpload(wanted) }
+  const staged = await view.overlay.stage(view.cred, { mode: NEW_FILE_MODE }, keep)
+  const upload = services.uploads.add({ ...wanted, staged })
   const location = `${hrefOf(view.root, target.names, false)}?upload=${upload.id}`
   const created = ['Location', location, 'Upload-Offset', '0', ...RESUMABLE, ...expiry(upload)]
   if (lengthBytes === 0) return publish(ctx, upload, target, guard, 201, created)
@@ -58,8 +61,8 @@ export async function createUpload(ctx: ViewContext): Promise<void> {
 }
 
 /** HEAD of an upload: how much of it has come. @throws DavError 404 */
-export function uploadState(ctx: ViewContext): void {
-  const upload = requireUpload(ctx)
+export async function uploadState(ctx: ViewContext): Promise<void> {
+  const upload = await requireUpload(ctx)
   const { staged, lengthBytes } = upload
   const state = ['Upload-Offset', String(staged.sizeBytes), 'Upload-Length', String(lengthBytes)]
   sendEmpty(ctx, 200, [...state, 'Cache-Control', 'no-store', ...RESUMABLE, ...expiry(upload)])
@@ -70,7 +73,7 @@ export function uploadState(ctx: ViewContext): void {
  * @throws DavError 404 · 409 another offset · 412 · 413 more than announced · 415 · 423 another request is adding to it, or the place is locked
  */
 export async function continueUpload(ctx: ViewContext): Promise<void> {
-  const upload = requireUpload(ctx)
+  const upload = await requireUpload(ctx)
   const { staged, lengthBytes } = upload
   if (rawField(ctx.req, 'content-type')?.trim().toLowerCase() !== PIECE_TYPE) {
     throw new DavError(415, `the body is not ${PIECE_TYPE}`, { headers: RESUMABLE })
@@ -97,7 +100,7 @@ export async function continueUpload(ctx: ViewContext): Promise<void> {
 
 /** DELETE of an upload (tus 1.0, termination). @throws DavError 404 · 423 */
 export async function terminateUpload(ctx: ViewContext): Promise<void> {
-  const upload = requireUpload(ctx)
+  const upload = await requireUpload(ctx)
   if (upload.busy) throw new DavError(423, 'a request is adding to this upload', { headers: RESUMABLE })
   ctx.services.uploads.forget(upload.id)
   await upload.staged.discard()
@@ -168,8 +171,9 @@ function requireVersion({ req }: ViewContext): void {
   throw new DavError(412, 'the version of tus is not supported', { headers: ['Tus-Version', VERSION] })
 }
 
-function requireUpload(ctx: ViewContext): ResumableUpload {
+async function requireUpload(ctx: ViewContext): Promise<ResumableUpload> {
   requireVersion(ctx)
+  await ctx.services.uploads.load(ctx.services.views)
   const upload = ctx.services.uploads.find(uploadId(ctx) ?? '')
   const here = upload?.view === ctx.view && hrefOf('/', upload.names, false) === hrefOf('/', ctx.path.names, false)
   if (upload === undefined || !here) throw new DavError(404, 'there is no such upload', { headers: RESUMABLE })

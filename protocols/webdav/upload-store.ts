@@ -1,5 +1,6 @@
-import type { Name, StagedFile } from '../../overlay-core/index.ts'
+import type { KeptStage, Name, Overlay, StagedFile } from '../../overlay-core/index.ts'
 import type { ServedView } from './context.ts'
+import { nameOfText } from './path.ts'
 import type { Logger } from './settings.ts'
 
 /** An upload that may be interrupted and taken up again. */
@@ -15,7 +16,24 @@ export interface ResumableUpload {
   busy: boolean
 }
 
-/** Uploads under way, at most so many. They end with the process, when they are complete, given up, or not heard of for too long. */
+/** What is kept beside an upload, so that it can be taken up after a restart. */
+interface About {
+  /** The name of the view. */
+  readonly view: string
+  readonly names: readonly Name[]
+  readonly lengthBytes: number
+}
+
+/** The note that has an upload outlive the process. */
+export function aboutUpload({
+  view,
+  names,
+  lengthBytes,
+}: Pick<ResumableUpload, 'view' | 'names' | 'lengthBytes'>): Buffer {
+  return Buffer.from(JSON.stringify({ view: view.name, names, lengthBytes } satisfies About), 'utf8')
+}
+
+/** Uploads under way, at most so many. They outlive the process, and end when they are complete, given up, or not heard of for too long. */
 export class UploadStore {
   readonly #now: () => number
   readonly #lifeMs: number
@@ -23,12 +41,47 @@ export class UploadStore {
   readonly #log: Logger
   readonly #uploads = new Map<string, ResumableUpload>()
   #timer: NodeJS.Timeout | undefined
+  #loading: Promise<void> | undefined
 
   constructor(now: () => number, lifeMs: number, most: number, log: Logger) {
     this.#now = now
     this.#lifeMs = lifeMs
     this.#most = most
     this.#log = log
+  }
+
+  /** Takes up what the last run has left. To be awaited before anything else. */
+  load(views: ReadonlyMap<string, ServedView>): Promise<void> {
+    this.#loading ??= this.#load(views)
+    return this.#loading
+  }
+
+  async #load(views: ReadonlyMap<string, ServedView>): Promise<void> {
+    const seen = new Set<Overlay>()
+    for (const { overlay, cred } of views.values()) {
+      if (seen.has(overlay)) continue
+      seen.add(overlay)
+      try {
+        for (const kept of await overlay.keptStages(cred)) await this.#takeUp(views, kept)
+      } catch (error) {
+        this.#log.warn({ err: error }, 'webdav: uploads of the last run could not be read')
+      }
+    }
+  }
+
+  async #takeUp(views: ReadonlyMap<string, ServedView>, { id, about, staged, mtimeSec }: KeptStage): Promise<void> {
+    const found = readAbout(about)
+    const view = found && views.get(nameOfText(found.view))
+    const expiresMs = mtimeSec * 1000 + this.#lifeMs
+    const wanted = found !== undefined && staged.sizeBytes <= found.lengthBytes && expiresMs > this.#now()
+    if (view === undefined || !wanted) await staged.discard()
+    else this.#keep({ id, view, names: found.names, lengthBytes: found.lengthBytes, staged, expiresMs, busy: false })
+  }
+
+  #keep(upload: ResumableUpload): ResumableUpload {
+    this.#uploads.set(upload.id, upload)
+    this.#timer ??= setInterval(() => this.#expire(), Math.min(this.#lifeMs, 60_000)).unref()
+    return upload
   }
 
   /** Whether there is room for one more. */
@@ -43,10 +96,7 @@ export class UploadStore {
   }
 
   add(upload: Omit<ResumableUpload, 'expiresMs' | 'busy'>): ResumableUpload {
-    const added = { ...upload, expiresMs: this.#now() + this.#lifeMs, busy: false }
-    this.#uploads.set(upload.id, added)
-    this.#timer ??= setInterval(() => this.#expire(), Math.min(this.#lifeMs, 60_000)).unref()
-    return added
+    return this.#keep({ ...upload, expiresMs: this.#now() + this.#lifeMs, busy: false })
   }
 
   /** Gives an upload another span of life. */
@@ -59,12 +109,12 @@ export class UploadStore {
     this.#uploads.delete(id)
   }
 
-  /** Gives all uploads up. */
+  /** Lets go of all uploads: the next run takes them up. */
   async close(): Promise<void> {
     clearInterval(this.#timer)
     const all = [...this.#uploads.values()]
     this.#uploads.clear()
-    for (const { staged } of all) await staged.discard()
+    for (const { staged } of all) await staged.suspend()
   }
 
   #expire(): void {
@@ -76,5 +126,21 @@ export class UploadStore {
         this.#log.warn({ err: error }, 'webdav: the rest of an expired upload could not be removed')
       })
     }
+  }
+}
+
+/** What a note says; undefined for one that nobody here has written. */
+function readAbout(about: Uint8Array): About | undefined {
+  try {
+    const value = JSON.parse(Buffer.from(about).toString('utf8')) as Partial<About>
+    const { view, names, lengthBytes } = value
+    const whole =
+      typeof view === 'string' &&
+      Array.isArray(names) &&
+      names.every((name) => typeof name === 'string') &&
+      Number.isSafeInteger(lengthBytes)
+    return whole ? (value as About) : undefined
+  } catch {
+    return undefined
   }
 }

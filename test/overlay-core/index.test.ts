@@ -28,6 +28,8 @@ const TYPES = [
     'FileType',
     'Foreseen',
     'Inode',
+    'Keeping',
+    'KeptStage',
     'KeptMemory',
     'Maybe',
     'MountOptions',

@@ -1,8 +1,8 @@
-import { readdirSync, readlinkSync, statSync } from 'node:fs'
+import { readdirSync, readlinkSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
-import type { Inode, Overlay } from '../../overlay-core/index.ts'
+import type { Inode, Overlay, StagedFile } from '../../overlay-core/index.ts'
 import { at, ROOT, text, withOverlay, xattrOnDisk } from '../helpers/overlay.ts'
 
 async function replace(overlay: Overlay, content: string, mode?: number): Promise<Inode> {
@@ -106,5 +106,42 @@ t.test('an open file and a second name keep what was replaced', async (t) => {
     t.equal(await file.read(buffer, 0, 5, 0), 5)
     t.equal(buffer.toString(), 'first')
     file.close()
+  })
+})
+
+t.test('a kept file outlives the overlay, with what is said about it; one that lost its half does not', async (t) => {
+  await withOverlay(t, [{}], async ({ overlay, upper, work, remount }) => {
+    t.same(await overlay.keptStages(ROOT), [])
+    const about = Buffer.from('where it goes')
+    const first = await overlay.stage(ROOT, { mode: 0o644 }, { id: 'first-1', about })
+    await first.append([Buffer.from('hello ')])
+    await first.suspend()
+    const second = await overlay.stage(ROOT, undefined, { id: 'second-2', about })
+    await second.append([Buffer.alloc(300_000, 'x')])
+    await t.rejects(overlay.stage(ROOT, undefined, { id: 'first-1', about }), { code: 'EEXIST' })
+    for (const id of ['', '../x', 'A', 'x'.repeat(65)]) {
+      await t.rejects(overlay.stage(ROOT, undefined, { id, about }), { code: 'EINVAL' })
+    }
+    await overlay.unmount()
+    writeFileSync(join(work, 'uploads/orphan.about'), 'x')
+    writeFileSync(join(work, 'uploads/stray'), 'x')
+    const again = await remount()
+    const kept = (await again.keptStages(ROOT)).sort((a, b) => (a.id < b.id ? -1 : 1))
+    t.same(
+      kept.map(({ id, about, staged }) => [id, Buffer.from(about).toString(), staged.sizeBytes]),
+      [
+        ['first-1', 'where it goes', 6],
+        ['second-2', 'where it goes', 300_000],
+      ],
+    )
+    t.same(readdirSync(join(work, 'uploads')).sort(), ['first-1', 'first-1.about', 'second-2', 'second-2.about'])
+    const [one, two] = kept.map(({ staged }) => staged) as [StagedFile, StagedFile]
+    await one.append([Buffer.from('world')])
+    await one.publish({ dir: again.root, name: 'file', mode: 0o644 })
+    t.equal(await text(again, 'file'), 'hello world')
+    t.equal(statSync(join(upper, 'file')).nlink, 1)
+    await two.discard()
+    t.same(readdirSync(join(work, 'uploads')), [])
+    t.same(readdirSync(join(work, 'work')), [])
   })
 })

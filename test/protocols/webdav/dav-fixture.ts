@@ -2,7 +2,7 @@ import { connect } from 'node:net'
 import fastify from 'fastify'
 import type { Test } from 'tap'
 import { Client } from 'undici'
-import type { Cred, Foreseen, OpenFile, Overlay, StagedFile } from '../../../overlay-core/index.ts'
+import type { Cred, Foreseen, Keeping, OpenFile, Overlay, StagedFile } from '../../../overlay-core/index.ts'
 import { type DavHandle, type DavLimits, registerWebDav } from '../../../protocols/webdav/index.ts'
 import { type Fixture, ROOT, type Tree, withOverlay } from '../../helpers/overlay.ts'
 
@@ -152,8 +152,11 @@ function counting(overlay: Overlay, held: { open: number; staged: number }): Ove
       },
     })
   }
-  const stage = async (cred: Cred, foreseen?: Foreseen): Promise<StagedFile> => {
-    const staged = await overlay.stage(cred, foreseen)
+  const stage = async (cred: Cred, foreseen?: Foreseen, keep?: Keeping) =>
+    count(await overlay.stage(cred, foreseen, keep))
+  const keptStages = async (cred: Cred) =>
+    (await overlay.keptStages(cred)).map((kept) => ({ ...kept, staged: count(kept.staged) }))
+  const count = (staged: StagedFile): StagedFile => {
     held.staged++
     let ended = false
     const end = () => {
@@ -170,9 +173,13 @@ function counting(overlay: Overlay, held: { open: number; staged: number }): Ove
         await staged.discard()
         end()
       },
+      suspend: async () => {
+        await staged.suspend()
+        end()
+      },
     })
   }
-  return passOn(overlay, { open, stage })
+  return passOn(overlay, { open, stage, keptStages })
 }
 
 function passOn<T extends object>(target: T, instead: Partial<T>): T {
