@@ -3,8 +3,9 @@ import { hostname } from 'node:os'
 import { join } from 'node:path'
 import type { Logger } from 'pino'
 import type { Address, Settings } from '../config/index.ts'
-import { OptionError } from '../overlay-core/index.ts'
+import { guardChanges, OptionError, type Overlay } from '../overlay-core/index.ts'
 import { type ExportRule, parseExport, startNfs } from '../protocols/nfs/index.ts'
+import type { DavHandle } from '../protocols/webdav/index.ts'
 import { nfsError } from './doors.ts'
 import { groupsOf } from './groups.ts'
 import { JournalFile } from './journal-file.ts'
@@ -14,7 +15,6 @@ import { openReplyMemory } from './reply-memory.ts'
 import type { RunningServer } from './running-server.ts'
 import { loadHandleKey } from './state-dir.ts'
 import type { View } from './views.ts'
-import { overlayForOthers } from './webdav-door.ts'
 
 /** The rules of `--export`. @throws OptionError one is wrong */
 export function readExports(texts: readonly string[]): ExportRule[] {
@@ -65,4 +65,10 @@ function lockClientsPath(stateDir: string, views: readonly View[]): string {
   const digest = createHash('sha256')
   for (const { name, overlay } of views) digest.update(overlay.uuid).update(`${name}/`)
   return join(stateDir, 'nfs-lock-clients', digest.digest('hex').slice(0, 32))
+}
+
+/** The overlay as other protocols get it: with mandatory locks they respect those of WebDAV clients. */
+function overlayForOthers({ name, overlay }: View, settings: Settings, webdav: DavHandle | undefined): Overlay {
+  if (settings.locks === 'advisory' || webdav === undefined) return overlay
+  return guardChanges(overlay, webdav.changeGuard(name))
 }

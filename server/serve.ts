@@ -11,7 +11,6 @@ import { RunningServer } from './running-server.ts'
 import { planViews } from './sample.ts'
 import { checkReadyFile, checkWritable, type ReadyNote, writeReadyFile, writeRunNote } from './state-dir.ts'
 import { Views } from './views.ts'
-import { prepareWebdav } from './webdav-door.ts'
 
 /** What a server run gets from the process that it is in. */
 export interface Surroundings {
@@ -63,7 +62,8 @@ function checkExports(settings: Settings): void {
 
 async function openDoors(server: RunningServer, settings: Settings, log: Logger): Promise<void> {
   const { nfs, webdav } = settings
-  await prepareWebdav(server, settings, log)
+  // Loaded only when it is used: it takes more than 10 MB.
+  if (webdav !== undefined) await (await import('./webdav-door.ts')).prepareWebdav(server, settings, webdav, log)
   if (nfs !== undefined) await openNfs(server, settings, nfs, log)
   if (webdav !== undefined && server.http !== undefined) {
     server.webdavAddress = { host: webdav.host, port: await listenHttp(server.http.app, webdav) }

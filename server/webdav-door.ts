@@ -1,7 +1,6 @@
 import type { Logger } from 'pino'
-import { isLoopback, type Settings } from '../config/index.ts'
-import { guardChanges, type Overlay } from '../overlay-core/index.ts'
-import { type DavHandle, registerWebDav } from '../protocols/webdav/index.ts'
+import { type Address, isLoopback, type Settings } from '../config/index.ts'
+import { registerWebDav } from '../protocols/webdav/index.ts'
 import { buildApp } from './app.ts'
 import { webdavCred } from './identity.ts'
 import { JournalFile, lockJournalPath } from './journal-file.ts'
@@ -9,9 +8,12 @@ import type { RunningServer } from './running-server.ts'
 import type { View } from './views.ts'
 
 /** Builds the HTTP process with WebDAV in it, without listening. The locks of the last run are in force when it returns. */
-export async function prepareWebdav(server: RunningServer, settings: Settings, log: Logger): Promise<void> {
-  const { webdav } = settings
-  if (webdav === undefined) return
+export async function prepareWebdav(
+  server: RunningServer,
+  settings: Settings,
+  webdav: Address,
+  log: Logger,
+): Promise<void> {
   const views = server.views.list()
   const journals = await openJournals(server, views, settings.stateDir)
   const cred = webdavCred(settings.as)
@@ -42,10 +44,4 @@ async function openJournals(
     journals.set(name, journal)
   }
   return journals
-}
-
-/** The overlay as other protocols get it: with mandatory locks they respect those of WebDAV clients. */
-export function overlayForOthers({ name, overlay }: View, settings: Settings, webdav: DavHandle | undefined): Overlay {
-  if (settings.locks === 'advisory' || webdav === undefined) return overlay
-  return guardChanges(overlay, webdav.changeGuard(name))
 }

@@ -69,8 +69,8 @@ const LIMITS = {
   maxRecordBytes: MAX_RECORD_BYTES,
   maxFragments: 256,
   maxInFlight: 128,
-  maxUnsentBytes: 4 * 1024 * 1024,
-  maxReservedBytes: 32 * 1024 * 1024,
+  maxUnsentBytes: 1024 * 1024,
+  maxReservedBytes: 16 * 1024 * 1024,
   turnBytes: 1024 * 1024,
   maxConnections: 1024,
   // Linux opens at most 16 for one mount (nconnect).

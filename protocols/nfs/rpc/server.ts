@@ -61,9 +61,9 @@ export class RpcServer {
       pool: new ChunkPool({
         smallBytes: SMALL_BLOCK_BYTES,
         largeBytes: options.maxRecordBytes + SLACK_BYTES,
-        keepSmall: 64,
+        keepSmall: 32,
         // As many as `maxBytesInFlight` allows for, and some that are being received.
-        keepLarge: 12,
+        keepLarge: 10,
       }),
       dispatcher: new Dispatcher(new ProgramTable(options.programs), this.counters, log, now, groups),
       counters: this.counters,
