@@ -166,13 +166,14 @@ static void measure(const struct operation *op, const struct settings *s) {
     fcntl(all[i].fd, F_SETFL, O_NONBLOCK);
     for (int j = 0; j < s->requests; j++) issue(op, &all[i], &all[i].slots[j], 1);
   }
-  uint64_t begun = now_ns(), from = begun + WARM_UP_NS, until = from + (uint64_t)(s->seconds * 1e9), ended = 0;
+  uint64_t from = now_ns() + WARM_UP_NS, until = UINT64_MAX, ended = 0;
   double server_cpu = 0, client_cpu = 0;
   while (!stopping || under_way(all, s->connections) > 0) {
     uint64_t now = now_ns();
     if (!measuring && !stopping && now >= from) {
       measuring = 1;
       from = now;
+      until = from + (uint64_t)(s->seconds * 1e9);
       moved = 0;
       server_cpu = cpu_of(s->pid);
       client_cpu = own_cpu();
