@@ -1,3 +1,4 @@
+import { isIPv6 } from 'node:net'
 import { MOUNT_PROGRAM, MOUNT_V3 } from './mount/constants.ts'
 import { NFS_PROGRAM, NFS_V3 } from './nfs3/constants.ts'
 import { NLM_PROGRAM, NLM_V4 } from './nlm/constants.ts'
@@ -43,9 +44,10 @@ function onBoth(program: { program: number; version: number }, { tcpPort, udpPor
   ]
 }
 
-/** The same for rpcbind. */
-export function registrationsFor(ports: Ports): Registration[] {
-  return servedMappings(ports).map((mapping) => ({ ...mapping, yields: YIELDING.has(mapping.program) }))
+/** The same for rpcbind, of programs that listen on `host`. */
+export function registrationsFor(ports: Ports, host: string): Registration[] {
+  const ipv6 = isIPv6(host)
+  return servedMappings(ports).map((mapping) => ({ ...mapping, ipv6, yields: YIELDING.has(mapping.program) }))
 }
 
 /** The built-in portmapper in its three versions. */

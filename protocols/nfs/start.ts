@@ -123,7 +123,7 @@ export async function startNfs(options: NfsServerOptions): Promise<NfsServer> {
     }
     const portmap = options.portmap && (await openPortmapper(options, ports, udp, closing))
     if (options.rpcbind) {
-      const keeper = new RegistrationKeeper(registrationsFor(ports), log)
+      const keeper = new RegistrationKeeper(registrationsFor(ports, host), log)
       await keeper.start()
       closing.add(() => keeper.stop())
     }

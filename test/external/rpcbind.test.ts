@@ -55,6 +55,22 @@ t.test(
     )
     await overlayd.stop()
     t.same(await registered(), [])
+
+    const dual = await startOverlayd(scratch, layers, {
+      exports: '*(rw,insecure)',
+      nfsHost: '[::]',
+      flags: ['--rpcbind'],
+    })
+    const byNetid = await sh("rpcinfo -s | awk '$1 != 100000 && $1 ~ /^[0-9]/ { print $1, $3 }' | sort")
+    t.match(byNetid, /^100003 \S*tcp6\S*$/m)
+    for (const program of [100005, 100021, 100024]) {
+      for (const netid of ['tcp', 'udp', 'tcp6', 'udp6'])
+        t.match(byNetid, new RegExp(`^${program} \\S*\\b${netid}\\b`, 'm'))
+    }
+    t.match(await sh('rpcinfo -T tcp6 ::1 100003 3'), 'ready and waiting')
+    t.match(await sh('rpcinfo -T udp6 ::1 100005 3'), 'ready and waiting')
+    await dual.stop()
+    t.equal(await sh("rpcinfo -s | awk '$1 != 100000 && $1 ~ /^[0-9]/'"), '', 'all is taken back')
     rpcbind.kill()
     await once(rpcbind, 'close')
   },

@@ -8,6 +8,9 @@ const PMAP_V2 = 2
 const PMAPPROC_SET = 1
 const PMAPPROC_UNSET = 2
 const PMAPPROC_GETPORT = 3
+const RPCB_V4 = 4
+const RPCBPROC_SET = 1
+const RPCBPROC_UNSET = 2
 const IPPROTO_TCP = 6
 const IPPROTO_UDP = 17
 const TIMEOUT_MS = 3000
@@ -26,12 +29,14 @@ export interface Registration {
   readonly port: number
   /** TCP unless given. */
   readonly transport?: 'tcp' | 'udp'
+  /** Reached over IPv6 too; rpcbind knows that apart. */
+  readonly ipv6?: boolean
   /** Not taken from another program of this machine that serves it (the kernel's own lock manager, for example). */
   readonly yields?: boolean
 }
 
 /**
- * Announces programs to the local rpcbind (PMAP version 2, RFC 1833 section 3), in place of what was announced before. Returns those that were announced: all but
+ * Announces programs to the local rpcbind (PMAP version 2, for IPv6 also RPCB version 4, RFC 1833), in place of what was announced before. Returns those that were announced: all but
  * those that yield to another server of this machine.
  *
  * @throws Error rpcbind cannot be reached, or refuses
@@ -46,9 +51,10 @@ export async function register(
       if (registration.yields && (await isServed(socket, registration))) continue
       made.push(registration)
     }
-    for (const registration of oncePerVersion(made)) await ask(socket, PMAPPROC_UNSET, registration)
+    await takeBack(socket, made)
     for (const registration of made) {
-      if ((await ask(socket, PMAPPROC_SET, registration)) !== 1) {
+      const known = (await ask(socket, PMAPPROC_SET, registration)) === 1
+      if (!known || (registration.ipv6 && (await askIpv6(socket, RPCBPROC_SET, registration)) !== 1)) {
         throw new Error(`rpcbind refuses program ${registration.program} version ${registration.version}`)
       }
     }
@@ -62,11 +68,18 @@ export async function unregister(
   endpoints: readonly NetConnectOpts[] = RPCBIND_ENDPOINTS,
 ): Promise<void> {
   await withRpcbind(endpoints, async (socket) => {
-    for (const registration of oncePerVersion(registrations)) await ask(socket, PMAPPROC_UNSET, registration)
+    await takeBack(socket, registrations)
   })
 }
 
-/** UNSET takes a program back on all transports, whatever the one it names. */
+async function takeBack(socket: Socket, registrations: readonly Registration[]): Promise<void> {
+  for (const registration of oncePerVersion(registrations)) await ask(socket, PMAPPROC_UNSET, registration)
+  for (const registration of registrations) {
+    if (registration.ipv6) await askIpv6(socket, RPCBPROC_UNSET, registration)
+  }
+}
+
+/** UNSET takes a program back on all transports of IPv4, whatever the one it names. */
 function oncePerVersion(registrations: readonly Registration[]): Registration[] {
   const byVersion = new Map(registrations.map((entry) => [`${entry.program} ${entry.version}`, entry]))
   return [...byVersion.values()]
@@ -137,8 +150,18 @@ function connect(endpoint: NetConnectOpts): Promise<Socket> {
   })
 }
 
-/** Makes one call and returns the word that it answers. One call is under way at a time. */
+/** Makes a call of the portmapper. */
 function ask(socket: Socket, procedure: number, registration: Registration): Promise<number> {
+  return exchange(socket, encodeCall(PMAP_V2, procedure, pmapArguments(registration)))
+}
+
+/** Makes a call of rpcbind about a program on IPv6. */
+function askIpv6(socket: Socket, procedure: number, registration: Registration): Promise<number> {
+  return exchange(socket, encodeCall(RPCB_V4, procedure, rpcbArguments(registration)))
+}
+
+/** Sends a call and returns the word that is answered. One call is under way at a time. */
+function exchange(socket: Socket, call: Uint8Array): Promise<number> {
   return new Promise((resolve, reject) => {
     let received = Buffer.alloc(0)
     const onData = (data: Buffer): void => {
@@ -164,17 +187,32 @@ function ask(socket: Socket, procedure: number, registration: Registration): Pro
     socket.on('data', onData)
     socket.on('error', onError)
     socket.on('end', onEnd)
-    socket.write(encodeCall(procedure, registration))
+    socket.write(call)
   })
 }
 
-function encodeCall(procedure: number, { program, version, port, transport }: Registration): Buffer {
-  const out = new Encoder(Buffer.alloc(60))
-  const header = [LAST_FRAGMENT + 56, procedure, CALL, RPC_VERSION, PMAP_PROGRAM, PMAP_V2, procedure]
-  const auth = [AUTH_NONE, 0, AUTH_NONE, 0]
-  const protocol = transport === 'udp' ? IPPROTO_UDP : IPPROTO_TCP
-  for (const word of [...header, ...auth, program, version, protocol, port]) out.u32(word)
+function encodeCall(version: number, procedure: number, args: Uint8Array): Uint8Array {
+  const out = new Encoder(Buffer.alloc(44 + args.length))
+  const header = [LAST_FRAGMENT + 40 + args.length, procedure, CALL, RPC_VERSION, PMAP_PROGRAM, version, procedure]
+  for (const word of [...header, AUTH_NONE, 0, AUTH_NONE, 0]) out.u32(word)
+  out.fixedOpaque(args)
   return out.bytes
+}
+
+/** `mapping` of version 2. */
+function pmapArguments({ program, version, port, transport }: Registration): Uint8Array {
+  const out = new Encoder(Buffer.alloc(16))
+  for (const word of [program, version, transport === 'udp' ? IPPROTO_UDP : IPPROTO_TCP, port]) out.u32(word)
+  return out.bytes
+}
+
+/** `rpcb` of version 4. rpcbind sees by its socket whose the registration is, and takes no owner from us. */
+function rpcbArguments({ program, version, port, transport = 'tcp' }: Registration): Uint8Array {
+  const out = new Encoder(Buffer.alloc(64))
+  out.u32(program)
+  out.u32(version)
+  for (const text of [`${transport}6`, `::.${port >> 8}.${port & 0xff}`, '']) out.string(text)
+  return out.bytes.subarray(0, out.pos)
 }
 
 /** Record mark, xid, REPLY, accepted, empty verifier, SUCCESS, one word. */
