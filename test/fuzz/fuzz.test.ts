@@ -17,8 +17,16 @@ t.test('every entry of the corpus can be read', async (t) => {
 
 t.test('calls and streams changed at random end, stall, bloat and damage nothing', async (t) => {
   const print = (line: string) => t.comment(line)
-  const { problems, calls, streams, answered } = await new Fuzzer({ seed: 7, seconds: 5, boundMs: 30_000, print }).run()
+  const { problems, calls, streams, answered, reached } = await new Fuzzer({
+    seed: 7,
+    seconds: 5,
+    boundMs: 30_000,
+    print,
+  }).run()
   t.same(problems, [])
   t.ok(calls > 200 && streams > 20, `${calls} calls, ${streams} streams`)
+  for (const program of [100000, 100003, 100005, 100021, 100024]) {
+    t.ok((reached[program] ?? 0) > 10, `program ${program}: ${reached[program]} calls reached a procedure`)
+  }
   t.ok((answered.GARBAGE_ARGS ?? 0) > 20 && (answered['status 0'] ?? 0) > 20, JSON.stringify(answered))
 })

@@ -2,7 +2,7 @@ import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import { Random } from '../differential/random.ts'
-import { NFS, NfsClient } from '../helpers/nfs-client.ts'
+import { NFS, NfsClient, STATUS } from '../helpers/nfs-client.ts'
 import { authSys, callMessage, parseReply, RpcClient, RpcRefusal } from '../helpers/rpc-client.ts'
 import { type CorpusEntry, readCorpus } from './corpus.ts'
 import { fragment, mutate } from './mutate.ts'
@@ -22,12 +22,21 @@ export interface FuzzResult {
   readonly calls: number
   readonly streams: number
   readonly answered: Readonly<Record<string, number>>
+  /** How many calls the procedures of each program have answered, also with GARBAGE_ARGS. */
+  readonly reached: Readonly<Record<number, number>>
   readonly first: Report
   readonly last: Report
 }
 
+/** At the end: the listeners on TCP and UDP, of the portmapper too, the connection of the client that behaves, and the channel to us. */
+const SOCKETS = 7
 const MAX_GROWTH_BYTES = 32 * 1024 * 1024
 const ROOT = authSys(0, 0)
+const PORTMAP = 100_000
+/** The portmapper closes connections that send more than 8 KiB at a time. */
+const MAX_PORTMAP_BYTES = 4096
+/** Calls of closed connections may still be under way while the tree is tidied: what they take away is looked for again. */
+const TIDY_ATTEMPTS = 20
 /** Calls after which what the fuzzer has made is removed and what it removed is made again. */
 const TIDY_CALLS = 2000
 /** Kept of what was sent last, to be printed with a problem. */
@@ -42,8 +51,10 @@ export class Fuzzer {
   readonly #problems: string[] = []
   readonly #history: string[] = []
   readonly #answered: Record<string, number> = {}
+  readonly #reached: Record<number, number> = {}
   #child!: ChildProcess
   #port = 0
+  #portmapPort = 0
   #healthy!: NfsClient
   #connections: RpcClient[] = []
   #xid = 0x1000_0000
@@ -95,8 +106,9 @@ export class Fuzzer {
       if (!this.#finished) this.#problem(`the server ended with ${code ?? signal}`)
       this.#gone = true
     })
-    const { port } = await this.#hear('ready')
+    const { port, portmapPort } = await this.#hear('ready')
     this.#port = port
+    this.#portmapPort = portmapPort
     this.#healthy = await NfsClient.connect(port, ROOT)
   }
 
@@ -119,7 +131,7 @@ export class Fuzzer {
   async #tidy(): Promise<void> {
     const client = this.#healthy
     const root = (await client.mnt('/overlay')).handle as Buffer
-    await this.#clear(root, new Set(['file', 'big', 'dir', 'link', 'a-hard-link']))
+    await this.#clearAll(root, new Set(['file', 'big', 'dir', 'link', 'a-hard-link']))
     const names = ['file', 'big', 'a-hard-link']
     for (const name of names) await client.create(root, name, { mode: 'unchecked', attr: { mode: 0o644 } })
     await client.mkdir(root, 'dir')
@@ -129,8 +141,18 @@ export class Fuzzer {
       const { handle, attr } = await client.lookup(root, name)
       const right =
         handle && (name === 'dir' ? attr?.type === 2 : name === 'link' ? attr?.type === 5 : attr?.type === 1)
-      if (!right) await this.#clear(root, new Set([...names, 'dir', 'link'].filter((other) => other !== name)))
+      if (!right) await this.#clearAll(root, new Set([...names, 'dir', 'link'].filter((other) => other !== name)))
       if (handle) this.#handles.set(name.replaceAll('-', '_'), handle)
+    }
+  }
+
+  async #clearAll(root: Buffer, keep: ReadonlySet<string>): Promise<void> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await this.#clear(root, keep)
+      } catch (error) {
+        if (attempt === TIDY_ATTEMPTS || !String(error).endsWith(`: ${STATUS.STALE}`)) throw error
+      }
     }
   }
 
@@ -149,7 +171,7 @@ export class Fuzzer {
   /** The corpus itself: every call is answered, every stream leaves the server alive. */
   async #asItIs(entry: CorpusEntry): Promise<void> {
     const bytes = entry.bytes(this.#handles)
-    if (entry.call !== undefined) await this.#call(await this.#connection(), entry.call, bytes)
+    if (entry.call !== undefined) await this.#call(await this.#connection(entry.call[0]), entry.call, bytes)
     else await this.#stream(bytes)
     await this.#alive()
   }
@@ -158,9 +180,9 @@ export class Fuzzer {
     const random = this.#random
     const kind = random.weighted({ args: 60, header: 15, stream: 15, good: 10 })
     if (kind === 'args' || kind === 'good') {
-      const connection = await this.#connection()
+      const connections = [await this.#connection(NFS), await this.#connection(PORTMAP)] as const
       const count = 1 + random.below(12)
-      await Promise.all(Array.from({ length: count }, () => this.#someCall(connection, kind === 'args')))
+      await Promise.all(Array.from({ length: count }, () => this.#someCall(connections, kind === 'args')))
     } else if (kind === 'header') {
       await this.#stream(
         fragment(
@@ -177,11 +199,13 @@ export class Fuzzer {
     if (kind !== 'args' && random.chance(20)) await this.#alive()
   }
 
-  async #someCall(connection: RpcClient, mutated: boolean): Promise<void> {
+  async #someCall([connection, portmap]: readonly [RpcClient, RpcClient], mutated: boolean): Promise<void> {
     const entry = this.#random.pick(this.#corpus.filter(({ call }) => call !== undefined))
     const args = entry.bytes(this.#handles)
     const sent = mutated ? mutate(this.#random, args, () => this.#donor()) : args
-    await this.#call(connection, entry.call as [number, number, number], sent)
+    const call = entry.call as [number, number, number]
+    if (call[0] === PORTMAP) await this.#call(portmap, call, sent.subarray(0, MAX_PORTMAP_BYTES))
+    else await this.#call(connection, call, sent)
   }
 
   #donor(): Buffer {
@@ -202,7 +226,10 @@ export class Fuzzer {
     this.#note(what)
     try {
       const reply = await this.#inTime(connection.exchange(xid, fragment(this.#random, message)), what)
-      this.#count(this.#answerOf(call, reply))
+      const answer = this.#answerOf(call, reply)
+      this.#count(answer)
+      // What a program has refused to be is not counted for it.
+      if (!/UNAVAIL|MISMATCH/.test(answer)) this.#reached[call[0]] = (this.#reached[call[0]] ?? 0) + 1
     } catch (error) {
       this.#problem(`${error instanceof Error ? error.message : error} after ${what.slice(0, 2000)}`)
     }
@@ -244,12 +271,13 @@ export class Fuzzer {
     }
   }
 
-  async #connection(): Promise<RpcClient> {
-    const slot = this.#random.below(4)
+  /** One of the connections to where the program is served. */
+  async #connection(program: number): Promise<RpcClient> {
+    const slot = program === PORTMAP ? 4 : this.#random.below(4)
     const known = this.#connections[slot]
     if (known !== undefined && !known.socket.destroyed && !this.#random.chance(2)) return known
     await known?.close()
-    const fresh = await RpcClient.connect(this.#port)
+    const fresh = await RpcClient.connect(slot === 4 ? this.#portmapPort : this.#port)
     this.#connections[slot] = fresh
     return fresh
   }
@@ -283,16 +311,15 @@ export class Fuzzer {
       for (const problem of problems) this.#problem(problem)
     }
     const { calls, streams, answered } = { calls: this.#calls, streams: this.#streams, answered: this.#answered }
-    return { problems: this.#problems, calls, streams, answered, first, last }
+    return { problems: this.#problems, calls, streams, answered, reached: this.#reached, first, last }
   }
 
   /** What the server holds once it has noticed that the connections are closed. */
   async #settled(): Promise<Report> {
     for (let attempt = 0; ; attempt++) {
       const report = await this.#report()
-      // The listener, the connection of the client that behaves, and the channel to us.
-      if (report.sockets <= 4 || attempt === 50) {
-        if (report.sockets > 4) this.#problem(`${report.sockets} sockets are left open`)
+      if (report.sockets <= SOCKETS || attempt === 50) {
+        if (report.sockets > SOCKETS) this.#problem(`${report.sockets} sockets are left open`)
         return report
       }
       await new Promise((resolve) => setTimeout(resolve, 20))

@@ -28,7 +28,8 @@ if (values.help) {
   const seconds = Number(values.seconds ?? 30)
   const boundMs = Number(values.bound ?? 10_000)
   if (!(seconds > 0 && boundMs > 0 && Number.isInteger(seed))) throw new Error(MANUAL)
-  const { problems, calls, streams, answered, first, last } = await new Fuzzer({
+  console.log(`seed ${seed}`)
+  const { problems, calls, streams, answered, reached, first, last } = await new Fuzzer({
     seed,
     seconds,
     boundMs,
@@ -38,6 +39,8 @@ if (values.help) {
   console.log(
     `seed ${seed}: ${calls} calls and ${streams} streams in ${seconds} s; answers: ${counts.map(([kind, n]) => `${kind} ${n}`).join(', ')}`,
   )
+  const programs = Object.entries(reached).map(([program, n]) => `${program} ${n}`)
+  console.log(`calls that reached a procedure, by program: ${programs.join(', ')}`)
   const mb = (bytes: number) => (bytes / 1e6).toFixed(1)
   console.log(
     `memory in use ${mb(first.heap + first.buffers)} MB, at the end ${mb(last.heap + last.buffers)} MB; resident ${mb(last.resident)} MB`,

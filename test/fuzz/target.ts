@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, readdirSync, readlinkSync, rmSync } from 'node:
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type DirEntryPlus, FileType, type Inode, mount, type Overlay, parseOptions } from '../../overlay-core/index.ts'
-import { type NfsServer, parseExport, startNfs } from '../../protocols/nfs/index.ts'
+import { type NfsServer, parseExport, REPLY_MEMORY_BYTES, startNfs } from '../../protocols/nfs/index.ts'
 import { build, ROOT, snapshot } from '../helpers/overlay.ts'
 
 /** What the process holds at a moment. */
@@ -19,7 +19,7 @@ export interface Report {
 
 /** What the target says. */
 export type Said =
-  | { readonly kind: 'ready'; readonly port: number }
+  | { readonly kind: 'ready'; readonly port: number; readonly portmapPort: number }
   | { readonly kind: 'report'; readonly report: Report }
   | { readonly kind: 'fault'; readonly text: string }
   | { readonly kind: 'finished'; readonly problems: string[] }
@@ -57,6 +57,8 @@ const server: NfsServer = await startNfs({
   handleKey: Buffer.alloc(32, 7),
   writeVerifier: Buffer.alloc(8, 1),
   log: { debug: quiet, info: quiet, warn: quiet, error: fault },
+  portmap: { port: 0 },
+  replyMemory: { bytes: new Uint8Array(REPLY_MEMORY_BYTES), changed: quiet },
 })
 process.on('uncaughtException', (error) => {
   fault({ error }, 'uncaught')
@@ -70,7 +72,7 @@ process.on('message', (wish) => {
     )
 })
 process.on('disconnect', () => process.exit(1))
-say({ kind: 'ready', port: server.port })
+say({ kind: 'ready', port: server.port, portmapPort: server.portmap?.tcpPort ?? 0 })
 
 function report(): Report {
   const { gc } = globalThis as { gc?: () => void }
