@@ -1,3 +1,4 @@
+import { CopyTrail } from './copy-trail.ts'
 import type { OvlInode } from './dentry.ts'
 import { isErrno, OverlayError } from './errno.ts'
 import type { Layer } from './layer.ts'
@@ -46,25 +47,52 @@ export function syncsCopy({ options, upper }: SuperBlock, sizeBytes: number, sha
 
 /**
  * Copies `sizeBytes` of data: shared blocks where possible (then true), else in the kernel, else by chunks; holes stay holes. `needWanted`
- * is called between the chunks and may throw to give up.
+ * is called between the chunks and may throw to give up. With `toDisk` an fsync will follow: large files are written out meanwhile.
  */
-export async function copyData(from: number, to: number, sizeBytes: number, needWanted: () => void): Promise<boolean> {
+export async function copyData(
+  from: number,
+  to: number,
+  sizeBytes: number,
+  toDisk: boolean,
+  needWanted: () => void,
+): Promise<boolean> {
   if (sizeBytes === 0) return true
   if (await reflink(to, from)) return true
-  await copyExtents(from, to, sizeBytes, needWanted)
+  await copyExtents(from, to, sizeBytes, toDisk, needWanted)
   return false
 }
 
 /** As `copyData`, where blocks cannot be shared. */
-export async function copyExtents(from: number, to: number, sizeBytes: number, needWanted: () => void): Promise<void> {
+export async function copyExtents(
+  from: number,
+  to: number,
+  sizeBytes: number,
+  toDisk: boolean,
+  needWanted: () => void,
+): Promise<void> {
   await truncateFd(to, sizeBytes)
+  const trail = toDisk && CopyTrail.suits(sizeBytes) ? new CopyTrail(to) : undefined
+  try {
+    await copyEach(from, to, sizeBytes, needWanted, trail)
+  } finally {
+    await trail?.end()
+  }
+}
+
+async function copyEach(
+  from: number,
+  to: number,
+  sizeBytes: number,
+  needWanted: () => void,
+  trail: CopyTrail | undefined,
+): Promise<void> {
   let position = 0
   while (position < sizeBytes) {
     const start = await seekData(from, position)
     if (start < 0) return
     const hole = await seekHole(from, start)
     const end = hole < 0 ? sizeBytes : Math.min(hole, sizeBytes)
-    await copyExtent(from, to, start, end, needWanted)
+    await copyExtent(from, to, start, end, needWanted, trail)
     position = Math.max(end, start + 1)
   }
 }
@@ -75,7 +103,14 @@ export async function copyInPlace(from: number, to: number, sizeBytes: number): 
   await truncateFd(to, sizeBytes)
 }
 
-async function copyExtent(from: number, to: number, start: number, end: number, needWanted: () => void): Promise<void> {
+async function copyExtent(
+  from: number,
+  to: number,
+  start: number,
+  end: number,
+  needWanted: () => void,
+  trail?: CopyTrail,
+): Promise<void> {
   let position = start
   while (position < end) {
     needWanted()
@@ -83,6 +118,7 @@ async function copyExtent(from: number, to: number, start: number, end: number, 
     const copied = await copyChunk(from, to, position, length)
     // The lower became shorter underneath: what is missing reads as zeros.
     if (copied === 0) return
+    await trail?.follow(position, copied)
     position += copied
   }
 }

@@ -102,8 +102,9 @@ class FileCopy {
     if (first === 'unfilled') {
       shared = false
       const wanted = () => needWanted(this.#inode)
-      if (way === 'long') shared = await copyData(this.#source.fd, this.#fd, this.#source.stat.size, wanted)
-      else await copyExtents(this.#source.fd, this.#fd, this.#source.stat.size, wanted)
+      const toDisk = !this.#sb.options.volatile
+      if (way === 'long') shared = await copyData(this.#source.fd, this.#fd, this.#source.stat.size, toDisk, wanted)
+      else await copyExtents(this.#source.fd, this.#fd, this.#source.stat.size, toDisk, wanted)
       const dressing = this.#dressing(this.#fd)
       if (this.#failed(dressing, await tryCalls(dressing))) return false
     }

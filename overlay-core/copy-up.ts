@@ -300,7 +300,7 @@ async function copyRegular(
 async function fillFrom(sb: SuperBlock, inode: OvlInode, data: Real, to: number, sizeBytes: number): Promise<void> {
   const from = await openForReading(await sb.descriptors.of(data.parent as Real), data.name)
   try {
-    const shared = await copyData(from, to, sizeBytes, () => needWanted(inode))
+    const shared = await copyData(from, to, sizeBytes, !sb.options.volatile, () => needWanted(inode))
     // With fsync=strict the attributes follow first.
     if (sb.options.fsync !== 'strict' && syncsCopy(sb, sizeBytes, shared)) await fsync(to)
   } finally {

@@ -26,7 +26,10 @@ const ENOSYS = 38
 /** Offsets are exact numbers up to here; only a sparse file could reach it. */
 export const FARTHEST = Number.MAX_SAFE_INTEGER - 2 ** 32
 const RWF_NOWAIT = 8
+const cannotWriteOut = new Set([EINVAL, ENOSYS, EOPNOTSUPP])
+const SYNC_FILE_RANGE_WAIT_BEFORE = 1
 const SYNC_FILE_RANGE_WRITE = 2
+const SYNC_FILE_RANGE_WAIT_AFTER = 4
 const SEEK_DATA = 3
 const SEEK_HOLE = 4
 /** _IOW(0x94, 9, int) of linux/fs.h. */
@@ -201,6 +204,17 @@ export async function fdatasync(fd: number): Promise<void> {
 /** Begins to write the data of a file to the disk, and gives it its blocks there, without waiting for the end. */
 export async function startWriting(fd: number): Promise<void> {
   await call('sync_file_range', undefined, syncFileRange, fd, 0, 0, SYNC_FILE_RANGE_WRITE)
+}
+
+/**
+ * Writes a range of a file to the disk and waits for it; that does not make it durable. Where a file system cannot, nothing happens.
+ *
+ * @throws ENOSPC | EDQUOT | EIO: an fsync will not tell again
+ */
+export async function writeOut(fd: number, position: number, length: number): Promise<void> {
+  const flags = SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER
+  const result = await tryCall('sync_file_range', syncFileRange, fd, position, length, flags)
+  if (result < 0 && !cannotWriteOut.has(-result)) throw sysError('sync_file_range', -result)
 }
 
 /** Makes everything on the file system of `fd` (not O_PATH) durable. */

@@ -6,8 +6,6 @@ import { Random } from '../../differential/random.ts'
 
 const ROOT = { uid: 0, gid: 0, groups: [] }
 const FILES = 200
-/** Files that each client copies up, one at a time. */
-const COPIES = 2000
 const BLOCK_BYTES = 4096
 const PIECE_BYTES = 8 * 1024 * 1024
 /** Between two operations of one client, so that the figures are those of operations and not of a queue for the processor. */
@@ -19,27 +17,36 @@ export type Latencies = Map<string, number[]>
 /** Operations that wait for the disk by their nature: they answer when their data is on it. */
 export const DURABLE: readonly string[] = ['chmod of a lower file', 'commit']
 
+/** How much there is in a world. */
+export interface Sizes {
+  readonly largeBytes: number
+  readonly clients: number
+  /** Files that each client can copy up, one at a time. */
+  readonly copies: number
+}
+
 /** An overlay with one large file in its lower, and small ones. */
 export interface World {
   readonly overlay: Overlay
   readonly upper: string
-  readonly largeBytes: number
+  readonly sizes: Sizes
 }
 
 /** Makes the layers below `dir`; the large file is of data that is not the same twice, and on the disk. */
-export async function makeWorld(dir: string, largeBytes: number, clients: number): Promise<World> {
+export async function makeWorld(dir: string, sizes: Sizes): Promise<World> {
   const [lower, upper, work] = ['lower', 'upper', 'work'].map((name) => join(dir, name)) as [string, string, string]
   for (const path of [lower, upper, work, join(lower, 'small'), join(lower, 'to-copy')]) mkdirSync(path)
-  for (let i = 0; i < COPIES * clients; i++) {
+  const { clients, copies } = sizes
+  for (let i = 0; i < copies * clients; i++) {
     writeFileSync(
       join(lower, 'to-copy', `file-${i % clients}-${Math.floor(i / clients)}`),
       Buffer.alloc(BLOCK_BYTES, i),
     )
   }
   for (let i = 0; i < FILES; i++) writeFileSync(join(lower, 'small', `file-${i}`), Buffer.alloc(BLOCK_BYTES, i))
-  writeLarge(join(lower, 'large'), largeBytes)
+  writeLarge(join(lower, 'large'), sizes.largeBytes)
   const overlay = await mount(parseOptions(`lowerdir=${lower},upperdir=${upper},workdir=${work}`))
-  return { overlay, upper, largeBytes }
+  return { overlay, upper, sizes }
 }
 
 function writeLarge(path: string, bytes: number): void {
@@ -67,7 +74,7 @@ async function find(overlay: Overlay, ...names: string[]): Promise<Inode> {
 }
 
 /** Clients that work on other files until `over` is settled; returns how long each operation took. */
-export async function work({ overlay }: World, clients: number, over: Promise<unknown>): Promise<Latencies> {
+export async function work({ overlay, sizes }: World, over: Promise<unknown>): Promise<Latencies> {
   const latencies: Latencies = new Map()
   let ended = false
   const end = () => {
@@ -75,7 +82,7 @@ export async function work({ overlay }: World, clients: number, over: Promise<un
   }
   over.then(end, end)
   const client = async (index: number) => {
-    const operations = operationsOf(overlay, new Random(index + 1), index)
+    const operations = operationsOf(overlay, sizes, index)
     for (let i = 0; !ended; i++) {
       const [kind, operate] = operations[i % operations.length] as Operation
       const start = performance.now()
@@ -87,7 +94,7 @@ export async function work({ overlay }: World, clients: number, over: Promise<un
       await setTimeout(PAUSE_MS)
     }
   }
-  await Promise.all(Array.from({ length: clients }, (_, i) => client(i)))
+  await Promise.all(Array.from({ length: sizes.clients }, (_, i) => client(i)))
   await over
   return latencies
 }
@@ -95,12 +102,13 @@ export async function work({ overlay }: World, clients: number, over: Promise<un
 type Operation = readonly [kind: string, operate: () => Promise<unknown>]
 
 /** What a client does in turn; each has names of its own. */
-function operationsOf(overlay: Overlay, random: Random, index: number): readonly Operation[] {
+function operationsOf(overlay: Overlay, { copies }: Sizes, index: number): readonly Operation[] {
+  const random = new Random(index + 1)
   const block = Buffer.alloc(BLOCK_BYTES, index)
   const buffer = Buffer.alloc(BLOCK_BYTES)
   const own = `own-${index}`
   const small = () => find(overlay, 'small', `file-${random.below(FILES)}`)
-  const lowerFile = (i: number) => find(overlay, 'to-copy', `file-${index}-${i % COPIES}`)
+  const lowerFile = (i: number) => find(overlay, 'to-copy', `file-${index}-${i % copies}`)
   const ownFile = async () =>
     (await overlay.lookup(ROOT, overlay.root, own)) ?? (await overlay.create(ROOT, overlay.root, own, { mode: 0o644 }))
   let made = 0

@@ -16,6 +16,7 @@ import { copyUpLarge, DURABLE, type Latencies, makeWorld, work } from './load.ts
 const AIM_MS = 20
 const REST_MS = 10_000
 const GIB = 1024 ** 3
+const COPIES = 2000
 
 const { values } = parseArgs({
   options: {
@@ -28,11 +29,11 @@ const { values } = parseArgs({
 const dir = mkdtempSync(join(values.on, 'overlayd-latency-'))
 try {
   const clients = Number(values.clients)
-  const world = await makeWorld(dir, Number(values.gib) * GIB, clients)
-  const atRest = await work(world, clients, setTimeout(REST_MS))
+  const world = await makeWorld(dir, { largeBytes: Number(values.gib) * GIB, clients, copies: COPIES })
+  const atRest = await work(world, setTimeout(REST_MS))
   const start = performance.now()
   const [load] = [readFileSync('/proc/loadavg', 'latin1').split(' ')[0]]
-  const meanwhile = await work(world, clients, copyUpLarge(world))
+  const meanwhile = await work(world, copyUpLarge(world))
   const seconds = (performance.now() - start) / 1000
   await world.overlay.unmount()
   console.log(

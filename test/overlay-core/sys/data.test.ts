@@ -14,11 +14,28 @@ import {
   seekData,
   seekHole,
   syncfs,
+  writeOut,
 } from '../../../overlay-core/sys/data.ts'
+import { setFaultPoints } from '../../../overlay-core/sys/fault.ts'
 import { O_CREAT, O_DIRECTORY, O_PATH, O_RDONLY, O_RDWR } from '../../../overlay-core/sys/flags.ts'
 import { openAt } from '../../../overlay-core/sys/open.ts'
 import { statxFd } from '../../../overlay-core/sys/stat.ts'
 import { held, scratchDir } from './scratch-dir.ts'
+
+const EIO = 5
+const ENOSYS = 38
+
+t.test('a range of a file is written out, and errors of the disk are those of the call', async (t) => {
+  const { fd } = await scratchDir(t)
+  const file = held(t, await openAt(fd, 'file', O_CREAT | O_RDWR, 0o600))
+  await pwrite(file, Buffer.from('0123456789'), 0)
+  await writeOut(file, 0, 10)
+  setFaultPoints({ before: (op) => (op === 'sync_file_range' ? EIO : 0), after: () => undefined })
+  await t.rejects(writeOut(file, 0, 10), { code: 'EIO' })
+  setFaultPoints({ before: (op) => (op === 'sync_file_range' ? ENOSYS : 0), after: () => undefined })
+  await writeOut(file, 0, 10)
+  setFaultPoints(undefined)
+})
 
 t.test('what was just written is read from the page cache at once', async (t) => {
   const { fd } = await scratchDir(t)
