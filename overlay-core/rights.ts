@@ -69,6 +69,8 @@ async function tryLoad(sb: SuperBlock, inode: OvlInode): Promise<Rights | undefi
 export function setRights(inode: OvlInode, rights: Rights): void {
   const plain = rights.acl === undefined && rights.defaultAcl === undefined && rights.owner === undefined
   inode.rights = plain ? PLAIN : rights
+  // What its list of attributes said before no longer holds.
+  if (!plain) inode.real.plain = false
   const { attr } = inode
   if (!attr) return
   if (rights.owner) inode.attr = undefined

@@ -86,6 +86,11 @@ export interface Allowed {
    * truncation to the size that the file has, where tmpfs sets it.
    */
   readonly completion?: boolean
+  /**
+   * Directories may have the present time on one side only: ext4 gives it to the one from which a rename with a whiteout was refused, as it
+   * had begun.
+   */
+  readonly begunRenames?: boolean
   /** How the two are called. */
   readonly names?: readonly [string, string]
 }
@@ -127,8 +132,8 @@ function entryDifferences(first: TreeEntry, second: TreeEntry, window: ClockWind
   if (a.type !== FileType.directory) compare('size', a.size, b.size)
   compare('device', a.rdev, b.rdev)
   const times = [timeText(a.mtime, window), timeText(b.mtime, window)] as const
-  const completed = allowed.completion === true && a.type === FileType.regular && times.includes('now')
-  if (!completed) compare('mtime', ...times)
+  const kept = a.type === FileType.regular ? allowed.completion : a.type === FileType.directory && allowed.begunRenames
+  if (kept !== true || !times.includes('now')) compare('mtime', ...times)
   compare('atime', timeText(a.atime, window), timeText(b.atime, window))
   compare('content', first.content, second.content)
   compare('xattrs', first.xattrs, second.xattrs)

@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync 
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
+import { ACL_ACCESS, ACL_DEFAULT, encodeAcl } from '../../overlay-core/acl.ts'
 import { mount, OptionError, type Overlay, parseOptions } from '../../overlay-core/index.ts'
 import { at, build, errnoOf, list, onDisk, put, ROOT, snapshot, type Tree, text } from '../helpers/overlay.ts'
 import { tmpfs } from '../helpers/tmpfs.ts'
@@ -130,6 +131,30 @@ t.test('a layer added on top hides, one added below fills in, one taken away is 
     t.same(await list(overlay), ['f', 'g'])
     t.equal(await at(overlay, 'g'), g)
     t.same(overlay.options.lowerdir, [stack.layer('a')])
+  })
+})
+
+t.test('ACLs of the root count after a remount as before', { skip: needsRoot }, async (t) => {
+  await withStack(t, { a: { f: 'a' }, b: { f: 'b' } }, async ({ overlay, remount, upper }) => {
+    const { root } = overlay
+    const none = 0xffffffff
+    const entries = [
+      { tag: 1, perm: 7, id: none },
+      { tag: 2, perm: 7, id: 1001 },
+      { tag: 4, perm: 5, id: none },
+      { tag: 16, perm: 7, id: none },
+      { tag: 32, perm: 0, id: none },
+    ]
+    for (const name of [ACL_ACCESS, ACL_DEFAULT]) await overlay.setxattr(ROOT, root, name, encodeAcl(entries))
+    const named = { uid: 1001, gid: 1001, groups: [] }
+    for (const layers of ['lowerdir=@b', 'lowerdir=@a', 'lowerdir=@a:@b']) {
+      await remount(layers)
+      t.equal(await overlay.access(named, root, 7), 7, layers)
+      const name = layers.replaceAll(/\W/g, '')
+      const made = await overlay.create(named, root, name, { mode: 0o660 })
+      t.ok(await overlay.getxattr(ROOT, made, ACL_ACCESS), `${layers}: inherited`)
+      t.match(execFileSync('getfacl', ['-n', '-p', join(upper, name)]).toString(), /user:1001:rwx/)
+    }
   })
 })
 
