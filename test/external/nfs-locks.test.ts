@@ -160,6 +160,25 @@ t.test(
   },
 )
 
+t.test(
+  'a client that says it has been rebooted, by the program that does so at its boot, has no locks any more',
+  async (t) => {
+    const second = await secondClient()
+    await background('lost', 'flock /mnt/one/locked sh -c "echo locked; sleep 1000"')
+    await until('lost', 'locked')
+    t.equal((await second.nlm.test(second.at(0n, 0n))).status, NLM_STATUS.DENIED)
+    t.match(await sh('ls /var/lib/nfs/sm'), HOST_ADDRESS, 'rpc.statd watches the server')
+    await sh('sm-notify -f')
+    let { status } = await second.nlm.test(second.at(0n, 0n))
+    while (status === NLM_STATUS.DENIED) ({ status } = await second.nlm.test(second.at(0n, 0n)))
+    t.equal(status, NLM_STATUS.GRANTED)
+    t.equal(await second.nlm.lock(second.at(0n, 0n)), NLM_STATUS.GRANTED)
+    await sh('killall sleep; killall sm-notify || true')
+    await until('lost', 'ended')
+    await second.close()
+  },
+)
+
 t.test('unmounting leaves nothing behind', async () => {
   await sh('umount /mnt/one && umount /mnt/two')
   await overlayd.stop()
