@@ -25,11 +25,19 @@ await app.listen({ port: 0, host: '127.0.0.1' })
 let longestMicros = 0
 let largestBytes = 0
 let turns = 0
+let keptBefore = 0
 let lastMicros = threadMicros()
 
 function threadMicros(): number {
   const { user, system } = process.threadCpuUsage()
   return user + system
+}
+
+/** What is in use once the garbage has been collected. */
+function keptBytes(): number {
+  globalThis.gc?.()
+  const { heapUsed, external } = process.memoryUsage()
+  return heapUsed + external
 }
 
 function turn(): void {
@@ -48,10 +56,17 @@ process.on('message', (message: { kind: 'reset' | 'report' | 'skew' | 'end'; ms?
       longestMicros = 0
       largestBytes = process.memoryUsage.rss()
       lastMicros = threadMicros()
+      keptBefore = keptBytes()
       process.send?.({ bytes: largestBytes })
       return
     case 'report':
-      process.send?.({ longestMs: longestMicros / 1000, bytes: largestBytes, faults, counters: { ...handle.counters } })
+      process.send?.({
+        longestMs: longestMicros / 1000,
+        bytes: largestBytes,
+        kept: keptBytes() - keptBefore,
+        faults,
+        counters: { ...handle.counters },
+      })
       return
     case 'skew':
       skewMs += message.ms ?? 0
