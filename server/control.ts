@@ -1,7 +1,7 @@
-import { timingSafeEqual } from 'node:crypto'
-import fastify, { type FastifyBaseLogger, type FastifyReply, LogController } from 'fastify'
-import { inOverlayOptions } from '../config/index.ts'
-import { OptionError } from '../overlay-core/index.ts'
+import { once } from 'node:events'
+import { createServer, type RequestListener } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import type { FastifyBaseLogger } from 'fastify'
 import type { RandomBytes } from './random.ts'
 import type { RemountRequest } from './views.ts'
 
@@ -33,15 +33,7 @@ export interface ControlError {
 
 const HOST = '127.0.0.1'
 const TOKEN_BYTES = 32
-/** 500 layers with paths of 4,096 bytes need a little more than 2 MB. */
-const BODY_LIMIT_BYTES = 4 * 1024 * 1024
-
-const REMOUNT_BODY = {
-  type: 'object',
-  required: ['options', 'cwd'],
-  properties: { options: { type: 'string' }, cwd: { type: 'string' }, view: { type: 'string' } },
-}
-
+const REQUEST_TIMEOUT_MS = 30_000
 /**
  * Opens the door for `overlayd remount`: HTTP on a port of the loopback interface that is told, with a token made for this run, in the server's
  * note alone. Other users of this machine, and web pages in its browsers, reach the port and get nowhere.
@@ -53,42 +45,28 @@ export async function openControl(parts: {
 }): Promise<Control> {
   const { log, random, remount } = parts
   const token = Buffer.from(random(TOKEN_BYTES)).toString('base64url')
-  const wanted = Buffer.from(`Bearer ${token}`)
   const counters: ControlCounters = { remounts: 0, refused: 0 }
-  const app = fastify({
-    loggerInstance: log,
-    logController: new LogController({ disableRequestLogging: true }),
-    exposeHeadRoutes: false,
-    forceCloseConnections: true,
-    bodyLimit: BODY_LIMIT_BYTES,
-    requestTimeout: 30_000,
+  // Most servers are never asked: Fastify, which takes 13 MB, is loaded for the first request.
+  let listener: Promise<RequestListener> | undefined
+  const load = async () => (await import('./control-listener.ts')).controlListener({ log, token, counters, remount })
+  const server = createServer({ requestTimeout: REQUEST_TIMEOUT_MS }, (request, response) => {
+    listener ??= load()
+    listener.then(
+      (answer) => answer(request, response),
+      (error) => {
+        log.error({ err: error }, 'control requests cannot be answered')
+        response.destroy()
+      },
+    )
   })
-  app.addHook('onRequest', async (request, reply) => {
-    const given = Buffer.from(request.headers.authorization ?? '')
-    if (given.length === wanted.length && timingSafeEqual(given, wanted)) return
-    counters.refused++
-    log.warn('a control request without the token of this server')
-    await reply.code(401).send()
-  })
-  app.setErrorHandler(async (error, _request, reply) => answerError(error, reply, log))
-  app.post('/remount', { schema: { body: REMOUNT_BODY } }, async (request, reply) => {
-    await remount(request.body as RemountRequest)
-    counters.remounts++
-    return reply.code(204).send()
-  })
-  await app.listen({ host: HOST, port: 0, listenTextResolver: () => 'control requests are taken' })
-  const bound = app.server.address()
-  const port = bound !== null && typeof bound === 'object' ? bound.port : 0
-  return { note: { port, token }, counters, close: () => app.close() }
-}
-
-function answerError(error: unknown, reply: FastifyReply, log: FastifyBaseLogger): FastifyReply {
-  if (error instanceof OptionError) {
-    const { option, message } = inOverlayOptions(error)
-    return reply.code(400).send({ option, message } satisfies ControlError)
+  server.listen({ host: HOST, port: 0 })
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  const close = async () => {
+    const closed = once(server, 'close')
+    server.close()
+    server.closeAllConnections()
+    await closed
   }
-  const { statusCode } = error as { statusCode?: number }
-  if (statusCode !== undefined && statusCode < 500) return reply.code(statusCode).send()
-  log.error({ err: error }, 'a control request failed')
-  return reply.code(500).send()
+  return { note: { port, token }, counters, close }
 }

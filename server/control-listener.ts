@@ -1,0 +1,61 @@
+import { timingSafeEqual } from 'node:crypto'
+import type { RequestListener } from 'node:http'
+import fastify, { type FastifyBaseLogger, type FastifyReply, LogController } from 'fastify'
+import { inOverlayOptions } from '../config/index.ts'
+import { OptionError } from '../overlay-core/index.ts'
+import type { ControlCounters, ControlError } from './control.ts'
+import type { RemountRequest } from './views.ts'
+
+/** 500 layers with paths of 4,096 bytes need a little more than 2 MB. */
+const BODY_LIMIT_BYTES = 4 * 1024 * 1024
+
+const REMOUNT_BODY = {
+  type: 'object',
+  required: ['options', 'cwd'],
+  properties: { options: { type: 'string' }, cwd: { type: 'string' }, view: { type: 'string' } },
+}
+
+/** What control requests are answered by. */
+export interface ControlParts {
+  readonly log: FastifyBaseLogger
+  readonly token: string
+  readonly counters: ControlCounters
+  readonly remount: (request: RemountRequest) => Promise<void>
+}
+
+/** Makes what answers the requests of the control door; in a file of its own, to be loaded with the first of them. */
+export async function controlListener({ log, token, counters, remount }: ControlParts): Promise<RequestListener> {
+  const wanted = Buffer.from(`Bearer ${token}`)
+  const app = fastify({
+    loggerInstance: log,
+    logController: new LogController({ disableRequestLogging: true }),
+    exposeHeadRoutes: false,
+    bodyLimit: BODY_LIMIT_BYTES,
+  })
+  app.addHook('onRequest', async (request, reply) => {
+    const given = Buffer.from(request.headers.authorization ?? '')
+    if (given.length === wanted.length && timingSafeEqual(given, wanted)) return
+    counters.refused++
+    log.warn('a control request without the token of this server')
+    await reply.code(401).send()
+  })
+  app.setErrorHandler(async (error, _request, reply) => answerError(error, reply, log))
+  app.post('/remount', { schema: { body: REMOUNT_BODY } }, async (request, reply) => {
+    await remount(request.body as RemountRequest)
+    counters.remounts++
+    return reply.code(204).send()
+  })
+  await app.ready()
+  return (request, response) => app.routing(request, response)
+}
+
+function answerError(error: unknown, reply: FastifyReply, log: FastifyBaseLogger): FastifyReply {
+  if (error instanceof OptionError) {
+    const { option, message } = inOverlayOptions(error)
+    return reply.code(400).send({ option, message } satisfies ControlError)
+  }
+  const { statusCode } = error as { statusCode?: number }
+  if (statusCode !== undefined && statusCode < 500) return reply.code(statusCode).send()
+  log.error({ err: error }, 'a control request failed')
+  return reply.code(500).send()
+}
