@@ -83,6 +83,7 @@ class Round {
   /** Which of the two uppers the kernel has now. */
   #kernelUpper = 0
   #ownMounted = false
+  #liveRemounts = 0
 
   constructor(dir: string, settings: Settings, seed: number) {
     const random = new Random(seed)
@@ -184,8 +185,7 @@ class Round {
       return true
     }
     if (operation.op === 'liveRemount') {
-      // With everything open that is open: nothing of it may be lost, and nothing remembered of the stack before may show.
-      await this.#overlay?.remount(parseOptions(this.#ownOptions))
+      await this.#liveRemount()
       return true
     }
     const cred = operation.user ? (this.#settings.user ?? ROOT) : ROOT
@@ -241,6 +241,19 @@ class Round {
     this.#model.reset(kernel)
   }
 
+  /**
+   * Only of overlayd, with everything open that is open: nothing of it may be lost, and nothing remembered of the stack before may show. Every other
+   * time the layers but one go and come again; what is open there ends with them.
+   */
+  async #liveRemount(): Promise<void> {
+    const { lowers } = this.#layers as LayerStack
+    if (++this.#liveRemounts % 2 === 0 && lowers.length > 1) {
+      this.#closeAll()
+      await this.#overlay?.remount(parseOptions(this.#ownOptions([lowers[0] as string])))
+    }
+    await this.#overlay?.remount(parseOptions(this.#ownOptions(lowers)))
+  }
+
   /** Gives each side what the other has written; all four views must be the same. */
   async #swap(before: Tree): Promise<void> {
     this.#kernelUpper = 1 - this.#kernelUpper
@@ -259,19 +272,22 @@ class Round {
       mountString(options, lowers, ...this.#place(this.#kernelUpper)),
     )
     this.#kernel = new KernelView(point, options.userxattr)
-    this.#overlay = await mount(parseOptions(this.#ownOptions), this.#environment)
+    this.#overlay = await mount(parseOptions(this.#ownOptions(lowers)), this.#environment)
     this.#core = new CoreView(this.#overlay)
   }
 
-  get #ownOptions(): string {
-    const { lowers } = this.#layers as LayerStack
+  #ownOptions(lowers: readonly string[]): string {
     return coreMountString(this.#settings.mount, lowers, ...this.#place(1 - this.#kernelUpper))
   }
 
-  async #unmount(): Promise<void> {
+  #closeAll(): void {
     this.#judge.forget()
     closeSlots(this.#kernelSlots)
     closeSlots(this.#coreSlots)
+  }
+
+  async #unmount(): Promise<void> {
+    this.#closeAll()
     if (this.#kernel) {
       this.#kernel.close()
       this.#kernel = undefined
