@@ -9,6 +9,7 @@ import { withKernelOverlay } from '../helpers/kernel-mount.ts'
 import { at, errnoOf, ROOT, withOverlay } from '../helpers/overlay.ts'
 
 const needsRoot = process.geteuid?.() === 0 ? false : 'needs root'
+t.setTimeout(120_000)
 const CASES = 600
 
 const CALLERS: readonly Cred[] = [
@@ -127,32 +128,43 @@ interface Case {
 
 const letters = (perm: number) => `${perm & 4 ? 'r' : '-'}${perm & 2 ? 'w' : '-'}${perm & 1 ? 'x' : '-'}`
 
+/** Some ACLs, each for many objects: setfacl takes a while to start. */
+function someAcls(random: Random, directory: boolean): Map<string, string[]> {
+  const perm = () => letters(random.pick([0, 1, 3, 5, 6, 7, 7]))
+  const draw = () => {
+    const acl = [`u:${random.pick([1000, 1001])}:${perm()}`, `g:${random.pick([2000, 3000])}:${perm()}`]
+    if (directory && random.chance(50)) acl.push(`d:u:1001:${perm()}`, `d:g::${perm()}`)
+    return acl.join(',')
+  }
+  return new Map(Array.from({ length: 12 }, () => [draw(), []]))
+}
+
 /** Gives an object an owner, a mode and sometimes an ACL, of few values so that they meet the callers. */
-function giveRights(random: Random, path: string, directory: boolean): void {
+function giveRights(random: Random, path: string, directory: boolean, acls: ReadonlyMap<string, string[]>): void {
   chownSync(path, random.pick(OWNERS), random.pick(GROUPS))
   const perm = () => random.pick([0, 1, 3, 5, 6, 7, 7])
   const special = directory
     ? random.pick([0, 0, 0, 0o1000, 0o1000, 0o2000, 0o3000])
     : random.pick([0, 0, 0o4000, 0o2000])
   chmodSync(path, special | (perm() << 6) | (perm() << 3) | perm())
-  if (!random.chance(25)) return
-  const acl = [`u:${random.pick([1000, 1001])}:${letters(perm())}`, `g:${random.pick([2000, 3000])}:${letters(perm())}`]
-  if (directory && random.chance(50)) acl.push(`d:u:1001:${letters(perm())}`, `d:g::${letters(perm())}`)
-  execFileSync('setfacl', ['-m', acl.join(','), path])
+  if (random.chance(25)) acls.get(random.pick([...acls.keys()]))?.push(path)
 }
 
 function build(random: Random, lower: string, cases: readonly Case[]): void {
+  const [ofFiles, ofDirectories] = [someAcls(random, false), someAcls(random, true)]
   for (const { dir } of cases) {
     const path = join(lower, dir)
     mkdirSync(path)
     for (const name of ['f', 'g']) {
       writeFileSync(join(path, name), name)
-      giveRights(random, join(path, name), false)
+      giveRights(random, join(path, name), false, ofFiles)
     }
     mkdirSync(join(path, 's'))
-    giveRights(random, join(path, 's'), true)
-    giveRights(random, path, true)
+    giveRights(random, join(path, 's'), true, ofDirectories)
+    giveRights(random, path, true, ofDirectories)
   }
+  for (const [acl, paths] of [...ofFiles, ...ofDirectories])
+    if (paths.length > 0) execFileSync('setfacl', ['-m', acl, ...paths])
 }
 
 /** Owner, group, mode, type, target and ACL of everything in a mounted tree. */

@@ -24,6 +24,8 @@ import { withKernelOverlay } from '../../helpers/kernel-mount.ts'
 import { at, ROOT, withOverlay } from '../../helpers/overlay.ts'
 import { mountStorage } from '../../helpers/storage.ts'
 
+t.setTimeout(120_000)
+
 const skip = process.getuid?.() === 0 ? false : 'needs root'
 const TYPES = ['file', 'directory', 'symlink', 'fifo', 'device'] as const
 type Type = (typeof TYPES)[number]

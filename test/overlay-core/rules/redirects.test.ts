@@ -6,6 +6,8 @@ import { type Overlay, OverlayError } from '../../../overlay-core/index.ts'
 import { kernelOverlay } from '../../helpers/kernel-mount.ts'
 import { at, errnoOf, list, put, ROOT, text, withOverlay, xattrOnDisk } from '../../helpers/overlay.ts'
 
+t.setTimeout(120_000)
+
 const skip = process.getuid?.() === 0 ? false : 'needs root'
 const REDIRECT = 'trusted.overlay.redirect'
 
