@@ -1,10 +1,11 @@
 /**
- * Kills a process with overlay-core at every system call of every operation, and looks at what it left.
+ * Kills a process with overlay-core at every system call of every operation, then at random moments with writers at work, and looks at what it left.
  *
  *     npm run test:crash -- [--kills N] [--seconds N] [--seed S] [--scenario NAME] [--options index=off] [--on tmpfs|disk] [--sample N]
- *     [--calls single|threads] [--jobs N]
+ *     [--calls single|threads] [--random N] [--jobs N]
  */
 import { type Counts, runInside } from './inside.ts'
+import { killUnderLoad } from './load.ts'
 import { SCENARIOS } from './scenarios.ts'
 import { type Settings, shareOf } from './settings.ts'
 import { sweep } from './sweep.ts'
@@ -14,8 +15,8 @@ const FAILURES_SHOWN = 40
 await runInside(import.meta.url, {
   name: 'test:crash',
   main: killEverywhere,
-  summary: ({ kills, byKernel, wrong }, seconds) =>
-    `${kills} kills, ${byKernel} of them also looked at by the kernel, ${wrong} wrong, ${seconds} s`,
+  summary: ({ kills, random, changes, byKernel, wrong }, seconds) =>
+    `${kills} kills, ${random} of them at random after ${changes} changes under load, ${byKernel} also looked at by the kernel, ${wrong} wrong, ${seconds} s`,
 })
 
 async function killEverywhere(scratch: string, settings: Settings): Promise<Counts> {
@@ -32,6 +33,22 @@ async function killEverywhere(scratch: string, settings: Settings): Promise<Coun
     const verdict = result.failures.length === 0 ? 'ok' : `${result.failures.length} WRONG`
     console.log(`${scenario.name}: ${result.kills} kills, ${verdict}`)
   }
+  const load = await killUnderLoad({
+    scratch,
+    extra: settings.options,
+    kills: settings.scenario === '' ? Math.ceil(settings.random / settings.jobs) : 0,
+    seed: settings.seed * 1000 + settings.share,
+    stopAt,
+  })
+  if (load.kills > 0)
+    console.log(`at random under load: ${load.kills} kills, ${load.failures.length === 0 ? 'ok' : 'WRONG'}`)
+  failures.push(...load.failures)
   for (const line of failures.slice(0, FAILURES_SHOWN)) console.log(`=> ${line}`)
-  return { kills, byKernel, wrong: failures.length }
+  return {
+    kills: kills + load.kills,
+    random: load.kills,
+    changes: load.changes,
+    byKernel: byKernel + load.byKernel,
+    wrong: failures.length,
+  }
 }

@@ -3,8 +3,10 @@ import type { Scenario } from './scenario.ts'
 
 /** What a run does. */
 export interface Settings {
-  /** Ends after so many kills; those at random times go on until then. */
+  /** Ends after so many kills. */
   readonly kills: number
+  /** Kills at random moments with writers at work, after those at every call. */
+  readonly random: number
   /** Ends after so many seconds. */
   readonly seconds: number
   readonly seed: number
@@ -24,6 +26,7 @@ export interface Settings {
 
 const DEFAULTS: Settings = {
   kills: Number.POSITIVE_INFINITY,
+  random: 200,
   seconds: Number.POSITIVE_INFINITY,
   seed: 1,
   scenario: '',
@@ -54,6 +57,8 @@ function parseArgument(name: string, value: string | undefined): Partial<Setting
   switch (name) {
     case '--kills':
       return { kills: number() }
+    case '--random':
+      return { random: number() }
     case '--seconds':
       return { seconds: number() }
     case '--seed':
@@ -76,7 +81,7 @@ function parseArgument(name: string, value: string | undefined): Partial<Setting
       return { calls: value }
     default:
       throw new Error(
-        `unknown argument ${name}; known: --kills --seconds --seed --scenario --options --on --sample --calls --jobs`,
+        `unknown argument ${name}; known: --kills --seconds --seed --scenario --options --on --sample --calls --jobs --random`,
       )
   }
 }

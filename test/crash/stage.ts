@@ -46,12 +46,12 @@ export class Stage {
   readonly #extra: string
   readonly #before: readonly Tree[]
 
-  static async build(scratch: string, scenario: Scenario, extra: string): Promise<Stage> {
+  static async build(scratch: string, scenario: Scenario, extra: string, make = makeLowers): Promise<Stage> {
     const dir = `${scratch}/stage`
     rmSync(dir, { recursive: true, force: true })
     mkdirSync(dir)
     mkdirSync(`${dir}/mount`)
-    const lowers = makeLowers(dir)
+    const lowers = make(dir)
     return new Stage(scenario, dir, lowers, extra, await readLowers(lowers))
   }
 

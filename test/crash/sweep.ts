@@ -159,7 +159,7 @@ async function lastState(stage: Stage, report: Report, expected: Expected, from:
 }
 
 /** Index entries whose object has no name in the tree. */
-function orphans(stage: Stage, { tree }: Picture): string[] {
+export function orphans(stage: Stage, { tree }: Picture): string[] {
   const inodes = new Set<string>()
   for (const { status } of tree.values()) inodes.add(littleEndian(Number(status.fileId.split(':')[1])))
   const entries = stage.index().filter((name) => !wordsOfHandle(name).some((word) => inodes.has(word)))

@@ -99,6 +99,9 @@ export async function work({ overlay, sizes }: World, over: Promise<unknown>): P
   return latencies
 }
 
+/** Names that were made so far. */
+let names = 0
+
 type Operation = readonly [kind: string, operate: () => Promise<unknown>]
 
 /** What a client does in turn; each has names of its own. */
@@ -111,7 +114,11 @@ function operationsOf(overlay: Overlay, { copies }: Sizes, index: number): reado
   const lowerFile = (i: number) => find(overlay, 'to-copy', `file-${index}-${i % copies}`)
   const ownFile = async () =>
     (await overlay.lookup(ROOT, overlay.root, own)) ?? (await overlay.create(ROOT, overlay.root, own, { mode: 0o644 }))
-  let made = 0
+  let last = ''
+  const fresh = () => {
+    last = `new-${names++}`
+    return last
+  }
   let copied = 0
   return [
     ['lookup', small],
@@ -119,11 +126,8 @@ function operationsOf(overlay: Overlay, { copies }: Sizes, index: number): reado
     ['read 4 KiB', async () => await overlay.read(ROOT, await small(), buffer, 0, BLOCK_BYTES, 0)],
     ['readdir', async () => await overlay.readdir(ROOT, await find(overlay, 'small'), 0, () => true)],
     ['write 4 KiB', async () => await overlay.write(ROOT, await ownFile(), block, 0, 'unstable')],
-    ['create', async () => await overlay.create(ROOT, overlay.root, `new-${index}-${made++}`, { mode: 0o644 })],
-    [
-      'rename',
-      async () => await overlay.rename(ROOT, overlay.root, `new-${index}-${made - 1}`, overlay.root, `b-${index}`),
-    ],
+    ['create', async () => await overlay.create(ROOT, overlay.root, fresh(), { mode: 0o644 })],
+    ['rename', async () => await overlay.rename(ROOT, overlay.root, last, overlay.root, `b-${index}`)],
     ['chmod', async () => await overlay.setattr(ROOT, await ownFile(), { mode: 0o600 + random.below(64) })],
     ['unlink', async () => await overlay.unlink(ROOT, overlay.root, `b-${index}`)],
     ['chmod of a lower file', async () => await overlay.setattr(ROOT, await lowerFile(copied++), { mode: 0o640 })],
