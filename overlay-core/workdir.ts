@@ -97,6 +97,11 @@ async function removeTree(parentFd: number, name: string): Promise<void> {
   const fd = await openAt(parentFd, name, O_PATH | O_DIRECTORY | O_NOFOLLOW)
   try {
     await removeLeftovers(fd)
+  } catch (error) {
+    if (!isErrno(error, 'EACCES')) throw error
+    // Without root, of the kernel: it has the mode of what it was to become.
+    await chmodAt(parentFd, name, 0o700)
+    await removeLeftovers(fd)
   } finally {
     closeSync(fd)
   }

@@ -103,6 +103,15 @@ t.test(
       )
       t.same(run('allContents'), kernels.sort())
       t.same(kernels, ['d/', 'd/f changed', 'empty/', 'empty/k kernel'])
+      // As if the kernel had been interrupted when it copied a directory up that nobody may enter.
+      const left = join(dir, 'w/work/#1')
+      mkdirSync(join(left, 'inside'), { recursive: true })
+      for (const path of [join(left, 'inside'), left]) {
+        chmodSync(path, 0)
+        chownSync(path, SERVER.uid, SERVER.gid)
+      }
+      t.same(run('allContents'), kernels)
+      t.same(readdirSync(join(dir, 'w/work')), [], 'what was left is gone')
     })
   },
 )
