@@ -69,6 +69,7 @@ FILES
   STATE/nfs-handle-key  the key of NFS file handles: clients have to remount when it is lost
   STATE/nfs-write-verifier  tells NFS clients when unstable data may be lost
   STATE/nfs-lock-clients/  which NFS clients are told of a restart
+  STATE/nfs-replies/    answers to NFS calls that are asked again after a restart
   STATE/handles/        where NFS handles of read-only overlays lead (else in workdir)
   STATE/webdav-locks/   locks of WebDAV clients, which outlive the server
   STATE/run/            one note for each running server, for overlayd status
