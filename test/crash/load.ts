@@ -13,7 +13,7 @@ import {
   textOfTree,
 } from './load-model.ts'
 import type { Picture } from './picture.ts'
-import { killChild, sleepBlocking, startChild, waitFor } from './process.ts'
+import { hasEnded, killChild, sleepBlocking, startChild, waitFor } from './process.ts'
 import { Actor } from './scenario.ts'
 import { idle, Stage } from './stage.ts'
 import { orphans } from './sweep.ts'
@@ -25,6 +25,7 @@ const KILLS_OF_ONE_UPPER = 12
 const LONGEST_MS = 300
 const CHILD_LIMIT_SECONDS = 60
 const KERNEL_EVERY = 4
+const SIGKILL = 9
 
 export interface LoadSettings {
   readonly scratch: string
@@ -49,14 +50,18 @@ export interface LoadResult {
 export async function killUnderLoad({ scratch, extra, kills, seed, stopAt }: LoadSettings): Promise<LoadResult> {
   const random = new Random(seed)
   const failures: string[] = []
-  let [done, byKernel, changes] = [0, 0, 0]
-  while (done < kills && Date.now() < stopAt && failures.length === 0) {
+  let [done, byKernel, changes, lost] = [0, 0, 0, 0]
+  while (done < kills && lost <= kills && Date.now() < stopAt && failures.length === 0) {
     const stage = await Stage.build(scratch, { name: 'load', steps: [] }, extra, makeLowers)
     stage.fresh()
     let models: readonly Model[] = WRITERS.map((root) => firstModel(root))
     for (let i = 0; i < KILLS_OF_ONE_UPPER && done < kills && failures.length === 0; i++) {
       const seeds = WRITERS.map(() => random.below(2 ** 32))
       const counts = await disturb(stage, models, seeds, random.below(LONGEST_MS * 10) / 10)
+      if (counts === undefined) {
+        lost++
+        continue
+      }
       done++
       changes += counts.reduce((sum, { finished }) => sum + finished, 0)
       const kernel = done % KERNEL_EVERY === 0
@@ -109,13 +114,13 @@ interface Count {
   readonly finished: number
 }
 
-/** Lets the writers work in a child and kills that `afterMs` from when they began. */
+/** Lets the writers work in a child and kills that `afterMs` from when they began; undefined when it had died before (V8 is not made to be forked). */
 async function disturb(
   stage: Stage,
   models: readonly Model[],
   seeds: readonly number[],
   afterMs: number,
-): Promise<readonly Count[]> {
+): Promise<readonly Count[] | undefined> {
   await idle()
   const report = `${stage.dir}/report`
   rmSync(report, { force: true })
@@ -127,14 +132,15 @@ async function disturb(
   )
   // In the child nothing may go on from here.
   if (pid === 0) return await new Promise<never>(() => undefined)
-  while (!readFileSync(report, 'latin1').includes('\n')) sleepBlocking(1)
+  while (!readFileSync(report, 'latin1').includes('\n') && !hasEnded(pid)) sleepBlocking(1)
   sleepBlocking(afterMs)
   killChild(pid)
-  waitFor(pid)
+  const { signal } = waitFor(pid)
   closeSync(fd)
   const text = readFileSync(report, 'latin1')
   const failure = text.indexOf('!')
   if (failure >= 0) throw new Error(`a writer failed: ${text.slice(failure)}`)
+  if (signal !== SIGKILL) return undefined
   return models.map((_, i) => ({ begun: text.split(`b${i}\n`).length - 1, finished: text.split(`f${i}\n`).length - 1 }))
 }
 

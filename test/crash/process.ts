@@ -67,6 +67,16 @@ export function waitFor(pid: number): Ending {
   return { signal: word & 0x7f, code: (word >> 8) & 0xff }
 }
 
+/** Whether the child has ended; it is still to be waited for. */
+export function hasEnded(pid: number): boolean {
+  return stateOf(pid) === 'Z'
+}
+
+/** The letter of the process state: behind the name, which is in brackets. */
+function stateOf(pid: number): string {
+  return readFileSync(`/proc/${pid}/stat`, 'latin1').replace(/^.*\) /, '')[0] ?? ''
+}
+
 /** Sends SIGKILL. */
 export function killChild(pid: number): void {
   killFunction(pid, SIGKILL)

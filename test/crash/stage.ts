@@ -19,6 +19,7 @@ const CHILD_LIMIT_SECONDS = 120
 /** V8 is not made to be forked: once in many hundred times a child dies of that, and is started again. */
 const SIGSEGV = 11
 const MOST_AGAIN = 2
+const TURNS_TO_REST = 3
 
 /** What a child wrote down before it ended. */
 export interface Report {
@@ -217,10 +218,14 @@ async function tellPicture({ overlay }: Actor, known: readonly Known[], tell: (l
   tell({ seen: { tree: [...tree], places: [...places] } })
 }
 
-/** Waits until no system call is under way, as after a fork nobody would be told of its end. */
+/**
+ * Waits until no system call is under way, as after a fork nobody would be told of its end; and until the loop has taken note of all that have
+ * ended: parent and child share what wakes it, and a wake-up that the child takes would be missing in the parent for ever.
+ */
 export async function idle(): Promise<void> {
   do await setImmediate()
   while (gateLoad().inFlight > 0)
+  for (let turn = 0; turn < TURNS_TO_REST; turn++) await setImmediate()
 }
 
 async function readLowers(lowers: readonly string[]): Promise<Tree[]> {
