@@ -117,7 +117,10 @@ async function unlessGone(call: Nfs3Call, place: Place, change: () => Promise<vo
 }
 
 /** Whether what stands at `place` was made by the present process: then what the call meant had gone before. */
-async function wasRefilled(call: Nfs3Call, { dir, name }: Place, { diedMs }: Interruption): Promise<boolean> {
+async function wasRefilled(call: Nfs3Call, { dir, name }: Place, interruption: Interruption): Promise<boolean> {
+  const { startedMs, diedMs } = interruption
+  // The clock was put back: what was made when cannot be told.
+  if (diedMs < startedMs) return false
   const found = await call.overlay.lookup(call.cred, dir, name)
   if (found === undefined) return false
   const { btime } = await call.overlay.getattr(found)

@@ -18,6 +18,8 @@ interface Story {
   readonly before?: (other: NfsClient, root: Handle, overlay: Overlay) => Promise<unknown>
   /** What others do before the client is back. */
   readonly after?: (other: NfsClient, root: Handle) => Promise<unknown>
+  /** By how much the clock is put back while there is no server. */
+  readonly putBackMs?: number
   /** How long after the time of the layers the call is made. */
   readonly lateMs?: number
   readonly status: number
@@ -84,7 +86,7 @@ function tell(name: string, story: Story): void {
         endNow()
         await first.close()
 
-        const second = await serve(overlay, left, story.lateMs)
+        const second = await serve(overlay, left, (story.lateMs ?? 0) - (story.putBackMs ?? 0))
         const late = await NfsClient.connect(second.port)
         await story.after?.(late, root)
         const again = await NfsClient.connect(second.port, authSys(77, 77))
@@ -146,6 +148,14 @@ tell('REMOVE leaves what others have made under the name since', {
   after: (other, root) => other.create(root, 'file', { mode: 'guarded', attr: { mode: 0o604 } }),
   status: STATUS.OK,
   check: (t, upper) => t.equal(readFileSync(join(upper, 'file'), 'latin1'), ''),
+})
+
+tell('REMOVE that was not done is done, although the clock was put back', {
+  upper: { file: 'x' },
+  call: (client, root) => client.remove(root, 'file'),
+  putBackMs: 60_000,
+  status: STATUS.OK,
+  check: (t, upper) => t.notOk(existsSync(join(upper, 'file'))),
 })
 
 tell('RENAME leaves what others have made under the name since', {
