@@ -26,7 +26,16 @@ async function killEverywhere(scratch: string, settings: Settings): Promise<Coun
   for (const scenario of shareOf(SCENARIOS, settings)) {
     if (kills >= settings.kills / settings.jobs || Date.now() > stopAt) break
     const { options, sample, seed, calls } = settings
-    const result = await sweep(scenario, { scratch, extra: options, sample, seed, calls, thoroughEvery: 8, stopAt })
+    const result = await sweep(scenario, {
+      scratch,
+      extra: options,
+      sample,
+      seed,
+      calls,
+      thoroughEvery: 8,
+      killsBefore: kills,
+      stopAt,
+    })
     kills += result.kills
     byKernel += result.byKernel
     failures.push(...result.failures)

@@ -21,6 +21,8 @@ export interface SweepSettings {
   readonly calls: Settings['calls']
   /** Every how many kills the kernel mounts the layers too, and the rest of the scenario is done. */
   readonly thoroughEvery: number
+  /** Kills before these. */
+  readonly killsBefore: number
   /** No further kill is started after this. */
   readonly stopAt: number
 }
@@ -46,7 +48,7 @@ export async function sweep(scenario: Scenario, settings: SweepSettings): Promis
     // The calls of two runs may differ by some that run side by side.
     if (report.ending.signal === 0 && report.error === undefined) continue
     kills++
-    const thorough = kills % settings.thoroughEvery === 0
+    const thorough = (settings.killsBefore + kills) % settings.thoroughEvery === 0
     if (thorough) byKernel++
     const found = await judge(stage, report, expected, from, thorough)
     const call = point.when === 'before' ? whole.calls[point.count - 1]?.op : ''
