@@ -13,6 +13,9 @@ const FORWARDED = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT', 'SIGUSR1', 'SIGUSR2
 // The pool carries every call that may wait for a disk; libuv reads its size once, before its first use.
 if (!process.env.UV_THREADPOOL_SIZE) process.env.UV_THREADPOOL_SIZE = '16'
 
+// glibc reads this at the start of a process, which is still to come (takeOptions). Its memory for each of the pool's threads would be kept for ever.
+if (!process.env.MALLOC_ARENA_MAX) process.env.MALLOC_ARENA_MAX = '2'
+
 // Objects of a request die young: V8 would let their space grow to 64 MiB, which makes nothing faster.
 const YOUNG_SPACE = '--max-semi-space-size'
 const NODE_OPTIONS = [`${YOUNG_SPACE}=4`]

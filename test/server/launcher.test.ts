@@ -85,19 +85,23 @@ t.test('the pool that waits for disks has sixteen threads unless told otherwise'
   t.equal(await server.stop(), 0)
 })
 
-t.test('the young generation of the heap stays small, in the process that was started', async (t) => {
-  const dir = t.testdir({ lower: {} })
-  const server = await start(t, ['-o', `lowerdir=${dir}/lower`, ...freePorts(join(dir, 'state'))])
-  t.match(readFileSync(`/proc/${server.child.pid}/cmdline`, 'latin1').split('\0')[1], '--max-semi-space-size=4')
-  t.same(childrenOf(server.child.pid!), [])
-  t.equal(await server.stop(), 0)
-  const own = await start(t, ['-o', `lowerdir=${dir}/lower`, ...freePorts(join(dir, 'state'))], {
-    nodeOptions: ['--max-semi-space-size=32'],
-  })
-  t.match(
-    readFileSync(`/proc/${own.child.pid}/cmdline`, 'latin1').split('\0')[1],
-    '--max-semi-space-size=32',
-    'unless given',
-  )
-  t.equal(await own.stop(), 0)
-})
+t.test(
+  'the young generation of the heap and the memory of the pool’s threads stay small, in the process that was started',
+  async (t) => {
+    const dir = t.testdir({ lower: {} })
+    const server = await start(t, ['-o', `lowerdir=${dir}/lower`, ...freePorts(join(dir, 'state'))])
+    t.match(readFileSync(`/proc/${server.child.pid}/cmdline`, 'latin1').split('\0')[1], '--max-semi-space-size=4')
+    t.ok(readFileSync(`/proc/${server.child.pid}/environ`, 'latin1').split('\0').includes('MALLOC_ARENA_MAX=2'))
+    t.same(childrenOf(server.child.pid!), [])
+    t.equal(await server.stop(), 0)
+    const own = await start(t, ['-o', `lowerdir=${dir}/lower`, ...freePorts(join(dir, 'state'))], {
+      nodeOptions: ['--max-semi-space-size=32'],
+    })
+    t.match(
+      readFileSync(`/proc/${own.child.pid}/cmdline`, 'latin1').split('\0')[1],
+      '--max-semi-space-size=32',
+      'unless given',
+    )
+    t.equal(await own.stop(), 0)
+  },
+)
