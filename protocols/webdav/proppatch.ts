@@ -12,7 +12,7 @@ import { APACHE_NAMESPACE, liveProperty } from './properties.ts'
 import { isDirectory, isVisible, resolve } from './resolve.ts'
 import { statusLine, statusOf } from './status.ts'
 import { MICROSOFT_NAMESPACE, modeFromAttributes } from './win32-properties.ts'
-import { childElements, textOf, type XmlElement } from './xml.ts'
+import { childElements, hasMoreTextThan, textOf, type XmlElement } from './xml.ts'
 import { emptyElement, serializeElement } from './xml-write.ts'
 
 /** One instruction of a DAV:propertyupdate. */
@@ -66,13 +66,16 @@ function readInstructions(root: XmlElement | undefined): Instruction[] {
 
 async function apply(ctx: ViewContext, inode: Inode, instructions: readonly Instruction[]): Promise<readonly number[]> {
   const { overlay, cred } = ctx.view
+  const { propertyBytes } = ctx.services.limits
+  // To escape a megabyte of text takes long: what cannot be kept anyway is not even written.
+  const large = instructions.map(({ element, remove }) => !remove && hasMoreTextThan(element, propertyBytes))
+  if (large.includes(true)) return large.map((tooLarge) => (tooLarge ? 507 : 424))
   const before = await readDead(ctx.view, inode)
   const attr = await overlay.getattr(inode)
   const outcome = plan(instructions, before, attr.mode, inode.type === FileType.regular)
   const failed = outcome.statuses.some((status) => status !== 200)
   if (failed) return outcome.statuses.map((status) => (status === 200 ? 424 : status))
   const changesDead = outcome.dead !== before
-  const { propertyBytes } = ctx.services.limits
   try {
     if (changesDead) await writeDead(ctx.view, inode, outcome.dead, propertyBytes)
   } catch (error) {

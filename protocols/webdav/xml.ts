@@ -158,6 +158,20 @@ export function childElements(element: XmlElement): XmlElement[] {
   return element.children.filter((child) => typeof child !== 'string')
 }
 
+/** Whether the text and the attributes of `element` alone, all below it included, have more than so many characters: found out without writing it. */
+export function hasMoreTextThan(element: XmlElement, characters: number): boolean {
+  let left = characters
+  const waiting = [element]
+  for (let next = waiting.pop(); next !== undefined && left >= 0; next = waiting.pop()) {
+    for (const { value } of next.attributes) left -= value.length
+    for (const child of next.children) {
+      if (typeof child === 'string') left -= child.length
+      else waiting.push(child)
+    }
+  }
+  return left < 0
+}
+
 /** The text of `element` and of all below it. */
 export function textOf(element: XmlElement): string {
   return element.children.map((child) => (typeof child === 'string' ? child : textOf(child))).join('')
