@@ -10,12 +10,12 @@ import type { Stat } from './sys/stat.ts'
 /** How much one call copies: small enough that a pool thread is soon free for others. */
 const COPY_CHUNK_BYTES = 8 * 1024 * 1024
 
-/** Files up to here share their blocks soon. */
-const QUICK_SHARE_BYTES = 64 * 1024 * 1024
+/** Files up to here share their blocks so soon that it may be awaited under the lock of the object. */
+export const QUICK_SHARE_BYTES = 64 * 1024 * 1024
 /** So much is copied in less than a millisecond. */
 const QUICK_COPY_BYTES = 1024 * 1024
 
-/** How data is copied: by one quick call, or `long`, by `copyData`. */
+/** How data is copied: by one call, that is quick or nearly so, or `long`, by `copyData`. */
 export type DataWay = 'none' | 'share' | 'copy' | 'long'
 
 /** Layers with files whose file system cannot share blocks with the upper. */
@@ -29,8 +29,7 @@ export function noteNoSharing(layer: Layer): void {
 /** How to copy the data of the file `stat` of `layer` to the upper. */
 export function wayOf(sb: SuperBlock, layer: Layer, { size, blocks }: Stat): DataWay {
   if (size === 0) return 'none'
-  const shares = layer.fsIndex === sb.upper?.fsIndex && !neverShare.has(layer)
-  if (shares) return size <= QUICK_SHARE_BYTES ? 'share' : 'long'
+  if (layer.fsIndex === sb.upper?.fsIndex && !neverShare.has(layer)) return 'share'
   // Copied whole, holes would become blocks.
   return size <= QUICK_COPY_BYTES && blocks * 512 >= size ? 'copy' : 'long'
 }

@@ -1,5 +1,14 @@
 import { diskAttributes } from './attributes.ts'
-import { copyData, copyExtents, type DataWay, needWanted, noteNoSharing, syncsCopy, wayOf } from './copy-data.ts'
+import {
+  copyData,
+  copyExtents,
+  type DataWay,
+  needWanted,
+  noteNoSharing,
+  QUICK_SHARE_BYTES,
+  syncsCopy,
+  wayOf,
+} from './copy-data.ts'
 import { installCopy, needAlias, stepsKeepingTimes } from './copy-publish.ts'
 import { type CopySource, openSource } from './copy-source.ts'
 import type { OvlInode } from './dentry.ts'
@@ -94,7 +103,8 @@ class FileCopy {
     let shared: boolean = way === 'share' || way === 'none'
     const steps = [...(await this.#beginning(way)), ...(way === 'long' ? [] : this.#dressing(new ResultOf(0)))]
     // Only what cannot fall short gets its name on the same trip.
-    const atOnce = shared && !syncsCopy(this.#sb, this.#source.stat.size, shared)
+    const { size } = this.#source.stat
+    const atOnce = shared && size <= QUICK_SHARE_BYTES && !syncsCopy(this.#sb, size, shared)
     const results = atOnce ? await this.#publish(steps, copyUpDir) : await tryCalls(steps)
     const first = this.#understand(way, steps, results)
     if (first === 'refused') return false

@@ -262,7 +262,7 @@ export function saysNoCopyRange(errno: number): boolean {
   return errno === 18 || errno === EINVAL || errno === EOPNOTSUPP || errno === ENOSYS
 }
 
-/** `reflink` as a step of `tryCalls`, for files whose blocks are soon told. */
+/** `reflink` as a step of `tryCalls`: a file of many pieces may keep the thread for some time. */
 export function reflinkStep(outFd: number | ResultOf, inFd: number): Step {
   return step('ficlone', quickIoctl, outFd, FICLONE, inFd)
 }
