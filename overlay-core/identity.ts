@@ -22,11 +22,13 @@ export interface Identity {
  * system uses inode numbers again.
  */
 export function identityOf(layer: Layer, stat: Stat): Identity {
-  const fits = stat.inoHi < 0x10000 && layer.fsIndex < 16
-  const key = fits
-    ? layer.fsIndex * FS_STEP + stat.inoHi * 2 ** 32 + stat.inoLo
-    : keyFor(`i${layer.fsIndex}:${stat.inoHi}:${stat.inoLo}`)
-  return { key, generation: generationOf(stat), ...fileId(layer, stat) }
+  return { key: keyOf(layer, stat), generation: generationOf(stat), ...fileId(layer, stat) }
+}
+
+/** The key of the object with this inode number on the file system of `layer`. */
+export function keyOf({ fsIndex }: Layer, { inoHi, inoLo }: { inoHi: number; inoLo: number }): number {
+  const fits = inoHi < 0x10000 && fsIndex < 16
+  return fits ? fsIndex * FS_STEP + inoHi * 2 ** 32 + inoLo : keyFor(`i${fsIndex}:${inoHi}:${inoLo}`)
 }
 
 /**
@@ -69,6 +71,11 @@ export function decodeIdentity(bytes: Uint8Array): (Identity & { readonly lowerN
 
 function withOwnFileId(key: number, generation: number): Identity {
   return { key, generation, fileIdHi: Math.floor(key / 2 ** 32), fileIdLo: key >>> 0 }
+}
+
+/** Whether an object is known by its name (`identityOfName`), and not by the `key` that its inode number makes. */
+export function isNameKey(inode: { readonly key: number }, key: number): boolean {
+  return inode.key !== key && inode.key >= 2 ** 52
 }
 
 /** A key above all that are made of inode numbers: the same for the same text in every process. */

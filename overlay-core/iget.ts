@@ -35,7 +35,11 @@ export async function inodeFor(sb: SuperBlock, dir: OvlInode, name: Name, entry:
   if (shared) return await sharedLowerInode(sb, { dir, name }, lower, type, entry.data)
   const own = entry.identity && decodeIdentity(entry.identity)
   const source = await identitySource(sb, dir, name, entry, type)
-  const identity = own ?? identityOf(source.layer, source.stat)
+  let identity = own ?? identityOf(source.layer, source.stat)
+  // The copy has it already, under another name: its lower shows again where it was (`restore`), as another object.
+  if (!upper && isElsewhere(sb.dcache.inode(identity.key), dir, name)) {
+    identity = identityOfName(top.stat, dir.key, name)
+  }
   const lowerNlink = own?.lowerNlink ?? (source.layer.isUpper ? undefined : source.stat.nlink)
   const linked = upper !== undefined && upper.stat.type !== FileType.directory && upper.stat.nlink > 1
   const indexed = linked && sb.indexDir !== undefined && entry.origin !== undefined && lowerNlink !== undefined
@@ -70,6 +74,12 @@ export async function inodeFor(sb: SuperBlock, dir: OvlInode, name: Name, entry:
   // The root keeps its identity when the lower that it was made of goes, which may then show as an ordinary directory.
   if (known === sb.root) given = identityOfName(top.stat, dir.key, name)
   return makeInode(sb, { ...given, type }, made)
+}
+
+/** Whether an object has an upper that is not at this place. */
+export function isElsewhere(known: OvlInode | undefined, dir: OvlInode, name: Name): boolean {
+  if (!known?.upper || known.unlinked || known.indexName !== undefined || known.aliases.length === 0) return false
+  return !known.aliases.some((alias) => alias.dir === dir && alias.name === name)
 }
 
 /** Whether what is known of `inode`, that was found at `alias`, is of another stack or of a place where it is no more. */

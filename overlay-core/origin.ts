@@ -1,6 +1,6 @@
 import type { OvlInode } from './dentry.ts'
 import { isErrno } from './errno.ts'
-import { encodeLowerIdentity } from './identity.ts'
+import { encodeIdentity, encodeLowerIdentity, isNameKey, keyOf } from './identity.ts'
 import type { Layer, Real } from './layer.ts'
 import type { SuperBlock } from './superblock.ts'
 import { O_PATH } from './sys/flags.ts'
@@ -72,6 +72,8 @@ export async function marksOf(
   origin: Uint8Array | undefined,
   stat: Stat,
 ): Promise<IdentityMark[]> {
+  // One that shares its lower with a copy under another name (`isElsewhere`) must not be taken for that.
+  if (isNameKey(inode, keyOf(layer, stat))) return [{ name: sb.xattrs.identity, value: encodeIdentity(inode) }]
   const marks = [{ name: sb.xattrs.origin, value: origin ?? new Uint8Array(0) }]
   // A directory that has moved says where its lowers are (redirect).
   const followed = inode.type === FileType.directory || (origin !== undefined && (await followsOrigins(layer)))

@@ -1,7 +1,8 @@
 import type { OvlInode } from './dentry.ts'
 import { isErrno } from './errno.ts'
 import { separatesLinks } from './hardlink.ts'
-import { fileId } from './identity.ts'
+import { fileId, keyOf } from './identity.ts'
+import { isElsewhere } from './iget.ts'
 import { getattr } from './inode.ts'
 import type { Real } from './layer.ts'
 import { inOrder } from './listing-order.ts'
@@ -300,7 +301,10 @@ async function mergeLayer(
     // One of several names of a lower file may have a file id of its own.
     const linked = separatesLinks(sb) && !real.layer.isUpper && type !== FileType.directory
     const plain = !mixed && !linked && Number.isSafeInteger(raw.ino)
-    const ids = plain ? fileId(real.layer, { inoHi: Math.floor(raw.ino / 2 ** 32), inoLo: raw.ino >>> 0 }) : undefined
+    const number = { inoHi: Math.floor(raw.ino / 2 ** 32), inoLo: raw.ino >>> 0 }
+    const restored =
+      plain && !real.layer.isUpper && isElsewhere(sb.dcache.inode(keyOf(real.layer, number)), dir, raw.name)
+    const ids = plain && !restored ? fileId(real.layer, number) : undefined
     merged.set(raw.name, { type: type as FileType, fileIdHi: ids?.fileIdHi, fileIdLo: ids?.fileIdLo ?? 0 })
   }
   // After the objects: one with the name of a whiteout of its own layer is to be seen.

@@ -116,3 +116,29 @@ t.test('one of several names of a lower file is not restored alone', async (t) =
     t.same([await text(overlay, 'a'), await text(overlay, 'b')], ['changed', 'changed'])
   })
 })
+
+t.test('a file that was renamed and is restored at its old name is another object', async (t) => {
+  await withOverlay(t, [{ f: 'lower', 'd/x': 'x' }], async (fixture) => {
+    const { overlay } = fixture
+    const moved = await at(overlay, 'f')
+    await overlay.rename(ROOT, overlay.root, 'f', overlay.root, 'q')
+    const write = async (name: string, data: string) =>
+      await overlay.write(ROOT, await at(overlay, name), Buffer.from(data), 0, 'file')
+    await write('q', 'UPPER')
+    const restored = await overlay.restore(ROOT, overlay.root, 'f')
+    t.not(restored, moved)
+    t.equal(await at(overlay, 'q'), moved)
+    t.equal(await text(overlay, 'f'), 'lower')
+    t.equal(await text(overlay, 'q'), 'UPPER')
+    const listed = new Map<string, number>()
+    await overlay.readdir(ROOT, overlay.root, 0, ({ name, fileIdLo }) => listed.set(name, fileIdLo) !== undefined)
+    for (const name of ['f', 'q']) t.equal(listed.get(name), (await overlay.getattr(await at(overlay, name))).fileIdLo)
+    await write('f', 'other')
+    t.equal(await text(overlay, 'q'), 'UPPER', 'and each is changed alone')
+    const again = await fixture.remount()
+    t.equal(await text(again, 'f'), 'other')
+    t.equal(await text(again, 'q'), 'UPPER')
+    t.equal((await at(again, 'f')).key, restored.key)
+    t.equal((await at(again, 'q')).key, moved.key)
+  })
+})
