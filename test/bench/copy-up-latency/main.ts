@@ -1,17 +1,18 @@
 /**
- * How much a large copy-up delays other operations: their latencies at rest and while it is in progress.
+ * How much a large copy-up delays other operations: their latencies at rest, while it is in progress, and while `cp` and `sync` copy the same file
+ * beside the overlay, which shows what the disk itself makes them wait.
  *
  *     npm run bench:copy-up-latency -- [--gib N] [--on DIR] [--clients N]
  *
- * The large file is real data on the disk of DIR, which needs twice its size. Each client does one operation after the other with a pause of 1 ms. Ends with 1 when the 99th percentile of any operation
+ * The large file is real data on the disk of DIR, which needs three times its size. Each client does one operation after the other with a pause of 1 ms. Ends with 1 when the 99th percentile of any operation
  * grows by more than 20 ms; those that wait for the disk by their nature (a copy-up of their own, a commit) are shown, but do not count.
  */
-import { spawnSync } from 'node:child_process'
+import { execFile, spawnSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
-import { parseArgs } from 'node:util'
+import { parseArgs, promisify } from 'node:util'
 import { copyUpLarge, DURABLE, type Latencies, makeWorld, work } from './load.ts'
 
 const AIM_MS = 20
@@ -41,23 +42,33 @@ async function run(dir: string): Promise<void> {
     const world = await makeWorld(dir, { largeBytes: Number(values.gib) * GIB, clients, copies: COPIES })
     const atRest = await work(world, setTimeout(REST_MS))
     const start = performance.now()
-    const [load] = [readFileSync('/proc/loadavg', 'latin1').split(' ')[0]]
+    const load = readFileSync('/proc/loadavg', 'latin1').split(' ')[0]
     const meanwhile = await work(world, copyUpLarge(world))
     const seconds = (performance.now() - start) / 1000
+    const besideCp = await work(world, copyPlainly(dir))
     await world.overlay.unmount()
     console.log(
       `copy-up of ${values.gib} GiB: ${seconds.toFixed(1)} s, ${clients} clients, load of the machine before ${load}`,
     )
-    process.exitCode = report(atRest, meanwhile) ? 0 : 1
+    process.exitCode = report(atRest, meanwhile, besideCp) ? 0 : 1
   } finally {
     rmSync(dir, { recursive: true, force: true })
   }
 }
 
-function report(atRest: Latencies, meanwhile: Latencies): boolean {
-  console.log(row('ms', ['operations', 'rest p50', 'rest p99', 'p50', 'p99', 'max', 'delay p99']))
-  const all: Latencies = new Map([...meanwhile, ['all that do not wait for the disk', counted(meanwhile)]])
-  const allAtRest: Latencies = new Map([...atRest, ['all that do not wait for the disk', counted(atRest)]])
+async function copyPlainly(dir: string): Promise<void> {
+  const copy = join(dir, 'copy')
+  await promisify(execFile)('cp', ['--reflink=never', join(dir, 'lower/large'), copy])
+  await promisify(execFile)('sync', [copy])
+}
+
+function report(atRest: Latencies, meanwhile: Latencies, besideCp: Latencies): boolean {
+  console.log(
+    row('ms', ['operations', 'rest p50', 'rest p99', 'p50', 'p99', 'max', 'delay p99', 'cp: p99', 'delay p99']),
+  )
+  const all = withAll(meanwhile)
+  const allAtRest = withAll(atRest)
+  const allBesideCp = withAll(besideCp)
   let met = true
   for (const [kind, took] of all) {
     const before = allAtRest.get(kind) ?? []
@@ -70,6 +81,8 @@ function report(atRest: Latencies, meanwhile: Latencies): boolean {
       percentile(took, 99),
       percentile(took, 100),
       delay,
+      percentile(allBesideCp.get(kind) ?? [], 99),
+      percentile(allBesideCp.get(kind) ?? [], 99) - percentile(before, 99),
     ]
     console.log(row(kind, [String(took.length), ...figures.map((figure) => figure.toFixed(2))]))
   }
@@ -77,8 +90,10 @@ function report(atRest: Latencies, meanwhile: Latencies): boolean {
   return met
 }
 
-function counted(latencies: Latencies): number[] {
-  return [...latencies].flatMap(([kind, took]) => (DURABLE.includes(kind) ? [] : took))
+/** With all together that do not wait for the disk. */
+function withAll(latencies: Latencies): Latencies {
+  const counted = [...latencies].flatMap(([kind, took]) => (DURABLE.includes(kind) ? [] : took))
+  return new Map([...latencies, ['all that do not wait for the disk', counted]])
 }
 
 function percentile(values: readonly number[], percent: number): number {
