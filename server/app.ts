@@ -60,10 +60,10 @@ const CLIENT_ERRORS: Record<string, string> = {
  * Such a request still carries the foreign name in Host: only addresses and localhost are served.
  */
 function refuseForeignHosts(app: FastifyInstance, counters: HttpCounters): void {
-  app.addHook('onRequest', async (request, reply) => {
-    if (isOwnName(request.headers.host)) return
+  app.addHook('onRequest', (request, reply, next) => {
+    if (isOwnName(request.headers.host)) return next()
     counters.foreignHosts++
-    await reply
+    reply
       .code(421)
       .type('text/plain; charset=utf-8')
       .send('This server has no login and answers only to localhost and to IP addresses.\n')

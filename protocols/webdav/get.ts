@@ -1,4 +1,4 @@
-import { Access, type Attr, type Inode, OverlayError } from '../../overlay-core/index.ts'
+import { Access, type Attr, type Inode, type Maybe, OverlayError } from '../../overlay-core/index.ts'
 import { requestedArchive, sendArchive } from './archive.ts'
 import { limitSilence } from './body.ts'
 import { contentTypeOf, runsScripts } from './content-type.ts'
@@ -11,7 +11,7 @@ import { sendListing } from './listing.ts'
 import { evaluatePreconditions, ifRangeHolds } from './preconditions.ts'
 import { type ByteRange, parseRange } from './range.ts'
 import { lastModified, sendBody, sendEmpty } from './reply.ts'
-import { isDirectory, isVisible, resolve } from './resolve.ts'
+import { isDirectory, isVisible, resolve, type Target } from './resolve.ts'
 import { lookAgain } from './stale.ts'
 
 /** Up to this size a file is read at once and sent in one write, bytes. */
@@ -27,14 +27,20 @@ interface Served {
 }
 
 /** GET and HEAD: files with ranges and conditions (RFC 9110 sections 13 and 14), collections as a listing. @throws DavError 404 */
-export function get(ctx: ViewContext): Promise<void> {
+export function get(ctx: ViewContext): Maybe<void> {
   return lookAgain(ctx, () => getOnce(ctx))
 }
 
-async function getOnce(ctx: ViewContext): Promise<void> {
-  const { view, path } = ctx
-  const resolved = resolve(view, path.names, true)
-  const target = resolved instanceof Promise ? await resolved : resolved
+/** Goes on with `value` at once, where it is there: a small file that is known is answered without a turn of the loop. */
+function after<T>(value: Maybe<T>, next: (value: T) => Maybe<void>): Maybe<void> {
+  return value instanceof Promise ? value.then(next) : next(value)
+}
+
+function getOnce(ctx: ViewContext): Maybe<void> {
+  return after(resolve(ctx.view, ctx.path.names, true), (target) => sendTarget(ctx, target))
+}
+
+function sendTarget(ctx: ViewContext, target: Target): Maybe<void> {
   const { inode } = target
   if (inode === undefined || !isVisible(inode)) throw new DavError(404, 'there is no such resource')
   if (isDirectory(inode)) {
@@ -42,23 +48,30 @@ async function getOnce(ctx: ViewContext): Promise<void> {
     if (format !== undefined) return sendArchive(ctx, { ...target, inode }, format)
     return sendListing(ctx, { ...target, inode })
   }
-  const known = view.overlay.getattr(inode)
-  const attr = known instanceof Promise ? await known : known
-  if (ctx.req.headers.if !== undefined) await verifyIf(ctx, target, inode, attr)
-  const file = { inode, attr, type: contentTypeOf(path.names[path.names.length - 1]), etag: etagOf(inode, attr) }
-  return sendFile(ctx, file)
+  return after(ctx.view.overlay.getattr(inode), (attr) => {
+    const { names } = ctx.path
+    const file = { inode, attr, type: contentTypeOf(names[names.length - 1]), etag: etagOf(inode, attr) }
+    if (ctx.req.headers.if === undefined) return sendFile(ctx, file)
+    return verifyIf(ctx, target, inode, attr).then(() => sendFile(ctx, file))
+  })
 }
 
-async function sendFile(ctx: ViewContext, file: Served): Promise<void> {
-  const { headers, method } = ctx.req
+function sendFile(ctx: ViewContext, file: Served): Maybe<void> {
+  const { headers } = ctx.req
   const { attr, etag } = file
   const state = { exists: true, etag, mtimeSec: attr.mtime.sec }
   const failed = evaluatePreconditions(headers, state, true)
   if (failed === 412) throw new DavError(412, 'a precondition does not hold')
   if (failed === 304) return sendEmpty(ctx, 304, validators(ctx, file))
-  const allowed = ctx.view.overlay.access(ctx.view.cred, file.inode, Access.read)
-  if ((allowed instanceof Promise ? await allowed : allowed) === 0) throw new OverlayError('EACCES', 'get')
-  if (method === 'HEAD') {
+  return after(ctx.view.overlay.access(ctx.view.cred, file.inode, Access.read), (allowed) => {
+    if (allowed === 0) throw new OverlayError('EACCES', 'get')
+    return sendAllowed(ctx, file)
+  })
+}
+
+function sendAllowed(ctx: ViewContext, file: Served): Maybe<void> {
+  const { attr } = file
+  if (ctx.req.method === 'HEAD') {
     ctx.res.writeHead(200, [...fileHeaders(ctx, file), 'Content-Type', file.type, 'Content-Length', String(attr.size)])
     ctx.res.end()
     return
@@ -89,7 +102,12 @@ function fileHeaders(ctx: ViewContext, file: Served): string[] {
   return runsScripts(file.type) ? [...headers, 'Content-Security-Policy', 'sandbox'] : headers
 }
 
-async function sendWhole(ctx: ViewContext, file: Served): Promise<void> {
+function sendWhole(ctx: ViewContext, file: Served): Maybe<void> {
+  const known = file.attr.size <= SMALL_FILE_BYTES ? ctx.services.contents.get(file.inode, file.attr) : undefined
+  return known === undefined ? readWhole(ctx, file) : sendText(ctx, file, known)
+}
+
+async function readWhole(ctx: ViewContext, file: Served): Promise<void> {
   let current = file
   const { contents } = ctx.services
   for (let tries = 0; current.attr.size <= SMALL_FILE_BYTES && tries < READ_TRIES; tries++) {

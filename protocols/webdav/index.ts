@@ -150,7 +150,7 @@ function addRoutes(
       method: scope.supportedMethods.filter((method) => method !== 'CONNECT') as HTTPMethods[],
       onRequest: (request: FastifyRequest, _reply: FastifyReply, next: () => void) => {
         // The type of a body is nobody's business here, and a malformed one must not keep it out.
-        delete request.raw.headers['content-type']
+        if (request.raw.headers['content-type'] !== undefined) delete request.raw.headers['content-type']
         next()
       },
       handler: (request: FastifyRequest, reply: FastifyReply) => {

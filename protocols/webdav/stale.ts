@@ -1,4 +1,4 @@
-import { isErrno } from '../../overlay-core/index.ts'
+import { isErrno, type Maybe } from '../../overlay-core/index.ts'
 import type { DavContext } from './context.ts'
 
 const MOST_TRIES = 5
@@ -7,13 +7,24 @@ const MOST_TRIES = 5
  * Runs `look`, and again when what it found at a name was replaced under its hands: the name is taken by something else now, and only a new
  * look tells whether by nothing. Not once an answer has begun.
  */
-export async function lookAgain(ctx: DavContext, look: () => Promise<void>): Promise<void> {
-  for (let tries = 1; ; tries++) {
+export function lookAgain(ctx: DavContext, look: () => Maybe<void>): Maybe<void> {
+  // Mostly once is enough, and what is answered at once needs no promise.
+  try {
+    const first = look()
+    return first instanceof Promise ? first.catch((error: unknown) => again(ctx, look, error)) : first
+  } catch (error) {
+    return again(ctx, look, error)
+  }
+}
+
+async function again(ctx: DavContext, look: () => Maybe<void>, first: unknown): Promise<void> {
+  let failure = first
+  for (let tries = 1; tries < MOST_TRIES && !ctx.res.headersSent && isErrno(failure, 'ESTALE'); tries++) {
     try {
-      await look()
-      return
+      return await look()
     } catch (error) {
-      if (tries === MOST_TRIES || ctx.res.headersSent || !isErrno(error, 'ESTALE')) throw error
+      failure = error
     }
   }
+  throw failure
 }
