@@ -227,15 +227,18 @@ async function applyChange(
   byHandle: boolean,
 ): Promise<void> {
   const place = await placeOf(sb, inode)
+  const cuts = file !== undefined && change.size !== undefined && (byHandle || statxFd(file.fd).size !== change.size)
   if (file && change.size !== undefined) {
     // By a handle as ftruncate(2), which always sets the times; else as truncate(2).
-    if (byHandle || statxFd(file.fd).size !== change.size) await truncateFd(file.fd, change.size)
+    if (cuts) await truncateFd(file.fd, change.size)
     else await confirmSize(file.fd, change.size)
   }
   const { uid, gid, mode } = change
   if (uid !== undefined || gid !== undefined || mode !== undefined) await changeOwner(sb, inode, place, now, change)
   const { atime, mtime } = change
   if (atime === undefined && mtime === undefined) return
+  // That has been done by the same call as the new size, so nothing can come between.
+  if (cuts && atime === undefined && mtime === 'now' && inode.upper?.layer.local) return
   await setTimes(sb, place, { ...(atime && { atime }), ...(mtime && { mtime }) }, now)
 }
 
