@@ -3,7 +3,8 @@
  *
  * 1. `SuperBlock.renameLock` — a rename between two directories, so that the tree's shape stands still
  * 2. `OvlInode.dirLock` of directories — ancestors before descendants, the two of a rename that are not related by ascending key; after
- *    them the directory that goes (rmdir, replaced by rename), whose parent is locked already
+ *    them the directory that goes (rmdir, replaced by rename), whose parent is locked already. Of a directory that was removed while a rename
+ *    waited for it the order is that of before: it has no parent any more through which anybody else could come to it
  * 3. `OvlInode.copyUp` — a running copy-up of a parent before that of a child (each is awaited, never held)
  * 4. `OvlInode.nodeLock` — of one object whose name, links or attributes change
  *

@@ -73,3 +73,17 @@ t.test('a directory below one that is held may be taken beside an unrelated one 
     t.same(order.violations, [])
   })
 })
+
+t.test('of two directories one may be removed while the other is waited for', async (t) => {
+  await watched(async (order) => {
+    const root = inode(1)
+    const outer = inode(9, root)
+    const inner = inode(2, outer)
+    await outer.dirLock.exclusive(async () => {
+      inner.aliases = []
+      inner.unlinked = true
+      await inner.dirLock.exclusive(() => 0)
+    })
+    t.same(order.violations, [])
+  })
+})

@@ -103,6 +103,8 @@ export class LockOrder implements LockObserver {
 
   #wrongDirectories(held: OvlInode, wanted: OvlInode, all: Held): string | undefined {
     if (isAbove(held, wanted)) return undefined
+    // The order was decided before one of them was removed, and nobody else comes to both any more.
+    if (held.unlinked || wanted.unlinked) return undefined
     const parent = wanted.aliases[0]?.dir
     for (let at: Held | undefined = all; at; at = at.outer) {
       const made = this.#made.get(at.lock)
