@@ -6,12 +6,14 @@ import { makeScratch } from './helpers/scratch.ts'
 import { quote, ShellError } from './helpers/shell.ts'
 
 // bench:nfs itself: every operation of its load, with a peer that runs already (another overlayd), both ways of printing, and what it says of wrong options.
+// The loaders that the test runner hands down would be in the way of the compiler.
 
 t.setTimeout(300_000)
 const scratch = makeScratch(t)
 const { sh } = scratch
 const main = fileURLToPath(new URL('../bench/nfs/main.ts', import.meta.url))
-const bench = (options: string) => sh(`TMPDIR=$PWD ${quote(process.execPath)} ${quote(main)} ${options}`, 240_000)
+const bench = (options: string) =>
+  sh(`env -u NODE_OPTIONS TMPDIR=$PWD ${quote(process.execPath)} ${quote(main)} ${options}`, 240_000)
 
 await sh('mkdir -p tree upper work')
 await bench('--tree tree')
