@@ -47,7 +47,11 @@ export async function mountDavfs(
   let daemon: { readonly pid: number; readonly ended: () => void } | undefined
   const mount = async () => {
     await scratch.sh(`mount -t davfs -o ${quote(`conf=${settings}/conf,uid=0,gid=0`)} ${quote(url)} ${quote(path)}`)
-    const pid = Number(await scratch.sh(`cat ${quote(pidFile(path))}`))
+    // On a busy machine `mount` may be back before the daemon has said who it is.
+    const file = quote(pidFile(path))
+    const pid = Number(
+      await scratch.sh(`timeout 20 sh -c 'until [ -s "$1" ]; do sleep 0.02; done' sh ${file}; cat ${file}`),
+    )
     // The daemon leads a group of its own.
     daemon = { pid, ended: scratch.killAtEnd(pid) }
   }
