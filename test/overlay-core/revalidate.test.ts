@@ -233,7 +233,7 @@ async function use(overlay: Overlay, pick: (below: number) => number): Promise<v
   await errnoOf(what[pick(what.length)] as () => Promise<void>)
 }
 
-/** Every path with what it is, or the error that it gives. */
+/** Every path with what it is, or the error that it gives; but for what nobody may look up. */
 async function walk(overlay: Overlay, path = ''): Promise<string[]> {
   const lines: string[] = []
   const names: string[] = []
@@ -245,6 +245,8 @@ async function walk(overlay: Overlay, path = ''): Promise<string[]> {
     const error = await errnoOf(async () => {
       type = (await at(overlay, inside)).type
     })
+    // A name with a malformed mark is listed or not, as it was or was not malformed when its directory was read: marks do not touch the directory.
+    if (error === 'EACCES') continue
     lines.push(`${inside} ${error === 'none' ? type.toString(8) : error}`)
     if (type === 0o040000) lines.push(...(await walk(overlay, inside)))
   }
