@@ -24,7 +24,8 @@ await walk(overlay, overlay.root, 0)
 const after = heapUsed()
 highest = Math.max(highest, after - before)
 let cached = 0
-for (const dir of directories) await countCached(overlay, dir)
+// The last ones first: a name that is not cached would take the place of one that is.
+for (const dir of directories.reverse()) await countCached(overlay, dir)
 const seen: Walked = {
   names,
   cached,
