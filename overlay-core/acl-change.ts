@@ -51,13 +51,17 @@ export async function setAcl(
     if (entries.length > 0) throw new OverlayError('EACCES', 'setxattr', name)
     return
   }
-  const { uid } = await getattr(sb, inode)
-  if (cred.uid !== 0 && cred.uid !== uid) throw new OverlayError('EPERM', 'setxattr', name)
+  const attr = await getattr(sb, inode)
+  if (cred.uid !== 0 && cred.uid !== attr.uid) throw new OverlayError('EPERM', 'setxattr', name)
   if (entries.length > 0) checkAcl(entries)
   await sb.descriptors.run(async () => {
     const { acl, defaultAcl } = await loadRights(sb, inode)
     const present = name === ACL_ACCESS ? acl : defaultAcl
-    if (entries.length === 0 && !present && !inode.upper) throw new OverlayError('ENODATA', 'removexattr', name)
+    // The kernel takes setgid away first, which copies up, and asks for something to remove only below.
+    const changesMode = name === ACL_ACCESS && keptMode(cred, attr) !== attr.mode
+    if (entries.length === 0 && !present && !inode.upper && !changesMode) {
+      throw new OverlayError('ENODATA', 'removexattr', name)
+    }
     if (!inode.unlinked) await copyUp(sb, inode, 'metadata')
     await inode.nodeLock.exclusive(async () => {
       try {
@@ -70,11 +74,16 @@ export async function setAcl(
   })
 }
 
+/** The mode without the setgid bit where the caller is not in the group. */
+function keptMode(cred: Cred, { mode, gid }: { readonly mode: number; readonly gid: number }): number {
+  const foreign = cred.uid !== 0 && !inGroup(cred, gid)
+  return mode & (foreign ? ~SETGID : ~0)
+}
+
 async function changeAccess(sb: SuperBlock, cred: Cred, inode: OvlInode, entries: readonly AclEntry[]): Promise<void> {
   const now = await getattrLocked(sb, inode)
   const place = await placeOf(sb, inode)
-  const foreign = cred.uid !== 0 && !inGroup(cred, now.gid)
-  const kept = now.mode & (foreign ? ~SETGID : ~0)
+  const kept = keptMode(cred, now)
   if (kept !== now.mode) await changeOwner(sb, inode, place, now, { mode: kept })
   const mode = entries.length > 0 ? (kept & SETS) | modeOf(entries) : kept
   const onDisk = sb.keepsOwners ? withMode(entries, diskMode(sb, inode.type, mode)) : entries

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { chmodSync, chownSync, lstatSync, mkdirSync, statSync } from 'node:fs'
+import { chmodSync, chownSync, lstatSync, mkdirSync, readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { ACL_ACCESS, ACL_DEFAULT, checkAcl, encodeAcl, parseAcl } from '../../overlay-core/acl.ts'
@@ -73,19 +73,21 @@ t.test('the owner sets an ACL, which changes the mode and lets others in at once
   )
 })
 
+/** Two setgid files of ALICE, of which one has a group that she is not in. */
+function setgidFiles([lower]: readonly string[]): void {
+  for (const [name, gid] of [
+    ['mine', 2000],
+    ['foreign', 3000],
+  ] as const) {
+    chownSync(join(lower as string, name), 1000, gid)
+    chmodSync(join(lower as string, name), 0o2755)
+  }
+}
+
 t.test(
   'an ACL on a setgid object by an owner outside of the group takes setgid away',
   { skip: needsRoot },
   async (t) => {
-    const prepare = ([lower]: readonly string[]) => {
-      for (const [name, gid] of [
-        ['mine', 2000],
-        ['foreign', 3000],
-      ] as const) {
-        chownSync(join(lower as string, name), 1000, gid)
-        chmodSync(join(lower as string, name), 0o2755)
-      }
-    }
     await withOverlay(
       t,
       [{ mine: '', foreign: '' }],
@@ -97,7 +99,31 @@ t.test(
         t.equal((await overlay.getattr(await at(overlay, 'foreign'))).mode, 0o660)
         t.equal(statSync(join(upper, 'foreign')).mode & 0o7777, 0o660)
       },
-      { prepare },
+      { prepare: setgidFiles },
+    )
+  },
+)
+
+t.test(
+  'so does the removal of an ACL that is not there, which else changes nothing',
+  { skip: needsRoot },
+  async (t) => {
+    await withOverlay(
+      t,
+      [{ mine: '', foreign: '' }],
+      async ({ overlay, upper }) => {
+        const remove = async (name: string) => {
+          const inode = await at(overlay, name)
+          return await errnoOf(() => overlay.removexattr(ALICE, inode, ACL_ACCESS))
+        }
+        t.equal(await remove('mine'), 'ENODATA')
+        t.same(readdirSync(upper), [])
+        t.equal((await overlay.getattr(await at(overlay, 'mine'))).mode, 0o2755)
+        t.equal(await remove('foreign'), 'none')
+        t.equal((await overlay.getattr(await at(overlay, 'foreign'))).mode, 0o755)
+        t.equal(statSync(join(upper, 'foreign')).mode & 0o7777, 0o755)
+      },
+      { prepare: setgidFiles },
     )
   },
 )
