@@ -56,7 +56,16 @@ class Server {
     return message as T
   }
 
+  /** On a busy machine the server may close an idle connection in the moment in which it is used again: then the client asks on another one. */
   async ask(method: string, path: string, headers: Record<string, string> = {}, body: string | Buffer = '') {
+    const once = () => this.#askOnce(method, path, headers, body)
+    return await once().catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== 'ECONNRESET') throw error
+      return once()
+    })
+  }
+
+  async #askOnce(method: string, path: string, headers: Record<string, string>, body: string | Buffer) {
     const answer = await request(`http://127.0.0.1:${this.port}/overlay/${path}`, {
       method: method as 'GET',
       headers,
