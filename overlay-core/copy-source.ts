@@ -39,7 +39,7 @@ export async function openSource(sb: SuperBlock, dirFd: number, name: Name): Pro
   const [fd, statted, listed, handled] = (await tryCalls([
     openStep(dirFd, name, O_RDONLY | O_NOATIME | NEVER_WAITS),
     statStep(file, stat),
-    { ...xattrNamesStep(file, names), flags: GOES_ON_AFTER_FAILURE | xattrNamesStep(file, names).flags },
+    { ...xattrNamesStep(file, names), flags: GOES_ON_AFTER_FAILURE },
     handleStep(file, handle),
   ])) as [number, number, number, number]
   if (TRY_OTHERWISE.has(-fd)) return undefined

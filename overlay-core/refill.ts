@@ -11,7 +11,7 @@ import type { SuperBlock } from './superblock.ts'
 import { fallocate } from './sys/attr.ts'
 import { fsync } from './sys/data.ts'
 import { linkAt, readdirFd, renameAt, unlinkAt } from './sys/dir.ts'
-import { O_NOFOLLOW, O_RDWR } from './sys/flags.ts'
+import { FALLOC_FL_KEEP_SIZE, O_NOFOLLOW, O_RDWR } from './sys/flags.ts'
 import { closeSync, openAt } from './sys/open.ts'
 import { statxFd } from './sys/stat.ts'
 import type { Attr, Cred, Name, Time } from './types.ts'
@@ -157,5 +157,3 @@ async function makeRoom(fd: number, from: number, to: number): Promise<void> {
     if (!isErrno(error, 'EOPNOTSUPP')) throw error
   }
 }
-
-const FALLOC_FL_KEEP_SIZE = 1
