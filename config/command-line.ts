@@ -157,28 +157,23 @@ function parseGrace(text: string): number {
   return seconds * 1000
 }
 
+/** The one of `words` that `text` is. `complaint` goes on after what was given. */
+function oneOf<Word extends string>(option: string, text: string, words: readonly Word[], complaint: string): Word {
+  const found = words.find((word) => word === text)
+  if (found === undefined) throw new OptionError(option, `${JSON.stringify(text)} is ${complaint}`)
+  return found
+}
+
 function parseLogLevel(text: string): LogLevel {
-  const level = LOG_LEVELS.find((word) => word === text)
-  if (level === undefined) {
-    throw new OptionError('--log-level', `${JSON.stringify(text)} is not a level; use ${LOG_LEVELS.join(', ')}`)
-  }
-  return level
+  return oneOf('--log-level', text, LOG_LEVELS, `not a level; use ${LOG_LEVELS.join(', ')}`)
 }
 
 function parseSymlinks(text: string): SymlinkPolicy {
-  const policy = SYMLINK_POLICIES.find((word) => word === text)
-  if (policy === undefined) {
-    throw new OptionError('--symlinks', `${JSON.stringify(text)} is none of ${SYMLINK_POLICIES.join(', ')}`)
-  }
-  return policy
+  return oneOf('--symlinks', text, SYMLINK_POLICIES, `none of ${SYMLINK_POLICIES.join(', ')}`)
 }
 
 function parseLocks(text: string): LockPolicy {
-  const policy = LOCK_POLICIES.find((word) => word === text)
-  if (policy === undefined) {
-    throw new OptionError('--locks', `${JSON.stringify(text)} is neither ${LOCK_POLICIES.join(' nor ')}`)
-  }
-  return policy
+  return oneOf('--locks', text, LOCK_POLICIES, `neither ${LOCK_POLICIES.join(' nor ')}`)
 }
 
 function stateDir(values: ReadonlyMap<string, readonly string[]>, environment: Environment): string {
