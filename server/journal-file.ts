@@ -1,16 +1,15 @@
-import { createHash } from 'node:crypto'
 import { constants } from 'node:fs'
 import { type FileHandle, mkdir, open, rename, rm } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { dirname } from 'node:path'
 import { OptionError } from '../overlay-core/index.ts'
 import type { Journal } from '../protocols/webdav/index.ts'
+import { statePath } from './state-path.ts'
 
 const FLAGS = constants.O_RDWR | constants.O_CREAT | constants.O_APPEND | constants.O_NOFOLLOW
 
 /** Where the locks of the overlay with this identity and upper are kept: no two servers ever have the same upper at a time. */
 export function lockJournalPath(stateDir: string, overlay: { uuid: Uint8Array }, upperdir: string): string {
-  const digest = createHash('sha256').update(overlay.uuid).update(upperdir).digest('hex')
-  return join(stateDir, 'webdav-locks', digest.slice(0, 32))
+  return statePath(stateDir, 'webdav-locks', [overlay.uuid, upperdir])
 }
 
 /** A journal in a file of its own, mode 0600. Never waits on the event loop. */

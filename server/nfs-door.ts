@@ -1,6 +1,4 @@
-import { createHash } from 'node:crypto'
 import { hostname } from 'node:os'
-import { join } from 'node:path'
 import type { Logger } from 'pino'
 import type { Address, Settings } from '../config/index.ts'
 import { guardChanges, OptionError, type Overlay } from '../overlay-core/index.ts'
@@ -14,6 +12,7 @@ import { systemRandom } from './random.ts'
 import { openReplyMemory } from './reply-memory.ts'
 import type { RunningServer } from './running-server.ts'
 import { loadHandleKey } from './state-dir.ts'
+import { statePath } from './state-path.ts'
 import type { View } from './views.ts'
 
 /** The rules of `--export`. @throws OptionError one is wrong */
@@ -62,9 +61,8 @@ export async function openNfs(server: RunningServer, settings: Settings, nfs: Ad
 
 /** Where the clients with NFS locks in these views are noted. */
 function lockClientsPath(stateDir: string, views: readonly View[]): string {
-  const digest = createHash('sha256')
-  for (const { name, overlay } of views) digest.update(overlay.uuid).update(`${name}/`)
-  return join(stateDir, 'nfs-lock-clients', digest.digest('hex').slice(0, 32))
+  const identity = views.flatMap(({ name, overlay }) => [overlay.uuid, `${name}/`])
+  return statePath(stateDir, 'nfs-lock-clients', identity)
 }
 
 /** The overlay as other protocols get it: with mandatory locks they respect those of WebDAV clients. */

@@ -1,9 +1,9 @@
-import { createHash } from 'node:crypto'
 import { mkdir, rename } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { dirname } from 'node:path'
 import type { Logger } from 'pino'
 import { isErrno, type KeptMemory, openKeptMemory } from '../overlay-core/index.ts'
 import { isReplyMemory, REPLY_MEMORY_BYTES } from '../protocols/nfs/index.ts'
+import { statePath } from './state-path.ts'
 import type { View } from './views.ts'
 
 /**
@@ -28,9 +28,8 @@ export async function openReplyMemory(
 }
 
 function replyMemoryPath(stateDir: string, views: readonly View[]): string {
-  const digest = createHash('sha256')
-  for (const { name, overlay } of views) digest.update(overlay.uuid).update(`${overlay.options.upperdir}\0${name}/`)
-  return join(stateDir, 'nfs-replies', digest.digest('hex').slice(0, 32))
+  const identity = views.flatMap(({ name, overlay }) => [overlay.uuid, `${overlay.options.upperdir}\0${name}/`])
+  return statePath(stateDir, 'nfs-replies', identity)
 }
 
 async function openIfSound(path: string): Promise<KeptMemory | undefined> {

@@ -1,10 +1,10 @@
-import { createHash } from 'node:crypto'
 import { constants } from 'node:fs'
 import { access, chmod, link, mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { OptionError } from '../overlay-core/index.ts'
 import type { ControlNote } from './control.ts'
 import type { RandomBytes } from './random.ts'
+import { statePath } from './state-path.ts'
 
 const KEY_BYTES = 32
 const KEY_FILE = 'nfs-handle-key'
@@ -252,8 +252,7 @@ export async function moveHandleDir(stateDir: string, path: string, layers: read
 }
 
 function handleDirOf(stateDir: string, layers: readonly string[]): string {
-  const digest = createHash('sha256').update(layers.join('\0')).digest('hex')
-  return join(stateDir, 'handles', digest.slice(0, 32))
+  return statePath(stateDir, 'handles', [layers.join('\0')])
 }
 
 /** Makes the directories of the sample overlay and returns them. The lower ships with the package. */
