@@ -1,6 +1,6 @@
-import { OverlayError } from './errno.ts'
-import type { Overlay } from './overlay-api.ts'
-import type { MountOptions } from './params.ts'
+import { OverlayError } from './api/errno.ts'
+import type { Overlay } from './api/overlay-api.ts'
+import type { MountOptions } from './api/params.ts'
 import {
   Access,
   type Attr,
@@ -23,7 +23,7 @@ import {
   type StagedFile,
   type StatFs,
   type Wcc,
-} from './types.ts'
+} from './api/types.ts'
 
 /**
  * What one protocol holds against the others: places, as names from the root, that they may not change for now. Asked in the middle of a

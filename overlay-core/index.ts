@@ -1,10 +1,8 @@
 /** The only door to overlay-core. */
-export { type ChangeGuard, guardChanges } from './change-guard.ts'
-export { ERRNO, type Errno, isErrno, OverlayError } from './errno.ts'
-export { type KeptMemory, openKeptMemory } from './kept-memory.ts'
-export type { Overlay } from './overlay-api.ts'
-export { type MountOptions, OptionError, parseOptions } from './params.ts'
-export { mount } from './super.ts'
+
+export { ERRNO, type Errno, isErrno, OverlayError } from './api/errno.ts'
+export type { Overlay } from './api/overlay-api.ts'
+export { type MountOptions, OptionError, parseOptions } from './api/params.ts'
 export {
   Access,
   type Attr,
@@ -29,4 +27,7 @@ export {
   type StatFs,
   type Time,
   type Wcc,
-} from './types.ts'
+} from './api/types.ts'
+export { type ChangeGuard, guardChanges } from './change-guard.ts'
+export { mount } from './mount/mount.ts'
+export { type KeptMemory, openKeptMemory } from './sys/kept-memory.ts'

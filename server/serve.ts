@@ -3,9 +3,9 @@ import { formatAddress, type Settings } from '../config/index.ts'
 import { announce } from './announce.ts'
 import { systemClock } from './clock.ts'
 import { type Control, openControl } from './control.ts'
-import { checkPorts, listenHttp } from './doors.ts'
 import type { Faults } from './faults.ts'
-import { openNfs, readExports } from './nfs-door.ts'
+import { checkPorts, listenHttp } from './listeners.ts'
+import { openNfs, readExports } from './nfs-listener.ts'
 import { systemRandom } from './random.ts'
 import { RunningServer } from './running-server.ts'
 import { planViews } from './sample.ts'
@@ -63,7 +63,7 @@ function checkExports(settings: Settings): void {
 async function openDoors(server: RunningServer, settings: Settings, log: Logger): Promise<void> {
   const { nfs, webdav } = settings
   // Loaded only when it is used: it takes more than 10 MB.
-  if (webdav !== undefined) await (await import('./webdav-door.ts')).prepareWebdav(server, settings, webdav, log)
+  if (webdav !== undefined) await (await import('./webdav-listener.ts')).prepareWebdav(server, settings, webdav, log)
   if (nfs !== undefined) await openNfs(server, settings, nfs, log)
   if (webdav !== undefined && server.http !== undefined) {
     server.webdavAddress = { host: webdav.host, port: await listenHttp(server.http.app, webdav) }

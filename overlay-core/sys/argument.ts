@@ -1,4 +1,4 @@
-import { OverlayError } from '../errno.ts'
+import { OverlayError } from '../api/errno.ts'
 
 /** `text` (one byte per code unit) as a C string of its own, for calls that run in the pool. @throws EINVAL it holds a NUL */
 export function cString(op: string, text: string): Buffer {

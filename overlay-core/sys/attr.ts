@@ -1,4 +1,4 @@
-import type { Time } from '../types.ts'
+import type { Time } from '../api/types.ts'
 import { component, cString, fdPath } from './argument.ts'
 import { bind, bindSlow, call, type ResultOf, type Step, step } from './call.ts'
 import { sysError } from './error.ts'

@@ -1,5 +1,5 @@
 import koffi, { type KoffiFunc } from 'koffi'
-import type { OverlayError } from '../errno.ts'
+import type { OverlayError } from '../api/errno.ts'
 import { CallThreads, type ThreadStep } from './call-threads.ts'
 import { argumentError, sysError } from './error.ts'
 import { faultsAreSet, withFaults } from './fault.ts'

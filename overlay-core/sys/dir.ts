@@ -1,4 +1,4 @@
-import type { FileType } from '../types.ts'
+import type { FileType } from '../api/types.ts'
 import { component, cString, fdPath } from './argument.ts'
 import { bind, call, type Step, step, tryCalls } from './call.ts'
 import { sysError } from './error.ts'

@@ -1,5 +1,5 @@
 import { getSystemErrorName } from 'node:util'
-import { ERRNO, type Errno, OverlayError } from '../errno.ts'
+import { ERRNO, type Errno, OverlayError } from '../api/errno.ts'
 
 const codes = new Map<number, Errno>(
   (Object.entries(ERRNO) as [Errno, number][]).map(([code, number]) => [number, code]),

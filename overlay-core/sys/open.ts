@@ -1,5 +1,5 @@
 import fs from 'node:fs'
-import { isErrno, OverlayError } from '../errno.ts'
+import { isErrno, OverlayError } from '../api/errno.ts'
 import { component, cString, fdPath } from './argument.ts'
 import { addressOf, bind, call, lastErrno, nodeCall, type ResultOf, type Step, step, tryCall } from './call.ts'
 import { sysError } from './error.ts'

@@ -1,4 +1,4 @@
-import type { FileType, Time } from '../types.ts'
+import type { FileType, Time } from '../api/types.ts'
 import { component, cString } from './argument.ts'
 import { addressOf, bind, bindSlow, call, lastErrno, type ResultOf, type Step, step } from './call.ts'
 import { sysError } from './error.ts'

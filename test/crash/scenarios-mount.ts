@@ -1,5 +1,5 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
-import { HandleLog } from '../../overlay-core/handle-log.ts'
+import { HandleLog } from '../../overlay-core/objects/handle-log.ts'
 import { O_CREAT, O_RDWR } from '../../overlay-core/sys/flags.ts'
 import { closeSync, openAt, openRoot } from '../../overlay-core/sys/open.ts'
 import { statxFd } from '../../overlay-core/sys/stat.ts'

@@ -1,5 +1,5 @@
-import { ACL_ACCESS } from '../../overlay-core/acl.ts'
 import { type AttrChange, type Cred, FileType } from '../../overlay-core/index.ts'
+import { ACL_ACCESS } from '../../overlay-core/layer/acl.ts'
 import { type Model, newPath, somePath } from './model.ts'
 import type { Operation } from './operations.ts'
 import type { Random } from './random.ts'

@@ -1,8 +1,9 @@
 /** System calls for the kernel's side: synchronous, by path bytes (latin1), so that they run with the main thread's credentials. */
+
+import type { FileType, Time } from '../../overlay-core/api/types.ts'
 import { bind, lastErrno } from '../../overlay-core/sys/call.ts'
 import { sysError } from '../../overlay-core/sys/error.ts'
 import { O_CLOEXEC, O_DIRECTORY, O_NOFOLLOW, O_PATH, S_IFCHR } from '../../overlay-core/sys/flags.ts'
-import type { FileType, Time } from '../../overlay-core/types.ts'
 
 const SYS_OPENAT2 = 437
 const [SYS_SETGROUPS, SYS_SETRESUID, SYS_SETRESGID] = process.arch === 'arm64' ? [159, 147, 149] : [116, 117, 119]

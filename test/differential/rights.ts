@@ -1,5 +1,5 @@
-import { ACL_ACCESS, ACL_DEFAULT, type AclEntry, encodeAcl } from '../../overlay-core/acl.ts'
 import type { Cred } from '../../overlay-core/index.ts'
+import { ACL_ACCESS, ACL_DEFAULT, type AclEntry, encodeAcl } from '../../overlay-core/layer/acl.ts'
 import type { Random } from './random.ts'
 
 const AclTag = { userObj: 1, user: 2, groupObj: 4, group: 8, mask: 16, other: 32 } as const

@@ -18,9 +18,9 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import type { Test } from 'tap'
 import { type Cred, type Inode, mount, type Overlay, OverlayError, parseOptions } from '../../overlay-core/index.ts'
-import { parseShelf } from '../../overlay-core/shelf-log.ts'
-import { nodeAt, replay, ShelfNode } from '../../overlay-core/shelf-tree.ts'
-import type { MountEnvironment } from '../../overlay-core/super.ts'
+import type { MountEnvironment } from '../../overlay-core/mount/mount.ts'
+import { parseShelf } from '../../overlay-core/sidecar/sidecar-log.ts'
+import { nodeAt, replay, ShelfNode } from '../../overlay-core/sidecar/sidecar-tree.ts'
 
 /** The tree of a layer: a path to its content; a directory ends with `/`, `-> x` is a symlink, `= path` a hard link, `whiteout` a whiteout. */
 export type Tree = Readonly<Record<string, string | { readonly content?: string; readonly mode?: number }>>

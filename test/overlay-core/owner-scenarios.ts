@@ -1,5 +1,5 @@
-import { ACL_ACCESS, ACL_DEFAULT, encodeAcl } from '../../overlay-core/acl.ts'
 import { type Attr, type Cred, FileType, type Inode, type Overlay } from '../../overlay-core/index.ts'
+import { ACL_ACCESS, ACL_DEFAULT, encodeAcl } from '../../overlay-core/layer/acl.ts'
 import { ALICE, at, errnoOf, ROOT, text } from '../helpers/overlay.ts'
 import { SERVER } from '../helpers/without-root.ts'
 

@@ -1,5 +1,5 @@
+import type { LockRank } from '../../overlay-core/base/lock.ts'
 import { FileType, type Inode, isErrno, type Overlay } from '../../overlay-core/index.ts'
-import type { LockRank } from '../../overlay-core/lock.ts'
 import type { LockOrder } from './lock-order.ts'
 import { attributesOf, type Id, newDirectory, newFile, type Operation, type Result } from './model.ts'
 import type { Call } from './serial.ts'

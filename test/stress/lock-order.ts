@@ -1,6 +1,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
-import { OvlInode } from '../../overlay-core/dentry.ts'
-import type { LockObserver, LockRank } from '../../overlay-core/lock.ts'
+import type { LockObserver, LockRank } from '../../overlay-core/base/lock.ts'
+import { OvlInode } from '../../overlay-core/objects/dentry.ts'
 
 /** A call of the core. */
 export interface ObservedCall {
@@ -25,7 +25,7 @@ interface Made {
 const SOMEBODY: ObservedCall = { what: 'somebody', locked: () => undefined }
 const ORDER: readonly LockRank[] = ['shape', 'directory', 'copy', 'node']
 
-/** A lock was about to be taken in another order than the one written in `overlay-core/lock.ts`. */
+/** A lock was about to be taken in another order than the one written in `overlay-core/base/lock.ts`. */
 export class LockOrderError extends Error {}
 
 /**

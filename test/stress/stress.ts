@@ -1,6 +1,6 @@
 import { linkSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { setLockObserver } from '../../overlay-core/base/lock.ts'
 import { FileType, type Inode, mount, type Overlay, parseOptions } from '../../overlay-core/index.ts'
-import { setLockObserver } from '../../overlay-core/lock.ts'
 import { Random } from '../differential/random.ts'
 import { Client, idOf } from './client.ts'
 import { choiceOf, draw, NAMES } from './generate.ts'

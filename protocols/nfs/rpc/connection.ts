@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net'
 import { XdrError } from '../xdr/xdr-error.ts'
 import { adoptSocket } from './adopt-socket.ts'
+import type { Vigil } from './busy-poll.ts'
 import { type Peer, RpcCall } from './call.ts'
 import type { Chunk, ChunkPool } from './chunk-pool.ts'
 import type { ClientShare, Waiting } from './client-share.ts'
@@ -11,7 +12,6 @@ import type { ClientDuplicates } from './duplicate-cache.ts'
 import type { Logger } from './logger.ts'
 import { RecordError, type RecordLimits, RecordReader } from './record-reader.ts'
 import { ReplyQueue } from './reply-queue.ts'
-import type { Vigil } from './vigil.ts'
 
 /** How much one connection may have under way before no more is read from it. */
 export interface ConnectionLimits extends RecordLimits {

@@ -1,4 +1,5 @@
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
+import { Vigil } from './busy-poll.ts'
 import { type Peer, plainAddress } from './call.ts'
 import { ChunkPool } from './chunk-pool.ts'
 import { ClientShares, type ShareLimits } from './client-share.ts'
@@ -10,7 +11,6 @@ import { GroupCache, type GroupsOf } from './group-cache.ts'
 import type { Logger } from './logger.ts'
 import { ProgramTable, type RpcProgram } from './program.ts'
 import type { ReplyStore } from './reply-store.ts'
-import { Vigil } from './vigil.ts'
 
 /** How an RPC server listens and what it allows. */
 export interface RpcServerOptions extends ConnectionLimits, ShareLimits {

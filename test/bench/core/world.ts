@@ -1,7 +1,7 @@
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Cred, type Inode, mount, type Overlay, parseOptions } from '../../../overlay-core/index.ts'
-import type { MountEnvironment } from '../../../overlay-core/super.ts'
+import type { MountEnvironment } from '../../../overlay-core/mount/mount.ts'
 import * as native from '../../differential/native.ts'
 
 export const ROOT: Cred = { uid: 0, gid: 0, groups: [] }

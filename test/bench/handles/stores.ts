@@ -1,7 +1,7 @@
 import { existsSync, openSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync, type StatementSync } from 'node:sqlite'
-import { HandleLog, type HandleRecord } from '../../../overlay-core/handle-log.ts'
+import { HandleLog, type HandleRecord } from '../../../overlay-core/objects/handle-log.ts'
 import { O_PATH } from '../../../overlay-core/sys/flags.ts'
 import { nameToHandle, openByHandle } from '../../../overlay-core/sys/handle.ts'
 import { closeSync, openRoot } from '../../../overlay-core/sys/open.ts'

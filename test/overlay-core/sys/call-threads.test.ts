@@ -1,6 +1,6 @@
 import { existsSync, lstatSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs'
 import t, { type Test } from 'tap'
-import { isErrno } from '../../../overlay-core/errno.ts'
+import { isErrno } from '../../../overlay-core/api/errno.ts'
 import { bind, gateLoad, ResultOf, tryCall, tryCalls } from '../../../overlay-core/sys/call.ts'
 import { CallThreads } from '../../../overlay-core/sys/call-threads.ts'
 import { renameStep, unlinkStep } from '../../../overlay-core/sys/dir.ts'

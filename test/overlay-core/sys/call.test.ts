@@ -1,7 +1,7 @@
 import { closeSync as nodeCloseSync, openSync, readSync, writeFileSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
-import { isErrno } from '../../../overlay-core/errno.ts'
+import { isErrno } from '../../../overlay-core/api/errno.ts'
 import { bind, call, gateLoad, nodeCall, tryCall } from '../../../overlay-core/sys/call.ts'
 import { O_CREAT, O_EXCL, O_RDWR } from '../../../overlay-core/sys/flags.ts'
 import { closeSync, openAt } from '../../../overlay-core/sys/open.ts'

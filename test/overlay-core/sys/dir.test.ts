@@ -1,5 +1,6 @@
 import { lstatSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs'
 import t from 'tap'
+import { FileType } from '../../../overlay-core/api/types.ts'
 import {
   linkAt,
   mkdirAt,
@@ -22,7 +23,6 @@ import {
 } from '../../../overlay-core/sys/flags.ts'
 import { openAt } from '../../../overlay-core/sys/open.ts'
 import { statxAt } from '../../../overlay-core/sys/stat.ts'
-import { FileType } from '../../../overlay-core/types.ts'
 import { held, needsRoot, scratchDir } from './scratch-dir.ts'
 
 const EVERY_BYTE = String.fromCharCode(...Array.from({ length: 255 }, (_, i) => (i + 1 === 0x2f ? 0xff : i + 1)))

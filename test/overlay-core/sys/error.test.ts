@@ -1,5 +1,5 @@
 import t from 'tap'
-import { ERRNO, OverlayError } from '../../../overlay-core/errno.ts'
+import { ERRNO, OverlayError } from '../../../overlay-core/api/errno.ts'
 import { argumentError, sysError } from '../../../overlay-core/sys/error.ts'
 
 t.test('every errno of the core keeps its name', async (t) => {

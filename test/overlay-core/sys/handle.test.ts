@@ -1,11 +1,11 @@
 import { writeFileSync } from 'node:fs'
 import t from 'tap'
+import { FileType } from '../../../overlay-core/api/types.ts'
 import { renameAt, symlinkAt, unlinkAt } from '../../../overlay-core/sys/dir.ts'
 import { O_DIRECTORY, O_PATH } from '../../../overlay-core/sys/flags.ts'
 import { nameToHandle, openByHandle } from '../../../overlay-core/sys/handle.ts'
 import { closeSync, openAt, openRoot } from '../../../overlay-core/sys/open.ts'
 import { statxFd } from '../../../overlay-core/sys/stat.ts'
-import { FileType } from '../../../overlay-core/types.ts'
 import { held, needsRoot, scratchDir } from './scratch-dir.ts'
 
 t.test('a handle is the same by name and by descriptor, and another for another file', async (t) => {

@@ -1,6 +1,7 @@
 import { lstatSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import t from 'tap'
-import { isErrno } from '../../../overlay-core/errno.ts'
+import { isErrno } from '../../../overlay-core/api/errno.ts'
+import { FileType } from '../../../overlay-core/api/types.ts'
 import { pwrite } from '../../../overlay-core/sys/data.ts'
 import { linkFd, mkdirAt, mknodAt, symlinkAt } from '../../../overlay-core/sys/dir.ts'
 import {
@@ -26,7 +27,6 @@ import {
   tmpFile,
 } from '../../../overlay-core/sys/open.ts'
 import { statxAt, statxFd } from '../../../overlay-core/sys/stat.ts'
-import { FileType } from '../../../overlay-core/types.ts'
 import { held, scratchDir } from './scratch-dir.ts'
 
 t.test('a root is opened by its path, which may have symlinks and any UTF-8', async (t) => {

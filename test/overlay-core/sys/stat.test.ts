@@ -1,11 +1,11 @@
 import { lstatSync, statfsSync, writeFileSync } from 'node:fs'
 import t from 'tap'
+import { FileType } from '../../../overlay-core/api/types.ts'
 import { truncateFd, utimesAt } from '../../../overlay-core/sys/attr.ts'
 import { symlinkAt } from '../../../overlay-core/sys/dir.ts'
 import { O_PATH, O_RDWR } from '../../../overlay-core/sys/flags.ts'
 import { closeSync, openAt } from '../../../overlay-core/sys/open.ts'
 import { statfsFd, statxAt, statxFd } from '../../../overlay-core/sys/stat.ts'
-import { FileType } from '../../../overlay-core/types.ts'
 import { held, scratchDir } from './scratch-dir.ts'
 
 t.test('both ways of asking tell what lstat tells', async (t) => {

@@ -1,4 +1,4 @@
-import { statusOf } from '../../../protocols/webdav/status.ts'
+import { statusOf } from '../../../protocols/webdav/http/status.ts'
 
 /** The status with which `call` refuses; undefined when it does not. */
 export function refusal(call: () => unknown): number | undefined {

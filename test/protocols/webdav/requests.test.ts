@@ -1,6 +1,6 @@
 import t from 'tap'
 import { ERRNO } from '../../../overlay-core/index.ts'
-import { STATUS_OF_ERRNO, statusOf } from '../../../protocols/webdav/status.ts'
+import { STATUS_OF_ERRNO, statusOf } from '../../../protocols/webdav/http/status.ts'
 import { onDisk } from '../../helpers/overlay.ts'
 import { until, withDav } from './dav-fixture.ts'
 

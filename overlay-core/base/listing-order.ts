@@ -1,0 +1,39 @@
+import type { Name } from '../api/types.ts'
+import { loopTurn, STEPS_PER_TURN } from './loop-turn.ts'
+
+/** An entry as far as its order goes. */
+export interface Ordered {
+  readonly name: Name
+  readonly cookie: number
+}
+
+/** Cookies are hashes, spread evenly from 0 to here. */
+const COOKIE_RANGE = 2 ** 52
+/** Entries that are sorted in one go. */
+const PART = 256
+
+/**
+ * Sorts by cookie and moves those of equal cookie apart, in the order of their names. A large directory is sorted in parts, so that the event
+ * loop never waits for it.
+ */
+export async function inOrder<T extends Ordered>(entries: readonly T[]): Promise<T[]> {
+  const parts: T[][] = Array.from({ length: Math.ceil(entries.length / PART) || 1 }, () => [])
+  for (let i = 0; i < entries.length; i++) {
+    const entry = entries[i] as T
+    const part = Math.min(parts.length - 1, Math.floor((entry.cookie / COOKIE_RANGE) * parts.length))
+    ;(parts[part] as T[]).push(entry)
+    if (i % STEPS_PER_TURN === STEPS_PER_TURN - 1) await loopTurn()
+  }
+  const sorted: T[] = []
+  for (const part of parts) {
+    part.sort((a, b) => a.cookie - b.cookie || (a.name < b.name ? -1 : 1))
+    for (const entry of part) append(sorted, entry)
+    if (sorted.length % STEPS_PER_TURN < part.length && parts.length > 1) await loopTurn()
+  }
+  return sorted
+}
+
+function append<T extends Ordered>(sorted: T[], entry: T): void {
+  const before = sorted.at(-1)?.cookie ?? 0
+  sorted.push(entry.cookie > before ? entry : { ...entry, cookie: before + 1 })
+}

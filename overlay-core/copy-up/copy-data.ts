@@ -1,0 +1,141 @@
+import { isErrno, OverlayError } from '../api/errno.ts'
+import type { Layer } from '../layer/layer.ts'
+import type { OvlInode } from '../objects/dentry.ts'
+import type { SuperBlock } from '../objects/superblock.ts'
+import { truncateFd } from '../sys/attr.ts'
+import { copyFileRange, pread, pwrite, reflink, seekData, seekHole } from '../sys/data.ts'
+import type { Stat } from '../sys/stat.ts'
+import { CopyTrail } from './flush-behind.ts'
+
+/** How much one call copies: small enough that a pool thread is soon free for others. */
+const COPY_CHUNK_BYTES = 8 * 1024 * 1024
+
+/** Files up to here share their blocks so soon that it may be awaited under the lock of the object. */
+export const QUICK_SHARE_BYTES = 64 * 1024 * 1024
+/** So much is copied in less than a millisecond. */
+const QUICK_COPY_BYTES = 1024 * 1024
+
+/** How data is copied: by one call, that is quick or nearly so, or `long`, by `copyData`. */
+export type DataWay = 'none' | 'share' | 'copy' | 'long'
+
+/** Layers with files whose file system cannot share blocks with the upper. */
+const neverShare = new WeakSet<Layer>()
+
+/** Remembers that nothing in `layer` shares blocks with the upper. */
+export function noteNoSharing(layer: Layer): void {
+  neverShare.add(layer)
+}
+
+/** How to copy the data of the file `stat` of `layer` to the upper. */
+export function wayOf(sb: SuperBlock, layer: Layer, { size, blocks }: Stat): DataWay {
+  if (size === 0) return 'none'
+  if (layer.fsIndex === sb.upper?.fsIndex && !neverShare.has(layer)) return 'share'
+  // Copied whole, holes would become blocks.
+  return size <= QUICK_COPY_BYTES && blocks * 512 >= size ? 'copy' : 'long'
+}
+
+/**
+ * Whether a copy has to be synced before it gets its name: as in the kernel what was copied does, and with fsync=strict everything. Shared
+ * blocks are on disk, and where the file system orders its journal no name gets there before them.
+ */
+export function syncsCopy({ options, upper }: SuperBlock, sizeBytes: number, shared: boolean): boolean {
+  if (options.volatile) return false
+  if (options.fsync === 'strict') return true
+  return sizeBytes > 0 && !(shared && upper?.sharesInOrder === true)
+}
+
+/**
+ * Copies `sizeBytes` of data: shared blocks where possible (then true), else in the kernel, else by chunks; holes stay holes. `needWanted`
+ * is called between the chunks and may throw to give up. With `toDisk` an fsync will follow: large files are written out meanwhile.
+ */
+export async function copyData(
+  from: number,
+  to: number,
+  sizeBytes: number,
+  toDisk: boolean,
+  needWanted: () => void,
+): Promise<boolean> {
+  if (sizeBytes === 0) return true
+  if (await reflink(to, from)) return true
+  await copyExtents(from, to, sizeBytes, toDisk, needWanted)
+  return false
+}
+
+/** As `copyData`, where blocks cannot be shared. */
+export async function copyExtents(
+  from: number,
+  to: number,
+  sizeBytes: number,
+  toDisk: boolean,
+  needWanted: () => void,
+): Promise<void> {
+  await truncateFd(to, sizeBytes)
+  const trail = toDisk && CopyTrail.suits(sizeBytes) ? new CopyTrail(to) : undefined
+  try {
+    await copyEach(from, to, sizeBytes, needWanted, trail)
+  } finally {
+    await trail?.end()
+  }
+}
+
+async function copyEach(
+  from: number,
+  to: number,
+  sizeBytes: number,
+  needWanted: () => void,
+  trail: CopyTrail | undefined,
+): Promise<void> {
+  let position = 0
+  while (position < sizeBytes) {
+    const start = await seekData(from, position)
+    if (start < 0) return
+    const hole = await seekHole(from, start)
+    const end = hole < 0 ? sizeBytes : Math.min(hole, sizeBytes)
+    await copyExtent(from, to, start, end, needWanted, trail)
+    position = Math.max(end, start + 1)
+  }
+}
+
+/** Overwrites `to` with the `sizeBytes` bytes of `from`, holes as zeros, and cuts it there. */
+export async function copyInPlace(from: number, to: number, sizeBytes: number): Promise<void> {
+  if (sizeBytes > 0 && !(await reflink(to, from))) await copyExtent(from, to, 0, sizeBytes, () => undefined)
+  await truncateFd(to, sizeBytes)
+}
+
+async function copyExtent(
+  from: number,
+  to: number,
+  start: number,
+  end: number,
+  needWanted: () => void,
+  trail?: CopyTrail,
+): Promise<void> {
+  let position = start
+  while (position < end) {
+    needWanted()
+    const length = Math.min(COPY_CHUNK_BYTES, end - position)
+    const copied = await copyChunk(from, to, position, length)
+    // The lower became shorter underneath: what is missing reads as zeros.
+    if (copied === 0) return
+    await trail?.follow(position, copied)
+    position += copied
+  }
+}
+
+async function copyChunk(from: number, to: number, position: number, length: number): Promise<number> {
+  try {
+    const copied = await copyFileRange(from, position, to, position, length)
+    if (copied > 0) return copied
+  } catch (error) {
+    if (!isErrno(error, 'EXDEV', 'EINVAL', 'EOPNOTSUPP', 'ENOSYS')) throw error
+  }
+  const buffer = Buffer.allocUnsafe(Math.min(length, 1024 * 1024))
+  const read = await pread(from, buffer, 0, buffer.length, position)
+  if (read > 0) await pwrite(to, buffer.subarray(0, read), position)
+  return read
+}
+
+/** A copy that nobody can get at any more is given up. @throws ESTALE */
+export function needWanted(inode: OvlInode): void {
+  if (inode.unlinked) throw new OverlayError('ESTALE', 'copy-up')
+}

@@ -1,0 +1,192 @@
+import { FileType, type Name } from '../api/types.ts'
+import { Real } from '../layer/layer.ts'
+import { removeTemp } from '../layer/whiteout.ts'
+import { diskAttributes } from '../layer/xattr-store.ts'
+import { type IdentityMark, marksOf, originOf } from '../lookup/origin.ts'
+import type { OvlInode } from '../objects/dentry.ts'
+import { type SuperBlock, storageOf } from '../objects/superblock.ts'
+import { chmodStep, chownStep, timesStep } from '../sys/attr.ts'
+import { ResultOf, type Step, tryCalls } from '../sys/call.ts'
+import { fsync, quickCopyStep, reflinkStep, saysNeverReflink, saysNoCopyRange, saysNoReflink } from '../sys/data.ts'
+import { renameStep } from '../sys/dir.ts'
+import { sysError } from '../sys/error.ts'
+import { O_CREAT, O_EXCL, O_NOATIME, O_RDWR } from '../sys/flags.ts'
+import { closeLater, closeSync, openStep } from '../sys/open.ts'
+import { StatOut, statStep } from '../sys/stat.ts'
+import { setXattrStep } from '../sys/xattr.ts'
+import {
+  copyData,
+  copyExtents,
+  type DataWay,
+  needWanted,
+  noteNoSharing,
+  QUICK_SHARE_BYTES,
+  syncsCopy,
+  wayOf,
+} from './copy-data.ts'
+import { installCopy, needAlias, stepsKeepingTimes } from './copy-publish.ts'
+import { type CopySource, openSource } from './copy-source.ts'
+
+const EPERM = 1
+const EOPNOTSUPP = 95
+
+/** Copies up the directory that a copy belongs in. */
+type CopyUpDir = (dir: OvlInode) => Promise<void> | undefined
+
+/**
+ * The short way of a copy-up, for nearly every file: one name, data in the topmost lower, an upper that takes the attributes that the lower has.
+ * It makes the same calls as the long way, in the same order, but on as few trips to a thread as it can: two, when the data need not be synced.
+ * False when this is no such file, or an attribute was refused; then nothing has changed.
+ *
+ * @throws ENOSPC | EDQUOT | EIO … nothing has changed then either · ESTALE the last name went meanwhile
+ */
+export async function copyFileUp(
+  sb: SuperBlock,
+  inode: OvlInode,
+  keepsOpen: boolean,
+  copyUpDir: CopyUpDir,
+): Promise<boolean> {
+  const lower = inode.lower as Real
+  if (!isSimple(sb, inode) || !lower.parent) return false
+  const source = await openSource(sb, await sb.descriptors.of(lower.parent), lower.name)
+  if (!source) return false
+  try {
+    const { type, nlink, ino } = source.stat
+    const same = ino === lower.ino || lower.layer.inodeNumbers !== undefined
+    if (type !== FileType.regular || nlink > 1 || !same) return false
+    const { layer } = lower
+    const marks = await marksOf(sb, inode, layer, originOf(layer, source.handle), source.stat)
+    return await new FileCopy(sb, inode, source, marks).run(keepsOpen, copyUpDir)
+  } finally {
+    closeSync(source.fd)
+  }
+}
+
+function isSimple(sb: SuperBlock, inode: OvlInode): boolean {
+  if (inode.type !== FileType.regular || inode.dataReal || inode.indexName !== undefined) return false
+  return sb.attributes === diskAttributes && !sb.keepsOwners && sb.upper?.inodeNumbers === undefined
+}
+
+/** One copy-up on its way. */
+class FileCopy {
+  readonly #sb: SuperBlock
+  readonly #inode: OvlInode
+  readonly #source: CopySource
+  readonly #temp: Name
+  readonly #attributes: readonly IdentityMark[]
+  readonly #out = new StatOut()
+  #fd = -1
+
+  constructor(sb: SuperBlock, inode: OvlInode, source: CopySource, marks: readonly IdentityMark[]) {
+    this.#sb = sb
+    this.#inode = inode
+    this.#source = source
+    this.#temp = sb.tempName()
+    this.#attributes = [...source.attributes, ...marks]
+  }
+
+  /** False when an attribute was refused. */
+  async run(keepsOpen: boolean, copyUpDir: CopyUpDir): Promise<boolean> {
+    let published = false
+    try {
+      published = await this.#copy(copyUpDir)
+      return published
+    } finally {
+      if (published && keepsOpen && !this.#inode.file) this.#sb.files.adopt(this.#inode, this.#fd)
+      else if (this.#fd >= 0) closeLater(this.#fd)
+      if (!published && this.#fd >= 0) await removeTemp(this.#sb, this.#temp)
+    }
+  }
+
+  async #copy(copyUpDir: CopyUpDir): Promise<boolean> {
+    const way = wayOf(this.#sb, (this.#inode.lower as Real).layer, this.#source.stat)
+    let shared: boolean = way === 'share' || way === 'none'
+    const steps = [...(await this.#beginning(way)), ...(way === 'long' ? [] : this.#dressing(new ResultOf(0)))]
+    // Only what cannot fall short gets its name on the same trip.
+    const { size } = this.#source.stat
+    const atOnce = shared && size <= QUICK_SHARE_BYTES && !syncsCopy(this.#sb, size, shared)
+    const results = atOnce ? await this.#publish(steps, copyUpDir) : await tryCalls(steps)
+    const first = this.#understand(way, steps, results)
+    if (first === 'refused') return false
+    if (atOnce && first === 'done') return true
+    if (first === 'unfilled') {
+      shared = false
+      const wanted = () => needWanted(this.#inode)
+      const toDisk = !this.#sb.options.volatile
+      if (way === 'long') shared = await copyData(this.#source.fd, this.#fd, this.#source.stat.size, toDisk, wanted)
+      else await copyExtents(this.#source.fd, this.#fd, this.#source.stat.size, toDisk, wanted)
+      const dressing = this.#dressing(this.#fd)
+      if (this.#failed(dressing, await tryCalls(dressing))) return false
+    }
+    if (syncsCopy(this.#sb, this.#source.stat.size, shared)) await fsync(this.#fd)
+    this.#failed([], await this.#publish([], copyUpDir))
+    return true
+  }
+
+  /** Makes the file, and fills it where that is one call. */
+  async #beginning(way: DataWay): Promise<Step[]> {
+    const workFd = await this.#sb.descriptors.of(this.#sb.work as Real)
+    const open = openStep(workFd, this.#temp, O_RDWR | O_CREAT | O_EXCL | O_NOATIME, 0o600)
+    const { fd, stat } = this.#source
+    if (way === 'share') return [open, reflinkStep(new ResultOf(0), fd)]
+    return way === 'copy' ? [open, quickCopyStep(fd, new ResultOf(0), stat.size)] : [open]
+  }
+
+  /** The owner before the attributes, as a change of owner takes capabilities away. */
+  #dressing(file: number | ResultOf): Step[] {
+    const { uid, gid, mode, atime, mtime } = this.#source.stat
+    const owned = uid === this.#sb.serverUid && gid === this.#sb.serverGid
+    return [
+      ...(owned ? [] : [chownStep(file, uid, gid)]),
+      ...this.#attributes.map(({ name, value }) => setXattrStep(file, name, value)),
+      chmodStep(file, mode),
+      timesStep(file, atime, mtime),
+      statStep(file, this.#out),
+    ]
+  }
+
+  /** What came of the first trip, as far as the file is not finished: it has no data yet, or an attribute was refused. @throws what failed */
+  #understand(way: DataWay, steps: readonly Step[], results: readonly number[]): 'done' | 'unfilled' | 'refused' {
+    this.#fd = results[0] as number
+    if (way === 'long' && this.#fd >= 0) return 'unfilled'
+    const filled = results[1] as number
+    if (way === 'share' && saysNoReflink(-filled)) {
+      if (saysNeverReflink(-filled)) noteNoSharing((this.#inode.lower as Real).layer)
+      return 'unfilled'
+    }
+    if (way === 'copy' && (saysNoCopyRange(-filled) || (filled >= 0 && filled < this.#source.stat.size)))
+      return 'unfilled'
+    return this.#failed(steps, results) ? 'refused' : 'done'
+  }
+
+  /** Whether an attribute was refused that copies can do without. @throws what else failed */
+  #failed(steps: readonly Step[], results: readonly number[]): boolean {
+    const result = results.at(-1) as number
+    if (result >= 0) return false
+    const op = steps[results.length - 1]?.op ?? 'renameat2'
+    if (op === 'setxattr' && (result === -EPERM || result === -EOPNOTSUPP)) return true
+    throw sysError(op, -result, this.#inode.lower?.name)
+  }
+
+  /** Makes `steps`, after which the copy is finished, and gives it its name: all on one trip. Returns the results of those that were made. */
+  async #publish(steps: readonly Step[], copyUpDir: CopyUpDir): Promise<readonly number[]> {
+    for (;;) {
+      const results = await this.#inode.nodeLock.exclusive(() => this.#publishLocked(steps))
+      if (results) return results
+      await copyUpDir(needAlias(this.#inode).dir)
+    }
+  }
+
+  async #publishLocked(steps: readonly Step[]): Promise<readonly number[] | undefined> {
+    const sb = this.#sb
+    const { dir, name } = needAlias(this.#inode)
+    const parent = dir.upper
+    if (!parent) return undefined
+    const workFd = await sb.descriptors.of(sb.work as Real)
+    const all = (dirFd: number) => [...steps, renameStep(workFd, this.#temp, dirFd, name, storageOf(sb).noReplace)]
+    const results = await stepsKeepingTimes(sb, dir, all)
+    if (results.length <= steps.length || (results.at(-1) as number) < 0) return results
+    installCopy(sb, this.#inode, new Real(parent.layer, parent, name, this.#out.stat.ino))
+    return results
+  }
+}

@@ -1,0 +1,71 @@
+import { bestEffort, OverlayError } from '../api/errno.ts'
+import type { Real } from '../layer/layer.ts'
+import { setImpure } from '../lookup/marks.ts'
+import type { Alias, OvlInode } from '../objects/dentry.ts'
+import type { SuperBlock } from '../objects/superblock.ts'
+import { timesAtStep, utimesAt } from '../sys/attr.ts'
+import { type Step, tryCalls } from '../sys/call.ts'
+import { statxFd } from '../sys/stat.ts'
+
+/** Where a copy belongs. @throws ESTALE the last name has gone */
+export function needAlias(inode: OvlInode): Alias {
+  const { alias } = inode
+  if (!alias) throw new OverlayError('ESTALE', 'copy-up')
+  return alias
+}
+
+/** Makes the real object `upper`, which is in its place now, the one that counts. */
+export function installCopy(sb: SuperBlock, inode: OvlInode, upper: Real): void {
+  inode.upper = upper
+  inode.hasOrigin = true
+  sb.dcache.addUpper(inode)
+  sb.files.retarget(inode)
+  inode.changed()
+}
+
+/**
+ * Runs `change` in the upper of `dir` and puts the directory's times back, unless somebody else changes the directory meanwhile: that
+ * change keeps a new time.
+ */
+export async function keepingTimes(
+  sb: SuperBlock,
+  dir: OvlInode,
+  change: (dirFd: number) => Promise<void>,
+): Promise<void> {
+  const upper = dir.upper as Real
+  await setImpure(sb, upper)
+  const fd = await sb.descriptors.of(upper)
+  const { changes } = dir
+  const times = statxFd(fd)
+  await change(fd)
+  await bestEffort(async () => {
+    if (dir.changes !== changes) return
+    dir.timesKept++
+    await utimesAt(fd, '', times.atime, times.mtime)
+    dir.timesKept++
+    if (dir.changes !== changes) await utimesAt(fd, '', undefined, 'now')
+  })
+}
+
+/**
+ * As `keepingTimes`, on one trip: makes the calls that `stepsFor` gives and puts the times back. Returns the results of those that were made,
+ * up to the first that failed.
+ */
+export async function stepsKeepingTimes(
+  sb: SuperBlock,
+  dir: OvlInode,
+  stepsFor: (dirFd: number) => readonly Step[],
+): Promise<readonly number[]> {
+  const upper = dir.upper as Real
+  await setImpure(sb, upper)
+  const fd = await sb.descriptors.of(upper)
+  const { changes } = dir
+  const { atime, mtime } = statxFd(fd)
+  const steps = stepsFor(fd)
+  dir.timesKept++
+  const results = await tryCalls([...steps, timesAtStep(fd, '', atime, mtime)])
+  dir.timesKept++
+  if (results.length > steps.length && dir.changes !== changes)
+    await bestEffort(() => utimesAt(fd, '', undefined, 'now'))
+  return results.slice(0, steps.length)
+}

@@ -1,0 +1,366 @@
+import { isErrno, OverlayError } from '../api/errno.ts'
+import { FileType } from '../api/types.ts'
+import { asCopy, copyAwaited } from '../base/lock.ts'
+import { encodeIdentity } from '../layer/identity.ts'
+import { Real } from '../layer/layer.ts'
+import type { NodeOwnership, OverrideStat } from '../layer/override-stat.ts'
+import { NEVER_WAITS, openForReading } from '../layer/real-open.ts'
+import { removeTemp, removeTempDir } from '../layer/whiteout.ts'
+import { saveNlinkByLower, separatesLinks } from '../lookup/hardlink.ts'
+import { type IdentityMark, identityMarks, writeIdentityMark } from '../lookup/origin.ts'
+import type { Alias, OvlInode } from '../objects/dentry.ts'
+import { loadRights, PLAIN, setRights } from '../objects/rights.ts'
+import { type SuperBlock, storageOf } from '../objects/superblock.ts'
+import { isMarker } from '../sidecar/protocol-data-store.ts'
+import { truncateFd, utimesAt } from '../sys/attr.ts'
+import { fsync } from '../sys/data.ts'
+import { linkAt, mkdirAt, mknodAt, readlinkAt, renameAt, symlinkAt } from '../sys/dir.ts'
+import { O_CREAT, O_DIRECTORY, O_EXCL, O_RDONLY, O_RDWR } from '../sys/flags.ts'
+import { closeLater, openAt } from '../sys/open.ts'
+import type { Stat } from '../sys/stat.ts'
+import { getXattr, setXattr } from '../sys/xattr.ts'
+import { copyData, needWanted, syncsCopy } from './copy-data.ts'
+import { copyFileUp } from './copy-file.ts'
+import { installCopy, keepingTimes, needAlias } from './copy-publish.ts'
+import { giveMode, giveOwner, needsStub } from './owner.ts'
+
+/** What an operation needs of an object: only its attributes and name changeable (metacopy=on leaves the data below), its data too, or that to be open. */
+export type CopyNeed = 'metadata' | 'data' | 'open'
+
+/** A copy of so much is awaited under locks as well: it takes less than a millisecond. */
+const SHORT_COPY_BYTES = 1024 * 1024
+/** How often an operation goes back to copy up without its locks. */
+const MOST_COPIES_FIRST = 3
+
+/**
+ * Makes `inode` writable: afterwards its upper object exists with the lower's type, owner, mode, times, xattrs and data.
+ *
+ * Parents are copied up first, outermost first. The object is built in the work directory and published by one rename, so a crash
+ * leaves the old view or the new one, plus at most a leftover that mount removes. Concurrent calls share one copy.
+ *
+ * @throws EROFS the overlay has no upper · ESTALE no name is left · ENOSPC | EDQUOT | EIO from the upper; the view is unchanged
+ * @see fs/overlayfs/copy_up.c for the order of steps
+ */
+export function copyUp(sb: SuperBlock, inode: OvlInode, need: CopyNeed = 'data'): Promise<void> | undefined {
+  const wantsData = need !== 'metadata' && inode.metacopy
+  if (inode.upper && !wantsData) return undefined
+  if (sb.readOnly) throw new OverlayError('EROFS', 'copy-up')
+  copyAwaited(inode)
+  if (inode.copying) return inode.copying.then(() => copyUp(sb, inode, need))
+  const copy = () => (inode.upper ? completeData(sb, inode) : copyUpOnce(sb, inode, need))
+  const copying: Promise<void> = asCopy(inode, copy).finally(() => {
+    inode.copying = undefined
+    sb.copies.delete(copying)
+  })
+  inode.copying = copying
+  sb.copies.add(copying)
+  return copying
+}
+
+/** What an operation that holds locks found to be copied up first, without them. */
+export class LongCopy {
+  readonly inode: OvlInode
+
+  constructor(inode: OvlInode) {
+    this.inode = inode
+  }
+}
+
+/** The copy-up of a name that an operation under the lock of a directory needs, when it could keep others from that directory for long. */
+export function longCopyOf(sb: SuperBlock, inode: OvlInode | undefined): LongCopy | undefined {
+  if (!inode || inode.upper || inode.type !== FileType.regular || !sb.upper || sb.options.metacopy) return undefined
+  const short = inode.copying === undefined && inode.attr !== undefined && inode.attr.size <= SHORT_COPY_BYTES
+  return short ? undefined : new LongCopy(inode)
+}
+
+/**
+ * Runs `work`, that takes locks, and again after the copy-up that it asks for. When objects change places all the time, `work` is told
+ * in the end to be `patient` and to copy up under its locks.
+ */
+export async function copyingUpFirst<T>(sb: SuperBlock, work: (patient: boolean) => Promise<T | LongCopy>): Promise<T> {
+  for (let attempt = 0; ; attempt++) {
+    const result = await work(attempt === MOST_COPIES_FIRST)
+    if (!(result instanceof LongCopy)) return result
+    try {
+      await copyUp(sb, result.inode, 'metadata')
+    } catch (error) {
+      // Gone meanwhile: what stands at the name now is for `work` to find out.
+      if (!isErrno(error, 'ESTALE')) throw error
+    }
+  }
+}
+
+/** Makes an upper name for this alias of a hard link that was copied up through another name (ovl_link_up). */
+export async function linkUpAlias(sb: SuperBlock, inode: OvlInode, dir: OvlInode, name: string): Promise<void> {
+  await copyUp(sb, dir)
+  const dirReal = dir.upper as Real
+  if (await sb.descriptors.probe(dirReal, name)) return
+  const upper = inode.upper as Real
+  if (inode.nlinkDelta !== undefined) {
+    const indexFd = await sb.descriptors.of(sb.indexDir as Real)
+    const { nlink } = await lowerStat(sb, upper)
+    await saveNlinkByLower(sb, indexFd, inode.indexName as string, nlink + inode.nlinkDelta - inode.lowerNlink)
+  }
+  await linkUp(sb, inode, dir, name)
+}
+
+/** Links the upper object to a name that so far only the lower had. */
+async function linkUp(sb: SuperBlock, inode: OvlInode, dir: OvlInode, name: string): Promise<void> {
+  const upper = inode.upper as Real
+  await keepingTimes(sb, dir, async (dirFd) => {
+    const parent = upper.parent as Real
+    const to = { dir: dir.upper as Real, name }
+    const sourceFd = await sb.descriptors.of(parent)
+    await sb.attributes.linking({ dir: parent, name: upper.name }, to, () => linkAt(sourceFd, upper.name, dirFd, name))
+    if (inode.nlinkDelta !== undefined) inode.nlinkDelta--
+    inode.changed()
+  })
+}
+
+/**
+ * Builds without a lock, as a lower does not change and who would change the object waits for the copy; so no copy, however long, keeps
+ * the name from being looked up, removed or replaced. What is built counts only once it is published under the lock.
+ */
+async function copyUpOnce(sb: SuperBlock, inode: OvlInode, need: CopyNeed): Promise<void> {
+  await copyUp(sb, needAlias(inode).dir)
+  const leavesData = need === 'metadata' && sb.options.metacopy
+  if (!leavesData && (await copyFileUp(sb, inode, need === 'open', (dir) => copyUp(sb, dir)))) return
+  const lower = inode.lower as Real
+  const temp = sb.tempName()
+  const stat = await lowerStat(sb, lower)
+  const separate = inode.type !== FileType.directory && separatesLinks(sb) && stat.nlink > 1
+  const marks = separate
+    ? [{ name: sb.xattrs.identity, value: encodeIdentity(inode) }]
+    : await identityMarks(sb, inode, lower, stat)
+  const data = leavesData ? undefined : (inode.dataReal ?? lower)
+  const owner = sb.keepsOwners ? (await loadRights(sb, inode)).owner : undefined
+  const built = await buildTemp(sb, { inode, lower, stat, data, temp, marks, owner })
+  try {
+    while (!(await inode.nodeLock.exclusive(() => publishLocked(sb, inode, temp, built)))) {
+      await copyUp(sb, needAlias(inode).dir)
+    }
+  } catch (error) {
+    if (inode.type === FileType.directory) await removeTempDir(sb, temp)
+    else await removeTemp(sb, temp)
+    throw error
+  }
+}
+
+/** Gives the finished copy its name; false when another one is left of a hard link, in a directory that has to be copied up first. */
+async function publishLocked(sb: SuperBlock, inode: OvlInode, temp: string, built: Built): Promise<boolean> {
+  const alias = needAlias(inode)
+  const parent = alias.dir.upper
+  if (!parent) return false
+  const lower = inode.lower as Real
+  const indexed = inode.indexName !== undefined && sb.indexDir !== undefined
+  if (indexed) await publishInIndex(sb, inode, temp)
+  else await publish(sb, temp, alias)
+  inode.dataReal = built.metacopy ? (inode.dataReal ?? lower) : undefined
+  inode.metacopy = built.metacopy
+  if (sb.keepsOwners) setRights(inode, { ...(inode.rights ?? PLAIN), owner: built.record })
+  const place = indexed
+    ? new Real(parent.layer, sb.indexDir as Real, inode.indexName as string, built.stat.ino)
+    : undefined
+  installCopy(sb, inode, place ?? new Real(parent.layer, parent, alias.name, built.stat.ino))
+  if (indexed) await linkUp(sb, inode, alias.dir, alias.name)
+  return true
+}
+
+/** Moves the finished object to its place; the parent keeps its times, as nothing changed for those who look. */
+async function publish(sb: SuperBlock, temp: string, at: Alias): Promise<void> {
+  const parent = at.dir.upper as Real
+  await keepingTimes(sb, at.dir, () => parent.layer.marks.publish(sb, temp, parent, at.name, false, undefined))
+}
+
+/**
+ * For a hard link: the object goes to the index under its origin's name; from there all of its names find it. As long as it has no
+ * upper name its link count is the lower's.
+ */
+async function publishInIndex(sb: SuperBlock, inode: OvlInode, temp: string): Promise<void> {
+  const workFd = await sb.descriptors.of(sb.work as Real)
+  const indexFd = await sb.descriptors.of(sb.indexDir as Real)
+  await saveNlinkByLower(sb, workFd, temp, 0)
+  const name = inode.indexName as string
+  const [from, to] = [
+    { dir: sb.work as Real, name: temp },
+    { dir: sb.indexDir as Real, name },
+  ]
+  await sb.attributes.moving(from, to, () => renameAt(workFd, temp, indexFd, name, storageOf(sb).noReplace))
+  inode.nlinkDelta = inode.lowerNlink - 1
+}
+
+async function lowerStat(sb: SuperBlock, lower: Real): Promise<Stat> {
+  const probe = lower.parent && (await sb.descriptors.probe(lower.parent, lower.name))
+  if (!probe) throw new OverlayError('ESTALE', 'copy-up', lower.name)
+  if (probe.fd >= 0) sb.descriptors.adopt(lower, probe.fd)
+  return probe.stat
+}
+
+/** A copy to be made under the name `temp` in the work directory. */
+interface Build {
+  /** For which object: when its last name goes, the copy is given up. */
+  readonly inode: OvlInode
+  readonly lower: Real
+  readonly stat: Stat
+  /** Where the data is; undefined to leave it there. */
+  readonly data: Real | undefined
+  readonly temp: string
+  /** What it is known by: its origin, or the identity of a name that leaves the other hard links. */
+  readonly marks: readonly IdentityMark[]
+  /** Owner and mode, if not those on the lower's disk. */
+  readonly owner: NodeOwnership | undefined
+}
+
+/** A finished copy. */
+interface Built {
+  readonly stat: Stat
+  /** The data was left below. */
+  readonly metacopy: boolean
+  /** Owner and mode as recorded, where the disk cannot hold them. */
+  readonly record: OverrideStat | undefined
+}
+
+/** Builds the copy: the owner before the extended attributes, as a change of owner takes capabilities away. */
+async function buildTemp(sb: SuperBlock, build: Build): Promise<Built> {
+  const { lower, stat, temp } = build
+  const metacopy = stat.type === FileType.regular && build.data === undefined
+  const workFd = await sb.descriptors.of(sb.work as Real)
+  try {
+    const owner = build.owner ?? stat
+    const { type } = build.inode
+    const stub = type !== stat.type || needsStub(sb, type, owner)
+    await makeSame(sb, build, stat, metacopy, stub)
+    await giveOwner(sb, workFd, temp, owner)
+    await copyXattrs(sb, lower, workFd, temp)
+    const record = await giveMode(sb, workFd, temp, type, owner, stub)
+    for (const mark of build.marks) await writeIdentityMark(sb, workFd, temp, mark)
+    if (metacopy) await sb.attributes.set(workFd, temp, sb.xattrs.metacopy, new Uint8Array(0))
+    await utimesAt(workFd, temp, stat.atime, stat.mtime)
+    const probe = await sb.descriptors.probe(sb.work as Real, temp)
+    if (!probe) throw new OverlayError('EIO', 'copy-up')
+    if (probe.fd >= 0) sb.descriptors.retire(probe.fd)
+    if (sb.options.fsync === 'strict') await syncBuilt(workFd, temp, probe.stat.type)
+    return { stat: probe.stat, metacopy, record }
+  } catch (error) {
+    if (stat.type === FileType.directory) await removeTempDir(sb, temp)
+    else await removeTemp(sb, temp)
+    throw error
+  }
+}
+
+/** Makes a finished copy durable with its attributes, before its name can be. Other types cannot be synced alone. */
+async function syncBuilt(workFd: number, temp: string, type: FileType): Promise<void> {
+  if (type !== FileType.regular && type !== FileType.directory) return
+  const fd = await openAt(workFd, temp, O_RDONLY | (type === FileType.directory ? O_DIRECTORY : NEVER_WAITS))
+  try {
+    await fsync(fd)
+  } finally {
+    closeLater(fd)
+  }
+}
+
+async function makeSame(
+  sb: SuperBlock,
+  { inode, lower, data, temp }: Build,
+  stat: Stat,
+  metacopy: boolean,
+  stub: boolean,
+): Promise<void> {
+  const workFd = await sb.descriptors.of(sb.work as Real)
+  if (stub) return await mknodAt(workFd, temp, FileType.regular | 0o600, 0, 0)
+  switch (stat.type) {
+    case FileType.directory:
+      return await mkdirAt(workFd, temp, 0o700)
+    case FileType.symlink:
+      return await symlinkAt(await readlinkAt(await sb.descriptors.of(lower.parent as Real), lower.name), workFd, temp)
+    case FileType.regular:
+      return await copyRegular(sb, inode, metacopy ? undefined : (data ?? lower), stat.size, temp)
+    default:
+      return await mknodAt(workFd, temp, stat.type | 0o600, stat.rdevMajor, stat.rdevMinor)
+  }
+}
+
+/** Makes the regular file: with the data of `data`, or only as long as that (metacopy). */
+async function copyRegular(
+  sb: SuperBlock,
+  inode: OvlInode,
+  data: Real | undefined,
+  sizeBytes: number,
+  temp: string,
+): Promise<void> {
+  const to = await openAt(await sb.descriptors.of(sb.work as Real), temp, O_RDWR | O_CREAT | O_EXCL, 0o600)
+  try {
+    if (data) await fillFrom(sb, inode, data, to, sizeBytes)
+    else await truncateFd(to, sizeBytes)
+  } finally {
+    closeLater(to)
+  }
+}
+
+async function fillFrom(sb: SuperBlock, inode: OvlInode, data: Real, to: number, sizeBytes: number): Promise<void> {
+  const from = await openForReading(await sb.descriptors.of(data.parent as Real), data.name)
+  try {
+    const shared = await copyData(from, to, sizeBytes, !sb.options.volatile, () => needWanted(inode))
+    // With fsync=strict the attributes follow first.
+    if (sb.options.fsync !== 'strict' && syncsCopy(sb, sizeBytes, shared)) await fsync(to)
+  } finally {
+    closeLater(from)
+  }
+}
+
+/** Brings the data up into a metadata-only copy; until the mark is removed a crash leaves the old state (ovl_copy_up_meta_inode_data). */
+async function completeData(sb: SuperBlock, inode: OvlInode): Promise<void> {
+  await inode.nodeLock.exclusive(async () => {
+    const upper = inode.upper as Real
+    if (!inode.metacopy || !inode.dataReal) return
+    const dirFd = await sb.descriptors.of(upper.parent as Real)
+    const before = await lowerStat(sb, upper)
+    const capability = await getXattr(dirFd, upper.name, 'security.capability')
+    const to = await openAt(dirFd, upper.name, O_RDWR | NEVER_WAITS)
+    try {
+      await fillFrom(sb, inode, inode.dataReal, to, before.size)
+    } finally {
+      closeLater(to)
+    }
+    // Writing has taken the capability away, but this is no change for those who look.
+    if (capability) await setXattr(dirFd, upper.name, 'security.capability', capability)
+    await utimesAt(dirFd, upper.name, before.atime, before.mtime)
+    if (sb.options.fsync === 'strict') await syncBuilt(dirFd, upper.name, FileType.regular)
+    await sb.attributes.remove(dirFd, upper.name, sb.xattrs.metacopy)
+    inode.metacopy = false
+    inode.dataReal = undefined
+    sb.files.drop(inode)
+    inode.changed()
+  })
+}
+
+/** Copies extended attributes, ACLs included; those private to an overlay stay behind (ovl_copy_xattr). */
+async function copyXattrs(sb: SuperBlock, lower: Real, workFd: number, temp: string): Promise<void> {
+  const parentFd = await sb.descriptors.of(lower.parent as Real)
+  for (const name of await sb.attributes.list(parentFd, lower.name)) {
+    if (!sb.xattrs.copiesUp(name)) continue
+    const value = await sb.attributes.get(parentFd, lower.name, name)
+    // A large note lies in the workdir of the overlay whose upper this lower was.
+    if (!value || (sb.xattrs.slotOf(name) !== undefined && isMarker(value))) continue
+    await carryAttribute(sb, { fd: workFd, name: temp }, name, value)
+  }
+}
+
+/**
+ * Gives an object that is built in the work directory an attribute of what it copies or replaces, as far as the upper can hold it. Rights must
+ * not get lost.
+ *
+ * @throws EOPNOTSUPP | EPERM an ACL cannot be set · ENOSPC
+ */
+export async function carryAttribute(
+  sb: SuperBlock,
+  to: { readonly fd: number; readonly name: string },
+  attr: string,
+  value: Uint8Array,
+): Promise<void> {
+  try {
+    await sb.attributes.set(to.fd, to.name, attr, value)
+  } catch (error) {
+    if (attr.startsWith('system.posix_acl_') || !isErrno(error, 'EOPNOTSUPP', 'EPERM')) throw error
+  }
+}

@@ -1,0 +1,183 @@
+import { isErrno } from '../api/errno.ts'
+import { type Attr, FileType } from '../api/types.ts'
+import { ACL_ACCESS, ACL_DEFAULT, type AclEntry, beyondMode, encodeAcl, inheritAcl, parseAcl } from '../layer/acl.ts'
+import {
+  formatOverrideStat,
+  isSpecial,
+  type NodeOwnership,
+  OVERRIDE_STAT,
+  type OverrideStat,
+  standsFor,
+} from '../layer/override-stat.ts'
+import type { OvlInode } from '../objects/dentry.ts'
+import type { Ownership } from '../objects/permission.ts'
+import { PLAIN, type Rights, setRights } from '../objects/rights.ts'
+import type { SuperBlock } from '../objects/superblock.ts'
+import { chmodAt, chownAt } from '../sys/attr.ts'
+import { setXattr } from '../sys/xattr.ts'
+
+const PERMISSIONS = 0o777
+const STICKY = 0o1000
+const NO_DEVICE = { major: 0, minor: 0 }
+
+/** What a new object is to have from birth: its owner and mode, and the ACLs inherited from its directory. */
+export interface Birth extends NodeOwnership {
+  /** It is to be made as an empty file that stands for it (`needsStub`). */
+  readonly stub: boolean
+  readonly access: readonly AclEntry[] | undefined
+  readonly defaultAcl: Uint8Array | undefined
+}
+
+/** What a new object of `type` takes over from the default ACL of its directory `dir`; without one, `owner` stays as it is. */
+export function inherit(
+  sb: SuperBlock,
+  dir: Rights,
+  type: FileType,
+  owner: Ownership,
+  rdev: { readonly major: number; readonly minor: number } = NO_DEVICE,
+): Birth {
+  const node = { ...owner, rdevMajor: rdev.major, rdevMinor: rdev.minor }
+  if (dir.defaultAcl === undefined || type === FileType.symlink) {
+    return { ...node, stub: needsStub(sb, type, node), access: undefined, defaultAcl: undefined }
+  }
+  const { mode, access } = inheritAcl(parseAcl(dir.defaultAcl), owner.mode)
+  const defaultAcl = type === FileType.directory ? dir.defaultAcl : undefined
+  return { ...node, mode, stub: needsStub(sb, type, { ...node, mode }), access, defaultAcl }
+}
+
+/**
+ * Gives the object just made at `name` in the work directory its owner, mode and ACLs; returns its rights. `present`: what it has, where
+ * that is known, which saves setting the same.
+ */
+export async function dress(
+  sb: SuperBlock,
+  workFd: number,
+  name: string,
+  type: FileType,
+  birth: Birth,
+  present?: Ownership,
+): Promise<Rights> {
+  await giveOwner(sb, workFd, name, birth, present)
+  if (birth.access) await setXattr(workFd, name, ACL_ACCESS, encodeAcl(birth.access))
+  if (birth.defaultAcl) await setXattr(workFd, name, ACL_DEFAULT, birth.defaultAcl)
+  const owner = await giveMode(sb, workFd, name, type, birth, birth.stub, birth.access ? undefined : present?.mode)
+  const acl = birth.access && beyondMode(birth.access)
+  return acl || birth.defaultAcl || owner ? { acl, defaultAcl: birth.defaultAcl, owner } : PLAIN
+}
+
+/**
+ * Sets owner and group of an object in the work directory; without root only what the server may: one of its own groups. To come before
+ * the extended attributes, as the kernel drops capabilities at a change of owner. `present`: whom it belongs to; the server, unless given.
+ */
+export async function giveOwner(
+  sb: SuperBlock,
+  workFd: number,
+  name: string,
+  owner: Ownership,
+  present = { uid: sb.serverUid, gid: sb.serverGid },
+): Promise<void> {
+  const { uid, gid } = owner
+  if (uid === present.uid && gid === present.gid) return
+  if (!sb.keepsOwners) await chownAt(workFd, name, uid, gid)
+  else if (canOwn(sb, owner)) await chownAt(workFd, name, -1, gid)
+}
+
+/** Sets the mode of an object in the work directory and, without root, records what the disk cannot hold; returns the record. `stub`: as `needsStub`; `present`: as in `dress`. */
+export async function giveMode(
+  sb: SuperBlock,
+  workFd: number,
+  name: string,
+  type: FileType,
+  owner: NodeOwnership,
+  stub: boolean,
+  present?: number,
+): Promise<OverrideStat | undefined> {
+  const record = stub ? recordOf(type, owner) : recordFor(sb, type, owner)
+  if (record) await sb.attributes.set(workFd, name, OVERRIDE_STAT, formatOverrideStat(record))
+  const mode = diskMode(sb, type, owner.mode, stub)
+  if (type !== FileType.symlink && mode !== present && !sb.fixedOwners) await chmodAt(workFd, name, mode)
+  return record
+}
+
+/**
+ * Whether an object has to be kept as an empty file with a record that it stands for: a server without root can make no device, and fifos
+ * and sockets, which take no record, only for itself. As containers/storage does it.
+ */
+export function needsStub(sb: SuperBlock, type: FileType, owner: Ownership): boolean {
+  if (!sb.keepsOwners || !isSpecial(type)) return false
+  const device = type === FileType.block || type === FileType.character
+  return device || !canOwn(sb, owner) || diskMode(sb, type, owner.mode) !== owner.mode
+}
+
+/**
+ * Changes owner, group or mode of the upper object of `inode`, which is at `place`; `now` are its present attributes. Where the disk cannot
+ * hold them they are recorded, and the record counts from then on. Its rights must be known without root.
+ */
+export async function changeOwner(
+  sb: SuperBlock,
+  inode: OvlInode,
+  place: { fd: number; name: string },
+  now: Attr,
+  change: { readonly uid?: number; readonly gid?: number; readonly mode?: number },
+): Promise<void> {
+  const { fd, name } = place
+  const { type } = inode
+  const chowns = change.uid !== undefined || change.gid !== undefined
+  if (!sb.keepsOwners) {
+    if (chowns) await chownAt(fd, name, change.uid ?? -1, change.gid ?? -1)
+    if (change.mode !== undefined && type !== FileType.symlink) await chmodAt(fd, name, change.mode)
+    return
+  }
+  const rights = inode.rights ?? PLAIN
+  const want = { uid: change.uid ?? now.uid, gid: change.gid ?? now.gid, mode: change.mode ?? now.mode }
+  const { rdevMajor, rdevMinor } = now
+  const stub = standsFor(rights.owner) !== undefined
+  const node = { ...want, rdevMajor, rdevMinor }
+  const record = stub ? recordOf(type, node) : recordFor(sb, type, node)
+  if (record) {
+    await sb.attributes.set(fd, name, OVERRIDE_STAT, formatOverrideStat(record))
+    setRights(inode, { ...rights, owner: record })
+    inode.changed()
+  }
+  if (!sb.fixedOwners) {
+    if (chowns) await chownAt(fd, name, -1, canOwn(sb, want) ? want.gid : sb.serverGid)
+    if (type !== FileType.symlink) await chmodAt(fd, name, diskMode(sb, type, want.mode, stub))
+  }
+  if (record || !rights.owner) return
+  await forgetRecord(sb, fd, name)
+  setRights(inode, { ...rights, owner: undefined })
+}
+
+async function forgetRecord(sb: SuperBlock, fd: number, name: string): Promise<void> {
+  try {
+    await sb.attributes.remove(fd, name, OVERRIDE_STAT)
+  } catch (error) {
+    if (!isErrno(error, 'ENODATA')) throw error
+  }
+}
+
+/** Whether the disk can hold this owner and group: without root the server's own, nothing where it keeps none. */
+function canOwn(sb: SuperBlock, { uid, gid }: Ownership): boolean {
+  return !sb.fixedOwners && uid === sb.serverUid && (gid === sb.serverGid || sb.serverGroups.includes(gid))
+}
+
+/** What must be recorded of an object; undefined when the disk can hold it all, or when it takes no such attributes. */
+function recordFor(sb: SuperBlock, type: FileType, owner: NodeOwnership): OverrideStat | undefined {
+  if (!sb.keepsOwners || (type !== FileType.regular && type !== FileType.directory)) return undefined
+  if (canOwn(sb, owner) && diskMode(sb, type, owner.mode) === owner.mode) return undefined
+  return recordOf(type, owner)
+}
+
+function recordOf(type: FileType, { uid, gid, mode, rdevMajor, rdevMinor }: NodeOwnership): OverrideStat {
+  return { uid, gid, mode, type, rdevMajor, rdevMinor }
+}
+
+/**
+ * The mode on disk. Without root the server needs its own rights to the object whatever the mode says, and setuid and setgid on disk would
+ * be for the server's user: such modes are recorded.
+ */
+export function diskMode(sb: SuperBlock, type: FileType, mode: number, stub = false): number {
+  if (!sb.keepsOwners) return mode
+  if (type === FileType.directory) return (mode & (PERMISSIONS | STICKY)) | 0o700
+  return (mode & PERMISSIONS) | (stub || type === FileType.regular ? 0o600 : 0)
+}

@@ -1,0 +1,263 @@
+import { OverlayError } from '../api/errno.ts'
+import { FileType, type Maybe, type Name } from '../api/types.ts'
+import { O_NOFOLLOW, O_PATH } from '../sys/flags.ts'
+import { closeSync, openAt, openAtCached } from '../sys/open.ts'
+import { statxFd, statxFdAsking } from '../sys/stat.ts'
+import { asksForAttributes, type Found, type Layer, type Probe, Real } from './layer.ts'
+
+const PROBE_FLAGS = O_PATH | O_NOFOLLOW
+
+/**
+ * The O_PATH descriptors of real directories: opened when first needed, bounded, closed by second chance.
+ *
+ * A descriptor number obtained here stays valid for the rest of the synchronous code, and inside `run` until that call
+ * ends: closing waits for every call that was running when it was evicted (epochs), so that no call can meet a number that
+ * was closed and given to another file.
+ */
+export class Descriptors {
+  readonly #limit: number
+  readonly #open = new Set<Real>()
+  #epoch = 0
+  readonly #running = new Map<number, number>()
+  #retired: { epoch: number; fd: number }[] = []
+  #drainScheduled = false
+  readonly #waiting: (() => void)[] = []
+  #reals: Map<number, Real> | undefined
+
+  /** @param limit how many directory descriptors may be open at once */
+  constructor(limit: number) {
+    this.#limit = limit
+  }
+
+  /** From now on `realOf` knows the directories of open descriptors. */
+  follow(): void {
+    this.#reals = new Map([...this.#open].map((real) => [real.fd, real]))
+  }
+
+  /** The directory whose descriptor `fd` is, of those that were opened here; only after `follow`. */
+  realOf(fd: number): Real | undefined {
+    return this.#reals?.get(fd)
+  }
+
+  /** Runs an asynchronous call; descriptors that it obtains stay open until it ends. */
+  async run<T>(call: () => Promise<T>): Promise<T> {
+    const epoch = this.enter()
+    try {
+      return await call()
+    } finally {
+      this.leave(epoch)
+    }
+  }
+
+  /** As the beginning of `run`; `leave` gets what it returns. */
+  enter(): number {
+    const epoch = this.#epoch
+    this.#running.set(epoch, (this.#running.get(epoch) ?? 0) + 1)
+    return epoch
+  }
+
+  /** As the end of `run`. */
+  leave(epoch: number): void {
+    const left = (this.#running.get(epoch) as number) - 1
+    if (left === 0) this.#running.delete(epoch)
+    else this.#running.set(epoch, left)
+    if (this.#running.size === 0) for (const wake of this.#waiting.splice(0)) wake()
+    if (this.#retired.length > 0) this.#scheduleDrain()
+  }
+
+  /** Resolves when no call runs any more. */
+  async idle(): Promise<void> {
+    while (this.#running.size > 0) {
+      const { promise, resolve } = Promise.withResolvers<void>()
+      this.#waiting.push(resolve)
+      await promise
+    }
+  }
+
+  /** The descriptor of directory `real`. @throws ESTALE it is no longer where it was */
+  of(real: Real): Maybe<number> {
+    if (real.fd >= 0) {
+      real.used = true
+      return real.fd
+    }
+    if (!real.parent) throw new OverlayError('ESTALE', 'open')
+    const parentFd = this.of(real.parent)
+    if (parentFd instanceof Promise) return parentFd.then((fd) => this.#openBelow(fd, real))
+    return this.#openBelow(parentFd, real)
+  }
+
+  /** Takes over `fd` for `real`, or closes it when one is open already. */
+  adopt(real: Real, fd: number): void {
+    if (real.fd >= 0) {
+      closeSync(fd)
+      return
+    }
+    real.fd = fd
+    real.used = true
+    this.#reals?.set(fd, real)
+    if (!real.parent) return
+    this.#open.add(real)
+    if (this.#open.size > this.#limit) this.#evict()
+  }
+
+  /** Gives up the descriptor of `real`, if any. */
+  drop(real: Real): void {
+    if (real.fd < 0) return
+    this.#open.delete(real)
+    this.retire(real.fd)
+    real.fd = -1
+  }
+
+  /** Closes `fd` when no call that runs now can still use it. */
+  retire(fd: number): void {
+    this.#retired.push({ epoch: this.#epoch++, fd })
+    this.#scheduleDrain()
+  }
+
+  /** What is called `name` in `dir`, without following a symlink; undefined when nothing is. */
+  probe(dir: Real, name: Name): Maybe<Probe | undefined> {
+    const { local } = dir.layer
+    if (asksForAttributes(dir.layer)) return this.#probeAsking(dir, name)
+    const dirFd = this.of(dir)
+    if (dirFd instanceof Promise) return dirFd.then((fd) => probeAt(fd, name, local))
+    return probeAt(dirFd, name, local)
+  }
+
+  async #probeAsking(dir: Real, name: Name): Promise<Probe | undefined> {
+    const { inodeNumbers } = dir.layer
+    const dirFd = await this.of(dir)
+    const fd = await openIfThere(dirFd, name)
+    if (fd < 0) return undefined
+    let directory = false
+    try {
+      const stat = await statxFdAsking(fd)
+      const stamped = inodeNumbers ? await inodeNumbers.stamp(dir, name, stat) : stat
+      directory = stat.type === FileType.directory
+      return { stat: stamped, fd: directory ? fd : -1 }
+    } finally {
+      if (!directory) closeSync(fd)
+    }
+  }
+
+  /** The real object that `probe` found at `name` in `dir`; takes over its descriptor. */
+  found(dir: Real, name: Name, probe: Probe): Found {
+    const real = new Real(dir.layer, dir, name, probe.stat.ino)
+    if (probe.fd >= 0) this.adopt(real, probe.fd)
+    return { real, stat: probe.stat }
+  }
+
+  /** Gives up every descriptor of these layers, those of their roots too: they are in no stack any more. */
+  dropLayers(layers: ReadonlySet<Layer>): void {
+    for (const real of this.#open) if (layers.has(real.layer)) this.drop(real)
+    for (const { root } of layers) {
+      this.retire(root.fd)
+      root.fd = -1
+    }
+  }
+
+  /** Closes everything; nothing may run any more. */
+  closeAll(): void {
+    for (const real of this.#open) {
+      closeSync(real.fd)
+      real.fd = -1
+    }
+    this.#open.clear()
+    for (const { fd } of this.#retired) closeSync(fd)
+    this.#retired = []
+  }
+
+  #openBelow(parentFd: number, real: Real): Maybe<number> {
+    if (real.fd >= 0) return real.fd
+    const found = probeAt(parentFd, real.name, real.layer.local)
+    if (found instanceof Promise) return found.then((probe) => this.#adoptProbe(real, probe))
+    return this.#adoptProbe(real, found)
+  }
+
+  #adoptProbe(real: Real, probe: Probe | undefined): number {
+    if (!probe || probe.fd < 0) throw new OverlayError('ESTALE', 'open', real.name)
+    if (probe.stat.ino !== real.ino && !real.layer.inodeNumbers) {
+      closeSync(probe.fd)
+      throw new OverlayError('ESTALE', 'open', real.name)
+    }
+    this.adopt(real, probe.fd)
+    return real.fd
+  }
+
+  #evict(): void {
+    for (const real of this.#open) {
+      if (this.#open.size <= this.#limit) return
+      this.#open.delete(real)
+      if (real.used) {
+        real.used = false
+        this.#open.add(real)
+        continue
+      }
+      this.retire(real.fd)
+      real.fd = -1
+    }
+  }
+
+  #scheduleDrain(): void {
+    if (this.#drainScheduled) return
+    this.#drainScheduled = true
+    setImmediate(() => {
+      this.#drainScheduled = false
+      this.#drain()
+    })
+  }
+
+  #drain(): void {
+    let oldest = Number.POSITIVE_INFINITY
+    for (const epoch of this.#running.keys()) if (epoch < oldest) oldest = epoch
+    let done = 0
+    while (done < this.#retired.length && (this.#retired[done] as { epoch: number }).epoch < oldest) {
+      const { fd } = this.#retired[done] as { fd: number }
+      this.#reals?.delete(fd)
+      closeSync(fd)
+      done++
+    }
+    if (done > 0) this.#retired = this.#retired.slice(done)
+  }
+}
+
+function probeAt(dirFd: number, name: Name, local: boolean): Maybe<Probe | undefined> {
+  if (!local) return probeWaiting(dirFd, name)
+  try {
+    const fd = openAtCached(dirFd, name, PROBE_FLAGS)
+    if (fd >= 0) return probed(fd)
+  } catch (error) {
+    return absent(error)
+  }
+  return probeWaiting(dirFd, name)
+}
+
+async function probeWaiting(dirFd: number, name: Name): Promise<Probe | undefined> {
+  const fd = await openIfThere(dirFd, name)
+  return fd < 0 ? undefined : probed(fd)
+}
+
+/** -1 when nothing is called so. */
+async function openIfThere(dirFd: number, name: Name): Promise<number> {
+  try {
+    return await openAt(dirFd, name, PROBE_FLAGS)
+  } catch (error) {
+    absent(error)
+    return -1
+  }
+}
+
+function probed(fd: number): Probe {
+  let kept = false
+  try {
+    const stat = statxFd(fd)
+    kept = stat.type === FileType.directory
+    return { stat, fd: kept ? fd : -1 }
+  } finally {
+    if (!kept) closeSync(fd)
+  }
+}
+
+function absent(error: unknown): undefined {
+  if (error instanceof OverlayError && error.code === 'ENOENT') return undefined
+  throw error
+}

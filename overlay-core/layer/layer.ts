@@ -1,0 +1,177 @@
+import type { Maybe, Name, Time } from '../api/types.ts'
+import type { Stat } from '../sys/stat.ts'
+import type { MarkForm } from './whiteout-format.ts'
+
+/** One layer of the stack. Lower layers are never written. */
+export interface Layer {
+  /** 0 is the upper (also when there is none), lowers count from 1, topmost first. Changes when a remount puts the layer elsewhere. */
+  index: number
+  /** Small number of the file system the layer lies on; layers on one file system share it. */
+  readonly fsIndex: number
+  readonly isUpper: boolean
+  /** A data-only layer: reached through metacopy redirects, never searched by name. */
+  readonly dataOnly: boolean
+  /** Its file system answers an open from memory; others (network, FUSE) may ask somebody, so never on the event loop. */
+  readonly local: boolean
+  /** Its file system makes no name durable before the blocks that the file shares with others. */
+  readonly sharesInOrder: boolean
+  /** Its root carries overlay marks: it is or was the upper of an overlay. */
+  readonly wasUpper: boolean
+  /** Its file system has POSIX ACLs. */
+  readonly hasAcls: boolean
+  /** Set where the file system makes its inode numbers up anew: the overlay's own stand in their place. */
+  inodeNumbers: InodeNumbers | undefined
+  /** UUID of the file system as in the kernel's `s_uuid`, zeros where unknown. */
+  readonly fsUuid: Uint8Array
+  /** How whiteouts and opaque directories are written down in it; of an upper it is set at mount, once that is known. */
+  marks: MarkForm
+  /** When the stack of layers was last changed: directories show no earlier ctime, so that clients look into them again. */
+  stackChanged: Time | undefined
+  /** The server may open its files by their handles; undefined until that was tried. */
+  followsOrigins?: boolean
+  readonly root: Real
+}
+
+/** Inode numbers that last, by the names of objects, for a file system without such. */
+export interface InodeNumbers {
+  /** What `stat`, of what is called `name` in `dir`, says with the lasting inode number. @throws ENOSPC | EIO a new one cannot be kept */
+  stamp(dir: Real, name: Name, stat: Stat): Maybe<Stat>
+}
+
+/**
+ * Whether the attributes of a layer's objects have to be asked for: an upper that is changed, on a file system that does not know at once
+ * what a change has made of the times.
+ */
+export function asksForAttributes(layer: Layer): boolean {
+  return layer.isUpper && (!layer.local || layer.inodeNumbers !== undefined)
+}
+
+/** What only few directories have. */
+interface RealNotes {
+  redirect: string | undefined
+  stampNs: number
+}
+
+const USED = 1
+const OPAQUE = 2
+const XWHITEOUTS = 4
+const IMPURE = 8
+const PLAIN = 16
+const XWHITEOUTS_KNOWN = 32
+const EPOCH_SHIFT = 6
+const FLAG_BITS = (1 << EPOCH_SHIFT) - 1
+
+/**
+ * An object as it lies in one layer: named by its real parent and one component, so that every system call is one component
+ * long below a directory descriptor. Lower ones never move; upper ones are re-named by the operation that moves them.
+ */
+export class Real {
+  readonly layer: Layer
+  parent: Real | undefined
+  name: Name
+  readonly ino: number
+  /** O_PATH descriptor of a directory, or -1 when none is open. Owned by `Descriptors`. */
+  fd = -1
+  #notes: RealNotes | undefined = undefined
+  /** Flags, and above them the epoch of `coversNothingIn`, plus one. */
+  #bits = 0
+
+  constructor(layer: Layer, parent: Real | undefined, name: Name, ino: number) {
+    this.layer = layer
+    this.parent = parent
+    this.name = name
+    this.ino = ino
+  }
+
+  /** Second chance of the descriptor cache. */
+  get used(): boolean {
+    return (this.#bits & USED) !== 0
+  }
+
+  set used(used: boolean) {
+    this.#set(USED, used)
+  }
+
+  /** Directory marked as opaque. */
+  get opaque(): boolean {
+    return (this.#bits & OPAQUE) !== 0
+  }
+
+  set opaque(opaque: boolean) {
+    this.#set(OPAQUE, opaque)
+  }
+
+  /** The directory may hold whiteouts in the form of an attribute (`overlay.opaque` = x); undefined when nobody has looked. */
+  get xwhiteouts(): boolean | undefined {
+    return (this.#bits & XWHITEOUTS_KNOWN) === 0 ? undefined : (this.#bits & XWHITEOUTS) !== 0
+  }
+
+  set xwhiteouts(xwhiteouts: boolean | undefined) {
+    this.#set(XWHITEOUTS, xwhiteouts === true)
+    this.#set(XWHITEOUTS_KNOWN, xwhiteouts !== undefined)
+  }
+
+  /** `overlay.redirect` of an upper directory. */
+  get redirect(): string | undefined {
+    return this.#notes?.redirect
+  }
+
+  set redirect(redirect: string | undefined) {
+    if (!this.#notes && redirect === undefined) return
+    this.#notes ??= { redirect: undefined, stampNs: 0 }
+    this.#notes.redirect = redirect
+  }
+
+  /** The ctime in ns at which a directory's names were known; 0: never looked at, NaN: too fresh to be sure (option `revalidate`). */
+  get stampNs(): number {
+    return this.#notes?.stampNs ?? 0
+  }
+
+  set stampNs(stampNs: number) {
+    this.#notes ??= { redirect: undefined, stampNs: 0 }
+    this.#notes.stampNs = stampNs
+  }
+
+  /** Upper directory that holds objects with an origin (`overlay.impure`). */
+  get impure(): boolean {
+    return (this.#bits & IMPURE) !== 0
+  }
+
+  set impure(impure: boolean) {
+    this.#set(IMPURE, impure)
+  }
+
+  /** Its extended attributes were listed, and none of them decides on rights (`isPlain` in rights.ts). */
+  get plain(): boolean {
+    return (this.#bits & PLAIN) !== 0
+  }
+
+  set plain(plain: boolean) {
+    this.#set(PLAIN, plain)
+  }
+
+  /** The epoch of the overlay in which no lower has anything at this upper object's name; -1 when that is not known. */
+  get coversNothingIn(): number {
+    return (this.#bits >> EPOCH_SHIFT) - 1
+  }
+
+  set coversNothingIn(epoch: number) {
+    this.#bits = (this.#bits & FLAG_BITS) | ((epoch + 1) << EPOCH_SHIFT)
+  }
+
+  #set(flag: number, on: boolean): void {
+    this.#bits = on ? this.#bits | flag : this.#bits & ~flag
+  }
+}
+
+/** What stands at a name of a real directory. `fd` is an O_PATH descriptor for directories (the caller owns it), else -1. */
+export interface Probe {
+  readonly stat: Stat
+  readonly fd: number
+}
+
+/** A real object found by a lookup, with its attributes. */
+export interface Found {
+  readonly real: Real
+  readonly stat: Stat
+}

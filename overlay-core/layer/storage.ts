@@ -1,0 +1,178 @@
+import { bestEffort, isErrno, OverlayError } from '../api/errno.ts'
+import type { Time } from '../api/types.ts'
+import { chmodAt, chownAt, utimesAt } from '../sys/attr.ts'
+import { linkAt, mkdirAt, mknodAt, renameAt, rmdirAt, unlinkAt } from '../sys/dir.ts'
+import { RENAME_EXCHANGE, RENAME_NOREPLACE, S_IFCHR, S_IFREG } from '../sys/flags.ts'
+import { statxAt } from '../sys/stat.ts'
+import { removeXattr, setXattr } from '../sys/xattr.ts'
+
+/** What the upper's file system can do, as tried out in the work directory at mount. */
+export interface Storage {
+  /** The flag by which a rename does not replace; 0 where there is none. Who holds the claim and the lock has looked before. */
+  readonly noReplace: number
+  /** Two objects change places in one step. */
+  readonly exchange: boolean
+  /** A character device 0:0 can be made. */
+  readonly whiteoutDevices: boolean
+  /** The overlay's own attributes can be set. */
+  readonly xattrs: boolean
+  readonly links: boolean
+  /** Owner and mode stay as they were set. */
+  readonly owners: boolean
+  /** One of the two times can be set without the other; else that call has no effect. */
+  readonly loneTimes: boolean
+}
+
+/** Whether the marks can be written as the kernel does. */
+export function holdsKernelForm(storage: Storage): boolean {
+  return storage.whiteoutDevices && storage.xattrs && storage.exchange
+}
+
+/**
+ * What follows from what a storage cannot do, in sentences for who runs the server: how whiteouts are written there, and whether the overlay's
+ * own attributes are `kept` in the workdir.
+ */
+export function noticesOf(storage: Storage, whiteouts: 'device' | 'files', kept: boolean): string[] {
+  const notices: string[] = []
+  if (whiteouts === 'files') {
+    notices.push(
+      'whiteouts are files (.wh.NAME): the kernel does not read them, and names that start with .wh. cannot be used',
+    )
+  }
+  if (kept) {
+    notices.push(
+      'the upper has no extended attributes: the workdir holds what goes with its files, so keep and copy both together; clients cannot set attributes of their own',
+    )
+  }
+  if (!storage.owners) notices.push('the upper keeps no owners and modes: the workdir holds those that clients see')
+  if (!storage.links) notices.push('the upper has no hard links: index=on has no effect')
+  return notices
+}
+
+const A = 'probe-a'
+const B = 'probe-b'
+/** Nobody's, and a mode that no file system gives by itself. */
+const STRANGER = { uid: 61_183, gid: 61_184 }
+const ODD_MODE = 0o4604
+/** A time that any file system can hold. */
+const SOME_TIME: Time = { sec: 1_000_000_000, nsec: 0 }
+
+/**
+ * Tries out in the empty directory `workFd` what its file system can do; leaves nothing behind. `attr` is an attribute of the overlay,
+ * `privileged` says that the server may give objects away.
+ *
+ * @throws EPERM the attribute may not be set by this process · ENOSPC | EIO | EROFS even a plain file cannot be made
+ */
+export async function probeStorage(workFd: number, attr: string, privileged: boolean): Promise<Storage> {
+  try {
+    await mknodAt(workFd, A, S_IFREG | 0o600, 0, 0)
+    await mkdirAt(workFd, B, 0o700)
+    const xattrs = await takesAttribute(workFd, attr)
+    return {
+      noReplace: (await renames(workFd, RENAME_NOREPLACE)) ? RENAME_NOREPLACE : 0,
+      exchange: await renames(workFd, RENAME_EXCHANGE),
+      whiteoutDevices: await makes(workFd, (name) => mknodAt(workFd, name, S_IFCHR, 0, 0)),
+      xattrs,
+      links: await makes(workFd, (name) => linkAt(workFd, A, workFd, name)),
+      owners: await can(workFd, () => keepOwner(workFd, privileged)),
+      loneTimes: await can(workFd, () => setLoneTime(workFd)),
+    }
+  } finally {
+    // Of another kind when it ended in the middle of an exchange. What stays is removed by the next mount.
+    for (const name of [A, B]) {
+      await bestEffort(() => unlinkAt(workFd, name))
+      await bestEffort(() => rmdirAt(workFd, name))
+    }
+  }
+}
+
+/** Errors that say nothing of what a file system can do, only that it cannot now: nothing lasting may follow from them. */
+const PASSING = ['ENOSPC', 'EDQUOT', 'EIO', 'EMFILE', 'ENFILE', 'ENOMEM'] as const
+
+/**
+ * Whether `attempt` succeeds; what else the file system says means no. Some in user space say EIO for no: they do so again, after `undo`, where a
+ * disk that works makes a plain file.
+ *
+ * @throws ENOSPC | EDQUOT | EIO | EMFILE …
+ */
+async function can(workFd: number, attempt: () => Promise<void>, undo?: () => Promise<void>): Promise<boolean> {
+  for (let again = false; ; again = true) {
+    try {
+      await attempt()
+      return true
+    } catch (error) {
+      if (!isErrno(error)) throw error
+      if (!isErrno(error, ...PASSING)) return false
+      if (!isErrno(error, 'EIO')) throw error
+      if (again) return await worksOtherwise(workFd)
+      await bestEffort(async () => await undo?.())
+    }
+  }
+}
+
+/** No, of a file system that makes plain files. @throws EIO | ENOSPC … it does not */
+async function worksOtherwise(workFd: number): Promise<false> {
+  await mknodAt(workFd, 'probe-e', S_IFREG | 0o600, 0, 0)
+  await unlinkAt(workFd, 'probe-e')
+  return false
+}
+
+/** @throws EPERM there are attributes, but this process may not set this one */
+async function takesAttribute(workFd: number, attr: string): Promise<boolean> {
+  try {
+    await setXattr(workFd, A, attr, Buffer.from('y'))
+    await removeXattr(workFd, A, attr)
+    return true
+  } catch (error) {
+    if (isErrno(error, 'EOPNOTSUPP', 'ENOSYS')) return false
+    throw error
+  }
+}
+
+async function makes(workFd: number, make: (name: string) => Promise<void>): Promise<boolean> {
+  const name = 'probe-c'
+  const remove = () => unlinkAt(workFd, name)
+  const made = await can(workFd, () => make(name), remove)
+  // Some make a plain file of it and call that an error.
+  await can(workFd, remove)
+  return made
+}
+
+/** Moves the file away and back; with RENAME_EXCHANGE against the directory. */
+async function renames(workFd: number, flag: number): Promise<boolean> {
+  const other = flag === RENAME_EXCHANGE ? B : 'probe-d'
+  if (!(await can(workFd, () => renameAt(workFd, A, workFd, other, flag)))) return false
+  await renameAt(workFd, other, workFd, A, flag)
+  return true
+}
+
+async function keepOwner(workFd: number, privileged: boolean): Promise<void> {
+  if (privileged) await chownAt(workFd, A, STRANGER.uid, STRANGER.gid)
+  await chmodAt(workFd, A, ODD_MODE)
+  const { uid, gid, mode } = await statxAt(workFd, A)
+  const given = !privileged || (uid === STRANGER.uid && gid === STRANGER.gid)
+  if (!given || mode !== ODD_MODE) throw forgotten
+}
+
+/** Some file systems in user space take both times or none. */
+async function setLoneTime(workFd: number): Promise<void> {
+  await utimesAt(workFd, A, undefined, SOME_TIME)
+  if ((await statxAt(workFd, A)).mtime.sec !== SOME_TIME.sec) throw forgotten
+}
+
+/**
+ * As `utimesAt`, where the storage may be one on which both times have to be set: then `present` stands for the one that is not to change.
+ */
+export async function setTimes(
+  sb: { readonly storage: Storage | undefined },
+  place: { readonly fd: number; readonly name: string },
+  times: { readonly atime?: Time | 'now'; readonly mtime?: Time | 'now' },
+  present: { readonly atime: Time | 'now'; readonly mtime: Time | 'now' } = { atime: 'now', mtime: 'now' },
+): Promise<void> {
+  const { atime, mtime } =
+    sb.storage?.loneTimes === false ? { atime: present.atime, mtime: present.mtime, ...times } : times
+  await utimesAt(place.fd, place.name, atime, mtime)
+}
+
+/** What `keepOwner` and `setLoneTime` end with when nothing failed, but nothing was kept either. */
+const forgotten = new OverlayError('EPERM', 'chmod')

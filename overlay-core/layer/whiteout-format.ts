@@ -1,0 +1,88 @@
+import type { FileType, Maybe, Name } from '../api/types.ts'
+import type { SuperBlock } from '../objects/superblock.ts'
+import type { Probe, Real } from './layer.ts'
+
+/** Stands for: what lower layers have at this name is hidden. */
+export const WHITEOUT = Symbol('whiteout')
+
+/**
+ * The record in the root of a layer with whiteouts as files: a name that tools for such layers leave alone. In no form a client makes it.
+ */
+export const ROOT_RECORD_NAME = '.wh..wh.overlayd'
+
+/** What a layer has at a name: an object, a whiteout, or nothing that it would say of this name. */
+export type Standing = Probe | typeof WHITEOUT | undefined
+
+/** A change of place in the upper. `to` is free, shows nothing (a whiteout), or holds a non-directory that is replaced. */
+export interface UpperMove {
+  readonly from: Real
+  readonly fromName: Name
+  readonly to: Real
+  readonly toName: Name
+  /** What moves is a directory. */
+  readonly directory: boolean
+  /** A directory that shows nothing, but may hold whiteouts, stands at `to` and is replaced. Only where `replacesDirectories`. */
+  readonly replacesDirectory: boolean
+  /** A lower would show at the old name: a whiteout has to stand there afterwards. */
+  readonly cover: boolean
+}
+
+/**
+ * How a layer writes down that a name is hidden and that a directory is opaque. The kernel's form is `deviceForm`, that of AUFS, OCI
+ * layers and fuse-overlayfs `filesForm`. The rest of the core does not know which one it meets.
+ *
+ * The second half changes the upper: every method is one step for whoever looks, also after a crash. The locks of the directories are held.
+ */
+export interface MarkForm {
+  readonly whiteouts: 'device' | 'files'
+  /** `move` puts a directory in the place of one that holds marks. */
+  readonly replacesDirectories: boolean
+
+  /** Whether `name` belongs to the form: it is shown to nobody, and nobody can make it. */
+  reserves(name: Name): boolean
+  /** The name that an entry called `name` hides below, as far as its name alone says. */
+  hiddenBy(name: Name): Name | undefined
+  /** What stands at `name` of directory `dir`. The caller owns the descriptor. */
+  standingAt(sb: SuperBlock, dir: Real, name: Name): Maybe<Standing>
+  /** Whether directory `dir` is opaque by another mark than the attribute. */
+  isOpaque(sb: SuperBlock, dir: Real): Maybe<boolean>
+
+  /** Marks the directory `name` below `dirFd` opaque, with '' that of `dirFd` itself. Its times may change. */
+  setOpaque(sb: SuperBlock, dirFd: number, name: string): Promise<void>
+  /** Gives the finished object `temp` of the work directory the name `name`, where nothing or a whiteout stands. */
+  publish(sb: SuperBlock, temp: Name, dir: Real, name: Name, directory: boolean, standing: Standing): Promise<void>
+  /**
+   * Gives the finished file `temp` the name of whatever non-directory, or nothing, stands there; `standing` tells that an upper object is known to. Returns whether its
+   * content must be sent on its way to the disk (`Writeback`).
+   */
+  replace(sb: SuperBlock, temp: Name, dir: Real, name: Name, standing: boolean): Promise<boolean>
+  /** Gives the object `source` a further name, where nothing or a whiteout stands. */
+  link(sb: SuperBlock, source: Real, dir: Real, name: Name): Promise<void>
+  /**
+   * Hides `name`, at which `present` stood. A replaced object is gone afterwards; a replaced directory waits in the work directory under
+   * the returned name.
+   */
+  cover(sb: SuperBlock, dir: Real, name: Name, present: FileType | undefined): Promise<Name | undefined>
+  /** Takes the whiteout at `name` away: what lies below shows again. */
+  uncover(sb: SuperBlock, dir: Real, name: Name): Promise<void>
+  move(sb: SuperBlock, move: UpperMove): Promise<void>
+  /** Makes two objects change places. */
+  exchange(sb: SuperBlock, a: Real, aName: Name, b: Real, bName: Name): Promise<void>
+}
+
+/** What the layer of `dir` has at `name`. The caller owns the descriptor. */
+export function standingAt(sb: SuperBlock, dir: Real, name: Name): Maybe<Standing> {
+  return dir.layer.marks.standingAt(sb, dir, name)
+}
+
+/** Whether the layer of `dir` hides `name`. */
+export async function isHidden(sb: SuperBlock, dir: Real, name: Name): Promise<boolean> {
+  const standing = await standingAt(sb, dir, name)
+  if (isObject(standing) && standing.fd >= 0) sb.descriptors.retire(standing.fd)
+  return standing === WHITEOUT
+}
+
+/** Whether an object is to be seen there. */
+export function isObject(standing: Standing): standing is Probe {
+  return standing !== undefined && standing !== WHITEOUT
+}

@@ -1,0 +1,76 @@
+import type { Clock } from '../api/clock.ts'
+import { isErrno } from '../api/errno.ts'
+import { startWriting } from '../sys/data.ts'
+import { closeLater } from '../sys/open.ts'
+import { statxFd } from '../sys/stat.ts'
+
+/** How long the content of a file that took another's place waits before it is sent to the disk, ms. */
+const DELAY_MS = 20
+/** So many files wait at most, each with a descriptor. */
+const MOST_WAITING = 256
+
+/**
+ * Sends the content of files that took the place of others on its way to the disk, soon and beside the requests.
+ *
+ * A file system with delayed allocation (ext4) may write down that a name means a new file before it writes the new file's content; a power cut in
+ * between leaves neither content. So ext4 begins to write at each rename that replaces, which makes that rename several times as expensive as
+ * any other. An exchange leaves that to whoever makes it, and here it is done once for each file that still exists a moment later.
+ */
+export class Writeback {
+  readonly #clock: Clock
+  #waiting: number[] = []
+  #running: Promise<void> | undefined
+  #stopTicks: (() => void) | undefined
+  #closed = false
+
+  constructor(clock: Clock) {
+    this.#clock = clock
+  }
+
+  /** Whether there is room for another file. */
+  get hasRoom(): boolean {
+    return !this.#closed && this.#waiting.length < MOST_WAITING
+  }
+
+  /** Takes over the descriptor `fd` of a file, open for writing, and closes it when that has been begun to be written. */
+  add(fd: number): void {
+    this.#waiting.push(fd)
+    this.#stopTicks ??= this.#clock.every(DELAY_MS, () => this.#tick())
+  }
+
+  /** Begins with all that waits; resolves when that is done. Afterwards there is no room any more. */
+  async close(): Promise<void> {
+    this.#closed = true
+    this.#stopTicks?.()
+    await this.#running
+    await this.#write()
+  }
+
+  #tick(): void {
+    if (this.#running) return
+    if (this.#waiting.length === 0) {
+      this.#stopTicks?.()
+      this.#stopTicks = undefined
+      return
+    }
+    this.#running = this.#write().finally(() => {
+      this.#running = undefined
+    })
+  }
+
+  async #write(): Promise<void> {
+    const files = this.#waiting
+    this.#waiting = []
+    for (const fd of files) {
+      try {
+        // What has been replaced again meanwhile need not be written any more.
+        if (statxFd(fd).nlink > 0) await startWriting(fd)
+      } catch (error) {
+        // An fsync will tell whoever waits for one; nobody waits here.
+        if (!isErrno(error)) throw error
+      } finally {
+        closeLater(fd)
+      }
+    }
+  }
+}

@@ -1,0 +1,138 @@
+import { isErrno } from '../api/errno.ts'
+import { FileType } from '../api/types.ts'
+import type { Found, Real } from '../layer/layer.ts'
+import type { XattrNames } from '../layer/overlay-xattrs.ts'
+import { openWorkDirectory } from '../layer/workdir.ts'
+import type { Attributes } from '../layer/xattr-store.ts'
+import type { OvlInode } from '../objects/dentry.ts'
+import type { SuperBlock } from '../objects/superblock.ts'
+import { readdirFd, unlinkAt } from '../sys/dir.ts'
+import { statxAt } from '../sys/stat.ts'
+import { encodeOrigin, indexNameOf } from './origin.ts'
+
+/** What the index directory knows of a lower hard link. */
+export interface IndexEntry {
+  /** Its name there; undefined where the file system gives no handles to name it by. */
+  readonly name: string | undefined
+  /** The upper object, when the lower one was copied up already. */
+  readonly entry: Found | undefined
+  readonly nlinkDelta: number | undefined
+}
+
+/** Whether the names of a lower hard link are objects of their own, as copy-up will give each a file of its own (index=off). */
+export function separatesLinks(sb: SuperBlock): boolean {
+  return sb.upper !== undefined && sb.indexDir === undefined
+}
+
+/** Looks for the index entry of a lower file with several names (fs/overlayfs/namei.c ovl_lookup_index). */
+export async function findIndex(sb: SuperBlock, lower: Found): Promise<IndexEntry> {
+  const origin = await encodeOrigin(sb, lower.real)
+  if (!origin) return { name: undefined, entry: undefined, nlinkDelta: undefined }
+  const name = indexNameOf(origin)
+  const probe = await sb.descriptors.probe(sb.indexDir as Real, name)
+  if (!probe) return { name, entry: undefined, nlinkDelta: undefined }
+  const entry = sb.descriptors.found(sb.indexDir as Real, name, probe)
+  return { name, entry, nlinkDelta: await readNlinkDelta(sb, name, probe.stat.nlink, lower.stat.nlink) }
+}
+
+/** The index entry of an upper hard link that was found by one of its own names, if it has one; `lowerNlink` is that of its origin. */
+export async function indexOfUpper(
+  sb: SuperBlock,
+  upper: Found,
+  origin: Uint8Array,
+  lowerNlink: number,
+): Promise<IndexEntry | undefined> {
+  const name = indexNameOf(origin)
+  const probe = await sb.descriptors.probe(sb.indexDir as Real, name)
+  if (probe?.stat.ino !== upper.stat.ino) return undefined
+  const entry = sb.descriptors.found(sb.indexDir as Real, name, probe)
+  return { name, entry, nlinkDelta: await readNlinkDelta(sb, name, probe.stat.nlink, lowerNlink) }
+}
+
+/** Makes `inode` one of the index. */
+export function joinIndex(inode: OvlInode, index: IndexEntry, lowerNlink: number): void {
+  inode.indexName = index.name
+  inode.nlinkDelta = index.nlinkDelta
+  inode.lowerNlink = lowerNlink
+}
+
+/**
+ * How many links more than the upper object the overlay object has: `overlay.nlink` is `U` or `L` (relative to the upper's or the lower's
+ * count) and a signed number (ovl_get_nlink).
+ */
+async function readNlinkDelta(sb: SuperBlock, name: string, upperNlink: number, lowerNlink: number): Promise<number> {
+  const saved = parseNlink(await sb.attributes.get(await sb.descriptors.of(sb.indexDir as Real), name, sb.xattrs.nlink))
+  // Without the attribute: the index itself is one link of the upper.
+  if (!saved) return -1
+  return saved.base === 'U' ? saved.difference : saved.difference + lowerNlink - upperNlink
+}
+
+function parseNlink(value: Uint8Array | undefined): { base: 'U' | 'L'; difference: number } | undefined {
+  const match = value && /^([UL])([+-]\d+)$/.exec(Buffer.from(value).toString('latin1'))
+  return match ? { base: match[1] as 'U' | 'L', difference: Number(match[2]) } : undefined
+}
+
+/**
+ * Writes the difference of the link counts down before an operation changes the overlay's and the upper's count together, so that it
+ * holds before and after (ovl_set_nlink_upper).
+ */
+export async function saveNlink(sb: SuperBlock, inode: OvlInode): Promise<void> {
+  if (inode.indexName === undefined || inode.nlinkDelta === undefined) return
+  await writeNlink(sb, await sb.descriptors.of(sb.indexDir as Real), inode.indexName, 'U', inode.nlinkDelta)
+}
+
+/**
+ * As `saveNlink`, before the upper gets a link for a name that the overlay object had all along: its count is put down relative to the
+ * lower's, which stays (ovl_set_nlink_lower). `difference` is by how much the overlay's is higher.
+ */
+export async function saveNlinkByLower(sb: SuperBlock, dirFd: number, name: string, difference: number): Promise<void> {
+  await writeNlink(sb, dirFd, name, 'L', difference)
+}
+
+async function writeNlink(
+  sb: SuperBlock,
+  fd: number,
+  name: string,
+  base: 'U' | 'L',
+  difference: number,
+): Promise<void> {
+  const sign = difference < 0 ? '' : '+'
+  await sb.attributes.set(fd, name, sb.xattrs.nlink, Buffer.from(`${base}${sign}${difference}`))
+}
+
+/**
+ * Removes the index entry of an object that has no name left (ovl_cleanup_index). What fails is only a leftover: the next mount cleans
+ * the index.
+ */
+export async function dropIndex(sb: SuperBlock, inode: OvlInode): Promise<void> {
+  if (!inode.upper || inode.indexName === undefined || inode.nlinkDelta === undefined) return
+  try {
+    const dir = sb.indexDir as Real
+    await unlinkAt(await sb.descriptors.of(dir), inode.indexName)
+    await sb.attributes.removed({ dir, name: inode.indexName })
+  } catch (error) {
+    if (!isErrno(error)) throw error
+  }
+}
+
+/** Opens the index directory of the workdir, making it when missing, and cleans it. */
+export async function openIndexDirectory(
+  { descriptors, xattrs, attributes }: Pick<SuperBlock, 'descriptors' | 'xattrs' | 'attributes'>,
+  workdir: Real,
+): Promise<Real> {
+  const index = await openWorkDirectory(descriptors, workdir.layer, workdir, 'index')
+  await removeOrphans(index.fd, xattrs, attributes)
+  return index
+}
+
+/** Removes the index entries whose objects have no name left, after a crash between the two steps (ovl_indexdir_cleanup). */
+async function removeOrphans(indexFd: number, xattrs: XattrNames, attributes: Attributes): Promise<void> {
+  for (const { name } of await readdirFd(indexFd)) {
+    const { type, nlink } = await statxAt(indexFd, name)
+    // Directories and whiteouts are the kernel's, for its NFS export.
+    if (type === FileType.directory || type === FileType.character) continue
+    const saved = parseNlink(await attributes.get(indexFd, name, xattrs.nlink))
+    const left = saved ? (saved.base === 'U' ? nlink + saved.difference : 1) : nlink - 1
+    if (left <= 0) await unlinkAt(indexFd, name)
+  }
+}

@@ -1,0 +1,273 @@
+import { bestEffort } from '../api/errno.ts'
+import { FileType, type Name } from '../api/types.ts'
+import { decodeIdentity, type Identity, identityOf, identityOfName } from '../layer/identity.ts'
+import { type Found, type Layer, Real } from '../layer/layer.ts'
+import { stampOf } from '../objects/ctime-fingerprint.ts'
+import { type Alias, OvlInode } from '../objects/dentry.ts'
+import { knownRights, shownType } from '../objects/rights.ts'
+import type { SuperBlock } from '../objects/superblock.ts'
+import { closeSync } from '../sys/open.ts'
+import { type Stat, statxFd } from '../sys/stat.ts'
+import { findIndex, type IndexEntry, indexOfUpper, joinIndex, separatesLinks } from './hardlink.ts'
+import { readFileMarks } from './marks.ts'
+import { resolveOrigin } from './origin.ts'
+
+/** What the stack of layers holds at one name. */
+export interface StackEntry {
+  readonly upper: Found | undefined
+  /** The upper object's origin attribute. */
+  readonly origin: Uint8Array | undefined
+  /** The upper object's identity of its own. */
+  readonly identity: Uint8Array | undefined
+  /** Merged directories topmost first, or one non-directory. */
+  readonly lowers: readonly Found[]
+  /** Where the data of a metadata-only regular file is. */
+  readonly data: Found | undefined
+}
+
+/** Finds or makes the inode of a stack entry: one object for all its hard links. */
+export async function inodeFor(sb: SuperBlock, dir: OvlInode, name: Name, entry: StackEntry): Promise<OvlInode> {
+  const { upper } = entry
+  const lower = entry.lowers[0]
+  const top = (upper ?? lower) as Found
+  const type = sb.keepsOwners ? await shownType(sb, top) : top.stat.type
+  const shared = !upper && lower !== undefined && lower.stat.type !== FileType.directory && lower.stat.nlink > 1
+  if (shared) return await sharedLowerInode(sb, { dir, name }, lower, type, entry.data)
+  const own = entry.identity && decodeIdentity(entry.identity)
+  const source = await identitySource(sb, dir, name, entry, type)
+  let identity = own ?? identityOf(source.layer, source.stat)
+  // The copy has it already, under another name: its lower shows again where it was (`restore`), as another object.
+  if (!upper && isElsewhere(sb.dcache.inode(identity.key), dir, name)) {
+    identity = identityOfName(top.stat, dir.key, name)
+  }
+  const lowerNlink = own?.lowerNlink ?? (source.layer.isUpper ? undefined : source.stat.nlink)
+  const linked = upper !== undefined && upper.stat.type !== FileType.directory && upper.stat.nlink > 1
+  const indexed = linked && sb.indexDir !== undefined && entry.origin !== undefined && lowerNlink !== undefined
+  const index = indexed ? await indexOfUpper(sb, upper, entry.origin as Uint8Array, lowerNlink) : undefined
+  // By its index entry it is found whichever of its names goes.
+  if (index?.entry) index.entry.real.redirect = (upper as Found).real.redirect
+  const made: Made = {
+    top,
+    upper: (index?.entry ?? upper)?.real,
+    lowers: entry.lowers,
+    data: entry.data,
+    hasOrigin: (entry.origin ?? entry.identity) !== undefined,
+    index,
+    lowerNlink: lowerNlink ?? source.stat.nlink,
+  }
+  let known = sb.dcache.inode(identity.key)
+  // What was found is the copy that this inode is about to be given.
+  if (upper && known?.copying && !known.upper) await bestEffort(() => known?.copying)
+  // An upper object is the same one for as long as it is known, even when the lower that it has its identity from is gone.
+  const byUpper = upper && sb.dcache.inodeOfUpper(upper.real.ino)
+  if (byUpper && byUpper !== known && byUpper.type === type) known = byUpper
+  if (known && known !== sb.root && !known.unlinked && known.type === type) {
+    const same = upper ? known.upper?.ino === upper.real.ino : known.generation === identity.generation
+    if (same) {
+      if (isOutdated(sb, known, { dir, name })) return remakeInode(sb, known, { dir, name }, made)
+      revive(known, entry)
+      return known
+    }
+  }
+  const clash = known !== undefined && known.generation === identity.generation && upper !== undefined
+  let given: Identity = clash ? identityOf(upper.real.layer, upper.stat) : identity
+  // The root keeps its identity when the lower that it was made of goes, which may then show as an ordinary directory.
+  if (known === sb.root) given = identityOfName(top.stat, dir.key, name)
+  return makeInode(sb, { ...given, type }, made)
+}
+
+/** Whether an object has an upper that is not at this place. */
+export function isElsewhere(known: OvlInode | undefined, dir: OvlInode, name: Name): boolean {
+  if (!known?.upper || known.unlinked || known.indexName !== undefined || known.aliases.length === 0) return false
+  return !known.aliases.some((alias) => alias.dir === dir && alias.name === name)
+}
+
+/** Whether what is known of `inode`, that was found at `alias`, is of another stack or of a place where it is no more. */
+function isOutdated(sb: SuperBlock, inode: OvlInode, { dir, name }: Alias): boolean {
+  if (inode.epoch !== sb.epoch || inode.recheck || inode.alias?.dir.unlinked) return true
+  // Everything else may have several names.
+  const oneName = inode.type === FileType.directory || !inode.upper
+  return oneName && inode.aliases.length > 0 && !inode.aliases.some((known) => known.dir === dir && known.name === name)
+}
+
+/** An object whose known names are all gone, but which was found at another one, lives there from now on. */
+function revive(inode: OvlInode, entry: StackEntry): void {
+  if (inode.aliases.length > 0 || inode.indexName !== undefined) return
+  inode.upper = entry.upper?.real
+  inode.lowers = entry.lowers.map(({ real }) => real)
+}
+
+/** What an inode is made of. */
+interface Made {
+  readonly top: Found
+  readonly upper: Real | undefined
+  readonly lowers: readonly Found[]
+  readonly data: Found | undefined
+  readonly hasOrigin: boolean
+  readonly index: IndexEntry | undefined
+  readonly lowerNlink: number
+}
+
+export function ofOneLayer(top: Found, upper: Real | undefined, data?: Found): Made {
+  const lowers = upper ? [] : [top]
+  return { top, upper, lowers, data, hasOrigin: false, index: undefined, lowerNlink: 0 }
+}
+
+export function makeInode(sb: SuperBlock, identity: Identity & { readonly type: FileType }, made: Made): OvlInode {
+  const inode = new OvlInode(identity, made.upper, [])
+  inode.epoch = sb.epoch
+  fillInode(sb, inode, made)
+  sb.dcache.addInode(inode)
+  if (made.hasOrigin) sb.dcache.addUpper(inode)
+  return inode
+}
+
+function fillInode(sb: SuperBlock, inode: OvlInode, { top, lowers, data, hasOrigin, index, lowerNlink }: Made): void {
+  inode.lowers = lowers.map(({ real }) => real)
+  if (sb.options.revalidate !== 'never') for (const lower of lowers) noteStamp(sb, lower)
+  inode.rights = knownRights(sb, top.real)
+  inode.dataReal = data?.real
+  inode.metacopy = data !== undefined
+  inode.hasOrigin = hasOrigin
+  if (index) joinIndex(inode, index, lowerNlink)
+}
+
+/** A directory counts as known as it was when it was found. */
+function noteStamp(sb: SuperBlock, { real, stat }: Found): void {
+  if (real.stampNs === 0 && stat.type === FileType.directory) real.stampNs = stampOf(sb, stat.ctime)
+}
+
+/**
+ * Makes an inode that has to be looked up again, and was found at `alias`, of what the layers have of the object now. It keeps its locks, open
+ * files and what clients know it by, and the real objects that are still the same.
+ */
+function remakeInode(sb: SuperBlock, inode: OvlInode, alias: Alias, made: Made): OvlInode {
+  const otherStack = inode.epoch !== sb.epoch
+  const before = inode.dataReal ?? inode.real
+  if (inode.upper && made.upper) moveReal(sb, inode.upper, made.upper)
+  // One that has been copied up since is newer than what was found.
+  if (made.upper || !inode.upper || otherStack) {
+    inode.upper ??= made.upper
+    inode.indexName = undefined
+    inode.nlinkDelta = undefined
+    fillInode(sb, inode, { ...made, lowers: keepReals(sb, inode, made.lowers, otherStack) })
+  }
+  if (otherStack || inode.type === FileType.directory || !inode.upper || inode.alias?.dir.unlinked) inode.aliases = []
+  inode.addAlias(alias.dir, alias.name)
+  inode.epoch = sb.epoch
+  inode.recheck = false
+  inode.changed()
+  const after = inode.dataReal ?? inode.real
+  if (after.layer !== before.layer || after.ino !== before.ino) sb.files.drop(inode)
+  return inode
+}
+
+/**
+ * The lowers of `inode` as found, by the real objects known so far where they are the same. When they are all the same, and in the same stack,
+ * the names in the directory are too; else they are forgotten.
+ */
+function keepReals(sb: SuperBlock, inode: OvlInode, found: readonly Found[], otherStack: boolean): readonly Found[] {
+  const { lowers } = inode
+  const kept = found.map(({ real, stat }) => {
+    const known = lowers.find(({ layer, ino }) => layer === real.layer && ino === real.ino)
+    // The number of a directory that was removed may have been given to this one.
+    if (!known || (known.fd >= 0 && statxFd(known.fd).nlink === 0)) return { real, stat }
+    moveReal(sb, known, real)
+    return { real: known, stat }
+  })
+  const same = kept.length === lowers.length && kept.every(({ real }, at) => real === lowers[at])
+  if (otherStack) {
+    inode.children = undefined
+    inode.listing = undefined
+  } else if (!same) forgetNames(sb, inode)
+  return kept
+}
+
+/**
+ * Forgets what was known of the names in `dir`; the objects there are looked up again when they are used. But for files with their data in the
+ * upper: no change of a lower is one of theirs.
+ */
+export function forgetNames(sb: SuperBlock, dir: OvlInode): void {
+  for (const [name, { inode }] of [...(dir.children ?? [])]) {
+    if (inode?.upper && inode.type !== FileType.directory && !inode.dataReal) continue
+    if (inode) inode.recheck = true
+    sb.dcache.remove(dir, name)
+  }
+  sb.listings.drop(dir)
+}
+
+/** `found` is the object that `real` stands for already, so it says where that is now. */
+function moveReal(sb: SuperBlock, real: Real, found: Real): void {
+  real.parent = found.parent
+  real.name = found.name
+  real.opaque = found.opaque
+  real.redirect = found.redirect
+  real.xwhiteouts = found.xwhiteouts
+  real.impure = found.impure
+  real.plain = found.plain
+  sb.descriptors.drop(found)
+}
+
+/** A lower file with several names: joined to its index entry (index=on), else each name is an object of its own. */
+async function sharedLowerInode(
+  sb: SuperBlock,
+  alias: Alias,
+  lower: Found,
+  type: FileType,
+  data: Found | undefined,
+): Promise<OvlInode> {
+  const identity = separatesLinks(sb)
+    ? { ...identityOfName(lower.stat, alias.dir.key, alias.name), type }
+    : { ...identityOf(lower.real.layer, lower.stat), type }
+  const made = await madeOfShared(sb, lower, data)
+  const known = sb.dcache.inode(identity.key)
+  if (!known || known.unlinked) return makeInode(sb, identity, made)
+  return known.epoch === sb.epoch && !known.recheck ? known : remakeInode(sb, known, alias, made)
+}
+
+async function madeOfShared(sb: SuperBlock, lower: Found, data: Found | undefined): Promise<Made> {
+  if (!sb.indexDir) return ofOneLayer(lower, undefined, data)
+  const index = await findIndex(sb, lower)
+  const { entry } = index
+  const made = { top: entry ?? lower, upper: entry?.real, lowers: [lower], index, lowerNlink: lower.stat.nlink }
+  if (!entry) return { ...made, data, hasOrigin: false }
+  const marks = await readFileMarks(sb, await sb.descriptors.of(sb.indexDir), entry)
+  entry.real.redirect = marks.redirect
+  return { ...made, data: marks.metacopy ? (data ?? lower) : undefined, hasOrigin: true }
+}
+
+/** The real object whose inode number is the file id: the lower one as far as the upper remembers it, else the upper one. */
+async function identitySource(
+  sb: SuperBlock,
+  dir: OvlInode,
+  name: Name,
+  entry: StackEntry,
+  type: FileType,
+): Promise<{ layer: Layer; stat: Stat }> {
+  const { upper, origin } = entry
+  const lower = entry.lowers[0]
+  if (!upper) {
+    const { real, stat } = lower as Found
+    return { layer: real.layer, stat }
+  }
+  if (origin === undefined) return { layer: upper.real.layer, stat: upper.stat }
+  const source = lower
+    ? { layer: lower.real.layer, stat: lower.stat }
+    : await resolveOrigin(sb, origin, await hiddenLowers(sb, dir, name))
+  const several = source !== undefined && upper.stat.type !== FileType.directory && source.stat.nlink > 1
+  const sameType = source?.stat.type === upper.stat.type || source?.stat.type === type
+  if (source && sameType && !(several && separatesLinks(sb))) return source
+  return { layer: upper.real.layer, stat: upper.stat }
+}
+
+/** What lies in the lowers at a name that the upper hides. */
+async function hiddenLowers(sb: SuperBlock, dir: OvlInode, name: Name): Promise<Found[]> {
+  const result: Found[] = []
+  for (const parent of dir.lowers) {
+    const probe = await sb.descriptors.probe(parent, name)
+    if (!probe) continue
+    if (probe.fd >= 0) closeSync(probe.fd)
+    result.push({ real: new Real(parent.layer, parent, name, probe.stat.ino), stat: probe.stat })
+  }
+  return result
+}

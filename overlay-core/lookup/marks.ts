@@ -1,0 +1,131 @@
+import { isErrno, OverlayError } from '../api/errno.ts'
+import { FileType } from '../api/types.ts'
+import type { Found, Real } from '../layer/layer.ts'
+import { isPlain } from '../objects/rights.ts'
+import type { SuperBlock } from '../objects/superblock.ts'
+import type { Stat } from '../sys/stat.ts'
+
+/** The overlay marks of a directory in a layer. */
+export interface Marks {
+  /** Hides everything below (`overlay.opaque` = y). */
+  readonly opaque: boolean
+  /** Where the lower directory is looked for: a name, or an absolute path from the overlay root, as latin1. */
+  readonly redirect: string | undefined
+  /** Encoded identity of the lower it was copied up from. */
+  readonly origin: Uint8Array | undefined
+  /** A regular file whose data is in a lower (`overlay.metacopy`). */
+  readonly metacopy: boolean
+  /** Encoded identity of its own, of a hard link that copy-up has separated from the others. */
+  readonly identity: Uint8Array | undefined
+}
+
+/** An object without marks. */
+export const NO_MARKS: Marks = {
+  opaque: false,
+  redirect: undefined,
+  origin: undefined,
+  metacopy: false,
+  identity: undefined,
+}
+
+const OPAQUE: Marks = { ...NO_MARKS, opaque: true }
+
+/** Whether whiteouts in directory `real` may have the form of an attribute. The lowest layer's directories are not asked for their other marks. */
+export async function holdsAttributeWhiteouts(sb: SuperBlock, real: Real): Promise<boolean> {
+  real.xwhiteouts ??= saysAttributes(await sb.attributes.get(await sb.descriptors.of(real), '', sb.xattrs.opaque))
+  return real.xwhiteouts
+}
+
+/** `overlay.opaque` = x. */
+function saysAttributes(opaque: Uint8Array | undefined): boolean {
+  return opaque?.length === 1 && opaque[0] === 0x78
+}
+
+/**
+ * Reads the marks of directory `real` and notes on it whether it is opaque, impure or holds attribute whiteouts.
+ *
+ * @throws EPERM it is redirected and the options forbid to follow (redirect_dir=nofollow) · EINVAL a malformed redirect · EACCES one with `.` or `..`
+ */
+export async function readMarks(sb: SuperBlock, real: Real): Promise<Marks> {
+  const fd = await sb.descriptors.of(real)
+  const names = await sb.attributes.list(fd, '')
+  real.plain = isPlain(names)
+  const { xattrs } = sb
+  real.opaque = await real.layer.marks.isOpaque(sb, real)
+  real.xwhiteouts = false
+  if (!names.some((name) => name.startsWith(xattrs.prefix))) return real.opaque ? OPAQUE : NO_MARKS
+  const opaque = names.includes(xattrs.opaque) ? await sb.attributes.get(fd, '', xattrs.opaque) : undefined
+  real.opaque ||= opaque?.length === 1 && opaque[0] === 0x79
+  real.xwhiteouts = saysAttributes(opaque)
+  real.impure = real.layer.isUpper && names.includes(xattrs.impure)
+  const redirect = names.includes(xattrs.redirect) ? await sb.attributes.get(fd, '', xattrs.redirect) : undefined
+  const origin =
+    real.layer.isUpper && names.includes(xattrs.origin) ? await sb.attributes.get(fd, '', xattrs.origin) : undefined
+  real.redirect = redirect && checkRedirect(sb, Buffer.from(redirect).toString('latin1'))
+  return {
+    opaque: real.opaque,
+    redirect: real.redirect,
+    metacopy: false,
+    origin,
+    identity: undefined,
+  }
+}
+
+/**
+ * Reads the marks of a non-directory. In a lower that was never an overlay's upper, a file whose blocks hold all of its size is not looked
+ * at for metacopy unless the options say that there can be such: its data is here.
+ *
+ * @throws EPERM a metadata-only file with metacopy=off: its data may not be followed, as in the kernel
+ */
+export async function readFileMarks(sb: SuperBlock, dirFd: number, { real, stat }: Found): Promise<Marks> {
+  const { xattrs, options } = sb
+  const upper = real.layer.isUpper
+  if (!upper && !maybeMetadataOnly(sb, real, stat)) return NO_MARKS
+  const names = await sb.attributes.list(dirFd, real.name)
+  real.plain = isPlain(names)
+  const metacopy = stat.type === FileType.regular && names.includes(xattrs.metacopy)
+  if (metacopy && !options.metacopy) throw new OverlayError('EPERM', 'lookup', real.name)
+  const read = (attr: string) => (names.includes(attr) ? sb.attributes.get(dirFd, real.name, attr) : undefined)
+  const redirect = metacopy ? await read(xattrs.redirect) : undefined
+  const origin = upper ? await read(xattrs.origin) : undefined
+  return {
+    opaque: false,
+    redirect: redirect && checkRedirect(sb, Buffer.from(redirect).toString('latin1')),
+    origin,
+    metacopy,
+    identity: upper ? await read(xattrs.identity) : undefined,
+  }
+}
+
+/** Whether a file could be a metadata-only copy, by the options and by the blocks that it has. */
+export function maybeMetadataOnly(sb: SuperBlock, real: Real, stat: Stat): boolean {
+  if (stat.type !== FileType.regular) return false
+  if (sb.options.metacopy || sb.dataLayers.length > 0) return true
+  // One block may be that of the attributes themselves.
+  const ownBlocks = real.layer.wasUpper || real.layer.isUpper ? stat.blocks - 8 : stat.blocks
+  return stat.size > 0 && ownBlocks * 512 < stat.size
+}
+
+/** A redirect is one component, or an absolute path of them (ovl_get_redirect_xattr). */
+function checkRedirect(sb: SuperBlock, redirect: string): string {
+  if (sb.options.redirectDir === 'nofollow') throw new OverlayError('EPERM', 'lookup')
+  const parts = redirect.startsWith('/') ? redirect.slice(1).split('/') : [redirect]
+  for (const part of parts) {
+    if (part === '' || part.includes('/') || part.includes('\0')) throw new OverlayError('EINVAL', 'lookup')
+    // Well-formed for the kernel, which then refuses to look such a name up.
+    if (part === '.' || part === '..') throw new OverlayError('EACCES', 'lookup')
+  }
+  return redirect
+}
+
+/** Marks the upper directory `real` as holding objects with an origin. */
+export async function setImpure(sb: SuperBlock, real: Real): Promise<void> {
+  if (real.impure) return
+  try {
+    await sb.attributes.set(await sb.descriptors.of(real), '', sb.xattrs.impure, Buffer.from('y'))
+  } catch (error) {
+    // As the kernel: without the mark only the file ids of a listing could differ after a restart.
+    if (!isErrno(error, 'EOPNOTSUPP', 'EPERM')) throw error
+  }
+  real.impure = true
+}

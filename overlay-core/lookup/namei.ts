@@ -1,0 +1,198 @@
+import { OverlayError } from '../api/errno.ts'
+import { FileType, type Maybe, type Name } from '../api/types.ts'
+import { identityOf } from '../layer/identity.ts'
+import type { Found, Probe, Real } from '../layer/layer.ts'
+import { standsFor } from '../layer/override-stat.ts'
+import { isObject, standingAt, WHITEOUT } from '../layer/whiteout-format.ts'
+import type { Dentry, OvlInode } from '../objects/dentry.ts'
+import { type Rights, setRights } from '../objects/rights.ts'
+import type { SuperBlock } from '../objects/superblock.ts'
+import { closeSync } from '../sys/open.ts'
+import { separatesLinks } from './hardlink.ts'
+import { inodeFor, makeInode, ofOneLayer, type StackEntry } from './iget.ts'
+import { type Marks, maybeMetadataOnly, NO_MARKS, readFileMarks, readMarks } from './marks.ts'
+import { type LayerStep, lookupRedirect, redirected } from './redirect.ts'
+
+/** @throws EINVAL | ENAMETOOLONG `name` is not one component */
+export function checkName(op: string, name: Name): void {
+  if (name.length > 255) throw new OverlayError('ENAMETOOLONG', op)
+  if (name === '' || name === '.' || name === '..' || name.includes('/') || name.includes('\0')) {
+    throw new OverlayError('EINVAL', op, name)
+  }
+}
+
+/** @throws EPERM `name` belongs to the marks of the upper: nobody can make it */
+export function needMakeable(sb: SuperBlock, op: string, name: Name): void {
+  if (sb.upper?.marks.reserves(name)) throw new OverlayError('EPERM', op, name)
+}
+
+/** The dentry of `name` in `dir`: from the cache at once, else from the layers. */
+export function lookupDentry(sb: SuperBlock, dir: OvlInode, name: Name): Maybe<Dentry> {
+  const cached = cachedDentry(sb, dir, name)
+  if (cached) return cached
+  return sb.descriptors.run(() => dir.dirLock.shared(() => lookupLocked(sb, dir, name)))
+}
+
+/** What the cache knows of `name` in `dir`. */
+export function cachedDentry(sb: SuperBlock, dir: OvlInode, name: Name): Dentry | undefined {
+  const cached = sb.dcache.get(dir, name)
+  cached?.inode?.foundAt(dir, name)
+  return cached
+}
+
+/** As `lookupDentry`, for a caller that holds the lock of `dir`. @throws ESTALE `dir` was removed */
+export async function lookupLocked(sb: SuperBlock, dir: OvlInode, name: Name): Promise<Dentry> {
+  const cached = cachedDentry(sb, dir, name)
+  if (cached) return cached
+  if (dir.unlinked) throw new OverlayError('ESTALE', 'lookup')
+  for (;;) {
+    const { lowers } = dir
+    const entry = await searchStack(sb, dir, name)
+    const inode = entry && (await inodeFor(sb, dir, name, entry))
+    // Another reader of this directory may have been faster: one dentry per name.
+    const faster = sb.dcache.get(dir, name)
+    if (faster) {
+      if (inode && inode !== faster.inode) sb.dcache.letGo(inode)
+      return faster
+    }
+    // When the directory was found to be made of others meanwhile, so may the name be.
+    if (dir.lowers === lowers) return remember(sb, dir, name, inode)
+    if (inode) sb.dcache.letGo(inode)
+  }
+}
+
+function remember(sb: SuperBlock, dir: OvlInode, name: Name, inode: OvlInode | undefined): Dentry {
+  if (inode) {
+    inode.addAlias(dir, name)
+    inode.foundAt(dir, name)
+  }
+  return sb.dcache.set(dir, name, inode)
+}
+
+/**
+ * Searches the layers from the top (fs/overlayfs/namei.c ovl_lookup): a whiteout or an opaque directory ends the search, a
+ * non-directory hides all below it and ends a merge of directories, a metadata-only file takes its data from below.
+ */
+async function searchStack(sb: SuperBlock, dir: OvlInode, name: Name): Promise<StackEntry | undefined> {
+  if (sb.upper?.marks.reserves(name)) return undefined
+  const probe = dir.upper && (await standingAt(sb, dir.upper, name))
+  if (!dir.upper || !probe) {
+    const { lowers, data } = await searchLowers(sb, dir, { name, redirect: undefined, above: undefined })
+    return lowers.length === 0 ? undefined : { upper: undefined, ...NO_MARKS, lowers, data }
+  }
+  if (probe === WHITEOUT) return undefined
+  const upper = sb.descriptors.found(dir.upper, name, probe)
+  const marks = await marksOfUpper(sb, dir.upper, upper)
+  const directory = upper.stat.type === FileType.directory
+  if (marks.opaque || (!directory && !marks.metacopy)) return { upper, ...marks, lowers: [], data: undefined }
+  const above = directory ? 'directory' : 'metacopy'
+  const { lowers, data } = await searchLowers(sb, dir, { name, redirect: marks.redirect, above })
+  if (above === 'metacopy' && !data) throw new OverlayError('EIO', 'lookup', name)
+  return { upper, ...marks, lowers: directory ? lowers : lowers.slice(0, 1), data }
+}
+
+async function marksOfUpper(sb: SuperBlock, dir: Real, { real, stat }: Found): Promise<Marks> {
+  if (stat.type === FileType.directory) return await readMarks(sb, real)
+  // What was copied up or moved in has made the directory impure; others carry no marks, but for a hard link that has no origin, which the
+  // kernel may have moved. Its marks always count or never: they say which object it is.
+  const marked = dir.impure || separatesLinks(sb) || sb.options.metacopy || sb.dataLayers.length > 0
+  if (!marked && !maybeMetadataOnly(sb, real, stat)) return NO_MARKS
+  const marks = await readFileMarks(sb, await sb.descriptors.of(dir), { real, stat })
+  if (!marked) return NO_MARKS
+  real.redirect = marks.redirect
+  return marks
+}
+
+interface LowerSearch {
+  readonly name: Name
+  readonly redirect: string | undefined
+  /** What was found above: lowers that merge with a directory, or that hold the data of a metadata-only file. */
+  readonly above: 'directory' | 'metacopy' | undefined
+}
+
+/** The lowers of a name: directories that merge, or one file; and the file with the data, for metadata-only ones. */
+async function searchLowers(
+  sb: SuperBlock,
+  dir: OvlInode,
+  search: LowerSearch,
+): Promise<{ lowers: Found[]; data: Found | undefined }> {
+  const lowers: Found[] = []
+  let { redirect, above } = search
+  // Below an absolute redirect all layers are searched from their roots, not only those that the parent merges.
+  let parents: readonly Real[] = redirect?.startsWith('/') ? sb.lowers.map((layer) => layer.root) : dir.lowers
+  for (let i = 0; i < parents.length; i++) {
+    const parent = parents[i] as Real
+    const last = parent.layer.index === sb.lowers.length && sb.dataLayers.length === 0
+    const { at, stop, redirect: onward } = await findInLower(sb, parent, redirect ?? search.name, last)
+    redirect = onward ?? redirect
+    if (at === undefined) {
+      if (stop) break
+      continue
+    }
+    const directory = at.stat.type === FileType.directory
+    if (above !== undefined && directory !== (above === 'directory')) break
+    const marks = await marksOfLower(sb, at, last)
+    lowers.push(at)
+    above = directory ? 'directory' : 'metacopy'
+    if (!directory && !marks.metacopy) return { lowers, data: lowers.length > 1 || search.above ? at : undefined }
+    const absolute = marks.redirect?.startsWith('/') === true
+    if (marks.opaque || (stop && !absolute)) break
+    if (marks.redirect !== undefined) redirect = redirected(redirect, marks.redirect)
+    if (absolute) {
+      parents = sb.lowers.filter((layer) => layer.index > parent.layer.index).map((layer) => layer.root)
+      i = -1
+    }
+  }
+  if (above !== 'metacopy') return { lowers, data: undefined }
+  const data = redirect?.startsWith('/') ? await findInDataLayers(sb, redirect) : undefined
+  if (!data) throw new OverlayError('EIO', 'lookup', search.name)
+  return { lowers, data }
+}
+
+async function marksOfLower(sb: SuperBlock, { real, stat }: Found, last: boolean): Promise<Marks> {
+  if (stat.type === FileType.directory) return last ? NO_MARKS : await readMarks(sb, real)
+  if (stat.type !== FileType.regular) return NO_MARKS
+  return await readFileMarks(sb, await sb.descriptors.of(real.parent as Real), { real, stat })
+}
+
+/** Data-only layers are searched by absolute redirect alone. */
+async function findInDataLayers(sb: SuperBlock, redirect: string): Promise<Found | undefined> {
+  for (const layer of sb.dataLayers) {
+    const { at } = await lookupRedirect(sb, layer, redirect, true)
+    if (at?.stat.type === FileType.regular) return at
+  }
+  return undefined
+}
+
+/** Finds a name, or an absolute redirect from the layer's root, below `parent`. */
+async function findInLower(sb: SuperBlock, parent: Real, name: string, lowest: boolean): Promise<LayerStep> {
+  if (name.startsWith('/')) return await lookupRedirect(sb, parent.layer, name, lowest)
+  const nothing = { at: undefined, redirect: undefined }
+  const probe = await standingAt(sb, parent, name)
+  if (!probe) return { ...nothing, stop: false }
+  if (probe === WHITEOUT) return { ...nothing, stop: true }
+  return { at: sb.descriptors.found(parent, name, probe), stop: false, redirect: undefined }
+}
+
+/** Makes the inode of an object that has just got its name in the upper directory, at once, by what is known of it; takes over the descriptor of `probe`. */
+export function rememberUpper(sb: SuperBlock, dir: OvlInode, name: Name, probe: Probe, rights: Rights): OvlInode {
+  const parent = dir.upper as Real
+  const top = sb.descriptors.found(parent, name, probe)
+  const type = standsFor(rights.owner) ?? top.stat.type
+  const inode = makeInode(sb, { ...identityOf(parent.layer, top.stat), type }, ofOneLayer(top, top.real))
+  setRights(inode, rights)
+  remember(sb, dir, name, inode)
+  return inode
+}
+
+/** Whether a lower has something at this name that would show if the upper's were gone (ovl_lower_positive). */
+export async function lowerPositive(sb: SuperBlock, dir: OvlInode, name: Name): Promise<boolean> {
+  for (const parent of dir.lowers) {
+    const standing = await standingAt(sb, parent, name)
+    if (!standing) continue
+    if (!isObject(standing)) return false
+    if (standing.fd >= 0) closeSync(standing.fd)
+    return true
+  }
+  return false
+}

@@ -1,0 +1,159 @@
+import { isErrno } from '../api/errno.ts'
+import { FileType } from '../api/types.ts'
+import { encodeIdentity, encodeLowerIdentity, isNameKey, keyOf } from '../layer/identity.ts'
+import type { Layer, Real } from '../layer/layer.ts'
+import type { OvlInode } from '../objects/dentry.ts'
+import type { SuperBlock } from '../objects/superblock.ts'
+import { O_PATH } from '../sys/flags.ts'
+import { type KernelHandle, nameToHandle, openByHandle } from '../sys/handle.ts'
+import { closeSync } from '../sys/open.ts'
+import { type Stat, statxFd } from '../sys/stat.ts'
+
+/** Bytes before the file system's own handle in `struct ovl_fb` (fs/overlayfs/overlayfs.h). */
+const HEADER_BYTES = 21
+const MAGIC = 0xfb
+const BIG_ENDIAN = 1
+const ANY_ENDIAN = 2
+const OTHER_ENDIAN = new Uint8Array(new Uint16Array([1]).buffer)[0] === 1 ? BIG_ENDIAN : 0
+
+/** The lower object that an upper one was copied up from. */
+export interface Origin {
+  readonly layer: Layer
+  readonly stat: Stat
+}
+
+/**
+ * The kernel's encoding of the identity of `real` (`struct ovl_fb`: version, magic, length, flags, handle type, file system uuid,
+ * handle), or undefined where the file system gives no handles.
+ */
+export async function encodeOrigin(sb: SuperBlock, real: Real): Promise<Uint8Array | undefined> {
+  const handle = real.parent
+    ? await nameToHandle(await sb.descriptors.of(real.parent), real.name)
+    : await nameToHandle(await sb.descriptors.of(real), '')
+  return originOf(real.layer, handle)
+}
+
+/** As `encodeOrigin`, of the object in `layer` with this handle. */
+export function originOf(layer: Layer, handle: KernelHandle | undefined): Uint8Array | undefined {
+  if (!handle || handle.bytes.length > 128 || handle.type > 0xfe) return undefined
+  const out = new Uint8Array(HEADER_BYTES + handle.bytes.length)
+  out[1] = MAGIC
+  out[2] = out.length
+  out[4] = handle.type
+  out.set(layer.fsUuid, 5)
+  out.set(handle.bytes, HEADER_BYTES)
+  return out
+}
+
+/** The name of `origin` in the index directory: lower case hex. */
+export function indexNameOf(origin: Uint8Array): string {
+  return Buffer.from(origin).toString('hex')
+}
+
+/** An attribute that a copy is known by. */
+export interface IdentityMark {
+  readonly name: string
+  readonly value: Uint8Array
+}
+
+/**
+ * What the copy of `lower` (with attributes `stat`) is to be known by: its origin, of which an empty one says: copied up, but not to be followed. Where no origin can be followed (see
+ * `followsOrigins`) also the identity itself, as the copy could not be led back to the lower when it has moved.
+ */
+export async function identityMarks(sb: SuperBlock, inode: OvlInode, lower: Real, stat: Stat): Promise<IdentityMark[]> {
+  return await marksOf(sb, inode, lower.layer, await encodeOrigin(sb, lower), stat)
+}
+
+/** As `identityMarks`, when the origin in `layer` has been encoded, if it can be. */
+export async function marksOf(
+  sb: SuperBlock,
+  inode: OvlInode,
+  layer: Layer,
+  origin: Uint8Array | undefined,
+  stat: Stat,
+): Promise<IdentityMark[]> {
+  // One that shares its lower with a copy under another name (`isElsewhere`) must not be taken for that.
+  if (isNameKey(inode, keyOf(layer, stat))) return [{ name: sb.xattrs.identity, value: encodeIdentity(inode) }]
+  const marks = [{ name: sb.xattrs.origin, value: origin ?? new Uint8Array(0) }]
+  // A directory that has moved says where its lowers are (redirect).
+  const followed = inode.type === FileType.directory || (origin !== undefined && (await followsOrigins(layer)))
+  if (!followed) marks.push({ name: sb.xattrs.identity, value: encodeLowerIdentity(inode, stat.nlink) })
+  return marks
+}
+
+/** Whether this process may open a file of the layer by its handle: not without CAP_DAC_READ_SEARCH, which root in a container lacks too. */
+async function followsOrigins(layer: Layer): Promise<boolean> {
+  layer.followsOrigins ??= await opensHandles(layer)
+  return layer.followsOrigins
+}
+
+async function opensHandles({ root }: Layer): Promise<boolean> {
+  try {
+    const handle = await nameToHandle(root.fd, '')
+    if (handle) closeSync(await openByHandle(root.fd, handle.type, handle.bytes, O_PATH))
+    return handle !== undefined
+  } catch (error) {
+    if (isErrno(error)) return false
+    throw error
+  }
+}
+
+/** Writes what an upper object is known by. */
+export async function writeIdentityMark(
+  sb: SuperBlock,
+  dirFd: number,
+  name: string,
+  mark: IdentityMark,
+): Promise<void> {
+  try {
+    await sb.attributes.set(dirFd, name, mark.name, mark.value)
+  } catch (error) {
+    // As the kernel: an upper that takes no such attribute still works, only the file id changes at copy-up.
+    if (!isErrno(error, 'EOPNOTSUPP', 'EPERM')) throw error
+  }
+}
+
+/**
+ * Finds the lower object that `origin` names: first among `candidates` (same name in the lowers), which needs no privilege, then by
+ * the file system's handle. Undefined when it is gone, on no layer, or not to be reached.
+ */
+export async function resolveOrigin(
+  sb: SuperBlock,
+  origin: Uint8Array,
+  candidates: readonly { readonly real: Real; readonly stat: Stat }[],
+): Promise<Origin | undefined> {
+  if (!wellFormed(origin)) return undefined
+  for (const { real, stat } of candidates) {
+    const encoded = await encodeOrigin(sb, real)
+    if (encoded && Buffer.compare(encoded, origin) === 0) return { layer: real.layer, stat }
+  }
+  if (!sb.privileged) return undefined
+  const uuid = origin.subarray(5, HEADER_BYTES)
+  for (const layer of [...sb.lowers, ...sb.dataLayers]) {
+    if (Buffer.compare(layer.fsUuid, uuid) !== 0) continue
+    const stat = await statByHandle(layer, origin)
+    if (stat) return { layer, stat }
+  }
+  return undefined
+}
+
+async function statByHandle(layer: Layer, origin: Uint8Array): Promise<Stat | undefined> {
+  try {
+    const fd = await openByHandle(layer.root.fd, origin[4] as number, origin.subarray(HEADER_BYTES), O_PATH)
+    try {
+      return statxFd(fd)
+    } finally {
+      closeSync(fd)
+    }
+  } catch (error) {
+    if (isErrno(error)) return undefined
+    throw error
+  }
+}
+
+function wellFormed(origin: Uint8Array): boolean {
+  if (origin.length <= HEADER_BYTES || origin[0] !== 0 || origin[1] !== MAGIC || origin[2] !== origin.length)
+    return false
+  const flags = origin[3] as number
+  return (flags & ANY_ENDIAN) !== 0 || (flags & BIG_ENDIAN) !== OTHER_ENDIAN
+}

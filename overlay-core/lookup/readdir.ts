@@ -1,0 +1,359 @@
+import { isErrno } from '../api/errno.ts'
+import { type DirEntry, type DirEntryPlus, FileType, type Maybe, type Name } from '../api/types.ts'
+import { inOrder } from '../base/listing-order.ts'
+import { loopTurn, STEPS_PER_TURN } from '../base/loop-turn.ts'
+import { fileId, keyOf } from '../layer/identity.ts'
+import type { Real } from '../layer/layer.ts'
+import { standingAt, WHITEOUT } from '../layer/whiteout-format.ts'
+import type { OvlInode } from '../objects/dentry.ts'
+import { getattr } from '../objects/inode.ts'
+import type { SuperBlock } from '../objects/superblock.ts'
+import { readdirFd } from '../sys/dir.ts'
+import { separatesLinks } from './hardlink.ts'
+import { isElsewhere } from './iget.ts'
+import { holdsAttributeWhiteouts } from './marks.ts'
+import { lookupDentry } from './namei.ts'
+
+/** A merged directory as read from the layers: entries by ascending cookie. */
+export interface Listing {
+  readonly entries: ListEntry[]
+}
+
+interface ListEntry {
+  readonly name: Name
+  readonly cookie: number
+  readonly type: FileType
+  /** Undefined where only a lookup can tell: the object may have come from another layer. */
+  readonly fileIdHi: number | undefined
+  readonly fileIdLo: number
+}
+
+/** How many names `readdirPlus` looks up together. */
+const WINDOW = 64
+
+/** Bounds how many entries of merged listings are remembered; the directory read longest ago is forgotten first. */
+export class ListingCache {
+  readonly #limit: number
+  readonly #dirs = new Set<OvlInode>()
+  readonly #reading = new Map<OvlInode, Promise<Listing>>()
+  #entries = 0
+
+  constructor(limitEntries: number) {
+    this.#limit = limitEntries
+  }
+
+  add(dir: OvlInode, listing: Listing): void {
+    this.drop(dir)
+    dir.listing = listing
+    this.#dirs.add(dir)
+    this.#entries += listing.entries.length
+    for (const oldest of this.#dirs) {
+      if (this.#entries <= this.#limit || oldest === dir) break
+      this.drop(oldest)
+    }
+  }
+
+  /** Has a directory read once for all who ask for it at the same time. */
+  once(dir: OvlInode, read: () => Promise<Listing>): Promise<Listing> {
+    let reading = this.#reading.get(dir)
+    if (reading === undefined) {
+      reading = read().finally(() => this.#reading.delete(dir))
+      this.#reading.set(dir, reading)
+    }
+    return reading
+  }
+
+  /** Forgets the listing of a directory that changed. */
+  drop(dir: OvlInode): void {
+    if (!dir.listing) return
+    this.#entries -= dir.listing.entries.length
+    this.#dirs.delete(dir)
+    dir.listing = undefined
+  }
+
+  /** Forgets all of them; no directory may go on using the one that it still holds. */
+  clear(): void {
+    this.#dirs.clear()
+    this.#entries = 0
+  }
+
+  /** Takes a new name in without reading the directory again. */
+  insert(sb: SuperBlock, dir: OvlInode, name: Name, inode: OvlInode): void {
+    const { listing } = dir
+    if (!listing) return
+    const cookie = cookieOf(sb.uuid, name)
+    const at = firstAfter(listing, cookie - 1)
+    if (listing.entries[at]?.cookie === cookie) {
+      // Either the name itself, or one of equal cookie: rare enough to read all again.
+      this.drop(dir)
+      return
+    }
+    const { type, fileIdHi, fileIdLo } = inode
+    listing.entries.splice(at, 0, { name, cookie, type, fileIdHi, fileIdLo })
+    this.#entries++
+  }
+
+  remove(sb: SuperBlock, dir: OvlInode, name: Name): void {
+    const { listing } = dir
+    if (!listing) return
+    const at = firstAfter(listing, cookieOf(sb.uuid, name) - 1)
+    if (listing.entries[at]?.name !== name) {
+      this.drop(dir)
+      return
+    }
+    listing.entries.splice(at, 1)
+    this.#entries--
+  }
+}
+
+/** @see Overlay.readdir — permission is checked by the caller. */
+export function readdir(
+  sb: SuperBlock,
+  dir: OvlInode,
+  cookie: number,
+  fill: (entry: DirEntry) => boolean,
+): Maybe<boolean> {
+  const { listing } = dir
+  let at = cookie
+  if (listing) {
+    const done = fillFrom(sb, dir, listing, cookie, fill)
+    if (typeof done === 'boolean') return done
+    at = (listing.entries[done.stopped - 1] as ListEntry | undefined)?.cookie ?? 0
+  }
+  return sb.descriptors.run(async () => {
+    const fresh = await listingOf(sb, dir)
+    for (;;) {
+      const done = fillFrom(sb, dir, fresh, at, fill)
+      if (typeof done === 'boolean') return done
+      // The file id of this entry is known only to its inode; one that cannot be reached is left out, as by ovl_cache_update.
+      const entry = fresh.entries[done.stopped] as ListEntry
+      const inode = await reachable(sb, dir, entry.name)
+      at = entry.cookie
+      if (inode && inode !== UNREACHABLE && !fill(toEntry(entry, inode))) return false
+    }
+  })
+}
+
+/** Fills from memory; stops with the index of an entry whose file id is not known without a lookup. */
+function fillFrom(
+  sb: SuperBlock,
+  dir: OvlInode,
+  listing: Listing,
+  cookie: number,
+  fill: (entry: DirEntry) => boolean,
+): boolean | { stopped: number } {
+  const { entries } = listing
+  for (let i = firstAfter(listing, cookie); i < entries.length; i++) {
+    const entry = entries[i] as ListEntry
+    if (entry.fileIdHi === undefined) {
+      const inode = sb.dcache.get(dir, entry.name)?.inode
+      if (!inode) return { stopped: i }
+      if (!fill(toEntry(entry, inode))) return false
+    } else if (!fill(entry as DirEntry)) return false
+  }
+  return true
+}
+
+function toEntry(entry: ListEntry, inode: OvlInode): DirEntry {
+  const { fileIdHi, fileIdLo, type } = inode
+  return { name: entry.name, cookie: entry.cookie, type, fileIdHi, fileIdLo }
+}
+
+/** @see Overlay.readdirPlus — `searchable` says whether the caller may look names up; permission to read is checked by the caller. */
+export function readdirPlus(
+  sb: SuperBlock,
+  dir: OvlInode,
+  cookie: number,
+  searchable: boolean,
+  fill: (entry: DirEntryPlus) => boolean,
+): Maybe<boolean> {
+  if (!searchable) {
+    return readdir(sb, dir, cookie, (entry) => fill({ ...entry, inode: undefined, attr: undefined }))
+  }
+  let at = cookie
+  if (dir.listing) {
+    const result = fillPlusCached(sb, dir, dir.listing, cookie, fill)
+    if (typeof result === 'boolean') return result
+    at = result.after
+  }
+  return sb.descriptors.run(() => fillPlusWaiting(sb, dir, at, fill))
+}
+
+function fillPlusCached(
+  sb: SuperBlock,
+  dir: OvlInode,
+  listing: Listing,
+  cookie: number,
+  fill: (entry: DirEntryPlus) => boolean,
+): boolean | { after: number } {
+  let after = cookie
+  for (let i = firstAfter(listing, cookie); i < listing.entries.length; i++) {
+    const entry = listing.entries[i] as ListEntry
+    const inode = sb.dcache.get(dir, entry.name)?.inode
+    const attr = inode?.attr
+    if (!inode || !attr) return { after }
+    const { type, fileIdHi, fileIdLo } = inode
+    if (!fill({ name: entry.name, cookie: entry.cookie, type, fileIdHi, fileIdLo, inode, attr })) return false
+    after = entry.cookie
+  }
+  return true
+}
+
+async function fillPlusWaiting(
+  sb: SuperBlock,
+  dir: OvlInode,
+  cookie: number,
+  fill: (entry: DirEntryPlus) => boolean,
+): Promise<boolean> {
+  const listing = await listingOf(sb, dir)
+  for (let after = cookie; ; ) {
+    const start = firstAfter(listing, after)
+    const part = listing.entries.slice(start, start + WINDOW)
+    if (part.length === 0) return true
+    const found = await Promise.all(part.map((entry) => plusEntry(sb, dir, entry)))
+    for (const entry of found) if (entry && !fill(entry)) return false
+    after = (part.at(-1) as ListEntry).cookie
+    await loopTurn()
+  }
+}
+
+/** The entry with its object, or alone when that cannot be reached; undefined when the name has gone meanwhile. */
+async function plusEntry(sb: SuperBlock, dir: OvlInode, entry: ListEntry): Promise<DirEntryPlus | undefined> {
+  const inode = await reachable(sb, dir, entry.name)
+  if (inode === UNREACHABLE)
+    return entry.fileIdHi === undefined ? undefined : { ...(entry as DirEntry), inode: undefined, attr: undefined }
+  if (!inode) return undefined
+  const attr = await getattr(sb, inode)
+  return { ...toEntry(entry, inode), inode, attr }
+}
+
+/** Stands for: the marks of the object are such that a lookup is refused. */
+const UNREACHABLE = Symbol('unreachable')
+
+/** Looks a listed name up. One object with malformed or forbidden marks must not make all the others unseen. */
+async function reachable(
+  sb: SuperBlock,
+  dir: OvlInode,
+  name: Name,
+): Promise<OvlInode | typeof UNREACHABLE | undefined> {
+  try {
+    return (await lookupDentry(sb, dir, name)).inode
+  } catch (error) {
+    if (isErrno(error, 'EINVAL', 'EACCES', 'EPERM', 'EIO')) return UNREACHABLE
+    throw error
+  }
+}
+
+/** The merged listing, read from the layers when it is not remembered. */
+async function listingOf(sb: SuperBlock, dir: OvlInode): Promise<Listing> {
+  return dir.listing ?? (await sb.listings.once(dir, () => dir.dirLock.shared(() => listingLocked(sb, dir))))
+}
+
+/** As `listingOf`, for a caller that holds the lock of `dir`. */
+export async function listingLocked(sb: SuperBlock, dir: OvlInode): Promise<Listing> {
+  if (dir.listing) return dir.listing
+  if (dir.unlinked) return { entries: [] }
+  const merged = new Map<Name, Omit<ListEntry, 'name' | 'cookie'> | undefined>()
+  const layers = dir.upper ? [dir.upper, ...dir.lowers] : dir.lowers
+  for (const real of layers) await mergeLayer(sb, dir, real, merged)
+  const entries: ListEntry[] = []
+  for (const [name, entry] of merged) {
+    if (entry) entries.push({ name, cookie: cookieOf(sb.uuid, name), ...entry })
+    if (entries.length % STEPS_PER_TURN === STEPS_PER_TURN - 1) await loopTurn()
+  }
+  const listing = { entries: await inOrder(entries) }
+  sb.listings.add(dir, listing)
+  return listing
+}
+
+/** Adds the names of one layer that no upper one has; `undefined` stands for a whiteout. */
+async function mergeLayer(
+  sb: SuperBlock,
+  dir: OvlInode,
+  real: Real,
+  merged: Map<Name, Omit<ListEntry, 'name' | 'cookie'> | undefined>,
+): Promise<void> {
+  const { inodeNumbers } = real.layer
+  const mixed = real.layer.isUpper && (real.impure || dir.lowers.length > 0 || inodeNumbers !== undefined)
+  const { marks } = real.layer
+  const hidden: Name[] = []
+  const attributes = marks.whiteouts === 'device' && (await holdsAttributeWhiteouts(sb, real))
+  let steps = 0
+  for (const raw of await readdirFd(await sb.descriptors.of(real))) {
+    if (++steps % STEPS_PER_TURN === 0) await loopTurn()
+    if (merged.has(raw.name)) continue
+    if (marks.reserves(raw.name) || sb.upper?.marks.reserves(raw.name)) {
+      const name = marks.hiddenBy(raw.name)
+      if (name !== undefined) hidden.push(name)
+      continue
+    }
+    let { type } = raw
+    if (type === 0 || type === FileType.character || (attributes && type === FileType.regular)) {
+      const standing = await standingAt(sb, real, raw.name)
+      if (!standing) continue
+      if (standing === WHITEOUT) {
+        merged.set(raw.name, undefined)
+        continue
+      }
+      if (standing.fd >= 0) sb.descriptors.retire(standing.fd)
+      type = standing.stat.type
+    }
+    // One of several names of a lower file may have a file id of its own.
+    const linked = separatesLinks(sb) && !real.layer.isUpper && type !== FileType.directory
+    const plain = !mixed && !linked && Number.isSafeInteger(raw.ino)
+    const number = { inoHi: Math.floor(raw.ino / 2 ** 32), inoLo: raw.ino >>> 0 }
+    const restored =
+      plain && !real.layer.isUpper && isElsewhere(sb.dcache.inode(keyOf(real.layer, number)), dir, raw.name)
+    const ids = plain && !restored ? fileId(real.layer, number) : undefined
+    merged.set(raw.name, { type: type as FileType, fileIdHi: ids?.fileIdHi, fileIdLo: ids?.fileIdLo ?? 0 })
+  }
+  // After the objects: one with the name of a whiteout of its own layer is to be seen.
+  for (const name of hidden) if (!merged.has(name)) merged.set(name, undefined)
+}
+
+/** Whether the merged directory shows nothing, for a caller that holds its lock. */
+export async function isEmptyLocked(sb: SuperBlock, dir: OvlInode): Promise<boolean> {
+  return (await listingLocked(sb, dir)).entries.length === 0
+}
+
+/** The index of the first entry with a cookie above `cookie`. */
+function firstAfter(listing: Listing, cookie: number): number {
+  let low = 0
+  let high = listing.entries.length
+  while (low < high) {
+    const middle = (low + high) >>> 1
+    if ((listing.entries[middle] as ListEntry).cookie > cookie) high = middle
+    else low = middle + 1
+  }
+  return low
+}
+
+/**
+ * The cookie of a name: 52 bits of a hash seeded by the overlay, so that it does not depend on what else is in the directory, on the
+ * order of changes or on the process. Between 2 and 2^52.
+ */
+export function cookieOf(seed: Uint8Array, name: Name): number {
+  let a =
+    0x9747b28c ^
+    ((seed[0] as number) << 24) ^
+    ((seed[1] as number) << 16) ^
+    ((seed[2] as number) << 8) ^
+    (seed[3] as number)
+  let b =
+    0x1b873593 ^
+    ((seed[4] as number) << 24) ^
+    ((seed[5] as number) << 16) ^
+    ((seed[6] as number) << 8) ^
+    (seed[7] as number)
+  for (let i = 0; i < name.length; i++) {
+    const unit = name.charCodeAt(i)
+    a = Math.imul(a ^ unit, 0x85ebca6b)
+    b = Math.imul(b ^ unit, 0xc2b2ae35)
+    a ^= b >>> 15
+    b ^= a >>> 13
+  }
+  a = Math.imul(a ^ (a >>> 16), 0x85ebca6b)
+  b = Math.imul(b ^ (b >>> 13), 0xc2b2ae35)
+  a ^= b >>> 16
+  return (a >>> 0) * 2 ** 20 + ((b >>> 0) % 2 ** 20) + 2
+}

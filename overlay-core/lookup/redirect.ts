@@ -1,0 +1,96 @@
+import { OverlayError } from '../api/errno.ts'
+import { FileType, type Name } from '../api/types.ts'
+import type { Found, Layer, Real } from '../layer/layer.ts'
+import { standingAt, WHITEOUT } from '../layer/whiteout-format.ts'
+import type { OvlInode } from '../objects/dentry.ts'
+import { placeOf } from '../objects/inode.ts'
+import type { SuperBlock } from '../objects/superblock.ts'
+import { NO_MARKS, readMarks } from './marks.ts'
+
+/** The longest redirect the kernel reads and writes, in bytes (OVL_REDIRECT_MAX). */
+const REDIRECT_MAX_BYTES = 256
+
+/** What one layer has at a name or redirect. */
+export interface LayerStep {
+  readonly at: Found | undefined
+  /** The layers below are not searched. */
+  readonly stop: boolean
+  /** Where the layers below are to be searched instead, when an absolute redirect was followed. */
+  readonly redirect: string | undefined
+}
+
+/**
+ * Follows the absolute redirect `path` from the root of `layer`, one component at a time and never through a symlink, so that it cannot
+ * leave the layer. Directories on the way may be opaque or redirected themselves: that holds for the layers below (fs/overlayfs/namei.c
+ * ovl_lookup_layer). `lowest`: there are none.
+ */
+export async function lookupRedirect(sb: SuperBlock, layer: Layer, path: string, lowest: boolean): Promise<LayerStep> {
+  const parts = path.slice(1).split('/')
+  let redirect = path
+  let stop = false
+  let parent = layer.root
+  for (const [i, part] of parts.entries()) {
+    const probe = await standingAt(sb, parent, part)
+    if (!probe) break
+    if (probe === WHITEOUT) return { at: undefined, stop: true, redirect }
+    const last = i === parts.length - 1
+    if (!last && probe.stat.type !== FileType.directory) return { at: undefined, stop: true, redirect }
+    const at = sb.descriptors.found(parent, part, probe)
+    if (last) return { at, stop, redirect }
+    parent = at.real
+    const marks = lowest ? NO_MARKS : await readMarks(sb, parent)
+    if (marks.opaque) stop = true
+    else if (marks.redirect !== undefined) {
+      const rest = parts.slice(i + 1).join('/')
+      const upTo = redirect.slice(0, redirect.length - rest.length - 1)
+      redirect = `${redirected(upTo, marks.redirect)}/${rest}`
+      if (marks.redirect.startsWith('/')) stop = false
+    }
+  }
+  return { at: undefined, stop, redirect }
+}
+
+/** Where `redirect` leads that was found on the object at `path`: elsewhere, or to another name in the same directory. */
+export function redirected(path: string | undefined, redirect: string): string {
+  if (redirect.startsWith('/') || !path?.startsWith('/')) return redirect
+  return path.slice(0, path.lastIndexOf('/') + 1) + redirect
+}
+
+/**
+ * Records on the upper of a merged directory, or of a metadata-only copy, where its lowers lie, before it is moved away from there (ovl_set_redirect): the old
+ * name for a move within the directory, an absolute path else. An existing redirect that still holds is kept.
+ *
+ * @throws EXDEV the redirect would be too long, as the kernel answers
+ */
+export async function setRedirect(sb: SuperBlock, dir: OvlInode, name: Name, sameDir: boolean): Promise<void> {
+  const upper = dir.upper as Real
+  if (upper.redirect !== undefined && (sameDir || upper.redirect.startsWith('/'))) return
+  const redirect = sameDir && !(await isLowerHardLink(sb, dir)) ? name : absolutePath(dir)
+  if (redirect.length > REDIRECT_MAX_BYTES) throw new OverlayError('EXDEV', 'rename', name)
+  const place = await placeOf(sb, dir)
+  await sb.attributes.set(place.fd, place.name, sb.xattrs.redirect, Buffer.from(redirect, 'latin1'))
+  upper.redirect = redirect
+}
+
+/** Of a file with several names below: a relative redirect would be wrong at those in other directories (ovl_need_absolute_redirect). */
+async function isLowerHardLink(sb: SuperBlock, inode: OvlInode): Promise<boolean> {
+  const lower = inode.lower
+  if (inode.type === FileType.directory || !lower?.parent) return false
+  const probe = await sb.descriptors.probe(lower.parent, lower.name)
+  if (probe && probe.fd >= 0) sb.descriptors.retire(probe.fd)
+  return probe !== undefined && probe.stat.nlink > 1
+}
+
+/** Where the lowers of `dir` lie, from the overlay root: its path, with the redirects of all directories on the way. */
+function absolutePath(dir: OvlInode): string {
+  const parts: string[] = []
+  for (let at: OvlInode | undefined = dir; at; ) {
+    const alias: OvlInode['aliases'][number] | undefined = at.alias
+    if (!alias) break
+    const redirect: string | undefined = at.upper?.redirect
+    if (redirect?.startsWith('/')) return redirect + parts.map((part) => `/${part}`).join('')
+    parts.unshift(redirect ?? alias.name)
+    at = alias.dir
+  }
+  return `/${parts.join('/')}`
+}

@@ -1,0 +1,117 @@
+import { isErrno, OverlayError } from '../api/errno.ts'
+import type { Maybe, Name } from '../api/types.ts'
+import type { Alias, OvlInode } from '../objects/dentry.ts'
+import type { SuperBlock } from '../objects/superblock.ts'
+import { cachedDentry, checkName, lookupDentry } from './namei.ts'
+import { dueChain, isUnchanged, lookAtLowers } from './revalidate.ts'
+
+/**
+ * Makes `inode`, that a caller holds since some time, usable now: undefined when it is so already, else a promise for it. Nothing may be locked.
+ *
+ * An object of an earlier stack of layers, or of a directory whose lower was seen to change, is looked up again by its name: when the same
+ * object is found there, it is made of what the layers have of it now (`inodeFor` in iget.ts), else it is gone and only what is open can
+ * still be used. With the option `revalidate` the lowers of `inode`, and of the directories above, are looked at first when that is due.
+ *
+ * @throws ESTALE it is not there any more
+ */
+export function makeCurrent(sb: SuperBlock, inode: OvlInode): Promise<void> | undefined {
+  if (inode.unlinked) return undefined
+  if (isStale(sb, inode)) return findAgain(sb, inode)
+  if (sb.options.revalidate === 'never') return undefined
+  const chain = dueChain(sb, inode)
+  for (const [at, one] of chain.entries()) {
+    if (isStale(sb, one) || !isUnchanged(sb, one)) return compareAll(sb, inode, chain.slice(at))
+  }
+  return undefined
+}
+
+/** What `name` in `dir` is; `dir` is current already. */
+export function lookupCurrent(sb: SuperBlock, dir: OvlInode, name: Name): Maybe<OvlInode | undefined> {
+  const found = lookupName(sb, dir, name)
+  return sb.options.revalidate === 'never' ? found : stillThere(sb, dir, name, found)
+}
+
+function lookupName(sb: SuperBlock, dir: OvlInode, name: Name): Maybe<OvlInode | undefined> {
+  const cached = cachedDentry(sb, dir, name)
+  if (cached) return cached.inode
+  checkName('lookup', name)
+  const dentry = lookupDentry(sb, dir, name)
+  return dentry instanceof Promise ? dentry.then(({ inode }) => inode) : dentry.inode
+}
+
+/** What was found may have been changed below since it was remembered: then another object stands there now. */
+async function stillThere(
+  sb: SuperBlock,
+  dir: OvlInode,
+  name: Name,
+  found: Maybe<OvlInode | undefined>,
+): Promise<OvlInode | undefined> {
+  const inode = await found
+  try {
+    if (inode) await makeCurrent(sb, inode)
+    return inode
+  } catch (error) {
+    if (!isErrno(error, 'ESTALE')) throw error
+    return await lookupName(sb, dir, name)
+  }
+}
+
+function isStale(sb: SuperBlock, inode: OvlInode): boolean {
+  return inode.epoch !== sb.epoch || inode.recheck
+}
+
+/** Compares `chain`, directories from the top down and `inode` at its end, with the lowers. */
+async function compareAll(sb: SuperBlock, inode: OvlInode, chain: readonly OvlInode[]): Promise<void> {
+  for (const one of chain) {
+    if (one.unlinked) break
+    try {
+      const above = one.alias?.dir
+      if (isStale(sb, one)) await findAgain(sb, one, above)
+      if ((await lookAtLowers(sb, one)) && one !== sb.root) await findAgain(sb, one, above)
+    } catch (error) {
+      if (one === inode || !isErrno(error, 'ESTALE')) throw error
+      break
+    }
+  }
+  // Something above is gone: it may still have another name.
+  const last = chain.at(-2)
+  if (last?.unlinked || isStale(sb, inode)) await findAgain(sb, inode)
+}
+
+/** @param current a directory that is known to be current */
+async function findAgain(sb: SuperBlock, inode: OvlInode, current?: OvlInode): Promise<void> {
+  for (const { dir, name } of inode.aliases) {
+    if (await standsAt(sb, inode, { dir, name }, dir === current)) {
+      inode.recheck = false
+      return
+    }
+    // Another caller may have been faster, by another name.
+    if (!isStale(sb, inode)) return
+  }
+  leaveStack(sb, inode)
+  throw new OverlayError('ESTALE', 'lookup')
+}
+
+async function standsAt(sb: SuperBlock, inode: OvlInode, { dir, name }: Alias, current: boolean): Promise<boolean> {
+  try {
+    if (!current) await makeCurrent(sb, dir)
+    return (await lookupDentry(sb, dir, name)).inode === inode
+  } catch (error) {
+    if (isErrno(error, 'ESTALE', 'ENOENT', 'ENOTDIR')) return false
+    throw error
+  }
+}
+
+/** As when the last name goes: who has it open may go on reading, nobody finds it any more. */
+function leaveStack(sb: SuperBlock, inode: OvlInode): void {
+  inode.unlinked = true
+  inode.aliases = []
+  inode.changed()
+  // They may be found again in a directory that has taken its place.
+  for (const [name, child] of [...(inode.children ?? [])]) {
+    if (child.inode) child.inode.recheck = true
+    sb.dcache.remove(inode, name)
+  }
+  sb.dcache.removeInode(inode)
+  if (inode.file?.users === 0) sb.files.drop(inode)
+}

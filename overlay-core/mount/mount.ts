@@ -1,0 +1,278 @@
+import { createHash, randomBytes } from 'node:crypto'
+import { tmpdir } from 'node:os'
+import type { Clock } from '../api/clock.ts'
+import { isErrno } from '../api/errno.ts'
+import type { Overlay } from '../api/overlay-api.ts'
+import type { MountOptions } from '../api/params.ts'
+import { newLock } from '../base/lock.ts'
+import { Gate } from '../base/remount-barrier.ts'
+import { Descriptors } from '../layer/descriptors.ts'
+import { identityOf } from '../layer/identity.ts'
+import type { Layer } from '../layer/layer.ts'
+import { XattrNames } from '../layer/overlay-xattrs.ts'
+import type { Storage } from '../layer/storage.ts'
+import { Writeback } from '../layer/writeback.ts'
+import { readMarks } from '../lookup/marks.ts'
+import { lookupDentry } from '../lookup/namei.ts'
+import { ListingCache } from '../lookup/readdir.ts'
+import { makeCurrent } from '../lookup/revalidate-inode.ts'
+import { DentryCache } from '../objects/dcache.ts'
+import { OvlInode } from '../objects/dentry.ts'
+import { Durability } from '../objects/durability.ts'
+import { FileCache } from '../objects/file-cache.ts'
+import { HandleTable } from '../objects/handle.ts'
+import { HandleFile } from '../objects/handle-file.ts'
+import { HandleLog } from '../objects/handle-log.ts'
+import { knownRights } from '../objects/rights.ts'
+import type { SuperBlock } from '../objects/superblock.ts'
+import { effectiveGid, effectiveGroups, effectiveUid, raiseFileLimit, setUmask0 } from '../sys/process.ts'
+import { statxFd } from '../sys/stat.ts'
+import { getXattr, setXattr } from '../sys/xattr.ts'
+import { IdentityKeeper } from './identity-keeper.ts'
+import { digestOf, type Layers, makeLayers, noteStackChange, placeLayers } from './layers.ts'
+import { MountedOverlay } from './overlay.ts'
+import { NO_UPPER, prepareUpper } from './prepare-upper.ts'
+import { remount } from './remount.ts'
+import { closeRoots, openRoots, type Roots } from './roots.ts'
+import type { Mounting } from './unmount.ts'
+
+/** What a mount takes from outside, and how much it may remember. */
+export interface MountEnvironment {
+  readonly clock: Clock
+  /** The time of day, in ms of the epoch. */
+  readonly wallClockMs: () => number
+  /** Unguessable bytes, for the identity of a new overlay. */
+  readonly randomBytes: (length: number) => Uint8Array
+  /** Where an overlay without upper keeps what must survive a restart: a directory of its own. */
+  readonly handleDirectory: string | undefined
+  /** Names in the dentry cache. */
+  readonly dentryLimit: number
+  /** Entries of merged listings. */
+  readonly listingLimit: number
+  /** Open real files without a user. */
+  readonly fileLimit: number
+  /** How long an unused real file stays open, in milliseconds. */
+  readonly fileIdleMs: number
+}
+
+const systemClock: Clock = {
+  now: () => performance.now(),
+  every: (intervalMs, tick) => {
+    const timer = setInterval(tick, intervalMs)
+    timer.unref()
+    return () => clearInterval(timer)
+  },
+}
+
+const DEFAULTS: MountEnvironment = {
+  clock: systemClock,
+  wallClockMs: Date.now,
+  randomBytes,
+  handleDirectory: undefined,
+  dentryLimit: 200_000,
+  listingLimit: 1_000_000,
+  fileLimit: 4096,
+  fileIdleMs: 60_000,
+}
+
+/**
+ * Opens the layers, claims upper and workdir, cleans the workdir and returns the overlay.
+ *
+ * @throws OptionError a directory is missing, unreadable, nested or busy (names the option; nothing was created)
+ */
+export async function mount(options: MountOptions, environment: Partial<MountEnvironment> = {}): Promise<Overlay> {
+  const given = { ...DEFAULTS, ...environment }
+  setUmask0()
+  const descriptorLimit = raiseFileLimit()
+  const roots = await openRoots(options)
+  try {
+    return await assemble(options, given, roots, descriptorLimit)
+  } catch (error) {
+    closeRoots(roots)
+    throw error
+  }
+}
+
+async function assemble(
+  options: MountOptions,
+  given: MountEnvironment,
+  roots: Roots,
+  descriptorLimit: number,
+): Promise<Overlay> {
+  const undo: (() => void)[] = []
+  try {
+    return await assembleWith(options, given, roots, descriptorLimit, undo)
+  } catch (error) {
+    for (const close of undo.reverse()) close()
+    throw error
+  }
+}
+
+/** @param undo takes what closes again what was opened, in case that the mount fails later on */
+async function assembleWith(
+  options: MountOptions,
+  given: MountEnvironment,
+  roots: Roots,
+  descriptorLimit: number,
+  undo: (() => void)[],
+): Promise<Overlay> {
+  const handleFile = await openHandleFile(roots, given)
+  undo.push(() => handleFile.close())
+  const xattrs = new XattrNames(options.userxattr, effectiveUid() !== 0)
+  const keeper = await IdentityKeeper.open(handleFile.directoryFd)
+  const layers = await placedLayers(roots, options, xattrs, keeper, given)
+  const descriptors = new Descriptors(Math.max(64, Math.floor(descriptorLimit * 0.5)))
+  undo.push(() => descriptors.closeAll())
+  const dcache = new DentryCache(given.dentryLimit)
+  const context = { descriptors, xattrs, privileged: effectiveUid() === 0, newNoteId: given.randomBytes, undo }
+  const prepared =
+    layers.upper && roots.work ? await prepareUpper(options, layers.upper, roots.work.fd, context) : NO_UPPER
+  const files = fileCache(given, descriptorLimit)
+  const handleLog = await HandleLog.open(handleFile.fd, handleFile.sizeBytes)
+  let temps = 0
+  const sb: SuperBlock = {
+    options,
+    epoch: 1,
+    readOnly: options.readOnly || layers.upper === undefined,
+    gate: new Gate(),
+    clock: given.clock,
+    wallClockMs: given.wallClockMs,
+    uuid: await overlayUuid(options, layers, xattrs, given, keeper),
+    upper: layers.upper,
+    lowers: layers.lowers,
+    dataLayers: layers.data,
+    ...prepared,
+    xattrs: new XattrNames(options.userxattr, effectiveUid() !== 0 || prepared.storage?.owners === false),
+    root: makeRoot(layers, keeper),
+    dcache,
+    descriptors,
+    files,
+    durability: new Durability(),
+    listings: new ListingCache(given.listingLimit),
+    handles: new HandleTable(
+      { dcache, clock: given.clock },
+      (dir, name) => lookupInode(sb, dir, name),
+      handleFile,
+      handleLog,
+    ),
+    renameLock: newLock('shape'),
+    writeback: new Writeback(given.clock),
+    copies: new Set(),
+    ...server(prepared.storage),
+    tempName: () => `#${(temps++).toString(16)}`,
+  }
+  await sb.notes?.load(sb.attributes, xattrs)
+  sb.root.epoch = sb.epoch
+  dcache.addInode(sb.root)
+  for (const real of [sb.root.upper, ...sb.root.lowers]) if (real) await readMarks(sb, real)
+  sb.root.rights = knownRights(sb, sb.root.real)
+  await keeper.save()
+  return new MountedOverlay(sb, mountingOf(sb, roots, keeper, given.wallClockMs))
+}
+
+async function placedLayers(
+  roots: Roots,
+  options: MountOptions,
+  xattrs: XattrNames,
+  keeper: IdentityKeeper,
+  given: MountEnvironment,
+): Promise<Layers> {
+  const layers = await makeLayers(roots, options, xattrs, keeper)
+  placeLayers(layers)
+  noteStackChange(layers, keeper.stackSinceMs(digestOf(layers), given.wallClockMs()))
+  return layers
+}
+
+function fileCache({ fileLimit, fileIdleMs, clock }: MountEnvironment, descriptorLimit: number): FileCache {
+  return new FileCache(Math.min(fileLimit, Math.floor(descriptorLimit * 0.25)), fileIdleMs, clock)
+}
+
+function mountingOf(sb: SuperBlock, roots: Roots, keeper: IdentityKeeper, wallClockMs: () => number): Mounting {
+  let present = roots
+  return {
+    remount: async (options) => {
+      present = await remount(sb, present, { keeper, nowMs: wallClockMs() }, options)
+    },
+    close: () => {
+      sb.steps?.close()
+      sb.attributes.close()
+      closeRoots(present)
+    },
+  }
+}
+
+type ServerRights = Pick<
+  SuperBlock,
+  'privileged' | 'keepsOwners' | 'fixedOwners' | 'serverUid' | 'serverGid' | 'serverGroups'
+>
+
+/** Whose rights the server has on disk, and whether those can be told from the disk. */
+function server(storage: Storage | undefined): ServerRights {
+  const uid = effectiveUid()
+  const fixedOwners = storage?.owners === false
+  return {
+    privileged: uid === 0,
+    keepsOwners: uid !== 0 || fixedOwners,
+    fixedOwners,
+    serverUid: uid,
+    serverGid: effectiveGid(),
+    serverGroups: effectiveGroups(),
+  }
+}
+
+/** The log of handles lies in the workdir; that of an overlay without upper where the server says, else it ends with the process. */
+async function openHandleFile(roots: Roots, given: MountEnvironment): Promise<HandleFile> {
+  if (roots.work) return await HandleFile.in(roots.work.fd)
+  const kept = given.handleDirectory === undefined ? undefined : await HandleFile.claim(given.handleDirectory)
+  return kept ?? (await HandleFile.nameless(tmpdir()))
+}
+
+async function lookupInode(sb: SuperBlock, dir: OvlInode, name: string): Promise<OvlInode | undefined> {
+  await makeCurrent(sb, dir)
+  return (await lookupDentry(sb, dir, name)).inode
+}
+
+/** The root: without an upper its identity is kept, as it outlives the lower that it was made of. */
+function makeRoot(layers: Layers, keeper: IdentityKeeper): OvlInode {
+  const top = layers.upper ?? (layers.lowers[0] as Layer)
+  const stat = statxFd(top.root.fd)
+  const own = identityOf(top, stat)
+  return new OvlInode(
+    { ...(layers.upper ? own : keeper.root(own)), type: stat.type },
+    layers.upper?.root,
+    layers.lowers.map((layer) => layer.root),
+  )
+}
+
+/**
+ * The overlay's own identity: `overlay.uuid` of the upper root, made on the first mount as the kernel does with uuid=on; where it cannot be
+ * kept, one derived from the topmost root.
+ */
+async function overlayUuid(
+  options: MountOptions,
+  layers: Layers,
+  xattrs: XattrNames,
+  given: MountEnvironment,
+  keeper: IdentityKeeper,
+): Promise<Uint8Array> {
+  const keeps = layers.upper && (options.uuid === 'on' || options.uuid === 'auto')
+  if (layers.upper && keeps) {
+    const { fd } = layers.upper.root
+    const present = await getXattr(fd, '', xattrs.uuid)
+    if (present?.length === 16) return present
+    const fresh = given.randomBytes(16)
+    try {
+      await setXattr(fd, '', xattrs.uuid, fresh)
+      return fresh
+    } catch (error) {
+      if (!isErrno(error, 'EOPNOTSUPP', 'EPERM', 'ENOSPC')) throw error
+    }
+  }
+  const hash = createHash('sha256')
+  for (const layer of layers.upper ? [layers.upper] : layers.lowers) {
+    const stat = statxFd(layer.root.fd)
+    hash.update(layer.fsUuid).update(`${stat.inoHi}:${stat.inoLo}:${stat.btime?.sec}.${stat.btime?.nsec};`)
+  }
+  const derived = new Uint8Array(hash.digest().subarray(0, 16))
+  return layers.upper ? derived : keeper.uuid(derived)
+}

@@ -1,0 +1,380 @@
+import { bestEffort, OverlayError } from '../api/errno.ts'
+import type { Overlay } from '../api/overlay-api.ts'
+import type { MountOptions } from '../api/params.ts'
+import {
+  type Attr,
+  type AttrChange,
+  type CreateOptions,
+  type Cred,
+  type DirEntry,
+  type DirEntryPlus,
+  FileType,
+  type Inode,
+  type KeptStage,
+  type Maybe,
+  type Name,
+  type OpenFile,
+  type Provenance,
+  type Stability,
+  type StagedFile,
+  type StatFs,
+  type Wcc,
+} from '../api/types.ts'
+import { readdir, readdirPlus } from '../lookup/readdir.ts'
+import { lookupCurrent, makeCurrent } from '../lookup/revalidate-inode.ts'
+import type { OvlInode } from '../objects/dentry.ts'
+import { attrFor, getattr, grantedAccess, needAccess, readlink, setattr } from '../objects/inode.ts'
+import { pathsOf } from '../objects/paths.ts'
+import { type CheckedAttr, EXECUTE, may, need, READ } from '../objects/permission.ts'
+import type { SuperBlock } from '../objects/superblock.ts'
+import { create, link, mkdir, mknod, symlink } from '../operations/dir.ts'
+import { commit, openFile, read, write } from '../operations/file.ts'
+import { getNote, setNote } from '../operations/protocol-data.ts'
+import { rmdir, unlink } from '../operations/remove.ts'
+import { type RenameOptions, rename } from '../operations/rename.ts'
+import { provenance, removedNames, restore } from '../operations/restore.ts'
+import { keptStages, stage } from '../operations/stage.ts'
+import { getxattr, listxattr, removexattr, setxattr } from '../operations/xattr.ts'
+import { statfsFd } from '../sys/stat.ts'
+import { flush, letGo, type Mounting } from './unmount.ts'
+
+/**
+ * The overlay as adapters use it: checks that it is mounted and that the caller may, then hands on to the modules, inside the gate and with
+ * objects of the present stack of layers.
+ */
+export class MountedOverlay implements Overlay {
+  readonly root: Inode
+  readonly uuid: Uint8Array
+  readonly #sb: SuperBlock
+  readonly #mounting: Mounting
+  #mounted = true
+  #remounting: Promise<unknown> = Promise.resolve()
+
+  constructor(sb: SuperBlock, mounting: Mounting) {
+    this.#sb = sb
+    this.#mounting = mounting
+    this.root = sb.root
+    this.uuid = sb.uuid
+  }
+
+  get notices(): readonly string[] {
+    return this.#sb.notices
+  }
+
+  get readOnly(): boolean {
+    return this.#sb.readOnly
+  }
+
+  get options(): MountOptions {
+    return this.#sb.options
+  }
+
+  lookup(cred: Cred, dir: Inode, name: Name): Maybe<Inode | undefined> {
+    return this.#inDirectory(dir, (parent) => {
+      const allowed = needAccess(this.#sb, cred, parent, EXECUTE, 'lookup')
+      if (allowed instanceof Promise) return allowed.then(() => lookupCurrent(this.#sb, parent, name))
+      return lookupCurrent(this.#sb, parent, name)
+    })
+  }
+
+  parent(cred: Cred, dir: Inode): Maybe<Inode> {
+    return this.#inDirectory(dir, (inode) => {
+      const allowed = needAccess(this.#sb, cred, inode, EXECUTE, 'lookup')
+      const parent = inode === this.#sb.root ? inode : inode.alias?.dir
+      if (!parent) throw new OverlayError('ESTALE', 'lookup')
+      return allowed instanceof Promise ? allowed.then(() => parent) : parent
+    })
+  }
+
+  paths(inode: Inode): readonly (readonly Name[])[] {
+    this.#enter()
+    return pathsOf(this.#sb.root, inode as OvlInode)
+  }
+
+  inodeByKey(key: number, generation: number): Maybe<Inode> {
+    this.#enter()
+    const { handles, gate } = this.#sb
+    if (!gate.open) return gate.enter(() => this.inodeByKey(key, generation))
+    const inode = handles.find(key, generation)
+    if (!(inode instanceof Promise)) return this.#on(inode, (current) => current)
+    return gate.count(inode)
+  }
+
+  retain(inode: Inode): void {
+    this.#enter()
+    this.#sb.handles.retain(inode as OvlInode)
+  }
+
+  retained(): Promise<void> | undefined {
+    return this.#sb.handles.flushed()
+  }
+
+  getattr(inode: Inode): Maybe<Attr> {
+    return this.#on(inode, (object) => getattr(this.#sb, object))
+  }
+
+  access(cred: Cred, inode: Inode, mask: number): Maybe<number> {
+    return this.#on(inode, (object) => {
+      const attr = attrFor(this.#sb, cred, object)
+      if (attr instanceof Promise) return attr.then((now) => grantedAccess(cred, now, mask))
+      return grantedAccess(cred, attr, mask)
+    })
+  }
+
+  async setattr(cred: Cred, inode: Inode, change: AttrChange, wcc?: Wcc, guard?: (now: Attr) => void): Promise<Attr> {
+    const sb = this.#sb
+    return await this.#on(inode, (object) =>
+      sb.descriptors.run(() => setattr(sb, cred, object, change, { wcc, guard })),
+    )
+  }
+
+  readlink(_cred: Cred, inode: Inode): Maybe<Uint8Array> {
+    return this.#on(inode, (object) => readlink(this.#sb, object))
+  }
+
+  async create(cred: Cred, dir: Inode, name: Name, options: CreateOptions, wcc?: Wcc): Promise<Inode> {
+    return await this.#inDirectory(dir, (parent) => create(this.#sb, cred, parent, name, options, wcc))
+  }
+
+  async mkdir(cred: Cred, dir: Inode, name: Name, options: CreateOptions, wcc?: Wcc): Promise<Inode> {
+    return await this.#inDirectory(dir, (parent) => mkdir(this.#sb, cred, parent, name, options, wcc))
+  }
+
+  async symlink(
+    cred: Cred,
+    dir: Inode,
+    name: Name,
+    target: Uint8Array,
+    options: CreateOptions,
+    wcc?: Wcc,
+  ): Promise<Inode> {
+    return await this.#inDirectory(dir, (parent) => symlink(this.#sb, cred, parent, name, target, options, wcc))
+  }
+
+  async mknod(
+    cred: Cred,
+    dir: Inode,
+    name: Name,
+    type: FileType,
+    rdev: { major: number; minor: number },
+    options: CreateOptions,
+    wcc?: Wcc,
+  ): Promise<Inode> {
+    return await this.#inDirectory(dir, (parent) => mknod(this.#sb, cred, parent, name, type, rdev, options, wcc))
+  }
+
+  async link(cred: Cred, inode: Inode, dir: Inode, name: Name, wcc?: Wcc): Promise<void> {
+    await this.#inBoth(inode, dir, (object, parent) => link(this.#sb, cred, object, parent, name, wcc))
+  }
+
+  async unlink(cred: Cred, dir: Inode, name: Name, wcc?: Wcc, check?: (victim: Inode) => void): Promise<void> {
+    await this.#inDirectory(dir, (parent) => unlink(this.#sb, cred, parent, name, wcc, check))
+  }
+
+  async rmdir(cred: Cred, dir: Inode, name: Name, wcc?: Wcc, check?: (victim: Inode) => void): Promise<void> {
+    await this.#inDirectory(dir, (parent) => rmdir(this.#sb, cred, parent, name, wcc, check))
+  }
+
+  async rename(
+    cred: Cred,
+    fromDir: Inode,
+    fromName: Name,
+    toDir: Inode,
+    toName: Name,
+    options: RenameOptions = {},
+  ): Promise<void> {
+    needDirectory(fromDir)
+    await this.#inBoth(fromDir, toDir, (from, to) =>
+      rename(this.#sb, cred, { dir: from, name: fromName }, { dir: to, name: toName }, options),
+    )
+  }
+
+  async provenance(cred: Cred, dir: Inode, name: Name): Promise<Provenance> {
+    return await this.#inDirectory(dir, (inode) => provenance(this.#sb, cred, inode, name))
+  }
+
+  async removedNames(cred: Cred, dir: Inode): Promise<Name[]> {
+    return await this.#inDirectory(dir, (inode) => removedNames(this.#sb, cred, inode))
+  }
+
+  async restore(cred: Cred, dir: Inode, name: Name, check?: (current: Inode | undefined) => void): Promise<Inode> {
+    return await this.#inDirectory(dir, (inode) => restore(this.#sb, cred, inode, name, check))
+  }
+
+  readdir(cred: Cred, dir: Inode, cookie: number, fill: (entry: DirEntry) => boolean): Maybe<boolean> {
+    return this.#inDirectory(dir, (inode) => {
+      const allowed = needAccess(this.#sb, cred, inode, READ, 'readdir')
+      if (allowed instanceof Promise) return allowed.then(() => readdir(this.#sb, inode, cookie, fill))
+      return readdir(this.#sb, inode, cookie, fill)
+    })
+  }
+
+  readdirPlus(cred: Cred, dir: Inode, cookie: number, fill: (entry: DirEntryPlus) => boolean): Maybe<boolean> {
+    return this.#inDirectory(dir, (inode) => {
+      const attr = attrFor(this.#sb, cred, inode)
+      const go = (now: CheckedAttr) => {
+        need(cred, now, READ, 'readdir')
+        return readdirPlus(this.#sb, inode, cookie, may(cred, now, EXECUTE), fill)
+      }
+      return attr instanceof Promise ? attr.then(go) : go(attr)
+    })
+  }
+
+  read(cred: Cred, inode: Inode, buffer: Uint8Array, offset: number, length: number, position: number): Maybe<number> {
+    needRegular(inode)
+    return this.#on(inode, (object) => read(this.#sb, cred, object, buffer, offset, length, position))
+  }
+
+  write(cred: Cred, inode: Inode, data: Uint8Array, position: number, stability: Stability, wcc?: Wcc): Maybe<void> {
+    needRegular(inode)
+    return this.#on(inode, (object) => write(this.#sb, cred, object, data, position, stability, wcc))
+  }
+
+  async commit(_cred: Cred, inode: Inode, wcc?: Wcc): Promise<void> {
+    const sb = this.#sb
+    await this.#on(inode, (object) =>
+      sb.descriptors.run(async () => {
+        if (object.type === FileType.regular) await commit(sb, object, wcc)
+        else await sb.durability.commit(sb, [object])
+      }),
+    )
+  }
+
+  async open(
+    cred: Cred,
+    inode: Inode,
+    how: { read?: boolean; write?: boolean; truncate?: boolean },
+  ): Promise<OpenFile> {
+    needRegular(inode)
+    const sb = this.#sb
+    return await this.#on(inode, (object) => sb.descriptors.run(() => openFile(sb, cred, object, how)))
+  }
+
+  async keptStages(cred: Cred): Promise<KeptStage[]> {
+    this.#enter()
+    return await this.#sb.gate.enter(() => keptStages(this.#sb, cred))
+  }
+
+  async stage(...[cred, foreseen, keep]: Parameters<Overlay['stage']>): Promise<StagedFile> {
+    this.#enter()
+    return await this.#sb.gate.enter(() => stage(this.#sb, cred, foreseen, keep))
+  }
+
+  async getxattr(cred: Cred, inode: Inode, name: string): Promise<Uint8Array | undefined> {
+    return await this.#on(inode, (object) => getxattr(this.#sb, cred, object, name))
+  }
+
+  async setxattr(cred: Cred, inode: Inode, name: string, value: Uint8Array, how?: 'create' | 'replace'): Promise<void> {
+    await this.#on(inode, (object) => setxattr(this.#sb, cred, object, name, value, how))
+  }
+
+  async removexattr(cred: Cred, inode: Inode, name: string): Promise<void> {
+    await this.#on(inode, (object) => removexattr(this.#sb, cred, object, name))
+  }
+
+  async listxattr(cred: Cred, inode: Inode): Promise<string[]> {
+    return await this.#on(inode, (object) => listxattr(this.#sb, cred, object))
+  }
+
+  async getNote(_cred: Cred, inode: Inode, slot: string): Promise<Uint8Array | undefined> {
+    return await this.#on(inode, (object) => getNote(this.#sb, object, slot))
+  }
+
+  async setNote(cred: Cred, inode: Inode, slot: string, value: Uint8Array | undefined, where?: 'upper'): Promise<void> {
+    await this.#on(inode, (object) => setNote(this.#sb, cred, object, slot, value, where))
+  }
+
+  async statfs(): Promise<StatFs> {
+    return await this.#on(this.#sb.root, async ({ real }) => statfsOf(real.fd))
+  }
+
+  commitChanges(objects: readonly Inode[]): Promise<void> | undefined {
+    this.#enter()
+    const sb = this.#sb
+    const changed = objects as readonly OvlInode[]
+    if (!sb.gate.open) return sb.gate.enter(async () => this.#commitAgain(changed)) as Promise<void>
+    if (changed.some(({ epoch }) => epoch !== sb.epoch)) return sb.gate.count(this.#commitAgain(changed))
+    return sb.durability.commitNames(sb, changed)
+  }
+
+  /** Of objects that a remount has come between. */
+  async #commitAgain(objects: readonly OvlInode[]): Promise<void> {
+    for (const object of objects) await bestEffort(() => makeCurrent(this.#sb, object))
+    await this.#sb.durability.commitNames(this.#sb, objects)
+  }
+
+  async sync(): Promise<void> {
+    this.#enter()
+    await flush(this.#sb)
+  }
+
+  async remount(options: MountOptions): Promise<void> {
+    this.#enter()
+    const turn = this.#remounting.then(() => {
+      this.#enter()
+      return this.#mounting.remount(options)
+    })
+    // Whoever asked hears of a failure; the next one starts afresh.
+    this.#remounting = turn.catch(() => undefined)
+    await turn
+  }
+
+  async unmount(): Promise<void> {
+    if (!this.#mounted) return
+    this.#mounted = false
+    await this.#remounting
+    await letGo(this.#sb, this.#mounting)
+  }
+
+  #enter(): void {
+    if (!this.#mounted) throw new OverlayError('ESTALE', 'overlay')
+  }
+
+  /** Runs `work` inside the gate, with `inode` as it is in the present stack: at once where that is possible. */
+  #on<T>(inode: Inode, work: (object: OvlInode) => Maybe<T>): Maybe<T> {
+    this.#enter()
+    const sb = this.#sb
+    const object = inode as OvlInode
+    if (!sb.gate.open) return sb.gate.enter(() => this.#inside(object, work))
+    const result = this.#inside(object, work)
+    return result instanceof Promise ? sb.gate.count(result) : result
+  }
+
+  #inside<T>(object: OvlInode, work: (object: OvlInode) => Maybe<T>): Maybe<T> {
+    const waiting = makeCurrent(this.#sb, object)
+    if (waiting === undefined) return work(object)
+    return waiting.then(() => work(object))
+  }
+
+  #inDirectory<T>(dir: Inode, work: (dir: OvlInode) => Maybe<T>): Maybe<T> {
+    needDirectory(dir)
+    return this.#on(dir, work)
+  }
+
+  #inBoth<T>(first: Inode, dir: Inode, work: (first: OvlInode, dir: OvlInode) => Maybe<T>): Maybe<T> {
+    needDirectory(dir)
+    return this.#on(first, (object) => this.#inside(dir as OvlInode, (parent) => work(object, parent)))
+  }
+}
+
+function needDirectory(inode: Inode): void {
+  if (inode.type !== FileType.directory) throw new OverlayError('ENOTDIR', 'lookup')
+}
+
+function needRegular(inode: Inode): void {
+  if (inode.type === FileType.directory) throw new OverlayError('EISDIR', 'open')
+  if (inode.type !== FileType.regular) throw new OverlayError('EINVAL', 'open')
+}
+
+async function statfsOf(fd: number): Promise<StatFs> {
+  const stat = await statfsFd(fd)
+  return {
+    totalBytes: stat.blocks * stat.blockSize,
+    freeBytes: stat.blocksFree * stat.blockSize,
+    availableBytes: stat.blocksAvailable * stat.blockSize,
+    totalFiles: stat.files,
+    freeFiles: stat.filesFree,
+    nameMax: stat.nameMax,
+    blockSize: stat.blockSize,
+  }
+}

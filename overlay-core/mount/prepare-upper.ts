@@ -1,0 +1,129 @@
+import { isErrno } from '../api/errno.ts'
+import { type MountOptions, OptionError } from '../api/params.ts'
+import { ACL_ACCESS, ACL_DEFAULT } from '../layer/acl.ts'
+import type { Descriptors } from '../layer/descriptors.ts'
+import { repairSteps, StepLog } from '../layer/intent-log.ts'
+import { type Layer, Real } from '../layer/layer.ts'
+import type { XattrNames } from '../layer/overlay-xattrs.ts'
+import { noticesOf, probeStorage, type Storage } from '../layer/storage.ts'
+import { markVolatile, openWorkDirectory, removeLeftovers } from '../layer/workdir.ts'
+import { diskAttributes } from '../layer/xattr-store.ts'
+import { openIndexDirectory } from '../lookup/hardlink.ts'
+import type { SuperBlock } from '../objects/superblock.ts'
+import { finishRefills } from '../operations/overwrite-in-place.ts'
+import { NoteStore } from '../sidecar/protocol-data-store.ts'
+import { hasShelf } from '../sidecar/sidecar-log.ts'
+import { Shelf } from '../sidecar/xattr-sidecar.ts'
+import { chmodAt } from '../sys/attr.ts'
+import { statxAt, statxFd } from '../sys/stat.ts'
+import { removeXattr } from '../sys/xattr.ts'
+import { deviceForm } from '../whiteouts/device-format.ts'
+import { filesForm, whiteoutFor } from '../whiteouts/file-format.ts'
+import { chooseForm, recordFiles } from '../whiteouts/format-record.ts'
+
+/** What makes an upper usable: its work directory, and how marks are kept on its storage. */
+type PreparedUpper = Pick<SuperBlock, 'work' | 'indexDir' | 'storage' | 'notices' | 'steps' | 'notes' | 'attributes'>
+
+/** Of an overlay without upper. */
+export const NO_UPPER: PreparedUpper = {
+  work: undefined,
+  indexDir: undefined,
+  storage: undefined,
+  notices: [],
+  steps: undefined,
+  notes: undefined,
+  attributes: diskAttributes,
+}
+
+/** What `prepareUpper` takes from the mount. */
+export interface UpperContext {
+  readonly descriptors: Descriptors
+  readonly xattrs: XattrNames
+  /** The server may give objects away. */
+  readonly privileged: boolean
+  readonly newNoteId: (lengthBytes: number) => Uint8Array
+  /** Takes what closes again what was opened, in case that the mount fails. */
+  readonly undo: (() => void)[]
+}
+
+/**
+ * Makes the directories of the workdir, sets right what a crash left in the upper, empties the work directory, tries out what the storage
+ * can do, and gives the layer the form of marks that was recorded or is chosen now.
+ *
+ * @throws OptionError the storage cannot hold the marks in the form that is asked for
+ */
+export async function prepareUpper(
+  options: MountOptions,
+  layer: Layer,
+  workdirFd: number,
+  context: UpperContext,
+): Promise<PreparedUpper> {
+  const { descriptors, xattrs, privileged, undo } = context
+  const workdir = new Real(layer, undefined, '', statxFd(workdirFd).ino)
+  workdir.fd = workdirFd
+  const usedBefore = await exists(workdirFd, 'work')
+  const work = await openWorkDirectory(descriptors, layer, workdir, 'work')
+  const rootFd = layer.root.fd
+  const restored = await repairSteps(workdirFd, work.fd, rootFd, whiteoutFor)
+  await finishRefills(work.fd)
+  await removeLeftovers(work.fd)
+  await clearInheritance(work.fd)
+  const found = await lookAtStorage(work.fd, xattrs, privileged)
+  const form = await chooseForm(options.whiteouts, found, { rootFd, workdirFd, usedBefore })
+  if (form === 'files') await recordFiles(rootFd, workdirFd, work.fd)
+  const place = { upper: layer.root, workdir, descriptors, prefix: xattrs.prefix }
+  const shelf = !found.xattrs || (await hasShelf(workdirFd)) ? await Shelf.open(place, restored) : undefined
+  const storage = shelf ? besideShelf(found, shelf) : found
+  const attributes = shelf ?? diskAttributes
+  undo.push(() => attributes.close())
+  // Where an object has but one name, as on FAT, its inode number is made up.
+  if (!storage.links) layer.inodeNumbers = shelf
+  const indexContext = { descriptors, xattrs, attributes }
+  const indexDir = options.index && storage.links ? await openIndexDirectory(indexContext, workdir) : undefined
+  if (options.volatile) await markVolatile(work.fd)
+  const notes = NoteStore.in(descriptors, layer, workdir, { newId: context.newNoteId, volatile: options.volatile })
+  layer.marks = form === 'files' ? filesForm : deviceForm
+  const steps = form === 'files' ? await StepLog.start(workdirFd) : undefined
+  undo.push(() => steps?.close())
+  const notices = noticesOf(storage, form, shelf !== undefined)
+  return { work, indexDir, storage, notices, steps, notes, attributes }
+}
+
+/** What of a storage counts when attributes are kept by name: those cannot follow two names that change places at once. */
+function besideShelf(storage: Storage, shelf: Shelf): Storage {
+  return { ...storage, exchange: false, owners: storage.owners && !shelf.keepsOwners }
+}
+
+async function exists(dirFd: number, name: string): Promise<boolean> {
+  try {
+    await statxAt(dirFd, name)
+    return true
+  } catch (error) {
+    if (isErrno(error, 'ENOENT')) return false
+    throw error
+  }
+}
+
+/** Nothing may be passed on to temporary objects but what the core gives them: no ACL, no group (ovl_workdir_create). */
+async function clearInheritance(workFd: number): Promise<void> {
+  for (const acl of [ACL_ACCESS, ACL_DEFAULT]) {
+    try {
+      await removeXattr(workFd, '', acl)
+    } catch (error) {
+      if (!isErrno(error, 'ENODATA', 'EOPNOTSUPP')) throw error
+    }
+  }
+  if (statxFd(workFd).mode !== 0o700) await chmodAt(workFd, '', 0o700)
+}
+
+async function lookAtStorage(workFd: number, xattrs: XattrNames, privileged: boolean): Promise<Storage> {
+  try {
+    return await probeStorage(workFd, xattrs.opaque, privileged)
+  } catch (error) {
+    if (!isErrno(error, 'EPERM', 'EACCES')) throw error
+    throw new OptionError(
+      'upperdir',
+      `this user may not set ${xattrs.prefix}* attributes there; add userxattr, or run as root`,
+    )
+  }
+}

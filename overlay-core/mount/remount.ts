@@ -1,0 +1,133 @@
+import { isErrno } from '../api/errno.ts'
+import { type MountOptions, OptionError } from '../api/params.ts'
+import type { Layer, Real } from '../layer/layer.ts'
+import { markVolatile } from '../layer/workdir.ts'
+import { openIndexDirectory } from '../lookup/hardlink.ts'
+import { readMarks } from '../lookup/marks.ts'
+import { knownRights } from '../objects/rights.ts'
+import type { SuperBlock } from '../objects/superblock.ts'
+import { closeSync } from '../sys/open.ts'
+import type { IdentityKeeper } from './identity-keeper.ts'
+import { digestOf, type Layers, makeLayers, noteStackChange, placeLayers } from './layers.ts'
+import { type LowerRoots, openLowers, type Roots } from './roots.ts'
+
+/** So often copy-ups that have begun are waited for with the gate open; then whoever begins one has to wait for the new stack. */
+const PATIENCE = 3
+
+/**
+ * Gives a mounted overlay the layers and options of `options`, in one step between two calls: calls that run end on the old stack, later ones
+ * see the new one. Layers that stay are the same objects, so what was remembered of their identities holds. Until that step everything is
+ * only prepared; when something is wrong the old stack goes on serving.
+ *
+ * @param roots the present ones, of which upper and workdir stay
+ * @returns the roots of the new stack; those that left it are closed
+ * @throws OptionError what may not change has changed, or a directory is missing, unreadable or nested
+ */
+export async function remount(
+  sb: SuperBlock,
+  roots: Roots,
+  { keeper, nowMs }: { readonly keeper: IdentityKeeper; readonly nowMs: number },
+  options: MountOptions,
+): Promise<Roots> {
+  checkChanges(sb.options, options)
+  const opened = await openLowers(options)
+  const old = [...sb.lowers, ...sb.dataLayers]
+  const isNew = (layer: Layer) => !old.includes(layer)
+  let layers: Layers
+  let index: Real | undefined
+  try {
+    layers = await makeLayers({ ...opened, upper: roots.upper }, options, sb.xattrs, keeper, upperAnd(sb, old))
+    const next = { ...sb, options, lowers: layers.lowers, dataLayers: layers.data }
+    for (const layer of layers.lowers) if (isNew(layer)) await readMarks(next, layer.root)
+    index = await indexFor(sb, options)
+    if (options.volatile && !sb.options.volatile) await becomeVolatile(sb)
+    keeper.stackSinceMs(digestOf(layers), nowMs)
+    await keeper.save()
+  } catch (error) {
+    closeLowers(opened)
+    throw error
+  }
+  for (let round = 0; round < PATIENCE && sb.copies.size > 0; round++) await Promise.allSettled([...sb.copies])
+  await sb.gate.alone(() => changeStack(sb, options, layers, index, nowMs))
+  return keepRoots(roots, opened, layers)
+}
+
+/** Upper, workdir and what is written all over them stay for as long as the overlay is mounted. */
+function checkChanges(now: MountOptions, next: MountOptions): void {
+  const refuse = (option: string, why: string) => {
+    throw new OptionError(option, `${why}; stop the overlay and mount it again for that`)
+  }
+  if (next.upperdir !== now.upperdir) refuse('upperdir', 'cannot change by a remount')
+  if (next.workdir !== now.workdir) refuse('workdir', 'cannot change by a remount')
+  if (next.userxattr !== now.userxattr) refuse('userxattr', 'cannot change by a remount')
+  if (next.whiteouts !== now.whiteouts) refuse('whiteouts', 'cannot change by a remount')
+  if (next.uuid !== now.uuid) refuse('uuid', 'cannot change by a remount')
+  if (now.volatile && !next.volatile) refuse('fsync', 'a volatile overlay cannot become safe by a remount')
+  if (now.readOnly && !next.readOnly && now.upperdir === undefined)
+    refuse('rw', 'there is no upper to write to, and a remount adds none')
+}
+
+async function indexFor(sb: SuperBlock, options: MountOptions): Promise<Real | undefined> {
+  if (!sb.upper || !sb.work || !options.index || !sb.storage?.links) return undefined
+  return sb.indexDir ?? (await openIndexDirectory(sb, sb.work.parent as Real))
+}
+
+async function becomeVolatile(sb: SuperBlock): Promise<void> {
+  if (!sb.work) return
+  try {
+    await markVolatile(await sb.descriptors.of(sb.work))
+  } catch (error) {
+    // Left by a remount that failed after it.
+    if (!isErrno(error, 'EEXIST')) throw error
+  }
+}
+
+/** The step itself: nothing runs, and nothing here can fail. */
+function changeStack(
+  sb: SuperBlock,
+  options: MountOptions,
+  layers: Layers,
+  index: Real | undefined,
+  nowMs: number,
+): void {
+  const kept = new Set([...layers.lowers, ...layers.data])
+  const left = new Set([...sb.lowers, ...sb.dataLayers].filter((layer) => !kept.has(layer)))
+  sb.options = options
+  sb.readOnly = options.readOnly || sb.upper === undefined
+  sb.lowers = layers.lowers
+  sb.dataLayers = layers.data
+  sb.indexDir = index
+  placeLayers(layers)
+  noteStackChange(layers, nowMs)
+  sb.epoch++
+  const { root } = sb
+  root.epoch = sb.epoch
+  root.lowers = layers.lowers.map((layer) => layer.root)
+  root.rights = knownRights(sb, root.real)
+  root.children = undefined
+  root.listing = undefined
+  root.changed()
+  sb.dcache.forgetAllNames()
+  sb.listings.clear()
+  sb.files.dropIdleLower()
+  sb.descriptors.dropLayers(left)
+}
+
+function upperAnd({ upper }: SuperBlock, lowers: readonly Layer[]): readonly Layer[] {
+  return upper ? [upper, ...lowers] : lowers
+}
+
+/** Layers that stay have their root open already. */
+function keepRoots(roots: Roots, opened: LowerRoots, layers: Layers): Roots {
+  const keep = (dirs: LowerRoots['lowers'], of: readonly Layer[]) =>
+    dirs.map(({ fd, path }, at) => {
+      const { root } = of[at] as Layer
+      if (root.fd !== fd) closeSync(fd)
+      return { path, fd: root.fd }
+    })
+  return { ...roots, lowers: keep(opened.lowers, layers.lowers), data: keep(opened.data, layers.data) }
+}
+
+function closeLowers({ lowers, data }: LowerRoots): void {
+  for (const { fd } of [...lowers, ...data]) closeSync(fd)
+}

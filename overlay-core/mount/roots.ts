@@ -1,0 +1,179 @@
+import { isErrno, OverlayError } from '../api/errno.ts'
+import { type MountOptions, OptionError } from '../api/params.ts'
+import { incompatibleFeatures, strangersIn } from '../layer/workdir.ts'
+import { claimDir } from '../sys/claim.ts'
+import { closeSync, openDirectory, openPrivateRoot, openRoot } from '../sys/open.ts'
+import { canonicalPath } from '../sys/path.ts'
+import { statxFd } from '../sys/stat.ts'
+
+/** An open directory of a mount: its canonical path and an O_PATH descriptor. */
+export interface RootDir {
+  readonly path: string
+  readonly fd: number
+}
+
+/** The open lowers of a mount. */
+export interface LowerRoots {
+  readonly lowers: readonly RootDir[]
+  readonly data: readonly RootDir[]
+}
+
+/** All open directories of a mount, and the claims on upper and workdir. */
+export interface Roots extends LowerRoots {
+  readonly upper: RootDir | undefined
+  readonly work: RootDir | undefined
+  /** Closing these gives the claims up. */
+  readonly claims: readonly number[]
+}
+
+/**
+ * Opens and checks all directories of a mount without changing anything.
+ *
+ * @throws OptionError missing, not a directory, unreadable, nested, on another file system, or busy: names the option and the mend
+ */
+export async function openRoots(options: MountOptions): Promise<Roots> {
+  const opened: number[] = []
+  try {
+    const { lowers, data } = await openLowersInto(opened, options)
+    if (options.upperdir === undefined || options.workdir === undefined) {
+      await needApart(options)
+      return { lowers, data, upper: undefined, work: undefined, claims: [] }
+    }
+    const upper = await openOne('upperdir', options.upperdir, opened)
+    const work = await openOne('workdir', options.workdir, opened)
+    await needApart(options)
+    needSameFileSystem(options.workdir, upper.fd, work.fd)
+    await needOwnWorkdir(options.workdir, work.fd)
+    const claims = [
+      await claim('upperdir', options.upperdir, upper.fd, opened),
+      await claim('workdir', options.workdir, work.fd, opened),
+    ]
+    return { lowers, data, upper, work, claims }
+  } catch (error) {
+    for (const fd of opened) closeSync(fd)
+    throw error
+  }
+}
+
+/** As `openRoots`, of the lowers alone, for an overlay that holds its upper and workdir already. */
+export async function openLowers(options: MountOptions): Promise<LowerRoots> {
+  const opened: number[] = []
+  try {
+    const lowers = await openLowersInto(opened, options)
+    await needApart(options)
+    return lowers
+  } catch (error) {
+    for (const fd of opened) closeSync(fd)
+    throw error
+  }
+}
+
+async function openLowersInto(opened: number[], options: MountOptions): Promise<LowerRoots> {
+  const lowers: RootDir[] = []
+  const data: RootDir[] = []
+  for (const path of options.lowerdir) lowers.push(await openOne('lowerdir', path, opened))
+  for (const path of options.datadir) data.push(await openOne('datadir', path, opened))
+  return { lowers, data }
+}
+
+/** Gives the claims up and closes all. */
+export function closeRoots({ lowers, data, upper, work, claims }: Roots): void {
+  for (const root of [...lowers, ...data, upper, work]) if (root) closeSync(root.fd)
+  for (const fd of claims) closeSync(fd)
+}
+
+async function openOne(option: string, path: string, opened: number[]): Promise<RootDir> {
+  try {
+    // Upper and workdir have to be seen through one mount, so that objects can move between them.
+    const isLower = option === 'lowerdir' || option === 'datadir'
+    const fd = isLower ? await openPrivateRoot(path) : await openRoot(path)
+    opened.push(fd)
+    closeSync(await openDirectory(fd))
+    return { fd, path: await canonicalPath(path) }
+  } catch (error) {
+    throw explained(option, path, error)
+  }
+}
+
+function explained(option: string, path: string, error: unknown): unknown {
+  if (isErrno(error, 'ENOENT'))
+    return new OptionError(option, `'${path}' does not exist; create it (mkdir -p) or correct the path`)
+  if (isErrno(error, 'ENOTDIR')) return new OptionError(option, `'${path}' is not a directory; name a directory`)
+  if (isErrno(error, 'EACCES', 'EPERM')) {
+    return new OptionError(
+      option,
+      `'${path}' cannot be read by this user; grant read and search permission (chmod, chown)`,
+    )
+  }
+  if (error instanceof OverlayError) return new OptionError(option, `'${path}' cannot be opened: ${error.code}`)
+  return error
+}
+
+/** No directory may lie in another one, nor be given twice (ovl_check_overlapping_layers). */
+async function needApart(options: MountOptions): Promise<void> {
+  const all: { option: string; path: string; real: string }[] = []
+  const add = async (option: string, path: string) => all.push({ option, path, real: await canonicalPath(path) })
+  for (const path of options.lowerdir) await add('lowerdir', path)
+  for (const path of options.datadir) await add('datadir', path)
+  if (options.upperdir !== undefined) await add('upperdir', options.upperdir)
+  if (options.workdir !== undefined) await add('workdir', options.workdir)
+  for (const [i, inner] of all.entries()) {
+    for (const [j, outer] of all.entries()) {
+      if (i === j) continue
+      const same = inner.real === outer.real
+      if (same && inner.option === outer.option) {
+        if (i > j) throw new OptionError(inner.option, `'${inner.path}' is given twice; name each directory once`)
+        continue
+      }
+      if (same)
+        throw new OptionError(inner.option, `'${inner.path}' is also the ${outer.option}; use different directories`)
+      if (inner.real.startsWith(outer.real === '/' ? '/' : `${outer.real}/`)) {
+        throw new OptionError(
+          inner.option,
+          `'${inner.path}' lies inside the ${outer.option} '${outer.path}'; use directories apart from each other`,
+        )
+      }
+    }
+  }
+}
+
+function needSameFileSystem(workdir: string, upperFd: number, workFd: number): void {
+  const upper = statxFd(upperFd)
+  const work = statxFd(workFd)
+  if (upper.devMajor === work.devMajor && upper.devMinor === work.devMinor && upper.mountId === work.mountId) return
+  throw new OptionError('workdir', `'${workdir}' is not on the file system of upperdir; put both on the same one`)
+}
+
+async function needOwnWorkdir(workdir: string, workFd: number): Promise<void> {
+  const [stranger] = await strangersIn(workFd)
+  if (stranger !== undefined) {
+    throw new OptionError(
+      'workdir',
+      `'${workdir}' holds '${stranger}', which no overlay put there; name an empty directory`,
+    )
+  }
+  const features = await incompatibleFeatures(workFd)
+  if (features.includes('volatile')) {
+    throw new OptionError(
+      'workdir',
+      `'${workdir}' was used by a volatile overlay; throw upper and work away, or remove work/incompat/volatile to trust them`,
+    )
+  }
+  if (features.length > 0) {
+    throw new OptionError(
+      'workdir',
+      `'${workdir}' was used by an overlay with the feature '${features[0]}' (work/incompat), which is not known here; use what made it`,
+    )
+  }
+}
+
+async function claim(option: string, path: string, dirFd: number, opened: number[]): Promise<number> {
+  const fd = await claimDir(dirFd)
+  if (fd === undefined)
+    throw new OptionError(
+      option,
+      `'${path}' is in use by another overlay (EBUSY); stop that one or name another directory`,
+    )
+  opened.push(fd)
+  return fd
+}

@@ -1,0 +1,43 @@
+import type { MountOptions } from '../api/params.ts'
+import { syncUpper } from '../objects/durability.ts'
+import type { SuperBlock } from '../objects/superblock.ts'
+import { closesDone } from '../sys/open.ts'
+
+/** What the mount keeps for itself: its layer roots and claims. */
+export interface Mounting {
+  /** Gives the overlay other layers or options. @throws OptionError */
+  remount(options: MountOptions): Promise<void>
+  /** Closes the layer roots and gives the claims up. */
+  close(): void
+}
+
+/** Makes all changes durable. @throws ENOSPC | EIO */
+export async function flush(sb: SuperBlock): Promise<void> {
+  await sb.handles.sync()
+  if (sb.upper && !sb.options.volatile) await syncUpper(sb)
+}
+
+/**
+ * Ends an overlay that takes no more calls: waits for those that run, makes all changes durable, and gives up what it holds, also when its last words
+ * could not be written, as nobody else could take the upper over.
+ *
+ * @throws ENOSPC | EIO the last changes may not be durable
+ */
+export async function letGo(sb: SuperBlock, mounting: Mounting): Promise<void> {
+  const { handles, descriptors, dcache, files } = sb
+  await descriptors.idle()
+  files.closeAll()
+  await sb.writeback.close()
+  try {
+    await flush(sb)
+  } finally {
+    try {
+      await handles.close()
+    } finally {
+      descriptors.closeAll()
+      dcache.clear()
+      mounting.close()
+      await closesDone()
+    }
+  }
+}

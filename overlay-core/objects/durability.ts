@@ -1,0 +1,187 @@
+import { isErrno } from '../api/errno.ts'
+import { FileType } from '../api/types.ts'
+import type { Real } from '../layer/layer.ts'
+import { fsync, syncfs } from '../sys/data.ts'
+import { O_DIRECTORY, O_RDONLY } from '../sys/flags.ts'
+import { closeLater, closeSync, openAtCached, openDirectory, reopen } from '../sys/open.ts'
+import type { OvlInode } from './dentry.ts'
+import type { SuperBlock } from './superblock.ts'
+
+/** Fsyncs of one object that run at a time. One alone leaves the disk idle between two; many are of few requests each. */
+const MOST_RUNNING = 3
+
+/** The fsyncs of one object: how many run, and those who came since and share the next one. */
+interface Turn {
+  running: number
+  next: { readonly synced: Promise<void>; readonly go: () => void } | undefined
+  /** How many have failed, and why the last one did. */
+  failures: number
+  failure: unknown
+}
+
+/** What syncfs is asked for by: symlinks, fifos and devices cannot be opened for an fsync of their own. */
+const EVERYTHING = Symbol('everything')
+/** Where objects are, for those who know them by a handle. */
+const HANDLES = Symbol('handles')
+type Subject = OvlInode | typeof EVERYTHING | typeof HANDLES
+
+/**
+ * Makes changes durable, several callers at a time: of each object a few fsyncs run, and whoever comes while they run shares the next one with all
+ * others who do. The fsyncs of different objects run side by side, so that the journal of the file system takes them together.
+ *
+ * For names it is enough to sync the directory: file systems with a journal write what a name leads to, its attributes included, no later
+ * than the name (see docs/adr). An object that was not made durable by this process before is synced with the directories above it, as a
+ * copy-up may have made those.
+ */
+export class Durability {
+  readonly #turns = new Map<Subject, Turn>()
+  /** Objects whose names, up to the root, have been made durable since the mount. */
+  readonly #settled = new WeakSet<OvlInode>()
+  /** How many fsyncs and syncfs were made. */
+  syncs = 0
+
+  /**
+   * Resolves when all that was changed about `objects` before the call is durable: names in directories, attributes, data of files. Undefined where
+   * nothing has to be waited for: no upper, a volatile overlay, nothing copied up.
+   *
+   * @throws EIO | ENOSPC | EDQUOT with `op` fsync or syncfs: what was written may be lost
+   */
+  commit(sb: SuperBlock, objects: readonly OvlInode[]): Promise<void> | undefined {
+    if (!sb.upper || sb.options.volatile) return undefined
+    const subjects = new Set<OvlInode>()
+    for (const object of objects) this.#collect(object, subjects)
+    if (subjects.size === 0) return undefined
+    const syncs: Promise<void>[] = []
+    const kept = sb.attributes.sync()
+    if (kept) syncs.push(kept)
+    for (const subject of subjects) syncs.push(this.#join(sb, canSync(subject) ? subject : EVERYTHING))
+    return this.#settle(syncs, subjects)
+  }
+
+  /** As `commit`, also of where handles lead: those of new objects, and of moved ones. */
+  commitNames(sb: SuperBlock, objects: readonly OvlInode[]): Promise<void> | undefined {
+    const changes = this.commit(sb, objects)
+    if (changes === undefined || !sb.handles.undurable) return changes
+    return bothEnd(changes, this.#join(sb, HANDLES))
+  }
+
+  #collect(object: OvlInode, subjects: Set<OvlInode>): void {
+    if (!object.upper || object.unlinked || subjects.has(object)) return
+    subjects.add(object)
+    if (this.#settled.has(object)) return
+    for (const { dir } of object.aliases) this.#collect(dir, subjects)
+  }
+
+  async #settle(syncs: readonly Promise<void>[], subjects: ReadonlySet<OvlInode>): Promise<void> {
+    // All are waited for, also when one fails: none may fail unheard.
+    for (const result of await Promise.allSettled(syncs)) if (result.status === 'rejected') throw result.reason
+    for (const subject of subjects) this.#settled.add(subject)
+  }
+
+  #join(sb: SuperBlock, subject: Subject): Promise<void> {
+    const turn = this.#turns.get(subject) ?? { running: 0, next: undefined, failures: 0, failure: undefined }
+    this.#turns.set(subject, turn)
+    const { failures } = turn
+    // The kernel tells of lost data once, whoever asks first: one that failed meanwhile may have tried to write what this one is to keep.
+    return this.#sync(sb, subject, turn).then(() => {
+      if (turn.failures !== failures) throw turn.failure
+    })
+  }
+
+  #sync(sb: SuperBlock, subject: Subject, turn: Turn): Promise<void> {
+    if (turn.running < MOST_RUNNING) return this.#start(sb, subject, turn)
+    if (turn.next === undefined) {
+      let go = (): void => undefined
+      const allowed = new Promise<void>((resolve) => {
+        go = resolve
+      })
+      turn.next = { synced: allowed.then(() => this.#start(sb, subject, turn)), go }
+    }
+    return turn.next.synced
+  }
+
+  #start(sb: SuperBlock, subject: Subject, turn: Turn): Promise<void> {
+    this.syncs++
+    turn.running++
+    const synced = sb.descriptors.run(() => syncSubject(sb, subject))
+    return synced
+      .catch((error) => {
+        turn.failures++
+        turn.failure = error
+        throw error
+      })
+      .finally(() => this.#ended(subject, turn))
+  }
+
+  #ended(subject: Subject, turn: Turn): void {
+    turn.running--
+    const { next } = turn
+    turn.next = undefined
+    if (next !== undefined) next.go()
+    else if (turn.running === 0) this.#turns.delete(subject)
+  }
+}
+
+/** Neither may fail unheard. */
+async function bothEnd(one: Promise<void>, other: Promise<void>): Promise<void> {
+  for (const result of await Promise.allSettled([one, other])) if (result.status === 'rejected') throw result.reason
+}
+
+function canSync({ type }: OvlInode): boolean {
+  return type === FileType.directory || type === FileType.regular
+}
+
+async function syncSubject(sb: SuperBlock, subject: Subject): Promise<void> {
+  try {
+    if (subject === EVERYTHING) await syncUpper(sb)
+    else if (subject === HANDLES) await sb.handles.makeDurable()
+    else if (subject.type === FileType.directory) await syncNames(sb, subject.upper as Real)
+    else await syncFile(sb, subject)
+  } catch (error) {
+    // Removed meanwhile: there is nothing left to keep.
+    if (!isErrno(error, 'ESTALE', 'ENOENT')) throw error
+  }
+}
+
+async function syncNames(sb: SuperBlock, dir: Real): Promise<void> {
+  const fd = await openNames(sb, dir)
+  try {
+    await fsync(fd)
+  } finally {
+    closeSync(fd)
+  }
+}
+
+/** The directory is in the kernel's memory: opening it again is mostly done at once. */
+async function openNames(sb: SuperBlock, dir: Real): Promise<number> {
+  const pathFd = await sb.descriptors.of(dir)
+  if (dir.layer.local) {
+    try {
+      const fd = openAtCached(pathFd, '.', O_DIRECTORY)
+      if (fd >= 0) return fd
+    } catch (error) {
+      if (!isErrno(error)) throw error
+    }
+  }
+  return await openDirectory(pathFd)
+}
+
+async function syncFile(sb: SuperBlock, file: OvlInode): Promise<void> {
+  const open = await sb.files.acquire(sb, file, true)
+  try {
+    await fsync(open.fd)
+  } finally {
+    sb.files.release(open)
+  }
+}
+
+/** syncfs of the file system of the upper. */
+export async function syncUpper(sb: SuperBlock): Promise<void> {
+  if (!sb.upper) return
+  const fd = await reopen(sb.upper.root.fd, O_RDONLY)
+  try {
+    await syncfs(fd)
+  } finally {
+    closeLater(fd)
+  }
+}

@@ -1,0 +1,257 @@
+import type { Clock } from '../api/clock.ts'
+import { isErrno, OverlayError } from '../api/errno.ts'
+import { FileType, type Maybe } from '../api/types.ts'
+import { copyUp } from '../copy-up/copy-up.ts'
+import type { Real } from '../layer/layer.ts'
+import { NEVER_WAITS, openForReading, openQuietly } from '../layer/real-open.ts'
+import { O_NOATIME, O_RDONLY, O_RDWR } from '../sys/flags.ts'
+import { closeLater, openAtCached } from '../sys/open.ts'
+import { statxFd } from '../sys/stat.ts'
+import type { OvlInode } from './dentry.ts'
+import { FileWriter } from './file-writer.ts'
+import type { SuperBlock } from './superblock.ts'
+
+/** An open descriptor of a real file. Shared by all who use the inode; closed when it was dropped and nobody uses it. */
+export class RealFile {
+  readonly inode: OvlInode
+  readonly fd: number
+  readonly writable: boolean
+  /** Opened on the upper object. */
+  readonly upper: boolean
+  /** Calls and open files that use the descriptor now. */
+  users = 0
+  dropped = false
+  usedAtMs = 0
+  #writer: FileWriter | undefined
+
+  constructor(inode: OvlInode, fd: number, writable: boolean, upper: boolean) {
+    this.inode = inode
+    this.fd = fd
+    this.writable = writable
+    this.upper = upper
+  }
+
+  /** Where writes to this file queue up; only for a writable one, by who holds it in use. */
+  get writer(): FileWriter {
+    this.#writer ??= new FileWriter(this.inode, this.fd)
+    return this.#writer
+  }
+}
+
+/**
+ * Open real files for stateless protocols, and for open handles: one per inode, at most `limit` idle ones, closed when not used for
+ * `idleMs`. A dropped file that somebody uses stays open until the last user lets go.
+ */
+export class FileCache {
+  readonly #limit: number
+  readonly #idleMs: number
+  readonly #clock: Clock
+  readonly #files = new Set<RealFile>()
+  readonly #stopSweep: () => void
+
+  constructor(limit: number, idleMs: number, clock: Clock) {
+    this.#limit = limit
+    this.#idleMs = idleMs
+    this.#clock = clock
+    this.#stopSweep = clock.every(Math.max(1000, idleMs / 2), () => this.#sweep())
+  }
+
+  get size(): number {
+    return this.#files.size
+  }
+
+  /**
+   * The open real file of `inode`, in use until `release`. With `write` it is copied up first.
+   *
+   * @throws ESTALE no name is left and it is not open · EINVAL not a regular file (EISDIR a directory) · as `copyUp`
+   */
+  acquire(sb: SuperBlock, inode: OvlInode, write: boolean): Maybe<RealFile> {
+    const file = inode.file
+    if (file !== undefined && (!write || file.writable)) {
+      file.users++
+      return file
+    }
+    return this.#open(sb, inode, write)
+  }
+
+  release(file: RealFile): void {
+    file.users--
+    if (file.users > 0) return
+    if (file.dropped) this.#close(file)
+    else file.usedAtMs = this.#clock.now()
+  }
+
+  /** After copy-up: a descriptor of the lower is let go, the next use opens the upper. */
+  retarget(inode: OvlInode): void {
+    if (inode.file && !inode.file.upper) this.drop(inode)
+  }
+
+  /** Takes over the descriptor of the upper file of `inode`, just made and open for writing. Nothing of it may be open yet. */
+  adopt(inode: OvlInode, fd: number): void {
+    this.#add(inode, fd, true, true).usedAtMs = this.#clock.now()
+  }
+
+  /** Forgets the open file of `inode`; who uses it keeps it. */
+  drop(inode: OvlInode): void {
+    const file = inode.file
+    if (!file) return
+    inode.file = undefined
+    file.dropped = true
+    if (file.users === 0) this.#close(file)
+  }
+
+  /** Closes all files of lowers that nobody uses. */
+  dropIdleLower(): void {
+    for (const file of this.#files) if (!file.upper && file.users === 0) this.drop(file.inode)
+  }
+
+  /** Closes everything, in use or not. */
+  closeAll(): void {
+    this.#stopSweep()
+    for (const file of this.#files) {
+      file.inode.file = undefined
+      closeLater(file.fd)
+    }
+    this.#files.clear()
+  }
+
+  #open(sb: SuperBlock, inode: OvlInode, write: boolean): Maybe<RealFile> {
+    if (inode.type === FileType.directory) throw new OverlayError('EISDIR', 'open')
+    if (inode.type !== FileType.regular) throw new OverlayError('EINVAL', 'open')
+    if (inode.unlinked) throw new OverlayError('ESTALE', 'open')
+    if (!write && inode.real.layer.local) {
+      const data = inode.dataReal ?? inode.real
+      const dirFd = data.parent ? sb.descriptors.of(data.parent) : undefined
+      if (typeof dirFd === 'number') {
+        const fd = openCached(dirFd, data)
+        if (fd >= 0) return this.#install(inode, fd, data, data.layer.isUpper)
+      }
+    }
+    return sb.descriptors.run(() => this.#openWaiting(sb, inode, write))
+  }
+
+  async #openWaiting(sb: SuperBlock, inode: OvlInode, write: boolean): Promise<RealFile> {
+    if (write) await copyUp(sb, inode, 'open')
+    const { file } = inode
+    if (write && file?.writable) {
+      file.users++
+      return file
+    }
+    try {
+      return await this.#openInPlace(sb, inode, write)
+    } catch (error) {
+      if (!isErrno(error)) throw error
+    }
+    // Not to be opened at its place: it may just have been moved. Under its lock it stands still.
+    return await inode.nodeLock.shared(() => this.#openInPlace(sb, inode, write))
+  }
+
+  async #openInPlace(sb: SuperBlock, inode: OvlInode, write: boolean): Promise<RealFile> {
+    for (;;) {
+      if (inode.unlinked) throw new OverlayError('ESTALE', 'open')
+      const real = inode.dataReal ?? inode.real
+      const dirFd = await sb.descriptors.of(real.parent as Real)
+      const wantWrite = write || real.layer.isUpper
+      const [fd, writable] = await openReal(dirFd, real, wantWrite, write)
+      // A copy-up may have come between; then the lower's descriptor is already old.
+      if ((inode.dataReal ?? inode.real) === real) return this.#install(inode, fd, real, writable)
+      closeLater(fd)
+    }
+  }
+
+  #install(inode: OvlInode, fd: number, real: Real, writable: boolean): RealFile {
+    const present = inode.file
+    if (present && (present.writable || !writable)) {
+      closeLater(fd)
+      present.users++
+      return present
+    }
+    this.drop(inode)
+    const file = this.#add(inode, fd, writable, real.layer.isUpper)
+    file.users++
+    if (this.#files.size > this.#limit) this.#evict()
+    return file
+  }
+
+  #add(inode: OvlInode, fd: number, writable: boolean, upper: boolean): RealFile {
+    const file = new RealFile(inode, fd, writable, upper)
+    inode.file = file
+    this.#files.add(file)
+    return file
+  }
+
+  #evict(): void {
+    for (const file of this.#files) {
+      if (this.#files.size <= this.#limit) return
+      if (file.users === 0) this.drop(file.inode)
+    }
+  }
+
+  #sweep(): void {
+    const before = this.#clock.now() - this.#idleMs
+    for (const file of this.#files) if (file.users === 0 && file.usedAtMs < before) this.drop(file.inode)
+  }
+
+  #close(file: RealFile): void {
+    this.#files.delete(file)
+    closeLater(file.fd)
+  }
+}
+
+/** How an open fails when something else has come to stand at the name: nothing, a whiteout, a symlink, a directory. */
+const NOT_THE_FILE = ['ENOENT', 'ENXIO', 'ELOOP', 'EISDIR'] as const
+
+/** Whether `fd` is open on `real`, else closes it: a name can have come to mean another file. */
+function isReal(fd: number, real: Real): boolean {
+  let same = false
+  try {
+    same = real.layer.inodeNumbers !== undefined || statxFd(fd).ino === real.ino
+    return same
+  } finally {
+    if (!same) closeLater(fd)
+  }
+}
+
+/** Opens at once; -1 when that has to be tried again where waiting is possible. */
+function openCached(dirFd: number, real: Real): number {
+  const flags = (real.layer.isUpper ? O_RDWR : O_RDONLY) | O_NOATIME
+  let fd: number
+  try {
+    fd = openAtCached(dirFd, real.name, flags | NEVER_WAITS)
+  } catch (error) {
+    if (isErrno(error)) return -1
+    throw error
+  }
+  return fd < 0 || isReal(fd, real) ? fd : -1
+}
+
+/**
+ * Opens a real file; reading only where writing is not needed and not permitted. Returns the descriptor and whether it can write.
+ *
+ * @throws ESTALE something else stands at its place
+ */
+async function openReal(dirFd: number, real: Real, wantWrite: boolean, mustWrite: boolean): Promise<[number, boolean]> {
+  try {
+    const opened = await openByName(dirFd, real.name, wantWrite, mustWrite)
+    if (isReal(opened[0], real)) return opened
+  } catch (error) {
+    if (!isErrno(error, ...NOT_THE_FILE)) throw error
+  }
+  throw new OverlayError('ESTALE', 'open')
+}
+
+async function openByName(
+  dirFd: number,
+  name: string,
+  wantWrite: boolean,
+  mustWrite: boolean,
+): Promise<[number, boolean]> {
+  if (wantWrite) {
+    try {
+      return [await openQuietly(dirFd, name, O_RDWR), true]
+    } catch (error) {
+      if (mustWrite || !isErrno(error, 'EACCES', 'EPERM', 'EROFS')) throw error
+    }
+  }
+  return [await openForReading(dirFd, name), false]
+}

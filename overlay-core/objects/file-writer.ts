@@ -1,0 +1,142 @@
+import { isErrno } from '../api/errno.ts'
+import type { Wcc } from '../api/types.ts'
+import { asksForAttributes } from '../layer/layer.ts'
+import { pwrite, pwritev } from '../sys/data.ts'
+import { statxFd } from '../sys/stat.ts'
+import { LIST_PIECES, pwriteList, WRITES_LISTS } from '../sys/write-list.ts'
+import type { OvlInode } from './dentry.ts'
+import { attrOf } from './inode.ts'
+import type { CheckedAttr } from './permission.ts'
+
+/** As much goes to the kernel together, unless one piece alone is more. */
+const MAX_BYTES = 4 * 1024 * 1024
+
+/** A write that waits for its turn. */
+interface Piece {
+  readonly data: Uint8Array
+  readonly position: number
+  readonly wcc: Wcc | undefined
+  readonly resolve: () => void
+  readonly reject: (error: unknown) => void
+}
+
+/**
+ * The writes of one open real file, one after the other: the kernel would let only one at a time into the file anyway, and threads that
+ * wait for each other there cost more than the write. What comes meanwhile goes along in the next trip to the pool: all of it where lists can
+ * be written, else what continues the write before it. Likewise one fsync serves all who asked for one before it began.
+ */
+export class FileWriter {
+  readonly #inode: OvlInode
+  readonly #fd: number
+  #waiting: Piece[] = []
+  #running = false
+
+  /** @param fd open for writing on the upper object of `inode`; stays so while a write runs */
+  constructor(inode: OvlInode, fd: number) {
+    this.#inode = inode
+    this.#fd = fd
+  }
+
+  /**
+   * Writes all of `data`, which belongs to the call until it ends, and fills `wcc`.
+   *
+   * @throws ENOSPC | EDQUOT | EFBIG | EIO: a part may have been written
+   */
+  write(data: Uint8Array, position: number, wcc: Wcc | undefined): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ data, position, wcc, resolve, reject })
+      if (!this.#running) this.#next()
+    })
+  }
+
+  #next(): void {
+    const pieces = this.#takeRun()
+    this.#running = pieces.length > 0
+    if (this.#running) this.#write(pieces)
+  }
+
+  /** The first of those that wait, and what can go along with it. */
+  #takeRun(): Piece[] {
+    const waiting = this.#waiting
+    let count = 0
+    let bytes = 0
+    let end = waiting[0]?.position
+    while (count < waiting.length && count < LIST_PIECES && bytes < MAX_BYTES) {
+      const { data, position } = waiting[count] as Piece
+      if (position !== end && !WRITES_LISTS) break
+      end = position + data.length
+      bytes += data.length
+      count++
+    }
+    return waiting.splice(0, count)
+  }
+
+  async #write(pieces: readonly Piece[]): Promise<void> {
+    const inode = this.#inode
+    const { attr, changes } = inode
+    const alone = inode.writing === 0 && pieces.length === 1
+    const first = pieces[0] as Piece
+    let error: unknown
+    inode.writing++
+    try {
+      if (pieces.length === 1) await pwrite(this.#fd, first.data, first.position)
+      else if (WRITES_LISTS) await pwriteList(this.#fd, pieces)
+      else await pwritev(this.#fd, dataOf(pieces), first.position)
+    } catch (failure) {
+      error = failure
+    }
+    inode.writing--
+    const quiet = inode.writing === 0 && inode.changes === changes
+    inode.changed()
+    // Those before the failure are not told from those behind it, so each is tried again by itself.
+    if (error !== undefined && pieces.length > 1) {
+      await this.#writeEach(pieces)
+    } else {
+      const after = this.#attrNow(quiet)
+      // With another change in between, no honest value from before exists.
+      if (alone && quiet && first.wcc && attr) first.wcc.before = attr
+      for (const piece of pieces) settle(piece, after, error)
+    }
+    this.#next()
+  }
+
+  async #writeEach(pieces: readonly Piece[]): Promise<void> {
+    for (const piece of pieces) {
+      let error: unknown
+      try {
+        await pwrite(this.#fd, piece.data, piece.position)
+      } catch (failure) {
+        error = failure
+      }
+      this.#inode.changed()
+      settle(piece, this.#attrNow(false), error)
+    }
+  }
+
+  /** The attributes after a write, remembered when nothing else changes the file; undefined when they cannot be had. */
+  #attrNow(remember: boolean): CheckedAttr | undefined {
+    const inode = this.#inode
+    if (inode.upper && asksForAttributes(inode.upper.layer)) return undefined
+    try {
+      const attr = attrOf(inode, statxFd(this.#fd))
+      if (remember && inode.file?.fd === this.#fd) inode.attr = attr
+      return attr
+    } catch (error) {
+      if (!isErrno(error)) throw error
+      return undefined
+    }
+  }
+}
+
+function dataOf(pieces: readonly Piece[]): Uint8Array[] {
+  return pieces.map(({ data }) => data)
+}
+
+function settle(piece: Piece, after: CheckedAttr | undefined, error: unknown): void {
+  if (error !== undefined) {
+    piece.reject(error)
+    return
+  }
+  if (piece.wcc && after) piece.wcc.after = after
+  piece.resolve()
+}

@@ -1,0 +1,240 @@
+import type { Clock } from '../api/clock.ts'
+import { isErrno, OverlayError } from '../api/errno.ts'
+import type { Maybe, Name } from '../api/types.ts'
+import type { DentryCache } from './dcache.ts'
+import type { OvlInode } from './dentry.ts'
+import type { HandleFile } from './handle-file.ts'
+import type { HandleLog, HandleRecord } from './handle-log.ts'
+
+/** So long after it was noted a place is sent to the disk, ms. */
+const WRITING_MS = 2000
+
+/** Looks a name up in a directory, whoever asks; part of the super block. */
+type Lookup = (dir: OvlInode, name: Name) => Maybe<OvlInode | undefined>
+
+/** A change of the log that came while it was being rewritten. */
+type Change = (log: HandleLog) => void
+
+/**
+ * From an object's identity back to the object, also after it was dropped from the caches and after a restart: for every object whose
+ * identity was given to a client, where it was last found. An object that is not there any more, or whose generation differs,
+ * is gone (ESTALE).
+ *
+ * A rename notes the new place before it happens, so that a crash between leaves one of the two places right.
+ */
+export class HandleTable {
+  readonly #dcache: DentryCache
+  readonly #lookup: Lookup
+  readonly #file: HandleFile
+  #log: HandleLog
+  /** What was noted since the log began to be rewritten. */
+  #changes: Change[] | undefined
+  #compacting: Promise<void> | undefined
+  /** The fresh log is the one in use and its file is about to take the place of the old one. */
+  #placing: Promise<void> | undefined
+  /** That has failed, and has to be tried again. */
+  #unplaced = false
+  readonly #clock: Clock
+  #stopTicks: (() => void) | undefined
+  #writingBehind: Promise<void> | undefined
+  /** After a failure the log is rewritten when it is twice as long. */
+  #retryBytes = 0
+
+  constructor(
+    { dcache, clock }: { dcache: DentryCache; clock: Clock },
+    lookup: Lookup,
+    file: HandleFile,
+    log: HandleLog,
+  ) {
+    this.#dcache = dcache
+    this.#clock = clock
+    this.#lookup = lookup
+    this.#file = file
+    this.#log = log
+  }
+
+  /** How many identities are remembered, and the bytes on disk for it. */
+  get usage(): { handles: number; bytes: number; liveBytes: number } {
+    return { handles: this.#log.size, ...this.#log.usage }
+  }
+
+  /** Remembers `inode` and the directories above it from now on. `flushed` tells when that survives the process. */
+  retain(inode: OvlInode): void {
+    if (inode.retained) return
+    const alias = inode.alias
+    if (!alias) return
+    inode.retained = true
+    this.retain(alias.dir)
+    this.#note(inode, alias.dir, alias.name)
+  }
+
+  /** Undefined when everything retained so far would survive the death of the process, else when it will. @throws the error of the disk */
+  flushed(): Promise<void> | undefined {
+    if (this.#log.wantsCompaction || this.#unplaced) this.#compactAside()
+    const placing = this.#placing
+    return placing ? placing.then(() => this.#log.flushed()) : this.#log.flushed()
+  }
+
+  /** Notes where `inode` is found now, if a client knows it. */
+  remember(inode: OvlInode): void {
+    const alias = inode.alias
+    if (!alias || !this.#known(inode)) return
+    this.retain(alias.dir)
+    this.#note(inode, alias.dir, alias.name)
+  }
+
+  /** Notes where `inode` is about to be; to be awaited before it moves. */
+  async moving(inode: OvlInode, dir: OvlInode, name: Name): Promise<void> {
+    if (!this.#known(inode)) return
+    this.retain(dir)
+    this.#note(inode, dir, name)
+    await this.flushed()
+  }
+
+  /** The object is gone for good. */
+  forget(inode: OvlInode): void {
+    if (this.#log.has(inode.key)) this.#change((log) => log.remove(inode.key, inode.generation))
+  }
+
+  /** @throws ESTALE */
+  find(key: number, generation: number): Maybe<OvlInode> {
+    const inode = this.#dcache.inode(key)
+    if (!inode) return this.#findAgain(key, generation)
+    if (inode.generation === generation) return inode
+    throw new OverlayError('ESTALE', 'handle')
+  }
+
+  /** Whether a power loss could take away a place that was noted. */
+  get undurable(): boolean {
+    return this.#log.undurable
+  }
+
+  /** Makes the places durable that were noted so far. */
+  async makeDurable(): Promise<void> {
+    await this.#log.sync()
+  }
+
+  /** Makes all that is noted durable, and rewrites the log when most of it is dead. */
+  async sync(): Promise<void> {
+    await this.#compacting
+    if (this.#log.wantsCompaction || this.#unplaced) await this.#compactOnce()
+    await this.#log.sync()
+  }
+
+  /** Writes what is noted, and closes the log in any case. */
+  async close(): Promise<void> {
+    this.#stopTicks?.()
+    try {
+      await this.#writingBehind
+      await this.sync()
+    } finally {
+      this.#file.close()
+    }
+  }
+
+  #known(inode: OvlInode): boolean {
+    return inode.retained || this.#log.has(inode.key)
+  }
+
+  #note(inode: OvlInode, dir: OvlInode, name: Name): void {
+    const record = { key: inode.key, generation: inode.generation, dirKey: dir.key, name }
+    this.#change((log) => log.put(record))
+  }
+
+  #change(change: Change): void {
+    change(this.#log)
+    this.#changes?.push(change)
+    this.#stopTicks ??= this.#clock.every(WRITING_MS, () => this.#writeBehind())
+  }
+
+  /** What is only looked up does not wait for a disk, and is on it soon all the same. */
+  #writeBehind(): void {
+    this.#stopTicks?.()
+    this.#stopTicks = undefined
+    // An error is told to the next who waits for the disk.
+    this.#writingBehind = this.#log.startWriting().catch(() => undefined)
+  }
+
+  async #findAgain(key: number, generation: number | undefined): Promise<OvlInode> {
+    for (const record of await this.#log.find(key)) {
+      if (generation !== undefined && record.generation !== generation) continue
+      const inode = await this.#at(record)
+      if (inode) return inode
+    }
+    throw new OverlayError('ESTALE', 'handle')
+  }
+
+  /** What stands at the place of `record`, when it is that object. */
+  async #at(record: HandleRecord): Promise<OvlInode | undefined> {
+    try {
+      const dir = this.#dcache.inode(record.dirKey) ?? (await this.#findAgain(record.dirKey, undefined))
+      const inode = await this.#lookup(dir, record.name)
+      return inode && inode.key === record.key && inode.generation === record.generation ? inode : undefined
+    } catch (error) {
+      if (isErrno(error, 'ESTALE', 'ENOENT', 'ENOTDIR')) return undefined
+      throw error
+    }
+  }
+
+  /** Rewrites the log while the server goes on. */
+  #compactAside(): void {
+    const { bytes } = this.#log.usage
+    if (this.#compacting || bytes < this.#retryBytes) return
+    this.#compactOnce().catch(() => {
+      // The log as it is does as well; `sync` tells of an error that lasts.
+      this.#retryBytes = 2 * bytes
+    })
+  }
+
+  #compactOnce(): Promise<void> {
+    this.#compacting ??= this.#compact().finally(() => {
+      this.#compacting = undefined
+    })
+    return this.#compacting
+  }
+
+  async #compact(): Promise<void> {
+    if (this.#unplaced) return await this.#place(Promise.resolve())
+    const changes: Change[] = []
+    this.#changes = changes
+    try {
+      const fresh = await this.#log.copyTo(await this.#file.begin())
+      for (const change of changes.splice(0)) change(fresh)
+      await fresh.sync()
+      // Without a pause from here on, so that nothing is noted in the old log that the fresh one does not hold.
+      for (const change of changes) change(fresh)
+      const old = this.#log
+      this.#log = fresh
+      const { promise, resolve, reject } = Promise.withResolvers<void>()
+      const placed = this.#place(old.retire(promise))
+      placed.then(resolve, reject)
+      // Who waits for it hears of a failure; nobody may.
+      promise.catch(() => undefined)
+      await placed
+    } catch (error) {
+      // Once its log is in use it takes the old one's place later.
+      if (!this.#unplaced) this.#file.abandon()
+      throw error
+    } finally {
+      this.#changes = undefined
+    }
+  }
+
+  /** Puts the file of the log in use in its place, once nobody writes to that of the old one any more. */
+  async #place(retired: Promise<void>): Promise<void> {
+    this.#unplaced = true
+    this.#placing = this.#placeNow(retired)
+    try {
+      await this.#placing
+    } finally {
+      this.#placing = undefined
+    }
+  }
+
+  async #placeNow(retired: Promise<void>): Promise<void> {
+    await retired
+    await this.#log.sync()
+    await this.#file.replace()
+    this.#unplaced = false
+  }
+}

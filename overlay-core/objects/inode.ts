@@ -1,0 +1,285 @@
+import { isErrno, OverlayError } from '../api/errno.ts'
+import { type Attr, type AttrChange, type Cred, FileType, type Maybe, type Time, type Wcc } from '../api/types.ts'
+import { copyUp } from '../copy-up/copy-up.ts'
+import { changeOwner } from '../copy-up/owner.ts'
+import { asksForAttributes, type Probe, type Real } from '../layer/layer.ts'
+import { standsFor } from '../layer/override-stat.ts'
+import { setTimes } from '../layer/storage.ts'
+import { confirmSize, truncateFd } from '../sys/attr.ts'
+import { readlinkAt } from '../sys/dir.ts'
+import { type Stat, statxFd, statxFdAsking } from '../sys/stat.ts'
+import type { OvlInode } from './dentry.ts'
+import type { RealFile } from './file-cache.ts'
+import { ObjectAttr, ownAttr } from './object-attr.ts'
+import { aclMatters, type CheckedAttr, EXECUTE, may, need, prepareChange, READ, WRITE } from './permission.ts'
+import { knownRights, loadRights, loadRightsLocked } from './rights.ts'
+import type { SuperBlock } from './superblock.ts'
+
+/** Attributes as clients see them: from the cache, else from the topmost real object. @throws ESTALE it is gone */
+export function getattr(sb: SuperBlock, inode: OvlInode): Maybe<Attr> {
+  const attr = inode.attr ?? attrAtHand(sb, inode)
+  if (attr) return attr
+  return sb.descriptors.run(async () => {
+    if (sb.keepsOwners) await loadRights(sb, inode)
+    const read = await readAttr(sb, inode)
+    if (read) return read
+    // Not at its place: it is being moved, or it is gone. Its lock tells.
+    return await inode.nodeLock.shared(() => getattrLocked(sb, inode))
+  })
+}
+
+/** As `getattr`, for a caller that holds the lock of `inode`. */
+export async function getattrLocked(sb: SuperBlock, inode: OvlInode): Promise<Attr> {
+  if (sb.keepsOwners) await loadRightsLocked(sb, inode)
+  const attr = inode.attr ?? attrAtHand(sb, inode) ?? (await readAttr(sb, inode))
+  if (!attr) throw new OverlayError('ESTALE', 'getattr')
+  return attr
+}
+
+/**
+ * As `getattr`, fit for permission checks on behalf of `cred`. At once as `getattr` is, but for the first time that an ACL could matter
+ * to the caller.
+ */
+export function attrFor(sb: SuperBlock, cred: Cred, inode: OvlInode): Maybe<CheckedAttr> {
+  const attr = getattr(sb, inode)
+  if (attr instanceof Promise) return attr.then((now) => withAcl(sb, cred, inode, now))
+  return inode.rights === undefined ? withAcl(sb, cred, inode, attr) : (attr as CheckedAttr)
+}
+
+function withAcl(sb: SuperBlock, cred: Cred, inode: OvlInode, attr: Attr): Maybe<CheckedAttr> {
+  // What `getattr` returns carries the ACL when it was known.
+  if (needsNoAcl(sb, cred, inode, attr)) return attr as CheckedAttr
+  return loadRights(sb, inode).then(() => attrFor(sb, cred, inode))
+}
+
+async function attrForLocked(sb: SuperBlock, cred: Cred, inode: OvlInode): Promise<CheckedAttr> {
+  const attr = await getattrLocked(sb, inode)
+  if (needsNoAcl(sb, cred, inode, attr)) return attr as CheckedAttr
+  await loadRightsLocked(sb, inode)
+  return (await getattrLocked(sb, inode)) as CheckedAttr
+}
+
+function needsNoAcl(sb: SuperBlock, cred: Cred, inode: OvlInode, attr: Attr): boolean {
+  inode.rights ??= knownRights(sb, inode.real)
+  return inode.rights !== undefined || !aclMatters(cred, attr)
+}
+
+/** The attributes by a descriptor that is open anyway. @throws ESTALE no name is left and it is not open */
+function attrAtHand(sb: SuperBlock, inode: OvlInode): Attr | undefined {
+  if (sb.keepsOwners && inode.rights === undefined) return undefined
+  if (inode.upper && asksForAttributes(inode.upper.layer) && !inode.unlinked) return undefined
+  const { file } = inode
+  if (file && !inode.dataReal && (file.upper || !inode.upper)) return keepAttr(inode, statxFd(file.fd))
+  const { real } = inode
+  if (inode.unlinked) throw new OverlayError('ESTALE', 'getattr')
+  if (real.fd >= 0) return keepAttr(inode, statxFd(real.fd))
+  if (!real.parent) throw new OverlayError('ESTALE', 'getattr')
+  return undefined
+}
+
+/** The attributes by name; undefined when something else stands there. */
+async function readAttr(sb: SuperBlock, inode: OvlInode): Promise<Attr | undefined> {
+  for (;;) {
+    const { real, changes } = inode
+    const probe = await probeReal(sb, real)
+    if (inode.changes !== changes || inode.real !== real) {
+      const attr = attrAtHand(sb, inode)
+      if (attr) return attr
+      continue
+    }
+    if (!probe) return undefined
+    const { dataReal } = inode
+    const data = dataReal && (await sb.descriptors.probe(dataReal.parent as Real, dataReal.name))
+    if (inode.changes !== changes) continue
+    return keepAttr(inode, data ? { ...probe.stat, blocks: data.stat.blocks } : probe.stat)
+  }
+}
+
+/** What stands at the place of `real`, when it is that object. */
+async function probeReal(sb: SuperBlock, real: Real): Promise<Probe | undefined> {
+  if (!real.parent) return { stat: await statxFdAsking(real.fd), fd: -1 }
+  const probe = await sb.descriptors.probe(real.parent, real.name)
+  if (probe?.stat.ino === real.ino) {
+    if (probe.fd >= 0) sb.descriptors.adopt(real, probe.fd)
+    return probe
+  }
+  if (probe && probe.fd >= 0) sb.descriptors.retire(probe.fd)
+  return undefined
+}
+
+function keepAttr(inode: OvlInode, stat: Stat): CheckedAttr {
+  const attr = attrOf(inode, stat)
+  inode.attr = attr
+  return attr
+}
+
+/** The attributes of `inode` from those of its real object: own file id, overlay link count (ovl_getattr). */
+export function attrOf(inode: OvlInode, stat: Stat): CheckedAttr {
+  const { rights } = inode
+  const { mode, uid, gid } = rights?.owner ?? stat
+  const { rdevMajor, rdevMinor } = rights?.owner && standsFor(rights.owner) ? rights.owner : stat
+  let { nlink } = stat
+  if (inode.unlinked) nlink = 0
+  else if (inode.type === FileType.directory) nlink = inode.lowers.length + (inode.upper ? 1 : 0) > 1 ? 1 : nlink
+  else if (inode.nlinkDelta !== undefined) nlink += inode.nlinkDelta
+  const ctime = inode.type === FileType.directory ? ctimeOf(inode, stat) : stat.ctime
+  return new ObjectAttr(inode, stat, { mode, uid, gid, nlink, rdevMajor, rdevMinor, ctime, acl: rights?.acl })
+}
+
+/** Of a directory: also when the stack of layers, or a lower below it, was seen to change. */
+function ctimeOf(inode: OvlInode, stat: Stat): Time {
+  return later(later(stat.ctime, inode.real.layer.stackChanged), inode.lowerChanged)
+}
+
+function later(a: Time, b: Time | undefined): Time {
+  return b === undefined || a.sec > b.sec || (a.sec === b.sec && a.nsec >= b.nsec) ? a : b
+}
+
+/** The subset of `mask` that the caller has. */
+export function grantedAccess(cred: Cred, attr: CheckedAttr, mask: number): number {
+  let granted = 0
+  for (const bit of [READ, WRITE, EXECUTE]) if ((mask & bit) !== 0 && may(cred, attr, bit)) granted |= bit
+  return granted
+}
+
+/** What has no name any more can only be changed when it is in the upper: a lower is never written. @throws ESTALE */
+export function needChangeable(inode: OvlInode, op: string): void {
+  if (inode.unlinked && !inode.upper) throw new OverlayError('ESTALE', op)
+}
+
+/**
+ * Changes attributes, on the upper object, under the object's lock. `byHandle`: the caller has the file open for writing, so its size may
+ * be changed whatever the mode says now.
+ */
+export async function setattr(
+  sb: SuperBlock,
+  cred: Cred,
+  inode: OvlInode,
+  change: AttrChange,
+  options: { wcc?: Wcc | undefined; guard?: ((now: Attr) => void) | undefined; byHandle?: boolean } = {},
+): Promise<Attr> {
+  if (sb.readOnly) throw new OverlayError('EROFS', 'setattr')
+  if (change.size !== undefined) checkSize(inode, change.size)
+  const first = await attrFor(sb, cred, inode)
+  needChangeable(inode, 'setattr')
+  options.guard?.(first)
+  const owner = cred.uid === first.uid
+  prepareChange(cred, first, change, options.byHandle === true || owner)
+  if (Object.values(change).every((value) => value === undefined)) {
+    // Nothing to do is no reason for a copy-up.
+    if (options.wcc) Object.assign(options.wcc, { before: first, after: first })
+    return first
+  }
+  const { changes } = inode
+  const copying = inode.unlinked ? undefined : copyUp(sb, inode, change.size === undefined ? 'metadata' : 'data')
+  await copying
+  const file = change.size === undefined ? undefined : await sb.files.acquire(sb, inode, true)
+  try {
+    return await inode.nodeLock.exclusive(async () => {
+      // A copy-up alone is no change for the caller, though it gives the object a new ctime.
+      const onlyCopied = copying !== undefined && inode.changes === changes + 1
+      const now = onlyCopied ? first : await attrForLocked(sb, cred, inode)
+      if (options.wcc && inode.writing === 0) options.wcc.before = now
+      if (!onlyCopied) options.guard?.(now)
+      const full = prepareChange(cred, now, change, options.byHandle === true || owner)
+      try {
+        await applyChange(sb, inode, now, full, file, options.byHandle === true)
+      } finally {
+        inode.changed()
+      }
+      const after = await attrAfter(sb, inode, now, full)
+      if (options.wcc) options.wcc.after = after
+      return after
+    })
+  } finally {
+    if (file) sb.files.release(file)
+  }
+}
+
+/** The attributes after a change that was made; should they be unreadable, as they must be now. */
+async function attrAfter(sb: SuperBlock, inode: OvlInode, before: Attr, change: AttrChange): Promise<Attr> {
+  try {
+    return await getattrLocked(sb, inode)
+  } catch (error) {
+    if (!isErrno(error)) throw error
+  }
+  const { atime, mtime, ...plain } = change
+  return {
+    ...ownAttr(before as CheckedAttr),
+    ...plain,
+    atime: atime === undefined || atime === 'now' ? before.atime : atime,
+    mtime: mtime === undefined || mtime === 'now' ? before.mtime : mtime,
+  }
+}
+
+function checkSize(inode: OvlInode, size: number): void {
+  if (inode.type === FileType.directory) throw new OverlayError('EISDIR', 'truncate')
+  if (inode.type !== FileType.regular) throw new OverlayError('EINVAL', 'truncate')
+  if (!Number.isSafeInteger(size) || size < 0) throw new OverlayError(size < 0 ? 'EINVAL' : 'EFBIG', 'truncate')
+}
+
+async function applyChange(
+  sb: SuperBlock,
+  inode: OvlInode,
+  now: Attr,
+  change: AttrChange,
+  file: RealFile | undefined,
+  byHandle: boolean,
+): Promise<void> {
+  const place = await placeOf(sb, inode)
+  const cuts = file !== undefined && change.size !== undefined && (byHandle || statxFd(file.fd).size !== change.size)
+  if (file && change.size !== undefined) {
+    // By a handle as ftruncate(2), which always sets the times; else as truncate(2).
+    if (cuts) await truncateFd(file.fd, change.size)
+    else await confirmSize(file.fd, change.size)
+  }
+  const { uid, gid, mode } = change
+  if (uid !== undefined || gid !== undefined || mode !== undefined) await changeOwner(sb, inode, place, now, change)
+  const { atime, mtime } = change
+  if (atime === undefined && mtime === undefined) return
+  // That has been done by the same call as the new size, so nothing can come between.
+  if (cuts && atime === undefined && mtime === 'now' && inode.upper?.layer.local) return
+  await setTimes(sb, place, { ...(atime && { atime }), ...(mtime && { mtime }) }, now)
+}
+
+/**
+ * How the real object is named in a system call: its upper directory's descriptor and name, or its own descriptor and ''. For a caller that
+ * holds the lock of `inode`, as the place may change without it.
+ */
+export async function placeOf(sb: SuperBlock, inode: OvlInode): Promise<{ fd: number; name: string }> {
+  if (inode.unlinked) {
+    // A lower's descriptor is for reading only: what would be changed through it is not ours.
+    if (!inode.file?.upper) throw new OverlayError('ESTALE', 'inode')
+    return { fd: inode.file.fd, name: '' }
+  }
+  const { real } = inode
+  if (inode.type === FileType.directory) return { fd: await sb.descriptors.of(real), name: '' }
+  return { fd: await sb.descriptors.of(real.parent as Real), name: real.name }
+}
+
+/** Runs `work` with the place of the real object, that cannot move meanwhile. */
+export function withPlace<T>(
+  sb: SuperBlock,
+  inode: OvlInode,
+  work: (fd: number, name: string) => Promise<T>,
+): Promise<T> {
+  return sb.descriptors.run(() =>
+    inode.nodeLock.shared(async () => {
+      const { fd, name } = await placeOf(sb, inode)
+      return await work(fd, name)
+    }),
+  )
+}
+
+/** The target of a symlink. @throws EINVAL it is none */
+export function readlink(sb: SuperBlock, inode: OvlInode): Promise<Uint8Array> {
+  if (inode.type !== FileType.symlink) throw new OverlayError('EINVAL', 'readlink')
+  return withPlace(sb, inode, readlinkAt)
+}
+
+/** @throws EACCES */
+export function needAccess(sb: SuperBlock, cred: Cred, inode: OvlInode, mask: number, op: string): Maybe<void> {
+  const attr = attrFor(sb, cred, inode)
+  if (attr instanceof Promise) return attr.then((now) => need(cred, now, mask, op))
+  need(cred, attr, mask, op)
+}

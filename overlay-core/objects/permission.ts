@@ -1,0 +1,158 @@
+import { OverlayError } from '../api/errno.ts'
+import { type Attr, type AttrChange, type Cred, FileType } from '../api/types.ts'
+import type { AccessAcl } from '../layer/acl.ts'
+
+const SETUID = 0o4000
+const SETGID = 0o2000
+const STICKY = 0o1000
+/** What mkdir(2) takes of a mode. */
+const DIRECTORY_BITS = 0o1777
+const GROUP_BITS = 0o070
+
+export const READ = 4
+export const WRITE = 2
+export const EXECUTE = 1
+
+/**
+ * Attributes that permission can be checked on: those of `attrFor` (inode.ts), which knows the ACL wherever it matters to the caller.
+ */
+export interface CheckedAttr extends Attr {
+  /** What the access ACL says beyond the mode; undefined when there is none, or when it cannot matter. */
+  readonly acl: AccessAcl | undefined
+}
+
+/** Whether the caller is in `gid`, as effective or supplementary group. */
+export function inGroup(cred: Cred, gid: number): boolean {
+  return cred.gid === gid || cred.groups.includes(gid)
+}
+
+/** Whether an ACL could matter for the caller: the owner and root go by the mode, and so does all without rights for the group. */
+export function aclMatters(cred: Cred, attr: Attr): boolean {
+  return cred.uid !== 0 && cred.uid !== attr.uid && (attr.mode & GROUP_BITS) !== 0 && attr.type !== FileType.symlink
+}
+
+/**
+ * Whether the caller has all rights in `mask` (4 read, 2 write, 1 execute/search) by permission bits and ACL. Root has them all,
+ * but execute on a file only when some execute bit is set.
+ *
+ * @see fs/namei.c generic_permission and acl_permission_check
+ */
+export function may(cred: Cred, attr: CheckedAttr, mask: number): boolean {
+  const { mode } = attr
+  if (cred.uid === 0) return (mask & EXECUTE) === 0 || attr.type === FileType.directory || (mode & 0o111) !== 0
+  if (cred.uid === attr.uid) return ((mode >> 6) & mask) === mask
+  if (attr.acl !== undefined && (mode & GROUP_BITS) !== 0) return aclGrants(cred, attr, attr.acl, mask)
+  const shift = inGroup(cred, attr.gid) ? 3 : 0
+  return ((mode >> shift) & mask) === mask
+}
+
+/**
+ * The ACL's answer for a caller who is not the owner: a named user's entry decides; else the first of the caller's groups that has all
+ * rights of `mask`, and others only for those in none of the groups. All but others are cut down by the mask.
+ *
+ * @see fs/posix_acl.c posix_acl_permission
+ */
+function aclGrants(cred: Cred, attr: Attr, acl: AccessAcl, mask: number): boolean {
+  const limit = (attr.mode >> 3) & mask
+  for (const { id, perm } of acl.users) if (id === cred.uid) return (perm & limit) === mask
+  let member = inGroup(cred, attr.gid)
+  if (member && (acl.groupPerm & mask) === mask) return limit === mask
+  for (const { id, perm } of acl.groups) {
+    if (!inGroup(cred, id)) continue
+    member = true
+    if ((perm & mask) === mask) return limit === mask
+  }
+  return !member && (attr.mode & mask) === mask
+}
+
+/** @throws EACCES the caller lacks a right of `mask` */
+export function need(cred: Cred, attr: CheckedAttr, mask: number, op: string): void {
+  if (!may(cred, attr, mask)) throw new OverlayError('EACCES', op)
+}
+
+/** The right to make or remove names in `dir`; for removal also the sticky rule (may_delete). @throws EACCES · EPERM */
+export function needEntryChange(cred: Cred, dir: CheckedAttr, victim: Attr | undefined, op: string): void {
+  need(cred, dir, WRITE | EXECUTE, op)
+  if (!victim || (dir.mode & STICKY) === 0 || cred.uid === 0) return
+  if (cred.uid !== victim.uid && cred.uid !== dir.uid) throw new OverlayError('EPERM', op)
+}
+
+/** Owner, group and mode of an object. */
+export interface Ownership {
+  readonly uid: number
+  readonly gid: number
+  readonly mode: number
+}
+
+/**
+ * Owner, group and mode for a new object in `dir`: a setgid directory passes its group on, and itself to directories. An executable
+ * is not made setgid for a group that the caller is not in.
+ *
+ * @see fs/inode.c inode_init_owner and mode_strip_sgid
+ */
+export function newOwner(cred: Cred, dir: Attr, type: FileType, mode: number): Ownership {
+  const inherits = (dir.mode & SETGID) !== 0
+  const gid = inherits ? dir.gid : cred.gid
+  if (type === FileType.directory) {
+    return { uid: cred.uid, gid, mode: (mode & DIRECTORY_BITS) | (inherits ? SETGID : 0) }
+  }
+  const strips = inherits && (mode & 0o010) !== 0 && cred.uid !== 0 && !inGroup(cred, gid)
+  return { uid: cred.uid, gid, mode: strips ? mode & ~SETGID : mode }
+}
+
+/**
+ * Checks an attribute change and completes it with what the kernel would drop along (setattr_prepare, notify_change): setuid and setgid at a
+ * change of owner or size, setgid where the caller is not in the group.
+ *
+ * @throws EPERM not the owner, or an owner or group the caller may not give · EACCES no write permission for size or current times
+ */
+export function prepareChange(cred: Cred, now: CheckedAttr, change: AttrChange, writable: boolean): AttrChange {
+  const owner = cred.uid === 0 || cred.uid === now.uid
+  const result: { -readonly [K in keyof AttrChange]: AttrChange[K] } = { ...change }
+  if (change.uid !== undefined && change.uid !== now.uid && cred.uid !== 0) throw new OverlayError('EPERM', 'chown')
+  if (change.uid !== undefined && !owner) throw new OverlayError('EPERM', 'chown')
+  if (change.gid !== undefined && cred.uid !== 0) {
+    if (!owner || (change.gid !== now.gid && !inGroup(cred, change.gid))) throw new OverlayError('EPERM', 'chown')
+  }
+  if (change.mode !== undefined && !owner) throw new OverlayError('EPERM', 'chmod')
+  needTimes(cred, now, change, owner)
+  if (change.size !== undefined && !writable && !may(cred, now, WRITE)) throw new OverlayError('EACCES', 'truncate')
+  const gid = change.gid ?? now.gid
+  if (change.mode !== undefined) {
+    result.mode = change.mode & 0o7777
+    if (cred.uid !== 0 && !inGroup(cred, gid)) result.mode &= ~SETGID
+  }
+  const dropped = dropOnChange(cred, now, change)
+  if (dropped !== undefined && result.mode === undefined) result.mode = dropped
+  return result
+}
+
+function needTimes(cred: Cred, now: CheckedAttr, change: AttrChange, owner: boolean): void {
+  const explicit =
+    (change.atime !== undefined && change.atime !== 'now') || (change.mtime !== undefined && change.mtime !== 'now')
+  if (explicit && !owner) throw new OverlayError('EPERM', 'utimes')
+  const touch = change.atime === 'now' || change.mtime === 'now'
+  if (touch && !owner && !may(cred, now, WRITE)) throw new OverlayError('EACCES', 'utimes')
+}
+
+/** The mode after setuid and setgid are dropped by a change of owner or size; undefined when it stays. */
+function dropOnChange(cred: Cred, now: Attr, change: AttrChange): number | undefined {
+  if (now.type === FileType.directory) return undefined
+  const chowns = change.uid !== undefined || change.gid !== undefined
+  const mode = chowns ? withoutPrivilege(cred, now) : change.size !== undefined ? modeAfterWrite(cred, now) : now.mode
+  return mode === now.mode ? undefined : mode
+}
+
+/** The mode after a write or truncation by the caller: root may leave setuid and setgid (setattr_should_drop_suidgid). */
+export function modeAfterWrite(cred: Cred, now: Attr): number {
+  return cred.uid === 0 ? now.mode : withoutPrivilege(cred, now)
+}
+
+/**
+ * The mode as chown(2) leaves it: no setuid, and no setgid where the group may execute or where the caller is not in the group
+ * (setattr_should_drop_sgid).
+ */
+function withoutPrivilege(cred: Cred, { mode, gid }: Attr): number {
+  const foreign = cred.uid !== 0 && !inGroup(cred, gid)
+  return mode & ~SETUID & ~((mode & 0o010) !== 0 || foreign ? SETGID : 0)
+}

@@ -1,0 +1,143 @@
+import { isErrno, OverlayError } from '../api/errno.ts'
+import { FileType } from '../api/types.ts'
+import { ACL_ACCESS, ACL_DEFAULT, type AccessAcl, beyondMode, parseAcl } from '../layer/acl.ts'
+import type { Found, Layer, Real } from '../layer/layer.ts'
+import { OVERRIDE_STAT, type OverrideStat, parseOverrideStat, standsFor } from '../layer/override-stat.ts'
+import { O_NOFOLLOW, O_PATH } from '../sys/flags.ts'
+import { closeSync, openAt, openAtCached } from '../sys/open.ts'
+import { statxFd } from '../sys/stat.ts'
+import type { OvlInode } from './dentry.ts'
+import type { RealFile } from './file-cache.ts'
+import { ownAttr } from './object-attr.ts'
+import type { SuperBlock } from './superblock.ts'
+
+/**
+ * What decides on permission besides owner, group and mode on disk. It stands in extended attributes, so it is read once per object, when
+ * it is first needed, and remembered on the inode: every change through the core sets it anew.
+ */
+export interface Rights {
+  /** What the access ACL says beyond the mode. */
+  readonly acl: AccessAcl | undefined
+  /** A directory's default ACL, encoded. */
+  readonly defaultAcl: Uint8Array | undefined
+  /** Owner, group and mode that hold instead of those on disk; read only without root. */
+  readonly owner: OverrideStat | undefined
+}
+
+/** Owner, group and mode on disk are all there is. */
+export const PLAIN: Rights = { acl: undefined, defaultAcl: undefined, owner: undefined }
+
+const IN_ATTRIBUTES: readonly string[] = [ACL_ACCESS, ACL_DEFAULT, OVERRIDE_STAT]
+
+/** Whether the names of an object's extended attributes say that its rights are plain. */
+export function isPlain(names: readonly string[]): boolean {
+  return !names.some((name) => IN_ATTRIBUTES.includes(name))
+}
+
+/** The rights of an object as far as they are known without asking: from its list of attributes, or as its file system has no ACLs. */
+export function knownRights(sb: SuperBlock, real: Real): Rights | undefined {
+  return real.plain || (!real.layer.hasAcls && !sb.keepsOwners) ? PLAIN : undefined
+}
+
+/** Reads the rights of `inode`, if they are not known. @throws ESTALE it is gone */
+export async function loadRights(sb: SuperBlock, inode: OvlInode): Promise<Rights> {
+  // Not at its place: it is being moved, or it is gone. Its lock tells.
+  return (await tryLoad(sb, inode)) ?? (await inode.nodeLock.shared(() => loadRightsLocked(sb, inode)))
+}
+
+/** As `loadRights`, for a caller that holds the lock of `inode`. */
+export async function loadRightsLocked(sb: SuperBlock, inode: OvlInode): Promise<Rights> {
+  const rights = await tryLoad(sb, inode)
+  if (!rights) throw new OverlayError('ESTALE', 'rights')
+  return rights
+}
+
+async function tryLoad(sb: SuperBlock, inode: OvlInode): Promise<Rights | undefined> {
+  while (inode.rights === undefined) {
+    const { real } = inode
+    const rights = knownRights(sb, real) ?? (await readRights(sb, inode))
+    // Who changes rights sets them after the change; a copy-up moves them to another object.
+    if (inode.rights !== undefined) break
+    if (inode.real !== real) continue
+    if (!rights) return undefined
+    setRights(inode, rights)
+  }
+  return inode.rights
+}
+
+/** Remembers the rights of `inode`, also in its remembered attributes. */
+export function setRights(inode: OvlInode, rights: Rights): void {
+  const plain = rights.acl === undefined && rights.defaultAcl === undefined && rights.owner === undefined
+  inode.rights = plain ? PLAIN : rights
+  // What its list of attributes said before no longer holds.
+  if (!plain) inode.real.plain = false
+  const { attr } = inode
+  if (!attr) return
+  if (rights.owner) inode.attr = undefined
+  else if (attr.acl !== rights.acl) inode.attr = { ...ownAttr(attr), acl: rights.acl }
+}
+
+/** The rights on disk; undefined when something else stands at the object's place. */
+function readRights(sb: SuperBlock, inode: OvlInode): Promise<Rights | undefined> {
+  const { real, file } = inode
+  if (inode.unlinked) {
+    if (!file || inode.dataReal) throw new OverlayError('ESTALE', 'rights')
+    return heldRights(sb, real.layer, file)
+  }
+  return sb.descriptors.run(async () => {
+    if (inode.type === FileType.directory) return await rightsOf(sb, real.layer, await sb.descriptors.of(real), '')
+    // By a descriptor, as the name may be given to another object at any time.
+    const fd = await openPath(real.layer, await sb.descriptors.of(real.parent as Real), real.name)
+    if (fd < 0) return undefined
+    try {
+      if (statxFd(fd).ino !== real.ino && !real.layer.inodeNumbers) return undefined
+      if (!sb.attributes.byName || !real.layer.isUpper) return await rightsOf(sb, real.layer, fd, '')
+      return await rightsOf(sb, real.layer, await sb.descriptors.of(real.parent as Real), real.name)
+    } finally {
+      closeSync(fd)
+    }
+  })
+}
+
+async function heldRights(sb: SuperBlock, layer: Layer, file: RealFile): Promise<Rights> {
+  file.users++
+  try {
+    return await rightsOf(sb, layer, file.fd, '')
+  } finally {
+    sb.files.release(file)
+  }
+}
+
+/** An O_PATH descriptor, -1 when nothing has this name. */
+async function openPath(layer: Layer, dirFd: number, name: string): Promise<number> {
+  try {
+    const fd = layer.local ? openAtCached(dirFd, name, O_PATH | O_NOFOLLOW) : -1
+    return fd >= 0 ? fd : await openAt(dirFd, name, O_PATH | O_NOFOLLOW)
+  } catch (error) {
+    if (isErrno(error, 'ENOENT')) return -1
+    throw error
+  }
+}
+
+/** Without root: the type of what a lookup has found, as an empty file may stand for a device, fifo or socket. */
+export async function shownType(sb: SuperBlock, { real, stat }: Found): Promise<FileType> {
+  if (real.plain || stat.type !== FileType.regular || stat.size > 0) return stat.type
+  const rights = await rightsOf(sb, real.layer, await sb.descriptors.of(real.parent as Real), real.name)
+  real.plain = rights === PLAIN
+  return standsFor(rights.owner) ?? stat.type
+}
+
+/** Reads the rights of the real object `name` in `dirFd`, or of the descriptor itself with ''. */
+export async function rightsOf(sb: SuperBlock, layer: Layer, dirFd: number, name: string): Promise<Rights> {
+  const names = await sb.attributes.list(dirFd, name)
+  if (isPlain(names)) return PLAIN
+  const read = async (attr: string) => (names.includes(attr) ? await sb.attributes.get(dirFd, name, attr) : undefined)
+  const access = layer.hasAcls ? await read(ACL_ACCESS) : undefined
+  // A server with root believes its own records only: anybody who owns a file in a lower can set one there.
+  const owner = sb.keepsOwners && (!sb.privileged || layer.isUpper) ? await read(OVERRIDE_STAT) : undefined
+  return {
+    acl: access && beyondMode(parseAcl(access)),
+    defaultAcl: layer.hasAcls ? await read(ACL_DEFAULT) : undefined,
+    owner: owner && parseOverrideStat(owner),
+  }
+}

@@ -1,0 +1,358 @@
+import { bestEffort, OverlayError } from '../api/errno.ts'
+import { type Attr, type CreateOptions, type Cred, FileType, type Name, type Time, type Wcc } from '../api/types.ts'
+import { copyingUpFirst, copyUp, longCopyOf } from '../copy-up/copy-up.ts'
+import { type Birth, dress, inherit } from '../copy-up/owner.ts'
+import type { Probe, Real } from '../layer/layer.ts'
+import { setTimes } from '../layer/storage.ts'
+import { removeTemp, removeTempDir } from '../layer/whiteout.ts'
+import { isHidden, WHITEOUT } from '../layer/whiteout-format.ts'
+import { saveNlink } from '../lookup/hardlink.ts'
+import { setImpure } from '../lookup/marks.ts'
+import { cachedDentry, checkName, lookupLocked, needMakeable, rememberUpper } from '../lookup/namei.ts'
+import { setRedirect } from '../lookup/redirect.ts'
+import type { OvlInode } from '../objects/dentry.ts'
+import { attrFor, getattr } from '../objects/inode.ts'
+import {
+  type CheckedAttr,
+  EXECUTE,
+  inGroup,
+  may,
+  need,
+  newOwner,
+  type Ownership,
+  WRITE,
+} from '../objects/permission.ts'
+import { loadRights, type Rights } from '../objects/rights.ts'
+import type { SuperBlock } from '../objects/superblock.ts'
+import { truncateFd, utimesAt } from '../sys/attr.ts'
+import { mkdirAt, mknodAt, symlinkAt } from '../sys/dir.ts'
+import { O_CREAT, O_EXCL, O_RDWR } from '../sys/flags.ts'
+import { closeLater, openAt } from '../sys/open.ts'
+import { makeFile } from './new-file.ts'
+
+/** Makes the bare object under `temp` in the work directory. */
+type Build = (workFd: number, temp: Name, birth: Birth) => Promise<void>
+
+/** Internally also says which device. */
+type NodeOptions = CreateOptions & { readonly rdev?: { readonly major: number; readonly minor: number } }
+
+/** @see Overlay.create */
+export function create(
+  sb: SuperBlock,
+  cred: Cred,
+  dir: OvlInode,
+  name: Name,
+  options: CreateOptions,
+  wcc?: Wcc,
+): Promise<OvlInode> {
+  const size = options.size ?? 0
+  return make(sb, cred, dir, name, FileType.regular, options, wcc, async (workFd, temp) => {
+    const fd = await openAt(workFd, temp, O_RDWR | O_CREAT | O_EXCL, 0o600)
+    try {
+      if (size > 0) await truncateFd(fd, size)
+    } finally {
+      closeLater(fd)
+    }
+  })
+}
+
+/** @see Overlay.mkdir */
+export function mkdir(
+  sb: SuperBlock,
+  cred: Cred,
+  dir: OvlInode,
+  name: Name,
+  options: CreateOptions,
+  wcc?: Wcc,
+): Promise<OvlInode> {
+  return make(sb, cred, dir, name, FileType.directory, options, wcc, (workFd, temp) => mkdirAt(workFd, temp, 0o700))
+}
+
+/** @see Overlay.symlink */
+export function symlink(
+  sb: SuperBlock,
+  cred: Cred,
+  dir: OvlInode,
+  name: Name,
+  target: Uint8Array,
+  options: CreateOptions,
+  wcc?: Wcc,
+): Promise<OvlInode> {
+  if (target.length === 0) throw new OverlayError('ENOENT', 'symlink', name)
+  if (target.length >= 4096) throw new OverlayError('ENAMETOOLONG', 'symlink', name)
+  if (target.includes(0)) throw new OverlayError('EINVAL', 'symlink', name)
+  return make(sb, cred, dir, name, FileType.symlink, options, wcc, (workFd, temp) => symlinkAt(target, workFd, temp))
+}
+
+/** @see Overlay.mknod */
+export function mknod(
+  sb: SuperBlock,
+  cred: Cred,
+  dir: OvlInode,
+  name: Name,
+  type: FileType,
+  rdev: { major: number; minor: number },
+  options: CreateOptions,
+  wcc?: Wcc,
+): Promise<OvlInode> {
+  const device = type === FileType.character || type === FileType.block
+  if (!device && type !== FileType.fifo && type !== FileType.socket) throw new OverlayError('EINVAL', 'mknod', name)
+  const whiteout = type === FileType.character && rdev.major === 0 && rdev.minor === 0
+  if (whiteout || (device && cred.uid !== 0)) return refuseDevice(sb, cred, dir, name, wcc)
+  const { major, minor } = device ? rdev : { major: 0, minor: 0 }
+  return make(sb, cred, dir, name, type, { ...options, rdev: { major, minor } }, wcc, (workFd, temp, { stub }) =>
+    mknodAt(workFd, temp, (stub ? FileType.regular : type) | 0o600, stub ? 0 : major, stub ? 0 : minor),
+  )
+}
+
+/** @throws EPERM after what the kernel finds before it: that the name is taken, or that nothing may be made here */
+async function refuseDevice(
+  sb: SuperBlock,
+  cred: Cred,
+  dir: OvlInode,
+  name: Name,
+  wcc: Wcc | undefined,
+): Promise<OvlInode> {
+  checkName('mknod', name)
+  return await sb.descriptors.run(() =>
+    dir.dirLock.exclusive(async () => {
+      await needNewName(sb, cred, dir, await enterLocked(sb, cred, dir, wcc), name)
+      throw new OverlayError('EPERM', 'mknod', name)
+    }),
+  )
+}
+
+async function make(
+  sb: SuperBlock,
+  cred: Cred,
+  dir: OvlInode,
+  name: Name,
+  type: FileType,
+  options: NodeOptions,
+  wcc: Wcc | undefined,
+  build: Build,
+): Promise<OvlInode> {
+  checkName('create', name)
+  return await sb.descriptors.run(() =>
+    dir.dirLock.changing(name, async (alone) => {
+      const { timesKept } = dir
+      const dirAttr = await enterLocked(sb, cred, dir, wcc)
+      const quick = type === FileType.regular && mayMakeQuickly(sb, cred, dir, dirAttr, name, options)
+      if (!quick) await needNewName(sb, cred, dir, dirAttr, name)
+      const owner = chosenOwner(cred, newOwner(cred, dirAttr, type, options.mode & 0o7777), options, name)
+      const birth = inherit(sb, await loadRights(sb, dir), type, owner, options.rdev)
+      await copyUp(sb, dir)
+      const aside = async () => {
+        if (quick) await needNewName(sb, cred, dir, dirAttr, name)
+        return await makeAside(sb, dir, name, type, birth, options, build)
+      }
+      const inode = (quick && (await makeFile(sb, dir, dirAttr, name, birth, options))) || (await aside())
+      sb.listings.insert(sb, dir, name, inode)
+      await leaveChanged(sb, dir, { attr: dirAttr, timesKept, alone }, wcc)
+      return inode
+    }),
+  )
+}
+
+/** Makes an object in the work directory and gives it its name. */
+async function makeAside(
+  sb: SuperBlock,
+  dir: OvlInode,
+  name: Name,
+  type: FileType,
+  birth: Birth,
+  options: NodeOptions,
+  build: Build,
+): Promise<OvlInode> {
+  const temp = sb.tempName()
+  const rights = await buildTemp(sb, temp, type, birth, options, build)
+  return rememberUpper(sb, dir, name, await publishNew(sb, dir, name, temp, type), rights)
+}
+
+/** Whether a file may be made without a look at its name first: that it is taken is found out while making it, and nothing else can be wrong. */
+function mayMakeQuickly(
+  sb: SuperBlock,
+  cred: Cred,
+  dir: OvlInode,
+  dirAttr: CheckedAttr,
+  name: Name,
+  options: CreateOptions,
+): boolean {
+  if (!dir.upper || sb.upper?.marks.reserves(name) !== false || !may(cred, dirAttr, WRITE | EXECUTE)) return false
+  return options.uid === undefined && options.gid === undefined && cachedDentry(sb, dir, name)?.inode === undefined
+}
+
+/** Checks that a locked directory can be changed, and notes its attributes. */
+export async function enterLocked(
+  sb: SuperBlock,
+  cred: Cred,
+  dir: OvlInode,
+  wcc: Wcc | undefined,
+): Promise<CheckedAttr> {
+  if (dir.type !== FileType.directory) throw new OverlayError('ENOTDIR', 'lookup')
+  if (dir.unlinked) throw new OverlayError('ESTALE', 'lookup')
+  const attr = await attrFor(sb, cred, dir)
+  if (wcc) wcc.before = attr
+  return attr
+}
+
+/**
+ * After a change in a locked directory. `before` are its attributes from then: should a copy-up of one of its files have put the old
+ * time back just after the change, the change is given a time again.
+ */
+export async function leaveLocked(sb: SuperBlock, dir: OvlInode, before: Attr, wcc: Wcc | undefined): Promise<void> {
+  dir.changed()
+  await bestEffort(async () => {
+    let after = await getattr(sb, dir)
+    // Where the times of change agree, nobody has put one back: they are the same as before because the file system's clock ticks slowly.
+    if (dir.upper && sameTime(after.mtime, before.mtime) && !sameTime(after.mtime, after.ctime)) {
+      await utimesAt(await sb.descriptors.of(dir.upper), '', undefined, 'now')
+      dir.changed()
+      after = await getattr(sb, dir)
+    }
+    if (wcc) wcc.after = after
+  })
+}
+
+function sameTime(a: Time, b: Time): boolean {
+  return a.sec === b.sec && a.nsec === b.nsec
+}
+
+/** A directory as it was when a change of one of its names began. */
+export interface BeforeChange {
+  readonly attr: Attr
+  readonly timesKept: number
+  /** Whether no other change has overlapped so far. */
+  readonly alone: () => boolean
+}
+
+/**
+ * As `leaveLocked`, for a change of one name beside changes of others (`RwLock.changing`): which of them a time put back by a copy-up was
+ * meant to undo cannot be told, and attributes from before are honest only when there was no other.
+ */
+export async function leaveChanged(
+  sb: SuperBlock,
+  dir: OvlInode,
+  { attr, timesKept, alone }: BeforeChange,
+  wcc: Wcc | undefined,
+): Promise<void> {
+  if (dir.timesKept !== timesKept && dir.upper) {
+    await bestEffort(async () => utimesAt(await sb.descriptors.of(dir.upper as Real), '', undefined, 'now'))
+  }
+  await leaveLocked(sb, dir, attr, wcc)
+  if (wcc && !alone()) delete wcc.before
+}
+
+/** @throws EEXIST · EACCES · EROFS in the order in which the kernel answers */
+async function needNewName(sb: SuperBlock, cred: Cred, dir: OvlInode, dirAttr: CheckedAttr, name: Name): Promise<void> {
+  need(cred, dirAttr, EXECUTE, 'lookup')
+  const dentry = await lookupLocked(sb, dir, name)
+  if (dentry.inode) throw new OverlayError('EEXIST', 'create', name)
+  if (sb.readOnly) throw new OverlayError('EROFS', 'create', name)
+  need(cred, dirAttr, WRITE | EXECUTE, 'create')
+  needMakeable(sb, 'create', name)
+}
+
+function chosenOwner(cred: Cred, owner: Ownership, options: CreateOptions, name: Name): Ownership {
+  const uid = options.uid ?? owner.uid
+  const gid = options.gid ?? owner.gid
+  const mayGive = cred.uid === 0 || (uid === cred.uid && (gid === owner.gid || inGroup(cred, gid)))
+  if (!mayGive) throw new OverlayError('EPERM', 'chown', name)
+  return { uid, gid, mode: owner.mode }
+}
+
+async function buildTemp(
+  sb: SuperBlock,
+  temp: Name,
+  type: FileType,
+  birth: Birth,
+  options: CreateOptions,
+  build: Build,
+): Promise<Rights> {
+  const workFd = await sb.descriptors.of(sb.work as Real)
+  try {
+    await build(workFd, temp, birth)
+    const rights = await dress(sb, workFd, temp, type, birth)
+    const { atime, mtime } = options
+    if (atime ?? mtime)
+      await setTimes(sb, { fd: workFd, name: temp }, { ...(atime && { atime }), ...(mtime && { mtime }) })
+    return rights
+  } catch (error) {
+    await discardTemp(sb, temp, type)
+    throw error
+  }
+}
+
+/** Gives the finished object its name in the upper directory, in one step also where a whiteout stands. Returns what stands there. */
+async function publishNew(sb: SuperBlock, dir: OvlInode, name: Name, temp: Name, type: FileType): Promise<Probe> {
+  const upper = dir.upper as Real
+  const { marks } = upper.layer
+  let built: Probe | undefined
+  try {
+    const present = (await isHidden(sb, upper, name)) ? WHITEOUT : undefined
+    const isDirectory = type === FileType.directory
+    if (isDirectory && (present || dir.lowers.length > 0))
+      await marks.setOpaque(sb, await sb.descriptors.of(sb.work as Real), temp)
+    // Before it has its name, as afterwards nothing may fail.
+    built = await probeTemp(sb, temp)
+    await marks.publish(sb, temp, upper, name, isDirectory, present)
+    return built
+  } catch (error) {
+    if (built && built.fd >= 0) sb.descriptors.retire(built.fd)
+    await discardTemp(sb, temp, type)
+    throw error
+  }
+}
+
+/** The finished object with the name `temp` in the work directory. */
+export async function probeTemp(sb: SuperBlock, temp: Name): Promise<Probe> {
+  const probe = await sb.descriptors.probe(sb.work as Real, temp)
+  if (!probe) throw new OverlayError('EIO', 'create')
+  return probe
+}
+
+async function discardTemp(sb: SuperBlock, temp: Name, type: FileType): Promise<void> {
+  if (type === FileType.directory) await removeTempDir(sb, temp)
+  else await removeTemp(sb, temp)
+}
+
+/** @see Overlay.link */
+export async function link(
+  sb: SuperBlock,
+  cred: Cred,
+  inode: OvlInode,
+  dir: OvlInode,
+  name: Name,
+  wcc?: Wcc,
+): Promise<void> {
+  checkName('link', name)
+  await sb.descriptors.run(() =>
+    copyingUpFirst(sb, (patient) =>
+      dir.dirLock.exclusive(async () => {
+        const dirAttr = await enterLocked(sb, cred, dir, wcc)
+        await needNewName(sb, cred, dir, dirAttr, name)
+        if (inode.type === FileType.directory) throw new OverlayError('EPERM', 'link', name)
+        if (inode.unlinked) throw new OverlayError('ESTALE', 'link', name)
+        const long = patient ? undefined : longCopyOf(sb, inode)
+        if (long) return long
+        await copyUp(sb, inode, 'metadata')
+        await copyUp(sb, dir)
+        await inode.nodeLock.exclusive(() => linkLocked(sb, inode, dir, name))
+        await leaveLocked(sb, dir, dirAttr, wcc)
+      }),
+    ),
+  )
+}
+
+async function linkLocked(sb: SuperBlock, inode: OvlInode, dir: OvlInode, name: Name): Promise<void> {
+  if (inode.unlinked) throw new OverlayError('ESTALE', 'link', name)
+  const upper = dir.upper as Real
+  await saveNlink(sb, inode)
+  if (inode.hasOrigin) await setImpure(sb, upper)
+  if (inode.metacopy) await setRedirect(sb, inode, name, false)
+  await upper.layer.marks.link(sb, inode.upper as Real, upper, name)
+  inode.changed()
+  sb.dcache.set(dir, name, inode)
+  inode.addAlias(dir, name)
+  sb.listings.insert(sb, dir, name, inode)
+}

@@ -1,0 +1,332 @@
+import { isErrno, OverlayError } from '../api/errno.ts'
+import type { Attr, Cred, Maybe, OpenFile, Stability, Wcc } from '../api/types.ts'
+import { changeOwner } from '../copy-up/owner.ts'
+import { asksForAttributes } from '../layer/layer.ts'
+import { makeCurrent } from '../lookup/revalidate-inode.ts'
+import type { OvlInode } from '../objects/dentry.ts'
+import type { RealFile } from '../objects/file-cache.ts'
+import { attrFor, attrOf, getattr, getattrLocked, setattr } from '../objects/inode.ts'
+import { ownAttr } from '../objects/object-attr.ts'
+import { type CheckedAttr, EXECUTE, may, modeAfterWrite, need, READ, WRITE } from '../objects/permission.ts'
+import type { SuperBlock } from '../objects/superblock.ts'
+import { fsync, pread, preadAside, preadNowait } from '../sys/data.ts'
+import { statxFd } from '../sys/stat.ts'
+
+/** @see Overlay.read */
+export function read(
+  sb: SuperBlock,
+  cred: Cred,
+  inode: OvlInode,
+  buffer: Uint8Array,
+  offset: number,
+  length: number,
+  position: number,
+): Maybe<number> {
+  const attr = attrFor(sb, cred, inode)
+  const { file } = inode
+  if (!(attr instanceof Promise)) {
+    needRead(cred, attr)
+    if (file !== undefined && file.upper === (inode.upper !== undefined && inode.dataReal === undefined)) {
+      const count = preadNowait(file.fd, buffer, offset, length, position)
+      if (count === length || (count >= 0 && position + count >= attr.size)) return count
+    }
+  }
+  return readWaiting(sb, cred, inode, attr, buffer, offset, length, position)
+}
+
+async function readWaiting(
+  sb: SuperBlock,
+  cred: Cred,
+  inode: OvlInode,
+  attr: Maybe<CheckedAttr>,
+  buffer: Uint8Array,
+  offset: number,
+  length: number,
+  position: number,
+): Promise<number> {
+  needRead(cred, await attr)
+  const file = await sb.files.acquire(sb, inode, false)
+  try {
+    return await readAll(file.fd, buffer, offset, length, position)
+  } finally {
+    sb.files.release(file)
+  }
+}
+
+/** Reads until `length` bytes are there or the file ends. */
+async function readAll(
+  fd: number,
+  buffer: Uint8Array,
+  offset: number,
+  length: number,
+  position: number,
+): Promise<number> {
+  let done = 0
+  while (done < length) {
+    let count = preadNowait(fd, buffer, offset + done, length - done, position + done)
+    if (count < 0) count = await pread(fd, buffer, offset + done, length - done, position + done)
+    if (count === 0) break
+    done += count
+  }
+  return done
+}
+
+/** nfsd's rule for protocols without open: the owner may, and whoever may execute a file may read it. */
+function needRead(cred: Cred, attr: CheckedAttr): void {
+  if (cred.uid === attr.uid || may(cred, attr, READ) || may(cred, attr, EXECUTE)) return
+  throw new OverlayError('EACCES', 'read')
+}
+
+/** @see Overlay.write */
+export function write(
+  sb: SuperBlock,
+  cred: Cred,
+  inode: OvlInode,
+  data: Uint8Array,
+  position: number,
+  stability: Stability,
+  wcc?: Wcc,
+): Promise<void> {
+  if (sb.readOnly) throw new OverlayError('EROFS', 'write')
+  const attr = attrFor(sb, cred, inode)
+  const { file } = inode
+  const atOnce = !(attr instanceof Promise) && file?.writable && modeAfterWrite(cred, attr) === attr.mode
+  if (!atOnce) return sb.descriptors.run(() => writeWaiting(sb, cred, inode, attr, { data, position, stability, wcc }))
+  needWrite(cred, attr)
+  // The everyday write: nothing to wait for but the disk.
+  const epoch = sb.descriptors.enter()
+  file.users++
+  const written = file.writer.write(data, position, wcc)
+  return (stability === 'unstable' ? written : written.then(() => sb.durability.commit(sb, [inode]))).finally(() => {
+    sb.files.release(file)
+    sb.descriptors.leave(epoch)
+  })
+}
+
+async function writeWaiting(
+  sb: SuperBlock,
+  cred: Cred,
+  inode: OvlInode,
+  attr: Maybe<CheckedAttr>,
+  {
+    data,
+    position,
+    stability,
+    wcc,
+  }: { data: Uint8Array; position: number; stability: Stability; wcc: Wcc | undefined },
+): Promise<void> {
+  needWrite(cred, await attr)
+  const file = await sb.files.acquire(sb, inode, true)
+  try {
+    await writeThrough(sb, cred, file, data, position, wcc)
+    // Not fdatasync: it may leave out the rename that gave a new or copied-up file its name, and with that all of its data.
+    if (stability !== 'unstable') await sb.durability.commit(sb, [inode])
+  } finally {
+    sb.files.release(file)
+  }
+}
+
+function needWrite(cred: Cred, attr: CheckedAttr): void {
+  if (cred.uid !== attr.uid) need(cred, attr, WRITE, 'write')
+}
+
+async function writeThrough(
+  sb: SuperBlock,
+  cred: Cred,
+  file: RealFile,
+  data: Uint8Array,
+  position: number,
+  wcc?: Wcc,
+): Promise<void> {
+  const before = wcc || cred.uid !== 0 ? await getattr(sb, file.inode) : undefined
+  if (before && data.length > 0) await dropPrivilege(sb, cred, file, before)
+  await file.writer.write(data, position, wcc)
+}
+
+/** As write(2) by an ordinary user does: setuid and mostly setgid go (file_remove_privs). */
+async function dropPrivilege(sb: SuperBlock, cred: Cred, { fd, inode }: RealFile, attr: Attr): Promise<void> {
+  if (modeAfterWrite(cred, attr) === attr.mode) return
+  await inode.nodeLock.exclusive(async () => {
+    const now = await getattrLocked(sb, inode)
+    const mode = modeAfterWrite(cred, now)
+    if (mode !== now.mode) await changeOwner(sb, inode, { fd, name: '' }, now, { mode })
+    inode.changed()
+  })
+}
+
+/** @see Overlay.commit */
+export async function commit(sb: SuperBlock, inode: OvlInode, wcc?: Wcc): Promise<void> {
+  const attr = await getattr(sb, inode)
+  if (wcc) wcc.before = attr
+  await sb.durability.commit(sb, [inode])
+  if (wcc) wcc.after = await getattr(sb, inode)
+}
+
+/** @see Overlay.open */
+export async function openFile(
+  sb: SuperBlock,
+  cred: Cred,
+  object: OvlInode,
+  how: { read?: boolean; write?: boolean; truncate?: boolean },
+): Promise<OpenFile> {
+  const writes = how.write === true || how.truncate === true
+  if (writes && sb.readOnly) throw new OverlayError('EROFS', 'open')
+  need(cred, await attrFor(sb, cred, object), (how.read ? READ : 0) | (writes ? WRITE : 0), 'open')
+  const file = await sb.files.acquire(sb, object, writes)
+  const handle = new OpenHandle(sb, cred, file, how.read === true, how.write === true)
+  try {
+    if (how.truncate) await setattr(sb, cred, object, { size: 0, mtime: 'now' })
+  } catch (error) {
+    handle.close()
+    throw error
+  }
+  return handle
+}
+
+/** An open file: holds a real file of its inode in use and changes to the upper one after a copy-up. */
+export class OpenHandle implements OpenFile {
+  readonly inode: OvlInode
+  readonly #sb: SuperBlock
+  readonly #cred: Cred
+  readonly #canRead: boolean
+  readonly #canWrite: boolean
+  #file: RealFile | undefined
+  /** Of a metadata-only copy whose name went: its attributes went along, while its data is still open below. */
+  #lastAttr: Attr | undefined = undefined
+
+  /** @param file acquired for this handle, which releases it */
+  constructor(sb: SuperBlock, cred: Cred, file: RealFile, canRead: boolean, canWrite: boolean) {
+    this.inode = file.inode
+    this.#sb = sb
+    this.#cred = cred
+    this.#file = file
+    this.#canRead = canRead
+    this.#canWrite = canWrite
+    if (!file.upper) {
+      this.inode.lowerHandles ??= new Set()
+      this.inode.lowerHandles.add(this)
+    }
+  }
+
+  read(buffer: Uint8Array, offset: number, length: number, position: number): Maybe<number> {
+    if (!this.#canRead) throw new OverlayError('EBADF', 'read')
+    const file = this.#settled() ? this.follow() : this.#inPresentStack(() => this.follow())
+    if (file instanceof Promise) return file.then((now) => this.#readFrom(now, buffer, offset, length, position))
+    return this.#readFrom(file, buffer, offset, length, position)
+  }
+
+  async readAside(buffer: Uint8Array, offset: number, length: number, position: number): Promise<number> {
+    if (!this.#canRead) throw new OverlayError('EBADF', 'read')
+    const file = await (this.#settled() ? this.follow() : this.#inPresentStack(() => this.follow()))
+    return await this.#using(file, () => preadAside(file.fd, buffer, offset, length, position))
+  }
+
+  write(data: Uint8Array, position: number): Promise<void> {
+    if (!this.#canWrite) throw new OverlayError('EBADF', 'write')
+    const file = this.#held()
+    return this.#using(file, () =>
+      this.#inPresentStack(() => {
+        if (this.#sb.readOnly) throw new OverlayError('EROFS', 'write')
+        return writeThrough(this.#sb, this.#cred, file, data, position)
+      }),
+    )
+  }
+
+  async truncate(size: number): Promise<void> {
+    if (!this.#canWrite) throw new OverlayError('EBADF', 'truncate')
+    const file = this.#held()
+    await this.#using(file, () => setattr(this.#sb, this.#cred, this.inode, { size }, { byHandle: true }))
+  }
+
+  async sync(): Promise<void> {
+    const file = this.#held()
+    await this.#using(file, () => fsync(file.fd))
+  }
+
+  getattr(): Maybe<Attr> {
+    return this.#settled() ? this.#getattr() : this.#inPresentStack(() => this.#getattr())
+  }
+
+  #getattr(): Maybe<Attr> {
+    const { fd, upper } = this.#held()
+    if (this.inode.unlinked && this.#lastAttr) return this.#lastAttr
+    const copied = this.inode.upper !== undefined && !upper
+    const asks = upper && this.inode.upper !== undefined && asksForAttributes(this.inode.upper.layer)
+    return copied || asks || this.inode.dataReal || this.#sb.keepsOwners
+      ? getattr(this.#sb, this.inode)
+      : attrOf(this.inode, statxFd(fd))
+  }
+
+  close(): void {
+    const file = this.#file
+    if (!file) return
+    this.#file = undefined
+    this.inode.lowerHandles?.delete(this)
+    this.#sb.files.release(file)
+  }
+
+  #readFrom(file: RealFile, buffer: Uint8Array, offset: number, length: number, position: number): Maybe<number> {
+    const count = preadNowait(file.fd, buffer, offset, length, position)
+    if (count === length || count === 0) return count
+    return this.#using(file, () => readAll(file.fd, buffer, offset, length, position))
+  }
+
+  /** Nothing has to be awaited before the inode can be used. */
+  #settled(): boolean {
+    return this.#sb.gate.open && this.inode.epoch === this.#sb.epoch
+  }
+
+  /** Runs `work` inside the gate; a file that is in no layer any more goes on by what is open. */
+  async #inPresentStack<T>(work: () => Maybe<T>): Promise<T> {
+    return await this.#sb.gate.enter(async () => {
+      try {
+        await makeCurrent(this.#sb, this.inode)
+      } catch (error) {
+        if (!isErrno(error, 'ESTALE')) throw error
+      }
+      return await work()
+    })
+  }
+
+  /** Runs `work` with the descriptor safe against a close meanwhile. */
+  async #using<T>(file: RealFile, work: () => Promise<T>): Promise<T> {
+    file.users++
+    try {
+      return await work()
+    } finally {
+      this.#sb.files.release(file)
+    }
+  }
+
+  #held(): RealFile {
+    if (!this.#file) throw new OverlayError('EBADF', 'file')
+    return this.#file
+  }
+
+  /** The real file to read from: the upper one, once there is one. */
+  follow(): Maybe<RealFile> {
+    const file = this.#held()
+    if (file.upper || !this.inode.upper || this.inode.dataReal || this.inode.unlinked) return file
+    const fresh = this.#sb.files.acquire(this.#sb, this.inode, false)
+    if (fresh instanceof Promise) return fresh.then((now) => this.#change(file, now))
+    return this.#change(file, fresh)
+  }
+
+  /** The last name is about to go, and `inode` is locked: takes hold of the upper file, or of what it says. */
+  async beforeLastName(): Promise<void> {
+    const file = await this.follow()
+    if (file.upper || !(this.inode.upper || this.inode.dataReal)) return
+    this.#lastAttr = { ...ownAttr((await getattrLocked(this.#sb, this.inode)) as CheckedAttr), nlink: 0 }
+  }
+
+  #change(old: RealFile, fresh: RealFile): RealFile {
+    if (this.#file === old) {
+      this.#file = fresh
+      if (fresh.upper) this.inode.lowerHandles?.delete(this)
+      this.#sb.files.release(old)
+    } else {
+      this.#sb.files.release(fresh)
+    }
+    return this.#held()
+  }
+}

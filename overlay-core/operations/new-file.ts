@@ -1,0 +1,93 @@
+import { bestEffort, isErrno } from '../api/errno.ts'
+import type { CreateOptions, Name } from '../api/types.ts'
+import type { Birth } from '../copy-up/owner.ts'
+import type { Real } from '../layer/layer.ts'
+import { diskAttributes } from '../layer/xattr-store.ts'
+import { rememberUpper } from '../lookup/namei.ts'
+import type { OvlInode } from '../objects/dentry.ts'
+import { attrOf } from '../objects/inode.ts'
+import type { CheckedAttr } from '../objects/permission.ts'
+import { PLAIN } from '../objects/rights.ts'
+import type { SuperBlock } from '../objects/superblock.ts'
+import { unlinkAt } from '../sys/dir.ts'
+import { type Aside, type NewPlace, newFile } from '../sys/new-file.ts'
+import { closeSync } from '../sys/open.ts'
+import { type Stat, statxFd } from '../sys/stat.ts'
+import { deviceForm } from '../whiteouts/device-format.ts'
+
+const SETGID = 0o2000
+/** More lowers than this are searched one by one. */
+const MOST_LOWERS = 12
+
+/**
+ * Makes an empty regular file in the upper directory in one trip: with its final mode right at its place when it is to belong to whom the
+ * kernel gives it anyway; else built aside, given away and moved to its place. Either way nobody, and no crash, ever meets it half made.
+ *
+ * Finds out by itself whether the name is free, here and in the lowers. Undefined when it is not, or when the file takes more than that:
+ * ACLs, times or a record.
+ *
+ * @throws ENOSPC | EDQUOT | EIO …
+ */
+export async function makeFile(
+  sb: SuperBlock,
+  dir: OvlInode,
+  dirAttr: CheckedAttr,
+  name: Name,
+  birth: Birth,
+  options: CreateOptions,
+): Promise<OvlInode | undefined> {
+  const upper = dir.upper as Real
+  const plain = birth.access === undefined && birth.defaultAcl === undefined && !sb.keepsOwners
+  const bare = !options.size && options.atime === undefined && options.mtime === undefined
+  if (!plain || !bare || sb.attributes !== diskAttributes || upper.layer.marks !== deviceForm) return undefined
+  if (dir.lowers.length > MOST_LOWERS) return undefined
+  const absentFrom: number[] = []
+  for (const lower of dir.lowers) absentFrom.push(await sb.descriptors.of(lower))
+  const dirFd = await sb.descriptors.of(upper)
+  const fd = await newOrUnknown(sb, dir, { dirFd, name, absentFrom }, birth.mode, await asideFor(sb, dirAttr, birth))
+  if (fd < 0) return undefined
+  const stat = await statOrRemove(fd, dirFd, name)
+  const inode = rememberUpper(sb, dir, name, { stat, fd: -1 }, PLAIN)
+  if (sb.options.revalidate === 'never') (inode.upper as Real).coversNothingIn = sb.epoch
+  inode.attr = attrOf(inode, stat)
+  return inode
+}
+
+/** Where to build the file, when it would belong to somebody else at first. */
+/** As `newFile`; after EIO nobody knows whether the file was made, so what was known of its name is forgotten. */
+async function newOrUnknown(
+  sb: SuperBlock,
+  dir: OvlInode,
+  place: NewPlace,
+  mode: number,
+  aside: Aside | undefined,
+): Promise<number> {
+  try {
+    return await newFile(place, mode, aside)
+  } catch (error) {
+    if (isErrno(error, 'EIO')) {
+      sb.dcache.remove(dir, place.name)
+      sb.listings.drop(dir)
+      dir.changed()
+    }
+    throw error
+  }
+}
+
+async function asideFor(sb: SuperBlock, dirAttr: CheckedAttr, { uid, gid }: Birth) {
+  const groupAtBirth = (dirAttr.mode & SETGID) === 0 ? sb.serverGid : dirAttr.gid
+  if (uid === sb.serverUid && gid === groupAtBirth) return undefined
+  return { workFd: await sb.descriptors.of(sb.work as Real), temp: sb.tempName(), uid, gid }
+}
+
+/** The attributes of the new file, whose descriptor it closes; should that fail, the file goes again. */
+async function statOrRemove(fd: number, dirFd: number, name: Name): Promise<Stat> {
+  try {
+    return statxFd(fd)
+  } catch (error) {
+    await bestEffort(() => unlinkAt(dirFd, name))
+    throw error
+  } finally {
+    closeSync(fd)
+  }
+}

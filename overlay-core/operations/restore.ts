@@ -1,0 +1,127 @@
+import { OverlayError } from '../api/errno.ts'
+import { type Cred, FileType, type Name, type Provenance } from '../api/types.ts'
+import { copyingUpFirst, longCopyOf } from '../copy-up/copy-up.ts'
+import type { Real } from '../layer/layer.ts'
+import { isHidden, isObject, standingAt, WHITEOUT } from '../layer/whiteout-format.ts'
+import { dropIndex } from '../lookup/hardlink.ts'
+import { checkName, lookupLocked, lowerPositive } from '../lookup/namei.ts'
+import type { OvlInode } from '../objects/dentry.ts'
+import { getattr, needAccess } from '../objects/inode.ts'
+import { EXECUTE, need, needEntryChange, READ, WRITE } from '../objects/permission.ts'
+import type { SuperBlock } from '../objects/superblock.ts'
+import { readdirFd, unlinkAt } from '../sys/dir.ts'
+import { closeSync } from '../sys/open.ts'
+import { enterLocked, leaveLocked } from './dir.ts'
+import { forgetName, prepareRemoval } from './remove.ts'
+
+/** @see Overlay.provenance */
+export async function provenance(sb: SuperBlock, cred: Cred, dir: OvlInode, name: Name): Promise<Provenance> {
+  await needAccess(sb, cred, dir, EXECUTE, 'lookup')
+  checkName('provenance', name)
+  return await sb.descriptors.run(() =>
+    dir.dirLock.shared(async () => {
+      const { inode } = await lookupLocked(sb, dir, name)
+      const below = dir.upper !== undefined && (await lowerPositive(sb, dir, name))
+      if (!inode) return below ? 'removed' : 'absent'
+      if (!inode.upper) return 'lower'
+      return below ? 'changed' : 'upper'
+    }),
+  )
+}
+
+/** @see Overlay.removedNames */
+export async function removedNames(sb: SuperBlock, cred: Cred, dir: OvlInode): Promise<Name[]> {
+  await needAccess(sb, cred, dir, READ, 'readdir')
+  return await sb.descriptors.run(() =>
+    dir.dirLock.shared(async () => {
+      const { upper } = dir
+      if (!upper) return []
+      const { marks } = upper.layer
+      const removed: Name[] = []
+      for (const { name: raw, type } of await readdirFd(await sb.descriptors.of(upper))) {
+        const name = marks.reserves(raw) ? marks.hiddenBy(raw) : raw
+        const maybe =
+          name !== raw || type === 0 || type === FileType.character || (upper.xwhiteouts && type === FileType.regular)
+        if (name === undefined || !maybe) continue
+        if ((await isHidden(sb, upper, name)) && (await lowerPositive(sb, dir, name))) removed.push(name)
+      }
+      return removed
+    }),
+  )
+}
+
+/** @see Overlay.restore */
+export async function restore(
+  sb: SuperBlock,
+  cred: Cred,
+  dir: OvlInode,
+  name: Name,
+  check?: (current: OvlInode | undefined) => void,
+): Promise<OvlInode> {
+  checkName('restore', name)
+  return await sb.descriptors.run(() =>
+    copyingUpFirst(sb, (patient) =>
+      dir.dirLock.exclusive(async () => {
+        const before = await enterLocked(sb, cred, dir, undefined)
+        need(cred, before, EXECUTE | WRITE, 'restore')
+        if (!sb.upper) throw new OverlayError('EROFS', 'restore', name)
+        const { inode } = await lookupLocked(sb, dir, name)
+        check?.(inode)
+        if (inode) needEntryChange(cred, before, await getattr(sb, inode), 'restore')
+        const long = patient || inode?.indexName === undefined ? undefined : longCopyOf(sb, inode)
+        if (long) return long
+        await dropUpperLocked(sb, dir, name, inode)
+        const restored = (await lookupLocked(sb, dir, name)).inode
+        if (!restored) throw new OverlayError('ESTALE', 'restore', name)
+        if (inode?.retained) sb.handles.retain(restored)
+        sb.listings.insert(sb, dir, name, restored)
+        await leaveLocked(sb, dir, before, undefined)
+        return restored
+      }),
+    ),
+  )
+}
+
+/** Takes what the upper has at `name` away, by one system call, where a lower shows then. Nobody sees the name absent in between. */
+async function dropUpperLocked(
+  sb: SuperBlock,
+  dir: OvlInode,
+  name: Name,
+  current: OvlInode | undefined,
+): Promise<void> {
+  const { upper } = dir
+  if (!upper || !(await lowerPositive(sb, dir, name))) throw new OverlayError('ENODATA', 'restore', name)
+  const standing = await standingAt(sb, upper, name)
+  if (isObject(standing) && standing.fd >= 0) closeSync(standing.fd)
+  if (standing === undefined) throw new OverlayError('ENODATA', 'restore', name)
+  if (standing === WHITEOUT) {
+    await upper.layer.marks.uncover(sb, upper, name)
+    forgetAbsence(sb, dir, name)
+    return
+  }
+  if (!current || current.type === FileType.directory) throw new OverlayError('EISDIR', 'restore', name)
+  // Its names are one file: the lower's content under one of them would no longer be that.
+  if (current.indexName !== undefined) throw new OverlayError('EMLINK', 'restore', name)
+  await current.nodeLock.exclusive(() => dropObjectLocked(sb, dir, upper, name, current))
+}
+
+async function dropObjectLocked(
+  sb: SuperBlock,
+  dir: OvlInode,
+  upper: Real,
+  name: Name,
+  current: OvlInode,
+): Promise<void> {
+  const last = await prepareRemoval(sb, current, dir, name)
+  await unlinkAt(await sb.descriptors.of(upper), name)
+  await sb.attributes.removed({ dir: upper, name })
+  forgetName(sb, current, dir, name, last)
+  forgetAbsence(sb, dir, name)
+  if (last) await dropIndex(sb, current)
+}
+
+/** What is known of the name holds no longer: who asks has to wait for the lock of the directory. */
+function forgetAbsence(sb: SuperBlock, dir: OvlInode, name: Name): void {
+  sb.dcache.remove(dir, name)
+  sb.listings.drop(dir)
+}

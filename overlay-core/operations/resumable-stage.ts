@@ -1,0 +1,115 @@
+import { bestEffort, isErrno, OverlayError } from '../api/errno.ts'
+import type { Keeping, Name } from '../api/types.ts'
+import type { Real } from '../layer/layer.ts'
+import type { SuperBlock } from '../objects/superblock.ts'
+import { pread, pwrite } from '../sys/data.ts'
+import { mkdirAt, readdirFd, renameAt, unlinkAt } from '../sys/dir.ts'
+import { O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_PATH, O_RDONLY, O_RDWR } from '../sys/flags.ts'
+import { closeLater, closeSync, openAt } from '../sys/open.ts'
+import { startFile } from '../sys/staged-file.ts'
+import { statxFd } from '../sys/stat.ts'
+
+/** The directory in the workdir that holds staged files that outlive the process: each with its note, of which a mount of the kernel takes no notice. */
+export const KEPT_DIRECTORY = 'uploads'
+const NOTE_SUFFIX = '.about'
+const MOST_NOTE_BYTES = 64 * 1024
+const NOTHING = new Uint8Array()
+
+/** A kept file as it lies there, open for reading and writing. */
+export interface KeptFile {
+  readonly id: string
+  readonly about: Uint8Array
+  readonly fd: number
+  readonly sizeBytes: number
+  readonly mtimeSec: number
+}
+
+/** Makes an empty kept file; its note is there before it. @throws EINVAL the id is none · EEXIST */
+export async function makeKept(
+  sb: SuperBlock,
+  { id, about }: Keeping,
+  mode: number,
+  owner: { readonly uid: number; readonly gid: number } | undefined,
+): Promise<number> {
+  if (!/^[0-9a-z-]{1,64}$/.test(id) || about.length > MOST_NOTE_BYTES) throw new OverlayError('EINVAL', 'stage')
+  const made = await within(sb, true, async (dirFd) => {
+    const note = await openAt(dirFd, id + NOTE_SUFFIX, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0o600)
+    try {
+      await pwrite(note, about, 0)
+      return (await startFile(dirFd, id, mode, owner, NOTHING)).fd
+    } catch (error) {
+      await bestEffort(() => unlinkAt(dirFd, id + NOTE_SUFFIX))
+      throw error
+    } finally {
+      closeLater(note)
+    }
+  })
+  return made as number
+}
+
+/** All kept files. What has lost its other half is removed. */
+export async function openKept(sb: SuperBlock): Promise<KeptFile[]> {
+  const found = await within(sb, false, async (dirFd) => {
+    const names = new Set((await readdirFd(dirFd)).map(({ name }) => name))
+    const files: KeptFile[] = []
+    for (const name of names) {
+      const id = name.endsWith(NOTE_SUFFIX) ? name.slice(0, -NOTE_SUFFIX.length) : name
+      const whole = names.has(id) && names.has(id + NOTE_SUFFIX)
+      if (!whole) await bestEffort(() => unlinkAt(dirFd, name))
+      else if (id === name) files.push(await openOne(dirFd, id))
+    }
+    return files
+  })
+  return found ?? []
+}
+
+/** Makes the kept file the temporary object `temp` of the work directory, that nothing keeps. */
+export async function adoptKept(sb: SuperBlock, id: string, temp: Name): Promise<void> {
+  await within(sb, false, async (dirFd) => {
+    await renameAt(dirFd, id, await sb.descriptors.of(sb.work as Real), temp)
+    await bestEffort(() => unlinkAt(dirFd, id + NOTE_SUFFIX))
+  })
+}
+
+/** Removes a kept file. */
+export async function dropKept(sb: SuperBlock, id: string): Promise<void> {
+  await within(sb, false, async (dirFd) => {
+    await bestEffort(() => unlinkAt(dirFd, id + NOTE_SUFFIX))
+    await bestEffort(() => unlinkAt(dirFd, id))
+  })
+}
+
+async function openOne(dirFd: number, id: string): Promise<KeptFile> {
+  const note = await openAt(dirFd, id + NOTE_SUFFIX, O_RDONLY | O_NOFOLLOW)
+  try {
+    const about = Buffer.alloc(Math.min(statxFd(note).size, MOST_NOTE_BYTES))
+    const length = await pread(note, about, 0, about.length, 0)
+    const fd = await openAt(dirFd, id, O_RDWR | O_NOFOLLOW)
+    const { size, mtime } = statxFd(fd)
+    return { id, about: about.subarray(0, length), fd, sizeBytes: size, mtimeSec: mtime.sec }
+  } finally {
+    closeSync(note)
+  }
+}
+
+/** Runs `work` with a descriptor of the directory; undefined where there is none. */
+async function within<T>(sb: SuperBlock, make: boolean, work: (dirFd: number) => Promise<T>): Promise<T | undefined> {
+  const workdirFd = await sb.descriptors.of((sb.work as Real).parent as Real)
+  let dirFd: number
+  try {
+    if (make) await mkdirAt(workdirFd, KEPT_DIRECTORY, 0o700)
+  } catch (error) {
+    if (!isErrno(error, 'EEXIST')) throw error
+  }
+  try {
+    dirFd = await openAt(workdirFd, KEPT_DIRECTORY, O_PATH | O_DIRECTORY | O_NOFOLLOW)
+  } catch (error) {
+    if (isErrno(error, 'ENOENT')) return undefined
+    throw error
+  }
+  try {
+    return await work(dirFd)
+  } finally {
+    closeSync(dirFd)
+  }
+}

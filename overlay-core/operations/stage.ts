@@ -1,0 +1,334 @@
+import { bestEffort, OverlayError } from '../api/errno.ts'
+import {
+  type Attr,
+  type Cred,
+  FileType,
+  type Foreseen,
+  type Inode,
+  type Keeping,
+  type KeptStage,
+  type Name,
+  type PublishOptions,
+  type StagedFile,
+} from '../api/types.ts'
+import { carryAttribute, copyingUpFirst, copyUp, type LongCopy, longCopyOf } from '../copy-up/copy-up.ts'
+import { dress, giveMode, giveOwner, inherit } from '../copy-up/owner.ts'
+import type { Real } from '../layer/layer.ts'
+import { setTimes } from '../layer/storage.ts'
+import { removeTemp } from '../layer/whiteout.ts'
+import { dropIndex } from '../lookup/hardlink.ts'
+import { checkName, lookupLocked, needMakeable, rememberUpper } from '../lookup/namei.ts'
+import { makeCurrent } from '../lookup/revalidate-inode.ts'
+import type { OvlInode } from '../objects/dentry.ts'
+import { attrFor, getattrLocked, placeOf } from '../objects/inode.ts'
+import { EXECUTE, modeAfterWrite, need, newOwner, type Ownership, WRITE } from '../objects/permission.ts'
+import { loadRights, loadRightsLocked, type Rights } from '../objects/rights.ts'
+import type { SuperBlock } from '../objects/superblock.ts'
+import { isMarker } from '../sidecar/protocol-data-store.ts'
+import { fsync, pwritev } from '../sys/data.ts'
+import { O_RDONLY } from '../sys/flags.ts'
+import { closeLater, closeSync, reopen } from '../sys/open.ts'
+import { startFile } from '../sys/staged-file.ts'
+import { type Stat, statxFd } from '../sys/stat.ts'
+import { enterLocked, leaveChanged } from './dir.ts'
+import { hasOtherNames, refill } from './overwrite-in-place.ts'
+import { putNote } from './protocol-data.ts'
+import { forgetName, prepareRemoval, separateLink } from './remove.ts'
+import { adoptKept, dropKept, makeKept, openKept } from './resumable-stage.ts'
+
+const PRIVATE = 0o600
+/** First bytes up to so many are written by the call that makes the file. */
+const SMALL_BYTES = 256 * 1024
+const NOTHING = new Uint8Array()
+
+/** Starts a file in the work directory. @see Overlay.stage */
+export async function stage(
+  sb: SuperBlock,
+  cred: Cred,
+  foreseen: Foreseen = { mode: PRIVATE },
+  keep?: Keeping,
+): Promise<StagedFile> {
+  if (sb.readOnly) throw new OverlayError('EROFS', 'stage')
+  const { uid = cred.uid, gid = cred.gid, mode } = foreseen
+  const owner = { uid, gid, mode }
+  if (!keep) return new Staged(sb, cred, owner)
+  const fd = await sb.descriptors.run(() => makeKept(sb, keep, mode & 0o777, givenOwner(sb, owner)))
+  return new Staged(sb, cred, owner, { id: keep.id, fd, sizeBytes: 0 })
+}
+
+/** Takes up the files that an earlier mount has kept. @see Overlay.keptStages */
+export async function keptStages(sb: SuperBlock, cred: Cred): Promise<KeptStage[]> {
+  if (sb.readOnly) return []
+  const files = await sb.descriptors.run(() => openKept(sb))
+  return files.map((file) => {
+    const { uid, gid, mode } = statxFd(file.fd)
+    return { ...file, staged: new Staged(sb, cred, { uid, gid, mode: mode & 0o777 }, file) }
+  })
+}
+
+/** The owner that a new file must be given, undefined when it is the server's anyway, or may not be given away. */
+function givenOwner(sb: SuperBlock, { uid, gid }: Ownership): { uid: number; gid: number } | undefined {
+  const own = sb.keepsOwners || (uid === sb.serverUid && gid === sb.serverGid)
+  return own ? undefined : { uid, gid }
+}
+
+class Staged implements StagedFile {
+  sizeBytes = 0
+  readonly #sb: SuperBlock
+  readonly #cred: Cred
+  readonly #temp: Name
+  readonly #foreseen: Ownership
+  /** -1 until the file is made, which waits for its first bytes. */
+  #fd = -1
+  /** It has taken another file's place in a way that leaves it to us to send its content to the disk. */
+  #owesWriting = false
+  #ended = false
+  /** The id under which the file outlives the process. */
+  #kept: string | undefined
+
+  constructor(
+    sb: SuperBlock,
+    cred: Cred,
+    foreseen: Ownership,
+    kept?: { readonly id: string; readonly fd: number; readonly sizeBytes: number },
+  ) {
+    this.#kept = kept?.id
+    this.#fd = kept?.fd ?? -1
+    this.sizeBytes = kept?.sizeBytes ?? 0
+    this.#sb = sb
+    this.#cred = cred
+    this.#temp = sb.tempName()
+    this.#foreseen = foreseen
+  }
+
+  async append(chunks: readonly Uint8Array[]): Promise<void> {
+    if (this.#ended) throw new OverlayError('EBADF', 'stage')
+    let size = 0
+    for (const chunk of chunks) size += chunk.length
+    if (this.#fd >= 0) await pwritev(this.#fd, chunks, this.sizeBytes)
+    else if (size > SMALL_BYTES) {
+      await this.#start(NOTHING)
+      await pwritev(this.#fd, chunks, 0)
+    } else {
+      const content = chunks.length === 1 ? (chunks[0] as Uint8Array) : Buffer.concat(chunks, size)
+      const written = await this.#start(content)
+      if (written < size) await pwritev(this.#fd, [content.subarray(written)], written)
+    }
+    this.sizeBytes += size
+  }
+
+  /** Makes the file as it will most likely be at the end, with its first bytes. Returns how many of them it took. */
+  async #start(content: Uint8Array): Promise<number> {
+    const sb = this.#sb
+    const { mode } = this.#foreseen
+    const { fd, written } = await sb.descriptors.run(async () =>
+      startFile(
+        await sb.descriptors.of(sb.work as Real),
+        this.#temp,
+        mode & 0o777,
+        givenOwner(sb, this.#foreseen),
+        content,
+      ),
+    )
+    this.#fd = fd
+    return written
+  }
+
+  async publish(options: PublishOptions): Promise<Inode> {
+    if (this.#ended) throw new OverlayError('EBADF', 'stage')
+    const sb = this.#sb
+    const dir = options.dir as OvlInode
+    checkName('create', options.name)
+    try {
+      if (this.#fd < 0) await this.#start(NOTHING)
+      if (options.durable) await fsync(this.#fd)
+      await this.#adopt()
+      const inode = await sb.gate.enter(async () => {
+        await makeCurrent(sb, dir)
+        return await sb.descriptors.run(() =>
+          copyingUpFirst(sb, (patient) =>
+            dir.dirLock.changing(options.name, (alone) => this.#publishLocked(dir, options, patient, alone)),
+          ),
+        )
+      })
+      this.#ended = true
+      if (this.#owesWriting && !options.durable && !sb.options.volatile) sb.writeback.add(this.#fd)
+      // It has a name: letting go of the descriptor frees nothing, so that it never waits on a file system of this machine.
+      else if (sb.upper?.local) closeSync(this.#fd)
+      else closeLater(this.#fd)
+      return inode
+    } catch (error) {
+      await this.discard()
+      throw error
+    }
+  }
+
+  /** What is about to be published outlives the process as what it becomes. */
+  async #adopt(): Promise<void> {
+    const id = this.#kept
+    if (id === undefined) return
+    await this.#sb.descriptors.run(() => adoptKept(this.#sb, id, this.#temp))
+    this.#kept = undefined
+  }
+
+  async suspend(): Promise<void> {
+    if (this.#kept === undefined) return await this.discard()
+    if (!this.#ended) closeLater(this.#fd)
+    this.#ended = true
+  }
+
+  async discard(): Promise<void> {
+    if (this.#ended) return
+    this.#ended = true
+    const id = this.#kept
+    if (id !== undefined) {
+      closeLater(this.#fd)
+      await this.#sb.descriptors.run(() => dropKept(this.#sb, id))
+      return
+    }
+    if (this.#fd < 0) return
+    await bestEffort(() => this.#sb.notes?.forget(statxFd(this.#fd).ino))
+    closeLater(this.#fd)
+    await this.#sb.descriptors.run(() => removeTemp(this.#sb, this.#temp))
+  }
+
+  async #publishLocked(
+    dir: OvlInode,
+    options: PublishOptions,
+    patient: boolean,
+    alone: () => boolean,
+  ): Promise<OvlInode | LongCopy> {
+    const sb = this.#sb
+    const { timesKept } = dir
+    const { name } = options
+    if (sb.readOnly) throw new OverlayError('EROFS', 'create', name)
+    const dirAttr = await enterLocked(sb, this.#cred, dir, undefined)
+    need(this.#cred, dirAttr, EXECUTE, 'lookup')
+    const current = (await lookupLocked(sb, dir, name)).inode
+    const attr = current && (await attrFor(sb, this.#cred, current))
+    options.check?.(current, attr)
+    if (current && current.type !== FileType.regular) {
+      throw new OverlayError(current.type === FileType.directory ? 'EISDIR' : 'EINVAL', 'create', name)
+    }
+    if (attr) need(this.#cred, attr, WRITE, 'write')
+    else need(this.#cred, dirAttr, WRITE | EXECUTE, 'create')
+    needMakeable(sb, 'create', name)
+    if (current && attr && options.keepLinks && hasOtherNames(current, attr)) {
+      const { mtime } = options
+      await refill(sb, this.#cred, current, { fd: this.#fd, temp: this.#temp, sizeBytes: this.sizeBytes, mtime })
+      return current
+    }
+    const long = patient || current?.indexName === undefined ? undefined : longCopyOf(sb, current)
+    if (long) return long
+    await copyUp(sb, dir)
+    if (current) await separateLink(sb, current, dir, name)
+    const syncFd = options.durable ? await openForSync(sb, dir) : undefined
+    try {
+      const inode = await this.#putInPlace(dir, dirAttr, current, options)
+      sb.listings.insert(sb, dir, name, inode)
+      await leaveChanged(sb, dir, { attr: dirAttr, timesKept, alone }, undefined)
+      if (syncFd !== undefined) await fsync(syncFd)
+      return inode
+    } finally {
+      if (syncFd !== undefined) closeLater(syncFd)
+    }
+  }
+
+  /** One rename; what was there keeps living for those who have it open, or under its other names. */
+  async #putInPlace(
+    dir: OvlInode,
+    dirAttr: Attr,
+    current: OvlInode | undefined,
+    options: PublishOptions,
+  ): Promise<OvlInode> {
+    if (current) return await current.nodeLock.exclusive(() => this.#replaceLocked(dir, current, options))
+    const sb = this.#sb
+    const owner = newOwner(this.#cred, dirAttr, FileType.regular, options.mode & 0o7777)
+    const birth = inherit(sb, await loadRights(sb, dir), FileType.regular, owner)
+    const workFd = await sb.descriptors.of(sb.work as Real)
+    const rights = await dress(sb, workFd, this.#temp, FileType.regular, birth, statxFd(this.#fd))
+    return await this.#move(dir, options, rights, undefined)
+  }
+
+  /** Takes the place of `current` with its attributes as they are now: they cannot change meanwhile. */
+  async #replaceLocked(dir: OvlInode, current: OvlInode, options: PublishOptions): Promise<OvlInode> {
+    const sb = this.#sb
+    const rights = await loadRightsLocked(sb, current)
+    const now = await getattrLocked(sb, current)
+    const workFd = await sb.descriptors.of(sb.work as Real)
+    await giveOwner(sb, workFd, this.#temp, now, statxFd(this.#fd))
+    const bare = current.bareAt === current.changes
+    const copied = bare
+      ? 0
+      : await copyAttributes(sb, current, { fd: workFd, name: this.#temp, ino: (await this.#stat()).ino })
+    const { uid, gid, rdevMajor, rdevMinor } = now
+    const left = { uid, gid, rdevMajor, rdevMinor, mode: modeAfterWrite(this.#cred, now) }
+    const { mode } = statxFd(this.#fd)
+    const owner = await giveMode(sb, workFd, this.#temp, FileType.regular, left, false, mode)
+    const last = await prepareRemoval(sb, current, dir, options.name)
+    const forget = () => forgetName(sb, current, dir, options.name, last)
+    const inode = await this.#move(
+      dir,
+      options,
+      { ...rights, owner },
+      { forget, standing: current.upper !== undefined },
+    )
+    if (copied === 0 && owner === undefined) inode.bareAt = inode.changes
+    if (last) await dropIndex(sb, current)
+    return inode
+  }
+
+  async #stat(): Promise<Stat> {
+    const work = this.#sb.work as Real
+    const stat = statxFd(this.#fd)
+    return (await work.layer.inodeNumbers?.stamp(work, this.#temp, stat)) ?? stat
+  }
+
+  /** Gives the file its name; in the same moment the name ceases to mean what it meant (`forget`) and means the file. */
+  async #move(
+    dir: OvlInode,
+    { name, mtime }: PublishOptions,
+    rights: Rights,
+    replaced: { readonly forget: () => void; readonly standing: boolean } | undefined,
+  ): Promise<OvlInode> {
+    const sb = this.#sb
+    const workFd = await sb.descriptors.of(sb.work as Real)
+    if (mtime) await setTimes(sb, { fd: workFd, name: this.#temp }, { mtime })
+    // Before it has its name, as afterwards nothing may fail.
+    const stat = await this.#stat()
+    const upper = dir.upper as Real
+    this.#owesWriting = await upper.layer.marks.replace(sb, this.#temp, upper, name, replaced?.standing ?? false)
+    replaced?.forget()
+    return rememberUpper(sb, dir, name, { stat, fd: -1 }, rights)
+  }
+}
+
+/** Returns how many were copied. */
+async function copyAttributes(
+  sb: SuperBlock,
+  from: OvlInode,
+  to: { readonly fd: number; readonly name: Name; readonly ino: number },
+): Promise<number> {
+  const { fd, name } = await placeOf(sb, from)
+  let copied = 0
+  for (const attr of await sb.attributes.list(fd, name)) {
+    // Capabilities belong to the old content.
+    if (!sb.xattrs.copiesUp(attr) || attr === 'security.capability') continue
+    const value = await sb.attributes.get(fd, name, attr)
+    if (value === undefined) continue
+    copied++
+    const slot = sb.xattrs.slotOf(attr)
+    if (slot === undefined || !isMarker(value)) await carryAttribute(sb, to, attr, value)
+    else {
+      const note = await sb.notes?.read(from, slot, value)
+      if (note) await putNote(sb, to, slot, note)
+    }
+  }
+  return copied
+}
+
+/** A descriptor of the upper directory for fsync; undefined where there is nothing to make durable. */
+async function openForSync(sb: SuperBlock, dir: OvlInode): Promise<number | undefined> {
+  if (sb.options.volatile || !dir.upper) return undefined
+  return await reopen(await sb.descriptors.of(dir.upper), O_RDONLY)
+}

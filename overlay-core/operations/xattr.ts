@@ -1,0 +1,123 @@
+import { OverlayError } from '../api/errno.ts'
+import { type Cred, FileType } from '../api/types.ts'
+import { copyUp } from '../copy-up/copy-up.ts'
+import { ACL_ACCESS, encodeAcl, parseAcl, withMode } from '../layer/acl.ts'
+import type { OvlInode } from '../objects/dentry.ts'
+import { attrFor, needChangeable, placeOf, withPlace } from '../objects/inode.ts'
+import { type CheckedAttr, need, READ, WRITE } from '../objects/permission.ts'
+import type { SuperBlock } from '../objects/superblock.ts'
+import { XATTR_CREATE, XATTR_REPLACE } from '../sys/flags.ts'
+import { isAcl, setAcl } from './acl-change.ts'
+
+const NAME_MAX_BYTES = 255
+
+/** @see Overlay.getxattr */
+export async function getxattr(
+  sb: SuperBlock,
+  cred: Cred,
+  inode: OvlInode,
+  name: string,
+): Promise<Uint8Array | undefined> {
+  if (name.startsWith('trusted.') && cred.uid !== 0) return undefined
+  if (sb.xattrs.isRefused(name)) return undefined
+  const attr = await attrFor(sb, cred, inode)
+  needXattr(cred, attr, name, READ)
+  const value = await withPlace(sb, inode, (fd, at) => sb.attributes.get(fd, at, sb.xattrs.toStored(name)))
+  // On disk the owner's rights may be wider, for the server.
+  if (value && name === ACL_ACCESS && sb.keepsOwners) return encodeAcl(withMode(parseAcl(value), attr.mode))
+  return value
+}
+
+/** @see Overlay.listxattr */
+export async function listxattr(sb: SuperBlock, cred: Cred, inode: OvlInode): Promise<string[]> {
+  const stored = await withPlace(sb, inode, (fd, at) => sb.attributes.list(fd, at))
+  const shown = stored.map((name) => sb.xattrs.toShown(name)).filter((name) => name !== undefined)
+  return cred.uid === 0 ? shown : shown.filter((name) => !name.startsWith('trusted.'))
+}
+
+/** @see Overlay.setxattr */
+export async function setxattr(
+  sb: SuperBlock,
+  cred: Cred,
+  inode: OvlInode,
+  name: string,
+  value: Uint8Array,
+  how?: 'create' | 'replace',
+): Promise<void> {
+  if (isAcl(name)) return await setAcl(sb, cred, inode, name, value)
+  needXattr(cred, await attrFor(sb, cred, inode), name, WRITE)
+  if (sb.xattrs.isRefused(name)) throw new OverlayError('EPERM', 'xattr', name)
+  const flags = how === 'create' ? XATTR_CREATE : how === 'replace' ? XATTR_REPLACE : 0
+  await changeXattr(sb, inode, (fd, at) => sb.attributes.set(fd, at, sb.xattrs.toStored(name), value, flags))
+}
+
+/** @see Overlay.removexattr */
+export async function removexattr(sb: SuperBlock, cred: Cred, inode: OvlInode, name: string): Promise<void> {
+  if (isAcl(name)) return await setAcl(sb, cred, inode, name, undefined)
+  needXattr(cred, await attrFor(sb, cred, inode), name, WRITE)
+  if (sb.xattrs.isRefused(name)) throw new OverlayError('EPERM', 'xattr', name)
+  if (sb.upper && !inode.upper) await needPresent(sb, inode, name)
+  await changeXattr(sb, inode, (fd, at) => sb.attributes.remove(fd, at, sb.xattrs.toStored(name)))
+}
+
+/** A lower object is not copied up only to find that it has no such attribute (ovl_xattr_set). @throws ENODATA */
+async function needPresent(sb: SuperBlock, inode: OvlInode, name: string): Promise<void> {
+  const value = await withPlace(sb, inode, (fd, at) => sb.attributes.get(fd, at, sb.xattrs.toStored(name)))
+  if (value === undefined) throw new OverlayError('ENODATA', 'removexattr', name)
+}
+
+/**
+ * Changes extended attributes of the upper object, copied up first, under the lock of `inode`.
+ * @throws EROFS
+ */
+export async function changeXattr(
+  sb: SuperBlock,
+  inode: OvlInode,
+  work: (fd: number, name: string) => Promise<void>,
+): Promise<void> {
+  if (sb.readOnly) throw new OverlayError('EROFS', 'setxattr')
+  needChangeable(inode, 'setxattr')
+  await sb.descriptors.run(async () => {
+    if (!inode.unlinked) await copyUp(sb, inode, 'metadata')
+    await inode.nodeLock.exclusive(async () => {
+      const place = await placeOf(sb, inode)
+      try {
+        await work(place.fd, place.name)
+      } finally {
+        inode.changed()
+      }
+    })
+  })
+}
+
+/**
+ * The rights for an extended attribute by its name space (xattr(7), fs/xattr.c xattr_permission).
+ *
+ * @throws EPERM · EACCES · EOPNOTSUPP an unknown name space · ERANGE too long a name
+ */
+function needXattr(cred: Cred, attr: CheckedAttr, name: string, right: number): void {
+  if (Buffer.byteLength(name, 'latin1') > NAME_MAX_BYTES) throw new OverlayError('ERANGE', 'xattr', name)
+  if (name.startsWith('trusted.')) {
+    if (cred.uid !== 0) throw new OverlayError('EPERM', 'xattr', name)
+  } else if (name.startsWith('user.')) {
+    needUserXattr(cred, attr, name, right)
+  } else if (isAcl(name)) {
+    // Anyone may read it, where there can be one; `setAcl` checks the rest.
+    if (attr.type === FileType.symlink) throw new OverlayError('EOPNOTSUPP', 'xattr', name)
+  } else if (name.startsWith('security.')) {
+    if (right === WRITE && cred.uid !== 0) throw new OverlayError('EPERM', 'xattr', name)
+  } else {
+    need(cred, attr, right, 'xattr')
+    throw new OverlayError('EOPNOTSUPP', 'xattr', name)
+  }
+}
+
+function needUserXattr(cred: Cred, attr: CheckedAttr, name: string, right: number): void {
+  if (attr.type !== FileType.regular && attr.type !== FileType.directory) {
+    throw new OverlayError(right === WRITE ? 'EPERM' : 'ENODATA', 'xattr', name)
+  }
+  const sticky = attr.type === FileType.directory && (attr.mode & 0o1000) !== 0
+  if (sticky && right === WRITE && cred.uid !== 0 && cred.uid !== attr.uid)
+    throw new OverlayError('EPERM', 'xattr', name)
+  need(cred, attr, right, 'xattr')
+}

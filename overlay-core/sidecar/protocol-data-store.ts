@@ -1,0 +1,235 @@
+import { bestEffort, isErrno, OverlayError } from '../api/errno.ts'
+import type { Descriptors } from '../layer/descriptors.ts'
+import { type Layer, Real } from '../layer/layer.ts'
+import type { XattrNames } from '../layer/overlay-xattrs.ts'
+import type { Attributes } from '../layer/xattr-store.ts'
+import type { OvlInode } from '../objects/dentry.ts'
+import { fsync, pread, pwrite } from '../sys/data.ts'
+import { mkdirAt, readdirFd, renameAt, unlinkAt } from '../sys/dir.ts'
+import { O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_PATH, O_RDONLY, O_RDWR } from '../sys/flags.ts'
+import { nameToHandle, openByHandle } from '../sys/handle.ts'
+import { closeLater, closeSync, openAt } from '../sys/open.ts'
+import { statxFd } from '../sys/stat.ts'
+
+/** The name of the directory in the workdir that holds large notes. */
+export const NOTE_DIRECTORY = 'notes'
+/** Up to so much goes into the attribute: file systems have as little as 4 KiB for all of an object's, and the marks of the overlay need room. */
+export const SMALL_NOTE_BYTES = 2048
+const LARGEST_BYTES = 1024 * 1024
+const ID_BYTES = 8
+/** Before a note: its id, and type, length and 128 bytes of the kernel's handle of the object it is about. */
+const HEADER_BYTES = ID_BYTES + 8 + 128
+
+/** What stands in the attribute of an object whose note lies in the store: a NUL, which no small note begins with, and the id. */
+export function isMarker(value: Uint8Array): boolean {
+  return value.length === 1 + ID_BYTES && value[0] === 0
+}
+
+/**
+ * Notes of protocols that are too large for an extended attribute: files in the workdir, where no mount shows them. A file is named after the
+ * upper object's inode number, the slot and an id, which the object's attribute repeats; so what a crash leaves, and a marker that came up
+ * from a lower, leads nowhere. Files are never changed, only replaced. They go with their object: at once when its last name does, or at the
+ * next mount.
+ */
+export class NoteStore {
+  readonly #descriptors: Descriptors
+  readonly #layer: Layer
+  readonly #workdir: Real
+  readonly #newId: (length: number) => Uint8Array
+  readonly #volatile: boolean
+  /** Undefined as long as there is no note. */
+  #dir: Real | undefined
+  readonly #files = new Map<number, Set<string>>()
+  #temps = 0
+
+  private constructor(
+    descriptors: Descriptors,
+    layer: Layer,
+    workdir: Real,
+    how: { newId: (length: number) => Uint8Array; volatile: boolean },
+  ) {
+    this.#descriptors = descriptors
+    this.#layer = layer
+    this.#workdir = workdir
+    this.#newId = how.newId
+    this.#volatile = how.volatile
+  }
+
+  /** The store of a workdir. What lies in it counts after `load`. */
+  static in(
+    descriptors: Descriptors,
+    layer: Layer,
+    workdir: Real,
+    how: { newId: (length: number) => Uint8Array; volatile: boolean },
+  ): NoteStore {
+    return new NoteStore(descriptors, layer, workdir, how)
+  }
+
+  /** Takes up what is there and removes the notes of objects that are gone, as far as the process may find out. */
+  async load(attributes: Attributes, xattrs: XattrNames): Promise<void> {
+    try {
+      await this.#open(await this.#descriptors.of(this.#workdir))
+    } catch (error) {
+      if (isErrno(error, 'ENOENT')) return
+      throw error
+    }
+    const storeFd = await this.#descriptors.of(this.#dir as Real)
+    for (const { name } of await readdirFd(storeFd)) {
+      const [, ino, slot] = /^([0-9a-z]+)\.([\w-]+)\.[0-9a-f]{16}$/.exec(name) ?? []
+      if (
+        ino === undefined ||
+        slot === undefined ||
+        (await this.#isOrphan(storeFd, name, attributes, xattrs.note(slot)))
+      ) {
+        await bestEffort(() => unlinkAt(storeFd, name))
+      } else {
+        this.#note(Number.parseInt(ino, 36), name)
+      }
+    }
+  }
+
+  /** The note that `marker`, found on `inode`, stands for; undefined when it is not here. */
+  async read(inode: OvlInode, slot: string, marker: Uint8Array): Promise<Uint8Array | undefined> {
+    const name = inode.upper && fileName(inode.upper.ino, slot, marker.subarray(1))
+    if (name === undefined || this.#dir === undefined || !this.#files.get(inode.upper?.ino ?? -1)?.has(name)) return
+    const fd = await openAt(await this.#descriptors.of(this.#dir), name, O_RDONLY | O_NOFOLLOW)
+    try {
+      const size = statxFd(fd).size - HEADER_BYTES
+      const value = Buffer.alloc(Math.max(0, size))
+      return (await pread(fd, value, 0, value.length, HEADER_BYTES)) === value.length ? value : undefined
+    } finally {
+      closeLater(fd)
+    }
+  }
+
+  /**
+   * Writes a note about the upper object `ino` called `name` in `dirFd`; it counts once the marker that this returns is in the object's attribute.
+   *
+   * @throws ENOSPC too large, or the disk is full
+   */
+  async write(dirFd: number, name: string, ino: number, slot: string, value: Uint8Array): Promise<Uint8Array> {
+    if (value.length > LARGEST_BYTES) throw new OverlayError('ENOSPC', 'setNote')
+    const storeFd = await this.#descriptors.of(await this.#directory())
+    const id = this.#newId(ID_BYTES)
+    const temp = `#${this.#temps++}`
+    const fd = await openAt(storeFd, temp, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0o600)
+    try {
+      await pwrite(fd, await header(id, dirFd, name), 0)
+      await pwrite(fd, value, HEADER_BYTES)
+      if (!this.#volatile) await fsync(fd)
+      const file = fileName(ino, slot, id)
+      await renameAt(storeFd, temp, storeFd, file)
+      this.#note(ino, file)
+    } catch (error) {
+      await bestEffort(() => unlinkAt(storeFd, temp))
+      throw error
+    } finally {
+      closeLater(fd)
+    }
+    return Buffer.concat([Buffer.of(0), id])
+  }
+
+  /** Removes the notes of `slot` on the upper object `ino` but the one that `kept` stands for. */
+  async dropOthers(ino: number, slot: string, kept: Uint8Array | undefined): Promise<void> {
+    const keep = kept && isMarker(kept) ? fileName(ino, slot, kept.subarray(1)) : undefined
+    for (const file of [...(this.#files.get(ino) ?? [])]) {
+      if (file !== keep && file.startsWith(`${fileStem(ino, slot)}.`)) await this.#remove(ino, file)
+    }
+  }
+
+  /** The upper object `ino` has lost its last name. */
+  forget(ino: number): void {
+    const files = this.#files.get(ino)
+    if (files === undefined) return
+    void this.#descriptors.run(async () => {
+      for (const file of [...files]) await this.#remove(ino, file)
+    })
+  }
+
+  async #remove(ino: number, file: string): Promise<void> {
+    const files = this.#files.get(ino)
+    files?.delete(file)
+    if (files?.size === 0) this.#files.delete(ino)
+    const dir = this.#dir
+    if (dir !== undefined) await bestEffort(async () => unlinkAt(await this.#descriptors.of(dir), file))
+  }
+
+  #note(ino: number, file: string): void {
+    const files = this.#files.get(ino)
+    if (files === undefined) this.#files.set(ino, new Set([file]))
+    else files.add(file)
+  }
+
+  async #directory(): Promise<Real> {
+    if (this.#dir !== undefined) return this.#dir
+    const workdirFd = await this.#descriptors.of(this.#workdir)
+    try {
+      await mkdirAt(workdirFd, NOTE_DIRECTORY, 0o700)
+    } catch (error) {
+      if (!isErrno(error, 'EEXIST')) throw error
+    }
+    return await this.#open(workdirFd)
+  }
+
+  async #open(workdirFd: number): Promise<Real> {
+    const fd = await openAt(workdirFd, NOTE_DIRECTORY, O_PATH | O_DIRECTORY | O_NOFOLLOW)
+    if (this.#dir !== undefined) {
+      closeSync(fd)
+      return this.#dir
+    }
+    try {
+      this.#dir = new Real(this.#layer, this.#workdir, NOTE_DIRECTORY, statxFd(fd).ino)
+    } catch (error) {
+      closeSync(fd)
+      throw error
+    }
+    this.#descriptors.adopt(this.#dir, fd)
+    return this.#dir
+  }
+
+  /** Whether the object of a note is gone, or has another by now. In doubt, as without privilege, it is kept. */
+  async #isOrphan(storeFd: number, file: string, attributes: Attributes, attribute: string): Promise<boolean> {
+    const head = Buffer.alloc(HEADER_BYTES)
+    const fd = await openAt(storeFd, file, O_RDONLY | O_NOFOLLOW)
+    try {
+      if ((await pread(fd, head, 0, HEADER_BYTES, 0)) < HEADER_BYTES) return true
+    } finally {
+      closeLater(fd)
+    }
+    const length = head.readUInt32LE(ID_BYTES)
+    if (length === 0 || length > 128) return false
+    const handle = head.subarray(ID_BYTES + 8, ID_BYTES + 8 + length)
+    let owner: number
+    try {
+      owner = await openByHandle(this.#layer.root.fd, head.readInt32LE(ID_BYTES + 4), handle, O_PATH)
+    } catch (error) {
+      if (isErrno(error)) return error.code === 'ESTALE'
+      throw error
+    }
+    try {
+      const marker = await attributes.get(owner, '', attribute)
+      return marker === undefined || !isMarker(marker) || !head.subarray(0, ID_BYTES).equals(marker.subarray(1))
+    } finally {
+      closeLater(owner)
+    }
+  }
+}
+
+async function header(id: Uint8Array, dirFd: number, name: string): Promise<Uint8Array> {
+  const head = Buffer.alloc(HEADER_BYTES)
+  head.set(id)
+  const handle = await nameToHandle(dirFd, name)
+  if (handle === undefined || handle.bytes.length > 128) return head
+  head.writeUInt32LE(handle.bytes.length, ID_BYTES)
+  head.writeInt32LE(handle.type, ID_BYTES + 4)
+  head.set(handle.bytes, ID_BYTES + 8)
+  return head
+}
+
+function fileStem(ino: number, slot: string): string {
+  return `${ino.toString(36)}.${slot}`
+}
+
+function fileName(ino: number, slot: string, id: Uint8Array): string {
+  return `${fileStem(ino, slot)}.${Buffer.from(id).toString('hex')}`
+}

@@ -1,0 +1,116 @@
+import { isErrno } from '../api/errno.ts'
+import type { Name } from '../api/types.ts'
+import { truncateFd } from '../sys/attr.ts'
+import { fsync, pread, pwrite } from '../sys/data.ts'
+import { renameAt } from '../sys/dir.ts'
+import { O_CREAT, O_NOFOLLOW, O_RDWR, O_TRUNC } from '../sys/flags.ts'
+import { closeSync, openAt } from '../sys/open.ts'
+import { statxFd } from '../sys/stat.ts'
+
+const NAME = 'attributes'
+const NEW_NAME = 'attributes.new'
+/** The names of the log in the workdir. */
+export const SHELF_FILE_NAMES: readonly string[] = [NAME, NEW_NAME]
+
+/** An object, by its names from the top: `upper` or `workdir`. */
+export type ShelfPath = readonly Name[]
+
+/** One change, as the log has it. Values are base64. */
+export type ShelfLine =
+  | { readonly op: 'set'; readonly at: ShelfPath; readonly attr: string; readonly value: string }
+  | { readonly op: 'remove'; readonly at: ShelfPath; readonly attr: string }
+  | { readonly op: 'gone'; readonly at: ShelfPath }
+  /** The name is about to change: what came of it stands in the line `end` of the same number, or, after a crash, on disk. */
+  | { readonly op: 'move' | 'link'; readonly n: number; readonly from: ShelfPath; readonly to: ShelfPath }
+  | { readonly op: 'end'; readonly n: number; readonly done: boolean; readonly from: ShelfPath; readonly to: ShelfPath }
+  /** The inode number that the overlay gave it. */
+  | { readonly op: 'number'; readonly at: ShelfPath; readonly ino: number }
+  /** The next one to be given. */
+  | { readonly op: 'next'; readonly ino: number }
+  /** A further name of the object before, in a rewritten log. */
+  | { readonly op: 'same'; readonly from: ShelfPath; readonly to: ShelfPath }
+
+/** The append-only file that a shelf is kept in: one JSON line for each change, each whole or not there. */
+export class ShelfLog {
+  #fd: number
+  #end: number
+
+  private constructor(fd: number, end: number) {
+    this.#fd = fd
+    this.#end = end
+  }
+
+  /** Opens or makes the log in the workdir; hands over what it tells, oldest first. */
+  static async open(workdirFd: number): Promise<{ log: ShelfLog; lines: ShelfLine[] }> {
+    const fd = await openAt(workdirFd, NAME, O_RDWR | O_CREAT | O_NOFOLLOW, 0o600)
+    const { size } = statxFd(fd)
+    const bytes = Buffer.alloc(size)
+    const length = await pread(fd, bytes, 0, size, 0)
+    return { log: new ShelfLog(fd, size), lines: parseShelf(bytes.toString('latin1', 0, length)) }
+  }
+
+  /** Resolves when the line survives the death of the process. @throws ENOSPC | EIO it was not written */
+  async append(line: ShelfLine): Promise<void> {
+    // A line break first, as another line may have been cut off in the middle.
+    const bytes = Buffer.from(`\n${JSON.stringify(line)}\n`, 'latin1')
+    const at = this.#end
+    this.#end += bytes.length
+    await pwrite(this.#fd, bytes, at)
+  }
+
+  /** Makes what was appended durable. */
+  async sync(): Promise<void> {
+    await fsync(this.#fd)
+  }
+
+  /** Puts a log of just these lines in its place, in one step. */
+  async rewrite(workdirFd: number, lines: readonly ShelfLine[]): Promise<void> {
+    const fd = await openAt(workdirFd, NEW_NAME, O_RDWR | O_CREAT | O_TRUNC | O_NOFOLLOW, 0o600)
+    const bytes = Buffer.from(lines.map((line) => `${JSON.stringify(line)}\n`).join(''), 'latin1')
+    try {
+      await truncateFd(fd, 0)
+      await pwrite(fd, bytes, 0)
+      await fsync(fd)
+      await renameAt(workdirFd, NEW_NAME, workdirFd, NAME)
+    } catch (error) {
+      closeSync(fd)
+      throw error
+    }
+    closeSync(this.#fd)
+    this.#fd = fd
+    this.#end = bytes.length
+  }
+
+  close(): void {
+    closeSync(this.#fd)
+  }
+}
+
+/** Whether a log lies in the workdir: attributes were kept there before. */
+export async function hasShelf(workdirFd: number): Promise<boolean> {
+  try {
+    closeSync(await openAt(workdirFd, NAME, O_RDWR | O_NOFOLLOW))
+    return true
+  } catch (error) {
+    if (isErrno(error, 'ENOENT')) return false
+    throw error
+  }
+}
+
+/** The lines of a log; without one that was cut off. */
+export function parseShelf(text: string): ShelfLine[] {
+  return text
+    .split('\n')
+    .map((line) => (line.startsWith('{') ? parse(line) : undefined))
+    .filter((line) => line !== undefined)
+}
+
+/** A whole line; undefined for one that was cut off. */
+function parse(text: string): ShelfLine | undefined {
+  try {
+    return JSON.parse(text) as ShelfLine
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined
+    throw error
+  }
+}

@@ -1,0 +1,179 @@
+import type { Name } from '../api/types.ts'
+import type { ShelfLine, ShelfPath } from './sidecar-log.ts'
+
+/** The attributes of one object, whatever names it has. */
+export type ShelfRecord = Map<string, Uint8Array>
+
+/** A name in the shadow of the upper: a place for the attributes of what has that name, and for names below it. */
+export class ShelfNode {
+  parent: ShelfNode | undefined
+  name: Name
+  record: ShelfRecord | undefined = undefined
+  /** The inode number that the overlay gave the object. */
+  ino: number | undefined = undefined
+  children: Map<Name, ShelfNode> | undefined = undefined
+
+  constructor(parent: ShelfNode | undefined, name: Name) {
+    this.parent = parent
+    this.name = name
+  }
+
+  get path(): ShelfPath {
+    const names: Name[] = []
+    for (let at: ShelfNode | undefined = this; at?.parent; at = at.parent) names.unshift(at.name)
+    return names
+  }
+
+  child(name: Name): ShelfNode | undefined {
+    return this.children?.get(name)
+  }
+
+  /** The node of `name`, made when missing. */
+  grow(name: Name): ShelfNode {
+    const present = this.child(name)
+    if (present) return present
+    const node = new ShelfNode(this, name)
+    this.#put(node)
+    return node
+  }
+
+  /** Takes the node out of the tree, with all below it. */
+  cut(): void {
+    this.parent?.children?.delete(this.name)
+    this.parent = undefined
+  }
+
+  /** Puts a node that was cut out here, in the place of what has that name. */
+  graft(node: ShelfNode, name: Name): void {
+    this.child(name)?.cut()
+    node.parent = this
+    node.name = name
+    this.#put(node)
+  }
+
+  #put(node: ShelfNode): void {
+    this.children ??= new Map()
+    this.children.set(node.name, node)
+  }
+}
+
+/** The node at `path`, undefined when there is none. */
+export function nodeAt(top: ShelfNode, path: ShelfPath): ShelfNode | undefined {
+  let node: ShelfNode | undefined = top
+  for (const name of path) node = node?.child(name)
+  return node
+}
+
+/** The node at `path`, made when missing. */
+export function growAt(top: ShelfNode, path: ShelfPath): ShelfNode {
+  let node = top
+  for (const name of path) node = node.grow(name)
+  return node
+}
+
+/** What has the name `from` has the name `to` from now on, and what had that is gone. */
+export function moveNode(top: ShelfNode, from: ShelfPath, to: ShelfPath): void {
+  const node = nodeAt(top, from)
+  if (!node) {
+    nodeAt(top, to)?.cut()
+    return
+  }
+  node.cut()
+  growAt(top, to.slice(0, -1)).graft(node, to.at(-1) as Name)
+}
+
+/** What has the name `from` also has the name `to` from now on. */
+export function linkNode(top: ShelfNode, from: ShelfPath, to: ShelfPath): void {
+  nodeAt(top, to)?.cut()
+  const source = growAt(top, from)
+  source.record ??= new Map()
+  growAt(top, to).record = source.record
+}
+
+/** Inode numbers given by the overlay count from here on: above those that such file systems make up. */
+export const FIRST_INODE_NUMBER = 2 ** 32
+
+/** The inode number to be given next, as far as these lines tell. */
+export function nextNumber(lines: readonly ShelfLine[]): number {
+  let next = FIRST_INODE_NUMBER
+  for (const line of lines) {
+    if (line.op === 'next') next = Math.max(next, line.ino)
+    if (line.op === 'number') next = Math.max(next, line.ino + 1)
+  }
+  return next
+}
+
+/** Whether any object at or below `node` has this attribute. */
+export function holdsAny(node: ShelfNode, attr: string): boolean {
+  if (node.record?.has(attr)) return true
+  for (const child of node.children?.values() ?? []) if (holdsAny(child, attr)) return true
+  return false
+}
+
+/** The tree as lines: what a log that tells of nothing else would have. */
+export function linesOf(top: ShelfNode): ShelfLine[] {
+  const lines: ShelfLine[] = []
+  const told = new Map<ShelfRecord, ShelfPath>()
+  const visit = (node: ShelfNode): void => {
+    const { record, path } = node
+    const before = record && told.get(record)
+    if (before) lines.push({ op: 'same', from: before, to: path })
+    else if (record) {
+      told.set(record, path)
+      for (const [attr, value] of record) {
+        lines.push({ op: 'set', at: path, attr, value: Buffer.from(value).toString('base64') })
+      }
+    }
+    if (node.ino !== undefined) lines.push({ op: 'number', at: path, ino: node.ino })
+    for (const child of node.children?.values() ?? []) visit(child)
+  }
+  visit(top)
+  return lines
+}
+
+/** A change of names whose end is not told. */
+export type PendingLine = Extract<ShelfLine, { op: 'move' | 'link' }>
+
+/** Makes the tree of what the lines tell; returns the changes of names of which they do not tell the end. */
+export function replay(top: ShelfNode, lines: readonly ShelfLine[]): PendingLine[] {
+  const pending = new Map<number, PendingLine>()
+  for (const line of lines) {
+    switch (line.op) {
+      case 'set': {
+        const node = growAt(top, line.at)
+        node.record ??= new Map()
+        node.record.set(line.attr, Uint8Array.from(Buffer.from(line.value, 'base64')))
+        break
+      }
+      case 'remove':
+        nodeAt(top, line.at)?.record?.delete(line.attr)
+        break
+      case 'gone':
+        nodeAt(top, line.at)?.cut()
+        break
+      case 'number':
+        growAt(top, line.at).ino = line.ino
+        break
+      case 'next':
+        break
+      case 'same':
+        linkNode(top, line.from, line.to)
+        break
+      case 'end': {
+        const begun = pending.get(line.n)
+        if (begun && line.done) applyLine(top, begun.op, line.from, line.to)
+        pending.delete(line.n)
+        break
+      }
+      default:
+        pending.set(line.n, line)
+    }
+  }
+  return [...pending.values()]
+}
+
+/** Follows a change of names. */
+export function applyLine(top: ShelfNode, op: 'move' | 'link', from: ShelfPath, to: ShelfPath): void {
+  if (op === 'move') moveNode(top, from, to)
+  else linkNode(top, from, to)
+}

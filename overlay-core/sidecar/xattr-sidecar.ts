@@ -1,0 +1,268 @@
+import { bestEffort, isErrno } from '../api/errno.ts'
+import type { Maybe, Name } from '../api/types.ts'
+import type { Descriptors } from '../layer/descriptors.ts'
+import type { Restored, UpperName } from '../layer/intent-log.ts'
+import type { InodeNumbers, Real } from '../layer/layer.ts'
+import { OVERRIDE_STAT } from '../layer/override-stat.ts'
+import { type Attributes, diskAttributes } from '../layer/xattr-store.ts'
+import { O_DIRECTORY, O_NOFOLLOW, O_PATH } from '../sys/flags.ts'
+import { closeSync, openAt } from '../sys/open.ts'
+import { type Stat, statxAt } from '../sys/stat.ts'
+import { type ShelfLine, ShelfLog, type ShelfPath } from './sidecar-log.ts'
+import {
+  applyLine,
+  FIRST_INODE_NUMBER,
+  growAt,
+  holdsAny,
+  linesOf,
+  moveNode,
+  nextNumber,
+  nodeAt,
+  type PendingLine,
+  replay,
+  ShelfNode,
+} from './sidecar-tree.ts'
+
+/** A log of this many lines for each that would do is written anew at mount. */
+const SLACK = 2
+const UPPER = 'upper'
+const WORKDIR = 'workdir'
+
+/** The directories that a shelf tells of, and where it is kept. */
+export interface ShelfPlace {
+  readonly upper: Real
+  readonly workdir: Real
+  readonly descriptors: Descriptors
+  /** `trusted.overlay.` or `user.overlay.`. */
+  readonly prefix: string
+}
+
+/**
+ * The overlay's own attributes of upper objects, for a file system that has none: origins, redirects, recorded owners, notes. They are kept by
+ * the names of the objects, in a log in the workdir and in memory, and follow every change of names; so they hold for a copy of upper and
+ * workdir as well, and where inode numbers are made up. All other attributes are the disk's affair.
+ */
+export class Shelf implements Attributes, InodeNumbers {
+  readonly byName = true
+  readonly #place: ShelfPlace
+  readonly #log: ShelfLog
+  readonly #top: ShelfNode
+  readonly #nodes = new WeakMap<Real, ShelfNode>()
+  #moves = 0
+  #nextIno = FIRST_INODE_NUMBER
+
+  private constructor(place: ShelfPlace, log: ShelfLog, top: ShelfNode) {
+    this.#place = place
+    this.#log = log
+    this.#top = top
+  }
+
+  /**
+   * Reads what is kept, or begins. To be called when what a crash left has been set right and the work directory is empty. Changes of names
+   * that the crash cut off are taken as the disk shows them; `restored` is what was put back from the work directory.
+   */
+  static async open(place: ShelfPlace, restored: readonly Restored[]): Promise<Shelf> {
+    const { log, lines } = await ShelfLog.open(place.workdir.fd)
+    try {
+      const top = new ShelfNode(undefined, '')
+      const pending = replay(top, lines)
+      const shelf = new Shelf(place, log, top)
+      shelf.#nextIno = nextNumber(lines)
+      const back = new Set(restored.map(({ to }) => [UPPER, ...to].join('/')))
+      for (const line of pending) await shelf.#settle(line, back)
+      for (const { held, to } of restored) {
+        const path = [WORKDIR, 'work', held]
+        if (nodeAt(top, path)) moveNode(top, path, [UPPER, ...to])
+      }
+      nodeAt(top, [WORKDIR, 'work'])?.cut()
+      const live: ShelfLine[] = [{ op: 'next', ino: shelf.#nextIno }, ...linesOf(top)]
+      if (pending.length > 0 || restored.length > 0 || lines.length > live.length * SLACK)
+        await log.rewrite(place.workdir.fd, live)
+      place.descriptors.follow()
+      return shelf
+    } catch (error) {
+      log.close()
+      throw error
+    }
+  }
+
+  /** By its name, whatever the disk says: the number goes where the name goes. */
+  stamp(dir: Real, name: Name, stat: Stat): Maybe<Stat> {
+    const node = this.#grow(dir, name)
+    if (node.ino !== undefined) return withNumber(stat, node.ino)
+    const ino = this.#nextIno++
+    node.ino = ino
+    return this.#log.append({ op: 'number', at: node.path, ino }).then(() => withNumber(stat, ino))
+  }
+
+  /** Whether owners and modes are recorded here: the disk does not hold them, whatever it could. */
+  get keepsOwners(): boolean {
+    return holdsAny(this.#top, OVERRIDE_STAT)
+  }
+
+  async get(dirFd: number, name: string, attr: string): Promise<Uint8Array | undefined> {
+    const own = this.#realOf(dirFd)?.layer.isUpper ? this.#ownName(attr) : undefined
+    if (own === undefined) return await diskAttributes.get(dirFd, name, attr)
+    return this.#find(dirFd, name)?.record?.get(own)
+  }
+
+  async set(dirFd: number, name: string, attr: string, value: Uint8Array, flags?: number): Promise<void> {
+    const own = this.#ownName(attr)
+    const real = this.#realOf(dirFd)
+    if (own === undefined || real?.layer.isUpper === false) {
+      return await diskAttributes.set(dirFd, name, attr, value, flags)
+    }
+    // A file without a name, held open: what is set on it ends with it.
+    if (!real) return
+    const node = this.#grow(real, name)
+    const bytes = Uint8Array.from(value)
+    await this.#log.append({ op: 'set', at: node.path, attr: own, value: Buffer.from(bytes).toString('base64') })
+    node.record ??= new Map()
+    node.record.set(own, bytes)
+  }
+
+  async remove(dirFd: number, name: string, attr: string): Promise<void> {
+    const own = this.#ownName(attr)
+    if (own === undefined) return await diskAttributes.remove(dirFd, name, attr)
+    const node = this.#find(dirFd, name)
+    if (!node?.record?.has(own)) return
+    await this.#log.append({ op: 'remove', at: node.path, attr: own })
+    node.record.delete(own)
+  }
+
+  async list(dirFd: number, name: string): Promise<string[]> {
+    const disk = await diskAttributes.list(dirFd, name)
+    if (!this.#realOf(dirFd)?.layer.isUpper) return disk
+    const record = this.#find(dirFd, name)?.record
+    return record ? [...disk, ...[...record.keys()].map((own) => this.#fullName(own))] : disk
+  }
+
+  async moving(from: UpperName, to: UpperName, change: () => Promise<void>): Promise<void> {
+    await this.#changing('move', from, to, change)
+  }
+
+  async linking(from: UpperName, to: UpperName, change: () => Promise<void>): Promise<void> {
+    // Also when there is nothing yet: what is set later, by any of the names, is the attribute of all.
+    this.#grow(from.dir, from.name)
+    await this.#changing('link', from, to, change)
+  }
+
+  async removed({ dir, name }: UpperName): Promise<void> {
+    const node = this.#nodeOf(dir)?.child(name)
+    if (!node) return
+    const at = node.path
+    node.cut()
+    // Should the line be missing: what gets this name next brings its own attributes.
+    await bestEffort(() => this.#log.append({ op: 'gone', at }))
+  }
+
+  async sync(): Promise<void> {
+    await this.#log.sync()
+  }
+
+  close(): void {
+    this.#log.close()
+  }
+
+  /** Notes a change of names before and after, unless there are no attributes that it concerns. */
+  async #changing(op: 'move' | 'link', from: UpperName, to: UpperName, change: () => Promise<void>): Promise<void> {
+    const source = this.#nodeOf(from.dir)?.child(from.name)
+    const target = this.#nodeOf(to.dir)?.child(to.name)
+    if (!source && !target) return await change()
+    const n = this.#moves++
+    await this.#log.append({ op, n, from: this.#pathOf(from), to: this.#pathOf(to) })
+    try {
+      await change()
+    } catch (error) {
+      await bestEffort(() => this.#log.append({ op: 'end', n, done: false, from: [], to: [] }))
+      throw error
+    }
+    // Not the paths of before: a directory above may have moved meanwhile.
+    const paths = { from: this.#pathOf(from), to: this.#pathOf(to) }
+    applyLine(this.#top, op, paths.from, paths.to)
+    await bestEffort(() => this.#log.append({ op: 'end', n, done: true, ...paths }))
+  }
+
+  /**
+   * A change that a crash cut off: a move has happened when the old name is free, or was until an object was put `back` there; a link when
+   * the new one is not free.
+   */
+  async #settle({ op, from, to }: PendingLine, back: ReadonlySet<string>): Promise<void> {
+    const moved = back.has(from.join('/')) || !(await this.#exists(from))
+    const happened = op === 'move' ? moved : await this.#exists(to)
+    if (happened) applyLine(this.#top, op, from, to)
+  }
+
+  async #exists(path: ShelfPath): Promise<boolean> {
+    const [top, ...names] = path
+    const last = names.pop()
+    let fd = top === UPPER ? this.#place.upper.fd : this.#place.workdir.fd
+    const opened: number[] = []
+    try {
+      for (const name of names) {
+        fd = await openAt(fd, name, O_PATH | O_DIRECTORY | O_NOFOLLOW)
+        opened.push(fd)
+      }
+      if (last !== undefined) await statxAt(fd, last)
+      return true
+    } catch (error) {
+      if (isErrno(error, 'ENOENT', 'ENOTDIR')) return false
+      throw error
+    } finally {
+      for (const each of opened) closeSync(each)
+    }
+  }
+
+  #realOf(dirFd: number): Real | undefined {
+    if (dirFd === this.#place.upper.fd) return this.#place.upper
+    return this.#place.descriptors.realOf(dirFd)
+  }
+
+  #find(dirFd: number, name: string): ShelfNode | undefined {
+    const real = this.#realOf(dirFd)
+    const node = real && this.#nodeOf(real)
+    return name === '' ? node : node?.child(name)
+  }
+
+  #grow(real: Real, name: string): ShelfNode {
+    const node = this.#nodeOf(real) ?? growAt(this.#top, this.#pathOfReal(real))
+    if (real.parent) this.#nodes.set(real, node)
+    return name === '' ? node : node.grow(name)
+  }
+
+  /** Remembered, so that a directory that moves just now is found by what it is, not by the name it had. */
+  #nodeOf(real: Real): ShelfNode | undefined {
+    const known = this.#nodes.get(real)
+    if (known?.parent) return known
+    const node = nodeAt(this.#top, this.#pathOfReal(real))
+    if (node) this.#nodes.set(real, node)
+    return node
+  }
+
+  #pathOf({ dir, name }: UpperName): ShelfPath {
+    return [...(this.#nodeOf(dir)?.path ?? this.#pathOfReal(dir)), name]
+  }
+
+  #pathOfReal(real: Real): ShelfPath {
+    const names: Name[] = []
+    let at = real
+    for (; at.parent; at = at.parent) names.unshift(at.name)
+    return [at === this.#place.upper ? UPPER : WORKDIR, ...names]
+  }
+
+  /** The name on the shelf; undefined for an attribute that is not the overlay's own. */
+  #ownName(attr: string): string | undefined {
+    if (attr === OVERRIDE_STAT) return attr
+    const { prefix } = this.#place
+    if (!attr.startsWith(prefix) || attr.startsWith(`${prefix}overlay.`)) return undefined
+    return attr.slice(prefix.length)
+  }
+
+  #fullName(own: string): string {
+    return own === OVERRIDE_STAT ? own : this.#place.prefix + own
+  }
+}
+
+function withNumber(stat: Stat, ino: number): Stat {
+  return { ...stat, ino, inoHi: Math.floor(ino / 2 ** 32), inoLo: ino >>> 0 }
+}

@@ -1,0 +1,232 @@
+import { bestEffort, isErrno, OverlayError } from '../api/errno.ts'
+import { FileType, type Maybe, type Name } from '../api/types.ts'
+import type { StepLog, UpperName } from '../layer/intent-log.ts'
+import type { Probe, Real } from '../layer/layer.ts'
+import { isHidden, type MarkForm, type Standing, WHITEOUT } from '../layer/whiteout-format.ts'
+import { type SuperBlock, storageOf } from '../objects/superblock.ts'
+import { clearWorkDir } from '../operations/remove.ts'
+import { utimesAt } from '../sys/attr.ts'
+import { linkAt, mknodAt, renameAt, unlinkAt } from '../sys/dir.ts'
+import { O_DIRECTORY, O_NOFOLLOW, O_PATH, RENAME_EXCHANGE, S_IFREG } from '../sys/flags.ts'
+import { closeSync, openAt } from '../sys/open.ts'
+import { statxFd } from '../sys/stat.ts'
+import { deviceForm } from './device-format.ts'
+
+const PREFIX = '.wh.'
+/** Of AUFS: not whiteouts, but what the form says of the directory they are in. */
+const OWN_PREFIX = '.wh..wh.'
+const OPAQUE = '.wh..wh..opq'
+const MARK_MODE = 0o644
+const NAME_MAX_BYTES = 255
+
+/** The file that hides `name`. */
+export function whiteoutFor(name: Name): Name {
+  return PREFIX + name
+}
+
+/**
+ * The form of AUFS, OCI image layers and fuse-overlayfs, for file systems without device nodes or attributes: a whiteout of NAME is a file
+ * `.wh.NAME`, an opaque directory holds a file `.wh..wh..opq`. Where an object and a whiteout have the same name the object counts, so
+ * every change is seen at one of its steps; what a crash leaves beside is removed at the next mount (`StepLog`). Devices 0:0 are read too.
+ */
+export const filesForm: MarkForm = {
+  whiteouts: 'files',
+  replacesDirectories: true,
+  reserves: (name) => name.startsWith(PREFIX),
+  hiddenBy: (name) => (name.startsWith(PREFIX) && !name.startsWith(OWN_PREFIX) ? name.slice(PREFIX.length) : undefined),
+  standingAt(sb, dir, name) {
+    if (name.startsWith(PREFIX)) return undefined
+    const standing = deviceForm.standingAt(sb, dir, name)
+    if (standing instanceof Promise) return standing.then((found) => found ?? hiddenAt(sb, dir, name))
+    return standing ?? hiddenAt(sb, dir, name)
+  },
+  isOpaque(sb, dir) {
+    const probe = sb.descriptors.probe(dir, OPAQUE)
+    if (probe instanceof Promise) return probe.then((found) => isMark(sb, found))
+    return isMark(sb, probe)
+  },
+
+  async setOpaque(_sb, dirFd, name) {
+    const fd = await openAt(dirFd, name === '' ? '.' : name, O_PATH | O_DIRECTORY | O_NOFOLLOW)
+    try {
+      const { atime, mtime } = statxFd(fd)
+      await makeMark(fd, OPAQUE)
+      await utimesAt(fd, '', atime, mtime)
+    } finally {
+      closeSync(fd)
+    }
+  },
+
+  async publish(sb, temp, dir, name, _directory, standing) {
+    const to = { dir, name }
+    const rename = () => moveName(sb, { dir: sb.work as Real, name: temp }, to, storageOf(sb).noReplace)
+    await (standing === undefined ? rename() : overWhiteout(sb, to, rename))
+  },
+
+  async replace(sb, temp, dir, name) {
+    const to = { dir, name }
+    const rename = () => moveName(sb, { dir: sb.work as Real, name: temp }, to)
+    await ((await isHidden(sb, dir, name)) ? overWhiteout(sb, to, rename) : rename())
+    return false
+  },
+
+  async link(sb, source, dir, name) {
+    const sourceFd = await sb.descriptors.of(source.parent as Real)
+    const dirFd = await sb.descriptors.of(dir)
+    const [from, to] = [
+      { dir: source.parent as Real, name: source.name },
+      { dir, name },
+    ]
+    const link = () => sb.attributes.linking(from, to, () => linkAt(sourceFd, source.name, dirFd, name))
+    await ((await isHidden(sb, dir, name)) ? overWhiteout(sb, to, link) : link())
+  },
+
+  async cover(sb, dir, name, present) {
+    const workFd = await sb.descriptors.of(sb.work as Real)
+    const dirFd = await sb.descriptors.of(dir)
+    const remove = async () => {
+      if (present === undefined) return undefined
+      const aside = present === FileType.directory ? sb.tempName() : undefined
+      await (aside === undefined ? unlinkAt(dirFd, name) : renameAt(dirFd, name, workFd, aside))
+      return aside
+    }
+    return await stepsOf(sb).noting([{ dir, name }], () => marking(dirFd, name, remove))
+  },
+
+  async uncover(sb, dir, name) {
+    const dirFd = await sb.descriptors.of(dir)
+    const device = (await deviceForm.standingAt(sb, dir, name)) === WHITEOUT
+    if (device) await unlinkAt(dirFd, name)
+    try {
+      await unlinkAt(dirFd, whiteoutFor(name))
+    } catch (error) {
+      if (!device || !isErrno(error, 'ENOENT')) throw error
+    }
+  },
+
+  async move(sb, move) {
+    const { replacesDirectory, cover } = move
+    const from = { dir: move.from, name: move.fromName }
+    const to = { dir: move.to, name: move.toName }
+    const hidden = !replacesDirectory && (await isHidden(sb, to.dir, to.name))
+    const rename = () => (replacesDirectory ? overDirectory(sb, from, to) : moveName(sb, from, to))
+    const moved = () => (hidden ? overWhiteout(sb, to, rename) : rename())
+    if (!cover) return await moved()
+    const fromFd = await sb.descriptors.of(from.dir)
+    await stepsOf(sb).noting([from], () => marking(fromFd, from.name, moved))
+  },
+
+  async exchange(sb, aDir, aName, bDir, bName) {
+    const [a, b] = [
+      { dir: aDir, name: aName },
+      { dir: bDir, name: bName },
+    ]
+    if (storageOf(sb).exchange) return await moveName(sb, a, b, RENAME_EXCHANGE)
+    await stepsOf(sb).holding([a, b], async (name) => {
+      const held = { dir: sb.work as Real, name }
+      const back = () => moveName(sb, held, a)
+      await moveName(sb, a, held)
+      await orElse(() => moveName(sb, b, a), back)
+      await orElse(
+        () => moveName(sb, held, b),
+        async () => {
+          await moveName(sb, a, b)
+          await back()
+        },
+      )
+    })
+  },
+}
+
+function stepsOf(sb: SuperBlock): StepLog {
+  return sb.steps as StepLog
+}
+
+function hiddenAt(sb: SuperBlock, dir: Real, name: Name): Maybe<Standing> {
+  // No such name can be hidden: there is no room for the prefix.
+  if (name.length + PREFIX.length > NAME_MAX_BYTES) return undefined
+  const probe = sb.descriptors.probe(dir, whiteoutFor(name))
+  if (probe instanceof Promise) return probe.then((found) => (isMark(sb, found) ? WHITEOUT : undefined))
+  return isMark(sb, probe) ? WHITEOUT : undefined
+}
+
+/** A directory with the name of a mark is none. */
+function isMark(sb: SuperBlock, probe: Probe | undefined): boolean {
+  if (probe && probe.fd >= 0) sb.descriptors.retire(probe.fd)
+  return probe?.stat.type === FileType.regular
+}
+
+async function makeMark(dirFd: number, mark: Name): Promise<void> {
+  try {
+    await mknodAt(dirFd, mark, S_IFREG | MARK_MODE, 0, 0)
+  } catch (error) {
+    // Left behind by a change that did not get so far as to remove it.
+    if (!isErrno(error, 'EEXIST')) throw error
+  }
+}
+
+/** Makes the whiteout of `name`, then `change`, at which the name ceases to be an object: from then on the whiteout counts. */
+async function marking<T>(dirFd: number, name: Name, change: () => Promise<T>): Promise<T> {
+  await makeMark(dirFd, whiteoutFor(name))
+  return await orElse(change, () => unlinkAt(dirFd, whiteoutFor(name)))
+}
+
+/** Makes `change`, at which the hidden name becomes an object and its whiteout ceases to count, then removes that. */
+async function overWhiteout(sb: SuperBlock, at: UpperName, change: () => Promise<void>): Promise<void> {
+  const { dir, name } = at
+  const dirFd = await sb.descriptors.of(dir)
+  await stepsOf(sb).noting([at], async () => {
+    await toFile(sb, dir, name)
+    await change()
+    await bestEffort(() => unlinkAt(dirFd, whiteoutFor(name)))
+  })
+}
+
+/** A whiteout in the kernel's form, which would be in the way, becomes a file. */
+async function toFile(sb: SuperBlock, dir: Real, name: Name): Promise<void> {
+  const device = await sb.descriptors.probe(dir, name)
+  if (!device) return
+  if (device.fd >= 0) {
+    sb.descriptors.retire(device.fd)
+    throw new OverlayError('EEXIST', 'rename', name)
+  }
+  const dirFd = await sb.descriptors.of(dir)
+  await makeMark(dirFd, whiteoutFor(name))
+  await unlinkAt(dirFd, name)
+}
+
+/** Renames, and takes the attributes that are kept by name along. */
+async function moveName(sb: SuperBlock, from: UpperName, to: UpperName, flags = 0): Promise<void> {
+  const fromFd = await sb.descriptors.of(from.dir)
+  const toFd = await sb.descriptors.of(to.dir)
+  await sb.attributes.moving(from, to, () => renameAt(fromFd, from.name, toFd, to.name, flags))
+}
+
+/** Moves a directory onto one that shows nothing: when that holds marks, it is put aside first. */
+async function overDirectory(sb: SuperBlock, from: UpperName, to: UpperName): Promise<void> {
+  try {
+    return await moveName(sb, from, to)
+  } catch (error) {
+    if (!isErrno(error, 'ENOTEMPTY', 'EEXIST')) throw error
+  }
+  const workFd = await sb.descriptors.of(sb.work as Real)
+  const toFd = await sb.descriptors.of(to.dir)
+  await stepsOf(sb).holding([to], async (held) => {
+    await renameAt(toFd, to.name, workFd, held)
+    await orElse(
+      () => moveName(sb, from, to),
+      () => renameAt(workFd, held, toFd, to.name),
+    )
+    await clearWorkDir(sb, held)
+  })
+}
+
+/** Makes `change`; when it fails, `undo` as far as possible, and the error is passed on. */
+async function orElse<T>(change: () => Promise<T>, undo: () => Promise<void>): Promise<T> {
+  try {
+    return await change()
+  } catch (error) {
+    await bestEffort(undo)
+    throw error
+  }
+}

@@ -1,0 +1,101 @@
+import { isErrno } from '../api/errno.ts'
+import { OptionError } from '../api/params.ts'
+import { NEVER_WAITS } from '../layer/real-open.ts'
+import { holdsKernelForm, type Storage } from '../layer/storage.ts'
+import { ROOT_RECORD_NAME } from '../layer/whiteout-format.ts'
+import { utimesAt } from '../sys/attr.ts'
+import { fsync, pread, pwrite } from '../sys/data.ts'
+import { renameAt } from '../sys/dir.ts'
+import { O_CREAT, O_NOFOLLOW, O_RDONLY, O_TRUNC, O_WRONLY } from '../sys/flags.ts'
+import { closeSync, openAt } from '../sys/open.ts'
+import { statxFd } from '../sys/stat.ts'
+
+/** How whiteouts are written: as devices, the kernel's form, or as files `.wh.NAME`. */
+export type Whiteouts = 'device' | 'files'
+
+/** The record in the workdir. */
+export const FORM_FILE_NAME = 'whiteouts'
+const FILES = Buffer.from('whiteouts=files\n')
+
+/** Whether the tree `rootFd` says that its whiteouts are files. */
+export async function saysFiles(rootFd: number): Promise<boolean> {
+  return await isRecord(rootFd, ROOT_RECORD_NAME)
+}
+
+/**
+ * The form of the whiteouts of an upper: what was recorded at its first mount, in its root or in the workdir; else what the option says; else
+ * the kernel's wherever the file system can hold it. `usedBefore`: the workdir served an overlay before, so without a record its form is the
+ * kernel's.
+ *
+ * @throws OptionError the option contradicts the record, or asks for more than the file system can do
+ */
+export async function chooseForm(
+  wanted: Whiteouts | 'auto',
+  storage: Storage,
+  place: { readonly rootFd: number; readonly workdirFd: number; readonly usedBefore: boolean },
+): Promise<Whiteouts> {
+  const holds = holdsKernelForm(storage)
+  const kernels = place.usedBefore && holds
+  const files = (await isRecord(place.workdirFd, FORM_FILE_NAME)) || (!kernels && (await saysFiles(place.rootFd)))
+  const recorded = files ? 'files' : kernels ? 'device' : undefined
+  if (wanted !== 'auto' && recorded !== undefined && wanted !== recorded) {
+    throw new OptionError(
+      'whiteouts',
+      `this upper was begun with whiteouts=${recorded}, and both cannot go together; say that, or leave the option out`,
+    )
+  }
+  if (wanted === 'device' && !holds) {
+    throw new OptionError(
+      'whiteouts',
+      `the file system of upperdir cannot hold them as devices (${lacking(storage)}); say whiteouts=files`,
+    )
+  }
+  return recorded ?? (wanted === 'auto' ? (holds ? 'device' : 'files') : wanted)
+}
+
+/** Writes down in the workdir and in the root of the upper, whose times stay, that whiteouts are files. */
+export async function recordFiles(rootFd: number, workdirFd: number, workFd: number): Promise<void> {
+  if (!(await isRecord(workdirFd, FORM_FILE_NAME))) await writeRecord(workFd, workdirFd, FORM_FILE_NAME)
+  if (await saysFiles(rootFd)) return
+  const { atime, mtime } = statxFd(rootFd)
+  await writeRecord(workFd, rootFd, ROOT_RECORD_NAME)
+  await utimesAt(rootFd, '', atime, mtime)
+}
+
+function lacking({ whiteoutDevices, xattrs, exchange }: Storage): string {
+  const missing: string[] = []
+  if (!whiteoutDevices) missing.push('no device nodes')
+  if (!xattrs) missing.push('no extended attributes')
+  if (!exchange) missing.push('no RENAME_EXCHANGE')
+  return missing.join(', ')
+}
+
+/** Whether `name` is a record: another file that happens to have the name is none. */
+async function isRecord(dirFd: number, name: string): Promise<boolean> {
+  let fd: number
+  try {
+    fd = await openAt(dirFd, name, O_RDONLY | NEVER_WAITS)
+  } catch (error) {
+    if (isErrno(error, 'ENOENT', 'ELOOP', 'EACCES', 'ENXIO', 'EISDIR')) return false
+    throw error
+  }
+  try {
+    const bytes = Buffer.alloc(FILES.length)
+    return (await pread(fd, bytes, 0, bytes.length, 0)) === FILES.length && bytes.equals(FILES)
+  } finally {
+    closeSync(fd)
+  }
+}
+
+/** In one step, as a torn record would be none. */
+async function writeRecord(workFd: number, dirFd: number, name: string): Promise<void> {
+  const temp = 'record'
+  const fd = await openAt(workFd, temp, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0o644)
+  try {
+    await pwrite(fd, FILES, 0)
+    await fsync(fd)
+  } finally {
+    closeSync(fd)
+  }
+  await renameAt(workFd, temp, dirFd, name)
+}

@@ -1,0 +1,246 @@
+import { Readable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+import { crc32, createDeflateRaw, createGzip } from 'node:zlib'
+import {
+  type Attr,
+  type DirEntryPlus,
+  FileType,
+  type Inode,
+  isErrno,
+  type OpenFile,
+  OverlayError,
+} from '../../../overlay-core/index.ts'
+import { badRequest } from '../http/dav-error.ts'
+import { nameOfText } from '../http/path.ts'
+import { ClientGone, limitSilence } from '../request/body.ts'
+import { FileShrank } from '../request/download.ts'
+import { followsSymlinks, type Target } from '../request/resolve.ts'
+import type { ServedView, ViewContext } from '../state/context.ts'
+import { type ArchiveMember, TAR_END, tarHeader, tarPadding } from './tar.ts'
+import { hasData, ZipWriter } from './zip.ts'
+
+const BATCH = 256
+const PIECE_BYTES = 64 * 1024
+/** Little is gained by more, and the time is the server's. */
+const LEVEL = 3
+/** What a zip archive may hold, as its directory is kept in memory until the end. */
+const MAX_ZIP_MEMBERS = 500_000
+/** Files with several names whose first name is remembered. */
+const MAX_LINKED = 100_000
+
+type Format = 'zip' | 'tar.gz'
+const TYPES: Readonly<Record<Format, string>> = { zip: 'application/zip', 'tar.gz': 'application/gzip' }
+
+/** The archive format that the query of a GET asks for; undefined when it asks for none. @throws DavError 400 another format */
+export function requestedArchive(url: string): Format | undefined {
+  const found = /\?(?:.*&)?archive=([^&]*)/.exec(url)?.[1]
+  if (found === undefined) return undefined
+  if (found === 'zip' || found === 'tar.gz') return found
+  throw badRequest('the archive formats are zip and tar.gz')
+}
+
+/**
+ * Answers with the collection and all below as one archive, made while it is sent at the client's pace. Symlinks go in as they are; special files
+ * and what the caller may not read are left out.
+ *
+ * @throws EACCES the collection itself · ClientGone
+ */
+export async function sendArchive(
+  ctx: ViewContext,
+  collection: Target & { readonly inode: Inode },
+  format: Format,
+): Promise<void> {
+  const { view, res } = ctx
+  const name = collection.names.at(-1) ?? nameOfText(view.name)
+  // What is not allowed has to be told before the answer begins.
+  await view.overlay.readdir(view.cred, collection.inode, 0, () => false)
+  const file = encodeURIComponent(Buffer.from(`${name}.${format}`, 'latin1').toString('utf8')).replaceAll("'", '%27')
+  res.writeHead(200, [
+    ...['Content-Type', TYPES[format], 'Content-Disposition', `attachment; filename*=UTF-8''${file}`],
+    ...['Cache-Control', 'no-cache', 'X-Content-Type-Options', 'nosniff'],
+  ])
+  if (ctx.req.method === 'HEAD') {
+    res.end()
+    return
+  }
+  limitSilence(ctx)
+  const members = walk(view, collection.inode, name)
+  const count = (pieces: AsyncIterable<Buffer>) => counted(ctx, pieces)
+  try {
+    if (format === 'zip') await pipeline(Readable.from(zipOf(view, members), { objectMode: false }), count, res)
+    else
+      await pipeline(
+        Readable.from(tarOf(view, members), { objectMode: false }),
+        createGzip({ level: LEVEL }),
+        count,
+        res,
+      )
+  } catch (error) {
+    // Of streams that end before their time the client is the cause: what fails on this side says so itself.
+    throw /^(ERR_STREAM_|ABORT_ERR|ECONNRESET|EPIPE)/.test((error as NodeJS.ErrnoException).code ?? '')
+      ? new ClientGone()
+      : error
+  }
+}
+
+async function* counted(ctx: ViewContext, pieces: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+  for await (const piece of pieces) {
+    ctx.services.counters.bytesOut += piece.length
+    yield piece
+  }
+}
+
+/** A member with its object. */
+interface Found extends ArchiveMember {
+  readonly inode: Inode
+}
+
+/** A directory on the way from the top to where the walk is. */
+interface Frame {
+  readonly inode: Inode
+  readonly path: string
+  waiting: DirEntryPlus[]
+  cookie: number
+  listed: boolean
+}
+
+/** The collection and all below it, depth first, each directory before what is in it. */
+async function* walk(view: ServedView, top: Inode, name: string): AsyncGenerator<Found> {
+  const linked = new Map<number, string>()
+  const attr = await view.overlay.getattr(top)
+  yield { path: `${name}/`, attr, kind: 'directory', inode: top }
+  const frames: Frame[] = [{ inode: top, path: `${name}/`, waiting: [], cookie: 0, listed: false }]
+  for (let frame = frames.at(-1); frame !== undefined; frame = frames.at(-1)) {
+    const entry = frame.waiting.shift()
+    if (entry !== undefined) {
+      const member = await memberOf(view, frame, entry, linked)
+      if (member === undefined) continue
+      yield member
+      if (member.kind === 'directory') frames.push({ ...member, waiting: [], cookie: 0, listed: false })
+    } else if (frame.listed) frames.pop()
+    else await list(view, frame)
+  }
+}
+
+async function list(view: ServedView, frame: Frame): Promise<void> {
+  const batch: DirEntryPlus[] = []
+  try {
+    frame.listed = await view.overlay.readdirPlus(view.cred, frame.inode, frame.cookie, (entry) => {
+      if (batch.length === BATCH) return false
+      batch.push(entry)
+      return true
+    })
+  } catch (error) {
+    if (!isErrno(error, 'EACCES', 'ESTALE')) throw error
+    frame.listed = true
+  }
+  frame.cookie = batch.at(-1)?.cookie ?? frame.cookie
+  frame.waiting = batch
+}
+
+async function memberOf(
+  view: ServedView,
+  frame: Frame,
+  { name, inode, attr }: DirEntryPlus,
+  linked: Map<number, string>,
+): Promise<Found | undefined> {
+  if (inode === undefined || attr === undefined) return undefined
+  const path = `${frame.path}${name}`
+  if (attr.type === FileType.directory) return { path: `${path}/`, attr, kind: 'directory', inode }
+  if (attr.type === FileType.symlink) {
+    if (!followsSymlinks(view)) return undefined
+    const target = await view.overlay.readlink(view.cred, inode)
+    return { path, attr, kind: 'symlink', target: Buffer.from(target).toString('latin1'), inode }
+  }
+  if (attr.type !== FileType.regular) return undefined
+  const first = attr.nlink > 1 ? linked.get(inode.key) : undefined
+  if (first !== undefined) return { path, attr, kind: 'link', target: first, inode }
+  if (attr.nlink > 1 && linked.size < MAX_LINKED) linked.set(inode.key, path)
+  return { path, attr, kind: 'file', inode }
+}
+
+async function* tarOf(view: ServedView, members: AsyncIterable<Found>): AsyncGenerator<Buffer> {
+  for await (const found of members) {
+    if (found.kind !== 'file') {
+      yield tarHeader(found)
+      continue
+    }
+    const file = await openReadable(view, found.inode)
+    if (file === undefined) continue
+    try {
+      // The header says how much comes: what the file has now.
+      const attr = await file.getattr()
+      yield tarHeader({ ...found, attr })
+      yield* contentOf(file, attr)
+      yield tarPadding(attr.size)
+    } finally {
+      file.close()
+    }
+  }
+  yield TAR_END
+}
+
+async function* zipOf(view: ServedView, members: AsyncIterable<Found>): AsyncGenerator<Buffer> {
+  const zip = new ZipWriter()
+  for await (const member of members) {
+    if (zip.count >= MAX_ZIP_MEMBERS) throw new OverlayError('EFBIG', 'archive')
+    if (!hasData(member)) {
+      yield zip.begin(member)
+      zip.end(member)
+      continue
+    }
+    const file = member.kind === 'symlink' ? undefined : await openReadable(view, member.inode)
+    if (file === undefined && member.kind !== 'symlink') continue
+    try {
+      yield zip.begin(member)
+      const data = { crc: 0, size: 0, packed: 0 }
+      const content =
+        file === undefined ? [Buffer.from(member.target ?? '', 'latin1')] : contentOf(file, await file.getattr())
+      const plain = Readable.from(summed(content, data), { objectMode: false })
+      const deflate = createDeflateRaw({ level: LEVEL })
+      // A failure on one side must end the other, which waits for it.
+      plain.on('error', (error) => deflate.destroy(error))
+      for await (const piece of plain.pipe(deflate)) {
+        data.packed += (piece as Buffer).length
+        yield piece as Buffer
+      }
+      yield zip.end(member, data)
+    } finally {
+      file?.close()
+    }
+  }
+  yield* zip.finish()
+}
+
+async function* summed(
+  content: AsyncIterable<Buffer> | Iterable<Buffer>,
+  data: { crc: number; size: number },
+): AsyncGenerator<Buffer> {
+  for await (const piece of content) {
+    data.crc = crc32(piece, data.crc)
+    data.size += piece.length
+    yield piece
+  }
+}
+
+/** Opens a file; undefined when the caller may not read it, or it went meanwhile. */
+async function openReadable(view: ServedView, inode: Inode): Promise<OpenFile | undefined> {
+  try {
+    return await view.overlay.open(view.cred, inode, { read: true })
+  } catch (error) {
+    if (isErrno(error, 'EACCES', 'ESTALE')) return undefined
+    throw error
+  }
+}
+
+/** As many bytes of the file as `attr` says. @throws FileShrank */
+async function* contentOf(file: OpenFile, { size }: Attr): AsyncGenerator<Buffer> {
+  for (let at = 0; at < size; ) {
+    // Whoever takes the pieces may hold them for a while: each has memory of its own.
+    const piece = Buffer.allocUnsafe(Math.min(PIECE_BYTES, size - at))
+    const read = await file.read(piece, 0, piece.length, at)
+    if (read === 0) throw new FileShrank()
+    at += read
+    yield piece.subarray(0, read)
+  }
+}

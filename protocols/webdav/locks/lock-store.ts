@@ -1,0 +1,201 @@
+import type { Maybe, Name } from '../../../overlay-core/index.ts'
+import type { LockKind } from '../http/vocabulary.ts'
+
+/** A lock in force (RFC 4918 section 6). */
+export interface ActiveLock {
+  /** A URI, unique for ever. */
+  readonly token: string
+  readonly view: string
+  /** The uid of who took it: the number of locks is bounded for each. */
+  readonly user: number
+  /** Where the lock was taken: its root, with symlinks resolved. */
+  readonly names: readonly Name[]
+  /** The scope (exclusive or shared), type, and timeout in seconds. */
+  readonly kind: LockKind
+  /** True for Depth infinity: all below the root is locked too. */
+  readonly deep: boolean
+  /** The content of `DAV:owner` as the client gave it: XML that stands on its own. */
+  readonly owner: string
+  /** When it ends unless refreshed, ms since the epoch. */
+  readonly expiresMs: number
+}
+
+/**
+ * Where locks are kept. Questions are answered at once, because they are asked in the middle of a change, under the locks of
+ * the core; changes may wait for a disk.
+ */
+export interface LockStore {
+  /** Locks in force. */
+  readonly size: number
+  /** Locks of one user in force. */
+  heldBy(user: number): number
+  /** Those whose scope holds the resource: taken on it, or with depth infinity on a collection above. */
+  covering(view: string, names: readonly Name[]): readonly ActiveLock[]
+  /** Those taken below the collection, its own not included. */
+  below(view: string, names: readonly Name[]): readonly ActiveLock[]
+  byToken(token: string): ActiveLock | undefined
+  add(lock: ActiveLock): Maybe<void>
+  /** Gives the lock with `token` a new life. */
+  refresh(token: string, kind: LockKind, expiresMs: number): Maybe<void>
+  remove(token: string): Maybe<void>
+  /** Ends the locks taken below the collection, and those on itself unless `keepOwn`. */
+  removeTree(view: string, names: readonly Name[], keepOwn: boolean): Maybe<void>
+}
+
+interface Node {
+  readonly children: Map<Name, Node>
+  /** By token. */
+  readonly locks: Map<string, ActiveLock>
+}
+
+function childOf(children: Map<string, Node>, name: string): Node {
+  let child = children.get(name)
+  if (child === undefined) {
+    child = { children: new Map(), locks: new Map() }
+    children.set(name, child)
+  }
+  return child
+}
+
+const NONE: readonly ActiveLock[] = []
+
+/** A LockStore in memory: locks end with the process. */
+export class MemoryLockStore implements LockStore {
+  readonly #now: () => number
+  readonly #views = new Map<string, Node>()
+  readonly #tokens = new Map<string, ActiveLock>()
+  readonly #byUser = new Map<number, number>()
+  #nextExpiryMs = Number.POSITIVE_INFINITY
+
+  constructor(now: () => number) {
+    this.#now = now
+  }
+
+  get size(): number {
+    this.#expire()
+    return this.#tokens.size
+  }
+
+  heldBy(user: number): number {
+    this.#expire()
+    return this.#byUser.get(user) ?? 0
+  }
+
+  covering(view: string, names: readonly Name[]): readonly ActiveLock[] {
+    this.#expire()
+    if (this.#tokens.size === 0) return NONE
+    const found: ActiveLock[] = []
+    let node = this.#views.get(view)
+    for (let depth = 0; node !== undefined; depth++) {
+      const own = depth === names.length
+      for (const lock of node.locks.values()) if (own || lock.deep) found.push(lock)
+      if (own) break
+      node = node.children.get(names[depth])
+    }
+    return found
+  }
+
+  below(view: string, names: readonly Name[]): readonly ActiveLock[] {
+    this.#expire()
+    const top = this.#find(view, names)
+    if (top === undefined) return NONE
+    const found: ActiveLock[] = []
+    const open = [...top.children.values()]
+    for (let node = open.pop(); node !== undefined; node = open.pop()) {
+      for (const lock of node.locks.values()) found.push(lock)
+      open.push(...node.children.values())
+    }
+    return found
+  }
+
+  byToken(token: string): ActiveLock | undefined {
+    this.#expire()
+    return this.#tokens.get(token)
+  }
+
+  /** All in force, in no order. */
+  all(): ActiveLock[] {
+    this.#expire()
+    return [...this.#tokens.values()]
+  }
+
+  add(lock: ActiveLock): Maybe<void> {
+    this.#tokens.set(lock.token, lock)
+    this.#byUser.set(lock.user, (this.#byUser.get(lock.user) ?? 0) + 1)
+    this.#nextExpiryMs = Math.min(this.#nextExpiryMs, lock.expiresMs)
+    let node = childOf(this.#views, lock.view)
+    for (const name of lock.names) node = childOf(node.children, name)
+    node.locks.set(lock.token, lock)
+  }
+
+  refresh(token: string, kind: LockKind, expiresMs: number): Maybe<void> {
+    const lock = this.#tokens.get(token)
+    if (lock === undefined) return
+    const renewed = { ...lock, kind, expiresMs }
+    this.#tokens.set(token, renewed)
+    this.#find(lock.view, lock.names)?.locks.set(token, renewed)
+    this.#nextExpiryMs = Math.min(this.#nextExpiryMs, expiresMs)
+  }
+
+  remove(token: string): Maybe<void> {
+    this.#forget(token)
+  }
+
+  removeTree(view: string, names: readonly Name[], keepOwn: boolean): Maybe<void> {
+    for (const { token } of this.inTree(view, names, keepOwn)) this.#forget(token)
+  }
+
+  /** The locks that `removeTree` would end. */
+  protected inTree(view: string, names: readonly Name[], keepOwn: boolean): readonly ActiveLock[] {
+    if (this.#tokens.size === 0) return NONE
+    const below = this.below(view, names)
+    const own = keepOwn ? undefined : this.#find(view, names)?.locks
+    return own === undefined || own.size === 0 ? below : [...below, ...own.values()]
+  }
+
+  #forget(token: string): void {
+    const lock = this.#tokens.get(token)
+    if (lock === undefined) return
+    this.#tokens.delete(token)
+    const left = (this.#byUser.get(lock.user) ?? 1) - 1
+    if (left === 0) this.#byUser.delete(lock.user)
+    else this.#byUser.set(lock.user, left)
+    this.#takeOut(lock)
+  }
+
+  #find(view: string, names: readonly Name[]): Node | undefined {
+    let node = this.#views.get(view)
+    for (let depth = 0; node !== undefined && depth < names.length; depth++) node = node.children.get(names[depth])
+    return node
+  }
+
+  /** Takes a lock out of the tree, with the nodes on the way to it that hold nothing any more. */
+  #takeOut({ view, names, token }: ActiveLock): void {
+    const path: Node[] = []
+    let node = this.#views.get(view)
+    for (const name of names) {
+      if (node === undefined) return
+      path.push(node)
+      node = node.children.get(name)
+    }
+    node?.locks.delete(token)
+    for (let depth = names.length - 1; depth >= 0 && node !== undefined; depth--) {
+      if (node.locks.size > 0 || node.children.size > 0) return
+      node = path[depth] as Node
+      node.children.delete(names[depth] as Name)
+    }
+  }
+
+  /** Forgets what has ended. Costs nothing until the first of the locks does. */
+  #expire(): void {
+    if (this.#nextExpiryMs === Number.POSITIVE_INFINITY) return
+    const now = this.#now()
+    if (now < this.#nextExpiryMs) return
+    let next = Number.POSITIVE_INFINITY
+    for (const lock of [...this.#tokens.values()]) {
+      if (lock.expiresMs <= now) this.#forget(lock.token)
+      else next = Math.min(next, lock.expiresMs)
+    }
+    this.#nextExpiryMs = next
+  }
+}

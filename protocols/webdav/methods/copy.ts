@@ -1,0 +1,61 @@
+import { badRequest, DavError } from '../http/dav-error.ts'
+import { parseDepth } from '../http/headers.ts'
+import { Failures } from '../request/failures.ts'
+import { sendEmpty } from '../request/reply.ts'
+import { type isDirectory, isVisible } from '../request/resolve.ts'
+import type { ViewContext } from '../state/context.ts'
+import {
+  checkDestinationLocks,
+  clearDestination,
+  mustClear,
+  prepareTransfer,
+  type Transfer,
+} from '../trees/transfer.ts'
+import { copyTree } from '../trees/tree-copy.ts'
+
+/**
+ * COPY (RFC 4918 section 9.8): a file, a collection alone (Depth 0) or with all below, also from one view to another. A file over a
+ * file replaces it in one step; whatever else stands at the destination is removed first.
+ *
+ * @throws DavError 403 into itself · 404 · 409 · 412 · 423 · 502
+ */
+export async function copy(ctx: ViewContext): Promise<void> {
+  const depth = parseDepth(ctx.req.headers.depth, 'infinity')
+  if (depth === 1) throw badRequest('COPY knows Depth 0 and infinity')
+  const transfer = await prepareTransfer(ctx, true, depth === 'infinity')
+  if (!isVisible(transfer.source.inode)) throw new DavError(404, 'there is no such resource')
+  await runCopy(ctx, transfer, depth === 'infinity')
+}
+
+/** Copies, then answers 201, 204, or 207 with what failed. */
+async function runCopy(ctx: ViewContext, transfer: Transfer, deep: boolean): Promise<void> {
+  const failures = await copyTransfer(ctx, transfer, deep)
+  if (failures.count > 0) return failures.send(ctx)
+  sendEmpty(ctx, transfer.destination.inode === undefined ? 201 : 204)
+}
+
+/** Brings the source to the destination and removes what stood there. Gives back what failed. */
+export async function copyTransfer(ctx: ViewContext, transfer: Transfer, deep: boolean): Promise<Failures> {
+  const { source, destination, overwrite, guard } = transfer
+  const clear = mustClear(transfer)
+  if (clear) {
+    const kept = await clearDestination(ctx, transfer)
+    if (kept.count > 0) return kept
+  }
+  const failures = new Failures(ctx.services.limits.reportedFailures)
+  const plan = {
+    from: source.view,
+    to: destination.view,
+    source: source.inode,
+    dir: destination.dir,
+    names: destination.names,
+    deep,
+    check: (current: Parameters<typeof isDirectory>[0] | undefined) => {
+      if (current !== undefined && !overwrite) throw new DavError(412, 'the destination exists')
+      checkDestinationLocks(ctx, { ...destination, inode: current }, guard)
+    },
+  }
+  await copyTree(ctx, plan, failures)
+  if (clear) await ctx.services.locks.removeTree(destination.view.name, destination.names, true)
+  return failures
+}

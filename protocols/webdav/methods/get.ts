@@ -1,0 +1,227 @@
+import { Access, type Attr, type Inode, type Maybe, OverlayError } from '../../../overlay-core/index.ts'
+import { requestedArchive, sendArchive } from '../archives/archive.ts'
+import { contentTypeOf, runsScripts } from '../http/content-type.ts'
+import { DavError } from '../http/dav-error.ts'
+import { etagOf } from '../http/etag.ts'
+import { evaluatePreconditions, ifRangeHolds } from '../http/preconditions.ts'
+import { type ByteRange, parseRange } from '../http/range.ts'
+import { limitSilence } from '../request/body.ts'
+import { streamFile } from '../request/download.ts'
+import { verifyIf } from '../request/guard.ts'
+import { lastModified, sendBody, sendEmpty } from '../request/reply.ts'
+import { isDirectory, isVisible, resolve, type Target } from '../request/resolve.ts'
+import { lookAgain } from '../request/stale.ts'
+import type { ViewContext } from '../state/context.ts'
+import { sendListing } from './listing.ts'
+
+/** Up to this size a file is read at once and sent in one write, bytes. */
+const SMALL_FILE_BYTES = 64 * 1024
+const READ_TRIES = 3
+
+/** A file to send, with the attributes the answer is about. */
+interface Served {
+  readonly inode: Inode
+  readonly attr: Attr
+  readonly type: string
+  readonly etag: string
+}
+
+/** GET and HEAD: files with ranges and conditions (RFC 9110 sections 13 and 14), collections as a listing. @throws DavError 404 */
+export function get(ctx: ViewContext): Maybe<void> {
+  return lookAgain(ctx, () => getOnce(ctx))
+}
+
+/** Goes on with `value` at once, where it is there: a small file that is known is answered without a turn of the loop. */
+function after<T>(value: Maybe<T>, next: (value: T) => Maybe<void>): Maybe<void> {
+  return value instanceof Promise ? value.then(next) : next(value)
+}
+
+function getOnce(ctx: ViewContext): Maybe<void> {
+  return after(resolve(ctx.view, ctx.path.names, true), (target) => sendTarget(ctx, target))
+}
+
+function sendTarget(ctx: ViewContext, target: Target): Maybe<void> {
+  const { inode } = target
+  if (inode === undefined || !isVisible(inode)) throw new DavError(404, 'there is no such resource')
+  if (isDirectory(inode)) {
+    const format = requestedArchive(ctx.req.url ?? '')
+    if (format !== undefined) return sendArchive(ctx, { ...target, inode }, format)
+    return sendListing(ctx, { ...target, inode })
+  }
+  return after(ctx.view.overlay.getattr(inode), (attr) => {
+    const { names } = ctx.path
+    const file = { inode, attr, type: contentTypeOf(names[names.length - 1]), etag: etagOf(inode, attr) }
+    if (ctx.req.headers.if === undefined) return sendFile(ctx, file)
+    return verifyIf(ctx, target, inode, attr).then(() => sendFile(ctx, file))
+  })
+}
+
+function sendFile(ctx: ViewContext, file: Served): Maybe<void> {
+  const { headers } = ctx.req
+  const { attr, etag } = file
+  const state = { exists: true, etag, mtimeSec: attr.mtime.sec }
+  const failed = evaluatePreconditions(headers, state, true)
+  if (failed === 412) throw new DavError(412, 'a precondition does not hold')
+  if (failed === 304) return sendEmpty(ctx, 304, validators(ctx, file))
+  return after(ctx.view.overlay.access(ctx.view.cred, file.inode, Access.read), (allowed) => {
+    if (allowed === 0) throw new OverlayError('EACCES', 'get')
+    return sendAllowed(ctx, file)
+  })
+}
+
+function sendAllowed(ctx: ViewContext, file: Served): Maybe<void> {
+  const { attr } = file
+  if (ctx.req.method === 'HEAD') {
+    ctx.res.writeHead(200, [...fileHeaders(ctx, file), 'Content-Type', file.type, 'Content-Length', String(attr.size)])
+    ctx.res.end()
+    return
+  }
+  const ranges = requestedRanges(ctx, file)
+  if (ranges === undefined) return sendWhole(ctx, file)
+  if (ranges.length === 0) {
+    throw new DavError(416, 'no such range', { headers: ['Content-Range', `bytes */${attr.size}`] })
+  }
+  if (ranges.length === 1) return sendRange(ctx, file, ranges[0])
+  return sendRanges(ctx, file, ranges)
+}
+
+function requestedRanges(ctx: ViewContext, { attr, etag }: Served): ByteRange[] | undefined {
+  const { range, 'if-range': ifRange } = ctx.req.headers
+  if (range === undefined) return undefined
+  const nowSec = Math.floor(ctx.services.now() / 1000)
+  if (!ifRangeHolds(ifRange as string | undefined, etag, attr.mtime.sec, nowSec)) return undefined
+  return parseRange(range, attr.size, ctx.services.limits.ranges)
+}
+
+function validators(ctx: ViewContext, { etag, attr }: Served): string[] {
+  return ['ETag', etag, ...lastModified(ctx, attr.mtime.sec)]
+}
+
+function fileHeaders(ctx: ViewContext, file: Served): string[] {
+  const headers = [...validators(ctx, file), 'Accept-Ranges', 'bytes', 'X-Content-Type-Options', 'nosniff']
+  return runsScripts(file.type) ? [...headers, 'Content-Security-Policy', 'sandbox'] : headers
+}
+
+function sendWhole(ctx: ViewContext, file: Served): Maybe<void> {
+  const known = file.attr.size <= SMALL_FILE_BYTES ? ctx.services.contents.get(file.inode, file.attr) : undefined
+  return known === undefined ? readWhole(ctx, file) : sendText(ctx, file, known)
+}
+
+async function readWhole(ctx: ViewContext, file: Served): Promise<void> {
+  let current = file
+  const { contents } = ctx.services
+  for (let tries = 0; current.attr.size <= SMALL_FILE_BYTES && tries < READ_TRIES; tries++) {
+    const known = contents.get(current.inode, current.attr)
+    if (known !== undefined) return sendText(ctx, current, known)
+    const data = await readSmall(ctx, current.inode, 0, current.attr.size)
+    if (data !== undefined) {
+      // Kept only when the file is still what it was before it was read.
+      if (ctx.view.overlay.getattr(current.inode) === current.attr) contents.set(current.inode, current.attr, data)
+      return sendData(ctx, 200, current, data, [])
+    }
+    // It changed between the look at its size and the read: start over with its present attributes.
+    const attr = await ctx.view.overlay.getattr(file.inode)
+    current = { ...file, attr, etag: etagOf(file.inode, attr) }
+  }
+  await sendStream(ctx, 200, current, { first: 0, last: current.attr.size - 1 }, [])
+}
+
+async function sendRange(ctx: ViewContext, file: Served, range: ByteRange): Promise<void> {
+  const length = range.last - range.first + 1
+  const extra = ['Content-Range', contentRange(range, file.attr.size)]
+  if (length <= SMALL_FILE_BYTES) {
+    const data = await readSmall(ctx, file.inode, range.first, length)
+    if (data !== undefined) return sendData(ctx, 206, file, data, extra)
+  }
+  await sendStream(ctx, 206, file, range, extra)
+}
+
+/** Reads a short piece in one go; undefined when the file has less. */
+async function readSmall(
+  ctx: ViewContext,
+  inode: Inode,
+  position: number,
+  length: number,
+): Promise<Buffer | undefined> {
+  if (length === 0) return Buffer.alloc(0)
+  const { overlay, cred } = ctx.view
+  const data = Buffer.allocUnsafe(length)
+  const reading = overlay.read(cred, inode, data, 0, length, position)
+  const read = reading instanceof Promise ? await reading : reading
+  return read === length ? data : undefined
+}
+
+function sendData(ctx: ViewContext, status: number, file: Served, data: Buffer, extra: readonly string[]): void {
+  ctx.services.counters.bytesOut += data.length
+  sendBody(ctx, status, file.type, data, [...fileHeaders(ctx, file), ...extra])
+}
+
+/** Sends a whole file whose bytes are the characters of `text`: Node joins such a body with the header, to one piece. */
+function sendText(ctx: ViewContext, file: Served, text: string): void {
+  ctx.services.counters.bytesOut += text.length
+  ctx.res.writeHead(200, [...fileHeaders(ctx, file), 'Content-Type', file.type, 'Content-Length', String(text.length)])
+  ctx.res.end(text, 'latin1')
+}
+
+async function sendStream(
+  ctx: ViewContext,
+  status: number,
+  file: Served,
+  { first, last }: ByteRange,
+  extra: readonly string[],
+): Promise<void> {
+  const length = last - first + 1
+  const open = await ctx.view.overlay.open(ctx.view.cred, file.inode, { read: true })
+  try {
+    limitSilence(ctx)
+    ctx.res.writeHead(status, [
+      ...fileHeaders(ctx, file),
+      ...extra,
+      'Content-Type',
+      file.type,
+      'Content-Length',
+      String(length),
+    ])
+    await streamFile(ctx, open, first, length)
+    ctx.res.end()
+  } finally {
+    open.close()
+  }
+}
+
+/** Several ranges as multipart/byteranges (RFC 9110 section 14.6). */
+async function sendRanges(ctx: ViewContext, file: Served, ranges: readonly ByteRange[]): Promise<void> {
+  const boundary = ctx.services.randomUUID()
+  const { size } = file.attr
+  const heads = ranges.map((range) =>
+    Buffer.from(
+      `\r\n--${boundary}\r\nContent-Type: ${file.type}\r\nContent-Range: ${contentRange(range, size)}\r\n\r\n`,
+      'latin1',
+    ),
+  )
+  const tail = Buffer.from(`\r\n--${boundary}--\r\n`, 'latin1')
+  const dataBytes = ranges.reduce((sum, { first, last }) => sum + last - first + 1, 0)
+  const length = dataBytes + tail.length + heads.reduce((sum, head) => sum + head.length, 0)
+  const open = await ctx.view.overlay.open(ctx.view.cred, file.inode, { read: true })
+  try {
+    limitSilence(ctx)
+    ctx.res.writeHead(206, [
+      ...fileHeaders(ctx, file),
+      'Content-Type',
+      `multipart/byteranges; boundary=${boundary}`,
+      'Content-Length',
+      String(length),
+    ])
+    for (let i = 0; i < ranges.length; i++) {
+      ctx.res.write(heads[i])
+      await streamFile(ctx, open, ranges[i].first, ranges[i].last - ranges[i].first + 1)
+    }
+    ctx.res.end(tail)
+  } finally {
+    open.close()
+  }
+}
+
+function contentRange({ first, last }: ByteRange, size: number): string {
+  return `bytes ${first}-${last}/${size}`
+}

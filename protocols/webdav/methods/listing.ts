@@ -1,0 +1,237 @@
+import { hash } from 'node:crypto'
+import { Access, type Inode, type Name, OverlayError, type Provenance } from '../../../overlay-core/index.ts'
+import { DavError } from '../http/dav-error.ts'
+import { PAGE_SCRIPT, PAGE_STYLE } from '../http/page-assets.ts'
+import { encodeSegment, hrefOf, textOfName } from '../http/path.ts'
+import { evaluatePreconditions } from '../http/preconditions.ts'
+import { limitSilence } from '../request/body.ts'
+import { type Member, memberBatches } from '../request/members.ts'
+import { sendBody, sendEmpty, writeOut } from '../request/reply.ts'
+import type { Target } from '../request/resolve.ts'
+import type { DavContext, ViewContext } from '../state/context.ts'
+
+const HTML_TYPE = 'text/html; charset=utf-8'
+
+/** The page runs its own script and no other, loads nothing else and cannot be framed, whatever the names in it try. */
+const HEADERS = [
+  'Content-Security-Policy',
+  "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+  'X-Content-Type-Options',
+  'nosniff',
+  'Referrer-Policy',
+  'no-referrer',
+  'Cache-Control',
+  'no-cache',
+]
+
+/** A collection to show, and what its page is about. */
+interface Page {
+  readonly base: string
+  readonly title: string
+  /** Names and paths of the collections on the way, the view first. */
+  readonly way: readonly { readonly text: string; readonly href: string }[]
+  readonly readOnly: boolean
+  /** The removed names are shown too. */
+  readonly removed: boolean
+}
+
+/** A row of the page. */
+interface Entry {
+  readonly name: Name
+  readonly collection: boolean
+  readonly size: number | undefined
+  readonly mtimeSec: number | undefined
+  readonly layer: Provenance | undefined
+}
+
+/** Text inside HTML, in content and in quoted attributes. */
+export function escapeHtml(text: string): string {
+  return text.replace(/[&<>"']/g, (char) => `&#${char.charCodeAt(0)};`)
+}
+
+/** Answers a GET of a collection with a page for people. Links are absolute paths, so the final slash does not matter. */
+export async function sendListing(ctx: ViewContext, collection: Target & { readonly inode: Inode }): Promise<void> {
+  const { view } = ctx
+  if (ctx.req.method === 'HEAD') {
+    if ((await view.overlay.access(view.cred, collection.inode, Access.read)) === 0)
+      throw new OverlayError('EACCES', 'get')
+    ctx.res.writeHead(200, [...HEADERS, 'Content-Type', HTML_TYPE])
+    ctx.res.end()
+    return
+  }
+  const page = pageOf(ctx)
+  let html = pageHead(page) + collectionTools(page) + TABLE_HEAD
+  let held: Entry[] | undefined = page.removed ? await removedEntries(collection) : []
+  let started = false
+  for await (const members of memberBatches(collection)) {
+    const entries = await entriesOf(collection, members)
+    held?.push(...entries)
+    if (held !== undefined && held.length <= ctx.services.limits.sortedMembers) continue
+    html += rows(page, held === undefined ? entries : inOrder(held))
+    held = undefined
+    if (!started) {
+      limitSilence(ctx)
+      ctx.res.writeHead(200, [...HEADERS, 'Content-Type', HTML_TYPE])
+      started = true
+    }
+    await writeOut(ctx.res, html)
+    html = ''
+  }
+  if (held !== undefined) html += rows(page, inOrder(held))
+  html +=
+    held?.length === 0 ? `${TABLE_END}<p class="empty">This folder is empty.</p>${PAGE_END}` : TABLE_END + PAGE_END
+  if (started) ctx.res.end(html)
+  else sendPage(ctx, html)
+}
+
+/** Sends a page that is known in full, unless the client has it already: its entity tag stands for every byte of it (RFC 9110 section 13). */
+function sendPage(ctx: DavContext, html: string): void {
+  const etag = `"${hash('sha1', html, 'base64url')}"`
+  const failed = evaluatePreconditions(ctx.req.headers, { exists: true, etag, mtimeSec: undefined }, true)
+  if (failed === 412) throw new DavError(412, 'a precondition does not hold')
+  if (failed === 304) sendEmpty(ctx, 304, ['ETag', etag, ...HEADERS])
+  else sendBody(ctx, 200, HTML_TYPE, html, ['ETag', etag, ...HEADERS])
+}
+
+/** Answers a GET of `/` with a page of the views. */
+export function sendIndex(ctx: DavContext): void {
+  const page: Page = { base: '/', title: '/', way: [], readOnly: true, removed: false }
+  const views = [...ctx.services.views.values()].map((view) =>
+    row(view.root, `${view.name}/`, 'data-folder', '', '', ''),
+  )
+  sendPage(ctx, pageHead(page) + TABLE_HEAD + views.join('') + TABLE_END + PAGE_END)
+}
+
+function pageOf({ view, path, req }: ViewContext): Page {
+  const texts = [view.name, ...path.names.map(textOfName)]
+  return {
+    base: hrefOf(view.root, path.names, true),
+    title: `/${texts.join('/')}/`,
+    way: texts.map((text, depth) => ({ text, href: hrefOf(view.root, path.names.slice(0, depth), true) })),
+    readOnly: view.overlay.readOnly,
+    removed: /\?removed$/.test(req.url ?? '') && !view.overlay.readOnly,
+  }
+}
+
+async function entriesOf(
+  { view, inode: dir }: Target & { readonly inode: Inode },
+  members: Member[],
+): Promise<Entry[]> {
+  const entries: Entry[] = []
+  for (const { name, collection, inode, attr } of members) {
+    const layer = inode === undefined ? undefined : await view.overlay.provenance(view.cred, dir, name)
+    entries.push({ name, collection, size: collection ? undefined : attr?.size, mtimeSec: attr?.mtime.sec, layer })
+  }
+  return entries
+}
+
+async function removedEntries({ view, inode }: Target & { readonly inode: Inode }): Promise<Entry[]> {
+  const names = await view.overlay.removedNames(view.cred, inode)
+  return names.map((name) => ({ name, collection: false, size: undefined, mtimeSec: undefined, layer: 'removed' }))
+}
+
+function inOrder(entries: Entry[]): Entry[] {
+  return entries.sort((a, b) => {
+    const kinds = Number(b.collection) - Number(a.collection)
+    if (kinds !== 0) return kinds
+    return a.name < b.name ? -1 : 1
+  })
+}
+
+/** What the layers are called on the page. */
+function layerText({ layer, collection }: Entry): string {
+  switch (layer) {
+    case 'changed':
+      return collection ? 'merged' : 'copied up'
+    case undefined:
+    case 'absent':
+      return ''
+    default:
+      return layer
+  }
+}
+
+function rows({ base }: Page, entries: readonly Entry[]): string {
+  let html = ''
+  for (const entry of entries) {
+    const { name, collection, size, mtimeSec, layer } = entry
+    const slash = collection ? '/' : ''
+    const href = `${base}${encodeSegment(name)}${slash}`
+    const text = textOfName(name)
+    const data =
+      `data-name="${escapeHtml(text)}" data-href="${href}" data-size="${size ?? -1}" data-time="${mtimeSec ?? 0}" ` +
+      `data-layer="${layer ?? ''}"${collection ? ' data-folder' : ''}${layer === 'removed' ? ' class="removed"' : ''}`
+    const badge = layer === undefined ? '' : `<span class="badge ${layer}">${layerText(entry)}</span>`
+    const time = mtimeSec === undefined ? '' : timeText(mtimeSec)
+    html += row(
+      layer === 'removed' ? undefined : href,
+      text + slash,
+      data,
+      size === undefined ? '' : sizeText(size),
+      time,
+      badge,
+    )
+  }
+  return html
+}
+
+function row(href: string | undefined, text: string, data: string, size: string, time: string, badge: string): string {
+  const label = href === undefined ? escapeHtml(text) : `<a href="${escapeHtml(href)}">${escapeHtml(text)}</a>`
+  return (
+    `<tr ${data}><td class="name">${label}</td><td class="size">${size}</td><td class="time">${time}</td>` +
+    `<td class="layer">${badge}</td><td class="act"></td></tr>\n`
+  )
+}
+
+function pageHead({ base, title, way, readOnly }: Page): string {
+  const crumbs = way.map(({ text, href }, depth) => {
+    const current = depth === way.length - 1
+    const label = escapeHtml(text)
+    return current ? `<span aria-current="page">${label}</span>` : `<a href="${href}">${label}</a>`
+  })
+  const slash = '<span class="slash">/</span>'
+  return (
+    '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">' +
+    `<title>${escapeHtml(title)}</title><link rel="stylesheet" href="${PAGE_STYLE.href}">` +
+    `<script src="${PAGE_SCRIPT.href}" defer></script></head>\n<body data-base="${escapeHtml(base)}"${readOnly ? ' data-readonly' : ''}>\n` +
+    `<h1>${way.length === 0 ? '/' : `<a href="/" aria-label="all views">/</a> ${crumbs.join(slash)}`}</h1>\n`
+  )
+}
+
+/** What can be done with the collection. What needs the script is hidden until that runs. */
+function collectionTools({ base, readOnly, removed }: Page): string {
+  const changes = readOnly
+    ? ''
+    : '<button type="button" class="main" id="upload" hidden>Upload…</button><input type="file" id="files" multiple hidden>' +
+      '<button type="button" id="folder" hidden>New folder…</button>' +
+      `<a class="button" href="${base}${removed ? '">Hide removed' : '?removed">Show removed'}</a>`
+  return (
+    `<div class="tools">${changes}<span class="gap"></span>` +
+    `<a class="button" href="${base}?archive=zip" download>Download zip</a><a class="button" href="${base}?archive=tar.gz" download>Download tar.gz</a></div>\n` +
+    '<p id="message" role="alert" hidden></p><ul id="uploads" aria-live="polite"></ul>\n'
+  )
+}
+
+const TABLE_HEAD =
+  '<table><thead><tr><th scope="col" data-column="name">Name</th><th scope="col" class="size" data-column="size">Size</th>' +
+  '<th scope="col" data-column="time">Modified (UTC)</th><th scope="col" data-column="layer">Layer</th>' +
+  '<th scope="col" class="act"><span class="unseen">Actions</span></th></tr></thead><tbody>\n'
+const TABLE_END = '</tbody></table>'
+const PAGE_END = '</body></html>\n'
+
+const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB']
+
+function sizeText(bytes: number): string {
+  let value = bytes
+  let unit = 0
+  while (value >= 1024 && unit < UNITS.length - 1) {
+    value /= 1024
+    unit++
+  }
+  return unit === 0 ? `${value} B` : `${value.toFixed(1)} ${UNITS[unit]}`
+}
+
+function timeText(sec: number): string {
+  const date = new Date(sec * 1000)
+  return Number.isNaN(date.getTime()) ? '' : date.toISOString().slice(0, 16).replace('T', ' ')
+}

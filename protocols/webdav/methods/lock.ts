@@ -1,0 +1,191 @@
+import {
+  Access,
+  type Attr,
+  type Inode,
+  isErrno,
+  type Maybe,
+  type Name,
+  OverlayError,
+} from '../../../overlay-core/index.ts'
+import { badRequest, DavError } from '../http/dav-error.ts'
+import { parseDepth, parseTimeout } from '../http/headers.ts'
+import { hrefOf } from '../http/path.ts'
+import { LockKind, LockScope, LockType } from '../http/vocabulary.ts'
+import { childElements, type XmlElement } from '../http/xml.ts'
+import { serializeContent } from '../http/xml-write.ts'
+import type { ActiveLock } from '../locks/lock-store.ts'
+import { lockDiscovery } from '../properties/lock-xml.ts'
+import { parseBody, readBody } from '../request/body.ts'
+import { type Guard, prepareGuard } from '../request/guard.ts'
+import { requireMember } from '../request/lock-check.ts'
+import { Multistatus, statusResponse } from '../request/multistatus.ts'
+import { sendBody, XML_TYPE } from '../request/reply.ts'
+import { isVisible, resolve, type Target } from '../request/resolve.ts'
+import type { ViewContext } from '../state/context.ts'
+import { NEW_FILE_MODE } from './put.ts'
+
+/** What a LOCK body asks for. */
+interface LockRequest {
+  readonly scope: LockScope
+  /** XML that stands on its own. */
+  readonly owner: string
+}
+
+/**
+ * LOCK (RFC 4918 section 9.10): takes a lock, or refreshes one when there is no body. On a name that does not exist it makes an empty
+ * file (201).
+ *
+ * @throws DavError 400 · 403 · 409 no parent · 412 · 423 a lock is in the way · 503 too many locks
+ */
+export async function lock(ctx: ViewContext): Promise<void> {
+  const { services, view } = ctx
+  const root = await parseBody(await readBody(ctx, services.limits.xmlBytes), services.limits)
+  const request = root === undefined ? undefined : readLockInfo(root, services.limits.ownerBytes)
+  const depth = parseDepth(ctx.req.headers.depth, 'infinity')
+  if (depth === 1) throw badRequest('LOCK knows Depth 0 and infinity')
+  const target = await resolve(view, ctx.path.names, true)
+  const guard = await prepareGuard(ctx, target)
+  const attr = target.inode && (await view.overlay.getattr(target.inode))
+  guard.verifyIf(target.inode, attr)
+  if (request === undefined) return refresh(ctx, target, guard, attr)
+  await checkAccess(ctx, target)
+  const wish = { ...request, deep: depth === 'infinity' }
+  if (await sendConflicts(ctx, target, wish)) return
+  guard.verify(target.inode, attr)
+  const created = target.inode === undefined && (await createEmpty(ctx, target, guard))
+  const taken = take(ctx, target, wish)
+  // Getting here took a while, in which another client may have locked it.
+  if (taken === undefined) {
+    if (await sendConflicts(ctx, target, wish)) return
+    throw new DavError(423, 'another lock was in the way')
+  }
+  await taken.kept
+  sendLock(ctx, created ? 201 : 200, taken.lock, ['Lock-Token', `<${taken.lock.token}>`])
+}
+
+function readLockInfo(root: XmlElement, maxOwnerBytes: number): LockRequest {
+  if (root.uri !== 'DAV:' || root.local !== 'lockinfo') throw badRequest('the body is not a DAV:lockinfo')
+  const parts = childElements(root).filter(({ uri }) => uri === 'DAV:')
+  const word = (name: string) => {
+    const part = parts.find(({ local }) => local === name)
+    return part && childElements(part).find(({ uri }) => uri === 'DAV:')?.local
+  }
+  const scope = [LockScope.Exclusive, LockScope.Shared].find(({ value }) => value === word('lockscope'))
+  if (scope === undefined || word('locktype') !== LockType.Write.value) throw badRequest('no such kind of lock')
+  const element = parts.find(({ local }) => local === 'owner')
+  const owner = element === undefined ? '' : serializeContent(element)
+  if (Buffer.byteLength(owner) > maxOwnerBytes) throw new DavError(413, 'the owner is too long')
+  return { scope, owner }
+}
+
+/** Only who may write may lock. */
+async function checkAccess(ctx: ViewContext, { inode, dir }: Target): Promise<void> {
+  const { overlay, cred } = ctx.view
+  if (overlay.readOnly) throw new OverlayError('EROFS', 'lock')
+  if (inode !== undefined && !isVisible(inode)) throw new DavError(409, 'something else stands at this name')
+  if (inode === undefined && dir === undefined) throw new DavError(409, 'the parent collection does not exist')
+  if (inode === undefined && ctx.path.trailingSlash) throw new DavError(409, 'there is no such collection')
+  if (inode !== undefined && (await overlay.access(cred, inode, Access.write)) === 0) {
+    throw new OverlayError('EACCES', 'lock')
+  }
+}
+
+/** What a client wants to lock, and how. */
+interface LockWish extends LockRequest {
+  readonly deep: boolean
+}
+
+/** The lock on or above the resource that keeps a new one out, and with depth infinity those below. */
+function conflicts({ services, view }: ViewContext, { names }: Target, { scope, deep }: LockWish) {
+  const { locks } = services
+  const excludes = (other: ActiveLock) => scope === LockScope.Exclusive || other.kind.scope === LockScope.Exclusive
+  return {
+    above: locks.covering(view.name, names).find(excludes),
+    below: deep ? locks.below(view.name, names).filter(excludes) : [],
+  }
+}
+
+/** Answers for locks that stand in the way of a new one, if there are any. @throws DavError 423 for one on or above the resource */
+async function sendConflicts(ctx: ViewContext, target: Target, wish: LockWish): Promise<boolean> {
+  const { above, below } = conflicts(ctx, target, wish)
+  if (above !== undefined) {
+    const href = hrefOf(ctx.view.root, above.names, false)
+    throw new DavError(423, 'another lock is in the way', {
+      condition: `<D:no-conflicting-lock><D:href>${href}</D:href></D:no-conflicting-lock>`,
+    })
+  }
+  if (below.length === 0) return false
+  const answer = new Multistatus(ctx)
+  for (const { names } of below.slice(0, ctx.services.limits.reportedFailures)) {
+    await answer.add(statusResponse(hrefOf(ctx.view.root, names, false), 423, '<D:no-conflicting-lock/>'))
+  }
+  await answer.add(statusResponse(hrefOf(ctx.view.root, ctx.path.names, true), 424))
+  answer.end()
+  return true
+}
+
+/** Makes the empty file that a lock on a free name stands for. @returns false when another client was quicker */
+async function createEmpty(ctx: ViewContext, { dir, name, names, view }: Target, guard: Guard): Promise<boolean> {
+  requireMember(ctx.services, { view, names }, guard.tokens)
+  requireRoom(ctx, names)
+  try {
+    await view.overlay.create(view.cred, dir as Inode, name, { mode: NEW_FILE_MODE })
+    return true
+  } catch (error) {
+    if (isErrno(error, 'EEXIST')) return false
+    throw error
+  }
+}
+
+/** Whether one more lock may be taken on `names`. @throws DavError 503 */
+function requireRoom({ services, view }: ViewContext, names: readonly Name[]): void {
+  const { locks, limits } = services
+  const full =
+    locks.size >= limits.locks ||
+    locks.heldBy(view.cred.uid) >= limits.locksPerUser ||
+    locks.covering(view.name, names).length >= limits.locksPerResource
+  if (full) throw new DavError(503, 'there are too many locks')
+}
+
+/** Takes the lock in one go with the last look for others: undefined when one is in the way. @throws DavError 503 */
+function take(
+  ctx: ViewContext,
+  target: Target,
+  wish: LockWish,
+): { readonly lock: ActiveLock; readonly kept: Maybe<void> } | undefined {
+  requireRoom(ctx, target.names)
+  const { above, below } = conflicts(ctx, target, wish)
+  if (above !== undefined || below.length > 0) return undefined
+  const { services, view } = ctx
+  const seconds = parseTimeout(ctx.req.headers.timeout, services.limits.lockSeconds)
+  const lock: ActiveLock = {
+    token: `opaquelocktoken:${services.randomUUID()}`,
+    view: view.name,
+    user: view.cred.uid,
+    names: target.names,
+    kind: new LockKind(wish.scope, LockType.Write, seconds),
+    deep: wish.deep,
+    owner: wish.owner,
+    expiresMs: services.now() + seconds * 1000,
+  }
+  return { lock, kept: services.locks.add(lock) }
+}
+
+/** Gives a lock a new life (RFC 4918 section 9.10.2). @throws DavError 400 no token is named · 412 no such lock here */
+async function refresh(ctx: ViewContext, target: Target, guard: Guard, attr: Attr | undefined): Promise<void> {
+  const { services, view } = ctx
+  if (guard.tokens.size === 0) throw badRequest('a LOCK without a body must name a token in the If field')
+  const held = services.locks.covering(view.name, target.names).find(({ token }) => guard.tokens.has(token))
+  if (held === undefined) throw new DavError(412, 'there is no such lock here')
+  guard.verify(target.inode, attr)
+  const seconds = parseTimeout(ctx.req.headers.timeout, services.limits.lockSeconds)
+  const kind = new LockKind(held.kind.scope, LockType.Write, seconds)
+  await services.locks.refresh(held.token, kind, services.now() + seconds * 1000)
+  sendLock(ctx, 200, services.locks.byToken(held.token) ?? held, [])
+}
+
+function sendLock(ctx: ViewContext, status: number, held: ActiveLock, headers: readonly string[]): void {
+  const discovery = lockDiscovery(ctx.view, [held], ctx.services.now())
+  const body = `<?xml version="1.0" encoding="utf-8"?>\n<D:prop xmlns:D="DAV:"><D:lockdiscovery>${discovery}</D:lockdiscovery></D:prop>\n`
+  sendBody(ctx, status, XML_TYPE, body, headers)
+}

@@ -1,0 +1,231 @@
+import { type Attr, FileType, type Inode, isErrno, type Name } from '../../../overlay-core/index.ts'
+import { DavError } from '../http/dav-error.ts'
+import { type Depth, parseDepth } from '../http/headers.ts'
+import { encodeSegment, hrefOf, nameOfText } from '../http/path.ts'
+import type { Sums } from '../properties/checksums.ts'
+import { type DeadProperty, knownDead, learnDead } from '../properties/dead-properties.ts'
+import type { Moment } from '../properties/properties.ts'
+import { ALL_PROPERTIES, type PropfindQuery, readPropfind } from '../properties/propfind-query.ts'
+import { parseBody, readBody } from '../request/body.ts'
+import { samePath, verifyAll } from '../request/guard.ts'
+import { type Member, memberBatches } from '../request/members.ts'
+import { Multistatus, statusResponse } from '../request/multistatus.ts'
+import { isDirectory, isVisible, resolve, type Target } from '../request/resolve.ts'
+import { lookAgain } from '../request/stale.ts'
+import type { DavContext, ServedView, ViewContext } from '../state/context.ts'
+
+type DeadList = (readonly DeadProperty[])[]
+const NO_DEAD: readonly DeadProperty[] = []
+const REMEMBERED_QUERIES = 8
+const REMEMBERED_BYTES = 4096
+/** Notes of members read side by side. */
+const READ_AT_ONCE = 16
+
+/** Parsed bodies: a client sends the same few again and again. */
+const queries = new Map<string, PropfindQuery>()
+
+/** How much is read in one answer to compute checksums of members, bytes; those of a single resource are always computed. */
+const SUMMED_BYTES = 64 * 1024 * 1024
+
+/** One answer in the making. */
+export interface Finding {
+  readonly ctx: DavContext
+  readonly view: ServedView
+  readonly answer: Multistatus
+  readonly query: PropfindQuery
+  readonly moment: Moment
+  readonly depth: Depth
+  /** Bytes that may still be read for checksums. */
+  sumBytes: number
+}
+
+/**
+ * PROPFIND (RFC 4918 section 9.1) inside a view, streamed: Depth 0, 1 and, where the operator allows it, infinity.
+ * @throws DavError 403 Depth infinity · 404
+ */
+export async function propfind(ctx: ViewContext): Promise<void> {
+  const depth = allowedDepth(ctx)
+  const query = await readQuery(ctx)
+  await lookAgain(ctx, () => answerOnce(ctx, query, depth))
+}
+
+async function answerOnce(ctx: ViewContext, query: PropfindQuery, depth: Depth): Promise<void> {
+  const target = await resolve(ctx.view, ctx.path.names, true)
+  const { inode } = target
+  if (inode === undefined || !isVisible(inode)) throw new DavError(404, 'there is no such resource')
+  const attr = await ctx.view.overlay.getattr(inode)
+  await verifyAll(ctx, target, inode, attr)
+  const finding = await begin(ctx, ctx.view, query, depth)
+  const { base, name } = place(ctx)
+  const self: Member = { name, names: target.names, collection: isDirectory(inode), inode, attr }
+  await addAll(finding, base, [self])
+  if (depth !== 0 && isDirectory(inode)) {
+    await addMembers(finding, hrefOf(ctx.view.root, ctx.path.names, true), { ...target, inode })
+  }
+  finding.answer.end()
+}
+
+/** PROPFIND on `/`: a collection of the views, which has no properties of its own but its type and name. */
+export async function propfindRoot(ctx: DavContext): Promise<void> {
+  const depth = allowedDepth(ctx)
+  const query = await readQuery(ctx)
+  const answer = new Multistatus(ctx)
+  await answer.add(
+    '<D:response><D:href>/</D:href><D:propstat><D:prop><D:resourcetype><D:collection/></D:resourcetype>' +
+      '<D:displayname>/</D:displayname></D:prop><D:status>HTTP/1.1 200 OK</D:status></D:propstat></D:response>',
+  )
+  if (depth !== 0) {
+    for (const view of ctx.services.views.values()) {
+      const inode = view.overlay.root
+      const attr = await view.overlay.getattr(inode)
+      const member: Member = { name: nameOfText(view.name), names: [], collection: true, inode, attr }
+      const finding = await begin(ctx, view, query, depth, answer)
+      await addAll(finding, '/', [member])
+      const top = { view, names: [], dir: undefined, name: '', inode }
+      if (depth === 'infinity') await addMembers(finding, view.root, top)
+    }
+  }
+  answer.end()
+}
+
+/** Starts a 207 answer that tells of resources of a view what `query` asks for. */
+export async function begin(
+  ctx: DavContext,
+  view: ServedView,
+  query: PropfindQuery,
+  depth: Depth,
+  answer = new Multistatus(ctx),
+): Promise<Finding> {
+  const statfs = query.needsSpace ? await view.overlay.statfs() : undefined
+  return { ctx, view, answer, query, moment: { services: ctx.services, statfs }, depth, sumBytes: SUMMED_BYTES }
+}
+
+/** Adds the members of a collection at the encoded path `base`, and with Depth infinity all below. */
+async function addMembers(
+  finding: Finding,
+  base: string,
+  collection: Target & { readonly inode: Inode },
+): Promise<void> {
+  for await (const members of memberBatches(collection)) {
+    await addAll(finding, base, members)
+    if (finding.depth !== 'infinity') continue
+    for (const { name, names, collection: deeper, inode } of members) {
+      // What a symlink leads to is shown, but not gone into: it may lead up.
+      if (!deeper || inode === undefined || !samePath(names, [...collection.names, name])) continue
+      const target = { view: finding.view, names, dir: collection.inode, name, inode }
+      await addDeeper(finding, `${base}${encodeSegment(name)}/`, target)
+    }
+  }
+}
+
+async function addDeeper(
+  finding: Finding,
+  base: string,
+  collection: Target & { readonly inode: Inode },
+): Promise<void> {
+  try {
+    await addMembers(finding, base, collection)
+  } catch (error) {
+    // One that went meanwhile, or may not be read, was named with its properties; its members stay untold.
+    if (!isErrno(error, 'ESTALE', 'EACCES')) throw error
+  }
+}
+
+/** Adds the members of the collection at the encoded path `base`. */
+export async function addAll(finding: Finding, base: string, members: readonly Member[]): Promise<void> {
+  const { view, answer, query, moment } = finding
+  const dead = await deadOf(view, members, query)
+  for (let i = 0; i < members.length; i++) {
+    const sums = query.needsSums ? await sumsOf(finding, members[i], members.length === 1) : undefined
+    const slow = answer.add(writeMember(view, base, members[i], query, moment, dead[i], sums))
+    if (slow !== undefined) await slow
+  }
+}
+
+/** Checksums: always of a resource asked for alone, of others while that does not take too much reading. */
+async function sumsOf(finding: Finding, { inode, attr }: Member, alone: boolean): Promise<Sums | undefined> {
+  if (inode?.type !== FileType.regular || attr === undefined) return undefined
+  const { ctx, view } = finding
+  const { checksums } = ctx.services
+  if (!alone && attr.size > finding.sumBytes) return checksums.known(view, inode, attr)
+  finding.sumBytes -= attr.size
+  return checksums.compute(ctx, view, inode, attr)
+}
+
+/** The encoded path of the parent of what the request asks for, and its name in there. */
+function place({ view, path }: ViewContext): { base: string; name: Name } {
+  const { names } = path
+  if (names.length === 0) return { base: '/', name: nameOfText(view.name) }
+  return { base: hrefOf(view.root, names.slice(0, -1), true), name: names[names.length - 1] }
+}
+
+function writeMember(
+  view: ServedView,
+  base: string,
+  { name, names, collection, inode, attr }: Member,
+  query: PropfindQuery,
+  moment: Moment,
+  dead: readonly DeadProperty[],
+  sums: Sums | undefined,
+): string | Uint8Array {
+  if (inode !== undefined && attr !== undefined) {
+    return query.response(base, { view, name, names, inode, attr, sums }, moment, dead)
+  }
+  return statusResponse(`${base}${encodeSegment(name)}${collection ? '/' : ''}`, 403)
+}
+
+/** The dead properties of each member, as far as the query asks for any. */
+async function deadOf(view: ServedView, members: readonly Member[], query: PropfindQuery): Promise<DeadList> {
+  const dead = new Array<readonly DeadProperty[]>(members.length).fill(NO_DEAD)
+  if (!query.needsDead) return dead
+  let reading: Promise<void>[] = []
+  for (let i = 0; i < members.length; i++) {
+    const { inode, attr } = members[i]
+    if (inode === undefined || attr === undefined) continue
+    const known = knownDead(attr)
+    if (known !== undefined) dead[i] = known
+    else reading.push(readInto(dead, i, view, inode, attr))
+    // What has been read is parsed in one turn: not too much of it at a time.
+    if (reading.length < READ_AT_ONCE) continue
+    await Promise.all(reading)
+    reading = []
+  }
+  await Promise.all(reading)
+  return dead
+}
+
+async function readInto(dead: DeadList, i: number, view: ServedView, inode: Inode, attr: Attr): Promise<void> {
+  try {
+    dead[i] = await learnDead(view, inode, attr)
+  } catch (error) {
+    // A member that went while the listing ran must not spoil the rest of it.
+    if (!isErrno(error, 'ESTALE', 'ENOENT', 'EACCES')) throw error
+  }
+}
+
+function allowedDepth(ctx: DavContext): Depth {
+  const depth = parseDepth(ctx.req.headers.depth, 'infinity')
+  if (depth === 'infinity' && !ctx.services.depthInfinity) {
+    throw new DavError(403, 'Depth infinity is not served', { condition: '<D:propfind-finite-depth/>' })
+  }
+  return depth
+}
+
+async function readQuery(ctx: DavContext): Promise<PropfindQuery> {
+  const body = await readBody(ctx, ctx.services.limits.xmlBytes)
+  if (body.length === 0) return ALL_PROPERTIES
+  if (body.length > REMEMBERED_BYTES) return parseQuery(ctx, body)
+  const key = body.toString('latin1')
+  const known = queries.get(key)
+  if (known !== undefined) return known
+  const query = await parseQuery(ctx, body)
+  // A Map keeps the order of insertion: the oldest goes.
+  for (const oldest of queries.keys()) if (queries.size >= REMEMBERED_QUERIES) queries.delete(oldest)
+  queries.set(key, query)
+  return query
+}
+
+async function parseQuery(ctx: DavContext, body: Buffer): Promise<PropfindQuery> {
+  const root = await parseBody(body, ctx.services.limits)
+  return root === undefined ? ALL_PROPERTIES : readPropfind(root)
+}

@@ -1,0 +1,114 @@
+import { type Attr, FileType, type Foreseen, type Inode, type PublishOptions } from '../../../overlay-core/index.ts'
+import { DavError } from '../http/dav-error.ts'
+import { etagOf } from '../http/etag.ts'
+import { parseLastModified, parseOcMtime } from '../http/headers.ts'
+import { ResourceType } from '../http/vocabulary.ts'
+import { parseOcChecksum, requireSum, Summer, type Sums } from '../properties/checksums.ts'
+import { refuseContentEncoding } from '../request/body.ts'
+import { type Guard, prepareGuard } from '../request/guard.ts'
+import { requireMember, requireResource } from '../request/lock-check.ts'
+import { lastModified, sendEmpty } from '../request/reply.ts'
+import { isDirectory, resolve, type Target } from '../request/resolve.ts'
+import { receiveBody } from '../request/upload.ts'
+import { methodNotAllowed, type ViewContext } from '../state/context.ts'
+import { putRange } from './partial-update.ts'
+
+/** Permission bits of files that WebDAV clients make. */
+export const NEW_FILE_MODE = 0o644
+
+/**
+ * PUT (RFC 9110 section 9.3.4): the body is built aside and takes the name in one step when it is complete, so that no other client
+ * ever sees a part of it. Conditions and locks are checked before the body is asked for, and again at that step.
+ *
+ * @throws DavError 405 a collection · 409 no parent · 412 · 415 · 423
+ */
+export async function put(ctx: ViewContext): Promise<void> {
+  const { view, path, req } = ctx
+  const contentRange = req.headers['content-range']
+  if (contentRange !== undefined && (await putRange(ctx, contentRange))) return
+  refuseContentEncoding(req)
+  const ocMtime = parseOcMtime(req.headers['x-oc-mtime'])
+  const mtime = ocMtime ?? parseLastModified(req.headers['last-modified'])
+  const promised = parseOcChecksum(req.headers['oc-checksum'])
+  const target = await resolve(view, path.names, true)
+  checkPlace(ctx, target)
+  const guard = await prepareGuard(ctx, target)
+  const present = target.inode && (await view.overlay.getattr(target.inode))
+  checkPut(ctx, target, guard, target.inode, present)
+  let created = true
+  const summer = promised && new Summer([promised.algorithm])
+  let sums: Sums = {}
+  const verifyBody = () => {
+    sums = summer?.end() ?? sums
+    if (promised !== undefined) requireSum(promised, sums)
+  }
+  const inode = await build(
+    ctx,
+    { foreseen: present ?? { mode: NEW_FILE_MODE }, summer, verifyBody },
+    {
+      dir: target.dir!,
+      name: target.name,
+      mode: NEW_FILE_MODE,
+      keepLinks: true,
+      ...(mtime === undefined ? {} : { mtime }),
+      check: (current, attr) => {
+        checkPut(ctx, target, guard, current, attr)
+        created = current === undefined
+      },
+    },
+  )
+  const attr = await view.overlay.getattr(inode)
+  const headers = ['ETag', etagOf(inode, attr), ...lastModified(ctx, attr.mtime.sec)]
+  if (promised !== undefined) await ctx.services.checksums.keep(view, inode, attr, sums)
+  if (ocMtime !== undefined) headers.push('X-OC-Mtime', 'accepted')
+  sendEmpty(ctx, created ? 201 : 204, headers)
+}
+
+function checkPlace(ctx: ViewContext, { dir, inode }: Target): void {
+  if (inode?.type === FileType.directory)
+    throw methodNotAllowed(ctx, ResourceType.Directory, 'a collection cannot be put')
+  if (dir === undefined) throw new DavError(409, 'the parent collection does not exist')
+  if (ctx.path.trailingSlash && inode === undefined) throw new DavError(409, 'a file has no final slash')
+}
+
+/** Whether an uploaded file may take the place of what stands there now. Safe to call inside a `check` of the core. @throws DavError 405 · 409 · 412 · 423 */
+export function checkPut(
+  ctx: ViewContext,
+  target: Target,
+  guard: Guard,
+  current: Inode | undefined,
+  attr: Attr | undefined,
+): void {
+  if (current !== undefined && current.type !== FileType.regular) {
+    if (isDirectory(current)) throw methodNotAllowed(ctx, ResourceType.Directory, 'a collection cannot be put')
+    throw new DavError(409, 'something else stands at this name')
+  }
+  guard.verify(current, attr, () => {
+    if (current === undefined) requireMember(ctx.services, target, guard.tokens)
+    else requireResource(ctx.services, target, guard.tokens)
+  })
+}
+
+/** How a body is taken. */
+interface Reception {
+  /** What the file will have in the end, most likely. */
+  readonly foreseen: Foreseen
+  /** Is given each piece as it comes. */
+  readonly summer: Summer | undefined
+  /** Called when the body is complete; may throw to give up. */
+  readonly verifyBody: () => void
+}
+
+async function build(ctx: ViewContext, reception: Reception, options: PublishOptions): Promise<Inode> {
+  const staged = await ctx.view.overlay.stage(ctx.view.cred, reception.foreseen)
+  let published = false
+  try {
+    await receiveBody(ctx, staged, reception.summer)
+    reception.verifyBody()
+    const inode = await staged.publish(options)
+    published = true
+    return inode
+  } finally {
+    if (!published) await staged.discard()
+  }
+}

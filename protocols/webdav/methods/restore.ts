@@ -1,0 +1,42 @@
+import { isErrno } from '../../../overlay-core/index.ts'
+import { badRequest, DavError } from '../http/dav-error.ts'
+import { etagOf } from '../http/etag.ts'
+import { announcedLength } from '../request/body.ts'
+import { prepareGuard } from '../request/guard.ts'
+import { requireMember } from '../request/lock-check.ts'
+import { lastModified, sendEmpty } from '../request/reply.ts'
+import { isDirectory, resolve } from '../request/resolve.ts'
+import type { ViewContext } from '../state/context.ts'
+
+/**
+ * POST with the field `Overlay-Action: restore`: gives up the change of a file, or the removal of anything, so that the lower's version shows again.
+ * As pages of other origins may not send such a field unasked, none of them can make a browser do this.
+ *
+ * @throws DavError 400 another action · 409 there is nothing to restore · 412 · 423
+ */
+export async function restore(ctx: ViewContext): Promise<void> {
+  const { view, path, services } = ctx
+  if (ctx.req.headers['overlay-action'] !== 'restore') throw badRequest('the field Overlay-Action is not restore')
+  if (announcedLength(ctx.req) !== 0) throw new DavError(415, 'restoring takes no body')
+  const target = await resolve(view, path.names, false)
+  const { dir, inode } = target
+  if (dir === undefined) throw new DavError(409, 'there is nothing to restore')
+  const guard = await prepareGuard(ctx, target)
+  const attr = inode && (await view.overlay.getattr(inode))
+  guard.verify(inode, attr)
+  requireMember(services, target, guard.tokens)
+  try {
+    const restored = await view.overlay.restore(view.cred, dir, target.name, (current) => {
+      if (current?.key !== inode?.key) throw new DavError(409, 'something else stands at this name now')
+      requireMember(services, target, guard.tokens)
+    })
+    const shown = await view.overlay.getattr(restored)
+    const etag = isDirectory(restored) ? [] : ['ETag', etagOf(restored, shown)]
+    sendEmpty(ctx, 204, [...etag, ...lastModified(ctx, shown.mtime.sec)])
+  } catch (error) {
+    if (isErrno(error, 'ENODATA')) throw new DavError(409, 'the lower layers have no other version of this')
+    if (isErrno(error, 'EISDIR')) throw new DavError(409, 'a folder is restored by what is in it')
+    if (isErrno(error, 'EMLINK')) throw new DavError(409, 'the file has further names')
+    throw error
+  }
+}

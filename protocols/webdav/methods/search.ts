@@ -1,0 +1,87 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import { type Inode, isErrno } from '../../../overlay-core/index.ts'
+import { badRequest, DavError } from '../http/dav-error.ts'
+import { encodeSegment, hrefOf } from '../http/path.ts'
+import { readSearch, type SearchQuery } from '../properties/search-query.ts'
+import { ClientGone, parseBody, readBody } from '../request/body.ts'
+import { samePath } from '../request/guard.ts'
+import { memberBatches } from '../request/members.ts'
+import { statusResponse } from '../request/multistatus.ts'
+import { parseReference } from '../request/reference.ts'
+import { isDirectory, resolve, type Target } from '../request/resolve.ts'
+import type { ViewContext } from '../state/context.ts'
+import { addAll, begin, type Finding } from './propfind.ts'
+
+type Collection = Target & { readonly inode: Inode }
+
+/** A collection still to be searched, and the encoded path it is known by. */
+interface Waiting {
+  readonly base: string
+  readonly collection: Collection
+}
+
+/**
+ * SEARCH (RFC 5323) with DAV:basicsearch over names, sizes and times, in the scope's collection and below, without following symlinks to further
+ * collections. More matches than the limits allow are told of by a 507 for the scope.
+ *
+ * @throws DavError 400 · 403 a scope outside of the view · 404 · 422 a condition that is not supported
+ */
+export async function search(ctx: ViewContext): Promise<void> {
+  const { services, view } = ctx
+  const root = await parseBody(await readBody(ctx, services.limits.xmlBytes), services.limits)
+  if (root === undefined) throw badRequest('a search has a body')
+  const request = readSearch(root)
+  const reference = parseReference(request.scope, ctx.req, services)
+  if (typeof reference === 'string' || reference.view !== view) {
+    throw new DavError(403, 'the scope is not in this view', { condition: '<D:search-scope-valid/>' })
+  }
+  const target = await resolve(view, reference.names, true)
+  const { inode } = target
+  if (inode === undefined || !isDirectory(inode)) {
+    throw new DavError(404, 'there is no such collection', { condition: '<D:search-scope-valid/>' })
+  }
+  const finding = await begin(ctx, view, request.query, 0)
+  const base = hrefOf(view.root, reference.names, true)
+  const limit = Math.min(request.limit, services.limits.searchResults)
+  const complete =
+    request.depth === 0 || (await searchBelow(ctx, finding, { base, collection: { ...target, inode } }, request, limit))
+  if (!complete) await finding.answer.add(statusResponse(base, 507))
+  finding.answer.end()
+}
+
+/** Returns false when it stopped at a limit. */
+async function searchBelow(
+  ctx: ViewContext,
+  finding: Finding,
+  top: Waiting,
+  { where, depth }: SearchQuery,
+  limit: number,
+): Promise<boolean> {
+  const waiting = [top]
+  let found = 0
+  let seen = 0
+  for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
+    if (ctx.res.destroyed) throw new ClientGone()
+    await nextTurn()
+    const { base, collection } = next
+    try {
+      for await (const members of memberBatches(collection)) {
+        seen += members.length
+        const matching = members.filter(where).slice(0, limit - found)
+        found += matching.length
+        await addAll(finding, base, matching)
+        if (found >= limit || seen >= ctx.services.limits.searchedMembers) return false
+        if (depth !== 'infinity') continue
+        for (const { name, names, collection: deeper, inode } of members) {
+          if (!deeper || inode === undefined || !samePath(names, [...collection.names, name])) continue
+          const below = { view: finding.view, names, dir: collection.inode, name, inode }
+          waiting.push({ base: `${base}${encodeSegment(name)}/`, collection: below })
+        }
+      }
+    } catch (error) {
+      // One that went meanwhile, or may not be read, has nothing to find.
+      if (next === top || !isErrno(error, 'ESTALE', 'EACCES')) throw error
+    }
+  }
+  return true
+}

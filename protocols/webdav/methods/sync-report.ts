@@ -1,0 +1,158 @@
+import type { Inode } from '../../../overlay-core/index.ts'
+import { badRequest, DavError } from '../http/dav-error.ts'
+import { parseDepth } from '../http/headers.ts'
+import { encodeSegment, hrefOf } from '../http/path.ts'
+import { childElements, type XmlElement } from '../http/xml.ts'
+import { escapeText } from '../http/xml-write.ts'
+import { type PropfindQuery, readProperties } from '../properties/propfind-query.ts'
+import { parseBody, readBody } from '../request/body.ts'
+import { verifyAll } from '../request/guard.ts'
+import { type Member, memberBatches } from '../request/members.ts'
+import { statusResponse } from '../request/multistatus.ts'
+import { isDirectory, resolve, type Target } from '../request/resolve.ts'
+import type { ViewContext } from '../state/context.ts'
+import type { Snapshot } from '../state/sync-store.ts'
+import { addAll, begin, type Finding } from './propfind.ts'
+
+const NOTHING: Snapshot = new Map()
+
+/** A DAV:sync-collection body. */
+interface SyncRequest {
+  /** Empty for the first time. */
+  readonly token: string
+  readonly limit: number
+  readonly query: PropfindQuery
+}
+
+/**
+ * REPORT with DAV:sync-collection (RFC 6578): the members of a collection that came, changed or went since the token was given, and a new token.
+ * Level 1 only.
+ *
+ * @throws DavError 403 another report, another level, a token that is not or no longer known · 404
+ */
+export async function report(ctx: ViewContext): Promise<void> {
+  if (parseDepth(ctx.req.headers.depth, 0) !== 0) throw badRequest('a sync-collection report has Depth 0')
+  const request = await readRequest(ctx)
+  const target = await resolve(ctx.view, ctx.path.names, true)
+  const { inode } = target
+  if (inode === undefined) throw new DavError(404, 'there is no such resource')
+  if (!isDirectory(inode))
+    throw new DavError(403, 'only a collection is synchronized', { condition: '<D:supported-report/>' })
+  await verifyAll(ctx, target, inode, await ctx.view.overlay.getattr(inode))
+  await answer(ctx, { ...target, inode }, request)
+}
+
+async function answer(
+  ctx: ViewContext,
+  collection: Target & { readonly inode: Inode },
+  request: SyncRequest,
+): Promise<void> {
+  const { syncs } = ctx.services
+  const { view } = ctx
+  // An identity, not a path: a collection that takes the place of another one is another one.
+  const place = `${view.name}/${collection.inode.key}.${collection.inode.generation}`
+  const before = request.token === '' ? NOTHING : syncs.find(place, request.token)
+  if (before === undefined)
+    throw new DavError(403, 'the sync token is not known', { condition: '<D:valid-sync-token/>' })
+  const finding = await begin(ctx, view, request.query, 0)
+  const base = hrefOf(view.root, ctx.path.names, true)
+  const { now, cut } = await addChanges(finding, base, collection, before, request.limit)
+  if (cut) await finding.answer.add(statusResponse(base, 507, '<D:number-of-matches-within-limits/>'))
+  const same = request.token !== '' && sameState(before, now)
+  const token = same ? request.token : syncs.keep(place, now)
+  await finding.answer.add(`<D:sync-token>${escapeText(token)}</D:sync-token>`)
+  finding.answer.end()
+}
+
+/** Adds what differs from `before`. Returns the state that the client then knows, and whether more differs than the limit lets through. */
+async function addChanges(
+  finding: Finding,
+  base: string,
+  collection: Target & { readonly inode: Inode },
+  before: Snapshot,
+  limit: number,
+): Promise<{ now: Snapshot; cut: boolean }> {
+  const now = new Map<string, string>()
+  const gone = new Set(before.keys())
+  let room = limit
+  let cut = false
+  for await (const members of memberBatches(collection)) {
+    const changed: Member[] = []
+    for (const member of members) {
+      const { name } = member
+      gone.delete(name)
+      const old = before.get(name)
+      const signature = signatureOf(member)
+      if (old === signature) now.set(name, signature)
+      else if (room > 0) {
+        room--
+        now.set(name, signature)
+        changed.push(member)
+      } else {
+        cut = true
+        if (old !== undefined) now.set(name, old)
+      }
+    }
+    await addAll(finding, base, changed)
+  }
+  for (const name of gone) {
+    const old = before.get(name) as string
+    if (room > 0) {
+      room--
+      await finding.answer.add(statusResponse(`${base}${encodeSegment(name)}${old.startsWith('/') ? '/' : ''}`, 404))
+    } else {
+      cut = true
+      now.set(name, old)
+    }
+  }
+  return { now, cut }
+}
+
+/** Differs when another object has the name, or its content or properties have changed. That of a collection begins with a slash. */
+function signatureOf({ collection, inode, attr }: Member): string {
+  if (inode === undefined || attr === undefined) return collection ? '/' : ''
+  const { ctime, mtime, size } = attr
+  return `${collection ? '/' : ''}${inode.key}.${inode.generation}.${size}.${mtime.sec}.${mtime.nsec}.${ctime.sec}.${ctime.nsec}`
+}
+
+function sameState(a: Snapshot, b: Snapshot): boolean {
+  if (a.size !== b.size) return false
+  for (const [name, signature] of a) if (b.get(name) !== signature) return false
+  return true
+}
+
+async function readRequest(ctx: ViewContext): Promise<SyncRequest> {
+  const root = await parseBody(await readBody(ctx, ctx.services.limits.xmlBytes), ctx.services.limits)
+  if (root === undefined) throw badRequest('a report has a body')
+  if (root.uri !== 'DAV:' || root.local !== 'sync-collection') {
+    throw new DavError(403, 'this report is not supported', { condition: '<D:supported-report/>' })
+  }
+  const children = childElements(root).filter(({ uri }) => uri === 'DAV:')
+  const find = (local: string) => children.find((child) => child.local === local)
+  const token = find('sync-token')
+  const level = textIn(find('sync-level'))
+  const prop = find('prop')
+  if (token === undefined || prop === undefined) throw badRequest('the body lacks DAV:sync-token or DAV:prop')
+  if (level === 'infinite') {
+    throw new DavError(403, 'only sync level 1 is served', { condition: '<D:sync-traversal-supported/>' })
+  }
+  // Depth 1 is how drafts of the RFC said it.
+  if (level !== '1' && level !== '') throw badRequest('the sync level is neither 1 nor infinite')
+  return { token: textIn(token), limit: limitOf(find('limit')), query: readProperties(prop) }
+}
+
+/** DAV:limit (RFC 5323 section 5.17): no limit when absent. @throws DavError 400 */
+export function limitOf(limit: XmlElement | undefined): number {
+  if (limit === undefined) return Number.POSITIVE_INFINITY
+  const text = textIn(childElements(limit).find(({ uri, local }) => uri === 'DAV:' && local === 'nresults'))
+  if (!/^[1-9]\d{0,8}$/.test(text)) throw badRequest('DAV:nresults is not a positive number')
+  return Number(text)
+}
+
+/** The text of an element without the white space around it; empty when there is no element. */
+export function textIn(element: XmlElement | undefined): string {
+  return (element?.children ?? [])
+    .filter((child) => typeof child === 'string')
+    .join('')
+    .trim()
+}

@@ -1,0 +1,204 @@
+import { isUtf8 } from 'node:buffer'
+import type { Attr, Inode, Name } from '../../../overlay-core/index.ts'
+import { badRequest, DavError } from '../http/dav-error.ts'
+import { etagOf } from '../http/etag.ts'
+import { httpDate } from '../http/http-date.ts'
+import { hrefOf } from '../http/path.ts'
+import { announcedLength } from '../request/body.ts'
+import { type Guard, prepareGuard } from '../request/guard.ts'
+import { sendEmpty } from '../request/reply.ts'
+import { isDirectory, resolve, type Target } from '../request/resolve.ts'
+import { receiveBody } from '../request/upload.ts'
+import type { ViewContext } from '../state/context.ts'
+import { aboutUpload, type ResumableUpload } from '../state/upload-store.ts'
+import { rawField } from './partial-update.ts'
+import { checkPut, NEW_FILE_MODE } from './put.ts'
+
+const VERSION = '1.0.0'
+const RESUMABLE = ['Tus-Resumable', VERSION]
+const PIECE_TYPE = 'application/offset+octet-stream'
+
+/** What OPTIONS tells of resumable uploads. */
+export const TUS_OPTIONS = [...RESUMABLE, 'Tus-Version', VERSION, 'Tus-Extension', 'creation,termination,expiration']
+
+/** Whether the request speaks of an upload rather than of a resource: its URL is that of a file with `?upload=ID`. */
+export function isUpload(ctx: ViewContext): boolean {
+  return ctx.req.headers['tus-resumable'] !== undefined && uploadId(ctx) !== undefined
+}
+
+function uploadId({ req }: ViewContext): string | undefined {
+  return /\?upload=([0-9a-f-]{1,64})$/i.exec(req.url ?? '')?.[1]
+}
+
+/**
+ * POST on a collection with Tus-Resumable (tus 1.0, creation): starts an upload of Upload-Length bytes for the file that `filename` in Upload-Metadata names. The file appears when
+ * its last byte has come, in one step.
+ *
+ * @throws DavError 400 · 404 · 409 · 412 another version, or a condition · 415 · 423 · 503 too many uploads
+ */
+export async function createUpload(ctx: ViewContext): Promise<void> {
+  requireVersion(ctx)
+  const { view, services, req } = ctx
+  await services.uploads.load(services.views)
+  const lengthBytes = parseNumber(req.headers['upload-length'], 'Upload-Length')
+  const name = parseFilename(String(req.headers['upload-metadata'] ?? ''))
+  if (announcedLength(req) !== 0) throw new DavError(415, 'an upload is created without content')
+  const collection = await resolve(view, ctx.path.names, true)
+  if (collection.inode === undefined) throw new DavError(404, 'there is no such collection')
+  if (!isDirectory(collection.inode)) throw new DavError(409, 'uploads are created in collections')
+  const target = await resolve(view, [...ctx.path.names, name], true)
+  const guard = await prepareGuard(ctx, target)
+  checkPlace(ctx, target, guard, target.inode, target.inode && (await view.overlay.getattr(target.inode)))
+  if (!services.uploads.hasRoom) throw new DavError(503, 'too many uploads are under way')
+  const wanted = { id: services.randomUUID(), view, names: target.names, lengthBytes }
+  const keep = { id: wanted.id, about: aboutUpload(wanted) }
+  const staged = await view.overlay.stage(view.cred, { mode: NEW_FILE_MODE }, keep)
+  const upload = services.uploads.add({ ...wanted, staged })
+  const location = `${hrefOf(view.root, target.names, false)}?upload=${upload.id}`
+  const created = ['Location', location, 'Upload-Offset', '0', ...RESUMABLE, ...expiry(upload)]
+  if (lengthBytes === 0) return publish(ctx, upload, target, guard, 201, created)
+  sendEmpty(ctx, 201, created)
+}
+
+/** HEAD of an upload: how much of it has come. @throws DavError 404 */
+export async function uploadState(ctx: ViewContext): Promise<void> {
+  const upload = await requireUpload(ctx)
+  const { staged, lengthBytes } = upload
+  const state = ['Upload-Offset', String(staged.sizeBytes), 'Upload-Length', String(lengthBytes)]
+  sendEmpty(ctx, 200, [...state, 'Cache-Control', 'no-store', ...RESUMABLE, ...expiry(upload)])
+}
+
+/**
+ * PATCH of an upload: adds the body at Upload-Offset, which must be where the upload stands. What came of a body that was cut off counts.
+ * @throws DavError 404 · 409 another offset · 412 · 413 more than announced · 415 · 423 another request is adding to it, or the place is locked
+ */
+export async function continueUpload(ctx: ViewContext): Promise<void> {
+  const upload = await requireUpload(ctx)
+  const { staged, lengthBytes } = upload
+  if (rawField(ctx.req, 'content-type')?.trim().toLowerCase() !== PIECE_TYPE) {
+    throw new DavError(415, `the body is not ${PIECE_TYPE}`, { headers: RESUMABLE })
+  }
+  if (upload.busy) throw new DavError(423, 'another request is adding to this upload', { headers: RESUMABLE })
+  if (parseNumber(ctx.req.headers['upload-offset'], 'Upload-Offset') !== staged.sizeBytes) {
+    throw new DavError(409, 'the upload stands at another offset', { headers: RESUMABLE })
+  }
+  const room = lengthBytes - staged.sizeBytes
+  if ((announcedLength(ctx.req) ?? 0) > room) throw new DavError(413, 'the body is longer than what is missing')
+  const target = await resolve(ctx.view, upload.names, false)
+  const guard = await prepareGuard(ctx, target)
+  upload.busy = true
+  try {
+    await receiveBody(ctx, new Remainder(upload))
+    ctx.services.uploads.renew(upload)
+    const offset = ['Upload-Offset', String(staged.sizeBytes), ...RESUMABLE]
+    if (staged.sizeBytes === lengthBytes) return await publish(ctx, upload, target, guard, 204, offset)
+    sendEmpty(ctx, 204, [...offset, ...expiry(upload)])
+  } finally {
+    upload.busy = false
+  }
+}
+
+/** DELETE of an upload (tus 1.0, termination). @throws DavError 404 · 423 */
+export async function terminateUpload(ctx: ViewContext): Promise<void> {
+  const upload = await requireUpload(ctx)
+  if (upload.busy) throw new DavError(423, 'a request is adding to this upload', { headers: RESUMABLE })
+  ctx.services.uploads.forget(upload.id)
+  await upload.staged.discard()
+  sendEmpty(ctx, 204, RESUMABLE)
+}
+
+/** Takes what is missing of an upload and no more. */
+class Remainder {
+  readonly #upload: ResumableUpload
+  readonly #start: number
+
+  constructor(upload: ResumableUpload) {
+    this.#upload = upload
+    this.#start = upload.staged.sizeBytes
+  }
+
+  get sizeBytes(): number {
+    return this.#upload.staged.sizeBytes - this.#start
+  }
+
+  async append(chunks: readonly Uint8Array[]): Promise<void> {
+    const { staged, lengthBytes } = this.#upload
+    const size = chunks.reduce((sum, chunk) => sum + chunk.length, 0)
+    if (staged.sizeBytes + size > lengthBytes) throw new DavError(413, 'the body is longer than what is missing')
+    await staged.append(chunks)
+  }
+}
+
+async function publish(
+  ctx: ViewContext,
+  upload: ResumableUpload,
+  target: Target,
+  guard: Guard,
+  status: number,
+  headers: readonly string[],
+): Promise<void> {
+  const { view } = ctx
+  const { dir, name } = target
+  if (dir === undefined) throw new DavError(409, 'the collection is gone')
+  ctx.services.uploads.forget(upload.id)
+  let inode: Inode
+  try {
+    inode = await upload.staged.publish({
+      ...{ dir, name, mode: NEW_FILE_MODE, keepLinks: true },
+      check: (current, attr) => checkPlace(ctx, target, guard, current, attr),
+    })
+  } catch (error) {
+    await upload.staged.discard()
+    throw error
+  }
+  sendEmpty(ctx, status, [...headers, 'ETag', etagOf(inode, await view.overlay.getattr(inode))])
+}
+
+/** Whether the file may take the place of what stands there now. */
+function checkPlace(
+  ctx: ViewContext,
+  target: Target,
+  guard: Guard,
+  current: Inode | undefined,
+  attr: Attr | undefined,
+): void {
+  if (current !== undefined && isDirectory(current)) throw new DavError(409, 'a collection stands at this name')
+  checkPut(ctx, target, guard, current, attr)
+}
+
+function requireVersion({ req }: ViewContext): void {
+  if (req.headers['tus-resumable'] === VERSION) return
+  throw new DavError(412, 'the version of tus is not supported', { headers: ['Tus-Version', VERSION] })
+}
+
+async function requireUpload(ctx: ViewContext): Promise<ResumableUpload> {
+  requireVersion(ctx)
+  await ctx.services.uploads.load(ctx.services.views)
+  const upload = ctx.services.uploads.find(uploadId(ctx) ?? '')
+  const here = upload?.view === ctx.view && hrefOf('/', upload.names, false) === hrefOf('/', ctx.path.names, false)
+  if (upload === undefined || !here) throw new DavError(404, 'there is no such upload', { headers: RESUMABLE })
+  return upload
+}
+
+function expiry({ expiresMs }: ResumableUpload): string[] {
+  return ['Upload-Expires', httpDate(Math.floor(expiresMs / 1000))]
+}
+
+function parseNumber(field: string | string[] | undefined, name: string): number {
+  const text = String(field ?? '')
+  if (!/^\d{1,15}$/.test(text)) throw badRequest(`the ${name} field is absent or not a number`)
+  return Number(text)
+}
+
+/** The name in Upload-Metadata: pairs of a key and a value in Base64, with commas in between. */
+function parseFilename(field: string): Name {
+  for (const pair of field.split(',')) {
+    const [key, value = ''] = pair.trim().split(' ')
+    if (key !== 'filename') continue
+    const bytes = Buffer.from(value, 'base64')
+    const name = bytes.toString('latin1')
+    const single = name !== '' && name !== '.' && name !== '..' && !/[/\0]/.test(name) && name.length <= 255
+    if (single && isUtf8(bytes)) return name
+  }
+  throw badRequest('Upload-Metadata holds no filename that can be used')
+}

@@ -1,0 +1,21 @@
+import { DavError } from '../http/dav-error.ts'
+import { parseLockToken } from '../http/headers.ts'
+import { verifyAll } from '../request/guard.ts'
+import { sendEmpty } from '../request/reply.ts'
+import { resolve } from '../request/resolve.ts'
+import type { ViewContext } from '../state/context.ts'
+
+/** UNLOCK (RFC 4918 section 9.11): ends a lock whose scope holds the resource. @throws DavError 400 · 409 no such lock here */
+export async function unlock(ctx: ViewContext): Promise<void> {
+  const { view, services } = ctx
+  const token = parseLockToken(ctx.req.headers['lock-token'])
+  const target = await resolve(view, ctx.path.names, true)
+  const { names, inode } = target
+  const held = services.locks.covering(view.name, names).some((lock) => lock.token === token)
+  if (!held) {
+    throw new DavError(409, 'there is no such lock here', { condition: '<D:lock-token-matches-request-uri/>' })
+  }
+  if (inode !== undefined) await verifyAll(ctx, target, inode, await view.overlay.getattr(inode))
+  await services.locks.remove(token)
+  sendEmpty(ctx, 204)
+}

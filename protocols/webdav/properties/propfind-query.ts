@@ -1,0 +1,246 @@
+import type { Attr, Name } from '../../../overlay-core/index.ts'
+import { badRequest } from '../http/dav-error.ts'
+import { encodeSegment } from '../http/path.ts'
+import { statusLine } from '../http/status.ts'
+import { childElements, type XmlElement } from '../http/xml.ts'
+import { emptyElement, escapeAttribute } from '../http/xml-write.ts'
+import { OWNCLOUD_NAMESPACE } from './checksums.ts'
+import type { DeadProperty } from './dead-properties.ts'
+import { type Described, isFile, LIVE_PROPERTIES, type LiveProperty, liveProperty, type Moment } from './properties.ts'
+import { shownDead, win32Default, win32Element } from './win32-properties.ts'
+
+interface PropertyName {
+  readonly uri: string
+  readonly local: string
+}
+
+/** What a resource has, and the names of what it lacks, as elements. */
+interface Answer {
+  found: string
+  missing: string
+}
+
+/** Which properties are asked for. */
+interface Selection {
+  /** True when dead properties must be known to answer. */
+  readonly needsDead: boolean
+  /** True when the free space must be known to answer. */
+  readonly needsSpace: boolean
+  /** True when checksums are asked for. */
+  readonly needsSums: boolean
+  answer(resource: Described, moment: Moment, dead: readonly DeadProperty[]): Answer
+}
+
+/** A response element that was written before, and what it depends on beside the attributes. */
+interface Written {
+  readonly base: string
+  readonly name: Name
+  readonly dead: readonly DeadProperty[]
+  readonly xml: Uint8Array
+}
+
+const REMEMBERED_RESPONSES = 20_000
+/** Larger ones are written each time, bytes. */
+const REMEMBERED_BYTES = 8192
+
+/**
+ * One PROPFIND body: what it asks for, and the answers to it. Kept and used again for equal bodies, so that a response element is
+ * written once for as long as its resource stays as it is: an Attr is never changed, only replaced.
+ */
+export class PropfindQuery {
+  readonly #selection: Selection
+  #written = new WeakMap<Attr, Written>()
+  #count = 0
+
+  constructor(selection: Selection) {
+    this.#selection = selection
+  }
+
+  /** Whether `dead` must be given in full. */
+  get needsDead(): boolean {
+    return this.#selection.needsDead
+  }
+
+  /** Whether checksums of files must be given. */
+  get needsSums(): boolean {
+    return this.#selection.needsSums
+  }
+
+  /** Whether the moment must tell the free space. */
+  get needsSpace(): boolean {
+    return this.#selection.needsSpace
+  }
+
+  /** The `response` element of a resource, as UTF-8. `base` is the encoded path of its parent, with a final slash. */
+  response(base: string, resource: Described, moment: Moment, dead: readonly DeadProperty[]): Uint8Array {
+    if (this.needsSpace || this.needsSums || isLocked(resource, moment))
+      return this.#write(base, resource, moment, dead)
+    const { attr, name } = resource
+    const known = this.#written.get(attr)
+    // Several names of one file, in several directories, share its attributes.
+    if (known !== undefined && known.name === name && known.dead === dead && known.base === base) return known.xml
+    const xml = this.#write(base, resource, moment, dead)
+    if (xml.length > REMEMBERED_BYTES) return xml
+    if (known === undefined) this.#makeRoom()
+    this.#written.set(attr, { base, name, dead, xml })
+    return xml
+  }
+
+  #write(base: string, resource: Described, moment: Moment, dead: readonly DeadProperty[]): Uint8Array {
+    const href = `${base}${encodeSegment(resource.name)}${isFile(resource) ? '' : '/'}`
+    const propstats = writePropstats(this.#selection.answer(resource, moment, dead))
+    return Buffer.from(`<D:response><D:href>${href}</D:href>${propstats}</D:response>`, 'utf8')
+  }
+
+  #makeRoom(): void {
+    this.#count++
+    if (this.#count <= REMEMBERED_RESPONSES) return
+    this.#written = new WeakMap()
+    this.#count = 1
+  }
+}
+
+function isLocked({ view, names }: Described, { services }: Moment): boolean {
+  const { locks } = services
+  return locks.size > 0 && locks.covering(view.name, names).length > 0
+}
+
+const FOUND_END = `</D:prop><D:status>${statusLine(200)}</D:status></D:propstat>`
+const MISSING_END = `</D:prop><D:status>${statusLine(404)}</D:status></D:propstat>`
+
+function writePropstats({ found, missing }: Answer): string {
+  const rest = missing === '' ? '' : `<D:propstat><D:prop>${missing}${MISSING_END}`
+  return found === '' && missing !== '' ? rest : `<D:propstat><D:prop>${found}${FOUND_END}${rest}`
+}
+
+function writeLive(property: LiveProperty, content: string): string {
+  if (property.uri !== 'DAV:') {
+    return `<x:${property.local} xmlns:x="${escapeAttribute(property.uri)}">${content}</x:${property.local}>`
+  }
+  return content === '' ? `<D:${property.local}/>` : `<D:${property.local}>${content}</D:${property.local}>`
+}
+
+function addLive(answer: Answer, properties: readonly LiveProperty[], resource: Described, moment: Moment): void {
+  for (const property of properties) {
+    const content = property.value(resource, moment)
+    if (content === undefined) answer.missing += emptyElement(property.uri, property.local)
+    else answer.found += writeLive(property, content)
+  }
+}
+
+/** Asks for properties by name. */
+class NamedProperties implements Selection {
+  readonly needsDead: boolean
+  readonly needsSpace: boolean
+  readonly needsSums: boolean
+  readonly #live: readonly LiveProperty[]
+  readonly #dead: readonly (PropertyName & { readonly empty: string })[]
+
+  constructor(names: readonly PropertyName[]) {
+    this.#live = names.map(({ uri, local }) => liveProperty(uri, local)).filter((property) => property !== undefined)
+    this.#dead = names
+      .filter(({ uri, local }) => liveProperty(uri, local) === undefined)
+      .map(({ uri, local }) => ({ uri, local, empty: emptyElement(uri, local) }))
+    this.needsDead = this.#dead.length > 0
+    this.needsSpace = this.#live.some(isAboutSpace)
+    this.needsSums = this.#live.some(({ uri }) => uri === OWNCLOUD_NAMESPACE)
+  }
+
+  /** Whether it asks for this dead property. */
+  names(property: PropertyName): boolean {
+    return this.#dead.some(({ uri, local }) => uri === property.uri && local === property.local)
+  }
+
+  answer(resource: Described, moment: Moment, dead: readonly DeadProperty[]): Answer {
+    const answer: Answer = { found: '', missing: '' }
+    addLive(answer, this.#live, resource, moment)
+    for (const { uri, local, empty } of this.#dead) {
+      const property = dead.find((candidate) => candidate.uri === uri && candidate.local === local)
+      const standing = property === undefined ? win32Default(uri, local, resource) : undefined
+      if (property !== undefined) answer.found += shownDead(property, resource)
+      else if (standing !== undefined) answer.found += win32Element(local, standing)
+      else answer.missing += empty
+    }
+    return answer
+  }
+}
+
+const COMMON = LIVE_PROPERTIES.filter((property) => property.common)
+
+/** Asks for everything: all dead properties, the live ones of RFC 4918, and what `include` names. */
+class AllProperties implements Selection {
+  readonly needsDead = true
+  readonly needsSpace: boolean
+  readonly needsSums: boolean
+  readonly #included: NamedProperties
+
+  constructor(included: readonly PropertyName[]) {
+    this.#included = new NamedProperties(included.filter(({ uri, local }) => !liveProperty(uri, local)?.common))
+    this.needsSpace = this.#included.needsSpace
+    this.needsSums = this.#included.needsSums
+  }
+
+  answer(resource: Described, moment: Moment, dead: readonly DeadProperty[]): Answer {
+    const common: Answer = { found: '', missing: '' }
+    addLive(common, COMMON, resource, moment)
+    // A dead property that `include` names comes by its name, so it must not come a second time.
+    const { found, missing } = this.#included.answer(resource, moment, dead)
+    const others = dead.filter((property) => !this.#included.names(property))
+    return { found: common.found + found + others.map((property) => shownDead(property, resource)).join(''), missing }
+  }
+}
+
+/** Asks for the names of all properties, without values. */
+class PropertyNames implements Selection {
+  readonly needsDead = true
+  readonly needsSpace = true
+  readonly needsSums = false
+
+  answer(resource: Described, moment: Moment, dead: readonly DeadProperty[]): Answer {
+    let found = dead.map(({ uri, local }) => emptyElement(uri, local)).join('')
+    for (const property of LIVE_PROPERTIES) {
+      if (property.value(resource, moment) !== undefined) found += emptyElement(property.uri, property.local)
+    }
+    return { found, missing: '' }
+  }
+}
+
+function isAboutSpace(property: LiveProperty): boolean {
+  return property.local.startsWith('quota-')
+}
+
+/** What a PROPFIND without a body asks for (RFC 4918 section 9.1). */
+export const ALL_PROPERTIES = new PropfindQuery(new AllProperties([]))
+
+/** Reads a PROPFIND body. @throws DavError 400 it is none */
+export function readPropfind(root: XmlElement): PropfindQuery {
+  if (root.uri !== 'DAV:' || root.local !== 'propfind') throw badRequest('the body is not a DAV:propfind')
+  const known = new Map<string, XmlElement>()
+  for (const child of childElements(root)) {
+    if (child.uri !== 'DAV:') continue
+    if (known.has(child.local)) throw badRequest('the body asks twice')
+    known.set(child.local, child)
+  }
+  const kinds = ['prop', 'allprop', 'propname'].filter((kind) => known.has(kind))
+  if (kinds.length !== 1) throw badRequest('the body holds not exactly one of DAV:prop, DAV:allprop and DAV:propname')
+  const include = known.get('include')
+  switch (kinds[0]) {
+    case 'prop':
+      return readProperties(known.get('prop')!)
+    case 'allprop':
+      return include === undefined ? ALL_PROPERTIES : new PropfindQuery(new AllProperties(namesIn(include)))
+    default:
+      return new PropfindQuery(new PropertyNames())
+  }
+}
+
+/** Reads a DAV:prop element that names properties, as other methods carry it too. */
+export function readProperties(prop: XmlElement): PropfindQuery {
+  return new PropfindQuery(new NamedProperties(namesIn(prop)))
+}
+
+function namesIn(element: XmlElement): PropertyName[] {
+  const names = new Map<string, PropertyName>()
+  for (const { uri, local } of childElements(element)) names.set(`${uri} ${local}`, { uri, local })
+  return [...names.values()]
+}

@@ -1,0 +1,169 @@
+import { badRequest, DavError } from '../http/dav-error.ts'
+import { textOfName } from '../http/path.ts'
+import { childElements, type XmlElement } from '../http/xml.ts'
+import { limitOf, textIn } from '../methods/sync-report.ts'
+import type { Member } from '../request/members.ts'
+import { type PropfindQuery, readProperties, readPropfind } from './propfind-query.ts'
+
+/** Whether a member is looked for. */
+export type Condition = (member: Member) => boolean
+
+/** A DAV:basicsearch (RFC 5323 section 5), as far as it is served. */
+export interface SearchQuery {
+  readonly query: PropfindQuery
+  /** The URL of the collection to search. */
+  readonly scope: string
+  readonly depth: 0 | 1 | 'infinity'
+  readonly where: Condition
+  readonly limit: number
+}
+
+/** Values that conditions compare: text, or a number. */
+const VALUES: Readonly<Record<string, (member: Member) => string | number | undefined>> = {
+  displayname: ({ name }) => textOfName(name),
+  getcontentlength: ({ collection, attr }) => (collection ? undefined : attr?.size),
+  getlastmodified: ({ attr }) => attr && attr.mtime.sec * 1000,
+}
+
+const MOST_TESTS = 32
+
+/** Reads a DAV:searchrequest. @throws DavError 400 it is none · 422 it asks for what is not served */
+export function readSearch(root: XmlElement): SearchQuery {
+  if (root.uri !== 'DAV:' || root.local !== 'searchrequest') throw badRequest('the body is not a DAV:searchrequest')
+  const search = child(root, 'basicsearch')
+  if (search === undefined)
+    throw new DavError(422, 'only DAV:basicsearch is served', { condition: '<D:search-grammar-supported/>' })
+  const select = child(search, 'select')
+  const scope = child(child(search, 'from'), 'scope')
+  const href = textIn(child(scope, 'href'))
+  if (select === undefined || href === '') throw badRequest('the search lacks DAV:select or a scope')
+  const where = child(search, 'where')
+  const [test] = where === undefined ? [] : childElements(where)
+  let tests = 0
+  const condition = (element: XmlElement): Condition => {
+    if (++tests > MOST_TESTS) throw badRequest('the search has too many conditions')
+    return readCondition(element, condition)
+  }
+  const prop = child(select, 'prop')
+  return {
+    query: prop === undefined ? readPropfind({ ...select, local: 'propfind' }) : readProperties(prop),
+    scope: href,
+    depth: readDepth(textIn(child(scope, 'depth'))),
+    where: test === undefined ? () => true : condition(test),
+    limit: limitOf(child(search, 'limit')),
+  }
+}
+
+function child(element: XmlElement | undefined, local: string): XmlElement | undefined {
+  return element && childElements(element).find((candidate) => candidate.uri === 'DAV:' && candidate.local === local)
+}
+
+function readDepth(text: string): SearchQuery['depth'] {
+  switch (text) {
+    case '0':
+      return 0
+    case '1':
+      return 1
+    case '':
+    case 'infinity':
+      return 'infinity'
+    default:
+      throw badRequest('the depth of the scope is none of 0, 1 and infinity')
+  }
+}
+
+function readCondition(element: XmlElement, read: (element: XmlElement) => Condition): Condition {
+  const parts = () => childElements(element).map(read)
+  const unsupported = () => new DavError(422, `DAV:${element.local} is not supported in a search`)
+  if (element.uri !== 'DAV:') throw unsupported()
+  switch (element.local) {
+    case 'and': {
+      const all = parts()
+      return (member) => all.every((part) => part(member))
+    }
+    case 'or': {
+      const any = parts()
+      return (member) => any.some((part) => part(member))
+    }
+    case 'not': {
+      const [part] = parts()
+      if (part === undefined) throw badRequest('DAV:not holds no condition')
+      return (member) => !part(member)
+    }
+    case 'is-collection':
+      return ({ collection }) => collection
+    case 'like':
+    case 'eq':
+    case 'lt':
+    case 'lte':
+    case 'gt':
+    case 'gte':
+      return readComparison(element, unsupported)
+    default:
+      throw unsupported()
+  }
+}
+
+function readComparison(element: XmlElement, unsupported: () => DavError): Condition {
+  const [property] = childElements(child(element, 'prop') ?? element)
+  const value = property?.uri === 'DAV:' ? VALUES[property.local] : undefined
+  const literal = child(element, 'literal')
+  if (value === undefined || literal === undefined) throw unsupported()
+  const text = literal.children.filter((part) => typeof part === 'string').join('')
+  const exact = element.attributes.some(({ local, value: given }) => local === 'caseless' && given === 'no')
+  const fold = (given: string) => (exact ? given : given.toLowerCase())
+  if (element.local === 'like') {
+    const pattern = likePattern(fold(text))
+    return (member) => pattern(fold(String(value(member) ?? '')))
+  }
+  const holds = COMPARISONS[element.local as keyof typeof COMPARISONS]
+  return (member) => {
+    const found = value(member)
+    if (found === undefined) return false
+    if (typeof found === 'string') return holds(fold(found) < fold(text) ? -1 : Number(fold(found) > fold(text)))
+    const wanted = /^\d+$/.test(text.trim()) ? Number(text) : Date.parse(text)
+    return !Number.isNaN(wanted) && holds(Math.sign(found - wanted))
+  }
+}
+
+const COMPARISONS = {
+  eq: (order: number) => order === 0,
+  lt: (order: number) => order < 0,
+  lte: (order: number) => order <= 0,
+  gt: (order: number) => order > 0,
+  gte: (order: number) => order >= 0,
+}
+
+/**
+ * A LIKE pattern (RFC 5323 section 5.14: `%` any characters, `_` one, `\` makes the next one plain) as a test. In linear steps for each position, whatever the
+ * pattern: it comes from a client.
+ */
+export function likePattern(pattern: string): (text: string) => boolean {
+  const tokens: { any: boolean; one: boolean; char: string }[] = []
+  const chars = [...pattern]
+  for (let i = 0; i < chars.length; i++) {
+    const escaped = chars[i] === '\\' && i + 1 < chars.length
+    const char = (escaped ? chars[++i] : chars[i]) as string
+    tokens.push({ any: !escaped && char === '%', one: !escaped && char === '_', char })
+  }
+  return (text) => matches(tokens, [...text])
+}
+
+function matches(tokens: readonly { any: boolean; one: boolean; char: string }[], text: readonly string[]): boolean {
+  let [at, t, retryAt, retryT] = [0, 0, -1, 0]
+  while (at < text.length) {
+    const token = tokens[t]
+    if (token?.any) {
+      // The shortest first; should the rest not fit, one character more.
+      retryT = ++t
+      retryAt = at
+    } else if (token !== undefined && (token.one || token.char === text[at])) {
+      at++
+      t++
+    } else if (retryAt >= 0) {
+      at = ++retryAt
+      t = retryT
+    } else return false
+  }
+  return tokens.slice(t).every(({ any }) => any)
+}

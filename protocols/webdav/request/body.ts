@@ -1,0 +1,126 @@
+import type { IncomingMessage } from 'node:http'
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import { DavError } from '../http/dav-error.ts'
+import { decodeXml, type XmlElement, type XmlLimits, XmlReader } from '../http/xml.ts'
+import type { DavContext } from '../state/context.ts'
+import { watchPace } from './pace.ts'
+
+const SLICE = 64 * 1024
+const EMPTY = Buffer.alloc(0)
+
+/** The client closed the connection before its request was complete: there is nobody left to answer. */
+export class ClientGone extends Error {
+  constructor() {
+    super('the client closed the connection')
+    this.name = 'ClientGone'
+  }
+}
+
+/** Requests whose sender waits for `100 Continue` before it sends the body. */
+const waiting = new WeakSet<IncomingMessage>()
+
+/** Remembers that `req` came with `Expect: 100-continue` and has not been answered so. */
+export function markWaiting(req: IncomingMessage): void {
+  waiting.add(req)
+}
+
+/** Whether the client still waits for `100 Continue`. */
+export function isWaiting(req: IncomingMessage): boolean {
+  return waiting.has(req)
+}
+
+/** Tells a client that waits for it to send its body. */
+export function letBodyCome(ctx: DavContext): void {
+  if (waiting.delete(ctx.req)) ctx.res.writeContinue()
+}
+
+/** The length that the request announces for its body: undefined when chunked. @throws DavError 413 · 501 */
+export function announcedLength(req: IncomingMessage): number | undefined {
+  const coding = req.headers['transfer-encoding']
+  if (coding !== undefined) {
+    if (!/^\s*chunked\s*$/i.test(coding)) throw new DavError(501, 'only the transfer coding chunked is known')
+    return undefined
+  }
+  const field = req.headers['content-length']
+  if (field === undefined) return 0
+  const length = Number(field)
+  if (!/^\d+$/.test(field) || !Number.isSafeInteger(length)) throw new DavError(413, 'the body is too large')
+  return length
+}
+
+/** Refuses bodies in another encoding than their own (RFC 9110 section 8.4). @throws DavError 415 */
+export function refuseContentEncoding(req: IncomingMessage): void {
+  const encoding = req.headers['content-encoding']
+  if (encoding !== undefined && !/^\s*(?:identity)?\s*$/i.test(encoding)) {
+    throw new DavError(415, 'content encodings are not supported')
+  }
+}
+
+/** Reads the whole body. @throws DavError 413 above `maxBytes` · 415 · ClientGone */
+export async function readBody(ctx: DavContext, maxBytes: number): Promise<Buffer> {
+  const announced = announcedLength(ctx.req)
+  if (announced === 0) return EMPTY
+  if (announced !== undefined && announced > maxBytes) throw new DavError(413, 'the body is too large')
+  refuseContentEncoding(ctx.req)
+  letBodyCome(ctx)
+  limitSilence(ctx)
+  const body = await collect(ctx, maxBytes)
+  allowSilence(ctx)
+  return body
+}
+
+/** From now on the client must send, or take, something now and then. */
+export function limitSilence({ req, services }: DavContext): void {
+  req.socket.setTimeout(services.limits.idleMs)
+}
+
+/** The client has sent all: from now on it waits for us. Node sets its own limits again with the next request. */
+export function allowSilence({ req }: DavContext): void {
+  req.socket.setTimeout(0)
+}
+
+function collect(ctx: DavContext, maxBytes: number): Promise<Buffer> {
+  const { req } = ctx
+  return new Promise((resolve, reject) => {
+    const pieces: Buffer[] = []
+    let size = 0
+    const endWatch = watchPace(
+      ctx,
+      () => size,
+      () => false,
+    )
+    const stop = (error: Error) => {
+      endWatch()
+      req.off('data', take).off('end', end).off('close', close).pause()
+      reject(error)
+    }
+    const take = (piece: Buffer) => {
+      size += piece.length
+      if (size > maxBytes) stop(new DavError(413, 'the body is too large'))
+      else pieces.push(piece)
+    }
+    const end = () => {
+      endWatch()
+      req.off('close', close)
+      resolve(pieces.length === 1 ? pieces[0] : Buffer.concat(pieces, size))
+    }
+    const close = () => stop(new ClientGone())
+    if (req.destroyed) close()
+    else req.on('data', take).on('end', end).on('close', close)
+  })
+}
+
+/**
+ * Parses an XML body; undefined when it is empty. A large one is parsed in slices, with other work let in between.
+ * @throws DavError 400
+ */
+export async function parseBody(body: Buffer, limits: XmlLimits): Promise<XmlElement | undefined> {
+  if (body.length === 0) return undefined
+  const text = decodeXml(body)
+  const reader = new XmlReader(limits)
+  for (let at = 0; at < text.length; at += SLICE) {
+    if (at > 0) await nextTurn()
+    reader.write(text.slice(at, at + SLICE))
+  }
+  return reader.finish()
+}

@@ -1,0 +1,58 @@
+import type { Name } from '../../../overlay-core/index.ts'
+import { DavError } from '../http/dav-error.ts'
+import { hrefOf } from '../http/path.ts'
+import { statusOf } from '../http/status.ts'
+import type { ActiveLock } from '../locks/lock-store.ts'
+import type { DavContext, ServedView } from '../state/context.ts'
+import { Multistatus, statusResponse } from './multistatus.ts'
+
+/** A member that a method on a whole tree could not deal with. */
+export interface Failure {
+  readonly view: ServedView
+  readonly names: readonly Name[]
+  readonly collection: boolean
+  readonly status: number
+  readonly condition?: string | undefined
+}
+
+/** What went wrong in a tree: the first failures in full, the rest as a number. */
+export class Failures {
+  readonly #limit: number
+  readonly #list: Failure[] = []
+  #count = 0
+
+  constructor(limit: number) {
+    this.#limit = limit
+  }
+
+  get count(): number {
+    return this.#count
+  }
+
+  /** Notes that `error` kept the member at `names` from being dealt with. */
+  add(view: ServedView, names: readonly Name[], collection: boolean, error: unknown): void {
+    this.#count++
+    if (this.#list.length >= this.#limit) return
+    const condition = error instanceof DavError ? error.condition : undefined
+    // A copy, as the walker goes on with the same path.
+    this.#list.push({ view, names: [...names], collection, status: statusOf(error), condition })
+  }
+
+  /** Answers 207 with what is noted. */
+  async send(ctx: DavContext): Promise<void> {
+    const answer = new Multistatus(ctx)
+    for (const { view, names, collection, status, condition } of this.#list) {
+      await answer.add(statusResponse(hrefOf(view.root, names, collection), status, condition))
+    }
+    answer.end()
+  }
+}
+
+/** Answers 207 for members of a tree that are locked, so that nothing was done (RFC 4918 section 9.6.1). */
+export async function sendLocked(ctx: DavContext, view: ServedView, locks: readonly ActiveLock[]): Promise<void> {
+  const answer = new Multistatus(ctx)
+  for (const { names } of locks.slice(0, ctx.services.limits.reportedFailures)) {
+    await answer.add(statusResponse(hrefOf(view.root, names, false), 423, '<D:lock-token-submitted/>'))
+  }
+  answer.end()
+}

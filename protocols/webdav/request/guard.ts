@@ -1,0 +1,148 @@
+import type { IncomingHttpHeaders } from 'node:http'
+import type { Attr, Inode, Maybe } from '../../../overlay-core/index.ts'
+import { DavError } from '../http/dav-error.ts'
+import { etagOf } from '../http/etag.ts'
+import { type IfCondition, type IfState, listHolds, parseIf } from '../http/if-header.ts'
+import { evaluatePreconditions, hasPreconditions } from '../http/preconditions.ts'
+import type { DavServices, ServedView, ViewContext } from '../state/context.ts'
+import { parseReference } from './reference.ts'
+import { isDirectory, isVisible, resolve, type Target } from './resolve.ts'
+
+/** A list of the If field with the state it is held against; undefined for the resource of the request itself. */
+interface BoundList {
+  readonly conditions: readonly IfCondition[]
+  readonly other: IfState | undefined
+}
+
+const NO_TOKENS: ReadonlySet<string> = new Set()
+const NEVER: IfState = { etag: undefined, hasLock: () => false }
+
+/**
+ * The conditions of one changing request: the lock tokens it submits, and the If, If-Match, If-None-Match and
+ * If-Unmodified-Since fields. `verify` is quick and never waits, so that it can run inside a `check` of the core, under its locks.
+ */
+export class Guard {
+  /** The state tokens named anywhere in the If field. */
+  readonly tokens: ReadonlySet<string>
+  readonly #headers: IncomingHttpHeaders
+  readonly #target: Target
+  readonly #services: DavServices
+  readonly #lists: readonly BoundList[]
+
+  constructor(ctx: ViewContext, target: Target, tokens: ReadonlySet<string>, lists: readonly BoundList[]) {
+    this.#headers = ctx.req.headers
+    this.#services = ctx.services
+    this.#target = target
+    this.tokens = tokens
+    this.#lists = lists
+  }
+
+  /**
+   * Holds the conditions against the resource of the request as it is now: first If, whose tokens open locks, then `locks`, then the
+   * fields of RFC 9110, which do not count where the answer without them would be an error (section 13.2.1).
+   * @throws DavError 412 one of them fails · what `locks` throws
+   */
+  verify(inode: Inode | undefined, attr: Attr | undefined, locks?: () => void): void {
+    this.verifyIf(inode, attr)
+    locks?.()
+    const seen = inode !== undefined && attr !== undefined && isVisible(inode)
+    const state = { exists: seen, etag: fileEtag(inode, attr), mtimeSec: seen ? attr.mtime.sec : undefined }
+    if (evaluatePreconditions(this.#headers, state, false) !== undefined) {
+      throw new DavError(412, 'a precondition does not hold')
+    }
+  }
+
+  /** Holds the If field alone against the resource. @throws DavError 412 */
+  verifyIf(inode: Inode | undefined, attr: Attr | undefined): void {
+    if (this.#lists.length === 0) return
+    const { view, names } = this.#target
+    const etag = fileEtag(inode, attr)
+    const own = lockState(this.#services, view, names, etag)
+    if (!this.#lists.some((list) => listHolds(list.conditions, list.other ?? own))) {
+      throw new DavError(412, 'the If field does not hold')
+    }
+  }
+}
+
+/**
+ * Reads the conditions of the request, which is about `target`. Other resources that the If field speaks of are looked up now.
+ * @throws DavError 400 the If field is malformed
+ */
+export function prepareGuard(ctx: ViewContext, target: Target): Maybe<Guard> {
+  const field = ctx.req.headers.if
+  if (field === undefined) return new Guard(ctx, target, officeTokens(ctx), [])
+  return prepareIf(ctx, target, String(field))
+}
+
+/** Holds the If field of a GET or HEAD, if there is one, against `target`. @throws DavError 400 · 412 */
+export async function verifyIf(ctx: ViewContext, target: Target, inode: Inode, attr: Attr): Promise<void> {
+  if (ctx.req.headers.if === undefined) return
+  const guard = await prepareGuard(ctx, target)
+  guard.verifyIf(inode, attr)
+}
+
+/** Holds all conditions of a request that changes nothing, but for GET and HEAD, against `target`. @throws DavError 400 · 412 */
+export async function verifyAll(ctx: ViewContext, target: Target, inode: Inode, attr: Attr): Promise<void> {
+  const { headers } = ctx.req
+  if (headers.if === undefined && !hasPreconditions(headers)) return
+  const guard = await prepareGuard(ctx, target)
+  guard.verify(inode, attr)
+}
+
+/** Microsoft Office submits its token in the Lock-Token field of a PUT, not in If: whoever knows the token may. */
+function officeTokens({ req }: ViewContext): ReadonlySet<string> {
+  if (req.method !== 'PUT') return NO_TOKENS
+  const found = /^\s*<([^<>\s]+)>\s*$/.exec(String(req.headers['lock-token'] ?? ''))
+  return found === null ? NO_TOKENS : new Set([found[1]])
+}
+
+async function prepareIf(ctx: ViewContext, target: Target, field: string): Promise<Guard> {
+  const tokens = new Set<string>()
+  const lists: BoundList[] = []
+  const states = new Map<string, IfState | undefined>()
+  for (const { tag, conditions } of parseIf(field)) {
+    for (const { token } of conditions) if (token !== undefined) tokens.add(token)
+    if (tag !== undefined && !states.has(tag)) states.set(tag, await taggedState(ctx, target, tag))
+    lists.push({ conditions, other: tag === undefined ? undefined : states.get(tag) })
+  }
+  return new Guard(ctx, target, tokens, lists)
+}
+
+/** The state of the resource that a tag names; undefined when that is the resource of the request. */
+async function taggedState(ctx: ViewContext, target: Target, tag: string): Promise<IfState | undefined> {
+  const reference = parseReference(tag, ctx.req, ctx.services)
+  if (typeof reference === 'string') return NEVER
+  const { view, names } = reference
+  const other = await resolve(view, names, true)
+  if (view === target.view && samePath(other.names, target.names)) return undefined
+  const attr = other.inode && (await view.overlay.getattr(other.inode))
+  return lockState(ctx.services, view, other.names, fileEtag(other.inode, attr))
+}
+
+/** The entity tag of a visible file; undefined for all else. */
+function fileEtag(inode: Inode | undefined, attr: Attr | undefined): string | undefined {
+  if (inode === undefined || attr === undefined || !isVisible(inode) || isDirectory(inode)) return undefined
+  return etagOf(inode, attr)
+}
+
+function lockState(
+  services: DavServices,
+  view: ServedView,
+  names: readonly string[],
+  etag: string | undefined,
+): IfState {
+  return {
+    etag,
+    hasLock: (token) => services.locks.covering(view.name, names).some((lock) => lock.token === token),
+  }
+}
+
+/** Whether two paths are the same. */
+export function samePath(a: readonly string[], b: readonly string[]): boolean {
+  return a.length === b.length && startsWith(a, b)
+}
+
+/** Whether `path` is `top` or lies below it. */
+export function startsWith(path: readonly string[], top: readonly string[]): boolean {
+  return path.length >= top.length && top.every((name, i) => name === path[i])
+}

@@ -1,0 +1,61 @@
+import type { Name } from '../../../overlay-core/index.ts'
+import { DavError } from '../http/dav-error.ts'
+import { hrefOf } from '../http/path.ts'
+import type { ActiveLock } from '../locks/lock-store.ts'
+import type { DavServices, ServedView } from '../state/context.ts'
+
+/** A place in a view. */
+export interface Place {
+  readonly view: ServedView
+  readonly names: readonly Name[]
+}
+
+/** The lock that keeps a client which submits `tokens` from changing a resource covered by `locks`; undefined when none does. */
+export function obstacle(locks: readonly ActiveLock[], tokens: ReadonlySet<string>): ActiveLock | undefined {
+  // Locks that share a resource are all shared ones, of which any one token is enough (RFC 4918 section 6.1).
+  return locks.some((lock) => tokens.has(lock.token)) ? undefined : locks[0]
+}
+
+/** Asks for the tokens of the locks on a resource (RFC 4918 section 7). @throws DavError 423 */
+export function requireResource(services: DavServices, { view, names }: Place, tokens: ReadonlySet<string>): void {
+  if (services.locks.size === 0) return
+  const lock = obstacle(services.locks.covering(view.name, names), tokens)
+  if (lock !== undefined) throw lockedError(view, lock)
+}
+
+/**
+ * Asks for what adding or removing the member `names` of a collection needs: the tokens of the locks on the member and on its
+ * parent, whose state includes its members (RFC 4918 section 7.4).
+ *
+ * @throws DavError 423
+ */
+export function requireMember(services: DavServices, place: Place, tokens: ReadonlySet<string>): void {
+  requireResource(services, place, tokens)
+  const { view, names } = place
+  if (names.length > 0) requireResource(services, { view, names: names.slice(0, -1) }, tokens)
+}
+
+/** The locks below a collection that `tokens` does not open, one for each locked resource, at most `limit`. */
+export function obstaclesBelow(
+  services: DavServices,
+  place: Place,
+  tokens: ReadonlySet<string>,
+  limit: number = services.limits.reportedFailures,
+): ActiveLock[] {
+  if (services.locks.size === 0) return []
+  const found = new Map<string, ActiveLock>()
+  for (const lock of services.locks.below(place.view.name, place.names)) {
+    const blocking = obstacle(services.locks.covering(lock.view, lock.names), tokens)
+    if (blocking !== undefined) found.set(lock.names.join('/'), lock)
+    if (found.size >= limit) break
+  }
+  return [...found.values()]
+}
+
+/** Status 423 that names the lock's root (RFC 4918 section 16, `lock-token-submitted`). */
+export function lockedError(view: ServedView, lock: ActiveLock): DavError {
+  const href = hrefOf(view.root, lock.names, false)
+  return new DavError(423, 'the resource is locked', {
+    condition: `<D:lock-token-submitted><D:href>${href}</D:href></D:lock-token-submitted>`,
+  })
+}

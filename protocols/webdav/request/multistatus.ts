@@ -1,0 +1,74 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import { statusLine } from '../http/status.ts'
+import type { DavContext } from '../state/context.ts'
+import { limitSilence } from './body.ts'
+import { sendBody, writeOut, XML_TYPE } from './reply.ts'
+
+const HEAD = Buffer.from('<?xml version="1.0" encoding="utf-8"?>\n<D:multistatus xmlns:D="DAV:">')
+const TAIL = Buffer.from('</D:multistatus>\n')
+const PIECE_BYTES = 128 * 1024
+const FIRST_BYTES = 4 * 1024
+
+/**
+ * A 207 answer (RFC 4918 section 13) that is sent in bounded pieces while it is made; one that stays small goes out whole, with
+ * its length. Nothing is sent before the first piece is full.
+ */
+export class Multistatus {
+  readonly #ctx: DavContext
+  // Bytes put side by side: joining thousands of strings costs twenty times as much.
+  #piece = Buffer.allocUnsafe(FIRST_BYTES)
+  #used = 0
+  #started = false
+
+  constructor(ctx: DavContext) {
+    this.#ctx = ctx
+    this.#put(HEAD)
+  }
+
+  /** Adds `response` elements. A promise means: wait before adding more, the client reads slowly. @throws ClientGone */
+  add(xml: string | Uint8Array): undefined | Promise<void> {
+    this.#put(typeof xml === 'string' ? Buffer.from(xml, 'utf8') : xml)
+    return this.#used < PIECE_BYTES ? undefined : this.#flush()
+  }
+
+  /** Ends the answer. */
+  end(): void {
+    this.#put(TAIL)
+    const rest = this.#piece.subarray(0, this.#used)
+    if (this.#started) this.#ctx.res.end(rest)
+    else sendBody(this.#ctx, 207, XML_TYPE, rest)
+  }
+
+  #put(bytes: Uint8Array): void {
+    const needed = this.#used + bytes.length
+    if (needed > this.#piece.length) {
+      const larger = Buffer.allocUnsafeSlow(
+        Math.max(needed, Math.min(this.#piece.length * 4, PIECE_BYTES + FIRST_BYTES)),
+      )
+      larger.set(this.#piece.subarray(0, this.#used))
+      this.#piece = larger
+    }
+    this.#piece.set(bytes, this.#used)
+    this.#used = needed
+  }
+
+  async #flush(): Promise<void> {
+    if (!this.#started) {
+      this.#started = true
+      limitSilence(this.#ctx)
+      this.#ctx.res.writeHead(207, ['Content-Type', XML_TYPE])
+    }
+    const length = this.#used
+    this.#used = 0
+    // The piece is written over only after the kernel has taken it, as whoever adds has to wait.
+    await writeOut(this.#ctx.res, this.#piece.subarray(0, length))
+    // A client that reads as fast as this writes never makes it wait: others must have their turn all the same.
+    await nextTurn()
+  }
+}
+
+/** A `response` element that gives one status to a whole resource. `condition` is the content of a `DAV:error`. */
+export function statusResponse(href: string, status: number, condition?: string): string {
+  const error = condition === undefined ? '' : `<D:error>${condition}</D:error>`
+  return `<D:response><D:href>${href}</D:href><D:status>${statusLine(status)}</D:status>${error}</D:response>`
+}

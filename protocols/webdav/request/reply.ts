@@ -1,0 +1,90 @@
+import type { ServerResponse } from 'node:http'
+import { httpDate } from '../http/http-date.ts'
+import type { DavContext } from '../state/context.ts'
+import { ClientGone, isWaiting } from './body.ts'
+
+/** How much of a refused upload is read and dropped before the connection is closed, bytes and ms. */
+const LINGER_BYTES = 4 * 1024 * 1024
+const LINGER_MS = 5_000
+
+/** Answers without a body. `headers` is a flat list of names and values. */
+export function sendEmpty(ctx: DavContext, status: number, headers: readonly string[] = []): void {
+  const length = status === 204 || status === 304 ? [] : ['Content-Length', '0']
+  ctx.res.writeHead(status, [...headers, ...length])
+  ctx.res.end()
+}
+
+/** Answers with a whole body; HEAD gets the header only. */
+export function sendBody(
+  ctx: DavContext,
+  status: number,
+  type: string,
+  body: string | Uint8Array,
+  headers: readonly string[] = [],
+): void {
+  const bytes = typeof body === 'string' ? Buffer.from(body, 'utf8') : body
+  ctx.res.writeHead(status, [...headers, 'Content-Type', type, 'Content-Length', String(bytes.length)])
+  if (ctx.req.method === 'HEAD') ctx.res.end()
+  else ctx.res.end(bytes)
+}
+
+/** The `DAV:error` body of RFC 4918 section 8.7 around `condition`. */
+export function errorBody(condition: string): string {
+  return `<?xml version="1.0" encoding="utf-8"?>\n<D:error xmlns:D="DAV:">${condition}</D:error>`
+}
+
+/** The media type of all XML this adapter sends. */
+export const XML_TYPE = 'application/xml; charset=utf-8'
+
+/** A Last-Modified field as a flat pair: never later than now, whatever time the file has (RFC 9110 section 8.8.2.1). */
+export function lastModified({ services }: DavContext, sec: number): [string, string] {
+  return ['Last-Modified', httpDate(Math.min(sec, Math.floor(services.now() / 1000)))]
+}
+
+/**
+ * Writes a piece of a streamed body. Resolves when the kernel has taken all of it, so that its memory may be used again.
+ * @throws ClientGone
+ */
+export function writeOut(res: ServerResponse, piece: string | Uint8Array): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const close = () => reject(new ClientGone())
+    if (res.destroyed || res.socket?.destroyed === true) {
+      close()
+      return
+    }
+    res.once('close', close)
+    res.write(piece, (error) => {
+      res.off('close', close)
+      if (error) reject(new ClientGone())
+      else resolve()
+    })
+  })
+}
+
+/**
+ * Decides what becomes of a request body that nobody will read: a client that still waits for `100 Continue` gets the
+ * connection closed after the answer; from others some more is taken and dropped, so that the answer reaches them before the
+ * connection may close. Call it before the answer is sent.
+ */
+export function abandonBody(ctx: DavContext): void {
+  const { req, res } = ctx
+  if (req.complete) return
+  if (isWaiting(req)) {
+    res.shouldKeepAlive = false
+    return
+  }
+  let dropped = 0
+  const { socket } = req
+  const timer = setTimeout(() => socket.destroy(), LINGER_MS)
+  // Once answered, a request does not learn of the end of its connection any more: only the socket does.
+  const settled = () => {
+    clearTimeout(timer)
+    socket.off('close', settled)
+  }
+  socket.once('close', settled)
+  req.once('end', settled).on('data', (piece: Buffer) => {
+    dropped += piece.length
+    if (dropped > LINGER_BYTES) socket.destroy()
+  })
+  req.resume()
+}

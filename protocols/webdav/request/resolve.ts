@@ -1,0 +1,152 @@
+import { FileType, type Inode, type Maybe, type Name } from '../../../overlay-core/index.ts'
+import { DavError } from '../http/dav-error.ts'
+import type { ServedView } from '../state/context.ts'
+
+/** Where a path of a view leads. */
+export interface Target {
+  readonly view: ServedView
+  /** The path with the symlinks on the way resolved: the same for all URLs of the same place. */
+  readonly names: readonly Name[]
+  /** The directory that holds or would hold the object; undefined for the root of the view, and when it does not exist. */
+  readonly dir: Inode | undefined
+  /** The name in `dir`, empty for the root of the view. */
+  readonly name: Name
+  /** The object, undefined when there is none. */
+  readonly inode: Inode | undefined
+}
+
+/** As many symlinks as Linux follows in one path (path_resolution(7)). */
+const MAX_SYMLINKS = 40
+
+/**
+ * Walks `names` from the root of the view, following symlinks in user space, never out of the view: absolute targets start at
+ * its root, and `..` stops there. The last name is followed only with `follow`. A link that leads nowhere or in a circle gives a target
+ * without inode.
+ *
+ * By the policy of the view a symlink may also be as if it were not there, or refused; then only its name itself can be asked for, without `follow`.
+ *
+ * @throws DavError 403 a symlink that is refused
+ * @throws EACCES no search permission on the way · ESTALE and others of the core
+ */
+export function resolve(view: ServedView, names: readonly Name[], follow: boolean): Maybe<Target> {
+  return new Walk(view, names, follow).run()
+}
+
+/** Whether WebDAV clients see the object as it is: files and directories; special files stay hidden. */
+export function isVisible(inode: Inode): boolean {
+  return inode.type === FileType.regular || inode.type === FileType.directory
+}
+
+/** Whether symlinks of the view stand for what they lead to. */
+export function followsSymlinks({ symlinks = 'follow' }: ServedView): boolean {
+  return symlinks === 'follow'
+}
+
+/** Whether `inode` is a directory. */
+export function isDirectory(inode: Inode): boolean {
+  return inode.type === FileType.directory
+}
+
+class Walk {
+  readonly #view: ServedView
+  readonly #follow: boolean
+  /** What is still to walk, the next name last. */
+  readonly #pending: Name[]
+  /** The directories from the root to here, one more than names. */
+  readonly #dirs: Inode[]
+  readonly #names: Name[] = []
+  #symlinks = 0
+
+  constructor(view: ServedView, names: readonly Name[], follow: boolean) {
+    this.#view = view
+    this.#follow = follow
+    this.#pending = names.toReversed()
+    this.#dirs = [view.overlay.root]
+  }
+
+  /** Goes on until the end or until a look-up has to wait; then the rest runs when that is done. */
+  run(): Maybe<Target> {
+    for (;;) {
+      const name = this.#pending.pop()
+      if (name === undefined) return this.#atDirectory()
+      if (name === '..') {
+        this.#up()
+        continue
+      }
+      const found = this.#lookup(name)
+      if (found instanceof Promise) return found.then((inode) => this.#arrive(name, inode) ?? this.run())
+      const target = this.#arrive(name, found)
+      if (target !== undefined) return target
+    }
+  }
+
+  #lookup(name: Name): Maybe<Inode | undefined> {
+    return this.#view.overlay.lookup(this.#view.cred, this.#here(), name)
+  }
+
+  #here(): Inode {
+    return this.#dirs[this.#dirs.length - 1]
+  }
+
+  #up(): void {
+    if (this.#dirs.length === 1) return
+    this.#dirs.pop()
+    this.#names.pop()
+  }
+
+  /** Takes the object called `name`. Undefined: go on; else the end of the walk. */
+  #arrive(name: Name, inode: Inode | undefined): Maybe<Target> | undefined {
+    const last = this.#pending.length === 0
+    if (inode === undefined) return this.#end(last, name, undefined)
+    if (inode.type === FileType.directory) {
+      this.#dirs.push(inode)
+      this.#names.push(name)
+      return undefined
+    }
+    if (inode.type === FileType.symlink) {
+      const { symlinks } = this.#view
+      if (symlinks === 'hide') return this.#end(last, name, undefined)
+      if (!last || this.#follow) {
+        if (symlinks === 'refuse') throw new DavError(403, 'symlinks are not followed')
+        return this.#enterSymlink(name, inode)
+      }
+    }
+    return this.#end(last, name, last ? inode : undefined)
+  }
+
+  #enterSymlink(name: Name, inode: Inode): Maybe<Target> | undefined {
+    this.#symlinks++
+    if (this.#symlinks > MAX_SYMLINKS) return this.#end(false, name, undefined)
+    const target = this.#view.overlay.readlink(this.#view.cred, inode)
+    if (target instanceof Promise) {
+      return target.then((bytes) => {
+        this.#enter(bytes)
+        return this.run()
+      })
+    }
+    this.#enter(target)
+    return undefined
+  }
+
+  #enter(target: Uint8Array): void {
+    const path = Buffer.from(target.buffer, target.byteOffset, target.byteLength).toString('latin1')
+    if (path.startsWith('/')) {
+      this.#dirs.length = 1
+      this.#names.length = 0
+    }
+    for (const name of path.split('/').reverse()) if (name !== '' && name !== '.') this.#pending.push(name)
+  }
+
+  #atDirectory(): Target {
+    const depth = this.#names.length
+    const dir = depth === 0 ? undefined : this.#dirs[depth - 1]
+    return { view: this.#view, names: this.#names, dir, name: this.#names[depth - 1] ?? '', inode: this.#here() }
+  }
+
+  #end(hasParent: boolean, name: Name, inode: Inode | undefined): Target {
+    const dir = hasParent ? this.#here() : undefined
+    // Names beyond a missing directory count too: locks may lie on them.
+    const names = [...this.#names, name, ...this.#pending.toReversed()]
+    return { view: this.#view, names, dir, name, inode }
+  }
+}

@@ -1,0 +1,119 @@
+import { badRequest } from '../http/dav-error.ts'
+import type { Summer } from '../properties/checksums.ts'
+import type { DavContext } from '../state/context.ts'
+import { allowSilence, announcedLength, ClientGone, letBodyCome, limitSilence } from './body.ts'
+import { watchPace } from './pace.ts'
+
+const BATCH_BYTES = 1024 * 1024
+
+/** What takes a body: a staged file, or anything that appends like one. */
+export interface BodySink {
+  append(chunks: readonly Uint8Array[]): Promise<void>
+  /** Bytes appended so far. */
+  readonly sizeBytes: number
+}
+
+/**
+ * Appends the whole body of the request to `staged`: while one batch of about 1 MiB is written the next is taken from the socket,
+ * and the client is held back when the disk is slower. Returns only when the body was complete.
+ *
+ * @param summer is given each piece as it comes
+ * @throws DavError 400 the body is shorter than announced · ClientGone · ENOSPC | EDQUOT | EIO
+ */
+export async function receiveBody(ctx: DavContext, staged: BodySink, summer?: Summer): Promise<void> {
+  const announced = announcedLength(ctx.req)
+  if (announced === 0) return
+  limitSilence(ctx)
+  letBodyCome(ctx)
+  await new Upload(ctx, staged, summer).run()
+  allowSilence(ctx)
+  if (announced !== undefined && staged.sizeBytes !== announced)
+    throw badRequest('the body has not the announced length')
+}
+
+class Upload {
+  readonly #ctx: DavContext
+  readonly #staged: BodySink
+  readonly #summer: Summer | undefined
+  #pending: Buffer[] = []
+  #pendingBytes = 0
+  #receivedBytes = 0
+  #appending = false
+  #ended = false
+  #failure: unknown
+  #settle: (() => void) | undefined
+
+  constructor(ctx: DavContext, staged: BodySink, summer: Summer | undefined) {
+    this.#summer = summer
+    this.#ctx = ctx
+    this.#staged = staged
+  }
+
+  async run(): Promise<void> {
+    const { req } = this.#ctx
+    const endWatch = watchPace(
+      this.#ctx,
+      () => this.#receivedBytes,
+      () => this.#appending,
+    )
+    await new Promise<void>((resolve) => {
+      this.#settle = resolve
+      if (req.destroyed) this.#close()
+      else req.on('data', this.#take).on('end', this.#end).on('close', this.#close)
+    })
+    endWatch()
+    req.off('data', this.#take).off('end', this.#end).off('close', this.#close)
+    if (this.#failure !== undefined) throw this.#failure
+  }
+
+  readonly #take = (piece: Buffer): void => {
+    this.#pending.push(piece)
+    this.#pendingBytes += piece.length
+    this.#receivedBytes += piece.length
+    this.#summer?.add(piece)
+    this.#ctx.services.counters.bytesIn += piece.length
+    if (this.#pendingBytes < BATCH_BYTES) return
+    if (this.#appending) this.#ctx.req.pause()
+    else this.#append()
+  }
+
+  readonly #end = (): void => {
+    this.#ended = true
+    this.#advance()
+  }
+
+  readonly #close = (): void => {
+    if (this.#ended || this.#failure !== undefined) return
+    this.#failure = new ClientGone()
+    this.#advance()
+  }
+
+  /** Starts the next step, when none is running. A batch being written is always waited for. */
+  #advance(): void {
+    if (this.#appending) return
+    if (this.#failure !== undefined) this.#settle?.()
+    else if (this.#ended && this.#pendingBytes === 0) this.#settle?.()
+    else if (this.#ended || this.#pendingBytes >= BATCH_BYTES) this.#append()
+    else this.#ctx.req.resume()
+  }
+
+  #append(): void {
+    const batch = this.#pending
+    this.#pending = []
+    this.#pendingBytes = 0
+    this.#appending = true
+    this.#staged.append(batch).then(this.#appended, this.#failed)
+  }
+
+  readonly #appended = (): void => {
+    this.#appending = false
+    if (!this.#ended) this.#ctx.req.resume()
+    this.#advance()
+  }
+
+  readonly #failed = (error: unknown): void => {
+    this.#appending = false
+    this.#failure ??= error
+    this.#advance()
+  }
+}

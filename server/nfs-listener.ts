@@ -1,0 +1,72 @@
+import { hostname } from 'node:os'
+import type { Logger } from 'pino'
+import type { Address, Settings } from '../config/index.ts'
+import { guardChanges, OptionError, type Overlay } from '../overlay-core/index.ts'
+import { type ExportRule, parseExport, startNfs } from '../protocols/nfs/index.ts'
+import type { DavHandle } from '../protocols/webdav/index.ts'
+import { groupsOf } from './groups.ts'
+import { JournalFile } from './journal-file.ts'
+import { nfsError } from './listeners.ts'
+import { loadWriteVerifier } from './nfs-state.ts'
+import { systemRandom } from './random.ts'
+import { openReplyMemory } from './reply-memory.ts'
+import type { RunningServer } from './running-server.ts'
+import { loadHandleKey } from './state-dir.ts'
+import { statePath } from './state-path.ts'
+import type { View } from './views.ts'
+
+/** The rules of `--export`. @throws OptionError one is wrong */
+export function readExports(texts: readonly string[]): ExportRule[] {
+  try {
+    return texts.flatMap((text) => parseExport(text))
+  } catch (error) {
+    throw error instanceof Error ? new OptionError('--export', error.message.replace(/^export: /, '')) : error
+  }
+}
+
+/** Opens NFS with all that belongs to it. @throws OptionError a port or rpcbind is not to be had */
+export async function openNfs(server: RunningServer, settings: Settings, nfs: Address, log: Logger): Promise<void> {
+  const { stateDir } = settings
+  const views = server.views.list()
+  const handleKey = await loadHandleKey(stateDir, systemRandom)
+  const verifier = await loadWriteVerifier(stateDir, systemRandom, (error) =>
+    log.error({ err: error }, 'the NFS write verifier cannot be kept'),
+  )
+  const journal = await JournalFile.open(lockClientsPath(stateDir, views))
+  server.journals.push(journal)
+  server.replyMemory = await openReplyMemory(stateDir, views, log)
+  try {
+    server.nfs = await startNfs({
+      host: nfs.host,
+      port: nfs.port,
+      exports: views.map((view) => ({
+        name: view.name,
+        overlay: overlayForOthers(view, settings, server.webdav),
+        rules: readExports(view.settings.exports),
+      })),
+      handleKey,
+      writeVerifier: verifier.bytes,
+      renewWriteVerifier: verifier.renew,
+      log: log.child({ door: 'nfs' }),
+      rpcbind: settings.rpcbind,
+      portmap: settings.portmap ? {} : undefined,
+      groupsOf: settings.manageGids ? groupsOf : undefined,
+      replyMemory: server.replyMemory,
+      locks: { journal, graceMs: settings.lockGraceMs, hostName: hostname() },
+    })
+  } catch (error) {
+    throw nfsError(nfs, error)
+  }
+}
+
+/** Where the clients with NFS locks in these views are noted. */
+function lockClientsPath(stateDir: string, views: readonly View[]): string {
+  const identity = views.flatMap(({ name, overlay }) => [overlay.uuid, `${name}/`])
+  return statePath(stateDir, 'nfs-lock-clients', identity)
+}
+
+/** The overlay as other protocols get it: with mandatory locks they respect those of WebDAV clients. */
+function overlayForOthers({ name, overlay }: View, settings: Settings, webdav: DavHandle | undefined): Overlay {
+  if (settings.locks === 'advisory' || webdav === undefined) return overlay
+  return guardChanges(overlay, webdav.changeGuard(name))
+}

@@ -1,0 +1,213 @@
+import t from 'tap'
+import { LockKind, LockScope, LockType } from '../../../../protocols/webdav/http/vocabulary.ts'
+import { DurableLockStore } from '../../../../protocols/webdav/locks/durable-locks.ts'
+import type { Journal } from '../../../../protocols/webdav/locks/lock-journal.ts'
+import type { ActiveLock } from '../../../../protocols/webdav/locks/lock-store.ts'
+import { refusal } from '../refusal.ts'
+
+const kind = new LockKind(LockScope.Shared, LockType.Write, 60)
+const lock = (token: string, path: string, more: Partial<ActiveLock> = {}): ActiveLock => ({
+  token,
+  view: 'v',
+  user: 7,
+  names: path.split('/'),
+  kind,
+  deep: true,
+  owner: '<x:o xmlns:x="urn:x">K\u00e4se</x:o>',
+  expiresMs: 1000,
+  ...more,
+})
+
+const log = { debug: nothing, info: nothing, warn: nothing, error: nothing }
+function nothing(): undefined {
+  return undefined
+}
+
+/** A journal whose text a test can look at, and whose writes it can hold up or let fail. */
+class TestJournal implements Journal {
+  readonly lines: readonly string[]
+  text: string
+  appends = 0
+  replaces = 0
+  failing: Error | undefined
+  #gate: Promise<void> | undefined
+
+  constructor(text = '') {
+    this.text = text
+    this.lines = text.split('\n').filter((line) => line !== '')
+  }
+
+  /** Holds writes up until the function it returns is called. */
+  hold(): () => void {
+    const { promise, resolve } = Promise.withResolvers<void>()
+    this.#gate = promise
+    return () => {
+      this.#gate = undefined
+      resolve()
+    }
+  }
+
+  async append(text: string): Promise<void> {
+    await this.#gate
+    this.appends++
+    if (this.failing) throw this.failing
+    this.text += text
+  }
+
+  async replace(pieces: AsyncIterable<string>): Promise<void> {
+    let text = ''
+    for await (const piece of pieces) text += piece
+    if (this.failing) throw this.failing
+    this.replaces++
+    this.text = text
+  }
+}
+
+const open = (journal: Journal, nowMs = 0) => new DurableLockStore(() => nowMs, new Map([['v', journal]]), log)
+const reopen = (journal: TestJournal, nowMs = 0) => open(new TestJournal(journal.text), nowMs)
+
+t.test('a store opened on the journal of another has its locks, whole', async (t) => {
+  const journal = new TestJournal()
+  const store = open(journal)
+  await store.add(lock('a', 'd/\xe9'))
+  await store.add(lock('b', 'd/\xe9', { user: 8 }))
+  await store.add(lock('c', 'e', { deep: false, kind: new LockKind(LockScope.Exclusive, LockType.Write, 9) }))
+  await store.refresh('a', new LockKind(LockScope.Shared, LockType.Write, 90), 5000)
+  await store.remove('b')
+  const next = reopen(journal)
+  t.equal(next.size, 2)
+  t.same(next.byToken('a'), { ...lock('a', 'd/\xe9'), kind: { ...kind, timeout: 90 }, expiresMs: 5000 })
+  t.equal(next.byToken('a')?.kind.scope, LockScope.Shared)
+  t.equal(next.byToken('c')?.kind.scope, LockScope.Exclusive)
+  t.same([next.heldBy(7), next.heldBy(8)], [2, 0])
+})
+
+t.test('locks whose time is over do not come back', async (t) => {
+  const journal = new TestJournal()
+  await open(journal).add(lock('a', 'x'))
+  t.equal(reopen(journal, 999).size, 1)
+  t.equal(reopen(journal, 1000).size, 0)
+})
+
+t.test('removing a tree is kept too', async (t) => {
+  const journal = new TestJournal()
+  const store = open(journal)
+  for (const path of ['d', 'd/a', 'd/b/c', 'e']) await store.add(lock(path, path))
+  await store.removeTree('v', ['d'], true)
+  t.same(
+    reopen(journal)
+      .all()
+      .map(({ token }) => token),
+    ['d', 'e'],
+  )
+  await store.removeTree('v', ['d'], false)
+  t.equal(reopen(journal).size, 1)
+})
+
+t.test('a lock counts against others at once, and is given when it is safe', async (t) => {
+  const journal = new TestJournal()
+  const go = journal.hold()
+  const store = open(journal)
+  let given = false
+  const taken = store.add(lock('a', 'x')).then(() => {
+    given = true
+  })
+  t.equal(store.covering('v', ['x']).length, 1)
+  await new Promise((resolve) => setImmediate(resolve))
+  t.notOk(given)
+  go()
+  await taken
+  t.match(journal.text, '"token":"a"')
+})
+
+t.test('changes that come while a write runs share the next one, in their order', async (t) => {
+  const journal = new TestJournal()
+  const go = journal.hold()
+  const store = open(journal)
+  const all = [store.add(lock('0', 'x'))]
+  for (let i = 1; i < 100; i++) all.push(store.add(lock(String(i), 'x')))
+  all.push(store.remove('50'))
+  go()
+  await Promise.all(all)
+  t.equal(journal.appends, 2)
+  t.equal(reopen(journal).size, 99)
+})
+
+t.test('a lock that cannot be kept is not given', async (t) => {
+  const journal = new TestJournal()
+  const store = open(journal)
+  journal.failing = Object.assign(new Error('full'), { code: 'ENOSPC' })
+  const error = await store.add(lock('a', 'x')).catch((caught: unknown) => caught)
+  t.equal(
+    refusal(() => {
+      throw error
+    }),
+    507,
+  )
+  t.equal(store.size, 0)
+  journal.failing = undefined
+  await store.add(lock('b', 'x'))
+  t.same(
+    reopen(journal)
+      .all()
+      .map(({ token }) => token),
+    ['b'],
+  )
+})
+
+t.test('the end of a lock that cannot be kept is no error: it ends with its time', async (t) => {
+  const journal = new TestJournal()
+  const store = open(journal)
+  await store.add(lock('a', 'x'))
+  journal.failing = new Error('the disk is gone')
+  await store.remove('a')
+  t.equal(store.size, 0)
+  t.equal(reopen(journal).size, 1)
+})
+
+t.test('a line that a power cut left unfinished does not count, those before and after it do', async (t) => {
+  const journal = new TestJournal()
+  const store = open(journal)
+  await store.add(lock('a', 'x'))
+  journal.text += '{"token":"b","names":["x"],"scope":"sha'
+  await store.add(lock('c', 'x'))
+  journal.text +=
+    'null\n[]\n{"token":""}\n{"token":"d","names":[1],"scope":"shared"}\n{"token":"e","seconds":1,"expiresMs":9}\n'
+  t.same(
+    reopen(journal)
+      .all()
+      .map(({ token }) => token),
+    ['a', 'c'],
+  )
+})
+
+t.test('the journal is written anew when most of it no longer counts, and stays short', async (t) => {
+  const journal = new TestJournal()
+  const store = open(journal)
+  await store.add(lock('kept', 'x'))
+  for (let i = 0; i < 3000; i++) {
+    await store.add(lock(`t${i}`, 'y'))
+    await store.remove(`t${i}`)
+  }
+  t.ok(journal.replaces >= 4, String(journal.replaces))
+  t.ok(journal.text.split('\n').length < 4000)
+  t.same(
+    reopen(journal)
+      .all()
+      .map(({ token }) => token),
+    ['kept'],
+  )
+})
+
+t.test('when it cannot be written anew it goes on growing, and nothing is lost', async (t) => {
+  const journal = new TestJournal()
+  journal.replace = async () => {
+    throw new Error('no')
+  }
+  const store = open(journal)
+  for (let i = 0; i < 1100; i++) {
+    await store.add(lock(`t${i}`, 'y'))
+    if (i > 0) await store.remove(`t${i}`)
+  }
+  t.equal(reopen(journal).size, 1)
+})
