@@ -14,7 +14,7 @@ import {
   type Inode,
   type Keeping,
   type KeptStage,
-  type Maybe,
+  type MaybePromise,
   type Name,
   type OpenFile,
   type Provenance,
@@ -91,7 +91,7 @@ class GuardedOverlay implements Overlay {
     }
   }
 
-  access(cred: Cred, inode: Inode, mask: number): Maybe<number> {
+  access(cred: Cred, inode: Inode, mask: number): MaybePromise<number> {
     return this.#to.access(cred, inode, this.#isHeld(inode) ? mask & ~Access.write : mask)
   }
 
@@ -171,12 +171,19 @@ class GuardedOverlay implements Overlay {
     return await this.#to.restore(cred, dir, name, check)
   }
 
-  write(cred: Cred, inode: Inode, data: Uint8Array, position: number, stability: Stability, wcc?: Wcc): Maybe<void> {
+  write(
+    cred: Cred,
+    inode: Inode,
+    data: Uint8Array,
+    position: number,
+    stability: Stability,
+    wcc?: Wcc,
+  ): MaybePromise<void> {
     this.#needFree(inode)
     return this.#to.write(cred, inode, data, position, stability, wcc)
   }
 
-  open(cred: Cred, inode: Inode, how: { read?: boolean; write?: boolean; truncate?: boolean }): Maybe<OpenFile> {
+  open(cred: Cred, inode: Inode, how: { read?: boolean; write?: boolean; truncate?: boolean }): MaybePromise<OpenFile> {
     if (how.write === true || how.truncate === true) this.#needFree(inode)
     return this.#to.open(cred, inode, how)
   }
@@ -214,18 +221,18 @@ class GuardedOverlay implements Overlay {
     await this.#to.removexattr(cred, inode, name)
   }
 
-  async setNote(...call: Parameters<Overlay['setNote']>): Promise<void> {
+  async setProtocolData(...call: Parameters<Overlay['setProtocolData']>): Promise<void> {
     this.#needFree(call[1])
-    await this.#to.setNote(...call)
+    await this.#to.setProtocolData(...call)
   }
 
   // What changes nothing goes straight through.
 
-  lookup(cred: Cred, dir: Inode, name: Name): Maybe<Inode | undefined> {
+  lookup(cred: Cred, dir: Inode, name: Name): MaybePromise<Inode | undefined> {
     return this.#to.lookup(cred, dir, name)
   }
 
-  parent(cred: Cred, dir: Inode): Maybe<Inode> {
+  parent(cred: Cred, dir: Inode): MaybePromise<Inode> {
     return this.#to.parent(cred, dir)
   }
 
@@ -233,7 +240,7 @@ class GuardedOverlay implements Overlay {
     return this.#to.paths(inode)
   }
 
-  inodeByKey(key: number, generation: number): Maybe<Inode> {
+  inodeByKey(key: number, generation: number): MaybePromise<Inode> {
     return this.#to.inodeByKey(key, generation)
   }
 
@@ -245,23 +252,30 @@ class GuardedOverlay implements Overlay {
     return this.#to.retained()
   }
 
-  getattr(inode: Inode): Maybe<Attr> {
+  getattr(inode: Inode): MaybePromise<Attr> {
     return this.#to.getattr(inode)
   }
 
-  readlink(cred: Cred, inode: Inode): Maybe<Uint8Array> {
+  readlink(cred: Cred, inode: Inode): MaybePromise<Uint8Array> {
     return this.#to.readlink(cred, inode)
   }
 
-  readdir(cred: Cred, dir: Inode, cookie: number, fill: (entry: DirEntry) => boolean): Maybe<boolean> {
+  readdir(cred: Cred, dir: Inode, cookie: number, fill: (entry: DirEntry) => boolean): MaybePromise<boolean> {
     return this.#to.readdir(cred, dir, cookie, fill)
   }
 
-  readdirPlus(cred: Cred, dir: Inode, cookie: number, fill: (entry: DirEntryPlus) => boolean): Maybe<boolean> {
+  readdirPlus(cred: Cred, dir: Inode, cookie: number, fill: (entry: DirEntryPlus) => boolean): MaybePromise<boolean> {
     return this.#to.readdirPlus(cred, dir, cookie, fill)
   }
 
-  read(cred: Cred, inode: Inode, buffer: Uint8Array, offset: number, length: number, position: number): Maybe<number> {
+  read(
+    cred: Cred,
+    inode: Inode,
+    buffer: Uint8Array,
+    offset: number,
+    length: number,
+    position: number,
+  ): MaybePromise<number> {
     return this.#to.read(cred, inode, buffer, offset, length, position)
   }
 
@@ -277,8 +291,8 @@ class GuardedOverlay implements Overlay {
     return this.#to.listxattr(cred, inode)
   }
 
-  getNote(cred: Cred, inode: Inode, slot: string): Promise<Uint8Array | undefined> {
-    return this.#to.getNote(cred, inode, slot)
+  getProtocolData(cred: Cred, inode: Inode, slot: string): Promise<Uint8Array | undefined> {
+    return this.#to.getProtocolData(cred, inode, slot)
   }
 
   statfs(): Promise<StatFs> {

@@ -16,7 +16,7 @@ export {
   type Inode,
   type Keeping,
   type KeptStage,
-  type Maybe,
+  type MaybePromise,
   type Name,
   type OpenFile,
   type Provenance,
@@ -30,4 +30,4 @@ export {
 } from './api/types.ts'
 export { type ChangeGuard, guardChanges } from './change-guard.ts'
 export { mount } from './mount/mount.ts'
-export { type KeptMemory, openKeptMemory } from './sys/kept-memory.ts'
+export { openPersistentMemory, type PersistentMemory } from './sys/persistent-memory.ts'

@@ -1,7 +1,7 @@
 import { mkdir, rename } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import type { Logger } from 'pino'
-import { isErrno, type KeptMemory, openKeptMemory } from '../overlay-core/index.ts'
+import { isErrno, openPersistentMemory, type PersistentMemory } from '../overlay-core/index.ts'
 import { isReplyMemory, REPLY_MEMORY_BYTES } from '../protocols/nfs/index.ts'
 import { statePath } from './state-path.ts'
 import type { View } from './views.ts'
@@ -14,7 +14,7 @@ export async function openReplyMemory(
   stateDir: string,
   views: readonly View[],
   log: Logger,
-): Promise<KeptMemory | undefined> {
+): Promise<PersistentMemory | undefined> {
   const writable = views.filter(({ overlay }) => overlay.options.upperdir !== undefined)
   if (writable.length === 0) return undefined
   const path = replyMemoryPath(stateDir, writable)
@@ -32,9 +32,9 @@ function replyMemoryPath(stateDir: string, views: readonly View[]): string {
   return statePath(stateDir, 'nfs-replies', identity)
 }
 
-async function openIfSound(path: string): Promise<KeptMemory | undefined> {
+async function openIfSound(path: string): Promise<PersistentMemory | undefined> {
   try {
-    const memory = await openKeptMemory(path, REPLY_MEMORY_BYTES)
+    const memory = await openPersistentMemory(path, REPLY_MEMORY_BYTES)
     if (isReplyMemory(memory.bytes)) return memory
     memory.close()
   } catch (error) {
@@ -43,9 +43,9 @@ async function openIfSound(path: string): Promise<KeptMemory | undefined> {
   return undefined
 }
 
-async function openAfresh(path: string, log: Logger): Promise<KeptMemory> {
+async function openAfresh(path: string, log: Logger): Promise<PersistentMemory> {
   const aside = `${path}.damaged`
   await rename(path, aside)
   log.warn({ path: aside }, 'the file of NFS replies was damaged, and is set aside')
-  return await openKeptMemory(path, REPLY_MEMORY_BYTES)
+  return await openPersistentMemory(path, REPLY_MEMORY_BYTES)
 }

@@ -1,6 +1,6 @@
 import type { Logger } from 'pino'
 import { formatAddress } from '../config/index.ts'
-import type { KeptMemory } from '../overlay-core/index.ts'
+import type { PersistentMemory } from '../overlay-core/index.ts'
 import type { NfsServer } from '../protocols/nfs/index.ts'
 import type { DavHandle } from '../protocols/webdav/index.ts'
 import type { App } from './app.ts'
@@ -33,7 +33,7 @@ export class RunningServer {
   /** Where the locks of WebDAV clients are kept. */
   readonly journals: JournalFile[] = []
   /** Where NFS keeps replies for the time after a restart. */
-  replyMemory: KeptMemory | undefined
+  replyMemory: PersistentMemory | undefined
   /** Files to take away at the end. */
   readonly notes: string[] = []
   readonly #log: Logger

@@ -11,7 +11,7 @@ import type {
   Inode,
   Keeping,
   KeptStage,
-  Maybe,
+  MaybePromise,
   Name,
   OpenFile,
   Provenance,
@@ -38,16 +38,16 @@ export interface Overlay {
   readonly uuid: Uint8Array
 
   /** The object called `name` in `dir`, undefined when there is none. Needs search permission. */
-  lookup(cred: Cred, dir: Inode, name: Name): Maybe<Inode | undefined>
+  lookup(cred: Cred, dir: Inode, name: Name): MaybePromise<Inode | undefined>
   /** The directory that holds directory `dir`; the root is its own parent. Needs search permission on `dir`. */
-  parent(cred: Cred, dir: Inode): Maybe<Inode>
+  parent(cred: Cred, dir: Inode): MaybePromise<Inode>
   /**
    * The paths from the root to this object that are known now, as names: at least the one by which it was looked up last, none when it is
    * unlinked. Answers at once.
    */
   paths(inode: Inode): readonly (readonly Name[])[]
   /** The object with this identity (as `inode.key`, `inode.generation`). @throws ESTALE */
-  inodeByKey(key: number, generation: number): Maybe<Inode>
+  inodeByKey(key: number, generation: number): MaybePromise<Inode>
 
   /**
    * Makes `inodeByKey` find this object for ever, also after a restart. To be called when its identity is given to a client for the first
@@ -60,16 +60,16 @@ export interface Overlay {
    */
   retained(): Promise<void> | undefined
 
-  getattr(inode: Inode): Maybe<Attr>
+  getattr(inode: Inode): MaybePromise<Attr>
   /** The subset of `Access` bits in `mask` that the caller has. */
-  access(cred: Cred, inode: Inode, mask: number): Maybe<number>
+  access(cred: Cred, inode: Inode, mask: number): MaybePromise<number>
   /**
    * Changes attributes in one step. `guard` runs under the lock with the present attributes and may throw to give up.
    * setuid/setgid are dropped as by chown(2) and truncate(2).
    */
   setattr(cred: Cred, inode: Inode, change: AttrChange, wcc?: Wcc, guard?: (now: Attr) => void): Promise<Attr>
   /** The target of a symlink, as bytes. @throws EINVAL not a symlink */
-  readlink(cred: Cred, inode: Inode): Maybe<Uint8Array>
+  readlink(cred: Cred, inode: Inode): MaybePromise<Uint8Array>
 
   /** Makes a regular file. @throws EEXIST */
   create(cred: Cred, dir: Inode, name: Name, options: CreateOptions, wcc?: Wcc): Promise<Inode>
@@ -131,21 +131,35 @@ export interface Overlay {
    * directory ends; returns whether the end was reached with every entry taken. An entry that exists throughout is given exactly once over a walk,
    * whatever else changes. Needs read permission.
    */
-  readdir(cred: Cred, dir: Inode, cookie: number, fill: (entry: DirEntry) => boolean): Maybe<boolean>
+  readdir(cred: Cred, dir: Inode, cookie: number, fill: (entry: DirEntry) => boolean): MaybePromise<boolean>
   /** As `readdir`, with each entry's object and attributes (undefined without search permission). */
-  readdirPlus(cred: Cred, dir: Inode, cookie: number, fill: (entry: DirEntryPlus) => boolean): Maybe<boolean>
+  readdirPlus(cred: Cred, dir: Inode, cookie: number, fill: (entry: DirEntryPlus) => boolean): MaybePromise<boolean>
 
   /**
    * Stateless read for protocols without open: the owner may always read, and execute permission is enough (as nfsd does).
    * Returns the bytes read into `buffer` at `offset`; fewer than `length` only at the end of the file.
    */
-  read(cred: Cred, inode: Inode, buffer: Uint8Array, offset: number, length: number, position: number): Maybe<number>
+  read(
+    cred: Cred,
+    inode: Inode,
+    buffer: Uint8Array,
+    offset: number,
+    length: number,
+    position: number,
+  ): MaybePromise<number>
   /** Stateless write of all of `data` (the owner may always write); copies up first. */
-  write(cred: Cred, inode: Inode, data: Uint8Array, position: number, stability: Stability, wcc?: Wcc): Maybe<void>
+  write(
+    cred: Cred,
+    inode: Inode,
+    data: Uint8Array,
+    position: number,
+    stability: Stability,
+    wcc?: Wcc,
+  ): MaybePromise<void>
   /** Makes everything written to `inode` so far durable. */
   commit(cred: Cred, inode: Inode, wcc?: Wcc): Promise<void>
   /** Opens a regular file; `write` copies it up, `truncate` empties it. @throws EISDIR · EINVAL not a regular file */
-  open(cred: Cred, inode: Inode, how: { read?: boolean; write?: boolean; truncate?: boolean }): Maybe<OpenFile>
+  open(cred: Cred, inode: Inode, how: { read?: boolean; write?: boolean; truncate?: boolean }): MaybePromise<OpenFile>
   /**
    * Starts a file built aside, owned by `cred`. `foreseen` saves calls at the end; with `keep` it outlives the process until it is published or
    * discarded. @see StagedFile
@@ -165,12 +179,12 @@ export interface Overlay {
    * restart, goes with it, and no client and no kernel overlay mount sees it. `slot` is a short ASCII word. Up to 1 MiB; a large one does
    * not follow when the upper becomes a lower of another overlay.
    */
-  getNote(cred: Cred, inode: Inode, slot: string): Promise<Uint8Array | undefined>
+  getProtocolData(cred: Cred, inode: Inode, slot: string): Promise<Uint8Array | undefined>
   /**
    * Sets a note, or removes it when `value` is undefined. Needs write permission. With `upper` nothing happens to an object that would have to
    * be copied up for it. @throws ENOSPC too large
    */
-  setNote(cred: Cred, inode: Inode, slot: string, value: Uint8Array | undefined, where?: 'upper'): Promise<void>
+  setProtocolData(cred: Cred, inode: Inode, slot: string, value: Uint8Array | undefined, where?: 'upper'): Promise<void>
 
   statfs(): Promise<StatFs>
   /**

@@ -1,7 +1,7 @@
 /** The nouns of overlay-core: what adapters see of an overlay. */
 
 /** A value at once, or a promise of it where the answer has to wait for a disk. Hot calls answer at once from caches. */
-export type Maybe<T> = T | Promise<T>
+export type MaybePromise<T> = T | Promise<T>
 
 /**
  * One path component. Every code unit is one byte (latin1), so that names of any bytes survive and make good map keys.
@@ -158,16 +158,16 @@ export interface OpenFile {
    * Reads up to `length` bytes at `position` of the file into `buffer` at `offset`; returns the number read, 0 at the end.
    * At once when the page cache has the data, else from the pool.
    */
-  read(buffer: Uint8Array, offset: number, length: number, position: number): Maybe<number>
+  read(buffer: Uint8Array, offset: number, length: number, position: number): MaybePromise<number>
   /** As `read`, but never on the event loop and maybe less than `length`: for streams, whose next piece is fetched while one is sent. */
   readAside(buffer: Uint8Array, offset: number, length: number, position: number): Promise<number>
   /** Writes all of `data` at `position`. @throws EBADF opened for reading · ENOSPC | EDQUOT | EFBIG | EIO */
-  write(data: Uint8Array, position: number): Maybe<void>
+  write(data: Uint8Array, position: number): MaybePromise<void>
   /** Sets the size, whatever the mode says by now. @throws EBADF opened for reading · EFBIG | EINVAL | ENOSPC */
   truncate(size: number): Promise<void>
   /** Makes data and attributes durable (fsync). */
   sync(): Promise<void>
-  getattr(): Maybe<Attr>
+  getattr(): MaybePromise<Attr>
   close(): void
 }
 

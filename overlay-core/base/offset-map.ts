@@ -5,7 +5,7 @@ const PARTS = 256
  * A hash table from keys (positive numbers) to places (positive numbers). It is made of parts that grow at different times, so that it never
  * takes long to put something in, however many millions there are.
  */
-export class PlaceTable {
+export class OffsetMap {
   readonly #parts = Array.from({ length: PARTS }, () => new Part())
   #size = 0
 

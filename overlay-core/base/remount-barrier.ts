@@ -1,10 +1,10 @@
-import type { Maybe } from '../api/types.ts'
+import type { MaybePromise } from '../api/types.ts'
 
 /**
  * The entrance of a mounted overlay: counts the calls that run inside, and can be closed until all of them have ended, so that the stack of
- * layers changes between two calls and never during one. What runs inside must not enter again, or a closed gate would wait for it for ever.
+ * layers changes between two calls and never during one. What runs inside must not enter again, or a closed barrier would wait for it for ever.
  */
-export class Gate {
+export class RemountBarrier {
   #running = 0
   #closed: PromiseWithResolvers<void> | undefined
   #empty: (() => void) | undefined
@@ -14,14 +14,14 @@ export class Gate {
     return this.#closed === undefined
   }
 
-  /** Runs `work` inside, at once when the gate is open. */
-  enter<T>(work: () => Maybe<T>): Maybe<T> {
+  /** Runs `work` inside, at once when the barrier is open. */
+  enter<T>(work: () => MaybePromise<T>): MaybePromise<T> {
     if (this.#closed) return this.#closed.promise.then(() => this.enter(work))
     const result = work()
     return result instanceof Promise ? this.count(result) : result
   }
 
-  /** Counts a call that was begun while the gate is open. */
+  /** Counts a call that was begun while the barrier is open. */
   count<T>(call: Promise<T>): Promise<T> {
     this.#running++
     call.then(this.#leave, this.#leave)

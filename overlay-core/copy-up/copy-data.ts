@@ -5,7 +5,7 @@ import type { SuperBlock } from '../objects/superblock.ts'
 import { truncateFd } from '../sys/attr.ts'
 import { copyFileRange, pread, pwrite, reflink, seekData, seekHole } from '../sys/data.ts'
 import type { Stat } from '../sys/stat.ts'
-import { CopyTrail } from './flush-behind.ts'
+import { FlushBehind } from './flush-behind.ts'
 
 /** How much one call copies: small enough that a pool thread is soon free for others. */
 const COPY_CHUNK_BYTES = 8 * 1024 * 1024
@@ -70,7 +70,7 @@ export async function copyExtents(
   needWanted: () => void,
 ): Promise<void> {
   await truncateFd(to, sizeBytes)
-  const trail = toDisk && CopyTrail.suits(sizeBytes) ? new CopyTrail(to) : undefined
+  const trail = toDisk && FlushBehind.suits(sizeBytes) ? new FlushBehind(to) : undefined
   try {
     await copyEach(from, to, sizeBytes, needWanted, trail)
   } finally {
@@ -83,7 +83,7 @@ async function copyEach(
   to: number,
   sizeBytes: number,
   needWanted: () => void,
-  trail: CopyTrail | undefined,
+  trail: FlushBehind | undefined,
 ): Promise<void> {
   let position = 0
   while (position < sizeBytes) {
@@ -108,7 +108,7 @@ async function copyExtent(
   start: number,
   end: number,
   needWanted: () => void,
-  trail?: CopyTrail,
+  trail?: FlushBehind,
 ): Promise<void> {
   let position = start
   while (position < end) {

@@ -1,12 +1,12 @@
 import { FileType, type Name } from '../api/types.ts'
 import { Real } from '../layer/layer.ts'
 import { removeTemp } from '../layer/whiteout.ts'
-import { diskAttributes } from '../layer/xattr-store.ts'
+import { diskXattrs } from '../layer/xattr-store.ts'
 import { type IdentityMark, marksOf, originOf } from '../lookup/origin.ts'
 import type { OvlInode } from '../objects/dentry.ts'
 import { type SuperBlock, storageOf } from '../objects/superblock.ts'
 import { chmodStep, chownStep, timesStep } from '../sys/attr.ts'
-import { ResultOf, type Step, tryCalls } from '../sys/call.ts'
+import { ResultOf, type SystemCall, tryCalls } from '../sys/call.ts'
 import { fsync, quickCopyStep, reflinkStep, saysNeverReflink, saysNoCopyRange, saysNoReflink } from '../sys/data.ts'
 import { renameStep } from '../sys/dir.ts'
 import { sysError } from '../sys/error.ts'
@@ -64,7 +64,7 @@ export async function copyFileUp(
 
 function isSimple(sb: SuperBlock, inode: OvlInode): boolean {
   if (inode.type !== FileType.regular || inode.dataReal || inode.indexName !== undefined) return false
-  return sb.attributes === diskAttributes && !sb.keepsOwners && sb.upper?.inodeNumbers === undefined
+  return sb.xattrStore === diskXattrs && !sb.keepsOwners && sb.upper?.inodeNumbers === undefined
 }
 
 /** One copy-up on its way. */
@@ -124,7 +124,7 @@ class FileCopy {
   }
 
   /** Makes the file, and fills it where that is one call. */
-  async #beginning(way: DataWay): Promise<Step[]> {
+  async #beginning(way: DataWay): Promise<SystemCall[]> {
     const workFd = await this.#sb.descriptors.of(this.#sb.work as Real)
     const open = openStep(workFd, this.#temp, O_RDWR | O_CREAT | O_EXCL | O_NOATIME, 0o600)
     const { fd, stat } = this.#source
@@ -133,7 +133,7 @@ class FileCopy {
   }
 
   /** The owner before the attributes, as a change of owner takes capabilities away. */
-  #dressing(file: number | ResultOf): Step[] {
+  #dressing(file: number | ResultOf): SystemCall[] {
     const { uid, gid, mode, atime, mtime } = this.#source.stat
     const owned = uid === this.#sb.serverUid && gid === this.#sb.serverGid
     return [
@@ -146,7 +146,7 @@ class FileCopy {
   }
 
   /** What came of the first trip, as far as the file is not finished: it has no data yet, or an attribute was refused. @throws what failed */
-  #understand(way: DataWay, steps: readonly Step[], results: readonly number[]): 'done' | 'unfilled' | 'refused' {
+  #understand(way: DataWay, steps: readonly SystemCall[], results: readonly number[]): 'done' | 'unfilled' | 'refused' {
     this.#fd = results[0] as number
     if (way === 'long' && this.#fd >= 0) return 'unfilled'
     const filled = results[1] as number
@@ -160,7 +160,7 @@ class FileCopy {
   }
 
   /** Whether an attribute was refused that copies can do without. @throws what else failed */
-  #failed(steps: readonly Step[], results: readonly number[]): boolean {
+  #failed(steps: readonly SystemCall[], results: readonly number[]): boolean {
     const result = results.at(-1) as number
     if (result >= 0) return false
     const op = steps[results.length - 1]?.op ?? 'renameat2'
@@ -169,7 +169,7 @@ class FileCopy {
   }
 
   /** Makes `steps`, after which the copy is finished, and gives it its name: all on one trip. Returns the results of those that were made. */
-  async #publish(steps: readonly Step[], copyUpDir: CopyUpDir): Promise<readonly number[]> {
+  async #publish(steps: readonly SystemCall[], copyUpDir: CopyUpDir): Promise<readonly number[]> {
     for (;;) {
       const results = await this.#inode.nodeLock.exclusive(() => this.#publishLocked(steps))
       if (results) return results
@@ -177,7 +177,7 @@ class FileCopy {
     }
   }
 
-  async #publishLocked(steps: readonly Step[]): Promise<readonly number[] | undefined> {
+  async #publishLocked(steps: readonly SystemCall[]): Promise<readonly number[] | undefined> {
     const sb = this.#sb
     const { dir, name } = needAlias(this.#inode)
     const parent = dir.upper

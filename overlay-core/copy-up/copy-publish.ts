@@ -4,7 +4,7 @@ import { setImpure } from '../lookup/marks.ts'
 import type { Alias, OvlInode } from '../objects/dentry.ts'
 import type { SuperBlock } from '../objects/superblock.ts'
 import { timesAtStep, utimesAt } from '../sys/attr.ts'
-import { type Step, tryCalls } from '../sys/call.ts'
+import { type SystemCall, tryCalls } from '../sys/call.ts'
 import { statxFd } from '../sys/stat.ts'
 
 /** Where a copy belongs. @throws ESTALE the last name has gone */
@@ -54,7 +54,7 @@ export async function keepingTimes(
 export async function stepsKeepingTimes(
   sb: SuperBlock,
   dir: OvlInode,
-  stepsFor: (dirFd: number) => readonly Step[],
+  stepsFor: (dirFd: number) => readonly SystemCall[],
 ): Promise<readonly number[]> {
   const upper = dir.upper as Real
   await setImpure(sb, upper)

@@ -63,7 +63,7 @@ async function readAttributes(
   fd: number,
   names: readonly string[],
 ): Promise<CopySource['attributes'] | undefined> {
-  const wanted = names.filter((name) => sb.xattrs.copiesUp(name))
+  const wanted = names.filter((name) => sb.overlayXattrs.copiesUp(name))
   if (wanted.length === 0) return []
   if (wanted.length > MOST_ATTRIBUTES) return undefined
   const outs = wanted.map(() => new XattrOut())
@@ -78,7 +78,7 @@ async function readAttributes(
     const value = (outs[i] as XattrOut).value(result)
     if (!value) throw sysError('getxattr', -result)
     // A large note lies in the workdir of the overlay whose upper this lower was.
-    if (sb.xattrs.slotOf(name) === undefined || !isMarker(value)) found.push({ name, value })
+    if (sb.overlayXattrs.slotOf(name) === undefined || !isMarker(value)) found.push({ name, value })
   }
   return found
 }

@@ -111,7 +111,7 @@ async function linkUp(sb: SuperBlock, inode: OvlInode, dir: OvlInode, name: stri
     const parent = upper.parent as Real
     const to = { dir: dir.upper as Real, name }
     const sourceFd = await sb.descriptors.of(parent)
-    await sb.attributes.linking({ dir: parent, name: upper.name }, to, () => linkAt(sourceFd, upper.name, dirFd, name))
+    await sb.xattrStore.linking({ dir: parent, name: upper.name }, to, () => linkAt(sourceFd, upper.name, dirFd, name))
     if (inode.nlinkDelta !== undefined) inode.nlinkDelta--
     inode.changed()
   })
@@ -130,7 +130,7 @@ async function copyUpOnce(sb: SuperBlock, inode: OvlInode, need: CopyNeed): Prom
   const stat = await lowerStat(sb, lower)
   const separate = inode.type !== FileType.directory && separatesLinks(sb) && stat.nlink > 1
   const marks = separate
-    ? [{ name: sb.xattrs.identity, value: encodeIdentity(inode) }]
+    ? [{ name: sb.overlayXattrs.identity, value: encodeIdentity(inode) }]
     : await identityMarks(sb, inode, lower, stat)
   const data = leavesData ? undefined : (inode.dataReal ?? lower)
   const owner = sb.keepsOwners ? (await loadRights(sb, inode)).owner : undefined
@@ -185,7 +185,7 @@ async function publishInIndex(sb: SuperBlock, inode: OvlInode, temp: string): Pr
     { dir: sb.work as Real, name: temp },
     { dir: sb.indexDir as Real, name },
   ]
-  await sb.attributes.moving(from, to, () => renameAt(workFd, temp, indexFd, name, storageOf(sb).noReplace))
+  await sb.xattrStore.moving(from, to, () => renameAt(workFd, temp, indexFd, name, storageOf(sb).noReplace))
   inode.nlinkDelta = inode.lowerNlink - 1
 }
 
@@ -234,7 +234,7 @@ async function buildTemp(sb: SuperBlock, build: Build): Promise<Built> {
     await copyXattrs(sb, lower, workFd, temp)
     const record = await giveMode(sb, workFd, temp, type, owner, stub)
     for (const mark of build.marks) await writeIdentityMark(sb, workFd, temp, mark)
-    if (metacopy) await sb.attributes.set(workFd, temp, sb.xattrs.metacopy, new Uint8Array(0))
+    if (metacopy) await sb.xattrStore.set(workFd, temp, sb.overlayXattrs.metacopy, new Uint8Array(0))
     await utimesAt(workFd, temp, stat.atime, stat.mtime)
     const probe = await sb.descriptors.probe(sb.work as Real, temp)
     if (!probe) throw new OverlayError('EIO', 'copy-up')
@@ -326,7 +326,7 @@ async function completeData(sb: SuperBlock, inode: OvlInode): Promise<void> {
     if (capability) await setXattr(dirFd, upper.name, 'security.capability', capability)
     await utimesAt(dirFd, upper.name, before.atime, before.mtime)
     if (sb.options.fsync === 'strict') await syncBuilt(dirFd, upper.name, FileType.regular)
-    await sb.attributes.remove(dirFd, upper.name, sb.xattrs.metacopy)
+    await sb.xattrStore.remove(dirFd, upper.name, sb.overlayXattrs.metacopy)
     inode.metacopy = false
     inode.dataReal = undefined
     sb.files.drop(inode)
@@ -337,11 +337,11 @@ async function completeData(sb: SuperBlock, inode: OvlInode): Promise<void> {
 /** Copies extended attributes, ACLs included; those private to an overlay stay behind (ovl_copy_xattr). */
 async function copyXattrs(sb: SuperBlock, lower: Real, workFd: number, temp: string): Promise<void> {
   const parentFd = await sb.descriptors.of(lower.parent as Real)
-  for (const name of await sb.attributes.list(parentFd, lower.name)) {
-    if (!sb.xattrs.copiesUp(name)) continue
-    const value = await sb.attributes.get(parentFd, lower.name, name)
+  for (const name of await sb.xattrStore.list(parentFd, lower.name)) {
+    if (!sb.overlayXattrs.copiesUp(name)) continue
+    const value = await sb.xattrStore.get(parentFd, lower.name, name)
     // A large note lies in the workdir of the overlay whose upper this lower was.
-    if (!value || (sb.xattrs.slotOf(name) !== undefined && isMarker(value))) continue
+    if (!value || (sb.overlayXattrs.slotOf(name) !== undefined && isMarker(value))) continue
     await carryAttribute(sb, { fd: workFd, name: temp }, name, value)
   }
 }
@@ -359,7 +359,7 @@ export async function carryAttribute(
   value: Uint8Array,
 ): Promise<void> {
   try {
-    await sb.attributes.set(to.fd, to.name, attr, value)
+    await sb.xattrStore.set(to.fd, to.name, attr, value)
   } catch (error) {
     if (attr.startsWith('system.posix_acl_') || !isErrno(error, 'EOPNOTSUPP', 'EPERM')) throw error
   }

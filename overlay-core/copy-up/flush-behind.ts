@@ -9,7 +9,7 @@ const PIECE_BYTES = 1024 * 1024
  * Lets what was copied of a large file go to the disk as the copy proceeds, in small pieces: a single fsync in the end would fill the disk's queue
  * for seconds, and the journal, for which changes of names wait, would have to queue behind it.
  */
-export class CopyTrail {
+export class FlushBehind {
   readonly #fd: number
   #chunk: Promise<void> = Promise.resolve()
 

@@ -21,7 +21,7 @@ const STICKY = 0o1000
 const NO_DEVICE = { major: 0, minor: 0 }
 
 /** What a new object is to have from birth: its owner and mode, and the ACLs inherited from its directory. */
-export interface Birth extends NodeOwnership {
+export interface NewObjectSpec extends NodeOwnership {
   /** It is to be made as an empty file that stands for it (`needsStub`). */
   readonly stub: boolean
   readonly access: readonly AclEntry[] | undefined
@@ -35,7 +35,7 @@ export function inherit(
   type: FileType,
   owner: Ownership,
   rdev: { readonly major: number; readonly minor: number } = NO_DEVICE,
-): Birth {
+): NewObjectSpec {
   const node = { ...owner, rdevMajor: rdev.major, rdevMinor: rdev.minor }
   if (dir.defaultAcl === undefined || type === FileType.symlink) {
     return { ...node, stub: needsStub(sb, type, node), access: undefined, defaultAcl: undefined }
@@ -49,12 +49,12 @@ export function inherit(
  * Gives the object just made at `name` in the work directory its owner, mode and ACLs; returns its rights. `present`: what it has, where
  * that is known, which saves setting the same.
  */
-export async function dress(
+export async function applyOwnership(
   sb: SuperBlock,
   workFd: number,
   name: string,
   type: FileType,
-  birth: Birth,
+  birth: NewObjectSpec,
   present?: Ownership,
 ): Promise<Rights> {
   await giveOwner(sb, workFd, name, birth, present)
@@ -93,7 +93,7 @@ export async function giveMode(
   present?: number,
 ): Promise<OverrideStat | undefined> {
   const record = stub ? recordOf(type, owner) : recordFor(sb, type, owner)
-  if (record) await sb.attributes.set(workFd, name, OVERRIDE_STAT, formatOverrideStat(record))
+  if (record) await sb.xattrStore.set(workFd, name, OVERRIDE_STAT, formatOverrideStat(record))
   const mode = diskMode(sb, type, owner.mode, stub)
   if (type !== FileType.symlink && mode !== present && !sb.fixedOwners) await chmodAt(workFd, name, mode)
   return record
@@ -135,7 +135,7 @@ export async function changeOwner(
   const node = { ...want, rdevMajor, rdevMinor }
   const record = stub ? recordOf(type, node) : recordFor(sb, type, node)
   if (record) {
-    await sb.attributes.set(fd, name, OVERRIDE_STAT, formatOverrideStat(record))
+    await sb.xattrStore.set(fd, name, OVERRIDE_STAT, formatOverrideStat(record))
     setRights(inode, { ...rights, owner: record })
     inode.changed()
   }
@@ -150,7 +150,7 @@ export async function changeOwner(
 
 async function forgetRecord(sb: SuperBlock, fd: number, name: string): Promise<void> {
   try {
-    await sb.attributes.remove(fd, name, OVERRIDE_STAT)
+    await sb.xattrStore.remove(fd, name, OVERRIDE_STAT)
   } catch (error) {
     if (!isErrno(error, 'ENODATA')) throw error
   }

@@ -1,5 +1,5 @@
 import { OverlayError } from '../api/errno.ts'
-import { FileType, type Maybe, type Name } from '../api/types.ts'
+import { FileType, type MaybePromise, type Name } from '../api/types.ts'
 import { O_NOFOLLOW, O_PATH } from '../sys/flags.ts'
 import { closeSync, openAt, openAtCached } from '../sys/open.ts'
 import { statxFd, statxFdAsking } from '../sys/stat.ts'
@@ -75,7 +75,7 @@ export class Descriptors {
   }
 
   /** The descriptor of directory `real`. @throws ESTALE it is no longer where it was */
-  of(real: Real): Maybe<number> {
+  of(real: Real): MaybePromise<number> {
     if (real.fd >= 0) {
       real.used = true
       return real.fd
@@ -115,7 +115,7 @@ export class Descriptors {
   }
 
   /** What is called `name` in `dir`, without following a symlink; undefined when nothing is. */
-  probe(dir: Real, name: Name): Maybe<Probe | undefined> {
+  probe(dir: Real, name: Name): MaybePromise<Probe | undefined> {
     const { local } = dir.layer
     if (asksForAttributes(dir.layer)) return this.#probeAsking(dir, name)
     const dirFd = this.of(dir)
@@ -166,7 +166,7 @@ export class Descriptors {
     this.#retired = []
   }
 
-  #openBelow(parentFd: number, real: Real): Maybe<number> {
+  #openBelow(parentFd: number, real: Real): MaybePromise<number> {
     if (real.fd >= 0) return real.fd
     const found = probeAt(parentFd, real.name, real.layer.local)
     if (found instanceof Promise) return found.then((probe) => this.#adoptProbe(real, probe))
@@ -220,7 +220,7 @@ export class Descriptors {
   }
 }
 
-function probeAt(dirFd: number, name: Name, local: boolean): Maybe<Probe | undefined> {
+function probeAt(dirFd: number, name: Name, local: boolean): MaybePromise<Probe | undefined> {
   if (!local) return probeWaiting(dirFd, name)
   try {
     const fd = openAtCached(dirFd, name, PROBE_FLAGS)

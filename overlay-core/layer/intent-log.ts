@@ -10,7 +10,7 @@ import type { Real } from './layer.ts'
 import { isWhiteoutDevice } from './whiteout.ts'
 
 /** The name of the log in the workdir. */
-export const STEP_FILE_NAME = 'steps'
+export const INTENT_FILE_NAME = 'steps'
 /** From this size on the log starts again at its beginning, as soon as no change runs. Room for so much is made at mount. */
 const LIMIT_BYTES = 64 * 1024
 
@@ -31,7 +31,7 @@ interface Line {
  * append-only log in the workdir, one line before each such change. A line stays when the change is done, as setting right what is right
  * does nothing.
  */
-export class StepLog {
+export class IntentLog {
   readonly #fd: number
   #end = 0
   #running = 0
@@ -42,12 +42,12 @@ export class StepLog {
   }
 
   /** Starts a log in the workdir. What an older one tells of is forgotten: `repairSteps` comes before. */
-  static async start(workdirFd: number): Promise<StepLog> {
-    const fd = await openAt(workdirFd, STEP_FILE_NAME, O_RDWR | O_CREAT | O_NOFOLLOW, 0o600)
+  static async start(workdirFd: number): Promise<IntentLog> {
+    const fd = await openAt(workdirFd, INTENT_FILE_NAME, O_RDWR | O_CREAT | O_NOFOLLOW, 0o600)
     try {
       await truncateFd(fd, 0)
       await bestEffort(() => pwrite(fd, Buffer.alloc(LIMIT_BYTES, '\n'), 0))
-      return new StepLog(fd)
+      return new IntentLog(fd)
     } catch (error) {
       closeSync(fd)
       throw error
@@ -105,7 +105,7 @@ function place({ dir, name }: UpperName): Line['at'][number] {
  * Sets right what the changes that the log in the workdir tells of left in the middle: an object held in the work directory goes back, and
  * where an object and a whiteout have the same name the object stays. To be called before the work directory is cleaned.
  */
-export async function repairSteps(
+export async function replayIntents(
   workdirFd: number,
   workFd: number,
   upperFd: number,
@@ -146,7 +146,7 @@ async function putBack(line: Line, held: Name, workFd: number, upperFd: number):
 
 async function readLog(workdirFd: number): Promise<Line[]> {
   try {
-    const fd = await openAt(workdirFd, STEP_FILE_NAME, O_RDONLY | O_NOFOLLOW)
+    const fd = await openAt(workdirFd, INTENT_FILE_NAME, O_RDONLY | O_NOFOLLOW)
     try {
       return await readLines(fd)
     } finally {

@@ -1,6 +1,6 @@
-import type { Maybe, Name, Time } from '../api/types.ts'
+import type { MaybePromise, Name, Time } from '../api/types.ts'
 import type { Stat } from '../sys/stat.ts'
-import type { MarkForm } from './whiteout-format.ts'
+import type { WhiteoutFormat } from './whiteout-format.ts'
 
 /** One layer of the stack. Lower layers are never written. */
 export interface Layer {
@@ -24,7 +24,7 @@ export interface Layer {
   /** UUID of the file system as in the kernel's `s_uuid`, zeros where unknown. */
   readonly fsUuid: Uint8Array
   /** How whiteouts and opaque directories are written down in it; of an upper it is set at mount, once that is known. */
-  marks: MarkForm
+  marks: WhiteoutFormat
   /** When the stack of layers was last changed: directories show no earlier ctime, so that clients look into them again. */
   stackChanged: Time | undefined
   /** The server may open its files by their handles; undefined until that was tried. */
@@ -35,7 +35,7 @@ export interface Layer {
 /** Inode numbers that last, by the names of objects, for a file system without such. */
 export interface InodeNumbers {
   /** What `stat`, of what is called `name` in `dir`, says with the lasting inode number. @throws ENOSPC | EIO a new one cannot be kept */
-  stamp(dir: Real, name: Name, stat: Stat): Maybe<Stat>
+  stamp(dir: Real, name: Name, stat: Stat): MaybePromise<Stat>
 }
 
 /**

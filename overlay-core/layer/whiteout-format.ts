@@ -1,4 +1,4 @@
-import type { FileType, Maybe, Name } from '../api/types.ts'
+import type { FileType, MaybePromise, Name } from '../api/types.ts'
 import type { SuperBlock } from '../objects/superblock.ts'
 import type { Probe, Real } from './layer.ts'
 
@@ -11,7 +11,7 @@ export const WHITEOUT = Symbol('whiteout')
 export const ROOT_RECORD_NAME = '.wh..wh.overlayd'
 
 /** What a layer has at a name: an object, a whiteout, or nothing that it would say of this name. */
-export type Standing = Probe | typeof WHITEOUT | undefined
+export type NameState = Probe | typeof WHITEOUT | undefined
 
 /** A change of place in the upper. `to` is free, shows nothing (a whiteout), or holds a non-directory that is replaced. */
 export interface UpperMove {
@@ -33,7 +33,7 @@ export interface UpperMove {
  *
  * The second half changes the upper: every method is one step for whoever looks, also after a crash. The locks of the directories are held.
  */
-export interface MarkForm {
+export interface WhiteoutFormat {
   readonly whiteouts: 'device' | 'files'
   /** `move` puts a directory in the place of one that holds marks. */
   readonly replacesDirectories: boolean
@@ -43,14 +43,14 @@ export interface MarkForm {
   /** The name that an entry called `name` hides below, as far as its name alone says. */
   hiddenBy(name: Name): Name | undefined
   /** What stands at `name` of directory `dir`. The caller owns the descriptor. */
-  standingAt(sb: SuperBlock, dir: Real, name: Name): Maybe<Standing>
+  standingAt(sb: SuperBlock, dir: Real, name: Name): MaybePromise<NameState>
   /** Whether directory `dir` is opaque by another mark than the attribute. */
-  isOpaque(sb: SuperBlock, dir: Real): Maybe<boolean>
+  isOpaque(sb: SuperBlock, dir: Real): MaybePromise<boolean>
 
   /** Marks the directory `name` below `dirFd` opaque, with '' that of `dirFd` itself. Its times may change. */
   setOpaque(sb: SuperBlock, dirFd: number, name: string): Promise<void>
   /** Gives the finished object `temp` of the work directory the name `name`, where nothing or a whiteout stands. */
-  publish(sb: SuperBlock, temp: Name, dir: Real, name: Name, directory: boolean, standing: Standing): Promise<void>
+  publish(sb: SuperBlock, temp: Name, dir: Real, name: Name, directory: boolean, standing: NameState): Promise<void>
   /**
    * Gives the finished file `temp` the name of whatever non-directory, or nothing, stands there; `standing` tells that an upper object is known to. Returns whether its
    * content must be sent on its way to the disk (`Writeback`).
@@ -71,18 +71,18 @@ export interface MarkForm {
 }
 
 /** What the layer of `dir` has at `name`. The caller owns the descriptor. */
-export function standingAt(sb: SuperBlock, dir: Real, name: Name): Maybe<Standing> {
+export function nameStateAt(sb: SuperBlock, dir: Real, name: Name): MaybePromise<NameState> {
   return dir.layer.marks.standingAt(sb, dir, name)
 }
 
 /** Whether the layer of `dir` hides `name`. */
 export async function isHidden(sb: SuperBlock, dir: Real, name: Name): Promise<boolean> {
-  const standing = await standingAt(sb, dir, name)
+  const standing = await nameStateAt(sb, dir, name)
   if (isObject(standing) && standing.fd >= 0) sb.descriptors.retire(standing.fd)
   return standing === WHITEOUT
 }
 
 /** Whether an object is to be seen there. */
-export function isObject(standing: Standing): standing is Probe {
+export function isObject(standing: NameState): standing is Probe {
   return standing !== undefined && standing !== WHITEOUT
 }

@@ -14,12 +14,12 @@ export function isWhiteoutDevice(stat: Stat): boolean {
 export async function removeTemp(sb: SuperBlock, name: Name): Promise<void> {
   const dir = sb.work as Real
   await bestEffort(async () => unlinkAt(await sb.descriptors.of(dir), name))
-  await sb.attributes.removed({ dir, name })
+  await sb.xattrStore.removed({ dir, name })
 }
 
 /** Removes a temporary empty directory from the work directory; a leftover is cleaned at the next mount. */
 export async function removeTempDir(sb: SuperBlock, name: Name): Promise<void> {
   const dir = sb.work as Real
   await bestEffort(async () => rmdirAt(await sb.descriptors.of(dir), name))
-  await sb.attributes.removed({ dir, name })
+  await sb.xattrStore.removed({ dir, name })
 }

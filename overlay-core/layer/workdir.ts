@@ -2,28 +2,28 @@ import { isErrno } from '../api/errno.ts'
 import { FileType } from '../api/types.ts'
 import { IDENTITY_FILE_NAMES } from '../mount/identity-file.ts'
 import { HANDLE_FILE_NAMES } from '../objects/handle-file.ts'
-import { KEPT_DIRECTORY } from '../operations/resumable-stage.ts'
-import { NOTE_DIRECTORY } from '../sidecar/protocol-data-store.ts'
-import { SHELF_FILE_NAMES } from '../sidecar/sidecar-log.ts'
+import { RESUMABLE_DIRECTORY } from '../operations/resumable-stage.ts'
+import { PROTOCOL_DATA_DIRECTORY } from '../sidecar/protocol-data-store.ts'
+import { SIDECAR_FILE_NAMES } from '../sidecar/sidecar-log.ts'
 import { chmodAt } from '../sys/attr.ts'
 import { mkdirAt, readdirFd, rmdirAt, unlinkAt } from '../sys/dir.ts'
 import { O_DIRECTORY, O_NOFOLLOW, O_PATH } from '../sys/flags.ts'
 import { closeSync, openAt } from '../sys/open.ts'
 import { statxFd } from '../sys/stat.ts'
-import { FORM_FILE_NAME } from '../whiteouts/format-record.ts'
+import { FORMAT_FILE_NAME } from '../whiteouts/format-record.ts'
 import type { Descriptors } from './descriptors.ts'
-import { STEP_FILE_NAME } from './intent-log.ts'
+import { INTENT_FILE_NAME } from './intent-log.ts'
 import { type Layer, Real } from './layer.ts'
 
 /** What may stand in a workdir that is ours, or the kernel's. */
 const OURS = new Set([
   'work',
   'index',
-  NOTE_DIRECTORY,
-  KEPT_DIRECTORY,
-  STEP_FILE_NAME,
-  FORM_FILE_NAME,
-  ...SHELF_FILE_NAMES,
+  PROTOCOL_DATA_DIRECTORY,
+  RESUMABLE_DIRECTORY,
+  INTENT_FILE_NAME,
+  FORMAT_FILE_NAME,
+  ...SIDECAR_FILE_NAMES,
   ...HANDLE_FILE_NAMES,
   ...IDENTITY_FILE_NAMES,
 ])

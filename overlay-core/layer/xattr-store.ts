@@ -1,12 +1,12 @@
-import type { Maybe } from '../api/types.ts'
+import type { MaybePromise } from '../api/types.ts'
 import { getXattr, listXattr, removeXattr, setXattr } from '../sys/xattr.ts'
 import type { UpperName } from './intent-log.ts'
 
 /**
  * Extended attributes of objects in layers: those on disk, and where the upper's file system has none, those that the overlay needs for
- * itself, kept elsewhere (`Shelf`). An object is named as in `sys/xattr.ts`: a name below `dirFd`, or '' for the descriptor itself.
+ * itself, kept elsewhere (`XattrSidecar`). An object is named as in `sys/xattr.ts`: a name below `dirFd`, or '' for the descriptor itself.
  */
-export interface Attributes {
+export interface XattrStore {
   /** Those of upper objects are found by their names, not by descriptors of files. */
   readonly byName: boolean
   get(dirFd: number, name: string, attr: string): Promise<Uint8Array | undefined>
@@ -19,14 +19,14 @@ export interface Attributes {
   /** Runs `change`, which gives an upper object a further name. */
   linking(from: UpperName, to: UpperName, change: () => Promise<void>): Promise<void>
   /** To be called after an upper name is gone. */
-  removed(name: UpperName): Maybe<void | Promise<void>>
+  removed(name: UpperName): MaybePromise<void | Promise<void>>
   /** Makes durable what is not kept with the objects. Undefined when nothing is kept elsewhere. */
   sync(): Promise<void> | undefined
   close(): void
 }
 
 /** The attributes on disk and no others. */
-export const diskAttributes: Attributes = {
+export const diskXattrs: XattrStore = {
   byName: false,
   get: getXattr,
   set: setXattr,

@@ -3,7 +3,7 @@ import { FileType } from '../api/types.ts'
 import type { Found, Real } from '../layer/layer.ts'
 import type { XattrNames } from '../layer/overlay-xattrs.ts'
 import { openWorkDirectory } from '../layer/workdir.ts'
-import type { Attributes } from '../layer/xattr-store.ts'
+import type { XattrStore } from '../layer/xattr-store.ts'
 import type { OvlInode } from '../objects/dentry.ts'
 import type { SuperBlock } from '../objects/superblock.ts'
 import { readdirFd, unlinkAt } from '../sys/dir.ts'
@@ -61,7 +61,9 @@ export function joinIndex(inode: OvlInode, index: IndexEntry, lowerNlink: number
  * count) and a signed number (ovl_get_nlink).
  */
 async function readNlinkDelta(sb: SuperBlock, name: string, upperNlink: number, lowerNlink: number): Promise<number> {
-  const saved = parseNlink(await sb.attributes.get(await sb.descriptors.of(sb.indexDir as Real), name, sb.xattrs.nlink))
+  const saved = parseNlink(
+    await sb.xattrStore.get(await sb.descriptors.of(sb.indexDir as Real), name, sb.overlayXattrs.nlink),
+  )
   // Without the attribute: the index itself is one link of the upper.
   if (!saved) return -1
   return saved.base === 'U' ? saved.difference : saved.difference + lowerNlink - upperNlink
@@ -97,7 +99,7 @@ async function writeNlink(
   difference: number,
 ): Promise<void> {
   const sign = difference < 0 ? '' : '+'
-  await sb.attributes.set(fd, name, sb.xattrs.nlink, Buffer.from(`${base}${sign}${difference}`))
+  await sb.xattrStore.set(fd, name, sb.overlayXattrs.nlink, Buffer.from(`${base}${sign}${difference}`))
 }
 
 /**
@@ -109,7 +111,7 @@ export async function dropIndex(sb: SuperBlock, inode: OvlInode): Promise<void> 
   try {
     const dir = sb.indexDir as Real
     await unlinkAt(await sb.descriptors.of(dir), inode.indexName)
-    await sb.attributes.removed({ dir, name: inode.indexName })
+    await sb.xattrStore.removed({ dir, name: inode.indexName })
   } catch (error) {
     if (!isErrno(error)) throw error
   }
@@ -117,16 +119,16 @@ export async function dropIndex(sb: SuperBlock, inode: OvlInode): Promise<void> 
 
 /** Opens the index directory of the workdir, making it when missing, and cleans it. */
 export async function openIndexDirectory(
-  { descriptors, xattrs, attributes }: Pick<SuperBlock, 'descriptors' | 'xattrs' | 'attributes'>,
+  { descriptors, overlayXattrs, xattrStore }: Pick<SuperBlock, 'descriptors' | 'overlayXattrs' | 'xattrStore'>,
   workdir: Real,
 ): Promise<Real> {
   const index = await openWorkDirectory(descriptors, workdir.layer, workdir, 'index')
-  await removeOrphans(index.fd, xattrs, attributes)
+  await removeOrphans(index.fd, overlayXattrs, xattrStore)
   return index
 }
 
 /** Removes the index entries whose objects have no name left, after a crash between the two steps (ovl_indexdir_cleanup). */
-async function removeOrphans(indexFd: number, xattrs: XattrNames, attributes: Attributes): Promise<void> {
+async function removeOrphans(indexFd: number, xattrs: XattrNames, attributes: XattrStore): Promise<void> {
   for (const { name } of await readdirFd(indexFd)) {
     const { type, nlink } = await statxAt(indexFd, name)
     // Directories and whiteouts are the kernel's, for its NFS export.

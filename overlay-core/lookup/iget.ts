@@ -2,7 +2,7 @@ import { bestEffort } from '../api/errno.ts'
 import { FileType, type Name } from '../api/types.ts'
 import { decodeIdentity, type Identity, identityOf, identityOfName } from '../layer/identity.ts'
 import { type Found, type Layer, Real } from '../layer/layer.ts'
-import { stampOf } from '../objects/ctime-fingerprint.ts'
+import { ctimeFingerprint } from '../objects/ctime-fingerprint.ts'
 import { type Alias, OvlInode } from '../objects/dentry.ts'
 import { knownRights, shownType } from '../objects/rights.ts'
 import type { SuperBlock } from '../objects/superblock.ts'
@@ -134,7 +134,7 @@ function fillInode(sb: SuperBlock, inode: OvlInode, { top, lowers, data, hasOrig
 
 /** A directory counts as known as it was when it was found. */
 function noteStamp(sb: SuperBlock, { real, stat }: Found): void {
-  if (real.stampNs === 0 && stat.type === FileType.directory) real.stampNs = stampOf(sb, stat.ctime)
+  if (real.stampNs === 0 && stat.type === FileType.directory) real.stampNs = ctimeFingerprint(sb, stat.ctime)
 }
 
 /**

@@ -32,7 +32,9 @@ const OPAQUE: Marks = { ...NO_MARKS, opaque: true }
 
 /** Whether whiteouts in directory `real` may have the form of an attribute. The lowest layer's directories are not asked for their other marks. */
 export async function holdsAttributeWhiteouts(sb: SuperBlock, real: Real): Promise<boolean> {
-  real.xwhiteouts ??= saysAttributes(await sb.attributes.get(await sb.descriptors.of(real), '', sb.xattrs.opaque))
+  real.xwhiteouts ??= saysAttributes(
+    await sb.xattrStore.get(await sb.descriptors.of(real), '', sb.overlayXattrs.opaque),
+  )
   return real.xwhiteouts
 }
 
@@ -48,19 +50,25 @@ function saysAttributes(opaque: Uint8Array | undefined): boolean {
  */
 export async function readMarks(sb: SuperBlock, real: Real): Promise<Marks> {
   const fd = await sb.descriptors.of(real)
-  const names = await sb.attributes.list(fd, '')
+  const names = await sb.xattrStore.list(fd, '')
   real.plain = isPlain(names)
-  const { xattrs } = sb
+  const { overlayXattrs } = sb
   real.opaque = await real.layer.marks.isOpaque(sb, real)
   real.xwhiteouts = false
-  if (!names.some((name) => name.startsWith(xattrs.prefix))) return real.opaque ? OPAQUE : NO_MARKS
-  const opaque = names.includes(xattrs.opaque) ? await sb.attributes.get(fd, '', xattrs.opaque) : undefined
+  if (!names.some((name) => name.startsWith(overlayXattrs.prefix))) return real.opaque ? OPAQUE : NO_MARKS
+  const opaque = names.includes(overlayXattrs.opaque)
+    ? await sb.xattrStore.get(fd, '', overlayXattrs.opaque)
+    : undefined
   real.opaque ||= opaque?.length === 1 && opaque[0] === 0x79
   real.xwhiteouts = saysAttributes(opaque)
-  real.impure = real.layer.isUpper && names.includes(xattrs.impure)
-  const redirect = names.includes(xattrs.redirect) ? await sb.attributes.get(fd, '', xattrs.redirect) : undefined
+  real.impure = real.layer.isUpper && names.includes(overlayXattrs.impure)
+  const redirect = names.includes(overlayXattrs.redirect)
+    ? await sb.xattrStore.get(fd, '', overlayXattrs.redirect)
+    : undefined
   const origin =
-    real.layer.isUpper && names.includes(xattrs.origin) ? await sb.attributes.get(fd, '', xattrs.origin) : undefined
+    real.layer.isUpper && names.includes(overlayXattrs.origin)
+      ? await sb.xattrStore.get(fd, '', overlayXattrs.origin)
+      : undefined
   real.redirect = redirect && checkRedirect(sb, Buffer.from(redirect).toString('latin1'))
   return {
     opaque: real.opaque,
@@ -78,22 +86,22 @@ export async function readMarks(sb: SuperBlock, real: Real): Promise<Marks> {
  * @throws EPERM a metadata-only file with metacopy=off: its data may not be followed, as in the kernel
  */
 export async function readFileMarks(sb: SuperBlock, dirFd: number, { real, stat }: Found): Promise<Marks> {
-  const { xattrs, options } = sb
+  const { overlayXattrs, options } = sb
   const upper = real.layer.isUpper
   if (!upper && !maybeMetadataOnly(sb, real, stat)) return NO_MARKS
-  const names = await sb.attributes.list(dirFd, real.name)
+  const names = await sb.xattrStore.list(dirFd, real.name)
   real.plain = isPlain(names)
-  const metacopy = stat.type === FileType.regular && names.includes(xattrs.metacopy)
+  const metacopy = stat.type === FileType.regular && names.includes(overlayXattrs.metacopy)
   if (metacopy && !options.metacopy) throw new OverlayError('EPERM', 'lookup', real.name)
-  const read = (attr: string) => (names.includes(attr) ? sb.attributes.get(dirFd, real.name, attr) : undefined)
-  const redirect = metacopy ? await read(xattrs.redirect) : undefined
-  const origin = upper ? await read(xattrs.origin) : undefined
+  const read = (attr: string) => (names.includes(attr) ? sb.xattrStore.get(dirFd, real.name, attr) : undefined)
+  const redirect = metacopy ? await read(overlayXattrs.redirect) : undefined
+  const origin = upper ? await read(overlayXattrs.origin) : undefined
   return {
     opaque: false,
     redirect: redirect && checkRedirect(sb, Buffer.from(redirect).toString('latin1')),
     origin,
     metacopy,
-    identity: upper ? await read(xattrs.identity) : undefined,
+    identity: upper ? await read(overlayXattrs.identity) : undefined,
   }
 }
 
@@ -122,7 +130,7 @@ function checkRedirect(sb: SuperBlock, redirect: string): string {
 export async function setImpure(sb: SuperBlock, real: Real): Promise<void> {
   if (real.impure) return
   try {
-    await sb.attributes.set(await sb.descriptors.of(real), '', sb.xattrs.impure, Buffer.from('y'))
+    await sb.xattrStore.set(await sb.descriptors.of(real), '', sb.overlayXattrs.impure, Buffer.from('y'))
   } catch (error) {
     // As the kernel: without the mark only the file ids of a listing could differ after a restart.
     if (!isErrno(error, 'EOPNOTSUPP', 'EPERM')) throw error

@@ -1,9 +1,9 @@
 import { OverlayError } from '../api/errno.ts'
-import { FileType, type Maybe, type Name } from '../api/types.ts'
+import { FileType, type MaybePromise, type Name } from '../api/types.ts'
 import { identityOf } from '../layer/identity.ts'
 import type { Found, Probe, Real } from '../layer/layer.ts'
 import { standsFor } from '../layer/override-stat.ts'
-import { isObject, standingAt, WHITEOUT } from '../layer/whiteout-format.ts'
+import { isObject, nameStateAt, WHITEOUT } from '../layer/whiteout-format.ts'
 import type { Dentry, OvlInode } from '../objects/dentry.ts'
 import { type Rights, setRights } from '../objects/rights.ts'
 import type { SuperBlock } from '../objects/superblock.ts'
@@ -27,7 +27,7 @@ export function needMakeable(sb: SuperBlock, op: string, name: Name): void {
 }
 
 /** The dentry of `name` in `dir`: from the cache at once, else from the layers. */
-export function lookupDentry(sb: SuperBlock, dir: OvlInode, name: Name): Maybe<Dentry> {
+export function lookupDentry(sb: SuperBlock, dir: OvlInode, name: Name): MaybePromise<Dentry> {
   const cached = cachedDentry(sb, dir, name)
   if (cached) return cached
   return sb.descriptors.run(() => dir.dirLock.shared(() => lookupLocked(sb, dir, name)))
@@ -75,7 +75,7 @@ function remember(sb: SuperBlock, dir: OvlInode, name: Name, inode: OvlInode | u
  */
 async function searchStack(sb: SuperBlock, dir: OvlInode, name: Name): Promise<StackEntry | undefined> {
   if (sb.upper?.marks.reserves(name)) return undefined
-  const probe = dir.upper && (await standingAt(sb, dir.upper, name))
+  const probe = dir.upper && (await nameStateAt(sb, dir.upper, name))
   if (!dir.upper || !probe) {
     const { lowers, data } = await searchLowers(sb, dir, { name, redirect: undefined, above: undefined })
     return lowers.length === 0 ? undefined : { upper: undefined, ...NO_MARKS, lowers, data }
@@ -168,7 +168,7 @@ async function findInDataLayers(sb: SuperBlock, redirect: string): Promise<Found
 async function findInLower(sb: SuperBlock, parent: Real, name: string, lowest: boolean): Promise<LayerStep> {
   if (name.startsWith('/')) return await lookupRedirect(sb, parent.layer, name, lowest)
   const nothing = { at: undefined, redirect: undefined }
-  const probe = await standingAt(sb, parent, name)
+  const probe = await nameStateAt(sb, parent, name)
   if (!probe) return { ...nothing, stop: false }
   if (probe === WHITEOUT) return { ...nothing, stop: true }
   return { at: sb.descriptors.found(parent, name, probe), stop: false, redirect: undefined }
@@ -188,7 +188,7 @@ export function rememberUpper(sb: SuperBlock, dir: OvlInode, name: Name, probe: 
 /** Whether a lower has something at this name that would show if the upper's were gone (ovl_lower_positive). */
 export async function lowerPositive(sb: SuperBlock, dir: OvlInode, name: Name): Promise<boolean> {
   for (const parent of dir.lowers) {
-    const standing = await standingAt(sb, parent, name)
+    const standing = await nameStateAt(sb, parent, name)
     if (!standing) continue
     if (!isObject(standing)) return false
     if (standing.fd >= 0) closeSync(standing.fd)

@@ -73,11 +73,11 @@ export async function marksOf(
   stat: Stat,
 ): Promise<IdentityMark[]> {
   // One that shares its lower with a copy under another name (`isElsewhere`) must not be taken for that.
-  if (isNameKey(inode, keyOf(layer, stat))) return [{ name: sb.xattrs.identity, value: encodeIdentity(inode) }]
-  const marks = [{ name: sb.xattrs.origin, value: origin ?? new Uint8Array(0) }]
+  if (isNameKey(inode, keyOf(layer, stat))) return [{ name: sb.overlayXattrs.identity, value: encodeIdentity(inode) }]
+  const marks = [{ name: sb.overlayXattrs.origin, value: origin ?? new Uint8Array(0) }]
   // A directory that has moved says where its lowers are (redirect).
   const followed = inode.type === FileType.directory || (origin !== undefined && (await followsOrigins(layer)))
-  if (!followed) marks.push({ name: sb.xattrs.identity, value: encodeLowerIdentity(inode, stat.nlink) })
+  if (!followed) marks.push({ name: sb.overlayXattrs.identity, value: encodeLowerIdentity(inode, stat.nlink) })
   return marks
 }
 
@@ -106,7 +106,7 @@ export async function writeIdentityMark(
   mark: IdentityMark,
 ): Promise<void> {
   try {
-    await sb.attributes.set(dirFd, name, mark.name, mark.value)
+    await sb.xattrStore.set(dirFd, name, mark.name, mark.value)
   } catch (error) {
     // As the kernel: an upper that takes no such attribute still works, only the file id changes at copy-up.
     if (!isErrno(error, 'EOPNOTSUPP', 'EPERM')) throw error

@@ -1,10 +1,10 @@
 import { isErrno } from '../api/errno.ts'
-import { type DirEntry, type DirEntryPlus, FileType, type Maybe, type Name } from '../api/types.ts'
+import { type DirEntry, type DirEntryPlus, FileType, type MaybePromise, type Name } from '../api/types.ts'
 import { inOrder } from '../base/listing-order.ts'
 import { loopTurn, STEPS_PER_TURN } from '../base/loop-turn.ts'
 import { fileId, keyOf } from '../layer/identity.ts'
 import type { Real } from '../layer/layer.ts'
-import { standingAt, WHITEOUT } from '../layer/whiteout-format.ts'
+import { nameStateAt, WHITEOUT } from '../layer/whiteout-format.ts'
 import type { OvlInode } from '../objects/dentry.ts'
 import { getattr } from '../objects/inode.ts'
 import type { SuperBlock } from '../objects/superblock.ts'
@@ -112,7 +112,7 @@ export function readdir(
   dir: OvlInode,
   cookie: number,
   fill: (entry: DirEntry) => boolean,
-): Maybe<boolean> {
+): MaybePromise<boolean> {
   const { listing } = dir
   let at = cookie
   if (listing) {
@@ -166,7 +166,7 @@ export function readdirPlus(
   cookie: number,
   searchable: boolean,
   fill: (entry: DirEntryPlus) => boolean,
-): Maybe<boolean> {
+): MaybePromise<boolean> {
   if (!searchable) {
     return readdir(sb, dir, cookie, (entry) => fill({ ...entry, inode: undefined, attr: undefined }))
   }
@@ -289,7 +289,7 @@ async function mergeLayer(
     }
     let { type } = raw
     if (type === 0 || type === FileType.character || (attributes && type === FileType.regular)) {
-      const standing = await standingAt(sb, real, raw.name)
+      const standing = await nameStateAt(sb, real, raw.name)
       if (!standing) continue
       if (standing === WHITEOUT) {
         merged.set(raw.name, undefined)

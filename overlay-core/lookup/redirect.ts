@@ -1,7 +1,7 @@
 import { OverlayError } from '../api/errno.ts'
 import { FileType, type Name } from '../api/types.ts'
 import type { Found, Layer, Real } from '../layer/layer.ts'
-import { standingAt, WHITEOUT } from '../layer/whiteout-format.ts'
+import { nameStateAt, WHITEOUT } from '../layer/whiteout-format.ts'
 import type { OvlInode } from '../objects/dentry.ts'
 import { placeOf } from '../objects/inode.ts'
 import type { SuperBlock } from '../objects/superblock.ts'
@@ -30,7 +30,7 @@ export async function lookupRedirect(sb: SuperBlock, layer: Layer, path: string,
   let stop = false
   let parent = layer.root
   for (const [i, part] of parts.entries()) {
-    const probe = await standingAt(sb, parent, part)
+    const probe = await nameStateAt(sb, parent, part)
     if (!probe) break
     if (probe === WHITEOUT) return { at: undefined, stop: true, redirect }
     const last = i === parts.length - 1
@@ -68,7 +68,7 @@ export async function setRedirect(sb: SuperBlock, dir: OvlInode, name: Name, sam
   const redirect = sameDir && !(await isLowerHardLink(sb, dir)) ? name : absolutePath(dir)
   if (redirect.length > REDIRECT_MAX_BYTES) throw new OverlayError('EXDEV', 'rename', name)
   const place = await placeOf(sb, dir)
-  await sb.attributes.set(place.fd, place.name, sb.xattrs.redirect, Buffer.from(redirect, 'latin1'))
+  await sb.xattrStore.set(place.fd, place.name, sb.overlayXattrs.redirect, Buffer.from(redirect, 'latin1'))
   upper.redirect = redirect
 }
 

@@ -1,5 +1,5 @@
 import { isErrno, OverlayError } from '../api/errno.ts'
-import type { Maybe, Name } from '../api/types.ts'
+import type { MaybePromise, Name } from '../api/types.ts'
 import type { Alias, OvlInode } from '../objects/dentry.ts'
 import type { SuperBlock } from '../objects/superblock.ts'
 import { cachedDentry, checkName, lookupDentry } from './namei.ts'
@@ -14,7 +14,7 @@ import { dueChain, isUnchanged, lookAtLowers } from './revalidate.ts'
  *
  * @throws ESTALE it is not there any more
  */
-export function makeCurrent(sb: SuperBlock, inode: OvlInode): Promise<void> | undefined {
+export function revalidateInode(sb: SuperBlock, inode: OvlInode): Promise<void> | undefined {
   if (inode.unlinked) return undefined
   if (isStale(sb, inode)) return findAgain(sb, inode)
   if (sb.options.revalidate === 'never') return undefined
@@ -26,12 +26,12 @@ export function makeCurrent(sb: SuperBlock, inode: OvlInode): Promise<void> | un
 }
 
 /** What `name` in `dir` is; `dir` is current already. */
-export function lookupCurrent(sb: SuperBlock, dir: OvlInode, name: Name): Maybe<OvlInode | undefined> {
+export function lookupCurrent(sb: SuperBlock, dir: OvlInode, name: Name): MaybePromise<OvlInode | undefined> {
   const found = lookupName(sb, dir, name)
   return sb.options.revalidate === 'never' ? found : stillThere(sb, dir, name, found)
 }
 
-function lookupName(sb: SuperBlock, dir: OvlInode, name: Name): Maybe<OvlInode | undefined> {
+function lookupName(sb: SuperBlock, dir: OvlInode, name: Name): MaybePromise<OvlInode | undefined> {
   const cached = cachedDentry(sb, dir, name)
   if (cached) return cached.inode
   checkName('lookup', name)
@@ -44,11 +44,11 @@ async function stillThere(
   sb: SuperBlock,
   dir: OvlInode,
   name: Name,
-  found: Maybe<OvlInode | undefined>,
+  found: MaybePromise<OvlInode | undefined>,
 ): Promise<OvlInode | undefined> {
   const inode = await found
   try {
-    if (inode) await makeCurrent(sb, inode)
+    if (inode) await revalidateInode(sb, inode)
     return inode
   } catch (error) {
     if (!isErrno(error, 'ESTALE')) throw error
@@ -94,7 +94,7 @@ async function findAgain(sb: SuperBlock, inode: OvlInode, current?: OvlInode): P
 
 async function standsAt(sb: SuperBlock, inode: OvlInode, { dir, name }: Alias, current: boolean): Promise<boolean> {
   try {
-    if (!current) await makeCurrent(sb, dir)
+    if (!current) await revalidateInode(sb, dir)
     return (await lookupDentry(sb, dir, name)).inode === inode
   } catch (error) {
     if (isErrno(error, 'ESTALE', 'ENOENT', 'ENOTDIR')) return false

@@ -1,7 +1,7 @@
 import { isErrno } from '../api/errno.ts'
 import { FileType, type Time } from '../api/types.ts'
 import type { Real } from '../layer/layer.ts'
-import { nsOf, stampOf } from '../objects/ctime-fingerprint.ts'
+import { ctimeFingerprint, nsOf } from '../objects/ctime-fingerprint.ts'
 import type { OvlInode } from '../objects/dentry.ts'
 import type { SuperBlock } from '../objects/superblock.ts'
 import { type Stat, statxFd, statxFdAsking } from '../sys/stat.ts'
@@ -91,7 +91,7 @@ async function changedSince(sb: SuperBlock, dir: OvlInode): Promise<Time | 'gone
     const { ctime } = stat
     if (real.stampNs !== 0 && real.stampNs !== nsOf(ctime)) changed = ctime
     // The stamp is older than whatever is read of the directory after it.
-    real.stampNs = stampOf(sb, ctime)
+    real.stampNs = ctimeFingerprint(sb, ctime)
   }
   return changed
 }

@@ -5,8 +5,8 @@ import type { XattrNames } from '../layer/overlay-xattrs.ts'
 import { type FileSystemStat, type Stat, statfsFd, statxFd } from '../sys/stat.ts'
 import { fileSystemUuid } from '../sys/uuid.ts'
 import { hasAcls, listXattr } from '../sys/xattr.ts'
-import { deviceForm } from '../whiteouts/device-format.ts'
-import { filesForm } from '../whiteouts/file-format.ts'
+import { deviceFormat } from '../whiteouts/device-format.ts'
+import { fileFormat } from '../whiteouts/file-format.ts'
 import { saysFiles } from '../whiteouts/format-record.ts'
 import type { IdentityKeeper } from './identity-keeper.ts'
 import { markOf } from './numbering.ts'
@@ -79,10 +79,10 @@ export async function makeLayers(
     const same = present.find(
       (layer) => layer.isUpper === isUpper && layer.dataOnly === dataOnly && isSame(layer, root),
     )
-    if (same && (isUpper || same.marks === (files ? filesForm : deviceForm))) return same
+    if (same && (isUpper || same.marks === (files ? fileFormat : deviceFormat))) return same
     const fileSystem = fileSystems.get(root.device) as FileSystem
     const layer = await makeLayer(root, isUpper, dataOnly, fileSystem, numbers.get(root.device) ?? 0, xattrs)
-    if (files) layer.marks = filesForm
+    if (files) layer.marks = fileFormat
     return layer
   }
   return {
@@ -148,7 +148,7 @@ async function makeLayer(
     local: LOCAL_FILE_SYSTEMS.has(fileSystem.stat.type),
     sharesInOrder: fileSystem.stat.type === XFS,
     hasAcls: fileSystem.acls,
-    marks: deviceForm,
+    marks: deviceFormat,
     inodeNumbers: undefined,
     stackChanged: undefined,
     wasUpper: (await listXattr(fd, '')).some((name) => name.startsWith(xattrs.prefix)),

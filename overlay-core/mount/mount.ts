@@ -5,7 +5,7 @@ import { isErrno } from '../api/errno.ts'
 import type { Overlay } from '../api/overlay-api.ts'
 import type { MountOptions } from '../api/params.ts'
 import { newLock } from '../base/lock.ts'
-import { Gate } from '../base/remount-barrier.ts'
+import { RemountBarrier } from '../base/remount-barrier.ts'
 import { Descriptors } from '../layer/descriptors.ts'
 import { identityOf } from '../layer/identity.ts'
 import type { Layer } from '../layer/layer.ts'
@@ -15,7 +15,7 @@ import { Writeback } from '../layer/writeback.ts'
 import { readMarks } from '../lookup/marks.ts'
 import { lookupDentry } from '../lookup/namei.ts'
 import { ListingCache } from '../lookup/readdir.ts'
-import { makeCurrent } from '../lookup/revalidate-inode.ts'
+import { revalidateInode } from '../lookup/revalidate-inode.ts'
 import { DentryCache } from '../objects/dcache.ts'
 import { OvlInode } from '../objects/dentry.ts'
 import { Durability } from '../objects/durability.ts'
@@ -118,50 +118,47 @@ async function assembleWith(
 ): Promise<Overlay> {
   const handleFile = await openHandleFile(roots, given)
   undo.push(() => handleFile.close())
-  const xattrs = new XattrNames(options.userxattr, effectiveUid() !== 0)
+  const overlayXattrs = new XattrNames(options.userxattr, effectiveUid() !== 0)
   const keeper = await IdentityKeeper.open(handleFile.directoryFd)
-  const layers = await placedLayers(roots, options, xattrs, keeper, given)
+  const layers = await placedLayers(roots, options, overlayXattrs, keeper, given)
   const descriptors = new Descriptors(Math.max(64, Math.floor(descriptorLimit * 0.5)))
   undo.push(() => descriptors.closeAll())
   const dcache = new DentryCache(given.dentryLimit)
-  const context = { descriptors, xattrs, privileged: effectiveUid() === 0, newNoteId: given.randomBytes, undo }
+  const { randomBytes: newProtocolDataId } = given
+  const context = { descriptors, overlayXattrs, privileged: effectiveUid() === 0, newProtocolDataId, undo }
   const prepared =
     layers.upper && roots.work ? await prepareUpper(options, layers.upper, roots.work.fd, context) : NO_UPPER
   const files = fileCache(given, descriptorLimit)
   const handleLog = await HandleLog.open(handleFile.fd, handleFile.sizeBytes)
+  const lookup = (dir: OvlInode, name: string) => lookupInode(sb, dir, name)
   let temps = 0
   const sb: SuperBlock = {
     options,
     epoch: 1,
     readOnly: options.readOnly || layers.upper === undefined,
-    gate: new Gate(),
+    barrier: new RemountBarrier(),
     clock: given.clock,
     wallClockMs: given.wallClockMs,
-    uuid: await overlayUuid(options, layers, xattrs, given, keeper),
+    uuid: await overlayUuid(options, layers, overlayXattrs, given, keeper),
     upper: layers.upper,
     lowers: layers.lowers,
     dataLayers: layers.data,
     ...prepared,
-    xattrs: new XattrNames(options.userxattr, effectiveUid() !== 0 || prepared.storage?.owners === false),
+    overlayXattrs: new XattrNames(options.userxattr, effectiveUid() !== 0 || prepared.storage?.owners === false),
     root: makeRoot(layers, keeper),
     dcache,
     descriptors,
     files,
     durability: new Durability(),
     listings: new ListingCache(given.listingLimit),
-    handles: new HandleTable(
-      { dcache, clock: given.clock },
-      (dir, name) => lookupInode(sb, dir, name),
-      handleFile,
-      handleLog,
-    ),
+    handles: new HandleTable({ dcache, clock: given.clock }, lookup, handleFile, handleLog),
     renameLock: newLock('shape'),
     writeback: new Writeback(given.clock),
     copies: new Set(),
     ...server(prepared.storage),
     tempName: () => `#${(temps++).toString(16)}`,
   }
-  await sb.notes?.load(sb.attributes, xattrs)
+  await sb.protocolData?.load(sb.xattrStore, overlayXattrs)
   sb.root.epoch = sb.epoch
   dcache.addInode(sb.root)
   for (const real of [sb.root.upper, ...sb.root.lowers]) if (real) await readMarks(sb, real)
@@ -194,8 +191,8 @@ function mountingOf(sb: SuperBlock, roots: Roots, keeper: IdentityKeeper, wallCl
       present = await remount(sb, present, { keeper, nowMs: wallClockMs() }, options)
     },
     close: () => {
-      sb.steps?.close()
-      sb.attributes.close()
+      sb.intents?.close()
+      sb.xattrStore.close()
       closeRoots(present)
     },
   }
@@ -228,7 +225,7 @@ async function openHandleFile(roots: Roots, given: MountEnvironment): Promise<Ha
 }
 
 async function lookupInode(sb: SuperBlock, dir: OvlInode, name: string): Promise<OvlInode | undefined> {
-  await makeCurrent(sb, dir)
+  await revalidateInode(sb, dir)
   return (await lookupDentry(sb, dir, name)).inode
 }
 

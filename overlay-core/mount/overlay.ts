@@ -11,7 +11,7 @@ import {
   FileType,
   type Inode,
   type KeptStage,
-  type Maybe,
+  type MaybePromise,
   type Name,
   type OpenFile,
   type Provenance,
@@ -21,7 +21,7 @@ import {
   type Wcc,
 } from '../api/types.ts'
 import { readdir, readdirPlus } from '../lookup/readdir.ts'
-import { lookupCurrent, makeCurrent } from '../lookup/revalidate-inode.ts'
+import { lookupCurrent, revalidateInode } from '../lookup/revalidate-inode.ts'
 import type { OvlInode } from '../objects/dentry.ts'
 import { attrFor, getattr, grantedAccess, needAccess, readlink, setattr } from '../objects/inode.ts'
 import { pathsOf } from '../objects/paths.ts'
@@ -29,7 +29,7 @@ import { type CheckedAttr, EXECUTE, may, need, READ } from '../objects/permissio
 import type { SuperBlock } from '../objects/superblock.ts'
 import { create, link, mkdir, mknod, symlink } from '../operations/dir.ts'
 import { commit, openFile, read, write } from '../operations/file.ts'
-import { getNote, setNote } from '../operations/protocol-data.ts'
+import { getProtocolData, setProtocolData } from '../operations/protocol-data.ts'
 import { rmdir, unlink } from '../operations/remove.ts'
 import { type RenameOptions, rename } from '../operations/rename.ts'
 import { provenance, removedNames, restore } from '../operations/restore.ts'
@@ -39,7 +39,7 @@ import { statfsFd } from '../sys/stat.ts'
 import { flush, letGo, type Mounting } from './unmount.ts'
 
 /**
- * The overlay as adapters use it: checks that it is mounted and that the caller may, then hands on to the modules, inside the gate and with
+ * The overlay as adapters use it: checks that it is mounted and that the caller may, then hands on to the modules, inside the barrier and with
  * objects of the present stack of layers.
  */
 export class MountedOverlay implements Overlay {
@@ -69,7 +69,7 @@ export class MountedOverlay implements Overlay {
     return this.#sb.options
   }
 
-  lookup(cred: Cred, dir: Inode, name: Name): Maybe<Inode | undefined> {
+  lookup(cred: Cred, dir: Inode, name: Name): MaybePromise<Inode | undefined> {
     return this.#inDirectory(dir, (parent) => {
       const allowed = needAccess(this.#sb, cred, parent, EXECUTE, 'lookup')
       if (allowed instanceof Promise) return allowed.then(() => lookupCurrent(this.#sb, parent, name))
@@ -77,7 +77,7 @@ export class MountedOverlay implements Overlay {
     })
   }
 
-  parent(cred: Cred, dir: Inode): Maybe<Inode> {
+  parent(cred: Cred, dir: Inode): MaybePromise<Inode> {
     return this.#inDirectory(dir, (inode) => {
       const allowed = needAccess(this.#sb, cred, inode, EXECUTE, 'lookup')
       const parent = inode === this.#sb.root ? inode : inode.alias?.dir
@@ -91,13 +91,13 @@ export class MountedOverlay implements Overlay {
     return pathsOf(this.#sb.root, inode as OvlInode)
   }
 
-  inodeByKey(key: number, generation: number): Maybe<Inode> {
+  inodeByKey(key: number, generation: number): MaybePromise<Inode> {
     this.#enter()
-    const { handles, gate } = this.#sb
-    if (!gate.open) return gate.enter(() => this.inodeByKey(key, generation))
+    const { handles, barrier } = this.#sb
+    if (!barrier.open) return barrier.enter(() => this.inodeByKey(key, generation))
     const inode = handles.find(key, generation)
     if (!(inode instanceof Promise)) return this.#on(inode, (current) => current)
-    return gate.count(inode)
+    return barrier.count(inode)
   }
 
   retain(inode: Inode): void {
@@ -109,11 +109,11 @@ export class MountedOverlay implements Overlay {
     return this.#sb.handles.flushed()
   }
 
-  getattr(inode: Inode): Maybe<Attr> {
+  getattr(inode: Inode): MaybePromise<Attr> {
     return this.#on(inode, (object) => getattr(this.#sb, object))
   }
 
-  access(cred: Cred, inode: Inode, mask: number): Maybe<number> {
+  access(cred: Cred, inode: Inode, mask: number): MaybePromise<number> {
     return this.#on(inode, (object) => {
       const attr = attrFor(this.#sb, cred, object)
       if (attr instanceof Promise) return attr.then((now) => grantedAccess(cred, now, mask))
@@ -128,7 +128,7 @@ export class MountedOverlay implements Overlay {
     )
   }
 
-  readlink(_cred: Cred, inode: Inode): Maybe<Uint8Array> {
+  readlink(_cred: Cred, inode: Inode): MaybePromise<Uint8Array> {
     return this.#on(inode, (object) => readlink(this.#sb, object))
   }
 
@@ -201,7 +201,7 @@ export class MountedOverlay implements Overlay {
     return await this.#inDirectory(dir, (inode) => restore(this.#sb, cred, inode, name, check))
   }
 
-  readdir(cred: Cred, dir: Inode, cookie: number, fill: (entry: DirEntry) => boolean): Maybe<boolean> {
+  readdir(cred: Cred, dir: Inode, cookie: number, fill: (entry: DirEntry) => boolean): MaybePromise<boolean> {
     return this.#inDirectory(dir, (inode) => {
       const allowed = needAccess(this.#sb, cred, inode, READ, 'readdir')
       if (allowed instanceof Promise) return allowed.then(() => readdir(this.#sb, inode, cookie, fill))
@@ -209,7 +209,7 @@ export class MountedOverlay implements Overlay {
     })
   }
 
-  readdirPlus(cred: Cred, dir: Inode, cookie: number, fill: (entry: DirEntryPlus) => boolean): Maybe<boolean> {
+  readdirPlus(cred: Cred, dir: Inode, cookie: number, fill: (entry: DirEntryPlus) => boolean): MaybePromise<boolean> {
     return this.#inDirectory(dir, (inode) => {
       const attr = attrFor(this.#sb, cred, inode)
       const go = (now: CheckedAttr) => {
@@ -220,12 +220,26 @@ export class MountedOverlay implements Overlay {
     })
   }
 
-  read(cred: Cred, inode: Inode, buffer: Uint8Array, offset: number, length: number, position: number): Maybe<number> {
+  read(
+    cred: Cred,
+    inode: Inode,
+    buffer: Uint8Array,
+    offset: number,
+    length: number,
+    position: number,
+  ): MaybePromise<number> {
     needRegular(inode)
     return this.#on(inode, (object) => read(this.#sb, cred, object, buffer, offset, length, position))
   }
 
-  write(cred: Cred, inode: Inode, data: Uint8Array, position: number, stability: Stability, wcc?: Wcc): Maybe<void> {
+  write(
+    cred: Cred,
+    inode: Inode,
+    data: Uint8Array,
+    position: number,
+    stability: Stability,
+    wcc?: Wcc,
+  ): MaybePromise<void> {
     needRegular(inode)
     return this.#on(inode, (object) => write(this.#sb, cred, object, data, position, stability, wcc))
   }
@@ -252,12 +266,12 @@ export class MountedOverlay implements Overlay {
 
   async keptStages(cred: Cred): Promise<KeptStage[]> {
     this.#enter()
-    return await this.#sb.gate.enter(() => keptStages(this.#sb, cred))
+    return await this.#sb.barrier.enter(() => keptStages(this.#sb, cred))
   }
 
   async stage(...[cred, foreseen, keep]: Parameters<Overlay['stage']>): Promise<StagedFile> {
     this.#enter()
-    return await this.#sb.gate.enter(() => stage(this.#sb, cred, foreseen, keep))
+    return await this.#sb.barrier.enter(() => stage(this.#sb, cred, foreseen, keep))
   }
 
   async getxattr(cred: Cred, inode: Inode, name: string): Promise<Uint8Array | undefined> {
@@ -276,12 +290,18 @@ export class MountedOverlay implements Overlay {
     return await this.#on(inode, (object) => listxattr(this.#sb, cred, object))
   }
 
-  async getNote(_cred: Cred, inode: Inode, slot: string): Promise<Uint8Array | undefined> {
-    return await this.#on(inode, (object) => getNote(this.#sb, object, slot))
+  async getProtocolData(_cred: Cred, inode: Inode, slot: string): Promise<Uint8Array | undefined> {
+    return await this.#on(inode, (object) => getProtocolData(this.#sb, object, slot))
   }
 
-  async setNote(cred: Cred, inode: Inode, slot: string, value: Uint8Array | undefined, where?: 'upper'): Promise<void> {
-    await this.#on(inode, (object) => setNote(this.#sb, cred, object, slot, value, where))
+  async setProtocolData(
+    cred: Cred,
+    inode: Inode,
+    slot: string,
+    value: Uint8Array | undefined,
+    where?: 'upper',
+  ): Promise<void> {
+    await this.#on(inode, (object) => setProtocolData(this.#sb, cred, object, slot, value, where))
   }
 
   async statfs(): Promise<StatFs> {
@@ -292,14 +312,14 @@ export class MountedOverlay implements Overlay {
     this.#enter()
     const sb = this.#sb
     const changed = objects as readonly OvlInode[]
-    if (!sb.gate.open) return sb.gate.enter(async () => this.#commitAgain(changed)) as Promise<void>
-    if (changed.some(({ epoch }) => epoch !== sb.epoch)) return sb.gate.count(this.#commitAgain(changed))
+    if (!sb.barrier.open) return sb.barrier.enter(async () => this.#commitAgain(changed)) as Promise<void>
+    if (changed.some(({ epoch }) => epoch !== sb.epoch)) return sb.barrier.count(this.#commitAgain(changed))
     return sb.durability.commitNames(sb, changed)
   }
 
   /** Of objects that a remount has come between. */
   async #commitAgain(objects: readonly OvlInode[]): Promise<void> {
-    for (const object of objects) await bestEffort(() => makeCurrent(this.#sb, object))
+    for (const object of objects) await bestEffort(() => revalidateInode(this.#sb, object))
     await this.#sb.durability.commitNames(this.#sb, objects)
   }
 
@@ -330,28 +350,28 @@ export class MountedOverlay implements Overlay {
     if (!this.#mounted) throw new OverlayError('ESTALE', 'overlay')
   }
 
-  /** Runs `work` inside the gate, with `inode` as it is in the present stack: at once where that is possible. */
-  #on<T>(inode: Inode, work: (object: OvlInode) => Maybe<T>): Maybe<T> {
+  /** Runs `work` inside the barrier, with `inode` as it is in the present stack: at once where that is possible. */
+  #on<T>(inode: Inode, work: (object: OvlInode) => MaybePromise<T>): MaybePromise<T> {
     this.#enter()
     const sb = this.#sb
     const object = inode as OvlInode
-    if (!sb.gate.open) return sb.gate.enter(() => this.#inside(object, work))
+    if (!sb.barrier.open) return sb.barrier.enter(() => this.#inside(object, work))
     const result = this.#inside(object, work)
-    return result instanceof Promise ? sb.gate.count(result) : result
+    return result instanceof Promise ? sb.barrier.count(result) : result
   }
 
-  #inside<T>(object: OvlInode, work: (object: OvlInode) => Maybe<T>): Maybe<T> {
-    const waiting = makeCurrent(this.#sb, object)
+  #inside<T>(object: OvlInode, work: (object: OvlInode) => MaybePromise<T>): MaybePromise<T> {
+    const waiting = revalidateInode(this.#sb, object)
     if (waiting === undefined) return work(object)
     return waiting.then(() => work(object))
   }
 
-  #inDirectory<T>(dir: Inode, work: (dir: OvlInode) => Maybe<T>): Maybe<T> {
+  #inDirectory<T>(dir: Inode, work: (dir: OvlInode) => MaybePromise<T>): MaybePromise<T> {
     needDirectory(dir)
     return this.#on(dir, work)
   }
 
-  #inBoth<T>(first: Inode, dir: Inode, work: (first: OvlInode, dir: OvlInode) => Maybe<T>): Maybe<T> {
+  #inBoth<T>(first: Inode, dir: Inode, work: (first: OvlInode, dir: OvlInode) => MaybePromise<T>): MaybePromise<T> {
     needDirectory(dir)
     return this.#on(first, (object) => this.#inside(dir as OvlInode, (parent) => work(object, parent)))
   }

@@ -2,27 +2,30 @@ import { isErrno } from '../api/errno.ts'
 import { type MountOptions, OptionError } from '../api/params.ts'
 import { ACL_ACCESS, ACL_DEFAULT } from '../layer/acl.ts'
 import type { Descriptors } from '../layer/descriptors.ts'
-import { repairSteps, StepLog } from '../layer/intent-log.ts'
+import { IntentLog, replayIntents } from '../layer/intent-log.ts'
 import { type Layer, Real } from '../layer/layer.ts'
 import type { XattrNames } from '../layer/overlay-xattrs.ts'
 import { noticesOf, probeStorage, type Storage } from '../layer/storage.ts'
 import { markVolatile, openWorkDirectory, removeLeftovers } from '../layer/workdir.ts'
-import { diskAttributes } from '../layer/xattr-store.ts'
+import { diskXattrs } from '../layer/xattr-store.ts'
 import { openIndexDirectory } from '../lookup/hardlink.ts'
 import type { SuperBlock } from '../objects/superblock.ts'
-import { finishRefills } from '../operations/overwrite-in-place.ts'
-import { NoteStore } from '../sidecar/protocol-data-store.ts'
-import { hasShelf } from '../sidecar/sidecar-log.ts'
-import { Shelf } from '../sidecar/xattr-sidecar.ts'
+import { finishOverwrites } from '../operations/overwrite-in-place.ts'
+import { ProtocolDataStore } from '../sidecar/protocol-data-store.ts'
+import { hasSidecar } from '../sidecar/sidecar-log.ts'
+import { XattrSidecar } from '../sidecar/xattr-sidecar.ts'
 import { chmodAt } from '../sys/attr.ts'
 import { statxAt, statxFd } from '../sys/stat.ts'
 import { removeXattr } from '../sys/xattr.ts'
-import { deviceForm } from '../whiteouts/device-format.ts'
-import { filesForm, whiteoutFor } from '../whiteouts/file-format.ts'
-import { chooseForm, recordFiles } from '../whiteouts/format-record.ts'
+import { deviceFormat } from '../whiteouts/device-format.ts'
+import { fileFormat, whiteoutFor } from '../whiteouts/file-format.ts'
+import { chooseFormat, recordFiles } from '../whiteouts/format-record.ts'
 
 /** What makes an upper usable: its work directory, and how marks are kept on its storage. */
-type PreparedUpper = Pick<SuperBlock, 'work' | 'indexDir' | 'storage' | 'notices' | 'steps' | 'notes' | 'attributes'>
+type PreparedUpper = Pick<
+  SuperBlock,
+  'work' | 'indexDir' | 'storage' | 'notices' | 'intents' | 'protocolData' | 'xattrStore'
+>
 
 /** Of an overlay without upper. */
 export const NO_UPPER: PreparedUpper = {
@@ -30,18 +33,18 @@ export const NO_UPPER: PreparedUpper = {
   indexDir: undefined,
   storage: undefined,
   notices: [],
-  steps: undefined,
-  notes: undefined,
-  attributes: diskAttributes,
+  intents: undefined,
+  protocolData: undefined,
+  xattrStore: diskXattrs,
 }
 
 /** What `prepareUpper` takes from the mount. */
 export interface UpperContext {
   readonly descriptors: Descriptors
-  readonly xattrs: XattrNames
+  readonly overlayXattrs: XattrNames
   /** The server may give objects away. */
   readonly privileged: boolean
-  readonly newNoteId: (lengthBytes: number) => Uint8Array
+  readonly newProtocolDataId: (lengthBytes: number) => Uint8Array
   /** Takes what closes again what was opened, in case that the mount fails. */
   readonly undo: (() => void)[]
 }
@@ -58,40 +61,43 @@ export async function prepareUpper(
   workdirFd: number,
   context: UpperContext,
 ): Promise<PreparedUpper> {
-  const { descriptors, xattrs, privileged, undo } = context
+  const { descriptors, overlayXattrs, privileged, undo } = context
   const workdir = new Real(layer, undefined, '', statxFd(workdirFd).ino)
   workdir.fd = workdirFd
   const usedBefore = await exists(workdirFd, 'work')
   const work = await openWorkDirectory(descriptors, layer, workdir, 'work')
   const rootFd = layer.root.fd
-  const restored = await repairSteps(workdirFd, work.fd, rootFd, whiteoutFor)
-  await finishRefills(work.fd)
+  const restored = await replayIntents(workdirFd, work.fd, rootFd, whiteoutFor)
+  await finishOverwrites(work.fd)
   await removeLeftovers(work.fd)
   await clearInheritance(work.fd)
-  const found = await lookAtStorage(work.fd, xattrs, privileged)
-  const form = await chooseForm(options.whiteouts, found, { rootFd, workdirFd, usedBefore })
+  const found = await lookAtStorage(work.fd, overlayXattrs, privileged)
+  const form = await chooseFormat(options.whiteouts, found, { rootFd, workdirFd, usedBefore })
   if (form === 'files') await recordFiles(rootFd, workdirFd, work.fd)
-  const place = { upper: layer.root, workdir, descriptors, prefix: xattrs.prefix }
-  const shelf = !found.xattrs || (await hasShelf(workdirFd)) ? await Shelf.open(place, restored) : undefined
-  const storage = shelf ? besideShelf(found, shelf) : found
-  const attributes = shelf ?? diskAttributes
-  undo.push(() => attributes.close())
+  const place = { upper: layer.root, workdir, descriptors, prefix: overlayXattrs.prefix }
+  const sidecar = !found.xattrs || (await hasSidecar(workdirFd)) ? await XattrSidecar.open(place, restored) : undefined
+  const storage = sidecar ? withSidecar(found, sidecar) : found
+  const xattrStore = sidecar ?? diskXattrs
+  undo.push(() => xattrStore.close())
   // Where an object has but one name, as on FAT, its inode number is made up.
-  if (!storage.links) layer.inodeNumbers = shelf
-  const indexContext = { descriptors, xattrs, attributes }
+  if (!storage.links) layer.inodeNumbers = sidecar
+  const indexContext = { descriptors, overlayXattrs, xattrStore }
   const indexDir = options.index && storage.links ? await openIndexDirectory(indexContext, workdir) : undefined
   if (options.volatile) await markVolatile(work.fd)
-  const notes = NoteStore.in(descriptors, layer, workdir, { newId: context.newNoteId, volatile: options.volatile })
-  layer.marks = form === 'files' ? filesForm : deviceForm
-  const steps = form === 'files' ? await StepLog.start(workdirFd) : undefined
-  undo.push(() => steps?.close())
-  const notices = noticesOf(storage, form, shelf !== undefined)
-  return { work, indexDir, storage, notices, steps, notes, attributes }
+  const protocolData = ProtocolDataStore.in(descriptors, layer, workdir, {
+    newId: context.newProtocolDataId,
+    volatile: options.volatile,
+  })
+  layer.marks = form === 'files' ? fileFormat : deviceFormat
+  const intents = form === 'files' ? await IntentLog.start(workdirFd) : undefined
+  undo.push(() => intents?.close())
+  const notices = noticesOf(storage, form, sidecar !== undefined)
+  return { work, indexDir, storage, notices, intents, protocolData, xattrStore }
 }
 
 /** What of a storage counts when attributes are kept by name: those cannot follow two names that change places at once. */
-function besideShelf(storage: Storage, shelf: Shelf): Storage {
-  return { ...storage, exchange: false, owners: storage.owners && !shelf.keepsOwners }
+function withSidecar(storage: Storage, sidecar: XattrSidecar): Storage {
+  return { ...storage, exchange: false, owners: storage.owners && !sidecar.keepsOwners }
 }
 
 async function exists(dirFd: number, name: string): Promise<boolean> {

@@ -11,7 +11,7 @@ import type { IdentityKeeper } from './identity-keeper.ts'
 import { digestOf, type Layers, makeLayers, noteStackChange, placeLayers } from './layers.ts'
 import { type LowerRoots, openLowers, type Roots } from './roots.ts'
 
-/** So often copy-ups that have begun are waited for with the gate open; then whoever begins one has to wait for the new stack. */
+/** So often copy-ups that have begun are waited for with the barrier open; then whoever begins one has to wait for the new stack. */
 const PATIENCE = 3
 
 /**
@@ -36,7 +36,7 @@ export async function remount(
   let layers: Layers
   let index: Real | undefined
   try {
-    layers = await makeLayers({ ...opened, upper: roots.upper }, options, sb.xattrs, keeper, upperAnd(sb, old))
+    layers = await makeLayers({ ...opened, upper: roots.upper }, options, sb.overlayXattrs, keeper, upperAnd(sb, old))
     const next = { ...sb, options, lowers: layers.lowers, dataLayers: layers.data }
     for (const layer of layers.lowers) if (isNew(layer)) await readMarks(next, layer.root)
     index = await indexFor(sb, options)
@@ -48,7 +48,7 @@ export async function remount(
     throw error
   }
   for (let round = 0; round < PATIENCE && sb.copies.size > 0; round++) await Promise.allSettled([...sb.copies])
-  await sb.gate.alone(() => changeStack(sb, options, layers, index, nowMs))
+  await sb.barrier.alone(() => changeStack(sb, options, layers, index, nowMs))
   return keepRoots(roots, opened, layers)
 }
 

@@ -5,7 +5,7 @@ import type { SuperBlock } from './superblock.ts'
 const TICK_MS = 50
 
 /** By what a directory of a lower is later known to be unchanged: its ctime, or NaN when that is too fresh to tell. */
-export function stampOf({ wallClockMs }: SuperBlock, ctime: Time): number {
+export function ctimeFingerprint({ wallClockMs }: SuperBlock, ctime: Time): number {
   const ageMs = wallClockMs() - (ctime.sec * 1000 + ctime.nsec / 1e6)
   return ageMs < TICK_MS ? Number.NaN : nsOf(ctime)
 }

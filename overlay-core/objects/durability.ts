@@ -52,7 +52,7 @@ export class Durability {
     for (const object of objects) this.#collect(object, subjects)
     if (subjects.size === 0) return undefined
     const syncs: Promise<void>[] = []
-    const kept = sb.attributes.sync()
+    const kept = sb.xattrStore.sync()
     if (kept) syncs.push(kept)
     for (const subject of subjects) syncs.push(this.#join(sb, canSync(subject) ? subject : EVERYTHING))
     return this.#settle(syncs, subjects)

@@ -1,6 +1,6 @@
 import type { Clock } from '../api/clock.ts'
 import { isErrno, OverlayError } from '../api/errno.ts'
-import { FileType, type Maybe } from '../api/types.ts'
+import { FileType, type MaybePromise } from '../api/types.ts'
 import { copyUp } from '../copy-up/copy-up.ts'
 import type { Real } from '../layer/layer.ts'
 import { NEVER_WAITS, openForReading, openQuietly } from '../layer/real-open.ts'
@@ -65,7 +65,7 @@ export class FileCache {
    *
    * @throws ESTALE no name is left and it is not open · EINVAL not a regular file (EISDIR a directory) · as `copyUp`
    */
-  acquire(sb: SuperBlock, inode: OvlInode, write: boolean): Maybe<RealFile> {
+  acquire(sb: SuperBlock, inode: OvlInode, write: boolean): MaybePromise<RealFile> {
     const file = inode.file
     if (file !== undefined && (!write || file.writable)) {
       file.users++
@@ -115,7 +115,7 @@ export class FileCache {
     this.#files.clear()
   }
 
-  #open(sb: SuperBlock, inode: OvlInode, write: boolean): Maybe<RealFile> {
+  #open(sb: SuperBlock, inode: OvlInode, write: boolean): MaybePromise<RealFile> {
     if (inode.type === FileType.directory) throw new OverlayError('EISDIR', 'open')
     if (inode.type !== FileType.regular) throw new OverlayError('EINVAL', 'open')
     if (inode.unlinked) throw new OverlayError('ESTALE', 'open')

@@ -1,6 +1,6 @@
 import { crc32 } from 'node:zlib'
 import type { Name } from '../api/types.ts'
-import { PlaceTable } from '../base/offset-map.ts'
+import { OffsetMap } from '../base/offset-map.ts'
 import { truncateFd } from '../sys/attr.ts'
 import { fsync, pread, pwrite, startWriting } from '../sys/data.ts'
 
@@ -36,7 +36,7 @@ const COMPACT_FROM_BYTES = 1024 * 1024
  */
 export class HandleLog {
   readonly #fd: number
-  #places = new PlaceTable()
+  #places = new OffsetMap()
   #end = MAGIC.length
   /** Of all records of places ever appended: to estimate what is alive. */
   #placeBytes = 0

@@ -1,6 +1,6 @@
 import type { Clock } from '../api/clock.ts'
 import { isErrno, OverlayError } from '../api/errno.ts'
-import type { Maybe, Name } from '../api/types.ts'
+import type { MaybePromise, Name } from '../api/types.ts'
 import type { DentryCache } from './dcache.ts'
 import type { OvlInode } from './dentry.ts'
 import type { HandleFile } from './handle-file.ts'
@@ -10,7 +10,7 @@ import type { HandleLog, HandleRecord } from './handle-log.ts'
 const WRITING_MS = 2000
 
 /** Looks a name up in a directory, whoever asks; part of the super block. */
-type Lookup = (dir: OvlInode, name: Name) => Maybe<OvlInode | undefined>
+type Lookup = (dir: OvlInode, name: Name) => MaybePromise<OvlInode | undefined>
 
 /** A change of the log that came while it was being rewritten. */
 type Change = (log: HandleLog) => void
@@ -97,7 +97,7 @@ export class HandleTable {
   }
 
   /** @throws ESTALE */
-  find(key: number, generation: number): Maybe<OvlInode> {
+  find(key: number, generation: number): MaybePromise<OvlInode> {
     const inode = this.#dcache.inode(key)
     if (!inode) return this.#findAgain(key, generation)
     if (inode.generation === generation) return inode

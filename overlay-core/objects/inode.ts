@@ -1,5 +1,13 @@
 import { isErrno, OverlayError } from '../api/errno.ts'
-import { type Attr, type AttrChange, type Cred, FileType, type Maybe, type Time, type Wcc } from '../api/types.ts'
+import {
+  type Attr,
+  type AttrChange,
+  type Cred,
+  FileType,
+  type MaybePromise,
+  type Time,
+  type Wcc,
+} from '../api/types.ts'
 import { copyUp } from '../copy-up/copy-up.ts'
 import { changeOwner } from '../copy-up/owner.ts'
 import { asksForAttributes, type Probe, type Real } from '../layer/layer.ts'
@@ -16,7 +24,7 @@ import { knownRights, loadRights, loadRightsLocked } from './rights.ts'
 import type { SuperBlock } from './superblock.ts'
 
 /** Attributes as clients see them: from the cache, else from the topmost real object. @throws ESTALE it is gone */
-export function getattr(sb: SuperBlock, inode: OvlInode): Maybe<Attr> {
+export function getattr(sb: SuperBlock, inode: OvlInode): MaybePromise<Attr> {
   const attr = inode.attr ?? attrAtHand(sb, inode)
   if (attr) return attr
   return sb.descriptors.run(async () => {
@@ -40,13 +48,13 @@ export async function getattrLocked(sb: SuperBlock, inode: OvlInode): Promise<At
  * As `getattr`, fit for permission checks on behalf of `cred`. At once as `getattr` is, but for the first time that an ACL could matter
  * to the caller.
  */
-export function attrFor(sb: SuperBlock, cred: Cred, inode: OvlInode): Maybe<CheckedAttr> {
+export function attrFor(sb: SuperBlock, cred: Cred, inode: OvlInode): MaybePromise<CheckedAttr> {
   const attr = getattr(sb, inode)
   if (attr instanceof Promise) return attr.then((now) => withAcl(sb, cred, inode, now))
   return inode.rights === undefined ? withAcl(sb, cred, inode, attr) : (attr as CheckedAttr)
 }
 
-function withAcl(sb: SuperBlock, cred: Cred, inode: OvlInode, attr: Attr): Maybe<CheckedAttr> {
+function withAcl(sb: SuperBlock, cred: Cred, inode: OvlInode, attr: Attr): MaybePromise<CheckedAttr> {
   // What `getattr` returns carries the ACL when it was known.
   if (needsNoAcl(sb, cred, inode, attr)) return attr as CheckedAttr
   return loadRights(sb, inode).then(() => attrFor(sb, cred, inode))
@@ -278,7 +286,7 @@ export function readlink(sb: SuperBlock, inode: OvlInode): Promise<Uint8Array> {
 }
 
 /** @throws EACCES */
-export function needAccess(sb: SuperBlock, cred: Cred, inode: OvlInode, mask: number, op: string): Maybe<void> {
+export function needAccess(sb: SuperBlock, cred: Cred, inode: OvlInode, mask: number, op: string): MaybePromise<void> {
   const attr = attrFor(sb, cred, inode)
   if (attr instanceof Promise) return attr.then((now) => need(cred, now, mask, op))
   need(cred, attr, mask, op)

@@ -91,7 +91,7 @@ function readRights(sb: SuperBlock, inode: OvlInode): Promise<Rights | undefined
     if (fd < 0) return undefined
     try {
       if (statxFd(fd).ino !== real.ino && !real.layer.inodeNumbers) return undefined
-      if (!sb.attributes.byName || !real.layer.isUpper) return await rightsOf(sb, real.layer, fd, '')
+      if (!sb.xattrStore.byName || !real.layer.isUpper) return await rightsOf(sb, real.layer, fd, '')
       return await rightsOf(sb, real.layer, await sb.descriptors.of(real.parent as Real), real.name)
     } finally {
       closeSync(fd)
@@ -129,9 +129,9 @@ export async function shownType(sb: SuperBlock, { real, stat }: Found): Promise<
 
 /** Reads the rights of the real object `name` in `dirFd`, or of the descriptor itself with ''. */
 export async function rightsOf(sb: SuperBlock, layer: Layer, dirFd: number, name: string): Promise<Rights> {
-  const names = await sb.attributes.list(dirFd, name)
+  const names = await sb.xattrStore.list(dirFd, name)
   if (isPlain(names)) return PLAIN
-  const read = async (attr: string) => (names.includes(attr) ? await sb.attributes.get(dirFd, name, attr) : undefined)
+  const read = async (attr: string) => (names.includes(attr) ? await sb.xattrStore.get(dirFd, name, attr) : undefined)
   const access = layer.hasAcls ? await read(ACL_ACCESS) : undefined
   // A server with root believes its own records only: anybody who owns a file in a lower can set one there.
   const owner = sb.keepsOwners && (!sb.privileged || layer.isUpper) ? await read(OVERRIDE_STAT) : undefined

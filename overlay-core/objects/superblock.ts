@@ -1,16 +1,16 @@
 import type { Clock } from '../api/clock.ts'
 import type { MountOptions } from '../api/params.ts'
 import type { RwLock } from '../base/lock.ts'
-import type { Gate } from '../base/remount-barrier.ts'
+import type { RemountBarrier } from '../base/remount-barrier.ts'
 import type { Descriptors } from '../layer/descriptors.ts'
-import type { StepLog } from '../layer/intent-log.ts'
+import type { IntentLog } from '../layer/intent-log.ts'
 import type { Layer, Real } from '../layer/layer.ts'
 import type { XattrNames } from '../layer/overlay-xattrs.ts'
 import type { Storage } from '../layer/storage.ts'
 import type { Writeback } from '../layer/writeback.ts'
-import type { Attributes } from '../layer/xattr-store.ts'
+import type { XattrStore } from '../layer/xattr-store.ts'
 import type { ListingCache } from '../lookup/readdir.ts'
-import type { NoteStore } from '../sidecar/protocol-data-store.ts'
+import type { ProtocolDataStore } from '../sidecar/protocol-data-store.ts'
 import type { DentryCache } from './dcache.ts'
 import type { OvlInode } from './dentry.ts'
 import type { Durability } from './durability.ts'
@@ -19,13 +19,13 @@ import type { HandleTable } from './handle.ts'
 
 /** The state of one mounted overlay, shared by the modules of the core (as `struct ovl_fs`). */
 export interface SuperBlock {
-  /** With `epoch`, `readOnly`, `lowers`, `dataLayers` and `indexDir` the stack of layers: changed by `remount` only, while the gate is closed. */
+  /** With `epoch`, `readOnly`, `lowers`, `dataLayers` and `indexDir` the stack of layers: changed by `remount` only, while the barrier is closed. */
   options: MountOptions
   /** Counts the stacks; an inode whose `epoch` is another one has to be looked up again. */
   epoch: number
   /** There is no upper, or it must not be written. */
   readOnly: boolean
-  readonly gate: Gate
+  readonly barrier: RemountBarrier
   readonly clock: Clock
   /** The time of day, in ms of the epoch. */
   readonly wallClockMs: () => number
@@ -39,16 +39,16 @@ export interface SuperBlock {
   /** The directory `index` in the workdir; undefined with index=off. */
   indexDir: Real | undefined
   /** Notes of protocols that are too large for an attribute. Undefined without upper. */
-  readonly notes: NoteStore | undefined
+  readonly protocolData: ProtocolDataStore | undefined
   /** What the upper's file system can do; undefined without upper. */
   readonly storage: Storage | undefined
   /** What the storage of the upper cannot do, in sentences (`noticesOf`). */
   readonly notices: readonly string[]
   /** Set where the upper's whiteouts are files. */
-  readonly steps: StepLog | undefined
-  readonly xattrs: XattrNames
+  readonly intents: IntentLog | undefined
+  readonly overlayXattrs: XattrNames
   /** Extended attributes by these names, of any layer. */
-  readonly attributes: Attributes
+  readonly xattrStore: XattrStore
   readonly root: OvlInode
   readonly dcache: DentryCache
   readonly descriptors: Descriptors

@@ -1,7 +1,7 @@
 import { bestEffort, OverlayError } from '../api/errno.ts'
 import { type Attr, type CreateOptions, type Cred, FileType, type Name, type Time, type Wcc } from '../api/types.ts'
 import { copyingUpFirst, copyUp, longCopyOf } from '../copy-up/copy-up.ts'
-import { type Birth, dress, inherit } from '../copy-up/owner.ts'
+import { applyOwnership, inherit, type NewObjectSpec } from '../copy-up/owner.ts'
 import type { Probe, Real } from '../layer/layer.ts'
 import { setTimes } from '../layer/storage.ts'
 import { removeTemp, removeTempDir } from '../layer/whiteout.ts'
@@ -31,7 +31,7 @@ import { closeLater, openAt } from '../sys/open.ts'
 import { makeFile } from './new-file.ts'
 
 /** Makes the bare object under `temp` in the work directory. */
-type Build = (workFd: number, temp: Name, birth: Birth) => Promise<void>
+type Build = (workFd: number, temp: Name, birth: NewObjectSpec) => Promise<void>
 
 /** Internally also says which device. */
 type NodeOptions = CreateOptions & { readonly rdev?: { readonly major: number; readonly minor: number } }
@@ -160,7 +160,7 @@ async function makeAside(
   dir: OvlInode,
   name: Name,
   type: FileType,
-  birth: Birth,
+  birth: NewObjectSpec,
   options: NodeOptions,
   build: Build,
 ): Promise<OvlInode> {
@@ -265,14 +265,14 @@ async function buildTemp(
   sb: SuperBlock,
   temp: Name,
   type: FileType,
-  birth: Birth,
+  birth: NewObjectSpec,
   options: CreateOptions,
   build: Build,
 ): Promise<Rights> {
   const workFd = await sb.descriptors.of(sb.work as Real)
   try {
     await build(workFd, temp, birth)
-    const rights = await dress(sb, workFd, temp, type, birth)
+    const rights = await applyOwnership(sb, workFd, temp, type, birth)
     const { atime, mtime } = options
     if (atime ?? mtime)
       await setTimes(sb, { fd: workFd, name: temp }, { ...(atime && { atime }), ...(mtime && { mtime }) })

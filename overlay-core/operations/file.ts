@@ -1,8 +1,8 @@
 import { isErrno, OverlayError } from '../api/errno.ts'
-import type { Attr, Cred, Maybe, OpenFile, Stability, Wcc } from '../api/types.ts'
+import type { Attr, Cred, MaybePromise, OpenFile, Stability, Wcc } from '../api/types.ts'
 import { changeOwner } from '../copy-up/owner.ts'
 import { asksForAttributes } from '../layer/layer.ts'
-import { makeCurrent } from '../lookup/revalidate-inode.ts'
+import { revalidateInode } from '../lookup/revalidate-inode.ts'
 import type { OvlInode } from '../objects/dentry.ts'
 import type { RealFile } from '../objects/file-cache.ts'
 import { attrFor, attrOf, getattr, getattrLocked, setattr } from '../objects/inode.ts'
@@ -21,7 +21,7 @@ export function read(
   offset: number,
   length: number,
   position: number,
-): Maybe<number> {
+): MaybePromise<number> {
   const attr = attrFor(sb, cred, inode)
   const { file } = inode
   if (!(attr instanceof Promise)) {
@@ -38,7 +38,7 @@ async function readWaiting(
   sb: SuperBlock,
   cred: Cred,
   inode: OvlInode,
-  attr: Maybe<CheckedAttr>,
+  attr: MaybePromise<CheckedAttr>,
   buffer: Uint8Array,
   offset: number,
   length: number,
@@ -107,7 +107,7 @@ async function writeWaiting(
   sb: SuperBlock,
   cred: Cred,
   inode: OvlInode,
-  attr: Maybe<CheckedAttr>,
+  attr: MaybePromise<CheckedAttr>,
   {
     data,
     position,
@@ -208,7 +208,7 @@ export class OpenHandle implements OpenFile {
     }
   }
 
-  read(buffer: Uint8Array, offset: number, length: number, position: number): Maybe<number> {
+  read(buffer: Uint8Array, offset: number, length: number, position: number): MaybePromise<number> {
     if (!this.#canRead) throw new OverlayError('EBADF', 'read')
     const file = this.#settled() ? this.follow() : this.#inPresentStack(() => this.follow())
     if (file instanceof Promise) return file.then((now) => this.#readFrom(now, buffer, offset, length, position))
@@ -243,11 +243,11 @@ export class OpenHandle implements OpenFile {
     await this.#using(file, () => fsync(file.fd))
   }
 
-  getattr(): Maybe<Attr> {
+  getattr(): MaybePromise<Attr> {
     return this.#settled() ? this.#getattr() : this.#inPresentStack(() => this.#getattr())
   }
 
-  #getattr(): Maybe<Attr> {
+  #getattr(): MaybePromise<Attr> {
     const { fd, upper } = this.#held()
     if (this.inode.unlinked && this.#lastAttr) return this.#lastAttr
     const copied = this.inode.upper !== undefined && !upper
@@ -265,7 +265,13 @@ export class OpenHandle implements OpenFile {
     this.#sb.files.release(file)
   }
 
-  #readFrom(file: RealFile, buffer: Uint8Array, offset: number, length: number, position: number): Maybe<number> {
+  #readFrom(
+    file: RealFile,
+    buffer: Uint8Array,
+    offset: number,
+    length: number,
+    position: number,
+  ): MaybePromise<number> {
     const count = preadNowait(file.fd, buffer, offset, length, position)
     if (count === length || count === 0) return count
     return this.#using(file, () => readAll(file.fd, buffer, offset, length, position))
@@ -273,14 +279,14 @@ export class OpenHandle implements OpenFile {
 
   /** Nothing has to be awaited before the inode can be used. */
   #settled(): boolean {
-    return this.#sb.gate.open && this.inode.epoch === this.#sb.epoch
+    return this.#sb.barrier.open && this.inode.epoch === this.#sb.epoch
   }
 
-  /** Runs `work` inside the gate; a file that is in no layer any more goes on by what is open. */
-  async #inPresentStack<T>(work: () => Maybe<T>): Promise<T> {
-    return await this.#sb.gate.enter(async () => {
+  /** Runs `work` inside the barrier; a file that is in no layer any more goes on by what is open. */
+  async #inPresentStack<T>(work: () => MaybePromise<T>): Promise<T> {
+    return await this.#sb.barrier.enter(async () => {
       try {
-        await makeCurrent(this.#sb, this.inode)
+        await revalidateInode(this.#sb, this.inode)
       } catch (error) {
         if (!isErrno(error, 'ESTALE')) throw error
       }
@@ -304,7 +310,7 @@ export class OpenHandle implements OpenFile {
   }
 
   /** The real file to read from: the upper one, once there is one. */
-  follow(): Maybe<RealFile> {
+  follow(): MaybePromise<RealFile> {
     const file = this.#held()
     if (file.upper || !this.inode.upper || this.inode.dataReal || this.inode.unlinked) return file
     const fresh = this.#sb.files.acquire(this.#sb, this.inode, false)

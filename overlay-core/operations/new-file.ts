@@ -1,8 +1,8 @@
 import { bestEffort, isErrno } from '../api/errno.ts'
 import type { CreateOptions, Name } from '../api/types.ts'
-import type { Birth } from '../copy-up/owner.ts'
+import type { NewObjectSpec } from '../copy-up/owner.ts'
 import type { Real } from '../layer/layer.ts'
-import { diskAttributes } from '../layer/xattr-store.ts'
+import { diskXattrs } from '../layer/xattr-store.ts'
 import { rememberUpper } from '../lookup/namei.ts'
 import type { OvlInode } from '../objects/dentry.ts'
 import { attrOf } from '../objects/inode.ts'
@@ -13,7 +13,7 @@ import { unlinkAt } from '../sys/dir.ts'
 import { type Aside, type NewPlace, newFile } from '../sys/new-file.ts'
 import { closeSync } from '../sys/open.ts'
 import { type Stat, statxFd } from '../sys/stat.ts'
-import { deviceForm } from '../whiteouts/device-format.ts'
+import { deviceFormat } from '../whiteouts/device-format.ts'
 
 const SETGID = 0o2000
 /** More lowers than this are searched one by one. */
@@ -33,13 +33,13 @@ export async function makeFile(
   dir: OvlInode,
   dirAttr: CheckedAttr,
   name: Name,
-  birth: Birth,
+  birth: NewObjectSpec,
   options: CreateOptions,
 ): Promise<OvlInode | undefined> {
   const upper = dir.upper as Real
   const plain = birth.access === undefined && birth.defaultAcl === undefined && !sb.keepsOwners
   const bare = !options.size && options.atime === undefined && options.mtime === undefined
-  if (!plain || !bare || sb.attributes !== diskAttributes || upper.layer.marks !== deviceForm) return undefined
+  if (!plain || !bare || sb.xattrStore !== diskXattrs || upper.layer.marks !== deviceFormat) return undefined
   if (dir.lowers.length > MOST_LOWERS) return undefined
   const absentFrom: number[] = []
   for (const lower of dir.lowers) absentFrom.push(await sb.descriptors.of(lower))
@@ -74,7 +74,7 @@ async function newOrUnknown(
   }
 }
 
-async function asideFor(sb: SuperBlock, dirAttr: CheckedAttr, { uid, gid }: Birth) {
+async function asideFor(sb: SuperBlock, dirAttr: CheckedAttr, { uid, gid }: NewObjectSpec) {
   const groupAtBirth = (dirAttr.mode & SETGID) === 0 ? sb.serverGid : dirAttr.gid
   if (uid === sb.serverUid && gid === groupAtBirth) return undefined
   return { workFd: await sb.descriptors.of(sb.work as Real), temp: sb.tempName(), uid, gid }

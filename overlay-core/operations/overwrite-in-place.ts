@@ -21,7 +21,7 @@ import { statxFd } from '../sys/stat.ts'
 const TARGET_SUFFIX = '.into'
 
 /** A finished file in the work directory, and where its content goes. */
-export interface Refill {
+export interface OverwriteSource {
   readonly fd: number
   readonly temp: Name
   readonly sizeBytes: number
@@ -40,7 +40,12 @@ export function hasOtherNames(inode: OvlInode, { nlink }: Attr): boolean {
  *
  * @throws ENOSPC | EDQUOT there is no room: nothing was changed · EIO
  */
-export async function refill(sb: SuperBlock, cred: Cred, inode: OvlInode, from: Refill): Promise<void> {
+export async function overwriteInPlace(
+  sb: SuperBlock,
+  cred: Cred,
+  inode: OvlInode,
+  from: OverwriteSource,
+): Promise<void> {
   await copyUp(sb, inode)
   const file = await sb.files.acquire(sb, inode, true)
   try {
@@ -62,7 +67,7 @@ export async function refill(sb: SuperBlock, cred: Cred, inode: OvlInode, from: 
 }
 
 interface Overwriting {
-  readonly from: Refill
+  readonly from: OverwriteSource
   /** Of the target. */
   readonly fd: number
   /** The target's attributes. */
@@ -114,7 +119,7 @@ async function leaveToMount(workFd: number, temp: Name, fresh: Name): Promise<vo
 }
 
 /** Ends at mount what a crash has cut off. A target stands beside a finished file only while that is written into it. */
-export async function finishRefills(workFd: number): Promise<void> {
+export async function finishOverwrites(workFd: number): Promise<void> {
   for (const { name } of await readdirFd(workFd)) {
     if (!name.endsWith(TARGET_SUFFIX)) continue
     const target = await openAt(workFd, name, O_RDWR | O_NOFOLLOW)

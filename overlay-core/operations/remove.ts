@@ -146,7 +146,7 @@ async function removeName(sb: SuperBlock, dir: OvlInode, name: Name, type: FileT
     if (type === FileType.directory) await removeUpperDir(sb, dirFd, name)
     else await unlinkAt(dirFd, name)
   }
-  await sb.attributes.removed({ dir: upper, name })
+  await sb.xattrStore.removed({ dir: upper, name })
 }
 
 /** Removes an upper directory that shows nothing; whiteouts in it go along, by moving it to the work directory first. */
@@ -195,7 +195,7 @@ export function forgetName(sb: SuperBlock, inode: OvlInode, dir: OvlInode, name:
     return
   }
   inode.unlinked = true
-  if (inode.upper) sb.notes?.forget(inode.upper.ino)
+  if (inode.upper) sb.protocolData?.forget(inode.upper.ino)
   sb.listings.drop(inode)
   sb.handles.forget(inode)
   if (inode.type === FileType.directory) dropDescriptors(sb, inode)

@@ -273,13 +273,13 @@ async function clearUpperDir(sb: SuperBlock, parent: Real, name: Name, target: O
 /** Gives a directory in the work directory what the upper directory `old` shows, and makes it opaque. */
 async function makeLike(sb: SuperBlock, old: Real, workFd: number, temp: Name): Promise<void> {
   const oldFd = await sb.descriptors.of(old)
-  const { opaque, redirect, impure } = sb.xattrs
+  const { opaque, redirect, impure } = sb.overlayXattrs
   const stat = statxFd(oldFd)
   if (stat.uid !== sb.serverUid || stat.gid !== sb.serverGid) await chownAt(workFd, temp, stat.uid, stat.gid)
-  for (const attr of await sb.attributes.list(oldFd, '')) {
+  for (const attr of await sb.xattrStore.list(oldFd, '')) {
     if (attr === opaque || attr === redirect || attr === impure) continue
-    const value = await sb.attributes.get(oldFd, '', attr)
-    if (value) await sb.attributes.set(workFd, temp, attr, value)
+    const value = await sb.xattrStore.get(oldFd, '', attr)
+    if (value) await sb.xattrStore.set(workFd, temp, attr, value)
   }
   await old.layer.marks.setOpaque(sb, workFd, temp)
   await chmodAt(workFd, temp, stat.mode)

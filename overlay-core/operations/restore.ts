@@ -2,7 +2,7 @@ import { OverlayError } from '../api/errno.ts'
 import { type Cred, FileType, type Name, type Provenance } from '../api/types.ts'
 import { copyingUpFirst, longCopyOf } from '../copy-up/copy-up.ts'
 import type { Real } from '../layer/layer.ts'
-import { isHidden, isObject, standingAt, WHITEOUT } from '../layer/whiteout-format.ts'
+import { isHidden, isObject, nameStateAt, WHITEOUT } from '../layer/whiteout-format.ts'
 import { dropIndex } from '../lookup/hardlink.ts'
 import { checkName, lookupLocked, lowerPositive } from '../lookup/namei.ts'
 import type { OvlInode } from '../objects/dentry.ts'
@@ -91,7 +91,7 @@ async function dropUpperLocked(
 ): Promise<void> {
   const { upper } = dir
   if (!upper || !(await lowerPositive(sb, dir, name))) throw new OverlayError('ENODATA', 'restore', name)
-  const standing = await standingAt(sb, upper, name)
+  const standing = await nameStateAt(sb, upper, name)
   if (isObject(standing) && standing.fd >= 0) closeSync(standing.fd)
   if (standing === undefined) throw new OverlayError('ENODATA', 'restore', name)
   if (standing === WHITEOUT) {
@@ -114,7 +114,7 @@ async function dropObjectLocked(
 ): Promise<void> {
   const last = await prepareRemoval(sb, current, dir, name)
   await unlinkAt(await sb.descriptors.of(upper), name)
-  await sb.attributes.removed({ dir: upper, name })
+  await sb.xattrStore.removed({ dir: upper, name })
   forgetName(sb, current, dir, name, last)
   forgetAbsence(sb, dir, name)
   if (last) await dropIndex(sb, current)

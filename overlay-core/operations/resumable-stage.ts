@@ -10,13 +10,13 @@ import { startFile } from '../sys/staged-file.ts'
 import { statxFd } from '../sys/stat.ts'
 
 /** The directory in the workdir that holds staged files that outlive the process: each with its note, of which a mount of the kernel takes no notice. */
-export const KEPT_DIRECTORY = 'uploads'
+export const RESUMABLE_DIRECTORY = 'uploads'
 const NOTE_SUFFIX = '.about'
 const MOST_NOTE_BYTES = 64 * 1024
 const NOTHING = new Uint8Array()
 
 /** A kept file as it lies there, open for reading and writing. */
-export interface KeptFile {
+export interface ResumableFile {
   readonly id: string
   readonly about: Uint8Array
   readonly fd: number
@@ -25,7 +25,7 @@ export interface KeptFile {
 }
 
 /** Makes an empty kept file; its note is there before it. @throws EINVAL the id is none · EEXIST */
-export async function makeKept(
+export async function makeResumable(
   sb: SuperBlock,
   { id, about }: Keeping,
   mode: number,
@@ -48,10 +48,10 @@ export async function makeKept(
 }
 
 /** All kept files. What has lost its other half is removed. */
-export async function openKept(sb: SuperBlock): Promise<KeptFile[]> {
+export async function openResumables(sb: SuperBlock): Promise<ResumableFile[]> {
   const found = await within(sb, false, async (dirFd) => {
     const names = new Set((await readdirFd(dirFd)).map(({ name }) => name))
-    const files: KeptFile[] = []
+    const files: ResumableFile[] = []
     for (const name of names) {
       const id = name.endsWith(NOTE_SUFFIX) ? name.slice(0, -NOTE_SUFFIX.length) : name
       const whole = names.has(id) && names.has(id + NOTE_SUFFIX)
@@ -64,7 +64,7 @@ export async function openKept(sb: SuperBlock): Promise<KeptFile[]> {
 }
 
 /** Makes the kept file the temporary object `temp` of the work directory, that nothing keeps. */
-export async function adoptKept(sb: SuperBlock, id: string, temp: Name): Promise<void> {
+export async function adoptResumable(sb: SuperBlock, id: string, temp: Name): Promise<void> {
   await within(sb, false, async (dirFd) => {
     await renameAt(dirFd, id, await sb.descriptors.of(sb.work as Real), temp)
     await bestEffort(() => unlinkAt(dirFd, id + NOTE_SUFFIX))
@@ -72,14 +72,14 @@ export async function adoptKept(sb: SuperBlock, id: string, temp: Name): Promise
 }
 
 /** Removes a kept file. */
-export async function dropKept(sb: SuperBlock, id: string): Promise<void> {
+export async function dropResumable(sb: SuperBlock, id: string): Promise<void> {
   await within(sb, false, async (dirFd) => {
     await bestEffort(() => unlinkAt(dirFd, id + NOTE_SUFFIX))
     await bestEffort(() => unlinkAt(dirFd, id))
   })
 }
 
-async function openOne(dirFd: number, id: string): Promise<KeptFile> {
+async function openOne(dirFd: number, id: string): Promise<ResumableFile> {
   const note = await openAt(dirFd, id + NOTE_SUFFIX, O_RDONLY | O_NOFOLLOW)
   try {
     const about = Buffer.alloc(Math.min(statxFd(note).size, MOST_NOTE_BYTES))
@@ -97,12 +97,12 @@ async function within<T>(sb: SuperBlock, make: boolean, work: (dirFd: number) =>
   const workdirFd = await sb.descriptors.of((sb.work as Real).parent as Real)
   let dirFd: number
   try {
-    if (make) await mkdirAt(workdirFd, KEPT_DIRECTORY, 0o700)
+    if (make) await mkdirAt(workdirFd, RESUMABLE_DIRECTORY, 0o700)
   } catch (error) {
     if (!isErrno(error, 'EEXIST')) throw error
   }
   try {
-    dirFd = await openAt(workdirFd, KEPT_DIRECTORY, O_PATH | O_DIRECTORY | O_NOFOLLOW)
+    dirFd = await openAt(workdirFd, RESUMABLE_DIRECTORY, O_PATH | O_DIRECTORY | O_NOFOLLOW)
   } catch (error) {
     if (isErrno(error, 'ENOENT')) return undefined
     throw error

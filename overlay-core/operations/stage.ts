@@ -12,13 +12,13 @@ import {
   type StagedFile,
 } from '../api/types.ts'
 import { carryAttribute, copyingUpFirst, copyUp, type LongCopy, longCopyOf } from '../copy-up/copy-up.ts'
-import { dress, giveMode, giveOwner, inherit } from '../copy-up/owner.ts'
+import { applyOwnership, giveMode, giveOwner, inherit } from '../copy-up/owner.ts'
 import type { Real } from '../layer/layer.ts'
 import { setTimes } from '../layer/storage.ts'
 import { removeTemp } from '../layer/whiteout.ts'
 import { dropIndex } from '../lookup/hardlink.ts'
 import { checkName, lookupLocked, needMakeable, rememberUpper } from '../lookup/namei.ts'
-import { makeCurrent } from '../lookup/revalidate-inode.ts'
+import { revalidateInode } from '../lookup/revalidate-inode.ts'
 import type { OvlInode } from '../objects/dentry.ts'
 import { attrFor, getattrLocked, placeOf } from '../objects/inode.ts'
 import { EXECUTE, modeAfterWrite, need, newOwner, type Ownership, WRITE } from '../objects/permission.ts'
@@ -31,10 +31,10 @@ import { closeLater, closeSync, reopen } from '../sys/open.ts'
 import { startFile } from '../sys/staged-file.ts'
 import { type Stat, statxFd } from '../sys/stat.ts'
 import { enterLocked, leaveChanged } from './dir.ts'
-import { hasOtherNames, refill } from './overwrite-in-place.ts'
-import { putNote } from './protocol-data.ts'
+import { hasOtherNames, overwriteInPlace } from './overwrite-in-place.ts'
+import { putProtocolData } from './protocol-data.ts'
 import { forgetName, prepareRemoval, separateLink } from './remove.ts'
-import { adoptKept, dropKept, makeKept, openKept } from './resumable-stage.ts'
+import { adoptResumable, dropResumable, makeResumable, openResumables } from './resumable-stage.ts'
 
 const PRIVATE = 0o600
 /** First bytes up to so many are written by the call that makes the file. */
@@ -52,14 +52,14 @@ export async function stage(
   const { uid = cred.uid, gid = cred.gid, mode } = foreseen
   const owner = { uid, gid, mode }
   if (!keep) return new Staged(sb, cred, owner)
-  const fd = await sb.descriptors.run(() => makeKept(sb, keep, mode & 0o777, givenOwner(sb, owner)))
+  const fd = await sb.descriptors.run(() => makeResumable(sb, keep, mode & 0o777, givenOwner(sb, owner)))
   return new Staged(sb, cred, owner, { id: keep.id, fd, sizeBytes: 0 })
 }
 
 /** Takes up the files that an earlier mount has kept. @see Overlay.keptStages */
 export async function keptStages(sb: SuperBlock, cred: Cred): Promise<KeptStage[]> {
   if (sb.readOnly) return []
-  const files = await sb.descriptors.run(() => openKept(sb))
+  const files = await sb.descriptors.run(() => openResumables(sb))
   return files.map((file) => {
     const { uid, gid, mode } = statxFd(file.fd)
     return { ...file, staged: new Staged(sb, cred, { uid, gid, mode: mode & 0o777 }, file) }
@@ -143,8 +143,8 @@ class Staged implements StagedFile {
       if (this.#fd < 0) await this.#start(NOTHING)
       if (options.durable) await fsync(this.#fd)
       await this.#adopt()
-      const inode = await sb.gate.enter(async () => {
-        await makeCurrent(sb, dir)
+      const inode = await sb.barrier.enter(async () => {
+        await revalidateInode(sb, dir)
         return await sb.descriptors.run(() =>
           copyingUpFirst(sb, (patient) =>
             dir.dirLock.changing(options.name, (alone) => this.#publishLocked(dir, options, patient, alone)),
@@ -167,7 +167,7 @@ class Staged implements StagedFile {
   async #adopt(): Promise<void> {
     const id = this.#kept
     if (id === undefined) return
-    await this.#sb.descriptors.run(() => adoptKept(this.#sb, id, this.#temp))
+    await this.#sb.descriptors.run(() => adoptResumable(this.#sb, id, this.#temp))
     this.#kept = undefined
   }
 
@@ -183,11 +183,11 @@ class Staged implements StagedFile {
     const id = this.#kept
     if (id !== undefined) {
       closeLater(this.#fd)
-      await this.#sb.descriptors.run(() => dropKept(this.#sb, id))
+      await this.#sb.descriptors.run(() => dropResumable(this.#sb, id))
       return
     }
     if (this.#fd < 0) return
-    await bestEffort(() => this.#sb.notes?.forget(statxFd(this.#fd).ino))
+    await bestEffort(() => this.#sb.protocolData?.forget(statxFd(this.#fd).ino))
     closeLater(this.#fd)
     await this.#sb.descriptors.run(() => removeTemp(this.#sb, this.#temp))
   }
@@ -215,7 +215,12 @@ class Staged implements StagedFile {
     needMakeable(sb, 'create', name)
     if (current && attr && options.keepLinks && hasOtherNames(current, attr)) {
       const { mtime } = options
-      await refill(sb, this.#cred, current, { fd: this.#fd, temp: this.#temp, sizeBytes: this.sizeBytes, mtime })
+      await overwriteInPlace(sb, this.#cred, current, {
+        fd: this.#fd,
+        temp: this.#temp,
+        sizeBytes: this.sizeBytes,
+        mtime,
+      })
       return current
     }
     const long = patient || current?.indexName === undefined ? undefined : longCopyOf(sb, current)
@@ -246,7 +251,7 @@ class Staged implements StagedFile {
     const owner = newOwner(this.#cred, dirAttr, FileType.regular, options.mode & 0o7777)
     const birth = inherit(sb, await loadRights(sb, dir), FileType.regular, owner)
     const workFd = await sb.descriptors.of(sb.work as Real)
-    const rights = await dress(sb, workFd, this.#temp, FileType.regular, birth, statxFd(this.#fd))
+    const rights = await applyOwnership(sb, workFd, this.#temp, FileType.regular, birth, statxFd(this.#fd))
     return await this.#move(dir, options, rights, undefined)
   }
 
@@ -311,17 +316,17 @@ async function copyAttributes(
 ): Promise<number> {
   const { fd, name } = await placeOf(sb, from)
   let copied = 0
-  for (const attr of await sb.attributes.list(fd, name)) {
+  for (const attr of await sb.xattrStore.list(fd, name)) {
     // Capabilities belong to the old content.
-    if (!sb.xattrs.copiesUp(attr) || attr === 'security.capability') continue
-    const value = await sb.attributes.get(fd, name, attr)
+    if (!sb.overlayXattrs.copiesUp(attr) || attr === 'security.capability') continue
+    const value = await sb.xattrStore.get(fd, name, attr)
     if (value === undefined) continue
     copied++
-    const slot = sb.xattrs.slotOf(attr)
+    const slot = sb.overlayXattrs.slotOf(attr)
     if (slot === undefined || !isMarker(value)) await carryAttribute(sb, to, attr, value)
     else {
-      const note = await sb.notes?.read(from, slot, value)
-      if (note) await putNote(sb, to, slot, note)
+      const note = await sb.protocolData?.read(from, slot, value)
+      if (note) await putProtocolData(sb, to, slot, note)
     }
   }
   return copied

@@ -19,10 +19,10 @@ export async function getxattr(
   name: string,
 ): Promise<Uint8Array | undefined> {
   if (name.startsWith('trusted.') && cred.uid !== 0) return undefined
-  if (sb.xattrs.isRefused(name)) return undefined
+  if (sb.overlayXattrs.isRefused(name)) return undefined
   const attr = await attrFor(sb, cred, inode)
   needXattr(cred, attr, name, READ)
-  const value = await withPlace(sb, inode, (fd, at) => sb.attributes.get(fd, at, sb.xattrs.toStored(name)))
+  const value = await withPlace(sb, inode, (fd, at) => sb.xattrStore.get(fd, at, sb.overlayXattrs.toStored(name)))
   // On disk the owner's rights may be wider, for the server.
   if (value && name === ACL_ACCESS && sb.keepsOwners) return encodeAcl(withMode(parseAcl(value), attr.mode))
   return value
@@ -30,8 +30,8 @@ export async function getxattr(
 
 /** @see Overlay.listxattr */
 export async function listxattr(sb: SuperBlock, cred: Cred, inode: OvlInode): Promise<string[]> {
-  const stored = await withPlace(sb, inode, (fd, at) => sb.attributes.list(fd, at))
-  const shown = stored.map((name) => sb.xattrs.toShown(name)).filter((name) => name !== undefined)
+  const stored = await withPlace(sb, inode, (fd, at) => sb.xattrStore.list(fd, at))
+  const shown = stored.map((name) => sb.overlayXattrs.toShown(name)).filter((name) => name !== undefined)
   return cred.uid === 0 ? shown : shown.filter((name) => !name.startsWith('trusted.'))
 }
 
@@ -46,23 +46,23 @@ export async function setxattr(
 ): Promise<void> {
   if (isAcl(name)) return await setAcl(sb, cred, inode, name, value)
   needXattr(cred, await attrFor(sb, cred, inode), name, WRITE)
-  if (sb.xattrs.isRefused(name)) throw new OverlayError('EPERM', 'xattr', name)
+  if (sb.overlayXattrs.isRefused(name)) throw new OverlayError('EPERM', 'xattr', name)
   const flags = how === 'create' ? XATTR_CREATE : how === 'replace' ? XATTR_REPLACE : 0
-  await changeXattr(sb, inode, (fd, at) => sb.attributes.set(fd, at, sb.xattrs.toStored(name), value, flags))
+  await changeXattr(sb, inode, (fd, at) => sb.xattrStore.set(fd, at, sb.overlayXattrs.toStored(name), value, flags))
 }
 
 /** @see Overlay.removexattr */
 export async function removexattr(sb: SuperBlock, cred: Cred, inode: OvlInode, name: string): Promise<void> {
   if (isAcl(name)) return await setAcl(sb, cred, inode, name, undefined)
   needXattr(cred, await attrFor(sb, cred, inode), name, WRITE)
-  if (sb.xattrs.isRefused(name)) throw new OverlayError('EPERM', 'xattr', name)
+  if (sb.overlayXattrs.isRefused(name)) throw new OverlayError('EPERM', 'xattr', name)
   if (sb.upper && !inode.upper) await needPresent(sb, inode, name)
-  await changeXattr(sb, inode, (fd, at) => sb.attributes.remove(fd, at, sb.xattrs.toStored(name)))
+  await changeXattr(sb, inode, (fd, at) => sb.xattrStore.remove(fd, at, sb.overlayXattrs.toStored(name)))
 }
 
 /** A lower object is not copied up only to find that it has no such attribute (ovl_xattr_set). @throws ENODATA */
 async function needPresent(sb: SuperBlock, inode: OvlInode, name: string): Promise<void> {
-  const value = await withPlace(sb, inode, (fd, at) => sb.attributes.get(fd, at, sb.xattrs.toStored(name)))
+  const value = await withPlace(sb, inode, (fd, at) => sb.xattrStore.get(fd, at, sb.overlayXattrs.toStored(name)))
   if (value === undefined) throw new OverlayError('ENODATA', 'removexattr', name)
 }
 

@@ -2,7 +2,7 @@ import { bestEffort, isErrno, OverlayError } from '../api/errno.ts'
 import type { Descriptors } from '../layer/descriptors.ts'
 import { type Layer, Real } from '../layer/layer.ts'
 import type { XattrNames } from '../layer/overlay-xattrs.ts'
-import type { Attributes } from '../layer/xattr-store.ts'
+import type { XattrStore } from '../layer/xattr-store.ts'
 import type { OvlInode } from '../objects/dentry.ts'
 import { fsync, pread, pwrite } from '../sys/data.ts'
 import { mkdirAt, readdirFd, renameAt, unlinkAt } from '../sys/dir.ts'
@@ -12,9 +12,9 @@ import { closeLater, closeSync, openAt } from '../sys/open.ts'
 import { statxFd } from '../sys/stat.ts'
 
 /** The name of the directory in the workdir that holds large notes. */
-export const NOTE_DIRECTORY = 'notes'
+export const PROTOCOL_DATA_DIRECTORY = 'notes'
 /** Up to so much goes into the attribute: file systems have as little as 4 KiB for all of an object's, and the marks of the overlay need room. */
-export const SMALL_NOTE_BYTES = 2048
+export const INLINE_DATA_BYTES = 2048
 const LARGEST_BYTES = 1024 * 1024
 const ID_BYTES = 8
 /** Before a note: its id, and type, length and 128 bytes of the kernel's handle of the object it is about. */
@@ -31,7 +31,7 @@ export function isMarker(value: Uint8Array): boolean {
  * from a lower, leads nowhere. Files are never changed, only replaced. They go with their object: at once when its last name does, or at the
  * next mount.
  */
-export class NoteStore {
+export class ProtocolDataStore {
   readonly #descriptors: Descriptors
   readonly #layer: Layer
   readonly #workdir: Real
@@ -61,12 +61,12 @@ export class NoteStore {
     layer: Layer,
     workdir: Real,
     how: { newId: (length: number) => Uint8Array; volatile: boolean },
-  ): NoteStore {
-    return new NoteStore(descriptors, layer, workdir, how)
+  ): ProtocolDataStore {
+    return new ProtocolDataStore(descriptors, layer, workdir, how)
   }
 
   /** Takes up what is there and removes the notes of objects that are gone, as far as the process may find out. */
-  async load(attributes: Attributes, xattrs: XattrNames): Promise<void> {
+  async load(attributes: XattrStore, xattrs: XattrNames): Promise<void> {
     try {
       await this.#open(await this.#descriptors.of(this.#workdir))
     } catch (error) {
@@ -164,7 +164,7 @@ export class NoteStore {
     if (this.#dir !== undefined) return this.#dir
     const workdirFd = await this.#descriptors.of(this.#workdir)
     try {
-      await mkdirAt(workdirFd, NOTE_DIRECTORY, 0o700)
+      await mkdirAt(workdirFd, PROTOCOL_DATA_DIRECTORY, 0o700)
     } catch (error) {
       if (!isErrno(error, 'EEXIST')) throw error
     }
@@ -172,13 +172,13 @@ export class NoteStore {
   }
 
   async #open(workdirFd: number): Promise<Real> {
-    const fd = await openAt(workdirFd, NOTE_DIRECTORY, O_PATH | O_DIRECTORY | O_NOFOLLOW)
+    const fd = await openAt(workdirFd, PROTOCOL_DATA_DIRECTORY, O_PATH | O_DIRECTORY | O_NOFOLLOW)
     if (this.#dir !== undefined) {
       closeSync(fd)
       return this.#dir
     }
     try {
-      this.#dir = new Real(this.#layer, this.#workdir, NOTE_DIRECTORY, statxFd(fd).ino)
+      this.#dir = new Real(this.#layer, this.#workdir, PROTOCOL_DATA_DIRECTORY, statxFd(fd).ino)
     } catch (error) {
       closeSync(fd)
       throw error
@@ -188,7 +188,7 @@ export class NoteStore {
   }
 
   /** Whether the object of a note is gone, or has another by now. In doubt, as without privilege, it is kept. */
-  async #isOrphan(storeFd: number, file: string, attributes: Attributes, attribute: string): Promise<boolean> {
+  async #isOrphan(storeFd: number, file: string, attributes: XattrStore, attribute: string): Promise<boolean> {
     const head = Buffer.alloc(HEADER_BYTES)
     const fd = await openAt(storeFd, file, O_RDONLY | O_NOFOLLOW)
     try {

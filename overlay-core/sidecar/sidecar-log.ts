@@ -10,28 +10,34 @@ import { statxFd } from '../sys/stat.ts'
 const NAME = 'attributes'
 const NEW_NAME = 'attributes.new'
 /** The names of the log in the workdir. */
-export const SHELF_FILE_NAMES: readonly string[] = [NAME, NEW_NAME]
+export const SIDECAR_FILE_NAMES: readonly string[] = [NAME, NEW_NAME]
 
 /** An object, by its names from the top: `upper` or `workdir`. */
-export type ShelfPath = readonly Name[]
+export type SidecarPath = readonly Name[]
 
 /** One change, as the log has it. Values are base64. */
-export type ShelfLine =
-  | { readonly op: 'set'; readonly at: ShelfPath; readonly attr: string; readonly value: string }
-  | { readonly op: 'remove'; readonly at: ShelfPath; readonly attr: string }
-  | { readonly op: 'gone'; readonly at: ShelfPath }
+export type SidecarLine =
+  | { readonly op: 'set'; readonly at: SidecarPath; readonly attr: string; readonly value: string }
+  | { readonly op: 'remove'; readonly at: SidecarPath; readonly attr: string }
+  | { readonly op: 'gone'; readonly at: SidecarPath }
   /** The name is about to change: what came of it stands in the line `end` of the same number, or, after a crash, on disk. */
-  | { readonly op: 'move' | 'link'; readonly n: number; readonly from: ShelfPath; readonly to: ShelfPath }
-  | { readonly op: 'end'; readonly n: number; readonly done: boolean; readonly from: ShelfPath; readonly to: ShelfPath }
+  | { readonly op: 'move' | 'link'; readonly n: number; readonly from: SidecarPath; readonly to: SidecarPath }
+  | {
+      readonly op: 'end'
+      readonly n: number
+      readonly done: boolean
+      readonly from: SidecarPath
+      readonly to: SidecarPath
+    }
   /** The inode number that the overlay gave it. */
-  | { readonly op: 'number'; readonly at: ShelfPath; readonly ino: number }
+  | { readonly op: 'number'; readonly at: SidecarPath; readonly ino: number }
   /** The next one to be given. */
   | { readonly op: 'next'; readonly ino: number }
   /** A further name of the object before, in a rewritten log. */
-  | { readonly op: 'same'; readonly from: ShelfPath; readonly to: ShelfPath }
+  | { readonly op: 'same'; readonly from: SidecarPath; readonly to: SidecarPath }
 
-/** The append-only file that a shelf is kept in: one JSON line for each change, each whole or not there. */
-export class ShelfLog {
+/** The append-only file that a sidecar is kept in: one JSON line for each change, each whole or not there. */
+export class SidecarLog {
   #fd: number
   #end: number
 
@@ -41,16 +47,16 @@ export class ShelfLog {
   }
 
   /** Opens or makes the log in the workdir; hands over what it tells, oldest first. */
-  static async open(workdirFd: number): Promise<{ log: ShelfLog; lines: ShelfLine[] }> {
+  static async open(workdirFd: number): Promise<{ log: SidecarLog; lines: SidecarLine[] }> {
     const fd = await openAt(workdirFd, NAME, O_RDWR | O_CREAT | O_NOFOLLOW, 0o600)
     const { size } = statxFd(fd)
     const bytes = Buffer.alloc(size)
     const length = await pread(fd, bytes, 0, size, 0)
-    return { log: new ShelfLog(fd, size), lines: parseShelf(bytes.toString('latin1', 0, length)) }
+    return { log: new SidecarLog(fd, size), lines: parseSidecar(bytes.toString('latin1', 0, length)) }
   }
 
   /** Resolves when the line survives the death of the process. @throws ENOSPC | EIO it was not written */
-  async append(line: ShelfLine): Promise<void> {
+  async append(line: SidecarLine): Promise<void> {
     // A line break first, as another line may have been cut off in the middle.
     const bytes = Buffer.from(`\n${JSON.stringify(line)}\n`, 'latin1')
     const at = this.#end
@@ -64,7 +70,7 @@ export class ShelfLog {
   }
 
   /** Puts a log of just these lines in its place, in one step. */
-  async rewrite(workdirFd: number, lines: readonly ShelfLine[]): Promise<void> {
+  async rewrite(workdirFd: number, lines: readonly SidecarLine[]): Promise<void> {
     const fd = await openAt(workdirFd, NEW_NAME, O_RDWR | O_CREAT | O_TRUNC | O_NOFOLLOW, 0o600)
     const bytes = Buffer.from(lines.map((line) => `${JSON.stringify(line)}\n`).join(''), 'latin1')
     try {
@@ -87,7 +93,7 @@ export class ShelfLog {
 }
 
 /** Whether a log lies in the workdir: attributes were kept there before. */
-export async function hasShelf(workdirFd: number): Promise<boolean> {
+export async function hasSidecar(workdirFd: number): Promise<boolean> {
   try {
     closeSync(await openAt(workdirFd, NAME, O_RDWR | O_NOFOLLOW))
     return true
@@ -98,7 +104,7 @@ export async function hasShelf(workdirFd: number): Promise<boolean> {
 }
 
 /** The lines of a log; without one that was cut off. */
-export function parseShelf(text: string): ShelfLine[] {
+export function parseSidecar(text: string): SidecarLine[] {
   return text
     .split('\n')
     .map((line) => (line.startsWith('{') ? parse(line) : undefined))
@@ -106,9 +112,9 @@ export function parseShelf(text: string): ShelfLine[] {
 }
 
 /** A whole line; undefined for one that was cut off. */
-function parse(text: string): ShelfLine | undefined {
+function parse(text: string): SidecarLine | undefined {
   try {
-    return JSON.parse(text) as ShelfLine
+    return JSON.parse(text) as SidecarLine
   } catch (error) {
     if (error instanceof SyntaxError) return undefined
     throw error

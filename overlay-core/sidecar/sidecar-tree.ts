@@ -1,38 +1,38 @@
 import type { Name } from '../api/types.ts'
-import type { ShelfLine, ShelfPath } from './sidecar-log.ts'
+import type { SidecarLine, SidecarPath } from './sidecar-log.ts'
 
 /** The attributes of one object, whatever names it has. */
-export type ShelfRecord = Map<string, Uint8Array>
+export type SidecarRecord = Map<string, Uint8Array>
 
 /** A name in the shadow of the upper: a place for the attributes of what has that name, and for names below it. */
-export class ShelfNode {
-  parent: ShelfNode | undefined
+export class SidecarNode {
+  parent: SidecarNode | undefined
   name: Name
-  record: ShelfRecord | undefined = undefined
+  record: SidecarRecord | undefined = undefined
   /** The inode number that the overlay gave the object. */
   ino: number | undefined = undefined
-  children: Map<Name, ShelfNode> | undefined = undefined
+  children: Map<Name, SidecarNode> | undefined = undefined
 
-  constructor(parent: ShelfNode | undefined, name: Name) {
+  constructor(parent: SidecarNode | undefined, name: Name) {
     this.parent = parent
     this.name = name
   }
 
-  get path(): ShelfPath {
+  get path(): SidecarPath {
     const names: Name[] = []
-    for (let at: ShelfNode | undefined = this; at?.parent; at = at.parent) names.unshift(at.name)
+    for (let at: SidecarNode | undefined = this; at?.parent; at = at.parent) names.unshift(at.name)
     return names
   }
 
-  child(name: Name): ShelfNode | undefined {
+  child(name: Name): SidecarNode | undefined {
     return this.children?.get(name)
   }
 
   /** The node of `name`, made when missing. */
-  grow(name: Name): ShelfNode {
+  grow(name: Name): SidecarNode {
     const present = this.child(name)
     if (present) return present
-    const node = new ShelfNode(this, name)
+    const node = new SidecarNode(this, name)
     this.#put(node)
     return node
   }
@@ -44,35 +44,35 @@ export class ShelfNode {
   }
 
   /** Puts a node that was cut out here, in the place of what has that name. */
-  graft(node: ShelfNode, name: Name): void {
+  graft(node: SidecarNode, name: Name): void {
     this.child(name)?.cut()
     node.parent = this
     node.name = name
     this.#put(node)
   }
 
-  #put(node: ShelfNode): void {
+  #put(node: SidecarNode): void {
     this.children ??= new Map()
     this.children.set(node.name, node)
   }
 }
 
 /** The node at `path`, undefined when there is none. */
-export function nodeAt(top: ShelfNode, path: ShelfPath): ShelfNode | undefined {
-  let node: ShelfNode | undefined = top
+export function nodeAt(top: SidecarNode, path: SidecarPath): SidecarNode | undefined {
+  let node: SidecarNode | undefined = top
   for (const name of path) node = node?.child(name)
   return node
 }
 
 /** The node at `path`, made when missing. */
-export function growAt(top: ShelfNode, path: ShelfPath): ShelfNode {
+export function growAt(top: SidecarNode, path: SidecarPath): SidecarNode {
   let node = top
   for (const name of path) node = node.grow(name)
   return node
 }
 
 /** What has the name `from` has the name `to` from now on, and what had that is gone. */
-export function moveNode(top: ShelfNode, from: ShelfPath, to: ShelfPath): void {
+export function moveNode(top: SidecarNode, from: SidecarPath, to: SidecarPath): void {
   const node = nodeAt(top, from)
   if (!node) {
     nodeAt(top, to)?.cut()
@@ -83,7 +83,7 @@ export function moveNode(top: ShelfNode, from: ShelfPath, to: ShelfPath): void {
 }
 
 /** What has the name `from` also has the name `to` from now on. */
-export function linkNode(top: ShelfNode, from: ShelfPath, to: ShelfPath): void {
+export function linkNode(top: SidecarNode, from: SidecarPath, to: SidecarPath): void {
   nodeAt(top, to)?.cut()
   const source = growAt(top, from)
   source.record ??= new Map()
@@ -94,7 +94,7 @@ export function linkNode(top: ShelfNode, from: ShelfPath, to: ShelfPath): void {
 export const FIRST_INODE_NUMBER = 2 ** 32
 
 /** The inode number to be given next, as far as these lines tell. */
-export function nextNumber(lines: readonly ShelfLine[]): number {
+export function nextNumber(lines: readonly SidecarLine[]): number {
   let next = FIRST_INODE_NUMBER
   for (const line of lines) {
     if (line.op === 'next') next = Math.max(next, line.ino)
@@ -104,17 +104,17 @@ export function nextNumber(lines: readonly ShelfLine[]): number {
 }
 
 /** Whether any object at or below `node` has this attribute. */
-export function holdsAny(node: ShelfNode, attr: string): boolean {
+export function holdsAny(node: SidecarNode, attr: string): boolean {
   if (node.record?.has(attr)) return true
   for (const child of node.children?.values() ?? []) if (holdsAny(child, attr)) return true
   return false
 }
 
 /** The tree as lines: what a log that tells of nothing else would have. */
-export function linesOf(top: ShelfNode): ShelfLine[] {
-  const lines: ShelfLine[] = []
-  const told = new Map<ShelfRecord, ShelfPath>()
-  const visit = (node: ShelfNode): void => {
+export function linesOf(top: SidecarNode): SidecarLine[] {
+  const lines: SidecarLine[] = []
+  const told = new Map<SidecarRecord, SidecarPath>()
+  const visit = (node: SidecarNode): void => {
     const { record, path } = node
     const before = record && told.get(record)
     if (before) lines.push({ op: 'same', from: before, to: path })
@@ -132,10 +132,10 @@ export function linesOf(top: ShelfNode): ShelfLine[] {
 }
 
 /** A change of names whose end is not told. */
-export type PendingLine = Extract<ShelfLine, { op: 'move' | 'link' }>
+export type PendingLine = Extract<SidecarLine, { op: 'move' | 'link' }>
 
 /** Makes the tree of what the lines tell; returns the changes of names of which they do not tell the end. */
-export function replay(top: ShelfNode, lines: readonly ShelfLine[]): PendingLine[] {
+export function replay(top: SidecarNode, lines: readonly SidecarLine[]): PendingLine[] {
   const pending = new Map<number, PendingLine>()
   for (const line of lines) {
     switch (line.op) {
@@ -173,7 +173,7 @@ export function replay(top: ShelfNode, lines: readonly ShelfLine[]): PendingLine
 }
 
 /** Follows a change of names. */
-export function applyLine(top: ShelfNode, op: 'move' | 'link', from: ShelfPath, to: ShelfPath): void {
+export function applyLine(top: SidecarNode, op: 'move' | 'link', from: SidecarPath, to: SidecarPath): void {
   if (op === 'move') moveNode(top, from, to)
   else linkNode(top, from, to)
 }

@@ -1,14 +1,14 @@
 import { bestEffort, isErrno } from '../api/errno.ts'
-import type { Maybe, Name } from '../api/types.ts'
+import type { MaybePromise, Name } from '../api/types.ts'
 import type { Descriptors } from '../layer/descriptors.ts'
 import type { Restored, UpperName } from '../layer/intent-log.ts'
 import type { InodeNumbers, Real } from '../layer/layer.ts'
 import { OVERRIDE_STAT } from '../layer/override-stat.ts'
-import { type Attributes, diskAttributes } from '../layer/xattr-store.ts'
+import { diskXattrs, type XattrStore } from '../layer/xattr-store.ts'
 import { O_DIRECTORY, O_NOFOLLOW, O_PATH } from '../sys/flags.ts'
 import { closeSync, openAt } from '../sys/open.ts'
 import { type Stat, statxAt } from '../sys/stat.ts'
-import { type ShelfLine, ShelfLog, type ShelfPath } from './sidecar-log.ts'
+import { type SidecarLine, SidecarLog, type SidecarPath } from './sidecar-log.ts'
 import {
   applyLine,
   FIRST_INODE_NUMBER,
@@ -20,7 +20,7 @@ import {
   nodeAt,
   type PendingLine,
   replay,
-  ShelfNode,
+  SidecarNode,
 } from './sidecar-tree.ts'
 
 /** A log of this many lines for each that would do is written anew at mount. */
@@ -28,8 +28,8 @@ const SLACK = 2
 const UPPER = 'upper'
 const WORKDIR = 'workdir'
 
-/** The directories that a shelf tells of, and where it is kept. */
-export interface ShelfPlace {
+/** The directories that a sidecar tells of, and where it is kept. */
+export interface SidecarPlace {
   readonly upper: Real
   readonly workdir: Real
   readonly descriptors: Descriptors
@@ -42,16 +42,16 @@ export interface ShelfPlace {
  * the names of the objects, in a log in the workdir and in memory, and follow every change of names; so they hold for a copy of upper and
  * workdir as well, and where inode numbers are made up. All other attributes are the disk's affair.
  */
-export class Shelf implements Attributes, InodeNumbers {
+export class XattrSidecar implements XattrStore, InodeNumbers {
   readonly byName = true
-  readonly #place: ShelfPlace
-  readonly #log: ShelfLog
-  readonly #top: ShelfNode
-  readonly #nodes = new WeakMap<Real, ShelfNode>()
+  readonly #place: SidecarPlace
+  readonly #log: SidecarLog
+  readonly #top: SidecarNode
+  readonly #nodes = new WeakMap<Real, SidecarNode>()
   #moves = 0
   #nextIno = FIRST_INODE_NUMBER
 
-  private constructor(place: ShelfPlace, log: ShelfLog, top: ShelfNode) {
+  private constructor(place: SidecarPlace, log: SidecarLog, top: SidecarNode) {
     this.#place = place
     this.#log = log
     this.#top = top
@@ -61,25 +61,25 @@ export class Shelf implements Attributes, InodeNumbers {
    * Reads what is kept, or begins. To be called when what a crash left has been set right and the work directory is empty. Changes of names
    * that the crash cut off are taken as the disk shows them; `restored` is what was put back from the work directory.
    */
-  static async open(place: ShelfPlace, restored: readonly Restored[]): Promise<Shelf> {
-    const { log, lines } = await ShelfLog.open(place.workdir.fd)
+  static async open(place: SidecarPlace, restored: readonly Restored[]): Promise<XattrSidecar> {
+    const { log, lines } = await SidecarLog.open(place.workdir.fd)
     try {
-      const top = new ShelfNode(undefined, '')
+      const top = new SidecarNode(undefined, '')
       const pending = replay(top, lines)
-      const shelf = new Shelf(place, log, top)
-      shelf.#nextIno = nextNumber(lines)
+      const sidecar = new XattrSidecar(place, log, top)
+      sidecar.#nextIno = nextNumber(lines)
       const back = new Set(restored.map(({ to }) => [UPPER, ...to].join('/')))
-      for (const line of pending) await shelf.#settle(line, back)
+      for (const line of pending) await sidecar.#settle(line, back)
       for (const { held, to } of restored) {
         const path = [WORKDIR, 'work', held]
         if (nodeAt(top, path)) moveNode(top, path, [UPPER, ...to])
       }
       nodeAt(top, [WORKDIR, 'work'])?.cut()
-      const live: ShelfLine[] = [{ op: 'next', ino: shelf.#nextIno }, ...linesOf(top)]
+      const live: SidecarLine[] = [{ op: 'next', ino: sidecar.#nextIno }, ...linesOf(top)]
       if (pending.length > 0 || restored.length > 0 || lines.length > live.length * SLACK)
         await log.rewrite(place.workdir.fd, live)
       place.descriptors.follow()
-      return shelf
+      return sidecar
     } catch (error) {
       log.close()
       throw error
@@ -87,7 +87,7 @@ export class Shelf implements Attributes, InodeNumbers {
   }
 
   /** By its name, whatever the disk says: the number goes where the name goes. */
-  stamp(dir: Real, name: Name, stat: Stat): Maybe<Stat> {
+  stamp(dir: Real, name: Name, stat: Stat): MaybePromise<Stat> {
     const node = this.#grow(dir, name)
     if (node.ino !== undefined) return withNumber(stat, node.ino)
     const ino = this.#nextIno++
@@ -102,7 +102,7 @@ export class Shelf implements Attributes, InodeNumbers {
 
   async get(dirFd: number, name: string, attr: string): Promise<Uint8Array | undefined> {
     const own = this.#realOf(dirFd)?.layer.isUpper ? this.#ownName(attr) : undefined
-    if (own === undefined) return await diskAttributes.get(dirFd, name, attr)
+    if (own === undefined) return await diskXattrs.get(dirFd, name, attr)
     return this.#find(dirFd, name)?.record?.get(own)
   }
 
@@ -110,7 +110,7 @@ export class Shelf implements Attributes, InodeNumbers {
     const own = this.#ownName(attr)
     const real = this.#realOf(dirFd)
     if (own === undefined || real?.layer.isUpper === false) {
-      return await diskAttributes.set(dirFd, name, attr, value, flags)
+      return await diskXattrs.set(dirFd, name, attr, value, flags)
     }
     // A file without a name, held open: what is set on it ends with it.
     if (!real) return
@@ -123,7 +123,7 @@ export class Shelf implements Attributes, InodeNumbers {
 
   async remove(dirFd: number, name: string, attr: string): Promise<void> {
     const own = this.#ownName(attr)
-    if (own === undefined) return await diskAttributes.remove(dirFd, name, attr)
+    if (own === undefined) return await diskXattrs.remove(dirFd, name, attr)
     const node = this.#find(dirFd, name)
     if (!node?.record?.has(own)) return
     await this.#log.append({ op: 'remove', at: node.path, attr: own })
@@ -131,7 +131,7 @@ export class Shelf implements Attributes, InodeNumbers {
   }
 
   async list(dirFd: number, name: string): Promise<string[]> {
-    const disk = await diskAttributes.list(dirFd, name)
+    const disk = await diskXattrs.list(dirFd, name)
     if (!this.#realOf(dirFd)?.layer.isUpper) return disk
     const record = this.#find(dirFd, name)?.record
     return record ? [...disk, ...[...record.keys()].map((own) => this.#fullName(own))] : disk
@@ -193,7 +193,7 @@ export class Shelf implements Attributes, InodeNumbers {
     if (happened) applyLine(this.#top, op, from, to)
   }
 
-  async #exists(path: ShelfPath): Promise<boolean> {
+  async #exists(path: SidecarPath): Promise<boolean> {
     const [top, ...names] = path
     const last = names.pop()
     let fd = top === UPPER ? this.#place.upper.fd : this.#place.workdir.fd
@@ -218,20 +218,20 @@ export class Shelf implements Attributes, InodeNumbers {
     return this.#place.descriptors.realOf(dirFd)
   }
 
-  #find(dirFd: number, name: string): ShelfNode | undefined {
+  #find(dirFd: number, name: string): SidecarNode | undefined {
     const real = this.#realOf(dirFd)
     const node = real && this.#nodeOf(real)
     return name === '' ? node : node?.child(name)
   }
 
-  #grow(real: Real, name: string): ShelfNode {
+  #grow(real: Real, name: string): SidecarNode {
     const node = this.#nodeOf(real) ?? growAt(this.#top, this.#pathOfReal(real))
     if (real.parent) this.#nodes.set(real, node)
     return name === '' ? node : node.grow(name)
   }
 
   /** Remembered, so that a directory that moves just now is found by what it is, not by the name it had. */
-  #nodeOf(real: Real): ShelfNode | undefined {
+  #nodeOf(real: Real): SidecarNode | undefined {
     const known = this.#nodes.get(real)
     if (known?.parent) return known
     const node = nodeAt(this.#top, this.#pathOfReal(real))
@@ -239,18 +239,18 @@ export class Shelf implements Attributes, InodeNumbers {
     return node
   }
 
-  #pathOf({ dir, name }: UpperName): ShelfPath {
+  #pathOf({ dir, name }: UpperName): SidecarPath {
     return [...(this.#nodeOf(dir)?.path ?? this.#pathOfReal(dir)), name]
   }
 
-  #pathOfReal(real: Real): ShelfPath {
+  #pathOfReal(real: Real): SidecarPath {
     const names: Name[] = []
     let at = real
     for (; at.parent; at = at.parent) names.unshift(at.name)
     return [at === this.#place.upper ? UPPER : WORKDIR, ...names]
   }
 
-  /** The name on the shelf; undefined for an attribute that is not the overlay's own. */
+  /** The name in the sidecar; undefined for an attribute that is not the overlay's own. */
   #ownName(attr: string): string | undefined {
     if (attr === OVERRIDE_STAT) return attr
     const { prefix } = this.#place

@@ -1,6 +1,6 @@
 import type { Time } from '../api/types.ts'
 import { component, cString, fdPath } from './argument.ts'
-import { bind, bindSlow, call, type ResultOf, type Step, step } from './call.ts'
+import { bind, bindSlow, call, type ResultOf, type SystemCall, step } from './call.ts'
 import { sysError } from './error.ts'
 import { AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW } from './flags.ts'
 
@@ -94,17 +94,17 @@ function putTimespec(out: Buffer, at: number, time: Time | 'now' | undefined, na
 }
 
 /** fchmod(2) as a step of `tryCalls`. */
-export function chmodStep(fd: number | ResultOf, mode: number): Step {
+export function chmodStep(fd: number | ResultOf, mode: number): SystemCall {
   return step('fchmod', fchmod, fd, mode)
 }
 
 /** fchown(2) as a step of `tryCalls`; -1 leaves owner or group as it is. */
-export function chownStep(fd: number | ResultOf, uid: number, gid: number): Step {
+export function chownStep(fd: number | ResultOf, uid: number, gid: number): SystemCall {
   return step('fchown', fchown, fd, uid >>> 0, gid >>> 0)
 }
 
 /** futimens(2) as a step of `tryCalls`. */
-export function timesStep(fd: number | ResultOf, atime: Time, mtime: Time): Step {
+export function timesStep(fd: number | ResultOf, atime: Time, mtime: Time): SystemCall {
   const times = Buffer.alloc(SIZE_OF_TIMESPECS)
   putTimespec(times, 0, atime, '')
   putTimespec(times, 16, mtime, '')
@@ -112,7 +112,7 @@ export function timesStep(fd: number | ResultOf, atime: Time, mtime: Time): Step
 }
 
 /** Sets the times of `name` in the directory, or with '' of the descriptor (O_PATH will do), as a step of `tryCalls`. */
-export function timesAtStep(dirFd: number, name: string, atime: Time, mtime: Time): Step {
+export function timesAtStep(dirFd: number, name: string, atime: Time, mtime: Time): SystemCall {
   const times = Buffer.alloc(SIZE_OF_TIMESPECS)
   putTimespec(times, 0, atime, name)
   putTimespec(times, 16, mtime, name)

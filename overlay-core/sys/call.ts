@@ -26,7 +26,7 @@ const libc = koffi.load(null)
 const nativeLimiter = new Limiter(NATIVE_PLACES)
 const nodeLimiter = new Limiter(NODE_PLACES)
 const prototypes: string[] = []
-let threads: CallThreads<readonly Step[]> | undefined
+let threads: CallThreads<readonly SystemCall[]> | undefined
 let callsMade = 0
 
 /** A function of libc that gives a number and -1 with errno on failure. */
@@ -103,7 +103,7 @@ class PoolCall implements Waiting {
 }
 
 /**
- * The gate: every call that may wait for a disk or that changes one goes through here, native or by `node:fs`. It waits for its
+ * The limiter: every call that may wait for a disk or that changes one goes through here, native or by `node:fs`. It waits for its
  * turn, runs in the thread pool, is repeated on EINTR, and resolves to the result or to minus errno. Here are the fault points
  * (`setFaultPoints`).
  *
@@ -114,12 +114,12 @@ function throughGate(limiter: Limiter, op: string, args: readonly unknown[], beg
   return new Promise((resolve, reject) => limiter.enter(new PoolCall(limiter, op, guarded, resolve, reject)))
 }
 
-/** Runs a call of `node:fs` through the gate; resolves to its result or minus errno. `begin` keeps the arguments alive. */
+/** Runs a call of `node:fs` through the limiter; resolves to its result or minus errno. `begin` keeps the arguments alive. */
 export function nodeCall(op: string, begin: Begin): Promise<number> {
   return throughGate(nodeLimiter, op, NO_ARGUMENTS, begin)
 }
 
-/** Makes a native call, by a thread of our own or through the gate; resolves to its result or minus errno. The arguments are kept alive until it ends. */
+/** Makes a native call, by a thread of our own or through the limiter; resolves to its result or minus errno. The arguments are kept alive until it ends. */
 export function tryCall<A extends unknown[]>(op: string, native: Native<A>, ...args: A): Promise<number> {
   if (threadsFor(native.number)) {
     const numbers = toNumbers(args)
@@ -150,7 +150,7 @@ export class ResultOf {
 }
 
 /** A call that is made together with others (`tryCalls`). */
-export interface Step {
+export interface SystemCall {
   readonly op: string
   readonly native: Native<never>
   readonly args: readonly unknown[]
@@ -163,7 +163,7 @@ export function step<A extends unknown[]>(
   op: string,
   native: Native<A>,
   ...args: { [K in keyof A]: A[K] extends number ? number | ResultOf : A[K] }
-): Step {
+): SystemCall {
   return { op, native: native as Native<never>, args, flags: 0 }
 }
 
@@ -171,7 +171,7 @@ export function step<A extends unknown[]>(
  * Makes several calls one after the other, up to the first that fails (or as its flags say), without coming back in between; resolves to the result of each one
  * made, the last one's minus errno if it failed. Only for calls none of which needs a look at what the ones before have found.
  */
-export async function tryCalls(steps: readonly Step[]): Promise<readonly number[]> {
+export async function tryCalls(steps: readonly SystemCall[]): Promise<readonly number[]> {
   if (steps.length <= MOST_STEPS && steps.every(({ native }) => threadsFor(native.number))) {
     const program = toProgram(steps)
     if (program) return await onThread(program, steps)
@@ -180,7 +180,7 @@ export async function tryCalls(steps: readonly Step[]): Promise<readonly number[
 }
 
 /** @param before results of the first steps, which are made already */
-async function callsInPool(steps: readonly Step[], before: readonly number[] = []): Promise<readonly number[]> {
+async function callsInPool(steps: readonly SystemCall[], before: readonly number[] = []): Promise<readonly number[]> {
   const results = [...before]
   const last = steps[before.length - 1]
   if (last && !goesOn(last.flags, before.at(-1) as number)) return results
@@ -193,7 +193,7 @@ async function callsInPool(steps: readonly Step[], before: readonly number[] = [
   return results
 }
 
-/** Whether a thread of our own may make a call of this function now. Fault points are asked for each call, which is then made through the gate. */
+/** Whether a thread of our own may make a call of this function now. Fault points are asked for each call, which is then made through the limiter. */
 function threadsFor(number: number): boolean {
   if (number === SLOW || faultsAreSet()) return false
   if (threads === undefined) {
@@ -205,22 +205,22 @@ function threadsFor(number: number): boolean {
 
 /** Makes calls that wait behind threads that are all stuck, and those that are left of a thread that died. */
 function makeElsewhere(
-  steps: readonly Step[],
+  steps: readonly SystemCall[],
   before: readonly number[],
   returned: (results: readonly number[]) => void,
 ): void {
   callsInPool(steps, before).then(returned, () => returned([...before, -EINVAL]))
 }
 
-function onThread(steps: readonly ThreadStep[], kept: readonly Step[]): Promise<readonly number[]> {
-  return new Promise((resolve) => (threads as CallThreads<readonly Step[]>).send(steps, kept, resolve))
+function onThread(steps: readonly ThreadStep[], kept: readonly SystemCall[]): Promise<readonly number[]> {
+  return new Promise((resolve) => (threads as CallThreads<readonly SystemCall[]>).send(steps, kept, resolve))
 }
 
 function firstOf(results: readonly number[]): number {
   return results[0] as number
 }
 
-function toProgram(steps: readonly Step[]): ThreadStep[] | undefined {
+function toProgram(steps: readonly SystemCall[]): ThreadStep[] | undefined {
   const program: ThreadStep[] = []
   for (const { native, args, flags: when } of steps) {
     let flags = when
@@ -274,7 +274,7 @@ export function struckFunction(): string {
   return /(\w+)\(/.exec(prototypes[threads?.struck ?? 0] ?? '')?.[1] ?? ''
 }
 
-/** How full the gate is: calls running and calls waiting for a place. */
+/** How full the limiter is: calls running and calls waiting for a place. */
 export function gateLoad(): { inFlight: number; queued: number } {
   return {
     inFlight: nativeLimiter.inFlight + nodeLimiter.inFlight + (threads?.underWay ?? 0),

@@ -8,7 +8,7 @@ import {
   lastErrno,
   nodeCall,
   type ResultOf,
-  type Step,
+  type SystemCall,
   step,
   tryCall,
 } from './call.ts'
@@ -263,12 +263,12 @@ export function saysNoCopyRange(errno: number): boolean {
 }
 
 /** `reflink` as a step of `tryCalls`: a file of many pieces may keep the thread for some time. */
-export function reflinkStep(outFd: number | ResultOf, inFd: number): Step {
+export function reflinkStep(outFd: number | ResultOf, inFd: number): SystemCall {
   return step('ficlone', quickIoctl, outFd, FICLONE, inFd)
 }
 
 /** `copyFileRange` from the start of both files as a step of `tryCalls`, for so little data that it does not take long. */
-export function quickCopyStep(inFd: number, outFd: number | ResultOf, length: number): Step {
+export function quickCopyStep(inFd: number, outFd: number | ResultOf, length: number): SystemCall {
   return step('copy_file_range', quickCopyRange, inFd, offsetBytes(0), outFd, offsetBytes(0), length, 0)
 }
 

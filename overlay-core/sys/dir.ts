@@ -1,6 +1,6 @@
 import type { FileType } from '../api/types.ts'
 import { component, cString, fdPath } from './argument.ts'
-import { bind, call, type Step, step, tryCalls } from './call.ts'
+import { bind, call, type SystemCall, step, tryCalls } from './call.ts'
 import { sysError } from './error.ts'
 import { AT_FDCWD, AT_REMOVEDIR, AT_SYMLINK_FOLLOW, RENAME_EXCHANGE } from './flags.ts'
 import { closeSync, openDirectory } from './open.ts'
@@ -155,12 +155,18 @@ function decodeDirents(buffer: Buffer, length: number, entries: RawDirEntry[]): 
 }
 
 /** renameat2(2) as a step of `tryCalls`. */
-export function renameStep(oldDirFd: number, oldName: string, newDirFd: number, newName: string, flags = 0): Step {
+export function renameStep(
+  oldDirFd: number,
+  oldName: string,
+  newDirFd: number,
+  newName: string,
+  flags = 0,
+): SystemCall {
   const from = component('renameat2', oldName)
   return step('renameat2', renameat2, oldDirFd, from, newDirFd, component('renameat2', newName), flags)
 }
 
 /** Removal of a non-directory as a step of `tryCalls`. */
-export function unlinkStep(dirFd: number, name: string): Step {
+export function unlinkStep(dirFd: number, name: string): SystemCall {
   return step('unlinkat', unlinkat, dirFd, component('unlinkat', name), 0)
 }

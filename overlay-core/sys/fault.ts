@@ -14,7 +14,7 @@ export interface FaultPoints {
 let points: FaultPoints | undefined
 
 /**
- * Sets fault points at the gate, or with undefined takes them away. Only for tests of crashes and failing system calls: nothing in
+ * Sets fault points at the limiter, or with undefined takes them away. Only for tests of crashes and failing system calls: nothing in
  * the program calls this, and without fault points a call costs one comparison more.
  */
 export function setFaultPoints(faultPoints: FaultPoints | undefined): void {
@@ -42,7 +42,7 @@ export function withFaults(op: string, args: readonly unknown[], begin: Begin): 
   }
 }
 
-/** For a call that is made at once, outside of the gate: the errno to fail with, or 0. */
+/** For a call that is made at once, outside of the limiter: the errno to fail with, or 0. */
 export function faultNow(op: string): number {
   return points === undefined ? 0 : points.before(op, [])
 }

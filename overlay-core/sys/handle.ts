@@ -1,5 +1,5 @@
 import { component, cString } from './argument.ts'
-import { bind, call, type ResultOf, type Step, step, tryCall } from './call.ts'
+import { bind, call, type ResultOf, type SystemCall, step, tryCall } from './call.ts'
 import { sysError } from './error.ts'
 import { AT_EMPTY_PATH, O_CLOEXEC } from './flags.ts'
 import { closeSync, openDirectory } from './open.ts'
@@ -52,7 +52,7 @@ export class HandleOut {
 }
 
 /** `nameToHandle` of a descriptor as a step of `tryCalls`. */
-export function handleStep(fd: number | ResultOf, out: HandleOut): Step {
+export function handleStep(fd: number | ResultOf, out: HandleOut): SystemCall {
   const op = 'name_to_handle_at'
   return step(op, nameToHandleAt, fd, cString(op, ''), out.memory, out.mountId, AT_EMPTY_PATH)
 }

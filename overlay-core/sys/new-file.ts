@@ -1,5 +1,5 @@
 import { chmodStep, chownStep } from './attr.ts'
-import { ResultOf, type Step, tryCalls } from './call.ts'
+import { ResultOf, type SystemCall, tryCalls } from './call.ts'
 import { renameStep, unlinkStep } from './dir.ts'
 import { sysError } from './error.ts'
 import { O_CREAT, O_EXCL, O_RDWR, RENAME_NOREPLACE } from './flags.ts'
@@ -40,7 +40,7 @@ export async function newFile({ dirFd, name, absentFrom }: NewPlace, mode: numbe
   if (last === steps.length - 1 && result >= 0) return results[file] as number
   if (aside && last > file) await tryCalls([unlinkStep(aside.workFd, aside.temp), closeStep(results[file] as number)])
   if (result === -EEXIST || (last < file && result >= 0)) return -1
-  throw sysError((steps[last] as Step).op, -result, name)
+  throw sysError((steps[last] as SystemCall).op, -result, name)
 }
 
 function asideSteps(
@@ -49,7 +49,7 @@ function asideSteps(
   name: string,
   mode: number,
   { workFd, temp, uid, gid }: Aside,
-): Step[] {
+): SystemCall[] {
   return [
     openStep(workFd, temp, NEW, 0o600),
     // The mode last, as a change of owner takes setuid and setgid away.

@@ -1,7 +1,7 @@
 import fs from 'node:fs'
 import { isErrno, OverlayError } from '../api/errno.ts'
 import { component, cString, fdPath } from './argument.ts'
-import { addressOf, bind, call, lastErrno, nodeCall, type ResultOf, type Step, step, tryCall } from './call.ts'
+import { addressOf, bind, call, lastErrno, nodeCall, type ResultOf, type SystemCall, step, tryCall } from './call.ts'
 import { sysError } from './error.ts'
 import { faultNow } from './fault.ts'
 import {
@@ -194,11 +194,11 @@ export function closeFailures(): number {
 }
 
 /** openat(2) of one component as a step of `tryCalls`; a symlink is not followed. */
-export function openStep(dirFd: number, name: string, flags: number, mode = 0): Step {
+export function openStep(dirFd: number, name: string, flags: number, mode = 0): SystemCall {
   return step('openat', openat, dirFd, component('openat', name), flags | O_CLOEXEC | O_NOFOLLOW, mode)
 }
 
 /** close(2) as a step of `tryCalls`. */
-export function closeStep(fd: number | ResultOf): Step {
+export function closeStep(fd: number | ResultOf): SystemCall {
   return step('close', close, fd)
 }

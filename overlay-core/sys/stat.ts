@@ -1,6 +1,6 @@
 import type { FileType, Time } from '../api/types.ts'
 import { component, cString } from './argument.ts'
-import { addressOf, bind, bindSlow, call, lastErrno, type ResultOf, type Step, step } from './call.ts'
+import { addressOf, bind, bindSlow, call, lastErrno, type ResultOf, type SystemCall, step } from './call.ts'
 import { sysError } from './error.ts'
 import { faultNow } from './fault.ts'
 import { AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW, S_IFMT } from './flags.ts'
@@ -153,7 +153,7 @@ function decodeStatx(view: DataView): Stat {
 const anyStat = new Uint8Array(new ArrayBuffer(SIZE_OF_STATX))
 
 /** A step of `tryCalls` after which the next is made only when the directory has no `name`. */
-export function absentStep(dirFd: number, name: string): Step {
+export function absentStep(dirFd: number, name: string): SystemCall {
   const flags = AT_SYMLINK_NOFOLLOW | AT_STATX_DONT_SYNC
   return { ...step('statx', statx, dirFd, component('statx', name), flags, 0, anyStat), flags: WANTS_NOTHING }
 }
@@ -169,6 +169,6 @@ export class StatOut {
 }
 
 /** As `statxFd`, as a step of `tryCalls`. */
-export function statStep(fd: number | ResultOf, out: StatOut): Step {
+export function statStep(fd: number | ResultOf, out: StatOut): SystemCall {
   return step('statx', statx, fd, cString('statx', ''), AT_EMPTY_PATH | AT_STATX_DONT_SYNC, WANTED, out.memory)
 }

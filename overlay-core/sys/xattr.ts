@@ -1,5 +1,5 @@
 import { component, cString, fdPath } from './argument.ts'
-import { bind, call, type ResultOf, type Step, step, tryCall } from './call.ts'
+import { bind, call, type ResultOf, type SystemCall, step, tryCall } from './call.ts'
 import { sysError } from './error.ts'
 
 const E2BIG = 7
@@ -120,16 +120,16 @@ export class XattrOut {
 }
 
 /** The value of an attribute of an open file as a step of `tryCalls`. */
-export function xattrStep(fd: number | ResultOf, attr: string, out: XattrOut): Step {
+export function xattrStep(fd: number | ResultOf, attr: string, out: XattrOut): SystemCall {
   return step('getxattr', fgetxattr, fd, cString('getxattr', attr), out.memory, USUAL)
 }
 
 /** The names of the attributes of an open file as a step of `tryCalls`. */
-export function xattrNamesStep(fd: number | ResultOf, out: XattrOut): Step {
+export function xattrNamesStep(fd: number | ResultOf, out: XattrOut): SystemCall {
   return step('listxattr', flistxattr, fd, out.memory, USUAL)
 }
 
 /** Sets an attribute of an open file as a step of `tryCalls`. */
-export function setXattrStep(fd: number | ResultOf, attr: string, value: Uint8Array): Step {
+export function setXattrStep(fd: number | ResultOf, attr: string, value: Uint8Array): SystemCall {
   return step('setxattr', fsetxattr, fd, cString('setxattr', attr), value, value.length, 0)
 }

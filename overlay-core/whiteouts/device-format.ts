@@ -1,14 +1,14 @@
 import { bestEffort, isErrno } from '../api/errno.ts'
-import { FileType, type Maybe, type Name } from '../api/types.ts'
+import { FileType, type MaybePromise, type Name } from '../api/types.ts'
 import type { Probe, Real } from '../layer/layer.ts'
 import { isWhiteoutDevice, removeTemp, removeTempDir } from '../layer/whiteout.ts'
 import {
   isHidden,
-  type MarkForm,
+  type NameState,
   ROOT_RECORD_NAME,
-  type Standing,
   type UpperMove,
   WHITEOUT,
+  type WhiteoutFormat,
 } from '../layer/whiteout-format.ts'
 import { holdsAttributeWhiteouts } from '../lookup/marks.ts'
 import { type SuperBlock, storageOf } from '../objects/superblock.ts'
@@ -19,7 +19,7 @@ import { RENAME_EXCHANGE, RENAME_WHITEOUT, S_IFCHR } from '../sys/flags.ts'
  * The kernel's form: a whiteout is a character device 0:0 (also read: an empty file with an attribute, in a directory that says so), an
  * opaque directory has an attribute.
  */
-export const deviceForm: MarkForm = {
+export const deviceFormat: WhiteoutFormat = {
   whiteouts: 'device',
   replacesDirectories: false,
   reserves: (name) => name === ROOT_RECORD_NAME,
@@ -30,7 +30,7 @@ export const deviceForm: MarkForm = {
     return understand(sb, dir, name, probe)
   },
   isOpaque: () => false,
-  setOpaque: (sb, dirFd, name) => sb.attributes.set(dirFd, name, sb.xattrs.opaque, Buffer.from('y')),
+  setOpaque: (sb, dirFd, name) => sb.xattrStore.set(dirFd, name, sb.overlayXattrs.opaque, Buffer.from('y')),
 
   async publish(sb, temp, dir, name, directory, standing) {
     const workFd = await sb.descriptors.of(sb.work as Real)
@@ -105,16 +105,16 @@ export const deviceForm: MarkForm = {
   },
 }
 
-function understand(sb: SuperBlock, dir: Real, name: Name, probe: Probe | undefined): Maybe<Standing> {
+function understand(sb: SuperBlock, dir: Real, name: Name, probe: Probe | undefined): MaybePromise<NameState> {
   if (probe === undefined) return undefined
   if (isWhiteoutDevice(probe.stat)) return WHITEOUT
   if (dir.xwhiteouts === false || probe.stat.type !== FileType.regular || probe.stat.size !== 0) return probe
   return readAttribute(sb, dir, name, probe)
 }
 
-async function readAttribute(sb: SuperBlock, dir: Real, name: Name, probe: Probe): Promise<Standing> {
+async function readAttribute(sb: SuperBlock, dir: Real, name: Name, probe: Probe): Promise<NameState> {
   if (!(await holdsAttributeWhiteouts(sb, dir))) return probe
-  const mark = await sb.attributes.get(await sb.descriptors.of(dir), name, sb.xattrs.whiteout)
+  const mark = await sb.xattrStore.get(await sb.descriptors.of(dir), name, sb.overlayXattrs.whiteout)
   return mark === undefined ? probe : WHITEOUT
 }
 
@@ -146,7 +146,7 @@ async function exchangeForWhiteout(sb: SuperBlock, { from, fromName, to, toName 
   const toFd = await sb.descriptors.of(to)
   const target = await sb.descriptors.probe(to, toName)
   if (target && target.fd >= 0) sb.descriptors.retire(target.fd)
-  if (!target) await deviceForm.cover(sb, to, toName, undefined)
+  if (!target) await deviceFormat.cover(sb, to, toName, undefined)
   try {
     await renameAt(fromFd, fromName, toFd, toName, RENAME_EXCHANGE)
   } catch (error) {
@@ -155,7 +155,7 @@ async function exchangeForWhiteout(sb: SuperBlock, { from, fromName, to, toName 
   }
   if (!target || isWhiteoutDevice(target.stat)) return
   try {
-    const replaced = await deviceForm.cover(sb, from, fromName, target.stat.type)
+    const replaced = await deviceFormat.cover(sb, from, fromName, target.stat.type)
     if (replaced !== undefined) await removeTempDir(sb, replaced)
   } catch (error) {
     await bestEffort(() => renameAt(fromFd, fromName, toFd, toName, RENAME_EXCHANGE))

@@ -1,8 +1,8 @@
 import { bestEffort, isErrno, OverlayError } from '../api/errno.ts'
-import { FileType, type Maybe, type Name } from '../api/types.ts'
-import type { StepLog, UpperName } from '../layer/intent-log.ts'
+import { FileType, type MaybePromise, type Name } from '../api/types.ts'
+import type { IntentLog, UpperName } from '../layer/intent-log.ts'
 import type { Probe, Real } from '../layer/layer.ts'
-import { isHidden, type MarkForm, type Standing, WHITEOUT } from '../layer/whiteout-format.ts'
+import { isHidden, type NameState, WHITEOUT, type WhiteoutFormat } from '../layer/whiteout-format.ts'
 import { type SuperBlock, storageOf } from '../objects/superblock.ts'
 import { clearWorkDir } from '../operations/remove.ts'
 import { utimesAt } from '../sys/attr.ts'
@@ -10,7 +10,7 @@ import { linkAt, mknodAt, renameAt, unlinkAt } from '../sys/dir.ts'
 import { O_DIRECTORY, O_NOFOLLOW, O_PATH, RENAME_EXCHANGE, S_IFREG } from '../sys/flags.ts'
 import { closeSync, openAt } from '../sys/open.ts'
 import { statxFd } from '../sys/stat.ts'
-import { deviceForm } from './device-format.ts'
+import { deviceFormat } from './device-format.ts'
 
 const PREFIX = '.wh.'
 /** Of AUFS: not whiteouts, but what the form says of the directory they are in. */
@@ -27,16 +27,16 @@ export function whiteoutFor(name: Name): Name {
 /**
  * The form of AUFS, OCI image layers and fuse-overlayfs, for file systems without device nodes or attributes: a whiteout of NAME is a file
  * `.wh.NAME`, an opaque directory holds a file `.wh..wh..opq`. Where an object and a whiteout have the same name the object counts, so
- * every change is seen at one of its steps; what a crash leaves beside is removed at the next mount (`StepLog`). Devices 0:0 are read too.
+ * every change is seen at one of its steps; what a crash leaves beside is removed at the next mount (`IntentLog`). Devices 0:0 are read too.
  */
-export const filesForm: MarkForm = {
+export const fileFormat: WhiteoutFormat = {
   whiteouts: 'files',
   replacesDirectories: true,
   reserves: (name) => name.startsWith(PREFIX),
   hiddenBy: (name) => (name.startsWith(PREFIX) && !name.startsWith(OWN_PREFIX) ? name.slice(PREFIX.length) : undefined),
   standingAt(sb, dir, name) {
     if (name.startsWith(PREFIX)) return undefined
-    const standing = deviceForm.standingAt(sb, dir, name)
+    const standing = deviceFormat.standingAt(sb, dir, name)
     if (standing instanceof Promise) return standing.then((found) => found ?? hiddenAt(sb, dir, name))
     return standing ?? hiddenAt(sb, dir, name)
   },
@@ -77,7 +77,7 @@ export const filesForm: MarkForm = {
       { dir: source.parent as Real, name: source.name },
       { dir, name },
     ]
-    const link = () => sb.attributes.linking(from, to, () => linkAt(sourceFd, source.name, dirFd, name))
+    const link = () => sb.xattrStore.linking(from, to, () => linkAt(sourceFd, source.name, dirFd, name))
     await ((await isHidden(sb, dir, name)) ? overWhiteout(sb, to, link) : link())
   },
 
@@ -95,7 +95,7 @@ export const filesForm: MarkForm = {
 
   async uncover(sb, dir, name) {
     const dirFd = await sb.descriptors.of(dir)
-    const device = (await deviceForm.standingAt(sb, dir, name)) === WHITEOUT
+    const device = (await deviceFormat.standingAt(sb, dir, name)) === WHITEOUT
     if (device) await unlinkAt(dirFd, name)
     try {
       await unlinkAt(dirFd, whiteoutFor(name))
@@ -138,11 +138,11 @@ export const filesForm: MarkForm = {
   },
 }
 
-function stepsOf(sb: SuperBlock): StepLog {
-  return sb.steps as StepLog
+function stepsOf(sb: SuperBlock): IntentLog {
+  return sb.intents as IntentLog
 }
 
-function hiddenAt(sb: SuperBlock, dir: Real, name: Name): Maybe<Standing> {
+function hiddenAt(sb: SuperBlock, dir: Real, name: Name): MaybePromise<NameState> {
   // No such name can be hidden: there is no room for the prefix.
   if (name.length + PREFIX.length > NAME_MAX_BYTES) return undefined
   const probe = sb.descriptors.probe(dir, whiteoutFor(name))
@@ -199,7 +199,7 @@ async function toFile(sb: SuperBlock, dir: Real, name: Name): Promise<void> {
 async function moveName(sb: SuperBlock, from: UpperName, to: UpperName, flags = 0): Promise<void> {
   const fromFd = await sb.descriptors.of(from.dir)
   const toFd = await sb.descriptors.of(to.dir)
-  await sb.attributes.moving(from, to, () => renameAt(fromFd, from.name, toFd, to.name, flags))
+  await sb.xattrStore.moving(from, to, () => renameAt(fromFd, from.name, toFd, to.name, flags))
 }
 
 /** Moves a directory onto one that shows nothing: when that holds marks, it is put aside first. */

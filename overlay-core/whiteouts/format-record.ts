@@ -14,7 +14,7 @@ import { statxFd } from '../sys/stat.ts'
 export type Whiteouts = 'device' | 'files'
 
 /** The record in the workdir. */
-export const FORM_FILE_NAME = 'whiteouts'
+export const FORMAT_FILE_NAME = 'whiteouts'
 const FILES = Buffer.from('whiteouts=files\n')
 
 /** Whether the tree `rootFd` says that its whiteouts are files. */
@@ -29,14 +29,14 @@ export async function saysFiles(rootFd: number): Promise<boolean> {
  *
  * @throws OptionError the option contradicts the record, or asks for more than the file system can do
  */
-export async function chooseForm(
+export async function chooseFormat(
   wanted: Whiteouts | 'auto',
   storage: Storage,
   place: { readonly rootFd: number; readonly workdirFd: number; readonly usedBefore: boolean },
 ): Promise<Whiteouts> {
   const holds = holdsKernelForm(storage)
   const kernels = place.usedBefore && holds
-  const files = (await isRecord(place.workdirFd, FORM_FILE_NAME)) || (!kernels && (await saysFiles(place.rootFd)))
+  const files = (await isRecord(place.workdirFd, FORMAT_FILE_NAME)) || (!kernels && (await saysFiles(place.rootFd)))
   const recorded = files ? 'files' : kernels ? 'device' : undefined
   if (wanted !== 'auto' && recorded !== undefined && wanted !== recorded) {
     throw new OptionError(
@@ -55,7 +55,7 @@ export async function chooseForm(
 
 /** Writes down in the workdir and in the root of the upper, whose times stay, that whiteouts are files. */
 export async function recordFiles(rootFd: number, workdirFd: number, workFd: number): Promise<void> {
-  if (!(await isRecord(workdirFd, FORM_FILE_NAME))) await writeRecord(workFd, workdirFd, FORM_FILE_NAME)
+  if (!(await isRecord(workdirFd, FORMAT_FILE_NAME))) await writeRecord(workFd, workdirFd, FORMAT_FILE_NAME)
   if (await saysFiles(rootFd)) return
   const { atime, mtime } = statxFd(rootFd)
   await writeRecord(workFd, rootFd, ROOT_RECORD_NAME)

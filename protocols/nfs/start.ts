@@ -16,7 +16,7 @@ import { Mappings } from './portmap/mappings.ts'
 import type { GroupsOf } from './rpc/group-cache.ts'
 import type { Logger } from './rpc/logger.ts'
 import { RegistrationKeeper } from './rpc/registration-keeper.ts'
-import { type ReplyMemory, ReplyStore } from './rpc/reply-store.ts'
+import { type PersistentReplies, ReplyStore } from './rpc/reply-store.ts'
 import { RpcServer } from './rpc/server.ts'
 import { UdpServer, type UdpServerOptions } from './rpc/udp-server.ts'
 
@@ -47,7 +47,7 @@ export interface NfsServerOptions {
   wallMs?: () => number
   locks?: LockOptions
   /** Memory that outlives the process, for what a client may ask again after a restart; without it such a call is run twice. */
-  replyMemory?: ReplyMemory | undefined
+  replyMemory?: PersistentReplies | undefined
 }
 
 /** A running NFS server. */

@@ -180,8 +180,8 @@ export const ATTRIBUTES: readonly Scenario[] = [
       (a) => a.view.removexattr(ROOT, 'rich', 'user.note'),
       (a) => a.view.setxattr(ROOT, 'dir', 'system.posix_acl_default', DEFAULT_ACL),
       (a) => a.view.removexattr(ROOT, 'shared', 'system.posix_acl_default'),
-      async (a) => await a.overlay.setNote(ROOT, await a.at('plain'), 'dav', Buffer.from('<x/>')),
-      async (a) => await a.overlay.setNote(ROOT, await a.at('plain'), 'dav', undefined),
+      async (a) => await a.overlay.setProtocolData(ROOT, await a.at('plain'), 'dav', Buffer.from('<x/>')),
+      async (a) => await a.overlay.setProtocolData(ROOT, await a.at('plain'), 'dav', undefined),
     ],
   },
   {

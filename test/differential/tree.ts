@@ -1,4 +1,4 @@
-import { type Cred, FileType, isErrno, type Maybe, type Time } from '../../overlay-core/index.ts'
+import { type Cred, FileType, isErrno, type MaybePromise, type Time } from '../../overlay-core/index.ts'
 import { digest } from './operations.ts'
 import { joined, type Path, parentOf, type Status, type View } from './view.ts'
 
@@ -62,7 +62,7 @@ async function contentOf(view: View, path: Path, { type, size }: Status): Promis
 async function xattrsOf(view: View, path: Path): Promise<string> {
   const pairs: string[] = []
   for (const name of [...(await view.listxattr(ROOT, path))].sort()) {
-    const value: Maybe<Buffer> = view.getxattr(ROOT, path, name)
+    const value: MaybePromise<Buffer> = view.getxattr(ROOT, path, name)
     pairs.push(`${name}=${JSON.stringify((await value).toString('latin1'))}`)
   }
   return pairs.join(' ')

@@ -1,4 +1,4 @@
-import type { AttrChange, Cred, FileType, Maybe, Time } from '../../overlay-core/index.ts'
+import type { AttrChange, Cred, FileType, MaybePromise, Time } from '../../overlay-core/index.ts'
 
 /** Bytes as latin1, names joined by `/`, without a leading one; '' is the root. */
 export type Path = string
@@ -26,19 +26,19 @@ export interface OpenMode {
 
 /** An open regular file. */
 export interface Handle {
-  read(position: number, length: number): Maybe<Buffer>
-  write(data: Uint8Array, position: number): Maybe<void>
-  truncate(size: number): Maybe<void>
+  read(position: number, length: number): MaybePromise<Buffer>
+  write(data: Uint8Array, position: number): MaybePromise<void>
+  truncate(size: number): MaybePromise<void>
   /** Makes sure that the file reaches to `offset` + `length`, as fallocate(2) without flags. */
-  allocate(offset: number, length: number): Maybe<void>
-  stat(): Maybe<Status>
+  allocate(offset: number, length: number): MaybePromise<void>
+  stat(): MaybePromise<Status>
   close(): void
 }
 
 /** A directory being listed step by step. */
 export interface Stream {
   /** Some more names; none at the end. */
-  next(): Maybe<readonly string[]>
+  next(): MaybePromise<readonly string[]>
   close(): void
 }
 
@@ -53,28 +53,28 @@ export interface NamedType {
  */
 export interface View {
   /** Exclusively: EEXIST when there is something. */
-  create(cred: Cred, path: Path, mode: number): Maybe<void>
+  create(cred: Cred, path: Path, mode: number): MaybePromise<void>
   /** open(2) with O_CREAT, for writing: what is there is opened, else a file is made. */
-  openOrCreate(cred: Cred, path: Path, mode: number, truncate: boolean): Maybe<void>
-  mkdir(cred: Cred, path: Path, mode: number): Maybe<void>
-  symlink(cred: Cred, path: Path, target: string): Maybe<void>
-  mknod(cred: Cred, path: Path, type: FileType, mode: number, major: number, minor: number): Maybe<void>
-  link(cred: Cred, from: Path, to: Path): Maybe<void>
-  unlink(cred: Cred, path: Path): Maybe<void>
-  rmdir(cred: Cred, path: Path): Maybe<void>
-  rename(cred: Cred, from: Path, to: Path, how: 'replace' | 'noReplace' | 'exchange'): Maybe<void>
-  setattr(cred: Cred, path: Path, change: AttrChange): Maybe<void>
-  stat(cred: Cred, path: Path): Maybe<Status>
-  access(cred: Cred, path: Path, mask: number): Maybe<number>
-  readlink(cred: Cred, path: Path): Maybe<string>
+  openOrCreate(cred: Cred, path: Path, mode: number, truncate: boolean): MaybePromise<void>
+  mkdir(cred: Cred, path: Path, mode: number): MaybePromise<void>
+  symlink(cred: Cred, path: Path, target: string): MaybePromise<void>
+  mknod(cred: Cred, path: Path, type: FileType, mode: number, major: number, minor: number): MaybePromise<void>
+  link(cred: Cred, from: Path, to: Path): MaybePromise<void>
+  unlink(cred: Cred, path: Path): MaybePromise<void>
+  rmdir(cred: Cred, path: Path): MaybePromise<void>
+  rename(cred: Cred, from: Path, to: Path, how: 'replace' | 'noReplace' | 'exchange'): MaybePromise<void>
+  setattr(cred: Cred, path: Path, change: AttrChange): MaybePromise<void>
+  stat(cred: Cred, path: Path): MaybePromise<Status>
+  access(cred: Cred, path: Path, mask: number): MaybePromise<number>
+  readlink(cred: Cred, path: Path): MaybePromise<string>
   /** In no particular order. */
-  readdir(cred: Cred, path: Path): Maybe<readonly NamedType[]>
-  stream(cred: Cred, path: Path): Maybe<Stream>
-  open(cred: Cred, path: Path, mode: OpenMode): Maybe<Handle>
-  getxattr(cred: Cred, path: Path, name: string): Maybe<Buffer>
-  setxattr(cred: Cred, path: Path, name: string, value: Uint8Array, how?: 'create' | 'replace'): Maybe<void>
-  removexattr(cred: Cred, path: Path, name: string): Maybe<void>
-  listxattr(cred: Cred, path: Path): Maybe<readonly string[]>
+  readdir(cred: Cred, path: Path): MaybePromise<readonly NamedType[]>
+  stream(cred: Cred, path: Path): MaybePromise<Stream>
+  open(cred: Cred, path: Path, mode: OpenMode): MaybePromise<Handle>
+  getxattr(cred: Cred, path: Path, name: string): MaybePromise<Buffer>
+  setxattr(cred: Cred, path: Path, name: string, value: Uint8Array, how?: 'create' | 'replace'): MaybePromise<void>
+  removexattr(cred: Cred, path: Path, name: string): MaybePromise<void>
+  listxattr(cred: Cred, path: Path): MaybePromise<readonly string[]>
 }
 
 export function parentOf(path: Path): Path {

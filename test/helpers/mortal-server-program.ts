@@ -1,5 +1,11 @@
-import { type KeptMemory, mount, type Overlay, openKeptMemory, parseOptions } from '../../overlay-core/index.ts'
-import { parseExport, REPLY_MEMORY_BYTES, type ReplyMemory, startNfs } from '../../protocols/nfs/index.ts'
+import {
+  mount,
+  type Overlay,
+  openPersistentMemory,
+  type PersistentMemory,
+  parseOptions,
+} from '../../overlay-core/index.ts'
+import { type PersistentReplies, parseExport, REPLY_MEMORY_BYTES, startNfs } from '../../protocols/nfs/index.ts'
 import type { MortalSettings } from './mortal-server.ts'
 
 const CHANGES = new Set(['create', 'mkdir', 'symlink', 'mknod', 'link', 'unlink', 'rmdir', 'rename', 'setattr'])
@@ -30,7 +36,7 @@ function mute(overlay: Overlay): Overlay {
   })
 }
 
-function watched(memory: KeptMemory): ReplyMemory {
+function watched(memory: PersistentMemory): PersistentReplies {
   return {
     bytes: memory.bytes,
     changed(offset, length) {
@@ -60,6 +66,6 @@ const server = await startNfs({
     warn: quiet,
     error: (fields, text) => process.stderr.write(`${text} ${String(fields)}\n`),
   },
-  replyMemory: watched(await openKeptMemory(settings.replies, REPLY_MEMORY_BYTES)),
+  replyMemory: watched(await openPersistentMemory(settings.replies, REPLY_MEMORY_BYTES)),
 })
 process.stdout.write(`${server.port}\n`)

@@ -19,8 +19,8 @@ import { dirname, join } from 'node:path'
 import type { Test } from 'tap'
 import { type Cred, type Inode, mount, type Overlay, OverlayError, parseOptions } from '../../overlay-core/index.ts'
 import type { MountEnvironment } from '../../overlay-core/mount/mount.ts'
-import { parseShelf } from '../../overlay-core/sidecar/sidecar-log.ts'
-import { nodeAt, replay, ShelfNode } from '../../overlay-core/sidecar/sidecar-tree.ts'
+import { parseSidecar } from '../../overlay-core/sidecar/sidecar-log.ts'
+import { nodeAt, replay, SidecarNode } from '../../overlay-core/sidecar/sidecar-tree.ts'
 
 /** The tree of a layer: a path to its content; a directory ends with `/`, `-> x` is a symlink, `= path` a hard link, `whiteout` a whiteout. */
 export type Tree = Readonly<Record<string, string | { readonly content?: string; readonly mode?: number }>>
@@ -194,17 +194,17 @@ export function xattrOnDisk(path: string, name: string): string | undefined {
       stdio: ['ignore', 'pipe', 'ignore'],
     }).toString('latin1')
   } catch (error) {
-    if ((error as { status?: number }).status === 1) return xattrOnShelf(path, name)
+    if ((error as { status?: number }).status === 1) return xattrInSidecar(path, name)
     throw error
   }
 }
 
-function xattrOnShelf(path: string, name: string): string | undefined {
+function xattrInSidecar(path: string, name: string): string | undefined {
   const [, top, names] = /^(.*\/overlayd-core-[^/]*)\/(upper\/.*)$/.exec(path) ?? []
   const log = `${top}/work/attributes`
   if (names === undefined || !existsSync(log)) return undefined
-  const tree = new ShelfNode(undefined, '')
-  replay(tree, parseShelf(readFileSync(log, 'latin1')))
+  const tree = new SidecarNode(undefined, '')
+  replay(tree, parseSidecar(readFileSync(log, 'latin1')))
   const value = nodeAt(tree, names.split('/'))?.record?.get(name.replace('trusted.overlay.', ''))
   return value && Buffer.from(value).toString('latin1')
 }

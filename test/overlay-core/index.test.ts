@@ -12,7 +12,7 @@ const VALUES = [
   'guardChanges',
   'isErrno',
   'mount',
-  'openKeptMemory',
+  'openPersistentMemory',
   'parseOptions',
 ]
 const TYPES = [
@@ -30,14 +30,14 @@ const TYPES = [
     'Inode',
     'Keeping',
     'KeptStage',
-    'KeptMemory',
-    'Maybe',
+    'MaybePromise',
     'MountOptions',
   ],
   ...[
     'Name',
     'OpenFile',
     'Overlay',
+    'PersistentMemory',
     'Provenance',
     'PublishOptions',
     'SetTime',

@@ -1,4 +1,4 @@
-import type { Maybe } from '../../../overlay-core/index.ts'
+import type { MaybePromise } from '../../../overlay-core/index.ts'
 import type { RpcCall } from '../rpc/call.ts'
 import type { RpcProcedure, RpcProgram } from '../rpc/program.ts'
 import { MOUNT_PROGRAM, MOUNT_V3 } from './constants.ts'
@@ -12,7 +12,10 @@ import { umntAll } from './umntall.ts'
 
 /** The MOUNT program, version 3 (RFC 1813 appendix I). */
 export function mountProgram(context: MountContext): RpcProgram {
-  const procedure = (name: string, run: (context: MountContext, call: RpcCall) => Maybe<void>): RpcProcedure => ({
+  const procedure = (
+    name: string,
+    run: (context: MountContext, call: RpcCall) => MaybePromise<void>,
+  ): RpcProcedure => ({
     name,
     nonIdempotent: false,
     run: (call) => run(context, call),

@@ -1,4 +1,4 @@
-import { type Attr, FileType, type Inode, type Maybe } from '../../../overlay-core/index.ts'
+import { type Attr, FileType, type Inode, type MaybePromise } from '../../../overlay-core/index.ts'
 import { after } from '../maybe.ts'
 import type { Decoder } from '../xdr/decoder.ts'
 import type { Encoder } from '../xdr/encoder.ts'
@@ -51,7 +51,7 @@ export interface OpenedDirectory {
 }
 
 /** Resolves the handle of the call to a directory, its parent, and the attributes of both. @throws Nfs3Error NFS3ERR_NOTDIR */
-export function openDirectory(call: Nfs3Call): Maybe<OpenedDirectory> {
+export function openDirectory(call: Nfs3Call): MaybePromise<OpenedDirectory> {
   return after(call.resolve(call.handle), (dir) => {
     if (dir.type !== FileType.directory) throw new Nfs3Error(NFS3ERR_NOTDIR)
     const { overlay } = call

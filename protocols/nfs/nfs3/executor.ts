@@ -1,4 +1,4 @@
-import { type Attr, type Inode, type Maybe, OverlayError, type Wcc } from '../../../overlay-core/index.ts'
+import { type Attr, type Inode, type MaybePromise, OverlayError, type Wcc } from '../../../overlay-core/index.ts'
 import { after } from '../maybe.ts'
 import type { RpcProcedure } from '../rpc/program.ts'
 import type { Encoder } from '../xdr/encoder.ts'
@@ -59,13 +59,13 @@ function handlesKept(call: Nfs3Call): Promise<void> | undefined {
 }
 
 /** Answers with the status of `error` and what its procedure sends along. Rethrows what is not an answer of NFS. */
-function fail(call: Nfs3Call, error: unknown): Maybe<void> {
+function fail(call: Nfs3Call, error: unknown): MaybePromise<void> {
   if (!tellsOfLoss(error)) return answerFailure(call, error)
   call.context.log.error({ err: error, procedure: call.procedure.name }, 'unstable data may be lost')
   return call.context.verifier.change(error).then(() => answerFailure(call, error))
 }
 
-function answerFailure(call: Nfs3Call, error: unknown): Maybe<void> {
+function answerFailure(call: Nfs3Call, error: unknown): MaybePromise<void> {
   const status = listedStatus(call.procedure.name, statusOf(error))
   const { context, rpc, procedure } = call
   const level = status === NFS3ERR_SERVERFAULT ? 'error' : 'debug'
@@ -86,14 +86,14 @@ function messageOf(error: unknown): unknown {
 }
 
 /** The attributes for `post_op_attr`, undefined when the object is unknown or they cannot be had. */
-function attrOf(call: Nfs3Call): Maybe<Attr | undefined> {
+function attrOf(call: Nfs3Call): MaybePromise<Attr | undefined> {
   const { object, procedure } = call
   if (object === undefined || !procedure.failure.startsWith('post_op_attr')) return undefined
   return attrIfPossible(call, object)
 }
 
 /** Sees to it that the answer has the attributes of what was not changed: without them the client asks for them next. */
-function completeWcc(call: Nfs3Call): Maybe<void> {
+function completeWcc(call: Nfs3Call): MaybePromise<void> {
   const { failure } = call.procedure
   if (failure === 'void' || failure === 'post_op_attr') return
   const first = failure === 'post_op_attr, wcc_data' ? call.object2 : call.object
@@ -107,12 +107,12 @@ function completeWcc(call: Nfs3Call): Maybe<void> {
 }
 
 /** Without attributes from before: those would say that nobody else has changed the object in between. */
-function wccAfter(call: Nfs3Call, object: Inode | undefined, wcc: Wcc | undefined): Maybe<Wcc | undefined> {
+function wccAfter(call: Nfs3Call, object: Inode | undefined, wcc: Wcc | undefined): MaybePromise<Wcc | undefined> {
   if (object === undefined || wcc?.after !== undefined) return wcc
   return after(attrIfPossible(call, object), (attr) => (attr === undefined ? undefined : { after: attr }))
 }
 
-function attrIfPossible(call: Nfs3Call, object: Inode): Maybe<Attr | undefined> {
+function attrIfPossible(call: Nfs3Call, object: Inode): MaybePromise<Attr | undefined> {
   const nothing = (error: unknown): undefined => {
     call.context.log.debug({ why: messageOf(error) }, 'no attributes for the answer')
   }

@@ -1,4 +1,4 @@
-import type { Inode, Maybe } from '../../../overlay-core/index.ts'
+import type { Inode, MaybePromise } from '../../../overlay-core/index.ts'
 import { after } from '../maybe.ts'
 import { encodeHandle, encodePostOpAttr } from './attributes.ts'
 import { POST_OP_ATTR_BYTES } from './constants.ts'
@@ -20,7 +20,7 @@ export const lookup: Nfs3Procedure = {
   },
 }
 
-function find(call: Nfs3Call, dir: Inode, name: string): Maybe<Inode | undefined> {
+function find(call: Nfs3Call, dir: Inode, name: string): MaybePromise<Inode | undefined> {
   const { overlay, cred } = call
   if (name === '..') return overlay.parent(cred, dir)
   // "." needs search permission too, which is checked on the way to the parent.
@@ -28,7 +28,7 @@ function find(call: Nfs3Call, dir: Inode, name: string): Maybe<Inode | undefined
   return overlay.lookup(cred, dir, name)
 }
 
-function present(call: Nfs3Call, dir: Inode, inode: Inode): Maybe<void> {
+function present(call: Nfs3Call, dir: Inode, inode: Inode): MaybePromise<void> {
   return after(call.overlay.getattr(inode), (attr) =>
     after(call.overlay.getattr(dir), (dirAttr) => {
       const out = call.ok(64 + 2 * POST_OP_ATTR_BYTES)
@@ -40,7 +40,7 @@ function present(call: Nfs3Call, dir: Inode, inode: Inode): Maybe<void> {
 }
 
 /** An absent name is an everyday answer and not worth a throw. */
-function absent(call: Nfs3Call, dir: Inode): Maybe<void> {
+function absent(call: Nfs3Call, dir: Inode): MaybePromise<void> {
   return after(call.overlay.getattr(dir), (dirAttr) => {
     encodePostOpAttr(call.status(NFS3ERR_NOENT, POST_OP_ATTR_BYTES), dirAttr, call.served)
   })

@@ -2,7 +2,7 @@ import {
   type Cred,
   type Inode,
   isErrno,
-  type Maybe,
+  type MaybePromise,
   type Overlay,
   OverlayError,
   type Wcc,
@@ -105,12 +105,12 @@ export class Nfs3Call {
    * @throws Nfs3Error NFS3ERR_BADHANDLE not a handle of this server · NFS3ERR_STALE the object is gone · NFS3ERR_ACCES no
    *   rule for this client · NFS3ERR_ROFS
    */
-  resolve(handle: WireHandle): Maybe<Inode> {
+  resolve(handle: WireHandle): MaybePromise<Inode> {
     if (!handle.wellFormed) throw new Nfs3Error(NFS3ERR_BADHANDLE)
     const served = this.context.exports.byView(handle.view)
     // A view that is not served any more and a forged one look the same but for the MAC.
     if (served === undefined) throw this.#lost(handle)
-    let inode: Maybe<Inode>
+    let inode: MaybePromise<Inode>
     try {
       inode = served.overlay.inodeByKey(handle.key, handle.generation)
     } catch (error) {

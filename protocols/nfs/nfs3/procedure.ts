@@ -1,4 +1,4 @@
-import type { Maybe } from '../../../overlay-core/index.ts'
+import type { MaybePromise } from '../../../overlay-core/index.ts'
 import type { Nfs3Call } from './nfs3-call.ts'
 import type { ProcedureName } from './procedure-statuses.ts'
 
@@ -15,5 +15,5 @@ export interface Nfs3Procedure {
    * Decodes the arguments, does the work and encodes the results after `call.ok`. Errors are thrown (OverlayError, Nfs3Error,
    * XdrError) and become an answer in the executor. What is known by then of `call.object` and `call.wcc` goes with it.
    */
-  run(call: Nfs3Call): Maybe<void>
+  run(call: Nfs3Call): MaybePromise<void>
 }

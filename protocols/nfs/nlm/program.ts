@@ -1,4 +1,4 @@
-import type { Maybe } from '../../../overlay-core/index.ts'
+import type { MaybePromise } from '../../../overlay-core/index.ts'
 import { after } from '../maybe.ts'
 import { destinationOf } from '../portmap/port-of.ts'
 import type { RpcCall } from '../rpc/call.ts'
@@ -24,7 +24,7 @@ import { share, unshare } from './share.ts'
 import { test } from './test.ts'
 import { unlock } from './unlock.ts'
 
-type Operation = (context: NlmContext, call: RpcCall) => Maybe<Answer>
+type Operation = (context: NlmContext, call: RpcCall) => MaybePromise<Answer>
 type Encode = (out: Encoder, answer: Answer) => void
 
 const ANSWER_BYTES = 2 * (MAXNETOBJ_SZ + 4) + 64
@@ -42,7 +42,7 @@ const encodeShare: Encode = (out, answer) => {
  */
 export function nlmProgram(context: NlmContext, caller: RpcCaller, portmapPort?: number): RpcProgram {
   const procedures: RpcProcedure[] = []
-  const add = (number: number, name: string, run: (call: RpcCall) => Maybe<void>) => {
+  const add = (number: number, name: string, run: (call: RpcCall) => MaybePromise<void>) => {
     procedures[number] = { name: `NLMPROC4_${name}`, nonIdempotent: false, run }
   }
   const replying = (operation: Operation, encode: Encode) => (call: RpcCall) =>

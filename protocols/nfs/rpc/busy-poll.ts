@@ -9,7 +9,7 @@ const MAX_TURNS = 256
  * Keeps the event loop awake for a moment after a request that was answered at once, when the requests before came so quickly that it would hardly
  * fall asleep before the next: falling asleep and being woken takes longer than answering. A client that pauses for a tenth of a millisecond ends it.
  */
-export class Vigil {
+export class BusyPoll {
   readonly #now: () => number
   #lastMs = Number.NEGATIVE_INFINITY
   #inARow = 0

@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net'
 import { XdrError } from '../xdr/xdr-error.ts'
 import { adoptSocket } from './adopt-socket.ts'
-import type { Vigil } from './busy-poll.ts'
+import type { BusyPoll } from './busy-poll.ts'
 import { type Peer, RpcCall } from './call.ts'
 import type { Chunk, ChunkPool } from './chunk-pool.ts'
 import type { ClientShare, Waiting } from './client-share.ts'
@@ -33,7 +33,7 @@ export interface ConnectionContext {
   readonly limits: ConnectionLimits
   readonly log: Logger
   readonly now: () => number
-  readonly vigil: Vigil
+  readonly busyPoll: BusyPoll
 }
 
 /** What a connection has in common with the others of its client. */
@@ -116,7 +116,7 @@ export class Connection implements Waiting {
     this.#activeMs = this.#context.now()
     this.#reader.filled(count)
     if (!this.#draining) this.#work()
-    if (this.#inFlight === 0) this.#context.vigil.answered()
+    if (this.#inFlight === 0) this.#context.busyPoll.answered()
     return !this.#paused && !this.#draining
   }
 

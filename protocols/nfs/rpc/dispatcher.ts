@@ -1,4 +1,4 @@
-import type { Maybe } from '../../../overlay-core/index.ts'
+import type { MaybePromise } from '../../../overlay-core/index.ts'
 import { XdrError } from '../xdr/xdr-error.ts'
 import type { RpcCall } from './call.ts'
 import { GARBAGE_ARGS, PROC_UNAVAIL, PROG_MISMATCH, PROG_UNAVAIL, SYSTEM_ERR } from './constants.ts'
@@ -29,7 +29,7 @@ export class Dispatcher {
    *
    * @throws XdrError it is not an RPC call; nothing can be answered
    */
-  dispatch(call: RpcCall, duplicates: ClientDuplicates): Maybe<void> {
+  dispatch(call: RpcCall, duplicates: ClientDuplicates): MaybePromise<void> {
     const { args } = call
     const start = args.pos
     this.#counters.calls++
@@ -44,7 +44,7 @@ export class Dispatcher {
   }
 
   /** Goes on after the header, of a message that begins at `start`. */
-  #start(call: RpcCall, duplicates: ClientDuplicates, start: number): Maybe<void> {
+  #start(call: RpcCall, duplicates: ClientDuplicates, start: number): MaybePromise<void> {
     const procedure = this.#find(call)
     if (procedure === undefined) {
       this.#counters.unavailable++
@@ -70,7 +70,7 @@ export class Dispatcher {
     return procedure
   }
 
-  #runOnce(call: RpcCall, procedure: RpcProcedure, duplicates: ClientDuplicates, start: number): Maybe<void> {
+  #runOnce(call: RpcCall, procedure: RpcProcedure, duplicates: ClientDuplicates, start: number): MaybePromise<void> {
     const { view, pos, end } = call.args
     const checksum = callChecksum(view, start, end)
     const nowMs = this.#now()
@@ -97,7 +97,7 @@ export class Dispatcher {
     call.finish()
   }
 
-  #run(call: RpcCall, procedure: RpcProcedure, entry: DuplicateEntry | undefined): Maybe<void> {
+  #run(call: RpcCall, procedure: RpcProcedure, entry: DuplicateEntry | undefined): MaybePromise<void> {
     try {
       const result = procedure.run(call)
       if (result instanceof Promise) {

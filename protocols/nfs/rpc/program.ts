@@ -1,4 +1,4 @@
-import type { Maybe } from '../../../overlay-core/index.ts'
+import type { MaybePromise } from '../../../overlay-core/index.ts'
 import type { RpcCall } from './call.ts'
 
 /** One procedure of an RPC program. */
@@ -13,7 +13,7 @@ export interface RpcProcedure {
    * Reads `call.args` and writes the results to `call.begin(…)`, before it returns or its promise resolves.
    * XdrError answers GARBAGE_ARGS; anything else thrown is a fault of the server and answers SYSTEM_ERR.
    */
-  run(call: RpcCall): Maybe<void>
+  run(call: RpcCall): MaybePromise<void>
 }
 
 /** A version of an RPC program: its procedures by their numbers. */

@@ -1,8 +1,8 @@
 import { crc32 } from 'node:zlib'
 import { MAX_KEPT_REPLY_BYTES } from './constants.ts'
 
-/** Memory that outlives the process; see `KeptMemory` of the core. */
-export interface ReplyMemory {
+/** Memory that outlives the process; see `PersistentMemory` of the core. */
+export interface PersistentReplies {
   /** Of `REPLY_MEMORY_BYTES`; all zero at first. */
   readonly bytes: Uint8Array
   changed(offset: number, length: number): void
@@ -73,7 +73,7 @@ export class ReplyStore {
   readonly earlier: readonly KeptCall[]
   /** When this process began, in ms of the time of day. */
   readonly openedMs: number
-  readonly #memory: ReplyMemory
+  readonly #memory: PersistentReplies
   readonly #view: DataView
   readonly #wallMs: () => number
   readonly #failed: (error: unknown) => void
@@ -84,7 +84,7 @@ export class ReplyStore {
   #broken = false
 
   /** `failed` is told once when nothing can be kept any more. */
-  constructor(memory: ReplyMemory, wallMs: () => number, failed: (error: unknown) => void) {
+  constructor(memory: PersistentReplies, wallMs: () => number, failed: (error: unknown) => void) {
     this.#memory = memory
     this.#wallMs = wallMs
     this.#failed = failed

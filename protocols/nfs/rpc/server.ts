@@ -1,5 +1,5 @@
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
-import { Vigil } from './busy-poll.ts'
+import { BusyPoll } from './busy-poll.ts'
 import { type Peer, plainAddress } from './call.ts'
 import { ChunkPool } from './chunk-pool.ts'
 import { ClientShares, type ShareLimits } from './client-share.ts'
@@ -71,7 +71,7 @@ export class RpcServer {
       limits: options,
       log,
       now,
-      vigil: new Vigil(now),
+      busyPoll: new BusyPoll(now),
     }
     this.#server = createServer({ pauseOnConnect: true }, (socket) => this.#accept(socket))
   }

@@ -1,4 +1,4 @@
-import type { Maybe, Name } from '../../../overlay-core/index.ts'
+import type { MaybePromise, Name } from '../../../overlay-core/index.ts'
 import type { LockKind } from '../http/vocabulary.ts'
 
 /** A lock in force (RFC 4918 section 6). */
@@ -34,12 +34,12 @@ export interface LockStore {
   /** Those taken below the collection, its own not included. */
   below(view: string, names: readonly Name[]): readonly ActiveLock[]
   byToken(token: string): ActiveLock | undefined
-  add(lock: ActiveLock): Maybe<void>
+  add(lock: ActiveLock): MaybePromise<void>
   /** Gives the lock with `token` a new life. */
-  refresh(token: string, kind: LockKind, expiresMs: number): Maybe<void>
-  remove(token: string): Maybe<void>
+  refresh(token: string, kind: LockKind, expiresMs: number): MaybePromise<void>
+  remove(token: string): MaybePromise<void>
   /** Ends the locks taken below the collection, and those on itself unless `keepOwn`. */
-  removeTree(view: string, names: readonly Name[], keepOwn: boolean): Maybe<void>
+  removeTree(view: string, names: readonly Name[], keepOwn: boolean): MaybePromise<void>
 }
 
 interface Node {
@@ -119,7 +119,7 @@ export class MemoryLockStore implements LockStore {
     return [...this.#tokens.values()]
   }
 
-  add(lock: ActiveLock): Maybe<void> {
+  add(lock: ActiveLock): MaybePromise<void> {
     this.#tokens.set(lock.token, lock)
     this.#byUser.set(lock.user, (this.#byUser.get(lock.user) ?? 0) + 1)
     this.#nextExpiryMs = Math.min(this.#nextExpiryMs, lock.expiresMs)
@@ -128,7 +128,7 @@ export class MemoryLockStore implements LockStore {
     node.locks.set(lock.token, lock)
   }
 
-  refresh(token: string, kind: LockKind, expiresMs: number): Maybe<void> {
+  refresh(token: string, kind: LockKind, expiresMs: number): MaybePromise<void> {
     const lock = this.#tokens.get(token)
     if (lock === undefined) return
     const renewed = { ...lock, kind, expiresMs }
@@ -137,11 +137,11 @@ export class MemoryLockStore implements LockStore {
     this.#nextExpiryMs = Math.min(this.#nextExpiryMs, expiresMs)
   }
 
-  remove(token: string): Maybe<void> {
+  remove(token: string): MaybePromise<void> {
     this.#forget(token)
   }
 
-  removeTree(view: string, names: readonly Name[], keepOwn: boolean): Maybe<void> {
+  removeTree(view: string, names: readonly Name[], keepOwn: boolean): MaybePromise<void> {
     for (const { token } of this.inTree(view, names, keepOwn)) this.#forget(token)
   }
 

@@ -1,4 +1,4 @@
-import { Access, type Attr, type Inode, type Maybe, OverlayError } from '../../../overlay-core/index.ts'
+import { Access, type Attr, type Inode, type MaybePromise, OverlayError } from '../../../overlay-core/index.ts'
 import { requestedArchive, sendArchive } from '../archives/archive.ts'
 import { contentTypeOf, runsScripts } from '../http/content-type.ts'
 import { DavError } from '../http/dav-error.ts'
@@ -27,20 +27,20 @@ interface Served {
 }
 
 /** GET and HEAD: files with ranges and conditions (RFC 9110 sections 13 and 14), collections as a listing. @throws DavError 404 */
-export function get(ctx: ViewContext): Maybe<void> {
+export function get(ctx: ViewContext): MaybePromise<void> {
   return lookAgain(ctx, () => getOnce(ctx))
 }
 
 /** Goes on with `value` at once, where it is there: a small file that is known is answered without a turn of the loop. */
-function after<T>(value: Maybe<T>, next: (value: T) => Maybe<void>): Maybe<void> {
+function after<T>(value: MaybePromise<T>, next: (value: T) => MaybePromise<void>): MaybePromise<void> {
   return value instanceof Promise ? value.then(next) : next(value)
 }
 
-function getOnce(ctx: ViewContext): Maybe<void> {
+function getOnce(ctx: ViewContext): MaybePromise<void> {
   return after(resolve(ctx.view, ctx.path.names, true), (target) => sendTarget(ctx, target))
 }
 
-function sendTarget(ctx: ViewContext, target: Target): Maybe<void> {
+function sendTarget(ctx: ViewContext, target: Target): MaybePromise<void> {
   const { inode } = target
   if (inode === undefined || !isVisible(inode)) throw new DavError(404, 'there is no such resource')
   if (isDirectory(inode)) {
@@ -56,7 +56,7 @@ function sendTarget(ctx: ViewContext, target: Target): Maybe<void> {
   })
 }
 
-function sendFile(ctx: ViewContext, file: Served): Maybe<void> {
+function sendFile(ctx: ViewContext, file: Served): MaybePromise<void> {
   const { headers } = ctx.req
   const { attr, etag } = file
   const state = { exists: true, etag, mtimeSec: attr.mtime.sec }
@@ -69,7 +69,7 @@ function sendFile(ctx: ViewContext, file: Served): Maybe<void> {
   })
 }
 
-function sendAllowed(ctx: ViewContext, file: Served): Maybe<void> {
+function sendAllowed(ctx: ViewContext, file: Served): MaybePromise<void> {
   const { attr } = file
   if (ctx.req.method === 'HEAD') {
     ctx.res.writeHead(200, [...fileHeaders(ctx, file), 'Content-Type', file.type, 'Content-Length', String(attr.size)])
@@ -102,7 +102,7 @@ function fileHeaders(ctx: ViewContext, file: Served): string[] {
   return runsScripts(file.type) ? [...headers, 'Content-Security-Policy', 'sandbox'] : headers
 }
 
-function sendWhole(ctx: ViewContext, file: Served): Maybe<void> {
+function sendWhole(ctx: ViewContext, file: Served): MaybePromise<void> {
   const known = file.attr.size <= SMALL_FILE_BYTES ? ctx.services.contents.get(file.inode, file.attr) : undefined
   return known === undefined ? readWhole(ctx, file) : sendText(ctx, file, known)
 }

@@ -3,7 +3,7 @@ import {
   type Attr,
   type Inode,
   isErrno,
-  type Maybe,
+  type MaybePromise,
   type Name,
   OverlayError,
 } from '../../../overlay-core/index.ts'
@@ -152,7 +152,7 @@ function take(
   ctx: ViewContext,
   target: Target,
   wish: LockWish,
-): { readonly lock: ActiveLock; readonly kept: Maybe<void> } | undefined {
+): { readonly lock: ActiveLock; readonly kept: MaybePromise<void> } | undefined {
   requireRoom(ctx, target.names)
   const { above, below } = conflicts(ctx, target, wish)
   if (above !== undefined || below.length > 0) return undefined

@@ -1,4 +1,4 @@
-import type { Maybe } from '../../../overlay-core/index.ts'
+import type { MaybePromise } from '../../../overlay-core/index.ts'
 import { type HTTPMethod, ResourceType } from '../http/vocabulary.ts'
 import type { DavContext, ViewContext } from '../state/context.ts'
 import { copy } from './copy.ts'
@@ -21,8 +21,8 @@ import { unlock } from './unlock.ts'
 
 /** A method of the registry: what it does inside a view and, where it makes sense, on `/`. */
 export interface DavMethod extends HTTPMethod {
-  handle(ctx: ViewContext): Maybe<void>
-  handleRoot?(ctx: DavContext): Maybe<void>
+  handle(ctx: ViewContext): MaybePromise<void>
+  handleRoot?(ctx: DavContext): MaybePromise<void>
   /** Whether a resource of this kind takes the method: what the Allow field says. */
   isValidFor(ctx: unknown, type?: ResourceType): boolean
   /** True for a method that changes nothing. */
@@ -36,7 +36,7 @@ const collection = (_: unknown, type?: ResourceType) => type === ResourceType.Di
 const notCollection = (_: unknown, type?: ResourceType) => type !== ResourceType.Directory
 
 /** POST stands for what is asked for by a field of its own. */
-function postAction(ctx: ViewContext): Maybe<void> {
+function postAction(ctx: ViewContext): MaybePromise<void> {
   return ctx.req.headers['tus-resumable'] === undefined ? restore(ctx) : createUpload(ctx)
 }
 

@@ -67,7 +67,7 @@ export class Checksums {
     const key = `${view.name}/${etag}`
     const remembered = this.#known.get(key)
     if (remembered !== undefined) return remembered
-    const note = await view.overlay.getNote(view.cred, inode, SLOT)
+    const note = await view.overlay.getProtocolData(view.cred, inode, SLOT)
     const kept = note && readNote(note, etag)
     if (kept !== undefined) this.#remember(key, kept)
     return kept
@@ -87,7 +87,7 @@ export class Checksums {
     const etag = etagOf(inode, attr)
     this.#remember(`${view.name}/${etag}`, sums)
     try {
-      await view.overlay.setNote(view.cred, inode, SLOT, Buffer.from(JSON.stringify({ etag, sums })), 'upper')
+      await view.overlay.setProtocolData(view.cred, inode, SLOT, Buffer.from(JSON.stringify({ etag, sums })), 'upper')
     } catch (error) {
       if (!isErrno(error)) throw error
     }

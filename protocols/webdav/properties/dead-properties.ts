@@ -24,7 +24,7 @@ export function knownDead(attr: Attr): readonly DeadProperty[] | undefined {
 
 /** Reads the dead properties of an object and remembers them for as long as `attr`, got before, are its attributes. */
 export async function learnDead(view: ServedView, inode: Inode, attr: Attr): Promise<readonly DeadProperty[]> {
-  const note = await view.overlay.getNote(view.cred, inode, SLOT)
+  const note = await view.overlay.getProtocolData(view.cred, inode, SLOT)
   const dead = note === undefined ? NONE : decode(note)
   if (note === undefined || note.length <= REMEMBERED_BYTES) remembered.set(attr, dead)
   return dead
@@ -32,7 +32,7 @@ export async function learnDead(view: ServedView, inode: Inode, attr: Attr): Pro
 
 /** The dead properties of an object, in the order they were first set. */
 export async function readDead(view: ServedView, inode: Inode): Promise<readonly DeadProperty[]> {
-  const note = await view.overlay.getNote(view.cred, inode, SLOT)
+  const note = await view.overlay.getProtocolData(view.cred, inode, SLOT)
   return note === undefined ? NONE : decode(note)
 }
 
@@ -45,14 +45,14 @@ export async function writeDead(
 ): Promise<void> {
   const note = properties.length === 0 ? undefined : encode(properties)
   if (note !== undefined && note.length > maxBytes) throw new DavError(507, 'the properties are too large')
-  await view.overlay.setNote(view.cred, inode, SLOT, note)
+  await view.overlay.setProtocolData(view.cred, inode, SLOT, note)
 }
 
 /** Gives `to` the dead properties of `from`, and no others. */
 export async function copyDead(fromView: ServedView, from: Inode, toView: ServedView, to: Inode): Promise<void> {
-  const note = await fromView.overlay.getNote(fromView.cred, from, SLOT)
-  const present = await toView.overlay.getNote(toView.cred, to, SLOT)
-  if (note !== undefined || present !== undefined) await toView.overlay.setNote(toView.cred, to, SLOT, note)
+  const note = await fromView.overlay.getProtocolData(fromView.cred, from, SLOT)
+  const present = await toView.overlay.getProtocolData(toView.cred, to, SLOT)
+  if (note !== undefined || present !== undefined) await toView.overlay.setProtocolData(toView.cred, to, SLOT, note)
 }
 
 function encode(properties: readonly DeadProperty[]): Uint8Array {

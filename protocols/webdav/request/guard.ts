@@ -1,5 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http'
-import type { Attr, Inode, Maybe } from '../../../overlay-core/index.ts'
+import type { Attr, Inode, MaybePromise } from '../../../overlay-core/index.ts'
 import { DavError } from '../http/dav-error.ts'
 import { etagOf } from '../http/etag.ts'
 import { type IfCondition, type IfState, listHolds, parseIf } from '../http/if-header.ts'
@@ -68,7 +68,7 @@ export class Guard {
  * Reads the conditions of the request, which is about `target`. Other resources that the If field speaks of are looked up now.
  * @throws DavError 400 the If field is malformed
  */
-export function prepareGuard(ctx: ViewContext, target: Target): Maybe<Guard> {
+export function prepareGuard(ctx: ViewContext, target: Target): MaybePromise<Guard> {
   const field = ctx.req.headers.if
   if (field === undefined) return new Guard(ctx, target, officeTokens(ctx), [])
   return prepareIf(ctx, target, String(field))

@@ -1,4 +1,4 @@
-import { FileType, type Inode, type Maybe, type Name } from '../../../overlay-core/index.ts'
+import { FileType, type Inode, type MaybePromise, type Name } from '../../../overlay-core/index.ts'
 import { DavError } from '../http/dav-error.ts'
 import type { ServedView } from '../state/context.ts'
 
@@ -28,7 +28,7 @@ const MAX_SYMLINKS = 40
  * @throws DavError 403 a symlink that is refused
  * @throws EACCES no search permission on the way · ESTALE and others of the core
  */
-export function resolve(view: ServedView, names: readonly Name[], follow: boolean): Maybe<Target> {
+export function resolve(view: ServedView, names: readonly Name[], follow: boolean): MaybePromise<Target> {
   return new Walk(view, names, follow).run()
 }
 
@@ -65,7 +65,7 @@ class Walk {
   }
 
   /** Goes on until the end or until a look-up has to wait; then the rest runs when that is done. */
-  run(): Maybe<Target> {
+  run(): MaybePromise<Target> {
     for (;;) {
       const name = this.#pending.pop()
       if (name === undefined) return this.#atDirectory()
@@ -80,7 +80,7 @@ class Walk {
     }
   }
 
-  #lookup(name: Name): Maybe<Inode | undefined> {
+  #lookup(name: Name): MaybePromise<Inode | undefined> {
     return this.#view.overlay.lookup(this.#view.cred, this.#here(), name)
   }
 
@@ -95,7 +95,7 @@ class Walk {
   }
 
   /** Takes the object called `name`. Undefined: go on; else the end of the walk. */
-  #arrive(name: Name, inode: Inode | undefined): Maybe<Target> | undefined {
+  #arrive(name: Name, inode: Inode | undefined): MaybePromise<Target> | undefined {
     const last = this.#pending.length === 0
     if (inode === undefined) return this.#end(last, name, undefined)
     if (inode.type === FileType.directory) {
@@ -114,7 +114,7 @@ class Walk {
     return this.#end(last, name, last ? inode : undefined)
   }
 
-  #enterSymlink(name: Name, inode: Inode): Maybe<Target> | undefined {
+  #enterSymlink(name: Name, inode: Inode): MaybePromise<Target> | undefined {
     this.#symlinks++
     if (this.#symlinks > MAX_SYMLINKS) return this.#end(false, name, undefined)
     const target = this.#view.overlay.readlink(this.#view.cred, inode)

@@ -109,7 +109,7 @@ async function change(t: Test, overlay: Overlay, expected: Expected): Promise<vo
   const none = { major: 0, minor: 0 }
   await overlay.mknod(ROOT, root, 'pipe', FileType.fifo, none, { mode: 0o600, uid: 3 })
   await overlay.mknod(ROOT, root, 'null', FileType.character, { major: 1, minor: 3 }, { mode: 0o666 })
-  await overlay.setNote(ROOT, await at(overlay, 'docs/guide'), 'test', Buffer.from('noted'))
+  await overlay.setProtocolData(ROOT, await at(overlay, 'docs/guide'), 'test', Buffer.from('noted'))
   const target = Buffer.from('docs')
   t.equal(await errnoOf(() => overlay.symlink(ROOT, root, 'link', target, MODE)), expected.symlinks, 'symlink')
   const file = await at(overlay, 'docs/guide')
@@ -134,7 +134,7 @@ async function checkChanged(t: Test, overlay: Overlay): Promise<void> {
   const device = await overlay.getattr(await at(overlay, 'null'))
   t.same([device.type, device.rdevMajor, device.rdevMinor, device.mode], [FileType.character, 1, 3, 0o666])
   t.equal((await at(overlay, 'pipe')).type, FileType.fifo)
-  const note = await overlay.getNote(ROOT, await at(overlay, 'docs/guide'), 'test')
+  const note = await overlay.getProtocolData(ROOT, await at(overlay, 'docs/guide'), 'test')
   t.equal(note && Buffer.from(note).toString(), 'noted')
 }
 

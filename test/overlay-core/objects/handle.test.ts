@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { appendFileSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
-import { PlaceTable } from '../../../overlay-core/base/offset-map.ts'
+import { OffsetMap } from '../../../overlay-core/base/offset-map.ts'
 import { type Inode, mount, type Overlay, parseOptions } from '../../../overlay-core/index.ts'
 import { at, errnoOf, put, ROOT, text, withOverlay } from '../../helpers/overlay.ts'
 
@@ -221,7 +221,7 @@ t.test('without upper the log lies where the server says', async (t) => {
 })
 
 t.test('the table of places keeps what was put in, through growth and removal', (t) => {
-  const table = new PlaceTable()
+  const table = new OffsetMap()
   const expected = new Map<number, number>()
   for (let i = 1; i < 60_000; i++) {
     const key = (i * 2654435761) % 20_011

@@ -89,7 +89,7 @@ t.test('a staged file is invisible until it is published, and replaces in one st
     const dir = await at(overlay, 'd')
     const old = await overlay.open(ROOT, await at(overlay, 'd/page'), { read: true })
     await overlay.setattr(ROOT, await at(overlay, 'd/page'), { uid: 55 })
-    await overlay.setNote(ROOT, await at(overlay, 'd/page'), 'dav', Buffer.from('note'))
+    await overlay.setProtocolData(ROOT, await at(overlay, 'd/page'), 'dav', Buffer.from('note'))
     const staged = await overlay.stage(ROOT)
     await staged.append([Buffer.from('brand '), Buffer.from('new')])
     t.equal(staged.sizeBytes, 9)
@@ -98,7 +98,7 @@ t.test('a staged file is invisible until it is published, and replaces in one st
     t.equal(await text(overlay, 'd/page'), 'brand new')
     const attr = await overlay.getattr(inode)
     t.same([attr.mode, attr.uid], [0o640, 55], 'mode and owner carry over')
-    t.equal(Buffer.from((await overlay.getNote(ROOT, inode, 'dav')) ?? []).toString(), 'note')
+    t.equal(Buffer.from((await overlay.getProtocolData(ROOT, inode, 'dav')) ?? []).toString(), 'note')
     const buffer = Buffer.alloc(3)
     await old.read(buffer, 0, 3, 0)
     t.equal(buffer.toString(), 'old', 'who has the old one open keeps it')
@@ -160,14 +160,14 @@ t.test('extended attributes: private names do not exist for clients, their own a
 t.test('a note follows the object and no client sees it', async (t) => {
   await withOverlay(t, [{ 'd/f': 'x' }], async (fixture) => {
     const { overlay } = fixture
-    await overlay.setNote(ROOT, await at(overlay, 'd/f'), 'dav', Buffer.from('properties'))
+    await overlay.setProtocolData(ROOT, await at(overlay, 'd/f'), 'dav', Buffer.from('properties'))
     await overlay.rename(ROOT, await at(overlay, 'd'), 'f', overlay.root, 'g')
     const again = await fixture.remount()
     const moved = await at(again, 'g')
-    t.equal(Buffer.from((await again.getNote(ROOT, moved, 'dav')) ?? []).toString(), 'properties')
+    t.equal(Buffer.from((await again.getProtocolData(ROOT, moved, 'dav')) ?? []).toString(), 'properties')
     t.same(await again.listxattr(ROOT, moved), [])
-    await again.setNote(ROOT, moved, 'dav', undefined)
-    t.equal(await again.getNote(ROOT, moved, 'dav'), undefined)
+    await again.setProtocolData(ROOT, moved, 'dav', undefined)
+    t.equal(await again.getProtocolData(ROOT, moved, 'dav'), undefined)
   })
 })
 

@@ -11,11 +11,11 @@ const SMALL = Buffer.from('small')
 
 const files = ({ work }: Fixture) => (existsSync(join(work, 'notes')) ? readdirSync(join(work, 'notes')) : [])
 const note = async (overlay: Overlay, path: string) => {
-  const value = await overlay.getNote(ROOT, await at(overlay, path), SLOT)
+  const value = await overlay.getProtocolData(ROOT, await at(overlay, path), SLOT)
   return value && Buffer.from(value).toString()
 }
 const set = async (overlay: Overlay, path: string, value: Buffer | undefined) =>
-  overlay.setNote(ROOT, await at(overlay, path), SLOT, value)
+  overlay.setProtocolData(ROOT, await at(overlay, path), SLOT, value)
 
 t.test(
   'a large note lies in the workdir, a small one in an attribute, and each takes the place of the other',

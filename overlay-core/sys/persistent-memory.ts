@@ -14,7 +14,7 @@ import { statfsFd, statxFd } from './stat.ts'
 const MAPPED_TYPES = new Set([0xef53 /* ext4 */, 0x5846_5342 /* xfs */, 0x0102_1994 /* tmpfs */])
 
 /** Memory that is also the content of a file: what is stored in it survives the death of the process, but is not made durable. */
-export interface KeptMemory {
+export interface PersistentMemory {
   readonly bytes: Uint8Array
   /** To be called after each change, with its place. Nothing happens where the file is mapped. @throws ENOSPC | EIO not kept */
   changed(offset: number, length: number): void
@@ -28,7 +28,11 @@ export interface KeptMemory {
  *
  * @throws EINVAL there is a file of another size · ELOOP a symlink · ENOENT no such directory · ENOSPC …
  */
-export async function openKeptMemory(path: string, sizeBytes: number, mapped?: boolean): Promise<KeptMemory> {
+export async function openPersistentMemory(
+  path: string,
+  sizeBytes: number,
+  mapped?: boolean,
+): Promise<PersistentMemory> {
   const fd = await openSized(path, sizeBytes)
   try {
     const allocated = await allocate(fd, sizeBytes)
@@ -59,7 +63,7 @@ async function openSized(path: string, sizeBytes: number): Promise<number> {
 }
 
 /** Memory of the process whose changes are written to the file, each at once. */
-async function openWritten(fd: number, sizeBytes: number): Promise<KeptMemory> {
+async function openWritten(fd: number, sizeBytes: number): Promise<PersistentMemory> {
   const bytes = new Uint8Array(sizeBytes)
   for (let at = 0; at < sizeBytes; ) {
     const read = await pread(fd, bytes, at, sizeBytes - at, at)

@@ -1,13 +1,13 @@
 import { readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
-import { openKeptMemory } from '../../../overlay-core/index.ts'
+import { openPersistentMemory } from '../../../overlay-core/index.ts'
 import { setFaultPoints } from '../../../overlay-core/sys/fault.ts'
 
 for (const mapped of [true, false]) {
   t.test(`what is stored is in the file at once and found again, ${mapped ? 'mapped' : 'written'}`, async (t) => {
     const path = join(t.testdir(), 'memory')
-    const first = await openKeptMemory(path, 10_000, mapped)
+    const first = await openPersistentMemory(path, 10_000, mapped)
     t.equal(first.bytes.length, 10_000)
     t.ok(first.bytes.every((byte) => byte === 0))
     t.equal(statSync(path).mode & 0o777, 0o600)
@@ -15,7 +15,7 @@ for (const mapped of [true, false]) {
     first.bytes.set(Buffer.from('kept'), 5000)
     first.changed(5000, 4)
     t.equal(readFileSync(path).toString('latin1', 5000, 5004), 'kept')
-    const second = await openKeptMemory(path, 10_000, mapped)
+    const second = await openPersistentMemory(path, 10_000, mapped)
     t.equal(Buffer.from(second.bytes).toString('latin1', 5000, 5004), 'kept')
     first.close()
     second.close()
@@ -25,23 +25,23 @@ for (const mapped of [true, false]) {
 
 t.test('a file of another size, a symlink and a missing directory are refused, and stay as they are', async (t) => {
   const dir = t.testdir({ file: 'something else' })
-  await t.rejects(openKeptMemory(join(dir, 'file'), 10_000), { code: 'EINVAL' })
+  await t.rejects(openPersistentMemory(join(dir, 'file'), 10_000), { code: 'EINVAL' })
   t.equal(readFileSync(join(dir, 'file'), 'latin1'), 'something else')
   symlinkSync('file', join(dir, 'link'))
-  await t.rejects(openKeptMemory(join(dir, 'link'), 14), { code: 'ELOOP' })
-  await t.rejects(openKeptMemory(join(dir, 'none/file'), 14), { code: 'ENOENT' })
+  await t.rejects(openPersistentMemory(join(dir, 'link'), 14), { code: 'ELOOP' })
+  await t.rejects(openPersistentMemory(join(dir, 'none/file'), 14), { code: 'ENOENT' })
 })
 
 t.test('a disk that is full is told at the start, and while it runs where changes are written', async (t) => {
   const dir = t.testdir()
   writeFileSync(join(dir, 'memory'), Buffer.alloc(100))
-  const memory = await openKeptMemory(join(dir, 'memory'), 100, false)
+  const memory = await openPersistentMemory(join(dir, 'memory'), 100, false)
   setFaultPoints({ before: (op) => (op === 'pwrite' || op === 'fallocate' ? 28 : 0), after: () => undefined })
   t.teardown(() => setFaultPoints(undefined))
   t.throws(() => memory.changed(0, 10), { code: 'ENOSPC' })
-  await t.rejects(openKeptMemory(join(dir, 'other'), 100), { code: 'ENOSPC' })
+  await t.rejects(openPersistentMemory(join(dir, 'other'), 100), { code: 'ENOSPC' })
   setFaultPoints({ before: (op) => (op === 'fallocate' ? 95 : 0), after: () => undefined })
-  const sparse = await openKeptMemory(join(dir, 'sparse'), 100)
+  const sparse = await openPersistentMemory(join(dir, 'sparse'), 100)
   sparse.changed(0, 10)
   t.equal(statSync(join(dir, 'sparse')).size, 100, 'where a file system cannot allocate it is written')
   sparse.close()
