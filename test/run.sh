@@ -41,6 +41,12 @@ else
     echo '0 passed, 1 failed'
     exit 1
   }
+  # Once for all files of this run; it says which it is.
+  KERNEL_CLIENT_ACCEL=$(test/external/kernel-client/accelerator) || {
+    echo '0 passed, 1 failed'
+    exit 1
+  }
+  export KERNEL_CLIENT_ACCEL
 fi
 
 check 'lint and format' biome check --error-on-warnings

@@ -9,20 +9,27 @@ import { defaultTimeoutMs, killGroup, printfEscape, type Shell, ShellError } fro
 /** A running Linux kernel with its NFS client, and a root shell on it. 127.0.0.1 of this machine is 10.0.2.2 there. */
 export interface KernelClient {
   readonly sh: Shell
+  /** What runs it, and why, in one line. */
+  readonly accelerator: string
   /** Turns it off. */
   stop(): void
 }
 
 const runPath = join(dirname(fileURLToPath(import.meta.url)), '..', 'kernel-client', 'run')
 
+/** More than a kernel prints that boots; what a machine prints without end is kept to its last lines. */
+const MOST_PRINTED = 256 * 1024
+
 /**
- * Boots the kernel client (in software emulation about 6 s); it is turned off with the scratch folder.
+ * Boots the kernel client (in software emulation about 6 s); it is turned off with the scratch folder. It runs with KVM where guests
+ * come up with it, and says at the start of the test which of the two it is.
  *
- * @throws Error it did not come up within `timeoutMs`, with what it printed. `tap` becomes its second network interface
+ * @param options `tap` becomes its second network interface; `env` is set for the scripts in test/external/kernel-client
+ * @throws Error it did not come up within `timeoutMs`, or ended, with all that qemu printed
  */
 export async function bootKernelClient(
   scratch: Scratch,
-  { timeoutMs = 120_000, tap }: { timeoutMs?: number; tap?: string } = {},
+  { timeoutMs = 120_000, tap, env }: { timeoutMs?: number; tap?: string; env?: NodeJS.ProcessEnv } = {},
 ): Promise<KernelClient> {
   const server = createServer()
   server.listen(0, '127.0.0.1')
@@ -30,31 +37,46 @@ export async function bootKernelClient(
   const { port } = server.address() as { port: number }
   const child = spawn(runPath, ['--shell', String(port)], {
     detached: true,
-    env: { ...process.env, TMPDIR: scratch.path, ...(tap && { KERNEL_CLIENT_TAP: tap }) },
-    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...process.env, ...env, TMPDIR: scratch.path, ...(tap && { KERNEL_CLIENT_TAP: tap }) },
+    // What the client prints is also among what qemu prints.
+    stdio: ['ignore', 'ignore', 'pipe'],
   })
   if (child.pid !== undefined) child.on('close', scratch.killAtEnd(child.pid))
   let printed = ''
-  const note = (chunk: Buffer) => {
-    printed = (printed + chunk.toString('latin1')).slice(-4000)
-  }
-  child.stdout.on('data', note)
-  child.stderr.on('data', note)
+  child.stderr.on('data', (chunk: Buffer) => {
+    printed = (printed + chunk.toString('latin1').replaceAll('\r', '')).slice(-MOST_PRINTED)
+  })
+  const stop = () => killGroup(child.pid, 'SIGTERM')
+  const said = () => (printed.trim() === '' ? 'nothing was printed' : `qemu and its script printed:\n${printed}`)
   const socket = await new Promise<Socket>((resolve, reject) => {
-    const timer = setTimeout(() => reject(new Error(`the kernel client did not come up: ${printed}`)), timeoutMs)
+    const timer = setTimeout(() => {
+      stop()
+      reject(new Error(`the kernel client did not come up within ${timeoutMs / 1000} s; ${said()}`))
+    }, timeoutMs)
     child.on('error', reject)
-    child.on('close', () => reject(new Error(`the kernel client ended: ${printed}`)))
+    child.on('close', (status) => {
+      clearTimeout(timer)
+      reject(new Error(`the kernel client ended with ${status}; ${said()}`))
+    })
     server.on('connection', (connection) => {
       clearTimeout(timer)
       resolve(connection)
     })
   }).finally(() => server.close())
-  const stop = () => {
+  scratch.defer(() => {
     socket.destroy()
-    killGroup(child.pid, 'SIGTERM')
+    stop()
+  })
+  const accelerator = /^kernel client: (.*)$/m.exec(printed)?.[1] ?? 'runs'
+  scratch.comment(`the kernel client ${accelerator}`)
+  return {
+    sh: remoteShell(socket),
+    accelerator,
+    stop: () => {
+      socket.destroy()
+      stop()
+    },
   }
-  scratch.defer(stop)
-  return { sh: remoteShell(socket), stop }
 }
 
 /**

@@ -15,6 +15,8 @@ export interface Scratch {
   /** Absolute, without characters that mean something to a shell or to mount(8). */
   readonly path: string
   readonly sh: Shell
+  /** Prints a line among the results of the test file. */
+  comment(text: string): void
   /** Runs `undo` at the end; it may already have been done by then. */
   defer(undo: () => Promise<void> | void): void
   /** Kills this process group at the end, unless the returned function was called, which says that it has ended. */
@@ -48,6 +50,7 @@ export function makeScratch(t: Test): Scratch {
   return {
     path,
     sh: hostShell(path),
+    comment: (text) => t.comment(text),
     defer: (undo) => undos.push(undo),
     killAtEnd: (group) => {
       reaper.stdin.write(`${group}\n`)
