@@ -228,3 +228,10 @@ export interface PublishOptions {
    */
   readonly keepLinks?: boolean
 }
+
+/** Owner, group and mode of an object. */
+export interface Ownership {
+  readonly uid: number
+  readonly gid: number
+  readonly mode: number
+}

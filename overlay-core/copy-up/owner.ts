@@ -1,5 +1,5 @@
 import { isErrno } from '../api/errno.ts'
-import { type Attr, FileType } from '../api/types.ts'
+import { type Attr, FileType, type Ownership } from '../api/types.ts'
 import { ACL_ACCESS, ACL_DEFAULT, type AclEntry, beyondMode, encodeAcl, inheritAcl, parseAcl } from '../layer/acl.ts'
 import {
   formatOverrideStat,
@@ -10,7 +10,6 @@ import {
   standsFor,
 } from '../layer/override-stat.ts'
 import type { OvlInode } from '../objects/dentry.ts'
-import type { Ownership } from '../objects/permission.ts'
 import { PLAIN, type Rights, setRights } from '../objects/rights.ts'
 import type { SuperBlock } from '../objects/superblock.ts'
 import { chmodAt, chownAt } from '../sys/attr.ts'

@@ -1,5 +1,4 @@
-import { FileType } from '../api/types.ts'
-import type { Ownership } from '../objects/permission.ts'
+import { FileType, type Ownership } from '../api/types.ts'
 
 /**
  * The attribute in which rootless container tools (containers/storage, fuse-overlayfs) keep the owner, group, mode and type that a

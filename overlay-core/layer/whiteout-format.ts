@@ -1,6 +1,6 @@
 import type { FileType, MaybePromise, Name } from '../api/types.ts'
-import type { SuperBlock } from '../objects/superblock.ts'
 import type { Probe, Real } from './layer.ts'
+import type { UpperContext } from './upper-context.ts'
 
 /** Stands for: what lower layers have at this name is hidden. */
 export const WHITEOUT = Symbol('whiteout')
@@ -43,42 +43,49 @@ export interface WhiteoutFormat {
   /** The name that an entry called `name` hides below, as far as its name alone says. */
   hiddenBy(name: Name): Name | undefined
   /** What stands at `name` of directory `dir`. The caller owns the descriptor. */
-  standingAt(sb: SuperBlock, dir: Real, name: Name): MaybePromise<NameState>
+  standingAt(context: UpperContext, dir: Real, name: Name): MaybePromise<NameState>
   /** Whether directory `dir` is opaque by another mark than the attribute. */
-  isOpaque(sb: SuperBlock, dir: Real): MaybePromise<boolean>
+  isOpaque(context: UpperContext, dir: Real): MaybePromise<boolean>
 
   /** Marks the directory `name` below `dirFd` opaque, with '' that of `dirFd` itself. Its times may change. */
-  setOpaque(sb: SuperBlock, dirFd: number, name: string): Promise<void>
+  setOpaque(context: UpperContext, dirFd: number, name: string): Promise<void>
   /** Gives the finished object `temp` of the work directory the name `name`, where nothing or a whiteout stands. */
-  publish(sb: SuperBlock, temp: Name, dir: Real, name: Name, directory: boolean, standing: NameState): Promise<void>
+  publish(
+    context: UpperContext,
+    temp: Name,
+    dir: Real,
+    name: Name,
+    directory: boolean,
+    standing: NameState,
+  ): Promise<void>
   /**
    * Gives the finished file `temp` the name of whatever non-directory, or nothing, stands there; `standing` tells that an upper object is known to. Returns whether its
    * content must be sent on its way to the disk (`Writeback`).
    */
-  replace(sb: SuperBlock, temp: Name, dir: Real, name: Name, standing: boolean): Promise<boolean>
+  replace(context: UpperContext, temp: Name, dir: Real, name: Name, standing: boolean): Promise<boolean>
   /** Gives the object `source` a further name, where nothing or a whiteout stands. */
-  link(sb: SuperBlock, source: Real, dir: Real, name: Name): Promise<void>
+  link(context: UpperContext, source: Real, dir: Real, name: Name): Promise<void>
   /**
    * Hides `name`, at which `present` stood. A replaced object is gone afterwards; a replaced directory waits in the work directory under
    * the returned name.
    */
-  cover(sb: SuperBlock, dir: Real, name: Name, present: FileType | undefined): Promise<Name | undefined>
+  cover(context: UpperContext, dir: Real, name: Name, present: FileType | undefined): Promise<Name | undefined>
   /** Takes the whiteout at `name` away: what lies below shows again. */
-  uncover(sb: SuperBlock, dir: Real, name: Name): Promise<void>
-  move(sb: SuperBlock, move: UpperMove): Promise<void>
+  uncover(context: UpperContext, dir: Real, name: Name): Promise<void>
+  move(context: UpperContext, move: UpperMove): Promise<void>
   /** Makes two objects change places. */
-  exchange(sb: SuperBlock, a: Real, aName: Name, b: Real, bName: Name): Promise<void>
+  exchange(context: UpperContext, a: Real, aName: Name, b: Real, bName: Name): Promise<void>
 }
 
 /** What the layer of `dir` has at `name`. The caller owns the descriptor. */
-export function nameStateAt(sb: SuperBlock, dir: Real, name: Name): MaybePromise<NameState> {
-  return dir.layer.marks.standingAt(sb, dir, name)
+export function nameStateAt(context: UpperContext, dir: Real, name: Name): MaybePromise<NameState> {
+  return dir.layer.marks.standingAt(context, dir, name)
 }
 
 /** Whether the layer of `dir` hides `name`. */
-export async function isHidden(sb: SuperBlock, dir: Real, name: Name): Promise<boolean> {
-  const standing = await nameStateAt(sb, dir, name)
-  if (isObject(standing) && standing.fd >= 0) sb.descriptors.retire(standing.fd)
+export async function isHidden(context: UpperContext, dir: Real, name: Name): Promise<boolean> {
+  const standing = await nameStateAt(context, dir, name)
+  if (isObject(standing) && standing.fd >= 0) context.descriptors.retire(standing.fd)
   return standing === WHITEOUT
 }
 

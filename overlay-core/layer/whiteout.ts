@@ -1,9 +1,9 @@
 import { bestEffort } from '../api/errno.ts'
 import { FileType, type Name } from '../api/types.ts'
-import type { SuperBlock } from '../objects/superblock.ts'
 import { rmdirAt, unlinkAt } from '../sys/dir.ts'
 import type { Stat } from '../sys/stat.ts'
 import type { Real } from './layer.ts'
+import type { UpperContext } from './upper-context.ts'
 
 /** Whether `stat` is that of a whiteout in the classic form: a character device 0:0. */
 export function isWhiteoutDevice(stat: Stat): boolean {
@@ -11,15 +11,28 @@ export function isWhiteoutDevice(stat: Stat): boolean {
 }
 
 /** Removes a temporary non-directory from the work directory; a leftover is cleaned at the next mount. */
-export async function removeTemp(sb: SuperBlock, name: Name): Promise<void> {
-  const dir = sb.work as Real
-  await bestEffort(async () => unlinkAt(await sb.descriptors.of(dir), name))
-  await sb.xattrStore.removed({ dir, name })
+export async function removeTemp(context: UpperContext, name: Name): Promise<void> {
+  const dir = context.work as Real
+  await bestEffort(async () => unlinkAt(await context.descriptors.of(dir), name))
+  await context.xattrStore.removed({ dir, name })
 }
 
 /** Removes a temporary empty directory from the work directory; a leftover is cleaned at the next mount. */
-export async function removeTempDir(sb: SuperBlock, name: Name): Promise<void> {
-  const dir = sb.work as Real
-  await bestEffort(async () => rmdirAt(await sb.descriptors.of(dir), name))
-  await sb.xattrStore.removed({ dir, name })
+export async function removeTempDir(context: UpperContext, name: Name): Promise<void> {
+  const dir = context.work as Real
+  await bestEffort(async () => rmdirAt(await context.descriptors.of(dir), name))
+  await context.xattrStore.removed({ dir, name })
+}
+
+/** Whether whiteouts in directory `real` may have the form of an attribute. The lowest layer's directories are not asked for their other marks. */
+export async function holdsAttributeWhiteouts(context: UpperContext, real: Real): Promise<boolean> {
+  real.xwhiteouts ??= saysAttributeWhiteouts(
+    await context.xattrStore.get(await context.descriptors.of(real), '', context.overlayXattrs.opaque),
+  )
+  return real.xwhiteouts
+}
+
+/** Whether `opaque`, the value of `overlay.opaque`, says that whiteouts in the directory may have the form of an attribute (x). */
+export function saysAttributeWhiteouts(opaque: Uint8Array | undefined): boolean {
+  return opaque?.length === 1 && opaque[0] === 0x78
 }

@@ -1,37 +1,13 @@
-import { isErrno } from '../api/errno.ts'
-import { FileType } from '../api/types.ts'
-import { IDENTITY_FILE_NAMES } from '../mount/identity-file.ts'
-import { HANDLE_FILE_NAMES } from '../objects/handle-file.ts'
-import { RESUMABLE_DIRECTORY } from '../operations/resumable-stage.ts'
-import { PROTOCOL_DATA_DIRECTORY } from '../sidecar/protocol-data-store.ts'
-import { SIDECAR_FILE_NAMES } from '../sidecar/sidecar-log.ts'
+import { bestEffort, isErrno } from '../api/errno.ts'
+import { FileType, type Name } from '../api/types.ts'
 import { chmodAt } from '../sys/attr.ts'
 import { mkdirAt, readdirFd, rmdirAt, unlinkAt } from '../sys/dir.ts'
 import { O_DIRECTORY, O_NOFOLLOW, O_PATH } from '../sys/flags.ts'
 import { closeSync, openAt } from '../sys/open.ts'
 import { statxFd } from '../sys/stat.ts'
-import { FORMAT_FILE_NAME } from '../whiteouts/format-record.ts'
 import type { Descriptors } from './descriptors.ts'
-import { INTENT_FILE_NAME } from './intent-log.ts'
 import { type Layer, Real } from './layer.ts'
-
-/** What may stand in a workdir that is ours, or the kernel's. */
-const OURS = new Set([
-  'work',
-  'index',
-  PROTOCOL_DATA_DIRECTORY,
-  RESUMABLE_DIRECTORY,
-  INTENT_FILE_NAME,
-  FORMAT_FILE_NAME,
-  ...SIDECAR_FILE_NAMES,
-  ...HANDLE_FILE_NAMES,
-  ...IDENTITY_FILE_NAMES,
-])
-
-/** Names in the workdir that neither the kernel nor this program made. */
-export async function strangersIn(workdirFd: number): Promise<string[]> {
-  return (await readdirFd(workdirFd)).map(({ name }) => name).filter((name) => !OURS.has(name))
-}
+import type { UpperContext } from './upper-context.ts'
 
 /**
  * What the overlay that used this workdir before demands of the next one: names in `work/incompat`, such as `volatile`, whose upper may lack
@@ -117,4 +93,21 @@ export async function markVolatile(workFd: number): Promise<void> {
   } finally {
     closeSync(fd)
   }
+}
+
+/**
+ * Removes a directory with the whiteouts in it from the work directory, without going deeper. What fails is only a leftover: the next
+ * mount cleans the work directory.
+ */
+export async function clearWorkDir(context: UpperContext, name: Name): Promise<void> {
+  await bestEffort(async () => {
+    const workFd = await context.descriptors.of(context.work as Real)
+    const fd = await openAt(workFd, name, O_PATH | O_DIRECTORY | O_NOFOLLOW)
+    try {
+      for (const entry of await readdirFd(fd)) await unlinkAt(fd, entry.name)
+    } finally {
+      closeSync(fd)
+    }
+    await rmdirAt(workFd, name)
+  })
 }

@@ -1,6 +1,7 @@
 import { isErrno, OverlayError } from '../api/errno.ts'
 import { FileType } from '../api/types.ts'
 import type { Found, Real } from '../layer/layer.ts'
+import { saysAttributeWhiteouts } from '../layer/whiteout.ts'
 import { isPlain } from '../objects/rights.ts'
 import type { SuperBlock } from '../objects/superblock.ts'
 import type { Stat } from '../sys/stat.ts'
@@ -30,19 +31,6 @@ export const NO_MARKS: Marks = {
 
 const OPAQUE: Marks = { ...NO_MARKS, opaque: true }
 
-/** Whether whiteouts in directory `real` may have the form of an attribute. The lowest layer's directories are not asked for their other marks. */
-export async function holdsAttributeWhiteouts(sb: SuperBlock, real: Real): Promise<boolean> {
-  real.xwhiteouts ??= saysAttributes(
-    await sb.xattrStore.get(await sb.descriptors.of(real), '', sb.overlayXattrs.opaque),
-  )
-  return real.xwhiteouts
-}
-
-/** `overlay.opaque` = x. */
-function saysAttributes(opaque: Uint8Array | undefined): boolean {
-  return opaque?.length === 1 && opaque[0] === 0x78
-}
-
 /**
  * Reads the marks of directory `real` and notes on it whether it is opaque, impure or holds attribute whiteouts.
  *
@@ -60,7 +48,7 @@ export async function readMarks(sb: SuperBlock, real: Real): Promise<Marks> {
     ? await sb.xattrStore.get(fd, '', overlayXattrs.opaque)
     : undefined
   real.opaque ||= opaque?.length === 1 && opaque[0] === 0x79
-  real.xwhiteouts = saysAttributes(opaque)
+  real.xwhiteouts = saysAttributeWhiteouts(opaque)
   real.impure = real.layer.isUpper && names.includes(overlayXattrs.impure)
   const redirect = names.includes(overlayXattrs.redirect)
     ? await sb.xattrStore.get(fd, '', overlayXattrs.redirect)

@@ -6,6 +6,7 @@ import type { Overlay } from '../api/overlay-api.ts'
 import type { MountOptions } from '../api/params.ts'
 import { newLock } from '../base/lock.ts'
 import { RemountBarrier } from '../base/remount-barrier.ts'
+import { copyUp } from '../copy-up/copy-up.ts'
 import { Descriptors } from '../layer/descriptors.ts'
 import { identityOf } from '../layer/identity.ts'
 import type { Layer } from '../layer/layer.ts'
@@ -14,7 +15,6 @@ import type { Storage } from '../layer/storage.ts'
 import { Writeback } from '../layer/writeback.ts'
 import { readMarks } from '../lookup/marks.ts'
 import { lookupDentry } from '../lookup/namei.ts'
-import { ListingCache } from '../lookup/readdir.ts'
 import { revalidateInode } from '../lookup/revalidate-inode.ts'
 import { DentryCache } from '../objects/dcache.ts'
 import { OvlInode } from '../objects/dentry.ts'
@@ -23,6 +23,7 @@ import { FileCache } from '../objects/file-cache.ts'
 import { HandleTable } from '../objects/handle.ts'
 import { HandleFile } from '../objects/handle-file.ts'
 import { HandleLog } from '../objects/handle-log.ts'
+import { ListingCache } from '../objects/listing.ts'
 import { knownRights } from '../objects/rights.ts'
 import type { SuperBlock } from '../objects/superblock.ts'
 import { effectiveGid, effectiveGroups, effectiveUid, raiseFileLimit, setUmask0 } from '../sys/process.ts'
@@ -181,7 +182,8 @@ async function placedLayers(
 }
 
 function fileCache({ fileLimit, fileIdleMs, clock }: MountEnvironment, descriptorLimit: number): FileCache {
-  return new FileCache(Math.min(fileLimit, Math.floor(descriptorLimit * 0.25)), fileIdleMs, clock)
+  const limit = Math.min(fileLimit, Math.floor(descriptorLimit * 0.25))
+  return new FileCache({ limit, idleMs: fileIdleMs, clock, copyUp: (sb, inode) => copyUp(sb, inode, 'open') })
 }
 
 function mountingOf(sb: SuperBlock, roots: Roots, keeper: IdentityKeeper, wallClockMs: () => number): Mounting {

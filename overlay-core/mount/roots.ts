@@ -1,10 +1,11 @@
 import { isErrno, OverlayError } from '../api/errno.ts'
 import { type MountOptions, OptionError } from '../api/params.ts'
-import { incompatibleFeatures, strangersIn } from '../layer/workdir.ts'
+import { incompatibleFeatures } from '../layer/workdir.ts'
 import { claimDir } from '../sys/claim.ts'
 import { closeSync, openDirectory, openPrivateRoot, openRoot } from '../sys/open.ts'
 import { canonicalPath } from '../sys/path.ts'
 import { statxFd } from '../sys/stat.ts'
+import { strangersIn } from './workdir-names.ts'
 
 /** An open directory of a mount: its canonical path and an O_PATH descriptor. */
 export interface RootDir {

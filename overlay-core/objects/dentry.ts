@@ -1,8 +1,8 @@
 import { FileType, type Inode, type Name, type Time } from '../api/types.ts'
 import { newLock, type RwLock } from '../base/lock.ts'
 import type { Real } from '../layer/layer.ts'
-import type { Listing } from '../lookup/readdir.ts'
 import type { RealFile } from './file-cache.ts'
+import type { Listing } from './listing.ts'
 import type { CheckedAttr } from './permission.ts'
 import type { Rights } from './rights.ts'
 

@@ -1,7 +1,6 @@
 import type { Clock } from '../api/clock.ts'
 import { isErrno, OverlayError } from '../api/errno.ts'
 import { FileType, type MaybePromise } from '../api/types.ts'
-import { copyUp } from '../copy-up/copy-up.ts'
 import type { Real } from '../layer/layer.ts'
 import { NEVER_WAITS, openForReading, openQuietly } from '../layer/real-open.ts'
 import { O_NOATIME, O_RDONLY, O_RDWR } from '../sys/flags.ts'
@@ -38,6 +37,17 @@ export class RealFile {
   }
 }
 
+/** Makes the object writable, for an open that writes. */
+type CopyUp = (sb: SuperBlock, inode: OvlInode) => MaybePromise<void>
+
+/** What a `FileCache` is made of: how many idle files it keeps open, for how long, and what copies a file up before it is opened for writing. */
+export interface FileCacheOptions {
+  readonly limit: number
+  readonly idleMs: number
+  readonly clock: Clock
+  readonly copyUp: CopyUp
+}
+
 /**
  * Open real files for stateless protocols, and for open handles: one per inode, at most `limit` idle ones, closed when not used for
  * `idleMs`. A dropped file that somebody uses stays open until the last user lets go.
@@ -46,13 +56,15 @@ export class FileCache {
   readonly #limit: number
   readonly #idleMs: number
   readonly #clock: Clock
+  readonly #copyUp: CopyUp
   readonly #files = new Set<RealFile>()
   readonly #stopSweep: () => void
 
-  constructor(limit: number, idleMs: number, clock: Clock) {
+  constructor({ limit, idleMs, clock, copyUp }: FileCacheOptions) {
     this.#limit = limit
     this.#idleMs = idleMs
     this.#clock = clock
+    this.#copyUp = copyUp
     this.#stopSweep = clock.every(Math.max(1000, idleMs / 2), () => this.#sweep())
   }
 
@@ -131,7 +143,7 @@ export class FileCache {
   }
 
   async #openWaiting(sb: SuperBlock, inode: OvlInode, write: boolean): Promise<RealFile> {
-    if (write) await copyUp(sb, inode, 'open')
+    if (write) await this.#copyUp(sb, inode)
     const { file } = inode
     if (write && file?.writable) {
       file.users++

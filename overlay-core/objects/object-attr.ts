@@ -1,7 +1,7 @@
-import type { FileType, Time } from '../api/types.ts'
+import type { FileType, Ownership, Time } from '../api/types.ts'
 import type { AccessAcl } from '../layer/acl.ts'
 import type { Stat } from '../sys/stat.ts'
-import type { CheckedAttr, Ownership } from './permission.ts'
+import type { CheckedAttr } from './permission.ts'
 
 /** What does not come from the real object, or not from it alone. */
 export interface AttrSource extends Ownership {

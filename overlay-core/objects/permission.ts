@@ -1,5 +1,5 @@
 import { OverlayError } from '../api/errno.ts'
-import { type Attr, type AttrChange, type Cred, FileType } from '../api/types.ts'
+import { type Attr, type AttrChange, type Cred, FileType, type Ownership } from '../api/types.ts'
 import type { AccessAcl } from '../layer/acl.ts'
 
 const SETUID = 0o4000
@@ -75,13 +75,6 @@ export function needEntryChange(cred: Cred, dir: CheckedAttr, victim: Attr | und
   need(cred, dir, WRITE | EXECUTE, op)
   if (!victim || (dir.mode & STICKY) === 0 || cred.uid === 0) return
   if (cred.uid !== victim.uid && cred.uid !== dir.uid) throw new OverlayError('EPERM', op)
-}
-
-/** Owner, group and mode of an object. */
-export interface Ownership {
-  readonly uid: number
-  readonly gid: number
-  readonly mode: number
 }
 
 /**

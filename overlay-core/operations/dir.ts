@@ -1,5 +1,14 @@
 import { bestEffort, OverlayError } from '../api/errno.ts'
-import { type Attr, type CreateOptions, type Cred, FileType, type Name, type Time, type Wcc } from '../api/types.ts'
+import {
+  type Attr,
+  type CreateOptions,
+  type Cred,
+  FileType,
+  type Name,
+  type Ownership,
+  type Time,
+  type Wcc,
+} from '../api/types.ts'
 import { copyingUpFirst, copyUp, longCopyOf } from '../copy-up/copy-up.ts'
 import { applyOwnership, inherit, type NewObjectSpec } from '../copy-up/owner.ts'
 import type { Probe, Real } from '../layer/layer.ts'
@@ -12,16 +21,7 @@ import { cachedDentry, checkName, lookupLocked, needMakeable, rememberUpper } fr
 import { setRedirect } from '../lookup/redirect.ts'
 import type { OvlInode } from '../objects/dentry.ts'
 import { attrFor, getattr } from '../objects/inode.ts'
-import {
-  type CheckedAttr,
-  EXECUTE,
-  inGroup,
-  may,
-  need,
-  newOwner,
-  type Ownership,
-  WRITE,
-} from '../objects/permission.ts'
+import { type CheckedAttr, EXECUTE, inGroup, may, need, newOwner, WRITE } from '../objects/permission.ts'
 import { loadRights, type Rights } from '../objects/rights.ts'
 import type { SuperBlock } from '../objects/superblock.ts'
 import { truncateFd, utimesAt } from '../sys/attr.ts'
@@ -147,7 +147,7 @@ async function make(
         return await makeAside(sb, dir, name, type, birth, options, build)
       }
       const inode = (quick && (await makeFile(sb, dir, dirAttr, name, birth, options))) || (await aside())
-      sb.listings.insert(sb, dir, name, inode)
+      sb.listings.insert(sb.uuid, dir, name, inode)
       await leaveChanged(sb, dir, { attr: dirAttr, timesKept, alone }, wcc)
       return inode
     }),
@@ -354,5 +354,5 @@ async function linkLocked(sb: SuperBlock, inode: OvlInode, dir: OvlInode, name: 
   inode.changed()
   sb.dcache.set(dir, name, inode)
   inode.addAlias(dir, name)
-  sb.listings.insert(sb, dir, name, inode)
+  sb.listings.insert(sb.uuid, dir, name, inode)
 }

@@ -5,12 +5,13 @@ import { asksForAttributes } from '../layer/layer.ts'
 import { revalidateInode } from '../lookup/revalidate-inode.ts'
 import type { OvlInode } from '../objects/dentry.ts'
 import type { RealFile } from '../objects/file-cache.ts'
-import { attrFor, attrOf, getattr, getattrLocked, setattr } from '../objects/inode.ts'
+import { attrFor, attrOf, getattr, getattrLocked } from '../objects/inode.ts'
 import { ownAttr } from '../objects/object-attr.ts'
 import { type CheckedAttr, EXECUTE, may, modeAfterWrite, need, READ, WRITE } from '../objects/permission.ts'
 import type { SuperBlock } from '../objects/superblock.ts'
 import { fsync, pread, preadAside, preadNowait } from '../sys/data.ts'
 import { statxFd } from '../sys/stat.ts'
+import { setattr } from './setattr.ts'
 
 /** @see Overlay.read */
 export function read(

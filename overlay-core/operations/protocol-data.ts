@@ -11,7 +11,7 @@ import { changeXattr } from './xattr.ts'
 export async function getProtocolData(sb: SuperBlock, inode: OvlInode, slot: string): Promise<Uint8Array | undefined> {
   return await withPlace(sb, inode, async (fd, at) => {
     const value = await sb.xattrStore.get(fd, at, sb.overlayXattrs.note(slot))
-    return value && isMarker(value) ? await sb.protocolData?.read(inode, slot, value) : value
+    return value && isMarker(value) ? await sb.protocolData?.read(inode.upper?.ino, slot, value) : value
   })
 }
 

@@ -1,7 +1,8 @@
-import { bestEffort, isErrno, OverlayError } from '../api/errno.ts'
+import { isErrno, OverlayError } from '../api/errno.ts'
 import { type Attr, type Cred, FileType, type Name, type Wcc } from '../api/types.ts'
 import { copyingUpFirst, copyUp, linkUpAlias, longCopyOf } from '../copy-up/copy-up.ts'
 import { Real } from '../layer/layer.ts'
+import { clearWorkDir } from '../layer/workdir.ts'
 import { dropIndex, saveNlink } from '../lookup/hardlink.ts'
 import { checkName, lookupLocked, lowerPositive } from '../lookup/namei.ts'
 import { isEmptyLocked } from '../lookup/readdir.ts'
@@ -9,9 +10,7 @@ import type { OvlInode } from '../objects/dentry.ts'
 import { getattr, getattrLocked } from '../objects/inode.ts'
 import { EXECUTE, need, needEntryChange } from '../objects/permission.ts'
 import type { SuperBlock } from '../objects/superblock.ts'
-import { readdirFd, renameAt, rmdirAt, unlinkAt } from '../sys/dir.ts'
-import { O_DIRECTORY, O_NOFOLLOW, O_PATH } from '../sys/flags.ts'
-import { closeSync, openAt } from '../sys/open.ts'
+import { renameAt, rmdirAt, unlinkAt } from '../sys/dir.ts'
 import { enterLocked, leaveChanged, leaveLocked } from './dir.ts'
 
 type Check = (victim: OvlInode) => void
@@ -162,23 +161,6 @@ async function removeUpperDir(sb: SuperBlock, dirFd: number, name: Name): Promis
 }
 
 /**
- * Removes a directory with the whiteouts in it from the work directory, without going deeper. What fails is only a leftover: the next
- * mount cleans the work directory.
- */
-export async function clearWorkDir(sb: SuperBlock, name: Name): Promise<void> {
-  await bestEffort(async () => {
-    const workFd = await sb.descriptors.of(sb.work as Real)
-    const fd = await openAt(workFd, name, O_PATH | O_DIRECTORY | O_NOFOLLOW)
-    try {
-      for (const entry of await readdirFd(fd)) await unlinkAt(fd, entry.name)
-    } finally {
-      closeSync(fd)
-    }
-    await rmdirAt(workFd, name)
-  })
-}
-
-/**
  * Updates what is known after `name` of `dir` ceased to name `inode`; `last` says that no other name is left: then the caller also calls
  * `dropIndex`. At once, so that nobody sees a replaced name absent: what stands there now is to be noted next. That the name is absent is not
  * remembered: of files that come and go, that would be all the cache is full of.
@@ -187,7 +169,7 @@ export function forgetName(sb: SuperBlock, inode: OvlInode, dir: OvlInode, name:
   inode.removeAlias(dir, name)
   if (last) sb.dcache.removeInode(inode)
   sb.dcache.remove(dir, name)
-  sb.listings.remove(sb, dir, name)
+  sb.listings.remove(sb.uuid, dir, name)
   inode.changed()
   if (!last) {
     moveToOtherName(inode, dir, name)

@@ -4,6 +4,7 @@ import type { RwLock } from '../base/lock.ts'
 import { copyingUpFirst, copyUp, type LongCopy, longCopyOf } from '../copy-up/copy-up.ts'
 import type { Probe, Real } from '../layer/layer.ts'
 import { removeTempDir } from '../layer/whiteout.ts'
+import { clearWorkDir } from '../layer/workdir.ts'
 import { dropIndex, saveNlink } from '../lookup/hardlink.ts'
 import { setImpure } from '../lookup/marks.ts'
 import { checkName, lookupLocked, lowerPositive, needMakeable } from '../lookup/namei.ts'
@@ -17,7 +18,7 @@ import { chmodAt, chownAt, utimesAt } from '../sys/attr.ts'
 import { mkdirAt, readdirFd } from '../sys/dir.ts'
 import { statxFd } from '../sys/stat.ts'
 import { enterLocked, leaveLocked, probeTemp } from './dir.ts'
-import { clearWorkDir, forgetName, prepareRemoval, separateLink } from './remove.ts'
+import { forgetName, prepareRemoval, separateLink } from './remove.ts'
 
 /** @see Overlay.rename */
 export interface RenameOptions {
@@ -289,7 +290,7 @@ async function makeLike(sb: SuperBlock, old: Real, workFd: number, temp: Name): 
 function unplace(sb: SuperBlock, inode: OvlInode, at: Place): void {
   inode.removeAlias(at.dir, at.name)
   sb.dcache.set(at.dir, at.name, undefined)
-  sb.listings.remove(sb, at.dir, at.name)
+  sb.listings.remove(sb.uuid, at.dir, at.name)
 }
 
 /** Records that `inode`, which was at `from`, is now at `to`. */
@@ -302,5 +303,5 @@ function place(sb: SuperBlock, inode: OvlInode, from: Place, to: Place): void {
   }
   inode.addAlias(to.dir, to.name)
   sb.dcache.set(to.dir, to.name, inode)
-  sb.listings.insert(sb, to.dir, to.name, inode)
+  sb.listings.insert(sb.uuid, to.dir, to.name, inode)
 }

@@ -8,6 +8,7 @@ import {
   type Keeping,
   type KeptStage,
   type Name,
+  type Ownership,
   type PublishOptions,
   type StagedFile,
 } from '../api/types.ts'
@@ -21,7 +22,7 @@ import { checkName, lookupLocked, needMakeable, rememberUpper } from '../lookup/
 import { revalidateInode } from '../lookup/revalidate-inode.ts'
 import type { OvlInode } from '../objects/dentry.ts'
 import { attrFor, getattrLocked, placeOf } from '../objects/inode.ts'
-import { EXECUTE, modeAfterWrite, need, newOwner, type Ownership, WRITE } from '../objects/permission.ts'
+import { EXECUTE, modeAfterWrite, need, newOwner, WRITE } from '../objects/permission.ts'
 import { loadRights, loadRightsLocked, type Rights } from '../objects/rights.ts'
 import type { SuperBlock } from '../objects/superblock.ts'
 import { isMarker } from '../sidecar/protocol-data-store.ts'
@@ -230,7 +231,7 @@ class Staged implements StagedFile {
     const syncFd = options.durable ? await openForSync(sb, dir) : undefined
     try {
       const inode = await this.#putInPlace(dir, dirAttr, current, options)
-      sb.listings.insert(sb, dir, name, inode)
+      sb.listings.insert(sb.uuid, dir, name, inode)
       await leaveChanged(sb, dir, { attr: dirAttr, timesKept, alone }, undefined)
       if (syncFd !== undefined) await fsync(syncFd)
       return inode
@@ -325,7 +326,7 @@ async function copyAttributes(
     const slot = sb.overlayXattrs.slotOf(attr)
     if (slot === undefined || !isMarker(value)) await carryAttribute(sb, to, attr, value)
     else {
-      const note = await sb.protocolData?.read(from, slot, value)
+      const note = await sb.protocolData?.read(from.upper?.ino, slot, value)
       if (note) await putProtocolData(sb, to, slot, note)
     }
   }

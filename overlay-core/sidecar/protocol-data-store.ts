@@ -3,7 +3,6 @@ import type { Descriptors } from '../layer/descriptors.ts'
 import { type Layer, Real } from '../layer/layer.ts'
 import type { XattrNames } from '../layer/overlay-xattrs.ts'
 import type { XattrStore } from '../layer/xattr-store.ts'
-import type { OvlInode } from '../objects/dentry.ts'
 import { fsync, pread, pwrite } from '../sys/data.ts'
 import { mkdirAt, readdirFd, renameAt, unlinkAt } from '../sys/dir.ts'
 import { O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_PATH, O_RDONLY, O_RDWR } from '../sys/flags.ts'
@@ -88,10 +87,11 @@ export class ProtocolDataStore {
     }
   }
 
-  /** The note that `marker`, found on `inode`, stands for; undefined when it is not here. */
-  async read(inode: OvlInode, slot: string, marker: Uint8Array): Promise<Uint8Array | undefined> {
-    const name = inode.upper && fileName(inode.upper.ino, slot, marker.subarray(1))
-    if (name === undefined || this.#dir === undefined || !this.#files.get(inode.upper?.ino ?? -1)?.has(name)) return
+  /** The data that `marker`, found on the upper object `ino`, stands for; undefined when it is not here. */
+  async read(ino: number | undefined, slot: string, marker: Uint8Array): Promise<Uint8Array | undefined> {
+    if (ino === undefined || this.#dir === undefined) return
+    const name = fileName(ino, slot, marker.subarray(1))
+    if (!this.#files.get(ino)?.has(name)) return
     const fd = await openAt(await this.#descriptors.of(this.#dir), name, O_RDONLY | O_NOFOLLOW)
     try {
       const size = statxFd(fd).size - HEADER_BYTES

@@ -1,7 +1,8 @@
 import { bestEffort, isErrno } from '../api/errno.ts'
 import { FileType, type MaybePromise, type Name } from '../api/types.ts'
 import type { Probe, Real } from '../layer/layer.ts'
-import { isWhiteoutDevice, removeTemp, removeTempDir } from '../layer/whiteout.ts'
+import { storageOf, type UpperContext } from '../layer/upper-context.ts'
+import { holdsAttributeWhiteouts, isWhiteoutDevice, removeTemp, removeTempDir } from '../layer/whiteout.ts'
 import {
   isHidden,
   type NameState,
@@ -10,8 +11,6 @@ import {
   WHITEOUT,
   type WhiteoutFormat,
 } from '../layer/whiteout-format.ts'
-import { holdsAttributeWhiteouts } from '../lookup/marks.ts'
-import { type SuperBlock, storageOf } from '../objects/superblock.ts'
 import { linkAt, mknodAt, renameAt, replaceByExchange, unlinkAt } from '../sys/dir.ts'
 import { RENAME_EXCHANGE, RENAME_WHITEOUT, S_IFCHR } from '../sys/flags.ts'
 
@@ -24,26 +23,27 @@ export const deviceFormat: WhiteoutFormat = {
   replacesDirectories: false,
   reserves: (name) => name === ROOT_RECORD_NAME,
   hiddenBy: () => undefined,
-  standingAt(sb, dir, name) {
-    const probe = sb.descriptors.probe(dir, name)
-    if (probe instanceof Promise) return probe.then((found) => understand(sb, dir, name, found))
-    return understand(sb, dir, name, probe)
+  standingAt(context, dir, name) {
+    const probe = context.descriptors.probe(dir, name)
+    if (probe instanceof Promise) return probe.then((found) => understand(context, dir, name, found))
+    return understand(context, dir, name, probe)
   },
   isOpaque: () => false,
-  setOpaque: (sb, dirFd, name) => sb.xattrStore.set(dirFd, name, sb.overlayXattrs.opaque, Buffer.from('y')),
+  setOpaque: (context, dirFd, name) =>
+    context.xattrStore.set(dirFd, name, context.overlayXattrs.opaque, Buffer.from('y')),
 
-  async publish(sb, temp, dir, name, directory, standing) {
-    const workFd = await sb.descriptors.of(sb.work as Real)
-    const dirFd = await sb.descriptors.of(dir)
+  async publish(context, temp, dir, name, directory, standing) {
+    const workFd = await context.descriptors.of(context.work as Real)
+    const dirFd = await context.descriptors.of(dir)
     const replace = directory ? RENAME_EXCHANGE : 0
-    await renameAt(workFd, temp, dirFd, name, standing === undefined ? storageOf(sb).noReplace : replace)
-    if (directory && standing !== undefined) await removeTemp(sb, temp)
+    await renameAt(workFd, temp, dirFd, name, standing === undefined ? storageOf(context).noReplace : replace)
+    if (directory && standing !== undefined) await removeTemp(context, temp)
   },
 
-  async replace(sb, temp, dir, name, standing) {
-    const workFd = await sb.descriptors.of(sb.work as Real)
-    const dirFd = await sb.descriptors.of(dir)
-    if (standing && storageOf(sb).exchange && sb.writeback.hasRoom) {
+  async replace(context, temp, dir, name, standing) {
+    const workFd = await context.descriptors.of(context.work as Real)
+    const dirFd = await context.descriptors.of(dir)
+    if (standing && storageOf(context).exchange && context.writeback.hasRoom) {
       await replaceByExchange(workFd, temp, dirFd, name)
       return true
     }
@@ -51,25 +51,25 @@ export const deviceFormat: WhiteoutFormat = {
     return false
   },
 
-  async link(sb, source, dir, name) {
-    const sourceFd = await sb.descriptors.of(source.parent as Real)
-    const dirFd = await sb.descriptors.of(dir)
-    if (!(await isHidden(sb, dir, name))) return await linkAt(sourceFd, source.name, dirFd, name)
-    const temp = sb.tempName()
-    const workFd = await sb.descriptors.of(sb.work as Real)
+  async link(context, source, dir, name) {
+    const sourceFd = await context.descriptors.of(source.parent as Real)
+    const dirFd = await context.descriptors.of(dir)
+    if (!(await isHidden(context, dir, name))) return await linkAt(sourceFd, source.name, dirFd, name)
+    const temp = context.tempName()
+    const workFd = await context.descriptors.of(context.work as Real)
     await linkAt(sourceFd, source.name, workFd, temp)
     try {
       await renameAt(workFd, temp, dirFd, name)
     } catch (error) {
-      await removeTemp(sb, temp)
+      await removeTemp(context, temp)
       throw error
     }
   },
 
-  async cover(sb, dir, name, present) {
-    const workFd = await sb.descriptors.of(sb.work as Real)
-    const dirFd = await sb.descriptors.of(dir)
-    const whiteout = await makeWhiteout(sb)
+  async cover(context, dir, name, present) {
+    const workFd = await context.descriptors.of(context.work as Real)
+    const dirFd = await context.descriptors.of(dir)
+    const whiteout = await makeWhiteout(context)
     try {
       if (present !== FileType.directory) {
         await renameAt(workFd, whiteout, dirFd, name)
@@ -78,62 +78,62 @@ export const deviceFormat: WhiteoutFormat = {
       await renameAt(workFd, whiteout, dirFd, name, RENAME_EXCHANGE)
       return whiteout
     } catch (error) {
-      await removeTemp(sb, whiteout)
+      await removeTemp(context, whiteout)
       throw error
     }
   },
 
-  async uncover(sb, dir, name) {
-    await unlinkAt(await sb.descriptors.of(dir), name)
+  async uncover(context, dir, name) {
+    await unlinkAt(await context.descriptors.of(dir), name)
   },
 
-  async move(sb, move) {
+  async move(context, move) {
     const { from, fromName, to, toName, directory, cover } = move
-    const fromFd = await sb.descriptors.of(from)
-    const toFd = await sb.descriptors.of(to)
-    if (directory && (await isHidden(sb, to, toName))) {
+    const fromFd = await context.descriptors.of(from)
+    const toFd = await context.descriptors.of(to)
+    if (directory && (await isHidden(context, to, toName))) {
       await renameAt(fromFd, fromName, toFd, toName, RENAME_EXCHANGE)
       // A whiteout that covers nothing shows nothing.
       if (!cover) await bestEffort(() => unlinkAt(fromFd, fromName))
-    } else if (cover) await moveLeavingWhiteout(sb, move)
+    } else if (cover) await moveLeavingWhiteout(context, move)
     else await renameAt(fromFd, fromName, toFd, toName)
   },
 
-  async exchange(sb, a, aName, b, bName) {
-    const aFd = await sb.descriptors.of(a)
-    await renameAt(aFd, aName, await sb.descriptors.of(b), bName, RENAME_EXCHANGE)
+  async exchange(context, a, aName, b, bName) {
+    const aFd = await context.descriptors.of(a)
+    await renameAt(aFd, aName, await context.descriptors.of(b), bName, RENAME_EXCHANGE)
   },
 }
 
-function understand(sb: SuperBlock, dir: Real, name: Name, probe: Probe | undefined): MaybePromise<NameState> {
+function understand(context: UpperContext, dir: Real, name: Name, probe: Probe | undefined): MaybePromise<NameState> {
   if (probe === undefined) return undefined
   if (isWhiteoutDevice(probe.stat)) return WHITEOUT
   if (dir.xwhiteouts === false || probe.stat.type !== FileType.regular || probe.stat.size !== 0) return probe
-  return readAttribute(sb, dir, name, probe)
+  return readAttribute(context, dir, name, probe)
 }
 
-async function readAttribute(sb: SuperBlock, dir: Real, name: Name, probe: Probe): Promise<NameState> {
-  if (!(await holdsAttributeWhiteouts(sb, dir))) return probe
-  const mark = await sb.xattrStore.get(await sb.descriptors.of(dir), name, sb.overlayXattrs.whiteout)
+async function readAttribute(context: UpperContext, dir: Real, name: Name, probe: Probe): Promise<NameState> {
+  if (!(await holdsAttributeWhiteouts(context, dir))) return probe
+  const mark = await context.xattrStore.get(await context.descriptors.of(dir), name, context.overlayXattrs.whiteout)
   return mark === undefined ? probe : WHITEOUT
 }
 
 /** Makes a whiteout in the work directory and returns its name there. */
-async function makeWhiteout(sb: SuperBlock): Promise<Name> {
-  const name = sb.tempName()
-  await mknodAt(await sb.descriptors.of(sb.work as Real), name, S_IFCHR, 0, 0)
+async function makeWhiteout(context: UpperContext): Promise<Name> {
+  const name = context.tempName()
+  await mknodAt(await context.descriptors.of(context.work as Real), name, S_IFCHR, 0, 0)
   return name
 }
 
 /** Moves and leaves a whiteout at the old name, atomically where the file system can. */
-async function moveLeavingWhiteout(sb: SuperBlock, move: UpperMove): Promise<void> {
-  const fromFd = await sb.descriptors.of(move.from)
-  const toFd = await sb.descriptors.of(move.to)
+async function moveLeavingWhiteout(context: UpperContext, move: UpperMove): Promise<void> {
+  const fromFd = await context.descriptors.of(move.from)
+  const toFd = await context.descriptors.of(move.to)
   try {
     await renameAt(fromFd, move.fromName, toFd, move.toName, RENAME_WHITEOUT)
   } catch (error) {
     if (!isErrno(error, 'EINVAL', 'EPERM', 'ENOSYS')) throw error
-    await exchangeForWhiteout(sb, move)
+    await exchangeForWhiteout(context, move)
   }
 }
 
@@ -141,12 +141,12 @@ async function moveLeavingWhiteout(sb: SuperBlock, move: UpperMove): Promise<voi
  * The same where there is no RENAME_WHITEOUT: in two steps, of which only the second is seen when nothing is replaced. A target that is
  * replaced changes places with the source first, so that a crash in between loses neither.
  */
-async function exchangeForWhiteout(sb: SuperBlock, { from, fromName, to, toName }: UpperMove): Promise<void> {
-  const fromFd = await sb.descriptors.of(from)
-  const toFd = await sb.descriptors.of(to)
-  const target = await sb.descriptors.probe(to, toName)
-  if (target && target.fd >= 0) sb.descriptors.retire(target.fd)
-  if (!target) await deviceFormat.cover(sb, to, toName, undefined)
+async function exchangeForWhiteout(context: UpperContext, { from, fromName, to, toName }: UpperMove): Promise<void> {
+  const fromFd = await context.descriptors.of(from)
+  const toFd = await context.descriptors.of(to)
+  const target = await context.descriptors.probe(to, toName)
+  if (target && target.fd >= 0) context.descriptors.retire(target.fd)
+  if (!target) await deviceFormat.cover(context, to, toName, undefined)
   try {
     await renameAt(fromFd, fromName, toFd, toName, RENAME_EXCHANGE)
   } catch (error) {
@@ -155,8 +155,8 @@ async function exchangeForWhiteout(sb: SuperBlock, { from, fromName, to, toName 
   }
   if (!target || isWhiteoutDevice(target.stat)) return
   try {
-    const replaced = await deviceFormat.cover(sb, from, fromName, target.stat.type)
-    if (replaced !== undefined) await removeTempDir(sb, replaced)
+    const replaced = await deviceFormat.cover(context, from, fromName, target.stat.type)
+    if (replaced !== undefined) await removeTempDir(context, replaced)
   } catch (error) {
     await bestEffort(() => renameAt(fromFd, fromName, toFd, toName, RENAME_EXCHANGE))
     throw error

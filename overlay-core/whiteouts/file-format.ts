@@ -2,9 +2,9 @@ import { bestEffort, isErrno, OverlayError } from '../api/errno.ts'
 import { FileType, type MaybePromise, type Name } from '../api/types.ts'
 import type { IntentLog, UpperName } from '../layer/intent-log.ts'
 import type { Probe, Real } from '../layer/layer.ts'
+import { storageOf, type UpperContext } from '../layer/upper-context.ts'
 import { isHidden, type NameState, WHITEOUT, type WhiteoutFormat } from '../layer/whiteout-format.ts'
-import { type SuperBlock, storageOf } from '../objects/superblock.ts'
-import { clearWorkDir } from '../operations/remove.ts'
+import { clearWorkDir } from '../layer/workdir.ts'
 import { utimesAt } from '../sys/attr.ts'
 import { linkAt, mknodAt, renameAt, unlinkAt } from '../sys/dir.ts'
 import { O_DIRECTORY, O_NOFOLLOW, O_PATH, RENAME_EXCHANGE, S_IFREG } from '../sys/flags.ts'
@@ -34,19 +34,19 @@ export const fileFormat: WhiteoutFormat = {
   replacesDirectories: true,
   reserves: (name) => name.startsWith(PREFIX),
   hiddenBy: (name) => (name.startsWith(PREFIX) && !name.startsWith(OWN_PREFIX) ? name.slice(PREFIX.length) : undefined),
-  standingAt(sb, dir, name) {
+  standingAt(context, dir, name) {
     if (name.startsWith(PREFIX)) return undefined
-    const standing = deviceFormat.standingAt(sb, dir, name)
-    if (standing instanceof Promise) return standing.then((found) => found ?? hiddenAt(sb, dir, name))
-    return standing ?? hiddenAt(sb, dir, name)
+    const standing = deviceFormat.standingAt(context, dir, name)
+    if (standing instanceof Promise) return standing.then((found) => found ?? hiddenAt(context, dir, name))
+    return standing ?? hiddenAt(context, dir, name)
   },
-  isOpaque(sb, dir) {
-    const probe = sb.descriptors.probe(dir, OPAQUE)
-    if (probe instanceof Promise) return probe.then((found) => isMark(sb, found))
-    return isMark(sb, probe)
+  isOpaque(context, dir) {
+    const probe = context.descriptors.probe(dir, OPAQUE)
+    if (probe instanceof Promise) return probe.then((found) => isMark(context, found))
+    return isMark(context, probe)
   },
 
-  async setOpaque(_sb, dirFd, name) {
+  async setOpaque(_context, dirFd, name) {
     const fd = await openAt(dirFd, name === '' ? '.' : name, O_PATH | O_DIRECTORY | O_NOFOLLOW)
     try {
       const { atime, mtime } = statxFd(fd)
@@ -57,45 +57,45 @@ export const fileFormat: WhiteoutFormat = {
     }
   },
 
-  async publish(sb, temp, dir, name, _directory, standing) {
+  async publish(context, temp, dir, name, _directory, standing) {
     const to = { dir, name }
-    const rename = () => moveName(sb, { dir: sb.work as Real, name: temp }, to, storageOf(sb).noReplace)
-    await (standing === undefined ? rename() : overWhiteout(sb, to, rename))
+    const rename = () => moveName(context, { dir: context.work as Real, name: temp }, to, storageOf(context).noReplace)
+    await (standing === undefined ? rename() : overWhiteout(context, to, rename))
   },
 
-  async replace(sb, temp, dir, name) {
+  async replace(context, temp, dir, name) {
     const to = { dir, name }
-    const rename = () => moveName(sb, { dir: sb.work as Real, name: temp }, to)
-    await ((await isHidden(sb, dir, name)) ? overWhiteout(sb, to, rename) : rename())
+    const rename = () => moveName(context, { dir: context.work as Real, name: temp }, to)
+    await ((await isHidden(context, dir, name)) ? overWhiteout(context, to, rename) : rename())
     return false
   },
 
-  async link(sb, source, dir, name) {
-    const sourceFd = await sb.descriptors.of(source.parent as Real)
-    const dirFd = await sb.descriptors.of(dir)
+  async link(context, source, dir, name) {
+    const sourceFd = await context.descriptors.of(source.parent as Real)
+    const dirFd = await context.descriptors.of(dir)
     const [from, to] = [
       { dir: source.parent as Real, name: source.name },
       { dir, name },
     ]
-    const link = () => sb.xattrStore.linking(from, to, () => linkAt(sourceFd, source.name, dirFd, name))
-    await ((await isHidden(sb, dir, name)) ? overWhiteout(sb, to, link) : link())
+    const link = () => context.xattrStore.linking(from, to, () => linkAt(sourceFd, source.name, dirFd, name))
+    await ((await isHidden(context, dir, name)) ? overWhiteout(context, to, link) : link())
   },
 
-  async cover(sb, dir, name, present) {
-    const workFd = await sb.descriptors.of(sb.work as Real)
-    const dirFd = await sb.descriptors.of(dir)
+  async cover(context, dir, name, present) {
+    const workFd = await context.descriptors.of(context.work as Real)
+    const dirFd = await context.descriptors.of(dir)
     const remove = async () => {
       if (present === undefined) return undefined
-      const aside = present === FileType.directory ? sb.tempName() : undefined
+      const aside = present === FileType.directory ? context.tempName() : undefined
       await (aside === undefined ? unlinkAt(dirFd, name) : renameAt(dirFd, name, workFd, aside))
       return aside
     }
-    return await stepsOf(sb).noting([{ dir, name }], () => marking(dirFd, name, remove))
+    return await stepsOf(context).noting([{ dir, name }], () => marking(dirFd, name, remove))
   },
 
-  async uncover(sb, dir, name) {
-    const dirFd = await sb.descriptors.of(dir)
-    const device = (await deviceFormat.standingAt(sb, dir, name)) === WHITEOUT
+  async uncover(context, dir, name) {
+    const dirFd = await context.descriptors.of(dir)
+    const device = (await deviceFormat.standingAt(context, dir, name)) === WHITEOUT
     if (device) await unlinkAt(dirFd, name)
     try {
       await unlinkAt(dirFd, whiteoutFor(name))
@@ -104,33 +104,33 @@ export const fileFormat: WhiteoutFormat = {
     }
   },
 
-  async move(sb, move) {
+  async move(context, move) {
     const { replacesDirectory, cover } = move
     const from = { dir: move.from, name: move.fromName }
     const to = { dir: move.to, name: move.toName }
-    const hidden = !replacesDirectory && (await isHidden(sb, to.dir, to.name))
-    const rename = () => (replacesDirectory ? overDirectory(sb, from, to) : moveName(sb, from, to))
-    const moved = () => (hidden ? overWhiteout(sb, to, rename) : rename())
+    const hidden = !replacesDirectory && (await isHidden(context, to.dir, to.name))
+    const rename = () => (replacesDirectory ? overDirectory(context, from, to) : moveName(context, from, to))
+    const moved = () => (hidden ? overWhiteout(context, to, rename) : rename())
     if (!cover) return await moved()
-    const fromFd = await sb.descriptors.of(from.dir)
-    await stepsOf(sb).noting([from], () => marking(fromFd, from.name, moved))
+    const fromFd = await context.descriptors.of(from.dir)
+    await stepsOf(context).noting([from], () => marking(fromFd, from.name, moved))
   },
 
-  async exchange(sb, aDir, aName, bDir, bName) {
+  async exchange(context, aDir, aName, bDir, bName) {
     const [a, b] = [
       { dir: aDir, name: aName },
       { dir: bDir, name: bName },
     ]
-    if (storageOf(sb).exchange) return await moveName(sb, a, b, RENAME_EXCHANGE)
-    await stepsOf(sb).holding([a, b], async (name) => {
-      const held = { dir: sb.work as Real, name }
-      const back = () => moveName(sb, held, a)
-      await moveName(sb, a, held)
-      await orElse(() => moveName(sb, b, a), back)
+    if (storageOf(context).exchange) return await moveName(context, a, b, RENAME_EXCHANGE)
+    await stepsOf(context).holding([a, b], async (name) => {
+      const held = { dir: context.work as Real, name }
+      const back = () => moveName(context, held, a)
+      await moveName(context, a, held)
+      await orElse(() => moveName(context, b, a), back)
       await orElse(
-        () => moveName(sb, held, b),
+        () => moveName(context, held, b),
         async () => {
-          await moveName(sb, a, b)
+          await moveName(context, a, b)
           await back()
         },
       )
@@ -138,21 +138,21 @@ export const fileFormat: WhiteoutFormat = {
   },
 }
 
-function stepsOf(sb: SuperBlock): IntentLog {
-  return sb.intents as IntentLog
+function stepsOf(context: UpperContext): IntentLog {
+  return context.intents as IntentLog
 }
 
-function hiddenAt(sb: SuperBlock, dir: Real, name: Name): MaybePromise<NameState> {
+function hiddenAt(context: UpperContext, dir: Real, name: Name): MaybePromise<NameState> {
   // No such name can be hidden: there is no room for the prefix.
   if (name.length + PREFIX.length > NAME_MAX_BYTES) return undefined
-  const probe = sb.descriptors.probe(dir, whiteoutFor(name))
-  if (probe instanceof Promise) return probe.then((found) => (isMark(sb, found) ? WHITEOUT : undefined))
-  return isMark(sb, probe) ? WHITEOUT : undefined
+  const probe = context.descriptors.probe(dir, whiteoutFor(name))
+  if (probe instanceof Promise) return probe.then((found) => (isMark(context, found) ? WHITEOUT : undefined))
+  return isMark(context, probe) ? WHITEOUT : undefined
 }
 
 /** A directory with the name of a mark is none. */
-function isMark(sb: SuperBlock, probe: Probe | undefined): boolean {
-  if (probe && probe.fd >= 0) sb.descriptors.retire(probe.fd)
+function isMark(context: UpperContext, probe: Probe | undefined): boolean {
+  if (probe && probe.fd >= 0) context.descriptors.retire(probe.fd)
   return probe?.stat.type === FileType.regular
 }
 
@@ -172,52 +172,52 @@ async function marking<T>(dirFd: number, name: Name, change: () => Promise<T>): 
 }
 
 /** Makes `change`, at which the hidden name becomes an object and its whiteout ceases to count, then removes that. */
-async function overWhiteout(sb: SuperBlock, at: UpperName, change: () => Promise<void>): Promise<void> {
+async function overWhiteout(context: UpperContext, at: UpperName, change: () => Promise<void>): Promise<void> {
   const { dir, name } = at
-  const dirFd = await sb.descriptors.of(dir)
-  await stepsOf(sb).noting([at], async () => {
-    await toFile(sb, dir, name)
+  const dirFd = await context.descriptors.of(dir)
+  await stepsOf(context).noting([at], async () => {
+    await toFile(context, dir, name)
     await change()
     await bestEffort(() => unlinkAt(dirFd, whiteoutFor(name)))
   })
 }
 
 /** A whiteout in the kernel's form, which would be in the way, becomes a file. */
-async function toFile(sb: SuperBlock, dir: Real, name: Name): Promise<void> {
-  const device = await sb.descriptors.probe(dir, name)
+async function toFile(context: UpperContext, dir: Real, name: Name): Promise<void> {
+  const device = await context.descriptors.probe(dir, name)
   if (!device) return
   if (device.fd >= 0) {
-    sb.descriptors.retire(device.fd)
+    context.descriptors.retire(device.fd)
     throw new OverlayError('EEXIST', 'rename', name)
   }
-  const dirFd = await sb.descriptors.of(dir)
+  const dirFd = await context.descriptors.of(dir)
   await makeMark(dirFd, whiteoutFor(name))
   await unlinkAt(dirFd, name)
 }
 
 /** Renames, and takes the attributes that are kept by name along. */
-async function moveName(sb: SuperBlock, from: UpperName, to: UpperName, flags = 0): Promise<void> {
-  const fromFd = await sb.descriptors.of(from.dir)
-  const toFd = await sb.descriptors.of(to.dir)
-  await sb.xattrStore.moving(from, to, () => renameAt(fromFd, from.name, toFd, to.name, flags))
+async function moveName(context: UpperContext, from: UpperName, to: UpperName, flags = 0): Promise<void> {
+  const fromFd = await context.descriptors.of(from.dir)
+  const toFd = await context.descriptors.of(to.dir)
+  await context.xattrStore.moving(from, to, () => renameAt(fromFd, from.name, toFd, to.name, flags))
 }
 
 /** Moves a directory onto one that shows nothing: when that holds marks, it is put aside first. */
-async function overDirectory(sb: SuperBlock, from: UpperName, to: UpperName): Promise<void> {
+async function overDirectory(context: UpperContext, from: UpperName, to: UpperName): Promise<void> {
   try {
-    return await moveName(sb, from, to)
+    return await moveName(context, from, to)
   } catch (error) {
     if (!isErrno(error, 'ENOTEMPTY', 'EEXIST')) throw error
   }
-  const workFd = await sb.descriptors.of(sb.work as Real)
-  const toFd = await sb.descriptors.of(to.dir)
-  await stepsOf(sb).holding([to], async (held) => {
+  const workFd = await context.descriptors.of(context.work as Real)
+  const toFd = await context.descriptors.of(to.dir)
+  await stepsOf(context).holding([to], async (held) => {
     await renameAt(toFd, to.name, workFd, held)
     await orElse(
-      () => moveName(sb, from, to),
+      () => moveName(context, from, to),
       () => renameAt(workFd, held, toFd, to.name),
     )
-    await clearWorkDir(sb, held)
+    await clearWorkDir(context, held)
   })
 }
 

@@ -10,9 +10,10 @@ import {
   type OpenFile,
   OverlayError,
 } from '../../../overlay-core/index.ts'
+import { ClientGone } from '../http/client-gone.ts'
 import { badRequest } from '../http/dav-error.ts'
 import { nameOfText } from '../http/path.ts'
-import { ClientGone, limitSilence } from '../request/body.ts'
+import { limitSilence } from '../request/body.ts'
 import { FileShrank } from '../request/download.ts'
 import { followsSymlinks, type Target } from '../request/resolve.ts'
 import type { ServedView, ViewContext } from '../state/context.ts'

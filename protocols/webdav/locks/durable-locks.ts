@@ -1,8 +1,8 @@
 import type { Name } from '../../../overlay-core/index.ts'
+import type { Journal, Logger } from '../api/settings.ts'
 import { DavError } from '../http/dav-error.ts'
 import { LockKind, LockType } from '../http/vocabulary.ts'
-import type { Logger } from '../state/settings.ts'
-import { type Journal, JournalWriter } from './lock-journal.ts'
+import { JournalWriter } from './lock-journal.ts'
 import { endedLine, readLine, refreshedLine, takenLine } from './lock-record.ts'
 import { type ActiveLock, MemoryLockStore } from './lock-store.ts'
 

@@ -1,18 +1,5 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import type { Logger } from '../state/settings.ts'
-
-/**
- * A text file of whole lines that survives the process: where locks are kept. Whoever makes it owns the disk; both calls resolve
- * when the text would survive a power cut, and reject when it may not.
- */
-export interface Journal {
-  /** What the file held when it was opened, oldest first. */
-  readonly lines: readonly string[]
-  /** Adds whole lines at the end. */
-  append(text: string): Promise<void>
-  /** Puts `pieces`, whole lines, in the place of all that is there, in one step. */
-  replace(pieces: AsyncIterable<string>): Promise<void>
-}
+import type { Journal, Logger } from '../api/settings.ts'
 
 /** A journal is written anew when it has so many lines more than twice those that count. */
 const SLACK_LINES = 1000

@@ -2,7 +2,6 @@ import { type Attr, FileType, type Inode, isErrno, type Name } from '../../../ov
 import { DavError } from '../http/dav-error.ts'
 import { type Depth, parseDepth } from '../http/headers.ts'
 import { encodeSegment, hrefOf, nameOfText } from '../http/path.ts'
-import type { Sums } from '../properties/checksums.ts'
 import { type DeadProperty, knownDead, learnDead } from '../properties/dead-properties.ts'
 import type { Moment } from '../properties/properties.ts'
 import { ALL_PROPERTIES, type PropfindQuery, readPropfind } from '../properties/propfind-query.ts'
@@ -12,6 +11,7 @@ import { type Member, memberBatches } from '../request/members.ts'
 import { Multistatus, statusResponse } from '../request/multistatus.ts'
 import { isDirectory, isVisible, resolve, type Target } from '../request/resolve.ts'
 import { lookAgain } from '../request/stale.ts'
+import type { Sums } from '../state/checksums.ts'
 import type { DavContext, ServedView, ViewContext } from '../state/context.ts'
 
 type DeadList = (readonly DeadProperty[])[]

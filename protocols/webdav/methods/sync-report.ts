@@ -1,8 +1,9 @@
 import type { Inode } from '../../../overlay-core/index.ts'
 import { badRequest, DavError } from '../http/dav-error.ts'
 import { parseDepth } from '../http/headers.ts'
+import { limitOf, textIn } from '../http/limit.ts'
 import { encodeSegment, hrefOf } from '../http/path.ts'
-import { childElements, type XmlElement } from '../http/xml.ts'
+import { childElements } from '../http/xml.ts'
 import { escapeText } from '../http/xml-write.ts'
 import { type PropfindQuery, readProperties } from '../properties/propfind-query.ts'
 import { parseBody, readBody } from '../request/body.ts'
@@ -139,20 +140,4 @@ async function readRequest(ctx: ViewContext): Promise<SyncRequest> {
   // Depth 1 is how drafts of the RFC said it.
   if (level !== '1' && level !== '') throw badRequest('the sync level is neither 1 nor infinite')
   return { token: textIn(token), limit: limitOf(find('limit')), query: readProperties(prop) }
-}
-
-/** DAV:limit (RFC 5323 section 5.17): no limit when absent. @throws DavError 400 */
-export function limitOf(limit: XmlElement | undefined): number {
-  if (limit === undefined) return Number.POSITIVE_INFINITY
-  const text = textIn(childElements(limit).find(({ uri, local }) => uri === 'DAV:' && local === 'nresults'))
-  if (!/^[1-9]\d{0,8}$/.test(text)) throw badRequest('DAV:nresults is not a positive number')
-  return Number(text)
-}
-
-/** The text of an element without the white space around it; empty when there is no element. */
-export function textIn(element: XmlElement | undefined): string {
-  return (element?.children ?? [])
-    .filter((child) => typeof child === 'string')
-    .join('')
-    .trim()
 }

@@ -1,7 +1,7 @@
 import { badRequest, DavError } from '../http/dav-error.ts'
+import { limitOf, textIn } from '../http/limit.ts'
 import { textOfName } from '../http/path.ts'
 import { childElements, type XmlElement } from '../http/xml.ts'
-import { limitOf, textIn } from '../methods/sync-report.ts'
 import type { Member } from '../request/members.ts'
 import { type PropfindQuery, readProperties, readPropfind } from './propfind-query.ts'
 

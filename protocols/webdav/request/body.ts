@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import { setImmediate as nextTurn } from 'node:timers/promises'
+import { ClientGone } from '../http/client-gone.ts'
 import { DavError } from '../http/dav-error.ts'
 import { decodeXml, type XmlElement, type XmlLimits, XmlReader } from '../http/xml.ts'
 import type { DavContext } from '../state/context.ts'
@@ -7,14 +8,6 @@ import { watchPace } from './pace.ts'
 
 const SLICE = 64 * 1024
 const EMPTY = Buffer.alloc(0)
-
-/** The client closed the connection before its request was complete: there is nobody left to answer. */
-export class ClientGone extends Error {
-  constructor() {
-    super('the client closed the connection')
-    this.name = 'ClientGone'
-  }
-}
 
 /** Requests whose sender waits for `100 Continue` before it sends the body. */
 const waiting = new WeakSet<IncomingMessage>()

@@ -1,7 +1,8 @@
 import type { ServerResponse } from 'node:http'
+import { ClientGone } from '../http/client-gone.ts'
 import { httpDate } from '../http/http-date.ts'
 import type { DavContext } from '../state/context.ts'
-import { ClientGone, isWaiting } from './body.ts'
+import { isWaiting } from './body.ts'
 
 /** How much of a refused upload is read and dropped before the connection is closed, bytes and ms. */
 const LINGER_BYTES = 4 * 1024 * 1024

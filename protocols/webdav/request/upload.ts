@@ -1,7 +1,8 @@
+import { ClientGone } from '../http/client-gone.ts'
 import { badRequest } from '../http/dav-error.ts'
-import type { Summer } from '../properties/checksums.ts'
+import type { Summer } from '../state/checksums.ts'
 import type { DavContext } from '../state/context.ts'
-import { allowSilence, announcedLength, ClientGone, letBodyCome, limitSilence } from './body.ts'
+import { allowSilence, announcedLength, letBodyCome, limitSilence } from './body.ts'
 import { watchPace } from './pace.ts'
 
 const BATCH_BYTES = 1024 * 1024

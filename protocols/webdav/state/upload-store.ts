@@ -1,7 +1,7 @@
 import type { KeptStage, Name, Overlay, StagedFile } from '../../../overlay-core/index.ts'
+import type { Logger } from '../api/settings.ts'
 import { nameOfText } from '../http/path.ts'
 import type { ServedView } from './context.ts'
-import type { Logger } from './settings.ts'
 
 /** An upload that may be interrupted and taken up again. */
 export interface ResumableUpload {

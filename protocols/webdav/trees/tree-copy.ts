@@ -6,8 +6,8 @@ import {
   type Name,
   type StagedFile,
 } from '../../../overlay-core/index.ts'
+import { ClientGone } from '../http/client-gone.ts'
 import { copyDead } from '../properties/dead-properties.ts'
-import { ClientGone } from '../request/body.ts'
 import type { Failures } from '../request/failures.ts'
 import { followsSymlinks } from '../request/resolve.ts'
 import type { DavContext, ServedView } from '../state/context.ts'

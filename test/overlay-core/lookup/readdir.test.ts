@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import t from 'tap'
 import type { Overlay } from '../../../overlay-core/index.ts'
-import { cookieOf } from '../../../overlay-core/lookup/readdir.ts'
+import { cookieOf } from '../../../overlay-core/objects/listing.ts'
 import { ALICE, at, errnoOf, list, onDisk, put, ROOT, withOverlay } from '../../helpers/overlay.ts'
 
 const MODE = { mode: 0o644 }

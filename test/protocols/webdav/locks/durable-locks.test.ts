@@ -1,7 +1,7 @@
 import t from 'tap'
+import type { Journal } from '../../../../protocols/webdav/api/settings.ts'
 import { LockKind, LockScope, LockType } from '../../../../protocols/webdav/http/vocabulary.ts'
 import { DurableLockStore } from '../../../../protocols/webdav/locks/durable-locks.ts'
-import type { Journal } from '../../../../protocols/webdav/locks/lock-journal.ts'
 import type { ActiveLock } from '../../../../protocols/webdav/locks/lock-store.ts'
 import { refusal } from '../refusal.ts'
 

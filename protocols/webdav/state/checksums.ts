@@ -1,8 +1,8 @@
 import { createHash, type Hash } from 'node:crypto'
 import { type Attr, type Inode, isErrno } from '../../../overlay-core/index.ts'
+import { ClientGone } from '../http/client-gone.ts'
 import { badRequest, DavError } from '../http/dav-error.ts'
 import { etagOf } from '../http/etag.ts'
-import { ClientGone } from '../request/body.ts'
 import type { DavContext, ServedView } from '../state/context.ts'
 
 /** The namespace of ownCloud's properties. */

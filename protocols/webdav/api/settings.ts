@@ -1,5 +1,4 @@
 import type { ChangeGuard, Cred, Overlay } from '../../../overlay-core/index.ts'
-import type { Journal } from '../locks/lock-journal.ts'
 
 /** One overlay served at `/name/`, and the user on whose behalf every request on it acts. */
 export interface DavView {
@@ -91,6 +90,19 @@ export const DEFAULT_LIMITS: DavLimits = {
   syncMembers: 200_000,
   searchResults: 1000,
   searchedMembers: 1_000_000,
+}
+
+/**
+ * A text file of whole lines that survives the process: where locks are kept. Whoever makes it owns the disk; both calls resolve
+ * when the text would survive a power cut, and reject when it may not.
+ */
+export interface Journal {
+  /** What the file held when it was opened, oldest first. */
+  readonly lines: readonly string[]
+  /** Adds whole lines at the end. */
+  append(text: string): Promise<void>
+  /** Puts `pieces`, whole lines, in the place of all that is there, in one step. */
+  replace(pieces: AsyncIterable<string>): Promise<void>
 }
 
 /** What `registerWebDav` needs. */

@@ -1,0 +1,26 @@
+import { INTENT_FILE_NAME } from '../layer/intent-log.ts'
+import { HANDLE_FILE_NAMES } from '../objects/handle-file.ts'
+import { RESUMABLE_DIRECTORY } from '../operations/resumable-stage.ts'
+import { PROTOCOL_DATA_DIRECTORY } from '../sidecar/protocol-data-store.ts'
+import { SIDECAR_FILE_NAMES } from '../sidecar/sidecar-log.ts'
+import { readdirFd } from '../sys/dir.ts'
+import { FORMAT_FILE_NAME } from '../whiteouts/format-record.ts'
+import { IDENTITY_FILE_NAMES } from './identity-file.ts'
+
+/** What may stand in a workdir that is ours, or the kernel's. */
+const OURS = new Set([
+  'work',
+  'index',
+  PROTOCOL_DATA_DIRECTORY,
+  RESUMABLE_DIRECTORY,
+  INTENT_FILE_NAME,
+  FORMAT_FILE_NAME,
+  ...SIDECAR_FILE_NAMES,
+  ...HANDLE_FILE_NAMES,
+  ...IDENTITY_FILE_NAMES,
+])
+
+/** Names in the workdir that neither the kernel nor this program made. */
+export async function strangersIn(workdirFd: number): Promise<string[]> {
+  return (await readdirFd(workdirFd)).map(({ name }) => name).filter((name) => !OURS.has(name))
+}

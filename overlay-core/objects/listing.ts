@@ -1,0 +1,134 @@
+import type { FileType, Name } from '../api/types.ts'
+import type { OvlInode } from './dentry.ts'
+
+/** A merged directory as read from the layers: entries by ascending cookie. */
+export interface Listing {
+  readonly entries: ListEntry[]
+}
+
+/** A name of a merged directory. */
+export interface ListEntry {
+  readonly name: Name
+  readonly cookie: number
+  readonly type: FileType
+  /** Undefined where only a lookup can tell: the object may have come from another layer. */
+  readonly fileIdHi: number | undefined
+  readonly fileIdLo: number
+}
+
+/** Bounds how many entries of merged listings are remembered; the directory read longest ago is forgotten first. */
+export class ListingCache {
+  readonly #limit: number
+  readonly #dirs = new Set<OvlInode>()
+  readonly #reading = new Map<OvlInode, Promise<Listing>>()
+  #entries = 0
+
+  constructor(limitEntries: number) {
+    this.#limit = limitEntries
+  }
+
+  add(dir: OvlInode, listing: Listing): void {
+    this.drop(dir)
+    dir.listing = listing
+    this.#dirs.add(dir)
+    this.#entries += listing.entries.length
+    for (const oldest of this.#dirs) {
+      if (this.#entries <= this.#limit || oldest === dir) break
+      this.drop(oldest)
+    }
+  }
+
+  /** Has a directory read once for all who ask for it at the same time. */
+  once(dir: OvlInode, read: () => Promise<Listing>): Promise<Listing> {
+    let reading = this.#reading.get(dir)
+    if (reading === undefined) {
+      reading = read().finally(() => this.#reading.delete(dir))
+      this.#reading.set(dir, reading)
+    }
+    return reading
+  }
+
+  /** Forgets the listing of a directory that changed. */
+  drop(dir: OvlInode): void {
+    if (!dir.listing) return
+    this.#entries -= dir.listing.entries.length
+    this.#dirs.delete(dir)
+    dir.listing = undefined
+  }
+
+  /** Forgets all of them; no directory may go on using the one that it still holds. */
+  clear(): void {
+    this.#dirs.clear()
+    this.#entries = 0
+  }
+
+  /** `seed` is the UUID of the overlay. Takes a new name in without reading the directory again. */
+  insert(seed: Uint8Array, dir: OvlInode, name: Name, inode: OvlInode): void {
+    const { listing } = dir
+    if (!listing) return
+    const cookie = cookieOf(seed, name)
+    const at = firstAfter(listing, cookie - 1)
+    if (listing.entries[at]?.cookie === cookie) {
+      // Either the name itself, or one of equal cookie: rare enough to read all again.
+      this.drop(dir)
+      return
+    }
+    const { type, fileIdHi, fileIdLo } = inode
+    listing.entries.splice(at, 0, { name, cookie, type, fileIdHi, fileIdLo })
+    this.#entries++
+  }
+
+  remove(seed: Uint8Array, dir: OvlInode, name: Name): void {
+    const { listing } = dir
+    if (!listing) return
+    const at = firstAfter(listing, cookieOf(seed, name) - 1)
+    if (listing.entries[at]?.name !== name) {
+      this.drop(dir)
+      return
+    }
+    listing.entries.splice(at, 1)
+    this.#entries--
+  }
+}
+
+/** The index of the first entry with a cookie above `cookie`. */
+export function firstAfter(listing: Listing, cookie: number): number {
+  let low = 0
+  let high = listing.entries.length
+  while (low < high) {
+    const middle = (low + high) >>> 1
+    if ((listing.entries[middle] as ListEntry).cookie > cookie) high = middle
+    else low = middle + 1
+  }
+  return low
+}
+
+/**
+ * The cookie of a name: 52 bits of a hash seeded by the overlay, so that it does not depend on what else is in the directory, on the
+ * order of changes or on the process. Between 2 and 2^52.
+ */
+export function cookieOf(seed: Uint8Array, name: Name): number {
+  let a =
+    0x9747b28c ^
+    ((seed[0] as number) << 24) ^
+    ((seed[1] as number) << 16) ^
+    ((seed[2] as number) << 8) ^
+    (seed[3] as number)
+  let b =
+    0x1b873593 ^
+    ((seed[4] as number) << 24) ^
+    ((seed[5] as number) << 16) ^
+    ((seed[6] as number) << 8) ^
+    (seed[7] as number)
+  for (let i = 0; i < name.length; i++) {
+    const unit = name.charCodeAt(i)
+    a = Math.imul(a ^ unit, 0x85ebca6b)
+    b = Math.imul(b ^ unit, 0xc2b2ae35)
+    a ^= b >>> 15
+    b ^= a >>> 13
+  }
+  a = Math.imul(a ^ (a >>> 16), 0x85ebca6b)
+  b = Math.imul(b ^ (b >>> 13), 0xc2b2ae35)
+  a ^= b >>> 16
+  return (a >>> 0) * 2 ** 20 + ((b >>> 0) % 2 ** 20) + 2
+}

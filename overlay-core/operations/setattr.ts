@@ -1,0 +1,108 @@
+import { isErrno, OverlayError } from '../api/errno.ts'
+import { type Attr, type AttrChange, type Cred, FileType, type Wcc } from '../api/types.ts'
+import { copyUp } from '../copy-up/copy-up.ts'
+import { changeOwner } from '../copy-up/owner.ts'
+import { setTimes } from '../layer/storage.ts'
+import type { OvlInode } from '../objects/dentry.ts'
+import type { RealFile } from '../objects/file-cache.ts'
+import { attrFor, attrForLocked, getattrLocked, needChangeable, placeOf } from '../objects/inode.ts'
+import { ownAttr } from '../objects/object-attr.ts'
+import { type CheckedAttr, prepareChange } from '../objects/permission.ts'
+import type { SuperBlock } from '../objects/superblock.ts'
+import { confirmSize, truncateFd } from '../sys/attr.ts'
+import { statxFd } from '../sys/stat.ts'
+
+/**
+ * Changes attributes, on the upper object, under the object's lock. `byHandle`: the caller has the file open for writing, so its size may
+ * be changed whatever the mode says now.
+ */
+export async function setattr(
+  sb: SuperBlock,
+  cred: Cred,
+  inode: OvlInode,
+  change: AttrChange,
+  options: { wcc?: Wcc | undefined; guard?: ((now: Attr) => void) | undefined; byHandle?: boolean } = {},
+): Promise<Attr> {
+  if (sb.readOnly) throw new OverlayError('EROFS', 'setattr')
+  if (change.size !== undefined) checkSize(inode, change.size)
+  const first = await attrFor(sb, cred, inode)
+  needChangeable(inode, 'setattr')
+  options.guard?.(first)
+  const owner = cred.uid === first.uid
+  prepareChange(cred, first, change, options.byHandle === true || owner)
+  if (Object.values(change).every((value) => value === undefined)) {
+    // Nothing to do is no reason for a copy-up.
+    if (options.wcc) Object.assign(options.wcc, { before: first, after: first })
+    return first
+  }
+  const { changes } = inode
+  const copying = inode.unlinked ? undefined : copyUp(sb, inode, change.size === undefined ? 'metadata' : 'data')
+  await copying
+  const file = change.size === undefined ? undefined : await sb.files.acquire(sb, inode, true)
+  try {
+    return await inode.nodeLock.exclusive(async () => {
+      // A copy-up alone is no change for the caller, though it gives the object a new ctime.
+      const onlyCopied = copying !== undefined && inode.changes === changes + 1
+      const now = onlyCopied ? first : await attrForLocked(sb, cred, inode)
+      if (options.wcc && inode.writing === 0) options.wcc.before = now
+      if (!onlyCopied) options.guard?.(now)
+      const full = prepareChange(cred, now, change, options.byHandle === true || owner)
+      try {
+        await applyChange(sb, inode, now, full, file, options.byHandle === true)
+      } finally {
+        inode.changed()
+      }
+      const after = await attrAfter(sb, inode, now, full)
+      if (options.wcc) options.wcc.after = after
+      return after
+    })
+  } finally {
+    if (file) sb.files.release(file)
+  }
+}
+
+/** The attributes after a change that was made; should they be unreadable, as they must be now. */
+async function attrAfter(sb: SuperBlock, inode: OvlInode, before: Attr, change: AttrChange): Promise<Attr> {
+  try {
+    return await getattrLocked(sb, inode)
+  } catch (error) {
+    if (!isErrno(error)) throw error
+  }
+  const { atime, mtime, ...plain } = change
+  return {
+    ...ownAttr(before as CheckedAttr),
+    ...plain,
+    atime: atime === undefined || atime === 'now' ? before.atime : atime,
+    mtime: mtime === undefined || mtime === 'now' ? before.mtime : mtime,
+  }
+}
+
+function checkSize(inode: OvlInode, size: number): void {
+  if (inode.type === FileType.directory) throw new OverlayError('EISDIR', 'truncate')
+  if (inode.type !== FileType.regular) throw new OverlayError('EINVAL', 'truncate')
+  if (!Number.isSafeInteger(size) || size < 0) throw new OverlayError(size < 0 ? 'EINVAL' : 'EFBIG', 'truncate')
+}
+
+async function applyChange(
+  sb: SuperBlock,
+  inode: OvlInode,
+  now: Attr,
+  change: AttrChange,
+  file: RealFile | undefined,
+  byHandle: boolean,
+): Promise<void> {
+  const place = await placeOf(sb, inode)
+  const cuts = file !== undefined && change.size !== undefined && (byHandle || statxFd(file.fd).size !== change.size)
+  if (file && change.size !== undefined) {
+    // By a handle as ftruncate(2), which always sets the times; else as truncate(2).
+    if (cuts) await truncateFd(file.fd, change.size)
+    else await confirmSize(file.fd, change.size)
+  }
+  const { uid, gid, mode } = change
+  if (uid !== undefined || gid !== undefined || mode !== undefined) await changeOwner(sb, inode, place, now, change)
+  const { atime, mtime } = change
+  if (atime === undefined && mtime === undefined) return
+  // That has been done by the same call as the new size, so nothing can come between.
+  if (cuts && atime === undefined && mtime === 'now' && inode.upper?.layer.local) return
+  await setTimes(sb, place, { ...(atime && { atime }), ...(mtime && { mtime }) }, now)
+}

@@ -1,0 +1,7 @@
+/** The client closed the connection before its request was complete: there is nobody left to answer. */
+export class ClientGone extends Error {
+  constructor() {
+    super('the client closed the connection')
+    this.name = 'ClientGone'
+  }
+}
