@@ -1,6 +1,7 @@
+import { readFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
-import { checkArchitecture, readSources } from './architecture.ts'
+import { checkArchitecture, ROOMS, readSources } from './architecture.ts'
 
 /** The rules that `text` breaks when it stands at `path`, among a few other files. */
 function rulesBroken(path: string, text: string): string[] {
@@ -13,7 +14,7 @@ function rulesBroken(path: string, text: string): string[] {
     ['overlay-core/sys/open.ts', "import koffi from 'koffi'\nimport { OverlayError } from '../api/errno.ts'\n"],
     ['overlay-core/api/errno.ts', ''],
     ['protocols/nfs/index.ts', "import { mount } from '../../overlay-core/index.ts'\n"],
-    ['protocols/nfs/call.ts', ''],
+    ['protocols/nfs/rpc/call.ts', ''],
     ['protocols/webdav/index.ts', "import type { Overlay } from '../../overlay-core/index.ts'\n"],
     [
       'server/main.ts',
@@ -36,7 +37,7 @@ t.test('sources that keep to the rules are passed', async (t) => {
   t.same(
     rulesBroken(
       'protocols/nfs/nfs3/read.ts',
-      "import { x } from '../call.ts'\nimport { y } from '../../../overlay-core/index.ts'\n",
+      "import { x } from '../rpc/call.ts'\nimport { y } from '../../../overlay-core/index.ts'\n",
     ),
     [],
   )
@@ -89,11 +90,35 @@ t.test('each breach is found', async (t) => {
     ],
     ['the core imports an adapter', 'overlay-core/x.ts', "import { a } from '../protocols/nfs/index.ts'", 'dependency'],
     ['the core imports its own door', 'overlay-core/x.ts', "import { a } from './index.ts'", 'dependency'],
-    ['sys imports a rule of the core', 'overlay-core/sys/x.ts', "import { a } from '../dir.ts'", 'dependency'],
+    [
+      'a system call imports a rule of the core',
+      'overlay-core/sys/x.ts',
+      "import { a } from '../operations/dir.ts'",
+      'room order',
+    ],
+    [
+      'a room imports a type from a room above',
+      'overlay-core/layer/x.ts',
+      "import type { A } from '../objects/superblock.ts'",
+      'room order',
+    ],
+    [
+      'a room re-exports a type from a room above',
+      'protocols/webdav/http/x.ts',
+      "export type { A } from '../methods/put.ts'",
+      'room order',
+    ],
+    [
+      'a room imports from the folder that holds the rooms',
+      'protocols/nfs/rpc/x.ts',
+      "import { a } from '../start.ts'",
+      'room order',
+    ],
+    ['a folder that is no room', 'overlay-core/stuff/x.ts', '', 'room'],
     [
       'the server imports the inside of an adapter',
       'server/x.ts',
-      "import { a } from '../protocols/nfs/call.ts'",
+      "import { a } from '../protocols/nfs/rpc/call.ts'",
       'dependency',
     ],
     [
@@ -131,7 +156,7 @@ t.test('each breach is found', async (t) => {
     ['a file called util', 'server/util.ts', '', 'file name'],
     ['a file name with capitals', 'server/someThing.ts', '', 'file name'],
     ['a folder of its own at the top', 'lib', '', 'top level'],
-    ['a file that imports itself', 'protocols/nfs/call.ts', "import { a } from './call.ts'", 'cycle'],
+    ['a file that imports itself', 'protocols/nfs/rpc/call.ts', "import { a } from './call.ts'", 'cycle'],
   ]
   for (const [what, path, text, rule] of cases) t.same(rulesBroken(path, text), [rule], what)
 })
@@ -147,4 +172,17 @@ t.test('a cycle over several files is found once, and one of types only is none'
     { rule: 'cycle', detail: 'config/a.ts → config/b.ts → config/c.ts → config/a.ts' },
   ])
   t.same(checkArchitecture(files('import type')), [])
+})
+
+t.test('docs/architecture.md shows every room, in order, each with its sentence', async (t) => {
+  const text = await readFile(new URL('../docs/architecture.md', import.meta.url), 'utf8')
+  for (const [part, rooms] of Object.entries(ROOMS)) {
+    const section = text.split(`### ${part}\n`)[1]?.split('\n#')[0] ?? ''
+    const rows = [...section.matchAll(/^\| `([^`]+)` \| (.+\.) \|$/gm)].map(([, name]) => name)
+    t.same(
+      rows,
+      rooms.map((room) => (room === '' ? `${part}/` : `${room}/`)),
+      part,
+    )
+  }
 })

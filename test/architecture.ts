@@ -1,5 +1,5 @@
 import { readdir, readFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 
 /** Source files by their path from the top of the repository. */
 export type Sources = ReadonlyMap<string, string>
@@ -70,6 +70,22 @@ const CONFINED_WORDS: readonly { word: RegExp; name: string; allowed: readonly s
 
 const MAX_LINES = 400
 
+/**
+ * The rooms of each part of the program, in order: a room imports only from rooms before it, types included. '' is the part's own folder,
+ * where its door stands. docs/architecture.md says what each room is for.
+ */
+export const ROOMS: Readonly<Record<string, readonly string[]>> = {
+  'overlay-core': [
+    ...['api', 'sys', 'base', 'layer', 'whiteouts', 'sidecar', 'objects', 'lookup', 'copy-up', 'operations', 'mount'],
+    '',
+  ],
+  'protocols/webdav': [
+    ...['http', 'api', 'locks', 'state', 'request', 'properties', 'archives', 'trees', 'methods'],
+    '',
+  ],
+  'protocols/nfs': ['xdr', 'rpc', 'exports', 'portmap', 'locks', 'nsm', 'nlm', 'mount', 'nfs3', ''],
+}
+
 interface Import {
   readonly target: string
   /** False for `import type` and `export type`: gone at run time. */
@@ -84,6 +100,7 @@ export function checkArchitecture(sources: Sources): Violation[] {
     if (!TOP_LEVEL.has(file.split('/')[0]!)) report('top level', 'is not part of the agreed top level')
     if (!isSource(file)) continue
     checkName(file, report)
+    checkRoom(file, report)
     checkSize(text, report)
     checkWords(file, text, report)
     for (const { target } of importsOf(file, text)) checkImport(file, target, report)
@@ -92,6 +109,25 @@ export function checkArchitecture(sources: Sources): Violation[] {
 }
 
 type Report = (rule: string, detail: string) => void
+
+/** The part of the program and the room in it that `file` belongs to; undefined where there are no rooms. */
+function roomOf(file: string): { part: string; room: string } | undefined {
+  const part = Object.keys(ROOMS).find((name) => file.startsWith(`${name}/`))
+  return part === undefined ? undefined : { part, room: dirname(file).slice(part.length + 1) }
+}
+
+function checkRoom(file: string, report: Report): void {
+  const place = roomOf(file)
+  if (place !== undefined && !ROOMS[place.part]?.includes(place.room)) report('room', `${place.room} is no room`)
+}
+
+/** Whether `file` may import `target` as far as the order of rooms goes. */
+function keepsRoomOrder(file: string, target: string): boolean {
+  const [from, to] = [roomOf(file), roomOf(target)]
+  if (from === undefined || to === undefined || from.part !== to.part) return true
+  const order = ROOMS[from.part] as readonly string[]
+  return order.indexOf(to.room) <= order.indexOf(from.room)
+}
 
 function isSource(file: string): boolean {
   return file.endsWith('.ts') && SOURCE_FOLDERS.includes(file.split('/')[0]!)
@@ -150,6 +186,7 @@ function checkImport(file: string, target: string, report: Report): void {
   if (/^(fs|child_process|worker_threads|crypto|path|os|net|http|url)(\/|$)/.test(target)) {
     report('confined module', `imports ${target} without node:`)
   }
+  if (!keepsRoomOrder(file, target)) report('room order', `imports ${target}, of a room above`)
   const folder = target.split('/')[0]!
   if (folder === '..' || folder === 'test') report('dependency', `imports ${target}`)
   if (SOURCE_FOLDERS.includes(folder) && !mayDependOn(file, target)) report('dependency', `imports ${target}`)
@@ -161,7 +198,6 @@ function mayDependOn(file: string, target: string): boolean {
   const door = /^(overlay-core|config|protocols\/[^/]+)\/index\.ts$/.exec(target)?.[1]
   switch (from) {
     case 'overlay-core':
-      if (part === 'sys') return target.startsWith('overlay-core/sys/') || /^overlay-core\/api\//.test(target)
       return target.startsWith('overlay-core/') && target !== 'overlay-core/index.ts'
     case 'protocols':
       return target.startsWith(`protocols/${part}/`) || door === 'overlay-core'

@@ -39,10 +39,7 @@ import { getxattr, listxattr, removexattr, setxattr } from '../operations/xattr.
 import { statfsFd } from '../sys/stat.ts'
 import { flush, letGo, type Mounting } from './unmount.ts'
 
-/**
- * The overlay as adapters use it: checks that it is mounted and that the caller may, then hands on to the modules, inside the barrier and with
- * objects of the present stack of layers.
- */
+/** The overlay as adapters use it: checks that it is mounted and that the caller may, then hands on, inside the barrier, with objects of the present stack. */
 export class MountedOverlay implements Overlay {
   readonly root: Inode
   readonly uuid: Uint8Array

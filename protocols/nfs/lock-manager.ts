@@ -1,5 +1,5 @@
-import type { ExportTable } from './export-table.ts'
-import type { HandleCodec } from './file-handle.ts'
+import type { ExportTable } from './exports/export-table.ts'
+import type { HandleCodec } from './exports/file-handle.ts'
 import { GracePeriod } from './locks/grace-period.ts'
 import { LockTable } from './locks/lock-table.ts'
 import { ShareTable } from './locks/share-table.ts'

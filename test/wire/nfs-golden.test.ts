@@ -1,6 +1,6 @@
 import t from 'tap'
 import { type Attr, FileType } from '../../overlay-core/index.ts'
-import { ServedExport } from '../../protocols/nfs/export-table.ts'
+import { ServedExport } from '../../protocols/nfs/exports/export-table.ts'
 import { decodeSattr3, encodeFattr3, encodePostOpAttr, encodeWccData } from '../../protocols/nfs/nfs3/attributes.ts'
 import { decodeCookie, encodeCookie } from '../../protocols/nfs/nfs3/directory-page.ts'
 import { Decoder } from '../../protocols/nfs/xdr/decoder.ts'

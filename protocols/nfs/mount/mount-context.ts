@@ -1,5 +1,5 @@
-import type { ExportTable } from '../export-table.ts'
-import type { HandleCodec } from '../file-handle.ts'
+import type { ExportTable } from '../exports/export-table.ts'
+import type { HandleCodec } from '../exports/file-handle.ts'
 import type { MountList } from './mount-list.ts'
 
 /** What the procedures of MOUNT work on. */

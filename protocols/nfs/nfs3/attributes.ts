@@ -6,7 +6,7 @@ import {
   type SetTime,
   type Wcc,
 } from '../../../overlay-core/index.ts'
-import type { ServedExport } from '../export-table.ts'
+import type { ServedExport } from '../exports/export-table.ts'
 import type { Decoder } from '../xdr/decoder.ts'
 import type { Encoder } from '../xdr/encoder.ts'
 import { XdrError } from '../xdr/xdr-error.ts'

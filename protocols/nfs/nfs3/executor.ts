@@ -1,5 +1,5 @@
 import { type Attr, type Inode, type MaybePromise, OverlayError, type Wcc } from '../../../overlay-core/index.ts'
-import { after } from '../maybe.ts'
+import { after } from '../rpc/after.ts'
 import type { RpcProcedure } from '../rpc/program.ts'
 import type { Encoder } from '../xdr/encoder.ts'
 import { encodePostOpAttr, encodeWccData } from './attributes.ts'

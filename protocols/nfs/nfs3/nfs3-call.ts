@@ -7,8 +7,8 @@ import {
   OverlayError,
   type Wcc,
 } from '../../../overlay-core/index.ts'
-import type { Grant, ServedExport } from '../export-table.ts'
-import { WireHandle } from '../file-handle.ts'
+import type { Grant, ServedExport } from '../exports/export-table.ts'
+import { WireHandle } from '../exports/file-handle.ts'
 import type { RpcCall } from '../rpc/call.ts'
 import type { Decoder } from '../xdr/decoder.ts'
 import type { Encoder } from '../xdr/encoder.ts'

@@ -1,5 +1,5 @@
-import type { ExportTable } from '../export-table.ts'
-import type { HandleCodec } from '../file-handle.ts'
+import type { ExportTable } from '../exports/export-table.ts'
+import type { HandleCodec } from '../exports/file-handle.ts'
 import type { Logger } from '../rpc/logger.ts'
 import type { WriteVerifier } from './write-verifier.ts'
 

@@ -1,4 +1,4 @@
-import { after } from '../maybe.ts'
+import { after } from '../rpc/after.ts'
 import { encodePostOpAttr } from './attributes.ts'
 import { MAX_DIRECTORY_BYTES } from './constants.ts'
 import { DirectoryPage, decodeCookie, encodeCookie, openDirectory } from './directory-page.ts'

@@ -1,6 +1,6 @@
 import type { Attr, Inode } from '../../../overlay-core/index.ts'
-import { HANDLE_BYTES } from '../file-handle.ts'
-import { after } from '../maybe.ts'
+import { HANDLE_BYTES } from '../exports/file-handle.ts'
+import { after } from '../rpc/after.ts'
 import type { Encoder } from '../xdr/encoder.ts'
 import { encodeHandle, encodePostOpAttr } from './attributes.ts'
 import { MAX_DIRECTORY_BYTES, POST_OP_ATTR_BYTES } from './constants.ts'

@@ -1,5 +1,5 @@
 import { FileType, type Stability, type Wcc } from '../../../overlay-core/index.ts'
-import { after } from '../maybe.ts'
+import { after } from '../rpc/after.ts'
 import { encodeWccData } from './attributes.ts'
 import { MAX_TRANSFER_BYTES, WCC_DATA_BYTES } from './constants.ts'
 import type { Nfs3Call } from './nfs3-call.ts'

@@ -1,6 +1,6 @@
 import { Access, FileType, type Inode, isErrno } from '../../../overlay-core/index.ts'
-import type { Grant, ServedExport } from '../export-table.ts'
-import type { WireHandle } from '../file-handle.ts'
+import type { Grant, ServedExport } from '../exports/export-table.ts'
+import type { WireHandle } from '../exports/file-handle.ts'
 import type { RpcCall } from '../rpc/call.ts'
 import { NLM4_FAILED, NLM4_GRANTED, NLM4_STALE_FH } from './constants.ts'
 import type { NlmContext } from './nlm-context.ts'

@@ -1,4 +1,4 @@
-import { WireHandle } from '../file-handle.ts'
+import { WireHandle } from '../exports/file-handle.ts'
 import { byteRange, lengthOf } from '../locks/byte-range.ts'
 import type { Lock, LockOwner } from '../locks/file-locks.ts'
 import type { Decoder } from '../xdr/decoder.ts'

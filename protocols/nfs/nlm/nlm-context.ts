@@ -1,5 +1,5 @@
-import type { ExportTable } from '../export-table.ts'
-import type { HandleCodec } from '../file-handle.ts'
+import type { ExportTable } from '../exports/export-table.ts'
+import type { HandleCodec } from '../exports/file-handle.ts'
 import type { GracePeriod } from '../locks/grace-period.ts'
 import type { LockTable } from '../locks/lock-table.ts'
 import type { ShareTable } from '../locks/share-table.ts'

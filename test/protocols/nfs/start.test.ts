@@ -1,6 +1,6 @@
 import { createServer } from 'node:net'
 import t from 'tap'
-import type { NfsExport } from '../../../protocols/nfs/export-table.ts'
+import type { NfsExport } from '../../../protocols/nfs/exports/export-table.ts'
 import { type NfsServerOptions, parseExport, startNfs } from '../../../protocols/nfs/index.ts'
 import { NfsClient, STATUS } from '../../helpers/nfs-client.ts'
 import { onDisk, withOverlay } from '../../helpers/overlay.ts'

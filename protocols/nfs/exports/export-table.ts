@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto'
-import type { Cred, Overlay } from '../../overlay-core/index.ts'
+import type { Cred, Overlay } from '../../../overlay-core/index.ts'
+import type { Peer } from '../rpc/call.ts'
+import { AUTH_NONE } from '../rpc/constants.ts'
+import type { Credential } from '../rpc/credential.ts'
 import { type AddressesOf, ClientMatcher } from './client-matcher.ts'
-import type { ExportRule } from './exports.ts'
-import type { Peer } from './rpc/call.ts'
-import { AUTH_NONE } from './rpc/constants.ts'
-import type { Credential } from './rpc/credential.ts'
+import type { ExportRule } from './export-rules.ts'
 
 /** One overlay offered to clients. */
 export interface NfsExport {

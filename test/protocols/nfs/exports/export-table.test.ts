@@ -1,13 +1,13 @@
 import t from 'tap'
-import { ClientMatcher } from '../../../protocols/nfs/client-matcher.ts'
-import { squash } from '../../../protocols/nfs/export-table.ts'
-import { parseExport } from '../../../protocols/nfs/exports.ts'
-import { HostNames } from '../../../protocols/nfs/host-names.ts'
-import { Credential } from '../../../protocols/nfs/rpc/credential.ts'
-import { NfsClient, STATUS } from '../../helpers/nfs-client.ts'
-import { authSys, NO_AUTH } from '../../helpers/rpc-client.ts'
-import { withNfs } from './nfs-fixture.ts'
-import { recordingLog } from './recording-log.ts'
+import { ClientMatcher } from '../../../../protocols/nfs/exports/client-matcher.ts'
+import { parseExport } from '../../../../protocols/nfs/exports/export-rules.ts'
+import { squash } from '../../../../protocols/nfs/exports/export-table.ts'
+import { HostNames } from '../../../../protocols/nfs/exports/host-names.ts'
+import { Credential } from '../../../../protocols/nfs/rpc/credential.ts'
+import { NfsClient, STATUS } from '../../../helpers/nfs-client.ts'
+import { authSys, NO_AUTH } from '../../../helpers/rpc-client.ts'
+import { withNfs } from '../nfs-fixture.ts'
+import { recordingLog } from '../recording-log.ts'
 
 t.test('the rule with the longest prefix counts, of equal ones the first', async (t) => {
   const matcher = new ClientMatcher(
@@ -67,9 +67,9 @@ t.test('a client without a rule is refused at MNT and with a handle it got elsew
     [{ file: '' }],
     async ({ client, overlay }) => {
       t.equal((await client.mnt('/overlay')).status, STATUS.ACCES)
-      const { HandleCodec } = await import('../../../protocols/nfs/file-handle.ts')
-      const { ServedExport } = await import('../../../protocols/nfs/export-table.ts')
-      const { HANDLE_KEY } = await import('./nfs-fixture.ts')
+      const { HandleCodec } = await import('../../../../protocols/nfs/exports/file-handle.ts')
+      const { ServedExport } = await import('../../../../protocols/nfs/exports/export-table.ts')
+      const { HANDLE_KEY } = await import('../nfs-fixture.ts')
       const { view } = new ServedExport({ name: 'overlay', overlay, rules: [] }, 0)
       const root = Buffer.from(new HandleCodec(HANDLE_KEY).encode(view, overlay.root))
       t.equal((await client.getattr(root)).status, STATUS.ACCES)

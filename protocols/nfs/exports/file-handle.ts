@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto'
-import type { Inode } from '../../overlay-core/index.ts'
-import type { Decoder } from './xdr/decoder.ts'
-import { XdrError } from './xdr/xdr-error.ts'
+import type { Inode } from '../../../overlay-core/index.ts'
+import type { Decoder } from '../xdr/decoder.ts'
+import { XdrError } from '../xdr/xdr-error.ts'
 
 /** Most bytes of a file handle on the wire (`NFS3_FHSIZE`, RFC 1813 section 2.4). */
 const NFS3_FHSIZE = 64

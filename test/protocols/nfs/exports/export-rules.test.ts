@@ -1,5 +1,5 @@
 import t from 'tap'
-import { parseExport } from '../../../protocols/nfs/index.ts'
+import { parseExport } from '../../../../protocols/nfs/index.ts'
 
 const DEFAULTS = {
   readOnly: true,

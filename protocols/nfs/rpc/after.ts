@@ -1,4 +1,4 @@
-import type { MaybePromise } from '../../overlay-core/index.ts'
+import type { MaybePromise } from '../../../overlay-core/index.ts'
 
 /**
  * Goes on with `next` when `value` is there: at once when it is a plain value, so that the fast path stays in this tick,

@@ -1,4 +1,4 @@
-import type { Logger } from './rpc/logger.ts'
+import type { Logger } from '../rpc/logger.ts'
 
 /** The addresses of a host name; rejects when it has none. */
 export type LookUp = (hostName: string) => Promise<readonly string[]>

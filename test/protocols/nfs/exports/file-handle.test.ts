@@ -1,12 +1,12 @@
 import t from 'tap'
-import type { Inode } from '../../../overlay-core/index.ts'
-import { HandleCodec, WireHandle } from '../../../protocols/nfs/file-handle.ts'
-import { parseExport, startNfs } from '../../../protocols/nfs/index.ts'
-import { Decoder } from '../../../protocols/nfs/xdr/decoder.ts'
-import { type Handle, NfsClient, STATUS } from '../../helpers/nfs-client.ts'
-import { XdrWriter } from '../../helpers/rpc-client.ts'
-import { HANDLE_KEY, WRITE_VERIFIER, withNfs } from './nfs-fixture.ts'
-import { recordingLog } from './recording-log.ts'
+import type { Inode } from '../../../../overlay-core/index.ts'
+import { HandleCodec, WireHandle } from '../../../../protocols/nfs/exports/file-handle.ts'
+import { parseExport, startNfs } from '../../../../protocols/nfs/index.ts'
+import { Decoder } from '../../../../protocols/nfs/xdr/decoder.ts'
+import { type Handle, NfsClient, STATUS } from '../../../helpers/nfs-client.ts'
+import { XdrWriter } from '../../../helpers/rpc-client.ts'
+import { HANDLE_KEY, WRITE_VERIFIER, withNfs } from '../nfs-fixture.ts'
+import { recordingLog } from '../recording-log.ts'
 
 const INODE = { key: 0x1_2345_6789, generation: 0xdead_beef, type: 0o100000, wireHandle: undefined } as const
 

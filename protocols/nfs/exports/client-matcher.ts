@@ -1,5 +1,5 @@
 import { BlockList, isIP } from 'node:net'
-import type { ExportRule } from './exports.ts'
+import type { ExportRule } from './export-rules.ts'
 
 interface Entry {
   readonly rule: ExportRule
