@@ -13,6 +13,7 @@ import { nfs3Program } from './nfs3/program.ts'
 import { WriteVerifier } from './nfs3/write-verifier.ts'
 import { PMAP_PORT } from './portmap/constants.ts'
 import { Mappings } from './portmap/mappings.ts'
+import { DIGEST_KEY_BYTES } from './rpc/call-digest.ts'
 import type { GroupsOf } from './rpc/group-cache.ts'
 import type { Logger } from './rpc/logger.ts'
 import { RegistrationKeeper } from './rpc/registration-keeper.ts'
@@ -105,7 +106,9 @@ export async function startNfs(options: NfsServerOptions): Promise<NfsServer> {
   const programs = [...small, nfs3Program({ exports, handles, verifier, log })]
   const replies = keptReplies(options)
   await hostNames.start()
-  const rpc = new RpcServer({ ...LIMITS, host, port, programs, log, now, groupsOf: options.groupsOf, replies })
+  const callKey = randomBytes(DIGEST_KEY_BYTES)
+  const { groupsOf } = options
+  const rpc = new RpcServer({ ...LIMITS, host, port, programs, log, now, groupsOf, replies, callKey })
   const closing = new ClosingOrder()
   closing.add(async () => hostNames.stop())
   try {
@@ -115,6 +118,7 @@ export async function startNfs(options: NfsServerOptions): Promise<NfsServer> {
       counters: rpc.counters,
       log,
       now,
+      callKey,
       accepts: (client: string) => acceptsDatagrams(exports, client),
     }
     const ports = { tcpPort: address.port, udpPort: 0 }
@@ -143,7 +147,8 @@ export async function startNfs(options: NfsServerOptions): Promise<NfsServer> {
 
 function keptReplies({ replyMemory, log, wallMs = () => Date.now() }: NfsServerOptions): ReplyStore | undefined {
   if (replyMemory === undefined) return undefined
-  return new ReplyStore(replyMemory, wallMs, (error) => log.error({ err: error }, 'replies are not kept any longer'))
+  const failed = (error: unknown) => log.error({ err: error }, 'replies are not kept any longer')
+  return new ReplyStore(replyMemory, wallMs, failed, randomBytes(DIGEST_KEY_BYTES))
 }
 
 async function openPortmapper(
@@ -157,7 +162,9 @@ async function openPortmapper(
   const mappings = new Mappings(servedMappings(ports), host)
   const programs = portmapPrograms(mappings, () => Math.floor(wallMs() / 1000))
   try {
-    const tcp = await closing.open(new RpcServer({ ...PORTMAP_LIMITS, host, port, programs, log, now: udp.now }))
+    const tcp = await closing.open(
+      new RpcServer({ ...PORTMAP_LIMITS, host, port, programs, log, now: udp.now, callKey: udp.callKey }),
+    )
     const own = { tcpPort: tcp.port, udpPort: await closing.open(new UdpServer({ ...udp, port, programs })) }
     mappings.list.push(...portmapMappings(own))
     return own

@@ -3,7 +3,7 @@ import { XdrError } from '../xdr/xdr-error.ts'
 import type { RpcCall } from './call.ts'
 import { GARBAGE_ARGS, PROC_UNAVAIL, PROG_MISMATCH, PROG_UNAVAIL, SYSTEM_ERR } from './constants.ts'
 import type { Counters } from './counters.ts'
-import { type ClientDuplicates, callChecksum, type DuplicateEntry } from './duplicate-cache.ts'
+import type { ClientDuplicates, DuplicateEntry } from './duplicate-cache.ts'
 import type { GroupCache } from './group-cache.ts'
 import type { Logger } from './logger.ts'
 import type { ProgramTable, RpcProcedure } from './program.ts'
@@ -71,13 +71,13 @@ export class Dispatcher {
   }
 
   #runOnce(call: RpcCall, procedure: RpcProcedure, duplicates: ClientDuplicates, start: number): MaybePromise<void> {
-    const { view, pos, end } = call.args
-    const checksum = callChecksum(view, start, end)
+    const { digest } = duplicates
+    const checksum = digest.ofCall(call, start)
     const nowMs = this.#now()
     const earlier = duplicates.find(call, checksum, nowMs)
     if (earlier === undefined) {
       const entry = procedure.outlives
-        ? duplicates.addOutliving(call, checksum, callChecksum(view, pos, end), nowMs)
+        ? duplicates.addOutliving(call, checksum, digest.ofArguments(call), nowMs)
         : duplicates.add(call, checksum, nowMs)
       return this.#run(call, procedure, entry)
     }

@@ -1,4 +1,5 @@
 import type { RpcCall } from './call.ts'
+import type { CallDigest } from './call-digest.ts'
 import { MAX_KEPT_REPLY_BYTES } from './constants.ts'
 import { Interruption } from './interruption.ts'
 import { KEEP_OF_EARLIER_MS, type KeptCall, type ReplyStore, type SlotOwner } from './reply-store.ts'
@@ -16,9 +17,7 @@ export interface DuplicateLimits {
 const LIMITS: DuplicateLimits = { perClient: 1024, total: 32_768, assured: 64 }
 /** A client has long given up asking again after this time (the Linux server keeps replies as long). */
 const KEEP_MS = 120_000
-/** How much of a call goes into its checksum: all of it but the data of a long WRITE. */
-const CHECKSUM_BYTES = 1024
-/** Bits of the checksum in the key of an entry, which together with the xid is a safe integer. */
+/** How much of the checksum is in the key of an entry, which together with the xid is a safe integer. */
 const KEY_CHECKSUM = 0x20_0000
 
 /** A call that was taken on, and its reply once there is one. */
@@ -90,6 +89,11 @@ export class ClientDuplicates {
   /** Calls remembered. */
   get size(): number {
     return this.#ring.length
+  }
+
+  /** What makes the checksums. */
+  get digest(): CallDigest {
+    return this.#cache.digest
   }
 
   /** The entry of the same call seen before, undefined when this one is new. */
@@ -177,10 +181,11 @@ export class ClientDuplicates {
 /**
  * The duplicate request cache: a client that got no answer asks again with the same transaction id, often over a new connection from another port, and
  * must get the first answer instead of, for example, "exists" for its own mkdir. So calls are known by the client's address, their
- * xid and a checksum of the whole message: program, procedure, credential and arguments. With a `ReplyStore` the answer comes also when the server was
+ * xid and a checksum, by a secret, of the whole message: program, procedure, credential and arguments with all data. With a `ReplyStore` the answer comes also when the server was
  * killed in between.
  */
 export class DuplicateCache {
+  readonly digest: CallDigest
   /** Where calls are kept for the next process. */
   readonly store: ReplyStore | undefined
   readonly #limits: DuplicateLimits
@@ -188,7 +193,8 @@ export class DuplicateCache {
   #total = 0
 
   /** What `store` has kept is remembered from the start; `nowMs` is the time by the clock that is handed in. */
-  constructor(limits: DuplicateLimits = LIMITS, store?: ReplyStore, nowMs = 0) {
+  constructor(digest: CallDigest, limits: DuplicateLimits = LIMITS, store?: ReplyStore, nowMs = 0) {
+    this.digest = digest
     this.#limits = limits
     this.store = store
     if (store === undefined) return
@@ -240,14 +246,5 @@ export class DuplicateCache {
 }
 
 function keyOf(xid: number, checksum: number): number {
-  return xid * KEY_CHECKSUM + (checksum & (KEY_CHECKSUM - 1))
-}
-
-/** A checksum of the call whose message lies at `start`…`end`: of its length and its first 1,024 bytes. */
-export function callChecksum(view: DataView, start: number, end: number): number {
-  const last = Math.min(end, start + CHECKSUM_BYTES) - 3
-  let sum = (end - start) | 0
-  for (let at = start; at < last; at += 4) sum = Math.imul(sum ^ view.getInt32(at), 0x0100_0193)
-  // The multiplication carries upwards only: the low bits, which the key takes, would not see high ones.
-  return sum ^ (sum >>> 15)
+  return xid * KEY_CHECKSUM + (checksum % KEY_CHECKSUM)
 }

@@ -1,4 +1,5 @@
 import { crc32 } from 'node:zlib'
+import { DIGEST_KEY_BYTES } from './call-digest.ts'
 import { MAX_KEPT_REPLY_BYTES } from './constants.ts'
 
 /** Memory that outlives the process; see `PersistentMemory` of the core. */
@@ -13,7 +14,7 @@ export interface CallIdentity {
   /** The client. */
   readonly address: string
   readonly xid: number
-  /** Of the whole message. */
+  /** Of the whole message, by the secret of the store. */
   readonly checksum: number
   /** Of the arguments: two calls with the same one ask for the same, whoever sends them. */
   readonly argsChecksum: number
@@ -38,15 +39,20 @@ export interface SlotOwner {
   readonly running: boolean
 }
 
-const MAGIC = Buffer.from('OVLRPL01')
+const MAGIC = Buffer.from('OVLRPL02')
+/** Of versions whose checksums anybody could make. */
+const OLD_MAGIC = Buffer.from('OVLRPL01')
+/** The secret of the checksums stands behind the magic. */
+const KEY_AT = MAGIC.length
 const SLOTS = 8192
 /**
- * A slot, all little endian: crc32 of the call (32 bits) · xid (32) · checksum (32) · checksum of the arguments (32) · time of day (float) ·
+ * A slot, all little endian: crc32 of the call (32 bits) · xid (32) · checksum (float) · checksum of the arguments (float) · time of day (float) ·
  * number of its start (float) · length of the address (8) · address; then at 96: crc32 of the end (32) · length of the reply (32) · number of its end
  * (float) · reply.
  */
 const SLOT_BYTES = 448
-const ADDRESS_AT = 33
+const ADDRESS_AT = 41
+const LENGTH_AT = ADDRESS_AT - 1
 const END_AT = 96
 const REPLY_AT = END_AT + 16
 const MAX_ADDRESS_BYTES = END_AT - ADDRESS_AT
@@ -61,7 +67,10 @@ export const REPLY_MEMORY_BYTES = SLOT_BYTES * (1 + SLOTS)
 /** Whether `bytes` are those of a new memory or of one that this version has written. */
 export function isReplyMemory(bytes: Uint8Array): boolean {
   const start = bytes.subarray(0, MAGIC.length)
-  return bytes.length === REPLY_MEMORY_BYTES && (MAGIC.equals(start) || start.every((byte) => byte === 0))
+  return (
+    bytes.length === REPLY_MEMORY_BYTES &&
+    (MAGIC.equals(start) || OLD_MAGIC.equals(start) || start.every((byte) => byte === 0))
+  )
 }
 
 /**
@@ -69,6 +78,8 @@ export function isReplyMemory(bytes: Uint8Array): boolean {
  * and its reply (before that is sent). A part that is torn or damaged is as if it were not there.
  */
 export class ReplyStore {
+  /** The secret of the checksums, of `DIGEST_KEY_BYTES`: the same as long as the memory is. */
+  readonly key: Uint8Array
   /** What a process before this one has left, in the order in which the calls were taken on. */
   readonly earlier: readonly KeptCall[]
   /** When this process began, in ms of the time of day. */
@@ -83,19 +94,19 @@ export class ReplyStore {
   #count = 0
   #broken = false
 
-  /** `failed` is told once when nothing can be kept any more. */
-  constructor(memory: PersistentReplies, wallMs: () => number, failed: (error: unknown) => void) {
+  /** `failed` is told once when nothing can be kept any more. `newKey` is the secret of a memory that has none. */
+  constructor(memory: PersistentReplies, wallMs: () => number, failed: (error: unknown) => void, newKey: Uint8Array) {
     this.#memory = memory
     this.#wallMs = wallMs
     this.#failed = failed
     this.openedMs = wallMs()
     const { bytes } = memory
     this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+    if (!MAGIC.equals(bytes.subarray(0, MAGIC.length))) this.#clear(newKey)
+    this.key = bytes.slice(KEY_AT, KEY_AT + DIGEST_KEY_BYTES)
     this.earlier = this.#load()
     const known = new Set(this.earlier.map(({ slot }) => slot))
     for (let slot = SLOTS - 1; slot >= 0; slot--) if (!known.has(slot)) this.#free.push(slot)
-    bytes.set(MAGIC)
-    this.#changed(0, MAGIC.length)
   }
 
   /** Gives the slot in which a call of an earlier process was found to its new owner. */
@@ -120,11 +131,11 @@ export class ReplyStore {
     const at = this.#at(owner.slot)
     view.setUint32(at + END_AT, 0)
     view.setUint32(at + 4, xid, true)
-    view.setInt32(at + 8, checksum, true)
-    view.setInt32(at + 12, argsChecksum, true)
-    view.setFloat64(at + 16, this.#wallMs(), true)
-    view.setFloat64(at + 24, ++this.#count, true)
-    bytes[at + 32] = address.length
+    view.setFloat64(at + 8, checksum, true)
+    view.setFloat64(at + 16, argsChecksum, true)
+    view.setFloat64(at + 24, this.#wallMs(), true)
+    view.setFloat64(at + 32, ++this.#count, true)
+    bytes[at + LENGTH_AT] = address.length
     for (let i = 0; i < address.length; i++) bytes[at + ADDRESS_AT + i] = address.charCodeAt(i)
     view.setUint32(at, this.#startCrc(at), true)
     this.#changed(at, REPLY_AT)
@@ -150,6 +161,15 @@ export class ReplyStore {
     }
   }
 
+  /** Makes a memory that is new, or that another version has written, an empty one. */
+  #clear(key: Uint8Array): void {
+    const { bytes } = this.#memory
+    for (let at = 0; at < bytes.length; at += SLOT_BYTES) bytes.fill(0, at, at + ADDRESS_AT)
+    bytes.set(key, KEY_AT)
+    bytes.set(MAGIC)
+    this.#changed(0, bytes.length)
+  }
+
   #load(): KeptCall[] {
     const calls = [...this.calls()].sort((a, b) => a.startedAt - b.startedAt)
     const last = calls.at(-1)
@@ -165,7 +185,7 @@ export class ReplyStore {
     const view = this.#view
     const { bytes } = this.#memory
     const at = this.#at(slot)
-    const length = bytes[at + 32] as number
+    const length = bytes[at + LENGTH_AT] as number
     if (length === 0 || length > MAX_ADDRESS_BYTES || view.getUint32(at, true) !== this.#startCrc(at)) return undefined
     const replyBytes = view.getUint32(at + END_AT + 4, true)
     const ended = replyBytes <= MAX_KEPT_REPLY_BYTES && view.getUint32(at + END_AT, true) === this.#endCrc(at)
@@ -173,10 +193,10 @@ export class ReplyStore {
       slot,
       address: Buffer.from(bytes.subarray(at + ADDRESS_AT, at + ADDRESS_AT + length)).toString('latin1'),
       xid: view.getUint32(at + 4, true),
-      checksum: view.getInt32(at + 8, true),
-      argsChecksum: view.getInt32(at + 12, true),
-      startedMs: view.getFloat64(at + 16, true),
-      startedAt: view.getFloat64(at + 24, true),
+      checksum: view.getFloat64(at + 8, true),
+      argsChecksum: view.getFloat64(at + 16, true),
+      startedMs: view.getFloat64(at + 24, true),
+      startedAt: view.getFloat64(at + 32, true),
       endedAt: ended ? view.getFloat64(at + END_AT + 8, true) : 0,
       reply: ended ? bytes.slice(at + REPLY_AT, at + REPLY_AT + replyBytes) : undefined,
     }
@@ -188,7 +208,7 @@ export class ReplyStore {
 
   #startCrc(at: number): number {
     const { bytes } = this.#memory
-    return crc32(bytes.subarray(at + 4, at + ADDRESS_AT + (bytes[at + 32] as number)))
+    return crc32(bytes.subarray(at + 4, at + ADDRESS_AT + (bytes[at + LENGTH_AT] as number)))
   }
 
   /** Starts from the checksum of the call, so that no reply of the call before in this slot passes for one of this call. */

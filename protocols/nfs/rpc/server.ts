@@ -1,6 +1,7 @@
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
 import { BusyPoll } from './busy-poll.ts'
 import { type Peer, plainAddress } from './call.ts'
+import { CallDigest } from './call-digest.ts'
 import { ChunkPool } from './chunk-pool.ts'
 import { ClientShares, type ShareLimits } from './client-share.ts'
 import { Connection, type ConnectionContext, type ConnectionLimits } from './connection.ts'
@@ -25,6 +26,8 @@ export interface RpcServerOptions extends ConnectionLimits, ShareLimits {
   readonly groupsOf?: GroupsOf | undefined
   /** Where calls that must not be done twice are kept for the next process. */
   readonly replies?: ReplyStore | undefined
+  /** The secret by which calls are told apart, of `DIGEST_KEY_BYTES`; that of `replies` where those are given. */
+  readonly callKey: Uint8Array
   readonly maxConnections: number
   /** A connection without a request for this long is closed. */
   readonly idleMs: number
@@ -54,8 +57,8 @@ export class RpcServer {
   constructor(options: RpcServerOptions) {
     this.#options = options
     this.#shares = new ClientShares(options)
-    const { log, now, groupsOf, replies } = options
-    this.#duplicates = new DuplicateCache(undefined, replies, now())
+    const { log, now, groupsOf, replies, callKey } = options
+    this.#duplicates = new DuplicateCache(new CallDigest(replies?.key ?? callKey), undefined, replies, now())
     const groups = groupsOf && new GroupCache(groupsOf, now, log)
     this.#context = {
       pool: new ChunkPool({

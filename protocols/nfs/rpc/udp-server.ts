@@ -2,11 +2,12 @@ import { createSocket, type RemoteInfo, type Socket } from 'node:dgram'
 import { isIPv6 } from 'node:net'
 import { XdrError } from '../xdr/xdr-error.ts'
 import { type Peer, plainAddress, RpcCall } from './call.ts'
+import { CallDigest } from './call-digest.ts'
 import { ChunkPool } from './chunk-pool.ts'
 import type { Counters } from './counters.ts'
 import { CredentialCache } from './credential.ts'
 import { Dispatcher } from './dispatcher.ts'
-import { DuplicateCache } from './duplicate-cache.ts'
+import { type ClientDuplicates, DuplicateCache } from './duplicate-cache.ts'
 import type { Logger } from './logger.ts'
 import { ProgramTable, type RpcProgram } from './program.ts'
 import { ReplyQueue, type ReplySink } from './reply-queue.ts'
@@ -20,6 +21,8 @@ export interface UdpServerOptions {
   readonly counters: Counters
   readonly log: Logger
   readonly now: () => number
+  /** As that of `RpcServerOptions`. */
+  readonly callKey: Uint8Array
   /** Whether datagrams from an address are looked at; others are dropped, so that nobody far away is sent answers in another's name. */
   readonly accepts: (address: string) => boolean
 }
@@ -35,7 +38,7 @@ export class UdpServer {
   readonly #socket: Socket
   readonly #dispatcher: Dispatcher
   readonly #credentials = new CredentialCache()
-  readonly #duplicates = new DuplicateCache().connected('udp')
+  readonly #duplicates: ClientDuplicates
   readonly #pool = new ChunkPool({
     smallBytes: BLOCK_BYTES,
     largeBytes: LARGE_BLOCK_BYTES,
@@ -44,8 +47,9 @@ export class UdpServer {
   })
 
   constructor(options: UdpServerOptions) {
-    const { host, programs, counters, log, now } = options
+    const { host, programs, counters, log, now, callKey } = options
     this.#options = options
+    this.#duplicates = new DuplicateCache(new CallDigest(callKey)).connected('udp')
     this.#dispatcher = new Dispatcher(new ProgramTable(programs), counters, log, now)
     this.#socket = createSocket(isIPv6(host) ? 'udp6' : 'udp4')
     this.#socket.on('message', (message, from) => this.#received(message, from))

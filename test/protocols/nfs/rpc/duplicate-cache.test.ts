@@ -1,5 +1,6 @@
 import t from 'tap'
 import type { RpcCall } from '../../../../protocols/nfs/rpc/call.ts'
+import { CallDigest } from '../../../../protocols/nfs/rpc/call-digest.ts'
 import { DuplicateCache } from '../../../../protocols/nfs/rpc/duplicate-cache.ts'
 
 /** As much of a call as the cache looks at. */
@@ -10,7 +11,7 @@ function call(xid: number, reply = 'reply'): RpcCall {
 t.test(
   'what is remembered is bounded for each client and for all; clients without a connection go first',
   async (t) => {
-    const cache = new DuplicateCache({ perClient: 10, total: 20, assured: 2 })
+    const cache = new DuplicateCache(new CallDigest(Buffer.alloc(16, 7)), { perClient: 10, total: 20, assured: 2 })
     const ask = (client: ReturnType<DuplicateCache['connected']>, from: number, count: number) => {
       for (let xid = from; xid < from + count; xid++) client.add(call(xid), 1, 0).complete(call(xid))
     }
@@ -35,7 +36,7 @@ t.test(
 )
 
 t.test('a call that runs is never forgotten for others', async (t) => {
-  const cache = new DuplicateCache({ perClient: 4, total: 4, assured: 1 })
+  const cache = new DuplicateCache(new CallDigest(Buffer.alloc(16, 7)), { perClient: 4, total: 4, assured: 1 })
   const client = cache.connected('client')
   const running = client.add(call(1), 7, 0)
   for (let xid = 2; xid < 100; xid++) client.add(call(xid), 7, 0).complete(call(xid))

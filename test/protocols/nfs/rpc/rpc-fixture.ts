@@ -56,6 +56,7 @@ export async function withRpc(
     ],
     log,
     now: () => clock.nowMs,
+    callKey: Buffer.alloc(16, 7),
     maxRecordBytes: 64 * 1024,
     maxFragments: 16,
     maxInFlight: 8,

@@ -3,9 +3,11 @@ import { connect } from 'node:net'
 import t from 'tap'
 import type { RpcServer } from '../../../../protocols/nfs/rpc/server.ts'
 import {
+  type Auth,
   authSys,
   callMessage,
   fragments,
+  NO_AUTH,
   parseReply,
   type RpcClient,
   RpcRefusal,
@@ -263,6 +265,42 @@ t.test(
     })
   },
 )
+
+t.test(
+  'nobody can make a call that is taken for the call of another user, or for another one of its own',
+  async (t) => {
+    await withRpc(t, async ({ connect: open, runs, server }) => {
+      const client = await open()
+      const ask = (auth: Auth, args: Buffer) =>
+        client.exchange(77, record(callMessage(77, [PROGRAM, 2, COUNT], auth, args)))
+      const data = Buffer.alloc(4096, 1)
+      const reply = await ask(authSys(1000, 1000), data)
+      t.same(await ask(withStamp(authSys(1000, 1000), 1), data), reply, 'a client may count the stamp up')
+      t.equal(runs.count, 1)
+      for (const auth of [authSys(1001, 1000), authSys(1000, 1001), authSys(1000, 1000, [4]), NO_AUTH]) {
+        t.notSame(await ask(auth, data), reply)
+        // The checksum of the message was one that anybody could make by choosing the stamp.
+        for (let stamp = 0; stamp < 500; stamp++) await ask(withStamp(auth, stamp), data)
+      }
+      t.equal(runs.count, 5, 'whatever the stamp')
+      for (const at of [1, 1000, 1024, 2000, 4095]) {
+        const other = Buffer.from(data)
+        other[at]! ^= 1
+        t.notSame(await ask(authSys(1000, 1000), other), reply, `other data at byte ${at} is another call`)
+      }
+      t.equal(runs.count, 10)
+      t.same(await ask(authSys(1000, 1000), data), reply)
+      t.equal(server.counters.duplicates, 2 + 4 * 500)
+    })
+  },
+)
+
+function withStamp(auth: Auth, stamp: number): Auth {
+  if (auth.body.length === 0) return auth
+  const body = Buffer.from(auth.body)
+  body.writeUInt32BE(stamp)
+  return { ...auth, body }
+}
 
 t.test('a call asked again while it runs is run once and answered twice', async (t) => {
   await withRpc(t, async ({ connect: open, waiting, begun, runs }) => {

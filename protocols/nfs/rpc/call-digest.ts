@@ -1,0 +1,136 @@
+import { createCipheriv } from 'node:crypto'
+import type { RpcCall } from './call.ts'
+import { AUTH_SYS } from './constants.ts'
+
+/** Bytes of the secret. */
+export const DIGEST_KEY_BYTES = 16
+/** From here on the message is digested by the processor's own instructions (GMAC): they take 14 µs to begin, and a tenth of the time per byte. */
+const LONG_BYTES = 32 * 1024
+const NONCE = Buffer.alloc(12)
+/** Where the flavor of the credential stands in the header of a call, and the stamp of AUTH_SYS. */
+const FLAVOR_AT = 24
+const STAMP_AT = 32
+const PRIVILEGED_PORTS = 1024
+const TWO_32 = 0x1_0000_0000
+/** What of the upper half of a digest fits into a safe integer. */
+const HIGH_BITS = 0x1f_ffff
+/** Of the state: four words of the hash, four that are taken in last, and zeros for the last rounds. */
+const STATE_WORDS = 12
+const LAST_WORDS_AT = 8
+
+/**
+ * Digests of calls by a secret, as safe integers (53 bits): nobody who does not know the secret can make two calls with the same one, and so fetch the reply to another's call
+ * or have a call of another taken for answered. HalfSipHash with one round for each word and four at the end: 4 KiB take about 2 µs, 1 MiB by the
+ * processor's own instructions 60 µs.
+ */
+export class CallDigest {
+  readonly #key: Buffer
+  readonly #state = new Int32Array(STATE_WORDS)
+  readonly #k0: number
+  readonly #k1: number
+  readonly #k2: number
+  readonly #k3: number
+
+  /** `key` has 16 bytes. */
+  constructor(key: Uint8Array) {
+    if (key.length !== DIGEST_KEY_BYTES) throw new RangeError('the key of digests has 16 bytes')
+    this.#key = Buffer.from(key)
+    this.#k0 = this.#key.readInt32LE(0)
+    this.#k1 = this.#key.readInt32LE(4)
+    this.#k2 = this.#key.readInt32LE(8)
+    this.#k3 = this.#key.readInt32LE(12)
+  }
+
+  /**
+   * Of a call whose message begins at `start`, with its header read: of every byte but the stamp, which some clients count up when they ask again, and
+   * of whether it comes from a port that only the client's root can send from, which decides what the caller may do.
+   */
+  ofCall({ args, peer }: RpcCall, start: number): number {
+    const { bytes, view, end } = args
+    const privileged = peer.port < PRIVILEGED_PORTS ? 1 : 0
+    if (view.getUint32(start + FLAVOR_AT) !== AUTH_SYS) return this.of(bytes, view, start, end, privileged)
+    const header = this.of(bytes, view, start, start + STAMP_AT, privileged)
+    return this.of(bytes, view, start + STAMP_AT + 4, end, header)
+  }
+
+  /** Of the arguments of a call: two calls with the same one ask for the same, whoever sends them. */
+  ofArguments({ args }: RpcCall): number {
+    return this.of(args.bytes, args.view, args.pos, args.end, 2)
+  }
+
+  /** Of the bytes at `start`…`end`, which `view` shows, and of a number (a safe integer) that belongs to them. */
+  of(bytes: Buffer, view: DataView, start: number, end: number, before: number): number {
+    if (end - start < LONG_BYTES) return this.#short(view, start, end, before, end - start)
+    const tag = this.#tag(bytes.subarray(start, end))
+    return this.#short(new DataView(tag.buffer, tag.byteOffset, tag.length), 0, tag.length, before, end - start)
+  }
+
+  #tag(bytes: Buffer): Buffer {
+    const cipher = createCipheriv('aes-128-gcm', this.#key, NONCE)
+    cipher.setAAD(bytes)
+    cipher.final()
+    return cipher.getAuthTag()
+  }
+
+  #short(view: DataView, start: number, end: number, before: number, length: number): number {
+    let v0 = this.#k0
+    let v1 = this.#k1
+    let v2 = 0x6c79_6765 ^ v0 ^ this.#k2
+    let v3 = 0x7465_6462 ^ v1 ^ this.#k3
+    const last = end - 3
+    let at = start
+    for (; at < last; at += 4) {
+      const word = view.getInt32(at, true)
+      v3 ^= word
+      v0 = (v0 + v1) | 0
+      v1 = ((v1 << 5) | (v1 >>> 27)) ^ v0
+      v0 = (v0 << 16) | (v0 >>> 16)
+      v2 = (v2 + v3) | 0
+      v3 = ((v3 << 8) | (v3 >>> 24)) ^ v2
+      v0 = (v0 + v3) | 0
+      v3 = ((v3 << 7) | (v3 >>> 25)) ^ v0
+      v2 = (v2 + v1) | 0
+      v1 = ((v1 << 13) | (v1 >>> 19)) ^ v2
+      v2 = (v2 << 16) | (v2 >>> 16)
+      v0 ^= word
+    }
+    let rest = 0
+    for (; at < end; at++) rest = (rest << 8) | view.getUint8(at)
+    const state = this.#state
+    state[0] = v0
+    state[1] = v1
+    state[2] = v2
+    state[3] = v3
+    state[4] = rest
+    state[5] = length
+    state[6] = before
+    state[7] = before / TWO_32
+    return finish(state)
+  }
+}
+
+/** Takes in the words that follow the four of the state, and makes 53 bits, each of which depends on all of it. */
+function finish(state: Int32Array): number {
+  let v0 = state[0] as number
+  let v1 = state[1] as number
+  let v2 = state[2] as number
+  let v3 = state[3] as number
+  for (let at = 4; at < state.length; at++) {
+    // The last ones are zero.
+    const word = state[at] as number
+    if (at === LAST_WORDS_AT) v2 ^= 0xff
+    v3 ^= word
+    v0 = (v0 + v1) | 0
+    v1 = ((v1 << 5) | (v1 >>> 27)) ^ v0
+    v0 = (v0 << 16) | (v0 >>> 16)
+    v2 = (v2 + v3) | 0
+    v3 = ((v3 << 8) | (v3 >>> 24)) ^ v2
+    v0 = (v0 + v3) | 0
+    v3 = ((v3 << 7) | (v3 >>> 25)) ^ v0
+    v2 = (v2 + v1) | 0
+    v1 = ((v1 << 13) | (v1 >>> 19)) ^ v2
+    v2 = (v2 << 16) | (v2 >>> 16)
+    v0 ^= word
+  }
+  return ((v1 ^ v0) & HIGH_BITS) * TWO_32 + (v3 >>> 0)
+}
