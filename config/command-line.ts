@@ -2,6 +2,7 @@ import { type MountOptions, OptionError, parseOptions } from '../overlay-core/in
 import { formatAddress, isLoopback, parseAddress } from './address.ts'
 import { type Arguments, cutArguments } from './arguments.ts'
 import type { Environment } from './environment.ts'
+import { parseNetwork, parsePublicUrl } from './proxy-options.ts'
 import { REMOUNT_OPTIONS, SERVE_OPTIONS, STATUS_OPTIONS } from './schema.ts'
 import {
   type Address,
@@ -80,6 +81,8 @@ function parseServe({ values, words }: Arguments, environment: Environment): Set
     symlinks: parseSymlinks(last('--symlinks') ?? 'follow'),
     depthInfinity: values.has('--depth-infinity'),
     insecureNoAuth: values.has('--insecure-no-auth'),
+    publicUrls: (values.get('--public-url') ?? []).map((url) => parsePublicUrl(url, viewName(words))),
+    trustedProxies: (values.get('--trusted-proxy') ?? []).map((text) => parseNetwork('--trusted-proxy', text)),
     rpcbind: values.has('--rpcbind'),
     portmap: values.has('--portmap'),
     lockGraceMs: parseGrace(last('--lock-grace') ?? '45'),

@@ -81,6 +81,20 @@ export const SERVE_OPTIONS = [
     meaning: 'Lets WebDAV listen beyond loopback although anyone who reaches it may then do anything that --as may.',
   },
   {
+    name: '--public-url',
+    value: 'URL',
+    repeats: true,
+    meaning:
+      'A URL under which clients reach WebDAV through a proxy, for example https://files.example.org. Requests that name it, in Host or in a URL in any other field, are then understood as they come.',
+  },
+  {
+    name: '--trusted-proxy',
+    value: 'ADDRESS[/BITS]',
+    repeats: true,
+    meaning:
+      'A proxy, or a network of proxies, whose Forwarded and X-Forwarded-Host fields tell under which name a client asked. Those of anybody else count for nothing.',
+  },
+  {
     name: '--rpcbind',
     meaning:
       "Registers NFS, MOUNT and the lock manager with this machine's rpcbind, for clients that ask port 111. Then a plain mount works, with locks.",

@@ -1,4 +1,5 @@
 import type { MountOptions } from '../overlay-core/index.ts'
+import type { Network } from './proxy-options.ts'
 
 /** Where a door listens. */
 export interface Address {
@@ -46,6 +47,10 @@ export interface Settings {
   /** PROPFIND of a whole tree is answered. */
   readonly depthInfinity: boolean
   readonly insecureNoAuth: boolean
+  /** Origins under which clients know the server, beside the address that it listens on: those of proxies in front. */
+  readonly publicUrls: readonly string[]
+  /** Whose Forwarded and X-Forwarded-* fields count. */
+  readonly trustedProxies: readonly Network[]
   readonly rpcbind: boolean
   /** Answers on the portmapper's port itself. */
   readonly portmap: boolean

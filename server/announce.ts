@@ -12,7 +12,9 @@ export function announce(doors: Doors, views: readonly View[], settings: Setting
   const { webdav, nfs } = doors
   const lines = [`overlayd ${version()} serves ${views.map(describe).join(', ')}. To mount:`]
   for (const { name } of views) {
-    if (webdav !== undefined) lines.push(`  mount -t davfs ${davUrl(webdav, name)} /mnt`)
+    if (webdav !== undefined) {
+      for (const url of davUrls(webdav, name, settings.publicUrls)) lines.push(`  mount -t davfs ${url} /mnt`)
+    }
     if (nfs !== undefined) lines.push(`  ${nfsMount(nfs, name, settings.portmap || settings.rpcbind)}`)
   }
   const url = webdav && davUrl(webdav, views[0]!.name)
@@ -29,6 +31,11 @@ function describe({ name, overlay }: View): string {
 
 function davUrl({ host, port }: { host: string; port: number }, name: string): string {
   return `http://${formatAddress(clientHost(host), port)}/${name}/`
+}
+
+/** The URLs of a view that clients use: those of proxies in front, if there are any. */
+function davUrls(webdav: { host: string; port: number }, name: string, publicUrls: readonly string[]): string[] {
+  return publicUrls.length === 0 ? [davUrl(webdav, name)] : publicUrls.map((origin) => `${origin}/${name}/`)
 }
 
 function nfsMount({ host, port }: { host: string; port: number }, name: string, findable: boolean): string {

@@ -1,6 +1,7 @@
 import fastify, { type FastifyBaseLogger, type FastifyInstance, type FastifyReply, LogController } from 'fastify'
 import { isLoopback } from '../config/index.ts'
 import { type HttpCounters, limitConnections, newHttpCounters } from './http-limits.ts'
+import type { PublicNames } from './public-names.ts'
 import type { ServerStatus } from './status.ts'
 
 /** What the HTTP process needs to know. */
@@ -8,6 +9,8 @@ export interface AppOptions {
   readonly log: FastifyBaseLogger
   /** Without a login only names of this machine are answered to, unless the operator chose otherwise. */
   readonly anyHost: boolean
+  /** Further names that are answered to. */
+  readonly names?: PublicNames
   readonly status: () => ServerStatus
 }
 
@@ -18,7 +21,7 @@ export interface App {
 }
 
 /** Builds the HTTP process without listening; tests inject into it. Doors add their routes to `app` before it listens. */
-export function buildApp({ log, anyHost, status }: AppOptions): App {
+export function buildApp({ log, anyHost, names, status }: AppOptions): App {
   const counters = newHttpCounters()
   const app = fastify({
     loggerInstance: log,
@@ -44,7 +47,7 @@ export function buildApp({ log, anyHost, status }: AppOptions): App {
     },
   })
   limitConnections(app.server, counters)
-  if (!anyHost) refuseForeignHosts(app, counters)
+  if (!anyHost) refuseForeignHosts(app, counters, names)
   addStatusRoute(app, status)
   return { app, counters }
 }
@@ -57,16 +60,18 @@ const CLIENT_ERRORS: Record<string, string> = {
 
 /**
  * A page from elsewhere can make its own name resolve to 127.0.0.1 and would then be same-origin with this server (DNS rebinding).
- * Such a request still carries the foreign name in Host: only addresses and localhost are served.
+ * Such a request still carries the foreign name in Host: only addresses, localhost and declared names are served. What a proxy reports is no such
+ * name, as the page may run on the machine of the proxy and write that field itself.
  */
-function refuseForeignHosts(app: FastifyInstance, counters: HttpCounters): void {
+function refuseForeignHosts(app: FastifyInstance, counters: HttpCounters, names: PublicNames | undefined): void {
   app.addHook('onRequest', (request, reply, next) => {
-    if (isOwnName(request.headers.host)) return next()
+    const { host } = request.headers
+    if (isOwnName(host) || names?.isDeclared(host ?? '') === true) return next()
     counters.foreignHosts++
     reply
       .code(421)
       .type('text/plain; charset=utf-8')
-      .send('This server has no login and answers only to localhost and to IP addresses.\n')
+      .send('This server has no login and answers only to localhost, IP addresses and the names of --public-url.\n')
   })
 }
 
@@ -79,12 +84,9 @@ function isOwnName(host: string | undefined): boolean {
 /** `GET /-/status` for this machine's own `overlayd status`; nobody else learns that it is there. */
 function addStatusRoute(app: FastifyInstance, status: () => ServerStatus): void {
   app.get('/-/status', async (request, reply) => {
-    const forwarded = request.headers['x-forwarded-for'] ?? request.headers.forwarded ?? request.headers.via
-    if (
-      !isLoopback(request.socket.remoteAddress ?? '') ||
-      !isOwnName(request.headers.host) ||
-      forwarded !== undefined
-    ) {
+    const { forwarded, via } = request.headers
+    const proxied = forwarded ?? via ?? request.headers['x-forwarded-for'] ?? request.headers['x-forwarded-host']
+    if (!isLoopback(request.socket.remoteAddress ?? '') || !isOwnName(request.headers.host) || proxied !== undefined) {
       return reply.callNotFound()
     }
     return reply.header('cache-control', 'no-store').send(status())

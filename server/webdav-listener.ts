@@ -4,6 +4,7 @@ import { registerWebDav } from '../protocols/webdav/index.ts'
 import { buildApp } from './app.ts'
 import { webdavCred } from './identity.ts'
 import { JournalFile, lockJournalPath } from './journal-file.ts'
+import { PublicNames } from './public-names.ts'
 import type { RunningServer } from './running-server.ts'
 import type { View } from './views.ts'
 
@@ -17,14 +18,17 @@ export async function prepareWebdav(
   const views = server.views.list()
   const journals = await openJournals(server, views, settings.stateDir)
   const cred = webdavCred(settings.as)
+  const names = new PublicNames(settings)
   server.http = buildApp({
     log: log.child({ door: 'http' }),
     anyHost: settings.insecureNoAuth && !isLoopback(webdav.host),
+    names,
     status: () => server.status(),
   })
   server.webdav = registerWebDav(server.http.app, {
     views: views.map(({ name, overlay }) => ({ name, overlay, cred, symlinks: settings.symlinks })),
     lockJournals: journals,
+    isOurs: (authority, req) => names.isOurs(authority, req),
     depthInfinity: settings.depthInfinity,
     log: log.child({ door: 'webdav' }),
   })

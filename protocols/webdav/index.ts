@@ -50,6 +50,7 @@ export function registerWebDav(app: FastifyInstance, options: DavOptions): DavHa
     uploads,
     syncs: new SyncStore(`urn:uuid:${newUuid()}:`, limits.syncMembers),
     checksums: new Checksums(),
+    isOurs: options.isOurs ?? (() => false),
     depthInfinity: options.depthInfinity ?? false,
     counters,
     properties: new KeyedQueue(),
@@ -59,6 +60,7 @@ export function registerWebDav(app: FastifyInstance, options: DavOptions): DavHa
   for (const method of METHODS) {
     if (method !== 'CONNECT' && !app.supportedMethods.includes(method)) app.addHttpMethod(method)
   }
+  refuseSecondHost(app)
   addPageAssets(app)
   addRoutes(app, options.views, (req, res) => engine.executeRequest(req, res, targets.get(req) ?? req.url ?? '/'))
   return {
@@ -118,12 +120,29 @@ function watchServer(app: FastifyInstance, views: readonly DavView[], targets: T
   })
 }
 
-/** The path of a request target in any of its forms (RFC 9112 section 3.2): `*` speaks of the whole server. */
+/**
+ * The path of a request target in any of its forms (RFC 9112 section 3.2): `*` speaks of the whole server. Several slashes at its beginning mean
+ * the same as one: clients put a base URL and a path together without looking.
+ */
 function pathOf(url: string): string {
-  if (url.startsWith('/')) return url
+  if (url.startsWith('/')) return url.startsWith('//') ? url.replace(/^\/+/, '/') : url
   if (url === '*') return '/'
   const path = /^https?:\/\/[^/?#]*(.*)$/is.exec(url)?.[1]
-  return path === undefined ? url : path.startsWith('/') ? path : `/${path}`
+  return path === undefined ? url : path.startsWith('/') ? path.replace(/^\/+/, '/') : `/${path}`
+}
+
+/** A second Host field is an error (RFC 9112 section 3.2): whoever is in front may have looked at the other one. */
+function refuseSecondHost(app: FastifyInstance): void {
+  app.addHook('onRequest', (request, reply, next) => {
+    const { rawHeaders } = request.raw
+    let hosts = 0
+    for (let i = 0; i < rawHeaders.length; i += 2) {
+      const name = rawHeaders[i] as string
+      if (name.length === 4 && name.toLowerCase() === 'host') hosts++
+    }
+    if (hosts <= 1) return next()
+    reply.code(400).header('connection', 'close').type('text/plain; charset=utf-8').send('More than one Host field.\n')
+  })
 }
 
 /** A path that the router can match: it takes only UTF-8 behind percent signs, while names are any bytes. */

@@ -29,6 +29,8 @@ t.test('one -o is enough: everything else has a default', async (t) => {
     symlinks: 'follow',
     depthInfinity: false,
     insecureNoAuth: false,
+    publicUrls: [],
+    trustedProxies: [],
     manageGids: false,
     portmap: false,
     lockGraceMs: 45_000,
@@ -42,7 +44,8 @@ t.test('one -o is enough: everything else has a default', async (t) => {
 t.test('every option is understood, with a blank or an equals sign before its value', async (t) => {
   const { views, ...rest } = settings(
     'tree -olowerdir=a -o upperdir=u,workdir=w --webdav=[::1]:0 --nfs 0.0.0.0:12049 --export 10.0.0.0/8(ro) --export=*(rw) ' +
-      '--as 1000:100 --rpcbind --lock-grace=90 --log-level debug --state-dir state --ready-file=ready.json --insecure-no-auth --locks mandatory --symlinks hide --depth-infinity',
+      '--as 1000:100 --rpcbind --lock-grace=90 --log-level debug --state-dir state --ready-file=ready.json --insecure-no-auth --locks mandatory --symlinks hide --depth-infinity ' +
+      '--public-url https://Files.example.org/tree/ --public-url=http://10.0.0.5:8088 --trusted-proxy 127.0.0.1 --trusted-proxy=fd00::/8',
   )
   t.match(views[0], { name: 'tree', exports: ['10.0.0.0/8(ro)', '*(rw)'], exportsGiven: true })
   t.match(views[0]?.mount, { lowerdir: ['/home/me/a'], upperdir: '/home/me/u', workdir: '/home/me/w' })
@@ -54,6 +57,11 @@ t.test('every option is understood, with a blank or an equals sign before its va
     symlinks: 'hide',
     depthInfinity: true,
     insecureNoAuth: true,
+    publicUrls: ['https://files.example.org', 'http://10.0.0.5:8088'],
+    trustedProxies: [
+      { address: '127.0.0.1', bits: 32, family: 'ipv4' },
+      { address: 'fd00::', bits: 8, family: 'ipv6' },
+    ],
     manageGids: false,
     portmap: false,
     lockGraceMs: 90_000,
@@ -145,6 +153,22 @@ t.test('a wrong command line is refused in one line that names the option and th
     [['-o', 'lowerdir=/l', '--as', '4294967295:0'], /^--as: /],
     [['-o', 'lowerdir=/l', '--as', '0:0'], /^--as: user 0 is not yours.*leave --as out/],
     [['-o', 'lowerdir=/l', '--as', '-1:0'], /^--as: /],
+    [
+      ['-o', 'lowerdir=/l', '--public-url', 'files.example.org'],
+      /^--public-url: "files.example.org" is not a URL; say https/,
+    ],
+    [['-o', 'lowerdir=/l', '--public-url', 'ftp://a.example'], /^--public-url: .* is not a URL/],
+    [
+      ['-o', 'lowerdir=/l', '--public-url', 'https://a.example/dav/'],
+      /^--public-url: .* has a path; .*https:\/\/a\.example$/,
+    ],
+    [['-o', 'lowerdir=/l', '--public-url', 'https://me:pw@a.example/'], /^--public-url: .* holds more than a place/],
+    [
+      ['-o', 'lowerdir=/l', '--trusted-proxy', 'proxy.example'],
+      /^--trusted-proxy: "proxy.example" is neither an address/,
+    ],
+    [['-o', 'lowerdir=/l', '--trusted-proxy', '10.0.0.0/33'], /^--trusted-proxy: /],
+    [['-o', 'lowerdir=/l', '--trusted-proxy', '10.0.0.0/'], /^--trusted-proxy: /],
     [['-o', 'lowerdir=/l', '--log-level', 'loud'], /^--log-level: "loud" is not a level; use silent, /],
     [['remount'], /^-o: is missing; say what is to change/],
     [['remount', '-o', 'ro', '--pid', 'x'], /^--pid: "x" is not the number of a process/],

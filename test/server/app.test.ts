@@ -3,8 +3,10 @@ import { createServer } from 'node:http'
 import { type AddressInfo, connect } from 'node:net'
 import { pino } from 'pino'
 import t, { type Test } from 'tap'
+import { parseNetwork } from '../../config/proxy-options.ts'
 import { buildApp } from '../../server/app.ts'
 import { limitConnections, newHttpCounters } from '../../server/http-limits.ts'
+import { PublicNames } from '../../server/public-names.ts'
 import type { ServerStatus } from '../../server/status.ts'
 
 const log = pino({ level: 'silent' })
@@ -69,6 +71,22 @@ t.test('without a login only localhost and addresses are answered to', async (t)
     t.equal((await app.inject({ url: '/nowhere', headers: { host } })).statusCode, 421, `${host} where nothing is`)
   }
   t.equal(counters.foreignHosts, 10)
+})
+
+t.test('the names of --public-url are answered to, those of a proxy alone are not', async (t) => {
+  const names = new PublicNames({
+    publicUrls: ['https://files.example.org'],
+    trustedProxies: [parseNetwork('--trusted-proxy', '127.0.0.1')],
+  })
+  const { app } = buildApp({ log, anyHost: false, names, status: () => status })
+  app.get('/overlay/*', async () => 'content')
+  t.teardown(() => app.close())
+  const ask = async (headers: Record<string, string>, url = '/overlay/x') =>
+    (await app.inject({ url, headers, remoteAddress: '127.0.0.1' })).statusCode
+  t.equal(await ask({ host: 'files.example.org' }), 200)
+  t.equal(await ask({ host: 'Files.example.org:443' }), 200)
+  t.equal(await ask({ host: 'evil.example', 'x-forwarded-host': 'evil.example' }), 421)
+  t.equal(await ask({ host: 'files.example.org' }, '/-/status'), 404, 'the status is not for who comes through a proxy')
 })
 
 t.test('an operator who opens the server to others lets it be called by any name, but not its status', async (t) => {

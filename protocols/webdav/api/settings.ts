@@ -1,3 +1,4 @@
+import type { IncomingMessage } from 'node:http'
 import type { ChangeGuard, Cred, Overlay } from '../../../overlay-core/index.ts'
 
 /** One overlay served at `/name/`, and the user on whose behalf every request on it acts. */
@@ -116,6 +117,8 @@ export interface DavOptions {
   /** Where locks outlive the process, by the name of the view; without one they end with it. */
   readonly lockJournals?: ReadonlyMap<string, Journal>
   readonly limits?: Partial<DavLimits>
+  /** Whether the host of a URL, with its port, is this server under another name than that in Host; never when absent. */
+  readonly isOurs?: (authority: string, req: IncomingMessage) => boolean
   /** Answers PROPFIND with Depth infinity; false when absent, as one request then reads a whole tree. */
   readonly depthInfinity?: boolean
 }

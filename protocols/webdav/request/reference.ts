@@ -6,24 +6,26 @@ import type { DavServices, ServedView } from '../state/context.ts'
 /** What a URL in a header field points at: a place in a view, this server but no view, or another server. */
 export type Reference = (DavPath & { readonly view: ServedView }) | 'outside' | 'foreign'
 
-const ABSOLUTE = /^(https?):\/\/([^/?#]*)(.*)$/is
+const ABSOLUTE = /^(?:https?:)?\/\/([^/?#]*)(.*)$/is
 
 /**
- * Reads a URL of a Destination or If field: absolute, or a path. Whether it is ours is told by the Host field alone, as the scheme
- * and port in it may be those of a proxy in front.
+ * Reads a URL that a client sends: absolute, or a path. Whether it is ours is told by the Host field and by the names that this server is known
+ * under; not by the scheme, as that may be the one of a proxy in front. Like a request target it may begin with several slashes.
  *
  * @throws DavError 400 it is no URL, or its path is refused by `parsePath`
  */
 export function parseReference(text: string, req: IncomingMessage, services: DavServices): Reference {
-  let target = text
-  if (!text.startsWith('/') || text.startsWith('//')) {
-    const found = ABSOLUTE.exec(text)
-    if (found === null) throw badRequest('a URL is neither absolute nor a path')
-    const authority = found[2].slice(found[2].lastIndexOf('@') + 1)
-    if (hostKey(authority) !== hostKey(req.headers.host ?? '')) return 'foreign'
-    target = found[3].startsWith('/') ? found[3] : `/${found[3]}`
-  }
-  return splitView(parsePath(target), services) ?? 'outside'
+  const [, authority, rest = ''] = ABSOLUTE.exec(text) ?? []
+  const ours = authority !== undefined && isOurs(authority.slice(authority.lastIndexOf('@') + 1), req, services)
+  // After two slashes a host may follow, or a path that somebody put together carelessly.
+  if (!ours && text.startsWith('/')) return splitView(parsePath(text), services) ?? 'outside'
+  if (authority === undefined) throw badRequest('a URL is neither absolute nor a path')
+  if (!ours) return 'foreign'
+  return splitView(parsePath(rest.startsWith('/') ? rest : `/${rest}`), services) ?? 'outside'
+}
+
+function isOurs(authority: string, req: IncomingMessage, services: DavServices): boolean {
+  return hostKey(authority) === hostKey(req.headers.host ?? '') || services.isOurs(authority, req)
 }
 
 /** The view that the first name of `path` calls for, and the path inside it; undefined when there is no such view. */

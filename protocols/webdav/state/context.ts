@@ -34,6 +34,8 @@ export interface DavServices {
   /** What sync tokens stand for. */
   readonly syncs: SyncStore
   readonly checksums: Checksums
+  /** Whether the host of a URL, with its port, is this server under another name than that in Host. */
+  readonly isOurs: (authority: string, req: IncomingMessage) => boolean
   /** PROPFIND with Depth infinity is answered. */
   readonly depthInfinity: boolean
   readonly counters: Counters

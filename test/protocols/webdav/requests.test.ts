@@ -167,3 +167,45 @@ t.test('requests are counted by outcome; after close they are turned away', asyn
     t.equal(late.status, 503)
   })
 })
+
+t.test('a target, or the URL of a field, that starts with several slashes means the same as with one', async (t) => {
+  await withDav(t, [{ a: 'A', 'd/b': 'B' }], async ({ ask, raw, port }) => {
+    for (const path of ['//overlay/a', '///overlay/a', '//overlay//a'])
+      t.equal((await ask('GET', path)).body, 'A', path)
+    t.match((await ask('PROPFIND', '//overlay/d/', { headers: { depth: '1' } })).body, '<D:href>/overlay/d/b</D:href>')
+    t.equal((await ask('OPTIONS', '//')).status, 200)
+    t.equal((await ask('PUT', '//overlay/new', { body: 'N' })).status, 201)
+    t.equal((await ask('GET', '//overlay/%ff')).status, 404, 'a name that is not UTF-8')
+    t.match(
+      await raw(`GET http://127.0.0.1//overlay/a HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`),
+      /^HTTP\/1.1 200 /,
+    )
+    const waiting = await raw(
+      'PUT //overlay/a HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nIf-None-Match: *\r\nContent-Length: 3\r\n\r\n',
+      / 412 /,
+    )
+    t.match(waiting, /^HTTP\/1.1 412 /, 'the body is not asked for')
+    for (const destination of [
+      '//overlay/copy',
+      '///overlay/copy',
+      `//127.0.0.1:${port}/overlay/copy`,
+      `http://127.0.0.1:${port}//overlay/copy`,
+    ]) {
+      t.equal((await ask('COPY', '/overlay/a', { headers: { destination } })).status < 300, true, destination)
+    }
+    t.equal((await ask('GET', '/overlay/copy')).body, 'A')
+  })
+})
+
+t.test('a second Host field is refused', async (t) => {
+  await withDav(t, [{ a: 'A' }], async ({ raw }) => {
+    for (const path of ['/overlay/a', '/', '/-/page.css', '/none', '//overlay/a']) {
+      for (const second of ['host: y', 'Host: x', 'HOST:']) {
+        const answer = await raw(`GET ${path} HTTP/1.1\r\nHost: x\r\n${second}\r\n\r\n`)
+        t.match(answer, /^HTTP\/1.1 400 /, `${path} ${second}`)
+        t.equal(answer.match(/HTTP\/1.1/g)?.length, 1)
+      }
+    }
+    t.match(await raw('GET /overlay/a HTTP/1.1\r\nHost: x\r\nHosts: y\r\nConnection: close\r\n\r\n'), /^HTTP\/1.1 200 /)
+  })
+})

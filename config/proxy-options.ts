@@ -1,0 +1,48 @@
+import { isIP } from 'node:net'
+import { OptionError } from '../overlay-core/index.ts'
+
+/** Addresses from `address` on that share its first `bits` bits. */
+export interface Network {
+  readonly address: string
+  readonly bits: number
+  readonly family: 'ipv4' | 'ipv6'
+}
+
+/**
+ * Reads a URL under which clients know the server, as its origin: `https://files.example.org` or with a port. The path of the view may follow;
+ * another one may not, as the paths that the server gives out begin with the view.
+ *
+ * @throws OptionError it is no such URL
+ */
+export function parsePublicUrl(text: string, view: string): string {
+  const option = '--public-url'
+  const url = URL.parse(text)
+  if (url === null || !/^https?:$/.test(url.protocol) || url.host === '') {
+    throw new OptionError(option, `${JSON.stringify(text)} is not a URL; say https://HOST or https://HOST:PORT`)
+  }
+  if (url.username !== '' || url.password !== '' || url.search !== '' || url.hash !== '') {
+    throw new OptionError(option, `${JSON.stringify(text)} holds more than a place; say ${url.origin}`)
+  }
+  if (!['/', `/${view}`, `/${view}/`].includes(url.pathname)) {
+    throw new OptionError(
+      option,
+      `${JSON.stringify(text)} has a path; have the proxy hand paths on as they are, and say ${url.origin}`,
+    )
+  }
+  return url.origin
+}
+
+/** Reads the address of a proxy, or a network of proxies as `ADDRESS/BITS`. @throws OptionError anything else */
+export function parseNetwork(option: string, text: string): Network {
+  const [address = '', bitsText, ...more] = text.split('/')
+  const version = isIP(address)
+  const most = version === 6 ? 128 : 32
+  const bits = bitsText === undefined ? most : /^\d{1,3}$/.test(bitsText) ? Number(bitsText) : Number.NaN
+  if (version === 0 || address.includes('%') || more.length > 0 || !(bits <= most)) {
+    throw new OptionError(
+      option,
+      `${JSON.stringify(text)} is neither an address nor a network; say 127.0.0.1, 10.0.0.0/8 or ::1`,
+    )
+  }
+  return { address, bits, family: version === 6 ? 'ipv6' : 'ipv4' }
+}

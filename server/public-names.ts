@@ -1,0 +1,117 @@
+import type { IncomingMessage } from 'node:http'
+import { BlockList, isIP } from 'node:net'
+import type { Settings } from '../config/index.ts'
+
+/** What a proxy says of one step of the way from the client to here. */
+interface Step {
+  /** The address of whoever asked the proxy; undefined where it keeps that to itself. */
+  readonly client: string | undefined
+  /** Names that it was asked for, as in Host. */
+  readonly hosts: readonly string[]
+}
+
+/**
+ * The names under which clients know this server beside the one in Host: those that the operator has declared, and those that a trusted proxy
+ * reports in Forwarded (RFC 7239) or X-Forwarded-Host. What others write into these fields counts for nothing.
+ */
+export class PublicNames {
+  readonly #declared: ReadonlySet<string>
+  readonly #proxies = new BlockList()
+  readonly #trusts: boolean
+
+  constructor({ publicUrls, trustedProxies }: Pick<Settings, 'publicUrls' | 'trustedProxies'>) {
+    this.#declared = new Set(publicUrls.map((url) => hostKey(new URL(url).host)))
+    this.#trusts = trustedProxies.length > 0
+    for (const { address, bits, family } of trustedProxies) this.#proxies.addSubnet(address, bits, family)
+  }
+
+  /** Whether the operator has declared the host of a URL, with its port, to be this server. */
+  isDeclared(authority: string): boolean {
+    return this.#declared.has(hostKey(authority))
+  }
+
+  /** Whether the host of a URL, with its port, is this server as far as the sender of this request can see. */
+  isOurs(authority: string, req: IncomingMessage): boolean {
+    return this.isDeclared(authority) || this.#reported(req).has(hostKey(authority))
+  }
+
+  #reported({ headers, socket }: IncomingMessage): ReadonlySet<string> {
+    const found = new Set<string>()
+    if (!this.#trusts || !this.#isProxy(socket.remoteAddress)) return found
+    for (const steps of [readForwarded(headers.forwarded), readXForwarded(headers)]) {
+      // Each proxy adds at the end: what stands there is from the one that asked us, and what it says of its client tells whether to go on.
+      for (const { client, hosts } of steps.reverse()) {
+        for (const host of hosts) found.add(hostKey(host))
+        if (!this.#isProxy(client)) break
+      }
+    }
+    return found
+  }
+
+  #isProxy(address: string | undefined): boolean {
+    const version = isIP(address ?? '')
+    return version !== 0 && this.#proxies.check(address as string, version === 6 ? 'ipv6' : 'ipv4')
+  }
+}
+
+/** A host and port by which two are compared: the ports that need not be said are not. */
+function hostKey(authority: string): string {
+  return authority.toLowerCase().replace(/:(?:80|443)?$/, '')
+}
+
+/** The steps of a Forwarded field, the client's first. */
+function readForwarded(field: string | undefined): Step[] {
+  return split(field ?? '', ',').map((element) => {
+    const pairs = split(element, ';').map((pair) => /^([\w-]+)=(?:"((?:[^"\\]|\\.)*)"|([^"\s]*))$/.exec(pair))
+    const parameter = (name: string) => {
+      const found = pairs.find((pair) => pair?.[1]?.toLowerCase() === name)
+      return found?.[2]?.replace(/\\(.)/g, '$1') ?? found?.[3]
+    }
+    const host = parameter('host')
+    return { client: bareAddress(parameter('for')), hosts: host === undefined ? [] : [host] }
+  })
+}
+
+/** The steps that X-Forwarded-For, X-Forwarded-Host and X-Forwarded-Port tell of, the client's first. */
+function readXForwarded(headers: IncomingMessage['headers']): Step[] {
+  const values = (name: string) => split(String(headers[name] ?? ''), ',')
+  const clients = values('x-forwarded-for')
+  const hosts = values('x-forwarded-host')
+  const ports = values('x-forwarded-port')
+  // A proxy that sets a field anew instead of adding to it leaves one value: they are told by their place from the end.
+  return Array.from({ length: hosts.length }, (_, i) => {
+    const fromEnd = hosts.length - i
+    const host = hosts[i] as string
+    const port = ports.at(-fromEnd)
+    return {
+      client: bareAddress(clients.at(-fromEnd)),
+      hosts: port === undefined || /[^\]]:\d*$/.test(host) ? [host] : [host, `${host}:${port}`],
+    }
+  })
+}
+
+/** Splits at `separator` outside of quotes; blanks around the pieces and empty ones go. */
+function split(text: string, separator: ',' | ';'): string[] {
+  if (!text.includes('"')) return trimmed(text.split(separator))
+  const pieces: string[] = []
+  let from = 0
+  let quoted = false
+  for (let at = 0; at < text.length; at++) {
+    if (quoted && text[at] === '\\') at++
+    else if (text[at] === '"') quoted = !quoted
+    else if (!quoted && text[at] === separator) {
+      pieces.push(text.slice(from, at))
+      from = at + 1
+    }
+  }
+  return trimmed([...pieces, text.slice(from)])
+}
+
+function trimmed(pieces: readonly string[]): string[] {
+  return pieces.map((piece) => piece.trim()).filter((piece) => piece !== '')
+}
+
+/** An address without brackets and port, which both may have. */
+function bareAddress(text: string | undefined): string | undefined {
+  return text === undefined ? undefined : (/^\[([^\]]*)\]/.exec(text)?.[1] ?? /^([\d.]+):\d+$/.exec(text)?.[1] ?? text)
+}
