@@ -28,6 +28,8 @@ export {
   type Time,
   type Wcc,
 } from './api/types.ts'
+export { loopBudget } from './base/loop-turn.ts'
+export { sortInTurns } from './base/sort-in-turns.ts'
 export { type ChangeGuard, guardChanges } from './change-guard.ts'
 export { mount } from './mount/mount.ts'
 export { openPersistentMemory, type PersistentMemory } from './sys/persistent-memory.ts'

@@ -1,5 +1,5 @@
 import type { Name } from '../api/types.ts'
-import { loopTurn, STEPS_PER_TURN } from './loop-turn.ts'
+import { loopBudget } from './loop-turn.ts'
 
 /** An entry as far as its order goes. */
 export interface Ordered {
@@ -22,13 +22,15 @@ export async function inOrder<T extends Ordered>(entries: readonly T[]): Promise
     const entry = entries[i] as T
     const part = Math.min(parts.length - 1, Math.floor((entry.cookie / COOKIE_RANGE) * parts.length))
     ;(parts[part] as T[]).push(entry)
-    if (i % STEPS_PER_TURN === STEPS_PER_TURN - 1) await loopTurn()
+    if (loopBudget.spent) await loopBudget.rest()
   }
   const sorted: T[] = []
   for (const part of parts) {
     part.sort((a, b) => a.cookie - b.cookie || (a.name < b.name ? -1 : 1))
-    for (const entry of part) append(sorted, entry)
-    if (sorted.length % STEPS_PER_TURN < part.length && parts.length > 1) await loopTurn()
+    for (const entry of part) {
+      append(sorted, entry)
+      if (loopBudget.spent) await loopBudget.rest()
+    }
   }
   return sorted
 }

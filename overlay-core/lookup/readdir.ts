@@ -1,7 +1,7 @@
 import { isErrno } from '../api/errno.ts'
 import { type DirEntry, type DirEntryPlus, FileType, type MaybePromise, type Name } from '../api/types.ts'
 import { inOrder } from '../base/listing-order.ts'
-import { loopTurn, STEPS_PER_TURN } from '../base/loop-turn.ts'
+import { loopBudget } from '../base/loop-turn.ts'
 import { fileId, keyOf } from '../layer/identity.ts'
 import type { Real } from '../layer/layer.ts'
 import { holdsAttributeWhiteouts } from '../layer/whiteout.ts'
@@ -125,7 +125,7 @@ async function fillPlusWaiting(
     const found = await Promise.all(part.map((entry) => plusEntry(sb, dir, entry)))
     for (const entry of found) if (entry && !fill(entry)) return false
     after = (part.at(-1) as ListEntry).cookie
-    await loopTurn()
+    await loopBudget.rest()
   }
 }
 
@@ -171,7 +171,7 @@ export async function listingLocked(sb: SuperBlock, dir: OvlInode): Promise<List
   const entries: ListEntry[] = []
   for (const [name, entry] of merged) {
     if (entry) entries.push({ name, cookie: cookieOf(sb.uuid, name), ...entry })
-    if (entries.length % STEPS_PER_TURN === STEPS_PER_TURN - 1) await loopTurn()
+    if (loopBudget.spent) await loopBudget.rest()
   }
   const listing = { entries: await inOrder(entries) }
   sb.listings.add(dir, listing)
@@ -190,9 +190,8 @@ async function mergeLayer(
   const { marks } = real.layer
   const hidden: Name[] = []
   const attributes = marks.whiteouts === 'device' && (await holdsAttributeWhiteouts(sb, real))
-  let steps = 0
   for (const raw of await readdirFd(await sb.descriptors.of(real))) {
-    if (++steps % STEPS_PER_TURN === 0) await loopTurn()
+    if (loopBudget.spent) await loopBudget.rest()
     if (merged.has(raw.name)) continue
     if (marks.reserves(raw.name) || sb.upper?.marks.reserves(raw.name)) {
       const name = marks.hiddenBy(raw.name)

@@ -1,5 +1,6 @@
 import { OverlayError } from '../api/errno.ts'
 import { type Cred, FileType, type Name, type Provenance } from '../api/types.ts'
+import { loopBudget } from '../base/loop-turn.ts'
 import { copyingUpFirst, longCopyOf } from '../copy-up/copy-up.ts'
 import type { Real } from '../layer/layer.ts'
 import { isHidden, isObject, nameStateAt, WHITEOUT } from '../layer/whiteout-format.ts'
@@ -39,6 +40,7 @@ export async function removedNames(sb: SuperBlock, cred: Cred, dir: OvlInode): P
       const { marks } = upper.layer
       const removed: Name[] = []
       for (const { name: raw, type } of await readdirFd(await sb.descriptors.of(upper))) {
+        if (loopBudget.spent) await loopBudget.rest()
         const name = marks.reserves(raw) ? marks.hiddenBy(raw) : raw
         const maybe =
           name !== raw || type === 0 || type === FileType.character || (upper.xwhiteouts && type === FileType.regular)

@@ -9,7 +9,7 @@ const EINVAL = 22
 const ENAMETOOLONG = 36
 /** The kernel's limit of a symlink's target is a page including the NUL. */
 const PATH_MAX = 4096
-const LISTING_BYTES = 256 * 1024
+const LISTING_BYTES = 128 * 1024
 /** How many listing buffers are kept for the next readdir. */
 const SPARE_BUFFERS = 8
 

@@ -11,9 +11,11 @@ const VALUES = [
   'OverlayError',
   'guardChanges',
   'isErrno',
+  'loopBudget',
   'mount',
   'openPersistentMemory',
   'parseOptions',
+  'sortInTurns',
 ]
 const TYPES = [
   ...[

@@ -1,12 +1,13 @@
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
-import { crc32, createDeflateRaw, createGzip } from 'node:zlib'
+import { crc32, createDeflateRaw, createGzip, deflateRawSync } from 'node:zlib'
 import {
   type Attr,
   type DirEntryPlus,
   FileType,
   type Inode,
   isErrno,
+  loopBudget,
   type OpenFile,
   OverlayError,
 } from '../../../overlay-core/index.ts'
@@ -22,8 +23,12 @@ import { hasData, ZipWriter } from './zip.ts'
 
 const BATCH = 256
 const PIECE_BYTES = 64 * 1024
+/** Files up to this size are packed in one go, on the event loop. */
+const SMALL_BYTES = 16 * 1024
 /** Little is gained by more, and the time is the server's. */
 const LEVEL = 3
+/** A window of what may come, and little memory beside it. */
+const SMALL_PACKING = { level: LEVEL, windowBits: 14, memLevel: 6 }
 /** What a zip archive may hold, as its directory is kept in memory until the end. */
 const MAX_ZIP_MEMBERS = 500_000
 /** Files with several names whose first name is remembered. */
@@ -112,7 +117,7 @@ async function* walk(view: ServedView, top: Inode, name: string): AsyncGenerator
   yield { path: `${name}/`, attr, kind: 'directory', inode: top }
   const frames: Frame[] = [{ inode: top, path: `${name}/`, waiting: [], cookie: 0, listed: false }]
   for (let frame = frames.at(-1); frame !== undefined; frame = frames.at(-1)) {
-    const entry = frame.waiting.shift()
+    const entry = frame.waiting.pop()
     if (entry !== undefined) {
       const member = await memberOf(view, frame, entry, linked)
       if (member === undefined) continue
@@ -136,7 +141,8 @@ async function list(view: ServedView, frame: Frame): Promise<void> {
     frame.listed = true
   }
   frame.cookie = batch.at(-1)?.cookie ?? frame.cookie
-  frame.waiting = batch
+  // Taken from its end.
+  frame.waiting = batch.reverse()
 }
 
 async function memberOf(
@@ -162,6 +168,7 @@ async function memberOf(
 
 async function* tarOf(view: ServedView, members: AsyncIterable<Found>): AsyncGenerator<Buffer> {
   for await (const found of members) {
+    if (loopBudget.spent) await loopBudget.rest()
     if (found.kind !== 'file') {
       yield tarHeader(found)
       continue
@@ -183,34 +190,58 @@ async function* tarOf(view: ServedView, members: AsyncIterable<Found>): AsyncGen
 
 async function* zipOf(view: ServedView, members: AsyncIterable<Found>): AsyncGenerator<Buffer> {
   const zip = new ZipWriter()
-  for await (const member of members) {
-    if (zip.count >= MAX_ZIP_MEMBERS) throw new OverlayError('EFBIG', 'archive')
-    if (!hasData(member)) {
-      yield zip.begin(member)
-      zip.end(member)
-      continue
-    }
-    const file = member.kind === 'symlink' ? undefined : await openReadable(view, member.inode)
-    if (file === undefined && member.kind !== 'symlink') continue
-    try {
-      yield zip.begin(member)
-      const data = { crc: 0, size: 0, packed: 0 }
-      const content =
-        file === undefined ? [Buffer.from(member.target ?? '', 'latin1')] : contentOf(file, await file.getattr())
-      const plain = Readable.from(summed(content, data), { objectMode: false })
-      const deflate = createDeflateRaw({ level: LEVEL })
-      // A failure on one side must end the other, which waits for it.
-      plain.on('error', (error) => deflate.destroy(error))
-      for await (const piece of plain.pipe(deflate)) {
-        data.packed += (piece as Buffer).length
-        yield piece as Buffer
+  try {
+    for await (const member of members) {
+      if (loopBudget.spent) await loopBudget.rest()
+      if (zip.count >= MAX_ZIP_MEMBERS) throw new OverlayError('EFBIG', 'archive')
+      if (hasData(member)) yield* zipMember(view, zip, member)
+      else {
+        yield zip.begin(member)
+        zip.end(member)
       }
-      yield zip.end(member, data)
-    } finally {
-      file?.close()
     }
+    yield* zip.finish()
+  } finally {
+    zip.close()
   }
-  yield* zip.finish()
+}
+
+/** A member with data; nothing of a file that the caller may not read. */
+async function* zipMember(view: ServedView, zip: ZipWriter, member: Found): AsyncGenerator<Buffer> {
+  if (member.kind === 'symlink') {
+    yield* small(zip, member, Buffer.from(member.target ?? '', 'latin1'))
+    return
+  }
+  const file = await openReadable(view, member.inode)
+  if (file === undefined) return
+  try {
+    const attr = await file.getattr()
+    if (attr.size <= SMALL_BYTES) {
+      yield* small(zip, member, await wholeOf(file, attr.size))
+      return
+    }
+    yield zip.begin(member)
+    const data = { crc: 0, size: 0, packed: 0 }
+    const plain = Readable.from(summed(contentOf(file, attr), data), { objectMode: false })
+    const deflate = createDeflateRaw({ level: LEVEL })
+    // A failure on one side must end the other, which waits for it.
+    plain.on('error', (error) => deflate.destroy(error))
+    for await (const piece of plain.pipe(deflate)) {
+      data.packed += (piece as Buffer).length
+      yield piece as Buffer
+    }
+    yield zip.end(member, data)
+  } finally {
+    file.close()
+  }
+}
+
+/** A member that is packed in one go: a stream of its own for each of many small files costs far more than their packing, and 300 KiB each. */
+function small(zip: ZipWriter, member: Found, content: Buffer): Buffer[] {
+  const header = zip.begin(member)
+  const packed = deflateRawSync(content, SMALL_PACKING)
+  const end = zip.end(member, { crc: crc32(content), size: content.length, packed: packed.length })
+  return [Buffer.concat([header, packed, end])]
 }
 
 async function* summed(
@@ -234,11 +265,22 @@ async function openReadable(view: ServedView, inode: Inode): Promise<OpenFile | 
   }
 }
 
+/** The first `size` bytes of a file, few. @throws FileShrank */
+async function wholeOf(file: OpenFile, size: number): Promise<Buffer> {
+  const content = Buffer.allocUnsafeSlow(size)
+  for (let at = 0; at < size; ) {
+    const read = await file.read(content, at, size - at, at)
+    if (read === 0) throw new FileShrank()
+    at += read
+  }
+  return content
+}
+
 /** As many bytes of the file as `attr` says. @throws FileShrank */
 async function* contentOf(file: OpenFile, { size }: Attr): AsyncGenerator<Buffer> {
   for (let at = 0; at < size; ) {
     // Whoever takes the pieces may hold them for a while: each has memory of its own.
-    const piece = Buffer.allocUnsafe(Math.min(PIECE_BYTES, size - at))
+    const piece = Buffer.allocUnsafeSlow(Math.min(PIECE_BYTES, size - at))
     const read = await file.read(piece, 0, piece.length, at)
     if (read === 0) throw new FileShrank()
     at += read

@@ -1,5 +1,6 @@
 import { isUtf8 } from 'node:buffer'
 import type { ArchiveMember } from './tar.ts'
+import { ZipDirectory } from './zip-directory.ts'
 
 const DIRECTORY_BIT = 0x10
 const TYPE_BITS = { file: 0o100000, link: 0o100000, directory: 0o040000, symlink: 0o120000 } as const
@@ -10,6 +11,9 @@ const MADE_BY = (3 << 8) | VERSION
 const SIZES_FOLLOW = 1 << 3
 const NAME_IS_UTF8 = 1 << 11
 const DEFLATE = 8
+/** Extra fields of the directory: three 64-bit values, and the time. */
+const ZIP64_BYTES = 4 + 3 * 8
+const TIMESTAMP_BYTES = 9
 
 /** What is known of a member's data once it has been sent. */
 export interface ZipData {
@@ -22,15 +26,15 @@ const NOTHING: ZipData = { crc: 0, size: 0, packed: 0 }
 
 /**
  * Writes a zip archive (PKWARE APPNOTE 6.3, with Zip64) front to back: sizes and checksums come after the data of each member, and a directory of
- * all members at the end. Holds that directory in memory meanwhile, about 100 bytes a member.
+ * all members at the end. Holds that directory in memory meanwhile, about 60 bytes and the path for each member; to be closed.
  */
 export class ZipWriter {
-  readonly #directory: Buffer[] = []
+  readonly #directory = new ZipDirectory()
   #offset = 0
   #headerAt = 0
 
   get count(): number {
-    return this.#directory.length
+    return this.#directory.count
   }
 
   /** The header of a member; its deflated data, if it has any, and `end` come next. */
@@ -53,7 +57,7 @@ export class ZipWriter {
   /** What follows the data of the member begun last, which took `data.packed` bytes. */
   end(member: ArchiveMember, data: ZipData = NOTHING): Buffer {
     this.#offset += data.packed
-    this.#directory.push(directoryEntry(member, data, this.#headerAt))
+    addDirectoryEntry(this.#directory, member, data, this.#headerAt)
     if (!hasData(member)) return Buffer.alloc(0)
     const descriptor = Buffer.alloc(24)
     descriptor.writeUInt32LE(0x08074b50, 0)
@@ -66,9 +70,9 @@ export class ZipWriter {
   /** The directory of all members, which ends the archive. */
   *finish(): Generator<Buffer> {
     const start = this.#offset
-    for (const entry of this.#directory) yield this.#sent(entry)
+    for (const block of this.#directory.blocks()) yield this.#sent(block)
     const size = this.#offset - start
-    const count = this.#directory.length
+    const count = this.#directory.count
     const end64 = Buffer.alloc(56 + 20)
     end64.writeUInt32LE(0x06064b50, 0)
     end64.writeBigUInt64LE(44n, 4)
@@ -91,6 +95,11 @@ export class ZipWriter {
     yield end
   }
 
+  /** Lets go of the directory. */
+  close(): void {
+    this.#directory.close()
+  }
+
   #sent(bytes: Buffer): Buffer {
     this.#offset += bytes.length
     return bytes
@@ -102,11 +111,14 @@ export function hasData({ kind }: ArchiveMember): boolean {
   return kind !== 'directory'
 }
 
-function directoryEntry(member: ArchiveMember, data: ZipData, offset: number): Buffer {
-  const name = Buffer.from(member.path, 'latin1')
+/** @throws EFBIG */
+function addDirectoryEntry(directory: ZipDirectory, member: ArchiveMember, data: ZipData, offset: number): void {
   const large = data.size >= LARGE || data.packed >= LARGE || offset >= LARGE
-  const extra = Buffer.concat([large ? zip64([data.size, data.packed, offset]) : Buffer.alloc(0), timestamp(member)])
-  const entry = Buffer.alloc(46)
+  const extraBytes = (large ? ZIP64_BYTES : 0) + TIMESTAMP_BYTES
+  const nameEnd = 46 + member.path.length
+  const entry = directory.next(nameEnd + extraBytes).fill(0)
+  const name = entry.subarray(46, nameEnd)
+  name.write(member.path, 'latin1')
   entry.writeUInt32LE(0x02014b50, 0)
   entry.writeUInt16LE(MADE_BY, 4)
   entry.writeUInt16LE(VERSION, 6)
@@ -115,11 +127,12 @@ function directoryEntry(member: ArchiveMember, data: ZipData, offset: number): B
   entry.writeUInt32LE(large ? LARGE : data.packed, 20)
   entry.writeUInt32LE(large ? LARGE : data.size, 24)
   entry.writeUInt16LE(name.length, 28)
-  entry.writeUInt16LE(extra.length, 30)
+  entry.writeUInt16LE(extraBytes, 30)
   const mode = TYPE_BITS[member.kind] | (member.attr.mode & 0o777)
   entry.writeUInt32LE(mode * 0x10000 + (member.kind === 'directory' ? DIRECTORY_BIT : 0), 38)
   entry.writeUInt32LE(large ? LARGE : offset, 42)
-  return Buffer.concat([entry, name, extra])
+  if (large) entry.set(zip64([data.size, data.packed, offset]), nameEnd)
+  entry.set(timestamp(member), nameEnd + extraBytes - TIMESTAMP_BYTES)
 }
 
 /** Flags, method and time, which the header and the directory have in common. */
@@ -142,7 +155,7 @@ function zip64(values: readonly number[]): Buffer {
 
 /** The modification time in seconds since the epoch (Info-ZIP's extra field `UT`): the other one has no zone and counts in twos. */
 function timestamp({ attr }: ArchiveMember): Buffer {
-  const extra = Buffer.alloc(9)
+  const extra = Buffer.alloc(TIMESTAMP_BYTES)
   extra.writeUInt16LE(0x5455, 0)
   extra.writeUInt16LE(5, 2)
   extra.writeUInt8(1, 4)

@@ -1,4 +1,4 @@
-import { setImmediate as nextTurn } from 'node:timers/promises'
+import { loopBudget } from '../../../overlay-core/index.ts'
 import type { Journal, Logger } from '../api/settings.ts'
 
 /** A journal is written anew when it has so many lines more than twice those that count. */
@@ -95,6 +95,6 @@ async function* inSlices<T>(items: readonly T[], line: (item: T) => string): Asy
       .slice(at, at + SLICE_LINES)
       .map(line)
       .join('\n')}\n`
-    await nextTurn()
+    await loopBudget.rest()
   }
 }

@@ -1,5 +1,14 @@
 import { hash } from 'node:crypto'
-import { Access, type Inode, type Name, OverlayError, type Provenance } from '../../../overlay-core/index.ts'
+import {
+  Access,
+  type Inode,
+  loopBudget,
+  type MaybePromise,
+  type Name,
+  OverlayError,
+  type Provenance,
+  sortInTurns,
+} from '../../../overlay-core/index.ts'
 import { DavError } from '../http/dav-error.ts'
 import { PAGE_SCRIPT, PAGE_STYLE } from '../http/page-assets.ts'
 import { encodeSegment, hrefOf, textOfName } from '../http/path.ts'
@@ -11,6 +20,9 @@ import type { Target } from '../request/resolve.ts'
 import type { DavContext, ViewContext } from '../state/context.ts'
 
 const HTML_TYPE = 'text/html; charset=utf-8'
+/** A page up to this length is sent whole. */
+const WHOLE_CHARS = 256 * 1024
+const PIECE_CHARS = 64 * 1024
 
 /** The page runs its own script and no other, loads nothing else and cannot be framed, whatever the names in it try. */
 const HEADERS = [
@@ -60,28 +72,57 @@ export async function sendListing(ctx: ViewContext, collection: Target & { reado
     return
   }
   const page = pageOf(ctx)
-  let html = pageHead(page) + collectionTools(page) + TABLE_HEAD
+  const out = new PageWriter(ctx)
+  await out.add(pageHead(page) + collectionTools(page) + TABLE_HEAD)
   let held: Entry[] | undefined = page.removed ? await removedEntries(collection) : []
-  let started = false
   for await (const members of memberBatches(collection)) {
     const entries = await entriesOf(collection, members)
-    held?.push(...entries)
-    if (held !== undefined && held.length <= ctx.services.limits.sortedMembers) continue
-    html += rows(page, held === undefined ? entries : inOrder(held))
-    held = undefined
-    if (!started) {
-      limitSilence(ctx)
-      ctx.res.writeHead(200, [...HEADERS, 'Content-Type', HTML_TYPE])
-      started = true
+    if (held === undefined) {
+      await addRows(out, page, entries)
+      continue
     }
-    await writeOut(ctx.res, html)
-    html = ''
+    for (const entry of entries) held.push(entry)
+    if (held.length <= ctx.services.limits.sortedMembers) continue
+    await addRows(out, page, await sortInTurns(held, compareEntries))
+    held = undefined
   }
-  if (held !== undefined) html += rows(page, inOrder(held))
-  html +=
-    held?.length === 0 ? `${TABLE_END}<p class="empty">This folder is empty.</p>${PAGE_END}` : TABLE_END + PAGE_END
-  if (started) ctx.res.end(html)
-  else sendPage(ctx, html)
+  if (held !== undefined) await addRows(out, page, await sortInTurns(held, compareEntries))
+  const empty = held?.length === 0 ? '<p class="empty">This folder is empty.</p>' : ''
+  out.end(`${TABLE_END}${empty}${PAGE_END}`)
+}
+
+/** Sends a page while it is made: a small one whole, with an entity tag; of a larger one a piece at a time is in memory. */
+class PageWriter {
+  readonly #ctx: DavContext
+  #html = ''
+  #started = false
+
+  constructor(ctx: DavContext) {
+    this.#ctx = ctx
+  }
+
+  /** Resolves when the client has taken so much that the page may go on. @throws ClientGone */
+  add(html: string): MaybePromise<void> {
+    this.#html += html
+    if (this.#html.length >= (this.#started ? PIECE_CHARS : WHOLE_CHARS)) return this.#flush()
+  }
+
+  end(html: string): void {
+    if (this.#started) this.#ctx.res.end(this.#html + html)
+    else sendPage(this.#ctx, this.#html + html)
+  }
+
+  async #flush(): Promise<void> {
+    const piece = this.#html
+    this.#html = ''
+    if (!this.#started) {
+      limitSilence(this.#ctx)
+      this.#ctx.res.writeHead(200, [...HEADERS, 'Content-Type', HTML_TYPE])
+      this.#started = true
+    }
+    await writeOut(this.#ctx.res, piece)
+    await loopBudget.rest()
+  }
 }
 
 /** Sends a page that is known in full, unless the client has it already: its entity tag stands for every byte of it (RFC 9110 section 13). */
@@ -119,6 +160,7 @@ async function entriesOf(
 ): Promise<Entry[]> {
   const entries: Entry[] = []
   for (const { name, collection, inode, attr } of members) {
+    if (loopBudget.spent) await loopBudget.rest()
     const layer = inode === undefined ? undefined : await view.overlay.provenance(view.cred, dir, name)
     entries.push({ name, collection, size: collection ? undefined : attr?.size, mtimeSec: attr?.mtime.sec, layer })
   }
@@ -126,16 +168,18 @@ async function entriesOf(
 }
 
 async function removedEntries({ view, inode }: Target & { readonly inode: Inode }): Promise<Entry[]> {
-  const names = await view.overlay.removedNames(view.cred, inode)
-  return names.map((name) => ({ name, collection: false, size: undefined, mtimeSec: undefined, layer: 'removed' }))
+  const entries: Entry[] = []
+  for (const name of await view.overlay.removedNames(view.cred, inode)) {
+    if (loopBudget.spent) await loopBudget.rest()
+    entries.push({ name, collection: false, size: undefined, mtimeSec: undefined, layer: 'removed' })
+  }
+  return entries
 }
 
-function inOrder(entries: Entry[]): Entry[] {
-  return entries.sort((a, b) => {
-    const kinds = Number(b.collection) - Number(a.collection)
-    if (kinds !== 0) return kinds
-    return a.name < b.name ? -1 : 1
-  })
+function compareEntries(a: Entry, b: Entry): number {
+  const kinds = Number(b.collection) - Number(a.collection)
+  if (kinds !== 0) return kinds
+  return a.name < b.name ? -1 : 1
 }
 
 /** What the layers are called on the page. */
@@ -151,28 +195,26 @@ function layerText({ layer, collection }: Entry): string {
   }
 }
 
-function rows({ base }: Page, entries: readonly Entry[]): string {
-  let html = ''
+async function addRows(out: PageWriter, { base }: Page, entries: readonly Entry[]): Promise<void> {
   for (const entry of entries) {
-    const { name, collection, size, mtimeSec, layer } = entry
-    const slash = collection ? '/' : ''
-    const href = `${base}${encodeSegment(name)}${slash}`
-    const text = textOfName(name)
-    const data =
-      `data-name="${escapeHtml(text)}" data-href="${href}" data-size="${size ?? -1}" data-time="${mtimeSec ?? 0}" ` +
-      `data-layer="${layer ?? ''}"${collection ? ' data-folder' : ''}${layer === 'removed' ? ' class="removed"' : ''}`
-    const badge = layer === undefined ? '' : `<span class="badge ${layer}">${layerText(entry)}</span>`
-    const time = mtimeSec === undefined ? '' : timeText(mtimeSec)
-    html += row(
-      layer === 'removed' ? undefined : href,
-      text + slash,
-      data,
-      size === undefined ? '' : sizeText(size),
-      time,
-      badge,
-    )
+    if (loopBudget.spent) await loopBudget.rest()
+    const slow = out.add(entryRow(base, entry))
+    if (slow !== undefined) await slow
   }
-  return html
+}
+
+function entryRow(base: string, entry: Entry): string {
+  const { name, collection, size, mtimeSec, layer } = entry
+  const slash = collection ? '/' : ''
+  const href = `${base}${encodeSegment(name)}${slash}`
+  const text = textOfName(name)
+  const data =
+    `data-name="${escapeHtml(text)}" data-href="${href}" data-size="${size ?? -1}" data-time="${mtimeSec ?? 0}" ` +
+    `data-layer="${layer ?? ''}"${collection ? ' data-folder' : ''}${layer === 'removed' ? ' class="removed"' : ''}`
+  const badge = layer === undefined ? '' : `<span class="badge ${layer}">${layerText(entry)}</span>`
+  const time = mtimeSec === undefined ? '' : timeText(mtimeSec)
+  const link = layer === 'removed' ? undefined : href
+  return row(link, text + slash, data, size === undefined ? '' : sizeText(size), time, badge)
 }
 
 function row(href: string | undefined, text: string, data: string, size: string, time: string, badge: string): string {

@@ -1,4 +1,4 @@
-import { type Attr, FileType, type Inode, isErrno, type Name } from '../../../overlay-core/index.ts'
+import { type Attr, FileType, type Inode, isErrno, loopBudget, type Name } from '../../../overlay-core/index.ts'
 import { DavError } from '../http/dav-error.ts'
 import { type Depth, parseDepth } from '../http/headers.ts'
 import { encodeSegment, hrefOf, nameOfText } from '../http/path.ts'
@@ -136,6 +136,7 @@ export async function addAll(finding: Finding, base: string, members: readonly M
   const { view, answer, query, moment } = finding
   const dead = await deadOf(view, members, query)
   for (let i = 0; i < members.length; i++) {
+    if (loopBudget.spent) await loopBudget.rest()
     const sums = query.needsSums ? await sumsOf(finding, members[i], members.length === 1) : undefined
     const slow = answer.add(writeMember(view, base, members[i], query, moment, dead[i], sums))
     if (slow !== undefined) await slow
@@ -180,6 +181,7 @@ async function deadOf(view: ServedView, members: readonly Member[], query: Propf
   if (!query.needsDead) return dead
   let reading: Promise<void>[] = []
   for (let i = 0; i < members.length; i++) {
+    if (loopBudget.spent) await loopBudget.rest()
     const { inode, attr } = members[i]
     if (inode === undefined || attr === undefined) continue
     const known = knownDead(attr)

@@ -1,17 +1,19 @@
-import { setImmediate as nextTurn } from 'node:timers/promises'
-import { type Inode, isErrno } from '../../../overlay-core/index.ts'
+import { type Inode, isErrno, loopBudget } from '../../../overlay-core/index.ts'
 import { ClientGone } from '../http/client-gone.ts'
 import { badRequest, DavError } from '../http/dav-error.ts'
 import { encodeSegment, hrefOf } from '../http/path.ts'
-import { readSearch, type SearchQuery } from '../properties/search-query.ts'
+import { type Condition, readSearch, type SearchQuery } from '../properties/search-query.ts'
 import { parseBody, readBody } from '../request/body.ts'
 import { samePath } from '../request/guard.ts'
-import { memberBatches } from '../request/members.ts'
+import { type Member, memberBatches } from '../request/members.ts'
 import { statusResponse } from '../request/multistatus.ts'
 import { parseReference } from '../request/reference.ts'
 import { isDirectory, resolve, type Target } from '../request/resolve.ts'
 import type { ViewContext } from '../state/context.ts'
 import { addAll, begin, type Finding } from './propfind.ts'
+
+/** A search whose conditions cost more than this for each member looks at so many fewer members. */
+const PLAIN_COST = 8
 
 type Collection = Target & { readonly inode: Inode }
 
@@ -55,7 +57,7 @@ async function searchBelow(
   ctx: ViewContext,
   finding: Finding,
   top: Waiting,
-  { where, depth }: SearchQuery,
+  { where, cost, depth }: SearchQuery,
   limit: number,
 ): Promise<boolean> {
   const waiting = [top]
@@ -63,17 +65,18 @@ async function searchBelow(
   let seen = 0
   for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
     if (ctx.res.destroyed) throw new ClientGone()
-    await nextTurn()
+    await loopBudget.rest()
     const { base, collection } = next
     try {
       for await (const members of memberBatches(collection)) {
-        seen += members.length
-        const matching = members.filter(where).slice(0, limit - found)
+        seen += members.length * Math.max(1, cost / PLAIN_COST)
+        const matching = await matchingOf(members, where, limit - found)
         found += matching.length
         await addAll(finding, base, matching)
         if (found >= limit || seen >= ctx.services.limits.searchedMembers) return false
         if (depth !== 'infinity') continue
         for (const { name, names, collection: deeper, inode } of members) {
+          if (loopBudget.spent) await loopBudget.rest()
           if (!deeper || inode === undefined || !samePath(names, [...collection.names, name])) continue
           const below = { view: finding.view, names, dir: collection.inode, name, inode }
           waiting.push({ base: `${base}${encodeSegment(name)}/`, collection: below })
@@ -85,4 +88,15 @@ async function searchBelow(
     }
   }
   return true
+}
+
+/** The first `most` of the members that are looked for. */
+async function matchingOf(members: readonly Member[], where: Condition, most: number): Promise<Member[]> {
+  const matching: Member[] = []
+  for (const member of members) {
+    if (loopBudget.spent) await loopBudget.rest()
+    if (matching.length >= most) break
+    if (where(member)) matching.push(member)
+  }
+  return matching
 }

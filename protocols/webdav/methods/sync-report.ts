@@ -1,4 +1,4 @@
-import type { Inode } from '../../../overlay-core/index.ts'
+import { type Inode, loopBudget } from '../../../overlay-core/index.ts'
 import { badRequest, DavError } from '../http/dav-error.ts'
 import { parseDepth } from '../http/headers.ts'
 import { limitOf, textIn } from '../http/limit.ts'
@@ -59,7 +59,7 @@ async function answer(
   const base = hrefOf(view.root, ctx.path.names, true)
   const { now, cut } = await addChanges(finding, base, collection, before, request.limit)
   if (cut) await finding.answer.add(statusResponse(base, 507, '<D:number-of-matches-within-limits/>'))
-  const same = request.token !== '' && sameState(before, now)
+  const same = request.token !== '' && (await sameState(before, now))
   const token = same ? request.token : syncs.keep(place, now)
   await finding.answer.add(`<D:sync-token>${escapeText(token)}</D:sync-token>`)
   finding.answer.end()
@@ -74,12 +74,17 @@ async function addChanges(
   limit: number,
 ): Promise<{ now: Snapshot; cut: boolean }> {
   const now = new Map<string, string>()
-  const gone = new Set(before.keys())
+  const gone = new Set<string>()
+  for (const name of before.keys()) {
+    if (loopBudget.spent) await loopBudget.rest()
+    gone.add(name)
+  }
   let room = limit
   let cut = false
   for await (const members of memberBatches(collection)) {
     const changed: Member[] = []
     for (const member of members) {
+      if (loopBudget.spent) await loopBudget.rest()
       const { name } = member
       gone.delete(name)
       const old = before.get(name)
@@ -97,6 +102,7 @@ async function addChanges(
     await addAll(finding, base, changed)
   }
   for (const name of gone) {
+    if (loopBudget.spent) await loopBudget.rest()
     const old = before.get(name) as string
     if (room > 0) {
       room--
@@ -116,9 +122,12 @@ function signatureOf({ collection, inode, attr }: Member): string {
   return `${collection ? '/' : ''}${inode.key}.${inode.generation}.${size}.${mtime.sec}.${mtime.nsec}.${ctime.sec}.${ctime.nsec}`
 }
 
-function sameState(a: Snapshot, b: Snapshot): boolean {
+async function sameState(a: Snapshot, b: Snapshot): Promise<boolean> {
   if (a.size !== b.size) return false
-  for (const [name, signature] of a) if (b.get(name) !== signature) return false
+  for (const [name, signature] of a) {
+    if (loopBudget.spent) await loopBudget.rest()
+    if (b.get(name) !== signature) return false
+  }
   return true
 }
 

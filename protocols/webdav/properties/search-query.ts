@@ -3,6 +3,7 @@ import { limitOf, textIn } from '../http/limit.ts'
 import { textOfName } from '../http/path.ts'
 import { childElements, type XmlElement } from '../http/xml.ts'
 import type { Member } from '../request/members.ts'
+import { LikePattern } from './like-pattern.ts'
 import { type PropfindQuery, readProperties, readPropfind } from './propfind-query.ts'
 
 /** Whether a member is looked for. */
@@ -15,6 +16,8 @@ export interface SearchQuery {
   readonly scope: string
   readonly depth: 0 | 1 | 'infinity'
   readonly where: Condition
+  /** What `where` costs for one member, in units of a plain comparison. */
+  readonly cost: number
   readonly limit: number
 }
 
@@ -26,6 +29,12 @@ const VALUES: Readonly<Record<string, (member: Member) => string | number | unde
 }
 
 const MOST_TESTS = 32
+
+/** Reads conditions in conditions, and adds up what they cost. */
+interface ConditionReader {
+  read(element: XmlElement): Condition
+  costs(units: number): void
+}
 
 /** Reads a DAV:searchrequest. @throws DavError 400 it is none · 422 it asks for what is not served */
 export function readSearch(root: XmlElement): SearchQuery {
@@ -40,16 +49,24 @@ export function readSearch(root: XmlElement): SearchQuery {
   const where = child(search, 'where')
   const [test] = where === undefined ? [] : childElements(where)
   let tests = 0
-  const condition = (element: XmlElement): Condition => {
-    if (++tests > MOST_TESTS) throw badRequest('the search has too many conditions')
-    return readCondition(element, condition)
+  let cost = 0
+  const reader: ConditionReader = {
+    read(element) {
+      if (++tests > MOST_TESTS) throw badRequest('the search has too many conditions')
+      return readCondition(element, reader)
+    },
+    costs(units) {
+      cost += units
+    },
   }
+  const condition = test === undefined ? () => true : reader.read(test)
   const prop = child(select, 'prop')
   return {
     query: prop === undefined ? readPropfind({ ...select, local: 'propfind' }) : readProperties(prop),
     scope: href,
     depth: readDepth(textIn(child(scope, 'depth'))),
-    where: test === undefined ? () => true : condition(test),
+    where: condition,
+    cost: Math.max(1, cost),
     limit: limitOf(child(search, 'limit')),
   }
 }
@@ -72,8 +89,8 @@ function readDepth(text: string): SearchQuery['depth'] {
   }
 }
 
-function readCondition(element: XmlElement, read: (element: XmlElement) => Condition): Condition {
-  const parts = () => childElements(element).map(read)
+function readCondition(element: XmlElement, reader: ConditionReader): Condition {
+  const parts = () => childElements(element).map((part) => reader.read(part))
   const unsupported = () => new DavError(422, `DAV:${element.local} is not supported in a search`)
   if (element.uri !== 'DAV:') throw unsupported()
   switch (element.local) {
@@ -98,13 +115,13 @@ function readCondition(element: XmlElement, read: (element: XmlElement) => Condi
     case 'lte':
     case 'gt':
     case 'gte':
-      return readComparison(element, unsupported)
+      return readComparison(element, reader, unsupported)
     default:
       throw unsupported()
   }
 }
 
-function readComparison(element: XmlElement, unsupported: () => DavError): Condition {
+function readComparison(element: XmlElement, reader: ConditionReader, unsupported: () => DavError): Condition {
   const [property] = childElements(child(element, 'prop') ?? element)
   const value = property?.uri === 'DAV:' ? VALUES[property.local] : undefined
   const literal = child(element, 'literal')
@@ -112,16 +129,22 @@ function readComparison(element: XmlElement, unsupported: () => DavError): Condi
   const text = literal.children.filter((part) => typeof part === 'string').join('')
   const exact = element.attributes.some(({ local, value: given }) => local === 'caseless' && given === 'no')
   const fold = (given: string) => (exact ? given : given.toLowerCase())
+  const folded = fold(text)
   if (element.local === 'like') {
-    const pattern = likePattern(fold(text))
-    return (member) => pattern(fold(String(value(member) ?? '')))
+    const pattern = new LikePattern(folded)
+    reader.costs(pattern.words)
+    return (member) => pattern.matches(fold(String(value(member) ?? '')))
   }
+  reader.costs(1)
   const holds = COMPARISONS[element.local as keyof typeof COMPARISONS]
+  const wanted = /^\d+$/.test(text.trim()) ? Number(text) : Date.parse(text)
   return (member) => {
     const found = value(member)
     if (found === undefined) return false
-    if (typeof found === 'string') return holds(fold(found) < fold(text) ? -1 : Number(fold(found) > fold(text)))
-    const wanted = /^\d+$/.test(text.trim()) ? Number(text) : Date.parse(text)
+    if (typeof found === 'string') {
+      const given = fold(found)
+      return holds(given < folded ? -1 : Number(given > folded))
+    }
     return !Number.isNaN(wanted) && holds(Math.sign(found - wanted))
   }
 }
@@ -132,38 +155,4 @@ const COMPARISONS = {
   lte: (order: number) => order <= 0,
   gt: (order: number) => order > 0,
   gte: (order: number) => order >= 0,
-}
-
-/**
- * A LIKE pattern (RFC 5323 section 5.14: `%` any characters, `_` one, `\` makes the next one plain) as a test. In linear steps for each position, whatever the
- * pattern: it comes from a client.
- */
-export function likePattern(pattern: string): (text: string) => boolean {
-  const tokens: { any: boolean; one: boolean; char: string }[] = []
-  const chars = [...pattern]
-  for (let i = 0; i < chars.length; i++) {
-    const escaped = chars[i] === '\\' && i + 1 < chars.length
-    const char = (escaped ? chars[++i] : chars[i]) as string
-    tokens.push({ any: !escaped && char === '%', one: !escaped && char === '_', char })
-  }
-  return (text) => matches(tokens, [...text])
-}
-
-function matches(tokens: readonly { any: boolean; one: boolean; char: string }[], text: readonly string[]): boolean {
-  let [at, t, retryAt, retryT] = [0, 0, -1, 0]
-  while (at < text.length) {
-    const token = tokens[t]
-    if (token?.any) {
-      // The shortest first; should the rest not fit, one character more.
-      retryT = ++t
-      retryAt = at
-    } else if (token !== undefined && (token.one || token.char === text[at])) {
-      at++
-      t++
-    } else if (retryAt >= 0) {
-      at = ++retryAt
-      t = retryT
-    } else return false
-  }
-  return tokens.slice(t).every(({ any }) => any)
 }

@@ -1,12 +1,12 @@
 import type { IncomingMessage } from 'node:http'
-import { setImmediate as nextTurn } from 'node:timers/promises'
+import { loopBudget } from '../../../overlay-core/index.ts'
 import { ClientGone } from '../http/client-gone.ts'
 import { DavError } from '../http/dav-error.ts'
 import { decodeXml, type XmlElement, type XmlLimits, XmlReader } from '../http/xml.ts'
 import type { DavContext } from '../state/context.ts'
 import { watchPace } from './pace.ts'
 
-const SLICE = 64 * 1024
+const SLICE = 16 * 1024
 const EMPTY = Buffer.alloc(0)
 
 /** Requests whose sender waits for `100 Continue` before it sends the body. */
@@ -112,7 +112,7 @@ export async function parseBody(body: Buffer, limits: XmlLimits): Promise<XmlEle
   const text = decodeXml(body)
   const reader = new XmlReader(limits)
   for (let at = 0; at < text.length; at += SLICE) {
-    if (at > 0) await nextTurn()
+    if (at > 0) await loopBudget.rest()
     reader.write(text.slice(at, at + SLICE))
   }
   return reader.finish()

@@ -1,4 +1,12 @@
-import { type Attr, type DirEntryPlus, FileType, type Inode, isErrno, type Name } from '../../../overlay-core/index.ts'
+import {
+  type Attr,
+  type DirEntryPlus,
+  FileType,
+  type Inode,
+  isErrno,
+  loopBudget,
+  type Name,
+} from '../../../overlay-core/index.ts'
 import { isDirectory, isVisible, resolve, type Target } from './resolve.ts'
 
 /** A member of a collection as clients see it. */
@@ -35,6 +43,7 @@ export async function* memberBatches(collection: Target & { readonly inode: Inod
     cookie = entries[entries.length - 1].cookie
     const members: Member[] = []
     for (const entry of entries) {
+      if (loopBudget.spent) await loopBudget.rest()
       const member =
         entry.type === FileType.symlink ? await throughSymlink(collection, entry) : plain(collection, entry)
       if (member !== undefined) members.push(member)

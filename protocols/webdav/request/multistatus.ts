@@ -1,4 +1,4 @@
-import { setImmediate as nextTurn } from 'node:timers/promises'
+import { loopBudget } from '../../../overlay-core/index.ts'
 import { statusLine } from '../http/status.ts'
 import type { DavContext } from '../state/context.ts'
 import { limitSilence } from './body.ts'
@@ -63,7 +63,7 @@ export class Multistatus {
     // The piece is written over only after the kernel has taken it, as whoever adds has to wait.
     await writeOut(this.#ctx.res, this.#piece.subarray(0, length))
     // A client that reads as fast as this writes never makes it wait: others must have their turn all the same.
-    await nextTurn()
+    await loopBudget.rest()
   }
 }
 

@@ -1,5 +1,5 @@
 import { createHash, type Hash } from 'node:crypto'
-import { type Attr, type Inode, isErrno } from '../../../overlay-core/index.ts'
+import { type Attr, type Inode, isErrno, loopBudget } from '../../../overlay-core/index.ts'
 import { ClientGone } from '../http/client-gone.ts'
 import { badRequest, DavError } from '../http/dav-error.ts'
 import { etagOf } from '../http/etag.ts'
@@ -126,7 +126,7 @@ async function sumFile(ctx: DavContext, view: ServedView, inode: Inode): Promise
       if (read === 0) return summer.end()
       summer.add(buffer.subarray(0, read))
       at += read
-      await new Promise((resolve) => setImmediate(resolve))
+      await loopBudget.rest()
     }
   } finally {
     ctx.services.buffers.release(buffer)

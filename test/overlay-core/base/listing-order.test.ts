@@ -24,7 +24,7 @@ t.test('a hundred thousand entries come out in order, and others get their turn 
   delay.disable()
   sorted = true
   t.same(result.map(({ name }) => name).join(), expected.map(({ name }) => name).join())
-  t.ok(turns > 150, `${turns} turns of the loop, the longest ${(delay.max / 1e6).toFixed(1)} ms`)
+  t.ok(turns > 10, `${turns} turns of the loop, the longest ${(delay.max / 1e6).toFixed(1)} ms`)
 })
 
 t.test(

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { likePattern } from '../../../../protocols/webdav/properties/search-query.ts'
+import { LikePattern } from '../../../../protocols/webdav/properties/like-pattern.ts'
 import { hrefs, withDav } from '../dav-fixture.ts'
 
 function search(where: string, scope = '/overlay/', depth = 'infinity', more = ''): string {
@@ -76,12 +76,24 @@ t.test('a search that cannot be done is refused', async (t) => {
   })
 })
 
-t.test('a pattern takes no longer than its length times that of the text', (t) => {
-  t.ok(likePattern('%a%b_')('xxaxxbc'))
-  t.notOk(likePattern('a\\%')('ab'))
-  t.ok(likePattern('a\\%')('a%'))
-  t.ok(likePattern('')(''))
-  t.notOk(likePattern('_')(''))
-  t.notOk(likePattern(`${'%a'.repeat(100)}b`)('a'.repeat(250)))
+t.test('a pattern means what its regular expression means, and costs a few steps per character whatever it is', (t) => {
+  const like = (pattern: string, text: string) => new LikePattern(pattern).matches(text)
+  t.ok(like('%a%b_', 'xxaxxbc'))
+  t.notOk(like('a\\%', 'ab'))
+  t.ok(like('a\\%', 'a%'))
+  t.ok(like('', ''))
+  t.notOk(like('_', ''))
+  t.ok(like('%\u{1f600}_', 'x\u{1f600}\u{1f601}'))
+  t.notOk(like(`${'%a'.repeat(100)}b`, 'a'.repeat(250)))
+  t.ok(like(`${'%a'.repeat(100)}%b`, `${'a'.repeat(249)}b`))
+  const pick = (seed: number, from: string, length: number) =>
+    Array.from({ length }, (_, i) => from[Math.abs(Math.imul(seed + i, 0x9e3779b1) >> 7) % from.length]).join('')
+  for (let seed = 0; seed < 20_000; seed++) {
+    const pattern = pick(seed, 'ab%_', (seed % 7) + (seed % 50 === 0 ? 60 : 0))
+    const text = pick(seed * 31, 'ab', (seed % 9) + (seed % 50 === 0 ? 60 : 0))
+    const expected = new RegExp(`^${pattern.replaceAll(/%+/g, '.*').replaceAll('_', '.')}$`).test(text)
+    if (like(pattern, text) !== expected) t.fail(`${pattern} on ${text}`)
+  }
+  t.equal(new LikePattern(`%${'a_'.repeat(120)}b%`).words, 8)
   t.end()
 })
