@@ -1,3 +1,4 @@
+import { parseArgs } from 'node:util'
 import { OptionError } from '../overlay-core/index.ts'
 import type { OptionSpec } from './schema.ts'
 
@@ -14,47 +15,42 @@ export interface Arguments {
  * @throws OptionError an unknown option, a missing value, a value for a switch
  */
 export function cutArguments(argv: readonly string[], specs: readonly OptionSpec[]): Arguments {
-  const byName = new Map<string, OptionSpec>(specs.map((spec) => [spec.name, spec]))
-  for (const spec of specs) if (spec.short !== undefined) byName.set(spec.short, spec)
+  const byName = new Map<string, OptionSpec>()
+  for (const spec of specs) for (const name of [spec.name, spec.short]) if (name !== undefined) byName.set(name, spec)
+  // Not strict: the messages here name the option and the mend.
+  const { tokens } = parseArgs({
+    args: [...argv],
+    options: Object.fromEntries(specs.map(declaration)),
+    strict: false,
+    tokens: true,
+  })
   const values = new Map<string, string[]>()
   const words: string[] = []
-  for (let at = 0; at < argv.length; at++) {
-    const argument = argv[at]!
-    if (argument === '--') {
-      words.push(...argv.slice(at + 1))
-      break
-    }
-    if (!argument.startsWith('-') || argument === '-') {
-      words.push(argument)
-      continue
-    }
-    const { name, attached } = cutOption(argument)
-    const spec = byName.get(name)
-    if (spec === undefined) throw OptionError.unknown(name, byName.keys())
-    const value = valueFor(spec, name, attached, argv[at + 1])
-    if (spec.value !== undefined && attached === undefined) at++
-    const earlier = values.get(spec.name)
-    if (earlier === undefined || !spec.repeats) values.set(spec.name, [value])
-    else earlier.push(value)
+  for (const token of tokens) {
+    if (token.kind === 'positional') words.push(token.value)
+    if (token.kind !== 'option') continue
+    const spec = byName.get(token.rawName)
+    if (spec === undefined) throw OptionError.unknown(token.rawName, byName.keys())
+    const value = valueFor(spec, token.rawName, token.value, token.inlineValue)
+    values.set(spec.name, spec.repeats ? [...(values.get(spec.name) ?? []), value] : [value])
   }
   return { values, words }
 }
 
-/** The value of the option `name`: the one attached to it, else the next argument; `''` for a switch. */
-function valueFor(spec: OptionSpec, name: string, attached: string | undefined, next: string | undefined): string {
-  if (spec.value === undefined) {
-    if (attached !== undefined) throw new OptionError(name, `takes no value; write ${name} alone`)
-    return ''
-  }
-  const value = attached ?? (next?.startsWith('--') ? undefined : next)
-  if (value === undefined || value === '') throw new OptionError(name, `needs a value: ${name} ${spec.value}`)
-  return value
+/** An option as `parseArgs` wants it: the long name without hyphens; an option that only has a letter is named by that. */
+function declaration({ name, short, value }: OptionSpec): [string, { type: 'string' | 'boolean'; short?: string }] {
+  const letter = (short ?? (name.startsWith('--') ? undefined : name))?.slice(1)
+  const type = value === undefined ? 'boolean' : 'string'
+  return [name.replace(/^-+/, ''), letter === undefined ? { type } : { type, short: letter }]
 }
 
-/** `--name=value` and `-nvalue` into their two halves. */
-function cutOption(argument: string): { name: string; attached: string | undefined } {
-  if (!argument.startsWith('--')) return { name: argument.slice(0, 2), attached: argument.slice(2) || undefined }
-  const equals = argument.indexOf('=')
-  if (equals < 0) return { name: argument, attached: undefined }
-  return { name: argument.slice(0, equals), attached: argument.slice(equals + 1) }
+/** The value of the option, written as `name`; `''` for a switch. */
+function valueFor(spec: OptionSpec, name: string, value: string | undefined, attached: boolean | undefined): string {
+  if (spec.value === undefined) {
+    if (value !== undefined) throw new OptionError(name, `takes no value; write ${name} alone`)
+    return ''
+  }
+  const forgotten = value === undefined || value === '' || (attached === false && value.startsWith('--'))
+  if (forgotten) throw new OptionError(name, `needs a value: ${name} ${spec.value}`)
+  return value
 }

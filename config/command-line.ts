@@ -2,8 +2,9 @@ import { type MountOptions, OptionError, parseOptions } from '../overlay-core/in
 import { formatAddress, isLoopback, parseAddress } from './address.ts'
 import { type Arguments, cutArguments } from './arguments.ts'
 import type { Environment } from './environment.ts'
+import { helpOn, helpText } from './help.ts'
 import { parseNetwork, parsePublicUrl } from './proxy-options.ts'
-import { REMOUNT_OPTIONS, SERVE_OPTIONS, STATUS_OPTIONS } from './schema.ts'
+import { defaultOf, REMOUNT_OPTIONS, SERVE_OPTIONS, STATUS_OPTIONS } from './schema.ts'
 import {
   type Address,
   type Command,
@@ -16,26 +17,32 @@ import {
   type SymlinkPolicy,
 } from './settings.ts'
 
-const DEFAULT_EXPORT = '127.0.0.1(rw,root_squash,insecure,sync)'
-
 /**
  * Reads a command line (without node and script). Looks at no file, so nothing can have been changed when it throws.
  *
  * @throws OptionError with the option at fault and the mend, in one line
  */
 export function parseCommandLine(argv: readonly string[], environment: Environment): Command {
-  // Only in first place, so that an overlay may be called status or remount.
+  // Only in first place, so that an overlay may be called status, remount or help.
   if (argv[0] === 'status') return parseStatus(argv.slice(1), environment)
   if (argv[0] === 'remount') return parseRemount(argv.slice(1), environment)
+  if (/^(help|--help|-h)$/.test(argv[0] ?? '')) return parseHelp(argv.slice(1))
   const given = cutArguments(argv, SERVE_OPTIONS)
-  if (given.values.has('--help')) return { kind: 'help' }
+  if (given.values.has('--help')) return { kind: 'help', text: helpText() }
   if (given.values.has('--version')) return { kind: 'version' }
   return { kind: 'serve', settings: parseServe(given, environment) }
 }
 
+/** `overlayd help [TOPIC]`, and `--help TOPIC`. */
+function parseHelp(topics: readonly string[]): Command {
+  const [topic, more] = topics
+  if (more !== undefined) throw new OptionError('help', `takes one topic, but got ${JSON.stringify(more)} as well`)
+  return { kind: 'help', text: topic === undefined ? helpText() : helpOn(topic) }
+}
+
 function parseStatus(argv: readonly string[], environment: Environment): Command {
   const { values, words } = cutArguments(argv, STATUS_OPTIONS)
-  if (values.has('--help')) return { kind: 'help' }
+  if (values.has('--help')) return { kind: 'help', text: helpOn('status') }
   if (words.length > 0) throw new OptionError('status', `takes no further word, but got ${JSON.stringify(words[0])}`)
   const url = values.get('--url')?.[0]
   if (url !== undefined && !/^https?:$/.test(URL.parse(url)?.protocol ?? '')) {
@@ -46,7 +53,7 @@ function parseStatus(argv: readonly string[], environment: Environment): Command
 
 function parseRemount(argv: readonly string[], environment: Environment): Command {
   const { values, words } = cutArguments(argv, REMOUNT_OPTIONS)
-  if (values.has('--help')) return { kind: 'help' }
+  if (values.has('--help')) return { kind: 'help', text: helpOn('remount') }
   const options = values.get('-o')
   if (options === undefined)
     throw new OptionError('-o', 'is missing; say what is to change, for example -o lowerdir=DIR:DIR')
@@ -70,24 +77,24 @@ function parseServe({ values, words }: Arguments, environment: Environment): Set
       {
         name: viewName(words),
         mount: mountOptions(values.get('-o'), values.has('--sample'), environment),
-        exports: values.get('--export') ?? [DEFAULT_EXPORT],
+        exports: values.get('--export') ?? [defaultOf('--export')],
         exportsGiven: values.has('--export'),
       },
     ],
-    webdav: parseAddress('--webdav', last('--webdav') ?? '127.0.0.1:8080', values.has('--webdav')),
-    nfs: parseAddress('--nfs', last('--nfs') ?? '127.0.0.1:2049', values.has('--nfs')),
+    webdav: parseAddress('--webdav', last('--webdav') ?? defaultOf('--webdav'), values.has('--webdav')),
+    nfs: parseAddress('--nfs', last('--nfs') ?? defaultOf('--nfs'), values.has('--nfs')),
     as: parseIdentity(last('--as'), environment.uid),
-    locks: parseLocks(last('--locks') ?? 'advisory'),
-    symlinks: parseSymlinks(last('--symlinks') ?? 'follow'),
+    locks: parseLocks(last('--locks') ?? defaultOf('--locks')),
+    symlinks: parseSymlinks(last('--symlinks') ?? defaultOf('--symlinks')),
     depthInfinity: values.has('--depth-infinity'),
     insecureNoAuth: values.has('--insecure-no-auth'),
     publicUrls: (values.get('--public-url') ?? []).map((url) => parsePublicUrl(url, viewName(words))),
     trustedProxies: (values.get('--trusted-proxy') ?? []).map((text) => parseNetwork('--trusted-proxy', text)),
     rpcbind: values.has('--rpcbind'),
     portmap: values.has('--portmap'),
-    lockGraceMs: parseGrace(last('--lock-grace') ?? '45'),
+    lockGraceMs: parseGrace(last('--lock-grace') ?? defaultOf('--lock-grace')),
     manageGids: values.has('--manage-gids'),
-    logLevel: parseLogLevel(last('--log-level') ?? 'warn'),
+    logLevel: parseLogLevel(last('--log-level') ?? defaultOf('--log-level')),
     stateDir: stateDir(values, environment),
     readyFile: absolute(last('--ready-file'), environment.cwd),
   }

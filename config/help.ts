@@ -1,107 +1,85 @@
-import {
-  type OptionSpec,
-  OVERLAY_OPTIONS,
-  REMOUNT_OPTIONS,
-  SERVE_OPTIONS,
-  STATUS_OPTIONS,
-  type WordSpec,
-} from './schema.ts'
+import { OptionError } from '../overlay-core/index.ts'
+import { MANUAL, type Section, SYNOPSIS } from './manual.ts'
+import { type ManualOption, spellingsOf, summaryOf } from './manual-option.ts'
+import { plain, plainOption, plainSections, wrapped } from './manual-text.ts'
+import { EXPORT_OPTIONS, OVERLAY_OPTIONS } from './mount-words.ts'
+import { OPTION_GROUPS, SERVE_OPTIONS } from './schema.ts'
 
-/** Columns of the manual. */
-const WIDTH = 100
+/** Where summaries begin in a list of options. */
+const COLUMN = 30
 
-/** The manual that `--help` prints. */
+/** What `--help` prints: every option in a line or two. */
 export function helpText(): string {
-  return `NAME
-  overlayd - serves an overlay of directories over WebDAV and NFSv3
+  return `overlayd serves an overlay of directories over WebDAV and NFSv3.
 
-SYNOPSIS
-  overlayd -o lowerdir=DIR[:DIR…],upperdir=DIR,workdir=DIR[,OPTION…] [NAME] [OPTION…]
-  overlayd --sample [OPTION…]
-  overlayd status [--url URL] [--json]
-  overlayd remount -o OPTION[,OPTION…] [NAME]
+USAGE
+${SYNOPSIS.map((line) => `  ${line}`).join('\n')}
 
-DESCRIPTION
-${paragraph(
-  'Shows the lower directories merged into one writable tree, as a Linux overlay mount would, and serves it at http://HOST:PORT/NAME/ and as the NFS export /NAME at the same time. Every change lands in upperdir; the lowers are only read. The kernel mounts the same directories and sees the same tree. NAME is "overlay" when not given.',
-  2,
-)}
+${OPTION_GROUPS.map((group) => `${group.toUpperCase()}\n${groupText(group)}`).join('\n\n')}
 
-${paragraph('When every door is open the command to mount each one is printed. SIGTERM or SIGINT ends the server: what runs is finished, everything is flushed, the upper is released. A second signal ends it at once.', 2)}
+EXAMPLE
+  overlayd -o lowerdir=/usr/share,upperdir=/srv/share/upper,workdir=/srv/share/work share
 
-OPTIONS
-${list(SERVE_OPTIONS)}
-
-OVERLAY OPTIONS
-${list(OVERLAY_OPTIONS)}
-
-OVERLAYD STATUS
-${paragraph('Asks a running server on this machine for its uptime, views and counters.', 2)}
-
-${list(STATUS_OPTIONS)}
-
-OVERLAYD REMOUNT
-${paragraph('Gives the overlay NAME of a running server (the only one when not given) other lowers or options, in one step. Clients keep their mounts; requests that run end on the old layers, later ones see the new ones. When something is wrong, nothing changes. Only the user of the server, and root, can do it.', 2)}
-
-${list(REMOUNT_OPTIONS)}
-
-EXAMPLES
-  A writable view of /usr/share, for this machine:
-    mkdir -p /srv/share/upper /srv/share/work
-    overlayd -o lowerdir=/usr/share,upperdir=/srv/share/upper,workdir=/srv/share/work share
-
-  Another release under the same writable tree, without stopping:
-    overlayd remount -o lowerdir=/srv/release-2 share
-
-  Two trees merged, read-only, NFS for one network only:
-    overlayd -o lowerdir=/srv/patches:/srv/release release --webdav off \\
-      --nfs 0.0.0.0:2049 --export '192.168.1.0/24(ro,all_squash)'
-
-  Free ports, and a script that waits for them:
-    overlayd -o lowerdir=/data --webdav 127.0.0.1:0 --nfs 127.0.0.1:0 --ready-file /run/ready
-
-EXIT STATUS
-  0  ended by a signal after everything was flushed
-  1  could not go on
-  2  a wrong option or directory; nothing was created or changed
-
-FILES
-  STATE/nfs-handle-key  the key of NFS file handles: clients have to remount when it is lost
-  STATE/nfs-write-verifier  tells NFS clients when unstable data may be lost
-  STATE/nfs-lock-clients/  which NFS clients are told of a restart
-  STATE/nfs-replies/    answers to NFS calls that are asked again after a restart
-  STATE/handles/        where NFS handles of read-only overlays lead (else in workdir)
-  STATE/webdav-locks/   locks of WebDAV clients, which outlive the server
-  STATE/run/            one note for each running server, for overlayd status
-  STATE/sample/         upper and work of the sample
-  STATE is the directory of --state-dir.
-
-SEE ALSO
-  mount(8), exports(5), mount.davfs(8), nfs(5)
+MORE
+  overlayd help OPTION          explains an option: overlayd help --export, overlayd help revalidate
+  overlayd help TOPIC           explains one of:
+                                ${wrapped(topics().slice(0, -1).join(', '), 32).trimStart()}
+  overlayd help manual          prints the whole manual
 `
 }
 
-function list(specs: readonly (WordSpec & Partial<OptionSpec>)[]): string {
-  return specs.map(entry).join('\n')
+/**
+ * What `overlayd help TOPIC` prints: a section of the manual or an option, however it is written (`--nfs`, `nfs`, `-o`, `lowerdir`).
+ *
+ * @throws OptionError there is no such topic
+ */
+export function helpOn(topic: string): string {
+  const word = topic.toLowerCase().replace(/^-+/, '').replace(/=.*$/, '')
+  if (word === 'manual') return plainSections(MANUAL)
+  const found = [
+    ...SECTIONS.filter((section) => nameOf(section) === word).map((section) => plainSections([section])),
+    ...entries(SERVE_OPTIONS, word, ' '),
+    ...entries(OVERLAY_OPTIONS, word, '='),
+    ...entries(EXPORT_OPTIONS, word, '='),
+  ]
+  if (found.length === 0) throw OptionError.unknown(topic, [...topics(), ...optionNames()], 'topic of overlayd help')
+  return found.join('\n')
 }
 
-function entry(spec: WordSpec & Partial<OptionSpec>): string {
-  const name = spec.short === undefined ? spec.name : `${spec.short}, ${spec.name}`
-  const ending = spec.default === undefined ? '' : ` Default: ${spec.default}.`
-  const head = spec.value === undefined ? name : `${name} ${spec.value}`
-  return `  ${head}\n${paragraph(`${spec.meaning}${ending}`, 6)}`
+/** The sections that `overlayd help` knows by name. */
+const SECTIONS = MANUAL.filter(
+  ({ title }) => !['NAME', 'SYNOPSIS', 'DESCRIPTION', 'OPTIONS', 'SEE ALSO'].includes(title),
+)
+
+function nameOf({ title }: Section): string {
+  return title.toLowerCase().replaceAll(' ', '-')
 }
 
-/** `text` in lines of at most `WIDTH` columns, each after `indent` blanks. */
-function paragraph(text: string, indent: number): string {
-  const lines: string[] = []
-  let line = ''
-  for (const word of text.split(' ')) {
-    if (line !== '' && indent + line.length + 1 + word.length > WIDTH) {
-      lines.push(line)
-      line = word
-    } else line = line === '' ? word : `${line} ${word}`
-  }
-  lines.push(line)
-  return lines.map((text) => ' '.repeat(indent) + text).join('\n')
+function topics(): string[] {
+  return [...SECTIONS.map(nameOf), 'manual']
+}
+
+function optionNames(): string[] {
+  return [...SERVE_OPTIONS, ...OVERLAY_OPTIONS, ...EXPORT_OPTIONS].map(({ name }) => name)
+}
+
+function entries(options: readonly ManualOption[], word: string, joint: string): string[] {
+  const named = options.filter((option) =>
+    spellingsOf(option).some((name) => name.toLowerCase().replace(/^-+/, '') === word),
+  )
+  return named.map((option) => `${plainOption(option, joint)}\n`)
+}
+
+function groupText(group: (typeof OPTION_GROUPS)[number]): string {
+  return SERVE_OPTIONS.filter((option) => option.group === group)
+    .map(line)
+    .join('\n')
+}
+
+/** An option with its summary beside it, or below it where the option is long. */
+function line(option: ManualOption): string {
+  const head = `  ${spellingsOf(option).join(', ')}${option.value === undefined ? '' : ` ${option.value}`}`
+  const shown = option.default === undefined ? '' : ` [${option.default}]`
+  const summary = wrapped(`${plain(summaryOf(option))}${shown}`, COLUMN)
+  return head.length < COLUMN - 1 ? head.padEnd(COLUMN) + summary.trimStart() : `${head}\n${summary}`
 }

@@ -1,160 +1,208 @@
-/** A word that may be said, for the manual. */
+import { LOCK_POLICIES, LOG_LEVELS, SYMLINK_POLICIES } from './settings.ts'
+
+/**
+ * A word that may be given, as the parser and the manual see it. Texts are Markdown: `code`, *placeholder*, [link](#section).
+ */
 export interface WordSpec {
   readonly name: string
-  /** What it does, in sentences, with the unit where there is one. */
+  /** The value as a manual writes it: capitals are placeholders, `|` separates choices. Absent for a switch. */
+  readonly value?: string
+  /** What it does. The first sentence is the summary that `--help` shows; an empty line starts a new paragraph. */
   readonly meaning: string
+  /** The unit of a number. */
+  readonly unit?: string
+  /** The value that counts when none is given. */
   readonly default?: string
+  /** The default in words, where it depends on something. */
+  readonly otherwise?: string
+  /** Complete command lines, or pieces of one. */
+  readonly examples?: readonly string[]
 }
 
-/** One option of the command line, as the parser and the manual see it. */
+/** One option of the command line. */
 export interface OptionSpec extends WordSpec {
   readonly short?: string
-  /** What the value looks like; absent for a switch. */
-  readonly value?: string
-  /** Counts each time it is given; others: the last time. */
+  /** Counts each time it is given; of others, the last one counts. */
   readonly repeats?: true
 }
+
+/** An option of the server; `group` is the heading that `--help` shows it under. */
+export interface ServeOptionSpec extends OptionSpec {
+  readonly group: (typeof OPTION_GROUPS)[number]
+}
+
+/** The headings of `--help`, in order. */
+export const OPTION_GROUPS = ['Overlay', 'WebDAV', 'NFS', 'Server'] as const
 
 /** The options of the server, in the order of the manual. */
 export const SERVE_OPTIONS = [
   {
+    group: 'Overlay',
     name: '-o',
     value: 'OPTION[,OPTION…]',
     repeats: true,
     meaning:
-      'The overlay, in the words of mount(8) and the kernel: see OVERLAY OPTIONS. Several -o are joined. Without upperdir it is read-only.',
+      'The overlay to serve, in the syntax of mount(8). See [OVERLAY OPTIONS](#overlay-options). Several `-o` are joined with commas. Without `upperdir` the overlay is read-only.',
+    examples: ['-o lowerdir=/srv/tree,upperdir=/srv/upper,workdir=/srv/work', '-o lowerdir=/srv/patches:/srv/release'],
   },
   {
+    group: 'Overlay',
+    name: '--sample',
+    meaning:
+      "Serves the sample tree that comes with overlayd. The upper and work directories are created below the state directory and kept between runs. If a default port is busy, the sample takes a free one. Unless root runs the server, every NFS client on this machine acts as the server's user. Ignored with `-o`.",
+  },
+  {
+    group: 'WebDAV',
     name: '--webdav',
     value: 'HOST:PORT|off',
     meaning:
-      'Where WebDAV listens. Port 0 picks a free one. There is no login yet: addresses beyond loopback need --insecure-no-auth.',
+      'Where WebDAV listens. Port 0 picks a free port; an IPv6 address needs brackets. There is no login yet, so an address that other machines can reach also needs `--insecure-no-auth`. On loopback the server answers only requests for `localhost` or an IP address, which stops web pages that make their own name resolve to this machine (DNS rebinding).',
     default: '127.0.0.1:8080',
+    examples: ['--webdav [::1]:8080', '--webdav off'],
   },
   {
-    name: '--nfs',
-    value: 'HOST:PORT|off',
-    meaning:
-      'Where NFSv3 and MOUNTv3 listen, on one TCP port. Port 0 picks a free one. Who may mount is told by --export.',
-    default: '127.0.0.1:2049',
-  },
-  {
-    name: '--export',
-    value: 'CLIENT(OPTIONS)',
-    repeats: true,
-    meaning:
-      'Who may mount over NFS, as in exports(5). CLIENT is an address, a network as ADDRESS/BITS or ADDRESS/NETMASK, a host name, or *. OPTIONS are rw, ro, root_squash, no_root_squash, all_squash, anonuid=UID, anongid=GID, secure, insecure, sync and async. Of several that fit the narrowest counts.',
-    default: '127.0.0.1(rw,root_squash,insecure,sync)',
-  },
-  {
-    name: '--manage-gids',
-    meaning:
-      "Takes the groups of NFS users from this machine's name service (getent, id) instead of from the client, which can send sixteen at most. They are remembered for five minutes.",
-  },
-  {
+    group: 'WebDAV',
     name: '--as',
     value: 'UID:GID',
-    meaning: 'The user and group on whose behalf WebDAV acts, as numbers.',
-    default: "the server's own user and groups",
+    meaning:
+      'The user and group that WebDAV requests act as. Both are numbers. They decide what requests may do and who owns new files. Only a server run by root can act as another user.',
+    otherwise: "the server's own user and groups",
+    examples: ['--as 1000:1000'],
   },
   {
+    group: 'WebDAV',
     name: '--locks',
-    value: 'advisory|mandatory',
+    value: LOCK_POLICIES.join('|'),
     meaning:
-      'Whom the locks of WebDAV clients keep from changing what is locked: other WebDAV clients (advisory), or NFS clients too (mandatory), who then get "permission denied".',
+      'Who must respect WebDAV locks. `advisory`: other WebDAV clients. `mandatory`: NFS clients too. Writing, truncating, changing attributes, renaming, removing, and opening for writing then fail with *Permission denied* (NFS3ERR_ACCES); a file that an NFS client already has open fails at its next write. Reading is always allowed.',
     default: 'advisory',
   },
   {
+    group: 'WebDAV',
     name: '--symlinks',
-    value: 'follow|hide|refuse',
+    value: SYMLINK_POLICIES.join('|'),
     meaning:
-      'What WebDAV clients see of a symlink: what it leads to inside the tree, never outside of it (follow); nothing (hide); a name that answers 403 (refuse).',
+      'What WebDAV clients see of symbolic links. `follow`: the target, if it lies inside the tree; an absolute target starts at the root of the tree. `hide`: nothing, but the name is still taken. `refuse`: a name that answers 403 and can only be renamed or deleted. Archives and copies contain symbolic links only with `follow`.',
     default: 'follow',
   },
   {
+    group: 'WebDAV',
     name: '--depth-infinity',
     meaning:
-      'Lets WebDAV clients ask for the properties of a whole tree in one PROPFIND. Otherwise that is refused, as one request then reads everything.',
+      'Allows PROPFIND on a whole tree (`Depth: infinity`). Without it such a request is answered with 403 and the precondition `propfind-finite-depth` (RFC 4918), because a single one reads everything.',
   },
   {
+    group: 'WebDAV',
     name: '--insecure-no-auth',
-    meaning: 'Lets WebDAV listen beyond loopback although anyone who reaches it may then do anything that --as may.',
+    meaning:
+      'Allows WebDAV to listen beyond loopback without a login. Everyone who can reach the port may do whatever `--as` may. Requests for any host name are then answered.',
   },
   {
+    group: 'WebDAV',
     name: '--public-url',
     value: 'URL',
     repeats: true,
     meaning:
-      'A URL under which clients reach WebDAV through a proxy, for example https://files.example.org. Requests that name it, in Host or in a URL in any other field, are then understood as they come.',
+      'A URL by which clients reach WebDAV through a proxy. Requests that name it in `Host`, or in a URL in `Destination`, `If` or any other field, are understood as they come, so the proxy need not rewrite them. The mount commands that are printed name it. The proxy must pass paths on unchanged, so a URL with a path other than that of the overlay is refused. See [Behind a proxy](../deploy/README.md#behind-a-proxy).',
+    examples: ['--public-url https://files.example.org'],
   },
   {
+    group: 'WebDAV',
     name: '--trusted-proxy',
     value: 'ADDRESS[/BITS]',
     repeats: true,
     meaning:
-      'A proxy, or a network of proxies, whose Forwarded and X-Forwarded-Host fields tell under which name a client asked. Those of anybody else count for nothing.',
+      'A proxy whose `Forwarded` and `X-Forwarded-Host` fields are believed. They, and `X-Forwarded-Port`, tell by which name a client asked. The value is the address of a proxy or a network of proxies; of a chain only what such proxies added counts, and what others send is ignored. A name in `Host` itself still needs `--public-url`.',
+    examples: ['--trusted-proxy 10.0.0.0/8'],
   },
   {
-    name: '--rpcbind',
+    group: 'NFS',
+    name: '--nfs',
+    value: 'HOST:PORT|off',
     meaning:
-      "Registers NFS, MOUNT and the lock manager with this machine's rpcbind, for clients that ask port 111. Then a plain mount works, with locks.",
+      'Where NFS listens. One TCP port serves NFS version 3, MOUNT version 3, NLM version 4 and NSM; with `--portmap` or `--rpcbind` the last three use UDP as well. Port 0 picks a free port. Without those two options a client must be given the port twice: `port=2049,mountport=2049,nolock`.',
+    default: '127.0.0.1:2049',
+    examples: ['--nfs 0.0.0.0:2049', '--nfs off'],
   },
   {
+    group: 'NFS',
+    name: '--export',
+    value: 'CLIENT(OPTION[,OPTION…])',
+    repeats: true,
+    meaning:
+      'Who may mount over NFS, in the syntax of exports(5). See [EXPORTS](#exports). The most specific match wins.',
+    default: '127.0.0.1(rw,root_squash,insecure,sync)',
+    examples: ["--export '192.168.1.0/24(rw)' --export '*(ro,all_squash)'"],
+  },
+  {
+    group: 'NFS',
+    name: '--manage-gids',
+    meaning:
+      'Takes the groups of NFS users from this machine instead of from the client. A client can send at most sixteen. The name service (`getent`, `id`) is asked and its answer kept for five minutes. A user who is unknown here has only the primary group.',
+  },
+  {
+    group: 'NFS',
     name: '--portmap',
     meaning:
-      'Answers on port 111 (TCP and UDP) itself, on the address of --nfs, where no rpcbind runs: a plain mount works, with locks. Needs root.',
+      'Answers on port 111 itself, so that a plain `mount -t nfs` works, with locks. For machines where no rpcbind runs. Uses the address of `--nfs`, TCP and UDP, and needs root or CAP_NET_BIND_SERVICE. Nobody can register programs there, and over UDP only clients that may mount an export get an answer.',
   },
   {
+    group: 'NFS',
+    name: '--rpcbind',
+    meaning:
+      "Registers NFS with this machine's rpcbind, so that a plain `mount -t nfs` works, with locks. Registers NFS, MOUNT, the lock manager and the status monitor, and registers again when rpcbind restarts. If the kernel of this machine serves locks itself (it has an NFS server, or NFS mounts with locks), it keeps those programs and clients must mount with `nolock`.",
+  },
+  {
+    group: 'NFS',
     name: '--lock-grace',
     value: 'SECONDS',
+    unit: 'seconds, from 1 to 3600',
     meaning:
-      'How long after a restart NFS clients may ask for the locks that they had, and nobody else gets any. Not waited for when nobody had locks.',
+      'How long clients may reclaim their NFS locks after a restart. During that time nobody gets new locks. After a restart without locks there is nothing to wait for.',
     default: '45',
   },
   {
+    group: 'Server',
     name: '--state-dir',
     value: 'DIR',
-    meaning:
-      'Holds the key of NFS file handles (mode 0600, made once), notes on running servers, and the sample. Made when missing.',
-    default: '/var/lib/overlayd for root, else $XDG_STATE_HOME/overlayd or ~/.local/state/overlayd',
+    meaning: 'Where the server keeps its own [files](#files). Created if missing, for the user of the server alone.',
+    otherwise: '`/var/lib/overlayd` for root, else `$XDG_STATE_HOME/overlayd` or `~/.local/state/overlayd`',
   },
   {
+    group: 'Server',
     name: '--ready-file',
     value: 'FILE',
-    meaning: 'Written as JSON, in one step, once every door accepts connections; removed when the server stops.',
-  },
-  {
-    name: '--sample',
     meaning:
-      'Serves the small tree that comes with overlayd, with upper and work under the state directory. Ignored when -o is given.',
+      'A file that is written when every listener accepts connections. It appears in one step and is removed when the server stops. A script learns from it which port was picked: `{"webdav": "http://127.0.0.1:8080/overlay/", "nfs": {"host": "127.0.0.1", "port": 2049, "export": "/overlay"}}`. A listener that is off is `null`.',
   },
   {
+    group: 'Server',
     name: '--log-level',
     value: 'LEVEL',
-    meaning:
-      'The least that is logged (JSON lines on standard error): silent, fatal, error, warn, info, debug or trace.',
+    meaning: `What to log: one of ${LOG_LEVELS.map((level) => `\`${level}\``).join(', ')}. Each level includes those before it. \`error\` is a fault of overlayd, \`warn\` a malformed request, \`info\` start and stop, \`debug\` an ordinary error that a client was told. The log is JSON, one object a line, on standard error.`,
     default: 'warn',
   },
-  { name: '--help', short: '-h', meaning: 'Prints this and exits.' },
-  { name: '--version', short: '-V', meaning: 'Prints the version and exits.' },
-] as const satisfies readonly OptionSpec[]
+  {
+    group: 'Server',
+    name: '--help',
+    short: '-h',
+    meaning: 'Prints a summary and exits. `--help TOPIC` is `overlayd help TOPIC`.',
+  },
+  { group: 'Server', name: '--version', short: '-V', meaning: 'Prints the version and exits.' },
+] as const satisfies readonly ServeOptionSpec[]
 
 /** The options of `overlayd status`. */
 export const STATUS_OPTIONS = [
   {
     name: '--url',
     value: 'URL',
-    meaning: 'The server to ask, for example http://127.0.0.1:8080.',
-    default: 'every running server that the state directory knows of',
+    meaning: 'The server to ask.',
+    otherwise: 'every running server that the state directory knows',
+    examples: ['overlayd status --url http://127.0.0.1:8080'],
   },
-  { name: '--json', meaning: 'Prints the answer as JSON instead of a table.' },
-  {
-    name: '--state-dir',
-    value: 'DIR',
-    meaning: 'Where to look for running servers.',
-    default: 'as above',
-  },
-  { name: '--help', short: '-h', meaning: 'Prints this and exits.' },
+  { name: '--json', meaning: 'Prints everything as JSON instead of a table.' },
+  { name: '--state-dir', value: 'DIR', meaning: 'Where to look for running servers.', otherwise: 'as for the server' },
+  { name: '--help', short: '-h', meaning: 'Prints how to use `overlayd status` and exits.' },
 ] as const satisfies readonly OptionSpec[]
 
 /** The options of `overlayd remount`. */
@@ -163,65 +211,28 @@ export const REMOUNT_OPTIONS = [
     name: '-o',
     value: 'OPTION[,OPTION…]',
     repeats: true,
-    meaning:
-      'What is to change, see OVERLAY OPTIONS; everything else stays. lowerdir=… names all lowers anew, lowerdir+=DIR adds one below the others, ro and rw stop and allow changes. upperdir, workdir, userxattr, uuid and whiteouts cannot change, and volatile cannot be taken back.',
+    meaning: 'What to change, see [OVERLAY OPTIONS](#overlay-options). Everything else stays as it is.',
   },
-  { name: '--pid', value: 'PID', meaning: 'Which server, when several run.' },
-  { name: '--state-dir', value: 'DIR', meaning: 'Where to look for the running server.', default: 'as above' },
-  { name: '--help', short: '-h', meaning: 'Prints this and exits.' },
+  {
+    name: '--pid',
+    value: 'PID',
+    meaning: 'Which server to change, if several run.',
+    otherwise: 'the only one that runs',
+  },
+  {
+    name: '--state-dir',
+    value: 'DIR',
+    meaning: 'Where to look for the running server.',
+    otherwise: 'as for the server',
+  },
+  { name: '--help', short: '-h', meaning: 'Prints how to use `overlayd remount` and exits.' },
 ] as const satisfies readonly OptionSpec[]
 
-/** The options inside `-o`, for the manual; overlay-core parses them. */
-export const OVERLAY_OPTIONS: readonly WordSpec[] = [
-  {
-    name: 'lowerdir=DIR[:DIR…][::DIR…]',
-    meaning:
-      'The trees to show, topmost first; they are never written to. After :: come data-only layers. A backslash escapes : , and itself.',
-  },
-  { name: 'lowerdir+=DIR', meaning: 'Adds one layer below those before; colons need no backslash.' },
-  { name: 'datadir+=DIR', meaning: 'Adds one data-only layer.' },
-  { name: 'upperdir=DIR', meaning: 'Takes every change. Without it the overlay is read-only.' },
-  {
-    name: 'workdir=DIR',
-    meaning: 'An empty directory (or one used for this before) on the file system of upperdir; needed with it.',
-  },
-  {
-    name: 'redirect_dir=on|follow|nofollow|off',
-    meaning: 'Whether a directory that exists below can be renamed (on), and whether such renames are followed.',
-    default: 'on',
-  },
-  { name: 'index=on|off', meaning: 'Keeps hard links together through copy-up.', default: 'on' },
-  { name: 'metacopy=on|off', meaning: 'Copies only the attributes up when only they change.', default: 'off' },
-  { name: 'xino=on|auto|off', meaning: 'One file id space over layers on several file systems.', default: 'on' },
-  {
-    name: 'userxattr',
-    meaning: 'Keeps the marks of the overlay in user.overlay.* instead of trusted.overlay.*.',
-    default: 'on when not root',
-  },
-  {
-    name: 'whiteouts=auto|device|files',
-    meaning:
-      'How the upper says that a name is hidden: as the kernel does (device), or by a file .wh.NAME as OCI layers do (files). auto takes device wherever the storage can hold it. The choice is made at the first mount and recorded; with files no client makes or sees a name that starts with .wh.',
-    default: 'auto',
-  },
-  {
-    name: 'lower_whiteouts=auto|files',
-    meaning:
-      'Whether files .wh.NAME in lowers hide NAME: only in those that were such an upper of this server (auto), or in all, as in unpacked OCI layers (files).',
-    default: 'auto',
-  },
-  {
-    name: 'fsync=auto|strict|volatile',
-    meaning:
-      'When a copy-up is made durable. volatile (also the word alone) syncs nothing: after a crash the upper has to be thrown away.',
-    default: 'auto',
-  },
-  {
-    name: 'revalidate=never|always|SECONDS',
-    meaning:
-      'Whether lowers that somebody changes while they are served are looked at: never, at every request, or when so many seconds have passed since the last time.',
-    default: 'never',
-  },
-  { name: 'uuid=on|auto|null|off', meaning: 'Whether the upper keeps an identity of its own.', default: 'auto' },
-  { name: 'ro', meaning: 'Serves the upper as the topmost lower: nothing is written.' },
-]
+/** The names of the server's options that have a fixed default. */
+type Defaulted = Extract<(typeof SERVE_OPTIONS)[number], { readonly default: string }>['name']
+
+/** The default of a server option, as it would stand on the command line. */
+export function defaultOf(name: Defaulted): string {
+  const spec = SERVE_OPTIONS.find((option) => option.name === name) as ServeOptionSpec
+  return spec.default as string
+}

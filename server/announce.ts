@@ -1,7 +1,7 @@
 import { networkInterfaces, release } from 'node:os'
 import { formatAddress, type Settings } from '../config/index.ts'
-import { version } from './manual.ts'
 import type { Doors } from './running-server.ts'
+import { version } from './version.ts'
 import type { View } from './views.ts'
 
 /** Where clients look for NFS without being told. */

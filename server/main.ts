@@ -2,13 +2,13 @@ import { parseCommandLine, readEnvironment } from '../config/index.ts'
 import { OptionError } from '../overlay-core/index.ts'
 import { installFaultPolicy } from './faults.ts'
 import { createLog } from './log.ts'
-import { helpText, versionText } from './manual.ts'
 import { listenForSignals } from './shutdown.ts'
+import { versionText } from './version.ts'
 
 /** Runs one command line to its end and returns the exit status. */
 async function main(argv: readonly string[]): Promise<number> {
   const command = parseCommandLine(argv, readEnvironment())
-  if (command.kind === 'help') return print(helpText())
+  if (command.kind === 'help') return print(command.text)
   if (command.kind === 'version') return print(versionText())
   // Loaded when wanted: the manual and a wrong option shall not wait for the whole server.
   if (command.kind === 'status') return (await import('./status-command.ts')).printStatus(command.settings, print)

@@ -8,9 +8,9 @@ import type { Clock } from './clock.ts'
 import type { Control } from './control.ts'
 import type { Faults } from './faults.ts'
 import type { JournalFile } from './journal-file.ts'
-import { version } from './manual.ts'
 import { removeNotes } from './state-dir.ts'
 import { describeViews, type ServerStatus } from './status.ts'
+import { version } from './version.ts'
 import type { RemountRequest, Views } from './views.ts'
 
 /** How long requests may go on after the server was told to stop. */

@@ -2,7 +2,6 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
-import { OVERLAY_OPTIONS, REMOUNT_OPTIONS, SERVE_OPTIONS, STATUS_OPTIONS, type WordSpec } from '../config/schema.ts'
 
 const top = fileURLToPath(new URL('..', import.meta.url))
 const read = (path: string) => readFileSync(join(top, path), 'utf8')
@@ -16,16 +15,6 @@ const pages = [
       .filter((name) => name.endsWith('.md')),
   ),
 ]
-
-t.test('the manual has every option and its default', async (t) => {
-  const manual = read('docs/cli.md')
-  const specs: readonly WordSpec[] = [...SERVE_OPTIONS, ...STATUS_OPTIONS, ...REMOUNT_OPTIONS, ...OVERLAY_OPTIONS]
-  for (const spec of specs) {
-    const name = spec.name.replace(/=.*/, '')
-    t.ok(manual.includes(spec.name.startsWith('-') ? name : `\`${name}`), name)
-    if (/^[\d[]/.test(spec.default ?? '')) t.ok(manual.includes(`\`${spec.default}\``), `the default of ${name}`)
-  }
-})
 
 t.test('links between pages lead somewhere', async (t) => {
   t.ok(pages.length > 10)

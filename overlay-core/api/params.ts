@@ -107,7 +107,10 @@ const IGNORED = new Set(
   ).split(' '),
 )
 
-const KNOWN: readonly string[] = ['revalidate', ...DIRECTORIES, ...Object.keys(CHOICES), ...FLAGS, ...IGNORED]
+/** The options that mean something here; those of fstab that are passed over are not among them. */
+export const OPTION_NAMES: readonly string[] = ['revalidate', ...DIRECTORIES, ...Object.keys(CHOICES), ...FLAGS]
+
+const KNOWN: readonly string[] = [...OPTION_NAMES, ...IGNORED]
 
 /** What a string has said so far. Later words replace earlier ones, as in mount(8). */
 interface Draft {

@@ -1,6 +1,8 @@
 import t from 'tap'
+import { helpOn } from '../../config/help.ts'
 import { type Environment, helpText, parseCommandLine, type Settings } from '../../config/index.ts'
-import { OVERLAY_OPTIONS, SERVE_OPTIONS, STATUS_OPTIONS } from '../../config/schema.ts'
+import { OVERLAY_OPTIONS } from '../../config/mount-words.ts'
+import { SERVE_OPTIONS, STATUS_OPTIONS } from '../../config/schema.ts'
 import { OptionError } from '../../overlay-core/index.ts'
 
 const environment: Environment = { cwd: '/home/me', uid: 1000, defaultStateDir: '/home/me/.local/state/overlayd' }
@@ -89,8 +91,11 @@ t.test('the sample is served when asked for and no overlay is named', async (t) 
 })
 
 t.test('help, version and status are asked for by their words', async (t) => {
-  for (const line of ['--help', '-h', '-o lowerdir=/l --help', 'status --help', 'remount --help']) {
-    t.same(parseCommandLine(line.split(' '), environment), { kind: 'help' })
+  for (const line of ['--help', '-h', 'help', '-o lowerdir=/l --help']) {
+    t.same(parseCommandLine(line.split(' '), environment), { kind: 'help', text: helpText() }, line)
+  }
+  for (const command of ['status', 'remount']) {
+    t.same(parseCommandLine([command, '--help'], environment), { kind: 'help', text: helpOn(command) })
   }
   t.same(parseCommandLine(['--version'], environment), { kind: 'version' })
   t.same(parseCommandLine(['status'], environment), {
@@ -174,6 +179,15 @@ t.test('a wrong command line is refused in one line that names the option and th
     [['remount', '-o', 'ro', '--pid', 'x'], /^--pid: "x" is not the number of a process/],
     [['remount', '-o', 'ro', 'a', 'b'], /^NAME: only one name/],
     [['remount', '-o', 'ro', '--json'], /^--json: unknown option/],
+    [['help', 'revalidat'], /^revalidat: unknown topic of overlayd help; did you mean revalidate\?/],
+    [['help', '--webdaf'], /^--webdaf: unknown topic of overlayd help; did you mean --webdav\?/],
+    [['help', 'quantum physics'], /^quantum physics: unknown topic of overlayd help/],
+    [['help', 'status', 'now'], /^help: takes one topic, but got "now" as well/],
+    [['--o', 'lowerdir=/l'], /^--o: unknown option; did you mean -o\?/],
+    [['-o', 'lowerdir=/l', '-hx'], /^-x: unknown option/],
+    [['-o', 'lowerdir=/l', '--webdav='], /^--webdav: needs a value/],
+    [['-o', 'lowerdir=/l', '--constructor'], /^--constructor: unknown option/],
+    [['-o', 'lowerdir=/l', '--__proto__=1'], /^--__proto__: unknown option/],
     [['status', 'now'], /^status: takes no further word/],
     [['status', '--url', 'ftp://x'], /^--url: "ftp:\/\/x" is not a URL/],
     [['status', '--nfs', 'off'], /^--nfs: unknown option/],
@@ -190,14 +204,18 @@ t.test('a wrong command line is refused in one line that names the option and th
   }
 })
 
-t.test('the manual has every option, its default, and lines that fit a terminal', async (t) => {
+t.test('help tells the whole in short, and a topic or an option in full', async (t) => {
   const text = helpText()
-  for (const { name } of [...SERVE_OPTIONS, ...STATUS_OPTIONS, ...OVERLAY_OPTIONS])
-    t.ok(text.includes(`  ${name}`) || text.includes(`, ${name}`), name)
-  for (const part of ['NAME', 'SYNOPSIS', 'EXAMPLES', 'EXIT STATUS', 'FILES', 'Default: 127.0.0.1:8080'])
-    t.ok(text.includes(part))
-  t.same(
-    text.split('\n').filter((line) => line.length > 100),
-    [],
-  )
+  for (const { name } of SERVE_OPTIONS) t.ok(text.includes(`  ${name}`) || text.includes(`, ${name}`), name)
+  for (const part of ['USAGE', 'EXAMPLE', '[127.0.0.1:8080]', 'overlayd help manual']) t.ok(text.includes(part), part)
+  const help = (line: string) => (parseCommandLine(line.split(' '), environment) as { text: string }).text
+  t.match(help('help --export'), /^ {2}--export CLIENT\(OPTION\[,OPTION…\]\)\n {6}Who may mount/)
+  for (const spelling of ['help export', '--help --export', '-h export', '--help export'])
+    t.equal(help(spelling), help('help --export'), spelling)
+  t.match(help('help lowerdir=/a'), /^ {2}lowerdir=DIR/)
+  t.match(help('help exit-status'), /^EXIT STATUS\n {2}0\n {6}A signal ended the server/)
+  t.match(help('help -V'), /^ {2}-V, --version\n/)
+  const manual = help('help manual')
+  for (const { name } of [...SERVE_OPTIONS, ...STATUS_OPTIONS, ...OVERLAY_OPTIONS]) t.ok(manual.includes(name), name)
+  t.equal(settings('-o lowerdir=/l help').views[0]?.name, 'help', 'an overlay may be called help')
 })

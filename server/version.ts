@@ -1,7 +1,5 @@
 import { createRequire } from 'node:module'
 
-export { helpText } from '../config/index.ts'
-
 /** The version of this package, for example `0.1.0`. */
 export function version(): string {
   // By its own name: the sources and the built files lie at different depths below package.json.

@@ -1,0 +1,41 @@
+import type { Block, Section } from './manual.ts'
+import { type ManualOption, paragraphsOf, spellingsOf } from './manual-option.ts'
+
+/** The manual as a page of Markdown: docs/cli.md. */
+export function markdownOf(sections: readonly Section[]): string {
+  const parts = ['# overlayd(1)', '<!-- Generated from config/schema.ts and config/manual.ts by `npm run docs`. -->']
+  for (const { title, blocks } of sections) parts.push(`## ${title}`, ...blocks.map(block))
+  return `${parts.join('\n\n')}\n`
+}
+
+function block(part: Block): string {
+  switch (part.kind) {
+    case 'text':
+      return part.text
+    case 'heading':
+      return `### ${part.text}`
+    case 'code':
+      return ['```sh', ...part.lines, '```'].join('\n')
+    case 'list':
+      return part.items.map((item) => `- ${item}`).join('\n')
+    case 'terms':
+      return [
+        '| | |',
+        '|---|---|',
+        ...part.terms.map(({ name, meaning }) => `| ${name} | ${meaning.replaceAll('|', '\\|')} |`),
+      ].join('\n')
+    case 'options':
+      return part.options.map((option) => entry(option, part.joint)).join('\n')
+  }
+}
+
+/** An item of a list: GitHub knows no lists of definitions. */
+function entry(option: ManualOption, joint: string): string {
+  const names = spellingsOf(option).map((name) => `**\`${name}\`**`)
+  const head = option.value === undefined ? names.join(', ') : `${names.join(', ')}\`${joint}${option.value}\``
+  // A blank at the edge of code is shown, so it stands outside.
+  const title = head.replace('**` ', '** `')
+  return `- ${title}\n\n${paragraphsOf(option)
+    .map((paragraph) => `  ${paragraph}`)
+    .join('\n\n')}\n`
+}

@@ -1,0 +1,131 @@
+import type { WordSpec } from './schema.ts'
+
+/** The options inside `-o`, for the manual; overlay-core parses them. */
+export const OVERLAY_OPTIONS: readonly WordSpec[] = [
+  {
+    name: 'lowerdir',
+    value: 'DIR[:DIR…][::DIR…]',
+    meaning:
+      'The directories to show, topmost first. They are only read. Directories after `::` are data-only layers, which hold nothing but the data of metadata-only files. A backslash before `,`, `:` or `\\` makes it part of a path.',
+  },
+  {
+    name: 'lowerdir+',
+    value: 'DIR',
+    meaning: 'Adds one layer below those named before. Colons in its path need no backslash.',
+  },
+  { name: 'datadir+', value: 'DIR', meaning: 'Adds one data-only layer. Colons in its path need no backslash.' },
+  {
+    name: 'upperdir',
+    value: 'DIR',
+    meaning: 'The directory that takes every change. Without it the overlay is read-only.',
+  },
+  {
+    name: 'workdir',
+    value: 'DIR',
+    meaning:
+      'A directory on the file system of `upperdir`, for the use of the server alone. Must be empty, or have been used for this before. Needed with `upperdir`.',
+  },
+  {
+    name: 'redirect_dir',
+    value: 'on|follow|nofollow|off',
+    meaning:
+      'Whether a directory that exists in a lower can be renamed. `on`: it can. `follow`, `off`: the rename fails with EXDEV, whereupon `mv` copies; renames that were made before are followed. `nofollow`: those are refused with EPERM as well.',
+    default: 'on',
+  },
+  { name: 'index', value: 'on|off', meaning: 'Whether hard links stay linked through copy-up.', default: 'on' },
+  {
+    name: 'metacopy',
+    value: 'on|off',
+    meaning:
+      'Whether a change of attributes copies up only the attributes. Needs `redirect_dir=on`, and does not go with `userxattr`.',
+    default: 'off',
+    otherwise: '`on` with data-only layers',
+  },
+  {
+    name: 'xino',
+    value: 'on|auto|off',
+    meaning: 'Whether layers on several file systems share one space of file ids.',
+    default: 'on',
+  },
+  {
+    name: 'userxattr',
+    meaning: "Keeps the overlay's attributes as `user.overlay.*` instead of `trusted.overlay.*`.",
+    otherwise: 'on unless root runs the server',
+  },
+  {
+    name: 'whiteouts',
+    value: 'auto|device|files',
+    meaning:
+      'How the upper records that a name is deleted. `device`: as the kernel does. `files`: as a file `.wh.NAME`, like OCI layers and fuse-overlayfs; then clients neither see nor create names that start with `.wh.`. `auto`: `device` wherever the storage can hold it. The choice is made and recorded at the first mount.',
+    default: 'auto',
+  },
+  {
+    name: 'lower_whiteouts',
+    value: 'auto|files',
+    meaning:
+      'Whether a file `.wh.NAME` in a lower hides `NAME`. `auto`: only in a lower that was such an upper of overlayd. `files`: in every lower, as in unpacked OCI layers.',
+    default: 'auto',
+  },
+  {
+    name: 'fsync',
+    value: 'auto|strict|volatile',
+    meaning:
+      'When a copy-up is made durable. `auto`: its data is durable before it shows. `strict`: copied attributes too. `volatile`: nothing is synced, and after a crash the upper must be thrown away.',
+    default: 'auto',
+  },
+  { name: 'volatile', meaning: 'The same as `fsync=volatile`.' },
+  {
+    name: 'revalidate',
+    value: 'never|always|SECONDS',
+    unit: 'seconds, from 1 to 86400',
+    meaning:
+      'How often to look for changes that someone makes to a lower while it is served. See [LOWERS THAT CHANGE](#lowers-that-change). With a number, at most once in so many seconds.',
+    default: 'never',
+  },
+  {
+    name: 'uuid',
+    value: 'on|auto|null|off',
+    meaning: 'Whether the upper keeps an identity of its own, in `overlay.uuid`.',
+    default: 'auto',
+  },
+  { name: 'ro', meaning: 'Serves the upper as the topmost lower. Nothing is written.' },
+  { name: 'rw', meaning: 'Allows changes, which is the default. For `overlayd remount`.' },
+  { name: 'nfs_export', value: 'on|off', meaning: 'Accepted and ignored. File handles always work.' },
+  { name: 'verity', value: 'off', meaning: 'Accepted and ignored. fs-verity digests are not checked.' },
+]
+
+/** What stands before the parentheses of `--export`; protocols/nfs parses it. */
+export const EXPORT_CLIENTS: readonly WordSpec[] = [
+  { name: 'ADDRESS', meaning: 'One host, such as `192.0.2.7` or `2001:db8::7`.' },
+  {
+    name: 'NETWORK',
+    meaning: 'A network, such as `192.0.2.0/24`, `192.0.2.0/255.255.255.0` or `2001:db8::/32`.',
+  },
+  {
+    name: 'HOST',
+    meaning: 'The addresses of a host, such as `build7.example.com`. Looked up at the start and every five minutes.',
+  },
+  { name: '*', meaning: 'Every host.' },
+]
+
+/** What stands inside the parentheses of `--export`. */
+export const EXPORT_OPTIONS: readonly WordSpec[] = [
+  { name: 'rw', meaning: 'The client may change files.' },
+  { name: 'ro', meaning: 'The client may only read. The default.' },
+  { name: 'root_squash', meaning: "The client's root acts as the anonymous user. The default." },
+  { name: 'no_root_squash', meaning: "The client's root acts as root." },
+  { name: 'all_squash', meaning: 'Every user acts as the anonymous user.' },
+  { name: 'anonuid', value: 'UID', meaning: 'The user id of the anonymous user.', default: '65534' },
+  { name: 'anongid', value: 'GID', meaning: 'The group id of the anonymous user.', default: '65534' },
+  {
+    name: 'secure',
+    meaning: 'Accepts only ports below 1024, which only root can use on a client. The default.',
+  },
+  { name: 'insecure', meaning: 'Accepts every port.' },
+  { name: 'sync', meaning: 'Answers when changes and data are on disk. The default.' },
+  {
+    name: 'async',
+    meaning:
+      'Answers before changes and data are on disk. Faster, but the last changes are lost if the machine crashes; see [durability](durability.md).',
+  },
+]

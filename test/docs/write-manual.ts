@@ -1,0 +1,9 @@
+// npm run docs: writes docs/cli.md and docs/overlayd.1 anew from the tables in config/.
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { manualFiles, top } from './manual-files.ts'
+
+for (const [path, text] of manualFiles()) {
+  writeFileSync(join(top, path), text)
+  console.log(path)
+}
