@@ -102,7 +102,7 @@ const EXPORTS: Section = {
     text(
       '`-OPTION,…` in place of a client sets defaults for the clients after it. Options of exports(5) that say what is so here anyway (`no_subtree_check`, `wdelay`, `crossmnt`, `sec=sys` and others) are accepted and ignored, so a line of `/etc/exports` works as it is.',
       'Netgroups (`@group`) and name patterns (`*.example.com`) are refused: overlayd does not look netgroups up, and patterns would have to trust reverse DNS.',
-      'Squashing applies to the user that the client names; with `--manage-gids` the groups come from this machine.',
+      'Squashing applies to the user that the client names; with `--manage-gids` the groups come from this machine. A directory inside an export can be mounted by a user who, as squashed, may search all directories above it.',
     ),
   ],
 }

@@ -13,8 +13,12 @@ export interface Mounting {
 
 /** Makes all changes durable. @throws ENOSPC | EIO */
 export async function flush(sb: SuperBlock): Promise<void> {
-  await sb.handles.sync()
-  if (sb.upper && !sb.options.volatile) await syncUpper(sb)
+  try {
+    await sb.handles.sync()
+  } finally {
+    // What clients have written must not be left because there is no room for the places of handles.
+    if (sb.upper && !sb.options.volatile) await syncUpper(sb)
+  }
 }
 
 /**

@@ -83,12 +83,12 @@ export class HandleTable {
     this.#note(inode, alias.dir, alias.name)
   }
 
-  /** Notes where `inode` is about to be; to be awaited before it moves. */
+  /** Notes where `inode` is about to be; to be awaited before it moves. Without room for the note it moves all the same. */
   async moving(inode: OvlInode, dir: OvlInode, name: Name): Promise<void> {
     if (!this.#known(inode)) return
     this.retain(dir)
     this.#note(inode, dir, name)
-    await this.flushed()
+    await unlessFull(this.flushed())
   }
 
   /** The object is gone for good. */
@@ -109,9 +109,9 @@ export class HandleTable {
     return this.#log.undurable
   }
 
-  /** Makes the places durable that were noted so far. */
+  /** Makes the places durable that were noted so far, as far as there is room for them. */
   async makeDurable(): Promise<void> {
-    await this.#log.sync()
+    await unlessFull(this.#log.sync())
   }
 
   /** Makes all that is noted durable, and rewrites the log when most of it is dead. */
@@ -236,5 +236,17 @@ export class HandleTable {
     await this.#log.sync()
     await this.#file.replace()
     this.#unplaced = false
+  }
+}
+
+/**
+ * Where the storage is full, or may not be written to any more, a handle ends with this run (`flushed` tells); the change itself is made, above all a removal, which makes
+ * room.
+ */
+async function unlessFull(noted: Promise<void> | undefined): Promise<void> {
+  try {
+    await noted
+  } catch (error) {
+    if (!isErrno(error, 'ENOSPC', 'EDQUOT', 'EROFS')) throw error
   }
 }

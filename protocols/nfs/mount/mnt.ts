@@ -1,4 +1,4 @@
-import { type Errno, FileType, type Inode, isErrno, type Overlay } from '../../../overlay-core/index.ts'
+import { type Cred, type Errno, FileType, type Inode, isErrno, type Overlay } from '../../../overlay-core/index.ts'
 import type { RpcCall } from '../rpc/call.ts'
 import { AUTH_SYS } from '../rpc/constants.ts'
 import {
@@ -14,9 +14,6 @@ import {
 } from './constants.ts'
 import type { MountContext } from './mount-context.ts'
 
-/** The walk to a subdirectory is the server's own: what the client may do there is decided at each later call. */
-const SERVER_CRED = { uid: 0, gid: 0, groups: [] }
-
 const STATUS: Partial<Record<Errno, number>> = {
   EACCES: MNT3ERR_ACCES,
   EINVAL: MNT3ERR_INVAL,
@@ -27,17 +24,22 @@ const STATUS: Partial<Record<Errno, number>> = {
   ENOTDIR: MNT3ERR_NOTDIR,
 }
 
-/** MOUNTPROC3_MNT: the file handle of an export or of a directory inside it. RFC 1813 section 5.2.1. */
+/**
+ * MOUNTPROC3_MNT: the file handle of an export or of a directory inside it. RFC 1813 section 5.2.1.
+ *
+ * The way there is the caller's own, as in LOOKUP: where it may not search it learns no names and gets no handles.
+ */
 export async function mnt(context: MountContext, call: RpcCall): Promise<void> {
   const path = call.args.string(MNTPATHLEN)
-  const { peer } = call
+  const { peer, credential } = call
   const found = context.exports.byPath(path)
   if (found === undefined) return refuse(call, MNT3ERR_NOENT)
   const { served, rest } = found
-  if (served.ruleFor(peer) === undefined) return refuse(call, MNT3ERR_ACCES)
+  const grant = served.grant(peer, credential)
+  if (grant === undefined) return refuse(call, MNT3ERR_ACCES)
   let target: Inode | undefined
   try {
-    target = await walk(served.overlay, rest)
+    target = await walk(served.overlay, grant.cred, rest)
   } catch (error) {
     if (!isErrno(error)) throw error
     return refuse(call, STATUS[error.code] ?? MNT3ERR_SERVERFAULT)
@@ -46,7 +48,7 @@ export async function mnt(context: MountContext, call: RpcCall): Promise<void> {
   if (target.type !== FileType.directory) return refuse(call, MNT3ERR_NOTDIR)
   context.mounts.add(peer.address, path)
   served.overlay.retain(target)
-  await served.overlay.retained()
+  await context.handleNotes.kept(served.overlay)
   const out = call.begin(128)
   out.u32(MNT3_OK)
   out.opaque(context.handles.encode(served.view, target))
@@ -55,11 +57,11 @@ export async function mnt(context: MountContext, call: RpcCall): Promise<void> {
 }
 
 /** Follows names without following symlinks; undefined when one does not exist. ".." is refused by the core. */
-async function walk(overlay: Overlay, names: readonly string[]): Promise<Inode | undefined> {
+async function walk(overlay: Overlay, cred: Cred, names: readonly string[]): Promise<Inode | undefined> {
   let inode: Inode | undefined = overlay.root
   for (const name of names) {
     if (inode === undefined) return undefined
-    inode = await overlay.lookup(SERVER_CRED, inode, name)
+    inode = await overlay.lookup(cred, inode, name)
   }
   return inode
 }

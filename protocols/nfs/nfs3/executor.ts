@@ -36,7 +36,7 @@ export function executor(context: Nfs3Context, procedure: Nfs3Procedure): RpcPro
 /** Waits until what the answer promises would be true after a crash as well. Undefined when it is now. */
 function kept(call: Nfs3Call): Promise<void> | undefined {
   const changes = changesKept(call)
-  const handles = call.givesHandle ? handlesKept(call) : undefined
+  const handles = call.givesHandle ? call.context.handleNotes.kept(call.overlay) : undefined
   return changes === undefined ? handles : handles === undefined ? changes : changes.then(() => handles)
 }
 
@@ -48,14 +48,6 @@ function changesKept(call: Nfs3Call): Promise<void> | undefined {
   if (object2 !== undefined) changed.push(object2)
   if (object3 !== undefined) changed.push(object3)
   return call.overlay.commitChanges(changed)
-}
-
-/** Waits until the handles that the answer carries would lead to their objects also after a crash of the server. */
-function handlesKept(call: Nfs3Call): Promise<void> | undefined {
-  const kept = call.overlay.retained()
-  if (kept === undefined) return
-  // The object can be used all the same: only a restart before the next attempt would make the handle stale.
-  return kept.catch((error) => call.context.log.error({ err: error }, 'handles could not be noted on disk'))
 }
 
 /** Answers with the status of `error` and what its procedure sends along. Rethrows what is not an answer of NFS. */

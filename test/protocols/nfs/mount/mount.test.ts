@@ -1,6 +1,11 @@
+import { execFileSync } from 'node:child_process'
+import { rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import t from 'tap'
 import { MOUNT, type NfsClient, STATUS } from '../../../helpers/nfs-client.ts'
-import { NO_AUTH, type XdrReader, XdrWriter } from '../../../helpers/rpc-client.ts'
+import { ROOT, standOn } from '../../../helpers/overlay.ts'
+import { type Auth, authSys, NO_AUTH, type XdrReader, XdrWriter } from '../../../helpers/rpc-client.ts'
+import { tmpfs } from '../../../helpers/tmpfs.ts'
 import { withNfs } from '../nfs-fixture.ts'
 
 t.test('MNT gives the handle of the root, and AUTH_SYS as the way in', async (t) => {
@@ -42,6 +47,68 @@ t.test('MNT refuses what is not a directory of the export', async (t) => {
     await t.rejects(client.mnt(`/${'n'.repeat(1024)}`), /GARBAGE_ARGS/)
   })
 })
+
+t.test('MNT goes only where its caller may: behind it tells no names and gives no handles', async (t) => {
+  const tree = { 'secret/': { mode: 0o700 }, 'secret/known/': '', 'open/': { mode: 0o755 }, 'open/dir/': '' }
+  const test = async (who: string, auth: Auth, rules: string, status: number) =>
+    withNfs(
+      t,
+      [tree],
+      async ({ connect }) => {
+        const client = await connect(auth)
+        t.equal((await client.mnt('/overlay/secret')).status, STATUS.OK, `${who}: the name itself is no secret`)
+        for (const path of ['/overlay/secret/known', '/overlay/secret/./known/']) {
+          const answer = await client.mnt(path)
+          t.equal(answer.status, status, `${who}: ${path}`)
+          if (status !== STATUS.OK) t.equal(answer.handle.length, 0)
+        }
+        const absent = status === STATUS.OK ? STATUS.NOENT : status
+        t.equal((await client.mnt('/overlay/secret/absent')).status, absent, `${who}: as for a name that is not there`)
+        t.equal((await client.mnt('/overlay/open/dir')).status, STATUS.OK, who)
+      },
+      { rules, mounts: false },
+    )
+  await test('root', authSys(0, 0), '127.0.0.1(rw,no_root_squash,insecure)', STATUS.OK)
+  await test('root that is squashed', authSys(0, 0), '127.0.0.1(rw,root_squash,insecure)', STATUS.ACCES)
+  await test('a user', authSys(1000, 1000), '127.0.0.1(rw,no_root_squash,insecure)', STATUS.ACCES)
+  await test('nobody', NO_AUTH, '127.0.0.1(rw,no_root_squash,insecure)', STATUS.ACCES)
+  await test('all squashed to root', NO_AUTH, '*(rw,all_squash,anonuid=0,anongid=0,insecure)', STATUS.OK)
+})
+
+t.test(
+  'MNT and LOOKUP answer on a full upper; that handles are not noted is said once, and when they are again',
+  async (t) => {
+    const base = tmpfs(t)
+    standOn({ base })
+    t.teardown(() => standOn({}))
+    await withNfs(
+      t,
+      [{ file: 'content', 'a/b/': '' }],
+      async ({ client, server, complaints, overlay, connect }) => {
+        // More names than one page of the log still takes.
+        const names = Array.from({ length: 300 }, (_, i) => `${i}-${'x'.repeat(200)}`)
+        for (const name of names) await overlay.create(ROOT, overlay.root, name, { mode: 0o644 })
+        execFileSync('mount', ['-o', 'remount,size=1m', base])
+        const filler = join(base, 'filler')
+        t.throws(() => writeFileSync(filler, Buffer.alloc(2 * 1024 * 1024)), { code: 'ENOSPC' })
+        const root = (await (await connect()).mnt('/overlay')).handle
+        t.equal(root.length, 36)
+        t.equal((await client.mnt('/overlay/a/b')).status, STATUS.OK)
+        for (const name of names) t.equal((await client.lookup(root, name)).status, STATUS.OK)
+        const file = (await client.lookup(root, 'file')).handle!
+        t.equal((await client.read(file, 0, 100)).data.toString(), 'content')
+        const said = () => complaints.filter((line) => line.includes('noted on disk'))
+        t.equal(said().length, 1, 'said once')
+        t.ok(server.counters.handlesNotNoted! > 1, 'and counted')
+        for (const name of names.slice(0, 200)) t.equal((await client.remove(root, name)).status, STATUS.OK)
+        rmSync(filler)
+        t.equal((await client.mnt('/overlay/a')).status, STATUS.OK)
+        t.match(said(), [/could not be/, /again/])
+      },
+      { nfs: {} },
+    )
+  },
+)
 
 t.test('DUMP lists the mounts until UMNT or UMNTALL', async (t) => {
   await withNfs(t, [{ 'a/': '', 'b/': '' }], async ({ client }) => {
