@@ -2,7 +2,7 @@
 const PARTS = 256
 
 /**
- * A hash table from keys (positive numbers) to places (positive numbers). It is made of parts that grow at different times, so that it never
+ * A hash table from keys (positive numbers) to places (positive numbers), each with a tag of 32 bits. It is made of parts that grow at different times, so that it never
  * takes long to put something in, however many millions there are.
  */
 export class OffsetMap {
@@ -18,10 +18,15 @@ export class OffsetMap {
     return this.#part(key).get(key)
   }
 
-  set(key: number, place: number): void {
+  /** The tag that was set with the place of `key`, 0 when there is none. */
+  tag(key: number): number {
+    return this.#part(key).tag(key)
+  }
+
+  set(key: number, place: number, tag: number): void {
     const part = this.#part(key)
     this.#size -= part.size
-    part.set(key, place)
+    part.set(key, place, tag)
     this.#size += part.size
   }
 
@@ -41,10 +46,11 @@ export class OffsetMap {
   }
 }
 
-/** A hash table, 16 bytes a slot, at most two thirds full. */
+/** A hash table, 20 bytes a slot, at most two thirds full. */
 class Part {
   #keys = new Float64Array(16)
   #places = new Float64Array(16)
+  #tags = new Uint32Array(16)
   #size = 0
 
   get size(): number {
@@ -56,11 +62,17 @@ class Part {
     return this.#places[this.#slot(key)] as number
   }
 
-  set(key: number, place: number): void {
+  tag(key: number): number {
+    const slot = this.#slot(key)
+    return this.#places[slot] === 0 ? 0 : (this.#tags[slot] as number)
+  }
+
+  set(key: number, place: number, tag: number): void {
     const slot = this.#slot(key)
     if (this.#places[slot] === 0) this.#size++
     this.#keys[slot] = key
     this.#places[slot] = place
+    this.#tags[slot] = tag
     if (this.#size * 3 > this.#keys.length * 2) this.#grow()
   }
 
@@ -75,6 +87,7 @@ class Part {
       if (((at - home) & mask) < ((at - hole) & mask)) continue
       this.#keys[hole] = this.#keys[at] as number
       this.#places[hole] = this.#places[at] as number
+      this.#tags[hole] = this.#tags[at] as number
       hole = at
     }
     this.#places[hole] = 0
@@ -94,13 +107,16 @@ class Part {
   #grow(): void {
     const keys = this.#keys
     const places = this.#places
+    const tags = this.#tags
     this.#keys = new Float64Array(keys.length * 2)
     this.#places = new Float64Array(keys.length * 2)
+    this.#tags = new Uint32Array(keys.length * 2)
     for (let i = 0; i < keys.length; i++) {
       if (places[i] === 0) continue
       const slot = this.#slot(keys[i] as number)
       this.#keys[slot] = keys[i] as number
       this.#places[slot] = places[i] as number
+      this.#tags[slot] = tags[i] as number
     }
   }
 }

@@ -4,6 +4,7 @@ import { asCopy, copyAwaited } from '../base/lock.ts'
 import { encodeIdentity } from '../layer/identity.ts'
 import { Real } from '../layer/layer.ts'
 import type { NodeOwnership, OverrideStat } from '../layer/override-stat.ts'
+import { provenPlace } from '../layer/proven-place.ts'
 import { NEVER_WAITS, openForReading } from '../layer/real-open.ts'
 import { storageOf } from '../layer/upper-context.ts'
 import { removeTemp, removeTempDir } from '../layer/whiteout.ts'
@@ -15,10 +16,10 @@ import type { SuperBlock } from '../objects/superblock.ts'
 import { isMarker } from '../sidecar/protocol-data-store.ts'
 import { truncateFd, utimesAt } from '../sys/attr.ts'
 import { fsync } from '../sys/data.ts'
-import { linkAt, mkdirAt, mknodAt, readlinkAt, renameAt, symlinkAt } from '../sys/dir.ts'
-import { O_CREAT, O_DIRECTORY, O_EXCL, O_RDONLY, O_RDWR } from '../sys/flags.ts'
-import { closeLater, openAt } from '../sys/open.ts'
-import type { Stat } from '../sys/stat.ts'
+import { linkFd, mkdirAt, mknodAt, readlinkAt, renameAt, symlinkAt } from '../sys/dir.ts'
+import { O_CREAT, O_DIRECTORY, O_EXCL, O_NONBLOCK, O_RDONLY, O_RDWR } from '../sys/flags.ts'
+import { closeLater, openAt, reopen } from '../sys/open.ts'
+import { type Stat, statxFdAsking } from '../sys/stat.ts'
 import { getXattr, setXattr } from '../sys/xattr.ts'
 import { copyData, needWanted, syncsCopy } from './copy-data.ts'
 import { copyFileUp } from './copy-file.ts'
@@ -109,10 +110,10 @@ export async function linkUpAlias(sb: SuperBlock, inode: OvlInode, dir: OvlInode
 async function linkUp(sb: SuperBlock, inode: OvlInode, dir: OvlInode, name: string): Promise<void> {
   const upper = inode.upper as Real
   await keepingTimes(sb, dir, async (dirFd) => {
-    const parent = upper.parent as Real
+    const from = { dir: upper.parent as Real, name: upper.name }
     const to = { dir: dir.upper as Real, name }
-    const sourceFd = await sb.descriptors.of(parent)
-    await sb.xattrStore.linking({ dir: parent, name: upper.name }, to, () => linkAt(sourceFd, upper.name, dirFd, name))
+    const sourceFd = await sb.descriptors.proven(upper)
+    await sb.xattrStore.linking(from, to, () => linkFd(sourceFd, dirFd, name))
     if (inode.nlinkDelta !== undefined) inode.nlinkDelta--
     inode.changed()
   })
@@ -260,6 +261,15 @@ async function syncBuilt(workFd: number, temp: string, type: FileType): Promise<
   }
 }
 
+async function syncObject(object: number): Promise<void> {
+  const fd = await reopen(object, O_RDONLY | O_NONBLOCK)
+  try {
+    await fsync(fd)
+  } finally {
+    closeLater(fd)
+  }
+}
+
 async function makeSame(
   sb: SuperBlock,
   { inode, lower, data, temp }: Build,
@@ -312,22 +322,22 @@ async function fillFrom(sb: SuperBlock, inode: OvlInode, data: Real, to: number,
 /** Brings the data up into a metadata-only copy; until the mark is removed a crash leaves the old state (ovl_copy_up_meta_inode_data). */
 async function completeData(sb: SuperBlock, inode: OvlInode): Promise<void> {
   await inode.nodeLock.exclusive(async () => {
-    const upper = inode.upper as Real
     if (!inode.metacopy || !inode.dataReal) return
-    const dirFd = await sb.descriptors.of(upper.parent as Real)
-    const before = await lowerStat(sb, upper)
-    const capability = await getXattr(dirFd, upper.name, 'security.capability')
-    const to = await openAt(dirFd, upper.name, O_RDWR | NEVER_WAITS)
+    const { fd, name } = await provenPlace(sb, inode.upper as Real)
+    const object = await sb.descriptors.proven(inode.upper as Real)
+    const before = await statxFdAsking(object)
+    const capability = await getXattr(object, '', 'security.capability')
+    const to = await reopen(object, O_RDWR | O_NONBLOCK)
     try {
       await fillFrom(sb, inode, inode.dataReal, to, before.size)
     } finally {
       closeLater(to)
     }
     // Writing has taken the capability away, but this is no change for those who look.
-    if (capability) await setXattr(dirFd, upper.name, 'security.capability', capability)
-    await utimesAt(dirFd, upper.name, before.atime, before.mtime)
-    if (sb.options.fsync === 'strict') await syncBuilt(dirFd, upper.name, FileType.regular)
-    await sb.xattrStore.remove(dirFd, upper.name, sb.overlayXattrs.metacopy)
+    if (capability) await setXattr(object, '', 'security.capability', capability)
+    await utimesAt(object, '', before.atime, before.mtime)
+    if (sb.options.fsync === 'strict') await syncObject(object)
+    await sb.xattrStore.remove(fd, name, sb.overlayXattrs.metacopy)
     inode.metacopy = false
     inode.dataReal = undefined
     sb.files.drop(inode)

@@ -1,6 +1,7 @@
-import { OverlayError } from '../api/errno.ts'
+import { isErrno, OverlayError } from '../api/errno.ts'
 import { FileType, type MaybePromise, type Name } from '../api/types.ts'
 import { O_NOFOLLOW, O_PATH } from '../sys/flags.ts'
+import { type KernelHandle, openByHandle } from '../sys/handle.ts'
 import { closeSync, openAt, openAtCached } from '../sys/open.ts'
 import { statxFd, statxFdAsking } from '../sys/stat.ts'
 import { asksForAttributes, type Found, type Layer, type Probe, Real } from './layer.ts'
@@ -74,13 +75,13 @@ export class Descriptors {
     }
   }
 
-  /** The descriptor of directory `real`. @throws ESTALE it is no longer where it was */
+  /** The descriptor of `real`, a directory or an object without a known name. @throws ESTALE it is no longer where it was */
   of(real: Real): MaybePromise<number> {
     if (real.fd >= 0) {
       real.used = true
       return real.fd
     }
-    if (!real.parent) throw new OverlayError('ESTALE', 'open')
+    if (!real.parent) return this.#openNameless(real)
     const parentFd = this.of(real.parent)
     if (parentFd instanceof Promise) return parentFd.then((fd) => this.#openBelow(fd, real))
     return this.#openBelow(parentFd, real)
@@ -95,7 +96,6 @@ export class Descriptors {
     real.fd = fd
     real.used = true
     this.#reals?.set(fd, real)
-    if (!real.parent) return
     this.#open.add(real)
     if (this.#open.size > this.#limit) this.#evict()
   }
@@ -112,6 +112,59 @@ export class Descriptors {
   retire(fd: number): void {
     this.#retired.push({ epoch: this.#epoch++, fd })
     this.#scheduleDrain()
+  }
+
+  /**
+   * An O_PATH descriptor of the object that `real` stands for, whatever has its name by now: -1 when that is another object, or nothing. The
+   * caller owns it.
+   */
+  async openObject(real: Real): Promise<number> {
+    const dir = real.parent as Real
+    const dirFd = await this.of(dir)
+    let fd = -1
+    if (real.layer.local) {
+      try {
+        fd = openAtCached(dirFd, real.name, PROBE_FLAGS)
+      } catch (error) {
+        absent(error)
+        return -1
+      }
+    }
+    if (fd < 0) fd = await openIfThere(dirFd, real.name)
+    if (fd < 0) return -1
+    let same = false
+    try {
+      const { inodeNumbers } = real.layer
+      const stat = statxFd(fd)
+      same = (inodeNumbers ? await inodeNumbers.stamp(dir, real.name, stat) : stat).ino === real.ino
+      return same ? fd : -1
+    } finally {
+      if (!same) closeSync(fd)
+    }
+  }
+
+  /**
+   * How the object that `real` stands for is named in system calls that change it: by a descriptor, which no rename can make mean another
+   * one, and ''. Valid for the rest of the `run` that this is called in.
+   *
+   * @throws ESTALE something else has its name
+   */
+  async proven(real: Real): Promise<number> {
+    if (!real.parent) return await this.of(real)
+    const fd = await this.openObject(real)
+    if (fd < 0) throw new OverlayError('ESTALE', 'open', real.name)
+    this.retire(fd)
+    return fd
+  }
+
+  /** The object of `layer` that its file system finds by `handle`, when it has a name. */
+  async foundByHandle(layer: Layer, handle: KernelHandle): Promise<Found | undefined> {
+    const fd = await this.#openByHandle(layer, handle)
+    if (fd === undefined) return undefined
+    const stat = statxFd(fd)
+    const real = new Real(layer, undefined, '', stat.ino)
+    real.kernelHandle = handle
+    return { real, stat }
   }
 
   /** What is called `name` in `dir`, without following a symlink; undefined when nothing is. */
@@ -171,6 +224,26 @@ export class Descriptors {
     const found = probeAt(parentFd, real.name, real.layer.local)
     if (found instanceof Promise) return found.then((probe) => this.#adoptProbe(real, probe))
     return this.#adoptProbe(real, found)
+  }
+
+  async #openNameless({ kernelHandle, layer, ino }: Real): Promise<number> {
+    const fd = kernelHandle ? await this.#openByHandle(layer, kernelHandle) : undefined
+    if (fd !== undefined && statxFd(fd).ino === ino) return fd
+    throw new OverlayError('ESTALE', 'open')
+  }
+
+  /** Valid in this `run`. Undefined when the object has no name any more, or may not be opened so. */
+  async #openByHandle({ root }: Layer, { type, bytes }: KernelHandle): Promise<number | undefined> {
+    if (root.fd < 0) return undefined
+    let fd: number
+    try {
+      fd = await openByHandle(root.fd, type, bytes, PROBE_FLAGS)
+    } catch (error) {
+      if (isErrno(error, 'ESTALE', 'EPERM', 'EINVAL')) return undefined
+      throw error
+    }
+    this.retire(fd)
+    return statxFd(fd).nlink > 0 ? fd : undefined
   }
 
   #adoptProbe(real: Real, probe: Probe | undefined): number {

@@ -1,4 +1,5 @@
 import type { MaybePromise, Name, Time } from '../api/types.ts'
+import type { KernelHandle } from '../sys/handle.ts'
 import type { Stat } from '../sys/stat.ts'
 import type { WhiteoutFormat } from './whiteout-format.ts'
 
@@ -46,10 +47,11 @@ export function asksForAttributes(layer: Layer): boolean {
   return layer.isUpper && (!layer.local || layer.inodeNumbers !== undefined)
 }
 
-/** What only few directories have. */
-interface RealNotes {
-  redirect: string | undefined
-  stampNs: number
+/** What only few objects have. */
+class RealNotes {
+  redirect: string | undefined = undefined
+  stampNs = 0
+  kernelHandle: KernelHandle | undefined = undefined
 }
 
 const USED = 1
@@ -63,14 +65,15 @@ const FLAG_BITS = (1 << EPOCH_SHIFT) - 1
 
 /**
  * An object as it lies in one layer: named by its real parent and one component, so that every system call is one component
- * long below a directory descriptor. Lower ones never move; upper ones are re-named by the operation that moves them.
+ * long below a directory descriptor. Lower ones never move; upper ones are re-named by the operation that moves them. One without a
+ * parent is the root of its layer, or has lost its known name (`losePlace` in objects/nameless.ts) and is found by `fd` and `kernelHandle`.
  */
 export class Real {
   readonly layer: Layer
   parent: Real | undefined
   name: Name
   readonly ino: number
-  /** O_PATH descriptor of a directory, or -1 when none is open. Owned by `Descriptors`. */
+  /** O_PATH descriptor of a directory, or of an object without a known name; -1 when none is open. Owned by `Descriptors`. */
   fd = -1
   #notes: RealNotes | undefined = undefined
   /** Flags, and above them the epoch of `coversNothingIn`, plus one. */
@@ -118,7 +121,7 @@ export class Real {
 
   set redirect(redirect: string | undefined) {
     if (!this.#notes && redirect === undefined) return
-    this.#notes ??= { redirect: undefined, stampNs: 0 }
+    this.#notes ??= new RealNotes()
     this.#notes.redirect = redirect
   }
 
@@ -128,8 +131,18 @@ export class Real {
   }
 
   set stampNs(stampNs: number) {
-    this.#notes ??= { redirect: undefined, stampNs: 0 }
+    this.#notes ??= new RealNotes()
     this.#notes.stampNs = stampNs
+  }
+
+  /** How the file system finds an object whose names nobody knows (`parent` undefined); undefined when only `fd` leads to it. */
+  get kernelHandle(): KernelHandle | undefined {
+    return this.#notes?.kernelHandle
+  }
+
+  set kernelHandle(kernelHandle: KernelHandle | undefined) {
+    this.#notes ??= new RealNotes()
+    this.#notes.kernelHandle = kernelHandle
   }
 
   /** Upper directory that holds objects with an origin (`overlay.impure`). */

@@ -1,7 +1,7 @@
 import { isErrno } from '../api/errno.ts'
 import type { Name } from '../api/types.ts'
 import { O_NOATIME, O_NOFOLLOW, O_NONBLOCK, O_RDONLY } from '../sys/flags.ts'
-import { openAt } from '../sys/open.ts'
+import { openAt, reopen } from '../sys/open.ts'
 
 /** Flags under which an open of a real file never waits for a peer, nor follows a symlink. */
 export const NEVER_WAITS = O_NOFOLLOW | O_NONBLOCK
@@ -11,12 +11,17 @@ export async function openForReading(dirFd: number, name: Name): Promise<number>
   return await openQuietly(dirFd, name, O_RDONLY)
 }
 
-/** Opens a real file so that reads leave its access time alone, where the server may: as its owner, or as root. */
+/**
+ * Opens a real file, with '' that of the O_PATH descriptor itself, so that reads leave its access time alone, where the server may: as its
+ * owner, or as root.
+ */
 export async function openQuietly(dirFd: number, name: Name, flags: number): Promise<number> {
+  const open = (more: number) =>
+    name === '' ? reopen(dirFd, flags | more | O_NONBLOCK) : openAt(dirFd, name, flags | more | NEVER_WAITS)
   try {
-    return await openAt(dirFd, name, flags | O_NOATIME | NEVER_WAITS)
+    return await open(O_NOATIME)
   } catch (error) {
     if (!isErrno(error, 'EPERM')) throw error
-    return await openAt(dirFd, name, flags | NEVER_WAITS)
+    return await open(0)
   }
 }

@@ -4,6 +4,7 @@ import { decodeIdentity, type Identity, identityOf, identityOfName } from '../la
 import { type Found, type Layer, Real } from '../layer/layer.ts'
 import { ctimeFingerprint } from '../objects/ctime-fingerprint.ts'
 import { type Alias, OvlInode } from '../objects/dentry.ts'
+import { isNameless } from '../objects/nameless.ts'
 import { knownRights, shownType } from '../objects/rights.ts'
 import type { SuperBlock } from '../objects/superblock.ts'
 import { closeSync } from '../sys/open.ts'
@@ -65,7 +66,7 @@ export async function inodeFor(sb: SuperBlock, dir: OvlInode, name: Name, entry:
     const same = upper ? known.upper?.ino === upper.real.ino : known.generation === identity.generation
     if (same) {
       if (isOutdated(sb, known, { dir, name })) return remakeInode(sb, known, { dir, name }, made)
-      revive(known, entry)
+      revive(sb, known, entry)
       return known
     }
   }
@@ -78,7 +79,8 @@ export async function inodeFor(sb: SuperBlock, dir: OvlInode, name: Name, entry:
 
 /** Whether an object has an upper that is not at this place. */
 export function isElsewhere(known: OvlInode | undefined, dir: OvlInode, name: Name): boolean {
-  if (!known?.upper || known.unlinked || known.indexName !== undefined || known.aliases.length === 0) return false
+  if (!known?.upper || known.unlinked || known.indexName !== undefined) return false
+  if (known.aliases.length === 0) return isNameless(known)
   return !known.aliases.some((alias) => alias.dir === dir && alias.name === name)
 }
 
@@ -91,8 +93,9 @@ function isOutdated(sb: SuperBlock, inode: OvlInode, { dir, name }: Alias): bool
 }
 
 /** An object whose known names are all gone, but which was found at another one, lives there from now on. */
-function revive(inode: OvlInode, entry: StackEntry): void {
+function revive(sb: SuperBlock, inode: OvlInode, entry: StackEntry): void {
   if (inode.aliases.length > 0 || inode.indexName !== undefined) return
+  sb.nameless.release(inode)
   inode.upper = entry.upper?.real
   inode.lowers = entry.lowers.map(({ real }) => real)
 }
@@ -144,6 +147,7 @@ function noteStamp(sb: SuperBlock, { real, stat }: Found): void {
 function remakeInode(sb: SuperBlock, inode: OvlInode, alias: Alias, made: Made): OvlInode {
   const otherStack = inode.epoch !== sb.epoch
   const before = inode.dataReal ?? inode.real
+  sb.nameless.release(inode)
   if (inode.upper && made.upper) moveReal(sb, inode.upper, made.upper)
   // One that has been copied up since is newer than what was found.
   if (made.upper || !inode.upper || otherStack) {

@@ -1,6 +1,7 @@
 import { isErrno, OverlayError } from '../api/errno.ts'
 import type { MaybePromise, Name } from '../api/types.ts'
 import type { Alias, OvlInode } from '../objects/dentry.ts'
+import { isNameless } from '../objects/nameless.ts'
 import type { SuperBlock } from '../objects/superblock.ts'
 import { cachedDentry, checkName, lookupDentry } from './namei.ts'
 import { dueChain, isUnchanged, lookAtLowers } from './revalidate.ts'
@@ -87,6 +88,12 @@ async function findAgain(sb: SuperBlock, inode: OvlInode, current?: OvlInode): P
     }
     // Another caller may have been faster, by another name.
     if (!isStale(sb, inode)) return
+  }
+  if (inode.aliases.length === 0 && isNameless(inode) && !inode.dataReal) {
+    // No stack of layers hides it, as none has a name for it.
+    inode.epoch = sb.epoch
+    inode.recheck = false
+    return
   }
   leaveStack(sb, inode)
   throw new OverlayError('ESTALE', 'lookup')

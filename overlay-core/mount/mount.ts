@@ -15,15 +15,17 @@ import type { Storage } from '../layer/storage.ts'
 import { Writeback } from '../layer/writeback.ts'
 import { readMarks } from '../lookup/marks.ts'
 import { lookupDentry } from '../lookup/namei.ts'
+import { namelessInode } from '../lookup/nameless-inode.ts'
 import { revalidateInode } from '../lookup/revalidate-inode.ts'
 import { DentryCache } from '../objects/dcache.ts'
 import { OvlInode } from '../objects/dentry.ts'
 import { Durability } from '../objects/durability.ts'
 import { FileCache } from '../objects/file-cache.ts'
-import { HandleTable } from '../objects/handle.ts'
+import { type Finder, HandleTable } from '../objects/handle.ts'
 import { HandleFile } from '../objects/handle-file.ts'
 import { HandleLog } from '../objects/handle-log.ts'
 import { ListingCache } from '../objects/listing.ts'
+import { NamelessObjects } from '../objects/nameless.ts'
 import { knownRights } from '../objects/rights.ts'
 import type { SuperBlock } from '../objects/superblock.ts'
 import { effectiveGid, effectiveGroups, effectiveUid, raiseFileLimit, setUmask0 } from '../sys/process.ts'
@@ -131,7 +133,7 @@ async function assembleWith(
     layers.upper && roots.work ? await prepareUpper(options, layers.upper, roots.work.fd, context) : NO_UPPER
   const files = fileCache(given, descriptorLimit)
   const handleLog = await HandleLog.open(handleFile.fd, handleFile.sizeBytes)
-  const lookup = (dir: OvlInode, name: string) => lookupInode(sb, dir, name)
+  const finder = finderFor(() => sb)
   let temps = 0
   const sb: SuperBlock = {
     options,
@@ -152,7 +154,8 @@ async function assembleWith(
     files,
     durability: new Durability(),
     listings: new ListingCache(given.listingLimit),
-    handles: new HandleTable({ dcache, clock: given.clock }, lookup, handleFile, handleLog),
+    handles: new HandleTable({ dcache, clock: given.clock }, finder, handleFile, handleLog),
+    nameless: new NamelessObjects(descriptors),
     renameLock: newLock('shape'),
     writeback: new Writeback(given.clock),
     copies: new Set(),
@@ -224,6 +227,13 @@ async function openHandleFile(roots: Roots, given: MountEnvironment): Promise<Ha
   if (roots.work) return await HandleFile.in(roots.work.fd)
   const kept = given.handleDirectory === undefined ? undefined : await HandleFile.claim(given.handleDirectory)
   return kept ?? (await HandleFile.nameless(tmpdir()))
+}
+
+function finderFor(superBlock: () => SuperBlock): Finder {
+  return {
+    lookup: (dir, name) => lookupInode(superBlock(), dir, name),
+    nameless: (record, what) => namelessInode(superBlock(), record, what),
+  }
 }
 
 async function lookupInode(sb: SuperBlock, dir: OvlInode, name: string): Promise<OvlInode | undefined> {

@@ -162,7 +162,8 @@ export class FileCache {
     for (;;) {
       if (inode.unlinked) throw new OverlayError('ESTALE', 'open')
       const real = inode.dataReal ?? inode.real
-      const dirFd = await sb.descriptors.of(real.parent as Real)
+      // One without a known name is opened anew by its own descriptor.
+      const dirFd = await sb.descriptors.of(real.parent ?? real)
       const wantWrite = write || real.layer.isUpper
       const [fd, writable] = await openReal(dirFd, real, wantWrite, write)
       // A copy-up may have come between; then the lower's descriptor is already old.

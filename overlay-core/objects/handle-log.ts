@@ -31,7 +31,7 @@ const COMPACT_FROM_BYTES = 1024 * 1024
 
 /**
  * The memory of all identities that were ever given to clients: an append-only log on disk, and in memory per object only the place of its
- * last record (a hash table of two numbers). Appends are collected and written together; `flushed` tells when. What was written before the
+ * last record and the object's generation (a hash table). Appends are collected and written together; `flushed` tells when. What was written before the
  * process was killed is there at the next start; a torn record at the end is cut off.
  */
 export class HandleLog {
@@ -81,23 +81,23 @@ export class HandleLog {
     return { bytes: this.#end, liveBytes: Math.round(this.#places.size * average) }
   }
 
-  has(key: number): boolean {
-    return this.#places.get(key) > 0
+  has(key: number, generation: number): boolean {
+    return this.#places.get(key) > 0 && this.#places.tag(key) === generation
   }
 
   /** Notes where an object is, or is about to be; the place before stays readable as the second answer of `find`. */
   put(record: HandleRecord): void {
-    const previous = this.#places.get(record.key)
+    const previous = this.has(record.key, record.generation) ? this.#places.get(record.key) : 0
     const at = this.#append(PLACE, { ...record, previous })
     this.#count(record)
-    this.#places.set(record.key, at)
+    this.#places.set(record.key, at, record.generation)
     this.#placesEnd = this.#end
   }
 
-  /** The object is gone for good. */
+  /** The object is gone for good. Another one, that was given its key since, stays. */
   remove(key: number, generation: number): void {
+    if (!this.has(key, generation)) return
     const previous = this.#places.get(key)
-    if (previous === 0) return
     this.#append(GONE, { key, generation, dirKey: 0, name: '', previous })
     this.#places.delete(key)
   }
@@ -251,10 +251,10 @@ export class HandleLog {
 
   #take(kind: number, record: Logged, at: number): void {
     if (kind === GONE) {
-      this.#places.delete(record.key)
+      if (this.has(record.key, record.generation)) this.#places.delete(record.key)
     } else {
       this.#count(record)
-      this.#places.set(record.key, at)
+      this.#places.set(record.key, at, record.generation)
     }
   }
 

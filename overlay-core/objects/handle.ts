@@ -1,16 +1,23 @@
 import type { Clock } from '../api/clock.ts'
 import { isErrno, OverlayError } from '../api/errno.ts'
 import type { MaybePromise, Name } from '../api/types.ts'
+import type { KernelHandle } from '../sys/handle.ts'
 import type { DentryCache } from './dcache.ts'
 import type { OvlInode } from './dentry.ts'
 import type { HandleFile } from './handle-file.ts'
 import type { HandleLog, HandleRecord } from './handle-log.ts'
+import { decodeNameless, encodeNameless, type NamelessRecord } from './nameless.ts'
 
 /** So long after it was noted a place is sent to the disk, ms. */
 const WRITING_MS = 2000
 
-/** Looks a name up in a directory, whoever asks; part of the super block. */
-type Lookup = (dir: OvlInode, name: Name) => MaybePromise<OvlInode | undefined>
+/** How objects are found by what was noted of them, whoever asks; part of the super block. */
+export interface Finder {
+  /** Looks a name up in a directory. */
+  lookup(dir: OvlInode, name: Name): MaybePromise<OvlInode | undefined>
+  /** The object with the identity of `record`, none of whose names was known when it was noted. */
+  nameless(record: HandleRecord, what: NamelessRecord): Promise<OvlInode | undefined>
+}
 
 /** A change of the log that came while it was being rewritten. */
 type Change = (log: HandleLog) => void
@@ -24,7 +31,7 @@ type Change = (log: HandleLog) => void
  */
 export class HandleTable {
   readonly #dcache: DentryCache
-  readonly #lookup: Lookup
+  readonly #finder: Finder
   readonly #file: HandleFile
   #log: HandleLog
   /** What was noted since the log began to be rewritten. */
@@ -42,13 +49,13 @@ export class HandleTable {
 
   constructor(
     { dcache, clock }: { dcache: DentryCache; clock: Clock },
-    lookup: Lookup,
+    finder: Finder,
     file: HandleFile,
     log: HandleLog,
   ) {
     this.#dcache = dcache
     this.#clock = clock
-    this.#lookup = lookup
+    this.#finder = finder
     this.#file = file
     this.#log = log
   }
@@ -65,7 +72,7 @@ export class HandleTable {
     if (!alias) return
     inode.retained = true
     this.retain(alias.dir)
-    this.#note(inode, alias.dir, alias.name)
+    this.#put(inode, alias.dir.key, alias.name)
   }
 
   /** Undefined when everything retained so far would survive the death of the process, else when it will. @throws the error of the disk */
@@ -80,20 +87,29 @@ export class HandleTable {
     const alias = inode.alias
     if (!alias || !this.#known(inode)) return
     this.retain(alias.dir)
-    this.#note(inode, alias.dir, alias.name)
+    this.#put(inode, alias.dir.key, alias.name)
   }
 
   /** Notes where `inode` is about to be; to be awaited before it moves. Without room for the note it moves all the same. */
   async moving(inode: OvlInode, dir: OvlInode, name: Name): Promise<void> {
     if (!this.#known(inode)) return
     this.retain(dir)
-    this.#note(inode, dir, name)
+    this.#put(inode, dir.key, name)
+    await unlessFull(this.flushed())
+  }
+
+  /** Notes that no name of `inode` will be known, but what the file system itself finds it by; to be awaited before the last known one goes. */
+  async losingName(inode: OvlInode, kernelHandle: KernelHandle): Promise<void> {
+    if (!this.#known(inode)) return
+    const { fileIdHi, fileIdLo, type, lowerNlink } = inode
+    this.#put(inode, 0, encodeNameless({ fileIdHi, fileIdLo, type, lowerNlink, kernelHandle }))
     await unlessFull(this.flushed())
   }
 
   /** The object is gone for good. */
   forget(inode: OvlInode): void {
-    if (this.#log.has(inode.key)) this.#change((log) => log.remove(inode.key, inode.generation))
+    const { key, generation } = inode
+    if (this.#log.has(key, generation)) this.#change((log) => log.remove(key, generation))
   }
 
   /** @throws ESTALE */
@@ -133,11 +149,14 @@ export class HandleTable {
   }
 
   #known(inode: OvlInode): boolean {
-    return inode.retained || this.#log.has(inode.key)
+    return inode.retained || this.#log.has(inode.key, inode.generation)
   }
 
-  #note(inode: OvlInode, dir: OvlInode, name: Name): void {
-    const record = { key: inode.key, generation: inode.generation, dirKey: dir.key, name }
+  #put(inode: OvlInode, dirKey: number, name: string): void {
+    const { key, generation } = inode
+    // Of one that has just gone nothing may be noted over what was noted of the one that got its key.
+    if (this.#dcache.inode(key) !== inode) return
+    const record = { key, generation, dirKey, name }
     this.#change((log) => log.put(record))
   }
 
@@ -167,8 +186,10 @@ export class HandleTable {
   /** What stands at the place of `record`, when it is that object. */
   async #at(record: HandleRecord): Promise<OvlInode | undefined> {
     try {
+      const nameless = decodeNameless(record.name)
+      if (nameless) return await this.#finder.nameless(record, nameless)
       const dir = this.#dcache.inode(record.dirKey) ?? (await this.#findAgain(record.dirKey, undefined))
-      const inode = await this.#lookup(dir, record.name)
+      const inode = await this.#finder.lookup(dir, record.name)
       return inode && inode.key === record.key && inode.generation === record.generation ? inode : undefined
     } catch (error) {
       if (isErrno(error, 'ESTALE', 'ENOENT', 'ENOTDIR')) return undefined

@@ -2,6 +2,7 @@ import { OverlayError } from '../api/errno.ts'
 import { type Attr, type Cred, FileType, type MaybePromise, type Time } from '../api/types.ts'
 import { asksForAttributes, type Probe, type Real } from '../layer/layer.ts'
 import { standsFor } from '../layer/override-stat.ts'
+import { provenPlace } from '../layer/proven-place.ts'
 import { readlinkAt } from '../sys/dir.ts'
 import { type Stat, statxFd, statxFdAsking } from '../sys/stat.ts'
 import type { OvlInode } from './dentry.ts'
@@ -68,9 +69,7 @@ function attrAtHand(sb: SuperBlock, inode: OvlInode): Attr | undefined {
   if (file && !inode.dataReal && (file.upper || !inode.upper)) return keepAttr(inode, statxFd(file.fd))
   const { real } = inode
   if (inode.unlinked) throw new OverlayError('ESTALE', 'getattr')
-  if (real.fd >= 0) return keepAttr(inode, statxFd(real.fd))
-  if (!real.parent) throw new OverlayError('ESTALE', 'getattr')
-  return undefined
+  return real.fd >= 0 && !inode.dataReal ? keepAttr(inode, statxFd(real.fd)) : undefined
 }
 
 /** The attributes by name; undefined when something else stands there. */
@@ -93,7 +92,7 @@ async function readAttr(sb: SuperBlock, inode: OvlInode): Promise<Attr | undefin
 
 /** What stands at the place of `real`, when it is that object. */
 async function probeReal(sb: SuperBlock, real: Real): Promise<Probe | undefined> {
-  if (!real.parent) return { stat: await statxFdAsking(real.fd), fd: -1 }
+  if (!real.parent) return { stat: await statxFdAsking(await sb.descriptors.of(real)), fd: -1 }
   const probe = await sb.descriptors.probe(real.parent, real.name)
   if (probe?.stat.ino === real.ino) {
     if (probe.fd >= 0) sb.descriptors.adopt(real, probe.fd)
@@ -144,10 +143,15 @@ export function needChangeable(inode: OvlInode, op: string): void {
 }
 
 /**
- * How the real object is named in a system call: its upper directory's descriptor and name, or its own descriptor and ''. For a caller that
- * holds the lock of `inode`, as the place may change without it.
+ * How the real object is named in a system call (`provenPlace`). For a caller that holds the lock of `inode`, as the place may change without
+ * it, inside `Descriptors.run`.
+ *
+ * @throws ESTALE the object is not where it is known to be, and nothing else is known of it
  */
-export async function placeOf(sb: SuperBlock, inode: OvlInode): Promise<{ fd: number; name: string }> {
+export async function placeOf(
+  sb: SuperBlock,
+  inode: OvlInode,
+): Promise<{ readonly fd: number; readonly name: string }> {
   if (inode.unlinked) {
     // A lower's descriptor is for reading only: what would be changed through it is not ours.
     if (!inode.file?.upper) throw new OverlayError('ESTALE', 'inode')
@@ -155,7 +159,7 @@ export async function placeOf(sb: SuperBlock, inode: OvlInode): Promise<{ fd: nu
   }
   const { real } = inode
   if (inode.type === FileType.directory) return { fd: await sb.descriptors.of(real), name: '' }
-  return { fd: await sb.descriptors.of(real.parent as Real), name: real.name }
+  return await provenPlace(sb, real)
 }
 
 /** Runs `work` with the place of the real object, that cannot move meanwhile. */

@@ -1,11 +1,9 @@
-import { isErrno, OverlayError } from '../api/errno.ts'
+import { OverlayError } from '../api/errno.ts'
 import { FileType } from '../api/types.ts'
 import { ACL_ACCESS, ACL_DEFAULT, type AccessAcl, beyondMode, parseAcl } from '../layer/acl.ts'
 import type { Found, Layer, Real } from '../layer/layer.ts'
 import { OVERRIDE_STAT, type OverrideStat, parseOverrideStat, standsFor } from '../layer/override-stat.ts'
-import { O_NOFOLLOW, O_PATH } from '../sys/flags.ts'
-import { closeSync, openAt, openAtCached } from '../sys/open.ts'
-import { statxFd } from '../sys/stat.ts'
+import { closeSync } from '../sys/open.ts'
 import type { OvlInode } from './dentry.ts'
 import type { RealFile } from './file-cache.ts'
 import { ownAttr } from './object-attr.ts'
@@ -85,14 +83,15 @@ function readRights(sb: SuperBlock, inode: OvlInode): Promise<Rights | undefined
     return heldRights(sb, real.layer, file)
   }
   return sb.descriptors.run(async () => {
-    if (inode.type === FileType.directory) return await rightsOf(sb, real.layer, await sb.descriptors.of(real), '')
+    if (inode.type === FileType.directory || !real.parent) {
+      return await rightsOf(sb, real.layer, await sb.descriptors.of(real), '')
+    }
     // By a descriptor, as the name may be given to another object at any time.
-    const fd = await openPath(real.layer, await sb.descriptors.of(real.parent as Real), real.name)
+    const fd = await sb.descriptors.openObject(real)
     if (fd < 0) return undefined
     try {
-      if (statxFd(fd).ino !== real.ino && !real.layer.inodeNumbers) return undefined
       if (!sb.xattrStore.byName || !real.layer.isUpper) return await rightsOf(sb, real.layer, fd, '')
-      return await rightsOf(sb, real.layer, await sb.descriptors.of(real.parent as Real), real.name)
+      return await rightsOf(sb, real.layer, await sb.descriptors.of(real.parent), real.name)
     } finally {
       closeSync(fd)
     }
@@ -105,17 +104,6 @@ async function heldRights(sb: SuperBlock, layer: Layer, file: RealFile): Promise
     return await rightsOf(sb, layer, file.fd, '')
   } finally {
     sb.files.release(file)
-  }
-}
-
-/** An O_PATH descriptor, -1 when nothing has this name. */
-async function openPath(layer: Layer, dirFd: number, name: string): Promise<number> {
-  try {
-    const fd = layer.local ? openAtCached(dirFd, name, O_PATH | O_NOFOLLOW) : -1
-    return fd >= 0 ? fd : await openAt(dirFd, name, O_PATH | O_NOFOLLOW)
-  } catch (error) {
-    if (isErrno(error, 'ENOENT')) return -1
-    throw error
   }
 }
 

@@ -11,6 +11,7 @@ import type { Durability } from './durability.ts'
 import type { FileCache } from './file-cache.ts'
 import type { HandleTable } from './handle.ts'
 import type { ListingCache } from './listing.ts'
+import type { NamelessObjects } from './nameless.ts'
 
 /** The state of one mounted overlay, shared by the modules of the core (as `struct ovl_fs`). */
 export interface SuperBlock extends UpperContext {
@@ -41,6 +42,7 @@ export interface SuperBlock extends UpperContext {
   readonly durability: Durability
   readonly listings: ListingCache
   readonly handles: HandleTable
+  readonly nameless: NamelessObjects
   readonly renameLock: RwLock
   /** Running copy-ups. */
   readonly copies: Set<Promise<void>>

@@ -11,7 +11,7 @@ import {
 } from '../api/types.ts'
 import { copyingUpFirst, copyUp, longCopyOf } from '../copy-up/copy-up.ts'
 import { applyOwnership, inherit, type NewObjectSpec } from '../copy-up/owner.ts'
-import type { Probe, Real } from '../layer/layer.ts'
+import { type Probe, Real } from '../layer/layer.ts'
 import { setTimes } from '../layer/storage.ts'
 import { removeTemp, removeTempDir } from '../layer/whiteout.ts'
 import { isHidden, WHITEOUT } from '../layer/whiteout-format.ts'
@@ -21,6 +21,7 @@ import { cachedDentry, checkName, lookupLocked, needMakeable, rememberUpper } fr
 import { setRedirect } from '../lookup/redirect.ts'
 import type { OvlInode } from '../objects/dentry.ts'
 import { attrFor, getattr } from '../objects/inode.ts'
+import { takePlace } from '../objects/nameless.ts'
 import { type CheckedAttr, EXECUTE, inGroup, may, need, newOwner, WRITE } from '../objects/permission.ts'
 import { loadRights, type Rights } from '../objects/rights.ts'
 import type { SuperBlock } from '../objects/superblock.ts'
@@ -350,9 +351,12 @@ async function linkLocked(sb: SuperBlock, inode: OvlInode, dir: OvlInode, name: 
   await saveNlink(sb, inode)
   if (inode.hasOrigin) await setImpure(sb, upper)
   if (inode.metacopy) await setRedirect(sb, inode, name, false)
-  await upper.layer.marks.link(sb, inode.upper as Real, upper, name)
+  const source = inode.upper as Real
+  await upper.layer.marks.link(sb, source, upper, name)
   inode.changed()
+  if (!source.parent) takePlace(sb, inode, new Real(source.layer, upper, name, source.ino))
   sb.dcache.set(dir, name, inode)
   inode.addAlias(dir, name)
   sb.listings.insert(sb.uuid, dir, name, inode)
+  if (!source.parent) sb.handles.remember(inode)
 }

@@ -12,7 +12,7 @@ import { modeAfterWrite } from '../objects/permission.ts'
 import type { SuperBlock } from '../objects/superblock.ts'
 import { fallocate } from '../sys/attr.ts'
 import { fsync } from '../sys/data.ts'
-import { linkAt, readdirFd, renameAt, unlinkAt } from '../sys/dir.ts'
+import { linkFd, readdirFd, renameAt, unlinkAt } from '../sys/dir.ts'
 import { FALLOC_FL_KEEP_SIZE, O_NOFOLLOW, O_RDWR } from '../sys/flags.ts'
 import { closeSync, openAt } from '../sys/open.ts'
 import { statxFd } from '../sys/stat.ts'
@@ -81,9 +81,8 @@ async function overwriteLocked(
   { from, fd, now }: Overwriting,
 ): Promise<void> {
   const workFd = await sb.descriptors.of(sb.work as Real)
-  const upper = inode.upper as Real
   const target = `${from.temp}${TARGET_SUFFIX}`
-  await linkAt(await sb.descriptors.of(upper.parent as Real), upper.name, workFd, target)
+  await linkFd(fd, workFd, target)
   let begun = false
   try {
     if (!sb.options.volatile) await toDisk(from.fd, fd)

@@ -8,9 +8,12 @@ import { checkName, lookupLocked, lowerPositive } from '../lookup/namei.ts'
 import { isEmptyLocked } from '../lookup/readdir.ts'
 import type { OvlInode } from '../objects/dentry.ts'
 import { getattr, getattrLocked } from '../objects/inode.ts'
+import { namelessReal, takePlace } from '../objects/nameless.ts'
 import { EXECUTE, need, needEntryChange } from '../objects/permission.ts'
 import type { SuperBlock } from '../objects/superblock.ts'
 import { renameAt, rmdirAt, unlinkAt } from '../sys/dir.ts'
+import { nameToHandle } from '../sys/handle.ts'
+import { closeSync } from '../sys/open.ts'
 import { enterLocked, leaveChanged, leaveLocked } from './dir.ts'
 
 type Check = (victim: OvlInode) => void
@@ -44,11 +47,11 @@ export async function unlink(
 }
 
 async function unlinkLocked(sb: SuperBlock, victim: OvlInode, dir: OvlInode, name: Name): Promise<void> {
-  const last = await prepareRemoval(sb, victim, dir, name)
-  if (coversNothing(sb, victim, dir, name)) await unlinkAt(await sb.descriptors.of(dir.upper as Real), name)
-  else await removeName(sb, dir, name, victim.type)
-  forgetName(sb, victim, dir, name, last)
-  if (last) await dropIndex(sb, victim)
+  await removingName(sb, victim, dir, name, async (forget) => {
+    if (coversNothing(sb, victim, dir, name)) await unlinkAt(await sb.descriptors.of(dir.upper as Real), name)
+    else await removeName(sb, dir, name, victim.type)
+    forget()
+  })
 }
 
 /** @see Overlay.rmdir */
@@ -70,8 +73,9 @@ export async function rmdir(
         if (!(await isEmptyLocked(sb, victim))) throw new OverlayError('ENOTEMPTY', 'rmdir', name)
         await copyUp(sb, dir)
         await victim.nodeLock.exclusive(async () => {
+          const removal = lastRemoval(sb, victim)
           await removeName(sb, dir, name, victim.type)
-          forgetName(sb, victim, dir, name, true)
+          forgetName(sb, victim, dir, name, removal)
         })
       })
       await leaveLocked(sb, dir, before, wcc)
@@ -103,19 +107,86 @@ export async function separateLink(sb: SuperBlock, inode: OvlInode, dir: OvlInod
   await inode.nodeLock.exclusive(() => linkUpAlias(sb, inode, dir, name))
 }
 
+/** What a name that is about to go leaves behind. */
+interface Removal {
+  /** It is the last one. */
+  readonly last: boolean
+  /** Where the upper object is found afterwards; undefined when that does not change. */
+  readonly upper: Real | undefined
+  /** Large notes of protocols that go with it. */
+  readonly protocolData: readonly string[]
+}
+
+function lastRemoval(sb: SuperBlock, { upper }: OvlInode): Removal {
+  return { last: true, upper: undefined, protocolData: (upper && sb.protocolData?.of(upper.ino)) ?? [] }
+}
+
 /**
- * Before the name `name` in `dir` of `inode`, whose lock is held, goes: writes its link count down; when it is the last one, open handles
- * take hold of the upper file, which no name will lead to; else the client's handle is to lead to another name from now on, as after a
- * crash nothing else would. Returns whether it is the last one.
+ * Runs `work`, which takes the name `name` in `dir` away from `inode`, whose lock is held, and calls `forget` when it is gone: at once, so that
+ * nobody sees a replaced name absent; what stands there now is to be noted next. When it is the last name, open handles take hold of the
+ * upper file before, which no name will lead to; else the client's handle is to lead to another name from then on, or to the object by itself
+ * when none is known, as after a crash nothing else would.
  */
-export async function prepareRemoval(sb: SuperBlock, inode: OvlInode, dir: OvlInode, name: Name): Promise<boolean> {
-  if (inode.type === FileType.directory) return true
+export async function removingName<T>(
+  sb: SuperBlock,
+  inode: OvlInode,
+  dir: OvlInode,
+  name: Name,
+  work: (forget: () => void) => Promise<T>,
+): Promise<T> {
+  const removal = await prepareRemoval(sb, inode, dir, name)
+  let gone = false
+  try {
+    const result = await work(() => {
+      gone = true
+      forgetName(sb, inode, dir, name, removal)
+    })
+    if (removal.last) await dropIndex(sb, inode)
+    return result
+  } finally {
+    if (!gone && removal.upper) sb.descriptors.drop(removal.upper)
+  }
+}
+
+async function prepareRemoval(sb: SuperBlock, inode: OvlInode, dir: OvlInode, name: Name): Promise<Removal> {
+  if (inode.type === FileType.directory) return lastRemoval(sb, inode)
   const last = await isLastName(sb, inode)
   if (last) for (const handle of inode.lowerHandles ?? []) await handle.beforeLastName()
-  const other = last ? undefined : inode.aliases.find((alias) => alias.dir !== dir || alias.name !== name)
-  if (other) await sb.handles.moving(inode, other.dir, other.name)
+  const upper = last ? undefined : await otherPlace(sb, inode, dir, name)
   await saveNlink(sb, inode)
-  return last
+  return last ? lastRemoval(sb, inode) : { last, upper, protocolData: [] }
+}
+
+/** Where the upper object of `inode` will be found without this name, which is noted for handles; undefined when that is where it is found now. */
+async function otherPlace(sb: SuperBlock, inode: OvlInode, dir: OvlInode, name: Name): Promise<Real | undefined> {
+  const { upper } = inode
+  const others = inode.aliases.filter((alias) => alias.dir !== dir || alias.name !== name)
+  if (!upper || upper.parent !== dir.upper || upper.name !== name) {
+    const [other] = others
+    if (other) await sb.handles.moving(inode, other.dir, other.name)
+    else if (upper) await noteNameless(sb, inode, upper)
+    return undefined
+  }
+  for (const other of others) {
+    const parent = other.dir.upper
+    if (!parent || other.dir.unlinked) continue
+    const real = new Real(upper.layer, parent, other.name, upper.ino)
+    const fd = await sb.descriptors.openObject(real)
+    if (fd < 0) continue
+    closeSync(fd)
+    await sb.handles.moving(inode, other.dir, other.name)
+    return real
+  }
+  const real = await namelessReal(sb, inode)
+  if (real.kernelHandle) await sb.handles.losingName(inode, real.kernelHandle)
+  return real
+}
+
+/** Found in the index, which a handle is not led to by a name. */
+async function noteNameless(sb: SuperBlock, inode: OvlInode, upper: Real): Promise<void> {
+  if (!sb.privileged || sb.xattrStore.byName) return
+  const handle = upper.kernelHandle ?? (await nameToHandle(await sb.descriptors.proven(upper), ''))
+  if (handle) await sb.handles.losingName(inode, handle)
 }
 
 /** Whether `inode`, whose lock is held, has no name but the one that is about to go. */
@@ -161,36 +232,27 @@ async function removeUpperDir(sb: SuperBlock, dirFd: number, name: Name): Promis
 }
 
 /**
- * Updates what is known after `name` of `dir` ceased to name `inode`; `last` says that no other name is left: then the caller also calls
- * `dropIndex`. At once, so that nobody sees a replaced name absent: what stands there now is to be noted next. That the name is absent is not
- * remembered: of files that come and go, that would be all the cache is full of.
+ * Updates what is known after `name` of `dir` ceased to name `inode`. That the name is absent is not remembered: of files that come and go,
+ * that would be all the cache is full of.
  */
-export function forgetName(sb: SuperBlock, inode: OvlInode, dir: OvlInode, name: Name, last: boolean): void {
+function forgetName(sb: SuperBlock, inode: OvlInode, dir: OvlInode, name: Name, removal: Removal): void {
+  const { last, upper, protocolData } = removal
   inode.removeAlias(dir, name)
   if (last) sb.dcache.removeInode(inode)
   sb.dcache.remove(dir, name)
   sb.listings.remove(sb.uuid, dir, name)
   inode.changed()
   if (!last) {
-    moveToOtherName(inode, dir, name)
+    if (upper) takePlace(sb, inode, upper)
     sb.handles.remember(inode)
     return
   }
+  sb.nameless.release(inode)
   inode.unlinked = true
-  if (inode.upper) sb.protocolData?.forget(inode.upper.ino)
+  if (inode.upper) sb.protocolData?.forget(inode.upper.ino, protocolData)
   sb.listings.drop(inode)
   sb.handles.forget(inode)
   if (inode.type === FileType.directory) dropDescriptors(sb, inode)
-}
-
-/** The upper object of a hard link that was known by the removed name is known by another one from now on. */
-function moveToOtherName(inode: OvlInode, dir: OvlInode, name: Name): void {
-  const { upper } = inode
-  if (!upper || upper.parent !== dir.upper || upper.name !== name) return
-  const other = inode.aliases.find((alias) => alias.dir.upper !== undefined)
-  if (!other) return
-  inode.upper = new Real(upper.layer, other.dir.upper, other.name, upper.ino)
-  inode.upper.redirect = upper.redirect
 }
 
 function dropDescriptors(sb: SuperBlock, inode: OvlInode): void {

@@ -5,7 +5,7 @@ import { copyingUpFirst, copyUp, type LongCopy, longCopyOf } from '../copy-up/co
 import type { Probe, Real } from '../layer/layer.ts'
 import { removeTempDir } from '../layer/whiteout.ts'
 import { clearWorkDir } from '../layer/workdir.ts'
-import { dropIndex, saveNlink } from '../lookup/hardlink.ts'
+import { saveNlink } from '../lookup/hardlink.ts'
 import { setImpure } from '../lookup/marks.ts'
 import { checkName, lookupLocked, lowerPositive, needMakeable } from '../lookup/namei.ts'
 import { isEmptyLocked } from '../lookup/readdir.ts'
@@ -18,7 +18,7 @@ import { chmodAt, chownAt, utimesAt } from '../sys/attr.ts'
 import { mkdirAt, readdirFd } from '../sys/dir.ts'
 import { statxFd } from '../sys/stat.ts'
 import { enterLocked, leaveLocked, probeTemp } from './dir.ts'
-import { forgetName, prepareRemoval, separateLink } from './remove.ts'
+import { removingName, separateLink } from './remove.ts'
 
 /** @see Overlay.rename */
 export interface RenameOptions {
@@ -220,13 +220,14 @@ async function moveName(sb: SuperBlock, move: Move): Promise<void> {
   const { from, to, source, target } = move
   await markForMove(sb, source, from, to)
   await saveNlink(sb, source)
-  const last = target !== undefined && (await prepareRemoval(sb, target, to.dir, to.name))
-  await sb.handles.moving(source, to.dir, to.name)
-  await moveUpper(sb, move)
-  if (target) forgetName(sb, target, to.dir, to.name, last)
-  unplace(sb, source, from)
-  place(sb, source, from, to)
-  if (target && last) await dropIndex(sb, target)
+  const work = async (forget?: () => void) => {
+    await sb.handles.moving(source, to.dir, to.name)
+    await moveUpper(sb, move)
+    forget?.()
+    unplace(sb, source, from)
+    place(sb, source, from, to)
+  }
+  await (target ? removingName(sb, target, to.dir, to.name, work) : work())
 }
 
 /** Moves the upper object; where a lower would show through at the old name, a whiteout appears there in the same step. */

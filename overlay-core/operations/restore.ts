@@ -4,7 +4,6 @@ import { loopBudget } from '../base/loop-turn.ts'
 import { copyingUpFirst, longCopyOf } from '../copy-up/copy-up.ts'
 import type { Real } from '../layer/layer.ts'
 import { isHidden, isObject, nameStateAt, WHITEOUT } from '../layer/whiteout-format.ts'
-import { dropIndex } from '../lookup/hardlink.ts'
 import { checkName, lookupLocked, lowerPositive } from '../lookup/namei.ts'
 import type { OvlInode } from '../objects/dentry.ts'
 import { getattr, needAccess } from '../objects/inode.ts'
@@ -13,7 +12,7 @@ import type { SuperBlock } from '../objects/superblock.ts'
 import { readdirFd, unlinkAt } from '../sys/dir.ts'
 import { closeSync } from '../sys/open.ts'
 import { enterLocked, leaveLocked } from './dir.ts'
-import { forgetName, prepareRemoval } from './remove.ts'
+import { removingName } from './remove.ts'
 
 /** @see Overlay.provenance */
 export async function provenance(sb: SuperBlock, cred: Cred, dir: OvlInode, name: Name): Promise<Provenance> {
@@ -114,12 +113,12 @@ async function dropObjectLocked(
   name: Name,
   current: OvlInode,
 ): Promise<void> {
-  const last = await prepareRemoval(sb, current, dir, name)
-  await unlinkAt(await sb.descriptors.of(upper), name)
-  await sb.xattrStore.removed({ dir: upper, name })
-  forgetName(sb, current, dir, name, last)
-  forgetAbsence(sb, dir, name)
-  if (last) await dropIndex(sb, current)
+  await removingName(sb, current, dir, name, async (forget) => {
+    await unlinkAt(await sb.descriptors.of(upper), name)
+    await sb.xattrStore.removed({ dir: upper, name })
+    forget()
+    forgetAbsence(sb, dir, name)
+  })
 }
 
 /** What is known of the name holds no longer: who asks has to wait for the lock of the directory. */

@@ -17,7 +17,6 @@ import { applyOwnership, giveMode, giveOwner, inherit } from '../copy-up/owner.t
 import type { Real } from '../layer/layer.ts'
 import { setTimes } from '../layer/storage.ts'
 import { removeTemp } from '../layer/whiteout.ts'
-import { dropIndex } from '../lookup/hardlink.ts'
 import { checkName, lookupLocked, needMakeable, rememberUpper } from '../lookup/namei.ts'
 import { revalidateInode } from '../lookup/revalidate-inode.ts'
 import type { OvlInode } from '../objects/dentry.ts'
@@ -34,7 +33,7 @@ import { type Stat, statxFd } from '../sys/stat.ts'
 import { enterLocked, leaveChanged } from './dir.ts'
 import { hasOtherNames, overwriteInPlace } from './overwrite-in-place.ts'
 import { putProtocolData } from './protocol-data.ts'
-import { forgetName, prepareRemoval, separateLink } from './remove.ts'
+import { removingName, separateLink } from './remove.ts'
 import { adoptResumable, dropResumable, makeResumable, openResumables } from './resumable-stage.ts'
 
 const PRIVATE = 0o600
@@ -188,7 +187,10 @@ class Staged implements StagedFile {
       return
     }
     if (this.#fd < 0) return
-    await bestEffort(() => this.#sb.protocolData?.forget(statxFd(this.#fd).ino))
+    await bestEffort(() => {
+      const { ino } = statxFd(this.#fd)
+      this.#sb.protocolData?.forget(ino, this.#sb.protocolData.of(ino))
+    })
     closeLater(this.#fd)
     await this.#sb.descriptors.run(() => removeTemp(this.#sb, this.#temp))
   }
@@ -271,16 +273,11 @@ class Staged implements StagedFile {
     const left = { uid, gid, rdevMajor, rdevMinor, mode: modeAfterWrite(this.#cred, now) }
     const { mode } = statxFd(this.#fd)
     const owner = await giveMode(sb, workFd, this.#temp, FileType.regular, left, false, mode)
-    const last = await prepareRemoval(sb, current, dir, options.name)
-    const forget = () => forgetName(sb, current, dir, options.name, last)
-    const inode = await this.#move(
-      dir,
-      options,
-      { ...rights, owner },
-      { forget, standing: current.upper !== undefined },
+    const standing = current.upper !== undefined
+    const inode = await removingName(sb, current, dir, options.name, (forget) =>
+      this.#move(dir, options, { ...rights, owner }, { forget, standing }),
     )
     if (copied === 0 && owner === undefined) inode.bareAt = inode.changes
-    if (last) await dropIndex(sb, current)
     return inode
   }
 

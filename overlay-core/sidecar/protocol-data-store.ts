@@ -137,12 +137,17 @@ export class ProtocolDataStore {
     }
   }
 
-  /** The upper object `ino` has lost its last name. */
-  forget(ino: number): void {
+  /** What is kept of the upper object `ino`, for `forget`. */
+  of(ino: number): readonly string[] {
     const files = this.#files.get(ino)
-    if (files === undefined) return
+    return files === undefined ? [] : [...files]
+  }
+
+  /** The upper object `ino` has lost its last name, when `files` were kept of it: the number may be another object's by now. */
+  forget(ino: number, files: readonly string[]): void {
+    if (files.length === 0) return
     void this.#descriptors.run(async () => {
-      for (const file of [...files]) await this.#remove(ino, file)
+      for (const file of files) await this.#remove(ino, file)
     })
   }
 

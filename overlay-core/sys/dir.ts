@@ -116,10 +116,11 @@ export async function replaceByExchange(
   if ((exchanged as number) < 0) throw sysError('renameat2', -(exchanged as number), newName)
 }
 
-/** The target of a symlink, all of its bytes. @throws EINVAL not a symlink */
+/** The target of a symlink, or with '' of the one that the descriptor is open on, all of its bytes. @throws EINVAL not a symlink */
 export async function readlinkAt(dirFd: number, name: string): Promise<Uint8Array> {
   const out = Buffer.allocUnsafe(PATH_MAX)
-  const length = await call('readlinkat', name, readlinkat, dirFd, component('readlinkat', name), out, PATH_MAX)
+  const path = name === '' ? cString('readlinkat', '') : component('readlinkat', name)
+  const length = await call('readlinkat', name, readlinkat, dirFd, path, out, PATH_MAX)
   // A full buffer means that a part may be missing: no file system of Linux makes such a link.
   if (length === PATH_MAX) throw sysError('readlinkat', ENAMETOOLONG, name)
   return new Uint8Array(out.subarray(0, length))

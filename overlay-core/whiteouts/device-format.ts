@@ -11,7 +11,7 @@ import {
   WHITEOUT,
   type WhiteoutFormat,
 } from '../layer/whiteout-format.ts'
-import { linkAt, mknodAt, renameAt, replaceByExchange, unlinkAt } from '../sys/dir.ts'
+import { linkFd, mknodAt, renameAt, replaceByExchange, unlinkAt } from '../sys/dir.ts'
 import { RENAME_EXCHANGE, RENAME_WHITEOUT, S_IFCHR } from '../sys/flags.ts'
 
 /**
@@ -52,12 +52,12 @@ export const deviceFormat: WhiteoutFormat = {
   },
 
   async link(context, source, dir, name) {
-    const sourceFd = await context.descriptors.of(source.parent as Real)
+    const sourceFd = await context.descriptors.proven(source)
     const dirFd = await context.descriptors.of(dir)
-    if (!(await isHidden(context, dir, name))) return await linkAt(sourceFd, source.name, dirFd, name)
+    if (!(await isHidden(context, dir, name))) return await linkFd(sourceFd, dirFd, name)
     const temp = context.tempName()
     const workFd = await context.descriptors.of(context.work as Real)
-    await linkAt(sourceFd, source.name, workFd, temp)
+    await linkFd(sourceFd, workFd, temp)
     try {
       await renameAt(workFd, temp, dirFd, name)
     } catch (error) {

@@ -6,7 +6,7 @@ import { storageOf, type UpperContext } from '../layer/upper-context.ts'
 import { isHidden, type NameState, WHITEOUT, type WhiteoutFormat } from '../layer/whiteout-format.ts'
 import { clearWorkDir } from '../layer/workdir.ts'
 import { utimesAt } from '../sys/attr.ts'
-import { linkAt, mknodAt, renameAt, unlinkAt } from '../sys/dir.ts'
+import { linkFd, mknodAt, renameAt, unlinkAt } from '../sys/dir.ts'
 import { O_DIRECTORY, O_NOFOLLOW, O_PATH, RENAME_EXCHANGE, S_IFREG } from '../sys/flags.ts'
 import { closeSync, openAt } from '../sys/open.ts'
 import { statxFd } from '../sys/stat.ts'
@@ -71,13 +71,13 @@ export const fileFormat: WhiteoutFormat = {
   },
 
   async link(context, source, dir, name) {
-    const sourceFd = await context.descriptors.of(source.parent as Real)
+    const sourceFd = await context.descriptors.proven(source)
     const dirFd = await context.descriptors.of(dir)
     const [from, to] = [
       { dir: source.parent as Real, name: source.name },
       { dir, name },
     ]
-    const link = () => context.xattrStore.linking(from, to, () => linkAt(sourceFd, source.name, dirFd, name))
+    const link = () => context.xattrStore.linking(from, to, () => linkFd(sourceFd, dirFd, name))
     await ((await isHidden(context, dir, name)) ? overWhiteout(context, to, link) : link())
   },
 

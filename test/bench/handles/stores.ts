@@ -28,10 +28,10 @@ export async function logStore(folder: string): Promise<Store> {
   return {
     name: 'log of places',
     async remember(records) {
-      for (const record of records) if (!log.has(record.key)) log.put(record)
+      for (const record of records) if (!log.has(record.key, record.generation)) log.put(record)
       await log.flushed()
     },
-    knows: ({ key }) => log.has(key),
+    knows: ({ key, generation }) => log.has(key, generation),
     find: async ({ key }) => (await log.find(key)).length > 0,
     async forget(records) {
       for (const { key, generation } of records) log.remove(key, generation)

@@ -229,13 +229,16 @@ t.test('the table of places keeps what was put in, through growth and removal', 
       table.delete(key)
       expected.delete(key)
     } else {
-      table.set(key, i)
+      table.set(key, i, i % 7)
       expected.set(key, i)
     }
   }
   t.equal(table.size, expected.size)
   let wrong = 0
-  for (let key = 0; key < 20_011; key++) if (table.get(key) !== (expected.get(key) ?? 0)) wrong++
+  for (let key = 0; key < 20_011; key++) {
+    const place = expected.get(key) ?? 0
+    if (table.get(key) !== place || table.tag(key) !== place % 7) wrong++
+  }
   t.equal(wrong, 0)
   t.same([...table.keys()].sort(), [...expected.keys()].sort())
   t.end()
