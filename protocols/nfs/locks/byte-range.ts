@@ -22,8 +22,3 @@ export function lengthOf({ start, end }: ByteRange): bigint {
 export function overlap(a: ByteRange, b: ByteRange): boolean {
   return a.start <= b.end && b.start <= a.end
 }
-
-/** Whether two ranges overlap or lie side by side. */
-export function touch(a: ByteRange, b: ByteRange): boolean {
-  return a.start <= b.end + 1n && b.start <= a.end + 1n
-}

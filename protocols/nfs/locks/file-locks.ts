@@ -1,4 +1,5 @@
-import { type ByteRange, overlap, touch } from './byte-range.ts'
+import { type ByteRange, LAST_BYTE, overlap } from './byte-range.ts'
+import { RangeIndex } from './range-index.ts'
 
 /** Who holds locks: two owners are the same when their keys are. */
 export interface LockOwner {
@@ -13,71 +14,117 @@ export interface Lock extends ByteRange {
   readonly exclusive: boolean
 }
 
+/** What one owner holds in a file. */
+interface Holdings {
+  readonly client: string
+  readonly locks: RangeIndex<Lock>
+}
+
 /**
  * The byte-range locks of one file with the semantics of POSIX: locks of one owner never conflict; a new lock takes the place of what the owner
  * had in its range, splits what reaches beyond it, and joins neighbours of its kind.
  */
 export class FileLocks {
-  #held: readonly Lock[] = []
+  readonly #exclusive = new RangeIndex<Lock>()
+  readonly #shared = new RangeIndex<Lock>()
+  readonly #owners = new Map<string, Holdings>()
 
   get size(): number {
-    return this.#held.length
+    return this.#exclusive.size + this.#shared.size
   }
 
-  get held(): readonly Lock[] {
-    return this.#held
+  /** All locks of others that stand in the way of `wanted`. Nothing may be changed before the last one. */
+  *conflicts(wanted: Lock): Generator<Lock> {
+    const { key } = wanted.owner
+    for (const lock of this.#exclusive.overlapping(wanted)) if (lock.owner.key !== key) yield lock
+    if (!wanted.exclusive) return
+    for (const lock of this.#shared.overlapping(wanted)) if (lock.owner.key !== key) yield lock
   }
 
-  /** All locks of others that stand in the way of `wanted`. */
-  conflicts(wanted: Lock): Lock[] {
-    return this.#held.filter((lock) => inTheWay(lock, wanted))
-  }
-
-  /** The first lock that stands in the way. */
+  /** A lock that stands in the way. */
   conflict(wanted: Lock): Lock | undefined {
-    return this.#held.find((lock) => inTheWay(lock, wanted))
+    for (const lock of this.conflicts(wanted)) return lock
+    return undefined
   }
 
   /** Whether the owner of `wanted` holds such a lock, or a stronger one, on all of its range. */
   covers(wanted: Lock): boolean {
     let next = wanted.start
-    const own = this.#held.filter(
-      (lock) => lock.owner.key === wanted.owner.key && (lock.exclusive || !wanted.exclusive),
-    )
-    for (const lock of own.toSorted((a, b) => (a.start < b.start ? -1 : 1))) {
-      if (lock.start <= next && lock.end >= next) next = lock.end + 1n
+    for (const lock of this.#owners.get(wanted.owner.key)?.locks.overlapping(wanted) ?? []) {
+      if (lock.start > next) return false
+      if (lock.exclusive || !wanted.exclusive) next = lock.end + 1n
     }
     return next > wanted.end
   }
 
-  /** Puts a lock in place; nothing may stand in its way. */
-  set(wanted: Lock): void {
+  /** Puts a lock in place; nothing may stand in its way. Returns whether a stronger one of its owner gave way to it. */
+  set(wanted: Lock): boolean {
     let { start, end } = wanted
+    let weakened = false
+    const gone: Lock[] = []
     const rest: Lock[] = []
-    for (const lock of this.#held) {
-      if (lock.owner.key !== wanted.owner.key) rest.push(lock)
-      else if (lock.exclusive === wanted.exclusive && touch(lock, wanted)) {
+    for (const lock of this.#owners.get(wanted.owner.key)?.locks.overlapping(neighbourhood(wanted)) ?? []) {
+      if (lock.exclusive === wanted.exclusive) {
+        gone.push(lock)
         if (lock.start < start) start = lock.start
         if (lock.end > end) end = lock.end
-      } else rest.push(...without(lock, wanted))
+      } else if (overlap(lock, wanted)) {
+        gone.push(lock)
+        rest.push(...without(lock, wanted))
+        weakened ||= lock.exclusive
+      }
     }
-    rest.push({ owner: wanted.owner, exclusive: wanted.exclusive, start, end })
-    this.#held = rest
+    this.#remove(wanted.owner, gone)
+    for (const lock of rest) this.#add(lock)
+    this.#add({ owner: wanted.owner, exclusive: wanted.exclusive, start, end })
+    return weakened
   }
 
-  /** Takes the range away from what the owner holds. */
-  clear(owner: LockOwner, range: ByteRange): void {
-    this.#held = this.#held.flatMap((lock) => (lock.owner.key === owner.key ? without(lock, range) : [lock]))
+  /** Takes the range away from what the owner holds. Returns whether it held any of it. */
+  clear(owner: LockOwner, range: ByteRange): boolean {
+    const gone = [...(this.#owners.get(owner.key)?.locks.overlapping(range) ?? [])]
+    this.#remove(owner, gone)
+    for (const lock of gone) for (const left of without(lock, range)) this.#add(left)
+    return gone.length > 0
   }
 
   /** Takes all locks of a client away. */
   clearClient(client: string): void {
-    this.#held = this.#held.filter((lock) => lock.owner.client !== client)
+    for (const [key, holdings] of this.#owners) if (holdings.client === client) this.#owners.delete(key)
+    this.#exclusive.keep(({ owner }) => owner.client !== client)
+    this.#shared.keep(({ owner }) => owner.client !== client)
+  }
+
+  #add(lock: Lock): void {
+    const { key, client } = lock.owner
+    let holdings = this.#owners.get(key)
+    if (holdings === undefined) {
+      holdings = { client, locks: new RangeIndex() }
+      this.#owners.set(key, holdings)
+    }
+    holdings.locks.add(lock)
+    this.#ofKind(lock.exclusive).add(lock)
+  }
+
+  /** Takes locks of one owner out. */
+  #remove(owner: LockOwner, locks: readonly Lock[]): void {
+    const holdings = this.#owners.get(owner.key)
+    if (holdings === undefined || locks.length === 0) return
+    holdings.locks.remove(locks)
+    if (holdings.locks.size === 0) this.#owners.delete(owner.key)
+    for (const exclusive of [true, false]) {
+      this.#ofKind(exclusive).remove(locks.filter((lock) => lock.exclusive === exclusive))
+    }
+  }
+
+  #ofKind(exclusive: boolean): RangeIndex<Lock> {
+    return exclusive ? this.#exclusive : this.#shared
   }
 }
 
-function inTheWay(lock: Lock, wanted: Lock): boolean {
-  return lock.owner.key !== wanted.owner.key && (lock.exclusive || wanted.exclusive) && overlap(lock, wanted)
+/** The range with what lies side by side with it. */
+function neighbourhood({ start, end }: ByteRange): ByteRange {
+  return { start: start === 0n ? start : start - 1n, end: end === LAST_BYTE ? end : end + 1n }
 }
 
 /** What is left of a lock outside of a range. */

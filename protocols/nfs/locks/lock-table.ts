@@ -1,5 +1,8 @@
-import type { ByteRange } from './byte-range.ts'
+import { loopBudget } from '../../../overlay-core/index.ts'
+import { type ByteRange, LAST_BYTE, overlap } from './byte-range.ts'
 import { FileLocks, type Lock, type LockOwner } from './file-locks.ts'
+
+const EVERYTHING: ByteRange = { start: 0n, end: LAST_BYTE }
 
 /** A lock that is waited for. */
 interface Waiter {
@@ -9,7 +12,7 @@ interface Waiter {
   readonly granted: () => void
 }
 
-/** How many locks there may be. What looks at all locks and waits of a file must not take the event loop for long. */
+/** How many locks there may be. */
 export interface LockLimits {
   readonly perClient: number
   readonly perFile: number
@@ -19,6 +22,20 @@ export interface LockLimits {
 }
 
 const LIMITS: LockLimits = { perClient: 20_000, perFile: 5000, total: 200_000, waitsPerFile: 256, waits: 2048 }
+
+/** What a client holds. */
+interface ClientLocks {
+  locks: number
+  /** How many in each file. */
+  readonly files: Map<string, number>
+}
+
+/** Locks and waits that the search for a deadlock looks at: beyond it a wait is refused. */
+const DEADLOCK_STEPS = 10_000
+/** Files whose locks are freed in one go. */
+const FREED_AT_ONCE = 64
+/** Waits are gone through so often at once; when still more may be granted then, in the next turn of the event loop. */
+const GRANT_ROUNDS = 4
 
 /** What became of a request: `conflict` is a lock that stands in its way. */
 export type LockResult = { readonly kind: 'granted' | 'full' } | { readonly kind: 'denied'; readonly conflict: Lock }
@@ -33,8 +50,10 @@ export class LockTable {
   /** Waiters by the key of their owner. */
   readonly #waiting = new Map<string, Set<Waiter>>()
   readonly #limits: LockLimits
-  /** Locks of each client; kept by `#changed`. */
-  readonly #ofClient = new Map<string, number>()
+  /** What each client holds; kept by `#change`. */
+  readonly #clients = new Map<string, ClientLocks>()
+  /** Files in which locks of a client are still to be freed, by the client. */
+  readonly #freeing = new Map<string, Set<string>>()
   #total = 0
   #waits = 0
 
@@ -54,12 +73,12 @@ export class LockTable {
 
   /** A lock of another owner that stands in the way of `wanted`, undefined when it could be had. */
   test(file: string, wanted: Lock): Lock | undefined {
-    return this.#files.get(file)?.conflict(wanted)
+    return this.#locks(file, wanted.owner)?.conflict(wanted)
   }
 
   /** Whether the owner holds what is wanted already. */
   holds(file: string, wanted: Lock): boolean {
-    return this.#files.get(file)?.covers(wanted) ?? false
+    return this.#locks(file, wanted.owner)?.covers(wanted) ?? false
   }
 
   /** Takes a lock, or changes the kind of what the owner has in that range, when nothing stands in the way. */
@@ -67,28 +86,27 @@ export class LockTable {
     const conflict = this.test(file, wanted)
     if (conflict !== undefined) return { kind: 'denied', conflict }
     const { perClient, perFile, total } = this.#limits
-    const held = this.#ofClient.get(wanted.owner.client) ?? 0
+    const held = this.#clients.get(wanted.owner.client)?.locks ?? 0
     const inFile = this.#files.get(file)?.size ?? 0
     if (held >= perClient || inFile >= perFile || this.#total >= total) return { kind: 'full' }
-    this.#place(file, wanted)
     // From exclusive to shared: others may have it too now.
-    if (!wanted.exclusive) this.#grantWaiting(file)
+    if (this.#place(file, wanted)) this.#grantWaiting(file, wanted)
     return { kind: 'granted' }
   }
 
   /** Gives a range up. What waited for it is granted. */
   unlock(file: string, owner: LockOwner, range: ByteRange): void {
-    const locks = this.#files.get(file)
+    const locks = this.#locks(file, owner)
     if (locks === undefined) return
-    this.#change(file, locks, () => locks.clear(owner, range))
-    this.#grantWaiting(file)
+    if (this.#change(file, locks, owner.client, () => locks.clear(owner, range))) this.#grantWaiting(file, range)
   }
 
   /** Waits for a lock that was denied; `granted` is called when it is in place. Not when that would never happen: a deadlock. */
   wait(file: string, wanted: Lock, granted: () => void): 'waits' | 'deadlock' | 'full' {
     const others = this.#waiters.get(file) ?? []
     if (others.length >= this.#limits.waitsPerFile || this.#waits >= this.#limits.waits) return 'full'
-    if (this.#wouldDeadlock(file, wanted)) return 'deadlock'
+    const circle = this.#wouldDeadlock(file, wanted)
+    if (circle !== 'none') return circle
     const waiter: Waiter = { file, wanted, granted }
     this.#waiters.set(file, [...others, waiter])
     this.#waits++
@@ -107,49 +125,89 @@ export class LockTable {
     return this.#dropWaiters(file, (waiter) => isSame(waiter.wanted, wanted)) > 0
   }
 
-  /** Frees all that a client holds, and ends its waits. */
+  /**
+   * Frees all that a client holds, and ends its waits. What is in many files is freed in turns of the event loop; whatever the client asks for meanwhile finds its file
+   * freed.
+   */
   freeClient(client: string): void {
     for (const file of [...this.#waiters.keys()])
       this.#dropWaiters(file, (waiter) => waiter.wanted.owner.client === client)
-    for (const [file, locks] of [...this.#files]) {
-      if (!locks.held.some(({ owner }) => owner.client === client)) continue
-      this.#change(file, locks, () => locks.clearClient(client))
-      this.#grantWaiting(file)
-    }
+    const held = this.#clients.get(client)
+    if (held === undefined || this.#freeing.has(client)) return
+    const files = new Set<string>()
+    this.#freeing.set(client, files)
+    for (const file of held.files.keys()) files.add(file)
+    void this.#freeFiles(client, files)
   }
 
-  #place(file: string, wanted: Lock): void {
+  async #freeFiles(client: string, files: Set<string>): Promise<void> {
+    for (const file of files) {
+      if (files.size > FREED_AT_ONCE && loopBudget.spent) await loopBudget.rest()
+      this.#freeFile(client, file)
+    }
+    this.#freeing.delete(client)
+  }
+
+  #freeFile(client: string, file: string): void {
+    if (this.#freeing.get(client)?.delete(file) !== true) return
+    const locks = this.#files.get(file)
+    if (locks === undefined) return
+    this.#change(file, locks, client, () => {
+      locks.clearClient(client)
+      return true
+    })
+    this.#grantWaiting(file, EVERYTHING)
+  }
+
+  /** The locks of a file as they stand for a request of `owner`. */
+  #locks(file: string, { client }: LockOwner): FileLocks | undefined {
+    if (this.#freeing.size > 0) this.#freeFile(client, file)
+    return this.#files.get(file)
+  }
+
+  /** Returns whether others may have something now that they could not before. */
+  #place(file: string, wanted: Lock): boolean {
     const locks = this.#files.get(file) ?? new FileLocks()
     this.#files.set(file, locks)
-    this.#change(file, locks, () => locks.set(wanted))
+    return this.#change(file, locks, wanted.owner.client, () => locks.set(wanted))
   }
 
-  /** Changes the locks of a file and keeps the counts. */
-  #change(file: string, locks: FileLocks, change: () => void): void {
-    this.#count(locks, -1)
-    change()
-    this.#count(locks, 1)
+  /** Changes what a client has in a file and keeps the counts. Returns what `change` does. */
+  #change(file: string, locks: FileLocks, client: string, change: () => boolean): boolean {
+    const before = locks.size
+    const result = change()
+    const grown = locks.size - before
+    this.#total += grown
     if (locks.size === 0) this.#files.delete(file)
+    const held = this.#clients.get(client) ?? { locks: 0, files: new Map<string, number>() }
+    held.locks += grown
+    const inFile = (held.files.get(file) ?? 0) + grown
+    if (inFile === 0) held.files.delete(file)
+    else held.files.set(file, inFile)
+    if (held.locks === 0) this.#clients.delete(client)
+    else this.#clients.set(client, held)
+    return result
   }
 
-  #count({ held }: FileLocks, sign: number): void {
-    this.#total += sign * held.length
-    for (const { owner } of held) {
-      const count = (this.#ofClient.get(owner.client) ?? 0) + sign
-      if (count === 0) this.#ofClient.delete(owner.client)
-      else this.#ofClient.set(owner.client, count)
-    }
+  /** Grants what can be granted now that `freed` is given up, one after the other: each changes what the next one finds. */
+  #grantWaiting(file: string, freed: ByteRange): void {
+    let places: ByteRange[] = [freed]
+    for (let round = 0; round < GRANT_ROUNDS && places.length > 0; round++) places = this.#grantOnce(file, places)
+    if (places.length > 0) setImmediate(() => this.#grantWaiting(file, EVERYTHING))
   }
 
-  /** Grants what can be granted, one after the other: each changes what the next one finds. */
-  #grantWaiting(file: string): void {
-    const next = () => this.#waiters.get(file)?.find(({ wanted }) => this.test(file, wanted) === undefined)
-    for (let waiter = next(); waiter !== undefined; waiter = next()) {
+  /** Goes through those that wait once. Returns where more may be had now. */
+  #grantOnce(file: string, places: readonly ByteRange[]): ByteRange[] {
+    const freed: ByteRange[] = []
+    for (const waiter of this.#waiters.get(file) ?? []) {
       const { wanted, granted } = waiter
+      if (!places.some((place) => overlap(place, wanted))) continue
+      if (this.#files.get(file)?.conflict(wanted) !== undefined) continue
       this.#dropWaiters(file, (other) => other === waiter)
-      this.#place(file, wanted)
+      if (this.#place(file, wanted)) freed.push(wanted)
       granted()
     }
+    return freed
   }
 
   #dropWaiters(file: string, which: (waiter: Waiter) => boolean): number {
@@ -157,7 +215,7 @@ export class LockTable {
     const gone = waiters.filter(which)
     if (gone.length === 0) return 0
     this.#waits -= gone.length
-    const left = waiters.filter((waiter) => !gone.includes(waiter))
+    const left = waiters.filter((waiter) => !which(waiter))
     if (left.length === 0) this.#waiters.delete(file)
     else this.#waiters.set(file, left)
     for (const waiter of gone) {
@@ -168,27 +226,21 @@ export class LockTable {
     return gone.length
   }
 
-  /** Whether one of those whom `wanted` would wait for waits for its owner, directly or through others. */
-  #wouldDeadlock(file: string, wanted: Lock): boolean {
+  /** Whether one of those whom `wanted` would wait for waits for its owner, directly or through others; `full` when that takes too long to tell. */
+  #wouldDeadlock(file: string, wanted: Lock): 'deadlock' | 'none' | 'full' {
     const seen = new Set<string>()
-    const next = this.#owners(file, wanted)
-    for (let key = next.pop(); key !== undefined; key = next.pop()) {
-      if (key === wanted.owner.key) return true
-      if (seen.has(key)) continue
-      seen.add(key)
-      for (const waiter of this.#waiting.get(key) ?? []) next.push(...this.#owners(waiter.file, waiter.wanted))
+    const next: Pick<Waiter, 'file' | 'wanted'>[] = [{ file, wanted }]
+    let steps = 0
+    for (let waits = next.pop(); waits !== undefined; waits = next.pop()) {
+      for (const { owner } of this.#files.get(waits.file)?.conflicts(waits.wanted) ?? []) {
+        if (++steps > DEADLOCK_STEPS) return 'full'
+        if (owner.key === wanted.owner.key) return 'deadlock'
+        if (seen.has(owner.key)) continue
+        seen.add(owner.key)
+        for (const waiter of this.#waiting.get(owner.key) ?? []) next.push(waiter)
+      }
     }
-    return false
-  }
-
-  /** The owners that stand in the way of `wanted`. */
-  #owners(file: string, wanted: Lock): string[] {
-    return (
-      this.#files
-        .get(file)
-        ?.conflicts(wanted)
-        .map(({ owner }) => owner.key) ?? []
-    )
+    return 'none'
   }
 }
 
