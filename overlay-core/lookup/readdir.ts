@@ -10,7 +10,7 @@ import type { OvlInode } from '../objects/dentry.ts'
 import { getattr } from '../objects/inode.ts'
 import { cookieOf, firstAfter, type ListEntry, type Listing } from '../objects/listing.ts'
 import type { SuperBlock } from '../objects/superblock.ts'
-import { readdirFd } from '../sys/dir.ts'
+import { type RawDirEntry, readdirFd } from '../sys/dir.ts'
 import { separatesLinks } from './hardlink.ts'
 import { isElsewhere } from './iget.ts'
 import { lookupDentry } from './namei.ts'
@@ -135,8 +135,12 @@ async function plusEntry(sb: SuperBlock, dir: OvlInode, entry: ListEntry): Promi
   if (inode === UNREACHABLE)
     return entry.fileIdHi === undefined ? undefined : { ...(entry as DirEntry), inode: undefined, attr: undefined }
   if (!inode) return undefined
-  const attr = await getattr(sb, inode)
-  return { ...toEntry(entry, inode), inode, attr }
+  try {
+    return { ...toEntry(entry, inode), inode, attr: await getattr(sb, inode) }
+  } catch (error) {
+    if (!isOfOneEntry(error)) throw error
+    return { ...toEntry(entry, inode), inode: undefined, attr: undefined }
+  }
 }
 
 /** Stands for: the marks of the object are such that a lookup is refused. */
@@ -151,9 +155,17 @@ async function reachable(
   try {
     return (await lookupDentry(sb, dir, name)).inode
   } catch (error) {
-    if (isErrno(error, 'EINVAL', 'EACCES', 'EPERM', 'EIO')) return UNREACHABLE
+    if (isOfOneEntry(error)) return UNREACHABLE
     throw error
   }
+}
+
+/** What is wrong with the listing itself or with the whole server: a listing without the entry would not tell. */
+const OF_ALL = ['ESTALE', 'EMFILE', 'ENFILE', 'ENOMEM', 'EINTR'] as const
+
+/** Whether an error is the fault of the entry alone that was looked at: of its marks, its attributes, or a redirect to where nothing can be. */
+function isOfOneEntry(error: unknown): boolean {
+  return isErrno(error) && !isErrno(error, ...OF_ALL)
 }
 
 /** The merged listing, read from the layers when it is not remembered. */
@@ -200,14 +212,13 @@ async function mergeLayer(
     }
     let { type } = raw
     if (type === 0 || type === FileType.character || (attributes && type === FileType.regular)) {
-      const standing = await nameStateAt(sb, real, raw.name)
-      if (!standing) continue
+      const standing = await standingType(sb, real, raw)
+      if (standing === undefined) continue
       if (standing === WHITEOUT) {
         merged.set(raw.name, undefined)
         continue
       }
-      if (standing.fd >= 0) sb.descriptors.retire(standing.fd)
-      type = standing.stat.type
+      type = standing
     }
     // One of several names of a lower file may have a file id of its own.
     const linked = separatesLinks(sb) && !real.layer.isUpper && type !== FileType.directory
@@ -220,6 +231,23 @@ async function mergeLayer(
   }
   // After the objects: one with the name of a whiteout of its own layer is to be seen.
   for (const name of hidden) if (!merged.has(name)) merged.set(name, undefined)
+}
+
+/** What a layer has at a name of its listing: the type of an object, a whiteout, or nothing any more. */
+async function standingType(
+  sb: SuperBlock,
+  real: Real,
+  raw: RawDirEntry,
+): Promise<FileType | typeof WHITEOUT | undefined> {
+  try {
+    const standing = await nameStateAt(sb, real, raw.name)
+    if (standing === undefined || standing === WHITEOUT) return standing
+    if (standing.fd >= 0) sb.descriptors.retire(standing.fd)
+    return standing.stat.type
+  } catch (error) {
+    if (!isOfOneEntry(error)) throw error
+    return raw.type === 0 ? FileType.regular : raw.type
+  }
 }
 
 /** Whether the merged directory shows nothing, for a caller that holds its lock. */

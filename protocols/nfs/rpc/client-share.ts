@@ -78,6 +78,11 @@ export class ClientShare {
     this.#answered++
   }
 
+  /** The calls of this turn have taken long: others come first. */
+  endTurn(): void {
+    this.#answered = this.#shares.limits.turnCalls
+  }
+
   /** A call goes on without the loop; its message of so many bytes stays in memory. */
   begun(bytes: number): void {
     this.#inFlight++

@@ -13,6 +13,10 @@ import type { Logger } from './logger.ts'
 import { RecordError, type RecordLimits, RecordReader } from './record-reader.ts'
 import { ReplyQueue } from './reply-queue.ts'
 
+/** How long a client's calls are answered in a row, ms, and after how many calls that is looked at. */
+const TURN_MS = 2
+const CALLS_PER_LOOK = 16
+
 /** How much one connection may have under way before no more is read from it. */
 export interface ConnectionLimits extends RecordLimits {
   /** Calls that wait for a disk. */
@@ -67,6 +71,8 @@ export class Connection implements Waiting {
   #ended: () => void = () => undefined
   /** When the peer last sent something or took something from us, in ms of the injected clock. */
   #activeMs: number
+  /** When the present turn of this connection began. */
+  #turnStartMs = 0
 
   constructor(accepted: Socket, peer: Peer, client: ConnectionClient, context: ConnectionContext) {
     this.peer = peer
@@ -114,6 +120,7 @@ export class Connection implements Waiting {
 
   #received(count: number): boolean {
     this.#activeMs = this.#context.now()
+    this.#turnStartMs = this.#activeMs
     this.#reader.filled(count)
     if (!this.#draining) this.#work()
     if (this.#inFlight === 0) this.#context.busyPoll.answered()
@@ -123,8 +130,12 @@ export class Connection implements Waiting {
   /** Answers the records that are there, as far as the limits allow, and sends what is finished. */
   #work(): void {
     const turnEnd = this.#context.limits.turnBytes
+    const endMs = this.#turnStartMs + TURN_MS
+    let answered = 0
     try {
       while (!this.#gone) {
+        // Few calls of a kind that takes long are as much as many of a quick one.
+        if (++answered % CALLS_PER_LOOK === 0 && this.#context.now() >= endMs) this.#share.endTurn()
         if (this.#overloaded || this.#replies.queuedBytes > turnEnd) {
           this.#paused = true
           break
@@ -226,6 +237,7 @@ export class Connection implements Waiting {
 
   #resume(): void {
     this.#paused = false
+    this.#turnStartMs = this.#context.now()
     this.#work()
     if (!this.#paused && !this.#gone) this.#socket.resume()
   }
