@@ -14,6 +14,7 @@ import {
   type Inode,
   type Keeping,
   type KeptStage,
+  type LookupAttrs,
   type MaybePromise,
   type Name,
   type OpenFile,
@@ -228,8 +229,8 @@ class GuardedOverlay implements Overlay {
 
   // What changes nothing goes straight through.
 
-  lookup(cred: Cred, dir: Inode, name: Name): MaybePromise<Inode | undefined> {
-    return this.#to.lookup(cred, dir, name)
+  lookup(cred: Cred, dir: Inode, name: Name, asked?: LookupAttrs): MaybePromise<Inode | undefined> {
+    return this.#to.lookup(cred, dir, name, asked)
   }
 
   parent(cred: Cred, dir: Inode): MaybePromise<Inode> {

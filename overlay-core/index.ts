@@ -16,6 +16,7 @@ export {
   type Inode,
   type Keeping,
   type KeptStage,
+  type LookupAttrs,
   type MaybePromise,
   type Name,
   type OpenFile,

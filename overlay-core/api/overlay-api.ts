@@ -11,6 +11,7 @@ import type {
   Inode,
   Keeping,
   KeptStage,
+  LookupAttrs,
   MaybePromise,
   Name,
   OpenFile,
@@ -37,8 +38,8 @@ export interface Overlay {
   /** 16 bytes that stay the same for this upper (for these lowers, when read-only) across restarts. */
   readonly uuid: Uint8Array
 
-  /** The object called `name` in `dir`, undefined when there is none. Needs search permission. */
-  lookup(cred: Cred, dir: Inode, name: Name): MaybePromise<Inode | undefined>
+  /** The object called `name` in `dir`, undefined when there is none, and the attributes that are `asked` for. Needs search permission. */
+  lookup(cred: Cred, dir: Inode, name: Name, asked?: LookupAttrs): MaybePromise<Inode | undefined>
   /** The directory that holds directory `dir`; the root is its own parent. Needs search permission on `dir`. */
   parent(cred: Cred, dir: Inode): MaybePromise<Inode>
   /**

@@ -87,8 +87,12 @@ export interface Inode {
   /** 32-bit generation: tells a new object from a dead one with the same key. */
   readonly generation: number
   readonly type: FileType
-  /** A slot for the file handle that a protocol has made of this inode; opaque to the core. */
-  wireHandle: Uint8Array | undefined
+}
+
+/** What a lookup reports beside the object. Pass an empty one: it is filled with the attributes of the object that was found and of the directory. */
+export interface LookupAttrs {
+  attr?: Attr | undefined
+  dirAttr?: Attr | undefined
 }
 
 /**

@@ -26,6 +26,11 @@ export function revalidateInode(sb: SuperBlock, inode: OvlInode): Promise<void> 
   return undefined
 }
 
+/** Whether `inode` can be used as it is, without being looked up again. */
+export function isCurrent(sb: SuperBlock, inode: OvlInode): boolean {
+  return inode.epoch === sb.epoch && sb.options.revalidate === 'never' && !inode.recheck
+}
+
 /** What `name` in `dir` is; `dir` is current already. */
 export function lookupCurrent(sb: SuperBlock, dir: OvlInode, name: Name): MaybePromise<OvlInode | undefined> {
   const found = lookupName(sb, dir, name)

@@ -11,6 +11,7 @@ import {
   FileType,
   type Inode,
   type KeptStage,
+  type LookupAttrs,
   type MaybePromise,
   type Name,
   type OpenFile,
@@ -20,8 +21,9 @@ import {
   type StatFs,
   type Wcc,
 } from '../api/types.ts'
+import { lookup } from '../lookup/lookup.ts'
 import { readdir, readdirPlus } from '../lookup/readdir.ts'
-import { lookupCurrent, revalidateInode } from '../lookup/revalidate-inode.ts'
+import { isCurrent, revalidateInode } from '../lookup/revalidate-inode.ts'
 import type { OvlInode } from '../objects/dentry.ts'
 import { attrFor, getattr, grantedAccess, needAccess, readlink } from '../objects/inode.ts'
 import { pathsOf } from '../objects/paths.ts'
@@ -67,12 +69,8 @@ export class MountedOverlay implements Overlay {
     return this.#sb.options
   }
 
-  lookup(cred: Cred, dir: Inode, name: Name): MaybePromise<Inode | undefined> {
-    return this.#inDirectory(dir, (parent) => {
-      const allowed = needAccess(this.#sb, cred, parent, EXECUTE, 'lookup')
-      if (allowed instanceof Promise) return allowed.then(() => lookupCurrent(this.#sb, parent, name))
-      return lookupCurrent(this.#sb, parent, name)
-    })
+  lookup(cred: Cred, dir: Inode, name: Name, asked?: LookupAttrs): MaybePromise<Inode | undefined> {
+    return this.#inDirectory(dir, (parent) => lookup(this.#sb, cred, parent, name, asked))
   }
 
   parent(cred: Cred, dir: Inode): MaybePromise<Inode> {
@@ -94,8 +92,8 @@ export class MountedOverlay implements Overlay {
     const { handles, barrier } = this.#sb
     if (!barrier.open) return barrier.enter(() => this.inodeByKey(key, generation))
     const inode = handles.find(key, generation)
-    if (!(inode instanceof Promise)) return this.#on(inode, (current) => current)
-    return barrier.count(inode)
+    if (inode instanceof Promise) return barrier.count(inode)
+    return isCurrent(this.#sb, inode) ? inode : this.#on(inode, (current) => current)
   }
 
   retain(inode: Inode): void {
@@ -354,7 +352,7 @@ export class MountedOverlay implements Overlay {
     const sb = this.#sb
     const object = inode as OvlInode
     if (!sb.barrier.open) return sb.barrier.enter(() => this.#inside(object, work))
-    const result = this.#inside(object, work)
+    const result = isCurrent(sb, object) ? work(object) : this.#inside(object, work)
     return result instanceof Promise ? sb.barrier.count(result) : result
   }
 

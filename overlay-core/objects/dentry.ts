@@ -47,7 +47,6 @@ const NONE: readonly never[] = []
 export class OvlInode implements Inode {
   readonly key: number
   readonly type: FileType
-  wireHandle: Uint8Array | undefined = undefined
   // As signed 32-bit integers, which V8 keeps without a number object.
   readonly #generation: number
   readonly #fileIdHi: number

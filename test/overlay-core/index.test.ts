@@ -32,6 +32,7 @@ const TYPES = [
     'Inode',
     'Keeping',
     'KeptStage',
+    'LookupAttrs',
     'MaybePromise',
     'MountOptions',
   ],

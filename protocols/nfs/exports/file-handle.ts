@@ -1,7 +1,9 @@
 import { hash } from 'node:crypto'
 import type { Inode } from '../../../overlay-core/index.ts'
 import type { Decoder } from '../xdr/decoder.ts'
+import { Encoder } from '../xdr/encoder.ts'
 import { XdrError } from '../xdr/xdr-error.ts'
+import { MacCache } from './mac-cache.ts'
 
 /** Most bytes of a file handle on the wire (`NFS3_FHSIZE`, RFC 1813 section 2.4). */
 const NFS3_FHSIZE = 64
@@ -9,6 +11,9 @@ const VERSION = 1
 /** version · view · key (64 bits) · generation, before the MAC. */
 const IDENTITY_BYTES = 20
 const MAC_BYTES = 16
+const MAC_WORDS = MAC_BYTES / 4
+/** Handles whose MAC is remembered: 1 MiB. */
+const REMEMBERED = 32 * 1024
 /** Length of every handle made here. */
 export const HANDLE_BYTES = IDENTITY_BYTES + MAC_BYTES
 const SHA256_BLOCK_BYTES = 64
@@ -23,7 +28,7 @@ export class WireHandle {
   view = 0
   key = 0
   generation = 0
-  readonly mac = new Uint32Array(MAC_BYTES / 4)
+  readonly mac = new Uint32Array(MAC_WORDS)
 
   /** Reads a handle. @throws XdrError cut short, or more than 64 bytes */
   read(args: Decoder): void {
@@ -51,6 +56,9 @@ export class HandleCodec {
   readonly #inner = Buffer.alloc(SHA256_BLOCK_BYTES + IDENTITY_BYTES, 0x36)
   readonly #outer = Buffer.alloc(SHA256_BLOCK_BYTES + 32, 0x5c)
   readonly #identity: Buffer
+  readonly #known = new MacCache(REMEMBERED)
+  /** The MAC at hand. */
+  readonly #mac = new Uint32Array(MAC_WORDS)
 
   /** `key` has 32 bytes. */
   constructor(key: Uint8Array) {
@@ -62,28 +70,45 @@ export class HandleCodec {
     this.#identity = this.#inner.subarray(SHA256_BLOCK_BYTES)
   }
 
-  /** The handle of `inode` in `view`; made once and kept in `inode.wireHandle`. */
+  /** The handle of `inode` in `view`. */
   encode(view: number, inode: Inode): Uint8Array {
-    inode.wireHandle ??= this.#make(view, inode.key, inode.generation)
-    return inode.wireHandle
+    const handle = Buffer.alloc(4 + HANDLE_BYTES)
+    this.write(new Encoder(handle), view, inode)
+    return handle.subarray(4)
   }
 
-  /** Whether `wire` was made by this server; `inode` is what its key and generation led to. */
-  matches(wire: WireHandle, view: number, inode: Inode): boolean {
-    if (inode.key !== wire.key || inode.generation !== wire.generation) return this.authentic(wire)
-    const handle = inode.wireHandle ?? this.#make(view, inode.key, inode.generation)
-    if (!sameMac(wire.mac, handle)) return false
-    // Only now: a handle in the slot is one that a client has got, and that the core was told to retain.
-    inode.wireHandle = handle
-    return true
+  /** Writes the handle of `inode` in `view` as an opaque. */
+  write(out: Encoder, view: number, inode: Inode): void {
+    const { key, generation } = inode
+    this.#find(view, key, generation)
+    const at = out.reserve(4 + HANDLE_BYTES)
+    const to = out.view
+    to.setUint32(at, HANDLE_BYTES)
+    to.setUint32(at + 4, VERSION)
+    to.setUint32(at + 8, view)
+    to.setUint32(at + 12, Math.floor(key / TWO_32))
+    to.setUint32(at + 16, key)
+    to.setUint32(at + 20, generation)
+    const macAt = at + 4 + IDENTITY_BYTES
+    for (let i = 0; i < MAC_WORDS; i++) to.setUint32(macAt + 4 * i, this.#mac[i]!)
   }
 
-  /** Whether the server has made `wire` at some time, though its object may be gone. */
+  /** Whether the server has made `wire` at some time, though its object may be gone. Takes a time that does not depend on where the MAC differs. */
   authentic(wire: WireHandle): boolean {
-    return sameMac(wire.mac, this.#make(wire.view, wire.key, wire.generation))
+    this.#find(wire.view, wire.key, wire.generation)
+    let difference = 0
+    for (let i = 0; i < MAC_WORDS; i++) difference |= this.#mac[i]! ^ wire.mac[i]!
+    return difference === 0
   }
 
-  #make(view: number, key: number, generation: number): Uint8Array {
+  /** Puts the MAC of a handle into `#mac`. */
+  #find(view: number, key: number, generation: number): void {
+    if (this.#known.get(view, key, generation, this.#mac)) return
+    this.#compute(view, key, generation)
+    this.#known.set(view, key, generation, this.#mac)
+  }
+
+  #compute(view: number, key: number, generation: number): void {
     const identity = this.#identity
     identity.writeUInt32BE(VERSION, 0)
     identity.writeUInt32BE(view, 4)
@@ -91,20 +116,7 @@ export class HandleCodec {
     identity.writeUInt32BE(key >>> 0, 12)
     identity.writeUInt32BE(generation >>> 0, 16)
     this.#outer.set(hash('sha256', this.#inner, 'buffer'), SHA256_BLOCK_BYTES)
-    const handle = new Uint8Array(HANDLE_BYTES)
-    handle.set(identity)
-    handle.set(hash('sha256', this.#outer, 'buffer').subarray(0, MAC_BYTES), IDENTITY_BYTES)
-    return handle
+    const mac = hash('sha256', this.#outer, 'buffer')
+    for (let i = 0; i < MAC_WORDS; i++) this.#mac[i] = mac.readUInt32BE(4 * i)
   }
-}
-
-/** Compares in a time that does not depend on where the first difference is. */
-function sameMac(mac: Uint32Array, handle: Uint8Array): boolean {
-  let difference = 0
-  for (let i = 0; i < mac.length; i++) {
-    const at = IDENTITY_BYTES + 4 * i
-    const word = (handle[at] << 24) | (handle[at + 1] << 16) | (handle[at + 2] << 8) | handle[at + 3]
-    difference |= (mac[i] | 0) ^ word
-  }
-  return difference === 0
 }

@@ -58,12 +58,13 @@ export function encodeFattr3(out: Encoder, attr: Attr, served: ServedExport): vo
   view.setUint32(at + 48, served.fsidLo)
   view.setUint32(at + 52, attr.fileIdHi)
   view.setUint32(at + 56, attr.fileIdLo)
-  view.setUint32(at + 60, attr.atime.sec)
-  view.setUint32(at + 64, attr.atime.nsec)
-  view.setUint32(at + 68, attr.mtime.sec)
-  view.setUint32(at + 72, attr.mtime.nsec)
-  view.setUint32(at + 76, attr.ctime.sec)
-  view.setUint32(at + 80, attr.ctime.nsec)
+  const { atime, mtime, ctime } = attr
+  view.setUint32(at + 60, atime.sec)
+  view.setUint32(at + 64, atime.nsec)
+  view.setUint32(at + 68, mtime.sec)
+  view.setUint32(at + 72, mtime.nsec)
+  view.setUint32(at + 76, ctime.sec)
+  view.setUint32(at + 80, ctime.nsec)
 }
 
 /** Writes a `post_op_attr`; undefined is the absent one. */
@@ -88,9 +89,10 @@ export function encodeWccData(out: Encoder, wcc: Wcc | undefined, served: Served
 
 /** Writes the file handle of `inode` as an `nfs_fh3`. */
 export function encodeHandle(out: Encoder, call: Nfs3Call, inode: Inode): void {
-  if (inode.wireHandle === undefined) call.overlay.retain(inode)
+  const { context, served } = call
+  served.overlay.retain(inode)
   call.givesHandle = true
-  out.opaque(call.context.handles.encode(call.served.view, inode))
+  context.handles.write(out, served.view, inode)
 }
 
 /** Writes the `post_op_fh3` and `post_op_attr` of a new object. */

@@ -1,4 +1,4 @@
-import type { Inode, MaybePromise } from '../../../overlay-core/index.ts'
+import type { Inode, LookupAttrs, MaybePromise } from '../../../overlay-core/index.ts'
 import { after } from '../rpc/after.ts'
 import { encodeHandle, encodePostOpAttr } from './attributes.ts'
 import { POST_OP_ATTR_BYTES } from './constants.ts'
@@ -14,34 +14,40 @@ export const lookup: Nfs3Procedure = {
   run(call) {
     call.handle.read(call.args)
     const name = call.readName()
-    return after(call.resolve(call.handle), (dir) =>
-      after(find(call, dir, name), (inode) => (inode === undefined ? absent(call, dir) : present(call, dir, inode))),
-    )
+    const dir = call.resolve(call.handle)
+    return dir instanceof Promise ? dir.then((found) => lookUp(call, found, name)) : lookUp(call, dir, name)
   },
 }
 
-function find(call: Nfs3Call, dir: Inode, name: string): MaybePromise<Inode | undefined> {
-  const { overlay, cred } = call
-  if (name === '..') return overlay.parent(cred, dir)
-  // "." needs search permission too, which is checked on the way to the parent.
-  if (name === '.') return after(overlay.parent(cred, dir), () => dir)
-  return overlay.lookup(cred, dir, name)
+function lookUp(call: Nfs3Call, dir: Inode, name: string): MaybePromise<void> {
+  const asked: LookupAttrs = { attr: undefined, dirAttr: undefined }
+  const found =
+    name === '.' || name === '..' ? dots(call, dir, name, asked) : call.overlay.lookup(call.cred, dir, name, asked)
+  return found instanceof Promise ? found.then((inode) => answer(call, inode, asked)) : answer(call, found, asked)
 }
 
-function present(call: Nfs3Call, dir: Inode, inode: Inode): MaybePromise<void> {
-  return after(call.overlay.getattr(inode), (attr) =>
-    after(call.overlay.getattr(dir), (dirAttr) => {
-      const out = call.ok(64 + 2 * POST_OP_ATTR_BYTES)
-      encodeHandle(out, call, inode)
-      encodePostOpAttr(out, attr, call.served)
-      encodePostOpAttr(out, dirAttr, call.served)
-    }),
-  )
-}
-
-/** An absent name is an everyday answer and not worth a throw. */
-function absent(call: Nfs3Call, dir: Inode): MaybePromise<void> {
-  return after(call.overlay.getattr(dir), (dirAttr) => {
+function answer(call: Nfs3Call, inode: Inode | undefined, { attr, dirAttr }: LookupAttrs): void {
+  // An absent name is an everyday answer and not worth a throw.
+  if (inode === undefined) {
     encodePostOpAttr(call.status(NFS3ERR_NOENT, POST_OP_ATTR_BYTES), dirAttr, call.served)
+    return
+  }
+  const out = call.ok(64 + 2 * POST_OP_ATTR_BYTES)
+  encodeHandle(out, call, inode)
+  encodePostOpAttr(out, attr, call.served)
+  encodePostOpAttr(out, dirAttr, call.served)
+}
+
+/** "." needs search permission too, which is checked on the way to the parent. */
+function dots(call: Nfs3Call, dir: Inode, name: '.' | '..', asked: LookupAttrs): MaybePromise<Inode> {
+  const { overlay, cred } = call
+  return after(overlay.parent(cred, dir), (parent) => {
+    const inode = name === '.' ? dir : parent
+    return after(overlay.getattr(inode), (attr) =>
+      after(overlay.getattr(dir), (dirAttr) => {
+        Object.assign(asked, { attr, dirAttr })
+        return inode
+      }),
+    )
   })
 }

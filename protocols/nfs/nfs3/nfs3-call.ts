@@ -143,7 +143,7 @@ export class Nfs3Call {
   }
 
   #checked(inode: Inode, handle: WireHandle, served: ServedExport): Inode {
-    if (!this.context.handles.matches(handle, served.view, inode)) throw new Nfs3Error(NFS3ERR_BADHANDLE)
+    if (!this.context.handles.authentic(handle)) throw new Nfs3Error(NFS3ERR_BADHANDLE)
     if (this.#served !== undefined && this.#served !== served) throw new OverlayError('EXDEV', 'resolve')
     const { peer, credential } = this.rpc
     const grant = served.grant(peer, credential)

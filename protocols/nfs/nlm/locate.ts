@@ -27,7 +27,7 @@ export async function locate(context: NlmContext, call: RpcCall, handle: WireHan
   if (served === undefined || grant === undefined) return refuse(NLM4_FAILED)
   try {
     const inode = await served.overlay.inodeByKey(handle.key, handle.generation)
-    if (!context.handles.matches(handle, served.view, inode)) return refuse(NLM4_FAILED)
+    if (!context.handles.authentic(handle)) return refuse(NLM4_FAILED)
     if (inode.type !== FileType.regular || !(await mayLock(served, grant, inode))) return refuse(NLM4_FAILED)
     return { file: fileOf(handle), status: NLM4_GRANTED }
   } catch (error) {

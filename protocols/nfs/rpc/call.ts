@@ -82,15 +82,18 @@ export class RpcCall {
     const { args } = this
     this.#reply = undefined
     this.interruption = undefined
-    this.xid = args.u32()
-    if (args.u32() !== CALL) throw new XdrError('not a call')
-    if (args.u32() !== RPC_VERSION) {
+    const { view } = args
+    const at = args.take(12)
+    this.xid = view.getUint32(at)
+    if (view.getUint32(at + 4) !== CALL) throw new XdrError('not a call')
+    if (view.getUint32(at + 8) !== RPC_VERSION) {
       this.#denyVersion()
       return false
     }
-    this.program = args.u32()
-    this.version = args.u32()
-    this.procedure = args.u32()
+    args.take(12)
+    this.program = view.getUint32(at + 12)
+    this.version = view.getUint32(at + 16)
+    this.procedure = view.getUint32(at + 20)
     const failure = this.#readAuth()
     if (failure !== 0) this.denyAuth(failure)
     return failure === 0
@@ -180,8 +183,10 @@ export class RpcCall {
   /** Reads credential and verifier; returns an `auth_stat`, 0 when they are good. */
   #readAuth(): number {
     const { args } = this
-    const flavor = args.u32()
-    const length = args.u32()
+    const { view } = args
+    const headAt = args.take(8)
+    const flavor = view.getUint32(headAt)
+    const length = view.getUint32(headAt + 4)
     if (length > MAX_AUTH_BYTES) return AUTH_BADCRED
     const at = args.take((length + 3) & ~3)
     if (flavor === AUTH_SYS) {
@@ -198,6 +203,7 @@ export class RpcCall {
       return AUTH_BADCRED
     }
     // Neither flavor has a verifier: RFC 5531 sections 10 and appendix A.
-    return args.u32() === AUTH_NONE && args.u32() === 0 ? 0 : AUTH_BADVERF
+    const verifierAt = args.take(8)
+    return view.getUint32(verifierAt) === AUTH_NONE && view.getUint32(verifierAt + 4) === 0 ? 0 : AUTH_BADVERF
   }
 }

@@ -1,0 +1,58 @@
+import type { Attr, Cred, LookupAttrs, MaybePromise, Name } from '../api/types.ts'
+import type { OvlInode } from '../objects/dentry.ts'
+import { attrFor, getattr } from '../objects/inode.ts'
+import { type CheckedAttr, EXECUTE, need } from '../objects/permission.ts'
+import type { SuperBlock } from '../objects/superblock.ts'
+import { lookupCurrent } from './revalidate-inode.ts'
+
+/** @see Overlay.lookup — `dir` is current. At once when all of it is remembered. */
+export function lookup(
+  sb: SuperBlock,
+  cred: Cred,
+  dir: OvlInode,
+  name: Name,
+  asked: LookupAttrs | undefined,
+): MaybePromise<OvlInode | undefined> {
+  const attr = attrFor(sb, cred, dir)
+  if (attr instanceof Promise) return attr.then((now) => search(sb, cred, dir, now, name, asked))
+  return search(sb, cred, dir, attr, name, asked)
+}
+
+function search(
+  sb: SuperBlock,
+  cred: Cred,
+  dir: OvlInode,
+  attr: CheckedAttr,
+  name: Name,
+  asked: LookupAttrs | undefined,
+): MaybePromise<OvlInode | undefined> {
+  need(cred, attr, EXECUTE, 'lookup')
+  const found = lookupCurrent(sb, dir, name)
+  if (asked === undefined) return found
+  if (found instanceof Promise) return found.then((inode) => withAttributes(sb, dir, inode, asked))
+  return withAttributes(sb, dir, found, asked)
+}
+
+function withAttributes(
+  sb: SuperBlock,
+  dir: OvlInode,
+  inode: OvlInode | undefined,
+  asked: LookupAttrs,
+): MaybePromise<OvlInode | undefined> {
+  const attr = inode && (inode.attr ?? getattr(sb, inode))
+  const dirAttr = dir.attr ?? getattr(sb, dir)
+  if (attr instanceof Promise || dirAttr instanceof Promise) return filled(asked, inode, attr, dirAttr)
+  asked.attr = attr
+  asked.dirAttr = dirAttr
+  return inode
+}
+
+async function filled(
+  asked: LookupAttrs,
+  inode: OvlInode | undefined,
+  attr: MaybePromise<Attr> | undefined,
+  dirAttr: MaybePromise<Attr>,
+): Promise<OvlInode | undefined> {
+  ;[asked.attr, asked.dirAttr] = await Promise.all([attr, dirAttr])
+  return inode
+}

@@ -1,0 +1,46 @@
+const WORDS = 4
+/** view · generation · four words of the MAC. */
+const ENTRY_WORDS = 2 + WORDS
+
+/**
+ * The MACs of handles that were made or checked of late, by view, key and generation: a direct-mapped table in flat memory, so that it costs a
+ * fixed number of bytes whatever clients do, and nothing per object. A handle that finds its place taken is computed again.
+ */
+export class MacCache {
+  readonly #mask: number
+  /** -1: the place is free. */
+  readonly #keys: Float64Array
+  readonly #words: Uint32Array
+
+  /** `places` is a power of two; each takes 32 bytes. */
+  constructor(places: number) {
+    if (places < 1 || (places & (places - 1)) !== 0) throw new RangeError('the number of places is a power of two')
+    this.#mask = places - 1
+    this.#keys = new Float64Array(places).fill(-1)
+    this.#words = new Uint32Array(places * ENTRY_WORDS)
+  }
+
+  /** Whether the MAC of this handle is known; then it is put `into` four words. */
+  get(view: number, key: number, generation: number, into: Uint32Array): boolean {
+    const place = this.#placeOf(view, key)
+    const words = this.#words
+    const at = place * ENTRY_WORDS
+    if (this.#keys[place] !== key || words[at] !== view >>> 0 || words[at + 1] !== generation >>> 0) return false
+    for (let i = 0; i < WORDS; i++) into[i] = words[at + 2 + i]!
+    return true
+  }
+
+  set(view: number, key: number, generation: number, mac: Uint32Array): void {
+    const place = this.#placeOf(view, key)
+    const at = place * ENTRY_WORDS
+    this.#keys[place] = key
+    this.#words[at] = view
+    this.#words[at + 1] = generation
+    this.#words.set(mac, at + 2)
+  }
+
+  #placeOf(view: number, key: number): number {
+    const mixed = Math.imul((key >>> 0) ^ Math.imul(Math.floor(key / 0x1_0000_0000), 0x85ebca6b) ^ view, 0x9e3779b1)
+    return (mixed ^ (mixed >>> 15)) & this.#mask
+  }
+}

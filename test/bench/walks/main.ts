@@ -1,0 +1,122 @@
+/**
+ * `npm run bench:walks`: how far a request walks through this program, from socket to system call and back. Counts, for one request of each
+ * kind, the files that are entered, the functions that are called at least once, and all calls; by the precise counters of V8, so the
+ * figures do not depend on the machine. Library code is not counted. The first run of each kind is thrown away.
+ */
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { Session } from 'node:inspector/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import fastify from 'fastify'
+import { request } from 'undici'
+import { mount, parseOptions } from '../../../overlay-core/index.ts'
+import { parseExport, startNfs } from '../../../protocols/nfs/index.ts'
+import { registerWebDav } from '../../../protocols/webdav/index.ts'
+import { type Handle, NfsClient } from '../../helpers/nfs-client.ts'
+
+const TOP = fileURLToPath(new URL('../../../', import.meta.url))
+const PARTS = ['overlay-core/', 'protocols/', 'server/', 'config/']
+const MEMBERS = 61
+
+interface Walk {
+  readonly files: number
+  readonly functions: number
+  readonly calls: number
+}
+
+const ignore = () => undefined
+const silent = { debug: ignore, info: ignore, warn: ignore, error: ignore }
+/** `--functions` names every function that is called. */
+const detail = process.argv.includes('--functions')
+const session = new Session()
+
+/** Counts what `work` walks through. */
+async function walk(work: () => Promise<unknown>): Promise<Walk> {
+  await session.post('Profiler.takePreciseCoverage')
+  await work()
+  const { result } = await session.post('Profiler.takePreciseCoverage')
+  let files = 0
+  let functions = 0
+  let calls = 0
+  for (const script of result) {
+    const path = script.url.startsWith('file://') ? fileURLToPath(script.url).slice(TOP.length) : ''
+    if (!PARTS.some((part) => path.startsWith(part))) continue
+    const called = script.functions.filter(({ ranges }) => (ranges[0]?.count ?? 0) > 0)
+    if (called.length > 0) files++
+    functions += called.length
+    for (const { ranges } of called) calls += ranges[0]?.count ?? 0
+    if (detail)
+      for (const { functionName, ranges } of called) console.log(`  ${path} ${functionName} ${ranges[0]?.count}`)
+  }
+  return { files, functions, calls }
+}
+
+const folder = await mkdtemp(join(tmpdir(), 'overlayd-walks-'))
+const [lower, upper, work] = ['lower', 'upper', 'work'].map((name) => join(folder, name)) as [string, string, string]
+for (const path of [lower, upper, work, join(lower, 'dir'), join(lower, 'cold')]) await mkdir(path)
+for (let i = 0; i < MEMBERS; i++) await writeFile(join(lower, 'dir', `file${i}`), 'content\n')
+for (let i = 0; i < 4; i++) await writeFile(join(lower, 'cold', `file${i}`), 'content\n')
+
+const overlay = await mount(parseOptions(`lowerdir=${lower},upperdir=${upper},workdir=${work}`))
+const nfs = await startNfs({
+  host: '127.0.0.1',
+  port: 0,
+  exports: [{ name: 'overlay', overlay, rules: parseExport('127.0.0.1(rw,async,no_root_squash,insecure)') }],
+  handleKey: Buffer.alloc(32, 7),
+  writeVerifier: Buffer.alloc(8, 1),
+  log: silent,
+})
+const app = fastify({ logger: false, forceCloseConnections: true })
+registerWebDav(app, { views: [{ name: 'overlay', overlay, cred: { uid: 0, gid: 0, groups: [] } }], log: silent })
+const url = await app.listen({ host: '127.0.0.1', port: 0 })
+const client = await NfsClient.connect(nfs.port)
+
+const root = await client.mount('/overlay')
+const find = async (dir: Handle, name: string) => await client.walk(dir, name)
+const [dir, cold] = [await find(root, 'dir'), await find(root, 'cold')]
+const propfind = () =>
+  request(`${url}/overlay/dir/`, { method: 'PROPFIND', headers: { depth: '1' } }).then(({ body }) => body.text())
+let puts = 0
+const put = () =>
+  request(`${url}/overlay/new${puts++}`, { method: 'PUT', body: 'content\n' }).then(({ body }) => body.text())
+const written = await find(dir, 'file0')
+/** Each kind of request: what runs before it and is not counted, and the request itself. */
+const rows: [string, () => Promise<unknown>, () => Promise<unknown>][] = [
+  ['GETATTR', () => client.getattr(dir), () => client.getattr(dir)],
+  ['LOOKUP, cached', () => client.lookup(dir, 'file1'), () => client.lookup(dir, 'file1')],
+  ['LOOKUP, cold', () => client.lookup(cold, 'file0'), () => client.lookup(cold, 'file1')],
+  [
+    'LOOKUP of an absent name, cold',
+    () => client.lookup(cold, 'no').catch(String),
+    () => client.lookup(cold, 'none').catch(String),
+  ],
+  ['WRITE', () => client.write(written, 0, Buffer.from('x')), () => client.write(written, 0, Buffer.from('y'))],
+  [
+    'LOOKUP + WRITE with copy-up',
+    async () => client.write(await find(cold, 'file2'), 0, Buffer.from('x')),
+    async () => client.write(await find(cold, 'file3'), 0, Buffer.from('x')),
+  ],
+  [`PROPFIND depth 1 of ${MEMBERS} members`, propfind, propfind],
+  ['PUT of a new file', put, put],
+]
+
+session.connect()
+await session.post('Profiler.enable')
+await session.post('Profiler.startPreciseCoverage', { callCount: true, detailed: false })
+try {
+  console.log('| request | files | functions | calls |\n|---|---|---|---|')
+  for (const [name, warm, counted] of rows) {
+    await warm()
+    await new Promise((resolve) => setTimeout(resolve, 50))
+    const { files, functions, calls } = await walk(counted)
+    console.log(`| ${name} | ${files} | ${functions} | ${calls} |`)
+  }
+} finally {
+  session.disconnect()
+  await client.close()
+  await app.close()
+  await nfs.close()
+  await overlay.unmount()
+  await rm(folder, { recursive: true })
+}
