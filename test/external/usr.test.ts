@@ -1,20 +1,18 @@
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { mountDavfs } from './helpers/davfs.ts'
-import { bootKernelClient } from './helpers/kernel-client.ts'
+import { bootKernelClient, type KernelClient } from './helpers/kernel-client.ts'
 import { mountNfs, type NfsMount } from './helpers/nfs-mount.ts'
 import { type Overlayd, startOverlayd } from './helpers/overlayd.ts'
 import { makeScratch } from './helpers/scratch.ts'
-import { hostShell, quote, type Shell } from './helpers/shell.ts'
+import { hostShell, quote, type Shell, ShellError } from './helpers/shell.ts'
 import { davTree, differences, everyField, type Snapshot, snapshot, viewFields } from './helpers/snapshot.ts'
 
 t.setTimeout(3_000_000)
 const scratch = makeScratch(t)
-const booting = bootKernelClient(scratch)
 // A bind mount shows /usr without what may be mounted below it, as an overlay does.
 await scratch.sh('mkdir usr && mount --bind /usr usr && mount -o remount,bind,ro usr')
 const usr = join(scratch.path, 'usr')
-const client = await booting
 
 /** How often the comparison is made when /usr changes under it. */
 const TRIES = 4
@@ -53,6 +51,17 @@ interface Served {
   readonly sums: string
   readonly overlayd: Overlayd
   readonly nfs: NfsMount
+  readonly client: KernelClient
+}
+
+/** /usr cannot even be listed, as names go away meanwhile. */
+class UsrChanged extends Error {}
+
+/** A listing, or checksums, of /usr itself. @throws UsrChanged */
+async function ofUsr<T>(look: Promise<T>): Promise<T> {
+  return await look.catch((error) => {
+    throw error instanceof ShellError ? new UsrChanged(error.message) : error
+  })
 }
 
 let served = 0
@@ -60,15 +69,17 @@ let served = 0
 async function serve(): Promise<Served> {
   const layers = join(scratch.path, `layers-${served}`)
   await scratch.sh(`mkdir -p ${layers}/upper ${layers}/work && touch -r ${usr} ${layers}/upper`)
-  const original = await snapshot(scratch.sh, usr, { contents: false })
+  const original = await ofUsr(snapshot(scratch.sh, usr, { contents: false }))
   const paths = sample(original)
+  const sums = await ofUsr(checksums(hostShell(usr), paths))
   const overlayd = await startOverlayd(scratch, {
     lowerdir: [usr],
     upperdir: join(layers, 'upper'),
     workdir: join(layers, 'work'),
   })
+  const client = await bootKernelClient(scratch)
   const nfs = await mountNfs(client, overlayd.nfs, `/mnt/usr-${served++}`)
-  return { original, paths, sums: await checksums(hostShell(usr), paths), overlayd, nfs }
+  return { original, paths, sums, overlayd, nfs, client }
 }
 
 let current: Promise<Served> | undefined
@@ -81,9 +92,10 @@ async function unchanged<T>(t: Test, look: (served: Served) => Promise<T>): Prom
   for (let tries = 1; ; tries++) {
     current ??= serve()
     const [outcome] = await Promise.allSettled([current.then(look)])
-    const changes = await changesSince(current)
+    const failure = outcome.status === 'rejected' ? outcome.reason : undefined
+    const changes = failure instanceof UsrChanged ? [failure.message] : await changesSince(await current)
     if (changes.length === 0) {
-      if (outcome.status === 'rejected') throw outcome.reason
+      if (outcome.status === 'rejected') throw failure
       return outcome.value
     }
     const [what] = changes
@@ -92,18 +104,19 @@ async function unchanged<T>(t: Test, look: (served: Served) => Promise<T>): Prom
     t.comment(`/usr changed meanwhile, once more: ${what}`)
     const old = await current.catch(() => undefined)
     current = undefined
-    await old?.nfs.unmount()
+    old?.client.stop()
     await old?.overlayd.stop()
   }
 }
 
-/** How /usr differs from what `served` began with. A listing that fails, as names go away under it, is a change too. */
-async function changesSince(served: Promise<Served>): Promise<string[]> {
+/** How /usr differs from what `served` began with. */
+async function changesSince({ original }: Served): Promise<string[]> {
   try {
-    const { original } = await served
-    return differences(original, await snapshot(scratch.sh, usr, { contents: false }), listedFields)
+    const now = await ofUsr(snapshot(scratch.sh, usr, { contents: false }))
+    return differences(original, now, listedFields)
   } catch (error) {
-    return [String(error)]
+    if (!(error instanceof UsrChanged)) throw error
+    return [error.message]
   }
 }
 
@@ -112,7 +125,7 @@ const listedFields = everyField.filter((field) => !['hash', 'device', 'xattrs'].
 
 t.test('find lists the names of /usr over NFS, with the same attributes', async (t) => {
   const fields = viewFields.filter((field) => field !== 'firstLink')
-  const { differing, names, seen } = await unchanged(t, async ({ original, nfs }) => {
+  const { differing, names, seen } = await unchanged(t, async ({ original, nfs, client }) => {
     const seen = await snapshot(client.sh, nfs.path, { contents: false, timeoutMs: 600_000 })
     return { differing: differences(original, seen, fields), names: original.size, seen: seen.size }
   })
