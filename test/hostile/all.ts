@@ -1,0 +1,10 @@
+import type { Attack } from './attack.ts'
+import { FILES } from './attacks/files.ts'
+import { LOOPS } from './attacks/loops.ts'
+import { MEMORY } from './attacks/memory.ts'
+import { OUTSIDERS } from './attacks/outsiders.ts'
+import { PRIVILEGE } from './attacks/privilege.ts'
+import { SERVICE } from './attacks/service.ts'
+
+/** Every attack, in the order in which docs/security.md speaks of them. */
+export const ATTACKS: readonly Attack[] = [...PRIVILEGE, ...LOOPS, ...MEMORY, ...OUTSIDERS, ...SERVICE, ...FILES]
