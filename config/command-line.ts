@@ -143,14 +143,17 @@ export function inOverlayOptions(error: OptionError): OptionError {
   return new OptionError(`-o ${error.option}`, error.message.slice(error.option.length + 2))
 }
 
-/** `UID:GID` as numbers below 2^32 - 1, which is no user (chown(2)). Only root can act for others. */
+/** `UID:GID`, or `root` or `0` for 0:0, as numbers below 2^32 - 1, which is no user (chown(2)). Only root can act for others. */
 function parseIdentity(text: string | undefined, ownUid: number | undefined): Settings['as'] {
   if (text === undefined) return undefined
-  const match = /^(\d{1,10}):(\d{1,10})$/.exec(text)
+  const match = /^(\d{1,10}):(\d{1,10})$/.exec(text === 'root' || text === '0' ? '0:0' : text)
   const uid = Number(match?.[1])
   const gid = Number(match?.[2])
   if (match === null || uid >= 0xffff_ffff || gid >= 0xffff_ffff) {
-    throw new OptionError('--as', `${JSON.stringify(text)} is not UID:GID; give two numbers, for example 1000:1000`)
+    throw new OptionError(
+      '--as',
+      `${JSON.stringify(text)} is neither UID:GID nor root; give two numbers, for example 1000:1000`,
+    )
   }
   if (ownUid !== 0 && uid !== ownUid) {
     throw new OptionError('--as', `user ${uid} is not yours and the server is not run by root; leave --as out`)

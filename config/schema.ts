@@ -63,10 +63,10 @@ export const SERVE_OPTIONS = [
   {
     group: 'WebDAV',
     name: '--as',
-    value: 'UID:GID',
+    value: 'UID:GID|root',
     meaning:
-      'The user and group that WebDAV requests act as. Both are numbers. They decide what requests may do and who owns new files. Only a server run by root can act as another user.',
-    otherwise: "the server's own user and groups",
+      'The user and group that WebDAV requests act as. Both are numbers; `root` and `0` mean `0:0`. They decide what requests may do and who owns new files. Only a server run by root can act as another user. There is no login yet, so with `--as root` everyone who can reach WebDAV reads and changes every file. Files that are written never keep setuid, setgid or capabilities, whoever they are written as.',
+    otherwise: "nobody if root runs the server, else the server's own user and groups",
     examples: ['--as 1000:1000'],
   },
   {

@@ -38,7 +38,7 @@ export interface Settings {
   /** Undefined: switched off. At least one door is on. */
   readonly webdav: Address | undefined
   readonly nfs: Address | undefined
-  /** On whose behalf WebDAV acts; undefined: the server's own user. */
+  /** On whose behalf WebDAV acts; undefined: the server's own user, and nobody for root. */
   readonly as: { readonly uid: number; readonly gid: number } | undefined
   /** Whom WebDAV locks hold off: only WebDAV clients, or those of other protocols too. */
   readonly locks: LockPolicy

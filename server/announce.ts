@@ -19,6 +19,8 @@ export function announce(doors: Doors, views: readonly View[], settings: Setting
   }
   const url = webdav && davUrl(webdav, views[0]!.name)
   if (url !== undefined) lines.push(...webdavHints(url))
+  if (webdav?.user !== undefined && process.geteuid?.() === 0)
+    lines.push(userHint(webdav.user, settings.as !== undefined))
   for (const { name, overlay } of views) for (const notice of overlay.notices) lines.push(`Note on ${name}: ${notice}.`)
   if (settings.views[0]!.mount === undefined) lines.push(...sampleHints(url, settings.stateDir))
   lines.push('Ctrl-C stops it.', '')
@@ -61,6 +63,15 @@ function webdavHints(url: string): string[] {
     )
   }
   return hints
+}
+
+/** On whose behalf WebDAV acts is no matter of course where root runs the server. */
+function userHint({ uid, gid }: { readonly uid: number; readonly gid: number }, chosen: boolean): string {
+  if (!chosen)
+    return `WebDAV acts as nobody (${uid}:${gid}), as there is no login; --as UID:GID, or --as root, says otherwise.`
+  return uid === 0
+    ? 'WebDAV acts as root (--as): everyone who reaches it reads and changes every file.'
+    : `WebDAV acts as ${uid}:${gid} (--as).`
 }
 
 /** Linux 6.16 made FUSE refuse the small buffer that davfs2 1.7 reads with. */

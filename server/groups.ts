@@ -3,6 +3,8 @@ import { execFile } from 'node:child_process'
 const TIMEOUT_MS = 5000
 /** Processes at a time: whoever makes up many users shall not fill this machine with them. */
 const MAX_RUNNING = 4
+/** The user that owns nothing, as almost every Linux numbers it (nobody, and nogroup or nobody). */
+const NOBODY = { uid: 65_534, gid: 65_534 }
 /** getent(1): the key was not found. */
 const NOT_FOUND = 2
 
@@ -26,6 +28,19 @@ export async function groupsOf(uid: number): Promise<readonly number[] | undefin
   } finally {
     running--
     waiting.shift()?.()
+  }
+}
+
+/** The user called nobody, by the machine's name service; with the usual numbers where that knows none. */
+export async function nobody(): Promise<{ readonly uid: number; readonly gid: number }> {
+  try {
+    const [, , uid, gid] = (await run('getent', ['passwd', 'nobody']))?.split(':') ?? []
+    const found = { uid: Number(uid), gid: Number(gid) }
+    // A user with the powers of root is none to fall back on, whatever it is called.
+    return found.uid > 0 && found.gid > 0 ? found : NOBODY
+  } catch {
+    // A system without name service still has a user that owns nothing.
+    return NOBODY
   }
 }
 

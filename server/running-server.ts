@@ -1,6 +1,6 @@
 import type { Logger } from 'pino'
 import { formatAddress } from '../config/index.ts'
-import type { PersistentMemory } from '../overlay-core/index.ts'
+import type { Cred, PersistentMemory } from '../overlay-core/index.ts'
 import type { NfsServer } from '../protocols/nfs/index.ts'
 import type { DavHandle } from '../protocols/webdav/index.ts'
 import type { App } from './app.ts'
@@ -18,7 +18,9 @@ const GRACE_MS = 10_000
 
 /** Where the doors really listen. */
 export interface Doors {
-  readonly webdav: { readonly host: string; readonly port: number } | undefined
+  readonly webdav:
+    | { readonly host: string; readonly port: number; readonly user?: Pick<Cred, 'uid' | 'gid'> | undefined }
+    | undefined
   readonly nfs: { readonly host: string; readonly port: number } | undefined
 }
 
@@ -29,6 +31,8 @@ export class RunningServer {
   http: App | undefined
   webdav: DavHandle | undefined
   control: Control | undefined
+  /** On whose behalf WebDAV acts. */
+  webdavUser: Pick<Cred, 'uid' | 'gid'> | undefined
   webdavAddress: { readonly host: string; readonly port: number } | undefined
   /** Where the locks of WebDAV clients are kept. */
   readonly journals: JournalFile[] = []
@@ -50,7 +54,8 @@ export class RunningServer {
   }
 
   get doors(): Doors {
-    return { webdav: this.webdavAddress, nfs: this.nfs }
+    const webdav = this.webdavAddress && { ...this.webdavAddress, user: this.webdavUser }
+    return { webdav, nfs: this.nfs }
   }
 
   /** What `overlayd status` shows. */

@@ -1,5 +1,6 @@
 import type { Settings, ViewSettings } from '../config/index.ts'
 import { parseOptions } from '../overlay-core/index.ts'
+import { webdavCred } from './identity.ts'
 import { makeSampleDirs } from './state-dir.ts'
 import type { ViewPlan } from './views.ts'
 
@@ -8,7 +9,10 @@ export function planViews(settings: Settings): Promise<ViewPlan[]> {
   return Promise.all(
     settings.views.map(async (view) => {
       if (view.mount !== undefined) return { settings: view, options: view.mount }
-      const { lower, upper, work } = await makeSampleDirs(settings.stateDir)
+      const { lower, upper, work } = await makeSampleDirs(
+        settings.stateDir,
+        process.geteuid?.() === 0 ? await webdavCred(settings.as) : undefined,
+      )
       const options = parseOptions(`lowerdir+=${escaped(lower)},upperdir=${escaped(upper)},workdir=${escaped(work)}`)
       return { settings: sampleExports(view), options }
     }),

@@ -1,5 +1,5 @@
 import { constants } from 'node:fs'
-import { access, chmod, link, mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises'
+import { access, chown, cp, lchown, link, mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { OptionError } from '../overlay-core/index.ts'
 import type { ControlNote } from './control.ts'
@@ -255,16 +255,34 @@ function handleDirOf(stateDir: string, layers: readonly string[]): string {
   return statePath(stateDir, 'handles', [layers.join('\0')])
 }
 
-/** Makes the directories of the sample overlay and returns them. The lower ships with the package. */
-export async function makeSampleDirs(stateDir: string): Promise<{ lower: string; upper: string; work: string }> {
+/**
+ * Makes the directories of the sample overlay and returns them. The lower ships with the package. With an `owner`, as whom root's clients act,
+ * all of it is that user's, and the lower a copy: only the doors lead there, as `sample` is 0700.
+ */
+export async function makeSampleDirs(
+  stateDir: string,
+  owner: { readonly uid: number; readonly gid: number } | undefined,
+): Promise<{ lower: string; upper: string; work: string }> {
   const sample = join(stateDir, 'sample')
   const upper = join(sample, 'upper')
   const work = join(sample, 'work')
   await mkdir(sample, { recursive: true, mode: 0o700 })
   for (const directory of [upper, work]) await mkdir(directory, { recursive: true })
-  // Over NFS root is nobody: let it make files at the top of the sample all the same. Only the doors lead there: `sample` is 0700.
-  if (process.geteuid?.() === 0) await chmod(upper, 0o1777)
-  return { lower: await sampleLower(), upper, work }
+  const lower = await sampleLower()
+  if (owner === undefined) return { lower, upper, work }
+  await chown(upper, owner.uid, owner.gid)
+  const copy = join(sample, 'lower')
+  if ((await nearestExisting('--sample', copy)) !== copy) await copyFor(owner, lower, copy)
+  return { lower: copy, upper, work }
+}
+
+/** Copies a tree, which then is the user's; there is no half a copy under the name `to`. */
+async function copyFor(owner: { readonly uid: number; readonly gid: number }, from: string, to: string): Promise<void> {
+  const making = asideName(to)
+  await cp(from, making, { recursive: true, preserveTimestamps: true })
+  const entries = await readdir(making, { recursive: true })
+  for (const entry of ['', ...entries]) await lchown(join(making, entry), owner.uid, owner.gid)
+  await rename(making, to)
 }
 
 /** `deploy/sample/lower` of the package: one level up from the sources, two from the built files. */

@@ -17,7 +17,8 @@ export async function prepareWebdav(
 ): Promise<void> {
   const views = server.views.list()
   const journals = await openJournals(server, views, settings.stateDir)
-  const cred = webdavCred(settings.as)
+  const cred = await webdavCred(settings.as)
+  server.webdavUser = cred
   const names = new PublicNames(settings)
   server.http = buildApp({
     log: log.child({ door: 'http' }),

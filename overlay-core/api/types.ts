@@ -16,6 +16,8 @@ export interface Cred {
   readonly gid: number
   /** Supplementary groups. */
   readonly groups: readonly number[]
+  /** True for whoever leaves no setuid and setgid on a file by writing to it, root included: as without CAP_FSETID, and more strictly. */
+  readonly dropsPrivilege?: boolean
 }
 
 /** File types, by their `S_IFMT` bits (`stat.h`). */

@@ -136,8 +136,12 @@ function dropOnChange(cred: Cred, now: Attr, change: AttrChange): number | undef
   return mode === now.mode ? undefined : mode
 }
 
-/** The mode after a write or truncation by the caller: root may leave setuid and setgid (setattr_should_drop_suidgid). */
+/**
+ * The mode after a write or truncation by the caller: root may leave setuid and setgid (setattr_should_drop_suidgid), unless it is said to act for
+ * others whom it does not know.
+ */
 export function modeAfterWrite(cred: Cred, now: Attr): number {
+  if (cred.dropsPrivilege === true) return now.mode & ~SETUID & ~SETGID
   return cred.uid === 0 ? now.mode : withoutPrivilege(cred, now)
 }
 

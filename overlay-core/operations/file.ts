@@ -139,7 +139,7 @@ async function writeThrough(
   position: number,
   wcc?: Wcc,
 ): Promise<void> {
-  const before = wcc || cred.uid !== 0 ? await getattr(sb, file.inode) : undefined
+  const before = wcc || cred.uid !== 0 || cred.dropsPrivilege ? await getattr(sb, file.inode) : undefined
   if (before && data.length > 0) await dropPrivilege(sb, cred, file, before)
   await file.writer.write(data, position, wcc)
 }

@@ -85,11 +85,12 @@ async function overwriteLocked(
   await linkFd(fd, workFd, target)
   let begun = false
   try {
+    // First, so that there is no moment, and no crash after which, the new content has the powers of the old one.
+    const mode = modeAfterWrite(cred, now)
+    if (mode !== now.mode) await changeOwner(sb, inode, { fd, name: '' }, now, { mode })
     if (!sb.options.volatile) await toDisk(from.fd, fd)
     begun = true
     await copyInPlace(from.fd, fd, from.sizeBytes)
-    const mode = modeAfterWrite(cred, now)
-    if (mode !== now.mode) await changeOwner(sb, inode, { fd, name: '' }, now, { mode })
     const mtime = ownTime(now, from.mtime, statxFd(fd).mtime)
     if (mtime) await setTimes(sb, { fd, name: '' }, { mtime })
     if (!sb.options.volatile) await fsync(fd)

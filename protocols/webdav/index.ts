@@ -96,7 +96,9 @@ function servedViews(views: readonly DavView[]): Map<string, ServedView> {
       throw new TypeError(`a view cannot be called ${JSON.stringify(view.name)}`)
     }
     if (served.has(name)) throw new TypeError(`two views are called ${JSON.stringify(view.name)}`)
-    served.set(name, { ...view, root: `/${encodeSegment(name)}/` })
+    // Whoever asks is not known: what is written on their behalf never has the powers of what stood there.
+    const cred = { ...view.cred, dropsPrivilege: true }
+    served.set(name, { ...view, cred, root: `/${encodeSegment(name)}/` })
   }
   return served
 }

@@ -4,7 +4,7 @@ import t from 'tap'
 import { Client } from 'undici'
 import { Random } from '../differential/random.ts'
 import { type Handle, NfsClient } from '../helpers/nfs-client.ts'
-import { type Running, start } from './launch.ts'
+import { AS_SERVER, type Running, start } from './launch.ts'
 
 /**
  * Each file is a register: it holds a version, in its first 12 bytes, and its length belongs to the version. One writer changes a file, through
@@ -204,7 +204,7 @@ t.test('what one door has acknowledged is what the other one shows, however ofte
   mkdirSync(join(dir, 'state'), { mode: 0o700 })
   const server = await start(t, [
     ...['-o', `lowerdir=${dir}/lower,upperdir=${dir}/upper,workdir=${dir}/work`],
-    ...['--webdav', '127.0.0.1:0', '--nfs', '127.0.0.1:0', '--state-dir', join(dir, 'state')],
+    ...['--webdav', '127.0.0.1:0', '--nfs', '127.0.0.1:0', ...AS_SERVER, '--state-dir', join(dir, 'state')],
     ...['--export', '127.0.0.1(rw,no_root_squash,insecure,async)'],
   ])
   const random = new Random(SEED)

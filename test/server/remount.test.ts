@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { request } from 'undici'
 import { type Handle, NfsClient, STATUS } from '../helpers/nfs-client.ts'
-import { freePorts, type Running, run, start } from './launch.ts'
+import { AS_SERVER, freePorts, type Running, run, start } from './launch.ts'
 
 t.setTimeout(300_000)
 
@@ -51,7 +51,7 @@ function noteOf(state: string) {
 
 t.test('overlayd remount swaps a lower under a running server, and clients keep their mounts', async (t) => {
   const { dir, state, o } = layers(t)
-  const server = await start(t, ['-o', o, 'tree', ...freePorts(state)])
+  const server = await start(t, ['-o', o, 'tree', ...freePorts(state), ...AS_SERVER])
   const { nfs, root } = await nfsOf(t, server, '/tree')
   const stays = await nfs.walk(root, 'stays')
   const gone = await nfs.walk(root, 'only-one')
@@ -74,7 +74,7 @@ t.test('overlayd remount swaps a lower under a running server, and clients keep 
 
 t.test('a wrong remount is refused in one line, and the server goes on as before', async (t) => {
   const { dir, state, o } = layers(t)
-  const server = await start(t, ['-o', o, ...freePorts(state)])
+  const server = await start(t, ['-o', o, ...freePorts(state), ...AS_SERVER])
   const cases: [string[], number, RegExp][] = [
     [
       ['-o', 'lowerdir=/nowhere'],
@@ -124,7 +124,7 @@ function announce(url: string, headers: Record<string, string>): Promise<number 
 
 t.test('nobody remounts without the secret that only the user of the server can read', async (t) => {
   const { state, o } = layers(t)
-  const server = await start(t, ['-o', o, ...freePorts(state)])
+  const server = await start(t, ['-o', o, ...freePorts(state), ...AS_SERVER])
   const { path, control } = noteOf(state)
   t.equal(statSync(path).mode & 0o777, 0o600)
   const url = `http://127.0.0.1:${control.port}/remount`
@@ -182,7 +182,7 @@ t.test('file handles of a read-only overlay survive a restart with the lowers of
   t.equal((await run(['remount', '-o', o, '--state-dir', state])).status, 0)
   const fresh = await nfs.walk(root, 'new')
   t.equal(await first.stop(), 0)
-  const second = await start(t, ['-o', o, ...freePorts(state)])
+  const second = await start(t, ['-o', o, ...freePorts(state), ...AS_SERVER])
   const again = (await nfsOf(t, second)).nfs
   t.equal(await content(again, stays), 'base')
   t.equal(await content(again, fresh), '3')

@@ -3,13 +3,13 @@ import { connect } from 'node:net'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { request } from 'undici'
-import { freePorts, run, start } from './launch.ts'
+import { AS_SERVER, freePorts, run, start } from './launch.ts'
 
 /** Layers for one server: its directories, and the arguments that serve them. */
 function layers(t: Test) {
   const dir = t.testdir({ lower: { 'hello.txt': 'hello from below\n' }, upper: {}, work: {} })
   const o = `lowerdir=${dir}/lower,upperdir=${dir}/upper,workdir=${dir}/work`
-  return { dir, o, args: ['-o', o, ...freePorts(join(dir, 'state'))] }
+  return { dir, o, args: ['-o', o, ...freePorts(join(dir, 'state')), ...AS_SERVER] }
 }
 
 t.setTimeout(300_000)
@@ -24,7 +24,7 @@ t.test('both doors are announced with the commands that mount them', async (t) =
 
 t.test('what the storage of the upper cannot do is said when the server starts', async (t) => {
   const { o, dir } = layers(t)
-  const server = await start(t, ['-o', `${o},whiteouts=files`, ...freePorts(join(dir, 'state')), 'tree'])
+  const server = await start(t, ['-o', `${o},whiteouts=files`, ...freePorts(join(dir, 'state')), ...AS_SERVER, 'tree'])
   t.match(server.stdout(), /^Note on tree: whiteouts are files \(\.wh\.NAME\): the kernel does not read them/m)
   t.equal(await server.stop(), 0)
   t.ok(existsSync(join(dir, 'upper/.wh..wh.overlayd')))

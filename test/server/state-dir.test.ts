@@ -90,9 +90,26 @@ t.test('a note that is cut short or lies is skipped', async (t) => {
 
 t.test('the directories of the sample are made and its tree is found', async (t) => {
   const dir = t.testdir()
-  const { lower, upper, work } = await stateDir.makeSampleDirs(dir)
+  const { lower, upper, work } = await stateDir.makeSampleDirs(dir, undefined)
   t.ok((await readdir(lower)).includes('README.md'))
   t.same(await readdir(upper), [])
   t.same(await readdir(work), [])
   t.equal((await stat(join(dir, 'sample'))).mode & 0o777, 0o700, 'others reach it by the doors only')
 })
+
+t.test(
+  "the sample for another user than root is that user's, and made once",
+  { skip: process.geteuid?.() !== 0 && 'only root can give files away' },
+  async (t) => {
+    const dir = t.testdir()
+    const owner = { uid: 65_534, gid: 65_533 }
+    const { lower, upper } = await stateDir.makeSampleDirs(dir, owner)
+    for (const path of [upper, lower, join(lower, 'README.md'), join(lower, 'docs'), join(lower, 'docs/draft.txt')]) {
+      t.match(await stat(path), owner, path)
+    }
+    await writeFile(join(lower, 'README.md'), 'mine')
+    t.same(await stateDir.makeSampleDirs(dir, owner), { lower, upper, work: join(dir, 'sample/work') })
+    t.equal(await readFile(join(lower, 'README.md'), 'utf8'), 'mine')
+    t.same((await readdir(join(dir, 'sample'))).sort(), ['lower', 'upper', 'work'])
+  },
+)

@@ -2,7 +2,7 @@ import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { request } from 'undici'
-import { start } from './launch.ts'
+import { AS_SERVER, start } from './launch.ts'
 
 const TUS = { 'Tus-Resumable': '1.0.0' }
 const PIECE = { ...TUS, 'Content-Type': 'application/offset+octet-stream' }
@@ -10,7 +10,18 @@ const PIECE = { ...TUS, 'Content-Type': 'application/offset+octet-stream' }
 t.test('an upload goes on where it stood after the server was stopped, and after it was killed', async (t) => {
   const dir = t.testdir({ lower: { d: {} }, upper: {}, work: {}, state: {} })
   const layers = `lowerdir=${dir}/lower,upperdir=${dir}/upper,workdir=${dir}/work`
-  const args = ['-o', layers, '--webdav', '127.0.0.1:0', '--nfs', 'off', '--state-dir', `${dir}/state`, 'share']
+  const args = [
+    '-o',
+    layers,
+    '--webdav',
+    '127.0.0.1:0',
+    '--nfs',
+    'off',
+    ...AS_SERVER,
+    '--state-dir',
+    `${dir}/state`,
+    'share',
+  ]
   let server = await start(t, args)
   const ask = async (method: string, path: string, headers: Record<string, string> = {}, body?: string) => {
     const url = new URL(path, server.webdavUrl)

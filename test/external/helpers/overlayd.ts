@@ -55,6 +55,8 @@ export async function startOverlayd(
       `${options.nfsHost ?? '127.0.0.1'}:${options.nfsPort ?? 0}`,
     ],
     ...(options.flags ?? []),
+    // The tests compare owners and modes of what root makes on both sides.
+    ...(options.flags?.includes('--as') ? [] : ['--as', 'root']),
     ...['--export', options.exports ?? '127.0.0.1(rw,no_root_squash,insecure,sync)'],
     ...['--state-dir', join(scratch.path, 'state'), '--ready-file', readyFile],
   ]
