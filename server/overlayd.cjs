@@ -7,7 +7,7 @@ const fs = require('fs')
 const os = require('os')
 const path = require('path')
 
-const NEEDED = [22, 19]
+const NEEDED = [24, 0]
 const FORWARDED = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT', 'SIGUSR1', 'SIGUSR2']
 
 // The pool carries every call that may wait for a disk; libuv reads its size once, before its first use.

@@ -44,7 +44,6 @@ const CONFINED: Readonly<Record<string, readonly string[]>> = {
   'node:child_process': ['server/groups.ts'],
   // Threads that make system calls.
   'node:worker_threads': ['overlay-core/sys/'],
-  'lru-cache': ['overlay-core/objects/dcache.ts'],
   fastify: ['server/', 'protocols/webdav/'],
   pino: ['server/'],
   undici: ['server/status-command.ts', 'server/remount-command.ts'],
@@ -164,7 +163,7 @@ function resolveFrom(file: string, target: string): string {
 
 function checkName(file: string, report: Report): void {
   const name = file.split('/').at(-1)!
-  if (!/^[a-z0-9]+(-[a-z0-9]+)*\.ts$/.test(name)) report('file name', 'is not kebab-case')
+  if (!/^[a-z0-9]+(-[a-z0-9]+)*(\.d)?\.ts$/.test(name)) report('file name', 'is not kebab-case')
   if (/^(util|utils|common|helpers?|misc)\.ts$/.test(name))
     report('file name', 'says nothing: name it after its concern')
 }

@@ -87,48 +87,33 @@ export async function mount(options: MountOptions, environment: Partial<MountEnv
   const given = { ...DEFAULTS, ...environment }
   setUmask0()
   const descriptorLimit = raiseFileLimit()
+  using opened = new DisposableStack()
   const roots = await openRoots(options)
-  try {
-    return await assemble(options, given, roots, descriptorLimit)
-  } catch (error) {
-    closeRoots(roots)
-    throw error
-  }
+  opened.defer(() => closeRoots(roots))
+  const overlay = await assemble(options, given, roots, descriptorLimit, opened)
+  // From here on what was opened belongs to the overlay.
+  opened.move()
+  return overlay
 }
 
+/** @param opened takes what has to be closed again if the mount fails later on */
 async function assemble(
   options: MountOptions,
   given: MountEnvironment,
   roots: Roots,
   descriptorLimit: number,
-): Promise<Overlay> {
-  const undo: (() => void)[] = []
-  try {
-    return await assembleWith(options, given, roots, descriptorLimit, undo)
-  } catch (error) {
-    for (const close of undo.reverse()) close()
-    throw error
-  }
-}
-
-/** @param undo takes what closes again what was opened, in case that the mount fails later on */
-async function assembleWith(
-  options: MountOptions,
-  given: MountEnvironment,
-  roots: Roots,
-  descriptorLimit: number,
-  undo: (() => void)[],
+  opened: DisposableStack,
 ): Promise<Overlay> {
   const handleFile = await openHandleFile(roots, given)
-  undo.push(() => handleFile.close())
+  opened.defer(() => handleFile.close())
   const overlayXattrs = new XattrNames(options.userxattr, effectiveUid() !== 0)
   const keeper = await IdentityKeeper.open(handleFile.directoryFd)
   const layers = await placedLayers(roots, options, overlayXattrs, keeper, given)
   const descriptors = new Descriptors(Math.max(64, Math.floor(descriptorLimit * 0.5)))
-  undo.push(() => descriptors.closeAll())
+  opened.defer(() => descriptors.closeAll())
   const dcache = new DentryCache(given.dentryLimit)
   const { randomBytes: newProtocolDataId } = given
-  const context = { descriptors, overlayXattrs, privileged: effectiveUid() === 0, newProtocolDataId, undo }
+  const context = { descriptors, overlayXattrs, privileged: effectiveUid() === 0, newProtocolDataId, opened }
   const prepared =
     layers.upper && roots.work ? await prepareUpper(options, layers.upper, roots.work.fd, context) : NO_UPPER
   const files = fileCache(given, descriptorLimit)

@@ -45,8 +45,8 @@ export interface UpperContext {
   /** The server may give objects away. */
   readonly privileged: boolean
   readonly newProtocolDataId: (lengthBytes: number) => Uint8Array
-  /** Takes what closes again what was opened, in case that the mount fails. */
-  readonly undo: (() => void)[]
+  /** Takes what has to be closed again if the mount fails. */
+  readonly opened: DisposableStack
 }
 
 /**
@@ -61,7 +61,7 @@ export async function prepareUpper(
   workdirFd: number,
   context: UpperContext,
 ): Promise<PreparedUpper> {
-  const { descriptors, overlayXattrs, privileged, undo } = context
+  const { descriptors, overlayXattrs, privileged, opened } = context
   const workdir = new Real(layer, undefined, '', statxFd(workdirFd).ino)
   workdir.fd = workdirFd
   const usedBefore = await exists(workdirFd, 'work')
@@ -78,7 +78,7 @@ export async function prepareUpper(
   const sidecar = !found.xattrs || (await hasSidecar(workdirFd)) ? await XattrSidecar.open(place, restored) : undefined
   const storage = sidecar ? withSidecar(found, sidecar) : found
   const xattrStore = sidecar ?? diskXattrs
-  undo.push(() => xattrStore.close())
+  opened.defer(() => xattrStore.close())
   // Where an object has but one name, as on FAT, its inode number is made up.
   if (!storage.links) layer.inodeNumbers = sidecar
   const indexContext = { descriptors, overlayXattrs, xattrStore }
@@ -90,7 +90,7 @@ export async function prepareUpper(
   })
   layer.marks = form === 'files' ? fileFormat : deviceFormat
   const intents = form === 'files' ? await IntentLog.start(workdirFd) : undefined
-  undo.push(() => intents?.close())
+  opened.defer(() => intents?.close())
   const notices = noticesOf(storage, form, sidecar !== undefined)
   return { work, indexDir, storage, notices, intents, protocolData, xattrStore }
 }

@@ -33,43 +33,36 @@ export interface Roots extends LowerRoots {
  * @throws OptionError missing, not a directory, unreadable, nested, on another file system, or busy: names the option and the mend
  */
 export async function openRoots(options: MountOptions): Promise<Roots> {
-  const opened: number[] = []
-  try {
-    const { lowers, data } = await openLowersInto(opened, options)
-    if (options.upperdir === undefined || options.workdir === undefined) {
-      await needApart(options)
-      return { lowers, data, upper: undefined, work: undefined, claims: [] }
-    }
-    const upper = await openOne('upperdir', options.upperdir, opened)
-    const work = await openOne('workdir', options.workdir, opened)
+  using opened = new DisposableStack()
+  const { lowers, data } = await openLowersInto(opened, options)
+  if (options.upperdir === undefined || options.workdir === undefined) {
     await needApart(options)
-    needSameFileSystem(options.workdir, upper.fd, work.fd)
-    await needOwnWorkdir(options.workdir, work.fd)
-    const claims = [
-      await claim('upperdir', options.upperdir, upper.fd, opened),
-      await claim('workdir', options.workdir, work.fd, opened),
-    ]
-    return { lowers, data, upper, work, claims }
-  } catch (error) {
-    for (const fd of opened) closeSync(fd)
-    throw error
+    opened.move()
+    return { lowers, data, upper: undefined, work: undefined, claims: [] }
   }
+  const upper = await openOne('upperdir', options.upperdir, opened)
+  const work = await openOne('workdir', options.workdir, opened)
+  await needApart(options)
+  needSameFileSystem(options.workdir, upper.fd, work.fd)
+  await needOwnWorkdir(options.workdir, work.fd)
+  const claims = [
+    await claim('upperdir', options.upperdir, upper.fd, opened),
+    await claim('workdir', options.workdir, work.fd, opened),
+  ]
+  opened.move()
+  return { lowers, data, upper, work, claims }
 }
 
 /** As `openRoots`, of the lowers alone, for an overlay that holds its upper and workdir already. */
 export async function openLowers(options: MountOptions): Promise<LowerRoots> {
-  const opened: number[] = []
-  try {
-    const lowers = await openLowersInto(opened, options)
-    await needApart(options)
-    return lowers
-  } catch (error) {
-    for (const fd of opened) closeSync(fd)
-    throw error
-  }
+  using opened = new DisposableStack()
+  const lowers = await openLowersInto(opened, options)
+  await needApart(options)
+  opened.move()
+  return lowers
 }
 
-async function openLowersInto(opened: number[], options: MountOptions): Promise<LowerRoots> {
+async function openLowersInto(opened: DisposableStack, options: MountOptions): Promise<LowerRoots> {
   const lowers: RootDir[] = []
   const data: RootDir[] = []
   for (const path of options.lowerdir) lowers.push(await openOne('lowerdir', path, opened))
@@ -83,12 +76,12 @@ export function closeRoots({ lowers, data, upper, work, claims }: Roots): void {
   for (const fd of claims) closeSync(fd)
 }
 
-async function openOne(option: string, path: string, opened: number[]): Promise<RootDir> {
+async function openOne(option: string, path: string, opened: DisposableStack): Promise<RootDir> {
   try {
     // Upper and workdir have to be seen through one mount, so that objects can move between them.
     const isLower = option === 'lowerdir' || option === 'datadir'
     const fd = isLower ? await openPrivateRoot(path) : await openRoot(path)
-    opened.push(fd)
+    opened.defer(() => closeSync(fd))
     closeSync(await openDirectory(fd))
     return { fd, path: await canonicalPath(path) }
   } catch (error) {
@@ -168,13 +161,13 @@ async function needOwnWorkdir(workdir: string, workFd: number): Promise<void> {
   }
 }
 
-async function claim(option: string, path: string, dirFd: number, opened: number[]): Promise<number> {
+async function claim(option: string, path: string, dirFd: number, opened: DisposableStack): Promise<number> {
   const fd = await claimDir(dirFd)
   if (fd === undefined)
     throw new OptionError(
       option,
       `'${path}' is in use by another overlay (EBUSY); stop that one or name another directory`,
     )
-  opened.push(fd)
+  opened.defer(() => closeSync(fd))
   return fd
 }

@@ -1,3 +1,5 @@
+import { LRUCache } from 'lru-cache'
+
 /** Entries remembered; the oldest goes first, as clients that crash never unmount. */
 const MAX_MOUNTS = 1024
 
@@ -11,17 +13,11 @@ export interface MountEntry {
 
 /** Who has mounted what, as far as the server was told. Advisory only (RFC 1813 section 5.2.2): nothing depends on it. */
 export class MountList {
-  readonly #entries = new Map<string, MountEntry>()
+  readonly #entries = new LRUCache<string, MountEntry>({ max: MAX_MOUNTS })
 
   /** Notes a mount. */
   add(client: string, path: string): void {
-    const key = `${client} ${path}`
-    this.#entries.delete(key)
-    this.#entries.set(key, { client, path })
-    if (this.#entries.size > MAX_MOUNTS) {
-      const [oldest] = this.#entries.keys()
-      this.#entries.delete(oldest)
-    }
+    this.#entries.set(`${client} ${path}`, { client, path })
   }
 
   /** Forgets a mount. */
@@ -31,13 +27,13 @@ export class MountList {
 
   /** Forgets all mounts of a client. */
   removeAll(client: string): void {
-    for (const [key, entry] of this.#entries) {
+    for (const [key, entry] of [...this.#entries.entries()]) {
       if (entry.client === client) this.#entries.delete(key)
     }
   }
 
   /** All mounts, oldest first. */
   entries(): MountEntry[] {
-    return [...this.#entries.values()]
+    return [...this.#entries.rvalues()].filter((entry) => entry !== undefined)
   }
 }

@@ -1,3 +1,4 @@
+import { LRUCache } from 'lru-cache'
 import type { Peer } from '../rpc/call.ts'
 
 /** A client that uses locks: a machine, by its address and the name that it calls itself. */
@@ -18,7 +19,7 @@ const MAX_HOSTS = 4096
 
 /** The clients that have asked for locks. */
 export class NlmHosts {
-  readonly #hosts = new Map<string, NlmHost>()
+  readonly #hosts = new LRUCache<string, NlmHost>({ max: MAX_HOSTS })
 
   /** The host that a call comes from. */
   of(peer: Peer, name: string): NlmHost {
@@ -33,13 +34,7 @@ export class NlmHosts {
     }
     host.transport = peer.transport
     host.ourAddress = peer.localAddress ?? host.ourAddress
-    // In the order of the last call.
-    this.#hosts.delete(key)
     this.#hosts.set(key, host)
-    if (this.#hosts.size > MAX_HOSTS) {
-      const [oldest] = this.#hosts.keys()
-      this.#hosts.delete(oldest)
-    }
     return host
   }
 

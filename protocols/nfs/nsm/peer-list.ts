@@ -1,3 +1,5 @@
+import { LRUCache } from 'lru-cache'
+
 /** Where the list of peers is kept: lines of text that survive the server. */
 export interface NsmJournal {
   /** What was there at the start. */
@@ -25,6 +27,9 @@ const MAX_APPENDED = 3 * MAX_PEERS
 const FIRST_STATE = 1
 const LAST_STATE = 0x7fff_ffff
 
+/** Peers by their keys; the one that asked longest ago is the first to go. */
+type Peers = LRUCache<string, NsmPeer>
+
 interface Line {
   readonly state?: number
   readonly add?: NsmPeer
@@ -41,24 +46,24 @@ export class PeerList {
   /** Peers of earlier runs that are not told yet. */
   readonly toNotify: readonly NsmPeer[]
   readonly #journal: NsmJournal
-  readonly #peers: Map<string, NsmPeer>
+  readonly #peers: Peers
   #appended = 0
   /** The writes to the journal, one after the other. */
   #writing: Promise<void> = Promise.resolve()
   /** Keys of the peers that have locks in this run. */
   readonly #monitored = new Map<string, Promise<void>>()
 
-  private constructor(journal: NsmJournal, state: number, peers: Map<string, NsmPeer>) {
+  private constructor(journal: NsmJournal, state: number, peers: Peers) {
     this.#journal = journal
     this.state = state
     this.#peers = peers
-    this.toNotify = [...peers.values()]
+    this.toNotify = oldestFirst(peers)
   }
 
   /** Reads the journal and begins a new state. */
   static async open(journal: NsmJournal): Promise<PeerList> {
     let state = FIRST_STATE - 2
-    const peers = new Map<string, NsmPeer>()
+    const peers: Peers = new LRUCache({ max: MAX_PEERS })
     for (const line of journal.lines.flatMap(parseLine)) {
       if (line.state !== undefined) state = line.state
       if (line.add) remember(peers, line.add)
@@ -106,7 +111,7 @@ export class PeerList {
 
   async #compact(): Promise<void> {
     this.#appended = 0
-    const lines: Line[] = [{ state: this.state }, ...[...this.#peers.values()].map((add) => ({ add }))]
+    const lines: Line[] = [{ state: this.state }, ...oldestFirst(this.#peers).map((add) => ({ add }))]
     await this.#journal.replace(
       (async function* () {
         for (const line of lines) yield `${JSON.stringify(line)}\n`
@@ -115,14 +120,15 @@ export class PeerList {
   }
 }
 
+function oldestFirst(peers: Peers): NsmPeer[] {
+  return [...peers.rvalues()].filter((peer) => peer !== undefined)
+}
+
 /** Puts a peer last; returns the key of the one that is forgotten for it. */
-function remember(peers: Map<string, NsmPeer>, peer: NsmPeer): string | undefined {
-  peers.delete(keyOf(peer))
+function remember(peers: Peers, peer: NsmPeer): string | undefined {
+  const [oldest] = peers.rkeys()
   peers.set(keyOf(peer), peer)
-  if (peers.size <= MAX_PEERS) return undefined
-  const [oldest] = peers.keys()
-  peers.delete(oldest)
-  return oldest
+  return oldest === undefined || peers.has(oldest) ? undefined : oldest
 }
 
 function keyOf({ address, name }: { address: string; name: string }): string {

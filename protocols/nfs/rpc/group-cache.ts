@@ -1,3 +1,4 @@
+import { LRUCache } from 'lru-cache'
 import { AUTH_SYS } from './constants.ts'
 import type { Credential } from './credential.ts'
 import type { Logger } from './logger.ts'
@@ -25,7 +26,7 @@ export class GroupCache {
   readonly #groupsOf: GroupsOf
   readonly #now: () => number
   readonly #log: Logger
-  readonly #users = new Map<number, User>()
+  readonly #users = new LRUCache<number, User>({ max: MAX_USERS })
 
   constructor(groupsOf: GroupsOf, now: () => number, log: Logger) {
     this.#groupsOf = groupsOf
@@ -47,10 +48,6 @@ export class GroupCache {
   #add(uid: number): User {
     const user: User = { groups: [], untilMs: Number.NEGATIVE_INFINITY, pending: undefined }
     this.#users.set(uid, user)
-    if (this.#users.size > MAX_USERS) {
-      const [oldest] = this.#users.keys()
-      this.#users.delete(oldest)
-    }
     return user
   }
 

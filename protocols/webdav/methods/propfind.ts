@@ -1,3 +1,4 @@
+import { LRUCache } from 'lru-cache'
 import { type Attr, FileType, type Inode, isErrno, loopBudget, type Name } from '../../../overlay-core/index.ts'
 import { DavError } from '../http/dav-error.ts'
 import { type Depth, parseDepth } from '../http/headers.ts'
@@ -22,7 +23,7 @@ const REMEMBERED_BYTES = 4096
 const READ_AT_ONCE = 16
 
 /** Parsed bodies: a client sends the same few again and again. */
-const queries = new Map<string, PropfindQuery>()
+const queries = new LRUCache<string, PropfindQuery>({ max: REMEMBERED_QUERIES })
 
 /** How much is read in one answer to compute checksums of members, bytes; those of a single resource are always computed. */
 const SUMMED_BYTES = 64 * 1024 * 1024
@@ -221,8 +222,6 @@ async function readQuery(ctx: DavContext): Promise<PropfindQuery> {
   const known = queries.get(key)
   if (known !== undefined) return known
   const query = await parseQuery(ctx, body)
-  // A Map keeps the order of insertion: the oldest goes.
-  for (const oldest of queries.keys()) if (queries.size >= REMEMBERED_QUERIES) queries.delete(oldest)
   queries.set(key, query)
   return query
 }

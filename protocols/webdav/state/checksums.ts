@@ -1,4 +1,5 @@
 import { createHash, type Hash } from 'node:crypto'
+import { LRUCache } from 'lru-cache'
 import { type Attr, type Inode, isErrno, loopBudget } from '../../../overlay-core/index.ts'
 import { ClientGone } from '../http/client-gone.ts'
 import { badRequest, DavError } from '../http/dav-error.ts'
@@ -58,7 +59,7 @@ export function checksumXml(sums: Sums): string {
  * the user may write. One file is read at a time.
  */
 export class Checksums {
-  readonly #known = new Map<string, Sums>()
+  readonly #known = new LRUCache<string, Sums>({ max: REMEMBERED })
   #running: Promise<unknown> = Promise.resolve()
 
   /** What is known without reading the file. */
@@ -69,7 +70,7 @@ export class Checksums {
     if (remembered !== undefined) return remembered
     const note = await view.overlay.getProtocolData(view.cred, inode, SLOT)
     const kept = note && readNote(note, etag)
-    if (kept !== undefined) this.#remember(key, kept)
+    if (kept !== undefined) this.#known.set(key, kept)
     return kept
   }
 
@@ -85,7 +86,7 @@ export class Checksums {
   /** Keeps what was found out about the file with these attributes. */
   async keep(view: ServedView, inode: Inode, attr: Attr, sums: Sums): Promise<void> {
     const etag = etagOf(inode, attr)
-    this.#remember(`${view.name}/${etag}`, sums)
+    this.#known.set(`${view.name}/${etag}`, sums)
     try {
       await view.overlay.setProtocolData(view.cred, inode, SLOT, Buffer.from(JSON.stringify({ etag, sums })), 'upper')
     } catch (error) {
@@ -106,12 +107,6 @@ export class Checksums {
       if (isErrno(error)) return undefined
       throw error
     }
-  }
-
-  #remember(key: string, sums: Sums): void {
-    // A Map keeps the order of insertion: the oldest goes.
-    for (const oldest of this.#known.keys()) if (this.#known.size >= REMEMBERED) this.#known.delete(oldest)
-    this.#known.set(key, sums)
   }
 }
 
