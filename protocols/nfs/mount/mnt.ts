@@ -1,4 +1,4 @@
-import { type Cred, type Errno, FileType, type Inode, isErrno, type Overlay } from '../../../overlay-core/index.ts'
+import { type Errno, FileType, type Inode, isErrno } from '../../../overlay-core/index.ts'
 import type { RpcCall } from '../rpc/call.ts'
 import { AUTH_SYS } from '../rpc/constants.ts'
 import {
@@ -12,12 +12,14 @@ import {
   MNT3ERR_SERVERFAULT,
   MNTPATHLEN,
 } from './constants.ts'
+import { walkExport } from './export-walk.ts'
 import type { MountContext } from './mount-context.ts'
 
 const STATUS: Partial<Record<Errno, number>> = {
   EACCES: MNT3ERR_ACCES,
   EINVAL: MNT3ERR_INVAL,
   EIO: MNT3ERR_IO,
+  ELOOP: MNT3ERR_INVAL,
   ENAMETOOLONG: MNT3ERR_NAMETOOLONG,
   ENOENT: MNT3ERR_NOENT,
   ESTALE: MNT3ERR_NOENT,
@@ -27,7 +29,8 @@ const STATUS: Partial<Record<Errno, number>> = {
 /**
  * MOUNTPROC3_MNT: the file handle of an export or of a directory inside it. RFC 1813 section 5.2.1.
  *
- * The way there is the caller's own, as in LOOKUP: where it may not search it learns no names and gets no handles.
+ * The way there is the caller's own, as in LOOKUP: where it may not search it learns no names and gets no handles. Symlinks are followed
+ * inside the export (`walkExport`).
  */
 export async function mnt(context: MountContext, call: RpcCall): Promise<void> {
   const path = call.args.string(MNTPATHLEN)
@@ -39,7 +42,11 @@ export async function mnt(context: MountContext, call: RpcCall): Promise<void> {
   if (grant === undefined) return refuse(call, MNT3ERR_ACCES)
   let target: Inode | undefined
   try {
-    target = await walk(served.overlay, grant.cred, rest)
+    const inside = (target: string) => {
+      const there = context.exports.byPath(target)
+      return there?.served === served ? there.rest : undefined
+    }
+    target = await walkExport({ overlay: served.overlay, cred: grant.cred, inside }, rest)
   } catch (error) {
     if (!isErrno(error)) throw error
     return refuse(call, STATUS[error.code] ?? MNT3ERR_SERVERFAULT)
@@ -54,16 +61,6 @@ export async function mnt(context: MountContext, call: RpcCall): Promise<void> {
   out.opaque(context.handles.encode(served.view, target))
   out.u32(1)
   out.u32(AUTH_SYS)
-}
-
-/** Follows names without following symlinks; undefined when one does not exist. ".." is refused by the core. */
-async function walk(overlay: Overlay, cred: Cred, names: readonly string[]): Promise<Inode | undefined> {
-  let inode: Inode | undefined = overlay.root
-  for (const name of names) {
-    if (inode === undefined) return undefined
-    inode = await overlay.lookup(cred, inode, name)
-  }
-  return inode
 }
 
 function refuse(call: RpcCall, status: number): void {

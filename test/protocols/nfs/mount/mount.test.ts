@@ -38,13 +38,66 @@ t.test('MNT refuses what is not a directory of the export', async (t) => {
       ['/overlay/absent', STATUS.NOENT],
       ['/overlay/file', STATUS.NOTDIR],
       ['/overlay/file/x', STATUS.NOTDIR],
-      ['/overlay/link', STATUS.NOTDIR],
+      ['/overlay/link', STATUS.ACCES],
       ['/overlay/..', STATUS.INVAL],
       ['/overlay/dir/../..', STATUS.INVAL],
       [`/overlay/${'n'.repeat(256)}`, STATUS.NAMETOOLONG],
     ]
     for (const [path, status] of cases) t.equal((await client.mnt(path)).status, status, path)
     await t.rejects(client.mnt(`/${'n'.repeat(1024)}`), /GARBAGE_ARGS/)
+  })
+})
+
+t.test('MNT follows symlinks inside the export, and never out of it', async (t) => {
+  const tree = {
+    'a/b/c/': '',
+    'a/file': '',
+    toB: '-> a/b',
+    'a/b/toC': '-> ./c/',
+    'a/b/up': '-> ../../a//b/toC/.',
+    absolute: '-> /overlay/toB/c',
+    root: '-> /overlay',
+    loop: '-> loop',
+    dangling: '-> a/absent',
+    toFile: '-> a/file',
+    through: '-> a/file/../b',
+    out: '-> ../a',
+    'a/b/far': '-> ../../../../etc',
+    etc: '-> /etc',
+    other: '-> /other/a',
+    again: `-> ${'a/../'.repeat(800)}a`,
+    twice: `-> again/../${'a/../'.repeat(700)}again`,
+    'a/dotdot': '-> ..',
+  }
+  await withNfs(t, [tree], async ({ client, root }) => {
+    const [b, c] = [await client.walk(root, 'a/b'), await client.walk(root, 'a/b/c')]
+    const found: [path: string, handle: Uint8Array][] = [
+      ['toB', b],
+      ['toB/c', c],
+      ['toB/toC', c],
+      ['a/b/up', c],
+      ['absolute', c],
+      ['root/toB', b],
+      ['a/dotdot', root],
+      ['a/dotdot/a/b', b],
+      ['again/b', b],
+    ]
+    for (const [path, handle] of found) {
+      const answer = await client.mnt(`/overlay/${path}`)
+      t.same([answer.status, answer.handle], [STATUS.OK, handle], path)
+    }
+    const refused: [path: string, status: number][] = [
+      ['loop', STATUS.INVAL],
+      ['dangling', STATUS.NOENT],
+      ['toFile', STATUS.NOTDIR],
+      ['through', STATUS.NOTDIR],
+      ['out', STATUS.ACCES],
+      ['a/b/far', STATUS.ACCES],
+      ['etc', STATUS.ACCES],
+      ['other', STATUS.ACCES],
+      ['twice', STATUS.NAMETOOLONG],
+    ]
+    for (const [path, status] of refused) t.equal((await client.mnt(`/overlay/${path}`)).status, status, path)
   })
 })
 
