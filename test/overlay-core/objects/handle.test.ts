@@ -1,10 +1,11 @@
 import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { appendFileSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { appendFileSync, mkdirSync, openSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { OffsetMap } from '../../../overlay-core/base/offset-map.ts'
 import { type Inode, mount, type Overlay, parseOptions } from '../../../overlay-core/index.ts'
+import { HandleLog } from '../../../overlay-core/objects/handle-log.ts'
 import { at, errnoOf, put, ROOT, text, withOverlay } from '../../helpers/overlay.ts'
 
 t.setTimeout(120_000)
@@ -218,6 +219,42 @@ t.test('without upper the log lies where the server says', async (t) => {
     },
     { readOnly: true, environment: { handleDirectory: join(dir, 'h') } },
   )
+})
+
+t.test('what is noted of a file outlives the late removal of the one that had its key before', async (t) => {
+  const path = join(t.testdir({ log: '' }), 'log')
+  const open = async () => HandleLog.open(openSync(path, 'r+'), statSync(path).size)
+  const log = await open()
+  const record = { key: 7, dirKey: 1, name: 'f' }
+  log.put({ ...record, generation: 1 })
+  log.put({ ...record, generation: 2 })
+  log.remove(7, 1)
+  await log.flushed()
+  for (const [when, now] of Object.entries({ 'while it runs': log, 'after a restart': await open() })) {
+    t.match(await now.find(7), [{ generation: 2, name: 'f' }], when)
+    t.equal(now.has(7, 1), false)
+    t.equal(now.has(7, 2), true)
+  }
+  // As an earlier version wrote it down.
+  log.remove(7, 2)
+  log.put({ ...record, generation: 3 })
+  await log.flushed()
+  t.match(await (await open()).find(7), [{ generation: 3 }])
+})
+
+t.test('of an object that has gone nothing is noted over the one that got its key', async (t) => {
+  await withOverlay(t, [{ keep: '' }], async (fixture) => {
+    const { overlay } = fixture
+    const old = await overlay.create(ROOT, overlay.root, 'old', MODE)
+    await overlay.unlink(ROOT, overlay.root, 'old')
+    const fresh = await overlay.create(ROOT, overlay.root, 'fresh', MODE)
+    t.equal(fresh.key, old.key, 'the number is used again')
+    overlay.retain(fresh)
+    overlay.retain(old)
+    await overlay.retained()
+    const again = await fixture.remount()
+    t.equal(await again.inodeByKey(fresh.key, fresh.generation), await at(again, 'fresh'))
+  })
 })
 
 t.test('the table of places keeps what was put in, through growth and removal', (t) => {
