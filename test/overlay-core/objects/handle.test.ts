@@ -245,15 +245,23 @@ t.test('what is noted of a file outlives the late removal of the one that had it
 t.test('of an object that has gone nothing is noted over the one that got its key', async (t) => {
   await withOverlay(t, [{ keep: '' }], async (fixture) => {
     const { overlay } = fixture
-    const old = await overlay.create(ROOT, overlay.root, 'old', MODE)
-    await overlay.unlink(ROOT, overlay.root, 'old')
-    const fresh = await overlay.create(ROOT, overlay.root, 'fresh', MODE)
-    t.equal(fresh.key, old.key, 'the number is used again')
-    overlay.retain(fresh)
-    overlay.retain(old)
+    const given: Inode[] = []
+    let reused = 0
+    for (let i = 0; i < 40; i++) {
+      const old = await overlay.create(ROOT, overlay.root, 'old', MODE)
+      await overlay.unlink(ROOT, overlay.root, 'old')
+      const fresh = await overlay.create(ROOT, overlay.root, `fresh${i}`, MODE)
+      if (fresh.key === old.key) reused++
+      overlay.retain(fresh)
+      overlay.retain(old)
+      given.push(fresh)
+    }
     await overlay.retained()
+    t.ok(reused > 0, `${reused} inode numbers were used again`)
     const again = await fixture.remount()
-    t.equal(await again.inodeByKey(fresh.key, fresh.generation), await at(again, 'fresh'))
+    for (const [i, { key, generation }] of given.entries()) {
+      t.equal(await again.inodeByKey(key, generation), await at(again, `fresh${i}`))
+    }
   })
 })
 
