@@ -1,5 +1,6 @@
 import fastify, { type FastifyBaseLogger, type FastifyInstance, type FastifyReply, LogController } from 'fastify'
 import { isLoopback } from '../config/index.ts'
+import { isFromForeignPage } from './foreign-pages.ts'
 import { type HttpCounters, limitConnections, newHttpCounters } from './http-limits.ts'
 import type { PublicNames } from './public-names.ts'
 import type { ServerStatus } from './status.ts'
@@ -47,7 +48,7 @@ export function buildApp({ log, anyHost, names, status }: AppOptions): App {
     },
   })
   limitConnections(app.server, counters)
-  if (!anyHost) refuseForeignHosts(app, counters, names)
+  refuseForeigners(app, counters, { anyHost, names })
   addStatusRoute(app, status)
   return { app, counters }
 }
@@ -58,20 +59,33 @@ const CLIENT_ERRORS: Record<string, string> = {
   ERR_HTTP_REQUEST_TIMEOUT: '408 Request Timeout',
 }
 
+/** What a request is refused for before anything is done about it. */
+const FOREIGN_HOST =
+  'This server has no login and answers only to localhost, IP addresses and the names of --public-url.\n'
+const FOREIGN_PAGE =
+  'A page of another origin may link to this server and nothing else. Where this is the page of the server itself, behind a proxy: name its URL with --public-url.\n'
+
 /**
  * A page from elsewhere can make its own name resolve to 127.0.0.1 and would then be same-origin with this server (DNS rebinding).
  * Such a request still carries the foreign name in Host: only addresses, localhost and declared names are served. What a proxy reports is no such
- * name, as the page may run on the machine of the proxy and write that field itself.
+ * name, as the page may run on the machine of the proxy and write that field itself. Or it sends requests here under its own name.
  */
-function refuseForeignHosts(app: FastifyInstance, counters: HttpCounters, names: PublicNames | undefined): void {
+function refuseForeigners(
+  app: FastifyInstance,
+  counters: HttpCounters,
+  { anyHost, names }: { anyHost: boolean; names: PublicNames | undefined },
+): void {
   app.addHook('onRequest', (request, reply, next) => {
     const { host } = request.headers
-    if (isOwnName(host) || names?.isDeclared(host ?? '') === true) return next()
-    counters.foreignHosts++
-    reply
-      .code(421)
-      .type('text/plain; charset=utf-8')
-      .send('This server has no login and answers only to localhost, IP addresses and the names of --public-url.\n')
+    if (!anyHost && !isOwnName(host) && names?.isDeclared(host ?? '') !== true) {
+      counters.foreignHosts++
+      return reply.code(421).type('text/plain; charset=utf-8').send(FOREIGN_HOST)
+    }
+    if (isFromForeignPage(request.raw, names)) {
+      counters.foreignPages++
+      return reply.code(403).type('text/plain; charset=utf-8').send(FOREIGN_PAGE)
+    }
+    return next()
   })
 }
 

@@ -17,13 +17,15 @@ export interface HttpCounters {
   badRequests: number
   /** Requests in the name of another host, refused. */
   foreignHosts: number
+  /** Requests made by pages of other origins, refused. */
+  foreignPages: number
   /** Connections closed because their client fell silent within a request. */
   stalled: number
 }
 
 /** All at zero. */
 export function newHttpCounters(): HttpCounters {
-  return { connections: 0, requests: 0, clientErrors: 0, badRequests: 0, foreignHosts: 0, stalled: 0 }
+  return { connections: 0, requests: 0, clientErrors: 0, badRequests: 0, foreignHosts: 0, foreignPages: 0, stalled: 0 }
 }
 
 /**

@@ -5,6 +5,15 @@ import { MEMORY } from './attacks/memory.ts'
 import { OUTSIDERS } from './attacks/outsiders.ts'
 import { PRIVILEGE } from './attacks/privilege.ts'
 import { SERVICE } from './attacks/service.ts'
+import { WEB_PAGES } from './attacks/web-pages.ts'
 
 /** Every attack, in the order in which docs/security.md speaks of them. */
-export const ATTACKS: readonly Attack[] = [...PRIVILEGE, ...LOOPS, ...MEMORY, ...OUTSIDERS, ...SERVICE, ...FILES]
+export const ATTACKS: readonly Attack[] = [
+  ...PRIVILEGE,
+  ...LOOPS,
+  ...MEMORY,
+  ...OUTSIDERS,
+  ...SERVICE,
+  ...FILES,
+  ...WEB_PAGES,
+]

@@ -89,6 +89,43 @@ t.test('the names of --public-url are answered to, those of a proxy alone are no
   t.equal(await ask({ host: 'files.example.org' }, '/-/status'), 404, 'the status is not for who comes through a proxy')
 })
 
+t.test('a page of another origin may link to the server and nothing else', async (t) => {
+  const names = new PublicNames({
+    publicUrls: ['https://files.example.org'],
+    trustedProxies: [parseNetwork('--trusted-proxy', '127.0.0.2')],
+  })
+  const { app, counters } = buildApp({ log, anyHost: false, names, status: () => status })
+  app.all('/overlay/*', async () => 'content')
+  t.teardown(() => app.close())
+  const host = 'localhost:8080'
+  const ask = async (method: 'GET' | 'POST' | 'PUT', headers: Record<string, string>, remoteAddress = '127.0.0.1') =>
+    (await app.inject({ method, url: '/overlay/x', headers: { host, ...headers }, remoteAddress })).statusCode
+  const link = { 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'navigate', 'sec-fetch-dest': 'document' }
+  const refused: [string, 'GET' | 'POST' | 'PUT', Record<string, string>][] = [
+    ['fetch', 'GET', { 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'no-cors', 'sec-fetch-dest': 'empty' }],
+    ['an image', 'GET', { 'sec-fetch-site': 'same-site', 'sec-fetch-mode': 'no-cors', 'sec-fetch-dest': 'image' }],
+    ['a frame', 'GET', { ...link, 'sec-fetch-dest': 'iframe' }],
+    ['a form', 'POST', { ...link, origin: 'http://evil.example' }],
+    ['without Fetch Metadata', 'PUT', { origin: 'http://evil.example' }],
+    ['a GET without Fetch Metadata', 'GET', { origin: 'http://evil.example' }],
+    ['another port', 'PUT', { origin: 'http://localhost:9090' }],
+    ['a sandbox', 'PUT', { origin: 'null' }],
+    ['an origin that is none', 'PUT', { origin: 'http://localhost:8080/x' }],
+    ['a proxy that nobody declared', 'PUT', { origin: 'http://a.example', 'x-forwarded-host': 'a.example' }],
+  ]
+  for (const [what, method, headers] of refused) t.equal(await ask(method, headers), 403, what)
+  t.equal(counters.foreignPages, refused.length)
+
+  t.equal(await ask('GET', link), 200, 'a link that is followed')
+  t.equal(await ask('PUT', {}), 200, 'a program')
+  t.equal(await ask('PUT', { 'sec-fetch-site': 'same-origin', origin: 'http://localhost:8080' }), 200, 'its own page')
+  t.equal(await ask('GET', { 'sec-fetch-site': 'none', 'sec-fetch-mode': 'navigate' }), 200, 'a typed address')
+  t.equal(await ask('PUT', { origin: 'http://localhost:8080' }), 200, 'its own page, without Fetch Metadata')
+  t.equal(await ask('PUT', { origin: 'https://files.example.org' }), 200, 'its own page by the public URL')
+  const proxied = { origin: 'http://a.example', 'x-forwarded-host': 'a.example' }
+  t.equal(await ask('PUT', proxied, '127.0.0.2'), 200, 'its own page by the name that a trusted proxy reports')
+})
+
 t.test('an operator who opens the server to others lets it be called by any name, but not its status', async (t) => {
   const { app } = build(t, true)
   t.equal((await app.inject({ url: '/overlay/x', headers: { host: 'files.example' } })).statusCode, 200)
