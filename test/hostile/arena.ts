@@ -25,6 +25,8 @@ const TRIES = 3
 export interface LoadOptions {
   /** Anything that has to be as it was between two tries. */
   readonly again?: () => Promise<void>
+  /** How often an attack is made at most, until it has not stalled anybody. */
+  readonly tries?: number
   /** False: new clients cannot be expected to be served, as the attack is about something else. */
   readonly connecting?: boolean
 }
@@ -105,7 +107,7 @@ export class Arena {
       const before = { descriptors: target.meter.descriptors(), logBytes: target.logBytes }
       const watch = watchDescriptors(target)
       let best = await this.#once(probe, attack)
-      for (let tries = 1; tries < TRIES && stallOf(best) >= LIMITS.stallMs; tries++) {
+      for (let tries = 1; tries < (options.tries ?? TRIES) && stallOf(best) >= LIMITS.stallMs; tries++) {
         await options.again?.()
         const next = await this.#once(probe, attack)
         if (stallOf(next) < stallOf(best)) best = next

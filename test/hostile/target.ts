@@ -110,8 +110,10 @@ export class Target {
     return status === 0
   }
 
-  kill(): void {
+  /** Kills it and waits until it is gone. */
+  async kill(): Promise<void> {
     if (this.meter.alive) process.kill(this.#pid, 'SIGKILL')
+    await this.#ended
   }
 }
 

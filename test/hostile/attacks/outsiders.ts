@@ -212,10 +212,9 @@ function madeUpCallers(by: 'outsider' | 'client', address: string): Attack {
 function countingGetent(arena: Arena): { path: string; started: () => number } {
   const dir = arena.folder('bin')
   const notes = join(arena.dir, 'getent-started')
-  for (const name of ['getent', 'id']) {
-    writeFileSync(join(dir, name), `#!/bin/sh\necho x >> '${notes}'\nexit 2\n`)
-    chmodSync(join(dir, name), 0o755)
-  }
+  writeFileSync(join(dir, 'getent'), `#!/bin/sh\necho x >> '${notes}'\necho "user$2:x:$2:100::/:/bin/sh"\n`)
+  writeFileSync(join(dir, 'id'), '#!/bin/sh\necho 100\n')
+  for (const name of ['getent', 'id']) chmodSync(join(dir, name), 0o755)
   return {
     path: `${dir}:${process.env.PATH}`,
     started: () => (existsSync(notes) ? readFileSync(notes, 'latin1').length / 2 : 0),
@@ -274,23 +273,26 @@ const madeUpLocks: Attack = {
     arena.check('a client has a lock', (await victim.lock(lockAt(handle, 1))) === NLM_STATUS.GRANTED)
     const rpc = await target.rpc(ADDRESSES.attacker)
     let xid = 1
-    await arena.underLoad(target, async () => {
-      for (let at = 0; at < arena.size(200_000, 20_000); at += 1000) {
-        const calls = Array.from({ length: 1000 }, (_, i) => {
-          const client = new NlmClient(rpc, `made-up-${(at + i) % 20_000}`, ROOT)
-          const writer = new XdrWriter().opaque(Buffer.alloc(4))
-          const args = client.lockArgs(writer, lockAt(handle, at + i, 2 * (at + i) + 10), {}).bytes()
-          return record(callMessage(xid++, [NLM, 4, NLM_PROCEDURES.LOCK], ROOT, args))
-        })
-        await rpc.exchange(xid - 1, Buffer.concat(calls))
-      }
-    })
+    await arena.underLoad(
+      target,
+      async () => {
+        for (let at = 0; at < arena.size(200_000, 5000); at += 1000) {
+          const calls = Array.from({ length: 1000 }, (_, i) => {
+            const client = new NlmClient(rpc, `made-up-${(at + i) % 6000}`, ROOT)
+            const writer = new XdrWriter().opaque(Buffer.alloc(4))
+            const args = client.lockArgs(writer, lockAt(handle, at + i, 2 * (at + i) + 10), {}).bytes()
+            return record(callMessage(xid++, [NLM, 4, NLM_PROCEDURES.LOCK], ROOT, args))
+          })
+          await rpc.exchange(xid - 1, Buffer.concat(calls))
+        }
+      },
+      { tries: 1 },
+    )
     const other = await locker(target, ADDRESSES.newcomer, 'other')
     const status = await other.lock(lockAt(handle, 1, 1))
     arena.check('another client still gets a lock', status === NLM_STATUS.GRANTED, `status ${status}`)
     await Promise.all([rpc.close(), other.rpc.close(), victim.rpc.close()])
-    target.kill()
-    await target.stop()
+    await target.kill()
     target = await arena.start({ overlay, flags: ['--lock-grace', '20'] })
     const again = await locker(target, ADDRESSES.victim, 'victim', 904)
     const reclaimed = await again.lock(lockAt(handle, 1), { reclaim: true })
