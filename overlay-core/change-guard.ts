@@ -35,13 +35,15 @@ export interface ChangeGuard {
   readonly active: boolean
   /** Whether the object at `path` is held: its content, its attributes, and for a directory its list of names. */
   covers(path: readonly Name[]): boolean
+  /** Whether the file is held, whatever the names that are known of it. */
+  coversFile?(file: Pick<Inode, 'key' | 'generation'>): boolean
   /** Whether anything below the directory at `path` is held. */
   coversBelow(path: readonly Name[]): boolean
 }
 
 /**
  * The same overlay for who has to respect `guard`: a change of what it holds fails with EACCES, and `access` does not grant writing. A
- * hard link counts as held when any of its names that are known is. What was open for writing before stays so.
+ * hard link counts as held when the file is, or any of its names that are known. What was open for writing before stays so.
  */
 export function guardChanges(overlay: Overlay, guard: ChangeGuard): Overlay {
   return new GuardedOverlay(overlay, guard)
@@ -78,7 +80,8 @@ class GuardedOverlay implements Overlay {
   }
 
   #isHeld(inode: Inode): boolean {
-    return this.#guard.active && this.#to.paths(inode).some((path) => this.#guard.covers(path))
+    if (!this.#guard.active) return false
+    return this.#guard.coversFile?.(inode) === true || this.#to.paths(inode).some((path) => this.#guard.covers(path))
   }
 
   /** Whether `name` may come into `dir` or go. @throws EACCES */

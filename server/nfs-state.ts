@@ -25,7 +25,7 @@ export async function loadWriteVerifier(
   bootIdFile = BOOT_ID,
 ): Promise<KeptVerifier> {
   const path = join(stateDir, VERIFIER_FILE)
-  const boot = (await readFile(bootIdFile, 'latin1')).trim()
+  const boot = await readBootId(bootIdFile)
   const renew = async () => {
     const bytes = random(8)
     await writeStateFile(path, `${boot} ${Buffer.from(bytes).toString('hex')}\n`).catch(failed)
@@ -33,6 +33,11 @@ export async function loadWriteVerifier(
   }
   const known = parseVerifier(await readStateFile(path), boot)
   return { bytes: known ?? (await renew()), renew }
+}
+
+/** What tells this boot of the machine from all others. */
+export async function readBootId(file = BOOT_ID): Promise<string> {
+  return (await readFile(file, 'latin1')).trim()
 }
 
 function parseVerifier(text: string | undefined, boot: string): Uint8Array | undefined {

@@ -2,8 +2,10 @@ import type { Logger } from 'pino'
 import { type Address, isLoopback, type Settings } from '../config/index.ts'
 import { registerWebDav } from '../protocols/webdav/index.ts'
 import { buildApp } from './app.ts'
+import { steadyClock } from './clock.ts'
 import { webdavCred } from './identity.ts'
 import { JournalFile, lockJournalPath } from './journal-file.ts'
+import { readBootId } from './nfs-state.ts'
 import { PublicNames } from './public-names.ts'
 import type { RunningServer } from './running-server.ts'
 import type { View } from './views.ts'
@@ -29,6 +31,7 @@ export async function prepareWebdav(
   server.webdav = registerWebDav(server.http.app, {
     views: views.map(({ name, overlay }) => ({ name, overlay, cred, symlinks: settings.symlinks })),
     lockJournals: journals,
+    lockClock: { now: steadyClock, boot: await readBootId() },
     isOurs: (authority, req) => names.isOurs(authority, req),
     depthInfinity: settings.depthInfinity,
     log: log.child({ door: 'webdav' }),

@@ -34,7 +34,9 @@ export function registerWebDav(app: FastifyInstance, options: DavOptions): DavHa
   const views = servedViews(options.views)
   const now = options.now ?? Date.now
   const counters = newCounters()
-  const locks = new DurableLockStore(now, options.lockJournals ?? new Map(), options.log)
+  // A clock that is handed in for everything is one for locks as well.
+  const lockClock = options.lockClock ?? { now: options.now ?? steadyNow, boot: undefined }
+  const locks = new DurableLockStore(now, options.lockJournals ?? new Map(), options.log, lockClock)
   const limits = { ...DEFAULT_LIMITS, ...options.limits }
   const uploads = new UploadStore(now, limits.uploadSeconds * 1000, limits.uploads, options.log)
   const newUuid = options.randomUUID ?? randomUUID
@@ -42,6 +44,7 @@ export function registerWebDav(app: FastifyInstance, options: DavOptions): DavHa
     views,
     log: options.log,
     now,
+    lockNow: lockClock.now,
     randomUUID: newUuid,
     limits,
     locks,
@@ -77,6 +80,11 @@ export function registerWebDav(app: FastifyInstance, options: DavOptions): DavHa
   }
 }
 
+/** Milliseconds on the clock that nobody sets (CLOCK_MONOTONIC): the same one for all processes of a boot. */
+function steadyNow(): number {
+  return Number(process.hrtime.bigint() / 1_000_000n)
+}
+
 /** A place is kept from other protocols while a lock covers it: nobody but WebDAV clients can show a token. */
 function lockGuard(locks: LockStore, view: string): ChangeGuard {
   return {
@@ -84,6 +92,7 @@ function lockGuard(locks: LockStore, view: string): ChangeGuard {
       return locks.size > 0
     },
     covers: (path) => locks.covering(view, path).length > 0,
+    coversFile: ({ key, generation }) => locks.onFile(view, { key, generation }).length > 0,
     coversBelow: (path) => locks.below(view, path).length > 0,
   }
 }

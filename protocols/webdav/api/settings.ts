@@ -106,12 +106,22 @@ export interface Journal {
   replace(pieces: AsyncIterable<string>): Promise<void>
 }
 
+/** The clock that locks live by: nobody sets it, and it goes on from run to run of the server until the machine boots again. */
+export interface LockClock {
+  /** Milliseconds since some moment before. */
+  readonly now: () => number
+  /** Which boot of which machine it counts in; undefined where it means nothing to another run. */
+  readonly boot: string | undefined
+}
+
 /** What `registerWebDav` needs. */
 export interface DavOptions {
   readonly views: readonly DavView[]
   readonly log: Logger
   /** Milliseconds since the epoch; the system clock when absent. */
   readonly now?: () => number
+  /** What locks live by; a clock of this boot that nobody sets when absent, or `now` where that is handed in. */
+  readonly lockClock?: LockClock
   /** Random UUIDs for lock tokens; `node:crypto` when absent. */
   readonly randomUUID?: () => string
   /** Where locks outlive the process, by the name of the view; without one they end with it. */

@@ -1,10 +1,10 @@
 import type { Name } from '../../../overlay-core/index.ts'
-import type { Journal, Logger } from '../api/settings.ts'
+import type { Journal, LockClock, Logger } from '../api/settings.ts'
 import { DavError } from '../http/dav-error.ts'
 import { LockKind, LockType } from '../http/vocabulary.ts'
 import { JournalWriter } from './lock-journal.ts'
-import { endedLine, readLine, refreshedLine, takenLine } from './lock-record.ts'
-import { type ActiveLock, MemoryLockStore } from './lock-store.ts'
+import { boundLine, type Expiry, endedLine, readLine, refreshedLine, takenLine } from './lock-record.ts'
+import { type ActiveLock, type FileId, MemoryLockStore } from './lock-store.ts'
 
 /**
  * A LockStore that outlives the process: questions are answered from memory, changes resolve when they are in the journal of their view.
@@ -13,13 +13,23 @@ import { type ActiveLock, MemoryLockStore } from './lock-store.ts'
 export class DurableLockStore extends MemoryLockStore {
   readonly #writers = new Map<string, JournalWriter<ActiveLock>>()
   readonly #log: Logger
+  /** The time on the wall, ms since the epoch. */
+  readonly #wallNow: () => number
+  readonly #clock: LockClock
 
-  /** Takes up the locks of all journals that have not ended by `now()`. */
-  constructor(now: () => number, journals: ReadonlyMap<string, Journal>, log: Logger) {
-    super(now)
+  /** Takes up the locks of all journals that have not ended by now. Without `clock` locks live by the time on the wall. */
+  constructor(
+    wallNow: () => number,
+    journals: ReadonlyMap<string, Journal>,
+    log: Logger,
+    clock: LockClock = { now: wallNow, boot: undefined },
+  ) {
+    super(clock.now)
     this.#log = log
+    this.#wallNow = wallNow
+    this.#clock = clock
     for (const [view, journal] of journals) {
-      for (const lock of survivors(view, journal.lines, now())) void super.add(lock)
+      for (const lock of this.#survivors(view, journal.lines)) void super.add(lock)
       this.#writers.set(view, this.#writerOf(view, journal))
     }
   }
@@ -28,7 +38,7 @@ export class DurableLockStore extends MemoryLockStore {
   override async add(lock: ActiveLock): Promise<void> {
     void super.add(lock)
     try {
-      await this.#writers.get(lock.view)?.add(takenLine(lock))
+      await this.#writers.get(lock.view)?.add(this.#takenLine(lock))
     } catch (error) {
       void super.remove(lock.token)
       throw notKept(error)
@@ -41,7 +51,7 @@ export class DurableLockStore extends MemoryLockStore {
     if (lock === undefined) return
     void super.refresh(token, kind, expiresMs)
     try {
-      await this.#writers.get(lock.view)?.add(refreshedLine(token, kind.timeout, expiresMs))
+      await this.#writers.get(lock.view)?.add(refreshedLine(token, kind.timeout, this.#expiry(expiresMs)))
     } catch (error) {
       throw notKept(error)
     }
@@ -61,6 +71,18 @@ export class DurableLockStore extends MemoryLockStore {
     await this.#noteEnds(ended)
   }
 
+  /** Not waited for: until it is in the journal a crash brings back the file before, which is gone. */
+  override rebind(view: string, names: readonly Name[], file: FileId | undefined): readonly ActiveLock[] {
+    const bound = super.rebind(view, names, file)
+    const writer = this.#writers.get(view)
+    for (const lock of bound) writer?.add(boundLine(lock)).catch(this.#unbound)
+    return bound
+  }
+
+  readonly #unbound = (error: unknown): void => {
+    this.#log.warn({ err: error }, 'webdav: what a lock binds could not be kept')
+  }
+
   /** Resolves when every change so far is in its journal. */
   async idle(): Promise<void> {
     await Promise.all([...this.#writers.values()].map((writer) => writer.idle()))
@@ -75,27 +97,58 @@ export class DurableLockStore extends MemoryLockStore {
     }
   }
 
+  #takenLine(lock: ActiveLock): string {
+    return takenLine(lock, this.#expiry(lock.expiresMs))
+  }
+
+  /** A moment of the store's clock as another run can read it. */
+  #expiry(expiresMs: number): Expiry {
+    const { now, boot } = this.#clock
+    const onWall = this.#wallNow() + (expiresMs - now())
+    return boot === undefined ? { expiresMs: onWall } : { expiresMs: onWall, boot, bootMs: expiresMs }
+  }
+
+  /**
+   * How long a lock of another run still lives. In the same boot its clock tells; else the one on the wall, which may have been set meanwhile: never
+   * longer than the lock was to live at all.
+   */
+  #remainingMs({ expiresMs, boot, bootMs }: Expiry, seconds: number): number {
+    const same = boot !== undefined && boot === this.#clock.boot && bootMs !== undefined
+    const left = same ? bootMs - this.#clock.now() : expiresMs - this.#wallNow()
+    return Math.min(left, seconds * 1000)
+  }
+
+  #survivors(view: string, lines: readonly string[]): Iterable<ActiveLock> {
+    const locks = new Map<string, { lock: ActiveLock; expiry: Expiry }>()
+    for (const line of lines) {
+      const record = readLine(view, line)
+      if (record === undefined) continue
+      if (record.kind === 'taken') locks.set(record.lock.token, record)
+      else if (record.kind === 'ended') locks.delete(record.token)
+      else {
+        const found = locks.get(record.token)
+        if (found === undefined) continue
+        if (record.kind === 'bound') found.lock = { ...found.lock, file: record.file }
+        else {
+          const kind = new LockKind(found.lock.kind.scope, LockType.Write, record.seconds)
+          locks.set(record.token, { lock: { ...found.lock, kind }, expiry: record.expiry })
+        }
+      }
+    }
+    const now = this.#clock.now()
+    return [...locks.values()]
+      .map(({ lock, expiry }) => ({ ...lock, expiresMs: now + this.#remainingMs(expiry, lock.kind.timeout) }))
+      .filter(({ expiresMs }) => expiresMs > now)
+  }
+
   #writerOf(view: string, journal: Journal): JournalWriter<ActiveLock> {
     const live = () => this.all().filter((lock) => lock.view === view)
-    return new JournalWriter(journal, { live, count: () => this.size, line: takenLine }, this.#log)
+    return new JournalWriter(
+      journal,
+      { live, count: () => this.size, line: (lock: ActiveLock) => this.#takenLine(lock) },
+      this.#log,
+    )
   }
-}
-
-function survivors(view: string, lines: readonly string[], nowMs: number): Iterable<ActiveLock> {
-  const locks = new Map<string, ActiveLock>()
-  for (const line of lines) {
-    const record = readLine(view, line)
-    if (record === undefined) continue
-    if (record.kind === 'taken') locks.set(record.lock.token, record.lock)
-    else if (record.kind === 'ended') locks.delete(record.token)
-    else {
-      const lock = locks.get(record.token)
-      if (lock === undefined) continue
-      const kind = new LockKind(lock.kind.scope, LockType.Write, record.seconds)
-      locks.set(record.token, { ...lock, kind, expiresMs: record.expiresMs })
-    }
-  }
-  return [...locks.values()].filter((lock) => lock.expiresMs > nowMs)
 }
 
 function notKept(error: unknown): DavError {

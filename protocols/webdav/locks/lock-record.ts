@@ -1,21 +1,37 @@
 import { LockKind, LockScope, LockType } from '../http/vocabulary.ts'
-import type { ActiveLock } from './lock-store.ts'
+import type { ActiveLock, FileId } from './lock-store.ts'
+
+/** When a lock ends, by the clocks of the run that wrote it. */
+export interface Expiry {
+  /** By the clock on the wall, ms since the epoch, which somebody may set. */
+  readonly expiresMs: number
+  /** By the clock of the boot `boot`, ms, which nobody can set; undefined where a run had none. */
+  readonly boot?: string | undefined
+  readonly bootMs?: number | undefined
+}
 
 /** What a line of the journal says of one token. */
 export type LockRecord =
-  | { readonly kind: 'taken'; readonly lock: ActiveLock }
-  | { readonly kind: 'refreshed'; readonly token: string; readonly seconds: number; readonly expiresMs: number }
+  | { readonly kind: 'taken'; readonly lock: ActiveLock; readonly expiry: Expiry }
+  | { readonly kind: 'refreshed'; readonly token: string; readonly seconds: number; readonly expiry: Expiry }
+  | { readonly kind: 'bound'; readonly token: string; readonly file: FileId | undefined }
   | { readonly kind: 'ended'; readonly token: string }
 
 /** The line for a lock that was taken. */
-export function takenLine({ token, user, names, kind, deep, owner, expiresMs }: ActiveLock): string {
+export function takenLine({ token, user, names, file, kind, deep, owner }: ActiveLock, expiry: Expiry): string {
   const scope = kind.scope.value
-  return JSON.stringify({ token, names, scope, deep, user, owner, seconds: kind.timeout, expiresMs })
+  const bound = file && [file.key, file.generation]
+  return JSON.stringify({ token, names, file: bound, scope, deep, user, owner, seconds: kind.timeout, ...expiry })
 }
 
 /** The line for a lock that got a new life. */
-export function refreshedLine(token: string, seconds: number, expiresMs: number): string {
-  return JSON.stringify({ token, seconds, expiresMs })
+export function refreshedLine(token: string, seconds: number, expiry: Expiry): string {
+  return JSON.stringify({ token, seconds, ...expiry })
+}
+
+/** The line for a lock that binds another file now. */
+export function boundLine({ token, file }: ActiveLock): string {
+  return JSON.stringify({ token, bound: file === undefined ? null : [file.key, file.generation] })
 }
 
 /** The line for a lock that ended before its time. */
@@ -27,21 +43,40 @@ export function endedLine(token: string): string {
 export function readLine(view: string, line: string): LockRecord | undefined {
   const value = parse(line)
   if (typeof value !== 'object' || value === null) return undefined
-  const { token, ended, seconds, expiresMs, names } = value as Record<string, unknown>
+  const { token, ended, bound, seconds, names } = value as Record<string, unknown>
   if (typeof token !== 'string' || token === '') return undefined
   if (ended === true) return { kind: 'ended', token }
-  if (typeof seconds !== 'number' || typeof expiresMs !== 'number') return undefined
-  if (names === undefined) return { kind: 'refreshed', token, seconds, expiresMs }
-  return readTaken(view, token, value as Record<string, unknown>)
+  if (bound !== undefined) return { kind: 'bound', token, file: readFile(bound) }
+  const expiry = readExpiry(value as Record<string, unknown>)
+  if (typeof seconds !== 'number' || expiry === undefined) return undefined
+  if (names === undefined) return { kind: 'refreshed', token, seconds, expiry }
+  return readTaken(view, token, value as Record<string, unknown>, expiry)
 }
 
-function readTaken(view: string, token: string, value: Record<string, unknown>): LockRecord | undefined {
-  const { names, scope, deep, user, owner, seconds, expiresMs } = value
+function readTaken(
+  view: string,
+  token: string,
+  value: Record<string, unknown>,
+  expiry: Expiry,
+): LockRecord | undefined {
+  const { names, scope, deep, user, owner, seconds } = value
   const scopeFound = [LockScope.Exclusive, LockScope.Shared].find((known) => known.value === scope)
   if (scopeFound === undefined || typeof deep !== 'boolean' || typeof user !== 'number') return undefined
   if (typeof owner !== 'string' || !Array.isArray(names) || !names.every(isName)) return undefined
   const kind = new LockKind(scopeFound, LockType.Write, seconds as number)
-  return { kind: 'taken', lock: { token, view, user, names, kind, deep, owner, expiresMs: expiresMs as number } }
+  const file = readFile(value.file)
+  const lock = { token, view, user, names, kind, deep, owner, expiresMs: expiry.expiresMs, ...(file && { file }) }
+  return { kind: 'taken', lock, expiry }
+}
+
+function readExpiry({ expiresMs, boot, bootMs }: Record<string, unknown>): Expiry | undefined {
+  if (typeof expiresMs !== 'number') return undefined
+  return typeof boot === 'string' && typeof bootMs === 'number' ? { expiresMs, boot, bootMs } : { expiresMs }
+}
+
+function readFile(value: unknown): FileId | undefined {
+  if (!Array.isArray(value) || !value.every((part) => Number.isSafeInteger(part))) return undefined
+  return value.length === 2 ? { key: value[0] as number, generation: value[1] as number } : undefined
 }
 
 function isName(value: unknown): value is string {

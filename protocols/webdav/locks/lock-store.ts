@@ -1,6 +1,12 @@
 import type { MaybePromise, Name } from '../../../overlay-core/index.ts'
 import type { LockKind } from '../http/vocabulary.ts'
 
+/** Which file it is, whatever its names (`Inode.key` and `generation`). */
+export interface FileId {
+  readonly key: number
+  readonly generation: number
+}
+
 /** A lock in force (RFC 4918 section 6). */
 export interface ActiveLock {
   /** A URI, unique for ever. */
@@ -10,13 +16,15 @@ export interface ActiveLock {
   readonly user: number
   /** Where the lock was taken: its root, with symlinks resolved. */
   readonly names: readonly Name[]
+  /** The file that stood there when it was taken, or was put there since: it is locked at all of its names. Undefined for a collection. */
+  readonly file?: FileId | undefined
   /** The scope (exclusive or shared), type, and timeout in seconds. */
   readonly kind: LockKind
   /** True for Depth infinity: all below the root is locked too. */
   readonly deep: boolean
   /** The content of `DAV:owner` as the client gave it: XML that stands on its own. */
   readonly owner: string
-  /** When it ends unless refreshed, ms since the epoch. */
+  /** When it ends unless refreshed, ms on the clock of the store, which nobody sets. */
   readonly expiresMs: number
 }
 
@@ -29,8 +37,12 @@ export interface LockStore {
   readonly size: number
   /** Locks of one user in force. */
   heldBy(user: number): number
-  /** Those whose scope holds the resource: taken on it, or with depth infinity on a collection above. */
-  covering(view: string, names: readonly Name[]): readonly ActiveLock[]
+  /** Those whose scope holds the resource: taken on it, on `file` at any name, or with depth infinity on a collection above. */
+  covering(view: string, names: readonly Name[], file?: FileId): readonly ActiveLock[]
+  /** Another file has taken the place of the one that the locks taken at `names` were taken on: they bind it from now on. */
+  rebind(view: string, names: readonly Name[], file: FileId | undefined): readonly ActiveLock[]
+  /** Those taken on the file, at any name. */
+  onFile(view: string, file: FileId): readonly ActiveLock[]
   /** Those taken below the collection, its own not included. */
   below(view: string, names: readonly Name[]): readonly ActiveLock[]
   byToken(token: string): ActiveLock | undefined
@@ -59,12 +71,22 @@ function childOf(children: Map<string, Node>, name: string): Node {
 
 const NONE: readonly ActiveLock[] = []
 
+function fileKey(view: string, { key, generation }: FileId): string {
+  return `${view}/${key}.${generation}`
+}
+
+function sameFile(a: FileId | undefined, b: FileId | undefined): boolean {
+  return a?.key === b?.key && a?.generation === b?.generation
+}
+
 /** A LockStore in memory: locks end with the process. */
 export class MemoryLockStore implements LockStore {
   readonly #now: () => number
   readonly #views = new Map<string, Node>()
   readonly #tokens = new Map<string, ActiveLock>()
   readonly #byUser = new Map<number, number>()
+  /** Locks on files, by view and file. */
+  readonly #files = new Map<string, Map<string, ActiveLock>>()
   #nextExpiryMs = Number.POSITIVE_INFINITY
 
   constructor(now: () => number) {
@@ -81,7 +103,7 @@ export class MemoryLockStore implements LockStore {
     return this.#byUser.get(user) ?? 0
   }
 
-  covering(view: string, names: readonly Name[]): readonly ActiveLock[] {
+  covering(view: string, names: readonly Name[], file?: FileId): readonly ActiveLock[] {
     this.#expire()
     if (this.#tokens.size === 0) return NONE
     const found: ActiveLock[] = []
@@ -92,7 +114,22 @@ export class MemoryLockStore implements LockStore {
       if (own) break
       node = node.children.get(names[depth])
     }
+    const onFile = file && this.#files.get(fileKey(view, file))
+    if (onFile !== undefined) for (const lock of onFile.values()) if (!found.includes(lock)) found.push(lock)
     return found
+  }
+
+  onFile(view: string, file: FileId): readonly ActiveLock[] {
+    this.#expire()
+    return [...(this.#files.get(fileKey(view, file))?.values() ?? [])]
+  }
+
+  rebind(view: string, names: readonly Name[], file: FileId | undefined): readonly ActiveLock[] {
+    if (this.size === 0) return NONE
+    const own = [...(this.#find(view, names)?.locks.values() ?? [])]
+    const changed = own.filter((lock) => !sameFile(lock.file, file)).map((lock) => ({ ...lock, file }))
+    for (const lock of changed) this.#put(lock)
+    return changed
   }
 
   below(view: string, names: readonly Name[]): readonly ActiveLock[] {
@@ -119,21 +156,38 @@ export class MemoryLockStore implements LockStore {
     return [...this.#tokens.values()]
   }
 
-  add(lock: ActiveLock): MaybePromise<void> {
+  /** Puts a lock in the place of what is kept under its token. */
+  #put(lock: ActiveLock): void {
+    this.#takeOffFile(this.#tokens.get(lock.token))
     this.#tokens.set(lock.token, lock)
-    this.#byUser.set(lock.user, (this.#byUser.get(lock.user) ?? 0) + 1)
-    this.#nextExpiryMs = Math.min(this.#nextExpiryMs, lock.expiresMs)
     let node = childOf(this.#views, lock.view)
     for (const name of lock.names) node = childOf(node.children, name)
     node.locks.set(lock.token, lock)
+    if (lock.file === undefined) return
+    const key = fileKey(lock.view, lock.file)
+    const onFile = this.#files.get(key)
+    if (onFile === undefined) this.#files.set(key, new Map([[lock.token, lock]]))
+    else onFile.set(lock.token, lock)
+  }
+
+  #takeOffFile(lock: ActiveLock | undefined): void {
+    if (lock?.file === undefined) return
+    const key = fileKey(lock.view, lock.file)
+    const onFile = this.#files.get(key)
+    onFile?.delete(lock.token)
+    if (onFile?.size === 0) this.#files.delete(key)
+  }
+
+  add(lock: ActiveLock): MaybePromise<void> {
+    this.#byUser.set(lock.user, (this.#byUser.get(lock.user) ?? 0) + 1)
+    this.#nextExpiryMs = Math.min(this.#nextExpiryMs, lock.expiresMs)
+    this.#put(lock)
   }
 
   refresh(token: string, kind: LockKind, expiresMs: number): MaybePromise<void> {
     const lock = this.#tokens.get(token)
     if (lock === undefined) return
-    const renewed = { ...lock, kind, expiresMs }
-    this.#tokens.set(token, renewed)
-    this.#find(lock.view, lock.names)?.locks.set(token, renewed)
+    this.#put({ ...lock, kind, expiresMs })
     this.#nextExpiryMs = Math.min(this.#nextExpiryMs, expiresMs)
   }
 
@@ -157,6 +211,7 @@ export class MemoryLockStore implements LockStore {
     const lock = this.#tokens.get(token)
     if (lock === undefined) return
     this.#tokens.delete(token)
+    this.#takeOffFile(lock)
     const left = (this.#byUser.get(lock.user) ?? 1) - 1
     if (left === 0) this.#byUser.delete(lock.user)
     else this.#byUser.set(lock.user, left)

@@ -1,5 +1,6 @@
 import { badRequest, DavError } from '../http/dav-error.ts'
 import { parseDepth } from '../http/headers.ts'
+import { rebindLocks } from '../locks/resource-locks.ts'
 import { Failures } from '../request/failures.ts'
 import { sendEmpty } from '../request/reply.ts'
 import { type isDirectory, isVisible } from '../request/resolve.ts'
@@ -57,5 +58,6 @@ export async function copyTransfer(ctx: ViewContext, transfer: Transfer, deep: b
   }
   await copyTree(ctx, plan, failures)
   if (clear) await ctx.services.locks.removeTree(destination.view.name, destination.names, true)
+  await rebindLocks(ctx.services, destination)
   return failures
 }

@@ -14,6 +14,7 @@ import { LockKind, LockScope, LockType } from '../http/vocabulary.ts'
 import { childElements, type XmlElement } from '../http/xml.ts'
 import { serializeContent } from '../http/xml-write.ts'
 import type { ActiveLock } from '../locks/lock-store.ts'
+import { fileIdOf, locksOn } from '../locks/resource-locks.ts'
 import { lockDiscovery } from '../properties/lock-xml.ts'
 import { parseBody, readBody } from '../request/body.ts'
 import { type Guard, prepareGuard } from '../request/guard.ts'
@@ -52,15 +53,16 @@ export async function lock(ctx: ViewContext): Promise<void> {
   const wish = { ...request, deep: depth === 'infinity' }
   if (await sendConflicts(ctx, target, wish)) return
   guard.verify(target.inode, attr)
-  const created = target.inode === undefined && (await createEmpty(ctx, target, guard))
-  const taken = take(ctx, target, wish)
+  const created = target.inode === undefined ? await createEmpty(ctx, target, guard) : undefined
+  const present = target.inode ?? created ?? (await resolve(view, ctx.path.names, true)).inode
+  const taken = take(ctx, { ...target, inode: present }, wish)
   // Getting here took a while, in which another client may have locked it.
   if (taken === undefined) {
     if (await sendConflicts(ctx, target, wish)) return
     throw new DavError(423, 'another lock was in the way')
   }
   await taken.kept
-  sendLock(ctx, created ? 201 : 200, taken.lock, ['Lock-Token', `<${taken.lock.token}>`])
+  sendLock(ctx, created === undefined ? 200 : 201, taken.lock, ['Lock-Token', `<${taken.lock.token}>`])
 }
 
 function readLockInfo(root: XmlElement, maxOwnerBytes: number): LockRequest {
@@ -96,11 +98,11 @@ interface LockWish extends LockRequest {
 }
 
 /** The lock on or above the resource that keeps a new one out, and with depth infinity those below. */
-function conflicts({ services, view }: ViewContext, { names }: Target, { scope, deep }: LockWish) {
+function conflicts({ services, view }: ViewContext, { names, inode }: Target, { scope, deep }: LockWish) {
   const { locks } = services
   const excludes = (other: ActiveLock) => scope === LockScope.Exclusive || other.kind.scope === LockScope.Exclusive
   return {
-    above: locks.covering(view.name, names).find(excludes),
+    above: locksOn(locks, { view, names, inode }).find(excludes),
     below: deep ? locks.below(view.name, names).filter(excludes) : [],
   }
 }
@@ -124,15 +126,18 @@ async function sendConflicts(ctx: ViewContext, target: Target, wish: LockWish): 
   return true
 }
 
-/** Makes the empty file that a lock on a free name stands for. @returns false when another client was quicker */
-async function createEmpty(ctx: ViewContext, { dir, name, names, view }: Target, guard: Guard): Promise<boolean> {
+/** Makes the empty file that a lock on a free name stands for. @returns the file, undefined when another client was quicker */
+async function createEmpty(
+  ctx: ViewContext,
+  { dir, name, names, view }: Target,
+  guard: Guard,
+): Promise<Inode | undefined> {
   requireMember(ctx.services, { view, names }, guard.tokens)
   requireRoom(ctx, names)
   try {
-    await view.overlay.create(view.cred, dir as Inode, name, { mode: NEW_FILE_MODE })
-    return true
+    return await view.overlay.create(view.cred, dir as Inode, name, { mode: NEW_FILE_MODE })
   } catch (error) {
-    if (isErrno(error, 'EEXIST')) return false
+    if (isErrno(error, 'EEXIST')) return undefined
     throw error
   }
 }
@@ -163,29 +168,30 @@ function take(
     view: view.name,
     user: view.cred.uid,
     names: target.names,
+    file: fileIdOf(target.inode),
     kind: new LockKind(wish.scope, LockType.Write, seconds),
     deep: wish.deep,
     owner: wish.owner,
-    expiresMs: services.now() + seconds * 1000,
+    expiresMs: services.lockNow() + seconds * 1000,
   }
   return { lock, kept: services.locks.add(lock) }
 }
 
 /** Gives a lock a new life (RFC 4918 section 9.10.2). @throws DavError 400 no token is named · 412 no such lock here */
 async function refresh(ctx: ViewContext, target: Target, guard: Guard, attr: Attr | undefined): Promise<void> {
-  const { services, view } = ctx
+  const { services } = ctx
   if (guard.tokens.size === 0) throw badRequest('a LOCK without a body must name a token in the If field')
-  const held = services.locks.covering(view.name, target.names).find(({ token }) => guard.tokens.has(token))
+  const held = locksOn(services.locks, target).find(({ token }) => guard.tokens.has(token))
   if (held === undefined) throw new DavError(412, 'there is no such lock here')
   guard.verify(target.inode, attr)
   const seconds = parseTimeout(ctx.req.headers.timeout, services.limits.lockSeconds)
   const kind = new LockKind(held.kind.scope, LockType.Write, seconds)
-  await services.locks.refresh(held.token, kind, services.now() + seconds * 1000)
+  await services.locks.refresh(held.token, kind, services.lockNow() + seconds * 1000)
   sendLock(ctx, 200, services.locks.byToken(held.token) ?? held, [])
 }
 
 function sendLock(ctx: ViewContext, status: number, held: ActiveLock, headers: readonly string[]): void {
-  const discovery = lockDiscovery(ctx.view, [held], ctx.services.now())
+  const discovery = lockDiscovery(ctx.view, [held], ctx.services.lockNow())
   const body = `<?xml version="1.0" encoding="utf-8"?>\n<D:prop xmlns:D="DAV:"><D:lockdiscovery>${discovery}</D:lockdiscovery></D:prop>\n`
   sendBody(ctx, status, XML_TYPE, body, headers)
 }

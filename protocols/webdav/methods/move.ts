@@ -1,6 +1,7 @@
 import { isErrno } from '../../../overlay-core/index.ts'
 import { badRequest, DavError } from '../http/dav-error.ts'
 import { parseDepth } from '../http/headers.ts'
+import { rebindLocks } from '../locks/resource-locks.ts'
 import { Failures, sendLocked } from '../request/failures.ts'
 import { obstaclesBelow, requireMember } from '../request/lock-check.ts'
 import { sendEmpty } from '../request/reply.ts'
@@ -37,6 +38,7 @@ export async function move(ctx: ViewContext): Promise<void> {
   if (failures.count > 0) return failures.send(ctx)
   await services.locks.removeTree(source.view.name, source.names, false)
   await services.locks.removeTree(destination.view.name, destination.names, true)
+  await rebindLocks(services, destination)
   sendEmpty(ctx, destination.inode === undefined ? 201 : 204)
 }
 

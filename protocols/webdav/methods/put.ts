@@ -3,6 +3,7 @@ import { DavError } from '../http/dav-error.ts'
 import { etagOf } from '../http/etag.ts'
 import { parseLastModified, parseOcMtime } from '../http/headers.ts'
 import { ResourceType } from '../http/vocabulary.ts'
+import { fileIdOf } from '../locks/resource-locks.ts'
 import { refuseContentEncoding } from '../request/body.ts'
 import { type Guard, prepareGuard } from '../request/guard.ts'
 import { requireMember, requireResource } from '../request/lock-check.ts'
@@ -57,6 +58,7 @@ export async function put(ctx: ViewContext): Promise<void> {
       },
     },
   )
+  ctx.services.locks.rebind(view.name, target.names, fileIdOf(inode))
   const attr = await view.overlay.getattr(inode)
   const headers = ['ETag', etagOf(inode, attr), ...lastModified(ctx, attr.mtime.sec)]
   if (promised !== undefined) await ctx.services.checksums.keep(view, inode, attr, sums)
@@ -85,7 +87,7 @@ export function checkPut(
   }
   guard.verify(current, attr, () => {
     if (current === undefined) requireMember(ctx.services, target, guard.tokens)
-    else requireResource(ctx.services, target, guard.tokens)
+    else requireResource(ctx.services, { ...target, inode: current }, guard.tokens)
   })
 }
 

@@ -1,6 +1,7 @@
 import { isErrno } from '../../../overlay-core/index.ts'
 import { badRequest, DavError } from '../http/dav-error.ts'
 import { etagOf } from '../http/etag.ts'
+import { fileIdOf } from '../locks/resource-locks.ts'
 import { announcedLength } from '../request/body.ts'
 import { prepareGuard } from '../request/guard.ts'
 import { requireMember } from '../request/lock-check.ts'
@@ -30,6 +31,7 @@ export async function restore(ctx: ViewContext): Promise<void> {
       if (current?.key !== inode?.key) throw new DavError(409, 'something else stands at this name now')
       requireMember(services, target, guard.tokens)
     })
+    services.locks.rebind(view.name, target.names, fileIdOf(restored))
     const shown = await view.overlay.getattr(restored)
     const etag = isDirectory(restored) ? [] : ['ETag', etagOf(restored, shown)]
     sendEmpty(ctx, 204, [...etag, ...lastModified(ctx, shown.mtime.sec)])

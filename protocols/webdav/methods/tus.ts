@@ -4,6 +4,7 @@ import { badRequest, DavError } from '../http/dav-error.ts'
 import { etagOf } from '../http/etag.ts'
 import { httpDate } from '../http/http-date.ts'
 import { hrefOf } from '../http/path.ts'
+import { fileIdOf } from '../locks/resource-locks.ts'
 import { announcedLength } from '../request/body.ts'
 import { type Guard, prepareGuard } from '../request/guard.ts'
 import { sendEmpty } from '../request/reply.ts'
@@ -151,6 +152,7 @@ async function publish(
     await upload.staged.discard()
     throw error
   }
+  ctx.services.locks.rebind(view.name, target.names, fileIdOf(inode))
   sendEmpty(ctx, status, [...headers, 'ETag', etagOf(inode, await view.overlay.getattr(inode))])
 }
 

@@ -1,5 +1,6 @@
 import { DavError } from '../http/dav-error.ts'
 import { parseLockToken } from '../http/headers.ts'
+import { locksOn } from '../locks/resource-locks.ts'
 import { verifyAll } from '../request/guard.ts'
 import { sendEmpty } from '../request/reply.ts'
 import { resolve } from '../request/resolve.ts'
@@ -10,8 +11,8 @@ export async function unlock(ctx: ViewContext): Promise<void> {
   const { view, services } = ctx
   const token = parseLockToken(ctx.req.headers['lock-token'])
   const target = await resolve(view, ctx.path.names, true)
-  const { names, inode } = target
-  const held = services.locks.covering(view.name, names).some((lock) => lock.token === token)
+  const { inode } = target
+  const held = locksOn(services.locks, target).some((lock) => lock.token === token)
   if (!held) {
     throw new DavError(409, 'there is no such lock here', { condition: '<D:lock-token-matches-request-uri/>' })
   }

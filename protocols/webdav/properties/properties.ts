@@ -4,6 +4,7 @@ import { etagOf } from '../http/etag.ts'
 import { httpDate, isoDate } from '../http/http-date.ts'
 import { textOfName } from '../http/path.ts'
 import { escapeText } from '../http/xml-write.ts'
+import { locksOn } from '../locks/resource-locks.ts'
 import { checksumXml, OWNCLOUD_NAMESPACE, type Sums } from '../state/checksums.ts'
 import type { DavServices, ServedView } from '../state/context.ts'
 import { lockDiscovery, SUPPORTED_LOCKS } from './lock-xml.ts'
@@ -107,9 +108,9 @@ export function liveProperty(uri: string, local: string): LiveProperty | undefin
   return BY_NAME.get(`${uri} ${local}`)
 }
 
-function currentLocks({ view, names }: Described, { services }: Moment): string {
+function currentLocks(resource: Described, { services }: Moment): string {
   const { locks } = services
-  return locks.size === 0 ? '' : lockDiscovery(view, locks.covering(view.name, names), services.now())
+  return locks.size === 0 ? '' : lockDiscovery(resource.view, locksOn(locks, resource), services.lockNow())
 }
 
 function earlier({ ctime, mtime }: Attr): Attr['mtime'] {

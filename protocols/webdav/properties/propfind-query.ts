@@ -4,6 +4,7 @@ import { encodeSegment } from '../http/path.ts'
 import { statusLine } from '../http/status.ts'
 import { childElements, type XmlElement } from '../http/xml.ts'
 import { emptyElement, escapeAttribute } from '../http/xml-write.ts'
+import { locksOn } from '../locks/resource-locks.ts'
 import { OWNCLOUD_NAMESPACE } from '../state/checksums.ts'
 import type { DeadProperty } from './dead-properties.ts'
 import { type Described, isFile, LIVE_PROPERTIES, type LiveProperty, liveProperty, type Moment } from './properties.ts'
@@ -100,9 +101,9 @@ export class PropfindQuery {
   }
 }
 
-function isLocked({ view, names }: Described, { services }: Moment): boolean {
+function isLocked(resource: Described, { services }: Moment): boolean {
   const { locks } = services
-  return locks.size > 0 && locks.covering(view.name, names).length > 0
+  return locks.size > 0 && locksOn(locks, resource).length > 0
 }
 
 const FOUND_END = `</D:prop><D:status>${statusLine(200)}</D:status></D:propstat>`

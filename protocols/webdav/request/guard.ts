@@ -4,7 +4,8 @@ import { DavError } from '../http/dav-error.ts'
 import { etagOf } from '../http/etag.ts'
 import { type IfCondition, type IfState, listHolds, parseIf } from '../http/if-header.ts'
 import { evaluatePreconditions, hasPreconditions } from '../http/preconditions.ts'
-import type { DavServices, ServedView, ViewContext } from '../state/context.ts'
+import { type Lockable, locksOn } from '../locks/resource-locks.ts'
+import type { DavServices, ViewContext } from '../state/context.ts'
 import { parseReference } from './reference.ts'
 import { isDirectory, isVisible, resolve, type Target } from './resolve.ts'
 
@@ -57,7 +58,7 @@ export class Guard {
     if (this.#lists.length === 0) return
     const { view, names } = this.#target
     const etag = fileEtag(inode, attr)
-    const own = lockState(this.#services, view, names, etag)
+    const own = lockState(this.#services, { view, names, inode }, etag)
     if (!this.#lists.some((list) => listHolds(list.conditions, list.other ?? own))) {
       throw new DavError(412, 'the If field does not hold')
     }
@@ -116,7 +117,7 @@ async function taggedState(ctx: ViewContext, target: Target, tag: string): Promi
   const other = await resolve(view, names, true)
   if (view === target.view && samePath(other.names, target.names)) return undefined
   const attr = other.inode && (await view.overlay.getattr(other.inode))
-  return lockState(ctx.services, view, other.names, fileEtag(other.inode, attr))
+  return lockState(ctx.services, other, fileEtag(other.inode, attr))
 }
 
 /** The entity tag of a visible file; undefined for all else. */
@@ -125,15 +126,10 @@ function fileEtag(inode: Inode | undefined, attr: Attr | undefined): string | un
   return etagOf(inode, attr)
 }
 
-function lockState(
-  services: DavServices,
-  view: ServedView,
-  names: readonly string[],
-  etag: string | undefined,
-): IfState {
+function lockState(services: DavServices, resource: Lockable, etag: string | undefined): IfState {
   return {
     etag,
-    hasLock: (token) => services.locks.covering(view.name, names).some((lock) => lock.token === token),
+    hasLock: (token) => locksOn(services.locks, resource).some((lock) => lock.token === token),
   }
 }
 

@@ -2,6 +2,7 @@ import type { Name } from '../../../overlay-core/index.ts'
 import { DavError } from '../http/dav-error.ts'
 import { hrefOf } from '../http/path.ts'
 import type { ActiveLock } from '../locks/lock-store.ts'
+import { type Lockable, locksOn } from '../locks/resource-locks.ts'
 import type { DavServices, ServedView } from '../state/context.ts'
 
 /** A place in a view. */
@@ -16,23 +17,30 @@ export function obstacle(locks: readonly ActiveLock[], tokens: ReadonlySet<strin
   return locks.some((lock) => tokens.has(lock.token)) ? undefined : locks[0]
 }
 
-/** Asks for the tokens of the locks on a resource (RFC 4918 section 7). @throws DavError 423 */
-export function requireResource(services: DavServices, { view, names }: Place, tokens: ReadonlySet<string>): void {
-  if (services.locks.size === 0) return
+/** Asks for the tokens of the locks on a resource (RFC 4918 section 7), at whichever of a file's names they were taken. @throws DavError 423 */
+export function requireResource(services: DavServices, place: Lockable & Place, tokens: ReadonlySet<string>): void {
+  const lock = obstacle(locksOn(services.locks, place), tokens)
+  if (lock !== undefined) throw lockedError(place.view, lock)
+}
+
+/** Asks for the tokens of the locks on a name. @throws DavError 423 */
+function requireName(services: DavServices, { view, names }: Place, tokens: ReadonlySet<string>): void {
   const lock = obstacle(services.locks.covering(view.name, names), tokens)
   if (lock !== undefined) throw lockedError(view, lock)
 }
 
 /**
  * Asks for what adding or removing the member `names` of a collection needs: the tokens of the locks on the member and on its
- * parent, whose state includes its members (RFC 4918 section 7.4).
+ * parent, whose state includes its members (RFC 4918 section 7.4). A lock on the same file at another name does not
+ * matter: the file stays what it is.
  *
  * @throws DavError 423
  */
 export function requireMember(services: DavServices, place: Place, tokens: ReadonlySet<string>): void {
-  requireResource(services, place, tokens)
+  if (services.locks.size === 0) return
+  requireName(services, place, tokens)
   const { view, names } = place
-  if (names.length > 0) requireResource(services, { view, names: names.slice(0, -1) }, tokens)
+  if (names.length > 0) requireName(services, { view, names: names.slice(0, -1) }, tokens)
 }
 
 /** The locks below a collection that `tokens` does not open, one for each locked resource, at most `limit`. */

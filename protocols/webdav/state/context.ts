@@ -24,6 +24,8 @@ export interface DavServices {
   readonly views: ReadonlyMap<string, ServedView>
   readonly log: Logger
   readonly now: () => number
+  /** The clock that locks live by, ms. */
+  readonly lockNow: () => number
   readonly randomUUID: () => string
   readonly limits: DavLimits
   readonly locks: LockStore

@@ -211,3 +211,65 @@ t.test('when it cannot be written anew it goes on growing, and nothing is lost',
   }
   t.equal(reopen(journal).size, 1)
 })
+
+t.test(
+  'the clock on the wall neither ends nor keeps locks: within a boot another one counts, beyond it their own time is the bound',
+  async (t) => {
+    const hour = 3_600_000
+    const year = 365 * 24 * hour
+    const start = 1_800_000_000_000
+    const at = (journal: Journal, wallMs: number, steadyMs: number, boot: string) =>
+      new DurableLockStore(() => wallMs, new Map([['v', journal]]), log, { now: () => steadyMs, boot })
+    const fresh = async () => {
+      const journal = new TestJournal()
+      const store = at(journal, start, 1000, 'one')
+      await store.add({
+        ...lock('a', 'a'),
+        kind: new LockKind(LockScope.Exclusive, LockType.Write, 600),
+        expiresMs: 1000 + 600_000,
+      })
+      return new TestJournal(journal.text)
+    }
+    for (const jump of [hour, -hour, 10 * year, -10 * year]) {
+      t.equal(
+        at(await fresh(), start + jump, 301_000, 'one').byToken('a')?.expiresMs,
+        601_000,
+        `${jump}: half of it is left`,
+      )
+      t.equal(at(await fresh(), start + jump, 601_001, 'one').size, 0, `${jump}: its time is over`)
+    }
+    t.equal(at(await fresh(), start + 300_000, 5, 'two').byToken('a')?.expiresMs, 5 + 300_000, 'after a boot')
+    t.equal(
+      at(await fresh(), start - 10 * year, 5, 'two').byToken('a')?.expiresMs,
+      5 + 600_000,
+      'never longer than it was to live',
+    )
+    t.equal(at(await fresh(), start + 600_000, 5, 'two').size, 0)
+  },
+)
+
+t.test('what file a lock binds is kept, and that it binds another one since', async (t) => {
+  const journal = new TestJournal()
+  const store = open(journal)
+  await store.add({ ...lock('a', 'd/a'), file: { key: 7, generation: 1 } })
+  await store.add({ ...lock('b', 'd/b'), file: { key: 9, generation: 2 } })
+  t.same(
+    store.covering('v', ['x'], { key: 7, generation: 1 }).map(({ token }) => token),
+    ['a'],
+  )
+  t.equal(store.covering('v', ['x'], { key: 7, generation: 2 }).length, 0)
+  store.rebind('v', ['d', 'b'], { key: 11, generation: 0 })
+  await store.idle()
+  const next = open(new TestJournal(journal.text))
+  t.same(
+    next.covering('v', ['x'], { key: 7, generation: 1 }).map(({ token }) => token),
+    ['a'],
+  )
+  t.equal(next.covering('v', ['x'], { key: 9, generation: 2 }).length, 0)
+  t.same(
+    next.onFile('v', { key: 11, generation: 0 }).map(({ token }) => token),
+    ['b'],
+  )
+  await next.remove('b')
+  t.equal(next.onFile('v', { key: 11, generation: 0 }).length, 0)
+})

@@ -1,0 +1,51 @@
+import { type Cred, FileType, type Inode, type Name, type Overlay } from '../../../overlay-core/index.ts'
+import type { ActiveLock, FileId, LockStore } from './lock-store.ts'
+
+/** A resource as locks see it: the name it is asked for by, and the object that stands there. */
+export interface Lockable {
+  readonly view: { readonly name: string; readonly overlay: Pick<Overlay, 'paths'> }
+  /** Symlinks resolved. */
+  readonly names: readonly Name[]
+  readonly inode: Inode | undefined
+}
+
+const NONE: readonly ActiveLock[] = []
+
+/** What a lock taken on this object binds beside the name: a file, which may have further ones. */
+export function fileIdOf(inode: Inode | undefined): FileId | undefined {
+  if (inode?.type !== FileType.regular) return undefined
+  return { key: inode.key, generation: inode.generation }
+}
+
+/**
+ * The locks whose scope holds a resource: those on its name and above it; those taken on the same file at another of its names; and those with depth
+ * infinity above the other names, as far as the overlay knows them at the moment.
+ */
+export function locksOn(locks: LockStore, { view, names, inode }: Lockable): readonly ActiveLock[] {
+  if (locks.size === 0) return NONE
+  const file = fileIdOf(inode)
+  if (inode === undefined || file === undefined) return locks.covering(view.name, names)
+  const found = locks.covering(view.name, names, file)
+  const paths = view.overlay.paths(inode)
+  if (paths.length < 2) return found
+  const all = new Map(found.map((lock) => [lock.token, lock]))
+  for (const path of paths) for (const lock of locks.covering(view.name, path)) all.set(lock.token, lock)
+  return [...all.values()]
+}
+
+/** The locks at a name bind what stands there now. To be called after another object took it. */
+export async function rebindLocks(
+  { locks }: { readonly locks: LockStore },
+  { view, names, dir, name }: Renamed,
+): Promise<void> {
+  if (locks.size === 0 || dir === undefined) return
+  locks.rebind(view.name, names, fileIdOf(await view.overlay.lookup(view.cred, dir, name)))
+}
+
+/** A name that means another object now. */
+interface Renamed {
+  readonly view: { readonly name: string; readonly overlay: Pick<Overlay, 'lookup'>; readonly cred: Cred }
+  readonly names: readonly Name[]
+  readonly dir: Inode | undefined
+  readonly name: Name
+}
