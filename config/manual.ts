@@ -205,7 +205,7 @@ const EXAMPLES: Section = {
   blocks: [
     text('A writable view of `/usr/share`, for this machine:'),
     code(
-      'mkdir -p /srv/share/upper /srv/share/work',
+      'install -d -m 700 /srv/share && mkdir /srv/share/upper /srv/share/work',
       'overlayd -o lowerdir=/usr/share,upperdir=/srv/share/upper,workdir=/srv/share/work share',
     ),
     text('Another release below the same writable tree, without stopping:'),

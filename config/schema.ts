@@ -130,8 +130,9 @@ export const SERVE_OPTIONS = [
     value: 'CLIENT(OPTION[,OPTION…])',
     repeats: true,
     meaning:
-      'Who may mount over NFS, in the syntax of exports(5). See [EXPORTS](#exports). The most specific match wins.',
-    default: '127.0.0.1(rw,root_squash,insecure,sync)',
+      'Who may mount over NFS, in the syntax of exports(5). See [EXPORTS](#exports). The most specific match wins. Over NFS a client names the user that it acts for: run by root, the server takes that by default only from the root of this machine (`secure`), as any other user could name anybody. Mounting needs root anyway; programs that speak NFS themselves (libnfs, fuse-nfs) need an entry with `insecure`.',
+    otherwise:
+      '`127.0.0.1(rw,root_squash,secure,sync)` when root runs the server, else `127.0.0.1(rw,root_squash,insecure,sync)`',
     examples: ["--export '192.168.1.0/24(rw)' --export '*(ro,all_squash)'"],
   },
   {

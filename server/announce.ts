@@ -8,7 +8,12 @@ import type { View } from './views.ts'
 const NFS_PORT = 2049
 
 /** What is printed once every door accepts: for each the command that mounts it, then what else to do with it. */
-export function announce(doors: Doors, views: readonly View[], settings: Settings): string {
+export function announce(
+  doors: Doors,
+  views: readonly View[],
+  settings: Settings,
+  exposed: readonly string[] = [],
+): string {
   const { webdav, nfs } = doors
   const lines = [`overlayd ${version()} serves ${views.map(describe).join(', ')}. To mount:`]
   for (const { name } of views) {
@@ -22,6 +27,7 @@ export function announce(doors: Doors, views: readonly View[], settings: Setting
   if (webdav?.user !== undefined && process.geteuid?.() === 0)
     lines.push(userHint(webdav.user, settings.as !== undefined))
   for (const { name, overlay } of views) for (const notice of overlay.notices) lines.push(`Note on ${name}: ${notice}.`)
+  for (const note of exposed) lines.push(`Warning: ${note}.`)
   if (settings.views[0]!.mount === undefined) lines.push(...sampleHints(url, settings.stateDir))
   lines.push('Ctrl-C stops it.', '')
   return lines.join('\n')

@@ -3,12 +3,14 @@ import { formatAddress, type Settings } from '../config/index.ts'
 import { announce } from './announce.ts'
 import { systemClock } from './clock.ts'
 import { type Control, openControl } from './control.ts'
+import { exposedDirectories } from './exposure.ts'
 import type { Faults } from './faults.ts'
 import { checkPorts, listenHttp } from './listeners.ts'
 import { openNfs, readExports } from './nfs-listener.ts'
 import { systemRandom } from './random.ts'
 import { RunningServer } from './running-server.ts'
 import { planViews } from './sample.ts'
+import { refuseSecretsInLayers, refuseSecretsInNewLayers } from './secret-paths.ts'
 import { checkReadyFile, checkWritable, type ReadyNote, writeReadyFile, writeRunNote } from './state-dir.ts'
 import { Views } from './views.ts'
 
@@ -32,11 +34,12 @@ export async function serve(given: Settings, { log, faults, print }: Surrounding
   if (given.readyFile !== undefined) await checkReadyFile(given.readyFile)
   await checkWritable('--state-dir', given.stateDir)
   const settings = await checkPorts(given)
+  const views = await openViews(settings)
   const server = new RunningServer({
     log,
     faults,
     clock: systemClock,
-    views: await Views.open(await planViews(settings), settings.stateDir),
+    views,
   })
   try {
     await openDoors(server, settings, log)
@@ -51,8 +54,19 @@ export async function serve(given: Settings, { log, faults, print }: Surrounding
     await server.close()
     throw error
   }
-  print(announce(server.doors, server.views.list(), settings))
+  const exposed = await exposedDirectories(settings, server.views.list())
+  for (const note of exposed) log.warn(note)
+  print(announce(server.doors, server.views.list(), settings, exposed))
   return server
+}
+
+async function openViews(settings: Settings): Promise<Views> {
+  const plans = await planViews(settings)
+  await refuseSecretsInLayers(
+    settings,
+    plans.map(({ options }) => options),
+  )
+  return await Views.open(plans, settings.stateDir, (options) => refuseSecretsInNewLayers(settings, options))
 }
 
 /** Refuses a wrong `--export` before anything is made. */

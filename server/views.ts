@@ -24,25 +24,39 @@ export interface ViewPlan {
   readonly options: MountOptions
 }
 
+/** Refuses layers that may not be served. @throws OptionError */
+type CheckLayers = (options: MountOptions) => Promise<void>
+
 /** All views of a server: the one owner of its overlays, by name. */
 export class Views {
   readonly #views: ReadonlyMap<string, View>
   readonly #stateDir: string
+  readonly #checkLayers: CheckLayers
   /** Where overlays without upper remember their file handles, by view. */
   readonly #handleDirs: Map<string, string>
 
-  private constructor(views: ReadonlyMap<string, View>, stateDir: string, handleDirs: Map<string, string>) {
+  private constructor(
+    views: ReadonlyMap<string, View>,
+    stateDir: string,
+    handleDirs: Map<string, string>,
+    checkLayers: CheckLayers,
+  ) {
     this.#views = views
     this.#stateDir = stateDir
+    this.#checkLayers = checkLayers
     this.#handleDirs = handleDirs
   }
 
   /**
-   * Mounts every overlay of `plans`; when one fails those before it are released again.
+   * Mounts every overlay of `plans`; when one fails those before it are released again. `checkLayers` is asked before the layers of one change.
    *
    * @throws OptionError a directory of one of them is missing, unreadable, nested or busy
    */
-  static async open(plans: readonly ViewPlan[], stateDir: string): Promise<Views> {
+  static async open(
+    plans: readonly ViewPlan[],
+    stateDir: string,
+    checkLayers: CheckLayers = async () => undefined,
+  ): Promise<Views> {
     const opened = new Map<string, View>()
     const handleDirs = new Map<string, string>()
     try {
@@ -56,7 +70,7 @@ export class Views {
       await Promise.all([...opened.values()].map((view) => view.overlay.unmount()))
       throw error instanceof OptionError ? inOverlayOptions(error) : error
     }
-    return new Views(opened, stateDir, handleDirs)
+    return new Views(opened, stateDir, handleDirs, checkLayers)
   }
 
   get(name: string): View | undefined {
@@ -77,7 +91,9 @@ export class Views {
     if (view === undefined) throw new OptionError('NAME', `no overlay ${JSON.stringify(name)} is served`)
     const { overlay } = view
     const privileged = process.geteuid?.() === 0
-    await overlay.remount(parseOptions(options, { cwd, privileged }, overlay.options))
+    const next = parseOptions(options, { cwd, privileged }, overlay.options)
+    await this.#checkLayers(next)
+    await overlay.remount(next)
     const handleDir = this.#handleDirs.get(name)
     if (handleDir === undefined) return
     this.#handleDirs.set(name, await moveHandleDir(this.#stateDir, handleDir, layersOf(overlay.options)))

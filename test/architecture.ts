@@ -38,6 +38,7 @@ const CONFINED: Readonly<Record<string, readonly string[]>> = {
     'server/journal-file.ts',
     'server/nfs-state.ts',
     'server/reply-memory.ts',
+    'server/exposure.ts',
   ],
   koffi: ['overlay-core/sys/'],
   // Asks the name service by its own programs.

@@ -4,6 +4,7 @@ import { incompatibleFeatures } from '../layer/workdir.ts'
 import { claimDir } from '../sys/claim.ts'
 import { closeSync, openDirectory, openPrivateRoot, openRoot } from '../sys/open.ts'
 import { canonicalPath } from '../sys/path.ts'
+import { liesIn, placesOf } from '../sys/place.ts'
 import { statxFd } from '../sys/stat.ts'
 import { strangersIn } from './workdir-names.ts'
 
@@ -111,6 +112,7 @@ async function needApart(options: MountOptions): Promise<void> {
   for (const path of options.datadir) await add('datadir', path)
   if (options.upperdir !== undefined) await add('upperdir', options.upperdir)
   if (options.workdir !== undefined) await add('workdir', options.workdir)
+  await needApartOnTheirFileSystem(options, all)
   for (const [i, inner] of all.entries()) {
     for (const [j, outer] of all.entries()) {
       if (i === j) continue
@@ -127,6 +129,31 @@ async function needApart(options: MountOptions): Promise<void> {
           `'${inner.path}' lies inside the ${outer.option} '${outer.path}'; use directories apart from each other`,
         )
       }
+    }
+  }
+}
+
+/** As `needApart` of upper and workdir towards the lowers, also where a bind mount leads to the same place by another path. */
+async function needApartOnTheirFileSystem(
+  { upperdir, workdir }: MountOptions,
+  all: readonly { option: string; path: string; real: string }[],
+): Promise<void> {
+  const lowers = all.filter(({ option }) => option === 'lowerdir' || option === 'datadir')
+  const below = (inner: string, outer: string) => inner === outer || inner.startsWith(outer === '/' ? '/' : `${outer}/`)
+  const placesOfLowers = upperdir === undefined ? [] : await Promise.all(lowers.map(({ path }) => placesOf(path)))
+  for (const [option, path] of [['upperdir', upperdir] as const, ['workdir', workdir] as const]) {
+    if (path === undefined) continue
+    const own = await placesOf(path)
+    const real = await canonicalPath(path)
+    for (const [i, lower] of lowers.entries()) {
+      // What is so by its path is said in words of its own.
+      if (below(lower.real, real) || below(real, lower.real)) continue
+      const places = placesOfLowers[i] ?? []
+      if (!liesIn(own, places, false) && !liesIn(places, own, false)) continue
+      throw new OptionError(
+        option,
+        `'${path}' and the ${lower.option} '${lower.path}' are the same place or one in the other, by a bind mount; use directories apart from each other`,
+      )
     }
   }
 }

@@ -43,6 +43,14 @@ t.test('one -o is enough: everything else has a default', async (t) => {
   })
 })
 
+t.test('run by root, the default export takes calls only from ports that root sends from', (t) => {
+  const command = parseCommandLine(['-o', 'lowerdir=/l'], { ...environment, uid: 0 })
+  t.match(command, {
+    settings: { views: [{ exports: ['127.0.0.1(rw,root_squash,secure,sync)'], exportsGiven: false }] },
+  })
+  t.end()
+})
+
 t.test('every option is understood, with a blank or an equals sign before its value', async (t) => {
   const { views, ...rest } = settings(
     'tree -olowerdir=a -o upperdir=u,workdir=w --webdav=[::1]:0 --nfs 0.0.0.0:12049 --export 10.0.0.0/8(ro) --export=*(rw) ' +

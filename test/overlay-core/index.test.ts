@@ -11,10 +11,13 @@ const VALUES = [
   'OverlayError',
   'guardChanges',
   'isErrno',
+  'liesIn',
   'loopBudget',
   'mount',
   'openPersistentMemory',
   'parseOptions',
+  'placesOf',
+  'showsInnerMounts',
   'sortInTurns',
 ]
 const TYPES = [
@@ -41,6 +44,7 @@ const TYPES = [
     'OpenFile',
     'Overlay',
     'PersistentMemory',
+    'Place',
     'Provenance',
     'PublishOptions',
     'SetTime',

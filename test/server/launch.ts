@@ -118,6 +118,9 @@ export async function start(
 /** For tests whose WebDAV clients shall do what root may, where root runs them; any other user is itself there without a word. */
 export const AS_SERVER: readonly string[] = process.geteuid?.() === 0 ? ['--as', 'root'] : []
 
+/** Lets the tests' own NFS client in, which sends from any port, whoever runs the server. */
+export const ANY_PORT: readonly string[] = ['--export', '127.0.0.1(rw,insecure)']
+
 /** Ports of the system's choice, and a state directory of the test's own. */
 export function freePorts(stateDir: string): string[] {
   return ['--webdav', '127.0.0.1:0', '--nfs', '127.0.0.1:0', '--state-dir', stateDir]

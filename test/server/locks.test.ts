@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { request } from 'undici'
 import { NfsClient } from '../helpers/nfs-client.ts'
-import { AS_SERVER, freePorts, type Running, run, start } from './launch.ts'
+import { ANY_PORT, AS_SERVER, freePorts, type Running, run, start } from './launch.ts'
 
 const LOCK_BODY =
   '<?xml version="1.0" encoding="utf-8"?><D:lockinfo xmlns:D="DAV:"><D:lockscope><D:exclusive/></D:lockscope>' +
@@ -13,7 +13,7 @@ const LOCK_BODY =
 function layers(t: Test) {
   const dir = t.testdir({ lower: { 'f.txt': 'below\n', d: { a: 'a\n' } }, upper: {}, work: {} })
   const o = `lowerdir=${dir}/lower,upperdir=${dir}/upper,workdir=${dir}/work`
-  return { dir, args: ['-o', o, ...freePorts(join(dir, 'state')), ...AS_SERVER] }
+  return { dir, args: ['-o', o, ...freePorts(join(dir, 'state')), ...ANY_PORT, ...AS_SERVER] }
 }
 
 async function dav(server: Running, method: string, path: string, headers: Record<string, string> = {}, body?: string) {

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { request } from 'undici'
 import { type Handle, NfsClient, STATUS } from '../helpers/nfs-client.ts'
-import { AS_SERVER, freePorts, type Running, run, start } from './launch.ts'
+import { ANY_PORT, AS_SERVER, freePorts, type Running, run, start } from './launch.ts'
 
 t.setTimeout(300_000)
 
@@ -51,7 +51,7 @@ function noteOf(state: string) {
 
 t.test('overlayd remount swaps a lower under a running server, and clients keep their mounts', async (t) => {
   const { dir, state, o } = layers(t)
-  const server = await start(t, ['-o', o, 'tree', ...freePorts(state), ...AS_SERVER])
+  const server = await start(t, ['-o', o, 'tree', ...freePorts(state), ...ANY_PORT, ...AS_SERVER])
   const { nfs, root } = await nfsOf(t, server, '/tree')
   const stays = await nfs.walk(root, 'stays')
   const gone = await nfs.walk(root, 'only-one')
@@ -74,7 +74,7 @@ t.test('overlayd remount swaps a lower under a running server, and clients keep 
 
 t.test('a wrong remount is refused in one line, and the server goes on as before', async (t) => {
   const { dir, state, o } = layers(t)
-  const server = await start(t, ['-o', o, ...freePorts(state), ...AS_SERVER])
+  const server = await start(t, ['-o', o, ...freePorts(state), ...ANY_PORT, ...AS_SERVER])
   const cases: [string[], number, RegExp][] = [
     [
       ['-o', 'lowerdir=/nowhere'],
@@ -100,7 +100,7 @@ t.test('a wrong remount is refused in one line, and the server goes on as before
 
 t.test('ro and rw by remount, with WebDAV off too', async (t) => {
   const { state, o } = layers(t)
-  const server = await start(t, ['-o', o, ...freePorts(state), '--webdav', 'off'])
+  const server = await start(t, ['-o', o, ...freePorts(state), ...ANY_PORT, '--webdav', 'off'])
   const { nfs, root } = await nfsOf(t, server)
   const change = (options: string) => run(['remount', '-o', options, '--state-dir', state])
   t.equal((await change('ro')).status, 0)
@@ -124,7 +124,7 @@ function announce(url: string, headers: Record<string, string>): Promise<number 
 
 t.test('nobody remounts without the secret that only the user of the server can read', async (t) => {
   const { state, o } = layers(t)
-  const server = await start(t, ['-o', o, ...freePorts(state), ...AS_SERVER])
+  const server = await start(t, ['-o', o, ...freePorts(state), ...ANY_PORT, ...AS_SERVER])
   const { path, control } = noteOf(state)
   t.equal(statSync(path).mode & 0o777, 0o600)
   const url = `http://127.0.0.1:${control.port}/remount`
@@ -175,14 +175,14 @@ t.test('file handles of a read-only overlay survive a restart with the lowers of
   const { dir, state } = layers(t)
   mkdirSync(join(dir, 'three'))
   writeFileSync(join(dir, 'three/new'), '3')
-  const first = await start(t, ['-o', `lowerdir=${dir}/one:${dir}/base`, ...freePorts(state)])
+  const first = await start(t, ['-o', `lowerdir=${dir}/one:${dir}/base`, ...freePorts(state), ...ANY_PORT])
   const { nfs, root } = await nfsOf(t, first)
   const stays = await nfs.walk(root, 'stays')
   const o = `lowerdir=${dir}/three:${dir}/base`
   t.equal((await run(['remount', '-o', o, '--state-dir', state])).status, 0)
   const fresh = await nfs.walk(root, 'new')
   t.equal(await first.stop(), 0)
-  const second = await start(t, ['-o', o, ...freePorts(state), ...AS_SERVER])
+  const second = await start(t, ['-o', o, ...freePorts(state), ...ANY_PORT, ...AS_SERVER])
   const again = (await nfsOf(t, second)).nfs
   t.equal(await content(again, stays), 'base')
   t.equal(await content(again, fresh), '3')

@@ -1,0 +1,91 @@
+import { readFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { isErrno } from '../api/errno.ts'
+import { closeSync, openRoot } from './open.ts'
+import { canonicalPath } from './path.ts'
+import { statxFd } from './stat.ts'
+
+/** Where something lies on its file system itself, through whichever mount and symlinks it is named. */
+export interface Place {
+  readonly fileSystem: string
+  readonly path: string
+}
+
+/** A line of mountinfo: see proc_pid_mountinfo(5). */
+interface Mount {
+  readonly parent: number
+  readonly fileSystem: string
+  /** What of the file system is mounted. */
+  readonly root: string
+  readonly point: string
+}
+
+const CAP_SYS_ADMIN = 21n
+
+/**
+ * The places of `path`, which need not exist yet: its own one, then those of the directories that the mounts above it are mounted on, up to the root. A file
+ * is where its directory is. Empty where the system does not tell.
+ */
+export async function placesOf(path: string): Promise<Place[]> {
+  const { directory, rest } = await nearestDirectory(path)
+  const fd = await openRoot(directory)
+  const { mountId } = statxFd(fd)
+  closeSync(fd)
+  const mounts = await readMounts()
+  const places: Place[] = []
+  let below = join(await canonicalPath(directory), rest)
+  let mount = mounts.get(mountId)
+  while (mount !== undefined && isAtOrBelow(below, mount.point)) {
+    places.push({ fileSystem: mount.fileSystem, path: join(mount.root, below.slice(mount.point.length)) })
+    below = mount.point
+    const parent = mounts.get(mount.parent)
+    mount = parent === mount ? undefined : parent
+  }
+  return places
+}
+
+/** Whether the first of `inner` is in `outer` or is it; with `through` also when a mount below `outer` leads there. */
+export function liesIn(inner: readonly Place[], outer: readonly Place[], through: boolean): boolean {
+  const [own] = outer
+  if (own === undefined) return false
+  const seen = through ? inner : inner.slice(0, 1)
+  return seen.some((place) => place.fileSystem === own.fileSystem && isAtOrBelow(place.path, own.path))
+}
+
+/** Whether what is mounted inside a lower is shown to clients: see `openPrivateRoot`. */
+export async function showsInnerMounts(): Promise<boolean> {
+  const effective = /^CapEff:\s*([0-9a-f]+)$/m.exec(await readFile('/proc/self/status', 'latin1'))?.[1] ?? '0'
+  return ((BigInt(`0x${effective}`) >> CAP_SYS_ADMIN) & 1n) === 0n
+}
+
+async function nearestDirectory(path: string): Promise<{ directory: string; rest: string }> {
+  let rest = ''
+  for (let directory = path; ; directory = dirname(directory)) {
+    try {
+      closeSync(await openRoot(directory))
+      return { directory, rest }
+    } catch (error) {
+      if (!isErrno(error, 'ENOENT', 'ENOTDIR') || directory === dirname(directory)) throw error
+      rest = join(directory.slice(dirname(directory).length), rest)
+    }
+  }
+}
+
+async function readMounts(): Promise<Map<number, Mount>> {
+  const mounts = new Map<number, Mount>()
+  for (const line of (await readFile('/proc/self/mountinfo', 'utf8')).split('\n')) {
+    const [id, parent, fileSystem, root, point] = line.split(' ')
+    if (id === undefined || parent === undefined || fileSystem === undefined || !root || !point) continue
+    mounts.set(Number(id), { parent: Number(parent), fileSystem, root: unescaped(root), point: unescaped(point) })
+  }
+  return mounts
+}
+
+/** Blanks and the like stand in octal. */
+function unescaped(text: string): string {
+  return text.replace(/\\([0-7]{3})/g, (_, digits: string) => String.fromCharCode(Number.parseInt(digits, 8)))
+}
+
+function isAtOrBelow(path: string, directory: string): boolean {
+  return path === directory || path.startsWith(directory === '/' ? '/' : `${directory}/`)
+}
