@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import type { Cred, Overlay } from '../../../overlay-core/index.ts'
 import type { Peer } from '../rpc/call.ts'
 import { AUTH_NONE } from '../rpc/constants.ts'
-import type { Credential } from '../rpc/credential.ts'
+import { type Credential, DerivedRights } from '../rpc/credential.ts'
 import { type AddressesOf, ClientMatcher } from './client-matcher.ts'
 import type { ExportRule } from './export-rules.ts'
 
@@ -84,15 +84,15 @@ export class ServedExport {
 }
 
 /** The grants of a credential by export; null: looked up, and there is none. */
-class GrantList {
+class GrantList extends DerivedRights {
   readonly byExport: (Grant | null | undefined)[] = []
 }
 
 function grantsOf(credential: Credential): (Grant | null | undefined)[] {
-  const { attachment } = credential
-  if (attachment instanceof GrantList) return attachment.byExport
+  const { derived } = credential
+  if (derived instanceof GrantList) return derived.byExport
   const list = new GrantList()
-  credential.attachment = list
+  credential.derived = list
   return list.byExport
 }
 

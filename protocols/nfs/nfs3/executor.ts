@@ -19,8 +19,8 @@ export function executor(context: Nfs3Context, procedure: Nfs3Procedure): RpcPro
     // A WRITE that is asked again writes the same data to the same place, and the client has written nothing else there in between.
     outlives: procedure.mutates && procedure.name !== 'WRITE',
     run: (rpc) => {
-      const call = rpc.attachment instanceof Nfs3Call ? rpc.attachment : new Nfs3Call(context, rpc, procedure)
-      rpc.attachment = call
+      const call = rpc.state instanceof Nfs3Call ? rpc.state : new Nfs3Call(context, rpc, procedure)
+      rpc.state = call
       call.reset(procedure)
       try {
         const result = procedure.run(call)

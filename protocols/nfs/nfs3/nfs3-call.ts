@@ -9,7 +9,7 @@ import {
 } from '../../../overlay-core/index.ts'
 import type { Grant, ServedExport } from '../exports/export-table.ts'
 import { WireHandle } from '../exports/file-handle.ts'
-import type { RpcCall } from '../rpc/call.ts'
+import { CallState, type RpcCall } from '../rpc/call.ts'
 import type { Decoder } from '../xdr/decoder.ts'
 import type { Encoder } from '../xdr/encoder.ts'
 import { NAME_MAX } from './constants.ts'
@@ -29,9 +29,8 @@ import {
 const MAX_WIRE_NAME = 64 * 1024
 
 /** One call of an NFSv3 procedure: what it works on and, as far as known, what a failure has to report. */
-export class Nfs3Call {
+export class Nfs3Call extends CallState {
   readonly context: Nfs3Context
-  readonly rpc: RpcCall
   /** The file handle of the arguments, and the second one where there are two. */
   readonly handle = new WireHandle()
   readonly handle2 = new WireHandle()
@@ -51,8 +50,8 @@ export class Nfs3Call {
   #grant: Grant | undefined
 
   constructor(context: Nfs3Context, rpc: RpcCall, procedure: Nfs3Procedure) {
+    super(rpc)
     this.context = context
-    this.rpc = rpc
     this.procedure = procedure
   }
 

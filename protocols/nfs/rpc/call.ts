@@ -44,6 +44,15 @@ export function plainAddress(address: string): string {
   return MAPPED_IPV4.exec(address)?.[1] ?? address
 }
 
+/** What a program keeps with an `RpcCall` from one use of that to the next. Each program that does so has a class of its own. */
+export abstract class CallState {
+  readonly rpc: RpcCall
+
+  constructor(rpc: RpcCall) {
+    this.rpc = rpc
+  }
+}
+
 /**
  * One RPC call on its way: the header of the message, the arguments, and the reply being written. The object is used
  * again for the next call of the connection when this one was answered at once.
@@ -59,8 +68,8 @@ export class RpcCall {
   credential: Credential
   /** Set when an earlier process died while it ran this very call. */
   interruption: Interruption | undefined
-  /** A slot for the object that a program keeps for calls; opaque to RPC, kept from one use of the call to the next. */
-  attachment: unknown = undefined
+  /** What the program that answered last keeps for its next call. */
+  state: CallState | undefined = undefined
   readonly #queue: ReplyQueue
   readonly #credentials: CredentialCache
   #reply: ReplyBuffer | undefined

@@ -7,6 +7,12 @@ const MAX_GROUPS = 16
 /** Callers remembered per connection: as many users as commonly share one mount. */
 const CACHE_SIZE = 16
 
+/** What a program derives from a credential and remembers with it. Each program that does so has a class of its own. */
+export abstract class DerivedRights {
+  /** Makes the class nominal: nothing else passes for one. */
+  protected readonly isDerived = true
+}
+
 /** Who calls, as the client says it. */
 export class Credential {
   readonly flavor: number
@@ -15,8 +21,8 @@ export class Credential {
   groups: readonly number[]
   /** Until when the groups are what this machine knows (`GroupCache`), in ms of the injected clock. */
   groupsUntilMs = Number.NEGATIVE_INFINITY
-  /** A slot for what the programs derive from this credential; opaque to RPC. */
-  attachment: unknown = undefined
+  /** What the programs derive from this credential; dropped when its groups change. */
+  derived: DerivedRights | undefined = undefined
 
   constructor(flavor: number, uid: number, gid: number, groups: readonly number[]) {
     this.flavor = flavor

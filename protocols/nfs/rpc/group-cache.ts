@@ -69,5 +69,5 @@ function give(user: User, credential: Credential): undefined {
   credential.groupsUntilMs = user.untilMs
   credential.groups = user.groups
   // What was derived from the groups of before.
-  credential.attachment = undefined
+  credential.derived = undefined
 }

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { Credential } from '../../../../protocols/nfs/rpc/credential.ts'
+import { Credential, DerivedRights } from '../../../../protocols/nfs/rpc/credential.ts'
 import { GroupCache } from '../../../../protocols/nfs/rpc/group-cache.ts'
 import { recordingLog } from '../recording-log.ts'
 
@@ -21,10 +21,10 @@ t.test(
     const alice = () => new Credential(1, 1000, 100, [1, 2, 3])
     const first = alice()
     const second = alice()
-    first.attachment = 'derived from the groups of the client'
+    first.derived = new (class extends DerivedRights {})()
     await Promise.all([cache.apply(first), cache.apply(second)])
     t.equal(lookUps, 1)
-    t.match([first, second], [{ groups: [7, 8], attachment: undefined }, { groups: [7, 8] }])
+    t.match([first, second], [{ groups: [7, 8], derived: undefined }, { groups: [7, 8] }])
     t.equal(cache.apply(first), undefined, 'at once from then on')
     t.equal(cache.apply(alice()), undefined, 'for every connection')
     t.equal(cache.apply(new Credential(0, 0, 0, [])), undefined, 'AUTH_NONE has no groups')
