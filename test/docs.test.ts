@@ -2,6 +2,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
+import { ATTACKS } from './hostile/all.ts'
 
 const top = fileURLToPath(new URL('..', import.meta.url))
 const read = (path: string) => readFileSync(join(top, path), 'utf8')
@@ -26,7 +27,7 @@ t.test('links between pages lead somewhere', async (t) => {
 })
 
 t.test('sources and folders that the pages name exist', async (t) => {
-  for (const page of ['README.md', 'CONTRIBUTING.md', 'docs/architecture.md']) {
+  for (const page of ['README.md', 'CONTRIBUTING.md', 'docs/architecture.md', 'docs/security.md']) {
     for (const [, path] of read(page).matchAll(
       /`((?:server|config|overlay-core|protocols|test|deploy|docs)\/[\w./-]*)`/g,
     )) {
@@ -76,4 +77,10 @@ t.test('a title that no test has is found missing', (t) => {
     false,
   ])
   t.end()
+})
+
+t.test('docs/security.md names every attack of test:hostile, and no others', async (t) => {
+  const text = read('docs/security.md')
+  const named = new Set([...text.matchAll(/`([a-z0-9]+(?:-[a-z0-9]+)+)`/g)].map(([, name]) => name))
+  t.same([...named].sort(), ATTACKS.map(({ name }) => name).sort())
 })
