@@ -46,11 +46,17 @@ export function parseTimeout(field: string | string[] | undefined, maxSeconds: n
   return maxSeconds
 }
 
-/** The token of a Lock-Token field (RFC 4918 section 10.5). @throws DavError 400 absent or malformed */
+/** The token of a Lock-Token field (RFC 4918 section 10.5), also without its angle brackets, as some clients send it. @throws DavError 400 absent or malformed */
 export function parseLockToken(field: string | string[] | undefined): string {
-  const found = /^\s*<([^<>\s]+)>\s*$/.exec(String(field ?? ''))
-  if (found === null) throw badRequest('the Lock-Token field is absent or malformed')
-  return found[1]
+  const token = readLockToken(field)
+  if (token === undefined) throw badRequest('the Lock-Token field is absent or malformed')
+  return token
+}
+
+/** The token of a Lock-Token field; undefined when it is absent or malformed. */
+export function readLockToken(field: string | string[] | undefined): string | undefined {
+  const found = /^\s*(?:<([^<>\s]+)>|([^<>\s"(),]+))\s*$/.exec(String(field ?? ''))
+  return found?.[1] ?? found?.[2]
 }
 
 /**
@@ -62,6 +68,21 @@ export function parseOcMtime(field: string | string[] | undefined): { sec: numbe
   const found = /^(-?\d{1,12})(?:\.(\d{1,9})\d*)?$/.exec(String(field).trim())
   if (found === null) throw badRequest('the X-OC-Mtime field is not a number of seconds')
   return { sec: Number(found[1]), nsec: Number((found[2] ?? '').padEnd(9, '0')) }
+}
+
+/**
+ * A time as clients set it by a property: an HTTP date, RFC 3339, or seconds since the epoch, maybe with a fraction. Undefined when it is none of
+ * them.
+ */
+export function parseTime(text: string): { sec: number; nsec: number } | undefined {
+  const number = /^(-?\d{1,12})(?:\.(\d{1,9})\d*)?$/.exec(text)
+  if (number !== null) return { sec: Number(number[1]), nsec: Number((number[2] ?? '').padEnd(9, '0')) }
+  const sec = parseHttpDate(text)
+  if (sec !== undefined) return { sec, nsec: 0 }
+  if (!/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)$/i.test(text)) return undefined
+  const ms = Date.parse(text.replace(/\.\d+/, ''))
+  const fraction = /\.(\d+)/.exec(text)?.[1] ?? ''
+  return Number.isNaN(ms) ? undefined : { sec: ms / 1000, nsec: Number(fraction.padEnd(9, '0')) }
 }
 
 /** The modification time that a Last-Modified field on an upload asks for. Undefined when absent or no date. */

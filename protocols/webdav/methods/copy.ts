@@ -2,6 +2,7 @@ import { badRequest, DavError } from '../http/dav-error.ts'
 import { parseDepth } from '../http/headers.ts'
 import { rebindLocks } from '../locks/resource-locks.ts'
 import { Failures } from '../request/failures.ts'
+import { type AskedTime, askedTime } from '../request/modification-time.ts'
 import { sendEmpty } from '../request/reply.ts'
 import { type isDirectory, isVisible } from '../request/resolve.ts'
 import type { ViewContext } from '../state/context.ts'
@@ -22,17 +23,24 @@ import { copyTree } from '../trees/tree-copy.ts'
  */
 export async function copy(ctx: ViewContext): Promise<void> {
   const depth = parseDepth(ctx.req.headers.depth, 'infinity')
+  const time = askedTime(ctx)
   if (depth === 1) throw badRequest('COPY knows Depth 0 and infinity')
   const transfer = await prepareTransfer(ctx, true, depth === 'infinity')
   if (!isVisible(transfer.source.inode)) throw new DavError(404, 'there is no such resource')
-  await runCopy(ctx, transfer, depth === 'infinity')
+  await runCopy(ctx, transfer, depth === 'infinity', time)
+}
+
+/** Gives what stands at the destination now the time that was asked for. */
+export async function setTimeAt({ view, dir, name }: Transfer['destination'], time: AskedTime): Promise<void> {
+  if (time.headers.length > 0) await time.set(view, await view.overlay.lookup(view.cred, dir, name))
 }
 
 /** Copies, then answers 201, 204, or 207 with what failed. */
-async function runCopy(ctx: ViewContext, transfer: Transfer, deep: boolean): Promise<void> {
+async function runCopy(ctx: ViewContext, transfer: Transfer, deep: boolean, time: AskedTime): Promise<void> {
   const failures = await copyTransfer(ctx, transfer, deep)
   if (failures.count > 0) return failures.send(ctx)
-  sendEmpty(ctx, transfer.destination.inode === undefined ? 201 : 204)
+  await setTimeAt(transfer.destination, time)
+  sendEmpty(ctx, transfer.destination.inode === undefined ? 201 : 204, time.headers)
 }
 
 /** Brings the source to the destination and removes what stood there. Gives back what failed. */

@@ -4,6 +4,7 @@ import { parseDepth } from '../http/headers.ts'
 import { rebindLocks } from '../locks/resource-locks.ts'
 import { Failures, sendLocked } from '../request/failures.ts'
 import { obstaclesBelow, requireMember } from '../request/lock-check.ts'
+import { askedTime } from '../request/modification-time.ts'
 import { sendEmpty } from '../request/reply.ts'
 import { isDirectory } from '../request/resolve.ts'
 import type { ViewContext } from '../state/context.ts'
@@ -15,7 +16,7 @@ import {
   type Transfer,
 } from '../trees/transfer.ts'
 import { deleteTree } from '../trees/tree-delete.ts'
-import { copyTransfer } from './copy.ts'
+import { copyTransfer, setTimeAt } from './copy.ts'
 
 /**
  * MOVE (RFC 4918 section 9.9): one rename, also for whole collections. Where a rename is not possible (to another view, or a directory
@@ -25,6 +26,7 @@ import { copyTransfer } from './copy.ts'
  */
 export async function move(ctx: ViewContext): Promise<void> {
   const { services } = ctx
+  const time = askedTime(ctx)
   const transfer = await prepareTransfer(ctx, false, true)
   const { source, destination, guard } = transfer
   if (source.dir === undefined) throw new DavError(403, 'the root of a view cannot be moved')
@@ -39,7 +41,8 @@ export async function move(ctx: ViewContext): Promise<void> {
   await services.locks.removeTree(source.view.name, source.names, false)
   await services.locks.removeTree(destination.view.name, destination.names, true)
   await rebindLocks(services, destination)
-  sendEmpty(ctx, destination.inode === undefined ? 201 : 204)
+  await setTimeAt(destination, time)
+  sendEmpty(ctx, destination.inode === undefined ? 201 : 204, time.headers)
 }
 
 /** Moves by a rename; undefined when that is not possible, with nothing changed at the source. */

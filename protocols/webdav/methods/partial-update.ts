@@ -6,6 +6,7 @@ import { ResourceType } from '../http/vocabulary.ts'
 import { announcedLength, refuseContentEncoding } from '../request/body.ts'
 import { prepareGuard } from '../request/guard.ts'
 import { requireResource } from '../request/lock-check.ts'
+import { askedTime } from '../request/modification-time.ts'
 import { lastModified, sendEmpty } from '../request/reply.ts'
 import { isDirectory, resolve, type Target } from '../request/resolve.ts'
 import { type BodySink, receiveBody } from '../request/upload.ts'
@@ -71,6 +72,7 @@ async function update(ctx: ViewContext, target: Target & { readonly inode: Inode
   refuseContentEncoding(ctx.req)
   const length = announcedLength(ctx.req)
   if (length === undefined) throw new DavError(411, 'a part of a file needs a length')
+  const time = askedTime(ctx)
   const attr = await view.overlay.getattr(inode)
   const guard = await prepareGuard(ctx, target)
   guard.verify(inode, attr, () => requireResource(ctx.services, target, guard.tokens))
@@ -81,8 +83,9 @@ async function update(ctx: ViewContext, target: Target & { readonly inode: Inode
   } finally {
     file.close()
   }
+  await time.set(view, inode)
   const now = await view.overlay.getattr(inode)
-  sendEmpty(ctx, 204, ['ETag', etagOf(inode, now), ...lastModified(ctx, now.mtime.sec)])
+  sendEmpty(ctx, 204, [...time.headers, 'ETag', etagOf(inode, now), ...lastModified(ctx, now.mtime.sec)])
 }
 
 /** Writes a body into an open file, from `position` on. */

@@ -45,7 +45,7 @@ export interface Finding {
  * @throws DavError 403 Depth infinity · 404
  */
 export async function propfind(ctx: ViewContext): Promise<void> {
-  const depth = allowedDepth(ctx)
+  const depth = parseDepth(ctx.req.headers.depth, 'infinity')
   const query = await readQuery(ctx)
   await lookAgain(ctx, () => answerOnce(ctx, query, depth))
 }
@@ -54,6 +54,8 @@ async function answerOnce(ctx: ViewContext, query: PropfindQuery, depth: Depth):
   const target = await resolve(ctx.view, ctx.path.names, true)
   const { inode } = target
   if (inode === undefined || !isVisible(inode)) throw new DavError(404, 'there is no such resource')
+  // What has no members is told whole by any depth.
+  if (isDirectory(inode)) refuseInfinity(ctx, depth)
   const attr = await ctx.view.overlay.getattr(inode)
   await verifyAll(ctx, target, inode, attr)
   const finding = await begin(ctx, ctx.view, query, depth)
@@ -68,7 +70,8 @@ async function answerOnce(ctx: ViewContext, query: PropfindQuery, depth: Depth):
 
 /** PROPFIND on `/`: a collection of the views, which has no properties of its own but its type and name. */
 export async function propfindRoot(ctx: DavContext): Promise<void> {
-  const depth = allowedDepth(ctx)
+  const depth = parseDepth(ctx.req.headers.depth, 'infinity')
+  refuseInfinity(ctx, depth)
   const query = await readQuery(ctx)
   const answer = new Multistatus(ctx)
   await answer.add(
@@ -206,12 +209,10 @@ async function readInto(dead: DeadList, i: number, view: ServedView, inode: Inod
   }
 }
 
-function allowedDepth(ctx: DavContext): Depth {
-  const depth = parseDepth(ctx.req.headers.depth, 'infinity')
-  if (depth === 'infinity' && !ctx.services.depthInfinity) {
-    throw new DavError(403, 'Depth infinity is not served', { condition: '<D:propfind-finite-depth/>' })
-  }
-  return depth
+/** A whole tree is told of only where the operator allows it. @throws DavError 403 */
+function refuseInfinity({ services }: DavContext, depth: Depth): void {
+  if (depth !== 'infinity' || services.depthInfinity) return
+  throw new DavError(403, 'Depth infinity is not served', { condition: '<D:propfind-finite-depth/>' })
 }
 
 async function readQuery(ctx: DavContext): Promise<PropfindQuery> {

@@ -1,5 +1,6 @@
 import { type AttrChange, FileType, type Inode, type SetTime } from '../../../overlay-core/index.ts'
 import { badRequest, DavError } from '../http/dav-error.ts'
+import { parseTime } from '../http/headers.ts'
 import { parseHttpDate } from '../http/http-date.ts'
 import { hrefOf } from '../http/path.ts'
 import { statusLine, statusOf } from '../http/status.ts'
@@ -14,6 +15,9 @@ import { requireResource } from '../request/lock-check.ts'
 import { Multistatus } from '../request/multistatus.ts'
 import { isDirectory, isVisible, resolve } from '../request/resolve.ts'
 import type { ViewContext } from '../state/context.ts'
+
+/** Both set the modification time: the one is RFC 4918's, the other what rclone sets on ownCloud's servers. */
+const SETS_MTIME: ReadonlySet<string> = new Set(['getlastmodified', 'lastmodified'])
 
 /** One instruction of a DAV:propertyupdate. */
 interface Instruction {
@@ -30,8 +34,8 @@ interface Outcome {
 }
 
 /**
- * PROPPATCH (RFC 4918 section 9.2): all instructions or none. Dead properties are kept as a note of the object; `executable` and the
- * `Win32*` times change its attributes; other live properties are protected.
+ * PROPPATCH (RFC 4918 section 9.2): all instructions or none. Dead properties are kept as a note of the object; `executable`, `getlastmodified`,
+ * `lastmodified` and the `Win32*` times change its attributes; other live properties are protected.
  *
  * @throws DavError 400 · 404 · 412 · 423 · 507 the properties do not fit
  */
@@ -150,6 +154,10 @@ function isAttributes({ uri, local }: XmlElement): boolean {
 function attributeChange(element: XmlElement, mode: number, isFile: boolean): AttrChange | number {
   const { uri, local } = element
   const text = textOf(element).trim()
+  if (uri === 'DAV:' && SETS_MTIME.has(local)) {
+    const mtime = parseTime(text)
+    return mtime === undefined ? 409 : { mtime }
+  }
   if (uri === APACHE_NAMESPACE && local === 'executable') {
     if (!isFile || (text !== 'T' && text !== 'F')) return 409
     // As chmod a+x would, but only for those who may read.

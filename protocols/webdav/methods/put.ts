@@ -1,5 +1,5 @@
 import { type Attr, FileType, type Foreseen, type Inode, type PublishOptions } from '../../../overlay-core/index.ts'
-import { DavError } from '../http/dav-error.ts'
+import { badRequest, DavError } from '../http/dav-error.ts'
 import { etagOf } from '../http/etag.ts'
 import { parseLastModified, parseOcMtime } from '../http/headers.ts'
 import { ResourceType } from '../http/vocabulary.ts'
@@ -106,6 +106,7 @@ async function build(ctx: ViewContext, reception: Reception, options: PublishOpt
   let published = false
   try {
     await receiveBody(ctx, staged, reception.summer)
+    requireExpectedLength(ctx, staged.sizeBytes)
     reception.verifyBody()
     const inode = await staged.publish(options)
     published = true
@@ -113,4 +114,13 @@ async function build(ctx: ViewContext, reception: Reception, options: PublishOpt
   } finally {
     if (!published) await staged.discard()
   }
+}
+
+/**
+ * Finder tells in this field how much it is going to send in chunks. When something on the way has lost the body, the file must not end up empty.
+ * @throws DavError 400
+ */
+function requireExpectedLength({ req }: ViewContext, sizeBytes: number): void {
+  const field = String(req.headers['x-expected-entity-length'] ?? '').trim()
+  if (/^\d{1,16}$/.test(field) && Number(field) !== sizeBytes) throw badRequest('the body has not the expected length')
 }

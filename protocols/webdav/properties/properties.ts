@@ -61,7 +61,9 @@ export const LIVE_PROPERTIES: readonly LiveProperty[] = [
   live('resourcetype', (resource) => (isFile(resource) ? '' : '<D:collection/>')),
   live('displayname', ({ name }) => escapeText(textOfName(name))),
   live('creationdate', ({ attr }) => isoDate(attr.btime ?? earlier(attr))),
-  live('getlastmodified', ({ attr }) => httpDate(attr.mtime.sec)),
+  // As in the Last-Modified field of GET.
+  live('getlastmodified', ({ attr }, { services }) => httpDate(notLater(attr.mtime.sec, services.now()))),
+  live('lastmodified', ({ attr }) => String(attr.mtime.sec), { common: false }),
   live(
     'getcontentlength',
     ofFile(({ attr }) => String(attr.size)),
@@ -106,6 +108,11 @@ const BY_NAME = new Map(LIVE_PROPERTIES.map((property) => [`${property.uri} ${pr
 /** The live property of this name, undefined when a property of this name would be a dead one. */
 export function liveProperty(uri: string, local: string): LiveProperty | undefined {
   return BY_NAME.get(`${uri} ${local}`)
+}
+
+/** A second as clients are told it, which is never later than now (RFC 9110 section 8.8.2.1). */
+export function notLater(sec: number, nowMs: number): number {
+  return Math.min(sec, Math.floor(nowMs / 1000))
 }
 
 function currentLocks(resource: Described, { services }: Moment): string {

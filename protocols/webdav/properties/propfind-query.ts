@@ -74,8 +74,7 @@ export class PropfindQuery {
 
   /** The `response` element of a resource, as UTF-8. `base` is the encoded path of its parent, with a final slash. */
   response(base: string, resource: Described, moment: Moment, dead: readonly DeadProperty[]): Uint8Array {
-    if (this.needsSpace || this.needsSums || isLocked(resource, moment))
-      return this.#write(base, resource, moment, dead)
+    if (this.needsSpace || this.needsSums || changes(resource, moment)) return this.#write(base, resource, moment, dead)
     const { attr, name } = resource
     const known = this.#written.get(attr)
     // Several names of one file, in several directories, share its attributes.
@@ -101,9 +100,11 @@ export class PropfindQuery {
   }
 }
 
-function isLocked(resource: Described, { services }: Moment): boolean {
+/** Whether what is told of the resource changes while its attributes do not: there is a lock on it, or its time is still to come. */
+function changes(resource: Described, { services }: Moment): boolean {
   const { locks } = services
-  return locks.size > 0 && locksOn(locks, resource).length > 0
+  if (locks.size > 0 && locksOn(locks, resource).length > 0) return true
+  return resource.attr.mtime.sec * 1000 > services.now()
 }
 
 const FOUND_END = `</D:prop><D:status>${statusLine(200)}</D:status></D:propstat>`

@@ -2,6 +2,7 @@ import type { IncomingHttpHeaders } from 'node:http'
 import type { Attr, Inode, MaybePromise } from '../../../overlay-core/index.ts'
 import { DavError } from '../http/dav-error.ts'
 import { etagOf } from '../http/etag.ts'
+import { readLockToken } from '../http/headers.ts'
 import { type IfCondition, type IfState, listHolds, parseIf } from '../http/if-header.ts'
 import { evaluatePreconditions, hasPreconditions } from '../http/preconditions.ts'
 import { type Lockable, locksOn } from '../locks/resource-locks.ts'
@@ -93,8 +94,8 @@ export async function verifyAll(ctx: ViewContext, target: Target, inode: Inode, 
 /** Microsoft Office submits its token in the Lock-Token field of a PUT, not in If: whoever knows the token may. */
 function officeTokens({ req }: ViewContext): ReadonlySet<string> {
   if (req.method !== 'PUT') return NO_TOKENS
-  const found = /^\s*<([^<>\s]+)>\s*$/.exec(String(req.headers['lock-token'] ?? ''))
-  return found === null ? NO_TOKENS : new Set([found[1]])
+  const token = readLockToken(req.headers['lock-token'])
+  return token === undefined ? NO_TOKENS : new Set([token])
 }
 
 async function prepareIf(ctx: ViewContext, target: Target, field: string): Promise<Guard> {

@@ -34,8 +34,8 @@ export function errorBody(condition: string): string {
   return `<?xml version="1.0" encoding="utf-8"?>\n<D:error xmlns:D="DAV:">${condition}</D:error>`
 }
 
-/** The media type of all XML this adapter sends. */
-export const XML_TYPE = 'application/xml; charset=utf-8'
+/** The media type of all XML this adapter sends, letter by letter that of Apache: old clients know no other. */
+export const XML_TYPE = 'text/xml; charset="utf-8"'
 
 /** A Last-Modified field as a flat pair: never later than now, whatever time the file has (RFC 9110 section 8.8.2.1). */
 export function lastModified({ services }: DavContext, sec: number): [string, string] {
