@@ -1,8 +1,11 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
+import { connectionsAllowed } from '../overlay-core/index.ts'
 
-/** More than any office has clients, fewer than the descriptors a process may have. */
+/** More than any office has clients. */
 const MAX_CONNECTIONS = 4096
+/** The part of the connections of this process that HTTP may have; the others are for NFS. */
+const HTTP_PART = 0.6
 /** How long a connection with a request on it may be silent. */
 const SILENCE_MS = 120_000
 
@@ -34,7 +37,7 @@ export function newHttpCounters(): HttpCounters {
  */
 export function limitConnections(server: Server, counters: HttpCounters, silenceMs: number = SILENCE_MS): void {
   const current = new WeakMap<Socket, { request: IncomingMessage; response: ServerResponse }>()
-  server.maxConnections = MAX_CONNECTIONS
+  makeRoom(server, current)
   server.on('connection', () => {
     counters.connections++
   })
@@ -50,5 +53,31 @@ export function limitConnections(server: Server, counters: HttpCounters, silence
     if (waitsForUs) return
     if (!answered) counters.stalled++
     socket.destroy()
+  })
+}
+
+type Exchange = { readonly request: IncomingMessage; readonly response: ServerResponse }
+
+/** Lets no more connections stay than the process has descriptors for: a new one takes the place of the one that has had no request for longest. */
+function makeRoom(server: Server, current: WeakMap<Socket, Exchange>): void {
+  const most = Math.max(2, Math.min(MAX_CONNECTIONS, Math.floor(connectionsAllowed() * HTTP_PART)))
+  /** In the order of their last request. */
+  const open = new Set<Socket>()
+  server.maxConnections = most + 1
+  server.on('connection', (socket: Socket) => {
+    open.add(socket)
+    socket.once('close', () => open.delete(socket))
+    if (open.size <= most) return
+    for (const other of open) {
+      const exchange = current.get(other)
+      if (exchange !== undefined && !exchange.response.writableFinished) continue
+      other.destroy()
+      open.delete(other)
+      return
+    }
+  })
+  server.on('request', ({ socket }: IncomingMessage) => {
+    open.delete(socket)
+    open.add(socket)
   })
 }

@@ -38,6 +38,8 @@ export class RunningServer {
   readonly journals: JournalFile[] = []
   /** Where NFS keeps replies for the time after a restart. */
   replyMemory: PersistentMemory | undefined
+  /** Ends what gives memory back to the system. */
+  stopKeepingMemory: () => void = () => undefined
   /** Files to take away at the end. */
   readonly notes: string[] = []
   readonly #log: Logger
@@ -91,6 +93,7 @@ export class RunningServer {
    */
   async close(graceMs: number = GRACE_MS): Promise<number> {
     let status = 0
+    this.stopKeepingMemory()
     const step = async (what: string, work: () => Promise<unknown>) => {
       try {
         await work()

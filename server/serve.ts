@@ -6,6 +6,7 @@ import { type Control, openControl } from './control.ts'
 import { exposedDirectories } from './exposure.ts'
 import type { Faults } from './faults.ts'
 import { checkPorts, listenHttp } from './listeners.ts'
+import { keepMemorySmall } from './memory-keeper.ts'
 import { openNfs, readExports } from './nfs-listener.ts'
 import { systemRandom } from './random.ts'
 import { RunningServer } from './running-server.ts'
@@ -54,6 +55,7 @@ export async function serve(given: Settings, { log, faults, print }: Surrounding
     await server.close()
     throw error
   }
+  server.stopKeepingMemory = keepMemorySmall(log)
   const exposed = await exposedDirectories(settings, server.views.list())
   for (const note of exposed) log.warn(note)
   print(announce(server.doors, server.views.list(), settings, exposed))

@@ -16,8 +16,10 @@ const PROBE_FLAGS = O_PATH | O_NOFOLLOW
  * was closed and given to another file.
  */
 export class Descriptors {
-  readonly #limit: number
+  readonly #limit: () => number
   readonly #open = new Set<Real>()
+  /** Directories that are being opened. */
+  readonly #opening = new Map<Real, Promise<number>>()
   #epoch = 0
   readonly #running = new Map<number, number>()
   #retired: { epoch: number; fd: number }[] = []
@@ -25,8 +27,8 @@ export class Descriptors {
   readonly #waiting: (() => void)[] = []
   #reals: Map<number, Real> | undefined
 
-  /** @param limit how many directory descriptors may be open at once */
-  constructor(limit: number) {
+  /** @param limit how many directory descriptors may be open at once, now */
+  constructor(limit: () => number) {
     this.#limit = limit
   }
 
@@ -97,7 +99,8 @@ export class Descriptors {
     real.used = true
     this.#reals?.set(fd, real)
     this.#open.add(real)
-    if (this.#open.size > this.#limit) this.#evict()
+    const limit = this.#limit()
+    if (this.#open.size > limit) this.#evict(limit)
   }
 
   /** Gives up the descriptor of `real`, if any. */
@@ -221,9 +224,14 @@ export class Descriptors {
 
   #openBelow(parentFd: number, real: Real): MaybePromise<number> {
     if (real.fd >= 0) return real.fd
+    const opening = this.#opening.get(real)
+    if (opening !== undefined) return opening
     const found = probeAt(parentFd, real.name, real.layer.local)
-    if (found instanceof Promise) return found.then((probe) => this.#adoptProbe(real, probe))
-    return this.#adoptProbe(real, found)
+    if (!(found instanceof Promise)) return this.#adoptProbe(real, found)
+    // Hundreds of calls in one directory open it once: they could use up all descriptors.
+    const opened = found.then((probe) => this.#adoptProbe(real, probe)).finally(() => this.#opening.delete(real))
+    this.#opening.set(real, opened)
+    return opened
   }
 
   async #openNameless({ kernelHandle, layer, ino }: Real): Promise<number> {
@@ -256,9 +264,9 @@ export class Descriptors {
     return real.fd
   }
 
-  #evict(): void {
+  #evict(left: number): void {
     for (const real of this.#open) {
-      if (this.#open.size <= this.#limit) return
+      if (this.#open.size <= left) return
       this.#open.delete(real)
       if (real.used) {
         real.used = false

@@ -28,6 +28,7 @@ import { ListingCache } from '../objects/listing.ts'
 import { NamelessObjects } from '../objects/nameless.ts'
 import { knownRights } from '../objects/rights.ts'
 import type { SuperBlock } from '../objects/superblock.ts'
+import { type DescriptorShares, onDescriptorShortage, partOf, shareDescriptors } from '../sys/descriptor-shares.ts'
 import { effectiveGid, effectiveGroups, effectiveUid, raiseFileLimit, setUmask0 } from '../sys/process.ts'
 import { statxFd } from '../sys/stat.ts'
 import { getXattr, setXattr } from '../sys/xattr.ts'
@@ -72,8 +73,8 @@ const DEFAULTS: MountEnvironment = {
   wallClockMs: Date.now,
   randomBytes,
   handleDirectory: undefined,
-  dentryLimit: 200_000,
-  listingLimit: 1_000_000,
+  dentryLimit: 100_000,
+  listingLimit: 400_000,
   fileLimit: 4096,
   fileIdleMs: 60_000,
 }
@@ -109,14 +110,15 @@ async function assemble(
   const overlayXattrs = new XattrNames(options.userxattr, effectiveUid() !== 0)
   const keeper = await IdentityKeeper.open(handleFile.directoryFd)
   const layers = await placedLayers(roots, options, overlayXattrs, keeper, given)
-  const descriptors = new Descriptors(Math.max(64, Math.floor(descriptorLimit * 0.5)))
+  const descriptors = new Descriptors(() => partOf(shareDescriptors(descriptorLimit).directories))
   opened.defer(() => descriptors.closeAll())
   const dcache = new DentryCache(given.dentryLimit)
   const { randomBytes: newProtocolDataId } = given
   const context = { descriptors, overlayXattrs, privileged: effectiveUid() === 0, newProtocolDataId, opened }
   const prepared =
     layers.upper && roots.work ? await prepareUpper(options, layers.upper, roots.work.fd, context) : NO_UPPER
-  const files = fileCache(given, descriptorLimit)
+  const files = fileCache(given, shareDescriptors(descriptorLimit))
+  const endYielding = yieldingDescriptors(files, opened)
   const handleLog = await HandleLog.open(handleFile.fd, handleFile.sizeBytes)
   const finder = finderFor(() => sb)
   let temps = 0
@@ -153,7 +155,7 @@ async function assemble(
   for (const real of [sb.root.upper, ...sb.root.lowers]) if (real) await readMarks(sb, real)
   sb.root.rights = knownRights(sb, sb.root.real)
   await keeper.save()
-  return new MountedOverlay(sb, mountingOf(sb, roots, keeper, given.wallClockMs))
+  return new MountedOverlay(sb, mountingOf(sb, roots, keeper, { wallClockMs: given.wallClockMs, endYielding }))
 }
 
 async function placedLayers(
@@ -169,18 +171,31 @@ async function placedLayers(
   return layers
 }
 
-function fileCache({ fileLimit, fileIdleMs, clock }: MountEnvironment, descriptorLimit: number): FileCache {
-  const limit = Math.min(fileLimit, Math.floor(descriptorLimit * 0.25))
+function fileCache({ fileLimit, fileIdleMs, clock }: MountEnvironment, shares: DescriptorShares): FileCache {
+  const limit = () => Math.min(fileLimit, partOf(shares.files))
   return new FileCache({ limit, idleMs: fileIdleMs, clock, copyUp: (sb, inode) => copyUp(sb, inode, 'open') })
 }
 
-function mountingOf(sb: SuperBlock, roots: Roots, keeper: IdentityKeeper, wallClockMs: () => number): Mounting {
+/** Has files that nobody uses closed when others need descriptors; those of directories stay, as calls under way may use them. Returns how to end that. */
+function yieldingDescriptors(files: FileCache, opened: DisposableStack): () => void {
+  const end = onDescriptorShortage(() => files.yieldSome())
+  opened.defer(end)
+  return end
+}
+
+function mountingOf(
+  sb: SuperBlock,
+  roots: Roots,
+  keeper: IdentityKeeper,
+  { wallClockMs, endYielding }: { wallClockMs: () => number; endYielding: () => void },
+): Mounting {
   let present = roots
   return {
     remount: async (options) => {
       present = await remount(sb, present, { keeper, nowMs: wallClockMs() }, options)
     },
     close: () => {
+      endYielding()
       sb.intents?.close()
       sb.xattrStore.close()
       closeRoots(present)

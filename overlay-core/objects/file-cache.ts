@@ -42,7 +42,8 @@ type CopyUp = (sb: SuperBlock, inode: OvlInode) => MaybePromise<void>
 
 /** What a `FileCache` is made of: how many idle files it keeps open, for how long, and what copies a file up before it is opened for writing. */
 export interface FileCacheOptions {
-  readonly limit: number
+  /** How many idle ones may be open now. */
+  readonly limit: () => number
   readonly idleMs: number
   readonly clock: Clock
   readonly copyUp: CopyUp
@@ -53,7 +54,7 @@ export interface FileCacheOptions {
  * `idleMs`. A dropped file that somebody uses stays open until the last user lets go.
  */
 export class FileCache {
-  readonly #limit: number
+  readonly #limit: () => number
   readonly #idleMs: number
   readonly #clock: Clock
   readonly #copyUp: CopyUp
@@ -101,6 +102,7 @@ export class FileCache {
   /** Takes over the descriptor of the upper file of `inode`, just made and open for writing. Nothing of it may be open yet. */
   adopt(inode: OvlInode, fd: number): void {
     this.#add(inode, fd, true, true).usedAtMs = this.#clock.now()
+    this.#keepTo(this.#limit())
   }
 
   /** Forgets the open file of `inode`; who uses it keeps it. */
@@ -134,6 +136,8 @@ export class FileCache {
     if (!write && inode.real.layer.local) {
       const data = inode.dataReal ?? inode.real
       const dirFd = data.parent ? sb.descriptors.of(data.parent) : undefined
+      // Opened by waiting: the call below asks for it again, and meets what went wrong.
+      if (dirFd instanceof Promise) dirFd.catch(() => undefined)
       if (typeof dirFd === 'number') {
         const fd = openCached(dirFd, data)
         if (fd >= 0) return this.#install(inode, fd, data, data.layer.isUpper)
@@ -182,7 +186,7 @@ export class FileCache {
     this.drop(inode)
     const file = this.#add(inode, fd, writable, real.layer.isUpper)
     file.users++
-    if (this.#files.size > this.#limit) this.#evict()
+    this.#keepTo(this.#limit())
     return file
   }
 
@@ -193,9 +197,15 @@ export class FileCache {
     return file
   }
 
-  #evict(): void {
+  /** Lets go of half of the files that nobody uses, those opened first. */
+  yieldSome(): void {
+    this.#keepTo(Math.floor(this.#files.size / 2))
+  }
+
+  #keepTo(limit: number): void {
+    if (this.#files.size <= limit) return
     for (const file of this.#files) {
-      if (this.#files.size <= this.#limit) return
+      if (this.#files.size <= limit) return
       if (file.users === 0) this.drop(file.inode)
     }
   }

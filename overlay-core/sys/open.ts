@@ -2,6 +2,7 @@ import fs from 'node:fs'
 import { isErrno, OverlayError } from '../api/errno.ts'
 import { component, cString, fdPath } from './argument.ts'
 import { addressOf, bind, call, lastErrno, nodeCall, type ResultOf, type SystemCall, step, tryCall } from './call.ts'
+import { askForDescriptors } from './descriptor-shares.ts'
 import { sysError } from './error.ts'
 import { faultNow } from './fault.ts'
 import {
@@ -30,6 +31,10 @@ const EINTR = 4
 const EBADF = 9
 const EAGAIN = 11
 const EINVAL = 22
+const EMFILE = 24
+/** How often, and how long after each other, an open is tried while all descriptors are in use. */
+const SHORTAGE_ATTEMPTS = 100
+const SHORTAGE_WAIT_MS = 10
 /** The longest path of openat2 including its NUL. */
 const PATH_MAX = 4096
 
@@ -93,7 +98,19 @@ export async function openPrivateRoot(path: string): Promise<number> {
 export async function openAt(dirFd: number, name: string, flags: number, mode = 0): Promise<number> {
   const how = new Uint32Array(SIZE_OF_OPEN_HOW / 4)
   fillHow(how, flags, mode, CONFINED)
-  return call('openat2', name, openat2, SYS_OPENAT2, dirFd, cString('openat2', name), how, SIZE_OF_OPEN_HOW)
+  const path = cString('openat2', name)
+  return opened('openat2', name, () => tryCall('openat2', openat2, SYS_OPENAT2, dirFd, path, how, SIZE_OF_OPEN_HOW))
+}
+
+/** The descriptor that `open` gives. When there is none left, caches yield theirs, and it is tried again for a while. */
+async function opened(op: string, name: string | undefined, open: () => Promise<number>): Promise<number> {
+  for (let attempt = 0; ; attempt++) {
+    const fd = await open()
+    if (fd >= 0) return fd
+    if (fd !== -EMFILE || attempt === SHORTAGE_ATTEMPTS) throw sysError(op, -fd, name)
+    askForDescriptors()
+    await new Promise((resolve) => setTimeout(resolve, SHORTAGE_WAIT_MS))
+  }
 }
 
 /**
@@ -119,7 +136,8 @@ export function openAtCached(dirFd: number, name: string, flags: number): number
   const fd = openat2Address(SYS_OPENAT2, dirFd, cachedPathAddress, cachedHowAddress, SIZE_OF_OPEN_HOW)
   if (fd >= 0) return fd
   const errno = lastErrno()
-  if (errno === EAGAIN || errno === EINTR) return -1
+  // For want of a descriptor `openAt` waits.
+  if (errno === EAGAIN || errno === EINTR || errno === EMFILE) return -1
   if (errno === EINVAL && !probeCached()) return -1
   throw sysError('openat2', errno, name)
 }
@@ -136,7 +154,8 @@ function probeCached(): boolean {
 
 /** A new descriptor of the same file with other `flags`: makes an O_PATH descriptor of a regular file or directory usable for data. */
 export async function reopen(fd: number, flags: number): Promise<number> {
-  return call('open', undefined, openat, AT_FDCWD, cString('open', fdPath(fd)), flags | O_CLOEXEC, 0)
+  const path = cString('open', fdPath(fd))
+  return opened('open', undefined, () => tryCall('open', openat, AT_FDCWD, path, flags | O_CLOEXEC, 0))
 }
 
 /**

@@ -1,4 +1,5 @@
 import { bind, lastErrno } from './call.ts'
+import { shareDescriptors } from './descriptor-shares.ts'
 import { sysError } from './error.ts'
 
 const RLIMIT_NOFILE = 7
@@ -38,4 +39,9 @@ export function raiseFileLimit(): number {
 /** Clears the process's umask, so that modes are stored as they are asked for. Once, at the first mount. */
 export function setUmask0(): void {
   process.umask(0)
+}
+
+/** How many connections this process may hold, so that enough descriptors are left for files. */
+export function connectionsAllowed(): number {
+  return shareDescriptors(raiseFileLimit()).connections
 }

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { lookup } from 'node:dns/promises'
+import { connectionsAllowed } from '../../overlay-core/index.ts'
 import { ClosingOrder } from './closing-order.ts'
 import { type Ports, portmapMappings, portmapPrograms, registrationsFor, servedMappings } from './discovery.ts'
 import { ExportTable, type NfsExport } from './exports/export-table.ts'
@@ -87,6 +88,10 @@ const LIMITS = {
   closeMs: 10_000,
 }
 
+/** The parts of the connections of this process that NFS and the portmapper may have; the others are for HTTP. */
+const NFS_PART = 0.35
+const PORTMAP_PART = 0.05
+
 /** Portmapper requests are small and rare. */
 const PORTMAP_LIMITS = { ...LIMITS, maxRecordBytes: 8 * 1024, maxConnectionsPerClient: 16, maxConnections: 256 }
 
@@ -110,7 +115,7 @@ export async function startNfs(options: NfsServerOptions): Promise<NfsServer> {
   await hostNames.start()
   const callKey = randomBytes(DIGEST_KEY_BYTES)
   const { groupsOf } = options
-  const rpc = new RpcServer({ ...LIMITS, host, port, programs, log, now, groupsOf, replies, callKey })
+  const rpc = new RpcServer({ ...within(LIMITS, NFS_PART), host, port, programs, log, now, groupsOf, replies, callKey })
   const closing = new ClosingOrder()
   closing.add(async () => hostNames.stop())
   try {
@@ -166,7 +171,15 @@ async function openPortmapper(
   const programs = portmapPrograms(mappings, () => Math.floor(wallMs() / 1000))
   try {
     const tcp = await closing.open(
-      new RpcServer({ ...PORTMAP_LIMITS, host, port, programs, log, now: udp.now, callKey: udp.callKey }),
+      new RpcServer({
+        ...within(PORTMAP_LIMITS, PORTMAP_PART),
+        host,
+        port,
+        programs,
+        log,
+        now: udp.now,
+        callKey: udp.callKey,
+      }),
     )
     const own = { tcpPort: tcp.port, udpPort: await closing.open(new UdpServer({ ...udp, port, programs })) }
     mappings.list.push(...portmapMappings(own))
@@ -183,4 +196,16 @@ function acceptsDatagrams({ exports }: ExportTable, client: string): boolean {
 
 async function lookUpBySystem(name: string): Promise<string[]> {
   return (await lookup(name, { all: true })).map(({ address }) => address)
+}
+
+/** The limits with no more connections than this part of what the process may have, and as few calls at once as it has descriptors for. */
+function within(limits: typeof LIMITS, part: number): typeof LIMITS {
+  const allowed = connectionsAllowed()
+  return {
+    ...limits,
+    maxConnections: Math.min(limits.maxConnections, Math.max(2, Math.floor(allowed * part))),
+    maxInFlight: Math.min(limits.maxInFlight, allowed),
+    maxInFlightPerClient: Math.min(limits.maxInFlightPerClient, allowed),
+    maxInFlightTotal: Math.min(limits.maxInFlightTotal, 2 * allowed),
+  }
 }

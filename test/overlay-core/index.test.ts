@@ -9,6 +9,8 @@ const VALUES = [
   'FileType',
   'OptionError',
   'OverlayError',
+  'connectionsAllowed',
+  'giveMemoryBack',
   'guardChanges',
   'isErrno',
   'liesIn',

@@ -10,6 +10,9 @@ import { NFS3ERR_INVAL, Nfs3Error } from './status.ts'
 /** `file_attributes` · `count` · `eof` · length of `data`. */
 const HEAD_BYTES = POST_OP_ATTR_BYTES + 12
 
+/** The most data of one reply while memory for replies is short; the client asks for the rest. */
+const SHORT_BYTES = 32 * 1024
+
 /**
  * NFSPROC3_READ: data of a regular file, read straight into the reply. RFC 1813 section 3.3.6. More than 1 MiB is cut to
  * that; beyond the end there is no data, and `eof`.
@@ -23,7 +26,8 @@ export const read: Nfs3Procedure = {
     handle.read(args)
     // Beyond 2^53-1 no file goes.
     const offset = args.safeU64() ?? Number.MAX_SAFE_INTEGER
-    const count = Math.min(args.u32(), MAX_TRANSFER_BYTES, Number.MAX_SAFE_INTEGER - offset)
+    const most = call.rpc.crowded ? SHORT_BYTES : MAX_TRANSFER_BYTES
+    const count = Math.min(args.u32(), most, Number.MAX_SAFE_INTEGER - offset)
     return after(call.resolve(handle), (inode) => {
       if (inode.type !== FileType.regular) throw new Nfs3Error(NFS3ERR_INVAL)
       const out = call.ok(HEAD_BYTES + count + 3)

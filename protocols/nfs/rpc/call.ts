@@ -153,6 +153,11 @@ export class RpcCall {
     out.fixedOpaque(reply)
   }
 
+  /** Whether memory for large replies is short: a reply that may be shorter should be. */
+  get crowded(): boolean {
+    return this.#queue.crowded
+  }
+
   /** Whether a reply was begun. */
   get answered(): boolean {
     return this.#reply !== undefined

@@ -38,6 +38,8 @@ export interface ChunkPoolOptions {
   readonly largeBytes: number
   readonly keepSmall: number
   readonly keepLarge: number
+  /** Bytes of large blocks in use from which on the pool is `full`; no limit unless given. */
+  readonly mostLargeBytes?: number
 }
 
 /** Blocks of two sizes, kept for reuse as fresh memory is slow (10 µs for 64 KiB). One pool serves all connections. */
@@ -48,24 +50,47 @@ export class ChunkPool {
   readonly #keepLarge: number
   readonly #small: Chunk[] = []
   readonly #large: Chunk[] = []
+  readonly #mostLargeBytes: number
+  /** Bytes of the blocks beyond the small class that are in use. */
+  #largeBytesOut = 0
+  /** Blocks taken since `trim`. */
+  #taken = 0
 
   constructor(options: ChunkPoolOptions) {
     this.smallBytes = options.smallBytes
     this.largeBytes = options.largeBytes
     this.#keepSmall = options.keepSmall
     this.#keepLarge = options.keepLarge
+    this.#mostLargeBytes = options.mostLargeBytes ?? Number.POSITIVE_INFINITY
+  }
+
+  /** Whether so many large blocks are in use that who can do with a small one, or wait, should. */
+  get full(): boolean {
+    return this.#largeBytesOut >= this.#mostLargeBytes
+  }
+
+  /** Lets go of what nobody has needed since the last call. */
+  trim(): void {
+    if (this.#taken === 0) {
+      this.#small.length = 0
+      this.#large.length = 0
+    }
+    this.#taken = 0
   }
 
   /** A block of at least `size` bytes with one reference. Beyond the large class it is made for this one use. */
   take(size: number): Chunk {
     const chunk = this.#reuse(size) ?? new Chunk(this, this.#classSize(size))
     chunk.retain()
+    this.#taken++
+    if (chunk.bytes.length > this.smallBytes) this.#largeBytesOut += chunk.bytes.length
     return chunk
   }
 
   /** Takes back a block that has no user left. */
   put(chunk: Chunk): void {
     const size = chunk.bytes.length
+    if (size > this.smallBytes) this.#largeBytesOut -= size
     if (size === this.smallBytes && this.#small.length < this.#keepSmall) this.#small.push(chunk)
     else if (size === this.largeBytes && this.#large.length < this.#keepLarge) this.#large.push(chunk)
   }

@@ -65,6 +65,10 @@ export class Connection implements Waiting {
   #paused = false
   /** In the line of the client's share, which tells when to go on. */
   #inLine = false
+  /** Reading has stopped as there is no memory for a large record. */
+  #hungry = false
+  /** When it was first seen to hold a large block; 0: it holds none. */
+  #hoardsSinceMs = 0
   #resumeScheduled = false
   #flushScheduled = false
   #draining = false
@@ -104,6 +108,21 @@ export class Connection implements Waiting {
     if (this.#replies.unsentBytes > 0) return { ms, kind: 'stalled' }
     if (this.#inFlight > 0 || this.#paused) return { ms, kind: 'busy' }
     return { ms, kind: this.#reader.partial ? 'stalled' : 'idle' }
+  }
+
+  /** For how long the connection has held a large block that its peer should have freed by now, ms; 0 when it holds none. */
+  hoards(nowMs: number): number {
+    const holds = this.#reader.holdsLarge || this.#replies.unsentBytes > this.#context.pool.smallBytes
+    if (!holds) this.#hoardsSinceMs = 0
+    else if (this.#hoardsSinceMs === 0) this.#hoardsSinceMs = nowMs
+    return holds ? nowMs - this.#hoardsSinceMs : 0
+  }
+
+  /** There is memory again for a large record that has begun to arrive. */
+  feed(): void {
+    if (!this.#hungry) return
+    this.#hungry = false
+    this.#resumeIfPossible()
   }
 
   /** Closes the connection at once; calls that run end without an answer. */
@@ -146,6 +165,10 @@ export class Connection implements Waiting {
         }
         if (!this.#reader.next()) break
         this.#answer(this.#reader.record)
+      }
+      if (!this.#paused && this.#reader.needsLarger && this.#context.pool.full) {
+        this.#paused = true
+        this.#hungry = true
       }
     } catch (error) {
       this.#garbage(error)
@@ -218,7 +241,7 @@ export class Connection implements Waiting {
   }
 
   #resumeIfPossible(): void {
-    if (this.#paused && !this.#inLine && !this.#overloaded) this.#scheduleResume()
+    if (this.#paused && !this.#inLine && !this.#hungry && !this.#overloaded) this.#scheduleResume()
   }
 
   #waitInLine(): void {
@@ -231,7 +254,7 @@ export class Connection implements Waiting {
   /** The client's turn has come. */
   goOn(): void {
     this.#inLine = false
-    if (this.#gone || this.#draining || this.#overloaded) return
+    if (this.#gone || this.#draining || this.#hungry || this.#overloaded) return
     this.#resume()
   }
 
@@ -247,7 +270,7 @@ export class Connection implements Waiting {
     this.#resumeScheduled = true
     setImmediate(() => {
       this.#resumeScheduled = false
-      if (this.#gone || this.#draining || this.#inLine || this.#overloaded) return
+      if (this.#gone || this.#draining || this.#inLine || this.#hungry || this.#overloaded) return
       this.#resume()
     })
   }

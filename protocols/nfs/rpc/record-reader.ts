@@ -56,6 +56,16 @@ export class RecordReader {
     return this.#fill > this.#start || this.#assembled > 0
   }
 
+  /** Whether the record that has begun to arrive takes a larger block than the one at hand. */
+  get needsLarger(): boolean {
+    return this.#need > this.#chunk.bytes.length
+  }
+
+  /** Whether a block beyond the small class is held for a record that is not complete. */
+  get holdsLarge(): boolean {
+    return this.partial && this.#chunk.bytes.length > this.#pool.smallBytes
+  }
+
   /**
    * Where the next bytes from the socket go. The region stays reserved until `filled` is called, whatever `next` does in between;
    * no region is ever offered twice while somebody retains its block.

@@ -64,6 +64,11 @@ export class ReplyQueue {
     }
   }
 
+  /** Whether memory for large replies is short: who can answer with less should. */
+  get crowded(): boolean {
+    return this.#pool.full
+  }
+
   /** Bytes that the peer has not taken yet. */
   get unsentBytes(): number {
     return this.queuedBytes + this.#sink.writableLength

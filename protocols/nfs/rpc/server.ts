@@ -40,6 +40,13 @@ export interface RpcServerOptions extends ConnectionLimits, ShareLimits {
 /** Room in a block beside the largest record: read ahead of the next record, or the head of a reply. */
 const SLACK_BYTES = 64 * 1024
 const SMALL_BLOCK_BYTES = 128 * 1024
+/** What the large records and replies of all connections may take, half received or not yet taken by their clients. */
+const MOST_LARGE_BYTES = 96 * 1024 * 1024
+/** How often memory is looked after, and after how many times what nobody needed is let go, ms. */
+const RELIEF_MS = 250
+const RELIEFS_PER_TRIM = 16
+/** While memory is short a connection may hold a large block for so long, ms. */
+const HOARD_MS = 2_000
 /** How often the quiet connections are looked for, as a part of the shorter time limit. */
 const SWEEPS_PER_LIMIT = 4
 
@@ -53,6 +60,8 @@ export class RpcServer {
   readonly #shares: ClientShares
   readonly #context: ConnectionContext
   #sweeper: NodeJS.Timeout | undefined
+  #relief: NodeJS.Timeout | undefined
+  #reliefs = 0
 
   constructor(options: RpcServerOptions) {
     this.#options = options
@@ -68,6 +77,7 @@ export class RpcServer {
         keepSmall: 128,
         // As many as `maxBytesInFlight` allows for, and some that are being received.
         keepLarge: 12,
+        mostLargeBytes: MOST_LARGE_BYTES,
       }),
       dispatcher: new Dispatcher(new ProgramTable(options.programs), this.counters, log, now, groups),
       counters: this.counters,
@@ -91,6 +101,7 @@ export class RpcServer {
           () => this.#sweep(),
           Math.max(1, Math.min(idleMs, stallMs) / SWEEPS_PER_LIMIT),
         ).unref()
+        this.#relief = setInterval(() => this.#relieve(), RELIEF_MS).unref()
         resolve(this.#server.address() as AddressInfo)
       })
     })
@@ -99,6 +110,7 @@ export class RpcServer {
   /** Accepts and reads no more, lets calls under way finish and their replies leave, and closes all connections. */
   async close(): Promise<void> {
     clearInterval(this.#sweeper)
+    clearInterval(this.#relief)
     const stopped = new Promise<void>((resolve) => this.#server.close(() => resolve()))
     const connections = [...this.#connections]
     for (const connection of connections) connection.drain()
@@ -113,6 +125,7 @@ export class RpcServer {
   #accept(socket: Socket): void {
     const { log, maxConnections } = this.#options
     const peer = peerOf(socket)
+    if (this.#connections.size >= maxConnections) this.#closeIdlest()
     const share = peer && this.#connections.size < maxConnections ? this.#shares.connected(peer.address) : undefined
     if (peer === undefined || share === undefined) {
       this.counters.connectionsRefused++
@@ -131,6 +144,41 @@ export class RpcServer {
     } catch (error) {
       log.error({ err: error, client: peer.address }, 'connection cannot be served')
       socket.destroy()
+    }
+  }
+
+  /** Closes the connection that has been idle for longest, if any is, in favour of a new one. */
+  #closeIdlest(): void {
+    const nowMs = this.#options.now()
+    let idlest: Connection | undefined
+    let longestMs = -1
+    for (const connection of this.#connections) {
+      const { ms, kind } = connection.quiet(nowMs)
+      if (kind !== 'idle' || ms <= longestMs) continue
+      idlest = connection
+      longestMs = ms
+    }
+    if (idlest === undefined) return
+    this.counters.idle++
+    // It is gone at once; that its socket is closed is reported later.
+    this.#connections.delete(idlest)
+    idlest.destroy()
+  }
+
+  /** While memory for large records and replies is short, closes the connections that hold it up; afterwards lets those go on that wait for it. */
+  #relieve(): void {
+    const { pool } = this.#context
+    const { now, log } = this.#options
+    if (++this.#reliefs % RELIEFS_PER_TRIM === 0) pool.trim()
+    const nowMs = now()
+    const { full } = pool
+    for (const connection of this.#connections) {
+      const heldMs = connection.hoards(nowMs)
+      if (full && heldMs >= HOARD_MS) {
+        this.counters.stalled++
+        log.debug({ client: connection.peer.address }, 'connection closed: it holds memory that others need')
+        connection.destroy()
+      } else if (!full) connection.feed()
     }
   }
 

@@ -10,6 +10,8 @@ import type { DeadProperty } from './dead-properties.ts'
 import { type Described, isFile, LIVE_PROPERTIES, type LiveProperty, liveProperty, type Moment } from './properties.ts'
 import { shownDead, win32Default, win32Element } from './win32-properties.ts'
 
+const utf8 = new TextEncoder()
+
 interface PropertyName {
   readonly uri: string
   readonly local: string
@@ -40,9 +42,14 @@ interface Written {
   readonly xml: Uint8Array
 }
 
-const REMEMBERED_RESPONSES = 20_000
+/** What the elements remembered by all queries together may take, and what one of them takes beside its bytes. */
+const MOST_REMEMBERED_BYTES = 24 * 1024 * 1024
+const OVERHEAD_BYTES = 200
 /** Larger ones are written each time, bytes. */
-const REMEMBERED_BYTES = 8192
+const REMEMBERED_BYTES = 4096
+
+/** Of all queries: what they remember, and how often they had to forget all of it. */
+const remembered = { bytes: 0, epoch: 0 }
 
 /**
  * One PROPFIND body: what it asks for, and the answers to it. Kept and used again for equal bodies, so that a response element is
@@ -51,7 +58,7 @@ const REMEMBERED_BYTES = 8192
 export class PropfindQuery {
   readonly #selection: Selection
   #written = new WeakMap<Attr, Written>()
-  #count = 0
+  #epoch = remembered.epoch
 
   constructor(selection: Selection) {
     this.#selection = selection
@@ -76,12 +83,18 @@ export class PropfindQuery {
   response(base: string, resource: Described, moment: Moment, dead: readonly DeadProperty[]): Uint8Array {
     if (this.needsSpace || this.needsSums || changes(resource, moment)) return this.#write(base, resource, moment, dead)
     const { attr, name } = resource
+    if (this.#epoch !== remembered.epoch) this.#forget()
     const known = this.#written.get(attr)
     // Several names of one file, in several directories, share its attributes.
     if (known !== undefined && known.name === name && known.dead === dead && known.base === base) return known.xml
     const xml = this.#write(base, resource, moment, dead)
     if (xml.length > REMEMBERED_BYTES) return xml
-    if (known === undefined) this.#makeRoom()
+    remembered.bytes += xml.length + OVERHEAD_BYTES - (known === undefined ? 0 : known.xml.length + OVERHEAD_BYTES)
+    if (remembered.bytes > MOST_REMEMBERED_BYTES) {
+      remembered.epoch++
+      remembered.bytes = xml.length + OVERHEAD_BYTES
+      this.#forget()
+    }
     this.#written.set(attr, { base, name, dead, xml })
     return xml
   }
@@ -89,14 +102,13 @@ export class PropfindQuery {
   #write(base: string, resource: Described, moment: Moment, dead: readonly DeadProperty[]): Uint8Array {
     const href = `${base}${encodeSegment(resource.name)}${isFile(resource) ? '' : '/'}`
     const propstats = writePropstats(this.#selection.answer(resource, moment, dead))
-    return Buffer.from(`<D:response><D:href>${href}</D:href>${propstats}</D:response>`, 'utf8')
+    // Memory of its own: a piece of Node's pool would keep 8 KiB alive.
+    return utf8.encode(`<D:response><D:href>${href}</D:href>${propstats}</D:response>`)
   }
 
-  #makeRoom(): void {
-    this.#count++
-    if (this.#count <= REMEMBERED_RESPONSES) return
+  #forget(): void {
     this.#written = new WeakMap()
-    this.#count = 1
+    this.#epoch = remembered.epoch
   }
 }
 

@@ -8,6 +8,10 @@ import { watchPace } from './pace.ts'
 
 const SLICE = 16 * 1024
 const EMPTY = Buffer.alloc(0)
+/** What all bodies that are being read whole may take together: beyond that they are refused. */
+const MOST_COLLECTED_BYTES = 64 * 1024 * 1024
+
+let collectedBytes = 0
 
 /** Requests whose sender waits for `100 Continue` before it sends the body. */
 const waiting = new WeakSet<IncomingMessage>()
@@ -82,20 +86,28 @@ function collect(ctx: DavContext, maxBytes: number): Promise<Buffer> {
       () => size,
       () => false,
     )
-    const stop = (error: Error) => {
+    const done = () => {
       endWatch()
+      collectedBytes -= size
+      size = 0
+    }
+    const stop = (error: Error) => {
+      done()
       req.off('data', take).off('end', end).off('close', close).pause()
       reject(error)
     }
     const take = (piece: Buffer) => {
       size += piece.length
-      if (size > maxBytes) stop(new DavError(413, 'the body is too large'))
+      collectedBytes += piece.length
+      if (collectedBytes > MOST_COLLECTED_BYTES)
+        stop(new DavError(503, 'too many large bodies at once', { headers: ['Retry-After', '2'] }))
+      else if (size > maxBytes) stop(new DavError(413, 'the body is too large'))
       else pieces.push(piece)
     }
     const end = () => {
-      endWatch()
       req.off('close', close)
       resolve(pieces.length === 1 ? pieces[0] : Buffer.concat(pieces, size))
+      done()
     }
     const close = () => stop(new ClientGone())
     if (req.destroyed) close()

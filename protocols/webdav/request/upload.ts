@@ -6,6 +6,17 @@ import { allowSilence, announcedLength, letBodyCome, limitSilence } from './body
 import { watchPace } from './pace.ts'
 
 const BATCH_BYTES = 1024 * 1024
+/** What an upload gathers before it is written while many are under way: a thousand slow ones hold little memory. */
+const SMALL_BATCH_BYTES = 64 * 1024
+/** From here on many are. */
+const MANY_BYTES = 32 * 1024 * 1024
+
+/** What all uploads have taken from their sockets and not handed over to the disk. */
+let gatheredBytes = 0
+
+function batchBytes(): number {
+  return gatheredBytes > MANY_BYTES ? SMALL_BATCH_BYTES : BATCH_BYTES
+}
 
 /** What takes a body: a staged file, or anything that appends like one. */
 export interface BodySink {
@@ -63,6 +74,9 @@ class Upload {
       else req.on('data', this.#take).on('end', this.#end).on('close', this.#close)
     })
     endWatch()
+    // Of an upload that failed.
+    gatheredBytes -= this.#pendingBytes
+    this.#pendingBytes = 0
     req.off('data', this.#take).off('end', this.#end).off('close', this.#close)
     if (this.#failure !== undefined) throw this.#failure
   }
@@ -70,10 +84,11 @@ class Upload {
   readonly #take = (piece: Buffer): void => {
     this.#pending.push(piece)
     this.#pendingBytes += piece.length
+    gatheredBytes += piece.length
     this.#receivedBytes += piece.length
     this.#summer?.add(piece)
     this.#ctx.services.counters.bytesIn += piece.length
-    if (this.#pendingBytes < BATCH_BYTES) return
+    if (this.#pendingBytes < batchBytes()) return
     if (this.#appending) this.#ctx.req.pause()
     else this.#append()
   }
@@ -94,13 +109,14 @@ class Upload {
     if (this.#appending) return
     if (this.#failure !== undefined) this.#settle?.()
     else if (this.#ended && this.#pendingBytes === 0) this.#settle?.()
-    else if (this.#ended || this.#pendingBytes >= BATCH_BYTES) this.#append()
+    else if (this.#ended || this.#pendingBytes >= batchBytes()) this.#append()
     else this.#ctx.req.resume()
   }
 
   #append(): void {
     const batch = this.#pending
     this.#pending = []
+    gatheredBytes -= this.#pendingBytes
     this.#pendingBytes = 0
     this.#appending = true
     this.#staged.append(batch).then(this.#appended, this.#failed)

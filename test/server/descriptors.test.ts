@@ -1,0 +1,68 @@
+import { execFile, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { connect, type Socket } from 'node:net'
+import { join } from 'node:path'
+import t from 'tap'
+import { LAUNCHER, plainly } from './launch.ts'
+
+t.setTimeout(180_000)
+
+/** Opens idle connections to a port, as an outsider does who never says anything. */
+async function idle(port: number, count: number): Promise<Socket[]> {
+  const sockets: Socket[] = []
+  for (let i = 0; i < count; i++) {
+    const socket = connect(port, '127.0.0.1').on('error', () => undefined)
+    sockets.push(socket)
+    await Promise.race([once(socket, 'connect'), once(socket, 'close')])
+  }
+  return sockets
+}
+
+for (const limit of [1024, 256, 64]) {
+  t.test(`with ${limit} descriptors 500 idle connections stop no operation`, async (t) => {
+    const dir = t.testdir({ l: {}, u: {}, w: {}, state: {} })
+    for (let i = 0; i < 80; i++) {
+      mkdirSync(join(dir, `l/d${i}`))
+      writeFileSync(join(dir, `l/d${i}/f`), `content ${i}`)
+    }
+    const note = join(dir, 'ready')
+    const options = ['-o', `lowerdir=${dir}/l,upperdir=${dir}/u,workdir=${dir}/w`, '--state-dir', `${dir}/state`]
+    const doors = ['--webdav', '127.0.0.1:0', '--nfs', '127.0.0.1:0', '--ready-file', note]
+    const { file, args, env } = plainly(process.execPath, LAUNCHER, ...options, ...doors)
+    const script = `ulimit -n ${limit}; exec "$@"`
+    const server = spawn('sh', ['-c', script, 'sh', file, ...args], { env, stdio: ['ignore', 'ignore', 'pipe'] })
+    let complaints = ''
+    server.stderr.on('data', (text) => {
+      complaints += text
+    })
+    const ended = once(server, 'exit')
+    let sockets: Socket[] = []
+    t.teardown(async () => {
+      for (const socket of sockets) socket.destroy()
+      server.kill()
+      await ended
+    })
+    while (!existsSync(note) && server.exitCode === null) await new Promise((resolve) => setTimeout(resolve, 20))
+    if (server.exitCode !== null) throw new Error(complaints)
+    const ready = JSON.parse(readFileSync(note, 'utf8')) as { webdav: string; nfs: { port: number } }
+    sockets = [...(await idle(Number(new URL(ready.webdav).port), 250)), ...(await idle(ready.nfs.port, 250))]
+    for (let i = 0; i < 80; i++) {
+      const got = await curl(`${ready.webdav}d${i}/f`)
+      if (got !== `content ${i}`) t.fail(`GET ${i}: ${got}`)
+    }
+    t.equal(await curl('-X', 'MKCOL', '-w', '%{http_code}', '-o', '/dev/null', `${ready.webdav}new`), '201')
+    const put = ['-T', join(dir, 'l/d0/f'), '-w', '%{http_code}', '-o', '/dev/null']
+    t.equal(await curl(...put, `${ready.webdav}new/f`), '201')
+    t.match(await curl('-X', 'PROPFIND', '-H', 'Depth: 1', ready.webdav), /d79/)
+    t.notMatch(complaints, /EMFILE|uncaught|unhandled/)
+  })
+}
+
+function curl(...args: string[]): Promise<string> {
+  return new Promise((resolve) => {
+    execFile('curl', ['-s', '-S', '--max-time', '20', ...args], (error, stdout, stderr) => {
+      resolve(error === null ? stdout : `${stdout}${stderr}`)
+    })
+  })
+}
