@@ -41,7 +41,13 @@ const NO_JOURNAL: NsmJournal = { lines: [], append: async () => undefined, repla
 
 /** Puts the parts of NLM and NSM together. */
 export async function makeLockManager(
-  parts: { exports: ExportTable; handles: HandleCodec; log: Logger; firstXid: number },
+  parts: {
+    exports: ExportTable
+    handles: HandleCodec
+    log: Logger
+    firstXid: number
+    random: (length: number) => Uint8Array
+  },
   options: LockOptions = {},
 ): Promise<LockManager> {
   const { exports, handles, log } = parts
@@ -50,9 +56,11 @@ export async function makeLockManager(
   const peers = await PeerList.open(options.journal ?? NO_JOURNAL)
   const locks = new LockTable()
   const grace = new GracePeriod()
-  const grants = new Grants({ caller, locks, log, portmapPort })
+  const shares = new ShareTable()
+  const hosts = new NlmHosts((key) => locks.hasClient(key) || shares.hasClient(key))
+  const grants = new Grants({ caller, locks, log, portmapPort, random: parts.random })
   const context: NlmContext = {
-    ...{ exports, handles, log, locks, grace, grants, shares: new ShareTable(), hosts: new NlmHosts() },
+    ...{ exports, handles, log, locks, grace, grants, shares, hosts },
     monitor: ({ address, name, ourAddress }) => peers.monitor({ address, name, ourAddress }),
   }
   const notifier = new Notifier({ caller, peers, log, portmapPort, hostName: options.hostName ?? 'localhost' })

@@ -107,7 +107,7 @@ export async function startNfs(options: NfsServerOptions): Promise<NfsServer> {
   const handles = new HandleCodec(options.handleKey)
   const verifier = new WriteVerifier(options.writeVerifier, options.renewWriteVerifier ?? (async () => randomBytes(8)))
   const firstXid = randomBytes(4).readUInt32BE()
-  const locks = await makeLockManager({ exports, handles, log, firstXid }, options.locks)
+  const locks = await makeLockManager({ exports, handles, log, firstXid, random: randomBytes }, options.locks)
   const handleNotes = new HandleNotes(log)
   const small = [mountProgram({ exports, handles, handleNotes, mounts: new MountList() }), ...locks.programs]
   const programs = [...small, nfs3Program({ exports, handles, handleNotes, verifier, log })]

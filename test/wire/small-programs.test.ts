@@ -197,7 +197,8 @@ t.test('MOUNT, lock manager and status monitor', async (t) => {
     await golden('UNSHARE', [NLM, 4, 21], `${share} 00000000 00000000 00000000`, `${cookie} 00000000 00000000`)
     await golden('NM_LOCK', [NLM, 4, 22], `${cookie} 00000000 00000001 ${lock} 00000000 00000001`, `${cookie} 00000000`)
     await golden('FREE_ALL', [NLM, 4, 23], '00000003 686f7300 00000001', '')
-    await golden('TEST after FREE_ALL', [NLM, 4, 1], `${cookie} 00000000 ${other}`, `${cookie} 00000000`)
+    await golden('UNLOCK', [NLM, 4, 4], `${cookie} ${lock}`, `${cookie} 00000000`)
+    await golden('TEST after UNLOCK', [NLM, 4, 1], `${cookie} 00000000 ${other}`, `${cookie} 00000000`)
     await golden('GRANTED_RES', [NLM, 4, 15], `${cookie} 00000000`, '')
     for (const procedure of [5, 10, 11, 12, 13, 14, 16, 17, 18, 19, 24]) {
       await t.rejects(client.rpc.call([NLM, 4, procedure], authSys(0, 0)), /PROC_UNAVAIL/, `procedure ${procedure}`)

@@ -14,6 +14,7 @@ interface Waiter {
 
 /** How many locks there may be. */
 export interface LockLimits {
+  /** Of all clients of one address, whatever names they give themselves. */
   readonly perClient: number
   readonly perFile: number
   readonly total: number
@@ -54,6 +55,8 @@ export class LockTable {
   readonly #clients = new Map<string, ClientLocks>()
   /** Files in which locks of a client are still to be freed, by the client. */
   readonly #freeing = new Map<string, Set<string>>()
+  /** Locks of all clients of one address. */
+  readonly #ofShare = new Map<string, number>()
   #total = 0
   #waits = 0
 
@@ -81,12 +84,17 @@ export class LockTable {
     return this.#locks(file, wanted.owner)?.covers(wanted) ?? false
   }
 
+  /** Whether a client holds any lock. */
+  hasClient(client: string): boolean {
+    return this.#clients.has(client)
+  }
+
   /** Takes a lock, or changes the kind of what the owner has in that range, when nothing stands in the way. */
   lock(file: string, wanted: Lock): LockResult {
     const conflict = this.test(file, wanted)
     if (conflict !== undefined) return { kind: 'denied', conflict }
     const { perClient, perFile, total } = this.#limits
-    const held = this.#clients.get(wanted.owner.client)?.locks ?? 0
+    const held = this.#ofShare.get(shareOf(wanted.owner.client)) ?? 0
     const inFile = this.#files.get(file)?.size ?? 0
     if (held >= perClient || inFile >= perFile || this.#total >= total) return { kind: 'full' }
     // From exclusive to shared: others may have it too now.
@@ -181,6 +189,10 @@ export class LockTable {
     if (locks.size === 0) this.#files.delete(file)
     const held = this.#clients.get(client) ?? { locks: 0, files: new Map<string, number>() }
     held.locks += grown
+    const share = shareOf(client)
+    const ofShare = (this.#ofShare.get(share) ?? 0) + grown
+    if (ofShare === 0) this.#ofShare.delete(share)
+    else this.#ofShare.set(share, ofShare)
     const inFile = (held.files.get(file) ?? 0) + grown
     if (inFile === 0) held.files.delete(file)
     else held.files.set(file, inFile)
@@ -246,4 +258,10 @@ export class LockTable {
 
 function isSame(a: Lock, b: Lock): boolean {
   return a.owner.key === b.owner.key && a.start === b.start && a.end === b.end && a.exclusive === b.exclusive
+}
+
+/** Whose share of the locks a client's count against: clients are called `ADDRESS NAME`, and make the name up. */
+function shareOf(client: string): string {
+  const end = client.indexOf(' ')
+  return end < 0 ? client : client.slice(0, end)
 }

@@ -11,6 +11,8 @@ const MAX_SHARES = 50_000
 /** Share reservations of all files (NLM SHARE, and OPEN of version 4). */
 export class ShareTable {
   readonly #files = new Map<string, Share[]>()
+  /** How many each client has. */
+  readonly #clients = new Map<string, number>()
   #size = 0
 
   get size(): number {
@@ -44,8 +46,22 @@ export class ShareTable {
     }
   }
 
+  /** Whether a client has reserved anything. */
+  hasClient(client: string): boolean {
+    return this.#clients.has(client)
+  }
+
+  #count({ client }: Share, change: number): void {
+    const count = (this.#clients.get(client) ?? 0) + change
+    if (count === 0) this.#clients.delete(client)
+    else this.#clients.set(client, count)
+  }
+
   #put(file: string, shares: Share[]): void {
-    this.#size += shares.length - (this.#files.get(file)?.length ?? 0)
+    const before = this.#files.get(file) ?? []
+    this.#size += shares.length - before.length
+    for (const share of before) this.#count(share, -1)
+    for (const share of shares) this.#count(share, 1)
     if (shares.length === 0) this.#files.delete(file)
     else this.#files.set(file, shares)
   }

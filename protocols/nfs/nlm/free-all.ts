@@ -2,11 +2,16 @@ import type { RpcCall } from '../rpc/call.ts'
 import { LM_MAXSTRLEN } from './constants.ts'
 import type { NlmContext } from './nlm-context.ts'
 
+const PRIVILEGED_PORTS = 1024
+
 /** NLMPROC4_FREE_ALL: a client without a status monitor has restarted and holds nothing any more. */
 export function freeAll(context: NlmContext, call: RpcCall): void {
   const name = call.args.string(LM_MAXSTRLEN)
   call.args.u32() // its state
-  for (const host of context.hosts.find(call.peer.address, name)) freeHost(context, host.key)
+  // As SM_NOTIFY: only the client's root may say so.
+  if (call.peer.port < PRIVILEGED_PORTS) {
+    for (const host of context.hosts.find(call.peer.address, name)) freeHost(context, host.key)
+  }
   call.begin(0)
 }
 

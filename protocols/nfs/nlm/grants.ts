@@ -10,6 +10,7 @@ import { encodeLock, type NlmLock } from './messages.ts'
 /** How long a client that does not answer is asked to take its lock, before that is given to others. */
 const RETRY_MS = 5000
 const ATTEMPTS = 24
+const COOKIE_BYTES = 8
 
 /** A lock that was waited for and is in place, of which the client is being told. */
 interface Pending {
@@ -37,9 +38,16 @@ export class Grants {
   readonly #locks: LockTable
   readonly #log: Logger
   readonly #portmapPort: number | undefined
-  #count = 0
+  readonly #random: (length: number) => Uint8Array
 
-  constructor(parts: { caller: RpcCaller; locks: LockTable; log: Logger; portmapPort?: number | undefined }) {
+  constructor(parts: {
+    caller: RpcCaller
+    locks: LockTable
+    log: Logger
+    random: (length: number) => Uint8Array
+    portmapPort?: number | undefined
+  }) {
+    this.#random = parts.random
     this.#caller = parts.caller
     this.#locks = parts.locks
     this.#log = parts.log
@@ -48,8 +56,8 @@ export class Grants {
 
   /** Begins to tell a client. */
   begin(grantable: Grantable): void {
-    const cookie = Buffer.alloc(4)
-    cookie.writeUInt32BE(++this.#count >>> 0)
+    // Nobody can guess it and answer in the client's place.
+    const cookie = Buffer.from(this.#random(COOKIE_BYTES))
     const id = idOf(grantable.file, grantable.lock)
     const pending: Pending = { ...grantable, id, cookie, timer: undefined }
     this.#drop(id)
@@ -69,10 +77,10 @@ export class Grants {
     return dropped
   }
 
-  /** A client answers a GRANTED_MSG. */
-  answered(cookie: Uint8Array, status: number): void {
+  /** The client at `address` answers a GRANTED_MSG; others know nothing of it. */
+  answered(address: string, cookie: Uint8Array, status: number): void {
     for (const pending of this.#pending.values()) {
-      if (pending.cookie.equals(cookie)) this.#end(pending, status)
+      if (pending.host.address === address && pending.cookie.equals(cookie)) this.#end(pending, status)
     }
   }
 

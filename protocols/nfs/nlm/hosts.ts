@@ -14,14 +14,21 @@ export interface NlmHost {
   state: number | undefined
 }
 
-/** Hosts remembered; those without locks are not missed. */
+/** Hosts remembered, in all and of one address: many may come through one NAT, and names are easily made up. */
 const MAX_HOSTS = 4096
+const MAX_OF_ADDRESS = 256
 
 /** The clients that have asked for locks. */
 export class NlmHosts {
   readonly #hosts = new LRUCache<string, NlmHost>({ max: MAX_HOSTS })
+  readonly #inUse: (key: string) => boolean
 
-  /** The host that a call comes from. */
+  /** `inUse` tells whether a host holds locks. */
+  constructor(inUse: (key: string) => boolean) {
+    this.#inUse = inUse
+  }
+
+  /** The host that a call comes from. One that is not known is not remembered for that: see `keep`. */
   of(peer: Peer, name: string): NlmHost {
     const key = `${peer.address} ${name}`
     const host = this.#hosts.get(key) ?? {
@@ -34,8 +41,23 @@ export class NlmHosts {
     }
     host.transport = peer.transport
     host.ourAddress = peer.localAddress ?? host.ourAddress
-    this.#hosts.set(key, host)
     return host
+  }
+
+  /** Remembers a host that is about to get a lock; false when too many are known that hold some. */
+  keep(host: NlmHost): boolean {
+    if (this.#hosts.has(host.key)) return true
+    const there = [...this.#hosts.values()].filter(({ address }) => address === host.address)
+    if (there.length >= MAX_OF_ADDRESS && !this.#forgetOne(there)) return false
+    if (this.#hosts.size >= MAX_HOSTS && !this.#forgetOne([...this.#hosts.values()])) return false
+    this.#hosts.set(host.key, host)
+    return true
+  }
+
+  /** Forgets the one that was heard of least lately of those that hold nothing. */
+  #forgetOne(hosts: readonly NlmHost[]): boolean {
+    const idle = hosts.findLast(({ key }) => !this.#inUse(key))
+    return idle !== undefined && this.#hosts.delete(idle.key)
   }
 
   /**

@@ -59,7 +59,8 @@ async function take(
   const lock = lockOf(wire, host.key, exclusive)
   if (lock === undefined) return answer(NLM4_FBIG)
   // Before the lock: what the client believes to hold must be asked back after a crash.
-  if (monitored && !(await isMonitored(context, host))) return answer(NLM4_DENIED_NOLOCKS)
+  const known = monitored ? await isMonitored(context, host) : context.hosts.keep(host)
+  if (!known) return answer(NLM4_DENIED_NOLOCKS)
   return answer(attempt(context, { file, lock, wire, host, block, message }))
 }
 

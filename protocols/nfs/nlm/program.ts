@@ -5,6 +5,7 @@ import type { RpcCall } from '../rpc/call.ts'
 import type { RpcProcedure, RpcProgram } from '../rpc/program.ts'
 import type { RpcCaller } from '../rpc/rpc-caller.ts'
 import type { Encoder } from '../xdr/encoder.ts'
+import { CallBacks } from './call-backs.ts'
 import { cancel } from './cancel.ts'
 import {
   MAXNETOBJ_SZ,
@@ -47,10 +48,13 @@ export function nlmProgram(context: NlmContext, caller: RpcCaller, portmapPort?:
   }
   const replying = (operation: Operation, encode: Encode) => (call: RpcCall) =>
     after(operation(context, call), (answer) => encode(call.begin(ANSWER_BYTES), answer))
+  const answers = new CallBacks()
   const calling = (operation: Operation, encode: Encode, procedure: number) => (call: RpcCall) =>
     after(operation(context, call), (answer) => {
       call.begin(0)
-      answerByCall({ context, caller, portmapPort }, answer, procedure, encode)
+      // Who may mount nothing is called by nobody: each call takes a socket, for as long as the other side likes.
+      if (!context.exports.exports.some((served) => served.ruleFor(call.peer) !== undefined)) return
+      answers.run(call.peer.address, () => answerByCall({ context, caller, portmapPort }, answer, procedure, encode))
     })
   add(0, 'NULL', (call) => {
     call.begin(0)
@@ -73,7 +77,7 @@ export function nlmProgram(context: NlmContext, caller: RpcCaller, portmapPort?:
   add(9, 'UNLOCK_MSG', calling(unlock, encodeStatus, NLMPROC4_UNLOCK_RES))
   add(15, 'GRANTED_RES', (call) => {
     const cookie = decodeNetobj(call.args)
-    context.grants.answered(cookie, call.args.u32())
+    context.grants.answered(call.peer.address, cookie, call.args.u32())
     call.begin(0)
   })
   add(20, 'SHARE', replying(share, encodeShare))
@@ -95,11 +99,12 @@ function answerByCall(
   answer: Answer,
   procedure: number,
   encode: Encode,
-): void {
+): Promise<void> {
   const { host } = answer
   const where = { address: host.address, program: NLM_PROGRAM, version: NLM_V4, transport: host.transport }
   const what = { program: NLM_PROGRAM, version: NLM_V4, procedure }
-  destinationOf(caller, where, portmapPort)
+  return destinationOf(caller, where, portmapPort)
     .then((to) => caller.call(to, what, (out) => encode(out, answer)))
+    .then(() => undefined)
     .catch((error) => context.log.debug({ err: error, client: host.address }, 'answer of the lock manager is lost'))
 }

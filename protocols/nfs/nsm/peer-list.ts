@@ -21,6 +21,8 @@ export interface NsmPeer {
 
 /** How many peers are remembered. The oldest is forgotten first: its locks would not survive a restart. */
 const MAX_PEERS = 4096
+/** Of one address, which may give itself any number of names. */
+const MAX_OF_ADDRESS = 256
 /** So many lines are added to the journal before it is written anew. */
 const MAX_APPENDED = 3 * MAX_PEERS
 /** States are odd while a host is up, and grow with every restart. */
@@ -124,8 +126,17 @@ function oldestFirst(peers: Peers): NsmPeer[] {
   return [...peers.rvalues()].filter((peer) => peer !== undefined)
 }
 
-/** Puts a peer last; returns the key of the one that is forgotten for it. */
+/** Puts a peer last; returns the key of the one that is forgotten for it: of the same address where that has its share. */
 function remember(peers: Peers, peer: NsmPeer): string | undefined {
+  if (!peers.has(keyOf(peer))) {
+    const there = oldestFirst(peers).filter(({ address }) => address === peer.address)
+    const [first] = there
+    if (first !== undefined && there.length >= MAX_OF_ADDRESS) {
+      peers.delete(keyOf(first))
+      peers.set(keyOf(peer), peer)
+      return keyOf(first)
+    }
+  }
   const [oldest] = peers.rkeys()
   peers.set(keyOf(peer), peer)
   return oldest === undefined || peers.has(oldest) ? undefined : oldest

@@ -2,6 +2,8 @@ import type { RpcCall } from '../rpc/call.ts'
 import type { RpcProcedure, RpcProgram } from '../rpc/program.ts'
 import { NSM_PROGRAM, NSM_V1, SM_MAXSTRLEN, SM_PRIV_BYTES, STAT_FAIL } from './constants.ts'
 
+const PRIVILEGED_PORTS = 1024
+
 /** What the status monitor does. */
 export interface NsmContext {
   /** This server's state: odd, and other after each restart. */
@@ -46,7 +48,9 @@ export function nsmProgram(context: NsmContext): RpcProgram {
       procedure('SM_SIMU_CRASH', (call) => call.begin(0)),
       procedure('SM_NOTIFY', (call) => {
         const name = call.args.string(SM_MAXSTRLEN)
-        context.restarted(call.peer.address, name, call.args.u32())
+        const state = call.args.u32()
+        // Anybody on a machine can send from an ordinary port; its status monitor uses one of root's.
+        if (call.peer.port < PRIVILEGED_PORTS) context.restarted(call.peer.address, name, state)
         call.begin(0)
       }),
     ],

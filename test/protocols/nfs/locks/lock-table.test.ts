@@ -200,3 +200,16 @@ t.test('with 5,000 locks and 256 waits on a file, thousands of unlocks and refus
   table.unlock('f', owner('a0'), { start: 0n, end: LAST_BYTE })
   t.ok(table.size > 4000)
 })
+
+t.test('made-up names of one address share what the address may have', (t) => {
+  const limits = { perClient: 10, perFile: 100, total: 100, waitsPerFile: 10, waits: 10 }
+  const table = new LockTable(limits)
+  const kinds = Array.from({ length: 20 }, (_, i) => {
+    const owner = { key: `k${i}`, client: `192.0.2.1 name-${i}` }
+    return table.lock(`f${i}`, { owner, exclusive: true, start: 0n, end: 9n }).kind
+  })
+  t.same(kinds, [...new Array(10).fill('granted'), ...new Array(10).fill('full')])
+  const other = { key: 'other', client: '192.0.2.2 name-1' }
+  t.equal(table.lock('f0', { owner: other, exclusive: true, start: 20n, end: 29n }).kind, 'granted')
+  t.end()
+})

@@ -1,6 +1,6 @@
 import t from 'tap'
-import { NLM_STATUS, type NlmLock, NSM, writeLock } from '../../../helpers/nlm-client.ts'
-import { XdrWriter } from '../../../helpers/rpc-client.ts'
+import { NLM, NLM_STATUS, type NlmLock, NSM, writeLock } from '../../../helpers/nlm-client.ts'
+import { type RpcClient, XdrWriter } from '../../../helpers/rpc-client.ts'
 import { MemoryJournal, withNlm } from './nlm-fixture.ts'
 
 const lock = (handle: Buffer, owner: string, offset: bigint, length: bigint, svid = 7): NlmLock => ({
@@ -136,7 +136,7 @@ t.test('who may not open a file may not lock it; forged, stale and foreign handl
 })
 
 t.test('DOS shares, and locks without a monitor, which FREE_ALL frees', async (t) => {
-  await withNlm(t, async ({ file, nlm }) => {
+  await withNlm(t, async ({ file, nlm, connect }) => {
     const one = await nlm('one')
     const two = await nlm('two')
     t.equal(await one.share(file, 'a', 2, 1), NLM_STATUS.GRANTED, 'reads, denies writing')
@@ -146,22 +146,29 @@ t.test('DOS shares, and locks without a monitor, which FREE_ALL frees', async (t
     t.equal(await one.unshare(file, 'a'), NLM_STATUS.GRANTED)
     t.equal(await two.share(file, 'b', 0, 3), NLM_STATUS.GRANTED)
     t.equal(await two.lock(lock(file, 'b', 0n, 0n), {}, 'NM_LOCK'), NLM_STATUS.GRANTED)
-    ;(await two.call('FREE_ALL', new XdrWriter().string('two').u32(3).bytes())).end()
+    const freeAll = async (rpc: RpcClient) =>
+      (await rpc.call([NLM, 4, 23], undefined, new XdrWriter().string('two').u32(3).bytes())).end()
+    await freeAll(two.rpc)
+    t.equal(await one.lock(lock(file, 'a', 0n, 0n)), NLM_STATUS.DENIED, 'an ordinary port may not say so')
+    await freeAll((await connect(undefined, 904)).rpc)
     t.equal(await one.lock(lock(file, 'a', 0n, 0n)), NLM_STATUS.GRANTED)
     t.equal(await one.share(file, 'a', 3, 3), NLM_STATUS.GRANTED)
   })
 })
 
 t.test('a client that has restarted holds nothing any more; saying it twice frees nothing new', async (t) => {
-  await withNlm(t, async ({ file, nlm }) => {
+  await withNlm(t, async ({ file, nlm, client, connect }) => {
     const one = await nlm('one.example.com')
     const two = await nlm('two')
-    const notify = async (name: string, state: number) =>
-      (await one.rpc.call([NSM, 1, 6], undefined, new XdrWriter().string(name).u32(state).bytes())).end()
+    const monitor = await connect(undefined, 903)
+    const notify = async (name: string, state: number, { rpc } = monitor) =>
+      (await rpc.call([NSM, 1, 6], undefined, new XdrWriter().string(name).u32(state).bytes())).end()
     await one.lock(lock(file, 'a', 0n, 10n), { state: 5 })
     await two.lock(lock(file, 'b', 10n, 10n), { state: 1 })
     await notify('one', 5)
     t.equal(await two.lock(lock(file, 'b', 0n, 5n)), NLM_STATUS.DENIED, 'the state that it is known in')
+    await notify('one', 6, client)
+    t.equal(await two.lock(lock(file, 'b', 0n, 5n)), NLM_STATUS.DENIED, 'an ordinary port is not the monitor')
     await notify('one', 7)
     t.equal(await two.lock(lock(file, 'b', 0n, 5n)), NLM_STATUS.GRANTED)
     t.equal(await one.lock(lock(file, 'a', 10n, 5n), { state: 7 }), NLM_STATUS.DENIED, 'others keep theirs')
@@ -202,5 +209,34 @@ t.test(
       { journal, graceMs: 300 },
     )
     t.match(journal.lines.join('\n'), /"name":"one"/, 'and would be reclaimed after the next restart')
+  },
+)
+
+t.test(
+  'hosts that hold locks are not forgotten for those that only ask, and names share what their address may have',
+  async (t) => {
+    await withNlm(t, async ({ file, nlm, connect }) => {
+      const holder = await nlm('holder')
+      t.equal(await holder.lock(lock(file, 'a', 0n, 10n), { state: 1 }), NLM_STATUS.GRANTED)
+      const asker = await nlm()
+      for (let i = 0; i < 4200; i++) {
+        await asker.call(
+          'TEST',
+          new XdrWriter()
+            .opaque(Buffer.alloc(4))
+            .u32(1)
+            .string(`made-up-${i}`)
+            .opaque(file)
+            .opaque(Buffer.from('o'))
+            .u32(1)
+            .u64(0)
+            .u64(1)
+            .bytes(),
+        )
+      }
+      const { rpc } = await connect(undefined, 905)
+      await rpc.call([NSM, 1, 6], undefined, new XdrWriter().string('holder').u32(3).bytes())
+      t.equal(await (await nlm('other')).lock(lock(file, 'b', 0n, 10n)), NLM_STATUS.GRANTED, 'the restart was heard')
+    })
   },
 )
