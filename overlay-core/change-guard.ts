@@ -203,6 +203,7 @@ class GuardedOverlay implements Overlay {
   #guarded(staged: StagedFile): StagedFile {
     return {
       append: (chunks) => staged.append(chunks),
+      skip: (bytes) => staged.skip(bytes),
       get sizeBytes() {
         return staged.sizeBytes
       },

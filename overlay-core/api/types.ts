@@ -183,6 +183,8 @@ export interface OpenFile {
 export interface StagedFile {
   /** Appends all `chunks` in order. */
   append(chunks: readonly Uint8Array[]): Promise<void>
+  /** Appends so many zeros, as a hole that takes no room. */
+  skip(bytes: number): void
   /** Bytes appended so far. */
   readonly sizeBytes: number
   /**

@@ -25,6 +25,7 @@ import { EXECUTE, modeAfterWrite, need, newOwner, WRITE } from '../objects/permi
 import { loadRights, loadRightsLocked, type Rights } from '../objects/rights.ts'
 import type { SuperBlock } from '../objects/superblock.ts'
 import { isMarker } from '../sidecar/protocol-data-store.ts'
+import { truncateFd } from '../sys/attr.ts'
 import { fsync, pwritev } from '../sys/data.ts'
 import { O_RDONLY } from '../sys/flags.ts'
 import { closeLater, closeSync, reopen } from '../sys/open.ts'
@@ -74,6 +75,8 @@ function givenOwner(sb: SuperBlock, { uid, gid }: Ownership): { uid: number; gid
 
 class Staged implements StagedFile {
   sizeBytes = 0
+  /** What was appended last is a hole, which the file does not know of yet. */
+  #endsInHole = false
   readonly #sb: SuperBlock
   readonly #cred: Cred
   readonly #temp: Name
@@ -105,6 +108,9 @@ class Staged implements StagedFile {
     if (this.#ended) throw new OverlayError('EBADF', 'stage')
     let size = 0
     for (const chunk of chunks) size += chunk.length
+    // After a hole nothing is written by the call that makes the file, as that begins at its beginning.
+    if (this.#fd < 0 && this.sizeBytes > 0) await this.#start(NOTHING)
+    if (size > 0) this.#endsInHole = false
     if (this.#fd >= 0) await pwritev(this.#fd, chunks, this.sizeBytes)
     else if (size > SMALL_BYTES) {
       await this.#start(NOTHING)
@@ -115,6 +121,12 @@ class Staged implements StagedFile {
       if (written < size) await pwritev(this.#fd, [content.subarray(written)], written)
     }
     this.sizeBytes += size
+  }
+
+  skip(bytes: number): void {
+    if (this.#ended) throw new OverlayError('EBADF', 'stage')
+    this.sizeBytes += bytes
+    this.#endsInHole = bytes > 0 || this.#endsInHole
   }
 
   /** Makes the file as it will most likely be at the end, with its first bytes. Returns how many of them it took. */
@@ -141,6 +153,7 @@ class Staged implements StagedFile {
     checkName('create', options.name)
     try {
       if (this.#fd < 0) await this.#start(NOTHING)
+      if (this.#endsInHole) await truncateFd(this.#fd, this.sizeBytes)
       if (options.durable) await fsync(this.#fd)
       await this.#adopt()
       const inode = await sb.barrier.enter(async () => {

@@ -58,6 +58,8 @@ export function registerWebDav(app: FastifyInstance, options: DavOptions): DavHa
     counters,
     properties: new KeyedQueue(),
   })
+  // At once, so that uploads of the last run end with their time, whether or not anybody asks for them.
+  void uploads.load(views)
   const targets: Targets = new WeakMap()
   watchServer(app, options.views, targets)
   for (const method of METHODS) {

@@ -18,6 +18,7 @@ import { limitSilence } from '../request/body.ts'
 import { FileShrank } from '../request/download.ts'
 import { followsSymlinks, type Target } from '../request/resolve.ts'
 import type { ServedView, ViewContext } from '../state/context.ts'
+import { memberName } from './member-name.ts'
 import { type ArchiveMember, TAR_END, tarHeader, tarPadding } from './tar.ts'
 import { hasData, ZipWriter } from './zip.ts'
 
@@ -70,7 +71,7 @@ export async function sendArchive(
     return
   }
   limitSilence(ctx)
-  const members = walk(view, collection.inode, name)
+  const members = walk(view, collection.inode, memberName(name))
   const count = (pieces: AsyncIterable<Buffer>) => counted(ctx, pieces)
   try {
     if (format === 'zip') await pipeline(Readable.from(zipOf(view, members), { objectMode: false }), count, res)
@@ -152,7 +153,7 @@ async function memberOf(
   linked: Map<number, string>,
 ): Promise<Found | undefined> {
   if (inode === undefined || attr === undefined) return undefined
-  const path = `${frame.path}${name}`
+  const path = `${frame.path}${memberName(name)}`
   if (attr.type === FileType.directory) return { path: `${path}/`, attr, kind: 'directory', inode }
   if (attr.type === FileType.symlink) {
     if (!followsSymlinks(view)) return undefined

@@ -1,5 +1,7 @@
 import type { Attr, Inode } from '../../../overlay-core/index.ts'
 import { DavError } from '../http/dav-error.ts'
+import { parseXml } from '../http/xml.ts'
+import { serializeElement } from '../http/xml-write.ts'
 import type { ServedView } from '../state/context.ts'
 
 /** A property that the server only keeps (RFC 4918 section 4): its name, and its element as XML that stands on its own. */
@@ -59,11 +61,25 @@ function encode(properties: readonly DeadProperty[]): Uint8Array {
   return Buffer.from(JSON.stringify(properties.map(({ uri, local, xml }) => [uri, local, xml])), 'utf8')
 }
 
-/** Reads a note; one that this adapter did not write counts as empty. */
+/** Far above what this adapter lets anybody set. */
+const LIMITS = { xmlDepth: 64, xmlElements: 10_000 }
+
+/** Reads a note. It may be a layer's own, made by anybody: what in it is no whole element of that name does not count, and none of it goes out as it is. */
 function decode(note: Uint8Array): readonly DeadProperty[] {
   const value = parseJson(Buffer.from(note).toString('utf8'))
   if (!Array.isArray(value) || !value.every(isTriple)) return NONE
-  return value.map(([uri, local, xml]) => ({ uri, local, xml }))
+  return value.flatMap(([uri, local, xml]) => checked(uri, local, xml))
+}
+
+function checked(uri: string, local: string, xml: string): DeadProperty[] {
+  try {
+    const element = parseXml(xml, LIMITS)
+    // Written anew: what stands around an element or in its prefixes is then of our own making.
+    return element.uri === uri && element.local === local ? [{ uri, local, xml: serializeElement(element) }] : []
+  } catch (error) {
+    if (error instanceof DavError) return []
+    throw error
+  }
 }
 
 function parseJson(text: string): unknown {

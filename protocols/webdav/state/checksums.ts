@@ -141,7 +141,9 @@ function readNote(note: Uint8Array, etag: string): Sums | undefined {
 
 function isSums(value: unknown): value is Sums {
   if (typeof value !== 'object' || value === null) return false
-  return Object.entries(value).every(([name, sum]) => name in ALGORITHMS && /^[0-9a-f]+$/.test(String(sum)))
+  return Object.entries(value).every(
+    ([name, sum]) => Object.hasOwn(ALGORITHMS, name) && /^[0-9a-f]+$/.test(String(sum)),
+  )
 }
 
 /** Refuses an upload whose content is not what the client said it is. @throws DavError 400 */

@@ -111,6 +111,7 @@ export class UploadStore {
 
   /** Lets go of all uploads: the next run takes them up. */
   async close(): Promise<void> {
+    await this.#loading
     clearInterval(this.#timer)
     const all = [...this.#uploads.values()]
     this.#uploads.clear()

@@ -7,6 +7,7 @@ import {
   type StagedFile,
 } from '../../../overlay-core/index.ts'
 import { ClientGone } from '../http/client-gone.ts'
+import { DavError } from '../http/dav-error.ts'
 import { copyDead } from '../properties/dead-properties.ts'
 import type { Failures } from '../request/failures.ts'
 import { followsSymlinks } from '../request/resolve.ts'
@@ -15,6 +16,8 @@ import type { DavContext, ServedView } from '../state/context.ts'
 const BATCH = 256
 /** A copy belongs to who made it: setuid and setgid do not go along. */
 const COPIED_MODE = 0o777
+
+const NO_DATA = Buffer.alloc(512 * 1024)
 
 /** Where a copy comes from and goes to. */
 export interface CopyPlan {
@@ -122,7 +125,15 @@ class TreeCopy {
       await this.#copyObject(source, frame.copy, name, undefined)
       return
     }
+    // Somebody has moved the copy into what is being copied: it would never end.
+    if (this.#isGrowing(source)) throw new DavError(508, 'the copy has been moved into its source')
     this.#enter(source, await this.#copyDirectory(source, frame.copy, name), name)
+  }
+
+  /** Whether `source` is one of the directories that this copy is filling. */
+  #isGrowing(source: Inode): boolean {
+    const { from, to } = this.#plan
+    return from.overlay === to.overlay && this.#frames.some(({ copy }) => copy.key === source.key)
   }
 
   async #copyDirectory(source: Inode, dir: Inode, name: Name): Promise<Inode> {
@@ -172,7 +183,9 @@ class TreeCopy {
         if (this.#ctx.res.destroyed) throw new ClientGone()
         const read = await file.read(buffer, 0, buffer.length, at)
         if (read === 0) break
-        await staged.append([buffer.subarray(0, read)])
+        // A hole stays one: a file that claims to be large must not fill the disk.
+        if (buffer.compare(NO_DATA, 0, read, 0, read) === 0) staged.skip(read)
+        else await staged.append([buffer.subarray(0, read)])
         at += read
       }
     } finally {
