@@ -193,11 +193,21 @@ const readOnlyUpper: Attack = {
   what: 'the file system of the upper turns read-only, as after an error of the disk: clients mount and read; the server starts again',
   quick: true,
   async run(arena) {
-    const { disk, overlay } = smallDisk(arena, 8)
+    const image = join(arena.dir, 'image')
+    const disk = arena.folder('disk')
+    const sh = (script: string) => execFileSync('sh', ['-ec', script, 'sh', image, disk], { stdio: 'pipe' })
+    sh(
+      'truncate -s 32M "$1"; mkfs.ext4 -q "$1"; mount -o loop,errors=remount-ro "$1" "$2"; mkdir -m 0777 "$2/upper" "$2/work"',
+    )
+    arena.defer(() => sh('umount -l "$2"'))
+    const lower = arena.fixtures.names(10)
+    const overlay = `lowerdir=${lower},upperdir=${disk}/upper,workdir=${disk}/work`
     const target = await arena.start({ overlay })
-    execFileSync('mount', ['-o', 'remount,ro', disk])
+    // What the kernel does at the first error of the disk.
+    sh('mount -o remount,abort "$2"; ! touch "$2/upper/x" 2> /dev/null')
     await mountAndDelete(arena, target, 'read-only', false)
     await target.stop()
+    sh('umount "$2"; mount -o loop "$1" "$2"; mount -o remount,ro "$2"')
     const again = await arena.start({ overlay })
     await mountAndDelete(arena, again, 'started read-only', false)
     arena.check('it says so', /read-only/i.test(again.printed + again.logged), again.logged.slice(0, 200))
