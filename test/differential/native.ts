@@ -125,7 +125,20 @@ export function chown(path: string, uid: number | undefined, gid: number | undef
   checked('chown', chownFunction(AT_FDCWD, cString(path), uid ?? UNCHANGED, gid ?? UNCHANGED, AT_SYMLINK_NOFOLLOW))
 }
 
+/** By the effective ids, of what the path leads to. */
+export const accessFollowing = (path: string, mask: number): void =>
+  void checked('access', accessFunction(AT_FDCWD, cString(path), mask, 0x200))
+
 export function utimes(path: string, atime: Time | 'now' | undefined, mtime: Time | 'now' | undefined): void {
+  checked('utimes', utimensatFunction(AT_FDCWD, cString(path), timespecs(atime, mtime), AT_SYMLINK_NOFOLLOW))
+}
+
+/** Of the object that a descriptor is open on (AT_EMPTY_PATH). */
+export function utimesFd(fd: number, atime: Time | 'now' | undefined, mtime: Time | 'now' | undefined): void {
+  checked('utimes', utimensatFunction(fd, cString(''), timespecs(atime, mtime), 0x1000))
+}
+
+function timespecs(atime: Time | 'now' | undefined, mtime: Time | 'now' | undefined): Buffer {
   const times = Buffer.alloc(32)
   for (const [at, time] of [[0, atime] as const, [16, mtime] as const]) {
     if (time === undefined || time === 'now') {
@@ -135,7 +148,7 @@ export function utimes(path: string, atime: Time | 'now' | undefined, mtime: Tim
     times.writeBigInt64LE(BigInt(time.sec), at)
     times.writeUInt32LE(time.nsec, at + 8)
   }
-  checked('utimes', utimensatFunction(AT_FDCWD, cString(path), times, AT_SYMLINK_NOFOLLOW))
+  return times
 }
 
 /** Reads up to `length` bytes at `position`; fewer only at the end. */

@@ -1,12 +1,15 @@
 /**
  * Compares overlay-core with the kernel's overlayfs by random operations.
  *
- *     npm run test:differential -- [--rounds N] [--ops M] [--seed S] [--as UID] [--options redirect_dir=on,index=on] [--on tmpfs|disk] [--upper-on layers|ramfs] [--jobs N] [--no-shrink]
+ *     npm run test:differential -- [--rounds N] [--ops M] [--seed S] [--as UID] [--options redirect_dir=on,index=on] [--on tmpfs|disk] [--upper-on layers|ramfs] [--door nfs3] [--jobs N] [--no-shrink]
  *
  * Round i of a run has the seed S + i: a divergence is repeated by `--rounds 1 --seed` with the seed that it was printed with. Rounds are shared
  * out to as many processes as `--jobs` says.
  */
+
 import { needsRoot, ownMounts, startWithOwnMounts } from '../helpers/own-mounts.ts'
+import type { DoorOperation } from './door-operations.ts'
+import { type DoorDivergence, runDoorRound } from './door-round.ts'
 import { avoidMarks } from './model.ts'
 import * as native from './native.ts'
 import type { Operation } from './operations.ts'
@@ -66,7 +69,7 @@ async function inScratch(scratch: string, settings: Settings): Promise<number> {
   if (settings.mount.whiteouts === 'files' || settings.upperOn === 'ramfs') avoidMarks()
   for (let i = 0; i < settings.rounds; i++) {
     const seed = settings.seed + i
-    const outcome = await runRound(scratch, settings, seed)
+    const outcome = await roundOf(scratch, settings, seed)
     process.send?.({ rounds: 1, operations: outcome.done, succeeded: outcome.succeeded } satisfies Done)
     if (outcome.divergence) {
       await report(scratch, settings, seed, outcome.divergence)
@@ -86,11 +89,25 @@ function mountScratch(scratch: string, { on }: Settings): void {
   }
 }
 
-async function report(scratch: string, settings: Settings, seed: number, found: Divergence): Promise<void> {
+type AnyOperation = Operation | DoorOperation
+type AnyDivergence = Divergence | DoorDivergence
+
+async function roundOf(
+  scratch: string,
+  settings: Settings,
+  seed: number,
+  operations?: readonly AnyOperation[],
+): Promise<{ divergence: AnyDivergence | undefined; done: number; succeeded: number }> {
+  return settings.door === undefined
+    ? await runRound(scratch, settings, seed, operations as readonly Operation[] | undefined)
+    : await runDoorRound(scratch, settings, seed, operations as readonly DoorOperation[] | undefined)
+}
+
+async function report(scratch: string, settings: Settings, seed: number, found: AnyDivergence): Promise<void> {
   let last = found
   if (settings.shrink) {
-    await shrink(found.operations, async (operations) => {
-      const { divergence } = await runRound(scratch, settings, seed, operations)
+    await shrink<AnyOperation>(found.operations, async (operations) => {
+      const { divergence } = await roundOf(scratch, settings, seed, operations)
       // Another difference on the way is not the one that is looked for.
       if (!divergence || kindOf(divergence) !== kindOf(found)) return undefined
       last = divergence
@@ -105,7 +122,7 @@ async function report(scratch: string, settings: Settings, seed: number, found: 
 }
 
 /** What a divergence is about, without its paths and figures. */
-function kindOf({ operations, difference }: Divergence): string {
+function kindOf({ operations, difference }: AnyDivergence): string {
   const text = difference
     .slice(0, 2)
     .join(' ')
@@ -115,13 +132,15 @@ function kindOf({ operations, difference }: Divergence): string {
   return `${operations.length === 0 ? '' : operations.at(-1)?.op} ${text}`
 }
 
-function describe(operation: Operation): string {
-  const { user, op, ...rest } = operation
+function describe(operation: AnyOperation): string {
+  const { op, ...rest } = operation
+  const user = 'user' in operation && operation.user
   const words = Object.entries(rest).map(([key, value]) => {
+    if (key === 'user') return ''
     if (key === 'path' || key === 'to') return show(value as string)
     if (key === 'mode' && typeof value === 'number') return `0${value.toString(8)}`
     const text = typeof value === 'string' ? show(value).slice(1) : JSON.stringify(value)
     return `${key}=${text}`
   })
-  return `${user ? 'user ' : ''}${op} ${words.join(' ')}`
+  return `${user ? 'user ' : ''}${op} ${words.filter((word) => word !== '').join(' ')}`
 }

@@ -20,6 +20,8 @@ export interface Settings {
   /** Where overlayd's upper lies: with the layers, or on a ramfs, which has no attributes; then the layers have none either. */
   readonly upperOn: 'layers' | 'ramfs'
   readonly shrink: boolean
+  /** By handles through a protocol, instead of by paths in the core. */
+  readonly door: 'nfs3' | undefined
   /** How many processes share the rounds. */
   readonly jobs: number
 }
@@ -76,6 +78,7 @@ export function parseArguments(args: readonly string[]): Settings {
     on: 'tmpfs',
     upperOn: 'layers',
     shrink: true,
+    door: undefined,
     jobs: 1,
   }
   for (let i = 0; i < args.length; i++) {
@@ -115,9 +118,13 @@ function parseArgument(name: string, value: string): Partial<Settings> {
     case '--upper-on':
       if (value !== 'layers' && value !== 'ramfs') throw new Error(`--upper-on: layers or ramfs, not ${value}`)
       return { upperOn: value }
+    case '--door':
+      if (value !== 'nfs3') throw new Error(`--door: nfs3, not ${value}`)
+      // Handles of hard links lead to one object only where those stay linked.
+      return { door: value, mount: parseMountSettings('index=on,redirect_dir=on,xino=on') }
     default:
       throw new Error(
-        `unknown argument ${name}; known: --rounds --ops --seed --as --options --on --upper-on --jobs --no-shrink`,
+        `unknown argument ${name}; known: --rounds --ops --seed --as --options --on --upper-on --door --jobs --no-shrink`,
       )
   }
 }

@@ -30,6 +30,12 @@ for (const [mode, args] of Object.entries(MODES)) {
   })
 }
 
+t.test('calls by handles through NFSv3 give the same as descriptors of a kernel overlay', async (t) => {
+  const args = ['--door', 'nfs3', '--rounds', '4', '--ops', '150', '--seed', '3']
+  const { stdout } = await run(process.execPath, [program, ...args])
+  t.match(stdout, /^4 rounds, 600 operations \(\d+ succeeded\), no divergence/)
+})
+
 t.test('a divergence is shrunk to the fewest operations and printed with its seed, which shows it again', async (t) => {
   const planted = fileURLToPath(new URL('../differential/planted.ts', import.meta.url))
   const env = { ...process.env, NODE_OPTIONS: `--import=${planted}` }
