@@ -87,3 +87,93 @@ t.test('of two directories one may be removed while the other is waited for', as
     t.same(order.violations, [])
   })
 })
+
+/** Lets everything go on that can go on. */
+async function settled(): Promise<void> {
+  for (let turn = 0; turn < 10; turn++) await new Promise((resolve) => setImmediate(resolve))
+}
+
+/** A piece of work under a lock that ends when it is told to; `log` says when it has begun. */
+function worker(log: string[], name: string): { readonly work: () => Promise<void>; readonly end: () => void } {
+  const { promise, resolve } = Promise.withResolvers<void>()
+  const work = () => {
+    log.push(name)
+    return promise
+  }
+  return { work, end: resolve }
+}
+
+type Take = (lock: ReturnType<typeof newLock>, work: () => Promise<void>) => Promise<void>
+const takes: Readonly<Record<string, Take>> = {
+  reader: (lock, work) => lock.shared(work),
+  writer: (lock, work) => lock.exclusive(work),
+  'changer of a': (lock, work) => lock.changing('a', work),
+  'changer of b': (lock, work) => lock.changing('b', work),
+}
+const together = new Set(['reader+reader', 'changer of a+changer of b', 'changer of b+changer of a'])
+
+for (const first of Object.keys(takes)) {
+  for (const second of Object.keys(takes)) {
+    const share = together.has(`${first}+${second}`)
+    t.test(`a ${second} ${share ? 'goes on beside' : 'waits for'} a ${first}`, async (t) => {
+      const lock = newLock('directory')
+      const log: string[] = []
+      const [one, two] = [worker(log, 'one'), worker(log, 'two')]
+      const running = [takes[first] as Take, takes[second] as Take].map((take, i) => take(lock, [one, two][i]!.work))
+      await settled()
+      t.same(log, share ? ['one', 'two'] : ['one'])
+      t.equal(lock.busy, true)
+      one.end()
+      await settled()
+      t.same(log, ['one', 'two'], 'the second runs as soon as the first has ended')
+      two.end()
+      await Promise.all(running)
+      t.equal(lock.busy, false)
+    })
+  }
+}
+
+t.test('who comes first is served first: readers do not overtake a writer that waits', async (t) => {
+  const lock = newLock('directory')
+  const log: string[] = []
+  const [one, two, three] = [worker(log, 'reader'), worker(log, 'writer'), worker(log, 'late reader')]
+  const running = [lock.shared(one.work), lock.exclusive(two.work), lock.shared(three.work)]
+  await settled()
+  t.same(log, ['reader'])
+  one.end()
+  await settled()
+  t.same(log, ['reader', 'writer'])
+  two.end()
+  await settled()
+  t.same(log, ['reader', 'writer', 'late reader'])
+  three.end()
+  await Promise.all(running)
+})
+
+t.test('work that fails gives the lock back, whoever held it', async (t) => {
+  const lock = newLock('node')
+  for (const take of Object.values(takes)) {
+    await t.rejects(
+      take(lock, async () => {
+        throw new Error('failed')
+      }),
+      { message: 'failed' },
+    )
+    t.equal(lock.busy, false)
+  }
+})
+
+t.test('a changer is told whether another change overlapped it', async (t) => {
+  const lock = newLock('directory')
+  t.equal(await lock.changing('a', (alone) => alone()), true)
+  const { promise, resolve } = Promise.withResolvers<void>()
+  const first = lock.changing('a', async (alone) => {
+    const before = alone()
+    await promise
+    return [before, alone()]
+  })
+  await settled()
+  t.equal(await lock.changing('b', (alone) => alone()), false)
+  resolve()
+  t.same(await first, [true, false])
+})

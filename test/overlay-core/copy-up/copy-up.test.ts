@@ -1,9 +1,11 @@
 import { execFileSync } from 'node:child_process'
 import { lstatSync, readFileSync, statSync } from 'node:fs'
+import { constants } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
 import { ownAttr } from '../../../overlay-core/objects/object-attr.ts'
 import type { CheckedAttr } from '../../../overlay-core/objects/permission.ts'
+import { setFaultPoints } from '../../../overlay-core/sys/fault.ts'
 import {
   ALICE,
   at,
@@ -197,7 +199,7 @@ t.test('setuid is dropped by a write of an ordinary user, before and after copy-
   })
 })
 
-t.test('a copy-up that fails leaves the view as it was and gives the error', async (t) => {
+t.test('an overlay without an upper refuses every change', async (t) => {
   await withOverlay(
     t,
     [{ file: 'kept' }],
@@ -210,3 +212,41 @@ t.test('a copy-up that fails leaves the view as it was and gives the error', asy
     { readOnly: true },
   )
 })
+
+/** So many files, one for each call that is made to fail. */
+const VICTIMS = 60
+
+t.test(
+  'a copy-up that fails at any of its calls gives the error, and leaves the view as it was and nothing behind',
+  async (t) => {
+    const content = 'kept'.repeat(30_000)
+    const lower = Object.fromEntries(Array.from({ length: VICTIMS }, (_, i) => [`d/file-${i}`, content]))
+    await withOverlay(t, [lower], async ({ overlay, upper, work }) => {
+      await overlay.setattr(ROOT, await at(overlay, 'd'), { mode: 0o755 })
+      const failed: string[] = []
+      for (let failAt = 0; failAt < VICTIMS; failAt++) {
+        const name = `file-${failAt}`
+        const made: string[] = []
+        setFaultPoints({
+          before: (op) => (made.push(op) - 1 === failAt ? constants.errno.ENOSPC : 0),
+          after: () => undefined,
+        })
+        const code = await errnoOf(() => put(overlay, `d/${name}`, 'x')).finally(() => setFaultPoints(undefined))
+        if (made.length <= failAt) {
+          t.equal((await text(overlay, `d/${name}`)).slice(0, 8), 'xeptkept', 'without a fault it succeeds')
+          break
+        }
+        if (code === 'none') continue
+        failed.push(made[failAt] as string)
+        t.equal(code, 'ENOSPC', made[failAt])
+        t.equal(await text(overlay, `d/${name}`), content, `${made[failAt]} failed: the content`)
+        t.notOk(
+          onDisk(join(upper, 'd')).includes(name) && made[failAt] !== 'pwrite',
+          `${made[failAt]} failed: the upper`,
+        )
+        t.same(onDisk(join(work, 'work')), [], `${made[failAt]} failed: the work directory`)
+      }
+      t.ok(failed.length > 3, failed.join(', '))
+    })
+  },
+)

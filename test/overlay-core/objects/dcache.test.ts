@@ -2,7 +2,10 @@ import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
+import { FileType } from '../../../overlay-core/api/types.ts'
 import { type Inode, mount, parseOptions } from '../../../overlay-core/index.ts'
+import { DentryCache } from '../../../overlay-core/objects/dcache.ts'
+import { OvlInode } from '../../../overlay-core/objects/dentry.ts'
 
 const ROOT = { uid: 0, gid: 0, groups: [] }
 const PAIRS = 100
@@ -38,3 +41,71 @@ t.test(
     t.ok(large < small * 8, `${small} µs and ${large} µs`)
   },
 )
+
+function inode(key: number): OvlInode {
+  return new OvlInode({ key, generation: 1, type: FileType.directory, fileIdHi: 0, fileIdLo: key }, undefined, [])
+}
+
+/** A cache of `limit` names with a root. */
+function cacheOf(limit: number): { readonly dcache: DentryCache; readonly root: OvlInode } {
+  const dcache = new DentryCache(limit)
+  const root = inode(1)
+  dcache.addInode(root)
+  return { dcache, root }
+}
+
+/** Makes `name` in `dir` known, with a new inode. */
+function add(dcache: DentryCache, dir: OvlInode, name: string, key: number): OvlInode {
+  const made = inode(key)
+  made.addAlias(dir, name)
+  dcache.addInode(made)
+  dcache.set(dir, name, made)
+  return made
+}
+
+t.test('a full cache forgets the name that was used longest ago, absent names like present ones', async (t) => {
+  const { dcache, root } = cacheOf(4)
+  for (const [at, name] of ['a', 'b', 'c'].entries()) add(dcache, root, name, 10 + at)
+  dcache.set(root, 'absent', undefined)
+  t.equal(dcache.leafCount, 4)
+  t.ok(dcache.get(root, 'a'), 'used again')
+  add(dcache, root, 'new', 20)
+  t.equal(dcache.leafCount, 4)
+  t.same([...(root.children?.keys() ?? [])].sort(), ['a', 'absent', 'c', 'new'], 'b was used longest ago')
+  t.equal(dcache.get(root, 'b'), undefined)
+  t.equal(dcache.get(root, 'absent')?.inode, undefined)
+})
+
+t.test('a directory with cached names stays, and can go when the last of them has gone', async (t) => {
+  const { dcache, root } = cacheOf(2)
+  const dir = add(dcache, root, 'dir', 10)
+  add(dcache, dir, 'inner', 11)
+  t.equal(dcache.leafCount, 1, 'the directory is no leaf')
+  for (let i = 0; i < 2; i++) add(dcache, root, `other-${i}`, 20 + i)
+  t.equal(dcache.get(dir, 'inner'), undefined, 'the leaf went first')
+  t.equal(root.children?.get('dir')?.inode, dir, 'the directory has become one, the newest')
+  for (let i = 2; i < 4; i++) add(dcache, root, `other-${i}`, 20 + i)
+  t.equal(dcache.get(root, 'dir'), undefined, 'and goes in its turn')
+  t.equal(dcache.leafCount, 2)
+})
+
+t.test('an inode is found by its key as long as somebody holds it, and not after it is removed', async (t) => {
+  const { dcache, root } = cacheOf(2)
+  const held = add(dcache, root, 'held', 10)
+  for (let i = 0; i < 4; i++) add(dcache, root, `other-${i}`, 20 + i)
+  t.equal(dcache.get(root, 'held'), undefined, 'its name is forgotten')
+  t.equal(dcache.inode(10), held)
+  dcache.removeInode(held)
+  t.equal(dcache.inode(10), undefined)
+})
+
+t.test('a name that is set again stands for the new object alone', async (t) => {
+  const { dcache, root } = cacheOf(10)
+  add(dcache, root, 'name', 10)
+  const second = add(dcache, root, 'name', 11)
+  t.equal(dcache.get(root, 'name')?.inode, second)
+  t.equal(dcache.leafCount, 1)
+  dcache.remove(root, 'name')
+  t.equal(dcache.leafCount, 0)
+  t.equal(root.children, undefined)
+})
