@@ -98,7 +98,7 @@ function parseServe({ values, words }: Arguments, environment: Environment): Set
     stateDir: stateDir(values, environment),
     readyFile: absolute(last('--ready-file'), environment.cwd),
   }
-  checkDoors(settings)
+  checkListeners(settings)
   return settings
 }
 
@@ -202,9 +202,9 @@ function absolute(path: string | undefined, cwd: string): string | undefined {
   return path === undefined || path.startsWith('/') ? path : `${cwd === '/' ? '' : cwd}/${path}`
 }
 
-function checkDoors({ webdav, nfs, insecureNoAuth, rpcbind, portmap }: Settings): void {
+function checkListeners({ webdav, nfs, insecureNoAuth, rpcbind, portmap }: Settings): void {
   if (webdav === undefined && nfs === undefined) {
-    throw new OptionError('--nfs', 'off together with --webdav off leaves no door; switch one on')
+    throw new OptionError('--nfs', 'off together with --webdav off disables every listener; enable one')
   }
   if (webdav !== undefined && !isLoopback(webdav.host) && !insecureNoAuth) {
     throw new OptionError(

@@ -1,4 +1,4 @@
-/** The only door to the configuration. */
+/** The public interface of the configuration. */
 export { formatAddress, isLoopback } from './address.ts'
 export { inOverlayOptions, parseCommandLine } from './command-line.ts'
 export { type Environment, readEnvironment } from './environment.ts'

@@ -1,7 +1,7 @@
 import type { MountOptions } from '../overlay-core/index.ts'
 import type { Network } from './proxy-options.ts'
 
-/** Where a door listens. */
+/** The address of a listener. */
 export interface Address {
   /** A host name or address, without brackets. */
   readonly host: string
@@ -35,7 +35,7 @@ export type SymlinkPolicy = (typeof SYMLINK_POLICIES)[number]
 export interface Settings {
   /** One today; the model of the server is a list. */
   readonly views: readonly ViewSettings[]
-  /** Undefined: switched off. At least one door is on. */
+  /** Undefined: switched off. At least one listener is on. */
   readonly webdav: Address | undefined
   readonly nfs: Address | undefined
   /** On whose behalf WebDAV acts; undefined: the server's own user, and nobody for root. */

@@ -12,14 +12,14 @@ import {
   type FileType,
   type Foreseen,
   type Inode,
-  type Keeping,
-  type KeptStage,
   type LookupAttrs,
   type MaybePromise,
   type Name,
   type OpenFile,
   type Provenance,
   type PublishOptions,
+  type ResumableOptions,
+  type ResumableStage,
   type Stability,
   type StagedFile,
   type StatFs,
@@ -192,11 +192,11 @@ class GuardedOverlay implements Overlay {
     return this.#to.open(cred, inode, how)
   }
 
-  async keptStages(cred: Cred): Promise<KeptStage[]> {
-    return (await this.#to.keptStages(cred)).map((kept) => ({ ...kept, staged: this.#guarded(kept.staged) }))
+  async resumableStages(cred: Cred): Promise<ResumableStage[]> {
+    return (await this.#to.resumableStages(cred)).map((kept) => ({ ...kept, staged: this.#guarded(kept.staged) }))
   }
 
-  async stage(cred: Cred, foreseen?: Foreseen, keep?: Keeping): Promise<StagedFile> {
+  async stage(cred: Cred, foreseen?: Foreseen, keep?: ResumableOptions): Promise<StagedFile> {
     return this.#guarded(await this.#to.stage(cred, foreseen, keep))
   }
 

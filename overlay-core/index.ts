@@ -1,4 +1,4 @@
-/** The only door to overlay-core. */
+/** The public interface of overlay-core; nothing else of it may be imported from outside. */
 
 export { ERRNO, type Errno, isErrno, OverlayError } from './api/errno.ts'
 export type { Overlay } from './api/overlay-api.ts'
@@ -14,14 +14,14 @@ export {
   FileType,
   type Foreseen,
   type Inode,
-  type Keeping,
-  type KeptStage,
   type LookupAttrs,
   type MaybePromise,
   type Name,
   type OpenFile,
   type Provenance,
   type PublishOptions,
+  type ResumableOptions,
+  type ResumableStage,
   type SetTime,
   type Stability,
   type StagedFile,

@@ -1,20 +1,20 @@
 import { networkInterfaces, release } from 'node:os'
 import { formatAddress, type Settings } from '../config/index.ts'
-import type { Doors } from './running-server.ts'
+import type { ListeningAddresses } from './running-server.ts'
 import { version } from './version.ts'
 import type { View } from './views.ts'
 
 /** Where clients look for NFS without being told. */
 const NFS_PORT = 2049
 
-/** What is printed once every door accepts: for each the command that mounts it, then what else to do with it. */
+/** What is printed once every listener accepts connections: for each the command that mounts it, then what else to do with it. */
 export function announce(
-  doors: Doors,
+  listening: ListeningAddresses,
   views: readonly View[],
   settings: Settings,
   exposed: readonly string[] = [],
 ): string {
-  const { webdav, nfs } = doors
+  const { webdav, nfs } = listening
   const lines = [`overlayd ${version()} serves ${views.map(describe).join(', ')}. To mount:`]
   for (const { name } of views) {
     if (webdav !== undefined) {

@@ -21,7 +21,7 @@ export interface App {
   readonly counters: HttpCounters
 }
 
-/** Builds the HTTP process without listening; tests inject into it. Doors add their routes to `app` before it listens. */
+/** Builds the HTTP process without listening; tests inject into it. WebDAV adds its routes to `app` before it listens. */
 export function buildApp({ log, anyHost, names, status }: AppOptions): App {
   const counters = newHttpCounters()
   const app = fastify({

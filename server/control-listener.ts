@@ -23,7 +23,7 @@ export interface ControlParts {
   readonly remount: (request: RemountRequest) => Promise<void>
 }
 
-/** Makes what answers the requests of the control door; in a file of its own, to be loaded with the first of them. */
+/** Makes what answers the requests of the control listener; in a file of its own, to be loaded with the first of them. */
 export async function controlListener({ log, token, counters, remount }: ControlParts): Promise<RequestListener> {
   const wanted = Buffer.from(`Bearer ${token}`)
   const app = fastify({

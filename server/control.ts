@@ -12,7 +12,7 @@ export interface ControlNote {
   readonly token: string
 }
 
-/** The open control door. */
+/** The open control listener. */
 export interface Control {
   readonly note: ControlNote
   readonly counters: ControlCounters
@@ -35,7 +35,7 @@ const HOST = '127.0.0.1'
 const TOKEN_BYTES = 32
 const REQUEST_TIMEOUT_MS = 30_000
 /**
- * Opens the door for `overlayd remount`: HTTP on a port of the loopback interface that is told, with a token made for this run, in the server's
+ * Opens the control listener for `overlayd remount`: HTTP on a port of the loopback interface, published with a one-time token in the server's
  * note alone. Other users of this machine, and web pages in its browsers, reach the port and get nowhere.
  */
 export async function openControl(parts: {

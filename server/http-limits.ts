@@ -9,7 +9,7 @@ const HTTP_PART = 0.6
 /** How long a connection with a request on it may be silent. */
 const SILENCE_MS = 120_000
 
-/** What the HTTP process counts beside its doors. */
+/** What the HTTP process counts itself. */
 export interface HttpCounters {
   /** Connections accepted so far. */
   connections: number

@@ -4,7 +4,7 @@ import { type Address, formatAddress, type Settings } from '../config/index.ts'
 import { OptionError } from '../overlay-core/index.ts'
 
 /**
- * Tries whether the doors can listen where they are told to, before anything is made. The sample does not insist on the default ports:
+ * Tries whether the listeners can be opened where they are told to, before anything is made. The sample does not insist on the default ports:
  * it takes a free one instead of a busy one.
  *
  * @throws OptionError a port is taken or not allowed

@@ -47,7 +47,7 @@ export async function openNfs(server: RunningServer, settings: Settings, nfs: Ad
       handleKey,
       writeVerifier: verifier.bytes,
       renewWriteVerifier: verifier.renew,
-      log: log.child({ door: 'nfs' }),
+      log: log.child({ listener: 'nfs' }),
       rpcbind: settings.rpcbind,
       portmap: settings.portmap ? {} : undefined,
       groupsOf: settings.manageGids ? groupsOf : undefined,

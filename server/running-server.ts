@@ -16,8 +16,8 @@ import type { RemountRequest, Views } from './views.ts'
 /** How long requests may go on after the server was told to stop. */
 const GRACE_MS = 10_000
 
-/** Where the doors really listen. */
-export interface Doors {
+/** The addresses that the listeners really have. */
+export interface ListeningAddresses {
   readonly webdav:
     | { readonly host: string; readonly port: number; readonly user?: Pick<Cred, 'uid' | 'gid'> | undefined }
     | undefined
@@ -55,14 +55,14 @@ export class RunningServer {
     this.#startedAtMs = parts.clock()
   }
 
-  get doors(): Doors {
+  get listening(): ListeningAddresses {
     const webdav = this.webdavAddress && { ...this.webdavAddress, user: this.webdavUser }
     return { webdav, nfs: this.nfs }
   }
 
   /** What `overlayd status` shows. */
   status(): ServerStatus {
-    const { webdav, nfs } = this.doors
+    const { webdav, nfs } = this.listening
     return {
       version: version(),
       pid: process.pid,

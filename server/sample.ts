@@ -2,10 +2,10 @@ import type { Settings, ViewSettings } from '../config/index.ts'
 import { parseOptions } from '../overlay-core/index.ts'
 import { webdavCred } from './identity.ts'
 import { makeSampleDirs } from './state-dir.ts'
-import type { ViewPlan } from './views.ts'
+import type { ResolvedViewSettings } from './views.ts'
 
 /** The views to open, those of the sample with their directories made. */
-export function planViews(settings: Settings): Promise<ViewPlan[]> {
+export function planViews(settings: Settings): Promise<ResolvedViewSettings[]> {
   return Promise.all(
     settings.views.map(async (view) => {
       if (view.mount !== undefined) return { settings: view, options: view.mount }

@@ -24,7 +24,7 @@ export interface Surroundings {
 }
 
 /**
- * Starts everything that `given` asks for and returns once every door accepts connections and has been announced.
+ * Starts everything that `given` asks for and returns once every listener accepts connections and has been announced.
  *
  * All that can be wrong with the options is checked before anything is made; what fails later is released again.
  *
@@ -43,9 +43,9 @@ export async function serve(given: Settings, { log, faults, print }: Surrounding
     views,
   })
   try {
-    await openDoors(server, settings, log)
+    await openListeners(server, settings, log)
     const control = await openControl({
-      log: log.child({ door: 'control' }),
+      log: log.child({ listener: 'control' }),
       random: systemRandom,
       remount: (request) => server.remount(request),
     })
@@ -58,7 +58,7 @@ export async function serve(given: Settings, { log, faults, print }: Surrounding
   server.stopKeepingMemory = keepMemorySmall(log)
   const exposed = await exposedDirectories(settings, server.views.list())
   for (const note of exposed) log.warn(note)
-  print(announce(server.doors, server.views.list(), settings, exposed))
+  print(announce(server.listening, server.views.list(), settings, exposed))
   return server
 }
 
@@ -76,7 +76,7 @@ function checkExports(settings: Settings): void {
   for (const view of settings.views) readExports(view.exports)
 }
 
-async function openDoors(server: RunningServer, settings: Settings, log: Logger): Promise<void> {
+async function openListeners(server: RunningServer, settings: Settings, log: Logger): Promise<void> {
   const { nfs, webdav } = settings
   // Loaded only when it is used: it takes more than 10 MB.
   if (webdav !== undefined) await (await import('./webdav-listener.ts')).prepareWebdav(server, settings, webdav, log)
@@ -97,9 +97,9 @@ async function tellOthers(server: RunningServer, settings: Settings, control: Co
   server.notes.push(settings.readyFile)
 }
 
-function readyNote({ doors, views }: RunningServer): ReadyNote {
+function readyNote({ listening, views }: RunningServer): ReadyNote {
   const name = views.list()[0]!.name
-  const { webdav, nfs } = doors
+  const { webdav, nfs } = listening
   return {
     webdav: webdav === undefined ? null : `http://${formatAddress(reachable(webdav.host), webdav.port)}/${name}/`,
     nfs: nfs === undefined ? null : { host: reachable(nfs.host), port: nfs.port, export: `/${name}` },

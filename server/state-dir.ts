@@ -10,7 +10,7 @@ const KEY_BYTES = 32
 const KEY_FILE = 'nfs-handle-key'
 const RUN_DIR = 'run'
 
-/** What `--ready-file` says. A door that is off is null. */
+/** What `--ready-file` says. A listener that is off is null. */
 export interface ReadyNote {
   /** URL of the first view. */
   readonly webdav: string | null
@@ -257,7 +257,7 @@ function handleDirOf(stateDir: string, layers: readonly string[]): string {
 
 /**
  * Makes the directories of the sample overlay and returns them. The lower ships with the package. With an `owner`, as whom root's clients act,
- * all of it is that user's, and the lower a copy: only the doors lead there, as `sample` is 0700.
+ * all of it is that user's, and the lower a copy: only the listeners lead there, as `sample` is 0700.
  */
 export async function makeSampleDirs(
   stateDir: string,

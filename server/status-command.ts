@@ -44,7 +44,7 @@ async function knownUrls(stateDir: string, print: (text: string) => void): Promi
 
 /** All that is known of a server that speaks no HTTP. */
 function withoutHttp({ pid, nfs }: RunNote): string {
-  const where = nfs === null ? 'no door' : `NFS at ${formatAddress(nfs.host, nfs.port)}, export ${nfs.export}`
+  const where = nfs === null ? 'no listener' : `NFS at ${formatAddress(nfs.host, nfs.port)}, export ${nfs.export}`
   return `server ${pid} runs with ${where}; its counters need WebDAV, which is off\n`
 }
 
@@ -76,7 +76,7 @@ function table(status: ServerStatus): string {
   return `${rows.map(([name, value]) => name.padEnd(width) + value).join('\n')}\n`
 }
 
-/** Counters as rows `door.group.name`; those at zero say nothing and are left out. */
+/** Counters as rows `listener.group.name`; those at zero say nothing and are left out. */
 function flat(prefix: string, counters: Counters): [string, string][] {
   return Object.entries(counters).flatMap(([name, value]): [string, string][] => {
     if (typeof value !== 'number') return flat(`${prefix}.${name}`, value)

@@ -1,6 +1,6 @@
 import type { View } from './views.ts'
 
-/** Numbers of one door or part, by name; groups of them may nest. */
+/** Numbers of one listener or part, by name; groups of them may nest. */
 export interface Counters {
   readonly [name: string]: number | Counters
 }

@@ -19,7 +19,7 @@ export interface RemountRequest {
 }
 
 /** A view to open: its settings with the mount options decided. */
-export interface ViewPlan {
+export interface ResolvedViewSettings {
   readonly settings: ViewSettings
   readonly options: MountOptions
 }
@@ -53,7 +53,7 @@ export class Views {
    * @throws OptionError a directory of one of them is missing, unreadable, nested or busy
    */
   static async open(
-    plans: readonly ViewPlan[],
+    plans: readonly ResolvedViewSettings[],
     stateDir: string,
     checkLayers: CheckLayers = async () => undefined,
   ): Promise<Views> {

@@ -23,7 +23,7 @@ export async function prepareWebdav(
   server.webdavUser = cred
   const names = new PublicNames(settings)
   server.http = buildApp({
-    log: log.child({ door: 'http' }),
+    log: log.child({ listener: 'http' }),
     anyHost: settings.insecureNoAuth && !isLoopback(webdav.host),
     names,
     status: () => server.status(),
@@ -34,7 +34,7 @@ export async function prepareWebdav(
     lockClock: { now: steadyClock, boot: await readBootId() },
     isOurs: (authority, req) => names.isOurs(authority, req),
     depthInfinity: settings.depthInfinity,
-    log: log.child({ door: 'webdav' }),
+    log: log.child({ listener: 'webdav' }),
   })
 }
 

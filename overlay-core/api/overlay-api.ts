@@ -9,13 +9,13 @@ import type {
   FileType,
   Foreseen,
   Inode,
-  Keeping,
-  KeptStage,
   LookupAttrs,
   MaybePromise,
   Name,
   OpenFile,
   Provenance,
+  ResumableOptions,
+  ResumableStage,
   Stability,
   StagedFile,
   StatFs,
@@ -165,9 +165,9 @@ export interface Overlay {
    * Starts a file built aside, owned by `cred`. `foreseen` saves calls at the end; with `keep` it outlives the process until it is published or
    * discarded. @see StagedFile
    */
-  stage(cred: Cred, foreseen?: Foreseen, keep?: Keeping): Promise<StagedFile>
+  stage(cred: Cred, foreseen?: Foreseen, keep?: ResumableOptions): Promise<StagedFile>
   /** The kept files that a mount before this one has left, to go on with as `cred`. To be called once, before any is made. */
-  keptStages(cred: Cred): Promise<KeptStage[]>
+  resumableStages(cred: Cred): Promise<ResumableStage[]>
 
   /** The value, undefined when there is none. Overlay-private names do not exist for callers. */
   getxattr(cred: Cred, inode: Inode, name: string): Promise<Uint8Array | undefined>

@@ -200,8 +200,8 @@ export interface StagedFile {
   suspend(): Promise<void>
 }
 
-/** Has a staged file outlive the process: `keptStages` of the next mount finds it by its id, with what its maker says `about` it. */
-export interface Keeping {
+/** Has a staged file outlive the process: `resumableStages` of the next mount finds it by its id, with what its maker says `about` it. */
+export interface ResumableOptions {
   /** Digits, small letters and hyphens, at most 64. */
   readonly id: string
   /** At most 64 KiB. */
@@ -209,7 +209,7 @@ export interface Keeping {
 }
 
 /** A staged file that was kept. */
-export interface KeptStage extends Keeping {
+export interface ResumableStage extends ResumableOptions {
   readonly staged: StagedFile
   /** When something was last added, seconds since the epoch. */
   readonly mtimeSec: number

@@ -86,7 +86,7 @@ export function isElsewhere(known: OvlInode | undefined, dir: OvlInode, name: Na
 
 /** Whether what is known of `inode`, that was found at `alias`, is of another stack or of a place where it is no more. */
 function isOutdated(sb: SuperBlock, inode: OvlInode, { dir, name }: Alias): boolean {
-  if (inode.epoch !== sb.epoch || inode.recheck || inode.alias?.dir.unlinked) return true
+  if (inode.stackVersion !== sb.stackVersion || inode.recheck || inode.alias?.dir.unlinked) return true
   // Everything else may have several names.
   const oneName = inode.type === FileType.directory || !inode.upper
   return oneName && inode.aliases.length > 0 && !inode.aliases.some((known) => known.dir === dir && known.name === name)
@@ -118,7 +118,7 @@ export function ofOneLayer(top: Found, upper: Real | undefined, data?: Found): M
 
 export function makeInode(sb: SuperBlock, identity: Identity & { readonly type: FileType }, made: Made): OvlInode {
   const inode = new OvlInode(identity, made.upper, [])
-  inode.epoch = sb.epoch
+  inode.stackVersion = sb.stackVersion
   fillInode(sb, inode, made)
   sb.dcache.addInode(inode)
   if (made.hasOrigin) sb.dcache.addUpper(inode)
@@ -145,7 +145,7 @@ function noteStamp(sb: SuperBlock, { real, stat }: Found): void {
  * files and what clients know it by, and the real objects that are still the same.
  */
 function remakeInode(sb: SuperBlock, inode: OvlInode, alias: Alias, made: Made): OvlInode {
-  const otherStack = inode.epoch !== sb.epoch
+  const otherStack = inode.stackVersion !== sb.stackVersion
   const before = inode.dataReal ?? inode.real
   sb.nameless.release(inode)
   if (inode.upper && made.upper) moveReal(sb, inode.upper, made.upper)
@@ -158,7 +158,7 @@ function remakeInode(sb: SuperBlock, inode: OvlInode, alias: Alias, made: Made):
   }
   if (otherStack || inode.type === FileType.directory || !inode.upper || inode.alias?.dir.unlinked) inode.aliases = []
   inode.addAlias(alias.dir, alias.name)
-  inode.epoch = sb.epoch
+  inode.stackVersion = sb.stackVersion
   inode.recheck = false
   inode.changed()
   const after = inode.dataReal ?? inode.real
@@ -226,7 +226,7 @@ async function sharedLowerInode(
   const made = await madeOfShared(sb, lower, data)
   const known = sb.dcache.inode(identity.key)
   if (!known || known.unlinked) return makeInode(sb, identity, made)
-  return known.epoch === sb.epoch && !known.recheck ? known : remakeInode(sb, known, alias, made)
+  return known.stackVersion === sb.stackVersion && !known.recheck ? known : remakeInode(sb, known, alias, made)
 }
 
 async function madeOfShared(sb: SuperBlock, lower: Found, data: Found | undefined): Promise<Made> {

@@ -28,7 +28,7 @@ export function revalidateInode(sb: SuperBlock, inode: OvlInode): Promise<void> 
 
 /** Whether `inode` can be used as it is, without being looked up again. */
 export function isCurrent(sb: SuperBlock, inode: OvlInode): boolean {
-  return inode.epoch === sb.epoch && sb.options.revalidate === 'never' && !inode.recheck
+  return inode.stackVersion === sb.stackVersion && sb.options.revalidate === 'never' && !inode.recheck
 }
 
 /** What `name` in `dir` is; `dir` is current already. */
@@ -63,7 +63,7 @@ async function stillThere(
 }
 
 function isStale(sb: SuperBlock, inode: OvlInode): boolean {
-  return inode.epoch !== sb.epoch || inode.recheck
+  return inode.stackVersion !== sb.stackVersion || inode.recheck
 }
 
 /** Compares `chain`, directories from the top down and `inode` at its end, with the lowers. */
@@ -96,7 +96,7 @@ async function findAgain(sb: SuperBlock, inode: OvlInode, current?: OvlInode): P
   }
   if (inode.aliases.length === 0 && isNameless(inode) && !inode.dataReal) {
     // No stack of layers hides it, as none has a name for it.
-    inode.epoch = sb.epoch
+    inode.stackVersion = sb.stackVersion
     inode.recheck = false
     return
   }

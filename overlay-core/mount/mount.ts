@@ -124,7 +124,7 @@ async function assemble(
   let temps = 0
   const sb: SuperBlock = {
     options,
-    epoch: 1,
+    stackVersion: 1,
     readOnly: options.readOnly || layers.upper === undefined,
     barrier: new RemountBarrier(),
     clock: given.clock,
@@ -150,7 +150,7 @@ async function assemble(
     tempName: () => `#${(temps++).toString(16)}`,
   }
   await sb.protocolData?.load(sb.xattrStore, overlayXattrs)
-  sb.root.epoch = sb.epoch
+  sb.root.stackVersion = sb.stackVersion
   dcache.addInode(sb.root)
   for (const real of [sb.root.upper, ...sb.root.lowers]) if (real) await readMarks(sb, real)
   sb.root.rights = knownRights(sb, sb.root.real)

@@ -10,12 +10,12 @@ import {
   type DirEntryPlus,
   FileType,
   type Inode,
-  type KeptStage,
   type LookupAttrs,
   type MaybePromise,
   type Name,
   type OpenFile,
   type Provenance,
+  type ResumableStage,
   type Stability,
   type StagedFile,
   type StatFs,
@@ -36,7 +36,7 @@ import { rmdir, unlink } from '../operations/remove.ts'
 import { type RenameOptions, rename } from '../operations/rename.ts'
 import { provenance, removedNames, restore } from '../operations/restore.ts'
 import { setattr } from '../operations/setattr.ts'
-import { keptStages, stage } from '../operations/stage.ts'
+import { resumableStages, stage } from '../operations/stage.ts'
 import { getxattr, listxattr, removexattr, setxattr } from '../operations/xattr.ts'
 import { statfsFd } from '../sys/stat.ts'
 import { flush, letGo, type Mounting } from './unmount.ts'
@@ -260,9 +260,9 @@ export class MountedOverlay implements Overlay {
     return await this.#on(inode, (object) => sb.descriptors.run(() => openFile(sb, cred, object, how)))
   }
 
-  async keptStages(cred: Cred): Promise<KeptStage[]> {
+  async resumableStages(cred: Cred): Promise<ResumableStage[]> {
     this.#enter()
-    return await this.#sb.barrier.enter(() => keptStages(this.#sb, cred))
+    return await this.#sb.barrier.enter(() => resumableStages(this.#sb, cred))
   }
 
   async stage(...[cred, foreseen, keep]: Parameters<Overlay['stage']>): Promise<StagedFile> {
@@ -309,7 +309,8 @@ export class MountedOverlay implements Overlay {
     const sb = this.#sb
     const changed = objects as readonly OvlInode[]
     if (!sb.barrier.open) return sb.barrier.enter(async () => this.#commitAgain(changed)) as Promise<void>
-    if (changed.some(({ epoch }) => epoch !== sb.epoch)) return sb.barrier.count(this.#commitAgain(changed))
+    if (changed.some(({ stackVersion }) => stackVersion !== sb.stackVersion))
+      return sb.barrier.count(this.#commitAgain(changed))
     return sb.durability.commitNames(sb, changed)
   }
 

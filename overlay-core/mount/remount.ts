@@ -99,9 +99,9 @@ function changeStack(
   sb.indexDir = index
   placeLayers(layers)
   noteStackChange(layers, nowMs)
-  sb.epoch++
+  sb.stackVersion++
   const { root } = sb
-  root.epoch = sb.epoch
+  root.stackVersion = sb.stackVersion
   root.lowers = layers.lowers.map((layer) => layer.root)
   root.rights = knownRights(sb, root.real)
   root.children = undefined

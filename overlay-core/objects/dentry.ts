@@ -61,8 +61,8 @@ export class OvlInode implements Inode {
   attr: CheckedAttr | undefined = undefined
   /** ACLs and recorded owner; undefined when they were never read. They outlive changes of other attributes. */
   rights: Rights | undefined = undefined
-  /** The stack of layers that it was looked up in last (`SuperBlock.epoch`). */
-  epoch = 0
+  /** The stack of layers that it was looked up in last (`SuperBlock.stackVersion`). */
+  stackVersion = 0
   /** Counts changes, so that attributes read before a change are not kept after it. */
   changes = 0
   /** Cached dentries below a directory, negative ones included. */

@@ -18,7 +18,7 @@ export interface SuperBlock extends UpperContext {
   /** With `epoch`, `readOnly`, `lowers`, `dataLayers` and `indexDir` the stack of layers: changed by `remount` only, while the barrier is closed. */
   options: MountOptions
   /** Counts the stacks; an inode whose `epoch` is another one has to be looked up again. */
-  epoch: number
+  stackVersion: number
   /** There is no upper, or it must not be written. */
   readOnly: boolean
   readonly barrier: RemountBarrier

@@ -280,7 +280,7 @@ export class OpenHandle implements OpenFile {
 
   /** Nothing has to be awaited before the inode can be used. */
   #settled(): boolean {
-    return this.#sb.barrier.open && this.inode.epoch === this.#sb.epoch
+    return this.#sb.barrier.open && this.inode.stackVersion === this.#sb.stackVersion
   }
 
   /** Runs `work` inside the barrier; a file that is in no layer any more goes on by what is open. */

@@ -48,7 +48,7 @@ export async function makeFile(
   if (fd < 0) return undefined
   const stat = await statOrRemove(fd, dirFd, name)
   const inode = rememberUpper(sb, dir, name, { stat, fd: -1 }, PLAIN)
-  if (sb.options.revalidate === 'never') (inode.upper as Real).coversNothingIn = sb.epoch
+  if (sb.options.revalidate === 'never') (inode.upper as Real).coversNothingIn = sb.stackVersion
   inode.attr = attrOf(inode, stat)
   return inode
 }

@@ -198,7 +198,7 @@ async function isLastName(sb: SuperBlock, inode: OvlInode): Promise<boolean> {
 /** Whether it is known that the upper object stands at this very name, and nothing below. */
 function coversNothing(sb: SuperBlock, { upper }: OvlInode, dir: OvlInode, name: Name): boolean {
   if (sb.options.revalidate !== 'never') return false
-  return upper?.coversNothingIn === sb.epoch && upper.parent === dir.upper && upper.name === name
+  return upper?.coversNothingIn === sb.stackVersion && upper.parent === dir.upper && upper.name === name
 }
 
 /** Takes the name out of the upper directory, leaving a whiteout where a lower would show through. Locks are held by the caller. */

@@ -29,15 +29,15 @@ export interface RenameOptions {
   check?: (source: OvlInode, target: OvlInode | undefined) => void
 }
 
-interface Place {
+interface NameIn {
   readonly dir: OvlInode
   readonly name: Name
 }
 
 /** A rename whose names were looked up and whose rights were checked; the directories are locked. */
 interface Move {
-  readonly from: Place
-  readonly to: Place
+  readonly from: NameIn
+  readonly to: NameIn
   readonly source: OvlInode
   readonly target: OvlInode | undefined
   readonly exchange: boolean
@@ -54,8 +54,8 @@ interface Move {
 export async function rename(
   sb: SuperBlock,
   cred: Cred,
-  from: Place,
-  to: Place,
+  from: NameIn,
+  to: NameIn,
   options: RenameOptions,
 ): Promise<void> {
   checkName('rename', from.name)
@@ -129,8 +129,8 @@ async function withNodesLocked(a: OvlInode, b: OvlInode | undefined, work: () =>
 async function prepare(
   sb: SuperBlock,
   cred: Cred,
-  from: Place,
-  to: Place,
+  from: NameIn,
+  to: NameIn,
   options: RenameOptions,
 ): Promise<Move | undefined> {
   const fromAttr = await enterLocked(sb, cred, from.dir, options.fromWcc)
@@ -177,7 +177,7 @@ function needMovable(sb: SuperBlock, inode: OvlInode, name: Name): void {
 }
 
 /** What a directory needs on disk before it stands at another place: a redirect to its lowers, or opaqueness against strange ones. */
-async function markForMove(sb: SuperBlock, inode: OvlInode, from: Place, to: Place): Promise<void> {
+async function markForMove(sb: SuperBlock, inode: OvlInode, from: NameIn, to: NameIn): Promise<void> {
   if (inode.hasOrigin || inode.lowers.length > 0) await setImpure(sb, to.dir.upper as Real)
   if (inode.metacopy) await setRedirect(sb, inode, from.name, from.dir === to.dir)
   if (inode.type !== FileType.directory) return
@@ -288,14 +288,14 @@ async function makeLike(sb: SuperBlock, old: Real, workFd: number, temp: Name): 
   await utimesAt(workFd, temp, stat.atime, stat.mtime)
 }
 
-function unplace(sb: SuperBlock, inode: OvlInode, at: Place): void {
+function unplace(sb: SuperBlock, inode: OvlInode, at: NameIn): void {
   inode.removeAlias(at.dir, at.name)
   sb.dcache.set(at.dir, at.name, undefined)
   sb.listings.remove(sb.uuid, at.dir, at.name)
 }
 
 /** Records that `inode`, which was at `from`, is now at `to`. */
-function place(sb: SuperBlock, inode: OvlInode, from: Place, to: Place): void {
+function place(sb: SuperBlock, inode: OvlInode, from: NameIn, to: NameIn): void {
   const upper = inode.upper as Real
   if (upper.parent === from.dir.upper && upper.name === from.name) {
     upper.parent = to.dir.upper

@@ -1,5 +1,5 @@
 import { bestEffort, isErrno, OverlayError } from '../api/errno.ts'
-import type { Keeping, Name } from '../api/types.ts'
+import type { Name, ResumableOptions } from '../api/types.ts'
 import type { Real } from '../layer/layer.ts'
 import type { SuperBlock } from '../objects/superblock.ts'
 import { pread, pwrite } from '../sys/data.ts'
@@ -27,7 +27,7 @@ export interface ResumableFile {
 /** Makes an empty kept file; its note is there before it. @throws EINVAL the id is none · EEXIST */
 export async function makeResumable(
   sb: SuperBlock,
-  { id, about }: Keeping,
+  { id, about }: ResumableOptions,
   mode: number,
   owner: { readonly uid: number; readonly gid: number } | undefined,
 ): Promise<number> {

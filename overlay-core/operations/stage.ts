@@ -5,11 +5,11 @@ import {
   FileType,
   type Foreseen,
   type Inode,
-  type Keeping,
-  type KeptStage,
   type Name,
   type Ownership,
   type PublishOptions,
+  type ResumableOptions,
+  type ResumableStage,
   type StagedFile,
 } from '../api/types.ts'
 import { carryAttribute, copyingUpFirst, copyUp, type LongCopy, longCopyOf } from '../copy-up/copy-up.ts'
@@ -47,7 +47,7 @@ export async function stage(
   sb: SuperBlock,
   cred: Cred,
   foreseen: Foreseen = { mode: PRIVATE },
-  keep?: Keeping,
+  keep?: ResumableOptions,
 ): Promise<StagedFile> {
   if (sb.readOnly) throw new OverlayError('EROFS', 'stage')
   const { uid = cred.uid, gid = cred.gid, mode } = foreseen
@@ -57,8 +57,8 @@ export async function stage(
   return new Staged(sb, cred, owner, { id: keep.id, fd, sizeBytes: 0 })
 }
 
-/** Takes up the files that an earlier mount has kept. @see Overlay.keptStages */
-export async function keptStages(sb: SuperBlock, cred: Cred): Promise<KeptStage[]> {
+/** Takes up the files that an earlier mount has kept. @see Overlay.resumableStages */
+export async function resumableStages(sb: SuperBlock, cred: Cred): Promise<ResumableStage[]> {
   if (sb.readOnly) return []
   const files = await sb.descriptors.run(() => openResumables(sb))
   return files.map((file) => {

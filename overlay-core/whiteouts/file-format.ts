@@ -90,7 +90,7 @@ export const fileFormat: WhiteoutFormat = {
       await (aside === undefined ? unlinkAt(dirFd, name) : renameAt(dirFd, name, workFd, aside))
       return aside
     }
-    return await stepsOf(context).noting([{ dir, name }], () => marking(dirFd, name, remove))
+    return await intentsOf(context).noting([{ dir, name }], () => marking(dirFd, name, remove))
   },
 
   async uncover(context, dir, name) {
@@ -113,7 +113,7 @@ export const fileFormat: WhiteoutFormat = {
     const moved = () => (hidden ? overWhiteout(context, to, rename) : rename())
     if (!cover) return await moved()
     const fromFd = await context.descriptors.of(from.dir)
-    await stepsOf(context).noting([from], () => marking(fromFd, from.name, moved))
+    await intentsOf(context).noting([from], () => marking(fromFd, from.name, moved))
   },
 
   async exchange(context, aDir, aName, bDir, bName) {
@@ -122,7 +122,7 @@ export const fileFormat: WhiteoutFormat = {
       { dir: bDir, name: bName },
     ]
     if (storageOf(context).exchange) return await moveName(context, a, b, RENAME_EXCHANGE)
-    await stepsOf(context).holding([a, b], async (name) => {
+    await intentsOf(context).holding([a, b], async (name) => {
       const held = { dir: context.work as Real, name }
       const back = () => moveName(context, held, a)
       await moveName(context, a, held)
@@ -138,7 +138,7 @@ export const fileFormat: WhiteoutFormat = {
   },
 }
 
-function stepsOf(context: UpperContext): IntentLog {
+function intentsOf(context: UpperContext): IntentLog {
   return context.intents as IntentLog
 }
 
@@ -175,7 +175,7 @@ async function marking<T>(dirFd: number, name: Name, change: () => Promise<T>): 
 async function overWhiteout(context: UpperContext, at: UpperName, change: () => Promise<void>): Promise<void> {
   const { dir, name } = at
   const dirFd = await context.descriptors.of(dir)
-  await stepsOf(context).noting([at], async () => {
+  await intentsOf(context).noting([at], async () => {
     await toFile(context, dir, name)
     await change()
     await bestEffort(() => unlinkAt(dirFd, whiteoutFor(name)))
@@ -211,7 +211,7 @@ async function overDirectory(context: UpperContext, from: UpperName, to: UpperNa
   }
   const workFd = await context.descriptors.of(context.work as Real)
   const toFd = await context.descriptors.of(to.dir)
-  await stepsOf(context).holding([to], async (held) => {
+  await intentsOf(context).holding([to], async (held) => {
     await renameAt(toFd, to.name, workFd, held)
     await orElse(
       () => moveName(context, from, to),

@@ -9,7 +9,7 @@ import { NlmHosts } from './nlm/hosts.ts'
 import type { NlmContext } from './nlm/nlm-context.ts'
 import { nlmProgram } from './nlm/program.ts'
 import { Notifier } from './nsm/notifier.ts'
-import { type NsmJournal, PeerList } from './nsm/peer-list.ts'
+import { type Journal, PeerList } from './nsm/peer-list.ts'
 import { nsmProgram } from './nsm/program.ts'
 import type { Logger } from './rpc/logger.ts'
 import type { RpcProgram } from './rpc/program.ts'
@@ -18,7 +18,7 @@ import { RpcCaller } from './rpc/rpc-caller.ts'
 /** How locks are kept. */
 export interface LockOptions {
   /** Where the clients that have locks are noted; unless given, they are not told of a restart. */
-  readonly journal?: NsmJournal
+  readonly journal?: Journal
   /** How long after a restart clients may ask for the locks that they had, and others get none; 45 seconds unless given. */
   readonly graceMs?: number
   /** This machine's name, which clients may know it by. */
@@ -37,7 +37,7 @@ export interface LockManager {
 }
 
 const GRACE_MS = 45_000
-const NO_JOURNAL: NsmJournal = { lines: [], append: async () => undefined, replace: async () => undefined }
+const NO_JOURNAL: Journal = { lines: [], append: async () => undefined, replace: async () => undefined }
 
 /** Puts the parts of NLM and NSM together. */
 export async function makeLockManager(

@@ -3,7 +3,7 @@ import { lookup } from 'node:dns/promises'
 import { connectionsAllowed } from '../../overlay-core/index.ts'
 import { ClosingOrder } from './closing-order.ts'
 import { type Ports, portmapMappings, portmapPrograms, registrationsFor, servedMappings } from './discovery.ts'
-import { ExportTable, type NfsExport } from './exports/export-table.ts'
+import { ExportTable, type NfsExportSettings } from './exports/export-table.ts'
 import { HandleCodec } from './exports/file-handle.ts'
 import { HandleNotes } from './exports/handle-notes.ts'
 import { HostNames, type LookUp } from './exports/host-names.ts'
@@ -19,7 +19,7 @@ import { DIGEST_KEY_BYTES } from './rpc/call-digest.ts'
 import type { GroupsOf } from './rpc/group-cache.ts'
 import type { Logger } from './rpc/logger.ts'
 import { RegistrationKeeper } from './rpc/registration-keeper.ts'
-import { type PersistentReplies, ReplyStore } from './rpc/reply-store.ts'
+import { type ReplyMemory, ReplyStore } from './rpc/reply-store.ts'
 import { RpcServer } from './rpc/server.ts'
 import { UdpServer, type UdpServerOptions } from './rpc/udp-server.ts'
 
@@ -28,7 +28,7 @@ export interface NfsServerOptions {
   host: string
   /** 0 picks a free port. */
   port: number
-  exports: readonly NfsExport[]
+  exports: readonly NfsExportSettings[]
   /** 32 random bytes; handles stay valid as long as they are the same. */
   handleKey: Uint8Array
   /** 8 bytes; others when unstable data may have been lost since the last start, so that clients send it again. */
@@ -50,7 +50,7 @@ export interface NfsServerOptions {
   wallMs?: () => number
   locks?: LockOptions
   /** Memory that outlives the process, for what a client may ask again after a restart; without it such a call is run twice. */
-  replyMemory?: PersistentReplies | undefined
+  replyMemory?: ReplyMemory | undefined
 }
 
 /** A running NFS server. */

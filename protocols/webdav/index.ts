@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto'
 import { type IncomingMessage, METHODS, type ServerResponse } from 'node:http'
 import type { FastifyInstance, FastifyReply, FastifyRequest, HTTPMethods } from 'fastify'
 import type { ChangeGuard } from '../../overlay-core/index.ts'
-import { type DavHandle, type DavOptions, type DavView, DEFAULT_LIMITS } from './api/settings.ts'
+import { type DavHandle, type DavOptions, type DavViewSettings, DEFAULT_LIMITS } from './api/settings.ts'
 import { DavEngine } from './engine.ts'
 import { addPageAssets } from './http/page-assets.ts'
 import { encodeSegment, nameOfText } from './http/path.ts'
@@ -13,13 +13,21 @@ import { markWaiting } from './request/body.ts'
 import { BufferPool } from './state/buffer-pool.ts'
 import { Checksums } from './state/checksums.ts'
 import { ContentCache } from './state/content-cache.ts'
-import type { ServedView } from './state/context.ts'
+import type { DavView } from './state/context.ts'
 import { newCounters } from './state/counters.ts'
 import { KeyedQueue } from './state/keyed-queue.ts'
 import { SyncStore } from './state/sync-store.ts'
 import { UploadStore } from './state/upload-store.ts'
 
-export type { DavHandle, DavLimits, DavOptions, DavView, Journal, Logger, SymlinkPolicy } from './api/settings.ts'
+export type {
+  DavHandle,
+  DavLimits,
+  DavOptions,
+  DavViewSettings,
+  Journal,
+  Logger,
+  SymlinkPolicy,
+} from './api/settings.ts'
 
 /** Request targets as they came, where the router had to see another one. */
 type Targets = WeakMap<IncomingMessage, string>
@@ -99,8 +107,8 @@ function lockGuard(locks: LockStore, view: string): ChangeGuard {
   }
 }
 
-function servedViews(views: readonly DavView[]): Map<string, ServedView> {
-  const served = new Map<string, ServedView>()
+function servedViews(views: readonly DavViewSettings[]): Map<string, DavView> {
+  const served = new Map<string, DavView>()
   for (const view of views) {
     const name = nameOfText(view.name)
     if (!/^[^/?#%*:;\\\p{Cc}]+$/u.test(view.name) || view.name === '.' || view.name === '..') {
@@ -115,7 +123,7 @@ function servedViews(views: readonly DavView[]): Map<string, ServedView> {
 }
 
 /** Sees requests before the router does: for what the router or Node would answer in a way WebDAV cannot use. */
-function watchServer(app: FastifyInstance, views: readonly DavView[], targets: Targets): void {
+function watchServer(app: FastifyInstance, views: readonly DavViewSettings[], targets: Targets): void {
   app.server.prependListener('request', (req: IncomingMessage) => {
     const { url = '/' } = req
     const target = pathOf(url)
@@ -171,7 +179,7 @@ function routableTarget(path: string): string {
 
 function addRoutes(
   app: FastifyInstance,
-  views: readonly DavView[],
+  views: readonly DavViewSettings[],
   execute: (req: IncomingMessage, res: ServerResponse) => void,
 ): void {
   app.register((scope, _options, done) => {

@@ -5,7 +5,7 @@ import {
   type PersistentMemory,
   parseOptions,
 } from '../../overlay-core/index.ts'
-import { type PersistentReplies, parseExport, REPLY_MEMORY_BYTES, startNfs } from '../../protocols/nfs/index.ts'
+import { parseExport, REPLY_MEMORY_BYTES, type ReplyMemory, startNfs } from '../../protocols/nfs/index.ts'
 import type { MortalSettings } from './mortal-server.ts'
 
 const CHANGES = new Set(['create', 'mkdir', 'symlink', 'mknod', 'link', 'unlink', 'rmdir', 'rename', 'setattr'])
@@ -36,7 +36,7 @@ function mute(overlay: Overlay): Overlay {
   })
 }
 
-function watched(memory: PersistentMemory): PersistentReplies {
+function watched(memory: PersistentMemory): ReplyMemory {
   return {
     bytes: memory.bytes,
     changed(offset, length) {

@@ -2,10 +2,10 @@ import { readdir } from 'node:fs/promises'
 import t, { type Test } from 'tap'
 import type { ViewSettings } from '../../config/index.ts'
 import { parseOptions } from '../../overlay-core/index.ts'
-import { type ViewPlan, Views } from '../../server/views.ts'
+import { type ResolvedViewSettings, Views } from '../../server/views.ts'
 
 /** A plan for the view `name` over directories of its own; `lower` may name one that is not there. */
-async function plan(t: Test, name: string, { lower = 'lower' } = {}): Promise<ViewPlan> {
+async function plan(t: Test, name: string, { lower = 'lower' } = {}): Promise<ResolvedViewSettings> {
   const dir = t.testdir({ lower: { file: 'text' }, upper: {}, work: {} })
   const options = parseOptions(`lowerdir=${dir}/${lower},upperdir=${dir}/upper,workdir=${dir}/work`)
   const settings: ViewSettings = { name, mount: options, exports: [], exportsGiven: false }
@@ -30,7 +30,7 @@ t.test('views are found by their names until they are closed', async (t) => {
 
 t.test('when one view cannot be opened those before it are released', async (t) => {
   const good = await plan(t, 'good')
-  const missing: ViewPlan = { ...good, options: { ...good.options, lowerdir: ['/nowhere/at/all'] } }
+  const missing: ResolvedViewSettings = { ...good, options: { ...good.options, lowerdir: ['/nowhere/at/all'] } }
   await t.rejects(Views.open([good, missing], '/nowhere'), { message: /^-o lowerdir: / })
   const views = await Views.open([good], '/nowhere')
   await views.close()
@@ -56,7 +56,7 @@ t.test(
   async (t) => {
     const dir = t.testdir({ lower: { file: 'text' }, state: {} })
     const state = `${dir}/state/deep`
-    const readOnly = (lower: string): ViewPlan => {
+    const readOnly = (lower: string): ResolvedViewSettings => {
       const options = parseOptions(`lowerdir=${dir}/${lower}`)
       return { settings: { name: 'one', mount: options, exports: [], exportsGiven: false }, options }
     }

@@ -1,6 +1,6 @@
 import t from 'tap'
 import { type Attr, FileType } from '../../overlay-core/index.ts'
-import { ServedExport } from '../../protocols/nfs/exports/export-table.ts'
+import { NfsExport } from '../../protocols/nfs/exports/export-table.ts'
 import { decodeSattr3, encodeFattr3, encodePostOpAttr, encodeWccData } from '../../protocols/nfs/nfs3/attributes.ts'
 import { decodeCookie, encodeCookie } from '../../protocols/nfs/nfs3/directory-page.ts'
 import { Decoder } from '../../protocols/nfs/xdr/decoder.ts'
@@ -42,7 +42,7 @@ function encoded(write: (out: Encoder) => void): string {
 t.test('fattr3, post_op_attr and wcc_data', async (t) => {
   await withNfs(t, [{}], async ({ overlay }) => {
     const uuid = Buffer.from('00112233445566778899aabbccddeeff', 'hex')
-    const served = new ServedExport(
+    const served = new NfsExport(
       { name: 'x', overlay: Object.create(overlay, { uuid: { value: uuid } }), rules: [] },
       0,
     )

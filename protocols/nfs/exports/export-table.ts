@@ -7,7 +7,7 @@ import { type AddressesOf, ClientMatcher } from './client-matcher.ts'
 import type { ExportRule } from './export-rules.ts'
 
 /** One overlay offered to clients. */
-export interface NfsExport {
+export interface NfsExportSettings {
   /** `overlay` is exported as `/overlay`. */
   name: string
   overlay: Overlay
@@ -27,7 +27,7 @@ const NO_ID = 0xffff_ffff
 const PRIVILEGED_PORTS = 1024
 
 /** An export as it is being served. */
-export class ServedExport {
+export class NfsExport {
   readonly name: string
   /** As clients name it in MNT: bytes, one per code unit. */
   readonly path: string
@@ -42,7 +42,7 @@ export class ServedExport {
   readonly index: number
   readonly #matcher: ClientMatcher
 
-  constructor(options: NfsExport, index: number, addressesOf?: AddressesOf) {
+  constructor(options: NfsExportSettings, index: number, addressesOf?: AddressesOf) {
     this.name = options.name
     this.path = `/${Buffer.from(options.name).toString('latin1')}`
     this.overlay = options.overlay
@@ -112,12 +112,12 @@ export function squash(credential: Credential, rule: ExportRule): Cred {
 
 /** All exports of a server. */
 export class ExportTable {
-  readonly exports: readonly ServedExport[]
-  readonly #byView = new Map<number, ServedExport>()
+  readonly exports: readonly NfsExport[]
+  readonly #byView = new Map<number, NfsExport>()
 
   /** @throws Error a name that is empty, has a slash or is given twice, or an overlay that is given twice */
-  constructor(exports: readonly NfsExport[], addressesOf?: AddressesOf) {
-    this.exports = exports.map((options, index) => new ServedExport(options, index, addressesOf))
+  constructor(exports: readonly NfsExportSettings[], addressesOf?: AddressesOf) {
+    this.exports = exports.map((options, index) => new NfsExport(options, index, addressesOf))
     const names = new Set<string>()
     const overlays = new Set<Overlay>()
     for (const served of this.exports) {
@@ -135,12 +135,12 @@ export class ExportTable {
   }
 
   /** The export of a file handle. */
-  byView(view: number): ServedExport | undefined {
+  byView(view: number): NfsExport | undefined {
     return this.#byView.get(view)
   }
 
   /** The export whose path begins `path`, and the components that follow; undefined when there is none. */
-  byPath(path: string): { served: ServedExport; rest: string[] } | undefined {
+  byPath(path: string): { served: NfsExport; rest: string[] } | undefined {
     const components = path.split('/').filter((component) => component !== '' && component !== '.')
     if (!path.startsWith('/')) return undefined
     const served = this.exports.find((candidate) => candidate.path === `/${components[0]}`)

@@ -6,7 +6,7 @@ import {
   type SetTime,
   type Wcc,
 } from '../../../overlay-core/index.ts'
-import type { ServedExport } from '../exports/export-table.ts'
+import type { NfsExport } from '../exports/export-table.ts'
 import type { Decoder } from '../xdr/decoder.ts'
 import type { Encoder } from '../xdr/encoder.ts'
 import { XdrError } from '../xdr/xdr-error.ts'
@@ -38,7 +38,7 @@ export const FTYPE3 = {
 } as const satisfies Record<FileType, number>
 
 /** Writes a `fattr3` (RFC 1813 section 2.6). */
-export function encodeFattr3(out: Encoder, attr: Attr, served: ServedExport): void {
+export function encodeFattr3(out: Encoder, attr: Attr, served: NfsExport): void {
   const { view } = out
   const at = out.reserve(FATTR3_BYTES)
   view.setUint32(at, FTYPE3[attr.type])
@@ -68,13 +68,13 @@ export function encodeFattr3(out: Encoder, attr: Attr, served: ServedExport): vo
 }
 
 /** Writes a `post_op_attr`; undefined is the absent one. */
-export function encodePostOpAttr(out: Encoder, attr: Attr | undefined, served: ServedExport): void {
+export function encodePostOpAttr(out: Encoder, attr: Attr | undefined, served: NfsExport): void {
   out.bool(attr !== undefined)
   if (attr !== undefined) encodeFattr3(out, attr, served)
 }
 
 /** Writes a `wcc_data` (RFC 1813 section 2.6) of what the core has filled in. */
-export function encodeWccData(out: Encoder, wcc: Wcc | undefined, served: ServedExport): void {
+export function encodeWccData(out: Encoder, wcc: Wcc | undefined, served: NfsExport): void {
   const before = wcc?.before
   out.bool(before !== undefined)
   if (before !== undefined) {

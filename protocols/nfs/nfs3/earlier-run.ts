@@ -20,7 +20,7 @@ import type { Nfs3Call } from './nfs3-call.ts'
 const CLOCK_TICK_MS = 20
 
 /** Where a name is. */
-export interface Place {
+export interface NameIn {
   readonly dir: Inode
   readonly name: string
 }
@@ -28,7 +28,7 @@ export interface Place {
 /** Makes an object at `place` by `make`; an object that is there already is taken when an earlier run of the call has made it, being as it `wants`. */
 export async function made(
   call: Nfs3Call,
-  place: Place,
+  place: NameIn,
   wants: (attr: Attr, found: Inode) => boolean | Promise<boolean>,
   make: () => Promise<Inode>,
 ): Promise<Inode> {
@@ -45,7 +45,7 @@ export async function made(
 /** The object at `place`, if an earlier run of the call has made it. */
 export async function madeEarlier(
   call: Nfs3Call,
-  { dir, name }: Place,
+  { dir, name }: NameIn,
   wants: (attr: Attr, found: Inode) => boolean | Promise<boolean>,
 ): Promise<Inode | undefined> {
   const { interruption } = call.rpc
@@ -69,7 +69,7 @@ function wasGiven(call: Nfs3Call, interruption: Interruption, object: Inode): bo
 }
 
 /** Removes the name at `place` by `remove`, unless an earlier run of the call has. */
-export async function removed(call: Nfs3Call, place: Place, remove: () => Promise<void>): Promise<void> {
+export async function removed(call: Nfs3Call, place: NameIn, remove: () => Promise<void>): Promise<void> {
   const changed = await unlessGone(call, place, remove)
   if (changed) return
   const { startedMs } = call.rpc.interruption!
@@ -79,7 +79,7 @@ export async function removed(call: Nfs3Call, place: Place, remove: () => Promis
 }
 
 /** Moves `from` to `to` by `move`, unless an earlier run of the call has. */
-export async function moved(call: Nfs3Call, from: Place, to: Place, move: () => Promise<void>): Promise<void> {
+export async function moved(call: Nfs3Call, from: NameIn, to: NameIn, move: () => Promise<void>): Promise<void> {
   const changed = await unlessGone(call, from, move)
   if (changed) return
   const target = await call.overlay.lookup(call.cred, to.dir, to.name)
@@ -91,7 +91,7 @@ export async function moved(call: Nfs3Call, from: Place, to: Place, move: () => 
 }
 
 /** Gives `object` the name at `place` by `link`, unless an earlier run of the call has. */
-export async function linked(call: Nfs3Call, object: Inode, place: Place, link: () => Promise<void>): Promise<void> {
+export async function linked(call: Nfs3Call, object: Inode, place: NameIn, link: () => Promise<void>): Promise<void> {
   try {
     await link()
   } catch (error) {
@@ -103,7 +103,7 @@ export async function linked(call: Nfs3Call, object: Inode, place: Place, link: 
 }
 
 /** Runs `change`, which takes the name at `place` away; false when the call is run again and the name is not there any more. */
-async function unlessGone(call: Nfs3Call, place: Place, change: () => Promise<void>): Promise<boolean> {
+async function unlessGone(call: Nfs3Call, place: NameIn, change: () => Promise<void>): Promise<boolean> {
   const { interruption } = call.rpc
   // Before anything else: what another client has put there since must stay.
   if (interruption !== undefined && (await wasRefilled(call, place, interruption))) return false
@@ -117,7 +117,7 @@ async function unlessGone(call: Nfs3Call, place: Place, change: () => Promise<vo
 }
 
 /** Whether what stands at `place` was made by the present process: then what the call meant had gone before. */
-async function wasRefilled(call: Nfs3Call, { dir, name }: Place, interruption: Interruption): Promise<boolean> {
+async function wasRefilled(call: Nfs3Call, { dir, name }: NameIn, interruption: Interruption): Promise<boolean> {
   const { startedMs, diedMs } = interruption
   // The clock was put back: what was made when cannot be told.
   if (diedMs < startedMs) return false

@@ -7,7 +7,7 @@ import {
   OverlayError,
   type Wcc,
 } from '../../../overlay-core/index.ts'
-import type { Grant, ServedExport } from '../exports/export-table.ts'
+import type { Grant, NfsExport } from '../exports/export-table.ts'
 import { WireHandle } from '../exports/file-handle.ts'
 import { CallState, type RpcCall } from '../rpc/call.ts'
 import type { Decoder } from '../xdr/decoder.ts'
@@ -46,7 +46,7 @@ export class Nfs3Call extends CallState {
   wcc2: Wcc | undefined
   /** The answer carries a file handle: it waits until that would survive the server. */
   givesHandle = false
-  #served: ServedExport | undefined
+  #served: NfsExport | undefined
   #grant: Grant | undefined
 
   constructor(context: Nfs3Context, rpc: RpcCall, procedure: Nfs3Procedure) {
@@ -73,7 +73,7 @@ export class Nfs3Call extends CallState {
   }
 
   /** The export that the handle belongs to; known after `resolve`. */
-  get served(): ServedExport {
+  get served(): NfsExport {
     return this.#served!
   }
 
@@ -131,7 +131,7 @@ export class Nfs3Call extends CallState {
     return out
   }
 
-  async #resolveLater(found: Promise<Inode>, handle: WireHandle, served: ServedExport): Promise<Inode> {
+  async #resolveLater(found: Promise<Inode>, handle: WireHandle, served: NfsExport): Promise<Inode> {
     let inode: Inode
     try {
       inode = await found
@@ -141,7 +141,7 @@ export class Nfs3Call extends CallState {
     return this.#checked(inode, handle, served)
   }
 
-  #checked(inode: Inode, handle: WireHandle, served: ServedExport): Inode {
+  #checked(inode: Inode, handle: WireHandle, served: NfsExport): Inode {
     if (!this.context.handles.authentic(handle)) throw new Nfs3Error(NFS3ERR_BADHANDLE)
     if (this.#served !== undefined && this.#served !== served) throw new OverlayError('EXDEV', 'resolve')
     const { peer, credential } = this.rpc

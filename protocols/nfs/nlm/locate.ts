@@ -1,5 +1,5 @@
 import { Access, FileType, type Inode, isErrno } from '../../../overlay-core/index.ts'
-import type { Grant, ServedExport } from '../exports/export-table.ts'
+import type { Grant, NfsExport } from '../exports/export-table.ts'
 import type { WireHandle } from '../exports/file-handle.ts'
 import type { RpcCall } from '../rpc/call.ts'
 import { NLM4_FAILED, NLM4_GRANTED, NLM4_STALE_FH } from './constants.ts'
@@ -42,7 +42,7 @@ export function locateAnyway(context: NlmContext, handle: WireHandle): Located {
   return known ? { file: fileOf(handle), status: NLM4_GRANTED } : { file: '', status: NLM4_STALE_FH }
 }
 
-async function mayLock({ overlay }: ServedExport, { cred }: Grant, inode: Inode): Promise<boolean> {
+async function mayLock({ overlay }: NfsExport, { cred }: Grant, inode: Inode): Promise<boolean> {
   if ((await overlay.access(cred, inode, Access.read | Access.write)) !== 0) return true
   return (await overlay.getattr(inode)).uid === cred.uid
 }

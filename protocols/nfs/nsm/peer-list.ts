@@ -1,7 +1,7 @@
 import { LRUCache } from 'lru-cache'
 
 /** Where the list of peers is kept: lines of text that survive the server. */
-export interface NsmJournal {
+export interface Journal {
   /** What was there at the start. */
   readonly lines: readonly string[]
   /** Adds text and makes it durable. */
@@ -47,7 +47,7 @@ export class PeerList {
   readonly state: number
   /** Peers of earlier runs that are not told yet. */
   readonly toNotify: readonly NsmPeer[]
-  readonly #journal: NsmJournal
+  readonly #journal: Journal
   readonly #peers: Peers
   #appended = 0
   /** The writes to the journal, one after the other. */
@@ -55,7 +55,7 @@ export class PeerList {
   /** Keys of the peers that have locks in this run. */
   readonly #monitored = new Map<string, Promise<void>>()
 
-  private constructor(journal: NsmJournal, state: number, peers: Peers) {
+  private constructor(journal: Journal, state: number, peers: Peers) {
     this.#journal = journal
     this.state = state
     this.#peers = peers
@@ -63,7 +63,7 @@ export class PeerList {
   }
 
   /** Reads the journal and begins a new state. */
-  static async open(journal: NsmJournal): Promise<PeerList> {
+  static async open(journal: Journal): Promise<PeerList> {
     let state = FIRST_STATE - 2
     const peers: Peers = new LRUCache({ max: MAX_PEERS })
     for (const line of journal.lines.flatMap(parseLine)) {

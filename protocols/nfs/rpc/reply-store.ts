@@ -3,7 +3,7 @@ import { DIGEST_KEY_BYTES } from './call-digest.ts'
 import { MAX_KEPT_REPLY_BYTES } from './constants.ts'
 
 /** Memory that outlives the process; see `PersistentMemory` of the core. */
-export interface PersistentReplies {
+export interface ReplyMemory {
   /** Of `REPLY_MEMORY_BYTES`; all zero at first. */
   readonly bytes: Uint8Array
   changed(offset: number, length: number): void
@@ -84,7 +84,7 @@ export class ReplyStore {
   readonly earlier: readonly KeptCall[]
   /** When this process began, in ms of the time of day. */
   readonly openedMs: number
-  readonly #memory: PersistentReplies
+  readonly #memory: ReplyMemory
   readonly #view: DataView
   readonly #wallMs: () => number
   readonly #failed: (error: unknown) => void
@@ -95,7 +95,7 @@ export class ReplyStore {
   #broken = false
 
   /** `failed` is told once when nothing can be kept any more. `newKey` is the secret of a memory that has none. */
-  constructor(memory: PersistentReplies, wallMs: () => number, failed: (error: unknown) => void, newKey: Uint8Array) {
+  constructor(memory: ReplyMemory, wallMs: () => number, failed: (error: unknown) => void, newKey: Uint8Array) {
     this.#memory = memory
     this.#wallMs = wallMs
     this.#failed = failed

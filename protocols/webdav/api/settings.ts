@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http'
 import type { ChangeGuard, Cred, Overlay } from '../../../overlay-core/index.ts'
 
 /** One overlay served at `/name/`, and the user on whose behalf every request on it acts. */
-export interface DavView {
+export interface DavViewSettings {
   /** One path segment, as Unicode text. */
   readonly name: string
   readonly overlay: Overlay
@@ -116,7 +116,7 @@ export interface LockClock {
 
 /** What `registerWebDav` needs. */
 export interface DavOptions {
-  readonly views: readonly DavView[]
+  readonly views: readonly DavViewSettings[]
   readonly log: Logger
   /** Milliseconds since the epoch; the system clock when absent. */
   readonly now?: () => number

@@ -17,7 +17,7 @@ import { nameOfText } from '../http/path.ts'
 import { limitSilence } from '../request/body.ts'
 import { FileShrank } from '../request/download.ts'
 import { followsSymlinks, type Target } from '../request/resolve.ts'
-import type { ServedView, ViewContext } from '../state/context.ts'
+import type { DavView, ViewContext } from '../state/context.ts'
 import { memberName } from './member-name.ts'
 import { type ArchiveMember, TAR_END, tarHeader, tarPadding } from './tar.ts'
 import { hasData, ZipWriter } from './zip.ts'
@@ -112,7 +112,7 @@ interface Frame {
 }
 
 /** The collection and all below it, depth first, each directory before what is in it. */
-async function* walk(view: ServedView, top: Inode, name: string): AsyncGenerator<Found> {
+async function* walk(view: DavView, top: Inode, name: string): AsyncGenerator<Found> {
   const linked = new Map<number, string>()
   const attr = await view.overlay.getattr(top)
   yield { path: `${name}/`, attr, kind: 'directory', inode: top }
@@ -129,7 +129,7 @@ async function* walk(view: ServedView, top: Inode, name: string): AsyncGenerator
   }
 }
 
-async function list(view: ServedView, frame: Frame): Promise<void> {
+async function list(view: DavView, frame: Frame): Promise<void> {
   const batch: DirEntryPlus[] = []
   try {
     frame.listed = await view.overlay.readdirPlus(view.cred, frame.inode, frame.cookie, (entry) => {
@@ -147,7 +147,7 @@ async function list(view: ServedView, frame: Frame): Promise<void> {
 }
 
 async function memberOf(
-  view: ServedView,
+  view: DavView,
   frame: Frame,
   { name, inode, attr }: DirEntryPlus,
   linked: Map<number, string>,
@@ -167,7 +167,7 @@ async function memberOf(
   return { path, attr, kind: 'file', inode }
 }
 
-async function* tarOf(view: ServedView, members: AsyncIterable<Found>): AsyncGenerator<Buffer> {
+async function* tarOf(view: DavView, members: AsyncIterable<Found>): AsyncGenerator<Buffer> {
   for await (const found of members) {
     if (loopBudget.spent) await loopBudget.rest()
     if (found.kind !== 'file') {
@@ -189,7 +189,7 @@ async function* tarOf(view: ServedView, members: AsyncIterable<Found>): AsyncGen
   yield TAR_END
 }
 
-async function* zipOf(view: ServedView, members: AsyncIterable<Found>): AsyncGenerator<Buffer> {
+async function* zipOf(view: DavView, members: AsyncIterable<Found>): AsyncGenerator<Buffer> {
   const zip = new ZipWriter()
   try {
     for await (const member of members) {
@@ -208,7 +208,7 @@ async function* zipOf(view: ServedView, members: AsyncIterable<Found>): AsyncGen
 }
 
 /** A member with data; nothing of a file that the caller may not read. */
-async function* zipMember(view: ServedView, zip: ZipWriter, member: Found): AsyncGenerator<Buffer> {
+async function* zipMember(view: DavView, zip: ZipWriter, member: Found): AsyncGenerator<Buffer> {
   if (member.kind === 'symlink') {
     yield* small(zip, member, Buffer.from(member.target ?? '', 'latin1'))
     return
@@ -257,7 +257,7 @@ async function* summed(
 }
 
 /** Opens a file; undefined when the caller may not read it, or it went meanwhile. */
-async function openReadable(view: ServedView, inode: Inode): Promise<OpenFile | undefined> {
+async function openReadable(view: DavView, inode: Inode): Promise<OpenFile | undefined> {
   try {
     return await view.overlay.open(view.cred, inode, { read: true })
   } catch (error) {

@@ -15,7 +15,10 @@ import { methodNotAllowed, type ViewContext } from '../state/context.ts'
 const PARTIAL_TYPE = 'application/x-sabredav-partialupdate'
 
 /** Where in a file a body goes: from a byte on, so many bytes before the end, or after the end. */
-type Place = { readonly first: number; readonly last: number | undefined } | { readonly lastBytes: number } | 'append'
+type WriteRange =
+  | { readonly first: number; readonly last: number | undefined }
+  | { readonly lastBytes: number }
+  | 'append'
 
 /** A field as it came: that of the body's type is kept from the HTTP process, which would refuse those it does not know. */
 export function rawField(req: IncomingMessage, name: string): string | undefined {
@@ -64,7 +67,7 @@ export async function putRange(ctx: ViewContext, field: string): Promise<boolean
   return false
 }
 
-async function update(ctx: ViewContext, target: Target & { readonly inode: Inode }, place: Place): Promise<void> {
+async function update(ctx: ViewContext, target: Target & { readonly inode: Inode }, place: WriteRange): Promise<void> {
   const { view } = ctx
   const { inode } = target
   if (isDirectory(inode)) throw methodNotAllowed(ctx, ResourceType.Directory, 'a collection has no content')
@@ -106,7 +109,7 @@ class FileSink implements BodySink {
   }
 }
 
-function parseUpdateRange(field: string): Place {
+function parseUpdateRange(field: string): WriteRange {
   const text = field.trim().toLowerCase()
   if (text === 'append') return 'append'
   const found = /^bytes=(?:(\d{1,16})-(\d{1,16})?|-(\d{1,16}))$/.exec(text)
@@ -118,7 +121,7 @@ function parseUpdateRange(field: string): Place {
   return { first, last }
 }
 
-function positionOf(place: Place, size: number, length: number): number {
+function positionOf(place: WriteRange, size: number, length: number): number {
   if (place === 'append') return size
   if ('lastBytes' in place) {
     if (place.lastBytes > size) throw unsatisfiable(size)

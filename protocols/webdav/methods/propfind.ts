@@ -13,7 +13,7 @@ import { Multistatus, statusResponse } from '../request/multistatus.ts'
 import { isDirectory, isVisible, resolve, type Target } from '../request/resolve.ts'
 import { lookAgain } from '../request/stale.ts'
 import type { Sums } from '../state/checksums.ts'
-import type { DavContext, ServedView, ViewContext } from '../state/context.ts'
+import type { DavContext, DavView, ViewContext } from '../state/context.ts'
 
 type DeadList = (readonly DeadProperty[])[]
 const NO_DEAD: readonly DeadProperty[] = []
@@ -31,7 +31,7 @@ const SUMMED_BYTES = 64 * 1024 * 1024
 /** One answer in the making. */
 export interface Finding {
   readonly ctx: DavContext
-  readonly view: ServedView
+  readonly view: DavView
   readonly answer: Multistatus
   readonly query: PropfindQuery
   readonly moment: Moment
@@ -95,7 +95,7 @@ export async function propfindRoot(ctx: DavContext): Promise<void> {
 /** Starts a 207 answer that tells of resources of a view what `query` asks for. */
 export async function begin(
   ctx: DavContext,
-  view: ServedView,
+  view: DavView,
   query: PropfindQuery,
   depth: Depth,
   answer = new Multistatus(ctx),
@@ -165,7 +165,7 @@ function place({ view, path }: ViewContext): { base: string; name: Name } {
 }
 
 function writeMember(
-  view: ServedView,
+  view: DavView,
   base: string,
   { name, names, collection, inode, attr }: Member,
   query: PropfindQuery,
@@ -180,7 +180,7 @@ function writeMember(
 }
 
 /** The dead properties of each member, as far as the query asks for any. */
-async function deadOf(view: ServedView, members: readonly Member[], query: PropfindQuery): Promise<DeadList> {
+async function deadOf(view: DavView, members: readonly Member[], query: PropfindQuery): Promise<DeadList> {
   const dead = new Array<readonly DeadProperty[]>(members.length).fill(NO_DEAD)
   if (!query.needsDead) return dead
   let reading: Promise<void>[] = []
@@ -200,7 +200,7 @@ async function deadOf(view: ServedView, members: readonly Member[], query: Propf
   return dead
 }
 
-async function readInto(dead: DeadList, i: number, view: ServedView, inode: Inode, attr: Attr): Promise<void> {
+async function readInto(dead: DeadList, i: number, view: DavView, inode: Inode, attr: Attr): Promise<void> {
   try {
     dead[i] = await learnDead(view, inode, attr)
   } catch (error) {

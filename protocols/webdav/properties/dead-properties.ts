@@ -2,7 +2,7 @@ import type { Attr, Inode } from '../../../overlay-core/index.ts'
 import { DavError } from '../http/dav-error.ts'
 import { parseXml } from '../http/xml.ts'
 import { serializeElement } from '../http/xml-write.ts'
-import type { ServedView } from '../state/context.ts'
+import type { DavView } from '../state/context.ts'
 
 /** A property that the server only keeps (RFC 4918 section 4): its name, and its element as XML that stands on its own. */
 export interface DeadProperty {
@@ -25,7 +25,7 @@ export function knownDead(attr: Attr): readonly DeadProperty[] | undefined {
 }
 
 /** Reads the dead properties of an object and remembers them for as long as `attr`, got before, are its attributes. */
-export async function learnDead(view: ServedView, inode: Inode, attr: Attr): Promise<readonly DeadProperty[]> {
+export async function learnDead(view: DavView, inode: Inode, attr: Attr): Promise<readonly DeadProperty[]> {
   const note = await view.overlay.getProtocolData(view.cred, inode, SLOT)
   const dead = note === undefined ? NONE : decode(note)
   if (note === undefined || note.length <= REMEMBERED_BYTES) remembered.set(attr, dead)
@@ -33,14 +33,14 @@ export async function learnDead(view: ServedView, inode: Inode, attr: Attr): Pro
 }
 
 /** The dead properties of an object, in the order they were first set. */
-export async function readDead(view: ServedView, inode: Inode): Promise<readonly DeadProperty[]> {
+export async function readDead(view: DavView, inode: Inode): Promise<readonly DeadProperty[]> {
   const note = await view.overlay.getProtocolData(view.cred, inode, SLOT)
   return note === undefined ? NONE : decode(note)
 }
 
 /** Replaces all dead properties of an object in one step. @throws DavError 507 they are larger than `maxBytes` · ENOSPC */
 export async function writeDead(
-  view: ServedView,
+  view: DavView,
   inode: Inode,
   properties: readonly DeadProperty[],
   maxBytes: number,
@@ -51,7 +51,7 @@ export async function writeDead(
 }
 
 /** Gives `to` the dead properties of `from`, and no others. */
-export async function copyDead(fromView: ServedView, from: Inode, toView: ServedView, to: Inode): Promise<void> {
+export async function copyDead(fromView: DavView, from: Inode, toView: DavView, to: Inode): Promise<void> {
   const note = await fromView.overlay.getProtocolData(fromView.cred, from, SLOT)
   const present = await toView.overlay.getProtocolData(toView.cred, to, SLOT)
   if (note !== undefined || present !== undefined) await toView.overlay.setProtocolData(toView.cred, to, SLOT, note)

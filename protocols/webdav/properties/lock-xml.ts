@@ -2,7 +2,7 @@ import { hrefOf } from '../http/path.ts'
 import { LockScope, LockType } from '../http/vocabulary.ts'
 import { escapeText } from '../http/xml-write.ts'
 import type { ActiveLock } from '../locks/lock-store.ts'
-import type { ServedView } from '../state/context.ts'
+import type { DavView } from '../state/context.ts'
 
 const TYPE_XML = `<D:locktype><D:${LockType.Write.value}/></D:locktype>`
 
@@ -12,11 +12,11 @@ export const SUPPORTED_LOCKS = [LockScope.Exclusive, LockScope.Shared]
   .join('')
 
 /** The content of `DAV:lockdiscovery` (RFC 4918 section 15.8). */
-export function lockDiscovery(view: ServedView, locks: readonly ActiveLock[], nowMs: number): string {
+export function lockDiscovery(view: DavView, locks: readonly ActiveLock[], nowMs: number): string {
   return locks.map((lock) => activeLock(view, lock, nowMs)).join('')
 }
 
-function activeLock(view: ServedView, lock: ActiveLock, nowMs: number): string {
+function activeLock(view: DavView, lock: ActiveLock, nowMs: number): string {
   const seconds = Math.max(0, Math.ceil((lock.expiresMs - nowMs) / 1000))
   const owner = lock.owner === '' ? '' : `<D:owner>${lock.owner}</D:owner>`
   return (

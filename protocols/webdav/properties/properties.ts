@@ -6,7 +6,7 @@ import { textOfName } from '../http/path.ts'
 import { escapeText } from '../http/xml-write.ts'
 import { locksOn } from '../locks/resource-locks.ts'
 import { checksumXml, OWNCLOUD_NAMESPACE, type Sums } from '../state/checksums.ts'
-import type { DavServices, ServedView } from '../state/context.ts'
+import type { DavServices, DavView } from '../state/context.ts'
 import { lockDiscovery, SUPPORTED_LOCKS } from './lock-xml.ts'
 import { MICROSOFT_NAMESPACE } from './win32-properties.ts'
 
@@ -15,7 +15,7 @@ export const APACHE_NAMESPACE = 'http://apache.org/dav/props/'
 
 /** A resource whose properties are asked for. */
 export interface Described {
-  readonly view: ServedView
+  readonly view: DavView
   /** The name shown, as bytes; that of the view for its root. */
   readonly name: Name
   /** Where locks would lie; symlinks resolved. */

@@ -3,12 +3,12 @@ import { DavError } from '../http/dav-error.ts'
 import { hrefOf } from '../http/path.ts'
 import { statusOf } from '../http/status.ts'
 import type { ActiveLock } from '../locks/lock-store.ts'
-import type { DavContext, ServedView } from '../state/context.ts'
+import type { DavContext, DavView } from '../state/context.ts'
 import { Multistatus, statusResponse } from './multistatus.ts'
 
 /** A member that a method on a whole tree could not deal with. */
 export interface Failure {
-  readonly view: ServedView
+  readonly view: DavView
   readonly names: readonly Name[]
   readonly collection: boolean
   readonly status: number
@@ -30,7 +30,7 @@ export class Failures {
   }
 
   /** Notes that `error` kept the member at `names` from being dealt with. */
-  add(view: ServedView, names: readonly Name[], collection: boolean, error: unknown): void {
+  add(view: DavView, names: readonly Name[], collection: boolean, error: unknown): void {
     this.#count++
     if (this.#list.length >= this.#limit) return
     const condition = error instanceof DavError ? error.condition : undefined
@@ -49,7 +49,7 @@ export class Failures {
 }
 
 /** Answers 207 for members of a tree that are locked, so that nothing was done (RFC 4918 section 9.6.1). */
-export async function sendLocked(ctx: DavContext, view: ServedView, locks: readonly ActiveLock[]): Promise<void> {
+export async function sendLocked(ctx: DavContext, view: DavView, locks: readonly ActiveLock[]): Promise<void> {
   const answer = new Multistatus(ctx)
   for (const { names } of locks.slice(0, ctx.services.limits.reportedFailures)) {
     await answer.add(statusResponse(hrefOf(view.root, names, false), 423, '<D:lock-token-submitted/>'))

@@ -3,11 +3,11 @@ import { DavError } from '../http/dav-error.ts'
 import { hrefOf } from '../http/path.ts'
 import type { ActiveLock } from '../locks/lock-store.ts'
 import { type Lockable, locksOn } from '../locks/resource-locks.ts'
-import type { DavServices, ServedView } from '../state/context.ts'
+import type { DavServices, DavView } from '../state/context.ts'
 
 /** A place in a view. */
-export interface Place {
-  readonly view: ServedView
+export interface ResourceName {
+  readonly view: DavView
   readonly names: readonly Name[]
 }
 
@@ -18,13 +18,17 @@ export function obstacle(locks: readonly ActiveLock[], tokens: ReadonlySet<strin
 }
 
 /** Asks for the tokens of the locks on a resource (RFC 4918 section 7), at whichever of a file's names they were taken. @throws DavError 423 */
-export function requireResource(services: DavServices, place: Lockable & Place, tokens: ReadonlySet<string>): void {
+export function requireResource(
+  services: DavServices,
+  place: Lockable & ResourceName,
+  tokens: ReadonlySet<string>,
+): void {
   const lock = obstacle(locksOn(services.locks, place), tokens)
   if (lock !== undefined) throw lockedError(place.view, lock)
 }
 
 /** Asks for the tokens of the locks on a name. @throws DavError 423 */
-function requireName(services: DavServices, { view, names }: Place, tokens: ReadonlySet<string>): void {
+function requireName(services: DavServices, { view, names }: ResourceName, tokens: ReadonlySet<string>): void {
   const lock = obstacle(services.locks.covering(view.name, names), tokens)
   if (lock !== undefined) throw lockedError(view, lock)
 }
@@ -36,7 +40,7 @@ function requireName(services: DavServices, { view, names }: Place, tokens: Read
  *
  * @throws DavError 423
  */
-export function requireMember(services: DavServices, place: Place, tokens: ReadonlySet<string>): void {
+export function requireMember(services: DavServices, place: ResourceName, tokens: ReadonlySet<string>): void {
   if (services.locks.size === 0) return
   requireName(services, place, tokens)
   const { view, names } = place
@@ -46,7 +50,7 @@ export function requireMember(services: DavServices, place: Place, tokens: Reado
 /** The locks below a collection that `tokens` does not open, one for each locked resource, at most `limit`. */
 export function obstaclesBelow(
   services: DavServices,
-  place: Place,
+  place: ResourceName,
   tokens: ReadonlySet<string>,
   limit: number = services.limits.reportedFailures,
 ): ActiveLock[] {
@@ -64,7 +68,7 @@ export function obstaclesBelow(
 }
 
 /** Status 423 that names the lock's root (RFC 4918 section 16, `lock-token-submitted`). */
-export function lockedError(view: ServedView, lock: ActiveLock): DavError {
+export function lockedError(view: DavView, lock: ActiveLock): DavError {
   const href = hrefOf(view.root, lock.names, false)
   return new DavError(423, 'the resource is locked', {
     condition: `<D:lock-token-submitted><D:href>${href}</D:href></D:lock-token-submitted>`,

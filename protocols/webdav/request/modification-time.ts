@@ -1,11 +1,11 @@
 import type { Inode } from '../../../overlay-core/index.ts'
 import { parseOcMtime } from '../http/headers.ts'
-import type { ServedView, ViewContext } from '../state/context.ts'
+import type { DavView, ViewContext } from '../state/context.ts'
 
 /** What X-OC-Mtime asks for, if it is there, and what to answer once it is done. */
 export interface AskedTime {
   /** Gives the object the time. */
-  set(view: ServedView, inode: Inode | undefined): Promise<void>
+  set(view: DavView, inode: Inode | undefined): Promise<void>
   /** For the answer, a flat list of names and values. */
   readonly headers: readonly string[]
 }

@@ -1,10 +1,10 @@
 import type { IncomingMessage } from 'node:http'
 import { badRequest } from '../http/dav-error.ts'
 import { type DavPath, parsePath } from '../http/path.ts'
-import type { DavServices, ServedView } from '../state/context.ts'
+import type { DavServices, DavView } from '../state/context.ts'
 
 /** What a URL in a header field points at: a place in a view, this server but no view, or another server. */
-export type Reference = (DavPath & { readonly view: ServedView }) | 'outside' | 'foreign'
+export type Reference = (DavPath & { readonly view: DavView }) | 'outside' | 'foreign'
 
 const ABSOLUTE = /^(?:https?:)?\/\/([^/?#]*)(.*)$/is
 
@@ -29,7 +29,7 @@ function isOurs(authority: string, req: IncomingMessage, services: DavServices):
 }
 
 /** The view that the first name of `path` calls for, and the path inside it; undefined when there is no such view. */
-export function splitView(path: DavPath, services: DavServices): (DavPath & { readonly view: ServedView }) | undefined {
+export function splitView(path: DavPath, services: DavServices): (DavPath & { readonly view: DavView }) | undefined {
   const view = path.names.length === 0 ? undefined : services.views.get(path.names[0])
   return view && { view, names: path.names.slice(1), trailingSlash: path.trailingSlash }
 }

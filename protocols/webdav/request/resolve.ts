@@ -1,10 +1,10 @@
 import { FileType, type Inode, type MaybePromise, type Name } from '../../../overlay-core/index.ts'
 import { DavError } from '../http/dav-error.ts'
-import type { ServedView } from '../state/context.ts'
+import type { DavView } from '../state/context.ts'
 
 /** Where a path of a view leads. */
 export interface Target {
-  readonly view: ServedView
+  readonly view: DavView
   /** The path with the symlinks on the way resolved: the same for all URLs of the same place. */
   readonly names: readonly Name[]
   /** The directory that holds or would hold the object; undefined for the root of the view, and when it does not exist. */
@@ -28,7 +28,7 @@ const MAX_SYMLINKS = 40
  * @throws DavError 403 a symlink that is refused
  * @throws EACCES no search permission on the way · ESTALE and others of the core
  */
-export function resolve(view: ServedView, names: readonly Name[], follow: boolean): MaybePromise<Target> {
+export function resolve(view: DavView, names: readonly Name[], follow: boolean): MaybePromise<Target> {
   return new Walk(view, names, follow).run()
 }
 
@@ -38,7 +38,7 @@ export function isVisible(inode: Inode): boolean {
 }
 
 /** Whether symlinks of the view stand for what they lead to. */
-export function followsSymlinks({ symlinks = 'follow' }: ServedView): boolean {
+export function followsSymlinks({ symlinks = 'follow' }: DavView): boolean {
   return symlinks === 'follow'
 }
 
@@ -48,7 +48,7 @@ export function isDirectory(inode: Inode): boolean {
 }
 
 class Walk {
-  readonly #view: ServedView
+  readonly #view: DavView
   readonly #follow: boolean
   /** What is still to walk, the next name last. */
   readonly #pending: Name[]
@@ -57,7 +57,7 @@ class Walk {
   readonly #names: Name[] = []
   #symlinks = 0
 
-  constructor(view: ServedView, names: readonly Name[], follow: boolean) {
+  constructor(view: DavView, names: readonly Name[], follow: boolean) {
     this.#view = view
     this.#follow = follow
     this.#pending = names.toReversed()

@@ -4,7 +4,7 @@ import { type Attr, type Inode, isErrno, loopBudget } from '../../../overlay-cor
 import { ClientGone } from '../http/client-gone.ts'
 import { badRequest, DavError } from '../http/dav-error.ts'
 import { etagOf } from '../http/etag.ts'
-import type { DavContext, ServedView } from '../state/context.ts'
+import type { DavContext, DavView } from '../state/context.ts'
 
 /** The namespace of ownCloud's properties. */
 export const OWNCLOUD_NAMESPACE = 'http://owncloud.org/ns'
@@ -63,7 +63,7 @@ export class Checksums {
   #running: Promise<unknown> = Promise.resolve()
 
   /** What is known without reading the file. */
-  async known(view: ServedView, inode: Inode, attr: Attr): Promise<Sums | undefined> {
+  async known(view: DavView, inode: Inode, attr: Attr): Promise<Sums | undefined> {
     const etag = etagOf(inode, attr)
     const key = `${view.name}/${etag}`
     const remembered = this.#known.get(key)
@@ -75,7 +75,7 @@ export class Checksums {
   }
 
   /** Reads the file when nothing is known; undefined when it may not be read or changes meanwhile. @throws ClientGone */
-  async compute(ctx: DavContext, view: ServedView, inode: Inode, attr: Attr): Promise<Sums | undefined> {
+  async compute(ctx: DavContext, view: DavView, inode: Inode, attr: Attr): Promise<Sums | undefined> {
     const known = await this.known(view, inode, attr)
     if (known !== undefined && ASKED.every((name) => name in known)) return known
     const turn = this.#running.then(() => this.#read(ctx, view, inode, attr, known ?? {}))
@@ -84,7 +84,7 @@ export class Checksums {
   }
 
   /** Keeps what was found out about the file with these attributes. */
-  async keep(view: ServedView, inode: Inode, attr: Attr, sums: Sums): Promise<void> {
+  async keep(view: DavView, inode: Inode, attr: Attr, sums: Sums): Promise<void> {
     const etag = etagOf(inode, attr)
     this.#known.set(`${view.name}/${etag}`, sums)
     try {
@@ -94,7 +94,7 @@ export class Checksums {
     }
   }
 
-  async #read(ctx: DavContext, view: ServedView, inode: Inode, attr: Attr, before: Sums): Promise<Sums | undefined> {
+  async #read(ctx: DavContext, view: DavView, inode: Inode, attr: Attr, before: Sums): Promise<Sums | undefined> {
     const known = this.#known.get(`${view.name}/${etagOf(inode, attr)}`)
     if (known !== undefined && ASKED.every((name) => name in known)) return known
     try {
@@ -110,7 +110,7 @@ export class Checksums {
   }
 }
 
-async function sumFile(ctx: DavContext, view: ServedView, inode: Inode): Promise<Sums> {
+async function sumFile(ctx: DavContext, view: DavView, inode: Inode): Promise<Sums> {
   const summer = new Summer(ASKED)
   const file = await view.overlay.open(view.cred, inode, { read: true })
   const buffer = ctx.services.buffers.take()

@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { DavLimits, DavView, Logger } from '../api/settings.ts'
+import type { DavLimits, DavViewSettings, Logger } from '../api/settings.ts'
 import { DavError } from '../http/dav-error.ts'
 import type { DavPath } from '../http/path.ts'
 import type { ResourceType } from '../http/vocabulary.ts'
@@ -13,7 +13,7 @@ import type { SyncStore } from './sync-store.ts'
 import type { UploadStore } from './upload-store.ts'
 
 /** A view with the encoded path under which it is served. */
-export interface ServedView extends DavView {
+export interface DavView extends DavViewSettings {
   /** `/NAME/`, percent-encoded. */
   readonly root: string
 }
@@ -21,7 +21,7 @@ export interface ServedView extends DavView {
 /** What all requests share. */
 export interface DavServices {
   /** By name, as bytes. */
-  readonly views: ReadonlyMap<string, ServedView>
+  readonly views: ReadonlyMap<string, DavView>
   readonly log: Logger
   readonly now: () => number
   /** The clock that locks live by, ms. */
@@ -53,7 +53,7 @@ export class DavContext {
   readonly res: ServerResponse
   readonly services: DavServices
   /** Undefined at `/`, above all views. */
-  readonly view: ServedView | undefined
+  readonly view: DavView | undefined
   /** Inside the view. */
   readonly path: DavPath
 
@@ -61,7 +61,7 @@ export class DavContext {
     req: IncomingMessage,
     res: ServerResponse,
     services: DavServices,
-    view: ServedView | undefined,
+    view: DavView | undefined,
     path: DavPath,
   ) {
     this.req = req
@@ -79,4 +79,4 @@ export function methodNotAllowed(ctx: DavContext, kind: ResourceType, message: s
 }
 
 /** A context inside a view: what every method but those on `/` gets. */
-export type ViewContext = DavContext & { readonly view: ServedView }
+export type ViewContext = DavContext & { readonly view: DavView }

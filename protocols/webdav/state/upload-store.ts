@@ -1,12 +1,12 @@
-import type { KeptStage, Name, Overlay, StagedFile } from '../../../overlay-core/index.ts'
+import type { Name, Overlay, ResumableStage, StagedFile } from '../../../overlay-core/index.ts'
 import type { Logger } from '../api/settings.ts'
 import { nameOfText } from '../http/path.ts'
-import type { ServedView } from './context.ts'
+import type { DavView } from './context.ts'
 
 /** An upload that may be interrupted and taken up again. */
 export interface ResumableUpload {
   readonly id: string
-  readonly view: ServedView
+  readonly view: DavView
   /** Where it goes: from the root of the view. */
   readonly names: readonly Name[]
   readonly lengthBytes: number
@@ -51,25 +51,25 @@ export class UploadStore {
   }
 
   /** Takes up what the last run has left. To be awaited before anything else. */
-  load(views: ReadonlyMap<string, ServedView>): Promise<void> {
+  load(views: ReadonlyMap<string, DavView>): Promise<void> {
     this.#loading ??= this.#load(views)
     return this.#loading
   }
 
-  async #load(views: ReadonlyMap<string, ServedView>): Promise<void> {
+  async #load(views: ReadonlyMap<string, DavView>): Promise<void> {
     const seen = new Set<Overlay>()
     for (const { overlay, cred } of views.values()) {
       if (seen.has(overlay)) continue
       seen.add(overlay)
       try {
-        for (const kept of await overlay.keptStages(cred)) await this.#takeUp(views, kept)
+        for (const kept of await overlay.resumableStages(cred)) await this.#takeUp(views, kept)
       } catch (error) {
         this.#log.warn({ err: error }, 'webdav: uploads of the last run could not be read')
       }
     }
   }
 
-  async #takeUp(views: ReadonlyMap<string, ServedView>, { id, about, staged, mtimeSec }: KeptStage): Promise<void> {
+  async #takeUp(views: ReadonlyMap<string, DavView>, { id, about, staged, mtimeSec }: ResumableStage): Promise<void> {
     const found = readAbout(about)
     const view = found && views.get(nameOfText(found.view))
     const expiresMs = mtimeSec * 1000 + this.#lifeMs

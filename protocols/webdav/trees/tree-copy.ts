@@ -11,7 +11,7 @@ import { DavError } from '../http/dav-error.ts'
 import { copyDead } from '../properties/dead-properties.ts'
 import type { Failures } from '../request/failures.ts'
 import { followsSymlinks } from '../request/resolve.ts'
-import type { DavContext, ServedView } from '../state/context.ts'
+import type { DavContext, DavView } from '../state/context.ts'
 
 const BATCH = 256
 /** A copy belongs to who made it: setuid and setgid do not go along. */
@@ -21,8 +21,8 @@ const NO_DATA = Buffer.alloc(512 * 1024)
 
 /** Where a copy comes from and goes to. */
 export interface CopyPlan {
-  readonly from: ServedView
-  readonly to: ServedView
+  readonly from: DavView
+  readonly to: DavView
   readonly source: Inode
   readonly dir: Inode
   /** From the root of `to`; the last one is the name in `dir`. */

@@ -1,6 +1,6 @@
 import { type DirEntry, FileType, type Inode, isErrno, type Name } from '../../../overlay-core/index.ts'
 import type { Failures } from '../request/failures.ts'
-import type { ServedView } from '../state/context.ts'
+import type { DavView } from '../state/context.ts'
 
 const BATCH = 256
 
@@ -22,7 +22,7 @@ interface Frame {
  * the root of the view, and so its ancestors stay. Memory is bounded by depth, not by size. Symlinks are removed, not followed.
  */
 export async function deleteTree(
-  view: ServedView,
+  view: DavView,
   dir: Inode,
   names: readonly Name[],
   inode: Inode,
@@ -32,12 +32,12 @@ export async function deleteTree(
 }
 
 class TreeRemoval {
-  readonly #view: ServedView
+  readonly #view: DavView
   readonly #names: Name[]
   readonly #failures: Failures
   readonly #frames: Frame[] = []
 
-  constructor(view: ServedView, names: readonly Name[], failures: Failures) {
+  constructor(view: DavView, names: readonly Name[], failures: Failures) {
     this.#view = view
     this.#names = [...names]
     this.#failures = failures

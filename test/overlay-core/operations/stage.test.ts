@@ -114,7 +114,7 @@ t.test('an open file and a second name keep what was replaced', async (t) => {
 
 t.test('a kept file outlives the overlay, with what is said about it; one that lost its half does not', async (t) => {
   await withOverlay(t, [{}], async ({ overlay, upper, work, remount }) => {
-    t.same(await overlay.keptStages(ROOT), [])
+    t.same(await overlay.resumableStages(ROOT), [])
     const about = Buffer.from('where it goes')
     const first = await overlay.stage(ROOT, { mode: 0o644 }, { id: 'first-1', about })
     await first.append([Buffer.from('hello ')])
@@ -129,7 +129,7 @@ t.test('a kept file outlives the overlay, with what is said about it; one that l
     writeFileSync(join(work, 'uploads/orphan.about'), 'x')
     writeFileSync(join(work, 'uploads/stray'), 'x')
     const again = await remount()
-    const kept = (await again.keptStages(ROOT)).sort((a, b) => (a.id < b.id ? -1 : 1))
+    const kept = (await again.resumableStages(ROOT)).sort((a, b) => (a.id < b.id ? -1 : 1))
     t.same(
       kept.map(({ id, about, staged }) => [id, Buffer.from(about).toString(), staged.sizeBytes]),
       [

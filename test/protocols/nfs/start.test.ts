@@ -1,6 +1,6 @@
 import { createServer } from 'node:net'
 import t from 'tap'
-import type { NfsExport } from '../../../protocols/nfs/exports/export-table.ts'
+import type { NfsExportSettings } from '../../../protocols/nfs/exports/export-table.ts'
 import { type NfsServerOptions, parseExport, startNfs } from '../../../protocols/nfs/index.ts'
 import { NfsClient, STATUS } from '../../helpers/nfs-client.ts'
 import { onDisk, withOverlay } from '../../helpers/overlay.ts'
@@ -10,7 +10,7 @@ import { recordingLog } from './recording-log.ts'
 
 const rules = parseExport('127.0.0.1(rw,no_root_squash,insecure)')
 
-function options(exports: readonly NfsExport[], more: Partial<NfsServerOptions> = {}): NfsServerOptions {
+function options(exports: readonly NfsExportSettings[], more: Partial<NfsServerOptions> = {}): NfsServerOptions {
   return {
     host: '127.0.0.1',
     port: 0,
@@ -53,7 +53,8 @@ t.test('two exports have handles of their own, and nothing moves between them', 
 
 t.test('what cannot be served is refused at the start', async (t) => {
   await withOverlay(t, [{}], async ({ overlay }) => {
-    const start = (exports: readonly NfsExport[], more?: Partial<NfsServerOptions>) => startNfs(options(exports, more))
+    const start = (exports: readonly NfsExportSettings[], more?: Partial<NfsServerOptions>) =>
+      startNfs(options(exports, more))
     const one = { name: 'one', overlay, rules }
     await t.rejects(start([{ ...one, name: '' }]), /not one path component/)
     await t.rejects(start([{ ...one, name: 'a/b' }]), /not one path component/)

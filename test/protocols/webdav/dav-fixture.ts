@@ -2,7 +2,7 @@ import { connect } from 'node:net'
 import fastify from 'fastify'
 import type { Test } from 'tap'
 import { Client } from 'undici'
-import type { Cred, Foreseen, Keeping, OpenFile, Overlay, StagedFile } from '../../../overlay-core/index.ts'
+import type { Cred, Foreseen, OpenFile, Overlay, ResumableOptions, StagedFile } from '../../../overlay-core/index.ts'
 import { type DavHandle, type DavLimits, registerWebDav } from '../../../protocols/webdav/index.ts'
 import { type Fixture, ROOT, type Tree, withOverlay } from '../../helpers/overlay.ts'
 
@@ -152,10 +152,10 @@ function counting(overlay: Overlay, held: { open: number; staged: number }): Ove
       },
     })
   }
-  const stage = async (cred: Cred, foreseen?: Foreseen, keep?: Keeping) =>
+  const stage = async (cred: Cred, foreseen?: Foreseen, keep?: ResumableOptions) =>
     count(await overlay.stage(cred, foreseen, keep))
-  const keptStages = async (cred: Cred) =>
-    (await overlay.keptStages(cred)).map((kept) => ({ ...kept, staged: count(kept.staged) }))
+  const resumableStages = async (cred: Cred) =>
+    (await overlay.resumableStages(cred)).map((kept) => ({ ...kept, staged: count(kept.staged) }))
   const count = (staged: StagedFile): StagedFile => {
     held.staged++
     let ended = false
@@ -179,7 +179,7 @@ function counting(overlay: Overlay, held: { open: number; staged: number }): Ove
       },
     })
   }
-  return passOn(overlay, { open, stage, keptStages })
+  return passOn(overlay, { open, stage, resumableStages })
 }
 
 function passOn<T extends object>(target: T, instead: Partial<T>): T {

@@ -68,9 +68,9 @@ t.test('a client without a rule is refused at MNT and with a handle it got elsew
     async ({ client, overlay }) => {
       t.equal((await client.mnt('/overlay')).status, STATUS.ACCES)
       const { HandleCodec } = await import('../../../../protocols/nfs/exports/file-handle.ts')
-      const { ServedExport } = await import('../../../../protocols/nfs/exports/export-table.ts')
+      const { NfsExport } = await import('../../../../protocols/nfs/exports/export-table.ts')
       const { HANDLE_KEY } = await import('../nfs-fixture.ts')
-      const { view } = new ServedExport({ name: 'overlay', overlay, rules: [] }, 0)
+      const { view } = new NfsExport({ name: 'overlay', overlay, rules: [] }, 0)
       const root = Buffer.from(new HandleCodec(HANDLE_KEY).encode(view, overlay.root))
       t.equal((await client.getattr(root)).status, STATUS.ACCES)
       t.equal((await client.lookup(root, 'file')).status, STATUS.ACCES)

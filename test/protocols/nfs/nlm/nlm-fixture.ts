@@ -1,5 +1,5 @@
 import type { Test } from 'tap'
-import type { NsmJournal } from '../../../../protocols/nfs/index.ts'
+import type { Journal } from '../../../../protocols/nfs/index.ts'
 import type { Handle } from '../../../helpers/nfs-client.ts'
 import { NLM, NLM_PROCEDURES, NlmClient, type NlmLock, NSM, PORTMAP, readLock } from '../../../helpers/nlm-client.ts'
 import { authSys, RpcClient, XdrWriter } from '../../../helpers/rpc-client.ts'
@@ -29,7 +29,7 @@ export interface NlmFixture extends NfsFixture {
 }
 
 /** A journal in memory that a later server can go on with. */
-export class MemoryJournal implements NsmJournal {
+export class MemoryJournal implements Journal {
   lines: string[] = []
 
   async append(text: string): Promise<void> {
