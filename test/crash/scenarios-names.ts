@@ -1,4 +1,12 @@
-import { ROOT, type Scenario } from './scenario.ts'
+import { type Actor, ROOT, type Scenario } from './scenario.ts'
+
+/** A client has the handle of what is at `path`: it leads there from now on, as long as a name is left. */
+async function promise(a: Actor, path: string): Promise<void> {
+  const inode = await a.at(path)
+  a.overlay.retain(inode)
+  await a.overlay.retained()
+  a.promised(inode.key, inode.generation)
+}
 
 /** Names that go. */
 export const REMOVE: readonly Scenario[] = [
@@ -19,6 +27,27 @@ export const REMOVE: readonly Scenario[] = [
     name: 'unlink: of copied-up hard links one after the other',
     setup: (a) => a.write('hard/one', 'ONE'),
     steps: ['hard/two', 'hard/one', 'dir/three'].map((path) => (a) => a.unlink(path)),
+  },
+  {
+    name: 'unlink and rename: the one known name of an upper hard link, whose handle leads to the others',
+    mounts: 'again',
+    setup: async (a) => {
+      for (const name of ['pair', 'couple']) {
+        await a.create(name, name)
+        await a.link(name, `dir/${name}`)
+      }
+      await a.create('fresh', 'f')
+    },
+    steps: [
+      async (a) => {
+        await promise(a, 'pair')
+        await a.unlink('pair')
+      },
+      async (a) => {
+        await promise(a, 'couple')
+        await a.rename('fresh', 'couple')
+      },
+    ],
   },
   {
     name: 'rmdir: lower, merged with whiteouts, upper',
