@@ -6,10 +6,14 @@ const TESTS = 'test/overlay-core'
 const locks = area('locks', `${CORE}/base/lock.ts`, [`${TESTS}/base/lock.test.ts`])
 const barrier = area('remount barrier', `${CORE}/base/remount-barrier.ts`, [`${TESTS}/base/remount-barrier.test.ts`])
 const dcache = area('dentry cache', `${CORE}/objects/dcache.ts`, [`${TESTS}/objects/dcache.test.ts`])
-const copyUpTests = [`${TESTS}/copy-up/copy-up.test.ts`, `${TESTS}/rules/copy-up.test.ts`]
+const copyUpTests = [`${TESTS}/copy-up/copy-up.test.ts`, `${TESTS}/metacopy.test.ts`]
+/** What is made durable, and when, shows in the order of system calls. */
+const durabilityTests = [`${TESTS}/rules/copy-up.test.ts`]
 const copyUp = area('copy-up', `${CORE}/copy-up/copy-up.ts`, copyUpTests)
 const copyFile = area('copy-up', `${CORE}/copy-up/copy-file.ts`, copyUpTests)
 const copyData = area('copy-up', `${CORE}/copy-up/copy-data.ts`, copyUpTests)
+const copyFileDurably = area('copy-up', `${CORE}/copy-up/copy-file.ts`, durabilityTests)
+const copyDataDurably = area('copy-up', `${CORE}/copy-up/copy-data.ts`, durabilityTests)
 const copyPublish = area('copy-up', `${CORE}/copy-up/copy-publish.ts`, copyUpTests)
 const lookupTests = [`${TESTS}/lookup/namei.test.ts`, `${TESTS}/rules/redirects.test.ts`]
 const namei = area('lookup', `${CORE}/lookup/namei.ts`, lookupTests)
@@ -76,7 +80,6 @@ export const CORE_FAULTS: readonly PlantedFault[] = [
     'if (inode.copying) return inode.copying.then',
     'if (false) return Promise.resolve().then',
   ),
-  copyUp('a read-only overlay copies up', "if (sb.readOnly) throw new OverlayError('EROFS', 'copy-up')", ''),
   copyUp(
     'metadata that is complete is not completed',
     'if (inode.upper && !wantsData) return undefined',
@@ -92,13 +95,13 @@ export const CORE_FAULTS: readonly PlantedFault[] = [
     'throw sysError(op, -result, this.#inode.lower?.name)',
     'return false',
   ),
-  copyFile(
+  copyFileDurably(
     'copied data is not synced',
     'if (syncsCopy(this.#sb, this.#source.stat.size, shared)) await fsync(this.#fd)',
     '',
   ),
   copyFile('half a copy counts as a whole one', '(filled >= 0 && filled < this.#source.stat.size)', 'false'),
-  copyData('a copy of data syncs though volatile', 'if (options.volatile) return false', ''),
+  copyDataDurably('a copy of data syncs though volatile', 'if (options.volatile) return false', ''),
   copyData('data does not keep its holes', 'if (start < 0) return', 'if (start < -1) return'),
   copyData('the end of the data is left out', 'await truncateFd(to, sizeBytes)\n  ', ''),
   copyPublish('the parent gets a new time by a copy-up', "await utimesAt(fd, '', times.atime, times.mtime)", ''),

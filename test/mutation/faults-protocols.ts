@@ -111,9 +111,9 @@ export const PROTOCOL_FAULTS: readonly PlantedFault[] = [
   ),
   lockStore('a lock of depth 0 covers all below', 'if (own || lock.deep) found.push(lock)', 'found.push(lock)'),
   durable(
-    'locks that have ended come back',
-    'return [...locks.values()].filter((lock) => lock.expiresMs > nowMs)',
-    'return [...locks.values()]',
+    'locks last as long again after a restart',
+    'expiresMs: now + this.#remainingMs(expiry, lock.kind.timeout)',
+    'expiresMs: now + lock.kind.timeout * 1000',
   ),
   lockCheck(
     'any lock is open to everybody',
@@ -122,8 +122,8 @@ export const PROTOCOL_FAULTS: readonly PlantedFault[] = [
   ),
   lockCheck(
     'the lock of a collection does not cover its members',
-    'if (names.length > 0) requireResource',
-    'if (names.length > 99) requireResource',
+    'if (names.length > 0) requireName',
+    'if (names.length > 99) requireName',
   ),
   lockCheck(
     'a token opens nothing',
