@@ -1,5 +1,5 @@
 import { FileType, type Name } from '../api/types.ts'
-import { Real } from '../layer/layer.ts'
+import { mayBeIno, Real } from '../layer/layer.ts'
 import { storageOf } from '../layer/upper-context.ts'
 import { removeTemp } from '../layer/whiteout.ts'
 import { diskXattrs } from '../layer/xattr-store.ts'
@@ -53,10 +53,10 @@ export async function copyFileUp(
   if (!source) return false
   try {
     const { type, nlink, ino } = source.stat
-    const same = ino === lower.ino || lower.layer.inodeNumbers !== undefined
-    if (type !== FileType.regular || nlink > 1 || !same) return false
+    if (type !== FileType.regular || nlink > 1 || !mayBeIno(lower, ino)) return false
     const { layer } = lower
-    const marks = await marksOf(sb, inode, layer, originOf(layer, source.handle), source.stat)
+    const stat = (await layer.inodeNumbers?.stamp(lower.parent, lower.name, source.stat)) ?? source.stat
+    const marks = await marksOf(sb, inode, layer, originOf(layer, source.handle), stat)
     return await new FileCopy(sb, inode, source, marks).run(keepsOpen, copyUpDir)
   } finally {
     closeSync(source.fd)

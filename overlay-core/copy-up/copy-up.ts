@@ -130,7 +130,8 @@ async function copyUpOnce(sb: SuperBlock, inode: OvlInode, need: CopyNeed): Prom
   const lower = inode.lower as Real
   const temp = sb.tempName()
   const stat = await lowerStat(sb, lower)
-  const separate = inode.type !== FileType.directory && separatesLinks(sb) && stat.nlink > 1
+  const linked = inode.type !== FileType.directory && stat.nlink > 1 && stat.generation === undefined
+  const separate = linked && separatesLinks(sb, lower.layer)
   const marks = separate
     ? [{ name: sb.overlayXattrs.identity, value: encodeIdentity(inode) }]
     : await identityMarks(sb, inode, lower, stat)

@@ -4,7 +4,7 @@ import { O_NOFOLLOW, O_PATH } from '../sys/flags.ts'
 import { type KernelHandle, openByHandle } from '../sys/handle.ts'
 import { closeSync, openAt, openAtCached } from '../sys/open.ts'
 import { statxFd, statxFdAsking } from '../sys/stat.ts'
-import { asksForAttributes, type Found, type Layer, type Probe, Real } from './layer.ts'
+import { asksForAttributes, type Found, type InodeNumbers, type Layer, mayBeIno, type Probe, Real } from './layer.ts'
 
 const PROBE_FLAGS = O_PATH | O_NOFOLLOW
 
@@ -174,9 +174,19 @@ export class Descriptors {
   probe(dir: Real, name: Name): MaybePromise<Probe | undefined> {
     const { local } = dir.layer
     if (asksForAttributes(dir.layer)) return this.#probeAsking(dir, name)
+    if (dir.layer.inodeNumbers) return this.#probeStamping(dir, name, dir.layer.inodeNumbers)
     const dirFd = this.of(dir)
     if (dirFd instanceof Promise) return dirFd.then((fd) => probeAt(fd, name, local))
     return probeAt(dirFd, name, local)
+  }
+
+  #probeStamping(dir: Real, name: Name, numbers: InodeNumbers): MaybePromise<Probe | undefined> {
+    const { local } = dir.layer
+    const stamp = (probe: Probe | undefined) => probe && stamped(numbers, dir, name, probe)
+    const dirFd = this.of(dir)
+    if (dirFd instanceof Promise) return dirFd.then(async (fd) => stamp(await probeAt(fd, name, local)))
+    const probe = probeAt(dirFd, name, local)
+    return probe instanceof Promise ? probe.then(stamp) : stamp(probe)
   }
 
   async #probeAsking(dir: Real, name: Name): Promise<Probe | undefined> {
@@ -256,7 +266,7 @@ export class Descriptors {
 
   #adoptProbe(real: Real, probe: Probe | undefined): number {
     if (!probe || probe.fd < 0) throw new OverlayError('ESTALE', 'open', real.name)
-    if (probe.stat.ino !== real.ino && !real.layer.inodeNumbers) {
+    if (!mayBeIno(real, probe.stat.ino)) {
       closeSync(probe.fd)
       throw new OverlayError('ESTALE', 'open', real.name)
     }
@@ -299,6 +309,11 @@ export class Descriptors {
     }
     if (done > 0) this.#retired = this.#retired.slice(done)
   }
+}
+
+function stamped(numbers: InodeNumbers, dir: Real, name: Name, { stat, fd }: Probe): MaybePromise<Probe> {
+  const known = numbers.stamp(dir, name, stat)
+  return known instanceof Promise ? known.then((now) => ({ stat: now, fd })) : { stat: known, fd }
 }
 
 function probeAt(dirFd: number, name: Name, local: boolean): MaybePromise<Probe | undefined> {

@@ -35,8 +35,8 @@ export function keyOf({ fsIndex }: Layer, { inoHi, inoLo }: { inoHi: number; ino
  * The identity of one name of a lower hard link that copy-up will separate (index=off): its file id is its own, as the other names will
  * go on having the lower's data.
  */
-export function identityOfName(stat: Stat, dirKey: number, name: string): Identity {
-  return withOwnFileId(keyFor(`n${dirKey}/${name}`), generationOf(stat))
+export function identityOfName(layer: Layer, stat: Stat, dirKey: number, name: string): Identity {
+  return withOwnFileId(keyFor(`n${dirKey}/${name}`), (generationOf(stat) ^ layer.salt) >>> 0)
 }
 
 /** An identity of `identityOfName` as it is written on the copy, so that it stays: key and generation, little endian. */
@@ -91,6 +91,7 @@ export function fileId(layer: Layer, stat: { inoHi: number; inoLo: number }): { 
 }
 
 function generationOf(stat: Stat): number {
+  if (stat.generation !== undefined) return stat.generation
   if (!stat.btime) return 1
   return (Math.imul(stat.btime.sec | 0, 0x9e3779b1) ^ stat.btime.nsec) >>> 0
 }

@@ -9,6 +9,8 @@ export interface Layer {
   index: number
   /** Small number of the file system the layer lies on; layers on one file system share it. */
   readonly fsIndex: number
+  /** Goes into the generation of an object that is known by its name, so that one of another file system is another one. */
+  readonly salt: number
   readonly isUpper: boolean
   /** A data-only layer: reached through metacopy redirects, never searched by name. */
   readonly dataOnly: boolean
@@ -24,6 +26,12 @@ export interface Layer {
   inodeNumbers: InodeNumbers | undefined
   /** UUID of the file system as in the kernel's `s_uuid`, zeros where unknown. */
   readonly fsUuid: Uint8Array
+  /** Its hard links are joined in the index; false where the index could take them for those of another file system. */
+  joinsLinks: boolean
+  /** Its file handles name one object for ever, as far as the UUID tells: origins in it are followed. */
+  trustsOrigins: boolean
+  /** Copies of its objects bear their identity, as an origin would not lead them back for ever. */
+  marksCopies: boolean
   /** How whiteouts and opaque directories are written down in it; of an upper it is set at mount, once that is known. */
   marks: WhiteoutFormat
   /** When the stack of layers was last changed: directories show no earlier ctime, so that clients look into them again. */
@@ -35,6 +43,8 @@ export interface Layer {
 
 /** Inode numbers that last, by the names of objects, for a file system without such. */
 export interface InodeNumbers {
+  /** False where only some objects have such numbers: the others go by those on disk. */
+  readonly all: boolean
   /** What `stat`, of what is called `name` in `dir`, says with the lasting inode number. @throws ENOSPC | EIO a new one cannot be kept */
   stamp(dir: Real, name: Name, stat: Stat): MaybePromise<Stat>
 }
@@ -47,12 +57,26 @@ export function asksForAttributes(layer: Layer): boolean {
   return layer.isUpper && (!layer.local || layer.inodeNumbers !== undefined)
 }
 
+/** Whether the inode number of `real` is not that of its file system. */
+export function isNumberMadeUp(real: Real): boolean {
+  const { inodeNumbers } = real.layer
+  return inodeNumbers !== undefined && (inodeNumbers.all || real.ino >= MADE_UP)
+}
+
+/** Whether `ino`, as the file system says it, can be that of `real`. */
+export function mayBeIno(real: Real, ino: number): boolean {
+  return real.ino === ino || isNumberMadeUp(real)
+}
+
 /** What only few objects have. */
 class RealNotes {
   redirect: string | undefined = undefined
   stampNs = 0
   kernelHandle: KernelHandle | undefined = undefined
 }
+
+/** Below this are the inode numbers of disks; those that are made of paths (`PathNumbers`) are hardly ever. */
+const MADE_UP = 2 ** 36
 
 const USED = 1
 const OPAQUE = 2

@@ -1,6 +1,6 @@
 import { isErrno } from '../api/errno.ts'
 import { FileType } from '../api/types.ts'
-import type { Found, Real } from '../layer/layer.ts'
+import type { Found, Layer, Probe, Real } from '../layer/layer.ts'
 import type { XattrNames } from '../layer/overlay-xattrs.ts'
 import { openWorkDirectory } from '../layer/workdir.ts'
 import type { XattrStore } from '../layer/xattr-store.ts'
@@ -8,7 +8,7 @@ import type { OvlInode } from '../objects/dentry.ts'
 import type { SuperBlock } from '../objects/superblock.ts'
 import { readdirFd, unlinkAt } from '../sys/dir.ts'
 import { statxAt } from '../sys/stat.ts'
-import { encodeOrigin, indexNameOf } from './origin.ts'
+import { encodeOrigin, formerOrigin, indexNameOf } from './origin.ts'
 
 /** What the index directory knows of a lower hard link. */
 export interface IndexEntry {
@@ -19,20 +19,39 @@ export interface IndexEntry {
   readonly nlinkDelta: number | undefined
 }
 
-/** Whether the names of a lower hard link are objects of their own, as copy-up will give each a file of its own (index=off). */
-export function separatesLinks(sb: SuperBlock): boolean {
-  return sb.upper !== undefined && sb.indexDir === undefined
+/**
+ * Whether the names of a hard link in the lower `layer` are objects of their own, as copy-up will give each a file of its own: index=off, for all or for
+ * this one (`joinsLinks`).
+ */
+export function separatesLinks(sb: SuperBlock, layer: Layer): boolean {
+  return sb.upper !== undefined && (sb.indexDir === undefined || !layer.joinsLinks)
+}
+
+/** Whether that is so for any lower. */
+export function separatesSomeLinks(sb: SuperBlock): boolean {
+  return (
+    sb.lowers.some((layer) => separatesLinks(sb, layer)) || sb.dataLayers.some((layer) => separatesLinks(sb, layer))
+  )
 }
 
 /** Looks for the index entry of a lower file with several names (fs/overlayfs/namei.c ovl_lookup_index). */
 export async function findIndex(sb: SuperBlock, lower: Found): Promise<IndexEntry> {
   const origin = await encodeOrigin(sb, lower.real)
   if (!origin) return { name: undefined, entry: undefined, nlinkDelta: undefined }
-  const name = indexNameOf(origin)
-  const probe = await sb.descriptors.probe(sb.indexDir as Real, name)
+  const { name, probe } = await probeIndex(sb, origin)
   if (!probe) return { name, entry: undefined, nlinkDelta: undefined }
   const entry = sb.descriptors.found(sb.indexDir as Real, name, probe)
   return { name, entry, nlinkDelta: await readNlinkDelta(sb, name, probe.stat.nlink, lower.stat.nlink) }
+}
+
+/** What the index has under the name of `origin`, also by that of earlier versions. */
+async function probeIndex(sb: SuperBlock, origin: Uint8Array): Promise<{ name: string; probe: Probe | undefined }> {
+  const name = indexNameOf(origin)
+  const probe = await sb.descriptors.probe(sb.indexDir as Real, name)
+  const former = probe ? undefined : formerOrigin(origin)
+  if (!former) return { name, probe }
+  const before = await sb.descriptors.probe(sb.indexDir as Real, indexNameOf(former))
+  return before ? { name: indexNameOf(former), probe: before } : { name, probe }
 }
 
 /** The index entry of an upper hard link that was found by one of its own names, if it has one; `lowerNlink` is that of its origin. */
@@ -42,8 +61,7 @@ export async function indexOfUpper(
   origin: Uint8Array,
   lowerNlink: number,
 ): Promise<IndexEntry | undefined> {
-  const name = indexNameOf(origin)
-  const probe = await sb.descriptors.probe(sb.indexDir as Real, name)
+  const { name, probe } = await probeIndex(sb, origin)
   if (probe?.stat.ino !== upper.stat.ino) return undefined
   const entry = sb.descriptors.found(sb.indexDir as Real, name, probe)
   return { name, entry, nlinkDelta: await readNlinkDelta(sb, name, probe.stat.nlink, lowerNlink) }

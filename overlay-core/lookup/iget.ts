@@ -32,14 +32,16 @@ export async function inodeFor(sb: SuperBlock, dir: OvlInode, name: Name, entry:
   const lower = entry.lowers[0]
   const top = (upper ?? lower) as Found
   const type = sb.keepsOwners ? await shownType(sb, top) : top.stat.type
-  const shared = !upper && lower !== undefined && lower.stat.type !== FileType.directory && lower.stat.nlink > 1
+  // Numbers by path are of one name each.
+  const linkedBelow = lower !== undefined && lower.stat.nlink > 1 && lower.stat.generation === undefined
+  const shared = !upper && linkedBelow && lower.stat.type !== FileType.directory
   if (shared) return await sharedLowerInode(sb, { dir, name }, lower, type, entry.data)
   const own = entry.identity && decodeIdentity(entry.identity)
   const source = await identitySource(sb, dir, name, entry, type)
   let identity = own ?? identityOf(source.layer, source.stat)
   // The copy has it already, under another name: its lower shows again where it was (`restore`), as another object.
   if (!upper && isElsewhere(sb.dcache.inode(identity.key), dir, name)) {
-    identity = identityOfName(top.stat, dir.key, name)
+    identity = identityOfName(top.real.layer, top.stat, dir.key, name)
   }
   const lowerNlink = own?.lowerNlink ?? (source.layer.isUpper ? undefined : source.stat.nlink)
   const linked = upper !== undefined && upper.stat.type !== FileType.directory && upper.stat.nlink > 1
@@ -73,7 +75,7 @@ export async function inodeFor(sb: SuperBlock, dir: OvlInode, name: Name, entry:
   const clash = known !== undefined && known.generation === identity.generation && upper !== undefined
   let given: Identity = clash ? identityOf(upper.real.layer, upper.stat) : identity
   // The root keeps its identity when the lower that it was made of goes, which may then show as an ordinary directory.
-  if (known === sb.root) given = identityOfName(top.stat, dir.key, name)
+  if (known === sb.root) given = identityOfName(top.real.layer, top.stat, dir.key, name)
   return makeInode(sb, { ...given, type }, made)
 }
 
@@ -220,8 +222,8 @@ async function sharedLowerInode(
   type: FileType,
   data: Found | undefined,
 ): Promise<OvlInode> {
-  const identity = separatesLinks(sb)
-    ? { ...identityOfName(lower.stat, alias.dir.key, alias.name), type }
+  const identity = separatesLinks(sb, lower.real.layer)
+    ? { ...identityOfName(lower.real.layer, lower.stat, alias.dir.key, alias.name), type }
     : { ...identityOf(lower.real.layer, lower.stat), type }
   const made = await madeOfShared(sb, lower, data)
   const known = sb.dcache.inode(identity.key)
@@ -230,7 +232,7 @@ async function sharedLowerInode(
 }
 
 async function madeOfShared(sb: SuperBlock, lower: Found, data: Found | undefined): Promise<Made> {
-  if (!sb.indexDir) return ofOneLayer(lower, undefined, data)
+  if (!sb.indexDir || !lower.real.layer.joinsLinks) return ofOneLayer(lower, undefined, data)
   const index = await findIndex(sb, lower)
   const { entry } = index
   const made = { top: entry ?? lower, upper: entry?.real, lowers: [lower], index, lowerNlink: lower.stat.nlink }
@@ -260,7 +262,7 @@ async function identitySource(
     : await resolveOrigin(sb, origin, await hiddenLowers(sb, dir, name))
   const several = source !== undefined && upper.stat.type !== FileType.directory && source.stat.nlink > 1
   const sameType = source?.stat.type === upper.stat.type || source?.stat.type === type
-  if (source && sameType && !(several && separatesLinks(sb))) return source
+  if (source && sameType && !(several && separatesLinks(sb, source.layer))) return source
   return { layer: upper.real.layer, stat: upper.stat }
 }
 

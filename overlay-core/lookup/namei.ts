@@ -8,7 +8,7 @@ import type { Dentry, OvlInode } from '../objects/dentry.ts'
 import { type Rights, setRights } from '../objects/rights.ts'
 import type { SuperBlock } from '../objects/superblock.ts'
 import { closeSync } from '../sys/open.ts'
-import { separatesLinks } from './hardlink.ts'
+import { separatesSomeLinks } from './hardlink.ts'
 import { inodeFor, makeInode, ofOneLayer, type StackEntry } from './iget.ts'
 import { type Marks, maybeMetadataOnly, NO_MARKS, readFileMarks, readMarks } from './marks.ts'
 import { type LayerStep, lookupRedirect, redirected } from './redirect.ts'
@@ -95,7 +95,7 @@ async function marksOfUpper(sb: SuperBlock, dir: Real, { real, stat }: Found): P
   if (stat.type === FileType.directory) return await readMarks(sb, real)
   // What was copied up or moved in has made the directory impure; others carry no marks, but for a hard link that has no origin, which the
   // kernel may have moved. Its marks always count or never: they say which object it is.
-  const marked = dir.impure || separatesLinks(sb) || sb.options.metacopy || sb.dataLayers.length > 0
+  const marked = dir.impure || separatesSomeLinks(sb) || sb.options.metacopy || sb.dataLayers.length > 0
   if (!marked && !maybeMetadataOnly(sb, real, stat)) return NO_MARKS
   const marks = await readFileMarks(sb, await sb.descriptors.of(dir), { real, stat })
   if (!marked) return NO_MARKS

@@ -14,6 +14,8 @@ const HEADER_BYTES = 21
 const MAGIC = 0xfb
 const BIG_ENDIAN = 1
 const ANY_ENDIAN = 2
+/** FILEID_BTRFS_*: these name the subvolume too. */
+const BTRFS_HANDLES: ReadonlySet<number> = new Set([0x4d, 0x4e, 0x4f])
 const OTHER_ENDIAN = new Uint8Array(new Uint16Array([1]).buffer)[0] === 1 ? BIG_ENDIAN : 0
 
 /** The lower object that an upper one was copied up from. */
@@ -81,8 +83,12 @@ export async function marksOf(
   return marks
 }
 
-/** Whether this process may open a file of the layer by its handle: not without CAP_DAC_READ_SEARCH, which root in a container lacks too. */
+/**
+ * Whether an origin in the layer leads to its object for ever: not where the file system has no UUID of its own, and not without CAP_DAC_READ_SEARCH, which
+ * root in a container lacks too.
+ */
 async function followsOrigins(layer: Layer): Promise<boolean> {
+  if (layer.marksCopies) return false
   layer.followsOrigins ??= await opensHandles(layer)
   return layer.followsOrigins
 }
@@ -124,15 +130,16 @@ export async function resolveOrigin(
 ): Promise<Origin | undefined> {
   if (!wellFormed(origin)) return undefined
   for (const { real, stat } of candidates) {
+    if (!real.layer.trustsOrigins) continue
     const encoded = await encodeOrigin(sb, real)
-    if (encoded && Buffer.compare(encoded, origin) === 0) return { layer: real.layer, stat }
+    if (encoded && isSameOrigin(encoded, origin)) return { layer: real.layer, stat }
   }
   if (!sb.privileged) return undefined
   const uuid = origin.subarray(5, HEADER_BYTES)
   for (const layer of [...sb.lowers, ...sb.dataLayers]) {
-    if (Buffer.compare(layer.fsUuid, uuid) !== 0) continue
+    if (!layer.trustsOrigins || !(isSame(layer.fsUuid, uuid) || isOldOfBtrfs(origin))) continue
     const stat = await statByHandle(layer, origin)
-    if (stat) return { layer, stat }
+    if (stat && isOnDevice(layer, stat)) return { layer, stat }
   }
   return undefined
 }
@@ -149,6 +156,36 @@ async function statByHandle(layer: Layer, origin: Uint8Array): Promise<Stat | un
     if (isErrno(error)) return undefined
     throw error
   }
+}
+
+/** Whether two origins are of one object. */
+function isSameOrigin(encoded: Uint8Array, origin: Uint8Array): boolean {
+  return isSame(isOldOfBtrfs(origin) ? (formerOrigin(encoded) ?? encoded) : encoded, origin)
+}
+
+/** As earlier versions encoded the origin of an object on btrfs, whose UUID they did not know; undefined for one on another file system. */
+export function formerOrigin(origin: Uint8Array): Uint8Array | undefined {
+  if (!BTRFS_HANDLES.has(origin[4] as number)) return undefined
+  return new Uint8Array(origin).fill(0, 5, HEADER_BYTES)
+}
+
+function isOldOfBtrfs(origin: Uint8Array): boolean {
+  return BTRFS_HANDLES.has(origin[4] as number) && isNull(origin.subarray(5, HEADER_BYTES))
+}
+
+/** Not in another subvolume. */
+function isOnDevice({ root }: Layer, { devMajor, devMinor }: Stat): boolean {
+  const stat = statxFd(root.fd)
+  return stat.devMajor === devMajor && stat.devMinor === devMinor
+}
+
+function isSame(a: Uint8Array, b: Uint8Array): boolean {
+  return Buffer.compare(a, b) === 0
+}
+
+/** The UUID of a file system that has none. */
+function isNull(uuid: Uint8Array): boolean {
+  return uuid.every((byte) => byte === 0)
 }
 
 function wellFormed(origin: Uint8Array): boolean {

@@ -3,7 +3,7 @@ import { type DirEntry, type DirEntryPlus, FileType, type MaybePromise, type Nam
 import { inOrder } from '../base/listing-order.ts'
 import { loopBudget } from '../base/loop-turn.ts'
 import { fileId, keyOf } from '../layer/identity.ts'
-import type { Real } from '../layer/layer.ts'
+import { isNumberMadeUp, type Real } from '../layer/layer.ts'
 import { holdsAttributeWhiteouts } from '../layer/whiteout.ts'
 import { nameStateAt, WHITEOUT } from '../layer/whiteout-format.ts'
 import type { OvlInode } from '../objects/dentry.ts'
@@ -198,7 +198,7 @@ async function mergeLayer(
   merged: Map<Name, Omit<ListEntry, 'name' | 'cookie'> | undefined>,
 ): Promise<void> {
   const { inodeNumbers } = real.layer
-  const mixed = real.layer.isUpper && (real.impure || dir.lowers.length > 0 || inodeNumbers !== undefined)
+  const mixed = isNumberMadeUp(real) || (real.layer.isUpper && (real.impure || dir.lowers.length > 0))
   const { marks } = real.layer
   const hidden: Name[] = []
   const attributes = marks.whiteouts === 'device' && (await holdsAttributeWhiteouts(sb, real))
@@ -221,8 +221,8 @@ async function mergeLayer(
       type = standing
     }
     // One of several names of a lower file may have a file id of its own.
-    const linked = separatesLinks(sb) && !real.layer.isUpper && type !== FileType.directory
-    const plain = !mixed && !linked && Number.isSafeInteger(raw.ino)
+    const linked = !real.layer.isUpper && separatesLinks(sb, real.layer) && type !== FileType.directory
+    const plain = !mixed && !linked && !(inodeNumbers && type === FileType.directory) && Number.isSafeInteger(raw.ino)
     const number = { inoHi: Math.floor(raw.ino / 2 ** 32), inoLo: raw.ino >>> 0 }
     const restored =
       plain && !real.layer.isUpper && isElsewhere(sb.dcache.inode(keyOf(real.layer, number)), dir, raw.name)

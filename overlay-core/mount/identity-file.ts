@@ -22,6 +22,12 @@ export interface KnownFileSystem {
   readonly uuid: string
   /** What else it is known by (see `FileSystemNumbers`). */
   readonly marks: readonly string[]
+  /** The index holds hard links of it, under its UUID. */
+  readonly indexed?: boolean | undefined
+  /** Its number goes into the generations of names that are objects of their own (`Layer.salt`); not where earlier versions gave the number. */
+  readonly salted?: boolean | undefined
+  /** All copies of its objects in the upper bear their identity: none needs to be led back by UUID and file handle. */
+  readonly marked?: boolean | undefined
 }
 
 /** What must survive a restart for objects to keep their identities, whatever layers the overlay then has. */

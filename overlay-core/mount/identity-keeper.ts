@@ -1,22 +1,33 @@
 import type { Identity } from '../layer/identity.ts'
-import { type KeptIdentity, NOTHING_KEPT, readIdentityFile, writeIdentityFile } from './identity-file.ts'
+import {
+  type KeptIdentity,
+  type KnownFileSystem,
+  NOTHING_KEPT,
+  readIdentityFile,
+  writeIdentityFile,
+} from './identity-file.ts'
 import { numberFileSystems, type UnnumberedFileSystem } from './numbering.ts'
 
 /** What an overlay remembers so that its objects keep their identities whatever layers it has: on disk where it has a place for that. */
 export class IdentityKeeper {
   readonly #dirFd: number | undefined
+  /** Of this process alone. */
+  readonly session: string
+  /** What was read of disks, by device and mount: for remounts. */
+  readonly exactMarks = new Map<string, string | undefined>()
   #kept: KeptIdentity
   #written: string
 
-  private constructor(dirFd: number | undefined, kept: KeptIdentity) {
+  private constructor(dirFd: number | undefined, kept: KeptIdentity, session: Uint8Array) {
+    this.session = Buffer.from(session).toString('hex')
     this.#dirFd = dirFd
     this.#kept = kept
     this.#written = JSON.stringify(kept)
   }
 
   /** @param dirFd where the file lies, stays open and the caller's; undefined to remember in memory only */
-  static async open(dirFd: number | undefined): Promise<IdentityKeeper> {
-    return new IdentityKeeper(dirFd, dirFd === undefined ? NOTHING_KEPT : await readIdentityFile(dirFd))
+  static async open(dirFd: number | undefined, session: Uint8Array): Promise<IdentityKeeper> {
+    return new IdentityKeeper(dirFd, dirFd === undefined ? NOTHING_KEPT : await readIdentityFile(dirFd), session)
   }
 
   /** The number of each file system, by device. */
@@ -24,6 +35,32 @@ export class IdentityKeeper {
     const { numbers, known } = numberFileSystems(this.#kept.fileSystems, present)
     this.#kept = { ...this.#kept, fileSystems: known }
     return numbers
+  }
+
+  /** All file systems that were ever part of the overlay, as far as they are remembered. */
+  get fileSystems(): readonly KnownFileSystem[] {
+    return this.#kept.fileSystems
+  }
+
+  /** Whether the number goes into generations (`KnownFileSystem.salted`). */
+  isSalted(number: number): boolean {
+    return this.#kept.fileSystems.some((entry) => entry.index === number && entry.salted)
+  }
+
+  /** Notes of which file systems the index holds hard links: the others of a UUID have none in it. */
+  noteIndexed(uuid: string, numbers: ReadonlySet<number>): void {
+    this.#change((entry) =>
+      entry.uuid === uuid ? { ...entry, indexed: numbers.has(entry.index) || undefined } : entry,
+    )
+  }
+
+  /** Notes that copies of objects in the file system `number` bear no identity from now on. */
+  noteUnmarked(number: number): void {
+    this.#change((entry) => (entry.index === number ? { ...entry, marked: undefined } : entry))
+  }
+
+  #change(change: (entry: KnownFileSystem) => KnownFileSystem): void {
+    this.#kept = { ...this.#kept, fileSystems: this.#kept.fileSystems.map(change) }
   }
 
   /** The uuid of an overlay that has no upper to keep it: as kept, else `first`. */

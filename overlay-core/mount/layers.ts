@@ -2,23 +2,22 @@ import { createHash } from 'node:crypto'
 import type { MountOptions } from '../api/params.ts'
 import { type Layer, Real } from '../layer/layer.ts'
 import type { XattrNames } from '../layer/overlay-xattrs.ts'
-import { type FileSystemStat, type Stat, statfsFd, statxFd } from '../sys/stat.ts'
-import { fileSystemUuid } from '../sys/uuid.ts'
-import { hasAcls, listXattr } from '../sys/xattr.ts'
+import { PathNumbers } from '../layer/path-numbers.ts'
+import { statxFd } from '../sys/stat.ts'
+import { listXattr } from '../sys/xattr.ts'
 import { deviceFormat } from '../whiteouts/device-format.ts'
 import { fileFormat } from '../whiteouts/file-format.ts'
 import { saysFiles } from '../whiteouts/format-record.ts'
+import { BTRFS, type FileSystem, instanceOf, lookAtFileSystems, type Root, unnumbered, XFS } from './file-systems.ts'
 import type { IdentityKeeper } from './identity-keeper.ts'
-import { markOf } from './numbering.ts'
+import type { TrustedLayer } from './link-trust.ts'
 import type { LowerRoots, RootDir } from './roots.ts'
 
-/** Of the file systems that share blocks, in what they do at fsync of a directory, xfs is known to be in order, and btrfs is known not to be. */
-const XFS = 0x58465342
 /** Magic numbers (statfs(2)) of file systems that look a cached name up without asking anybody. */
 const LOCAL_FILE_SYSTEMS: ReadonlySet<number> = new Set([
   0xef53, // ext2, ext3, ext4
   XFS,
-  0x9123683e, // btrfs
+  BTRFS,
   0x01021994, // tmpfs
   0x858458f6, // ramfs
   0x2fc12fc1, // zfs
@@ -36,20 +35,8 @@ export interface Layers {
   /** Topmost first. */
   readonly lowers: readonly Layer[]
   readonly data: readonly Layer[]
-}
-
-/** An opened root, looked at. */
-interface Root extends RootDir {
-  readonly stat: Stat
-  readonly device: string
-}
-
-interface FileSystem {
-  readonly device: string
-  readonly stat: FileSystemStat
-  readonly uuid: Uint8Array
-  readonly acls: boolean
-  readonly marks: string[]
+  /** Lowers and data-only ones, with what they lie on. */
+  readonly trusted: readonly TrustedLayer[]
 }
 
 /**
@@ -70,10 +57,11 @@ export async function makeLayers(
   const upper = roots.upper && look(roots.upper)
   const lowers = roots.lowers.map(look)
   const data = roots.data.map(look)
-  const fileSystems = await lookAtFileSystems(upper ? [upper, ...lowers, ...data] : [...lowers, ...data])
-  const numbers = keeper.number(
-    [...fileSystems.values()].map(({ device, uuid, marks }) => ({ device, uuid: hexOf(uuid), marks })),
+  const fileSystems = await lookAtFileSystems(
+    upper ? [upper, ...lowers, ...data] : [...lowers, ...data],
+    keeper.exactMarks,
   )
+  const numbers = keeper.number([...fileSystems.values()].map(unnumbered))
   const make = async (root: Root, isUpper: boolean, dataOnly: boolean): Promise<Layer> => {
     const files = !isUpper && (options.lowerWhiteouts === 'files' || (await saysFiles(root.fd)))
     const same = present.find(
@@ -81,15 +69,22 @@ export async function makeLayers(
     )
     if (same && (isUpper || same.marks === (files ? fileFormat : deviceFormat))) return same
     const fileSystem = fileSystems.get(root.device) as FileSystem
-    const layer = await makeLayer(root, isUpper, dataOnly, fileSystem, numbers.get(root.device) ?? 0, xattrs)
+    const fsIndex = numbers.get(root.device) ?? 0
+    const layer = await makeLayer(root, { isUpper, dataOnly, fileSystem, fsIndex, keeper }, xattrs)
     if (files) layer.marks = fileFormat
     return layer
   }
-  return {
+  const made = {
     upper: upper && (await make(upper, true, false)),
     lowers: await Promise.all(lowers.map((root) => make(root, false, false))),
     data: await Promise.all(data.map((root) => make(root, false, true))),
   }
+  const below = [...lowers, ...data]
+  const trusted = [...made.lowers, ...made.data].map((layer, at) => {
+    const { path, device } = below[at] as Root
+    return { layer, path, fileSystem: fileSystems.get(device) as FileSystem }
+  })
+  return { ...made, trusted }
 }
 
 /** What tells these layers in this order from others. */
@@ -117,39 +112,33 @@ function isSame(layer: Layer, root: Root): boolean {
   )
 }
 
-async function lookAtFileSystems(roots: readonly Root[]): Promise<Map<string, FileSystem>> {
-  const found = new Map<string, FileSystem>()
-  for (const { path, fd, stat, device } of roots) {
-    let fileSystem = found.get(device)
-    if (!fileSystem) {
-      const uuid = await fileSystemUuid(fd)
-      fileSystem = { device, stat: await statfsFd(fd), uuid, acls: await hasAcls(fd), marks: [] }
-      found.set(device, fileSystem)
-    }
-    fileSystem.marks.push(markOf(path, fileSystem.stat, stat))
-  }
-  return found
+/** What a layer is made of, besides its root. */
+interface LayerParts {
+  readonly isUpper: boolean
+  readonly dataOnly: boolean
+  readonly fileSystem: FileSystem
+  readonly fsIndex: number
+  readonly keeper: IdentityKeeper
 }
 
-async function makeLayer(
-  { fd, stat }: Root,
-  isUpper: boolean,
-  dataOnly: boolean,
-  fileSystem: FileSystem,
-  fsIndex: number,
-  xattrs: XattrNames,
-): Promise<Layer> {
+async function makeLayer(root: Root, parts: LayerParts, xattrs: XattrNames): Promise<Layer> {
+  const { fd, stat } = root
+  const { isUpper, dataOnly, fileSystem, fsIndex, keeper } = parts
   const layer = {
     index: 0,
     fsIndex,
+    salt: keeper.isSalted(fsIndex) ? Math.imul(fsIndex + 1, 0x9e3779b1) : 0,
     isUpper,
     dataOnly,
     fsUuid: fileSystem.uuid,
     local: LOCAL_FILE_SYSTEMS.has(fileSystem.stat.type),
+    joinsLinks: false,
+    trustsOrigins: false,
+    marksCopies: true,
     sharesInOrder: fileSystem.stat.type === XFS,
     hasAcls: fileSystem.acls,
     marks: deviceFormat,
-    inodeNumbers: undefined,
+    inodeNumbers: isUpper ? undefined : numbersByPath(fileSystem, instanceOf(root, keeper.session)),
     stackChanged: undefined,
     wasUpper: (await listXattr(fd, '')).some((name) => name.startsWith(xattrs.prefix)),
   } as { -readonly [K in keyof Layer]: Layer[K] }
@@ -158,7 +147,8 @@ async function makeLayer(
   return layer
 }
 
-/** Empty for the zeros of a file system that has none. */
-function hexOf(uuid: Uint8Array): string {
-  return uuid.every((byte) => byte === 0) ? '' : Buffer.from(uuid).toString('hex')
+/** Where the objects of a lower have no lasting numbers, or those of a part of it have the same ones. */
+function numbersByPath({ numbersLast, device, stat }: FileSystem, instance: number): PathNumbers | undefined {
+  if (!numbersLast) return new PathNumbers(instance)
+  return stat.type === BTRFS ? new PathNumbers(instance, device) : undefined
 }

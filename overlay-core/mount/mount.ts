@@ -34,6 +34,7 @@ import { statxFd } from '../sys/stat.ts'
 import { getXattr, setXattr } from '../sys/xattr.ts'
 import { IdentityKeeper } from './identity-keeper.ts'
 import { digestOf, type Layers, makeLayers, noteStackChange, placeLayers } from './layers.ts'
+import { decideTrust } from './link-trust.ts'
 import { MountedOverlay } from './overlay.ts'
 import { NO_UPPER, prepareUpper } from './prepare-upper.ts'
 import { remount } from './remount.ts'
@@ -108,7 +109,7 @@ async function assemble(
   const handleFile = await openHandleFile(roots, given)
   opened.defer(() => handleFile.close())
   const overlayXattrs = new XattrNames(options.userxattr, effectiveUid() !== 0)
-  const keeper = await IdentityKeeper.open(handleFile.directoryFd)
+  const keeper = await IdentityKeeper.open(handleFile.directoryFd, given.randomBytes(16))
   const layers = await placedLayers(roots, options, overlayXattrs, keeper, given)
   const descriptors = new Descriptors(() => partOf(shareDescriptors(descriptorLimit).directories))
   opened.defer(() => descriptors.closeAll())
@@ -134,6 +135,8 @@ async function assemble(
     lowers: layers.lowers,
     dataLayers: layers.data,
     ...prepared,
+    storageNotices: prepared.notices,
+    notices: [...prepared.notices, ...(await decideTrust(layers.trusted, () => true, prepared.indexDir, keeper))],
     overlayXattrs: new XattrNames(options.userxattr, effectiveUid() !== 0 || prepared.storage?.owners === false),
     root: makeRoot(layers, keeper),
     dcache,

@@ -12,7 +12,22 @@ export interface UnnumberedFileSystem {
   readonly device: string
   /** Hex; empty where it has none. */
   readonly uuid: string
+  /** What earlier versions took for its UUID, if something else. */
+  readonly formerUuid?: string
   readonly marks: readonly string[]
+  /** A mark that no other file system has, and that it never loses; undefined where nothing like that is known. */
+  readonly exact?: string | undefined
+}
+
+/** What holds of one that had no number before. */
+const FRESH = { marked: true, salted: true }
+
+/** What every exact mark begins with. */
+const EXACT = '='
+
+/** The exact mark that says `text`. */
+export function exactMark(text: string): string {
+  return EXACT + text
 }
 
 /**
@@ -44,16 +59,18 @@ export function numberFileSystems(
   for (const fileSystem of present) {
     const at = findKnown(rest, fileSystem, needsMark(fileSystem, present))
     const [entry] = at < 0 ? [] : rest.splice(at, 1)
-    if (entry) take(entry.index, fileSystem, entry.marks)
+    if (entry) take(entry.index, fileSystem, entry)
     else fresh.push(fileSystem)
   }
-  for (const fileSystem of fresh) take(freeIndex(), fileSystem, [])
+  for (const fileSystem of fresh) take(freeIndex(), fileSystem)
   return { numbers, known: [...used, ...rest] }
 
-  function take(index: number, fileSystem: UnnumberedFileSystem, before: readonly string[]): void {
-    numbers.set(fileSystem.device, index)
-    const marks = new Set([...fileSystem.marks, ...before])
-    used.push({ index, uuid: fileSystem.uuid, marks: [...marks].slice(0, MOST_MARKS) })
+  function take(index: number, fileSystem: UnnumberedFileSystem, before?: KnownFileSystem): void {
+    const { device, uuid, exact, marks: now } = fileSystem
+    numbers.set(device, index)
+    const marks = [...new Set([...(exact === undefined ? [] : [exact]), ...now, ...(before?.marks ?? [])])]
+    const { indexed, marked, salted } = before ?? { indexed: undefined, ...FRESH }
+    used.push({ index, uuid, marks: marks.slice(0, MOST_MARKS), indexed, marked, salted })
   }
 
   function freeIndex(): number {
@@ -68,8 +85,21 @@ function needsMark({ uuid, device }: UnnumberedFileSystem, present: readonly Unn
   return uuid === '' || present.some((other) => other.uuid === uuid && other.device !== device)
 }
 
-function findKnown(known: readonly KnownFileSystem[], { uuid, marks }: UnnumberedFileSystem, byMark: boolean): number {
-  const sameUuid = known.filter((entry) => entry.uuid === uuid)
-  const alone = !byMark && sameUuid.length === 1
-  return known.findIndex((entry) => entry.uuid === uuid && (alone || entry.marks.some((mark) => marks.includes(mark))))
+/** One that is known by an exact mark is no other one, whatever else they have in common; where several are, it is the one with the most marks. */
+function findKnown(known: readonly KnownFileSystem[], fileSystem: UnnumberedFileSystem, byMark: boolean): number {
+  const { uuid, formerUuid, marks, exact } = fileSystem
+  const common = (entry: KnownFileSystem) => entry.marks.filter((mark) => marks.includes(mark)).length
+  const best = (entries: readonly KnownFileSystem[]) =>
+    entries.reduce<KnownFileSystem | undefined>((a, b) => (a && common(a) >= common(b) ? a : b), undefined)
+  const same = known.filter((entry) => entry.uuid === uuid)
+  const surely = exact === undefined ? undefined : best(same.filter((entry) => entry.marks.includes(exact)))
+  if (surely) return known.indexOf(surely)
+  // Where there is a UUID, it may be that the exact mark cannot be read this time.
+  const mayBe = (entry: KnownFileSystem) => !entry.marks.some((mark) => mark.startsWith(EXACT))
+  const others = exact === undefined && uuid !== '' ? same : same.filter(mayBe)
+  const [alone] = others
+  if (alone && !byMark && same.length === 1) return known.indexOf(alone)
+  const former = formerUuid === undefined ? [] : known.filter((entry) => entry.uuid === formerUuid)
+  const marked = best([...others, ...former].filter((entry) => common(entry) > 0))
+  return marked ? known.indexOf(marked) : -1
 }

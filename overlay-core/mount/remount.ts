@@ -9,6 +9,7 @@ import type { SuperBlock } from '../objects/superblock.ts'
 import { closeSync } from '../sys/open.ts'
 import type { IdentityKeeper } from './identity-keeper.ts'
 import { digestOf, type Layers, makeLayers, noteStackChange, placeLayers } from './layers.ts'
+import { decideTrust } from './link-trust.ts'
 import { type LowerRoots, openLowers, type Roots } from './roots.ts'
 
 /** So often copy-ups that have begun are waited for with the barrier open; then whoever begins one has to wait for the new stack. */
@@ -35,11 +36,13 @@ export async function remount(
   const isNew = (layer: Layer) => !old.includes(layer)
   let layers: Layers
   let index: Real | undefined
+  let notices: readonly string[]
   try {
     layers = await makeLayers({ ...opened, upper: roots.upper }, options, sb.overlayXattrs, keeper, upperAnd(sb, old))
     const next = { ...sb, options, lowers: layers.lowers, dataLayers: layers.data }
     for (const layer of layers.lowers) if (isNew(layer)) await readMarks(next, layer.root)
     index = await indexFor(sb, options)
+    notices = await decideTrust(layers.trusted, isNew, index, keeper)
     if (options.volatile && !sb.options.volatile) await becomeVolatile(sb)
     keeper.stackSinceMs(digestOf(layers), nowMs)
     await keeper.save()
@@ -48,7 +51,7 @@ export async function remount(
     throw error
   }
   for (let round = 0; round < PATIENCE && sb.copies.size > 0; round++) await Promise.allSettled([...sb.copies])
-  await sb.barrier.alone(() => changeStack(sb, options, layers, index, nowMs))
+  await sb.barrier.alone(() => changeStack(sb, options, layers, { index, notices, nowMs }))
   return keepRoots(roots, opened, layers)
 }
 
@@ -87,8 +90,7 @@ function changeStack(
   sb: SuperBlock,
   options: MountOptions,
   layers: Layers,
-  index: Real | undefined,
-  nowMs: number,
+  { index, notices, nowMs }: { index: Real | undefined; notices: readonly string[]; nowMs: number },
 ): void {
   const kept = new Set([...layers.lowers, ...layers.data])
   const left = new Set([...sb.lowers, ...sb.dataLayers].filter((layer) => !kept.has(layer)))
@@ -97,6 +99,7 @@ function changeStack(
   sb.lowers = layers.lowers
   sb.dataLayers = layers.data
   sb.indexDir = index
+  sb.notices = [...sb.storageNotices, ...notices]
   placeLayers(layers)
   noteStackChange(layers, nowMs)
   sb.stackVersion++
@@ -120,10 +123,10 @@ function upperAnd({ upper }: SuperBlock, lowers: readonly Layer[]): readonly Lay
 /** Layers that stay have their root open already. */
 function keepRoots(roots: Roots, opened: LowerRoots, layers: Layers): Roots {
   const keep = (dirs: LowerRoots['lowers'], of: readonly Layer[]) =>
-    dirs.map(({ fd, path }, at) => {
+    dirs.map((dir, at) => {
       const { root } = of[at] as Layer
-      if (root.fd !== fd) closeSync(fd)
-      return { path, fd: root.fd }
+      if (root.fd !== dir.fd) closeSync(dir.fd)
+      return { ...dir, fd: root.fd }
     })
   return { ...roots, lowers: keep(opened.lowers, layers.lowers), data: keep(opened.data, layers.data) }
 }

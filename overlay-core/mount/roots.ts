@@ -5,13 +5,15 @@ import { claimDir } from '../sys/claim.ts'
 import { closeSync, openDirectory, openPrivateRoot, openRoot } from '../sys/open.ts'
 import { canonicalPath } from '../sys/path.ts'
 import { liesIn, placesOf } from '../sys/place.ts'
-import { statxFd } from '../sys/stat.ts'
+import { statxFd, uniqueMountId } from '../sys/stat.ts'
 import { strangersIn } from './workdir-names.ts'
 
 /** An open directory of a mount: its canonical path and an O_PATH descriptor. */
 export interface RootDir {
   readonly path: string
   readonly fd: number
+  /** The mount that it is seen through (`uniqueMountId`); undefined where mounts cannot be told apart. */
+  readonly mount: string | undefined
 }
 
 /** The open lowers of a mount. */
@@ -81,12 +83,23 @@ async function openOne(option: string, path: string, opened: DisposableStack): P
   try {
     // Upper and workdir have to be seen through one mount, so that objects can move between them.
     const isLower = option === 'lowerdir' || option === 'datadir'
+    const mount = await mountOf(path)
     const fd = isLower ? await openPrivateRoot(path) : await openRoot(path)
     opened.defer(() => closeSync(fd))
     closeSync(await openDirectory(fd))
-    return { fd, path: await canonicalPath(path) }
+    return { fd, path: await canonicalPath(path), mount }
   } catch (error) {
     throw explained(option, path, error)
+  }
+}
+
+/** The mount that everybody sees there, of which a lower is a private copy. */
+async function mountOf(path: string): Promise<string | undefined> {
+  const fd = await openRoot(path)
+  try {
+    return await uniqueMountId(fd)
+  } finally {
+    closeSync(fd)
   }
 }
 

@@ -1,7 +1,7 @@
 import type { Clock } from '../api/clock.ts'
 import { isErrno, OverlayError } from '../api/errno.ts'
 import { FileType, type MaybePromise } from '../api/types.ts'
-import type { Real } from '../layer/layer.ts'
+import { mayBeIno, type Real } from '../layer/layer.ts'
 import { NEVER_WAITS, openForReading, openQuietly } from '../layer/real-open.ts'
 import { O_NOATIME, O_RDONLY, O_RDWR } from '../sys/flags.ts'
 import { closeLater, openAtCached } from '../sys/open.ts'
@@ -228,7 +228,7 @@ const NOT_THE_FILE = ['ENOENT', 'ENXIO', 'ELOOP', 'EISDIR'] as const
 function isReal(fd: number, real: Real): boolean {
   let same = false
   try {
-    same = real.layer.inodeNumbers !== undefined || statxFd(fd).ino === real.ino
+    same = mayBeIno(real, statxFd(fd).ino)
     return same
   } finally {
     if (!same) closeLater(fd)

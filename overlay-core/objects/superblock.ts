@@ -34,8 +34,9 @@ export interface SuperBlock extends UpperContext {
   indexDir: Real | undefined
   /** Notes of protocols that are too large for an attribute. Undefined without upper. */
   readonly protocolData: ProtocolDataStore | undefined
-  /** What the storage of the upper cannot do, in sentences (`noticesOf`). */
-  readonly notices: readonly string[]
+  /** What the storage of the upper cannot do, in sentences (`noticesOf`), and that of the lowers (`decideTrust`). */
+  notices: readonly string[]
+  readonly storageNotices: readonly string[]
   readonly root: OvlInode
   readonly dcache: DentryCache
   readonly files: FileCache

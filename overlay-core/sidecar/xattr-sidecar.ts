@@ -86,6 +86,8 @@ export class XattrSidecar implements XattrStore, InodeNumbers {
     }
   }
 
+  readonly all = true
+
   /** By its name, whatever the disk says: the number goes where the name goes. */
   stamp(dir: Real, name: Name, stat: Stat): MaybePromise<Stat> {
     const node = this.#grow(dir, name)

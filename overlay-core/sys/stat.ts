@@ -11,6 +11,8 @@ const STATX_BTIME = 0x800
 /** STATX_BASIC_STATS | STATX_BTIME | STATX_MNT_ID */
 const WANTED = 0x7ff | STATX_BTIME | 0x1000
 const AT_STATX_DONT_SYNC = 0x4000
+/** Since Linux 6.8: the number of a mount, which no other one gets before the machine starts again. */
+const STATX_MNT_ID_UNIQUE = 0x4000
 const SIZE_OF_STATX = 256
 const SIZE_OF_STATFS = 120
 const TWO_32 = 0x1_0000_0000
@@ -51,6 +53,8 @@ export interface Stat {
   readonly ctime: Time
   readonly btime: Time | undefined
   readonly mountId: number
+  /** What tells objects of one inode number apart where the file system's own birth times do not (`PathNumbers`). */
+  readonly generation?: number
 }
 
 /** What statfs(2) tells; the counts of blocks are in units of `blockSize` bytes. */
@@ -63,6 +67,9 @@ export interface FileSystemStat {
   readonly files: number
   readonly filesFree: number
   readonly nameMax: number
+  /** `f_fsid`: two 32-bit words, whose meaning is the file system's own. */
+  readonly idHi: number
+  readonly idLo: number
 }
 
 /**
@@ -96,6 +103,15 @@ export async function statxAt(dirFd: number, name: string): Promise<Stat> {
   return decodeStatx(out)
 }
 
+/** The number of the mount that `fd` lies on, as text: no other one ever gets it until the machine starts again. Undefined before Linux 6.8. */
+export async function uniqueMountId(fd: number): Promise<string | undefined> {
+  const out = new DataView(new ArrayBuffer(SIZE_OF_STATX))
+  const mask = STATX_MNT_ID_UNIQUE
+  await call('statx', undefined, statx, fd, cString('statx', ''), AT_EMPTY_PATH, mask, new Uint8Array(out.buffer))
+  const known = (out.getUint32(0, true) & STATX_MNT_ID_UNIQUE) !== 0
+  return known ? out.getBigUint64(144, true).toString() : undefined
+}
+
 /** The file system that `fd` lies on. */
 export async function statfsFd(fd: number): Promise<FileSystemStat> {
   const out = new DataView(new ArrayBuffer(SIZE_OF_STATFS))
@@ -110,6 +126,8 @@ export async function statfsFd(fd: number): Promise<FileSystemStat> {
     files: unsigned64(out, 40),
     filesFree: unsigned64(out, 48),
     nameMax: unsigned64(out, 64),
+    idHi: out.getUint32(56, true),
+    idLo: out.getUint32(60, true),
   }
 }
 

@@ -1,0 +1,117 @@
+import type { Layer, Real } from '../layer/layer.ts'
+import { readdirFd } from '../sys/dir.ts'
+import { nameToHandle } from '../sys/handle.ts'
+import { type FileSystem, hexOf, isPartOf } from './file-systems.ts'
+import type { KnownFileSystem } from './identity-file.ts'
+import type { IdentityKeeper } from './identity-keeper.ts'
+
+/** A lower of the stack, and what it lies on. */
+export interface TrustedLayer {
+  readonly layer: Layer
+  readonly path: string
+  readonly fileSystem: FileSystem
+}
+
+/** Where the UUID stands in the names of index entries, in hex digits. */
+const UUID_AT = 10
+const UUID_DIGITS = 32
+
+/**
+ * Decides for each of the `fresh` among `lowers` whether its hard links are joined in the index and its origins are followed: only while nothing else can be
+ * meant by UUID and file handle (as ovl_lower_uuid_ok and ovl_get_fsid in fs/overlayfs/super.c, and beyond them when one file system has taken the place of
+ * another). The others keep what was decided for them.
+ *
+ * @param index the index directory; undefined with index=off
+ * @returns what follows from that, in sentences for who runs the server
+ */
+export async function decideTrust(
+  lowers: readonly TrustedLayer[],
+  fresh: (layer: Layer) => boolean,
+  index: Real | undefined,
+  keeper: IdentityKeeper,
+): Promise<string[]> {
+  const uuids = index ? await uuidsIn(index) : new Set<string>()
+  const notices: string[] = []
+  for (const lower of lowers) {
+    const { layer, fileSystem } = lower
+    const reason = await whyNot(lower, lowers, uuids, keeper)
+    if (fresh(layer)) {
+      layer.joinsLinks = fileSystem.numbersLast && reason === undefined
+      layer.trustsOrigins = layer.joinsLinks && foreignTo(lower, keeper).every(({ marked }) => marked)
+      layer.marksCopies = !layer.trustsOrigins || !fileSystem.leadsBack
+      if (!layer.marksCopies) keeper.noteUnmarked(layer.fsIndex)
+    }
+    const notice = noticeOf(lower, reason, index !== undefined)
+    if (notice !== undefined) notices.push(notice)
+  }
+  if (index) noteJoined(lowers, keeper)
+  return notices
+}
+
+function noteJoined(lowers: readonly TrustedLayer[], keeper: IdentityKeeper): void {
+  const joined = lowers.filter(({ layer }) => layer.joinsLinks)
+  for (const uuid of new Set(joined.map(({ layer }) => hexOf(layer.fsUuid)))) {
+    const of = joined.filter(({ layer }) => hexOf(layer.fsUuid) === uuid)
+    keeper.noteIndexed(uuid, new Set(of.map(({ layer }) => layer.fsIndex)))
+  }
+}
+
+/** Why the index could take links in a lower for those of another file system, or has no names for them. */
+type Reason = 'no uuid' | 'shared uuid' | 'no handles' | 'replaced'
+
+async function whyNot(
+  lower: TrustedLayer,
+  lowers: readonly TrustedLayer[],
+  uuidsInIndex: ReadonlySet<string>,
+  keeper: IdentityKeeper,
+): Promise<Reason | undefined> {
+  const { layer, fileSystem } = lower
+  const uuid = hexOf(layer.fsUuid)
+  const isTwin = ({ layer: other, fileSystem: its }: TrustedLayer) =>
+    its.whole !== fileSystem.whole && hexOf(other.fsUuid) === uuid
+  if (lowers.some(isTwin)) return uuid === '' ? 'no uuid' : 'shared uuid'
+  if ((await nameToHandle(layer.root.fd, '')) === undefined) return 'no handles'
+  if (!uuidsInIndex.has(uuid.padStart(UUID_DIGITS, '0'))) return undefined
+  const own = keeper.fileSystems.find(({ index }) => index === layer.fsIndex)
+  if (own?.indexed) return undefined
+  // Earlier versions did not note whose links the index holds.
+  const noted = keeper.fileSystems.some((entry) => entry.uuid === uuid && entry.indexed)
+  return foreignTo(lower, keeper).some(({ indexed }) => indexed || !noted) ? 'replaced' : undefined
+}
+
+/** The other file systems that the overlay has ever had under the UUID of this one. */
+function foreignTo({ layer, fileSystem }: TrustedLayer, keeper: IdentityKeeper): KnownFileSystem[] {
+  const uuid = hexOf(layer.fsUuid)
+  return keeper.fileSystems.filter(
+    (entry) => entry.uuid === uuid && entry.index !== layer.fsIndex && !isPartOf(fileSystem, entry),
+  )
+}
+
+async function uuidsIn(index: Real): Promise<Set<string>> {
+  const names = await readdirFd(index.fd)
+  return new Set(names.map(({ name }) => name.slice(UUID_AT, UUID_AT + UUID_DIGITS)))
+}
+
+function noticeOf(
+  { path, fileSystem }: TrustedLayer,
+  reason: Reason | undefined,
+  indexed: boolean,
+): string | undefined {
+  const off = 'falling back to index=off for it: its hard links break at copy-up'
+  const links = indexed ? `; ${off}` : ''
+  if (!fileSystem.numbersLast)
+    return `the lower '${path}' lies on a file system that cannot be told from others by its UUID, or that does not keep inode numbers: its objects are known by their paths, and handles of files may be stale once it is mounted anew${links}`
+  if (!indexed) return undefined
+  switch (reason) {
+    case 'no uuid':
+      return `the lower '${path}' is not the only one on a file system without UUID; ${off}`
+    case 'shared uuid':
+      return `another lower lies on a file system with the UUID of that of '${path}'; ${off}`
+    case 'no handles':
+      return `the file system of the lower '${path}' has no file handles; ${off}`
+    case 'replaced':
+      return `the index holds links of another file system that had the UUID of that of the lower '${path}', or none either; ${off}`
+    default:
+      return undefined
+  }
+}
