@@ -114,8 +114,8 @@ async function assemble(
   const descriptors = new Descriptors(() => partOf(shareDescriptors(descriptorLimit).directories))
   opened.defer(() => descriptors.closeAll())
   const dcache = new DentryCache(given.dentryLimit)
-  const { randomBytes: newProtocolDataId } = given
-  const context = { descriptors, overlayXattrs, privileged: effectiveUid() === 0, newProtocolDataId, opened }
+  const privileged = effectiveUid() === 0
+  const context = { descriptors, overlayXattrs, privileged, newProtocolDataId: given.randomBytes, opened }
   const prepared =
     layers.upper && roots.work ? await prepareUpper(options, layers.upper, roots.work.fd, context) : NO_UPPER
   const files = fileCache(given, shareDescriptors(descriptorLimit))
