@@ -135,8 +135,7 @@ async function assemble(
     lowers: layers.lowers,
     dataLayers: layers.data,
     ...prepared,
-    storageNotices: prepared.notices,
-    notices: [...prepared.notices, ...(await decideTrust(layers.trusted, () => true, prepared.indexDir, keeper))],
+    ...(await noticesFor(layers, prepared, keeper)),
     overlayXattrs: new XattrNames(options.userxattr, effectiveUid() !== 0 || prepared.storage?.owners === false),
     root: makeRoot(layers, keeper),
     dcache,
@@ -159,6 +158,16 @@ async function assemble(
   sb.root.rights = knownRights(sb, sb.root.real)
   await keeper.save()
   return new MountedOverlay(sb, mountingOf(sb, roots, keeper, { wallClockMs: given.wallClockMs, endYielding }))
+}
+
+/** What is to be said of the storages of the upper and of the lowers, once it is decided how far those are trusted. */
+async function noticesFor(
+  layers: Layers,
+  { indexDir, notices }: Pick<SuperBlock, 'indexDir' | 'notices'>,
+  keeper: IdentityKeeper,
+): Promise<Pick<SuperBlock, 'notices' | 'storageNotices'>> {
+  const ofLowers = await decideTrust(layers.trusted, () => true, indexDir, keeper)
+  return { storageNotices: notices, notices: [...notices, ...ofLowers] }
 }
 
 async function placedLayers(
