@@ -152,12 +152,17 @@ async function assemble(
     tempName: () => `#${(temps++).toString(16)}`,
   }
   await sb.protocolData?.load(sb.xattrStore, overlayXattrs)
-  sb.root.stackVersion = sb.stackVersion
-  dcache.addInode(sb.root)
-  for (const real of [sb.root.upper, ...sb.root.lowers]) if (real) await readMarks(sb, real)
-  sb.root.rights = knownRights(sb, sb.root.real)
+  await prepareRoot(sb)
   await keeper.save()
   return new MountedOverlay(sb, mountingOf(sb, roots, keeper, { wallClockMs: given.wallClockMs, endYielding }))
+}
+
+async function prepareRoot(sb: SuperBlock): Promise<void> {
+  const { root } = sb
+  root.stackVersion = sb.stackVersion
+  sb.dcache.addInode(root)
+  for (const real of [root.upper, ...root.lowers]) if (real) await readMarks(sb, real)
+  root.rights = knownRights(sb, root.real)
 }
 
 /** What is to be said of the storages of the upper and of the lowers, once it is decided how far those are trusted. */
