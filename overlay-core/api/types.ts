@@ -167,6 +167,8 @@ export interface OpenFile {
   read(buffer: Uint8Array, offset: number, length: number, position: number): MaybePromise<number>
   /** As `read`, but never on the event loop and maybe less than `length`: for streams, whose next piece is fetched while one is sent. */
   readAside(buffer: Uint8Array, offset: number, length: number, position: number): Promise<number>
+  /** Where the next data at or after `position` begins; the end of the file when only a hole follows. A hole that the file system does not tell of counts as data. */
+  nextData(position: number): Promise<number>
   /** Writes all of `data` at `position`. @throws EBADF opened for reading · ENOSPC | EDQUOT | EFBIG | EIO */
   write(data: Uint8Array, position: number): MaybePromise<void>
   /** Sets the size, whatever the mode says by now. @throws EBADF opened for reading · EFBIG | EINVAL | ENOSPC */

@@ -9,7 +9,7 @@ import { attrFor, attrOf, getattr, getattrLocked } from '../objects/inode.ts'
 import { ownAttr } from '../objects/object-attr.ts'
 import { type CheckedAttr, EXECUTE, may, modeAfterWrite, need, READ, WRITE } from '../objects/permission.ts'
 import type { SuperBlock } from '../objects/superblock.ts'
-import { fsync, pread, preadAside, preadNowait } from '../sys/data.ts'
+import { fsync, pread, preadAside, preadNowait, seekData } from '../sys/data.ts'
 import { statxFd } from '../sys/stat.ts'
 import { setattr } from './setattr.ts'
 
@@ -70,6 +70,16 @@ async function readAll(
     done += count
   }
   return done
+}
+
+async function nextData(fd: number, position: number): Promise<number> {
+  try {
+    const start = await seekData(fd, position)
+    return start >= 0 ? start : Math.max(position, statxFd(fd).size)
+  } catch (error) {
+    if (!isErrno(error, 'EINVAL', 'EOPNOTSUPP', 'ENOSYS')) throw error
+    return position
+  }
 }
 
 /** nfsd's rule for protocols without open: the owner may, and whoever may execute a file may read it. */
@@ -220,6 +230,12 @@ export class OpenHandle implements OpenFile {
     if (!this.#canRead) throw new OverlayError('EBADF', 'read')
     const file = await (this.#settled() ? this.follow() : this.#inPresentStack(() => this.follow()))
     return await this.#using(file, () => preadAside(file.fd, buffer, offset, length, position))
+  }
+
+  async nextData(position: number): Promise<number> {
+    if (!this.#canRead) throw new OverlayError('EBADF', 'read')
+    const file = await (this.#settled() ? this.follow() : this.#inPresentStack(() => this.follow()))
+    return await this.#using(file, () => nextData(file.fd, position))
   }
 
   write(data: Uint8Array, position: number): Promise<void> {

@@ -58,6 +58,10 @@ export interface DavLimits {
   readonly contentBytes: number
   /** Resumable uploads under way at a time. */
   readonly uploads: number
+  /** The checksum of a larger file is not computed when a client asks for it, bytes. */
+  readonly checksumBytes: number
+  /** A checksum that takes longer is given up, ms. */
+  readonly checksumMs: number
   /** How long a resumable upload may rest, seconds. */
   readonly uploadSeconds: number
   /** Members of collections that are remembered for sync tokens, of all tokens. */
@@ -87,6 +91,8 @@ export const DEFAULT_LIMITS: DavLimits = {
   sortedMembers: 10_000,
   contentBytes: 64 * 1024 * 1024,
   uploads: 100,
+  checksumBytes: 64 * 2 ** 30,
+  checksumMs: 300_000,
   uploadSeconds: 24 * 3600,
   syncMembers: 200_000,
   searchResults: 1000,

@@ -17,7 +17,7 @@ import { copyTree } from '../trees/tree-copy.ts'
 
 /**
  * COPY (RFC 4918 section 9.8): a file, a collection alone (Depth 0) or with all below, also from one view to another. A file over a
- * file replaces it in one step; whatever else stands at the destination is removed first.
+ * file replaces it in one step, and where that file has further names they see the new content, as with PUT; whatever else stands at the destination is removed first.
  *
  * @throws DavError 403 into itself · 404 · 409 · 412 · 423 · 502
  */
@@ -37,14 +37,19 @@ export async function setTimeAt({ view, dir, name }: Transfer['destination'], ti
 
 /** Copies, then answers 201, 204, or 207 with what failed. */
 async function runCopy(ctx: ViewContext, transfer: Transfer, deep: boolean, time: AskedTime): Promise<void> {
-  const failures = await copyTransfer(ctx, transfer, deep)
+  const failures = await copyTransfer(ctx, transfer, deep, true)
   if (failures.count > 0) return failures.send(ctx)
   await setTimeAt(transfer.destination, time)
   sendEmpty(ctx, transfer.destination.inode === undefined ? 201 : 204, time.headers)
 }
 
 /** Brings the source to the destination and removes what stood there. Gives back what failed. */
-export async function copyTransfer(ctx: ViewContext, transfer: Transfer, deep: boolean): Promise<Failures> {
+export async function copyTransfer(
+  ctx: ViewContext,
+  transfer: Transfer,
+  deep: boolean,
+  keepLinks: boolean,
+): Promise<Failures> {
   const { source, destination, overwrite, guard } = transfer
   const clear = mustClear(transfer)
   if (clear) {
@@ -59,6 +64,7 @@ export async function copyTransfer(ctx: ViewContext, transfer: Transfer, deep: b
     dir: destination.dir,
     names: destination.names,
     deep,
+    keepLinks,
     check: (current: Parameters<typeof isDirectory>[0] | undefined) => {
       if (current !== undefined && !overwrite) throw new DavError(412, 'the destination exists')
       checkDestinationLocks(ctx, { ...destination, inode: current }, guard)

@@ -75,7 +75,7 @@ async function renameTransfer(ctx: ViewContext, transfer: Transfer): Promise<Fai
 async function copyAndRemove(ctx: ViewContext, transfer: Transfer): Promise<Failures> {
   const { source, destination } = transfer
   // After a rename that was refused the destination may be cleared already.
-  const failures = await copyTransfer(ctx, transfer, true)
+  const failures = await copyTransfer(ctx, transfer, true, false)
   if (failures.count > 0 || source.dir === undefined) return failures
   await deleteTree(source.view, source.dir, source.names, source.inode, failures)
   if (failures.count > 0) ctx.services.log.warn({ destination: destination.names.length }, 'moved by copy, source kept')

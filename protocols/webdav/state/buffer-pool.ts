@@ -2,6 +2,17 @@
 const LARGE_BYTES = 512 * 1024
 const SMALL_BYTES = 64 * 1024
 const KEPT = 12
+const ZEROS = Buffer.alloc(LARGE_BYTES)
+
+/** Whether the first `length` bytes of a lent buffer are all zero, as those of a hole. */
+export function isZero(buffer: Buffer, length: number): boolean {
+  return ZEROS.compare(buffer, 0, length, 0, length) === 0
+}
+
+/** `length` zeros, at most as many as the largest buffer holds; nobody may write to them. */
+export function zeros(length: number): Buffer {
+  return ZEROS.subarray(0, length)
+}
 
 /**
  * Lends buffers to streams of file data: 512 KiB each while few are out, 64 KiB when many are, so that a thousand slow clients

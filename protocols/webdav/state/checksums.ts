@@ -1,18 +1,20 @@
 import { createHash, type Hash } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
-import { type Attr, type Inode, isErrno, loopBudget } from '../../../overlay-core/index.ts'
+import { type Attr, type Inode, isErrno } from '../../../overlay-core/index.ts'
 import { ClientGone } from '../http/client-gone.ts'
 import { badRequest, DavError } from '../http/dav-error.ts'
 import { etagOf } from '../http/etag.ts'
-import type { DavContext, DavView } from '../state/context.ts'
+import type { DavContext, DavView } from './context.ts'
+import { FairTurns } from './fair-turns.ts'
+import { FileSum } from './file-sum.ts'
 
 /** The namespace of ownCloud's properties. */
 export const OWNCLOUD_NAMESPACE = 'http://owncloud.org/ns'
 
 const SLOT = 'sum'
 const REMEMBERED = 10_000
-/** Hashed in one go between two turns of the event loop, bytes: about a millisecond. */
-const SLICE_BYTES = 256 * 1024
+/** Files that are read at a time. */
+const READ_AT_ONCE = 2
 
 /** The names that clients use, with those of node:crypto. */
 const ALGORITHMS: Readonly<Record<string, string>> = { SHA256: 'sha256', SHA1: 'sha1', MD5: 'md5' }
@@ -56,11 +58,13 @@ export function checksumXml(sums: Sums): string {
 
 /**
  * Checksums of files: computed once and kept for as long as the entity tag stays, in memory, and as a note where that needs no copy-up and
- * the user may write. One file is read at a time.
+ * the user may write. Two files are read at a time, all that are asked for in turns: a large one holds nobody up.
  */
 export class Checksums {
   readonly #known = new LRUCache<string, Sums>({ max: REMEMBERED })
-  #running: Promise<unknown> = Promise.resolve()
+  readonly #turns = new FairTurns(READ_AT_ONCE)
+  /** Those that are being computed. */
+  readonly #running = new Map<string, FileSum>()
 
   /** What is known without reading the file. */
   async known(view: DavView, inode: Inode, attr: Attr): Promise<Sums | undefined> {
@@ -74,13 +78,26 @@ export class Checksums {
     return kept
   }
 
-  /** Reads the file when nothing is known; undefined when it may not be read or changes meanwhile. @throws ClientGone */
+  /**
+   * Reads the file when nothing is known. What is known when it may not be read, changes meanwhile, is too large or takes too long.
+   * @throws ClientGone
+   */
   async compute(ctx: DavContext, view: DavView, inode: Inode, attr: Attr): Promise<Sums | undefined> {
     const known = await this.known(view, inode, attr)
     if (known !== undefined && ASKED.every((name) => name in known)) return known
-    const turn = this.#running.then(() => this.#read(ctx, view, inode, attr, known ?? {}))
-    this.#running = turn.catch(() => undefined)
-    return await turn
+    if (attr.size > ctx.services.limits.checksumBytes) return known
+    try {
+      const found = await this.#read(ctx, view, inode, attr)
+      if (found === undefined) return known
+      const sums = { ...known, ...found }
+      const now = await view.overlay.getattr(inode)
+      if (etagOf(inode, now) !== etagOf(inode, attr)) return undefined
+      await this.keep(view, inode, attr, sums)
+      return sums
+    } catch (error) {
+      if (isErrno(error)) return known
+      throw error
+    }
   }
 
   /** Keeps what was found out about the file with these attributes. */
@@ -94,38 +111,33 @@ export class Checksums {
     }
   }
 
-  async #read(ctx: DavContext, view: DavView, inode: Inode, attr: Attr, before: Sums): Promise<Sums | undefined> {
-    const known = this.#known.get(`${view.name}/${etagOf(inode, attr)}`)
-    if (known !== undefined && ASKED.every((name) => name in known)) return known
-    try {
-      const sums = { ...before, ...(await sumFile(ctx, view, inode)) }
-      const now = await view.overlay.getattr(inode)
-      if (etagOf(inode, now) !== etagOf(inode, attr)) return undefined
-      await this.keep(view, inode, attr, sums)
-      return sums
-    } catch (error) {
-      if (isErrno(error)) return undefined
-      throw error
+  /** The sums of the content, from the reading that runs or a new one. */
+  async #read(ctx: DavContext, view: DavView, inode: Inode, attr: Attr): Promise<Sums | undefined> {
+    const key = `${view.name}/${etagOf(inode, attr)}`
+    const running = this.#running.get(key)
+    running?.join(ctx)
+    const job = running ?? new FileSum(ctx, { view, inode }, new Summer(ASKED), this.#turns)
+    if (running === undefined) {
+      this.#running.set(key, job)
+      const end = () => void this.#running.delete(key)
+      job.sums.then(end, end)
     }
+    return await untilGone(ctx, job.sums)
   }
 }
 
-async function sumFile(ctx: DavContext, view: DavView, inode: Inode): Promise<Sums> {
-  const summer = new Summer(ASKED)
-  const file = await view.overlay.open(view.cred, inode, { read: true })
-  const buffer = ctx.services.buffers.take()
+/** What `work` comes to, unless the client leaves first. @throws ClientGone */
+async function untilGone<T>({ res }: DavContext, work: Promise<T>): Promise<T> {
+  let leave: () => void = () => undefined
+  const gone = new Promise<never>((_, reject) => {
+    leave = () => reject(new ClientGone())
+    res.once('close', leave)
+    if (res.destroyed) leave()
+  })
   try {
-    for (let at = 0; ; ) {
-      if (ctx.res.destroyed) throw new ClientGone()
-      const read = await file.read(buffer, 0, Math.min(SLICE_BYTES, buffer.length), at)
-      if (read === 0) return summer.end()
-      summer.add(buffer.subarray(0, read))
-      at += read
-      await loopBudget.rest()
-    }
+    return await Promise.race([work, gone])
   } finally {
-    ctx.services.buffers.release(buffer)
-    file.close()
+    res.off('close', leave)
   }
 }
 

@@ -11,13 +11,12 @@ import { DavError } from '../http/dav-error.ts'
 import { copyDead } from '../properties/dead-properties.ts'
 import type { Failures } from '../request/failures.ts'
 import { followsSymlinks } from '../request/resolve.ts'
+import { isZero } from '../state/buffer-pool.ts'
 import type { DavContext, DavView } from '../state/context.ts'
 
 const BATCH = 256
 /** A copy belongs to who made it: setuid and setgid do not go along. */
 const COPIED_MODE = 0o777
-
-const NO_DATA = Buffer.alloc(512 * 1024)
 
 /** Where a copy comes from and goes to. */
 export interface CopyPlan {
@@ -29,6 +28,8 @@ export interface CopyPlan {
   readonly names: readonly Name[]
   /** Whether members go along (Depth infinity). */
   readonly deep: boolean
+  /** A file that stands there with further names stays the file it is, and takes on the content; otherwise the name means a new file. */
+  readonly keepLinks: boolean
   /** May a file replace one that stands there. Runs under the core's locks and may throw to give up. */
   readonly check: (current: Inode | undefined) => void
 }
@@ -163,7 +164,10 @@ class TreeCopy {
     let copy: Inode | undefined
     try {
       await this.#copyData(source, staged)
-      copy = await staged.publish({ dir, name, mode, ...(check === undefined ? {} : { check }) })
+      copy = await staged.publish({
+        ...{ dir, name, mode, keepLinks: this.#plan.keepLinks },
+        ...(check === undefined ? {} : { check }),
+      })
     } finally {
       if (copy === undefined) await staged.discard()
     }
@@ -184,9 +188,10 @@ class TreeCopy {
         const read = await file.read(buffer, 0, buffer.length, at)
         if (read === 0) break
         // A hole stays one: a file that claims to be large must not fill the disk.
-        if (buffer.compare(NO_DATA, 0, read, 0, read) === 0) staged.skip(read)
-        else await staged.append([buffer.subarray(0, read)])
-        at += read
+        const next = isZero(buffer, read) ? await file.nextData(at + read) : undefined
+        if (next === undefined) await staged.append([buffer.subarray(0, read)])
+        else staged.skip(next - at)
+        at = next ?? at + read
       }
     } finally {
       buffers.release(buffer)

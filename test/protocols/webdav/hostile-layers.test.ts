@@ -27,6 +27,30 @@ t.test('COPY of a hole takes no room', async (t) => {
   )
 })
 
+t.test('COPY of a terabyte without data takes moments, with what is at its beginning and end', async (t) => {
+  await withDav(
+    t,
+    [{ sparse: 'begins' }],
+    async (dav) => {
+      const { status } = await dav.ask('COPY', '/overlay/sparse', { headers: { destination: '/overlay/copy' } })
+      t.equal(status, 201)
+      const copy = lstatSync(join(dav.upper, 'copy'))
+      t.equal(copy.size, 2 ** 40 + 4)
+      t.ok(copy.blocks * 512 < 2 * 1024 * 1024, `${copy.blocks} blocks`)
+      const read = async (range: string) => (await dav.ask('GET', '/overlay/copy', { headers: { range } })).body
+      t.equal(await read('bytes=0-6'), 'begins\0')
+      t.equal(await read('bytes=-5'), '\0ends')
+    },
+    {
+      prepare: ([lower]) => {
+        const path = join(lower as string, 'sparse')
+        truncateSync(path, 2 ** 40)
+        writeFileSync(path, 'ends', { flag: 'a' })
+      },
+    },
+  )
+})
+
 t.test('names in archives are one component everywhere', (t) => {
   const cases: [string, string][] = [
     ['plain.txt', 'plain.txt'],

@@ -98,7 +98,8 @@ t.test(
       await dav.ask('COPY', '/overlay/other', {
         headers: { destination: '/overlay/a', if: `</overlay/a> (<${token}>)` },
       })
-      t.equal(await statusOf(dav, 'put', 'a2'), 204, 'the file before is free')
+      t.equal(await text(dav.overlay, 'a2'), 'other', 'COPY keeps the link, as PUT does')
+      t.equal(await statusOf(dav, 'put', 'a2'), 423, 'the file is the same')
       await link('a', 'a3')
       t.equal(await statusOf(dav, 'put', 'a3'), 423, 'after COPY')
       t.equal(await statusOf(dav, 'put', 'a', { if: `(<${token}>)` }), 204)

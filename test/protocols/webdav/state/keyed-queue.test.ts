@@ -1,5 +1,6 @@
 import t from 'tap'
 import { BufferPool } from '../../../../protocols/webdav/state/buffer-pool.ts'
+import { FairTurns } from '../../../../protocols/webdav/state/fair-turns.ts'
 import { KeyedQueue } from '../../../../protocols/webdav/state/keyed-queue.ts'
 
 t.test('tasks of one key run one after the other, whatever becomes of them', async (t) => {
@@ -45,4 +46,23 @@ t.test('large buffers are lent to few, small ones to the rest', async (t) => {
   t.equal(pool.take(), large[0], 'what came back is lent again')
   pool.forget(large[1])
   t.not(pool.take(), large[1], 'what a socket may still read is not')
+})
+
+t.test('clients have turns one after the other, however many each asks for', async (t) => {
+  const turns = new FairTurns(1)
+  const order: string[] = []
+  let release = (): void => undefined
+  const held = turns.run('x', () => new Promise<void>((resolve) => (release = resolve)))
+  const all = ['a1', 'a2', 'a3', 'b1', 'b2', 'c1'].map((name) =>
+    turns.run(name[0] as string, async () => {
+      order.push(name)
+      if (name === 'a2') throw new Error('no matter')
+    }),
+  )
+  const ended = Promise.allSettled(all)
+  t.same(order, [])
+  release()
+  await held
+  await ended
+  t.same(order, ['a1', 'b1', 'c1', 'a2', 'b2', 'a3'])
 })
