@@ -156,7 +156,7 @@ export function snapshot(dir: string, path = ''): string[] {
   const stat = lstatSync(at, { bigint: true })
   let line = `${path || '.'} ${stat.mode.toString(8)} ${stat.uid}:${stat.gid} ${stat.nlink} ${stat.mtimeNs}`
   // A larger one is all holes: its size and time have to do.
-    if (stat.isFile()) line += ` ${stat.size < 2n ** 29n ? readFileSync(at, 'latin1') : stat.size}`
+  if (stat.isFile()) line += ` ${stat.size < 2n ** 29n ? readFileSync(at, 'latin1') : stat.size}`
   if (stat.isSymbolicLink()) line += ` -> ${readlinkSync(at)}`
   if (!stat.isDirectory()) return [line]
   return [
