@@ -76,11 +76,6 @@ export const PROTOCOL_FAULTS: readonly PlantedFault[] = [
     '',
   ),
   credential('more groups than AUTH_SYS has', 'if (count > MAX_GROUPS) throw', 'if (count > 10 * MAX_GROUPS) throw'),
-  credential(
-    'a credential of another length is the same',
-    'if (known === undefined || known.byteLength !== length) return false',
-    'if (known === undefined) return false',
-  ),
   duplicates(
     'a call with other arguments gets the answer',
     'if (entry === undefined || entry.checksum !== checksum) return undefined',

@@ -61,3 +61,29 @@ t.test('neither the list nor its journal grows without end', async (t) => {
   const others = last.toNotify.filter(({ address }) => address !== '192.0.2.200')
   t.ok(others.length >= 4096 - 256, 'one address does not push the others off, whatever names it makes up')
 })
+
+/** So many lines make the journal be written anew. */
+const MANY_LINES = 3 * 4096 + 1
+
+t.test('a journal that is written anew holds who is still to be told, and nobody who was', async (t) => {
+  const journal = new MemoryJournal()
+  journal.lines = ['a', 'b'].map((name) => JSON.stringify({ add: peer(name) }))
+  const list = await PeerList.open(journal)
+  await list.notified(peer('a'))
+  await Promise.all(Array.from({ length: MANY_LINES }, () => list.notified(peer('stranger'))))
+  t.ok(journal.lines.length < MANY_LINES, 'it was written anew')
+  const next = await PeerList.open(journal)
+  t.same(
+    next.toNotify.map(({ name }) => name),
+    ['b'],
+  )
+})
+
+t.test('of too many peers the one that locked longest ago is forgotten', async (t) => {
+  const journal = new MemoryJournal()
+  const list = await PeerList.open(journal)
+  for (let i = 0; i <= 4096; i++) await list.monitor(peer(`p${i}`))
+  const names = (await PeerList.open(journal)).toNotify.map(({ name }) => name)
+  t.equal(names.length, 4096)
+  t.same([names[0], names.at(-1)], ['p1', 'p4096'])
+})
