@@ -1,10 +1,72 @@
 import { type Logger, pino } from 'pino'
 import type { LogLevel } from '../config/index.ts'
+import { cutFields, cutLine, messageOf, RepeatLimit } from './log-limits.ts'
+import { type LogCounters, LogSink, openStandardError } from './log-sink.ts'
+
+/** How long messages are counted together. */
+const WINDOW_MS = 10_000
+
+/** A log, and what it counts. */
+export interface Log {
+  readonly log: Logger
+  readonly counters: LogCounters
+  /** Tells which messages came more often than they were written, and begins to count anew. */
+  readonly sweep: () => void
+  readonly sink: LogSink
+}
 
 /**
- * The log: JSON lines on standard error. Writing is asynchronous, so a terminal or pipe that does not take them costs
- * memory and never a request; what is left is written at exit.
+ * A log of JSON lines. This is the one place where the lines of every part of the server, of Fastify too, are bounded: texts are cut, messages that come
+ * in numbers are counted, and lines that nobody takes are lost and counted.
  */
-export function createLog(level: LogLevel): Logger {
-  return pino({ level, base: null }, pino.destination({ fd: 2, sync: false }))
+export function makeLog(level: LogLevel | 'silent', fd: number): Log {
+  const counters = { repeated: 0, lost: 0 }
+  const limit = new RepeatLimit()
+  let telling = false
+  const tell = (write: () => void) => {
+    telling = true
+    write()
+    telling = false
+  }
+  const sink = new LogSink(fd, counters, (lost) =>
+    tell(() => log.warn({ lost }, 'the log is taken again: lines before this one were lost')),
+  )
+  const log: Logger = pino(
+    {
+      level,
+      base: null,
+      formatters: { log: cutFields },
+      hooks: {
+        streamWrite: cutLine,
+        logMethod(args, method, number) {
+          if (telling || limit.passes(number, messageOf(args))) method.apply(this, args)
+          else counters.repeated++
+        },
+      },
+    },
+    sink,
+  )
+  const sweep = () => {
+    for (const { level: number, message, more } of limit.sweep()) {
+      tell(() => log[levelName(number)]({ more }, `${more} more like this: ${message}`))
+    }
+  }
+  return { log, counters, sweep, sink }
+}
+
+function levelName(level: number): 'debug' | 'info' | 'warn' | 'error' {
+  if (level < 30) return 'debug'
+  if (level < 40) return 'info'
+  return level < 50 ? 'warn' : 'error'
+}
+
+/** The log of this process, on standard error: see `makeLog`. What is left at its end is written then. */
+export function createLog(level: LogLevel): { readonly log: Logger; readonly counters: LogCounters } {
+  const { log, counters, sweep, sink } = makeLog(level, openStandardError())
+  setInterval(sweep, WINDOW_MS).unref()
+  process.on('exit', () => {
+    sweep()
+    sink.finish()
+  })
+  return { log, counters }
 }

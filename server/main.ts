@@ -15,10 +15,10 @@ async function main(argv: readonly string[]): Promise<number> {
   if (command.kind === 'remount')
     return (await import('./remount-command.ts')).askForRemount(command.settings, complain)
   const { serve } = await import('./serve.ts')
-  const log = createLog(command.settings.logLevel)
+  const { log, counters } = createLog(command.settings.logLevel)
   const stop = listenForSignals(log)
   const faults = installFaultPolicy(log, stop)
-  const server = await serve(command.settings, { log, faults, print })
+  const server = await serve(command.settings, { log, logCounters: counters, faults, print })
   await stop.requested
   const closed = await server.close()
   // Whatever a bug may have left open must not keep a flushed server from ending.

@@ -8,6 +8,7 @@ import type { Clock } from './clock.ts'
 import type { Control } from './control.ts'
 import type { Faults } from './faults.ts'
 import type { JournalFile } from './journal-file.ts'
+import type { LogCounters } from './log-sink.ts'
 import { removeNotes } from './state-dir.ts'
 import { describeViews, type ServerStatus } from './status.ts'
 import { version } from './version.ts'
@@ -43,13 +44,15 @@ export class RunningServer {
   /** Files to take away at the end. */
   readonly notes: string[] = []
   readonly #log: Logger
+  readonly #logCounters: LogCounters
   readonly #faults: Faults
   readonly #clock: Clock
   readonly #startedAtMs: number
 
-  constructor(parts: { views: Views; log: Logger; faults: Faults; clock: Clock }) {
+  constructor(parts: { views: Views; log: Logger; logCounters: LogCounters; faults: Faults; clock: Clock }) {
     this.views = parts.views
     this.#log = parts.log
+    this.#logCounters = parts.logCounters
     this.#faults = parts.faults
     this.#clock = parts.clock
     this.#startedAtMs = parts.clock()
@@ -77,6 +80,7 @@ export class RunningServer {
       },
       http: { ...this.http?.counters },
       control: { ...this.control?.counters },
+      log: { ...this.#logCounters },
       faults: { ...this.#faults },
     }
   }

@@ -6,6 +6,7 @@ import { type Control, openControl } from './control.ts'
 import { exposedDirectories } from './exposure.ts'
 import type { Faults } from './faults.ts'
 import { checkPorts, listenHttp } from './listeners.ts'
+import type { LogCounters } from './log-sink.ts'
 import { keepMemorySmall } from './memory-keeper.ts'
 import { openNfs, readExports } from './nfs-listener.ts'
 import { systemRandom } from './random.ts'
@@ -18,6 +19,7 @@ import { Views } from './views.ts'
 /** What a server run gets from the process that it is in. */
 export interface Surroundings {
   readonly log: Logger
+  readonly logCounters: LogCounters
   readonly faults: Faults
   /** Says something to the person who started it. */
   readonly print: (text: string) => void
@@ -30,7 +32,10 @@ export interface Surroundings {
  *
  * @throws OptionError with the option at fault and the mend
  */
-export async function serve(given: Settings, { log, faults, print }: Surroundings): Promise<RunningServer> {
+export async function serve(
+  given: Settings,
+  { log, logCounters, faults, print }: Surroundings,
+): Promise<RunningServer> {
   checkExports(given)
   if (given.readyFile !== undefined) await checkReadyFile(given.readyFile)
   await checkWritable('--state-dir', given.stateDir)
@@ -38,6 +43,7 @@ export async function serve(given: Settings, { log, faults, print }: Surrounding
   const views = await openViews(settings)
   const server = new RunningServer({
     log,
+    logCounters,
     faults,
     clock: systemClock,
     views,

@@ -71,7 +71,12 @@ function table(status: ServerStatus): string {
   ]
   if (webdav !== undefined) rows.push(['webdav', webdav.url], ...flat('webdav', webdav.counters))
   if (nfs !== undefined) rows.push(['nfs', formatAddress(nfs.host, nfs.port)], ...flat('nfs', nfs.counters))
-  rows.push(...flat('http', status.http), ...flat('control', status.control), ...flat('faults', status.faults))
+  rows.push(
+    ...flat('http', status.http),
+    ...flat('control', status.control),
+    ...flat('log', status.log),
+    ...flat('faults', status.faults),
+  )
   const width = Math.max(...rows.map(([name]) => name.length)) + 2
   return `${rows.map(([name, value]) => name.padEnd(width) + value).join('\n')}\n`
 }

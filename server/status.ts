@@ -20,6 +20,8 @@ export interface ServerStatus {
   /** HTTP connections and requests; none when WebDAV is off. */
   readonly http: Counters
   readonly control: Counters
+  /** Lines of the log that were counted instead of written, and that nobody took. */
+  readonly log: Counters
   readonly faults: Counters
 }
 

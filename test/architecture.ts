@@ -30,6 +30,7 @@ const CONFINED: Readonly<Record<string, readonly string[]>> = {
     'overlay-core/sys/',
     'server/state-dir.ts',
     'server/journal-file.ts',
+    'server/log-sink.ts',
     'protocols/webdav/http/page-assets.ts',
   ],
   'node:fs/promises': [

@@ -19,6 +19,7 @@ const status: ServerStatus = {
   doors: {},
   http: {},
   control: {},
+  log: {},
   faults: {},
 }
 
