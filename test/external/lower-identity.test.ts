@@ -15,7 +15,7 @@ import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { type Inode, mount, type Overlay, OverlayError, parseOptions } from '../../overlay-core/index.ts'
 import { type End, type LowerKind, lowerKinds } from '../helpers/lower-kinds.ts'
-import { at, list, ROOT, text } from '../helpers/overlay.ts'
+import { at, errnoOf, list, ROOT, text } from '../helpers/overlay.ts'
 
 t.setTimeout(900_000)
 
@@ -258,7 +258,9 @@ async function runTrial(t: Test, trial: Trial): Promise<{ valid: number; stale: 
       kernel.look(contentsOnDisk) ?? (await contentsOf(overlay)),
       'the kernel shows the same',
     )
-    await change(overlay, trees)
+    if (kind.failsCopyUp)
+      t.equal(await errnoOf(() => change(overlay as Overlay, trees)), 'EIO', 'nothing can be changed')
+    else await change(overlay, trees)
     const after = await contentsOf(overlay)
     const joined = after.a1 === after.a2
     const kernels = kernel.look((merged) => {

@@ -18,6 +18,8 @@ export interface LowerKind {
   readonly hasUuid: boolean
   /** Two images of it with one UUID can be mounted together. */
   readonly clones: boolean
+  /** Nothing can be copied up from it, here and in the kernel, as it answers EIO when it is asked for extended attributes. */
+  readonly failsCopyUp?: boolean
   /** Why it is not what the kernel itself has, if so. */
   readonly stead?: string
 }
@@ -91,7 +93,7 @@ function iso9660(): LowerKind {
     hasUuid: false,
     clones: true,
     make,
-    mount: (file, dir) => fuse(dir, ['fuseiso', '-f', file, dir]),
+    mount: (file, dir) => fuse(dir, ['fuseiso', file, dir, '-f']),
     stead: 'this kernel has no iso9660: fuseiso stands in for it',
   }
 }
@@ -154,7 +156,10 @@ function inUserSpace(): LowerKind[] {
   return [
     kind('archivemount', tar, (image, dir) => ['archivemount', '-f', '-o', 'readonly,nobackup', image, dir]),
     kind('fuse-zip', zip, (image, dir) => ['fuse-zip', '-f', '-r', image, dir]),
-    kind('rclone', copy, (image, dir) => ['rclone', 'mount', '--config', '/dev/null', '--read-only', image, dir]),
+    {
+      ...kind('rclone', copy, (image, dir) => ['rclone', 'mount', '--config', '/dev/null', '--read-only', image, dir]),
+      failsCopyUp: true,
+    },
     kind('bindfs', copy, (image, dir) => ['bindfs', '-f', image, dir]),
     kind(
       'squashfuse',
