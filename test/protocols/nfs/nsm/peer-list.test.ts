@@ -82,8 +82,9 @@ t.test('a journal that is written anew holds who is still to be told, and nobody
 t.test('of too many peers the one that locked longest ago is forgotten', async (t) => {
   const journal = new MemoryJournal()
   const list = await PeerList.open(journal)
-  for (let i = 0; i <= 4096; i++) await list.monitor(peer(`p${i}`))
+  const all = Array.from({ length: 4097 }, (_, i) => `p${i}`)
+  for (const name of all) await list.monitor(peer(name))
   const names = (await PeerList.open(journal)).toNotify.map(({ name }) => name)
-  t.equal(names.length, 4096)
-  t.same([names[0], names.at(-1)], ['p1', 'p4096'])
+  t.ok(names.length >= 100 && names.length < all.length, `${names.length} are kept`)
+  t.same(names, all.slice(-names.length), 'the latest ones, in their order')
 })
