@@ -180,7 +180,7 @@ export const SERVE_OPTIONS = [
     group: 'Server',
     name: '--log-level',
     value: 'LEVEL',
-    meaning: `What to log: one of ${LOG_LEVELS.map((level) => `\`${level}\``).join(', ')}. Each level includes those before it. \`error\` is a fault of overlayd, \`warn\` a malformed request, \`info\` start and stop, \`debug\` an ordinary error that a client was told. The log is JSON, one object a line, on standard error.`,
+    meaning: `What to log: one of ${LOG_LEVELS.map((level) => `\`${level}\``).join(', ')}. Each level includes those before it. \`error\` is a fault of overlayd, \`warn\` a malformed request, \`info\` start and stop, \`debug\` an ordinary error that a client was told. The log is JSON, one object a line, on standard error. Texts in it are cut after 300 characters. A message that comes more than 20 times in 10 seconds (500 times at \`debug\`) is counted and told once as \`N more like this\`. What nobody reads waits up to 1 MiB; further lines are lost, and how many is told when the log is read again; \`overlayd status\` shows both numbers as \`log.repeated\` and \`log.lost\`.`,
     default: 'warn',
   },
   {
