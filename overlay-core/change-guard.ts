@@ -5,6 +5,7 @@ import {
   Access,
   type Attr,
   type AttrChange,
+  type ChangeInfo,
   type CreateOptions,
   type Cred,
   type DirEntry,
@@ -23,7 +24,6 @@ import {
   type Stability,
   type StagedFile,
   type StatFs,
-  type Wcc,
 } from './api/types.ts'
 
 /**
@@ -99,19 +99,25 @@ class GuardedOverlay implements Overlay {
     return this.#to.access(cred, inode, this.#isHeld(inode) ? mask & ~Access.write : mask)
   }
 
-  async setattr(cred: Cred, inode: Inode, change: AttrChange, wcc?: Wcc, guard?: (now: Attr) => void): Promise<Attr> {
+  async setattr(
+    cred: Cred,
+    inode: Inode,
+    change: AttrChange,
+    changeInfo?: ChangeInfo,
+    guard?: (now: Attr) => void,
+  ): Promise<Attr> {
     this.#needFree(inode)
-    return await this.#to.setattr(cred, inode, change, wcc, guard)
+    return await this.#to.setattr(cred, inode, change, changeInfo, guard)
   }
 
-  async create(cred: Cred, dir: Inode, name: Name, options: CreateOptions, wcc?: Wcc): Promise<Inode> {
+  async create(cred: Cred, dir: Inode, name: Name, options: CreateOptions, changeInfo?: ChangeInfo): Promise<Inode> {
     this.#needNameFree(dir, name)
-    return await this.#to.create(cred, dir, name, options, wcc)
+    return await this.#to.create(cred, dir, name, options, changeInfo)
   }
 
-  async mkdir(cred: Cred, dir: Inode, name: Name, options: CreateOptions, wcc?: Wcc): Promise<Inode> {
+  async mkdir(cred: Cred, dir: Inode, name: Name, options: CreateOptions, changeInfo?: ChangeInfo): Promise<Inode> {
     this.#needNameFree(dir, name)
-    return await this.#to.mkdir(cred, dir, name, options, wcc)
+    return await this.#to.mkdir(cred, dir, name, options, changeInfo)
   }
 
   async symlink(
@@ -120,10 +126,10 @@ class GuardedOverlay implements Overlay {
     name: Name,
     target: Uint8Array,
     options: CreateOptions,
-    wcc?: Wcc,
+    changeInfo?: ChangeInfo,
   ): Promise<Inode> {
     this.#needNameFree(dir, name)
-    return await this.#to.symlink(cred, dir, name, target, options, wcc)
+    return await this.#to.symlink(cred, dir, name, target, options, changeInfo)
   }
 
   async mknod(
@@ -133,26 +139,38 @@ class GuardedOverlay implements Overlay {
     type: FileType,
     rdev: { major: number; minor: number },
     options: CreateOptions,
-    wcc?: Wcc,
+    changeInfo?: ChangeInfo,
   ): Promise<Inode> {
     this.#needNameFree(dir, name)
-    return await this.#to.mknod(cred, dir, name, type, rdev, options, wcc)
+    return await this.#to.mknod(cred, dir, name, type, rdev, options, changeInfo)
   }
 
-  async link(cred: Cred, inode: Inode, dir: Inode, name: Name, wcc?: Wcc): Promise<void> {
+  async link(cred: Cred, inode: Inode, dir: Inode, name: Name, changeInfo?: ChangeInfo): Promise<void> {
     this.#needFree(inode)
     this.#needNameFree(dir, name)
-    await this.#to.link(cred, inode, dir, name, wcc)
+    await this.#to.link(cred, inode, dir, name, changeInfo)
   }
 
-  async unlink(cred: Cred, dir: Inode, name: Name, wcc?: Wcc, check?: (victim: Inode) => void): Promise<void> {
+  async unlink(
+    cred: Cred,
+    dir: Inode,
+    name: Name,
+    changeInfo?: ChangeInfo,
+    check?: (victim: Inode) => void,
+  ): Promise<void> {
     this.#needNameFree(dir, name)
-    await this.#to.unlink(cred, dir, name, wcc, check)
+    await this.#to.unlink(cred, dir, name, changeInfo, check)
   }
 
-  async rmdir(cred: Cred, dir: Inode, name: Name, wcc?: Wcc, check?: (victim: Inode) => void): Promise<void> {
+  async rmdir(
+    cred: Cred,
+    dir: Inode,
+    name: Name,
+    changeInfo?: ChangeInfo,
+    check?: (victim: Inode) => void,
+  ): Promise<void> {
     this.#needNameFree(dir, name)
-    await this.#to.rmdir(cred, dir, name, wcc, check)
+    await this.#to.rmdir(cred, dir, name, changeInfo, check)
   }
 
   async rename(...call: Parameters<Overlay['rename']>): Promise<void> {
@@ -181,10 +199,10 @@ class GuardedOverlay implements Overlay {
     data: Uint8Array,
     position: number,
     stability: Stability,
-    wcc?: Wcc,
+    changeInfo?: ChangeInfo,
   ): MaybePromise<void> {
     this.#needFree(inode)
-    return this.#to.write(cred, inode, data, position, stability, wcc)
+    return this.#to.write(cred, inode, data, position, stability, changeInfo)
   }
 
   open(cred: Cred, inode: Inode, how: { read?: boolean; write?: boolean; truncate?: boolean }): MaybePromise<OpenFile> {
@@ -284,8 +302,8 @@ class GuardedOverlay implements Overlay {
     return this.#to.read(cred, inode, buffer, offset, length, position)
   }
 
-  commit(cred: Cred, inode: Inode, wcc?: Wcc): Promise<void> {
-    return this.#to.commit(cred, inode, wcc)
+  commit(cred: Cred, inode: Inode, changeInfo?: ChangeInfo): Promise<void> {
+    return this.#to.commit(cred, inode, changeInfo)
   }
 
   getxattr(cred: Cred, inode: Inode, name: string): Promise<Uint8Array | undefined> {

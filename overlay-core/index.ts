@@ -7,6 +7,7 @@ export {
   Access,
   type Attr,
   type AttrChange,
+  type ChangeInfo,
   type CreateOptions,
   type Cred,
   type DirEntry,
@@ -27,7 +28,6 @@ export {
   type StagedFile,
   type StatFs,
   type Time,
-  type Wcc,
 } from './api/types.ts'
 export { loopBudget } from './base/loop-turn.ts'
 export { sortInTurns } from './base/sort-in-turns.ts'

@@ -2,6 +2,7 @@ import type { MountOptions } from './params.ts'
 import type {
   Attr,
   AttrChange,
+  ChangeInfo,
   CreateOptions,
   Cred,
   DirEntry,
@@ -19,7 +20,6 @@ import type {
   Stability,
   StagedFile,
   StatFs,
-  Wcc,
 } from './types.ts'
 
 /**
@@ -68,16 +68,29 @@ export interface Overlay {
    * Changes attributes in one step. `guard` runs under the lock with the present attributes and may throw to give up.
    * setuid/setgid are dropped as by chown(2) and truncate(2).
    */
-  setattr(cred: Cred, inode: Inode, change: AttrChange, wcc?: Wcc, guard?: (now: Attr) => void): Promise<Attr>
+  setattr(
+    cred: Cred,
+    inode: Inode,
+    change: AttrChange,
+    changeInfo?: ChangeInfo,
+    guard?: (now: Attr) => void,
+  ): Promise<Attr>
   /** The target of a symlink, as bytes. @throws EINVAL not a symlink */
   readlink(cred: Cred, inode: Inode): MaybePromise<Uint8Array>
 
   /** Makes a regular file. @throws EEXIST */
-  create(cred: Cred, dir: Inode, name: Name, options: CreateOptions, wcc?: Wcc): Promise<Inode>
+  create(cred: Cred, dir: Inode, name: Name, options: CreateOptions, changeInfo?: ChangeInfo): Promise<Inode>
   /** @throws EEXIST */
-  mkdir(cred: Cred, dir: Inode, name: Name, options: CreateOptions, wcc?: Wcc): Promise<Inode>
+  mkdir(cred: Cred, dir: Inode, name: Name, options: CreateOptions, changeInfo?: ChangeInfo): Promise<Inode>
   /** `target` is stored as it is. @throws EEXIST · ENAMETOOLONG */
-  symlink(cred: Cred, dir: Inode, name: Name, target: Uint8Array, options: CreateOptions, wcc?: Wcc): Promise<Inode>
+  symlink(
+    cred: Cred,
+    dir: Inode,
+    name: Name,
+    target: Uint8Array,
+    options: CreateOptions,
+    changeInfo?: ChangeInfo,
+  ): Promise<Inode>
   /** Makes a fifo, socket or device; devices need uid 0 (EPERM); a character device 0:0 is refused (EPERM): it is a whiteout. */
   mknod(
     cred: Cred,
@@ -86,14 +99,14 @@ export interface Overlay {
     type: FileType,
     rdev: { major: number; minor: number },
     options: CreateOptions,
-    wcc?: Wcc,
+    changeInfo?: ChangeInfo,
   ): Promise<Inode>
   /** Gives `inode` (not a directory: EPERM) a further name. @throws EEXIST · EMLINK */
-  link(cred: Cred, inode: Inode, dir: Inode, name: Name, wcc?: Wcc): Promise<void>
+  link(cred: Cred, inode: Inode, dir: Inode, name: Name, changeInfo?: ChangeInfo): Promise<void>
   /** Removes a name of a non-directory. @throws ENOENT · EISDIR. `check` as in `rename`. */
-  unlink(cred: Cred, dir: Inode, name: Name, wcc?: Wcc, check?: (victim: Inode) => void): Promise<void>
+  unlink(cred: Cred, dir: Inode, name: Name, changeInfo?: ChangeInfo, check?: (victim: Inode) => void): Promise<void>
   /** @throws ENOENT · ENOTDIR · ENOTEMPTY */
-  rmdir(cred: Cred, dir: Inode, name: Name, wcc?: Wcc, check?: (victim: Inode) => void): Promise<void>
+  rmdir(cred: Cred, dir: Inode, name: Name, changeInfo?: ChangeInfo, check?: (victim: Inode) => void): Promise<void>
   /**
    * Moves `fromDir/fromName` to `toDir/toName`, replacing what stands there as rename(2) does; with `noReplace` EEXIST instead;
    * with `exchange` the two change places. `check` runs under the locks with both objects and may throw to give up.
@@ -109,8 +122,8 @@ export interface Overlay {
     options?: {
       noReplace?: boolean
       exchange?: boolean
-      fromWcc?: Wcc
-      toWcc?: Wcc
+      fromInfo?: ChangeInfo
+      toInfo?: ChangeInfo
       check?: (source: Inode, target: Inode | undefined) => void
     },
   ): Promise<void>
@@ -155,10 +168,10 @@ export interface Overlay {
     data: Uint8Array,
     position: number,
     stability: Stability,
-    wcc?: Wcc,
+    changeInfo?: ChangeInfo,
   ): MaybePromise<void>
   /** Makes everything written to `inode` so far durable. */
-  commit(cred: Cred, inode: Inode, wcc?: Wcc): Promise<void>
+  commit(cred: Cred, inode: Inode, changeInfo?: ChangeInfo): Promise<void>
   /** Opens a regular file; `write` copies it up, `truncate` empties it. @throws EISDIR · EINVAL not a regular file */
   open(cred: Cred, inode: Inode, how: { read?: boolean; write?: boolean; truncate?: boolean }): MaybePromise<OpenFile>
   /**

@@ -120,10 +120,10 @@ export interface DirEntryPlus extends DirEntry {
 }
 
 /**
- * Weak cache consistency data of one object (RFC 1813 section 2.6). Pass an empty one to a mutating call: it is filled
- * while the object is locked. `before` stays undefined where other writes overlapped, as then no honest value exists.
+ * What a change did to the attributes of one object, so that a client can tell whether its cache is still good. Pass an empty one to a changing
+ * call: it is filled while the object is locked. `before` stays undefined where other writes overlapped, as then no honest value exists.
  */
-export interface Wcc {
+export interface ChangeInfo {
   before?: Attr
   after?: Attr
 }

@@ -4,6 +4,7 @@ import type { MountOptions } from '../api/params.ts'
 import {
   type Attr,
   type AttrChange,
+  type ChangeInfo,
   type CreateOptions,
   type Cred,
   type DirEntry,
@@ -19,7 +20,6 @@ import {
   type Stability,
   type StagedFile,
   type StatFs,
-  type Wcc,
 } from '../api/types.ts'
 import { lookup } from '../lookup/lookup.ts'
 import { readdir, readdirPlus } from '../lookup/readdir.ts'
@@ -117,10 +117,16 @@ export class MountedOverlay implements Overlay {
     })
   }
 
-  async setattr(cred: Cred, inode: Inode, change: AttrChange, wcc?: Wcc, guard?: (now: Attr) => void): Promise<Attr> {
+  async setattr(
+    cred: Cred,
+    inode: Inode,
+    change: AttrChange,
+    changeInfo?: ChangeInfo,
+    guard?: (now: Attr) => void,
+  ): Promise<Attr> {
     const sb = this.#sb
     return await this.#on(inode, (object) =>
-      sb.descriptors.run(() => setattr(sb, cred, object, change, { wcc, guard })),
+      sb.descriptors.run(() => setattr(sb, cred, object, change, { changeInfo, guard })),
     )
   }
 
@@ -128,12 +134,12 @@ export class MountedOverlay implements Overlay {
     return this.#on(inode, (object) => readlink(this.#sb, object))
   }
 
-  async create(cred: Cred, dir: Inode, name: Name, options: CreateOptions, wcc?: Wcc): Promise<Inode> {
-    return await this.#inDirectory(dir, (parent) => create(this.#sb, cred, parent, name, options, wcc))
+  async create(cred: Cred, dir: Inode, name: Name, options: CreateOptions, changeInfo?: ChangeInfo): Promise<Inode> {
+    return await this.#inDirectory(dir, (parent) => create(this.#sb, cred, parent, name, options, changeInfo))
   }
 
-  async mkdir(cred: Cred, dir: Inode, name: Name, options: CreateOptions, wcc?: Wcc): Promise<Inode> {
-    return await this.#inDirectory(dir, (parent) => mkdir(this.#sb, cred, parent, name, options, wcc))
+  async mkdir(cred: Cred, dir: Inode, name: Name, options: CreateOptions, changeInfo?: ChangeInfo): Promise<Inode> {
+    return await this.#inDirectory(dir, (parent) => mkdir(this.#sb, cred, parent, name, options, changeInfo))
   }
 
   async symlink(
@@ -142,9 +148,9 @@ export class MountedOverlay implements Overlay {
     name: Name,
     target: Uint8Array,
     options: CreateOptions,
-    wcc?: Wcc,
+    changeInfo?: ChangeInfo,
   ): Promise<Inode> {
-    return await this.#inDirectory(dir, (parent) => symlink(this.#sb, cred, parent, name, target, options, wcc))
+    return await this.#inDirectory(dir, (parent) => symlink(this.#sb, cred, parent, name, target, options, changeInfo))
   }
 
   async mknod(
@@ -154,21 +160,35 @@ export class MountedOverlay implements Overlay {
     type: FileType,
     rdev: { major: number; minor: number },
     options: CreateOptions,
-    wcc?: Wcc,
+    changeInfo?: ChangeInfo,
   ): Promise<Inode> {
-    return await this.#inDirectory(dir, (parent) => mknod(this.#sb, cred, parent, name, type, rdev, options, wcc))
+    return await this.#inDirectory(dir, (parent) =>
+      mknod(this.#sb, cred, parent, name, type, rdev, options, changeInfo),
+    )
   }
 
-  async link(cred: Cred, inode: Inode, dir: Inode, name: Name, wcc?: Wcc): Promise<void> {
-    await this.#inBoth(inode, dir, (object, parent) => link(this.#sb, cred, object, parent, name, wcc))
+  async link(cred: Cred, inode: Inode, dir: Inode, name: Name, changeInfo?: ChangeInfo): Promise<void> {
+    await this.#inBoth(inode, dir, (object, parent) => link(this.#sb, cred, object, parent, name, changeInfo))
   }
 
-  async unlink(cred: Cred, dir: Inode, name: Name, wcc?: Wcc, check?: (victim: Inode) => void): Promise<void> {
-    await this.#inDirectory(dir, (parent) => unlink(this.#sb, cred, parent, name, wcc, check))
+  async unlink(
+    cred: Cred,
+    dir: Inode,
+    name: Name,
+    changeInfo?: ChangeInfo,
+    check?: (victim: Inode) => void,
+  ): Promise<void> {
+    await this.#inDirectory(dir, (parent) => unlink(this.#sb, cred, parent, name, changeInfo, check))
   }
 
-  async rmdir(cred: Cred, dir: Inode, name: Name, wcc?: Wcc, check?: (victim: Inode) => void): Promise<void> {
-    await this.#inDirectory(dir, (parent) => rmdir(this.#sb, cred, parent, name, wcc, check))
+  async rmdir(
+    cred: Cred,
+    dir: Inode,
+    name: Name,
+    changeInfo?: ChangeInfo,
+    check?: (victim: Inode) => void,
+  ): Promise<void> {
+    await this.#inDirectory(dir, (parent) => rmdir(this.#sb, cred, parent, name, changeInfo, check))
   }
 
   async rename(
@@ -234,17 +254,17 @@ export class MountedOverlay implements Overlay {
     data: Uint8Array,
     position: number,
     stability: Stability,
-    wcc?: Wcc,
+    changeInfo?: ChangeInfo,
   ): MaybePromise<void> {
     needRegular(inode)
-    return this.#on(inode, (object) => write(this.#sb, cred, object, data, position, stability, wcc))
+    return this.#on(inode, (object) => write(this.#sb, cred, object, data, position, stability, changeInfo))
   }
 
-  async commit(_cred: Cred, inode: Inode, wcc?: Wcc): Promise<void> {
+  async commit(_cred: Cred, inode: Inode, changeInfo?: ChangeInfo): Promise<void> {
     const sb = this.#sb
     await this.#on(inode, (object) =>
       sb.descriptors.run(async () => {
-        if (object.type === FileType.regular) await commit(sb, object, wcc)
+        if (object.type === FileType.regular) await commit(sb, object, changeInfo)
         else await sb.durability.commit(sb, [object])
       }),
     )

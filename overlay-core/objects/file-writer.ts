@@ -1,5 +1,5 @@
 import { isErrno } from '../api/errno.ts'
-import type { Wcc } from '../api/types.ts'
+import type { ChangeInfo } from '../api/types.ts'
 import { asksForAttributes } from '../layer/layer.ts'
 import { pwrite, pwritev } from '../sys/data.ts'
 import { statxFd } from '../sys/stat.ts'
@@ -15,7 +15,7 @@ const MAX_BYTES = 4 * 1024 * 1024
 interface Piece {
   readonly data: Uint8Array
   readonly position: number
-  readonly wcc: Wcc | undefined
+  readonly changeInfo: ChangeInfo | undefined
   readonly resolve: () => void
   readonly reject: (error: unknown) => void
 }
@@ -38,13 +38,13 @@ export class FileWriter {
   }
 
   /**
-   * Writes all of `data`, which belongs to the call until it ends, and fills `wcc`.
+   * Writes all of `data`, which belongs to the call until it ends, and fills `changeInfo`.
    *
    * @throws ENOSPC | EDQUOT | EFBIG | EIO: a part may have been written
    */
-  write(data: Uint8Array, position: number, wcc: Wcc | undefined): Promise<void> {
+  write(data: Uint8Array, position: number, changeInfo: ChangeInfo | undefined): Promise<void> {
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ data, position, wcc, resolve, reject })
+      this.#waiting.push({ data, position, changeInfo, resolve, reject })
       if (!this.#running) this.#next()
     })
   }
@@ -94,7 +94,7 @@ export class FileWriter {
     } else {
       const after = this.#attrNow(quiet)
       // With another change in between, no honest value from before exists.
-      if (alone && quiet && first.wcc && attr) first.wcc.before = attr
+      if (alone && quiet && first.changeInfo && attr) first.changeInfo.before = attr
       for (const piece of pieces) settle(piece, after, error)
     }
     this.#next()
@@ -137,6 +137,6 @@ function settle(piece: Piece, after: CheckedAttr | undefined, error: unknown): v
     piece.reject(error)
     return
   }
-  if (piece.wcc && after) piece.wcc.after = after
+  if (piece.changeInfo && after) piece.changeInfo.after = after
   piece.resolve()
 }

@@ -1,13 +1,13 @@
 import { bestEffort, OverlayError } from '../api/errno.ts'
 import {
   type Attr,
+  type ChangeInfo,
   type CreateOptions,
   type Cred,
   FileType,
   type Name,
   type Ownership,
   type Time,
-  type Wcc,
 } from '../api/types.ts'
 import { copyingUpFirst, copyUp, longCopyOf } from '../copy-up/copy-up.ts'
 import { applyOwnership, inherit, type NewObjectSpec } from '../copy-up/owner.ts'
@@ -44,10 +44,10 @@ export function create(
   dir: OvlInode,
   name: Name,
   options: CreateOptions,
-  wcc?: Wcc,
+  changeInfo?: ChangeInfo,
 ): Promise<OvlInode> {
   const size = options.size ?? 0
-  return make(sb, cred, dir, name, FileType.regular, options, wcc, async (workFd, temp) => {
+  return make(sb, cred, dir, name, FileType.regular, options, changeInfo, async (workFd, temp) => {
     const fd = await openAt(workFd, temp, O_RDWR | O_CREAT | O_EXCL, 0o600)
     try {
       if (size > 0) await truncateFd(fd, size)
@@ -64,9 +64,11 @@ export function mkdir(
   dir: OvlInode,
   name: Name,
   options: CreateOptions,
-  wcc?: Wcc,
+  changeInfo?: ChangeInfo,
 ): Promise<OvlInode> {
-  return make(sb, cred, dir, name, FileType.directory, options, wcc, (workFd, temp) => mkdirAt(workFd, temp, 0o700))
+  return make(sb, cred, dir, name, FileType.directory, options, changeInfo, (workFd, temp) =>
+    mkdirAt(workFd, temp, 0o700),
+  )
 }
 
 /** @see Overlay.symlink */
@@ -77,12 +79,14 @@ export function symlink(
   name: Name,
   target: Uint8Array,
   options: CreateOptions,
-  wcc?: Wcc,
+  changeInfo?: ChangeInfo,
 ): Promise<OvlInode> {
   if (target.length === 0) throw new OverlayError('ENOENT', 'symlink', name)
   if (target.length >= 4096) throw new OverlayError('ENAMETOOLONG', 'symlink', name)
   if (target.includes(0)) throw new OverlayError('EINVAL', 'symlink', name)
-  return make(sb, cred, dir, name, FileType.symlink, options, wcc, (workFd, temp) => symlinkAt(target, workFd, temp))
+  return make(sb, cred, dir, name, FileType.symlink, options, changeInfo, (workFd, temp) =>
+    symlinkAt(target, workFd, temp),
+  )
 }
 
 /** @see Overlay.mknod */
@@ -94,14 +98,14 @@ export function mknod(
   type: FileType,
   rdev: { major: number; minor: number },
   options: CreateOptions,
-  wcc?: Wcc,
+  changeInfo?: ChangeInfo,
 ): Promise<OvlInode> {
   const device = type === FileType.character || type === FileType.block
   if (!device && type !== FileType.fifo && type !== FileType.socket) throw new OverlayError('EINVAL', 'mknod', name)
   const whiteout = type === FileType.character && rdev.major === 0 && rdev.minor === 0
-  if (whiteout || (device && cred.uid !== 0)) return refuseDevice(sb, cred, dir, name, wcc)
+  if (whiteout || (device && cred.uid !== 0)) return refuseDevice(sb, cred, dir, name, changeInfo)
   const { major, minor } = device ? rdev : { major: 0, minor: 0 }
-  return make(sb, cred, dir, name, type, { ...options, rdev: { major, minor } }, wcc, (workFd, temp, { stub }) =>
+  return make(sb, cred, dir, name, type, { ...options, rdev: { major, minor } }, changeInfo, (workFd, temp, { stub }) =>
     mknodAt(workFd, temp, (stub ? FileType.regular : type) | 0o600, stub ? 0 : major, stub ? 0 : minor),
   )
 }
@@ -112,12 +116,12 @@ async function refuseDevice(
   cred: Cred,
   dir: OvlInode,
   name: Name,
-  wcc: Wcc | undefined,
+  changeInfo: ChangeInfo | undefined,
 ): Promise<OvlInode> {
   checkName('mknod', name)
   return await sb.descriptors.run(() =>
     dir.dirLock.exclusive(async () => {
-      await needNewName(sb, cred, dir, await enterLocked(sb, cred, dir, wcc), name)
+      await needNewName(sb, cred, dir, await enterLocked(sb, cred, dir, changeInfo), name)
       throw new OverlayError('EPERM', 'mknod', name)
     }),
   )
@@ -130,14 +134,14 @@ async function make(
   name: Name,
   type: FileType,
   options: NodeOptions,
-  wcc: Wcc | undefined,
+  changeInfo: ChangeInfo | undefined,
   build: Build,
 ): Promise<OvlInode> {
   checkName('create', name)
   return await sb.descriptors.run(() =>
     dir.dirLock.changing(name, async (alone) => {
       const { timesKept } = dir
-      const dirAttr = await enterLocked(sb, cred, dir, wcc)
+      const dirAttr = await enterLocked(sb, cred, dir, changeInfo)
       const quick = type === FileType.regular && mayMakeQuickly(sb, cred, dir, dirAttr, name, options)
       if (!quick) await needNewName(sb, cred, dir, dirAttr, name)
       const owner = chosenOwner(cred, newOwner(cred, dirAttr, type, options.mode & 0o7777), options, name)
@@ -149,7 +153,7 @@ async function make(
       }
       const inode = (quick && (await makeFile(sb, dir, dirAttr, name, birth, options))) || (await aside())
       sb.listings.insert(sb.uuid, dir, name, inode)
-      await leaveChanged(sb, dir, { attr: dirAttr, timesKept, alone }, wcc)
+      await leaveChanged(sb, dir, { attr: dirAttr, timesKept, alone }, changeInfo)
       return inode
     }),
   )
@@ -188,12 +192,12 @@ export async function enterLocked(
   sb: SuperBlock,
   cred: Cred,
   dir: OvlInode,
-  wcc: Wcc | undefined,
+  changeInfo: ChangeInfo | undefined,
 ): Promise<CheckedAttr> {
   if (dir.type !== FileType.directory) throw new OverlayError('ENOTDIR', 'lookup')
   if (dir.unlinked) throw new OverlayError('ESTALE', 'lookup')
   const attr = await attrFor(sb, cred, dir)
-  if (wcc) wcc.before = attr
+  if (changeInfo) changeInfo.before = attr
   return attr
 }
 
@@ -201,7 +205,12 @@ export async function enterLocked(
  * After a change in a locked directory. `before` are its attributes from then: should a copy-up of one of its files have put the old
  * time back just after the change, the change is given a time again.
  */
-export async function leaveLocked(sb: SuperBlock, dir: OvlInode, before: Attr, wcc: Wcc | undefined): Promise<void> {
+export async function leaveLocked(
+  sb: SuperBlock,
+  dir: OvlInode,
+  before: Attr,
+  changeInfo: ChangeInfo | undefined,
+): Promise<void> {
   dir.changed()
   await bestEffort(async () => {
     let after = await getattr(sb, dir)
@@ -211,7 +220,7 @@ export async function leaveLocked(sb: SuperBlock, dir: OvlInode, before: Attr, w
       dir.changed()
       after = await getattr(sb, dir)
     }
-    if (wcc) wcc.after = after
+    if (changeInfo) changeInfo.after = after
   })
 }
 
@@ -235,13 +244,13 @@ export async function leaveChanged(
   sb: SuperBlock,
   dir: OvlInode,
   { attr, timesKept, alone }: BeforeChange,
-  wcc: Wcc | undefined,
+  changeInfo: ChangeInfo | undefined,
 ): Promise<void> {
   if (dir.timesKept !== timesKept && dir.upper) {
     await bestEffort(async () => utimesAt(await sb.descriptors.of(dir.upper as Real), '', undefined, 'now'))
   }
-  await leaveLocked(sb, dir, attr, wcc)
-  if (wcc && !alone()) delete wcc.before
+  await leaveLocked(sb, dir, attr, changeInfo)
+  if (changeInfo && !alone()) delete changeInfo.before
 }
 
 /** @throws EEXIST · EACCES · EROFS in the order in which the kernel answers */
@@ -324,13 +333,13 @@ export async function link(
   inode: OvlInode,
   dir: OvlInode,
   name: Name,
-  wcc?: Wcc,
+  changeInfo?: ChangeInfo,
 ): Promise<void> {
   checkName('link', name)
   await sb.descriptors.run(() =>
     copyingUpFirst(sb, (patient) =>
       dir.dirLock.exclusive(async () => {
-        const dirAttr = await enterLocked(sb, cred, dir, wcc)
+        const dirAttr = await enterLocked(sb, cred, dir, changeInfo)
         await needNewName(sb, cred, dir, dirAttr, name)
         if (inode.type === FileType.directory) throw new OverlayError('EPERM', 'link', name)
         if (inode.unlinked) throw new OverlayError('ESTALE', 'link', name)
@@ -339,7 +348,7 @@ export async function link(
         await copyUp(sb, inode, 'metadata')
         await copyUp(sb, dir)
         await inode.nodeLock.exclusive(() => linkLocked(sb, inode, dir, name))
-        await leaveLocked(sb, dir, dirAttr, wcc)
+        await leaveLocked(sb, dir, dirAttr, changeInfo)
       }),
     ),
   )

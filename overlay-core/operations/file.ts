@@ -1,5 +1,5 @@
 import { isErrno, OverlayError } from '../api/errno.ts'
-import type { Attr, Cred, MaybePromise, OpenFile, Stability, Wcc } from '../api/types.ts'
+import type { Attr, ChangeInfo, Cred, MaybePromise, OpenFile, Stability } from '../api/types.ts'
 import { changeOwner } from '../copy-up/owner.ts'
 import { asksForAttributes } from '../layer/layer.ts'
 import { revalidateInode } from '../lookup/revalidate-inode.ts'
@@ -96,18 +96,19 @@ export function write(
   data: Uint8Array,
   position: number,
   stability: Stability,
-  wcc?: Wcc,
+  changeInfo?: ChangeInfo,
 ): Promise<void> {
   if (sb.readOnly) throw new OverlayError('EROFS', 'write')
   const attr = attrFor(sb, cred, inode)
   const { file } = inode
   const atOnce = !(attr instanceof Promise) && file?.writable && modeAfterWrite(cred, attr) === attr.mode
-  if (!atOnce) return sb.descriptors.run(() => writeWaiting(sb, cred, inode, attr, { data, position, stability, wcc }))
+  if (!atOnce)
+    return sb.descriptors.run(() => writeWaiting(sb, cred, inode, attr, { data, position, stability, changeInfo }))
   needWrite(cred, attr)
   // The everyday write: nothing to wait for but the disk.
   const epoch = sb.descriptors.enter()
   file.users++
-  const written = file.writer.write(data, position, wcc)
+  const written = file.writer.write(data, position, changeInfo)
   return (stability === 'unstable' ? written : written.then(() => sb.durability.commit(sb, [inode]))).finally(() => {
     sb.files.release(file)
     sb.descriptors.leave(epoch)
@@ -123,13 +124,13 @@ async function writeWaiting(
     data,
     position,
     stability,
-    wcc,
-  }: { data: Uint8Array; position: number; stability: Stability; wcc: Wcc | undefined },
+    changeInfo,
+  }: { data: Uint8Array; position: number; stability: Stability; changeInfo: ChangeInfo | undefined },
 ): Promise<void> {
   needWrite(cred, await attr)
   const file = await sb.files.acquire(sb, inode, true)
   try {
-    await writeThrough(sb, cred, file, data, position, wcc)
+    await writeThrough(sb, cred, file, data, position, changeInfo)
     // Not fdatasync: it may leave out the rename that gave a new or copied-up file its name, and with that all of its data.
     if (stability !== 'unstable') await sb.durability.commit(sb, [inode])
   } finally {
@@ -147,11 +148,11 @@ async function writeThrough(
   file: RealFile,
   data: Uint8Array,
   position: number,
-  wcc?: Wcc,
+  changeInfo?: ChangeInfo,
 ): Promise<void> {
-  const before = wcc || cred.uid !== 0 || cred.dropsPrivilege ? await getattr(sb, file.inode) : undefined
+  const before = changeInfo || cred.uid !== 0 || cred.dropsPrivilege ? await getattr(sb, file.inode) : undefined
   if (before && data.length > 0) await dropPrivilege(sb, cred, file, before)
-  await file.writer.write(data, position, wcc)
+  await file.writer.write(data, position, changeInfo)
 }
 
 /** As write(2) by an ordinary user does: setuid and mostly setgid go (file_remove_privs). */
@@ -166,11 +167,11 @@ async function dropPrivilege(sb: SuperBlock, cred: Cred, { fd, inode }: RealFile
 }
 
 /** @see Overlay.commit */
-export async function commit(sb: SuperBlock, inode: OvlInode, wcc?: Wcc): Promise<void> {
+export async function commit(sb: SuperBlock, inode: OvlInode, changeInfo?: ChangeInfo): Promise<void> {
   const attr = await getattr(sb, inode)
-  if (wcc) wcc.before = attr
+  if (changeInfo) changeInfo.before = attr
   await sb.durability.commit(sb, [inode])
-  if (wcc) wcc.after = await getattr(sb, inode)
+  if (changeInfo) changeInfo.after = await getattr(sb, inode)
 }
 
 /** @see Overlay.open */

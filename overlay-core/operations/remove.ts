@@ -1,5 +1,5 @@
 import { isErrno, OverlayError } from '../api/errno.ts'
-import { type Attr, type Cred, FileType, type Name, type Wcc } from '../api/types.ts'
+import { type Attr, type ChangeInfo, type Cred, FileType, type Name } from '../api/types.ts'
 import { copyingUpFirst, copyUp, linkUpAlias, longCopyOf } from '../copy-up/copy-up.ts'
 import { Real } from '../layer/layer.ts'
 import { clearWorkDir } from '../layer/workdir.ts'
@@ -24,7 +24,7 @@ export async function unlink(
   cred: Cred,
   dir: OvlInode,
   name: Name,
-  wcc?: Wcc,
+  changeInfo?: ChangeInfo,
   check?: Check,
 ): Promise<void> {
   checkName('unlink', name)
@@ -32,7 +32,7 @@ export async function unlink(
     copyingUpFirst(sb, (patient) =>
       dir.dirLock.changing(name, async (alone) => {
         const { timesKept } = dir
-        const [victim, attr] = await victimLocked(sb, cred, dir, name, 'unlink', wcc)
+        const [victim, attr] = await victimLocked(sb, cred, dir, name, 'unlink', changeInfo)
         if (victim.type === FileType.directory) throw new OverlayError('EISDIR', 'unlink', name)
         check?.(victim)
         const long = patient || victim.indexName === undefined ? undefined : longCopyOf(sb, victim)
@@ -40,7 +40,7 @@ export async function unlink(
         await copyUp(sb, dir)
         await separateLink(sb, victim, dir, name)
         await victim.nodeLock.exclusive(() => unlinkLocked(sb, victim, dir, name))
-        await leaveChanged(sb, dir, { attr, timesKept, alone }, wcc)
+        await leaveChanged(sb, dir, { attr, timesKept, alone }, changeInfo)
       }),
     ),
   )
@@ -60,13 +60,13 @@ export async function rmdir(
   cred: Cred,
   dir: OvlInode,
   name: Name,
-  wcc?: Wcc,
+  changeInfo?: ChangeInfo,
   check?: Check,
 ): Promise<void> {
   checkName('rmdir', name)
   await sb.descriptors.run(() =>
     dir.dirLock.exclusive(async () => {
-      const [victim, before] = await victimLocked(sb, cred, dir, name, 'rmdir', wcc)
+      const [victim, before] = await victimLocked(sb, cred, dir, name, 'rmdir', changeInfo)
       if (victim.type !== FileType.directory) throw new OverlayError('ENOTDIR', 'rmdir', name)
       check?.(victim)
       await victim.dirLock.exclusive(async () => {
@@ -78,7 +78,7 @@ export async function rmdir(
           forgetName(sb, victim, dir, name, removal)
         })
       })
-      await leaveLocked(sb, dir, before, wcc)
+      await leaveLocked(sb, dir, before, changeInfo)
     }),
   )
 }
@@ -89,9 +89,9 @@ async function victimLocked(
   dir: OvlInode,
   name: Name,
   op: string,
-  wcc: Wcc | undefined,
+  changeInfo: ChangeInfo | undefined,
 ): Promise<[victim: OvlInode, dirAttr: Attr]> {
-  const dirAttr = await enterLocked(sb, cred, dir, wcc)
+  const dirAttr = await enterLocked(sb, cred, dir, changeInfo)
   need(cred, dirAttr, EXECUTE, op)
   const { inode } = await lookupLocked(sb, dir, name)
   if (!inode) throw new OverlayError('ENOENT', op, name)

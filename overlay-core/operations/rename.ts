@@ -1,5 +1,5 @@
 import { OverlayError } from '../api/errno.ts'
-import { type Attr, type Cred, FileType, type Name, type Wcc } from '../api/types.ts'
+import { type Attr, type ChangeInfo, type Cred, FileType, type Name } from '../api/types.ts'
 import type { RwLock } from '../base/lock.ts'
 import { copyingUpFirst, copyUp, type LongCopy, longCopyOf } from '../copy-up/copy-up.ts'
 import type { Probe, Real } from '../layer/layer.ts'
@@ -24,8 +24,8 @@ import { removingName, separateLink } from './remove.ts'
 export interface RenameOptions {
   noReplace?: boolean
   exchange?: boolean
-  fromWcc?: Wcc
-  toWcc?: Wcc
+  fromInfo?: ChangeInfo
+  toInfo?: ChangeInfo
   check?: (source: OvlInode, target: OvlInode | undefined) => void
 }
 
@@ -110,9 +110,9 @@ async function renameLocked(sb: SuperBlock, move: Move, options: RenameOptions):
   })
   source.changed()
   target?.changed()
-  await leaveLocked(sb, from.dir, move.fromAttr, options.fromWcc)
-  if (from.dir !== to.dir) await leaveLocked(sb, to.dir, move.toAttr, options.toWcc)
-  else if (options.toWcc && options.fromWcc) Object.assign(options.toWcc, options.fromWcc)
+  await leaveLocked(sb, from.dir, move.fromAttr, options.fromInfo)
+  if (from.dir !== to.dir) await leaveLocked(sb, to.dir, move.toAttr, options.toInfo)
+  else if (options.toInfo && options.fromInfo) Object.assign(options.toInfo, options.fromInfo)
 }
 
 async function locked(lock: RwLock | undefined, work: () => Promise<void>): Promise<void> {
@@ -133,8 +133,8 @@ async function prepare(
   to: NameIn,
   options: RenameOptions,
 ): Promise<Move | undefined> {
-  const fromAttr = await enterLocked(sb, cred, from.dir, options.fromWcc)
-  const toAttr = from.dir === to.dir ? fromAttr : await enterLocked(sb, cred, to.dir, options.toWcc)
+  const fromAttr = await enterLocked(sb, cred, from.dir, options.fromInfo)
+  const toAttr = from.dir === to.dir ? fromAttr : await enterLocked(sb, cred, to.dir, options.toInfo)
   need(cred, fromAttr, EXECUTE, 'rename')
   need(cred, toAttr, EXECUTE, 'rename')
   const source = (await lookupLocked(sb, from.dir, from.name)).inode

@@ -1,5 +1,5 @@
 import { isErrno, OverlayError } from '../api/errno.ts'
-import { type Attr, type AttrChange, type Cred, FileType, type Wcc } from '../api/types.ts'
+import { type Attr, type AttrChange, type ChangeInfo, type Cred, FileType } from '../api/types.ts'
 import { copyUp } from '../copy-up/copy-up.ts'
 import { changeOwner } from '../copy-up/owner.ts'
 import { setTimes } from '../layer/storage.ts'
@@ -21,7 +21,7 @@ export async function setattr(
   cred: Cred,
   inode: OvlInode,
   change: AttrChange,
-  options: { wcc?: Wcc | undefined; guard?: ((now: Attr) => void) | undefined; byHandle?: boolean } = {},
+  options: { changeInfo?: ChangeInfo | undefined; guard?: ((now: Attr) => void) | undefined; byHandle?: boolean } = {},
 ): Promise<Attr> {
   if (sb.readOnly) throw new OverlayError('EROFS', 'setattr')
   if (change.size !== undefined) checkSize(inode, change.size)
@@ -32,7 +32,7 @@ export async function setattr(
   prepareChange(cred, first, change, options.byHandle === true || owner)
   if (Object.values(change).every((value) => value === undefined)) {
     // Nothing to do is no reason for a copy-up.
-    if (options.wcc) Object.assign(options.wcc, { before: first, after: first })
+    if (options.changeInfo) Object.assign(options.changeInfo, { before: first, after: first })
     return first
   }
   const { changes } = inode
@@ -44,7 +44,7 @@ export async function setattr(
       // A copy-up alone is no change for the caller, though it gives the object a new ctime.
       const onlyCopied = copying !== undefined && inode.changes === changes + 1
       const now = onlyCopied ? first : await attrForLocked(sb, cred, inode)
-      if (options.wcc && inode.writing === 0) options.wcc.before = now
+      if (options.changeInfo && inode.writing === 0) options.changeInfo.before = now
       if (!onlyCopied) options.guard?.(now)
       const full = prepareChange(cred, now, change, options.byHandle === true || owner)
       try {
@@ -53,7 +53,7 @@ export async function setattr(
         inode.changed()
       }
       const after = await attrAfter(sb, inode, now, full)
-      if (options.wcc) options.wcc.after = after
+      if (options.changeInfo) options.changeInfo.after = after
       return after
     })
   } finally {

@@ -27,6 +27,7 @@ const TYPES = [
     'Attr',
     'AttrChange',
     'ChangeGuard',
+    'ChangeInfo',
     'CreateOptions',
     'Cred',
     'DirEntry',
@@ -54,7 +55,6 @@ const TYPES = [
     'StagedFile',
     'StatFs',
     'Time',
-    'Wcc',
   ],
 ]
 

@@ -1,10 +1,10 @@
 import {
   type Attr,
   type AttrChange,
+  type ChangeInfo,
   FileType,
   type Inode,
   type SetTime,
-  type Wcc,
 } from '../../../overlay-core/index.ts'
 import type { NfsExport } from '../exports/export-table.ts'
 import type { Decoder } from '../xdr/decoder.ts'
@@ -74,7 +74,7 @@ export function encodePostOpAttr(out: Encoder, attr: Attr | undefined, served: N
 }
 
 /** Writes a `wcc_data` (RFC 1813 section 2.6) of what the core has filled in. */
-export function encodeWccData(out: Encoder, wcc: Wcc | undefined, served: NfsExport): void {
+export function encodeWccData(out: Encoder, wcc: ChangeInfo | undefined, served: NfsExport): void {
   const before = wcc?.before
   out.bool(before !== undefined)
   if (before !== undefined) {

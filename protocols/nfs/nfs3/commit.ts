@@ -1,4 +1,4 @@
-import type { Wcc } from '../../../overlay-core/index.ts'
+import type { ChangeInfo } from '../../../overlay-core/index.ts'
 import { encodeWccData } from './attributes.ts'
 import { WCC_DATA_BYTES } from './constants.ts'
 import type { Nfs3Procedure } from './procedure.ts'
@@ -16,7 +16,7 @@ export const commit: Nfs3Procedure = {
     call.handle.read(args)
     args.take(12) // offset and count
     const inode = await call.resolve(call.handle)
-    const wcc: Wcc = {}
+    const wcc: ChangeInfo = {}
     call.wcc = wcc
     if (call.grant.sync && !call.grant.readOnly) await call.overlay.commit(call.cred, inode, wcc)
     else wcc.after = await call.overlay.getattr(inode)

@@ -1,4 +1,11 @@
-import { type Attr, type AttrChange, FileType, type Inode, isErrno, type Wcc } from '../../../overlay-core/index.ts'
+import {
+  type Attr,
+  type AttrChange,
+  type ChangeInfo,
+  FileType,
+  type Inode,
+  isErrno,
+} from '../../../overlay-core/index.ts'
 import { attrChange, decodeSattr3, encodeNewObject, encodeWccData } from './attributes.ts'
 import { POST_OP_ATTR_BYTES, WCC_DATA_BYTES } from './constants.ts'
 import { refuseDots } from './dots.ts'
@@ -31,7 +38,7 @@ export const create: Nfs3Procedure = {
 
     const dir = await call.resolve(call.handle)
     refuseDots(name, NFS3ERR_EXIST)
-    const wcc: Wcc = {}
+    const wcc: ChangeInfo = {}
     call.wcc = wcc
     const inode = await createOrFind(call, dir, name, how, change)
     const attr = await call.overlay.getattr(inode)

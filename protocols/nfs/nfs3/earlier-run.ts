@@ -1,11 +1,11 @@
 import {
   type Attr,
   type AttrChange,
+  type ChangeInfo,
   type Inode,
   isErrno,
   OverlayError,
   type Time,
-  type Wcc,
 } from '../../../overlay-core/index.ts'
 import type { Interruption } from '../rpc/interruption.ts'
 import type { Nfs3Call } from './nfs3-call.ts'
@@ -157,7 +157,7 @@ function isWithin(stamp: Time, { startedMs, diedMs }: Interruption): boolean {
 }
 
 /** Without attributes from before: nobody knows them any more. */
-async function tellAfter(call: Nfs3Call, dir: Inode, wcc: Wcc | undefined = call.wcc): Promise<void> {
+async function tellAfter(call: Nfs3Call, dir: Inode, wcc: ChangeInfo | undefined = call.wcc): Promise<void> {
   if (wcc === undefined) return
   delete wcc.before
   wcc.after = await call.overlay.getattr(dir)

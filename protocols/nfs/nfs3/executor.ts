@@ -1,4 +1,4 @@
-import { type Attr, type Inode, type MaybePromise, OverlayError, type Wcc } from '../../../overlay-core/index.ts'
+import { type Attr, type ChangeInfo, type Inode, type MaybePromise, OverlayError } from '../../../overlay-core/index.ts'
 import { after } from '../rpc/after.ts'
 import type { RpcProcedure } from '../rpc/program.ts'
 import type { Encoder } from '../xdr/encoder.ts'
@@ -99,7 +99,11 @@ function completeWcc(call: Nfs3Call): MaybePromise<void> {
 }
 
 /** Without attributes from before: those would say that nobody else has changed the object in between. */
-function wccAfter(call: Nfs3Call, object: Inode | undefined, wcc: Wcc | undefined): MaybePromise<Wcc | undefined> {
+function wccAfter(
+  call: Nfs3Call,
+  object: Inode | undefined,
+  wcc: ChangeInfo | undefined,
+): MaybePromise<ChangeInfo | undefined> {
   if (object === undefined || wcc?.after !== undefined) return wcc
   return after(attrIfPossible(call, object), (attr) => (attr === undefined ? undefined : { after: attr }))
 }

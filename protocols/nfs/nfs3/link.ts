@@ -1,4 +1,4 @@
-import type { Wcc } from '../../../overlay-core/index.ts'
+import type { ChangeInfo } from '../../../overlay-core/index.ts'
 import { encodePostOpAttr, encodeWccData } from './attributes.ts'
 import { POST_OP_ATTR_BYTES, WCC_DATA_BYTES } from './constants.ts'
 import { refuseDots } from './dots.ts'
@@ -19,7 +19,7 @@ export const link: Nfs3Procedure = {
     const inode = await call.resolve(call.handle)
     const dir = await call.resolve(call.handle2)
     refuseDots(name, NFS3ERR_EXIST)
-    const wcc: Wcc = {}
+    const wcc: ChangeInfo = {}
     call.wcc = wcc
     await linked(call, inode, { dir, name }, () => call.overlay.link(call.cred, inode, dir, name, wcc))
     const attr = await call.overlay.getattr(inode)

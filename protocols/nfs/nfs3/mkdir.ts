@@ -1,4 +1,4 @@
-import { type Attr, FileType, type Wcc } from '../../../overlay-core/index.ts'
+import { type Attr, type ChangeInfo, FileType } from '../../../overlay-core/index.ts'
 import { attrChange, decodeSattr3, encodeNewObject, encodeWccData } from './attributes.ts'
 import { POST_OP_ATTR_BYTES, WCC_DATA_BYTES } from './constants.ts'
 import { refuseDots } from './dots.ts'
@@ -20,7 +20,7 @@ export const mkdir: Nfs3Procedure = {
 
     const dir = await call.resolve(call.handle)
     refuseDots(name, NFS3ERR_EXIST)
-    const wcc: Wcc = {}
+    const wcc: ChangeInfo = {}
     call.wcc = wcc
     const { uid = call.cred.uid } = change
     const isSame = (attr: Attr) => attr.type === FileType.directory && attr.uid === uid

@@ -1,4 +1,4 @@
-import { type Attr, FileType, type Wcc } from '../../../overlay-core/index.ts'
+import { type Attr, type ChangeInfo, FileType } from '../../../overlay-core/index.ts'
 import type { Decoder } from '../xdr/decoder.ts'
 import { attrChange, decodeSattr3, encodeNewObject, encodeWccData, type Sattr3 } from './attributes.ts'
 import { NF3BLK, NF3CHR, NF3FIFO, NF3SOCK, POST_OP_ATTR_BYTES, WCC_DATA_BYTES } from './constants.ts'
@@ -34,7 +34,7 @@ export const mknod: Nfs3Procedure = {
 
     const dir = await call.resolve(call.handle)
     refuseDots(name, NFS3ERR_EXIST)
-    const wcc: Wcc = {}
+    const wcc: ChangeInfo = {}
     call.wcc = wcc
     const { uid = call.cred.uid } = change
     const isSame = (attr: Attr) =>

@@ -1,11 +1,11 @@
 import {
+  type ChangeInfo,
   type Cred,
   type Inode,
   isErrno,
   type MaybePromise,
   type Overlay,
   OverlayError,
-  type Wcc,
 } from '../../../overlay-core/index.ts'
 import type { Grant, NfsExport } from '../exports/export-table.ts'
 import { WireHandle } from '../exports/file-handle.ts'
@@ -42,8 +42,8 @@ export class Nfs3Call extends CallState {
   /** One more object that the call changes, known by name only. */
   object3: Inode | undefined
   /** What an answer carries as `wcc_data`. */
-  wcc: Wcc | undefined
-  wcc2: Wcc | undefined
+  wcc: ChangeInfo | undefined
+  wcc2: ChangeInfo | undefined
   /** The answer carries a file handle: it waits until that would survive the server. */
   givesHandle = false
   #served: NfsExport | undefined

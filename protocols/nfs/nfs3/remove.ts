@@ -1,4 +1,4 @@
-import type { Wcc } from '../../../overlay-core/index.ts'
+import type { ChangeInfo } from '../../../overlay-core/index.ts'
 import { encodeWccData } from './attributes.ts'
 import { WCC_DATA_BYTES } from './constants.ts'
 import { refuseDots } from './dots.ts'
@@ -17,7 +17,7 @@ export const remove: Nfs3Procedure = {
 
     const dir = await call.resolve(call.handle)
     refuseDots(name, NFS3ERR_ACCES)
-    const wcc: Wcc = {}
+    const wcc: ChangeInfo = {}
     call.wcc = wcc
     await removed(call, { dir, name }, () => call.overlay.unlink(call.cred, dir, name, wcc))
     encodeWccData(call.ok(WCC_DATA_BYTES), wcc, call.served)

@@ -1,4 +1,4 @@
-import type { Wcc } from '../../../overlay-core/index.ts'
+import type { ChangeInfo } from '../../../overlay-core/index.ts'
 import { encodeWccData } from './attributes.ts'
 import { WCC_DATA_BYTES } from './constants.ts'
 import { refuseDots } from './dots.ts'
@@ -21,13 +21,13 @@ export const rename: Nfs3Procedure = {
     const toDir = await call.resolve(call.handle2)
     refuseDots(fromName, NFS3ERR_INVAL)
     refuseDots(toName, NFS3ERR_INVAL)
-    const fromWcc: Wcc = {}
-    const toWcc: Wcc = {}
+    const fromWcc: ChangeInfo = {}
+    const toWcc: ChangeInfo = {}
     call.wcc = fromWcc
     call.wcc2 = toWcc
     const from = { dir: fromDir, name: fromName }
     await moved(call, from, { dir: toDir, name: toName }, () =>
-      call.overlay.rename(call.cred, fromDir, fromName, toDir, toName, { fromWcc, toWcc }),
+      call.overlay.rename(call.cred, fromDir, fromName, toDir, toName, { fromInfo: fromWcc, toInfo: toWcc }),
     )
     const out = call.ok(2 * WCC_DATA_BYTES)
     encodeWccData(out, fromWcc, call.served)

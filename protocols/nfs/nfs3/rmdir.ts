@@ -1,4 +1,4 @@
-import type { Wcc } from '../../../overlay-core/index.ts'
+import type { ChangeInfo } from '../../../overlay-core/index.ts'
 import { encodeWccData } from './attributes.ts'
 import { WCC_DATA_BYTES } from './constants.ts'
 import { refuseDots } from './dots.ts'
@@ -17,7 +17,7 @@ export const rmdir: Nfs3Procedure = {
 
     const dir = await call.resolve(call.handle)
     refuseDots(name, name === '.' ? NFS3ERR_INVAL : NFS3ERR_EXIST)
-    const wcc: Wcc = {}
+    const wcc: ChangeInfo = {}
     call.wcc = wcc
     await removed(call, { dir, name }, () => call.overlay.rmdir(call.cred, dir, name, wcc))
     encodeWccData(call.ok(WCC_DATA_BYTES), wcc, call.served)

@@ -1,4 +1,4 @@
-import type { Attr, Wcc } from '../../../overlay-core/index.ts'
+import type { Attr, ChangeInfo } from '../../../overlay-core/index.ts'
 import { attrChange, decodeSattr3, encodeWccData } from './attributes.ts'
 import { WCC_DATA_BYTES } from './constants.ts'
 import { setEarlier } from './earlier-run.ts'
@@ -19,7 +19,7 @@ export const setattr: Nfs3Procedure = {
     const guardNsec = guarded ? args.u32() : 0
 
     const inode = await call.resolve(call.handle)
-    const wcc: Wcc = {}
+    const wcc: ChangeInfo = {}
     call.wcc = wcc
     const change = attrChange(sattr)
     const guard = (now: Attr): void => {

@@ -1,4 +1,4 @@
-import { type Attr, FileType, type Inode, type Wcc } from '../../../overlay-core/index.ts'
+import { type Attr, type ChangeInfo, FileType, type Inode } from '../../../overlay-core/index.ts'
 import { attrChange, decodeSattr3, encodeNewObject, encodeWccData } from './attributes.ts'
 import { POST_OP_ATTR_BYTES, WCC_DATA_BYTES } from './constants.ts'
 import { refuseDots } from './dots.ts'
@@ -24,7 +24,7 @@ export const symlink: Nfs3Procedure = {
 
     const dir = await call.resolve(call.handle)
     refuseDots(name, NFS3ERR_EXIST)
-    const wcc: Wcc = {}
+    const wcc: ChangeInfo = {}
     call.wcc = wcc
     const isSame = async (attr: Attr, found: Inode) =>
       attr.type === FileType.symlink && Buffer.compare(await call.overlay.readlink(call.cred, found), target) === 0

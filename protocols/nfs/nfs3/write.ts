@@ -1,4 +1,4 @@
-import { FileType, type Stability, type Wcc } from '../../../overlay-core/index.ts'
+import { type ChangeInfo, FileType, type Stability } from '../../../overlay-core/index.ts'
 import { after } from '../rpc/after.ts'
 import { encodeWccData } from './attributes.ts'
 import { MAX_TRANSFER_BYTES, WCC_DATA_BYTES } from './constants.ts'
@@ -27,7 +27,7 @@ export const write: Nfs3Procedure = {
     return after(call.resolve(handle), (inode) => {
       if (inode.type !== FileType.regular || count !== data.length) throw new Nfs3Error(NFS3ERR_INVAL)
       if (offset === undefined || offset + count > Number.MAX_SAFE_INTEGER) throw new Nfs3Error(NFS3ERR_FBIG)
-      const wcc: Wcc = {}
+      const wcc: ChangeInfo = {}
       call.wcc = wcc
       const part = count > MAX_TRANSFER_BYTES ? data.subarray(0, MAX_TRANSFER_BYTES) : data
       // An async export says "stable" at once, as exports(5) allows it to.
@@ -39,7 +39,7 @@ export const write: Nfs3Procedure = {
   },
 }
 
-function encode(call: Nfs3Call, wcc: Wcc, count: number, stable: number): void {
+function encode(call: Nfs3Call, wcc: ChangeInfo, count: number, stable: number): void {
   const out = call.ok(WCC_DATA_BYTES + 16)
   encodeWccData(out, wcc, call.served)
   out.u32(count)

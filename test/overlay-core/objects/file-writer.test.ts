@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
-import type { Wcc } from '../../../overlay-core/index.ts'
+import type { ChangeInfo } from '../../../overlay-core/index.ts'
 import { setFaultPoints } from '../../../overlay-core/sys/fault.ts'
 import { WRITES_LISTS } from '../../../overlay-core/sys/write-list.ts'
 import { ALICE, at, errnoOf, ROOT, text, withOverlay } from '../../helpers/overlay.ts'
@@ -32,7 +32,7 @@ t.test('writes that continue each other go to the kernel together, and each is t
     const file = await at(overlay, 'file')
     await overlay.write(ROOT, file, Buffer.from('0'), 0, 'unstable')
     const counts = watch()
-    const wccs: Wcc[] = Array.from({ length: 10 }, () => ({}))
+    const wccs: ChangeInfo[] = Array.from({ length: 10 }, () => ({}))
     await Promise.all(wccs.map((wcc, i) => overlay.write(ROOT, file, Buffer.from(`${i}`), i, 'unstable', wcc)))
     t.equal(readFileSync(join(upper, 'file'), 'latin1'), '0123456789')
     t.same([counts.pwrite, counts[GROUP]], [1, 1], 'the first at once, the others while it ran')

@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process'
 import { readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
-import type { Attr, Cred, Wcc } from '../../../overlay-core/index.ts'
+import type { Attr, ChangeInfo, Cred } from '../../../overlay-core/index.ts'
 import {
   ALICE,
   at,
@@ -51,7 +51,7 @@ t.test('a guard on the time of change holds through the copy-up that the call ma
   await withOverlay(t, [{ file: 'x' }], async ({ overlay }) => {
     const inode = await at(overlay, 'file')
     const { ctime } = await overlay.getattr(inode)
-    const wcc: Wcc = {}
+    const wcc: ChangeInfo = {}
     const guard = (now: Attr) => t.same(now.ctime, ctime)
     await overlay.setattr(ROOT, inode, { mode: 0o600 }, wcc, guard)
     t.same(wcc.before?.ctime, ctime)
@@ -63,15 +63,15 @@ t.test('weak cache consistency data tells the state right before and after', asy
   await withOverlay(t, [{ 'd/file': 'x' }], async ({ overlay }) => {
     const dir = await at(overlay, 'd')
     const before = await overlay.getattr(dir)
-    const wcc: Wcc = {}
+    const wcc: ChangeInfo = {}
     await overlay.create(ROOT, dir, 'new', { mode: 0o644 }, wcc)
     t.same(wcc.before, before)
     t.same(wcc.after, await overlay.getattr(dir))
     const file = await at(overlay, 'd/new')
-    const write: Wcc = {}
+    const write: ChangeInfo = {}
     await overlay.write(ROOT, file, Buffer.from('abc'), 0, 'unstable', write)
     t.same([write.before?.size, write.after?.size], [0, 3])
-    const apart: [Wcc, Wcc] = [{}, {}]
+    const apart: [ChangeInfo, ChangeInfo] = [{}, {}]
     await Promise.all(apart.map((w, i) => overlay.write(ROOT, file, Buffer.from('x'), 9 - i, 'unstable', w)))
     t.same(
       apart.map((w) => [w.before?.size, w.after?.size]),
