@@ -38,7 +38,7 @@ import { provenance, removedNames, restore } from '../operations/restore.ts'
 import { setattr } from '../operations/setattr.ts'
 import { resumableStages, stage } from '../operations/stage.ts'
 import { getxattr, listxattr, removexattr, setxattr } from '../operations/xattr.ts'
-import { statfsFd } from '../sys/stat.ts'
+import { statfsOf } from './statfs.ts'
 import { flush, letGo, type Mounting } from './unmount.ts'
 
 /** The overlay as adapters use it: checks that it is mounted and that the caller may, then hands on, inside the barrier, with objects of the present stack. */
@@ -401,17 +401,4 @@ function needDirectory(inode: Inode): void {
 function needRegular(inode: Inode): void {
   if (inode.type === FileType.directory) throw new OverlayError('EISDIR', 'open')
   if (inode.type !== FileType.regular) throw new OverlayError('EINVAL', 'open')
-}
-
-async function statfsOf(fd: number): Promise<StatFs> {
-  const stat = await statfsFd(fd)
-  return {
-    totalBytes: stat.blocks * stat.blockSize,
-    freeBytes: stat.blocksFree * stat.blockSize,
-    availableBytes: stat.blocksAvailable * stat.blockSize,
-    totalFiles: stat.files,
-    freeFiles: stat.filesFree,
-    nameMax: stat.nameMax,
-    blockSize: stat.blockSize,
-  }
 }
