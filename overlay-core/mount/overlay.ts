@@ -142,26 +142,11 @@ export class MountedOverlay implements Overlay {
     return await this.#inDirectory(dir, (parent) => mkdir(this.#sb, cred, parent, name, options, changeInfo))
   }
 
-  async symlink(
-    cred: Cred,
-    dir: Inode,
-    name: Name,
-    target: Uint8Array,
-    options: CreateOptions,
-    changeInfo?: ChangeInfo,
-  ): Promise<Inode> {
+  async symlink(...[cred, dir, name, target, options, changeInfo]: Parameters<Overlay['symlink']>): Promise<Inode> {
     return await this.#inDirectory(dir, (parent) => symlink(this.#sb, cred, parent, name, target, options, changeInfo))
   }
 
-  async mknod(
-    cred: Cred,
-    dir: Inode,
-    name: Name,
-    type: FileType,
-    rdev: { major: number; minor: number },
-    options: CreateOptions,
-    changeInfo?: ChangeInfo,
-  ): Promise<Inode> {
+  async mknod(...[cred, dir, name, type, rdev, options, changeInfo]: Parameters<Overlay['mknod']>): Promise<Inode> {
     return await this.#inDirectory(dir, (parent) =>
       mknod(this.#sb, cred, parent, name, type, rdev, options, changeInfo),
     )
