@@ -4,6 +4,7 @@ import { type Model, newPath, somePath } from './model.ts'
 import type { Operation } from './operations.ts'
 import type { Random } from './random.ts'
 import { someRight } from './rights.ts'
+import { drawSequence } from './sequences.ts'
 import type { OpenMode } from './view.ts'
 
 /** How often each kind of operation comes. */
@@ -65,6 +66,8 @@ const XATTRS = [
   'odd.name',
 ]
 const SLOTS = 4
+/** In percent, how often several operations that belong together come instead of one. */
+const SEQUENCES = 10
 
 /** What the generator needs to know of the round. */
 export interface Setting {
@@ -76,9 +79,15 @@ export interface Setting {
   readonly xattrs: boolean
 }
 
-/** Draws the next operation. */
-export function generate(random: Random, model: Model, setting: Setting): Operation {
+/** Draws the next operations: one, or some that belong together. */
+export function generate(random: Random, model: Model, setting: Setting): Operation[] {
   const user = setting.user !== undefined && random.chance(30)
+  if (random.chance(SEQUENCES))
+    return drawSequence(random, model, SLOTS).map((bare) => ({ user, ...bare }) as Operation)
+  return [drawOne(random, model, setting, user)]
+}
+
+function drawOne(random: Random, model: Model, setting: Setting, user: boolean): Operation {
   // Not too many names: the directories should be changed often, not grow.
   const weights = model.size > 60 ? { ...WEIGHTS, rmtree: 8, unlink: 16, create: 2, mkdir: 2, link: 3 } : WEIGHTS
   const kind = random.weighted<Kind>(weights)

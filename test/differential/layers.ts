@@ -67,12 +67,13 @@ async function layerByKernel(
   try {
     model.reset(await readTree(view))
     for (let i = 0; i < 40; i++) {
-      const operation = generate(random, model, {
+      const operations = generate(random, model, {
         user: undefined,
         mounts: false,
         xattrs: setting.upperOn === 'layers',
       })
-      if ((await execute(view, slots, ROOT, operation)) === 'done') model.apply(operation)
+      for (const operation of operations)
+        if ((await execute(view, slots, ROOT, operation)) === 'done') model.apply(operation)
     }
   } finally {
     closeSlots(slots)

@@ -84,6 +84,8 @@ class Round {
   #kernelUpper = 0
   #ownMounted = false
   #liveRemounts = 0
+  /** The rest of operations that belong together. */
+  readonly #planned: Operation[] = []
 
   constructor(dir: string, settings: Settings, seed: number) {
     const random = new Random(seed)
@@ -168,11 +170,12 @@ class Round {
 
   #next(i: number): Operation {
     if (i % COMPARE_EVERY === COMPARE_EVERY - 1) return { user: false, op: 'compare' }
-    return generate(this.#operationRandom, this.#model, {
-      user: this.#settings.user,
-      mounts: true,
-      xattrs: this.#settings.upperOn === 'layers',
-    })
+    if (this.#planned.length === 0) {
+      const { user, upperOn } = this.#settings
+      const setting = { user, mounts: true, xattrs: upperOn === 'layers' }
+      this.#planned.push(...generate(this.#operationRandom, this.#model, setting))
+    }
+    return this.#planned.shift() as Operation
   }
 
   /** Does one operation on both sides; whether it succeeded. */

@@ -159,6 +159,79 @@ t.test('afterwards the lowers are as they were and the kernel shows the tree tha
   t.same(await lowersChanged(), [])
 })
 
+/**
+ * An ordinary user opens three files, waits, and changes each by its descriptor; waits again, and changes the mode once more. It prints what
+ * was refused.
+ */
+const holder = `
+$| = 1;
+my @names = qw(saved gone of-root);
+my %file;
+for (@names) { open($file{$_}, $_ eq 'of-root' ? '<' : '+<', "held/$_") or die "$_: $!" }
+sub try { my ($what, $done) = @_; print "$what: $!
+" unless $done }
+sub pause { my ($phase) = @_; open(my $ready, '>', "/tmp/ready-$phase"); close $ready; open(my $go, '<', "/tmp/go-$phase"); <$go> }
+pause(1);
+for (@names) {
+  my ($file, $text) = ($file{$_}, '');
+  try("$_ read", sysread($file, $text, 9) == 3 && $text eq 'old');
+  if ($_ ne 'of-root') {
+    try("$_ write", sysseek($file, 0, 0) && syswrite($file, 'OLDER'));
+    try("$_ truncate", truncate($file, 4));
+    try("$_ link", system('ln', '-L', "/proc/$$/fd/" . fileno($file), "held/$_-again") == 0);
+  }
+  try("$_ chown", chown(1234, 2000, $file));
+  try("$_ chmod", chmod(04777, $file));
+  try("$_ utime", utime(5, 6, $file));
+}
+pause(2);
+for (@names) { try("$_ chmod", chmod(0640, $file{$_})); try("$_ close", close($file{$_})) }
+`
+
+t.test('what is done by an open file whose name another client took is done to that file, as by knfsd', async (t) => {
+  const others = await makeLayers(scratch, 'taken', { names: 'bytes', small: true })
+  // Each has another name, which nobody looks up.
+  await scratch.sh(`cd ${quote(others.upperdir)}; mkdir held other
+    for name in saved gone of-root; do printf old > held/$name; ln held/$name other/$name; done
+    chown -R 1234:5678 held; chown 0:0 held/of-root; chmod 644 held/*`)
+  let server = await startOverlayd(scratch, others)
+  // With one cache for both the client itself would know of the change.
+  const one = await mountNfs(client, server.nfs, '/mnt/one', ['nosharecache'])
+  const two = await mountNfs(client, server.nfs, '/mnt/two', ['nosharecache'])
+  const onDisk = (names: string) =>
+    scratch.sh(
+      `cd ${quote(others.upperdir)}; for name in ${names}; do stat -c '%a %u:%g %Y %s %h' $name; cat $name; echo; done`,
+    )
+  const reached = (file: string) => `for n in $(seq 1 300); do [ ! -e ${file} ] || exit 0; sleep 0.1; done; exit 1`
+  await client.sh(`cat > /tmp/holder.pl << 'END'\n${holder}END\nmkfifo /tmp/go-1 /tmp/go-2`)
+  await one.sh(`(setpriv --reuid 1234 --regid 5678 --groups 2000 perl /tmp/holder.pl > /tmp/refused 2>&1; : > /tmp/ended) &
+    ${reached('/tmp/ready-1')}`)
+  await two.sh(`printf fresh > held/.tmp; chmod 600 held/.tmp; mv -f held/.tmp held/saved; rm -f held/gone
+    printf fresh > held/.tmp; chmod 600 held/.tmp; chown 1234:5678 held/.tmp; mv -f held/.tmp held/of-root`)
+  const before = await onDisk('held/saved held/of-root other/of-root')
+  await client.sh(`echo go > /tmp/go-1; ${reached('/tmp/ready-2')}`)
+  t.equal(
+    await onDisk('held/saved held/of-root other/of-root'),
+    before,
+    'the files that have the names are as they were',
+  )
+  t.equal(await onDisk('other/saved other/gone'), '4777 1234:2000 6 4 2\nOLDE\n'.repeat(2))
+  t.equal(
+    await scratch.sh(`cd ${quote(others.upperdir)}; stat -c %i held/saved-again held/gone-again`),
+    await scratch.sh(`cd ${quote(others.upperdir)}; stat -c %i other/saved other/gone`),
+  )
+  await server.stop()
+  server = await startOverlayd(scratch, others, { nfsPort: server.nfs.port })
+  await client.sh(`echo go > /tmp/go-2; ${reached('/tmp/ended')}`)
+  t.equal(await onDisk('held/saved held/of-root other/of-root'), before, 'nor after a restart')
+  t.equal(await onDisk('other/saved other/gone'), '640 1234:2000 6 4 2\nOLDE\n'.repeat(2))
+  const refused = (what: string) => `of-root ${what}: Operation not permitted\n`
+  t.equal(await client.sh('cat /tmp/refused'), ['chown', 'chmod', 'utime', 'chmod'].map(refused).join(''))
+  await one.unmount()
+  await two.unmount()
+  await server.stop()
+})
+
 t.test('with the default export root is nobody', async (t) => {
   const others = await makeLayers(scratch, 'squashed', { names: 'bytes', small: true })
   const server = await startOverlayd(scratch, others, { exports: '127.0.0.1(rw,root_squash,insecure,sync)' })

@@ -284,6 +284,53 @@ t.test(
   },
 )
 
+t.test(
+  'of a lower hard link that was never copied up a name goes, and its handle leads to the others or nowhere',
+  { skip: needsRoot },
+  async (t) => {
+    for (const options of ['', ',metacopy=on', ',index=off']) {
+      await t.test(options === '' ? 'index=on' : options.slice(1), async (t) => {
+        const lower = { a: 'linked', b: '= a', 'd/c': '= a' }
+        await withOverlay(
+          t,
+          [lower],
+          async (fixture) => {
+            const { overlay } = fixture
+            const old = await at(overlay, 'a')
+            overlay.retain(old)
+            await overlay.retained()
+            await overlay.unlink(ROOT, overlay.root, 'a')
+            if (options === ',index=off') {
+              // Each name is an object of its own.
+              t.equal(await errnoOf(() => overlay.setattr(ROOT, old, { mode: 0o600 })), 'ESTALE')
+              t.equal((await overlay.getattr(await at(overlay, 'b'))).mode, 0o644)
+              return
+            }
+            t.equal(await readAll(overlay, old), 'linked')
+            await overlay.setattr(ROOT, old, { mode: 0o600 })
+            t.equal((await overlay.getattr(old)).nlink, 2)
+            t.equal(await overlay.inodeByKey(old.key, old.generation), old)
+            const again = await fixture.remount()
+            if (options === ',metacopy=on') {
+              // The data of a metadata-only copy lies at a name, and none is known.
+              t.equal(await errnoOf(() => again.inodeByKey(old.key, old.generation)), 'ESTALE')
+            } else {
+              const found = await again.inodeByKey(old.key, old.generation)
+              t.equal(await readAll(again, found), 'linked')
+              t.equal(await at(again, 'b'), found)
+            }
+            const b = await at(again, 'b')
+            t.same([b.key, b.generation], [old.key, old.generation], 'by a name it is the same object')
+            t.equal((await again.getattr(b)).mode, 0o600)
+            t.equal(await at(again, 'd/c'), b)
+          },
+          { options },
+        )
+      })
+    }
+  },
+)
+
 t.test('thousands of files that lost their known names are all still found', { skip: needsRoot }, async (t) => {
   const count = 1200
   await withOverlay(t, [{ keep: '' }], async (fixture) => {
