@@ -41,6 +41,7 @@ export async function serve(
   await checkWritable('--state-dir', given.stateDir)
   const settings = await checkPorts(given)
   const views = await openViews(settings)
+  const notes = [...views.notes]
   const server = new RunningServer({
     log,
     logCounters,
@@ -56,15 +57,15 @@ export async function serve(
       remount: (request) => server.remount(request),
     })
     server.control = control
-    await tellOthers(server, settings, control)
+    notes.push(...(await tellOthers(server, settings, control)))
   } catch (error) {
     await server.close()
     throw error
   }
   server.stopKeepingMemory = keepMemorySmall(log)
-  const exposed = await exposedDirectories(settings, server.views.list())
-  for (const note of exposed) log.warn(note)
-  print(announce(server.listening, server.views.list(), settings, exposed))
+  notes.push(...(await exposedDirectories(settings, server.views.list())))
+  for (const note of notes) log.warn(note)
+  print(announce(server.listening, server.views.list(), settings, notes))
   return server
 }
 
@@ -92,15 +93,19 @@ async function openListeners(server: RunningServer, settings: Settings, log: Log
   }
 }
 
-/** Leaves the notes by which scripts and `overlayd status` find the server. */
-async function tellOthers(server: RunningServer, settings: Settings, control: Control): Promise<void> {
+/** Leaves the notes by which scripts and `overlayd status` find the server. Returns what could not be left. */
+async function tellOthers(server: RunningServer, settings: Settings, control: Control): Promise<string[]> {
   const note = readyNote(server)
   const views = server.views.list().map(({ name }) => name)
   const run = { ...note, pid: process.pid, views, control: control.note }
-  server.notes.push(await writeRunNote(settings.stateDir, run))
-  if (settings.readyFile === undefined) return
-  await writeReadyFile(settings.readyFile, note)
-  server.notes.push(settings.readyFile)
+  const path = await writeRunNote(settings.stateDir, run)
+  if (path !== undefined) server.notes.push(path)
+  if (settings.readyFile !== undefined) {
+    await writeReadyFile(settings.readyFile, note)
+    server.notes.push(settings.readyFile)
+  }
+  if (path !== undefined) return []
+  return [`${settings.stateDir} is on a full or read-only disk: overlayd status and remount do not find this server`]
 }
 
 function readyNote({ listening, views }: RunningServer): ReadyNote {

@@ -171,12 +171,24 @@ export async function writeReadyFile(path: string, note: ReadyNote): Promise<voi
 }
 
 /** Notes this running server for `overlayd status`; returns the path of the note. */
-export async function writeRunNote(stateDir: string, note: RunNote): Promise<string> {
+export async function writeRunNote(stateDir: string, note: RunNote): Promise<string | undefined> {
   const directory = join(stateDir, RUN_DIR)
-  await mkdir(directory, { recursive: true, mode: 0o700 })
   const path = join(directory, `${note.pid}.json`)
-  await replaceFile(path, `${JSON.stringify(note)}\n`, 0o600)
-  return path
+  const write = async () => {
+    await mkdir(directory, { recursive: true, mode: 0o700 })
+    await replaceFile(path, `${JSON.stringify(note)}\n`, 0o600)
+    return path
+  }
+  const written = await write().catch(unlessNoRoom)
+  return written === NO_ROOM ? undefined : written
+}
+
+const NO_ROOM = Symbol('no room')
+
+/** A full disk, or one that has turned read-only, keeps nobody from being served. */
+function unlessNoRoom(error: unknown): typeof NO_ROOM {
+  if (['ENOSPC', 'EDQUOT', 'EROFS'].includes(codeOf(error) ?? '')) return NO_ROOM
+  throw error
 }
 
 /** The notes of servers that still run. Those of dead ones, left by a crash, are taken away where that is allowed. */
@@ -222,14 +234,15 @@ function isRunning(pid: number): boolean {
 
 /**
  * Where an overlay without upper keeps the memory of its file handles: a directory that belongs to these layers in this order. Made when
- * missing; `undo` takes away what was made.
+ * missing; `undo` takes away what was made. Undefined where there is no room for one: handles then last as long as the process.
  */
 export async function makeHandleDir(
   stateDir: string,
   layers: readonly string[],
-): Promise<{ path: string; undo: () => Promise<void> }> {
+): Promise<{ path: string; undo: () => Promise<void> } | undefined> {
   const path = handleDirOf(stateDir, layers)
-  const first = await mkdir(path, { recursive: true, mode: 0o700 })
+  const first = await mkdir(path, { recursive: true, mode: 0o700 }).catch(unlessNoRoom)
+  if (first === NO_ROOM) return undefined
   return { path, undo: async () => (first === undefined ? undefined : rm(first, { recursive: true })) }
 }
 

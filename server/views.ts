@@ -1,5 +1,5 @@
 import { inOverlayOptions, type ViewSettings } from '../config/index.ts'
-import { type MountOptions, mount, OptionError, type Overlay, parseOptions } from '../overlay-core/index.ts'
+import { isErrno, type MountOptions, mount, OptionError, type Overlay, parseOptions } from '../overlay-core/index.ts'
 import { makeHandleDir, moveHandleDir } from './state-dir.ts'
 
 /** One overlay under the name that clients know it by. */
@@ -29,6 +29,8 @@ type CheckLayers = (options: MountOptions) => Promise<void>
 
 /** All views of a server: the one owner of its overlays, by name. */
 export class Views {
+  /** What is not as it was asked for, in one sentence each. */
+  readonly notes: readonly string[]
   readonly #views: ReadonlyMap<string, View>
   readonly #stateDir: string
   readonly #checkLayers: CheckLayers
@@ -38,13 +40,14 @@ export class Views {
   private constructor(
     views: ReadonlyMap<string, View>,
     stateDir: string,
-    handleDirs: Map<string, string>,
+    { handleDirs, notes }: { handleDirs: Map<string, string>; notes: readonly string[] },
     checkLayers: CheckLayers,
   ) {
     this.#views = views
     this.#stateDir = stateDir
     this.#checkLayers = checkLayers
     this.#handleDirs = handleDirs
+    this.notes = notes
   }
 
   /**
@@ -59,10 +62,12 @@ export class Views {
   ): Promise<Views> {
     const opened = new Map<string, View>()
     const handleDirs = new Map<string, string>()
+    const notes: string[] = []
     try {
       for (const { settings, options } of plans) {
         const { name } = settings
-        const { overlay, handleDir } = await mountView(options, stateDir)
+        const { overlay, handleDir, note } = await mountView(options, stateDir)
+        if (note !== undefined) notes.push(note)
         opened.set(name, { name, overlay, settings })
         if (handleDir !== undefined) handleDirs.set(name, handleDir)
       }
@@ -70,7 +75,7 @@ export class Views {
       await Promise.all([...opened.values()].map((view) => view.overlay.unmount()))
       throw error instanceof OptionError ? inOverlayOptions(error) : error
     }
-    return new Views(opened, stateDir, handleDirs, checkLayers)
+    return new Views(opened, stateDir, { handleDirs, notes }, checkLayers)
   }
 
   get(name: string): View | undefined {
@@ -111,13 +116,38 @@ export class Views {
   }
 }
 
-/** Mounts; an overlay without upper has no workdir to remember its file handles in, so it gets a place in the state directory. */
-async function mountView(
-  options: MountOptions,
-  stateDir: string,
-): Promise<{ overlay: Overlay; handleDir: string | undefined }> {
-  if (options.upperdir !== undefined) return { overlay: await mount(options), handleDir: undefined }
+/** A mounted view: where it remembers its file handles when it has no workdir, and what is not as it was asked for. */
+interface Mounted {
+  readonly overlay: Overlay
+  readonly handleDir: string | undefined
+  readonly note?: string
+}
+
+/**
+ * Mounts. Where the file system of the upper takes no changes, because it is full or has turned read-only, what is there is served all the
+ * same, as with `ro`.
+ */
+async function mountView(options: MountOptions, stateDir: string): Promise<Mounted> {
+  const { upperdir, lowerdir } = options
+  if (upperdir === undefined) return await mountWithoutUpper(options, stateDir)
+  try {
+    return { overlay: await mount(options), handleDir: undefined }
+  } catch (error) {
+    if (!isErrno(error, 'EROFS', 'ENOSPC', 'EDQUOT')) throw error
+    const below = { ...options, lowerdir: [upperdir, ...lowerdir], upperdir: undefined, workdir: undefined }
+    const mounted = await mountWithoutUpper({ ...below, readOnly: true }, stateDir)
+    const why = error.code === 'EROFS' ? 'is read-only' : `is full (${error.code})`
+    return {
+      ...mounted,
+      note: `the file system of ${upperdir} ${why}: it is served read-only; mend it and start again`,
+    }
+  }
+}
+
+/** An overlay without upper has no workdir to remember its file handles in: it gets a place in the state directory, where that takes one. */
+async function mountWithoutUpper(options: MountOptions, stateDir: string): Promise<Mounted> {
   const handles = await makeHandleDir(stateDir, layersOf(options))
+  if (handles === undefined) return { overlay: await mount(options), handleDir: undefined }
   try {
     return { overlay: await mount(options, { handleDirectory: handles.path }), handleDir: handles.path }
   } catch (error) {

@@ -53,7 +53,12 @@ export async function makeLockManager(
   const { exports, handles, log } = parts
   const { portmapPort } = options
   const caller = new RpcCaller(parts.firstXid)
-  const peers = await PeerList.open(options.journal ?? NO_JOURNAL)
+  const peers = await PeerList.open(options.journal ?? NO_JOURNAL, (error) =>
+    log.warn(
+      { err: error },
+      'who has locks cannot be noted, as the disk of the state directory is full: NFS clients get none',
+    ),
+  )
   const locks = new LockTable()
   const grace = new GracePeriod()
   const shares = new ShareTable()

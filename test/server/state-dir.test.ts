@@ -71,7 +71,7 @@ t.test('notes of running servers are found, those of dead ones are taken away', 
     views: ['overlay'],
     control: { port: 1, token: 't' },
   }
-  const path = await stateDir.writeRunNote(dir, note)
+  const path = String(await stateDir.writeRunNote(dir, note))
   // No process has this number: the kernel's largest is 4194304.
   await stateDir.writeRunNote(dir, { ...note, pid: 4_194_305 })
   await writeFile(join(dir, 'run/notes.txt'), 'not ours')

@@ -62,8 +62,11 @@ export class PeerList {
     this.toNotify = oldestFirst(peers)
   }
 
-  /** Reads the journal and begins a new state. */
-  static async open(journal: Journal): Promise<PeerList> {
+  /**
+   * Reads the journal and begins a new state. Where that cannot be written, as on a full disk, `failed` is told: the next peer is tried to be written with
+   * all that is missing, and gets no locks before.
+   */
+  static async open(journal: Journal, failed: (error: unknown) => void = rethrow): Promise<PeerList> {
     let state = FIRST_STATE - 2
     const peers: Peers = new LRUCache({ max: MAX_PEERS })
     for (const line of journal.lines.flatMap(parseLine)) {
@@ -72,7 +75,10 @@ export class PeerList {
       if (line.done) peers.delete(keyOf(line.done))
     }
     const list = new PeerList(journal, state + 2 > LAST_STATE ? FIRST_STATE : state + 2, peers)
-    await list.#compact()
+    await list.#compact().catch((error) => {
+      list.#appended = MAX_APPENDED
+      failed(error)
+    })
     return list
   }
 
@@ -112,14 +118,18 @@ export class PeerList {
   }
 
   async #compact(): Promise<void> {
-    this.#appended = 0
     const lines: Line[] = [{ state: this.state }, ...oldestFirst(this.#peers).map((add) => ({ add }))]
     await this.#journal.replace(
       (async function* () {
         for (const line of lines) yield `${JSON.stringify(line)}\n`
       })(),
     )
+    this.#appended = 0
   }
+}
+
+function rethrow(error: unknown): never {
+  throw error
 }
 
 function oldestFirst(peers: Peers): NsmPeer[] {

@@ -40,6 +40,28 @@ t.test('a lock is not granted when its client cannot be noted; the next one trie
   t.equal((await PeerList.open(journal)).toNotify.length, 1)
 })
 
+t.test(
+  'a new state that cannot be written at the start is written with the first peer, which gets no lock before',
+  async (t) => {
+    const journal = new MemoryJournal()
+    await (await PeerList.open(journal)).monitor(peer('a'))
+    const replace = journal.replace.bind(journal)
+    journal.replace = async () => {
+      throw new Error('no space left')
+    }
+    const failures: unknown[] = []
+    const list = await PeerList.open(journal, (error) => failures.push(error))
+    t.equal(failures.length, 1)
+    t.same(list.toNotify, [peer('a')])
+    await t.rejects(list.monitor(peer('b')), /no space/)
+    journal.replace = replace
+    await list.monitor(peer('b'))
+    const next = await PeerList.open(journal)
+    t.equal(next.state, list.state + 2)
+    t.same(next.toNotify.map(({ name }) => name).sort(), ['a', 'b'])
+  },
+)
+
 t.test('a torn line at the end is no line, and the state wraps to odd', async (t) => {
   const journal = new MemoryJournal()
   journal.lines = ['{"state":2147483647}', JSON.stringify({ add: peer('a') }), '{"add":{"addr']
