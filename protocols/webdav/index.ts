@@ -103,7 +103,7 @@ function lockGuard(locks: LockStore, view: string): ChangeGuard {
     },
     covers: (path) => locks.covering(view, path).length > 0,
     coversFile: ({ key, generation }) => locks.onFile(view, { key, generation }).length > 0,
-    coversBelow: (path) => locks.below(view, path).length > 0,
+    coversBelow: (path) => !locks.below(view, path)[Symbol.iterator]().next().done,
   }
 }
 

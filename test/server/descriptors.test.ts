@@ -28,7 +28,8 @@ for (const limit of [1024, 256, 64]) {
     }
     const note = join(dir, 'ready')
     const options = ['-o', `lowerdir=${dir}/l,upperdir=${dir}/u,workdir=${dir}/w`, '--state-dir', `${dir}/state`]
-    const doors = ['--webdav', '127.0.0.1:0', '--nfs', '127.0.0.1:0', '--ready-file', note]
+    const root = process.geteuid?.() === 0 ? ['--as', 'root'] : []
+    const doors = ['--webdav', '127.0.0.1:0', '--nfs', '127.0.0.1:0', '--ready-file', note, ...root]
     const { file, args, env } = plainly(process.execPath, LAUNCHER, ...options, ...doors)
     const script = `ulimit -n ${limit}; exec "$@"`
     const server = spawn('sh', ['-c', script, 'sh', file, ...args], { env, stdio: ['ignore', 'ignore', 'pipe'] })

@@ -1,4 +1,4 @@
-import type { Name } from '../../../overlay-core/index.ts'
+import { loopBudget, type Name } from '../../../overlay-core/index.ts'
 import type { Journal, LockClock, Logger } from '../api/settings.ts'
 import { DavError } from '../http/dav-error.ts'
 import { LockKind, LockType } from '../http/vocabulary.ts'
@@ -67,7 +67,7 @@ export class DurableLockStore extends MemoryLockStore {
   override async removeTree(view: string, names: readonly Name[], keepOwn: boolean): Promise<void> {
     const ended = this.inTree(view, names, keepOwn)
     if (ended.length === 0) return
-    for (const { token } of ended) void super.remove(token)
+    await this.forgetAll(ended)
     await this.#noteEnds(ended)
   }
 
@@ -91,7 +91,12 @@ export class DurableLockStore extends MemoryLockStore {
   /** A lock whose end could not be noted comes back with the next process, until its time is over: a nuisance, not a fault of the request. */
   async #noteEnds(ended: readonly ActiveLock[]): Promise<void> {
     try {
-      await Promise.all(ended.map(({ view, token }) => this.#writers.get(view)?.add(endedLine(token))))
+      const noted: (Promise<void> | undefined)[] = []
+      for (const { view, token } of ended) {
+        noted.push(this.#writers.get(view)?.add(endedLine(token)))
+        if (loopBudget.spent) await loopBudget.rest()
+      }
+      await Promise.all(noted)
     } catch (error) {
       this.#log.warn({ err: error }, 'webdav: the end of a lock could not be kept')
     }

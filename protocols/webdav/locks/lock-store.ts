@@ -1,5 +1,11 @@
-import type { MaybePromise, Name } from '../../../overlay-core/index.ts'
+import { loopBudget, type MaybePromise, type Name } from '../../../overlay-core/index.ts'
 import type { LockKind } from '../http/vocabulary.ts'
+import { ExpiryQueue } from './expiry-queue.ts'
+
+/** Locks that end in one go: well below a millisecond. */
+const SLICE = 64
+/** The queue of ends is made anew when it has so many more than twice the locks: those of refreshed and removed locks stay in it until then. */
+const SLACK = 1000
 
 /** Which file it is, whatever its names (`Inode.key` and `generation`). */
 export interface FileId {
@@ -43,8 +49,8 @@ export interface LockStore {
   rebind(view: string, names: readonly Name[], file: FileId | undefined): readonly ActiveLock[]
   /** Those taken on the file, at any name. */
   onFile(view: string, file: FileId): readonly ActiveLock[]
-  /** Those taken below the collection, its own not included. */
-  below(view: string, names: readonly Name[]): readonly ActiveLock[]
+  /** Those taken below the collection, its own not included, as they are gone through: not to be held on to over a turn. */
+  below(view: string, names: readonly Name[]): Iterable<ActiveLock>
   byToken(token: string): ActiveLock | undefined
   add(lock: ActiveLock): MaybePromise<void>
   /** Gives the lock with `token` a new life. */
@@ -87,73 +93,95 @@ export class MemoryLockStore implements LockStore {
   readonly #byUser = new Map<number, number>()
   /** Locks on files, by view and file. */
   readonly #files = new Map<string, Map<string, ActiveLock>>()
-  #nextExpiryMs = Number.POSITIVE_INFINITY
+  readonly #ends = new ExpiryQueue()
 
   constructor(now: () => number) {
     this.#now = now
   }
 
   get size(): number {
-    this.#expire()
-    return this.#tokens.size
+    const nowMs = this.#expire()
+    if (this.#ends.firstMs > nowMs) return this.#tokens.size
+    return this.#count(nowMs, () => true)
   }
 
   heldBy(user: number): number {
-    this.#expire()
-    return this.#byUser.get(user) ?? 0
+    const nowMs = this.#expire()
+    if (this.#ends.firstMs > nowMs) return this.#byUser.get(user) ?? 0
+    return this.#count(nowMs, (lock) => lock.user === user)
   }
 
   covering(view: string, names: readonly Name[], file?: FileId): readonly ActiveLock[] {
-    this.#expire()
+    const nowMs = this.#expire()
     if (this.#tokens.size === 0) return NONE
     const found: ActiveLock[] = []
     let node = this.#views.get(view)
     for (let depth = 0; node !== undefined; depth++) {
       const own = depth === names.length
-      for (const lock of node.locks.values()) if (own || lock.deep) found.push(lock)
+      for (const lock of node.locks.values()) if ((own || lock.deep) && lock.expiresMs > nowMs) found.push(lock)
       if (own) break
       node = node.children.get(names[depth])
     }
-    const onFile = file && this.#files.get(fileKey(view, file))
-    if (onFile !== undefined) for (const lock of onFile.values()) if (!found.includes(lock)) found.push(lock)
+    if (file === undefined) return found
+    for (const lock of this.#onFile(view, file, nowMs)) if (!found.includes(lock)) found.push(lock)
     return found
   }
 
   onFile(view: string, file: FileId): readonly ActiveLock[] {
-    this.#expire()
-    return [...(this.#files.get(fileKey(view, file))?.values() ?? [])]
+    return this.#onFile(view, file, this.#expire())
+  }
+
+  #onFile(view: string, file: FileId, nowMs: number): readonly ActiveLock[] {
+    const locks = this.#files.get(fileKey(view, file))
+    return locks === undefined ? NONE : [...locks.values()].filter(({ expiresMs }) => expiresMs > nowMs)
   }
 
   rebind(view: string, names: readonly Name[], file: FileId | undefined): readonly ActiveLock[] {
-    if (this.size === 0) return NONE
-    const own = [...(this.#find(view, names)?.locks.values() ?? [])]
-    const changed = own.filter((lock) => !sameFile(lock.file, file)).map((lock) => ({ ...lock, file }))
+    if (this.#tokens.size === 0) return NONE
+    const changed = this.#own(view, names, this.#expire())
+      .filter((lock) => !sameFile(lock.file, file))
+      .map((lock) => ({ ...lock, file }))
     for (const lock of changed) this.#put(lock)
     return changed
   }
 
-  below(view: string, names: readonly Name[]): readonly ActiveLock[] {
-    this.#expire()
+  *below(view: string, names: readonly Name[]): Generator<ActiveLock, undefined> {
+    const nowMs = this.#expire()
     const top = this.#find(view, names)
-    if (top === undefined) return NONE
-    const found: ActiveLock[] = []
-    const open = [...top.children.values()]
-    for (let node = open.pop(); node !== undefined; node = open.pop()) {
-      for (const lock of node.locks.values()) found.push(lock)
-      open.push(...node.children.values())
+    if (top === undefined) return
+    const open = [top.children.values()]
+    for (let level = open.at(-1); level !== undefined; level = open.at(-1)) {
+      const { value: node } = level.next()
+      if (node === undefined) open.pop()
+      else {
+        for (const lock of node.locks.values()) if (lock.expiresMs > nowMs) yield lock
+        if (node.children.size > 0) open.push(node.children.values())
+      }
     }
-    return found
   }
 
   byToken(token: string): ActiveLock | undefined {
-    this.#expire()
-    return this.#tokens.get(token)
+    const nowMs = this.#expire()
+    const lock = this.#tokens.get(token)
+    return lock !== undefined && lock.expiresMs > nowMs ? lock : undefined
   }
 
   /** All in force, in no order. */
   all(): ActiveLock[] {
-    this.#expire()
-    return [...this.#tokens.values()]
+    const nowMs = this.#expire()
+    return [...this.#tokens.values()].filter(({ expiresMs }) => expiresMs > nowMs)
+  }
+
+  /** The locks taken at the name itself. */
+  #own(view: string, names: readonly Name[], nowMs: number): readonly ActiveLock[] {
+    const locks = this.#find(view, names)?.locks
+    return locks === undefined ? NONE : [...locks.values()].filter(({ expiresMs }) => expiresMs > nowMs)
+  }
+
+  #count(nowMs: number, counts: (lock: ActiveLock) => boolean): number {
+    let count = 0
+    for (const lock of this.#tokens.values()) if (lock.expiresMs > nowMs && counts(lock)) count++
+    return count
   }
 
   /** Puts a lock in the place of what is kept under its token. */
@@ -180,15 +208,16 @@ export class MemoryLockStore implements LockStore {
 
   add(lock: ActiveLock): MaybePromise<void> {
     this.#byUser.set(lock.user, (this.#byUser.get(lock.user) ?? 0) + 1)
-    this.#nextExpiryMs = Math.min(this.#nextExpiryMs, lock.expiresMs)
     this.#put(lock)
+    this.#willEnd(lock)
   }
 
   refresh(token: string, kind: LockKind, expiresMs: number): MaybePromise<void> {
-    const lock = this.#tokens.get(token)
+    const lock = this.byToken(token)
     if (lock === undefined) return
-    this.#put({ ...lock, kind, expiresMs })
-    this.#nextExpiryMs = Math.min(this.#nextExpiryMs, expiresMs)
+    const refreshed = { ...lock, kind, expiresMs }
+    this.#put(refreshed)
+    this.#willEnd(refreshed)
   }
 
   remove(token: string): MaybePromise<void> {
@@ -196,15 +225,27 @@ export class MemoryLockStore implements LockStore {
   }
 
   removeTree(view: string, names: readonly Name[], keepOwn: boolean): MaybePromise<void> {
-    for (const { token } of this.inTree(view, names, keepOwn)) this.#forget(token)
+    return this.forgetAll(this.inTree(view, names, keepOwn))
+  }
+
+  /** Ends locks, in turns of the event loop when they are many. */
+  protected forgetAll(locks: readonly ActiveLock[]): MaybePromise<void> {
+    if (locks.length > SLICE) return this.#forgetInTurns(locks)
+    for (const { token } of locks) this.#forget(token)
+  }
+
+  async #forgetInTurns(locks: readonly ActiveLock[]): Promise<void> {
+    for (const { token } of locks) {
+      this.#forget(token)
+      if (loopBudget.spent) await loopBudget.rest()
+    }
   }
 
   /** The locks that `removeTree` would end. */
   protected inTree(view: string, names: readonly Name[], keepOwn: boolean): readonly ActiveLock[] {
     if (this.#tokens.size === 0) return NONE
-    const below = this.below(view, names)
-    const own = keepOwn ? undefined : this.#find(view, names)?.locks
-    return own === undefined || own.size === 0 ? below : [...below, ...own.values()]
+    const below = [...this.below(view, names)]
+    return keepOwn ? below : [...below, ...this.#own(view, names, this.#expire())]
   }
 
   #forget(token: string): void {
@@ -241,16 +282,28 @@ export class MemoryLockStore implements LockStore {
     }
   }
 
-  /** Forgets what has ended. Costs nothing until the first of the locks does. */
-  #expire(): void {
-    if (this.#nextExpiryMs === Number.POSITIVE_INFINITY) return
-    const now = this.#now()
-    if (now < this.#nextExpiryMs) return
-    let next = Number.POSITIVE_INFINITY
-    for (const lock of [...this.#tokens.values()]) {
-      if (lock.expiresMs <= now) this.#forget(lock.token)
-      else next = Math.min(next, lock.expiresMs)
+  #willEnd({ token, expiresMs }: ActiveLock): void {
+    const ends = this.#ends
+    ends.add(token, expiresMs)
+    if (ends.length <= 2 * this.#tokens.size + SLACK) return
+    ends.clear()
+    for (const lock of this.#tokens.values()) ends.add(lock.token, lock.expiresMs)
+  }
+
+  /**
+   * Forgets what has ended, a slice at each question, so that thousands that end in one moment stop nothing: whoever asks leaves out those that are
+   * still there. @returns the present time
+   */
+  #expire(): number {
+    const ends = this.#ends
+    if (ends.length === 0) return Number.NEGATIVE_INFINITY
+    const nowMs = this.#now()
+    for (let left = SLICE; left > 0 && ends.firstMs <= nowMs; left--) {
+      const token = ends.take() as string
+      const lock = this.#tokens.get(token)
+      // One that was refreshed stands further back once more.
+      if (lock !== undefined && lock.expiresMs <= nowMs) this.#forget(token)
     }
-    this.#nextExpiryMs = next
+    return nowMs
   }
 }

@@ -4,7 +4,6 @@ import {
   type Inode,
   isErrno,
   type MaybePromise,
-  type Name,
   OverlayError,
 } from '../../../overlay-core/index.ts'
 import { badRequest, DavError } from '../http/dav-error.ts'
@@ -103,8 +102,17 @@ function conflicts({ services, view }: ViewContext, { names, inode }: Target, { 
   const excludes = (other: ActiveLock) => scope === LockScope.Exclusive || other.kind.scope === LockScope.Exclusive
   return {
     above: locksOn(locks, { view, names, inode }).find(excludes),
-    below: deep ? locks.below(view.name, names).filter(excludes) : [],
+    below: deep ? firstOf(locks.below(view.name, names), excludes, services.limits.reportedFailures) : [],
   }
+}
+
+function firstOf(locks: Iterable<ActiveLock>, counts: (lock: ActiveLock) => boolean, limit: number): ActiveLock[] {
+  const found: ActiveLock[] = []
+  for (const lock of locks) {
+    if (counts(lock)) found.push(lock)
+    if (found.length >= limit) break
+  }
+  return found
 }
 
 /** Answers for locks that stand in the way of a new one, if there are any. @throws DavError 423 for one on or above the resource */
@@ -118,7 +126,7 @@ async function sendConflicts(ctx: ViewContext, target: Target, wish: LockWish): 
   }
   if (below.length === 0) return false
   const answer = new Multistatus(ctx)
-  for (const { names } of below.slice(0, ctx.services.limits.reportedFailures)) {
+  for (const { names } of below) {
     await answer.add(statusResponse(hrefOf(ctx.view.root, names, false), 423, '<D:no-conflicting-lock/>'))
   }
   await answer.add(statusResponse(hrefOf(ctx.view.root, ctx.path.names, true), 424))
@@ -133,7 +141,7 @@ async function createEmpty(
   guard: Guard,
 ): Promise<Inode | undefined> {
   requireMember(ctx.services, { view, names }, guard.tokens)
-  requireRoom(ctx, names)
+  requireRoom(ctx, { names, inode: undefined })
   try {
     return await view.overlay.create(view.cred, dir as Inode, name, { mode: NEW_FILE_MODE })
   } catch (error) {
@@ -142,13 +150,13 @@ async function createEmpty(
   }
 }
 
-/** Whether one more lock may be taken on `names`. @throws DavError 503 */
-function requireRoom({ services, view }: ViewContext, names: readonly Name[]): void {
+/** Whether one more lock may be taken on a resource. @throws DavError 503 */
+function requireRoom({ services, view }: ViewContext, { names, inode }: Pick<Target, 'names' | 'inode'>): void {
   const { locks, limits } = services
   const full =
     locks.size >= limits.locks ||
     locks.heldBy(view.cred.uid) >= limits.locksPerUser ||
-    locks.covering(view.name, names).length >= limits.locksPerResource
+    locksOn(locks, { view, names, inode }).length >= limits.locksPerResource
   if (full) throw new DavError(503, 'there are too many locks')
 }
 
@@ -158,7 +166,7 @@ function take(
   target: Target,
   wish: LockWish,
 ): { readonly lock: ActiveLock; readonly kept: MaybePromise<void> } | undefined {
-  requireRoom(ctx, target.names)
+  requireRoom(ctx, target)
   const { above, below } = conflicts(ctx, target, wish)
   if (above !== undefined || below.length > 0) return undefined
   const { services, view } = ctx

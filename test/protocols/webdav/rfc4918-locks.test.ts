@@ -195,7 +195,7 @@ const RULES: readonly Rule[] = [
     steps: [
       takeLock('/overlay/d', 'X'),
       { ask: 'UNLOCK /overlay/d', status: 400 },
-      { ask: 'UNLOCK /overlay/d', headers: { 'lock-token': '{X}' }, status: 400 },
+      { ask: 'UNLOCK /overlay/d', headers: { 'lock-token': '(<{X}>)' }, status: 400 },
       {
         ask: 'UNLOCK /overlay/f',
         headers: { 'lock-token': '<{X}>' },

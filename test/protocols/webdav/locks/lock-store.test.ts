@@ -15,7 +15,7 @@ const lock = (token: string, path: string, more: Partial<ActiveLock> = {}): Acti
   ...more,
 })
 const names = (path: string) => path.split('/').filter((name) => name !== '')
-const tokens = (locks: readonly ActiveLock[]) => locks.map(({ token }) => token).sort()
+const tokens = (locks: Iterable<ActiveLock>) => [...locks].map(({ token }) => token).sort()
 
 t.test('a lock covers its root, and with depth infinity all below', async (t) => {
   const store = new MemoryLockStore(() => 0)
@@ -51,6 +51,54 @@ t.test('locks end when their time is over, unless refreshed', async (t) => {
   t.equal(store.size, 0)
   store.refresh('a', kind, 9000)
   t.equal(store.size, 0, 'what has ended is not revived')
+})
+
+t.test('of thousands that end in one moment none is seen any more, however few were forgotten by then', async (t) => {
+  let now = 0
+  const store = new MemoryLockStore(() => now)
+  const file = { key: 1, generation: 1 }
+  for (let i = 0; i < 5000; i++) store.add(lock(`${i}`, `/d/${i}`, { expiresMs: 1000 + (i % 7), file, user: i % 2 }))
+  store.add(lock('late', '/d/late', { expiresMs: 3000, user: 1 }))
+  now = 1500
+  t.equal(store.heldBy(0), 0)
+  t.equal(store.heldBy(1), 1)
+  t.equal(store.size, 1)
+  t.same(store.covering('v', ['d', '4999']), [])
+  t.same(store.onFile('v', file), [])
+  t.same(tokens(store.below('v', ['d'])), ['late'])
+  t.same(tokens(store.all()), ['late'])
+  t.equal(store.byToken('4998'), undefined)
+  store.refresh('4997', kind, 9000)
+  t.equal(store.byToken('4997'), undefined, 'what has ended is not revived')
+  for (let i = 0; i < 100; i++) store.size
+  t.equal(store.size, 1)
+  now = 3000
+  t.equal(store.size, 0)
+})
+
+t.test('a lock that is refreshed for ever takes no more room', async (t) => {
+  let now = 0
+  const store = new MemoryLockStore(() => now)
+  store.add(lock('a', '/a', { expiresMs: 10 }))
+  for (; now < 100_000; now++) store.refresh('a', kind, now + 10)
+  t.same(tokens(store.covering('v', ['a'])), ['a'])
+  now += 10
+  t.equal(store.size, 0)
+})
+
+t.test('the end of thousands of locks below a collection is in turns', async (t) => {
+  const store = new MemoryLockStore(() => 0)
+  for (let i = 0; i < 20_000; i++) store.add(lock(`${i}`, `/d/${i}`))
+  let turns = 0
+  const count = () => {
+    turns++
+    immediate = setImmediate(count)
+  }
+  let immediate = setImmediate(count)
+  await store.removeTree('v', ['d'], true)
+  clearImmediate(immediate)
+  t.ok(turns > 0)
+  t.equal(store.size, 0)
 })
 
 t.test('removing a tree keeps the lock of its root on demand', async (t) => {
