@@ -29,6 +29,7 @@ export {
   type StatFs,
   type Time,
 } from './api/types.ts'
+export { LargeMap } from './base/large-map.ts'
 export { loopBudget } from './base/loop-turn.ts'
 export { sortInTurns } from './base/sort-in-turns.ts'
 export { type ChangeGuard, guardChanges } from './change-guard.ts'

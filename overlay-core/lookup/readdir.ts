@@ -1,5 +1,6 @@
 import { isErrno } from '../api/errno.ts'
 import { type DirEntry, type DirEntryPlus, FileType, type MaybePromise, type Name } from '../api/types.ts'
+import { LargeMap } from '../base/large-map.ts'
 import { inOrder } from '../base/listing-order.ts'
 import { loopBudget } from '../base/loop-turn.ts'
 import { fileId, keyOf } from '../layer/identity.ts'
@@ -177,7 +178,7 @@ async function listingOf(sb: SuperBlock, dir: OvlInode): Promise<Listing> {
 export async function listingLocked(sb: SuperBlock, dir: OvlInode): Promise<Listing> {
   if (dir.listing) return dir.listing
   if (dir.unlinked) return { entries: [] }
-  const merged = new Map<Name, Omit<ListEntry, 'name' | 'cookie'> | undefined>()
+  const merged = new LargeMap<Name, Omit<ListEntry, 'name' | 'cookie'> | undefined>()
   const layers = dir.upper ? [dir.upper, ...dir.lowers] : dir.lowers
   for (const real of layers) await mergeLayer(sb, dir, real, merged)
   const entries: ListEntry[] = []
@@ -195,7 +196,7 @@ async function mergeLayer(
   sb: SuperBlock,
   dir: OvlInode,
   real: Real,
-  merged: Map<Name, Omit<ListEntry, 'name' | 'cookie'> | undefined>,
+  merged: LargeMap<Name, Omit<ListEntry, 'name' | 'cookie'> | undefined>,
 ): Promise<void> {
   const { inodeNumbers } = real.layer
   const mixed = isNumberMadeUp(real) || (real.layer.isUpper && (real.impure || dir.lowers.length > 0))

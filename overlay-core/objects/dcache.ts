@@ -1,16 +1,10 @@
-import { LRUCache } from 'lru-cache'
 import type { Name } from '../api/types.ts'
+import { LargeMap } from '../base/large-map.ts'
 import { Dentry, OvlInode } from './dentry.ts'
+import { LeafList } from './leaf-list.ts'
 
 /** How many inodes are let go between two turns of the event loop: a millisecond's work. */
 const WEAKENED_AT_ONCE = 2000
-
-/** Keeps a place in the list of leaves, which would clear all of its memory whenever its last entry went: 1 ms for a large one. */
-const KEEPER = Symbol('keeper')
-/** A list so small is cleared at once. */
-const SMALL_LIMIT = 64
-
-type Leaves = LRUCache<Dentry | typeof KEEPER, true>
 
 /**
  * The dentry cache: names looked up in the layers, present and absent ones, at most `limit` of them.
@@ -21,10 +15,10 @@ type Leaves = LRUCache<Dentry | typeof KEEPER, true>
  */
 export class DentryCache {
   readonly #limit: number
-  #leaves: Leaves
-  readonly #inodes = new Map<number, OvlInode | WeakRef<OvlInode>>()
+  #leaves = new LeafList()
+  readonly #inodes = new LargeMap<number, OvlInode | WeakRef<OvlInode>>()
   /** Those with an upper whose key does not tell its inode number, by that. */
-  readonly #uppers = new Map<number, WeakRef<OvlInode>>()
+  readonly #uppers = new LargeMap<number, WeakRef<OvlInode>>()
   readonly #uppersCollected = new FinalizationRegistry<number>((ino) => {
     if (this.#uppers.get(ino)?.deref() === undefined) this.#uppers.delete(ino)
   })
@@ -34,29 +28,18 @@ export class DentryCache {
 
   constructor(limit: number) {
     this.#limit = limit
-    this.#leaves = this.#noLeaves()
-  }
-
-  #noLeaves(): Leaves {
-    return new LRUCache<Dentry | typeof KEEPER, true>({
-      max: this.#limit,
-      // After: forgetting a name may put its directory back among the leaves, which the cache takes only when it is whole again.
-      disposeAfter: (_value, dentry, reason) => {
-        if (reason === 'evict' && dentry !== KEEPER) this.#forget(dentry)
-      },
-    })
   }
 
   /** Names that could be dropped now; directories that hold others are not counted. */
   get leafCount(): number {
-    return this.#leaves.size - (this.#leaves.has(KEEPER) ? 1 : 0)
+    return this.#leaves.size
   }
 
   /** The cached dentry of `name` in `dir`, undefined when it is not known. */
   get(dir: OvlInode, name: Name): Dentry | undefined {
     const dentry = dir.children?.get(name)
     // As long as there is plenty of room nobody asks which names were used last.
-    if (dentry !== undefined && this.#leaves.size > this.#limit / 2) this.#leaves.get(dentry)
+    if (dentry?.list === this.#leaves && this.#leaves.size > this.#limit / 2) this.#leaves.add(dentry)
     return dentry
   }
 
@@ -65,12 +48,12 @@ export class DentryCache {
     this.remove(dir, name)
     const dentry = new Dentry(dir, name, inode)
     if (dir.children === undefined) {
-      dir.children = new Map()
+      dir.children = new LargeMap()
       this.#pin(dir)
     }
     dir.children.set(name, dentry)
     if (inode) this.#hold(inode, dentry)
-    if (inode?.children === undefined) this.#leaves.set(dentry, true)
+    if (inode?.children === undefined) this.#addLeaf(dentry)
     return dentry
   }
 
@@ -78,8 +61,19 @@ export class DentryCache {
   remove(dir: OvlInode, name: Name): void {
     const dentry = dir.children?.get(name)
     if (dentry === undefined) return
-    this.#unlist(dentry)
+    this.#leaves.delete(dentry)
     this.#forget(dentry)
+  }
+
+  #addLeaf(dentry: Dentry): void {
+    const leaves = this.#leaves
+    leaves.add(dentry)
+    while (leaves.size > this.#limit) {
+      const oldest = leaves.oldest as Dentry
+      leaves.delete(oldest)
+      // May put its directory among the leaves.
+      this.#forget(oldest)
+    }
   }
 
   /** The inode with this key, if anybody still holds it. */
@@ -135,22 +129,29 @@ export class DentryCache {
    * are found by identity as before.
    */
   forgetAllNames(): void {
-    this.#leaves = this.#noLeaves()
-    this.#weakenSome([...this.#inodes.keys()], 0)
+    this.#giveUpLeaves()
+    this.#weakenSome(this.#inodes.keys())
   }
 
-  /** A weak hold is right for any inode, so this may take its time. */
-  #weakenSome(keys: readonly number[], from: number): void {
-    const end = Math.min(keys.length, from + WEAKENED_AT_ONCE)
-    for (let i = from; i < end; i++) {
-      const inode = this.#inodes.get(keys[i] as number)
+  #giveUpLeaves(): void {
+    const leaves = this.#leaves
+    this.#leaves = new LeafList()
+    leaves.dissolve()
+  }
+
+  /** A weak hold is right for any inode, so this may take its time. Those that come meanwhile may be among `keys`. */
+  #weakenSome(keys: Iterator<number, undefined>): void {
+    for (let left = WEAKENED_AT_ONCE; left > 0; left--) {
+      const { value: key } = keys.next()
+      if (key === undefined) return
+      const inode = this.#inodes.get(key)
       if (inode instanceof OvlInode && inode.alias) this.#weaken(inode)
     }
-    if (end < keys.length) setImmediate(() => this.#weakenSome(keys, end))
+    setImmediate(() => this.#weakenSome(keys))
   }
 
   clear(): void {
-    this.#leaves = this.#noLeaves()
+    this.#giveUpLeaves()
     this.#inodes.clear()
     this.#uppers.clear()
   }
@@ -163,19 +164,13 @@ export class DentryCache {
     if (dir.children.size > 0) return
     dir.children = undefined
     const own = this.#ownDentry(dir)
-    if (own) this.#leaves.set(own, true)
+    if (own) this.#addLeaf(own)
   }
 
   /** A directory that gets its first cached name may not be dropped before it. */
   #pin(dir: OvlInode): void {
     const own = this.#ownDentry(dir)
-    if (own) this.#unlist(own)
-  }
-
-  #unlist(dentry: Dentry): void {
-    const leaves = this.#leaves
-    if (leaves.size === 1 && this.#limit > SMALL_LIMIT && leaves.has(dentry)) leaves.set(KEEPER, true)
-    leaves.delete(dentry)
+    if (own) this.#leaves.delete(own)
   }
 
   #ownDentry(dir: OvlInode): Dentry | undefined {

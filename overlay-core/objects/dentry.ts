@@ -1,7 +1,9 @@
 import { FileType, type Inode, type Name, type Time } from '../api/types.ts'
+import type { LargeMap } from '../base/large-map.ts'
 import { newLock, type RwLock } from '../base/lock.ts'
 import type { Real } from '../layer/layer.ts'
 import type { RealFile } from './file-cache.ts'
+import type { LeafList } from './leaf-list.ts'
 import type { Listing } from './listing.ts'
 import type { CheckedAttr } from './permission.ts'
 import type { Rights } from './rights.ts'
@@ -66,7 +68,7 @@ export class OvlInode implements Inode {
   /** Counts changes, so that attributes read before a change are not kept after it. */
   changes = 0
   /** Cached dentries below a directory, negative ones included. */
-  children: Map<Name, Dentry> | undefined = undefined
+  children: LargeMap<Name, Dentry> | undefined = undefined
   file: RealFile | undefined = undefined
   #extra: Extra | undefined = undefined
 
@@ -352,6 +354,10 @@ export class Dentry implements Alias {
   readonly dir: OvlInode
   readonly name: Name
   readonly inode: OvlInode | undefined
+  /** Its place in the list of the cache; nobody else's affair. */
+  list: LeafList | undefined = undefined
+  older: Dentry | undefined = undefined
+  newer: Dentry | undefined = undefined
 
   constructor(dir: OvlInode, name: Name, inode: OvlInode | undefined) {
     this.dir = dir

@@ -7,6 +7,7 @@ const VALUES = [
   'Access',
   'ERRNO',
   'FileType',
+  'LargeMap',
   'OptionError',
   'OverlayError',
   'connectionsAllowed',

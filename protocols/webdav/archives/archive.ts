@@ -7,6 +7,7 @@ import {
   FileType,
   type Inode,
   isErrno,
+  LargeMap,
   loopBudget,
   type OpenFile,
   OverlayError,
@@ -113,7 +114,7 @@ interface Frame {
 
 /** The collection and all below it, depth first, each directory before what is in it. */
 async function* walk(view: DavView, top: Inode, name: string): AsyncGenerator<Found> {
-  const linked = new Map<number, string>()
+  const linked = new LargeMap<number, string>()
   const attr = await view.overlay.getattr(top)
   yield { path: `${name}/`, attr, kind: 'directory', inode: top }
   const frames: Frame[] = [{ inode: top, path: `${name}/`, waiting: [], cookie: 0, listed: false }]
@@ -150,7 +151,7 @@ async function memberOf(
   view: DavView,
   frame: Frame,
   { name, inode, attr }: DirEntryPlus,
-  linked: Map<number, string>,
+  linked: LargeMap<number, string>,
 ): Promise<Found | undefined> {
   if (inode === undefined || attr === undefined) return undefined
   const path = `${frame.path}${memberName(name)}`

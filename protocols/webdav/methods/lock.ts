@@ -1,11 +1,4 @@
-import {
-  Access,
-  type Attr,
-  type Inode,
-  isErrno,
-  type MaybePromise,
-  OverlayError,
-} from '../../../overlay-core/index.ts'
+import { Access, type Attr, type Inode, isErrno, type MaybePromise, OverlayError } from '../../../overlay-core/index.ts'
 import { badRequest, DavError } from '../http/dav-error.ts'
 import { parseDepth, parseTimeout } from '../http/headers.ts'
 import { hrefOf } from '../http/path.ts'

@@ -1,4 +1,4 @@
-import { type Inode, loopBudget } from '../../../overlay-core/index.ts'
+import { type Inode, LargeMap, loopBudget } from '../../../overlay-core/index.ts'
 import { badRequest, DavError } from '../http/dav-error.ts'
 import { parseDepth } from '../http/headers.ts'
 import { limitOf, textIn } from '../http/limit.ts'
@@ -15,7 +15,7 @@ import type { ViewContext } from '../state/context.ts'
 import type { Snapshot } from '../state/sync-store.ts'
 import { addAll, begin, type Finding } from './propfind.ts'
 
-const NOTHING: Snapshot = new Map()
+const NOTHING: Snapshot = new LargeMap()
 
 /** A DAV:sync-collection body. */
 interface SyncRequest {
@@ -73,11 +73,11 @@ async function addChanges(
   before: Snapshot,
   limit: number,
 ): Promise<{ now: Snapshot; cut: boolean }> {
-  const now = new Map<string, string>()
-  const gone = new Set<string>()
+  const now = new LargeMap<string, string>()
+  const gone = new LargeMap<string, true>()
   for (const name of before.keys()) {
     if (loopBudget.spent) await loopBudget.rest()
-    gone.add(name)
+    gone.set(name, true)
   }
   let room = limit
   let cut = false
@@ -101,7 +101,7 @@ async function addChanges(
     }
     await addAll(finding, base, changed)
   }
-  for (const name of gone) {
+  for (const name of gone.keys()) {
     if (loopBudget.spent) await loopBudget.rest()
     const old = before.get(name) as string
     if (room > 0) {

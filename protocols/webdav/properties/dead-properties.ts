@@ -16,19 +16,26 @@ const NONE: readonly DeadProperty[] = []
 /** Properties of more than so much are read anew each time instead of being remembered, bytes. */
 const REMEMBERED_BYTES = 4096
 
+/** A power of two: a WeakMap of 100,000 entries takes 50 ms of the event loop when it grows. */
+const PARTS = 128
+
 /** What objects had when these were their attributes: a change of a note gives the object new ones. */
-const remembered = new WeakMap<Attr, readonly DeadProperty[]>()
+const remembered = Array.from({ length: PARTS }, () => new WeakMap<Attr, readonly DeadProperty[]>())
+
+function partOf({ fileIdLo }: Attr): WeakMap<Attr, readonly DeadProperty[]> {
+  return remembered[fileIdLo & (PARTS - 1)] as WeakMap<Attr, readonly DeadProperty[]>
+}
 
 /** The dead properties that an object with these attributes is known to have; undefined when they must be read. */
 export function knownDead(attr: Attr): readonly DeadProperty[] | undefined {
-  return remembered.get(attr)
+  return partOf(attr).get(attr)
 }
 
 /** Reads the dead properties of an object and remembers them for as long as `attr`, got before, are its attributes. */
 export async function learnDead(view: DavView, inode: Inode, attr: Attr): Promise<readonly DeadProperty[]> {
   const note = await view.overlay.getProtocolData(view.cred, inode, SLOT)
   const dead = note === undefined ? NONE : decode(note)
-  if (note === undefined || note.length <= REMEMBERED_BYTES) remembered.set(attr, dead)
+  if (note === undefined || note.length <= REMEMBERED_BYTES) partOf(attr).set(attr, dead)
   return dead
 }
 

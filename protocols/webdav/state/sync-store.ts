@@ -1,5 +1,7 @@
-/** What a collection held when a sync token was given out: a signature for each member by its name. */
-export type Snapshot = ReadonlyMap<string, string>
+import type { LargeMap } from '../../../overlay-core/index.ts'
+
+/** What a collection held when a sync token was given out: a signature for each member by its name. Never changed. */
+export type Snapshot = Pick<LargeMap<string, string>, 'get' | 'size' | 'keys' | typeof Symbol.iterator>
 
 interface Kept {
   readonly place: string

@@ -37,7 +37,8 @@ class Server {
     this.child = fork(
       fileURLToPath(new URL('./stall-program.ts', import.meta.url)),
       [`lowerdir=${dir}/lower,upperdir=${dir}/upper,workdir=${dir}/work`],
-      { env, execArgv: ['--expose-gc'] },
+      // As the launcher starts a server.
+      { env, execArgv: ['--expose-gc', '--max-semi-space-size=4'] },
     )
   }
 
