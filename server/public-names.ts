@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http'
 import { BlockList, isIP } from 'node:net'
 import type { Settings } from '../config/index.ts'
+import { hostKey } from '../protocols/webdav/index.ts'
 
 /** What a proxy says of one step of the way from the client to here. */
 interface Step {
@@ -52,11 +53,6 @@ export class PublicNames {
     const version = isIP(address ?? '')
     return version !== 0 && this.#proxies.check(address as string, version === 6 ? 'ipv6' : 'ipv4')
   }
-}
-
-/** A host and port by which two are compared: the ports that need not be said are not. */
-function hostKey(authority: string): string {
-  return authority.toLowerCase().replace(/:(?:80|443)?$/, '')
 }
 
 /** The steps of a Forwarded field, the client's first. */

@@ -5,6 +5,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest, HTTPMethods } from 
 import type { ChangeGuard } from '../../overlay-core/index.ts'
 import { type DavHandle, type DavOptions, type DavViewSettings, DEFAULT_LIMITS } from './api/settings.ts'
 import { DavEngine } from './engine.ts'
+import { isHostField } from './http/authority.ts'
 import { addPageAssets } from './http/page-assets.ts'
 import { encodeSegment, nameOfText } from './http/path.ts'
 import { DurableLockStore } from './locks/durable-locks.ts'
@@ -28,6 +29,7 @@ export type {
   Logger,
   SymlinkPolicy,
 } from './api/settings.ts'
+export { hostKey } from './http/authority.ts'
 
 /** Request targets as they came, where the router had to see another one. */
 type Targets = WeakMap<IncomingMessage, string>
@@ -73,7 +75,7 @@ export function registerWebDav(app: FastifyInstance, options: DavOptions): DavHa
   for (const method of METHODS) {
     if (method !== 'CONNECT' && !app.supportedMethods.includes(method)) app.addHttpMethod(method)
   }
-  refuseSecondHost(app)
+  refuseBadHost(app)
   addPageAssets(app)
   addRoutes(app, options.views, (req, res) => engine.executeRequest(req, res, targets.get(req) ?? req.url ?? '/'))
   return {
@@ -152,8 +154,8 @@ function pathOf(url: string): string {
   return path === undefined ? url : path.startsWith('/') ? path.replace(/^\/+/, '/') : `/${path}`
 }
 
-/** A second Host field is an error (RFC 9112 section 3.2): whoever is in front may have looked at the other one. */
-function refuseSecondHost(app: FastifyInstance): void {
+/** A second Host field, and one that holds more than a host, is an error (RFC 9112 section 3.2): whoever is in front may have read it another way. */
+function refuseBadHost(app: FastifyInstance): void {
   app.addHook('onRequest', (request, reply, next) => {
     const { rawHeaders } = request.raw
     let hosts = 0
@@ -161,8 +163,10 @@ function refuseSecondHost(app: FastifyInstance): void {
       const name = rawHeaders[i] as string
       if (name.length === 4 && name.toLowerCase() === 'host') hosts++
     }
-    if (hosts <= 1) return next()
-    reply.code(400).header('connection', 'close').type('text/plain; charset=utf-8').send('More than one Host field.\n')
+    const valid = hosts === 0 || isHostField(request.raw.headers.host ?? '')
+    if (hosts <= 1 && valid) return next()
+    const reason = valid ? 'More than one Host field.\n' : 'The Host field is not a host.\n'
+    reply.code(400).header('connection', 'close').type('text/plain; charset=utf-8').send(reason)
   })
 }
 

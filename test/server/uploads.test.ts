@@ -1,5 +1,6 @@
-import { readdirSync } from 'node:fs'
+import { readdirSync, utimesSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { request } from 'undici'
 import { AS_SERVER, start } from './launch.ts'
@@ -51,5 +52,27 @@ t.test('an upload goes on where it stood after the server was stopped, and after
   t.equal((await ask('GET', '/share/d/%C3%BC.bin')).body, 'hellohelloworld')
   t.equal((await ask('DELETE', left, TUS)).status, 204)
   t.same(readdirSync(join(dir, 'work/uploads')), [])
+  await server.stop()
+})
+
+t.test('what was left of an upload goes after its time, though the server was restarted and nobody asks', async (t) => {
+  const dir = t.testdir({ lower: {}, upper: {}, work: {}, state: {} })
+  const layers = `lowerdir=${dir}/lower,upperdir=${dir}/upper,workdir=${dir}/work`
+  const args = ['-o', layers, '--webdav', '127.0.0.1:0', '--nfs', 'off', ...AS_SERVER, '--state-dir', `${dir}/state`]
+  const before = await start(t, [...args, 'share'])
+  const metadata = `filename ${Buffer.from('f').toString('base64')}`
+  const headers = { ...TUS, 'Upload-Length': '10', 'Upload-Metadata': metadata }
+  const created = await request(new URL('/share/', before.webdavUrl), { method: 'POST', headers })
+  await created.body.dump()
+  t.equal(created.statusCode, 201)
+  await before.stop()
+  const uploads = join(dir, 'work/uploads')
+  const kept = readdirSync(uploads)
+  t.ok(kept.length > 0)
+  const long = Date.now() / 1000 - 3 * 24 * 3600
+  for (const name of kept) utimesSync(join(uploads, name), long, long)
+  const server = await start(t, [...args, 'share'])
+  for (let tries = 0; readdirSync(uploads).length > 0 && tries < 500; tries++) await sleep(20)
+  t.same(readdirSync(uploads), [])
   await server.stop()
 })

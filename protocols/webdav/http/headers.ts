@@ -65,9 +65,18 @@ export function readLockToken(field: string | string[] | undefined): string | un
  */
 export function parseOcMtime(field: string | string[] | undefined): { sec: number; nsec: number } | undefined {
   if (field === undefined) return undefined
-  const found = /^(-?\d{1,12})(?:\.(\d{1,9})\d*)?$/.exec(String(field).trim())
-  if (found === null) throw badRequest('the X-OC-Mtime field is not a number of seconds')
-  return { sec: Number(found[1]), nsec: Number((found[2] ?? '').padEnd(9, '0')) }
+  const time = parseSeconds(String(field).trim())
+  if (time === undefined) throw badRequest('the X-OC-Mtime field is not a number of seconds')
+  return time
+}
+
+/** Seconds since the epoch, maybe with a fraction, which counts away from zero as in any number. */
+function parseSeconds(text: string): { sec: number; nsec: number } | undefined {
+  const [, sign, digits, fraction = ''] = /^(-?)(\d{1,12})(?:\.(\d{1,9})\d*)?$/.exec(text) ?? []
+  if (digits === undefined) return undefined
+  const nsec = Number(fraction.padEnd(9, '0'))
+  if (sign === '') return { sec: Number(digits), nsec }
+  return nsec === 0 ? { sec: 0 - Number(digits), nsec } : { sec: -1 - Number(digits), nsec: 1_000_000_000 - nsec }
 }
 
 /**
@@ -75,8 +84,8 @@ export function parseOcMtime(field: string | string[] | undefined): { sec: numbe
  * them.
  */
 export function parseTime(text: string): { sec: number; nsec: number } | undefined {
-  const number = /^(-?\d{1,12})(?:\.(\d{1,9})\d*)?$/.exec(text)
-  if (number !== null) return { sec: Number(number[1]), nsec: Number((number[2] ?? '').padEnd(9, '0')) }
+  const seconds = parseSeconds(text)
+  if (seconds !== undefined) return seconds
   const sec = parseHttpDate(text)
   if (sec !== undefined) return { sec, nsec: 0 }
   if (!/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)$/i.test(text)) return undefined

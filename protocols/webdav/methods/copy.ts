@@ -30,17 +30,20 @@ export async function copy(ctx: ViewContext): Promise<void> {
   await runCopy(ctx, transfer, depth === 'infinity', time)
 }
 
-/** Gives what stands at the destination now the time that was asked for. */
-export async function setTimeAt({ view, dir, name }: Transfer['destination'], time: AskedTime): Promise<void> {
-  if (time.headers.length > 0) await time.set(view, await view.overlay.lookup(view.cred, dir, name))
+/** Gives what stands at the destination now the time that was asked for. @returns what to tell the client */
+export async function setTimeAt(
+  { view, dir, name }: Transfer['destination'],
+  time: AskedTime,
+): Promise<readonly string[]> {
+  return time.isAsked ? await time.set(view, await view.overlay.lookup(view.cred, dir, name)) : []
 }
 
 /** Copies, then answers 201, 204, or 207 with what failed. */
 async function runCopy(ctx: ViewContext, transfer: Transfer, deep: boolean, time: AskedTime): Promise<void> {
   const failures = await copyTransfer(ctx, transfer, deep, true)
   if (failures.count > 0) return failures.send(ctx)
-  await setTimeAt(transfer.destination, time)
-  sendEmpty(ctx, transfer.destination.inode === undefined ? 201 : 204, time.headers)
+  const accepted = await setTimeAt(transfer.destination, time)
+  sendEmpty(ctx, transfer.destination.inode === undefined ? 201 : 204, accepted)
 }
 
 /** Brings the source to the destination and removes what stood there. Gives back what failed. */

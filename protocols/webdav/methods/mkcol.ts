@@ -17,6 +17,7 @@ export async function mkcol(ctx: ViewContext): Promise<void> {
   const { view } = ctx
   if (announcedLength(ctx.req) !== 0) throw new DavError(415, 'MKCOL takes no body')
   const time = askedTime(ctx)
+  let accepted: readonly string[] = []
   const target = await resolve(view, ctx.path.names, false)
   const guard = await prepareGuard(ctx, target)
   if (target.inode !== undefined) throw taken(ctx, target.inode)
@@ -24,12 +25,12 @@ export async function mkcol(ctx: ViewContext): Promise<void> {
   guard.verify(undefined, undefined, () => requireMember(ctx.services, target, guard.tokens))
   try {
     const made = await view.overlay.mkdir(view.cred, target.dir, target.name, { mode: NEW_DIRECTORY_MODE })
-    await time.set(view, made)
+    accepted = await time.set(view, made)
   } catch (error) {
     if (isErrno(error, 'EEXIST')) throw taken(ctx, await view.overlay.lookup(view.cred, target.dir, target.name))
     throw error
   }
-  sendEmpty(ctx, 201, time.headers)
+  sendEmpty(ctx, 201, accepted)
 }
 
 function taken(ctx: ViewContext, inode: Inode | undefined): DavError {

@@ -41,8 +41,8 @@ export async function move(ctx: ViewContext): Promise<void> {
   await services.locks.removeTree(source.view.name, source.names, false)
   await services.locks.removeTree(destination.view.name, destination.names, true)
   await rebindLocks(services, destination)
-  await setTimeAt(destination, time)
-  sendEmpty(ctx, destination.inode === undefined ? 201 : 204, time.headers)
+  const accepted = await setTimeAt(destination, time)
+  sendEmpty(ctx, destination.inode === undefined ? 201 : 204, accepted)
 }
 
 /** Moves by a rename; undefined when that is not possible, with nothing changed at the source. */

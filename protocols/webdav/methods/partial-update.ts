@@ -86,9 +86,9 @@ async function update(ctx: ViewContext, target: Target & { readonly inode: Inode
   } finally {
     file.close()
   }
-  await time.set(view, inode)
+  const accepted = await time.set(view, inode)
   const now = await view.overlay.getattr(inode)
-  sendEmpty(ctx, 204, [...time.headers, 'ETag', etagOf(inode, now), ...lastModified(ctx, now.mtime.sec)])
+  sendEmpty(ctx, 204, [...accepted, 'ETag', etagOf(inode, now), ...lastModified(ctx, now.mtime.sec)])
 }
 
 /** Writes a body into an open file, from `position` on. */

@@ -12,12 +12,16 @@ import { MICROSOFT_NAMESPACE, modeFromAttributes } from '../properties/win32-pro
 import { parseBody, readBody } from '../request/body.ts'
 import { prepareGuard } from '../request/guard.ts'
 import { requireResource } from '../request/lock-check.ts'
+import { keptTime } from '../request/modification-time.ts'
 import { Multistatus } from '../request/multistatus.ts'
 import { isDirectory, isVisible, resolve } from '../request/resolve.ts'
 import type { ViewContext } from '../state/context.ts'
 
 /** Both set the modification time: the one is RFC 4918's, the other what rclone sets on ownCloud's servers. */
 const SETS_MTIME: ReadonlySet<string> = new Set(['getlastmodified', 'lastmodified'])
+
+/** The mode without setuid, setgid and sticky. */
+const PLAIN_MODE = 0o777
 
 /** One instruction of a DAV:propertyupdate. */
 interface Instruction {
@@ -88,6 +92,11 @@ async function apply(ctx: ViewContext, inode: Inode, instructions: readonly Inst
   if (Object.keys(outcome.change).length === 0) return outcome.statuses
   try {
     await overlay.setattr(cred, inode, outcome.change)
+    if (!keptTime(outcome.change.mtime, await overlay.getattr(inode))) {
+      const { mode, mtime, atime } = attr
+      await overlay.setattr(cred, inode, { mode, mtime, atime })
+      throw new DavError(409, 'the file system cannot keep this time')
+    }
   } catch (error) {
     if (changesDead) await writeDead(ctx.view, inode, before, propertyBytes)
     const status = statusOf(error)
@@ -160,8 +169,9 @@ function attributeChange(element: XmlElement, mode: number, isFile: boolean): At
   }
   if (uri === APACHE_NAMESPACE && local === 'executable') {
     if (!isFile || (text !== 'T' && text !== 'F')) return 409
-    // As chmod a+x would, but only for those who may read.
-    return { mode: text === 'T' ? mode | ((mode & 0o444) >> 2) : mode & ~0o111 }
+    // As chmod a+x would, but only for those who may read; nobody makes a setuid program over HTTP.
+    const bits = mode & PLAIN_MODE
+    return { mode: text === 'T' ? bits | ((bits & 0o444) >> 2) : bits & ~0o111 }
   }
   if (uri !== MICROSOFT_NAMESPACE) return 403
   const sec = parseHttpDate(text)

@@ -7,6 +7,7 @@ import { fileIdOf } from '../locks/resource-locks.ts'
 import { refuseContentEncoding } from '../request/body.ts'
 import { type Guard, prepareGuard } from '../request/guard.ts'
 import { requireMember, requireResource } from '../request/lock-check.ts'
+import { acceptedTime } from '../request/modification-time.ts'
 import { lastModified, sendEmpty } from '../request/reply.ts'
 import { isDirectory, resolve, type Target } from '../request/resolve.ts'
 import { receiveBody } from '../request/upload.ts'
@@ -62,7 +63,7 @@ export async function put(ctx: ViewContext): Promise<void> {
   const attr = await view.overlay.getattr(inode)
   const headers = ['ETag', etagOf(inode, attr), ...lastModified(ctx, attr.mtime.sec)]
   if (promised !== undefined) await ctx.services.checksums.keep(view, inode, attr, sums)
-  if (ocMtime !== undefined) headers.push('X-OC-Mtime', 'accepted')
+  headers.push(...acceptedTime(ocMtime, attr))
   sendEmpty(ctx, created ? 201 : 204, headers)
 }
 

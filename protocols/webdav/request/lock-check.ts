@@ -1,6 +1,7 @@
 import type { Name } from '../../../overlay-core/index.ts'
 import { DavError } from '../http/dav-error.ts'
 import { hrefOf } from '../http/path.ts'
+import { LockScope } from '../http/vocabulary.ts'
 import type { ActiveLock } from '../locks/lock-store.ts'
 import { type Lockable, locksOn } from '../locks/resource-locks.ts'
 import type { DavServices, DavView } from '../state/context.ts'
@@ -13,7 +14,10 @@ export interface ResourceName {
 
 /** The lock that keeps a client which submits `tokens` from changing a resource covered by `locks`; undefined when none does. */
 export function obstacle(locks: readonly ActiveLock[], tokens: ReadonlySet<string>): ActiveLock | undefined {
-  // Locks that share a resource are all shared ones, of which any one token is enough (RFC 4918 section 6.1).
+  // A file may have come under further ones by its other names: an exclusive one asks for its own token always.
+  const missing = locks.find(({ kind, token }) => kind.scope === LockScope.Exclusive && !tokens.has(token))
+  if (missing !== undefined) return missing
+  // Of shared ones any token is enough (RFC 4918 section 6.1).
   return locks.some((lock) => tokens.has(lock.token)) ? undefined : locks[0]
 }
 

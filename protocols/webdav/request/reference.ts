@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http'
+import { hostKey } from '../http/authority.ts'
 import { badRequest } from '../http/dav-error.ts'
 import { type DavPath, parsePath } from '../http/path.ts'
 import type { DavServices, DavView } from '../state/context.ts'
@@ -16,7 +17,7 @@ const ABSOLUTE = /^(?:https?:)?\/\/([^/?#]*)(.*)$/is
  */
 export function parseReference(text: string, req: IncomingMessage, services: DavServices): Reference {
   const [, authority, rest = ''] = ABSOLUTE.exec(text) ?? []
-  const ours = authority !== undefined && isOurs(authority.slice(authority.lastIndexOf('@') + 1), req, services)
+  const ours = authority !== undefined && isOurs(authority, req, services)
   // After two slashes a host may follow, or a path that somebody put together carelessly.
   if (!ours && text.startsWith('/')) return splitView(parsePath(text), services) ?? 'outside'
   if (authority === undefined) throw badRequest('a URL is neither absolute nor a path')
@@ -32,8 +33,4 @@ function isOurs(authority: string, req: IncomingMessage, services: DavServices):
 export function splitView(path: DavPath, services: DavServices): (DavPath & { readonly view: DavView }) | undefined {
   const view = path.names.length === 0 ? undefined : services.views.get(path.names[0])
   return view && { view, names: path.names.slice(1), trailingSlash: path.trailingSlash }
-}
-
-function hostKey(authority: string): string {
-  return authority.toLowerCase().replace(/:(?:80|443)?$/, '')
 }

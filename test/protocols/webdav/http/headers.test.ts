@@ -29,8 +29,8 @@ t.test('Depth, Overwrite and Lock-Token are read without regard to case, and els
     refusal(() => parseOverwrite('yes')),
     400,
   )
-  t.equal(parseLockToken(' <urn:a> '), 'urn:a')
-  for (const field of [undefined, 'urn:a', '<>', '<a> <b>'])
+  for (const field of [' <urn:a> ', 'urn:a', ' urn:a']) t.equal(parseLockToken(field), 'urn:a')
+  for (const field of [undefined, 'urn:a urn:b', '<urn:a', '<>', '<a> <b>'])
     t.equal(
       refusal(() => parseLockToken(field)),
       400,
@@ -50,6 +50,7 @@ t.test('a timeout stays within 1 and the maximum', async (t) => {
 t.test('X-OC-Mtime is seconds, maybe with a fraction', async (t) => {
   t.same(parseOcMtime('1700000000'), { sec: 1_700_000_000, nsec: 0 })
   t.same(parseOcMtime('1700000000.25'), { sec: 1_700_000_000, nsec: 250_000_000 })
+  t.same(parseOcMtime('-1.25'), { sec: -2, nsec: 750_000_000 })
   t.same(parseOcMtime('1.1234567899'), { sec: 1, nsec: 123_456_789 })
   t.equal(parseOcMtime(undefined), undefined)
   for (const field of ['', 'now', '1e9', '99999999999999'])

@@ -1,0 +1,23 @@
+const HOST_CHARS = "(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*"
+const VALID_HOST = new RegExp(`^(?:${HOST_CHARS}|\\[[0-9A-Fa-f:.]+\\])(?::\\d*)?$`)
+
+/** Whether a Host field holds a host, maybe with a port, and nothing else (RFC 9110 section 7.2); it may be empty. */
+export function isHostField(field: string): boolean {
+  return VALID_HOST.test(field)
+}
+
+/**
+ * A host and port by which two are compared, whatever way they are written: case, the ports that need not be said, a final dot, percent signs, and the
+ * forms of an IPv6 address make no difference. Without what may stand before an `@`.
+ */
+export function hostKey(authority: string): string {
+  const plain = authority.slice(authority.lastIndexOf('@') + 1).toLowerCase()
+  if (/[/?#\\\s]/.test(plain)) return plain
+  try {
+    const { hostname, port } = new URL(`http://${plain}`)
+    const host = hostname.replace(/\.$/, '')
+    return port === '' || port === '443' ? host : `${host}:${port}`
+  } catch {
+    return plain
+  }
+}
