@@ -1,5 +1,6 @@
-import { cp, mkdir, open, writeFile } from 'node:fs/promises'
+import { mkdir, open, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { run } from './processes.ts'
 
 /** The directories that are measured, by where their files lie: in the lower, in the upper, and in the upper after a copy-up. */
 export const KINDS = ['lower', 'upper', 'copied'] as const
@@ -34,8 +35,21 @@ export async function makeTree(folder: string): Promise<void> {
 export async function layersFor(folder: string, name: string): Promise<BenchLayers> {
   const layers = { lower: join(folder, 'lower'), upper: join(folder, name, 'upper'), work: join(folder, name, 'work') }
   await mkdir(layers.work, { recursive: true })
-  await cp(join(folder, 'upper-of-all'), layers.upper, { recursive: true })
+  await run('cp', ['-a', join(folder, 'upper-of-all'), layers.upper])
   return layers
+}
+
+/** Mounts a kernel overlay of `layers` on the folder `name` of `folder`, as a server of NFS needs it. Returns the mountpoint. */
+export async function mountOverlay(
+  folder: string,
+  { lower, upper, work }: BenchLayers,
+  name = 'kernel-overlay',
+): Promise<string> {
+  const mountpoint = join(folder, name)
+  await mkdir(mountpoint, { recursive: true })
+  const options = `lowerdir=${lower},upperdir=${upper},workdir=${work},nfs_export=on,index=on,redirect_dir=on`
+  await run('mount', ['-t', 'overlay', 'overlay', '-o', options, mountpoint])
+  return mountpoint
 }
 
 async function fill(directory: string): Promise<void> {

@@ -1,6 +1,6 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { type BenchLayers, layersFor } from './layers.ts'
+import { layersFor, mountOverlay } from './layers.ts'
 import { accepts, run, startDaemon, waitFor } from './processes.ts'
 import type { Mode } from './settings.ts'
 
@@ -16,8 +16,20 @@ export interface Server {
   stop(): Promise<void>
 }
 
+/** Where overlayd listens, and for whom. */
+export interface Reach {
+  readonly host: string
+  readonly client: string
+}
+
 /** Starts overlayd as a user does, with `mode` as its export option. `nodeOptions` go to its Node, for profiling. */
-export async function startOverlayd(program: string, folder: string, mode: Mode, nodeOptions = ''): Promise<Server> {
+export async function startOverlayd(
+  program: string,
+  folder: string,
+  mode: Mode,
+  nodeOptions = '',
+  { host, client }: Reach = { host: '127.0.0.1', client: '127.0.0.1' },
+): Promise<Server> {
   const { lower, upper, work } = await layersFor(folder, `overlayd-${mode}`)
   const readyFile = join(folder, `ready-${mode}.json`)
   const { NODE_OPTIONS: _, ...env } = process.env
@@ -26,7 +38,7 @@ export async function startOverlayd(program: string, folder: string, mode: Mode,
     [
       ...nodeOptions.split(' ').filter((word) => word !== ''),
       ...[program, '-o', `lowerdir=${lower},upperdir=${upper},workdir=${work}`],
-      ...['--webdav', 'off', '--nfs', '127.0.0.1:0', '--export', `127.0.0.1(rw,no_root_squash,insecure,${mode})`],
+      ...['--webdav', 'off', '--nfs', `${host}:0`, '--export', `${client}(rw,no_root_squash,insecure,${mode})`],
       ...['--state-dir', join(folder, 'state'), '--ready-file', readyFile],
     ],
     env,
@@ -38,7 +50,7 @@ export async function startOverlayd(program: string, folder: string, mode: Mode,
     return note !== undefined
   })
   const { pid, stop } = daemon
-  return { name: `overlayd (${mode})`, host: '127.0.0.1', port, mountPort: port, exportPath: '/overlay', pid, stop }
+  return { name: `overlayd (${mode})`, host, port, mountPort: port, exportPath: '/overlay', pid, stop }
 }
 
 /** Starts NFS-Ganesha over a kernel overlay, and the rpcbind that it wants. Only in namespaces of their own. */
@@ -100,14 +112,6 @@ export function runningServer(address: string, exportPath: string): Server {
     pid: undefined,
     stop: async () => undefined,
   }
-}
-
-async function mountOverlay(folder: string, { lower, upper, work }: BenchLayers): Promise<string> {
-  const mountpoint = join(folder, 'kernel-overlay')
-  await mkdir(mountpoint, { recursive: true })
-  const options = `lowerdir=${lower},upperdir=${upper},workdir=${work},nfs_export=on,index=on,redirect_dir=on`
-  await run('mount', ['-t', 'overlay', 'overlay', '-o', options, mountpoint])
-  return mountpoint
 }
 
 /** Only NFSv3, and nothing that would slow it down: no statistics, no events. */

@@ -75,7 +75,7 @@ export async function measure(server: Server, scenario: Scenario, settings: Load
 }
 
 /** CPU time that the process and all its descendants have used. */
-function cpuSeconds(pid: number): number {
+export function cpuSeconds(pid: number): number {
   let ticks = 0
   for (const process of family(pid)) {
     const fields = statFields(process)

@@ -123,7 +123,7 @@ async function startOverlayd(place: Place): Promise<Started> {
     ...['-o', `lowerdir=${place.lower},upperdir=${place.upper},workdir=${place.work}`, '--webdav', '127.0.0.1:0'],
     ...['--nfs', 'off', '--as', `${SERVED_AS}:${SERVED_AS}`, '--state-dir', place.own, '--ready-file', ready, 'bench'],
   )
-  for (let tries = 0; tries < 200; tries++) {
+  for (let tries = 0; tries < 1200; tries++) {
     const text = await readFile(ready, 'utf8').catch(() => undefined)
     if (text !== undefined) {
       const url = new URL((JSON.parse(text) as { webdav: string }).webdav)
