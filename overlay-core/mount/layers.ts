@@ -3,6 +3,7 @@ import type { MountOptions } from '../api/params.ts'
 import { type Layer, Real } from '../layer/layer.ts'
 import type { XattrNames } from '../layer/overlay-xattrs.ts'
 import { PathNumbers } from '../layer/path-numbers.ts'
+import { isLocal } from '../sys/local.ts'
 import { statxFd } from '../sys/stat.ts'
 import { listXattr } from '../sys/xattr.ts'
 import { deviceFormat } from '../whiteouts/device-format.ts'
@@ -12,22 +13,6 @@ import { BTRFS, type FileSystem, instanceOf, lookAtFileSystems, type Root, unnum
 import type { IdentityKeeper } from './identity-keeper.ts'
 import type { TrustedLayer } from './link-trust.ts'
 import type { LowerRoots, RootDir } from './roots.ts'
-
-/** Magic numbers (statfs(2)) of file systems that look a cached name up without asking anybody. */
-const LOCAL_FILE_SYSTEMS: ReadonlySet<number> = new Set([
-  0xef53, // ext2, ext3, ext4
-  XFS,
-  BTRFS,
-  0x01021994, // tmpfs
-  0x858458f6, // ramfs
-  0x2fc12fc1, // zfs
-  0xf2f52010, // f2fs
-  0xca451a4e, // bcachefs
-  0x794c7630, // overlay
-  0x73717368, // squashfs
-  0xe0f5e1e2, // erofs
-  0x9660, // iso9660
-])
 
 /** The layers of a stack. */
 export interface Layers {
@@ -131,7 +116,7 @@ async function makeLayer(root: Root, parts: LayerParts, xattrs: XattrNames): Pro
     isUpper,
     dataOnly,
     fsUuid: fileSystem.uuid,
-    local: LOCAL_FILE_SYSTEMS.has(fileSystem.stat.type),
+    local: isLocal(fileSystem.stat.type),
     joinsLinks: false,
     trustsOrigins: false,
     marksCopies: true,

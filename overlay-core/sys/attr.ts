@@ -23,7 +23,7 @@ const fchmod = bind<[fd: number, mode: number]>('int fchmod(int, uint32_t)')
 const fchown = bind<[fd: number, uid: number, gid: number]>('int fchown(int, uint32_t, uint32_t)')
 const futimens = bind<[fd: number, times: Uint8Array]>('int futimens(int, const void *)')
 const ftruncate = bindSlow<[fd: number, size: number]>('int ftruncate(int, int64_t)')
-const truncatePath = bind<[path: Uint8Array, size: number]>('int truncate(const void *, int64_t)')
+const truncatePath = bind<[path: Uint8Array, size: number]>('int truncate(const void *, int64_t)', false)
 const posixFallocate = bindSlow<[fd: number, mode: number, offset: number, length: number]>(
   'int fallocate(int, int, int64_t, int64_t)',
 )

@@ -1,9 +1,10 @@
 import koffi, { type KoffiFunc } from 'koffi'
-import type { OverlayError } from '../api/errno.ts'
 import { CallThreads, type ThreadStep } from './call-threads.ts'
 import { argumentError, sysError } from './error.ts'
-import { faultsAreSet, withFaults } from './fault.ts'
-import { Limiter, type Waiting } from './limiter.ts'
+import { faultsAreSet } from './fault.ts'
+import { Limiter } from './limiter.ts'
+import { LoopTime, type Switches } from './loop-time.ts'
+import { nodeLimiter, throughGate } from './pool.ts'
 import { goesOn, MOST_STEPS } from './thread-layout.ts'
 
 /**
@@ -11,36 +12,59 @@ import { goesOn, MOST_STEPS } from './thread-layout.ts'
  * and as many as that occupy every thread of the pool anyway.
  */
 const NATIVE_PLACES = 32
-/** Calls of `node:fs` in flight, which cost nothing more in larger numbers. */
-const NODE_PLACES = 128
 /** Native calls after which threads of our own are started: a program that makes only a few does without them. */
 const CALLS_BEFORE_THREADS = 256
 const EINTR = 4
+const EAGAIN = 11
+const RUSAGE_THREAD = 1
+const SIZE_OF_RUSAGE = 144
+/** Words of 32 bits in struct rusage. */
+const VOLUNTARY_SWITCHES = 32
+const FORCED_SWITCHES = 34
 const EINVAL = 22
 /** Number of a function that may take long, and is left to libuv's pool, which has more threads. */
 const SLOW = -1
-const NO_ARGUMENTS: readonly unknown[] = []
 
 koffi.config({ resident_async_pools: NATIVE_PLACES, async_stack_size: 64 * 1024, async_heap_size: 16 * 1024 })
 const libc = koffi.load(null)
 const nativeLimiter = new Limiter(NATIVE_PLACES)
-const nodeLimiter = new Limiter(NODE_PLACES)
 const prototypes: string[] = []
 let threads: CallThreads<readonly SystemCall[]> | undefined
 let callsMade = 0
+let threadFaults = false
+/** struct rusage, of which two words count. */
+const usage = new Uint32Array(new ArrayBuffer(SIZE_OF_RUSAGE))
+const getrusage = libc.func('int getrusage(int, void *)') as (who: number, out: Uint32Array) => number
+const loopTime = new LoopTime(() => performance.now(), readSwitches)
+
+function readSwitches(into: Switches): void {
+  getrusage(RUSAGE_THREAD, usage)
+  into.voluntary = usage[VOLUNTARY_SWITCHES] as number
+  into.forced = usage[FORCED_SWITCHES] as number
+}
+
+/** Whether a call with these arguments is short, as far as one can tell beforehand. */
+export type Short<A extends unknown[]> = (...args: A) => boolean
 
 /** A function of libc that gives a number and -1 with errno on failure. */
-export type Native<A extends unknown[]> = KoffiFunc<(...args: A) => number> & { readonly number: number }
+export type Native<A extends unknown[]> = KoffiFunc<(...args: A) => number> & {
+  readonly number: number
+  /** Whether a call may be made on the event loop. */
+  readonly short: boolean | Short<A>
+}
 
-/** Binds a libc function by its C prototype. Pointers of calls that run in the pool are `void *` and take a Buffer. */
-export function bind<A extends unknown[]>(prototype: string): Native<A> {
+/**
+ * Binds a libc function by its C prototype. Pointers of calls that run in the pool are `void *` and take a Buffer. `short` tells of which calls it is
+ * known beforehand that they may take longer than one could wait for on the event loop.
+ */
+export function bind<A extends unknown[]>(prototype: string, short: boolean | Short<A> = true): Native<A> {
   const number = prototypes.push(prototype) - 1
-  return Object.assign(libc.func(prototype), { number }) as Native<A>
+  return Object.assign(libc.func(prototype), { number, short }) as Native<A>
 }
 
 /** As `bind`, for a function that may take long with any disk. */
 export function bindSlow<A extends unknown[]>(prototype: string): Native<A> {
-  return Object.assign(libc.func(prototype), { number: SLOW }) as Native<A>
+  return Object.assign(libc.func(prototype), { number: SLOW, short: false }) as Native<A>
 }
 
 /** The address of memory owned by `buffer`, for prototypes that take it as `uintptr_t`; valid as long as the buffer is referenced. */
@@ -53,74 +77,92 @@ export function lastErrno(): number {
   return koffi.errno()
 }
 
-/** Reports the end of a call: its result, or minus errno as the kernel itself returns it; or why it was `refused` unmade. */
-export type Done = (result: number, refused?: unknown) => void
-
-/** Hands a call over to the thread pool. */
-export type Begin = (done: Done) => void
-
-class PoolCall implements Waiting {
-  next: Waiting | undefined = undefined
-  readonly #limiter: Limiter
-  readonly #op: string
-  readonly #begin: Begin
-  readonly #resolve: (result: number) => void
-  readonly #reject: (error: OverlayError) => void
-
-  constructor(
-    limiter: Limiter,
-    op: string,
-    begin: Begin,
-    resolve: (result: number) => void,
-    reject: (error: OverlayError) => void,
-  ) {
-    this.#limiter = limiter
-    this.#op = op
-    this.#begin = begin
-    this.#resolve = resolve
-    this.#reject = reject
-  }
-
-  start(): void {
-    try {
-      this.#begin((result, refused) => this.#end(result, refused))
-    } catch (error) {
-      // Not from in here, as the next one would start inside of this one's failure, and so on.
-      queueMicrotask(() => this.#limiter.leave())
-      this.#reject(argumentError(this.#op, error))
-    }
-  }
-
-  #end(result: number, refused: unknown): void {
-    if (result === -EINTR) {
-      this.start()
-      return
-    }
-    this.#limiter.leave()
-    if (refused) this.#reject(argumentError(this.#op, refused))
-    else this.#resolve(result)
-  }
-}
-
-/**
- * The limiter: every call that may wait for a disk or that changes one goes through here, native or by `node:fs`. It waits for its
- * turn, runs in the thread pool, is repeated on EINTR, and resolves to the result or to minus errno. Here are the fault points
- * (`setFaultPoints`).
- *
- * @throws EINVAL the arguments were refused before the kernel saw them
- */
-function throughGate(limiter: Limiter, op: string, args: readonly unknown[], begin: Begin): Promise<number> {
-  const guarded = withFaults(op, args, begin)
-  return new Promise((resolve, reject) => limiter.enter(new PoolCall(limiter, op, guarded, resolve, reject)))
-}
-
-/** Runs a call of `node:fs` through the limiter; resolves to its result or minus errno. `begin` keeps the arguments alive. */
-export function nodeCall(op: string, begin: Begin): Promise<number> {
-  return throughGate(nodeLimiter, op, NO_ARGUMENTS, begin)
-}
-
 /** Makes a native call, by a thread of our own or through the limiter; resolves to its result or minus errno. The arguments are kept alive until it ends. */
-export function tryCall<A extends unknown[]>(op: string, native: Native<A>, ...args: A): Promise<number> {
+export async function tryCall<A extends unknown[]>(op: string, native: Native<A>, ...args: A): Promise<number> {
+  if (isLoopFree() && isShort(native, args)) return callNow(op, native, args)
+  return await callElsewhere(op, native, args)
+}
+
+/** Whether calls may be made on the event loop now: no other waits for a thread, and there is time. */
+function isLoopFree(): boolean {
+  if (threads === undefined) {
+    if (!faultsAreSet()) startThreadsInTime()
+    return false
+  }
+  return loopTime.free && threads.underWay === 0 && nativeLimiter.inFlight === 0 && !faultsAreSet()
+}
+
+function startThreadsInTime(): void {
+  if (++callsMade > CALLS_BEFORE_THREADS) threads = new CallThreads(prototypes.slice(), makeElsewhere)
+}
+
+function isShort<A extends unknown[]>({ short }: Native<A>, args: A): boolean {
+  return short === true || (short !== false && short(...args))
+}
+
+/** @throws EINVAL the arguments were refused before the kernel saw them */
+function callNow<A extends unknown[]>(op: string, native: Native<A>, args: A): number {
+  try {
+    for (;;) {
+      loopTime.begin()
+      const result = Number(native(...args))
+      const errno = result === -1 ? koffi.errno() : 0
+      loopTime.end()
+      if (errno === 0) return result
+      if (errno !== EINTR) return -errno
+    }
+  } catch (error) {
+    throw argumentError(op, error)
+  }
+}
+
+/** The results of the first steps, those that may be made on the event loop and had time. */
+function callsNow(steps: readonly SystemCall[]): number[] {
+  const results: number[] = []
+  for (const { op, native, args, flags } of steps) {
+    const own = withResults(args, results)
+    if (!loopTime.free || !isShort(native as Native<unknown[]>, own)) break
+    const result = callNow(op, native as Native<unknown[]>, own)
+    results.push(result)
+    if (!goesOn(flags, result)) break
+  }
+  return results
+}
+
+function withResults(args: readonly unknown[], results: readonly number[]): unknown[] {
+  return args.map((arg) => (arg instanceof ResultOf ? (results[arg.step] as number) : arg))
+}
+
+/** For file systems that ask somebody else: from now on no call is made on the event loop, until `allowCallsOnLoop` was called as often. */
+export function forbidCallsOnLoop(): void {
+  loopTime.forbid()
+}
+
+/** Undoes one `forbidCallsOnLoop`. */
+export function allowCallsOnLoop(): void {
+  loopTime.allow()
+}
+
+/** Makes a short call on the event loop, when there is time for it now; -EAGAIN says that there is not. `make` returns its result or minus errno. */
+export function tryOnLoop(make: () => number): number {
+  if (!isLoopFree()) return -EAGAIN
+  loopTime.begin()
+  try {
+    return make()
+  } finally {
+    loopTime.end()
+  }
+}
+
+/** Waits for a sync, and tells by the time it took whether the disk is slow. */
+export async function timedSync(sync: Promise<number>): Promise<number> {
+  const before = performance.now()
+  const result = await sync
+  loopTime.synced(performance.now() - before)
+  return result
+}
+
+function callElsewhere<A extends unknown[]>(op: string, native: Native<A>, args: A): Promise<number> {
   if (threadsFor(native.number)) {
     const numbers = toNumbers(args)
     if (numbers) {
@@ -172,6 +214,28 @@ export function step<A extends unknown[]>(
  * made, the last one's minus errno if it failed. Only for calls none of which needs a look at what the ones before have found.
  */
 export async function tryCalls(steps: readonly SystemCall[]): Promise<readonly number[]> {
+  if (isLoopFree()) {
+    const results = callsNow(steps)
+    if (results.length > 0) return await goOnElsewhere(steps, results)
+  }
+  return await callsElsewhere(steps)
+}
+
+/** Makes the steps behind those that have their `results` already. */
+async function goOnElsewhere(steps: readonly SystemCall[], results: readonly number[]): Promise<readonly number[]> {
+  const made = results.length
+  const last = steps[made - 1] as SystemCall
+  if (made === steps.length || !goesOn(last.flags, results[made - 1] as number)) return results
+  const rest = steps.slice(made).map((one) => ({ ...one, args: one.args.map((arg) => shifted(arg, results)) }))
+  return [...results, ...(await callsElsewhere(rest))]
+}
+
+function shifted(arg: unknown, results: readonly number[]): unknown {
+  if (!(arg instanceof ResultOf)) return arg
+  return arg.step < results.length ? results[arg.step] : new ResultOf(arg.step - results.length)
+}
+
+async function callsElsewhere(steps: readonly SystemCall[]): Promise<readonly number[]> {
   if (steps.length <= MOST_STEPS && steps.every(({ native }) => threadsFor(native.number))) {
     const program = toProgram(steps)
     if (program) return await onThread(program, steps)
@@ -185,7 +249,7 @@ async function callsInPool(steps: readonly SystemCall[], before: readonly number
   const last = steps[before.length - 1]
   if (last && !goesOn(last.flags, before.at(-1) as number)) return results
   for (const { op, native, args, flags } of steps.slice(before.length)) {
-    const own = args.map((arg) => (arg instanceof ResultOf ? (results[arg.step] as number) : arg))
+    const own = withResults(args, results)
     const result = await callInPool(op, native as Native<unknown[]>, own)
     results.push(result)
     if (!goesOn(flags, result)) break
@@ -196,11 +260,7 @@ async function callsInPool(steps: readonly SystemCall[], before: readonly number
 /** Whether a thread of our own may make a call of this function now. Fault points are asked for each call, which is then made through the limiter. */
 function threadsFor(number: number): boolean {
   if (number === SLOW || faultsAreSet()) return false
-  if (threads === undefined) {
-    if (++callsMade > CALLS_BEFORE_THREADS) threads = new CallThreads(prototypes.slice(), makeElsewhere)
-    return false
-  }
-  return threads.knows(number) && threads.free
+  return threads?.knows(number) === true && threads.free
 }
 
 /** Makes calls that wait behind threads that are all stuck, and those that are left of a thread that died. */
@@ -264,8 +324,10 @@ export function threadsReady(): number {
   return threads?.ready ?? 0
 }
 
-/** `CallThreads.setFault` of the threads in use. Only for tests; needs `threadsReady`. */
+/** `CallThreads.setFault` of the threads in use, which from then on make all calls. Only for tests; needs `threadsReady`. */
 export function setThreadFault(point: number, fault: number): number {
+  if (!threadFaults) loopTime.forbid()
+  threadFaults = true
   return threads?.setFault(point, fault) ?? 0
 }
 

@@ -6,7 +6,7 @@ const EAGAIN = 11
 const LOCK_EX = 2
 const LOCK_NB = 4
 
-const flock = bind<[fd: number, operation: number]>('int flock(int, int)')
+const flock = bind<[fd: number, operation: number]>('int flock(int, int)', false)
 
 /**
  * Claims a directory for this process, across processes: returns a descriptor that holds the claim until it is closed, or

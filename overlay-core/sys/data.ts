@@ -4,16 +4,17 @@ import {
   bind,
   bindSlow,
   call,
-  type Done,
   lastErrno,
-  nodeCall,
   type ResultOf,
   type SystemCall,
   step,
+  timedSync,
   tryCall,
+  tryOnLoop,
 } from './call.ts'
 import { sysError } from './error.ts'
 import { faultNow } from './fault.ts'
+import { type Done, nodeCall } from './pool.ts'
 
 const EINTR = 4
 const EIO = 5
@@ -42,6 +43,7 @@ const preadv2 = bind<[fd: number, iov: number, count: number, position: number, 
 )
 const preadvAside = bind<[fd: number, iov: Uint32Array, count: number, position: number, flags: number]>(
   'int64_t preadv2(int, void *, int, int64_t, int)',
+  false,
 )
 const syncFileSystem = bindSlow<[fd: number]>('int syncfs(int)')
 const syncFileRange = bindSlow<[fd: number, offset: number, length: number, flags: number]>(
@@ -55,8 +57,10 @@ const ioctl = bindSlow<[fd: number, request: number, argument: number]>('int ioc
 // The same calls for little data, which do not take long.
 const quickCopyRange = bind<
   [inFd: number, inOffset: Uint8Array, outFd: number, outOffset: Uint8Array, length: number, flags: number]
->('int64_t copy_file_range(int, void *, int, void *, size_t, uint32_t)')
-const quickIoctl = bind<[fd: number, request: number, argument: number]>('int ioctl(int, uint64_t, int64_t)')
+>('int64_t copy_file_range(int, void *, int, void *, size_t, uint32_t)', false)
+const quickIoctl = bind<[fd: number, request: number, argument: number]>('int ioctl(int, uint64_t, int64_t)', false)
+/** A write of so many bytes into the page cache may be made on the event loop. */
+const MOST_ON_LOOP = 64 * 1024
 
 // One struct iovec for `preadNowait`, which is synchronous: 64-bit address, 64-bit length.
 const iovec = new Uint32Array(new ArrayBuffer(16))
@@ -151,10 +155,26 @@ export async function pwrite(fd: number, data: Uint8Array, position: number): Pr
   if (position > FARTHEST) throw sysError('pwrite', EFBIG)
   for (let written = 0; written < data.length; ) {
     const from = written
+    if (from === 0 && data.length <= MOST_ON_LOOP) {
+      const now = tryOnLoop(() => writeNow(fd, data, position))
+      if (now !== -EAGAIN) {
+        written += progress('pwrite', now)
+        continue
+      }
+    }
     const result = await nodeCall('pwrite', (done) =>
       fs.write(fd, data, from, data.length - from, position + from, nodeResult(done)),
     )
     written += progress('pwrite', result)
+  }
+}
+
+/** pwrite(2), at once: what it returns, or minus errno. */
+function writeNow(fd: number, data: Uint8Array, position: number): number {
+  try {
+    return fs.writeSync(fd, data, 0, data.length, position)
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).errno ?? -EIO
   }
 }
 
@@ -191,13 +211,15 @@ export async function pwritev(fd: number, buffers: readonly Uint8Array[], positi
 
 /** Makes data and attributes of a file, or the entries of a directory, durable. */
 export async function fsync(fd: number): Promise<void> {
-  const result = await nodeCall('fsync', (done) => fs.fsync(fd, (error) => nodeResult(done)(error, 0)))
+  const result = await timedSync(nodeCall('fsync', (done) => fs.fsync(fd, (error) => nodeResult(done)(error, 0))))
   if (result < 0) throw sysError('fsync', -result)
 }
 
 /** Makes data durable, and of the attributes what is needed to find it again. */
 export async function fdatasync(fd: number): Promise<void> {
-  const result = await nodeCall('fdatasync', (done) => fs.fdatasync(fd, (error) => nodeResult(done)(error, 0)))
+  const result = await timedSync(
+    nodeCall('fdatasync', (done) => fs.fdatasync(fd, (error) => nodeResult(done)(error, 0))),
+  )
   if (result < 0) throw sysError('fdatasync', -result)
 }
 

@@ -4,12 +4,17 @@ import { bind, call, type SystemCall, step, tryCalls } from './call.ts'
 import { sysError } from './error.ts'
 import { AT_FDCWD, AT_REMOVEDIR, AT_SYMLINK_FOLLOW, RENAME_EXCHANGE } from './flags.ts'
 import { closeSync, openDirectory } from './open.ts'
+import { freesLittle } from './stat.ts'
 
 const EINVAL = 22
 const ENAMETOOLONG = 36
 /** The kernel's limit of a symlink's target is a page including the NUL. */
 const PATH_MAX = 4096
 const LISTING_BYTES = 128 * 1024
+/** Most directories are small: the first look, and the next when that was not filled, may be made on the event loop. */
+const FIRST_LISTING_BYTES = 8 * 1024
+/** The longest entry of getdents64(2). */
+const MOST_ENTRY_BYTES = 280
 /** How many listing buffers are kept for the next readdir. */
 const SPARE_BUFFERS = 8
 
@@ -23,14 +28,21 @@ const symlinkat = bind<[target: Uint8Array, dirFd: number, name: Uint8Array]>(
 const linkat = bind<[oldDirFd: number, oldName: Uint8Array, newDirFd: number, newName: Uint8Array, flags: number]>(
   'int linkat(int, const void *, int, const void *, int)',
 )
-const unlinkat = bind<[dirFd: number, name: Uint8Array, flags: number]>('int unlinkat(int, const void *, int)')
+const unlinkat = bind<[dirFd: number, name: Uint8Array, flags: number]>(
+  'int unlinkat(int, const void *, int)',
+  (dirFd, name, flags) => (flags & AT_REMOVEDIR) !== 0 || freesLittle(dirFd, name),
+)
 const renameat2 = bind<[oldDirFd: number, oldName: Uint8Array, newDirFd: number, newName: Uint8Array, flags: number]>(
   'int renameat2(int, const void *, int, const void *, uint32_t)',
+  (_oldDirFd, _oldName, newDirFd, newName, flags) => flags !== 0 || freesLittle(newDirFd, newName),
 )
 const readlinkat = bind<[dirFd: number, name: Uint8Array, out: Uint8Array, size: number]>(
   'int64_t readlinkat(int, const void *, void *, size_t)',
 )
-const getdents64 = bind<[fd: number, out: Uint8Array, size: number]>('int64_t getdents64(int, void *, size_t)')
+const getdents64 = bind<[fd: number, out: Uint8Array, size: number]>(
+  'int64_t getdents64(int, void *, size_t)',
+  (_fd, _out, size) => size <= FIRST_LISTING_BYTES,
+)
 
 const spareBuffers: Buffer[] = []
 
@@ -132,10 +144,11 @@ export async function readdirFd(fd: number): Promise<RawDirEntry[]> {
   const buffer = spareBuffers.pop() ?? Buffer.allocUnsafeSlow(LISTING_BYTES)
   const entries: RawDirEntry[] = []
   try {
-    for (;;) {
-      const length = await call('getdents64', undefined, getdents64, directory, buffer, LISTING_BYTES)
+    for (let size = FIRST_LISTING_BYTES; ; ) {
+      const length = await call('getdents64', undefined, getdents64, directory, buffer, size)
       if (length === 0) return entries
       decodeDirents(buffer, length, entries)
+      if (length > size - MOST_ENTRY_BYTES) size = LISTING_BYTES
     }
   } finally {
     closeSync(directory)

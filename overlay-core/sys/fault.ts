@@ -1,4 +1,4 @@
-import type { Begin } from './call.ts'
+import type { Begin } from './pool.ts'
 
 /** What a test wants to happen at system calls. */
 export interface FaultPoints {

@@ -1,7 +1,7 @@
 import fs from 'node:fs'
 import { isErrno, OverlayError } from '../api/errno.ts'
 import { component, cString, fdPath } from './argument.ts'
-import { addressOf, bind, call, lastErrno, nodeCall, type ResultOf, type SystemCall, step, tryCall } from './call.ts'
+import { addressOf, bind, call, lastErrno, type ResultOf, type SystemCall, step, tryCall } from './call.ts'
 import { askForDescriptors } from './descriptor-shares.ts'
 import { sysError } from './error.ts'
 import { faultNow } from './fault.ts'
@@ -10,12 +10,16 @@ import {
   O_CLOEXEC,
   O_CREAT,
   O_DIRECTORY,
+  O_EXCL,
   O_NOATIME,
   O_NOFOLLOW,
   O_NONBLOCK,
   O_PATH,
   O_TMPFILE,
+  O_TRUNC,
 } from './flags.ts'
+import { lookAtRoot } from './local.ts'
+import { nodeCall } from './pool.ts'
 
 const SYS_OPENAT2 = 437
 const SYS_OPEN_TREE = 428
@@ -38,14 +42,20 @@ const SHORTAGE_WAIT_MS = 10
 /** The longest path of openat2 including its NUL. */
 const PATH_MAX = 4096
 
-const openat = bind<[dirFd: number, path: Uint8Array, flags: number, mode: number]>(
-  'int openat(int, const void *, int, uint32_t)',
-)
+type Open = [dirFd: number, path: Uint8Array, flags: number, mode: number]
+type OpenHow = [number: number, dirFd: number, path: Uint8Array, how: Uint32Array, size: number]
+const OPEN_PROTOTYPE = 'int openat(int, const void *, int, uint32_t)'
+// Without a directory it is a descriptor that is opened again, of which it is known that it is no fifo.
+const openat = bind<Open>(OPEN_PROTOTYPE, (dirFd, _path, flags) => opensAtOnce(flags, dirFd === AT_FDCWD))
+// By a path of whose file systems nothing is known yet.
+const openPath = bind<Open>(OPEN_PROTOTYPE, false)
 const openTree = bind<[number: number, dirFd: number, path: Uint8Array, flags: number]>(
   'int64_t syscall(int64_t, int, const void *, uint32_t)',
+  false,
 )
-const openat2 = bind<[number: number, dirFd: number, path: Uint8Array, how: Uint32Array, size: number]>(
+const openat2 = bind<OpenHow>(
   'int64_t syscall(int64_t, int, const void *, const void *, int64_t)',
+  (_number, _dirFd, _path, how) => opensAtOnce(how[0] as number, false),
 )
 const openat2Address = bind<[number: number, dirFd: number, path: number, how: number, size: number]>(
   'int64_t syscall(int64_t, int, uintptr_t, uintptr_t, int64_t)',
@@ -62,6 +72,12 @@ let runningCloses = 0
 const waitingForCloses: (() => void)[] = []
 let failedCloses = 0
 
+/** Whether an open waits for nobody at the other end of a fifo, and frees no blocks. */
+function opensAtOnce(flags: number, known: boolean): boolean {
+  if ((flags & O_TRUNC) !== 0) return false
+  return known || (flags & (O_PATH | O_DIRECTORY | O_NONBLOCK | O_EXCL)) !== 0
+}
+
 /** struct open_how: three 64-bit words, of which the upper halves stay 0. */
 function fillHow(how: Uint32Array, flags: number, mode: number, resolve: number): void {
   how[0] = flags | O_CLOEXEC
@@ -73,7 +89,18 @@ function fillHow(how: Uint32Array, flags: number, mode: number, resolve: number)
 /** Opens the root directory of a layer, by an administrator's path (symlinks in it are followed), as an O_PATH descriptor. */
 export async function openRoot(path: string): Promise<number> {
   const bytes = Buffer.from(path, 'utf8').toString('latin1')
-  return call('open', path, openat, AT_FDCWD, cString('open', bytes), O_PATH | O_DIRECTORY | O_CLOEXEC, 0)
+  const fd = await call('open', path, openPath, AT_FDCWD, cString('open', bytes), O_PATH | O_DIRECTORY | O_CLOEXEC, 0)
+  return await lookedAt(fd)
+}
+
+async function lookedAt(fd: number): Promise<number> {
+  try {
+    await lookAtRoot(fd)
+    return fd
+  } catch (error) {
+    closeSync(fd)
+    throw error
+  }
 }
 
 /**
@@ -84,7 +111,7 @@ export async function openPrivateRoot(path: string): Promise<number> {
   const bytes = Buffer.from(path, 'utf8').toString('latin1')
   const flags = OPEN_TREE_CLONE | O_CLOEXEC
   const fd = await tryCall('open_tree', openTree, SYS_OPEN_TREE, AT_FDCWD, cString('open_tree', bytes), flags)
-  return fd < 0 ? await openRoot(path) : fd
+  return fd < 0 ? await openRoot(path) : await lookedAt(fd)
 }
 
 /**

@@ -15,6 +15,8 @@ const AT_STATX_DONT_SYNC = 0x4000
 const STATX_MNT_ID_UNIQUE = 0x4000
 const SIZE_OF_STATX = 256
 const SIZE_OF_STATFS = 120
+/** A mebibyte, in units of 512 bytes. */
+const MOST_BLOCKS = 2048
 const TWO_32 = 0x1_0000_0000
 
 const statx = bind<[dirFd: number, name: Uint8Array, flags: number, mask: number, out: Uint8Array]>(
@@ -110,6 +112,12 @@ export async function uniqueMountId(fd: number): Promise<string | undefined> {
   await call('statx', undefined, statx, fd, cString('statx', ''), AT_EMPTY_PATH, mask, new Uint8Array(out.buffer))
   const known = (out.getUint32(0, true) & STATX_MNT_ID_UNIQUE) !== 0
   return known ? out.getBigUint64(144, true).toString() : undefined
+}
+
+/** Whether little room is freed when this name goes: that takes as long as the file is large. Asked at once, right before the name goes. */
+export function freesLittle(dirFd: number, name: Uint8Array): boolean {
+  const failed = statxAddress(dirFd, addressOf(name), AT_SYMLINK_NOFOLLOW, WANTED, scratchAddress) !== 0
+  return failed || scratch.getUint32(16, true) > 1 || unsigned64(scratch, 48) <= MOST_BLOCKS
 }
 
 /** The file system that `fd` lies on. */

@@ -1,7 +1,8 @@
 import koffi from 'koffi'
-import { addressOf, bind, call, nodeCall } from './call.ts'
+import { addressOf, bind, call } from './call.ts'
 import { FARTHEST } from './data.ts'
 import { sysError } from './error.ts'
+import { nodeCall } from './pool.ts'
 
 const EIO = 5
 const EAGAIN = 11

@@ -2,9 +2,10 @@ import { closeSync as nodeCloseSync, openSync, readSync, writeFileSync, writeSyn
 import { join } from 'node:path'
 import t from 'tap'
 import { isErrno } from '../../../overlay-core/api/errno.ts'
-import { bind, call, gateLoad, nodeCall, tryCall } from '../../../overlay-core/sys/call.ts'
+import { bind, call, gateLoad, tryCall } from '../../../overlay-core/sys/call.ts'
 import { O_CREAT, O_EXCL, O_RDWR } from '../../../overlay-core/sys/flags.ts'
 import { closeSync, openAt } from '../../../overlay-core/sys/open.ts'
+import { nodeCall } from '../../../overlay-core/sys/pool.ts'
 import { statxAt } from '../../../overlay-core/sys/stat.ts'
 import { scratchDir } from './scratch-dir.ts'
 
@@ -64,7 +65,7 @@ t.test('the arguments of a call stay alive while it waits in the kernel', async 
   const mkfifo = bind<[path: Uint8Array, mode: number]>('int mkfifo(const void *, uint32_t)')
   t.equal(await call('mkfifo', undefined, mkfifo, Buffer.from(`${path}/pipe\0`), 0o600), 0)
   const pipe = openSync(`${path}/pipe`, 'r+')
-  const read = bind<[fd: number, out: Uint8Array, size: number]>('int64_t read(int, void *, size_t)')
+  const read = bind<[fd: number, out: Uint8Array, size: number]>('int64_t read(int, void *, size_t)', false)
   const out = new Uint8Array(8)
   const pending = call('read', undefined, read, pipe, out, 8)
   writeSync(pipe, 'answer')

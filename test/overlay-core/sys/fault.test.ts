@@ -29,10 +29,12 @@ t.test('a call that is let through is reported with its arguments and its result
   const seen: unknown[] = []
   setFaultPoints({
     before: () => 0,
-    after: (op, args, result) => void seen.push(op, Buffer.from(args[1] as Uint8Array).toString(), result >= 0),
+    after: (op, args, result) =>
+      void seen.push([op, Buffer.from(args[1] as Uint8Array).toString('latin1'), result >= 0]),
   })
   closeSync(await openRoot(path))
-  t.same(seen, ['open', `${path}\0`, true])
+  t.same(seen[0], ['open', `${path}\0`, true])
+  t.match(seen.slice(1), [['fstatfs', String, true]], 'and it is looked at which file system it is')
 })
 
 t.test('a call that is interrupted is made again, and the fault point asked again', async (t) => {
