@@ -85,15 +85,9 @@ export async function tryCall<A extends unknown[]>(op: string, native: Native<A>
 
 /** Whether calls may be made on the event loop now: no other waits for a thread, and there is time. */
 function isLoopFree(): boolean {
-  if (threads === undefined) {
-    if (!faultsAreSet()) startThreadsInTime()
-    return false
-  }
+  // Before there are threads all calls go to the pool: the first ones need not be quick, and nobody could take over from the loop.
+  if (threads === undefined) return false
   return loopTime.free && threads.underWay === 0 && nativeLimiter.inFlight === 0 && !faultsAreSet()
-}
-
-function startThreadsInTime(): void {
-  if (++callsMade > CALLS_BEFORE_THREADS) threads = new CallThreads(prototypes.slice(), makeElsewhere)
 }
 
 function isShort<A extends unknown[]>({ short }: Native<A>, args: A): boolean {
@@ -260,7 +254,11 @@ async function callsInPool(steps: readonly SystemCall[], before: readonly number
 /** Whether a thread of our own may make a call of this function now. Fault points are asked for each call, which is then made through the limiter. */
 function threadsFor(number: number): boolean {
   if (number === SLOW || faultsAreSet()) return false
-  return threads?.knows(number) === true && threads.free
+  if (threads === undefined) {
+    if (++callsMade > CALLS_BEFORE_THREADS) threads = new CallThreads(prototypes.slice(), makeElsewhere)
+    return false
+  }
+  return threads.knows(number) && threads.free
 }
 
 /** Makes calls that wait behind threads that are all stuck, and those that are left of a thread that died. */
