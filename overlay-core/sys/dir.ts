@@ -2,7 +2,7 @@ import type { FileType } from '../api/types.ts'
 import { component, cString, fdPath } from './argument.ts'
 import { bind, call, type SystemCall, step, tryCalls } from './call.ts'
 import { sysError } from './error.ts'
-import { AT_FDCWD, AT_REMOVEDIR, AT_SYMLINK_FOLLOW, RENAME_EXCHANGE } from './flags.ts'
+import { AT_FDCWD, AT_REMOVEDIR, AT_SYMLINK_FOLLOW, RENAME_EXCHANGE, RENAME_NOREPLACE } from './flags.ts'
 import { closeSync, openDirectory } from './open.ts'
 import { freesLittle } from './stat.ts'
 
@@ -34,7 +34,8 @@ const unlinkat = bind<[dirFd: number, name: Uint8Array, flags: number]>(
 )
 const renameat2 = bind<[oldDirFd: number, oldName: Uint8Array, newDirFd: number, newName: Uint8Array, flags: number]>(
   'int renameat2(int, const void *, int, const void *, uint32_t)',
-  (_oldDirFd, _oldName, newDirFd, newName, flags) => flags !== 0 || freesLittle(newDirFd, newName),
+  (_oldDirFd, _oldName, newDirFd, newName, flags) =>
+    (flags & (RENAME_EXCHANGE | RENAME_NOREPLACE)) !== 0 || freesLittle(newDirFd, newName),
 )
 const readlinkat = bind<[dirFd: number, name: Uint8Array, out: Uint8Array, size: number]>(
   'int64_t readlinkat(int, const void *, void *, size_t)',
