@@ -215,14 +215,18 @@ class DoorRound implements DoorState {
     this.#slots.set(slot, held)
   }
 
-  /** Whether no name is left of an object: its handles are stale then. */
+  /** Whether no name is left of an object: its handles are stale then. Of a directory the kernel counts no links. */
   #isGone(held: Held): boolean {
-    return this.#isAbsent(held) && statxFd(held.kernel.fd).nlink === 0
+    const { fd, type } = held.kernel
+    return this.#isAbsent(held) && (type === FileType.directory || statxFd(fd).nlink === 0)
   }
 
-  /** No name of it is to be seen, but it counts some: names that layers hide, or those of a lower file that was removed. */
+  /**
+   * No name of it is to be seen, but it counts some, which layers hide. Whether its handle still leads to it is left open: most do, others are
+   * stale.
+   */
   #isHidden(held: Held): boolean {
-    return this.#isAbsent(held) && statxFd(held.kernel.fd).nlink > 0
+    return this.#isAbsent(held) && !this.#isGone(held)
   }
 
   #isAbsent({ kernel }: Held): boolean {
