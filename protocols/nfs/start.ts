@@ -115,7 +115,9 @@ export async function startNfs(options: NfsServerOptions): Promise<NfsServer> {
   await hostNames.start()
   const callKey = randomBytes(DIGEST_KEY_BYTES)
   const { groupsOf } = options
-  const rpc = new RpcServer({ ...within(LIMITS, NFS_PART), host, port, programs, log, now, groupsOf, replies, callKey })
+  const isClient = (address: string) => isExportedTo(exports, address)
+  const own = { host, port, programs, log, now, groupsOf, isClient, replies, callKey }
+  const rpc = new RpcServer({ ...within(LIMITS, NFS_PART), ...own })
   const closing = new ClosingOrder()
   closing.add(async () => hostNames.stop())
   try {
@@ -190,8 +192,12 @@ async function openPortmapper(
 }
 
 /** Datagrams come from whom they say or do not: only who may mount something, or is this machine, is answered. */
-function acceptsDatagrams({ exports }: ExportTable, client: string): boolean {
-  return /^(127\.|::1$)/.test(client) || exports.some((served) => served.isFor(client))
+function acceptsDatagrams(exports: ExportTable, client: string): boolean {
+  return /^(127\.|::1$)/.test(client) || isExportedTo(exports, client)
+}
+
+function isExportedTo({ exports }: ExportTable, client: string): boolean {
+  return exports.some((served) => served.isFor(client))
 }
 
 async function lookUpBySystem(name: string): Promise<string[]> {

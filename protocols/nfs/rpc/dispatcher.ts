@@ -38,7 +38,7 @@ export class Dispatcher {
       call.finish()
       return
     }
-    const groups = this.#groups?.apply(call.credential)
+    const groups = this.#groups?.apply(call.credential, call.peer.address)
     if (groups !== undefined) return groups.then(() => this.#start(call, duplicates, start))
     return this.#start(call, duplicates, start)
   }

@@ -28,17 +28,24 @@ export class GroupCache {
   readonly #log: Logger
   readonly #users = new LRUCache<number, User>({ max: MAX_USERS })
 
-  constructor(groupsOf: GroupsOf, now: () => number, log: Logger) {
+  readonly #isClient: (address: string) => boolean
+
+  /** @param isClient whether anything is exported to an address: others, who may make up users, have nobody looked up */
+  constructor(groupsOf: GroupsOf, now: () => number, log: Logger, isClient: (address: string) => boolean) {
     this.#groupsOf = groupsOf
+    this.#isClient = isClient
     this.#now = now
     this.#log = log
   }
 
-  /** Sees to it that `credential` has the user's groups of now; undefined when it has, else a promise for it, which never rejects. */
-  apply(credential: Credential): Promise<void> | undefined {
+  /**
+   * Sees to it that `credential`, which `address` sent, has the user's groups of now; undefined when it has, or is of no use, else a promise for
+   * it, which never rejects.
+   */
+  apply(credential: Credential, address: string): Promise<void> | undefined {
     if (credential.flavor !== AUTH_SYS) return undefined
     const nowMs = this.#now()
-    if (credential.groupsUntilMs > nowMs) return undefined
+    if (credential.groupsUntilMs > nowMs || !this.#isClient(address)) return undefined
     const user = this.#users.get(credential.uid) ?? this.#add(credential.uid)
     if (user.untilMs > nowMs) return give(user, credential)
     user.pending ??= this.#lookUp(credential.uid, user)

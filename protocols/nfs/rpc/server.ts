@@ -24,6 +24,8 @@ export interface RpcServerOptions extends ConnectionLimits, ShareLimits {
   readonly now: () => number
   /** Groups of users by this machine, in place of those that clients send; those are believed unless given. */
   readonly groupsOf?: GroupsOf | undefined
+  /** Whether an address has any business here; all have unless given. */
+  readonly isClient?: (address: string) => boolean
   /** Where calls that must not be done twice are kept for the next process. */
   readonly replies?: ReplyStore | undefined
   /** The secret by which calls are told apart, of `DIGEST_KEY_BYTES`; that of `replies` where those are given. */
@@ -66,9 +68,9 @@ export class RpcServer {
   constructor(options: RpcServerOptions) {
     this.#options = options
     this.#shares = new ClientShares(options)
-    const { log, now, groupsOf, replies, callKey } = options
+    const { log, now, groupsOf, replies, callKey, isClient = () => true } = options
     this.#duplicates = new DuplicateCache(new CallDigest(replies?.key ?? callKey), undefined, replies, now())
-    const groups = groupsOf && new GroupCache(groupsOf, now, log)
+    const groups = groupsOf && new GroupCache(groupsOf, now, log, isClient)
     this.#context = {
       pool: new ChunkPool({
         smallBytes: SMALL_BLOCK_BYTES,
