@@ -133,7 +133,8 @@ t.test('no name leads out of the directory', async (t) => {
     await t.rejects(rmdirAt(fd, name), refused)
     await t.rejects(renameAt(fd, name, fd, 'x'), refused)
     await t.rejects(renameAt(fd, 'x', fd, name), refused)
-    await t.rejects(readlinkAt(fd, name), refused)
+    // The empty name is the descriptor itself.
+    if (name !== '') await t.rejects(readlinkAt(fd, name), refused)
   }
 })
 
