@@ -68,6 +68,19 @@ export class Descriptors {
     if (this.#retired.length > 0) this.#scheduleDrain()
   }
 
+  /** For a long call that needs no descriptor of before: those evicted meanwhile may be closed. Gets what `enter` returned, returns what `leave` gets. */
+  renew(epoch: number): number {
+    // In this order: there is no moment in which the call does not run.
+    const next = this.enter()
+    this.leave(epoch)
+    return next
+  }
+
+  /** How many directory descriptors may be open at once. */
+  get limit(): number {
+    return this.#limit()
+  }
+
   /** Resolves when no call runs any more. */
   async idle(): Promise<void> {
     while (this.#running.size > 0) {

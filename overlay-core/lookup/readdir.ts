@@ -89,7 +89,7 @@ export function readdirPlus(
     if (typeof result === 'boolean') return result
     at = result.after
   }
-  return sb.descriptors.run(() => fillPlusWaiting(sb, dir, at, fill))
+  return fillPlusWaiting(sb, dir, at, fill)
 }
 
 function fillPlusCached(
@@ -118,15 +118,24 @@ async function fillPlusWaiting(
   cookie: number,
   fill: (entry: DirEntryPlus) => boolean,
 ): Promise<boolean> {
-  const listing = await listingOf(sb, dir)
-  for (let after = cookie; ; ) {
-    const start = firstAfter(listing, after)
-    const part = listing.entries.slice(start, start + WINDOW)
-    if (part.length === 0) return true
-    const found = await Promise.all(part.map((entry) => plusEntry(sb, dir, entry)))
-    for (const entry of found) if (entry && !fill(entry)) return false
-    after = (part.at(-1) as ListEntry).cookie
-    await loopBudget.rest()
+  const { descriptors } = sb
+  // Each lookup of a directory opens it.
+  const window = Math.max(2, Math.min(WINDOW, descriptors.limit))
+  let epoch = descriptors.enter()
+  try {
+    const listing = await listingOf(sb, dir)
+    for (let after = cookie; ; ) {
+      const start = firstAfter(listing, after)
+      const part = listing.entries.slice(start, start + window)
+      if (part.length === 0) return true
+      const found = await Promise.all(part.map((entry) => plusEntry(sb, dir, entry)))
+      for (const entry of found) if (entry && !fill(entry)) return false
+      after = (part.at(-1) as ListEntry).cookie
+      await loopBudget.rest()
+      epoch = descriptors.renew(epoch)
+    }
+  } finally {
+    descriptors.leave(epoch)
   }
 }
 

@@ -1,5 +1,6 @@
 import koffi, { type KoffiFunc } from 'koffi'
 import { CallThreads, type ThreadStep } from './call-threads.ts'
+import { afterShortage, SHORTAGE_ATTEMPTS } from './descriptor-shares.ts'
 import { argumentError, sysError } from './error.ts'
 import { faultsAreSet } from './fault.ts'
 import { Limiter } from './limiter.ts'
@@ -22,6 +23,7 @@ const SIZE_OF_RUSAGE = 144
 const VOLUNTARY_SWITCHES = 32
 const FORCED_SWITCHES = 34
 const EINVAL = 22
+const EMFILE = 24
 /** Number of a function that may take long, and is left to libuv's pool, which has more threads. */
 const SLOW = -1
 
@@ -208,6 +210,16 @@ export function step<A extends unknown[]>(
  * made, the last one's minus errno if it failed. Only for calls none of which needs a look at what the ones before have found.
  */
 export async function tryCalls(steps: readonly SystemCall[]): Promise<readonly number[]> {
+  let results = await madeOnce(steps)
+  for (let attempt = 0; results.at(-1) === -EMFILE && attempt < SHORTAGE_ATTEMPTS; attempt++) {
+    await afterShortage()
+    // From the one that found no descriptor: it did nothing, and those before are done.
+    results = await callsInPool(steps, results.slice(0, -1))
+  }
+  return results
+}
+
+async function madeOnce(steps: readonly SystemCall[]): Promise<readonly number[]> {
   if (isLoopFree()) {
     const results = callsNow(steps)
     if (results.length > 0) return await goOnElsewhere(steps, results)
@@ -255,10 +267,20 @@ async function callsInPool(steps: readonly SystemCall[], before: readonly number
 function threadsFor(number: number): boolean {
   if (number === SLOW || faultsAreSet()) return false
   if (threads === undefined) {
-    if (++callsMade > CALLS_BEFORE_THREADS) threads = new CallThreads(prototypes.slice(), makeElsewhere)
+    if (++callsMade > CALLS_BEFORE_THREADS) startThreads()
     return false
   }
   return threads.knows(number) && threads.free
+}
+
+/** Each thread costs half a dozen descriptors. Where there are none the pool makes the calls, and it is tried again after as many. */
+function startThreads(): void {
+  callsMade = 0
+  try {
+    threads = new CallThreads(prototypes.slice(), makeElsewhere)
+  } catch (error) {
+    if (lastErrno() !== EMFILE) throw error
+  }
 }
 
 /** Makes calls that wait behind threads that are all stuck, and those that are left of a thread that died. */

@@ -36,7 +36,12 @@ export function partOf(share: number): number {
   return Math.max(2, Math.floor(share / Math.max(1, holders.size)))
 }
 
-/** Has all caches let go of descriptors that they can do without. */
-export function askForDescriptors(): void {
+/** How often a call that found no descriptor is made again, each time after `afterShortage`. */
+export const SHORTAGE_ATTEMPTS = 100
+const SHORTAGE_WAIT_MS = 10
+
+/** Has all caches let go of descriptors that they can do without, and gives them the time to do so. */
+export async function afterShortage(): Promise<void> {
   for (const yieldSome of holders) yieldSome()
+  await new Promise((resolve) => setTimeout(resolve, SHORTAGE_WAIT_MS))
 }

@@ -2,7 +2,7 @@ import fs from 'node:fs'
 import { isErrno, OverlayError } from '../api/errno.ts'
 import { component, cString, fdPath } from './argument.ts'
 import { addressOf, bind, call, lastErrno, type ResultOf, type SystemCall, step, tryCall } from './call.ts'
-import { askForDescriptors } from './descriptor-shares.ts'
+import { afterShortage, SHORTAGE_ATTEMPTS } from './descriptor-shares.ts'
 import { sysError } from './error.ts'
 import { faultNow } from './fault.ts'
 import {
@@ -37,8 +37,6 @@ const EAGAIN = 11
 const EINVAL = 22
 const EMFILE = 24
 /** How often, and how long after each other, an open is tried while all descriptors are in use. */
-const SHORTAGE_ATTEMPTS = 100
-const SHORTAGE_WAIT_MS = 10
 /** The longest path of openat2 including its NUL. */
 const PATH_MAX = 4096
 
@@ -135,8 +133,7 @@ async function opened(op: string, name: string | undefined, open: () => Promise<
     const fd = await open()
     if (fd >= 0) return fd
     if (fd !== -EMFILE || attempt === SHORTAGE_ATTEMPTS) throw sysError(op, -fd, name)
-    askForDescriptors()
-    await new Promise((resolve) => setTimeout(resolve, SHORTAGE_WAIT_MS))
+    await afterShortage()
   }
 }
 
