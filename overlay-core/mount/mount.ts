@@ -36,7 +36,8 @@ import { IdentityKeeper } from './identity-keeper.ts'
 import { digestOf, type Layers, makeLayers, noteStackChange, placeLayers } from './layers.ts'
 import { decideTrust } from './link-trust.ts'
 import { MountedOverlay } from './overlay.ts'
-import { NO_UPPER, prepareUpper } from './prepare-upper.ts'
+import { NO_UPPER } from './prepare-upper.ts'
+import { prepareUpperOrServe, UNWRITABLE } from './read-only-upper.ts'
 import { remount } from './remount.ts'
 import { closeRoots, openRoots, type Roots } from './roots.ts'
 import type { Mounting } from './unmount.ts'
@@ -117,7 +118,7 @@ async function assemble(
   const privileged = effectiveUid() === 0
   const context = { descriptors, overlayXattrs, privileged, newProtocolDataId: given.randomBytes, opened }
   const prepared =
-    layers.upper && roots.work ? await prepareUpper(options, layers.upper, roots.work.fd, context) : NO_UPPER
+    layers.upper && roots.work ? await prepareUpperOrServe(options, layers.upper, roots.work.fd, context) : NO_UPPER
   const files = fileCache(given, shareDescriptors(descriptorLimit))
   const endYielding = yieldingDescriptors(files, opened)
   const handleLog = await HandleLog.open(handleFile.fd, handleFile.sizeBytes)
@@ -126,7 +127,7 @@ async function assemble(
   const sb: SuperBlock = {
     options,
     stackVersion: 1,
-    readOnly: options.readOnly || layers.upper === undefined,
+    readOnly: options.readOnly || prepared.storage === undefined,
     barrier: new RemountBarrier(),
     clock: given.clock,
     wallClockMs: given.wallClockMs,
@@ -153,8 +154,24 @@ async function assemble(
   }
   await sb.protocolData?.load(sb.xattrStore, overlayXattrs)
   await prepareRoot(sb)
-  await keeper.save()
+  await saveOrEnd(sb, keeper, given)
   return new MountedOverlay(sb, mountingOf(sb, roots, keeper, { wallClockMs: given.wallClockMs, endYielding }))
+}
+
+/**
+ * Makes the identities durable. Where they cannot be, this overlay is another one than that of the next start, so that no handle of this run means
+ * another object then.
+ */
+async function saveOrEnd(sb: SuperBlock, keeper: IdentityKeeper, given: MountEnvironment): Promise<void> {
+  try {
+    await keeper.save()
+  } catch (error) {
+    if (!isErrno(error, ...UNWRITABLE)) throw error
+    sb.uuid = given.randomBytes(16)
+    const notice =
+      'identities of files cannot be noted in the workdir: NFS handles end with this run, and those of earlier runs are not known'
+    sb.notices = [...sb.notices, notice]
+  }
 }
 
 async function prepareRoot(sb: SuperBlock): Promise<void> {
@@ -241,9 +258,22 @@ function server(storage: Storage | undefined): ServerRights {
 
 /** The log of handles lies in the workdir; that of an overlay without upper where the server says, else it ends with the process. */
 async function openHandleFile(roots: Roots, given: MountEnvironment): Promise<HandleFile> {
-  if (roots.work) return await HandleFile.in(roots.work.fd)
+  if (roots.work) return await handleFileIn(roots.work.fd)
   const kept = given.handleDirectory === undefined ? undefined : await HandleFile.claim(given.handleDirectory)
-  return kept ?? (await HandleFile.nameless(tmpdir()))
+  return kept ?? (await HandleFile.nameless(TEMPORARY))
+}
+
+/** Where files are made that end with the process. */
+const TEMPORARY = [tmpdir(), '/dev/shm']
+
+/** In the workdir, or a copy while that cannot be written to. */
+async function handleFileIn(workdirFd: number): Promise<HandleFile> {
+  try {
+    return await HandleFile.in(workdirFd)
+  } catch (error) {
+    if (!isErrno(error, ...UNWRITABLE)) throw error
+    return await HandleFile.copyOf(workdirFd, TEMPORARY)
+  }
 }
 
 function finderFor(superBlock: () => SuperBlock): Finder {
@@ -291,7 +321,7 @@ async function overlayUuid(
       await setXattr(fd, '', xattrs.uuid, fresh)
       return fresh
     } catch (error) {
-      if (!isErrno(error, 'EOPNOTSUPP', 'EPERM', 'ENOSPC')) throw error
+      if (!isErrno(error, 'EOPNOTSUPP', 'EPERM', ...UNWRITABLE)) throw error
     }
   }
   const hash = createHash('sha256')

@@ -15,14 +15,15 @@ import { ProtocolDataStore } from '../sidecar/protocol-data-store.ts'
 import { hasSidecar } from '../sidecar/sidecar-log.ts'
 import { XattrSidecar } from '../sidecar/xattr-sidecar.ts'
 import { chmodAt } from '../sys/attr.ts'
-import { statxAt, statxFd } from '../sys/stat.ts'
+import { RENAME_NOREPLACE } from '../sys/flags.ts'
+import { statfsFd, statxAt, statxFd } from '../sys/stat.ts'
 import { removeXattr } from '../sys/xattr.ts'
 import { deviceFormat } from '../whiteouts/device-format.ts'
 import { fileFormat, whiteoutFor } from '../whiteouts/file-format.ts'
-import { chooseFormat, recordFiles } from '../whiteouts/format-record.ts'
+import { chooseFormat, recordFiles, recordsFiles } from '../whiteouts/format-record.ts'
 
 /** What makes an upper usable: its work directory, and how marks are kept on its storage. */
-type PreparedUpper = Pick<
+export type PreparedUpper = Pick<
   SuperBlock,
   'work' | 'indexDir' | 'storage' | 'notices' | 'intents' | 'protocolData' | 'xattrStore'
 >
@@ -71,7 +72,9 @@ export async function prepareUpper(
   await finishOverwrites(work.fd)
   await removeLeftovers(work.fd)
   await clearInheritance(work.fd)
-  const found = await lookAtStorage(work.fd, overlayXattrs, privileged)
+  const presumed = async () =>
+    usedBefore && !(await recordsFiles(rootFd, workdirFd)) && !(await hasSidecar(workdirFd)) ? KERNEL_FORM : undefined
+  const { found, isFull } = await lookAtStorage(work.fd, overlayXattrs, privileged, presumed)
   const form = await chooseFormat(options.whiteouts, found, { rootFd, workdirFd, usedBefore })
   if (form === 'files') await recordFiles(rootFd, workdirFd, work.fd)
   const place = { upper: layer.root, workdir, descriptors, prefix: overlayXattrs.prefix }
@@ -91,7 +94,10 @@ export async function prepareUpper(
   layer.marks = form === 'files' ? fileFormat : deviceFormat
   const intents = form === 'files' ? await IntentLog.start(workdirFd) : undefined
   opened.defer(() => intents?.close())
-  const notices = noticesOf(storage, form, sidecar !== undefined)
+  const notices = [
+    ...noticesOf(storage, form, sidecar !== undefined),
+    ...(isFull || (await hasNoBlocks(rootFd)) ? [FULL] : []),
+  ]
   return { work, indexDir, storage, notices, intents, protocolData, xattrStore }
 }
 
@@ -122,10 +128,36 @@ async function clearInheritance(workFd: number): Promise<void> {
   if (statxFd(workFd).mode !== 0o700) await chmodAt(workFd, '', 0o700)
 }
 
-async function lookAtStorage(workFd: number, xattrs: XattrNames, privileged: boolean): Promise<Storage> {
+/** What a file system can do on which an overlay has lived in the kernel's form. */
+const KERNEL_FORM: Storage = {
+  noReplace: RENAME_NOREPLACE,
+  exchange: true,
+  whiteoutDevices: true,
+  xattrs: true,
+  links: true,
+  owners: true,
+  loneTimes: true,
+}
+const FULL =
+  'the file system of the upper is full: files can be read and removed, what needs room fails until there is some'
+
+async function hasNoBlocks(fd: number): Promise<boolean> {
+  const { blocks, blocksAvailable } = await statfsFd(fd)
+  return blocks > 0 && blocksAvailable === 0
+}
+
+/** @param presumed what the storage can do by what was written on it before, for when there is no room to try it out */
+async function lookAtStorage(
+  workFd: number,
+  xattrs: XattrNames,
+  privileged: boolean,
+  presumed: () => Promise<Storage | undefined>,
+): Promise<{ found: Storage; isFull: boolean }> {
   try {
-    return await probeStorage(workFd, xattrs.opaque, privileged)
+    return { found: await probeStorage(workFd, xattrs.opaque, privileged), isFull: false }
   } catch (error) {
+    const known = isErrno(error, 'ENOSPC', 'EDQUOT') ? await presumed() : undefined
+    if (known !== undefined) return { found: known, isFull: true }
     if (!isErrno(error, 'EPERM', 'EACCES')) throw error
     throw new OptionError(
       'upperdir',

@@ -1,6 +1,6 @@
 import { isErrno } from '../api/errno.ts'
 import { claimDir } from '../sys/claim.ts'
-import { fsync } from '../sys/data.ts'
+import { fsync, pread, pwrite } from '../sys/data.ts'
 import { renameAt, unlinkAt } from '../sys/dir.ts'
 import { O_CREAT, O_EXCL, O_NOFOLLOW, O_RDONLY, O_RDWR } from '../sys/flags.ts'
 import { closeSync, openAt, openRoot, reopen, tmpFile } from '../sys/open.ts'
@@ -8,6 +8,7 @@ import { statxFd } from '../sys/stat.ts'
 
 const NAME = 'handles'
 const NEW_NAME = 'handles.new'
+const COPY_BYTES = 256 * 1024
 
 /** The names of the log in its directory. */
 export const HANDLE_FILE_NAMES: readonly string[] = [NAME, NEW_NAME]
@@ -15,6 +16,8 @@ export const HANDLE_FILE_NAMES: readonly string[] = [NAME, NEW_NAME]
 /** The file of a handle log: in the workdir, in a directory that the server names, or nameless and as short-lived as the process. */
 export class HandleFile {
   readonly #dirFd: number | undefined
+  /** Where a log lies that this one goes on from, without a place of its own. */
+  #keptIn: number | undefined
   #fd: number
   #freshFd = -1
   #open = true
@@ -36,6 +39,21 @@ export class HandleFile {
     return new HandleFile(dirFd, await openAt(dirFd, NAME, O_RDWR | O_CREAT | O_NOFOLLOW, 0o600))
   }
 
+  /**
+   * As `in`, where nothing can be written: what the log says is read, what is noted from now on ends with the process.
+   */
+  static async copyOf(dirFd: number, directories: readonly string[]): Promise<HandleFile> {
+    const file = await HandleFile.nameless(directories)
+    file.#keptIn = dirFd
+    try {
+      await copyLog(dirFd, file.fd)
+      return file
+    } catch (error) {
+      file.close()
+      throw error
+    }
+  }
+
   /** As `in`, for a directory by its path, which is claimed: undefined when another process has its log there now. */
   static async claim(directory: string): Promise<HandleFile | undefined> {
     const dirFd = await openRoot(directory)
@@ -55,9 +73,15 @@ export class HandleFile {
     }
   }
 
-  /** A log without a name, on the file system of `directory`. */
-  static async nameless(directory: string): Promise<HandleFile> {
-    return new HandleFile(undefined, await namelessFile(directory), directory)
+  /** A log without a name, on the file system of the first of `directories` that takes one. */
+  static async nameless(directories: readonly string[]): Promise<HandleFile> {
+    const [directory = '', ...others] = directories
+    try {
+      return new HandleFile(undefined, await namelessFile(directory), directory)
+    } catch (error) {
+      if (others.length === 0 || !isErrno(error)) throw error
+      return await HandleFile.nameless(others)
+    }
   }
 
   get fd(): number {
@@ -66,7 +90,7 @@ export class HandleFile {
 
   /** The directory that it lies in, for what else must survive a restart; undefined for a nameless log. */
   get directoryFd(): number | undefined {
-    return this.#dirFd
+    return this.#dirFd ?? this.#keptIn
   }
 
   get sizeBytes(): number {
@@ -135,5 +159,27 @@ async function removeIfThere(dirFd: number, name: string): Promise<void> {
     await unlinkAt(dirFd, name)
   } catch (error) {
     if (!isErrno(error, 'ENOENT')) throw error
+  }
+}
+
+/** Copies the log in the directory, if there is one, to the empty file `to`. */
+async function copyLog(dirFd: number, to: number): Promise<void> {
+  let from: number
+  try {
+    from = await openAt(dirFd, NAME, O_RDONLY | O_NOFOLLOW)
+  } catch (error) {
+    if (isErrno(error, 'ENOENT')) return
+    throw error
+  }
+  try {
+    const buffer = Buffer.alloc(COPY_BYTES)
+    for (let at = 0; ; ) {
+      const read = await pread(from, buffer, 0, buffer.length, at)
+      if (read === 0) return
+      await pwrite(to, buffer.subarray(0, read), at)
+      at += read
+    }
+  } finally {
+    closeSync(from)
   }
 }

@@ -26,6 +26,8 @@ const GONE = 2
 const CHUNK_BYTES = 1024 * 1024
 /** Read at a time while the server runs: a thousand records, or some milliseconds. */
 const COPY_BYTES = 64 * 1024
+/** While the disk takes nothing so much waits for it, at most. */
+const MOST_WAITING_BYTES = 4 * 1024 * 1024
 /** A log below this size is never rewritten. */
 const COMPACT_FROM_BYTES = 1024 * 1024
 
@@ -64,8 +66,10 @@ export class HandleLog {
     const read = await pread(fd, start, 0, MAGIC.length, 0)
     if (read === MAGIC.length && start.equals(MAGIC)) await log.#replay(sizeBytes)
     else {
-      await truncateFd(fd, 0)
-      await pwrite(fd, MAGIC, 0)
+      if (sizeBytes > 0) await truncateFd(fd, 0)
+      // Goes out with the first records, whenever there is room.
+      log.#pending.push(MAGIC)
+      log.#pendingBytes = MAGIC.length
     }
     return log
   }
@@ -85,8 +89,12 @@ export class HandleLog {
     return this.#places.get(key) > 0 && this.#places.tag(key) === generation
   }
 
-  /** Notes where an object is, or is about to be; the place before stays readable as the second answer of `find`. */
+  /**
+   * Notes where an object is, or is about to be; the place before stays readable as the second answer of `find`. While the disk takes nothing
+   * and too much waits for it, nothing is noted: such an object is not found again, where another stands is never taken for it.
+   */
   put(record: HandleRecord): void {
+    if (this.#overflows) return
     const previous = this.has(record.key, record.generation) ? this.#places.get(record.key) : 0
     const at = this.#append(PLACE, { ...record, previous })
     this.#count(record)
@@ -98,7 +106,7 @@ export class HandleLog {
   remove(key: number, generation: number): void {
     if (!this.has(key, generation)) return
     const previous = this.#places.get(key)
-    this.#append(GONE, { key, generation, dirKey: 0, name: '', previous })
+    if (!this.#overflows) this.#append(GONE, { key, generation, dirKey: 0, name: '', previous })
     this.#places.delete(key)
   }
 
@@ -183,6 +191,10 @@ export class HandleLog {
   #whileUsed<T>(work: Promise<T>): Promise<T> {
     this.#using.add(work)
     return work.finally(() => this.#using.delete(work))
+  }
+
+  get #overflows(): boolean {
+    return this.#failure !== undefined && this.#pendingBytes >= MOST_WAITING_BYTES
   }
 
   #append(kind: number, record: Logged): number {

@@ -25,7 +25,7 @@ export interface SuperBlock extends UpperContext {
   readonly clock: Clock
   /** The time of day, in ms of the epoch. */
   readonly wallClockMs: () => number
-  readonly uuid: Uint8Array
+  uuid: Uint8Array
   readonly upper: Layer | undefined
   /** Searched lowers, topmost first. */
   lowers: readonly Layer[]

@@ -53,6 +53,11 @@ export async function chooseFormat(
   return recorded ?? (wanted === 'auto' ? (holds ? 'device' : 'files') : wanted)
 }
 
+/** Whether it was recorded, in the root of the upper or in the workdir, that its whiteouts are files. */
+export async function recordsFiles(rootFd: number, workdirFd: number): Promise<boolean> {
+  return (await isRecord(workdirFd, FORMAT_FILE_NAME)) || (await saysFiles(rootFd))
+}
+
 /** Writes down in the workdir and in the root of the upper, whose times stay, that whiteouts are files. */
 export async function recordFiles(rootFd: number, workdirFd: number, workFd: number): Promise<void> {
   if (!(await isRecord(workdirFd, FORMAT_FILE_NAME))) await writeRecord(workFd, workdirFd, FORMAT_FILE_NAME)
