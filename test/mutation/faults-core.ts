@@ -66,14 +66,18 @@ export const CORE_FAULTS: readonly PlantedFault[] = [
   ),
   barrier('the barrier stays closed', 'this.#closed = undefined\n', '\n'),
   barrier('the first call that ends opens it', 'if (this.#running === 0) this.#empty?.()', 'this.#empty?.()'),
-  dcache('nothing is ever evicted', 'max: this.#limit,', 'max: this.#limit * 1000,'),
+  dcache(
+    'nothing is ever evicted',
+    'while (leaves.size > this.#limit) {',
+    'while (leaves.size > this.#limit * 1000) {',
+  ),
   dcache(
     'use does not count',
-    'if (dentry !== undefined && this.#leaves.size > this.#limit / 2) this.#leaves.get(dentry)',
+    'if (dentry?.list === this.#leaves && this.#leaves.size > this.#limit / 2) this.#leaves.add(dentry)',
     '',
   ),
   dcache('a directory with cached names can go', '      this.#pin(dir)\n', ''),
-  dcache('a directory that lost its names never goes', 'if (own) this.#leaves.set(own, true)', ''),
+  dcache('a directory that lost its names never goes', 'if (own) this.#addLeaf(own)', ''),
   dcache('a removed inode is still found', 'if (this.inode(inode.key) === inode) this.#inodes.delete(inode.key)', ''),
   copyUp(
     'two copy-ups of one file run at once',

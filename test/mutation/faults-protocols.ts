@@ -101,10 +101,14 @@ export const PROTOCOL_FAULTS: readonly PlantedFault[] = [
   handles('a forged handle is taken', 'return difference === 0', 'return true'),
   lockStore(
     'a deep lock covers only its collection',
-    'if (own || lock.deep) found.push(lock)',
-    'if (own) found.push(lock)',
+    'if ((own || lock.deep) && lock.expiresMs > nowMs) found.push(lock)',
+    'if (own && lock.expiresMs > nowMs) found.push(lock)',
   ),
-  lockStore('a lock of depth 0 covers all below', 'if (own || lock.deep) found.push(lock)', 'found.push(lock)'),
+  lockStore(
+    'a lock of depth 0 covers all below',
+    'if ((own || lock.deep) && lock.expiresMs > nowMs) found.push(lock)',
+    'if (lock.expiresMs > nowMs) found.push(lock)',
+  ),
   durable(
     'locks last as long again after a restart',
     'expiresMs: now + this.#remainingMs(expiry, lock.kind.timeout)',

@@ -1,10 +1,11 @@
 import { existsSync } from 'node:fs'
+import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { CORE_FAULTS } from './faults-core.ts'
 import { PROTOCOL_FAULTS } from './faults-protocols.ts'
-import type { PlantedFault } from './planted-fault.ts'
+import { type PlantedFault, planted } from './planted-fault.ts'
 import { Workshop } from './workshop.ts'
 
 const top = fileURLToPath(new URL('../..', import.meta.url))
@@ -51,4 +52,11 @@ t.test('there are at least 60 planted faults, each with tests that exist', async
     for (const test of tests) t.ok(existsSync(join(top, test)), test)
   }
   t.equal(new Set(faults.map(({ file, find, replace }) => `${file} ${find} ${replace}`)).size, faults.length)
+})
+
+t.test('every planted fault fits its source as it is now', async (t) => {
+  for (const fault of faults) {
+    const source = await readFile(new URL(`../../${fault.file}`, import.meta.url), 'utf8')
+    t.doesNotThrow(() => planted(source, fault), fault.title)
+  }
 })
