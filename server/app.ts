@@ -2,6 +2,7 @@ import fastify, { type FastifyBaseLogger, type FastifyInstance, type FastifyRepl
 import { isLoopback } from '../config/index.ts'
 import { isFromForeignPage } from './foreign-pages.ts'
 import { type HttpCounters, limitConnections, newHttpCounters } from './http-limits.ts'
+import { Pipelines } from './pipelining.ts'
 import type { PublicNames } from './public-names.ts'
 import type { ServerStatus } from './status.ts'
 
@@ -75,6 +76,7 @@ function refuseForeigners(
   counters: HttpCounters,
   { anyHost, names }: { anyHost: boolean; names: PublicNames | undefined },
 ): void {
+  const pipelines = new Pipelines()
   app.addHook('onRequest', (request, reply, next) => {
     const { host } = request.headers
     if (!anyHost && !isOwnName(host) && names?.isDeclared(host ?? '') !== true) {
@@ -85,7 +87,7 @@ function refuseForeigners(
       counters.foreignPages++
       return reply.code(403).type('text/plain; charset=utf-8').send(FOREIGN_PAGE)
     }
-    return next()
+    return pipelines.inTurn(request.raw, reply.raw, next)
   })
 }
 
