@@ -1,6 +1,8 @@
-import type { Attr, Inode } from '../../../overlay-core/index.ts'
+import { hash } from 'node:crypto'
+import { LRUCache } from 'lru-cache'
+import { type Attr, type Inode, loopBudget } from '../../../overlay-core/index.ts'
 import { DavError } from '../http/dav-error.ts'
-import { parseXml } from '../http/xml.ts'
+import { parseXml, type XmlElement, XmlReader } from '../http/xml.ts'
 import { serializeElement } from '../http/xml-write.ts'
 import type { DavView } from '../state/context.ts'
 
@@ -34,7 +36,7 @@ export function knownDead(attr: Attr): readonly DeadProperty[] | undefined {
 /** Reads the dead properties of an object and remembers them for as long as `attr`, got before, are its attributes. */
 export async function learnDead(view: DavView, inode: Inode, attr: Attr): Promise<readonly DeadProperty[]> {
   const note = await view.overlay.getProtocolData(view.cred, inode, SLOT)
-  const dead = note === undefined ? NONE : decode(note)
+  const dead = note === undefined ? NONE : await decode(note)
   if (note === undefined || note.length <= REMEMBERED_BYTES) partOf(attr).set(attr, dead)
   return dead
 }
@@ -42,7 +44,7 @@ export async function learnDead(view: DavView, inode: Inode, attr: Attr): Promis
 /** The dead properties of an object, in the order they were first set. */
 export async function readDead(view: DavView, inode: Inode): Promise<readonly DeadProperty[]> {
   const note = await view.overlay.getProtocolData(view.cred, inode, SLOT)
-  return note === undefined ? NONE : decode(note)
+  return note === undefined ? NONE : await decode(note)
 }
 
 /** Replaces all dead properties of an object in one step. @throws DavError 507 they are larger than `maxBytes` · ENOSPC */
@@ -55,6 +57,7 @@ export async function writeDead(
   const note = properties.length === 0 ? undefined : encode(properties)
   if (note !== undefined && note.length > maxBytes) throw new DavError(507, 'the properties are too large')
   await view.overlay.setProtocolData(view.cred, inode, SLOT, note)
+  if (note !== undefined) trusted.set(digestOf(note), true)
 }
 
 /** Gives `to` the dead properties of `from`, and no others. */
@@ -70,21 +73,62 @@ function encode(properties: readonly DeadProperty[]): Uint8Array {
 
 /** Far above what this adapter lets anybody set. */
 const LIMITS = { xmlDepth: 64, xmlElements: 10_000 }
+/** Parsed between two looks at the share of the event loop, characters. */
+const SLICE = 2048
 
-/** Reads a note. It may be a layer's own, made by anybody: what in it is no whole element of that name does not count, and none of it goes out as it is. */
-function decode(note: Uint8Array): readonly DeadProperty[] {
-  const value = parseJson(Buffer.from(note).toString('utf8'))
-  if (!Array.isArray(value) || !value.every(isTriple)) return NONE
-  return value.flatMap(([uri, local, xml]) => checked(uri, local, xml))
+/** Digests of notes whose elements are well-formed and of our own writing: those that were set or read of late need not be parsed again. */
+const trusted = new LRUCache<string, true>({ max: 10_000 })
+
+function digestOf(note: Uint8Array): string {
+  return hash('sha256', note, 'base64')
 }
 
-function checked(uri: string, local: string, xml: string): DeadProperty[] {
-  try {
-    const element = parseXml(xml, LIMITS)
+/** Reads a note. It may be a layer's own, made by anybody: what in it is no whole element of that name does not count, and none of it goes out as it is. */
+async function decode(note: Uint8Array): Promise<readonly DeadProperty[]> {
+  const value = parseJson(Buffer.from(note).toString('utf8'))
+  if (!Array.isArray(value) || !value.every(isTriple)) return NONE
+  const digest = digestOf(note)
+  if (trusted.get(digest)) return value.map(([uri, local, xml]) => ({ uri, local, xml }))
+  const properties = await checked(value)
+  const asWritten = properties.length === value.length && properties.every(({ xml }, at) => xml === value[at]?.[2])
+  if (asWritten) trusted.set(digest, true)
+  return properties
+}
+
+async function checked(value: readonly [string, string, string][]): Promise<readonly DeadProperty[]> {
+  const elements = await parseTogether(value.map(([, , xml]) => xml))
+  const properties: DeadProperty[] = []
+  for (const [at, [uri, local, xml]] of value.entries()) {
+    if (loopBudget.spent) await loopBudget.rest()
+    const element = elements?.[at] ?? parseAlone(xml)
     // Written anew: what stands around an element or in its prefixes is then of our own making.
-    return element.uri === uri && element.local === local ? [{ uri, local, xml: serializeElement(element) }] : []
+    if (element?.uri === uri && element.local === local) properties.push({ uri, local, xml: serializeElement(element) })
+  }
+  return properties
+}
+
+/** The elements that `texts` are, by one parser, as making one costs more than a property; undefined when they are not one element each. */
+async function parseTogether(texts: readonly string[]): Promise<XmlElement[] | undefined> {
+  const text = `<all>${texts.join('')}</all>`
+  try {
+    const reader = new XmlReader(LIMITS)
+    for (let at = 0; at < text.length; at += SLICE) {
+      if (loopBudget.spent) await loopBudget.rest()
+      reader.write(text.slice(at, at + SLICE))
+    }
+    const elements = reader.finish().children.filter((child) => typeof child !== 'string')
+    return elements.length === texts.length ? elements : undefined
   } catch (error) {
-    if (error instanceof DavError) return []
+    if (error instanceof DavError) return undefined
+    throw error
+  }
+}
+
+function parseAlone(xml: string): XmlElement | undefined {
+  try {
+    return parseXml(xml, LIMITS)
+  } catch (error) {
+    if (error instanceof DavError) return undefined
     throw error
   }
 }
