@@ -60,15 +60,14 @@ export function obstaclesBelow(
 ): ActiveLock[] {
   if (services.locks.size === 0) return []
   // The token of a lock that covers the collection and all below opens every one of them: a list of thousands need not be gone through.
-  const above = services.locks.covering(place.view.name, place.names)
-  if (above.some((lock) => lock.deep && tokens.has(lock.token))) return []
-  const found = new Map<string, ActiveLock>()
-  for (const lock of services.locks.below(place.view.name, place.names)) {
-    const blocking = obstacle(services.locks.covering(lock.view, lock.names), tokens)
-    if (blocking !== undefined) found.set(lock.names.join('/'), lock)
-    if (found.size >= limit) break
+  const covering = services.locks.covering(place.view.name, place.names)
+  if (covering.some((lock) => lock.deep && tokens.has(lock.token))) return []
+  const found: ActiveLock[] = []
+  for (const { own, above } of services.locks.lockedBelow(place.view.name, place.names, tokens)) {
+    if (obstacle([...own, ...above], tokens) !== undefined) found.push(own[0] as ActiveLock)
+    if (found.length >= limit) break
   }
-  return [...found.values()]
+  return found
 }
 
 /** Status 423 that names the lock's root (RFC 4918 section 16, `lock-token-submitted`). */

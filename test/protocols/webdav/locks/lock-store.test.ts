@@ -76,6 +76,97 @@ t.test('of thousands that end in one moment none is seen any more, however few w
   t.equal(store.size, 0)
 })
 
+t.test(
+  'what has ended is forgotten in turns, without anybody asking again, and a subtree of it is passed over at once',
+  async (t) => {
+    let now = 0
+    const store = new MemoryLockStore(() => now)
+    const COUNT = 20_000
+    // The store looks at the names of a lock when it takes it up, and when it forgets it.
+    let looks = 0
+    for (let i = 0; i < COUNT; i++) {
+      const made = lock(`${i}`, `/d/${i % 100}/${i}`, { user: 1 })
+      const { names } = made
+      Object.defineProperty(made, 'names', {
+        get: () => {
+          looks++
+          return names
+        },
+      })
+      store.add(made)
+    }
+    store.add(lock('late', '/e/late', { expiresMs: 3000, user: 1 }))
+    now = 2000
+    const started = process.threadCpuUsage()
+    t.same([store.size, store.heldBy(1), tokens(store.below('v', []))], [1, 1, ['late']])
+    for (let i = 0; i < 1000; i++) store.below('v', []).next()
+    const { user, system } = process.threadCpuUsage(started)
+    t.ok(user + system < 100_000, `a thousand questions took ${user + system} µs`)
+    store.add(lock('new', '/d/0/0', { expiresMs: 2500, user: 1 }))
+    t.same(tokens(store.below('v', ['d'])), ['new'])
+    t.ok(looks < 1.1 * COUNT, `${looks - COUNT} are forgotten at once`)
+    let turns = 0
+    for (; looks < 2 * COUNT; turns++) await new Promise((resolve) => setImmediate(resolve))
+    t.ok(turns > 2, `the others in ${turns} turns`)
+    t.same([store.size, store.heldBy(1), tokens(store.all())], [2, 2, ['late', 'new']])
+  },
+)
+
+t.test('questions have the same answers as a list of all locks would give, whatever ended meanwhile', async (t) => {
+  let now = 0
+  let seed = 7
+  const random = (below: number) => {
+    seed = (seed * 1_103_515_245 + 12_345) % 2 ** 31
+    return Math.floor((seed / 2 ** 31) * below)
+  }
+  const store = new MemoryLockStore(() => now)
+  const model = new Map<string, ActiveLock>()
+  for (let step = 0; step < 6000; step++) {
+    const path = `/${'abc'[random(3)]}/${random(4)}/${random(5)}`.slice(0, [2, 4, 6][random(3)])
+    const token = `${step}`
+    const made = lock(token, path, { deep: random(4) === 0, user: random(3), expiresMs: now + 1 + random(400) })
+    store.add(made)
+    model.set(token, made)
+    const other = `${random(step + 1)}`
+    const present = model.get(other)
+    const change = random(5)
+    if (change === 0) {
+      store.remove(other)
+      model.delete(other)
+    } else if (change === 1 && present !== undefined && present.expiresMs > now) {
+      store.refresh(other, kind, now + 300)
+      model.set(other, { ...present, expiresMs: now + 300 })
+    }
+    if (random(100) === 0) now += random(500)
+    if (random(300) === 0) await new Promise((resolve) => setImmediate(resolve))
+    if (step % 20 !== 0) continue
+    const live = [...model.values()].filter(({ expiresMs }) => expiresMs > now)
+    const under = (lock: ActiveLock) => lock.names[0] === 'a' && lock.names.length > 1
+    const user = live.filter(({ user }) => user === 1).length
+    t.same([store.size, store.heldBy(1)], [live.length, user])
+    t.same(tokens(store.below('v', ['a'])), tokens(live.filter(under)))
+    t.same(tokens(store.covering('v', ['a'])), tokens(live.filter(({ names }) => names.join() === 'a')))
+  }
+})
+
+t.test('locked resources below come with the deep locks above them, less what a submitted one opens', async (t) => {
+  const store = new MemoryLockStore(() => 0)
+  const shared = new LockKind(LockScope.Shared, LockType.Write, 60)
+  store.add(lock('top', '/d', { deep: true, kind: shared }))
+  store.add(lock('flat', '/d', { kind: shared }))
+  store.add(lock('deep', '/d/e', { deep: true, kind: shared }))
+  for (const path of ['/d/e/x', '/d/e/y/z', '/d/w']) store.add(lock(path, path, { kind: shared }))
+  const shown = (submitted: string[]) =>
+    [...store.lockedBelow('v', ['d'], new Set(submitted))].map(({ own, above }) => [tokens(own), tokens(above)])
+  t.same(shown([]), [
+    [['deep'], ['top']],
+    [['/d/e/x'], ['deep', 'top']],
+    [['/d/e/y/z'], ['deep', 'top']],
+    [['/d/w'], ['top']],
+  ])
+  t.same(shown(['deep']), [[['/d/w'], ['top']]])
+})
+
 t.test('a lock that is refreshed for ever takes no more room', async (t) => {
   let now = 0
   const store = new MemoryLockStore(() => now)
