@@ -52,7 +52,7 @@ const chmodOfHoles: Attack = {
   name: 'copy-up-of-holes',
   by: 'client',
   what: 'a byte written over NFS, and one by PATCH, to files of 1 TiB without data in a lower',
-  quick: true,
+  quick: false,
   async run(arena) {
     const { overlay, disk } = boundedUpper(arena, arena.fixtures.hole(TIB), 128)
     const target = await arena.start({ overlay, exports: '127.0.0.0/24(rw,no_root_squash,insecure,sync)' })

@@ -36,7 +36,7 @@ function overManyNames(
     name,
     by: 'client',
     what,
-    quick: name === 'page-of-100000-names' || name === 'propfind-of-100000-names',
+    quick: name === 'page-of-100000-names',
     async run(arena) {
       const target = await arena.start({
         overlay: arena.overlay(arena.fixtures.names(arena.size(100_000, 20_000))),

@@ -17,7 +17,7 @@ const zip: Attack = {
   name: 'zip-of-201000-files',
   by: 'client',
   what: 'a zip archive of 201,000 files, whose directory has to be kept until its end',
-  quick: true,
+  quick: false,
   async run(arena) {
     const target = await arena.start({
       overlay: arena.overlay(arena.fixtures.tree(arena.size(201_000, 20_000))),
@@ -38,7 +38,7 @@ const slowReaders: Attack = {
   name: 'propfind-slow-readers',
   by: 'client',
   what: 'eight PROPFINDs of 100,000 names whose answers are read 64 KiB a second',
-  quick: true,
+  quick: false,
   async run(arena) {
     const target = await arena.start({
       overlay: arena.overlay(arena.fixtures.names(arena.size(100_000, 20_000))),
@@ -65,7 +65,7 @@ const pendingBodies: Attack = {
   name: '1000-connections-with-1-mib-pending',
   by: 'client',
   what: '1,000 connections that each begin a PUT of 2 MiB, send 1 MiB of it at once and then nothing',
-  quick: true,
+  quick: false,
   async run(arena) {
     const target = await arena.start({ overlay: arena.overlay(arena.fixtures.names(10)), flags: AS_ROOT })
     const count = arena.size(1000, 300)
@@ -135,7 +135,7 @@ const unfinishedWrites: Attack = {
   name: '1000-nfs-connections-with-1-mib-pending',
   by: 'client',
   what: '1,000 NFS connections of 200 clients that each send a WRITE of 1 MiB but for its last byte',
-  quick: true,
+  quick: false,
   async run(arena) {
     const target = await arena.start({ overlay: arena.overlay(arena.fixtures.large(1, 1)), flags: AS_ROOT })
     const nfs = await target.nfs()
@@ -160,7 +160,7 @@ const outsidersRecords: Attack = {
   name: 'outsiders-with-1-mib-pending',
   by: 'outsider',
   what: '1,000 NFS connections of as many outsiders that each send 1 MiB of a record and not its end',
-  quick: true,
+  quick: false,
   async run(arena) {
     const target = await arena.start({ overlay: arena.overlay(arena.fixtures.large(1, 1)), flags: AS_ROOT })
     const part = Buffer.concat([
@@ -185,7 +185,7 @@ const addresses: Attack = {
   name: 'every-address-is-remembered',
   by: 'outsider',
   what: 'calls and requests from 40,000 addresses, one after the other',
-  quick: true,
+  quick: false,
   async run(arena) {
     const target = await arena.start({ overlay: arena.overlay(arena.fixtures.names(10)), flags: AS_ROOT })
     let at = 0
@@ -213,7 +213,7 @@ const credentials: Attack = {
   name: 'credentials-and-owners',
   by: 'client',
   what: '200,000 GETATTRs with as many made-up credentials of sixteen groups and long machine names',
-  quick: true,
+  quick: false,
   async run(arena) {
     const target = await arena.start({ overlay: arena.overlay(arena.fixtures.names(10)), flags: AS_ROOT })
     const nfs = await target.nfs()

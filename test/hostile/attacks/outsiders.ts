@@ -105,7 +105,7 @@ const drippingNfs: Attack = {
   name: 'dripping-nfs',
   by: 'outsider',
   what: '1,100 connections of 64 outsiders to the NFS port, a byte of a record each now and then',
-  quick: true,
+  quick: false,
   async run(arena) {
     const target = await arena.start({ overlay: arena.overlay(arena.fixtures.names(10)) })
     await drip(arena, target, target.nfsPort!, 1100, '\x80\0\x04\0')
@@ -116,7 +116,7 @@ const drippingPortmap: Attack = {
   name: 'dripping-portmap',
   by: 'outsider',
   what: '400 connections of 64 outsiders to the portmapper, a byte of a record each now and then',
-  quick: true,
+  quick: false,
   async run(arena) {
     const target = await arena.start({ overlay: arena.overlay(arena.fixtures.names(10)), flags: ['--portmap'] })
     const asked = (async () => {
@@ -179,7 +179,7 @@ function madeUpCallers(by: 'outsider' | 'client', address: string): Attack {
     name: `tests-of-made-up-callers-by-${by === 'client' ? 'a-client' : 'an-outsider'}`,
     by,
     what: '4,200 TESTs by made-up callers push a client off the table of hosts; then it boots and says so',
-    quick: true,
+    quick: by === 'client',
     async run(arena) {
       const { target, handle } = await lockable(arena)
       const victim = await locker(target, ADDRESSES.victim, 'victim', 901)
@@ -225,7 +225,7 @@ const madeUpUids: Attack = {
   name: 'made-up-uids',
   by: 'outsider',
   what: 'calls of 2,000 made-up users with --manage-gids: each would start a process that looks them up',
-  quick: true,
+  quick: false,
   async run(arena) {
     const getent = countingGetent(arena)
     const target = await arena.start({
@@ -261,7 +261,7 @@ const madeUpLocks: Attack = {
   name: 'locks-of-made-up-callers',
   by: 'client',
   what: 'one client takes as many locks as there are, by made-up callers; others want locks, and theirs after a restart',
-  quick: true,
+  quick: false,
   async run(arena) {
     const lower = arena.fixtures.names(10)
     const overlay = arena.overlay(lower)

@@ -60,7 +60,7 @@ function logFlood(
     name,
     by: 'outsider',
     what,
-    quick: true,
+    quick: name === 'bad-urls',
     async run(arena) {
       const target = await arena.start({ overlay: arena.overlay(arena.fixtures.names(10)), flags })
       await arena.underLoad(target, async () => {
@@ -117,7 +117,7 @@ const unnoted: Attack = {
   name: 'handles-cannot-be-noted',
   by: 'client',
   what: 'look-ups of thousands of names while the disk of the upper is full',
-  quick: true,
+  quick: false,
   async run(arena) {
     const { disk, overlay } = smallDisk(arena, 8)
     const target = await arena.start({ overlay })
@@ -192,7 +192,7 @@ const readOnlyUpper: Attack = {
   name: 'read-only-upper',
   by: 'client',
   what: 'the file system of the upper turns read-only, as after an error of the disk: clients mount and read; the server starts again',
-  quick: true,
+  quick: false,
   async run(arena) {
     const image = join(arena.dir, 'image')
     const disk = arena.folder('disk')
@@ -275,7 +275,7 @@ function fewDescriptors(limit: number, idle: number): Attack {
     name: `ulimit-n-${limit}`,
     by: 'client',
     what: `${idle} idle connections to a server with ulimit -n ${limit}: files and directories are still served`,
-    quick: true,
+    quick: limit === 64,
     async run(arena) {
       const overlay = arena.overlay(spreadTree(arena))
       const target = await arena.start({ overlay, descriptors: limit, flags: AS_ROOT })
@@ -362,7 +362,7 @@ const expiredUploads: Attack = {
   name: 'expired-uploads',
   by: 'client',
   what: 'uploads that were begun and left are gone two days later, though nobody speaks of uploads again',
-  quick: true,
+  quick: false,
   async run(arena) {
     const clock = clockOf(arena)
     // Timers and the clock of the process go ahead too, as they would in two days.
@@ -405,7 +405,7 @@ const refusedConnections: Attack = {
   name: 'log-of-refused-calls',
   by: 'outsider',
   what: 'mounts and calls of outsiders that are refused, 3,000 of each',
-  quick: true,
+  quick: false,
   async run(arena) {
     const target = await arena.start({ overlay: arena.overlay(arena.fixtures.names(10)) })
     await arena.underLoad(target, async () => {
