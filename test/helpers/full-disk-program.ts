@@ -56,7 +56,9 @@ const again = await mountAgain()
 rmSync(join(dir, 'filler'), { recursive: true })
 // btrfs has the room again when the removal is committed.
 execFileSync('sync', ['-f', dir])
-if (again !== 'ok') overlay = await mount(options)
+// Where nothing at all could be prepared it was served read-only, which ends with the next mount.
+if (again === 'ok' && overlay.readOnly) await overlay.unmount()
+if (again !== 'ok' || overlay.readOnly) overlay = await mount(options)
 actor = new Actor(overlay, () => undefined)
 const afterwards = pictureDifferences(before, await takePicture(overlay, known), 0)
 const roomy = await tryAll(undefined)
