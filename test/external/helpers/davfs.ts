@@ -60,7 +60,7 @@ export async function mountDavfs(
     const { pid, ended } = daemon
     daemon = undefined
     // umount.davfs would wait for the daemon in steps of three seconds.
-    await scratch.sh(`umount -i ${quote(path)}; tail --pid=${pid} -s 0.05 -f /dev/null`, 60_000)
+    await scratch.sh(`umount -i ${quote(path)}; tail --pid=${pid} -s 0.05 -f /dev/null`, 180_000)
     ended()
   }
   await mount()
