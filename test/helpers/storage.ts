@@ -20,11 +20,11 @@ export interface MountedStorage {
 const MOUNTERS: Record<StorageKind, (dir: string, aside: string) => Promise<() => Promise<void>>> = {
   async ramfs(dir) {
     run('mount', '-t', 'ramfs', 'none', dir)
-    return async () => void run('umount', dir)
+    return () => unmounted(dir)
   },
   async tmpfs(dir) {
     run('mount', '-t', 'tmpfs', '-o', 'size=8m,nr_inodes=2000', 'none', dir)
-    return async () => void run('umount', dir)
+    return () => unmounted(dir)
   },
   async ext2(dir, aside) {
     const image = join(aside, 'image')
@@ -33,7 +33,7 @@ const MOUNTERS: Record<StorageKind, (dir: string, aside: string) => Promise<() =
       run('mke2fs', '-q', '-t', 'ext2', '-I', '128', image)
     }
     run('mount', '-o', 'loop', image, dir)
-    return async () => void run('umount', dir)
+    return () => unmounted(dir)
   },
   async xfs(dir, aside) {
     const image = join(aside, 'image')
@@ -42,7 +42,7 @@ const MOUNTERS: Record<StorageKind, (dir: string, aside: string) => Promise<() =
       run('mkfs.xfs', '-q', '-m', 'reflink=1', image)
     }
     run('mount', '-o', 'loop', image, dir)
-    return async () => void run('umount', dir)
+    return () => unmounted(dir)
   },
   async bindfs(dir, aside) {
     mkdirSync(join(aside, 'source'), { recursive: true })
@@ -95,7 +95,7 @@ export async function fuse(
     await new Promise((resolve) => setImmediate(resolve))
   }
   return async () => {
-    run('umount', dir)
+    await unmounted(dir)
     child.kill()
     await ended
   }
@@ -115,4 +115,17 @@ function isMade(image: string): boolean {
 
 function run(program: string, ...args: string[]): string {
   return execFileSync(program, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] })
+}
+
+/** Unmounts `dir`. Descriptors are closed by the thread pool, a moment after the overlay has let go of them. @throws Error it is still busy after ten seconds */
+async function unmounted(dir: string): Promise<void> {
+  for (let tries = 1; ; tries++) {
+    try {
+      run('umount', dir)
+      return
+    } catch (error) {
+      if (tries === 100 || !String((error as { stderr?: string }).stderr).includes('busy')) throw error
+    }
+    await new Promise((resolve) => setTimeout(resolve, 100))
+  }
 }
