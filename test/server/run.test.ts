@@ -1,4 +1,14 @@
-import { chownSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, watch } from 'node:fs'
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  watch,
+} from 'node:fs'
 import { connect } from 'node:net'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
@@ -8,6 +18,8 @@ import { AS_SERVER, freePorts, run, start } from './launch.ts'
 /** Layers for one server: its directories, and the arguments that serve them. */
 function layers(t: Test) {
   const dir = t.testdir({ lower: { 'hello.txt': 'hello from below\n' }, upper: {}, work: {} })
+  // Nobody is warned of a way to the layers that is closed.
+  chmodSync(dir, 0o700)
   const o = `lowerdir=${dir}/lower,upperdir=${dir}/upper,workdir=${dir}/work`
   return { dir, o, args: ['-o', o, ...freePorts(join(dir, 'state')), ...AS_SERVER] }
 }
