@@ -41,7 +41,8 @@ function watched(memory: PersistentMemory): ReplyMemory {
     bytes: memory.bytes,
     changed(offset, length) {
       memory.changed(offset, length)
-      if (length > START_BYTES) happens('answered')
+      // The store as a whole is written once, when it is made.
+      if (length > START_BYTES && length < memory.bytes.length) happens('answered')
     },
   }
 }
