@@ -217,7 +217,7 @@ const RULES: readonly Rule[] = [
       { ask: 'COPY /overlay/f', headers: { destination: 'HTTPS://user@127.0.0.1:{PORT}/overlay/x' }, status: 204 },
       { ask: 'COPY /overlay/f', headers: { destination: 'http://elsewhere.example/overlay/x' }, status: 502 },
       { ask: 'COPY /overlay/f', headers: { destination: 'http://127.0.0.1:1/overlay/x' }, status: 502 },
-      { ask: 'COPY /overlay/f', headers: { destination: '//127.0.0.1/overlay/x' }, status: 400 },
+      { ask: 'COPY /overlay/f', headers: { destination: '//127.0.0.1/overlay/x' }, status: 403 },
       { ask: 'COPY /overlay/f', headers: { destination: 'overlay/x' }, status: 400 },
       { ask: 'COPY /overlay/f', headers: { destination: 'ftp://127.0.0.1/overlay/x' }, status: 400 },
       { ask: 'COPY /overlay/f', headers: { destination: '/overlay/x#y' }, status: 400 },
