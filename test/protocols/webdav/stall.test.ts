@@ -86,7 +86,7 @@ class Server {
 }
 
 /** How often work is done again before its longest turn counts: a collection of garbage that falls into one run is not in all, a loop that is too long is. */
-const MOST_TRIES = 3
+const MOST_TRIES = 6
 
 /**
  * Runs `work` and checks what it cost the server. What it does first, so that caches and compiled code are as in a server that runs, is not
