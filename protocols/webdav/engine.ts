@@ -6,8 +6,9 @@ import { type DavPath, parsePath } from './http/path.ts'
 import { statusOf } from './http/status.ts'
 import { type ResourceType, WebDAVServer } from './http/vocabulary.ts'
 import { DAV_METHODS, type DavMethod } from './methods/method-table.ts'
+import { isWaiting } from './request/body.ts'
 import { splitView } from './request/reference.ts'
-import { abandonBody, errorBody, sendBody, XML_TYPE } from './request/reply.ts'
+import { errorBody, sendBody, XML_TYPE } from './request/reply.ts'
 import { DavContext, type DavServices, type ViewContext } from './state/context.ts'
 
 const NOWHERE: DavPath = { names: [], trailingSlash: true }
@@ -138,7 +139,8 @@ export class DavEngine extends WebDAVServer {
       res.destroy()
       return
     }
-    abandonBody(ctx)
+    // Its body may come or not: what follows on this connection would be anybody's guess.
+    if (isWaiting(req)) res.shouldKeepAlive = false
     const { condition = conditionOf(error), headers = [] } = error instanceof DavError ? error : {}
     const reason = error instanceof DavError ? error.message : (STATUS_CODES[status] ?? 'failed')
     if (condition !== undefined) sendBody(ctx, status, XML_TYPE, errorBody(condition), headers)

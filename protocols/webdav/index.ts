@@ -6,6 +6,7 @@ import type { ChangeGuard } from '../../overlay-core/index.ts'
 import { type DavHandle, type DavOptions, type DavViewSettings, DEFAULT_LIMITS } from './api/settings.ts'
 import { DavEngine } from './engine.ts'
 import { isHostField } from './http/authority.ts'
+import { lingerAfter } from './http/linger.ts'
 import { addPageAssets } from './http/page-assets.ts'
 import { encodeSegment, nameOfText } from './http/path.ts'
 import { DurableLockStore } from './locks/durable-locks.ts'
@@ -126,7 +127,8 @@ function servedViews(views: readonly DavViewSettings[]): Map<string, DavView> {
 
 /** Sees requests before the router does: for what the router or Node would answer in a way WebDAV cannot use. */
 function watchServer(app: FastifyInstance, views: readonly DavViewSettings[], targets: Targets): void {
-  app.server.prependListener('request', (req: IncomingMessage) => {
+  app.server.prependListener('request', (req: IncomingMessage, res: ServerResponse) => {
+    lingerAfter(req, res)
     const { url = '/' } = req
     const target = pathOf(url)
     const routable = routableTarget(target)

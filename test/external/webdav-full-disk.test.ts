@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import { readdir, readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
@@ -18,7 +19,7 @@ t.test('a full disk is 507 with the precondition of RFC 4331, loses nothing and 
     workdir: join(dir, 'work'),
   })
   const put = (name: string, bytes: number) =>
-    fetch(`${overlayd.webdavUrl}${name}`, { method: 'PUT', body: new Uint8Array(bytes) })
+    fetch(`${overlayd.webdavUrl}${name}`, { method: 'PUT', body: randomBytes(bytes) })
   const refused = await put('f', 4 * 1024 * 1024)
   t.equal(refused.status, 507)
   t.match(await refused.text(), /<D:error xmlns:D="DAV:"><D:sufficient-disk-space\/><\/D:error>/)

@@ -2,11 +2,6 @@ import type { ServerResponse } from 'node:http'
 import { ClientGone } from '../http/client-gone.ts'
 import { httpDate } from '../http/http-date.ts'
 import type { DavContext } from '../state/context.ts'
-import { isWaiting } from './body.ts'
-
-/** How much of a refused upload is read and dropped before the connection is closed, bytes and ms. */
-const LINGER_BYTES = 4 * 1024 * 1024
-const LINGER_MS = 5_000
 
 /** Answers without a body. `headers` is a flat list of names and values. */
 export function sendEmpty(ctx: DavContext, status: number, headers: readonly string[] = []): void {
@@ -60,32 +55,4 @@ export function writeOut(res: ServerResponse, piece: string | Uint8Array): Promi
       else resolve()
     })
   })
-}
-
-/**
- * Decides what becomes of a request body that nobody will read: a client that still waits for `100 Continue` gets the
- * connection closed after the answer; from others some more is taken and dropped, so that the answer reaches them before the
- * connection may close. Call it before the answer is sent.
- */
-export function abandonBody(ctx: DavContext): void {
-  const { req, res } = ctx
-  if (req.complete) return
-  if (isWaiting(req)) {
-    res.shouldKeepAlive = false
-    return
-  }
-  let dropped = 0
-  const { socket } = req
-  const timer = setTimeout(() => socket.destroy(), LINGER_MS)
-  // Once answered, a request does not learn of the end of its connection any more: only the socket does.
-  const settled = () => {
-    clearTimeout(timer)
-    socket.off('close', settled)
-  }
-  socket.once('close', settled)
-  req.once('end', settled).on('data', (piece: Buffer) => {
-    dropped += piece.length
-    if (dropped > LINGER_BYTES) socket.destroy()
-  })
-  req.resume()
 }

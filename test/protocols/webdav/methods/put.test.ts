@@ -189,6 +189,55 @@ t.test('a refused upload gets its answer although the client has not finished', 
   })
 })
 
+t.test(
+  'a refused upload gets its answer on a connection that closes after it, as those of many proxies do',
+  async (t) => {
+    await withDav(t, [{ 'd/': '' }], async (dav) => {
+      for (const [version, fields] of [
+        ['1.0', ''],
+        ['1.1', 'Connection: close\r\n'],
+        ['1.1', 'Connection: close\r\nExpect: 100-continue\r\n'],
+      ]) {
+        const length = 600_000
+        const socket = connect({ port: dav.port, host: '127.0.0.1', allowHalfOpen: true })
+        let broken: Error | undefined
+        let answer = ''
+        socket.on('error', (error) => {
+          broken = error
+        })
+        socket.on('data', (piece) => {
+          answer += piece.toString('latin1')
+        })
+        socket.write(`PUT /overlay/none/x HTTP/${version}\r\nHost: x\r\n${fields}Content-Length: ${length}\r\n\r\n`)
+        socket.write(Buffer.alloc(length / 2))
+        await until(() => socket.readableEnded || broken !== undefined)
+        socket.end(Buffer.alloc(length / 2))
+        await until(() => socket.closed)
+        t.match(answer, /^HTTP\/1\.1 409 [\s\S]*Connection: close[\s\S]*\n$/, `${version} ${fields}`)
+        t.equal(broken, undefined, 'nothing that the client sends after the answer resets the connection')
+      }
+    })
+  },
+)
+
+t.test('a refused upload that does not end is cut off', async (t) => {
+  await withDav(t, [{ 'd/': '' }], async (dav) => {
+    for (const fields of ['', 'Connection: close\r\n']) {
+      const socket = connect({ port: dav.port, host: '127.0.0.1', allowHalfOpen: true })
+      let sent = 0
+      const send = () => {
+        while (socket.writable && socket.write(Buffer.alloc(65_536))) sent += 65_536
+      }
+      socket.on('drain', send).on('error', () => undefined)
+      socket.resume()
+      socket.write(`PUT /overlay/none/x HTTP/1.1\r\nHost: x\r\n${fields}Content-Length: ${2 ** 40}\r\n\r\n`)
+      send()
+      await until(() => socket.closed)
+      t.ok(sent < 32 * 1024 * 1024, `${sent} bytes`)
+    }
+  })
+})
+
 t.test('X-OC-Mtime sets the time', async (t) => {
   await withDav(t, [{ 'd/': '' }], async (dav) => {
     const answer = await dav.ask('PUT', '/overlay/d/a', { body: 'x', headers: { 'x-oc-mtime': '1500000000.5' } })
