@@ -150,12 +150,15 @@ export function tryOnLoop(make: () => number): number {
   }
 }
 
-/** Waits for a sync, and tells by the time it took whether the disk is slow. */
+/** Waits for a sync, while which no call is made on the event loop when it takes long, and tells by the time it took whether the disk is slow. */
 export async function timedSync(sync: Promise<number>): Promise<number> {
   const before = performance.now()
-  const result = await sync
-  loopTime.synced(performance.now() - before)
-  return result
+  loopTime.syncBegins()
+  try {
+    return await sync
+  } finally {
+    loopTime.syncEnds(performance.now() - before)
+  }
 }
 
 function callElsewhere<A extends unknown[]>(op: string, native: Native<A>, args: A): Promise<number> {

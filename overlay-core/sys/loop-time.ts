@@ -2,20 +2,22 @@
 const MOST_MS_PER_TURN = 0.25
 /** A call that let the processor go for so long has waited for something. */
 const WAITED_MS = 0.2
-/** A call that took so long, without being interrupted, was long for any reason. */
+/** A call that took so long, without being interrupted, was long for any reason; and after one that waited for so long comes a pause. */
 const LONG_MS = 1
-/** After a call that was slow none is made on the loop for so many times as long, so that the loop stands still for no more than this part of the time. */
-const PAUSE_TIMES = 2000
-/** The first time may be chance, as a page of the program that had to be read: so many times as long. */
-const FIRST_PAUSE_TIMES = 100
-/** It is a first time again when none was slow for so long. */
-const FORGOTTEN_MS = 300_000
+/** Of so many ms the loop may stand still for one in calls that were slow. */
+const MS_PER_SLOW_MS = 2000
+/** Where none was slow for long, so many ms of it are free. */
+const MOST_ALLOWANCE_MS = 10
+/** A long call is followed by a pause of so many times its length, whatever is left of the allowance: what it waited for may keep the next one, too. */
+const PAUSE_TIMES = 20
 /** And as long as this at least, in ms. */
-const LEAST_PAUSE_MS = 1000
+const LEAST_PAUSE_MS = 100
+/** A sync that runs for longer keeps the journal busy, for which a call may have to wait. */
+const LONG_SYNC_MS = 10
 /** A sync that took longer says that the disk is slow. */
 const SLOW_SYNC_MS = 50
 /** So many times as long as that no call is made on the loop. */
-const SYNC_PAUSE_TIMES = 200
+const SYNC_PAUSE_TIMES = 10
 
 /** How often this thread has let the processor go: because it had to wait, and because another was to run. */
 export interface Switches {
@@ -25,7 +27,8 @@ export interface Switches {
 
 /**
  * Decides whether a short system call may be made on the event loop, which saves the trip to a thread and back, and watches how long they take. Nobody is to wait who would not
- * have waited anyway: there is a little time for them in each turn of the loop, and after one that was slow there is none for a while.
+ * have waited anyway: there is a little time for them in each turn of the loop, after one that was slow there is none for a while,
+ * and all that were slow together may take a two-thousandth of the time.
  */
 export class LoopTime {
   readonly #now: () => number
@@ -36,7 +39,12 @@ export class LoopTime {
   /** Time of this turn that has been used, in ms. */
   #used = 0
   #pausedUntil = 0
-  #lastSlow = -FORGOTTEN_MS
+  /** For how long calls may be slow, ms, at the time `#allowedAt`; less than 0 when they were for too long. */
+  #allowance = MOST_ALLOWANCE_MS
+  #allowedAt = 0
+  /** Syncs under way, and since when there is one. */
+  #syncs = 0
+  #syncingSince = 0
   /** Who has forbidden it. */
   #forbidden = 0
   #turnEnds = false
@@ -53,7 +61,8 @@ export class LoopTime {
 
   /** Whether a call may be made now. */
   get free(): boolean {
-    return this.#forbidden === 0 && this.#used < MOST_MS_PER_TURN && (this.#pausedUntil === 0 || this.#isOver())
+    if (this.#forbidden > 0 || this.#used >= MOST_MS_PER_TURN) return false
+    return (this.#pausedUntil === 0 || this.#isOver()) && (this.#syncs === 0 || !this.#syncsLong())
   }
 
   /** No call is made on the loop until `allow` was called as often: some file system asks somebody else. */
@@ -84,9 +93,19 @@ export class LoopTime {
     if (took > WAITED_MS && this.#wasSlow(took)) this.#slow(now, took)
   }
 
-  /** Told how long a sync in the pool took. */
-  synced(ms: number): void {
+  /** A sync begins in the pool. */
+  syncBegins(): void {
+    if (this.#syncs++ === 0) this.#syncingSince = this.#now()
+  }
+
+  /** It has ended, after so many ms. */
+  syncEnds(ms: number): void {
+    this.#syncs--
     if (ms > SLOW_SYNC_MS) this.#pause(this.#now(), ms * SYNC_PAUSE_TIMES)
+  }
+
+  #syncsLong(): boolean {
+    return this.#now() - this.#syncingSince > LONG_SYNC_MS
   }
 
   /** That another process had the processor meanwhile says nothing about the disk. */
@@ -97,9 +116,11 @@ export class LoopTime {
   }
 
   #slow(now: number, took: number): void {
-    const isFirst = now - this.#lastSlow > FORGOTTEN_MS
-    this.#lastSlow = now
-    this.#pause(now, Math.max(LEAST_PAUSE_MS, took * (isFirst ? FIRST_PAUSE_TIMES : PAUSE_TIMES)))
+    const gained = (now - this.#allowedAt) / MS_PER_SLOW_MS
+    this.#allowance = Math.min(MOST_ALLOWANCE_MS, this.#allowance + gained) - took
+    this.#allowedAt = now
+    if (this.#allowance < 0) this.#pause(now, -this.#allowance * MS_PER_SLOW_MS)
+    if (took > LONG_MS) this.#pause(now, Math.max(LEAST_PAUSE_MS, took * PAUSE_TIMES))
   }
 
   #pause(now: number, ms: number): void {

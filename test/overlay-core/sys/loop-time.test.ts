@@ -30,14 +30,12 @@ t.test('a turn of the loop has time for short calls, and the next one has it aga
 })
 
 t.test(
-  'after a call that waited there are none for a hundred times as long, then two thousand times, at least a second',
+  'after a long call that waited there are none for twenty times as long, at least a tenth of a second',
   async (t) => {
     const { state, time, trip } = setUp()
     for (const [ms, pause] of [
-      [20, 2000],
-      [20, 40_000],
-      [0.3, 1000],
-      [2, 4000],
+      [2, 100],
+      [6, 120],
     ] as const) {
       trip(ms, { waits: 1 })
       await turn()
@@ -46,13 +44,38 @@ t.test(
       state.ms += 2
       t.ok(time.free, 'tried again')
     }
-    state.ms += 300_000
-    trip(20, { waits: 1 })
+    trip(0.3, { waits: 1 })
     await turn()
-    state.ms += 2001
-    t.ok(time.free, 'the one long ago is forgotten')
+    t.ok(time.free, 'one that is hardly noticed is followed by no pause')
   },
 )
+
+t.test('slow calls take a two-thousandth of the time together, but for ten milliseconds', async (t) => {
+  const { state, time, trip } = setUp()
+  trip(20, { waits: 1 })
+  await turn()
+  state.ms += 19_999
+  t.notOk(time.free, 'ten ms too many')
+  state.ms += 2
+  t.ok(time.free)
+  trip(20, { waits: 1 })
+  await turn()
+  state.ms += 39_900
+  t.notOk(time.free, 'nothing was left')
+  state.ms += 200
+  t.ok(time.free)
+  state.ms += 60_000
+  trip(9.9, { waits: 1 })
+  await turn()
+  state.ms += 200
+  t.ok(time.free, 'ten have gathered again')
+  const small = setUp()
+  for (let made = 0; made < 40; made++) {
+    small.trip(0.3, { waits: 1 })
+    await turn()
+  }
+  t.notOk(small.time.free, 'small ones count as well')
+})
 
 t.test(
   'a call that was long without waiting counts as slow, one that was interrupted by another process does not',
@@ -72,13 +95,21 @@ t.test(
   },
 )
 
-t.test('a slow sync says that the disk is slow', (t) => {
+t.test('a slow sync says that the disk is slow, and while a long one runs there are no calls', (t) => {
   const { state, time } = setUp()
-  time.synced(40)
+  time.syncBegins()
   t.ok(time.free)
-  time.synced(100)
+  state.ms += 11
+  t.notOk(time.free, 'it takes long')
+  time.syncBegins()
+  time.syncEnds(20)
+  t.notOk(time.free, 'the other one runs')
+  time.syncEnds(40)
+  t.ok(time.free)
+  time.syncBegins()
+  time.syncEnds(100)
   t.notOk(time.free)
-  state.ms += 19_999
+  state.ms += 999
   t.notOk(time.free)
   state.ms += 2
   t.ok(time.free)
