@@ -13,10 +13,11 @@ export function parseAddress(option: string, text: string, given: boolean): Addr
   const host = match?.[1] ?? match?.[2] ?? ''
   const port = Number(match?.[3])
   if (match === null || host === '' || (match[1] !== undefined && isIP(host) !== 6)) {
-    throw new OptionError(option, `${JSON.stringify(text)} is not HOST:PORT; say 127.0.0.1:8080, [::1]:8080 or off`)
+    throw new OptionError(option, `${JSON.stringify(text)} is not HOST:PORT; use 127.0.0.1:8080, [::1]:8080 or off`)
   }
-  if (port > 65_535) throw new OptionError(option, `port ${port} is above 65535; 0 picks a free one`)
-  if (!/^[A-Za-z0-9._:%*-]+$/.test(host)) throw new OptionError(option, `${JSON.stringify(host)} is not a host name`)
+  if (port > 65_535) throw new OptionError(option, `port ${port} is above 65535; use a lower one, or 0 for a free port`)
+  if (!/^[A-Za-z0-9._:%*-]+$/.test(host))
+    throw new OptionError(option, `${JSON.stringify(host)} is not a host name; use a name or an IP address`)
   return { host: host === 'localhost' ? '127.0.0.1' : host === '*' ? '0.0.0.0' : host, port, given }
 }
 

@@ -47,7 +47,7 @@ function declaration({ name, short, value }: OptionSpec): [string, { type: 'stri
 /** The value of the option, written as `name`; `''` for a switch. */
 function valueFor(spec: OptionSpec, name: string, value: string | undefined, attached: boolean | undefined): string {
   if (spec.value === undefined) {
-    if (value !== undefined) throw new OptionError(name, `takes no value; write ${name} alone`)
+    if (value !== undefined) throw new OptionError(name, `takes no value; use ${name} alone`)
     return ''
   }
   const forgotten = value === undefined || value === '' || (attached === false && value.startsWith('--'))

@@ -36,17 +36,17 @@ export function parseCommandLine(argv: readonly string[], environment: Environme
 /** `overlayd help [TOPIC]`, and `--help TOPIC`. */
 function parseHelp(topics: readonly string[]): Command {
   const [topic, more] = topics
-  if (more !== undefined) throw new OptionError('help', `takes one topic, but got ${JSON.stringify(more)} as well`)
+  if (more !== undefined) throw new OptionError('help', `takes one topic; remove ${JSON.stringify(more)}`)
   return { kind: 'help', text: topic === undefined ? helpText() : helpOn(topic) }
 }
 
 function parseStatus(argv: readonly string[], environment: Environment): Command {
   const { values, words } = cutArguments(argv, STATUS_OPTIONS)
   if (values.has('--help')) return { kind: 'help', text: helpOn('status') }
-  if (words.length > 0) throw new OptionError('status', `takes no further word, but got ${JSON.stringify(words[0])}`)
+  if (words.length > 0) throw new OptionError('status', `takes no arguments; remove ${JSON.stringify(words[0])}`)
   const url = values.get('--url')?.[0]
   if (url !== undefined && !/^https?:$/.test(URL.parse(url)?.protocol ?? '')) {
-    throw new OptionError('--url', `${JSON.stringify(url)} is not a URL; say http://HOST:PORT`)
+    throw new OptionError('--url', `${JSON.stringify(url)} is not a URL; use http://HOST:PORT`)
   }
   return { kind: 'status', settings: { url, json: values.has('--json'), stateDir: stateDir(values, environment) } }
 }
@@ -56,10 +56,10 @@ function parseRemount(argv: readonly string[], environment: Environment): Comman
   if (values.has('--help')) return { kind: 'help', text: helpOn('remount') }
   const options = values.get('-o')
   if (options === undefined)
-    throw new OptionError('-o', 'is missing; say what is to change, for example -o lowerdir=DIR:DIR')
+    throw new OptionError('-o', 'is missing; add the options to change, for example -o lowerdir=DIR:DIR')
   const pid = values.get('--pid')?.[0]
   if (pid !== undefined && !/^[1-9]\d{0,9}$/.test(pid))
-    throw new OptionError('--pid', `${JSON.stringify(pid)} is not the number of a process`)
+    throw new OptionError('--pid', `${JSON.stringify(pid)} is not a process id; use a number from overlayd status`)
   const settings = {
     options: options.join(','),
     cwd: environment.cwd,
@@ -111,7 +111,7 @@ function viewName(words: readonly string[]): string {
   if (words.length > 1) {
     throw new OptionError(
       'NAME',
-      `only one name goes with an overlay, but got ${words.map((word) => JSON.stringify(word)).join(', ')}`,
+      `an overlay has one name; keep one of ${words.map((word) => JSON.stringify(word)).join(', ')}`,
     )
   }
   const name = words[0] ?? 'overlay'
@@ -119,7 +119,7 @@ function viewName(words: readonly string[]): string {
   if (!/^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$/.test(name)) {
     throw new OptionError(
       'NAME',
-      `${JSON.stringify(name)} cannot be served; use up to 64 letters, digits, . _ and -, beginning with a letter or digit`,
+      `${JSON.stringify(name)} is not a valid name; use up to 64 letters, digits, . _ and -, starting with a letter, a digit or _`,
     )
   }
   return name
@@ -133,7 +133,7 @@ function mountOptions(
 ): MountOptions | undefined {
   if (texts === undefined) {
     if (sample) return undefined
-    throw new OptionError('-o', 'is missing; say -o lowerdir=DIR,upperdir=DIR,workdir=DIR, or --sample for a try')
+    throw new OptionError('-o', 'is missing; use -o lowerdir=DIR,upperdir=DIR,workdir=DIR, or --sample to try overlayd')
   }
   try {
     return parseOptions(texts.join(','), { cwd: environment.cwd, privileged: environment.uid === 0 })
@@ -157,11 +157,11 @@ function parseIdentity(text: string | undefined, ownUid: number | undefined): Se
   if (match === null || uid >= 0xffff_ffff || gid >= 0xffff_ffff) {
     throw new OptionError(
       '--as',
-      `${JSON.stringify(text)} is neither UID:GID nor root; give two numbers, for example 1000:1000`,
+      `${JSON.stringify(text)} is neither UID:GID nor root; use two numbers, for example 1000:1000`,
     )
   }
   if (ownUid !== 0 && uid !== ownUid) {
-    throw new OptionError('--as', `user ${uid} is not yours and the server is not run by root; leave --as out`)
+    throw new OptionError('--as', `only root can act as another user (${uid}); remove --as, or run the server as root`)
   }
   return { uid, gid }
 }
@@ -170,7 +170,7 @@ function parseIdentity(text: string | undefined, ownUid: number | undefined): Se
 function parseGrace(text: string): number {
   const seconds = /^\d{1,4}$/.test(text) ? Number(text) : Number.NaN
   if (!(seconds >= 1 && seconds <= 3600)) {
-    throw new OptionError('--lock-grace', `${JSON.stringify(text)} is not a number of seconds from 1 to 3600`)
+    throw new OptionError('--lock-grace', `${JSON.stringify(text)} is not a number of seconds; use 1 to 3600`)
   }
   return seconds * 1000
 }
@@ -183,15 +183,15 @@ function oneOf<Word extends string>(option: string, text: string, words: readonl
 }
 
 function parseLogLevel(text: string): LogLevel {
-  return oneOf('--log-level', text, LOG_LEVELS, `not a level; use ${LOG_LEVELS.join(', ')}`)
+  return oneOf('--log-level', text, LOG_LEVELS, `not a log level; use ${LOG_LEVELS.join(', ')}`)
 }
 
 function parseSymlinks(text: string): SymlinkPolicy {
-  return oneOf('--symlinks', text, SYMLINK_POLICIES, `none of ${SYMLINK_POLICIES.join(', ')}`)
+  return oneOf('--symlinks', text, SYMLINK_POLICIES, `not a symlink policy; use ${SYMLINK_POLICIES.join(', ')}`)
 }
 
 function parseLocks(text: string): LockPolicy {
-  return oneOf('--locks', text, LOCK_POLICIES, `neither ${LOCK_POLICIES.join(' nor ')}`)
+  return oneOf('--locks', text, LOCK_POLICIES, `not a lock policy; use ${LOCK_POLICIES.join(' or ')}`)
 }
 
 function stateDir(values: ReadonlyMap<string, readonly string[]>, environment: Environment): string {
@@ -209,17 +209,15 @@ function checkListeners({ webdav, nfs, insecureNoAuth, rpcbind, portmap }: Setti
   if (webdav !== undefined && !isLoopback(webdav.host) && !insecureNoAuth) {
     throw new OptionError(
       '--webdav',
-      `${webdav.host} is reached from other machines and there is no login; use 127.0.0.1, or add --insecure-no-auth`,
+      `${webdav.host} can be reached from other machines, and there is no login; use 127.0.0.1, or add --insecure-no-auth`,
     )
   }
   if (webdav !== undefined && nfs !== undefined && isSame(webdav, nfs)) {
     throw new OptionError('--nfs', `${formatAddress(nfs.host, nfs.port)} is taken by --webdav; choose another port`)
   }
-  if (rpcbind && nfs === undefined)
-    throw new OptionError('--rpcbind', 'has nothing to register with --nfs off; leave it out')
-  if (portmap && nfs === undefined)
-    throw new OptionError('--portmap', 'has nothing to tell with --nfs off; leave it out')
-  if (portmap && rpcbind) throw new OptionError('--portmap', 'takes the place of rpcbind; leave it or --rpcbind out')
+  if (rpcbind && nfs === undefined) throw new OptionError('--rpcbind', 'requires NFS; remove it, or remove --nfs off')
+  if (portmap && nfs === undefined) throw new OptionError('--portmap', 'requires NFS; remove it, or remove --nfs off')
+  if (portmap && rpcbind) throw new OptionError('--portmap', 'cannot be combined with --rpcbind; remove one of them')
 }
 
 function isSame(a: Address, b: Address): boolean {

@@ -18,15 +18,15 @@ export function parsePublicUrl(text: string, view: string): string {
   const option = '--public-url'
   const url = URL.parse(text)
   if (url === null || !/^https?:$/.test(url.protocol) || url.host === '') {
-    throw new OptionError(option, `${JSON.stringify(text)} is not a URL; say https://HOST or https://HOST:PORT`)
+    throw new OptionError(option, `${JSON.stringify(text)} is not a URL; use https://HOST or https://HOST:PORT`)
   }
   if (url.username !== '' || url.password !== '' || url.search !== '' || url.hash !== '') {
-    throw new OptionError(option, `${JSON.stringify(text)} holds more than a place; say ${url.origin}`)
+    throw new OptionError(option, `${JSON.stringify(text)} has more than a host and a port; use ${url.origin}`)
   }
   if (!['/', `/${view}`, `/${view}/`].includes(url.pathname)) {
     throw new OptionError(
       option,
-      `${JSON.stringify(text)} has a path; have the proxy hand paths on as they are, and say ${url.origin}`,
+      `${JSON.stringify(text)} has a path; let the proxy pass paths on unchanged, and use ${url.origin}`,
     )
   }
   return url.origin
@@ -41,7 +41,7 @@ export function parseNetwork(option: string, text: string): Network {
   if (version === 0 || address.includes('%') || more.length > 0 || !(bits <= most)) {
     throw new OptionError(
       option,
-      `${JSON.stringify(text)} is neither an address nor a network; say 127.0.0.1, 10.0.0.0/8 or ::1`,
+      `${JSON.stringify(text)} is neither an address nor a network; use 127.0.0.1, 10.0.0.0/8 or ::1`,
     )
   }
   return { address, bits, family: version === 6 ? 'ipv6' : 'ipv4' }

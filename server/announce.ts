@@ -29,7 +29,7 @@ export function announce(
   for (const { name, overlay } of views) for (const notice of overlay.notices) lines.push(`Note on ${name}: ${notice}.`)
   for (const note of exposed) lines.push(`Warning: ${note}.`)
   if (settings.views[0]!.mount === undefined) lines.push(...sampleHints(url, settings.stateDir))
-  lines.push('Ctrl-C stops it.', '')
+  lines.push('Press Ctrl-C to stop.', '')
   return lines.join('\n')
 }
 
@@ -65,7 +65,7 @@ function webdavHints(url: string): string[] {
   const hints = [`Browser, Finder, Explorer: ${url}`]
   if (davfsNeedsBufSize(release())) {
     hints.push(
-      '(davfs2 on this kernel needs a line "buf_size 64" in /etc/davfs2/davfs2.conf, else ls says Invalid argument.)',
+      '(davfs2 on this kernel needs the line "buf_size 64" in /etc/davfs2/davfs2.conf. Without it, ls fails with "Invalid argument".)',
     )
   }
   return hints
@@ -74,9 +74,9 @@ function webdavHints(url: string): string[] {
 /** On whose behalf WebDAV acts is no matter of course where root runs the server. */
 function userHint({ uid, gid }: { readonly uid: number; readonly gid: number }, chosen: boolean): string {
   if (!chosen)
-    return `WebDAV acts as nobody (${uid}:${gid}), as there is no login; --as UID:GID, or --as root, says otherwise.`
+    return `WebDAV acts as nobody (${uid}:${gid}) because there is no login. Use --as UID:GID or --as root to change this.`
   return uid === 0
-    ? 'WebDAV acts as root (--as): everyone who reaches it reads and changes every file.'
+    ? 'WebDAV acts as root (--as): everyone who can reach it can read and change every file.'
     : `WebDAV acts as ${uid}:${gid} (--as).`
 }
 
@@ -97,9 +97,9 @@ function sampleHints(url: string | undefined, stateDir: string): string[] {
           `  curl -X MOVE -H 'Destination: ${url}handbook/' ${url}docs/`,
         ]
   return [
-    'This is the sample. Try, in another terminal:',
+    'This is the sample. Try these in another terminal:',
     ...tries,
-    `  ls -lR ${stateDir}/sample/upper    # every change is here, and only here`,
-    'Your own: npx overlayd -o lowerdir=DIR,upperdir=DIR,workdir=DIR',
+    `  ls -lR ${stateDir}/sample/upper    # all changes are here, and only here`,
+    'To serve your own files: npx overlayd -o lowerdir=DIR,upperdir=DIR,workdir=DIR',
   ]
 }

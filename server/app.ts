@@ -62,9 +62,9 @@ const CLIENT_ERRORS: Record<string, string> = {
 
 /** What a request is refused for before anything is done about it. */
 const FOREIGN_HOST =
-  'This server has no login and answers only to localhost, IP addresses and the names of --public-url.\n'
+  'This server has no login, so it answers only to localhost, IP addresses and names given with --public-url.\n'
 const FOREIGN_PAGE =
-  'A page of another origin may link to this server and nothing else. Where this is the page of the server itself, behind a proxy: name its URL with --public-url.\n'
+  "A page of another origin may only link to this server. If this is the server's own page behind a proxy, give its URL with --public-url.\n"
 
 /**
  * A page from elsewhere can make its own name resolve to 127.0.0.1 and would then be same-origin with this server (DNS rebinding).

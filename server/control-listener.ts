@@ -36,7 +36,7 @@ export async function controlListener({ log, token, counters, remount }: Control
     const given = Buffer.from(request.headers.authorization ?? '')
     if (given.length === wanted.length && timingSafeEqual(given, wanted)) return
     counters.refused++
-    log.warn('a control request without the token of this server')
+    log.warn('refused a control request without a valid token')
     await reply.code(401).send()
   })
   app.setErrorHandler(async (error, _request, reply) => answerError(error, reply, log))
@@ -56,6 +56,6 @@ function answerError(error: unknown, reply: FastifyReply, log: FastifyBaseLogger
   }
   const { statusCode } = error as { statusCode?: number }
   if (statusCode !== undefined && statusCode < 500) return reply.code(statusCode).send()
-  log.error({ err: error }, 'a control request failed')
+  log.error({ err: error }, 'control request failed')
   return reply.code(500).send()
 }

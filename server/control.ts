@@ -54,7 +54,7 @@ export async function openControl(parts: {
     listener.then(
       (answer) => answer(request, response),
       (error) => {
-        log.error({ err: error }, 'control requests cannot be answered')
+        log.error({ err: error }, 'cannot load the control listener')
         response.destroy()
       },
     )

@@ -16,7 +16,7 @@ export async function exposedDirectories(settings: Settings, views: readonly Vie
   const tell = async (what: string, path: string) => {
     const real = await realpath(path)
     if (PUBLIC_TREES.test(real) || !(await othersReach(real))) return
-    notes.push(`${what} ${path} can be entered by other users of this machine; ${mend(dirname(real))}`)
+    notes.push(`other users of this machine can enter ${what} ${path}; ${mend(dirname(real))}`)
   }
   for (const { overlay, settings: given } of views) {
     const { upperdir, workdir, lowerdir, datadir } = overlay.options
@@ -34,7 +34,7 @@ export async function exposedDirectories(settings: Settings, views: readonly Vie
 
 function mend(parent: string): string {
   const shared = /^\/([^/]*|home\/[^/]+|srv|var\/lib|var\/tmp|run\/user\/[^/]+)$/.test(parent)
-  return shared ? 'put it below a directory of mode 0700' : `close the way to it with chmod o-x ${parent}`
+  return shared ? 'move it below a directory with mode 0700' : `run chmod o-x ${parent}`
 }
 
 /** Whether users who are neither owner nor in the group may go through every directory on the way, and into this one. */

@@ -26,7 +26,7 @@ export function installFaultPolicy(log: Logger, stop: StopRequest, clock: Clock 
     recent.push(now)
     while (recent[0]! <= now - WINDOW_MS) recent.shift()
     if (recent.length <= MOST) return
-    log.fatal(`${recent.length} of these within a minute: stopping`)
+    log.fatal(`stopping after ${recent.length} uncaught exceptions within a minute`)
     stop.request(1)
   }
   process.on('uncaughtException', (error) => {

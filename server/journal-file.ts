@@ -38,7 +38,7 @@ export class JournalFile implements Journal {
       )
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException
-      throw new OptionError('--state-dir', `${path} cannot be used (${code ?? String(error)}); choose another`)
+      throw new OptionError('--state-dir', `cannot use ${path} (${code ?? String(error)}); choose another directory`)
     }
   }
 

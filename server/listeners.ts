@@ -40,7 +40,7 @@ async function tryToListen({ host, port }: Address): Promise<void> {
 /** What went wrong with starting NFS, as a wrong option where it is one. */
 export function nfsError(address: Address, error: unknown): unknown {
   if (error instanceof Error && error.message.startsWith('rpcbind ')) {
-    return new OptionError('--rpcbind', `${error.message}; start rpcbind, or leave the option out`)
+    return new OptionError('--rpcbind', `${error.message}; start rpcbind, or remove the option`)
   }
   if (error instanceof Error && error.message.startsWith('portmap: ')) return portmapError(error.cause)
   return listenError('--nfs', address, error)
@@ -49,9 +49,9 @@ export function nfsError(address: Address, error: unknown): unknown {
 function portmapError(cause: unknown): unknown {
   const { code } = cause as NodeJS.ErrnoException
   if (code === 'EADDRINUSE') {
-    return new OptionError('--portmap', 'port 111 is in use; say --rpcbind instead where rpcbind runs on this machine')
+    return new OptionError('--portmap', 'port 111 is in use; use --rpcbind instead if rpcbind runs on this machine')
   }
-  if (code === 'EACCES') return new OptionError('--portmap', 'port 111 needs root; leave the option out')
+  if (code === 'EACCES') return new OptionError('--portmap', 'port 111 needs root; run as root, or remove the option')
   return cause
 }
 
@@ -61,9 +61,9 @@ function listenError(option: string, { host, port }: Address, error: unknown): u
   const free = formatAddress(host, 0)
   switch ((error as NodeJS.ErrnoException).code) {
     case 'EADDRINUSE':
-      return new OptionError(option, `${at} is in use; choose another port, or ${free} for a free one`)
+      return new OptionError(option, `${at} is in use; choose another port, or use ${free} to pick a free one`)
     case 'EACCES':
-      return new OptionError(option, `${at} needs root; choose a port from 1024 on, or ${free} for a free one`)
+      return new OptionError(option, `${at} needs root; choose port 1024 or higher, or use ${free} to pick a free one`)
     case 'EADDRNOTAVAIL':
     case 'ENOTFOUND':
     case 'EAI_AGAIN':
@@ -76,7 +76,7 @@ function listenError(option: string, { host, port }: Address, error: unknown): u
 /** Listens and returns the port. @throws OptionError as in `checkPorts` */
 export async function listenHttp(app: FastifyInstance, address: Address): Promise<number> {
   try {
-    await app.listen({ host: address.host, port: address.port, listenTextResolver: () => 'WebDAV accepts connections' })
+    await app.listen({ host: address.host, port: address.port, listenTextResolver: () => 'WebDAV is listening' })
   } catch (error) {
     throw listenError('--webdav', address, error)
   }

@@ -29,7 +29,7 @@ export function makeLog(level: LogLevel | 'silent', fd: number): Log {
     telling = false
   }
   const sink = new LogSink(fd, counters, (lost) =>
-    tell(() => log.warn({ lost }, 'the log is taken again: lines before this one were lost')),
+    tell(() => log.warn({ lost }, 'lines before this one were lost because nobody read the log')),
   )
   const log: Logger = pino(
     {

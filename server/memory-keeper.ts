@@ -26,7 +26,7 @@ export function keepMemorySmall(log: Logger): () => void {
       },
       (error) => {
         clearInterval(timer)
-        log.debug({ err: error }, 'memory cannot be given back on this system')
+        log.debug({ err: error }, 'cannot return memory to the system')
       },
     )
   }, INTERVAL_MS).unref()

@@ -30,7 +30,7 @@ export async function openNfs(server: RunningServer, settings: Settings, nfs: Ad
   const views = server.views.list()
   const handleKey = await loadHandleKey(stateDir, systemRandom)
   const verifier = await loadWriteVerifier(stateDir, systemRandom, (error) =>
-    log.error({ err: error }, 'the NFS write verifier cannot be kept'),
+    log.error({ err: error }, 'cannot save the NFS write verifier'),
   )
   const journal = await JournalFile.open(lockClientsPath(stateDir, views))
   server.journals.push(journal)

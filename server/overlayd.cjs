@@ -53,7 +53,7 @@ function runOn(binary) {
     process.on(signal, listener)
     return [signal, listener]
   })
-  child.on('error', (error) => fail(`the pinned Node ${binary} does not start: ${error.message}`))
+  child.on('error', (error) => fail(`cannot start the bundled Node ${binary}: ${error.message}; run npm ci`))
   child.on('exit', (code, signal) => {
     for (const entry of forward) process.removeListener(entry[0], entry[1])
     if (signal === null) process.exit(code)
@@ -89,8 +89,8 @@ if (isNewEnough(process.version)) {
   const binary = pinnedNode()
   if (binary === undefined || process.env.OVERLAYD_RELAUNCHED) {
     fail(
-      `needs Node ${NEEDED.join('.')} or newer and this is ${process.version}; the Node that comes with it is missing because ` +
-        'install scripts did not run: npm rebuild --ignore-scripts=false node, or put a newer Node on the PATH',
+      `needs Node ${NEEDED.join('.')} or newer, but this is ${process.version}. The bundled Node is missing because ` +
+        'install scripts did not run; run npm rebuild --ignore-scripts=false node, or put a newer Node on the PATH',
     )
   }
   runOn(binary)

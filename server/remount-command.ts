@@ -36,9 +36,9 @@ function chooseServer(notes: readonly RunNote[], { view, pid, stateDir }: Remoun
   if (fitting.length === 1 && fitting[0]) return fitting[0]
   const wanted = view === undefined ? 'server' : `server of ${view}`
   const which = pid === undefined ? wanted : `${wanted} with process ${pid}`
-  if (fitting.length === 0) return `no ${which} runs with the state directory ${stateDir}; say --state-dir`
+  if (fitting.length === 0) return `no ${which} runs with the state directory ${stateDir}; start it, or use --state-dir`
   const running = fitting.map((note) => `${note.pid} (${note.views.join(', ')})`).join(', ')
-  return `several servers run with the state directory ${stateDir}: ${running}; say --pid`
+  return `several servers run with the state directory ${stateDir}: ${running}; choose one with --pid`
 }
 
 async function post({ port, token }: ControlNote, body: object): Promise<string | undefined> {
@@ -52,11 +52,11 @@ async function post({ port, token }: ControlNote, body: object): Promise<string 
     })
     if (answer.statusCode === 400) throw optionError(await answer.body.json())
     await answer.body.dump()
-    return answer.statusCode === 204 ? undefined : `answers ${answer.statusCode}; its log says why`
+    return answer.statusCode === 204 ? undefined : `answered ${answer.statusCode}; see its log`
   } catch (error) {
     if (error instanceof OptionError) throw error
     const { code, message } = error as NodeJS.ErrnoException
-    return code === 'ECONNREFUSED' ? 'does not listen any more' : `does not answer (${code ?? message})`
+    return code === 'ECONNREFUSED' ? 'is no longer listening' : `does not answer (${code ?? message})`
   } finally {
     await dispatcher.close()
   }

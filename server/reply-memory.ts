@@ -22,7 +22,7 @@ export async function openReplyMemory(
     await mkdir(dirname(path), { recursive: true, mode: 0o700 })
     return (await openIfSound(path)) ?? (await openAfresh(path, log))
   } catch (error) {
-    log.error({ err: error, path }, 'NFS replies cannot be kept: a call that is asked again after a crash is run twice')
+    log.error({ err: error, path }, 'cannot save NFS replies: a call that is retransmitted after a crash may run twice')
     return undefined
   }
 }
@@ -46,6 +46,6 @@ async function openIfSound(path: string): Promise<PersistentMemory | undefined> 
 async function openAfresh(path: string, log: Logger): Promise<PersistentMemory> {
   const aside = `${path}.damaged`
   await rename(path, aside)
-  log.warn({ path: aside }, 'the file of NFS replies was damaged, and is set aside')
+  log.warn({ path: aside }, 'the file of NFS replies is damaged and was set aside')
   return await openPersistentMemory(path, REPLY_MEMORY_BYTES)
 }

@@ -106,7 +106,7 @@ export class RunningServer {
         this.#log.error({ err: error }, `${what} failed while stopping`)
       }
     }
-    await step('removing the notes', () => removeNotes(this.notes))
+    await step('removing the run files', () => removeNotes(this.notes))
     await Promise.all([
       step('closing control', async () => this.control?.close()),
       step('closing NFS', async () => this.nfs?.close()),
@@ -114,7 +114,7 @@ export class RunningServer {
     ])
     this.replyMemory?.close()
     await step('closing WebDAV', async () => this.webdav?.close())
-    for (const journal of this.journals) await step('closing the journal of locks', () => journal.close())
+    for (const journal of this.journals) await step('closing the lock journal', () => journal.close())
     await step('flushing', () => this.views.close())
     this.#log.info('stopped')
     return status

@@ -33,8 +33,7 @@ export async function refuseSecretsInLayers(settings: Settings, views: readonly 
   for (const secret of secretsOf(settings)) {
     for (const options of views) {
       const found = await collision(secret, options)
-      if (found !== undefined)
-        throw new OptionError(secret.option, `${found}; choose a directory apart from all layers`)
+      if (found !== undefined) throw new OptionError(secret.option, `${found}; choose a directory outside all layers`)
     }
   }
 }
@@ -44,7 +43,7 @@ export async function refuseSecretsInNewLayers(settings: Settings, options: Moun
   for (const secret of secretsOf(settings)) {
     const found = await collision(secret, options)
     if (found !== undefined)
-      throw new OptionError('lowerdir', `${found}; leave that layer out, or start again with another ${secret.option}`)
+      throw new OptionError('lowerdir', `${found}; remove that layer, or restart with another ${secret.option}`)
   }
 }
 
@@ -61,10 +60,10 @@ async function collision(secret: Secret, options: MountOptions): Promise<string 
     const layer = await placesIfThere(path)
     const through = inner || option === 'upperdir' || option === 'workdir'
     if (liesIn(places, layer, through)) {
-      return `'${secret.path}', ${secret.what}, lies inside the ${option} '${path}', and clients would read the keys in it`
+      return `'${secret.path}' (${secret.what}) is inside the ${option} '${path}', so clients could read its keys`
     }
     if (liesIn(layer, places, true) && !allowed.some((exception) => liesIn(layer, exception, false))) {
-      return `'${secret.path}', ${secret.what}, holds the ${option} '${path}'`
+      return `'${secret.path}' (${secret.what}) contains the ${option} '${path}'`
     }
   }
   return undefined

@@ -105,7 +105,9 @@ async function tellOthers(server: RunningServer, settings: Settings, control: Co
     server.notes.push(settings.readyFile)
   }
   if (path !== undefined) return []
-  return [`${settings.stateDir} is on a full or read-only disk: overlayd status and remount do not find this server`]
+  return [
+    `${settings.stateDir} is on a full or read-only disk, so overlayd status and overlayd remount cannot find this server`,
+  ]
 }
 
 function readyNote({ listening, views }: RunningServer): ReadyNote {

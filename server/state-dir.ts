@@ -33,11 +33,11 @@ export interface RunNote extends ReadyNote {
 export async function checkWritable(option: string, directory: string): Promise<void> {
   const at = await nearestExisting(option, directory)
   const made = await stat(at)
-  if (!made.isDirectory()) throw new OptionError(option, `${at} is not a directory; choose another`)
+  if (!made.isDirectory()) throw new OptionError(option, `${at} is not a directory; choose another path`)
   try {
     await access(at, constants.W_OK | constants.X_OK)
   } catch (error) {
-    throw new OptionError(option, `${at} cannot be written to (${codeOf(error)}); choose another`)
+    throw new OptionError(option, `cannot write to ${at} (${codeOf(error)}); choose another directory`)
   }
 }
 
@@ -45,7 +45,7 @@ export async function checkWritable(option: string, directory: string): Promise<
 export async function checkReadyFile(path: string): Promise<void> {
   const directory = dirname(path)
   if ((await nearestExisting('--ready-file', directory)) !== directory) {
-    throw new OptionError('--ready-file', `${directory} does not exist; make it, or choose another place`)
+    throw new OptionError('--ready-file', `${directory} does not exist; create it, or choose another path`)
   }
   await checkWritable('--ready-file', directory)
 }
@@ -57,7 +57,7 @@ async function nearestExisting(option: string, path: string): Promise<string> {
       return at
     } catch (error) {
       if (codeOf(error) !== 'ENOENT' || at === dirname(at)) {
-        throw new OptionError(option, `${at} cannot be looked at (${codeOf(error)}); choose another`)
+        throw new OptionError(option, `cannot access ${at} (${codeOf(error)}); choose another path`)
       }
     }
   }
@@ -76,7 +76,7 @@ export async function loadHandleKey(stateDir: string, random: RandomBytes): Prom
     return (await readKey(path)) ?? (await makeKey(path, random))
   } catch (error) {
     if (error instanceof OptionError) throw error
-    throw new OptionError('--state-dir', `${stateDir} cannot be used (${codeOf(error)}); choose another`)
+    throw new OptionError('--state-dir', `cannot use ${stateDir} (${codeOf(error)}); choose another directory`)
   }
 }
 
@@ -86,13 +86,16 @@ async function readKey(path: string): Promise<Uint8Array | undefined> {
   try {
     const { mode } = await file.stat()
     if ((mode & 0o077) !== 0) {
-      throw new OptionError('--state-dir', `${path} can be read by others; chmod 600 it, or remove it for a new key`)
+      throw new OptionError(
+        '--state-dir',
+        `other users can read ${path}; run chmod 600 on it, or remove it to get a new key`,
+      )
     }
     const key = await file.readFile()
     if (key.length === KEY_BYTES) return key
     throw new OptionError(
       '--state-dir',
-      `${path} has ${key.length} bytes instead of ${KEY_BYTES}; remove it for a new key`,
+      `${path} has ${key.length} bytes instead of ${KEY_BYTES}; remove it to get a new key`,
     )
   } finally {
     await file.close()
@@ -119,7 +122,7 @@ async function makeKey(path: string, random: RandomBytes): Promise<Uint8Array> {
     await rm(aside, { force: true })
   }
   const key = await readKey(path)
-  if (key === undefined) throw new OptionError('--state-dir', `${path} went away while it was made`)
+  if (key === undefined) throw new OptionError('--state-dir', `${path} disappeared while it was created; start again`)
   return key
 }
 
@@ -220,7 +223,7 @@ async function listIfAny(directory: string): Promise<string[]> {
     return await readdir(directory)
   } catch (error) {
     if (codeOf(error) === 'ENOENT') return []
-    throw new OptionError('--state-dir', `${directory} cannot be read (${codeOf(error)}); choose another`)
+    throw new OptionError('--state-dir', `cannot read ${directory} (${codeOf(error)}); choose another directory`)
   }
 }
 

@@ -34,7 +34,7 @@ export async function printStatus(settings: StatusSettings, print: (text: string
 async function knownUrls(stateDir: string, print: (text: string) => void): Promise<string[]> {
   const notes = await readRunNotes(stateDir)
   if (notes.length === 0)
-    print(`no server runs with the state directory ${stateDir}; name one with --url or --state-dir\n`)
+    print(`no server runs with the state directory ${stateDir}; use --url or --state-dir to name one\n`)
   return notes.flatMap((note) => {
     if (note.webdav !== null) return [new URL('/', note.webdav).href]
     print(withoutHttp(note))
@@ -45,7 +45,7 @@ async function knownUrls(stateDir: string, print: (text: string) => void): Promi
 /** All that is known of a server that speaks no HTTP. */
 function withoutHttp({ pid, nfs }: RunNote): string {
   const where = nfs === null ? 'no listener' : `NFS at ${formatAddress(nfs.host, nfs.port)}, export ${nfs.export}`
-  return `server ${pid} runs with ${where}; its counters need WebDAV, which is off\n`
+  return `server ${pid} runs with ${where}; enable WebDAV to see its counters\n`
 }
 
 /** The status of the server at `url`, or why there is none. */
@@ -54,10 +54,10 @@ async function ask(url: string, dispatcher: Agent): Promise<ServerStatus | strin
     const { statusCode, body } = await request(new URL('/-/status', url), { dispatcher })
     if (statusCode === 200) return (await body.json()) as ServerStatus
     await body.dump()
-    return `answers ${statusCode}: not overlayd, or not on this machine`
+    return `answered ${statusCode}; it is not overlayd, or not on this machine`
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException
-    return code === 'ECONNREFUSED' ? 'nobody listens there' : `does not answer (${code ?? message})`
+    return code === 'ECONNREFUSED' ? 'no server is listening' : `does not answer (${code ?? message})`
   }
 }
 

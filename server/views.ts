@@ -93,7 +93,8 @@ export class Views {
    */
   async remount({ view: name, options, cwd }: RemountRequest): Promise<void> {
     const view = this.#views.get(name)
-    if (view === undefined) throw new OptionError('NAME', `no overlay ${JSON.stringify(name)} is served`)
+    if (view === undefined)
+      throw new OptionError('NAME', `there is no overlay ${JSON.stringify(name)}; see overlayd status for the names`)
     const { overlay } = view
     const privileged = process.geteuid?.() === 0
     const next = parseOptions(options, { cwd, privileged }, overlay.options)
@@ -112,7 +113,7 @@ export class Views {
   async close(): Promise<void> {
     const results = await Promise.allSettled(this.list().map(closeView))
     const failures = results.flatMap((result) => (result.status === 'rejected' ? [result.reason] : []))
-    if (failures.length > 0) throw new AggregateError(failures, 'not every view could be flushed and released')
+    if (failures.length > 0) throw new AggregateError(failures, 'cannot flush and release every view')
   }
 }
 
@@ -139,7 +140,7 @@ async function mountView(options: MountOptions, stateDir: string): Promise<Mount
     const why = error.code === 'EROFS' ? 'is read-only' : `is full (${error.code})`
     return {
       ...mounted,
-      note: `the file system of ${upperdir} ${why}: it is served read-only; mend it and start again`,
+      note: `the file system of ${upperdir} ${why}, so the overlay is read-only; fix it and restart`,
     }
   }
 }

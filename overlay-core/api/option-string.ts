@@ -51,18 +51,18 @@ export function splitOptions(text: string): RawOption[] {
  */
 export function splitLowers(value: string): RawLower[] | string {
   const parts = splitUnescaped(value, ':')
-  if (parts[0] === '') return 'must not begin with a colon; lowerdir+=DIR adds a layer'
+  if (parts[0] === '') return 'starts with a colon; use lowerdir+=DIR to add a layer'
   const lowers: RawLower[] = []
   let afterEmpty = false
   for (const [at, part] of parts.entries()) {
     if (part === '') {
-      if (at === parts.length - 1) return 'ends in a colon; name a directory after it or take it away'
-      if (afterEmpty) return 'has three colons in a row; one separates layers, two begin data-only layers'
+      if (at === parts.length - 1) return 'ends with a colon; add a directory after it, or remove it'
+      if (afterEmpty) return 'has three colons in a row; use one between layers, and two before data-only layers'
       afterEmpty = true
       continue
     }
     if (!afterEmpty && lowers.at(-1)?.data) {
-      return 'a regular layer follows a data-only layer; put regular layers first, and :: before each data-only one'
+      return 'has a regular layer after a data-only layer; put regular layers first, and :: before each data-only one'
     }
     lowers.push({ path: unescaped(part), data: afterEmpty })
     afterEmpty = false

@@ -200,14 +200,14 @@ function takeDirectory(draft: Draft, name: (typeof DIRECTORIES)[number], value: 
   } else if (name === 'datadir+') {
     draft.data.push(absolute(name, unescaped(value), cwd))
   } else {
-    if (draft.data.length > 0) throw new OptionError(name, 'a regular layer follows a data-only layer; put it before')
+    if (draft.data.length > 0) throw new OptionError(name, 'adds a regular layer after a data-only layer; put it first')
     draft.lowers.push(absolute(name, unescaped(value), cwd))
   }
 }
 
 /** An absolute path. `..` is left to the kernel, which knows where a symlink before it leads. */
 function absolute(option: string, path: string, cwd: string): string {
-  if (path.includes('\0')) throw new OptionError(option, 'a path cannot hold a NUL byte')
+  if (path.includes('\0')) throw new OptionError(option, 'the path contains a NUL byte; remove it')
   if (path.startsWith('/')) return path
   return path === '.' ? cwd : `${cwd === '/' ? '' : cwd}/${path.replace(/^(\.\/+)+/, '')}`
 }
@@ -216,7 +216,7 @@ function choice(name: ChoiceName, value: string | undefined): string {
   const words: readonly string[] = CHOICES[name]
   if (value !== undefined && words.includes(value)) return value
   if (name === 'verity')
-    throw new OptionError(name, 'fs-verity digests are not checked; leave it out or say verity=off')
+    throw new OptionError(name, 'fs-verity digests cannot be checked; remove the option, or use verity=off')
   const wrong = value === undefined ? 'needs a value' : `cannot be ${JSON.stringify(value)}`
   throw new OptionError(name, `${wrong}; use ${words.join(', ').replace(/, (\w+)$/, ' or $1')}`)
 }
@@ -231,7 +231,7 @@ function revalidation(value: string | undefined): MountOptions['revalidate'] {
 }
 
 function takeFlag(draft: Draft, name: (typeof FLAGS)[number], value: string | undefined): void {
-  if (value !== undefined) throw new OptionError(name, `takes no value; write ${name} alone`)
+  if (value !== undefined) throw new OptionError(name, `takes no value; use ${name} alone`)
   if (name === 'volatile') draft.choices.set('fsync', 'volatile')
   else if (name === 'userxattr') draft.userxattr = true
   else draft.readOnly = name === 'ro'
@@ -282,7 +282,7 @@ function checkDirectories(draft: Draft): void {
     throw new OptionError('workdir', 'is missing; add workdir=DIR, an empty directory on the file system of upperdir')
   }
   if (draft.workdir !== undefined && draft.upperdir === undefined) {
-    throw new OptionError('workdir', 'has no use without an upper; add upperdir=DIR or leave workdir out')
+    throw new OptionError('workdir', 'needs an upper; add upperdir=DIR, or remove workdir')
   }
 }
 
@@ -290,20 +290,20 @@ function checkDirectories(draft: Draft): void {
 function checkFeatures(options: MountOptions, said: ReadonlyMap<ChoiceName, string>): void {
   const { redirectDir, upperdir } = options
   if (options.datadir.length > 0 && !options.metacopy) {
-    throw new OptionError('metacopy', 'data-only layers need it; leave metacopy=off out')
+    throw new OptionError('metacopy', 'data-only layers need it; remove metacopy=off')
   }
   const writes = said.get('metacopy') === 'on' && upperdir !== undefined
   if (options.metacopy && (redirectDir === 'nofollow' || (writes && redirectDir !== 'on'))) {
-    throw new OptionError('metacopy', `does not go with redirect_dir=${redirectDir}; say redirect_dir=on`)
+    throw new OptionError('metacopy', `cannot be combined with redirect_dir=${redirectDir}; use redirect_dir=on`)
   }
   if (options.userxattr && said.get('metacopy') === 'on') {
     throw new OptionError(
       'metacopy',
-      'does not go with userxattr, as every owner of a file could then show any other; leave it out',
+      'cannot be combined with userxattr, because any owner of a file could then expose any other file; remove it',
     )
   }
   if (said.get('nfs_export') === 'on' && (upperdir !== undefined || redirectDir === 'nofollow')) {
-    if (!options.index) throw new OptionError('nfs_export', 'does not go with index=off; leave one of them out')
-    if (options.metacopy) throw new OptionError('nfs_export', 'does not go with metacopy=on; leave one of them out')
+    if (!options.index) throw new OptionError('nfs_export', 'cannot be combined with index=off; remove one of them')
+    if (options.metacopy) throw new OptionError('nfs_export', 'cannot be combined with metacopy=on; remove one of them')
   }
 }

@@ -36,15 +36,15 @@ export function noticesOf(storage: Storage, whiteouts: 'device' | 'files', kept:
   const notices: string[] = []
   if (whiteouts === 'files') {
     notices.push(
-      'whiteouts are files (.wh.NAME): the kernel does not read them, and names that start with .wh. cannot be used',
+      'whiteouts are stored as files (.wh.NAME): the kernel cannot read them, and clients cannot use names that start with .wh.',
     )
   }
   if (kept) {
     notices.push(
-      'the upper has no extended attributes: the workdir holds what goes with its files, so keep and copy both together; clients cannot set attributes of their own',
+      'the upper has no extended attributes: the workdir stores them, so keep and copy both together; clients cannot set attributes of their own',
     )
   }
-  if (!storage.owners) notices.push('the upper keeps no owners and modes: the workdir holds those that clients see')
+  if (!storage.owners) notices.push('the upper has no owners and modes: the workdir stores those that clients see')
   if (!storage.links) notices.push('the upper has no hard links: index=on has no effect')
   return notices
 }

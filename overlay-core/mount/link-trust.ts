@@ -97,20 +97,20 @@ function noticeOf(
   reason: Reason | undefined,
   indexed: boolean,
 ): string | undefined {
-  const off = 'falling back to index=off for it: its hard links break at copy-up'
+  const off = 'index=off is used for it, so its hard links break at copy-up'
   const links = indexed ? `; ${off}` : ''
   if (!fileSystem.numbersLast)
-    return `the lower '${path}' lies on a file system that cannot be told from others by its UUID, or that does not keep inode numbers: its objects are known by their paths, and handles of files may be stale once it is mounted anew${links}`
+    return `the file system of the lower '${path}' has no unique UUID or no stable inode numbers: its objects are identified by path, and file handles may become stale when it is mounted again${links}`
   if (!indexed) return undefined
   switch (reason) {
     case 'no uuid':
-      return `the lower '${path}' is not the only one on a file system without UUID; ${off}`
+      return `the lower '${path}' is one of several on file systems without a UUID; ${off}`
     case 'shared uuid':
-      return `another lower lies on a file system with the UUID of that of '${path}'; ${off}`
+      return `another lower is on a different file system with the same UUID as '${path}'; ${off}`
     case 'no handles':
       return `the file system of the lower '${path}' has no file handles; ${off}`
     case 'replaced':
-      return `the index holds links of another file system that had the UUID of that of the lower '${path}', or none either; ${off}`
+      return `the index has links to another file system that has the same UUID as the lower '${path}', or also has none; ${off}`
     default:
       return undefined
   }

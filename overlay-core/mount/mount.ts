@@ -169,7 +169,7 @@ async function saveOrEnd(sb: SuperBlock, keeper: IdentityKeeper, given: MountEnv
     if (!isErrno(error, ...UNWRITABLE)) throw error
     sb.uuid = given.randomBytes(16)
     const notice =
-      'identities of files cannot be noted in the workdir: NFS handles end with this run, and those of earlier runs are not known'
+      'cannot save file identities in the workdir: NFS handles are valid for this run only, and earlier ones are stale'
     sb.notices = [...sb.notices, notice]
   }
 }

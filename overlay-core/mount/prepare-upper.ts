@@ -139,7 +139,7 @@ const KERNEL_FORM: Storage = {
   loneTimes: true,
 }
 const FULL =
-  'the file system of the upper is full: files can be read and removed, what needs room fails until there is some'
+  'the file system of the upper is full: files can be read and removed; other changes fail until there is space'
 
 async function hasNoBlocks(fd: number): Promise<boolean> {
   const { blocks, blocksAvailable } = await statfsFd(fd)
@@ -161,7 +161,7 @@ async function lookAtStorage(
     if (!isErrno(error, 'EPERM', 'EACCES')) throw error
     throw new OptionError(
       'upperdir',
-      `this user may not set ${xattrs.prefix}* attributes there; add userxattr, or run as root`,
+      `this user cannot set ${xattrs.prefix}* attributes there; add userxattr, or run as root`,
     )
   }
 }

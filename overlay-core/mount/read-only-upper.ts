@@ -32,7 +32,7 @@ export async function prepareUpperOrServe(
     if (await keepsAttributesAside(workdirFd)) {
       throw new OptionError(
         'workdir',
-        `'${options.workdir}' cannot be written to (${codeOf(error)}), and holds the attributes of files; make room, or mount its file system read-write`,
+        `cannot write to '${options.workdir}' (${codeOf(error)}), which stores the attributes of files; free some space, or mount its file system read-write`,
       )
     }
     return await serveReadOnly(options, layer, workdirFd, context, codeOf(error))
@@ -57,8 +57,8 @@ async function serveReadOnly(
   })
   const notices = [
     code === 'EROFS'
-      ? 'the file system of the upper is read-only: all is served read-only until the next start; mount it read-write and start again'
-      : 'the file system of the upper is full, and the upper could not be prepared: all is served read-only until the next start; make room and start again',
+      ? 'the file system of the upper is read-only, so the overlay is read-only too; mount it read-write and restart'
+      : 'the file system of the upper is full and the upper cannot be prepared, so the overlay is read-only; free some space and restart',
   ]
   const nothing = { work: undefined, storage: undefined, intents: undefined }
   return { ...nothing, indexDir, notices, protocolData, xattrStore: diskXattrs }

@@ -58,16 +58,16 @@ export async function remount(
 /** Upper, workdir and what is written all over them stay for as long as the overlay is mounted. */
 function checkChanges(now: MountOptions, next: MountOptions): void {
   const refuse = (option: string, why: string) => {
-    throw new OptionError(option, `${why}; stop the overlay and mount it again for that`)
+    throw new OptionError(option, `${why}; stop the overlay and mount it again`)
   }
-  if (next.upperdir !== now.upperdir) refuse('upperdir', 'cannot change by a remount')
-  if (next.workdir !== now.workdir) refuse('workdir', 'cannot change by a remount')
-  if (next.userxattr !== now.userxattr) refuse('userxattr', 'cannot change by a remount')
-  if (next.whiteouts !== now.whiteouts) refuse('whiteouts', 'cannot change by a remount')
-  if (next.uuid !== now.uuid) refuse('uuid', 'cannot change by a remount')
-  if (now.volatile && !next.volatile) refuse('fsync', 'a volatile overlay cannot become safe by a remount')
+  if (next.upperdir !== now.upperdir) refuse('upperdir', 'cannot be changed by a remount')
+  if (next.workdir !== now.workdir) refuse('workdir', 'cannot be changed by a remount')
+  if (next.userxattr !== now.userxattr) refuse('userxattr', 'cannot be changed by a remount')
+  if (next.whiteouts !== now.whiteouts) refuse('whiteouts', 'cannot be changed by a remount')
+  if (next.uuid !== now.uuid) refuse('uuid', 'cannot be changed by a remount')
+  if (now.volatile && !next.volatile) refuse('fsync', 'a remount cannot make a volatile overlay durable')
   if (now.readOnly && !next.readOnly && now.upperdir === undefined)
-    refuse('rw', 'there is no upper to write to, and a remount adds none')
+    refuse('rw', 'there is no upper to write to, and a remount cannot add one')
 }
 
 async function indexFor(sb: SuperBlock, options: MountOptions): Promise<Real | undefined> {

@@ -106,14 +106,15 @@ async function mountOf(path: string): Promise<string | undefined> {
 function explained(option: string, path: string, error: unknown): unknown {
   if (isErrno(error, 'ENOENT'))
     return new OptionError(option, `'${path}' does not exist; create it (mkdir -p) or correct the path`)
-  if (isErrno(error, 'ENOTDIR')) return new OptionError(option, `'${path}' is not a directory; name a directory`)
+  if (isErrno(error, 'ENOTDIR')) return new OptionError(option, `'${path}' is not a directory; use a directory`)
   if (isErrno(error, 'EACCES', 'EPERM')) {
+    return new OptionError(option, `this user cannot read '${path}'; grant read and search permission (chmod, chown)`)
+  }
+  if (error instanceof OverlayError)
     return new OptionError(
       option,
-      `'${path}' cannot be read by this user; grant read and search permission (chmod, chown)`,
+      `cannot open '${path}' (${error.code}); correct the path, or choose another directory`,
     )
-  }
-  if (error instanceof OverlayError) return new OptionError(option, `'${path}' cannot be opened: ${error.code}`)
   return error
 }
 
@@ -131,7 +132,7 @@ async function needApart(options: MountOptions): Promise<void> {
       if (i === j) continue
       const same = inner.real === outer.real
       if (same && inner.option === outer.option) {
-        if (i > j) throw new OptionError(inner.option, `'${inner.path}' is given twice; name each directory once`)
+        if (i > j) throw new OptionError(inner.option, `'${inner.path}' is given twice; use each directory once`)
         continue
       }
       if (same)
@@ -139,7 +140,7 @@ async function needApart(options: MountOptions): Promise<void> {
       if (inner.real.startsWith(outer.real === '/' ? '/' : `${outer.real}/`)) {
         throw new OptionError(
           inner.option,
-          `'${inner.path}' lies inside the ${outer.option} '${outer.path}'; use directories apart from each other`,
+          `'${inner.path}' is inside the ${outer.option} '${outer.path}'; use separate directories`,
         )
       }
     }
@@ -165,7 +166,7 @@ async function needApartOnTheirFileSystem(
       if (!liesIn(own, places, false) && !liesIn(places, own, false)) continue
       throw new OptionError(
         option,
-        `'${path}' and the ${lower.option} '${lower.path}' are the same place or one in the other, by a bind mount; use directories apart from each other`,
+        `a bind mount makes '${path}' the same directory as the ${lower.option} '${lower.path}', or nests one in the other; use separate directories`,
       )
     }
   }
@@ -175,7 +176,10 @@ function needSameFileSystem(workdir: string, upperFd: number, workFd: number): v
   const upper = statxFd(upperFd)
   const work = statxFd(workFd)
   if (upper.devMajor === work.devMajor && upper.devMinor === work.devMinor && upper.mountId === work.mountId) return
-  throw new OptionError('workdir', `'${workdir}' is not on the file system of upperdir; put both on the same one`)
+  throw new OptionError(
+    'workdir',
+    `'${workdir}' is not on the same file system as upperdir; put both on one file system`,
+  )
 }
 
 async function needOwnWorkdir(workdir: string, workFd: number): Promise<void> {
@@ -183,20 +187,20 @@ async function needOwnWorkdir(workdir: string, workFd: number): Promise<void> {
   if (stranger !== undefined) {
     throw new OptionError(
       'workdir',
-      `'${workdir}' holds '${stranger}', which no overlay put there; name an empty directory`,
+      `'${workdir}' contains '${stranger}', which no overlay created; use an empty directory`,
     )
   }
   const features = await incompatibleFeatures(workFd)
   if (features.includes('volatile')) {
     throw new OptionError(
       'workdir',
-      `'${workdir}' was used by a volatile overlay; throw upper and work away, or remove work/incompat/volatile to trust them`,
+      `'${workdir}' was used by a volatile overlay; delete upperdir and workdir, or remove work/incompat/volatile to trust them`,
     )
   }
   if (features.length > 0) {
     throw new OptionError(
       'workdir',
-      `'${workdir}' was used by an overlay with the feature '${features[0]}' (work/incompat), which is not known here; use what made it`,
+      `'${workdir}' was used by an overlay with the unknown feature '${features[0]}' (work/incompat); use the program that created it`,
     )
   }
 }
@@ -206,7 +210,7 @@ async function claim(option: string, path: string, dirFd: number, opened: Dispos
   if (fd === undefined)
     throw new OptionError(
       option,
-      `'${path}' is in use by another overlay (EBUSY); stop that one or name another directory`,
+      `'${path}' is in use by another overlay (EBUSY); stop that one, or use another directory`,
     )
   opened.defer(() => closeSync(fd))
   return fd

@@ -297,7 +297,7 @@ export class CallThreads<Kept> {
   }
 
   #warn(error: unknown): void {
-    process.emitWarning(`a thread for system calls ended: ${error instanceof Error ? error.message : error}`)
+    process.emitWarning(`a system call thread ended: ${error instanceof Error ? error.message : error}`)
   }
 
   /** A thread has ended: its trip goes on elsewhere. */

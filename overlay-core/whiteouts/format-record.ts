@@ -41,13 +41,13 @@ export async function chooseFormat(
   if (wanted !== 'auto' && recorded !== undefined && wanted !== recorded) {
     throw new OptionError(
       'whiteouts',
-      `this upper was begun with whiteouts=${recorded}, and both cannot go together; say that, or leave the option out`,
+      `this upper was created with whiteouts=${recorded}, and an upper cannot mix both; use that, or remove the option`,
     )
   }
   if (wanted === 'device' && !holds) {
     throw new OptionError(
       'whiteouts',
-      `the file system of upperdir cannot hold them as devices (${lacking(storage)}); say whiteouts=files`,
+      `the file system of upperdir cannot store whiteouts as devices (${lacking(storage)}); use whiteouts=files`,
     )
   }
   return recorded ?? (wanted === 'auto' ? (holds ? 'device' : 'files') : wanted)

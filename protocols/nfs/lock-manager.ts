@@ -56,7 +56,7 @@ export async function makeLockManager(
   const peers = await PeerList.open(options.journal ?? NO_JOURNAL, (error) =>
     log.warn(
       { err: error },
-      'who has locks cannot be noted, as the disk of the state directory is full: NFS clients get none',
+      'NFS clients get no locks: the disk of the state directory is full, so lock holders cannot be recorded; free some space',
     ),
   )
   const locks = new LockTable()

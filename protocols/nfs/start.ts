@@ -157,7 +157,7 @@ export async function startNfs(options: NfsServerOptions): Promise<NfsServer> {
 
 function keptReplies({ replyMemory, log, wallMs = () => Date.now() }: NfsServerOptions): ReplyStore | undefined {
   if (replyMemory === undefined) return undefined
-  const failed = (error: unknown) => log.error({ err: error }, 'replies are not kept any longer')
+  const failed = (error: unknown) => log.error({ err: error }, 'replies are no longer saved')
   return new ReplyStore(replyMemory, wallMs, failed, randomBytes(DIGEST_KEY_BYTES))
 }
 
@@ -187,7 +187,7 @@ async function openPortmapper(
     mappings.list.push(...portmapMappings(own))
     return own
   } catch (error) {
-    throw new Error(`portmap: port ${port} cannot be had`, { cause: error })
+    throw new Error(`portmap: cannot listen on port ${port}`, { cause: error })
   }
 }
 

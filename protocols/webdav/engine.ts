@@ -69,14 +69,14 @@ export class DavEngine extends WebDAVServer {
 
   /** A write to a connection that is gone; whoever wrote is told by other means. */
   readonly #unheard = (error: Error): void => {
-    this.#services.log.debug({ message: error.message }, 'an answer could not be written')
+    this.#services.log.debug({ message: error.message }, 'cannot write a response')
   }
 
   #locate({ req, res }: DavContext, target: string): DavContext {
     const path = parsePath(target)
     if (path.names.length === 0) return new DavContext(req, res, this.#services, undefined, path)
     const inside = splitView(path, this.#services)
-    if (inside === undefined) throw new DavError(404, 'there is no such view')
+    if (inside === undefined) throw new DavError(404, 'no such view')
     return new DavContext(req, res, this.#services, inside.view, inside)
   }
 
@@ -89,7 +89,7 @@ export class DavEngine extends WebDAVServer {
       return method.handleRoot(ctx)
     }
     const allow = this.#allowed(isInView(ctx) ? undefined : 'root', ctx.view?.overlay.readOnly ?? false)
-    throw new DavError(405, 'the method is not allowed here', { headers: ['Allow', allow] })
+    throw new DavError(405, 'method not allowed here', { headers: ['Allow', allow] })
   }
 
   #allowed(kind: ResourceType | 'root' | undefined, readOnly: boolean): string {
@@ -107,7 +107,7 @@ export class DavEngine extends WebDAVServer {
       if (error instanceof ClientGone) this.#lost(ctx)
       else this.#refuse(ctx, error)
     } catch (second) {
-      this.#services.log.error({ err: second }, 'webdav: an error could not be answered')
+      this.#services.log.error({ err: second }, 'webdav: cannot answer with an error')
       ctx.res.destroy()
     }
     this.#done(ctx)
@@ -127,12 +127,12 @@ export class DavEngine extends WebDAVServer {
     const details = { method: req.method, url: req.url, status, err: error }
     if (status >= 500 && !(error instanceof DavError) && status !== 507) {
       services.counters.faults++
-      services.log.error(details, 'webdav: a request failed')
+      services.log.error(details, 'webdav: request failed')
     } else if (error instanceof OverlayError || status !== 400) {
-      services.log.debug({ ...details, err: undefined, reason: String(error) }, 'webdav: a request was refused')
+      services.log.debug({ ...details, err: undefined, reason: String(error) }, 'webdav: request refused')
     } else {
       services.counters.badRequests++
-      services.log.warn({ ...details, err: undefined, reason: String(error) }, 'webdav: a malformed request')
+      services.log.warn({ ...details, err: undefined, reason: String(error) }, 'webdav: malformed request')
     }
     if (res.headersSent || res.destroyed) {
       // The status is out already: all that is left to say is that the rest does not come.

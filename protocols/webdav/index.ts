@@ -82,7 +82,7 @@ export function registerWebDav(app: FastifyInstance, options: DavOptions): DavHa
   return {
     counters,
     changeGuard: (name) => {
-      if (!views.has(nameOfText(name))) throw new TypeError(`there is no view ${JSON.stringify(name)}`)
+      if (!views.has(nameOfText(name))) throw new TypeError(`no view is named ${JSON.stringify(name)}`)
       return lockGuard(locks, name)
     },
     close: async () => {
@@ -115,9 +115,9 @@ function servedViews(views: readonly DavViewSettings[]): Map<string, DavView> {
   for (const view of views) {
     const name = nameOfText(view.name)
     if (!/^[^/?#%*:;\\\p{Cc}]+$/u.test(view.name) || view.name === '.' || view.name === '..') {
-      throw new TypeError(`a view cannot be called ${JSON.stringify(view.name)}`)
+      throw new TypeError(`${JSON.stringify(view.name)} is not a valid view name`)
     }
-    if (served.has(name)) throw new TypeError(`two views are called ${JSON.stringify(view.name)}`)
+    if (served.has(name)) throw new TypeError(`two views are named ${JSON.stringify(view.name)}`)
     // Whoever asks is not known: what is written on their behalf never has the powers of what stood there.
     const cred = { ...view.cred, dropsPrivilege: true }
     served.set(name, { ...view, cred, root: `/${encodeSegment(name)}/` })
@@ -167,7 +167,7 @@ function refuseBadHost(app: FastifyInstance): void {
     }
     const valid = hosts === 0 || isHostField(request.raw.headers.host ?? '')
     if (hosts <= 1 && valid) return next()
-    const reason = valid ? 'More than one Host field.\n' : 'The Host field is not a host.\n'
+    const reason = valid ? 'More than one Host field.\n' : 'The Host field is not a valid host.\n'
     reply.code(400).header('connection', 'close').type('text/plain; charset=utf-8').send(reason)
   })
 }

@@ -57,7 +57,7 @@ t.test('the manual knows every option that -o and --export understand, and no ot
     parseExport('*(nonsense)')
     t.fail('nonsense is an option of an export')
   } catch (error) {
-    const valid = said(error).split('valid are ')[1]?.split(', ') ?? []
+    const valid = said(error).split('use one of ')[1]?.split(', ') ?? []
     t.ok(valid.length > 8)
     for (const word of valid) {
       const name = word.replace(/=.*/, '')

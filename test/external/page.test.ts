@@ -129,7 +129,7 @@ t.test("the lower's version of a changed file is restored, a deleted file is bro
   await tab.until('document.querySelector("dialog[open] .choices")')
   await tab.screenshot(join(pictures, 'actions.png'))
   await tab.click('dialog .choices button:nth-child(2)')
-  await tab.until(`document.querySelector('dialog h2').textContent.startsWith('Give up')`)
+  await tab.until(`document.querySelector('dialog h2').textContent.startsWith('Discard')`)
   await tab.click('dialog .bad')
   await tab.until(`document.querySelector('${row('report.txt')}')?.dataset.layer === 'lower'`)
   t.notOk(existsSync(join(upper, 'docs/report.txt')))

@@ -51,7 +51,7 @@ t.test(
     t.match(await sh(`rpcinfo -T udp ${HOST_ADDRESS} 100021 4`), 'ready and waiting')
     await t.rejects(
       startOverlayd(scratch, { lowerdir: layers.lowerdir }, { nfsHost: HOST_ADDRESS, flags: ['--portmap'] }),
-      /--portmap: port 111 is in use; say --rpcbind instead/,
+      /--portmap: port 111 is in use; use --rpcbind instead/,
     )
     await overlayd.stop()
     t.same(await registered(), [])

@@ -66,7 +66,7 @@ export const PROTOCOL_FAULTS: readonly PlantedFault[] = [
     '',
   ),
   peers('a peer that was told is told again', 'this.#peers.delete(key)', ''),
-  decoder('messages may be cut short', "if (next > this.end) throw new XdrError('message is cut short')", ''),
+  decoder('messages may be cut short', "if (next > this.end) throw new XdrError('message is truncated')", ''),
   decoder('opaque data of any length', 'if (length > max) throw', 'if (length > max * 1000) throw'),
   decoder('any number is a boolean', 'if (value > 1) throw', 'if (value > 9) throw'),
   records('records of any length', 'if (this.#assembled + length > this.#limits.maxRecordBytes)', 'if (false)'),
@@ -131,12 +131,12 @@ export const PROTOCOL_FAULTS: readonly PlantedFault[] = [
   ),
   ifHeader(
     'an empty list holds',
-    "if (conditions.length === 0) throw badRequest('the If field holds an empty list')",
+    "if (conditions.length === 0) throw badRequest('the If field contains an empty list')",
     '',
   ),
   ifHeader(
     'any number of conditions',
-    "if (this.#conditions > MAX_CONDITIONS) throw badRequest('the If field holds too many conditions')",
+    "if (this.#conditions > MAX_CONDITIONS) throw badRequest('the If field has too many conditions')",
     '',
   ),
   range('a suffix begins one byte late', 'first: size - suffix', 'first: size - suffix + 1'),
@@ -144,12 +144,12 @@ export const PROTOCOL_FAULTS: readonly PlantedFault[] = [
   range('any number of ranges', 'if (asked > maxRanges) return undefined', ''),
   path(
     'dot segments are names',
-    "if (name === '.' || name === '..') throw badRequest('the path holds a dot segment')",
+    "if (name === '.' || name === '..') throw badRequest('the path contains a dot segment')",
     '',
   ),
   path(
     'an encoded slash is a slash',
-    "if (byte === 0 || byte === 0x2f) throw badRequest('the path holds an encoded slash or NUL')",
+    "if (byte === 0 || byte === 0x2f) throw badRequest('the path contains an encoded slash or NUL')",
     '',
   ),
 ]

@@ -89,7 +89,7 @@ export async function start(
   const ready = new Promise<void>((resolve) => {
     child.stdout.on('data', (chunk) => {
       printed.stdout += chunk
-      if (printed.stdout.includes('Ctrl-C stops it.')) resolve()
+      if (printed.stdout.includes('Press Ctrl-C to stop.')) resolve()
     })
   })
   child.stderr.on('data', (chunk) => {

@@ -64,7 +64,7 @@ t.test('an old Node without the pinned one says what to do', async (t) => {
   copyFileSync(LAUNCHER, launcher)
   const { status, stderr } = await run(['--version'], { launcher, ...oldNode(t), cwd: dir })
   t.equal(status, 2)
-  t.match(stderr, /^overlayd: needs Node 24\.0 or newer and this is v18\.20\.4; [^\n]*npm rebuild [^\n]*\n$/)
+  t.match(stderr, /^overlayd: needs Node 24\.0 or newer, but this is v18\.20\.4\. [^\n]*npm rebuild [^\n]*\n$/)
 })
 
 t.test('a checkout without sources or a build says so', async (t) => {

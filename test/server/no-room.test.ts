@@ -89,7 +89,7 @@ for (const used of [false, true]) {
     }
     execFileSync('mount', ['-o', 'remount,ro', path])
     const server = await start(t, args)
-    t.match(server.stdout(), /the file system of the upper is read-only: all is served read-only/)
+    t.match(server.stdout(), /the file system of the upper is read-only, so the overlay is read-only too/)
     const nfs = await nfsOf(t, server)
     const root = await nfs.mount()
     t.equal((await nfs.lookup(root, 'victim')).status, STATUS.OK)

@@ -81,7 +81,7 @@ t.test('a wrong remount is refused in one line, and the server goes on as before
       2,
       /^overlayd: -o lowerdir: '\/nowhere' does not exist; create it \(mkdir -p\) or correct the path\n$/,
     ],
-    [['-o', `upperdir=${dir}/one`], 2, /^overlayd: -o upperdir: cannot change by a remount; stop the overlay/],
+    [['-o', `upperdir=${dir}/one`], 2, /^overlayd: -o upperdir: cannot be changed by a remount; stop the overlay/],
     [['-o', 'redirect_dri=on'], 2, /^overlayd: -o redirect_dri: unknown option; did you mean redirect_dir\?\n$/],
     [['-o', 'ro', 'other'], 1, /^overlayd: no server of other runs with the state directory/],
     [['-o', 'ro', '--pid', '1'], 1, /^overlayd: no server with process 1 runs/],

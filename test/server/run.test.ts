@@ -37,7 +37,7 @@ t.test('both doors are announced with the commands that mount them', async (t) =
 t.test('what the storage of the upper cannot do is said when the server starts', async (t) => {
   const { o, dir } = layers(t)
   const server = await start(t, ['-o', `${o},whiteouts=files`, ...freePorts(join(dir, 'state')), ...AS_SERVER, 'tree'])
-  t.match(server.stdout(), /^Note on tree: whiteouts are files \(\.wh\.NAME\): the kernel does not read them/m)
+  t.match(server.stdout(), /^Note on tree: whiteouts are stored as files \(\.wh\.NAME\): the kernel cannot read them/m)
   t.equal(await server.stop(), 0)
   t.ok(existsSync(join(dir, 'upper/.wh..wh.overlayd')))
 })

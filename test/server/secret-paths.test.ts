@@ -30,35 +30,35 @@ t.test('a state directory inside a layer, or a layer inside it, is refused and n
   symlinkSync(at('lower/sub'), at('link'))
   const whole = `lowerdir=${at('other')},upperdir=${at('upper')},workdir=${at('work')}`
   const cases: [o: string, state: string, says: RegExp][] = [
-    [`lowerdir=${at('lower')}`, at('lower'), /lies inside the lowerdir/],
-    [`lowerdir=${at('lower')}`, at('lower/sub/not/there'), /lies inside the lowerdir/],
-    [`lowerdir=${at('lower')}`, at('link/state'), /lies inside the lowerdir/],
-    [`lowerdir=${at('link')}`, at('lower/sub/state'), /lies inside the lowerdir/],
-    [`lowerdir=${at('other')},datadir+=${at('data')}`, at('data/state'), /lies inside the datadir/],
-    [whole, at('upper/state'), /lies inside the upperdir/],
-    [whole, at('work/state'), /lies inside the workdir/],
-    [`lowerdir=${at('state/handles')}`, at('state'), /holds the lowerdir/],
-    [`lowerdir=${at('state')}/handles/../handles/x`, at('state'), /holds the lowerdir/],
+    [`lowerdir=${at('lower')}`, at('lower'), /is inside the lowerdir/],
+    [`lowerdir=${at('lower')}`, at('lower/sub/not/there'), /is inside the lowerdir/],
+    [`lowerdir=${at('lower')}`, at('link/state'), /is inside the lowerdir/],
+    [`lowerdir=${at('link')}`, at('lower/sub/state'), /is inside the lowerdir/],
+    [`lowerdir=${at('other')},datadir+=${at('data')}`, at('data/state'), /is inside the datadir/],
+    [whole, at('upper/state'), /is inside the upperdir/],
+    [whole, at('work/state'), /is inside the workdir/],
+    [`lowerdir=${at('state/handles')}`, at('state'), /contains the lowerdir/],
+    [`lowerdir=${at('state')}/handles/../handles/x`, at('state'), /contains the lowerdir/],
   ]
   if (isRoot) {
     for (const name of ['seen-lower', 'seen-state', 'seen-sub']) mkdirSync(at(name))
     bind(t, at('lower'), at('seen-lower'))
     bind(t, at('lower/sub'), at('seen-sub'))
     cases.push(
-      [`lowerdir=${at('seen-lower')}`, at('lower/sub/state'), /lies inside the lowerdir/],
-      [`lowerdir=${at('lower')}`, at('seen-sub/state'), /lies inside the lowerdir/],
-      [`lowerdir=${at('seen-lower')}`, at('seen-sub'), /lies inside the lowerdir/],
+      [`lowerdir=${at('seen-lower')}`, at('lower/sub/state'), /is inside the lowerdir/],
+      [`lowerdir=${at('lower')}`, at('seen-sub/state'), /is inside the lowerdir/],
+      [`lowerdir=${at('seen-lower')}`, at('seen-sub'), /is inside the lowerdir/],
     )
   }
   for (const [o, stateDir, says] of cases) {
     const refused = refuseSecretsInLayers({ stateDir } as Settings, [parseOptions(o)])
     await t.rejects(refused, { option: '--state-dir', message: says }, `${o} with ${stateDir}`)
-    await t.rejects(refused, { message: /choose a directory apart from all layers$/ })
+    await t.rejects(refused, { message: /choose a directory outside all layers$/ })
   }
   const apart = { stateDir: at('apart') } as Settings
   await refuseSecretsInLayers(apart, [parseOptions(whole), parseOptions(`lowerdir=${at('apart/sample/upper')}`)])
   const { status, stderr } = await run(['-o', cases[0]![0], ...freePorts(cases[0]![1])])
-  t.match({ status, stderr }, { status: 2, stderr: /^overlayd: --state-dir: .*; choose a directory apart/ })
+  t.match({ status, stderr }, { status: 2, stderr: /^overlayd: --state-dir: .*; choose a directory outside/ })
   t.same(execFileSync('find', [at('lower'), at('upper'), at('work'), at('data'), '-type', 'f']).toString(), '')
 })
 
@@ -66,10 +66,10 @@ t.test('a remount to layers that hold the state directory is refused', async (t)
   const at = directories(t, 'lower', 'parent/state', 'seen')
   const server = await start(t, ['-o', `lowerdir=${at('lower')}`, ...freePorts(at('parent/state'))])
   const remount = (o: string) => run(['remount', '-o', o, '--state-dir', at('parent/state')])
-  t.match(await remount(`lowerdir=${at('parent')}`), { status: 2, stderr: /-o lowerdir: .*lies inside the lowerdir/ })
+  t.match(await remount(`lowerdir=${at('parent')}`), { status: 2, stderr: /-o lowerdir: .*is inside the lowerdir/ })
   if (isRoot) {
     bind(t, at('parent'), at('seen'))
-    t.match(await remount(`lowerdir+=${at('seen')}`), { status: 2, stderr: /lies inside the lowerdir/ })
+    t.match(await remount(`lowerdir+=${at('seen')}`), { status: 2, stderr: /is inside the lowerdir/ })
   }
   t.equal(await server.stop(), 0)
 })
@@ -85,7 +85,7 @@ t.test(
       const args = ['-o', `lowerdir=${lower},upperdir=${at('seen')},workdir=${at('work')}`, ...freePorts(at('state'))]
       t.match(await run(args), {
         status: 2,
-        stderr: /^overlayd: -o upperdir: .*by a bind mount; use directories apart/,
+        stderr: /^overlayd: -o upperdir: a bind mount makes .*; use separate directories/,
       })
     }
   },
@@ -100,14 +100,17 @@ t.test('directories that others can enter are warned of, with the mend; closed o
   ]
   const open = await start(t, args)
   for (const what of ['upperdir', 'lowerdir', '--state-dir']) {
-    const line = new RegExp(`^Warning: ${what} \\S+ can be entered by other users .*chmod o-x ${at('pub')}\\.$`, 'm')
+    const line = new RegExp(
+      `^Warning: other users of this machine can enter ${what} \\S+; run chmod o-x ${at('pub')}\\.$`,
+      'm',
+    )
     t.match(open.stdout(), line)
   }
   t.equal(await open.stop(), 0)
-  t.match(open.stderr(), /"level":40.*upperdir .* can be entered by other users/)
+  t.match(open.stderr(), /"level":40.*other users of this machine can enter the upperdir /)
   chmodSync(at('pub'), 0o750)
   const closed = await start(t, args)
-  t.notMatch(closed.stdout() + closed.stderr(), /can be entered/)
+  t.notMatch(closed.stdout() + closed.stderr(), /other users of this machine/)
   t.equal(await closed.stop(), 0)
 })
 

@@ -41,17 +41,14 @@ t.test('status says so when no server runs', async (t) => {
   const { state } = layers(t)
   const none = await run(['status', '--state-dir', state])
   t.equal(none.status, 1)
-  t.match(none.stdout, /^no server runs with the state directory .*state; name one with --url or --state-dir\n$/)
+  t.match(none.stdout, /^no server runs with the state directory .*state; use --url or --state-dir to name one\n$/)
 })
 
 t.test('status of a server without WebDAV tells what is known', async (t) => {
   const { state, o } = layers(t)
   const server = await start(t, ['-o', o, ...freePorts(state), '--webdav', 'off'])
   const shown = await run(['status', '--state-dir', state])
-  t.match(
-    shown.stdout,
-    new RegExp(`NFS at 127\\.0\\.0\\.1:${server.nfsPort}, export /overlay; its counters need WebDAV`),
-  )
+  t.match(shown.stdout, new RegExp(`NFS at 127\\.0\\.0\\.1:${server.nfsPort}, export /overlay; enable WebDAV`))
   t.equal(await server.stop(), 0)
 })
 
@@ -63,10 +60,10 @@ t.test('status of something else, or of nothing, fails in one line', async (t) =
   t.teardown(() => other.listening && other.close())
   const foreign = await run(['status', '--url', `http://127.0.0.1:${port}`])
   t.equal(foreign.status, 1)
-  t.match(foreign.stdout, /answers 404: not overlayd, or not on this machine\n$/)
+  t.match(foreign.stdout, /answered 404; it is not overlayd, or not on this machine\n$/)
   other.close()
   await once(other, 'close')
   const nobody = await run(['status', '--url', `http://127.0.0.1:${port}`])
   t.equal(nobody.status, 1)
-  t.match(nobody.stdout, /nobody listens there\n$/)
+  t.match(nobody.stdout, /no server is listening\n$/)
 })

@@ -90,14 +90,16 @@ export function parseExport(text: string): ExportRule[] {
     else rules.push(parseEntry(word, defaults))
   }
   if (rules.length === 0)
-    throw new Error("export: no client given; write CLIENT(OPTION,…), for example '127.0.0.1(rw,insecure)'")
+    throw new Error("export: no client given; use CLIENT(OPTION,…), for example '127.0.0.1(rw,insecure)'")
   return rules
 }
 
 function parseEntry(word: string, defaults: ExportRule): ExportRule {
   const match = /^([^()]+)(?:\(([^()]*)\))?$/.exec(word)
   if (match === null) {
-    const hint = word.startsWith('(') ? 'has no client: no space may stand before "("' : 'is not CLIENT(OPTION,…)'
+    const hint = word.startsWith('(')
+      ? 'has no client; remove the space before "("'
+      : 'is malformed; use CLIENT(OPTION,…)'
     throw new Error(`export: '${word}' ${hint}`)
   }
   const rule: ExportRule = { ...defaults, client: parseClient(match[1]) }
@@ -122,12 +124,10 @@ function applyOption(rule: ExportRule, option: string): void {
   }
   if (GRANTED.has(option)) return
   if (option.startsWith('sec=')) {
-    throw new Error(
-      `export: '${option}' is not served: there is AUTH_SYS only (sec=sys); use a VPN where that is too weak`,
-    )
+    throw new Error(`export: '${option}' is not supported, only sec=sys (AUTH_SYS) is; use a VPN if that is too weak`)
   }
   const flag = Object.hasOwn(FLAGS, option) ? FLAGS[option] : undefined
-  if (flag === undefined) throw new Error(`export: unknown option '${option}'; valid are ${VALID_OPTIONS}`)
+  if (flag === undefined) throw new Error(`export: unknown option '${option}'; use one of ${VALID_OPTIONS}`)
   flag(rule)
 }
 
@@ -135,11 +135,11 @@ function applyOption(rule: ExportRule, option: string): void {
 function parseClient(client: string): string {
   if (client === '*') return client
   if (client.startsWith('@')) {
-    throw new Error(`export: '${client}' is a netgroup, which is not looked up; name its hosts or their network`)
+    throw new Error(`export: '${client}' is a netgroup, which is not supported; use its hosts or their network`)
   }
   if (/[*?[\]]/.test(client)) {
     throw new Error(
-      `export: '${client}' would need the name of each client from reverse DNS, which clients can forge; use a network such as 192.168.0.0/24`,
+      `export: '${client}' would have to trust reverse DNS, which clients can forge; use a network such as 192.168.0.0/24`,
     )
   }
   const slash = client.indexOf('/')
@@ -149,7 +149,7 @@ function parseClient(client: string): string {
   const bits = slash < 0 ? undefined : prefixBits(client.slice(slash + 1), family)
   if (family === 0 || (slash >= 0 && bits === undefined)) {
     throw new Error(
-      `export: '${client}' is not a client; valid are an IP address, a network such as 192.168.0.0/24, a host name, and *`,
+      `export: '${client}' is not a client; use an IP address, a network such as 192.168.0.0/24, a host name, or *`,
     )
   }
   return bits === undefined ? address : `${address}/${bits}`

@@ -122,12 +122,12 @@ export class ExportTable {
     const overlays = new Set<Overlay>()
     for (const served of this.exports) {
       const { name, overlay } = served
-      if (!/^[^/\0]+$/.test(name)) throw new Error(`export name '${name}' is not one path component`)
-      if (names.has(name)) throw new Error(`two exports are called '${name}'`)
+      if (!/^[^/\0]+$/.test(name)) throw new Error(`export name '${name}' is not a single path component`)
+      if (names.has(name)) throw new Error(`two exports are named '${name}'`)
       // Its inodes keep one file handle each.
-      if (overlays.has(overlay)) throw new Error(`export '${name}': the overlay is exported under another name already`)
+      if (overlays.has(overlay)) throw new Error(`export '${name}': the overlay is already exported under another name`)
       if (this.#byView.has(served.view))
-        throw new Error(`export '${name}': choose another name, file handles would be ambiguous`)
+        throw new Error(`export '${name}': file handles would be ambiguous; choose another name`)
       names.add(name)
       overlays.add(overlay)
       this.#byView.set(served.view, served)

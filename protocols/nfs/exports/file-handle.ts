@@ -62,7 +62,7 @@ export class HandleCodec {
 
   /** `key` has 32 bytes. */
   constructor(key: Uint8Array) {
-    if (key.length !== 32) throw new RangeError('the key of file handles has 32 bytes')
+    if (key.length !== 32) throw new RangeError('the file handle key must have 32 bytes')
     for (let i = 0; i < key.length; i++) {
       this.#inner[i] ^= key[i]
       this.#outer[i] ^= key[i]

@@ -27,7 +27,7 @@ export class HandleNotes {
 
   #works(): void {
     if (this.#failing === 0) return
-    this.#log.warn({ answers: this.#failing }, 'handles are noted on disk again')
+    this.#log.warn({ answers: this.#failing }, 'file handles are saved on disk again')
     this.#failing = 0
   }
 
@@ -36,7 +36,7 @@ export class HandleNotes {
     if (this.#failing++ > 0) return
     this.#log.error(
       { err: error },
-      'handles could not be noted on disk: they end with this run; make room, or let the upper be written to',
+      'cannot save file handles on disk: they are valid for this run only; free some space, or make the upper writable',
     )
   }
 }

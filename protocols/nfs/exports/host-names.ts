@@ -45,7 +45,7 @@ export class HostNames {
         addresses.clear()
         for (const address of found) addresses.add(address)
       } catch (error) {
-        this.#log.warn({ err: error, host: name }, 'the host of an export rule cannot be looked up')
+        this.#log.warn({ err: error, host: name }, 'cannot look up the host of an export rule')
       }
     }
   }

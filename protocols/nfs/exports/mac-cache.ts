@@ -14,7 +14,7 @@ export class MacCache {
 
   /** `places` is a power of two; each takes 32 bytes. */
   constructor(places: number) {
-    if (places < 1 || (places & (places - 1)) !== 0) throw new RangeError('the number of places is a power of two')
+    if (places < 1 || (places & (places - 1)) !== 0) throw new RangeError('the number of slots must be a power of two')
     this.#mask = places - 1
     this.#keys = new Float64Array(places).fill(-1)
     this.#words = new Uint32Array(places * ENTRY_WORDS)

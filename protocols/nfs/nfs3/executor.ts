@@ -110,7 +110,7 @@ function wccAfter(
 
 function attrIfPossible(call: Nfs3Call, object: Inode): MaybePromise<Attr | undefined> {
   const nothing = (error: unknown): undefined => {
-    call.context.log.debug({ why: messageOf(error) }, 'no attributes for the answer')
+    call.context.log.debug({ why: messageOf(error) }, 'cannot get attributes for the reply')
   }
   try {
     const attr = call.overlay.getattr(object)

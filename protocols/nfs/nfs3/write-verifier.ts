@@ -15,7 +15,7 @@ export class WriteVerifier {
 
   /** `renew` makes another verifier and keeps it for the next process. */
   constructor(bytes: Uint8Array, renew: () => Promise<Uint8Array>) {
-    if (bytes.length !== 8) throw new RangeError('the write verifier has 8 bytes')
+    if (bytes.length !== 8) throw new RangeError('the write verifier must have 8 bytes')
     this.bytes = Uint8Array.from(bytes)
     this.#renew = renew
   }

@@ -20,7 +20,7 @@ export function hostRestarted(context: NlmContext, address: string, name: string
   for (const host of context.hosts.find(address, name)) {
     if (host.state === state) continue
     host.state = state
-    context.log.info({ client: address, name }, 'client has restarted: its locks are freed')
+    context.log.info({ client: address, name }, 'client restarted: its locks are released')
     freeHost(context, host.key)
   }
 }

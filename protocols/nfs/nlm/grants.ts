@@ -100,7 +100,10 @@ export class Grants {
         else this.#later(pending, attempt)
       },
       (error) => {
-        this.#log.debug({ err: error, client: pending.host.address, attempt }, 'client cannot be told of its lock')
+        this.#log.debug(
+          { err: error, client: pending.host.address, attempt },
+          'cannot notify a client that its lock was granted',
+        )
         this.#later(pending, attempt)
       },
     )
@@ -124,7 +127,7 @@ export class Grants {
   #later(pending: Pending, attempt: number): void {
     if (this.#pending.get(pending.id) !== pending) return
     if (attempt === ATTEMPTS) {
-      this.#log.warn({ client: pending.host.address }, 'client never took the lock that it waited for')
+      this.#log.warn({ client: pending.host.address }, 'client did not accept the lock that it had waited for')
       this.#end(pending, undefined)
       return
     }

@@ -8,7 +8,7 @@ export async function isMonitored(context: NlmContext, host: NlmHost): Promise<b
     await context.monitor(host)
     return true
   } catch (error) {
-    context.log.error({ err: error, client: host.address }, 'a client with locks cannot be noted')
+    context.log.error({ err: error, client: host.address }, 'cannot record a client that holds locks')
     return false
   }
 }

@@ -106,5 +106,5 @@ function answerByCall(
   return destinationOf(caller, where, portmapPort)
     .then((to) => caller.call(to, what, (out) => encode(out, answer)))
     .then(() => undefined)
-    .catch((error) => context.log.debug({ err: error, client: host.address }, 'answer of the lock manager is lost'))
+    .catch((error) => context.log.debug({ err: error, client: host.address }, 'cannot send a lock manager reply'))
 }

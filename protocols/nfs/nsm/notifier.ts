@@ -47,7 +47,7 @@ export class Notifier {
 
   #try(peer: NsmPeer, attempt: number): void {
     this.#notify(peer).then(
-      () => this.#log.info({ client: peer.address, name: peer.name }, 'client knows of the restart'),
+      () => this.#log.info({ client: peer.address, name: peer.name }, 'client was notified of the restart'),
       (error) => this.#later(peer, attempt, error),
     )
   }
@@ -68,13 +68,15 @@ export class Notifier {
 
   #later(peer: NsmPeer, attempt: number, error: unknown): void {
     if (this.#stopped) return
-    this.#log.debug({ err: error, client: peer.address, attempt }, 'client cannot be told of the restart')
+    this.#log.debug({ err: error, client: peer.address, attempt }, 'cannot notify a client of the restart')
     if (attempt === ATTEMPTS) {
       this.#log.warn(
         { client: peer.address, name: peer.name },
-        'client was never told of the restart: it has lost its locks',
+        'client was never notified of the restart, so it has lost its locks',
       )
-      this.#peers.notified(peer).catch((failure) => this.#log.error({ err: failure }, 'list of lock clients'))
+      this.#peers
+        .notified(peer)
+        .catch((failure) => this.#log.error({ err: failure }, 'cannot update the list of lock clients'))
       return
     }
     const timer = setTimeout(

@@ -11,7 +11,7 @@ import { type OnReadOpts, Socket } from 'node:net'
 export function adoptSocket(accepted: Socket, onread: OnReadOpts): Socket {
   const shell = accepted as unknown as { _handle: object | null | undefined }
   const handle = shell._handle
-  if (!handle) throw new TypeError('accepted socket has no handle')
+  if (!handle) throw new TypeError('the accepted socket has no handle')
   const options: { handle: object; onread: OnReadOpts; manualStart: boolean } = { handle, onread, manualStart: true }
   const socket = new Socket(options as ConstructorParameters<typeof Socket>[0])
   shell._handle = null

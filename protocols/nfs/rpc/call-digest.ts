@@ -33,7 +33,7 @@ export class CallDigest {
 
   /** `key` has 16 bytes. */
   constructor(key: Uint8Array) {
-    if (key.length !== DIGEST_KEY_BYTES) throw new RangeError('the key of digests has 16 bytes')
+    if (key.length !== DIGEST_KEY_BYTES) throw new RangeError('the digest key must have 16 bytes')
     this.#key = Buffer.from(key)
     this.#k0 = this.#key.readInt32LE(0)
     this.#k1 = this.#key.readInt32LE(4)

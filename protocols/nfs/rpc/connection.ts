@@ -285,7 +285,7 @@ export class Connection implements Waiting {
     const { counters, log } = this.#context
     if (error instanceof XdrError || error instanceof RecordError) {
       counters.garbage++
-      log.warn({ client: this.peer.address, why: error.message }, 'connection closed: not RPC')
+      log.warn({ client: this.peer.address, why: error.message }, 'closed a connection that does not speak RPC')
     } else {
       counters.systemErrors++
       log.error({ err: error, client: this.peer.address }, 'connection closed')

@@ -47,7 +47,7 @@ export function parseAuthSys(body: Buffer): Credential {
   if (count > MAX_GROUPS) throw new XdrError(`${count} groups`)
   const groups: number[] = []
   for (let i = 0; i < count; i++) groups.push(decoder.u32())
-  if (decoder.remaining > 0) throw new XdrError('bytes after the groups')
+  if (decoder.remaining > 0) throw new XdrError('extra bytes after the groups')
   return new Credential(AUTH_SYS, uid, gid, groups)
 }
 

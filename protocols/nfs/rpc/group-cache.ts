@@ -65,7 +65,7 @@ export class GroupCache {
     } catch (error) {
       // What was known before stays: a name service that is away for a moment locks nobody out.
       keepMs = RETRY_MS
-      this.#log.error({ err: error, uid }, 'the groups of a user cannot be looked up')
+      this.#log.error({ err: error, uid }, 'cannot look up the groups of a user')
     }
     user.untilMs = this.#now() + keepMs
     user.pending = undefined

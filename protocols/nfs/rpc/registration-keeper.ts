@@ -46,7 +46,7 @@ export class RegistrationKeeper {
     clearInterval(this.#timer)
     await this.#checking
     await unregister(this.#made, this.#endpoints).catch((error) =>
-      this.#log.warn({ err: error }, 'rpcbind keeps the programs'),
+      this.#log.warn({ err: error }, 'cannot remove the programs from rpcbind'),
     )
   }
 
@@ -55,7 +55,7 @@ export class RegistrationKeeper {
     for (const { program } of this.#wanted.filter((wanted) => !this.#made.includes(wanted))) {
       this.#log.warn(
         { program },
-        'another server of this machine has this program: NFS clients have to mount with nolock',
+        'another server on this machine has registered this program: NFS clients must mount with nolock',
       )
     }
   }

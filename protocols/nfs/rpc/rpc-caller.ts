@@ -107,11 +107,11 @@ function overUdp({ address, port }: Destination, message: Buffer, xid: number): 
 
 function results(message: Buffer, xid: number): Decoder {
   const reply = new Decoder(message)
-  if (reply.u32() !== xid || reply.u32() !== REPLY) throw new Error('the reply is to another call')
-  if (reply.u32() !== MSG_ACCEPTED) throw new Error('the call is denied')
+  if (reply.u32() !== xid || reply.u32() !== REPLY) throw new Error('the reply belongs to another call')
+  if (reply.u32() !== MSG_ACCEPTED) throw new Error('the call was denied')
   reply.u32()
   reply.opaque(400)
   const status = reply.u32()
-  if (status !== SUCCESS) throw new Error(`the call is refused with accept_stat ${status}`)
+  if (status !== SUCCESS) throw new Error(`the call was rejected with accept_stat ${status}`)
   return reply
 }

@@ -55,7 +55,7 @@ export async function register(
     for (const registration of made) {
       const known = (await ask(socket, PMAPPROC_SET, registration)) === 1
       if (!known || (registration.ipv6 && (await askIpv6(socket, RPCBPROC_SET, registration)) !== 1)) {
-        throw new Error(`rpcbind refuses program ${registration.program} version ${registration.version}`)
+        throw new Error(`rpcbind refused program ${registration.program} version ${registration.version}`)
       }
     }
   })
@@ -135,7 +135,7 @@ async function connectFirst(endpoints: readonly NetConnectOpts[]): Promise<Socke
       failures.push(error instanceof Error ? error.message : String(error))
     }
   }
-  throw new Error(`rpcbind cannot be reached: ${failures.join('; ')}`)
+  throw new Error(`cannot reach rpcbind: ${failures.join('; ')}`)
 }
 
 function connect(endpoint: NetConnectOpts): Promise<Socket> {
@@ -221,6 +221,6 @@ function parseReply(bytes: Buffer): number {
   reply.take(12)
   const accepted = reply.u32() === MSG_ACCEPTED
   reply.take(8)
-  if (!accepted || reply.u32() !== SUCCESS) throw new Error('rpcbind refuses the call')
+  if (!accepted || reply.u32() !== SUCCESS) throw new Error('rpcbind rejected the call')
   return reply.u32()
 }

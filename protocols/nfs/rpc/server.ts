@@ -131,8 +131,8 @@ export class RpcServer {
     const share = peer && this.#connections.size < maxConnections ? this.#shares.connected(peer.address) : undefined
     if (peer === undefined || share === undefined) {
       this.counters.connectionsRefused++
-      log.warn({ client: peer?.address }, 'connection refused: too many')
-      socket.on('error', (error) => log.debug({ why: error.message }, 'refused connection lost'))
+      log.warn({ client: peer?.address }, 'refused a connection: too many are open')
+      socket.on('error', (error) => log.debug({ why: error.message }, 'error on a refused connection'))
       socket.destroy()
       return
     }
@@ -144,7 +144,7 @@ export class RpcServer {
       connection.closed.then(() => this.#connections.delete(connection))
       log.debug({ client: peer.address, port: peer.port }, 'connection')
     } catch (error) {
-      log.error({ err: error, client: peer.address }, 'connection cannot be served')
+      log.error({ err: error, client: peer.address }, 'cannot serve a connection')
       socket.destroy()
     }
   }
@@ -178,7 +178,7 @@ export class RpcServer {
       const heldMs = connection.hoards(nowMs)
       if (full && heldMs >= HOARD_MS) {
         this.counters.stalled++
-        log.debug({ client: connection.peer.address }, 'connection closed: it holds memory that others need')
+        log.debug({ client: connection.peer.address }, 'closed a connection to free memory that others need')
         connection.destroy()
       } else if (!full) connection.feed()
     }

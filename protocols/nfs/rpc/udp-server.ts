@@ -95,7 +95,7 @@ export class UdpServer {
       queue.close()
       if (!(error instanceof XdrError)) throw error
       counters.garbage++
-      log.debug({ client: address, why: error.message }, 'datagram is not RPC')
+      log.debug({ client: address, why: error.message }, 'ignored a datagram that is not RPC')
     }
   }
 }
@@ -116,7 +116,7 @@ class DatagramSink implements ReplySink {
   write(part: Uint8Array): boolean {
     // A copy, as the block is used again at once.
     this.#socket.send(Uint8Array.from(part.subarray(MARK_BYTES)), this.#to.port, this.#to.address, (error) => {
-      if (error) this.#log.debug({ client: this.#to.address, why: error.message }, 'reply cannot be sent')
+      if (error) this.#log.debug({ client: this.#to.address, why: error.message }, 'cannot send a reply')
     })
     return true
   }

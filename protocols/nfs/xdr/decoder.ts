@@ -38,7 +38,7 @@ export class Decoder {
   take(length: number): number {
     const at = this.pos
     const next = at + length
-    if (next > this.end) throw new XdrError('message is cut short')
+    if (next > this.end) throw new XdrError('message is truncated')
     this.pos = next
     return at
   }
@@ -73,14 +73,14 @@ export class Decoder {
   /** An enum of the values 0…`max`. */
   enumUpTo(max: number): number {
     const value = this.u32()
-    if (value > max) throw new XdrError(`${value} is not a value of the enum`)
+    if (value > max) throw new XdrError(`${value} is not a valid enum value`)
     return value
   }
 
   /** Claims a variable-length opaque of at most `max` bytes with its padding; returns its length; its bytes end up before `pos`. */
   private takeOpaque(max: number): number {
     const length = this.u32()
-    if (length > max) throw new XdrError(`opaque of ${length} bytes, at most ${max} allowed`)
+    if (length > max) throw new XdrError(`opaque data of ${length} bytes exceeds the limit of ${max}`)
     this.take((length + 3) & ~3)
     return length
   }

@@ -24,7 +24,7 @@ export class Encoder {
   /** Leaves `length` bytes to be filled by the caller and returns their offset. @throws RangeError they do not fit */
   reserve(length: number): number {
     const at = this.pos
-    if (at + length > this.bytes.length) throw new RangeError('reply does not fit its buffer')
+    if (at + length > this.bytes.length) throw new RangeError('the reply does not fit into its buffer')
     this.pos = at + length
     return at
   }

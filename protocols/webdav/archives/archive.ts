@@ -44,7 +44,7 @@ export function requestedArchive(url: string): Format | undefined {
   const found = /\?(?:.*&)?archive=([^&]*)/.exec(url)?.[1]
   if (found === undefined) return undefined
   if (found === 'zip' || found === 'tar.gz') return found
-  throw badRequest('the archive formats are zip and tar.gz')
+  throw badRequest('the archive format is unknown; use zip or tar.gz')
 }
 
 /**

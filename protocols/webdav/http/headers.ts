@@ -15,7 +15,7 @@ export function parseDepth(field: string | string[] | undefined, fallback: Depth
     case 'infinity':
       return 'infinity'
     default:
-      throw badRequest('the Depth field is none of 0, 1 and infinity')
+      throw badRequest('the Depth field is not 0, 1 or infinity')
   }
 }
 
@@ -28,7 +28,7 @@ export function parseOverwrite(field: string | string[] | undefined): boolean {
     case 'F':
       return false
     default:
-      throw badRequest('the Overwrite field is neither T nor F')
+      throw badRequest('the Overwrite field is not T or F')
   }
 }
 
@@ -49,7 +49,7 @@ export function parseTimeout(field: string | string[] | undefined, maxSeconds: n
 /** The token of a Lock-Token field (RFC 4918 section 10.5), also without its angle brackets, as some clients send it. @throws DavError 400 absent or malformed */
 export function parseLockToken(field: string | string[] | undefined): string {
   const token = readLockToken(field)
-  if (token === undefined) throw badRequest('the Lock-Token field is absent or malformed')
+  if (token === undefined) throw badRequest('the Lock-Token field is missing or malformed')
   return token
 }
 

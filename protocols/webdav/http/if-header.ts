@@ -59,13 +59,13 @@ class IfParser {
       conditions.push(this.#condition())
     }
     this.#at++
-    if (conditions.length === 0) throw badRequest('the If field holds an empty list')
+    if (conditions.length === 0) throw badRequest('the If field contains an empty list')
     return conditions
   }
 
   #condition(): IfCondition {
     this.#conditions++
-    if (this.#conditions > MAX_CONDITIONS) throw badRequest('the If field holds too many conditions')
+    if (this.#conditions > MAX_CONDITIONS) throw badRequest('the If field has too many conditions')
     const not = /^not(?=[\s<[])/i.test(this.#text.slice(this.#at, this.#at + 4))
     if (not) {
       this.#at += 3
@@ -74,7 +74,7 @@ class IfParser {
     if (this.#text[this.#at] === '<') return { not, token: this.#angled() }
     this.#expect('[')
     const read = readEntityTag(this.#text, this.#at)
-    if (read === undefined) throw badRequest('the If field holds a malformed entity tag')
+    if (read === undefined) throw badRequest('the If field contains a malformed entity tag')
     this.#at = read.end
     this.#expect(']')
     return { not, etag: read.tag }
@@ -84,13 +84,13 @@ class IfParser {
     this.#expect('<')
     const end = this.#text.indexOf('>', this.#at)
     const value = end === -1 ? '' : this.#text.slice(this.#at, end)
-    if (value === '' || /[\s<]/.test(value)) throw badRequest('the If field holds a malformed URL')
+    if (value === '' || /[\s<]/.test(value)) throw badRequest('the If field contains a malformed URL')
     this.#at = end + 1
     return value
   }
 
   #expect(char: string): void {
-    if (this.#text[this.#at] !== char) throw badRequest(`the If field lacks a '${char}' at ${this.#at}`)
+    if (this.#text[this.#at] !== char) throw badRequest(`the If field has no '${char}' at position ${this.#at}`)
     this.#at++
   }
 

@@ -23,17 +23,17 @@ const ESCAPED_BYTE = Array.from({ length: 256 }, (_, byte) => `%${byte.toString(
  */
 export function parsePath(target: string): DavPath {
   if (target.charCodeAt(0) !== 0x2f) throw badRequest('the request target is not a path')
-  if (target.includes('#')) throw badRequest('the request target holds a fragment')
+  if (target.includes('#')) throw badRequest('the request target contains a fragment')
   const query = target.indexOf('?')
   const path = query === -1 ? target : target.slice(0, query)
   const names: Name[] = []
   for (const segment of path.split('/')) {
     if (segment === '') continue
     const name = segment.includes('%') ? decodeSegment(segment) : segment
-    if (name === '.' || name === '..') throw badRequest('the path holds a dot segment')
+    if (name === '.' || name === '..') throw badRequest('the path contains a dot segment')
     // Whoever encodes dots twice hopes that somebody decodes twice. Other names with a percent sign are names.
-    if (name !== segment && ENCODED_DOTS.test(name)) throw badRequest('the path holds a dot segment, encoded twice')
-    if (name.includes('\0')) throw badRequest('the path holds a NUL')
+    if (name !== segment && ENCODED_DOTS.test(name)) throw badRequest('the path contains a doubly encoded dot segment')
+    if (name.includes('\0')) throw badRequest('the path contains a NUL')
     names.push(name)
   }
   return { names, trailingSlash: path.endsWith('/') }
@@ -45,7 +45,7 @@ export function decodeSegment(segment: string): Name {
   let from = 0
   for (let at = segment.indexOf('%'); at !== -1; at = segment.indexOf('%', from)) {
     const byte = hexDigit(segment.charCodeAt(at + 1)) * 16 + hexDigit(segment.charCodeAt(at + 2))
-    if (byte === 0 || byte === 0x2f) throw badRequest('the path holds an encoded slash or NUL')
+    if (byte === 0 || byte === 0x2f) throw badRequest('the path contains an encoded slash or NUL')
     name += segment.slice(from, at) + String.fromCharCode(byte)
     from = at + 3
   }
@@ -56,7 +56,7 @@ function hexDigit(code: number): number {
   if (code >= 0x30 && code <= 0x39) return code - 0x30
   const letter = code | 0x20
   if (letter >= 0x61 && letter <= 0x66) return letter - 0x57
-  throw badRequest('the path holds a broken escape')
+  throw badRequest('the path contains an invalid percent escape')
 }
 
 /** A name as one segment of a URL: plain ASCII, safe in XML text and in a quoted HTML attribute. */

@@ -53,7 +53,7 @@ export class XmlReader {
     this.#parser.on('attribute', () => this.#tally())
     this.#parser.on('opentagstart', () => {
       this.#tally()
-      if (this.#open.length >= limits.xmlDepth) throw badRequest('the body is nested too deep')
+      if (this.#open.length >= limits.xmlDepth) throw badRequest('the body is nested too deeply')
     })
     this.#parser.on('opentag', (tag) => this.#opened(tag))
     this.#parser.on('closetag', () => this.#closed())
@@ -80,13 +80,13 @@ export class XmlReader {
     } catch (error) {
       throw badRequest(`the body is not well-formed XML: ${describe(error)}`)
     }
-    if (this.#root === undefined) throw badRequest('the body holds no element')
+    if (this.#root === undefined) throw badRequest('the body contains no element')
     return this.#root
   }
 
   #tally(): void {
     this.#count++
-    if (this.#count > this.#limits.xmlElements) throw badRequest('the body holds too many elements')
+    if (this.#count > this.#limits.xmlElements) throw badRequest('the body has too many elements')
   }
 
   #opened(tag: SaxesTagNS): void {
@@ -113,8 +113,8 @@ export class XmlReader {
 
 /** @throws DavError 403 it names an external entity (RFC 4918 section 16) · 400 */
 function refuseDoctype(declaration: string): never {
-  if (!/\b(?:SYSTEM|PUBLIC)\b/.test(declaration)) throw badRequest('the body holds a DOCTYPE')
-  throw new DavError(403, 'the body names an external entity', { condition: '<D:no-external-entities/>' })
+  if (!/\b(?:SYSTEM|PUBLIC)\b/.test(declaration)) throw badRequest('the body contains a DOCTYPE')
+  throw new DavError(403, 'the body references an external entity', { condition: '<D:no-external-entities/>' })
 }
 
 function isPlainAttribute(attribute: SaxesAttributeNS): boolean {
@@ -143,7 +143,7 @@ export function decodeXml(bytes: Uint8Array): string {
   try {
     return new TextDecoder(encodingOf(bytes), { fatal: true }).decode(bytes)
   } catch {
-    throw badRequest('the body is not valid in its encoding')
+    throw badRequest('the body is not validly encoded')
   }
 }
 

@@ -80,7 +80,7 @@ export class DurableLockStore extends MemoryLockStore {
   }
 
   readonly #unbound = (error: unknown): void => {
-    this.#log.warn({ err: error }, 'webdav: what a lock binds could not be kept')
+    this.#log.warn({ err: error }, 'webdav: cannot save the binding of a lock')
   }
 
   /** Resolves when every change so far is in its journal. */
@@ -98,7 +98,7 @@ export class DurableLockStore extends MemoryLockStore {
       }
       await Promise.all(noted)
     } catch (error) {
-      this.#log.warn({ err: error }, 'webdav: the end of a lock could not be kept')
+      this.#log.warn({ err: error }, 'webdav: cannot save the end of a lock')
     }
   }
 
@@ -158,5 +158,5 @@ export class DurableLockStore extends MemoryLockStore {
 
 function notKept(error: unknown): DavError {
   const full = ['ENOSPC', 'EDQUOT'].includes((error as NodeJS.ErrnoException).code ?? '')
-  return new DavError(full ? 507 : 500, 'the lock cannot be kept')
+  return new DavError(full ? 507 : 500, 'the lock cannot be saved')
 }

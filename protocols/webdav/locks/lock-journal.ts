@@ -62,7 +62,7 @@ export class JournalWriter<T> {
       } catch (error) {
         // What was half written is cut off from what comes next by an empty line, and does not count.
         this.#written += SLACK_LINES
-        this.#log.warn({ err: error }, 'webdav: locks could not be kept')
+        this.#log.warn({ err: error }, 'webdav: cannot save locks')
         for (const { failed } of batch) failed(error)
       }
     }
@@ -83,7 +83,7 @@ export class JournalWriter<T> {
       this.#written = live.length
       return true
     } catch (error) {
-      this.#log.warn({ err: error }, 'webdav: the list of locks could not be written anew')
+      this.#log.warn({ err: error }, 'webdav: cannot rewrite the lock journal')
       return false
     }
   }

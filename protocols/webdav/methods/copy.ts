@@ -24,9 +24,9 @@ import { copyTree } from '../trees/tree-copy.ts'
 export async function copy(ctx: ViewContext): Promise<void> {
   const depth = parseDepth(ctx.req.headers.depth, 'infinity')
   const time = askedTime(ctx)
-  if (depth === 1) throw badRequest('COPY knows Depth 0 and infinity')
+  if (depth === 1) throw badRequest('COPY supports Depth 0 and infinity only')
   const transfer = await prepareTransfer(ctx, true, depth === 'infinity')
-  if (!isVisible(transfer.source.inode)) throw new DavError(404, 'there is no such resource')
+  if (!isVisible(transfer.source.inode)) throw new DavError(404, 'no such resource')
   await runCopy(ctx, transfer, depth === 'infinity', time)
 }
 
@@ -69,7 +69,7 @@ export async function copyTransfer(
     deep,
     keepLinks,
     check: (current: Parameters<typeof isDirectory>[0] | undefined) => {
-      if (current !== undefined && !overwrite) throw new DavError(412, 'the destination exists')
+      if (current !== undefined && !overwrite) throw new DavError(412, 'the destination already exists')
       checkDestinationLocks(ctx, { ...destination, inode: current }, guard)
     },
   }

@@ -18,10 +18,10 @@ export async function remove(ctx: ViewContext): Promise<void> {
   const { view, path, services } = ctx
   const target = await resolve(view, path.names, false)
   const { dir, inode } = target
-  if (inode === undefined) throw new DavError(404, 'there is no such resource')
+  if (inode === undefined) throw new DavError(404, 'no such resource')
   if (dir === undefined) throw new DavError(403, 'the root of a view cannot be deleted')
   if (isDirectory(inode) && parseDepth(ctx.req.headers.depth, 'infinity') !== 'infinity') {
-    throw badRequest('a collection is deleted with Depth infinity only')
+    throw badRequest('a collection can be deleted with Depth infinity only')
   }
   const guard = await prepareGuard(ctx, target)
   const checkLocks = () => requireMember(services, target, guard.tokens)

@@ -42,7 +42,7 @@ function getOnce(ctx: ViewContext): MaybePromise<void> {
 
 function sendTarget(ctx: ViewContext, target: Target): MaybePromise<void> {
   const { inode } = target
-  if (inode === undefined || !isVisible(inode)) throw new DavError(404, 'there is no such resource')
+  if (inode === undefined || !isVisible(inode)) throw new DavError(404, 'no such resource')
   if (isDirectory(inode)) {
     const format = requestedArchive(ctx.req.url ?? '')
     if (format !== undefined) return sendArchive(ctx, { ...target, inode }, format)
@@ -61,7 +61,7 @@ function sendFile(ctx: ViewContext, file: Served): MaybePromise<void> {
   const { attr, etag } = file
   const state = { exists: true, etag, mtimeSec: attr.mtime.sec }
   const failed = evaluatePreconditions(headers, state, true)
-  if (failed === 412) throw new DavError(412, 'a precondition does not hold')
+  if (failed === 412) throw new DavError(412, 'a precondition failed')
   if (failed === 304) return sendEmpty(ctx, 304, validators(ctx, file))
   return after(ctx.view.overlay.access(ctx.view.cred, file.inode, Access.read), (allowed) => {
     if (allowed === 0) throw new OverlayError('EACCES', 'get')
@@ -79,7 +79,7 @@ function sendAllowed(ctx: ViewContext, file: Served): MaybePromise<void> {
   const ranges = requestedRanges(ctx, file)
   if (ranges === undefined) return sendWhole(ctx, file)
   if (ranges.length === 0) {
-    throw new DavError(416, 'no such range', { headers: ['Content-Range', `bytes */${attr.size}`] })
+    throw new DavError(416, 'the range cannot be satisfied', { headers: ['Content-Range', `bytes */${attr.size}`] })
   }
   if (ranges.length === 1) return sendRange(ctx, file, ranges[0])
   return sendRanges(ctx, file, ranges)

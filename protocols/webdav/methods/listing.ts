@@ -129,7 +129,7 @@ class PageWriter {
 function sendPage(ctx: DavContext, html: string): void {
   const etag = `"${hash('sha1', html, 'base64url')}"`
   const failed = evaluatePreconditions(ctx.req.headers, { exists: true, etag, mtimeSec: undefined }, true)
-  if (failed === 412) throw new DavError(412, 'a precondition does not hold')
+  if (failed === 412) throw new DavError(412, 'a precondition failed')
   if (failed === 304) sendEmpty(ctx, 304, ['ETag', etag, ...HEADERS])
   else sendBody(ctx, 200, HTML_TYPE, html, ['ETag', etag, ...HEADERS])
 }

@@ -35,7 +35,7 @@ export async function lock(ctx: ViewContext): Promise<void> {
   const root = await parseBody(await readBody(ctx, services.limits.xmlBytes), services.limits)
   const request = root === undefined ? undefined : readLockInfo(root, services.limits.ownerBytes)
   const depth = parseDepth(ctx.req.headers.depth, 'infinity')
-  if (depth === 1) throw badRequest('LOCK knows Depth 0 and infinity')
+  if (depth === 1) throw badRequest('LOCK supports Depth 0 and infinity only')
   const target = await resolve(view, ctx.path.names, true)
   const guard = await prepareGuard(ctx, target)
   const attr = target.inode && (await view.overlay.getattr(target.inode))
@@ -51,7 +51,7 @@ export async function lock(ctx: ViewContext): Promise<void> {
   // Getting here took a while, in which another client may have locked it.
   if (taken === undefined) {
     if (await sendConflicts(ctx, target, wish)) return
-    throw new DavError(423, 'another lock was in the way')
+    throw new DavError(423, 'another lock conflicted')
   }
   await taken.kept
   sendLock(ctx, created === undefined ? 200 : 201, taken.lock, ['Lock-Token', `<${taken.lock.token}>`])
@@ -65,10 +65,10 @@ function readLockInfo(root: XmlElement, maxOwnerBytes: number): LockRequest {
     return part && childElements(part).find(({ uri }) => uri === 'DAV:')?.local
   }
   const scope = [LockScope.Exclusive, LockScope.Shared].find(({ value }) => value === word('lockscope'))
-  if (scope === undefined || word('locktype') !== LockType.Write.value) throw badRequest('no such kind of lock')
+  if (scope === undefined || word('locktype') !== LockType.Write.value) throw badRequest('unknown lock type or scope')
   const element = parts.find(({ local }) => local === 'owner')
   const owner = element === undefined ? '' : serializeContent(element)
-  if (Buffer.byteLength(owner) > maxOwnerBytes) throw new DavError(413, 'the owner is too long')
+  if (Buffer.byteLength(owner) > maxOwnerBytes) throw new DavError(413, 'the lock owner is too long')
   return { scope, owner }
 }
 
@@ -76,9 +76,9 @@ function readLockInfo(root: XmlElement, maxOwnerBytes: number): LockRequest {
 async function checkAccess(ctx: ViewContext, { inode, dir }: Target): Promise<void> {
   const { overlay, cred } = ctx.view
   if (overlay.readOnly) throw new OverlayError('EROFS', 'lock')
-  if (inode !== undefined && !isVisible(inode)) throw new DavError(409, 'something else stands at this name')
+  if (inode !== undefined && !isVisible(inode)) throw new DavError(409, 'something else has this name')
   if (inode === undefined && dir === undefined) throw new DavError(409, 'the parent collection does not exist')
-  if (inode === undefined && ctx.path.trailingSlash) throw new DavError(409, 'there is no such collection')
+  if (inode === undefined && ctx.path.trailingSlash) throw new DavError(409, 'no such collection')
   if (inode !== undefined && (await overlay.access(cred, inode, Access.write)) === 0) {
     throw new OverlayError('EACCES', 'lock')
   }
@@ -113,7 +113,7 @@ async function sendConflicts(ctx: ViewContext, target: Target, wish: LockWish): 
   const { above, below } = conflicts(ctx, target, wish)
   if (above !== undefined) {
     const href = hrefOf(ctx.view.root, above.names, false)
-    throw new DavError(423, 'another lock is in the way', {
+    throw new DavError(423, 'another lock conflicts', {
       condition: `<D:no-conflicting-lock><D:href>${href}</D:href></D:no-conflicting-lock>`,
     })
   }
@@ -150,7 +150,7 @@ function requireRoom({ services, view }: ViewContext, { names, inode }: Pick<Tar
     locks.size >= limits.locks ||
     locks.heldBy(view.cred.uid) >= limits.locksPerUser ||
     locksOn(locks, { view, names, inode }).length >= limits.locksPerResource
-  if (full) throw new DavError(503, 'there are too many locks')
+  if (full) throw new DavError(503, 'too many locks')
 }
 
 /** Takes the lock in one go with the last look for others: undefined when one is in the way. @throws DavError 503 */
@@ -181,9 +181,9 @@ function take(
 /** Gives a lock a new life (RFC 4918 section 9.10.2). @throws DavError 400 no token is named · 412 no such lock here */
 async function refresh(ctx: ViewContext, target: Target, guard: Guard, attr: Attr | undefined): Promise<void> {
   const { services } = ctx
-  if (guard.tokens.size === 0) throw badRequest('a LOCK without a body must name a token in the If field')
+  if (guard.tokens.size === 0) throw badRequest('a LOCK without a body needs a lock token in the If field')
   const held = locksOn(services.locks, target).find(({ token }) => guard.tokens.has(token))
-  if (held === undefined) throw new DavError(412, 'there is no such lock here')
+  if (held === undefined) throw new DavError(412, 'no such lock on this resource')
   guard.verify(target.inode, attr)
   const seconds = parseTimeout(ctx.req.headers.timeout, services.limits.lockSeconds)
   const kind = new LockKind(held.kind.scope, LockType.Write, seconds)

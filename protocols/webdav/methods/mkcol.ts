@@ -15,7 +15,7 @@ export const NEW_DIRECTORY_MODE = 0o755
 /** MKCOL (RFC 4918 section 9.3). @throws DavError 405 the name is taken · 409 no parent · 412 · 415 there is a body · 423 */
 export async function mkcol(ctx: ViewContext): Promise<void> {
   const { view } = ctx
-  if (announcedLength(ctx.req) !== 0) throw new DavError(415, 'MKCOL takes no body')
+  if (announcedLength(ctx.req) !== 0) throw new DavError(415, 'MKCOL does not accept a body')
   const time = askedTime(ctx)
   let accepted: readonly string[] = []
   const target = await resolve(view, ctx.path.names, false)
@@ -34,5 +34,5 @@ export async function mkcol(ctx: ViewContext): Promise<void> {
 }
 
 function taken(ctx: ViewContext, inode: Inode | undefined): DavError {
-  return methodNotAllowed(ctx, resourceType(inode), 'the name is taken')
+  return methodNotAllowed(ctx, resourceType(inode), 'the name is already in use')
 }

@@ -31,7 +31,7 @@ export async function move(ctx: ViewContext): Promise<void> {
   const { source, destination, guard } = transfer
   if (source.dir === undefined) throw new DavError(403, 'the root of a view cannot be moved')
   if (isDirectory(source.inode) && parseDepth(ctx.req.headers.depth, 'infinity') !== 'infinity') {
-    throw badRequest('a collection is moved with Depth infinity only')
+    throw badRequest('a collection can be moved with Depth infinity only')
   }
   requireMember(services, source, guard.tokens)
   const locked = obstaclesBelow(services, source, guard.tokens)
@@ -60,13 +60,13 @@ async function renameTransfer(ctx: ViewContext, transfer: Transfer): Promise<Fai
     await overlay.rename(cred, source.dir!, source.name, destination.dir, destination.name, {
       noReplace: !replace,
       check: (moved, replaced) => {
-        if (moved.key !== source.inode.key) throw new DavError(409, 'the source was replaced meanwhile')
+        if (moved.key !== source.inode.key) throw new DavError(409, 'the source was replaced during the request')
         checkDestinationLocks(ctx, { ...destination, inode: replaced }, guard)
       },
     })
   } catch (error) {
     if (isErrno(error, 'EXDEV')) return undefined
-    if (isErrno(error, 'EEXIST')) throw new DavError(transfer.overwrite ? 409 : 412, 'the destination exists')
+    if (isErrno(error, 'EEXIST')) throw new DavError(transfer.overwrite ? 409 : 412, 'the destination already exists')
     throw error
   }
   return new Failures(0)
@@ -78,6 +78,10 @@ async function copyAndRemove(ctx: ViewContext, transfer: Transfer): Promise<Fail
   const failures = await copyTransfer(ctx, transfer, true, false)
   if (failures.count > 0 || source.dir === undefined) return failures
   await deleteTree(source.view, source.dir, source.names, source.inode, failures)
-  if (failures.count > 0) ctx.services.log.warn({ destination: destination.names.length }, 'moved by copy, source kept')
+  if (failures.count > 0)
+    ctx.services.log.warn(
+      { destination: destination.names.length },
+      'webdav: moved by copying, but could not remove all of the source',
+    )
   return failures
 }

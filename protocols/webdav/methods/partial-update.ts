@@ -39,7 +39,7 @@ export async function patch(ctx: ViewContext): Promise<void> {
   }
   const place = parseUpdateRange(String(ctx.req.headers['x-update-range'] ?? ''))
   const target = await resolve(ctx.view, ctx.path.names, true)
-  if (target.inode === undefined) throw new DavError(404, 'there is no such resource')
+  if (target.inode === undefined) throw new DavError(404, 'no such resource')
   await update(ctx, { ...target, inode: target.inode }, place)
 }
 
@@ -63,7 +63,7 @@ export async function putRange(ctx: ViewContext, field: string): Promise<boolean
     return true
   }
   if (first > 0) throw unsatisfiable(0)
-  if (announcedLength(ctx.req) !== last + 1) throw badRequest('the body has not the length of its range')
+  if (announcedLength(ctx.req) !== last + 1) throw badRequest('the length of the body differs from its range')
   return false
 }
 
@@ -71,10 +71,10 @@ async function update(ctx: ViewContext, target: Target & { readonly inode: Inode
   const { view } = ctx
   const { inode } = target
   if (isDirectory(inode)) throw methodNotAllowed(ctx, ResourceType.Directory, 'a collection has no content')
-  if (inode.type !== FileType.regular) throw new DavError(409, 'something else stands at this name')
+  if (inode.type !== FileType.regular) throw new DavError(409, 'something else has this name')
   refuseContentEncoding(ctx.req)
   const length = announcedLength(ctx.req)
-  if (length === undefined) throw new DavError(411, 'a part of a file needs a length')
+  if (length === undefined) throw new DavError(411, 'a partial update needs Content-Length')
   const time = askedTime(ctx)
   const attr = await view.overlay.getattr(inode)
   const guard = await prepareGuard(ctx, target)
@@ -113,7 +113,7 @@ function parseUpdateRange(field: string): WriteRange {
   const text = field.trim().toLowerCase()
   if (text === 'append') return 'append'
   const found = /^bytes=(?:(\d{1,16})-(\d{1,16})?|-(\d{1,16}))$/.exec(text)
-  if (found === null) throw badRequest('the X-Update-Range field is absent or malformed')
+  if (found === null) throw badRequest('the X-Update-Range field is missing or malformed')
   if (found[3] !== undefined) return { lastBytes: Number(found[3]) }
   const first = Number(found[1])
   const last = found[2] === undefined ? undefined : Number(found[2])
@@ -129,13 +129,13 @@ function positionOf(place: WriteRange, size: number, length: number): number {
   }
   if (place.first > size) throw unsatisfiable(size)
   if (place.last !== undefined && place.last - place.first + 1 !== length) {
-    throw badRequest('the body has not the length of its range')
+    throw badRequest('the length of the body differs from its range')
   }
   return place.first
 }
 
 function unsatisfiable(size: number): DavError {
-  return new DavError(416, 'the range begins beyond the end of the file', {
+  return new DavError(416, 'the range starts beyond the end of the file', {
     headers: ['Content-Range', `bytes */${size}`],
   })
 }

@@ -53,7 +53,7 @@ export async function propfind(ctx: ViewContext): Promise<void> {
 async function answerOnce(ctx: ViewContext, query: PropfindQuery, depth: Depth): Promise<void> {
   const target = await resolve(ctx.view, ctx.path.names, true)
   const { inode } = target
-  if (inode === undefined || !isVisible(inode)) throw new DavError(404, 'there is no such resource')
+  if (inode === undefined || !isVisible(inode)) throw new DavError(404, 'no such resource')
   // What has no members is told whole by any depth.
   if (isDirectory(inode)) refuseInfinity(ctx, depth)
   const attr = await ctx.view.overlay.getattr(inode)
@@ -212,7 +212,9 @@ async function readInto(dead: DeadList, i: number, view: DavView, inode: Inode, 
 /** A whole tree is told of only where the operator allows it. @throws DavError 403 */
 function refuseInfinity({ services }: DavContext, depth: Depth): void {
   if (depth !== 'infinity' || services.depthInfinity) return
-  throw new DavError(403, 'Depth infinity is not served', { condition: '<D:propfind-finite-depth/>' })
+  throw new DavError(403, 'Depth infinity is not allowed; use Depth 1, or start the server with --depth-infinity', {
+    condition: '<D:propfind-finite-depth/>',
+  })
 }
 
 async function readQuery(ctx: DavContext): Promise<PropfindQuery> {

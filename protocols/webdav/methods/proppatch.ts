@@ -49,7 +49,7 @@ export async function proppatch(ctx: ViewContext): Promise<void> {
   const instructions = readInstructions(await parseBody(body, services.limits))
   const target = await resolve(view, ctx.path.names, true)
   const { inode } = target
-  if (inode === undefined || !isVisible(inode)) throw new DavError(404, 'there is no such resource')
+  if (inode === undefined || !isVisible(inode)) throw new DavError(404, 'no such resource')
   const guard = await prepareGuard(ctx, target)
   guard.verify(inode, await view.overlay.getattr(inode), () => requireResource(services, target, guard.tokens))
   // Two clients that change properties of one object must not lose each other's.
@@ -95,7 +95,7 @@ async function apply(ctx: ViewContext, inode: Inode, instructions: readonly Inst
     if (!keptTime(outcome.change.mtime, await overlay.getattr(inode))) {
       const { mode, mtime, atime } = attr
       await overlay.setattr(cred, inode, { mode, mtime, atime })
-      throw new DavError(409, 'the file system cannot keep this time')
+      throw new DavError(409, 'the file system cannot store this time')
     }
   } catch (error) {
     if (changesDead) await writeDead(ctx.view, inode, before, propertyBytes)

@@ -69,9 +69,9 @@ export async function put(ctx: ViewContext): Promise<void> {
 
 function checkPlace(ctx: ViewContext, { dir, inode }: Target): void {
   if (inode?.type === FileType.directory)
-    throw methodNotAllowed(ctx, ResourceType.Directory, 'a collection cannot be put')
+    throw methodNotAllowed(ctx, ResourceType.Directory, 'PUT cannot replace a collection')
   if (dir === undefined) throw new DavError(409, 'the parent collection does not exist')
-  if (ctx.path.trailingSlash && inode === undefined) throw new DavError(409, 'a file has no final slash')
+  if (ctx.path.trailingSlash && inode === undefined) throw new DavError(409, 'a file URL must not end in /')
 }
 
 /** Whether an uploaded file may take the place of what stands there now. Safe to call inside a `check` of the core. @throws DavError 405 · 409 · 412 · 423 */
@@ -83,8 +83,8 @@ export function checkPut(
   attr: Attr | undefined,
 ): void {
   if (current !== undefined && current.type !== FileType.regular) {
-    if (isDirectory(current)) throw methodNotAllowed(ctx, ResourceType.Directory, 'a collection cannot be put')
-    throw new DavError(409, 'something else stands at this name')
+    if (isDirectory(current)) throw methodNotAllowed(ctx, ResourceType.Directory, 'PUT cannot replace a collection')
+    throw new DavError(409, 'something else has this name')
   }
   guard.verify(current, attr, () => {
     if (current === undefined) requireMember(ctx.services, target, guard.tokens)
@@ -123,5 +123,6 @@ async function build(ctx: ViewContext, reception: Reception, options: PublishOpt
  */
 function requireExpectedLength({ req }: ViewContext, sizeBytes: number): void {
   const field = String(req.headers['x-expected-entity-length'] ?? '').trim()
-  if (/^\d{1,16}$/.test(field) && Number(field) !== sizeBytes) throw badRequest('the body has not the expected length')
+  if (/^\d{1,16}$/.test(field) && Number(field) !== sizeBytes)
+    throw badRequest('the body does not have the expected length')
 }

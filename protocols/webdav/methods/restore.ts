@@ -17,18 +17,18 @@ import type { ViewContext } from '../state/context.ts'
  */
 export async function restore(ctx: ViewContext): Promise<void> {
   const { view, path, services } = ctx
-  if (ctx.req.headers['overlay-action'] !== 'restore') throw badRequest('the field Overlay-Action is not restore')
-  if (announcedLength(ctx.req) !== 0) throw new DavError(415, 'restoring takes no body')
+  if (ctx.req.headers['overlay-action'] !== 'restore') throw badRequest('the Overlay-Action field is not restore')
+  if (announcedLength(ctx.req) !== 0) throw new DavError(415, 'restore does not accept a body')
   const target = await resolve(view, path.names, false)
   const { dir, inode } = target
-  if (dir === undefined) throw new DavError(409, 'there is nothing to restore')
+  if (dir === undefined) throw new DavError(409, 'nothing to restore')
   const guard = await prepareGuard(ctx, target)
   const attr = inode && (await view.overlay.getattr(inode))
   guard.verify(inode, attr)
   requireMember(services, target, guard.tokens)
   try {
     const restored = await view.overlay.restore(view.cred, dir, target.name, (current) => {
-      if (current?.key !== inode?.key) throw new DavError(409, 'something else stands at this name now')
+      if (current?.key !== inode?.key) throw new DavError(409, 'something else has this name now')
       requireMember(services, target, guard.tokens)
     })
     services.locks.rebind(view.name, target.names, fileIdOf(restored))
@@ -36,9 +36,10 @@ export async function restore(ctx: ViewContext): Promise<void> {
     const etag = isDirectory(restored) ? [] : ['ETag', etagOf(restored, shown)]
     sendEmpty(ctx, 204, [...etag, ...lastModified(ctx, shown.mtime.sec)])
   } catch (error) {
-    if (isErrno(error, 'ENODATA')) throw new DavError(409, 'the lower layers have no other version of this')
-    if (isErrno(error, 'EISDIR')) throw new DavError(409, 'a folder is restored by what is in it')
-    if (isErrno(error, 'EMLINK')) throw new DavError(409, 'the file has further names')
+    if (isErrno(error, 'ENODATA')) throw new DavError(409, 'no lower layer has another version of this')
+    if (isErrno(error, 'EISDIR'))
+      throw new DavError(409, 'a merged folder cannot be restored; restore its contents instead')
+    if (isErrno(error, 'EMLINK')) throw new DavError(409, 'the file has other names (hard links)')
     throw error
   }
 }

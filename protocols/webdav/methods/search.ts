@@ -32,7 +32,7 @@ interface Waiting {
 export async function search(ctx: ViewContext): Promise<void> {
   const { services, view } = ctx
   const root = await parseBody(await readBody(ctx, services.limits.xmlBytes), services.limits)
-  if (root === undefined) throw badRequest('a search has a body')
+  if (root === undefined) throw badRequest('SEARCH needs a body')
   const request = readSearch(root)
   const reference = parseReference(request.scope, ctx.req, services)
   if (typeof reference === 'string' || reference.view !== view) {
@@ -41,7 +41,7 @@ export async function search(ctx: ViewContext): Promise<void> {
   const target = await resolve(view, reference.names, true)
   const { inode } = target
   if (inode === undefined || !isDirectory(inode)) {
-    throw new DavError(404, 'there is no such collection', { condition: '<D:search-scope-valid/>' })
+    throw new DavError(404, 'no such collection', { condition: '<D:search-scope-valid/>' })
   }
   const finding = await begin(ctx, view, request.query, 0)
   const base = hrefOf(view.root, reference.names, true)

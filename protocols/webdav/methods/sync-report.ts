@@ -32,13 +32,13 @@ interface SyncRequest {
  * @throws DavError 403 another report, another level, a token that is not or no longer known · 404
  */
 export async function report(ctx: ViewContext): Promise<void> {
-  if (parseDepth(ctx.req.headers.depth, 0) !== 0) throw badRequest('a sync-collection report has Depth 0')
+  if (parseDepth(ctx.req.headers.depth, 0) !== 0) throw badRequest('sync-collection needs Depth 0')
   const request = await readRequest(ctx)
   const target = await resolve(ctx.view, ctx.path.names, true)
   const { inode } = target
-  if (inode === undefined) throw new DavError(404, 'there is no such resource')
+  if (inode === undefined) throw new DavError(404, 'no such resource')
   if (!isDirectory(inode))
-    throw new DavError(403, 'only a collection is synchronized', { condition: '<D:supported-report/>' })
+    throw new DavError(403, 'only a collection can be synchronized', { condition: '<D:supported-report/>' })
   await verifyAll(ctx, target, inode, await ctx.view.overlay.getattr(inode))
   await answer(ctx, { ...target, inode }, request)
 }
@@ -53,8 +53,7 @@ async function answer(
   // An identity, not a path: a collection that takes the place of another one is another one.
   const place = `${view.name}/${collection.inode.key}.${collection.inode.generation}`
   const before = request.token === '' ? NOTHING : syncs.find(place, request.token)
-  if (before === undefined)
-    throw new DavError(403, 'the sync token is not known', { condition: '<D:valid-sync-token/>' })
+  if (before === undefined) throw new DavError(403, 'the sync token is unknown', { condition: '<D:valid-sync-token/>' })
   const finding = await begin(ctx, view, request.query, 0)
   const base = hrefOf(view.root, ctx.path.names, true)
   const { now, cut } = await addChanges(finding, base, collection, before, request.limit)
@@ -133,7 +132,7 @@ async function sameState(a: Snapshot, b: Snapshot): Promise<boolean> {
 
 async function readRequest(ctx: ViewContext): Promise<SyncRequest> {
   const root = await parseBody(await readBody(ctx, ctx.services.limits.xmlBytes), ctx.services.limits)
-  if (root === undefined) throw badRequest('a report has a body')
+  if (root === undefined) throw badRequest('REPORT needs a body')
   if (root.uri !== 'DAV:' || root.local !== 'sync-collection') {
     throw new DavError(403, 'this report is not supported', { condition: '<D:supported-report/>' })
   }
@@ -142,11 +141,11 @@ async function readRequest(ctx: ViewContext): Promise<SyncRequest> {
   const token = find('sync-token')
   const level = textIn(find('sync-level'))
   const prop = find('prop')
-  if (token === undefined || prop === undefined) throw badRequest('the body lacks DAV:sync-token or DAV:prop')
+  if (token === undefined || prop === undefined) throw badRequest('the body has no DAV:sync-token or no DAV:prop')
   if (level === 'infinite') {
-    throw new DavError(403, 'only sync level 1 is served', { condition: '<D:sync-traversal-supported/>' })
+    throw new DavError(403, 'only sync-level 1 is supported', { condition: '<D:sync-traversal-supported/>' })
   }
   // Depth 1 is how drafts of the RFC said it.
-  if (level !== '1' && level !== '') throw badRequest('the sync level is neither 1 nor infinite')
+  if (level !== '1' && level !== '') throw badRequest('the sync level is not 1 or infinite')
   return { token: textIn(token), limit: limitOf(find('limit')), query: readProperties(prop) }
 }

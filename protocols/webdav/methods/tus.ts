@@ -43,14 +43,14 @@ export async function createUpload(ctx: ViewContext): Promise<void> {
   await services.uploads.load(services.views)
   const lengthBytes = parseNumber(req.headers['upload-length'], 'Upload-Length')
   const name = parseFilename(String(req.headers['upload-metadata'] ?? ''))
-  if (announcedLength(req) !== 0) throw new DavError(415, 'an upload is created without content')
+  if (announcedLength(req) !== 0) throw new DavError(415, 'creating an upload does not accept content')
   const collection = await resolve(view, ctx.path.names, true)
-  if (collection.inode === undefined) throw new DavError(404, 'there is no such collection')
-  if (!isDirectory(collection.inode)) throw new DavError(409, 'uploads are created in collections')
+  if (collection.inode === undefined) throw new DavError(404, 'no such collection')
+  if (!isDirectory(collection.inode)) throw new DavError(409, 'an upload can be created in a collection only')
   const target = await resolve(view, [...ctx.path.names, name], true)
   const guard = await prepareGuard(ctx, target)
   checkPlace(ctx, target, guard, target.inode, target.inode && (await view.overlay.getattr(target.inode)))
-  if (!services.uploads.hasRoom) throw new DavError(503, 'too many uploads are under way')
+  if (!services.uploads.hasRoom) throw new DavError(503, 'too many uploads in progress')
   const wanted = { id: services.randomUUID(), view, names: target.names, lengthBytes }
   const keep = { id: wanted.id, about: aboutUpload(wanted) }
   const staged = await view.overlay.stage(view.cred, { mode: NEW_FILE_MODE }, keep)
@@ -81,10 +81,10 @@ export async function continueUpload(ctx: ViewContext): Promise<void> {
   }
   if (upload.busy) throw new DavError(423, 'another request is adding to this upload', { headers: RESUMABLE })
   if (parseNumber(ctx.req.headers['upload-offset'], 'Upload-Offset') !== staged.sizeBytes) {
-    throw new DavError(409, 'the upload stands at another offset', { headers: RESUMABLE })
+    throw new DavError(409, 'the upload is at another offset', { headers: RESUMABLE })
   }
   const room = lengthBytes - staged.sizeBytes
-  if ((announcedLength(ctx.req) ?? 0) > room) throw new DavError(413, 'the body is longer than what is missing')
+  if ((announcedLength(ctx.req) ?? 0) > room) throw new DavError(413, 'the body exceeds the length of the upload')
   const target = await resolve(ctx.view, upload.names, false)
   const guard = await prepareGuard(ctx, target)
   upload.busy = true
@@ -102,7 +102,7 @@ export async function continueUpload(ctx: ViewContext): Promise<void> {
 /** DELETE of an upload (tus 1.0, termination). @throws DavError 404 · 423 */
 export async function terminateUpload(ctx: ViewContext): Promise<void> {
   const upload = await requireUpload(ctx)
-  if (upload.busy) throw new DavError(423, 'a request is adding to this upload', { headers: RESUMABLE })
+  if (upload.busy) throw new DavError(423, 'another request is adding to this upload', { headers: RESUMABLE })
   ctx.services.uploads.forget(upload.id)
   await upload.staged.discard()
   sendEmpty(ctx, 204, RESUMABLE)
@@ -125,7 +125,7 @@ class Remainder {
   async append(chunks: readonly Uint8Array[]): Promise<void> {
     const { staged, lengthBytes } = this.#upload
     const size = chunks.reduce((sum, chunk) => sum + chunk.length, 0)
-    if (staged.sizeBytes + size > lengthBytes) throw new DavError(413, 'the body is longer than what is missing')
+    if (staged.sizeBytes + size > lengthBytes) throw new DavError(413, 'the body exceeds the length of the upload')
     await staged.append(chunks)
   }
 }
@@ -164,13 +164,13 @@ function checkPlace(
   current: Inode | undefined,
   attr: Attr | undefined,
 ): void {
-  if (current !== undefined && isDirectory(current)) throw new DavError(409, 'a collection stands at this name')
+  if (current !== undefined && isDirectory(current)) throw new DavError(409, 'a collection has this name')
   checkPut(ctx, target, guard, current, attr)
 }
 
 function requireVersion({ req }: ViewContext): void {
   if (req.headers['tus-resumable'] === VERSION) return
-  throw new DavError(412, 'the version of tus is not supported', { headers: ['Tus-Version', VERSION] })
+  throw new DavError(412, 'this version of tus is not supported', { headers: ['Tus-Version', VERSION] })
 }
 
 async function requireUpload(ctx: ViewContext): Promise<ResumableUpload> {
@@ -178,7 +178,7 @@ async function requireUpload(ctx: ViewContext): Promise<ResumableUpload> {
   await ctx.services.uploads.load(ctx.services.views)
   const upload = ctx.services.uploads.find(uploadId(ctx) ?? '')
   const here = upload?.view === ctx.view && hrefOf('/', upload.names, false) === hrefOf('/', ctx.path.names, false)
-  if (upload === undefined || !here) throw new DavError(404, 'there is no such upload', { headers: RESUMABLE })
+  if (upload === undefined || !here) throw new DavError(404, 'no such upload', { headers: RESUMABLE })
   return upload
 }
 
@@ -188,7 +188,7 @@ function expiry({ expiresMs }: ResumableUpload): string[] {
 
 function parseNumber(field: string | string[] | undefined, name: string): number {
   const text = String(field ?? '')
-  if (!/^\d{1,15}$/.test(text)) throw badRequest(`the ${name} field is absent or not a number`)
+  if (!/^\d{1,15}$/.test(text)) throw badRequest(`the ${name} field is missing or not a number`)
   return Number(text)
 }
 
@@ -202,5 +202,5 @@ function parseFilename(field: string): Name {
     const single = name !== '' && name !== '.' && name !== '..' && !/[/\0]/.test(name) && name.length <= 255
     if (single && isUtf8(bytes)) return name
   }
-  throw badRequest('Upload-Metadata holds no filename that can be used')
+  throw badRequest('Upload-Metadata has no usable filename')
 }

@@ -14,7 +14,7 @@ export async function unlock(ctx: ViewContext): Promise<void> {
   const { inode } = target
   const held = locksOn(services.locks, target).some((lock) => lock.token === token)
   if (!held) {
-    throw new DavError(409, 'there is no such lock here', { condition: '<D:lock-token-matches-request-uri/>' })
+    throw new DavError(409, 'no such lock on this resource', { condition: '<D:lock-token-matches-request-uri/>' })
   }
   if (inode !== undefined) await verifyAll(ctx, target, inode, await view.overlay.getattr(inode))
   await services.locks.remove(token)

@@ -31,10 +31,10 @@ async function explain(action, response) {
   const text = type.startsWith('text/plain') ? (await response.text()).trim() : ''
   const words = {
     403: 'not allowed',
-    409: 'something is in the way',
-    412: 'the name is taken',
+    409: 'something else has this name',
+    412: 'the name is already in use',
     423: 'it is locked',
-    507: 'no space is left',
+    507: 'no space left',
   }
   return `${action}: ${words[response.status] ?? text ?? ''} (${response.status})`
 }
@@ -44,11 +44,11 @@ async function send(action, method, url, headers = {}) {
   try {
     response = await fetch(url, { method, headers })
   } catch {
-    complain(`${action}: the server does not answer`)
+    complain(`${action}: no answer from the server`)
     return false
   }
   if (response.ok && response.status !== 207) return true
-  complain(response.status === 207 ? `${action}: not everything could be done` : await explain(action, response))
+  complain(response.status === 207 ? `${action}: some items failed` : await explain(action, response))
   return false
 }
 
@@ -134,7 +134,7 @@ function askForName(title, label, button, before = '') {
     event.preventDefault()
     const name = input.value.trim()
     if (name === '' || name === '.' || name === '..' || name.includes('/'))
-      input.setCustomValidity('A name without a slash')
+      input.setCustomValidity('Enter a name without a slash')
     if (input.reportValidity()) input.closest('dialog').close(name)
   }
   input.addEventListener('input', () => input.setCustomValidity(''))
@@ -167,7 +167,7 @@ async function rename({ name, href }) {
 }
 
 async function remove({ name, href, folder }) {
-  const what = folder === undefined ? name : `${name} and all that is in it`
+  const what = folder === undefined ? name : `${name} and everything in it`
   if (!(await confirmed(`Delete ${what}?`, 'Delete'))) return
   if (await send(`Delete ${name}`, 'DELETE', href)) location.reload()
 }
@@ -175,8 +175,8 @@ async function remove({ name, href, folder }) {
 async function restore({ name, href, layer }) {
   const question =
     layer === 'removed'
-      ? `Bring ${name} back as the lower layer has it?`
-      : `Give up the changes of ${name} and show the lower's version again?`
+      ? `Restore ${name} from the lower layer?`
+      : `Discard your changes to ${name} and restore the version of the lower layer?`
   if (!(await confirmed(question, 'Restore'))) return
   if (await send(`Restore ${name}`, 'POST', href, { 'Overlay-Action': 'restore' })) location.reload()
 }
@@ -237,18 +237,12 @@ async function upload(item) {
   if (item.folders !== undefined)
     for (const folder of item.folders) await fetch(folder, { method: 'MKCOL' }).catch(() => undefined)
   let status = await sendFile(item, false)
-  if (status === 412 && (await confirmed(`${item.name} is there already. Replace it?`, 'Replace')))
+  if (status === 412 && (await confirmed(`${item.name} already exists. Replace it?`, 'Replace')))
     status = await sendFile(item, true)
   const done = status >= 200 && status < 300
   item.cancel.remove()
   item.progress.remove()
-  item.state.textContent = done
-    ? 'done'
-    : status === 0
-      ? 'cut off'
-      : status === 412
-        ? 'left as it is'
-        : `failed (${status})`
+  item.state.textContent = done ? 'done' : status === 0 ? 'cut off' : status === 412 ? 'skipped' : `failed (${status})`
   if (done) uploaded++
 }
 

@@ -232,11 +232,11 @@ export function readPropfind(root: XmlElement): PropfindQuery {
   const known = new Map<string, XmlElement>()
   for (const child of childElements(root)) {
     if (child.uri !== 'DAV:') continue
-    if (known.has(child.local)) throw badRequest('the body asks twice')
+    if (known.has(child.local)) throw badRequest('duplicate element in propfind')
     known.set(child.local, child)
   }
   const kinds = ['prop', 'allprop', 'propname'].filter((kind) => known.has(kind))
-  if (kinds.length !== 1) throw badRequest('the body holds not exactly one of DAV:prop, DAV:allprop and DAV:propname')
+  if (kinds.length !== 1) throw badRequest('the body needs exactly one of DAV:prop, DAV:allprop and DAV:propname')
   const include = known.get('include')
   switch (kinds[0]) {
     case 'prop':

@@ -41,11 +41,11 @@ export function readSearch(root: XmlElement): SearchQuery {
   if (root.uri !== 'DAV:' || root.local !== 'searchrequest') throw badRequest('the body is not a DAV:searchrequest')
   const search = child(root, 'basicsearch')
   if (search === undefined)
-    throw new DavError(422, 'only DAV:basicsearch is served', { condition: '<D:search-grammar-supported/>' })
+    throw new DavError(422, 'only DAV:basicsearch is supported', { condition: '<D:search-grammar-supported/>' })
   const select = child(search, 'select')
   const scope = child(child(search, 'from'), 'scope')
   const href = textIn(child(scope, 'href'))
-  if (select === undefined || href === '') throw badRequest('the search lacks DAV:select or a scope')
+  if (select === undefined || href === '') throw badRequest('the search has no DAV:select or no scope')
   const where = child(search, 'where')
   const [test] = where === undefined ? [] : childElements(where)
   let tests = 0
@@ -85,7 +85,7 @@ function readDepth(text: string): SearchQuery['depth'] {
     case 'infinity':
       return 'infinity'
     default:
-      throw badRequest('the depth of the scope is none of 0, 1 and infinity')
+      throw badRequest('the depth of the scope is not 0, 1 or infinity')
   }
 }
 
@@ -104,7 +104,7 @@ function readCondition(element: XmlElement, reader: ConditionReader): Condition 
     }
     case 'not': {
       const [part] = parts()
-      if (part === undefined) throw badRequest('DAV:not holds no condition')
+      if (part === undefined) throw badRequest('DAV:not contains no condition')
       return (member) => !part(member)
     }
     case 'is-collection':

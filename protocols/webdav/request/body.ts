@@ -35,7 +35,7 @@ export function letBodyCome(ctx: DavContext): void {
 export function announcedLength(req: IncomingMessage): number | undefined {
   const coding = req.headers['transfer-encoding']
   if (coding !== undefined) {
-    if (!/^\s*chunked\s*$/i.test(coding)) throw new DavError(501, 'only the transfer coding chunked is known')
+    if (!/^\s*chunked\s*$/i.test(coding)) throw new DavError(501, 'only the transfer coding chunked is supported')
     return undefined
   }
   const field = req.headers['content-length']
@@ -100,7 +100,7 @@ function collect(ctx: DavContext, maxBytes: number): Promise<Buffer> {
       size += piece.length
       collectedBytes += piece.length
       if (collectedBytes > MOST_COLLECTED_BYTES)
-        stop(new DavError(503, 'too many large bodies at once', { headers: ['Retry-After', '2'] }))
+        stop(new DavError(503, 'too many large request bodies at once', { headers: ['Retry-After', '2'] }))
       else if (size > maxBytes) stop(new DavError(413, 'the body is too large'))
       else pieces.push(piece)
     }

@@ -9,7 +9,7 @@ const PIECES = 3
 /** The file became shorter while it was sent: the announced length cannot be kept. */
 export class FileShrank extends Error {
   constructor() {
-    super('the file shrank while it was sent')
+    super('the file shrank while it was being sent')
     this.name = 'FileShrank'
   }
 }

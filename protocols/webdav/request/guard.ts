@@ -50,7 +50,7 @@ export class Guard {
     const seen = inode !== undefined && attr !== undefined && isVisible(inode)
     const state = { exists: seen, etag: fileEtag(inode, attr), mtimeSec: seen ? attr.mtime.sec : undefined }
     if (evaluatePreconditions(this.#headers, state, false) !== undefined) {
-      throw new DavError(412, 'a precondition does not hold')
+      throw new DavError(412, 'a precondition failed')
     }
   }
 
@@ -61,7 +61,7 @@ export class Guard {
     const etag = fileEtag(inode, attr)
     const own = lockState(this.#services, { view, names, inode }, etag)
     if (!this.#lists.some((list) => listHolds(list.conditions, list.other ?? own))) {
-      throw new DavError(412, 'the If field does not hold')
+      throw new DavError(412, 'the condition of the If field is false')
     }
   }
 }

@@ -20,7 +20,7 @@ export function parseReference(text: string, req: IncomingMessage, services: Dav
   const ours = authority !== undefined && isOurs(authority, req, services)
   // After two slashes a host may follow, or a path that somebody put together carelessly.
   if (!ours && text.startsWith('/')) return splitView(parsePath(text), services) ?? 'outside'
-  if (authority === undefined) throw badRequest('a URL is neither absolute nor a path')
+  if (authority === undefined) throw badRequest('the URL is neither absolute nor a path')
   if (!ours) return 'foreign'
   return splitView(parsePath(rest.startsWith('/') ? rest : `/${rest}`), services) ?? 'outside'
 }

@@ -107,7 +107,7 @@ class Walk {
       const { symlinks } = this.#view
       if (symlinks === 'hide') return this.#end(last, name, undefined)
       if (!last || this.#follow) {
-        if (symlinks === 'refuse') throw new DavError(403, 'symlinks are not followed')
+        if (symlinks === 'refuse') throw new DavError(403, 'symbolic links are not followed')
         return this.#enterSymlink(name, inode)
       }
     }

@@ -40,7 +40,7 @@ export async function receiveBody(ctx: DavContext, staged: BodySink, summer?: Su
   await new Upload(ctx, staged, summer).run()
   allowSilence(ctx)
   if (announced !== undefined && staged.sizeBytes !== announced)
-    throw badRequest('the body has not the announced length')
+    throw badRequest('the body does not have the announced length')
 }
 
 class Upload {

@@ -161,5 +161,5 @@ function isSums(value: unknown): value is Sums {
 /** Refuses an upload whose content is not what the client said it is. @throws DavError 400 */
 export function requireSum(promised: { algorithm: string; sum: string }, sums: Sums): void {
   if (sums[promised.algorithm] === promised.sum) return
-  throw new DavError(400, 'the content has not the checksum of the OC-Checksum field')
+  throw new DavError(400, 'the checksum of the content differs from OC-Checksum')
 }

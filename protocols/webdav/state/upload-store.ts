@@ -64,7 +64,7 @@ export class UploadStore {
       try {
         for (const kept of await overlay.resumableStages(cred)) await this.#takeUp(views, kept)
       } catch (error) {
-        this.#log.warn({ err: error }, 'webdav: uploads of the last run could not be read')
+        this.#log.warn({ err: error }, 'webdav: cannot read the uploads of the last run')
       }
     }
   }
@@ -124,7 +124,7 @@ export class UploadStore {
       if (upload.busy || upload.expiresMs > now) continue
       this.#uploads.delete(upload.id)
       upload.staged.discard().catch((error: unknown) => {
-        this.#log.warn({ err: error }, 'webdav: the rest of an expired upload could not be removed')
+        this.#log.warn({ err: error }, 'webdav: cannot remove an expired upload')
       })
     }
   }

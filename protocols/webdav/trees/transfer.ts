@@ -29,7 +29,7 @@ export async function prepareTransfer(ctx: ViewContext, follow: boolean, deep: b
   const overwrite = parseOverwrite(ctx.req.headers.overwrite)
   const source = await resolve(ctx.view, ctx.path.names, follow)
   const { inode } = source
-  if (inode === undefined) throw new DavError(404, 'there is no such resource')
+  if (inode === undefined) throw new DavError(404, 'no such resource')
   const destination = await resolveDestination(ctx)
   refuseOverlap(source, destination, deep)
   const guard = await prepareGuard(ctx, source)
@@ -38,19 +38,19 @@ export async function prepareTransfer(ctx: ViewContext, follow: boolean, deep: b
   const { dir } = destination
   if (dir === undefined) {
     if (destination.names.length === 0) throw new DavError(403, 'the root of a view cannot be replaced')
-    throw new DavError(409, 'the parent of the destination does not exist')
+    throw new DavError(409, 'the parent collection of the destination does not exist')
   }
-  if (destination.inode !== undefined && !overwrite) throw new DavError(412, 'the destination exists')
+  if (destination.inode !== undefined && !overwrite) throw new DavError(412, 'the destination already exists')
   guard.verify(inode, attr, () => checkDestinationLocks(ctx, destination, guard))
   return { source: { ...source, inode }, destination: { ...destination, dir }, overwrite, guard }
 }
 
 async function resolveDestination(ctx: ViewContext): Promise<Target> {
   const field = ctx.req.headers.destination
-  if (field === undefined) throw badRequest('the Destination field is absent')
+  if (field === undefined) throw badRequest('the Destination field is missing')
   const reference = parseReference(String(field), ctx.req, ctx.services)
   if (reference === 'foreign') throw new DavError(502, 'the destination is on another server')
-  if (reference === 'outside') throw new DavError(403, 'the destination is in no view')
+  if (reference === 'outside') throw new DavError(403, 'the destination is not in a view')
   return resolve(reference.view, reference.names, false)
 }
 
@@ -58,9 +58,9 @@ function refuseOverlap(source: Target, destination: Target, deep: boolean): void
   if (source.view !== destination.view) return
   const same = source.names.length === destination.names.length
   if (startsWith(destination.names, source.names) && (same || deep)) {
-    throw new DavError(403, 'the destination is the source or lies in it')
+    throw new DavError(403, 'the destination is the source or inside it')
   }
-  if (startsWith(source.names, destination.names)) throw new DavError(403, 'the source lies in the destination')
+  if (startsWith(source.names, destination.names)) throw new DavError(403, 'the source is inside the destination')
 }
 
 /** Asks for the locks on the destination. Safe to call inside a `check` of the core. @throws DavError 423 */

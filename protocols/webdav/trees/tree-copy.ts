@@ -127,7 +127,7 @@ class TreeCopy {
       return
     }
     // Somebody has moved the copy into what is being copied: it would never end.
-    if (this.#isGrowing(source)) throw new DavError(508, 'the copy has been moved into its source')
+    if (this.#isGrowing(source)) throw new DavError(508, 'the copy was moved into its source')
     this.#enter(source, await this.#copyDirectory(source, frame.copy, name), name)
   }
 

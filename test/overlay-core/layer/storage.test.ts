@@ -178,7 +178,7 @@ t.test('a form that the storage can not hold is refused, and nothing is made', a
   await withStorage('ramfs', async (storage, options) => {
     await t.rejects(mount(parseOptions(`${options},whiteouts=device`)), {
       option: 'whiteouts',
-      message: /cannot hold them as devices \(no extended attributes\); say whiteouts=files/,
+      message: /cannot store whiteouts as devices \(no extended attributes\); use whiteouts=files/,
     })
     t.same(readdirSync(join(storage.dir, 'upper')), [])
   })

@@ -58,7 +58,10 @@ t.test('the form of the first mount is recorded, and no option changes it', asyn
       t.same(await list(again), [])
       await again.unmount()
       const line = `lowerdir=${lowers[0]},upperdir=${upper},workdir=${work}`
-      t.match(await refusal(() => fixture.open(`${line},whiteouts=device`)), /^whiteouts: .*begun with whiteouts=files/)
+      t.match(
+        await refusal(() => fixture.open(`${line},whiteouts=device`)),
+        /^whiteouts: .*created with whiteouts=files/,
+      )
 
       const other = join(fixture.dir, 'work2')
       mkdirSync(other)
@@ -82,7 +85,7 @@ t.test("an upper begun in the kernel's form stays in it", async (t) => {
     t.equal(await errnoOf(() => fixture.overlay.create(ROOT, root, '.wh..wh.overlayd', MODE)), 'EPERM')
     await fixture.overlay.unmount()
     const line = `lowerdir=${fixture.lowers[0]},upperdir=${fixture.upper},workdir=${fixture.work}`
-    t.match(await refusal(() => fixture.open(`${line},whiteouts=files`)), /begun with whiteouts=device/)
+    t.match(await refusal(() => fixture.open(`${line},whiteouts=files`)), /created with whiteouts=device/)
     writeFileSync(join(fixture.upper, '.wh..wh.overlayd'), 'whiteouts=files\n')
     const again = await fixture.open(line)
     t.same(await list(again), ['.wh.file', 'file'], 'a record that was put there afterwards changes nothing')

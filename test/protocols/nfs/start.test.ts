@@ -56,10 +56,10 @@ t.test('what cannot be served is refused at the start', async (t) => {
     const start = (exports: readonly NfsExportSettings[], more?: Partial<NfsServerOptions>) =>
       startNfs(options(exports, more))
     const one = { name: 'one', overlay, rules }
-    await t.rejects(start([{ ...one, name: '' }]), /not one path component/)
-    await t.rejects(start([{ ...one, name: 'a/b' }]), /not one path component/)
-    await t.rejects(start([one, one]), /two exports are called 'one'/)
-    await t.rejects(start([one, { ...one, name: 'two' }]), /exported under another name already/)
+    await t.rejects(start([{ ...one, name: '' }]), /not a single path component/)
+    await t.rejects(start([{ ...one, name: 'a/b' }]), /not a single path component/)
+    await t.rejects(start([one, one]), /two exports are named 'one'/)
+    await t.rejects(start([one, { ...one, name: 'two' }]), /already exported under another name/)
     await t.rejects(start([one], { handleKey: Buffer.alloc(16) }), /32 bytes/)
     await t.rejects(start([one], { writeVerifier: Buffer.alloc(4) }), /8 bytes/)
     const busy = createServer()
