@@ -2,7 +2,7 @@ import { parseArgs } from 'node:util'
 import { OptionError } from '../overlay-core/index.ts'
 import type { OptionSpec } from './schema.ts'
 
-/** A command line cut into options and words, before anyone asked what they mean. */
+/** A command line split into options and words, before they are interpreted. */
 export interface Arguments {
   /** The values of each option given, in order; `''` for a switch. */
   readonly values: ReadonlyMap<string, readonly string[]>
@@ -10,14 +10,14 @@ export interface Arguments {
 }
 
 /**
- * Cuts `argv` by the options of `specs`: `--name VALUE`, `--name=VALUE`, `-o VALUE`, `-oVALUE`; after `--` only words.
+ * Splits `argv` into options and words according to `specs`: `--name VALUE`, `--name=VALUE`, `-o VALUE`, `-oVALUE`; after `--` only words.
  *
  * @throws OptionError an unknown option, a missing value, a value for a switch
  */
 export function cutArguments(argv: readonly string[], specs: readonly OptionSpec[]): Arguments {
   const byName = new Map<string, OptionSpec>()
   for (const spec of specs) for (const name of [spec.name, spec.short]) if (name !== undefined) byName.set(name, spec)
-  // Not strict: the messages here name the option and the mend.
+  // Not strict, because the messages here also say how to correct the option.
   const { tokens } = parseArgs({
     args: [...argv],
     options: Object.fromEntries(specs.map(declaration)),
@@ -37,7 +37,7 @@ export function cutArguments(argv: readonly string[], specs: readonly OptionSpec
   return { values, words }
 }
 
-/** An option as `parseArgs` wants it: the long name without hyphens; an option that only has a letter is named by that. */
+/** An option in the form that `parseArgs` expects: the long name without hyphens, or the letter if there is no long name. */
 function declaration({ name, short, value }: OptionSpec): [string, { type: 'string' | 'boolean'; short?: string }] {
   const letter = (short ?? (name.startsWith('--') ? undefined : name))?.slice(1)
   const type = value === undefined ? 'boolean' : 'string'

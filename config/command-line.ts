@@ -18,12 +18,12 @@ import {
 } from './settings.ts'
 
 /**
- * Reads a command line (without node and script). Looks at no file, so nothing can have been changed when it throws.
+ * Parses a command line (without node and script). Accesses no files, so nothing has changed when it throws.
  *
- * @throws OptionError with the option at fault and the mend, in one line
+ * @throws OptionError naming the wrong option and its correction in one line
  */
 export function parseCommandLine(argv: readonly string[], environment: Environment): Command {
-  // Only in first place, so that an overlay may be called status, remount or help.
+  // Only as the first word, so that an overlay may be named status, remount or help.
   if (argv[0] === 'status') return parseStatus(argv.slice(1), environment)
   if (argv[0] === 'remount') return parseRemount(argv.slice(1), environment)
   if (/^(help|--help|-h)$/.test(argv[0] ?? '')) return parseHelp(argv.slice(1))
@@ -102,7 +102,7 @@ function parseServe({ values, words }: Arguments, environment: Environment): Set
   return settings
 }
 
-/** For this machine alone. Any user here can send packets in the name of any other: where the server could do what that one may, only root is believed. */
+/** Serves this machine only. Any local user can claim to be any other over NFS, so a server that could act on that believes only root. */
 function defaultExport(uid: number | undefined): string {
   return `127.0.0.1(rw,root_squash,${uid === 0 ? 'secure' : 'insecure'},sync)`
 }
@@ -115,7 +115,7 @@ function viewName(words: readonly string[]): string {
     )
   }
   const name = words[0] ?? 'overlay'
-  // One path segment of a URL and one component of an export path, the same in both without escapes; `-` is the server's own.
+  // The name is one segment of a URL and of an export path and needs no escaping in either. The server itself uses `-`.
   if (!/^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$/.test(name)) {
     throw new OptionError(
       'NAME',
@@ -125,7 +125,7 @@ function viewName(words: readonly string[]): string {
   return name
 }
 
-/** The overlay's options; undefined for the sample. */
+/** The options of the overlay; undefined for the sample. */
 function mountOptions(
   texts: readonly string[] | undefined,
   sample: boolean,
@@ -143,12 +143,12 @@ function mountOptions(
   }
 }
 
-/** The same error, with the option named as it stands on the command line: `-o lowerdir`. */
+/** The same error, with the option as on the command line: `-o lowerdir`. */
 export function inOverlayOptions(error: OptionError): OptionError {
   return new OptionError(`-o ${error.option}`, error.message.slice(error.option.length + 2))
 }
 
-/** `UID:GID`, or `root` or `0` for 0:0, as numbers below 2^32 - 1, which is no user (chown(2)). Only root can act for others. */
+/** Parses `UID:GID`, or `root` or `0` for 0:0. Ids are below 2^32 - 1, which means "no user" (chown(2)). Only root can act for others. */
 function parseIdentity(text: string | undefined, ownUid: number | undefined): Settings['as'] {
   if (text === undefined) return undefined
   const match = /^(\d{1,10}):(\d{1,10})$/.exec(text === 'root' || text === '0' ? '0:0' : text)
@@ -166,7 +166,7 @@ function parseIdentity(text: string | undefined, ownUid: number | undefined): Se
   return { uid, gid }
 }
 
-/** Seconds as milliseconds. */
+/** Parses a number of seconds and returns milliseconds. */
 function parseGrace(text: string): number {
   const seconds = /^\d{1,4}$/.test(text) ? Number(text) : Number.NaN
   if (!(seconds >= 1 && seconds <= 3600)) {
@@ -175,7 +175,7 @@ function parseGrace(text: string): number {
   return seconds * 1000
 }
 
-/** The one of `words` that `text` is. `complaint` goes on after what was given. */
+/** Returns the word of `words` that equals `text`. `complaint` completes the error message after the given text. */
 function oneOf<Word extends string>(option: string, text: string, words: readonly Word[], complaint: string): Word {
   const found = words.find((word) => word === text)
   if (found === undefined) throw new OptionError(option, `${JSON.stringify(text)} is ${complaint}`)

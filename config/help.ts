@@ -5,10 +5,10 @@ import { plain, plainOption, plainSections, wrapped } from './manual-text.ts'
 import { EXPORT_OPTIONS, OVERLAY_OPTIONS } from './mount-words.ts'
 import { OPTION_GROUPS, SERVE_OPTIONS } from './schema.ts'
 
-/** Where summaries begin in a list of options. */
+/** The column in which summaries start in a list of options. */
 const COLUMN = 30
 
-/** What `--help` prints: every option in a line or two. */
+/** The output of `--help`: every option in a line or two. */
 export function helpText(): string {
   return `overlayd serves an overlay of directories over WebDAV and NFSv3.
 
@@ -29,7 +29,7 @@ MORE
 }
 
 /**
- * What `overlayd help TOPIC` prints: a section of the manual or an option, however it is written (`--nfs`, `nfs`, `-o`, `lowerdir`).
+ * The output of `overlayd help TOPIC`: a section of the manual, or an option in any spelling (`--nfs`, `nfs`, `-o`, `lowerdir`).
  *
  * @throws OptionError there is no such topic
  */

@@ -29,11 +29,11 @@ function block(part: Block): string {
   }
 }
 
-/** An item of a list: GitHub knows no lists of definitions. */
+/** An item of a list, because GitHub has no definition lists. */
 function entry(option: ManualOption, joint: string): string {
   const names = spellingsOf(option).map((name) => `**\`${name}\`**`)
   const head = option.value === undefined ? names.join(', ') : `${names.join(', ')}\`${joint}${option.value}\``
-  // A blank at the edge of code is shown, so it stands outside.
+  // A blank at the edge of code would be shown, so it is placed outside.
   const title = head.replace('**` ', '** `')
   return `- ${title}\n\n${paragraphsOf(option)
     .map((paragraph) => `  ${paragraph}`)

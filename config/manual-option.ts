@@ -1,15 +1,15 @@
 import type { OptionSpec, WordSpec } from './schema.ts'
 
-/** An option as any output of the manual needs it. */
+/** An option as every output format of the manual needs it. */
 export type ManualOption = WordSpec & Partial<OptionSpec>
 
-/** The first sentence of a meaning, without its full stop: what `--help` shows. */
+/** The first sentence of a meaning, without its full stop, as `--help` shows it. */
 export function summaryOf({ meaning }: ManualOption): string {
   const end = /\.(?=\s|$)/.exec(meaning)
   return end === null ? meaning : meaning.slice(0, end.index)
 }
 
-/** The paragraphs that explain an option: its meaning, then what may be said of its value. */
+/** The paragraphs that explain an option: its meaning, then facts about its value. */
 export function paragraphsOf(option: ManualOption): string[] {
   const facts: string[] = []
   if (option.unit !== undefined) facts.push(`Unit: ${option.unit}.`)

@@ -1,22 +1,22 @@
 import type { Block, Section } from './manual.ts'
 import { type ManualOption, paragraphsOf, spellingsOf } from './manual-option.ts'
 
-/** Columns of a text for a terminal. */
+/** The width of terminal output, in columns. */
 export const WIDTH = 100
 
-/** Sections of the manual for a terminal. */
+/** Formats sections of the manual for a terminal. */
 export function plainSections(sections: readonly Section[]): string {
   return sections.map(({ title, blocks }) => `${title}\n${blocks.map(block).join('\n\n')}\n`).join('\n')
 }
 
-/** One option for a terminal, explained in full. */
+/** Formats one option in full for a terminal. */
 export function plainOption(option: ManualOption, joint: string): string {
   const head = spellingsOf(option).join(', ')
   const title = option.value === undefined ? head : `${head}${joint}${option.value}`
   return [`  ${title}`, ...paragraphsOf(option).map((text) => wrapped(plain(text), 6))].join('\n')
 }
 
-/** Markdown without its marks. */
+/** Removes the markup from Markdown. */
 export function plain(markdown: string): string {
   return markdown
     .replace(/\[([^\]]+)\]\([^)]*\)/g, '$1')
@@ -25,7 +25,7 @@ export function plain(markdown: string): string {
     .join('')
 }
 
-/** `text` in lines of at most `WIDTH` columns, each after `indent` blanks. */
+/** Wraps `text` into lines of at most `WIDTH` columns, each indented by `indent` blanks. */
 export function wrapped(text: string, indent: number, firstIndent = indent): string {
   const lines: string[] = []
   let line = ''

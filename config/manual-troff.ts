@@ -1,14 +1,14 @@
 import type { Block, Section } from './manual.ts'
 import { type ManualOption, paragraphsOf, spellingsOf } from './manual-option.ts'
 
-/** What the head and the foot of a manual page say. */
+/** The contents of the header and footer of a manual page. */
 export interface PageTitle {
   readonly version: string
   /** The day of the last change, `YYYY-MM-DD`. */
   readonly date: string
 }
 
-/** The manual as source for man(1), in the macros of man(7): docs/overlayd.1. */
+/** The manual as a man page in man(7) macros: docs/overlayd.1. */
 export function troffOf(sections: readonly Section[], { version, date }: PageTitle): string {
   const lines = [
     '.\\" Generated from config/schema.ts and config/manual.ts by npm run docs.',
@@ -24,7 +24,7 @@ export function troffOf(sections: readonly Section[], { version, date }: PageTit
   return `${lines.join('\n')}\n`
 }
 
-/** The lines of one block; `first`: right below a heading, where an empty line is left out. */
+/** The lines of one block. `first` means right below a heading, where the empty line is omitted. */
 function block(part: Block, first: boolean): string[] {
   const gap = first ? [] : ['.PP']
   switch (part.kind) {
@@ -61,7 +61,7 @@ function inline(markdown: string): string {
   return atStart(pieces.join(''))
 }
 
-/** Characters that troff would take for commands, or for typographic ones; in `literal` text a hyphen is a minus. */
+/** Escapes characters that troff would interpret; in `literal` text a hyphen is a minus. */
 function escaped(text: string, literal = false): string {
   const special: Readonly<Record<string, string>> = {
     '\\': '\\e',
@@ -80,7 +80,7 @@ function hex(char: string): string {
   return (char.codePointAt(0) as number).toString(16).toUpperCase().padStart(4, '0')
 }
 
-/** A line that would be taken for a request is not one after an empty character. */
+/** Puts an empty character before a line that troff would take for a request. */
 function atStart(line: string): string {
   return /^[.']/.test(line) ? `\\&${line}` : line
 }

@@ -11,7 +11,7 @@ export const OVERLAY_OPTIONS: readonly WordSpec[] = [
   {
     name: 'lowerdir+',
     value: 'DIR',
-    meaning: 'Adds one layer below those named before. Colons in its path need no backslash.',
+    meaning: 'Adds one layer below the layers given before. Colons in its path need no backslash.',
   },
   { name: 'datadir+', value: 'DIR', meaning: 'Adds one data-only layer. Colons in its path need no backslash.' },
   {
@@ -23,13 +23,13 @@ export const OVERLAY_OPTIONS: readonly WordSpec[] = [
     name: 'workdir',
     value: 'DIR',
     meaning:
-      'A directory on the file system of `upperdir`, for the use of the server alone. Must be empty, or have been used for this before. Needed with `upperdir`.',
+      'A directory on the file system of `upperdir` for the private use of the server. Must be empty, or the work directory of an earlier mount. Required with `upperdir`.',
   },
   {
     name: 'redirect_dir',
     value: 'on|follow|nofollow|off',
     meaning:
-      'Whether a directory that exists in a lower can be renamed. `on`: it can. `follow`, `off`: the rename fails with EXDEV, whereupon `mv` copies; renames that were made before are followed. `nofollow`: those are refused with EPERM as well.',
+      'Whether a directory that exists in a lower can be renamed. `on`: it can. `follow`, `off`: the rename fails with EXDEV, so `mv` copies instead; earlier renames are followed. `nofollow`: earlier renames are not followed either and fail with EPERM.',
     default: 'on',
   },
   { name: 'index', value: 'on|off', meaning: 'Whether hard links stay linked through copy-up.', default: 'on' },
@@ -37,14 +37,14 @@ export const OVERLAY_OPTIONS: readonly WordSpec[] = [
     name: 'metacopy',
     value: 'on|off',
     meaning:
-      'Whether a change of attributes copies up only the attributes. Needs `redirect_dir=on`, and does not go with `userxattr`.',
+      'Whether a change of attributes copies up only the attributes. Requires `redirect_dir=on`, and cannot be combined with `userxattr`.',
     default: 'off',
     otherwise: '`on` with data-only layers',
   },
   {
     name: 'xino',
     value: 'on|auto|off',
-    meaning: 'Whether layers on several file systems share one space of file ids.',
+    meaning: 'Whether layers on several file systems share one range of unique file ids.',
     default: 'on',
   },
   {
@@ -56,21 +56,21 @@ export const OVERLAY_OPTIONS: readonly WordSpec[] = [
     name: 'whiteouts',
     value: 'auto|device|files',
     meaning:
-      'How the upper records that a name is deleted. `device`: as the kernel does. `files`: as a file `.wh.NAME`, like OCI layers and fuse-overlayfs; then clients neither see nor create names that start with `.wh.`. `auto`: `device` wherever the storage can hold it. The choice is made and recorded at the first mount.',
+      'How the upper records that a name is deleted. `device`: like the kernel. `files`: as a file `.wh.NAME`, like OCI layers and fuse-overlayfs; clients then cannot see or create names that start with `.wh.`. `auto`: `device` if the storage supports it. The choice is made and recorded at the first mount.',
     default: 'auto',
   },
   {
     name: 'lower_whiteouts',
     value: 'auto|files',
     meaning:
-      'Whether a file `.wh.NAME` in a lower hides `NAME`. `auto`: only in a lower that was such an upper of overlayd. `files`: in every lower, as in unpacked OCI layers.',
+      'Whether a file `.wh.NAME` in a lower hides `NAME`. `auto`: only in a lower that was once an overlayd upper with `whiteouts=files`. `files`: in every lower, as in unpacked OCI layers.',
     default: 'auto',
   },
   {
     name: 'fsync',
     value: 'auto|strict|volatile',
     meaning:
-      'When a copy-up is made durable. `auto`: its data is durable before it shows. `strict`: copied attributes too. `volatile`: nothing is synced, and after a crash the upper must be thrown away.',
+      'When a copy-up is made durable. `auto`: its data is on disk before the copy becomes visible. `strict`: copied attributes too. `volatile`: nothing is synced, and the upper must be deleted after a crash.',
     default: 'auto',
   },
   { name: 'volatile', meaning: 'The same as `fsync=volatile`.' },
@@ -79,13 +79,13 @@ export const OVERLAY_OPTIONS: readonly WordSpec[] = [
     value: 'never|always|SECONDS',
     unit: 'seconds, from 1 to 86400',
     meaning:
-      'How often to look for changes that someone makes to a lower while it is served. See [LOWERS THAT CHANGE](#lowers-that-change). With a number, at most once in so many seconds.',
+      'How often to check for changes to a lower while it is served. See [LOWERS THAT CHANGE](#lowers-that-change). With a number, at most once in that many seconds.',
     default: 'never',
   },
   {
     name: 'uuid',
     value: 'on|auto|null|off',
-    meaning: 'Whether the upper keeps an identity of its own, in `overlay.uuid`.',
+    meaning: 'Whether the upper keeps its own UUID, in `overlay.uuid`.',
     default: 'auto',
   },
   { name: 'ro', meaning: 'Serves the upper as the topmost lower. Nothing is written.' },
@@ -94,7 +94,7 @@ export const OVERLAY_OPTIONS: readonly WordSpec[] = [
   { name: 'verity', value: 'off', meaning: 'Accepted and ignored. fs-verity digests are not checked.' },
 ]
 
-/** What stands before the parentheses of `--export`; protocols/nfs parses it. */
+/** The clients before the parentheses of `--export`; protocols/nfs parses them. */
 export const EXPORT_CLIENTS: readonly WordSpec[] = [
   { name: 'ADDRESS', meaning: 'One host, such as `192.0.2.7` or `2001:db8::7`.' },
   {
@@ -103,12 +103,12 @@ export const EXPORT_CLIENTS: readonly WordSpec[] = [
   },
   {
     name: 'HOST',
-    meaning: 'The addresses of a host, such as `build7.example.com`. Looked up at the start and every five minutes.',
+    meaning: 'The addresses of a host, such as `build7.example.com`. Looked up at startup and every five minutes.',
   },
   { name: '*', meaning: 'Every host.' },
 ]
 
-/** What stands inside the parentheses of `--export`. */
+/** The options inside the parentheses of `--export`. */
 export const EXPORT_OPTIONS: readonly WordSpec[] = [
   { name: 'rw', meaning: 'The client may change files.' },
   { name: 'ro', meaning: 'The client may only read. The default.' },
@@ -122,10 +122,10 @@ export const EXPORT_OPTIONS: readonly WordSpec[] = [
     meaning: 'Accepts only ports below 1024, which only root can use on a client. The default.',
   },
   { name: 'insecure', meaning: 'Accepts every port.' },
-  { name: 'sync', meaning: 'Answers when changes and data are on disk. The default.' },
+  { name: 'sync', meaning: 'Replies after changes and data are on disk. The default.' },
   {
     name: 'async',
     meaning:
-      'Answers before changes and data are on disk. Faster, but the last changes are lost if the machine crashes; see [durability](durability.md).',
+      'Replies before changes and data are on disk. Faster, but the last changes are lost if the machine crashes; see [durability](durability.md).',
   },
 ]

@@ -1,7 +1,7 @@
 import { isIP } from 'node:net'
 import { OptionError } from '../overlay-core/index.ts'
 
-/** Addresses from `address` on that share its first `bits` bits. */
+/** The addresses that share the first `bits` bits of `address`. */
 export interface Network {
   readonly address: string
   readonly bits: number
@@ -9,10 +9,10 @@ export interface Network {
 }
 
 /**
- * Reads a URL under which clients know the server, as its origin: `https://files.example.org` or with a port. The path of the view may follow;
- * another one may not, as the paths that the server gives out begin with the view.
+ * Parses a public URL of the server and returns its origin, such as `https://files.example.org`, with or without a port. The only path allowed
+ * is that of the view, because all paths that the server returns start with the view.
  *
- * @throws OptionError it is no such URL
+ * @throws OptionError the text is not such a URL
  */
 export function parsePublicUrl(text: string, view: string): string {
   const option = '--public-url'
@@ -32,7 +32,7 @@ export function parsePublicUrl(text: string, view: string): string {
   return url.origin
 }
 
-/** Reads the address of a proxy, or a network of proxies as `ADDRESS/BITS`. @throws OptionError anything else */
+/** Parses the address of a proxy, or a network of proxies as `ADDRESS/BITS`. @throws OptionError anything else */
 export function parseNetwork(option: string, text: string): Network {
   const [address = '', bitsText, ...more] = text.split('/')
   const version = isIP(address)

@@ -1,28 +1,28 @@
 import { LOCK_POLICIES, LOG_LEVELS, SYMLINK_POLICIES } from './settings.ts'
 
 /**
- * A word that may be given, as the parser and the manual see it. Texts are Markdown: `code`, *placeholder*, [link](#section).
+ * A word that a user may give, as the parser and the manual see it. Texts are Markdown: `code`, *placeholder*, [link](#section).
  */
 export interface WordSpec {
   readonly name: string
-  /** The value as a manual writes it: capitals are placeholders, `|` separates choices. Absent for a switch. */
+  /** The value in manual notation: capitals are placeholders, `|` separates choices. Absent for a switch. */
   readonly value?: string
   /** What it does. The first sentence is the summary that `--help` shows; an empty line starts a new paragraph. */
   readonly meaning: string
   /** The unit of a number. */
   readonly unit?: string
-  /** The value that counts when none is given. */
+  /** The default value. */
   readonly default?: string
-  /** The default in words, where it depends on something. */
+  /** The default in words, if it depends on something. */
   readonly otherwise?: string
-  /** Complete command lines, or pieces of one. */
+  /** Complete command lines or parts of one. */
   readonly examples?: readonly string[]
 }
 
 /** One option of the command line. */
 export interface OptionSpec extends WordSpec {
   readonly short?: string
-  /** Counts each time it is given; of others, the last one counts. */
+  /** Every occurrence counts. Without this, the last one wins. */
   readonly repeats?: true
 }
 
@@ -65,7 +65,7 @@ export const SERVE_OPTIONS = [
     name: '--as',
     value: 'UID:GID|root',
     meaning:
-      'The user and group that WebDAV requests act as. Both are numbers; `root` and `0` mean `0:0`. They decide what requests may do and who owns new files. Only a server run by root can act as another user. There is no login yet, so with `--as root` everyone who can reach WebDAV reads and changes every file. Files that are written never keep setuid, setgid or capabilities, whoever they are written as.',
+      'The user and group that WebDAV requests act as. Both are numbers; `root` and `0` mean `0:0`. They decide what requests may do and who owns new files. Only a server run by root can act as another user. There is no login yet, so with `--as root` everyone who can reach WebDAV can read and change every file. A write always removes setuid, setgid and capabilities from a file, whichever user makes it.',
     otherwise: "nobody if root runs the server, else the server's own user and groups",
     examples: ['--as 1000:1000'],
   },
@@ -89,7 +89,7 @@ export const SERVE_OPTIONS = [
     group: 'WebDAV',
     name: '--depth-infinity',
     meaning:
-      'Allows PROPFIND on a whole tree (`Depth: infinity`). Without it such a request is answered with 403 and the precondition `propfind-finite-depth` (RFC 4918), because a single one reads everything.',
+      'Allows PROPFIND on a whole tree (`Depth: infinity`). By default such a request gets 403 and the precondition `propfind-finite-depth` (RFC 4918), because a single request reads everything.',
   },
   {
     group: 'WebDAV',
@@ -103,7 +103,7 @@ export const SERVE_OPTIONS = [
     value: 'URL',
     repeats: true,
     meaning:
-      'A URL by which clients reach WebDAV through a proxy. Requests that name it in `Host`, or in a URL in `Destination`, `If` or any other field, are understood as they come, so the proxy need not rewrite them. The mount commands that are printed name it. The proxy must pass paths on unchanged, so a URL with a path other than that of the overlay is refused. See [Behind a proxy](../deploy/README.md#behind-a-proxy).',
+      'A URL at which clients reach WebDAV through a proxy. The server accepts it in `Host` and in URLs in `Destination`, `If` or any other field, so the proxy need not rewrite them. The printed mount commands use it. The proxy must pass paths on unchanged, so the only path that the URL may have is that of the overlay. See [Behind a proxy](../deploy/README.md#behind-a-proxy).',
     examples: ['--public-url https://files.example.org'],
   },
   {
@@ -112,7 +112,7 @@ export const SERVE_OPTIONS = [
     value: 'ADDRESS[/BITS]',
     repeats: true,
     meaning:
-      'A proxy whose `Forwarded` and `X-Forwarded-Host` fields are believed. They, and `X-Forwarded-Port`, tell by which name a client asked. The value is the address of a proxy or a network of proxies; of a chain only what such proxies added counts, and what others send is ignored. A name in `Host` itself still needs `--public-url`.',
+      'A proxy whose `Forwarded`, `X-Forwarded-Host` and `X-Forwarded-Port` fields are trusted. They tell the name that a client used. The value is the address of a proxy or a network of proxies. In a chain of proxies only the entries added by trusted ones count; all others are ignored. A name in `Host` itself still needs `--public-url`.',
     examples: ['--trusted-proxy 10.0.0.0/8'],
   },
   {
@@ -120,7 +120,7 @@ export const SERVE_OPTIONS = [
     name: '--nfs',
     value: 'HOST:PORT|off',
     meaning:
-      'Where NFS listens. One TCP port serves NFS version 3, MOUNT version 3, NLM version 4 and NSM; with `--portmap` or `--rpcbind` the last three use UDP as well. Port 0 picks a free port. Without those two options a client must be given the port twice: `port=2049,mountport=2049,nolock`.',
+      'Where NFS listens. One TCP port serves NFS version 3, MOUNT version 3, NLM version 4 and NSM; with `--portmap` or `--rpcbind` the last three use UDP as well. Port 0 picks a free port. Without those two options a client must mount with `port=2049,mountport=2049,nolock`.',
     default: '127.0.0.1:2049',
     examples: ['--nfs 0.0.0.0:2049', '--nfs off'],
   },
@@ -130,7 +130,7 @@ export const SERVE_OPTIONS = [
     value: 'CLIENT(OPTION[,OPTION…])',
     repeats: true,
     meaning:
-      'Who may mount over NFS, in the syntax of exports(5). See [EXPORTS](#exports). The most specific match wins. Over NFS a client names the user that it acts for: run by root, the server takes that by default only from the root of this machine (`secure`), as any other user could name anybody. Mounting needs root anyway; programs that speak NFS themselves (libnfs, fuse-nfs) need an entry with `insecure`.',
+      'Who may mount over NFS, in the syntax of exports(5). See [EXPORTS](#exports). The most specific match wins. An NFS client states which user it acts for. A server run by root believes this by default only from root on this machine (`secure`), because any other user could claim to be anybody. Mounting needs root anyway; programs with their own NFS client (libnfs, fuse-nfs) need an entry with `insecure`.',
     otherwise:
       '`127.0.0.1(rw,root_squash,secure,sync)` when root runs the server, else `127.0.0.1(rw,root_squash,insecure,sync)`',
     examples: ["--export '192.168.1.0/24(rw)' --export '*(ro,all_squash)'"],
@@ -139,19 +139,19 @@ export const SERVE_OPTIONS = [
     group: 'NFS',
     name: '--manage-gids',
     meaning:
-      'Takes the groups of NFS users from this machine instead of from the client. A client can send at most sixteen. The name service (`getent`, `id`) is asked and its answer kept for five minutes. A user who is unknown here has only the primary group.',
+      'Takes the groups of NFS users from this machine instead of from the client. A client can send at most sixteen. The server asks the name service (`getent`, `id`) and caches the answer for five minutes. A user who is unknown here has only the primary group.',
   },
   {
     group: 'NFS',
     name: '--portmap',
     meaning:
-      'Answers on port 111 itself, so that a plain `mount -t nfs` works, with locks. For machines where no rpcbind runs. Uses the address of `--nfs`, TCP and UDP, and needs root or CAP_NET_BIND_SERVICE. Nobody can register programs there, and over UDP only clients that may mount an export get an answer.',
+      'Answers portmapper queries on port 111, so that a plain `mount -t nfs` works, with locks. For machines that do not run rpcbind. Uses the address of `--nfs`, TCP and UDP, and needs root or CAP_NET_BIND_SERVICE. Other programs cannot register there, and over UDP only clients that may mount an export get an answer.',
   },
   {
     group: 'NFS',
     name: '--rpcbind',
     meaning:
-      "Registers NFS with this machine's rpcbind, so that a plain `mount -t nfs` works, with locks. Registers NFS, MOUNT, the lock manager and the status monitor, and registers again when rpcbind restarts. If the kernel of this machine serves locks itself (it has an NFS server, or NFS mounts with locks), it keeps those programs and clients must mount with `nolock`.",
+      "Registers NFS with this machine's rpcbind, so that a plain `mount -t nfs` works, with locks. Registers NFS, MOUNT, the lock manager and the status monitor, and registers them again when rpcbind restarts. If the kernel of this machine already serves locks (it runs an NFS server, or has NFS mounts with locks), its programs stay registered and clients must mount with `nolock`.",
   },
   {
     group: 'NFS',
@@ -159,14 +159,15 @@ export const SERVE_OPTIONS = [
     value: 'SECONDS',
     unit: 'seconds, from 1 to 3600',
     meaning:
-      'How long clients may reclaim their NFS locks after a restart. During that time nobody gets new locks. After a restart without locks there is nothing to wait for.',
+      'How long clients may reclaim their NFS locks after a restart. During that time nobody gets new locks. If no client held a lock, there is no waiting time.',
     default: '45',
   },
   {
     group: 'Server',
     name: '--state-dir',
     value: 'DIR',
-    meaning: 'Where the server keeps its own [files](#files). Created if missing, for the user of the server alone.',
+    meaning:
+      'Where the server keeps its own [files](#files). Created if missing, accessible only to the user that runs the server.',
     otherwise: '`/var/lib/overlayd` for root, else `$XDG_STATE_HOME/overlayd` or `~/.local/state/overlayd`',
   },
   {
@@ -174,13 +175,13 @@ export const SERVE_OPTIONS = [
     name: '--ready-file',
     value: 'FILE',
     meaning:
-      'A file that is written when every listener accepts connections. It appears in one step and is removed when the server stops. A script learns from it which port was picked: `{"webdav": "http://127.0.0.1:8080/overlay/", "nfs": {"host": "127.0.0.1", "port": 2049, "export": "/overlay"}}`. A listener that is off is `null`.',
+      'A file that is written when every listener accepts connections. It appears in one step and is removed when the server stops. It tells scripts which ports were picked: `{"webdav": "http://127.0.0.1:8080/overlay/", "nfs": {"host": "127.0.0.1", "port": 2049, "export": "/overlay"}}`. A listener that is off is `null`.',
   },
   {
     group: 'Server',
     name: '--log-level',
     value: 'LEVEL',
-    meaning: `What to log: one of ${LOG_LEVELS.map((level) => `\`${level}\``).join(', ')}. Each level includes those before it. \`error\` is a fault of overlayd, \`warn\` a malformed request, \`info\` start and stop, \`debug\` an ordinary error that a client was told. The log is JSON, one object a line, on standard error. Texts in it are cut after 300 characters. A message that comes more than 20 times in 10 seconds (500 times at \`debug\`) is counted and told once as \`N more like this\`. What nobody reads waits up to 1 MiB; further lines are lost, and how many is told when the log is read again; \`overlayd status\` shows both numbers as \`log.repeated\` and \`log.lost\`.`,
+    meaning: `What to log: one of ${LOG_LEVELS.map((level) => `\`${level}\``).join(', ')}. Each level includes those before it. \`error\` is a bug of overlayd or a failure of the machine, \`warn\` a malformed request, \`info\` start and stop, \`debug\` an ordinary error sent to a client. The log goes to standard error as JSON, one object per line. Texts are cut after 300 characters. A message that appears more than 20 times in 10 seconds (500 times at \`debug\`) is counted and reported once as \`N more like this\`. If nobody reads the log, up to 1 MiB of it waits; further lines are lost, and their number is logged once the log is read again. \`overlayd status\` shows both numbers as \`log.repeated\` and \`log.lost\`.`,
     default: 'warn',
   },
   {
@@ -198,12 +199,12 @@ export const STATUS_OPTIONS = [
     name: '--url',
     value: 'URL',
     meaning: 'The server to ask.',
-    otherwise: 'every running server that the state directory knows',
+    otherwise: 'every running server listed in the state directory',
     examples: ['overlayd status --url http://127.0.0.1:8080'],
   },
   { name: '--json', meaning: 'Prints everything as JSON instead of a table.' },
   { name: '--state-dir', value: 'DIR', meaning: 'Where to look for running servers.', otherwise: 'as for the server' },
-  { name: '--help', short: '-h', meaning: 'Prints how to use `overlayd status` and exits.' },
+  { name: '--help', short: '-h', meaning: 'Prints help for `overlayd status` and exits.' },
 ] as const satisfies readonly OptionSpec[]
 
 /** The options of `overlayd remount`. */
@@ -212,13 +213,13 @@ export const REMOUNT_OPTIONS = [
     name: '-o',
     value: 'OPTION[,OPTION…]',
     repeats: true,
-    meaning: 'What to change, see [OVERLAY OPTIONS](#overlay-options). Everything else stays as it is.',
+    meaning: 'The options to change, see [OVERLAY OPTIONS](#overlay-options). All others stay as they are.',
   },
   {
     name: '--pid',
     value: 'PID',
-    meaning: 'Which server to change, if several run.',
-    otherwise: 'the only one that runs',
+    meaning: 'The server to change, if several run.',
+    otherwise: 'the only running server',
   },
   {
     name: '--state-dir',
@@ -226,13 +227,13 @@ export const REMOUNT_OPTIONS = [
     meaning: 'Where to look for the running server.',
     otherwise: 'as for the server',
   },
-  { name: '--help', short: '-h', meaning: 'Prints how to use `overlayd remount` and exits.' },
+  { name: '--help', short: '-h', meaning: 'Prints help for `overlayd remount` and exits.' },
 ] as const satisfies readonly OptionSpec[]
 
 /** The names of the server's options that have a fixed default. */
 type Defaulted = Extract<(typeof SERVE_OPTIONS)[number], { readonly default: string }>['name']
 
-/** The default of a server option, as it would stand on the command line. */
+/** The default of a server option, as written on the command line. */
 export function defaultOf(name: Defaulted): string {
   const spec = SERVE_OPTIONS.find((option) => option.name === name) as ServeOptionSpec
   return spec.default as string

@@ -7,14 +7,14 @@ export interface Address {
   readonly host: string
   /** TCP port; 0 lets the system pick one. */
   readonly port: number
-  /** False when it is the default: the sample then moves to a free port instead of giving up. */
+  /** False for a default address: the sample then uses a free port instead of giving up. */
   readonly given: boolean
 }
 
 /** One overlay to serve: at `/name/` over WebDAV and as the NFS export `/name`. */
 export interface ViewSettings {
   readonly name: string
-  /** Undefined for the sample, whose directories lie under the state directory. */
+  /** Undefined for the sample, whose directories are in the state directory. */
   readonly mount: MountOptions | undefined
   /** Lines of exports(5) clients, as given: `CLIENT(OPTIONS) …`. */
   readonly exports: readonly string[]
@@ -31,32 +31,32 @@ export type LockPolicy = (typeof LOCK_POLICIES)[number]
 export const SYMLINK_POLICIES = ['follow', 'hide', 'refuse'] as const
 export type SymlinkPolicy = (typeof SYMLINK_POLICIES)[number]
 
-/** Everything a server run is told. */
+/** All settings of a server. */
 export interface Settings {
-  /** One today; the model of the server is a list. */
+  /** Always one today, but the server is built for a list. */
   readonly views: readonly ViewSettings[]
   /** Undefined: switched off. At least one listener is on. */
   readonly webdav: Address | undefined
   readonly nfs: Address | undefined
-  /** On whose behalf WebDAV acts; undefined: the server's own user, and nobody for root. */
+  /** The user that WebDAV acts as. Undefined: the server's own user, or nobody if that is root. */
   readonly as: { readonly uid: number; readonly gid: number } | undefined
-  /** Whom WebDAV locks hold off: only WebDAV clients, or those of other protocols too. */
+  /** Who must respect WebDAV locks: only WebDAV clients, or clients of other protocols too. */
   readonly locks: LockPolicy
   /** What WebDAV clients see of symlinks. */
   readonly symlinks: SymlinkPolicy
-  /** PROPFIND of a whole tree is answered. */
+  /** Whether PROPFIND on a whole tree is allowed. */
   readonly depthInfinity: boolean
   readonly insecureNoAuth: boolean
-  /** Origins under which clients know the server, beside the address that it listens on: those of proxies in front. */
+  /** Origins at which clients reach the server through proxies, in addition to its own address. */
   readonly publicUrls: readonly string[]
-  /** Whose Forwarded and X-Forwarded-* fields count. */
+  /** The proxies whose Forwarded and X-Forwarded-* fields are trusted. */
   readonly trustedProxies: readonly Network[]
   readonly rpcbind: boolean
-  /** Answers on the portmapper's port itself. */
+  /** Whether the server answers on the portmapper's port itself. */
   readonly portmap: boolean
   /** How long clients may reclaim NFS locks after a restart. */
   readonly lockGraceMs: number
-  /** Groups of NFS users come from this machine, not from the client. */
+  /** Whether groups of NFS users come from this machine instead of the client. */
   readonly manageGids: boolean
   readonly logLevel: LogLevel
   /** Absolute. */
@@ -65,19 +65,19 @@ export interface Settings {
   readonly readyFile: string | undefined
 }
 
-/** What `overlayd status` is told. */
+/** The settings of `overlayd status`. */
 export interface StatusSettings {
-  /** Base URL of a server; undefined: those that the state directory knows of. */
+  /** The base URL of a server. Undefined: all servers listed in the state directory. */
   readonly url: string | undefined
   readonly json: boolean
   readonly stateDir: string
 }
 
-/** What `overlayd remount` is told. */
+/** The settings of `overlayd remount`. */
 export interface RemountSettings {
-  /** What is to change, in the words of `-o`; the server parses it. */
+  /** The options to change, in the syntax of `-o`; the server parses them. */
   readonly options: string
-  /** Where relative paths in it start. */
+  /** The directory in which relative paths in `options` start. */
   readonly cwd: string
   /** Undefined: the only one. */
   readonly view: string | undefined
@@ -85,7 +85,7 @@ export interface RemountSettings {
   readonly stateDir: string
 }
 
-/** What a command line asks for. */
+/** The command that a command line requests. */
 export type Command =
   | { readonly kind: 'serve'; readonly settings: Settings }
   | { readonly kind: 'status'; readonly settings: StatusSettings }

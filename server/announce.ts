@@ -4,10 +4,10 @@ import type { ListeningAddresses } from './running-server.ts'
 import { version } from './version.ts'
 import type { View } from './views.ts'
 
-/** Where clients look for NFS without being told. */
+/** The port where clients expect NFS by default. */
 const NFS_PORT = 2049
 
-/** What is printed once every listener accepts connections: for each the command that mounts it, then what else to do with it. */
+/** The text printed once every listener accepts connections: mount commands first, then hints. */
 export function announce(
   listening: ListeningAddresses,
   views: readonly View[],
@@ -41,7 +41,7 @@ function davUrl({ host, port }: { host: string; port: number }, name: string): s
   return `http://${formatAddress(clientHost(host), port)}/${name}/`
 }
 
-/** The URLs of a view that clients use: those of proxies in front, if there are any. */
+/** The URLs that clients use for a view: those of the proxies, if there are any. */
 function davUrls(webdav: { host: string; port: number }, name: string, publicUrls: readonly string[]): string[] {
   return publicUrls.length === 0 ? [davUrl(webdav, name)] : publicUrls.map((origin) => `${origin}/${name}/`)
 }
@@ -49,12 +49,12 @@ function davUrls(webdav: { host: string; port: number }, name: string, publicUrl
 function nfsMount({ host, port }: { host: string; port: number }, name: string, findable: boolean): string {
   const server = clientHost(host)
   const shown = server.includes(':') ? `[${server}]` : server
-  // Clients that can ask a portmapper need nothing but the name, and the port only where version 4 would try another one first.
+  // Clients that can ask a portmapper need only the name; with another port they also need vers=3, or version 4 would try port 2049 first.
   if (findable) return `mount -t nfs ${port === NFS_PORT ? '' : '-o vers=3 '}${shown}:/${name} /mnt`
   return `mount -t nfs -o vers=3,tcp,nolock,port=${port},mountport=${port} ${shown}:/${name} /mnt`
 }
 
-/** What a client puts in place of an address that stands for every address. */
+/** The address that a client uses if the server listens on all addresses. */
 function clientHost(host: string): string {
   if (host !== '0.0.0.0' && host !== '::') return host
   const addresses = Object.values(networkInterfaces()).flatMap((list) => list ?? [])
@@ -71,7 +71,7 @@ function webdavHints(url: string): string[] {
   return hints
 }
 
-/** On whose behalf WebDAV acts is no matter of course where root runs the server. */
+/** Says which user WebDAV acts as, which is not obvious if root runs the server. */
 function userHint({ uid, gid }: { readonly uid: number; readonly gid: number }, chosen: boolean): string {
   if (!chosen)
     return `WebDAV acts as nobody (${uid}:${gid}) because there is no login. Use --as UID:GID or --as root to change this.`
@@ -80,7 +80,7 @@ function userHint({ uid, gid }: { readonly uid: number; readonly gid: number }, 
     : `WebDAV acts as ${uid}:${gid} (--as).`
 }
 
-/** Linux 6.16 made FUSE refuse the small buffer that davfs2 1.7 reads with. */
+/** Since Linux 6.16, FUSE refuses the small read buffer of davfs2 1.7. */
 function davfsNeedsBufSize(kernel: string): boolean {
   const [major = 0, minor = 0] = kernel.split('.').map(Number)
   return process.platform === 'linux' && (major > 6 || (major === 6 && minor >= 16))

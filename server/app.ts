@@ -6,23 +6,23 @@ import { Pipelines } from './pipelining.ts'
 import type { PublicNames } from './public-names.ts'
 import type { ServerStatus } from './status.ts'
 
-/** What the HTTP process needs to know. */
+/** The settings of the HTTP process. */
 export interface AppOptions {
   readonly log: FastifyBaseLogger
-  /** Without a login only names of this machine are answered to, unless the operator chose otherwise. */
+  /** Whether requests for any host name are answered. Without a login this is off by default. */
   readonly anyHost: boolean
-  /** Further names that are answered to. */
+  /** Further host names that are answered. */
   readonly names?: PublicNames
   readonly status: () => ServerStatus
 }
 
-/** The HTTP process: its Fastify instance and what it counts. */
+/** The HTTP process: its Fastify instance and its counters. */
 export interface App {
   readonly app: FastifyInstance
   readonly counters: HttpCounters
 }
 
-/** Builds the HTTP process without listening; tests inject into it. WebDAV adds its routes to `app` before it listens. */
+/** Builds the HTTP process without listening. Tests inject requests; WebDAV adds its routes before `app` listens. */
 export function buildApp({ log, anyHost, names, status }: AppOptions): App {
   const counters = newHttpCounters()
   const app = fastify({
@@ -31,9 +31,9 @@ export function buildApp({ log, anyHost, names, status }: AppOptions): App {
     exposeHeadRoutes: false,
     forceCloseConnections: 'idle',
     routerOptions: { maxParamLength: 65_536 },
-    // A path of 4,096 bytes may come percent-encoded in the request line and in Destination, beside If with its tokens.
+    // The request line and Destination may each contain a percent-encoded path of 4,096 bytes, besides the tokens in If.
     http: { maxHeaderSize: 65_536, headersTimeout: 30_000 },
-    // No limit on the whole request: an upload takes as long as it takes. Silence is limited: see http-limits.
+    // There is no limit for a whole request, because uploads may be long. http-limits limits silence.
     requestTimeout: 0,
     keepAliveTimeout: 75_000,
     frameworkErrors: (error, _request, reply: FastifyReply) => {
@@ -54,22 +54,22 @@ export function buildApp({ log, anyHost, names, status }: AppOptions): App {
   return { app, counters }
 }
 
-/** Answers to what Node's parser refuses, by its error codes. */
+/** Status lines for requests that Node's parser rejects, by error code. */
 const CLIENT_ERRORS: Record<string, string> = {
   HPE_HEADER_OVERFLOW: '431 Request Header Fields Too Large',
   ERR_HTTP_REQUEST_TIMEOUT: '408 Request Timeout',
 }
 
-/** What a request is refused for before anything is done about it. */
+/** Reasons for refusing a request before it is processed. */
 const FOREIGN_HOST =
   'This server has no login, so it answers only to localhost, IP addresses and names given with --public-url.\n'
 const FOREIGN_PAGE =
   "A page of another origin may only link to this server. If this is the server's own page behind a proxy, give its URL with --public-url.\n"
 
 /**
- * A page from elsewhere can make its own name resolve to 127.0.0.1 and would then be same-origin with this server (DNS rebinding).
- * Such a request still carries the foreign name in Host: only addresses, localhost and declared names are served. What a proxy reports is no such
- * name, as the page may run on the machine of the proxy and write that field itself. Or it sends requests here under its own name.
+ * A foreign web page can make its own name resolve to 127.0.0.1, which makes it same-origin with this server (DNS rebinding).
+ * Its requests still have the foreign name in Host, so only addresses, localhost and declared names are served. A name reported by a proxy is not
+ * accepted, because the page may run on the machine of the proxy and set that field itself. A page may also send requests under its own origin.
  */
 function refuseForeigners(
   app: FastifyInstance,
@@ -97,7 +97,7 @@ function isOwnName(host: string | undefined): boolean {
   return /^(\[[0-9a-f:.]+\]|\d{1,3}(\.\d{1,3}){3}|([a-z0-9-]+\.)*localhost)(:\d*)?$/i.test(host)
 }
 
-/** `GET /-/status` for this machine's own `overlayd status`; nobody else learns that it is there. */
+/** `GET /-/status` for `overlayd status` on this machine; others get 404. */
 function addStatusRoute(app: FastifyInstance, status: () => ServerStatus): void {
   app.get('/-/status', async (request, reply) => {
     const { forwarded, via } = request.headers

@@ -4,5 +4,5 @@ export type Clock = () => number
 /** The clock of this machine. */
 export const systemClock: Clock = Date.now
 
-/** Milliseconds on the clock that nobody sets (CLOCK_MONOTONIC): the same one for all processes of a boot. */
+/** Milliseconds on the monotonic clock (CLOCK_MONOTONIC), which all processes share until the next boot. */
 export const steadyClock: Clock = () => Number(process.hrtime.bigint() / 1_000_000n)

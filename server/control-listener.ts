@@ -15,7 +15,7 @@ const REMOUNT_BODY = {
   properties: { options: { type: 'string' }, cwd: { type: 'string' }, view: { type: 'string' } },
 }
 
-/** What control requests are answered by. */
+/** The dependencies of the control listener. */
 export interface ControlParts {
   readonly log: FastifyBaseLogger
   readonly token: string
@@ -23,7 +23,7 @@ export interface ControlParts {
   readonly remount: (request: RemountRequest) => Promise<void>
 }
 
-/** Makes what answers the requests of the control listener; in a file of its own, to be loaded with the first of them. */
+/** Makes the request handler of the control listener. It has its own file so that it is loaded with the first request. */
 export async function controlListener({ log, token, counters, remount }: ControlParts): Promise<RequestListener> {
   const wanted = Buffer.from(`Bearer ${token}`)
   const app = fastify({

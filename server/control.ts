@@ -5,10 +5,10 @@ import type { FastifyBaseLogger } from 'fastify'
 import type { RandomBytes } from './random.ts'
 import type { RemountRequest } from './views.ts'
 
-/** How the administrator reaches a running server; stands in its note, which only the server's user and root can read. */
+/** How to reach the control listener; part of the run file, which only the server's user and root can read. */
 export interface ControlNote {
   readonly port: number
-  /** Proves that who asks could read the note. */
+  /** Proves that the sender of a request can read the run file. */
   readonly token: string
 }
 
@@ -21,11 +21,11 @@ export interface Control {
 
 export interface ControlCounters {
   remounts: number
-  /** Requests without the token: somebody on this machine tries. */
+  /** Requests without a valid token. */
   refused: number
 }
 
-/** What a wrong option is answered with. */
+/** The response to a wrong option. */
 export interface ControlError {
   readonly option: string
   readonly message: string
@@ -35,8 +35,8 @@ const HOST = '127.0.0.1'
 const TOKEN_BYTES = 32
 const REQUEST_TIMEOUT_MS = 30_000
 /**
- * Opens the control listener for `overlayd remount`: HTTP on a port of the loopback interface, published with a one-time token in the server's
- * note alone. Other users of this machine, and web pages in its browsers, reach the port and get nowhere.
+ * Opens the control listener for `overlayd remount`: HTTP on loopback. The port and a one-time token are published only in the run file,
+ * so other users of this machine, and web pages in its browsers, can connect but are refused.
  */
 export async function openControl(parts: {
   readonly log: FastifyBaseLogger
@@ -46,7 +46,7 @@ export async function openControl(parts: {
   const { log, random, remount } = parts
   const token = Buffer.from(random(TOKEN_BYTES)).toString('base64url')
   const counters: ControlCounters = { remounts: 0, refused: 0 }
-  // Most servers are never asked: Fastify, which takes 13 MB, is loaded for the first request.
+  // Most servers never get a control request, so Fastify, which takes 13 MB, is loaded with the first one.
   let listener: Promise<RequestListener> | undefined
   const load = async () => (await import('./control-listener.ts')).controlListener({ log, token, counters, remount })
   const server = createServer({ requestTimeout: REQUEST_TIMEOUT_MS }, (request, response) => {

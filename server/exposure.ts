@@ -4,12 +4,12 @@ import type { Settings } from '../config/index.ts'
 import type { View } from './views.ts'
 
 const OTHERS_SEARCH = 0o001
-/** The machine's own programs and data are there for all its users. */
+/** Directories of the system itself, which all users may enter. */
 const PUBLIC_TREES = /^\/(usr|bin|sbin|lib|lib32|lib64|opt|etc|snap|nix)(\/|$)/
 
 /**
- * Tells of directories that other users of this machine can get into past the server: what clients make in an upper (programs with setuid or setgid among it) could be
- * run there, and what a whiteout or an upper file hides from clients is open in a lower. One line each, with the mend.
+ * Finds directories that other users of this machine can enter directly. They could run programs that clients create in an upper, including
+ * setuid and setgid programs, and read lower files that a whiteout or an upper file hides from clients. Returns one line per directory, with the correction.
  */
 export async function exposedDirectories(settings: Settings, views: readonly View[]): Promise<string[]> {
   const notes: string[] = []
@@ -20,7 +20,7 @@ export async function exposedDirectories(settings: Settings, views: readonly Vie
   }
   for (const { overlay, settings: given } of views) {
     const { upperdir, workdir, lowerdir, datadir } = overlay.options
-    // The sample lies in the state directory, and in the package, which everybody may read.
+    // The sample is in the state directory and in the package, which everybody may read.
     if (given.mount === undefined) continue
     if (upperdir !== undefined) await tell('upperdir', upperdir)
     if (workdir !== undefined && (upperdir === undefined || dirname(workdir) !== dirname(upperdir))) {
@@ -37,7 +37,7 @@ function mend(parent: string): string {
   return shared ? 'move it below a directory with mode 0700' : `run chmod o-x ${parent}`
 }
 
-/** Whether users who are neither owner nor in the group may go through every directory on the way, and into this one. */
+/** Whether users who are neither owner nor group members may enter this directory and all directories above it. */
 async function othersReach(path: string): Promise<boolean> {
   for (let at = path; ; at = dirname(at)) {
     if (((await stat(at)).mode & OTHERS_SEARCH) === 0) return false

@@ -2,20 +2,20 @@ import type { Logger } from 'pino'
 import { type Clock, systemClock } from './clock.ts'
 import type { StopRequest } from './shutdown.ts'
 
-/** Exceptions outside every request that are borne within one window before the server gives up. */
+/** The number of uncaught exceptions within one window after which the server stops. */
 const MOST = 10
 const WINDOW_MS = 60_000
 
-/** Faults that reached nobody: bugs. A request's own errors never come here. */
+/** Counts faults: errors that no handler caught, and therefore bugs. Errors of requests are not counted here. */
 export interface Faults {
   uncaughtExceptions: number
   unhandledRejections: number
 }
 
 /**
- * Catches what escaped every protocol's own catch: logged at error, counted, and the server goes on, because a fault in one request must
- * not cut everyone else off and the layers are valid at every moment. When exceptions come in numbers something is broken for good:
- * then the server stops in order, with exit status 1, and its supervisor starts a new one (docs/adr/0005).
+ * Handles exceptions that no protocol caught: they are logged as errors and counted, and the server continues, because a fault in one request must
+ * not affect other clients and the layers are valid at every moment. Many exceptions mean that something is permanently broken:
+ * the server then shuts down cleanly with exit status 1, and its supervisor starts a new one (docs/adr/0005).
  */
 export function installFaultPolicy(log: Logger, stop: StopRequest, clock: Clock = systemClock): Faults {
   const faults: Faults = { uncaughtExceptions: 0, unhandledRejections: 0 }

@@ -2,11 +2,11 @@ import type { IncomingMessage } from 'node:http'
 import type { PublicNames } from './public-names.ts'
 
 /**
- * Whether a request was made by a page of another origin in somebody's browser. Such a page reaches what its reader reaches, this machine and the network
- * around it included, though it may not read the answers. Browsers tell where a request comes from: in Sec-Fetch-Site (Fetch Metadata) where they
- * trust the address, as they do that of this machine and of TLS; else in Origin. Programs send neither.
+ * Whether a request was made by a page of another origin in a browser. Such a page can reach whatever its reader can reach, including this machine and
+ * its network, although it may not read the responses. Browsers state the origin of a request in Sec-Fetch-Site (Fetch Metadata) if they
+ * trust the address (loopback or TLS), and otherwise in Origin. Other programs send neither.
  *
- * A link that is followed is the reader's own wish, and not the page's.
+ * Following a link is the reader's own action, so it is allowed.
  */
 export function isFromForeignPage(req: IncomingMessage, names: PublicNames | undefined): boolean {
   const { headers } = req

@@ -1,9 +1,9 @@
 import { execFile } from 'node:child_process'
 
 const TIMEOUT_MS = 5000
-/** Processes at a time: whoever makes up many users shall not fill this machine with them. */
+/** The limit of concurrent processes, so that a client that invents users cannot flood this machine with them. */
 const MAX_RUNNING = 4
-/** The user that owns nothing, as almost every Linux numbers it (nobody, and nogroup or nobody). */
+/** The usual ids of the user nobody and its group on Linux. */
 const NOBODY = { uid: 65_534, gid: 65_534 }
 /** getent(1): the key was not found. */
 const NOT_FOUND = 2
@@ -12,10 +12,10 @@ let running = 0
 const waiting: (() => void)[] = []
 
 /**
- * All groups of a user by the machine's name service (files, LDAP, whatever nsswitch.conf says), asked for by getent and id, as they may take their
- * time. Undefined when there is no such user.
+ * All groups of a user according to the name service of this machine (files, LDAP, whatever nsswitch.conf says). Runs getent and id, because lookups may take
+ * long. Undefined if there is no such user.
  *
- * @throws Error they do not answer
+ * @throws Error the commands fail
  */
 export async function groupsOf(uid: number): Promise<readonly number[] | undefined> {
   if (running >= MAX_RUNNING) await new Promise<void>((resolve) => waiting.push(resolve))
@@ -31,15 +31,15 @@ export async function groupsOf(uid: number): Promise<readonly number[] | undefin
   }
 }
 
-/** The user called nobody, by the machine's name service; with the usual numbers where that knows none. */
+/** The ids of the user nobody according to the name service, or the usual ids if it has no such user. */
 export async function nobody(): Promise<{ readonly uid: number; readonly gid: number }> {
   try {
     const [, , uid, gid] = (await run('getent', ['passwd', 'nobody']))?.split(':') ?? []
     const found = { uid: Number(uid), gid: Number(gid) }
-    // A user with the powers of root is none to fall back on, whatever it is called.
+    // Never fall back to a user with the powers of root, whatever its name.
     return found.uid > 0 && found.gid > 0 ? found : NOBODY
   } catch {
-    // A system without name service still has a user that owns nothing.
+    // Without a name service, use the usual ids.
     return NOBODY
   }
 }

@@ -2,38 +2,38 @@ import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import { connectionsAllowed } from '../overlay-core/index.ts'
 
-/** More than any office has clients. */
+/** More than the number of clients in any office. */
 const MAX_CONNECTIONS = 4096
-/** The part of the connections of this process that HTTP may have; the others are for NFS. */
+/** The share of the connections of this process that HTTP may use; the rest is for NFS. */
 const HTTP_PART = 0.6
-/** How long a connection with a request on it may be silent. */
+/** How long a connection with a request in progress may be silent. */
 const SILENCE_MS = 120_000
 
-/** What the HTTP process counts itself. */
+/** The counters of the HTTP process. */
 export interface HttpCounters {
   /** Connections accepted so far. */
   connections: number
   requests: number
-  /** Requests that Node's parser or a timeout cut off. */
+  /** Requests that Node's parser or a timeout aborted. */
   clientErrors: number
-  /** URLs that no route can be found for because they are malformed. */
+  /** Requests with malformed URLs. */
   badRequests: number
-  /** Requests in the name of another host, refused. */
+  /** Refused requests for another host name. */
   foreignHosts: number
-  /** Requests made by pages of other origins, refused. */
+  /** Refused requests from pages of other origins. */
   foreignPages: number
-  /** Connections closed because their client fell silent within a request. */
+  /** Connections closed because the client was silent during a request. */
   stalled: number
 }
 
-/** All at zero. */
+/** Returns counters that are all zero. */
 export function newHttpCounters(): HttpCounters {
   return { connections: 0, requests: 0, clientErrors: 0, badRequests: 0, foreignHosts: 0, foreignPages: 0, stalled: 0 }
 }
 
 /**
- * Bounds the number of connections and how long one may hang: a client that neither sends the rest of its request nor takes its
- * answer is cut off. One that waits for the server is not, however long a COPY takes.
+ * Limits the number of connections and how long one may be silent. A client that neither sends the rest of its request nor reads its
+ * response is disconnected. A client that waits for the server is not, however long a COPY takes.
  */
 export function limitConnections(server: Server, counters: HttpCounters, silenceMs: number = SILENCE_MS): void {
   const current = new WeakMap<Socket, { request: IncomingMessage; response: ServerResponse }>()
@@ -45,7 +45,7 @@ export function limitConnections(server: Server, counters: HttpCounters, silence
     counters.requests++
     current.set(request.socket, { request, response })
   })
-  // With a listener of our own Node leaves it to us to close the silent socket.
+  // Node does not close a silent socket that has a timeout listener, so close it here.
   server.setTimeout(silenceMs, (socket: Socket) => {
     const exchange = current.get(socket)
     const answered = exchange === undefined || exchange.response.writableFinished
@@ -58,7 +58,7 @@ export function limitConnections(server: Server, counters: HttpCounters, silence
 
 type Exchange = { readonly request: IncomingMessage; readonly response: ServerResponse }
 
-/** Lets no more connections stay than the process has descriptors for: a new one takes the place of the one that has had no request for longest. */
+/** Keeps the number of connections below the limit of descriptors: a new connection replaces the one that has been idle longest. */
 function makeRoom(server: Server, current: WeakMap<Socket, Exchange>): void {
   const most = Math.max(2, Math.min(MAX_CONNECTIONS, Math.floor(connectionsAllowed() * HTTP_PART)))
   /** In the order of their last request. */

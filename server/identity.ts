@@ -3,8 +3,8 @@ import type { Cred } from '../overlay-core/index.ts'
 import { nobody } from './groups.ts'
 
 /**
- * On whose behalf WebDAV acts: the user of `--as` without further groups; else nobody where the server is run by root, as there is no login and anybody
- * who reaches it would be root; else the user and groups of this process.
+ * The caller that WebDAV acts as: the user of `--as` without further groups; otherwise nobody if root runs the server, because there is no login and
+ * everyone who reaches it would be root; otherwise the user and groups of this process.
  */
 export async function webdavCred(as: Settings['as']): Promise<Cred> {
   if (as !== undefined) return { uid: as.uid, gid: as.gid, groups: [] }

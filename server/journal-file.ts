@@ -7,12 +7,12 @@ import { statePath } from './state-path.ts'
 
 const FLAGS = constants.O_RDWR | constants.O_CREAT | constants.O_APPEND | constants.O_NOFOLLOW
 
-/** Where the locks of the overlay with this identity and upper are kept: no two servers ever have the same upper at a time. */
+/** The path of the lock journal for the overlay with this UUID and upper. No two servers use the same upper at the same time. */
 export function lockJournalPath(stateDir: string, overlay: { uuid: Uint8Array }, upperdir: string): string {
   return statePath(stateDir, 'webdav-locks', [overlay.uuid, upperdir])
 }
 
-/** A journal in a file of its own, mode 0600. Never waits on the event loop. */
+/** A journal in its own file with mode 0600. Never blocks the event loop. */
 export class JournalFile implements Journal {
   readonly lines: readonly string[]
   readonly #path: string
@@ -24,7 +24,7 @@ export class JournalFile implements Journal {
     this.lines = lines
   }
 
-  /** Opens the file, making it and its directory when missing. @throws OptionError naming --state-dir */
+  /** Opens the file and creates it and its directory if missing. @throws OptionError naming --state-dir */
   static async open(path: string): Promise<JournalFile> {
     try {
       await mkdir(dirname(path), { recursive: true, mode: 0o700 })
@@ -65,7 +65,7 @@ export class JournalFile implements Journal {
     await syncDirectory(dirname(this.#path))
   }
 
-  /** To be called when nothing is written any more. */
+  /** Closes the file. Call it after the last write. */
   async close(): Promise<void> {
     await this.#file.close()
   }

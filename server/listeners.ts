@@ -4,10 +4,10 @@ import { type Address, formatAddress, type Settings } from '../config/index.ts'
 import { OptionError } from '../overlay-core/index.ts'
 
 /**
- * Tries whether the listeners can be opened where they are told to, before anything is made. The sample does not insist on the default ports:
- * it takes a free one instead of a busy one.
+ * Checks that the listeners can be opened at their addresses, before anything is created. The sample does not insist on the default ports:
+ * if one is busy, it uses a free one.
  *
- * @throws OptionError a port is taken or not allowed
+ * @throws OptionError a port is in use or not allowed
  */
 export async function checkPorts(settings: Settings): Promise<Settings> {
   const sample = settings.views.some((view) => view.mount === undefined)
@@ -37,7 +37,7 @@ async function tryToListen({ host, port }: Address): Promise<void> {
   await promise
 }
 
-/** What went wrong with starting NFS, as a wrong option where it is one. */
+/** Converts an error of starting NFS to an OptionError if an option caused it. */
 export function nfsError(address: Address, error: unknown): unknown {
   if (error instanceof Error && error.message.startsWith('rpcbind ')) {
     return new OptionError('--rpcbind', `${error.message}; start rpcbind, or remove the option`)
@@ -55,7 +55,7 @@ function portmapError(cause: unknown): unknown {
   return cause
 }
 
-/** What went wrong with listening, as a wrong option where it is one. */
+/** Converts an error of listening to an OptionError if an option caused it. */
 function listenError(option: string, { host, port }: Address, error: unknown): unknown {
   const at = formatAddress(host, port)
   const free = formatAddress(host, 0)

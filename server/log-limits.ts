@@ -1,23 +1,23 @@
-/** How often one message is written within a window, by whether it is for debugging. */
+/** How often one message is written within a window. */
 const MOST_ALIKE = 20
 const MOST_ALIKE_DEBUG = 500
-/** Messages told apart within one window; all further ones count as alike. */
+/** The number of different messages counted separately within one window; all further ones are counted together. */
 const MOST_MESSAGES = 100
 const KEY_CHARS = 100
 const INFO = 30
 const FATAL = 60
 
-/** Lines up to this length are written as they are: no text in them can be long. */
+/** Lines up to this length are written unchanged, because no text in them can be long. */
 const SHORT_LINE = 400
 const TEXT_CHARS = 300
-/** Text that was cut once is not cut again for the note of its length. */
+/** Extra length for the appended original length, so that a cut text is not cut again. */
 const ROOM_FOR_LENGTH = 40
 const STACK_LINES = 12
 const LINE_CHARS = 8_192
 const MOST_ENTRIES = 32
 const MOST_DEPTH = 5
 
-/** A message of which more came than were written. */
+/** A message that appeared more often than it was written. */
 export interface Repeated {
   readonly level: number
   readonly message: string
@@ -25,13 +25,13 @@ export interface Repeated {
 }
 
 /**
- * Lets a message pass some times within a window and counts the rest, so that nobody can fill a disk with the log. What is remembered is
+ * Lets a message pass a limited number of times within a window and counts the rest, so that nobody can fill a disk through the log. Memory use is
  * bounded, whatever the messages say.
  */
 export class RepeatLimit {
   #seen = new Map<string, { level: number; message: string; count: number }>()
 
-  /** Whether a message at `level` is to be written now. The last words of a server always are. */
+  /** Whether to write a message at `level` now. Fatal messages are always written. */
   passes(level: number, message: string): boolean {
     if (level >= FATAL) return true
     const most = level < INFO ? MOST_ALIKE_DEBUG : MOST_ALIKE
@@ -52,7 +52,7 @@ export class RepeatLimit {
     return entry
   }
 
-  /** Ends the window: tells what was not written in it. */
+  /** Ends the window and returns the messages that were not written in it. */
   sweep(): Repeated[] {
     const ended = this.#seen
     this.#seen = new Map()
@@ -63,19 +63,19 @@ export class RepeatLimit {
   }
 }
 
-/** A copy that does not keep the longer text alive that it was cut from. */
+/** A copy that does not keep the longer original alive. */
 function owned(text: string): string {
   return Buffer.from(text).toString()
 }
 
-/** The text of a call of a log method: its message, or that of the error that it tells of. */
+/** The text of a log call: its message, or the message of its error. */
 export function messageOf(args: readonly unknown[]): string {
   for (const arg of args) if (typeof arg === 'string') return arg
   const [first] = args
   return first instanceof Error ? first.message : ''
 }
 
-/** A line of the log in which every text is short: what clients send may be in any of them. */
+/** Shortens every text in a log line, because any of them may come from a client. */
 export function cutLine(line: string): string {
   if (line.length <= SHORT_LINE) return line
   const record = cut(JSON.parse(line), 0) as { level?: unknown; time?: unknown; msg?: unknown }
@@ -85,7 +85,7 @@ export function cutLine(line: string): string {
   return `${JSON.stringify({ level, time, msg, cut: text.length })}\n`
 }
 
-/** The fields of a line with short texts. Errors, requests and their like are left to what makes text of them: see `cutLine`. */
+/** Shortens the texts in the fields of a line. Errors, requests and other objects are shortened after serialization, see `cutLine`. */
 export function cutFields(fields: Record<string, unknown>): Record<string, unknown> {
   return isPlain(fields) ? (cut(fields, 0) as Record<string, unknown>) : fields
 }
@@ -109,7 +109,7 @@ function cut(value: unknown, depth: number): unknown {
   )
 }
 
-/** A stack begins with the message of its error, which may be long. */
+/** Shortens a stack, which starts with the error message and may be long. */
 function cutStack(stack: string): string {
   const lines = stack.split('\n', STACK_LINES)
   return lines.map((line) => cutText(line, TEXT_CHARS)).join('\n')

@@ -1,25 +1,25 @@
 import { constants, openSync, write, writeSync } from 'node:fs'
 import { Socket } from 'node:net'
 
-/** What waits to be written, at most. */
+/** The maximum number of bytes that wait to be written. */
 const MOST_BYTES = 1024 * 1024
-/** When the reader does not take more, it is tried again after so long. */
+/** The interval between attempts while the reader is stalled. */
 const RETRY_MS = 100
-/** How long an ending process waits for a reader that does not take the rest. */
+/** How long an ending process waits for a stalled reader. */
 const LAST_WAIT_MS = 500
 const LAST_PAUSE_MS = 10
 
-/** What the log counts. */
+/** The counters of the log. */
 export interface LogCounters {
-  /** Messages that were counted instead of written, because many like them came. */
+  /** Messages that were counted instead of written because there were many alike. */
   repeated: number
-  /** Lines that nobody took in time. */
+  /** Lines that were lost because nobody read the log in time. */
   lost: number
 }
 
 /**
- * A standard error that may be written to without ever waiting: a reader that stalls holds no thread and no exit up. What other processes share
- * with this one stays as it is where that is possible.
+ * A standard error descriptor that never blocks, so that a stalled reader delays neither a thread nor the exit. The open file description shared with
+ * other processes is left unchanged if possible.
  */
 export function openStandardError(): number {
   try {
@@ -28,15 +28,15 @@ export function openStandardError(): number {
       constants.O_WRONLY | constants.O_APPEND | constants.O_NONBLOCK | constants.O_NOCTTY,
     )
   } catch {
-    // A socket, as journald gives it, or a pipe of another user.
+    // A socket, such as journald's, or a pipe of another user.
     return makeNonBlocking(2)
   }
 }
 
-/** For as long as the process runs: who closes it closes the descriptor. */
+/** Kept for the life of the process, because closing the socket closes the descriptor. */
 const kept: Socket[] = []
 
-/** Sets a socket or pipe to answer instead of waiting. Others, such as terminals, stay as they are. */
+/** Makes a socket or pipe non-blocking. Other files, such as terminals, stay unchanged. */
 function makeNonBlocking(fd: number): number {
   try {
     kept.push(new Socket({ fd, readable: false, writable: true }).unref())
@@ -47,8 +47,8 @@ function makeNonBlocking(fd: number): number {
 }
 
 /**
- * Writes lines to a descriptor in the background. While they are not taken, some memory is spent on them and no more: further lines are
- * lost and counted, and `regained` is told their number when lines are taken again.
+ * Writes lines to a descriptor in the background. While the reader is stalled, a limited amount of memory holds them; further lines are
+ * lost and counted, and `regained` gets their number once writing works again.
  */
 export class LogSink {
   readonly #fd: number
@@ -56,7 +56,7 @@ export class LogSink {
   readonly #regained: (lost: number) => void
   #waiting: string[] = []
   #waitingBytes = 0
-  /** What was begun, or tried, and goes out first. */
+  /** The rest of a partial write, which is written first. */
   #rest: Buffer[] = []
   #busy = false
   #lostNow = 0
@@ -67,7 +67,7 @@ export class LogSink {
     this.#regained = regained
   }
 
-  /** Takes a line. Never waits. */
+  /** Adds a line. Never blocks. */
   write(line: string): void {
     const bytes = Buffer.byteLength(line)
     if (this.#waitingBytes + bytes > MOST_BYTES) {
@@ -94,7 +94,7 @@ export class LogSink {
     })
   }
 
-  /** What is to be written next; it belongs to the write that is made of it. */
+  /** The next bytes to write; the caller owns them. */
   #next(): Buffer | undefined {
     const rest = this.#rest.shift()
     if (rest !== undefined || this.#waiting.length === 0) return rest
@@ -115,7 +115,7 @@ export class LogSink {
     this.#regained(lost)
   }
 
-  /** Writes what is left, at the end of the process; gives up when nobody takes it for a while. */
+  /** Writes the remaining lines at the end of the process; gives up after a while if the reader is stalled. */
   finish(): void {
     const pause = new Int32Array(new SharedArrayBuffer(4))
     let waitedMs = 0
@@ -130,7 +130,7 @@ export class LogSink {
   }
 }
 
-/** The bytes that were taken: none when the reader is stalled or gone, or the disk full. */
+/** Returns the number of bytes written: 0 if the reader is stalled or gone, or the disk is full. */
 function tryWrite(fd: number, batch: Buffer): number {
   try {
     return writeSync(fd, batch)

@@ -3,21 +3,21 @@ import type { LogLevel } from '../config/index.ts'
 import { cutFields, cutLine, messageOf, RepeatLimit } from './log-limits.ts'
 import { type LogCounters, LogSink, openStandardError } from './log-sink.ts'
 
-/** How long messages are counted together. */
+/** The length of the window in which equal messages are counted. */
 const WINDOW_MS = 10_000
 
-/** A log, and what it counts. */
+/** A log and its counters. */
 export interface Log {
   readonly log: Logger
   readonly counters: LogCounters
-  /** Tells which messages came more often than they were written, and begins to count anew. */
+  /** Logs which messages appeared more often than they were written, and resets the counts. */
   readonly sweep: () => void
   readonly sink: LogSink
 }
 
 /**
- * A log of JSON lines. This is the one place where the lines of every part of the server, of Fastify too, are bounded: texts are cut, messages that come
- * in numbers are counted, and lines that nobody takes are lost and counted.
+ * A log of JSON lines. All lines of the server, including Fastify's, are limited here: texts are cut, repeated messages are
+ * counted instead of written, and lines that nobody reads are dropped and counted.
  */
 export function makeLog(level: LogLevel | 'silent', fd: number): Log {
   const counters = { repeated: 0, lost: 0 }
@@ -60,7 +60,7 @@ function levelName(level: number): 'debug' | 'info' | 'warn' | 'error' {
   return level < 50 ? 'warn' : 'error'
 }
 
-/** The log of this process, on standard error: see `makeLog`. What is left at its end is written then. */
+/** The log of this process on standard error, see `makeLog`. Remaining lines are written when the process ends. */
 export function createLog(level: LogLevel): { readonly log: Logger; readonly counters: LogCounters } {
   const { log, counters, sweep, sink } = makeLog(level, openStandardError())
   setInterval(sweep, WINDOW_MS).unref()

@@ -10,7 +10,7 @@ async function main(argv: readonly string[]): Promise<number> {
   const command = parseCommandLine(argv, readEnvironment())
   if (command.kind === 'help') return print(command.text)
   if (command.kind === 'version') return print(versionText())
-  // Loaded when wanted: the manual and a wrong option shall not wait for the whole server.
+  // Loaded on demand, so that the manual and a wrong option do not wait for the whole server to load.
   if (command.kind === 'status') return (await import('./status-command.ts')).printStatus(command.settings, print)
   if (command.kind === 'remount')
     return (await import('./remount-command.ts')).askForRemount(command.settings, complain)
@@ -21,12 +21,12 @@ async function main(argv: readonly string[]): Promise<number> {
   const server = await serve(command.settings, { log, logCounters: counters, faults, print })
   await stop.requested
   const closed = await server.close()
-  // Whatever a bug may have left open must not keep a flushed server from ending.
+  // Exit even if a bug left something open: everything has been flushed.
   setTimeout(() => process.exit(), 1_000).unref()
   return Math.max(closed, stop.exitStatus)
 }
 
-/** Writes to standard output; a reader that went away is no fault of the server. */
+/** Writes to standard output; a closed pipe is not an error of the server. */
 function print(text: string): number {
   process.stdout.write(text)
   return 0
@@ -45,7 +45,7 @@ try {
   process.exitCode = await main(process.argv.slice(2))
 } catch (error) {
   if (!(error instanceof OptionError)) throw error
-  // One line whatever the user typed: control characters would break it, or the terminal.
+  // Keep the message in one line: control characters in user input could break it, or the terminal.
   process.stderr.write(`overlayd: ${error.message.replace(/\p{Cc}/gu, '?')}\n`)
   process.exitCode = 2
 }

@@ -3,14 +3,14 @@ import type { Logger } from 'pino'
 import { giveMemoryBack } from '../overlay-core/index.ts'
 
 const INTERVAL_MS = 3_000
-/** Less than this is not worth it. */
+/** Below this size, returning memory is not worthwhile. */
 const WORTH_BYTES = 160 * 1024 * 1024
-/** The part of the time in which the event loop may be at work. */
+/** The share of busy time below which the event loop counts as idle. */
 const QUIET = 0.3
 
 /**
- * Gives memory back to the system after a load: the C library keeps what has been freed for ever otherwise. Only while there is little to do. Returns how to
- * end that.
+ * Returns freed memory to the system after a load, which the C library would otherwise keep forever. Runs only while the server is nearly idle. Returns a
+ * function that stops it.
  */
 export function keepMemorySmall(log: Logger): () => void {
   let before = performance.eventLoopUtilization()
@@ -33,7 +33,7 @@ export function keepMemorySmall(log: Logger): () => void {
   return () => clearInterval(timer)
 }
 
-/** What the process takes of the machine's memory; 0 while no descriptor is left to ask with. */
+/** The resident memory of this process; 0 if no descriptor is free to read it with. */
 function residentBytes(): number {
   try {
     return process.memoryUsage.rss()

@@ -15,7 +15,7 @@ import { loadHandleKey } from './state-dir.ts'
 import { statePath } from './state-path.ts'
 import type { View } from './views.ts'
 
-/** The rules of `--export`. @throws OptionError one is wrong */
+/** Parses the rules of `--export`. @throws OptionError a rule is wrong */
 export function readExports(texts: readonly string[]): ExportRule[] {
   try {
     return texts.flatMap((text) => parseExport(text))
@@ -24,7 +24,7 @@ export function readExports(texts: readonly string[]): ExportRule[] {
   }
 }
 
-/** Opens NFS with all that belongs to it. @throws OptionError a port or rpcbind is not to be had */
+/** Opens NFS and its companion protocols. @throws OptionError a port or rpcbind is unavailable */
 export async function openNfs(server: RunningServer, settings: Settings, nfs: Address, log: Logger): Promise<void> {
   const { stateDir } = settings
   const views = server.views.list()
@@ -59,13 +59,13 @@ export async function openNfs(server: RunningServer, settings: Settings, nfs: Ad
   }
 }
 
-/** Where the clients with NFS locks in these views are noted. */
+/** The path of the list of clients that hold NFS locks in these views. */
 function lockClientsPath(stateDir: string, views: readonly View[]): string {
   const identity = views.flatMap(({ name, overlay }) => [overlay.uuid, `${name}/`])
   return statePath(stateDir, 'nfs-lock-clients', identity)
 }
 
-/** The overlay as other protocols get it: with mandatory locks they respect those of WebDAV clients. */
+/** The overlay as other protocols see it: with mandatory locks it enforces the locks of WebDAV clients. */
 function overlayForOthers({ name, overlay }: View, settings: Settings, webdav: DavHandle | undefined): Overlay {
   if (settings.locks === 'advisory' || webdav === undefined) return overlay
   return guardChanges(overlay, webdav.changeGuard(name))

@@ -6,17 +6,17 @@ import { readStateFile, writeStateFile } from './state-dir.ts'
 const VERIFIER_FILE = 'nfs-write-verifier'
 const BOOT_ID = '/proc/sys/kernel/random/boot_id'
 
-/** The write verifier of NFS and how to change it. */
+/** The NFS write verifier and how to change it. */
 export interface KeptVerifier {
   readonly bytes: Uint8Array
-  /** Makes another one, which holds for later runs too. */
+  /** Makes and saves a new verifier. */
   renew(): Promise<Uint8Array>
 }
 
 /**
- * The write verifier: the same in every run since the machine booted, as what a killed server has written stays in the kernel's page cache and
- * COMMIT in the next run makes it durable. A boot loses it, so another verifier comes then; and one whenever the kernel
- * failed to write (`renew`). `failed` is told when it cannot be kept: then it holds for this run.
+ * The write verifier. It stays the same for every run since the machine booted, because data written by a killed server stays in the kernel's page cache and
+ * COMMIT in the next run makes it durable. A boot loses that data and therefore changes the verifier, and so does a failed write
+ * of the kernel (`renew`). `failed` is called if the verifier cannot be saved: it is then valid for this run only.
  */
 export async function loadWriteVerifier(
   stateDir: string,
@@ -35,7 +35,7 @@ export async function loadWriteVerifier(
   return { bytes: known ?? (await renew()), renew }
 }
 
-/** What tells this boot of the machine from all others. */
+/** The id of the current boot of the machine. */
 export async function readBootId(file = BOOT_ID): Promise<string> {
   return (await readFile(file, 'latin1')).trim()
 }

@@ -1,6 +1,6 @@
 #!/usr/bin/env node
-// Starts overlayd on a Node that can run it. Plain CommonJS of old syntax, so that any Node gets as far as the messages.
-// In a checkout the TypeScript sources run as they are; Node does not strip types below node_modules, so a package holds dist/.
+// Starts overlayd on a suitable Node. Plain CommonJS in old syntax, so that any Node can print the messages.
+// A checkout runs the TypeScript sources directly; Node does not strip types below node_modules, so a package contains dist/.
 'use strict'
 const childProcess = require('child_process')
 const fs = require('fs')
@@ -10,13 +10,13 @@ const path = require('path')
 const NEEDED = [24, 0]
 const FORWARDED = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT', 'SIGUSR1', 'SIGUSR2']
 
-// The pool carries every call that may wait for a disk; libuv reads its size once, before its first use.
+// The pool runs every call that may wait for a disk; libuv reads its size once, before first use.
 if (!process.env.UV_THREADPOOL_SIZE) process.env.UV_THREADPOOL_SIZE = '16'
 
-// glibc reads this at the start of a process, which is still to come (takeOptions). Its memory for each of the pool's threads would be kept for ever.
+// glibc reads this when a process starts, which takeOptions causes. Otherwise glibc keeps an arena for each thread of the pool forever.
 if (!process.env.MALLOC_ARENA_MAX) process.env.MALLOC_ARENA_MAX = '2'
 
-// Objects of a request die young: V8 would let their space grow to 64 MiB, which makes nothing faster.
+// Objects of a request are short-lived: V8 would let their space grow to 64 MiB, which makes nothing faster.
 const YOUNG_SPACE = '--max-semi-space-size'
 const NODE_OPTIONS = [`${YOUNG_SPACE}=4`]
 
@@ -30,7 +30,7 @@ function isNewEnough(version) {
   return parts[0] > NEEDED[0] || (parts[0] === NEEDED[0] && parts[1] >= NEEDED[1])
 }
 
-/** The Node that the `node` package brought along; undefined when its install script did not run. */
+/** The Node in the `node` package; undefined if its install script did not run. */
 function pinnedNode() {
   let manifest
   try {
@@ -43,7 +43,7 @@ function pinnedNode() {
   return fs.existsSync(binary) ? binary : undefined
 }
 
-/** Runs this file again on `binary`; passes signals on and ends the way the child ends. */
+/** Runs this file again on `binary`, forwards signals, and exits like the child. */
 function runOn(binary) {
   const env = Object.assign({}, process.env, { OVERLAYD_RELAUNCHED: '1' })
   const args = NODE_OPTIONS.concat(__filename, process.argv.slice(2))
@@ -58,12 +58,12 @@ function runOn(binary) {
     for (const entry of forward) process.removeListener(entry[0], entry[1])
     if (signal === null) process.exit(code)
     process.kill(process.pid, signal)
-    // A signal whose default is to be ignored leaves us here: end as a shell would say it.
+    // The signal was ignored by default, so this process still runs: exit with the status that a shell would report.
     process.exitCode = 128 + (os.constants.signals[signal] || 0)
   })
 }
 
-/** Becomes the same Node with the options that can only be given at its start; the process stays the same. Returns where it cannot. */
+/** Executes the same Node again, in the same process, with options that are only accepted at startup. Returns if that is impossible. */
 function takeOptions() {
   const given = process.execArgv.concat(process.env.NODE_OPTIONS || '')
   if (typeof process.execve !== 'function' || given.some((option) => option.includes(YOUNG_SPACE))) return

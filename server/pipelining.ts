@@ -1,24 +1,24 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 
-/** Requests that one connection may send ahead. No client in use sends any; each takes some ten KB until it is answered. */
+/** The number of pipelined requests allowed on one connection. No known client sends any; each takes about 10 KB until it is answered. */
 const MAX_AHEAD = 32
 
 interface Line {
-  /** The response of the last request that came. */
+  /** The response to the latest request. */
   last: ServerResponse
-  /** Requests that wait for the one before them. */
+  /** The number of requests that wait for the one before them. */
   waiting: number
 }
 
 /**
- * Requests of a connection that come before the answer to the one before them has left (pipelining, RFC 9112 section 9.3.2) begin when their turn comes: Node would begin them
- * all at once and keep whole answers that cannot leave yet. A connection that sends too many ahead is closed.
+ * Starts pipelined requests (RFC 9112 section 9.3.2) one after the other: Node would start them
+ * all at once and buffer responses that cannot be sent yet. A connection that pipelines too many requests is closed.
  */
 export class Pipelines {
   readonly #lines = new WeakMap<Socket, Line>()
 
-  /** Calls `go` when the request's turn has come: at once for the first, never when the connection goes meanwhile. */
+  /** Calls `go` when it is the request's turn: at once for the first, never if the connection closes first. */
   inTurn({ socket }: IncomingMessage, response: ServerResponse, go: () => void): void {
     const line = this.#lines.get(socket)
     if (line === undefined) {

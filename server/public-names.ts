@@ -3,17 +3,17 @@ import { BlockList, isIP } from 'node:net'
 import type { Settings } from '../config/index.ts'
 import { hostKey } from '../protocols/webdav/index.ts'
 
-/** What a proxy says of one step of the way from the client to here. */
+/** One hop from the client to this server, as a proxy reports it. */
 interface Step {
-  /** The address of whoever asked the proxy; undefined where it keeps that to itself. */
+  /** The address of the proxy's client; undefined if the proxy does not report it. */
   readonly client: string | undefined
-  /** Names that it was asked for, as in Host. */
+  /** The host names of the request, as in Host. */
   readonly hosts: readonly string[]
 }
 
 /**
- * The names under which clients know this server beside the one in Host: those that the operator has declared, and those that a trusted proxy
- * reports in Forwarded (RFC 7239) or X-Forwarded-Host. What others write into these fields counts for nothing.
+ * The names of this server besides the one in Host: names that the operator declared, and names that a trusted proxy
+ * reports in Forwarded (RFC 7239) or X-Forwarded-Host. These fields are ignored if anybody else sends them.
  */
 export class PublicNames {
   readonly #declared: ReadonlySet<string>
@@ -26,12 +26,12 @@ export class PublicNames {
     for (const { address, bits, family } of trustedProxies) this.#proxies.addSubnet(address, bits, family)
   }
 
-  /** Whether the operator has declared the host of a URL, with its port, to be this server. */
+  /** Whether the operator declared this host and port as a name of the server. */
   isDeclared(authority: string): boolean {
     return this.#declared.has(hostKey(authority))
   }
 
-  /** Whether the host of a URL, with its port, is this server as far as the sender of this request can see. */
+  /** Whether this host and port mean this server from the point of view of the sender of the request. */
   isOurs(authority: string, req: IncomingMessage): boolean {
     return this.isDeclared(authority) || this.#reported(req).has(hostKey(authority))
   }
@@ -40,7 +40,7 @@ export class PublicNames {
     const found = new Set<string>()
     if (!this.#trusts || !this.#isProxy(socket.remoteAddress)) return found
     for (const steps of [readForwarded(headers.forwarded), readXForwarded(headers)]) {
-      // Each proxy adds at the end: what stands there is from the one that asked us, and what it says of its client tells whether to go on.
+      // Each proxy appends an entry: the last one is from the proxy that connected to us, and its client address decides whether the entry before is trusted.
       for (const { client, hosts } of steps.reverse()) {
         for (const host of hosts) found.add(hostKey(host))
         if (!this.#isProxy(client)) break
@@ -55,7 +55,7 @@ export class PublicNames {
   }
 }
 
-/** The steps of a Forwarded field, the client's first. */
+/** The hops of a Forwarded field, the client's first. */
 function readForwarded(field: string | undefined): Step[] {
   return split(field ?? '', ',').map((element) => {
     const pairs = split(element, ';').map((pair) => /^([\w-]+)=(?:"((?:[^"\\]|\\.)*)"|([^"\s]*))$/.exec(pair))
@@ -68,13 +68,13 @@ function readForwarded(field: string | undefined): Step[] {
   })
 }
 
-/** The steps that X-Forwarded-For, X-Forwarded-Host and X-Forwarded-Port tell of, the client's first. */
+/** The hops reported by X-Forwarded-For, X-Forwarded-Host and X-Forwarded-Port, the client's first. */
 function readXForwarded(headers: IncomingMessage['headers']): Step[] {
   const values = (name: string) => split(String(headers[name] ?? ''), ',')
   const clients = values('x-forwarded-for')
   const hosts = values('x-forwarded-host')
   const ports = values('x-forwarded-port')
-  // A proxy that sets a field anew instead of adding to it leaves one value: they are told by their place from the end.
+  // A proxy that replaces a field instead of appending to it leaves one value, so values are matched from the end.
   return Array.from({ length: hosts.length }, (_, i) => {
     const fromEnd = hosts.length - i
     const host = hosts[i] as string
@@ -86,7 +86,7 @@ function readXForwarded(headers: IncomingMessage['headers']): Step[] {
   })
 }
 
-/** Splits at `separator` outside of quotes; blanks around the pieces and empty ones go. */
+/** Splits at `separator` outside of quotes, trims the pieces and drops empty ones. */
 function split(text: string, separator: ',' | ';'): string[] {
   if (!text.includes('"')) return trimmed(text.split(separator))
   const pieces: string[] = []
@@ -107,7 +107,7 @@ function trimmed(pieces: readonly string[]): string[] {
   return pieces.map((piece) => piece.trim()).filter((piece) => piece !== '')
 }
 
-/** An address without brackets and port, which both may have. */
+/** Removes brackets and port from an address. */
 function bareAddress(text: string | undefined): string | undefined {
   return text === undefined ? undefined : (/^\[([^\]]*)\]/.exec(text)?.[1] ?? /^([\d.]+):\d+$/.exec(text)?.[1] ?? text)
 }

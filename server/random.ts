@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 
-/** Gives `length` unguessable bytes. */
+/** Returns `length` unpredictable bytes. */
 export type RandomBytes = (length: number) => Uint8Array
 
 /** Random bytes of the system. */

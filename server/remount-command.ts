@@ -4,14 +4,14 @@ import { OptionError } from '../overlay-core/index.ts'
 import type { ControlError, ControlNote } from './control.ts'
 import { type RunNote, readRunNotes } from './state-dir.ts'
 
-/** Waiting for running calls takes as long as the longest of them. */
+/** Long, because a remount waits for the longest running call. */
 const TIMEOUT_MS = 10 * 60_000
 
 /**
- * `overlayd remount`: tells the running server that serves the view to change its layers or options. Returns the exit status: 0 when
- * it has, 1 when it could not be reached or failed.
+ * `overlayd remount`: asks the running server that serves the view to change its layers or options. Returns the exit status: 0 if
+ * it did, 1 if it could not be reached or failed.
  *
- * @throws OptionError as the server found it: nothing has changed
+ * @throws OptionError as the server reported it; nothing has changed
  */
 export async function askForRemount(settings: RemountSettings, print: (text: string) => void): Promise<number> {
   const { options, view, cwd } = settings
@@ -28,7 +28,7 @@ export async function askForRemount(settings: RemountSettings, print: (text: str
   return 0
 }
 
-/** The one server that is meant, or why there is none. */
+/** Returns the server to remount, or the reason why there is none. */
 function chooseServer(notes: readonly RunNote[], { view, pid, stateDir }: RemountSettings): RunNote | string {
   const fitting = notes.filter(
     (note) => (view === undefined || note.views.includes(view)) && (pid === undefined || note.pid === pid),

@@ -7,8 +7,8 @@ import { statePath } from './state-path.ts'
 import type { View } from './views.ts'
 
 /**
- * Opens the memory of the NFS replies for these views: undefined when none of them can be written to, or when it cannot be had, which is logged: the server
- * runs without. Two servers never share one, as its file belongs to uppers, and each upper to one server.
+ * Opens the reply memory of NFS for these views. Undefined if all of them are read-only, or if it cannot be opened, which is logged: the server
+ * then runs without. Two servers never share one, because the file belongs to uppers and each upper to one server.
  */
 export async function openReplyMemory(
   stateDir: string,

@@ -14,10 +14,10 @@ import { describeViews, type ServerStatus } from './status.ts'
 import { version } from './version.ts'
 import type { RemountRequest, Views } from './views.ts'
 
-/** How long requests may go on after the server was told to stop. */
+/** How long requests may run after the server was asked to stop. */
 const GRACE_MS = 10_000
 
-/** The addresses that the listeners really have. */
+/** The actual addresses of the listeners. */
 export interface ListeningAddresses {
   readonly webdav:
     | { readonly host: string; readonly port: number; readonly user?: Pick<Cred, 'uid' | 'gid'> | undefined }
@@ -25,23 +25,23 @@ export interface ListeningAddresses {
   readonly nfs: { readonly host: string; readonly port: number } | undefined
 }
 
-/** The parts of a server that has started, or is starting: what exists is closed, in order, whenever it has to end. */
+/** The parts of a server that runs or is starting. `close` closes those that exist, in order. */
 export class RunningServer {
   readonly views: Views
   nfs: NfsServer | undefined
   http: App | undefined
   webdav: DavHandle | undefined
   control: Control | undefined
-  /** On whose behalf WebDAV acts. */
+  /** The user that WebDAV acts as. */
   webdavUser: Pick<Cred, 'uid' | 'gid'> | undefined
   webdavAddress: { readonly host: string; readonly port: number } | undefined
-  /** Where the locks of WebDAV clients are kept. */
+  /** The journals of WebDAV locks. */
   readonly journals: JournalFile[] = []
-  /** Where NFS keeps replies for the time after a restart. */
+  /** The memory of NFS replies that survives a restart. */
   replyMemory: PersistentMemory | undefined
-  /** Ends what gives memory back to the system. */
+  /** Stops returning memory to the system. */
   stopKeepingMemory: () => void = () => undefined
-  /** Files to take away at the end. */
+  /** Files to remove at the end. */
   readonly notes: string[] = []
   readonly #log: Logger
   readonly #logCounters: LogCounters
@@ -63,7 +63,7 @@ export class RunningServer {
     return { webdav, nfs: this.nfs }
   }
 
-  /** What `overlayd status` shows. */
+  /** The data that `overlayd status` shows. */
   status(): ServerStatus {
     const { webdav, nfs } = this.listening
     return {
@@ -85,15 +85,15 @@ export class RunningServer {
     }
   }
 
-  /** Changes the layers or options of a view. @throws OptionError nothing has changed */
+  /** Changes the layers or options of a view. @throws OptionError an option is wrong; nothing has changed */
   async remount(request: RemountRequest): Promise<void> {
     await this.views.remount(request)
     this.#log.info({ view: request.view, options: request.options }, 'remounted')
   }
 
   /**
-   * Stops accepting, lets what runs finish (for a while), flushes and releases the layers.
-   * Returns the exit status: 0, or 1 when something could not be flushed, which is logged.
+   * Stops accepting connections, lets running requests finish (for a while), flushes and releases the layers.
+   * Returns the exit status: 0, or 1 if something could not be flushed, which is logged.
    */
   async close(graceMs: number = GRACE_MS): Promise<number> {
     let status = 0

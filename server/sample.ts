@@ -4,7 +4,7 @@ import { webdavCred } from './identity.ts'
 import { makeSampleDirs } from './state-dir.ts'
 import type { ResolvedViewSettings } from './views.ts'
 
-/** The views to open, those of the sample with their directories made. */
+/** The views to open. Creates the directories of the sample. */
 export function planViews(settings: Settings): Promise<ResolvedViewSettings[]> {
   return Promise.all(
     settings.views.map(async (view) => {
@@ -19,14 +19,14 @@ export function planViews(settings: Settings): Promise<ResolvedViewSettings[]> {
   )
 }
 
-/** A path as a value inside `-o`. */
+/** Escapes a path for use inside `-o`. */
 function escaped(path: string): string {
   return path.replace(/[\\,]/g, '\\$&')
 }
 
 /**
- * For a person trying it without root every NFS client on this machine acts as that person, as WebDAV does. A server run by root keeps
- * the default: anyone on the machine can send it packets.
+ * If a user other than root tries the sample, every NFS client on this machine acts as that user, as WebDAV does. A server run by root keeps
+ * the default, because anyone on the machine can send it packets.
  */
 function sampleExports(view: ViewSettings): ViewSettings {
   const uid = process.geteuid?.() ?? 0

@@ -14,7 +14,7 @@ interface Secret {
   readonly option: string
   readonly what: string
   readonly path: string
-  /** The directories inside it that may be layers all the same. */
+  /** Directories inside it that may be layers nevertheless. */
   readonly except: readonly string[]
 }
 
@@ -24,10 +24,10 @@ interface LayerPath {
 }
 
 /**
- * Refuses layers that hold what is the server's own, or lie in it, also by way of symlinks and bind mounts: a client would read the key of file handles and the
- * token that controls the server.
+ * Refuses layers that contain the server's own files or are inside them, also through symlinks and bind mounts. Otherwise clients could read the file handle key and the
+ * control token.
  *
- * @throws OptionError naming the option and the mend
+ * @throws OptionError naming the option and its correction
  */
 export async function refuseSecretsInLayers(settings: Settings, views: readonly MountOptions[]): Promise<void> {
   for (const secret of secretsOf(settings)) {
@@ -38,7 +38,7 @@ export async function refuseSecretsInLayers(settings: Settings, views: readonly 
   }
 }
 
-/** As `refuseSecretsInLayers`, for the layers that an overlay is to get while it is served. @throws OptionError naming `lowerdir` */
+/** Like `refuseSecretsInLayers`, for layers added by a remount. @throws OptionError naming `lowerdir` */
 export async function refuseSecretsInNewLayers(settings: Settings, options: MountOptions): Promise<void> {
   for (const secret of secretsOf(settings)) {
     const found = await collision(secret, options)
@@ -51,7 +51,7 @@ function secretsOf({ stateDir }: Settings): Secret[] {
   return [{ option: '--state-dir', what: 'the state directory', path: stateDir, except: [`${stateDir}/sample`] }]
 }
 
-/** Says in which layer the secret lies, or which layer in it. */
+/** Describes which layer contains the secret, or is inside it; undefined if none. */
 async function collision(secret: Secret, options: MountOptions): Promise<string | undefined> {
   const places = await placesOf(secret.path)
   const allowed = await Promise.all(secret.except.map(placesOf))
@@ -77,7 +77,7 @@ function layersOf({ lowerdir, datadir, upperdir, workdir }: MountOptions): Layer
   return layers
 }
 
-/** What cannot be looked at is refused by the mount, in its own words. */
+/** Paths that cannot be accessed are ignored here; the mount refuses them with its own message. */
 async function placesIfThere(path: string): Promise<Place[]> {
   try {
     return await placesOf(path)

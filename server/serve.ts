@@ -16,19 +16,19 @@ import { refuseSecretsInLayers, refuseSecretsInNewLayers } from './secret-paths.
 import { checkReadyFile, checkWritable, type ReadyNote, writeReadyFile, writeRunNote } from './state-dir.ts'
 import { Views } from './views.ts'
 
-/** What a server run gets from the process that it is in. */
+/** What the process provides to a server. */
 export interface Surroundings {
   readonly log: Logger
   readonly logCounters: LogCounters
   readonly faults: Faults
-  /** Says something to the person who started it. */
+  /** Prints a text for the person who started the server. */
   readonly print: (text: string) => void
 }
 
 /**
- * Starts everything that `given` asks for and returns once every listener accepts connections and has been announced.
+ * Starts everything that `given` requests. Returns once every listener accepts connections and has been announced.
  *
- * All that can be wrong with the options is checked before anything is made; what fails later is released again.
+ * All options are checked before anything is created; if a later step fails, everything is released again.
  *
  * @throws OptionError with the option at fault and the mend
  */
@@ -78,14 +78,14 @@ async function openViews(settings: Settings): Promise<Views> {
   return await Views.open(plans, settings.stateDir, (options) => refuseSecretsInNewLayers(settings, options))
 }
 
-/** Refuses a wrong `--export` before anything is made. */
+/** Refuses a wrong `--export` before anything is created. */
 function checkExports(settings: Settings): void {
   for (const view of settings.views) readExports(view.exports)
 }
 
 async function openListeners(server: RunningServer, settings: Settings, log: Logger): Promise<void> {
   const { nfs, webdav } = settings
-  // Loaded only when it is used: it takes more than 10 MB.
+  // Loaded on demand, because it takes more than 10 MB.
   if (webdav !== undefined) await (await import('./webdav-listener.ts')).prepareWebdav(server, settings, webdav, log)
   if (nfs !== undefined) await openNfs(server, settings, nfs, log)
   if (webdav !== undefined && server.http !== undefined) {
@@ -93,7 +93,7 @@ async function openListeners(server: RunningServer, settings: Settings, log: Log
   }
 }
 
-/** Leaves the notes by which scripts and `overlayd status` find the server. Returns what could not be left. */
+/** Writes the ready file and the run file, by which scripts and `overlayd status` find the server. Returns warnings about files that could not be written. */
 async function tellOthers(server: RunningServer, settings: Settings, control: Control): Promise<string[]> {
   const note = readyNote(server)
   const views = server.views.list().map(({ name }) => name)
@@ -119,7 +119,7 @@ function readyNote({ listening, views }: RunningServer): ReadyNote {
   }
 }
 
-/** An address that this machine reaches a listener on `host` by. */
+/** An address at which this machine reaches a listener on `host`. */
 function reachable(host: string): string {
   if (host === '0.0.0.0') return '127.0.0.1'
   return host === '::' ? '::1' : host

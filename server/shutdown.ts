@@ -5,23 +5,23 @@ import { type Clock, systemClock } from './clock.ts'
 const SIGNALS = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const
 
 /**
- * A terminal sends Ctrl-C to the whole process group, and npm and the launcher pass it on once more: what arrives so soon after
- * the first is the same key press, not a second wish. SIGTERM comes from one sender and is never an echo.
+ * A terminal sends Ctrl-C to the whole process group, and npm and the launcher forward it: a signal that arrives so soon after
+ * the first belongs to the same key press. SIGTERM has one sender and is never repeated like this.
  */
 const ECHO_MS = 500
 
-/** The wish that the server end, from a signal or from within. */
+/** A request to stop the server, from a signal or from within. */
 export interface StopRequest {
-  /** Resolves at the first wish, also when it came before anyone waited. */
+  /** Resolves at the first request, even if it came before anyone waited. */
   readonly requested: Promise<void>
-  /** Asks the server to end in order; `exitStatus` is the least it will exit with. */
+  /** Requests a clean shutdown; `exitStatus` is the lowest status that the server will exit with. */
   request(exitStatus?: number): void
   readonly exitStatus: number
 }
 
 /**
- * Turns SIGTERM, SIGINT and SIGHUP into a stop request. A second signal ends the process at once with 128 + its number:
- * nothing is lost that was acknowledged as durable, but later writes may be.
+ * Turns SIGTERM, SIGINT and SIGHUP into a stop request. A second signal ends the process at once with status 128 + its number:
+ * nothing acknowledged as durable is lost, but later writes may be.
  */
 export function listenForSignals(
   log: Logger,

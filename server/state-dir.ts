@@ -10,14 +10,14 @@ const KEY_BYTES = 32
 const KEY_FILE = 'nfs-handle-key'
 const RUN_DIR = 'run'
 
-/** What `--ready-file` says. A listener that is off is null. */
+/** The contents of `--ready-file`. A listener that is off is null. */
 export interface ReadyNote {
   /** URL of the first view. */
   readonly webdav: string | null
   readonly nfs: { readonly host: string; readonly port: number; readonly export: string } | null
 }
 
-/** What the note on a running server says. Only the server's user and root can read it. */
+/** The contents of the run file of a server. Only the server's user and root can read it. */
 export interface RunNote extends ReadyNote {
   readonly pid: number
   /** Names of its overlays. */
@@ -26,7 +26,7 @@ export interface RunNote extends ReadyNote {
 }
 
 /**
- * Checks, without making anything, that `directory` exists or can be made, and that files can be made in it.
+ * Checks, without creating anything, that `directory` exists or can be created, and that it is writable.
  *
  * @throws OptionError naming `option`
  */
@@ -41,7 +41,7 @@ export async function checkWritable(option: string, directory: string): Promise<
   }
 }
 
-/** Checks that a file can be made at `path`. @throws OptionError its directory is missing or cannot be written to */
+/** Checks that a file can be created at `path`. @throws OptionError its directory is missing or not writable */
 export async function checkReadyFile(path: string): Promise<void> {
   const directory = dirname(path)
   if ((await nearestExisting('--ready-file', directory)) !== directory) {
@@ -64,10 +64,10 @@ async function nearestExisting(option: string, path: string): Promise<string> {
 }
 
 /**
- * The key that authenticates NFS file handles, made at the first call for `stateDir`. When two servers start at once both get the
- * same one: a whole file is linked into place, never written there.
+ * The key that authenticates NFS file handles, created at the first call for `stateDir`. If two servers start at once, both get the
+ * same key, because a complete file is linked into place.
  *
- * @throws OptionError the file is damaged, readable for others, or cannot be made
+ * @throws OptionError the file is damaged, readable by others, or cannot be created
  */
 export async function loadHandleKey(stateDir: string, random: RandomBytes): Promise<Uint8Array> {
   const path = join(stateDir, KEY_FILE)
@@ -128,12 +128,12 @@ async function makeKey(path: string, random: RandomBytes): Promise<Uint8Array> {
 
 let asideCount = 0
 
-/** Where a file is built before it gets its name: different in every process and at every call. */
+/** A temporary path, different in every process and at every call, for a file that is built before it gets its name. */
 function asideName(path: string): string {
   return `${path}.${process.pid}.${asideCount++}~`
 }
 
-/** Writes a file of `mode` and makes it durable; what stood there is replaced. */
+/** Writes a file with `mode`, replaces an existing one, and makes it durable. */
 async function writeWhole(path: string, data: Uint8Array | string, mode: number): Promise<void> {
   await rm(path, { force: true })
   const file = await open(path, 'wx', mode)
@@ -145,14 +145,14 @@ async function writeWhole(path: string, data: Uint8Array | string, mode: number)
   }
 }
 
-/** Puts `data` at `path` in one step: a reader sees the old file or all of the new one. */
+/** Writes `data` to `path` atomically: a reader sees the old file or the complete new one. */
 async function replaceFile(path: string, data: string, mode: number): Promise<void> {
   const aside = asideName(path)
   await writeWhole(aside, data, mode)
   await rename(aside, path)
 }
 
-/** A small file of the state directory, undefined when there is none. */
+/** Reads a small file of the state directory; undefined if there is none. */
 export async function readStateFile(path: string): Promise<string | undefined> {
   try {
     return await readFile(path, 'utf8')
@@ -162,7 +162,7 @@ export async function readStateFile(path: string): Promise<string | undefined> {
   }
 }
 
-/** Puts a small file into the state directory, in one step and durably, readable for the server alone. */
+/** Writes a small file to the state directory, atomically and durably, readable only by the server. */
 export async function writeStateFile(path: string, data: string): Promise<void> {
   await mkdir(dirname(path), { recursive: true, mode: 0o700 })
   await replaceFile(path, data, 0o600)
@@ -173,7 +173,7 @@ export async function writeReadyFile(path: string, note: ReadyNote): Promise<voi
   await replaceFile(path, `${JSON.stringify(note)}\n`, 0o644)
 }
 
-/** Notes this running server for `overlayd status`; returns the path of the note. */
+/** Writes the run file of this server for `overlayd status` and returns its path. Undefined if the disk is full or read-only. */
 export async function writeRunNote(stateDir: string, note: RunNote): Promise<string | undefined> {
   const directory = join(stateDir, RUN_DIR)
   const path = join(directory, `${note.pid}.json`)
@@ -188,13 +188,13 @@ export async function writeRunNote(stateDir: string, note: RunNote): Promise<str
 
 const NO_ROOM = Symbol('no room')
 
-/** A full disk, or one that has turned read-only, keeps nobody from being served. */
+/** Ignores a full or read-only disk, which must not stop the server. */
 function unlessNoRoom(error: unknown): typeof NO_ROOM {
   if (['ENOSPC', 'EDQUOT', 'EROFS'].includes(codeOf(error) ?? '')) return NO_ROOM
   throw error
 }
 
-/** The notes of servers that still run. Those of dead ones, left by a crash, are taken away where that is allowed. */
+/** Reads the run files of running servers. Files left by a crash are removed if permitted. */
 export async function readRunNotes(stateDir: string): Promise<RunNote[]> {
   const directory = join(stateDir, RUN_DIR)
   const notes: RunNote[] = []
@@ -208,7 +208,7 @@ export async function readRunNotes(stateDir: string): Promise<RunNote[]> {
   return notes
 }
 
-/** The note, or nothing when it is not whole: it was written by hand or by a machine that then lost power. */
+/** Parses a run file. Returns nothing if it is incomplete: written by hand, or truncated by a power loss. */
 function parseNote(text: string): RunNote[] {
   try {
     return [JSON.parse(text)]
@@ -236,8 +236,8 @@ function isRunning(pid: number): boolean {
 }
 
 /**
- * Where an overlay without upper keeps the memory of its file handles: a directory that belongs to these layers in this order. Made when
- * missing; `undo` takes away what was made. Undefined where there is no room for one: handles then last as long as the process.
+ * The directory in which an overlay without an upper stores its file handles; it belongs to these layers in this order. It is created if
+ * missing; `undo` removes a created one. Undefined if there is no space: handles are then valid for this run only.
  */
 export async function makeHandleDir(
   stateDir: string,
@@ -250,8 +250,8 @@ export async function makeHandleDir(
 }
 
 /**
- * After a remount: what the overlay remembers of its file handles, at `path`, is found by a later start with the layers that it has now. Returns its
- * new place. What was kept there changes places with it.
+ * Moves the stored file handles at `path` after a remount, so that a later start with the present layers finds them. Returns the
+ * new path. An existing directory there is exchanged with it.
  */
 export async function moveHandleDir(stateDir: string, path: string, layers: readonly string[]): Promise<string> {
   const target = handleDirOf(stateDir, layers)
@@ -272,8 +272,8 @@ function handleDirOf(stateDir: string, layers: readonly string[]): string {
 }
 
 /**
- * Makes the directories of the sample overlay and returns them. The lower ships with the package. With an `owner`, as whom root's clients act,
- * all of it is that user's, and the lower a copy: only the listeners lead there, as `sample` is 0700.
+ * Creates the directories of the sample overlay and returns them. The lower is part of the package. With an `owner`, which root's clients act as,
+ * everything belongs to that user and the lower is a copy. Only the listeners lead there, because `sample` has mode 0700.
  */
 export async function makeSampleDirs(
   stateDir: string,
@@ -292,7 +292,7 @@ export async function makeSampleDirs(
   return { lower: copy, upper, work }
 }
 
-/** Copies a tree, which then is the user's; there is no half a copy under the name `to`. */
+/** Copies a tree and makes the user its owner; `to` never names a partial copy. */
 async function copyFor(owner: { readonly uid: number; readonly gid: number }, from: string, to: string): Promise<void> {
   const making = asideName(to)
   await cp(from, making, { recursive: true, preserveTimestamps: true })
@@ -310,7 +310,7 @@ async function sampleLower(): Promise<string> {
   throw new OptionError('--sample', 'the sample tree is missing from this installation; use -o lowerdir=DIR')
 }
 
-/** Takes away what a running server left for others to find. */
+/** Removes the ready file and the run file. */
 export async function removeNotes(paths: readonly string[]): Promise<void> {
   for (const path of paths) await rm(path, { force: true })
 }

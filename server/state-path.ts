@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { join } from 'node:path'
 
-/** Where in the folder `folder` of the state directory is kept what belongs to this identity: the same for the same pieces, one after the other, in every run. */
+/** A path in `folder` of the state directory that is derived from the parts of `identity`, in their order, and is the same in every run. */
 export function statePath(stateDir: string, folder: string, identity: Iterable<string | Uint8Array>): string {
   const digest = createHash('sha256')
   for (const piece of identity) digest.update(piece)

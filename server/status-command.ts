@@ -7,8 +7,8 @@ import type { Counters, ServerStatus } from './status.ts'
 const TIMEOUT_MS = 5_000
 
 /**
- * `overlayd status`: asks one server, or every one that the state directory knows of, and prints the answers.
- * Returns the exit status: 0 when all asked servers answered, 1 when one did not or none runs.
+ * `overlayd status`: asks one server, or all servers listed in the state directory, and prints the answers.
+ * Returns the exit status: 0 if all of them answered, 1 if one did not or none runs.
  */
 export async function printStatus(settings: StatusSettings, print: (text: string) => void): Promise<number> {
   const urls = settings.url === undefined ? await knownUrls(settings.stateDir, print) : [settings.url]
@@ -42,13 +42,13 @@ async function knownUrls(stateDir: string, print: (text: string) => void): Promi
   })
 }
 
-/** All that is known of a server that speaks no HTTP. */
+/** The known facts about a server without WebDAV. */
 function withoutHttp({ pid, nfs }: RunNote): string {
   const where = nfs === null ? 'no listener' : `NFS at ${formatAddress(nfs.host, nfs.port)}, export ${nfs.export}`
   return `server ${pid} runs with ${where}; enable WebDAV to see its counters\n`
 }
 
-/** The status of the server at `url`, or why there is none. */
+/** The status of the server at `url`, or the reason why there is none. */
 async function ask(url: string, dispatcher: Agent): Promise<ServerStatus | string> {
   try {
     const { statusCode, body } = await request(new URL('/-/status', url), { dispatcher })
@@ -61,7 +61,7 @@ async function ask(url: string, dispatcher: Agent): Promise<ServerStatus | strin
   }
 }
 
-/** The answer for people: one line per fact, groups indented. */
+/** The status as a table for people, one line per fact. */
 function table(status: ServerStatus): string {
   const { webdav, nfs } = status.doors
   const rows: [name: string, value: string][] = [
@@ -81,7 +81,7 @@ function table(status: ServerStatus): string {
   return `${rows.map(([name, value]) => name.padEnd(width) + value).join('\n')}\n`
 }
 
-/** Counters as rows `listener.group.name`; those at zero say nothing and are left out. */
+/** Counters as rows `listener.group.name`; zero counters are omitted. */
 function flat(prefix: string, counters: Counters): [string, string][] {
   return Object.entries(counters).flatMap(([name, value]): [string, string][] => {
     if (typeof value !== 'number') return flat(`${prefix}.${name}`, value)

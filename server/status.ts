@@ -1,11 +1,11 @@
 import type { View } from './views.ts'
 
-/** Numbers of one listener or part, by name; groups of them may nest. */
+/** The counters of one listener or part, by name; groups may nest. */
 export interface Counters {
   readonly [name: string]: number | Counters
 }
 
-/** What a running server tells of itself: numbers and names, no secrets and no paths. */
+/** The status of a running server: numbers and names, but no secrets and no paths. */
 export interface ServerStatus {
   readonly version: string
   readonly pid: number
@@ -20,7 +20,7 @@ export interface ServerStatus {
   /** HTTP connections and requests; none when WebDAV is off. */
   readonly http: Counters
   readonly control: Counters
-  /** Lines of the log that were counted instead of written, and that nobody took. */
+  /** Log lines that were counted instead of written, and lines that were lost. */
   readonly log: Counters
   readonly faults: Counters
 }

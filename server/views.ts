@@ -2,39 +2,39 @@ import { inOverlayOptions, type ViewSettings } from '../config/index.ts'
 import { isErrno, type MountOptions, mount, OptionError, type Overlay, parseOptions } from '../overlay-core/index.ts'
 import { makeHandleDir, moveHandleDir } from './state-dir.ts'
 
-/** One overlay under the name that clients know it by. */
+/** An overlay and the name that clients use for it. */
 export interface View {
   readonly name: string
   readonly overlay: Overlay
   readonly settings: ViewSettings
 }
 
-/** What `overlayd remount` asks for. */
+/** The request of `overlayd remount`. */
 export interface RemountRequest {
-  /** In the words of `-o`. */
+  /** In the syntax of `-o`. */
   readonly options: string
-  /** Where relative paths in them start. */
+  /** The directory in which relative paths in `options` start. */
   readonly cwd: string
   readonly view: string
 }
 
-/** A view to open: its settings with the mount options decided. */
+/** A view to open: its settings and its final mount options. */
 export interface ResolvedViewSettings {
   readonly settings: ViewSettings
   readonly options: MountOptions
 }
 
-/** Refuses layers that may not be served. @throws OptionError */
+/** Refuses layers that must not be served. @throws OptionError */
 type CheckLayers = (options: MountOptions) => Promise<void>
 
-/** All views of a server: the one owner of its overlays, by name. */
+/** All views of a server by name. Owns their overlays. */
 export class Views {
-  /** What is not as it was asked for, in one sentence each. */
+  /** Differences from the requested settings, one sentence each. */
   readonly notes: readonly string[]
   readonly #views: ReadonlyMap<string, View>
   readonly #stateDir: string
   readonly #checkLayers: CheckLayers
-  /** Where overlays without upper remember their file handles, by view. */
+  /** The directories in which overlays without an upper store their file handles, by view. */
   readonly #handleDirs: Map<string, string>
 
   private constructor(
@@ -51,7 +51,7 @@ export class Views {
   }
 
   /**
-   * Mounts every overlay of `plans`; when one fails those before it are released again. `checkLayers` is asked before the layers of one change.
+   * Mounts every overlay; if one fails, those before it are released again. `checkLayers` is called before a remount changes layers.
    *
    * @throws OptionError a directory of one of them is missing, unreadable, nested or busy
    */
@@ -106,9 +106,9 @@ export class Views {
   }
 
   /**
-   * Makes every change durable and releases every upper. All are released even when one cannot be flushed.
+   * Makes every change durable and releases every upper, even if one of them cannot be flushed.
    *
-   * @throws AggregateError of what went wrong, by view
+   * @throws AggregateError with the errors of all views
    */
   async close(): Promise<void> {
     const results = await Promise.allSettled(this.list().map(closeView))
@@ -117,7 +117,7 @@ export class Views {
   }
 }
 
-/** A mounted view: where it remembers its file handles when it has no workdir, and what is not as it was asked for. */
+/** A mounted view, the directory of its file handles if it has no workdir, and a note if it differs from the requested settings. */
 interface Mounted {
   readonly overlay: Overlay
   readonly handleDir: string | undefined
@@ -125,8 +125,8 @@ interface Mounted {
 }
 
 /**
- * Mounts. Where the file system of the upper takes no changes, because it is full or has turned read-only, what is there is served all the
- * same, as with `ro`.
+ * Mounts. If the file system of the upper accepts no changes, because it is full or read-only, the overlay is served read-only, as
+ * with `ro`.
  */
 async function mountView(options: MountOptions, stateDir: string): Promise<Mounted> {
   const { upperdir, lowerdir } = options
@@ -145,7 +145,7 @@ async function mountView(options: MountOptions, stateDir: string): Promise<Mount
   }
 }
 
-/** An overlay without upper has no workdir to remember its file handles in: it gets a place in the state directory, where that takes one. */
+/** Mounts an overlay without an upper. It has no workdir for its file handles, so they are stored in the state directory if possible. */
 async function mountWithoutUpper(options: MountOptions, stateDir: string): Promise<Mounted> {
   const handles = await makeHandleDir(stateDir, layersOf(options))
   if (handles === undefined) return { overlay: await mount(options), handleDir: undefined }

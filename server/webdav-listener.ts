@@ -10,7 +10,7 @@ import { PublicNames } from './public-names.ts'
 import type { RunningServer } from './running-server.ts'
 import type { View } from './views.ts'
 
-/** Builds the HTTP process with WebDAV in it, without listening. The locks of the last run are in force when it returns. */
+/** Builds the HTTP process with WebDAV, without listening. The locks of the last run are in force when it returns. */
 export async function prepareWebdav(
   server: RunningServer,
   settings: Settings,

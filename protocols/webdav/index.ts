@@ -93,7 +93,7 @@ export function registerWebDav(app: FastifyInstance, options: DavOptions): DavHa
   }
 }
 
-/** Milliseconds on the clock that nobody sets (CLOCK_MONOTONIC): the same one for all processes of a boot. */
+/** Milliseconds on the monotonic clock (CLOCK_MONOTONIC), which all processes share until the next boot. */
 function steadyNow(): number {
   return Number(process.hrtime.bigint() / 1_000_000n)
 }

@@ -226,7 +226,7 @@ t.test('help tells the whole in short, and a topic or an option in full', async 
   for (const spelling of ['help export', '--help --export', '-h export', '--help export'])
     t.equal(help(spelling), help('help --export'), spelling)
   t.match(help('help lowerdir=/a'), /^ {2}lowerdir=DIR/)
-  t.match(help('help exit-status'), /^EXIT STATUS\n {2}0\n {6}A signal ended the server/)
+  t.match(help('help exit-status'), /^EXIT STATUS\n {2}0\n {6}A signal stopped the server/)
   t.match(help('help -V'), /^ {2}-V, --version\n/)
   const manual = help('help manual')
   for (const { name } of [...SERVE_OPTIONS, ...STATUS_OPTIONS, ...OVERLAY_OPTIONS]) t.ok(manual.includes(name), name)

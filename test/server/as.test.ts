@@ -27,7 +27,7 @@ async function serve(t: Test, flags: readonly string[]) {
 
 t.test('run by root without --as, WebDAV acts as nobody, and says so', asRoot, async (t) => {
   const { at, server, status } = await serve(t, [])
-  t.match(server.stdout(), /WebDAV acts as nobody \(65534:65534\), as there is no login; --as UID:GID/)
+  t.match(server.stdout(), /WebDAV acts as nobody \(65534:65534\) because there is no login\. Use --as UID:GID/)
   t.equal(await status('GET', 'readable'), 200)
   t.equal(await status('GET', 'secret'), 403)
   t.equal(await status('PUT', 'readable'), 403)
