@@ -1,18 +1,17 @@
-import { isErrno } from '../api/errno.ts'
+import { logFileNames, readOld, takeOver } from '../base/log-file.ts'
+import { readRecordFile, writeRecordFile } from '../base/record-file.ts'
 import type { Identity } from '../layer/identity.ts'
-import { fsync, pread, pwrite } from '../sys/data.ts'
-import { renameAt } from '../sys/dir.ts'
-import { O_CREAT, O_NOFOLLOW, O_RDONLY, O_TRUNC, O_WRONLY } from '../sys/flags.ts'
-import { closeSync, openAt } from '../sys/open.ts'
-import { statxFd } from '../sys/stat.ts'
+import { pread } from '../sys/data.ts'
 
-const NAME = 'identity'
-const NEW_NAME = 'identity.new'
+const NAME = 'identity.log'
+const KIND = 'identity'
+/** Of earlier versions: the same as text. */
+const OLD_NAME = 'identity'
 /** More than 255 file systems with their marks never need so much. */
 const MAX_BYTES = 4 * 1024 * 1024
 
 /** The names of the file in its directory. */
-export const IDENTITY_FILE_NAMES: readonly string[] = [NAME, NEW_NAME]
+export const IDENTITY_FILE_NAMES: readonly string[] = [...logFileNames(NAME), ...logFileNames(OLD_NAME)]
 
 /** A file system that layers of the overlay lie or lay on. */
 export interface KnownFileSystem {
@@ -43,36 +42,30 @@ export interface KeptIdentity {
 
 export const NOTHING_KEPT: KeptIdentity = { fileSystems: [] }
 
-/** Reads the file in the directory `dirFd`; a missing or damaged one says nothing. */
-export async function readIdentityFile(dirFd: number): Promise<KeptIdentity> {
-  let fd: number
-  try {
-    fd = await openAt(dirFd, NAME, O_RDONLY | O_NOFOLLOW)
-  } catch (error) {
-    if (isErrno(error, 'ENOENT', 'ELOOP')) return NOTHING_KEPT
-    throw error
-  }
-  try {
-    const { size } = statxFd(fd)
-    if (size > MAX_BYTES) return NOTHING_KEPT
-    const bytes = Buffer.alloc(size)
-    const read = await pread(fd, bytes, 0, size, 0)
-    return parse(bytes.toString('utf8', 0, read)) ?? NOTHING_KEPT
-  } finally {
-    closeSync(fd)
-  }
+/** What is kept in the directory `dirFd`, and whether it is an earlier version's; a missing or damaged file says nothing. */
+export async function readIdentityFile(dirFd: number): Promise<{ kept: KeptIdentity; isOld: boolean }> {
+  // Where both are there a crash has come before the old one was removed, or an earlier version has run since.
+  const old = await readOldFile(dirFd)
+  if (old !== undefined) return { kept: old, isOld: true }
+  const records = await readRecordFile(dirFd, NAME, KIND, MAX_BYTES)
+  const last = records?.at(-1)
+  return { kept: (last && parse(last.toString('utf8'))) ?? NOTHING_KEPT, isOld: false }
 }
 
-/** Puts the file into its place by one rename, durably. */
+async function readOldFile(dirFd: number): Promise<KeptIdentity | undefined> {
+  let kept: KeptIdentity | undefined
+  await readOld(dirFd, OLD_NAME, async (fd, size) => {
+    if (size > MAX_BYTES) return
+    const bytes = Buffer.alloc(size)
+    kept = parse(bytes.toString('utf8', 0, await pread(fd, bytes, 0, size, 0)))
+  })
+  return kept
+}
+
+/** Puts the file into its place by one rename, durably; then that of an earlier version is removed. */
 export async function writeIdentityFile(dirFd: number, kept: KeptIdentity): Promise<void> {
-  const fd = await openAt(dirFd, NEW_NAME, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0o600)
-  try {
-    await pwrite(fd, Buffer.from(`${JSON.stringify(kept)}\n`), 0)
-    await fsync(fd)
-  } finally {
-    closeSync(fd)
-  }
-  await renameAt(dirFd, NEW_NAME, dirFd, NAME)
+  await writeRecordFile(dirFd, NAME, KIND, [Buffer.from(JSON.stringify(kept))])
+  await takeOver(dirFd, OLD_NAME, async () => undefined)
 }
 
 function parse(text: string): KeptIdentity | undefined {

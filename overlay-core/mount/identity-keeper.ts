@@ -1,3 +1,4 @@
+import { isErrno } from '../api/errno.ts'
 import type { Identity } from '../layer/identity.ts'
 import {
   type KeptIdentity,
@@ -8,6 +9,8 @@ import {
 } from './identity-file.ts'
 import { numberFileSystems, type UnnumberedFileSystem } from './numbering.ts'
 
+type Read = Awaited<ReturnType<typeof readIdentityFile>>
+
 /** What an overlay remembers so that its objects keep their identities whatever layers it has: on disk where it has a place for that. */
 export class IdentityKeeper {
   readonly #dirFd: number | undefined
@@ -17,17 +20,21 @@ export class IdentityKeeper {
   readonly exactMarks = new Map<string, string | undefined>()
   #kept: KeptIdentity
   #written: string
+  /** What is kept is in the form of an earlier version. */
+  #isOld: boolean
 
-  private constructor(dirFd: number | undefined, kept: KeptIdentity, session: Uint8Array) {
+  private constructor(dirFd: number | undefined, { kept, isOld }: Read, session: Uint8Array) {
     this.session = Buffer.from(session).toString('hex')
     this.#dirFd = dirFd
     this.#kept = kept
     this.#written = JSON.stringify(kept)
+    this.#isOld = isOld
   }
 
   /** @param dirFd where the file lies, stays open and the caller's; undefined to remember in memory only */
   static async open(dirFd: number | undefined, session: Uint8Array): Promise<IdentityKeeper> {
-    return new IdentityKeeper(dirFd, dirFd === undefined ? NOTHING_KEPT : await readIdentityFile(dirFd), session)
+    const read = dirFd === undefined ? { kept: NOTHING_KEPT, isOld: false } : await readIdentityFile(dirFd)
+    return new IdentityKeeper(dirFd, read, session)
   }
 
   /** The number of each file system, by device. */
@@ -90,8 +97,16 @@ export class IdentityKeeper {
   /** Makes what is new durable: before any object is shown by it. */
   async save(): Promise<void> {
     const text = JSON.stringify(this.#kept)
-    if (text === this.#written) return
-    if (this.#dirFd !== undefined) await writeIdentityFile(this.#dirFd, this.#kept)
+    const isNew = text !== this.#written
+    if (!isNew && !this.#isOld) return
+    try {
+      if (this.#dirFd !== undefined) await writeIdentityFile(this.#dirFd, this.#kept)
+    } catch (error) {
+      // The same as before stays where it is until there is room for its new form.
+      if (isNew || !isErrno(error, 'ENOSPC', 'EDQUOT', 'EROFS')) throw error
+      return
+    }
     this.#written = text
+    this.#isOld = false
   }
 }

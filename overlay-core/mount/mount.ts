@@ -23,7 +23,6 @@ import { Durability } from '../objects/durability.ts'
 import { FileCache } from '../objects/file-cache.ts'
 import { type Finder, HandleTable } from '../objects/handle.ts'
 import { HandleFile } from '../objects/handle-file.ts'
-import { HandleLog } from '../objects/handle-log.ts'
 import { ListingCache } from '../objects/listing.ts'
 import { NamelessObjects } from '../objects/nameless.ts'
 import { knownRights } from '../objects/rights.ts'
@@ -121,7 +120,6 @@ async function assemble(
     layers.upper && roots.work ? await prepareUpperOrServe(options, layers.upper, roots.work.fd, context) : NO_UPPER
   const files = fileCache(given, shareDescriptors(descriptorLimit))
   const endYielding = yieldingDescriptors(files, opened)
-  const handleLog = await HandleLog.open(handleFile.fd, handleFile.sizeBytes)
   const finder = finderFor(() => sb)
   let temps = 0
   const sb: SuperBlock = {
@@ -144,7 +142,7 @@ async function assemble(
     files,
     durability: new Durability(),
     listings: new ListingCache(given.listingLimit),
-    handles: new HandleTable({ dcache, clock: given.clock }, finder, handleFile, handleLog),
+    handles: new HandleTable({ dcache, clock: given.clock }, finder, handleFile),
     nameless: new NamelessObjects(descriptors),
     renameLock: newLock('shape'),
     writeback: new Writeback(given.clock),

@@ -1,8 +1,8 @@
-import { crc32 } from 'node:zlib'
 import type { Name } from '../api/types.ts'
+import type { LogFile } from '../base/log-file.ts'
 import { OffsetMap } from '../base/offset-map.ts'
-import { truncateFd } from '../sys/attr.ts'
-import { fsync, pread, pwrite, startWriting } from '../sys/data.ts'
+import { FRAME_BYTES } from '../base/record-frame.ts'
+import { type LogFormat, RecordLog } from '../base/record-log.ts'
 
 /** Where an object with an identity is found: a name in a directory, which has an identity itself. */
 export interface HandleRecord {
@@ -12,66 +12,62 @@ export interface HandleRecord {
   readonly name: Name
 }
 
-/** A record in the log: where it starts, and where the one before it of the same object does (0: nowhere). */
+/** A record in the log, and where the one before it of the same object starts (0: nowhere). */
 interface Logged extends HandleRecord {
   readonly previous: number
 }
 
-/** `OVLHND01`, the first 8 bytes of a log. */
-const MAGIC = Buffer.from('OVLHND01')
-/** crc32 · name length (16 bits) · kind (8) · 0 (8) · key · generation (32) · directory key · previous offset, all little endian. */
-const HEADER_BYTES = 36
+const FORMAT: LogFormat = { kind: 'handles', durability: 'batched', unwritten: 'kept' }
+/** Key · directory key · previous offset (doubles) · generation (32 bits) · kind (8), all little endian; then the name. */
+const FIXED_BYTES = 29
+const GENERATION_AT = 24
+const KIND_AT = 28
 const PLACE = 1
 const GONE = 2
-const CHUNK_BYTES = 1024 * 1024
-/** Read at a time while the server runs: a thousand records, or some milliseconds. */
-const COPY_BYTES = 64 * 1024
-/** While the disk takes nothing so much waits for it, at most. */
-const MOST_WAITING_BYTES = 4 * 1024 * 1024
 /** A log below this size is never rewritten. */
 const COMPACT_FROM_BYTES = 1024 * 1024
 
+// Where records are made before the log copies them.
+let making = Buffer.allocUnsafeSlow(1024)
+
 /**
- * The memory of all identities that were ever given to clients: an append-only log on disk, and in memory per object only the place of its
- * last record and the object's generation (a hash table). Appends are collected and written together; `flushed` tells when. What was written before the
- * process was killed is there at the next start; a torn record at the end is cut off.
+ * The memory of all identities that were ever given to clients: a log on disk, and in memory per object only the place of its last record and the
+ * object's generation (a hash table). `flushed` tells when what was noted survives the death of the process.
  */
 export class HandleLog {
-  readonly #fd: number
-  #places = new OffsetMap()
-  #end = MAGIC.length
+  readonly #log: RecordLog
+  #places: OffsetMap
   /** Of all records of places ever appended: to estimate what is alive. */
   #placeBytes = 0
   #placeCount = 0
-  #pending: Buffer[] = []
-  #pendingBytes = 0
-  readonly #unwritten = new Map<number, Logged>()
-  #writing: Promise<void> | undefined
-  #failure: unknown
-  #successor: Promise<void> | undefined
-  /** Searches and fsyncs that use the file. */
-  readonly #using = new Set<Promise<unknown>>()
-  /** Up to here there are records of places, and up to here the log is known to be durable. */
-  #placesEnd = 0
-  #durableEnd = 0
+  /** Places noted since the log was opened, and how many of them are known to be durable. */
+  #noted = 0
+  #durable = 0
 
-  private constructor(fd: number) {
-    this.#fd = fd
+  private constructor(log: RecordLog, places: OffsetMap) {
+    this.#log = log
+    this.#places = places
   }
 
-  /** Reads the log in `fd` (a file open for reading and writing, owned by the caller), which may be empty. */
-  static async open(fd: number, sizeBytes: number): Promise<HandleLog> {
-    const log = new HandleLog(fd)
-    const start = Buffer.alloc(MAGIC.length)
-    const read = await pread(fd, start, 0, MAGIC.length, 0)
-    if (read === MAGIC.length && start.equals(MAGIC)) await log.#replay(sizeBytes)
-    else {
-      if (sizeBytes > 0) await truncateFd(fd, 0)
-      // Goes out with the first records, whenever there is room.
-      log.#pending.push(MAGIC)
-      log.#pendingBytes = MAGIC.length
-    }
-    return log
+  /** Reads the log in `file`, which may be empty and is the caller's. */
+  static async open(file: LogFile): Promise<HandleLog> {
+    const places = new OffsetMap()
+    let bytes = 0
+    let count = 0
+    const log = await RecordLog.open(file, FORMAT, (record, at) => {
+      const { key, generation } = numbersOf(record)
+      if (record[KIND_AT] === GONE) {
+        if (isAt(places, key, generation)) places.delete(key)
+        return
+      }
+      bytes += FRAME_BYTES + record.length
+      count++
+      places.set(key, at, generation)
+    })
+    const handles = new HandleLog(log, places)
+    handles.#placeBytes = bytes
+    handles.#placeCount = count
+    return handles
   }
 
   /** Objects known. */
@@ -82,11 +78,11 @@ export class HandleLog {
   /** Bytes of the log, and about how many of them are in use. */
   get usage(): { bytes: number; liveBytes: number } {
     const average = this.#placeCount === 0 ? 0 : this.#placeBytes / this.#placeCount
-    return { bytes: this.#end, liveBytes: Math.round(this.#places.size * average) }
+    return { bytes: this.#log.end, liveBytes: Math.round(this.#places.size * average) }
   }
 
   has(key: number, generation: number): boolean {
-    return this.#places.get(key) > 0 && this.#places.tag(key) === generation
+    return isAt(this.#places, key, generation)
   }
 
   /**
@@ -94,25 +90,32 @@ export class HandleLog {
    * and too much waits for it, nothing is noted: such an object is not found again, where another stands is never taken for it.
    */
   put(record: HandleRecord): void {
-    if (this.#overflows) return
-    const previous = this.has(record.key, record.generation) ? this.#places.get(record.key) : 0
-    const at = this.#append(PLACE, { ...record, previous })
-    this.#count(record)
-    this.#places.set(record.key, at, record.generation)
-    this.#placesEnd = this.#end
+    const { key, generation } = record
+    const previous = this.has(key, generation) ? this.#places.get(key) : 0
+    const bytes = encode(PLACE, record, previous)
+    const at = this.#log.append(bytes)
+    if (at === 0) return
+    this.#placeBytes += FRAME_BYTES + bytes.length
+    this.#placeCount++
+    this.#places.set(key, at, generation)
+    this.#noted++
   }
 
   /** The object is gone for good. Another one, that was given its key since, stays. */
   remove(key: number, generation: number): void {
     if (!this.has(key, generation)) return
-    const previous = this.#places.get(key)
-    if (!this.#overflows) this.#append(GONE, { key, generation, dirKey: 0, name: '', previous })
+    this.#log.append(encode(GONE, { key, generation, dirKey: 0, name: '' }, this.#places.get(key)))
     this.#places.delete(key)
   }
 
   /** Where the object was last noted, newest first: at most two places, as a rename notes the new one before it happens. */
-  find(key: number): Promise<HandleRecord[]> {
-    return this.#whileUsed(this.#find(key))
+  async find(key: number): Promise<HandleRecord[]> {
+    for (;;) {
+      const { rewrites } = this.#log
+      const found = await this.#find(key)
+      // Meanwhile the log was rewritten, and the places in it are others.
+      if (this.#log.rewrites === rewrites) return found
+    }
   }
 
   async #find(key: number): Promise<HandleRecord[]> {
@@ -131,184 +134,94 @@ export class HandleLog {
    * @throws the error of a write that failed; later records are tried again
    */
   flushed(): Promise<void> | undefined {
-    if (this.#pending.length === 0) return this.#writing
-    return (this.#writing ?? Promise.resolve()).then(() => this.#flush())
+    return this.#log.flushed()
   }
 
   /** Whether places were noted that a power loss could take away. */
   get undurable(): boolean {
-    return this.#placesEnd > this.#durableEnd
+    return this.#noted > this.#durable
   }
 
   /** Makes the log durable. */
   async sync(): Promise<void> {
-    const end = this.#end
-    await this.flushed()
-    if (this.#successor) return await this.#successor
-    await this.#whileUsed(fsync(this.#fd))
-    this.#durableEnd = Math.max(this.#durableEnd, end)
+    const noted = this.#noted
+    await this.#log.sync()
+    this.#durable = Math.max(this.#durable, noted)
   }
 
   /** Sends the log on its way to the disk. */
   async startWriting(): Promise<void> {
-    await this.flushed()
-    if (!this.#successor) await this.#whileUsed(startWriting(this.#fd))
+    await this.#log.startWriting()
   }
 
-  /** Whether more than half of a large log is dead: then the owner should `copyTo` a fresh file. */
+  /** Whether more than half of a large log is dead, and it should be rewritten. */
   get wantsCompaction(): boolean {
-    return this.#end > COMPACT_FROM_BYTES && this.usage.liveBytes * 2 < this.#end
+    return this.#log.end > COMPACT_FROM_BYTES && this.usage.liveBytes * 2 < this.#log.end
   }
 
-  /** Writes what is alive to a new log in `fd` (empty) and returns that. What is noted here meanwhile may be in it or not. */
-  async copyTo(fd: number): Promise<HandleLog> {
-    await this.flushed()
-    const fresh = await HandleLog.open(fd, 0)
-    const end = this.#end - this.#pendingBytes
-    const buffer = Buffer.alloc(COPY_BYTES)
-    for (let position = MAGIC.length; position < end; ) {
-      const read = await pread(this.#fd, buffer, 0, Math.min(COPY_BYTES, end - position), position)
-      const taken = eachRecord(buffer, read, (kind, record, at) => {
-        if (kind === PLACE && this.#places.get(record.key) === position + at) fresh.put(record)
-      })
-      if (taken === 0) break
-      position += taken
-      await fresh.flushed()
+  /** Rewrites the log with what is alive, while others go on noting. @throws the error of the disk: the log goes on as it was */
+  async compact(): Promise<void> {
+    const places = new OffsetMap()
+    let bytes = 0
+    const keep = (record: Buffer, at: number, to: number): Uint8Array | undefined => {
+      const { key, generation } = numbersOf(record)
+      if (record[KIND_AT] === GONE) {
+        // Only what has come over since the rewriting began has to be taken back.
+        if (!isAt(places, key, generation)) return undefined
+        places.delete(key)
+        return record
+      }
+      if (this.#places.get(key) !== at) return undefined
+      const previous = isAt(places, key, generation) ? places.get(key) : 0
+      places.set(key, to, generation)
+      bytes += FRAME_BYTES + record.length
+      return withPrevious(record, previous)
     }
-    await fresh.sync()
-    return fresh
-  }
-
-  /**
-   * Ends the log, so that its file may be closed: nothing is written to it any more, and who waits for `flushed` waits for `successor` from now on.
-   * Resolves when nothing of it uses the file.
-   */
-  async retire(successor: Promise<void>): Promise<void> {
-    this.#successor = successor
-    await Promise.allSettled([this.#writing, ...this.#using])
-  }
-
-  #whileUsed<T>(work: Promise<T>): Promise<T> {
-    this.#using.add(work)
-    return work.finally(() => this.#using.delete(work))
-  }
-
-  get #overflows(): boolean {
-    return this.#failure !== undefined && this.#pendingBytes >= MOST_WAITING_BYTES
-  }
-
-  #append(kind: number, record: Logged): number {
-    const at = this.#end
-    const bytes = encode(kind, record)
-    this.#pending.push(bytes)
-    this.#pendingBytes += bytes.length
-    this.#end += bytes.length
-    if (kind === PLACE) this.#unwritten.set(at, record)
-    return at
-  }
-
-  async #flush(): Promise<void> {
-    if (this.#successor) return await this.#successor
-    if (this.#writing) return await this.#writing
-    if (this.#pending.length === 0) return
-    const batch = Buffer.concat(this.#pending)
-    const start = this.#end - this.#pendingBytes
-    this.#pending = []
-    this.#pendingBytes = 0
-    this.#writing = this.#write(batch, start).finally(() => {
-      this.#writing = undefined
+    await this.#log.compact(keep, () => {
+      this.#places = places
+      this.#placeBytes = bytes
+      this.#placeCount = places.size
     })
-    await this.#writing
-  }
-
-  async #write(batch: Buffer, start: number): Promise<void> {
-    try {
-      await pwrite(this.#fd, batch, start)
-    } catch (error) {
-      // Kept in memory, and written again before what follows: the file must have no gap.
-      this.#pending.unshift(batch)
-      this.#pendingBytes += batch.length
-      this.#failure = error
-      throw error
-    }
-    this.#failure = undefined
-    for (const at of this.#unwritten.keys()) if (at < start + batch.length) this.#unwritten.delete(at)
-  }
-
-  /** Why the log cannot be written at present, if so. */
-  get failure(): unknown {
-    return this.#failure
   }
 
   async #read(at: number): Promise<Logged | undefined> {
-    const fresh = this.#unwritten.get(at)
-    if (fresh) return fresh
-    const buffer = Buffer.alloc(HEADER_BYTES + 255)
-    const read = await pread(this.#fd, buffer, 0, buffer.length, at)
-    return decode(buffer, 0, read)?.record
-  }
-
-  async #replay(sizeBytes: number): Promise<void> {
-    const buffer = Buffer.alloc(CHUNK_BYTES)
-    let position = MAGIC.length
-    for (;;) {
-      const read = await pread(this.#fd, buffer, 0, Math.min(CHUNK_BYTES, sizeBytes - position), position)
-      const taken = eachRecord(buffer, read, (kind, record, at) => this.#take(kind, record, position + at))
-      if (taken === 0) break
-      position += taken
-    }
-    this.#end = position
-    if (position < sizeBytes) await truncateFd(this.#fd, position)
-  }
-
-  #take(kind: number, record: Logged, at: number): void {
-    if (kind === GONE) {
-      if (this.has(record.key, record.generation)) this.#places.delete(record.key)
-    } else {
-      this.#count(record)
-      this.#places.set(record.key, at, record.generation)
-    }
-  }
-
-  #count(record: HandleRecord): void {
-    this.#placeBytes += HEADER_BYTES + record.name.length
-    this.#placeCount++
+    const record = await this.#log.read(at)
+    return record && decode(record)
   }
 }
 
-function encode(kind: number, record: Logged): Buffer {
-  const bytes = Buffer.allocUnsafe(HEADER_BYTES + record.name.length)
-  bytes.writeUInt16LE(record.name.length, 4)
-  bytes.writeUInt16LE(kind, 6)
-  bytes.writeDoubleLE(record.key, 8)
-  bytes.writeUInt32LE(record.generation, 16)
-  bytes.writeDoubleLE(record.dirKey, 20)
-  bytes.writeDoubleLE(record.previous, 28)
-  bytes.write(record.name, HEADER_BYTES, 'latin1')
-  bytes.writeUInt32LE(crc32(bytes.subarray(4)), 0)
-  return bytes
+function isAt(places: OffsetMap, key: number, generation: number): boolean {
+  return places.get(key) > 0 && places.tag(key) === generation
 }
 
-/** Hands the whole records at the start of `buffer`, of which `end` bytes are filled, on; returns how many bytes they take. */
-function eachRecord(buffer: Buffer, end: number, take: (kind: number, record: Logged, at: number) => void): number {
-  for (let at = 0; ; ) {
-    const decoded = decode(buffer, at, end)
-    if (!decoded) return at
-    take(decoded.kind, decoded.record, at)
-    at += decoded.bytes
-  }
+/** The record, in memory that the next one is made in. */
+function encode(kind: number, { key, generation, dirKey, name }: HandleRecord, previous: number): Uint8Array {
+  const length = FIXED_BYTES + name.length
+  if (making.length < length) making = Buffer.allocUnsafeSlow(length)
+  making.writeDoubleLE(key, 0)
+  making.writeDoubleLE(dirKey, 8)
+  making.writeDoubleLE(previous, 16)
+  making.writeUInt32LE(generation, GENERATION_AT)
+  making[KIND_AT] = kind
+  making.write(name, FIXED_BYTES, 'latin1')
+  return making.subarray(0, length)
 }
 
-function decode(buffer: Buffer, at: number, end: number): { kind: number; record: Logged; bytes: number } | undefined {
-  if (at + HEADER_BYTES > end) return undefined
-  const bytes = HEADER_BYTES + buffer.readUInt16LE(at + 4)
-  if (at + bytes > end || crc32(buffer.subarray(at + 4, at + bytes)) !== buffer.readUInt32LE(at)) return undefined
-  const record = {
-    key: buffer.readDoubleLE(at + 8),
-    generation: buffer.readUInt32LE(at + 16),
-    dirKey: buffer.readDoubleLE(at + 20),
-    previous: buffer.readDoubleLE(at + 28),
-    name: buffer.toString('latin1', at + HEADER_BYTES, at + bytes),
+function withPrevious(record: Uint8Array, previous: number): Uint8Array {
+  const copy = Buffer.from(record)
+  copy.writeDoubleLE(previous, 16)
+  return copy
+}
+
+function numbersOf(record: Buffer): { key: number; generation: number } {
+  return { key: record.readDoubleLE(0), generation: record.readUInt32LE(GENERATION_AT) }
+}
+
+function decode(record: Buffer): Logged {
+  return {
+    ...numbersOf(record),
+    dirKey: record.readDoubleLE(8),
+    previous: record.readDoubleLE(16),
+    name: record.toString('latin1', FIXED_BYTES),
   }
-  return { kind: buffer.readUInt16LE(at + 6), record, bytes }
 }

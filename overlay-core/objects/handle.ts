@@ -19,9 +19,6 @@ export interface Finder {
   nameless(record: HandleRecord, what: NamelessRecord): Promise<OvlInode | undefined>
 }
 
-/** A change of the log that came while it was being rewritten. */
-type Change = (log: HandleLog) => void
-
 /**
  * From an object's identity back to the object, also after it was dropped from the caches and after a restart: for every object whose
  * identity was given to a client, where it was last found. An object that is not there any more, or whose generation differs,
@@ -33,31 +30,20 @@ export class HandleTable {
   readonly #dcache: DentryCache
   readonly #finder: Finder
   readonly #file: HandleFile
-  #log: HandleLog
-  /** What was noted since the log began to be rewritten. */
-  #changes: Change[] | undefined
+  readonly #log: HandleLog
   #compacting: Promise<void> | undefined
-  /** The fresh log is the one in use and its file is about to take the place of the old one. */
-  #placing: Promise<void> | undefined
-  /** That has failed, and has to be tried again. */
-  #unplaced = false
   readonly #clock: Clock
   #stopTicks: (() => void) | undefined
   #writingBehind: Promise<void> | undefined
   /** After a failure the log is rewritten when it is twice as long. */
   #retryBytes = 0
 
-  constructor(
-    { dcache, clock }: { dcache: DentryCache; clock: Clock },
-    finder: Finder,
-    file: HandleFile,
-    log: HandleLog,
-  ) {
+  constructor({ dcache, clock }: { dcache: DentryCache; clock: Clock }, finder: Finder, file: HandleFile) {
     this.#dcache = dcache
     this.#clock = clock
     this.#finder = finder
     this.#file = file
-    this.#log = log
+    this.#log = file.log
   }
 
   /** How many identities are remembered, and the bytes on disk for it. */
@@ -77,9 +63,8 @@ export class HandleTable {
 
   /** Undefined when everything retained so far would survive the death of the process, else when it will. @throws the error of the disk */
   flushed(): Promise<void> | undefined {
-    if (this.#log.wantsCompaction || this.#unplaced) this.#compactAside()
-    const placing = this.#placing
-    return placing ? placing.then(() => this.#log.flushed()) : this.#log.flushed()
+    if (this.#log.wantsCompaction) this.#compactAside()
+    return this.#log.flushed()
   }
 
   /** Notes where `inode` is found now, if a client knows it. */
@@ -109,7 +94,9 @@ export class HandleTable {
   /** The object is gone for good. */
   forget(inode: OvlInode): void {
     const { key, generation } = inode
-    if (this.#log.has(key, generation)) this.#change((log) => log.remove(key, generation))
+    if (!this.#log.has(key, generation)) return
+    this.#log.remove(key, generation)
+    this.#changed()
   }
 
   /** @throws ESTALE */
@@ -133,7 +120,7 @@ export class HandleTable {
   /** Makes all that is noted durable, and rewrites the log when most of it is dead. */
   async sync(): Promise<void> {
     await this.#compacting
-    if (this.#log.wantsCompaction || this.#unplaced) await this.#compactOnce()
+    if (this.#log.wantsCompaction) await this.#compactOnce()
     await this.#log.sync()
   }
 
@@ -156,13 +143,11 @@ export class HandleTable {
     const { key, generation } = inode
     // Of one that has just gone nothing may be noted over what was noted of the one that got its key.
     if (this.#dcache.inode(key) !== inode) return
-    const record = { key, generation, dirKey, name }
-    this.#change((log) => log.put(record))
+    this.#log.put({ key, generation, dirKey, name })
+    this.#changed()
   }
 
-  #change(change: Change): void {
-    change(this.#log)
-    this.#changes?.push(change)
+  #changed(): void {
     this.#stopTicks ??= this.#clock.every(WRITING_MS, () => this.#writeBehind())
   }
 
@@ -208,55 +193,10 @@ export class HandleTable {
   }
 
   #compactOnce(): Promise<void> {
-    this.#compacting ??= this.#compact().finally(() => {
+    this.#compacting ??= this.#log.compact().finally(() => {
       this.#compacting = undefined
     })
     return this.#compacting
-  }
-
-  async #compact(): Promise<void> {
-    if (this.#unplaced) return await this.#place(Promise.resolve())
-    const changes: Change[] = []
-    this.#changes = changes
-    try {
-      const fresh = await this.#log.copyTo(await this.#file.begin())
-      for (const change of changes.splice(0)) change(fresh)
-      await fresh.sync()
-      // Without a pause from here on, so that nothing is noted in the old log that the fresh one does not hold.
-      for (const change of changes) change(fresh)
-      const old = this.#log
-      this.#log = fresh
-      const { promise, resolve, reject } = Promise.withResolvers<void>()
-      const placed = this.#place(old.retire(promise))
-      placed.then(resolve, reject)
-      // Who waits for it hears of a failure; nobody may.
-      promise.catch(() => undefined)
-      await placed
-    } catch (error) {
-      // Once its log is in use it takes the old one's place later.
-      if (!this.#unplaced) this.#file.abandon()
-      throw error
-    } finally {
-      this.#changes = undefined
-    }
-  }
-
-  /** Puts the file of the log in use in its place, once nobody writes to that of the old one any more. */
-  async #place(retired: Promise<void>): Promise<void> {
-    this.#unplaced = true
-    this.#placing = this.#placeNow(retired)
-    try {
-      await this.#placing
-    } finally {
-      this.#placing = undefined
-    }
-  }
-
-  async #placeNow(retired: Promise<void>): Promise<void> {
-    await retired
-    await this.#log.sync()
-    await this.#file.replace()
-    this.#unplaced = false
   }
 }
 

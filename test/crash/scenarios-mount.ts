@@ -1,9 +1,8 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
-import { HandleLog } from '../../overlay-core/objects/handle-log.ts'
-import { O_CREAT, O_RDWR } from '../../overlay-core/sys/flags.ts'
-import { closeSync, openAt, openRoot } from '../../overlay-core/sys/open.ts'
-import { statxFd } from '../../overlay-core/sys/stat.ts'
+import { HandleFile } from '../../overlay-core/objects/handle-file.ts'
+import { closeSync, openRoot } from '../../overlay-core/sys/open.ts'
 import * as native from '../differential/native.ts'
+import { toOldForm } from '../helpers/old-files.ts'
 import { ROOT, type Scenario, type Step } from './scenario.ts'
 
 /** An object whose identity was given away must be found by it for ever. */
@@ -21,11 +20,11 @@ const DEAD_RECORDS = 30_000
 
 async function growHandleLog(dir: string): Promise<void> {
   const dirFd = await openRoot(`${dir}/work`)
-  const fd = await openAt(dirFd, 'handles', O_RDWR | O_CREAT, 0o600)
-  const log = await HandleLog.open(fd, statxFd(fd).size)
+  const file = await HandleFile.in(dirFd)
+  const { log } = file
   for (let i = 0; i < DEAD_RECORDS; i++) log.put({ key: 2 ** 50, generation: 1, dirKey: 2 ** 50 + 1, name: 'dead' })
   await log.sync()
-  closeSync(fd)
+  file.close()
   closeSync(dirFd)
 }
 
@@ -78,5 +77,16 @@ export const MOUNT: readonly Scenario[] = [
     prepare: growHandleLog,
     mounts: 'again',
     steps: [give('plain'), async (a) => await a.overlay.sync(), (a) => a.rename('plain', 'dir/plain')],
+  },
+  {
+    name: 'mount: a workdir of an earlier version',
+    mounts: 'again',
+    setup: async (a) => {
+      await a.rename('dir', 'moved')
+      await give('moved')(a)
+      await give('hard/one')(a)
+    },
+    prepare: async (dir) => toOldForm(`${dir}/work`),
+    steps: [give('plain'), (a) => a.rename('plain', 'moved/plain')],
   },
 ]

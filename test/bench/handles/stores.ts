@@ -1,7 +1,8 @@
-import { existsSync, openSync, statSync } from 'node:fs'
+import { existsSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync, type StatementSync } from 'node:sqlite'
-import { HandleLog, type HandleRecord } from '../../../overlay-core/objects/handle-log.ts'
+import { HandleFile } from '../../../overlay-core/objects/handle-file.ts'
+import type { HandleRecord } from '../../../overlay-core/objects/handle-log.ts'
 import { O_PATH } from '../../../overlay-core/sys/flags.ts'
 import { nameToHandle, openByHandle } from '../../../overlay-core/sys/handle.ts'
 import { closeSync, openRoot } from '../../../overlay-core/sys/open.ts'
@@ -23,8 +24,7 @@ export interface Store {
 
 /** What overlayd does: identity of the object, and a log of where it was last seen. */
 export async function logStore(folder: string): Promise<Store> {
-  const open = async (name: string) => HandleLog.open(openSync(join(folder, name), 'w+'), 0)
-  let log = await open('log')
+  const { log } = await HandleFile.in(await openRoot(folder))
   return {
     name: 'log of places',
     async remember(records) {
@@ -38,7 +38,7 @@ export async function logStore(folder: string): Promise<Store> {
       await log.flushed()
     },
     async shrink() {
-      log = await log.copyTo(openSync(join(folder, 'log.new'), 'w+'))
+      await log.compact()
     },
     diskBytes: () => log.usage.bytes,
   }

@@ -38,7 +38,9 @@ t.test(
       const last = await open(lowers[0] as string)
       t.same(await identity(last, 'd/base'), base)
       await last.unmount()
-      t.match(JSON.parse(readFileSync(join(work, 'identity'), 'utf8')), { fileSystems: [{ index: 0 }, {}, {}] })
+      t.match(JSON.parse(readFileSync(join(work, 'identity.log')).subarray(24).toString()), {
+        fileSystems: [{ index: 0 }, {}, {}],
+      })
     })
   },
 )
@@ -68,11 +70,11 @@ t.test('a damaged file of identities is as good as none', async (t) => {
     const before = await identity(fixture.overlay, 'f')
     for (const text of ['', '{', '[]', '{"fileSystems":[{"index":999,"uuid":"","marks":[]}]}', '\0\xff']) {
       await fixture.overlay.unmount()
-      writeFileSync(join(fixture.work, 'identity'), text, 'latin1')
+      writeFileSync(join(fixture.work, 'identity.log'), text, 'latin1')
       t.same(await identity(await fixture.remount(), 'f'), before, JSON.stringify(text))
     }
     await fixture.overlay.unmount()
-    renameSync(join(fixture.work, 'identity'), join(fixture.work, 'identity.new'))
+    renameSync(join(fixture.work, 'identity.log'), join(fixture.work, 'identity.log.new'))
     t.same(await identity(await fixture.remount(), 'f'), before)
   })
 })

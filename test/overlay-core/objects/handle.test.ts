@@ -1,11 +1,12 @@
 import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { appendFileSync, mkdirSync, openSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { appendFileSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { OffsetMap } from '../../../overlay-core/base/offset-map.ts'
 import { type Inode, mount, type Overlay, parseOptions } from '../../../overlay-core/index.ts'
-import { HandleLog } from '../../../overlay-core/objects/handle-log.ts'
+import { HandleFile } from '../../../overlay-core/objects/handle-file.ts'
+import { openRoot } from '../../../overlay-core/sys/open.ts'
 import { at, errnoOf, put, ROOT, text, withOverlay } from '../../helpers/overlay.ts'
 
 t.setTimeout(120_000)
@@ -95,7 +96,7 @@ t.test('identities survive SIGKILL, and a torn record at the end of the log is c
     child.kill('SIGKILL')
     await once(child, 'exit')
     const [key, generation] = JSON.parse(line.toString()) as [number, number]
-    const log = join(fixture.work, 'handles')
+    const log = join(fixture.work, 'handles.log')
     const { size } = statSync(log)
     appendFileSync(log, Buffer.from('torn record of no sense'))
     const overlay = await fixture.remount()
@@ -107,10 +108,10 @@ t.test('identities survive SIGKILL, and a torn record at the end of the log is c
 t.test('a log that is no log is begun anew', async (t) => {
   await withOverlay(t, [{ f: 'x' }], async (fixture) => {
     await fixture.overlay.unmount()
-    writeFileSync(join(fixture.work, 'handles'), 'something else')
+    writeFileSync(join(fixture.work, 'handles.log'), 'something else')
     const overlay = await fixture.remount()
     await give(overlay, 'f')
-    t.match(readFileSync(join(fixture.work, 'handles'), 'latin1'), /^OVLHND01/)
+    t.match(readFileSync(join(fixture.work, 'handles.log'), 'latin1'), /^OVLLOG01handles/)
   })
 })
 
@@ -120,7 +121,7 @@ t.test(
     await withOverlay(t, [{ keep: '' }], async (fixture) => {
       const { overlay } = fixture
       const kept = await give(overlay, 'keep')
-      const log = join(fixture.work, 'handles')
+      const log = join(fixture.work, 'handles.log')
       const name = 'n'.repeat(200)
       const given: Inode[] = []
       let largest = 0
@@ -152,7 +153,7 @@ t.test(
 t.test('identities are noted, found and forgotten while the log is being rewritten', async (t) => {
   await withOverlay(t, [{}], async (fixture) => {
     const { overlay } = fixture
-    const log = join(fixture.work, 'handles')
+    const log = join(fixture.work, 'handles.log')
     const make = async (name: string) => {
       const inode = await overlay.create(ROOT, overlay.root, name, MODE)
       overlay.retain(inode)
@@ -222,8 +223,8 @@ t.test('without upper the log lies where the server says', async (t) => {
 })
 
 t.test('what is noted of a file outlives the late removal of the one that had its key before', async (t) => {
-  const path = join(t.testdir({ log: '' }), 'log')
-  const open = async () => HandleLog.open(openSync(path, 'r+'), statSync(path).size)
+  const dirFd = await openRoot(t.testdir({}))
+  const open = async () => (await HandleFile.in(dirFd)).log
   const log = await open()
   const record = { key: 7, dirKey: 1, name: 'f' }
   log.put({ ...record, generation: 1 })

@@ -1,0 +1,165 @@
+import { bestEffort, isErrno } from '../api/errno.ts'
+import { fsync } from '../sys/data.ts'
+import { renameAt, unlinkAt } from '../sys/dir.ts'
+import { O_CREAT, O_EXCL, O_NOFOLLOW, O_RDONLY, O_RDWR } from '../sys/flags.ts'
+import { closeSync, openAt, openRoot, reopen, tmpFile } from '../sys/open.ts'
+import { statxFd } from '../sys/stat.ts'
+
+/** The names that a file of records called `name` and its successor have in their directory. */
+export function logFileNames(name: string): readonly string[] {
+  return [name, newName(name)]
+}
+
+function newName(name: string): string {
+  return `${name}.new`
+}
+
+/** The file of a log: in a directory by its name, or nameless and as short-lived as the process. */
+export class LogFile {
+  readonly #dirFd: number | undefined
+  readonly #name: string
+  /** Where nameless files are made. */
+  readonly #directory: string
+  #fd: number
+  #freshFd = -1
+  #open = true
+
+  private constructor(place: { dirFd?: number; name?: string; directory?: string }, fd: number) {
+    this.#dirFd = place.dirFd
+    this.#name = place.name ?? ''
+    this.#directory = place.directory ?? ''
+    this.#fd = fd
+  }
+
+  /** Opens or makes the file `name`, mode 0600, in the directory `dirFd`, which stays open and the caller's. */
+  static async in(dirFd: number, name: string): Promise<LogFile> {
+    await removeIfThere(dirFd, newName(name))
+    return new LogFile({ dirFd, name }, await openAt(dirFd, name, O_RDWR | O_CREAT | O_NOFOLLOW, 0o600))
+  }
+
+  /** A file without a name, on the file system of the first of `directories` that takes one. */
+  static async nameless(directories: readonly string[]): Promise<LogFile> {
+    const [directory = '', ...others] = directories
+    try {
+      return new LogFile({ directory }, await namelessFile(directory))
+    } catch (error) {
+      if (others.length === 0 || !isErrno(error)) throw error
+      return await LogFile.nameless(others)
+    }
+  }
+
+  get fd(): number {
+    return this.#fd
+  }
+
+  get sizeBytes(): number {
+    return statxFd(this.#fd).size
+  }
+
+  /** Starts the file that is to replace this one, and returns its descriptor. */
+  async begin(): Promise<number> {
+    if (this.#dirFd === undefined) this.#freshFd = await namelessFile(this.#directory)
+    else {
+      await removeIfThere(this.#dirFd, newName(this.#name))
+      this.#freshFd = await openAt(this.#dirFd, newName(this.#name), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0o600)
+    }
+    return this.#freshFd
+  }
+
+  /** Gives up the file that was begun. */
+  async abandon(): Promise<void> {
+    if (this.#freshFd < 0) return
+    closeSync(this.#freshFd)
+    this.#freshFd = -1
+    if (this.#dirFd !== undefined) await bestEffort(() => unlinkAt(this.#dirFd as number, newName(this.#name)))
+  }
+
+  /** Gives the file that was begun, whose content is durable, the name of the old one. `adopt` must follow without a pause. */
+  async place(): Promise<void> {
+    if (this.#dirFd !== undefined) await renameAt(this.#dirFd, newName(this.#name), this.#dirFd, this.#name)
+  }
+
+  /** From now on the new file is the file. Returns the descriptor of the old one, which the caller closes when nobody uses it. */
+  adopt(): number {
+    const old = this.#fd
+    this.#fd = this.#freshFd
+    this.#freshFd = -1
+    return old
+  }
+
+  /** Makes the name of the file durable. */
+  async syncName(): Promise<void> {
+    if (this.#dirFd !== undefined) await syncDirectory(this.#dirFd)
+  }
+
+  close(): void {
+    if (!this.#open) return
+    this.#open = false
+    closeSync(this.#fd)
+    if (this.#freshFd >= 0) closeSync(this.#freshFd)
+  }
+}
+
+/**
+ * Takes over a file `name` in which an earlier version has kept what now lies elsewhere. `read` gets its descriptor and size, and resolves when all that
+ * it says is durable in its new place; only then the file is removed. Returns whether there was one.
+ */
+export async function takeOver(
+  dirFd: number,
+  name: string,
+  read: (fd: number, sizeBytes: number) => Promise<void>,
+): Promise<boolean> {
+  if (!(await readOld(dirFd, name, read))) return false
+  await removeIfThere(dirFd, name)
+  // Should a power loss bring the old file back, it would be taken for newer than what was noted since.
+  await syncDirectory(dirFd)
+  return true
+}
+
+/** As `takeOver`, but leaves the file. */
+export async function readOld(
+  dirFd: number,
+  name: string,
+  read: (fd: number, sizeBytes: number) => Promise<void>,
+): Promise<boolean> {
+  let fd: number
+  try {
+    fd = await openAt(dirFd, name, O_RDONLY | O_NOFOLLOW)
+  } catch (error) {
+    if (isErrno(error, 'ENOENT', 'ELOOP')) return false
+    throw error
+  }
+  try {
+    await read(fd, statxFd(fd).size)
+    return true
+  } finally {
+    closeSync(fd)
+  }
+}
+
+/** Makes the names in a directory (O_PATH will do) durable. */
+export async function syncDirectory(dirFd: number): Promise<void> {
+  const readable = await reopen(dirFd, O_RDONLY)
+  try {
+    await fsync(readable)
+  } finally {
+    closeSync(readable)
+  }
+}
+
+async function namelessFile(directory: string): Promise<number> {
+  const dirFd = await openRoot(directory)
+  try {
+    return await tmpFile(dirFd, O_RDWR, 0o600)
+  } finally {
+    closeSync(dirFd)
+  }
+}
+
+async function removeIfThere(dirFd: number, name: string): Promise<void> {
+  try {
+    await unlinkAt(dirFd, name)
+  } catch (error) {
+    if (!isErrno(error, 'ENOENT')) throw error
+  }
+}

@@ -1,0 +1,45 @@
+import { renameAt } from '../sys/dir.ts'
+import { O_CREAT, O_NOFOLLOW, O_TRUNC, O_WRONLY } from '../sys/flags.ts'
+import { closeLater, openAt } from '../sys/open.ts'
+import { FreshFile } from './fresh-file.ts'
+import { logFileNames, readOld, syncDirectory } from './log-file.ts'
+import { HEADER_BYTES, hasHeader, scan } from './record-frame.ts'
+
+/** The records of the file `name`, as copies; undefined when there is none of `kind`, or it is longer than `mostBytes`. */
+export async function readRecordFile(
+  dirFd: number,
+  name: string,
+  kind: string,
+  mostBytes: number,
+): Promise<Buffer[] | undefined> {
+  let records: Buffer[] | undefined
+  await readOld(dirFd, name, async (fd, sizeBytes) => {
+    if (sizeBytes > mostBytes || !(await hasHeader(fd, kind))) return
+    const found: Buffer[] = []
+    await scan(fd, HEADER_BYTES, sizeBytes, (record) => {
+      found.push(Buffer.from(record))
+    })
+    records = found
+  })
+  return records
+}
+
+/** Puts a file of these records into its place by one rename, durably: whatever the moment, the old file is there or all of the new one. */
+export async function writeRecordFile(
+  dirFd: number,
+  name: string,
+  kind: string,
+  records: readonly Uint8Array[],
+): Promise<void> {
+  const [, newName = ''] = logFileNames(name)
+  const fd = await openAt(dirFd, newName, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0o600)
+  try {
+    const file = new FreshFile(fd, kind)
+    for (const record of records) file.add(record)
+    await file.sync()
+  } finally {
+    closeLater(fd)
+  }
+  await renameAt(dirFd, newName, dirFd, name)
+  await syncDirectory(dirFd)
+}

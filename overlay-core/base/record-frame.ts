@@ -1,0 +1,217 @@
+import { crc32 } from 'node:zlib'
+import { OverlayError } from '../api/errno.ts'
+import { pread } from '../sys/data.ts'
+import { loopBudget } from './loop-turn.ts'
+
+/** The first bytes of every file of records; the digits are the version of the framing. */
+const MAGIC = Buffer.from('OVLLOG01')
+const KIND_BYTES = 8
+/** Magic and kind, at the start of a file. */
+export const HEADER_BYTES = MAGIC.length + KIND_BYTES
+/** Before each record: crc32 · length (32 bits each, little endian). The checksum covers length and record, and starts from the place of the frame in the file. */
+export const FRAME_BYTES = 8
+/** The longest record. */
+export const MOST_RECORD_BYTES = 8 * 1024 * 1024
+/** Most records fit into so much. */
+const USUAL_BYTES = 512
+const CHUNK_BYTES = 1024 * 1024
+const FIRST_BATCH_BYTES = 4096
+/** A batch that has become larger than this is not used again. */
+const MOST_SPARE_BYTES = 256 * 1024
+/** Bytes without a frame that are passed over between two looks at the time. */
+const BYTES_PER_LOOK = 4096
+
+/** The header of a file whose records belong to the store `kind`, which has up to eight letters. */
+export function headerOf(kind: string): Buffer {
+  const header = Buffer.alloc(HEADER_BYTES)
+  MAGIC.copy(header)
+  header.write(kind, MAGIC.length, 'latin1')
+  return header
+}
+
+/** Records in memory, one after the other, as they will stand in the file but for their checksums. */
+export class FrameBatch {
+  #bytes = Buffer.allocUnsafeSlow(FIRST_BATCH_BYTES)
+  #length = 0
+
+  /** With frames and headers. */
+  get length(): number {
+    return this.#length
+  }
+
+  /** Adds bytes that are no record. */
+  appendRaw(bytes: Uint8Array): void {
+    this.#grow(bytes.length)
+    this.#bytes.set(bytes, this.#length)
+    this.#length += bytes.length
+  }
+
+  /** Copies a record in. @throws EFBIG it is longer than `MOST_RECORD_BYTES`, or empty */
+  append(record: Uint8Array): void {
+    const { length } = record
+    if (length === 0 || length > MOST_RECORD_BYTES) throw new OverlayError('EFBIG', 'append')
+    this.#grow(FRAME_BYTES + length)
+    this.#bytes.writeUInt32LE(length, this.#length + 4)
+    this.#bytes.set(record, this.#length + FRAME_BYTES)
+    this.#length += FRAME_BYTES + length
+  }
+
+  /** The record whose frame begins at `at`; valid until the batch changes. */
+  record(at: number): Buffer {
+    return recordIn(this.#bytes, at)
+  }
+
+  /** Hands all records from `at` on over, with the places of their frames. */
+  each(at: number, take: (record: Buffer, at: number) => void): void {
+    for (let next = at; next < this.#length; ) {
+      const record = this.record(next)
+      take(record, next)
+      next += FRAME_BYTES + record.length
+    }
+  }
+
+  /** Empties the batch and returns what was in it; `spare`, which nobody uses any more, is what it fills next. */
+  take(spare?: Buffer<ArrayBuffer>): Buffer<ArrayBuffer> {
+    const taken = this.#bytes.subarray(0, this.#length)
+    const usable = spare !== undefined && spare.buffer.byteLength <= MOST_SPARE_BYTES
+    this.#bytes = usable ? Buffer.from(spare.buffer) : Buffer.allocUnsafeSlow(FIRST_BATCH_BYTES)
+    this.#length = 0
+    return taken
+  }
+
+  #grow(bytes: number): void {
+    const needed = this.#length + bytes
+    if (needed <= this.#bytes.length) return
+    const larger = Buffer.allocUnsafeSlow(Math.max(needed, 2 * this.#bytes.length))
+    this.#bytes.copy(larger, 0, 0, this.#length)
+    this.#bytes = larger
+  }
+}
+
+/** The record of the frame at `at`, not checked. */
+export function recordIn(bytes: Buffer, at: number): Buffer {
+  return bytes.subarray(at + FRAME_BYTES, at + FRAME_BYTES + bytes.readUInt32LE(at + 4))
+}
+
+/** Gives the frames of `bytes`, which will stand at `position` of the file, their checksums. */
+export function seal(bytes: Buffer, position: number): void {
+  for (let at = position === 0 ? HEADER_BYTES : 0; at < bytes.length; ) {
+    const end = at + FRAME_BYTES + bytes.readUInt32LE(at + 4)
+    bytes.writeUInt32LE(checksum(bytes, at, end, position + at), at)
+    at = end
+  }
+}
+
+function checksum(bytes: Buffer, at: number, end: number, position: number): number {
+  return crc32(bytes.subarray(at + 4, end), position >>> 0)
+}
+
+/** The record of the frame at `at`, of which `bytes` holds all there is of the file from there; undefined when that is no whole frame. */
+export function checkedRecord(bytes: Buffer, at: number, position: number): Buffer | undefined {
+  if (at + FRAME_BYTES > bytes.length) return undefined
+  const end = at + FRAME_BYTES + bytes.readUInt32LE(at + 4)
+  if (end > bytes.length || end === at + FRAME_BYTES) return undefined
+  return checksum(bytes, at, end, position) === bytes.readUInt32LE(at)
+    ? bytes.subarray(at + FRAME_BYTES, end)
+    : undefined
+}
+
+/** Whether the file `fd` begins with the header of `kind`. */
+export async function hasHeader(fd: number, kind: string): Promise<boolean> {
+  const found = Buffer.alloc(HEADER_BYTES)
+  return (await pread(fd, found, 0, HEADER_BYTES, 0)) === HEADER_BYTES && found.equals(headerOf(kind))
+}
+
+/** What `scan` has found. */
+export interface Scanned {
+  /** Behind the last whole record. */
+  readonly end: number
+  /** Bytes between records that are none: something has damaged the file. */
+  readonly damagedBytes: number
+}
+
+/** Takes a record, which is valid until `take` returns or, when that is a promise, until it resolves, and the place of its frame. */
+export type TakeRecord = (record: Buffer, at: number) => void | Promise<void>
+
+/**
+ * Hands over all whole records of the file `fd` that lie between `from` and `to`. What is torn or damaged is passed over, byte by byte, up to the next whole
+ * record: as a checksum counts for its place in the file alone, no content of a record can pass for one.
+ */
+export async function scan(fd: number, from: number, to: number, take: TakeRecord): Promise<Scanned> {
+  const window = new Window(fd, to)
+  let end = from
+  let damagedBytes = 0
+  for (let at = from; ; ) {
+    const bytes = await window.frameBytes(at)
+    if (bytes === undefined) return { end, damagedBytes }
+    const record = bytes > 0 ? window.record(at) : undefined
+    if (record === undefined) {
+      at++
+      if ((bytes > 0 || at % BYTES_PER_LOOK === 0) && loopBudget.spent) await loopBudget.rest()
+      continue
+    }
+    const taken = take(record, at)
+    if (taken !== undefined) await taken
+    damagedBytes += at - end
+    at += bytes
+    end = at
+    if (loopBudget.spent) await loopBudget.rest()
+  }
+}
+
+/** A part of a file in memory, that moves along. */
+class Window {
+  readonly #fd: number
+  readonly #to: number
+  #bytes = Buffer.alloc(0)
+  #filled = this.#bytes
+  #start = 0
+
+  constructor(fd: number, to: number) {
+    this.#fd = fd
+    this.#to = to
+  }
+
+  /**
+   * How long the frame at `at` is by what it says of itself, all of it being in the window then: 0 when it cannot be one; undefined when what is left of the
+   * file is too short for any.
+   */
+  async frameBytes(at: number): Promise<number | undefined> {
+    if (at + FRAME_BYTES > this.#to || !(await this.#has(at, FRAME_BYTES))) return undefined
+    const length = this.#filled.readUInt32LE(at - this.#start + 4)
+    if (length === 0 || length > MOST_RECORD_BYTES || at + FRAME_BYTES + length > this.#to) return 0
+    return (await this.#has(at, FRAME_BYTES + length)) ? FRAME_BYTES + length : 0
+  }
+
+  record(at: number): Buffer | undefined {
+    return checkedRecord(this.#filled, at - this.#start, at)
+  }
+
+  async #has(at: number, length: number): Promise<boolean> {
+    if (at >= this.#start && at + length <= this.#start + this.#filled.length) return true
+    // Twice as much, so that not each byte after this one has it read again.
+    const wanted = Math.min(Math.max(CHUNK_BYTES, 2 * length), this.#to - at)
+    if (this.#bytes.length < wanted) this.#bytes = Buffer.allocUnsafeSlow(wanted)
+    let read = 0
+    while (read < wanted) {
+      const more = await pread(this.#fd, this.#bytes, read, wanted - read, at + read)
+      if (more === 0) break
+      read += more
+    }
+    this.#filled = this.#bytes.subarray(0, read)
+    this.#start = at
+    return read >= length
+  }
+}
+
+/** The record whose frame stands at `at` of the file `fd`; undefined when there is none. */
+export async function readRecordAt(fd: number, at: number): Promise<Buffer | undefined> {
+  const usual = Buffer.alloc(USUAL_BYTES)
+  const read = await pread(fd, usual, 0, USUAL_BYTES, at)
+  if (read < FRAME_BYTES) return undefined
+  const length = FRAME_BYTES + usual.readUInt32LE(4)
+  if (length <= USUAL_BYTES) return checkedRecord(usual.subarray(0, read), 0, at)
+  if (length > FRAME_BYTES + MOST_RECORD_BYTES) return undefined
+  const long = Buffer.alloc(length)
+  return checkedRecord(long.subarray(0, await pread(fd, long, 0, length, at)), 0, at)
+}

@@ -1,0 +1,337 @@
+import { truncateFd } from '../sys/attr.ts'
+import { fdatasync, fsync, pwrite, startWriting } from '../sys/data.ts'
+import { closeLater } from '../sys/open.ts'
+import { FreshFile, type KeepRecord } from './fresh-file.ts'
+import type { LogFile } from './log-file.ts'
+import {
+  FrameBatch,
+  HEADER_BYTES,
+  hasHeader,
+  headerOf,
+  readRecordAt,
+  recordIn,
+  scan,
+  seal,
+  type TakeRecord,
+} from './record-frame.ts'
+
+/** While the disk takes nothing so much waits for it, at most. */
+const MOST_WAITING_BYTES = 4 * 1024 * 1024
+
+/** What a store wants of its log. */
+export interface LogFormat {
+  /** Whose records these are, in up to eight letters; a file of another kind is begun anew. */
+  readonly kind: string
+  /** When a record is durable: `always` when `flushed` resolves, `batched` when `sync` does, `never` it need not be. */
+  readonly durability: 'always' | 'batched' | 'never'
+  /** What becomes of records that could not be written: `kept` and written before what follows, or `dropped`, as if they had never been appended. */
+  readonly unwritten: 'kept' | 'dropped'
+}
+
+/**
+ * An append-only file of records, each whole or not there. Appends are collected and written together; `flushed` tells when they are in the file, where
+ * they survive the death of the process. What a crash has torn at the end is cut off, what something has damaged in the middle is passed over.
+ * The file is written anew, beside the old one, when its owner asks for that, while others go on appending.
+ */
+export class RecordLog {
+  readonly #file: LogFile
+  readonly #format: LogFormat
+  /** Up to here the file is written, but for what is on its way. */
+  #written = 0
+  #flying: Buffer<ArrayBuffer> | undefined
+  #writing: Promise<void> | undefined
+  #batch = new FrameBatch()
+  #spare: Buffer<ArrayBuffer> | undefined
+  /** Writes what is in the batch, for all who wait for that. */
+  #next: Promise<void> | undefined
+  /** While this lasts nothing is written: the file is about to be replaced. */
+  #held: Promise<void> | undefined
+  #rewriting: Promise<void> | undefined
+  #failure: unknown
+  /** Records that were dropped may stand behind `#written`. */
+  #ragged = false
+  /** The name of the file is not known to be durable. */
+  #unnamed = true
+  /** Room for the file that it has whatever is written. */
+  #reservedBytes = 0
+  /** Reads and fsyncs that use the file. */
+  readonly #using = new Set<Promise<unknown>>()
+  #records = 0
+  #damagedBytes = 0
+  #rewrites = 0
+
+  private constructor(file: LogFile, format: LogFormat) {
+    this.#file = file
+    this.#format = format
+  }
+
+  /** Hands over what `file`, which may be empty, holds, oldest first. The file is the caller's, who closes it when the log is not used any more. */
+  static async open(file: LogFile, format: LogFormat, take: TakeRecord): Promise<RecordLog> {
+    const log = new RecordLog(file, format)
+    await log.#replay(take)
+    return log
+  }
+
+  /** Where the next record will stand. */
+  get end(): number {
+    return this.#batchAt + this.#batch.length
+  }
+
+  /** Records in the file, alive or not. */
+  get records(): number {
+    return this.#records
+  }
+
+  /** Bytes in the middle of the file that were no records when it was opened: something other than a crash has damaged it. */
+  get damagedBytes(): number {
+    return this.#damagedBytes
+  }
+
+  /** How often the file was written anew: places of records count until then. */
+  get rewrites(): number {
+    return this.#rewrites
+  }
+
+  /** Why the file cannot be written at present, if so. */
+  get failure(): unknown {
+    return this.#failure
+  }
+
+  /**
+   * Adds a record, and returns its place, or 0 while the disk takes nothing and too much waits for it: then the record is not noted. Written when
+   * somebody asks for `flushed`.
+   *
+   * @throws EFBIG the record is empty, or too long
+   */
+  append(record: Uint8Array): number {
+    if (this.#failure !== undefined && this.#batch.length >= MOST_WAITING_BYTES) return 0
+    const at = this.end
+    this.#batch.append(record)
+    this.#records++
+    return at
+  }
+
+  /**
+   * Resolves when all that was appended so far is in the file, and durable where it always is; undefined when it already is.
+   *
+   * @throws the error of a write that failed
+   */
+  flushed(): Promise<void> | undefined {
+    if (this.#batch.length === 0) return this.#writing
+    this.#next ??= this.#writeNext()
+    return this.#next
+  }
+
+  /** Makes what was appended durable. */
+  async sync(): Promise<void> {
+    await this.flushed()
+    if (this.#format.durability === 'never') return
+    await this.#use(fsync(this.#file.fd))
+    if (this.#unnamed) await this.#syncName()
+  }
+
+  /** Sends what was appended on its way to the disk. */
+  async startWriting(): Promise<void> {
+    await this.flushed()
+    await this.#use(startWriting(this.#file.fd))
+  }
+
+  /** The record at `at`, as a copy; undefined when there is none. */
+  async read(at: number): Promise<Buffer | undefined> {
+    if (at >= this.#batchAt) return at < this.end ? Buffer.from(this.#batch.record(at - this.#batchAt)) : undefined
+    if (at >= this.#written) return Buffer.from(recordIn(this.#flying as Buffer, at - this.#written))
+    return await this.#use(readRecordAt(this.#file.fd, at))
+  }
+
+  /** Gives the file room for so many bytes of records, which then can be written although the disk is full. Only in an empty log. */
+  async reserve(bytes: number): Promise<void> {
+    await pwrite(this.#file.fd, Buffer.alloc(bytes), HEADER_BYTES)
+    this.#reservedBytes = HEADER_BYTES + bytes
+  }
+
+  /** Starts at the beginning of the file again: no record in it counts any more, though some will be found. Only while nothing is being appended. */
+  rewind(): void {
+    this.#written = HEADER_BYTES
+    this.#records = 0
+  }
+
+  /**
+   * Writes the file anew with those records that `keep` lets through, in their order; records appended meanwhile go through it as well. `adopt` is called at
+   * the moment from which places are those of the new file. After an error the old file goes on.
+   */
+  compact(keep: KeepRecord, adopt: () => void): Promise<void> {
+    return this.#rewriteOnce(async (fresh, begin) => {
+      const from = await this.#copy(fresh, HEADER_BYTES, keep)
+      // Most of it is on the disk before anybody has to wait.
+      await fresh.sync()
+      await begin()
+      await this.#copy(fresh, from, keep)
+      return () => {
+        this.#batch.each(this.#written === 0 ? HEADER_BYTES : 0, (record, at) =>
+          fresh.keep(record, this.#written + at, keep),
+        )
+        adopt()
+      }
+    })
+  }
+
+  /**
+   * Writes the file anew with the records that `live` gives: they must say all that was appended so far. It is called when no write is under way any more, and
+   * what is appended from then on follows. After an error the old file goes on.
+   */
+  replaceWith(live: () => Iterable<Uint8Array>): Promise<void> {
+    return this.#rewriteOnce(async (fresh, begin) => {
+      await begin()
+      // Whoever has just heard of a failure may have something to take back first.
+      await new Promise((resolve) => setImmediate(resolve))
+      const records = live()
+      const covered = this.#batch.length
+      for (const record of records) {
+        fresh.add(record)
+        await fresh.pause()
+      }
+      return () => this.#batch.each(covered, (record) => fresh.add(record))
+    })
+  }
+
+  get #batchAt(): number {
+    return this.#written + (this.#flying?.length ?? 0)
+  }
+
+  async #replay(take: TakeRecord): Promise<void> {
+    const { fd, sizeBytes } = this.#file
+    if (!(await hasHeader(fd, this.#format.kind))) {
+      if (sizeBytes > 0) await truncateFd(fd, 0)
+      // Goes out with the first records, whenever there is room.
+      this.#batch.appendRaw(headerOf(this.#format.kind))
+      return
+    }
+    const { end, damagedBytes } = await scan(fd, HEADER_BYTES, sizeBytes, (record, at) => {
+      this.#records++
+      return take(record, at)
+    })
+    this.#written = end
+    this.#damagedBytes = damagedBytes
+    if (end < sizeBytes) await truncateFd(fd, end)
+    this.#unnamed = false
+  }
+
+  async #writeNext(): Promise<void> {
+    do {
+      // What fails here was waited for by others.
+      await (this.#held ?? this.#writing?.catch(() => undefined))
+    } while (this.#held !== undefined || this.#writing !== undefined)
+    this.#next = undefined
+    if (this.#batch.length === 0) return
+    this.#writing = this.#write()
+    await this.#writing
+  }
+
+  async #write(): Promise<void> {
+    const bytes = this.#batch.take(this.#spare)
+    this.#spare = undefined
+    this.#flying = bytes
+    seal(bytes, this.#written)
+    try {
+      await this.#put(bytes)
+      this.#written += bytes.length
+      this.#spare = bytes
+      this.#failure = undefined
+    } catch (error) {
+      this.#failure = error
+      this.#unwritten(bytes)
+      throw error
+    } finally {
+      this.#flying = undefined
+      this.#writing = undefined
+    }
+  }
+
+  async #put(bytes: Buffer): Promise<void> {
+    const { fd } = this.#file
+    if (this.#ragged) await truncateFd(fd, Math.max(this.#written, this.#reservedBytes))
+    this.#ragged = false
+    await pwrite(fd, bytes, this.#written)
+    if (this.#format.durability !== 'always') return
+    await fdatasync(fd)
+    if (this.#unnamed) await this.#syncName()
+  }
+
+  #unwritten(bytes: Buffer): void {
+    const after = this.#batch.take()
+    if (this.#format.unwritten === 'kept') this.#batch.appendRaw(bytes)
+    else {
+      this.#ragged = true
+      if (this.#written === 0) this.#batch.appendRaw(headerOf(this.#format.kind))
+    }
+    this.#batch.appendRaw(after)
+  }
+
+  async #syncName(): Promise<void> {
+    await this.#file.syncName()
+    this.#unnamed = false
+  }
+
+  #use<T>(work: Promise<T>): Promise<T> {
+    this.#using.add(work)
+    return work.finally(() => this.#using.delete(work))
+  }
+
+  async #copy(fresh: FreshFile, from: number, keep: KeepRecord): Promise<number> {
+    const to = this.#written
+    await scan(this.#file.fd, Math.max(from, HEADER_BYTES), to, (record, at) => {
+      fresh.keep(record, at, keep)
+      return fresh.pause()
+    })
+    return to
+  }
+
+  #rewriteOnce(fill: Fill): Promise<void> {
+    this.#rewriting ??= this.#rewrite(fill).finally(() => {
+      this.#rewriting = undefined
+    })
+    return this.#rewriting
+  }
+
+  async #rewrite(fill: Fill): Promise<void> {
+    const { promise, resolve: release } = Promise.withResolvers<void>()
+    const begin = async () => {
+      this.#held = promise
+      await this.#writing?.catch(() => undefined)
+    }
+    let old: number
+    try {
+      const fresh = new FreshFile(await this.#file.begin(), this.#format.kind)
+      const transfer = await fill(fresh, begin)
+      await fresh.sync()
+      await this.#file.place()
+      old = this.#adopt(fresh, transfer)
+    } catch (error) {
+      await this.#file.abandon()
+      throw error
+    } finally {
+      this.#held = undefined
+      release()
+    }
+    await Promise.allSettled(this.#using)
+    closeLater(old)
+    await this.#syncName()
+  }
+
+  /** Without a pause, so that nothing is appended between. */
+  #adopt(fresh: FreshFile, transfer: () => void): number {
+    transfer()
+    this.#written = fresh.written
+    this.#batch = fresh.batch
+    this.#records = fresh.records
+    this.#damagedBytes = 0
+    this.#failure = undefined
+    this.#ragged = false
+    this.#unnamed = true
+    this.#rewrites++
+    return this.#file.adopt()
+  }
+}
+
+/** Fills a new file; nothing is written to the old one any more once `begin` has resolved. Returns what has to be done when the new file has its name. */
+type Fill = (fresh: FreshFile, begin: () => Promise<void>) => Promise<() => void>
