@@ -32,20 +32,20 @@ export type {
 } from './api/settings.ts'
 export { hostKey } from './http/authority.ts'
 
-/** Request targets as they came, where the router had to see another one. */
+/** Original request targets, if the router had to see a different one. */
 type Targets = WeakMap<IncomingMessage, string>
 
 /**
- * Serves each view at `/NAME/`, and an index of them at `/`, for every method. Bodies are left to the adapter: the parsers of `app` are not
- * touched. Works for servers that `app.listen` opens on one address. Does not open or close the overlays.
+ * Serves each view at `/NAME/`, and an index of them at `/`, for every method. The adapter reads bodies itself: the parsers of `app` are not
+ * used. Works for servers that `app.listen` opens on one address. Does not open or close the overlays.
  *
- * @throws TypeError a view has a name that cannot be served, or two have the same
+ * @throws TypeError a view has an invalid name, or two have the same name
  */
 export function registerWebDav(app: FastifyInstance, options: DavOptions): DavHandle {
   const views = servedViews(options.views)
   const now = options.now ?? Date.now
   const counters = newCounters()
-  // A clock that is handed in for everything is one for locks as well.
+  // A clock that is passed in for everything is used for locks as well.
   const lockClock = options.lockClock ?? { now: options.now ?? steadyNow, boot: undefined }
   const locks = new DurableLockStore(now, options.lockJournals ?? new Map(), options.log, lockClock)
   const limits = { ...DEFAULT_LIMITS, ...options.limits }
@@ -69,7 +69,7 @@ export function registerWebDav(app: FastifyInstance, options: DavOptions): DavHa
     counters,
     properties: new KeyedQueue(),
   })
-  // At once, so that uploads of the last run end with their time, whether or not anybody asks for them.
+  // Load at once, so that uploads of the last run expire on time even if nobody requests them.
   void uploads.load(views)
   const targets: Targets = new WeakMap()
   watchServer(app, options.views, targets)
@@ -98,7 +98,7 @@ function steadyNow(): number {
   return Number(process.hrtime.bigint() / 1_000_000n)
 }
 
-/** A place is kept from other protocols while a lock covers it: nobody but WebDAV clients can show a token. */
+/** Protects a locked path from other protocols, because only WebDAV clients can submit a token. */
 function lockGuard(locks: LockStore, view: string): ChangeGuard {
   return {
     get active() {
@@ -118,14 +118,14 @@ function servedViews(views: readonly DavViewSettings[]): Map<string, DavView> {
       throw new TypeError(`${JSON.stringify(view.name)} is not a valid view name`)
     }
     if (served.has(name)) throw new TypeError(`two views are named ${JSON.stringify(view.name)}`)
-    // Whoever asks is not known: what is written on their behalf never has the powers of what stood there.
+    // The user is not authenticated, so a written file never keeps setuid, setgid or capabilities of the file it replaces.
     const cred = { ...view.cred, dropsPrivilege: true }
     served.set(name, { ...view, cred, root: `/${encodeSegment(name)}/` })
   }
   return served
 }
 
-/** Sees requests before the router does: for what the router or Node would answer in a way WebDAV cannot use. */
+/** Handles requests before the router, for cases that the router or Node would answer in a way unsuitable for WebDAV. */
 function watchServer(app: FastifyInstance, views: readonly DavViewSettings[], targets: Targets): void {
   app.server.prependListener('request', (req: IncomingMessage, res: ServerResponse) => {
     lingerAfter(req, res)
@@ -136,7 +136,7 @@ function watchServer(app: FastifyInstance, views: readonly DavViewSettings[], ta
     targets.set(req, target)
     req.url = routable
   })
-  // With a listener of its own, Node leaves it to us when to ask for the body.
+  // With a checkContinue listener, the adapter decides when to request the body.
   app.server.on('checkContinue', (req: IncomingMessage, res: ServerResponse) => {
     const path = pathOf(req.url ?? '').split('/', 2)[1]
     if (views.some(({ name }) => encodeSegment(nameOfText(name)) === path)) markWaiting(req)
@@ -146,8 +146,8 @@ function watchServer(app: FastifyInstance, views: readonly DavViewSettings[], ta
 }
 
 /**
- * The path of a request target in any of its forms (RFC 9112 section 3.2): `*` speaks of the whole server. Several slashes at its beginning mean
- * the same as one: clients put a base URL and a path together without looking.
+ * The path of a request target in any of its forms (RFC 9112 section 3.2); `*` means the whole server. Several leading slashes mean
+ * the same as one, because clients join a base URL and a path carelessly.
  */
 function pathOf(url: string): string {
   if (url.startsWith('/')) return url.startsWith('//') ? url.replace(/^\/+/, '/') : url
@@ -156,7 +156,7 @@ function pathOf(url: string): string {
   return path === undefined ? url : path.startsWith('/') ? path.replace(/^\/+/, '/') : `/${path}`
 }
 
-/** A second Host field, and one that holds more than a host, is an error (RFC 9112 section 3.2): whoever is in front may have read it another way. */
+/** Rejects a second Host field, and one that is not just a host (RFC 9112 section 3.2), because a proxy may have interpreted it differently. */
 function refuseBadHost(app: FastifyInstance): void {
   app.addHook('onRequest', (request, reply, next) => {
     const { rawHeaders } = request.raw
@@ -172,7 +172,7 @@ function refuseBadHost(app: FastifyInstance): void {
   })
 }
 
-/** A path that the router can match: it takes only UTF-8 behind percent signs, while names are any bytes. */
+/** A path that the router can match: it accepts only percent-encoded UTF-8, while names are any bytes. */
 function routableTarget(path: string): string {
   if (!path.includes('%')) return path
   try {
@@ -194,7 +194,7 @@ function addRoutes(
     const route = {
       method: scope.supportedMethods.filter((method) => method !== 'CONNECT') as HTTPMethods[],
       onRequest: (request: FastifyRequest, _reply: FastifyReply, next: () => void) => {
-        // The type of a body is nobody's business here, and a malformed one must not keep it out.
+        // The content type is irrelevant here, and a malformed one must not reject the request.
         if (request.raw.headers['content-type'] !== undefined) delete request.raw.headers['content-type']
         next()
       },

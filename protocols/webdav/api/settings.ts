@@ -1,20 +1,20 @@
 import type { IncomingMessage } from 'node:http'
 import type { ChangeGuard, Cred, Overlay } from '../../../overlay-core/index.ts'
 
-/** One overlay served at `/name/`, and the user on whose behalf every request on it acts. */
+/** An overlay served at `/name/`, and the user that every request on it acts as. */
 export interface DavViewSettings {
   /** One path segment, as Unicode text. */
   readonly name: string
   readonly overlay: Overlay
   readonly cred: Cred
-  /** How symlinks are shown; `follow` when absent. */
+  /** How symlinks are shown; `follow` by default. */
   readonly symlinks?: SymlinkPolicy
 }
 
-/** What clients see of a symlink: what it leads to inside the view, nothing at all, or a resource that is refused. */
+/** What clients see of a symlink: its target inside the view, nothing, or a resource that is refused. */
 export type SymlinkPolicy = 'follow' | 'hide' | 'refuse'
 
-/** What the adapter writes to: the shape of a pino logger. */
+/** The logger of the adapter, compatible with pino. */
 export interface Logger {
   debug(details: object, message: string): void
   info(details: object, message: string): void
@@ -22,57 +22,57 @@ export interface Logger {
   error(details: object, message: string): void
 }
 
-/** Bounds on what one client, or all of them together, may ask for. */
+/** Limits on the requests of one client, or of all clients together. */
 export interface DavLimits {
-  /** Body of PROPFIND, LOCK and of a COPY or MOVE, bytes. */
+  /** Maximum body of PROPFIND, LOCK, COPY and MOVE, in bytes. */
   readonly xmlBytes: number
-  /** Body of PROPPATCH, bytes. */
+  /** Maximum body of PROPPATCH, in bytes. */
   readonly proppatchBytes: number
-  /** Dead properties of one resource, bytes as kept. */
+  /** Maximum stored size of the dead properties of one resource, in bytes. */
   readonly propertyBytes: number
-  /** Nesting of XML elements. */
+  /** Maximum nesting of XML elements. */
   readonly xmlDepth: number
-  /** XML elements and attributes in one body. */
+  /** Maximum number of XML elements and attributes in one body. */
   readonly xmlElements: number
-  /** Ranges in one GET; a request with more gets the whole file, as RFC 9110 section 14.2 allows. */
+  /** Maximum number of ranges in one GET; a request with more gets the whole file, as RFC 9110 section 14.2 allows. */
   readonly ranges: number
-  /** Locks held at a time, of all views. */
+  /** Maximum number of locks in all views. */
   readonly locks: number
-  /** Locks of one user held at a time. */
+  /** Maximum number of locks of one user. */
   readonly locksPerUser: number
-  /** Shared locks that cover one resource at a time: each shows in its `lockdiscovery`. */
+  /** Maximum number of shared locks that cover one resource, because its `lockdiscovery` lists each of them. */
   readonly locksPerResource: number
-  /** The XML inside `DAV:owner`, bytes. */
+  /** Maximum size of the XML inside `DAV:owner`, in bytes. */
   readonly ownerBytes: number
-  /** The longest life of a lock between refreshes, seconds; also what a client gets that names none. */
+  /** Maximum and default lifetime of a lock between refreshes, in seconds. */
   readonly lockSeconds: number
-  /** A connection that neither sends nor takes a byte for this long in the middle of a request is closed, ms. */
+  /** A connection that neither sends nor reads a byte for this long during a request is closed, in ms. */
   readonly idleMs: number
-  /** A body that brings fewer bytes than this in `idleMs` is cut off. */
+  /** A request whose body sends fewer bytes than this in `idleMs` is aborted. */
   readonly paceBytes: number
-  /** Failed members named in one multistatus answer; the rest is counted only. */
+  /** Maximum number of failed members listed in one multistatus response; the rest is only counted. */
   readonly reportedFailures: number
-  /** The HTML listing of a collection with up to so many members is in order; a larger one is sent as the directory gives it. */
+  /** The HTML listing of a collection with up to this many members is sorted; a larger one is sent in directory order. */
   readonly sortedMembers: number
-  /** Content of small files kept in memory, bytes, of all views. */
+  /** Maximum cached content of small files in all views, in bytes. */
   readonly contentBytes: number
-  /** Resumable uploads under way at a time. */
+  /** Maximum number of resumable uploads in progress. */
   readonly uploads: number
-  /** The checksum of a larger file is not computed when a client asks for it, bytes. */
+  /** Checksums of files larger than this are not computed on request, in bytes. */
   readonly checksumBytes: number
-  /** A checksum that takes longer is given up, ms. */
+  /** A checksum that takes longer than this is abandoned, in ms. */
   readonly checksumMs: number
-  /** How long a resumable upload may rest, seconds. */
+  /** How long a resumable upload is kept without activity, in seconds. */
   readonly uploadSeconds: number
-  /** Members of collections that are remembered for sync tokens, of all tokens. */
+  /** Maximum number of collection members stored for all sync tokens. */
   readonly syncMembers: number
-  /** Matches of one SEARCH. */
+  /** Maximum number of matches of one SEARCH. */
   readonly searchResults: number
-  /** Members that one SEARCH looks at. */
+  /** Maximum number of members that one SEARCH examines. */
   readonly searchedMembers: number
 }
 
-/** The limits in force where the caller names none. */
+/** The default limits. */
 export const DEFAULT_LIMITS: DavLimits = {
   xmlBytes: 64 * 1024,
   proppatchBytes: 1024 * 1024,
@@ -100,51 +100,51 @@ export const DEFAULT_LIMITS: DavLimits = {
 }
 
 /**
- * A text file of whole lines that survives the process: where locks are kept. Whoever makes it owns the disk; both calls resolve
- * when the text would survive a power cut, and reject when it may not.
+ * A file of lines that survives the process and stores locks. Its creator owns the disk; both calls resolve
+ * once the text would survive a power loss, and reject if it may not.
  */
 export interface Journal {
-  /** What the file held when it was opened, oldest first. */
+  /** The lines of the file when it was opened, oldest first. */
   readonly lines: readonly string[]
   /** Adds whole lines at the end. */
   append(text: string): Promise<void>
-  /** Puts `pieces`, whole lines, in the place of all that is there, in one step. */
+  /** Atomically replaces all lines by `pieces`, which are whole lines. */
   replace(pieces: AsyncIterable<string>): Promise<void>
 }
 
-/** The clock that locks live by: nobody sets it, and it goes on from run to run of the server until the machine boots again. */
+/** The clock for lock expiry. It is monotonic and continues across runs of the server until the machine reboots. */
 export interface LockClock {
-  /** Milliseconds since some moment before. */
+  /** Milliseconds since an arbitrary moment in the past. */
   readonly now: () => number
-  /** Which boot of which machine it counts in; undefined where it means nothing to another run. */
+  /** The boot of the machine in which the clock counts; undefined if its values mean nothing to another run. */
   readonly boot: string | undefined
 }
 
-/** What `registerWebDav` needs. */
+/** The options of `registerWebDav`. */
 export interface DavOptions {
   readonly views: readonly DavViewSettings[]
   readonly log: Logger
-  /** Milliseconds since the epoch; the system clock when absent. */
+  /** Milliseconds since the epoch; the system clock by default. */
   readonly now?: () => number
-  /** What locks live by; a clock of this boot that nobody sets when absent, or `now` where that is handed in. */
+  /** The clock for lock expiry; by default the monotonic clock of this boot, or `now` if given. */
   readonly lockClock?: LockClock
-  /** Random UUIDs for lock tokens; `node:crypto` when absent. */
+  /** Random UUIDs for lock tokens; `node:crypto` by default. */
   readonly randomUUID?: () => string
-  /** Where locks outlive the process, by the name of the view; without one they end with it. */
+  /** The lock journal of each view, by name. Without one, locks end with the process. */
   readonly lockJournals?: ReadonlyMap<string, Journal>
   readonly limits?: Partial<DavLimits>
-  /** Whether the host of a URL, with its port, is this server under another name than that in Host; never when absent. */
+  /** Whether a host and port, other than that in Host, is a name of this server. Never by default. */
   readonly isOurs?: (authority: string, req: IncomingMessage) => boolean
-  /** Answers PROPFIND with Depth infinity; false when absent, as one request then reads a whole tree. */
+  /** Allows PROPFIND with Depth infinity. False by default, because a single request reads a whole tree. */
   readonly depthInfinity?: boolean
 }
 
-/** What `registerWebDav` returns. */
+/** The result of `registerWebDav`. */
 export interface DavHandle {
-  /** Running totals by name: `requests`, `status2xx`…, `abortedUploads`, `abortedDownloads`, `faults`… */
+  /** Totals by name: `requests`, `status2xx`…, `abortedUploads`, `abortedDownloads`, `faults`… */
   readonly counters: Readonly<Record<string, number>>
-  /** Tells other protocols which places of a view are locked, for views with mandatory locks. @throws TypeError no such view */
+  /** A guard that tells other protocols which paths of a view are locked, for mandatory locks. @throws TypeError no such view */
   changeGuard(view: string): ChangeGuard
-  /** Turns new requests away (503) and resolves when the running ones have ended. */
+  /** Refuses new requests (503) and resolves when the running ones have ended. */
   close(): Promise<void>
 }

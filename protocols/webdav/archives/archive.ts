@@ -25,21 +25,21 @@ import { hasData, ZipWriter } from './zip.ts'
 
 const BATCH = 256
 const PIECE_BYTES = 64 * 1024
-/** Files up to this size are packed in one go, on the event loop. */
+/** Files up to this size are compressed in one step on the event loop. */
 const SMALL_BYTES = 16 * 1024
-/** Little is gained by more, and the time is the server's. */
+/** A higher level gains little and costs the server time. */
 const LEVEL = 3
-/** A window of what may come, and little memory beside it. */
+/** Full window, but little memory. */
 const SMALL_PACKING = { level: LEVEL, windowBits: 14, memLevel: 6 }
-/** What a zip archive may hold, as its directory is kept in memory until the end. */
+/** The maximum number of members in a zip archive, whose directory is kept in memory until the end. */
 const MAX_ZIP_MEMBERS = 500_000
-/** Files with several names whose first name is remembered. */
+/** The number of hard-linked files whose first name is remembered. */
 const MAX_LINKED = 100_000
 
 type Format = 'zip' | 'tar.gz'
 const TYPES: Readonly<Record<Format, string>> = { zip: 'application/zip', 'tar.gz': 'application/gzip' }
 
-/** The archive format that the query of a GET asks for; undefined when it asks for none. @throws DavError 400 another format */
+/** The archive format in the query of a GET; undefined if there is none. @throws DavError 400 unknown format */
 export function requestedArchive(url: string): Format | undefined {
   const found = /\?(?:.*&)?archive=([^&]*)/.exec(url)?.[1]
   if (found === undefined) return undefined
@@ -48,8 +48,8 @@ export function requestedArchive(url: string): Format | undefined {
 }
 
 /**
- * Answers with the collection and all below as one archive, made while it is sent at the client's pace. Symlinks go in as they are; special files
- * and what the caller may not read are left out.
+ * Responds with the collection and everything below as one archive, which is built while it is sent. Symlinks are included as symlinks; special files
+ * and files that the caller may not read are omitted.
  *
  * @throws EACCES the collection itself · ClientGone
  */
@@ -60,7 +60,7 @@ export async function sendArchive(
 ): Promise<void> {
   const { view, res } = ctx
   const name = collection.names.at(-1) ?? nameOfText(view.name)
-  // What is not allowed has to be told before the answer begins.
+  // A refusal must be sent before the response begins.
   await view.overlay.readdir(view.cred, collection.inode, 0, () => false)
   const file = encodeURIComponent(Buffer.from(`${name}.${format}`, 'latin1').toString('utf8')).replaceAll("'", '%27')
   res.writeHead(200, [
@@ -84,7 +84,7 @@ export async function sendArchive(
         res,
       )
   } catch (error) {
-    // Of streams that end before their time the client is the cause: what fails on this side says so itself.
+    // A premature end is caused by the client; failures of the server have their own errors.
     throw /^(ERR_STREAM_|ABORT_ERR|ECONNRESET|EPIPE)/.test((error as NodeJS.ErrnoException).code ?? '')
       ? new ClientGone()
       : error
@@ -103,7 +103,7 @@ interface Found extends ArchiveMember {
   readonly inode: Inode
 }
 
-/** A directory on the way from the top to where the walk is. */
+/** A directory between the top and the present position of the walk. */
 interface Frame {
   readonly inode: Inode
   readonly path: string
@@ -112,7 +112,7 @@ interface Frame {
   listed: boolean
 }
 
-/** The collection and all below it, depth first, each directory before what is in it. */
+/** Walks the collection and everything below it, depth first, each directory before its contents. */
 async function* walk(view: DavView, top: Inode, name: string): AsyncGenerator<Found> {
   const linked = new LargeMap<number, string>()
   const attr = await view.overlay.getattr(top)
@@ -178,7 +178,7 @@ async function* tarOf(view: DavView, members: AsyncIterable<Found>): AsyncGenera
     const file = await openReadable(view, found.inode)
     if (file === undefined) continue
     try {
-      // The header says how much comes: what the file has now.
+      // The header contains the present size of the file.
       const attr = await file.getattr()
       yield tarHeader({ ...found, attr })
       yield* contentOf(file, attr)
@@ -208,7 +208,7 @@ async function* zipOf(view: DavView, members: AsyncIterable<Found>): AsyncGenera
   }
 }
 
-/** A member with data; nothing of a file that the caller may not read. */
+/** Adds a file; a file that the caller may not read is omitted. */
 async function* zipMember(view: DavView, zip: ZipWriter, member: Found): AsyncGenerator<Buffer> {
   if (member.kind === 'symlink') {
     yield* small(zip, member, Buffer.from(member.target ?? '', 'latin1'))
@@ -226,7 +226,7 @@ async function* zipMember(view: DavView, zip: ZipWriter, member: Found): AsyncGe
     const data = { crc: 0, size: 0, packed: 0 }
     const plain = Readable.from(summed(contentOf(file, attr), data), { objectMode: false })
     const deflate = createDeflateRaw({ level: LEVEL })
-    // A failure on one side must end the other, which waits for it.
+    // A failure of one side must end the other, which waits for it.
     plain.on('error', (error) => deflate.destroy(error))
     for await (const piece of plain.pipe(deflate)) {
       data.packed += (piece as Buffer).length
@@ -238,7 +238,7 @@ async function* zipMember(view: DavView, zip: ZipWriter, member: Found): AsyncGe
   }
 }
 
-/** A member that is packed in one go: a stream of its own for each of many small files costs far more than their packing, and 300 KiB each. */
+/** Compresses a small member in one step: a separate stream for each small file costs far more than the compression, and 300 KiB each. */
 function small(zip: ZipWriter, member: Found, content: Buffer): Buffer[] {
   const header = zip.begin(member)
   const packed = deflateRawSync(content, SMALL_PACKING)
@@ -257,7 +257,7 @@ async function* summed(
   }
 }
 
-/** Opens a file; undefined when the caller may not read it, or it went meanwhile. */
+/** Opens a file; undefined if the caller may not read it, or it was removed meanwhile. */
 async function openReadable(view: DavView, inode: Inode): Promise<OpenFile | undefined> {
   try {
     return await view.overlay.open(view.cred, inode, { read: true })
@@ -267,7 +267,7 @@ async function openReadable(view: DavView, inode: Inode): Promise<OpenFile | und
   }
 }
 
-/** The first `size` bytes of a file, few. @throws FileShrank */
+/** Reads the first `size` bytes of a small file. @throws FileShrank */
 async function wholeOf(file: OpenFile, size: number): Promise<Buffer> {
   const content = Buffer.allocUnsafeSlow(size)
   for (let at = 0; at < size; ) {
@@ -278,10 +278,10 @@ async function wholeOf(file: OpenFile, size: number): Promise<Buffer> {
   return content
 }
 
-/** As many bytes of the file as `attr` says. @throws FileShrank */
+/** Reads as many bytes of the file as `attr` says. @throws FileShrank */
 async function* contentOf(file: OpenFile, { size }: Attr): AsyncGenerator<Buffer> {
   for (let at = 0; at < size; ) {
-    // Whoever takes the pieces may hold them for a while: each has memory of its own.
+    // Each piece has its own memory, because the consumer may keep it for a while.
     const piece = Buffer.allocUnsafeSlow(Math.min(PIECE_BYTES, size - at))
     const read = await file.read(piece, 0, piece.length, at)
     if (read === 0) throw new FileShrank()

@@ -1,13 +1,13 @@
 import type { Name } from '../../../overlay-core/index.ts'
 
-/** For systems where a backslash separates names, as a slash does, and a letter with a colon begins a drive. */
+/** Characters that separate names or start a drive on some systems: a backslash, or a letter with a colon. */
 const ESCAPES = /\\|(?<=^[A-Za-z]):/g
-/** What such systems take for this directory or the one above, as they drop dots and blanks at the end. */
+/** Names that such systems treat as `.` or `..`, because they drop trailing dots and blanks. */
 const ONLY_DOTS = /^\.+[. ]*$/
 
 /**
- * A name as it stands in an archive: one component wherever that is unpacked. A file can be called `..\\..\\x` or `C:x` here, and would leave the folder
- * that it is unpacked into on a system that takes that for a path; such characters are written as in a URL. Others stay as they are.
+ * The name of a member in an archive, which is a single component on every system. A file may be named `..\\..\\x` or `C:x` here and would escape from the folder
+ * on a system that treats this as a path, so such characters are percent-encoded. Others stay unchanged.
  */
 export function memberName(name: Name): Name {
   const safe = name.replace(ESCAPES, (char) => `%${char.charCodeAt(0).toString(16).toUpperCase()}`)

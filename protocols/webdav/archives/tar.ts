@@ -2,11 +2,11 @@ import type { Attr } from '../../../overlay-core/index.ts'
 
 /** A member of an archive. */
 export interface ArchiveMember {
-  /** From the top of the archive, as bytes, one code unit each; that of a directory ends with a slash. */
+  /** The path from the top of the archive as bytes, one code unit each; a directory's path ends with a slash. */
   readonly path: string
   readonly attr: Attr
   readonly kind: 'file' | 'directory' | 'symlink' | 'link'
-  /** Where a symlink leads, or the path of the member that a hard link is another name of. */
+  /** The target of a symlink, or the path of the member that a hard link refers to. */
   readonly target?: string
 }
 
@@ -17,12 +17,12 @@ const TYPE_FLAGS = { file: '0', link: '1', symlink: '2', directory: '5' } as con
 /** Two empty blocks end an archive. */
 export const TAR_END = Buffer.alloc(2 * BLOCK)
 
-/** What follows `size` bytes of content so that the next header begins at a block. */
+/** The padding after `size` bytes of content up to the next block. */
 export function tarPadding(size: number): Buffer {
   return Buffer.alloc((BLOCK - (size % BLOCK)) % BLOCK)
 }
 
-/** The header of a member in the pax interchange format (POSIX.1-2001): what ustar cannot hold goes into an extended header before it. */
+/** The header of a member in the pax interchange format (POSIX.1-2001): values that ustar cannot hold go into an extended header before it. */
 export function tarHeader(member: ArchiveMember): Buffer {
   const { path, attr, kind, target = '' } = member
   const records: string[] = []
@@ -50,7 +50,7 @@ function decimalTime(sec: number, nsec: number): string {
   return `-${nsec === 0 ? -sec : -sec - 1}.${String(fraction).padStart(9, '0')}`
 }
 
-/** A record begins with its own length in decimal, that number included. */
+/** A record starts with its own length in decimal, including that number. */
 function paxRecord(key: string, value: string): string {
   const rest = ` ${key}=${value}\n`
   let length = rest.length + String(rest.length).length
@@ -82,7 +82,7 @@ function ustarHeader(path: string, target: string, type: string, attr: HeaderAtt
   return header
 }
 
-/** A number in octal digits; one too large for the field is given by an extended header, and is 0 here. */
+/** Formats a number in octal digits; a number too large for the field is in the extended header and 0 here. */
 function putOctal(header: Buffer, at: number, width: number, value: number): void {
   const digits = value.toString(8)
   header.write((digits.length < width ? digits : '0').padStart(width - 1, '0'), at, 'latin1')

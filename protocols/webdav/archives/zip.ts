@@ -5,7 +5,7 @@ import { ZipDirectory } from './zip-directory.ts'
 const DIRECTORY_BIT = 0x10
 const TYPE_BITS = { file: 0o100000, link: 0o100000, directory: 0o040000, symlink: 0o120000 } as const
 const LARGE = 0xffffffff
-/** Version 4.5, the first with 64-bit sizes; on Unix, so that modes and symlinks count. */
+/** Version 4.5, the first with 64-bit sizes, made on Unix, so that modes and symlinks are used. */
 const VERSION = 45
 const MADE_BY = (3 << 8) | VERSION
 const SIZES_FOLLOW = 1 << 3
@@ -15,7 +15,7 @@ const DEFLATE = 8
 const ZIP64_BYTES = 4 + 3 * 8
 const TIMESTAMP_BYTES = 9
 
-/** What is known of a member's data once it has been sent. */
+/** Facts about the data of a member after it was sent. */
 export interface ZipData {
   readonly crc: number
   readonly size: number
@@ -25,8 +25,8 @@ export interface ZipData {
 const NOTHING: ZipData = { crc: 0, size: 0, packed: 0 }
 
 /**
- * Writes a zip archive (PKWARE APPNOTE 6.3, with Zip64) front to back: sizes and checksums come after the data of each member, and a directory of
- * all members at the end. Holds that directory in memory meanwhile, about 60 bytes and the path for each member; to be closed.
+ * Writes a zip archive (PKWARE APPNOTE 6.3, with Zip64) sequentially: sizes and checksums follow the data of each member, and the directory of
+ * all members is at the end. That directory is kept in memory, about 60 bytes and the path for each member. Close it after use.
  */
 export class ZipWriter {
   readonly #directory = new ZipDirectory()
@@ -37,7 +37,7 @@ export class ZipWriter {
     return this.#directory.count
   }
 
-  /** The header of a member; its deflated data, if it has any, and `end` come next. */
+  /** The header of a member, followed by its deflated data, if any, and `end`. */
   begin(member: ArchiveMember): Buffer {
     this.#headerAt = this.#offset
     const name = Buffer.from(member.path, 'latin1')
@@ -46,7 +46,7 @@ export class ZipWriter {
     header.writeUInt32LE(0x04034b50, 0)
     header.writeUInt16LE(VERSION, 4)
     putCommon(header, 6, name, deflated, member)
-    // 64-bit sizes are announced, as it is not known yet whether they will be needed.
+    // Declares 64-bit sizes, because the size is not known yet.
     const extra = deflated ? zip64([0, 0]) : Buffer.alloc(0)
     if (deflated) header.fill(0xff, 18, 26)
     header.writeUInt16LE(name.length, 26)
@@ -54,7 +54,7 @@ export class ZipWriter {
     return this.#sent(Buffer.concat([header, name, extra]))
   }
 
-  /** What follows the data of the member begun last, which took `data.packed` bytes. */
+  /** The data descriptor after the present member, whose data took `data.packed` bytes. */
   end(member: ArchiveMember, data: ZipData = NOTHING): Buffer {
     this.#offset += data.packed
     addDirectoryEntry(this.#directory, member, data, this.#headerAt)
@@ -67,7 +67,7 @@ export class ZipWriter {
     return this.#sent(descriptor)
   }
 
-  /** The directory of all members, which ends the archive. */
+  /** The directory of all members at the end of the archive. */
   *finish(): Generator<Buffer> {
     const start = this.#offset
     for (const block of this.#directory.blocks()) yield this.#sent(block)
@@ -95,7 +95,7 @@ export class ZipWriter {
     yield end
   }
 
-  /** Lets go of the directory. */
+  /** Releases the directory. */
   close(): void {
     this.#directory.close()
   }
@@ -106,7 +106,7 @@ export class ZipWriter {
   }
 }
 
-/** Whether data follows the header of the member: content, or where a symlink leads. */
+/** Whether data follows the header of the member: content, or the target of a symlink. */
 export function hasData({ kind }: ArchiveMember): boolean {
   return kind !== 'directory'
 }
@@ -135,7 +135,7 @@ function addDirectoryEntry(directory: ZipDirectory, member: ArchiveMember, data:
   entry.set(timestamp(member), nameEnd + extraBytes - TIMESTAMP_BYTES)
 }
 
-/** Flags, method and time, which the header and the directory have in common. */
+/** Flags, method and time, common to the header and the directory. */
 function putCommon(out: Buffer, at: number, name: Buffer, deflated: boolean, { attr }: ArchiveMember): void {
   out.writeUInt16LE((deflated ? SIZES_FOLLOW : 0) | (isUtf8(name) ? NAME_IS_UTF8 : 0), at)
   out.writeUInt16LE(deflated ? DEFLATE : 0, at + 2)
@@ -153,7 +153,7 @@ function zip64(values: readonly number[]): Buffer {
   return extra
 }
 
-/** The modification time in seconds since the epoch (Info-ZIP's extra field `UT`): the other one has no zone and counts in twos. */
+/** The modification time in seconds since the epoch (Info-ZIP's extra field `UT`), because the standard field has no time zone and a resolution of two seconds. */
 function timestamp({ attr }: ArchiveMember): Buffer {
   const extra = Buffer.alloc(TIMESTAMP_BYTES)
   extra.writeUInt16LE(0x5455, 0)

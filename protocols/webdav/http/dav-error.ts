@@ -1,16 +1,16 @@
 import { HTTPError } from './vocabulary.ts'
 
-/** What a DavError carries beside its status. */
+/** The details of a DavError in addition to its status. */
 export interface DavErrorDetails {
   /** The content of a `DAV:error` element: the precondition that failed (RFC 4918 section 16), as XML. */
   readonly condition?: string
-  /** Further header fields, as a flat list of names and values. */
+  /** Additional header fields, as a flat list of names and values. */
   readonly headers?: readonly string[]
 }
 
 /**
- * An answer that is not a success, decided by this adapter: `HTTPCode` is its status. What overlay-core refuses is an
- * OverlayError instead. No stack is captured: it is an answer, not a fault.
+ * An error response chosen by this adapter, with the status `HTTPCode`. Errors of overlay-core are
+ * OverlayErrors instead. No stack is captured, because it is a response and not a fault.
  */
 export class DavError extends HTTPError {
   readonly condition: string | undefined
@@ -28,7 +28,7 @@ export class DavError extends HTTPError {
   }
 }
 
-/** A request that breaks the grammar of HTTP or WebDAV: status 400. */
+/** The error for a request that violates the syntax of HTTP or WebDAV: status 400. */
 export function badRequest(message: string): DavError {
   return new DavError(400, message)
 }

@@ -2,7 +2,7 @@ import type { Attr, Inode } from '../../../overlay-core/index.ts'
 
 /**
  * The strong entity tag of a file, with its quotes: identity (key and generation), size and modification time to the
- * nanosecond. The same in GET, PUT and `DAV:getetag`.
+ * nanosecond. GET, PUT and `DAV:getetag` use the same one.
  */
 export function etagOf(inode: Inode, attr: Attr): string {
   const { sec, nsec } = attr.mtime
@@ -18,7 +18,7 @@ export interface EntityTag {
 
 const ENTITY_TAG = /(W\/)?("[\x21\x23-\x7e\x80-\xff]*")/y
 
-/** Reads one entity tag at `from`; undefined when there is none. @returns the tag and the index after it */
+/** Reads one entity tag at `from`; undefined if there is none. @returns the tag and the index after it */
 export function readEntityTag(text: string, from: number): { tag: EntityTag; end: number } | undefined {
   ENTITY_TAG.lastIndex = from
   const found = ENTITY_TAG.exec(text)
@@ -26,7 +26,7 @@ export function readEntityTag(text: string, from: number): { tag: EntityTag; end
   return { tag: { weak: found[1] !== undefined, value: found[2] }, end: ENTITY_TAG.lastIndex }
 }
 
-/** The tags of an If-Match or If-None-Match field, `*`, or undefined when it is neither (RFC 9110 section 13.1). */
+/** The tags of an If-Match or If-None-Match field, or `*`; undefined if malformed (RFC 9110 section 13.1). */
 export function parseEntityTags(field: string): '*' | EntityTag[] | undefined {
   if (field.trim() === '*') return '*'
   const tags: EntityTag[] = []

@@ -1,7 +1,7 @@
 import { badRequest } from './dav-error.ts'
 import { parseHttpDate } from './http-date.ts'
 
-/** How far a request reaches: the resource, its members too, or everything below. */
+/** The depth of a request: the resource, its members too, or everything below. */
 export type Depth = 0 | 1 | 'infinity'
 
 /** The Depth field (RFC 4918 section 10.2), or `fallback` when absent. @throws DavError 400 */
@@ -33,8 +33,8 @@ export function parseOverwrite(field: string | string[] | undefined): boolean {
 }
 
 /**
- * The seconds a lock shall live: the first choice of the Timeout field (RFC 4918 section 10.7) that can be read, within 1
- * and `maxSeconds`; `maxSeconds` when there is none.
+ * The lifetime of a lock in seconds: the first valid choice of the Timeout field (RFC 4918 section 10.7), limited to 1
+ * to `maxSeconds`; `maxSeconds` if there is none.
  */
 export function parseTimeout(field: string | string[] | undefined, maxSeconds: number): number {
   for (const choice of String(field ?? '').split(',')) {
@@ -46,22 +46,22 @@ export function parseTimeout(field: string | string[] | undefined, maxSeconds: n
   return maxSeconds
 }
 
-/** The token of a Lock-Token field (RFC 4918 section 10.5), also without its angle brackets, as some clients send it. @throws DavError 400 absent or malformed */
+/** The token of a Lock-Token field (RFC 4918 section 10.5). Some clients send it without angle brackets. @throws DavError 400 missing or malformed */
 export function parseLockToken(field: string | string[] | undefined): string {
   const token = readLockToken(field)
   if (token === undefined) throw badRequest('the Lock-Token field is missing or malformed')
   return token
 }
 
-/** The token of a Lock-Token field; undefined when it is absent or malformed. */
+/** The token of a Lock-Token field; undefined if missing or malformed. */
 export function readLockToken(field: string | string[] | undefined): string | undefined {
   const found = /^\s*(?:<([^<>\s]+)>|([^<>\s"(),]+))\s*$/.exec(String(field ?? ''))
   return found?.[1] ?? found?.[2]
 }
 
 /**
- * The modification time that X-OC-Mtime asks for (seconds since the epoch, maybe with a fraction), as ownCloud clients
- * and rclone send it. Undefined when absent. @throws DavError 400
+ * The modification time in X-OC-Mtime (seconds since the epoch, with an optional fraction), which ownCloud clients
+ * and rclone send. Undefined if missing. @throws DavError 400
  */
 export function parseOcMtime(field: string | string[] | undefined): { sec: number; nsec: number } | undefined {
   if (field === undefined) return undefined
@@ -70,7 +70,7 @@ export function parseOcMtime(field: string | string[] | undefined): { sec: numbe
   return time
 }
 
-/** Seconds since the epoch, maybe with a fraction, which counts away from zero as in any number. */
+/** Parses seconds since the epoch with an optional fraction. The fraction of a negative number counts downward, as in any number. */
 function parseSeconds(text: string): { sec: number; nsec: number } | undefined {
   const [, sign, digits, fraction = ''] = /^(-?)(\d{1,12})(?:\.(\d{1,9})\d*)?$/.exec(text) ?? []
   if (digits === undefined) return undefined
@@ -80,7 +80,7 @@ function parseSeconds(text: string): { sec: number; nsec: number } | undefined {
 }
 
 /**
- * A time as clients set it by a property: an HTTP date, RFC 3339, or seconds since the epoch, maybe with a fraction. Undefined when it is none of
+ * Parses a time that a client sets by a property: an HTTP date, RFC 3339, or seconds since the epoch with an optional fraction. Undefined if it is none of
  * them.
  */
 export function parseTime(text: string): { sec: number; nsec: number } | undefined {
@@ -94,7 +94,7 @@ export function parseTime(text: string): { sec: number; nsec: number } | undefin
   return Number.isNaN(ms) ? undefined : { sec: ms / 1000, nsec: Number(fraction.padEnd(9, '0')) }
 }
 
-/** The modification time that a Last-Modified field on an upload asks for. Undefined when absent or no date. */
+/** The modification time in the Last-Modified field of an upload. Undefined if missing or not a date. */
 export function parseLastModified(field: string | undefined): { sec: number; nsec: number } | undefined {
   const sec = field === undefined ? undefined : parseHttpDate(field)
   return sec === undefined ? undefined : { sec, nsec: 0 }

@@ -1,14 +1,14 @@
 import { badRequest } from './dav-error.ts'
 import { type EntityTag, readEntityTag } from './etag.ts'
 
-/** One condition: a state token (`<…>`) or an entity tag (`[…]`), maybe negated. */
+/** One condition: a state token (`<…>`) or an entity tag (`[…]`), optionally negated. */
 export interface IfCondition {
   readonly not: boolean
   readonly token?: string
   readonly etag?: EntityTag
 }
 
-/** One list of conditions, all of which must hold, and the resource it speaks of (undefined: that of the request). */
+/** A list of conditions, all of which must be true, and the resource it applies to (undefined: the resource of the request). */
 export interface IfList {
   readonly tag: string | undefined
   readonly conditions: readonly IfCondition[]
@@ -17,8 +17,8 @@ export interface IfList {
 const MAX_CONDITIONS = 256
 
 /**
- * Parses an If field (RFC 4918 section 10.4.2) by its grammar. The field holds when one of the lists does.
- * @throws DavError 400 it does not follow the grammar
+ * Parses an If field (RFC 4918 section 10.4.2). The field is true if one of the lists is.
+ * @throws DavError 400 the field is malformed
  */
 export function parseIf(field: string): IfList[] {
   return new IfParser(field).parse()
@@ -40,7 +40,7 @@ class IfParser {
     while (this.#at < this.#text.length) {
       const tag = tagged ? this.#angled() : undefined
       this.#skipSpace()
-      // A resource tag holds for all lists that follow it; lists without one may not be mixed in.
+      // A resource tag applies to all lists that follow it; tagged and untagged lists must not be mixed.
       do {
         lists.push({ tag, conditions: this.#list() })
         this.#skipSpace()
@@ -99,15 +99,15 @@ class IfParser {
   }
 }
 
-/** What a list of conditions is held against: a resource as it stands now. */
+/** The present state of a resource, against which conditions are evaluated. */
 export interface IfState {
-  /** Undefined where there is no file. */
+  /** Undefined if there is no file. */
   readonly etag: string | undefined
-  /** Tokens of the locks whose scope holds the resource. */
+  /** Whether a lock with this token covers the resource. */
   hasLock(token: string): boolean
 }
 
-/** Whether all conditions hold. Entity tags compare strongly; a token nobody holds, such as `DAV:no-lock`, never matches. */
+/** Whether all conditions are true. Entity tags are compared strongly; a token that nobody holds, such as `DAV:no-lock`, never matches. */
 export function listHolds(conditions: readonly IfCondition[], state: IfState): boolean {
   return conditions.every((condition) => conditionMatches(condition, state) !== condition.not)
 }

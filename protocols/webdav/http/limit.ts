@@ -1,7 +1,7 @@
 import { badRequest } from './dav-error.ts'
 import { childElements, type XmlElement } from './xml.ts'
 
-/** DAV:limit (RFC 5323 section 5.17): no limit when absent. @throws DavError 400 */
+/** Parses DAV:limit (RFC 5323 section 5.17); no limit if missing. @throws DavError 400 */
 export function limitOf(limit: XmlElement | undefined): number {
   if (limit === undefined) return Number.POSITIVE_INFINITY
   const text = textIn(childElements(limit).find(({ uri, local }) => uri === 'DAV:' && local === 'nresults'))
@@ -9,7 +9,7 @@ export function limitOf(limit: XmlElement | undefined): number {
   return Number(text)
 }
 
-/** The text of an element without the white space around it; empty when there is no element. */
+/** The trimmed text of an element; empty if there is no element. */
 export function textIn(element: XmlElement | undefined): string {
   return (element?.children ?? [])
     .filter((child) => typeof child === 'string')

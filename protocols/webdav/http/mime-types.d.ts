@@ -1,4 +1,4 @@
-/** What is used of the library: its table, from file extensions to media types. */
+/** The part of the library that is used: its table of media types by file extension. */
 declare module 'mime-types' {
   export const types: Readonly<Record<string, string>>
 }

@@ -4,7 +4,7 @@ import type { FastifyInstance } from 'fastify'
 
 /** A file of the page for browsers. */
 export interface PageAsset {
-  /** Changes with the content, so that browsers may keep it for ever. */
+  /** Changes with the content, so that browsers may cache it forever. */
   readonly href: string
   readonly type: string
   readonly content: Buffer
@@ -15,7 +15,7 @@ export const PAGE_SCRIPT = load('page.js', 'text/javascript; charset=utf-8')
 /** The style sheet of the page. */
 export const PAGE_STYLE = load('page.css', 'text/css; charset=utf-8')
 
-/** Files that come with the program, read once at the start; they are no layers. */
+/** Reads a file of the program at startup. Such files are not layers. */
 function load(name: string, type: string): PageAsset {
   const content = readFileSync(new URL(`../page/${name}`, import.meta.url))
   const version = createHash('sha256').update(content).digest('hex').slice(0, 12)

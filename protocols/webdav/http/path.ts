@@ -1,7 +1,7 @@
 import type { Name } from '../../../overlay-core/index.ts'
 import { badRequest } from './dav-error.ts'
 
-/** A path of a request: its names as bytes, and whether it ended with a slash. */
+/** The path of a request: its names as bytes, and whether it ends with a slash. */
 export interface DavPath {
   readonly names: readonly Name[]
   readonly trailingSlash: boolean
@@ -9,17 +9,17 @@ export interface DavPath {
 
 const ENCODED_DOTS = /^(?:\.|%(?:25)*2e){1,2}$/i
 
-/** Characters of a segment that are sent as they are; all else, and everything special to XML and HTML, is escaped. */
+/** Segments that need no escaping. All other characters, including those special to XML and HTML, are escaped. */
 const PLAIN_SEGMENT = /^[A-Za-z0-9\-._~!$()*+,;=:@]*$/
 const PLAIN_BYTE = Array.from({ length: 256 }, (_, byte) => PLAIN_SEGMENT.test(String.fromCharCode(byte)))
 const ESCAPED_BYTE = Array.from({ length: 256 }, (_, byte) => `%${byte.toString(16).toUpperCase().padStart(2, '0')}`)
 
 /**
- * Splits the path of a request target into names, undoing percent-encoding exactly once. Empty segments are skipped,
+ * Splits the path of a request target into names and percent-decodes them exactly once. Empty segments are skipped;
  * a query is ignored.
  *
- * @param target what follows the host: it begins with `/`
- * @throws DavError 400 a raw `#`, a broken escape, an encoded `/` or NUL, or a segment `.` or `..`, encoded or not
+ * @param target the part after the host, starting with `/`
+ * @throws DavError 400 a raw `#`, an invalid escape, an encoded `/` or NUL, or a segment `.` or `..`, encoded or not
  */
 export function parsePath(target: string): DavPath {
   if (target.charCodeAt(0) !== 0x2f) throw badRequest('the request target is not a path')
@@ -31,7 +31,7 @@ export function parsePath(target: string): DavPath {
     if (segment === '') continue
     const name = segment.includes('%') ? decodeSegment(segment) : segment
     if (name === '.' || name === '..') throw badRequest('the path contains a dot segment')
-    // Whoever encodes dots twice hopes that somebody decodes twice. Other names with a percent sign are names.
+    // Doubly encoded dots are an attack on software that decodes twice. Other names with a percent sign are ordinary.
     if (name !== segment && ENCODED_DOTS.test(name)) throw badRequest('the path contains a doubly encoded dot segment')
     if (name.includes('\0')) throw badRequest('the path contains a NUL')
     names.push(name)
@@ -39,7 +39,7 @@ export function parsePath(target: string): DavPath {
   return { names, trailingSlash: path.endsWith('/') }
 }
 
-/** One segment of a URL as bytes. @throws DavError 400 a broken escape, or one of `/` or NUL */
+/** Decodes a segment of a URL to bytes. @throws DavError 400 an invalid escape, or an encoded `/` or NUL */
 export function decodeSegment(segment: string): Name {
   let name = ''
   let from = 0
@@ -59,7 +59,7 @@ function hexDigit(code: number): number {
   throw badRequest('the path contains an invalid percent escape')
 }
 
-/** A name as one segment of a URL: plain ASCII, safe in XML text and in a quoted HTML attribute. */
+/** Encodes a name as a segment of a URL: plain ASCII that is safe in XML text and in a quoted HTML attribute. */
 export function encodeSegment(name: Name): string {
   if (PLAIN_SEGMENT.test(name)) return name
   let out = ''
@@ -70,20 +70,20 @@ export function encodeSegment(name: Name): string {
   return out
 }
 
-/** The URL path of `names` inside the view whose encoded root is `root` (`/NAME/`), with a slash when a collection. */
+/** The URL path of `names` in the view with the encoded root `root` (`/NAME/`), with a final slash for a collection. */
 export function hrefOf(root: string, names: readonly Name[], collection: boolean): string {
   let href = root
   for (let i = 0; i < names.length; i++) href += i === 0 ? encodeSegment(names[i]) : `/${encodeSegment(names[i])}`
   return collection && names.length > 0 ? `${href}/` : href
 }
 
-/** Text as bytes, one code unit per byte: the form in which overlay-core knows names. */
+/** Converts text to bytes, one code unit per byte, as overlay-core represents names. */
 export function nameOfText(text: string): Name {
   return Buffer.from(text, 'utf8').toString('latin1')
 }
 
-/** A name as text for people: bytes that are not UTF-8 show as U+FFFD. */
+/** Converts a name to text for people: bytes that are not UTF-8 become U+FFFD. */
 export function textOfName(name: Name): string {
-  // Most names are ASCII, where bytes and text are the same string.
+  // Most names are ASCII, for which bytes and text are the same string.
   return /^[\x20-\x7e]*$/.test(name) ? name : Buffer.from(name, 'latin1').toString('utf8')
 }

@@ -2,10 +2,10 @@ import type { IncomingHttpHeaders } from 'node:http'
 import { type EntityTag, parseEntityTags } from './etag.ts'
 import { parseHttpDate } from './http-date.ts'
 
-/** The state of a resource that preconditions are held against. */
+/** The state of a resource, against which preconditions are evaluated. */
 export interface ResourceState {
   readonly exists: boolean
-  /** Undefined for what has none: missing resources and collections. */
+  /** Undefined for missing resources and collections. */
   readonly etag: string | undefined
   /** Seconds since the epoch. */
   readonly mtimeSec: number | undefined
@@ -14,8 +14,8 @@ export interface ResourceState {
 /**
  * Evaluates If-Match, If-Unmodified-Since, If-None-Match and If-Modified-Since in the order of RFC 9110 section 13.2.2.
  *
- * @param reading true for GET and HEAD, which answer 304 where others answer 412
- * @returns 412, 304, or undefined to go on
+ * @param reading true for GET and HEAD, which respond with 304 where others respond with 412
+ * @returns 412, 304, or undefined to continue
  */
 export function evaluatePreconditions(
   headers: IncomingHttpHeaders,
@@ -37,7 +37,7 @@ export function evaluatePreconditions(
   return undefined
 }
 
-/** Whether any of the four fields is there at all. */
+/** Whether any of the four fields is present. */
 export function hasPreconditions(headers: IncomingHttpHeaders): boolean {
   return (
     headers['if-match'] !== undefined ||
@@ -48,7 +48,7 @@ export function hasPreconditions(headers: IncomingHttpHeaders): boolean {
 }
 
 /**
- * Whether If-Range lets a Range count: its tag matches strongly, or its date is the very modification time and that is old
+ * Whether If-Range allows a Range: its tag matches strongly, or its date equals the modification time and is old
  * enough to be a strong validator (RFC 9110 section 13.1.5).
  */
 export function ifRangeHolds(field: string | undefined, etag: string, mtimeSec: number, nowSec: number): boolean {

@@ -1,14 +1,14 @@
-/** A part of a file: first and last byte, both included. */
+/** A part of a file: first and last byte, inclusive. */
 export interface ByteRange {
   readonly first: number
   readonly last: number
 }
 
 /**
- * What a Range field (RFC 9110 section 14.2) asks of a file of `size` bytes.
+ * Parses a Range field (RFC 9110 section 14.2) for a file of `size` bytes.
  *
- * @returns the ranges that exist, in the order asked; an empty list when none does (416); undefined when the field is to be
- * ignored: another unit, malformed, more than `maxRanges`, or more bytes in all than the file has
+ * @returns the satisfiable ranges in the requested order; an empty list if there is none (416); undefined if the field must be
+ * ignored: another unit, malformed, more than `maxRanges` ranges, or more bytes in total than the file has
  */
 export function parseRange(field: string, size: number, maxRanges: number): ByteRange[] | undefined {
   const list = /^\s*bytes\s*=(.*)$/i.exec(field)?.[1]

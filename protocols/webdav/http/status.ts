@@ -2,7 +2,7 @@ import { STATUS_CODES } from 'node:http'
 import { type Errno, OverlayError } from '../../../overlay-core/index.ts'
 import { DavError } from './dav-error.ts'
 
-/** The HTTP status for each error of overlay-core, where the method says nothing more precise. */
+/** The HTTP status for each error of overlay-core, unless the method defines a more precise one. */
 export const STATUS_OF_ERRNO = {
   EPERM: 403,
   ENOENT: 404,
@@ -38,14 +38,14 @@ export const STATUS_OF_ERRNO = {
   EDQUOT: 507,
 } as const satisfies Record<Errno, number>
 
-/** The status that tells of `error`; 500 for what should not have happened. */
+/** The status for `error`; 500 for unexpected errors. */
 export function statusOf(error: unknown): number {
   if (error instanceof DavError) return error.HTTPCode
   if (error instanceof OverlayError) return STATUS_OF_ERRNO[error.code]
   return 500
 }
 
-/** A status line as multistatus bodies carry it, for example `HTTP/1.1 404 Not Found`. */
+/** A status line as used in multistatus bodies, for example `HTTP/1.1 404 Not Found`. */
 export function statusLine(status: number): string {
   return `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? 'Unknown'}`
 }

@@ -1,6 +1,6 @@
 /**
- * The words this adapter takes from the package webdav-server, and the only place that imports it: the server skeleton
- * with its method registry, and the nouns of resources, locks and errors. Its file systems, users, authentication,
+ * The parts of the package webdav-server that this adapter uses. This is the only file that imports it: the server skeleton
+ * with its method registry, and the types of resources, locks and errors. Its file systems, users, authentication,
  * lock and property managers, persistence and standard methods are not used.
  */
 import { createRequire } from 'node:module'
@@ -12,10 +12,10 @@ const webdav = createRequire(import.meta.url)('webdav-server/lib/index.v2.js') a
 /** The server skeleton: a registry of methods by lower-case name, and an `executeRequest` to replace. */
 export const WebDAVServer: new (options: { version: string }) => Skeleton = webdav.WebDAVServer
 
-/** A method as the registry keeps it. */
+/** A method in the registry. */
 export type HTTPMethod = RegisteredMethod
 
-/** Kinds of resource by what they hold: `File`, `Directory`, `NoResource`. */
+/** Kinds of resources: `File`, `Directory`, `NoResource`. */
 export const ResourceType = webdav.ResourceType
 export type ResourceType = InstanceType<Package['ResourceType']>
 
@@ -30,5 +30,5 @@ export const LockType = webdav.LockType
 export const LockKind = webdav.LockKind
 export type LockKind = InstanceType<Package['LockKind']>
 
-/** An error that knows its HTTP status (`HTTPCode`). */
+/** An error with an HTTP status (`HTTPCode`). */
 export const HTTPError = webdav.HTTPError

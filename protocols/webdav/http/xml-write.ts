@@ -1,7 +1,7 @@
 import type { XmlAttribute, XmlElement } from './xml.ts'
 
 const XML_NAMESPACE = 'http://www.w3.org/XML/1998/namespace'
-/** What XML gives a meaning, and what it forbids: control characters but tab, line feed and carriage return, U+FFFE, U+FFFF. */
+/** Characters with a meaning in XML, and characters that XML forbids: control characters except tab, line feed and carriage return; U+FFFE; U+FFFF. */
 const TEXT_SPECIAL = /[&<>\r\ufffe\uffff]|[^\P{Cc}\t\n\r\x7f-\x9f]/u
 const ATTRIBUTE_SPECIAL = /[&<>"\t\n\r\ufffe\uffff]|[^\P{Cc}\t\n\r\x7f-\x9f]/u
 const TEXT_SPECIAL_ALL = new RegExp(TEXT_SPECIAL.source, 'gu')
@@ -17,12 +17,12 @@ const REFERENCES: Readonly<Record<string, string>> = {
   '\r': '&#13;',
 }
 
-/** Text as XML character data; characters that XML 1.0 forbids become U+FFFD. */
+/** Escapes text as XML character data; characters that XML 1.0 forbids become U+FFFD. */
 export function escapeText(text: string): string {
   return TEXT_SPECIAL.test(text) ? text.replace(TEXT_SPECIAL_ALL, reference) : text
 }
 
-/** Text as the inside of a double-quoted XML attribute. */
+/** Escapes text for a double-quoted XML attribute. */
 export function escapeAttribute(text: string): string {
   return ATTRIBUTE_SPECIAL.test(text) ? text.replace(ATTRIBUTE_SPECIAL_ALL, reference) : text
 }
@@ -31,7 +31,7 @@ function reference(char: string): string {
   return REFERENCES[char] ?? '\ufffd'
 }
 
-/** Namespaces in scope while writing: prefix to URI. */
+/** Namespaces in scope during serialization: prefix to URI. */
 type Scope = ReadonlyMap<string, string>
 const EMPTY_SCOPE: Scope = new Map([
   ['', ''],
@@ -39,8 +39,8 @@ const EMPTY_SCOPE: Scope = new Map([
 ])
 
 /**
- * An element as XML that stands on its own: it declares every namespace it uses with the prefix the client chose, and
- * carries the `xml:lang` it inherited, so that it can be put anywhere (RFC 4918 section 4.3).
+ * Serializes an element as self-contained XML: it declares every namespace that it uses, with the client's prefix, and
+ * has its inherited `xml:lang`, so that it can be inserted anywhere (RFC 4918 section 4.3).
  */
 export function serializeElement(element: XmlElement): string {
   const own = element.attributes.some((attribute) => attribute.uri === XML_NAMESPACE && attribute.local === 'lang')
@@ -49,7 +49,7 @@ export function serializeElement(element: XmlElement): string {
   return writeElement({ ...element, attributes: [...element.attributes, lang] }, EMPTY_SCOPE)
 }
 
-/** The content of an element as XML that stands on its own. */
+/** Serializes the content of an element as self-contained XML. */
 export function serializeContent(element: XmlElement): string {
   return element.children.map((child) => writeChild(child, EMPTY_SCOPE)).join('')
 }

@@ -2,12 +2,12 @@ import { loopBudget, type MaybePromise, type Name } from '../../../overlay-core/
 import type { LockKind } from '../http/vocabulary.ts'
 import { ExpiryQueue } from './expiry-queue.ts'
 
-/** Locks that are forgotten within one question: well below a millisecond. What more has ended is left to turns of its own. */
+/** The number of expired locks removed within one query, in well below a millisecond. The rest is removed in separate turns. */
 const SLICE = 64
-/** The queue of ends is made anew when it has so many more than twice the locks: those of refreshed and removed locks stay in it until then. */
+/** The expiry queue is rebuilt when it exceeds twice the number of locks by this much. Until then, entries of refreshed and removed locks stay in it. */
 const SLACK = 1000
 
-/** Which file it is, whatever its names (`Inode.key` and `generation`). */
+/** The identity of a file, independent of its names (`Inode.key` and `generation`). */
 export interface FileId {
   readonly key: number
   readonly generation: number
@@ -15,61 +15,61 @@ export interface FileId {
 
 /** A lock in force (RFC 4918 section 6). */
 export interface ActiveLock {
-  /** A URI, unique for ever. */
+  /** A globally unique URI. */
   readonly token: string
   readonly view: string
-  /** The uid of who took it: the number of locks is bounded for each. */
+  /** The uid of its owner; the number of locks of each user is limited. */
   readonly user: number
-  /** Where the lock was taken: its root, with symlinks resolved. */
+  /** The root of the lock: the path where it was taken, with symlinks resolved. */
   readonly names: readonly Name[]
-  /** The file that stood there when it was taken, or was put there since: it is locked at all of its names. Undefined for a collection. */
+  /** The file at that path when the lock was taken, or that replaced it since. It is locked at all of its names. Undefined for a collection. */
   readonly file?: FileId | undefined
   /** The scope (exclusive or shared), type, and timeout in seconds. */
   readonly kind: LockKind
-  /** True for Depth infinity: all below the root is locked too. */
+  /** True for Depth infinity: everything below the root is locked too. */
   readonly deep: boolean
-  /** The content of `DAV:owner` as the client gave it: XML that stands on its own. */
+  /** The content of `DAV:owner` from the client, as self-contained XML. */
   readonly owner: string
-  /** When it ends unless refreshed, ms on the clock of the store, which nobody sets. */
+  /** When it expires unless refreshed, in ms of the store's monotonic clock. */
   readonly expiresMs: number
 }
 
-/** A resource on which locks were taken. */
+/** A resource with locks. */
 export interface LockedResource {
-  /** Those taken on it: one at least. */
+  /** The locks taken on it, at least one. */
   readonly own: readonly ActiveLock[]
-  /** Those with depth infinity taken on collections above. */
+  /** The locks with depth infinity taken on collections above it. */
   readonly above: readonly ActiveLock[]
 }
 
 /**
- * Where locks are kept. Questions are answered at once, because they are asked in the middle of a change, under the locks of
- * the core; changes may wait for a disk.
+ * A store of locks. Queries return at once, because they are made during a change, under the locks of
+ * the core; updates may wait for a disk.
  */
 export interface LockStore {
-  /** Locks in force. */
+  /** The number of locks in force. */
   readonly size: number
-  /** Locks of one user in force. */
+  /** The number of locks in force of one user. */
   heldBy(user: number): number
-  /** Those whose scope holds the resource: taken on it, on `file` at any name, or with depth infinity on a collection above. */
+  /** The locks that cover the resource: taken on it, on `file` at any name, or with depth infinity on a collection above. */
   covering(view: string, names: readonly Name[], file?: FileId): readonly ActiveLock[]
-  /** Another file has taken the place of the one that the locks taken at `names` were taken on: they bind it from now on. */
+  /** Moves the locks taken at `names` to the file that now has that path. */
   rebind(view: string, names: readonly Name[], file: FileId | undefined): readonly ActiveLock[]
-  /** Those taken on the file, at any name. */
+  /** The locks taken on the file, at any name. */
   onFile(view: string, file: FileId): readonly ActiveLock[]
-  /** Those taken below the collection, its own not included, as they are gone through: not to be held on to over a turn. */
+  /** The locks taken below the collection, excluding its own, as an iterator that must not be kept across turns of the event loop. */
   below(view: string, names: readonly Name[]): Iterable<ActiveLock>
   /**
-   * The resources with locks below the collection, its own left out, and what is open to a client that submits `tokens` because the root of a deep lock
-   * is. As they are gone through: not to be held on to over a turn.
+   * The resources with locks below the collection, excluding the collection itself and resources under a deep lock whose token is in
+   * `tokens`. The iterator must not be kept across turns of the event loop.
    */
   lockedBelow(view: string, names: readonly Name[], tokens: ReadonlySet<string>): Iterable<LockedResource>
   byToken(token: string): ActiveLock | undefined
   add(lock: ActiveLock): MaybePromise<void>
-  /** Gives the lock with `token` a new life. */
+  /** Refreshes the lock with `token`. */
   refresh(token: string, kind: LockKind, expiresMs: number): MaybePromise<void>
   remove(token: string): MaybePromise<void>
-  /** Ends the locks taken below the collection, and those on itself unless `keepOwn`. */
+  /** Ends the locks taken below the collection, and those on the collection itself unless `keepOwn` is set. */
   removeTree(view: string, names: readonly Name[], keepOwn: boolean): MaybePromise<void>
 }
 
@@ -77,7 +77,7 @@ interface Node {
   readonly children: Map<Name, Node>
   /** By token. */
   readonly locks: Map<string, ActiveLock>
-  /** None of the locks on it and below it ends later, ms: where that is over there is nothing to look for. */
+  /** The latest expiry of the locks on it and below it, in ms. After that, nothing here needs to be searched. */
   latestMs: number
 }
 
@@ -120,10 +120,10 @@ export class MemoryLockStore implements LockStore {
   /** Locks on files, by view and file. */
   readonly #files = new Map<string, Map<string, ActiveLock>>()
   readonly #ends = new ExpiryQueue()
-  /** Locks that count: those that end after `#uncountedMs`. Those that ended before are no more than not yet forgotten. */
+  /** The number of locks in force, which expire after `#uncountedMs`. Locks that expired before are only waiting to be removed. */
   #live = 0
   #uncountedMs = Number.NEGATIVE_INFINITY
-  /** No lock that counts ends earlier. */
+  /** No lock in force expires earlier. */
   #nextEndMs = Number.POSITIVE_INFINITY
   #sweeping = false
 
@@ -211,19 +211,19 @@ export class MemoryLockStore implements LockStore {
     return lock !== undefined && lock.expiresMs > nowMs ? lock : undefined
   }
 
-  /** All in force, in no order. */
+  /** All locks in force, in no particular order. */
   all(): ActiveLock[] {
     const nowMs = this.#expire()
     return [...this.#tokens.values()].filter(({ expiresMs }) => expiresMs > nowMs)
   }
 
-  /** The locks taken at the name itself. */
+  /** The locks taken at this path itself. */
   #own(view: string, names: readonly Name[], nowMs: number): readonly ActiveLock[] {
     const locks = this.#find(view, names)?.locks
     return locks === undefined ? NONE : inForce(locks, nowMs)
   }
 
-  /** Counts a lock in, or out, unless it ended before those that count. */
+  /** Adds a lock to the count or removes it, unless it has expired. */
   #count({ user, expiresMs }: ActiveLock, change: 1 | -1): void {
     if (expiresMs <= this.#uncountedMs) return
     this.#live += change
@@ -232,7 +232,7 @@ export class MemoryLockStore implements LockStore {
     else this.#byUser.set(user, held)
   }
 
-  /** Puts a lock in the place of what is kept under its token. */
+  /** Stores a lock under its token and replaces an earlier one. */
   #put(lock: ActiveLock): void {
     const before = this.#tokens.get(lock.token)
     if (before !== undefined) this.#count(before, -1)
@@ -283,7 +283,7 @@ export class MemoryLockStore implements LockStore {
     return this.forgetAll(this.inTree(view, names, keepOwn))
   }
 
-  /** Ends locks, in turns of the event loop when they are many. */
+  /** Ends locks, in several turns of the event loop if there are many. */
   protected forgetAll(locks: readonly ActiveLock[]): MaybePromise<void> {
     if (locks.length > SLICE) return this.#forgetInTurns(locks)
     for (const { token } of locks) this.#forget(token)
@@ -318,7 +318,7 @@ export class MemoryLockStore implements LockStore {
     return node
   }
 
-  /** Takes a lock out of the tree, with the nodes on the way to it that hold nothing any more. */
+  /** Removes a lock from the tree, and the nodes above it that became empty. */
   #takeOut({ view, names, token }: ActiveLock): void {
     const path: Node[] = []
     let node = this.#views.get(view)
@@ -344,8 +344,8 @@ export class MemoryLockStore implements LockStore {
   }
 
   /**
-   * Forgets what has ended when that is little; else sees to it that it counts no more and is forgotten in turns of its own, so that thousands that end
-   * in one moment stop nothing: whoever asks leaves out those that are still there. @returns the present time
+   * Removes expired locks if there are few. Otherwise they only stop counting and are removed in separate turns, so that thousands of locks that expire
+   * at once block nothing; queries skip the ones that are still there. @returns the present time
    */
   #expire(): number {
     const ends = this.#ends
@@ -358,15 +358,15 @@ export class MemoryLockStore implements LockStore {
     return nowMs
   }
 
-  /** Forgets the lock that ends first. */
+  /** Removes the lock that expires first. */
   #forgetNext(nowMs: number): void {
     const token = this.#ends.take() as string
     const lock = this.#tokens.get(token)
-    // One that was refreshed stands further back once more.
+    // A refreshed lock has another entry further back.
     if (lock !== undefined && lock.expiresMs <= nowMs) this.#forget(token)
   }
 
-  /** From now on what has ended by then does not count. Well below a millisecond for 10,000 locks. */
+  /** Stops counting the locks that have expired by then. Takes well below a millisecond for 10,000 locks. */
   #uncount(nowMs: number): void {
     let nextEndMs = Number.POSITIVE_INFINITY
     for (const lock of this.#tokens.values()) {

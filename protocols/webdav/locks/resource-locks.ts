@@ -1,7 +1,7 @@
 import { type Cred, FileType, type Inode, type Name, type Overlay } from '../../../overlay-core/index.ts'
 import type { ActiveLock, FileId, LockStore } from './lock-store.ts'
 
-/** A resource as locks see it: the name it is asked for by, and the object that stands there. */
+/** A resource for lock checks: the requested path, and the object there. */
 export interface Lockable {
   readonly view: { readonly name: string; readonly overlay: Pick<Overlay, 'paths'> }
   /** Symlinks resolved. */
@@ -11,15 +11,15 @@ export interface Lockable {
 
 const NONE: readonly ActiveLock[] = []
 
-/** What a lock taken on this object binds beside the name: a file, which may have further ones. */
+/** The file that a lock on this object binds in addition to the path. It may have other names. */
 export function fileIdOf(inode: Inode | undefined): FileId | undefined {
   if (inode?.type !== FileType.regular) return undefined
   return { key: inode.key, generation: inode.generation }
 }
 
 /**
- * The locks whose scope holds a resource: those on its name and above it; those taken on the same file at another of its names; and those with depth
- * infinity above the other names, as far as the overlay knows them at the moment.
+ * The locks that cover a resource: those on its path and above it, those taken on the same file at another name, and those with depth
+ * infinity above its other names, as far as the overlay knows those at the moment.
  */
 export function locksOn(locks: LockStore, { view, names, inode }: Lockable): readonly ActiveLock[] {
   if (locks.size === 0) return NONE
@@ -33,7 +33,7 @@ export function locksOn(locks: LockStore, { view, names, inode }: Lockable): rea
   return [...all.values()]
 }
 
-/** The locks at a name bind what stands there now. To be called after another object took it. */
+/** Binds the locks at a path to the object that is there now. Call it after another object took the path. */
 export async function rebindLocks(
   { locks }: { readonly locks: LockStore },
   { view, names, dir, name }: Renamed,
@@ -42,7 +42,7 @@ export async function rebindLocks(
   locks.rebind(view.name, names, fileIdOf(await view.overlay.lookup(view.cred, dir, name)))
 }
 
-/** A name that means another object now. */
+/** A path that leads to another object now. */
 interface Renamed {
   readonly view: { readonly name: string; readonly overlay: Pick<Overlay, 'lookup'>; readonly cred: Cred }
   readonly names: readonly Name[]

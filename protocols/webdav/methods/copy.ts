@@ -16,8 +16,8 @@ import {
 import { copyTree } from '../trees/tree-copy.ts'
 
 /**
- * COPY (RFC 4918 section 9.8): a file, a collection alone (Depth 0) or with all below, also from one view to another. A file over a
- * file replaces it in one step, and where that file has further names they see the new content, as with PUT; whatever else stands at the destination is removed first.
+ * COPY (RFC 4918 section 9.8): copies a file, or a collection alone (Depth 0) or with everything below, also between views. A file over a
+ * file replaces it in one step, and other names of that file get the new content too, as with PUT; anything else at the destination is removed first.
  *
  * @throws DavError 403 into itself · 404 · 409 · 412 · 423 · 502
  */
@@ -30,7 +30,7 @@ export async function copy(ctx: ViewContext): Promise<void> {
   await runCopy(ctx, transfer, depth === 'infinity', time)
 }
 
-/** Gives what stands at the destination now the time that was asked for. @returns what to tell the client */
+/** Sets the requested time on the copy. @returns response fields for the client */
 export async function setTimeAt(
   { view, dir, name }: Transfer['destination'],
   time: AskedTime,
@@ -38,7 +38,7 @@ export async function setTimeAt(
   return time.isAsked ? await time.set(view, await view.overlay.lookup(view.cred, dir, name)) : []
 }
 
-/** Copies, then answers 201, 204, or 207 with what failed. */
+/** Copies, then responds with 201, 204, or 207 with the failures. */
 async function runCopy(ctx: ViewContext, transfer: Transfer, deep: boolean, time: AskedTime): Promise<void> {
   const failures = await copyTransfer(ctx, transfer, deep, true)
   if (failures.count > 0) return failures.send(ctx)
@@ -46,7 +46,7 @@ async function runCopy(ctx: ViewContext, transfer: Transfer, deep: boolean, time
   sendEmpty(ctx, transfer.destination.inode === undefined ? 201 : 204, accepted)
 }
 
-/** Brings the source to the destination and removes what stood there. Gives back what failed. */
+/** Copies the source to the destination and replaces an existing object. Returns the failures. */
 export async function copyTransfer(
   ctx: ViewContext,
   transfer: Transfer,

@@ -9,8 +9,8 @@ import type { ViewContext } from '../state/context.ts'
 import { deleteTree } from '../trees/tree-delete.ts'
 
 /**
- * DELETE (RFC 4918 section 9.6): a file, a symlink itself, or a collection with all below. Nothing is touched when a member is
- * locked; members that cannot be removed are told in a multistatus.
+ * DELETE (RFC 4918 section 9.6): removes a file, a symlink itself, or a collection with everything below. Nothing is removed if a member is
+ * locked; members that cannot be removed are listed in a multistatus.
  *
  * @throws DavError 403 the root · 404 · 412 · 423
  */

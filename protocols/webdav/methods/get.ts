@@ -14,11 +14,11 @@ import { lookAgain } from '../request/stale.ts'
 import type { ViewContext } from '../state/context.ts'
 import { sendListing } from './listing.ts'
 
-/** Up to this size a file is read at once and sent in one write, bytes. */
+/** Files up to this size are read at once and sent in one write, in bytes. */
 const SMALL_FILE_BYTES = 64 * 1024
 const READ_TRIES = 3
 
-/** A file to send, with the attributes the answer is about. */
+/** A file to send, with the attributes that the response describes. */
 interface Served {
   readonly inode: Inode
   readonly attr: Attr
@@ -31,7 +31,7 @@ export function get(ctx: ViewContext): MaybePromise<void> {
   return lookAgain(ctx, () => getOnce(ctx))
 }
 
-/** Goes on with `value` at once, where it is there: a small file that is known is answered without a turn of the loop. */
+/** Continues with `value` at once if it is not a promise, so that a cached small file is sent without another turn of the event loop. */
 function after<T>(value: MaybePromise<T>, next: (value: T) => MaybePromise<void>): MaybePromise<void> {
   return value instanceof Promise ? value.then(next) : next(value)
 }
@@ -115,11 +115,11 @@ async function readWhole(ctx: ViewContext, file: Served): Promise<void> {
     if (known !== undefined) return sendText(ctx, current, known)
     const data = await readSmall(ctx, current.inode, 0, current.attr.size)
     if (data !== undefined) {
-      // Kept only when the file is still what it was before it was read.
+      // Cache it only if the file did not change during the read.
       if (ctx.view.overlay.getattr(current.inode) === current.attr) contents.set(current.inode, current.attr, data)
       return sendData(ctx, 200, current, data, [])
     }
-    // It changed between the look at its size and the read: start over with its present attributes.
+    // The file changed between reading its size and its content: start over with its present attributes.
     const attr = await ctx.view.overlay.getattr(file.inode)
     current = { ...file, attr, etag: etagOf(file.inode, attr) }
   }
@@ -136,7 +136,7 @@ async function sendRange(ctx: ViewContext, file: Served, range: ByteRange): Prom
   await sendStream(ctx, 206, file, range, extra)
 }
 
-/** Reads a short piece in one go; undefined when the file has less. */
+/** Reads a short piece at once; undefined if the file is shorter. */
 async function readSmall(
   ctx: ViewContext,
   inode: Inode,
@@ -156,7 +156,7 @@ function sendData(ctx: ViewContext, status: number, file: Served, data: Buffer, 
   sendBody(ctx, status, file.type, data, [...fileHeaders(ctx, file), ...extra])
 }
 
-/** Sends a whole file whose bytes are the characters of `text`: Node joins such a body with the header, to one piece. */
+/** Sends a whole file whose bytes are the characters of `text`. Node writes such a body in one piece with the header. */
 function sendText(ctx: ViewContext, file: Served, text: string): void {
   ctx.services.counters.bytesOut += text.length
   ctx.res.writeHead(200, [...fileHeaders(ctx, file), 'Content-Type', file.type, 'Content-Length', String(text.length)])
@@ -189,7 +189,7 @@ async function sendStream(
   }
 }
 
-/** Several ranges as multipart/byteranges (RFC 9110 section 14.6). */
+/** Sends several ranges as multipart/byteranges (RFC 9110 section 14.6). */
 async function sendRanges(ctx: ViewContext, file: Served, ranges: readonly ByteRange[]): Promise<void> {
   const boundary = ctx.services.randomUUID()
   const { size } = file.attr

@@ -20,11 +20,11 @@ import type { Target } from '../request/resolve.ts'
 import type { DavContext, ViewContext } from '../state/context.ts'
 
 const HTML_TYPE = 'text/html; charset=utf-8'
-/** A page up to this length is sent whole. */
+/** Pages up to this length are sent whole. */
 const WHOLE_CHARS = 256 * 1024
 const PIECE_CHARS = 64 * 1024
 
-/** The page runs its own script and no other, loads nothing else and cannot be framed, whatever the names in it try. */
+/** The page runs only its own script, loads nothing else and cannot be framed, whatever the names in it contain. */
 const HEADERS = [
   'Content-Security-Policy',
   "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -36,14 +36,14 @@ const HEADERS = [
   'no-cache',
 ]
 
-/** A collection to show, and what its page is about. */
+/** A collection and the data of its page. */
 interface Page {
   readonly base: string
   readonly title: string
-  /** Names and paths of the collections on the way, the view first. */
+  /** Names and paths of the collections above it, the view first. */
   readonly way: readonly { readonly text: string; readonly href: string }[]
   readonly readOnly: boolean
-  /** The removed names are shown too. */
+  /** Whether removed names are shown too. */
   readonly removed: boolean
 }
 
@@ -56,12 +56,12 @@ interface Entry {
   readonly layer: Provenance | undefined
 }
 
-/** Text inside HTML, in content and in quoted attributes. */
+/** Escapes text for HTML content and quoted attributes. */
 export function escapeHtml(text: string): string {
   return text.replace(/[&<>"']/g, (char) => `&#${char.charCodeAt(0)};`)
 }
 
-/** Answers a GET of a collection with a page for people. Links are absolute paths, so the final slash does not matter. */
+/** Responds to a GET of a collection with an HTML page. Links are absolute paths, so the final slash does not matter. */
 export async function sendListing(ctx: ViewContext, collection: Target & { readonly inode: Inode }): Promise<void> {
   const { view } = ctx
   if (ctx.req.method === 'HEAD') {
@@ -91,7 +91,7 @@ export async function sendListing(ctx: ViewContext, collection: Target & { reado
   out.end(`${TABLE_END}${empty}${PAGE_END}`)
 }
 
-/** Sends a page while it is made: a small one whole, with an entity tag; of a larger one a piece at a time is in memory. */
+/** Sends a page while it is built: a small one whole, with an entity tag; of a larger one only one piece at a time is in memory. */
 class PageWriter {
   readonly #ctx: DavContext
   #html = ''
@@ -101,7 +101,7 @@ class PageWriter {
     this.#ctx = ctx
   }
 
-  /** Resolves when the client has taken so much that the page may go on. @throws ClientGone */
+  /** Resolves when the client has read enough for the page to continue. @throws ClientGone */
   add(html: string): MaybePromise<void> {
     this.#html += html
     if (this.#html.length >= (this.#started ? PIECE_CHARS : WHOLE_CHARS)) return this.#flush()
@@ -125,7 +125,7 @@ class PageWriter {
   }
 }
 
-/** Sends a page that is known in full, unless the client has it already: its entity tag stands for every byte of it (RFC 9110 section 13). */
+/** Sends a complete page unless the client already has it: its entity tag covers every byte (RFC 9110 section 13). */
 function sendPage(ctx: DavContext, html: string): void {
   const etag = `"${hash('sha1', html, 'base64url')}"`
   const failed = evaluatePreconditions(ctx.req.headers, { exists: true, etag, mtimeSec: undefined }, true)
@@ -134,7 +134,7 @@ function sendPage(ctx: DavContext, html: string): void {
   else sendBody(ctx, 200, HTML_TYPE, html, ['ETag', etag, ...HEADERS])
 }
 
-/** Answers a GET of `/` with a page of the views. */
+/** Responds to a GET of `/` with a page that lists the views. */
 export function sendIndex(ctx: DavContext): void {
   const page: Page = { base: '/', title: '/', way: [], readOnly: true, removed: false }
   const views = [...ctx.services.views.values()].map((view) =>
@@ -182,7 +182,7 @@ function compareEntries(a: Entry, b: Entry): number {
   return a.name < b.name ? -1 : 1
 }
 
-/** What the layers are called on the page. */
+/** The names of the layers on the page. */
 function layerText({ layer, collection }: Entry): string {
   switch (layer) {
     case 'changed':
@@ -240,7 +240,7 @@ function pageHead({ base, title, way, readOnly }: Page): string {
   )
 }
 
-/** What can be done with the collection. What needs the script is hidden until that runs. */
+/** The actions for the collection. Those that need the script are hidden until it runs. */
 function collectionTools({ base, readOnly, removed }: Page): string {
   const changes = readOnly
     ? ''

@@ -17,18 +17,18 @@ import { isVisible, resolve, type Target } from '../request/resolve.ts'
 import type { ViewContext } from '../state/context.ts'
 import { NEW_FILE_MODE } from './put.ts'
 
-/** What a LOCK body asks for. */
+/** The parsed body of a LOCK. */
 interface LockRequest {
   readonly scope: LockScope
-  /** XML that stands on its own. */
+  /** Self-contained XML. */
   readonly owner: string
 }
 
 /**
- * LOCK (RFC 4918 section 9.10): takes a lock, or refreshes one when there is no body. On a name that does not exist it makes an empty
+ * LOCK (RFC 4918 section 9.10): takes a lock, or refreshes one if there is no body. For a name that does not exist it creates an empty
  * file (201).
  *
- * @throws DavError 400 · 403 · 409 no parent · 412 · 423 a lock is in the way · 503 too many locks
+ * @throws DavError 400 · 403 · 409 no parent · 412 · 423 a conflicting lock · 503 too many locks
  */
 export async function lock(ctx: ViewContext): Promise<void> {
   const { services, view } = ctx
@@ -48,7 +48,7 @@ export async function lock(ctx: ViewContext): Promise<void> {
   const created = target.inode === undefined ? await createEmpty(ctx, target, guard) : undefined
   const present = target.inode ?? created ?? (await resolve(view, ctx.path.names, true)).inode
   const taken = take(ctx, { ...target, inode: present }, wish)
-  // Getting here took a while, in which another client may have locked it.
+  // Another client may have locked it in the meantime.
   if (taken === undefined) {
     if (await sendConflicts(ctx, target, wish)) return
     throw new DavError(423, 'another lock conflicted')
@@ -72,7 +72,7 @@ function readLockInfo(root: XmlElement, maxOwnerBytes: number): LockRequest {
   return { scope, owner }
 }
 
-/** Only who may write may lock. */
+/** Only callers who may write may lock. */
 async function checkAccess(ctx: ViewContext, { inode, dir }: Target): Promise<void> {
   const { overlay, cred } = ctx.view
   if (overlay.readOnly) throw new OverlayError('EROFS', 'lock')
@@ -84,12 +84,12 @@ async function checkAccess(ctx: ViewContext, { inode, dir }: Target): Promise<vo
   }
 }
 
-/** What a client wants to lock, and how. */
+/** A requested lock. */
 interface LockWish extends LockRequest {
   readonly deep: boolean
 }
 
-/** The lock on or above the resource that keeps a new one out, and with depth infinity those below. */
+/** The lock on or above the resource that conflicts with a new one, and with depth infinity also those below. */
 function conflicts({ services, view }: ViewContext, { names, inode }: Target, { scope, deep }: LockWish) {
   const { locks } = services
   const excludes = (other: ActiveLock) => scope === LockScope.Exclusive || other.kind.scope === LockScope.Exclusive
@@ -108,7 +108,7 @@ function firstOf(locks: Iterable<ActiveLock>, counts: (lock: ActiveLock) => bool
   return found
 }
 
-/** Answers for locks that stand in the way of a new one, if there are any. @throws DavError 423 for one on or above the resource */
+/** Responds if locks conflict with a new one. @throws DavError 423 a conflicting lock is on or above the resource */
 async function sendConflicts(ctx: ViewContext, target: Target, wish: LockWish): Promise<boolean> {
   const { above, below } = conflicts(ctx, target, wish)
   if (above !== undefined) {
@@ -127,7 +127,7 @@ async function sendConflicts(ctx: ViewContext, target: Target, wish: LockWish): 
   return true
 }
 
-/** Makes the empty file that a lock on a free name stands for. @returns the file, undefined when another client was quicker */
+/** Creates the empty file for a lock on a free name. @returns the file; undefined if another client was faster */
 async function createEmpty(
   ctx: ViewContext,
   { dir, name, names, view }: Target,
@@ -143,7 +143,7 @@ async function createEmpty(
   }
 }
 
-/** Whether one more lock may be taken on a resource. @throws DavError 503 */
+/** Checks that another lock may be taken on a resource. @throws DavError 503 */
 function requireRoom({ services, view }: ViewContext, { names, inode }: Pick<Target, 'names' | 'inode'>): void {
   const { locks, limits } = services
   const full =
@@ -153,7 +153,7 @@ function requireRoom({ services, view }: ViewContext, { names, inode }: Pick<Tar
   if (full) throw new DavError(503, 'too many locks')
 }
 
-/** Takes the lock in one go with the last look for others: undefined when one is in the way. @throws DavError 503 */
+/** Takes the lock in one step with the last check for conflicts; undefined if there is a conflict. @throws DavError 503 */
 function take(
   ctx: ViewContext,
   target: Target,
@@ -178,7 +178,7 @@ function take(
   return { lock, kept: services.locks.add(lock) }
 }
 
-/** Gives a lock a new life (RFC 4918 section 9.10.2). @throws DavError 400 no token is named · 412 no such lock here */
+/** Refreshes a lock (RFC 4918 section 9.10.2). @throws DavError 400 no token given · 412 no such lock on this resource */
 async function refresh(ctx: ViewContext, target: Target, guard: Guard, attr: Attr | undefined): Promise<void> {
   const { services } = ctx
   if (guard.tokens.size === 0) throw badRequest('a LOCK without a body needs a lock token in the If field')

@@ -19,11 +19,11 @@ import { report } from './sync-report.ts'
 import { continueUpload, createUpload, isUpload, terminateUpload, uploadState } from './tus.ts'
 import { unlock } from './unlock.ts'
 
-/** A method of the registry: what it does inside a view and, where it makes sense, on `/`. */
+/** A method of the registry: its handler inside a view and, if it makes sense, on `/`. */
 export interface DavMethod extends HTTPMethod {
   handle(ctx: ViewContext): MaybePromise<void>
   handleRoot?(ctx: DavContext): MaybePromise<void>
-  /** Whether a resource of this kind takes the method: what the Allow field says. */
+  /** Whether a resource of this kind supports the method, as the Allow field says. */
   isValidFor(ctx: unknown, type?: ResourceType): boolean
   /** True for a method that changes nothing. */
   readonly safe: boolean
@@ -35,7 +35,7 @@ const freeName = (_: unknown, type?: ResourceType) => type === ResourceType.NoRe
 const collection = (_: unknown, type?: ResourceType) => type === ResourceType.Directory
 const notCollection = (_: unknown, type?: ResourceType) => type !== ResourceType.Directory
 
-/** POST stands for what is asked for by a field of its own. */
+/** POST dispatches on header fields. */
 function postAction(ctx: ViewContext): MaybePromise<void> {
   return ctx.req.headers['tus-resumable'] === undefined ? restore(ctx) : createUpload(ctx)
 }

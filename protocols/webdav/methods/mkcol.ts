@@ -9,10 +9,10 @@ import { resolve } from '../request/resolve.ts'
 import { methodNotAllowed, type ViewContext } from '../state/context.ts'
 import { resourceType } from './options.ts'
 
-/** Permission bits of collections that WebDAV clients make. */
+/** Permission bits of collections that WebDAV clients create. */
 export const NEW_DIRECTORY_MODE = 0o755
 
-/** MKCOL (RFC 4918 section 9.3). @throws DavError 405 the name is taken · 409 no parent · 412 · 415 there is a body · 423 */
+/** MKCOL (RFC 4918 section 9.3). @throws DavError 405 the name exists · 409 no parent · 412 · 415 the request has a body · 423 */
 export async function mkcol(ctx: ViewContext): Promise<void> {
   const { view } = ctx
   if (announcedLength(ctx.req) !== 0) throw new DavError(415, 'MKCOL does not accept a body')

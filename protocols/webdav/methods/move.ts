@@ -19,8 +19,8 @@ import { deleteTree } from '../trees/tree-delete.ts'
 import { copyTransfer, setTimeAt } from './copy.ts'
 
 /**
- * MOVE (RFC 4918 section 9.9): one rename, also for whole collections. Where a rename is not possible (to another view, or a directory
- * with redirect_dir off) it is a copy followed by a removal. Locks do not move along.
+ * MOVE (RFC 4918 section 9.9): one rename, also for whole collections. If a rename is impossible (to another view, or a directory
+ * with redirect_dir=off), it is a copy followed by a removal. Locks are not moved.
  *
  * @throws DavError 400 a collection with another Depth than infinity · 403 into itself · 404 · 409 · 412 · 423 · 502
  */
@@ -45,7 +45,7 @@ export async function move(ctx: ViewContext): Promise<void> {
   sendEmpty(ctx, destination.inode === undefined ? 201 : 204, accepted)
 }
 
-/** Moves by a rename; undefined when that is not possible, with nothing changed at the source. */
+/** Moves by a rename; undefined if that is impossible, with the source unchanged. */
 async function renameTransfer(ctx: ViewContext, transfer: Transfer): Promise<Failures | undefined> {
   const { source, destination, guard } = transfer
   if (source.view !== destination.view) return undefined
@@ -74,7 +74,7 @@ async function renameTransfer(ctx: ViewContext, transfer: Transfer): Promise<Fai
 
 async function copyAndRemove(ctx: ViewContext, transfer: Transfer): Promise<Failures> {
   const { source, destination } = transfer
-  // After a rename that was refused the destination may be cleared already.
+  // After a refused rename, the destination may already be removed.
   const failures = await copyTransfer(ctx, transfer, true, false)
   if (failures.count > 0 || source.dir === undefined) return failures
   await deleteTree(source.view, source.dir, source.names, source.inode, failures)

@@ -6,8 +6,8 @@ import type { DavContext, ViewContext } from '../state/context.ts'
 import { TUS_OPTIONS } from './tus.ts'
 
 /**
- * OPTIONS inside a view (RFC 4918 section 10.1): the compliance classes and the methods that the resource takes. Locks, class 2, are
- * not offered where nothing can be changed.
+ * OPTIONS inside a view (RFC 4918 section 10.1): the compliance classes and the methods that the resource supports. Locks (class 2) are
+ * not offered in a read-only view.
  */
 export async function options(ctx: ViewContext): Promise<void> {
   const { readOnly } = ctx.view.overlay
@@ -18,7 +18,7 @@ export async function options(ctx: ViewContext): Promise<void> {
   )
 }
 
-/** OPTIONS on `/` and on `*`: Windows looks here before it talks to a view. */
+/** OPTIONS on `/` and on `*`, which Windows sends before it uses a view. */
 export function optionsRoot(ctx: DavContext): void {
   sendOptions(ctx, '1, 2, 3', ctx.services.allowed('root', false))
 }
@@ -44,13 +44,13 @@ async function kindOf(ctx: ViewContext): Promise<ResourceType> {
     const { inode } = await resolve(ctx.view, ctx.path.names, true)
     return resourceType(inode)
   } catch (error) {
-    // What the caller may not see has no kind to tell of.
+    // Do not reveal the kind of a resource that the caller may not see.
     if (isErrno(error)) return ResourceType.NoResource
     throw error
   }
 }
 
-/** What the registry of methods takes `inode` for. */
+/** The kind of `inode` in the registry of methods. */
 export function resourceType(inode: Inode | undefined): ResourceType {
   switch (inode?.type) {
     case FileType.directory:

@@ -14,13 +14,13 @@ import { methodNotAllowed, type ViewContext } from '../state/context.ts'
 
 const PARTIAL_TYPE = 'application/x-sabredav-partialupdate'
 
-/** Where in a file a body goes: from a byte on, so many bytes before the end, or after the end. */
+/** The position of a body in a file: from a byte, a number of bytes before the end, or after the end. */
 type WriteRange =
   | { readonly first: number; readonly last: number | undefined }
   | { readonly lastBytes: number }
   | 'append'
 
-/** A field as it came: that of the body's type is kept from the HTTP process, which would refuse those it does not know. */
+/** A header field from the raw request, because the type of the body is hidden from the HTTP process, which would refuse unknown types. */
 export function rawField(req: IncomingMessage, name: string): string | undefined {
   const { rawHeaders } = req
   for (let i = 0; i < rawHeaders.length; i += 2) if (rawHeaders[i].toLowerCase() === name) return rawHeaders[i + 1]
@@ -28,10 +28,10 @@ export function rawField(req: IncomingMessage, name: string): string | undefined
 }
 
 /**
- * PATCH as in sabre/dav: the body is written into the file at the place that X-Update-Range names (`bytes=3-6`, `bytes=3-`, `bytes=-4`, `append`). Not atomic: a
- * client that goes in the middle has written a part.
+ * PATCH as in sabre/dav: the body is written into the file at the position in X-Update-Range (`bytes=3-6`, `bytes=3-`, `bytes=-4`, `append`). Not atomic: if the
+ * client disconnects, a part has been written.
  *
- * @throws DavError 400 · 404 · 405 a collection · 411 · 412 · 415 another type of body · 416 a place beyond the end · 423
+ * @throws DavError 400 · 404 · 405 a collection · 411 · 412 · 415 another type of body · 416 a position beyond the end · 423
  */
 export async function patch(ctx: ViewContext): Promise<void> {
   if (rawField(ctx.req, 'content-type')?.trim().toLowerCase() !== PARTIAL_TYPE) {
@@ -44,8 +44,8 @@ export async function patch(ctx: ViewContext): Promise<void> {
 }
 
 /**
- * PUT with Content-Range (RFC 9110 section 14.5) on a file that exists: that part of it is written, as by PATCH. Undefined when there is no file yet and the part
- * is the whole: then it is an ordinary PUT.
+ * PUT with Content-Range (RFC 9110 section 14.5) on an existing file: writes that part, like PATCH. Undefined if there is no file yet and the part
+ * is the whole file: then it is an ordinary PUT.
  *
  * @throws as `patch`
  */
@@ -91,7 +91,7 @@ async function update(ctx: ViewContext, target: Target & { readonly inode: Inode
   sendEmpty(ctx, 204, [...accepted, 'ETag', etagOf(inode, now), ...lastModified(ctx, now.mtime.sec)])
 }
 
-/** Writes a body into an open file, from `position` on. */
+/** Writes a body into an open file, starting at `position`. */
 class FileSink implements BodySink {
   sizeBytes = 0
   readonly #file: OpenFile

@@ -19,16 +19,16 @@ type DeadList = (readonly DeadProperty[])[]
 const NO_DEAD: readonly DeadProperty[] = []
 const REMEMBERED_QUERIES = 8
 const REMEMBERED_BYTES = 4096
-/** Notes of members read side by side. */
+/** The number of members whose properties are read concurrently. */
 const READ_AT_ONCE = 16
 
-/** Parsed bodies: a client sends the same few again and again. */
+/** Parsed bodies, because clients repeat the same few. */
 const queries = new LRUCache<string, PropfindQuery>({ max: REMEMBERED_QUERIES })
 
-/** How much is read in one answer to compute checksums of members, bytes; those of a single resource are always computed. */
+/** The number of bytes read per response to compute checksums of members; those of a single resource are always computed. */
 const SUMMED_BYTES = 64 * 1024 * 1024
 
-/** One answer in the making. */
+/** A response being built. */
 export interface Finding {
   readonly ctx: DavContext
   readonly view: DavView
@@ -41,7 +41,7 @@ export interface Finding {
 }
 
 /**
- * PROPFIND (RFC 4918 section 9.1) inside a view, streamed: Depth 0, 1 and, where the operator allows it, infinity.
+ * PROPFIND (RFC 4918 section 9.1) inside a view, streamed: Depth 0, 1 and, if the operator allows it, infinity.
  * @throws DavError 403 Depth infinity · 404
  */
 export async function propfind(ctx: ViewContext): Promise<void> {
@@ -54,7 +54,7 @@ async function answerOnce(ctx: ViewContext, query: PropfindQuery, depth: Depth):
   const target = await resolve(ctx.view, ctx.path.names, true)
   const { inode } = target
   if (inode === undefined || !isVisible(inode)) throw new DavError(404, 'no such resource')
-  // What has no members is told whole by any depth.
+  // A resource without members is covered by any depth.
   if (isDirectory(inode)) refuseInfinity(ctx, depth)
   const attr = await ctx.view.overlay.getattr(inode)
   await verifyAll(ctx, target, inode, attr)
@@ -68,7 +68,7 @@ async function answerOnce(ctx: ViewContext, query: PropfindQuery, depth: Depth):
   finding.answer.end()
 }
 
-/** PROPFIND on `/`: a collection of the views, which has no properties of its own but its type and name. */
+/** PROPFIND on `/`: a collection of the views, whose only properties are its type and name. */
 export async function propfindRoot(ctx: DavContext): Promise<void> {
   const depth = parseDepth(ctx.req.headers.depth, 'infinity')
   refuseInfinity(ctx, depth)
@@ -92,7 +92,7 @@ export async function propfindRoot(ctx: DavContext): Promise<void> {
   answer.end()
 }
 
-/** Starts a 207 answer that tells of resources of a view what `query` asks for. */
+/** Starts a 207 response with the properties that `query` requests for resources of a view. */
 export async function begin(
   ctx: DavContext,
   view: DavView,
@@ -104,7 +104,7 @@ export async function begin(
   return { ctx, view, answer, query, moment: { services: ctx.services, statfs }, depth, sumBytes: SUMMED_BYTES }
 }
 
-/** Adds the members of a collection at the encoded path `base`, and with Depth infinity all below. */
+/** Adds the members of a collection at the encoded path `base`, and with Depth infinity everything below. */
 async function addMembers(
   finding: Finding,
   base: string,
@@ -114,7 +114,7 @@ async function addMembers(
     await addAll(finding, base, members)
     if (finding.depth !== 'infinity') continue
     for (const { name, names, collection: deeper, inode } of members) {
-      // What a symlink leads to is shown, but not gone into: it may lead up.
+      // The target of a symlink is shown but not entered, because it may lead upward.
       if (!deeper || inode === undefined || !samePath(names, [...collection.names, name])) continue
       const target = { view: finding.view, names, dir: collection.inode, name, inode }
       await addDeeper(finding, `${base}${encodeSegment(name)}/`, target)
@@ -130,7 +130,7 @@ async function addDeeper(
   try {
     await addMembers(finding, base, collection)
   } catch (error) {
-    // One that went meanwhile, or may not be read, was named with its properties; its members stay untold.
+    // A collection that was removed meanwhile, or may not be read, is listed without its members.
     if (!isErrno(error, 'ESTALE', 'EACCES')) throw error
   }
 }
@@ -147,7 +147,7 @@ export async function addAll(finding: Finding, base: string, members: readonly M
   }
 }
 
-/** Checksums: always of a resource asked for alone, of others while that does not take too much reading. */
+/** The checksums: always for a single resource, and for others within the limit of read bytes. */
 async function sumsOf(finding: Finding, { inode, attr }: Member, alone: boolean): Promise<Sums | undefined> {
   if (inode?.type !== FileType.regular || attr === undefined) return undefined
   const { ctx, view } = finding
@@ -157,7 +157,7 @@ async function sumsOf(finding: Finding, { inode, attr }: Member, alone: boolean)
   return checksums.compute(ctx, view, inode, attr)
 }
 
-/** The encoded path of the parent of what the request asks for, and its name in there. */
+/** The encoded path of the parent of the requested resource, and its name there. */
 function place({ view, path }: ViewContext): { base: string; name: Name } {
   const { names } = path
   if (names.length === 0) return { base: '/', name: nameOfText(view.name) }
@@ -179,7 +179,7 @@ function writeMember(
   return statusResponse(`${base}${encodeSegment(name)}${collection ? '/' : ''}`, 403)
 }
 
-/** The dead properties of each member, as far as the query asks for any. */
+/** The dead properties of each member, if the query requests any. */
 async function deadOf(view: DavView, members: readonly Member[], query: PropfindQuery): Promise<DeadList> {
   const dead = new Array<readonly DeadProperty[]>(members.length).fill(NO_DEAD)
   if (!query.needsDead) return dead
@@ -191,7 +191,7 @@ async function deadOf(view: DavView, members: readonly Member[], query: Propfind
     const known = knownDead(attr)
     if (known !== undefined) dead[i] = known
     else reading.push(readInto(dead, i, view, inode, attr))
-    // What has been read is parsed in one turn: not too much of it at a time.
+    // Properties are parsed in one turn, so do not read too many at a time.
     if (reading.length < READ_AT_ONCE) continue
     await Promise.all(reading)
     reading = []
@@ -204,12 +204,12 @@ async function readInto(dead: DeadList, i: number, view: DavView, inode: Inode, 
   try {
     dead[i] = await learnDead(view, inode, attr)
   } catch (error) {
-    // A member that went while the listing ran must not spoil the rest of it.
+    // A member that was removed during the listing must not break the rest of it.
     if (!isErrno(error, 'ESTALE', 'ENOENT', 'EACCES')) throw error
   }
 }
 
-/** A whole tree is told of only where the operator allows it. @throws DavError 403 */
+/** Allows a whole tree only if the operator does. @throws DavError 403 */
 function refuseInfinity({ services }: DavContext, depth: Depth): void {
   if (depth !== 'infinity' || services.depthInfinity) return
   throw new DavError(403, 'Depth infinity is not allowed; use Depth 1, or start the server with --depth-infinity', {

@@ -17,7 +17,7 @@ import { Multistatus } from '../request/multistatus.ts'
 import { isDirectory, isVisible, resolve } from '../request/resolve.ts'
 import type { ViewContext } from '../state/context.ts'
 
-/** Both set the modification time: the one is RFC 4918's, the other what rclone sets on ownCloud's servers. */
+/** Properties that set the modification time: RFC 4918's, and the one that rclone sets on ownCloud servers. */
 const SETS_MTIME: ReadonlySet<string> = new Set(['getlastmodified', 'lastmodified'])
 
 /** The mode without setuid, setgid and sticky. */
@@ -29,16 +29,16 @@ interface Instruction {
   readonly remove: boolean
 }
 
-/** What the instructions amount to. */
+/** The combined effect of the instructions. */
 interface Outcome {
-  /** Status by instruction; 200 where it can be done. */
+  /** The status of each instruction; 200 if it can be done. */
   readonly statuses: readonly number[]
   readonly change: AttrChange
   readonly dead: readonly DeadProperty[]
 }
 
 /**
- * PROPPATCH (RFC 4918 section 9.2): all instructions or none. Dead properties are kept as a note of the object; `executable`, `getlastmodified`,
+ * PROPPATCH (RFC 4918 section 9.2): all instructions or none. Dead properties are stored as protocol data of the object; `executable`, `getlastmodified`,
  * `lastmodified` and the `Win32*` times change its attributes; other live properties are protected.
  *
  * @throws DavError 400 · 404 · 412 · 423 · 507 the properties do not fit
@@ -52,7 +52,7 @@ export async function proppatch(ctx: ViewContext): Promise<void> {
   if (inode === undefined || !isVisible(inode)) throw new DavError(404, 'no such resource')
   const guard = await prepareGuard(ctx, target)
   guard.verify(inode, await view.overlay.getattr(inode), () => requireResource(services, target, guard.tokens))
-  // Two clients that change properties of one object must not lose each other's.
+  // Concurrent changes of properties of one object must not overwrite each other.
   const key = `${view.name}/${inode.key}/${inode.generation}`
   const statuses = await services.properties.run(key, () => apply(ctx, inode, instructions))
   await sendStatuses(ctx, hrefOf(view.root, ctx.path.names, isDirectory(inode)), instructions, statuses)
@@ -75,7 +75,7 @@ function readInstructions(root: XmlElement | undefined): Instruction[] {
 async function apply(ctx: ViewContext, inode: Inode, instructions: readonly Instruction[]): Promise<readonly number[]> {
   const { overlay, cred } = ctx.view
   const { propertyBytes } = ctx.services.limits
-  // To escape a megabyte of text takes long: what cannot be kept anyway is not even written.
+  // Escaping a megabyte of text takes long, so do not serialize properties that are too large anyway.
   const large = instructions.map(({ element, remove }) => !remove && hasMoreTextThan(element, propertyBytes))
   if (large.includes(true)) return large.map((tooLarge) => (tooLarge ? 507 : 424))
   const before = await readDead(ctx.view, inode)
@@ -105,7 +105,7 @@ async function apply(ctx: ViewContext, inode: Inode, instructions: readonly Inst
   return outcome.statuses
 }
 
-/** No room: each dead property says so, the rest fails with it (RFC 4918 section 9.2.1). @throws any other error */
+/** Handles a lack of space: each dead property reports it, and the rest fails with them (RFC 4918 section 9.2.1). @throws any other error */
 function allFailed(instructions: readonly Instruction[], error: unknown): readonly number[] {
   if (statusOf(error) !== 507) throw error
   return instructions.map(({ element, remove }) => (changesAttributes(element) || remove ? 424 : 507))
@@ -117,7 +117,7 @@ function plan(
   mode: number,
   isFile: boolean,
 ): Outcome {
-  // By name, in the order they were first set.
+  // By name, in the order in which they were first set.
   const dead = new Map(before.map((property) => [keyOf(property), property]))
   let changed = false
   let change: AttrChange = {}
@@ -154,12 +154,12 @@ function changesAttributes(element: XmlElement): boolean {
   return liveProperty(uri, local) !== undefined || isAttributes(element)
 }
 
-/** A property that is kept as it is set, and changes the mode besides. */
+/** A property that is stored as set and also changes the mode. */
 function isAttributes({ uri, local }: XmlElement): boolean {
   return uri === MICROSOFT_NAMESPACE && local === 'Win32FileAttributes'
 }
 
-/** What setting a live property does to the attributes, or the status that refuses it (RFC 4918 section 9.2.1). */
+/** The change of attributes for setting a live property, or the status that refuses it (RFC 4918 section 9.2.1). */
 function attributeChange(element: XmlElement, mode: number, isFile: boolean): AttrChange | number {
   const { uri, local } = element
   const text = textOf(element).trim()
@@ -169,7 +169,7 @@ function attributeChange(element: XmlElement, mode: number, isFile: boolean): At
   }
   if (uri === APACHE_NAMESPACE && local === 'executable') {
     if (!isFile || (text !== 'T' && text !== 'F')) return 409
-    // As chmod a+x would, but only for those who may read; nobody makes a setuid program over HTTP.
+    // Like chmod a+x, but only for classes with read permission; setuid cannot be set over HTTP.
     const bits = mode & PLAIN_MODE
     return { mode: text === 'T' ? bits | ((bits & 0o444) >> 2) : bits & ~0o111 }
   }

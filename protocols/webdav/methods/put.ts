@@ -15,12 +15,12 @@ import { parseOcChecksum, requireSum, Summer, type Sums } from '../state/checksu
 import { methodNotAllowed, type ViewContext } from '../state/context.ts'
 import { putRange } from './partial-update.ts'
 
-/** Permission bits of files that WebDAV clients make. */
+/** Permission bits of files that WebDAV clients create. */
 export const NEW_FILE_MODE = 0o644
 
 /**
- * PUT (RFC 9110 section 9.3.4): the body is built aside and takes the name in one step when it is complete, so that no other client
- * ever sees a part of it. Conditions and locks are checked before the body is asked for, and again at that step.
+ * PUT (RFC 9110 section 9.3.4): the body is written to a staged file that takes the name in one step when it is complete, so that no other client
+ * ever sees a part of it. Conditions and locks are checked before the body is read, and again at that step.
  *
  * @throws DavError 405 a collection · 409 no parent · 412 · 415 · 423
  */
@@ -74,7 +74,7 @@ function checkPlace(ctx: ViewContext, { dir, inode }: Target): void {
   if (ctx.path.trailingSlash && inode === undefined) throw new DavError(409, 'a file URL must not end in /')
 }
 
-/** Whether an uploaded file may take the place of what stands there now. Safe to call inside a `check` of the core. @throws DavError 405 · 409 · 412 · 423 */
+/** Checks that an uploaded file may replace the present object. Safe to call inside a `check` of the core. @throws DavError 405 · 409 · 412 · 423 */
 export function checkPut(
   ctx: ViewContext,
   target: Target,
@@ -92,13 +92,13 @@ export function checkPut(
   })
 }
 
-/** How a body is taken. */
+/** Options for receiving a body. */
 interface Reception {
-  /** What the file will have in the end, most likely. */
+  /** The expected final size of the file. */
   readonly foreseen: Foreseen
-  /** Is given each piece as it comes. */
+  /** Receives each piece as it arrives. */
   readonly summer: Summer | undefined
-  /** Called when the body is complete; may throw to give up. */
+  /** Called when the body is complete; may throw to abort. */
   readonly verifyBody: () => void
 }
 
@@ -118,7 +118,7 @@ async function build(ctx: ViewContext, reception: Reception, options: PublishOpt
 }
 
 /**
- * Finder tells in this field how much it is going to send in chunks. When something on the way has lost the body, the file must not end up empty.
+ * Finder sends the length of a chunked body in this field. If a proxy lost the body, the file must not become empty.
  * @throws DavError 400
  */
 function requireExpectedLength({ req }: ViewContext, sizeBytes: number): void {

@@ -10,10 +10,10 @@ import { isDirectory, resolve } from '../request/resolve.ts'
 import type { ViewContext } from '../state/context.ts'
 
 /**
- * POST with the field `Overlay-Action: restore`: gives up the change of a file, or the removal of anything, so that the lower's version shows again.
- * As pages of other origins may not send such a field unasked, none of them can make a browser do this.
+ * POST with the field `Overlay-Action: restore`: discards the change of a file, or the removal of anything, so that the lower's version is visible again.
+ * Pages of other origins cannot make a browser do this, because they may not send such a field.
  *
- * @throws DavError 400 another action · 409 there is nothing to restore · 412 · 423
+ * @throws DavError 400 another action · 409 nothing to restore · 412 · 423
  */
 export async function restore(ctx: ViewContext): Promise<void> {
   const { view, path, services } = ctx

@@ -12,20 +12,20 @@ import { isDirectory, resolve, type Target } from '../request/resolve.ts'
 import type { ViewContext } from '../state/context.ts'
 import { addAll, begin, type Finding } from './propfind.ts'
 
-/** A search whose conditions cost more than this for each member looks at so many fewer members. */
+/** A search whose conditions cost more than this per member examines proportionally fewer members. */
 const PLAIN_COST = 8
 
 type Collection = Target & { readonly inode: Inode }
 
-/** A collection still to be searched, and the encoded path it is known by. */
+/** A collection still to be searched, and its encoded path. */
 interface Waiting {
   readonly base: string
   readonly collection: Collection
 }
 
 /**
- * SEARCH (RFC 5323) with DAV:basicsearch over names, sizes and times, in the scope's collection and below, without following symlinks to further
- * collections. More matches than the limits allow are told of by a 507 for the scope.
+ * SEARCH (RFC 5323) with DAV:basicsearch over names, sizes and times, in the scope's collection and below, without following symlinks to other
+ * collections. If there are more matches than the limits allow, the response has a 507 for the scope.
  *
  * @throws DavError 400 · 403 a scope outside of the view · 404 · 422 a condition that is not supported
  */
@@ -52,7 +52,7 @@ export async function search(ctx: ViewContext): Promise<void> {
   finding.answer.end()
 }
 
-/** Returns false when it stopped at a limit. */
+/** Returns false if it stopped at a limit. */
 async function searchBelow(
   ctx: ViewContext,
   finding: Finding,
@@ -83,14 +83,14 @@ async function searchBelow(
         }
       }
     } catch (error) {
-      // One that went meanwhile, or may not be read, has nothing to find.
+      // Skip a collection that was removed meanwhile or may not be read.
       if (next === top || !isErrno(error, 'ESTALE', 'EACCES')) throw error
     }
   }
   return true
 }
 
-/** The first `most` of the members that are looked for. */
+/** The first `most` matching members. */
 async function matchingOf(members: readonly Member[], where: Condition, most: number): Promise<Member[]> {
   const matching: Member[] = []
   for (const member of members) {

@@ -19,17 +19,17 @@ const NOTHING: Snapshot = new LargeMap()
 
 /** A DAV:sync-collection body. */
 interface SyncRequest {
-  /** Empty for the first time. */
+  /** Empty for the initial synchronization. */
   readonly token: string
   readonly limit: number
   readonly query: PropfindQuery
 }
 
 /**
- * REPORT with DAV:sync-collection (RFC 6578): the members of a collection that came, changed or went since the token was given, and a new token.
+ * REPORT with DAV:sync-collection (RFC 6578): the members of a collection that were added, changed or removed since the token was issued, and a new token.
  * Level 1 only.
  *
- * @throws DavError 403 another report, another level, a token that is not or no longer known · 404
+ * @throws DavError 403 another report, another level, an unknown or expired token · 404
  */
 export async function report(ctx: ViewContext): Promise<void> {
   if (parseDepth(ctx.req.headers.depth, 0) !== 0) throw badRequest('sync-collection needs Depth 0')
@@ -50,7 +50,7 @@ async function answer(
 ): Promise<void> {
   const { syncs } = ctx.services
   const { view } = ctx
-  // An identity, not a path: a collection that takes the place of another one is another one.
+  // An identity, not a path: a collection that replaces another one is a different one.
   const place = `${view.name}/${collection.inode.key}.${collection.inode.generation}`
   const before = request.token === '' ? NOTHING : syncs.find(place, request.token)
   if (before === undefined) throw new DavError(403, 'the sync token is unknown', { condition: '<D:valid-sync-token/>' })
@@ -64,7 +64,7 @@ async function answer(
   finding.answer.end()
 }
 
-/** Adds what differs from `before`. Returns the state that the client then knows, and whether more differs than the limit lets through. */
+/** Adds the differences to `before`. Returns the state that the client then has, and whether the limit cut off more differences. */
 async function addChanges(
   finding: Finding,
   base: string,
@@ -114,7 +114,7 @@ async function addChanges(
   return { now, cut }
 }
 
-/** Differs when another object has the name, or its content or properties have changed. That of a collection begins with a slash. */
+/** A signature that changes if another object has the name, or its content or properties change. A collection's starts with a slash. */
 function signatureOf({ collection, inode, attr }: Member): string {
   if (inode === undefined || attr === undefined) return collection ? '/' : ''
   const { ctime, mtime, size } = attr
@@ -145,7 +145,7 @@ async function readRequest(ctx: ViewContext): Promise<SyncRequest> {
   if (level === 'infinite') {
     throw new DavError(403, 'only sync-level 1 is supported', { condition: '<D:sync-traversal-supported/>' })
   }
-  // Depth 1 is how drafts of the RFC said it.
+  // Drafts of the RFC used Depth 1.
   if (level !== '1' && level !== '') throw badRequest('the sync level is not 1 or infinite')
   return { token: textIn(token), limit: limitOf(find('limit')), query: readProperties(prop) }
 }

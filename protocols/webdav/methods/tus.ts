@@ -19,10 +19,10 @@ const VERSION = '1.0.0'
 const RESUMABLE = ['Tus-Resumable', VERSION]
 const PIECE_TYPE = 'application/offset+octet-stream'
 
-/** What OPTIONS tells of resumable uploads. */
+/** The OPTIONS fields for resumable uploads. */
 export const TUS_OPTIONS = [...RESUMABLE, 'Tus-Version', VERSION, 'Tus-Extension', 'creation,termination,expiration']
 
-/** Whether the request speaks of an upload rather than of a resource: its URL is that of a file with `?upload=ID`. */
+/** Whether the request is for an upload and not for a resource: its URL has `?upload=ID`. */
 export function isUpload(ctx: ViewContext): boolean {
   return ctx.req.headers['tus-resumable'] !== undefined && uploadId(ctx) !== undefined
 }
@@ -32,8 +32,8 @@ function uploadId({ req }: ViewContext): string | undefined {
 }
 
 /**
- * POST on a collection with Tus-Resumable (tus 1.0, creation): starts an upload of Upload-Length bytes for the file that `filename` in Upload-Metadata names. The file appears when
- * its last byte has come, in one step.
+ * POST on a collection with Tus-Resumable (tus 1.0, creation): starts an upload of Upload-Length bytes for the file that `filename` in Upload-Metadata names. The file appears in one step when
+ * its last byte has arrived.
  *
  * @throws DavError 400 · 404 · 409 · 412 another version, or a condition · 415 · 423 · 503 too many uploads
  */
@@ -61,7 +61,7 @@ export async function createUpload(ctx: ViewContext): Promise<void> {
   sendEmpty(ctx, 201, created)
 }
 
-/** HEAD of an upload: how much of it has come. @throws DavError 404 */
+/** HEAD of an upload: the number of bytes received. @throws DavError 404 */
 export async function uploadState(ctx: ViewContext): Promise<void> {
   const upload = await requireUpload(ctx)
   const { staged, lengthBytes } = upload
@@ -70,8 +70,8 @@ export async function uploadState(ctx: ViewContext): Promise<void> {
 }
 
 /**
- * PATCH of an upload: adds the body at Upload-Offset, which must be where the upload stands. What came of a body that was cut off counts.
- * @throws DavError 404 · 409 another offset · 412 · 413 more than announced · 415 · 423 another request is adding to it, or the place is locked
+ * PATCH of an upload: appends the body at Upload-Offset, which must be the present offset. The received part of an aborted body counts.
+ * @throws DavError 404 · 409 another offset · 412 · 413 more than declared · 415 · 423 another request is adding to it, or the path is locked
  */
 export async function continueUpload(ctx: ViewContext): Promise<void> {
   const upload = await requireUpload(ctx)
@@ -108,7 +108,7 @@ export async function terminateUpload(ctx: ViewContext): Promise<void> {
   sendEmpty(ctx, 204, RESUMABLE)
 }
 
-/** Takes what is missing of an upload and no more. */
+/** Accepts the missing bytes of an upload and no more. */
 class Remainder {
   readonly #upload: ResumableUpload
   readonly #start: number
@@ -156,7 +156,7 @@ async function publish(
   sendEmpty(ctx, status, [...headers, 'ETag', etagOf(inode, await view.overlay.getattr(inode))])
 }
 
-/** Whether the file may take the place of what stands there now. */
+/** Checks that the file may replace the present object. */
 function checkPlace(
   ctx: ViewContext,
   target: Target,

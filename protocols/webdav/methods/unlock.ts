@@ -6,7 +6,7 @@ import { sendEmpty } from '../request/reply.ts'
 import { resolve } from '../request/resolve.ts'
 import type { ViewContext } from '../state/context.ts'
 
-/** UNLOCK (RFC 4918 section 9.11): ends a lock whose scope holds the resource. @throws DavError 400 · 409 no such lock here */
+/** UNLOCK (RFC 4918 section 9.11): ends a lock that covers the resource. @throws DavError 400 · 409 no such lock on this resource */
 export async function unlock(ctx: ViewContext): Promise<void> {
   const { view, services } = ctx
   const token = parseLockToken(ctx.req.headers['lock-token'])

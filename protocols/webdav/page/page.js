@@ -1,11 +1,11 @@
-// The page of a collection: sorting, uploads, new folders, renaming, deleting, restoring. Without it the page lists and downloads. Names come from
-// whoever wrote them: they go into the document as text only.
+// The script of a collection page: sorting, uploads, new folders, renaming, deleting, restoring. Without it the page lists and downloads. Names are
+// untrusted, so they are inserted as text only.
 
 const table = document.querySelector('table')
 const readOnly = document.body.dataset.readonly !== undefined
 const here = new URL(document.body.dataset.base, location.href)
 
-/** Makes an element with attributes and children (elements or text). */
+/** Creates an element with attributes and children (elements or text). */
 function make(tag, attributes = {}, ...children) {
   const element = document.createElement(tag)
   for (const [name, value] of Object.entries(attributes)) {
@@ -25,7 +25,7 @@ function complain(text) {
   message.scrollIntoView({ block: 'nearest' })
 }
 
-/** What went wrong, in words: the server answers with a line of text, or with XML that says no more than the status. */
+/** Describes an error: the server responds with a line of text, or with XML that only repeats the status. */
 async function explain(action, response) {
   const type = response.headers.get('content-type') ?? ''
   const text = type.startsWith('text/plain') ? (await response.text()).trim() : ''
@@ -74,7 +74,7 @@ function sortBy(column, descending) {
     folder: row.dataset.folder === undefined ? 1 : 0,
     value: value(row),
   }))
-  // Folders stay on top: they are ways to go, not things to compare.
+  // Folders stay on top.
   rows.sort(
     (a, b) =>
       a.folder - b.folder ||
@@ -103,7 +103,7 @@ function enableSorting() {
 
 // Dialogs
 
-/** Shows a dialog until it is closed; resolves to the value that a button closed it with, or to undefined. */
+/** Shows a dialog until it is closed; resolves to the value of the button that closed it, or to undefined. */
 function ask(title, ...content) {
   return new Promise((resolve) => {
     const dialog = make('dialog', { 'aria-labelledby': 'title' }, make('h2', { id: 'title' }, title), ...content)
@@ -157,7 +157,7 @@ async function confirmed(title, button) {
   return answer === 'yes'
 }
 
-// What can be done with an entry
+// Actions on an entry
 
 async function rename({ name, href }) {
   const fresh = await askForName(`Rename ${name}`, 'New name', 'Rename', name)
@@ -211,7 +211,7 @@ function enableActions() {
   }
 }
 
-// Uploads: one after the other, each shown with its progress, and none over an existing file unasked
+// Uploads: one at a time, each with its progress, and never over an existing file without asking
 
 const waiting = []
 let uploading = false
@@ -289,7 +289,7 @@ function readEntries(reader) {
   return new Promise((resolve, reject) => reader.readEntries(resolve, reject))
 }
 
-/** Takes in a dropped file, or a folder with all below. */
+/** Collects a dropped file, or a folder with everything below. */
 async function enqueueEntry(entry, above) {
   const path = [...above, entry.name]
   if (entry.isFile) {

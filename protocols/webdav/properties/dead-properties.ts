@@ -6,7 +6,7 @@ import { parseXml, type XmlElement, XmlReader } from '../http/xml.ts'
 import { serializeElement } from '../http/xml-write.ts'
 import type { DavView } from '../state/context.ts'
 
-/** A property that the server only keeps (RFC 4918 section 4): its name, and its element as XML that stands on its own. */
+/** A property that the server only stores (RFC 4918 section 4): its name, and its element as self-contained XML. */
 export interface DeadProperty {
   readonly uri: string
   readonly local: string
@@ -15,25 +15,25 @@ export interface DeadProperty {
 
 const SLOT = 'dav'
 const NONE: readonly DeadProperty[] = []
-/** Properties of more than so much are read anew each time instead of being remembered, bytes. */
+/** Properties larger than this are read each time instead of being cached, in bytes. */
 const REMEMBERED_BYTES = 4096
 
-/** A power of two: a WeakMap of 100,000 entries takes 50 ms of the event loop when it grows. */
+/** A power of two. Several maps are used because a WeakMap of 100,000 entries blocks the event loop for 50 ms when it grows. */
 const PARTS = 128
 
-/** What objects had when these were their attributes: a change of a note gives the object new ones. */
+/** Properties by the attributes of their object: a change of properties replaces the attributes. */
 const remembered = Array.from({ length: PARTS }, () => new WeakMap<Attr, readonly DeadProperty[]>())
 
 function partOf({ fileIdLo }: Attr): WeakMap<Attr, readonly DeadProperty[]> {
   return remembered[fileIdLo & (PARTS - 1)] as WeakMap<Attr, readonly DeadProperty[]>
 }
 
-/** The dead properties that an object with these attributes is known to have; undefined when they must be read. */
+/** The cached dead properties of an object with these attributes; undefined if they must be read. */
 export function knownDead(attr: Attr): readonly DeadProperty[] | undefined {
   return partOf(attr).get(attr)
 }
 
-/** Reads the dead properties of an object and remembers them for as long as `attr`, got before, are its attributes. */
+/** Reads the dead properties of an object and caches them while `attr`, read before, are its attributes. */
 export async function learnDead(view: DavView, inode: Inode, attr: Attr): Promise<readonly DeadProperty[]> {
   const note = await view.overlay.getProtocolData(view.cred, inode, SLOT)
   const dead = note === undefined ? NONE : await decode(note)
@@ -60,7 +60,7 @@ export async function writeDead(
   if (note !== undefined) trusted.set(digestOf(note), true)
 }
 
-/** Gives `to` the dead properties of `from`, and no others. */
+/** Replaces the dead properties of `to` by those of `from`. */
 export async function copyDead(fromView: DavView, from: Inode, toView: DavView, to: Inode): Promise<void> {
   const note = await fromView.overlay.getProtocolData(fromView.cred, from, SLOT)
   const present = await toView.overlay.getProtocolData(toView.cred, to, SLOT)
@@ -71,19 +71,19 @@ function encode(properties: readonly DeadProperty[]): Uint8Array {
   return Buffer.from(JSON.stringify(properties.map(({ uri, local, xml }) => [uri, local, xml])), 'utf8')
 }
 
-/** Far above what this adapter lets anybody set. */
+/** Far above the limit of this adapter. */
 const LIMITS = { xmlDepth: 64, xmlElements: 10_000 }
-/** Parsed between two looks at the share of the event loop, characters. */
+/** The number of characters parsed between two checks of the event loop share. */
 const SLICE = 2048
 
-/** Digests of notes whose elements are well-formed and of our own writing: those that were set or read of late need not be parsed again. */
+/** Digests of recently written or validated properties, which need not be parsed again. */
 const trusted = new LRUCache<string, true>({ max: 10_000 })
 
 function digestOf(note: Uint8Array): string {
   return hash('sha256', note, 'base64')
 }
 
-/** Reads a note. It may be a layer's own, made by anybody: what in it is no whole element of that name does not count, and none of it goes out as it is. */
+/** Parses stored properties. They may come from an untrusted layer: anything that is not a complete element of its name is ignored, and nothing is sent unchecked. */
 async function decode(note: Uint8Array): Promise<readonly DeadProperty[]> {
   const value = parseJson(Buffer.from(note).toString('utf8'))
   if (!Array.isArray(value) || !value.every(isTriple)) return NONE
@@ -101,13 +101,13 @@ async function checked(value: readonly [string, string, string][]): Promise<read
   for (const [at, [uri, local, xml]] of value.entries()) {
     if (loopBudget.spent) await loopBudget.rest()
     const element = elements?.[at] ?? parseAlone(xml)
-    // Written anew: what stands around an element or in its prefixes is then of our own making.
+    // Serialize them again, so that prefixes and surroundings are our own.
     if (element?.uri === uri && element.local === local) properties.push({ uri, local, xml: serializeElement(element) })
   }
   return properties
 }
 
-/** The elements that `texts` are, by one parser, as making one costs more than a property; undefined when they are not one element each. */
+/** Parses each of `texts` as one element, with a single parser, because creating a parser costs more than a property. Undefined if any text is not one element. */
 async function parseTogether(texts: readonly string[]): Promise<XmlElement[] | undefined> {
   const text = `<all>${texts.join('')}</all>`
   try {

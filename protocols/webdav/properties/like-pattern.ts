@@ -1,22 +1,22 @@
-/** Bits of a word of the state; bit operations of JavaScript are on 32 of them. */
+/** Bits per word of the state; JavaScript's bit operations work on 32 bits. */
 const WORD_BITS = 32
-/** No value that a search compares is longer than a name of 255 bytes: a pattern that asks for more characters never holds. */
+/** No compared value is longer than a name of 255 bytes, so a pattern that requires more characters never matches. */
 const MOST_CHARACTERS = 255
 
 /**
- * A LIKE pattern (RFC 5323 section 5.14: `%` any characters, `_` one, `\` makes the next one plain) as a test. All positions of the pattern are followed at once, 32 to
- * a word, so that a character of the text costs the same few steps whatever the pattern: it comes from a client.
+ * Matches a LIKE pattern (RFC 5323 section 5.14: `%` any characters, `_` one, `\` escapes the next one). It tracks all positions of the pattern at once, 32 per
+ * word, so that the cost per character does not depend on the pattern, which comes from a client.
  */
 export class LikePattern {
-  /** How many words the state takes: what a character of the text costs. */
+  /** The number of words in the state, which is the cost per character of the text. */
   readonly words: number
-  /** Bit i: the pattern is fulfilled up to its i-th character. */
+  /** Bit i: the pattern matches up to its i-th character. */
   readonly #state: Int32Array
   /** Bit i: any number of characters may follow there (`%`). */
   readonly #stays: Int32Array
-  /** Bit i: the i-th character is any (`_`). */
+  /** Bit i: the i-th character matches any (`_`). */
   readonly #any: Int32Array
-  /** By character: bit i says that it, or any, is the i-th. */
+  /** By character: bit i says that the i-th pattern character matches it. */
   readonly #masks = new Map<string, Int32Array>()
   readonly #length: number
   readonly #impossible: boolean
@@ -40,7 +40,7 @@ export class LikePattern {
     }
   }
 
-  /** Whether all of `text` fulfils the pattern. */
+  /** Whether the whole `text` matches the pattern. */
   matches(text: string): boolean {
     if (this.#impossible) return false
     const state = this.#state
@@ -64,7 +64,7 @@ export class LikePattern {
   }
 }
 
-/** The characters that a text must have, undefined for any one, and after how many of them `%` stands. */
+/** The characters of a pattern (undefined for any), and the positions of `%` among them. */
 function parse(pattern: string): { characters: (string | undefined)[]; stays: Set<number> } {
   const characters: (string | undefined)[] = []
   const stays = new Set<number>()

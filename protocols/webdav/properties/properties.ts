@@ -10,23 +10,23 @@ import type { DavServices, DavView } from '../state/context.ts'
 import { lockDiscovery, SUPPORTED_LOCKS } from './lock-xml.ts'
 import { MICROSOFT_NAMESPACE } from './win32-properties.ts'
 
-/** The namespace of the `executable` property, which Apache's mod_dav_fs brought into use. */
+/** The namespace of the `executable` property, which Apache's mod_dav_fs introduced. */
 export const APACHE_NAMESPACE = 'http://apache.org/dav/props/'
 
-/** A resource whose properties are asked for. */
+/** A resource whose properties are requested. */
 export interface Described {
   readonly view: DavView
-  /** The name shown, as bytes; that of the view for its root. */
+  /** The displayed name as bytes; for the root, the name of the view. */
   readonly name: Name
-  /** Where locks would lie; symlinks resolved. */
+  /** The path for lock checks, with symlinks resolved. */
   readonly names: readonly Name[]
   readonly inode: Inode
   readonly attr: Attr
-  /** As far as known, and only when the query asks for them. */
+  /** As far as known, and only if the query requests them. */
   readonly sums?: Sums | undefined
 }
 
-/** What lasts for one answer only: the clock, the locks and the file system's free space. */
+/** Data for one response only: the time, the locks and the free space. */
 export interface Moment {
   readonly services: DavServices
   readonly statfs: StatFs | undefined
@@ -36,9 +36,9 @@ export interface Moment {
 export interface LiveProperty {
   readonly uri: string
   readonly local: string
-  /** True when `allprop` includes it. */
+  /** Whether `allprop` includes it. */
   readonly common: boolean
-  /** Its content as XML; undefined where the resource has no such property. */
+  /** Its content as XML; undefined if the resource has no such property. */
   value(resource: Described, moment: Moment): string | undefined
 }
 
@@ -49,14 +49,14 @@ function live(local: string, value: LiveProperty['value'], options: Partial<Live
 const ofFile = (value: (resource: Described) => string) => (resource: Described) =>
   isFile(resource) ? value(resource) : undefined
 
-/** Whether the resource is a file; else it is a collection. */
+/** Whether the resource is a file and not a collection. */
 export function isFile({ attr }: Described): boolean {
   return attr.type === FileType.regular
 }
 
 const SUPPORTED_REPORTS = '<D:supported-report><D:report><D:sync-collection/></D:report></D:supported-report>'
 
-/** All live properties, in the order `allprop` gives them. */
+/** All live properties, in the order of `allprop`. */
 export const LIVE_PROPERTIES: readonly LiveProperty[] = [
   live('resourcetype', (resource) => (isFile(resource) ? '' : '<D:collection/>')),
   live('displayname', ({ name }) => escapeText(textOfName(name))),
@@ -105,12 +105,12 @@ export const LIVE_PROPERTIES: readonly LiveProperty[] = [
 
 const BY_NAME = new Map(LIVE_PROPERTIES.map((property) => [`${property.uri} ${property.local}`, property]))
 
-/** The live property of this name, undefined when a property of this name would be a dead one. */
+/** The live property with this name; undefined if such a property would be dead. */
 export function liveProperty(uri: string, local: string): LiveProperty | undefined {
   return BY_NAME.get(`${uri} ${local}`)
 }
 
-/** A second as clients are told it, which is never later than now (RFC 9110 section 8.8.2.1). */
+/** A time in seconds for clients, never in the future (RFC 9110 section 8.8.2.1). */
 export function notLater(sec: number, nowMs: number): number {
   return Math.min(sec, Math.floor(nowMs / 1000))
 }

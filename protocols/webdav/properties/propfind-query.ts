@@ -17,24 +17,24 @@ interface PropertyName {
   readonly local: string
 }
 
-/** What a resource has, and the names of what it lacks, as elements. */
+/** The found properties, and the names of the missing ones, as elements. */
 interface Answer {
   found: string
   missing: string
 }
 
-/** Which properties are asked for. */
+/** The requested properties. */
 interface Selection {
-  /** True when dead properties must be known to answer. */
+  /** Whether dead properties are needed for the response. */
   readonly needsDead: boolean
-  /** True when the free space must be known to answer. */
+  /** Whether the free space is needed for the response. */
   readonly needsSpace: boolean
-  /** True when checksums are asked for. */
+  /** Whether checksums are requested. */
   readonly needsSums: boolean
   answer(resource: Described, moment: Moment, dead: readonly DeadProperty[]): Answer
 }
 
-/** A response element that was written before, and what it depends on beside the attributes. */
+/** A cached response element, and what it depends on besides the attributes. */
 interface Written {
   readonly base: string
   readonly name: Name
@@ -42,18 +42,18 @@ interface Written {
   readonly xml: Uint8Array
 }
 
-/** What the elements remembered by all queries together may take, and what one of them takes beside its bytes. */
+/** The memory limit of elements cached by all queries, and the overhead of one element. */
 const MOST_REMEMBERED_BYTES = 24 * 1024 * 1024
 const OVERHEAD_BYTES = 200
-/** Larger ones are written each time, bytes. */
+/** Larger elements are not cached, in bytes. */
 const REMEMBERED_BYTES = 4096
 
-/** Of all queries: what they remember, and how often they had to forget all of it. */
+/** The cached bytes of all queries, and how often the cache was cleared. */
 const remembered = { bytes: 0, epoch: 0 }
 
 /**
- * One PROPFIND body: what it asks for, and the answers to it. Kept and used again for equal bodies, so that a response element is
- * written once for as long as its resource stays as it is: an Attr is never changed, only replaced.
+ * One PROPFIND body: the requested properties, and cached responses. It is reused for equal bodies, so that a response element is
+ * serialized only once while its resource does not change: an Attr is never modified, only replaced.
  */
 export class PropfindQuery {
   readonly #selection: Selection
@@ -64,28 +64,28 @@ export class PropfindQuery {
     this.#selection = selection
   }
 
-  /** Whether `dead` must be given in full. */
+  /** Whether `dead` must be complete. */
   get needsDead(): boolean {
     return this.#selection.needsDead
   }
 
-  /** Whether checksums of files must be given. */
+  /** Whether checksums of files are needed. */
   get needsSums(): boolean {
     return this.#selection.needsSums
   }
 
-  /** Whether the moment must tell the free space. */
+  /** Whether the free space is needed. */
   get needsSpace(): boolean {
     return this.#selection.needsSpace
   }
 
-  /** The `response` element of a resource, as UTF-8. `base` is the encoded path of its parent, with a final slash. */
+  /** The `response` element of a resource in UTF-8. `base` is the encoded path of its parent, with a final slash. */
   response(base: string, resource: Described, moment: Moment, dead: readonly DeadProperty[]): Uint8Array {
     if (this.needsSpace || this.needsSums || changes(resource, moment)) return this.#write(base, resource, moment, dead)
     const { attr, name } = resource
     if (this.#epoch !== remembered.epoch) this.#forget()
     const known = this.#written.get(attr)
-    // Several names of one file, in several directories, share its attributes.
+    // Several names of one file, possibly in several directories, share its attributes.
     if (known !== undefined && known.name === name && known.dead === dead && known.base === base) return known.xml
     const xml = this.#write(base, resource, moment, dead)
     if (xml.length > REMEMBERED_BYTES) return xml
@@ -102,7 +102,7 @@ export class PropfindQuery {
   #write(base: string, resource: Described, moment: Moment, dead: readonly DeadProperty[]): Uint8Array {
     const href = `${base}${encodeSegment(resource.name)}${isFile(resource) ? '' : '/'}`
     const propstats = writePropstats(this.#selection.answer(resource, moment, dead))
-    // Memory of its own: a piece of Node's pool would keep 8 KiB alive.
+    // Own memory, because a slice of Node's pool would keep 8 KiB alive.
     return utf8.encode(`<D:response><D:href>${href}</D:href>${propstats}</D:response>`)
   }
 
@@ -112,7 +112,7 @@ export class PropfindQuery {
   }
 }
 
-/** Whether what is told of the resource changes while its attributes do not: there is a lock on it, or its time is still to come. */
+/** Whether the response can change while the attributes do not: the resource is locked, or its time is in the future. */
 function changes(resource: Described, { services }: Moment): boolean {
   const { locks } = services
   if (locks.size > 0 && locksOn(locks, resource).length > 0) return true
@@ -142,7 +142,7 @@ function addLive(answer: Answer, properties: readonly LiveProperty[], resource: 
   }
 }
 
-/** Asks for properties by name. */
+/** Requests properties by name. */
 class NamedProperties implements Selection {
   readonly needsDead: boolean
   readonly needsSpace: boolean
@@ -160,7 +160,7 @@ class NamedProperties implements Selection {
     this.needsSums = this.#live.some(({ uri }) => uri === OWNCLOUD_NAMESPACE)
   }
 
-  /** Whether it asks for this dead property. */
+  /** Whether this dead property is requested. */
   names(property: PropertyName): boolean {
     return this.#dead.some(({ uri, local }) => uri === property.uri && local === property.local)
   }
@@ -181,7 +181,7 @@ class NamedProperties implements Selection {
 
 const COMMON = LIVE_PROPERTIES.filter((property) => property.common)
 
-/** Asks for everything: all dead properties, the live ones of RFC 4918, and what `include` names. */
+/** Requests everything: all dead properties, the live ones of RFC 4918, and those named in `include`. */
 class AllProperties implements Selection {
   readonly needsDead = true
   readonly needsSpace: boolean
@@ -197,14 +197,14 @@ class AllProperties implements Selection {
   answer(resource: Described, moment: Moment, dead: readonly DeadProperty[]): Answer {
     const common: Answer = { found: '', missing: '' }
     addLive(common, COMMON, resource, moment)
-    // A dead property that `include` names comes by its name, so it must not come a second time.
+    // A dead property named in `include` is already listed by name and must not appear twice.
     const { found, missing } = this.#included.answer(resource, moment, dead)
     const others = dead.filter((property) => !this.#included.names(property))
     return { found: common.found + found + others.map((property) => shownDead(property, resource)).join(''), missing }
   }
 }
 
-/** Asks for the names of all properties, without values. */
+/** Requests the names of all properties, without values. */
 class PropertyNames implements Selection {
   readonly needsDead = true
   readonly needsSpace = true
@@ -223,10 +223,10 @@ function isAboutSpace(property: LiveProperty): boolean {
   return property.local.startsWith('quota-')
 }
 
-/** What a PROPFIND without a body asks for (RFC 4918 section 9.1). */
+/** The query of a PROPFIND without a body (RFC 4918 section 9.1). */
 export const ALL_PROPERTIES = new PropfindQuery(new AllProperties([]))
 
-/** Reads a PROPFIND body. @throws DavError 400 it is none */
+/** Parses a PROPFIND body. @throws DavError 400 the body is invalid */
 export function readPropfind(root: XmlElement): PropfindQuery {
   if (root.uri !== 'DAV:' || root.local !== 'propfind') throw badRequest('the body is not a DAV:propfind')
   const known = new Map<string, XmlElement>()
@@ -248,7 +248,7 @@ export function readPropfind(root: XmlElement): PropfindQuery {
   }
 }
 
-/** Reads a DAV:prop element that names properties, as other methods carry it too. */
+/** Parses a DAV:prop element that names properties, which other methods use too. */
 export function readProperties(prop: XmlElement): PropfindQuery {
   return new PropfindQuery(new NamedProperties(namesIn(prop)))
 }

@@ -6,17 +6,17 @@ import type { Member } from '../request/members.ts'
 import { LikePattern } from './like-pattern.ts'
 import { type PropfindQuery, readProperties, readPropfind } from './propfind-query.ts'
 
-/** Whether a member is looked for. */
+/** Whether a member matches. */
 export type Condition = (member: Member) => boolean
 
-/** A DAV:basicsearch (RFC 5323 section 5), as far as it is served. */
+/** A DAV:basicsearch (RFC 5323 section 5), as far as it is supported. */
 export interface SearchQuery {
   readonly query: PropfindQuery
   /** The URL of the collection to search. */
   readonly scope: string
   readonly depth: 0 | 1 | 'infinity'
   readonly where: Condition
-  /** What `where` costs for one member, in units of a plain comparison. */
+  /** The cost of `where` for one member, in units of a plain comparison. */
   readonly cost: number
   readonly limit: number
 }
@@ -30,13 +30,13 @@ const VALUES: Readonly<Record<string, (member: Member) => string | number | unde
 
 const MOST_TESTS = 32
 
-/** Reads conditions in conditions, and adds up what they cost. */
+/** Parses nested conditions, and adds up their cost. */
 interface ConditionReader {
   read(element: XmlElement): Condition
   costs(units: number): void
 }
 
-/** Reads a DAV:searchrequest. @throws DavError 400 it is none · 422 it asks for what is not served */
+/** Parses a DAV:searchrequest. @throws DavError 400 the body is invalid · 422 it requests something unsupported */
 export function readSearch(root: XmlElement): SearchQuery {
   if (root.uri !== 'DAV:' || root.local !== 'searchrequest') throw badRequest('the body is not a DAV:searchrequest')
   const search = child(root, 'basicsearch')

@@ -16,15 +16,15 @@ const ARCHIVE = 0x20
 const OWNER_WRITES = 0o200
 const ALL_WRITE = 0o222
 
-/** What a property of Windows is held against. */
+/** The object whose Windows properties are requested. */
 interface Resource {
   readonly name: Name
   readonly attr: Attr
 }
 
 /**
- * The value that a property of Windows has while no client has set it: the creation time, where the file system has one, and the attributes that the file's type, mode and name amount
- * to. Undefined for all other properties.
+ * The value of a Windows property that no client has set: the creation time, if the file system has one, and the attributes derived from the type, mode and name of the
+ * file. Undefined for all other properties.
  */
 export function win32Default(uri: string, local: string, resource: Resource): string | undefined {
   if (uri !== MICROSOFT_NAMESPACE) return undefined
@@ -38,14 +38,14 @@ export function win32Default(uri: string, local: string, resource: Resource): st
   }
 }
 
-/** A dead property as it is shown: attributes that a client has set are kept, but whether the file is read-only and a directory is told by the file itself. */
+/** A dead property as shown to clients: attributes are as a client has set them, except for the read-only and directory bits, which come from the file. */
 export function shownDead(property: DeadProperty, resource: Resource): string {
   if (property.uri !== MICROSOFT_NAMESPACE || property.local !== 'Win32FileAttributes') return property.xml
   const kept = parseAttributes(/>([^<]*)</.exec(property.xml)?.[1] ?? '')
   return kept === undefined ? property.xml : win32Element(property.local, attributesText(resource, kept))
 }
 
-/** The mode that a file gets when its `Win32FileAttributes` are set to `text`: only the read-only bit counts, and for files alone. Undefined where `text` is none. */
+/** The mode of a file after its `Win32FileAttributes` are set to `text`: only the read-only bit counts, and only for files. Undefined if `text` is invalid. */
 export function modeFromAttributes(text: string, mode: number, isFile: boolean): number | undefined {
   const bits = parseAttributes(text)
   if (bits === undefined || !isFile) return bits === undefined ? undefined : mode
@@ -53,7 +53,7 @@ export function modeFromAttributes(text: string, mode: number, isFile: boolean):
   return (mode & OWNER_WRITES) === 0 ? mode | OWNER_WRITES : mode
 }
 
-/** A property of Windows as an element that stands on its own. */
+/** Serializes a Windows property as a self-contained element. */
 export function win32Element(local: string, value: string): string {
   return `<x:${local} xmlns:x="${escapeAttribute(MICROSOFT_NAMESPACE)}">${value}</x:${local}>`
 }

@@ -8,15 +8,15 @@ import { watchPace } from './pace.ts'
 
 const SLICE = 16 * 1024
 const EMPTY = Buffer.alloc(0)
-/** What all bodies that are being read whole may take together: beyond that they are refused. */
+/** The memory limit for all bodies that are read whole; further ones are refused. */
 const MOST_COLLECTED_BYTES = 64 * 1024 * 1024
 
 let collectedBytes = 0
 
-/** Requests whose sender waits for `100 Continue` before it sends the body. */
+/** Requests whose client waits for `100 Continue` before it sends the body. */
 const waiting = new WeakSet<IncomingMessage>()
 
-/** Remembers that `req` came with `Expect: 100-continue` and has not been answered so. */
+/** Records that `req` has `Expect: 100-continue` and has not been answered yet. */
 export function markWaiting(req: IncomingMessage): void {
   waiting.add(req)
 }
@@ -26,12 +26,12 @@ export function isWaiting(req: IncomingMessage): boolean {
   return waiting.has(req)
 }
 
-/** Tells a client that waits for it to send its body. */
+/** Sends `100 Continue` if the client waits for it. */
 export function letBodyCome(ctx: DavContext): void {
   if (waiting.delete(ctx.req)) ctx.res.writeContinue()
 }
 
-/** The length that the request announces for its body: undefined when chunked. @throws DavError 413 · 501 */
+/** The declared length of the request body; undefined if chunked. @throws DavError 413 · 501 */
 export function announcedLength(req: IncomingMessage): number | undefined {
   const coding = req.headers['transfer-encoding']
   if (coding !== undefined) {
@@ -45,7 +45,7 @@ export function announcedLength(req: IncomingMessage): number | undefined {
   return length
 }
 
-/** Refuses bodies in another encoding than their own (RFC 9110 section 8.4). @throws DavError 415 */
+/** Refuses bodies with a content encoding (RFC 9110 section 8.4). @throws DavError 415 */
 export function refuseContentEncoding(req: IncomingMessage): void {
   const encoding = req.headers['content-encoding']
   if (encoding !== undefined && !/^\s*(?:identity)?\s*$/i.test(encoding)) {
@@ -66,12 +66,12 @@ export async function readBody(ctx: DavContext, maxBytes: number): Promise<Buffe
   return body
 }
 
-/** From now on the client must send, or take, something now and then. */
+/** From now on the client must regularly send or read data. */
 export function limitSilence({ req, services }: DavContext): void {
   req.socket.setTimeout(services.limits.idleMs)
 }
 
-/** The client has sent all: from now on it waits for us. Node sets its own limits again with the next request. */
+/** The client has sent everything and now waits for the server. Node restores its own limits with the next request. */
 export function allowSilence({ req }: DavContext): void {
   req.socket.setTimeout(0)
 }
@@ -116,7 +116,7 @@ function collect(ctx: DavContext, maxBytes: number): Promise<Buffer> {
 }
 
 /**
- * Parses an XML body; undefined when it is empty. A large one is parsed in slices, with other work let in between.
+ * Parses an XML body; undefined if it is empty. A large one is parsed in slices, with other work in between.
  * @throws DavError 400
  */
 export async function parseBody(body: Buffer, limits: XmlLimits): Promise<XmlElement | undefined> {

@@ -3,10 +3,10 @@ import type { BufferPool } from '../state/buffer-pool.ts'
 import type { DavContext } from '../state/context.ts'
 import { writeOut } from './reply.ts'
 
-/** Pieces of one stream in memory: one being sent, the others being read. */
+/** The number of pieces of one stream in memory: one being sent, the others being read. */
 const PIECES = 3
 
-/** The file became shorter while it was sent: the announced length cannot be kept. */
+/** The file became shorter while it was sent, so the declared length is wrong. */
 export class FileShrank extends Error {
   constructor() {
     super('the file shrank while it was being sent')
@@ -15,8 +15,8 @@ export class FileShrank extends Error {
 }
 
 /**
- * Sends `length` bytes of `file` from `position` on as part of a body: while one piece is written the next ones are read beside the event loop,
- * and the client's pace holds the reading back.
+ * Sends `length` bytes of `file` from `position` as part of a body. While one piece is written, the next ones are read off the event loop,
+ * and the client's pace limits the reads.
  *
  * @throws ClientGone · FileShrank · EIO
  */
@@ -40,20 +40,20 @@ export async function streamFile(ctx: DavContext, file: OpenFile, position: numb
   }
 }
 
-/** A piece of the file on its way in. */
+/** A piece of the file that is being read. */
 interface Piece {
   readonly buffer: Buffer
   readonly length: number
   readonly filled: Promise<void>
 }
 
-/** Reads a part of a file in order, some pieces ahead. */
+/** Reads a part of a file in order, a few pieces ahead. */
 class Reader {
   readonly #pool: BufferPool
   readonly #file: OpenFile
   readonly #end: number
   #at: number
-  /** The first is the next to be sent, or is being sent. */
+  /** The first piece is sent next, or is being sent. */
   readonly #pieces: Piece[] = []
   #buffers = 0
   #giveUp = false
@@ -72,26 +72,26 @@ class Reader {
     }
   }
 
-  /** The next piece, once all of it is there. */
+  /** Returns the next piece once it is complete. */
   async next(): Promise<Buffer> {
     const { buffer, length, filled } = this.#pieces[0] as Piece
     await filled
     return length === buffer.length ? buffer : buffer.subarray(0, length)
   }
 
-  /** The piece that `next` gave has been sent: its buffer takes another one. */
+  /** Reuses the buffer of the piece from `next`, which has been sent. */
   giveBack(): void {
     const { buffer } = this.#pieces.shift() as Piece
     if (this.#at < this.#end) this.#read(buffer)
     else this.#pool.release(buffer)
   }
 
-  /** The socket may still hold what `next` gave last. */
+  /** Abandons the buffer of the piece from `next`, which the socket may still hold. */
   giveUp(): void {
     this.#giveUp = true
   }
 
-  /** Waits for reads that run, then lets go of all buffers. */
+  /** Waits for running reads, then releases all buffers. */
   async end(): Promise<void> {
     await Promise.allSettled(this.#pieces.map(({ filled }) => filled))
     for (const { buffer } of this.#pieces) {
@@ -103,7 +103,7 @@ class Reader {
   #read(buffer: Buffer): void {
     const length = Math.min(buffer.length, this.#end - this.#at)
     const filled = fill(this.#file, buffer, length, this.#at)
-    // It is awaited when its turn comes; until then its failure is not an unhandled one.
+    // It is awaited later; until then its failure must not count as unhandled.
     filled.catch(noted)
     this.#pieces.push({ buffer, length, filled })
     this.#at += length

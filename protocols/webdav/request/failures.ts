@@ -6,7 +6,7 @@ import type { ActiveLock } from '../locks/lock-store.ts'
 import type { DavContext, DavView } from '../state/context.ts'
 import { Multistatus, statusResponse } from './multistatus.ts'
 
-/** A member that a method on a whole tree could not deal with. */
+/** A member that a method on a whole tree failed on. */
 export interface Failure {
   readonly view: DavView
   readonly names: readonly Name[]
@@ -15,7 +15,7 @@ export interface Failure {
   readonly condition?: string | undefined
 }
 
-/** What went wrong in a tree: the first failures in full, the rest as a number. */
+/** The failures in a tree: the first ones in full, the rest as a number. */
 export class Failures {
   readonly #limit: number
   readonly #list: Failure[] = []
@@ -29,16 +29,16 @@ export class Failures {
     return this.#count
   }
 
-  /** Notes that `error` kept the member at `names` from being dealt with. */
+  /** Records that the member at `names` failed with `error`. */
   add(view: DavView, names: readonly Name[], collection: boolean, error: unknown): void {
     this.#count++
     if (this.#list.length >= this.#limit) return
     const condition = error instanceof DavError ? error.condition : undefined
-    // A copy, as the walker goes on with the same path.
+    // Copied, because the walker continues to use the array.
     this.#list.push({ view, names: [...names], collection, status: statusOf(error), condition })
   }
 
-  /** Answers 207 with what is noted. */
+  /** Responds with 207 and the recorded failures. */
   async send(ctx: DavContext): Promise<void> {
     const answer = new Multistatus(ctx)
     for (const { view, names, collection, status, condition } of this.#list) {
@@ -48,7 +48,7 @@ export class Failures {
   }
 }
 
-/** Answers 207 for members of a tree that are locked, so that nothing was done (RFC 4918 section 9.6.1). */
+/** Responds with 207 for locked members of a tree, after which nothing was done (RFC 4918 section 9.6.1). */
 export async function sendLocked(ctx: DavContext, view: DavView, locks: readonly ActiveLock[]): Promise<void> {
   const answer = new Multistatus(ctx)
   for (const { names } of locks.slice(0, ctx.services.limits.reportedFailures)) {

@@ -10,7 +10,7 @@ import type { DavServices, ViewContext } from '../state/context.ts'
 import { parseReference } from './reference.ts'
 import { isDirectory, isVisible, resolve, type Target } from './resolve.ts'
 
-/** A list of the If field with the state it is held against; undefined for the resource of the request itself. */
+/** A list of the If field and the state to evaluate it against; undefined for the resource of the request itself. */
 interface BoundList {
   readonly conditions: readonly IfCondition[]
   readonly other: IfState | undefined
@@ -21,7 +21,7 @@ const NEVER: IfState = { etag: undefined, hasLock: () => false }
 
 /**
  * The conditions of one changing request: the lock tokens it submits, and the If, If-Match, If-None-Match and
- * If-Unmodified-Since fields. `verify` is quick and never waits, so that it can run inside a `check` of the core, under its locks.
+ * If-Unmodified-Since fields. `verify` is fast and never waits, so that it can run inside a `check` of the core, under its locks.
  */
 export class Guard {
   /** The state tokens named anywhere in the If field. */
@@ -40,8 +40,8 @@ export class Guard {
   }
 
   /**
-   * Holds the conditions against the resource of the request as it is now: first If, whose tokens open locks, then `locks`, then the
-   * fields of RFC 9110, which do not count where the answer without them would be an error (section 13.2.1).
+   * Evaluates the conditions against the present state of the requested resource: first If, which submits lock tokens, then `locks`, then the
+   * fields of RFC 9110, which are ignored if the response without them would be an error (section 13.2.1).
    * @throws DavError 412 one of them fails · what `locks` throws
    */
   verify(inode: Inode | undefined, attr: Attr | undefined, locks?: () => void): void {
@@ -54,7 +54,7 @@ export class Guard {
     }
   }
 
-  /** Holds the If field alone against the resource. @throws DavError 412 */
+  /** Evaluates only the If field against the resource. @throws DavError 412 */
   verifyIf(inode: Inode | undefined, attr: Attr | undefined): void {
     if (this.#lists.length === 0) return
     const { view, names } = this.#target
@@ -67,7 +67,7 @@ export class Guard {
 }
 
 /**
- * Reads the conditions of the request, which is about `target`. Other resources that the If field speaks of are looked up now.
+ * Reads the conditions of a request on `target`. Other resources in the If field are looked up now.
  * @throws DavError 400 the If field is malformed
  */
 export function prepareGuard(ctx: ViewContext, target: Target): MaybePromise<Guard> {
@@ -76,14 +76,14 @@ export function prepareGuard(ctx: ViewContext, target: Target): MaybePromise<Gua
   return prepareIf(ctx, target, String(field))
 }
 
-/** Holds the If field of a GET or HEAD, if there is one, against `target`. @throws DavError 400 · 412 */
+/** Evaluates the If field of a GET or HEAD, if any, against `target`. @throws DavError 400 · 412 */
 export async function verifyIf(ctx: ViewContext, target: Target, inode: Inode, attr: Attr): Promise<void> {
   if (ctx.req.headers.if === undefined) return
   const guard = await prepareGuard(ctx, target)
   guard.verifyIf(inode, attr)
 }
 
-/** Holds all conditions of a request that changes nothing, but for GET and HEAD, against `target`. @throws DavError 400 · 412 */
+/** Evaluates all conditions of a read-only request other than GET and HEAD against `target`. @throws DavError 400 · 412 */
 export async function verifyAll(ctx: ViewContext, target: Target, inode: Inode, attr: Attr): Promise<void> {
   const { headers } = ctx.req
   if (headers.if === undefined && !hasPreconditions(headers)) return
@@ -91,7 +91,7 @@ export async function verifyAll(ctx: ViewContext, target: Target, inode: Inode, 
   guard.verify(inode, attr)
 }
 
-/** Microsoft Office submits its token in the Lock-Token field of a PUT, not in If: whoever knows the token may. */
+/** The token in the Lock-Token field of a PUT: Microsoft Office submits it there instead of in If. */
 function officeTokens({ req }: ViewContext): ReadonlySet<string> {
   if (req.method !== 'PUT') return NO_TOKENS
   const token = readLockToken(req.headers['lock-token'])
@@ -110,7 +110,7 @@ async function prepareIf(ctx: ViewContext, target: Target, field: string): Promi
   return new Guard(ctx, target, tokens, lists)
 }
 
-/** The state of the resource that a tag names; undefined when that is the resource of the request. */
+/** The state of the resource in a tag; undefined if it is the resource of the request. */
 async function taggedState(ctx: ViewContext, target: Target, tag: string): Promise<IfState | undefined> {
   const reference = parseReference(tag, ctx.req, ctx.services)
   if (typeof reference === 'string') return NEVER
@@ -121,7 +121,7 @@ async function taggedState(ctx: ViewContext, target: Target, tag: string): Promi
   return lockState(ctx.services, other, fileEtag(other.inode, attr))
 }
 
-/** The entity tag of a visible file; undefined for all else. */
+/** The entity tag of a visible file; undefined for anything else. */
 function fileEtag(inode: Inode | undefined, attr: Attr | undefined): string | undefined {
   if (inode === undefined || attr === undefined || !isVisible(inode) || isDirectory(inode)) return undefined
   return etagOf(inode, attr)
@@ -139,7 +139,7 @@ export function samePath(a: readonly string[], b: readonly string[]): boolean {
   return a.length === b.length && startsWith(a, b)
 }
 
-/** Whether `path` is `top` or lies below it. */
+/** Whether `path` is `top` or below it. */
 export function startsWith(path: readonly string[], top: readonly string[]): boolean {
   return path.length >= top.length && top.every((name, i) => name === path[i])
 }

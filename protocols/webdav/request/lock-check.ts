@@ -12,16 +12,16 @@ export interface ResourceName {
   readonly names: readonly Name[]
 }
 
-/** The lock that keeps a client which submits `tokens` from changing a resource covered by `locks`; undefined when none does. */
+/** The lock among `locks` that forbids a change by a client with `tokens`; undefined if there is none. */
 export function obstacle(locks: readonly ActiveLock[], tokens: ReadonlySet<string>): ActiveLock | undefined {
-  // A file may have come under further ones by its other names: an exclusive one asks for its own token always.
+  // A file may be under several locks through its other names: an exclusive one always requires its own token.
   const missing = locks.find(({ kind, token }) => kind.scope === LockScope.Exclusive && !tokens.has(token))
   if (missing !== undefined) return missing
-  // Of shared ones any token is enough (RFC 4918 section 6.1).
+  // For shared locks any one token suffices (RFC 4918 section 6.1).
   return locks.some((lock) => tokens.has(lock.token)) ? undefined : locks[0]
 }
 
-/** Asks for the tokens of the locks on a resource (RFC 4918 section 7), at whichever of a file's names they were taken. @throws DavError 423 */
+/** Requires the tokens of the locks on a resource (RFC 4918 section 7), at whichever name of the file they were taken. @throws DavError 423 */
 export function requireResource(
   services: DavServices,
   place: Lockable & ResourceName,
@@ -31,16 +31,16 @@ export function requireResource(
   if (lock !== undefined) throw lockedError(place.view, lock)
 }
 
-/** Asks for the tokens of the locks on a name. @throws DavError 423 */
+/** Requires the tokens of the locks on a path. @throws DavError 423 */
 function requireName(services: DavServices, { view, names }: ResourceName, tokens: ReadonlySet<string>): void {
   const lock = obstacle(services.locks.covering(view.name, names), tokens)
   if (lock !== undefined) throw lockedError(view, lock)
 }
 
 /**
- * Asks for what adding or removing the member `names` of a collection needs: the tokens of the locks on the member and on its
- * parent, whose state includes its members (RFC 4918 section 7.4). A lock on the same file at another name does not
- * matter: the file stays what it is.
+ * Requires the tokens for adding or removing the member `names` of a collection: those of the locks on the member and on its
+ * parent, whose state includes its members (RFC 4918 section 7.4). A lock on the same file at another name is
+ * irrelevant, because the file itself does not change.
  *
  * @throws DavError 423
  */
@@ -51,7 +51,7 @@ export function requireMember(services: DavServices, place: ResourceName, tokens
   if (names.length > 0) requireName(services, { view, names: names.slice(0, -1) }, tokens)
 }
 
-/** The locks below a collection that `tokens` does not open, one for each locked resource, at most `limit`. */
+/** The locks below a collection whose tokens are not in `tokens`, one for each locked resource, at most `limit`. */
 export function obstaclesBelow(
   services: DavServices,
   place: ResourceName,
@@ -59,7 +59,7 @@ export function obstaclesBelow(
   limit: number = services.limits.reportedFailures,
 ): ActiveLock[] {
   if (services.locks.size === 0) return []
-  // The token of a lock that covers the collection and all below opens every one of them: a list of thousands need not be gone through.
+  // The token of a deep lock on the collection covers everything below, so the list need not be searched.
   const covering = services.locks.covering(place.view.name, place.names)
   if (covering.some((lock) => lock.deep && tokens.has(lock.token))) return []
   const found: ActiveLock[] = []
@@ -70,7 +70,7 @@ export function obstaclesBelow(
   return found
 }
 
-/** Status 423 that names the lock's root (RFC 4918 section 16, `lock-token-submitted`). */
+/** The error 423 with the root of the lock (RFC 4918 section 16, `lock-token-submitted`). */
 export function lockedError(view: DavView, lock: ActiveLock): DavError {
   const href = hrefOf(view.root, lock.names, false)
   return new DavError(423, 'the resource is locked', {

@@ -12,10 +12,10 @@ import { isDirectory, isVisible, resolve, type Target } from './resolve.ts'
 /** A member of a collection as clients see it. */
 export interface Member {
   readonly name: Name
-  /** Where it is, symlinks resolved: what locks go by. */
+  /** Its path with symlinks resolved, which locks use. */
   readonly names: readonly Name[]
   readonly collection: boolean
-  /** Object and attributes: undefined where the caller may see the name only. */
+  /** Object and attributes; undefined if the caller may see only the name. */
   readonly inode: Inode | undefined
   readonly attr: Attr | undefined
 }
@@ -23,8 +23,8 @@ export interface Member {
 const BATCH = 512
 
 /**
- * Lists the collection in batches. Symlinks are shown as what they lead to; those that lead nowhere, and special files, are
- * left out.
+ * Lists the collection in batches. Symlinks are shown as their targets; dangling ones and special files are
+ * omitted.
  *
  * @throws EACCES no read permission
  */
@@ -69,7 +69,7 @@ async function throughSymlink(collection: Target, { name }: DirEntryPlus): Promi
     if (inode === undefined || !isVisible(inode)) return undefined
     return { name, names, collection: isDirectory(inode), inode, attr: await collection.view.overlay.getattr(inode) }
   } catch (error) {
-    // What the caller may not reach, or went meanwhile, leads nowhere.
+    // A target that the caller cannot reach, or that was removed meanwhile, counts as dangling.
     if (isErrno(error, 'EACCES', 'ESTALE', 'ENAMETOOLONG')) return undefined
     throw error
   }

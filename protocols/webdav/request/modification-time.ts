@@ -2,9 +2,9 @@ import type { Attr, Inode, SetTime } from '../../../overlay-core/index.ts'
 import { parseOcMtime } from '../http/headers.ts'
 import type { DavView, ViewContext } from '../state/context.ts'
 
-/** What X-OC-Mtime asks for, if it is there. */
+/** The time in X-OC-Mtime, if present. */
 export interface AskedTime {
-  /** Gives the object the time. @returns what to tell the client, a flat list of names and values: that it has been done */
+  /** Sets the time of the object. @returns response fields that confirm it, as a flat list of names and values */
   set(view: DavView, inode: Inode | undefined): Promise<readonly string[]>
   readonly isAsked: boolean
 }
@@ -12,7 +12,7 @@ export interface AskedTime {
 const NOTHING: readonly string[] = []
 const ACCEPTED: readonly string[] = ['X-OC-Mtime', 'accepted']
 
-/** Reads X-OC-Mtime, which ownCloud clients and rclone send with whatever makes a resource. @throws DavError 400 */
+/** Reads X-OC-Mtime, which ownCloud clients and rclone send with every request that creates a resource. @throws DavError 400 */
 export function askedTime({ req }: ViewContext): AskedTime {
   const mtime = parseOcMtime(req.headers['x-oc-mtime'])
   if (mtime === undefined) return { set: async () => NOTHING, isAsked: false }
@@ -26,12 +26,12 @@ export function askedTime({ req }: ViewContext): AskedTime {
   }
 }
 
-/** What to answer when a time was asked for: nothing where the file system could keep another one only. */
+/** The response fields for a requested time: none if the file system could not store it. */
 export function acceptedTime(asked: SetTime | undefined, attr: Attr): readonly string[] {
   return asked !== undefined && keptTime(asked, attr) ? ACCEPTED : NOTHING
 }
 
-/** Whether the object has the time that was set, if any was: file systems take what lies beyond their range for the last one in it. */
+/** Whether the object has the time that was set, if any. File systems clamp times outside their range. */
 export function keptTime(asked: SetTime | undefined, { mtime }: Attr): boolean {
   return asked === undefined || asked === 'now' || asked.sec === mtime.sec
 }

@@ -10,12 +10,12 @@ const PIECE_BYTES = 128 * 1024
 const FIRST_BYTES = 4 * 1024
 
 /**
- * A 207 answer (RFC 4918 section 13) that is sent in bounded pieces while it is made; one that stays small goes out whole, with
+ * A 207 response (RFC 4918 section 13) that is sent in bounded pieces while it is built. A small one is sent whole, with
  * its length. Nothing is sent before the first piece is full.
  */
 export class Multistatus {
   readonly #ctx: DavContext
-  // Bytes put side by side: joining thousands of strings costs twenty times as much.
+  // Bytes are collected in one buffer, because joining thousands of strings costs twenty times as much.
   #piece = Buffer.allocUnsafe(FIRST_BYTES)
   #used = 0
   #started = false
@@ -25,13 +25,13 @@ export class Multistatus {
     this.#put(HEAD)
   }
 
-  /** Adds `response` elements. A promise means: wait before adding more, the client reads slowly. @throws ClientGone */
+  /** Adds `response` elements. If it returns a promise, wait for it before adding more, because the client reads slowly. @throws ClientGone */
   add(xml: string | Uint8Array): undefined | Promise<void> {
     this.#put(typeof xml === 'string' ? Buffer.from(xml, 'utf8') : xml)
     return this.#used < PIECE_BYTES ? undefined : this.#flush()
   }
 
-  /** Ends the answer. */
+  /** Ends the response. */
   end(): void {
     this.#put(TAIL)
     const rest = this.#piece.subarray(0, this.#used)
@@ -60,14 +60,14 @@ export class Multistatus {
     }
     const length = this.#used
     this.#used = 0
-    // The piece is written over only after the kernel has taken it, as whoever adds has to wait.
+    // The piece is overwritten only after the kernel has taken it, because callers of add wait.
     await writeOut(this.#ctx.res, this.#piece.subarray(0, length))
-    // A client that reads as fast as this writes never makes it wait: others must have their turn all the same.
+    // A fast client never makes this wait, but others must get their turn nevertheless.
     await loopBudget.rest()
   }
 }
 
-/** A `response` element that gives one status to a whole resource. `condition` is the content of a `DAV:error`. */
+/** A `response` element with one status for a whole resource. `condition` is the content of `DAV:error`. */
 export function statusResponse(href: string, status: number, condition?: string): string {
   const error = condition === undefined ? '' : `<D:error>${condition}</D:error>`
   return `<D:response><D:href>${href}</D:href><D:status>${statusLine(status)}</D:status>${error}</D:response>`

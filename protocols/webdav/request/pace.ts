@@ -1,11 +1,11 @@
 import type { DavContext } from '../state/context.ts'
 
 /**
- * Watches a body on its way in: a client that sends less than `limits.paceBytes` in `limits.idleMs` is cut off, however steadily it sends, as it
- * holds a connection and a half-built file. Not while the server itself is what it waits for.
+ * Watches an incoming body: a client that sends less than `limits.paceBytes` in `limits.idleMs` is disconnected, however steadily it sends, because it
+ * occupies a connection and a partial file. Time in which the client waits for the server does not count.
  *
- * @param received how many bytes have come so far
- * @returns ends the watch
+ * @param received returns the number of bytes received so far
+ * @returns a function that ends the watch
  */
 export function watchPace(ctx: DavContext, received: () => number, waitsForUs: () => boolean): () => void {
   const { idleMs, paceBytes } = ctx.services.limits

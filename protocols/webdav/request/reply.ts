@@ -3,14 +3,14 @@ import { ClientGone } from '../http/client-gone.ts'
 import { httpDate } from '../http/http-date.ts'
 import type { DavContext } from '../state/context.ts'
 
-/** Answers without a body. `headers` is a flat list of names and values. */
+/** Responds without a body. `headers` is a flat list of names and values. */
 export function sendEmpty(ctx: DavContext, status: number, headers: readonly string[] = []): void {
   const length = status === 204 || status === 304 ? [] : ['Content-Length', '0']
   ctx.res.writeHead(status, [...headers, ...length])
   ctx.res.end()
 }
 
-/** Answers with a whole body; HEAD gets the header only. */
+/** Responds with a whole body; HEAD gets only the header. */
 export function sendBody(
   ctx: DavContext,
   status: number,
@@ -29,16 +29,16 @@ export function errorBody(condition: string): string {
   return `<?xml version="1.0" encoding="utf-8"?>\n<D:error xmlns:D="DAV:">${condition}</D:error>`
 }
 
-/** The media type of all XML this adapter sends, letter by letter that of Apache: old clients know no other. */
+/** The media type of all XML from this adapter, exactly as Apache writes it, because old clients accept no other. */
 export const XML_TYPE = 'text/xml; charset="utf-8"'
 
-/** A Last-Modified field as a flat pair: never later than now, whatever time the file has (RFC 9110 section 8.8.2.1). */
+/** A Last-Modified field as a flat pair. It is never in the future, whatever time the file has (RFC 9110 section 8.8.2.1). */
 export function lastModified({ services }: DavContext, sec: number): [string, string] {
   return ['Last-Modified', httpDate(Math.min(sec, Math.floor(services.now() / 1000)))]
 }
 
 /**
- * Writes a piece of a streamed body. Resolves when the kernel has taken all of it, so that its memory may be used again.
+ * Writes a piece of a streamed body. Resolves when the kernel has taken all of it, so that its memory may be reused.
  * @throws ClientGone
  */
 export function writeOut(res: ServerResponse, piece: string | Uint8Array): Promise<void> {

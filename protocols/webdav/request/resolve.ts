@@ -2,42 +2,42 @@ import { FileType, type Inode, type MaybePromise, type Name } from '../../../ove
 import { DavError } from '../http/dav-error.ts'
 import type { DavView } from '../state/context.ts'
 
-/** Where a path of a view leads. */
+/** The target of a path in a view. */
 export interface Target {
   readonly view: DavView
-  /** The path with the symlinks on the way resolved: the same for all URLs of the same place. */
+  /** The path with symlinks resolved, which is the same for all URLs of this target. */
   readonly names: readonly Name[]
-  /** The directory that holds or would hold the object; undefined for the root of the view, and when it does not exist. */
+  /** The directory that contains or would contain the object; undefined for the root of the view, or if it does not exist. */
   readonly dir: Inode | undefined
   /** The name in `dir`, empty for the root of the view. */
   readonly name: Name
-  /** The object, undefined when there is none. */
+  /** The object; undefined if there is none. */
   readonly inode: Inode | undefined
 }
 
-/** As many symlinks as Linux follows in one path (path_resolution(7)). */
+/** The number of symlinks that Linux follows in one path (path_resolution(7)). */
 const MAX_SYMLINKS = 40
 
 /**
- * Walks `names` from the root of the view, following symlinks in user space, never out of the view: absolute targets start at
- * its root, and `..` stops there. The last name is followed only with `follow`. A link that leads nowhere or in a circle gives a target
- * without inode.
+ * Walks `names` from the root of the view. Symlinks are resolved here and never leave the view: absolute targets start at
+ * its root, and `..` stops there. The last name is followed only with `follow`. A dangling or circular link gives a target
+ * without an inode.
  *
- * By the policy of the view a symlink may also be as if it were not there, or refused; then only its name itself can be asked for, without `follow`.
+ * Depending on the policy of the view, a symlink may also be hidden or refused; then only its name itself can be resolved, without `follow`.
  *
- * @throws DavError 403 a symlink that is refused
- * @throws EACCES no search permission on the way · ESTALE and others of the core
+ * @throws DavError 403 a refused symlink
+ * @throws EACCES no search permission on the path · ESTALE and other errors of the core
  */
 export function resolve(view: DavView, names: readonly Name[], follow: boolean): MaybePromise<Target> {
   return new Walk(view, names, follow).run()
 }
 
-/** Whether WebDAV clients see the object as it is: files and directories; special files stay hidden. */
+/** Whether WebDAV clients see the object: files and directories are visible, special files are not. */
 export function isVisible(inode: Inode): boolean {
   return inode.type === FileType.regular || inode.type === FileType.directory
 }
 
-/** Whether symlinks of the view stand for what they lead to. */
+/** Whether symlinks of the view are followed. */
 export function followsSymlinks({ symlinks = 'follow' }: DavView): boolean {
   return symlinks === 'follow'
 }
@@ -50,9 +50,9 @@ export function isDirectory(inode: Inode): boolean {
 class Walk {
   readonly #view: DavView
   readonly #follow: boolean
-  /** What is still to walk, the next name last. */
+  /** The remaining names, the next one last. */
   readonly #pending: Name[]
-  /** The directories from the root to here, one more than names. */
+  /** The directories from the root to the present position, one more than names. */
   readonly #dirs: Inode[]
   readonly #names: Name[] = []
   #symlinks = 0
@@ -64,7 +64,7 @@ class Walk {
     this.#dirs = [view.overlay.root]
   }
 
-  /** Goes on until the end or until a look-up has to wait; then the rest runs when that is done. */
+  /** Continues to the end, or until a lookup has to wait; the rest then runs after that lookup. */
   run(): MaybePromise<Target> {
     for (;;) {
       const name = this.#pending.pop()
@@ -94,7 +94,7 @@ class Walk {
     this.#names.pop()
   }
 
-  /** Takes the object called `name`. Undefined: go on; else the end of the walk. */
+  /** Handles the object named `name`. Returns undefined to continue, or the end of the walk. */
   #arrive(name: Name, inode: Inode | undefined): MaybePromise<Target> | undefined {
     const last = this.#pending.length === 0
     if (inode === undefined) return this.#end(last, name, undefined)
@@ -145,7 +145,7 @@ class Walk {
 
   #end(hasParent: boolean, name: Name, inode: Inode | undefined): Target {
     const dir = hasParent ? this.#here() : undefined
-    // Names beyond a missing directory count too: locks may lie on them.
+    // Names below a missing directory count too, because they may be locked.
     const names = [...this.#names, name, ...this.#pending.toReversed()]
     return { view: this.#view, names, dir, name, inode }
   }

@@ -4,11 +4,11 @@ import type { DavContext } from '../state/context.ts'
 const MOST_TRIES = 5
 
 /**
- * Runs `look`, and again when what it found at a name was replaced under its hands: the name is taken by something else now, and only a new
- * look tells whether by nothing. Not once an answer has begun.
+ * Runs `look`, and runs it again if the object that it found was replaced meanwhile: something else may have the name now, and only another
+ * lookup can tell. Does not retry once a response has begun.
  */
 export function lookAgain(ctx: DavContext, look: () => MaybePromise<void>): MaybePromise<void> {
-  // Mostly once is enough, and what is answered at once needs no promise.
+  // Usually one run is enough, and a synchronous response needs no promise.
   try {
     const first = look()
     return first instanceof Promise ? first.catch((error: unknown) => again(ctx, look, error)) : first

@@ -6,19 +6,19 @@ import { allowSilence, announcedLength, letBodyCome, limitSilence } from './body
 import { watchPace } from './pace.ts'
 
 const BATCH_BYTES = 1024 * 1024
-/** What an upload gathers before it is written while many are under way: a thousand slow ones hold little memory. */
+/** The batch size of an upload while many are in progress, so that a thousand slow ones use little memory. */
 const SMALL_BATCH_BYTES = 64 * 1024
-/** From here on many are. */
+/** Above this total, many uploads are in progress. */
 const MANY_BYTES = 32 * 1024 * 1024
 
-/** What all uploads have taken from their sockets and not handed over to the disk. */
+/** The bytes that all uploads have read from their sockets and not yet passed to the disk. */
 let gatheredBytes = 0
 
 function batchBytes(): number {
   return gatheredBytes > MANY_BYTES ? SMALL_BATCH_BYTES : BATCH_BYTES
 }
 
-/** What takes a body: a staged file, or anything that appends like one. */
+/** The destination of a body: a staged file, or anything that appends like one. */
 export interface BodySink {
   append(chunks: readonly Uint8Array[]): Promise<void>
   /** Bytes appended so far. */
@@ -26,11 +26,11 @@ export interface BodySink {
 }
 
 /**
- * Appends the whole body of the request to `staged`: while one batch of about 1 MiB is written the next is taken from the socket,
- * and the client is held back when the disk is slower. Returns only when the body was complete.
+ * Appends the whole body of the request to `staged`. While one batch of about 1 MiB is written, the next is read from the socket,
+ * and the client is slowed down if the disk is slower. Returns only when the body is complete.
  *
- * @param summer is given each piece as it comes
- * @throws DavError 400 the body is shorter than announced · ClientGone · ENOSPC | EDQUOT | EIO
+ * @param summer receives each piece as it arrives
+ * @throws DavError 400 the body is shorter than declared · ClientGone · ENOSPC | EDQUOT | EIO
  */
 export async function receiveBody(ctx: DavContext, staged: BodySink, summer?: Summer): Promise<void> {
   const announced = announcedLength(ctx.req)
@@ -74,7 +74,7 @@ class Upload {
       else req.on('data', this.#take).on('end', this.#end).on('close', this.#close)
     })
     endWatch()
-    // Of an upload that failed.
+    // The rest of a failed upload.
     gatheredBytes -= this.#pendingBytes
     this.#pendingBytes = 0
     req.off('data', this.#take).off('end', this.#end).off('close', this.#close)
@@ -104,7 +104,7 @@ class Upload {
     this.#advance()
   }
 
-  /** Starts the next step, when none is running. A batch being written is always waited for. */
+  /** Starts the next step if none is running. Always waits for a batch that is being written. */
   #advance(): void {
     if (this.#appending) return
     if (this.#failure !== undefined) this.#settle?.()

@@ -1,15 +1,15 @@
-/** What a stream reads and writes at a time. */
+/** The size of a large buffer. */
 const LARGE_BYTES = 512 * 1024
 const SMALL_BYTES = 64 * 1024
 const KEPT = 12
 const ZEROS = Buffer.alloc(LARGE_BYTES)
 
-/** Whether the first `length` bytes of a lent buffer are all zero, as those of a hole. */
+/** Whether the first `length` bytes of a buffer are all zero, as in a hole. */
 export function isZero(buffer: Buffer, length: number): boolean {
   return ZEROS.compare(buffer, 0, length, 0, length) === 0
 }
 
-/** `length` zeros, at most as many as the largest buffer holds; nobody may write to them. */
+/** Returns `length` zeros, at most the size of the largest buffer. Callers must not write to them. */
 export function zeros(length: number): Buffer {
   return ZEROS.subarray(0, length)
 }
@@ -28,14 +28,14 @@ export class BufferPool {
     this.#largeAtOnce = largeAtOnce
   }
 
-  /** A buffer of 512 KiB or 64 KiB, its content arbitrary. Give it back with `release`, once nothing refers to it. */
+  /** Returns a buffer of 512 KiB or 64 KiB with arbitrary content. Give it back with `release` once nothing refers to it. */
   take(): Buffer {
     if (this.#large >= this.#largeAtOnce) return Buffer.allocUnsafeSlow(SMALL_BYTES)
     this.#large++
     return this.#free.pop() ?? Buffer.allocUnsafeSlow(LARGE_BYTES)
   }
 
-  /** Takes a buffer back. One that a socket may still read from must go through `forget` instead. */
+  /** Takes a buffer back. Use `forget` instead for a buffer that a socket may still read. */
   release(buffer: Buffer): void {
     if (buffer.length !== LARGE_BYTES) return
     this.#large--

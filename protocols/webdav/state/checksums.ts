@@ -13,18 +13,18 @@ export const OWNCLOUD_NAMESPACE = 'http://owncloud.org/ns'
 
 const SLOT = 'sum'
 const REMEMBERED = 10_000
-/** Files that are read at a time. */
+/** The number of files read concurrently. */
 const READ_AT_ONCE = 2
 
-/** The names that clients use, with those of node:crypto. */
+/** Algorithm names of clients, with those of node:crypto. */
 const ALGORITHMS: Readonly<Record<string, string>> = { SHA256: 'sha256', SHA1: 'sha1', MD5: 'md5' }
-/** Computed when a client asks: what rclone and ownCloud clients compare by. */
+/** The algorithms computed on request, which rclone and ownCloud clients use for comparisons. */
 const ASKED = ['SHA1', 'MD5']
 
 /** Checksums by algorithm, in lower case hex. */
 export type Sums = Readonly<Record<string, string>>
 
-/** What an OC-Checksum field promises: an algorithm that is known here, and the sum. Undefined when absent or of another algorithm. @throws DavError 400 */
+/** Parses an OC-Checksum field to a known algorithm and the sum. Undefined if missing or of an unknown algorithm. @throws DavError 400 */
 export function parseOcChecksum(field: string | string[] | undefined): { algorithm: string; sum: string } | undefined {
   if (field === undefined) return undefined
   const [, name, sum] = /^\s*([\w-]+):([0-9A-Fa-f]+)\s*$/.exec(String(field)) ?? []
@@ -57,16 +57,16 @@ export function checksumXml(sums: Sums): string {
 }
 
 /**
- * Checksums of files: computed once and kept for as long as the entity tag stays, in memory, and as a note where that needs no copy-up and
- * the user may write. Two files are read at a time, all that are asked for in turns: a large one holds nobody up.
+ * Checksums of files. They are computed once and kept while the entity tag stays the same: in memory, and as protocol data if that needs no copy-up and
+ * the user may write. Two files are read at a time, and requested files take turns, so that a large one delays nobody.
  */
 export class Checksums {
   readonly #known = new LRUCache<string, Sums>({ max: REMEMBERED })
   readonly #turns = new FairTurns(READ_AT_ONCE)
-  /** Those that are being computed. */
+  /** Checksums being computed. */
   readonly #running = new Map<string, FileSum>()
 
-  /** What is known without reading the file. */
+  /** The checksums that are known without reading the file. */
   async known(view: DavView, inode: Inode, attr: Attr): Promise<Sums | undefined> {
     const etag = etagOf(inode, attr)
     const key = `${view.name}/${etag}`
@@ -79,7 +79,7 @@ export class Checksums {
   }
 
   /**
-   * Reads the file when nothing is known. What is known when it may not be read, changes meanwhile, is too large or takes too long.
+   * The checksums of the file, which is read if necessary. Only known checksums if the file must not be read, changes meanwhile, is too large or takes too long.
    * @throws ClientGone
    */
   async compute(ctx: DavContext, view: DavView, inode: Inode, attr: Attr): Promise<Sums | undefined> {
@@ -100,7 +100,7 @@ export class Checksums {
     }
   }
 
-  /** Keeps what was found out about the file with these attributes. */
+  /** Stores the checksums of the file with these attributes. */
   async keep(view: DavView, inode: Inode, attr: Attr, sums: Sums): Promise<void> {
     const etag = etagOf(inode, attr)
     this.#known.set(`${view.name}/${etag}`, sums)
@@ -111,7 +111,7 @@ export class Checksums {
     }
   }
 
-  /** The sums of the content, from the reading that runs or a new one. */
+  /** The checksums of the content, from a read in progress or a new one. */
   async #read(ctx: DavContext, view: DavView, inode: Inode, attr: Attr): Promise<Sums | undefined> {
     const key = `${view.name}/${etagOf(inode, attr)}`
     const running = this.#running.get(key)
@@ -126,7 +126,7 @@ export class Checksums {
   }
 }
 
-/** What `work` comes to, unless the client leaves first. @throws ClientGone */
+/** Waits for `work` unless the client disconnects first. @throws ClientGone */
 async function untilGone<T>({ res }: DavContext, work: Promise<T>): Promise<T> {
   let leave: () => void = () => undefined
   const gone = new Promise<never>((_, reject) => {
@@ -141,7 +141,7 @@ async function untilGone<T>({ res }: DavContext, work: Promise<T>): Promise<T> {
   }
 }
 
-/** The sums in a note, when it speaks of the file with this entity tag. */
+/** Parses stored checksums; undefined if they are not for this entity tag. */
 function readNote(note: Uint8Array, etag: string): Sums | undefined {
   try {
     const value = JSON.parse(Buffer.from(note).toString('utf8')) as { etag?: unknown; sums?: unknown }
@@ -158,7 +158,7 @@ function isSums(value: unknown): value is Sums {
   )
 }
 
-/** Refuses an upload whose content is not what the client said it is. @throws DavError 400 */
+/** Refuses an upload whose checksum differs from the client's. @throws DavError 400 */
 export function requireSum(promised: { algorithm: string; sum: string }, sums: Sums): void {
   if (sums[promised.algorithm] === promised.sum) return
   throw new DavError(400, 'the checksum of the content differs from OC-Checksum')

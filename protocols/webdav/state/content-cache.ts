@@ -1,24 +1,24 @@
 import type { Attr, Inode } from '../../../overlay-core/index.ts'
 
 interface Content {
-  /** The attributes of the file when it was read: any change, by whichever protocol, replaces them. */
+  /** The attributes of the file when it was read. Every change through any protocol replaces them. */
   readonly attr: Attr
-  /** One character for each byte: the server sends such a string in one piece with the header. */
+  /** One character for each byte, because Node sends such a string in one write with the header. */
   readonly bytes: string
-  /** Asked for since it was last thought of dropping it. */
+  /** Used since it was last considered for eviction. */
   used: boolean
 }
 
-/** What an entry costs beside its bytes, so that empty files count too. */
+/** The cost of an entry besides its bytes, so that empty files count too. */
 const ENTRY_BYTES = 256
 
 /**
- * The content of small files that were asked for lately, up to so many bytes in total. An entry is valid for exactly as long as the file has the
- * attributes it was read with: an Attr is never changed, only replaced, and every change of a file replaces it before it is acknowledged.
+ * A cache of recently requested small files, limited in total bytes. An entry is valid exactly as long as the file has the
+ * attributes it was read with: an Attr is never modified, only replaced, and every change of a file replaces it before it is acknowledged.
  */
 export class ContentCache {
   readonly #maxBytes: number
-  /** The first is the next to go, unless it was used: then it goes to the end once more (second chance). */
+  /** The first entry is evicted next, unless it was used: then it moves to the end (second chance). */
   readonly #entries = new Map<Inode, Content>()
   #bytes = 0
 
@@ -26,12 +26,12 @@ export class ContentCache {
     this.#maxBytes = maxBytes
   }
 
-  /** Bytes held now. */
+  /** The present size in bytes. */
   get size(): number {
     return this.#bytes
   }
 
-  /** The content of a file whose attributes now are `attr`; undefined when it has to be read. */
+  /** The content of a file with the present attributes `attr`; undefined if it must be read. */
   get(inode: Inode, attr: Attr): string | undefined {
     const known = this.#entries.get(inode)
     if (known === undefined || known.attr !== attr) return undefined
@@ -39,7 +39,7 @@ export class ContentCache {
     return known.bytes
   }
 
-  /** Remembers what was read from a file that had the attributes `attr` before the read and has them still. */
+  /** Stores the content of a file that had the attributes `attr` before and after the read. */
   set(inode: Inode, attr: Attr, data: Buffer): string {
     const bytes = data.toString('latin1')
     this.delete(inode)
@@ -59,7 +59,7 @@ export class ContentCache {
     return bytes
   }
 
-  /** Forgets a file. */
+  /** Removes a file. */
   delete(inode: Inode): void {
     const known = this.#entries.get(inode)
     if (known === undefined) return

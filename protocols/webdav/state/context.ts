@@ -18,41 +18,41 @@ export interface DavView extends DavViewSettings {
   readonly root: string
 }
 
-/** What all requests share. */
+/** Services shared by all requests. */
 export interface DavServices {
   /** By name, as bytes. */
   readonly views: ReadonlyMap<string, DavView>
   readonly log: Logger
   readonly now: () => number
-  /** The clock that locks live by, ms. */
+  /** The clock for lock expiry, in ms. */
   readonly lockNow: () => number
   readonly randomUUID: () => string
   readonly limits: DavLimits
   readonly locks: LockStore
   readonly buffers: BufferPool
   readonly contents: ContentCache
-  /** Uploads that may be taken up again. */
+  /** Resumable uploads. */
   readonly uploads: UploadStore
-  /** What sync tokens stand for. */
+  /** The collection states of sync tokens. */
   readonly syncs: SyncStore
   readonly checksums: Checksums
-  /** Whether the host of a URL, with its port, is this server under another name than that in Host. */
+  /** Whether a host and port, other than that in Host, is a name of this server. */
   readonly isOurs: (authority: string, req: IncomingMessage) => boolean
-  /** PROPFIND with Depth infinity is answered. */
+  /** Whether PROPFIND with Depth infinity is allowed. */
   readonly depthInfinity: boolean
   readonly counters: Counters
-  /** Changes of dead properties, one at a time per object. */
+  /** Serializes changes of dead properties per object. */
   readonly properties: KeyedQueue
   /** The Allow field for a kind of resource, for `/`, or for any (undefined). */
   readonly allowed: (kind: ResourceType | 'root' | undefined, readOnly: boolean) => string
 }
 
-/** One request: what was asked, where, and what to answer it with. */
+/** One request: what was requested, where, and the response. */
 export class DavContext {
   readonly req: IncomingMessage
   readonly res: ServerResponse
   readonly services: DavServices
-  /** Undefined at `/`, above all views. */
+  /** Undefined for `/`, which is above all views. */
   readonly view: DavView | undefined
   /** Inside the view. */
   readonly path: DavPath
@@ -72,11 +72,11 @@ export class DavContext {
   }
 }
 
-/** Refuses a method that a resource of this kind does not take (RFC 9110 section 15.5.6). */
+/** The error for a method that a resource of this kind does not support (RFC 9110 section 15.5.6). */
 export function methodNotAllowed(ctx: DavContext, kind: ResourceType, message: string): DavError {
   const allow = ctx.services.allowed(kind, ctx.view?.overlay.readOnly ?? false)
   return new DavError(405, message, { headers: ['Allow', allow] })
 }
 
-/** A context inside a view: what every method but those on `/` gets. */
+/** A context inside a view, which every method gets except those on `/`. */
 export type ViewContext = DavContext & { readonly view: DavView }

@@ -13,7 +13,7 @@ const NAMES = [
   'bytesOut',
 ] as const
 
-/** The totals this adapter keeps: requests, answers by class, our own faults, transfers cut short, file bytes moved. */
+/** The totals of this adapter: requests, responses by class, faults, aborted transfers, transferred file bytes. */
 export type Counters = Record<(typeof NAMES)[number], number>
 
 /** Totals, all zero. */

@@ -1,11 +1,11 @@
 /**
- * Hands out turns at something scarce, so many at a time: each client that waits gets one after the other, whatever the others wait for, and
- * the turns of one client come in the order in which they were asked for. Long work takes a turn for each of its pieces, and short work overtakes it.
+ * Distributes turns of a scarce resource, with a limited number at a time. Waiting clients are served round robin, and
+ * the turns of one client come in the order of its requests. Long work takes one turn per piece, so that short work can overtake it.
  */
 export class FairTurns {
   readonly #atOnce: number
   #running = 0
-  /** By client; the first one in the map is the next to get a turn. */
+  /** Waiting work by client; the first client in the map gets the next turn. */
   readonly #waiting = new Map<string, (() => void)[]>()
 
   /** @param atOnce turns that run at a time */
@@ -32,7 +32,7 @@ export class FairTurns {
     })
   }
 
-  /** Hands the turn that has ended on. */
+  /** Gives a turn that has ended to the next client. */
   #next(): void {
     const first = this.#waiting.entries().next()
     if (first.done) {
@@ -41,7 +41,7 @@ export class FairTurns {
     }
     const [client, line] = first.value
     const resume = line.shift() as () => void
-    // To the end of the line of clients.
+    // Move the client to the end of the queue.
     this.#waiting.delete(client)
     if (line.length > 0) this.#waiting.set(client, line)
     resume()

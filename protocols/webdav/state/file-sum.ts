@@ -5,9 +5,9 @@ import type { Summer, Sums } from './checksums.ts'
 import type { DavContext, DavServices, DavView } from './context.ts'
 import type { FairTurns } from './fair-turns.ts'
 
-/** Hashed in one go between two turns of the event loop, bytes: about a millisecond. */
+/** The number of bytes hashed in one turn of the event loop; takes about a millisecond. */
 const SLICE_BYTES = 256 * 1024
-/** What one turn of a sum takes on. */
+/** The number of bytes hashed per fair turn. */
 const PIECE_BYTES = 4 * SLICE_BYTES
 
 /** The file whose sums are wanted. */
@@ -17,18 +17,18 @@ export interface SummedFile {
 }
 
 /**
- * The sums of one file for all who ask for them meanwhile. Reads the file in pieces, each in a turn of its own; between two pieces it holds
- * nothing but the state of the hashes. Holes are not read. Ends when nobody waits any more, or after too long.
+ * The checksums of one file, shared by all concurrent requests for them. Reads the file in pieces, each in its own turn; between two pieces it holds
+ * only the state of the hashes. Holes are not read. Stops when nobody waits any more, or after a time limit.
  */
 export class FileSum {
-  /** Undefined: it took too long, or nobody waits. */
+  /** Undefined if it took too long or nobody waits. */
   readonly sums: Promise<Sums | undefined>
   readonly #services: DavServices
   readonly #file: SummedFile
   readonly #summer: Summer
   readonly #waiting = new Set<DavContext>()
   #at = 0
-  /** Up to here nothing but a hole follows. */
+  /** There is only a hole up to this offset. */
   #dataAt = 0
   #ended = false
 
@@ -40,7 +40,7 @@ export class FileSum {
     this.sums = this.#run(turns, ctx.req.socket.remoteAddress ?? '')
   }
 
-  /** One more who waits. */
+  /** Adds a waiting request. */
   join(ctx: DavContext): void {
     this.#waiting.add(ctx)
   }

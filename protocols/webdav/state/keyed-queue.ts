@@ -1,4 +1,4 @@
-/** Runs tasks of the same key one after the other, tasks of different keys side by side. */
+/** Runs tasks with the same key one after the other, and tasks with different keys concurrently. */
 export class KeyedQueue {
   readonly #tails = new Map<string, Promise<unknown>>()
 
@@ -6,7 +6,7 @@ export class KeyedQueue {
   async run<T>(key: string, task: () => Promise<T>): Promise<T> {
     const before = this.#tails.get(key)
     const mine = before === undefined ? task() : before.then(task)
-    // The next in line waits for the end of this one, not for its success: that is the caller's.
+    // The next task waits for the end of this one, not for its success, which only the caller handles.
     const tail = mine.then(ignore, ignore)
     this.#tails.set(key, tail)
     try {

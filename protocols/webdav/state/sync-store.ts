@@ -1,6 +1,6 @@
 import type { LargeMap } from '../../../overlay-core/index.ts'
 
-/** What a collection held when a sync token was given out: a signature for each member by its name. Never changed. */
+/** The state of a collection when a sync token was issued: a signature of each member by name. Immutable. */
 export type Snapshot = Pick<LargeMap<string, string>, 'get' | 'size' | 'keys' | typeof Symbol.iterator>
 
 interface Kept {
@@ -9,8 +9,8 @@ interface Kept {
 }
 
 /**
- * The states of collections that sync tokens stand for (RFC 6578), up to so many members in total; the one used longest ago goes first. They end with
- * the process: a client that comes with a token from before is told so and starts over, which the RFC provides for.
+ * The collection states of sync tokens (RFC 6578), limited in total members; the least recently used one is evicted first. They end with
+ * the process: a client with an older token gets an error and starts over, as the RFC specifies.
  */
 export class SyncStore {
   readonly #prefix: string
@@ -19,13 +19,13 @@ export class SyncStore {
   #members = 0
   #given = 0
 
-  /** @param prefix of all tokens: a URI that no other run of the server uses */
+  /** @param prefix the prefix of all tokens: a URI that no other run of the server uses */
   constructor(prefix: string, maxMembers: number) {
     this.#prefix = prefix
     this.#maxMembers = maxMembers
   }
 
-  /** What `token` stands for at `place`; undefined when it was never given out there, or is forgotten. */
+  /** The state of `token` at `place`; undefined if it was never issued there, or has been evicted. */
   find(place: string, token: string): Snapshot | undefined {
     const kept = this.#kept.get(token)
     if (kept?.place !== place) return undefined
@@ -34,7 +34,7 @@ export class SyncStore {
     return kept.members
   }
 
-  /** Keeps a state and returns the token for it. */
+  /** Stores a state and returns a token for it. */
   keep(place: string, members: Snapshot): string {
     const token = `${this.#prefix}${++this.#given}`
     this.#kept.set(token, { place, members })

@@ -3,20 +3,20 @@ import type { Logger } from '../api/settings.ts'
 import { nameOfText } from '../http/path.ts'
 import type { DavView } from './context.ts'
 
-/** An upload that may be interrupted and taken up again. */
+/** A resumable upload. */
 export interface ResumableUpload {
   readonly id: string
   readonly view: DavView
-  /** Where it goes: from the root of the view. */
+  /** Its destination, from the root of the view. */
   readonly names: readonly Name[]
   readonly lengthBytes: number
   readonly staged: StagedFile
   expiresMs: number
-  /** A request is adding to it. */
+  /** Whether a request is adding to it. */
   busy: boolean
 }
 
-/** What is kept beside an upload, so that it can be taken up after a restart. */
+/** Data stored with an upload, so that it can be resumed after a restart. */
 interface About {
   /** The name of the view. */
   readonly view: string
@@ -24,7 +24,7 @@ interface About {
   readonly lengthBytes: number
 }
 
-/** The note that has an upload outlive the process. */
+/** Serializes the data that lets an upload survive a restart. */
 export function aboutUpload({
   view,
   names,
@@ -33,7 +33,7 @@ export function aboutUpload({
   return Buffer.from(JSON.stringify({ view: view.name, names, lengthBytes } satisfies About), 'utf8')
 }
 
-/** Uploads under way, at most so many. They outlive the process, and end when they are complete, given up, or not heard of for too long. */
+/** Uploads in progress, limited in number. They survive a restart, and end when they are complete, terminated, or inactive for too long. */
 export class UploadStore {
   readonly #now: () => number
   readonly #lifeMs: number
@@ -50,7 +50,7 @@ export class UploadStore {
     this.#log = log
   }
 
-  /** Takes up what the last run has left. To be awaited before anything else. */
+  /** Loads the uploads of the last run. Await it before any other call. */
   load(views: ReadonlyMap<string, DavView>): Promise<void> {
     this.#loading ??= this.#load(views)
     return this.#loading
@@ -99,17 +99,17 @@ export class UploadStore {
     return this.#keep({ ...upload, expiresMs: this.#now() + this.#lifeMs, busy: false })
   }
 
-  /** Gives an upload another span of life. */
+  /** Extends the lifetime of an upload. */
   renew(upload: ResumableUpload): void {
     upload.expiresMs = this.#now() + this.#lifeMs
   }
 
-  /** Forgets an upload that was published or discarded. */
+  /** Removes an upload that was published or discarded. */
   forget(id: string): void {
     this.#uploads.delete(id)
   }
 
-  /** Lets go of all uploads: the next run takes them up. */
+  /** Closes all uploads; the next run resumes them. */
   async close(): Promise<void> {
     await this.#loading
     clearInterval(this.#timer)
@@ -130,7 +130,7 @@ export class UploadStore {
   }
 }
 
-/** What a note says; undefined for one that nobody here has written. */
+/** Parses the stored data of an upload; undefined if it is not ours. */
 function readAbout(about: Uint8Array): About | undefined {
   try {
     const value = JSON.parse(Buffer.from(about).toString('utf8')) as Partial<About>

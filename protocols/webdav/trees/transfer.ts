@@ -9,7 +9,7 @@ import { isDirectory, resolve, type Target } from '../request/resolve.ts'
 import type { ViewContext } from '../state/context.ts'
 import { deleteTree } from './tree-delete.ts'
 
-/** A COPY or MOVE whose fields and places have been checked. */
+/** A COPY or MOVE whose header fields and paths have been checked. */
 export interface Transfer {
   readonly source: Target & { readonly inode: Inode }
   readonly destination: Target & { readonly dir: Inode }
@@ -18,11 +18,11 @@ export interface Transfer {
 }
 
 /**
- * Reads what COPY and MOVE have in common (RFC 4918 sections 9.8, 9.9): source, Destination, Overwrite, conditions, and the locks
+ * Parses the common parts of COPY and MOVE (RFC 4918 sections 9.8, 9.9): source, Destination, Overwrite, conditions, and the locks
  * on the destination.
  *
- * @param follow whether a symlink named as source stands for what it leads to
- * @param deep whether members go along
+ * @param follow whether a symlink as the source is followed
+ * @param deep whether members are included
  * @throws DavError 400 · 403 onto or into itself, or out of all views · 404 · 409 no parent · 412 · 423 · 502 another server
  */
 export async function prepareTransfer(ctx: ViewContext, follow: boolean, deep: boolean): Promise<Transfer> {
@@ -63,7 +63,7 @@ function refuseOverlap(source: Target, destination: Target, deep: boolean): void
   if (startsWith(source.names, destination.names)) throw new DavError(403, 'the source is inside the destination')
 }
 
-/** Asks for the locks on the destination. Safe to call inside a `check` of the core. @throws DavError 423 */
+/** Requires the tokens of the locks on the destination. Safe to call inside a `check` of the core. @throws DavError 423 */
 export function checkDestinationLocks({ services }: ViewContext, destination: Target, guard: Guard): void {
   if (destination.inode === undefined) requireMember(services, destination, guard.tokens)
   else requireResource(services, destination, guard.tokens)
@@ -71,14 +71,14 @@ export function checkDestinationLocks({ services }: ViewContext, destination: Ta
   if (locked !== undefined) throw lockedError(destination.view, locked)
 }
 
-/** Whether the source can take the destination's place only after that has been removed. */
+/** Whether the destination must be removed before the source can replace it. */
 export function mustClear({ source, destination }: Transfer): boolean {
   const present = destination.inode
   if (present === undefined) return false
   return isDirectory(present) || isDirectory(source.inode) || present.type !== FileType.regular
 }
 
-/** Removes what stands at the destination. Gives back what could not be removed, if anything. */
+/** Removes the object at the destination. Returns the failures, if any. */
 export async function clearDestination(ctx: ViewContext, { destination }: Transfer): Promise<Failures> {
   const failures = new Failures(ctx.services.limits.reportedFailures)
   const { view, dir, names, inode } = destination

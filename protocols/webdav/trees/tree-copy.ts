@@ -15,22 +15,22 @@ import { isZero } from '../state/buffer-pool.ts'
 import type { DavContext, DavView } from '../state/context.ts'
 
 const BATCH = 256
-/** A copy belongs to who made it: setuid and setgid do not go along. */
+/** A copy belongs to the user who made it, so setuid and setgid are not copied. */
 const COPIED_MODE = 0o777
 
-/** Where a copy comes from and goes to. */
+/** The source and destination of a copy. */
 export interface CopyPlan {
   readonly from: DavView
   readonly to: DavView
   readonly source: Inode
   readonly dir: Inode
-  /** From the root of `to`; the last one is the name in `dir`. */
+  /** The path from the root of `to`; the last name is the one in `dir`. */
   readonly names: readonly Name[]
-  /** Whether members go along (Depth infinity). */
+  /** Whether members are copied (Depth infinity). */
   readonly deep: boolean
-  /** A file that stands there with further names stays the file it is, and takes on the content; otherwise the name means a new file. */
+  /** Whether an existing file with several names is kept and gets the content; otherwise a new file takes the name. */
   readonly keepLinks: boolean
-  /** May a file replace one that stands there. Runs under the core's locks and may throw to give up. */
+  /** Checks whether a file may replace an existing one. Runs under the core's locks; throws to abort. */
   readonly check: (current: Inode | undefined) => void
 }
 
@@ -44,11 +44,11 @@ interface Frame {
 }
 
 /**
- * Copies a file, a symlink or a whole tree, dead properties included, between two places of the same or of two views. Data is
- * streamed; each file appears complete. Failures on members are noted and the rest goes on; a failure on the top is thrown. Special
- * files, which clients do not see, are left out; symlinks below the top are copied as they are.
+ * Copies a file, a symlink or a whole tree, including dead properties, within a view or between two views. Data is
+ * streamed; each file appears complete. Failures of members are recorded and the copy continues; a failure of the top is thrown. Special
+ * files, which clients do not see, are omitted; symlinks below the top are copied as symlinks.
  *
- * @throws ClientGone the client left: the copy stops where it is
+ * @throws ClientGone the client disconnected; the copy stops
  */
 export async function copyTree(ctx: DavContext, plan: CopyPlan, failures: Failures): Promise<void> {
   await new TreeCopy(ctx, plan, failures).run()
@@ -101,7 +101,7 @@ class TreeCopy {
     } catch (error) {
       if (error instanceof ClientGone) throw error
       if (entry === undefined) frame.listed = true
-      // A member that went before its turn was not there to copy.
+      // The member was removed before its turn.
       if (!isErrno(error, 'ESTALE')) {
         this.#failures.add(this.#plan.to, path, entry === undefined || entry.type === FileType.directory, error)
       }
@@ -126,7 +126,7 @@ class TreeCopy {
       await this.#copyObject(source, frame.copy, name, undefined)
       return
     }
-    // Somebody has moved the copy into what is being copied: it would never end.
+    // Somebody moved the copy into its own source, so it would never end.
     if (this.#isGrowing(source)) throw new DavError(508, 'the copy was moved into its source')
     this.#enter(source, await this.#copyDirectory(source, frame.copy, name), name)
   }
@@ -140,7 +140,7 @@ class TreeCopy {
   async #copyDirectory(source: Inode, dir: Inode, name: Name): Promise<Inode> {
     const { from, to } = this.#plan
     const { mode } = await from.overlay.getattr(source)
-    // Whoever copies must be able to fill the copy, whatever the mode of the original.
+    // The user must be able to fill the copy, whatever the mode of the original.
     const copy = await to.overlay.mkdir(to.cred, dir, name, { mode: (mode & COPIED_MODE) | 0o700 })
     await copyDead(from, source, to, copy)
     return copy
@@ -171,7 +171,7 @@ class TreeCopy {
     } finally {
       if (copy === undefined) await staged.discard()
     }
-    // A file that was replaced has handed on its own mode.
+    // A replaced file passes on its own mode.
     const made = await to.overlay.getattr(copy)
     if ((made.mode & COPIED_MODE) !== mode) await to.overlay.setattr(to.cred, copy, { mode })
     await copyDead(from, source, to, copy)
@@ -187,7 +187,7 @@ class TreeCopy {
         if (this.#ctx.res.destroyed) throw new ClientGone()
         const read = await file.read(buffer, 0, buffer.length, at)
         if (read === 0) break
-        // A hole stays one: a file that claims to be large must not fill the disk.
+        // Keep holes: a sparse file must not fill the disk.
         const next = isZero(buffer, read) ? await file.nextData(at + read) : undefined
         if (next === undefined) await staged.append([buffer.subarray(0, read)])
         else staged.skip(next - at)

@@ -9,17 +9,17 @@ interface Frame {
   readonly dir: Inode
   readonly name: Name
   readonly inode: Inode
-  /** What of the batch is left, next one last. */
+  /** The remaining members of the batch, the next one last. */
   readonly waiting: DirEntry[]
   cookie: number
   listed: boolean
-  /** True when something below could not be removed. */
+  /** Whether something below could not be removed. */
   kept: boolean
 }
 
 /**
- * Removes the object called `name` in `dir`, with everything below. What cannot be removed is noted in `failures`, with its path from
- * the root of the view, and so its ancestors stay. Memory is bounded by depth, not by size. Symlinks are removed, not followed.
+ * Removes the object named `name` in `dir`, with everything below. Objects that cannot be removed are recorded in `failures`, with their path from
+ * the root of the view, and their ancestors stay. Memory is bounded by depth, not by size. Symlinks are removed, not followed.
  */
 export async function deleteTree(
   view: DavView,
@@ -58,7 +58,7 @@ class TreeRemoval {
     this.#frames.push({ dir, name, inode, waiting: [], cookie: 0, listed: false, kept: false })
   }
 
-  /** Deals with the next member of the innermost directory, or with itself when it has none left. */
+  /** Removes the next member of the innermost directory, or that directory itself if it is empty. */
   async #step(frame: Frame): Promise<void> {
     const entry = frame.waiting.pop()
     if (entry !== undefined) await this.#remove(frame, entry)
