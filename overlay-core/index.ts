@@ -1,6 +1,7 @@
 /** The public interface of overlay-core; nothing else of it may be imported from outside. */
 
 export { ERRNO, type Errno, isErrno, OverlayError } from './api/errno.ts'
+export type { Journal, LiveRecords } from './api/journal.ts'
 export type { Overlay } from './api/overlay-api.ts'
 export { type MountOptions, OptionError, parseOptions } from './api/params.ts'
 export {
@@ -31,6 +32,7 @@ export {
 } from './api/types.ts'
 export { LargeMap } from './base/large-map.ts'
 export { loopBudget } from './base/loop-turn.ts'
+export { RecordJournal } from './base/record-journal.ts'
 export { sortInTurns } from './base/sort-in-turns.ts'
 export { type ChangeGuard, guardChanges } from './change-guard.ts'
 export { mount } from './mount/mount.ts'

@@ -5,7 +5,7 @@ import { guardChanges, OptionError, type Overlay } from '../overlay-core/index.t
 import { type ExportRule, parseExport, startNfs } from '../protocols/nfs/index.ts'
 import type { DavHandle } from '../protocols/webdav/index.ts'
 import { groupsOf } from './groups.ts'
-import { JournalFile } from './journal-file.ts'
+import { openJournal } from './journal-file.ts'
 import { nfsError } from './listeners.ts'
 import { loadWriteVerifier } from './nfs-state.ts'
 import { systemRandom } from './random.ts'
@@ -32,7 +32,7 @@ export async function openNfs(server: RunningServer, settings: Settings, nfs: Ad
   const verifier = await loadWriteVerifier(stateDir, systemRandom, (error) =>
     log.error({ err: error }, 'cannot save the NFS write verifier'),
   )
-  const journal = await JournalFile.open(lockClientsPath(stateDir, views))
+  const journal = await openJournal(lockClientsPath(stateDir, views), 'nfspeers')
   server.journals.push(journal)
   server.replyMemory = await openReplyMemory(stateDir, views, log)
   try {

@@ -1,10 +1,11 @@
 import type { Logger } from 'pino'
 import { type Address, isLoopback, type Settings } from '../config/index.ts'
+import type { Journal } from '../overlay-core/index.ts'
 import { registerWebDav } from '../protocols/webdav/index.ts'
 import { buildApp } from './app.ts'
 import { steadyClock } from './clock.ts'
 import { webdavCred } from './identity.ts'
-import { JournalFile, lockJournalPath } from './journal-file.ts'
+import { lockJournalPath, openJournal } from './journal-file.ts'
 import { readBootId } from './nfs-state.ts'
 import { PublicNames } from './public-names.ts'
 import type { RunningServer } from './running-server.ts'
@@ -42,12 +43,12 @@ async function openJournals(
   server: RunningServer,
   views: readonly View[],
   stateDir: string,
-): Promise<Map<string, JournalFile>> {
-  const journals = new Map<string, JournalFile>()
+): Promise<Map<string, Journal>> {
+  const journals = new Map<string, Journal>()
   for (const { name, overlay } of views) {
     const { upperdir } = overlay.options
     if (overlay.readOnly || upperdir === undefined) continue
-    const journal = await JournalFile.open(lockJournalPath(stateDir, overlay, upperdir))
+    const journal = await openJournal(lockJournalPath(stateDir, overlay, upperdir), 'davlocks')
     server.journals.push(journal)
     journals.set(name, journal)
   }

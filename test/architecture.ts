@@ -26,13 +26,7 @@ const TOP_LEVEL = new Set([
 const CONFINED: Readonly<Record<string, readonly string[]>> = {
   // The server's own files (key, notes, ready file, journal of locks) and the boot id are not layers.
   // So is the page for browsers, which comes with the program.
-  'node:fs': [
-    'overlay-core/sys/',
-    'server/state-dir.ts',
-    'server/journal-file.ts',
-    'server/log-sink.ts',
-    'protocols/webdav/http/page-assets.ts',
-  ],
+  'node:fs': ['overlay-core/sys/', 'server/state-dir.ts', 'server/log-sink.ts', 'protocols/webdav/http/page-assets.ts'],
   'node:fs/promises': [
     'overlay-core/sys/',
     'server/state-dir.ts',

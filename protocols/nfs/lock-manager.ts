@@ -1,3 +1,4 @@
+import type { Journal } from '../../overlay-core/index.ts'
 import type { ExportTable } from './exports/export-table.ts'
 import type { HandleCodec } from './exports/file-handle.ts'
 import { GracePeriod } from './locks/grace-period.ts'
@@ -9,7 +10,7 @@ import { NlmHosts } from './nlm/hosts.ts'
 import type { NlmContext } from './nlm/nlm-context.ts'
 import { nlmProgram } from './nlm/program.ts'
 import { Notifier } from './nsm/notifier.ts'
-import { type Journal, PeerList } from './nsm/peer-list.ts'
+import { PeerList } from './nsm/peer-list.ts'
 import { nsmProgram } from './nsm/program.ts'
 import type { Logger } from './rpc/logger.ts'
 import type { RpcProgram } from './rpc/program.ts'
@@ -37,7 +38,7 @@ export interface LockManager {
 }
 
 const GRACE_MS = 45_000
-const NO_JOURNAL: Journal = { lines: [], append: async () => undefined, replace: async () => undefined }
+const NO_JOURNAL: Journal = { takeRecords: () => [], append: async () => undefined, keepShort: () => undefined }
 
 /** Puts the parts of NLM and NSM together. */
 export async function makeLockManager(

@@ -26,7 +26,6 @@ export type {
   DavLimits,
   DavOptions,
   DavViewSettings,
-  Journal,
   Logger,
   SymlinkPolicy,
 } from './api/settings.ts'

@@ -1,14 +1,5 @@
 import { LRUCache } from 'lru-cache'
-
-/** Where the list of peers is kept: lines of text that survive the server. */
-export interface Journal {
-  /** What was there at the start. */
-  readonly lines: readonly string[]
-  /** Adds text and makes it durable. */
-  append(text: string): Promise<void>
-  /** Puts other lines in place of all, in one step. */
-  replace(pieces: AsyncIterable<string>): Promise<void>
-}
+import type { Journal } from '../../../overlay-core/index.ts'
 
 /** A client that has locks, or had some: it has to be told when the server restarts. */
 export interface NsmPeer {
@@ -23,8 +14,6 @@ export interface NsmPeer {
 const MAX_PEERS = 4096
 /** Of one address, which may give itself any number of names. */
 const MAX_OF_ADDRESS = 256
-/** So many lines are added to the journal before it is written anew. */
-const MAX_APPENDED = 3 * MAX_PEERS
 /** States are odd while a host is up, and grow with every restart. */
 const FIRST_STATE = 1
 const LAST_STATE = 0x7fff_ffff
@@ -49,9 +38,8 @@ export class PeerList {
   readonly toNotify: readonly NsmPeer[]
   readonly #journal: Journal
   readonly #peers: Peers
-  #appended = 0
-  /** The writes to the journal, one after the other. */
-  #writing: Promise<void> = Promise.resolve()
+  /** The journal knows of the present state. */
+  #stateNoted = false
   /** Keys of the peers that have locks in this run. */
   readonly #monitored = new Map<string, Promise<void>>()
 
@@ -63,22 +51,20 @@ export class PeerList {
   }
 
   /**
-   * Reads the journal and begins a new state. Where that cannot be written, as on a full disk, `failed` is told: the next peer is tried to be written with
-   * all that is missing, and gets no locks before.
+   * Reads the journal and begins a new state. Where that cannot be written, as on a full disk, `failed` is told: it is tried again with the next peer, which
+   * gets no locks before.
    */
   static async open(journal: Journal, failed: (error: unknown) => void = rethrow): Promise<PeerList> {
     let state = FIRST_STATE - 2
     const peers: Peers = new LRUCache({ max: MAX_PEERS })
-    for (const line of journal.lines.flatMap(parseLine)) {
+    for (const line of journal.takeRecords().flatMap(parseLine)) {
       if (line.state !== undefined) state = line.state
       if (line.add) remember(peers, line.add)
       if (line.done) peers.delete(keyOf(line.done))
     }
     const list = new PeerList(journal, state + 2 > LAST_STATE ? FIRST_STATE : state + 2, peers)
-    await list.#compact().catch((error) => {
-      list.#appended = MAX_APPENDED
-      failed(error)
-    })
+    journal.keepShort({ count: () => 1 + peers.size, records: () => list.#live(), failed })
+    await list.#noteState().catch(failed)
     return list
   }
 
@@ -108,23 +94,20 @@ export class PeerList {
     await this.#append({ add: peer })
   }
 
-  /** Adds a line, or writes all anew when there are too many that say nothing any more. */
-  #append(line: Line): Promise<void> {
-    const write = () =>
-      ++this.#appended > MAX_APPENDED ? this.#compact() : this.#journal.append(`${JSON.stringify(line)}\n`)
-    const written = this.#writing.then(write)
-    this.#writing = written.catch(() => undefined)
-    return written
+  async #append(line: Line): Promise<void> {
+    if (!this.#stateNoted) await this.#noteState()
+    await this.#journal.append(JSON.stringify(line))
   }
 
-  async #compact(): Promise<void> {
-    const lines: Line[] = [{ state: this.state }, ...oldestFirst(this.#peers).map((add) => ({ add }))]
-    await this.#journal.replace(
-      (async function* () {
-        for (const line of lines) yield `${JSON.stringify(line)}\n`
-      })(),
-    )
-    this.#appended = 0
+  async #noteState(): Promise<void> {
+    await this.#journal.append(JSON.stringify({ state: this.state } satisfies Line))
+    this.#stateNoted = true
+  }
+
+  *#live(): Iterable<string> {
+    const peers = oldestFirst(this.#peers)
+    yield JSON.stringify({ state: this.state } satisfies Line)
+    for (const add of peers) yield JSON.stringify({ add } satisfies Line)
   }
 }
 
@@ -156,7 +139,7 @@ function keyOf({ address, name }: { address: string; name: string }): string {
   return `${address} ${name}`
 }
 
-/** A line that is not whole was being written when the machine stopped: what it would have promised was not promised yet. */
+/** What an earlier version has written, and the machine did not finish, promises nothing. */
 function parseLine(text: string): Line[] {
   try {
     return [JSON.parse(text)]

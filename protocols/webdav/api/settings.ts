@@ -1,5 +1,5 @@
 import type { IncomingMessage } from 'node:http'
-import type { ChangeGuard, Cred, Overlay } from '../../../overlay-core/index.ts'
+import type { ChangeGuard, Cred, Journal, Overlay } from '../../../overlay-core/index.ts'
 
 /** An overlay served at `/name/`, and the user that every request on it acts as. */
 export interface DavViewSettings {
@@ -97,19 +97,6 @@ export const DEFAULT_LIMITS: DavLimits = {
   syncMembers: 200_000,
   searchResults: 1000,
   searchedMembers: 1_000_000,
-}
-
-/**
- * A file of lines that survives the process and stores locks. Its creator owns the disk; both calls resolve
- * once the text would survive a power loss, and reject if it may not.
- */
-export interface Journal {
-  /** The lines of the file when it was opened, oldest first. */
-  readonly lines: readonly string[]
-  /** Adds whole lines at the end. */
-  append(text: string): Promise<void>
-  /** Atomically replaces all lines by `pieces`, which are whole lines. */
-  replace(pieces: AsyncIterable<string>): Promise<void>
 }
 
 /** The clock for lock expiry. It is monotonic and continues across runs of the server until the machine reboots. */

@@ -1,8 +1,7 @@
-import { loopBudget, type Name } from '../../../overlay-core/index.ts'
-import type { Journal, LockClock, Logger } from '../api/settings.ts'
+import { type Journal, loopBudget, type Name } from '../../../overlay-core/index.ts'
+import type { LockClock, Logger } from '../api/settings.ts'
 import { DavError } from '../http/dav-error.ts'
 import { LockKind, LockType } from '../http/vocabulary.ts'
-import { JournalWriter } from './lock-journal.ts'
 import { boundLine, type Expiry, endedLine, readLine, refreshedLine, takenLine } from './lock-record.ts'
 import { type ActiveLock, type FileId, MemoryLockStore } from './lock-store.ts'
 
@@ -11,7 +10,9 @@ import { type ActiveLock, type FileId, MemoryLockStore } from './lock-store.ts'
  * A lock that cannot be kept is not given. Views without a journal have locks in memory.
  */
 export class DurableLockStore extends MemoryLockStore {
-  readonly #writers = new Map<string, JournalWriter<ActiveLock>>()
+  readonly #journals: ReadonlyMap<string, Journal>
+  /** Appends under way. */
+  readonly #appending = new Set<Promise<void>>()
   readonly #log: Logger
   /** The time on the wall, ms since the epoch. */
   readonly #wallNow: () => number
@@ -26,11 +27,16 @@ export class DurableLockStore extends MemoryLockStore {
   ) {
     super(clock.now)
     this.#log = log
+    this.#journals = journals
     this.#wallNow = wallNow
     this.#clock = clock
     for (const [view, journal] of journals) {
-      for (const lock of this.#survivors(view, journal.lines)) void super.add(lock)
-      this.#writers.set(view, this.#writerOf(view, journal))
+      for (const lock of this.#survivors(view, journal.takeRecords())) void super.add(lock)
+      journal.keepShort({
+        count: () => this.size,
+        records: () => this.#recordsOf(view),
+        failed: (error) => log.warn({ err: error }, 'webdav: the list of locks could not be written anew'),
+      })
     }
   }
 
@@ -38,7 +44,7 @@ export class DurableLockStore extends MemoryLockStore {
   override async add(lock: ActiveLock): Promise<void> {
     void super.add(lock)
     try {
-      await this.#writers.get(lock.view)?.add(this.#takenLine(lock))
+      await this.#append(lock.view, this.#takenLine(lock))
     } catch (error) {
       void super.remove(lock.token)
       throw notKept(error)
@@ -51,7 +57,7 @@ export class DurableLockStore extends MemoryLockStore {
     if (lock === undefined) return
     void super.refresh(token, kind, expiresMs)
     try {
-      await this.#writers.get(lock.view)?.add(refreshedLine(token, kind.timeout, this.#expiry(expiresMs)))
+      await this.#append(lock.view, refreshedLine(token, kind.timeout, this.#expiry(expiresMs)))
     } catch (error) {
       throw notKept(error)
     }
@@ -74,8 +80,7 @@ export class DurableLockStore extends MemoryLockStore {
   /** Not waited for: until it is in the journal a crash brings back the file before, which is gone. */
   override rebind(view: string, names: readonly Name[], file: FileId | undefined): readonly ActiveLock[] {
     const bound = super.rebind(view, names, file)
-    const writer = this.#writers.get(view)
-    for (const lock of bound) writer?.add(boundLine(lock)).catch(this.#unbound)
+    for (const lock of bound) this.#append(view, boundLine(lock))?.catch(this.#unbound)
     return bound
   }
 
@@ -85,7 +90,7 @@ export class DurableLockStore extends MemoryLockStore {
 
   /** Resolves when every change so far is in its journal. */
   async idle(): Promise<void> {
-    await Promise.all([...this.#writers.values()].map((writer) => writer.idle()))
+    await Promise.allSettled(this.#appending)
   }
 
   /** A lock whose end could not be noted comes back with the next process, until its time is over: a nuisance, not a fault of the request. */
@@ -93,7 +98,7 @@ export class DurableLockStore extends MemoryLockStore {
     try {
       const noted: (Promise<void> | undefined)[] = []
       for (const { view, token } of ended) {
-        noted.push(this.#writers.get(view)?.add(endedLine(token)))
+        noted.push(this.#append(view, endedLine(token)))
         if (loopBudget.spent) await loopBudget.rest()
       }
       await Promise.all(noted)
@@ -146,13 +151,19 @@ export class DurableLockStore extends MemoryLockStore {
       .filter(({ expiresMs }) => expiresMs > now)
   }
 
-  #writerOf(view: string, journal: Journal): JournalWriter<ActiveLock> {
-    const live = () => this.all().filter((lock) => lock.view === view)
-    return new JournalWriter(
-      journal,
-      { live, count: () => this.size, line: (lock: ActiveLock) => this.#takenLine(lock) },
-      this.#log,
-    )
+  /** Resolves when the record is in the journal of the view, if that has one. */
+  #append(view: string, record: string): Promise<void> | undefined {
+    const appended = this.#journals.get(view)?.append(record)
+    if (appended === undefined) return
+    this.#appending.add(appended)
+    const done = () => this.#appending.delete(appended)
+    appended.then(done, done)
+    return appended
+  }
+
+  *#recordsOf(view: string): Iterable<string> {
+    // As they are now, whatever becomes of them while the records are made.
+    for (const lock of this.all().filter((each) => each.view === view)) yield this.#takenLine(lock)
   }
 }
 

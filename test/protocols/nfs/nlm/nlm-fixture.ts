@@ -1,5 +1,5 @@
 import type { Test } from 'tap'
-import type { Journal } from '../../../../protocols/nfs/index.ts'
+import type { MemoryJournal } from '../../../helpers/memory-journal.ts'
 import type { Handle } from '../../../helpers/nfs-client.ts'
 import { NLM, NLM_PROCEDURES, NlmClient, type NlmLock, NSM, PORTMAP, readLock } from '../../../helpers/nlm-client.ts'
 import { authSys, RpcClient, XdrWriter } from '../../../helpers/rpc-client.ts'
@@ -26,20 +26,6 @@ export interface NlmFixture extends NfsFixture {
   /** What the client's machine answers to GRANTED. */
   grantedStatus: number
   nlm(name?: string, uid?: number): Promise<NlmClient>
-}
-
-/** A journal in memory that a later server can go on with. */
-export class MemoryJournal implements Journal {
-  lines: string[] = []
-
-  async append(text: string): Promise<void> {
-    this.lines.push(...text.trimEnd().split('\n'))
-  }
-
-  async replace(pieces: AsyncIterable<string>): Promise<void> {
-    this.lines = []
-    for await (const piece of pieces) await this.append(piece)
-  }
 }
 
 export async function withNlm(

@@ -1,7 +1,8 @@
 import t from 'tap'
+import { MemoryJournal } from '../../../helpers/memory-journal.ts'
 import { NLM, NLM_STATUS, type NlmLock, NSM, writeLock } from '../../../helpers/nlm-client.ts'
 import { type RpcClient, XdrWriter } from '../../../helpers/rpc-client.ts'
-import { MemoryJournal, withNlm } from './nlm-fixture.ts'
+import { withNlm } from './nlm-fixture.ts'
 
 const lock = (handle: Buffer, owner: string, offset: bigint, length: bigint, svid = 7): NlmLock => ({
   handle,
@@ -208,7 +209,7 @@ t.test(
       },
       { journal, graceMs: 300 },
     )
-    t.match(journal.lines.join('\n'), /"name":"one"/, 'and would be reclaimed after the next restart')
+    t.match(journal.records.join('\n'), /"name":"one"/, 'and would be reclaimed after the next restart')
   },
 )
 

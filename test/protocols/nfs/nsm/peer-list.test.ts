@@ -1,6 +1,12 @@
-import t from 'tap'
-import { PeerList } from '../../../../protocols/nfs/nsm/peer-list.ts'
-import { MemoryJournal } from '../nlm/nlm-fixture.ts'
+import { join } from 'node:path'
+import t, { type Test } from 'tap'
+import { RecordJournal } from '../../../../overlay-core/index.ts'
+import { type NsmPeer, PeerList } from '../../../../protocols/nfs/nsm/peer-list.ts'
+import { MemoryJournal } from '../../../helpers/memory-journal.ts'
+import { recordsIn } from '../../../helpers/old-files.ts'
+import { tmpfs } from '../../../helpers/tmpfs.ts'
+
+t.setTimeout(180_000)
 
 const peer = (name: string) => ({ address: '10.0.0.1', name, ourAddress: '10.0.0.9' })
 
@@ -15,7 +21,7 @@ t.test('a peer is on the list before its lock is granted, and stays until it kno
     first.monitor(peer('b')),
     first.monitor(peer('c')),
   ])
-  t.equal(journal.lines.length, 4, 'each is written once')
+  t.equal(journal.records.length, 4, 'each is written once')
   const second = await PeerList.open(journal)
   t.equal(second.state, 3, 'odd, and other than before')
   t.same(second.toNotify, [peer('a'), peer('b'), peer('c')])
@@ -30,12 +36,9 @@ t.test('a peer is on the list before its lock is granted, and stays until it kno
 t.test('a lock is not granted when its client cannot be noted; the next one tries again', async (t) => {
   const journal = new MemoryJournal()
   const list = await PeerList.open(journal)
-  const append = journal.append.bind(journal)
-  journal.append = async () => {
-    throw new Error('no space left')
-  }
+  journal.failing = new Error('no space left')
   await t.rejects(list.monitor(peer('a')), /no space/)
-  journal.append = append
+  journal.failing = undefined
   await list.monitor(peer('a'))
   t.equal((await PeerList.open(journal)).toNotify.length, 1)
 })
@@ -45,16 +48,13 @@ t.test(
   async (t) => {
     const journal = new MemoryJournal()
     await (await PeerList.open(journal)).monitor(peer('a'))
-    const replace = journal.replace.bind(journal)
-    journal.replace = async () => {
-      throw new Error('no space left')
-    }
+    journal.failing = new Error('no space left')
     const failures: unknown[] = []
     const list = await PeerList.open(journal, (error) => failures.push(error))
     t.equal(failures.length, 1)
     t.same(list.toNotify, [peer('a')])
     await t.rejects(list.monitor(peer('b')), /no space/)
-    journal.replace = replace
+    journal.failing = undefined
     await list.monitor(peer('b'))
     const next = await PeerList.open(journal)
     t.equal(next.state, list.state + 2)
@@ -62,39 +62,64 @@ t.test(
   },
 )
 
-t.test('a torn line at the end is no line, and the state wraps to odd', async (t) => {
+t.test('a line that an earlier version left torn is no record, and the state wraps to odd', async (t) => {
   const journal = new MemoryJournal()
-  journal.lines = ['{"state":2147483647}', JSON.stringify({ add: peer('a') }), '{"add":{"addr']
+  journal.records = ['{"state":2147483647}', JSON.stringify({ add: peer('a') }), '{"add":{"addr']
   const list = await PeerList.open(journal)
   t.equal(list.state, 1)
   t.equal(list.toNotify.length, 1)
 })
 
+/** A journal on a file system in memory, and how to open it again as it then is. */
+async function realJournal(t: Test) {
+  const path = join(tmpfs(t), 'peers')
+  let journal: RecordJournal | undefined
+  const open = async () => {
+    await journal?.close()
+    journal = await RecordJournal.open(path, 'nfspeers')
+    return await PeerList.open(journal)
+  }
+  t.teardown(() => journal?.close())
+  return { file: `${path}.log`, open }
+}
+
+/** Several hundred at a time, which share the waits for the disk. */
+async function monitorAll(list: PeerList, peers: readonly NsmPeer[]): Promise<void> {
+  for (let at = 0; at < peers.length; at += 500) {
+    await Promise.all(peers.slice(at, at + 500).map((one) => list.monitor(one)))
+  }
+}
+
 t.test('neither the list nor its journal grows without end', async (t) => {
-  const journal = new MemoryJournal()
-  const list = await PeerList.open(journal)
-  for (let i = 0; i < 13_000; i++) await list.monitor({ ...peer(`host${i}`), address: `192.0.2.${i % 40}` })
-  t.ok(journal.lines.length < 6000, `${journal.lines.length} lines`)
-  const next = await PeerList.open(journal)
+  const { file, open } = await realJournal(t)
+  const list = await open()
+  const all = Array.from({ length: 13_000 }, (_, i) => ({ ...peer(`host${i}`), address: `192.0.2.${i % 40}` }))
+  for (let at = 0; at < all.length; at += 100)
+    await Promise.all(all.slice(at, at + 100).map((one) => list.monitor(one)))
+  const next = await open()
+  t.ok(recordsIn(file).length < 2 * 4096 + 2000, `${recordsIn(file).length} records`)
   t.equal(next.toNotify.length, 4096)
   t.equal(next.toNotify.at(-1)?.name, 'host12999')
-  for (let i = 0; i < 5000; i++) await next.monitor({ ...peer(`made-up-${i}`), address: '192.0.2.200' })
-  const last = await PeerList.open(journal)
+  await monitorAll(
+    next,
+    Array.from({ length: 5000 }, (_, i) => ({ ...peer(`made-up-${i}`), address: '192.0.2.200' })),
+  )
+  const last = await open()
   const others = last.toNotify.filter(({ address }) => address !== '192.0.2.200')
   t.ok(others.length >= 4096 - 256, 'one address does not push the others off, whatever names it makes up')
 })
 
-/** So many lines make the journal be written anew. */
-const MANY_LINES = 3 * 4096 + 1
-
-t.test('a journal that is written anew holds who is still to be told, and nobody who was', async (t) => {
-  const journal = new MemoryJournal()
-  journal.lines = ['a', 'b'].map((name) => JSON.stringify({ add: peer(name) }))
-  const list = await PeerList.open(journal)
+t.test('a journal that is written anew holds the state, who is still to be told, and nobody who was', async (t) => {
+  const { file, open } = await realJournal(t)
+  const first = await open()
+  for (const name of ['a', 'b']) await first.monitor(peer(name))
+  const list = await open()
   await list.notified(peer('a'))
-  await Promise.all(Array.from({ length: MANY_LINES }, () => list.notified(peer('stranger'))))
-  t.ok(journal.lines.length < MANY_LINES, 'it was written anew')
-  const next = await PeerList.open(journal)
+  await Promise.all(Array.from({ length: 1200 }, () => list.notified(peer('stranger'))))
+  await list.notified(peer('stranger'))
+  const next = await open()
+  t.ok(recordsIn(file).length < 1000, 'it was written anew')
+  t.equal(next.state, list.state + 2)
   t.same(
     next.toNotify.map(({ name }) => name),
     ['b'],

@@ -1,8 +1,12 @@
+import { join } from 'node:path'
 import t from 'tap'
-import type { Journal } from '../../../../protocols/webdav/api/settings.ts'
+import { type Journal, RecordJournal } from '../../../../overlay-core/index.ts'
 import { LockKind, LockScope, LockType } from '../../../../protocols/webdav/http/vocabulary.ts'
 import { DurableLockStore } from '../../../../protocols/webdav/locks/durable-locks.ts'
 import type { ActiveLock } from '../../../../protocols/webdav/locks/lock-store.ts'
+import { MemoryJournal } from '../../../helpers/memory-journal.ts'
+import { recordsIn } from '../../../helpers/old-files.ts'
+import { tmpfs } from '../../../helpers/tmpfs.ts'
 import { refusal } from '../refusal.ts'
 
 const kind = new LockKind(LockScope.Shared, LockType.Write, 60)
@@ -23,51 +27,11 @@ function nothing(): undefined {
   return undefined
 }
 
-/** A journal whose text a test can look at, and whose writes it can hold up or let fail. */
-class TestJournal implements Journal {
-  readonly lines: readonly string[]
-  text: string
-  appends = 0
-  replaces = 0
-  failing: Error | undefined
-  #gate: Promise<void> | undefined
-
-  constructor(text = '') {
-    this.text = text
-    this.lines = text.split('\n').filter((line) => line !== '')
-  }
-
-  /** Holds writes up until the function it returns is called. */
-  hold(): () => void {
-    const { promise, resolve } = Promise.withResolvers<void>()
-    this.#gate = promise
-    return () => {
-      this.#gate = undefined
-      resolve()
-    }
-  }
-
-  async append(text: string): Promise<void> {
-    await this.#gate
-    this.appends++
-    if (this.failing) throw this.failing
-    this.text += text
-  }
-
-  async replace(pieces: AsyncIterable<string>): Promise<void> {
-    let text = ''
-    for await (const piece of pieces) text += piece
-    if (this.failing) throw this.failing
-    this.replaces++
-    this.text = text
-  }
-}
-
 const open = (journal: Journal, nowMs = 0) => new DurableLockStore(() => nowMs, new Map([['v', journal]]), log)
-const reopen = (journal: TestJournal, nowMs = 0) => open(new TestJournal(journal.text), nowMs)
+const reopen = (journal: MemoryJournal, nowMs = 0) => open(new MemoryJournal(journal.records), nowMs)
 
 t.test('a store opened on the journal of another has its locks, whole', async (t) => {
-  const journal = new TestJournal()
+  const journal = new MemoryJournal()
   const store = open(journal)
   await store.add(lock('a', 'd/\xe9'))
   await store.add(lock('b', 'd/\xe9', { user: 8 }))
@@ -83,14 +47,14 @@ t.test('a store opened on the journal of another has its locks, whole', async (t
 })
 
 t.test('locks whose time is over do not come back', async (t) => {
-  const journal = new TestJournal()
+  const journal = new MemoryJournal()
   await open(journal).add(lock('a', 'x'))
   t.equal(reopen(journal, 999).size, 1)
   t.equal(reopen(journal, 1000).size, 0)
 })
 
 t.test('removing a tree is kept too', async (t) => {
-  const journal = new TestJournal()
+  const journal = new MemoryJournal()
   const store = open(journal)
   for (const path of ['d', 'd/a', 'd/b/c', 'e']) await store.add(lock(path, path))
   await store.removeTree('v', ['d'], true)
@@ -105,7 +69,7 @@ t.test('removing a tree is kept too', async (t) => {
 })
 
 t.test('a lock counts against others at once, and is given when it is safe', async (t) => {
-  const journal = new TestJournal()
+  const journal = new MemoryJournal()
   const go = journal.hold()
   const store = open(journal)
   let given = false
@@ -117,11 +81,11 @@ t.test('a lock counts against others at once, and is given when it is safe', asy
   t.notOk(given)
   go()
   await taken
-  t.match(journal.text, '"token":"a"')
+  t.match(journal.records.join(), '"token":"a"')
 })
 
-t.test('changes that come while a write runs share the next one, in their order', async (t) => {
-  const journal = new TestJournal()
+t.test('changes are in the journal in their order', async (t) => {
+  const journal = new MemoryJournal()
   const go = journal.hold()
   const store = open(journal)
   const all = [store.add(lock('0', 'x'))]
@@ -129,12 +93,11 @@ t.test('changes that come while a write runs share the next one, in their order'
   all.push(store.remove('50'))
   go()
   await Promise.all(all)
-  t.equal(journal.appends, 2)
   t.equal(reopen(journal).size, 99)
 })
 
 t.test('a lock that cannot be kept is not given', async (t) => {
-  const journal = new TestJournal()
+  const journal = new MemoryJournal()
   const store = open(journal)
   journal.failing = Object.assign(new Error('full'), { code: 'ENOSPC' })
   const error = await store.add(lock('a', 'x')).catch((caught: unknown) => caught)
@@ -156,7 +119,7 @@ t.test('a lock that cannot be kept is not given', async (t) => {
 })
 
 t.test('the end of a lock that cannot be kept is no error: it ends with its time', async (t) => {
-  const journal = new TestJournal()
+  const journal = new MemoryJournal()
   const store = open(journal)
   await store.add(lock('a', 'x'))
   journal.failing = new Error('the disk is gone')
@@ -165,14 +128,16 @@ t.test('the end of a lock that cannot be kept is no error: it ends with its time
   t.equal(reopen(journal).size, 1)
 })
 
-t.test('a line that a power cut left unfinished does not count, those before and after it do', async (t) => {
-  const journal = new TestJournal()
+t.test('a record that says nothing does not count, those before and after it do', async (t) => {
+  const journal = new MemoryJournal()
   const store = open(journal)
   await store.add(lock('a', 'x'))
-  journal.text += '{"token":"b","names":["x"],"scope":"sha'
+  journal.records.push('{"token":"b","names":["x"],"scope":"sha')
   await store.add(lock('c', 'x'))
-  journal.text +=
-    'null\n[]\n{"token":""}\n{"token":"d","names":[1],"scope":"shared"}\n{"token":"e","seconds":1,"expiresMs":9}\n'
+  journal.records.push(
+    ...['null', '[]', '{"token":""}', '{"token":"d","names":[1],"scope":"shared"}'],
+    '{"token":"e","seconds":1,"expiresMs":9}',
+  )
   t.same(
     reopen(journal)
       .all()
@@ -182,34 +147,24 @@ t.test('a line that a power cut left unfinished does not count, those before and
 })
 
 t.test('the journal is written anew when most of it no longer counts, and stays short', async (t) => {
-  const journal = new TestJournal()
+  const path = join(tmpfs(t), 'locks')
+  const journal = await RecordJournal.open(path, 'davlocks')
   const store = open(journal)
   await store.add(lock('kept', 'x'))
-  for (let i = 0; i < 3000; i++) {
+  for (let i = 0; i < 1500; i++) {
     await store.add(lock(`t${i}`, 'y'))
     await store.remove(`t${i}`)
   }
-  t.ok(journal.replaces >= 4, String(journal.replaces))
-  t.ok(journal.text.split('\n').length < 4000)
+  await journal.close()
+  t.ok(recordsIn(`${path}.log`).length < 1100, String(recordsIn(`${path}.log`).length))
+  const again = await RecordJournal.open(path, 'davlocks')
+  t.teardown(() => again.close())
   t.same(
-    reopen(journal)
+    open(again)
       .all()
       .map(({ token }) => token),
     ['kept'],
   )
-})
-
-t.test('when it cannot be written anew it goes on growing, and nothing is lost', async (t) => {
-  const journal = new TestJournal()
-  journal.replace = async () => {
-    throw new Error('no')
-  }
-  const store = open(journal)
-  for (let i = 0; i < 1100; i++) {
-    await store.add(lock(`t${i}`, 'y'))
-    if (i > 0) await store.remove(`t${i}`)
-  }
-  t.equal(reopen(journal).size, 1)
 })
 
 t.test(
@@ -221,14 +176,14 @@ t.test(
     const at = (journal: Journal, wallMs: number, steadyMs: number, boot: string) =>
       new DurableLockStore(() => wallMs, new Map([['v', journal]]), log, { now: () => steadyMs, boot })
     const fresh = async () => {
-      const journal = new TestJournal()
+      const journal = new MemoryJournal()
       const store = at(journal, start, 1000, 'one')
       await store.add({
         ...lock('a', 'a'),
         kind: new LockKind(LockScope.Exclusive, LockType.Write, 600),
         expiresMs: 1000 + 600_000,
       })
-      return new TestJournal(journal.text)
+      return new MemoryJournal(journal.records)
     }
     for (const jump of [hour, -hour, 10 * year, -10 * year]) {
       t.equal(
@@ -249,7 +204,7 @@ t.test(
 )
 
 t.test('what file a lock binds is kept, and that it binds another one since', async (t) => {
-  const journal = new TestJournal()
+  const journal = new MemoryJournal()
   const store = open(journal)
   await store.add({ ...lock('a', 'd/a'), file: { key: 7, generation: 1 } })
   await store.add({ ...lock('b', 'd/b'), file: { key: 9, generation: 2 } })
@@ -260,7 +215,7 @@ t.test('what file a lock binds is kept, and that it binds another one since', as
   t.equal(store.covering('v', ['x'], { key: 7, generation: 2 }).length, 0)
   store.rebind('v', ['d', 'b'], { key: 11, generation: 0 })
   await store.idle()
-  const next = open(new TestJournal(journal.text))
+  const next = open(new MemoryJournal(journal.records))
   t.same(
     next.covering('v', ['x'], { key: 7, generation: 1 }).map(({ token }) => token),
     ['a'],
