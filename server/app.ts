@@ -1,9 +1,11 @@
 import fastify, { type FastifyBaseLogger, type FastifyInstance, type FastifyReply, LogController } from 'fastify'
 import { isLoopback } from '../config/index.ts'
+import { fineClock } from './clock.ts'
 import { isFromForeignPage } from './foreign-pages.ts'
 import { type HttpCounters, limitConnections, newHttpCounters } from './http-limits.ts'
 import { Pipelines } from './pipelining.ts'
 import type { PublicNames } from './public-names.ts'
+import { RequestTurns } from './request-turns.ts'
 import type { ServerStatus } from './status.ts'
 
 /** The settings of the HTTP process. */
@@ -77,6 +79,7 @@ function refuseForeigners(
   { anyHost, names }: { anyHost: boolean; names: PublicNames | undefined },
 ): void {
   const pipelines = new Pipelines()
+  const turns = new RequestTurns(fineClock)
   app.addHook('onRequest', (request, reply, next) => {
     const { host } = request.headers
     if (!anyHost && !isOwnName(host) && names?.isDeclared(host ?? '') !== true) {
@@ -87,7 +90,7 @@ function refuseForeigners(
       counters.foreignPages++
       return reply.code(403).type('text/plain; charset=utf-8').send(FOREIGN_PAGE)
     }
-    return pipelines.inTurn(request.raw, reply.raw, next)
+    return pipelines.inTurn(request.raw, reply.raw, () => turns.begin(request.raw.socket, next))
   })
 }
 

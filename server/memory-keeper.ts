@@ -1,39 +1,96 @@
-import { performance } from 'node:perf_hooks'
 import type { Logger } from 'pino'
 import { giveMemoryBack } from '../overlay-core/index.ts'
+import { fineClock } from './clock.ts'
 
-const INTERVAL_MS = 3_000
-/** Below this size, returning memory is not worthwhile. */
-const WORTH_BYTES = 160 * 1024 * 1024
-/** The share of busy time below which the event loop counts as idle. */
+const INTERVAL_MS = 1_500
+const MIB = 1024 * 1024
+/** Nothing is done while the process is smaller than this. */
+const WORTH_BYTES = 160 * MIB
+/** The growth since the last time that makes it worth trying again. */
+const GROWN_BYTES = 16 * MIB
+/** A gain below this means that there is no more to give back. */
+const GAINED_BYTES = 4 * MIB
+/** The event loop is quiet while it works for less than this part of the time. */
 const QUIET = 0.3
+/** V8 starts an incremental garbage collection when memory outside its heap grows by 64 MiB. */
+const COLLECT_AT_BYTES = 65 * MIB
+
+/** What the keeper measures and does. Tests replace it. */
+export interface Memory {
+  /** Resident memory of the process in bytes. */
+  resident(): number
+  /** The part of the time since the last call in which the main thread used a processor. */
+  busy(): number
+  /** Starts a garbage collection that is spread over several turns of the event loop. */
+  collect(): void
+  /** Makes the C library return freed memory to the system. */
+  giveBack(): Promise<void>
+}
 
 /**
- * Returns freed memory to the system after a load, which the C library would otherwise keep forever. Runs only while the server is nearly idle. Returns a
- * function that stops it.
+ * Returns memory to the system after a load, while the server has little to do.
+ *
+ * V8 collects garbage only when new memory is allocated, so an idle server keeps the garbage of its last load. The C library keeps freed memory for reuse.
+ *
+ * @returns a function that stops the keeper
  */
-export function keepMemorySmall(log: Logger): () => void {
-  let before = performance.eventLoopUtilization()
-  let trimmedBytes = 0
+export function keepMemorySmall(
+  log: Pick<Logger, 'debug'>,
+  memory: Memory = ownMemory(),
+  intervalMs: number = INTERVAL_MS,
+): () => void {
+  /** The size after the last attempt that gained nothing; 0 if the last attempt gained something. */
+  let leastBytes = 0
+  /** The size before the collection that has been started; 0 if none has. */
+  let startedAtBytes = 0
+  const tick = async () => {
+    const busy = memory.busy()
+    const bytes = memory.resident()
+    if (busy > QUIET || bytes < WORTH_BYTES || bytes < leastBytes + GROWN_BYTES) return
+    if (startedAtBytes === 0) {
+      startedAtBytes = bytes
+      memory.collect()
+      return
+    }
+    await memory.giveBack()
+    const now = memory.resident()
+    leastBytes = startedAtBytes - now < GAINED_BYTES ? now : 0
+    startedAtBytes = 0
+  }
   const timer = setInterval(() => {
-    const { utilization } = performance.eventLoopUtilization(before)
-    before = performance.eventLoopUtilization()
-    const bytes = residentBytes()
-    if (utilization > QUIET || bytes < WORTH_BYTES || bytes === trimmedBytes) return
-    giveMemoryBack().then(
-      () => {
-        trimmedBytes = residentBytes()
-      },
-      (error) => {
-        clearInterval(timer)
-        log.debug({ err: error }, 'cannot return memory to the system')
-      },
-    )
-  }, INTERVAL_MS).unref()
+    tick().catch((error) => {
+      clearInterval(timer)
+      log.debug({ err: error }, 'cannot return memory to the system')
+    })
+  }, intervalMs).unref()
   return () => clearInterval(timer)
 }
 
-/** The resident memory of this process; 0 if no descriptor is free to read it with. */
+function ownMemory(): Memory {
+  let beforeMs = fineClock()
+  let workedBeforeMs = threadMs()
+  return {
+    resident: residentBytes,
+    busy: () => {
+      const nowMs = fineClock()
+      const workedMs = threadMs()
+      const part = (workedMs - workedBeforeMs) / Math.max(1, nowMs - beforeMs)
+      beforeMs = nowMs
+      workedBeforeMs = workedMs
+      return part
+    },
+    collect: beginCollecting,
+    giveBack: giveMemoryBack,
+  }
+}
+
+/** Processor time of the main thread in ms. Event loop utilization is not used: it also counts time spent waiting for a processor. */
+function threadMs(): number {
+  const { user, system } = process.threadCpuUsage()
+  return (user + system) / 1000
+}
+
+/** Resident memory of the process in bytes; 0 while no file descriptor is available to read it. */
 function residentBytes(): number {
   try {
     return process.memoryUsage.rss()
@@ -41,4 +98,12 @@ function residentBytes(): number {
     if ((error as NodeJS.ErrnoException).code !== 'EMFILE') throw error
     return 0
   }
+}
+
+/**
+ * Starts an incremental garbage collection. The collections that Node offers as a call stop the event loop until they are done. Allocating a block of this size makes V8 start one that works in
+ * small steps. Nothing is written to the block, so it uses no physical memory.
+ */
+export function beginCollecting(): void {
+  Buffer.allocUnsafeSlow(COLLECT_AT_BYTES)
 }

@@ -2,6 +2,7 @@
 import { parseArgs } from 'node:util'
 import { ATTACKS } from './all.ts'
 import { enterHostileNetwork } from './own-network.ts'
+import { goFirst } from './priority.ts'
 import { failuresOf, type Outcome, tableOf } from './report.ts'
 import { runAttacks } from './runner.ts'
 
@@ -36,6 +37,7 @@ else process.exitCode = await attackAll()
 async function attackAll(): Promise<number> {
   if (chosen.length === 0) throw new Error(`no attack has ${only.join(' or ')} in its name; --list names them`)
   enterHostileNetwork(process.argv[1]!, process.argv.slice(2))
+  if (!quick) goFirst()
   const outcomes = await runAttacks(chosen, { quick, begins: ({ name }) => process.stdout.write(`${name} … `), ended })
   process.stdout.write(`\n${tableOf(outcomes)}\n\n`)
   const failed = outcomes.filter((outcome) => failuresOf(outcome).length > 0)

@@ -53,8 +53,9 @@ export class ChunkPool {
   readonly #mostLargeBytes: number
   /** Bytes of the blocks beyond the small class that are in use. */
   #largeBytesOut = 0
-  /** Blocks taken since `trim`. */
-  #taken = 0
+  /** The lowest numbers of free blocks since the last `trim`. */
+  #leastSmall = 0
+  #leastLarge = 0
 
   constructor(options: ChunkPoolOptions) {
     this.smallBytes = options.smallBytes
@@ -69,20 +70,18 @@ export class ChunkPool {
     return this.#largeBytesOut >= this.#mostLargeBytes
   }
 
-  /** Lets go of what nobody has needed since the last call. */
+  /** Releases the free blocks that have not been used since the last call. */
   trim(): void {
-    if (this.#taken === 0) {
-      this.#small.length = 0
-      this.#large.length = 0
-    }
-    this.#taken = 0
+    this.#small.length -= Math.min(this.#leastSmall, this.#small.length)
+    this.#large.length -= Math.min(this.#leastLarge, this.#large.length)
+    this.#leastSmall = this.#small.length
+    this.#leastLarge = this.#large.length
   }
 
   /** A block of at least `size` bytes with one reference. Beyond the large class it is made for this one use. */
   take(size: number): Chunk {
     const chunk = this.#reuse(size) ?? new Chunk(this, this.#classSize(size))
     chunk.retain()
-    this.#taken++
     if (chunk.bytes.length > this.smallBytes) this.#largeBytesOut += chunk.bytes.length
     return chunk
   }
@@ -96,8 +95,15 @@ export class ChunkPool {
   }
 
   #reuse(size: number): Chunk | undefined {
-    if (size <= this.smallBytes) return this.#small.pop()
-    return size <= this.largeBytes ? this.#large.pop() : undefined
+    if (size <= this.smallBytes) {
+      const chunk = this.#small.pop()
+      if (this.#small.length < this.#leastSmall) this.#leastSmall = this.#small.length
+      return chunk
+    }
+    if (size > this.largeBytes) return undefined
+    const chunk = this.#large.pop()
+    if (this.#large.length < this.#leastLarge) this.#leastLarge = this.#large.length
+    return chunk
   }
 
   #classSize(size: number): number {

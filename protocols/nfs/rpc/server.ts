@@ -46,7 +46,7 @@ const SMALL_BLOCK_BYTES = 128 * 1024
 const MOST_LARGE_BYTES = 96 * 1024 * 1024
 /** How often memory is looked after, and after how many times what nobody needed is let go, ms. */
 const RELIEF_MS = 250
-const RELIEFS_PER_TRIM = 16
+const RELIEFS_PER_TRIM = 8
 /** While memory is short a connection may hold a large block for so long, ms. */
 const HOARD_MS = 2_000
 /** How often the quiet connections are looked for, as a part of the shorter time limit. */
@@ -77,8 +77,8 @@ export class RpcServer {
         largeBytes: options.maxRecordBytes + SLACK_BYTES,
         // Blocks that are let go and made anew cost far more than their memory: V8 collects all garbage each time some 30 MB of them have piled up.
         keepSmall: 128,
-        // As many as `maxBytesInFlight` allows for, and some that are being received.
-        keepLarge: 12,
+        // All that may exist: a block released under load becomes garbage, which V8 collects too late. `trim` releases the unused ones.
+        keepLarge: Math.ceil(MOST_LARGE_BYTES / (options.maxRecordBytes + SLACK_BYTES)),
         mostLargeBytes: MOST_LARGE_BYTES,
       }),
       dispatcher: new Dispatcher(new ProgramTable(options.programs), this.counters, log, now, groups),

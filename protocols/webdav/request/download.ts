@@ -1,6 +1,7 @@
 import type { OpenFile } from '../../../overlay-core/index.ts'
 import type { BufferPool } from '../state/buffer-pool.ts'
 import type { DavContext } from '../state/context.ts'
+import { hasMovedEnough, nextPiece } from './data-turns.ts'
 import { writeOut } from './reply.ts'
 
 /** The number of pieces of one stream in memory: one being sent, the others being read. */
@@ -27,6 +28,7 @@ export async function streamFile(ctx: DavContext, file: OpenFile, position: numb
     reader.start()
     while (sent < length) {
       const piece = await reader.next()
+      if (hasMovedEnough(piece.length)) await new Promise<void>((resolve) => nextPiece(piece.length, resolve))
       await writeOut(ctx.res, piece)
       ctx.services.counters.bytesOut += piece.length
       sent += piece.length
@@ -66,7 +68,7 @@ class Reader {
   }
 
   start(): void {
-    while (this.#buffers < PIECES && this.#at < this.#end) {
+    while (this.#at < this.#end && this.#buffers < (this.#pool.crowded ? 1 : PIECES)) {
       this.#buffers++
       this.#read(this.#pool.take())
     }

@@ -3,6 +3,7 @@ import { badRequest } from '../http/dav-error.ts'
 import type { Summer } from '../state/checksums.ts'
 import type { DavContext } from '../state/context.ts'
 import { allowSilence, announcedLength, letBodyCome, limitSilence } from './body.ts'
+import { hasMovedEnough, nextPiece } from './data-turns.ts'
 import { watchPace } from './pace.ts'
 
 const BATCH_BYTES = 1024 * 1024
@@ -10,6 +11,9 @@ const BATCH_BYTES = 1024 * 1024
 const SMALL_BATCH_BYTES = 64 * 1024
 /** Above this total, many uploads are in progress. */
 const MANY_BYTES = 32 * 1024 * 1024
+
+/** An upload can read this much from its socket before it can be stopped. */
+const BYTES_UNTIL_STOPPED = 128 * 1024
 
 /** The bytes that all uploads have read from their sockets and not yet passed to the disk. */
 let gatheredBytes = 0
@@ -51,6 +55,8 @@ class Upload {
   #pendingBytes = 0
   #receivedBytes = 0
   #appending = false
+  /** Waits for its turn to continue reading. */
+  #waits = false
   #ended = false
   #failure: unknown
   #settle: (() => void) | undefined
@@ -66,7 +72,7 @@ class Upload {
     const endWatch = watchPace(
       this.#ctx,
       () => this.#receivedBytes,
-      () => this.#appending,
+      () => this.#appending || this.#waits,
     )
     await new Promise<void>((resolve) => {
       this.#settle = resolve
@@ -88,9 +94,27 @@ class Upload {
     this.#receivedBytes += piece.length
     this.#summer?.add(piece)
     this.#ctx.services.counters.bytesIn += piece.length
+    if (hasMovedEnough(piece.length)) this.#waitForTurn()
     if (this.#pendingBytes < batchBytes()) return
     if (this.#appending) this.#ctx.req.pause()
     else this.#append()
+  }
+
+  #waitForTurn(): void {
+    this.#ctx.req.pause()
+    if (this.#waits) return
+    this.#waits = true
+    nextPiece(BYTES_UNTIL_STOPPED, () => {
+      this.#waits = false
+      this.#readOn()
+    })
+  }
+
+  /** Continues reading, unless the upload waits for the disk or for its turn. */
+  #readOn(): void {
+    if (this.#waits || this.#ended || this.#failure !== undefined) return
+    if (this.#appending && this.#pendingBytes >= batchBytes()) return
+    this.#ctx.req.resume()
   }
 
   readonly #end = (): void => {
@@ -110,7 +134,7 @@ class Upload {
     if (this.#failure !== undefined) this.#settle?.()
     else if (this.#ended && this.#pendingBytes === 0) this.#settle?.()
     else if (this.#ended || this.#pendingBytes >= batchBytes()) this.#append()
-    else this.#ctx.req.resume()
+    else this.#readOn()
   }
 
   #append(): void {
@@ -124,7 +148,7 @@ class Upload {
 
   readonly #appended = (): void => {
     this.#appending = false
-    if (!this.#ended) this.#ctx.req.resume()
+    this.#readOn()
     this.#advance()
   }
 

@@ -28,6 +28,11 @@ export class BufferPool {
     this.#largeAtOnce = largeAtOnce
   }
 
+  /** True while so many buffers are out that each stream should use only one. */
+  get crowded(): boolean {
+    return this.#large >= this.#largeAtOnce
+  }
+
   /** Returns a buffer of 512 KiB or 64 KiB with arbitrary content. Give it back with `release` once nothing refers to it. */
   take(): Buffer {
     if (this.#large >= this.#largeAtOnce) return Buffer.allocUnsafeSlow(SMALL_BYTES)
