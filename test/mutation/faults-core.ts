@@ -115,14 +115,17 @@ export const CORE_FAULTS: readonly PlantedFault[] = [
     'if (probe === WHITEOUT) return await searchStack(sb, { ...dir, upper: undefined } as OvlInode, name)\n  const upper',
   ),
   namei('an opaque directory shows the lower', 'if (marks.opaque || (!directory', 'if ((!directory'),
-  namei('names of any length', "if (name.length > 255) throw new OverlayError('ENAMETOOLONG', op)", ''),
   namei('a name may hold slashes', "name.includes('/')", 'false'),
   redirect(
     'a whiteout in a lower does not hide',
     'if (probe === WHITEOUT) return { at: undefined, stop: true, redirect }',
     'if (probe === WHITEOUT) return { at: undefined, stop: false, redirect }',
   ),
-  redirect('an opaque directory in a lower shows what is below', 'if (marks.opaque) stop = true', ''),
+  redirect(
+    'an opaque directory in a lower shows what is below',
+    'if (marks.opaque) stop = true',
+    'if (false) stop = true',
+  ),
   redirect(
     'a file below a directory is merged',
     'if (!last && probe.stat.type !== FileType.directory) return { at: undefined, stop: true, redirect }',
@@ -151,7 +154,6 @@ export const CORE_FAULTS: readonly PlantedFault[] = [
   ),
   dir('a symlink may be empty', "if (target.length === 0) throw new OverlayError('ENOENT', 'symlink', name)", ''),
   dir('anybody makes devices', '(device && cred.uid !== 0)', '(device && cred.uid < 0)'),
-  dir('names are made in removed directories', "if (dir.unlinked) throw new OverlayError('ESTALE', 'lookup')", ''),
   remove(
     'unlink takes directories',
     "if (victim.type === FileType.directory) throw new OverlayError('EISDIR', 'unlink', name)",

@@ -1,5 +1,6 @@
 import { execFileSync } from 'node:child_process'
-import { lstatSync, readFileSync, statSync } from 'node:fs'
+import { randomBytes } from 'node:crypto'
+import { lstatSync, readFileSync, statSync, truncateSync, utimesSync, writeFileSync } from 'node:fs'
 import { constants } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
@@ -211,6 +212,30 @@ t.test('an overlay without an upper refuses every change', async (t) => {
     },
     { readOnly: true },
   )
+})
+
+t.test('a call that copies less than it was asked for is not the end of the copy', async (t) => {
+  const content = randomBytes(100_000)
+  await withOverlay(t, [{ file: '' }], async ({ overlay, upper, lowers: [lower] }) => {
+    const path = join(lower as string, 'file')
+    writeFileSync(path, content)
+    const file = await at(overlay, 'file')
+    let shortened = 0
+    setFaultPoints({
+      before: (op) => {
+        if (op === 'copy_file_range' && shortened++ === 0) truncateSync(path, 10_000)
+        return 0
+      },
+      after: (op) => {
+        if (op === 'copy_file_range') writeFileSync(path, content)
+      },
+    })
+    await overlay.setattr(ROOT, file, { mode: 0o600 }).finally(() => setFaultPoints(undefined))
+    t.ok(shortened > 0)
+    t.same(readFileSync(join(upper, 'file')), content)
+    writeFileSync(path, '')
+    utimesSync(path, 1e9, 1e9)
+  })
 })
 
 /** So many files, one for each call that is made to fail. */

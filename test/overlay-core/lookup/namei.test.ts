@@ -46,6 +46,40 @@ t.test('an opaque directory hides all below, and a non-directory in the middle e
   })
 })
 
+t.test('what is hidden in the upper stays hidden by name, not only in listings', async (t) => {
+  const lower = { gone: 'x', 'd/gone': 'x', 'd/stays': 'y', 'opaque/low': 'z' }
+  await withOverlay(
+    t,
+    [lower],
+    async (fixture) => {
+      execFileSync('setfattr', ['-n', 'trusted.overlay.opaque', '-v', 'y', join(fixture.upper, 'opaque')])
+      const overlay = await fixture.remount()
+      t.equal(await errnoOf(() => at(overlay, 'gone')), 'ENOENT')
+      t.equal(await errnoOf(() => at(overlay, 'd/gone')), 'ENOENT')
+      t.equal(await text(overlay, 'd/stays'), 'y')
+      t.equal(await errnoOf(() => at(overlay, 'opaque/low')), 'ENOENT')
+      t.same(await list(overlay, 'opaque'), ['own'])
+    },
+    { upper: { gone: 'whiteout', 'd/gone': 'whiteout', 'opaque/own': 'o' } },
+  )
+})
+
+t.test('a whiteout, a file or an opaque directory on the way of a redirect hides the layers below', async (t) => {
+  const cases: [what: string, middle: Record<string, string>, seen: string[]][] = [
+    ['a whiteout', { deep: 'whiteout' }, ['own']],
+    ['a file', { deep: 'file' }, ['own']],
+    ['an opaque directory', { 'deep/old/middle': '2' }, ['middle', 'own']],
+  ]
+  for (const [what, middle, seen] of cases) {
+    await withOverlay(t, [{ 'new/own': '1' }, middle, { 'deep/old/kept': '3' }], async (fixture) => {
+      const [top, between] = fixture.lowers as [string, string]
+      execFileSync('setfattr', ['-n', 'trusted.overlay.redirect', '-v', '/deep/old', join(top, 'new')])
+      if (seen.length > 1) execFileSync('setfattr', ['-n', 'trusted.overlay.opaque', '-v', 'y', join(between, 'deep')])
+      t.same(await list(await fixture.remount(), 'new'), seen, what)
+    })
+  }
+})
+
 t.test('an absolute redirect of a lower directory is followed from the layer roots', async (t) => {
   await withOverlay(t, [{ 'new/own': '1' }, { 'deep/old/kept': '2' }], async (fixture) => {
     const moved = join(fixture.lowers[0] as string, 'new')

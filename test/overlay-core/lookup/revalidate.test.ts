@@ -103,6 +103,16 @@ t.test('what changes in a lower is seen at the next call with revalidate=always'
   })
 })
 
+t.test('a directory that becomes opaque in a lower no longer merges with what is below', async (t) => {
+  await withChanging([{ 'd/top': '1' }, { 'd/low': '2' }], 'always', async ({ overlay, lowers: [lower] }) => {
+    t.same(await list(overlay, 'd'), ['low', 'top'])
+    t.equal(await text(overlay, 'd/low'), '2')
+    execFileSync('setfattr', ['-n', 'trusted.overlay.opaque', '-v', 'y', join(lower as string, 'd')])
+    t.same(await list(overlay, 'd'), ['top'])
+    t.equal(await errnoOf(() => at(overlay, 'd/low')), 'ENOENT')
+  })
+})
+
 t.test('a merged directory takes in and loses layers as they change', async (t) => {
   await withChanging([{}, { 'd/below': 'b' }], 'always', async ({ overlay, lowers, upper }) => {
     const [top, bottom] = lowers as [string, string]

@@ -70,6 +70,30 @@ t.test('wrong kinds answer as the kernel does', async (t) => {
   })
 })
 
+t.test('what is refused changes nothing in the upper', async (t) => {
+  await withOverlay(t, [{ 'd/x': '' }], async ({ overlay, upper }) => {
+    const dir = await at(overlay, 'd')
+    t.equal(await errnoOf(() => overlay.symlink(ROOT, dir, 'empty', Buffer.alloc(0), MODE)), 'ENOENT')
+    t.same(onDisk(upper), [], 'its directory is not copied up')
+  })
+})
+
+t.test('a read-only mount with an upper removes nothing, lower or upper', async (t) => {
+  await withOverlay(
+    t,
+    [{ lower: '', 'hollow/': '' }],
+    async (fixture) => {
+      const overlay = await fixture.remount(',ro')
+      for (const name of ['lower', 'upper']) {
+        t.equal(await errnoOf(() => overlay.unlink(ROOT, overlay.root, name)), 'EROFS', name)
+      }
+      t.equal(await errnoOf(() => overlay.rmdir(ROOT, overlay.root, 'hollow')), 'EROFS')
+      t.same(onDisk(fixture.upper), ['upper'])
+    },
+    { upper: { upper: '' } },
+  )
+})
+
 t.test('special files and symlinks of any content are made as asked', async (t) => {
   await withOverlay(t, [{ 'open/': { mode: 0o777 } }], async ({ overlay, upper }) => {
     const target = Buffer.from('a\xff/..//b', 'latin1')

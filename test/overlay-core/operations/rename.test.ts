@@ -88,6 +88,14 @@ t.test('rename replaces files and empty directories, and refuses what rename(2) 
   })
 })
 
+t.test('a directory does not move into itself, and is not copied up for it', async (t) => {
+  await withOverlay(t, [{ 'd/deep/z': '' }], async ({ overlay, upper }) => {
+    t.equal(await errnoOf(() => move(overlay, 'd', 'd/inside')), 'EINVAL')
+    t.equal(await errnoOf(() => move(overlay, 'd', 'd/deep/inside')), 'EINVAL')
+    t.same(onDisk(upper), [])
+  })
+})
+
 t.test('exchange lets two names change places', async (t) => {
   await withOverlay(t, [{ 'd/x': '1', f: 'file' }], async (fixture) => {
     await move(fixture.overlay, 'd', 'f', { exchange: true })

@@ -47,3 +47,12 @@ t.test('a call that runs is never forgotten for others', async (t) => {
   const all = Array.from({ length: 10 }, (_, i) => client.add(call(200 + i), 7, 0))
   for (const [i, entry] of all.entries()) t.equal(client.find(call(200 + i), 7, 0), entry)
 })
+
+t.test('calls of one xid whose checksums share a key in the index are told apart', (t) => {
+  const client = new DuplicateCache(new CallDigest(Buffer.alloc(16, 7))).connected('client')
+  const entry = client.add(call(5), 7, 0)
+  entry.complete(call(5))
+  t.equal(client.find(call(5), 7, 0), entry)
+  for (let bit = 8; bit < 48; bit++) t.equal(client.find(call(5), 7 + 2 ** bit, 0), undefined, `7 + 2^${bit}`)
+  t.end()
+})
