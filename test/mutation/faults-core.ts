@@ -166,7 +166,6 @@ export const CORE_FAULTS: readonly PlantedFault[] = [
     '',
   ),
   remove('no whiteout is left', 'if (coversNothing(sb, victim, dir, name))', 'if (dir.upper)'),
-  remove('names go in a read-only overlay', "if (sb.readOnly) throw new OverlayError('EROFS', op, name)", ''),
   rename(
     'a directory into itself',
     "if (isWithin(to.dir, source)) throw new OverlayError('EINVAL', 'rename', to.name)",
