@@ -1,21 +1,21 @@
 import { type MountOptions, OptionError, parseOptions } from '../overlay-core/index.ts'
-import { formatAddress, isLoopback, parseAddress } from './address.ts'
+import { parseAddress } from './address.ts'
 import { type Arguments, cutArguments } from './arguments.ts'
+import { parseConfigCommand } from './config-commands.ts'
 import type { Environment } from './environment.ts'
 import { helpOn, helpText } from './help.ts'
+import {
+  listenerErrors,
+  nameError,
+  parseGrace,
+  parseIdentity,
+  parseLocks,
+  parseLogLevel,
+  parseSymlinks,
+} from './option-values.ts'
 import { parseNetwork, parsePublicUrl } from './proxy-options.ts'
 import { defaultOf, REMOUNT_OPTIONS, SERVE_OPTIONS, STATUS_OPTIONS } from './schema.ts'
-import {
-  type Address,
-  type Command,
-  LOCK_POLICIES,
-  LOG_LEVELS,
-  type LockPolicy,
-  type LogLevel,
-  type Settings,
-  SYMLINK_POLICIES,
-  type SymlinkPolicy,
-} from './settings.ts'
+import type { Command, Settings } from './settings.ts'
 
 /**
  * Parses a command line (without node and script). Accesses no files, so nothing has changed when it throws.
@@ -27,6 +27,8 @@ export function parseCommandLine(argv: readonly string[], environment: Environme
   if (argv[0] === 'status') return parseStatus(argv.slice(1), environment)
   if (argv[0] === 'remount') return parseRemount(argv.slice(1), environment)
   if (/^(help|--help|-h)$/.test(argv[0] ?? '')) return parseHelp(argv.slice(1))
+  const fromFile = parseConfigCommand(argv, environment)
+  if (fromFile !== undefined) return fromFile
   const given = cutArguments(argv, SERVE_OPTIONS)
   if (given.values.has('--help')) return { kind: 'help', text: helpText() }
   if (given.values.has('--version')) return { kind: 'version' }
@@ -71,7 +73,6 @@ function parseRemount(argv: readonly string[], environment: Environment): Comman
 }
 
 function parseServe({ values, words }: Arguments, environment: Environment): Settings {
-  const last = (option: string) => values.get(option)?.at(-1)
   const settings: Settings = {
     views: [
       {
@@ -81,6 +82,26 @@ function parseServe({ values, words }: Arguments, environment: Environment): Set
         exportsGiven: values.has('--export'),
       },
     ],
+    ...serverSettings(values, environment, viewName(words)),
+  }
+  const [wrong] = listenerErrors(settings)
+  if (wrong !== undefined) throw wrong
+  return settings
+}
+
+/**
+ * The settings that concern no single view, as the options in `values` and the defaults make them. `view`: the view whose path a public URL may
+ * have.
+ *
+ * @throws OptionError
+ */
+export function serverSettings(
+  values: Arguments['values'],
+  environment: Environment,
+  view?: string,
+): Omit<Settings, 'views'> {
+  const last = (option: string) => values.get(option)?.at(-1)
+  return {
     webdav: parseAddress('--webdav', last('--webdav') ?? defaultOf('--webdav'), values.has('--webdav')),
     nfs: parseAddress('--nfs', last('--nfs') ?? defaultOf('--nfs'), values.has('--nfs')),
     as: parseIdentity(last('--as'), environment.uid),
@@ -88,7 +109,7 @@ function parseServe({ values, words }: Arguments, environment: Environment): Set
     symlinks: parseSymlinks(last('--symlinks') ?? defaultOf('--symlinks')),
     depthInfinity: values.has('--depth-infinity'),
     insecureNoAuth: values.has('--insecure-no-auth'),
-    publicUrls: (values.get('--public-url') ?? []).map((url) => parsePublicUrl(url, viewName(words))),
+    publicUrls: (values.get('--public-url') ?? []).map((url) => parsePublicUrl(url, view)),
     trustedProxies: (values.get('--trusted-proxy') ?? []).map((text) => parseNetwork('--trusted-proxy', text)),
     rpcbind: values.has('--rpcbind'),
     portmap: values.has('--portmap'),
@@ -98,12 +119,10 @@ function parseServe({ values, words }: Arguments, environment: Environment): Set
     stateDir: stateDir(values, environment),
     readyFile: absolute(last('--ready-file'), environment.cwd),
   }
-  checkListeners(settings)
-  return settings
 }
 
 /** Serves this machine only. Any local user can claim to be any other over NFS, so a server that could act on that believes only root. */
-function defaultExport(uid: number | undefined): string {
+export function defaultExport(uid: number | undefined): string {
   return `127.0.0.1(rw,root_squash,${uid === 0 ? 'secure' : 'insecure'},sync)`
 }
 
@@ -115,13 +134,8 @@ function viewName(words: readonly string[]): string {
     )
   }
   const name = words[0] ?? 'overlay'
-  // The name is one segment of a URL and of an export path and needs no escaping in either. The server itself uses `-`.
-  if (!/^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$/.test(name)) {
-    throw new OptionError(
-      'NAME',
-      `${JSON.stringify(name)} is not a valid name; use up to 64 letters, digits, . _ and -, starting with a letter, a digit or _`,
-    )
-  }
+  const wrong = nameError(name)
+  if (wrong !== undefined) throw new OptionError('NAME', wrong)
   return name
 }
 
@@ -148,78 +162,10 @@ export function inOverlayOptions(error: OptionError): OptionError {
   return new OptionError(`-o ${error.option}`, error.message.slice(error.option.length + 2))
 }
 
-/** Parses `UID:GID`, or `root` or `0` for 0:0. Ids are below 2^32 - 1, which means "no user" (chown(2)). Only root can act for others. */
-function parseIdentity(text: string | undefined, ownUid: number | undefined): Settings['as'] {
-  if (text === undefined) return undefined
-  const match = /^(\d{1,10}):(\d{1,10})$/.exec(text === 'root' || text === '0' ? '0:0' : text)
-  const uid = Number(match?.[1])
-  const gid = Number(match?.[2])
-  if (match === null || uid >= 0xffff_ffff || gid >= 0xffff_ffff) {
-    throw new OptionError(
-      '--as',
-      `${JSON.stringify(text)} is neither UID:GID nor root; use two numbers, for example 1000:1000`,
-    )
-  }
-  if (ownUid !== 0 && uid !== ownUid) {
-    throw new OptionError('--as', `only root can act as another user (${uid}); remove --as, or run the server as root`)
-  }
-  return { uid, gid }
-}
-
-/** Parses a number of seconds and returns milliseconds. */
-function parseGrace(text: string): number {
-  const seconds = /^\d{1,4}$/.test(text) ? Number(text) : Number.NaN
-  if (!(seconds >= 1 && seconds <= 3600)) {
-    throw new OptionError('--lock-grace', `${JSON.stringify(text)} is not a number of seconds; use 1 to 3600`)
-  }
-  return seconds * 1000
-}
-
-/** Returns the word of `words` that equals `text`. `complaint` completes the error message after the given text. */
-function oneOf<Word extends string>(option: string, text: string, words: readonly Word[], complaint: string): Word {
-  const found = words.find((word) => word === text)
-  if (found === undefined) throw new OptionError(option, `${JSON.stringify(text)} is ${complaint}`)
-  return found
-}
-
-function parseLogLevel(text: string): LogLevel {
-  return oneOf('--log-level', text, LOG_LEVELS, `not a log level; use ${LOG_LEVELS.join(', ')}`)
-}
-
-function parseSymlinks(text: string): SymlinkPolicy {
-  return oneOf('--symlinks', text, SYMLINK_POLICIES, `not a symlink policy; use ${SYMLINK_POLICIES.join(', ')}`)
-}
-
-function parseLocks(text: string): LockPolicy {
-  return oneOf('--locks', text, LOCK_POLICIES, `not a lock policy; use ${LOCK_POLICIES.join(' or ')}`)
-}
-
 function stateDir(values: ReadonlyMap<string, readonly string[]>, environment: Environment): string {
   return absolute(values.get('--state-dir')?.[0], environment.cwd) ?? environment.defaultStateDir
 }
 
 function absolute(path: string | undefined, cwd: string): string | undefined {
   return path === undefined || path.startsWith('/') ? path : `${cwd === '/' ? '' : cwd}/${path}`
-}
-
-function checkListeners({ webdav, nfs, insecureNoAuth, rpcbind, portmap }: Settings): void {
-  if (webdav === undefined && nfs === undefined) {
-    throw new OptionError('--nfs', 'off together with --webdav off disables every listener; enable one')
-  }
-  if (webdav !== undefined && !isLoopback(webdav.host) && !insecureNoAuth) {
-    throw new OptionError(
-      '--webdav',
-      `${webdav.host} can be reached from other machines, and there is no login; use 127.0.0.1, or add --insecure-no-auth`,
-    )
-  }
-  if (webdav !== undefined && nfs !== undefined && isSame(webdav, nfs)) {
-    throw new OptionError('--nfs', `${formatAddress(nfs.host, nfs.port)} is taken by --webdav; choose another port`)
-  }
-  if (rpcbind && nfs === undefined) throw new OptionError('--rpcbind', 'requires NFS; remove it, or remove --nfs off')
-  if (portmap && nfs === undefined) throw new OptionError('--portmap', 'requires NFS; remove it, or remove --nfs off')
-  if (portmap && rpcbind) throw new OptionError('--portmap', 'cannot be combined with --rpcbind; remove one of them')
-}
-
-function isSame(a: Address, b: Address): boolean {
-  return a.port !== 0 && a.port === b.port && a.host === b.host
 }

@@ -7,12 +7,15 @@ export interface Environment {
   readonly uid: number | undefined
   /** Absolute. */
   readonly defaultStateDir: string
+  /** What a configuration file may refer to. */
+  readonly variables?: Readonly<Record<string, string | undefined>>
 }
 
 /** Reads the environment of this process. No other place reads environment variables. */
 export function readEnvironment(): Environment {
   const uid = process.geteuid?.()
-  return { cwd: process.cwd(), uid, defaultStateDir: defaultStateDir(uid, process.env.XDG_STATE_HOME, homedir()) }
+  const stateDir = defaultStateDir(uid, process.env.XDG_STATE_HOME, homedir())
+  return { cwd: process.cwd(), uid, defaultStateDir: stateDir, variables: process.env }
 }
 
 /** The state directory when none is given. A relative `$XDG_STATE_HOME` is ignored (XDG base directory specification). */

@@ -1,5 +1,6 @@
 import { OptionError } from '../overlay-core/index.ts'
-import { MANUAL, type Section, SYNOPSIS } from './manual.ts'
+import { MANUAL, SYNOPSIS } from './manual.ts'
+import type { Section } from './manual-blocks.ts'
 import { type ManualOption, spellingsOf, summaryOf } from './manual-option.ts'
 import { plain, plainOption, plainSections, wrapped } from './manual-text.ts'
 import { EXPORT_OPTIONS, OVERLAY_OPTIONS } from './mount-words.ts'

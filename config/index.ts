@@ -2,6 +2,21 @@
 export { formatAddress, isLoopback } from './address.ts'
 export { inOverlayOptions, parseCommandLine } from './command-line.ts'
 export { type Environment, readEnvironment } from './environment.ts'
+export type { EffectiveValue } from './file/effective.ts'
+export { formatProblem, formatProblems, type Problem, Problems } from './file/problems.ts'
+export type { Config, ConfigContext } from './file/read-config.ts'
+export type { FileView } from './file/views.ts'
 export { helpText } from './help.ts'
+export { loadConfigReader } from './load-config-reader.ts'
 export type { Network } from './proxy-options.ts'
-export type { Address, Command, LogLevel, RemountSettings, Settings, StatusSettings, ViewSettings } from './settings.ts'
+export type {
+  Address,
+  Command,
+  ConfigRequest,
+  LogLevel,
+  PrintRequest,
+  RemountSettings,
+  Settings,
+  StatusSettings,
+  ViewSettings,
+} from './settings.ts'

@@ -1,9 +1,9 @@
-import type { Block, Section } from './manual.ts'
+import type { Block, Section } from './manual-blocks.ts'
 import { type ManualOption, paragraphsOf, spellingsOf } from './manual-option.ts'
 
-/** The manual as a page of Markdown: docs/cli.md. */
-export function markdownOf(sections: readonly Section[]): string {
-  const parts = ['# overlayd(1)', '<!-- Generated from config/schema.ts and config/manual.ts by `npm run docs`. -->']
+/** A manual as a page of Markdown. `sources`: what it is generated from. */
+export function markdownOf(title: string, sources: string, sections: readonly Section[]): string {
+  const parts = [`# ${title}`, `<!-- Generated from ${sources} by \`npm run docs\`. -->`]
   for (const { title, blocks } of sections) parts.push(`## ${title}`, ...blocks.map(block))
   return `${parts.join('\n\n')}\n`
 }

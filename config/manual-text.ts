@@ -1,4 +1,4 @@
-import type { Block, Section } from './manual.ts'
+import type { Block, Section } from './manual-blocks.ts'
 import { type ManualOption, paragraphsOf, spellingsOf } from './manual-option.ts'
 
 /** The width of terminal output, in columns. */

@@ -1,18 +1,24 @@
-import type { Block, Section } from './manual.ts'
+import type { Block, Section } from './manual-blocks.ts'
 import { type ManualOption, paragraphsOf, spellingsOf } from './manual-option.ts'
 
 /** The contents of the header and footer of a manual page. */
 export interface PageTitle {
+  /** The name in capitals and the section: `OVERLAYD 1`. */
+  readonly page: string
+  /** The name of the section: `User Commands`. */
+  readonly volume: string
+  /** The sources that the page is generated from. */
+  readonly sources: string
   readonly version: string
   /** The day of the last change, `YYYY-MM-DD`. */
   readonly date: string
 }
 
-/** The manual as a man page in man(7) macros: docs/overlayd.1. */
-export function troffOf(sections: readonly Section[], { version, date }: PageTitle): string {
+/** A manual as a man page in man(7) macros. */
+export function troffOf(sections: readonly Section[], { page, volume, sources, version, date }: PageTitle): string {
   const lines = [
-    '.\\" Generated from config/schema.ts and config/manual.ts by npm run docs.',
-    `.TH OVERLAYD 1 ${date} "overlayd ${version}" "User Commands"`,
+    `.\\" Generated from ${sources} by npm run docs.`,
+    `.TH ${page} ${date} "overlayd ${version}" "${volume}"`,
   ]
   for (const { title, blocks } of sections) {
     lines.push(`.SH ${title}`)

@@ -1,39 +1,7 @@
+import { code, heading, list, type Section, terms, text } from './manual-blocks.ts'
+import { COMMAND_SECTIONS } from './manual-commands.ts'
 import { EXPORT_CLIENTS, EXPORT_OPTIONS, OVERLAY_OPTIONS } from './mount-words.ts'
-import { type OptionSpec, REMOUNT_OPTIONS, SERVE_OPTIONS, STATUS_OPTIONS, type WordSpec } from './schema.ts'
-
-/** A term and what it means: one row of a table, or one entry of a list. */
-export interface Term {
-  readonly name: string
-  readonly meaning: string
-}
-
-/** One piece of the manual. Texts are Markdown of `code`, *placeholders* and [links](#section). */
-export type Block =
-  | { readonly kind: 'text'; readonly text: string }
-  | { readonly kind: 'heading'; readonly text: string }
-  | { readonly kind: 'code'; readonly lines: readonly string[] }
-  | { readonly kind: 'list'; readonly items: readonly string[] }
-  | { readonly kind: 'terms'; readonly terms: readonly Term[] }
-  | {
-      readonly kind: 'options'
-      readonly options: readonly (WordSpec & Partial<OptionSpec>)[]
-      readonly joint: ' ' | '='
-    }
-
-/** A section. `overlayd help NAME` prints it; NAME is the title in lower case with hyphens for blanks. */
-export interface Section {
-  readonly title: string
-  readonly blocks: readonly Block[]
-}
-
-const text = (...sentences: string[]): Block => ({ kind: 'text', text: sentences.join(' ') })
-const heading = (title: string): Block => ({ kind: 'heading', text: title })
-const code = (...lines: string[]): Block => ({ kind: 'code', lines })
-const list = (...items: string[]): Block => ({ kind: 'list', items })
-const terms = (entries: Readonly<Record<string, string>>): Block => ({
-  kind: 'terms',
-  terms: Object.entries(entries).map(([name, meaning]) => ({ name, meaning })),
-})
+import { REMOUNT_OPTIONS, SERVE_OPTIONS, STATUS_OPTIONS } from './schema.ts'
 
 /** The date of the last change to the manual, for the man page. */
 export const MANUAL_DATE = '2026-11-30'
@@ -42,6 +10,8 @@ export const MANUAL_DATE = '2026-11-30'
 export const SYNOPSIS = [
   'overlayd -o lowerdir=DIR[:DIR…],upperdir=DIR,workdir=DIR[,OPTION…] [NAME] [OPTION…]',
   'overlayd --sample [OPTION…]',
+  'overlayd serve --config FILE [OPTION…]',
+  'overlayd config check FILE | overlayd config print [--config FILE] [--json]',
   'overlayd status [--url URL] [--json] [--state-dir DIR]',
   'overlayd remount -o OPTION[,OPTION…] [NAME] [--pid PID] [--state-dir DIR]',
   'overlayd help [TOPIC]',
@@ -159,7 +129,7 @@ const EXIT_STATUS: Section = {
     terms({
       '0': 'A signal stopped the server, and everything was flushed.',
       '1': 'The server failed, or could not flush. The log says why.',
-      '2': 'An option is wrong, or a directory or port is missing, unreadable, nested or busy. One line says which, and how to correct it. Nothing was created or changed.',
+      '2': 'An option or the configuration file is wrong, or a directory or port is missing, unreadable, nested or busy. One line says which, and how to correct it. Nothing was created or changed.',
     }),
   ],
 }
@@ -192,6 +162,7 @@ const ENVIRONMENT: Section = {
   title: 'ENVIRONMENT',
   blocks: [
     terms({
+      '`NAME` of `${NAME}` in a configuration file': 'See overlayd.toml(5).',
       '`XDG_STATE_HOME`': 'The parent of the default state directory, unless root runs the server.',
       '`UV_THREADPOOL_SIZE`': 'The number of threads for calls that may wait for a disk. Default: 16.',
     }),
@@ -235,6 +206,7 @@ export const MANUAL: readonly Section[] = [
   { title: 'OPTIONS', blocks: [{ kind: 'options', options: SERVE_OPTIONS, joint: ' ' }] },
   OVERLAY,
   EXPORTS,
+  ...COMMAND_SECTIONS,
   STATUS,
   REMOUNT,
   SIGNALS,
@@ -242,5 +214,5 @@ export const MANUAL: readonly Section[] = [
   FILES,
   ENVIRONMENT,
   EXAMPLES,
-  { title: 'SEE ALSO', blocks: [text('mount(8), exports(5), nfs(5), mount.davfs(8)')] },
+  { title: 'SEE ALSO', blocks: [text('overlayd.toml(5), mount(8), exports(5), nfs(5), mount.davfs(8)')] },
 ]

@@ -14,7 +14,7 @@ export interface Network {
  *
  * @throws OptionError the text is not such a URL
  */
-export function parsePublicUrl(text: string, view: string): string {
+export function parsePublicUrl(text: string, view: string | undefined): string {
   const option = '--public-url'
   const url = URL.parse(text)
   if (url === null || !/^https?:$/.test(url.protocol) || url.host === '') {
@@ -23,7 +23,8 @@ export function parsePublicUrl(text: string, view: string): string {
   if (url.username !== '' || url.password !== '' || url.search !== '' || url.hash !== '') {
     throw new OptionError(option, `${JSON.stringify(text)} has more than a host and a port; use ${url.origin}`)
   }
-  if (!['/', `/${view}`, `/${view}/`].includes(url.pathname)) {
+  const own = view === undefined ? [] : [`/${view}`, `/${view}/`]
+  if (!['/', ...own].includes(url.pathname)) {
     throw new OptionError(
       option,
       `${JSON.stringify(text)} has a path; let the proxy pass paths on unchanged, and use ${url.origin}`,

@@ -230,6 +230,54 @@ export const REMOUNT_OPTIONS = [
   { name: '--help', short: '-h', meaning: 'Prints help for `overlayd remount` and exits.' },
 ] as const satisfies readonly OptionSpec[]
 
+/** The options of the server that a configuration file cannot take the place of, or that it takes the place of wholly. */
+const NOT_WITH_FILE = ['-o', '--sample', '--export', '--version', '--help']
+
+/** The options of `overlayd serve --config FILE` and of `overlayd config print`: they count before what the file says. */
+export const FILE_OPTIONS: readonly OptionSpec[] = [
+  {
+    name: '--config',
+    value: 'FILE',
+    meaning: 'The configuration file, see overlayd.toml(5). Relative paths in it start at its directory.',
+    examples: ['overlayd serve --config /etc/overlayd/overlayd.toml'],
+  },
+  ...SERVE_OPTIONS.filter(({ name }) => !NOT_WITH_FILE.includes(name)),
+  { name: '--help', short: '-h', meaning: 'Prints how to use this command and exits.' },
+]
+
+/** The further option of `overlayd config print`. */
+export const PRINT_OPTIONS: readonly OptionSpec[] = [
+  ...FILE_OPTIONS,
+  { name: '--json', meaning: 'Prints JSON instead of TOML with comments.' },
+]
+
+/** The options of commands that have none of their own. */
+export const HELP_OPTIONS: readonly OptionSpec[] = [
+  { name: '--help', short: '-h', meaning: 'Prints how to use this command and exits.' },
+]
+
+/** The options of `overlayd reload`. */
+export const RELOAD_OPTIONS: readonly OptionSpec[] = [
+  {
+    name: '--pid',
+    value: 'PID',
+    meaning: 'Which server is to read its file again, if several run.',
+    otherwise: 'the only one that runs from a configuration file',
+  },
+  {
+    name: '--config',
+    value: 'FILE',
+    meaning: 'The file of that server. Where it names a state directory, the server is looked for there.',
+  },
+  {
+    name: '--state-dir',
+    value: 'DIR',
+    meaning: 'Where to look for the running server.',
+    otherwise: 'as for the server',
+  },
+  { name: '--help', short: '-h', meaning: 'Prints how to use `overlayd reload` and exits.' },
+]
+
 /** The names of the server's options that have a fixed default. */
 type Defaulted = Extract<(typeof SERVE_OPTIONS)[number], { readonly default: string }>['name']
 

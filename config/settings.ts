@@ -1,4 +1,5 @@
 import type { MountOptions } from '../overlay-core/index.ts'
+import type { Environment } from './environment.ts'
 import type { Network } from './proxy-options.ts'
 
 /** The address of a listener. */
@@ -20,6 +21,31 @@ export interface ViewSettings {
   readonly exports: readonly string[]
   /** False when `exports` is the default. */
   readonly exportsGiven: boolean
+  /** By which protocols it is served; all that have a listener when absent. */
+  readonly doors?: Doors
+  /** On whose behalf WebDAV acts here, in place of `as` of the settings. */
+  readonly as?: Identity | undefined
+  /** Its file handles are stored apart from those of other views on the same layers. */
+  readonly handlesOfItsOwn?: boolean
+  /** Directories of the upper to make where they are missing. */
+  readonly make?: NewUpper | undefined
+}
+
+/** A user and a group. */
+export interface Identity {
+  readonly uid: number
+  readonly gid: number
+}
+
+export interface Doors {
+  readonly webdav: boolean
+  readonly nfs: boolean
+}
+
+/** An upper that is made when it is missing. */
+export interface NewUpper {
+  /** Whose the root of the upper becomes; undefined: as the root of the topmost layer. */
+  readonly owner: Identity | undefined
 }
 
 export const LOG_LEVELS = ['silent', 'fatal', 'error', 'warn', 'info', 'debug', 'trace'] as const
@@ -33,13 +59,13 @@ export type SymlinkPolicy = (typeof SYMLINK_POLICIES)[number]
 
 /** All settings of a server. */
 export interface Settings {
-  /** Always one today, but the server is built for a list. */
+  /** One from the command line, any number from a configuration file. */
   readonly views: readonly ViewSettings[]
   /** Undefined: switched off. At least one listener is on. */
   readonly webdav: Address | undefined
   readonly nfs: Address | undefined
   /** The user that WebDAV acts as. Undefined: the server's own user, or nobody if that is root. */
-  readonly as: { readonly uid: number; readonly gid: number } | undefined
+  readonly as: Identity | undefined
   /** Who must respect WebDAV locks: only WebDAV clients, or clients of other protocols too. */
   readonly locks: LockPolicy
   /** What WebDAV clients see of symlinks. */
@@ -63,6 +89,8 @@ export interface Settings {
   readonly stateDir: string
   /** Absolute. */
   readonly readyFile: string | undefined
+  /** The configuration file that all this comes from. Absolute. */
+  readonly configFile?: string
 }
 
 /** The settings of `overlayd status`. */
@@ -85,9 +113,29 @@ export interface RemountSettings {
   readonly stateDir: string
 }
 
+/** A configuration file, and what counts before what it says. */
+export interface ConfigRequest {
+  /** The file as it was named. */
+  readonly name: string
+  /** Absolute. */
+  readonly path: string
+  /** Options of the command line, cut and not yet understood. */
+  readonly overrides: ReadonlyMap<string, readonly string[]>
+  readonly environment: Environment
+}
+
+/** What `overlayd config print` is told. Without a file the defaults are printed. */
+export interface PrintRequest extends Pick<ConfigRequest, 'overrides' | 'environment'> {
+  readonly config: ConfigRequest | undefined
+  readonly json: boolean
+}
+
 /** The command that a command line requests. */
 export type Command =
   | { readonly kind: 'serve'; readonly settings: Settings }
+  | { readonly kind: 'serve-config'; readonly config: ConfigRequest }
+  | { readonly kind: 'config-check'; readonly config: ConfigRequest }
+  | { readonly kind: 'config-print'; readonly print: PrintRequest }
   | { readonly kind: 'status'; readonly settings: StatusSettings }
   | { readonly kind: 'remount'; readonly settings: RemountSettings }
   | { readonly kind: 'help'; readonly text: string }

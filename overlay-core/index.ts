@@ -3,7 +3,7 @@
 export { ERRNO, type Errno, isErrno, OverlayError } from './api/errno.ts'
 export type { Journal, LiveRecords } from './api/journal.ts'
 export type { Overlay } from './api/overlay-api.ts'
-export { type MountOptions, OptionError, parseOptions } from './api/params.ts'
+export { type MountOptions, nearestWord, OptionError, parseOptions } from './api/params.ts'
 export {
   Access,
   type Attr,

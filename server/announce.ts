@@ -2,7 +2,7 @@ import { networkInterfaces, release } from 'node:os'
 import { formatAddress, type Settings } from '../config/index.ts'
 import type { ListeningAddresses } from './running-server.ts'
 import { version } from './version.ts'
-import type { View } from './views.ts'
+import { isServedBy, type View } from './views.ts'
 
 /** The port where clients expect NFS by default. */
 const NFS_PORT = 2049
@@ -16,19 +16,22 @@ export function announce(
 ): string {
   const { webdav, nfs } = listening
   const lines = [`overlayd ${version()} serves ${views.map(describe).join(', ')}. To mount:`]
-  for (const { name } of views) {
-    if (webdav !== undefined) {
+  for (const view of views) {
+    const { name } = view
+    if (webdav !== undefined && isServedBy('webdav', view)) {
       for (const url of davUrls(webdav, name, settings.publicUrls)) lines.push(`  mount -t davfs ${url} /mnt`)
     }
-    if (nfs !== undefined) lines.push(`  ${nfsMount(nfs, name, settings.portmap || settings.rpcbind)}`)
+    if (nfs !== undefined && isServedBy('nfs', view))
+      lines.push(`  ${nfsMount(nfs, name, settings.portmap || settings.rpcbind)}`)
   }
-  const url = webdav && davUrl(webdav, views[0]!.name)
+  const first = views.find((view) => isServedBy('webdav', view))
+  const url = webdav && first && davUrl(webdav, first.name)
   if (url !== undefined) lines.push(...webdavHints(url))
-  if (webdav?.user !== undefined && process.geteuid?.() === 0)
+  if (webdav?.user !== undefined && process.geteuid?.() === 0 && settings.configFile === undefined)
     lines.push(userHint(webdav.user, settings.as !== undefined))
   for (const { name, overlay } of views) for (const notice of overlay.notices) lines.push(`Note on ${name}: ${notice}.`)
   for (const note of exposed) lines.push(`Warning: ${note}.`)
-  if (settings.views[0]!.mount === undefined) lines.push(...sampleHints(url, settings.stateDir))
+  if (settings.views[0]?.mount === undefined) lines.push(...sampleHints(url, settings.stateDir))
   lines.push('Press Ctrl-C to stop.', '')
   return lines.join('\n')
 }

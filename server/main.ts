@@ -1,7 +1,8 @@
-import { parseCommandLine, readEnvironment } from '../config/index.ts'
+import { type ConfigRequest, parseCommandLine, readEnvironment } from '../config/index.ts'
 import { OptionError } from '../overlay-core/index.ts'
 import { installFaultPolicy } from './faults.ts'
 import { createLog } from './log.ts'
+import type { ServedConfig } from './serve-config.ts'
 import { listenForSignals } from './shutdown.ts'
 import { versionText } from './version.ts'
 
@@ -14,11 +15,36 @@ async function main(argv: readonly string[]): Promise<number> {
   if (command.kind === 'status') return (await import('./status-command.ts')).printStatus(command.settings, print)
   if (command.kind === 'remount')
     return (await import('./remount-command.ts')).askForRemount(command.settings, complain)
+  if (command.kind === 'config-check') return (await import('./config-command.ts')).checkConfig(command.config, output)
+  if (command.kind === 'config-print') return (await import('./config-command.ts')).printConfig(command.print, output)
+  if (command.kind === 'serve-config') return await runFromConfig(command.config)
+  return await run({ settings: command.settings, notes: [] })
+}
+
+/** Serves what a configuration file says. Returns the exit status: 2 if the file has errors. */
+async function runFromConfig(request: ConfigRequest): Promise<number> {
+  const { servedConfig } = await import('./serve-config.ts')
+  const config = await servedConfig(request)
+  if (typeof config === 'string') {
+    process.stderr.write(config)
+    return 2
+  }
+  try {
+    return await run(config)
+  } catch (error) {
+    if (!(error instanceof OptionError)) throw error
+    complain(`${oneLine(config.explain(error))}\n`)
+    return 2
+  }
+}
+
+/** Serves until a signal ends it, and returns the exit status. */
+async function run({ settings, notes }: Pick<ServedConfig, 'settings' | 'notes'>): Promise<number> {
   const { serve } = await import('./serve.ts')
-  const { log, counters } = createLog(command.settings.logLevel)
+  const { log, counters } = createLog(settings.logLevel)
   const stop = listenForSignals(log)
   const faults = installFaultPolicy(log, stop)
-  const server = await serve(command.settings, { log, logCounters: counters, faults, print })
+  const server = await serve(settings, { log, logCounters: counters, faults, print, notes })
   await stop.requested
   const closed = await server.close()
   // Exit even if a bug left something open: everything has been flushed.
@@ -32,10 +58,17 @@ function print(text: string): number {
   return 0
 }
 
-/** Writes to standard error. */
+/** Writes to standard error, for messages of this command. */
 function complain(text: string): void {
   process.stderr.write(`overlayd: ${text}`)
 }
+
+/** Keeps a message in one line: control characters in user input could break it, or the terminal. */
+function oneLine(text: string): string {
+  return text.replace(/\p{Cc}/gu, '?')
+}
+
+const output = { print, printError: (text: string) => void process.stderr.write(text) }
 
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code !== 'EPIPE') throw error
@@ -45,7 +78,6 @@ try {
   process.exitCode = await main(process.argv.slice(2))
 } catch (error) {
   if (!(error instanceof OptionError)) throw error
-  // Keep the message in one line: control characters in user input could break it, or the terminal.
-  process.stderr.write(`overlayd: ${error.message.replace(/\p{Cc}/gu, '?')}\n`)
+  complain(`${oneLine(error.message)}\n`)
   process.exitCode = 2
 }

@@ -11,9 +11,9 @@ import { loadWriteVerifier } from './nfs-state.ts'
 import { systemRandom } from './random.ts'
 import { openReplyMemory } from './reply-memory.ts'
 import type { RunningServer } from './running-server.ts'
+import { serverStatePath } from './server-state-path.ts'
 import { loadHandleKey } from './state-dir.ts'
-import { statePath } from './state-path.ts'
-import type { View } from './views.ts'
+import { isServedBy, type View } from './views.ts'
 
 /** Parses the rules of `--export`. @throws OptionError a rule is wrong */
 export function readExports(texts: readonly string[]): ExportRule[] {
@@ -32,18 +32,20 @@ export async function openNfs(server: RunningServer, settings: Settings, nfs: Ad
   const verifier = await loadWriteVerifier(stateDir, systemRandom, (error) =>
     log.error({ err: error }, 'cannot save the NFS write verifier'),
   )
-  const journal = await openJournal(lockClientsPath(stateDir, views), 'nfspeers')
+  const journal = await openJournal(await lockClientsPath(settings, views), 'nfspeers')
   server.journals.push(journal)
-  server.replyMemory = await openReplyMemory(stateDir, views, log)
+  server.replyMemory = await openReplyMemory(settings, views, log)
   try {
     server.nfs = await startNfs({
       host: nfs.host,
       port: nfs.port,
-      exports: views.map((view) => ({
-        name: view.name,
-        overlay: overlayForOthers(view, settings, server.webdav),
-        rules: readExports(view.settings.exports),
-      })),
+      exports: views
+        .filter((view) => isServedBy('nfs', view))
+        .map((view) => ({
+          name: view.name,
+          overlay: overlayForOthers(view, settings, server.webdav),
+          rules: readExports(view.settings.exports),
+        })),
       handleKey,
       writeVerifier: verifier.bytes,
       renewWriteVerifier: verifier.renew,
@@ -59,14 +61,15 @@ export async function openNfs(server: RunningServer, settings: Settings, nfs: Ad
   }
 }
 
-/** The path of the list of clients that hold NFS locks in these views. */
-function lockClientsPath(stateDir: string, views: readonly View[]): string {
+/** The file that records which clients hold NFS locks in these views. */
+async function lockClientsPath(settings: Settings, views: readonly View[]): Promise<string> {
   const identity = views.flatMap(({ name, overlay }) => [overlay.uuid, `${name}/`])
-  return statePath(stateDir, 'nfs-lock-clients', identity)
+  return await serverStatePath(settings, 'nfs-lock-clients', identity)
 }
 
 /** The overlay as other protocols see it: with mandatory locks it enforces the locks of WebDAV clients. */
-function overlayForOthers({ name, overlay }: View, settings: Settings, webdav: DavHandle | undefined): Overlay {
-  if (settings.locks === 'advisory' || webdav === undefined) return overlay
+function overlayForOthers(view: View, settings: Settings, webdav: DavHandle | undefined): Overlay {
+  const { name, overlay } = view
+  if (settings.locks === 'advisory' || webdav === undefined || !isServedBy('webdav', view)) return overlay
   return guardChanges(overlay, webdav.changeGuard(name))
 }

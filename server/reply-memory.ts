@@ -1,9 +1,10 @@
 import { mkdir, rename } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import type { Logger } from 'pino'
+import type { Settings } from '../config/index.ts'
 import { isErrno, openPersistentMemory, type PersistentMemory } from '../overlay-core/index.ts'
 import { isReplyMemory, REPLY_MEMORY_BYTES } from '../protocols/nfs/index.ts'
-import { statePath } from './state-path.ts'
+import { serverStatePath } from './server-state-path.ts'
 import type { View } from './views.ts'
 
 /**
@@ -11,13 +12,14 @@ import type { View } from './views.ts'
  * then runs without. Two servers never share one, because the file belongs to uppers and each upper to one server.
  */
 export async function openReplyMemory(
-  stateDir: string,
+  settings: Settings,
   views: readonly View[],
   log: Logger,
 ): Promise<PersistentMemory | undefined> {
   const writable = views.filter(({ overlay }) => overlay.options.upperdir !== undefined)
-  if (writable.length === 0) return undefined
-  const path = replyMemoryPath(stateDir, writable)
+  // Views of a configuration file come and go.
+  if (writable.length === 0 && settings.configFile === undefined) return undefined
+  const path = await replyMemoryPath(settings, writable)
   try {
     await mkdir(dirname(path), { recursive: true, mode: 0o700 })
     return (await openIfSound(path)) ?? (await openAfresh(path, log))
@@ -27,9 +29,9 @@ export async function openReplyMemory(
   }
 }
 
-function replyMemoryPath(stateDir: string, views: readonly View[]): string {
+async function replyMemoryPath(settings: Settings, views: readonly View[]): Promise<string> {
   const identity = views.flatMap(({ name, overlay }) => [overlay.uuid, `${overlay.options.upperdir}\0${name}/`])
-  return statePath(stateDir, 'nfs-replies', identity)
+  return await serverStatePath(settings, 'nfs-replies', identity)
 }
 
 async function openIfSound(path: string): Promise<PersistentMemory | undefined> {

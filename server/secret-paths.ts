@@ -14,13 +14,23 @@ interface Secret {
   readonly option: string
   readonly what: string
   readonly path: string
-  /** Directories inside it that may be layers nevertheless. */
-  readonly except: readonly string[]
+  /** Directories inside it that may be layers nevertheless. Undefined for a file: layers may be beside it. */
+  readonly except: readonly string[] | undefined
+  readonly mend: string
 }
 
 interface LayerPath {
   readonly option: string
   readonly path: string
+}
+
+/** How a layer and a secret lie in one another. */
+export interface Collision {
+  /** The layer. */
+  readonly path: string
+  readonly message: string
+  /** What to do where the layer is given beside the secret. */
+  readonly mend: string
 }
 
 /**
@@ -33,7 +43,7 @@ export async function refuseSecretsInLayers(settings: Settings, views: readonly 
   for (const secret of secretsOf(settings)) {
     for (const options of views) {
       const found = await collision(secret, options)
-      if (found !== undefined) throw new OptionError(secret.option, `${found}; choose a directory outside all layers`)
+      if (found !== undefined) throw new OptionError(secret.option, `${found.message}; ${found.mend}`)
     }
   }
 }
@@ -43,27 +53,50 @@ export async function refuseSecretsInNewLayers(settings: Settings, options: Moun
   for (const secret of secretsOf(settings)) {
     const found = await collision(secret, options)
     if (found !== undefined)
-      throw new OptionError('lowerdir', `${found}; remove that layer, or restart with another ${secret.option}`)
+      throw new OptionError('lowerdir', `${found.message}; remove that layer, or restart with another ${secret.option}`)
   }
 }
 
-function secretsOf({ stateDir }: Settings): Secret[] {
-  return [{ option: '--state-dir', what: 'the state directory', path: stateDir, except: [`${stateDir}/sample`] }]
+/** What `refuseSecretsInLayers` refuses of one view. */
+export async function secretCollision(settings: Settings, options: MountOptions): Promise<Collision[]> {
+  const found = await Promise.all(secretsOf(settings).map((secret) => collision(secret, options)))
+  return found.filter((each) => each !== undefined)
 }
 
-/** Describes which layer contains the secret, or is inside it; undefined if none. */
-async function collision(secret: Secret, options: MountOptions): Promise<string | undefined> {
+function secretsOf({ stateDir, configFile }: Settings): Secret[] {
+  const stateDirectory = {
+    option: '--state-dir',
+    what: 'the state directory',
+    path: stateDir,
+    except: [`${stateDir}/sample`],
+    mend: 'choose a directory outside all layers',
+  }
+  if (configFile === undefined) return [stateDirectory]
+  const what = 'the configuration file'
+  const mend = 'move it out of all layers'
+  return [stateDirectory, { option: '--config', what, path: configFile, except: undefined, mend }]
+}
+
+/** Says in which layer the secret lies, or which layer in it. */
+async function collision(secret: Secret, options: MountOptions): Promise<Collision | undefined> {
+  const { mend } = secret
   const places = await placesOf(secret.path)
-  const allowed = await Promise.all(secret.except.map(placesOf))
+  const allowed = await Promise.all((secret.except ?? []).map(placesOf))
   const inner = await showsInnerMounts()
   for (const { option, path } of layersOf(options)) {
     const layer = await placesIfThere(path)
     const through = inner || option === 'upperdir' || option === 'workdir'
     if (liesIn(places, layer, through)) {
-      return `'${secret.path}' (${secret.what}) is inside the ${option} '${path}', so clients could read its keys`
+      const why = secret.except === undefined ? 'clients could read it' : 'clients could read its keys'
+      return {
+        path,
+        mend,
+        message: `'${secret.path}' (${secret.what}) is inside the ${option} '${path}', so ${why}`,
+      }
     }
+    if (secret.except === undefined) continue
     if (liesIn(layer, places, true) && !allowed.some((exception) => liesIn(layer, exception, false))) {
-      return `'${secret.path}' (${secret.what}) contains the ${option} '${path}'`
+      return { path, mend, message: `'${secret.path}' (${secret.what}) contains the ${option} '${path}'` }
     }
   }
   return undefined

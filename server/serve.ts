@@ -1,5 +1,6 @@
 import type { Logger } from 'pino'
 import { formatAddress, type Settings } from '../config/index.ts'
+import { OptionError } from '../overlay-core/index.ts'
 import { announce } from './announce.ts'
 import { systemClock } from './clock.ts'
 import { type Control, openControl } from './control.ts'
@@ -13,8 +14,15 @@ import { systemRandom } from './random.ts'
 import { RunningServer } from './running-server.ts'
 import { planViews } from './sample.ts'
 import { refuseSecretsInLayers, refuseSecretsInNewLayers } from './secret-paths.ts'
-import { checkReadyFile, checkWritable, type ReadyNote, writeReadyFile, writeRunNote } from './state-dir.ts'
-import { Views } from './views.ts'
+import {
+  checkReadyFile,
+  checkWritable,
+  type ReadyNote,
+  readRunNotes,
+  writeReadyFile,
+  writeRunNote,
+} from './state-dir.ts'
+import { isServedBy, Views } from './views.ts'
 
 /** What the process provides to a server. */
 export interface Surroundings {
@@ -23,6 +31,8 @@ export interface Surroundings {
   readonly faults: Faults
   /** Prints a text for the person who started the server. */
   readonly print: (text: string) => void
+  /** Warnings from before the start, one sentence each. */
+  readonly notes?: readonly string[]
 }
 
 /**
@@ -34,14 +44,20 @@ export interface Surroundings {
  */
 export async function serve(
   given: Settings,
-  { log, logCounters, faults, print }: Surroundings,
+  { log, logCounters, faults, print, notes: before = [] }: Surroundings,
 ): Promise<RunningServer> {
   checkExports(given)
   if (given.readyFile !== undefined) await checkReadyFile(given.readyFile)
   await checkWritable('--state-dir', given.stateDir)
+  await refuseSecondServer(given)
   const settings = await checkPorts(given)
-  const views = await openViews(settings)
-  const notes = [...views.notes]
+  const notes = [...before]
+  const views = await openViews(settings, (view, error) => {
+    const reason = error instanceof Error ? error.message : String(error)
+    log.error({ err: error, view }, 'a view cannot be served')
+    notes.push(`the view ${view} is not served: ${reason}`)
+  })
+  notes.push(...views.notes)
   const server = new RunningServer({
     log,
     logCounters,
@@ -69,13 +85,35 @@ export async function serve(
   return server
 }
 
-async function openViews(settings: Settings): Promise<Views> {
+/**
+ * Mounts the views. Those of a configuration file do not depend on each other: one that cannot be mounted is reported to `failed`.
+ *
+ * @throws OptionError
+ */
+async function openViews(settings: Settings, failed: (view: string, error: unknown) => void): Promise<Views> {
   const plans = await planViews(settings)
   await refuseSecretsInLayers(
     settings,
     plans.map(({ options }) => options),
   )
-  return await Views.open(plans, settings.stateDir, (options) => refuseSecretsInNewLayers(settings, options))
+  const { stateDir, configFile } = settings
+  const views = await Views.open(plans, stateDir, {
+    checkLayers: (options) => refuseSecretsInNewLayers(settings, options),
+    ...(configFile !== undefined && { failed }),
+  })
+  if (views.list().length > 0) return views
+  throw new OptionError('--config', 'none of its views can be served; see the errors above')
+}
+
+/** Two servers of one file would share the notes on NFS locks and replies. @throws OptionError naming --config */
+async function refuseSecondServer({ configFile, stateDir }: Settings): Promise<void> {
+  if (configFile === undefined) return
+  const other = (await readRunNotes(stateDir)).find(({ config }) => config === configFile)
+  if (other === undefined) return
+  throw new OptionError(
+    '--config',
+    `process ${other.pid} serves this file already; use overlayd reload, or stop it first`,
+  )
 }
 
 /** Refuses a wrong `--export` before anything is created. */
@@ -97,7 +135,9 @@ async function openListeners(server: RunningServer, settings: Settings, log: Log
 async function tellOthers(server: RunningServer, settings: Settings, control: Control): Promise<string[]> {
   const note = readyNote(server)
   const views = server.views.list().map(({ name }) => name)
-  const run = { ...note, pid: process.pid, views, control: control.note }
+  const { configFile } = settings
+  const config = configFile === undefined ? {} : { config: configFile }
+  const run = { ...note, pid: process.pid, views, ...config, control: control.note }
   const path = await writeRunNote(settings.stateDir, run)
   if (path !== undefined) server.notes.push(path)
   if (settings.readyFile !== undefined) {
@@ -110,12 +150,18 @@ async function tellOthers(server: RunningServer, settings: Settings, control: Co
   ]
 }
 
-function readyNote({ listening, views }: RunningServer): ReadyNote {
-  const name = views.list()[0]!.name
-  const { webdav, nfs } = listening
+function readyNote({ listening: { webdav, nfs }, views }: RunningServer): ReadyNote {
+  const first = (door: 'webdav' | 'nfs') => views.list().find((view) => isServedBy(door, view))?.name
+  const [dav, exported] = [first('webdav'), first('nfs')]
   return {
-    webdav: webdav === undefined ? null : `http://${formatAddress(reachable(webdav.host), webdav.port)}/${name}/`,
-    nfs: nfs === undefined ? null : { host: reachable(nfs.host), port: nfs.port, export: `/${name}` },
+    webdav:
+      webdav === undefined || dav === undefined
+        ? null
+        : `http://${formatAddress(reachable(webdav.host), webdav.port)}/${dav}/`,
+    nfs:
+      nfs === undefined || exported === undefined
+        ? null
+        : { host: reachable(nfs.host), port: nfs.port, export: `/${exported}` },
   }
 }
 

@@ -22,6 +22,8 @@ export interface RunNote extends ReadyNote {
   readonly pid: number
   /** Names of its overlays. */
   readonly views: readonly string[]
+  /** The configuration file that it serves. Absolute. */
+  readonly config?: string
   readonly control: ControlNote
 }
 
@@ -129,7 +131,7 @@ async function makeKey(path: string, random: RandomBytes): Promise<Uint8Array> {
 let asideCount = 0
 
 /** A temporary path, different in every process and at every call, for a file that is built before it gets its name. */
-function asideName(path: string): string {
+export function asideName(path: string): string {
   return `${path}.${process.pid}.${asideCount++}~`
 }
 
@@ -166,6 +168,22 @@ export async function readStateFile(path: string): Promise<string | undefined> {
 export async function writeStateFile(path: string, data: string): Promise<void> {
   await mkdir(dirname(path), { recursive: true, mode: 0o700 })
   await replaceFile(path, data, 0o600)
+}
+
+/** Lets a file of the state directory take its new place, where it has one and that is still free. */
+export async function adoptStateFile(from: string, to: string): Promise<void> {
+  if ((await readable(to)) || !(await readable(from))) return
+  await rename(from, to)
+}
+
+async function readable(path: string): Promise<boolean> {
+  try {
+    await access(path)
+    return true
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT' || codeOf(error) === 'ENOTDIR') return false
+    throw error
+  }
 }
 
 /** Writes the file of `--ready-file`. */
@@ -242,8 +260,9 @@ function isRunning(pid: number): boolean {
 export async function makeHandleDir(
   stateDir: string,
   layers: readonly string[],
+  view?: string,
 ): Promise<{ path: string; undo: () => Promise<void> } | undefined> {
-  const path = handleDirOf(stateDir, layers)
+  const path = handleDirOf(stateDir, layers, view)
   const first = await mkdir(path, { recursive: true, mode: 0o700 }).catch(unlessNoRoom)
   if (first === NO_ROOM) return undefined
   return { path, undo: async () => (first === undefined ? undefined : rm(first, { recursive: true })) }
@@ -253,8 +272,13 @@ export async function makeHandleDir(
  * Moves the stored file handles at `path` after a remount, so that a later start with the present layers finds them. Returns the
  * new path. An existing directory there is exchanged with it.
  */
-export async function moveHandleDir(stateDir: string, path: string, layers: readonly string[]): Promise<string> {
-  const target = handleDirOf(stateDir, layers)
+export async function moveHandleDir(
+  stateDir: string,
+  path: string,
+  layers: readonly string[],
+  view?: string,
+): Promise<string> {
+  const target = handleDirOf(stateDir, layers, view)
   if (target === path) return path
   const aside = asideName(path)
   await rename(path, aside)
@@ -267,8 +291,9 @@ export async function moveHandleDir(stateDir: string, path: string, layers: read
   return target
 }
 
-function handleDirOf(stateDir: string, layers: readonly string[]): string {
-  return statePath(stateDir, 'handles', [layers.join('\0')])
+/** `view` sets views on the same layers apart. */
+function handleDirOf(stateDir: string, layers: readonly string[], view: string | undefined): string {
+  return statePath(stateDir, 'handles', [layers.join('\0'), view === undefined ? '' : `\0\0${view}`])
 }
 
 /**

@@ -1,12 +1,18 @@
 import { inOverlayOptions, type ViewSettings } from '../config/index.ts'
-import { isErrno, type MountOptions, mount, OptionError, type Overlay, parseOptions } from '../overlay-core/index.ts'
-import { makeHandleDir, moveHandleDir } from './state-dir.ts'
+import { type MountOptions, OptionError, type Overlay, parseOptions } from '../overlay-core/index.ts'
+import { layersOf, mountView } from './mount-view.ts'
+import { moveHandleDir } from './state-dir.ts'
 
 /** An overlay and the name that clients use for it. */
 export interface View {
   readonly name: string
   readonly overlay: Overlay
   readonly settings: ViewSettings
+}
+
+/** Whether a view is served by a protocol, as far as that has a listener. */
+export function isServedBy(door: 'webdav' | 'nfs', { settings }: View): boolean {
+  return settings.doors?.[door] ?? true
 }
 
 /** The request of `overlayd remount`. */
@@ -27,55 +33,79 @@ export interface ResolvedViewSettings {
 /** Refuses layers that must not be served. @throws OptionError */
 type CheckLayers = (options: MountOptions) => Promise<void>
 
+/** How `Views` opens its views. */
+export interface ViewsOptions {
+  /** Called before a remount changes layers. */
+  readonly checkLayers?: CheckLayers
+  /** Told of each view that cannot be opened, which is then left out. Without this, none is opened. */
+  readonly failed?: (view: string, error: unknown) => void
+}
+
 /** All views of a server by name. Owns their overlays. */
 export class Views {
-  /** Differences from the requested settings, one sentence each. */
-  readonly notes: readonly string[]
-  readonly #views: ReadonlyMap<string, View>
+  readonly #views = new Map<string, View>()
+  readonly #notes: string[] = []
   readonly #stateDir: string
   readonly #checkLayers: CheckLayers
   /** The directories in which overlays without an upper store their file handles, by view. */
-  readonly #handleDirs: Map<string, string>
+  readonly #handleDirs = new Map<string, string>()
 
-  private constructor(
-    views: ReadonlyMap<string, View>,
-    stateDir: string,
-    { handleDirs, notes }: { handleDirs: Map<string, string>; notes: readonly string[] },
-    checkLayers: CheckLayers,
-  ) {
-    this.#views = views
+  private constructor(stateDir: string, checkLayers: CheckLayers) {
     this.#stateDir = stateDir
     this.#checkLayers = checkLayers
-    this.#handleDirs = handleDirs
-    this.notes = notes
   }
 
   /**
-   * Mounts every overlay; if one fails, those before it are released again. `checkLayers` is called before a remount changes layers.
+   * Mounts every overlay; if one fails, those before it are released again, unless `failed` is given.
    *
    * @throws OptionError a directory of one of them is missing, unreadable, nested or busy
    */
   static async open(
     plans: readonly ResolvedViewSettings[],
     stateDir: string,
-    checkLayers: CheckLayers = async () => undefined,
+    { checkLayers = async () => undefined, failed }: ViewsOptions = {},
   ): Promise<Views> {
-    const opened = new Map<string, View>()
-    const handleDirs = new Map<string, string>()
-    const notes: string[] = []
-    try {
-      for (const { settings, options } of plans) {
-        const { name } = settings
-        const { overlay, handleDir, note } = await mountView(options, stateDir)
-        if (note !== undefined) notes.push(note)
-        opened.set(name, { name, overlay, settings })
-        if (handleDir !== undefined) handleDirs.set(name, handleDir)
+    const views = new Views(stateDir, checkLayers)
+    for (const plan of plans) {
+      try {
+        await views.add(plan)
+      } catch (error) {
+        if (failed === undefined) await Promise.all(views.list().map((view) => view.overlay.unmount()))
+        if (failed === undefined) throw error
+        failed(plan.settings.name, error)
       }
+    }
+    return views
+  }
+
+  /** Differences from the requested settings, one sentence each. */
+  get notes(): readonly string[] {
+    return this.#notes
+  }
+
+  /** Mounts one more overlay. @throws OptionError a directory is missing, unreadable, nested or busy */
+  async add(plan: ResolvedViewSettings): Promise<View> {
+    const { settings } = plan
+    const { name } = settings
+    if (this.#views.has(name)) throw new OptionError('NAME', `${JSON.stringify(name)} is served already`)
+    try {
+      const { overlay, handleDir, note } = await mountView(plan, this.#stateDir)
+      const view = { name, overlay, settings }
+      if (note !== undefined) this.#notes.push(note)
+      if (handleDir !== undefined) this.#handleDirs.set(name, handleDir)
+      this.#views.set(name, view)
+      return view
     } catch (error) {
-      await Promise.all([...opened.values()].map((view) => view.overlay.unmount()))
       throw error instanceof OptionError ? inOverlayOptions(error) : error
     }
-    return new Views(opened, stateDir, { handleDirs, notes }, checkLayers)
+  }
+
+  /** Releases a view once the calls that run in it have ended; later ones get ESTALE. @throws OverlayError it cannot be flushed */
+  async remove(name: string): Promise<void> {
+    const view = this.#views.get(name)
+    this.#views.delete(name)
+    this.#handleDirs.delete(name)
+    if (view !== undefined) await closeView(view)
   }
 
   get(name: string): View | undefined {
@@ -102,7 +132,12 @@ export class Views {
     await overlay.remount(next)
     const handleDir = this.#handleDirs.get(name)
     if (handleDir === undefined) return
-    this.#handleDirs.set(name, await moveHandleDir(this.#stateDir, handleDir, layersOf(overlay.options)))
+    this.#handleDirs.set(name, await this.#moveHandleDir(view, handleDir))
+  }
+
+  #moveHandleDir({ name, overlay, settings }: View, from: string): Promise<string> {
+    const layers = layersOf(overlay.options)
+    return moveHandleDir(this.#stateDir, from, layers, settings.handlesOfItsOwn ? name : undefined)
   }
 
   /**
@@ -115,50 +150,6 @@ export class Views {
     const failures = results.flatMap((result) => (result.status === 'rejected' ? [result.reason] : []))
     if (failures.length > 0) throw new AggregateError(failures, 'cannot flush and release every view')
   }
-}
-
-/** A mounted view, the directory of its file handles if it has no workdir, and a note if it differs from the requested settings. */
-interface Mounted {
-  readonly overlay: Overlay
-  readonly handleDir: string | undefined
-  readonly note?: string
-}
-
-/**
- * Mounts. If the file system of the upper accepts no changes, because it is full or read-only, the overlay is served read-only, as
- * with `ro`.
- */
-async function mountView(options: MountOptions, stateDir: string): Promise<Mounted> {
-  const { upperdir, lowerdir } = options
-  if (upperdir === undefined) return await mountWithoutUpper(options, stateDir)
-  try {
-    return { overlay: await mount(options), handleDir: undefined }
-  } catch (error) {
-    if (!isErrno(error, 'EROFS', 'ENOSPC', 'EDQUOT')) throw error
-    const below = { ...options, lowerdir: [upperdir, ...lowerdir], upperdir: undefined, workdir: undefined }
-    const mounted = await mountWithoutUpper({ ...below, readOnly: true }, stateDir)
-    const why = error.code === 'EROFS' ? 'is read-only' : `is full (${error.code})`
-    return {
-      ...mounted,
-      note: `the file system of ${upperdir} ${why}, so the overlay is read-only; fix it and restart`,
-    }
-  }
-}
-
-/** Mounts an overlay without an upper. It has no workdir for its file handles, so they are stored in the state directory if possible. */
-async function mountWithoutUpper(options: MountOptions, stateDir: string): Promise<Mounted> {
-  const handles = await makeHandleDir(stateDir, layersOf(options))
-  if (handles === undefined) return { overlay: await mount(options), handleDir: undefined }
-  try {
-    return { overlay: await mount(options, { handleDirectory: handles.path }), handleDir: handles.path }
-  } catch (error) {
-    await handles.undo()
-    throw error
-  }
-}
-
-function layersOf({ lowerdir, datadir }: MountOptions): string[] {
-  return [...lowerdir, '', ...datadir]
 }
 
 async function closeView({ overlay }: View): Promise<void> {

@@ -1,7 +1,7 @@
 import type { Logger } from 'pino'
 import { type Address, isLoopback, type Settings } from '../config/index.ts'
 import type { Journal } from '../overlay-core/index.ts'
-import { registerWebDav } from '../protocols/webdav/index.ts'
+import { type DavViewSettings, registerWebDav } from '../protocols/webdav/index.ts'
 import { buildApp } from './app.ts'
 import { steadyClock } from './clock.ts'
 import { webdavCred } from './identity.ts'
@@ -9,7 +9,7 @@ import { lockJournalPath, openJournal } from './journal-file.ts'
 import { readBootId } from './nfs-state.ts'
 import { PublicNames } from './public-names.ts'
 import type { RunningServer } from './running-server.ts'
-import type { View } from './views.ts'
+import { isServedBy, type View } from './views.ts'
 
 /** Builds the HTTP process with WebDAV, without listening. The locks of the last run are in force when it returns. */
 export async function prepareWebdav(
@@ -18,7 +18,7 @@ export async function prepareWebdav(
   webdav: Address,
   log: Logger,
 ): Promise<void> {
-  const views = server.views.list()
+  const views = server.views.list().filter((view) => isServedBy('webdav', view))
   const journals = await openJournals(server, views, settings.stateDir)
   const cred = await webdavCred(settings.as)
   server.webdavUser = cred
@@ -30,13 +30,17 @@ export async function prepareWebdav(
     status: () => server.status(),
   })
   server.webdav = registerWebDav(server.http.app, {
-    views: views.map(({ name, overlay }) => ({ name, overlay, cred, symlinks: settings.symlinks })),
+    views: await Promise.all(views.map((view) => davView(view, settings))),
     lockJournals: journals,
     lockClock: { now: steadyClock, boot: await readBootId() },
     isOurs: (authority, req) => names.isOurs(authority, req),
     depthInfinity: settings.depthInfinity,
     log: log.child({ listener: 'webdav' }),
   })
+}
+
+async function davView({ name, overlay, settings: { as } }: View, settings: Settings): Promise<DavViewSettings> {
+  return { name, overlay, cred: await webdavCred(as ?? settings.as), symlinks: settings.symlinks }
 }
 
 async function openJournals(

@@ -34,6 +34,10 @@ const CONFINED: Readonly<Record<string, readonly string[]>> = {
     'server/nfs-state.ts',
     'server/reply-memory.ts',
     'server/exposure.ts',
+    // Reads the configuration, looks at the paths in it, and makes the uppers that it asks for.
+    'server/config-file.ts',
+    'server/config-paths.ts',
+    'server/new-upper.ts',
   ],
   koffi: ['overlay-core/sys/'],
   // Asks the name service by its own programs.
@@ -45,6 +49,7 @@ const CONFINED: Readonly<Record<string, readonly string[]>> = {
   undici: ['server/status-command.ts', 'server/remount-command.ts'],
   'webdav-server': ['protocols/webdav/'],
   saxes: ['protocols/webdav/'],
+  'smol-toml': ['config/file/'],
 }
 
 /** Words that reach for the surroundings, and the only files that may: elsewhere they are handed in, so that tests decide. */

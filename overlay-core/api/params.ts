@@ -46,13 +46,13 @@ export class OptionError extends Error {
 
   /** The error for a word that is none of `known`: suggests the nearest of them, when one is near. */
   static unknown(option: string, known: Iterable<string>, kind = 'option'): OptionError {
-    const near = nearest(option, known)
+    const near = nearestWord(option, known)
     return new OptionError(option, near === undefined ? `unknown ${kind}` : `unknown ${kind}; did you mean ${near}?`)
   }
 }
 
 /** The word of `known` that takes the fewest edits to reach from `word`, undefined when all are too far to be meant. */
-function nearest(word: string, known: Iterable<string>): string | undefined {
+export function nearestWord(word: string, known: Iterable<string>): string | undefined {
   let best: string | undefined
   let fewest = Math.max(1, Math.floor(word.length / 3)) + 1
   for (const candidate of known) {

@@ -232,3 +232,40 @@ t.test('help tells the whole in short, and a topic or an option in full', async 
   for (const { name } of [...SERVE_OPTIONS, ...STATUS_OPTIONS, ...OVERLAY_OPTIONS]) t.ok(manual.includes(name), name)
   t.equal(settings('-o lowerdir=/l help').views[0]?.name, 'help', 'an overlay may be called help')
 })
+
+t.test('commands about configuration files are told from overlays that have their names', async (t) => {
+  const parse = (line: string) => parseCommandLine(line.split(' '), environment)
+  t.match(parse('serve --config o/c.toml --log-level debug'), {
+    kind: 'serve-config',
+    config: { name: 'o/c.toml', path: '/home/me/o/c.toml', overrides: new Map([['--log-level', ['debug']]]) },
+  })
+  t.match(parse('config check ./c.toml'), {
+    kind: 'config-check',
+    config: { name: './c.toml', path: '/home/me/c.toml' },
+  })
+  t.match(parse('config print --json'), { kind: 'config-print', print: { json: true, config: undefined } })
+  for (const name of ['serve', 'config', 'reload', 'init'])
+    t.equal(settings(`${name} -o lowerdir=/l`).views[0]?.name, name)
+  for (const line of [
+    'serve --help',
+    'config --help',
+    'config check -h',
+    'config print -h',
+    'help serve',
+    'help config',
+  ])
+    t.equal(parse(line).kind, 'help', line)
+  const refused = {
+    serve: /^--config: is missing/,
+    'serve --config': /^--config: needs a value/,
+    'serve --config a b': /^serve: takes no further word/,
+    'serve --config a --export *(ro)': /^--export: unknown option/,
+    '--config a': /^--config: goes with a command; say overlayd serve --config FILE$/,
+    config: /^config: needs a word more/,
+    'config chek a': /^chek: unknown word after config; did you mean check\?$/,
+    'config check': /^FILE: is missing/,
+    'config check a b': /^config check: takes no further word/,
+    'config print --jsn': /^--jsn: unknown option; did you mean --json\?$/,
+  }
+  for (const [line, message] of Object.entries(refused)) t.throws(() => parse(line), { message }, line)
+})

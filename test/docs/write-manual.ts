@@ -1,4 +1,4 @@
-// npm run docs: writes docs/cli.md and docs/overlayd.1 anew from the tables in config/.
+// npm run docs: writes the manual pages and the JSON schema anew from the tables in config/.
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { manualFiles, top } from './manual-files.ts'

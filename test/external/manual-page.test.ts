@@ -1,7 +1,9 @@
 import { execFileSync, spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import t from 'tap'
+import t, { type Test } from 'tap'
+import { FILE_MANUAL } from '../../config/file/manual.ts'
+import { TABLES } from '../../config/file/tables.ts'
 import { MANUAL } from '../../config/manual.ts'
 import { troffOf } from '../../config/manual-troff.ts'
 import { OVERLAY_OPTIONS } from '../../config/mount-words.ts'
@@ -22,7 +24,7 @@ t.test(
           ],
         },
       ],
-      { version: '1', date: '2026-01-01' },
+      { page: 'ODD 1', volume: 'Tests', sources: 'nothing', version: '1', date: '2026-01-01' },
     )
     const { stdout, stderr, status } = spawnSync('groff', ['-man', '-Tutf8', '-wall', '-P-cbou'], {
       input: page,
@@ -41,20 +43,31 @@ t.test(
   },
 )
 
-t.test('the manual page is valid for groff and mandoc, and shows every option', async (t) => {
-  const page = join(top, 'docs/overlayd.1')
+/** What groff makes of a page, which neither it nor mandoc may warn of. */
+function checked(t: Test, page: string): string {
   const groff = spawnSync('groff', ['-man', '-Tutf8', '-wall', '-P-cbou', page], { encoding: 'utf8' })
   t.equal(groff.stderr, '', 'groff warns of nothing')
-  for (const { name } of [...SERVE_OPTIONS, ...OVERLAY_OPTIONS]) t.ok(groff.stdout.includes(name), name)
-  for (const { title } of MANUAL) t.match(groff.stdout, new RegExp(`^${title}$`, 'm'))
   const lint = spawnSync('mandoc', ['-Tlint', '-Wwarning', page], { encoding: 'utf8' })
   t.equal(lint.stdout, '', 'mandoc warns of nothing')
   t.equal(lint.status, 0)
+  return groff.stdout
+}
+
+t.test('the manual page is valid for groff and mandoc, and shows every option', async (t) => {
+  const shown = checked(t, join(top, 'docs/overlayd.1'))
+  for (const { name } of [...SERVE_OPTIONS, ...OVERLAY_OPTIONS]) t.ok(shown.includes(name), name)
+  for (const { title } of MANUAL) t.match(shown, new RegExp(`^${title}$`, 'm'))
 })
 
-t.test('the file that man(1) is given belongs to the package', async (t) => {
+t.test('so is that of the configuration file, with every key', async (t) => {
+  const shown = checked(t, join(top, 'docs/overlayd.toml.5'))
+  for (const { keys } of TABLES) for (const name of Object.keys(keys)) t.ok(shown.includes(`${name} = `), name)
+  for (const { title } of FILE_MANUAL) t.match(shown, new RegExp(`^${title}$`, 'm'))
+})
+
+t.test('the files that man(1) is given belong to the package', async (t) => {
   const { man, files } = JSON.parse(readFileSync(join(top, 'package.json'), 'utf8')) as Record<string, unknown>
-  t.equal(man, './docs/overlayd.1')
+  t.same(man, ['./docs/overlayd.1', './docs/overlayd.toml.5'])
   t.ok((files as string[]).includes('docs'))
   t.match(
     execFileSync('man', ['-l', '-Tutf8', join(top, 'docs/overlayd.1')], { encoding: 'utf8' }),

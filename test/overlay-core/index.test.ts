@@ -18,6 +18,7 @@ const VALUES = [
   'liesIn',
   'loopBudget',
   'mount',
+  'nearestWord',
   'openPersistentMemory',
   'parseOptions',
   'placesOf',

@@ -30,7 +30,8 @@ t.test('views are found by their names until they are closed', async (t) => {
 
 t.test('when one view cannot be opened those before it are released', async (t) => {
   const good = await plan(t, 'good')
-  const missing: ResolvedViewSettings = { ...good, options: { ...good.options, lowerdir: ['/nowhere/at/all'] } }
+  const options = { ...good.options, lowerdir: ['/nowhere/at/all'] }
+  const missing: ResolvedViewSettings = { settings: { ...good.settings, name: 'missing' }, options }
   await t.rejects(Views.open([good, missing], '/nowhere'), { message: /^-o lowerdir: / })
   const views = await Views.open([good], '/nowhere')
   await views.close()

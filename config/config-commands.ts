@@ -1,0 +1,67 @@
+import { OptionError } from '../overlay-core/index.ts'
+import { type Arguments, cutArguments } from './arguments.ts'
+import type { Environment } from './environment.ts'
+import { helpOn } from './help.ts'
+import { FILE_OPTIONS, HELP_OPTIONS, PRINT_OPTIONS } from './schema.ts'
+import type { Command, ConfigRequest } from './settings.ts'
+
+/**
+ * The commands about configuration files: `serve --config FILE`, `config check FILE`, `config print`. Undefined when `argv` is none of
+ * them: a line with `-o` or `--sample` serves an overlay, whatever its first word is.
+ *
+ * @throws OptionError
+ */
+export function parseConfigCommand(argv: readonly string[], environment: Environment): Command | undefined {
+  if (argv.some((word) => /^(-o|--sample$)/.test(word))) return undefined
+  const [command, ...rest] = argv
+  if (command === 'serve') return parseServeConfig(rest, environment)
+  if (command === 'config') return parseConfig(rest, environment)
+  if (argv.some((word) => /^--config(=|$)/.test(word)))
+    throw new OptionError('--config', 'goes with a command; say overlayd serve --config FILE')
+  return undefined
+}
+
+function parseServeConfig(argv: readonly string[], environment: Environment): Command {
+  const { values, words } = cutArguments(argv, FILE_OPTIONS)
+  if (values.has('--help')) return { kind: 'help', text: helpOn('serve') }
+  refuseWords('serve', words)
+  const file = values.get('--config')?.at(-1)
+  if (file === undefined) throw new OptionError('--config', 'is missing; say overlayd serve --config FILE')
+  return { kind: 'serve-config', config: requestFor(file, values, environment) }
+}
+
+function parseConfig([verb, ...argv]: readonly string[], environment: Environment): Command {
+  if (verb === 'check') return parseCheck(argv, environment)
+  if (verb === 'print') return parsePrint(argv, environment)
+  if (verb === '--help' || verb === '-h') return { kind: 'help', text: helpOn('config') }
+  if (verb === undefined) throw new OptionError('config', 'needs a word more; say overlayd config check FILE, or print')
+  throw OptionError.unknown(verb, ['check', 'print'], 'word after config')
+}
+
+function parseCheck(argv: readonly string[], environment: Environment): Command {
+  const { values, words } = cutArguments(argv, HELP_OPTIONS)
+  if (values.has('--help')) return { kind: 'help', text: helpOn('config') }
+  const [file, ...more] = words
+  if (file === undefined) throw new OptionError('FILE', 'is missing; say overlayd config check FILE')
+  refuseWords('config check', more)
+  return { kind: 'config-check', config: requestFor(file, new Map(), environment) }
+}
+
+function parsePrint(argv: readonly string[], environment: Environment): Command {
+  const { values, words } = cutArguments(argv, PRINT_OPTIONS)
+  if (values.has('--help')) return { kind: 'help', text: helpOn('config') }
+  refuseWords('config print', words)
+  const file = values.get('--config')?.at(-1)
+  const config = file === undefined ? undefined : requestFor(file, values, environment)
+  return { kind: 'config-print', print: { config, overrides: values, environment, json: values.has('--json') } }
+}
+
+function refuseWords(command: string, words: readonly string[]): void {
+  if (words.length > 0) throw new OptionError(command, `takes no further word, but got ${JSON.stringify(words[0])}`)
+}
+
+function requestFor(name: string, overrides: Arguments['values'], environment: Environment): ConfigRequest {
+  const { cwd } = environment
+  const path = name.startsWith('/') ? name : `${cwd === '/' ? '' : cwd}/${name.replace(/^(\.\/+)+/, '')}`
+  return { name, path, overrides, environment }
+}

@@ -1,0 +1,145 @@
+import type { Arguments } from '../arguments.ts'
+import type { Environment } from '../environment.ts'
+import type { Given, Key, Keys, Named, Table, ValuesOf } from './key.ts'
+import type { Problems } from './problems.ts'
+import { type FileValues, keyText } from './read-tables.ts'
+import { LOG, NFS, SERVER, WEBDAV } from './server-tables.ts'
+import { SWITCH } from './value-types.ts'
+import { EXPORTS, LAYERS, STACKS, VIEWS } from './view-tables.ts'
+
+/** Where a value comes from. */
+export type Origin =
+  | { readonly kind: 'default' }
+  | { readonly kind: 'file'; readonly file: string; readonly line: number; readonly variables: readonly string[] }
+  | { readonly kind: 'command line'; readonly option: string }
+  | { readonly kind: 'environment'; readonly variables: readonly string[] }
+
+/** A value that is in force. */
+export interface EffectiveValue {
+  /** `webdav` or `views.course`. */
+  readonly table: string
+  readonly key: string
+  /** As it stands in a file; undefined where there is none. */
+  readonly value: string | undefined
+  /** What counts where there is no value, in words. */
+  readonly words?: string
+  readonly from: Origin
+}
+
+/** What the values come from, beside the defaults. */
+export interface Sources {
+  readonly file: FileValues
+  readonly fileName: string
+  readonly problems: Problems
+  /** Options of the command line, which count before the file. */
+  readonly overrides: Arguments['values']
+  readonly environment: Environment
+}
+
+/** Every value in force, in the order of the manual, with where it comes from. */
+export function effectiveValues(sources: Sources): EffectiveValue[] {
+  const { file } = sources
+  return [
+    ...file.layers.flatMap((layer) => named(LAYERS, layer, sources)),
+    ...file.stacks.flatMap((stack) => named(STACKS, stack, sources)),
+    ...file.views.flatMap((view) => named(VIEWS, view, sources)),
+    ...file.exports.flatMap((served) => named(EXPORTS, served, sources)),
+    ...table(WEBDAV, 'webdav', file.webdav, sources),
+    ...table(NFS, 'nfs', file.nfs, sources),
+    ...table(SERVER, 'server', file.server, sources),
+    ...table(LOG, 'log', file.log, sources),
+  ]
+}
+
+function named<Of extends Keys>(spec: Table<Of>, { name, values }: Named<Of>, sources: Sources): EffectiveValue[] {
+  return table(spec, `${spec.name}.${keyText(name)}`, values, sources)
+}
+
+function table<Of extends Keys>(spec: Table<Of>, path: string, values: ValuesOf<Of>, sources: Sources) {
+  const found: EffectiveValue[] = []
+  for (const [name, key] of Object.entries(spec.keys)) {
+    if (key.later === undefined) found.push({ table: path, key: name, ...effective(key, values[name], sources) })
+  }
+  return found
+}
+
+function effective(
+  key: Key<unknown>,
+  given: Given<unknown> | undefined,
+  { overrides, problems, fileName, environment }: Sources,
+): Pick<EffectiveValue, 'value' | 'words' | 'from'> {
+  const { option } = key
+  const texts = option === undefined || option.startsWith('-o') ? undefined : overrides.get(option)
+  if (option !== undefined && texts !== undefined && option !== '--export')
+    return { value: fromLine(key, texts), from: { kind: 'command line', option } }
+  if (given !== undefined) {
+    const { line } = problems.place(given.valueAt)
+    return {
+      value: shownValue(given.value),
+      from: { kind: 'file', file: fileName, line, variables: given.variables },
+    }
+  }
+  if (option === '--state-dir') {
+    const value = JSON.stringify(environment.defaultStateDir)
+    const variables = environment.uid === 0 ? [] : ['XDG_STATE_HOME', 'HOME']
+    return { value, from: variables.length === 0 ? { kind: 'default' } : { kind: 'environment', variables } }
+  }
+  const words = key.default === undefined ? { words: key.otherwise ?? 'none' } : {}
+  return { value: key.default, ...words, from: { kind: 'default' } }
+}
+
+/** What an option of the command line says, as it would stand in a file. */
+function fromLine({ type }: Key<unknown>, texts: readonly string[]): string {
+  if (type === SWITCH) return 'true'
+  if (type.json.type === 'array') return shownValue(texts)
+  const last = texts.at(-1) as string
+  return type.json.type === 'integer' ? last : JSON.stringify(last)
+}
+
+function shownValue(value: unknown): string {
+  if (Array.isArray(value)) return `[${value.map(shownValue).join(', ')}]`
+  if (typeof value === 'object' && value !== null && 'text' in value) return JSON.stringify(value.text)
+  return JSON.stringify(value)
+}
+
+/** The values as a file that says the same, with where each comes from as a comment. */
+export function printValues(values: readonly EffectiveValue[]): string {
+  const lines: string[] = []
+  let last = ''
+  const width = Math.max(0, ...values.map((each) => assignment(each).length).filter((length) => length < 60))
+  for (const each of values) {
+    if (each.table !== last) lines.push(...(last === '' ? [] : ['']), `[${each.table}]`)
+    last = each.table
+    lines.push(`${assignment(each).padEnd(width)}  # ${originText(each.from)}`)
+  }
+  return `${lines.join('\n')}\n`
+}
+
+function assignment({ key, value, words }: EffectiveValue): string {
+  return value === undefined ? `# ${key}: ${words}` : `${key} = ${value}`
+}
+
+function originText(from: Origin): string {
+  switch (from.kind) {
+    case 'default':
+      return 'default'
+    case 'file': {
+      const variables = from.variables.length === 0 ? '' : ` (${from.variables.join(', ')})`
+      return `${from.file}:${from.line}${variables}`.replace(/\p{Cc}/gu, '?')
+    }
+    case 'command line':
+      return `command line (${from.option})`
+    case 'environment':
+      return `environment (${from.variables.join(', ')})`
+  }
+}
+
+/** The values as JSON. */
+export function printValuesAsJson(values: readonly EffectiveValue[]): string {
+  const list = values.map(({ table: path, key, value, from }) => ({
+    key: `${path}.${key}`,
+    value: value === undefined ? null : JSON.parse(value),
+    from,
+  }))
+  return `${JSON.stringify(list, null, 2)}\n`
+}

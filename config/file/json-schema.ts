@@ -1,0 +1,47 @@
+import { plain } from '../manual-text.ts'
+import { NAME_PATTERN } from '../option-values.ts'
+import type { Key, Table } from './key.ts'
+
+/** What is used of JSON Schema (draft 7, which editors of TOML understand). */
+export interface JsonSchema {
+  readonly [word: string]: unknown
+}
+
+/** The JSON schema of a configuration file, for editors: deploy/overlayd.schema.json. */
+export function schemaOf(tables: readonly Table[]): JsonSchema {
+  return {
+    $schema: 'http://json-schema.org/draft-07/schema#',
+    title: 'overlayd.toml',
+    description: 'The configuration file of overlayd, see overlayd.toml(5).',
+    type: 'object',
+    additionalProperties: false,
+    properties: Object.fromEntries(tables.map((table) => [table.name, schemaOfTable(table)])),
+  }
+}
+
+function schemaOfTable({ named, meaning, keys }: Table): JsonSchema {
+  const known = Object.entries(keys).filter(([, { later }]) => later === undefined)
+  const one = {
+    type: 'object',
+    additionalProperties: false,
+    properties: Object.fromEntries(known.map(([name, key]) => [name, schemaOfKey(key)])),
+    required: known.filter(([, { required }]) => required).map(([name]) => name),
+  }
+  const description = plain(meaning)
+  if (!named) return { description, ...one }
+  return { description, type: 'object', additionalProperties: false, patternProperties: { [NAME_PATTERN]: one } }
+}
+
+function schemaOfKey({ type, meaning, default: literal }: Key<unknown>): JsonSchema {
+  return {
+    ...withVariables(type.json),
+    description: plain(meaning),
+    ...(literal !== undefined && { default: JSON.parse(literal) }),
+  }
+}
+
+/** A number or truth value may be a text with a variable in it. */
+function withVariables(json: JsonSchema): JsonSchema {
+  if (json.type !== 'boolean' && json.type !== 'integer') return json
+  return { anyOf: [json, { type: 'string', pattern: '\\$\\{' }] }
+}

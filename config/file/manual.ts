@@ -1,0 +1,83 @@
+import { code, type Section, text } from '../manual-blocks.ts'
+import { type Table, wordOf } from './key.ts'
+import { headerOf } from './read-tables.ts'
+import { LOG, NFS, SERVER, WEBDAV } from './server-tables.ts'
+import { EXPORTS, LAYERS, STACKS, VIEWS } from './view-tables.ts'
+
+/** A variable as it stands in a file. */
+function variable(inside: string): string {
+  return `\`\${${inside}}\``
+}
+
+/** A table with its keys. */
+function section(table: Table): Section {
+  return {
+    title: table.name.toUpperCase(),
+    blocks: [
+      code(headerOf(table)),
+      text(table.meaning),
+      {
+        kind: 'options',
+        options: Object.entries(table.keys).map(([name, key]) => wordOf(name, key)),
+        joint: ' = ',
+      },
+    ],
+  }
+}
+
+const DESCRIPTION: Section = {
+  title: 'DESCRIPTION',
+  blocks: [
+    text(
+      '`overlayd serve --config FILE` serves what this file says. It is written in TOML (toml.io) as UTF-8, 1 MiB at most. `overlayd config check FILE` finds every error in it, `overlayd config print --config FILE` prints what is in force.',
+      'Keys that are not known are errors. Editors that understand JSON Schema complete and check the file with `deploy/overlayd.schema.json`.',
+    ),
+    text(
+      'A *layer* is a named directory tree that is only read. A *stack* is an ordered list of layers. A *view* is a stack and an upper, which takes the changes; its table is the *template* by which views are made. An *export* says who reaches which view by which door, as whom.',
+    ),
+    text(
+      `Relative paths start at the directory of the file. ${variable('NAME')} in a text is replaced by the environment variable *NAME*, which must be set; ${variable('NAME:-TEXT')} is replaced by *TEXT* if *NAME* is unset or empty. A second dollar sign before it, as in \`$\${NAME}\`, leaves it as it is. A number or truth value may be written as a text with a variable in it: \`lock_grace = "\${GRACE:-45}"\`.`,
+    ),
+  ],
+}
+
+const EXAMPLE: Section = {
+  title: 'EXAMPLE',
+  blocks: [
+    text('A course that everybody works on together, over WebDAV on this machine and over NFS in one network:'),
+    code(
+      '[layers.material]',
+      'path = "/srv/courses/2026"',
+      '',
+      '[stacks.course]',
+      'layers = ["material"]',
+      '',
+      '[views.course]',
+      'stack = "course"',
+      'upper = "shared"',
+      'directory = "/srv/views/course"',
+      '',
+      '[exports.here]',
+      'view = "course"',
+      'door = "webdav"',
+      'as = "1000:1000"',
+      '',
+      '[exports.lab]',
+      'view = "course"',
+      'door = "nfs"',
+      'clients = ["192.168.1.0/24(rw)"]',
+      '',
+      '[nfs]',
+      'listen = "0.0.0.0:2049"',
+    ),
+  ],
+}
+
+/** The manual of the configuration file: the source of docs/config.md and overlayd.toml(5). */
+export const FILE_MANUAL: readonly Section[] = [
+  { title: 'NAME', blocks: [text('overlayd.toml - configuration file of overlayd')] },
+  DESCRIPTION,
+  ...[LAYERS, STACKS, VIEWS, EXPORTS, WEBDAV, NFS, SERVER, LOG].map(section),
+  EXAMPLE,
+  { title: 'SEE ALSO', blocks: [text('[overlayd(1)](cli.md), exports(5)')] },
+]

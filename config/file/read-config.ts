@@ -1,0 +1,142 @@
+import type { OptionError } from '../../overlay-core/index.ts'
+import type { Arguments } from '../arguments.ts'
+import { defaultExport, serverSettings } from '../command-line.ts'
+import type { Environment } from '../environment.ts'
+import { listenerErrors } from '../option-values.ts'
+import type { Settings } from '../settings.ts'
+import { type EffectiveValue, effectiveValues } from './effective.ts'
+import type { Given } from './key.ts'
+import { Problems } from './problems.ts'
+import { type FileValues, inFileWords, keyOfOption, readTables } from './read-tables.ts'
+import { substituteIn } from './substitute.ts'
+import { readToml } from './toml.ts'
+import { type FileView, viewsOf } from './views.ts'
+
+export { inFileWords, keyOfOption } from './read-tables.ts'
+
+/** A configuration file larger than this is none. */
+export const MOST_BYTES = 1024 * 1024
+
+/** What a configuration file is read against. */
+export interface ConfigContext {
+  /** The file as messages name it. */
+  readonly name: string
+  /** Its absolute path. */
+  readonly path: string
+  readonly environment: Environment
+  /** Options of the command line, which count before what the file says. */
+  readonly overrides: Arguments['values']
+  /** What is wrong with clients in the syntax of exports(5); undefined when nothing is. */
+  readonly exportError: (text: string) => string | undefined
+}
+
+/** A configuration file as it was read. */
+export interface Config {
+  /** The file as messages name it. */
+  readonly name: string
+  /** Undefined when something is wrong. */
+  readonly settings: Settings | undefined
+  /** The settings without what is wrong. */
+  readonly draft: Settings
+  readonly values: readonly EffectiveValue[]
+  readonly problems: Problems
+  /** The views that are sound. */
+  readonly views: readonly FileView[]
+  /** The place in the file that an option of the command line is said at; its first line when it is not. */
+  placeOf(option: string): number
+}
+
+/**
+ * Reads a configuration file. Looks at no other file.
+ *
+ * @throws OptionError one of `overrides` is wrong
+ */
+export function readConfig(text: string, context: ConfigContext): Config {
+  const { environment, overrides, exportError } = context
+  const { uid } = environment
+  const problems = new Problems(context.name, text)
+  const document = readToml(text, problems)
+  const root = substituteIn(document.root, environment.variables ?? {}, problems)
+  const directory = context.path.replace(/\/[^/]*$/, '') || '/'
+  const file = readTables({ ...document, root }, problems, { directory, uid })
+  const views = viewsOf(file, problems, { uid, exportError, defaultExport: defaultExport(uid) })
+  const placeOf = (option: string) => givenOf(file, keyOfOption(option) ?? '')?.at ?? 0
+  const settings = mergeSettings(file, views, context)
+  if (document.whole) {
+    if (file.views.length === 0) problems.add(0, 'there is no view to serve; add [views.NAME] with a stack')
+    for (const error of listenerErrors(settings)) {
+      const key = keyOfOption(error.option) ?? error.option
+      problems.add(placeOf(error.option), `\`${key}\`: ${inFileWords(messageOf(error))}`)
+    }
+  }
+  return {
+    name: context.name,
+    settings: problems.any ? undefined : settings,
+    draft: settings,
+    values: effectiveValues({ file, fileName: context.name, problems, overrides, environment }),
+    problems,
+    views,
+    placeOf,
+  }
+}
+
+/** What the defaults are, without any file. @throws OptionError one of `overrides` is wrong */
+export function defaultValues(environment: Environment, overrides: Arguments['values']): readonly EffectiveValue[] {
+  serverSettings(overrides, environment)
+  const problems = new Problems('', '')
+  const document = readToml('', problems)
+  const file = readTables(document, problems, { directory: '/', uid: environment.uid })
+  return effectiveValues({ file, fileName: '', problems, overrides, environment })
+}
+
+/** The value at `table.key` of a table that there is one of. */
+function givenOf(file: FileValues, path: string): Given<unknown> | undefined {
+  const [table = '', key = ''] = path.split('.')
+  const tables: Readonly<Record<string, object>> = {
+    server: file.server,
+    log: file.log,
+    webdav: file.webdav,
+    nfs: file.nfs,
+  }
+  const values = tables[table] as Readonly<Record<string, Given<unknown> | undefined>> | undefined
+  return values?.[key]
+}
+
+/** The text of an error without its option. */
+export function messageOf(error: OptionError): string {
+  return error.message.slice(error.option.length + 2)
+}
+
+/** The settings: the command line before the file, the file before the defaults. */
+function mergeSettings(file: FileValues, views: readonly FileView[], context: ConfigContext): Settings {
+  const { overrides, environment } = context
+  const line = serverSettings(overrides, environment)
+  const pick = <Value>(option: string, given: Given<Value> | undefined): Value | undefined =>
+    overrides.has(option) ? undefined : given?.value
+  const { webdav, nfs, server, log } = file
+  const webdavAt = pick('--webdav', webdav.listen)
+  const nfsAt = pick('--nfs', nfs.listen)
+  const as = pick('--as', webdav.as)
+  const grace = pick('--lock-grace', nfs.lock_grace)
+  return {
+    views: views.map(({ settings }) => settings),
+    webdav: webdavAt === undefined ? line.webdav : webdavAt.address,
+    nfs: nfsAt === undefined ? line.nfs : nfsAt.address,
+    as: as === undefined ? line.as : { uid: as.uid, gid: as.gid },
+    locks: pick('--locks', webdav.locks) ?? line.locks,
+    symlinks: pick('--symlinks', webdav.symlinks) ?? line.symlinks,
+    depthInfinity: pick('--depth-infinity', webdav.depth_infinity) ?? line.depthInfinity,
+    insecureNoAuth: pick('--insecure-no-auth', webdav.insecure_no_auth) ?? line.insecureNoAuth,
+    publicUrls: pick('--public-url', webdav.public_urls) ?? line.publicUrls,
+    trustedProxies:
+      pick('--trusted-proxy', webdav.trusted_proxies)?.map(({ network }) => network) ?? line.trustedProxies,
+    rpcbind: pick('--rpcbind', nfs.rpcbind) ?? line.rpcbind,
+    portmap: pick('--portmap', nfs.portmap) ?? line.portmap,
+    lockGraceMs: grace === undefined ? line.lockGraceMs : grace * 1000,
+    manageGids: pick('--manage-gids', nfs.manage_gids) ?? line.manageGids,
+    logLevel: pick('--log-level', log.level) ?? line.logLevel,
+    stateDir: pick('--state-dir', server.state_dir) ?? line.stateDir,
+    readyFile: pick('--ready-file', server.ready_file) ?? line.readyFile,
+    configFile: context.path,
+  }
+}

@@ -1,0 +1,177 @@
+import { nearestWord } from '../../overlay-core/index.ts'
+import type { Given, Key, Keys, Named, Table, ValuesOf } from './key.ts'
+import type { Problems } from './problems.ts'
+import { LOG, NFS, SERVER, WEBDAV } from './server-tables.ts'
+import { TABLES } from './tables.ts'
+import type { Document, TableNode } from './toml.ts'
+import type { ReadContext } from './value-types.ts'
+import { EXPORTS, LAYERS, STACKS, VIEWS } from './view-tables.ts'
+
+/** What a file gives, table by table; what is wrong in it is missing. */
+export interface FileValues {
+  readonly server: ValuesOf<typeof SERVER.keys>
+  readonly log: ValuesOf<typeof LOG.keys>
+  readonly webdav: ValuesOf<typeof WEBDAV.keys>
+  readonly nfs: ValuesOf<typeof NFS.keys>
+  readonly layers: readonly Named<typeof LAYERS.keys>[]
+  readonly stacks: readonly Named<typeof STACKS.keys>[]
+  readonly views: readonly Named<typeof VIEWS.keys>[]
+  readonly exports: readonly Named<typeof EXPORTS.keys>[]
+}
+
+/** Reads what the tables of a file give. Unknown words, wrong types and missing keys go to `problems`. */
+export function readTables({ root, whole }: Document, problems: Problems, context: ReadContext): FileValues {
+  const reader = new TableReader(root, whole, problems, context)
+  reader.refuseUnknownTables()
+  return {
+    server: reader.single(SERVER),
+    log: reader.single(LOG),
+    webdav: reader.single(WEBDAV),
+    nfs: reader.single(NFS),
+    layers: reader.named(LAYERS),
+    stacks: reader.named(STACKS),
+    views: reader.named(VIEWS),
+    exports: reader.named(EXPORTS),
+  }
+}
+
+const EMPTY: TableNode = { kind: 'table', at: 0, entries: new Map() }
+
+class TableReader {
+  readonly #root: TableNode
+  /** False: a key that is missing may be one that could not be read. */
+  readonly #whole: boolean
+  readonly #problems: Problems
+  readonly #context: ReadContext
+
+  constructor(root: TableNode, whole: boolean, problems: Problems, context: ReadContext) {
+    this.#root = root
+    this.#whole = whole
+    this.#problems = problems
+    this.#context = context
+  }
+
+  refuseUnknownTables(): void {
+    const names = TABLES.map(({ name }) => name)
+    for (const [name, { at, node }] of this.#root.entries) {
+      if (names.includes(name)) continue
+      const kind = node.kind === 'table' ? 'table' : 'key'
+      const near = kind === 'table' ? nearestWord(name, names) : undefined
+      const mend = near === undefined ? placeOf(name, undefined) : `did you mean ${quoted(near)}?`
+      this.#problems.add(at, `unknown ${kind} ${quoted(name)}; ${mend}`)
+    }
+  }
+
+  single<Of extends Keys>(table: Table<Of>): ValuesOf<Of> {
+    const node = this.#table(table.name, this.#root.entries.get(table.name)?.node ?? EMPTY)
+    return this.#values(table, table.name, node ?? EMPTY, undefined)
+  }
+
+  named<Of extends Keys>(table: Table<Of>): Named<Of>[] {
+    const node = this.#table(table.name, this.#root.entries.get(table.name)?.node ?? EMPTY)
+    const found: Named<Of>[] = []
+    for (const [name, entry] of node?.entries ?? []) {
+      if (entry.node.kind !== 'table' && Object.hasOwn(table.keys, name)) {
+        this.#problems.add(entry.at, `${quoted(name)} needs a name above it: [${table.name}.NAME]`)
+        continue
+      }
+      const path = `${table.name}.${keyText(name)}`
+      const inside = this.#table(path, entry.node)
+      if (inside !== undefined) found.push({ name, at: entry.at, values: this.#values(table, path, inside, entry.at) })
+    }
+    return found
+  }
+
+  /** The node as a table; undefined when it is something else, which is told. */
+  #table(path: string, node: FileNode): TableNode | undefined {
+    if (node.kind === 'table') return node
+    const mend = node.kind === 'list' && /^\w+$/.test(path) ? `; give each a name: [${path}.NAME]` : ''
+    this.#problems.add(node.at, `${quoted(path)} must be a table${mend}`)
+    return undefined
+  }
+
+  #values<Of extends Keys>(table: Table<Of>, path: string, node: TableNode, headerAt: number | undefined) {
+    const values: { [name: string]: Given<unknown> | undefined } = {}
+    for (const [name, { at, node: value }] of node.entries) {
+      const key = Object.hasOwn(table.keys, name) ? table.keys[name] : undefined
+      if (key === undefined) this.#problems.add(at, unknownKey(name, table))
+      else if (key.later !== undefined)
+        this.#problems.add(at, `${quoted(`${path}.${name}`)} is not in this version: ${key.later} Remove it.`)
+      else values[name] = this.#value(key, { path: `${path}.${name}`, at, node: value })
+    }
+    for (const [name, key] of Object.entries(table.keys)) {
+      if (key.required && !node.entries.has(name) && this.#whole) {
+        const example = key.example ?? key.type.shown.split('|')[0]
+        this.#problems.add(headerAt ?? node.at, `${quoted(`${path}.${name}`)} is missing; add ${name} = ${example}`)
+      }
+    }
+    return values as ValuesOf<Of>
+  }
+
+  #value(key: Key<unknown>, { path, at, node }: { path: string; at: number; node: FileNode }) {
+    if (node.kind === 'scalar' && node.broken) return undefined
+    const complain = (where: FileNode, message: string) =>
+      this.#problems.add(where.at, `${quoted(path)}${message.startsWith('must') ? '' : ':'} ${inFileWords(message)}`)
+    const value = key.type.read(node, complain, this.#context)
+    return value === undefined ? undefined : { value, at, valueAt: node.at, variables: variablesOf(node) }
+  }
+}
+
+type FileNode = Parameters<Key<unknown>['type']['read']>[0]
+
+function variablesOf(node: FileNode): readonly string[] {
+  if (node.kind === 'list') return node.items.flatMap(variablesOf)
+  return node.kind === 'scalar' ? node.variables : []
+}
+
+/** A key as it stands in a file: with quotes where it needs them. */
+export function keyText(name: string): string {
+  return /^[A-Za-z0-9_-]+$/.test(name) ? name : JSON.stringify(name)
+}
+
+function quoted(word: string): string {
+  return `\`${word}\``
+}
+
+function unknownKey(name: string, table: Table): string {
+  const words = new Map<string, string>()
+  for (const [key, { option }] of Object.entries(table.keys)) {
+    words.set(key, key)
+    // Who knows the command line writes its words.
+    if (option !== undefined) words.set(option.replace(/^(-o |--)/, '').replaceAll('-', '_'), key)
+  }
+  const near = nearestWord(name.replaceAll('-', '_'), words.keys())
+  const mend = near === undefined ? placeOf(name, table) : `did you mean ${quoted(words.get(near) as string)}?`
+  return `unknown key ${quoted(name)}; ${mend}`
+}
+
+/** Where a key belongs that stands in the wrong place. */
+function placeOf(name: string, wrong: Table | undefined): string {
+  const places = TABLES.filter((table) => table !== wrong && Object.hasOwn(table.keys, name))
+  if (places.length > 0) return `it belongs in ${places.map(headerOf).join(' or ')}`
+  if (wrong !== undefined) return `${headerOf(wrong)} knows ${Object.keys(wrong.keys).join(', ')}`
+  return `the tables are ${TABLES.map(headerOf).join(', ')}`
+}
+
+/** The header of a table: `[views.NAME]`. */
+export function headerOf({ name, named }: Pick<Table, 'name' | 'named'>): string {
+  return named ? `[${name}.NAME]` : `[${name}]`
+}
+
+const KEY_OF_OPTION: ReadonlyMap<string, string> = new Map(
+  TABLES.flatMap(({ name, keys, named }) =>
+    Object.entries(keys).flatMap(([key, { option }]): [string, string][] =>
+      option === undefined ? [] : [[option, named ? key : `${name}.${key}`]],
+    ),
+  ),
+)
+
+/** The key that says what an option of the command line says: `webdav.listen` for `--webdav`. */
+export function keyOfOption(option: string): string | undefined {
+  return KEY_OF_OPTION.get(option)
+}
+
+/** A message about options of the command line, with their keys instead. */
+export function inFileWords(message: string): string {
+  return message.replace(/--[a-z][a-z-]*/g, (option) => KEY_OF_OPTION.get(option) ?? option)
+}

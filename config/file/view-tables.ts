@@ -1,0 +1,180 @@
+import { OVERLAY_OPTIONS } from '../mount-words.ts'
+import type { Key, Table } from './key.ts'
+import { IDENTITY, PATH } from './server-tables.ts'
+import { choiceType, listType, SWITCH, textType, type ValueType } from './value-types.ts'
+
+/** The kinds of upper that a template may have. */
+export const UPPERS = ['none', 'shared', 'per-user', 'per-machine', 'ephemeral'] as const
+/** Those of them that this version serves. */
+export const SERVED_UPPERS: readonly string[] = ['none', 'shared']
+
+const TEXT = textType('"NAME"', 'a name', (text) => text)
+const NAMES = listType(TEXT, 1)
+
+/** The key of a mount option: the same name, words and default as in `-o`. */
+function mountKey<Word extends string>(name: string, words: readonly Word[]): Key<Word> {
+  const spec = OVERLAY_OPTIONS.find((option) => option.name === name)
+  if (spec === undefined) throw new Error(`there is no mount option ${name}`)
+  return {
+    type: choiceType(words),
+    option: `-o ${name}`,
+    meaning: spec.meaning.replace('(#lowers-that-change)', '(cli.md#lowers-that-change)'),
+    ...(spec.default !== undefined && { default: `"${spec.default}"` }),
+    ...(spec.otherwise !== undefined && { otherwise: spec.otherwise }),
+  }
+}
+
+/** `"never"`, `"always"`, or a number of seconds. */
+const REVALIDATE: ValueType<string | number> = {
+  shown: '"never"|"always"|SECONDS',
+  wanted: '"never", "always" or a whole number of seconds from 1 to 86400',
+  json: { anyOf: [{ enum: ['never', 'always'] }, { type: 'integer', minimum: 1, maximum: 86_400 }] },
+  read(node, complain) {
+    const value = node.kind === 'scalar' ? node.value : undefined
+    const seconds = Number(value)
+    if (value === 'never' || value === 'always') return value
+    if (typeof value === 'number' && Number.isInteger(seconds) && seconds >= 1 && seconds <= 86_400) return seconds
+    complain(node, `must be ${REVALIDATE.wanted}`)
+    return undefined
+  },
+}
+
+export const LAYERS = {
+  name: 'layers',
+  named: true,
+  meaning: 'A layer is a directory tree that is only read. Stacks name it.',
+  keys: {
+    path: {
+      type: PATH,
+      meaning: 'The directory. It must exist; it is used in place.',
+      example: '"/srv/courses/2026"',
+      required: true,
+    },
+  },
+} as const satisfies Table
+
+export const STACKS = {
+  name: 'stacks',
+  named: true,
+  meaning: 'A stack is an ordered list of layers, with what says how they are read. Views are made on it.',
+  keys: {
+    layers: {
+      type: NAMES,
+      option: '-o lowerdir',
+      meaning: 'The names of its layers, topmost first.',
+      example: '["patches", "release"]',
+      required: true,
+    },
+    data_layers: {
+      type: listType(TEXT),
+      option: '-o datadir+',
+      meaning: 'The names of data-only layers below all others. They hold nothing but the data of metadata-only files.',
+      default: '[]',
+    },
+    lower_whiteouts: mountKey('lower_whiteouts', ['auto', 'files']),
+    metacopy: mountKey('metacopy', ['on', 'off']),
+    redirect_dir: mountKey('redirect_dir', ['on', 'follow', 'nofollow', 'off']),
+    revalidate: { ...mountKey('revalidate', ['never']), type: REVALIDATE, example: '60' },
+    userxattr: {
+      type: SWITCH,
+      option: '-o userxattr',
+      meaning: "Whether the overlay's attributes are kept as `user.overlay.*` instead of `trusted.overlay.*`.",
+      otherwise: '`true` unless root runs the server',
+    },
+    xino: mountKey('xino', ['on', 'auto', 'off']),
+  },
+} as const satisfies Table
+
+export const VIEWS = {
+  name: 'views',
+  named: true,
+  meaning:
+    'A view is a stack and an upper; the table is the template that views are made by. *NAME* is the path of the URL and of the NFS export: up to 64 letters, digits, `.`, `_` and `-`. Names that differ only in case are refused.',
+  keys: {
+    stack: { type: TEXT, meaning: 'The name of its stack.', example: '"course"', required: true },
+    upper: {
+      type: choiceType(UPPERS),
+      meaning:
+        'Where changes go. `"none"`: nowhere, the view is read-only. `"shared"`: to one upper for everybody.\n\n`"per-user"`, `"per-machine"` and `"ephemeral"` will give each user, each machine or each session an upper of its own. This version cannot serve them yet and refuses them.',
+      default: '"none"',
+    },
+    directory: {
+      type: PATH,
+      meaning:
+        'The directory for a shared upper: `DIRECTORY/upper` takes every change, `DIRECTORY/work` is for the server alone. What is missing is made at the start, with the mode and owner of the root of the topmost layer for the upper. Must not lie in a layer.',
+      example: '"/srv/views/course"',
+    },
+    upperdir: {
+      type: PATH,
+      option: '-o upperdir',
+      meaning:
+        'The upper itself, in place of `directory`, for one that exists already. It goes together with `workdir`.',
+    },
+    workdir: {
+      type: PATH,
+      option: '-o workdir',
+      meaning: 'A directory on the file system of `upperdir`, for the use of the server alone.',
+    },
+    owner: {
+      type: IDENTITY,
+      meaning:
+        'Whom the root of an upper belongs to that is made in `directory`. An upper that exists stays as it is. Only root can give it to another user.',
+      otherwise: 'the owner of the root of the topmost layer',
+      example: '"1000:1000"',
+    },
+    read_only: {
+      type: SWITCH,
+      option: '-o ro',
+      meaning: 'Whether the upper is served as the topmost layer, and nothing is written.',
+      default: 'false',
+    },
+    index: mountKey('index', ['on', 'off']),
+    whiteouts: mountKey('whiteouts', ['auto', 'device', 'files']),
+    fsync: mountKey('fsync', ['auto', 'strict', 'volatile']),
+    uuid: mountKey('uuid', ['on', 'auto', 'null', 'off']),
+    quota: {
+      type: textType('"SIZE"', 'a size', (text) => text),
+      meaning: 'How much an upper may take.',
+      later: 'quotas are not counted yet. Give the directory a file system, or a project quota, of its own.',
+    },
+    idle: {
+      type: textType('"TIME"', 'a time', (text) => text),
+      meaning: 'After how long without requests a view is closed.',
+      later: 'all views are open as long as the server runs.',
+    },
+  },
+} as const satisfies Table
+
+export const EXPORTS = {
+  name: 'exports',
+  named: true,
+  meaning:
+    'An export says who reaches which view by which door, as whom. *NAME* is for messages only. A file without any export serves every view by both doors, as the command line does: over NFS to this machine, over WebDAV to whoever reaches the listener. As soon as there is one export, only what exports say is served.',
+  keys: {
+    view: { type: TEXT, meaning: 'The name of the view.', example: '"course"', required: true },
+    door: {
+      type: choiceType(['nfs', 'webdav']),
+      meaning: 'By which protocol. A view has at most one export for WebDAV.',
+      required: true,
+    },
+    clients: {
+      type: listType(
+        textType('"CLIENT(OPTION,…)"', 'a client', (text) => text),
+        1,
+      ),
+      option: '--export',
+      meaning:
+        'Who may mount over NFS, in the syntax of exports(5): see [EXPORTS](cli.md#exports). The most specific match wins; the clients of several exports of a view count together. For `door = "webdav"` it is refused: `webdav.listen` says who reaches WebDAV.',
+      otherwise:
+        '`["127.0.0.1(rw,root_squash,secure,sync)"]` when root runs the server, else `["127.0.0.1(rw,root_squash,insecure,sync)"]`',
+      example: '["192.168.1.0/24(rw)", "*(ro,all_squash)"]',
+    },
+    as: {
+      type: IDENTITY,
+      meaning:
+        'The user and group that everybody acts as. Over WebDAV, in place of `webdav.as`; over NFS the same as `all_squash,anonuid=UID,anongid=GID` for all clients of the export that say nothing else.',
+      otherwise: 'over NFS the user that the client names',
+      example: '"1000:1000"',
+    },
+  },
+} as const satisfies Table

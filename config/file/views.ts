@@ -1,0 +1,260 @@
+import { type MountOptions, nearestWord, OptionError, parseOptions } from '../../overlay-core/index.ts'
+import { nameError } from '../option-values.ts'
+import type { NewUpper, ViewSettings } from '../settings.ts'
+import type { Given, Named } from './key.ts'
+import type { Problems } from './problems.ts'
+import { type FileValues, inFileWords } from './read-tables.ts'
+import { type EXPORTS, type LAYERS, SERVED_UPPERS, type STACKS, type VIEWS } from './view-tables.ts'
+
+type Layer = Named<typeof LAYERS.keys>
+type Stack = Named<typeof STACKS.keys>
+type View = Named<typeof VIEWS.keys>
+type Export = Named<typeof EXPORTS.keys>
+
+/** What views are checked against. */
+export interface ViewContext {
+  readonly uid: number | undefined
+  /** The clients that an export has when it names none. */
+  readonly defaultExport: string
+  /** What is wrong with clients in the syntax of exports(5); undefined when nothing is. */
+  readonly exportError: (text: string) => string | undefined
+}
+
+/** A view with the places in the file that later complaints about it are for. */
+export interface FileView {
+  readonly settings: ViewSettings & { readonly mount: MountOptions }
+  /** Offset of the view's name. */
+  readonly at: number
+  /** Offsets of what names its directories, by path. */
+  readonly paths: ReadonlyMap<string, number>
+}
+
+/** Makes the views of a file. What does not fit together goes to `problems`, and its view is left out. */
+export function viewsOf(file: FileValues, problems: Problems, context: ViewContext): FileView[] {
+  return new ViewMaker(file, problems, context).views()
+}
+
+class ViewMaker {
+  readonly #file: FileValues
+  readonly #problems: Problems
+  readonly #context: ViewContext
+  readonly #layers: ReadonlyMap<string, Layer>
+  readonly #stacks: ReadonlyMap<string, Stack>
+  readonly #exports: ReadonlyMap<string, readonly Export[]>
+
+  constructor(file: FileValues, problems: Problems, context: ViewContext) {
+    this.#file = file
+    this.#problems = problems
+    this.#context = context
+    this.#layers = this.#byName(file.layers)
+    this.#stacks = this.#byName(file.stacks)
+    this.#byName(file.views)
+    this.#byName(file.exports)
+    this.#exports = Map.groupBy(file.exports, ({ values }) => values.view?.value ?? '')
+  }
+
+  views(): FileView[] {
+    for (const stack of this.#file.stacks) this.#checkStack(stack)
+    for (const served of this.#file.exports) this.#checkExport(served)
+    const views = this.#file.views.map((view) => this.#view(view)).filter((view) => view !== undefined)
+    this.#refuseSharedUppers(views)
+    return views
+  }
+
+  /** By name; what cannot be a name, or differs from another one only in case, is told. */
+  #byName<Each extends { name: string; at: number }>(list: readonly Each[]): Map<string, Each> {
+    const seen = new Map<string, string>()
+    for (const { name, at } of list) {
+      const error = nameError(name)
+      const lower = name.toLowerCase()
+      const other = seen.get(lower)
+      if (error !== undefined) this.#problems.add(at, error)
+      else if (other !== undefined)
+        this.#problems.add(at, `${JSON.stringify(name)} differs from ${JSON.stringify(other)} only in case; rename one`)
+      seen.set(lower, name)
+    }
+    return new Map(list.map((each) => [each.name, each]))
+  }
+
+  #find<Each>(table: string, map: ReadonlyMap<string, Each>, name: Given<string> | undefined): Each | undefined {
+    if (name === undefined) return undefined
+    const found = map.get(name.value)
+    if (found === undefined) {
+      const near = nearestWord(name.value, map.keys())
+      const mend = near === undefined ? `add [${table}.${plainName(name.value)}]` : `did you mean ${near}?`
+      this.#problems.add(name.valueAt, `there is no ${table.slice(0, -1)} ${JSON.stringify(name.value)}; ${mend}`)
+    }
+    return found
+  }
+
+  #checkStack({ values: { layers, data_layers } }: Stack): void {
+    const seen = new Set<string>()
+    for (const list of [layers, data_layers]) {
+      for (const name of list?.value ?? []) {
+        this.#find('layers', this.#layers, { ...(list as Given<unknown>), value: name })
+        if (seen.has(name))
+          this.#problems.add(list!.valueAt, `the layer ${JSON.stringify(name)} is twice in this stack; remove one`)
+        seen.add(name)
+      }
+    }
+  }
+
+  #checkExport({ name, at, values: { view, door, clients } }: Export): void {
+    this.#find('views', new Map(this.#file.views.map((each) => [each.name, each])), view)
+    if (door?.value === 'webdav' && clients !== undefined) {
+      this.#problems.add(
+        clients.at,
+        `\`exports.${name}.clients\` is for NFS; webdav.listen says who reaches WebDAV. Remove it.`,
+      )
+    }
+    const first = this.#exports.get(view?.value ?? '')?.find((other) => other.values.door?.value === 'webdav')
+    if (door?.value === 'webdav' && view !== undefined && first !== undefined && first.name !== name) {
+      this.#problems.add(
+        at,
+        `the view ${JSON.stringify(view.value)} is exported over WebDAV by [exports.${first.name}] already; remove one`,
+      )
+    }
+    for (const text of door?.value === 'nfs' ? (clients?.value ?? []) : []) {
+      const wrong = this.#context.exportError(text)
+      if (wrong !== undefined) this.#problems.add(clients!.valueAt, `\`exports.${name}.clients\`: ${wrong}`)
+    }
+  }
+
+  #view(view: View): FileView | undefined {
+    const { name, at, values } = view
+    const stack = this.#find('stacks', this.#stacks, values.stack)
+    const upper = this.#upper(view)
+    if (stack === undefined || upper === undefined) return undefined
+    const paths = new Map<string, number>()
+    const mount = this.#mountOptions(view, stack, upper, paths)
+    if (mount === undefined) return undefined
+    const exports = this.#exports.get(name) ?? []
+    if (exports.length === 0 && this.#file.exports.length > 0)
+      this.#problems.add(at, `no export leads to this view; add [exports.NAME] with view = "${name}"`)
+    return {
+      at,
+      paths,
+      settings: { name, mount, make: upper.make, handlesOfItsOwn: true, ...this.#exportSettings(exports) },
+    }
+  }
+
+  /** Who reaches a view; without any export in the file as on the command line. */
+  #exportSettings(exports: readonly Export[]): Pick<ViewSettings, 'exports' | 'exportsGiven' | 'doors' | 'as'> {
+    const { defaultExport } = this.#context
+    if (exports.length === 0) return { exports: [defaultExport], exportsGiven: false }
+    const webdav = exports.find(({ values }) => values.door?.value === 'webdav')
+    const nfs = exports.filter(({ values }) => values.door?.value === 'nfs')
+    const rules = nfs.map(({ values: { clients, as } }) => {
+      const squash = as === undefined ? [] : [`-all_squash,anonuid=${as.value.uid},anongid=${as.value.gid}`]
+      return [...squash, ...(clients?.value ?? [defaultExport])].join(' ')
+    })
+    const doors = { webdav: webdav !== undefined, nfs: nfs.length > 0 }
+    return { exports: rules, exportsGiven: true, doors, as: webdav?.values.as?.value }
+  }
+
+  /** Where the changes of a view go; undefined when that is wrong. */
+  #upper({ name, at, values }: View): Upper | undefined {
+    const { upper, directory, upperdir, workdir, owner, read_only } = values
+    const complain = (where: number, message: string) => {
+      this.#problems.add(where, message)
+      return undefined
+    }
+    const kind = upper?.value ?? 'none'
+    if (!SERVED_UPPERS.includes(kind))
+      return complain(
+        upper!.valueAt,
+        `\`views.${name}.upper\`: this version cannot serve "${kind}" yet; use "shared" or "none"`,
+      )
+    if (kind === 'none') {
+      const useless = Object.entries({ directory, upperdir, workdir, owner, read_only }).filter(
+        ([, given]) => given?.value,
+      )
+      for (const [key, given] of useless)
+        complain(given!.at, `\`views.${name}.${key}\` has no use without an upper; remove it, or use upper = "shared"`)
+      return useless.length > 0 ? undefined : {}
+    }
+    if (directory !== undefined) {
+      for (const given of [upperdir, workdir])
+        if (given !== undefined) return complain(given.at, 'does not go with `directory`; remove one of them')
+      const make = { owner: owner?.value }
+      return { upperdir: `${directory.value}/upper`, workdir: `${directory.value}/work`, at: directory.valueAt, make }
+    }
+    if (owner !== undefined)
+      complain(owner.at, `\`views.${name}.owner\` is for an upper that is made in \`directory\`; remove it`)
+    if (upperdir !== undefined && workdir !== undefined)
+      return { upperdir: upperdir.value, workdir: workdir.value, at: upperdir.valueAt }
+    const missing = upperdir !== undefined ? 'workdir' : workdir !== undefined ? 'upperdir' : 'directory'
+    return complain(at, `\`views.${name}.${missing}\` is missing; add ${missing} = "PATH"`)
+  }
+
+  #mountOptions(view: View, stack: Stack, upper: Upper, paths: Map<string, number>): MountOptions | undefined {
+    const words: string[] = []
+    const add = (option: string, path: string, at: number) => {
+      words.push(`${option}=${path.replace(/[\\,]/g, '\\$&')}`)
+      paths.set(path, at)
+    }
+    const { layers, data_layers, ...how } = stack.values
+    const { index, whiteouts, fsync, uuid, read_only } = view.values
+    for (const [option, list] of [['lowerdir+', layers] as const, ['datadir+', data_layers] as const]) {
+      for (const name of list?.value ?? []) {
+        const path = this.#layers.get(name)?.values.path
+        if (path === undefined) return undefined
+        add(option, path.value, path.valueAt)
+      }
+    }
+    if (layers === undefined) return undefined
+    if (upper.upperdir !== undefined) add('upperdir', upper.upperdir, upper.at as number)
+    if (upper.workdir !== undefined) add('workdir', upper.workdir, upper.at as number)
+    const given = { ...how, index, whiteouts, fsync, uuid }
+    for (const [option, value] of Object.entries(given)) {
+      if (typeof value?.value === 'boolean') words.push(...(value.value ? [option] : []))
+      else if (value !== undefined) words.push(`${option}=${value.value}`)
+    }
+    if (read_only?.value) words.push('ro')
+    const privileged = given.userxattr === undefined ? this.#context.uid === 0 : !given.userxattr.value
+    return this.#parse(words.join(','), privileged, (option) => {
+      const at: Given<unknown> | undefined = given[option as keyof typeof given]
+      return at?.at ?? view.at
+    })
+  }
+
+  #parse(text: string, privileged: boolean, placeOf: (option: string) => number): MountOptions | undefined {
+    try {
+      return parseOptions(text, { cwd: '/', privileged })
+    } catch (error) {
+      if (!(error instanceof OptionError)) throw error
+      this.#problems.add(placeOf(error.option), inFileWords(error.message.replace(/(\w+)=(\w+)/g, '$1 = "$2"')))
+      return undefined
+    }
+  }
+
+  /** No two views change one upper, nor lies the workdir of one in another's. */
+  #refuseSharedUppers(views: readonly FileView[]): void {
+    const owners = new Map<string, string>()
+    for (const { settings, at, paths } of views) {
+      const { upperdir, workdir } = settings.mount
+      for (const path of [upperdir, workdir]) {
+        if (path === undefined) continue
+        const other = owners.get(path)
+        if (other !== undefined)
+          this.#problems.add(
+            paths.get(path) ?? at,
+            `the views "${other}" and "${settings.name}" cannot share ${path}; give each a directory of its own`,
+          )
+        owners.set(path, settings.name)
+      }
+    }
+  }
+}
+
+interface Upper {
+  readonly upperdir?: string
+  readonly workdir?: string
+  /** Offset of what names them. */
+  readonly at?: number
+  readonly make?: NewUpper
+}
+
+function plainName(name: string): string {
+  return nameError(name) === undefined ? name : 'NAME'
+}

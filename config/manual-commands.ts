@@ -1,0 +1,42 @@
+import { code, type Section, text } from './manual-blocks.ts'
+import { FILE_OPTIONS, PRINT_OPTIONS } from './schema.ts'
+
+const optionsNotOf = (options: typeof FILE_OPTIONS, others: readonly string[]) =>
+  options.filter(({ name }) => !others.includes(name))
+
+const SERVE: Section = {
+  title: 'SERVE',
+  blocks: [
+    code('overlayd serve --config FILE [OPTION…]'),
+    text(
+      'Serves the views of a configuration file, see overlayd.toml(5). An option of the command line overrides the file. `-o`, `--sample`, `--export` and *NAME* are not accepted, because the file says what is served.',
+      'If the file has an error, every error is printed with its line, nothing is served, and the exit status is 2. A view whose directories are missing, busy or nested is left out and reported; the others are served.',
+    ),
+    { kind: 'options', options: FILE_OPTIONS.slice(0, 1), joint: ' ' },
+  ],
+}
+
+const CONFIG: Section = {
+  title: 'CONFIG',
+  blocks: [
+    code('overlayd config check FILE', 'overlayd config print [--config FILE] [--json] [OPTION…]'),
+    text(
+      '`check` prints every error of the file as `FILE:LINE:COLUMN: MESSAGE`, one on a line, and creates nothing. Paths are looked at too. The exit status is 0 if there is none and 1 otherwise.',
+    ),
+    text(
+      '`print` prints every value in force and where it comes from: the default, a line of the file, the command line or the environment. Without `--config` it prints the defaults. The output is a configuration file itself. The exit status is 1 if the file has errors.',
+    ),
+    {
+      kind: 'options',
+      options: optionsNotOf(PRINT_OPTIONS, [...FILE_OPTIONS.slice(1).map(({ name }) => name)]),
+      joint: ' ',
+    },
+    code(
+      'overlayd config check /etc/overlayd/overlayd.toml && systemctl restart overlayd',
+      'overlayd config print --config overlayd.toml --log-level debug',
+    ),
+  ],
+}
+
+/** The sections of the manual about configuration files. */
+export const COMMAND_SECTIONS: readonly Section[] = [SERVE, CONFIG]

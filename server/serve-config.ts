@@ -1,0 +1,50 @@
+import {
+  type Config,
+  type ConfigRequest,
+  formatProblem,
+  formatProblems,
+  loadConfigReader,
+  type Settings,
+} from '../config/index.ts'
+import type { OptionError } from '../overlay-core/index.ts'
+import { loadConfig } from './config-file.ts'
+
+/** What a configuration file has a server serve. */
+export interface ServedConfig {
+  readonly settings: Settings
+  /** Why some of its views are left out, one sentence each. */
+  readonly notes: readonly string[]
+  /** An error about an option, by the words and places of the file. */
+  readonly explain: (error: OptionError) => string
+}
+
+/**
+ * What a server is to serve of a file. A view whose directories are missing or lie wrong costs that view alone; everything else that is wrong costs all.
+ *
+ * @throws OptionError the file cannot be read
+ * @returns the errors, one on a line, when nothing can be served
+ */
+export async function servedConfig(request: ConfigRequest): Promise<ServedConfig | string> {
+  const config = await loadConfig(request)
+  const problems = config.problems.list()
+  const broken = new Set(problems.flatMap(({ view }) => (view === undefined ? [] : [view])))
+  const views = config.draft.views.filter(({ name }) => !broken.has(name))
+  if (problems.some(({ view }) => view === undefined) || views.length === 0) return formatProblems(problems)
+  return {
+    settings: { ...config.draft, views },
+    notes: problems.map((problem) => `the view ${problem.view} is not served: ${formatProblem(problem)}`),
+    explain: await explainer(config),
+  }
+}
+
+async function explainer(config: Config): Promise<ServedConfig['explain']> {
+  const { inFileWords, keyOfOption } = await loadConfigReader()
+  return (error) => {
+    const { option, message } = error
+    const key = keyOfOption(option)
+    if (key === undefined) return inFileWords(message)
+    const { line, column } = config.problems.place(config.placeOf(option))
+    const text = `\`${key}\`: ${inFileWords(message.slice(option.length + 2))}`
+    return formatProblem({ file: config.name, line, column, message: text })
+  }
+}
