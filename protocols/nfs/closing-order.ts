@@ -4,7 +4,7 @@ export interface Listener<T> {
   close(): Promise<void>
 }
 
-/** What has been opened, to be closed in the opposite order. */
+/** Opened resources, which are closed in reverse order. */
 export class ClosingOrder {
   readonly #closers: (() => Promise<void>)[] = []
 
@@ -12,14 +12,14 @@ export class ClosingOrder {
     this.#closers.push(close)
   }
 
-  /** Has a listener listen; resolves with what it says of itself. Rejects with its error; then there is nothing to close. */
+  /** Starts a listener and resolves with its result. Rejects with its error; then there is nothing to close. */
   async open<T>(listener: Listener<T>): Promise<T> {
     const listening = await listener.listen()
     this.add(() => listener.close())
     return listening
   }
 
-  /** Closes everything, the last first. */
+  /** Closes everything, the most recent first. */
   async close(): Promise<void> {
     for (const close of this.#closers.splice(0).reverse()) await close()
   }

@@ -10,16 +10,16 @@ import { rpcbProgram } from './portmap/rpcb.ts'
 import type { RpcProgram } from './rpc/program.ts'
 import type { Registration } from './rpc/rpcbind.ts'
 
-/** Programs that another server of the machine may have, and keeps then. */
+/** Programs that stay with another server of this machine if it has them. */
 const YIELDING = new Set([NLM_PROGRAM, NSM_PROGRAM])
 
-/** The port numbers of a server, which are the same unless the system picked them. */
+/** The TCP and UDP ports of a server. They are equal unless the system picked them. */
 export interface Ports {
   readonly tcpPort: number
   readonly udpPort: number
 }
 
-/** What clients can find: NFS on TCP, the small programs on UDP too. */
+/** The programs that clients can find: NFS on TCP, the small ones on UDP too. */
 export function servedMappings({ tcpPort, udpPort }: Ports): Mapping[] {
   const small = [
     { program: MOUNT_PROGRAM, version: MOUNT_V3 },
@@ -44,13 +44,13 @@ function onBoth(program: { program: number; version: number }, { tcpPort, udpPor
   ]
 }
 
-/** The same for rpcbind, of programs that listen on `host`. */
+/** The registrations for rpcbind of programs that listen on `host`. */
 export function registrationsFor(ports: Ports, host: string): Registration[] {
   const ipv6 = isIPv6(host)
   return servedMappings(ports).map((mapping) => ({ ...mapping, ipv6, yields: YIELDING.has(mapping.program) }))
 }
 
-/** The built-in portmapper in its three versions. */
+/** The three versions of the built-in portmapper. */
 export function portmapPrograms(mappings: Mappings, wallSeconds: () => number): RpcProgram[] {
   const context = { mappings, wallSeconds }
   return [pmapProgram(mappings), rpcbProgram(context, RPCB_V3), rpcbProgram(context, RPCB_V4)]

@@ -16,15 +16,15 @@ import type { Logger } from './rpc/logger.ts'
 import type { RpcProgram } from './rpc/program.ts'
 import { RpcCaller } from './rpc/rpc-caller.ts'
 
-/** How locks are kept. */
+/** The options of the lock manager. */
 export interface LockOptions {
-  /** Where the clients that have locks are noted; unless given, they are not told of a restart. */
+  /** The journal of clients with locks; without it they are not notified of a restart. */
   readonly journal?: Journal
-  /** How long after a restart clients may ask for the locks that they had, and others get none; 45 seconds unless given. */
+  /** The grace period after a restart, in which clients may only reclaim locks; 45 seconds by default. */
   readonly graceMs?: number
-  /** This machine's name, which clients may know it by. */
+  /** The name of this machine, by which clients may know it. */
   readonly hostName?: string
-  /** Where clients have their portmapper; 111 unless given. */
+  /** The port of the clients' portmapper; 111 by default. */
   readonly portmapPort?: number
 }
 
@@ -32,7 +32,7 @@ export interface LockOptions {
 export interface LockManager {
   readonly programs: readonly RpcProgram[]
   readonly locks: LockTable
-  /** Begins the grace period and tells the clients of the last run. To be called once they can call back. */
+  /** Starts the grace period and notifies the clients of the last run. Call it once they can call back. */
   start(): void
   stop(): void
 }
@@ -40,7 +40,7 @@ export interface LockManager {
 const GRACE_MS = 45_000
 const NO_JOURNAL: Journal = { takeRecords: () => [], append: async () => undefined, keepShort: () => undefined }
 
-/** Puts the parts of NLM and NSM together. */
+/** Assembles the parts of NLM and NSM. */
 export async function makeLockManager(
   parts: {
     exports: ExportTable

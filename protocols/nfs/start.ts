@@ -23,7 +23,7 @@ import { type ReplyMemory, ReplyStore } from './rpc/reply-store.ts'
 import { RpcServer } from './rpc/server.ts'
 import { UdpServer, type UdpServerOptions } from './rpc/udp-server.ts'
 
-/** What an NFS server needs. */
+/** The options of an NFS server. */
 export interface NfsServerOptions {
   host: string
   /** 0 picks a free port. */
@@ -31,25 +31,25 @@ export interface NfsServerOptions {
   exports: readonly NfsExportSettings[]
   /** 32 random bytes; handles stay valid as long as they are the same. */
   handleKey: Uint8Array
-  /** 8 bytes; others when unstable data may have been lost since the last start, so that clients send it again. */
+  /** 8 bytes, which must change if unstable data may have been lost since the last start, so that clients send it again. */
   writeVerifier: Uint8Array
-  /** Makes another one while the server runs, and keeps it for the next start; random bytes unless given. */
+  /** Creates another one while the server runs, and saves it for the next start; random bytes by default. */
   renewWriteVerifier?: () => Promise<Uint8Array>
   log: Logger
-  /** A clock that never goes back, in ms; `performance.now` unless given. */
+  /** A monotonic clock, in ms; `performance.now` by default. */
   now?: () => number
-  /** Groups of users by this machine, in place of those that clients send. */
+  /** Looks up the groups of users on this machine, which replace those from clients. */
   groupsOf?: GroupsOf | undefined
-  /** Addresses of the host names in export rules; the system's look-up unless given. */
+  /** Resolves the host names in export rules; the system's resolver by default. */
   lookUpHost?: LookUp
-  /** Announce the programs to the local rpcbind, for as long as the server runs. */
+  /** Whether to register the programs with the local rpcbind while the server runs. */
   rpcbind?: boolean
-  /** Answer on the portmapper's port, TCP and UDP, as there is no rpcbind; 111 unless given. */
+  /** Whether to serve the portmapper's port, TCP and UDP, without rpcbind; 111 by default. */
   portmap?: { port?: number } | undefined
-  /** The time of day in ms; `Date.now` unless given. */
+  /** The time of day in ms; `Date.now` by default. */
   wallMs?: () => number
   locks?: LockOptions
-  /** Memory that outlives the process, for what a client may ask again after a restart; without it such a call is run twice. */
+  /** Memory that survives the process, for calls that a client may retransmit after a restart; without it such a call is executed twice. */
   replyMemory?: ReplyMemory | undefined
 }
 
@@ -57,11 +57,11 @@ export interface NfsServerOptions {
 export interface NfsServer {
   readonly host: string
   readonly port: number
-  /** Where the built-in portmapper listens, when there is one. */
+  /** The address of the built-in portmapper, if there is one. */
   readonly portmap: Ports | undefined
-  /** What was seen since the start, by name. */
+  /** Counters since the start, by name. */
   readonly counters: Readonly<Record<string, number>>
-  /** Takes no new requests, finishes those in flight, then closes. */
+  /** Accepts no new requests, finishes those in flight, then closes. */
   close(): Promise<void>
 }
 
@@ -88,7 +88,7 @@ const LIMITS = {
   closeMs: 10_000,
 }
 
-/** The parts of the connections of this process that NFS and the portmapper may have; the others are for HTTP. */
+/** The shares of the connections of this process that NFS and the portmapper may use; the rest is for HTTP. */
 const NFS_PART = 0.35
 const PORTMAP_PART = 0.05
 
@@ -96,9 +96,9 @@ const PORTMAP_PART = 0.05
 const PORTMAP_LIMITS = { ...LIMITS, maxRecordBytes: 8 * 1024, maxConnectionsPerClient: 16, maxConnections: 256 }
 
 /**
- * Serves NFS version 3, MOUNT version 3, NLM version 4 and NSM version 1 on one TCP port; when clients can find it, the last three on UDP as well.
+ * Serves NFS version 3, MOUNT version 3, NLM version 4 and NSM version 1 on one TCP port; if clients can look up the port, the last three on UDP as well.
  *
- * @throws Error the port is not to be had, exports that do not go together, or rpcbind refuses
+ * @throws Error the port is unavailable, the exports conflict, or rpcbind refuses
  */
 export async function startNfs(options: NfsServerOptions): Promise<NfsServer> {
   const { host, port, log, now = () => performance.now() } = options
@@ -142,7 +142,7 @@ export async function startNfs(options: NfsServerOptions): Promise<NfsServer> {
     }
     locks.start()
     closing.add(async () => locks.stop())
-    // What there is now, beside what was seen.
+    // Present values, in addition to totals.
     const counters = Object.defineProperties(rpc.counters, {
       handlesNotNoted: { enumerable: true, get: () => handleNotes.failures },
       locks: { enumerable: true, get: () => locks.locks.size },
@@ -191,7 +191,7 @@ async function openPortmapper(
   }
 }
 
-/** Datagrams come from whom they say or do not: only who may mount something, or is this machine, is answered. */
+/** The sender of a datagram can be forged, so only clients that may mount something, and this machine, get replies. */
 function acceptsDatagrams(exports: ExportTable, client: string): boolean {
   return /^(127\.|::1$)/.test(client) || isExportedTo(exports, client)
 }
@@ -204,7 +204,7 @@ async function lookUpBySystem(name: string): Promise<string[]> {
   return (await lookup(name, { all: true })).map(({ address }) => address)
 }
 
-/** The limits with no more connections than this part of what the process may have, and as few calls at once as it has descriptors for. */
+/** Reduces the limits to this share of the connections of the process, and to as many concurrent calls as it has descriptors for. */
 function within(limits: typeof LIMITS, part: number): typeof LIMITS {
   const allowed = connectionsAllowed()
   return {

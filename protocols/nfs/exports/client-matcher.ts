@@ -5,28 +5,28 @@ interface Entry {
   readonly rule: ExportRule
   /** The network; undefined for `*` and for a host name. */
   readonly network: BlockList | undefined
-  /** Addresses of a host name, as they were last looked up. */
+  /** The addresses of a host name at the last lookup. */
   readonly addresses: ReadonlySet<string> | undefined
   /** 4 or 6; 0 for `*` and a host name. */
   readonly family: number
-  /** How narrow the rule is: bits of the prefix, 128 for one host, -1 for `*`. */
+  /** How specific the rule is: bits of the prefix, 128 for one host, -1 for `*`. */
   readonly prefixBits: number
 }
 
-/** The addresses that host names have now. */
+/** The present addresses of host names. */
 export type AddressesOf = (hostName: string) => ReadonlySet<string>
 
-/** Finds the rule of an export that is for a client. */
+/** Finds the rule of an export that matches a client. */
 export class ClientMatcher {
   readonly #entries: readonly Entry[]
 
   /** `addressesOf` returns a set that is kept up to date. */
   constructor(rules: readonly ExportRule[], addressesOf: AddressesOf = () => new Set()) {
-    // Stable sort: of two rules of the same width the one given first counts.
+    // Stable sort: of two equally specific rules, the first one wins.
     this.#entries = rules.map((rule) => entryOf(rule, addressesOf)).sort((a, b) => b.prefixBits - a.prefixBits)
   }
 
-  /** The rule with the longest prefix that holds `address`, undefined when there is none. */
+  /** The rule with the longest prefix that matches `address`; undefined if there is none. */
   find(address: string): ExportRule | undefined {
     const family = isIP(address)
     return this.#entries.find((entry) => holds(entry, address, family))?.rule
@@ -47,7 +47,7 @@ function entryOf(rule: ExportRule, addressesOf: AddressesOf): Entry {
   const prefixBits = bits === undefined ? (family === 4 ? 32 : 128) : Number(bits)
   const network = new BlockList()
   network.addSubnet(address, prefixBits, nameOf(family))
-  // One host is one host, in either family.
+  // A single host is equally specific in either address family.
   return {
     rule,
     network,
@@ -60,7 +60,7 @@ function entryOf(rule: ExportRule, addressesOf: AddressesOf): Entry {
 function holds({ network, addresses, family }: Entry, address: string, addressFamily: number): boolean {
   if (addresses !== undefined) return addresses.has(address)
   if (network === undefined) return true
-  // A BlockList takes IPv4 addresses for members of ::/0; exports(5) does not.
+  // A BlockList considers IPv4 addresses members of ::/0; exports(5) does not.
   return family === addressFamily && network.check(address, nameOf(family))
 }
 

@@ -1,17 +1,17 @@
 import { isIP } from 'node:net'
 
-/** What clients of an address may do with an export: one entry of exports(5). */
+/** The access of clients at an address to an export: one entry of exports(5). */
 export interface ExportRule {
   /** Address, ADDRESS/BITS, host name or `*`. */
   client: string
   readOnly: boolean
-  /** Whose calls are made as the anonymous user: those of uid and gid 0, nobody's, or all. */
+  /** Which callers are mapped to the anonymous user: uid and gid 0, none, or all. */
   squash: 'root' | 'none' | 'all'
   anonUid: number
   anonGid: number
   /** Only from ports below 1024. */
   secure: boolean
-  /** Data is on disk when the client is told so. */
+  /** Whether data is on disk before the reply. */
   sync: boolean
 }
 
@@ -50,7 +50,7 @@ const FLAGS: Readonly<Record<string, Change>> = {
   },
 }
 
-/** Words of exports(5) that say what is so here anyway, so that a line from /etc/exports works as it is. */
+/** Options of exports(5) that describe what this server always does, so that a line of /etc/exports works unchanged. */
 const GRANTED = new Set([
   'no_subtree_check',
   'subtree_check',
@@ -77,9 +77,9 @@ const DEFAULTS: Omit<ExportRule, 'client'> = {
 
 /**
  * Parses the client list of exports(5): `[-OPTIONS] CLIENT(option,…) CLIENT…`. A client is an address, a network (`ADDRESS/BITS` or
- * `ADDRESS/NETMASK`), a host name or `*`; defaults are ro, root_squash, secure, sync, anonuid=65534, anongid=65534, or what `-OPTIONS` makes them.
+ * `ADDRESS/NETMASK`), a host name or `*`; defaults are ro, root_squash, secure, sync, anonuid=65534, anongid=65534, unless `-OPTIONS` changes them.
  *
- * @throws Error one line that names the word that is wrong and what is valid
+ * @throws Error one line with the wrong word and the valid ones
  */
 export function parseExport(text: string): ExportRule[] {
   const words = text.split(/\s+/).filter((word) => word !== '')
@@ -131,7 +131,7 @@ function applyOption(rule: ExportRule, option: string): void {
   flag(rule)
 }
 
-/** The client in the form of a rule. @throws Error it is none, or of a kind that is not served */
+/** Parses the client of a rule. @throws Error it is invalid or not supported */
 function parseClient(client: string): string {
   if (client === '*') return client
   if (client.startsWith('@')) {
@@ -158,11 +158,11 @@ function parseClient(client: string): string {
 function isHostName(text: string): boolean {
   const labels = text.replace(/\.$/, '').split('.')
   const isLabel = (label: string) => /^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?$/i.test(label)
-  // Numbers all the way are a mistyped address.
+  // A name of numbers only is a mistyped address.
   return text.length <= 253 && labels.every(isLabel) && !/^[\d.]+$/.test(text)
 }
 
-/** How many bits the text behind the slash stands for; undefined when it stands for none. */
+/** The prefix length for the text after the slash; undefined if invalid. */
 function prefixBits(text: string, family: number): number | undefined {
   if (/^\d{1,3}$/.test(text)) return Number(text) <= (family === 4 ? 32 : 128) ? Number(text) : undefined
   if (family !== 4 || isIP(text) !== 4) return undefined

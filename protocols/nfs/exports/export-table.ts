@@ -14,11 +14,11 @@ export interface NfsExportSettings {
   rules: readonly ExportRule[]
 }
 
-/** What one caller may do in one export. */
+/** The rights of one caller in one export. */
 export interface Grant {
   readonly cred: Cred
   readonly readOnly: boolean
-  /** Data is on disk when the client is told so. */
+  /** Whether data is on disk before the reply. */
   readonly sync: boolean
 }
 
@@ -29,13 +29,13 @@ const PRIVILEGED_PORTS = 1024
 /** An export as it is being served. */
 export class NfsExport {
   readonly name: string
-  /** As clients name it in MNT: bytes, one per code unit. */
+  /** The path for MNT, as bytes, one per code unit. */
   readonly path: string
   readonly overlay: Overlay
   readonly rules: readonly ExportRule[]
-  /** The view's number in file handles: made of name and overlay, so that it is the same after a restart. */
+  /** The number of the view in file handles, derived from name and overlay, so that it survives a restart. */
   readonly view: number
-  /** `fsid` of all attributes, high and low 32 bits, made of the overlay's uuid. */
+  /** `fsid` of all attributes, high and low 32 bits, derived from the overlay's UUID. */
   readonly fsidHi: number
   readonly fsidLo: number
   /** Position among the exports of the server. */
@@ -55,18 +55,18 @@ export class NfsExport {
     this.view = createHash('sha256').update(uuid).update(options.name).digest().readUInt32BE(0)
   }
 
-  /** The rule for a client, undefined when it has no access: no rule for its address, or a port that is not privileged. */
+  /** The rule for a client; undefined if it has no access: no rule matches its address, or its port is not privileged. */
   ruleFor(peer: Peer): ExportRule | undefined {
     const rule = this.#matcher.find(peer.address)
     return rule?.secure && peer.port >= PRIVILEGED_PORTS ? undefined : rule
   }
 
-  /** Whether there is a rule for an address, whatever its ports. */
+  /** Whether a rule matches an address, regardless of the port. */
   isFor(address: string): boolean {
     return this.#matcher.find(address) !== undefined
   }
 
-  /** What the caller may do here, undefined for nothing. Remembered in the credential, which belongs to one connection. */
+  /** The rights of the caller here; undefined for none. They are cached in the credential, which belongs to one connection. */
   grant(peer: Peer, credential: Credential): Grant | undefined {
     const grants = grantsOf(credential)
     const known = grants[this.index]
@@ -83,7 +83,7 @@ export class NfsExport {
   }
 }
 
-/** The grants of a credential by export; null: looked up, and there is none. */
+/** The grants of a credential by export; null if it was looked up and has none. */
 class GrantList extends DerivedRights {
   readonly byExport: (Grant | null | undefined)[] = []
 }
@@ -96,7 +96,7 @@ function grantsOf(credential: Credential): (Grant | null | undefined)[] {
   return list.byExport
 }
 
-/** The caller that a credential stands for under a rule, as exports(5) defines squashing. */
+/** The caller of a credential under a rule, with squashing as in exports(5). */
 export function squash(credential: Credential, rule: ExportRule): Cred {
   const { anonUid, anonGid } = rule
   if (rule.squash === 'all' || credential.flavor === AUTH_NONE || credential.uid === NO_ID) {
@@ -115,7 +115,7 @@ export class ExportTable {
   readonly exports: readonly NfsExport[]
   readonly #byView = new Map<number, NfsExport>()
 
-  /** @throws Error a name that is empty, has a slash or is given twice, or an overlay that is given twice */
+  /** @throws Error a name is empty, has a slash or is used twice, or an overlay is exported twice */
   constructor(exports: readonly NfsExportSettings[], addressesOf?: AddressesOf) {
     this.exports = exports.map((options, index) => new NfsExport(options, index, addressesOf))
     const names = new Set<string>()
@@ -124,7 +124,7 @@ export class ExportTable {
       const { name, overlay } = served
       if (!/^[^/\0]+$/.test(name)) throw new Error(`export name '${name}' is not a single path component`)
       if (names.has(name)) throw new Error(`two exports are named '${name}'`)
-      // Its inodes keep one file handle each.
+      // Each inode has a single file handle.
       if (overlays.has(overlay)) throw new Error(`export '${name}': the overlay is already exported under another name`)
       if (this.#byView.has(served.view))
         throw new Error(`export '${name}': file handles would be ambiguous; choose another name`)
@@ -139,7 +139,7 @@ export class ExportTable {
     return this.#byView.get(view)
   }
 
-  /** The export whose path begins `path`, and the components that follow; undefined when there is none. */
+  /** The export whose path is a prefix of `path`, and the remaining components; undefined if there is none. */
   byPath(path: string): { served: NfsExport; rest: string[] } | undefined {
     const components = path.split('/').filter((component) => component !== '' && component !== '.')
     if (!path.startsWith('/')) return undefined

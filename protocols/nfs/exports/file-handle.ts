@@ -5,32 +5,32 @@ import { Encoder } from '../xdr/encoder.ts'
 import { XdrError } from '../xdr/xdr-error.ts'
 import { MacCache } from './mac-cache.ts'
 
-/** Most bytes of a file handle on the wire (`NFS3_FHSIZE`, RFC 1813 section 2.4). */
+/** Maximum size of a file handle on the wire (`NFS3_FHSIZE`, RFC 1813 section 2.4). */
 const NFS3_FHSIZE = 64
 const VERSION = 1
 /** version · view · key (64 bits) · generation, before the MAC. */
 const IDENTITY_BYTES = 20
 const MAC_BYTES = 16
 const MAC_WORDS = MAC_BYTES / 4
-/** Handles whose MAC is remembered: 1 MiB. */
+/** The number of cached MACs: 1 MiB. */
 const REMEMBERED = 32 * 1024
-/** Length of every handle made here. */
+/** The length of every handle of this server. */
 export const HANDLE_BYTES = IDENTITY_BYTES + MAC_BYTES
 const SHA256_BLOCK_BYTES = 64
 const TWO_32 = 0x1_0000_0000
 /** Keys are safe integers: below 2^53. */
 const MAX_KEY_HI = 0x1f_ffff
 
-/** A handle as it came from a client: numbers only, so that it outlives the buffer it was read from. Nothing in it is verified. */
+/** A handle from a client, unverified. It contains only numbers, so that it outlives the buffer that it was read from. */
 export class WireHandle {
-  /** False when it has not the form of our handles. */
+  /** Whether it has the format of our handles. */
   wellFormed = false
   view = 0
   key = 0
   generation = 0
   readonly mac = new Uint32Array(MAC_WORDS)
 
-  /** Reads a handle. @throws XdrError cut short, or more than 64 bytes */
+  /** Reads a handle. @throws XdrError it is truncated or longer than 64 bytes */
   read(args: Decoder): void {
     const length = args.u32()
     if (length > NFS3_FHSIZE) throw new XdrError(`file handle of ${length} bytes`)
@@ -48,16 +48,16 @@ export class WireHandle {
 }
 
 /**
- * Makes and checks file handles: version, view, identity of the object, and an HMAC-SHA256 of these, cut to 128 bits, by a
- * key that only the server knows. So a client can use only handles that it (or another client) was given.
+ * Creates and checks file handles: version, view, identity of the object, and an HMAC-SHA256 of these, truncated to 128 bits, with a
+ * key that only the server knows. So clients can use only handles that the server has issued.
  */
 export class HandleCodec {
-  /** HMAC (RFC 2104) as two plain hashes over prepared blocks: a Hmac object takes seven times as long. */
+  /** HMAC (RFC 2104) as two plain hashes over prepared blocks, because a Hmac object takes seven times as long. */
   readonly #inner = Buffer.alloc(SHA256_BLOCK_BYTES + IDENTITY_BYTES, 0x36)
   readonly #outer = Buffer.alloc(SHA256_BLOCK_BYTES + 32, 0x5c)
   readonly #identity: Buffer
   readonly #known = new MacCache(REMEMBERED)
-  /** The MAC at hand. */
+  /** The present MAC. */
   readonly #mac = new Uint32Array(MAC_WORDS)
 
   /** `key` has 32 bytes. */
@@ -93,7 +93,7 @@ export class HandleCodec {
     for (let i = 0; i < MAC_WORDS; i++) to.setUint32(macAt + 4 * i, this.#mac[i]!)
   }
 
-  /** Whether the server has made `wire` at some time, though its object may be gone. Takes a time that does not depend on where the MAC differs. */
+  /** Whether this server issued `wire`; its object may be gone. The comparison takes constant time. */
   authentic(wire: WireHandle): boolean {
     this.#find(wire.view, wire.key, wire.generation)
     let difference = 0

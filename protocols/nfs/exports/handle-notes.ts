@@ -2,20 +2,20 @@ import type { Overlay } from '../../../overlay-core/index.ts'
 import type { Logger } from '../rpc/logger.ts'
 
 /**
- * Sees to it that the handles of an answer would lead to their objects also after a crash of the server. Where they cannot be noted (a full disk, an upper
- * that has become read-only) the objects can be used all the same, until a restart: that is said once, and again with a number when notes work again.
+ * Ensures that the handles in a reply lead to their objects even after a crash of the server. If they cannot be saved (a full disk, an upper
+ * that became read-only), the objects can still be used until a restart; this is logged once, and again with a count when saving works again.
  */
 export class HandleNotes {
   readonly #log: Logger
   #failing = 0
-  /** Answers since the start whose handles were not noted. */
+  /** The number of replies whose handles were not saved. */
   failures = 0
 
   constructor(log: Logger) {
     this.#log = log
   }
 
-  /** Resolves when all handles that the overlay was told to retain are noted, or cannot be. Undefined when they are now; never rejects. */
+  /** Resolves when all handles that the overlay must retain are saved, or cannot be. Undefined if they already are; never rejects. */
   kept(overlay: Overlay): Promise<void> | undefined {
     const noted = overlay.retained()
     if (noted === undefined) return

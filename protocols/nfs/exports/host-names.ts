@@ -1,14 +1,14 @@
 import type { Logger } from '../rpc/logger.ts'
 
-/** The addresses of a host name; rejects when it has none. */
+/** Resolves a host name to its addresses; rejects if it has none. */
 export type LookUp = (hostName: string) => Promise<readonly string[]>
 
-/** How often the names are looked up again. */
+/** The interval between lookups. */
 const REFRESH_MS = 5 * 60_000
 
 /**
- * The addresses of the host names in export rules. They are looked up one after the other, as each look-up may hold a thread for long, and again
- * every five minutes; a name that cannot be looked up keeps its last addresses, and has none before.
+ * The addresses of the host names in export rules. They are looked up one at a time, because each lookup may block a thread for long, and again
+ * every five minutes. If a lookup fails, the name keeps its last addresses.
  */
 export class HostNames {
   readonly #addresses = new Map<string, Set<string>>()
@@ -21,7 +21,7 @@ export class HostNames {
     this.#log = log
   }
 
-  /** The addresses of a name; the set changes when they do. */
+  /** The addresses of a name. The set is updated when they change. */
   addressesOf(name: string): ReadonlySet<string> {
     const known = this.#addresses.get(name)
     if (known !== undefined) return known
@@ -30,14 +30,14 @@ export class HostNames {
     return fresh
   }
 
-  /** Looks all names up, now and from time to time. Resolves after the first time. */
+  /** Looks up all names, now and periodically. Resolves after the first round. */
   async start(): Promise<void> {
     if (this.#addresses.size === 0) return
     await this.refresh()
     this.#timer = setInterval(() => this.refresh(), REFRESH_MS).unref()
   }
 
-  /** Looks all names up. Never rejects. */
+  /** Looks up all names. Never rejects. */
   async refresh(): Promise<void> {
     for (const [name, addresses] of this.#addresses) {
       try {

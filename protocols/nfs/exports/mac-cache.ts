@@ -3,16 +3,16 @@ const WORDS = 4
 const ENTRY_WORDS = 2 + WORDS
 
 /**
- * The MACs of handles that were made or checked of late, by view, key and generation: a direct-mapped table in flat memory, so that it costs a
- * fixed number of bytes whatever clients do, and nothing per object. A handle that finds its place taken is computed again.
+ * A cache of recent MACs by view, key and generation: a direct-mapped table in flat memory, which takes a
+ * fixed number of bytes whatever clients do, and nothing per object. On a collision the MAC is computed again.
  */
 export class MacCache {
   readonly #mask: number
-  /** -1: the place is free. */
+  /** -1 for a free slot. */
   readonly #keys: Float64Array
   readonly #words: Uint32Array
 
-  /** `places` is a power of two; each takes 32 bytes. */
+  /** `places` is the number of slots of 32 bytes each, a power of two. */
   constructor(places: number) {
     if (places < 1 || (places & (places - 1)) !== 0) throw new RangeError('the number of slots must be a power of two')
     this.#mask = places - 1
@@ -20,7 +20,7 @@ export class MacCache {
     this.#words = new Uint32Array(places * ENTRY_WORDS)
   }
 
-  /** Whether the MAC of this handle is known; then it is put `into` four words. */
+  /** Whether the MAC of this handle is cached; if so, it is written `into` four words. */
   get(view: number, key: number, generation: number, into: Uint32Array): boolean {
     const place = this.#placeOf(view, key)
     const words = this.#words

@@ -1,13 +1,13 @@
 /** The last byte that a lock can cover: offsets are unsigned 64-bit numbers, and a lock "to the end" covers all of them. */
 export const LAST_BYTE = 0xffff_ffff_ffff_ffffn
 
-/** Bytes `start` to `end`, both included. */
+/** Bytes `start` to `end`, inclusive. */
 export interface ByteRange {
   readonly start: bigint
   readonly end: bigint
 }
 
-/** The range of `length` bytes from `offset` on, 0 meaning to the end; undefined when it goes beyond the last byte. */
+/** The range of `length` bytes from `offset`, with 0 for "to the end"; undefined if it exceeds the last byte. */
 export function byteRange(offset: bigint, length: bigint): ByteRange | undefined {
   if (length === 0n) return { start: offset, end: LAST_BYTE }
   const end = offset + length - 1n

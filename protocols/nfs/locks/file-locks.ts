@@ -1,28 +1,28 @@
 import { type ByteRange, LAST_BYTE, overlap } from './byte-range.ts'
 import { RangeIndex } from './range-index.ts'
 
-/** Who holds locks: two owners are the same when their keys are. */
+/** The owner of locks. Owners are equal if their keys are. */
 export interface LockOwner {
   readonly key: string
-  /** The client (machine) that the owner is on; all of its locks can be freed together. */
+  /** The client (machine) of the owner; all of its locks can be released together. */
   readonly client: string
 }
 
-/** What is asked for or held. */
+/** A requested or held lock. */
 export interface Lock extends ByteRange {
   readonly owner: LockOwner
   readonly exclusive: boolean
 }
 
-/** What one owner holds in a file. */
+/** The locks of one owner in a file. */
 interface Holdings {
   readonly client: string
   readonly locks: RangeIndex<Lock>
 }
 
 /**
- * The byte-range locks of one file with the semantics of POSIX: locks of one owner never conflict; a new lock takes the place of what the owner
- * had in its range, splits what reaches beyond it, and joins neighbours of its kind.
+ * The byte-range locks of one file with POSIX semantics: locks of one owner never conflict; a new lock replaces the locks that the owner
+ * had in its range, splits locks that extend beyond it, and merges with neighbours of the same kind.
  */
 export class FileLocks {
   readonly #exclusive = new RangeIndex<Lock>()
@@ -33,7 +33,7 @@ export class FileLocks {
     return this.#exclusive.size + this.#shared.size
   }
 
-  /** All locks of others that stand in the way of `wanted`. Nothing may be changed before the last one. */
+  /** All locks of other owners that conflict with `wanted`. Do not modify locks during the iteration. */
   *conflicts(wanted: Lock): Generator<Lock> {
     const { key } = wanted.owner
     for (const lock of this.#exclusive.overlapping(wanted)) if (lock.owner.key !== key) yield lock
@@ -41,13 +41,13 @@ export class FileLocks {
     for (const lock of this.#shared.overlapping(wanted)) if (lock.owner.key !== key) yield lock
   }
 
-  /** A lock that stands in the way. */
+  /** A conflicting lock. */
   conflict(wanted: Lock): Lock | undefined {
     for (const lock of this.conflicts(wanted)) return lock
     return undefined
   }
 
-  /** Whether the owner of `wanted` holds such a lock, or a stronger one, on all of its range. */
+  /** Whether the owner of `wanted` already holds such a lock, or a stronger one, on its whole range. */
   covers(wanted: Lock): boolean {
     let next = wanted.start
     for (const lock of this.#owners.get(wanted.owner.key)?.locks.overlapping(wanted) ?? []) {
@@ -57,7 +57,7 @@ export class FileLocks {
     return next > wanted.end
   }
 
-  /** Puts a lock in place; nothing may stand in its way. Returns whether a stronger one of its owner gave way to it. */
+  /** Sets a lock, which must have no conflicts. Returns whether it replaced a stronger lock of its owner. */
   set(wanted: Lock): boolean {
     let { start, end } = wanted
     let weakened = false
@@ -80,7 +80,7 @@ export class FileLocks {
     return weakened
   }
 
-  /** Takes the range away from what the owner holds. Returns whether it held any of it. */
+  /** Releases the range of the owner. Returns whether any of it was locked. */
   clear(owner: LockOwner, range: ByteRange): boolean {
     const gone = [...(this.#owners.get(owner.key)?.locks.overlapping(range) ?? [])]
     this.#remove(owner, gone)
@@ -88,7 +88,7 @@ export class FileLocks {
     return gone.length > 0
   }
 
-  /** Takes all locks of a client away. */
+  /** Removes all locks of a client. */
   clearClient(client: string): void {
     for (const [key, holdings] of this.#owners) if (holdings.client === client) this.#owners.delete(key)
     this.#exclusive.keep(({ owner }) => owner.client !== client)
@@ -106,7 +106,7 @@ export class FileLocks {
     this.#ofKind(lock.exclusive).add(lock)
   }
 
-  /** Takes locks of one owner out. */
+  /** Removes locks of one owner. */
   #remove(owner: LockOwner, locks: readonly Lock[]): void {
     const holdings = this.#owners.get(owner.key)
     if (holdings === undefined || locks.length === 0) return
@@ -122,12 +122,12 @@ export class FileLocks {
   }
 }
 
-/** The range with what lies side by side with it. */
+/** The range extended by one byte on each side, to find adjacent locks. */
 function neighbourhood({ start, end }: ByteRange): ByteRange {
   return { start: start === 0n ? start : start - 1n, end: end === LAST_BYTE ? end : end + 1n }
 }
 
-/** What is left of a lock outside of a range. */
+/** The parts of a lock outside of a range. */
 function without(lock: Lock, range: ByteRange): Lock[] {
   if (!overlap(lock, range)) return [lock]
   const left: Lock[] = []

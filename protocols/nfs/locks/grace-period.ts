@@ -1,12 +1,12 @@
 /**
- * The time after a restart in which clients get back the locks that they had, and nobody else gets any. Over at once when nobody had
+ * The time after a restart in which clients may only reclaim their earlier locks. It ends at once if nobody had
  * locks.
  */
 export class GracePeriod {
   #active = false
   #timer: NodeJS.Timeout | undefined
 
-  /** Begins, for `ms`. */
+  /** Starts the grace period for `ms`. */
   begin(ms: number): void {
     this.#active = true
     this.#timer = setTimeout(() => this.end(), ms).unref()

@@ -4,17 +4,17 @@ import { FileLocks, type Lock, type LockOwner } from './file-locks.ts'
 
 const EVERYTHING: ByteRange = { start: 0n, end: LAST_BYTE }
 
-/** A lock that is waited for. */
+/** A waiting lock request. */
 interface Waiter {
   readonly file: string
   readonly wanted: Lock
-  /** Called once, when the lock is in place. */
+  /** Called once the lock is granted. */
   readonly granted: () => void
 }
 
-/** How many locks there may be. */
+/** The limits on locks. */
 export interface LockLimits {
-  /** Of all clients of one address, whatever names they give themselves. */
+  /** For all clients of one address together, whatever names they use. */
   readonly perClient: number
   readonly perFile: number
   readonly total: number
@@ -24,38 +24,38 @@ export interface LockLimits {
 
 const LIMITS: LockLimits = { perClient: 20_000, perFile: 5000, total: 200_000, waitsPerFile: 256, waits: 2048 }
 
-/** What a client holds. */
+/** The locks of a client. */
 interface ClientLocks {
   locks: number
-  /** How many in each file. */
+  /** The number of locks per file. */
   readonly files: Map<string, number>
 }
 
-/** Locks and waits that the search for a deadlock looks at: beyond it a wait is refused. */
+/** The number of locks and waits that deadlock detection examines; beyond it a wait is refused. */
 const DEADLOCK_STEPS = 10_000
-/** Files whose locks are freed in one go. */
+/** The number of files whose locks are released in one turn. */
 const FREED_AT_ONCE = 64
-/** Waits are gone through so often at once; when still more may be granted then, in the next turn of the event loop. */
+/** The number of passes over the waits in one turn; if more can be granted, the next turn of the event loop continues. */
 const GRANT_ROUNDS = 4
 
-/** What became of a request: `conflict` is a lock that stands in its way. */
+/** The result of a request; `conflict` is a conflicting lock. */
 export type LockResult = { readonly kind: 'granted' | 'full' } | { readonly kind: 'denied'; readonly conflict: Lock }
 
 /**
- * Byte-range locks of all files, for every version of the protocol. Files are named by strings of the caller's choice. Who waits is served in the
- * order of arrival, as soon as nothing stands in the way; a wait that would close a circle of owners waiting for each other is refused.
+ * Byte-range locks of all files, for every version of the protocol. Callers choose the strings that identify files. Waiting requests are granted in the
+ * order of arrival, once they have no conflicts; a wait that would cause a deadlock is refused.
  */
 export class LockTable {
   readonly #files = new Map<string, FileLocks>()
   readonly #waiters = new Map<string, Waiter[]>()
-  /** Waiters by the key of their owner. */
+  /** Waiting requests by the key of their owner. */
   readonly #waiting = new Map<string, Set<Waiter>>()
   readonly #limits: LockLimits
-  /** What each client holds; kept by `#change`. */
+  /** The locks of each client, updated by `#change`. */
   readonly #clients = new Map<string, ClientLocks>()
-  /** Files in which locks of a client are still to be freed, by the client. */
+  /** Files in which locks of a client must still be released, by client. */
   readonly #freeing = new Map<string, Set<string>>()
-  /** Locks of all clients of one address. */
+  /** The number of locks of all clients of one address. */
   readonly #ofShare = new Map<string, number>()
   #total = 0
   #waits = 0
@@ -64,22 +64,22 @@ export class LockTable {
     this.#limits = limits
   }
 
-  /** Locks held. */
+  /** The number of held locks. */
   get size(): number {
     return this.#total
   }
 
-  /** Requests that wait. */
+  /** The number of waiting requests. */
   get waiting(): number {
     return this.#waits
   }
 
-  /** A lock of another owner that stands in the way of `wanted`, undefined when it could be had. */
+  /** A lock of another owner that conflicts with `wanted`; undefined if it could be granted. */
   test(file: string, wanted: Lock): Lock | undefined {
     return this.#locks(file, wanted.owner)?.conflict(wanted)
   }
 
-  /** Whether the owner holds what is wanted already. */
+  /** Whether the owner already holds the requested lock. */
   holds(file: string, wanted: Lock): boolean {
     return this.#locks(file, wanted.owner)?.covers(wanted) ?? false
   }
@@ -89,7 +89,7 @@ export class LockTable {
     return this.#clients.has(client)
   }
 
-  /** Takes a lock, or changes the kind of what the owner has in that range, when nothing stands in the way. */
+  /** Takes a lock, or changes the kind of the owner's locks in that range, if there is no conflict. */
   lock(file: string, wanted: Lock): LockResult {
     const conflict = this.test(file, wanted)
     if (conflict !== undefined) return { kind: 'denied', conflict }
@@ -97,19 +97,19 @@ export class LockTable {
     const held = this.#ofShare.get(shareOf(wanted.owner.client)) ?? 0
     const inFile = this.#files.get(file)?.size ?? 0
     if (held >= perClient || inFile >= perFile || this.#total >= total) return { kind: 'full' }
-    // From exclusive to shared: others may have it too now.
+    // From exclusive to shared: others may get it too now.
     if (this.#place(file, wanted)) this.#grantWaiting(file, wanted)
     return { kind: 'granted' }
   }
 
-  /** Gives a range up. What waited for it is granted. */
+  /** Releases a range and grants requests that waited for it. */
   unlock(file: string, owner: LockOwner, range: ByteRange): void {
     const locks = this.#locks(file, owner)
     if (locks === undefined) return
     if (this.#change(file, locks, owner.client, () => locks.clear(owner, range))) this.#grantWaiting(file, range)
   }
 
-  /** Waits for a lock that was denied; `granted` is called when it is in place. Not when that would never happen: a deadlock. */
+  /** Waits for a denied lock; `granted` is called once it is granted. Refused if that would be a deadlock. */
   wait(file: string, wanted: Lock, granted: () => void): 'waits' | 'deadlock' | 'full' {
     const others = this.#waiters.get(file) ?? []
     if (others.length >= this.#limits.waitsPerFile || this.#waits >= this.#limits.waits) return 'full'
@@ -123,19 +123,19 @@ export class LockTable {
     return 'waits'
   }
 
-  /** Whether such a request waits. */
+  /** Whether such a request is waiting. */
   isWaiting(file: string, wanted: Lock): boolean {
     return this.#waiters.get(file)?.some((waiter) => isSame(waiter.wanted, wanted)) ?? false
   }
 
-  /** Ends a wait; false when there is none. */
+  /** Cancels a wait; false if there is none. */
   cancel(file: string, wanted: Lock): boolean {
     return this.#dropWaiters(file, (waiter) => isSame(waiter.wanted, wanted)) > 0
   }
 
   /**
-   * Frees all that a client holds, and ends its waits. What is in many files is freed in turns of the event loop; whatever the client asks for meanwhile finds its file
-   * freed.
+   * Releases all locks of a client and cancels its waits. Locks in many files are released over several turns of the event loop; before any request of the client meanwhile, its file
+   * is released.
    */
   freeClient(client: string): void {
     for (const file of [...this.#waiters.keys()])
@@ -167,20 +167,20 @@ export class LockTable {
     this.#grantWaiting(file, EVERYTHING)
   }
 
-  /** The locks of a file as they stand for a request of `owner`. */
+  /** The locks of a file for a request of `owner`. */
   #locks(file: string, { client }: LockOwner): FileLocks | undefined {
     if (this.#freeing.size > 0) this.#freeFile(client, file)
     return this.#files.get(file)
   }
 
-  /** Returns whether others may have something now that they could not before. */
+  /** Returns whether other requests may succeed now. */
   #place(file: string, wanted: Lock): boolean {
     const locks = this.#files.get(file) ?? new FileLocks()
     this.#files.set(file, locks)
     return this.#change(file, locks, wanted.owner.client, () => locks.set(wanted))
   }
 
-  /** Changes what a client has in a file and keeps the counts. Returns what `change` does. */
+  /** Changes the locks of a client in a file and updates the counts. Returns the result of `change`. */
   #change(file: string, locks: FileLocks, client: string, change: () => boolean): boolean {
     const before = locks.size
     const result = change()
@@ -201,14 +201,14 @@ export class LockTable {
     return result
   }
 
-  /** Grants what can be granted now that `freed` is given up, one after the other: each changes what the next one finds. */
+  /** Grants waiting requests after `freed` was released, one after the other, because each grant affects the next. */
   #grantWaiting(file: string, freed: ByteRange): void {
     let places: ByteRange[] = [freed]
     for (let round = 0; round < GRANT_ROUNDS && places.length > 0; round++) places = this.#grantOnce(file, places)
     if (places.length > 0) setImmediate(() => this.#grantWaiting(file, EVERYTHING))
   }
 
-  /** Goes through those that wait once. Returns where more may be had now. */
+  /** Passes once over the waiting requests. Returns where more can be granted now. */
   #grantOnce(file: string, places: readonly ByteRange[]): ByteRange[] {
     const freed: ByteRange[] = []
     for (const waiter of this.#waiters.get(file) ?? []) {
@@ -238,7 +238,7 @@ export class LockTable {
     return gone.length
   }
 
-  /** Whether one of those whom `wanted` would wait for waits for its owner, directly or through others; `full` when that takes too long to tell. */
+  /** Whether an owner that `wanted` would wait for waits for its owner, directly or indirectly; `full` if the search takes too long. */
   #wouldDeadlock(file: string, wanted: Lock): 'deadlock' | 'none' | 'full' {
     const seen = new Set<string>()
     const next: Pick<Waiter, 'file' | 'wanted'>[] = [{ file, wanted }]
@@ -260,7 +260,7 @@ function isSame(a: Lock, b: Lock): boolean {
   return a.owner.key === b.owner.key && a.start === b.start && a.end === b.end && a.exclusive === b.exclusive
 }
 
-/** Whose share of the locks a client's count against: clients are called `ADDRESS NAME`, and make the name up. */
+/** The address whose share a client's locks count against. Clients are identified by `ADDRESS NAME`, and can invent the name. */
 function shareOf(client: string): string {
   const end = client.indexOf(' ')
   return end < 0 ? client : client.slice(0, end)

@@ -1,8 +1,8 @@
 import { type ByteRange, overlap } from './byte-range.ts'
 
-/** Items of a block: so many are looked at one by one. */
+/** The number of items in a block, which are searched linearly. */
 const BLOCK = 64
-/** Removing more than this goes through all items once. */
+/** To remove more items than this, one pass goes over all items. */
 const FEW = 32
 
 interface Block<T> {
@@ -11,7 +11,7 @@ interface Block<T> {
   maxEnd: bigint
 }
 
-/** Ranges by where they start, in blocks that know how far theirs reach: finding those that overlap a range does not go through all of them. */
+/** Ranges sorted by start, in blocks that record their largest end, so that finding overlaps does not visit all of them. */
 export class RangeIndex<T extends ByteRange> {
   readonly #blocks: Block<T>[] = []
   #size = 0
@@ -40,7 +40,7 @@ export class RangeIndex<T extends ByteRange> {
     }
   }
 
-  /** Takes these items out, which are in here. */
+  /** Removes these items, which must be present. */
   remove(items: readonly T[]): void {
     if (items.length <= FEW) for (const item of items) this.#removeOne(item)
     else {
@@ -49,7 +49,7 @@ export class RangeIndex<T extends ByteRange> {
     }
   }
 
-  /** Takes out all items but those for which `wanted` holds. */
+  /** Removes all items for which `wanted` is false. */
   keep(wanted: (item: T) => boolean): void {
     this.#size = 0
     let kept = 0
@@ -63,7 +63,7 @@ export class RangeIndex<T extends ByteRange> {
     this.#blocks.length = kept
   }
 
-  /** Those that overlap `range`, by their start. Nothing may be added or removed before the last one. */
+  /** The items that overlap `range`, sorted by start. Do not add or remove items during the iteration. */
   *overlapping(range: ByteRange): Generator<T> {
     for (const { items, maxEnd } of this.#blocks) {
       if ((items[0] as T).start > range.end) return
@@ -76,7 +76,7 @@ export class RangeIndex<T extends ByteRange> {
     for (const { items } of this.#blocks) yield* items
   }
 
-  /** The last block that begins at or before `start`; the first when none does. */
+  /** The last block that starts at or before `start`; the first block if none does. */
   #blockFor(start: bigint): number {
     let low = 0
     let high = this.#blocks.length
@@ -89,7 +89,7 @@ export class RangeIndex<T extends ByteRange> {
   }
 
   #removeOne(item: T): void {
-    // Several may begin at one place and lie in several blocks.
+    // Several items may have the same start and be in several blocks.
     for (let at = this.#blockFor(item.start); at >= 0; at--) {
       const block = this.#blocks[at] as Block<T>
       const place = block.items.indexOf(item)

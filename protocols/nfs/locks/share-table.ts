@@ -1,4 +1,4 @@
-/** A share reservation of DOS and Windows clients: how the file is open, and what others are denied meanwhile. Bits: 1 read, 2 write. */
+/** A share reservation of DOS and Windows clients: the access of the open file, and the access denied to others. Bits: 1 read, 2 write. */
 export interface Share {
   readonly owner: string
   readonly client: string
@@ -11,7 +11,7 @@ const MAX_SHARES = 50_000
 /** Share reservations of all files (NLM SHARE, and OPEN of version 4). */
 export class ShareTable {
   readonly #files = new Map<string, Share[]>()
-  /** How many each client has. */
+  /** The number of reservations of each client. */
   readonly #clients = new Map<string, number>()
   #size = 0
 
@@ -19,7 +19,7 @@ export class ShareTable {
     return this.#size
   }
 
-  /** Reserves, in place of what the owner had; false when it conflicts with others, or there are too many. */
+  /** Reserves, replacing the owner's reservation; false if it conflicts with others, or there are too many. */
   reserve(file: string, wanted: Share): boolean {
     const others = (this.#files.get(file) ?? []).filter(({ owner }) => owner !== wanted.owner)
     if (others.some((share) => share.access & wanted.deny || wanted.access & share.deny)) return false
@@ -28,7 +28,7 @@ export class ShareTable {
     return true
   }
 
-  /** Gives up what the owner has reserved. */
+  /** Releases the owner's reservation. */
   release(file: string, owner: string): void {
     this.#put(
       file,
@@ -36,7 +36,7 @@ export class ShareTable {
     )
   }
 
-  /** Frees all that a client has reserved. */
+  /** Releases all reservations of a client. */
   freeClient(client: string): void {
     for (const [file, shares] of [...this.#files]) {
       this.#put(
@@ -46,7 +46,7 @@ export class ShareTable {
     }
   }
 
-  /** Whether a client has reserved anything. */
+  /** Whether a client has a reservation. */
   hasClient(client: string): boolean {
     return this.#clients.has(client)
   }

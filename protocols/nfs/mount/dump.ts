@@ -1,10 +1,10 @@
 import type { RpcCall } from '../rpc/call.ts'
 import type { MountContext } from './mount-context.ts'
 
-/** Bytes of the longest answer; later entries are left out. */
+/** Maximum size of the reply; later entries are omitted. */
 const MAX_DUMP_BYTES = 64 * 1024
 
-/** MOUNTPROC3_DUMP: the list of clients and what they have mounted. RFC 1813 section 5.2.2. */
+/** MOUNTPROC3_DUMP: lists clients and their mounts. RFC 1813 section 5.2.2. */
 export function dump(context: MountContext, call: RpcCall): void {
   const out = call.begin(MAX_DUMP_BYTES)
   let room = MAX_DUMP_BYTES

@@ -1,14 +1,14 @@
 import { type Cred, FileType, type Inode, type Overlay, OverlayError } from '../../../overlay-core/index.ts'
 
-/** As the kernel (MAXSYMLINKS), and PATH_MAX for what is left of the way at a time. */
+/** As in the kernel: MAXSYMLINKS, and PATH_MAX for the remaining path. */
 const MOST_LINKS = 40
 const LONGEST_REST_BYTES = 4096
 
-/** Up to the directory above, in the target of a symlink. */
+/** The parent directory, in the target of a symlink. */
 const UP = Symbol('up')
 type Component = string | typeof UP
 
-/** An export to walk in, for whom, and the names below its root that an absolute path stands for; undefined when that leads elsewhere. */
+/** An export to walk in, its caller, and a function that converts an absolute path to names below its root (undefined if outside). */
 export interface ExportWalk {
   readonly overlay: Overlay
   readonly cred: Cred
@@ -16,8 +16,8 @@ export interface ExportWalk {
 }
 
 /**
- * Follows `names` from the root of an export, and symlinks on the way and at the end, as mountd does; an absolute target is a path as a client
- * names it in MNT. Never out of the export. Undefined when a name does not exist. ".." among `names` is refused by the core.
+ * Follows `names` from the root of an export, and symlinks in the middle and at the end, as mountd does; an absolute target is a path as a client
+ * gives it in MNT. It never leaves the export. Undefined if a name does not exist. The core refuses ".." among `names`.
  *
  * @throws EACCES a directory may not be searched, or a symlink leads out of the export · ELOOP · ENAMETOOLONG
  */

@@ -1,7 +1,7 @@
 import type { RpcCall } from '../rpc/call.ts'
 import type { MountContext } from './mount-context.ts'
 
-/** Bytes of the longest answer; later exports are left out. */
+/** Maximum size of the reply; later exports are omitted. */
 const MAX_EXPORT_BYTES = 64 * 1024
 
 /** MOUNTPROC3_EXPORT: the exports and who may mount them. RFC 1813 section 5.2.5. */

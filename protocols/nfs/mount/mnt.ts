@@ -29,7 +29,7 @@ const STATUS: Partial<Record<Errno, number>> = {
 /**
  * MOUNTPROC3_MNT: the file handle of an export or of a directory inside it. RFC 1813 section 5.2.1.
  *
- * The way there is the caller's own, as in LOOKUP: where it may not search it learns no names and gets no handles. Symlinks are followed
+ * The path is walked with the caller's rights, as in LOOKUP: in directories that it may not search it learns no names and gets no handles. Symlinks are followed
  * inside the export (`walkExport`).
  */
 export async function mnt(context: MountContext, call: RpcCall): Promise<void> {

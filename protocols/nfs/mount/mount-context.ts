@@ -3,7 +3,7 @@ import type { HandleCodec } from '../exports/file-handle.ts'
 import type { HandleNotes } from '../exports/handle-notes.ts'
 import type { MountList } from './mount-list.ts'
 
-/** What the procedures of MOUNT work on. */
+/** The context of the MOUNT procedures. */
 export interface MountContext {
   readonly exports: ExportTable
   readonly handles: HandleCodec

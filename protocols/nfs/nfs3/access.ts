@@ -12,7 +12,7 @@ const ACCESS3_EXTEND = 0x08
 const ACCESS3_DELETE = 0x10
 const ACCESS3_EXECUTE = 0x20
 
-/** For each bit of ACCESS, the permissions it stands for. As in the Linux server, entries of a directory change with write and search. */
+/** The permissions for each bit of ACCESS. As in the Linux server, changing entries of a directory needs write and search. */
 const WRITE_AND_SEARCH = Access.write | Access.execute
 const DIRECTORY_BITS: readonly (readonly [bit: number, needs: number])[] = [
   [ACCESS3_READ, Access.read],
@@ -28,7 +28,7 @@ const FILE_BITS: readonly (readonly [bit: number, needs: number])[] = [
   [ACCESS3_EXECUTE, Access.execute],
 ]
 
-/** NFSPROC3_ACCESS: which of the asked-for ways of access the caller has. RFC 1813 section 3.3.4. */
+/** NFSPROC3_ACCESS: returns which of the requested access rights the caller has. RFC 1813 section 3.3.4. */
 export const access: Nfs3Procedure = {
   name: 'ACCESS',
   failure: 'post_op_attr',

@@ -67,13 +67,13 @@ export function encodeFattr3(out: Encoder, attr: Attr, served: NfsExport): void 
   view.setUint32(at + 80, ctime.nsec)
 }
 
-/** Writes a `post_op_attr`; undefined is the absent one. */
+/** Writes a `post_op_attr`; undefined writes an absent one. */
 export function encodePostOpAttr(out: Encoder, attr: Attr | undefined, served: NfsExport): void {
   out.bool(attr !== undefined)
   if (attr !== undefined) encodeFattr3(out, attr, served)
 }
 
-/** Writes a `wcc_data` (RFC 1813 section 2.6) of what the core has filled in. */
+/** Writes the change info of the core as `wcc_data` (RFC 1813 section 2.6). */
 export function encodeWccData(out: Encoder, wcc: ChangeInfo | undefined, served: NfsExport): void {
   const before = wcc?.before
   out.bool(before !== undefined)
@@ -102,12 +102,12 @@ export function encodeNewObject(out: Encoder, call: Nfs3Call, inode: Inode, attr
   encodePostOpAttr(out, attr, call.served)
 }
 
-/** A `sattr3` as read from the wire: well-formed, its values not yet looked at. */
+/** A `sattr3` from the wire: well-formed, but its values are not checked yet. */
 export interface Sattr3 {
   readonly mode: number | undefined
   readonly uid: number | undefined
   readonly gid: number | undefined
-  /** NaN: beyond 2^53-1. */
+  /** NaN if beyond 2^53-1. */
   readonly size: number | undefined
   readonly atime: SetTime | undefined
   readonly mtime: SetTime | undefined
@@ -126,9 +126,9 @@ export function decodeSattr3(args: Decoder): Sattr3 {
 }
 
 /**
- * What the core is asked to change.
+ * Converts a `sattr3` to the core's form.
  *
- * @throws Nfs3Error NFS3ERR_INVAL an owner or group of -1, 10^9 nanoseconds or more · NFS3ERR_FBIG a size beyond 2^53-1
+ * @throws Nfs3Error NFS3ERR_INVAL owner or group -1, or 10^9 nanoseconds or more · NFS3ERR_FBIG a size beyond 2^53-1
  */
 export function attrChange(sattr: Sattr3): AttrChange {
   const { mode, uid, gid, size, atime, mtime } = sattr

@@ -5,7 +5,7 @@ import type { Nfs3Procedure } from './procedure.ts'
 
 /**
  * NFSPROC3_COMMIT: makes unstable writes durable. RFC 1813 section 3.3.21. The whole file is made durable, whatever the range.
- * An async export answers without doing so, as exports(5) allows it to.
+ * An async export replies without doing so, as exports(5) allows.
  */
 export const commit: Nfs3Procedure = {
   name: 'COMMIT',

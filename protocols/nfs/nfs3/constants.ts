@@ -11,13 +11,13 @@ export const NF3LNK = 5
 export const NF3SOCK = 6
 export const NF3FIFO = 7
 
-/** Most bytes of one READ or WRITE, and what clients are told to use. */
+/** Maximum and preferred size of READ and WRITE. */
 export const MAX_TRANSFER_BYTES = 1024 * 1024
-/** What clients are told to use for READDIR, and the most that one answer holds. */
+/** Preferred size of READDIR, and maximum size of its reply. */
 export const MAX_DIRECTORY_BYTES = 64 * 1024
-/** Longest name; longer ones are refused without a look at the file system. */
+/** Maximum length of a name; longer ones are refused without a file system access. */
 export const NAME_MAX = 255
 
-/** Encoded sizes of optional attributes that are there, in bytes. */
+/** Encoded sizes of present optional attributes, in bytes. */
 export const POST_OP_ATTR_BYTES = 88
 export const WCC_DATA_BYTES = 28 + POST_OP_ATTR_BYTES

@@ -18,13 +18,13 @@ import { NFS3ERR_EXIST, NFS3ERR_JUKEBOX, Nfs3Error } from './status.ts'
 const UNCHECKED = 0
 const EXCLUSIVE = 2
 
-/** Kept out of a verifier's halves, as times with it set do not survive in every file system (as in the Linux server). */
+/** Masked out of a verifier's halves, because not every file system can store times with this bit (as in the Linux server). */
 const SECONDS_MASK = 0x7fff_ffff
 const DEFAULT_MODE = 0o600
-/** Rounds of "exists" and "is gone" before the client is asked to come back later. */
+/** The number of attempts when a name keeps appearing and disappearing, before the client is told to retry later. */
 const MAX_RACES = 4
 
-/** NFSPROC3_CREATE: makes a regular file, or with UNCHECKED takes the one that is there. RFC 1813 section 3.3.8. */
+/** NFSPROC3_CREATE: creates a regular file, or with UNCHECKED uses an existing one. RFC 1813 section 3.3.8. */
 export const create: Nfs3Procedure = {
   name: 'CREATE',
   failure: 'wcc_data',
@@ -48,7 +48,7 @@ export const create: Nfs3Procedure = {
   },
 }
 
-/** The verifier of an exclusive create is kept in the times of the new file, so that a repeated request is known again. */
+/** The verifier of an exclusive create is stored in the times of the new file, so that a retransmitted request is recognized. */
 function verifierTimes(first: number, second: number): AttrChange {
   return { atime: { sec: first & SECONDS_MASK, nsec: 0 }, mtime: { sec: second & SECONDS_MASK, nsec: 0 } }
 }
@@ -71,7 +71,7 @@ async function createOrFind(call: Nfs3Call, dir: Inode, name: string, how: numbe
   throw new Nfs3Error(NFS3ERR_JUKEBOX)
 }
 
-/** What stands in the way of a GUARDED create may be its own file. */
+/** A file that conflicts with a GUARDED create may be its own. */
 async function madeByEarlierRun(call: Nfs3Call, dir: Inode, name: string, change: AttrChange): Promise<Inode> {
   const { uid = call.cred.uid } = change
   const isSame = (attr: Attr) => attr.type === FileType.regular && attr.uid === uid
@@ -80,7 +80,7 @@ async function madeByEarlierRun(call: Nfs3Call, dir: Inode, name: string, change
   return found
 }
 
-/** Of the attributes of an UNCHECKED create only the size applies to a file that is there already, as with O_TRUNC. */
+/** Only the size of an UNCHECKED create applies to an existing file, as with O_TRUNC. */
 async function takeExisting(call: Nfs3Call, existing: Inode, change: AttrChange): Promise<void> {
   if (existing.type !== FileType.regular) throw new Nfs3Error(NFS3ERR_EXIST)
   if (change.size === undefined) return

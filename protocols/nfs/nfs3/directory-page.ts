@@ -17,16 +17,16 @@ const TAIL_BYTES = 8
 /** "one more entry", `fileid`, length of the name, `cookie`. */
 const ENTRY_BYTES = 24
 
-/** To name a directory's parent takes no permission in it: the listing shows its fileid anyway. */
+/** The parent of a directory is looked up without permission checks, because the listing shows its fileid anyway. */
 const SERVER_CRED = { uid: 0, gid: 0, groups: [] }
 
-/** Where a listing goes on: `dots` of "." and ".." were given (0…2), and the core's cookie. */
+/** The position of a listing: the number of "." and ".." already returned (0…2), and the core's cookie. */
 export interface DirectoryPosition {
   readonly dots: number
   readonly cookie: number
 }
 
-/** Reads a `cookie3`. @throws Nfs3Error NFS3ERR_BAD_COOKIE not one that this server gives */
+/** Reads a `cookie3`. @throws Nfs3Error NFS3ERR_BAD_COOKIE it cannot be a cookie of this server */
 export function decodeCookie(args: Decoder): DirectoryPosition {
   const hi = args.u32()
   const lo = args.u32()
@@ -36,13 +36,13 @@ export function decodeCookie(args: Decoder): DirectoryPosition {
   return { dots: DOT_DOT, cookie: (hi - borrow) * TWO_32 + (lo - DOT_DOT + borrow * TWO_32) }
 }
 
-/** Writes the wire cookie of the entry whose cookie in the core is `cookie` (a safe integer; the sum may not be one). */
+/** Writes the wire cookie for the core's cookie `cookie` (a safe integer; the sum may not be one). */
 export function encodeCookie(out: Encoder, cookie: number): void {
   const lo = (cookie >>> 0) + DOT_DOT
   out.u64(Math.floor(cookie / TWO_32) + (lo >= TWO_32 ? 1 : 0), lo)
 }
 
-/** A directory with what the entries "." and ".." need. */
+/** A directory with the data for "." and "..". */
 export interface OpenedDirectory {
   readonly dir: Inode
   readonly attr: Attr
@@ -50,7 +50,7 @@ export interface OpenedDirectory {
   readonly parentAttr: Attr
 }
 
-/** Resolves the handle of the call to a directory, its parent, and the attributes of both. @throws Nfs3Error NFS3ERR_NOTDIR */
+/** Resolves the call's handle to a directory, its parent, and the attributes of both. @throws Nfs3Error NFS3ERR_NOTDIR */
 export function openDirectory(call: Nfs3Call): MaybePromise<OpenedDirectory> {
   return after(call.resolve(call.handle), (dir) => {
     if (dir.type !== FileType.directory) throw new Nfs3Error(NFS3ERR_NOTDIR)
@@ -63,7 +63,7 @@ export function openDirectory(call: Nfs3Call): MaybePromise<OpenedDirectory> {
   })
 }
 
-/** Writes the entries of one answer and keeps to its limits. */
+/** Writes the entries of one reply within its limits. */
 export class DirectoryPage {
   readonly out: Encoder
   readonly #end: number
@@ -71,8 +71,8 @@ export class DirectoryPage {
   #empty = true
 
   /**
-   * `maxBytes` is the limit of all that follows the status; `maxNameBytes` that of names, ids and cookies alone, which
-   * holds from the second entry on: some clients ask for less than a long name takes, and could never go on.
+   * `maxBytes` limits everything after the status; `maxNameBytes` limits only names, ids and cookies, and
+   * applies from the second entry: some clients request less than a long name needs, and could never continue.
    */
   constructor(out: Encoder, maxBytes: number, maxNameBytes: number) {
     this.out = out
@@ -80,14 +80,14 @@ export class DirectoryPage {
     this.#nameRoom = maxNameBytes
   }
 
-  /** Writes the verifier of the cookies, after the attributes of the directory. It never changes, as they stay valid for ever. */
+  /** Writes the cookie verifier after the attributes of the directory. It never changes, because cookies stay valid forever. */
   begin(): void {
     this.out.u64(0, 0)
   }
 
   /**
-   * Writes an entry up to its name when it fits together with the cookie and `extraBytes` that the caller writes behind; false
-   * when the page is full.
+   * Writes an entry up to its name if it fits with the cookie and the `extraBytes` that the caller appends; false
+   * if the page is full.
    */
   entry(name: string, fileIdHi: number, fileIdLo: number, extraBytes: number): boolean {
     const nameBytes = ENTRY_BYTES + ((name.length + 3) & ~3)
@@ -102,19 +102,19 @@ export class DirectoryPage {
     return true
   }
 
-  /** Ends the answer. @throws Nfs3Error NFS3ERR_TOOSMALL the limit allows for no entry, or not even for an empty list */
+  /** Ends the reply. @throws Nfs3Error NFS3ERR_TOOSMALL the limit is too small for an entry, or even for an empty list */
   finish(eof: boolean): void {
     if ((this.#empty && !eof) || this.out.pos > this.#end) throw new Nfs3Error(NFS3ERR_TOOSMALL)
     this.out.bool(false)
     this.out.bool(eof)
   }
 
-  /** Gives "." and "..", as far as `dots` of them were not given before, to `add`; false when the page is full. */
+  /** Passes "." and ".." to `add`, except for the `dots` already returned; false if the page is full. */
   static dots(position: DirectoryPosition, opened: OpenedDirectory, add: AddDot): boolean {
     if (position.dots < DOT && !add('.', opened.dir, opened.attr, DOT)) return false
     return position.dots >= DOT_DOT || add('..', opened.parent, opened.parentAttr, DOT_DOT)
   }
 }
 
-/** Takes "." or ".." with its cookie on the wire. */
+/** Adds "." or ".." with its wire cookie. */
 export type AddDot = (name: string, inode: Inode, attr: Attr, wireCookie: number) => boolean

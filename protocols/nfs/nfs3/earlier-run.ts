@@ -11,21 +11,21 @@ import type { Interruption } from '../rpc/interruption.ts'
 import type { Nfs3Call } from './nfs3-call.ts'
 
 /**
- * Calls that are run again because a process before this one died while it ran them (`RpcCall.interruption`). What the call is for may be done: then "exists" or "no such
- * name" is the trace of its own success, and is answered as such. Told from the work of others by time (objects keep the time of their birth, which
- * no client can set), by kind, owner or target, and by the replies that others got.
+ * Calls that are run again because an earlier process died while it ran them (`RpcCall.interruption`). Their change may already be done: then "exists" or "no such
+ * name" results from their own success and is reported as success. It is distinguished from changes of others by time (the birth time of an object,
+ * which no client can set), by kind, owner or target, and by the replies to other calls.
  */
 
-/** File systems stamp with a clock that ticks every 1 to 10 ms; from the death of a process to the next one it takes longer. */
+/** File systems use a clock that ticks every 1 to 10 ms; restarting a process takes longer. */
 const CLOCK_TICK_MS = 20
 
-/** Where a name is. */
+/** A name in a directory. */
 export interface NameIn {
   readonly dir: Inode
   readonly name: string
 }
 
-/** Makes an object at `place` by `make`; an object that is there already is taken when an earlier run of the call has made it, being as it `wants`. */
+/** Creates an object at `place` with `make`; an existing object is accepted if an earlier run of the call created it and it is as the call `wants`. */
 export async function made(
   call: Nfs3Call,
   place: NameIn,
@@ -42,7 +42,7 @@ export async function made(
   }
 }
 
-/** The object at `place`, if an earlier run of the call has made it. */
+/** The object at `place` if an earlier run of the call created it. */
 export async function madeEarlier(
   call: Nfs3Call,
   { dir, name }: NameIn,
@@ -58,7 +58,7 @@ export async function madeEarlier(
   return found
 }
 
-/** Whether another call was told that it had made the object: new objects are answered with their handle. */
+/** Whether the reply to another call says that it created the object: such replies contain its handle. */
 function wasGiven(call: Nfs3Call, interruption: Interruption, object: Inode): boolean {
   call.overlay.retain(object)
   const handle = Buffer.from(call.context.handles.encode(call.served.view, object))
@@ -68,7 +68,7 @@ function wasGiven(call: Nfs3Call, interruption: Interruption, object: Inode): bo
   return false
 }
 
-/** Removes the name at `place` by `remove`, unless an earlier run of the call has. */
+/** Removes the name at `place` with `remove`, unless an earlier run of the call did. */
 export async function removed(call: Nfs3Call, place: NameIn, remove: () => Promise<void>): Promise<void> {
   const changed = await unlessGone(call, place, remove)
   if (changed) return
@@ -78,7 +78,7 @@ export async function removed(call: Nfs3Call, place: NameIn, remove: () => Promi
   await tellAfter(call, place.dir)
 }
 
-/** Moves `from` to `to` by `move`, unless an earlier run of the call has. */
+/** Moves `from` to `to` with `move`, unless an earlier run of the call did. */
 export async function moved(call: Nfs3Call, from: NameIn, to: NameIn, move: () => Promise<void>): Promise<void> {
   const changed = await unlessGone(call, from, move)
   if (changed) return
@@ -90,7 +90,7 @@ export async function moved(call: Nfs3Call, from: NameIn, to: NameIn, move: () =
   await tellAfter(call, to.dir, call.wcc2)
 }
 
-/** Gives `object` the name at `place` by `link`, unless an earlier run of the call has. */
+/** Links `object` to `place` with `link`, unless an earlier run of the call did. */
 export async function linked(call: Nfs3Call, object: Inode, place: NameIn, link: () => Promise<void>): Promise<void> {
   try {
     await link()
@@ -102,10 +102,10 @@ export async function linked(call: Nfs3Call, object: Inode, place: NameIn, link:
   }
 }
 
-/** Runs `change`, which takes the name at `place` away; false when the call is run again and the name is not there any more. */
+/** Runs `change`, which removes the name at `place`; false if the call is run again and the name no longer exists. */
 async function unlessGone(call: Nfs3Call, place: NameIn, change: () => Promise<void>): Promise<boolean> {
   const { interruption } = call.rpc
-  // Before anything else: what another client has put there since must stay.
+  // Check this first: an object that another client has put there since must stay.
   if (interruption !== undefined && (await wasRefilled(call, place, interruption))) return false
   try {
     await change()
@@ -116,32 +116,32 @@ async function unlessGone(call: Nfs3Call, place: NameIn, change: () => Promise<v
   }
 }
 
-/** Whether what stands at `place` was made by the present process: then what the call meant had gone before. */
+/** Whether the present process created the object at `place`: then the object of the call was already gone. */
 async function wasRefilled(call: Nfs3Call, { dir, name }: NameIn, interruption: Interruption): Promise<boolean> {
   const { startedMs, diedMs } = interruption
-  // The clock was put back: what was made when cannot be told.
+  // The clock was set back, so times cannot be compared.
   if (diedMs < startedMs) return false
   const found = await call.overlay.lookup(call.cred, dir, name)
   if (found === undefined) return false
   const { btime } = await call.overlay.getattr(found)
   if (btime === undefined || toMs(btime) < diedMs - CLOCK_TICK_MS) return false
-  // A copy of a lower object is born when it is first changed.
+  // The birth time of a copied-up object is that of its first change.
   return (await call.overlay.provenance(call.cred, dir, name)) === 'upper'
 }
 
-/** Whether another client, or this one by another call, was told that it had done the same. */
+/** Whether a reply to another call says that it made the same change. */
 function wasGranted(call: Nfs3Call): boolean {
   for (const { reply, sameWish } of call.rpc.interruption!.otherReplies()) if (sameWish && isSuccess(reply)) return true
   return false
 }
 
-/** Whether `object` has changed since the call was taken on; names made and moved count. */
+/** Whether `object` has changed since the call was accepted, including created and moved names. */
 async function changedSince(call: Nfs3Call, object: Inode): Promise<boolean> {
   const { ctime } = await call.overlay.getattr(object)
   return toMs(ctime) >= call.rpc.interruption!.startedMs - CLOCK_TICK_MS
 }
 
-/** Whether an earlier run of the call has made the `change`, after which `now` holds: setting the same once more is harmless. */
+/** Whether an earlier run of the call made the `change` that led to `now`; setting the same again is harmless. */
 export function setEarlier(call: Nfs3Call, now: Attr, { mode, uid, gid, size }: AttrChange): boolean {
   const { interruption } = call.rpc
   if (interruption === undefined) return false
@@ -150,20 +150,20 @@ export function setEarlier(call: Nfs3Call, now: Attr, { mode, uid, gid, size }: 
   return asWished && isWithin(now.ctime, interruption)
 }
 
-/** Whether a stamp was made by the process that died, after it had taken the call on. */
+/** Whether a time was set by the process that died, after it accepted the call. */
 function isWithin(stamp: Time, { startedMs, diedMs }: Interruption): boolean {
   const ms = toMs(stamp)
   return ms >= startedMs - CLOCK_TICK_MS && ms < diedMs - CLOCK_TICK_MS
 }
 
-/** Without attributes from before: nobody knows them any more. */
+/** Without attributes from before, because nobody knows them any more. */
 async function tellAfter(call: Nfs3Call, dir: Inode, wcc: ChangeInfo | undefined = call.wcc): Promise<void> {
   if (wcc === undefined) return
   delete wcc.before
   wcc.after = await call.overlay.getattr(dir)
 }
 
-/** Whether a kept reply says NFS3_OK: the status stands behind the 24 bytes of the RPC header. */
+/** Whether a stored reply is NFS3_OK: the status follows the 24 bytes of the RPC header. */
 function isSuccess(reply: Uint8Array): boolean {
   return reply.length >= 28 && reply.subarray(20, 28).every((byte) => byte === 0)
 }

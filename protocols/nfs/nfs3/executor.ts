@@ -11,12 +11,12 @@ import { listedStatus } from './procedure-statuses.ts'
 import { NFS3ERR_SERVERFAULT, Nfs3Error, STATUS_OF_ERRNO } from './status.ts'
 import { tellsOfLoss } from './write-verifier.ts'
 
-/** Makes an RPC procedure of an NFSv3 procedure: the one place where errors become statuses. */
+/** Converts an NFSv3 procedure to an RPC procedure. This is the only place that converts errors to statuses. */
 export function executor(context: Nfs3Context, procedure: Nfs3Procedure): RpcProcedure {
   return {
     name: `NFSPROC3_${procedure.name}`,
     nonIdempotent: procedure.mutates,
-    // A WRITE that is asked again writes the same data to the same place, and the client has written nothing else there in between.
+    // A retransmitted WRITE writes the same data to the same range, and the client has written nothing else there in between.
     outlives: procedure.mutates && procedure.name !== 'WRITE',
     run: (rpc) => {
       const call = rpc.state instanceof Nfs3Call ? rpc.state : new Nfs3Call(context, rpc, procedure)
@@ -33,14 +33,14 @@ export function executor(context: Nfs3Context, procedure: Nfs3Procedure): RpcPro
   }
 }
 
-/** Waits until what the answer promises would be true after a crash as well. Undefined when it is now. */
+/** Waits until everything that the reply promises would survive a crash. Undefined if it already does. */
 function kept(call: Nfs3Call): Promise<void> | undefined {
   const changes = changesKept(call)
   const handles = call.givesHandle ? call.context.handleNotes.kept(call.overlay) : undefined
   return changes === undefined ? handles : handles === undefined ? changes : changes.then(() => handles)
 }
 
-/** On a `sync` export changes are durable before they are answered (exports(5)); WRITE and COMMIT see to it themselves. */
+/** On a `sync` export changes are durable before the reply (exports(5)); WRITE and COMMIT ensure this themselves. */
 function changesKept(call: Nfs3Call): Promise<void> | undefined {
   const { procedure, object, object2, object3 } = call
   if (!procedure.mutates || procedure.name === 'WRITE' || object === undefined || !call.grant.sync) return undefined
@@ -50,7 +50,7 @@ function changesKept(call: Nfs3Call): Promise<void> | undefined {
   return call.overlay.commitChanges(changed)
 }
 
-/** Answers with the status of `error` and what its procedure sends along. Rethrows what is not an answer of NFS. */
+/** Replies with the status of `error` and the failure data of the procedure. Rethrows errors that have no NFS status. */
 function fail(call: Nfs3Call, error: unknown): MaybePromise<void> {
   if (!tellsOfLoss(error)) return answerFailure(call, error)
   call.context.log.error({ err: error, procedure: call.procedure.name }, 'unstable data may be lost')
@@ -77,14 +77,14 @@ function messageOf(error: unknown): unknown {
   return error instanceof Error ? error.message : error
 }
 
-/** The attributes for `post_op_attr`, undefined when the object is unknown or they cannot be had. */
+/** The attributes for `post_op_attr`; undefined if the object is unknown or they are unavailable. */
 function attrOf(call: Nfs3Call): MaybePromise<Attr | undefined> {
   const { object, procedure } = call
   if (object === undefined || !procedure.failure.startsWith('post_op_attr')) return undefined
   return attrIfPossible(call, object)
 }
 
-/** Sees to it that the answer has the attributes of what was not changed: without them the client asks for them next. */
+/** Adds the attributes of unchanged objects to the reply; otherwise the client would request them next. */
 function completeWcc(call: Nfs3Call): MaybePromise<void> {
   const { failure } = call.procedure
   if (failure === 'void' || failure === 'post_op_attr') return
@@ -98,7 +98,7 @@ function completeWcc(call: Nfs3Call): MaybePromise<void> {
   })
 }
 
-/** Without attributes from before: those would say that nobody else has changed the object in between. */
+/** Without attributes from before, which would claim that nobody else changed the object in between. */
 function wccAfter(
   call: Nfs3Call,
   object: Inode | undefined,

@@ -7,10 +7,10 @@ const FSF3_LINK = 0x01
 const FSF3_SYMLINK = 0x02
 const FSF3_HOMOGENEOUS = 0x08
 const FSF3_CANSETTIME = 0x10
-/** Suggested multiple for sizes of READ and WRITE: a page. */
+/** The suggested multiple for sizes of READ and WRITE: a page. */
 const TRANSFER_MULTIPLE = 4096
 
-/** NFSPROC3_FSINFO: limits and abilities of the server. RFC 1813 section 3.3.19. */
+/** NFSPROC3_FSINFO: limits and features of the server. RFC 1813 section 3.3.19. */
 export const fsinfo: Nfs3Procedure = {
   name: 'FSINFO',
   failure: 'post_op_attr',

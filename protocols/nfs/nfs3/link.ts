@@ -6,7 +6,7 @@ import { linked } from './earlier-run.ts'
 import type { Nfs3Procedure } from './procedure.ts'
 import { NFS3ERR_EXIST } from './status.ts'
 
-/** NFSPROC3_LINK: gives an object a further name. RFC 1813 section 3.3.15. */
+/** NFSPROC3_LINK: creates a hard link. RFC 1813 section 3.3.15. */
 export const link: Nfs3Procedure = {
   name: 'LINK',
   failure: 'post_op_attr, wcc_data',

@@ -27,7 +27,7 @@ function lookUp(call: Nfs3Call, dir: Inode, name: string): MaybePromise<void> {
 }
 
 function answer(call: Nfs3Call, inode: Inode | undefined, { attr, dirAttr }: LookupAttrs): void {
-  // An absent name is an everyday answer and not worth a throw.
+  // An absent name is too common for an exception.
   if (inode === undefined) {
     encodePostOpAttr(call.status(NFS3ERR_NOENT, POST_OP_ATTR_BYTES), dirAttr, call.served)
     return
@@ -38,7 +38,7 @@ function answer(call: Nfs3Call, inode: Inode | undefined, { attr, dirAttr }: Loo
   encodePostOpAttr(out, dirAttr, call.served)
 }
 
-/** "." needs search permission too, which is checked on the way to the parent. */
+/** "." needs search permission too, which the lookup of the parent checks. */
 function dots(call: Nfs3Call, dir: Inode, name: '.' | '..', asked: LookupAttrs): MaybePromise<Inode> {
   const { overlay, cred } = call
   return after(overlay.parent(cred, dir), (parent) => {

@@ -8,7 +8,7 @@ import { NFS3ERR_EXIST } from './status.ts'
 
 const DEFAULT_MODE = 0o700
 
-/** NFSPROC3_MKDIR: makes a directory. RFC 1813 section 3.3.9. A size among the attributes has no meaning and is ignored. */
+/** NFSPROC3_MKDIR: creates a directory. RFC 1813 section 3.3.9. A size in the attributes is ignored. */
 export const mkdir: Nfs3Procedure = {
   name: 'MKDIR',
   failure: 'wcc_data',

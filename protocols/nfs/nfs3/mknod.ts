@@ -21,7 +21,7 @@ interface MknodData {
   readonly rdev: { major: number; minor: number }
 }
 
-/** NFSPROC3_MKNOD: makes a device, socket or fifo. RFC 1813 section 3.3.11. */
+/** NFSPROC3_MKNOD: creates a device, socket or fifo. RFC 1813 section 3.3.11. */
 export const mknod: Nfs3Procedure = {
   name: 'MKNOD',
   failure: 'wcc_data',
@@ -49,7 +49,7 @@ export const mknod: Nfs3Procedure = {
   },
 }
 
-/** Reads a `mknoddata3`. @throws Nfs3Error NFS3ERR_BADTYPE a type that other procedures make, or none at all */
+/** Reads a `mknoddata3`. @throws Nfs3Error NFS3ERR_BADTYPE a type of another procedure, or an unknown one */
 function decodeMknodData(args: Decoder): MknodData {
   const ftype = args.u32()
   const type = TYPES[ftype]

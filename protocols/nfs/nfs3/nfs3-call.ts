@@ -25,26 +25,26 @@ import {
   Nfs3Error,
 } from './status.ts'
 
-/** Names are read from the wire up to here, so that a long one can be told from garbage. */
+/** Names are read from the wire up to this length, so that a long name can be distinguished from garbage. */
 const MAX_WIRE_NAME = 64 * 1024
 
-/** One call of an NFSv3 procedure: what it works on and, as far as known, what a failure has to report. */
+/** One call of an NFSv3 procedure: its objects and, as far as known, the data for a failure reply. */
 export class Nfs3Call extends CallState {
   readonly context: Nfs3Context
-  /** The file handle of the arguments, and the second one where there are two. */
+  /** The file handle in the arguments, and the second one if there are two. */
   readonly handle = new WireHandle()
   readonly handle2 = new WireHandle()
   procedure: Nfs3Procedure
-  /** The object of the first handle, once it is known: a failure reports its attributes as `post_op_attr`. */
+  /** The object of the first handle, once known; a failure reply contains its attributes as `post_op_attr`. */
   object: Inode | undefined
   /** The object of the second handle, once it is known. */
   object2: Inode | undefined
-  /** One more object that the call changes, known by name only. */
+  /** Another changed object, which is known only by name. */
   object3: Inode | undefined
-  /** What an answer carries as `wcc_data`. */
+  /** The change info for `wcc_data` in the reply. */
   wcc: ChangeInfo | undefined
   wcc2: ChangeInfo | undefined
-  /** The answer carries a file handle: it waits until that would survive the server. */
+  /** Whether the reply contains a file handle, and must wait until that would survive a crash. */
   givesHandle = false
   #served: NfsExport | undefined
   #grant: Grant | undefined
@@ -55,7 +55,7 @@ export class Nfs3Call extends CallState {
     this.procedure = procedure
   }
 
-  /** Makes the call ready for the next request of the same RPC call object. */
+  /** Resets the call for the next request of the same RPC call object. */
   reset(procedure: Nfs3Procedure): void {
     this.procedure = procedure
     this.object = undefined
@@ -81,7 +81,7 @@ export class Nfs3Call extends CallState {
     return this.#served!.overlay
   }
 
-  /** What the caller may do; known after `resolve`. */
+  /** The rights of the caller; known after `resolve`. */
   get grant(): Grant {
     return this.#grant!
   }
@@ -98,7 +98,7 @@ export class Nfs3Call extends CallState {
   }
 
   /**
-   * The object of a handle that was read. Also finds out what the caller may do, and refuses a change where the export is
+   * Resolves a handle to its object. Also determines the rights of the caller, and refuses a change if the export is
    * read-only for this client.
    *
    * @throws Nfs3Error NFS3ERR_BADHANDLE not a handle of this server · NFS3ERR_STALE the object is gone · NFS3ERR_ACCES no
@@ -107,7 +107,7 @@ export class Nfs3Call extends CallState {
   resolve(handle: WireHandle): MaybePromise<Inode> {
     if (!handle.wellFormed) throw new Nfs3Error(NFS3ERR_BADHANDLE)
     const served = this.context.exports.byView(handle.view)
-    // A view that is not served any more and a forged one look the same but for the MAC.
+    // Only the MAC distinguishes a view that is no longer served from a forged one.
     if (served === undefined) throw this.#lost(handle)
     let inode: MaybePromise<Inode>
     try {
@@ -119,12 +119,12 @@ export class Nfs3Call extends CallState {
     return this.#checked(inode, handle, served)
   }
 
-  /** Starts an answer of NFS3_OK with at most `maxBytes` after the status. */
+  /** Starts a reply of NFS3_OK with at most `maxBytes` after the status. */
   ok(maxBytes: number): Encoder {
     return this.status(NFS3_OK, maxBytes)
   }
 
-  /** Starts an answer with any status. */
+  /** Starts a reply with any status. */
   status(status: number, maxBytes: number): Encoder {
     const out = this.rpc.begin(maxBytes + 4)
     out.u32(status)

@@ -4,7 +4,7 @@ import type { HandleNotes } from '../exports/handle-notes.ts'
 import type { Logger } from '../rpc/logger.ts'
 import type { WriteVerifier } from './write-verifier.ts'
 
-/** What all calls of the NFS program share. */
+/** The context shared by all calls of the NFS program. */
 export interface Nfs3Context {
   readonly exports: ExportTable
   readonly handles: HandleCodec

@@ -2,10 +2,10 @@ import { encodePostOpAttr } from './attributes.ts'
 import { POST_OP_ATTR_BYTES } from './constants.ts'
 import type { Nfs3Procedure } from './procedure.ts'
 
-/** Names of one object that every usual file system allows; the real limit shows as NFS3ERR_MLINK. */
+/** The number of links that every common file system allows; exceeding the real limit gives NFS3ERR_MLINK. */
 const LINK_MAX = 32000
 
-/** NFSPROC3_PATHCONF: what pathconf(3) asks for. RFC 1813 section 3.3.20. */
+/** NFSPROC3_PATHCONF: the limits of pathconf(3). RFC 1813 section 3.3.20. */
 export const pathconf: Nfs3Procedure = {
   name: 'PATHCONF',
   failure: 'post_op_attr',

@@ -29,7 +29,7 @@ import {
 } from './status.ts'
 
 /**
- * Allowed in every answer though RFC 1813 lists them for few or none: ACCES for a client without a rule, JUKEBOX ("ask
+ * Allowed in every reply although RFC 1813 lists them for few or no procedures: ACCES for a client without a rule, JUKEBOX ("try
  * again later", section 2.6), and the faults of the handle and of the server.
  */
 const ALWAYS = [NFS3ERR_ACCES, NFS3ERR_JUKEBOX, NFS3ERR_STALE, NFS3ERR_BADHANDLE, NFS3ERR_SERVERFAULT]
@@ -38,7 +38,7 @@ const GROWTH = [NFS3ERR_IO, NFS3ERR_NOSPC, NFS3ERR_ROFS, NFS3ERR_DQUOT]
 const NEW_NAME = [...GROWTH, NFS3ERR_EXIST, NFS3ERR_NOTDIR, NFS3ERR_NAMETOOLONG, NFS3ERR_NOTSUPP]
 const OLD_NAME = [NFS3ERR_NOENT, NFS3ERR_IO, NFS3ERR_NOTDIR, NFS3ERR_NAMETOOLONG, NFS3ERR_ROFS]
 
-/** The statuses that RFC 1813 section 3.3 lists for each procedure, beside those of `ALWAYS`. */
+/** The statuses that RFC 1813 section 3.3 lists for each procedure, in addition to `ALWAYS`. */
 const LISTED = {
   NULL: [],
   GETATTR: [NFS3ERR_IO],
@@ -67,7 +67,7 @@ const LISTED = {
 /** The name of a procedure, as in RFC 1813 without `NFSPROC3_`. */
 export type ProcedureName = keyof typeof LISTED
 
-/** What to answer instead of a status that the procedure does not list: the first of these that it does. */
+/** Replacements for a status that the procedure does not list: the first listed one is used. */
 const INSTEAD: Readonly<Record<number, readonly number[]>> = {
   [NFS3ERR_PERM]: [NFS3ERR_ACCES],
   [NFS3ERR_ISDIR]: [NFS3ERR_INVAL, NFS3ERR_EXIST, NFS3ERR_ACCES],
@@ -84,12 +84,12 @@ const ALLOWED: Readonly<Record<string, ReadonlySet<number>>> = Object.fromEntrie
   Object.entries(LISTED).map(([name, listed]) => [name, new Set<number>([...listed, ...ALWAYS])]),
 )
 
-/** The statuses (beside NFS3_OK) that a procedure may answer. */
+/** The statuses (besides NFS3_OK) that a procedure may return. */
 export function allowedStatuses(procedure: ProcedureName): ReadonlySet<number> {
   return ALLOWED[procedure]
 }
 
-/** `status`, or the nearest one that the procedure lists; NFS3ERR_SERVERFAULT when there is none near. */
+/** `status`, or the closest one that the procedure lists; NFS3ERR_SERVERFAULT if there is none. */
 export function listedStatus(procedure: ProcedureName, status: number): number {
   const allowed = ALLOWED[procedure]
   if (allowed.has(status)) return status

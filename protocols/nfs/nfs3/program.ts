@@ -26,7 +26,7 @@ import { setattr } from './setattr.ts'
 import { symlink } from './symlink.ts'
 import { write } from './write.ts'
 
-/** The procedures of NFSv3 by their numbers (RFC 1813 section 3). */
+/** The procedures of NFSv3 by number (RFC 1813 section 3). */
 export const NFS3_PROCEDURES: readonly Nfs3Procedure[] = [
   nullProcedure,
   getattr,

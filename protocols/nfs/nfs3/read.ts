@@ -10,12 +10,12 @@ import { NFS3ERR_INVAL, Nfs3Error } from './status.ts'
 /** `file_attributes` · `count` · `eof` · length of `data`. */
 const HEAD_BYTES = POST_OP_ATTR_BYTES + 12
 
-/** The most data of one reply while memory for replies is short; the client asks for the rest. */
+/** The maximum data of one reply while memory for replies is short; the client requests the rest. */
 const SHORT_BYTES = 32 * 1024
 
 /**
- * NFSPROC3_READ: data of a regular file, read straight into the reply. RFC 1813 section 3.3.6. More than 1 MiB is cut to
- * that; beyond the end there is no data, and `eof`.
+ * NFSPROC3_READ: reads data of a regular file directly into the reply. RFC 1813 section 3.3.6. More than 1 MiB is reduced to
+ * that; beyond the end it returns no data and `eof`.
  */
 export const read: Nfs3Procedure = {
   name: 'READ',
@@ -24,7 +24,7 @@ export const read: Nfs3Procedure = {
   run(call) {
     const { args, handle } = call
     handle.read(args)
-    // Beyond 2^53-1 no file goes.
+    // No file extends beyond 2^53-1.
     const offset = args.safeU64() ?? Number.MAX_SAFE_INTEGER
     const most = call.rpc.crowded ? SHORT_BYTES : MAX_TRANSFER_BYTES
     const count = Math.min(args.u32(), most, Number.MAX_SAFE_INTEGER - offset)
@@ -41,7 +41,7 @@ export const read: Nfs3Procedure = {
   },
 }
 
-/** Fills in what stands before the data, which is in place. */
+/** Writes the fields before the data, which is already in place. */
 function encode(
   call: Nfs3Call,
   out: Encoder,

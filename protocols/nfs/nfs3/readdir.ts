@@ -4,7 +4,7 @@ import { MAX_DIRECTORY_BYTES } from './constants.ts'
 import { DirectoryPage, decodeCookie, encodeCookie, openDirectory } from './directory-page.ts'
 import type { Nfs3Procedure } from './procedure.ts'
 
-/** NFSPROC3_READDIR: names and file ids of a directory, a page at a time. RFC 1813 section 3.3.16. */
+/** NFSPROC3_READDIR: lists names and file ids of a directory, one page at a time. RFC 1813 section 3.3.16. */
 export const readdir: Nfs3Procedure = {
   name: 'READDIR',
   failure: 'post_op_attr',

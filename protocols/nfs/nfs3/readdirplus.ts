@@ -8,11 +8,11 @@ import { DirectoryPage, decodeCookie, encodeCookie, openDirectory } from './dire
 import type { Nfs3Call } from './nfs3-call.ts'
 import type { Nfs3Procedure } from './procedure.ts'
 
-/** `name_attributes` and `name_handle` when both are there, and when neither is. */
+/** Sizes of `name_attributes` and `name_handle` if both are present, and if neither is. */
 const OBJECT_BYTES = POST_OP_ATTR_BYTES + 8 + HANDLE_BYTES
 const NO_OBJECT_BYTES = 8
 
-/** NFSPROC3_READDIRPLUS: a directory with handles and attributes, a page at a time. RFC 1813 section 3.3.17. */
+/** NFSPROC3_READDIRPLUS: lists a directory with handles and attributes, one page at a time. RFC 1813 section 3.3.17. */
 export const readdirplus: Nfs3Procedure = {
   name: 'READDIRPLUS',
   failure: 'post_op_attr',

@@ -6,7 +6,7 @@ import { removed } from './earlier-run.ts'
 import type { Nfs3Procedure } from './procedure.ts'
 import { NFS3ERR_ACCES } from './status.ts'
 
-/** NFSPROC3_REMOVE: removes a name of something that is not a directory. RFC 1813 section 3.3.12. */
+/** NFSPROC3_REMOVE: removes a name that is not a directory. RFC 1813 section 3.3.12. */
 export const remove: Nfs3Procedure = {
   name: 'REMOVE',
   failure: 'wcc_data',

@@ -6,7 +6,7 @@ import { moved } from './earlier-run.ts'
 import type { Nfs3Procedure } from './procedure.ts'
 import { NFS3ERR_INVAL } from './status.ts'
 
-/** NFSPROC3_RENAME: moves a name, replacing what stands at the new one. RFC 1813 section 3.3.14. */
+/** NFSPROC3_RENAME: moves a name and replaces an object at the new one. RFC 1813 section 3.3.14. */
 export const rename: Nfs3Procedure = {
   name: 'RENAME',
   failure: 'two wcc_data',

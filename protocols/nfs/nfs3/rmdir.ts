@@ -6,7 +6,7 @@ import { removed } from './earlier-run.ts'
 import type { Nfs3Procedure } from './procedure.ts'
 import { NFS3ERR_EXIST, NFS3ERR_INVAL } from './status.ts'
 
-/** NFSPROC3_RMDIR: removes an empty directory. RFC 1813 section 3.3.13, which names the answers for "." and "..". */
+/** NFSPROC3_RMDIR: removes an empty directory. RFC 1813 section 3.3.13 defines the statuses for "." and "..". */
 export const rmdir: Nfs3Procedure = {
   name: 'RMDIR',
   failure: 'wcc_data',

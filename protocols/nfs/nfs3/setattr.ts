@@ -5,7 +5,7 @@ import { setEarlier } from './earlier-run.ts'
 import type { Nfs3Procedure } from './procedure.ts'
 import { NFS3ERR_NOT_SYNC, Nfs3Error } from './status.ts'
 
-/** NFSPROC3_SETATTR: changes attributes, if the client wishes only while ctime is what it knows. RFC 1813 section 3.3.2. */
+/** NFSPROC3_SETATTR: changes attributes, with an optional check that ctime is as the client expects. RFC 1813 section 3.3.2. */
 export const setattr: Nfs3Procedure = {
   name: 'SETATTR',
   failure: 'wcc_data',

@@ -30,7 +30,7 @@ export const NFS3ERR_SERVERFAULT = 10006
 export const NFS3ERR_BADTYPE = 10007
 export const NFS3ERR_JUKEBOX = 10008
 
-/** The status for each error of the core, before a procedure's own list of statuses is looked at. */
+/** The status for each error of the core, before it is adapted to the statuses of the procedure. */
 export const STATUS_OF_ERRNO = {
   EPERM: NFS3ERR_PERM,
   ENOENT: NFS3ERR_NOENT,
@@ -66,7 +66,7 @@ export const STATUS_OF_ERRNO = {
   EDQUOT: NFS3ERR_DQUOT,
 } as const satisfies Record<Errno, number>
 
-/** An answer other than NFS3_OK that the protocol itself asks for. No stack is captured: it is no fault. */
+/** A status other than NFS3_OK that the protocol requires. No stack is captured, because it is not a fault. */
 export class Nfs3Error extends Error {
   readonly status: number
 

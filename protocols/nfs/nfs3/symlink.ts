@@ -7,10 +7,10 @@ import type { Nfs3Procedure } from './procedure.ts'
 import { NFS3ERR_EXIST } from './status.ts'
 
 const SYMLINK_MODE = 0o777
-/** Longest `nfspath3` read from the wire; what is too long for a symlink is told by the core. */
+/** Maximum `nfspath3` read from the wire; the core reports targets that are too long. */
 const MAX_WIRE_TARGET = 64 * 1024
 
-/** NFSPROC3_SYMLINK: makes a symlink with any bytes as its target. RFC 1813 section 3.3.10. A mode or size is ignored. */
+/** NFSPROC3_SYMLINK: creates a symlink with any bytes as its target. RFC 1813 section 3.3.10. Mode and size are ignored. */
 export const symlink: Nfs3Procedure = {
   name: 'SYMLINK',
   failure: 'wcc_data',

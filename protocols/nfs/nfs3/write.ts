@@ -8,10 +8,10 @@ import { NFS3ERR_FBIG, NFS3ERR_INVAL, Nfs3Error } from './status.ts'
 
 /** `stable_how`: UNSTABLE, DATA_SYNC, FILE_SYNC. */
 const STABILITY: readonly Stability[] = ['unstable', 'data', 'file']
-/** More than is ever taken, so that a longer write is cut and not garbage. */
+/** More than is ever accepted, so that a longer write is shortened and not rejected as garbage. */
 const MAX_WIRE_DATA = 2 * MAX_TRANSFER_BYTES
 
-/** NFSPROC3_WRITE: writes data, as stable as the client wishes. RFC 1813 section 3.3.7. */
+/** NFSPROC3_WRITE: writes data with the requested stability. RFC 1813 section 3.3.7. */
 export const write: Nfs3Procedure = {
   name: 'WRITE',
   failure: 'wcc_data',
@@ -30,7 +30,7 @@ export const write: Nfs3Procedure = {
       const wcc: ChangeInfo = {}
       call.wcc = wcc
       const part = count > MAX_TRANSFER_BYTES ? data.subarray(0, MAX_TRANSFER_BYTES) : data
-      // An async export says "stable" at once, as exports(5) allows it to.
+      // An async export reports "stable" at once, as exports(5) allows.
       const stability = call.grant.sync ? STABILITY[stable] : 'unstable'
       return after(call.overlay.write(call.cred, inode, part, offset, stability, wcc), () =>
         encode(call, wcc, part.length, stable),

@@ -1,13 +1,13 @@
-/** Answers under way at a time, of all clients and of one address. */
+/** The maximum number of callbacks in progress, for all clients and for one address. */
 const MAX_RUNNING = 64
 const MAX_OF_ADDRESS = 8
 
-/** Bounds the calls that carry answers to clients, each of which has a socket open until it ends: what is beyond is left out, and the client asks again. */
+/** Limits the calls to clients that carry replies, each of which keeps a socket open: further ones are dropped, and the client retransmits. */
 export class CallBacks {
   readonly #running = new Map<string, number>()
   #count = 0
 
-  /** Begins `call` to a client, unless too many run; it never rejects. */
+  /** Starts `call` to a client unless too many are running. Never rejects. */
   run(address: string, call: () => Promise<void>): void {
     const ofAddress = this.#running.get(address) ?? 0
     if (this.#count >= MAX_RUNNING || ofAddress >= MAX_OF_ADDRESS) return

@@ -5,7 +5,7 @@ import { decodeLock, decodeNetobj, lockOf } from './messages.ts'
 import type { NlmContext } from './nlm-context.ts'
 import type { Answer } from './procedure.ts'
 
-/** NLMPROC4_CANCEL and _CANCEL_MSG: waits no longer for a lock. One that was granted in this moment is freed again. */
+/** NLMPROC4_CANCEL and _CANCEL_MSG: stops waiting for a lock. A lock that was just granted is released again. */
 export function cancel(context: NlmContext, call: RpcCall): Answer {
   const { args } = call
   const cookie = decodeNetobj(args)

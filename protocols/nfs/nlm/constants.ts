@@ -14,7 +14,7 @@ export const NLM4_STALE_FH = 7
 export const NLM4_FBIG = 8
 export const NLM4_FAILED = 9
 
-/** Procedures that this side calls, too. */
+/** Procedures that this server calls, too. */
 export const NLMPROC4_GRANTED = 5
 export const NLMPROC4_GRANTED_MSG = 10
 export const NLMPROC4_TEST_RES = 11
@@ -22,6 +22,6 @@ export const NLMPROC4_LOCK_RES = 12
 export const NLMPROC4_CANCEL_RES = 13
 export const NLMPROC4_UNLOCK_RES = 14
 
-/** Longest name of a caller, and longest opaque (`LM_MAXSTRLEN`, `MAXNETOBJ_SZ`). */
+/** Maximum length of a caller's name and of an opaque (`LM_MAXSTRLEN`, `MAXNETOBJ_SZ`). */
 export const LM_MAXSTRLEN = 1024
 export const MAXNETOBJ_SZ = 1024

@@ -4,18 +4,18 @@ import type { NlmContext } from './nlm-context.ts'
 
 const PRIVILEGED_PORTS = 1024
 
-/** NLMPROC4_FREE_ALL: a client without a status monitor has restarted and holds nothing any more. */
+/** NLMPROC4_FREE_ALL: a client without a status monitor has restarted and holds no locks any more. */
 export function freeAll(context: NlmContext, call: RpcCall): void {
   const name = call.args.string(LM_MAXSTRLEN)
   call.args.u32() // its state
-  // As SM_NOTIFY: only the client's root may say so.
+  // As for SM_NOTIFY, only the client's root may send this.
   if (call.peer.port < PRIVILEGED_PORTS) {
     for (const host of context.hosts.find(call.peer.address, name)) freeHost(context, host.key)
   }
   call.begin(0)
 }
 
-/** A host has restarted, by SM_NOTIFY: what it held before is free. One that is in this state already has said so twice. */
+/** Handles SM_NOTIFY: a host has restarted, so its earlier locks are released. A repeated state is a retransmission. */
 export function hostRestarted(context: NlmContext, address: string, name: string, state: number): void {
   for (const host of context.hosts.find(address, name)) {
     if (host.state === state) continue

@@ -7,12 +7,12 @@ import { MAXNETOBJ_SZ, NLM_PROGRAM, NLM_V4, NLM4_GRANTED, NLMPROC4_GRANTED, NLMP
 import type { NlmHost } from './hosts.ts'
 import { encodeLock, type NlmLock } from './messages.ts'
 
-/** How long a client that does not answer is asked to take its lock, before that is given to others. */
+/** How long the server tries to deliver a granted lock to a client before it releases the lock. */
 const RETRY_MS = 5000
 const ATTEMPTS = 24
 const COOKIE_BYTES = 8
 
-/** A lock that was waited for and is in place, of which the client is being told. */
+/** A lock that was granted after a wait, and whose client is being notified. */
 interface Pending {
   readonly id: string
   readonly cookie: Buffer
@@ -20,17 +20,17 @@ interface Pending {
   readonly lock: Lock
   readonly wire: NlmLock
   readonly host: NlmHost
-  /** The client uses the procedures that answer by calls of their own. */
+  /** Whether the client uses the _MSG procedures, whose replies are separate calls. */
   readonly message: boolean
   timer: NodeJS.Timeout | undefined
 }
 
-/** A lock that is granted to a client that waited for it. */
+/** A lock that is granted after a wait. */
 export type Grantable = Pick<Pending, 'file' | 'lock' | 'wire' | 'host' | 'message'>
 
 /**
- * Tells clients that a lock that they wait for is theirs (NLM_GRANTED). The lock is in place already, so that nobody else gets it meanwhile; a client that does not
- * want it any more says so and it is freed.
+ * Notifies clients that a lock they wait for was granted (NLM_GRANTED). The lock is already set, so that nobody else gets it meanwhile; if a client no longer
+ * wants it, it says so and the lock is released.
  */
 export class Grants {
   readonly #pending = new Map<string, Pending>()
@@ -54,9 +54,9 @@ export class Grants {
     this.#portmapPort = parts.portmapPort
   }
 
-  /** Begins to tell a client. */
+  /** Starts to notify a client. */
   begin(grantable: Grantable): void {
-    // Nobody can guess it and answer in the client's place.
+    // Nobody can guess it and reply in place of the client.
     const cookie = Buffer.from(this.#random(COOKIE_BYTES))
     const id = idOf(grantable.file, grantable.lock)
     const pending: Pending = { ...grantable, id, cookie, timer: undefined }
@@ -65,26 +65,26 @@ export class Grants {
     this.#try(pending, 1)
   }
 
-  /** The client knows: it has asked again and was told. */
+  /** The client already knows, because it retransmitted its request and got the reply. */
   known(file: string, lock: Lock): void {
     this.#drop(idOf(file, lock))
   }
 
-  /** The client gives up waiting; true when it has got the lock without knowing yet, which is then freed. */
+  /** The client stops waiting. True if the lock was already granted without its knowledge; it is then released. */
   cancel(file: string, lock: Lock): boolean {
     const dropped = this.#drop(idOf(file, lock))
     if (dropped) this.#locks.unlock(file, lock.owner, lock)
     return dropped
   }
 
-  /** The client at `address` answers a GRANTED_MSG; others know nothing of it. */
+  /** Handles the reply to a GRANTED_MSG from the client at `address`; replies of others are ignored. */
   answered(address: string, cookie: Uint8Array, status: number): void {
     for (const pending of this.#pending.values()) {
       if (pending.host.address === address && pending.cookie.equals(cookie)) this.#end(pending, status)
     }
   }
 
-  /** A client is gone; its locks are freed by whoever knows. */
+  /** Forgets a client that is gone. The caller releases its locks. */
   freeClient(client: string): void {
     for (const { id, lock } of [...this.#pending.values()]) if (lock.owner.client === client) this.#drop(id)
   }
@@ -109,7 +109,7 @@ export class Grants {
     )
   }
 
-  /** Makes the call; resolves with the client's `nlm4_stats`, undefined when that will come in a call of its own. */
+  /** Makes the call; resolves with the client's `nlm4_stats`, or undefined if that comes in a separate call. */
   async #tell({ host, cookie, lock, wire, message }: Pending): Promise<number | undefined> {
     const where = { address: host.address, program: NLM_PROGRAM, version: NLM_V4, transport: host.transport }
     const to = await destinationOf(this.#caller, where, this.#portmapPort)

@@ -1,24 +1,24 @@
 import { LRUCache } from 'lru-cache'
 import type { Peer } from '../rpc/call.ts'
 
-/** A client that uses locks: a machine, by its address and the name that it calls itself. */
+/** A client that uses locks: a machine, identified by its address and its own name. */
 export interface NlmHost {
-  /** Tells hosts apart; the `client` of its lock owners. */
+  /** Identifies the host; the `client` of its lock owners. */
   readonly key: string
   readonly address: string
   readonly name: string
-  /** How it talks to us, and the address of ours that it uses. */
+  /** The transport and the server address that it uses. */
   transport: 'tcp' | 'udp'
   ourAddress: string | undefined
-  /** Its NSM state when it last said so; undefined when it never did. */
+  /** Its last reported NSM state; undefined if it never reported one. */
   state: number | undefined
 }
 
-/** Hosts remembered, in all and of one address: many may come through one NAT, and names are easily made up. */
+/** The maximum number of hosts, in total and per address: many may share one NAT address, and names are easily invented. */
 const MAX_HOSTS = 4096
 const MAX_OF_ADDRESS = 256
 
-/** The clients that have asked for locks. */
+/** The clients that have requested locks. */
 export class NlmHosts {
   readonly #hosts = new LRUCache<string, NlmHost>({ max: MAX_HOSTS })
   readonly #inUse: (key: string) => boolean
@@ -28,7 +28,7 @@ export class NlmHosts {
     this.#inUse = inUse
   }
 
-  /** The host that a call comes from. One that is not known is not remembered for that: see `keep`. */
+  /** The host that sent a call. An unknown one is not stored until `keep`. */
   of(peer: Peer, name: string): NlmHost {
     const key = `${peer.address} ${name}`
     const host = this.#hosts.get(key) ?? {
@@ -44,7 +44,7 @@ export class NlmHosts {
     return host
   }
 
-  /** Remembers a host that is about to get a lock; false when too many are known that hold some. */
+  /** Stores a host that is about to get a lock; false if too many hosts hold locks. */
   keep(host: NlmHost): boolean {
     if (this.#hosts.has(host.key)) return true
     const there = [...this.#hosts.values()].filter(({ address }) => address === host.address)
@@ -54,15 +54,15 @@ export class NlmHosts {
     return true
   }
 
-  /** Forgets the one that was heard of least lately of those that hold nothing. */
+  /** Drops the least recently active host without locks. */
   #forgetOne(hosts: readonly NlmHost[]): boolean {
     const idle = hosts.findLast(({ key }) => !this.#inUse(key))
     return idle !== undefined && this.#hosts.delete(idle.key)
   }
 
   /**
-   * The hosts that `name` at `address` stands for: that of this name; when none is called so (some notify by their address or their full name), all at that
-   * address. Never one of another address, whatever the name says.
+   * The hosts that `name` at `address` may mean: the host with this name; if there is none (some notify with their address or full name), all hosts at that
+   * address. Never a host at another address, whatever the name.
    */
   find(address: string, name: string): NlmHost[] {
     const there = [...this.#hosts.values()].filter((host) => host.address === address)

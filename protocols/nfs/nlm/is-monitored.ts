@@ -1,7 +1,7 @@
 import type { NlmHost } from './hosts.ts'
 import type { NlmContext } from './nlm-context.ts'
 
-/** Whether the host is on the list of those to be told of a restart, for good; when it cannot be put there it gets no lock, and may try again. */
+/** Whether the host is durably on the list of hosts to notify of a restart. If it cannot be added, it gets no lock and may retry. */
 export async function isMonitored(context: NlmContext, host: NlmHost): Promise<boolean> {
   if (!context.hosts.keep(host)) return false
   try {

@@ -5,20 +5,20 @@ import type { RpcCall } from '../rpc/call.ts'
 import { NLM4_FAILED, NLM4_GRANTED, NLM4_STALE_FH } from './constants.ts'
 import type { NlmContext } from './nlm-context.ts'
 
-/** A file by the name that the lock table knows it by, or the status to refuse with. */
+/** The key of a file in the lock table, or the status of a refusal. */
 export interface Located {
   readonly file: string
   readonly status: number
 }
 
-/** The name of a handle's file in the lock table. */
+/** The key of a handle's file in the lock table. */
 export function fileOf({ view, key, generation }: WireHandle): string {
   return `${view}:${key}:${generation}`
 }
 
 /**
- * Finds the file of a handle and checks that the caller may lock it: as in the Linux server, who may read or write it, or owns it. The lock is about the
- * handle's object, so the names of a hard link share their locks.
+ * Finds the file of a handle and checks that the caller may lock it: as in the Linux server, anybody who may read or write it, or owns it. The lock applies to the
+ * object, so all names of a hard link share locks.
  */
 export async function locate(context: NlmContext, call: RpcCall, handle: WireHandle): Promise<Located> {
   const refuse = (status: number): Located => ({ file: '', status })
@@ -36,7 +36,7 @@ export async function locate(context: NlmContext, call: RpcCall, handle: WireHan
   }
 }
 
-/** The file of a lock to be given up: that must be possible for a file that is gone, too. */
+/** The file of a lock to release, which must work for a removed file too. */
 export function locateAnyway(context: NlmContext, handle: WireHandle): Located {
   const known = handle.wellFormed && context.handles.authentic(handle)
   return known ? { file: fileOf(handle), status: NLM4_GRANTED } : { file: '', status: NLM4_STALE_FH }

@@ -16,7 +16,7 @@ import { decodeLock, decodeNetobj, lockOf, type NlmLock } from './messages.ts'
 import type { NlmContext } from './nlm-context.ts'
 import type { Answer } from './procedure.ts'
 
-/** What a LOCK is about, once it may be tried. */
+/** A LOCK that passed all checks. */
 interface Attempt {
   readonly file: string
   readonly lock: Lock
@@ -26,12 +26,12 @@ interface Attempt {
   readonly message: boolean
 }
 
-/** NLMPROC4_LOCK and _LOCK_MSG: takes a lock, waiting for it when the client says so. */
+/** NLMPROC4_LOCK and _LOCK_MSG: takes a lock, and waits for it if the client requests that. */
 export async function lock(context: NlmContext, call: RpcCall, message: boolean): Promise<Answer> {
   return await take(context, call, { monitored: true, message })
 }
 
-/** NLMPROC4_NM_LOCK: as LOCK for a client without a status monitor; its locks do not outlive this server. */
+/** NLMPROC4_NM_LOCK: like LOCK, for a client without a status monitor; its locks end with this server. */
 export async function nmLock(context: NlmContext, call: RpcCall): Promise<Answer> {
   return await take(context, call, { monitored: false, message: false })
 }
@@ -52,13 +52,13 @@ async function take(
   const host = context.hosts.of(call.peer, wire.callerName)
   host.state = state
   const answer = (status: number): Answer => ({ cookie, status, host })
-  // In the grace period nobody gets what another one may still ask back; after it nobody gets back what others may have had since.
+  // In the grace period locks can only be reclaimed, and after it none can be, because others may have held them since.
   if (context.grace.active !== reclaim) return answer(NLM4_DENIED_GRACE_PERIOD)
   const { file, status } = await locate(context, call, wire.handle)
   if (status !== NLM4_GRANTED) return answer(status)
   const lock = lockOf(wire, host.key, exclusive)
   if (lock === undefined) return answer(NLM4_FBIG)
-  // Before the lock: what the client believes to hold must be asked back after a crash.
+  // Before the lock, because the client must be able to reclaim every lock it believes to hold after a crash.
   const known = monitored ? await isMonitored(context, host) : context.hosts.keep(host)
   if (!known) return answer(NLM4_DENIED_NOLOCKS)
   return answer(attempt(context, { file, lock, wire, host, block, message }))
@@ -66,7 +66,7 @@ async function take(
 
 function attempt(context: NlmContext, { file, lock, wire, host, block, message }: Attempt): number {
   const { locks, grants } = context
-  // It asks again for what it was given while it did not know.
+  // The client retransmits a request that was granted without its knowledge.
   grants.known(file, lock)
   const result = locks.lock(file, lock)
   if (result.kind === 'granted') {

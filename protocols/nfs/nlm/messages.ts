@@ -9,7 +9,7 @@ import { LM_MAXSTRLEN, MAXNETOBJ_SZ, NLM4_DENIED } from './constants.ts'
 export interface NlmLock {
   readonly callerName: string
   readonly handle: WireHandle
-  /** The handle as it came, to be sent back in a call-back. */
+  /** The handle as received, to be returned in a callback. */
   readonly handleBytes: Buffer
   /** The owner on the client, opaque. */
   readonly oh: Buffer
@@ -19,7 +19,7 @@ export interface NlmLock {
   readonly length: bigint
 }
 
-/** Who holds a lock, as it is told to others. */
+/** The holder of a lock, as reported to other clients. */
 export class NlmOwner implements LockOwner {
   readonly key: string
   readonly client: string
@@ -34,12 +34,12 @@ export class NlmOwner implements LockOwner {
   }
 }
 
-/** Reads a `netobj` into memory of its own. */
+/** Reads a `netobj` into its own memory. */
 export function decodeNetobj(args: Decoder): Buffer {
   return Buffer.from(args.opaque(MAXNETOBJ_SZ))
 }
 
-/** Reads a file handle in its `netobj`. */
+/** Reads a file handle from a `netobj`. */
 export function decodeHandle(args: Decoder): { handle: WireHandle; handleBytes: Buffer } {
   const start = args.pos
   const handle = new WireHandle()
@@ -63,7 +63,7 @@ export function decodeLock(args: Decoder): NlmLock {
   }
 }
 
-/** The lock that is meant, of `client`; undefined when its range goes beyond the last byte. */
+/** The requested lock of `client`; undefined if its range exceeds the last byte. */
 export function lockOf(wire: NlmLock, client: string, exclusive: boolean): Lock | undefined {
   const range = byteRange(wire.offset, wire.length)
   return range && { owner: new NlmOwner(client, wire.svid, wire.oh), exclusive, ...range }
@@ -85,7 +85,7 @@ export function encodeResult(out: Encoder, cookie: Buffer, status: number): void
   out.u32(status)
 }
 
-/** Writes an `nlm4_testres`; `holder` is who stands in the way of what was DENIED. */
+/** Writes an `nlm4_testres`; `holder` is the holder of the conflicting lock if DENIED. */
 export function encodeTestResult(out: Encoder, cookie: Buffer, status: number, holder: Lock | undefined): void {
   encodeResult(out, cookie, status)
   if (status !== NLM4_DENIED || holder === undefined) return

@@ -7,7 +7,7 @@ import type { Logger } from '../rpc/logger.ts'
 import type { Grants } from './grants.ts'
 import type { NlmHost, NlmHosts } from './hosts.ts'
 
-/** What the procedures of the lock manager work on. */
+/** The context of the lock manager procedures. */
 export interface NlmContext {
   readonly exports: ExportTable
   readonly handles: HandleCodec
@@ -17,6 +17,6 @@ export interface NlmContext {
   readonly hosts: NlmHosts
   readonly grants: Grants
   readonly log: Logger
-  /** Resolves when the host is on the list of those to be told of a restart. */
+  /** Resolves when the host is on the list of hosts to notify of a restart. */
   monitor(host: NlmHost): Promise<void>
 }

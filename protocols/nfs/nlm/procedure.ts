@@ -1,13 +1,13 @@
 import type { Lock } from '../locks/file-locks.ts'
 import type { NlmHost } from './hosts.ts'
 
-/** What an operation of the lock manager answers, in a reply or in a call of its own. */
+/** The result of a lock manager operation, sent in a reply or in a separate call. */
 export interface Answer {
-  /** As the client sent it. */
+  /** As sent by the client. */
   readonly cookie: Buffer
   /** `nlm4_stats`. */
   readonly status: number
   readonly host: NlmHost
-  /** Who stands in the way, for TEST. */
+  /** The holder of a conflicting lock, for TEST. */
   readonly holder?: Lock | undefined
 }

@@ -38,8 +38,8 @@ const encodeShare: Encode = (out, answer) => {
 }
 
 /**
- * The network lock manager, version 4. Procedures come in two forms: those that answer in their reply, and the _MSG form, whose answer is a call of the _RES
- * procedure on the client. GRANTED and what else goes from server to client is not served: PROC_UNAVAIL.
+ * The network lock manager, version 4. Procedures have two forms: those that return their result in the reply, and the _MSG form, whose result is a call of the _RES
+ * procedure on the client. GRANTED and other server-to-client procedures get PROC_UNAVAIL.
  */
 export function nlmProgram(context: NlmContext, caller: RpcCaller, portmapPort?: number): RpcProgram {
   const procedures: RpcProcedure[] = []
@@ -52,7 +52,7 @@ export function nlmProgram(context: NlmContext, caller: RpcCaller, portmapPort?:
   const calling = (operation: Operation, encode: Encode, procedure: number) => (call: RpcCall) =>
     after(operation(context, call), (answer) => {
       call.begin(0)
-      // Who may mount nothing is called by nobody: each call takes a socket, for as long as the other side likes.
+      // Do not call clients that may mount nothing: each call needs a socket for as long as the other side likes.
       if (!context.exports.exports.some((served) => served.ruleFor(call.peer) !== undefined)) return
       answers.run(call.peer.address, () => answerByCall({ context, caller, portmapPort }, answer, procedure, encode))
     })
@@ -93,7 +93,7 @@ interface Means {
   readonly portmapPort: number | undefined
 }
 
-/** Calls the client with an answer; one that cannot be reached asks again by itself. */
+/** Sends a result to the client by a call; an unreachable client retransmits its request. */
 function answerByCall(
   { context, caller, portmapPort }: Means,
   answer: Answer,

@@ -6,7 +6,7 @@ import { decodeHandle, decodeNetobj } from './messages.ts'
 import type { NlmContext } from './nlm-context.ts'
 import type { Answer } from './procedure.ts'
 
-/** `fsh4_mode` and `fsh4_access` go from 0 (none) to 3 (reading and writing), and so are bits. */
+/** `fsh4_mode` and `fsh4_access` range from 0 (none) to 3 (read and write), so they are bits. */
 const MAX_SHARE = 3
 
 /** Reads `nlm4_shareargs`. */
@@ -23,7 +23,7 @@ function decodeShare(call: RpcCall, context: NlmContext) {
   return { cookie, handle, host, owner: `${host.key} ${oh.toString('latin1')}`, deny, access, reclaim }
 }
 
-/** NLMPROC4_SHARE: opens a file in the way of DOS, denying others what the client says. */
+/** NLMPROC4_SHARE: opens a file as DOS does, denying others the given access. */
 export async function share(context: NlmContext, call: RpcCall): Promise<Answer> {
   const { cookie, handle, host, owner, deny, access, reclaim } = decodeShare(call, context)
   if (context.grace.active !== reclaim) return { cookie, status: NLM4_DENIED_GRACE_PERIOD, host }
@@ -34,7 +34,7 @@ export async function share(context: NlmContext, call: RpcCall): Promise<Answer>
   return { cookie, status: granted ? NLM4_GRANTED : NLM4_DENIED, host }
 }
 
-/** NLMPROC4_UNSHARE: gives the reservation up. */
+/** NLMPROC4_UNSHARE: releases the reservation. */
 export function unshare(context: NlmContext, call: RpcCall): Answer {
   const { cookie, handle, host, owner } = decodeShare(call, context)
   const { file, status } = locateAnyway(context, handle)

@@ -5,7 +5,7 @@ import { decodeLock, decodeNetobj, lockOf } from './messages.ts'
 import type { NlmContext } from './nlm-context.ts'
 import type { Answer } from './procedure.ts'
 
-/** NLMPROC4_TEST and _TEST_MSG: whether a lock could be had, and if not who holds it. */
+/** NLMPROC4_TEST and _TEST_MSG: tests whether a lock could be granted, and if not, who holds it. */
 export async function test(context: NlmContext, call: RpcCall): Promise<Answer> {
   const { args } = call
   const cookie = decodeNetobj(args)

@@ -5,7 +5,7 @@ import { decodeLock, decodeNetobj, lockOf } from './messages.ts'
 import type { NlmContext } from './nlm-context.ts'
 import type { Answer } from './procedure.ts'
 
-/** NLMPROC4_UNLOCK and _UNLOCK_MSG: gives a range up. Also in the grace period, and when nothing was held. */
+/** NLMPROC4_UNLOCK and _UNLOCK_MSG: releases a range. Succeeds also in the grace period, and if nothing was locked. */
 export function unlock(context: NlmContext, call: RpcCall): Answer {
   const { args } = call
   const cookie = decodeNetobj(args)

@@ -1,4 +1,4 @@
-/** The network status monitor ("Protocols for Interworking: XNFS", chapter 11): who tells whom of a restart. */
+/** The network status monitor ("Protocols for Interworking: XNFS", chapter 11), which reports restarts. */
 export const NSM_PROGRAM = 100024
 export const NSM_V1 = 1
 

@@ -4,13 +4,13 @@ import type { RpcCaller } from '../rpc/rpc-caller.ts'
 import { NSM_PROGRAM, NSM_V1, SM_NOTIFY } from './constants.ts'
 import type { NsmPeer, PeerList } from './peer-list.ts'
 
-/** First pause between attempts; each is twice as long as the one before, up to a minute. */
+/** The first pause between attempts, which doubles each time up to a minute. */
 const FIRST_RETRY_MS = 1000
 const MAX_RETRY_MS = 60_000
-/** A machine that is away for so long will not come back with its locks. */
+/** A machine that is away for this long will not come back with its locks. */
 const ATTEMPTS = 20
 
-/** Tells peers that this server has restarted (SM_NOTIFY), until they answer: then they ask for their locks again. */
+/** Notifies peers that this server has restarted (SM_NOTIFY) until they reply; they then reclaim their locks. */
 export class Notifier {
   readonly #caller: RpcCaller
   readonly #peers: PeerList
@@ -20,7 +20,7 @@ export class Notifier {
   readonly #timers = new Set<NodeJS.Timeout>()
   #stopped = false
 
-  /** `hostName` is this machine's name; `portmapPort` where peers have their portmapper, 111 unless given. */
+  /** `hostName` is the name of this machine; `portmapPort` is the port of the peers' portmapper, 111 by default. */
   constructor(parts: {
     caller: RpcCaller
     peers: PeerList
@@ -35,7 +35,7 @@ export class Notifier {
     this.#portmapPort = parts.portmapPort
   }
 
-  /** Begins to tell all peers of earlier runs. */
+  /** Starts to notify all peers of earlier runs. */
   start(): void {
     for (const peer of this.#peers.toNotify) this.#try(peer, 1)
   }
@@ -56,7 +56,7 @@ export class Notifier {
     const where = { address: peer.address, program: NSM_PROGRAM, version: NSM_V1, transport: 'udp' as const }
     const to = await destinationOf(this.#caller, where, this.#portmapPort)
     const what = { program: NSM_PROGRAM, version: NSM_V1, procedure: SM_NOTIFY }
-    // A client monitors the server by the name or the address that it has mounted: it takes what it knows and lets the rest go.
+    // A client monitors the server by the name or address that it mounted, so send both; it ignores the unknown one.
     for (const name of new Set([peer.ourAddress ?? this.#hostName, this.#hostName])) {
       await this.#caller.call(to, what, (out) => {
         out.string(name)

@@ -1,24 +1,24 @@
 import { LRUCache } from 'lru-cache'
 import type { Journal } from '../../../overlay-core/index.ts'
 
-/** A client that has locks, or had some: it has to be told when the server restarts. */
+/** A client that has or had locks, and must be notified when the server restarts. */
 export interface NsmPeer {
   readonly address: string
   /** Its own name for itself (`caller_name`). */
   readonly name: string
-  /** The address by which it knows this server; undefined where that is not known. */
+  /** The address by which it knows this server; undefined if unknown. */
   readonly ourAddress: string | undefined
 }
 
-/** How many peers are remembered. The oldest is forgotten first: its locks would not survive a restart. */
+/** The maximum number of peers. The oldest is dropped first; its locks would not survive a restart. */
 const MAX_PEERS = 4096
-/** Of one address, which may give itself any number of names. */
+/** Per address, because a client can use any number of names. */
 const MAX_OF_ADDRESS = 256
 /** States are odd while a host is up, and grow with every restart. */
 const FIRST_STATE = 1
 const LAST_STATE = 0x7fff_ffff
 
-/** Peers by their keys; the one that asked longest ago is the first to go. */
+/** Peers by key; the least recently active one is dropped first. */
 type Peers = LRUCache<string, NsmPeer>
 
 interface Line {
@@ -28,13 +28,13 @@ interface Line {
 }
 
 /**
- * The peers to be told of the next restart, and the number of this server's state. A peer is on the list, durably, before its first lock is granted; one of an
- * earlier run stays on it until it was told.
+ * The peers to notify of the next restart, and the state number of this server. A peer is durably on the list before its first lock is granted; a peer of an
+ * earlier run stays on it until it was notified.
  */
 export class PeerList {
   /** This server's NSM state. */
   readonly state: number
-  /** Peers of earlier runs that are not told yet. */
+  /** Peers of earlier runs that were not notified yet. */
   readonly toNotify: readonly NsmPeer[]
   readonly #journal: Journal
   readonly #peers: Peers
@@ -68,19 +68,19 @@ export class PeerList {
     return list
   }
 
-  /** Resolves when the peer is on the list for good. Rejects when that cannot be written. */
+  /** Resolves when the peer is durably on the list. Rejects if that fails. */
   monitor(peer: NsmPeer): Promise<void> {
     const key = keyOf(peer)
     const known = this.#monitored.get(key)
     if (known !== undefined) return known
     const noted = this.#add(peer)
     this.#monitored.set(key, noted)
-    // The next lock tries again.
+    // The next lock request tries again.
     noted.catch(() => this.#monitored.delete(key))
     return noted
   }
 
-  /** The peer knows of this state: unless it has locks again there is nothing more to tell it. */
+  /** Records that the peer was notified. Unless it has locks again, it is removed. */
   async notified(peer: NsmPeer): Promise<void> {
     const key = keyOf(peer)
     if (this.#monitored.has(key)) return
@@ -119,7 +119,7 @@ function oldestFirst(peers: Peers): NsmPeer[] {
   return [...peers.rvalues()].filter((peer) => peer !== undefined)
 }
 
-/** Puts a peer last; returns the key of the one that is forgotten for it: of the same address where that has its share. */
+/** Adds a peer at the end; returns the key of the peer dropped for it, from the same address if that has reached its limit. */
 function remember(peers: Peers, peer: NsmPeer): string | undefined {
   if (!peers.has(keyOf(peer))) {
     const there = oldestFirst(peers).filter(({ address }) => address === peer.address)

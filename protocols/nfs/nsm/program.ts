@@ -4,17 +4,17 @@ import { NSM_PROGRAM, NSM_V1, SM_MAXSTRLEN, SM_PRIV_BYTES, STAT_FAIL } from './c
 
 const PRIVILEGED_PORTS = 1024
 
-/** What the status monitor does. */
+/** The callbacks of the status monitor. */
 export interface NsmContext {
-  /** This server's state: odd, and other after each restart. */
+  /** The state of this server: odd, and different after each restart. */
   readonly state: number
-  /** A host says that it has restarted. */
+  /** Called when a host reports that it has restarted. */
   restarted(address: string, name: string, state: number): void
 }
 
 /**
- * The network status monitor, version 1. Clients use SM_NOTIFY only. The monitor watches the clients of this server's own locks and takes no orders from
- * others (statd once did, with known results): MON answers that it does not, UNMON that nothing is left, SIMU_CRASH does nothing.
+ * The network status monitor, version 1. Clients use only SM_NOTIFY. The monitor serves this server's own locks and accepts no orders from
+ * others (statd did, which led to vulnerabilities): MON reports failure, UNMON reports that nothing is left, SIMU_CRASH does nothing.
  */
 export function nsmProgram(context: NsmContext): RpcProgram {
   const procedure = (name: string, run: (call: RpcCall) => void): RpcProcedure => ({ name, nonIdempotent: false, run })
@@ -49,7 +49,7 @@ export function nsmProgram(context: NsmContext): RpcProgram {
       procedure('SM_NOTIFY', (call) => {
         const name = call.args.string(SM_MAXSTRLEN)
         const state = call.args.u32()
-        // Anybody on a machine can send from an ordinary port; its status monitor uses one of root's.
+        // Any user of a machine can send from an ordinary port; its status monitor uses a privileged one.
         if (call.peer.port < PRIVILEGED_PORTS) context.restarted(call.peer.address, name, state)
         call.begin(0)
       }),

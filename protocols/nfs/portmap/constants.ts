@@ -3,7 +3,7 @@ export const PMAP_PROGRAM = 100000
 export const PMAP_V2 = 2
 export const RPCB_V3 = 3
 export const RPCB_V4 = 4
-/** Where it is asked. */
+/** The port of the portmapper. */
 export const PMAP_PORT = 111
 
 export const PMAPPROC_SET = 1
@@ -16,5 +16,5 @@ export const RPCBPROC_GETADDR = 3
 export const IPPROTO_TCP = 6
 export const IPPROTO_UDP = 17
 
-/** Longest string read from the wire: netids, universal addresses and owners are far shorter. */
+/** Maximum length of a string from the wire; netids, universal addresses and owners are far shorter. */
 export const MAX_RPCB_STRING = 1024

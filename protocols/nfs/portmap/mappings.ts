@@ -11,7 +11,7 @@ export interface Mapping {
 /** Stands for every address of the machine. */
 const ANY = new Set(['0.0.0.0', '::'])
 
-/** The programs that the built-in portmapper knows: those of this server, from start to end. Nobody can register others. */
+/** The programs of the built-in portmapper: those of this server. Nobody can register others. */
 export class Mappings {
   readonly list: Mapping[]
   /** Whether clients reach them over IPv6. */
@@ -26,21 +26,21 @@ export class Mappings {
   }
 
   /**
-   * The port of a program; when it is not served in this version that of another version, from which the caller learns the versions
-   * served (RFC 1833 section 3.2, PMAPPROC_GETPORT). Undefined when there is none.
+   * The port of a program. If this version is not served, the port of another version, from which the caller learns the versions
+   * served (RFC 1833 section 3.2, PMAPPROC_GETPORT). Undefined if there is none.
    */
   find(program: number, version: number, transport: string, exact = false): Mapping | undefined {
     const candidates = this.list.filter((entry) => entry.program === program && entry.transport === transport)
     return candidates.find((entry) => entry.version === version) ?? (exact ? undefined : candidates[0])
   }
 
-  /** The address that a client is told: the one that it has called us by, as far as that is known. */
+  /** The address that is returned to a client: the one that it called, if known. */
   addressFor(localAddress: string | undefined, hint: string | undefined): string {
     if (!ANY.has(this.#host)) return this.#host
     return localAddress ?? hint ?? this.#host
   }
 
-  /** The transport of a netid (RFC 5665); undefined when nothing is served there. */
+  /** The transport of a netid (RFC 5665); undefined if nothing is served on it. */
   transportOf(netid: string): 'tcp' | 'udp' | undefined {
     const match = /^(tcp|udp)(6?)$/.exec(netid)
     if (match === null || (match[2] === '6' && !this.ipv6)) return undefined

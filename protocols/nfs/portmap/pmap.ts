@@ -19,7 +19,7 @@ export function pmapProgram(mappings: Mappings): RpcProgram {
   }
 }
 
-/** SET and UNSET: nobody registers anything here. */
+/** SET and UNSET: registration is not allowed. */
 function refuse(call: RpcCall): void {
   call.args.take(16)
   call.begin(4).bool(false)

@@ -13,7 +13,7 @@ import {
 } from './constants.ts'
 import { parseUniversalAddress } from './universal-address.ts'
 
-/** A program somewhere else. */
+/** A remote program. */
 export interface Wanted {
   readonly address: string
   readonly program: number
@@ -21,7 +21,7 @@ export interface Wanted {
   readonly transport: 'tcp' | 'udp'
 }
 
-/** Asks the portmapper of another machine where a program is: version 2 over IPv4, version 4 over IPv6. @throws Error nobody answers, or it is not there */
+/** Asks the portmapper of another machine for the port of a program: version 2 over IPv4, version 4 over IPv6. @throws Error there is no reply, or the program is not registered */
 export async function destinationOf(caller: RpcCaller, wanted: Wanted, portmapPort = PMAP_PORT): Promise<Destination> {
   const { address, transport, program } = wanted
   const portmapper = { address, port: portmapPort, transport }

@@ -7,14 +7,14 @@ import { MAX_RPCB_STRING, PMAP_PROGRAM, type RPCB_V3, RPCB_V4 } from './constant
 import type { Mapping, Mappings } from './mappings.ts'
 import { parseUniversalAddress, universalAddress } from './universal-address.ts'
 
-/** What the procedures of rpcbind need. */
+/** The context of the rpcbind procedures. */
 export interface RpcbContext {
   readonly mappings: Mappings
   /** Seconds since 1970. */
   readonly wallSeconds: () => number
 }
 
-/** An `rpcb` (RFC 1833 section 2.1) as it is asked with. */
+/** An `rpcb` (RFC 1833 section 2.1) in a request. */
 interface Asked {
   readonly program: number
   readonly version: number
@@ -28,7 +28,7 @@ const NC_TPI_CLTS = 1
 const NC_TPI_COTS_ORD = 3
 const ENTRY_BYTES = 256
 
-/** rpcbind, version 3 or 4 (RFC 1833 section 2). What is not named here answers PROC_UNAVAIL, above all CALLIT: to call others in a client's name has been abused only. */
+/** rpcbind, version 3 or 4 (RFC 1833 section 2). Other procedures get PROC_UNAVAIL, in particular CALLIT, which forwards calls and is mostly abused. */
 export function rpcbProgram(context: RpcbContext, version: typeof RPCB_V3 | typeof RPCB_V4): RpcProgram {
   const procedures: RpcProcedure[] = []
   const add = (number: number, name: string, run: (context: RpcbContext, call: RpcCall) => unknown) => {
@@ -72,7 +72,7 @@ function refuse(_context: RpcbContext, call: RpcCall): void {
 function getAddress(context: RpcbContext, call: RpcCall, exact: boolean): void {
   const asked = decodeRpcb(call.args)
   const { mappings } = context
-  // Without a netid, or with one of another machine's: the transport of the question.
+  // Without a known netid, use the transport of the request.
   const transport = asked.netid === '' ? call.peer.transport : mappings.transportOf(asked.netid)
   const mapping = transport && mappings.find(asked.program, asked.version, transport, exact)
   const text = mapping ? addressOf(mappings, mapping, call, asked) : ''

@@ -1,13 +1,13 @@
-/** How long the loop stays awake for the next request, in ms: about what a wake-up costs, with the client's own work. */
+/** How long the event loop polls for the next request, in ms: about the cost of a wake-up plus the client's own work. */
 const WINDOW_MS = 0.1
-/** So many requests must have come within the window in a row before it does. */
+/** The number of consecutive requests within the window that starts polling. */
 const ENOUGH = 16
-/** Turns of the loop without a request, of about a microsecond each, after which it sleeps, whatever the clock says. */
+/** The number of turns without a request, of about a microsecond each, after which polling ends regardless of the clock. */
 const MAX_TURNS = 256
 
 /**
- * Keeps the event loop awake for a moment after a request that was answered at once, when the requests before came so quickly that it would hardly
- * fall asleep before the next: falling asleep and being woken takes longer than answering. A client that pauses for a tenth of a millisecond ends it.
+ * Keeps the event loop awake briefly after a request that was answered at once, if earlier requests came so fast that it would hardly
+ * sleep before the next one: going to sleep and waking up takes longer than a reply. A client that pauses for a tenth of a millisecond ends it.
  */
 export class BusyPoll {
   readonly #now: () => number
@@ -16,7 +16,7 @@ export class BusyPoll {
   #awake = false
   #turns = 0
 
-  /** @param now a clock that never goes back, in ms with fractions */
+  /** @param now a monotonic clock, in ms with fractions */
   constructor(now: () => number) {
     this.#now = now
   }
@@ -26,7 +26,7 @@ export class BusyPoll {
     return this.#awake
   }
 
-  /** Requests have come and are answered; nothing waits for a disk. */
+  /** Call it after requests were answered and nothing waits for a disk. */
   answered(): void {
     const nowMs = this.#now()
     this.#inARow = nowMs - this.#lastMs < WINDOW_MS ? this.#inARow + 1 : 0

@@ -4,24 +4,24 @@ import { AUTH_SYS } from './constants.ts'
 
 /** Bytes of the secret. */
 export const DIGEST_KEY_BYTES = 16
-/** From here on the message is digested by the processor's own instructions (GMAC): they take 14 µs to begin, and a tenth of the time per byte. */
+/** From this size, messages are digested with processor instructions (GMAC), which take 14 µs to set up and a tenth of the time per byte. */
 const LONG_BYTES = 32 * 1024
 const NONCE = Buffer.alloc(12)
-/** Where the flavor of the credential stands in the header of a call, and the stamp of AUTH_SYS. */
+/** Offsets of the credential flavor in the header of a call, and of the stamp of AUTH_SYS. */
 const FLAVOR_AT = 24
 const STAMP_AT = 32
 const PRIVILEGED_PORTS = 1024
 const TWO_32 = 0x1_0000_0000
-/** What of the upper half of a digest fits into a safe integer. */
+/** The bits of the upper half of a digest that fit into a safe integer. */
 const HIGH_BITS = 0x1f_ffff
-/** Of the state: four words of the hash, four that are taken in last, and zeros for the last rounds. */
+/** The layout of the state: four words of the hash, four input words, and zeros for the final rounds. */
 const STATE_WORDS = 12
 const LAST_WORDS_AT = 8
 
 /**
- * Digests of calls by a secret, as safe integers (53 bits): nobody who does not know the secret can make two calls with the same one, and so fetch the reply to another's call
- * or have a call of another taken for answered. HalfSipHash with one round for each word and four at the end: 4 KiB take about 2 µs, 1 MiB by the
- * processor's own instructions 60 µs.
+ * Keyed digests of calls, as safe integers (53 bits). Without the secret nobody can construct two calls with the same digest, and so fetch the reply to another's call
+ * or suppress another's call. HalfSipHash with one round per word and four at the end: 4 KiB take about 2 µs; with processor
+ * instructions 1 MiB takes 60 µs.
  */
 export class CallDigest {
   readonly #key: Buffer
@@ -42,8 +42,8 @@ export class CallDigest {
   }
 
   /**
-   * Of a call whose message begins at `start`, with its header read: of every byte but the stamp, which some clients count up when they ask again, and
-   * of whether it comes from a port that only the client's root can send from, which decides what the caller may do.
+   * The digest of a call whose message starts at `start` and whose header was read: of every byte except the stamp, which some clients increment on retransmission, and
+   * of whether it comes from a privileged port, which affects the rights of the caller.
    */
   ofCall({ args, peer }: RpcCall, start: number): number {
     const { bytes, view, end } = args
@@ -53,12 +53,12 @@ export class CallDigest {
     return this.of(bytes, view, start + STAMP_AT + 4, end, header)
   }
 
-  /** Of the arguments of a call: two calls with the same one ask for the same, whoever sends them. */
+  /** The digest of the arguments of a call, which is equal for equal requests from any sender. */
   ofArguments({ args }: RpcCall): number {
     return this.of(args.bytes, args.view, args.pos, args.end, 2)
   }
 
-  /** Of the bytes at `start`…`end`, which `view` shows, and of a number (a safe integer) that belongs to them. */
+  /** The digest of the bytes at `start`…`end` of `view` and of an associated safe integer. */
   of(bytes: Buffer, view: DataView, start: number, end: number, before: number): number {
     if (end - start < LONG_BYTES) return this.#short(view, start, end, before, end - start)
     const tag = this.#tag(bytes.subarray(start, end))
@@ -109,7 +109,7 @@ export class CallDigest {
   }
 }
 
-/** Takes in the words that follow the four of the state, and makes 53 bits, each of which depends on all of it. */
+/** Absorbs the input words after the state and returns 53 bits that depend on all of it. */
 function finish(state: Int32Array): number {
   let v0 = state[0] as number
   let v1 = state[1] as number

@@ -21,30 +21,30 @@ import type { Interruption } from './interruption.ts'
 import type { VersionRange } from './program.ts'
 import type { ReplyBuffer, ReplyQueue } from './reply-queue.ts'
 
-/** Every reply has room for this many bytes of results, so that an error always fits in place of what was begun. */
+/** Every reply has space for this many bytes of results, so that an error can always replace a partial reply. */
 const MIN_RESULT_BYTES = 512
 const REPLY_HEADER_BYTES = 24
 
 /** The other end of a connection. */
 export interface Peer {
-  /** IP address; IPv4 addresses in their own form also on a dual-stack socket. */
+  /** IP address; IPv4 addresses in dotted form even on a dual-stack socket. */
   readonly address: string
   readonly port: number
-  /** The address of ours that it has called; undefined where it is not known. */
+  /** The server address that it called; undefined if unknown. */
   readonly localAddress: string | undefined
   readonly transport: 'tcp' | 'udp'
-  /** Whether the log has a warning about this connection already. */
+  /** Whether a warning about this connection has been logged. */
   complained: boolean
 }
 
 const MAPPED_IPV4 = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i
 
-/** An address as it is told apart: an IPv4 address in its own form also where it came through a dual-stack socket. */
+/** Normalizes an address: an IPv4 address is in dotted form even if it came through a dual-stack socket. */
 export function plainAddress(address: string): string {
   return MAPPED_IPV4.exec(address)?.[1] ?? address
 }
 
-/** What a program keeps with an `RpcCall` from one use of that to the next. Each program that does so has a class of its own. */
+/** State that a program keeps with an `RpcCall` between uses. Each program that needs this has its own class. */
 export abstract class CallState {
   readonly rpc: RpcCall
 
@@ -54,8 +54,8 @@ export abstract class CallState {
 }
 
 /**
- * One RPC call on its way: the header of the message, the arguments, and the reply being written. The object is used
- * again for the next call of the connection when this one was answered at once.
+ * An RPC call in progress: the header of the message, the arguments, and the reply being written. The object is reused
+ * for the next call of the connection if this one was answered at once.
  */
 export class RpcCall {
   readonly peer: Peer
@@ -66,9 +66,9 @@ export class RpcCall {
   version = 0
   procedure = 0
   credential: Credential
-  /** Set when an earlier process died while it ran this very call. */
+  /** Set if an earlier process died while it ran this call. */
   interruption: Interruption | undefined
-  /** What the program that answered last keeps for its next call. */
+  /** State that the last program keeps for its next call. */
   state: CallState | undefined = undefined
   readonly #queue: ReplyQueue
   readonly #credentials: CredentialCache
@@ -82,10 +82,10 @@ export class RpcCall {
   }
 
   /**
-   * Reads the header of the message in `args`. Returns false when it was refused, with the reply written: another RPC
+   * Reads the header of the message in `args`. Returns false if it was refused and the reply is written: another RPC
    * version, or a credential that is malformed or of an unknown flavor.
    *
-   * @throws XdrError it is not an RPC call at all
+   * @throws XdrError it is not an RPC call
    */
   readHeader(): boolean {
     const { args } = this
@@ -109,14 +109,14 @@ export class RpcCall {
   }
 
   /**
-   * Opens the reply, of at most `maxBytes` of results, and returns where to write them. Called again, it throws away what was
-   * written and starts over: the first `maxBytes` and at least 512 bytes are there.
+   * Opens the reply with at most `maxBytes` of results, and returns the encoder for them. A second call discards what was
+   * written and starts over with at least the first `maxBytes` or 512 bytes.
    */
   begin(maxBytes: number): Encoder {
     return this.beginAccepted(SUCCESS, maxBytes)
   }
 
-  /** As `begin`, for a reply with another `accept_stat`. */
+  /** Like `begin`, for a reply with another `accept_stat`. */
   beginAccepted(status: number, maxBytes = 0): Encoder {
     const out = this.#open(maxBytes)
     const at = out.reserve(REPLY_HEADER_BYTES)
@@ -147,13 +147,13 @@ export class RpcCall {
     out.u32(why)
   }
 
-  /** Answers with the bytes of an earlier reply to the same call. */
+  /** Replies with the bytes of an earlier reply to the same call. */
   replay(reply: Uint8Array): void {
     const out = this.#open(reply.length)
     out.fixedOpaque(reply)
   }
 
-  /** Whether memory for large replies is short: a reply that may be shorter should be. */
+  /** Whether memory for large replies is short, so that replies should be shorter if possible. */
   get crowded(): boolean {
     return this.#queue.crowded
   }
@@ -163,13 +163,13 @@ export class RpcCall {
     return this.#reply !== undefined
   }
 
-  /** The bytes of the reply written so far, without the record mark; valid until `finish`. */
+  /** The bytes of the reply so far, without the record mark; valid until `finish`. */
   replyBytes(): Uint8Array {
     const { out, start } = this.#reply!
     return out.bytes.subarray(start + 4, out.pos)
   }
 
-  /** Hands the reply over to be sent. */
+  /** Queues the reply for sending. */
   finish(): void {
     this.#queue.commit(this.#reply!)
     this.#reply = undefined
@@ -194,7 +194,7 @@ export class RpcCall {
     out.u32(RPC_VERSION)
   }
 
-  /** Reads credential and verifier; returns an `auth_stat`, 0 when they are good. */
+  /** Reads credential and verifier; returns an `auth_stat`, 0 if they are valid. */
   #readAuth(): number {
     const { args } = this
     const { view } = args

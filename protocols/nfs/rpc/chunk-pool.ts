@@ -1,6 +1,6 @@
 /**
- * A block of memory that several may use at once: the one who took it from the pool holds one reference, each further
- * user adds one with `retain`. The last `release` gives the block back.
+ * A reference-counted block of memory: whoever took it from the pool holds one reference, and each other
+ * user adds one with `retain`. The last `release` returns the block.
  */
 export class Chunk {
   readonly bytes: Buffer
@@ -9,13 +9,13 @@ export class Chunk {
   readonly #pool: ChunkPool
 
   constructor(pool: ChunkPool, size: number) {
-    // A buffer of its own: slices of Node's shared 8 KiB slab would keep that alive, and are not aligned.
+    // A separate buffer, because slices of Node's shared 8 KiB slab would keep the slab alive, and are not aligned.
     this.bytes = Buffer.allocUnsafeSlow(size)
     this.view = new DataView(this.bytes.buffer)
     this.#pool = pool
   }
 
-  /** True when nobody but the owner uses the block: its bytes may be moved or written over. */
+  /** Whether only the owner uses the block, so that its bytes may be moved or overwritten. */
   get exclusive(): boolean {
     return this.#references === 1
   }
@@ -25,24 +25,24 @@ export class Chunk {
     this.#references++
   }
 
-  /** Ends a use; after the last one the block belongs to the pool and must not be touched. */
+  /** Removes a user; after the last one the block belongs to the pool and must not be accessed. */
   release(): void {
     this.#references--
     if (this.#references === 0) this.#pool.put(this)
   }
 }
 
-/** Sizes in bytes, and how many free blocks of each class are kept. */
+/** Sizes in bytes, and the number of free blocks kept of each class. */
 export interface ChunkPoolOptions {
   readonly smallBytes: number
   readonly largeBytes: number
   readonly keepSmall: number
   readonly keepLarge: number
-  /** Bytes of large blocks in use from which on the pool is `full`; no limit unless given. */
+  /** The bytes of large blocks in use at which the pool is `full`; no limit by default. */
   readonly mostLargeBytes?: number
 }
 
-/** Blocks of two sizes, kept for reuse as fresh memory is slow (10 µs for 64 KiB). One pool serves all connections. */
+/** A pool of blocks of two sizes, because fresh memory is slow (10 µs for 64 KiB). All connections share it. */
 export class ChunkPool {
   readonly smallBytes: number
   readonly largeBytes: number
@@ -51,7 +51,7 @@ export class ChunkPool {
   readonly #small: Chunk[] = []
   readonly #large: Chunk[] = []
   readonly #mostLargeBytes: number
-  /** Bytes of the blocks beyond the small class that are in use. */
+  /** The bytes of large blocks in use. */
   #largeBytesOut = 0
   /** The lowest numbers of free blocks since the last `trim`. */
   #leastSmall = 0
@@ -65,7 +65,7 @@ export class ChunkPool {
     this.#mostLargeBytes = options.mostLargeBytes ?? Number.POSITIVE_INFINITY
   }
 
-  /** Whether so many large blocks are in use that who can do with a small one, or wait, should. */
+  /** Whether so many large blocks are in use that callers should use a small one or wait if they can. */
   get full(): boolean {
     return this.#largeBytesOut >= this.#mostLargeBytes
   }
@@ -78,7 +78,7 @@ export class ChunkPool {
     this.#leastLarge = this.#large.length
   }
 
-  /** A block of at least `size` bytes with one reference. Beyond the large class it is made for this one use. */
+  /** Returns a block of at least `size` bytes with one reference. Beyond the large class it is created for this use only. */
   take(size: number): Chunk {
     const chunk = this.#reuse(size) ?? new Chunk(this, this.#classSize(size))
     chunk.retain()
@@ -86,7 +86,7 @@ export class ChunkPool {
     return chunk
   }
 
-  /** Takes back a block that has no user left. */
+  /** Takes back a block without users. */
   put(chunk: Chunk): void {
     const size = chunk.bytes.length
     if (size > this.smallBytes) this.#largeBytesOut -= size

@@ -1,39 +1,39 @@
-/** How much one client may have, and all of them together. */
+/** Limits for one client, and for all of them together. */
 export interface ShareLimits {
   readonly maxConnectionsPerClient: number
-  /** Calls of one client, over all of its connections, that wait for a disk. */
+  /** Maximum calls of one client, on all of its connections, that wait for a disk. */
   readonly maxInFlightPerClient: number
-  /** Calls of all clients that wait for a disk. When several clients have some, each may have an equal part. */
+  /** Maximum calls of all clients that wait for a disk. Active clients get equal shares. */
   readonly maxInFlightTotal: number
-  /** Bytes of the calls in flight of all clients: beyond that a client gets one call at a time. */
+  /** Maximum bytes of the calls in flight of all clients; beyond that, each client gets one call at a time. */
   readonly maxBytesInFlight: number
-  /** Calls of one client that are answered in a row, before others get their turn. */
+  /** Maximum consecutive calls of one client before others get their turn. */
   readonly turnCalls: number
 }
 
 /** A connection that has stopped reading until its client's turn. */
 export interface Waiting {
-  /** Answers what is there, as far as allowed. */
+  /** Processes the available records, as far as allowed. */
   goOn(): void
 }
 
-/** However many clients there are, each may have this many calls in flight. */
+/** The minimum number of calls in flight of each client. */
 const MIN_IN_FLIGHT = 8
 
-/** The shares of all clients of a server. A client is an address: many connections are no way to get more. */
+/** The shares of all clients of a server. A client is an address, so more connections do not give a larger share. */
 export class ClientShares {
   readonly limits: ShareLimits
   readonly #clients = new Map<string, ClientShare>()
-  /** Clients that have calls in flight or waiting. */
+  /** Clients with calls in flight or waiting. */
   active = 0
-  /** Bytes of the messages of all calls in flight. */
+  /** The bytes of all messages of calls in flight. */
   bytesInFlight = 0
 
   constructor(limits: ShareLimits) {
     this.limits = limits
   }
 
-  /** The share of a client that opens a connection; undefined when it has as many as it may. */
+  /** The share of a client that opens a connection; undefined if it has too many connections. */
   connected(address: string): ClientShare | undefined {
     const share = this.#clients.get(address) ?? new ClientShare(this, address)
     if (share.connections >= this.limits.maxConnectionsPerClient) return undefined
@@ -42,22 +42,22 @@ export class ClientShares {
     return share
   }
 
-  /** A client has closed its last connection. */
+  /** Called when a client has closed its last connection. */
   gone(address: string): void {
     this.#clients.delete(address)
   }
 }
 
 /**
- * What one client has under way, over all of its connections. Those that may not go on wait in line; the client's turn comes
- * once in every round of the event loop, like that of every other client.
+ * The work in progress of one client on all of its connections. Connections that must wait are queued; the client gets a turn
+ * once per turn of the event loop, like every other client.
  */
 export class ClientShare {
   connections = 0
   readonly #shares: ClientShares
   readonly #address: string
   #inFlight = 0
-  /** Calls answered in this turn. */
+  /** The number of calls answered in this turn. */
   #answered = 0
   #line: Waiting[] = []
   #active = false
@@ -68,29 +68,29 @@ export class ClientShare {
     this.#address = address
   }
 
-  /** Whether no further call of this client may be taken on now. Who asks and is told so calls `wait`. */
+  /** Whether this client may start no further call now. If so, the caller must call `wait`. */
   get mustWait(): boolean {
     return this.#answered >= this.#shares.limits.turnCalls || this.#full
   }
 
-  /** A call is taken on. */
+  /** Counts a started call. */
   taken(): void {
     this.#answered++
   }
 
-  /** The calls of this turn have taken long: others come first. */
+  /** Ends the turn, because its calls took long. */
   endTurn(): void {
     this.#answered = this.#shares.limits.turnCalls
   }
 
-  /** A call goes on without the loop; its message of so many bytes stays in memory. */
+  /** Counts a call that continues asynchronously; its message stays in memory. */
   begun(bytes: number): void {
     this.#inFlight++
     this.#shares.bytesInFlight += bytes
     this.#note()
   }
 
-  /** It has ended. */
+  /** Counts its end. */
   ended(bytes: number): void {
     this.#inFlight--
     this.#shares.bytesInFlight -= bytes
@@ -98,15 +98,15 @@ export class ClientShare {
     if (this.#line.length > 0) this.#scheduleTurn()
   }
 
-  /** Puts a connection into the line; its `goOn` is called when its turn comes. */
+  /** Queues a connection; its `goOn` is called when its turn comes. */
   wait(connection: Waiting): void {
     this.#line.push(connection)
     this.#note()
-    // When the share is full the end of a call brings the turn.
+    // If the share is full, the end of a call triggers the turn.
     if (!this.#full) this.#scheduleTurn()
   }
 
-  /** A connection is closed, whether in the line or not. */
+  /** Removes a closed connection, whether queued or not. */
   disconnected(connection: Waiting): void {
     this.#line = this.#line.filter((waiting) => waiting !== connection)
     this.#note()
@@ -116,7 +116,7 @@ export class ClientShare {
 
   get #full(): boolean {
     const { maxInFlightPerClient, maxInFlightTotal, maxBytesInFlight } = this.#shares.limits
-    // The end of one of its calls brings the client's turn: so it may wait only while it has one.
+    // The end of one of its calls triggers the client's turn, so it may wait only while it has one.
     if (this.#inFlight > 0 && this.#shares.bytesInFlight >= maxBytesInFlight) return true
     const part = Math.max(MIN_IN_FLIGHT, Math.floor(maxInFlightTotal / Math.max(1, this.#shares.active)))
     return this.#inFlight >= Math.min(maxInFlightPerClient, part)

@@ -13,23 +13,23 @@ import type { Logger } from './logger.ts'
 import { RecordError, type RecordLimits, RecordReader } from './record-reader.ts'
 import { ReplyQueue } from './reply-queue.ts'
 
-/** How long a client's calls are answered in a row, ms, and after how many calls that is looked at. */
+/** How long a client's calls are processed consecutively, in ms, and after how many calls this is checked. */
 const TURN_MS = 2
 const CALLS_PER_LOOK = 16
 
-/** How much one connection may have under way before no more is read from it. */
+/** Limits on the work in progress of one connection, above which reading stops. */
 export interface ConnectionLimits extends RecordLimits {
   /** Calls that wait for a disk. */
   readonly maxInFlight: number
-  /** Bytes of replies that the peer has not taken. */
+  /** Bytes of replies that the peer has not read. */
   readonly maxUnsentBytes: number
-  /** Memory kept by replies being built. */
+  /** Memory of replies being built. */
   readonly maxReservedBytes: number
-  /** Bytes of replies made in one go, before other connections get their turn. */
+  /** Bytes of consecutive replies before other connections get their turn. */
   readonly turnBytes: number
 }
 
-/** What all connections of a server share. */
+/** Objects shared by all connections of a server. */
 export interface ConnectionContext {
   readonly pool: ChunkPool
   readonly dispatcher: Dispatcher
@@ -40,13 +40,13 @@ export interface ConnectionContext {
   readonly busyPoll: BusyPoll
 }
 
-/** What a connection has in common with the others of its client. */
+/** The share of the client of this connection. */
 export interface ConnectionClient {
   readonly duplicates: ClientDuplicates
   readonly share: ClientShare
 }
 
-/** One TCP connection: reads records, has them answered, sends the replies, and stops reading while too much is under way. */
+/** One TCP connection: reads records, dispatches them, sends the replies, and stops reading while too much is in progress. */
 export class Connection implements Waiting {
   readonly peer: Peer
   /** Resolves when the connection is gone and its last call has ended. */
@@ -61,19 +61,19 @@ export class Connection implements Waiting {
   #call: RpcCall
   #inFlight = 0
   #gone = false
-  /** Reading has stopped, and complete records may be left in the reader. */
+  /** Whether reading has stopped; the reader may still contain complete records. */
   #paused = false
-  /** In the line of the client's share, which tells when to go on. */
+  /** Whether it is queued in the client's share, which resumes it. */
   #inLine = false
-  /** Reading has stopped as there is no memory for a large record. */
+  /** Whether reading has stopped for lack of memory for a large record. */
   #hungry = false
-  /** When it was first seen to hold a large block; 0: it holds none. */
+  /** When it was first seen to hold a large block; 0 if it holds none. */
   #hoardsSinceMs = 0
   #resumeScheduled = false
   #flushScheduled = false
   #draining = false
   #ended: () => void = () => undefined
-  /** When the peer last sent something or took something from us, in ms of the injected clock. */
+  /** When the peer last sent or read data, in ms of the injected clock. */
   #activeMs: number
   /** When the present turn of this connection began. */
   #turnStartMs = 0
@@ -102,7 +102,7 @@ export class Connection implements Waiting {
     this.#socket.on('close', () => this.#onClose())
   }
 
-  /** How long the connection is quiet and why: `idle` nothing is under way, `stalled` the peer holds up a message or a reply. */
+  /** How long the connection has been quiet, and why: `idle` means nothing is in progress, `stalled` that the peer delays a message or a reply. */
   quiet(nowMs: number): { ms: number; kind: 'idle' | 'stalled' | 'busy' } {
     const ms = nowMs - this.#activeMs
     if (this.#replies.unsentBytes > 0) return { ms, kind: 'stalled' }
@@ -110,7 +110,7 @@ export class Connection implements Waiting {
     return { ms, kind: this.#reader.partial ? 'stalled' : 'idle' }
   }
 
-  /** For how long the connection has held a large block that its peer should have freed by now, ms; 0 when it holds none. */
+  /** How long the connection has held a large block that its peer should have freed, in ms; 0 if it holds none. */
   hoards(nowMs: number): number {
     const holds = this.#reader.holdsLarge || this.#replies.unsentBytes > this.#context.pool.smallBytes
     if (!holds) this.#hoardsSinceMs = 0
@@ -118,19 +118,19 @@ export class Connection implements Waiting {
     return holds ? nowMs - this.#hoardsSinceMs : 0
   }
 
-  /** There is memory again for a large record that has begun to arrive. */
+  /** Resumes reading a large record, because memory is available again. */
   feed(): void {
     if (!this.#hungry) return
     this.#hungry = false
     this.#resumeIfPossible()
   }
 
-  /** Closes the connection at once; calls that run end without an answer. */
+  /** Closes the connection at once; running calls get no reply. */
   destroy(): void {
     this.#socket.destroy()
   }
 
-  /** Reads no more, and closes the connection when the calls under way are answered. */
+  /** Stops reading, and closes the connection once the calls in progress are answered. */
   drain(): void {
     this.#draining = true
     this.#socket.pause()
@@ -146,14 +146,14 @@ export class Connection implements Waiting {
     return !this.#paused && !this.#draining
   }
 
-  /** Answers the records that are there, as far as the limits allow, and sends what is finished. */
+  /** Processes the available records, as far as the limits allow, and sends finished replies. */
   #work(): void {
     const turnEnd = this.#context.limits.turnBytes
     const endMs = this.#turnStartMs + TURN_MS
     let answered = 0
     try {
       while (!this.#gone) {
-        // Few calls of a kind that takes long are as much as many of a quick one.
+        // A few slow calls count as much as many fast ones.
         if (++answered % CALLS_PER_LOOK === 0 && this.#context.now() >= endMs) this.#share.endTurn()
         if (this.#overloaded || this.#replies.queuedBytes > turnEnd) {
           this.#paused = true
@@ -183,7 +183,7 @@ export class Connection implements Waiting {
     call.args.reset(record.bytes, record.view, this.#reader.recordStart, this.#reader.recordEnd)
     const result = this.#context.dispatcher.dispatch(call, this.#duplicates)
     if (!(result instanceof Promise)) return
-    // The call goes on by itself: it keeps its object, and its arguments stay where they are.
+    // The call continues asynchronously: it keeps its object, and its arguments stay in place.
     this.#call = new RpcCall(this.peer, this.#replies, this.#credentials)
     const bytes = this.#reader.recordEnd - this.#reader.recordStart
     this.#inFlight++
@@ -201,7 +201,7 @@ export class Connection implements Waiting {
   #answeredLater(record: Chunk, bytes: number): void {
     record.release()
     this.#inFlight--
-    // Else the answer of a call that took longer than connections may be quiet would be cut off before it is sent.
+    // Otherwise the connection would be closed before the reply to a long call is sent.
     this.#activeMs = this.#context.now()
     this.#share.ended(bytes)
     if (this.#gone) {
@@ -210,7 +210,7 @@ export class Connection implements Waiting {
     }
     if (!this.#flushScheduled) {
       this.#flushScheduled = true
-      // After all that complete in this round of the event loop, so that they leave together.
+      // After all calls that complete in this turn of the event loop, so that their replies are sent together.
       setImmediate(() => {
         this.#flushScheduled = false
         this.#flush()
@@ -220,7 +220,7 @@ export class Connection implements Waiting {
     this.#resumeIfPossible()
   }
 
-  /** The socket has taken bytes of ours. */
+  /** Called when the socket has taken bytes. */
   #sent(): void {
     if (this.#gone) return
     this.#activeMs = this.#context.now()
@@ -251,7 +251,7 @@ export class Connection implements Waiting {
     this.#share.wait(this)
   }
 
-  /** The client's turn has come. */
+  /** Called when it is the client's turn. */
   goOn(): void {
     this.#inLine = false
     if (this.#gone || this.#draining || this.#hungry || this.#overloaded) return

@@ -30,11 +30,11 @@ export const AUTH_TOOWEAK = 5
 export const AUTH_NONE = 0
 export const AUTH_SYS = 1
 
-/** Most bytes in the body of a credential or verifier (RFC 5531 section 8.2). */
+/** Maximum size of the body of a credential or verifier (RFC 5531 section 8.2). */
 export const MAX_AUTH_BYTES = 400
 
-/** The bit of a record mark that says that this fragment is the last one (RFC 5531 section 11). */
+/** The bit of a record mark for the last fragment (RFC 5531 section 11). */
 export const LAST_FRAGMENT = 0x8000_0000
 
-/** Longest reply kept for a client that asks again; every reply of NFSv3 to a call that must not be done twice is shorter. */
+/** Maximum size of a cached reply; every NFSv3 reply to a non-idempotent call is shorter. */
 export const MAX_KEPT_REPLY_BYTES = 320

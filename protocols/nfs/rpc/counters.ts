@@ -1,30 +1,30 @@
-/** What an RPC server has seen since it started. */
+/** Counters of an RPC server since its start. */
 export type Counters = {
   connections: number
   /** Connections closed at once because there were too many. */
   connectionsRefused: number
   /** Connections closed because of bytes that are not RPC, or break a limit. */
   garbage: number
-  /** Connections closed because nothing was asked for long. */
+  /** Connections closed because they were idle for too long. */
   idle: number
-  /** Connections closed because the peer stopped within a message, or stopped taking replies. */
+  /** Connections closed because the peer stopped sending a message or reading replies. */
   stalled: number
   calls: number
-  /** Datagrams from addresses that no export is for. */
+  /** Datagrams from addresses without an export. */
   datagramsDropped: number
   /** Calls of another RPC version, or with a bad credential. */
   denied: number
-  /** Calls of a program, version or procedure that is not served. */
+  /** Calls of an unknown program, version or procedure. */
   unavailable: number
   garbageArgs: number
   systemErrors: number
   /** Calls answered from the duplicate request cache. */
   duplicates: number
-  /** Of these, calls run again because an earlier process died before it had answered. */
+  /** Calls that were run again because an earlier process died before it replied. */
   resumed: number
 }
 
-/** Counters at zero. */
+/** Returns counters that are all zero. */
 export function newCounters(): Counters {
   return {
     connections: 0,

@@ -4,24 +4,24 @@ import { AUTH_NONE, AUTH_SYS } from './constants.ts'
 
 const MAX_MACHINE_NAME = 255
 const MAX_GROUPS = 16
-/** Callers remembered per connection: as many users as commonly share one mount. */
+/** The number of cached callers per connection: as many users as commonly share one mount. */
 const CACHE_SIZE = 16
 
-/** What a program derives from a credential and remembers with it. Each program that does so has a class of its own. */
+/** Data that a program derives from a credential and caches with it. Each program that needs this has its own class. */
 export abstract class DerivedRights {
-  /** Makes the class nominal: nothing else passes for one. */
+  /** Makes the class nominal. */
   protected readonly isDerived = true
 }
 
-/** Who calls, as the client says it. */
+/** The caller as stated by the client. */
 export class Credential {
   readonly flavor: number
   readonly uid: number
   readonly gid: number
   groups: readonly number[]
-  /** Until when the groups are what this machine knows (`GroupCache`), in ms of the injected clock. */
+  /** Until when the groups from this machine are valid (`GroupCache`), in ms of the injected clock. */
   groupsUntilMs = Number.NEGATIVE_INFINITY
-  /** What the programs derive from this credential; dropped when its groups change. */
+  /** Data that programs derived from this credential; dropped when its groups change. */
   derived: DerivedRights | undefined = undefined
 
   constructor(flavor: number, uid: number, gid: number, groups: readonly number[]) {
@@ -35,7 +35,7 @@ export class Credential {
 /**
  * Parses the body of an AUTH_SYS credential (RFC 5531 appendix A).
  *
- * @throws XdrError cut short, a machine name over 255 bytes, more than 16 groups, or bytes left over
+ * @throws XdrError it is truncated, has a machine name over 255 bytes, more than 16 groups, or extra bytes
  */
 export function parseAuthSys(body: Buffer): Credential {
   const decoder = new Decoder(body)
@@ -52,8 +52,8 @@ export function parseAuthSys(body: Buffer): Credential {
 }
 
 /**
- * The credentials seen on one connection, by their bytes: a known one is found by comparing words, without parsing and
- * without new objects. The stamp is left out, as some clients count it up.
+ * The credentials of one connection, by their bytes: a known one is found by comparing words, without parsing and
+ * without allocation. The stamp is ignored, because some clients increment it.
  */
 export class CredentialCache {
   readonly #none = new Credential(AUTH_NONE, 0, 0, [])
@@ -67,7 +67,7 @@ export class CredentialCache {
     return this.#none
   }
 
-  /** The credential whose AUTH_SYS body lies at `start`…`end` of `bytes`, shown by `view`. @throws XdrError */
+  /** The credential with the AUTH_SYS body at `start`…`end` of `bytes`, also accessible as `view`. @throws XdrError */
   authSys(bytes: Buffer, view: DataView, start: number, end: number): Credential {
     const length = end - start
     if (this.#matches(this.#latest, view, start, length)) return this.#credentials[this.#latest]

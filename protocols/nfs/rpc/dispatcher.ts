@@ -8,7 +8,7 @@ import type { GroupCache } from './group-cache.ts'
 import type { Logger } from './logger.ts'
 import type { ProgramTable, RpcProcedure } from './program.ts'
 
-/** Finds the procedure of a call, runs it and sees to it that every call gets exactly one reply. */
+/** Finds the procedure of a call, runs it, and ensures that every call gets exactly one reply. */
 export class Dispatcher {
   readonly #programs: ProgramTable
   readonly #counters: Counters
@@ -25,9 +25,9 @@ export class Dispatcher {
   }
 
   /**
-   * Answers the call whose message is in `call.args`. Never rejects.
+   * Processes the call whose message is in `call.args`. Never rejects.
    *
-   * @throws XdrError it is not an RPC call; nothing can be answered
+   * @throws XdrError it is not an RPC call, so there can be no reply
    */
   dispatch(call: RpcCall, duplicates: ClientDuplicates): MaybePromise<void> {
     const { args } = call
@@ -43,7 +43,7 @@ export class Dispatcher {
     return this.#start(call, duplicates, start)
   }
 
-  /** Goes on after the header, of a message that begins at `start`. */
+  /** Continues after the header of a message that starts at `start`. */
   #start(call: RpcCall, duplicates: ClientDuplicates, start: number): MaybePromise<void> {
     const procedure = this.#find(call)
     if (procedure === undefined) {
@@ -56,7 +56,7 @@ export class Dispatcher {
     }
   }
 
-  /** The procedure asked for; when there is none, the reply is written. */
+  /** The requested procedure; if there is none, the reply is written. */
   #find(call: RpcCall): RpcProcedure | undefined {
     const program = this.#programs.find(call.program, call.version)
     if (program === undefined) {
@@ -112,7 +112,7 @@ export class Dispatcher {
   #failed(call: RpcCall, procedure: RpcProcedure, error: unknown): void {
     if (error instanceof XdrError) {
       this.#counters.garbageArgs++
-      // One line per connection: whoever sends nonsense can send much of it.
+      // Log one line per connection, because a client that sends garbage can send much of it.
       const level = call.peer.complained ? 'debug' : 'warn'
       call.peer.complained = true
       this.#log[level](

@@ -4,42 +4,42 @@ import { MAX_KEPT_REPLY_BYTES } from './constants.ts'
 import { Interruption } from './interruption.ts'
 import { KEEP_OF_EARLIER_MS, type KeptCall, type ReplyStore, type SlotOwner } from './reply-store.ts'
 
-/** How much is remembered. An entry takes about 500 bytes. */
+/** Limits of the cache. An entry takes about 500 bytes. */
 export interface DuplicateLimits {
-  /** Calls remembered per client: more than one commonly has under way. */
+  /** Calls cached per client: more than a client commonly has in progress. */
   readonly perClient: number
-  /** Calls remembered of all clients together; beyond, clients without a connection are forgotten first. */
+  /** Calls cached for all clients together; beyond that, clients without a connection are dropped first. */
   readonly total: number
-  /** What a connected client may have even beyond the total. */
+  /** The number that a connected client may have even beyond the total. */
   readonly assured: number
 }
 
 const LIMITS: DuplicateLimits = { perClient: 1024, total: 32_768, assured: 64 }
-/** A client has long given up asking again after this time (the Linux server keeps replies as long). */
+/** After this time, clients have long stopped retransmitting (the Linux server keeps replies as long). */
 const KEEP_MS = 120_000
-/** How much of the checksum is in the key of an entry, which together with the xid is a safe integer. */
+/** The bits of the checksum in the key of an entry, which with the xid is a safe integer. */
 const KEY_CHECKSUM = 0x20_0000
 
-/** A call that was taken on, and its reply once there is one. */
+/** A call and its reply, once there is one. */
 export class DuplicateEntry implements SlotOwner {
   xid = 0
   checksum = 0
-  /** In ms of the clock that is handed in. */
+  /** In ms of the injected clock. */
   forgetAtMs = 0
-  /** True while the call runs. */
+  /** Whether the call is running. */
   running = true
-  /** Set while nobody has asked again for a call that an earlier process may have done. */
+  /** Set until the client retransmits a call that an earlier process may have executed. */
   interrupted: KeptCall | undefined
-  /** Where the call is kept for the next process; -1: nowhere. */
+  /** The slot of the call in the reply store; -1 if it has none. */
   slot = -1
-  /** Keeps the reply for the next process too. */
+  /** Stores the reply for the next process too. */
   store: ReplyStore | undefined
-  /** Bytes of the reply; 0 when it was too long to be kept. */
+  /** The size of the reply; 0 if it was too long to be cached. */
   replyBytes = 0
   #reply: Uint8Array | undefined
   #waiting: ((reply: Uint8Array | undefined) => void)[] = []
 
-  /** Keeps the reply of `call`, which is complete, and lets those go on who wait for it. */
+  /** Stores the complete reply of `call` and resumes retransmissions that wait for it. */
   complete(call: RpcCall): void {
     const reply = call.replyBytes()
     if (reply.length <= MAX_KEPT_REPLY_BYTES) {
@@ -54,25 +54,25 @@ export class DuplicateEntry implements SlotOwner {
     for (const go of waiting) go(copy)
   }
 
-  /** Keeps a reply in memory. */
+  /** Stores a reply in memory. */
   keep(reply: Uint8Array): void {
     this.#reply ??= new Uint8Array(MAX_KEPT_REPLY_BYTES)
     this.#reply.set(reply)
     this.replyBytes = reply.length
   }
 
-  /** The reply, once the call is done; undefined when it was too long to be kept. */
+  /** The reply, once the call is done; undefined if it was too long to be cached. */
   wait(): Promise<Uint8Array | undefined> {
     return new Promise((resolve) => this.#waiting.push(resolve))
   }
 
-  /** The reply kept; valid until the entry is used for another call. */
+  /** The cached reply; valid until the entry is reused. */
   get reply(): Uint8Array | undefined {
     return this.replyBytes === 0 ? undefined : this.#reply?.subarray(0, this.replyBytes)
   }
 }
 
-/** The recent non-idempotent calls of one client, over all of its connections: a ring that grows up to a limit. */
+/** The recent non-idempotent calls of one client on all of its connections, in a ring that grows up to a limit. */
 export class ClientDuplicates {
   connections = 0
   readonly address: string
@@ -86,29 +86,29 @@ export class ClientDuplicates {
     this.address = address
   }
 
-  /** Calls remembered. */
+  /** The number of cached calls. */
   get size(): number {
     return this.#ring.length
   }
 
-  /** What makes the checksums. */
+  /** Computes the checksums. */
   get digest(): CallDigest {
     return this.#cache.digest
   }
 
-  /** The entry of the same call seen before, undefined when this one is new. */
+  /** The entry of an earlier transmission of this call; undefined if it is new. */
   find(call: RpcCall, checksum: number, nowMs: number): DuplicateEntry | undefined {
     const entry = this.#byKey.get(keyOf(call.xid, checksum))
     if (entry === undefined || entry.checksum !== checksum) return undefined
     return !entry.running && nowMs > entry.forgetAtMs ? undefined : entry
   }
 
-  /** Notes a new call as running; the oldest one that is done is forgotten when the ring is full. */
+  /** Adds a new running call; if the ring is full, the oldest finished one is dropped. */
   add(call: RpcCall, checksum: number, nowMs: number): DuplicateEntry {
     return this.#enter(call.xid, checksum, nowMs + KEEP_MS)
   }
 
-  /** As `add`, for a call whose arguments have the checksum `argsChecksum` and that the next process has to know as well. */
+  /** Like `add`, for a call with the argument checksum `argsChecksum` that must also be stored for the next process. */
   addOutliving(call: RpcCall, checksum: number, argsChecksum: number, nowMs: number): DuplicateEntry {
     const entry = this.add(call, checksum, nowMs)
     const store = this.#cache.store
@@ -118,7 +118,7 @@ export class ClientDuplicates {
     return entry
   }
 
-  /** Takes on what an earlier process has left. */
+  /** Adds a call that an earlier process left. */
   restore(kept: KeptCall, store: ReplyStore, nowMs: number): void {
     const entry = this.#enter(kept.xid, kept.checksum, nowMs + KEEP_OF_EARLIER_MS)
     store.release(entry)
@@ -129,19 +129,19 @@ export class ClientDuplicates {
     else entry.keep(kept.reply)
   }
 
-  /** The client asks again for a call that an earlier process may have done: it is run again, with what is known of it. */
+  /** Prepares to run a retransmitted call again that an earlier process may have executed, with the known facts about it. */
   resume(entry: DuplicateEntry, kept: KeptCall): Interruption | undefined {
     entry.interrupted = undefined
     entry.running = true
     return entry.store && new Interruption(kept, entry.store)
   }
 
-  /** To be called before the client is forgotten. */
+  /** Releases resources. Call it before the client is dropped. */
   forget(): void {
     for (const entry of this.#ring) this.#cache.store?.release(entry)
   }
 
-  /** The client has closed a connection. */
+  /** Called when the client has closed a connection. */
   disconnected(): void {
     this.connections--
   }
@@ -164,7 +164,7 @@ export class ClientDuplicates {
       for (let tried = 0; tried < this.#ring.length; tried++) {
         const old = this.#ring[this.#next]
         this.#next = (this.#next + 1) % this.#ring.length
-        // A call that still runs is remembered whatever its age: it would be run twice.
+        // A running call is kept regardless of its age, or it would be executed twice.
         if (old.running) continue
         const key = keyOf(old.xid, old.checksum)
         if (this.#byKey.get(key) === old) this.#byKey.delete(key)
@@ -179,20 +179,20 @@ export class ClientDuplicates {
 }
 
 /**
- * The duplicate request cache: a client that got no answer asks again with the same transaction id, often over a new connection from another port, and
- * must get the first answer instead of, for example, "exists" for its own mkdir. So calls are known by the client's address, their
- * xid and a checksum, by a secret, of the whole message: program, procedure, credential and arguments with all data. With a `ReplyStore` the answer comes also when the server was
+ * The duplicate request cache: a client that got no reply retransmits the call with the same transaction id, often over a new connection from another port, and
+ * must get the first reply instead of, for example, "exists" for its own mkdir. Calls are identified by the client's address, their
+ * xid and a keyed checksum of the whole message: program, procedure, credential and arguments with all data. With a `ReplyStore` this also works if the server was
  * killed in between.
  */
 export class DuplicateCache {
   readonly digest: CallDigest
-  /** Where calls are kept for the next process. */
+  /** The store of calls for the next process. */
   readonly store: ReplyStore | undefined
   readonly #limits: DuplicateLimits
   readonly #clients = new Map<string, ClientDuplicates>()
   #total = 0
 
-  /** What `store` has kept is remembered from the start; `nowMs` is the time by the clock that is handed in. */
+  /** Loads the calls in `store`; `nowMs` is the time of the injected clock. */
   constructor(digest: CallDigest, limits: DuplicateLimits = LIMITS, store?: ReplyStore, nowMs = 0) {
     this.digest = digest
     this.#limits = limits
@@ -201,19 +201,19 @@ export class DuplicateCache {
     for (const kept of store.earlier) this.#client(kept.address).restore(kept, store, nowMs)
   }
 
-  /** Calls remembered of all clients. */
+  /** The number of cached calls of all clients. */
   get size(): number {
     return this.#total
   }
 
-  /** The part of a client that opens a connection; it tells when that is closed. */
+  /** The cache of a client that opens a connection; the caller reports when that is closed. */
   connected(address: string): ClientDuplicates {
     const client = this.#client(address)
     client.connections++
     return client
   }
 
-  /** Whether a client may remember one call more without forgetting one of its own. */
+  /** Whether a client may cache another call without dropping one of its own. */
   mayGrow(client: ClientDuplicates): boolean {
     const { perClient, total, assured } = this.#limits
     if (client.size >= perClient) return false
@@ -221,14 +221,14 @@ export class DuplicateCache {
     return this.#total < total || client.size < assured
   }
 
-  /** A client remembers one call more. */
+  /** Counts another cached call of a client. */
   grown(): void {
     this.#total++
   }
 
   #client(address: string): ClientDuplicates {
     const client = this.#clients.get(address) ?? new ClientDuplicates(this, address)
-    // The map is in order of the last connection.
+    // The map is ordered by last connection.
     this.#clients.delete(address)
     this.#clients.set(address, client)
     return client

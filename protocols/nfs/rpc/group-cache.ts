@@ -3,24 +3,24 @@ import { AUTH_SYS } from './constants.ts'
 import type { Credential } from './credential.ts'
 import type { Logger } from './logger.ts'
 
-/** All groups of a user as this machine knows them; undefined when it does not know the user. */
+/** All groups of a user on this machine; undefined if the user is unknown. */
 export type GroupsOf = (uid: number) => Promise<readonly number[] | undefined>
 
 const KEEP_MS = 5 * 60_000
-/** After a look-up that failed, it is tried again this soon. */
+/** The interval before a failed lookup is retried. */
 const RETRY_MS = 10_000
 const MAX_USERS = 4096
 
 interface User {
   groups: readonly number[]
   untilMs: number
-  /** The look-up that runs, which all who ask meanwhile share. */
+  /** The running lookup, which concurrent requests share. */
   pending: Promise<void> | undefined
 }
 
 /**
- * Puts the groups that this machine knows for a user in place of those that the client sent, of which AUTH_SYS carries sixteen at most. A user who is not
- * known here has no groups but the primary one.
+ * Replaces the groups in a credential, of which AUTH_SYS carries at most sixteen, by the user's groups on this machine. A user who is
+ * unknown here has only the primary group.
  */
 export class GroupCache {
   readonly #groupsOf: GroupsOf
@@ -30,7 +30,7 @@ export class GroupCache {
 
   readonly #isClient: (address: string) => boolean
 
-  /** @param isClient whether anything is exported to an address: others, who may make up users, have nobody looked up */
+  /** @param isClient whether anything is exported to an address; others may invent users, so theirs are not looked up */
   constructor(groupsOf: GroupsOf, now: () => number, log: Logger, isClient: (address: string) => boolean) {
     this.#groupsOf = groupsOf
     this.#isClient = isClient
@@ -39,8 +39,8 @@ export class GroupCache {
   }
 
   /**
-   * Sees to it that `credential`, which `address` sent, has the user's groups of now; undefined when it has, or is of no use, else a promise for
-   * it, which never rejects.
+   * Ensures that `credential`, sent by `address`, has the user's present groups. Undefined if it already has, or needs none; otherwise a promise
+   * that never rejects.
    */
   apply(credential: Credential, address: string): Promise<void> | undefined {
     if (credential.flavor !== AUTH_SYS) return undefined
@@ -63,7 +63,7 @@ export class GroupCache {
     try {
       user.groups = (await this.#groupsOf(uid)) ?? []
     } catch (error) {
-      // What was known before stays: a name service that is away for a moment locks nobody out.
+      // Keep the known groups, so that a short outage of the name service locks nobody out.
       keepMs = RETRY_MS
       this.#log.error({ err: error, uid }, 'cannot look up the groups of a user')
     }
@@ -75,6 +75,6 @@ export class GroupCache {
 function give(user: User, credential: Credential): undefined {
   credential.groupsUntilMs = user.untilMs
   credential.groups = user.groups
-  // What was derived from the groups of before.
+  // Data derived from the old groups.
   credential.derived = undefined
 }

@@ -1,13 +1,13 @@
 import type { KeptCall, ReplyStore } from './reply-store.ts'
 
 /**
- * What is known of a call that an earlier process took on and died before it had answered: the call is run again, and its program has to find out
- * whether what it asks for was done then.
+ * Facts about a call that an earlier process started and did not answer before it died. The call is run again, and its program must find out
+ * whether its change was already made.
  */
 export class Interruption {
-  /** When it was first taken on, in ms of the time of day: what it did was done after that … */
+  /** When it was started, in ms of the time of day: its effects are later … */
   readonly startedMs: number
-  /** … and before this, as nothing that the present process did was done by it. */
+  /** … and earlier than this, when the present process started. */
   readonly diedMs: number
   readonly #call: KeptCall
   readonly #store: ReplyStore
@@ -19,7 +19,7 @@ export class Interruption {
     this.diedMs = store.openedMs
   }
 
-  /** The replies that are kept of other calls. `sameWish`: of one with the same arguments, given after this call was taken on. */
+  /** The stored replies to other calls. `sameWish` marks a call with the same arguments that was answered after this call was started. */
   *otherReplies(): IterableIterator<{ readonly reply: Uint8Array; readonly sameWish: boolean }> {
     for (const { slot, reply, endedAt, argsChecksum } of this.#store.calls()) {
       if (reply === undefined || slot === this.#call.slot) continue

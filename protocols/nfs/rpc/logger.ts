@@ -1,4 +1,4 @@
-/** Where the server tells what happens; pino's interface: fields first, then a message. */
+/** The log of the server, with pino's interface: fields first, then a message. */
 export interface Logger {
   debug(fields: object, message?: string): void
   info(fields: object, message?: string): void

@@ -3,27 +3,27 @@ import type { RpcCall } from './call.ts'
 
 /** One procedure of an RPC program. */
 export interface RpcProcedure {
-  /** As in its RFC, for the log. */
+  /** Its name in the RFC, for the log. */
   readonly name: string
-  /** Running it a second time would answer otherwise: its replies are kept for clients that ask again. */
+  /** Whether it is non-idempotent: its replies are cached for retransmissions. */
   readonly nonIdempotent: boolean
-  /** That also holds for the process after this one: see `ReplyStore`. */
+  /** Whether this must also work across a restart: see `ReplyStore`. */
   readonly outlives?: boolean
   /**
    * Reads `call.args` and writes the results to `call.begin(…)`, before it returns or its promise resolves.
-   * XdrError answers GARBAGE_ARGS; anything else thrown is a fault of the server and answers SYSTEM_ERR.
+   * An XdrError becomes GARBAGE_ARGS; any other exception is a fault of the server and becomes SYSTEM_ERR.
    */
   run(call: RpcCall): MaybePromise<void>
 }
 
-/** A version of an RPC program: its procedures by their numbers. */
+/** A version of an RPC program: its procedures by number. */
 export interface RpcProgram {
   readonly number: number
   readonly version: number
   readonly procedures: readonly RpcProcedure[]
 }
 
-/** The versions served of a program that was asked for with another one. */
+/** The supported versions of a program that was called with another one. */
 export interface VersionRange {
   readonly low: number
   readonly high: number
@@ -37,7 +37,7 @@ export class ProgramTable {
     this.#programs = programs
   }
 
-  /** The program, undefined when it is not served in this version. */
+  /** The program; undefined if this version is not supported. */
   find(number: number, version: number): RpcProgram | undefined {
     for (const program of this.#programs) {
       if (program.number === number && program.version === version) return program
@@ -45,7 +45,7 @@ export class ProgramTable {
     return undefined
   }
 
-  /** The versions served of a program, undefined when there is none. */
+  /** The supported versions of a program; undefined if there is none. */
   versions(number: number): VersionRange | undefined {
     const versions = this.#programs.filter((program) => program.number === number).map((program) => program.version)
     return versions.length === 0 ? undefined : { low: Math.min(...versions), high: Math.max(...versions) }

@@ -1,10 +1,10 @@
 import type { Chunk, ChunkPool } from './chunk-pool.ts'
 import { LAST_FRAGMENT } from './constants.ts'
 
-/** Least room offered to one read from the socket: smaller rests are moved to the front or to another block. */
+/** Minimum space for one read from the socket; if less is left, the data is moved to the front or to another block. */
 const MIN_READ_BYTES = 16 * 1024
 
-/** A record mark that breaks a limit: the stream cannot be followed any further, so that the connection must be closed. */
+/** A record mark that exceeds a limit. The stream cannot be parsed further, so the connection must be closed. */
 export class RecordError extends Error {
   constructor(message: string) {
     super(message)
@@ -12,34 +12,34 @@ export class RecordError extends Error {
   }
 }
 
-/** What a peer may ask for. */
+/** Limits for a peer. */
 export interface RecordLimits {
-  /** Most bytes in one record, all fragments together. */
+  /** Maximum size of a record, all fragments together. */
   readonly maxRecordBytes: number
-  /** Most fragments of one record. */
+  /** Maximum number of fragments of a record. */
   readonly maxFragments: number
 }
 
 /**
- * Cuts the byte stream of one connection into records (RFC 5531 section 11). Bytes arrive in place: `target` says where the
- * next ones go, `filled` how many came. A record of one fragment is handed out where it lies, without a copy; one of
- * several fragments is put together aside.
+ * Splits the byte stream of one connection into records (RFC 5531 section 11). Bytes arrive in place: `target` says where the
+ * next ones go, `filled` how many arrived. A record of one fragment is returned in place, without a copy; one of
+ * several fragments is assembled in another block.
  */
 export class RecordReader {
   readonly #pool: ChunkPool
   readonly #limits: RecordLimits
   #chunk: Chunk
-  /** First byte of `#chunk` that is not consumed. */
+  /** The first unconsumed byte of `#chunk`. */
   #start = 0
-  /** End of the bytes that arrived. */
+  /** The end of the received bytes. */
   #fill = 0
-  /** Bytes from `#start` on that the fragment begun there will take, its mark included; 4 while even that is unknown. */
+  /** The size of the fragment at `#start`, including its mark; 4 while that is unknown. */
   #need = 4
   #assembly: Chunk | undefined
   #assembled = 0
   #fragments = 0
 
-  /** The block that holds the record found by the last `next`; retain it to use the bytes after the following `next`. */
+  /** The block with the record from the last `next`; retain it to use the bytes after the following `next`. */
   record: Chunk
   recordStart = 0
   recordEnd = 0
@@ -51,24 +51,24 @@ export class RecordReader {
     this.record = this.#chunk
   }
 
-  /** Whether a record has begun to arrive and is not complete. */
+  /** Whether a record has partially arrived. */
   get partial(): boolean {
     return this.#fill > this.#start || this.#assembled > 0
   }
 
-  /** Whether the record that has begun to arrive takes a larger block than the one at hand. */
+  /** Whether the partial record needs a larger block than the present one. */
   get needsLarger(): boolean {
     return this.#need > this.#chunk.bytes.length
   }
 
-  /** Whether a block beyond the small class is held for a record that is not complete. */
+  /** Whether a large block is held for a partial record. */
   get holdsLarge(): boolean {
     return this.partial && this.#chunk.bytes.length > this.#pool.smallBytes
   }
 
   /**
-   * Where the next bytes from the socket go. The region stays reserved until `filled` is called, whatever `next` does in between;
-   * no region is ever offered twice while somebody retains its block.
+   * The destination of the next bytes from the socket. The region stays reserved until `filled` is called, whatever `next` does in between;
+   * no region is returned twice while somebody retains its block.
    */
   target(): Buffer {
     const have = this.#fill - this.#start
@@ -76,20 +76,20 @@ export class RecordReader {
     else this.#makeRoom(have)
     const { bytes } = this.#chunk
     const end = this.#start + this.#need
-    // A large record gets exactly its room: what came behind it would have to be copied to the next block.
+    // A large record gets exactly its size, because bytes after it would have to be copied to the next block.
     if (this.#need > this.#pool.smallBytes && end > this.#fill) return bytes.subarray(this.#fill, end)
     return this.#fill === 0 ? bytes : bytes.subarray(this.#fill)
   }
 
-  /** Tells that `count` bytes arrived in the last `target`. */
+  /** Reports that `count` bytes arrived in the last `target`. */
   filled(count: number): void {
     this.#fill += count
   }
 
   /**
-   * Finds the next complete record; false when more bytes are needed.
+   * Finds the next complete record; false if more bytes are needed.
    *
-   * @throws RecordError a limit is broken
+   * @throws RecordError a limit is exceeded
    */
   next(): boolean {
     this.#dropAssembly()
@@ -118,7 +118,7 @@ export class RecordReader {
     }
   }
 
-  /** Gives all memory back; the reader is of no more use. */
+  /** Releases all memory; the reader must not be used afterwards. */
   close(): void {
     this.#chunk.release()
     this.#assembly?.release()
@@ -139,7 +139,7 @@ export class RecordReader {
     this.#assembled += length
   }
 
-  /** Lets go of the assembled record that the previous `next` handed out. */
+  /** Releases the assembled record of the previous `next`. */
   #dropAssembly(): void {
     if (this.#assembly === undefined || this.record !== this.#assembly) return
     this.#assembly.release()
@@ -149,7 +149,7 @@ export class RecordReader {
     this.record = this.#chunk
   }
 
-  /** All bytes are consumed: goes back to the front, or to another block of the size that the last record asks for. */
+  /** After all bytes are consumed: returns to the front, or to another block of the size of the last record. */
   #restart(): void {
     const { smallBytes, largeBytes } = this.#pool
     const lastLarge = this.recordEnd - this.recordStart >= smallBytes
@@ -163,7 +163,7 @@ export class RecordReader {
     }
   }
 
-  /** Makes sure that the begun fragment can be completed in one piece and that a read is worth its system call. */
+  /** Ensures that the partial fragment can be completed contiguously and that a read is worth its system call. */
   #makeRoom(have: number): void {
     const { bytes } = this.#chunk
     const room = bytes.length - this.#fill

@@ -5,7 +5,7 @@ import { isRegistered, type Registration, RPCBIND_ENDPOINTS, register, unregiste
 /** How often rpcbind is asked whether it still knows the programs. */
 const CHECK_MS = 30_000
 
-/** Keeps programs registered with the local rpcbind from start to end, also when rpcbind is restarted meanwhile. */
+/** Keeps programs registered with the local rpcbind, even if rpcbind restarts. */
 export class RegistrationKeeper {
   readonly #wanted: readonly Registration[]
   readonly #log: Logger
@@ -20,7 +20,7 @@ export class RegistrationKeeper {
     this.#endpoints = endpoints
   }
 
-  /** Registers all. @throws Error rpcbind cannot be reached, or refuses */
+  /** Registers all programs. @throws Error rpcbind cannot be reached, or refuses */
   async start(checkMs: number = CHECK_MS): Promise<void> {
     await this.#register()
     this.#timer = setInterval(() => {
@@ -30,7 +30,7 @@ export class RegistrationKeeper {
     }, checkMs).unref()
   }
 
-  /** Registers again what rpcbind has forgotten. Never rejects: an rpcbind that is not there now is asked again later. */
+  /** Registers programs again that rpcbind has forgotten. Never rejects: if rpcbind is unavailable, it is asked again later. */
   async check(): Promise<void> {
     try {
       if (await isRegistered(this.#made, this.#endpoints)) return
@@ -41,7 +41,7 @@ export class RegistrationKeeper {
     }
   }
 
-  /** Takes all back. Never rejects. */
+  /** Removes all registrations. Never rejects. */
   async stop(): Promise<void> {
     clearInterval(this.#timer)
     await this.#checking

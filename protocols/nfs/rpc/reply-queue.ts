@@ -2,20 +2,20 @@ import { Encoder } from '../xdr/encoder.ts'
 import type { Chunk, ChunkPool } from './chunk-pool.ts'
 import { LAST_FRAGMENT } from './constants.ts'
 
-/** What the queue needs of a socket; `net.Socket` has it. */
+/** The parts of `net.Socket` that the queue needs. */
 export interface ReplySink {
-  /** Bytes accepted by `write` and not yet taken by the kernel. */
+  /** The bytes accepted by `write` and not yet taken by the kernel. */
   readonly writableLength: number
   write(bytes: Uint8Array, done: () => void): boolean
   cork(): void
   uncork(): void
 }
 
-/** A block that replies are written into, one after the other; at most one of them is open (being written). */
+/** A block into which replies are written one after the other; at most one of them is open (being written). */
 export class ReplyBuffer {
   readonly chunk: Chunk
   readonly out: Encoder
-  /** First byte that was not handed to the socket. */
+  /** The first byte that was not passed to the socket. */
   unsent = 0
   /** Offset of the record mark of the open or last reply. */
   start = 0
@@ -34,8 +34,8 @@ interface Segment {
 }
 
 /**
- * The output of one connection. Replies are written straight into a common block, and everything that was finished since
- * the last `flush` leaves in one write. A reply that stays open while another one begins keeps its block for itself, and is
+ * The output of one connection. Replies are written directly into a common block, and everything that was finished since
+ * the last `flush` is sent in one write. A reply that stays open while another one starts keeps its own block, and is
  * sent when it is committed.
  */
 export class ReplyQueue {
@@ -44,17 +44,17 @@ export class ReplyQueue {
   #current: ReplyBuffer | undefined
   /** Finished parts of blocks that are no longer current. */
   #segments: Segment[] = []
-  /** One item per `write` not yet reported done: the block to release then, undefined when it may be used on already. */
+  /** One item per pending `write`: the block to release afterwards, or undefined if it is already in use again. */
   readonly #writing: (Chunk | undefined)[] = []
   readonly #written: () => void
   #closed = false
 
-  /** Bytes finished and not handed to the socket. */
+  /** The bytes finished and not passed to the socket. */
   queuedBytes = 0
-  /** Bytes of the blocks that open replies keep for themselves. */
+  /** The bytes of blocks held by open replies. */
   reservedBytes = 0
 
-  /** `written` is called whenever the socket has taken what was handed to it. */
+  /** `written` is called whenever the socket has taken its bytes. */
   constructor(pool: ChunkPool, sink: ReplySink, written: () => void) {
     this.#pool = pool
     this.#sink = sink
@@ -64,12 +64,12 @@ export class ReplyQueue {
     }
   }
 
-  /** Whether memory for large replies is short: who can answer with less should. */
+  /** Whether memory for large replies is short, so that replies should be shorter if possible. */
   get crowded(): boolean {
     return this.#pool.full
   }
 
-  /** Bytes that the peer has not taken yet. */
+  /** The bytes that the peer has not read yet. */
   get unsentBytes(): number {
     return this.queuedBytes + this.#sink.writableLength
   }
@@ -88,12 +88,12 @@ export class ReplyQueue {
     return buffer
   }
 
-  /** Throws away what was written to the open reply so far; it stays open. */
+  /** Discards the contents of the open reply, which stays open. */
   rewind(buffer: ReplyBuffer): void {
     buffer.out.pos = buffer.start + 4
   }
 
-  /** Ends the open reply: it leaves with the next `flush`. */
+  /** Ends the open reply; the next `flush` sends it. */
   commit(buffer: ReplyBuffer): void {
     const { out } = buffer
     const length = out.pos - buffer.start
@@ -108,7 +108,7 @@ export class ReplyQueue {
     this.#close(buffer)
   }
 
-  /** Hands all finished replies to the socket, in one write. */
+  /** Passes all finished replies to the socket in one write. */
   flush(): void {
     if (this.queuedBytes === 0) return
     this.queuedBytes = 0
@@ -120,7 +120,7 @@ export class ReplyQueue {
     if (current !== undefined && !current.open && current.chunk.exclusive) this.#recycle(current)
   }
 
-  /** Nothing can be sent any more: gives back the memory that is not in use by the socket; replies still open may be ended. */
+  /** Stops sending and releases memory that the socket does not use; open replies may still be ended. */
   close(): void {
     this.#closed = true
     for (const segment of this.#segments) segment.chunk.release()
@@ -142,7 +142,7 @@ export class ReplyQueue {
     buffer.chunk.release()
   }
 
-  /** Takes the place of current from a block; what is finished in it stays queued, an open reply goes on in it alone. */
+  /** Replaces the current block; its finished replies stay queued, and an open reply continues in it alone. */
   #retire(buffer: ReplyBuffer): void {
     this.#push(buffer, buffer.open ? buffer.start : buffer.out.pos)
     if (buffer.open) this.reservedBytes += buffer.chunk.bytes.length
@@ -179,7 +179,7 @@ export class ReplyQueue {
     this.#sink.write(part, this.#written)
   }
 
-  /** The kernel has copied everything: blocks are free at once, without waiting for the socket to report each write. */
+  /** Frees blocks at once after the kernel has copied everything, without waiting for the socket to report each write. */
   #allTaken(): void {
     for (let i = 0; i < this.#writing.length; i++) {
       this.#writing[i]?.release()
@@ -187,7 +187,7 @@ export class ReplyQueue {
     }
   }
 
-  /** Starts again at the front of a block that is all sent; one of unusual size goes back to the pool. */
+  /** Reuses a fully sent block from its front; one of unusual size returns to the pool. */
   #recycle(buffer: ReplyBuffer): void {
     buffer.out.pos = 0
     buffer.unsent = 0

@@ -2,47 +2,47 @@ import { crc32 } from 'node:zlib'
 import { DIGEST_KEY_BYTES } from './call-digest.ts'
 import { MAX_KEPT_REPLY_BYTES } from './constants.ts'
 
-/** Memory that outlives the process; see `PersistentMemory` of the core. */
+/** Memory that survives the process; see `PersistentMemory` of the core. */
 export interface ReplyMemory {
   /** Of `REPLY_MEMORY_BYTES`; all zero at first. */
   readonly bytes: Uint8Array
   changed(offset: number, length: number): void
 }
 
-/** A call as it is told from others. */
+/** The identification of a call. */
 export interface CallIdentity {
   /** The client. */
   readonly address: string
   readonly xid: number
-  /** Of the whole message, by the secret of the store. */
+  /** The checksum of the whole message with the secret of the store. */
   readonly checksum: number
-  /** Of the arguments: two calls with the same one ask for the same, whoever sends them. */
+  /** The checksum of the arguments, which is equal for equal requests from any sender. */
   readonly argsChecksum: number
 }
 
-/** A call that was found in the memory: a process before this one has taken it on. */
+/** A call from an earlier process, found in the memory. */
 export interface KeptCall extends CallIdentity {
   readonly slot: number
-  /** When it was taken on, in ms of the time of day. */
+  /** When it was started, in ms of the time of day. */
   readonly startedMs: number
-  /** Orders the beginnings and ends of all calls. */
+  /** Orders the starts and ends of all calls. */
   readonly startedAt: number
-  /** 0: the process died before the reply was complete; what the call was to do may be done. */
+  /** 0 if the process died before the reply was complete; the change may have been made. */
   readonly endedAt: number
   readonly reply: Uint8Array | undefined
 }
 
-/** Whose call lies in a slot. */
+/** The owner of a slot. */
 export interface SlotOwner {
-  /** -1: none. */
+  /** -1 for none. */
   slot: number
   readonly running: boolean
 }
 
 const MAGIC = Buffer.from('OVLRPL02')
-/** Of versions whose checksums anybody could make. */
+/** The magic numbers of versions with unkeyed checksums. */
 const OLD_MAGIC = Buffer.from('OVLRPL01')
-/** The secret of the checksums stands behind the magic. */
+/** The secret of the checksums follows the magic number. */
 const KEY_AT = MAGIC.length
 const SLOTS = 8192
 /**
@@ -56,15 +56,15 @@ const LENGTH_AT = ADDRESS_AT - 1
 const END_AT = 96
 const REPLY_AT = END_AT + 16
 const MAX_ADDRESS_BYTES = END_AT - ADDRESS_AT
-/** A client tries for long to reach a server that is gone: Linux at least every five minutes. */
+/** Clients retransmit to an unreachable server for long: Linux at least every five minutes. */
 export const KEEP_OF_EARLIER_MS = 15 * 60_000
-/** Older files are not looked at: transaction ids come again. */
+/** Older files are ignored, because transaction ids repeat. */
 const MAX_DOWN_MS = 24 * 60 * 60_000
 
-/** Bytes of a `ReplyMemory`. */
+/** The size of a `ReplyMemory`. */
 export const REPLY_MEMORY_BYTES = SLOT_BYTES * (1 + SLOTS)
 
-/** Whether `bytes` are those of a new memory or of one that this version has written. */
+/** Whether `bytes` are a new memory or one written by this version. */
 export function isReplyMemory(bytes: Uint8Array): boolean {
   const start = bytes.subarray(0, MAGIC.length)
   return (
@@ -74,15 +74,15 @@ export function isReplyMemory(bytes: Uint8Array): boolean {
 }
 
 /**
- * What of the duplicate request cache survives the process: for each call that must not be done twice, that it was taken on (before it is run),
- * and its reply (before that is sent). A part that is torn or damaged is as if it were not there.
+ * The part of the duplicate request cache that survives the process: for each non-idempotent call the fact that it was started (before it runs),
+ * and its reply (before that is sent). Torn or damaged parts are ignored.
  */
 export class ReplyStore {
-  /** The secret of the checksums, of `DIGEST_KEY_BYTES`: the same as long as the memory is. */
+  /** The secret of the checksums, of `DIGEST_KEY_BYTES`, which stays the same for the life of the memory. */
   readonly key: Uint8Array
-  /** What a process before this one has left, in the order in which the calls were taken on. */
+  /** The calls of earlier processes, in the order in which they were started. */
   readonly earlier: readonly KeptCall[]
-  /** When this process began, in ms of the time of day. */
+  /** When this process started, in ms of the time of day. */
   readonly openedMs: number
   readonly #memory: ReplyMemory
   readonly #view: DataView
@@ -94,7 +94,7 @@ export class ReplyStore {
   #count = 0
   #broken = false
 
-  /** `failed` is told once when nothing can be kept any more. `newKey` is the secret of a memory that has none. */
+  /** `failed` is called once when nothing can be stored any more. `newKey` is the secret for a memory without one. */
   constructor(memory: ReplyMemory, wallMs: () => number, failed: (error: unknown) => void, newKey: Uint8Array) {
     this.#memory = memory
     this.#wallMs = wallMs
@@ -109,13 +109,13 @@ export class ReplyStore {
     for (let slot = SLOTS - 1; slot >= 0; slot--) if (!known.has(slot)) this.#free.push(slot)
   }
 
-  /** Gives the slot in which a call of an earlier process was found to its new owner. */
+  /** Assigns the slot of a call of an earlier process to its new owner. */
   adopt(slot: number, owner: SlotOwner): void {
     this.#owners[slot] = owner
     owner.slot = slot
   }
 
-  /** What lies in the slot of `owner` may be overwritten. */
+  /** Allows the slot of `owner` to be overwritten. */
   release(owner: SlotOwner): void {
     if (owner.slot < 0) return
     this.#owners[owner.slot] = undefined
@@ -123,7 +123,7 @@ export class ReplyStore {
     owner.slot = -1
   }
 
-  /** Notes that a call is about to be run; `owner` gets a slot, unless it has one or none is to be had. */
+  /** Records that a call is about to run; `owner` gets a slot, unless it has one or none is available. */
   begin(owner: SlotOwner, { address, xid, checksum, argsChecksum }: CallIdentity): void {
     if (address.length > MAX_ADDRESS_BYTES || !this.#take(owner)) return
     const view = this.#view
@@ -141,7 +141,7 @@ export class ReplyStore {
     this.#changed(at, REPLY_AT)
   }
 
-  /** Notes the reply of the call in the slot of `owner`, which must be at most `MAX_KEPT_REPLY_BYTES` long. */
+  /** Stores the reply to the call in the slot of `owner`; it must be at most `MAX_KEPT_REPLY_BYTES` long. */
   complete({ slot }: SlotOwner, reply: Uint8Array): void {
     if (slot < 0 || this.#broken) return
     const view = this.#view
@@ -153,7 +153,7 @@ export class ReplyStore {
     this.#changed(at + END_AT, REPLY_AT - END_AT + reply.length)
   }
 
-  /** Every call that lies in the memory now, of this process or an earlier one. */
+  /** Every call in the memory, of this process or an earlier one. */
   *calls(): IterableIterator<KeptCall> {
     for (let slot = 0; slot < SLOTS; slot++) {
       const call = this.#read(slot)
@@ -161,7 +161,7 @@ export class ReplyStore {
     }
   }
 
-  /** Makes a memory that is new, or that another version has written, an empty one. */
+  /** Initializes a memory that is new or was written by another version. */
   #clear(key: Uint8Array): void {
     const { bytes } = this.#memory
     for (let at = 0; at < bytes.length; at += SLOT_BYTES) bytes.fill(0, at, at + ADDRESS_AT)
@@ -176,11 +176,11 @@ export class ReplyStore {
     if (last === undefined) return calls
     this.#count = Math.max(...calls.map((call) => Math.max(call.startedAt, call.endedAt)))
     if (this.openedMs - last.startedMs > MAX_DOWN_MS) return []
-    // The time in which there was no server does not count: clients could not ask.
+    // Time without a server does not count, because clients could not retransmit.
     return calls.filter(({ startedMs }) => last.startedMs - startedMs <= KEEP_OF_EARLIER_MS)
   }
 
-  /** The call in a slot; undefined when there is none that is whole. Its reply is a copy. */
+  /** The call in a slot; undefined if there is no intact one. Its reply is a copy. */
   #read(slot: number): KeptCall | undefined {
     const view = this.#view
     const { bytes } = this.#memory
@@ -211,7 +211,7 @@ export class ReplyStore {
     return crc32(bytes.subarray(at + 4, at + ADDRESS_AT + (bytes[at + LENGTH_AT] as number)))
   }
 
-  /** Starts from the checksum of the call, so that no reply of the call before in this slot passes for one of this call. */
+  /** Seeded with the checksum of the call, so that a reply to an earlier call in this slot is not mistaken for one to this call. */
   #endCrc(at: number): number {
     const length = this.#view.getUint32(at + END_AT + 4, true)
     return crc32(this.#memory.bytes.subarray(at + END_AT + 4, at + REPLY_AT + length), this.#view.getUint32(at, true))
@@ -226,7 +226,7 @@ export class ReplyStore {
     return true
   }
 
-  /** A slot whose call is over: there are more clients than slots for all that they may have. */
+  /** Reclaims a slot whose call is finished, because clients may have more calls than there are slots. */
   #steal(): number | undefined {
     for (let tried = 0; tried < SLOTS; tried++) {
       const slot = this.#next

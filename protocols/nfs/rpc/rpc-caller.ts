@@ -4,14 +4,14 @@ import { Decoder } from '../xdr/decoder.ts'
 import { Encoder } from '../xdr/encoder.ts'
 import { AUTH_NONE, CALL, LAST_FRAGMENT, MSG_ACCEPTED, REPLY, RPC_VERSION, SUCCESS } from './constants.ts'
 
-/** Where a call of ours goes. */
+/** The destination of an outgoing call. */
 export interface Destination {
   readonly address: string
   readonly port: number
   readonly transport: 'tcp' | 'udp'
 }
 
-/** What is called. */
+/** The procedure to call. */
 export interface Callee {
   readonly program: number
   readonly version: number
@@ -20,25 +20,25 @@ export interface Callee {
 
 const MARK_BYTES = 4
 const HEADER_BYTES = 40
-/** Longest reply taken; the calls made here have short ones. */
+/** Maximum size of a reply; the calls made here have short ones. */
 const MAX_REPLY_BYTES = 64 * 1024
 const TIMEOUT_MS = 5000
 /** A datagram may be lost. */
 const RESEND_MS = 1000
 
-/** Makes single RPC calls to others, without credential: to ask their portmapper, to grant a lock, to notify of a restart. */
+/** Makes single outgoing RPC calls without a credential: to a portmapper, to grant a lock, to notify of a restart. */
 export class RpcCaller {
   #xid: number
 
-  /** `firstXid`: others in every run, as a peer may remember those of the last. */
+  /** `firstXid` should differ in every run, because a peer may remember xids of the last one. */
   constructor(firstXid: number) {
     this.#xid = firstXid
   }
 
   /**
-   * Makes a call whose arguments `encode` writes into at most 4 KiB; resolves with the results.
+   * Makes a call with the arguments that `encode` writes into at most 4 KiB; resolves with the results.
    *
-   * @throws Error nobody is there, no answer in five seconds, or a refusal
+   * @throws Error the host is unreachable, does not reply within five seconds, or refuses
    */
   async call(to: Destination, what: Callee, encode: (out: Encoder) => void = () => undefined): Promise<Decoder> {
     this.#xid = (this.#xid + 1) >>> 0
@@ -96,7 +96,7 @@ function overUdp({ address, port }: Destination, message: Buffer, xid: number): 
     }
     socket.on('error', fail)
     socket.on('message', (reply, from) => {
-      // Anybody can send here; only an answer from there counts.
+      // Anybody can send to this port; only a reply from the destination counts.
       if (from.port !== port || reply.length < 4 || reply.readUInt32BE(0) !== xid) return
       stop()
       resolve(reply)

@@ -16,28 +16,28 @@ const IPPROTO_UDP = 17
 const TIMEOUT_MS = 3000
 const REPLY_BYTES = 32
 
-/** Where rpcbind listens for programs of its own machine; the socket tells it who asks. */
+/** Where rpcbind listens for local programs; the socket identifies the caller. */
 export const RPCBIND_ENDPOINTS: readonly NetConnectOpts[] = [
   { path: '/run/rpcbind.sock' },
   { host: '127.0.0.1', port: 111 },
 ]
 
-/** A program to be found by clients that ask rpcbind. */
+/** A program to register with rpcbind. */
 export interface Registration {
   readonly program: number
   readonly version: number
   readonly port: number
-  /** TCP unless given. */
+  /** TCP by default. */
   readonly transport?: 'tcp' | 'udp'
-  /** Reached over IPv6 too; rpcbind knows that apart. */
+  /** Whether it is also reachable over IPv6, which rpcbind registers separately. */
   readonly ipv6?: boolean
-  /** Not taken from another program of this machine that serves it (the kernel's own lock manager, for example). */
+  /** Whether another local server of it (such as the kernel's lock manager) keeps its registration. */
   readonly yields?: boolean
 }
 
 /**
- * Announces programs to the local rpcbind (PMAP version 2, for IPv6 also RPCB version 4, RFC 1833), in place of what was announced before. Returns those that were announced: all but
- * those that yield to another server of this machine.
+ * Registers programs with the local rpcbind (PMAP version 2, for IPv6 also RPCB version 4, RFC 1833), replacing earlier registrations. Returns the registered ones: all except
+ * those that yield to another server on this machine.
  *
  * @throws Error rpcbind cannot be reached, or refuses
  */
@@ -62,7 +62,7 @@ export async function register(
   return made
 }
 
-/** Takes the programs back. @throws Error rpcbind cannot be reached */
+/** Removes the programs. @throws Error rpcbind cannot be reached */
 export async function unregister(
   registrations: readonly Registration[],
   endpoints: readonly NetConnectOpts[] = RPCBIND_ENDPOINTS,
@@ -79,13 +79,13 @@ async function takeBack(socket: Socket, registrations: readonly Registration[]):
   }
 }
 
-/** UNSET takes a program back on all transports of IPv4, whatever the one it names. */
+/** UNSET removes a program from all IPv4 transports, whichever one it names. */
 function oncePerVersion(registrations: readonly Registration[]): Registration[] {
   const byVersion = new Map(registrations.map((entry) => [`${entry.program} ${entry.version}`, entry]))
   return [...byVersion.values()]
 }
 
-/** Whether rpcbind still knows the programs: it forgets them when it is restarted. @throws Error it cannot be reached */
+/** Whether rpcbind still has the programs, which it loses when it restarts. @throws Error it cannot be reached */
 export async function isRegistered(
   registrations: readonly Registration[],
   endpoints: readonly NetConnectOpts[] = RPCBIND_ENDPOINTS,
@@ -99,7 +99,7 @@ export async function isRegistered(
   return all
 }
 
-/** Whether another server of this machine has the program: one that is registered and accepts connections. What a crash left does not. */
+/** Whether another local server has the program: it is registered and accepts connections, unlike a leftover of a crash. */
 async function isServed(socket: Socket, registration: Registration): Promise<boolean> {
   const port = await ask(socket, PMAPPROC_GETPORT, { ...registration, transport: 'tcp' })
   if (port === 0 || port === registration.port) return false
@@ -108,7 +108,7 @@ async function isServed(socket: Socket, registration: Registration): Promise<boo
     connection.destroy()
     return true
   } catch (error) {
-    // Nobody is there, which is the answer.
+    // Nobody is listening, which answers the question.
     if (error instanceof Error) return false
     throw error
   }
@@ -150,17 +150,17 @@ function connect(endpoint: NetConnectOpts): Promise<Socket> {
   })
 }
 
-/** Makes a call of the portmapper. */
+/** Calls the portmapper. */
 function ask(socket: Socket, procedure: number, registration: Registration): Promise<number> {
   return exchange(socket, encodeCall(PMAP_V2, procedure, pmapArguments(registration)))
 }
 
-/** Makes a call of rpcbind about a program on IPv6. */
+/** Calls rpcbind about a program on IPv6. */
 function askIpv6(socket: Socket, procedure: number, registration: Registration): Promise<number> {
   return exchange(socket, encodeCall(RPCB_V4, procedure, rpcbArguments(registration)))
 }
 
-/** Sends a call and returns the word that is answered. One call is under way at a time. */
+/** Sends a call and returns the word in the reply. Only one call is in progress at a time. */
 function exchange(socket: Socket, call: Uint8Array): Promise<number> {
   return new Promise((resolve, reject) => {
     let received = Buffer.alloc(0)
@@ -206,7 +206,7 @@ function pmapArguments({ program, version, port, transport }: Registration): Uin
   return out.bytes
 }
 
-/** `rpcb` of version 4. rpcbind sees by its socket whose the registration is, and takes no owner from us. */
+/** `rpcb` of version 4. rpcbind determines the owner from its socket and ignores ours. */
 function rpcbArguments({ program, version, port, transport = 'tcp' }: Registration): Uint8Array {
   const out = new Encoder(Buffer.alloc(64))
   out.u32(program)

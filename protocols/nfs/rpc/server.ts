@@ -13,43 +13,43 @@ import type { Logger } from './logger.ts'
 import { ProgramTable, type RpcProgram } from './program.ts'
 import type { ReplyStore } from './reply-store.ts'
 
-/** How an RPC server listens and what it allows. */
+/** The options and limits of an RPC server. */
 export interface RpcServerOptions extends ConnectionLimits, ShareLimits {
   readonly host: string
   /** 0 picks a free port. */
   readonly port: number
   readonly programs: readonly RpcProgram[]
   readonly log: Logger
-  /** A clock that never goes back, in ms. */
+  /** A monotonic clock, in ms. */
   readonly now: () => number
-  /** Groups of users by this machine, in place of those that clients send; those are believed unless given. */
+  /** Looks up the groups of users on this machine; without it, the groups from clients are used. */
   readonly groupsOf?: GroupsOf | undefined
-  /** Whether an address has any business here; all have unless given. */
+  /** Whether an address may use the server; all may by default. */
   readonly isClient?: (address: string) => boolean
-  /** Where calls that must not be done twice are kept for the next process. */
+  /** The store of non-idempotent calls for the next process. */
   readonly replies?: ReplyStore | undefined
-  /** The secret by which calls are told apart, of `DIGEST_KEY_BYTES`; that of `replies` where those are given. */
+  /** The secret of the call checksums, of `DIGEST_KEY_BYTES`; that of `replies` if given. */
   readonly callKey: Uint8Array
   readonly maxConnections: number
   /** A connection without a request for this long is closed. */
   readonly idleMs: number
-  /** A connection whose peer stops within a message, or takes no replies, for this long is closed. */
+  /** A connection whose peer stops sending a message or reading replies for this long is closed. */
   readonly stallMs: number
-  /** How long `close` waits for calls under way and for replies to be taken. */
+  /** How long `close` waits for calls in progress and for replies to be read. */
   readonly closeMs: number
 }
 
-/** Room in a block beside the largest record: read ahead of the next record, or the head of a reply. */
+/** Space in a block besides the largest record: for reading ahead, or for the header of a reply. */
 const SLACK_BYTES = 64 * 1024
 const SMALL_BLOCK_BYTES = 128 * 1024
-/** What the large records and replies of all connections may take, half received or not yet taken by their clients. */
+/** The memory limit for partially received large records and unread large replies of all connections. */
 const MOST_LARGE_BYTES = 96 * 1024 * 1024
-/** How often memory is looked after, and after how many times what nobody needed is let go, ms. */
+/** The interval of memory checks in ms, and the number of checks after which unused memory is freed. */
 const RELIEF_MS = 250
 const RELIEFS_PER_TRIM = 8
-/** While memory is short a connection may hold a large block for so long, ms. */
+/** How long a connection may hold a large block while memory is short, in ms. */
 const HOARD_MS = 2_000
-/** How often the quiet connections are looked for, as a part of the shorter time limit. */
+/** The interval of checks for quiet connections, as a fraction of the shorter time limit. */
 const SWEEPS_PER_LIMIT = 4
 
 /** Serves RPC programs on a TCP port (RFC 5531). */
@@ -75,7 +75,7 @@ export class RpcServer {
       pool: new ChunkPool({
         smallBytes: SMALL_BLOCK_BYTES,
         largeBytes: options.maxRecordBytes + SLACK_BYTES,
-        // Blocks that are let go and made anew cost far more than their memory: V8 collects all garbage each time some 30 MB of them have piled up.
+        // Freeing and reallocating blocks costs far more than keeping them: V8 runs a full collection for every 30 MB of freed blocks.
         keepSmall: 128,
         // All that may exist: a block released under load becomes garbage, which V8 collects too late. `trim` releases the unused ones.
         keepLarge: Math.ceil(MOST_LARGE_BYTES / (options.maxRecordBytes + SLACK_BYTES)),
@@ -91,7 +91,7 @@ export class RpcServer {
     this.#server = createServer({ pauseOnConnect: true }, (socket) => this.#accept(socket))
   }
 
-  /** Starts to listen; resolves with the address. Rejects with the system's error when the port is not to be had. */
+  /** Starts to listen; resolves with the address. Rejects with the system's error if the port is unavailable. */
   listen(): Promise<AddressInfo> {
     const { host, port, log, idleMs, stallMs } = this.#options
     return new Promise((resolve, reject) => {
@@ -109,7 +109,7 @@ export class RpcServer {
     })
   }
 
-  /** Accepts and reads no more, lets calls under way finish and their replies leave, and closes all connections. */
+  /** Stops accepting and reading, lets calls in progress finish and sends their replies, and closes all connections. */
   async close(): Promise<void> {
     clearInterval(this.#sweeper)
     clearInterval(this.#relief)
@@ -149,7 +149,7 @@ export class RpcServer {
     }
   }
 
-  /** Closes the connection that has been idle for longest, if any is, in favour of a new one. */
+  /** Closes the connection that has been idle longest, if any, in favour of a new one. */
   #closeIdlest(): void {
     const nowMs = this.#options.now()
     let idlest: Connection | undefined
@@ -162,12 +162,12 @@ export class RpcServer {
     }
     if (idlest === undefined) return
     this.counters.idle++
-    // It is gone at once; that its socket is closed is reported later.
+    // Remove it at once; its socket reports the close later.
     this.#connections.delete(idlest)
     idlest.destroy()
   }
 
-  /** While memory for large records and replies is short, closes the connections that hold it up; afterwards lets those go on that wait for it. */
+  /** While memory for large records and replies is short, closes the connections that hold it; afterwards resumes those that wait for it. */
   #relieve(): void {
     const { pool } = this.#context
     const { now, log } = this.#options

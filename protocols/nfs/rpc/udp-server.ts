@@ -12,7 +12,7 @@ import type { Logger } from './logger.ts'
 import { ProgramTable, type RpcProgram } from './program.ts'
 import { ReplyQueue, type ReplySink } from './reply-queue.ts'
 
-/** How an RPC server on UDP listens. */
+/** The options of an RPC server on UDP. */
 export interface UdpServerOptions {
   readonly host: string
   /** 0 picks a free port. */
@@ -21,18 +21,18 @@ export interface UdpServerOptions {
   readonly counters: Counters
   readonly log: Logger
   readonly now: () => number
-  /** As that of `RpcServerOptions`. */
+  /** As in `RpcServerOptions`. */
   readonly callKey: Uint8Array
-  /** Whether datagrams from an address are looked at; others are dropped, so that nobody far away is sent answers in another's name. */
+  /** Whether datagrams from an address are processed; others are dropped, so that forged senders cannot make the server send replies to third parties. */
   readonly accepts: (address: string) => boolean
 }
 
-/** Bytes of a record mark, which a datagram has not. */
+/** The size of a record mark, which datagrams do not have. */
 const MARK_BYTES = 4
 const BLOCK_BYTES = 8 * 1024
 const LARGE_BLOCK_BYTES = 128 * 1024
 
-/** Serves small RPC programs in datagrams (RFC 5531 section 11): one call, one reply, nothing in between is remembered. */
+/** Serves small RPC programs in datagrams (RFC 5531 section 11): one call, one reply, no state in between. */
 export class UdpServer {
   readonly #options: UdpServerOptions
   readonly #socket: Socket
@@ -55,7 +55,7 @@ export class UdpServer {
     this.#socket.on('message', (message, from) => this.#received(message, from))
   }
 
-  /** Starts to listen; resolves with the port. Rejects with the system's error when it is not to be had. */
+  /** Starts to listen; resolves with the port. Rejects with the system's error if it is unavailable. */
   listen(): Promise<number> {
     const { host, port, log } = this.#options
     return new Promise((resolve, reject) => {
@@ -114,7 +114,7 @@ class DatagramSink implements ReplySink {
   }
 
   write(part: Uint8Array): boolean {
-    // A copy, as the block is used again at once.
+    // A copy, because the block is reused at once.
     this.#socket.send(Uint8Array.from(part.subarray(MARK_BYTES)), this.#to.port, this.#to.address, (error) => {
       if (error) this.#log.debug({ client: this.#to.address, why: error.message }, 'cannot send a reply')
     })

@@ -3,8 +3,8 @@ import { XdrError } from './xdr-error.ts'
 const TWO_32 = 0x1_0000_0000
 
 /**
- * Reads XDR (RFC 4506) from a part of a buffer. Nothing is copied but numbers and strings: an opaque is a view, valid as
- * long as the buffer is. Every read checks the end; what does not fit throws XdrError.
+ * Reads XDR (RFC 4506) from a part of a buffer. Only numbers and strings are copied: an opaque is a view that is valid as
+ * long as the buffer is. Every read checks the end and throws XdrError if the data is too short.
  */
 export class Decoder {
   bytes: Buffer
@@ -21,7 +21,7 @@ export class Decoder {
     this.end = bytes.length
   }
 
-  /** Goes over to another part of the same or another buffer; `view` must show the same bytes. */
+  /** Switches to another part of the same or another buffer; `view` must cover the same bytes. */
   reset(bytes: Buffer, view: DataView, start: number, end: number): void {
     this.bytes = bytes
     this.view = view
@@ -29,12 +29,12 @@ export class Decoder {
     this.end = end
   }
 
-  /** Bytes not read yet. */
+  /** The number of unread bytes. */
   get remaining(): number {
     return this.end - this.pos
   }
 
-  /** Claims `length` bytes and returns their offset. @throws XdrError they are not all there */
+  /** Consumes `length` bytes and returns their offset. @throws XdrError too few bytes are left */
   take(length: number): number {
     const at = this.pos
     const next = at + length
@@ -49,7 +49,7 @@ export class Decoder {
   }
 
   /**
-   * An unsigned 64-bit integer as a number; undefined when it is beyond 2^53-1, where a number cannot hold it. The bytes are
+   * An unsigned 64-bit integer as a number; undefined if it exceeds 2^53-1. The bytes are
    * consumed in both cases.
    */
   safeU64(): number | undefined {
@@ -77,7 +77,7 @@ export class Decoder {
     return value
   }
 
-  /** Claims a variable-length opaque of at most `max` bytes with its padding; returns its length; its bytes end up before `pos`. */
+  /** Consumes a variable-length opaque of at most `max` bytes with its padding and returns its length; its bytes precede `pos`. */
   private takeOpaque(max: number): number {
     const length = this.u32()
     if (length > max) throw new XdrError(`opaque data of ${length} bytes exceeds the limit of ${max}`)

@@ -1,8 +1,8 @@
 const TWO_32 = 0x1_0000_0000
 
 /**
- * Writes XDR (RFC 4506) into a buffer that the caller has sized: an item that does not fit throws RangeError, which is a
- * fault of this program and not of the peer. The buffer may hold old bytes; padding is always written as zeros.
+ * Writes XDR (RFC 4506) into a buffer of sufficient size: an item that does not fit throws RangeError, which is a
+ * fault of this program and not of the peer. The buffer may contain old bytes; padding is always written as zeros.
  */
 export class Encoder {
   readonly bytes: Buffer
@@ -16,12 +16,12 @@ export class Encoder {
     this.pos = 0
   }
 
-  /** Bytes still free. */
+  /** The number of free bytes. */
   get room(): number {
     return this.bytes.length - this.pos
   }
 
-  /** Leaves `length` bytes to be filled by the caller and returns their offset. @throws RangeError they do not fit */
+  /** Reserves `length` bytes for the caller to fill and returns their offset. @throws RangeError they do not fit */
   reserve(length: number): number {
     const at = this.pos
     if (at + length > this.bytes.length) throw new RangeError('the reply does not fit into its buffer')
@@ -51,7 +51,7 @@ export class Encoder {
     this.u64(Math.floor(value / TWO_32), value)
   }
 
-  /** Bytes of a length that both sides know, padded. */
+  /** Fixed-length bytes, padded. */
   fixedOpaque(bytes: Uint8Array): void {
     const length = bytes.length
     const at = this.reserve((length + 3) & ~3)
@@ -59,13 +59,13 @@ export class Encoder {
     for (let i = at + length; i < this.pos; i++) this.bytes[i] = 0
   }
 
-  /** Bytes with their length in front, padded. */
+  /** Variable-length bytes with their length first, padded. */
   opaque(bytes: Uint8Array): void {
     this.u32(bytes.length)
     this.fixedOpaque(bytes)
   }
 
-  /** A latin1 string (one byte per code unit) with its length in front, padded. */
+  /** A latin1 string (one byte per code unit) with its length first, padded. */
   string(text: string): void {
     const length = text.length
     this.u32(length)

@@ -1,6 +1,6 @@
 /**
- * Arguments that are not valid XDR, or break a limit of their type: cut short, over-long, an enum or boolean outside its
- * values. RPC answers GARBAGE_ARGS. No stack is captured: a malformed packet is an event, not a fault of the program.
+ * Arguments that are not valid XDR, or exceed a limit of their type: truncated, too long, an enum or boolean outside its
+ * values. The RPC reply is GARBAGE_ARGS. No stack is captured, because a malformed packet is not a fault of the program.
  */
 export class XdrError extends Error {
   constructor(message: string) {
