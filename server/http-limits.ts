@@ -1,6 +1,7 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import { connectionsAllowed } from '../overlay-core/index.ts'
+import { ConnectionRoom } from './connection-room.ts'
 
 /** More than the number of clients in any office. */
 const MAX_CONNECTIONS = 4096
@@ -58,26 +59,18 @@ export function limitConnections(server: Server, counters: HttpCounters, silence
 
 type Exchange = { readonly request: IncomingMessage; readonly response: ServerResponse }
 
-/** Keeps the number of connections below the limit of descriptors: a new connection replaces the one that has been idle longest. */
+/** Limits the open connections to what the process has descriptors for. A new connection closes another one: see `ConnectionRoom`. */
 function makeRoom(server: Server, current: WeakMap<Socket, Exchange>): void {
   const most = Math.max(2, Math.min(MAX_CONNECTIONS, Math.floor(connectionsAllowed() * HTTP_PART)))
-  /** In the order of their last request. */
-  const open = new Set<Socket>()
+  const room = new ConnectionRoom<Socket>(most)
+  const isBusy = (socket: Socket) => {
+    const exchange = current.get(socket)
+    return exchange !== undefined && !exchange.response.writableFinished
+  }
   server.maxConnections = most + 1
   server.on('connection', (socket: Socket) => {
-    open.add(socket)
-    socket.once('close', () => open.delete(socket))
-    if (open.size <= most) return
-    for (const other of open) {
-      const exchange = current.get(other)
-      if (exchange !== undefined && !exchange.response.writableFinished) continue
-      other.destroy()
-      open.delete(other)
-      return
-    }
+    socket.once('close', () => room.remove(socket))
+    room.add(socket, socket.remoteAddress ?? '', isBusy)?.destroy()
   })
-  server.on('request', ({ socket }: IncomingMessage) => {
-    open.delete(socket)
-    open.add(socket)
-  })
+  server.on('request', ({ socket }: IncomingMessage) => room.touch(socket))
 }

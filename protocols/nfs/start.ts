@@ -134,7 +134,7 @@ export async function startNfs(options: NfsServerOptions): Promise<NfsServer> {
     if (options.rpcbind || options.portmap) {
       ports.udpPort = await closing.open(new UdpServer({ ...udp, port, programs: small }))
     }
-    const portmap = options.portmap && (await openPortmapper(options, ports, udp, closing))
+    const portmap = options.portmap && (await openPortmapper(options, ports, { ...udp, isClient }, closing))
     if (options.rpcbind) {
       const keeper = new RegistrationKeeper(registrationsFor(ports, host), log)
       await keeper.start()
@@ -164,7 +164,7 @@ function keptReplies({ replyMemory, log, wallMs = () => Date.now() }: NfsServerO
 async function openPortmapper(
   options: NfsServerOptions,
   ports: Ports,
-  udp: Omit<UdpServerOptions, 'port' | 'programs'>,
+  { isClient, ...udp }: Omit<UdpServerOptions, 'port' | 'programs'> & { isClient: (address: string) => boolean },
   closing: ClosingOrder,
 ): Promise<Ports> {
   const { host, log, wallMs = () => Date.now() } = options
@@ -181,6 +181,7 @@ async function openPortmapper(
         log,
         now: udp.now,
         callKey: udp.callKey,
+        isClient,
       }),
     )
     const own = { tcpPort: tcp.port, udpPort: await closing.open(new UdpServer({ ...udp, port, programs })) }

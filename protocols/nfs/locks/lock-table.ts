@@ -20,9 +20,20 @@ export interface LockLimits {
   readonly total: number
   readonly waitsPerFile: number
   readonly waits: number
+  /** Waits of one address, in one file and in all, so that others can still wait. */
+  readonly waitsPerFileAndClient: number
+  readonly waitsPerClient: number
 }
 
-const LIMITS: LockLimits = { perClient: 20_000, perFile: 5000, total: 200_000, waitsPerFile: 256, waits: 2048 }
+const LIMITS: LockLimits = {
+  perClient: 20_000,
+  perFile: 5000,
+  total: 200_000,
+  waitsPerFile: 256,
+  waits: 2048,
+  waitsPerFileAndClient: 192,
+  waitsPerClient: 1024,
+}
 
 /** The locks of a client. */
 interface ClientLocks {
@@ -57,11 +68,13 @@ export class LockTable {
   readonly #freeing = new Map<string, Set<string>>()
   /** The number of locks of all clients of one address. */
   readonly #ofShare = new Map<string, number>()
+  /** Waits of all clients of one address. */
+  readonly #waitsOfShare = new Map<string, number>()
   #total = 0
   #waits = 0
 
-  constructor(limits: LockLimits = LIMITS) {
-    this.#limits = limits
+  constructor(limits: Partial<LockLimits> = {}) {
+    this.#limits = { ...LIMITS, ...limits }
   }
 
   /** The number of held locks. */
@@ -112,15 +125,24 @@ export class LockTable {
   /** Waits for a denied lock; `granted` is called once it is granted. Refused if that would be a deadlock. */
   wait(file: string, wanted: Lock, granted: () => void): 'waits' | 'deadlock' | 'full' {
     const others = this.#waiters.get(file) ?? []
-    if (others.length >= this.#limits.waitsPerFile || this.#waits >= this.#limits.waits) return 'full'
+    const share = shareOf(wanted.owner.client)
+    if (this.#isFullOfWaits(others, share)) return 'full'
     const circle = this.#wouldDeadlock(file, wanted)
     if (circle !== 'none') return circle
     const waiter: Waiter = { file, wanted, granted }
     this.#waiters.set(file, [...others, waiter])
     this.#waits++
+    this.#waitsOfShare.set(share, (this.#waitsOfShare.get(share) ?? 0) + 1)
     const own = this.#waiting.get(wanted.owner.key) ?? new Set()
     this.#waiting.set(wanted.owner.key, own.add(waiter))
     return 'waits'
+  }
+
+  #isFullOfWaits(inFile: readonly Waiter[], share: string): boolean {
+    const { waits, waitsPerFile, waitsPerClient, waitsPerFileAndClient } = this.#limits
+    if (this.#waits >= waits || inFile.length >= waitsPerFile) return true
+    if ((this.#waitsOfShare.get(share) ?? 0) >= waitsPerClient) return true
+    return inFile.filter(({ wanted }) => shareOf(wanted.owner.client) === share).length >= waitsPerFileAndClient
   }
 
   /** Whether such a request is waiting. */
@@ -231,6 +253,10 @@ export class LockTable {
     if (left.length === 0) this.#waiters.delete(file)
     else this.#waiters.set(file, left)
     for (const waiter of gone) {
+      const share = shareOf(waiter.wanted.owner.client)
+      const left = (this.#waitsOfShare.get(share) ?? 0) - 1
+      if (left > 0) this.#waitsOfShare.set(share, left)
+      else this.#waitsOfShare.delete(share)
       const own = this.#waiting.get(waiter.wanted.owner.key)
       own?.delete(waiter)
       if (own?.size === 0) this.#waiting.delete(waiter.wanted.owner.key)

@@ -33,6 +33,11 @@ export class ClientShares {
     this.limits = limits
   }
 
+  /** Connections of an address. */
+  connectionsOf(address: string): number {
+    return this.#clients.get(address)?.connections ?? 0
+  }
+
   /** The share of a client that opens a connection; undefined if it has too many connections. */
   connected(address: string): ClientShare | undefined {
     const share = this.#clients.get(address) ?? new ClientShare(this, address)

@@ -9,6 +9,8 @@ export type Counters = {
   idle: number
   /** Connections closed because the peer stopped sending a message or reading replies. */
   stalled: number
+  /** Connections of addresses without an export, closed because of their age or to make room. */
+  outsidersClosed: number
   calls: number
   /** Datagrams from addresses without an export. */
   datagramsDropped: number
@@ -32,6 +34,7 @@ export function newCounters(): Counters {
     garbage: 0,
     idle: 0,
     stalled: 0,
+    outsidersClosed: 0,
     calls: 0,
     datagramsDropped: 0,
     denied: 0,

@@ -3,7 +3,7 @@ import { BusyPoll } from './busy-poll.ts'
 import { type Peer, plainAddress } from './call.ts'
 import { CallDigest } from './call-digest.ts'
 import { ChunkPool } from './chunk-pool.ts'
-import { ClientShares, type ShareLimits } from './client-share.ts'
+import { type ClientShare, ClientShares, type ShareLimits } from './client-share.ts'
 import { Connection, type ConnectionContext, type ConnectionLimits } from './connection.ts'
 import { type Counters, newCounters } from './counters.ts'
 import { Dispatcher } from './dispatcher.ts'
@@ -49,6 +49,10 @@ const RELIEF_MS = 250
 const RELIEFS_PER_TRIM = 8
 /** How long a connection may hold a large block while memory is short, in ms. */
 const HOARD_MS = 2_000
+/** What an address without an export may have: connections, bytes of one record, and the life of a connection in ms. */
+const OUTSIDER = { connections: 8, recordBytes: 8 * 1024, lifeMs: 30_000 }
+/** The part of all connections that such addresses may have together. */
+const OUTSIDERS_PART = 1 / 8
 /** The interval of checks for quiet connections, as a fraction of the shorter time limit. */
 const SWEEPS_PER_LIMIT = 4
 
@@ -58,9 +62,13 @@ export class RpcServer {
   readonly #options: RpcServerOptions
   readonly #server: Server
   readonly #connections = new Set<Connection>()
+  /** Connections of addresses without an export, and when they were accepted. In the order of age. */
+  readonly #outsiders = new Map<Connection, number>()
   readonly #duplicates: DuplicateCache
   readonly #shares: ClientShares
+  readonly #isClient: (address: string) => boolean
   readonly #context: ConnectionContext
+  readonly #outsiderContext: ConnectionContext
   #sweeper: NodeJS.Timeout | undefined
   #relief: NodeJS.Timeout | undefined
   #reliefs = 0
@@ -69,6 +77,7 @@ export class RpcServer {
     this.#options = options
     this.#shares = new ClientShares(options)
     const { log, now, groupsOf, replies, callKey, isClient = () => true } = options
+    this.#isClient = isClient
     this.#duplicates = new DuplicateCache(new CallDigest(replies?.key ?? callKey), undefined, replies, now())
     const groups = groupsOf && new GroupCache(groupsOf, now, log, isClient)
     this.#context = {
@@ -88,6 +97,8 @@ export class RpcServer {
       now,
       busyPoll: new BusyPoll(now),
     }
+    const maxRecordBytes = Math.min(OUTSIDER.recordBytes, options.maxRecordBytes)
+    this.#outsiderContext = { ...this.#context, limits: { ...options, maxRecordBytes } }
     this.#server = createServer({ pauseOnConnect: true }, (socket) => this.#accept(socket))
   }
 
@@ -127,26 +138,55 @@ export class RpcServer {
   #accept(socket: Socket): void {
     const { log, maxConnections } = this.#options
     const peer = peerOf(socket)
-    if (this.#connections.size >= maxConnections) this.#closeIdlest()
-    const share = peer && this.#connections.size < maxConnections ? this.#shares.connected(peer.address) : undefined
+    const isClient = peer === undefined || this.#isClient(peer.address)
+    const crowds = !isClient && this.#shares.connectionsOf(peer.address) >= OUTSIDER.connections
+    if (!isClient && !crowds) this.#makeRoomForOutsider()
+    if (!crowds && this.#connections.size >= maxConnections) this.#closeIdlest()
+    const hasRoom = !crowds && this.#connections.size < maxConnections
+    const share = peer && hasRoom ? this.#shares.connected(peer.address) : undefined
     if (peer === undefined || share === undefined) {
       this.counters.connectionsRefused++
-      log.warn({ client: peer?.address }, 'refused a connection: too many are open')
-      socket.on('error', (error) => log.debug({ why: error.message }, 'error on a refused connection'))
+      log[isClient ? 'warn' : 'debug']({ client: peer?.address }, 'connection refused: too many')
+      socket.on('error', (error) => log.debug({ why: error.message }, 'refused connection lost'))
       socket.destroy()
       return
     }
     this.counters.connections++
     try {
-      const client = { share, duplicates: this.#duplicates.connected(peer.address) }
-      const connection = new Connection(socket, peer, client, this.#context)
-      this.#connections.add(connection)
-      connection.closed.then(() => this.#connections.delete(connection))
+      this.#serve(socket, peer, share, isClient)
       log.debug({ client: peer.address, port: peer.port }, 'connection')
     } catch (error) {
-      log.error({ err: error, client: peer.address }, 'cannot serve a connection')
+      log.error({ err: error, client: peer.address }, 'connection cannot be served')
       socket.destroy()
     }
+  }
+
+  #serve(socket: Socket, peer: Peer, share: ClientShare, isClient: boolean): void {
+    const client = { share, duplicates: this.#duplicates.connected(peer.address) }
+    const connection = new Connection(socket, peer, client, isClient ? this.#context : this.#outsiderContext)
+    this.#connections.add(connection)
+    if (!isClient) this.#outsiders.set(connection, this.#options.now())
+    connection.closed.then(() => {
+      this.#connections.delete(connection)
+      this.#outsiders.delete(connection)
+    })
+  }
+
+  /** Closes the oldest connection of an outsider if they have their part of all connections. */
+  #makeRoomForOutsider(): void {
+    if (this.#outsiders.size < Math.max(1, this.#options.maxConnections * OUTSIDERS_PART)) return
+    for (const connection of this.#outsiders.keys()) {
+      this.#closeOutsider(connection)
+      return
+    }
+  }
+
+  #closeOutsider(connection: Connection): void {
+    this.counters.outsidersClosed++
+    // It is gone at once. Its socket reports the close later.
+    this.#outsiders.delete(connection)
+    this.#connections.delete(connection)
+    connection.destroy()
   }
 
   /** Closes the connection that has been idle longest, if any, in favour of a new one. */
@@ -174,6 +214,10 @@ export class RpcServer {
     if (++this.#reliefs % RELIEFS_PER_TRIM === 0) pool.trim()
     const nowMs = now()
     const { full } = pool
+    for (const [connection, sinceMs] of this.#outsiders) {
+      if (nowMs - sinceMs < OUTSIDER.lifeMs) break
+      this.#closeOutsider(connection)
+    }
     for (const connection of this.#connections) {
       const heldMs = connection.hoards(nowMs)
       if (full && heldMs >= HOARD_MS) {

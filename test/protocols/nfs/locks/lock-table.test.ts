@@ -185,7 +185,7 @@ t.test(
 )
 
 t.test('with 5,000 locks and 256 waits on a file, thousands of unlocks and refused locks take no time', async (t) => {
-  const table = new LockTable()
+  const table = new LockTable({ waitsPerFileAndClient: 256 })
   for (let i = 0; i < 5000; i++) table.lock('f', lock(`a${i % 7}`, 4 * i, 4 * i + 1, i % 2 === 0))
   for (let i = 0; i < 256; i++) table.wait('f', lock(`b${i}`, 0, 4 * i + 100), () => undefined)
   t.equal(table.waiting, 256)
@@ -212,4 +212,21 @@ t.test('made-up names of one address share what the address may have', (t) => {
   const other = { key: 'other', client: '192.0.2.2 name-1' }
   t.equal(table.lock('f0', { owner: other, exclusive: true, start: 20n, end: 29n }).kind, 'granted')
   t.end()
+})
+
+t.test('one address cannot take all waits, by whatever names; others can still wait', async (t) => {
+  const table = new LockTable({ waitsPerFile: 8, waits: 20, waitsPerFileAndClient: 6, waitsPerClient: 10 })
+  const of = (client: string, name: string): Lock => ({
+    ...lock(name, 0, 9),
+    owner: { key: `${client}/${name}`, client },
+  })
+  for (const file of ['f', 'g']) table.lock(file, of('1.1.1.1 holder', 'holder'))
+  const waits = (file: string, client: string, count: number) =>
+    Array.from({ length: count }, (_, i) => table.wait(file, of(client, `${file}-${client}-${i}`), () => undefined))
+  t.same(waits('f', '2.2.2.2 one', 4), new Array(4).fill('waits'))
+  t.same(waits('f', '2.2.2.2 two', 3), ['waits', 'waits', 'full'], 'its other name has no share of its own')
+  t.same(waits('f', '3.3.3.3 other', 1), ['waits'])
+  t.same(waits('g', '2.2.2.2 three', 5), ['waits', 'waits', 'waits', 'waits', 'full'], 'in all files together')
+  t.ok(table.cancel('f', of('2.2.2.2 one', 'f-2.2.2.2 one-0')))
+  t.same(waits('g', '2.2.2.2 four', 2), ['waits', 'full'], 'what is cancelled is free again')
 })
