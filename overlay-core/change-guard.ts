@@ -27,23 +27,23 @@ import {
 } from './api/types.ts'
 
 /**
- * What one protocol holds against the others: places, as names from the root, that they may not change for now. Asked in the middle of a
- * call, so it answers at once.
+ * The paths that one protocol currently protects from the others, as names from the root. It is queried during a
+ * call, so it returns at once.
  */
 export interface ChangeGuard {
-  /** False when no place at all is held, so that nothing more has to be asked. */
+  /** False if nothing is protected, so that no other query is needed. */
   readonly active: boolean
-  /** Whether the object at `path` is held: its content, its attributes, and for a directory its list of names. */
+  /** Whether the object at `path` is protected: its content, its attributes, and for a directory its list of names. */
   covers(path: readonly Name[]): boolean
-  /** Whether the file is held, whatever the names that are known of it. */
+  /** Whether the file is protected, under whatever name. */
   coversFile?(file: Pick<Inode, 'key' | 'generation'>): boolean
-  /** Whether anything below the directory at `path` is held. */
+  /** Whether anything below the directory at `path` is protected. */
   coversBelow(path: readonly Name[]): boolean
 }
 
 /**
- * The same overlay for who has to respect `guard`: a change of what it holds fails with EACCES, and `access` does not grant writing. A
- * hard link counts as held when the file is, or any of its names that are known. What was open for writing before stays so.
+ * The same overlay for callers that must respect `guard`: a change of a protected object fails with EACCES, and `access` does not grant writing. A
+ * hard link is protected if the file is, or any of its known names. Files that are already open for writing stay open.
  */
 export function guardChanges(overlay: Overlay, guard: ChangeGuard): Overlay {
   return new GuardedOverlay(overlay, guard)
@@ -84,7 +84,7 @@ class GuardedOverlay implements Overlay {
     return this.#guard.coversFile?.(inode) === true || this.#to.paths(inode).some((path) => this.#guard.covers(path))
   }
 
-  /** Whether `name` may come into `dir` or go. @throws EACCES */
+  /** Checks that `name` may be added to or removed from `dir`. @throws EACCES */
   #needNameFree(dir: Inode, name: Name, withBelow = false): void {
     if (!this.#guard.active) return
     for (const path of this.#to.paths(dir)) {
@@ -249,7 +249,7 @@ class GuardedOverlay implements Overlay {
     await this.#to.setProtocolData(...call)
   }
 
-  // What changes nothing goes straight through.
+  // Read-only calls are passed through.
 
   lookup(cred: Cred, dir: Inode, name: Name, asked?: LookupAttrs): MaybePromise<Inode | undefined> {
     return this.#to.lookup(cred, dir, name, asked)

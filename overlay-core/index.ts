@@ -1,4 +1,4 @@
-/** The public interface of overlay-core; nothing else of it may be imported from outside. */
+/** The public interface of overlay-core. No other file may be imported from outside. */
 
 export { ERRNO, type Errno, isErrno, OverlayError } from './api/errno.ts'
 export type { Journal, LiveRecords } from './api/journal.ts'

@@ -30,7 +30,7 @@ export class RequestTurns {
   /** Ends the current turn. Undefined until the first request of a turn arrives. */
   #end: NodeJS.Immediate | undefined
 
-  /** @param now a clock that never goes back, ms */
+  /** @param now a monotonic clock, in ms */
   constructor(now: () => number) {
     this.#now = now
   }

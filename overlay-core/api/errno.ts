@@ -1,4 +1,4 @@
-/** The error names that overlay-core may report, by their errno(3) names and Linux numbers. */
+/** The errors of overlay-core, by errno(3) name and Linux number. */
 export const ERRNO = {
   EPERM: 1,
   ENOENT: 2,
@@ -38,9 +38,9 @@ export const ERRNO = {
 export type Errno = keyof typeof ERRNO
 
 /**
- * The one error class of overlay-core: `code` says what went wrong, `op` which operation met it and `name` (if any) the
- * last component concerned. Real paths of layers are never part of the message. No stack is captured: an ordinary errno
- * is an answer, not a fault.
+ * The only error class of overlay-core: `code` is the error, `op` the failed operation and `name` (if any) the
+ * last path component. The message never contains real paths of layers. No stack is captured, because an ordinary errno
+ * is a result and not a fault.
  */
 export class OverlayError extends Error {
   readonly code: Errno
@@ -58,7 +58,7 @@ export class OverlayError extends Error {
   }
 }
 
-/** Runs what follows a change that was made already, and so must not make the call fail: errors of the file system are let go. */
+/** Runs work after a completed change, which must not fail the call: file system errors are ignored. */
 export async function bestEffort(work: () => unknown): Promise<void> {
   try {
     await work()
@@ -67,7 +67,7 @@ export async function bestEffort(work: () => unknown): Promise<void> {
   }
 }
 
-/** Whether `error` is an OverlayError, and when `codes` are given, one of those. */
+/** Whether `error` is an OverlayError, and if `codes` are given, has one of them. */
 export function isErrno(error: unknown, ...codes: Errno[]): error is OverlayError {
   return error instanceof OverlayError && (codes.length === 0 || codes.includes(error.code))
 }

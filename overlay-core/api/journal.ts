@@ -1,19 +1,19 @@
-/** Records of text that outlive the process, in their order. */
+/** An ordered list of text records that survives the process. */
 export interface Journal {
-  /** What was there at the start, oldest first; handed over once. */
+  /** The records at the start, oldest first; returned once. */
   takeRecords(): readonly string[]
-  /** Resolves when the record is durable. When it rejects, the record was not noted and never will be. */
+  /** Resolves when the record is durable. If it rejects, the record was not stored and never will be. */
   append(record: string): Promise<void>
-  /** From now on the journal may be written anew whenever most of it no longer counts. */
+  /** Allows the journal to be rewritten whenever most of it is obsolete. */
   keepShort(live: LiveRecords): void
 }
 
-/** What of a journal counts now. */
+/** The present contents of a journal. */
 export interface LiveRecords {
-  /** About how many records. */
+  /** The approximate number of records. */
   count(): number
-  /** The records that say what all that were appended so far say. What this iterates over must not change afterwards. */
+  /** Records equivalent to everything appended so far. The underlying data must not change during the iteration. */
   records(): Iterable<string>
-  /** Told when the journal could not be written anew; it goes on growing. */
+  /** Called if the journal cannot be rewritten; it then continues to grow. */
   failed(error: unknown): void
 }

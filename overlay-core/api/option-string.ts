@@ -1,6 +1,6 @@
-/** The text form of mount options: commas between options, colons between layers, a backslash before either takes its meaning away. */
+/** The text syntax of mount options: commas separate options, colons separate layers, and a backslash escapes either. */
 
-/** One `name=value` of an option string; `value` is undefined for a bare word. The value still holds its backslashes. */
+/** One `name=value` of an option string; `value` is undefined for a bare word. Backslashes in the value are kept. */
 export interface RawOption {
   readonly name: string
   readonly value: string | undefined
@@ -12,7 +12,7 @@ export interface RawLower {
   readonly data: boolean
 }
 
-/** Splits at every unescaped `separator`; the backslashes stay. */
+/** Splits at every unescaped `separator` and keeps backslashes. */
 function splitUnescaped(text: string, separator: string): string[] {
   const parts: string[] = []
   let start = 0
@@ -27,7 +27,7 @@ function splitUnescaped(text: string, separator: string): string[] {
   return parts
 }
 
-/** Takes one level of backslashes away: `\:` `\,` `\\` and any other `\x` become the bare character (ovl_unescape in params.c). */
+/** Removes one level of backslashes: `\:` `\,` `\\` and any other `\x` become the bare character (ovl_unescape in params.c). */
 export function unescaped(text: string): string {
   return text.replace(/\\(.)/gs, '$1')
 }
@@ -46,8 +46,8 @@ export function splitOptions(text: string): RawOption[] {
 }
 
 /**
- * Splits a `lowerdir=` value: `a:b` are layers, topmost first, and what follows `::` is data-only.
- * Returns what is wrong as a string when the list is malformed (ovl_parse_param_split_lowerdirs in params.c).
+ * Splits a `lowerdir=` value: `a:b` are layers, topmost first, and layers after `::` are data-only.
+ * Returns an error text if the list is malformed (ovl_parse_param_split_lowerdirs in params.c).
  */
 export function splitLowers(value: string): RawLower[] | string {
   const parts = splitUnescaped(value, ':')

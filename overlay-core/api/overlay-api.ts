@@ -31,32 +31,32 @@ import type {
  */
 export interface Overlay {
   readonly root: Inode
-  /** True when there is no upper or it must not be written: every mutating call answers EROFS. Changes by `remount`. */
+  /** True if there is no upper or it must not be written: every change fails with EROFS. `remount` can change it. */
   readonly readOnly: boolean
-  /** What the storage of the upper cannot do and what follows from it, in sentences for who runs the server. None on ext4, xfs, btrfs and tmpfs. */
+  /** Limitations of the storage of the upper and their consequences, as sentences for the operator. None on ext4, xfs, btrfs and tmpfs. */
   readonly notices: readonly string[]
-  /** 16 bytes that stay the same for this upper (for these lowers, when read-only) across restarts. */
+  /** 16 bytes that identify this upper (these lowers, if read-only) across restarts. */
   readonly uuid: Uint8Array
 
-  /** The object called `name` in `dir`, undefined when there is none, and the attributes that are `asked` for. Needs search permission. */
+  /** The object named `name` in `dir`, or undefined, and the attributes requested by `asked`. Needs search permission. */
   lookup(cred: Cred, dir: Inode, name: Name, asked?: LookupAttrs): MaybePromise<Inode | undefined>
-  /** The directory that holds directory `dir`; the root is its own parent. Needs search permission on `dir`. */
+  /** The parent of directory `dir`; the root is its own parent. Needs search permission on `dir`. */
   parent(cred: Cred, dir: Inode): MaybePromise<Inode>
   /**
-   * The paths from the root to this object that are known now, as names: at least the one by which it was looked up last, none when it is
-   * unlinked. Answers at once.
+   * The presently known paths from the root to this object, as names: at least the one of its last lookup, none if it is
+   * unlinked. Returns at once.
    */
   paths(inode: Inode): readonly (readonly Name[])[]
   /** The object with this identity (as `inode.key`, `inode.generation`). @throws ESTALE */
   inodeByKey(key: number, generation: number): MaybePromise<Inode>
 
   /**
-   * Makes `inodeByKey` find this object for ever, also after a restart. To be called when its identity is given to a client for the first
-   * time; `retained` tells when that is safe.
+   * Makes `inodeByKey` find this object forever, also after a restart. Call it when its identity is given to a client for the first
+   * time; `retained` says when that is safe.
    */
   retain(inode: Inode): void
   /**
-   * Undefined when every retained identity and every move of one would survive the death of the process, else a promise for it: a
+   * Undefined if every retained identity and every move of one would survive the death of the process, otherwise a promise for that: a
    * reply that carries new handles waits for that.
    */
   retained(): Promise<void> | undefined
@@ -65,7 +65,7 @@ export interface Overlay {
   /** The subset of `Access` bits in `mask` that the caller has. */
   access(cred: Cred, inode: Inode, mask: number): MaybePromise<number>
   /**
-   * Changes attributes in one step. `guard` runs under the lock with the present attributes and may throw to give up.
+   * Changes attributes in one step. `guard` runs under the lock with the present attributes and may throw to abort.
    * setuid/setgid are dropped as by chown(2) and truncate(2).
    */
   setattr(
@@ -78,11 +78,11 @@ export interface Overlay {
   /** The target of a symlink, as bytes. @throws EINVAL not a symlink */
   readlink(cred: Cred, inode: Inode): MaybePromise<Uint8Array>
 
-  /** Makes a regular file. @throws EEXIST */
+  /** Creates a regular file. @throws EEXIST */
   create(cred: Cred, dir: Inode, name: Name, options: CreateOptions, changeInfo?: ChangeInfo): Promise<Inode>
   /** @throws EEXIST */
   mkdir(cred: Cred, dir: Inode, name: Name, options: CreateOptions, changeInfo?: ChangeInfo): Promise<Inode>
-  /** `target` is stored as it is. @throws EEXIST · ENAMETOOLONG */
+  /** Stores `target` unchanged. @throws EEXIST · ENAMETOOLONG */
   symlink(
     cred: Cred,
     dir: Inode,
@@ -91,7 +91,7 @@ export interface Overlay {
     options: CreateOptions,
     changeInfo?: ChangeInfo,
   ): Promise<Inode>
-  /** Makes a fifo, socket or device; devices need uid 0 (EPERM); a character device 0:0 is refused (EPERM): it is a whiteout. */
+  /** Creates a fifo, socket or device. Devices need uid 0 (EPERM). A character device 0:0 is refused (EPERM), because it is a whiteout. */
   mknod(
     cred: Cred,
     dir: Inode,
@@ -101,15 +101,15 @@ export interface Overlay {
     options: CreateOptions,
     changeInfo?: ChangeInfo,
   ): Promise<Inode>
-  /** Gives `inode` (not a directory: EPERM) a further name. @throws EEXIST · EMLINK */
+  /** Links `inode` (not a directory: EPERM) to another name. @throws EEXIST · EMLINK */
   link(cred: Cred, inode: Inode, dir: Inode, name: Name, changeInfo?: ChangeInfo): Promise<void>
   /** Removes a name of a non-directory. @throws ENOENT · EISDIR. `check` as in `rename`. */
   unlink(cred: Cred, dir: Inode, name: Name, changeInfo?: ChangeInfo, check?: (victim: Inode) => void): Promise<void>
   /** @throws ENOENT · ENOTDIR · ENOTEMPTY */
   rmdir(cred: Cred, dir: Inode, name: Name, changeInfo?: ChangeInfo, check?: (victim: Inode) => void): Promise<void>
   /**
-   * Moves `fromDir/fromName` to `toDir/toName`, replacing what stands there as rename(2) does; with `noReplace` EEXIST instead;
-   * with `exchange` the two change places. `check` runs under the locks with both objects and may throw to give up.
+   * Moves `fromDir/fromName` to `toDir/toName` and replaces an existing object as rename(2) does, or fails with EEXIST if `noReplace` is set;
+   * with `exchange` the two objects swap names. `check` runs under the locks with both objects and may throw to abort.
    *
    * @throws ENOENT · EEXIST | ENOTEMPTY · EISDIR | ENOTDIR · EINVAL into itself · EXDEV a merged or lower directory with redirect_dir off
    */
@@ -128,13 +128,13 @@ export interface Overlay {
     },
   ): Promise<void>
 
-  /** Which layers `name` in `dir` comes from. Needs search permission. */
+  /** The layers that `name` in `dir` comes from. Needs search permission. */
   provenance(cred: Cred, dir: Inode, name: Name): Promise<Provenance>
-  /** The names in `dir` that were removed although a lower has them. Needs read permission. */
+  /** The removed names in `dir` that a lower has. Needs read permission. */
   removedNames(cred: Cred, dir: Inode): Promise<Name[]>
   /**
-   * Gives up what the upper has at `name`, a changed non-directory or a whiteout, so that the lower's object shows again: by one step, with
-   * the rights that `unlink` needs. Returns the object that shows. `check` as in `unlink`, with undefined where a whiteout stands.
+   * Discards the upper's changed non-directory or whiteout at `name`, so that the lower's object is visible again: in one step, with
+   * the rights that `unlink` needs. Returns the visible object. `check` as in `unlink`, with undefined for a whiteout.
    *
    * @throws ENODATA no lower has the name, or nothing was changed · EISDIR a directory stands in the upper · EMLINK one of several names of a lower file
    */
@@ -142,15 +142,15 @@ export interface Overlay {
 
   /**
    * Calls `fill` for each entry after `cookie` (0: from the start), without `.` and `..`, until it returns false or the
-   * directory ends; returns whether the end was reached with every entry taken. An entry that exists throughout is given exactly once over a walk,
+   * directory ends; returns whether the end was reached with every entry accepted. An entry that exists throughout is listed exactly once,
    * whatever else changes. Needs read permission.
    */
   readdir(cred: Cred, dir: Inode, cookie: number, fill: (entry: DirEntry) => boolean): MaybePromise<boolean>
-  /** As `readdir`, with each entry's object and attributes (undefined without search permission). */
+  /** Like `readdir`, with the object and attributes of each entry (undefined without search permission). */
   readdirPlus(cred: Cred, dir: Inode, cookie: number, fill: (entry: DirEntryPlus) => boolean): MaybePromise<boolean>
 
   /**
-   * Stateless read for protocols without open: the owner may always read, and execute permission is enough (as nfsd does).
+   * Stateless read for protocols without open: the owner may always read, and execute permission suffices (as in nfsd).
    * Returns the bytes read into `buffer` at `offset`; fewer than `length` only at the end of the file.
    */
   read(
@@ -175,35 +175,35 @@ export interface Overlay {
   /** Opens a regular file; `write` copies it up, `truncate` empties it. @throws EISDIR · EINVAL not a regular file */
   open(cred: Cred, inode: Inode, how: { read?: boolean; write?: boolean; truncate?: boolean }): MaybePromise<OpenFile>
   /**
-   * Starts a file built aside, owned by `cred`. `foreseen` saves calls at the end; with `keep` it outlives the process until it is published or
+   * Starts a staged file owned by `cred`. `foreseen` saves calls at the end; with `keep` it survives the process until it is published or
    * discarded. @see StagedFile
    */
   stage(cred: Cred, foreseen?: Foreseen, keep?: ResumableOptions): Promise<StagedFile>
-  /** The kept files that a mount before this one has left, to go on with as `cred`. To be called once, before any is made. */
+  /** The resumable staged files of earlier mounts, to be continued as `cred`. Call it once, before any is created. */
   resumableStages(cred: Cred): Promise<ResumableStage[]>
 
-  /** The value, undefined when there is none. Overlay-private names do not exist for callers. */
+  /** The value, or undefined. Overlay-private names do not exist for callers. */
   getxattr(cred: Cred, inode: Inode, name: string): Promise<Uint8Array | undefined>
   setxattr(cred: Cred, inode: Inode, name: string, value: Uint8Array, how?: 'create' | 'replace'): Promise<void>
   /** @throws ENODATA */
   removexattr(cred: Cred, inode: Inode, name: string): Promise<void>
   listxattr(cred: Cred, inode: Inode): Promise<string[]>
   /**
-   * A protocol's own note on an object (for example WebDAV dead properties): it follows the object through copy-up, rename and
-   * restart, goes with it, and no client and no kernel overlay mount sees it. `slot` is a short ASCII word. Up to 1 MiB; a large one does
-   * not follow when the upper becomes a lower of another overlay.
+   * Protocol data of an object (for example WebDAV dead properties): it follows the object through copy-up, rename and
+   * restart, is removed with it, and no client or kernel overlay mount sees it. `slot` is a short ASCII word. Up to 1 MiB; large data does
+   * not follow if the upper becomes a lower of another overlay.
    */
   getProtocolData(cred: Cred, inode: Inode, slot: string): Promise<Uint8Array | undefined>
   /**
-   * Sets a note, or removes it when `value` is undefined. Needs write permission. With `upper` nothing happens to an object that would have to
+   * Sets protocol data, or removes it if `value` is undefined. Needs write permission. With `upper` nothing happens to an object that would have to
    * be copied up for it. @throws ENOSPC too large
    */
   setProtocolData(cred: Cred, inode: Inode, slot: string, value: Uint8Array | undefined, where?: 'upper'): Promise<void>
 
   statfs(): Promise<StatFs>
   /**
-   * Resolves when all that was changed about `objects` before the call is durable: for a new, moved or removed name the directory, for attributes
-   * and data the object; and what leads from retained identities to objects. Calls at the same time share their fsyncs. Undefined where nothing has to be waited for (volatile, never
+   * Resolves when all earlier changes of `objects` are durable: for a new, moved or removed name the directory, for attributes
+   * and data the object; and the records of retained identities. Concurrent calls share fsyncs. Undefined if there is nothing to wait for (volatile, never
    * changed).
    *
    * @throws EIO | ENOSPC | EDQUOT with `op` fsync or syncfs: unstable data may be lost
@@ -214,13 +214,13 @@ export interface Overlay {
   /** The options of the last mount or remount. */
   readonly options: MountOptions
   /**
-   * Gives the overlay other lowers or options, in one step between two calls: calls that run end on the old stack, later ones see the new
-   * one. Objects that still exist keep their identity; others answer ESTALE, and files open on them go on reading until they are closed.
-   * When it fails the old stack goes on serving. Several at once are made one after another.
+   * Changes lowers or options in one step between two calls: running calls finish on the old stack, later ones see the new
+   * one. Objects that still exist keep their identity; others fail with ESTALE, but open files on them can be read until they are closed.
+   * If it fails, the old stack stays in use. Concurrent remounts are serialized.
    *
-   * @throws OptionError the same as at mount, or upperdir, workdir, userxattr or uuid would change, or volatile end
+   * @throws OptionError as at mount, or upperdir, workdir, userxattr or uuid would change, or volatile would end
    */
   remount(options: MountOptions): Promise<void>
-  /** Waits for running calls, releases upper and workdir and closes every descriptor. Later calls answer ESTALE. */
+  /** Waits for running calls, releases upper and workdir and closes every descriptor. Later calls fail with ESTALE. */
   unmount(): Promise<void>
 }

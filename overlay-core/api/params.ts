@@ -13,29 +13,29 @@ export interface MountOptions {
   readonly metacopy: boolean
   readonly xino: 'on' | 'auto' | 'off'
   readonly userxattr: boolean
-  /** True with `volatile` or `fsync=volatile`: nothing is synced, and after a crash the upper must be thrown away. */
+  /** True with `volatile` or `fsync=volatile`: nothing is synced, and the upper must be deleted after a crash. */
   readonly volatile: boolean
   /** When a copy-up is made durable: `auto` data before publish, `strict` metadata-only copies too, `volatile` never. */
   readonly fsync: 'auto' | 'strict' | 'volatile'
-  /** How the upper's whiteouts are written: `auto` as recorded at the first mount, at that one as devices wherever the storage can hold them. */
+  /** The format of whiteouts in the upper. `auto`: as recorded at the first mount, which chooses devices if the storage supports them. */
   readonly whiteouts: 'auto' | 'device' | 'files'
-  /** Whether files `.wh.NAME` in lowers are whiteouts: `auto` in those that say so in a record of their root, `files` in all. */
+  /** Whether files `.wh.NAME` in lowers are whiteouts. `auto`: in lowers whose root has a record that says so; `files`: in all. */
   readonly lowerWhiteouts: 'auto' | 'files'
-  /** Nothing may be written. Given at mount (`ro`), the upper is served as the topmost lower; at remount it stays what it is. */
+  /** Nothing may be written. At mount (`ro`), the upper is served as the topmost lower; at remount it stays the upper. */
   readonly readOnly: boolean
-  /** Whether lowers that change underneath are looked at: never, at every call, or at most every so many seconds. */
+  /** How often lowers are checked for changes: never, at every call, or at most every so many seconds. */
   readonly revalidate: 'never' | 'always' | number
-  /** Whether the overlay keeps an identity of its own in `overlay.uuid` of the upper root: as in the kernel. */
+  /** Whether the overlay keeps its own UUID in `overlay.uuid` of the upper root, as in the kernel. */
   readonly uuid: 'on' | 'auto' | 'null' | 'off'
 }
 
-/** Where relative paths start and whether `trusted.*` attributes can be written; the process's own when not given. */
+/** The directory in which relative paths start, and whether `trusted.*` attributes can be written; by default those of the process. */
 export interface OptionContext {
   readonly cwd: string
   readonly privileged: boolean
 }
 
-/** A wrong option: `option` is its name; the message says what is wrong and how to mend it, in one line. */
+/** A wrong option: `option` is its name; the message says in one line what is wrong and how to correct it. */
 export class OptionError extends Error {
   readonly option: string
   constructor(option: string, message: string) {
@@ -44,14 +44,14 @@ export class OptionError extends Error {
     this.option = option
   }
 
-  /** The error for a word that is none of `known`: suggests the nearest of them, when one is near. */
+  /** The error for a word that is not in `known`; suggests a similar one if there is one. */
   static unknown(option: string, known: Iterable<string>, kind = 'option'): OptionError {
     const near = nearestWord(option, known)
     return new OptionError(option, near === undefined ? `unknown ${kind}` : `unknown ${kind}; did you mean ${near}?`)
   }
 }
 
-/** The word of `known` that takes the fewest edits to reach from `word`, undefined when all are too far to be meant. */
+/** The word of `known` with the smallest edit distance to `word`; undefined if all are too different. */
 export function nearestWord(word: string, known: Iterable<string>): string | undefined {
   let best: string | undefined
   let fewest = Math.max(1, Math.floor(word.length / 3)) + 1
@@ -75,10 +75,10 @@ function editDistance(a: string, b: string): number {
   return row[b.length]!
 }
 
-/** The most layers an overlay may have (OVL_MAX_STACK). */
+/** The maximum number of layers (OVL_MAX_STACK). */
 const MAX_STACK = 500
 
-/** Options that take one of a few words. `nfs_export` and `verity=off` are accepted for the kernel's sake and change nothing here. */
+/** Options with a fixed set of values. `nfs_export` and `verity=off` are accepted for compatibility and change nothing here. */
 const CHOICES = {
   redirect_dir: ['on', 'follow', 'nofollow', 'off'],
   index: ['on', 'off'],
@@ -107,12 +107,12 @@ const IGNORED = new Set(
   ).split(' '),
 )
 
-/** The options that mean something here; those of fstab that are passed over are not among them. */
+/** The options with a meaning here; ignored fstab options are not included. */
 export const OPTION_NAMES: readonly string[] = ['revalidate', ...DIRECTORIES, ...Object.keys(CHOICES), ...FLAGS]
 
 const KNOWN: readonly string[] = [...OPTION_NAMES, ...IGNORED]
 
-/** What a string has said so far. Later words replace earlier ones, as in mount(8). */
+/** The options parsed so far. Later words replace earlier ones, as in mount(8). */
 interface Draft {
   lowers: string[]
   data: string[]
@@ -128,12 +128,12 @@ interface Draft {
  * Parses the string of `-o` in mount(8) syntax: `lowerdir=a:b,upperdir=u,workdir=w,redirect_dir=on`. `\:` and `\,` escape.
  *
  * Of an option given twice the last counts; `lowerdir+=` and `datadir+=` add. Relative paths start at the current directory.
- * With `ro` the upper is served as the topmost lower. Directories are not looked at: `mount` does that.
+ * With `ro` the upper is served as the topmost lower. Directories are not accessed; `mount` does that.
  *
- * With `present`, those of a mounted overlay, the string says what a remount is to change: what it does not name stays, `lowerdir=` names
- * all lowers anew, `lowerdir+=` adds to them, and `ro` stops all changes while the upper stays what it is.
+ * With `present`, the options of a mounted overlay, the string describes the changes of a remount: other options stay, `lowerdir=` replaces
+ * all lowers, `lowerdir+=` adds to them, and `ro` forbids changes while the upper stays the upper.
  *
- * @throws OptionError unknown option, bad value, or options that do not go together
+ * @throws OptionError unknown option, invalid value, or conflicting options
  * @see fs/overlayfs/params.c, ovl_parse_param and ovl_fs_params_verify
  */
 export function parseOptions(
@@ -174,7 +174,7 @@ function draftOf(present: MountOptions): Draft {
     ['whiteouts', present.whiteouts],
     ['lower_whiteouts', present.lowerWhiteouts],
   ])
-  // Off may be the default only, and is not in the way of data-only layers that come.
+  // Off may only be the default, which must not prevent data-only layers.
   if (metacopy) choices.set('metacopy', 'on')
   const { userxattr, readOnly, revalidate } = present
   return { lowers: [...lowerdir], data: [...datadir], upperdir, workdir, choices, userxattr, readOnly, revalidate }
@@ -237,7 +237,7 @@ function takeFlag(draft: Draft, name: (typeof FLAGS)[number], value: string | un
   else draft.readOnly = name === 'ro'
 }
 
-/** The cross-checks, and the options made of what was said and the defaults. */
+/** Applies defaults and cross-checks the options. */
 function verify(draft: Draft, keepsUpper: boolean): MountOptions {
   checkDirectories(draft)
   const { choices } = draft
@@ -247,7 +247,7 @@ function verify(draft: Draft, keepsUpper: boolean): MountOptions {
   if (lowerdir.length + draft.data.length > MAX_STACK) {
     throw new OptionError('lowerdir', `has more than ${MAX_STACK} layers; merge some of them`)
   }
-  // Data-only layers hold nothing but the data of metadata-only files, so they switch these on.
+  // Data-only layers contain only the data of metadata-only files, so they enable these options.
   const metacopy = (choices.get('metacopy') ?? (draft.data.length > 0 ? 'on' : 'off')) === 'on'
   const redirectDir = (choices.get('redirect_dir') ?? 'on') as MountOptions['redirectDir']
   const fsync = (choices.get('fsync') ?? 'auto') as MountOptions['fsync']
@@ -286,7 +286,7 @@ function checkDirectories(draft: Draft): void {
   }
 }
 
-/** What the kernel does not let go together (ovl_fs_params_verify), as far as it matters here; `said`: the choices that were given. */
+/** Conflicts that the kernel refuses (ovl_fs_params_verify), as far as they matter here; `said` contains the given options. */
 function checkFeatures(options: MountOptions, said: ReadonlyMap<ChoiceName, string>): void {
   const { redirectDir, upperdir } = options
   if (options.datadir.length > 0 && !options.metacopy) {

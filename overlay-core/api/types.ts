@@ -1,6 +1,6 @@
-/** The nouns of overlay-core: what adapters see of an overlay. */
+/** The types of overlay-core that adapters use. */
 
-/** A value at once, or a promise of it where the answer has to wait for a disk. Hot calls answer at once from caches. */
+/** A value, or a promise of it if it has to wait for a disk. Hot calls return at once from caches. */
 export type MaybePromise<T> = T | Promise<T>
 
 /**
@@ -10,13 +10,13 @@ export type MaybePromise<T> = T | Promise<T>
  */
 export type Name = string
 
-/** On whose behalf a call is made: what AUTH_SYS or a login gives. uid 0 has the powers of root inside the overlay. */
+/** The caller of an operation, from AUTH_SYS or a login. uid 0 has the powers of root inside the overlay. */
 export interface Cred {
   readonly uid: number
   readonly gid: number
   /** Supplementary groups. */
   readonly groups: readonly number[]
-  /** True for whoever leaves no setuid and setgid on a file by writing to it, root included: as without CAP_FSETID, and more strictly. */
+  /** True if a write by this caller always removes setuid and setgid, even for root: like a process without CAP_FSETID, but stricter. */
   readonly dropsPrivilege?: boolean
 }
 
@@ -38,7 +38,7 @@ export interface Time {
   readonly nsec: number
 }
 
-/** Attributes of an object as a client sees them. Immutable: a change makes a new one. Some may be accessors, so copy them by name, not by `...`. */
+/** The attributes of an object as clients see them. Immutable: a change creates a new one. Some may be accessors, so copy them by name, not with `...`. */
 export interface Attr {
   readonly type: FileType
   /** Permission bits with setuid, setgid and sticky: 0…0o7777. */
@@ -58,14 +58,14 @@ export interface Attr {
   readonly atime: Time
   readonly mtime: Time
   readonly ctime: Time
-  /** Creation time where the real file system keeps one. */
+  /** The creation time, if the real file system stores one. */
   readonly btime: Time | undefined
 }
 
-/** A new time for an object: as given, or the server's clock. */
+/** A new time for an object: a given time, or the server's clock. */
 export type SetTime = Time | 'now'
 
-/** Attributes to change; what is absent stays. */
+/** Attributes to change; missing ones stay. */
 export interface AttrChange {
   readonly mode?: number
   readonly uid?: number
@@ -86,20 +86,20 @@ export const Access = { read: 4, write: 2, execute: 1 } as const
 export interface Inode {
   /** Identity inside the overlay, a safe integer: stable across copy-up, rename, eviction and restart. */
   readonly key: number
-  /** 32-bit generation: tells a new object from a dead one with the same key. */
+  /** 32-bit generation: distinguishes a new object from a removed one with the same key. */
   readonly generation: number
   readonly type: FileType
 }
 
-/** What a lookup reports beside the object. Pass an empty one: it is filled with the attributes of the object that was found and of the directory. */
+/** Additional results of a lookup. Pass an empty one; it is filled with the attributes of the found object and of the directory. */
 export interface LookupAttrs {
   attr?: Attr | undefined
   dirAttr?: Attr | undefined
 }
 
 /**
- * Where what a name means comes from: a lower alone, the upper alone, the upper in the place of what a lower has (`changed`; for a directory: both,
- * merged). Of a name that means nothing: hidden by a whiteout (`removed`), or nowhere (`absent`).
+ * The layers that a name comes from: a lower only, the upper only, or the upper over a lower (`changed`; for a directory: both,
+ * merged). For a name without an object: hidden by a whiteout (`removed`), or in no layer (`absent`).
  */
 export type Provenance = 'lower' | 'upper' | 'changed' | 'removed' | 'absent'
 
@@ -113,26 +113,26 @@ export interface DirEntry {
   readonly cookie: number
 }
 
-/** A directory entry with its object, as far as the caller may search the directory. */
+/** A directory entry with its object, if the caller may search the directory. */
 export interface DirEntryPlus extends DirEntry {
   readonly inode: Inode | undefined
   readonly attr: Attr | undefined
 }
 
 /**
- * What a change did to the attributes of one object, so that a client can tell whether its cache is still good. Pass an empty one to a changing
- * call: it is filled while the object is locked. `before` stays undefined where other writes overlapped, as then no honest value exists.
+ * The attributes of an object before and after a change, so that a client can tell whether its cache is valid. Pass an empty one to a changing
+ * call; it is filled while the object is locked. `before` stays undefined if other writes overlapped, because then no correct value exists.
  */
 export interface ChangeInfo {
   before?: Attr
   after?: Attr
 }
 
-/** What statfs(2) tells of the upper file system (of the top lower when read-only). Sizes in bytes. */
+/** The result of statfs(2) on the upper file system (the top lower's if read-only). Sizes in bytes. */
 export interface StatFs {
   readonly totalBytes: number
   readonly freeBytes: number
-  /** Free to an ordinary user. */
+  /** Available to an ordinary user. */
   readonly availableBytes: number
   readonly totalFiles: number
   readonly freeFiles: number
@@ -143,10 +143,10 @@ export interface StatFs {
 /** How safe written data must be before the call returns (RFC 1813 `stable_how`). */
 export type Stability = 'unstable' | 'data' | 'file'
 
-/** How to make a new object in `create`, `mkdir`, `symlink`, `mknod`. `mode` holds 0o7777 bits; no umask is applied. */
+/** Attributes of a new object for `create`, `mkdir`, `symlink`, `mknod`. `mode` has 0o7777 bits; no umask is applied. */
 export interface CreateOptions {
   readonly mode: number
-  /** Set at birth when given; subject to the rules of `setattr`. */
+  /** Set at creation if given; subject to the rules of `setattr`. */
   readonly uid?: number
   readonly gid?: number
   readonly size?: number
@@ -155,7 +155,7 @@ export interface CreateOptions {
 }
 
 /**
- * An open file. Reads and writes go straight to the real file; it follows a copy-up, and an unlinked file stays readable and
+ * An open file. Reads and writes go directly to the real file; it follows a copy-up, and an unlinked file stays readable and
  * writable until `close`. The access mode was checked at open. Adapters must close it, also after errors.
  */
 export interface OpenFile {
@@ -165,13 +165,13 @@ export interface OpenFile {
    * At once when the page cache has the data, else from the pool.
    */
   read(buffer: Uint8Array, offset: number, length: number, position: number): MaybePromise<number>
-  /** As `read`, but never on the event loop and maybe less than `length`: for streams, whose next piece is fetched while one is sent. */
+  /** Like `read`, but never on the event loop and possibly less than `length`: for streams, which read ahead while a piece is sent. */
   readAside(buffer: Uint8Array, offset: number, length: number, position: number): Promise<number>
-  /** Where the next data at or after `position` begins; the end of the file when only a hole follows. A hole that the file system does not tell of counts as data. */
+  /** The start of the next data at or after `position`, or the end of the file if only a hole follows. A hole that the file system does not report counts as data. */
   nextData(position: number): Promise<number>
   /** Writes all of `data` at `position`. @throws EBADF opened for reading · ENOSPC | EDQUOT | EFBIG | EIO */
   write(data: Uint8Array, position: number): MaybePromise<void>
-  /** Sets the size, whatever the mode says by now. @throws EBADF opened for reading · EFBIG | EINVAL | ENOSPC */
+  /** Sets the size regardless of the present mode. @throws EBADF opened for reading · EFBIG | EINVAL | ENOSPC */
   truncate(size: number): Promise<void>
   /** Makes data and attributes durable (fsync). */
   sync(): Promise<void>
@@ -180,44 +180,44 @@ export interface OpenFile {
 }
 
 /**
- * A file being built aside, in the workdir: invisible until `publish`. Adapters must end it with `publish` or `discard`.
+ * A file being built in the workdir, invisible until `publish`. Adapters must end it with `publish` or `discard`.
  */
 export interface StagedFile {
   /** Appends all `chunks` in order. */
   append(chunks: readonly Uint8Array[]): Promise<void>
-  /** Appends so many zeros, as a hole that takes no room. */
+  /** Appends zeros as a hole, which takes no space. */
   skip(bytes: number): void
   /** Bytes appended so far. */
   readonly sizeBytes: number
   /**
-   * Puts the file at `name` by one rename. An existing regular file there is replaced; its mode, owner, group and extended
-   * attributes carry over to the new one. `check` runs under the directory lock with what stands at the name now, and may throw
-   * to give up. `durable` adds an fsync of the file before and of the directory after.
+   * Publishes the file as `name` by one rename. It replaces an existing regular file, whose mode, owner, group and extended
+   * attributes it takes over. `check` runs under the directory lock with the present object, and may throw
+   * to abort. `durable` adds an fsync of the file before and of the directory after.
    *
    * @throws EISDIR a directory stands there · EACCES | EPERM | EROFS | ENOSPC …
    */
   publish(options: PublishOptions): Promise<Inode>
   discard(): Promise<void>
-  /** Lets go of a kept file, which stays for the next mount; another one is discarded. */
+  /** Closes a resumable file, which stays for the next mount; another one is discarded. */
   suspend(): Promise<void>
 }
 
-/** Has a staged file outlive the process: `resumableStages` of the next mount finds it by its id, with what its maker says `about` it. */
+/** Makes a staged file survive the process: `resumableStages` of the next mount returns it with its id and the data `about` it. */
 export interface ResumableOptions {
-  /** Digits, small letters and hyphens, at most 64. */
+  /** Digits, lower-case letters and hyphens, at most 64. */
   readonly id: string
   /** At most 64 KiB. */
   readonly about: Uint8Array
 }
 
-/** A staged file that was kept. */
+/** A resumable staged file of an earlier mount. */
 export interface ResumableStage extends ResumableOptions {
   readonly staged: StagedFile
-  /** When something was last added, seconds since the epoch. */
+  /** The time of the last append, in seconds since the epoch. */
   readonly mtimeSec: number
 }
 
-/** What a staged file will most likely have when it is published; `publish` decides all the same. Owner and group: the caller's, unless given. */
+/** The expected attributes of a staged file at `publish`, which has the final say. Owner and group default to the caller's. */
 export interface Foreseen {
   readonly mode: number
   readonly uid?: number
@@ -233,8 +233,8 @@ export interface PublishOptions {
   readonly check?: (current: Inode | undefined, attr: Attr | undefined) => void
   readonly durable?: boolean
   /**
-   * A present file with several names stays the file it is, and all of its names see the new content: it is written in place, so that whoever reads meanwhile may see old
-   * and new mixed. A crash leaves no mixture.
+   * An existing file with several names is kept, and all of its names get the new content: it is overwritten in place, so that concurrent readers may see old
+   * and new data mixed. A crash leaves no mixture.
    */
   readonly keepLinks?: boolean
 }

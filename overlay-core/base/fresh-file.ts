@@ -2,13 +2,13 @@ import { fsync, pwrite } from '../sys/data.ts'
 import { loopBudget } from './loop-turn.ts'
 import { FrameBatch, headerOf, seal } from './record-frame.ts'
 
-/** So much is written at a time. */
+/** The number of bytes written at a time. */
 const SLICE_BYTES = 64 * 1024
 
-/** What a record becomes in a file that is written anew, at `to`: undefined when it does not count any more. It stood at `at`. */
+/** Converts a record at `at` for the rewritten file, where it is at `to`; undefined drops an obsolete one. */
 export type KeepRecord = (record: Buffer, at: number, to: number) => Uint8Array | undefined
 
-/** A file of records that is written from its start, before it takes the place of another or of none. */
+/** A new record file, which is written completely before it replaces another one or gets its name. */
 export class FreshFile {
   readonly #fd: number
   readonly batch = new FrameBatch()
@@ -30,7 +30,7 @@ export class FreshFile {
     if (kept !== undefined) this.add(kept)
   }
 
-  /** To be awaited after each record, when it gives a promise. */
+  /** Call it after each record, and await a returned promise. */
   pause(): Promise<void> | undefined {
     if (this.batch.length >= SLICE_BYTES) return this.#write()
     return loopBudget.spent ? loopBudget.rest() : undefined

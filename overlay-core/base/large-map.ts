@@ -1,11 +1,11 @@
-/** So many entries are in one Map; beyond them in parts. */
+/** Up to this many entries are in one Map; more are split into parts. */
 const WHOLE = 2048
 /** A power of two. */
 const PARTS = 128
 
 /**
- * A Map for a hundred thousand entries and more. V8 moves all entries of a Map at once whenever it grows, which takes 25 ms for so many; here each of
- * 128 parts grows for itself. The entries are in no order.
+ * A Map for a hundred thousand entries and more. V8 moves all entries of a Map at once when it grows, which takes 25 ms for that many; here each of
+ * 128 parts grows separately. The entries are unordered.
  */
 export class LargeMap<K extends string | number, V> {
   #whole = new Map<K, V>()
@@ -71,7 +71,7 @@ export class LargeMap<K extends string | number, V> {
   }
 }
 
-/** Even in its low bits, whatever the keys have in common. */
+/** A hash whose low bits are evenly distributed, whatever the keys have in common. */
 function hash(key: string | number): number {
   if (typeof key === 'number') return Math.imul(key ^ (key / 2 ** 32), 0x9e3779b1) >>> 20
   let sum = key.length

@@ -1,7 +1,7 @@
 import type { Name } from '../api/types.ts'
 import { loopBudget } from './loop-turn.ts'
 
-/** An entry as far as its order goes. */
+/** The parts of an entry that determine its order. */
 export interface Ordered {
   readonly name: Name
   readonly cookie: number
@@ -9,12 +9,12 @@ export interface Ordered {
 
 /** Cookies are hashes, spread evenly from 0 to here. */
 const COOKIE_RANGE = 2 ** 52
-/** Entries that are sorted in one go. */
+/** The number of entries that are sorted at once. */
 const PART = 256
 
 /**
- * Sorts by cookie and moves those of equal cookie apart, in the order of their names. A large directory is sorted in parts, so that the event
- * loop never waits for it.
+ * Sorts by cookie and makes equal cookies distinct, in the order of the names. A large directory is sorted in parts, so that the event
+ * loop is never blocked.
  */
 export async function inOrder<T extends Ordered>(entries: readonly T[]): Promise<T[]> {
   const parts: T[][] = Array.from({ length: Math.ceil(entries.length / PART) || 1 }, () => [])

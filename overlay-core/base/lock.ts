@@ -8,29 +8,29 @@
  * 3. `OvlInode.copyUp` — a running copy-up of a parent before that of a child (each is awaited, never held)
  * 4. `OvlInode.nodeLock` — of one object whose name, links or attributes change
  *
- * A dirLock is shared by those who look names up or list, or by those who make or remove different names; all else holds it alone.
- * Nothing that holds a nodeLock waits for a lock of a lower number. What copies much data holds none of them meanwhile, except that of the
- * object itself when metadata-only data is completed.
+ * Lookups and listings share a dirLock, and so do changes of different names; everything else holds it exclusively.
+ * No holder of a nodeLock waits for a lock with a lower number. Copying much data holds none of them, except the lock of the
+ * object itself while a metadata-only copy is completed.
  */
 
-/** What a lock guards; in the order in which they are taken (see above), a running copy-up counting as one. */
+/** The kinds of locks in the order in which they are taken (see above); a running copy-up counts as one. */
 export type LockRank = 'shape' | 'directory' | 'copy' | 'node'
 
 /**
- * What a test wants to know of locks. `owner` is the inode; undefined for the lock of the shape. An observer that throws in `wants` refuses
- * what would be taken in the wrong order.
+ * An observer of locks for tests. `owner` is the inode; undefined for the rename lock. An observer that throws in `wants` refuses
+ * a lock taken out of order.
  */
 export interface LockObserver {
   made(lock: object, rank: LockRank, owner: object | undefined): void
-  /** Somebody is about to wait for the lock, or for the copy-up of an inode. */
+  /** Called before a caller waits for the lock, or for the copy-up of an inode. */
   wants(lock: object): void
-  /** Runs what is done under the lock. */
+  /** Runs the work under the lock. */
   holding<T>(lock: object, work: () => T): T
 }
 
 let observer: LockObserver | undefined
 
-/** Sets an observer of all locks made from now on, or takes it away. Only for tests: nothing in the program calls this. */
+/** Sets or removes an observer of all locks created from now on. Only for tests. */
 export function setLockObserver(lockObserver: LockObserver | undefined): void {
   observer = lockObserver
 }
@@ -42,17 +42,17 @@ export function newLock(rank: LockRank, owner?: object): RwLock {
   return lock
 }
 
-/** Tells the observer, if any, that the copy-up of `inode` is about to be waited for. */
+/** Tells the observer, if any, that a caller is about to wait for the copy-up of `inode`. */
 export function copyAwaited(inode: object): void {
   observer?.wants(inode)
 }
 
-/** Runs the copy-up of `inode`, so that an observer knows what is done in it. */
+/** Runs the copy-up of `inode` so that an observer can attribute its locks. */
 export function asCopy<T>(inode: object, copy: () => T): T {
   return observer === undefined ? copy() : observer.holding(inode, copy)
 }
 
-/** Who shares: readers with readers, changers of different names with each other. */
+/** Sharing: readers with readers, and changers of different names with each other. */
 type Kind = 'reader' | 'changer' | 'writer'
 
 interface Waiter {
@@ -60,18 +60,18 @@ interface Waiter {
   readonly go: () => void
 }
 
-/** A fair lock of readers and writers: first come, first served; those that follow each other and may share do. */
+/** A fair reader-writer lock: first come, first served; adjacent waiters that may share do. */
 export class RwLock {
   #readers = 0
   #changers = 0
   #writing = false
   #queue: Waiter[] | undefined = undefined
-  /** Names that are being changed. */
+  /** Names being changed. */
   #names: Set<string> | undefined = undefined
-  /** How often a change began while another was under way. */
+  /** The number of changes that started while another was running. */
   #overlaps = 0
 
-  /** Runs `work` while no writer runs. */
+  /** Runs `work` while no writer is running. */
   async shared<T>(work: () => T | Promise<T>): Promise<T> {
     await this.#acquire('reader')
     try {
@@ -83,8 +83,8 @@ export class RwLock {
   }
 
   /**
-   * Runs `work`, which changes what `name` stands for in the directory that the lock guards, while nobody reads the directory or changes
-   * the same name; others may change other names meanwhile. `work` may ask at any time whether no other change has overlapped so far.
+   * Runs `work`, which changes `name` in the directory of this lock, while nobody reads the directory or changes
+   * the same name; others may change other names meanwhile. `work` can check at any time whether no other change has overlapped so far.
    */
   async changing<T>(name: string, work: (alone: () => boolean) => T | Promise<T>): Promise<T> {
     if (this.#names?.has(name)) return await this.exclusive(() => work(() => true))
@@ -105,7 +105,7 @@ export class RwLock {
     }
   }
 
-  /** Runs `work` alone. */
+  /** Runs `work` exclusively. */
   async exclusive<T>(work: () => T | Promise<T>): Promise<T> {
     await this.#acquire('writer')
     try {
@@ -116,7 +116,7 @@ export class RwLock {
     }
   }
 
-  /** Whether anybody holds or waits for the lock. */
+  /** Whether the lock is held or waited for. */
   get busy(): boolean {
     return this.#writing || this.#readers > 0 || this.#changers > 0 || this.#queue !== undefined
   }

@@ -14,11 +14,11 @@ function newName(name: string): string {
   return `${name}.new`
 }
 
-/** The file of a log: in a directory by its name, or nameless and as short-lived as the process. */
+/** The file of a log: named in a directory, or nameless and gone with the process. */
 export class LogFile {
   readonly #dirFd: number | undefined
   readonly #name: string
-  /** Where nameless files are made. */
+  /** The directory for nameless files. */
   readonly #directory: string
   #fd: number
   #freshFd = -1
@@ -31,13 +31,13 @@ export class LogFile {
     this.#fd = fd
   }
 
-  /** Opens or makes the file `name`, mode 0600, in the directory `dirFd`, which stays open and the caller's. */
+  /** Opens or creates the file `name`, mode 0600, in the directory `dirFd`, which the caller owns and keeps open. */
   static async in(dirFd: number, name: string): Promise<LogFile> {
     await removeIfThere(dirFd, newName(name))
     return new LogFile({ dirFd, name }, await openAt(dirFd, name, O_RDWR | O_CREAT | O_NOFOLLOW, 0o600))
   }
 
-  /** A file without a name, on the file system of the first of `directories` that takes one. */
+  /** A nameless file in the first of `directories` that supports one. */
   static async nameless(directories: readonly string[]): Promise<LogFile> {
     const [directory = '', ...others] = directories
     try {
@@ -56,7 +56,7 @@ export class LogFile {
     return statxFd(this.#fd).size
   }
 
-  /** Starts the file that is to replace this one, and returns its descriptor. */
+  /** Starts the replacement file and returns its descriptor. */
   async begin(): Promise<number> {
     if (this.#dirFd === undefined) this.#freshFd = await namelessFile(this.#directory)
     else {
@@ -66,7 +66,7 @@ export class LogFile {
     return this.#freshFd
   }
 
-  /** Gives up the file that was begun. */
+  /** Discards the replacement file. */
   async abandon(): Promise<void> {
     if (this.#freshFd < 0) return
     closeSync(this.#freshFd)
@@ -74,12 +74,12 @@ export class LogFile {
     if (this.#dirFd !== undefined) await bestEffort(() => unlinkAt(this.#dirFd as number, newName(this.#name)))
   }
 
-  /** Gives the file that was begun, whose content is durable, the name of the old one. `adopt` must follow without a pause. */
+  /** Renames the replacement file, whose content is durable, over the old one. `adopt` must follow synchronously. */
   async place(): Promise<void> {
     if (this.#dirFd !== undefined) await renameAt(this.#dirFd, newName(this.#name), this.#dirFd, this.#name)
   }
 
-  /** From now on the new file is the file. Returns the descriptor of the old one, which the caller closes when nobody uses it. */
+  /** Switches to the new file. Returns the descriptor of the old one, which the caller closes when nobody uses it. */
   adopt(): number {
     const old = this.#fd
     this.#fd = this.#freshFd
@@ -101,8 +101,8 @@ export class LogFile {
 }
 
 /**
- * Takes over a file `name` in which an earlier version has kept what now lies elsewhere. `read` gets its descriptor and size, and resolves when all that
- * it says is durable in its new place; only then the file is removed. Returns whether there was one.
+ * Imports a file `name` of an earlier version. `read` gets its descriptor and size, and resolves when all of its content
+ * is durable in its new place; only then is the file removed. Returns whether there was one.
  */
 export async function takeOver(
   dirFd: number,
@@ -111,12 +111,12 @@ export async function takeOver(
 ): Promise<boolean> {
   if (!(await readOld(dirFd, name, read))) return false
   await removeIfThere(dirFd, name)
-  // Should a power loss bring the old file back, it would be taken for newer than what was noted since.
+  // If a power loss brought the old file back, it would be taken for newer than the records since.
   await syncDirectory(dirFd)
   return true
 }
 
-/** As `takeOver`, but leaves the file. */
+/** Like `takeOver`, but keeps the file. */
 export async function readOld(
   dirFd: number,
   name: string,
@@ -137,7 +137,7 @@ export async function readOld(
   }
 }
 
-/** Makes the names in a directory (O_PATH will do) durable. */
+/** Makes the names in a directory durable (an O_PATH descriptor suffices). */
 export async function syncDirectory(dirFd: number): Promise<void> {
   const readable = await reopen(dirFd, O_RDONLY)
   try {

@@ -1,11 +1,11 @@
-/** How long long work may hold the event loop in one turn, ms: all such work of the process together. */
+/** The time that all long work of the process together may use in one turn of the event loop, in ms. */
 const TURN_MS = 2
-/** Steps between two looks at the clock: none of them takes more than some 100 µs. */
+/** The number of steps between two clock readings; no step takes more than about 100 µs. */
 const STEPS_PER_LOOK = 8
 
 /**
- * Shares the event loop between long work and everything else. All work that loops over data of a client's or a directory's size asks `spent` in each
- * round, and rests when it is told to: together it gets 2 ms of every turn of the loop, however much of it there is.
+ * Shares the event loop between long work and everything else. All work that loops over data of a client's or a directory's size checks `spent` in each
+ * round and calls `rest` if it is true: all such work together gets 2 ms of every turn of the loop.
  *
  *     for (const entry of entries) {
  *       if (loopBudget.spent) await loopBudget.rest()
@@ -14,20 +14,20 @@ const STEPS_PER_LOOK = 8
  */
 export class LoopBudget {
   readonly #now: () => number
-  /** Those that rest, the first one longest; `#next` is the first that has not gone on. */
+  /** Resting work, longest first; `#next` is the first that has not resumed. */
   #resting: (() => void)[] = []
   #next = 0
   #steps = 0
-  /** When the present turn began, by the clock. */
+  /** When the present turn began. */
   #startMs = 0
   #armed = false
 
-  /** @param now a clock that never goes back, ms */
+  /** @param now a monotonic clock, in ms */
   constructor(now: () => number) {
     this.#now = now
   }
 
-  /** Whether long work has had its share of this turn. To be asked once per step. */
+  /** Whether long work has used its share of this turn. Check it once per step. */
   get spent(): boolean {
     if (++this.#steps % STEPS_PER_LOOK !== 0) return false
     const nowMs = this.#now()
@@ -39,7 +39,7 @@ export class LoopBudget {
     return nowMs - this.#startMs >= TURN_MS
   }
 
-  /** Resolves in a later turn of the loop: one of those that rest goes on in each. */
+  /** Resolves in a later turn of the loop; one resting task resumes per turn. */
   rest(): Promise<void> {
     return new Promise((resolve) => {
       this.#resting.push(resolve)

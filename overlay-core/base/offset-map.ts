@@ -1,9 +1,9 @@
-/** By the upper eight bits of the hash. */
+/** Indexed by the upper eight bits of the hash. */
 const PARTS = 256
 
 /**
- * A hash table from keys (positive numbers) to places (positive numbers), each with a tag of 32 bits. It is made of parts that grow at different times, so that it never
- * takes long to put something in, however many millions there are.
+ * A hash table from keys (positive numbers) to offsets (positive numbers), each with a tag of 32 bits. It consists of parts that grow at different times, so that an insertion never
+ * takes long, even with millions of entries.
  */
 export class OffsetMap {
   readonly #parts = Array.from({ length: PARTS }, () => new Part())
@@ -13,12 +13,12 @@ export class OffsetMap {
     return this.#size
   }
 
-  /** The place of `key`, 0 when there is none. */
+  /** The offset of `key`, or 0. */
   get(key: number): number {
     return this.#part(key).get(key)
   }
 
-  /** The tag that was set with the place of `key`, 0 when there is none. */
+  /** The tag of `key`, or 0. */
   tag(key: number): number {
     return this.#part(key).tag(key)
   }
@@ -46,7 +46,7 @@ export class OffsetMap {
   }
 }
 
-/** A hash table, 20 bytes a slot, at most two thirds full. */
+/** A hash table with 20 bytes per slot, at most two thirds full. */
 class Part {
   #keys = new Float64Array(16)
   #places = new Float64Array(16)
@@ -57,7 +57,7 @@ class Part {
     return this.#size
   }
 
-  /** The place of `key`, 0 when there is none. */
+  /** The offset of `key`, or 0. */
   get(key: number): number {
     return this.#places[this.#slot(key)] as number
   }

@@ -5,7 +5,7 @@ import { FreshFile } from './fresh-file.ts'
 import { logFileNames, readOld, syncDirectory } from './log-file.ts'
 import { HEADER_BYTES, hasHeader, scan } from './record-frame.ts'
 
-/** The records of the file `name`, as copies; undefined when there is none of `kind`, or it is longer than `mostBytes`. */
+/** Copies of the records of the file `name`; undefined if there is no file of `kind`, or it is longer than `mostBytes`. */
 export async function readRecordFile(
   dirFd: number,
   name: string,
@@ -24,7 +24,7 @@ export async function readRecordFile(
   return records
 }
 
-/** Puts a file of these records into its place by one rename, durably: whatever the moment, the old file is there or all of the new one. */
+/** Atomically and durably replaces the file by one with these records. */
 export async function writeRecordFile(
   dirFd: number,
   name: string,

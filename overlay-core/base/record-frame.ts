@@ -12,16 +12,16 @@ export const HEADER_BYTES = MAGIC.length + KIND_BYTES
 export const FRAME_BYTES = 8
 /** The longest record. */
 export const MOST_RECORD_BYTES = 8 * 1024 * 1024
-/** Most records fit into so much. */
+/** Most records fit into this size. */
 const USUAL_BYTES = 512
 const CHUNK_BYTES = 1024 * 1024
 const FIRST_BATCH_BYTES = 4096
-/** A batch that has become larger than this is not used again. */
+/** A larger batch is not reused. */
 const MOST_SPARE_BYTES = 256 * 1024
-/** Bytes without a frame that are passed over between two looks at the time. */
+/** The number of bytes without a frame that are skipped between two checks of the loop budget. */
 const BYTES_PER_LOOK = 4096
 
-/** The header of a file whose records belong to the store `kind`, which has up to eight letters. */
+/** The header of a file with records of the store `kind`, which has up to eight letters. */
 export function headerOf(kind: string): Buffer {
   const header = Buffer.alloc(HEADER_BYTES)
   MAGIC.copy(header)
@@ -29,7 +29,7 @@ export function headerOf(kind: string): Buffer {
   return header
 }
 
-/** Records in memory, one after the other, as they will stand in the file but for their checksums. */
+/** Records in memory, laid out as in the file except for their checksums. */
 export class FrameBatch {
   #bytes = Buffer.allocUnsafeSlow(FIRST_BATCH_BYTES)
   #length = 0
@@ -39,14 +39,14 @@ export class FrameBatch {
     return this.#length
   }
 
-  /** Adds bytes that are no record. */
+  /** Adds bytes that are not a record. */
   appendRaw(bytes: Uint8Array): void {
     this.#grow(bytes.length)
     this.#bytes.set(bytes, this.#length)
     this.#length += bytes.length
   }
 
-  /** Copies a record in. @throws EFBIG it is longer than `MOST_RECORD_BYTES`, or empty */
+  /** Adds a copy of a record. @throws EFBIG it is longer than `MOST_RECORD_BYTES`, or empty */
   append(record: Uint8Array): void {
     const { length } = record
     if (length === 0 || length > MOST_RECORD_BYTES) throw new OverlayError('EFBIG', 'append')
@@ -56,12 +56,12 @@ export class FrameBatch {
     this.#length += FRAME_BYTES + length
   }
 
-  /** The record whose frame begins at `at`; valid until the batch changes. */
+  /** The record whose frame starts at `at`; valid until the batch changes. */
   record(at: number): Buffer {
     return recordIn(this.#bytes, at)
   }
 
-  /** Hands all records from `at` on over, with the places of their frames. */
+  /** Passes on all records from `at`, with the offsets of their frames. */
   each(at: number, take: (record: Buffer, at: number) => void): void {
     for (let next = at; next < this.#length; ) {
       const record = this.record(next)
@@ -70,7 +70,7 @@ export class FrameBatch {
     }
   }
 
-  /** Empties the batch and returns what was in it; `spare`, which nobody uses any more, is what it fills next. */
+  /** Empties the batch and returns its contents; `spare`, an unused buffer, is filled next. */
   take(spare?: Buffer<ArrayBuffer>): Buffer<ArrayBuffer> {
     const taken = this.#bytes.subarray(0, this.#length)
     const usable = spare !== undefined && spare.buffer.byteLength <= MOST_SPARE_BYTES
@@ -93,7 +93,7 @@ export function recordIn(bytes: Buffer, at: number): Buffer {
   return bytes.subarray(at + FRAME_BYTES, at + FRAME_BYTES + bytes.readUInt32LE(at + 4))
 }
 
-/** Gives the frames of `bytes`, which will stand at `position` of the file, their checksums. */
+/** Sets the checksums of the frames in `bytes`, which will be at `position` of the file. */
 export function seal(bytes: Buffer, position: number): void {
   for (let at = position === 0 ? HEADER_BYTES : 0; at < bytes.length; ) {
     const end = at + FRAME_BYTES + bytes.readUInt32LE(at + 4)
@@ -106,7 +106,7 @@ function checksum(bytes: Buffer, at: number, end: number, position: number): num
   return crc32(bytes.subarray(at + 4, end), position >>> 0)
 }
 
-/** The record of the frame at `at`, of which `bytes` holds all there is of the file from there; undefined when that is no whole frame. */
+/** The record of the frame at `at` of `bytes`, which extends to the end of the file; undefined if the frame is incomplete. */
 export function checkedRecord(bytes: Buffer, at: number, position: number): Buffer | undefined {
   if (at + FRAME_BYTES > bytes.length) return undefined
   const end = at + FRAME_BYTES + bytes.readUInt32LE(at + 4)
@@ -116,26 +116,26 @@ export function checkedRecord(bytes: Buffer, at: number, position: number): Buff
     : undefined
 }
 
-/** Whether the file `fd` begins with the header of `kind`. */
+/** Whether the file `fd` starts with the header of `kind`. */
 export async function hasHeader(fd: number, kind: string): Promise<boolean> {
   const found = Buffer.alloc(HEADER_BYTES)
   return (await pread(fd, found, 0, HEADER_BYTES, 0)) === HEADER_BYTES && found.equals(headerOf(kind))
 }
 
-/** What `scan` has found. */
+/** The result of `scan`. */
 export interface Scanned {
-  /** Behind the last whole record. */
+  /** The offset after the last intact record. */
   readonly end: number
-  /** Bytes between records that are none: something has damaged the file. */
+  /** The number of bytes between records that are not records: the file is damaged. */
   readonly damagedBytes: number
 }
 
-/** Takes a record, which is valid until `take` returns or, when that is a promise, until it resolves, and the place of its frame. */
+/** Receives a record and the offset of its frame. The record is valid until `take` returns or its promise resolves. */
 export type TakeRecord = (record: Buffer, at: number) => void | Promise<void>
 
 /**
- * Hands over all whole records of the file `fd` that lie between `from` and `to`. What is torn or damaged is passed over, byte by byte, up to the next whole
- * record: as a checksum counts for its place in the file alone, no content of a record can pass for one.
+ * Passes on all intact records of the file `fd` between `from` and `to`. Torn or damaged data is skipped byte by byte up to the next intact
+ * record: because a checksum covers the offset in the file, no content of a record can be mistaken for one.
  */
 export async function scan(fd: number, from: number, to: number, take: TakeRecord): Promise<Scanned> {
   const window = new Window(fd, to)
@@ -159,7 +159,7 @@ export async function scan(fd: number, from: number, to: number, take: TakeRecor
   }
 }
 
-/** A part of a file in memory, that moves along. */
+/** A moving window on a file. */
 class Window {
   readonly #fd: number
   readonly #to: number
@@ -204,7 +204,7 @@ class Window {
   }
 }
 
-/** The record whose frame stands at `at` of the file `fd`; undefined when there is none. */
+/** The record whose frame is at `at` of the file `fd`; undefined if there is none. */
 export async function readRecordAt(fd: number, at: number): Promise<Buffer | undefined> {
   const usual = Buffer.alloc(USUAL_BYTES)
   const read = await pread(fd, usual, 0, USUAL_BYTES, at)

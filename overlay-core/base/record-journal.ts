@@ -6,7 +6,7 @@ import { closeSync, openRoot } from '../sys/open.ts'
 import { LogFile, readOld, takeOver } from './log-file.ts'
 import { RecordLog } from './record-log.ts'
 
-/** A journal is written anew when it has so many records more than twice those that count. */
+/** A journal is rewritten when its records exceed twice the live ones by this number. */
 const SLACK_RECORDS = 1000
 
 /**
@@ -19,7 +19,7 @@ export class RecordJournal implements Journal {
   readonly #file: LogFile
   readonly #log: RecordLog
   #records: readonly string[]
-  /** Lines of an earlier version that are not taken over yet. */
+  /** Lines of an earlier version that are not imported yet. */
   #old: readonly string[]
   #live: LiveRecords | undefined
   #shortening: Promise<void> | undefined
@@ -76,7 +76,7 @@ export class RecordJournal implements Journal {
     await written
   }
 
-  /** To be called when nothing is appended any more. */
+  /** Closes the journal. Call it after the last append. */
   async close(): Promise<void> {
     await this.#shortening
     this.#file.close()

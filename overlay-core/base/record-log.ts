@@ -15,46 +15,46 @@ import {
   type TakeRecord,
 } from './record-frame.ts'
 
-/** While the disk takes nothing so much waits for it, at most. */
+/** The maximum number of bytes that wait while the disk accepts nothing. */
 const MOST_WAITING_BYTES = 4 * 1024 * 1024
 
-/** What a store wants of its log. */
+/** The options of a record log. */
 export interface LogFormat {
-  /** Whose records these are, in up to eight letters; a file of another kind is begun anew. */
+  /** The kind of the records, up to eight letters; a file of another kind is replaced. */
   readonly kind: string
-  /** When a record is durable: `always` when `flushed` resolves, `batched` when `sync` does, `never` it need not be. */
+  /** When a record is durable: with `always` once `flushed` resolves, with `batched` once `sync` does, with `never` it need not be. */
   readonly durability: 'always' | 'batched' | 'never'
-  /** What becomes of records that could not be written: `kept` and written before what follows, or `dropped`, as if they had never been appended. */
+  /** The fate of records that could not be written: `kept` and written before later ones, or `dropped`, as if they had never been appended. */
   readonly unwritten: 'kept' | 'dropped'
 }
 
 /**
- * An append-only file of records, each whole or not there. Appends are collected and written together; `flushed` tells when they are in the file, where
- * they survive the death of the process. What a crash has torn at the end is cut off, what something has damaged in the middle is passed over.
- * The file is written anew, beside the old one, when its owner asks for that, while others go on appending.
+ * An append-only file of records, each of which is complete or absent. Appends are collected and written together; `flushed` says when they are in the file, where
+ * they survive the death of the process. A torn record at the end is cut off, and damage in the middle is skipped.
+ * Its owner can have the file rewritten next to the old one, while others continue to append.
  */
 export class RecordLog {
   readonly #file: LogFile
   readonly #format: LogFormat
-  /** Up to here the file is written, but for what is on its way. */
+  /** The file is written up to here, except for writes in progress. */
   #written = 0
   #flying: Buffer<ArrayBuffer> | undefined
   #writing: Promise<void> | undefined
   #batch = new FrameBatch()
   #spare: Buffer<ArrayBuffer> | undefined
-  /** Writes what is in the batch, for all who wait for that. */
+  /** Writes the batch, for all who wait for it. */
   #next: Promise<void> | undefined
-  /** While this lasts nothing is written: the file is about to be replaced. */
+  /** While this is pending nothing is written, because the file is about to be replaced. */
   #held: Promise<void> | undefined
   #rewriting: Promise<void> | undefined
   #failure: unknown
-  /** Records that were dropped may stand behind `#written`. */
+  /** Whether dropped records may be in the file after `#written`. */
   #ragged = false
-  /** The name of the file is not known to be durable. */
+  /** Whether the name of the file may not be durable yet. */
   #unnamed = true
-  /** Room for the file that it has whatever is written. */
+  /** The preallocated size of the file. */
   #reservedBytes = 0
-  /** Reads and fsyncs that use the file. */
+  /** The number of reads and fsyncs that use the file. */
   readonly #using = new Set<Promise<unknown>>()
   #records = 0
   #damagedBytes = 0
@@ -72,12 +72,12 @@ export class RecordLog {
     return log
   }
 
-  /** Where the next record will stand. */
+  /** The offset of the next record. */
   get end(): number {
     return this.#batchAt + this.#batch.length
   }
 
-  /** Records in the file, alive or not. */
+  /** The number of records in the file, live or obsolete. */
   get records(): number {
     return this.#records
   }
@@ -92,7 +92,7 @@ export class RecordLog {
     return this.#rewrites
   }
 
-  /** Why the file cannot be written at present, if so. */
+  /** The error that prevents writing at present, if any. */
   get failure(): unknown {
     return this.#failure
   }
@@ -122,7 +122,7 @@ export class RecordLog {
     return this.#next
   }
 
-  /** Makes what was appended durable. */
+  /** Makes appended records durable. */
   async sync(): Promise<void> {
     await this.flushed()
     if (this.#format.durability === 'never') return
@@ -130,13 +130,13 @@ export class RecordLog {
     if (this.#unnamed) await this.#syncName()
   }
 
-  /** Sends what was appended on its way to the disk. */
+  /** Starts writing appended records to the disk. */
   async startWriting(): Promise<void> {
     await this.flushed()
     await this.#use(startWriting(this.#file.fd))
   }
 
-  /** The record at `at`, as a copy; undefined when there is none. */
+  /** A copy of the record at `at`; undefined if there is none. */
   async read(at: number): Promise<Buffer | undefined> {
     if (at >= this.#batchAt) return at < this.end ? Buffer.from(this.#batch.record(at - this.#batchAt)) : undefined
     if (at >= this.#written) return Buffer.from(recordIn(this.#flying as Buffer, at - this.#written))
@@ -162,7 +162,7 @@ export class RecordLog {
   compact(keep: KeepRecord, adopt: () => void): Promise<void> {
     return this.#rewriteOnce(async (fresh, begin) => {
       const from = await this.#copy(fresh, HEADER_BYTES, keep)
-      // Most of it is on the disk before anybody has to wait.
+      // Write most of it to the disk before anybody has to wait.
       await fresh.sync()
       await begin()
       await this.#copy(fresh, from, keep)
@@ -182,7 +182,7 @@ export class RecordLog {
   replaceWith(live: () => Iterable<Uint8Array>): Promise<void> {
     return this.#rewriteOnce(async (fresh, begin) => {
       await begin()
-      // Whoever has just heard of a failure may have something to take back first.
+      // A caller that was just told of a failure may have to undo something first.
       await new Promise((resolve) => setImmediate(resolve))
       const records = live()
       const covered = this.#batch.length
@@ -218,7 +218,7 @@ export class RecordLog {
 
   async #writeNext(): Promise<void> {
     do {
-      // What fails here was waited for by others.
+      // Others wait for this and handle the failure.
       await (this.#held ?? this.#writing?.catch(() => undefined))
     } while (this.#held !== undefined || this.#writing !== undefined)
     this.#next = undefined

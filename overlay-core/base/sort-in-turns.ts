@@ -1,9 +1,9 @@
 import { loopBudget } from './loop-turn.ts'
 
-/** Items that are sorted in one go: well below a millisecond. */
+/** The number of items sorted at once, in well below a millisecond. */
 const PART = 256
 
-/** As `toSorted`, stable too, for lists of any length: the event loop never waits for it. */
+/** Like `toSorted`, also stable, for lists of any length without blocking the event loop. */
 export async function sortInTurns<T>(items: readonly T[], compare: (a: T, b: T) => number): Promise<T[]> {
   let from: T[] = []
   for (let start = 0; start < items.length; start += PART) {

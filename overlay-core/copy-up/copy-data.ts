@@ -7,12 +7,12 @@ import { copyFileRange, pread, pwrite, reflink, seekData, seekHole } from '../sy
 import type { Stat } from '../sys/stat.ts'
 import { FlushBehind } from './flush-behind.ts'
 
-/** How much one call copies: small enough that a pool thread is soon free for others. */
+/** The number of bytes per copy call, small enough that a pool thread is soon free for others. */
 const COPY_CHUNK_BYTES = 8 * 1024 * 1024
 
-/** Files up to here share their blocks so soon that it may be awaited under the lock of the object. */
+/** Files up to this size share their blocks so fast that it may be awaited under the lock of the object. */
 export const QUICK_SHARE_BYTES = 64 * 1024 * 1024
-/** So much is copied in less than a millisecond. */
+/** This many bytes are copied in less than a millisecond. */
 const QUICK_COPY_BYTES = 1024 * 1024
 
 /** How data is copied: by one call, that is quick or nearly so, or `long`, by `copyData`. */
@@ -21,7 +21,7 @@ export type DataWay = 'none' | 'share' | 'copy' | 'long'
 /** Layers with files whose file system cannot share blocks with the upper. */
 const neverShare = new WeakSet<Layer>()
 
-/** Remembers that nothing in `layer` shares blocks with the upper. */
+/** Records that nothing in `layer` shares blocks with the upper. */
 export function noteNoSharing(layer: Layer): void {
   neverShare.add(layer)
 }
@@ -30,12 +30,12 @@ export function noteNoSharing(layer: Layer): void {
 export function wayOf(sb: SuperBlock, layer: Layer, { size, blocks }: Stat): DataWay {
   if (size === 0) return 'none'
   if (layer.fsIndex === sb.upper?.fsIndex && !neverShare.has(layer)) return 'share'
-  // Copied whole, holes would become blocks.
+  // Copying the whole file would fill holes with blocks.
   return size <= QUICK_COPY_BYTES && blocks * 512 >= size ? 'copy' : 'long'
 }
 
 /**
- * Whether a copy has to be synced before it gets its name: as in the kernel what was copied does, and with fsync=strict everything. Shared
+ * Whether a copy must be synced before it gets its name: as in the kernel, copied data must, and with fsync=strict everything. Shared
  * blocks are on disk, and where the file system orders its journal no name gets there before them.
  */
 export function syncsCopy({ options, upper }: SuperBlock, sizeBytes: number, shared: boolean): boolean {
@@ -45,8 +45,8 @@ export function syncsCopy({ options, upper }: SuperBlock, sizeBytes: number, sha
 }
 
 /**
- * Copies `sizeBytes` of data: shared blocks where possible (then true), else in the kernel, else by chunks; holes stay holes. `needWanted`
- * is called between the chunks and may throw to give up. With `toDisk` an fsync will follow: large files are written out meanwhile.
+ * Copies `sizeBytes` of data: by sharing blocks if possible (returns true), otherwise in the kernel, otherwise in chunks; holes stay holes. `needWanted`
+ * is called between chunks and may throw to abort. With `toDisk` an fsync will follow, so large files are written out meanwhile.
  */
 export async function copyData(
   from: number,
@@ -61,7 +61,7 @@ export async function copyData(
   return false
 }
 
-/** As `copyData`, where blocks cannot be shared. */
+/** Like `copyData`, for files that cannot share blocks. */
 export async function copyExtents(
   from: number,
   to: number,
@@ -96,7 +96,7 @@ async function copyEach(
   }
 }
 
-/** Overwrites `to` with the `sizeBytes` bytes of `from`, holes as zeros, and cuts it there. */
+/** Overwrites `to` with the `sizeBytes` bytes of `from`, holes as zeros, and truncates it to that size. */
 export async function copyInPlace(from: number, to: number, sizeBytes: number): Promise<void> {
   if (sizeBytes > 0 && !(await reflink(to, from))) await copyExtent(from, to, 0, sizeBytes, () => undefined)
   await truncateFd(to, sizeBytes)
@@ -115,7 +115,7 @@ async function copyExtent(
     needWanted()
     const length = Math.min(COPY_CHUNK_BYTES, end - position)
     const copied = await copyChunk(from, to, position, length)
-    // The lower became shorter underneath: what is missing reads as zeros.
+    // The lower became shorter meanwhile: the missing part reads as zeros.
     if (copied === 0) return
     await trail?.follow(position, copied)
     position += copied
@@ -135,7 +135,7 @@ async function copyChunk(from: number, to: number, position: number, length: num
   return read
 }
 
-/** A copy that nobody can get at any more is given up. @throws ESTALE */
+/** Aborts a copy that nobody can reach any more. @throws ESTALE */
 export function needWanted(inode: OvlInode): void {
   if (inode.unlinked) throw new OverlayError('ESTALE', 'copy-up')
 }

@@ -31,15 +31,15 @@ import { type CopySource, openSource } from './copy-source.ts'
 const EPERM = 1
 const EOPNOTSUPP = 95
 
-/** Copies up the directory that a copy belongs in. */
+/** Copies up the parent directory of a copy. */
 type CopyUpDir = (dir: OvlInode) => Promise<void> | undefined
 
 /**
- * The short way of a copy-up, for nearly every file: one name, data in the topmost lower, an upper that takes the attributes that the lower has.
- * It makes the same calls as the long way, in the same order, but on as few trips to a thread as it can: two, when the data need not be synced.
- * False when this is no such file, or an attribute was refused; then nothing has changed.
+ * The fast path of a copy-up, for nearly every file: one name, data in the topmost lower, and an upper that accepts the attributes of the lower.
+ * It makes the same calls as the slow path, in the same order, but in as few trips to a thread as possible: two if the data need not be synced.
+ * Returns false if this is not such a file, or an attribute was refused; then nothing has changed.
  *
- * @throws ENOSPC | EDQUOT | EIO … nothing has changed then either · ESTALE the last name went meanwhile
+ * @throws ENOSPC | EDQUOT | EIO … and nothing has changed · ESTALE the last name was removed meanwhile
  */
 export async function copyFileUp(
   sb: SuperBlock,
@@ -68,7 +68,7 @@ function isSimple(sb: SuperBlock, inode: OvlInode): boolean {
   return sb.xattrStore === diskXattrs && !sb.keepsOwners && sb.upper?.inodeNumbers === undefined
 }
 
-/** One copy-up on its way. */
+/** A copy-up in progress. */
 class FileCopy {
   readonly #sb: SuperBlock
   readonly #inode: OvlInode
@@ -86,7 +86,7 @@ class FileCopy {
     this.#attributes = [...source.attributes, ...marks]
   }
 
-  /** False when an attribute was refused. */
+  /** False if an attribute was refused. */
   async run(keepsOpen: boolean, copyUpDir: CopyUpDir): Promise<boolean> {
     let published = false
     try {
@@ -124,7 +124,7 @@ class FileCopy {
     return true
   }
 
-  /** Makes the file, and fills it where that is one call. */
+  /** Creates the file, and fills it if that takes one call. */
   async #beginning(way: DataWay): Promise<SystemCall[]> {
     const workFd = await this.#sb.descriptors.of(this.#sb.work as Real)
     const open = openStep(workFd, this.#temp, O_RDWR | O_CREAT | O_EXCL | O_NOATIME, 0o600)
@@ -133,7 +133,7 @@ class FileCopy {
     return way === 'copy' ? [open, quickCopyStep(fd, new ResultOf(0), stat.size)] : [open]
   }
 
-  /** The owner before the attributes, as a change of owner takes capabilities away. */
+  /** The owner before the attributes, because a change of owner drops capabilities. */
   #dressing(file: number | ResultOf): SystemCall[] {
     const { uid, gid, mode, atime, mtime } = this.#source.stat
     const owned = uid === this.#sb.serverUid && gid === this.#sb.serverGid

@@ -7,14 +7,14 @@ import { timesAtStep, utimesAt } from '../sys/attr.ts'
 import { type SystemCall, tryCalls } from '../sys/call.ts'
 import { statxFd } from '../sys/stat.ts'
 
-/** Where a copy belongs. @throws ESTALE the last name has gone */
+/** The destination of a copy. @throws ESTALE the last name was removed */
 export function needAlias(inode: OvlInode): Alias {
   const { alias } = inode
   if (!alias) throw new OverlayError('ESTALE', 'copy-up')
   return alias
 }
 
-/** Makes the real object `upper`, which is in its place now, the one that counts. */
+/** Makes the published real object `upper` the topmost one of the inode. */
 export function installCopy(sb: SuperBlock, inode: OvlInode, upper: Real): void {
   inode.upper = upper
   inode.hasOrigin = true
@@ -24,7 +24,7 @@ export function installCopy(sb: SuperBlock, inode: OvlInode, upper: Real): void 
 }
 
 /**
- * Runs `change` in the upper of `dir` and puts the directory's times back, unless somebody else changes the directory meanwhile: that
+ * Runs `change` in the upper of `dir` and restores the directory's times, unless somebody else changes the directory meanwhile: that
  * change keeps a new time.
  */
 export async function keepingTimes(

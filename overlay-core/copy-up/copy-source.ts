@@ -11,15 +11,15 @@ import { type Stat, StatOut, statStep } from '../sys/stat.ts'
 import { GOES_ON_AFTER_FAILURE } from '../sys/thread-layout.ts'
 import { XattrOut, xattrNamesStep, xattrStep } from '../sys/xattr.ts'
 
-/** More attributes than these, or larger ones, are copied one by one. */
+/** More or larger attributes than these are copied individually. */
 const MOST_ATTRIBUTES = 6
 
-/** errno of an open that the careful way is to try again, and to explain: EPERM, ENOENT, ENXIO, ELOOP. */
+/** Errors of an open that the slow path retries and reports: EPERM, ENOENT, ENXIO, ELOOP. */
 const TRY_OTHERWISE: ReadonlySet<number> = new Set([1, 2, 6, 40])
 const ENODATA = 61
 const ERANGE = 34
 
-/** A lower file that is to be copied, open, with what goes along. */
+/** An open lower file to be copied, and the data to copy with it. */
 export interface CopySource {
   readonly fd: number
   readonly stat: Stat
@@ -57,7 +57,7 @@ export async function openSource(sb: SuperBlock, dirFd: number, name: Name): Pro
   }
 }
 
-/** The attributes that go along; undefined when they are many or large. */
+/** The attributes to copy; undefined if they are many or large. */
 async function readAttributes(
   sb: SuperBlock,
   fd: number,
@@ -77,7 +77,7 @@ async function readAttributes(
     if (result === -ERANGE) return undefined
     const value = (outs[i] as XattrOut).value(result)
     if (!value) throw sysError('getxattr', -result)
-    // A large note lies in the workdir of the overlay whose upper this lower was.
+    // Large protocol data is in the workdir of the overlay whose upper this lower was.
     if (sb.overlayXattrs.slotOf(name) === undefined || !isMarker(value)) found.push({ name, value })
   }
   return found

@@ -26,12 +26,12 @@ import { copyFileUp } from './copy-file.ts'
 import { installCopy, keepingTimes, needAlias } from './copy-publish.ts'
 import { giveMode, giveOwner, needsStub } from './owner.ts'
 
-/** What an operation needs of an object: only its attributes and name changeable (metacopy=on leaves the data below), its data too, or that to be open. */
+/** What an operation needs to change: only attributes and name (metacopy=on leaves the data in the lower), the data too, or an open file. */
 export type CopyNeed = 'metadata' | 'data' | 'open'
 
-/** A copy of so much is awaited under locks as well: it takes less than a millisecond. */
+/** Copies up to this size may be awaited under locks, because they take less than a millisecond. */
 const SHORT_COPY_BYTES = 1024 * 1024
-/** How often an operation goes back to copy up without its locks. */
+/** How often an operation releases its locks to copy up. */
 const MOST_COPIES_FIRST = 3
 
 /**
@@ -59,7 +59,7 @@ export function copyUp(sb: SuperBlock, inode: OvlInode, need: CopyNeed = 'data')
   return copying
 }
 
-/** What an operation that holds locks found to be copied up first, without them. */
+/** A copy-up that an operation found necessary while it held locks, to be done without them. */
 export class LongCopy {
   readonly inode: OvlInode
 
@@ -76,8 +76,8 @@ export function longCopyOf(sb: SuperBlock, inode: OvlInode | undefined): LongCop
 }
 
 /**
- * Runs `work`, that takes locks, and again after the copy-up that it asks for. When objects change places all the time, `work` is told
- * in the end to be `patient` and to copy up under its locks.
+ * Runs `work`, which takes locks, and runs it again after the copy-up that it requests. If objects keep changing, `work` is finally told
+ * to be `patient` and to copy up under its locks.
  */
 export async function copyingUpFirst<T>(sb: SuperBlock, work: (patient: boolean) => Promise<T | LongCopy>): Promise<T> {
   for (let attempt = 0; ; attempt++) {
@@ -92,7 +92,7 @@ export async function copyingUpFirst<T>(sb: SuperBlock, work: (patient: boolean)
   }
 }
 
-/** Makes an upper name for this alias of a hard link that was copied up through another name (ovl_link_up). */
+/** Creates an upper name for this alias of a hard link that was copied up through another name (ovl_link_up). */
 export async function linkUpAlias(sb: SuperBlock, inode: OvlInode, dir: OvlInode, name: string): Promise<void> {
   await copyUp(sb, dir)
   const dirReal = dir.upper as Real
@@ -120,8 +120,8 @@ async function linkUp(sb: SuperBlock, inode: OvlInode, dir: OvlInode, name: stri
 }
 
 /**
- * Builds without a lock, as a lower does not change and who would change the object waits for the copy; so no copy, however long, keeps
- * the name from being looked up, removed or replaced. What is built counts only once it is published under the lock.
+ * Builds the copy without a lock, because a lower does not change and changes of the object wait for the copy. So no copy, however long, keeps
+ * the name from being looked up, removed or replaced. The copy counts only once it is published under the lock.
  */
 async function copyUpOnce(sb: SuperBlock, inode: OvlInode, need: CopyNeed): Promise<void> {
   await copyUp(sb, needAlias(inode).dir)
@@ -149,7 +149,7 @@ async function copyUpOnce(sb: SuperBlock, inode: OvlInode, need: CopyNeed): Prom
   }
 }
 
-/** Gives the finished copy its name; false when another one is left of a hard link, in a directory that has to be copied up first. */
+/** Gives the finished copy its name; false if only another name of a hard link is left, whose directory must be copied up first. */
 async function publishLocked(sb: SuperBlock, inode: OvlInode, temp: string, built: Built): Promise<boolean> {
   const alias = needAlias(inode)
   const parent = alias.dir.upper
@@ -169,7 +169,7 @@ async function publishLocked(sb: SuperBlock, inode: OvlInode, temp: string, buil
   return true
 }
 
-/** Moves the finished object to its place; the parent keeps its times, as nothing changed for those who look. */
+/** Moves the finished object to its name; the parent keeps its times, because nothing visible changed. */
 async function publish(sb: SuperBlock, temp: string, at: Alias): Promise<void> {
   const parent = at.dir.upper as Real
   await keepingTimes(sb, at.dir, () => parent.layer.marks.publish(sb, temp, parent, at.name, false, undefined))
@@ -205,7 +205,7 @@ interface Build {
   readonly inode: OvlInode
   readonly lower: Real
   readonly stat: Stat
-  /** Where the data is; undefined to leave it there. */
+  /** The source of the data; undefined to leave it in the lower. */
   readonly data: Real | undefined
   readonly temp: string
   /** What it is known by: its origin, or the identity of a name that leaves the other hard links. */
@@ -217,9 +217,9 @@ interface Build {
 /** A finished copy. */
 interface Built {
   readonly stat: Stat
-  /** The data was left below. */
+  /** Whether the data was left in the lower. */
   readonly metacopy: boolean
-  /** Owner and mode as recorded, where the disk cannot hold them. */
+  /** The recorded owner and mode, if the disk cannot store them. */
   readonly record: OverrideStat | undefined
 }
 
@@ -292,7 +292,7 @@ async function makeSame(
   }
 }
 
-/** Makes the regular file: with the data of `data`, or only as long as that (metacopy). */
+/** Creates the regular file, with the data of `data` or only with its size (metacopy). */
 async function copyRegular(
   sb: SuperBlock,
   inode: OvlInode,
@@ -334,7 +334,7 @@ async function completeData(sb: SuperBlock, inode: OvlInode): Promise<void> {
     } finally {
       closeLater(to)
     }
-    // Writing has taken the capability away, but this is no change for those who look.
+    // Writing has dropped the capability, but this is not a visible change, so restore it.
     if (capability) await setXattr(object, '', 'security.capability', capability)
     await utimesAt(object, '', before.atime, before.mtime)
     if (sb.options.fsync === 'strict') await syncObject(object)
@@ -346,13 +346,13 @@ async function completeData(sb: SuperBlock, inode: OvlInode): Promise<void> {
   })
 }
 
-/** Copies extended attributes, ACLs included; those private to an overlay stay behind (ovl_copy_xattr). */
+/** Copies extended attributes, including ACLs but not those private to an overlay (ovl_copy_xattr). */
 async function copyXattrs(sb: SuperBlock, lower: Real, workFd: number, temp: string): Promise<void> {
   const parentFd = await sb.descriptors.of(lower.parent as Real)
   for (const name of await sb.xattrStore.list(parentFd, lower.name)) {
     if (!sb.overlayXattrs.copiesUp(name)) continue
     const value = await sb.xattrStore.get(parentFd, lower.name, name)
-    // A large note lies in the workdir of the overlay whose upper this lower was.
+    // Large protocol data is in the workdir of the overlay whose upper this lower was.
     if (!value || (sb.overlayXattrs.slotOf(name) !== undefined && isMarker(value))) continue
     await carryAttribute(sb, { fd: workFd, name: temp }, name, value)
   }

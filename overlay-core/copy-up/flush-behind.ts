@@ -1,13 +1,13 @@
 import { writeOut } from '../sys/data.ts'
 
-/** A smaller file goes to the disk as a whole in the end, which is soon done. */
+/** Smaller files are synced at the end, which is fast. */
 const SMALL_BYTES = 64 * 1024 * 1024
-/** How much is under way to the disk: what others want of it waits no longer than that takes, some milliseconds. */
+/** The amount of data being written to the disk, which delays other requests by a few milliseconds at most. */
 const PIECE_BYTES = 1024 * 1024
 
 /**
- * Lets what was copied of a large file go to the disk as the copy proceeds, in small pieces: a single fsync in the end would fill the disk's queue
- * for seconds, and the journal, for which changes of names wait, would have to queue behind it.
+ * Writes a large file to the disk in small pieces while it is copied. A single fsync at the end would fill the disk's queue
+ * for seconds, and the journal, for which changes of names wait, would queue behind it.
  */
 export class FlushBehind {
   readonly #fd: number
@@ -18,20 +18,20 @@ export class FlushBehind {
     this.#fd = fd
   }
 
-  /** Whether a copy of this size should leave one. */
+  /** Whether a copy of this size should be written out this way. */
   static suits(sizeBytes: number): boolean {
     return sizeBytes > SMALL_BYTES
   }
 
-  /** Takes a chunk that was copied; resolves when the one before it is on the disk. @throws ENOSPC | EDQUOT | EIO of that one */
+  /** Adds a copied chunk; resolves when the previous one is on the disk. @throws ENOSPC | EDQUOT | EIO of that one */
   async follow(position: number, length: number): Promise<void> {
     await this.#chunk
     this.#chunk = this.#write(position, length)
-    // Heard of at the next chunk or at the end.
+    // The error is reported at the next chunk or at the end.
     this.#chunk.catch(() => undefined)
   }
 
-  /** Resolves when all is on the disk; an fsync has still to follow. @throws as `follow` */
+  /** Resolves when all chunks are on the disk; an fsync must still follow. @throws as `follow` */
   async end(): Promise<void> {
     await this.#chunk
   }

@@ -19,15 +19,15 @@ const PERMISSIONS = 0o777
 const STICKY = 0o1000
 const NO_DEVICE = { major: 0, minor: 0 }
 
-/** What a new object is to have from birth: its owner and mode, and the ACLs inherited from its directory. */
+/** The initial rights of a new object: owner, mode, and the ACLs inherited from its directory. */
 export interface NewObjectSpec extends NodeOwnership {
-  /** It is to be made as an empty file that stands for it (`needsStub`). */
+  /** Whether it is created as an empty file that represents it (`needsStub`). */
   readonly stub: boolean
   readonly access: readonly AclEntry[] | undefined
   readonly defaultAcl: Uint8Array | undefined
 }
 
-/** What a new object of `type` takes over from the default ACL of its directory `dir`; without one, `owner` stays as it is. */
+/** Applies the default ACL of the directory `dir` to a new object of `type`; without one, `owner` stays unchanged. */
 export function inherit(
   sb: SuperBlock,
   dir: Rights,

@@ -1,6 +1,6 @@
 import { OverlayError } from '../api/errno.ts'
 
-/** The attributes that hold the ACLs of an object. */
+/** The attributes that store the ACLs of an object. */
 export const ACL_ACCESS = 'system.posix_acl_access'
 export const ACL_DEFAULT = 'system.posix_acl_default'
 
@@ -12,7 +12,7 @@ const NO_ID = 0xffffffff
 
 const Tag = { userObj: 1, user: 2, groupObj: 4, group: 8, mask: 16, other: 32 } as const
 
-/** One entry: whom it concerns (`tag`, and `id` for a named user or group) and what they may, as bits 4 2 1. */
+/** One entry: its subject (`tag`, and `id` for a named user or group) and its permissions as bits 4 2 1. */
 export interface AclEntry {
   readonly tag: number
   readonly perm: number
@@ -26,8 +26,8 @@ export interface NamedRight {
 }
 
 /**
- * What an access ACL says beyond the mode. The rights of owner and others, and the mask, stand in the mode, where chmod changes
- * them; so this stays valid through any chmod.
+ * The part of an access ACL beyond the mode. The rights of owner and others, and the mask, are in the mode, where chmod changes
+ * them, so this stays valid through any chmod.
  */
 export interface AccessAcl {
   readonly users: readonly NamedRight[]
@@ -37,7 +37,7 @@ export interface AccessAcl {
 }
 
 /**
- * Decodes the value of an ACL attribute; no entries means that the ACL is to be removed.
+ * Decodes the value of an ACL attribute; no entries mean that the ACL should be removed.
  *
  * @throws EINVAL malformed · EOPNOTSUPP another version
  * @see fs/posix_acl.c posix_acl_from_xattr
@@ -74,9 +74,9 @@ export function encodeAcl(entries: readonly AclEntry[]): Uint8Array {
 }
 
 /**
- * Checks that entries make an ACL: owner, named users, group, named groups, mask (needed as soon as anyone is named), others.
+ * Checks that entries form a valid ACL: owner, named users, group, named groups, mask (required if anyone is named), others.
  *
- * @throws EINVAL they do not
+ * @throws EINVAL they are invalid
  * @see fs/posix_acl.c posix_acl_valid
  */
 export function checkAcl(entries: readonly AclEntry[]): void {
@@ -94,7 +94,7 @@ export function checkAcl(entries: readonly AclEntry[]): void {
   if (!complete || masks > 1 || (named && masks === 0)) throw new OverlayError('EINVAL', 'acl')
 }
 
-/** What an access ACL says beyond the mode; undefined where the mode says it all. */
+/** The part of an access ACL beyond the mode; undefined if the mode is equivalent. */
 export function beyondMode(entries: readonly AclEntry[]): AccessAcl | undefined {
   if (!entries.some(({ tag }) => tag === Tag.mask)) return undefined
   const named = (tag: number) => entries.filter((entry) => entry.tag === tag).map(({ id, perm }) => ({ id, perm }))
@@ -103,8 +103,8 @@ export function beyondMode(entries: readonly AclEntry[]): AccessAcl | undefined 
 }
 
 /**
- * What a new object gets from the default ACL of its directory: its mode, cut down by the ACL, and its access ACL where the mode
- * does not say it all.
+ * The result of the default ACL of a directory for a new object: its mode, restricted by the ACL, and its access ACL if the mode
+ * is not equivalent.
  *
  * @see fs/posix_acl.c posix_acl_create and posix_acl_create_masq
  */
@@ -125,7 +125,7 @@ export function inheritAcl(
   return { mode: result, access: masked ? access : undefined }
 }
 
-/** The entries with those that the mode governs taken from it (posix_acl_chmod). */
+/** The entries, updated from the mode (posix_acl_chmod). */
 export function withMode(entries: readonly AclEntry[], mode: number): AclEntry[] {
   const groupTag = entries.some(({ tag }) => tag === Tag.mask) ? Tag.mask : Tag.groupObj
   return entries.map((entry) => {
@@ -134,7 +134,7 @@ export function withMode(entries: readonly AclEntry[], mode: number): AclEntry[]
   })
 }
 
-/** The permission bits that an access ACL gives the object's mode (posix_acl_equiv_mode). */
+/** The permission bits of the mode according to an access ACL (posix_acl_equiv_mode). */
 export function modeOf(entries: readonly AclEntry[]): number {
   const groupTag = entries.some(({ tag }) => tag === Tag.mask) ? Tag.mask : Tag.groupObj
   let mode = 0
@@ -142,7 +142,7 @@ export function modeOf(entries: readonly AclEntry[]): number {
   return mode & 0o777
 }
 
-/** Where the permission bits of an entry stand in the mode; undefined for those that do not. */
+/** The shift of an entry's permission bits in the mode; undefined for entries that are not in the mode. */
 function shiftOf(tag: number, groupTag: number): number | undefined {
   if (tag === Tag.userObj) return 6
   if (tag === groupTag) return 3

@@ -9,11 +9,11 @@ import { asksForAttributes, type Found, type InodeNumbers, type Layer, mayBeIno,
 const PROBE_FLAGS = O_PATH | O_NOFOLLOW
 
 /**
- * The O_PATH descriptors of real directories: opened when first needed, bounded, closed by second chance.
+ * The O_PATH descriptors of real directories: opened on demand, limited in number, and closed by second chance.
  *
- * A descriptor number obtained here stays valid for the rest of the synchronous code, and inside `run` until that call
- * ends: closing waits for every call that was running when it was evicted (epochs), so that no call can meet a number that
- * was closed and given to another file.
+ * A descriptor obtained here stays valid for the rest of the synchronous code, and inside `run` until that call
+ * ends: closing waits for every call that was running when it was evicted (epochs), so that no call can use a number that
+ * was closed and reused for another file.
  */
 export class Descriptors {
   readonly #limit: () => number
@@ -27,7 +27,7 @@ export class Descriptors {
   readonly #waiting: (() => void)[] = []
   #reals: Map<number, Real> | undefined
 
-  /** @param limit how many directory descriptors may be open at once, now */
+  /** @param limit returns the present limit of open directory descriptors */
   constructor(limit: () => number) {
     this.#limit = limit
   }
@@ -42,7 +42,7 @@ export class Descriptors {
     return this.#reals?.get(fd)
   }
 
-  /** Runs an asynchronous call; descriptors that it obtains stay open until it ends. */
+  /** Runs an asynchronous call; its descriptors stay open until it ends. */
   async run<T>(call: () => Promise<T>): Promise<T> {
     const epoch = this.enter()
     try {
@@ -52,14 +52,14 @@ export class Descriptors {
     }
   }
 
-  /** As the beginning of `run`; `leave` gets what it returns. */
+  /** The start of `run`; pass its result to `leave`. */
   enter(): number {
     const epoch = this.#epoch
     this.#running.set(epoch, (this.#running.get(epoch) ?? 0) + 1)
     return epoch
   }
 
-  /** As the end of `run`. */
+  /** The end of `run`. */
   leave(epoch: number): void {
     const left = (this.#running.get(epoch) as number) - 1
     if (left === 0) this.#running.delete(epoch)
@@ -76,12 +76,12 @@ export class Descriptors {
     return next
   }
 
-  /** How many directory descriptors may be open at once. */
+  /** The limit of open directory descriptors. */
   get limit(): number {
     return this.#limit()
   }
 
-  /** Resolves when no call runs any more. */
+  /** Resolves when no call is running any more. */
   async idle(): Promise<void> {
     while (this.#running.size > 0) {
       const { promise, resolve } = Promise.withResolvers<void>()
@@ -90,7 +90,7 @@ export class Descriptors {
     }
   }
 
-  /** The descriptor of `real`, a directory or an object without a known name. @throws ESTALE it is no longer where it was */
+  /** The descriptor of `real`, a directory or an object without a known name. @throws ESTALE it is no longer at its name */
   of(real: Real): MaybePromise<number> {
     if (real.fd >= 0) {
       real.used = true
@@ -102,7 +102,7 @@ export class Descriptors {
     return this.#openBelow(parentFd, real)
   }
 
-  /** Takes over `fd` for `real`, or closes it when one is open already. */
+  /** Takes ownership of `fd` for `real`, or closes it if one is already open. */
   adopt(real: Real, fd: number): void {
     if (real.fd >= 0) {
       closeSync(fd)
@@ -116,7 +116,7 @@ export class Descriptors {
     if (this.#open.size > limit) this.#evict(limit)
   }
 
-  /** Gives up the descriptor of `real`, if any. */
+  /** Closes the descriptor of `real`, if any. */
   drop(real: Real): void {
     if (real.fd < 0) return
     this.#open.delete(real)
@@ -124,14 +124,14 @@ export class Descriptors {
     real.fd = -1
   }
 
-  /** Closes `fd` when no call that runs now can still use it. */
+  /** Closes `fd` once no running call can use it. */
   retire(fd: number): void {
     this.#retired.push({ epoch: this.#epoch++, fd })
     this.#scheduleDrain()
   }
 
   /**
-   * An O_PATH descriptor of the object that `real` stands for, whatever has its name by now: -1 when that is another object, or nothing. The
+   * An O_PATH descriptor of the object of `real`; -1 if another object, or nothing, has its name by now. The
    * caller owns it.
    */
   async openObject(real: Real): Promise<number> {
@@ -183,7 +183,7 @@ export class Descriptors {
     return { real, stat }
   }
 
-  /** What is called `name` in `dir`, without following a symlink; undefined when nothing is. */
+  /** The object named `name` in `dir`, without following a symlink; undefined if there is none. */
   probe(dir: Real, name: Name): MaybePromise<Probe | undefined> {
     const { local } = dir.layer
     if (asksForAttributes(dir.layer)) return this.#probeAsking(dir, name)
@@ -218,14 +218,14 @@ export class Descriptors {
     }
   }
 
-  /** The real object that `probe` found at `name` in `dir`; takes over its descriptor. */
+  /** Makes the real object that `probe` found at `name` in `dir`; takes ownership of its descriptor. */
   found(dir: Real, name: Name, probe: Probe): Found {
     const real = new Real(dir.layer, dir, name, probe.stat.ino)
     if (probe.fd >= 0) this.adopt(real, probe.fd)
     return { real, stat: probe.stat }
   }
 
-  /** Gives up every descriptor of these layers, those of their roots too: they are in no stack any more. */
+  /** Closes every descriptor of these layers, including their roots, because they left the stack. */
   dropLayers(layers: ReadonlySet<Layer>): void {
     for (const real of this.#open) if (layers.has(real.layer)) this.drop(real)
     for (const { root } of layers) {
@@ -234,7 +234,7 @@ export class Descriptors {
     }
   }
 
-  /** Closes everything; nothing may run any more. */
+  /** Closes everything. No call may be running. */
   closeAll(): void {
     for (const real of this.#open) {
       closeSync(real.fd)
@@ -251,7 +251,7 @@ export class Descriptors {
     if (opening !== undefined) return opening
     const found = probeAt(parentFd, real.name, real.layer.local)
     if (!(found instanceof Promise)) return this.#adoptProbe(real, found)
-    // Hundreds of calls in one directory open it once: they could use up all descriptors.
+    // Concurrent calls in one directory open it once; otherwise they could use up all descriptors.
     const opened = found.then((probe) => this.#adoptProbe(real, probe)).finally(() => this.#opening.delete(real))
     this.#opening.set(real, opened)
     return opened

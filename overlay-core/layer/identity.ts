@@ -8,7 +8,7 @@ const FS_STEP = 2 ** 48
 const NAME_IDENTITY_BYTES = 12
 const LOWER_IDENTITY_BYTES = 24
 
-/** What identifies an object of the overlay; see `Inode.key`. */
+/** The identity of an object of the overlay; see `Inode.key`. */
 export interface Identity {
   readonly key: number
   readonly generation: number
@@ -32,8 +32,8 @@ export function keyOf({ fsIndex }: Layer, { inoHi, inoLo }: { inoHi: number; ino
 }
 
 /**
- * The identity of one name of a lower hard link that copy-up will separate (index=off): its file id is its own, as the other names will
- * go on having the lower's data.
+ * The identity of one name of a lower hard link that copy-up will separate (index=off): it has its own file id, because the other names will
+ * continue to have the lower's data.
  */
 export function identityOfName(layer: Layer, stat: Stat, dirKey: number, name: string): Identity {
   return withOwnFileId(keyFor(`n${dirKey}/${name}`), (generationOf(stat) ^ layer.salt) >>> 0)
@@ -84,7 +84,7 @@ function keyFor(text: string): number {
   return 2 ** 52 + hash.readUInt32LE(0) * 2 ** 20 + (hash.readUInt32LE(4) >>> 12)
 }
 
-/** The file id: the real inode number, with the number of the file system in the top 8 bits when they are free (xino). */
+/** The file id: the real inode number, with the number of the file system in the top 8 bits if they are free (xino). */
 export function fileId(layer: Layer, stat: { inoHi: number; inoLo: number }): { fileIdHi: number; fileIdLo: number } {
   const hi = stat.inoHi < 0x1000000 ? stat.inoHi + layer.fsIndex * 0x1000000 : stat.inoHi
   return { fileIdHi: hi >>> 0, fileIdLo: stat.inoLo }

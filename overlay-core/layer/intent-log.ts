@@ -11,7 +11,7 @@ import { isWhiteoutDevice } from './whiteout.ts'
 
 /** The name of the log in the workdir. */
 export const INTENT_FILE_NAME = 'steps'
-/** From this size on the log starts again at its beginning, as soon as no change runs. Room for so much is made at mount. */
+/** At this size the log starts again at its beginning, as soon as no change is running. A mount preallocates this size. */
 const LIMIT_BYTES = 64 * 1024
 
 /** A name in a directory of the upper. */
@@ -27,8 +27,8 @@ interface Line {
 }
 
 /**
- * What changes that take several steps were about, so that the next mount can set right what a crash left in the middle: an
- * append-only log in the workdir, one line before each such change. A line stays when the change is done, as setting right what is right
+ * The intent log records changes that take several steps, so that the next mount can complete or undo those that a crash interrupted: an
+ * append-only log in the workdir with one line before each such change. A line stays after the change is done, because repairing a completed change
  * does nothing.
  */
 export class IntentLog {

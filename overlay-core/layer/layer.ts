@@ -3,7 +3,7 @@ import type { KernelHandle } from '../sys/handle.ts'
 import type { Stat } from '../sys/stat.ts'
 import type { WhiteoutFormat } from './whiteout-format.ts'
 
-/** One layer of the stack. Lower layers are never written. */
+/** A layer of the stack. Lower layers are never written. */
 export interface Layer {
   /** 0 is the upper (also when there is none), lowers count from 1, topmost first. Changes when a remount puts the layer elsewhere. */
   index: number
@@ -12,7 +12,7 @@ export interface Layer {
   /** Goes into the generation of an object that is known by its name, so that one of another file system is another one. */
   readonly salt: number
   readonly isUpper: boolean
-  /** A data-only layer: reached through metacopy redirects, never searched by name. */
+  /** Whether it is a data-only layer: reached through metacopy redirects, never searched by name. */
   readonly dataOnly: boolean
   /** Its file system answers an open from memory; others (network, FUSE) may ask somebody, so never on the event loop. */
   readonly local: boolean
@@ -20,7 +20,7 @@ export interface Layer {
   readonly sharesInOrder: boolean
   /** Its root carries overlay marks: it is or was the upper of an overlay. */
   readonly wasUpper: boolean
-  /** Its file system has POSIX ACLs. */
+  /** Whether its file system has POSIX ACLs. */
   readonly hasAcls: boolean
   /** Set where the file system makes its inode numbers up anew: the overlay's own stand in their place. */
   inodeNumbers: InodeNumbers | undefined
@@ -68,7 +68,7 @@ export function mayBeIno(real: Real, ino: number): boolean {
   return real.ino === ino || isNumberMadeUp(real)
 }
 
-/** What only few objects have. */
+/** Fields that only few objects have. */
 class RealNotes {
   redirect: string | undefined = undefined
   stampNs = 0
@@ -119,7 +119,7 @@ export class Real {
     this.#set(USED, used)
   }
 
-  /** Directory marked as opaque. */
+  /** Whether the directory is marked as opaque. */
   get opaque(): boolean {
     return (this.#bits & OPAQUE) !== 0
   }
@@ -201,7 +201,7 @@ export class Real {
   }
 }
 
-/** What stands at a name of a real directory. `fd` is an O_PATH descriptor for directories (the caller owns it), else -1. */
+/** The object at a name of a real directory. `fd` is an O_PATH descriptor for directories (the caller owns it), otherwise -1. */
 export interface Probe {
   readonly stat: Stat
   readonly fd: number

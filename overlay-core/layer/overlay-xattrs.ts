@@ -36,23 +36,23 @@ export class XattrNames {
     this.identity = `${this.prefix}identity`
   }
 
-  /** The stored name of a protocol's note. */
+  /** The stored attribute name of protocol data. */
   note(slot: string): string {
     return `${this.prefix}overlayd.${slot}`
   }
 
-  /** The slot of a note by its stored name; undefined when it is none. */
+  /** The slot of protocol data for a stored attribute name; undefined if it is not protocol data. */
   slotOf(stored: string): string | undefined {
     const start = `${this.prefix}overlayd.`
     return stored.startsWith(start) ? stored.slice(start.length) : undefined
   }
 
-  /** How a name that a client uses is stored. */
+  /** The stored name for a client's name. */
   toStored(name: string): string {
     return name.startsWith(this.prefix) ? this.#escaped + name.slice(this.prefix.length) : name
   }
 
-  /** The name that clients see for a stored one; undefined when it is private. */
+  /** The client's name for a stored name; undefined if it is private. */
   toShown(stored: string): string | undefined {
     if (stored === this.#record) return undefined
     if (!stored.startsWith(this.prefix)) return stored
@@ -60,12 +60,12 @@ export class XattrNames {
     return undefined
   }
 
-  /** Whether clients may not use this name at all. */
+  /** Whether clients must not use this name. */
   isRefused(name: string): boolean {
     return name === this.#record
   }
 
-  /** Whether copy-up carries this stored attribute along: everything that is not private to the lower's own overlay. */
+  /** Whether copy-up copies this stored attribute: all except those private to the lower's own overlay. */
   copiesUp(stored: string): boolean {
     return this.toShown(stored) !== undefined || this.slotOf(stored) !== undefined
   }

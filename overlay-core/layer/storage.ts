@@ -6,24 +6,24 @@ import { RENAME_EXCHANGE, RENAME_NOREPLACE, S_IFCHR, S_IFREG } from '../sys/flag
 import { statxAt } from '../sys/stat.ts'
 import { removeXattr, setXattr } from '../sys/xattr.ts'
 
-/** What the upper's file system can do, as tried out in the work directory at mount. */
+/** The features of the upper's file system, as tested in the work directory at mount. */
 export interface Storage {
   /** The flag by which a rename does not replace; 0 where there is none. Who holds the claim and the lock has looked before. */
   readonly noReplace: number
-  /** Two objects change places in one step. */
+  /** Whether two objects can be exchanged in one step. */
   readonly exchange: boolean
-  /** A character device 0:0 can be made. */
+  /** Whether a character device 0:0 can be created. */
   readonly whiteoutDevices: boolean
-  /** The overlay's own attributes can be set. */
+  /** Whether the overlay's own attributes can be set. */
   readonly xattrs: boolean
   readonly links: boolean
-  /** Owner and mode stay as they were set. */
+  /** Whether owner and mode stay as set. */
   readonly owners: boolean
   /** One of the two times can be set without the other; else that call has no effect. */
   readonly loneTimes: boolean
 }
 
-/** Whether the marks can be written as the kernel does. */
+/** Whether marks can be stored in the kernel's format. */
 export function holdsKernelForm(storage: Storage): boolean {
   return storage.whiteoutDevices && storage.xattrs && storage.exchange
 }
@@ -54,7 +54,7 @@ const B = 'probe-b'
 /** Nobody's, and a mode that no file system gives by itself. */
 const STRANGER = { uid: 61_183, gid: 61_184 }
 const ODD_MODE = 0o4604
-/** A time that any file system can hold. */
+/** A time that any file system can store. */
 const SOME_TIME: Time = { sec: 1_000_000_000, nsec: 0 }
 
 /**
@@ -86,7 +86,7 @@ export async function probeStorage(workFd: number, attr: string, privileged: boo
   }
 }
 
-/** Errors that say nothing of what a file system can do, only that it cannot now: nothing lasting may follow from them. */
+/** Errors that reveal nothing about the features of a file system, only about its present state, so no lasting decision may depend on them. */
 const PASSING = ['ENOSPC', 'EDQUOT', 'EIO', 'EMFILE', 'ENFILE', 'ENOMEM'] as const
 
 /**

@@ -6,7 +6,7 @@ import type { Storage } from './storage.ts'
 import type { Writeback } from './writeback.ts'
 import type { XattrStore } from './xattr-store.ts'
 
-/** What a change of the upper needs of the mounted overlay: where temporary objects are built, how marks are kept, what the storage can do. */
+/** The parts of the mounted overlay that changes of the upper need: the work directory, the store of marks, and the features of the storage. */
 export interface UpperContext {
   readonly descriptors: Descriptors
   /** The overlay's attributes, of any layer. */
@@ -16,11 +16,11 @@ export interface UpperContext {
   readonly work: Real | undefined
   /** What the upper's file system can do; undefined without upper. */
   readonly storage: Storage | undefined
-  /** Files that took the place of others, on their way to the disk. */
+  /** Files that replaced others and are being written out. */
   readonly writeback: Writeback
-  /** Set where the upper's whiteouts are files. */
+  /** Set if the upper's whiteouts are files. */
   readonly intents: IntentLog | undefined
-  /** A fresh name for a temporary object in `work`. */
+  /** Returns a new name for a temporary object in `work`. */
   tempName(): string
 }
 

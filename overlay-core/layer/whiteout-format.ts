@@ -2,7 +2,7 @@ import type { FileType, MaybePromise, Name } from '../api/types.ts'
 import type { Probe, Real } from './layer.ts'
 import type { UpperContext } from './upper-context.ts'
 
-/** Stands for: what lower layers have at this name is hidden. */
+/** Marks a name whose lower objects are hidden. */
 export const WHITEOUT = Symbol('whiteout')
 
 /**
@@ -28,10 +28,10 @@ export interface UpperMove {
 }
 
 /**
- * How a layer writes down that a name is hidden and that a directory is opaque. The kernel's form is `deviceForm`, that of AUFS, OCI
- * layers and fuse-overlayfs `filesForm`. The rest of the core does not know which one it meets.
+ * The format in which a layer stores hidden names and opaque directories. The kernel's format is `deviceForm`, that of AUFS, OCI
+ * layers and fuse-overlayfs is `filesForm`. The rest of the core does not depend on the format.
  *
- * The second half changes the upper: every method is one step for whoever looks, also after a crash. The locks of the directories are held.
+ * The second half changes the upper: each method is one visible step, also after a crash. The caller holds the locks of the directories.
  */
 export interface WhiteoutFormat {
   readonly whiteouts: 'device' | 'files'
@@ -42,7 +42,7 @@ export interface WhiteoutFormat {
   reserves(name: Name): boolean
   /** The name that an entry called `name` hides below, as far as its name alone says. */
   hiddenBy(name: Name): Name | undefined
-  /** What stands at `name` of directory `dir`. The caller owns the descriptor. */
+  /** The object at `name` of directory `dir`. The caller owns the descriptor. */
   standingAt(context: UpperContext, dir: Real, name: Name): MaybePromise<NameState>
   /** Whether directory `dir` is opaque by another mark than the attribute. */
   isOpaque(context: UpperContext, dir: Real): MaybePromise<boolean>
@@ -73,11 +73,11 @@ export interface WhiteoutFormat {
   /** Takes the whiteout at `name` away: what lies below shows again. */
   uncover(context: UpperContext, dir: Real, name: Name): Promise<void>
   move(context: UpperContext, move: UpperMove): Promise<void>
-  /** Makes two objects change places. */
+  /** Exchanges two objects. */
   exchange(context: UpperContext, a: Real, aName: Name, b: Real, bName: Name): Promise<void>
 }
 
-/** What the layer of `dir` has at `name`. The caller owns the descriptor. */
+/** The object of the layer of `dir` at `name`. The caller owns the descriptor. */
 export function nameStateAt(context: UpperContext, dir: Real, name: Name): MaybePromise<NameState> {
   return dir.layer.marks.standingAt(context, dir, name)
 }
@@ -89,7 +89,7 @@ export async function isHidden(context: UpperContext, dir: Real, name: Name): Pr
   return standing === WHITEOUT
 }
 
-/** Whether an object is to be seen there. */
+/** Whether a visible object is there. */
 export function isObject(standing: NameState): standing is Probe {
   return standing !== undefined && standing !== WHITEOUT
 }

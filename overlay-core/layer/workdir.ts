@@ -38,7 +38,7 @@ async function openIncompat(workdirFd: number): Promise<number> {
   }
 }
 
-/** Opens `name` in the workdir, making it when missing. */
+/** Opens `name` in the workdir and creates it if missing. */
 export async function openWorkDirectory(
   descriptors: Descriptors,
   layer: Layer,
@@ -61,7 +61,7 @@ export async function openWorkDirectory(
   }
 }
 
-/** Removes everything below the directory `fd`, of a previous mount that ended in the middle of its work. */
+/** Removes everything below the directory `fd`, left by an interrupted mount. */
 export async function removeLeftovers(fd: number): Promise<void> {
   for (const { name, type } of await readdirFd(fd)) {
     if (type === FileType.directory) await removeTree(fd, name)

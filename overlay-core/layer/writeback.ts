@@ -4,13 +4,13 @@ import { startWriting } from '../sys/data.ts'
 import { closeLater } from '../sys/open.ts'
 import { statxFd } from '../sys/stat.ts'
 
-/** How long the content of a file that took another's place waits before it is sent to the disk, ms. */
+/** The delay in ms before the content of a replacing file is written to the disk. */
 const DELAY_MS = 20
-/** So many files wait at most, each with a descriptor. */
+/** The maximum number of waiting files, each with a descriptor. */
 const MOST_WAITING = 256
 
 /**
- * Sends the content of files that took the place of others on its way to the disk, soon and beside the requests.
+ * Writes the content of files that replaced others to the disk, soon and in the background.
  *
  * A file system with delayed allocation (ext4) may write down that a name means a new file before it writes the new file's content; a power cut in
  * between leaves neither content. So ext4 begins to write at each rename that replaces, which makes that rename several times as expensive as
@@ -27,7 +27,7 @@ export class Writeback {
     this.#clock = clock
   }
 
-  /** Whether there is room for another file. */
+  /** Whether another file can be added. */
   get hasRoom(): boolean {
     return !this.#closed && this.#waiting.length < MOST_WAITING
   }
@@ -38,7 +38,7 @@ export class Writeback {
     this.#stopTicks ??= this.#clock.every(DELAY_MS, () => this.#tick())
   }
 
-  /** Begins with all that waits; resolves when that is done. Afterwards there is no room any more. */
+  /** Writes all waiting files; resolves when that is done. Afterwards no file can be added. */
   async close(): Promise<void> {
     this.#closed = true
     this.#stopTicks?.()
@@ -63,7 +63,7 @@ export class Writeback {
     this.#waiting = []
     for (const fd of files) {
       try {
-        // What has been replaced again meanwhile need not be written any more.
+        // A file that was replaced again meanwhile need not be written.
         if (statxFd(fd).nlink > 0) await startWriting(fd)
       } catch (error) {
         // An fsync will tell whoever waits for one; nobody waits here.

@@ -25,7 +25,7 @@ export interface XattrStore {
   close(): void
 }
 
-/** The attributes on disk and no others. */
+/** A store with only the attributes on disk. */
 export const diskXattrs: XattrStore = {
   byName: false,
   get: getXattr,

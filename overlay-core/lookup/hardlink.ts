@@ -10,11 +10,11 @@ import { readdirFd, unlinkAt } from '../sys/dir.ts'
 import { statxAt } from '../sys/stat.ts'
 import { encodeOrigin, formerOrigin, indexNameOf } from './origin.ts'
 
-/** What the index directory knows of a lower hard link. */
+/** The index entry of a lower hard link. */
 export interface IndexEntry {
   /** Its name there; undefined where the file system gives no handles to name it by. */
   readonly name: string | undefined
-  /** The upper object, when the lower one was copied up already. */
+  /** The upper object, if the lower one was copied up. */
   readonly entry: Found | undefined
   readonly nlinkDelta: number | undefined
 }
@@ -67,7 +67,7 @@ export async function indexOfUpper(
   return { name, entry, nlinkDelta: await readNlinkDelta(sb, name, probe.stat.nlink, lowerNlink) }
 }
 
-/** Makes `inode` one of the index. */
+/** Marks `inode` as being in the index. */
 export function joinIndex(inode: OvlInode, index: IndexEntry, lowerNlink: number): void {
   inode.indexName = index.name
   inode.nlinkDelta = index.nlinkDelta
@@ -135,7 +135,7 @@ export async function dropIndex(sb: SuperBlock, inode: OvlInode): Promise<void> 
   }
 }
 
-/** Opens the index directory of the workdir, making it when missing, and cleans it. */
+/** Opens the index directory of the workdir, creates it if missing, and cleans it. */
 export async function openIndexDirectory(
   { descriptors, overlayXattrs, xattrStore }: Pick<SuperBlock, 'descriptors' | 'overlayXattrs' | 'xattrStore'>,
   workdir: Real,

@@ -13,7 +13,7 @@ import { findIndex, type IndexEntry, indexOfUpper, joinIndex, separatesLinks } f
 import { readFileMarks } from './marks.ts'
 import { resolveOrigin } from './origin.ts'
 
-/** What the stack of layers holds at one name. */
+/** The objects of all layers at one name. */
 export interface StackEntry {
   readonly upper: Found | undefined
   /** The upper object's origin attribute. */
@@ -26,7 +26,7 @@ export interface StackEntry {
   readonly data: Found | undefined
 }
 
-/** Finds or makes the inode of a stack entry: one object for all its hard links. */
+/** Finds or creates the inode of a stack entry: one object for all its hard links. */
 export async function inodeFor(sb: SuperBlock, dir: OvlInode, name: Name, entry: StackEntry): Promise<OvlInode> {
   const { upper } = entry
   const lower = entry.lowers[0]
@@ -89,7 +89,7 @@ export function isElsewhere(known: OvlInode | undefined, dir: OvlInode, name: Na
 /** Whether what is known of `inode`, that was found at `alias`, is of another stack or of a place where it is no more. */
 function isOutdated(sb: SuperBlock, inode: OvlInode, { dir, name }: Alias): boolean {
   if (inode.stackVersion !== sb.stackVersion || inode.recheck || inode.alias?.dir.unlinked) return true
-  // Everything else may have several names.
+  // Other objects may have several names.
   const oneName = inode.type === FileType.directory || !inode.upper
   return oneName && inode.aliases.length > 0 && !inode.aliases.some((known) => known.dir === dir && known.name === name)
 }
@@ -102,7 +102,7 @@ function revive(sb: SuperBlock, inode: OvlInode, entry: StackEntry): void {
   inode.lowers = entry.lowers.map(({ real }) => real)
 }
 
-/** What an inode is made of. */
+/** The real objects of an inode. */
 interface Made {
   readonly top: Found
   readonly upper: Real | undefined

@@ -8,13 +8,13 @@ import type { Stat } from '../sys/stat.ts'
 
 /** The overlay marks of a directory in a layer. */
 export interface Marks {
-  /** Hides everything below (`overlay.opaque` = y). */
+  /** Whether it hides everything in the lowers (`overlay.opaque` = y). */
   readonly opaque: boolean
   /** Where the lower directory is looked for: a name, or an absolute path from the overlay root, as latin1. */
   readonly redirect: string | undefined
   /** Encoded identity of the lower it was copied up from. */
   readonly origin: Uint8Array | undefined
-  /** A regular file whose data is in a lower (`overlay.metacopy`). */
+  /** Whether it is a regular file whose data is in a lower (`overlay.metacopy`). */
   readonly metacopy: boolean
   /** Encoded identity of its own, of a hard link that copy-up has separated from the others. */
   readonly identity: Uint8Array | undefined

@@ -21,26 +21,26 @@ export function checkName(op: string, name: Name): void {
   }
 }
 
-/** @throws EPERM `name` belongs to the marks of the upper: nobody can make it */
+/** @throws EPERM `name` is a mark of the upper, which nobody can create */
 export function needMakeable(sb: SuperBlock, op: string, name: Name): void {
   if (sb.upper?.marks.reserves(name)) throw new OverlayError('EPERM', op, name)
 }
 
-/** The dentry of `name` in `dir`: from the cache at once, else from the layers. */
+/** The dentry of `name` in `dir`: from the cache at once, otherwise from the layers. */
 export function lookupDentry(sb: SuperBlock, dir: OvlInode, name: Name): MaybePromise<Dentry> {
   const cached = cachedDentry(sb, dir, name)
   if (cached) return cached
   return sb.descriptors.run(() => dir.dirLock.shared(() => lookupLocked(sb, dir, name)))
 }
 
-/** What the cache knows of `name` in `dir`. */
+/** The cached dentry of `name` in `dir`. */
 export function cachedDentry(sb: SuperBlock, dir: OvlInode, name: Name): Dentry | undefined {
   const cached = sb.dcache.get(dir, name)
   cached?.inode?.foundAt(dir, name)
   return cached
 }
 
-/** As `lookupDentry`, for a caller that holds the lock of `dir`. @throws ESTALE `dir` was removed */
+/** Like `lookupDentry`, for a caller that holds the lock of `dir`. @throws ESTALE `dir` was removed */
 export async function lookupLocked(sb: SuperBlock, dir: OvlInode, name: Name): Promise<Dentry> {
   const cached = cachedDentry(sb, dir, name)
   if (cached) return cached

@@ -158,7 +158,7 @@ async function statByHandle(layer: Layer, origin: Uint8Array): Promise<Stat | un
   }
 }
 
-/** Whether two origins are of one object. */
+/** Whether two origins mean the same object. */
 function isSameOrigin(encoded: Uint8Array, origin: Uint8Array): boolean {
   return isSame(isOldOfBtrfs(origin) ? (formerOrigin(encoded) ?? encoded) : encoded, origin)
 }
@@ -183,7 +183,7 @@ function isSame(a: Uint8Array, b: Uint8Array): boolean {
   return Buffer.compare(a, b) === 0
 }
 
-/** The UUID of a file system that has none. */
+/** The UUID of a file system without one. */
 function isNull(uuid: Uint8Array): boolean {
   return uuid.every((byte) => byte === 0)
 }

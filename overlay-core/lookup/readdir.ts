@@ -16,7 +16,7 @@ import { separatesLinks } from './hardlink.ts'
 import { isElsewhere } from './iget.ts'
 import { lookupDentry } from './namei.ts'
 
-/** How many names `readdirPlus` looks up together. */
+/** The number of names that `readdirPlus` looks up together. */
 const WINDOW = 64
 
 /** @see Overlay.readdir — permission is checked by the caller. */
@@ -119,7 +119,7 @@ async function fillPlusWaiting(
   fill: (entry: DirEntryPlus) => boolean,
 ): Promise<boolean> {
   const { descriptors } = sb
-  // Each lookup of a directory opens it.
+  // Looking up a directory opens it.
   const window = Math.max(2, Math.min(WINDOW, descriptors.limit))
   let epoch = descriptors.enter()
   try {
@@ -156,7 +156,7 @@ async function plusEntry(sb: SuperBlock, dir: OvlInode, entry: ListEntry): Promi
 /** Stands for: the marks of the object are such that a lookup is refused. */
 const UNREACHABLE = Symbol('unreachable')
 
-/** Looks a listed name up. One object with malformed or forbidden marks must not make all the others unseen. */
+/** Looks up a listed name. One object with malformed or forbidden marks must not hide the others. */
 async function reachable(
   sb: SuperBlock,
   dir: OvlInode,
@@ -178,12 +178,12 @@ function isOfOneEntry(error: unknown): boolean {
   return isErrno(error) && !isErrno(error, ...OF_ALL)
 }
 
-/** The merged listing, read from the layers when it is not remembered. */
+/** The merged listing, read from the layers if it is not cached. */
 async function listingOf(sb: SuperBlock, dir: OvlInode): Promise<Listing> {
   return dir.listing ?? (await sb.listings.once(dir, () => dir.dirLock.shared(() => listingLocked(sb, dir))))
 }
 
-/** As `listingOf`, for a caller that holds the lock of `dir`. */
+/** Like `listingOf`, for a caller that holds the lock of `dir`. */
 export async function listingLocked(sb: SuperBlock, dir: OvlInode): Promise<Listing> {
   if (dir.listing) return dir.listing
   if (dir.unlinked) return { entries: [] }

@@ -26,7 +26,7 @@ export function revalidateInode(sb: SuperBlock, inode: OvlInode): Promise<void> 
   return undefined
 }
 
-/** Whether `inode` can be used as it is, without being looked up again. */
+/** Whether `inode` can be used without another lookup. */
 export function isCurrent(sb: SuperBlock, inode: OvlInode): boolean {
   return inode.stackVersion === sb.stackVersion && sb.options.revalidate === 'never' && !inode.recheck
 }
@@ -91,7 +91,7 @@ async function findAgain(sb: SuperBlock, inode: OvlInode, current?: OvlInode): P
       inode.recheck = false
       return
     }
-    // Another caller may have been faster, by another name.
+    // Another caller may have been faster, through another name.
     if (!isStale(sb, inode)) return
   }
   if (inode.aliases.length === 0 && isNameless(inode) && !inode.dataReal) {

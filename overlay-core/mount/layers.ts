@@ -97,7 +97,7 @@ function isSame(layer: Layer, root: Root): boolean {
   )
 }
 
-/** What a layer is made of, besides its root. */
+/** The parts of a layer besides its root. */
 interface LayerParts {
   readonly isUpper: boolean
   readonly dataOnly: boolean

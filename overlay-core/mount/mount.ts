@@ -41,20 +41,20 @@ import { remount } from './remount.ts'
 import { closeRoots, openRoots, type Roots } from './roots.ts'
 import type { Mounting } from './unmount.ts'
 
-/** What a mount takes from outside, and how much it may remember. */
+/** The injected dependencies of a mount, and the limits of its caches. */
 export interface MountEnvironment {
   readonly clock: Clock
-  /** The time of day, in ms of the epoch. */
+  /** The time of day, in ms since the epoch. */
   readonly wallClockMs: () => number
-  /** Unguessable bytes, for the identity of a new overlay. */
+  /** Unpredictable bytes for the identity of a new overlay. */
   readonly randomBytes: (length: number) => Uint8Array
-  /** Where an overlay without upper keeps what must survive a restart: a directory of its own. */
+  /** A private directory in which an overlay without an upper stores data that must survive a restart. */
   readonly handleDirectory: string | undefined
-  /** Names in the dentry cache. */
+  /** Maximum number of names in the dentry cache. */
   readonly dentryLimit: number
-  /** Entries of merged listings. */
+  /** Maximum number of entries in cached listings. */
   readonly listingLimit: number
-  /** Open real files without a user. */
+  /** Maximum number of open real files without a user. */
   readonly fileLimit: number
   /** How long an unused real file stays open, in milliseconds. */
   readonly fileIdleMs: number
@@ -93,7 +93,7 @@ export async function mount(options: MountOptions, environment: Partial<MountEnv
   const roots = await openRoots(options)
   opened.defer(() => closeRoots(roots))
   const overlay = await assemble(options, given, roots, descriptorLimit, opened)
-  // From here on what was opened belongs to the overlay.
+  // From here on, the overlay owns everything that was opened.
   opened.move()
   return overlay
 }

@@ -12,7 +12,7 @@ import { digestOf, type Layers, makeLayers, noteStackChange, placeLayers } from 
 import { decideTrust } from './link-trust.ts'
 import { type LowerRoots, openLowers, type Roots } from './roots.ts'
 
-/** So often copy-ups that have begun are waited for with the barrier open; then whoever begins one has to wait for the new stack. */
+/** Rounds of waiting for running copy-ups before the barrier closes; new ones then wait for the new stack. */
 const PATIENCE = 3
 
 /**
@@ -87,7 +87,7 @@ async function becomeVolatile(sb: SuperBlock): Promise<void> {
   }
 }
 
-/** The step itself: nothing runs, and nothing here can fail. */
+/** The switch itself: no call is running, and nothing here can fail. */
 function changeStack(
   sb: SuperBlock,
   options: MountOptions,
@@ -122,7 +122,7 @@ function upperAnd({ upper }: SuperBlock, lowers: readonly Layer[]): readonly Lay
   return upper ? [upper, ...lowers] : lowers
 }
 
-/** Layers that stay have their root open already. */
+/** Layers that stay already have their root open. */
 function keepRoots(roots: Roots, opened: LowerRoots, layers: Layers): Roots {
   const keep = (dirs: LowerRoots['lowers'], of: readonly Layer[]) =>
     dirs.map((dir, at) => {

@@ -26,7 +26,7 @@ export interface LowerRoots {
 export interface Roots extends LowerRoots {
   readonly upper: RootDir | undefined
   readonly work: RootDir | undefined
-  /** Closing these gives the claims up. */
+  /** Closing these releases the claims. */
   readonly claims: readonly number[]
 }
 
@@ -73,7 +73,7 @@ async function openLowersInto(opened: DisposableStack, options: MountOptions): P
   return { lowers, data }
 }
 
-/** Gives the claims up and closes all. */
+/** Releases the claims and closes everything. */
 export function closeRoots({ lowers, data, upper, work, claims }: Roots): void {
   for (const root of [...lowers, ...data, upper, work]) if (root) closeSync(root.fd)
   for (const fd of claims) closeSync(fd)

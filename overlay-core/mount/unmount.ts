@@ -7,7 +7,7 @@ import { closesDone } from '../sys/open.ts'
 export interface Mounting {
   /** Gives the overlay other layers or options. @throws OptionError */
   remount(options: MountOptions): Promise<void>
-  /** Closes the layer roots and gives the claims up. */
+  /** Closes the layer roots and releases the claims. */
   close(): void
 }
 

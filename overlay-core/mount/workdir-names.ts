@@ -7,7 +7,7 @@ import { readdirFd } from '../sys/dir.ts'
 import { FORMAT_FILE_NAME } from '../whiteouts/format-record.ts'
 import { IDENTITY_FILE_NAMES } from './identity-file.ts'
 
-/** What may stand in a workdir that is ours, or the kernel's. */
+/** The names that may be in a workdir of ours or the kernel's. */
 const OURS = new Set([
   'work',
   'index',
@@ -20,7 +20,7 @@ const OURS = new Set([
   ...IDENTITY_FILE_NAMES,
 ])
 
-/** Names in the workdir that neither the kernel nor this program made. */
+/** Names in the workdir that neither the kernel nor this program created. */
 export async function strangersIn(workdirFd: number): Promise<string[]> {
   return (await readdirFd(workdirFd)).map(({ name }) => name).filter((name) => !OURS.has(name))
 }

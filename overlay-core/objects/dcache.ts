@@ -3,7 +3,7 @@ import { LargeMap } from '../base/large-map.ts'
 import { Dentry, OvlInode } from './dentry.ts'
 import { LeafList } from './leaf-list.ts'
 
-/** How many inodes are let go between two turns of the event loop: a millisecond's work. */
+/** The number of inodes released in one turn of the event loop, about a millisecond of work. */
 const WEAKENED_AT_ONCE = 2000
 
 /**
@@ -30,12 +30,12 @@ export class DentryCache {
     this.#limit = limit
   }
 
-  /** Names that could be dropped now; directories that hold others are not counted. */
+  /** The number of evictable names; directories with cached names are not counted. */
   get leafCount(): number {
     return this.#leaves.size
   }
 
-  /** The cached dentry of `name` in `dir`, undefined when it is not known. */
+  /** The cached dentry of `name` in `dir`, or undefined. */
   get(dir: OvlInode, name: Name): Dentry | undefined {
     const dentry = dir.children?.get(name)
     // As long as there is plenty of room nobody asks which names were used last.
@@ -43,7 +43,7 @@ export class DentryCache {
     return dentry
   }
 
-  /** Remembers what `name` in `dir` is, instead of what was known before. */
+  /** Caches a dentry for `name` in `dir`, replacing an earlier one. */
   set(dir: OvlInode, name: Name, inode: OvlInode | undefined): Dentry {
     this.remove(dir, name)
     const dentry = new Dentry(dir, name, inode)
@@ -57,7 +57,7 @@ export class DentryCache {
     return dentry
   }
 
-  /** Forgets `name` in `dir`. */
+  /** Removes `name` in `dir` from the cache. */
   remove(dir: OvlInode, name: Name): void {
     const dentry = dir.children?.get(name)
     if (dentry === undefined) return

@@ -8,7 +8,7 @@ import type { Listing } from './listing.ts'
 import type { CheckedAttr } from './permission.ts'
 import type { Rights } from './rights.ts'
 
-/** Where an object is found: a name in a directory of the overlay. */
+/** A name of an object in a directory of the overlay. */
 export interface Alias {
   readonly dir: OvlInode
   readonly name: Name
@@ -109,7 +109,7 @@ export class OvlInode implements Inode {
     this.#lowers = this.type === FileType.directory ? lowers : oneOrMore(lowers)
   }
 
-  /** The topmost of `lowers`. */
+  /** The topmost lower. */
   get lower(): Real | undefined {
     return isList(this.#lowers) ? this.#lowers[0] : this.#lowers
   }
@@ -142,7 +142,7 @@ export class OvlInode implements Inode {
     this.#setFlag(METACOPY, metacopy)
   }
 
-  /** No name is left: only what is open can still be used. */
+  /** Whether no name is left, so that only open files can be used. */
   get unlinked(): boolean {
     return (this.#flags & UNLINKED) !== 0
   }

@@ -7,7 +7,7 @@ import { closeLater, closeSync, openAtCached, openDirectory, reopen } from '../s
 import type { OvlInode } from './dentry.ts'
 import type { SuperBlock } from './superblock.ts'
 
-/** Fsyncs of one object that run at a time. One alone leaves the disk idle between two; many are of few requests each. */
+/** The number of concurrent fsyncs of one object. One alone leaves the disk idle in between; many serve few requests each. */
 const MOST_RUNNING = 3
 
 /** The fsyncs of one object: how many run, and those who came since and share the next one. */
@@ -37,7 +37,7 @@ export class Durability {
   readonly #turns = new Map<Subject, Turn>()
   /** Objects whose names, up to the root, have been made durable since the mount. */
   readonly #settled = new WeakSet<OvlInode>()
-  /** How many fsyncs and syncfs were made. */
+  /** The number of fsync and syncfs calls. */
   syncs = 0
 
   /**
@@ -122,7 +122,7 @@ export class Durability {
   }
 }
 
-/** Neither may fail unheard. */
+/** Reports the failure of either. */
 async function bothEnd(one: Promise<void>, other: Promise<void>): Promise<void> {
   for (const result of await Promise.allSettled([one, other])) if (result.status === 'rejected') throw result.reason
 }
@@ -138,7 +138,7 @@ async function syncSubject(sb: SuperBlock, subject: Subject): Promise<void> {
     else if (subject.type === FileType.directory) await syncNames(sb, subject.upper as Real)
     else await syncFile(sb, subject)
   } catch (error) {
-    // Removed meanwhile: there is nothing left to keep.
+    // It was removed meanwhile, so nothing must be kept.
     if (!isErrno(error, 'ESTALE', 'ENOENT')) throw error
   }
 }

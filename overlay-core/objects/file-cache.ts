@@ -10,14 +10,14 @@ import type { OvlInode } from './dentry.ts'
 import { FileWriter } from './file-writer.ts'
 import type { SuperBlock } from './superblock.ts'
 
-/** An open descriptor of a real file. Shared by all who use the inode; closed when it was dropped and nobody uses it. */
+/** An open descriptor of a real file, shared by all users of the inode; closed once it was dropped and has no users. */
 export class RealFile {
   readonly inode: OvlInode
   readonly fd: number
   readonly writable: boolean
-  /** Opened on the upper object. */
+  /** Whether it is open on the upper object. */
   readonly upper: boolean
-  /** Calls and open files that use the descriptor now. */
+  /** The number of calls and open files that use the descriptor. */
   users = 0
   dropped = false
   usedAtMs = 0
@@ -37,12 +37,12 @@ export class RealFile {
   }
 }
 
-/** Makes the object writable, for an open that writes. */
+/** Makes the object writable before an open for writing. */
 type CopyUp = (sb: SuperBlock, inode: OvlInode) => MaybePromise<void>
 
 /** What a `FileCache` is made of: how many idle files it keeps open, for how long, and what copies a file up before it is opened for writing. */
 export interface FileCacheOptions {
-  /** How many idle ones may be open now. */
+  /** The present limit of idle files. */
   readonly limit: () => number
   readonly idleMs: number
   readonly clock: Clock
@@ -105,7 +105,7 @@ export class FileCache {
     this.#keepTo(this.#limit())
   }
 
-  /** Forgets the open file of `inode`; who uses it keeps it. */
+  /** Drops the open file of `inode`; present users keep it. */
   drop(inode: OvlInode): void {
     const file = inode.file
     if (!file) return
@@ -119,7 +119,7 @@ export class FileCache {
     for (const file of this.#files) if (!file.upper && file.users === 0) this.drop(file.inode)
   }
 
-  /** Closes everything, in use or not. */
+  /** Closes everything, even if in use. */
   closeAll(): void {
     this.#stopSweep()
     for (const file of this.#files) {

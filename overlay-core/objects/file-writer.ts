@@ -8,10 +8,10 @@ import type { OvlInode } from './dentry.ts'
 import { attrOf } from './inode.ts'
 import type { CheckedAttr } from './permission.ts'
 
-/** As much goes to the kernel together, unless one piece alone is more. */
+/** The maximum number of bytes per write, unless a single piece is larger. */
 const MAX_BYTES = 4 * 1024 * 1024
 
-/** A write that waits for its turn. */
+/** A queued write. */
 interface Piece {
   readonly data: Uint8Array
   readonly position: number

@@ -4,7 +4,7 @@ import { OffsetMap } from '../base/offset-map.ts'
 import { FRAME_BYTES } from '../base/record-frame.ts'
 import { type LogFormat, RecordLog } from '../base/record-log.ts'
 
-/** Where an object with an identity is found: a name in a directory, which has an identity itself. */
+/** The location of an object with an identity: a name in a directory, which has an identity itself. */
 export interface HandleRecord {
   readonly key: number
   readonly generation: number
@@ -70,7 +70,7 @@ export class HandleLog {
     return handles
   }
 
-  /** Objects known. */
+  /** The number of known objects. */
   get size(): number {
     return this.#places.size
   }

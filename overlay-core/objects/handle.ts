@@ -91,7 +91,7 @@ export class HandleTable {
     await unlessFull(this.flushed())
   }
 
-  /** The object is gone for good. */
+  /** Records that the object is gone permanently. */
   forget(inode: OvlInode): void {
     const { key, generation } = inode
     if (!this.#log.has(key, generation)) return
@@ -151,7 +151,7 @@ export class HandleTable {
     this.#stopTicks ??= this.#clock.every(WRITING_MS, () => this.#writeBehind())
   }
 
-  /** What is only looked up does not wait for a disk, and is on it soon all the same. */
+  /** Records of lookups do not wait for the disk, but are written to it soon. */
   #writeBehind(): void {
     this.#stopTicks?.()
     this.#stopTicks = undefined
@@ -182,7 +182,7 @@ export class HandleTable {
     }
   }
 
-  /** Rewrites the log while the server goes on. */
+  /** Rewrites the log in the background. */
   #compactAside(): void {
     const { bytes } = this.#log.usage
     if (this.#compacting || bytes < this.#retryBytes) return

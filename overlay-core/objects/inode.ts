@@ -24,7 +24,7 @@ export function getattr(sb: SuperBlock, inode: OvlInode): MaybePromise<Attr> {
   })
 }
 
-/** As `getattr`, for a caller that holds the lock of `inode`. */
+/** Like `getattr`, for a caller that holds the lock of `inode`. */
 export async function getattrLocked(sb: SuperBlock, inode: OvlInode): Promise<Attr> {
   if (sb.keepsOwners) await loadRightsLocked(sb, inode)
   const attr = inode.attr ?? attrAtHand(sb, inode) ?? (await readAttr(sb, inode))
@@ -48,7 +48,7 @@ function withAcl(sb: SuperBlock, cred: Cred, inode: OvlInode, attr: Attr): Maybe
   return loadRights(sb, inode).then(() => attrFor(sb, cred, inode))
 }
 
-/** As `attrFor`, for a caller that holds the lock of `inode`. */
+/** Like `attrFor`, for a caller that holds the lock of `inode`. */
 export async function attrForLocked(sb: SuperBlock, cred: Cred, inode: OvlInode): Promise<CheckedAttr> {
   const attr = await getattrLocked(sb, inode)
   if (needsNoAcl(sb, cred, inode, attr)) return attr as CheckedAttr
@@ -90,7 +90,7 @@ async function readAttr(sb: SuperBlock, inode: OvlInode): Promise<Attr | undefin
   }
 }
 
-/** What stands at the place of `real`, when it is that object. */
+/** The attributes at the location of `real`, if it is still that object. */
 async function probeReal(sb: SuperBlock, real: Real): Promise<Probe | undefined> {
   if (!real.parent) return { stat: await statxFdAsking(await sb.descriptors.of(real)), fd: -1 }
   const probe = await sb.descriptors.probe(real.parent, real.name)
@@ -176,7 +176,7 @@ export function withPlace<T>(
   )
 }
 
-/** The target of a symlink. @throws EINVAL it is none */
+/** The target of a symlink. @throws EINVAL it is not a symlink */
 export function readlink(sb: SuperBlock, inode: OvlInode): Promise<Uint8Array> {
   if (inode.type !== FileType.symlink) throw new OverlayError('EINVAL', 'readlink')
   return withPlace(sb, inode, readlinkAt)

@@ -1,7 +1,7 @@
 import type { FileType, Name } from '../api/types.ts'
 import type { OvlInode } from './dentry.ts'
 
-/** A merged directory as read from the layers: entries by ascending cookie. */
+/** A merged directory read from the layers, with entries sorted by cookie. */
 export interface Listing {
   readonly entries: ListEntry[]
 }
@@ -38,7 +38,7 @@ export class ListingCache {
     }
   }
 
-  /** Has a directory read once for all who ask for it at the same time. */
+  /** Reads a directory once for all concurrent callers. */
   once(dir: OvlInode, read: () => Promise<Listing>): Promise<Listing> {
     let reading = this.#reading.get(dir)
     if (reading === undefined) {
@@ -48,7 +48,7 @@ export class ListingCache {
     return reading
   }
 
-  /** Forgets the listing of a directory that changed. */
+  /** Drops the listing of a changed directory. */
   drop(dir: OvlInode): void {
     if (!dir.listing) return
     this.#entries -= dir.listing.entries.length

@@ -77,7 +77,7 @@ export interface NamelessRecord {
   readonly kernelHandle: KernelHandle
 }
 
-/** No name begins so. */
+/** A prefix that no name has. */
 const MARK = '/'
 const FIXED_BYTES = 16
 

@@ -5,7 +5,7 @@ import type { AccessAcl } from '../layer/acl.ts'
 const SETUID = 0o4000
 const SETGID = 0o2000
 const STICKY = 0o1000
-/** What mkdir(2) takes of a mode. */
+/** The mode bits that mkdir(2) uses. */
 const DIRECTORY_BITS = 0o1777
 const GROUP_BITS = 0o070
 

@@ -16,13 +16,13 @@ import type { SuperBlock } from './superblock.ts'
 export interface Rights {
   /** What the access ACL says beyond the mode. */
   readonly acl: AccessAcl | undefined
-  /** A directory's default ACL, encoded. */
+  /** The encoded default ACL of a directory. */
   readonly defaultAcl: Uint8Array | undefined
   /** Owner, group and mode that hold instead of those on disk; read only without root. */
   readonly owner: OverrideStat | undefined
 }
 
-/** Owner, group and mode on disk are all there is. */
+/** Only owner, group and mode on disk count. */
 export const PLAIN: Rights = { acl: undefined, defaultAcl: undefined, owner: undefined }
 
 const IN_ATTRIBUTES: readonly string[] = [ACL_ACCESS, ACL_DEFAULT, OVERRIDE_STAT]
@@ -37,7 +37,7 @@ export function knownRights(sb: SuperBlock, real: Real): Rights | undefined {
   return real.plain || (!real.layer.hasAcls && !sb.keepsOwners) ? PLAIN : undefined
 }
 
-/** Reads the rights of `inode`, if they are not known. @throws ESTALE it is gone */
+/** Reads the rights of `inode` unless they are known. @throws ESTALE it is gone */
 export async function loadRights(sb: SuperBlock, inode: OvlInode): Promise<Rights> {
   // Not at its place: it is being moved, or it is gone. Its lock tells.
   return (await tryLoad(sb, inode)) ?? (await inode.nodeLock.shared(() => loadRightsLocked(sb, inode)))

@@ -23,7 +23,7 @@ export interface SuperBlock extends UpperContext {
   readOnly: boolean
   readonly barrier: RemountBarrier
   readonly clock: Clock
-  /** The time of day, in ms of the epoch. */
+  /** The time of day, in ms since the epoch. */
   readonly wallClockMs: () => number
   uuid: Uint8Array
   readonly upper: Layer | undefined
@@ -47,7 +47,7 @@ export interface SuperBlock extends UpperContext {
   readonly renameLock: RwLock
   /** Running copy-ups. */
   readonly copies: Set<Promise<void>>
-  /** The server may give objects to other owners (it runs as root). */
+  /** Whether the server may give objects to other owners (it runs as root). */
   readonly privileged: boolean
   /** Owners that the server may not set on disk are kept in an attribute (`OVERRIDE_STAT`), and those found in one count. */
   readonly keepsOwners: boolean

@@ -31,7 +31,7 @@ import { O_CREAT, O_EXCL, O_RDWR } from '../sys/flags.ts'
 import { closeLater, openAt } from '../sys/open.ts'
 import { makeFile } from './new-file.ts'
 
-/** Makes the bare object under `temp` in the work directory. */
+/** Creates the bare object as `temp` in the work directory. */
 type Build = (workFd: number, temp: Name, birth: NewObjectSpec) => Promise<void>
 
 /** Internally also says which device. */
@@ -159,7 +159,7 @@ async function make(
   )
 }
 
-/** Makes an object in the work directory and gives it its name. */
+/** Creates an object in the work directory and gives it its name. */
 async function makeAside(
   sb: SuperBlock,
   dir: OvlInode,

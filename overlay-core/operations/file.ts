@@ -54,7 +54,7 @@ async function readWaiting(
   }
 }
 
-/** Reads until `length` bytes are there or the file ends. */
+/** Reads until `length` bytes are read or the file ends. */
 async function readAll(
   fd: number,
   buffer: Uint8Array,
@@ -105,7 +105,7 @@ export function write(
   if (!atOnce)
     return sb.descriptors.run(() => writeWaiting(sb, cred, inode, attr, { data, position, stability, changeInfo }))
   needWrite(cred, attr)
-  // The everyday write: nothing to wait for but the disk.
+  // The common write, which waits only for the disk.
   const epoch = sb.descriptors.enter()
   file.users++
   const written = file.writer.write(data, position, changeInfo)

@@ -16,7 +16,7 @@ import { type Stat, statxFd } from '../sys/stat.ts'
 import { deviceFormat } from '../whiteouts/device-format.ts'
 
 const SETGID = 0o2000
-/** More lowers than this are searched one by one. */
+/** More lowers than this are searched individually. */
 const MOST_LOWERS = 12
 
 /**

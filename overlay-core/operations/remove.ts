@@ -109,11 +109,11 @@ export async function separateLink(sb: SuperBlock, inode: OvlInode, dir: OvlInod
 
 /** What a name that is about to go leaves behind. */
 interface Removal {
-  /** It is the last one. */
+  /** Whether it is the last name. */
   readonly last: boolean
-  /** Where the upper object is found afterwards; undefined when that does not change. */
+  /** The location of the upper object afterwards; undefined if it does not change. */
   readonly upper: Real | undefined
-  /** Large notes of protocols that go with it. */
+  /** Large protocol data that is removed with it. */
   readonly protocolData: readonly string[]
 }
 

@@ -319,7 +319,7 @@ class Staged implements StagedFile {
   }
 }
 
-/** Returns how many were copied. */
+/** Returns the number of copied bytes. */
 async function copyAttributes(
   sb: SuperBlock,
   from: OvlInode,
@@ -328,7 +328,7 @@ async function copyAttributes(
   const { fd, name } = await placeOf(sb, from)
   let copied = 0
   for (const attr of await sb.xattrStore.list(fd, name)) {
-    // Capabilities belong to the old content.
+    // Capabilities belong to the old content, so they are not kept.
     if (!sb.overlayXattrs.copiesUp(attr) || attr === 'security.capability') continue
     const value = await sb.xattrStore.get(fd, name, attr)
     if (value === undefined) continue

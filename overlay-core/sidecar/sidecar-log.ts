@@ -64,12 +64,12 @@ export class SidecarLog {
     await pwrite(this.#fd, bytes, at)
   }
 
-  /** Makes what was appended durable. */
+  /** Makes appended records durable. */
   async sync(): Promise<void> {
     await fsync(this.#fd)
   }
 
-  /** Puts a log of just these lines in its place, in one step. */
+  /** Atomically replaces the log by these lines. */
   async rewrite(workdirFd: number, lines: readonly SidecarLine[]): Promise<void> {
     const fd = await openAt(workdirFd, NEW_NAME, O_RDWR | O_CREAT | O_TRUNC | O_NOFOLLOW, 0o600)
     const bytes = Buffer.from(lines.map((line) => `${JSON.stringify(line)}\n`).join(''), 'latin1')

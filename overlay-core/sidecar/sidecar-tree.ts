@@ -1,7 +1,7 @@
 import type { Name } from '../api/types.ts'
 import type { SidecarLine, SidecarPath } from './sidecar-log.ts'
 
-/** The attributes of one object, whatever names it has. */
+/** The attributes of one object under all of its names. */
 export type SidecarRecord = Map<string, Uint8Array>
 
 /** A name in the shadow of the upper: a place for the attributes of what has that name, and for names below it. */
@@ -28,7 +28,7 @@ export class SidecarNode {
     return this.children?.get(name)
   }
 
-  /** The node of `name`, made when missing. */
+  /** The node of `name`, created if missing. */
   grow(name: Name): SidecarNode {
     const present = this.child(name)
     if (present) return present
@@ -37,7 +37,7 @@ export class SidecarNode {
     return node
   }
 
-  /** Takes the node out of the tree, with all below it. */
+  /** Removes the node and everything below it from the tree. */
   cut(): void {
     this.parent?.children?.delete(this.name)
     this.parent = undefined
@@ -57,14 +57,14 @@ export class SidecarNode {
   }
 }
 
-/** The node at `path`, undefined when there is none. */
+/** The node at `path`, or undefined. */
 export function nodeAt(top: SidecarNode, path: SidecarPath): SidecarNode | undefined {
   let node: SidecarNode | undefined = top
   for (const name of path) node = node?.child(name)
   return node
 }
 
-/** The node at `path`, made when missing. */
+/** The node at `path`, created if missing. */
 export function growAt(top: SidecarNode, path: SidecarPath): SidecarNode {
   let node = top
   for (const name of path) node = node.grow(name)
@@ -172,7 +172,7 @@ export function replay(top: SidecarNode, lines: readonly SidecarLine[]): Pending
   return [...pending.values()]
 }
 
-/** Follows a change of names. */
+/** Applies a change of names. */
 export function applyLine(top: SidecarNode, op: 'move' | 'link', from: SidecarPath, to: SidecarPath): void {
   if (op === 'move') moveNode(top, from, to)
   else linkNode(top, from, to)

@@ -28,7 +28,7 @@ const posixFallocate = bindSlow<[fd: number, mode: number, offset: number, lengt
   'int fallocate(int, int, int64_t, int64_t)',
 )
 
-/** The empty name stands for the descriptor itself. */
+/** The empty name means the descriptor itself. */
 function componentOrSelf(op: string, name: string): Buffer {
   return name === '' ? cString(op, '') : component(op, name)
 }

@@ -26,7 +26,7 @@ interface Bound {
 const EINTR = 4
 const SIGKILL = 9
 const EINVAL = 22
-/** How often the thread on lookout looks at the queue before it sleeps: some ten microseconds. */
+/** How often the busy polling thread checks the queue before it sleeps: about ten microseconds. */
 const LOOKS = 1500
 
 const { index, control: controlMemory, slots: slotMemory, prototypes, wakeFd } = workerData as ThreadData
@@ -54,7 +54,7 @@ for (;;) {
   }
 }
 
-/** Takes the next slot off the queue; -1 when there is none. */
+/** Takes the next slot from the queue; -1 if there is none. */
 function take(): number {
   for (;;) {
     const taken = Atomics.load(control, Control.taken)
@@ -68,7 +68,7 @@ function take(): number {
   }
 }
 
-/** Looks out for a while, if no other thread does, then sleeps until there is something. */
+/** Polls for a while, unless another thread does, then sleeps until there is work. */
 function waitForCalls(): void {
   const asked = Atomics.load(control, Control.asked)
   if (Atomics.compareExchange(control, Control.lookout, 0, 1) === 0) {
@@ -88,7 +88,7 @@ function waitForCalls(): void {
   Atomics.sub(control, Control.sleeping, 1)
 }
 
-/** Makes the calls of the slot at `base`, up to the first that fails. */
+/** Makes the calls of the slot at `base` up to the first failure. */
 function runSlot(base: number): void {
   const steps = slots[base + Slot.steps] as number
   const results = base + Slot.results
@@ -102,7 +102,7 @@ function runSlot(base: number): void {
     }
     const refused = passPoint(slots[at] as number)
     control[own + ThreadState.progress] = 2 * step + 1
-    // Interrupted, it is made again.
+    // Repeat an interrupted call.
     const result = refused > 0 && refused !== EINTR ? -refused : make(bound)
     passPoint(slots[at] as number)
     slots[results + step] = result

@@ -15,9 +15,9 @@ import {
   ThreadState,
 } from './thread-layout.ts'
 
-/** Threads that end, each time replaced, until it is clear that there is a reason for it; then libuv's pool makes all calls. */
+/** The number of dead threads that are replaced before libuv's pool makes all calls. */
 const MOST_REPLACED = 64
-/** After so long without any call that ends the threads count as stuck. */
+/** The threads count as stuck after this time without a finished call. */
 const STUCK_MS = 2
 const EIO = 5
 /** How often the main thread looks for ended calls, once in each turn of its loop, before it sleeps. */
@@ -100,12 +100,12 @@ export class CallThreads<Kept> {
     for (let i = 0; i < count; i++) this.#start(i)
   }
 
-  /** Threads that can make calls. */
+  /** The number of threads that can make calls. */
   get ready(): number {
     return this.#threads
   }
 
-  /** Trips under way. */
+  /** The number of trips in progress. */
   get underWay(): number {
     return this.#underWay
   }
@@ -134,7 +134,7 @@ export class CallThreads<Kept> {
     return Atomics.load(this.#control, Control.struck)
   }
 
-  /** Whether the threads know the function. */
+  /** Whether the threads can call the function. */
   knows(number: number): boolean {
     return number < this.#functions
   }
@@ -219,7 +219,7 @@ export class CallThreads<Kept> {
     for (let slot = this.#takeFromQueue(); slot >= 0; slot = this.#takeFromQueue()) this.#sendElsewhere(slot, 0)
   }
 
-  /** A slot that no thread has taken yet, -1 when there is none. */
+  /** A slot that no thread has taken yet; -1 if there is none. */
   #takeFromQueue(): number {
     const control = this.#control
     for (;;) {

@@ -215,7 +215,7 @@ export async function fsync(fd: number): Promise<void> {
   if (result < 0) throw sysError('fsync', -result)
 }
 
-/** Makes data durable, and of the attributes what is needed to find it again. */
+/** Makes data durable, with the attributes needed to find it. */
 export async function fdatasync(fd: number): Promise<void> {
   const result = await timedSync(
     nodeCall('fdatasync', (done) => fs.fdatasync(fd, (error) => nodeResult(done)(error, 0))),
@@ -261,7 +261,7 @@ export async function copyFileRange(
   return call('copy_file_range', undefined, copyRange, inFd, from, outFd, to, length, 0)
 }
 
-/** Makes `outFd` share all blocks of `inFd`; false when these files cannot. */
+/** Makes `outFd` share all blocks of `inFd`; false if these files cannot. */
 export async function reflink(outFd: number, inFd: number): Promise<boolean> {
   const result = await tryCall('ficlone', ioctl, outFd, FICLONE, inFd)
   if (result >= 0) return true
@@ -324,7 +324,7 @@ function nodeResult(done: Done): (error: NodeJS.ErrnoException | null, result: n
 }
 
 function progress(op: string, result: number): number {
-  // No progress and no error would have us try for ever.
+  // No progress and no error would cause an endless loop.
   if (result <= 0) throw sysError(op, result === 0 ? EIO : -result)
   return result
 }

@@ -9,7 +9,7 @@ export interface DescriptorShares {
   readonly directories: number
   /** Files that caches keep open, of all overlays. */
   readonly files: number
-  /** Connections of clients, of all protocols. */
+  /** Client connections of all protocols. */
   readonly connections: number
 }
 

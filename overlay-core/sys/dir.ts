@@ -13,9 +13,9 @@ const PATH_MAX = 4096
 const LISTING_BYTES = 128 * 1024
 /** Most directories are small: the first look, and the next when that was not filled, may be made on the event loop. */
 const FIRST_LISTING_BYTES = 8 * 1024
-/** The longest entry of getdents64(2). */
+/** The maximum size of an entry of getdents64(2). */
 const MOST_ENTRY_BYTES = 280
-/** How many listing buffers are kept for the next readdir. */
+/** The number of listing buffers kept for reuse. */
 const SPARE_BUFFERS = 8
 
 const mkdirat = bind<[dirFd: number, name: Uint8Array, mode: number]>('int mkdirat(int, const void *, uint32_t)')
@@ -88,7 +88,7 @@ export async function linkFd(fd: number, newDirFd: number, newName: string): Pro
   await call('linkat', newName, linkat, AT_FDCWD, from, newDirFd, to, AT_SYMLINK_FOLLOW)
 }
 
-/** Removes a name of a non-directory. @throws ENOENT · EISDIR */
+/** Removes the name of a non-directory. @throws ENOENT · EISDIR */
 export async function unlinkAt(dirFd: number, name: string): Promise<void> {
   await call('unlinkat', name, unlinkat, dirFd, component('unlinkat', name), 0)
 }

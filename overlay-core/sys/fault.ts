@@ -1,6 +1,6 @@
 import type { Begin } from './pool.ts'
 
-/** What a test wants to happen at system calls. */
+/** Fault points of a test. */
 export interface FaultPoints {
   /**
    * Asked before each call is made, and again before it is repeated after EINTR: 0 lets it through, an errno is answered in its
@@ -21,7 +21,7 @@ export function setFaultPoints(faultPoints: FaultPoints | undefined): void {
   points = faultPoints
 }
 
-/** Whether there are fault points: then calls are made one by one. */
+/** Whether fault points are set; calls are then made individually. */
 export function faultsAreSet(): boolean {
   return points !== undefined
 }

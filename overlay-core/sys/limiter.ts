@@ -1,4 +1,4 @@
-/** A piece of work that waits for one of the limiter's places. */
+/** Work that waits for a slot of the limiter. */
 export interface Waiting {
   next: Waiting | undefined
   start(): void
@@ -31,7 +31,7 @@ export class Limiter {
     this.#last = work
   }
 
-  /** Hands the place on to the longest waiting, if any. */
+  /** Passes the slot on to the longest waiting work, if any. */
   leave(): void {
     const work = this.#first
     if (work === undefined) {

@@ -24,7 +24,7 @@ export function isLocal(fileSystemType: number): boolean {
 
 /** Looks at the file system of a root that was opened: where it is none of the local ones, system calls stay off the event loop for good. */
 export async function lookAtRoot(fd: number): Promise<void> {
-  // Until it is known.
+  // Until the file system is known.
   forbidCallsOnLoop()
   const { type } = await statfsFd(fd)
   if (isLocal(type)) allowCallsOnLoop()

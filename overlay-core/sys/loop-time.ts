@@ -45,7 +45,7 @@ export class LoopTime {
   /** Syncs under way, and since when there is one. */
   #syncs = 0
   #syncingSince = 0
-  /** Who has forbidden it. */
+  /** The number of active prohibitions. */
   #forbidden = 0
   #turnEnds = false
   readonly #endTurn = () => {
@@ -59,7 +59,7 @@ export class LoopTime {
     this.#switches = switches
   }
 
-  /** Whether a call may be made now. */
+  /** Whether a call may be made on the loop now. */
   get free(): boolean {
     if (this.#forbidden > 0 || this.#used >= MOST_MS_PER_TURN) return false
     return (this.#pausedUntil === 0 || this.#isOver()) && (this.#syncs === 0 || !this.#syncsLong())
@@ -93,12 +93,12 @@ export class LoopTime {
     if (took > WAITED_MS && this.#wasSlow(took)) this.#slow(now, took)
   }
 
-  /** A sync begins in the pool. */
+  /** Called when a sync starts in the pool. */
   syncBegins(): void {
     if (this.#syncs++ === 0) this.#syncingSince = this.#now()
   }
 
-  /** It has ended, after so many ms. */
+  /** Called when it has ended, with its duration in ms. */
   syncEnds(ms: number): void {
     this.#syncs--
     if (ms > SLOW_SYNC_MS) this.#pause(this.#now(), ms * SYNC_PAUSE_TIMES)

@@ -231,7 +231,7 @@ export async function closesDone(): Promise<void> {
   await promise
 }
 
-/** How many closes have failed since the start, for metrics. */
+/** The number of failed closes since the start. */
 export function closeFailures(): number {
   return failedCloses
 }

@@ -55,7 +55,7 @@ export interface Stat {
   readonly ctime: Time
   readonly btime: Time | undefined
   readonly mountId: number
-  /** What tells objects of one inode number apart where the file system's own birth times do not (`PathNumbers`). */
+  /** Distinguishes objects with the same inode number if the file system's birth times do not (`PathNumbers`). */
   readonly generation?: number
 }
 
@@ -97,7 +97,7 @@ export async function statxFdAsking(fd: number): Promise<Stat> {
   return decodeStatx(out)
 }
 
-/** Attributes of `name` in the directory; of a symlink itself. @throws ENOENT … */
+/** The attributes of `name` in the directory, without following a symlink. @throws ENOENT … */
 export async function statxAt(dirFd: number, name: string): Promise<Stat> {
   const out = new DataView(new ArrayBuffer(SIZE_OF_STATX))
   const memory = new Uint8Array(out.buffer)
@@ -184,7 +184,7 @@ export function absentStep(dirFd: number, name: string): SystemCall {
   return { ...step('statx', statx, dirFd, component('statx', name), flags, 0, anyStat), flags: WANTS_NOTHING }
 }
 
-/** Takes what `statStep` finds. */
+/** Receives the result of `statStep`. */
 export class StatOut {
   readonly memory = new Uint8Array(new ArrayBuffer(SIZE_OF_STATX))
 

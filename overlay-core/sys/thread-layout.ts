@@ -5,7 +5,7 @@
 
 /** Slots, and so calls under way. A power of two: the queues are as long. */
 export const SLOTS = 256
-/** System calls of one trip to a thread. */
+/** The maximum number of system calls of one trip to a thread. */
 export const MOST_STEPS = 24
 export const MOST_ARGUMENTS = 6
 /** More threads do not help: the calls are short, and of those that take long there must be some that are made elsewhere. */
@@ -17,7 +17,7 @@ export const Control = {
   asked: 0,
   /** How many of them a thread has taken. */
   taken: 1,
-  /** Threads that sleep. */
+  /** The number of sleeping threads. */
   sleeping: 2,
   /** How many slots were ever put into the queue of ended calls. */
   ended: 3,
@@ -78,7 +78,7 @@ export function goesOn(flags: number, result: number): boolean {
 
 /** What a thread is given at its start. */
 export interface ThreadData {
-  /** Which of the threads it is. */
+  /** The number of the thread. */
   readonly index: number
   readonly control: SharedArrayBuffer
   readonly slots: SharedArrayBuffer

@@ -28,10 +28,10 @@ const aioSuspend = bind<[list: Uint8Array, count: number, timeout: null]>('int a
 const aioError = bind<[aiocb: number]>('int aio_error(uintptr_t)')
 const aioReturn = bind<[aiocb: number]>('int64_t aio_return(uintptr_t)')
 
-/** Most pieces of one list. */
+/** The maximum number of pieces in one list. */
 export const LIST_PIECES = 64
 
-/** A piece of data and where in the file it goes. */
+/** A piece of data and its position in the file. */
 export interface PieceOfFile {
   readonly data: Uint8Array
   readonly position: number

@@ -93,7 +93,7 @@ export async function listXattr(dirFd: number, name: string): Promise<string[]> 
 /** Whether the file system of the held object has POSIX ACLs. */
 export async function hasAcls(fd: number): Promise<boolean> {
   const attr = cString('getxattr', 'system.posix_acl_access')
-  // A size of 0 asks for the length only.
+  // A size of 0 returns only the length.
   const length = await tryCall('getxattr', getxattr, target('getxattr', fd, ''), attr, new Uint8Array(0), 0)
   return length !== -EOPNOTSUPP
 }

@@ -15,7 +15,7 @@ import { linkFd, mknodAt, renameAt, replaceByExchange, unlinkAt } from '../sys/d
 import { RENAME_EXCHANGE, RENAME_WHITEOUT, S_IFCHR } from '../sys/flags.ts'
 
 /**
- * The kernel's form: a whiteout is a character device 0:0 (also read: an empty file with an attribute, in a directory that says so), an
+ * The kernel's format: a whiteout is a character device 0:0 (an empty file with an attribute is read as well, in a directory marked for it), an
  * opaque directory has an attribute.
  */
 export const deviceFormat: WhiteoutFormat = {
@@ -93,7 +93,7 @@ export const deviceFormat: WhiteoutFormat = {
     const toFd = await context.descriptors.of(to)
     if (directory && (await isHidden(context, to, toName))) {
       await renameAt(fromFd, fromName, toFd, toName, RENAME_EXCHANGE)
-      // A whiteout that covers nothing shows nothing.
+      // A whiteout that hides nothing is harmless.
       if (!cover) await bestEffort(() => unlinkAt(fromFd, fromName))
     } else if (cover) await moveLeavingWhiteout(context, move)
     else await renameAt(fromFd, fromName, toFd, toName)
@@ -118,7 +118,7 @@ async function readAttribute(context: UpperContext, dir: Real, name: Name, probe
   return mark === undefined ? probe : WHITEOUT
 }
 
-/** Makes a whiteout in the work directory and returns its name there. */
+/** Creates a whiteout in the work directory and returns its name there. */
 async function makeWhiteout(context: UpperContext): Promise<Name> {
   const name = context.tempName()
   await mknodAt(await context.descriptors.of(context.work as Real), name, S_IFCHR, 0, 0)

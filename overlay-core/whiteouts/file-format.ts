@@ -25,7 +25,7 @@ export function whiteoutFor(name: Name): Name {
 }
 
 /**
- * The form of AUFS, OCI image layers and fuse-overlayfs, for file systems without device nodes or attributes: a whiteout of NAME is a file
+ * The format of AUFS, OCI image layers and fuse-overlayfs, for file systems without device nodes or attributes: a whiteout of NAME is a file
  * `.wh.NAME`, an opaque directory holds a file `.wh..wh..opq`. Where an object and a whiteout have the same name the object counts, so
  * every change is seen at one of its steps; what a crash leaves beside is removed at the next mount (`IntentLog`). Devices 0:0 are read too.
  */
@@ -150,7 +150,7 @@ function hiddenAt(context: UpperContext, dir: Real, name: Name): MaybePromise<Na
   return isMark(context, probe) ? WHITEOUT : undefined
 }
 
-/** A directory with the name of a mark is none. */
+/** A directory with the name of a mark is not a mark. */
 function isMark(context: UpperContext, probe: Probe | undefined): boolean {
   if (probe && probe.fd >= 0) context.descriptors.retire(probe.fd)
   return probe?.stat.type === FileType.regular

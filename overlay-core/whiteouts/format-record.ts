@@ -13,11 +13,11 @@ import { statxFd } from '../sys/stat.ts'
 /** How whiteouts are written: as devices, the kernel's form, or as files `.wh.NAME`. */
 export type Whiteouts = 'device' | 'files'
 
-/** The record in the workdir. */
+/** The name of the record in the workdir. */
 export const FORMAT_FILE_NAME = 'whiteouts'
 const FILES = Buffer.from('whiteouts=files\n')
 
-/** Whether the tree `rootFd` says that its whiteouts are files. */
+/** Whether the root `rootFd` has a record that its whiteouts are files. */
 export async function saysFiles(rootFd: number): Promise<boolean> {
   return await isRecord(rootFd, ROOT_RECORD_NAME)
 }
@@ -92,7 +92,7 @@ async function isRecord(dirFd: number, name: string): Promise<boolean> {
   }
 }
 
-/** In one step, as a torn record would be none. */
+/** Written atomically, because a torn record would be invalid. */
 async function writeRecord(workFd: number, dirFd: number, name: string): Promise<void> {
   const temp = 'record'
   const fd = await openAt(workFd, temp, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0o644)
