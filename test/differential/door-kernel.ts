@@ -115,6 +115,10 @@ export class KernelDoor implements DoorSide<KernelHandle> {
   }
 
   async list(cred: Cred, handle: KernelHandle): Promise<readonly string[]> {
+    return this.#list(cred, handle)
+  }
+
+  #list(cred: Cred, handle: KernelHandle): readonly string[] {
     needDirectory(handle)
     const fd = native.asCaller(cred, () => native.open(self(handle.fd), O_RDONLY | O_DIRECTORY))
     try {
@@ -198,8 +202,13 @@ export class KernelDoor implements DoorSide<KernelHandle> {
   }
 
   /** The names in a directory, whoever asks. */
-  names(dir: KernelHandle): Promise<readonly string[]> {
-    return this.list(ROOT, dir)
+  names(dir: KernelHandle): readonly string[] {
+    return this.#list(ROOT, dir)
+  }
+
+  /** Whether the name that the handle was opened by is still its object's, as the kernel tells without a look at the tree. Of other names it tells nothing. */
+  hasItsName({ fd }: KernelHandle): boolean {
+    return !native.readlink(self(fd)).toString('latin1').endsWith(' (deleted)')
   }
 
   #open(dir: KernelHandle, name: string): KernelHandle {

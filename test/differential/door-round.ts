@@ -79,7 +79,7 @@ class DoorRound implements DoorState {
   #client: NfsClient | undefined
   #nfs: NfsDoor | undefined
   #present: ReadonlySet<string> | undefined
-  #names = new Map<Slot, readonly string[]>()
+  readonly #names = new Map<Slot, readonly string[]>()
 
   constructor(dir: string, settings: Settings, seed: number) {
     const random = new Random(seed)
@@ -119,7 +119,7 @@ class DoorRound implements DoorState {
       await this.#compareTrees()
       const count = given?.length ?? this.#settings.operations
       for (let i = 0; i < count; i++) {
-        const operation = given?.[i] ?? (await this.#next(i, planned))
+        const operation = given?.[i] ?? this.#next(i, planned)
         done.push(operation)
         if (await this.#step(operation)) succeeded++
       }
@@ -149,22 +149,21 @@ class DoorRound implements DoorState {
   }
 
   names(dir: Slot): readonly string[] {
-    return this.#names.get(dir) ?? []
+    const known = this.#names.get(dir)
+    if (known) return known
+    const held = this.#slots.get(dir)
+    const names = held && !this.#isAbsent(held) ? (this.#kernel as KernelDoor).names(held.kernel) : []
+    this.#names.set(dir, names)
+    return names
   }
 
-  async #next(i: number, planned: DoorOperation[]): Promise<DoorOperation> {
+  #next(i: number, planned: DoorOperation[]): DoorOperation {
     const waiting = planned.shift()
     if (waiting) return waiting
     if (i % COMPARE_EVERY === 0) return { uid: 0, op: 'compare' }
-    this.#names = new Map()
-    for (const slot of this.directories()) this.#names.set(slot, await this.#namesIn(slot))
+    this.#names.clear()
     planned.push(...drawDoor(this.#random, this))
     return planned.shift() as DoorOperation
-  }
-
-  async #namesIn(slot: Slot): Promise<readonly string[]> {
-    const held = this.#slots.get(slot)
-    return held && !this.#isAbsent(held) ? await (this.#kernel as KernelDoor).names(held.kernel) : []
   }
 
   /** Does one operation on both sides; whether it succeeded. */
@@ -230,6 +229,7 @@ class DoorRound implements DoorState {
   }
 
   #isAbsent({ kernel }: Held): boolean {
+    if ((this.#kernel as KernelDoor).hasItsName(kernel)) return false
     this.#present ??= (this.#kernel as KernelDoor).present()
     return !this.#present.has(kernel.id)
   }
