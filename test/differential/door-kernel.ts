@@ -2,7 +2,8 @@ import { type AttrChange, type Cred, FileType, isErrno, OverlayError } from '../
 import { bind, lastErrno } from '../../overlay-core/sys/call.ts'
 import { sysError } from '../../overlay-core/sys/error.ts'
 import { O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_PATH, O_RDONLY, O_WRONLY } from '../../overlay-core/sys/flags.ts'
-import { type Stat, statxFd } from '../../overlay-core/sys/stat.ts'
+import { nameToHandle } from '../../overlay-core/sys/handle.ts'
+import { type Stat, statxAt, statxFd } from '../../overlay-core/sys/stat.ts'
 import { type DoorSide, type DoorStatus, READ_BYTES } from './door-side.ts'
 import { NotCompared } from './kernel-view.ts'
 import * as native from './native.ts'
@@ -222,6 +223,29 @@ export class KernelDoor implements DoorSide<KernelHandle> {
     const special = (mode & 0o4000) !== 0 || (mode & 0o2010) === 0o2010
     if (handle.type !== FileType.regular || special || !may(cred, handle, READ) || !may(cred, handle, WRITE))
       throw new NotCompared()
+  }
+}
+
+/** Bytes before struct ovl_fb in a handle of the kernel's overlay (struct ovl_fh). */
+const HANDLE_PADDING = 3
+
+/**
+ * What a kernel overlay with nfs_export=on has in its index for the object behind `fd`: a copied-up file, a whiteout when no handle of it leads anywhere any more,
+ * or nothing. It goes by the name of the object's handle (fs/overlayfs/namei.c ovl_get_index_name_fh).
+ */
+export async function indexEntryOf(index: string, fd: number): Promise<Stat | undefined> {
+  const handle = await nameToHandle(fd, '')
+  if (!handle) throw new Error('the kernel overlay gives no file handles')
+  const from = HANDLE_PADDING
+  const bytes = Buffer.from(handle.bytes).subarray(from, from + (handle.bytes[from + 2] as number))
+  const dir = native.open(index, O_PATH | O_DIRECTORY)
+  try {
+    return await statxAt(dir, bytes.toString('hex'))
+  } catch (error) {
+    if (isErrno(error, 'ENOENT')) return undefined
+    throw error
+  } finally {
+    native.close(dir)
   }
 }
 

@@ -4,7 +4,7 @@ import { statxFd } from '../../overlay-core/sys/stat.ts'
 import { type NfsServer, parseExport, startNfs } from '../../protocols/nfs/index.ts'
 import { type Handle, NfsClient } from '../helpers/nfs-client.ts'
 import { CoreView } from './core-view.ts'
-import { KernelDoor, type KernelHandle } from './door-kernel.ts'
+import { indexEntryOf, KernelDoor, type KernelHandle } from './door-kernel.ts'
 import { NfsDoor, toldAs } from './door-nfs.ts'
 import { type DoorOperation, type DoorState, drawDoor, type Slot } from './door-operations.ts'
 import type { DoorSide } from './door-side.ts'
@@ -104,7 +104,8 @@ class DoorRound implements DoorState {
       layers.fillUpper(`${this.#dir}/upper${i}`)
     }
     const options = mountString(this.#settings.mount, this.#lowers, `${this.#dir}/upper0`, `${this.#dir}/work0`)
-    native.mount('overlay', `${this.#dir}/mount`, 'overlay', MS_NOATIME_NODEV, options)
+    // The index knows then what a handle of knfsd would lead to.
+    native.mount('overlay', `${this.#dir}/mount`, 'overlay', MS_NOATIME_NODEV, `${options},nfs_export=on`)
     this.#kernel = new KernelDoor(`${this.#dir}/mount`)
     await this.#serve()
     const client = this.#client as NfsClient
@@ -180,8 +181,8 @@ class DoorRound implements DoorState {
     const used = slotsOf(operation).map((slot) => this.#slots.get(slot))
     if (used.some((held) => held === undefined)) return false
     const handles = used as Held[]
-    if (handles.some((held) => this.#isHidden(held))) return false
-    const stale = handles.some((held) => this.#isGone(held))
+    let stale = false
+    for (const held of handles) stale ||= await this.#isGone(held)
     const cred = credOf(operation.uid)
     const kernel: Result<KernelHandle> = stale
       ? { text: 'ESTALE' }
@@ -214,18 +215,16 @@ class DoorRound implements DoorState {
     this.#slots.set(slot, held)
   }
 
-  /** Whether no name is left of an object: its handles are stale then. Of a directory the kernel counts no links. */
-  #isGone(held: Held): boolean {
-    const { fd, type } = held.kernel
-    return this.#isAbsent(held) && (type === FileType.directory || statxFd(fd).nlink === 0)
-  }
-
   /**
-   * No name of it is to be seen, but it counts some, which layers hide. Whether its handle still leads to it is left open: most do, others are
-   * stale.
+   * Whether knfsd would answer that the handle is stale. An object without a name to be seen may have some that layers hide: as long as the index counts
+   * those, as of a lower hard link, its handle goes on. A file of a lower alone is gone with its name, whatever links its layer counts; that the index says, too.
    */
-  #isHidden(held: Held): boolean {
-    return this.#isAbsent(held) && !this.#isGone(held)
+  async #isGone(held: Held): Promise<boolean> {
+    if (!this.#isAbsent(held)) return false
+    const { fd, type } = held.kernel
+    if (type === FileType.directory || statxFd(fd).nlink === 0) return true
+    const entry = await indexEntryOf(`${this.#dir}/work0/index`, fd)
+    return entry?.type === FileType.character
   }
 
   #isAbsent({ kernel }: Held): boolean {

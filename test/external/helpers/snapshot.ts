@@ -70,18 +70,19 @@ const recordFields = 11
  * Reads the tree at `dir` through `sh`: with one find, and unless `contents` is false with sha256sum and getfattr over everything;
  * what stands at the paths of `without` (no patterns) is left out.
  *
- * @throws ShellError anything could not be read
+ * @throws ShellError anything could not be read, unless the tree is `changing`: then what cannot be read is not there
  */
 export async function snapshot(
   sh: Shell,
   dir: string,
-  options: { contents?: boolean; without?: readonly string[]; timeoutMs?: number } = {},
+  options: { contents?: boolean; without?: readonly string[]; timeoutMs?: number; changing?: boolean } = {},
 ): Promise<Snapshot> {
-  const { contents = true, without = [], timeoutMs = 600_000 } = options
+  const { contents = true, without = [], timeoutMs = 600_000, changing = false } = options
   const at = `cd ${quote(dir)} && `
   const format = ['P', 'y', 'm', 'U', 'G', 's', 'T@', 'C@', 'n', 'i', 'l'].map((field) => `%${field}\\0`).join('')
   const prune = without.map((path) => `-path ${quote(`./${path.replace(/[*?[\\]/g, '\\$&')}`)} -prune -o `).join('')
-  const listing = split(await sh(`${at}find . ${prune}-printf '${format}'`, timeoutMs))
+  const lenient = changing ? ' 2> /dev/null || true' : ''
+  const listing = split(await sh(`${at}find . ${prune}-printf '${format}'${lenient}`, timeoutMs))
   const over = (which: string, command: string) =>
     contents ? sh(`${at}find . ${prune}${which} -print0 | xargs -0 -r ${command} --`, timeoutMs) : ''
   const hashes = parseHashes(await over('-type f -size +0', 'sha256sum -z'))
@@ -145,6 +146,25 @@ export function davTree(tree: Snapshot, whole: Snapshot = tree): Snapshot {
 
 function parentOf(path: string): string {
   return path.slice(0, Math.max(0, path.lastIndexOf('/')))
+}
+
+/**
+ * The part of `seen` that can be compared with a tree that others change meanwhile, and what it must be: what was `before` and is `after`, with
+ * nothing of it changed. What else is seen is left out where names came or went in its directory, or in one above.
+ */
+export function unchangedPart(
+  before: Snapshot,
+  after: Snapshot,
+  seen: Snapshot,
+): { expected: Snapshot; seen: Snapshot } {
+  const same = (path: string): boolean => {
+    const [one, other] = [before.get(path), after.get(path)]
+    return one !== undefined && other !== undefined && entryDifferences(path, one, other, everyField).length === 0
+  }
+  const expected = new Map([...before].filter(([path]) => same(path)))
+  const settled = (path: string): boolean => expected.has(path) && (path === '' || settled(parentOf(path)))
+  const part = [...seen].filter(([path]) => expected.has(path) || settled(parentOf(path)))
+  return { expected, seen: new Map(part) }
 }
 
 /** The tree with all modification times from `sec` on made equal: those were set by a clock. */
