@@ -150,7 +150,7 @@ function parentOf(path: string): string {
 
 /**
  * The part of `seen` that can be compared with a tree that others change meanwhile, and what it must be: what was `before` and is `after`, with
- * nothing of it changed. What else is seen is left out where names came or went in its directory, or in one above.
+ * nothing of it changed. What was never there is seen in it, too, unless names came or went in its directory, or in one above.
  */
 export function unchangedPart(
   before: Snapshot,
@@ -163,7 +163,8 @@ export function unchangedPart(
   }
   const expected = new Map([...before].filter(([path]) => same(path)))
   const settled = (path: string): boolean => expected.has(path) && (path === '' || settled(parentOf(path)))
-  const part = [...seen].filter(([path]) => expected.has(path) || settled(parentOf(path)))
+  const isStrange = (path: string): boolean => !before.has(path) && !after.has(path) && settled(parentOf(path))
+  const part = [...seen].filter(([path]) => expected.has(path) || isStrange(path))
   return { expected, seen: new Map(part) }
 }
 
