@@ -14,7 +14,9 @@ const PUBLIC_TREES = /^\/(usr|bin|sbin|lib|lib32|lib64|opt|etc|snap|nix)(\/|$)/
 export async function exposedDirectories(settings: Settings, views: readonly View[]): Promise<string[]> {
   const notes: string[] = []
   const tell = async (what: string, path: string) => {
-    const real = await realpath(path)
+    const real = await realpath(path).catch(unlessMissing)
+    // The state directory could not be created on a full or read-only disk.
+    if (real === undefined) return
     if (PUBLIC_TREES.test(real) || !(await othersReach(real))) return
     notes.push(`other users of this machine can enter ${what} ${path}; ${mend(dirname(real))}`)
   }
@@ -30,6 +32,10 @@ export async function exposedDirectories(settings: Settings, views: readonly Vie
   }
   await tell('--state-dir', settings.stateDir)
   return notes
+}
+
+function unlessMissing(error: unknown): undefined {
+  if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
 }
 
 function mend(parent: string): string {

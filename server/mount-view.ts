@@ -1,4 +1,4 @@
-import { isErrno, type MountOptions, mount, type Overlay } from '../overlay-core/index.ts'
+import { type MountOptions, mount, type Overlay } from '../overlay-core/index.ts'
 import { makeUpper } from './new-upper.ts'
 import { makeHandleDir } from './state-dir.ts'
 import type { ResolvedViewSettings } from './views.ts'
@@ -11,27 +11,18 @@ export interface Mounted {
 }
 
 /**
- * Mounts. If the file system of the upper accepts no changes, because it is full or read-only, the overlay is served read-only, as
- * with `ro`.
+ * Mounts. What a full or read-only file system of the upper means is up to the overlay; only an upper that cannot be created is left out, and the overlay is
+ * read-only.
  */
 export async function mountView({ settings, options }: ResolvedViewSettings, stateDir: string): Promise<Mounted> {
-  const { upperdir, lowerdir } = options
   const { make, handlesOfItsOwn } = settings
   const view = handlesOfItsOwn ? settings.name : undefined
-  if (upperdir === undefined) return await mountWithoutUpper(options, stateDir, view)
-  try {
-    if (make !== undefined) await makeUpper(options, make.owner)
+  if (options.upperdir === undefined) return await mountWithoutUpper(options, stateDir, view)
+  if (make === undefined || (await makeUpper(options, make.owner)))
     return { overlay: await mount(options), handleDir: undefined }
-  } catch (error) {
-    if (!isErrno(error, 'EROFS', 'ENOSPC', 'EDQUOT')) throw error
-    const below = { ...options, lowerdir: [upperdir, ...lowerdir], upperdir: undefined, workdir: undefined }
-    const mounted = await mountWithoutUpper({ ...below, readOnly: true }, stateDir, view)
-    const why = error.code === 'EROFS' ? 'is read-only' : `is full (${error.code})`
-    return {
-      ...mounted,
-      note: `the file system of ${upperdir} ${why}, so the overlay is read-only; fix it and restart`,
-    }
-  }
+  const lowers = { ...options, upperdir: undefined, workdir: undefined, readOnly: true }
+  const note = `the file system of ${options.upperdir} is full or read-only, so it cannot be created and the overlay is read-only; fix it and restart`
+  return { ...(await mountWithoutUpper(lowers, stateDir, view)), note }
 }
 
 /** Mounts an overlay without an upper. It has no workdir for its file handles, so they are stored in the state directory if possible. */

@@ -1,6 +1,8 @@
 import { chmod, chown, mkdir, rename, rm, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { type MountOptions, OptionError } from '../overlay-core/index.ts'
+import { makeDirectory } from './make-directory.ts'
+import { isNoRoom } from './no-room.ts'
 import { asideName } from './state-dir.ts'
 
 /** The parent is nobody else's business: what clients put into an upper must not be reached past the server. */
@@ -8,19 +10,19 @@ const PRIVATE = 0o700
 
 /**
  * Creates the upper and work directories that are missing. A new upper gets the mode of the root of the topmost layer, and its owner unless another one is
- * given, because it is the root that clients see. It appears whole or not at all.
+ * given, because it is the root that clients see. It appears whole or not at all. Returns false if there is no upper because its disk is full or read-only.
  *
  * @throws OptionError naming `directory`
  */
 export async function makeUpper(
   { upperdir, workdir, lowerdir }: MountOptions,
   owner: { readonly uid: number; readonly gid: number } | undefined,
-): Promise<void> {
-  if (upperdir === undefined || workdir === undefined) return
+): Promise<boolean> {
+  if (upperdir === undefined || workdir === undefined) return true
   try {
-    await mkdir(dirname(upperdir), { recursive: true, mode: PRIVATE })
-    await mkdir(workdir, { recursive: true, mode: PRIVATE })
-    if (await isThere(upperdir)) return
+    await makeDirectory(dirname(upperdir))
+    await makeDirectory(workdir)
+    if (await isThere(upperdir)) return true
     const root = await stat(lowerdir[0] as string)
     const making = asideName(upperdir)
     await rm(making, { recursive: true, force: true })
@@ -30,9 +32,11 @@ export async function makeUpper(
     if (own === 0 || owner !== undefined) await chown(making, uid, gid)
     await chmod(making, root.mode & 0o7777)
     await rename(making, upperdir)
+    return true
   } catch (error) {
     const { code, path } = error as NodeJS.ErrnoException
-    if (code === undefined || ['EROFS', 'ENOSPC', 'EDQUOT'].includes(code)) throw error
+    if (isNoRoom(error) && !(await isThere(upperdir))) return false
+    if (code === undefined || isNoRoom(error)) throw error
     throw new OptionError('directory', `${path ?? upperdir} cannot be created (${code}); choose another directory`)
   }
 }

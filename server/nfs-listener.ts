@@ -5,7 +5,7 @@ import { guardChanges, OptionError, type Overlay } from '../overlay-core/index.t
 import { type ExportRule, parseExport, startNfs } from '../protocols/nfs/index.ts'
 import type { DavHandle } from '../protocols/webdav/index.ts'
 import { groupsOf } from './groups.ts'
-import { openJournal } from './journal-file.ts'
+import { JournalFile } from './journal-file.ts'
 import { nfsError } from './listeners.ts'
 import { loadWriteVerifier } from './nfs-state.ts'
 import { systemRandom } from './random.ts'
@@ -24,15 +24,24 @@ export function readExports(texts: readonly string[]): ExportRule[] {
   }
 }
 
-/** Opens NFS and its companion protocols. @throws OptionError a port or rpcbind is unavailable */
-export async function openNfs(server: RunningServer, settings: Settings, nfs: Address, log: Logger): Promise<void> {
+/**
+ * Opens NFS and its companion protocols. Returns warnings, one sentence each.
+ *
+ * @throws OptionError a port or rpcbind is unavailable
+ */
+export async function openNfs(server: RunningServer, settings: Settings, nfs: Address, log: Logger): Promise<string[]> {
   const { stateDir } = settings
   const views = server.views.list()
-  const handleKey = await loadHandleKey(stateDir, systemRandom)
+  const notes: string[] = []
+  const handleKey = await loadHandleKey(stateDir, systemRandom, () =>
+    notes.push(
+      `${stateDir} is on a full or read-only disk and has no handle key yet, so NFS handles are valid only during this run`,
+    ),
+  )
   const verifier = await loadWriteVerifier(stateDir, systemRandom, (error) =>
     log.error({ err: error }, 'cannot save the NFS write verifier'),
   )
-  const journal = await openJournal(await lockClientsPath(settings, views), 'nfspeers')
+  const journal = await JournalFile.open(await lockClientsPath(settings, views), 'nfspeers')
   server.journals.push(journal)
   server.replyMemory = await openReplyMemory(settings, views, log)
   try {
@@ -56,6 +65,7 @@ export async function openNfs(server: RunningServer, settings: Settings, nfs: Ad
       replyMemory: server.replyMemory,
       locks: { journal, graceMs: settings.lockGraceMs, hostName: hostname() },
     })
+    return notes
   } catch (error) {
     throw nfsError(nfs, error)
   }

@@ -1,9 +1,10 @@
-import { mkdir, rename } from 'node:fs/promises'
+import { rename } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import type { Logger } from 'pino'
 import type { Settings } from '../config/index.ts'
 import { isErrno, openPersistentMemory, type PersistentMemory } from '../overlay-core/index.ts'
 import { isReplyMemory, REPLY_MEMORY_BYTES } from '../protocols/nfs/index.ts'
+import { makeDirectory } from './make-directory.ts'
 import { serverStatePath } from './server-state-path.ts'
 import type { View } from './views.ts'
 
@@ -21,7 +22,7 @@ export async function openReplyMemory(
   if (writable.length === 0 && settings.configFile === undefined) return undefined
   const path = await replyMemoryPath(settings, writable)
   try {
-    await mkdir(dirname(path), { recursive: true, mode: 0o700 })
+    await makeDirectory(dirname(path))
     return (await openIfSound(path)) ?? (await openAfresh(path, log))
   } catch (error) {
     log.error({ err: error, path }, 'cannot save NFS replies: a call that is retransmitted after a crash may run twice')

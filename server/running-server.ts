@@ -1,12 +1,13 @@
 import type { Logger } from 'pino'
 import { formatAddress } from '../config/index.ts'
-import type { Cred, PersistentMemory, RecordJournal } from '../overlay-core/index.ts'
+import type { Cred, PersistentMemory } from '../overlay-core/index.ts'
 import type { NfsServer } from '../protocols/nfs/index.ts'
 import type { DavHandle } from '../protocols/webdav/index.ts'
 import type { App } from './app.ts'
 import type { Clock } from './clock.ts'
 import type { Control } from './control.ts'
 import type { Faults } from './faults.ts'
+import type { JournalFile } from './journal-file.ts'
 import type { LogCounters } from './log-sink.ts'
 import { removeNotes } from './state-dir.ts'
 import { describeViews, type ServerStatus } from './status.ts'
@@ -35,7 +36,7 @@ export class RunningServer {
   webdavUser: Pick<Cred, 'uid' | 'gid'> | undefined
   webdavAddress: { readonly host: string; readonly port: number } | undefined
   /** The journals of WebDAV locks. */
-  readonly journals: RecordJournal[] = []
+  readonly journals: JournalFile[] = []
   /** The memory of NFS replies that survives a restart. */
   replyMemory: PersistentMemory | undefined
   /** Stops returning memory to the system. */

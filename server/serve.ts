@@ -66,7 +66,7 @@ export async function serve(
     views,
   })
   try {
-    await openListeners(server, settings, log)
+    notes.push(...(await openListeners(server, settings, log)))
     const control = await openControl({
       log: log.child({ listener: 'control' }),
       random: systemRandom,
@@ -121,33 +121,39 @@ function checkExports(settings: Settings): void {
   for (const view of settings.views) readExports(view.exports)
 }
 
-async function openListeners(server: RunningServer, settings: Settings, log: Logger): Promise<void> {
+/** Returns warnings, one sentence each. */
+async function openListeners(server: RunningServer, settings: Settings, log: Logger): Promise<string[]> {
   const { nfs, webdav } = settings
   // Loaded on demand, because it takes more than 10 MB.
-  if (webdav !== undefined) await (await import('./webdav-listener.ts')).prepareWebdav(server, settings, webdav, log)
-  if (nfs !== undefined) await openNfs(server, settings, nfs, log)
+  if (webdav !== undefined) {
+    await (await import('./webdav-listener.ts')).prepareWebdav(server, settings, webdav, log)
+  }
+  const notes = nfs === undefined ? [] : await openNfs(server, settings, nfs, log)
   if (webdav !== undefined && server.http !== undefined) {
     server.webdavAddress = { host: webdav.host, port: await listenHttp(server.http.app, webdav) }
   }
+  return notes
 }
+
+/** What a full or read-only disk means for the state directory. */
+const NO_ROOM =
+  'is on a full or read-only disk, so overlayd status and overlayd remount cannot find this server, new WebDAV locks may end with this run, and NFS clients may get no locks'
 
 /** Writes the ready file and the run file, by which scripts and `overlayd status` find the server. Returns warnings about files that could not be written. */
 async function tellOthers(server: RunningServer, settings: Settings, control: Control): Promise<string[]> {
   const note = readyNote(server)
   const views = server.views.list().map(({ name }) => name)
-  const { configFile } = settings
+  const { configFile, stateDir, readyFile } = settings
   const config = configFile === undefined ? {} : { config: configFile }
   const run = { ...note, pid: process.pid, views, ...config, control: control.note }
-  const path = await writeRunNote(settings.stateDir, run)
+  const notes: string[] = []
+  const path = await writeRunNote(stateDir, run)
   if (path !== undefined) server.notes.push(path)
-  if (settings.readyFile !== undefined) {
-    await writeReadyFile(settings.readyFile, note)
-    server.notes.push(settings.readyFile)
-  }
-  if (path !== undefined) return []
-  return [
-    `${settings.stateDir} is on a full or read-only disk, so overlayd status and overlayd remount cannot find this server`,
-  ]
+  else notes.push(`${stateDir} ${NO_ROOM}`)
+  if (readyFile === undefined) return notes
+  if (await writeReadyFile(readyFile, note)) server.notes.push(readyFile)
+  else notes.push(`--ready-file: ${readyFile} is on a full or read-only disk and was not written; the server is ready`)
+  return notes
 }
 
 function readyNote({ listening: { webdav, nfs }, views }: RunningServer): ReadyNote {

@@ -3,6 +3,8 @@ import { access, chown, cp, lchown, link, mkdir, open, readdir, readFile, rename
 import { dirname, join } from 'node:path'
 import { OptionError } from '../overlay-core/index.ts'
 import type { ControlNote } from './control.ts'
+import { makeDirectory } from './make-directory.ts'
+import { isNoRoom } from './no-room.ts'
 import type { RandomBytes } from './random.ts'
 import { statePath } from './state-path.ts'
 
@@ -28,7 +30,7 @@ export interface RunNote extends ReadyNote {
 }
 
 /**
- * Checks, without creating anything, that `directory` exists or can be created, and that it is writable.
+ * Checks, without creating anything, that `directory` exists or can be created, and that it is writable. A read-only disk passes.
  *
  * @throws OptionError naming `option`
  */
@@ -39,7 +41,8 @@ export async function checkWritable(option: string, directory: string): Promise<
   try {
     await access(at, constants.W_OK | constants.X_OK)
   } catch (error) {
-    throw new OptionError(option, `cannot write to ${at} (${codeOf(error)}); choose another directory`)
+    if (!isNoRoom(error))
+      throw new OptionError(option, `cannot write to ${at} (${codeOf(error)}); choose another directory`)
   }
 }
 
@@ -67,17 +70,27 @@ async function nearestExisting(option: string, path: string): Promise<string> {
 
 /**
  * The key that authenticates NFS file handles, created at the first call for `stateDir`. If two servers start at once, both get the
- * same key, because a complete file is linked into place.
+ * same key, because a complete file is linked into place. If the disk is full or read-only, calls `notKept` and returns a key for this run.
  *
  * @throws OptionError the file is damaged, readable by others, or cannot be created
  */
-export async function loadHandleKey(stateDir: string, random: RandomBytes): Promise<Uint8Array> {
+export async function loadHandleKey(
+  stateDir: string,
+  random: RandomBytes,
+  notKept: () => void = () => undefined,
+): Promise<Uint8Array> {
   const path = join(stateDir, KEY_FILE)
   try {
-    await mkdir(stateDir, { recursive: true, mode: 0o700 })
-    return (await readKey(path)) ?? (await makeKey(path, random))
+    const present = await readKey(path)
+    if (present) return present
+    await makeDirectory(stateDir)
+    return await makeKey(path, random)
   } catch (error) {
     if (error instanceof OptionError) throw error
+    if (isNoRoom(error)) {
+      notKept()
+      return random(KEY_BYTES)
+    }
     throw new OptionError('--state-dir', `cannot use ${stateDir} (${codeOf(error)}); choose another directory`)
   }
 }
@@ -142,6 +155,9 @@ async function writeWhole(path: string, data: Uint8Array | string, mode: number)
   try {
     await file.writeFile(data)
     await file.sync()
+  } catch (error) {
+    await rm(path, { force: true })
+    throw error
   } finally {
     await file.close()
   }
@@ -166,7 +182,7 @@ export async function readStateFile(path: string): Promise<string | undefined> {
 
 /** Writes a small file to the state directory, atomically and durably, readable only by the server. */
 export async function writeStateFile(path: string, data: string): Promise<void> {
-  await mkdir(dirname(path), { recursive: true, mode: 0o700 })
+  await makeDirectory(dirname(path))
   await replaceFile(path, data, 0o600)
 }
 
@@ -186,9 +202,12 @@ async function readable(path: string): Promise<boolean> {
   }
 }
 
-/** Writes the file of `--ready-file`. */
-export async function writeReadyFile(path: string, note: ReadyNote): Promise<void> {
-  await replaceFile(path, `${JSON.stringify(note)}\n`, 0o644)
+/** Writes the file of `--ready-file`. False if its disk is full or read-only; then the file of an earlier run is removed if possible. */
+export async function writeReadyFile(path: string, note: ReadyNote): Promise<boolean> {
+  const written = await replaceFile(path, `${JSON.stringify(note)}\n`, 0o644).catch(unlessNoRoom)
+  if (written !== NO_ROOM) return true
+  await rm(path, { force: true }).catch(unlessNoRoom)
+  return false
 }
 
 /** Writes the run file of this server for `overlayd status` and returns its path. Undefined if the disk is full or read-only. */
@@ -196,7 +215,7 @@ export async function writeRunNote(stateDir: string, note: RunNote): Promise<str
   const directory = join(stateDir, RUN_DIR)
   const path = join(directory, `${note.pid}.json`)
   const write = async () => {
-    await mkdir(directory, { recursive: true, mode: 0o700 })
+    await makeDirectory(directory)
     await replaceFile(path, `${JSON.stringify(note)}\n`, 0o600)
     return path
   }
@@ -208,7 +227,7 @@ const NO_ROOM = Symbol('no room')
 
 /** Ignores a full or read-only disk, which must not stop the server. */
 function unlessNoRoom(error: unknown): typeof NO_ROOM {
-  if (['ENOSPC', 'EDQUOT', 'EROFS'].includes(codeOf(error) ?? '')) return NO_ROOM
+  if (isNoRoom(error)) return NO_ROOM
   throw error
 }
 
@@ -221,7 +240,7 @@ export async function readRunNotes(stateDir: string): Promise<RunNote[]> {
     if (match === null) continue
     const path = join(directory, name)
     if (isRunning(Number(match[1]))) notes.push(...parseNote(await readFile(path, 'utf8')))
-    else await rm(path, { force: true })
+    else await rm(path, { force: true }).catch(unlessNoRoom)
   }
   return notes
 }
@@ -263,7 +282,7 @@ export async function makeHandleDir(
   view?: string,
 ): Promise<{ path: string; undo: () => Promise<void> } | undefined> {
   const path = handleDirOf(stateDir, layers, view)
-  const first = await mkdir(path, { recursive: true, mode: 0o700 }).catch(unlessNoRoom)
+  const first = await makeDirectory(path).catch(unlessNoRoom)
   if (first === NO_ROOM) return undefined
   return { path, undo: async () => (first === undefined ? undefined : rm(first, { recursive: true })) }
 }
@@ -299,26 +318,45 @@ function handleDirOf(stateDir: string, layers: readonly string[], view: string |
 /**
  * Creates the directories of the sample overlay and returns them. The lower is part of the package. With an `owner`, which root's clients act as,
  * everything belongs to that user and the lower is a copy. Only the listeners lead there, because `sample` has mode 0700.
+ *
+ * @throws OptionError the disk is full or read-only, and they do not exist yet
  */
-export async function makeSampleDirs(
-  stateDir: string,
-  owner: { readonly uid: number; readonly gid: number } | undefined,
-): Promise<{ lower: string; upper: string; work: string }> {
+export async function makeSampleDirs(stateDir: string, owner: Owner | undefined): Promise<SampleDirs> {
   const sample = join(stateDir, 'sample')
+  try {
+    return await sampleDirsIn(sample, owner)
+  } catch (error) {
+    if (!isNoRoom(error)) throw error
+    throw new OptionError('--sample', `cannot create ${sample} (${codeOf(error)}); choose another --state-dir`)
+  }
+}
+
+interface Owner {
+  readonly uid: number
+  readonly gid: number
+}
+
+interface SampleDirs {
+  readonly lower: string
+  readonly upper: string
+  readonly work: string
+}
+
+async function sampleDirsIn(sample: string, owner: Owner | undefined): Promise<SampleDirs> {
   const upper = join(sample, 'upper')
   const work = join(sample, 'work')
-  await mkdir(sample, { recursive: true, mode: 0o700 })
+  await makeDirectory(sample)
   for (const directory of [upper, work]) await mkdir(directory, { recursive: true })
   const lower = await sampleLower()
   if (owner === undefined) return { lower, upper, work }
-  await chown(upper, owner.uid, owner.gid)
+  await chown(upper, owner.uid, owner.gid).catch(unlessNoRoom)
   const copy = join(sample, 'lower')
   if ((await nearestExisting('--sample', copy)) !== copy) await copyFor(owner, lower, copy)
   return { lower: copy, upper, work }
 }
 
 /** Copies a tree and makes the user its owner; `to` never names a partial copy. */
-async function copyFor(owner: { readonly uid: number; readonly gid: number }, from: string, to: string): Promise<void> {
+async function copyFor(owner: Owner, from: string, to: string): Promise<void> {
   const making = asideName(to)
   await cp(from, making, { recursive: true, preserveTimestamps: true })
   const entries = await readdir(making, { recursive: true })
@@ -335,9 +373,9 @@ async function sampleLower(): Promise<string> {
   throw new OptionError('--sample', 'the sample tree is missing from this installation; use -o lowerdir=DIR')
 }
 
-/** Removes the ready file and the run file. */
+/** Removes the ready file and the run file, unless the disk has become read-only. */
 export async function removeNotes(paths: readonly string[]): Promise<void> {
-  for (const path of paths) await rm(path, { force: true })
+  for (const path of paths) await rm(path, { force: true }).catch(unlessNoRoom)
 }
 
 function codeOf(error: unknown): string {

@@ -5,8 +5,9 @@ import { type DavViewSettings, registerWebDav } from '../protocols/webdav/index.
 import { buildApp } from './app.ts'
 import { steadyClock } from './clock.ts'
 import { webdavCred } from './identity.ts'
-import { lockJournalPath, openJournal } from './journal-file.ts'
+import { JournalFile, lockJournalPath } from './journal-file.ts'
 import { readBootId } from './nfs-state.ts'
+import { PatientJournal } from './patient-journal.ts'
 import { PublicNames } from './public-names.ts'
 import type { RunningServer } from './running-server.ts'
 import { isServedBy, type View } from './views.ts'
@@ -19,7 +20,7 @@ export async function prepareWebdav(
   log: Logger,
 ): Promise<void> {
   const views = server.views.list().filter((view) => isServedBy('webdav', view))
-  const journals = await openJournals(server, views, settings.stateDir)
+  const journals = await openJournals(server, views, settings.stateDir, log)
   const cred = await webdavCred(settings.as)
   server.webdavUser = cred
   const names = new PublicNames(settings)
@@ -47,14 +48,17 @@ async function openJournals(
   server: RunningServer,
   views: readonly View[],
   stateDir: string,
+  log: Logger,
 ): Promise<Map<string, Journal>> {
   const journals = new Map<string, Journal>()
   for (const { name, overlay } of views) {
     const { upperdir } = overlay.options
     if (overlay.readOnly || upperdir === undefined) continue
-    const journal = await openJournal(lockJournalPath(stateDir, overlay, upperdir), 'davlocks')
+    const journal = await JournalFile.open(lockJournalPath(stateDir, overlay, upperdir), 'davlocks')
     server.journals.push(journal)
-    journals.set(name, journal)
+    const told = (error: unknown) =>
+      log.warn({ err: error, view: name }, 'cannot save WebDAV locks at present, so they may end with this run')
+    journals.set(name, new PatientJournal(journal, told))
   }
   return journals
 }

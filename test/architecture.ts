@@ -31,6 +31,7 @@ const CONFINED: Readonly<Record<string, readonly string[]>> = {
     'overlay-core/sys/',
     'server/state-dir.ts',
     'server/journal-file.ts',
+    'server/make-directory.ts',
     'server/nfs-state.ts',
     'server/reply-memory.ts',
     'server/exposure.ts',

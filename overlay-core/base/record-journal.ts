@@ -4,6 +4,7 @@ import type { Journal, LiveRecords } from '../api/journal.ts'
 import { pread } from '../sys/data.ts'
 import { closeSync, openRoot } from '../sys/open.ts'
 import { LogFile, readOld, takeOver } from './log-file.ts'
+import { HEADER_BYTES, hasHeader, scan } from './record-frame.ts'
 import { RecordLog } from './record-log.ts'
 
 /** A journal is rewritten when its records exceed twice the live ones by this number. */
@@ -58,6 +59,28 @@ export class RecordJournal implements Journal {
     return journal
   }
 
+  /** What the journal at `path` holds, where it cannot be opened for writing; nothing if there is none. */
+  static async recordsOf(path: string, kind: string): Promise<readonly string[]> {
+    const oldName = Buffer.from(basename(path), 'utf8').toString('latin1')
+    let dirFd: number
+    try {
+      dirFd = await openRoot(dirname(path))
+    } catch (error) {
+      if (isErrno(error, 'ENOENT')) return []
+      throw error
+    }
+    try {
+      const records: string[] = []
+      await readOld(dirFd, `${oldName}.log`, async (fd, size) => {
+        if (await hasHeader(fd, kind))
+          await scan(fd, HEADER_BYTES, size, (record) => void records.push(record.toString('utf8')))
+      })
+      return [...records, ...((await readLines(dirFd, oldName)) ?? [])]
+    } finally {
+      closeSync(dirFd)
+    }
+  }
+
   takeRecords(): readonly string[] {
     const records = this.#records
     this.#records = []
@@ -103,7 +126,7 @@ export class RecordJournal implements Journal {
     try {
       await this.#takeOver()
     } catch (error) {
-      if (!isErrno(error, 'ENOSPC', 'EDQUOT')) throw error
+      if (!isErrno(error, 'ENOSPC', 'EDQUOT', 'EROFS')) throw error
     }
   }
 

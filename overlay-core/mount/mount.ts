@@ -125,7 +125,7 @@ async function assemble(
   const sb: SuperBlock = {
     options,
     stackVersion: 1,
-    readOnly: options.readOnly || prepared.storage === undefined,
+    readOnly: options.readOnly || prepared.work === undefined,
     barrier: new RemountBarrier(),
     clock: given.clock,
     wallClockMs: given.wallClockMs,
@@ -257,20 +257,21 @@ function server(storage: Storage | undefined): ServerRights {
 /** The log of handles lies in the workdir; that of an overlay without upper where the server says, else it ends with the process. */
 async function openHandleFile(roots: Roots, given: MountEnvironment): Promise<HandleFile> {
   if (roots.work) return await handleFileIn(roots.work.fd)
-  const kept = given.handleDirectory === undefined ? undefined : await HandleFile.claim(given.handleDirectory)
+  const kept =
+    given.handleDirectory === undefined ? undefined : await HandleFile.claim(given.handleDirectory, handleFileIn)
   return kept ?? (await HandleFile.nameless(TEMPORARY))
 }
 
 /** Where files are made that end with the process. */
 const TEMPORARY = [tmpdir(), '/dev/shm']
 
-/** In the workdir, or a copy while that cannot be written to. */
-async function handleFileIn(workdirFd: number): Promise<HandleFile> {
+/** In its directory, or a copy while that cannot be written to. */
+async function handleFileIn(dirFd: number): Promise<HandleFile> {
   try {
-    return await HandleFile.in(workdirFd)
+    return await HandleFile.in(dirFd)
   } catch (error) {
     if (!isErrno(error, ...UNWRITABLE)) throw error
-    return await HandleFile.copyOf(workdirFd, TEMPORARY)
+    return await HandleFile.copyOf(dirFd, TEMPORARY)
   }
 }
 

@@ -129,7 +129,7 @@ async function clearInheritance(workFd: number): Promise<void> {
 }
 
 /** What a file system can do on which an overlay has lived in the kernel's form. */
-const KERNEL_FORM: Storage = {
+export const KERNEL_FORM: Storage = {
   noReplace: RENAME_NOREPLACE,
   exchange: true,
   whiteoutDevices: true,

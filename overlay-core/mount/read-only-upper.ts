@@ -1,15 +1,18 @@
 import { isErrno, type OverlayError } from '../api/errno.ts'
-import { type MountOptions, OptionError } from '../api/params.ts'
+import type { MountOptions } from '../api/params.ts'
 import { type Layer, Real } from '../layer/layer.ts'
+import type { Storage } from '../layer/storage.ts'
 import { openWorkDirectory } from '../layer/workdir.ts'
 import { diskXattrs } from '../layer/xattr-store.ts'
 import { ProtocolDataStore } from '../sidecar/protocol-data-store.ts'
 import { hasSidecar } from '../sidecar/sidecar-log.ts'
+import { firstPassingNumber } from '../sidecar/sidecar-tree.ts'
+import { XattrSidecar } from '../sidecar/xattr-sidecar.ts'
 import { statxFd } from '../sys/stat.ts'
 import { deviceFormat } from '../whiteouts/device-format.ts'
 import { fileFormat } from '../whiteouts/file-format.ts'
 import { recordsFiles } from '../whiteouts/format-record.ts'
-import { type PreparedUpper, prepareUpper, type UpperContext } from './prepare-upper.ts'
+import { KERNEL_FORM, type PreparedUpper, prepareUpper, type UpperContext } from './prepare-upper.ts'
 
 /** What a file system answers that takes nothing for now. */
 export const UNWRITABLE = ['ENOSPC', 'EDQUOT', 'EROFS'] as const
@@ -17,7 +20,7 @@ export const UNWRITABLE = ['ENOSPC', 'EDQUOT', 'EROFS'] as const
 /**
  * As `prepareUpper`; an upper that cannot be written to now, as its file system is full or read-only, is served read-only, and a notice says so.
  *
- * @throws OptionError as `prepareUpper`, or not even that is possible
+ * @throws OptionError as `prepareUpper`
  */
 export async function prepareUpperOrServe(
   options: MountOptions,
@@ -29,12 +32,6 @@ export async function prepareUpperOrServe(
     return await prepareUpper(options, layer, workdirFd, context)
   } catch (error) {
     if (!isErrno(error, ...UNWRITABLE)) throw error
-    if (await keepsAttributesAside(workdirFd)) {
-      throw new OptionError(
-        'workdir',
-        `cannot write to '${options.workdir}' (${codeOf(error)}), which stores the attributes of files; free some space, or mount its file system read-write`,
-      )
-    }
     return await serveReadOnly(options, layer, workdirFd, context, codeOf(error))
   }
 }
@@ -46,11 +43,13 @@ async function serveReadOnly(
   context: UpperContext,
   code: string,
 ): Promise<PreparedUpper> {
-  const { descriptors } = context
+  const { descriptors, opened } = context
   const workdir = new Real(layer, undefined, '', statxFd(workdirFd).ino)
   workdir.fd = workdirFd
   layer.marks = (await recordsFiles(layer.root.fd, workdirFd)) ? fileFormat : deviceFormat
-  const indexDir = options.index ? await existingIndex(context, layer, workdir) : undefined
+  const sidecar = await existingSidecar(layer, workdir, context)
+  opened.defer(() => sidecar?.close())
+  const indexDir = options.index && !layer.inodeNumbers ? await existingIndex(context, layer, workdir) : undefined
   const protocolData = ProtocolDataStore.in(descriptors, layer, workdir, {
     newId: context.newProtocolDataId,
     volatile: options.volatile,
@@ -60,8 +59,27 @@ async function serveReadOnly(
       ? 'the file system of the upper is read-only, so the overlay is read-only too; mount it read-write and restart'
       : 'the file system of the upper is full and the upper cannot be prepared, so the overlay is read-only; free some space and restart',
   ]
-  const nothing = { work: undefined, storage: undefined, intents: undefined }
-  return { ...nothing, indexDir, notices, protocolData, xattrStore: diskXattrs }
+  const storage = sidecar?.keepsOwners ? OWNERS_ASIDE : undefined
+  return {
+    ...{ work: undefined, intents: undefined },
+    ...{ storage, indexDir, notices, protocolData, xattrStore: sidecar ?? diskXattrs },
+  }
+}
+
+/** Nothing is written to this storage, so only `owners` matters. */
+const OWNERS_ASIDE: Storage = { ...KERNEL_FORM, owners: false }
+
+/** Opens the attributes that are stored by name, if any, and uses the inode numbers among them for the layer. */
+async function existingSidecar(
+  layer: Layer,
+  workdir: Real,
+  { descriptors, overlayXattrs, newProtocolDataId }: UpperContext,
+): Promise<XattrSidecar | undefined> {
+  if (!(await hasSidecar(workdir.fd))) return undefined
+  const place = { upper: layer.root, workdir, descriptors, prefix: overlayXattrs.prefix }
+  const { sidecar, givesNumbers } = await XattrSidecar.openReadOnly(place, firstPassingNumber(newProtocolDataId(2)))
+  if (givesNumbers) layer.inodeNumbers = sidecar
+  return sidecar
 }
 
 /** The index, which tells where hard links were copied to; undefined when there never was one. */
@@ -71,16 +89,6 @@ async function existingIndex({ descriptors }: UpperContext, layer: Layer, workdi
   } catch (error) {
     if (!isErrno(error, ...UNWRITABLE)) throw error
     return undefined
-  }
-}
-
-async function keepsAttributesAside(workdirFd: number): Promise<boolean> {
-  try {
-    return await hasSidecar(workdirFd)
-  } catch (error) {
-    // It is there, and was to be opened for writing.
-    if (isErrno(error, 'EROFS')) return true
-    throw error
   }
 }
 

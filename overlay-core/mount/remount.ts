@@ -72,7 +72,7 @@ function checkChanges(now: MountOptions, next: MountOptions): void {
 
 async function indexFor(sb: SuperBlock, options: MountOptions): Promise<Real | undefined> {
   // Served read-only, as the upper could not be written to at the start.
-  if (sb.upper && !sb.storage) return sb.indexDir
+  if (sb.upper && !sb.work) return sb.indexDir
   if (!sb.upper || !sb.work || !options.index || !sb.storage?.links) return undefined
   return sb.indexDir ?? (await openIndexDirectory(sb, sb.work.parent as Real))
 }
@@ -97,7 +97,7 @@ function changeStack(
   const kept = new Set([...layers.lowers, ...layers.data])
   const left = new Set([...sb.lowers, ...sb.dataLayers].filter((layer) => !kept.has(layer)))
   sb.options = options
-  sb.readOnly = options.readOnly || sb.storage === undefined
+  sb.readOnly = options.readOnly || sb.work === undefined
   sb.lowers = layers.lowers
   sb.dataLayers = layers.data
   sb.indexDir = index

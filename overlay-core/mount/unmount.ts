@@ -1,3 +1,4 @@
+import { isErrno } from '../api/errno.ts'
 import type { MountOptions } from '../api/params.ts'
 import { syncUpper } from '../objects/durability.ts'
 import type { SuperBlock } from '../objects/superblock.ts'
@@ -11,13 +12,25 @@ export interface Mounting {
   close(): void
 }
 
-/** Makes all changes durable. @throws ENOSPC | EIO */
+/**
+ * Makes all changes durable. Where the disk takes nothing the places of handles are left, of which a client may be told ESTALE after a restart.
+ *
+ * @throws EIO
+ */
 export async function flush(sb: SuperBlock): Promise<void> {
   try {
-    await sb.handles.sync()
+    await unlessUnwritable(sb.handles.sync())
   } finally {
-    // What clients have written must not be left because there is no room for the places of handles.
+    // What clients have written must not be left because the places of handles could not be written.
     if (sb.upper && !sb.options.volatile) await syncUpper(sb)
+  }
+}
+
+async function unlessUnwritable(work: Promise<void>): Promise<void> {
+  try {
+    await work
+  } catch (error) {
+    if (!isErrno(error, 'ENOSPC', 'EDQUOT', 'EROFS')) throw error
   }
 }
 
@@ -25,7 +38,7 @@ export async function flush(sb: SuperBlock): Promise<void> {
  * Ends an overlay that takes no more calls: waits for those that run, makes all changes durable, and gives up what it holds, also when its last words
  * could not be written, as nobody else could take the upper over.
  *
- * @throws ENOSPC | EIO the last changes may not be durable
+ * @throws EIO the last changes may not be durable
  */
 export async function letGo(sb: SuperBlock, mounting: Mounting): Promise<void> {
   const { handles, descriptors, dcache, files } = sb
@@ -36,7 +49,7 @@ export async function letGo(sb: SuperBlock, mounting: Mounting): Promise<void> {
     await flush(sb)
   } finally {
     try {
-      await handles.close()
+      await unlessUnwritable(handles.close())
     } finally {
       descriptors.closeAll()
       dcache.clear()

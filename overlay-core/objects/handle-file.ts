@@ -56,14 +56,14 @@ export class HandleFile {
     )
   }
 
-  /** As `in`, for a directory by its path, which is claimed: undefined when another process has its log there now. */
-  static async claim(directory: string): Promise<HandleFile | undefined> {
+  /** For a directory by its path, which is claimed; undefined when another process has its log there now. `open` gets its descriptor. */
+  static async claim(directory: string, open: (dirFd: number) => Promise<HandleFile>): Promise<HandleFile | undefined> {
     const dirFd = await openRoot(directory)
     try {
       const claimFd = await claimDir(dirFd)
       if (claimFd === undefined) return undefined
       try {
-        const file = await HandleFile.in(claimFd)
+        const file = await open(claimFd)
         file.#claimFd = claimFd
         return file
       } catch (error) {

@@ -1,9 +1,9 @@
-import { isErrno } from '../api/errno.ts'
+import { isErrno, OverlayError } from '../api/errno.ts'
 import type { Name } from '../api/types.ts'
 import { truncateFd } from '../sys/attr.ts'
 import { fsync, pread, pwrite } from '../sys/data.ts'
 import { renameAt } from '../sys/dir.ts'
-import { O_CREAT, O_NOFOLLOW, O_RDWR, O_TRUNC } from '../sys/flags.ts'
+import { O_CREAT, O_NOFOLLOW, O_RDONLY, O_RDWR, O_TRUNC } from '../sys/flags.ts'
 import { closeSync, openAt } from '../sys/open.ts'
 import { statxFd } from '../sys/stat.ts'
 
@@ -40,23 +40,26 @@ export type SidecarLine =
 export class SidecarLog {
   #fd: number
   #end: number
+  readonly #readOnly: boolean
 
-  private constructor(fd: number, end: number) {
+  private constructor(fd: number, end: number, readOnly: boolean) {
     this.#fd = fd
     this.#end = end
+    this.#readOnly = readOnly
   }
 
-  /** Opens or makes the log in the workdir; hands over what it tells, oldest first. */
-  static async open(workdirFd: number): Promise<{ log: SidecarLog; lines: SidecarLine[] }> {
-    const fd = await openAt(workdirFd, NAME, O_RDWR | O_CREAT | O_NOFOLLOW, 0o600)
+  /** Opens or makes the log in the workdir, or opens the one that is there `readOnly`; hands over what it tells, oldest first. */
+  static async open(workdirFd: number, readOnly: boolean): Promise<{ log: SidecarLog; lines: SidecarLine[] }> {
+    const fd = await openAt(workdirFd, NAME, O_NOFOLLOW | (readOnly ? O_RDONLY : O_RDWR | O_CREAT), 0o600)
     const { size } = statxFd(fd)
     const bytes = Buffer.alloc(size)
     const length = await pread(fd, bytes, 0, size, 0)
-    return { log: new SidecarLog(fd, size), lines: parseSidecar(bytes.toString('latin1', 0, length)) }
+    return { log: new SidecarLog(fd, size, readOnly), lines: parseSidecar(bytes.toString('latin1', 0, length)) }
   }
 
-  /** Resolves when the line survives the death of the process. @throws ENOSPC | EIO it was not written */
+  /** Resolves when the line survives the death of the process. @throws ENOSPC | EIO | EROFS it was not written */
   async append(line: SidecarLine): Promise<void> {
+    if (this.#readOnly) throw new OverlayError('EROFS', 'write', NAME)
     // A line break first, as another line may have been cut off in the middle.
     const bytes = Buffer.from(`\n${JSON.stringify(line)}\n`, 'latin1')
     const at = this.#end
@@ -66,7 +69,7 @@ export class SidecarLog {
 
   /** Makes appended records durable. */
   async sync(): Promise<void> {
-    await fsync(this.#fd)
+    if (!this.#readOnly) await fsync(this.#fd)
   }
 
   /** Atomically replaces the log by these lines. */
@@ -95,7 +98,7 @@ export class SidecarLog {
 /** Whether a log lies in the workdir: attributes were kept there before. */
 export async function hasSidecar(workdirFd: number): Promise<boolean> {
   try {
-    closeSync(await openAt(workdirFd, NAME, O_RDWR | O_NOFOLLOW))
+    closeSync(await openAt(workdirFd, NAME, O_RDONLY | O_NOFOLLOW))
     return true
   } catch (error) {
     if (isErrno(error, 'ENOENT')) return false

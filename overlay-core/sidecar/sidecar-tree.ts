@@ -93,6 +93,16 @@ export function linkNode(top: SidecarNode, from: SidecarPath, to: SidecarPath): 
 /** Inode numbers given by the overlay count from here on: above those that such file systems make up. */
 export const FIRST_INODE_NUMBER = 2 ** 32
 
+/** Where the numbers for a single run begin, and the distance between two runs. */
+const FIRST_PASSING = 2 ** 47
+const PASSING_STEP = 2 ** 32
+
+/** The first inode number of a run that cannot save numbers; `bytes` are two random bytes. */
+export function firstPassingNumber(bytes: Uint8Array): number {
+  const [high = 0, low = 0] = bytes
+  return FIRST_PASSING + (((high << 8) | low) & 0x7fff) * PASSING_STEP
+}
+
 /** The inode number to be given next, as far as these lines tell. */
 export function nextNumber(lines: readonly SidecarLine[]): number {
   let next = FIRST_INODE_NUMBER

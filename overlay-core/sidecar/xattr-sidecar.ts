@@ -49,12 +49,20 @@ export class XattrSidecar implements XattrStore, InodeNumbers {
   readonly #top: SidecarNode
   readonly #nodes = new WeakMap<Real, SidecarNode>()
   #moves = 0
-  #nextIno = FIRST_INODE_NUMBER
+  #nextIno: number
+  /** New numbers are valid only during this run. */
+  readonly #passing: boolean
 
-  private constructor(place: SidecarPlace, log: SidecarLog, top: SidecarNode) {
+  private constructor(
+    place: SidecarPlace,
+    log: SidecarLog,
+    { top, nextIno, passing }: { top: SidecarNode; nextIno: number; passing: boolean },
+  ) {
     this.#place = place
     this.#log = log
     this.#top = top
+    this.#nextIno = nextIno
+    this.#passing = passing
   }
 
   /**
@@ -62,12 +70,11 @@ export class XattrSidecar implements XattrStore, InodeNumbers {
    * that the crash cut off are taken as the disk shows them; `restored` is what was put back from the work directory.
    */
   static async open(place: SidecarPlace, restored: readonly Restored[]): Promise<XattrSidecar> {
-    const { log, lines } = await SidecarLog.open(place.workdir.fd)
+    const { log, lines } = await SidecarLog.open(place.workdir.fd, false)
     try {
       const top = new SidecarNode(undefined, '')
       const pending = replay(top, lines)
-      const sidecar = new XattrSidecar(place, log, top)
-      sidecar.#nextIno = nextNumber(lines)
+      const sidecar = new XattrSidecar(place, log, { top, nextIno: nextNumber(lines), passing: false })
       const back = new Set(restored.map(({ to }) => [UPPER, ...to].join('/')))
       for (const line of pending) await sidecar.#settle(line, back)
       for (const { held, to } of restored) {
@@ -86,6 +93,28 @@ export class XattrSidecar implements XattrStore, InodeNumbers {
     }
   }
 
+  /**
+   * Reads the attributes from a read-only file system. An object without an inode number gets one for this run only, from `firstPassing` on, a range that no other
+   * run uses. `givesNumbers`: inode numbers were given by name before.
+   */
+  static async openReadOnly(
+    place: SidecarPlace,
+    firstPassing: number,
+  ): Promise<{ sidecar: XattrSidecar; givesNumbers: boolean }> {
+    const { log, lines } = await SidecarLog.open(place.workdir.fd, true)
+    try {
+      const top = new SidecarNode(undefined, '')
+      const pending = replay(top, lines)
+      const sidecar = new XattrSidecar(place, log, { top, nextIno: firstPassing, passing: true })
+      for (const line of pending) await sidecar.#settle(line, new Set())
+      place.descriptors.follow()
+      return { sidecar, givesNumbers: nextNumber(lines) > FIRST_INODE_NUMBER }
+    } catch (error) {
+      log.close()
+      throw error
+    }
+  }
+
   readonly all = true
 
   /** By its name, whatever the disk says: the number goes where the name goes. */
@@ -94,6 +123,7 @@ export class XattrSidecar implements XattrStore, InodeNumbers {
     if (node.ino !== undefined) return withNumber(stat, node.ino)
     const ino = this.#nextIno++
     node.ino = ino
+    if (this.#passing) return withNumber(stat, ino)
     return this.#log.append({ op: 'number', at: node.path, ino }).then(() => withNumber(stat, ino))
   }
 
