@@ -1,17 +1,25 @@
 import { bestEffort, isErrno } from '../api/errno.ts'
 import type { Name } from '../api/types.ts'
+import { LogFile, logFileNames, readOld, takeOver } from '../base/log-file.ts'
+import { readRecordFile } from '../base/record-file.ts'
+import { type LogFormat, RecordLog } from '../base/record-log.ts'
 import { truncateFd } from '../sys/attr.ts'
-import { pread, pwrite } from '../sys/data.ts'
+import { pread } from '../sys/data.ts'
 import { renameAt, unlinkAt } from '../sys/dir.ts'
-import { O_CREAT, O_DIRECTORY, O_NOFOLLOW, O_PATH, O_RDONLY, O_RDWR } from '../sys/flags.ts'
+import { O_DIRECTORY, O_NOFOLLOW, O_PATH } from '../sys/flags.ts'
 import { closeSync, openAt } from '../sys/open.ts'
-import { type Stat, statxAt, statxFd } from '../sys/stat.ts'
+import { type Stat, statxAt } from '../sys/stat.ts'
 import type { Real } from './layer.ts'
 import { isWhiteoutDevice } from './whiteout.ts'
 
-/** The name of the log in the workdir. */
-export const INTENT_FILE_NAME = 'steps'
-/** At this size the log starts again at its beginning, as soon as no change is running. A mount preallocates this size. */
+const NAME = 'intents.log'
+/** The file of earlier versions: the same as lines of text. */
+const OLD_NAME = 'steps'
+/** The names of the log in the workdir. */
+export const INTENT_FILE_NAMES: readonly string[] = [...logFileNames(NAME), ...logFileNames(OLD_NAME)]
+/** An intent counts until the next mount: the death of the process must not take it. */
+const FORMAT: LogFormat = { kind: 'intents', durability: 'never', unwritten: 'dropped' }
+/** Beyond this size the log starts over at its beginning as soon as no change runs. So much room is reserved at mount. */
 const LIMIT_BYTES = 64 * 1024
 
 /** A name in a directory of the upper. */
@@ -20,36 +28,39 @@ export interface UpperName {
   readonly name: Name
 }
 
-/** A line of the log: the names that a change concerns, and under which name the work directory holds an object meanwhile. */
-interface Line {
+/** A record of the log: the names that a change concerns, and under which name the work directory holds an object meanwhile. */
+interface Intent {
   readonly at: readonly { readonly path: readonly Name[]; readonly name: Name }[]
   readonly held?: Name
 }
 
 /**
- * The intent log records changes that take several steps, so that the next mount can complete or undo those that a crash interrupted: an
- * append-only log in the workdir with one line before each such change. A line stays after the change is done, because repairing a completed change
+ * The intent log records changes that take several steps, so that the next mount can complete or undo those that a crash interrupted: a
+ * log in the workdir with one record before each such change. A record stays after the change is done, because repairing a completed change
  * does nothing.
  */
 export class IntentLog {
-  readonly #fd: number
-  #end = 0
+  readonly #file: LogFile
+  readonly #log: RecordLog
   #running = 0
   #held = 0
 
-  private constructor(fd: number) {
-    this.#fd = fd
+  private constructor(file: LogFile, log: RecordLog) {
+    this.#file = file
+    this.#log = log
   }
 
-  /** Starts a log in the workdir. What an older one tells of is forgotten: `repairSteps` comes before. */
+  /** Starts a log in the workdir. Forgets the intents of the last mount: call `replayIntents` first. */
   static async start(workdirFd: number): Promise<IntentLog> {
-    const fd = await openAt(workdirFd, INTENT_FILE_NAME, O_RDWR | O_CREAT | O_NOFOLLOW, 0o600)
+    const file = await LogFile.in(workdirFd, NAME)
     try {
-      await truncateFd(fd, 0)
-      await bestEffort(() => pwrite(fd, Buffer.alloc(LIMIT_BYTES, '\n'), 0))
-      return new IntentLog(fd)
+      await truncateFd(file.fd, 0)
+      const log = await RecordLog.open(file, FORMAT, () => undefined)
+      await bestEffort(() => log.reserve(LIMIT_BYTES))
+      await takeOver(workdirFd, OLD_NAME, async () => undefined)
+      return new IntentLog(file, log)
     } catch (error) {
-      closeSync(fd)
+      file.close()
       throw error
     }
   }
@@ -58,7 +69,7 @@ export class IntentLog {
   async noting<T>(names: readonly UpperName[], change: () => Promise<T>): Promise<T> {
     this.#running++
     try {
-      // Without the line a crash would leave a whiteout that hides nothing.
+      // Without the record a crash would leave a whiteout that hides nothing.
       await bestEffort(() => this.#append({ at: names.map(place) }))
       return await change()
     } finally {
@@ -82,20 +93,18 @@ export class IntentLog {
   }
 
   close(): void {
-    closeSync(this.#fd)
+    this.#file.close()
   }
 
-  async #append(line: Line): Promise<void> {
-    // A line break first, as the end of an older line may stand there.
-    const bytes = Buffer.from(`\n${JSON.stringify(line)}\n`, 'latin1')
-    if (this.#end > LIMIT_BYTES && this.#running === 1) this.#end = 0
-    const at = this.#end
-    this.#end += bytes.length
-    await pwrite(this.#fd, bytes, at)
+  async #append(intent: Intent): Promise<void> {
+    // Nothing is being appended then: a change runs only once its intent is in the file.
+    if (this.#log.end > LIMIT_BYTES && this.#running === 1) this.#log.rewind()
+    this.#log.append(Buffer.from(JSON.stringify(intent), 'latin1'))
+    await this.#log.flushed()
   }
 }
 
-function place({ dir, name }: UpperName): Line['at'][number] {
+function place({ dir, name }: UpperName): Intent['at'][number] {
   const path: Name[] = []
   for (let at: Real | undefined = dir; at?.parent; at = at.parent) path.unshift(at.name)
   return { path, name }
@@ -112,7 +121,7 @@ export async function replayIntents(
   whiteoutFor: (name: Name) => Name,
 ): Promise<Restored[]> {
   const restored: Restored[] = []
-  for (const line of await readLog(workdirFd)) {
+  for (const line of await readIntents(workdirFd)) {
     if (line.held !== undefined) restored.push(...(await putBack(line, line.held, workFd, upperFd)))
     for (const { path, name } of line.at) {
       await inDirectory(upperFd, path, async (dirFd) => {
@@ -131,7 +140,7 @@ export interface Restored {
   readonly to: readonly Name[]
 }
 
-async function putBack(line: Line, held: Name, workFd: number, upperFd: number): Promise<Restored[]> {
+async function putBack(line: Intent, held: Name, workFd: number, upperFd: number): Promise<Restored[]> {
   const restored: Restored[] = []
   for (const { path, name } of line.at) {
     if (!(await statOf(workFd, held))) break
@@ -144,36 +153,23 @@ async function putBack(line: Line, held: Name, workFd: number, upperFd: number):
   return restored
 }
 
-async function readLog(workdirFd: number): Promise<Line[]> {
-  try {
-    const fd = await openAt(workdirFd, INTENT_FILE_NAME, O_RDONLY | O_NOFOLLOW)
-    try {
-      return await readLines(fd)
-    } finally {
-      closeSync(fd)
-    }
-  } catch (error) {
-    if (isErrno(error, 'ENOENT')) return []
-    throw error
-  }
+/** The intents in the workdir, in their order, those that an earlier version recorded included. */
+async function readIntents(workdirFd: number): Promise<Intent[]> {
+  const old: string[] = []
+  await readOld(workdirFd, OLD_NAME, async (fd, size) => {
+    const bytes = Buffer.alloc(size)
+    const text = bytes.toString('latin1', 0, await pread(fd, bytes, 0, size, 0))
+    old.push(...text.split('\n').filter((line) => line.startsWith('{"at":[')))
+  })
+  const records = (await readRecordFile(workdirFd, NAME, FORMAT.kind, Number.POSITIVE_INFINITY)) ?? []
+  const texts = [...old, ...records.map((record) => record.toString('latin1'))]
+  return texts.map(parse).filter((intent) => intent !== undefined)
 }
 
-async function readLines(fd: number): Promise<Line[]> {
-  const { size } = statxFd(fd)
-  const bytes = Buffer.alloc(size)
-  const length = await pread(fd, bytes, 0, size, 0)
-  const lines: Line[] = []
-  for (const text of bytes.toString('latin1', 0, length).split('\n')) {
-    const line = text.startsWith('{"at":[') ? parse(text) : undefined
-    if (line) lines.push(line)
-  }
-  return lines
-}
-
-/** A line as it was written; undefined for one that was cut off by the crash, or overwritten at its start. */
-function parse(text: string): Line | undefined {
+/** Undefined for a line that a crash cut off, or that was overwritten at its start. */
+function parse(text: string): Intent | undefined {
   try {
-    return JSON.parse(text) as Line
+    return JSON.parse(text) as Intent
   } catch (error) {
     if (error instanceof SyntaxError) return undefined
     throw error

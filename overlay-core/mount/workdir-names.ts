@@ -1,4 +1,4 @@
-import { INTENT_FILE_NAME } from '../layer/intent-log.ts'
+import { INTENT_FILE_NAMES } from '../layer/intent-log.ts'
 import { HANDLE_FILE_NAMES } from '../objects/handle-file.ts'
 import { RESUMABLE_DIRECTORY } from '../operations/resumable-stage.ts'
 import { PROTOCOL_DATA_DIRECTORY } from '../sidecar/protocol-data-store.ts'
@@ -13,8 +13,8 @@ const OURS = new Set([
   'index',
   PROTOCOL_DATA_DIRECTORY,
   RESUMABLE_DIRECTORY,
-  INTENT_FILE_NAME,
   FORMAT_FILE_NAME,
+  ...INTENT_FILE_NAMES,
   ...SIDECAR_FILE_NAMES,
   ...HANDLE_FILE_NAMES,
   ...IDENTITY_FILE_NAMES,

@@ -1,16 +1,19 @@
 import { isErrno, OverlayError } from '../api/errno.ts'
 import type { Name } from '../api/types.ts'
-import { truncateFd } from '../sys/attr.ts'
-import { fsync, pread, pwrite } from '../sys/data.ts'
-import { renameAt } from '../sys/dir.ts'
-import { O_CREAT, O_NOFOLLOW, O_RDONLY, O_RDWR, O_TRUNC } from '../sys/flags.ts'
+import { LogFile, logFileNames, readOld, takeOver } from '../base/log-file.ts'
+import { readRecordFile } from '../base/record-file.ts'
+import { type LogFormat, RecordLog } from '../base/record-log.ts'
+import { pread } from '../sys/data.ts'
+import { O_NOFOLLOW, O_RDONLY } from '../sys/flags.ts'
 import { closeSync, openAt } from '../sys/open.ts'
-import { statxFd } from '../sys/stat.ts'
 
-const NAME = 'attributes'
-const NEW_NAME = 'attributes.new'
+const NAME = 'attributes.log'
+/** The file of earlier versions: the same changes, as lines of text. */
+const OLD_NAME = 'attributes'
+const FORMAT: LogFormat = { kind: 'attribs', durability: 'batched', unwritten: 'dropped' }
+
 /** The names of the log in the workdir. */
-export const SIDECAR_FILE_NAMES: readonly string[] = [NAME, NEW_NAME]
+export const SIDECAR_FILE_NAMES: readonly string[] = [...logFileNames(NAME), ...logFileNames(OLD_NAME)]
 
 /** An object, by its names from the top: `upper` or `workdir`. */
 export type SidecarPath = readonly Name[]
@@ -36,77 +39,85 @@ export type SidecarLine =
   /** A further name of the object before, in a rewritten log. */
   | { readonly op: 'same'; readonly from: SidecarPath; readonly to: SidecarPath }
 
-/** The append-only file that a sidecar is kept in: one JSON line for each change, each whole or not there. */
+/** The log in which a sidecar is stored: a JSON record for each change. */
 export class SidecarLog {
-  #fd: number
-  #end: number
-  readonly #readOnly: boolean
+  /** Undefined where nothing can be written. */
+  readonly #file: LogFile | undefined
+  readonly #log: RecordLog | undefined
 
-  private constructor(fd: number, end: number, readOnly: boolean) {
-    this.#fd = fd
-    this.#end = end
-    this.#readOnly = readOnly
+  private constructor(file?: LogFile, log?: RecordLog) {
+    this.#file = file
+    this.#log = log
   }
 
-  /** Opens or makes the log in the workdir, or opens the one that is there `readOnly`; hands over what it tells, oldest first. */
+  /**
+   * Opens or creates the log in the workdir and returns its contents, oldest first; takes over the file of an earlier version. With `readOnly` it only reads what
+   * is there.
+   */
   static async open(workdirFd: number, readOnly: boolean): Promise<{ log: SidecarLog; lines: SidecarLine[] }> {
-    const fd = await openAt(workdirFd, NAME, O_NOFOLLOW | (readOnly ? O_RDONLY : O_RDWR | O_CREAT), 0o600)
-    const { size } = statxFd(fd)
-    const bytes = Buffer.alloc(size)
-    const length = await pread(fd, bytes, 0, size, 0)
-    return { log: new SidecarLog(fd, size, readOnly), lines: parseSidecar(bytes.toString('latin1', 0, length)) }
-  }
-
-  /** Resolves when the line survives the death of the process. @throws ENOSPC | EIO | EROFS it was not written */
-  async append(line: SidecarLine): Promise<void> {
-    if (this.#readOnly) throw new OverlayError('EROFS', 'write', NAME)
-    // A line break first, as another line may have been cut off in the middle.
-    const bytes = Buffer.from(`\n${JSON.stringify(line)}\n`, 'latin1')
-    const at = this.#end
-    this.#end += bytes.length
-    await pwrite(this.#fd, bytes, at)
-  }
-
-  /** Makes appended records durable. */
-  async sync(): Promise<void> {
-    if (!this.#readOnly) await fsync(this.#fd)
-  }
-
-  /** Atomically replaces the log by these lines. */
-  async rewrite(workdirFd: number, lines: readonly SidecarLine[]): Promise<void> {
-    const fd = await openAt(workdirFd, NEW_NAME, O_RDWR | O_CREAT | O_TRUNC | O_NOFOLLOW, 0o600)
-    const bytes = Buffer.from(lines.map((line) => `${JSON.stringify(line)}\n`).join(''), 'latin1')
+    if (readOnly) return { log: new SidecarLog(), lines: await readAll(workdirFd) }
+    const file = await LogFile.in(workdirFd, NAME)
     try {
-      await truncateFd(fd, 0)
-      await pwrite(fd, bytes, 0)
-      await fsync(fd)
-      await renameAt(workdirFd, NEW_NAME, workdirFd, NAME)
+      let lines: SidecarLine[] = []
+      const log = await RecordLog.open(file, FORMAT, (record) => {
+        lines.push(...parseSidecar(record.toString('latin1')))
+      })
+      const sidecar = new SidecarLog(file, log)
+      // With records the log is complete: a crash came before the old file was removed.
+      const isNew = lines.length === 0
+      await takeOver(workdirFd, OLD_NAME, async (fd, size) => {
+        if (!isNew) return
+        lines = await readLines(fd, size)
+        await sidecar.rewrite(lines)
+      })
+      return { log: sidecar, lines }
     } catch (error) {
-      closeSync(fd)
+      file.close()
       throw error
     }
-    closeSync(this.#fd)
-    this.#fd = fd
-    this.#end = bytes.length
+  }
+
+  /** Whether some changes were lost to damage, so that the log should be rewritten. */
+  get isDamaged(): boolean {
+    return this.#log !== undefined && this.#log.damagedBytes > 0
+  }
+
+  /** Resolves when the change survives the death of the process. @throws ENOSPC | EIO | EROFS it was not recorded */
+  async append(line: SidecarLine): Promise<void> {
+    if (this.#log === undefined) throw new OverlayError('EROFS', 'write', NAME)
+    this.#log.append(encode(line))
+    await this.#log.flushed()
+  }
+
+  /** Makes all appended changes durable. */
+  async sync(): Promise<void> {
+    await this.#log?.sync()
+  }
+
+  /** Atomically replaces the log by one with only these changes. No change may be appended meanwhile. */
+  async rewrite(lines: readonly SidecarLine[]): Promise<void> {
+    await this.#log?.replaceWith(() => encodeAll(lines))
   }
 
   close(): void {
-    closeSync(this.#fd)
+    this.#file?.close()
   }
 }
 
-/** Whether a log lies in the workdir: attributes were kept there before. */
+/** Whether the workdir has a log: attributes were stored there before. */
 export async function hasSidecar(workdirFd: number): Promise<boolean> {
-  try {
-    closeSync(await openAt(workdirFd, NAME, O_RDONLY | O_NOFOLLOW))
-    return true
-  } catch (error) {
-    if (isErrno(error, 'ENOENT')) return false
-    throw error
+  for (const name of [NAME, OLD_NAME]) {
+    try {
+      closeSync(await openAt(workdirFd, name, O_RDONLY | O_NOFOLLOW))
+      return true
+    } catch (error) {
+      if (!isErrno(error, 'ENOENT')) throw error
+    }
   }
+  return false
 }
 
-/** The lines of a log; without one that was cut off. */
+/** The changes in a text, one per line; incomplete lines are skipped. */
 export function parseSidecar(text: string): SidecarLine[] {
   return text
     .split('\n')
@@ -114,7 +125,30 @@ export function parseSidecar(text: string): SidecarLine[] {
     .filter((line) => line !== undefined)
 }
 
-/** A whole line; undefined for one that was cut off. */
+/** The contents of the log, without changing anything. */
+async function readAll(workdirFd: number): Promise<SidecarLine[]> {
+  const records = (await readRecordFile(workdirFd, NAME, FORMAT.kind, Number.POSITIVE_INFINITY)) ?? []
+  let lines = records.flatMap((record) => parseSidecar(record.toString('latin1')))
+  if (lines.length > 0) return lines
+  await readOld(workdirFd, OLD_NAME, async (fd, size) => {
+    lines = await readLines(fd, size)
+  })
+  return lines
+}
+
+async function readLines(fd: number, size: number): Promise<SidecarLine[]> {
+  const bytes = Buffer.alloc(size)
+  return parseSidecar(bytes.toString('latin1', 0, await pread(fd, bytes, 0, size, 0)))
+}
+
+function encode(line: SidecarLine): Uint8Array {
+  return Buffer.from(JSON.stringify(line), 'latin1')
+}
+
+function* encodeAll(lines: readonly SidecarLine[]): Iterable<Uint8Array> {
+  for (const line of lines) yield encode(line)
+}
+
 function parse(text: string): SidecarLine | undefined {
   try {
     return JSON.parse(text) as SidecarLine

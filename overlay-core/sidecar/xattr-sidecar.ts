@@ -83,8 +83,8 @@ export class XattrSidecar implements XattrStore, InodeNumbers {
       }
       nodeAt(top, [WORKDIR, 'work'])?.cut()
       const live: SidecarLine[] = [{ op: 'next', ino: sidecar.#nextIno }, ...linesOf(top)]
-      if (pending.length > 0 || restored.length > 0 || lines.length > live.length * SLACK)
-        await log.rewrite(place.workdir.fd, live)
+      const isStale = pending.length > 0 || restored.length > 0 || log.isDamaged
+      if (isStale || lines.length > live.length * SLACK) await log.rewrite(live)
       place.descriptors.follow()
       return sidecar
     } catch (error) {

@@ -24,7 +24,13 @@ export function toOldForm(directory: string): void {
     rmSync(path)
   }
   turn('handles.log', 'handles', oldHandles)
+  turn('attributes.log', 'attributes', oldLines)
+  turn('intents.log', 'steps', oldLines)
   turn('identity.log', 'identity', (records) => Buffer.concat([...records.slice(-1), Buffer.from('\n')]))
+}
+
+function oldLines(records: readonly Buffer[]): Buffer {
+  return Buffer.concat(records.flatMap((record) => [Buffer.from('\n'), record, Buffer.from('\n')]))
 }
 
 function oldHandles(records: readonly Buffer[]): Buffer {

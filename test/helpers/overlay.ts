@@ -21,6 +21,7 @@ import { type Cred, type Inode, mount, type Overlay, OverlayError, parseOptions 
 import type { MountEnvironment } from '../../overlay-core/mount/mount.ts'
 import { parseSidecar } from '../../overlay-core/sidecar/sidecar-log.ts'
 import { nodeAt, replay, SidecarNode } from '../../overlay-core/sidecar/sidecar-tree.ts'
+import { recordsIn } from './old-files.ts'
 
 /** The tree of a layer: a path to its content; a directory ends with `/`, `-> x` is a symlink, `= path` a hard link, `whiteout` a whiteout. */
 export type Tree = Readonly<Record<string, string | { readonly content?: string; readonly mode?: number }>>
@@ -202,10 +203,13 @@ export function xattrOnDisk(path: string, name: string): string | undefined {
 
 function xattrInSidecar(path: string, name: string): string | undefined {
   const [, top, names] = /^(.*\/overlayd-core-[^/]*)\/(upper\/.*)$/.exec(path) ?? []
-  const log = `${top}/work/attributes`
+  const log = `${top}/work/attributes.log`
   if (names === undefined || !existsSync(log)) return undefined
   const tree = new SidecarNode(undefined, '')
-  replay(tree, parseSidecar(readFileSync(log, 'latin1')))
+  replay(
+    tree,
+    recordsIn(log).flatMap((record) => parseSidecar(record.toString('latin1'))),
+  )
   const value = nodeAt(tree, names.split('/'))?.record?.get(name.replace('trusted.overlay.', ''))
   return value && Buffer.from(value).toString('latin1')
 }

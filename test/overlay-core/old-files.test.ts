@@ -1,13 +1,18 @@
 import { execFileSync } from 'node:child_process'
-import { appendFileSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { appendFileSync, existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import type { Inode, Overlay } from '../../overlay-core/index.ts'
+import { IntentLog, replayIntents } from '../../overlay-core/layer/intent-log.ts'
+import type { Real } from '../../overlay-core/layer/layer.ts'
+import { hasSidecar, parseSidecar, SidecarLog } from '../../overlay-core/sidecar/sidecar-log.ts'
 import { setFaultPoints } from '../../overlay-core/sys/fault.ts'
+import { closeSync, openRoot } from '../../overlay-core/sys/open.ts'
 import { toOldForm } from '../helpers/old-files.ts'
 import { at, ROOT, withOverlay } from '../helpers/overlay.ts'
+import { tmpfs } from '../helpers/tmpfs.ts'
 
-t.setTimeout(180_000)
+t.setTimeout(600_000)
 
 /** What is kept in the workdir, without what the kernel's overlayfs knows. */
 const kept = (work: string) => readdirSync(work).filter((name) => name !== 'work' && name !== 'index')
@@ -41,16 +46,16 @@ t.test('handles and identities that an earlier version has noted are taken over,
   })
 })
 
-t.test('50,000 handles of an earlier version are taken over', async (t) => {
+t.test('20,000 handles of an earlier version are taken over', async (t) => {
   await withOverlay(t, [{ f: 'x' }], async (fixture) => {
     const f = await give(fixture.overlay, 'f')
     await fixture.overlay.unmount()
     toOldForm(fixture.work)
     const path = join(fixture.work, 'handles')
     const record = readFileSync(path).subarray(8)
-    const many = Buffer.concat([readFileSync(path), ...Array.from({ length: 50_000 }, () => record)])
+    const many = Buffer.concat([readFileSync(path), ...Array.from({ length: 20_000 }, () => record)])
     writeFileSync(path, many)
-    t.ok(statSync(path).size > 1_800_000)
+    t.ok(statSync(path).size > 700_000)
     t.ok(await finds(await fixture.remount(), f, 'f'))
   })
 })
@@ -83,6 +88,79 @@ t.test('whatever call fails while files are taken over, nothing is lost', async 
       t.same(kept(fixture.work).sort(), ['handles.log', 'identity.log'], `call ${nth}`)
     })
   }
+})
+
+/** The sidecar of an earlier version: attributes, a number, a finished move, a move and a line that a crash cut off. */
+const OLD_ATTRIBUTES = [
+  '{"op":"next","ino":4294967300}',
+  '{"op":"set","at":["upper","d\u00e9"],"attr":"opaque","value":"eQ=="}',
+  '',
+  '{"op":"number","at":["upper","f"],"ino":4294967296}',
+  '{"op":"move","n":0,"from":["upper","f"],"to":["upper","g"]}',
+  '{"op":"end","n":0,"done":true,"from":["upper","f"],"to":["upper","g"]}',
+  '{"op":"move","n":1,"from":["upper","g"],"to":["upper","h"]}',
+  '{"op":"set","at":["upper","x"],"at',
+].join('\n')
+
+t.test('the attributes of an earlier version are taken over, whatever call fails meanwhile', async (t) => {
+  const expected = parseSidecar(OLD_ATTRIBUTES)
+  t.equal(expected.length, 6)
+  for (let nth = 0, failed = true; failed; nth++) {
+    const dir = tmpfs(t)
+    writeFileSync(join(dir, 'attributes'), OLD_ATTRIBUTES, 'latin1')
+    const workdirFd = await openRoot(dir)
+    t.same((await SidecarLog.open(workdirFd, true)).lines, expected, 'where nothing can be written it is read')
+    const open = async () => {
+      const { log, lines } = await SidecarLog.open(workdirFd, false)
+      log.close()
+      return lines
+    }
+    let calls = 0
+    const hits = (op: string) => /^(pwrite|fsync|renameat2|unlinkat|ftruncate|openat2)$/.test(op) && ++calls === nth
+    setFaultPoints({ before: (op) => (hits(op) ? 5 : 0), after: () => undefined })
+    failed = await open().then(
+      () => nth === 0,
+      () => true,
+    )
+    setFaultPoints(undefined)
+    t.ok(await hasSidecar(workdirFd))
+    for (const when of ['at first', 'again']) t.same(await open(), expected, `call ${nth}, ${when}`)
+    t.same(readdirSync(dir), ['attributes.log'], `call ${nth}`)
+    t.same((await SidecarLog.open(workdirFd, true)).lines, expected)
+    closeSync(workdirFd)
+  }
+})
+
+t.test('what an earlier version had begun is finished, and forgotten afterwards', async (t) => {
+  const dir = t.testdir({ upper: { d: { f: 'object', '.wh.f': '' } }, workdir: { work: { 'held-0': 'aside' } } })
+  const steps = [
+    '\n{"at":[{"path":["d"],"name":"f"}]}\n',
+    '\n{"at":[{"path":["d"],"name":"back"}],"held":"held-0"}\n',
+    '{"at":[{"path":["d"],"na',
+  ]
+  writeFileSync(join(dir, 'workdir/steps'), Buffer.concat([Buffer.from(steps.join('')), Buffer.alloc(4096, '\n')]))
+  const [upperFd, workdirFd, workFd] = await Promise.all(
+    ['upper', 'workdir', 'workdir/work'].map((name) => openRoot(join(dir, name))),
+  )
+  const replay = () => replayIntents(workdirFd!, workFd!, upperFd!, (name) => `.wh.${name}`)
+  t.same(await replay(), [{ held: 'held-0', to: ['d', 'back'] }])
+  t.same(readdirSync(join(dir, 'upper/d')).sort(), ['back', 'f'])
+  const intents = await IntentLog.start(workdirFd!)
+  t.same(readdirSync(join(dir, 'workdir')).sort(), ['intents.log', 'work'])
+  const upper = { fd: upperFd, parent: undefined, name: '' } as unknown as Real
+  await intents.holding([{ dir: upper, name: 'home' }], async (held) => {
+    writeFileSync(join(dir, 'workdir/work', held), 'aside')
+    t.same(await replay(), [{ held, to: ['home'] }], 'a crash at this moment')
+  })
+  const long = 'n'.repeat(250)
+  for (let i = 0; i < 400; i++) await intents.noting([{ dir: upper, name: long }], async () => undefined)
+  await intents.noting([{ dir: upper, name: 'home' }], async () => undefined)
+  t.ok(statSync(join(dir, 'workdir/intents.log')).size < 70_000, 'the log starts over')
+  writeFileSync(join(dir, 'upper/.wh.home'), '')
+  await replay()
+  t.notOk(existsSync(join(dir, 'upper/.wh.home')))
+  intents.close()
+  for (const fd of [upperFd, workdirFd, workFd]) closeSync(fd!)
 })
 
 t.test('where a disk is full an earlier version’s files stay, and are read until there is room', async (t) => {

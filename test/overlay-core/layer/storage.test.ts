@@ -4,8 +4,12 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { FileType, mount, type Overlay, parseOptions } from '../../../overlay-core/index.ts'
+import { toOldForm } from '../../helpers/old-files.ts'
 import { at, build, errnoOf, list, put, ROOT, type Tree, text } from '../../helpers/overlay.ts'
 import { type MountedStorage, mountStorage, type StorageKind } from '../../helpers/storage.ts'
+
+// File systems of six kinds are mounted, some of them by programs.
+t.setTimeout(120_000)
 
 const MODE = { mode: 0o755 }
 
@@ -156,10 +160,13 @@ for (const [kind, expected] of Object.entries(STORAGES) as [StorageKind, Expecte
       t.equal(existsSync(join(upper, '.wh..wh.overlayd')), expected.whiteouts === 'files')
       t.same(readdirSync(join(work, 'work')), [])
       if (expected.lasting) await storage.cycle()
-      await withMounted(options, async (overlay) => {
-        t.same(await view(overlay, true), seen)
-        await checkChanged(t, overlay)
-      })
+      for (const written of ['by this version', 'by an earlier one']) {
+        if (written === 'by an earlier one') toOldForm(work)
+        await withMounted(options, async (overlay) => {
+          t.same(await view(overlay, true), seen, written)
+          await checkChanged(t, overlay)
+        })
+      }
 
       const copy = join(dir, 'copy')
       mkdirSync(copy)
