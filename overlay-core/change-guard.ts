@@ -110,9 +110,9 @@ class GuardedOverlay implements Overlay {
     return await this.#to.setattr(cred, inode, change, changeInfo, guard)
   }
 
-  async create(cred: Cred, dir: Inode, name: Name, options: CreateOptions, changeInfo?: ChangeInfo): Promise<Inode> {
+  create(cred: Cred, dir: Inode, name: Name, options: CreateOptions, changeInfo?: ChangeInfo): MaybePromise<Inode> {
     this.#needNameFree(dir, name)
-    return await this.#to.create(cred, dir, name, options, changeInfo)
+    return this.#to.create(cred, dir, name, options, changeInfo)
   }
 
   async mkdir(cred: Cred, dir: Inode, name: Name, options: CreateOptions, changeInfo?: ChangeInfo): Promise<Inode> {
@@ -151,15 +151,15 @@ class GuardedOverlay implements Overlay {
     await this.#to.link(cred, inode, dir, name, changeInfo)
   }
 
-  async unlink(
+  unlink(
     cred: Cred,
     dir: Inode,
     name: Name,
     changeInfo?: ChangeInfo,
     check?: (victim: Inode) => void,
-  ): Promise<void> {
+  ): MaybePromise<void> {
     this.#needNameFree(dir, name)
-    await this.#to.unlink(cred, dir, name, changeInfo, check)
+    return this.#to.unlink(cred, dir, name, changeInfo, check)
   }
 
   async rmdir(

@@ -1,3 +1,5 @@
+import type { MaybePromise } from './types.ts'
+
 /** The errors of overlay-core, by errno(3) name and Linux number. */
 export const ERRNO = {
   EPERM: 1,
@@ -59,12 +61,18 @@ export class OverlayError extends Error {
 }
 
 /** Runs work after a completed change, which must not fail the call: file system errors are ignored. */
-export async function bestEffort(work: () => unknown): Promise<void> {
+export function bestEffort(work: () => unknown): MaybePromise<void> {
+  let result: unknown
   try {
-    await work()
+    result = work()
   } catch (error) {
-    if (!isErrno(error)) throw error
+    passOver(error)
   }
+  return result instanceof Promise ? result.then(() => undefined, passOver) : undefined
+}
+
+function passOver(error: unknown): void {
+  if (!isErrno(error)) throw error
 }
 
 /** Whether `error` is an OverlayError, and if `codes` are given, has one of them. */

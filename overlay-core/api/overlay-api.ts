@@ -79,7 +79,7 @@ export interface Overlay {
   readlink(cred: Cred, inode: Inode): MaybePromise<Uint8Array>
 
   /** Creates a regular file. @throws EEXIST */
-  create(cred: Cred, dir: Inode, name: Name, options: CreateOptions, changeInfo?: ChangeInfo): Promise<Inode>
+  create(cred: Cred, dir: Inode, name: Name, options: CreateOptions, changeInfo?: ChangeInfo): MaybePromise<Inode>
   /** @throws EEXIST */
   mkdir(cred: Cred, dir: Inode, name: Name, options: CreateOptions, changeInfo?: ChangeInfo): Promise<Inode>
   /** Stores `target` unchanged. @throws EEXIST · ENAMETOOLONG */
@@ -104,7 +104,13 @@ export interface Overlay {
   /** Links `inode` (not a directory: EPERM) to another name. @throws EEXIST · EMLINK */
   link(cred: Cred, inode: Inode, dir: Inode, name: Name, changeInfo?: ChangeInfo): Promise<void>
   /** Removes a name of a non-directory. @throws ENOENT · EISDIR. `check` as in `rename`. */
-  unlink(cred: Cred, dir: Inode, name: Name, changeInfo?: ChangeInfo, check?: (victim: Inode) => void): Promise<void>
+  unlink(
+    cred: Cred,
+    dir: Inode,
+    name: Name,
+    changeInfo?: ChangeInfo,
+    check?: (victim: Inode) => void,
+  ): MaybePromise<void>
   /** @throws ENOENT · ENOTDIR · ENOTEMPTY */
   rmdir(cred: Cred, dir: Inode, name: Name, changeInfo?: ChangeInfo, check?: (victim: Inode) => void): Promise<void>
   /**

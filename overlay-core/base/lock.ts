@@ -1,3 +1,6 @@
+import { after, ending } from '../api/maybe-promise.ts'
+import type { MaybePromise } from '../api/types.ts'
+
 /**
  * Asynchronous locks. The order in which the core takes them, outermost first:
  *
@@ -72,53 +75,51 @@ export class RwLock {
   #overlaps = 0
 
   /** Runs `work` while no writer is running. */
-  async shared<T>(work: () => T | Promise<T>): Promise<T> {
-    await this.#acquire('reader')
-    try {
-      return await this.#run(work)
-    } finally {
-      this.#readers--
-      this.#next()
-    }
+  shared<T>(work: () => MaybePromise<T>): MaybePromise<T> {
+    return after(this.#acquire('reader'), () => ending(() => this.#run(work), this.#endReading))
   }
 
   /**
    * Runs `work`, which changes `name` in the directory of this lock, while nobody reads the directory or changes
    * the same name; others may change other names meanwhile. `work` can check at any time whether no other change has overlapped so far.
    */
-  async changing<T>(name: string, work: (alone: () => boolean) => T | Promise<T>): Promise<T> {
-    if (this.#names?.has(name)) return await this.exclusive(() => work(() => true))
+  changing<T>(name: string, work: (alone: () => boolean) => MaybePromise<T>): MaybePromise<T> {
+    if (this.#names?.has(name)) return this.exclusive(() => work(() => true))
     this.#names ??= new Set()
-    this.#names.add(name)
-    try {
-      await this.#acquire('changer')
+    const names = this.#names
+    names.add(name)
+    return after(this.#acquire('changer'), () => {
       const overlaps = this.#overlaps
       const began = this.#changers === 1
-      try {
-        return await this.#run(() => work(() => began && this.#overlaps === overlaps))
-      } finally {
-        this.#changers--
-        this.#next()
-      }
-    } finally {
-      this.#names.delete(name)
-    }
+      return ending(
+        () => this.#run(() => work(() => began && this.#overlaps === overlaps)),
+        () => {
+          this.#changers--
+          this.#next()
+          names.delete(name)
+        },
+      )
+    })
   }
 
   /** Runs `work` exclusively. */
-  async exclusive<T>(work: () => T | Promise<T>): Promise<T> {
-    await this.#acquire('writer')
-    try {
-      return await this.#run(work)
-    } finally {
-      this.#writing = false
-      this.#next()
-    }
+  exclusive<T>(work: () => MaybePromise<T>): MaybePromise<T> {
+    return after(this.#acquire('writer'), () => ending(() => this.#run(work), this.#endWriting))
   }
 
   /** Whether the lock is held or waited for. */
   get busy(): boolean {
     return this.#writing || this.#readers > 0 || this.#changers > 0 || this.#queue !== undefined
+  }
+
+  readonly #endReading = (): void => {
+    this.#readers--
+    this.#next()
+  }
+
+  readonly #endWriting = (): void => {
+    this.#writing = false
+    this.#next()
   }
 
   #run<T>(work: () => T): T {

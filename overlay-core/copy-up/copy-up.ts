@@ -1,5 +1,6 @@
 import { isErrno, OverlayError } from '../api/errno.ts'
-import { FileType } from '../api/types.ts'
+import { after } from '../api/maybe-promise.ts'
+import { FileType, type MaybePromise } from '../api/types.ts'
 import { asCopy, copyAwaited } from '../base/lock.ts'
 import { encodeIdentity } from '../layer/identity.ts'
 import { Real } from '../layer/layer.ts'
@@ -79,16 +80,23 @@ export function longCopyOf(sb: SuperBlock, inode: OvlInode | undefined): LongCop
  * Runs `work`, which takes locks, and runs it again after the copy-up that it requests. If objects keep changing, `work` is finally told
  * to be `patient` and to copy up under its locks.
  */
-export async function copyingUpFirst<T>(sb: SuperBlock, work: (patient: boolean) => Promise<T | LongCopy>): Promise<T> {
-  for (let attempt = 0; ; attempt++) {
-    const result = await work(attempt === MOST_COPIES_FIRST)
+export function copyingUpFirst<T>(
+  sb: SuperBlock,
+  work: (patient: boolean) => MaybePromise<T | LongCopy>,
+  attempt = 0,
+): MaybePromise<T> {
+  return after(work(attempt === MOST_COPIES_FIRST), (result) => {
     if (!(result instanceof LongCopy)) return result
-    try {
-      await copyUp(sb, result.inode, 'metadata')
-    } catch (error) {
-      // Gone meanwhile: what stands at the name now is for `work` to find out.
-      if (!isErrno(error, 'ESTALE')) throw error
-    }
+    return copyUpFor(sb, result).then(() => copyingUpFirst(sb, work, attempt + 1))
+  })
+}
+
+async function copyUpFor(sb: SuperBlock, { inode }: LongCopy): Promise<void> {
+  try {
+    await sb.descriptors.run(() => copyUp(sb, inode, 'metadata'))
+  } catch (error) {
+    // Gone meanwhile: what stands at the name now is for the operation to find out.
+    if (!isErrno(error, 'ESTALE')) throw error
   }
 }
 

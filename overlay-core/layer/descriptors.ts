@@ -1,4 +1,5 @@
 import { isErrno, OverlayError } from '../api/errno.ts'
+import { ending } from '../api/maybe-promise.ts'
 import { FileType, type MaybePromise, type Name } from '../api/types.ts'
 import { O_NOFOLLOW, O_PATH } from '../sys/flags.ts'
 import { type KernelHandle, openByHandle } from '../sys/handle.ts'
@@ -21,6 +22,8 @@ export class Descriptors {
   /** Directories that are being opened. */
   readonly #opening = new Map<Real, Promise<number>>()
   #epoch = 0
+  /** Calls that run, by the epoch in which they began: those of this one, and of earlier ones. */
+  #runningNow = 0
   readonly #running = new Map<number, number>()
   #retired: { epoch: number; fd: number }[] = []
   #drainScheduled = false
@@ -43,28 +46,26 @@ export class Descriptors {
   }
 
   /** Runs an asynchronous call; its descriptors stay open until it ends. */
-  async run<T>(call: () => Promise<T>): Promise<T> {
+  run<T>(call: () => MaybePromise<T>): MaybePromise<T> {
     const epoch = this.enter()
-    try {
-      return await call()
-    } finally {
-      this.leave(epoch)
-    }
+    return ending(call, () => this.leave(epoch))
   }
 
   /** The start of `run`; pass its result to `leave`. */
   enter(): number {
-    const epoch = this.#epoch
-    this.#running.set(epoch, (this.#running.get(epoch) ?? 0) + 1)
-    return epoch
+    this.#runningNow++
+    return this.#epoch
   }
 
   /** The end of `run`. */
   leave(epoch: number): void {
-    const left = (this.#running.get(epoch) as number) - 1
-    if (left === 0) this.#running.delete(epoch)
-    else this.#running.set(epoch, left)
-    if (this.#running.size === 0) for (const wake of this.#waiting.splice(0)) wake()
+    if (epoch === this.#epoch) this.#runningNow--
+    else {
+      const left = (this.#running.get(epoch) as number) - 1
+      if (left === 0) this.#running.delete(epoch)
+      else this.#running.set(epoch, left)
+    }
+    if (this.#waiting.length > 0 && this.#isIdle) for (const wake of this.#waiting.splice(0)) wake()
     if (this.#retired.length > 0) this.#scheduleDrain()
   }
 
@@ -83,11 +84,15 @@ export class Descriptors {
 
   /** Resolves when no call is running any more. */
   async idle(): Promise<void> {
-    while (this.#running.size > 0) {
+    while (!this.#isIdle) {
       const { promise, resolve } = Promise.withResolvers<void>()
       this.#waiting.push(resolve)
       await promise
     }
+  }
+
+  get #isIdle(): boolean {
+    return this.#runningNow === 0 && this.#running.size === 0
   }
 
   /** The descriptor of `real`, a directory or an object without a known name. @throws ESTALE it is no longer at its name */
@@ -126,7 +131,10 @@ export class Descriptors {
 
   /** Closes `fd` once no running call can use it. */
   retire(fd: number): void {
-    this.#retired.push({ epoch: this.#epoch++, fd })
+    this.#retired.push({ epoch: this.#epoch, fd })
+    if (this.#runningNow > 0) this.#running.set(this.#epoch, this.#runningNow)
+    this.#runningNow = 0
+    this.#epoch++
     this.#scheduleDrain()
   }
 

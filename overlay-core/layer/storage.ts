@@ -1,5 +1,5 @@
 import { bestEffort, isErrno, OverlayError } from '../api/errno.ts'
-import type { Time } from '../api/types.ts'
+import type { MaybePromise, Time } from '../api/types.ts'
 import { chmodAt, chownAt, utimesAt } from '../sys/attr.ts'
 import { linkAt, mkdirAt, mknodAt, renameAt, rmdirAt, unlinkAt } from '../sys/dir.ts'
 import { RENAME_EXCHANGE, RENAME_NOREPLACE, S_IFCHR, S_IFREG } from '../sys/flags.ts'
@@ -95,7 +95,11 @@ const PASSING = ['ENOSPC', 'EDQUOT', 'EIO', 'EMFILE', 'ENFILE', 'ENOMEM'] as con
  *
  * @throws ENOSPC | EDQUOT | EIO | EMFILE …
  */
-async function can(workFd: number, attempt: () => Promise<void>, undo?: () => Promise<void>): Promise<boolean> {
+async function can(
+  workFd: number,
+  attempt: () => MaybePromise<void>,
+  undo?: () => MaybePromise<void>,
+): Promise<boolean> {
   for (let again = false; ; again = true) {
     try {
       await attempt()

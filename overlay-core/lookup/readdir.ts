@@ -180,7 +180,9 @@ function isOfOneEntry(error: unknown): boolean {
 
 /** The merged listing, read from the layers if it is not cached. */
 async function listingOf(sb: SuperBlock, dir: OvlInode): Promise<Listing> {
-  return dir.listing ?? (await sb.listings.once(dir, () => dir.dirLock.shared(() => listingLocked(sb, dir))))
+  return (
+    dir.listing ?? (await sb.listings.once(dir, async () => await dir.dirLock.shared(() => listingLocked(sb, dir))))
+  )
 }
 
 /** Like `listingOf`, for a caller that holds the lock of `dir`. */

@@ -134,8 +134,8 @@ export class MountedOverlay implements Overlay {
     return this.#on(inode, (object) => readlink(this.#sb, object))
   }
 
-  async create(cred: Cred, dir: Inode, name: Name, options: CreateOptions, changeInfo?: ChangeInfo): Promise<Inode> {
-    return await this.#inDirectory(dir, (parent) => create(this.#sb, cred, parent, name, options, changeInfo))
+  create(cred: Cred, dir: Inode, name: Name, options: CreateOptions, changeInfo?: ChangeInfo): MaybePromise<Inode> {
+    return this.#inDirectory(dir, (parent) => create(this.#sb, cred, parent, name, options, changeInfo))
   }
 
   async mkdir(cred: Cred, dir: Inode, name: Name, options: CreateOptions, changeInfo?: ChangeInfo): Promise<Inode> {
@@ -156,14 +156,14 @@ export class MountedOverlay implements Overlay {
     await this.#inBoth(inode, dir, (object, parent) => link(this.#sb, cred, object, parent, name, changeInfo))
   }
 
-  async unlink(
+  unlink(
     cred: Cred,
     dir: Inode,
     name: Name,
     changeInfo?: ChangeInfo,
     check?: (victim: Inode) => void,
-  ): Promise<void> {
-    await this.#inDirectory(dir, (parent) => unlink(this.#sb, cred, parent, name, changeInfo, check))
+  ): MaybePromise<void> {
+    return this.#inDirectory(dir, (parent) => unlink(this.#sb, cred, parent, name, changeInfo, check))
   }
 
   async rmdir(

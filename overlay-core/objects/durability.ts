@@ -100,17 +100,18 @@ export class Durability {
     return turn.next.synced
   }
 
-  #start(sb: SuperBlock, subject: Subject, turn: Turn): Promise<void> {
+  async #start(sb: SuperBlock, subject: Subject, turn: Turn): Promise<void> {
     this.syncs++
     turn.running++
-    const synced = sb.descriptors.run(() => syncSubject(sb, subject))
-    return synced
-      .catch((error) => {
-        turn.failures++
-        turn.failure = error
-        throw error
-      })
-      .finally(() => this.#ended(subject, turn))
+    try {
+      await sb.descriptors.run(() => syncSubject(sb, subject))
+    } catch (error) {
+      turn.failures++
+      turn.failure = error
+      throw error
+    } finally {
+      this.#ended(subject, turn)
+    }
   }
 
   #ended(subject: Subject, turn: Turn): void {

@@ -1,7 +1,7 @@
 import { isErrno } from '../api/errno.ts'
-import type { ChangeInfo } from '../api/types.ts'
+import type { ChangeInfo, MaybePromise } from '../api/types.ts'
 import { asksForAttributes } from '../layer/layer.ts'
-import { pwrite, pwritev } from '../sys/data.ts'
+import { pwrite, pwriteIfFree, pwritev } from '../sys/data.ts'
 import { statxFd } from '../sys/stat.ts'
 import { LIST_PIECES, pwriteList, WRITES_LISTS } from '../sys/write-list.ts'
 import type { OvlInode } from './dentry.ts'
@@ -38,15 +38,35 @@ export class FileWriter {
   }
 
   /**
-   * Writes all of `data`, which belongs to the call until it ends, and fills `changeInfo`.
+   * Writes all of `data`, which belongs to the call until it ends, and fills `changeInfo`. At once where little is written and nothing else waits.
    *
    * @throws ENOSPC | EDQUOT | EFBIG | EIO: a part may have been written
    */
-  write(data: Uint8Array, position: number, changeInfo: ChangeInfo | undefined): Promise<void> {
+  write(data: Uint8Array, position: number, changeInfo: ChangeInfo | undefined): MaybePromise<void> {
+    if (!this.#running && this.#writeNow(data, position, changeInfo)) return
     return new Promise((resolve, reject) => {
       this.#waiting.push({ data, position, changeInfo, resolve, reject })
       if (!this.#running) this.#next()
     })
+  }
+
+  /** Whether it could be done at once. */
+  #writeNow(data: Uint8Array, position: number, changeInfo: ChangeInfo | undefined): boolean {
+    const inode = this.#inode
+    const { attr } = inode
+    const alone = inode.writing === 0
+    try {
+      if (!pwriteIfFree(this.#fd, data, position)) return false
+    } catch (error) {
+      // Nobody knows how the file is now.
+      inode.changed()
+      throw error
+    }
+    inode.changed()
+    const after = this.#attrNow(alone)
+    if (changeInfo && alone && attr) changeInfo.before = attr
+    if (changeInfo && after) changeInfo.after = after
+    return true
   }
 
   #next(): void {

@@ -166,8 +166,8 @@ export async function placeOf(
 export function withPlace<T>(
   sb: SuperBlock,
   inode: OvlInode,
-  work: (fd: number, name: string) => Promise<T>,
-): Promise<T> {
+  work: (fd: number, name: string) => MaybePromise<T>,
+): MaybePromise<T> {
   return sb.descriptors.run(() =>
     inode.nodeLock.shared(async () => {
       const { fd, name } = await placeOf(sb, inode)
@@ -177,7 +177,7 @@ export function withPlace<T>(
 }
 
 /** The target of a symlink. @throws EINVAL it is not a symlink */
-export function readlink(sb: SuperBlock, inode: OvlInode): Promise<Uint8Array> {
+export function readlink(sb: SuperBlock, inode: OvlInode): MaybePromise<Uint8Array> {
   if (inode.type !== FileType.symlink) throw new OverlayError('EINVAL', 'readlink')
   return withPlace(sb, inode, readlinkAt)
 }

@@ -1,5 +1,5 @@
 import { OverlayError } from '../api/errno.ts'
-import { FileType } from '../api/types.ts'
+import { FileType, type MaybePromise } from '../api/types.ts'
 import { ACL_ACCESS, ACL_DEFAULT, type AccessAcl, beyondMode, parseAcl } from '../layer/acl.ts'
 import type { Found, Layer, Real } from '../layer/layer.ts'
 import { OVERRIDE_STAT, type OverrideStat, parseOverrideStat, standsFor } from '../layer/override-stat.ts'
@@ -76,7 +76,7 @@ export function setRights(inode: OvlInode, rights: Rights): void {
 }
 
 /** The rights on disk; undefined when something else stands at the object's place. */
-function readRights(sb: SuperBlock, inode: OvlInode): Promise<Rights | undefined> {
+function readRights(sb: SuperBlock, inode: OvlInode): MaybePromise<Rights | undefined> {
   const { real, file } = inode
   if (inode.unlinked) {
     if (!file || inode.dataReal) throw new OverlayError('ESTALE', 'rights')

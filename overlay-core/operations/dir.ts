@@ -1,13 +1,13 @@
-import { bestEffort, OverlayError } from '../api/errno.ts'
+import { OverlayError } from '../api/errno.ts'
+import { after } from '../api/maybe-promise.ts'
 import {
-  type Attr,
   type ChangeInfo,
   type CreateOptions,
   type Cred,
   FileType,
+  type MaybePromise,
   type Name,
   type Ownership,
-  type Time,
 } from '../api/types.ts'
 import { copyingUpFirst, copyUp, longCopyOf } from '../copy-up/copy-up.ts'
 import { applyOwnership, inherit, type NewObjectSpec } from '../copy-up/owner.ts'
@@ -20,15 +20,15 @@ import { setImpure } from '../lookup/marks.ts'
 import { cachedDentry, checkName, lookupLocked, needMakeable, rememberUpper } from '../lookup/namei.ts'
 import { setRedirect } from '../lookup/redirect.ts'
 import type { OvlInode } from '../objects/dentry.ts'
-import { attrFor, getattr } from '../objects/inode.ts'
 import { takePlace } from '../objects/nameless.ts'
 import { type CheckedAttr, EXECUTE, inGroup, may, need, newOwner, WRITE } from '../objects/permission.ts'
 import { loadRights, type Rights } from '../objects/rights.ts'
 import type { SuperBlock } from '../objects/superblock.ts'
-import { truncateFd, utimesAt } from '../sys/attr.ts'
+import { truncateFd } from '../sys/attr.ts'
 import { mkdirAt, mknodAt, symlinkAt } from '../sys/dir.ts'
 import { O_CREAT, O_EXCL, O_RDWR } from '../sys/flags.ts'
 import { closeLater, openAt } from '../sys/open.ts'
+import { changingName, enterLocked, leaveLocked } from './changing-name.ts'
 import { makeFile } from './new-file.ts'
 
 /** Creates the bare object as `temp` in the work directory. */
@@ -45,7 +45,7 @@ export function create(
   name: Name,
   options: CreateOptions,
   changeInfo?: ChangeInfo,
-): Promise<OvlInode> {
+): MaybePromise<OvlInode> {
   const size = options.size ?? 0
   return make(sb, cred, dir, name, FileType.regular, options, changeInfo, async (workFd, temp) => {
     const fd = await openAt(workFd, temp, O_RDWR | O_CREAT | O_EXCL, 0o600)
@@ -65,7 +65,7 @@ export function mkdir(
   name: Name,
   options: CreateOptions,
   changeInfo?: ChangeInfo,
-): Promise<OvlInode> {
+): MaybePromise<OvlInode> {
   return make(sb, cred, dir, name, FileType.directory, options, changeInfo, (workFd, temp) =>
     mkdirAt(workFd, temp, 0o700),
   )
@@ -80,7 +80,7 @@ export function symlink(
   target: Uint8Array,
   options: CreateOptions,
   changeInfo?: ChangeInfo,
-): Promise<OvlInode> {
+): MaybePromise<OvlInode> {
   if (target.length === 0) throw new OverlayError('ENOENT', 'symlink', name)
   if (target.length >= 4096) throw new OverlayError('ENAMETOOLONG', 'symlink', name)
   if (target.includes(0)) throw new OverlayError('EINVAL', 'symlink', name)
@@ -99,7 +99,7 @@ export function mknod(
   rdev: { major: number; minor: number },
   options: CreateOptions,
   changeInfo?: ChangeInfo,
-): Promise<OvlInode> {
+): MaybePromise<OvlInode> {
   const device = type === FileType.character || type === FileType.block
   if (!device && type !== FileType.fifo && type !== FileType.socket) throw new OverlayError('EINVAL', 'mknod', name)
   const whiteout = type === FileType.character && rdev.major === 0 && rdev.minor === 0
@@ -127,7 +127,7 @@ async function refuseDevice(
   )
 }
 
-async function make(
+function make(
   sb: SuperBlock,
   cred: Cred,
   dir: OvlInode,
@@ -136,27 +136,51 @@ async function make(
   options: NodeOptions,
   changeInfo: ChangeInfo | undefined,
   build: Build,
-): Promise<OvlInode> {
+): MaybePromise<OvlInode> {
   checkName('create', name)
-  return await sb.descriptors.run(() =>
-    dir.dirLock.changing(name, async (alone) => {
-      const { timesKept } = dir
-      const dirAttr = await enterLocked(sb, cred, dir, changeInfo)
-      const quick = type === FileType.regular && mayMakeQuickly(sb, cred, dir, dirAttr, name, options)
-      if (!quick) await needNewName(sb, cred, dir, dirAttr, name)
-      const owner = chosenOwner(cred, newOwner(cred, dirAttr, type, options.mode & 0o7777), options, name)
-      const birth = inherit(sb, await loadRights(sb, dir), type, owner, options.rdev)
-      await copyUp(sb, dir)
-      const aside = async () => {
-        if (quick) await needNewName(sb, cred, dir, dirAttr, name)
-        return await makeAside(sb, dir, name, type, birth, options, build)
-      }
-      const inode = (quick && (await makeFile(sb, dir, dirAttr, name, birth, options))) || (await aside())
-      sb.listings.insert(sb.uuid, dir, name, inode)
-      await leaveChanged(sb, dir, { attr: dirAttr, timesKept, alone }, changeInfo)
-      return inode
-    }),
-  )
+  return changingName(sb, cred, dir, name, changeInfo, (dirAttr) => {
+    const quick = type === FileType.regular && mayMakeQuickly(sb, cred, dir, dirAttr, name, options)
+    const made = quick ? makeQuickly(sb, cred, dir, dirAttr, name, options) : undefined
+    return after(made, (file) =>
+      after(file ?? makeSlowly(sb, cred, dir, dirAttr, name, type, options, build), (inode) => {
+        sb.listings.insert(sb.uuid, dir, name, inode)
+        return inode
+      }),
+    )
+  })
+}
+
+/** See `makeFile`. */
+function makeQuickly(
+  sb: SuperBlock,
+  cred: Cred,
+  dir: OvlInode,
+  dirAttr: CheckedAttr,
+  name: Name,
+  options: NodeOptions,
+): MaybePromise<OvlInode | undefined> {
+  const owner = newOwner(cred, dirAttr, FileType.regular, options.mode & 0o7777)
+  return after(dir.rights ?? loadRights(sb, dir), (rights) => {
+    const birth = inherit(sb, rights, FileType.regular, owner, options.rdev)
+    return makeFile(sb, dir, dirAttr, name, birth, options)
+  })
+}
+
+async function makeSlowly(
+  sb: SuperBlock,
+  cred: Cred,
+  dir: OvlInode,
+  dirAttr: CheckedAttr,
+  name: Name,
+  type: FileType,
+  options: NodeOptions,
+  build: Build,
+): Promise<OvlInode> {
+  await needNewName(sb, cred, dir, dirAttr, name)
+  const owner = chosenOwner(cred, newOwner(cred, dirAttr, type, options.mode & 0o7777), options, name)
+  const birth = inherit(sb, await loadRights(sb, dir), type, owner, options.rdev)
+  await copyUp(sb, dir)
+  return await makeAside(sb, dir, name, type, birth, options, build)
 }
 
 /** Creates an object in the work directory and gives it its name. */
@@ -185,72 +209,6 @@ function mayMakeQuickly(
 ): boolean {
   if (!dir.upper || sb.upper?.marks.reserves(name) !== false || !may(cred, dirAttr, WRITE | EXECUTE)) return false
   return options.uid === undefined && options.gid === undefined && cachedDentry(sb, dir, name)?.inode === undefined
-}
-
-/** Checks that a locked directory can be changed, and notes its attributes. */
-export async function enterLocked(
-  sb: SuperBlock,
-  cred: Cred,
-  dir: OvlInode,
-  changeInfo: ChangeInfo | undefined,
-): Promise<CheckedAttr> {
-  if (dir.type !== FileType.directory) throw new OverlayError('ENOTDIR', 'lookup')
-  if (dir.unlinked) throw new OverlayError('ESTALE', 'lookup')
-  const attr = await attrFor(sb, cred, dir)
-  if (changeInfo) changeInfo.before = attr
-  return attr
-}
-
-/**
- * After a change in a locked directory. `before` are its attributes from then: should a copy-up of one of its files have put the old
- * time back just after the change, the change is given a time again.
- */
-export async function leaveLocked(
-  sb: SuperBlock,
-  dir: OvlInode,
-  before: Attr,
-  changeInfo: ChangeInfo | undefined,
-): Promise<void> {
-  dir.changed()
-  await bestEffort(async () => {
-    let after = await getattr(sb, dir)
-    // Where the times of change agree, nobody has put one back: they are the same as before because the file system's clock ticks slowly.
-    if (dir.upper && sameTime(after.mtime, before.mtime) && !sameTime(after.mtime, after.ctime)) {
-      await utimesAt(await sb.descriptors.of(dir.upper), '', undefined, 'now')
-      dir.changed()
-      after = await getattr(sb, dir)
-    }
-    if (changeInfo) changeInfo.after = after
-  })
-}
-
-function sameTime(a: Time, b: Time): boolean {
-  return a.sec === b.sec && a.nsec === b.nsec
-}
-
-/** A directory as it was when a change of one of its names began. */
-export interface BeforeChange {
-  readonly attr: Attr
-  readonly timesKept: number
-  /** Whether no other change has overlapped so far. */
-  readonly alone: () => boolean
-}
-
-/**
- * As `leaveLocked`, for a change of one name beside changes of others (`RwLock.changing`): which of them a time put back by a copy-up was
- * meant to undo cannot be told, and attributes from before are honest only when there was no other.
- */
-export async function leaveChanged(
-  sb: SuperBlock,
-  dir: OvlInode,
-  { attr, timesKept, alone }: BeforeChange,
-  changeInfo: ChangeInfo | undefined,
-): Promise<void> {
-  if (dir.timesKept !== timesKept && dir.upper) {
-    await bestEffort(async () => utimesAt(await sb.descriptors.of(dir.upper as Real), '', undefined, 'now'))
-  }
-  await leaveLocked(sb, dir, attr, changeInfo)
-  if (changeInfo && !alone()) delete changeInfo.before
 }
 
 /** @throws EEXIST · EACCES · EROFS in the order in which the kernel answers */

@@ -1,4 +1,5 @@
 import { isErrno, OverlayError } from '../api/errno.ts'
+import { after, ending } from '../api/maybe-promise.ts'
 import type { Attr, ChangeInfo, Cred, MaybePromise, OpenFile, Stability } from '../api/types.ts'
 import { changeOwner } from '../copy-up/owner.ts'
 import { asksForAttributes } from '../layer/layer.ts'
@@ -97,7 +98,7 @@ export function write(
   position: number,
   stability: Stability,
   changeInfo?: ChangeInfo,
-): Promise<void> {
+): MaybePromise<void> {
   if (sb.readOnly) throw new OverlayError('EROFS', 'write')
   const attr = attrFor(sb, cred, inode)
   const { file } = inode
@@ -108,11 +109,16 @@ export function write(
   // The common write, which waits only for the disk.
   const epoch = sb.descriptors.enter()
   file.users++
-  const written = file.writer.write(data, position, changeInfo)
-  return (stability === 'unstable' ? written : written.then(() => sb.durability.commit(sb, [inode]))).finally(() => {
-    sb.files.release(file)
-    sb.descriptors.leave(epoch)
-  })
+  return ending(
+    () => {
+      const written = file.writer.write(data, position, changeInfo)
+      return stability === 'unstable' ? written : after(written, () => sb.durability.commit(sb, [inode]))
+    },
+    () => {
+      sb.files.release(file)
+      sb.descriptors.leave(epoch)
+    },
+  )
 }
 
 async function writeWaiting(

@@ -1,5 +1,6 @@
 import { bestEffort, isErrno } from '../api/errno.ts'
-import type { CreateOptions, Name } from '../api/types.ts'
+import { after } from '../api/maybe-promise.ts'
+import type { CreateOptions, MaybePromise, Name } from '../api/types.ts'
 import type { NewObjectSpec } from '../copy-up/owner.ts'
 import type { Real } from '../layer/layer.ts'
 import { diskXattrs } from '../layer/xattr-store.ts'
@@ -28,43 +29,53 @@ const MOST_LOWERS = 12
  *
  * @throws ENOSPC | EDQUOT | EIO …
  */
-export async function makeFile(
+export function makeFile(
   sb: SuperBlock,
   dir: OvlInode,
   dirAttr: CheckedAttr,
   name: Name,
   birth: NewObjectSpec,
   options: CreateOptions,
-): Promise<OvlInode | undefined> {
+): MaybePromise<OvlInode | undefined> {
   const upper = dir.upper as Real
   const plain = birth.access === undefined && birth.defaultAcl === undefined && !sb.keepsOwners
   const bare = !options.size && options.atime === undefined && options.mtime === undefined
   if (!plain || !bare || sb.xattrStore !== diskXattrs || upper.layer.marks !== deviceFormat) return undefined
   if (dir.lowers.length > MOST_LOWERS) return undefined
-  const absentFrom: number[] = []
-  for (const lower of dir.lowers) absentFrom.push(await sb.descriptors.of(lower))
-  const dirFd = await sb.descriptors.of(upper)
-  const fd = await newOrUnknown(sb, dir, { dirFd, name, absentFrom }, birth.mode, await asideFor(sb, dirAttr, birth))
-  if (fd < 0) return undefined
-  const stat = await statOrRemove(fd, dirFd, name)
+  return after(placeIn(sb, dir, name), (place) =>
+    after(asideFor(sb, dirAttr, birth), (aside) =>
+      after(newOrUnknown(sb, dir, place, birth.mode, aside), (fd) =>
+        fd < 0 ? undefined : after(statOrRemove(fd, place.dirFd, name), (stat) => rememberFile(sb, dir, name, stat)),
+      ),
+    ),
+  )
+}
+
+function rememberFile(sb: SuperBlock, dir: OvlInode, name: Name, stat: Stat): OvlInode {
   const inode = rememberUpper(sb, dir, name, { stat, fd: -1 }, PLAIN)
   if (sb.options.revalidate === 'never') (inode.upper as Real).coversNothingIn = sb.stackVersion
   inode.attr = attrOf(inode, stat)
   return inode
 }
 
-/** Where to build the file, when it would belong to somebody else at first. */
+/** The descriptors of the directory, at once where all of them are open. */
+function placeIn(sb: SuperBlock, { upper, lowers }: OvlInode, name: Name): MaybePromise<NewPlace> {
+  const dirFd = sb.descriptors.of(upper as Real)
+  const absentFrom = lowers.map((lower) => sb.descriptors.of(lower))
+  const waits = dirFd instanceof Promise || absentFrom.some((fd) => fd instanceof Promise)
+  if (!waits) return { dirFd, name, absentFrom: absentFrom as number[] }
+  return Promise.all([dirFd, ...absentFrom]).then(([own, ...others]) => ({ dirFd: own, name, absentFrom: others }))
+}
+
 /** As `newFile`; after EIO nobody knows whether the file was made, so what was known of its name is forgotten. */
-async function newOrUnknown(
+function newOrUnknown(
   sb: SuperBlock,
   dir: OvlInode,
   place: NewPlace,
   mode: number,
   aside: Aside | undefined,
-): Promise<number> {
-  try {
-    return await newFile(place, mode, aside)
-  } catch (error) {
+): MaybePromise<number> {
+  const failed = (error: unknown): never => {
     if (isErrno(error, 'EIO')) {
       sb.dcache.remove(dir, place.name)
       sb.listings.drop(dir)
@@ -72,21 +83,32 @@ async function newOrUnknown(
     }
     throw error
   }
+  try {
+    const made = newFile(place, mode, aside)
+    return made instanceof Promise ? made.catch(failed) : made
+  } catch (error) {
+    return failed(error)
+  }
 }
 
-async function asideFor(sb: SuperBlock, dirAttr: CheckedAttr, { uid, gid }: NewObjectSpec) {
+/** Where to build the file, when it would belong to somebody else at first. */
+function asideFor(sb: SuperBlock, dirAttr: CheckedAttr, { uid, gid }: NewObjectSpec): MaybePromise<Aside | undefined> {
   const groupAtBirth = (dirAttr.mode & SETGID) === 0 ? sb.serverGid : dirAttr.gid
   if (uid === sb.serverUid && gid === groupAtBirth) return undefined
-  return { workFd: await sb.descriptors.of(sb.work as Real), temp: sb.tempName(), uid, gid }
+  return after(sb.descriptors.of(sb.work as Real), (workFd) => ({ workFd, temp: sb.tempName(), uid, gid }))
 }
 
 /** The attributes of the new file, whose descriptor it closes; should that fail, the file goes again. */
-async function statOrRemove(fd: number, dirFd: number, name: Name): Promise<Stat> {
+function statOrRemove(fd: number, dirFd: number, name: Name): MaybePromise<Stat> {
   try {
     return statxFd(fd)
   } catch (error) {
-    await bestEffort(() => unlinkAt(dirFd, name))
-    throw error
+    return after(
+      bestEffort(() => unlinkAt(dirFd, name)),
+      () => {
+        throw error
+      },
+    )
   } finally {
     closeSync(fd)
   }

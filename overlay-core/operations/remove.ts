@@ -1,49 +1,73 @@
 import { isErrno, OverlayError } from '../api/errno.ts'
-import { type Attr, type ChangeInfo, type Cred, FileType, type Name } from '../api/types.ts'
+import { after } from '../api/maybe-promise.ts'
+import { type ChangeInfo, type Cred, FileType, type MaybePromise, type Name } from '../api/types.ts'
 import { copyingUpFirst, copyUp, linkUpAlias, longCopyOf } from '../copy-up/copy-up.ts'
 import { Real } from '../layer/layer.ts'
 import { clearWorkDir } from '../layer/workdir.ts'
 import { dropIndex, saveNlink } from '../lookup/hardlink.ts'
-import { checkName, lookupLocked, lowerPositive } from '../lookup/namei.ts'
+import { cachedDentry, checkName, lookupLocked, lowerPositive } from '../lookup/namei.ts'
 import { isEmptyLocked } from '../lookup/readdir.ts'
 import type { OvlInode } from '../objects/dentry.ts'
 import { getattr, getattrLocked } from '../objects/inode.ts'
 import { namelessReal, takePlace } from '../objects/nameless.ts'
-import { EXECUTE, need, needEntryChange } from '../objects/permission.ts'
+import { type CheckedAttr, EXECUTE, need, needEntryChange } from '../objects/permission.ts'
 import type { SuperBlock } from '../objects/superblock.ts'
 import { renameAt, rmdirAt, unlinkAt } from '../sys/dir.ts'
 import { nameToHandle } from '../sys/handle.ts'
 import { closeSync } from '../sys/open.ts'
-import { enterLocked, leaveChanged, leaveLocked } from './dir.ts'
+import { changingName, enterLocked, leaveLocked } from './changing-name.ts'
 
 type Check = (victim: OvlInode) => void
 
 /** @see Overlay.unlink */
-export async function unlink(
+export function unlink(
   sb: SuperBlock,
   cred: Cred,
   dir: OvlInode,
   name: Name,
   changeInfo?: ChangeInfo,
   check?: Check,
-): Promise<void> {
+): MaybePromise<void> {
   checkName('unlink', name)
-  await sb.descriptors.run(() =>
-    copyingUpFirst(sb, (patient) =>
-      dir.dirLock.changing(name, async (alone) => {
-        const { timesKept } = dir
-        const [victim, attr] = await victimLocked(sb, cred, dir, name, 'unlink', changeInfo)
+  return copyingUpFirst(sb, (patient) =>
+    changingName(sb, cred, dir, name, changeInfo, (dirAttr) =>
+      after(victimLocked(sb, cred, dir, dirAttr, name, 'unlink'), (victim) => {
         if (victim.type === FileType.directory) throw new OverlayError('EISDIR', 'unlink', name)
         check?.(victim)
         const long = patient || victim.indexName === undefined ? undefined : longCopyOf(sb, victim)
         if (long) return long
-        await copyUp(sb, dir)
-        await separateLink(sb, victim, dir, name)
-        await victim.nodeLock.exclusive(() => unlinkLocked(sb, victim, dir, name))
-        await leaveChanged(sb, dir, { attr, timesKept, alone }, changeInfo)
+        if (victim.indexName === undefined && dir.upper) return unlinkAlone(sb, victim, dir, name)
+        return unlinkLinked(sb, victim, dir, name)
       }),
     ),
   )
+}
+
+async function unlinkLinked(sb: SuperBlock, victim: OvlInode, dir: OvlInode, name: Name): Promise<void> {
+  await copyUp(sb, dir)
+  await separateLink(sb, victim, dir, name)
+  await unlinkAlone(sb, victim, dir, name)
+}
+
+function unlinkAlone(sb: SuperBlock, victim: OvlInode, dir: OvlInode, name: Name): MaybePromise<void> {
+  return victim.nodeLock.exclusive(() =>
+    isPlainFile(victim) && coversNothing(sb, victim, dir, name)
+      ? removePlainFile(sb, victim, dir, name)
+      : unlinkLocked(sb, victim, dir, name),
+  )
+}
+
+/** Whether it is known that a file has one name, in no index, and that nobody reads it in a lower. */
+function isPlainFile({ indexName, lowerHandles, attr }: OvlInode): boolean {
+  return indexName === undefined && lowerHandles === undefined && attr?.nlink === 1
+}
+
+/** What `removingName` does is nothing but the system call for such a file. */
+function removePlainFile(sb: SuperBlock, victim: OvlInode, dir: OvlInode, name: Name): MaybePromise<void> {
+  return after(sb.descriptors.of(dir.upper as Real), (dirFd) => {
+    const removal = lastRemoval(sb, victim)
+    return after(unlinkAt(dirFd, name), () => forgetName(sb, victim, dir, name, removal))
+  })
 }
 
 async function unlinkLocked(sb: SuperBlock, victim: OvlInode, dir: OvlInode, name: Name): Promise<void> {
@@ -66,7 +90,8 @@ export async function rmdir(
   checkName('rmdir', name)
   await sb.descriptors.run(() =>
     dir.dirLock.exclusive(async () => {
-      const [victim, before] = await victimLocked(sb, cred, dir, name, 'rmdir', changeInfo)
+      const before = await enterLocked(sb, cred, dir, changeInfo)
+      const victim = await victimLocked(sb, cred, dir, before, name, 'rmdir')
       if (victim.type !== FileType.directory) throw new OverlayError('ENOTDIR', 'rmdir', name)
       check?.(victim)
       await victim.dirLock.exclusive(async () => {
@@ -83,21 +108,23 @@ export async function rmdir(
   )
 }
 
-async function victimLocked(
+function victimLocked(
   sb: SuperBlock,
   cred: Cred,
   dir: OvlInode,
+  dirAttr: CheckedAttr,
   name: Name,
   op: string,
-  changeInfo: ChangeInfo | undefined,
-): Promise<[victim: OvlInode, dirAttr: Attr]> {
-  const dirAttr = await enterLocked(sb, cred, dir, changeInfo)
+): MaybePromise<OvlInode> {
   need(cred, dirAttr, EXECUTE, op)
-  const { inode } = await lookupLocked(sb, dir, name)
-  if (!inode) throw new OverlayError('ENOENT', op, name)
-  if (sb.readOnly) throw new OverlayError('EROFS', op, name)
-  needEntryChange(cred, dirAttr, await getattr(sb, inode), op)
-  return [inode, dirAttr]
+  return after(cachedDentry(sb, dir, name) ?? lookupLocked(sb, dir, name), ({ inode }) => {
+    if (!inode) throw new OverlayError('ENOENT', op, name)
+    if (sb.readOnly) throw new OverlayError('EROFS', op, name)
+    return after(getattr(sb, inode), (attr) => {
+      needEntryChange(cred, dirAttr, attr, op)
+      return inode
+    })
+  })
 }
 
 /** A lower hard link that is kept together by the index gets its upper name first, so that link counts stay right. */

@@ -17,7 +17,8 @@ import type { SuperBlock } from '../objects/superblock.ts'
 import { chmodAt, chownAt, utimesAt } from '../sys/attr.ts'
 import { mkdirAt, readdirFd } from '../sys/dir.ts'
 import { statxFd } from '../sys/stat.ts'
-import { enterLocked, leaveLocked, probeTemp } from './dir.ts'
+import { enterLocked, leaveLocked } from './changing-name.ts'
+import { probeTemp } from './dir.ts'
 import { removingName, separateLink } from './remove.ts'
 
 /** @see Overlay.rename */

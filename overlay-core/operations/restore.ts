@@ -11,7 +11,7 @@ import { EXECUTE, need, needEntryChange, READ, WRITE } from '../objects/permissi
 import type { SuperBlock } from '../objects/superblock.ts'
 import { readdirFd, unlinkAt } from '../sys/dir.ts'
 import { closeSync } from '../sys/open.ts'
-import { enterLocked, leaveLocked } from './dir.ts'
+import { enterLocked, leaveLocked } from './changing-name.ts'
 import { removingName } from './remove.ts'
 
 /** @see Overlay.provenance */

@@ -1,4 +1,6 @@
 import koffi, { type KoffiFunc } from 'koffi'
+import { after } from '../api/maybe-promise.ts'
+import type { MaybePromise } from '../api/types.ts'
 import { CallThreads, type ThreadStep } from './call-threads.ts'
 import { afterShortage, SHORTAGE_ATTEMPTS } from './descriptor-shares.ts'
 import { argumentError, sysError } from './error.ts'
@@ -79,10 +81,13 @@ export function lastErrno(): number {
   return koffi.errno()
 }
 
-/** Makes a native call, by a thread of our own or through the limiter; resolves to its result or minus errno. The arguments are kept alive until it ends. */
-export async function tryCall<A extends unknown[]>(op: string, native: Native<A>, ...args: A): Promise<number> {
+/**
+ * Makes a native call, on the event loop when it is short and nothing else waits, by a thread of our own or through the limiter: its result or minus errno. The arguments
+ * are kept alive until it ends.
+ */
+export function tryCall<A extends unknown[]>(op: string, native: Native<A>, ...args: A): MaybePromise<number> {
   if (isLoopFree() && isShort(native, args)) return callNow(op, native, args)
-  return await callElsewhere(op, native, args)
+  return callElsewhere(op, native, args)
 }
 
 /** Whether calls may be made on the event loop now: no other waits for a thread, and there is time. */
@@ -209,11 +214,15 @@ export function step<A extends unknown[]>(
 }
 
 /**
- * Makes several calls one after the other, up to the first that fails (or as its flags say), without coming back in between; resolves to the result of each one
+ * Makes several calls one after the other, up to the first that fails (or as its flags say), without coming back in between; the result of each one
  * made, the last one's minus errno if it failed. Only for calls none of which needs a look at what the ones before have found.
  */
-export async function tryCalls(steps: readonly SystemCall[]): Promise<readonly number[]> {
-  let results = await madeOnce(steps)
+export function tryCalls(steps: readonly SystemCall[]): MaybePromise<readonly number[]> {
+  return after(madeOnce(steps), (results) => (results.at(-1) === -EMFILE ? afterWait(steps, results) : results))
+}
+
+async function afterWait(steps: readonly SystemCall[], before: readonly number[]): Promise<readonly number[]> {
+  let results = before
   for (let attempt = 0; results.at(-1) === -EMFILE && attempt < SHORTAGE_ATTEMPTS; attempt++) {
     await afterShortage()
     // From the one that found no descriptor: it did nothing, and those before are done.
@@ -222,19 +231,18 @@ export async function tryCalls(steps: readonly SystemCall[]): Promise<readonly n
   return results
 }
 
-async function madeOnce(steps: readonly SystemCall[]): Promise<readonly number[]> {
-  if (isLoopFree()) {
-    const results = callsNow(steps)
-    if (results.length > 0) return await goOnElsewhere(steps, results)
-  }
-  return await callsElsewhere(steps)
+function madeOnce(steps: readonly SystemCall[]): MaybePromise<readonly number[]> {
+  const results = isLoopFree() ? callsNow(steps) : []
+  const made = results.length
+  if (made === 0) return callsElsewhere(steps)
+  const last = steps[made - 1] as SystemCall
+  if (made === steps.length || !goesOn(last.flags, results[made - 1] as number)) return results
+  return goOnElsewhere(steps, results)
 }
 
 /** Makes the steps behind those that have their `results` already. */
 async function goOnElsewhere(steps: readonly SystemCall[], results: readonly number[]): Promise<readonly number[]> {
   const made = results.length
-  const last = steps[made - 1] as SystemCall
-  if (made === steps.length || !goesOn(last.flags, results[made - 1] as number)) return results
   const rest = steps.slice(made).map((one) => ({ ...one, args: one.args.map((arg) => shifted(arg, results)) }))
   return [...results, ...(await callsElsewhere(rest))]
 }
@@ -330,16 +338,17 @@ function toNumbers(args: readonly unknown[]): number[] | undefined {
   return numbers
 }
 
-/** As `tryCall`, but rejects with an OverlayError that names `op` and, when given, the component `name`. */
-export async function call<A extends unknown[]>(
+/** As `tryCall`, but fails with an OverlayError that names `op` and, when given, the component `name`. */
+export function call<A extends unknown[]>(
   op: string,
   name: string | undefined,
   native: Native<A>,
   ...args: A
-): Promise<number> {
-  const result = await tryCall(op, native, ...args)
-  if (result < 0) throw sysError(op, -result, name)
-  return result
+): MaybePromise<number> {
+  return after(tryCall(op, native, ...args), (result) => {
+    if (result < 0) throw sysError(op, -result, name)
+    return result
+  })
 }
 
 /** Threads of our own that are ready to make calls. */

@@ -150,6 +150,17 @@ function cannotTell(errno: number): boolean {
   return errno === EAGAIN || errno === EINTR || errno === EOPNOTSUPP || errno === ENOSYS
 }
 
+/**
+ * Writes all of `data` at `position` into the page cache, at once, when it is little and the event loop has time for it now; false when nothing was written,
+ * or not all. @throws as `pwrite`
+ */
+export function pwriteIfFree(fd: number, data: Uint8Array, position: number): boolean {
+  if (data.length > MOST_ON_LOOP || data.length === 0 || position > FARTHEST) return false
+  const written = tryOnLoop(() => writeNow(fd, data, position))
+  if (written === -EAGAIN) return false
+  return progress('pwrite', written) === data.length
+}
+
 /** Writes all of `data` at `position`. @throws ENOSPC | EDQUOT | EFBIG (also beyond 2^53) | EIO: a part may have been written */
 export async function pwrite(fd: number, data: Uint8Array, position: number): Promise<void> {
   if (position > FARTHEST) throw sysError('pwrite', EFBIG)

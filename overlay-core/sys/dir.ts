@@ -1,4 +1,5 @@
-import type { FileType } from '../api/types.ts'
+import { after } from '../api/maybe-promise.ts'
+import type { FileType, MaybePromise } from '../api/types.ts'
 import { component, cString, fdPath } from './argument.ts'
 import { bind, call, type SystemCall, step, tryCalls } from './call.ts'
 import { sysError } from './error.ts'
@@ -89,8 +90,8 @@ export async function linkFd(fd: number, newDirFd: number, newName: string): Pro
 }
 
 /** Removes the name of a non-directory. @throws ENOENT · EISDIR */
-export async function unlinkAt(dirFd: number, name: string): Promise<void> {
-  await call('unlinkat', name, unlinkat, dirFd, component('unlinkat', name), 0)
+export function unlinkAt(dirFd: number, name: string): MaybePromise<void> {
+  return after(call('unlinkat', name, unlinkat, dirFd, component('unlinkat', name), 0), () => undefined)
 }
 
 /** Removes an empty directory. @throws ENOENT · ENOTDIR · ENOTEMPTY */

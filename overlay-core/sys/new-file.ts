@@ -1,3 +1,5 @@
+import { after } from '../api/maybe-promise.ts'
+import type { MaybePromise } from '../api/types.ts'
 import { chmodStep, chownStep } from './attr.ts'
 import { ResultOf, type SystemCall, tryCalls } from './call.ts'
 import { renameStep, unlinkStep } from './dir.ts'
@@ -30,17 +32,22 @@ export interface Aside {
  *
  * @throws ENOSPC | EDQUOT | EIO
  */
-export async function newFile({ dirFd, name, absentFrom }: NewPlace, mode: number, aside?: Aside): Promise<number> {
+export function newFile({ dirFd, name, absentFrom }: NewPlace, mode: number, aside?: Aside): MaybePromise<number> {
   const steps = absentFrom.map((fd) => absentStep(fd, name))
   const file = steps.length
-  steps.push(...(aside ? asideSteps(file, dirFd, name, mode, aside) : [openStep(dirFd, name, NEW, mode)]))
-  const results = await tryCalls(steps)
-  const last = results.length - 1
-  const result = results[last] as number
-  if (last === steps.length - 1 && result >= 0) return results[file] as number
-  if (aside && last > file) await tryCalls([unlinkStep(aside.workFd, aside.temp), closeStep(results[file] as number)])
-  if (result === -EEXIST || (last < file && result >= 0)) return -1
-  throw sysError((steps[last] as SystemCall).op, -result, name)
+  if (aside) steps.push(...asideSteps(file, dirFd, name, mode, aside))
+  else steps.push(openStep(dirFd, name, NEW, mode))
+  return after(tryCalls(steps), (results) => {
+    const last = results.length - 1
+    const result = results[last] as number
+    if (last === steps.length - 1 && result >= 0) return results[file] as number
+    const refused = () => {
+      if (result === -EEXIST || (last < file && result >= 0)) return -1
+      throw sysError((steps[last] as SystemCall).op, -result, name)
+    }
+    if (aside === undefined || last <= file) return refused()
+    return after(tryCalls([unlinkStep(aside.workFd, aside.temp), closeStep(results[file] as number)]), refused)
+  })
 }
 
 function asideSteps(

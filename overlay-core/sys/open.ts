@@ -1,5 +1,6 @@
 import fs from 'node:fs'
 import { isErrno, OverlayError } from '../api/errno.ts'
+import type { MaybePromise } from '../api/types.ts'
 import { component, cString, fdPath } from './argument.ts'
 import { addressOf, bind, call, lastErrno, type ResultOf, type SystemCall, step, tryCall } from './call.ts'
 import { afterShortage, SHORTAGE_ATTEMPTS } from './descriptor-shares.ts'
@@ -128,7 +129,7 @@ export async function openAt(dirFd: number, name: string, flags: number, mode = 
 }
 
 /** The descriptor that `open` gives. When there is none left, caches yield theirs, and it is tried again for a while. */
-async function opened(op: string, name: string | undefined, open: () => Promise<number>): Promise<number> {
+async function opened(op: string, name: string | undefined, open: () => MaybePromise<number>): Promise<number> {
   for (let attempt = 0; ; attempt++) {
     const fd = await open()
     if (fd >= 0) return fd

@@ -222,7 +222,7 @@ async function overDirectory(context: UpperContext, from: UpperName, to: UpperNa
 }
 
 /** Makes `change`; when it fails, `undo` as far as possible, and the error is passed on. */
-async function orElse<T>(change: () => Promise<T>, undo: () => Promise<void>): Promise<T> {
+async function orElse<T>(change: () => Promise<T>, undo: () => MaybePromise<void>): Promise<T> {
   try {
     return await change()
   } catch (error) {

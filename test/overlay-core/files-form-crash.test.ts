@@ -29,11 +29,11 @@ interface Change {
 const LOWER: Tree = { file: 'lower', other: 'other', 'd/a': '1', 'd/b': '2', 'e/c': '3', 'e/d': '4', 'f/g/h': '5' }
 
 const CHANGES: readonly Change[] = [
-  { what: 'unlink of a lower file', make: (overlay) => overlay.unlink(ROOT, overlay.root, 'file') },
+  { what: 'unlink of a lower file', make: async (overlay) => await overlay.unlink(ROOT, overlay.root, 'file') },
   {
     what: 'unlink of a copied-up file',
     prepare: async (overlay) => void (await overlay.setattr(ROOT, await at(overlay, 'file'), { mode: 0o600 })),
-    make: (overlay) => overlay.unlink(ROOT, overlay.root, 'file'),
+    make: async (overlay) => await overlay.unlink(ROOT, overlay.root, 'file'),
   },
   {
     what: 'rmdir of a merged directory that holds whiteouts',
@@ -42,8 +42,8 @@ const CHANGES: readonly Change[] = [
   },
   {
     what: 'create over a whiteout',
-    prepare: (overlay) => overlay.unlink(ROOT, overlay.root, 'file'),
-    make: (overlay) => overlay.create(ROOT, overlay.root, 'file', MODE),
+    prepare: async (overlay) => await overlay.unlink(ROOT, overlay.root, 'file'),
+    make: async (overlay) => await overlay.create(ROOT, overlay.root, 'file', MODE),
   },
   {
     what: 'mkdir over a whiteout',
@@ -60,7 +60,7 @@ const CHANGES: readonly Change[] = [
   },
   {
     what: 'publish over a whiteout',
-    prepare: (overlay) => overlay.unlink(ROOT, overlay.root, 'file'),
+    prepare: async (overlay) => await overlay.unlink(ROOT, overlay.root, 'file'),
     make: async (overlay) => {
       const staged = await overlay.stage(ROOT)
       await staged.append([Buffer.from('staged')])

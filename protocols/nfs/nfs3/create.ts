@@ -1,11 +1,12 @@
 import {
   type Attr,
   type AttrChange,
-  type ChangeInfo,
   FileType,
   type Inode,
   isErrno,
+  type MaybePromise,
 } from '../../../overlay-core/index.ts'
+import { after } from '../rpc/after.ts'
 import { attrChange, decodeSattr3, encodeNewObject, encodeWccData } from './attributes.ts'
 import { POST_OP_ATTR_BYTES, WCC_DATA_BYTES } from './constants.ts'
 import { refuseDots } from './dots.ts'
@@ -29,23 +30,27 @@ export const create: Nfs3Procedure = {
   name: 'CREATE',
   failure: 'wcc_data',
   mutates: true,
-  async run(call) {
+  run(call) {
     const { args } = call
     call.handle.read(args)
     const name = call.readName()
     const how = args.enumUpTo(EXCLUSIVE)
     const change = how === EXCLUSIVE ? verifierTimes(args.u32(), args.u32()) : attrChange(decodeSattr3(args))
 
-    const dir = await call.resolve(call.handle)
-    refuseDots(name, NFS3ERR_EXIST)
-    const wcc: ChangeInfo = {}
-    call.wcc = wcc
-    const inode = await createOrFind(call, dir, name, how, change)
-    const attr = await call.overlay.getattr(inode)
-    const out = call.ok(64 + POST_OP_ATTR_BYTES + WCC_DATA_BYTES)
-    encodeNewObject(out, call, inode, attr)
-    encodeWccData(out, wcc, call.served)
+    return after(call.resolve(call.handle), (dir) => {
+      refuseDots(name, NFS3ERR_EXIST)
+      call.wcc = {}
+      return after(createOrFind(call, dir, name, how, change), (inode) =>
+        after(call.overlay.getattr(inode), (attr) => answer(call, inode, attr)),
+      )
+    })
   },
+}
+
+function answer(call: Nfs3Call, inode: Inode, attr: Attr): void {
+  const out = call.ok(64 + POST_OP_ATTR_BYTES + WCC_DATA_BYTES)
+  encodeNewObject(out, call, inode, attr)
+  encodeWccData(out, call.wcc, call.served)
 }
 
 /** The verifier of an exclusive create is stored in the times of the new file, so that a retransmitted request is recognized. */
@@ -53,22 +58,42 @@ function verifierTimes(first: number, second: number): AttrChange {
   return { atime: { sec: first & SECONDS_MASK, nsec: 0 }, mtime: { sec: second & SECONDS_MASK, nsec: 0 } }
 }
 
-async function createOrFind(call: Nfs3Call, dir: Inode, name: string, how: number, change: AttrChange): Promise<Inode> {
-  const { overlay, cred } = call
-  for (let round = 0; round < MAX_RACES; round++) {
-    try {
-      return await overlay.create(cred, dir, name, { mode: DEFAULT_MODE, ...change }, call.wcc)
-    } catch (error) {
-      if (!isErrno(error, 'EEXIST')) throw error
-    }
-    const existing = await overlay.lookup(cred, dir, name)
-    if (existing === undefined) continue
-    if (how === EXCLUSIVE) await checkVerifier(call, existing, change)
-    else if (how === UNCHECKED) await takeExisting(call, existing, change)
-    else return await madeByEarlierRun(call, dir, name, change)
-    return existing
+function createOrFind(
+  call: Nfs3Call,
+  dir: Inode,
+  name: string,
+  how: number,
+  change: AttrChange,
+  round = 0,
+): MaybePromise<Inode> {
+  if (round === MAX_RACES) throw new Nfs3Error(NFS3ERR_JUKEBOX)
+  const taken = async (error: unknown): Promise<Inode> => {
+    if (!isErrno(error, 'EEXIST')) throw error
+    const existing = await findExisting(call, dir, name, how, change)
+    return existing ?? (await createOrFind(call, dir, name, how, change, round + 1))
   }
-  throw new Nfs3Error(NFS3ERR_JUKEBOX)
+  try {
+    const made = call.overlay.create(call.cred, dir, name, { mode: DEFAULT_MODE, ...change }, call.wcc)
+    return made instanceof Promise ? made.catch(taken) : made
+  } catch (error) {
+    return taken(error)
+  }
+}
+
+/** What is at the name that was taken, where the call may take it; undefined when it is gone again. */
+async function findExisting(
+  call: Nfs3Call,
+  dir: Inode,
+  name: string,
+  how: number,
+  change: AttrChange,
+): Promise<Inode | undefined> {
+  const existing = await call.overlay.lookup(call.cred, dir, name)
+  if (existing === undefined) return undefined
+  if (how === EXCLUSIVE) await checkVerifier(call, existing, change)
+  else if (how === UNCHECKED) await takeExisting(call, existing, change)
+  else return await madeByEarlierRun(call, dir, name, change)
+  return existing
 }
 
 /** A file that conflicts with a GUARDED create may be its own. */

@@ -4,6 +4,7 @@ import {
   type ChangeInfo,
   type Inode,
   isErrno,
+  type MaybePromise,
   OverlayError,
   type Time,
 } from '../../../overlay-core/index.ts'
@@ -69,7 +70,11 @@ function wasGiven(call: Nfs3Call, interruption: Interruption, object: Inode): bo
 }
 
 /** Removes the name at `place` with `remove`, unless an earlier run of the call did. */
-export async function removed(call: Nfs3Call, place: NameIn, remove: () => Promise<void>): Promise<void> {
+export function removed(call: Nfs3Call, place: NameIn, remove: () => MaybePromise<void>): MaybePromise<void> {
+  return call.rpc.interruption === undefined ? remove() : removedEarlier(call, place, remove)
+}
+
+async function removedEarlier(call: Nfs3Call, place: NameIn, remove: () => MaybePromise<void>): Promise<void> {
   const changed = await unlessGone(call, place, remove)
   if (changed) return
   const { startedMs } = call.rpc.interruption!
@@ -103,7 +108,7 @@ export async function linked(call: Nfs3Call, object: Inode, place: NameIn, link:
 }
 
 /** Runs `change`, which removes the name at `place`; false if the call is run again and the name no longer exists. */
-async function unlessGone(call: Nfs3Call, place: NameIn, change: () => Promise<void>): Promise<boolean> {
+async function unlessGone(call: Nfs3Call, place: NameIn, change: () => MaybePromise<void>): Promise<boolean> {
   const { interruption } = call.rpc
   // Check this first: an object that another client has put there since must stay.
   if (interruption !== undefined && (await wasRefilled(call, place, interruption))) return false

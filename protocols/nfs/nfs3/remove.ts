@@ -1,4 +1,5 @@
 import type { ChangeInfo } from '../../../overlay-core/index.ts'
+import { after } from '../rpc/after.ts'
 import { encodeWccData } from './attributes.ts'
 import { WCC_DATA_BYTES } from './constants.ts'
 import { refuseDots } from './dots.ts'
@@ -11,15 +12,16 @@ export const remove: Nfs3Procedure = {
   name: 'REMOVE',
   failure: 'wcc_data',
   mutates: true,
-  async run(call) {
+  run(call) {
     call.handle.read(call.args)
     const name = call.readName()
 
-    const dir = await call.resolve(call.handle)
-    refuseDots(name, NFS3ERR_ACCES)
-    const wcc: ChangeInfo = {}
-    call.wcc = wcc
-    await removed(call, { dir, name }, () => call.overlay.unlink(call.cred, dir, name, wcc))
-    encodeWccData(call.ok(WCC_DATA_BYTES), wcc, call.served)
+    return after(call.resolve(call.handle), (dir) => {
+      refuseDots(name, NFS3ERR_ACCES)
+      const wcc: ChangeInfo = {}
+      call.wcc = wcc
+      const remove = () => call.overlay.unlink(call.cred, dir, name, wcc)
+      return after(removed(call, { dir, name }, remove), () => encodeWccData(call.ok(WCC_DATA_BYTES), wcc, call.served))
+    })
   },
 }

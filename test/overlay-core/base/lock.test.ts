@@ -42,7 +42,7 @@ t.test('locks taken in the written order are let through', async (t) => {
   })
 })
 
-const wrong: Record<string, (root: OvlInode, dir: OvlInode, other: OvlInode) => Promise<unknown>> = {
+const wrong: Record<string, (root: OvlInode, dir: OvlInode, other: OvlInode) => unknown> = {
   'a descendant before its ancestor': (root, dir) => dir.dirLock.shared(() => root.dirLock.shared(() => 0)),
   'unrelated directories by descending key': (_root, dir, other) =>
     other.dirLock.exclusive(() => dir.dirLock.exclusive(() => 0)),
@@ -58,7 +58,9 @@ for (const [name, take] of Object.entries(wrong)) {
   t.test(`refused by the observer: ${name}`, async (t) => {
     await watched(async (order) => {
       const root = inode(1)
-      await t.rejects(take(root, inode(2, root), inode(3, root)), { message: /wants .* while it holds/ })
+      await t.rejects(async () => await take(root, inode(2, root), inode(3, root)), {
+        message: /wants .* while it holds/,
+      })
       t.equal(order.violations.length, 1)
     })
   })
@@ -103,7 +105,7 @@ function worker(log: string[], name: string): { readonly work: () => Promise<voi
   return { work, end: resolve }
 }
 
-type Take = (lock: ReturnType<typeof newLock>, work: () => Promise<void>) => Promise<void>
+type Take = (lock: ReturnType<typeof newLock>, work: () => Promise<void>) => unknown
 const takes: Readonly<Record<string, Take>> = {
   reader: (lock, work) => lock.shared(work),
   writer: (lock, work) => lock.exclusive(work),
@@ -154,9 +156,10 @@ t.test('work that fails gives the lock back, whoever held it', async (t) => {
   const lock = newLock('node')
   for (const take of Object.values(takes)) {
     await t.rejects(
-      take(lock, async () => {
-        throw new Error('failed')
-      }),
+      async () =>
+        await take(lock, async () => {
+          throw new Error('failed')
+        }),
       { message: 'failed' },
     )
     t.equal(lock.busy, false)

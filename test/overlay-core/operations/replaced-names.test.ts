@@ -26,7 +26,7 @@ const LOSSES: Readonly<Record<string, (overlay: Overlay) => Promise<void>>> = {
     await put(overlay, 'fresh', 'fresh')
     await overlay.rename(ROOT, overlay.root, 'fresh', overlay.root, 'x')
   },
-  'the name is removed': (overlay) => overlay.unlink(ROOT, overlay.root, 'x'),
+  'the name is removed': async (overlay) => await overlay.unlink(ROOT, overlay.root, 'x'),
   'the name is removed and made again': async (overlay) => {
     await overlay.unlink(ROOT, overlay.root, 'x')
     await overlay.create(ROOT, overlay.root, 'x', { mode: 0o600 })

@@ -34,7 +34,7 @@ async function withThreads(t: Test): Promise<{ fd: number; path: string }> {
 async function struckIn<T>(
   point: number,
   fault: number,
-  attempt: () => Promise<T>,
+  attempt: () => T | Promise<T>,
   undo: (result: T) => void,
 ): Promise<T> {
   for (;;) {
@@ -118,7 +118,7 @@ t.test('a new file of which any step fails leaves nothing, and its errno', async
   const { fd, path } = await withThreads(t)
   const owner = { uid: 1000, gid: 2000 }
   const aside = { workFd: fd, temp: 'temp', ...owner }
-  const makers: [string, number, () => Promise<number>][] = [
+  const makers: [string, number, () => number | Promise<number>][] = [
     ['in place', 1, () => newFile({ dirFd: fd, name: 'file', absentFrom: [] }, 0o640)],
     ['aside', 5, () => newFile({ dirFd: fd, name: 'file', absentFrom: [fd] }, 0o640, aside)],
     ['staged', 3, async () => (await startFile(fd, 'file', 0o600, owner, Buffer.from('content'))).fd],

@@ -77,7 +77,7 @@ t.test('a new file is at its place with owner and mode, or nothing is left of it
   t.equal(await make('file', 0o600), -1, 'the name is taken')
   t.equal(await make('taken', 0o600), -1, 'the name is taken below')
   t.equal(await newFile({ dirFd: fd, name: 'file', absentFrom: [] }, 0o600), -1)
-  await t.rejects(make('n'.repeat(256), 0o600), { code: 'ENAMETOOLONG' })
+  await t.rejects(async () => await make('n'.repeat(256), 0o600), { code: 'ENAMETOOLONG' })
   closeSync(below)
   t.same(readdirSync(path).sort(), ['below', 'file', 'own'])
 })

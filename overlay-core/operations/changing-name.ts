@@ -1,0 +1,121 @@
+import { bestEffort, OverlayError } from '../api/errno.ts'
+import { after } from '../api/maybe-promise.ts'
+import {
+  type Attr,
+  type ChangeInfo,
+  type Cred,
+  FileType,
+  type MaybePromise,
+  type Name,
+  type Time,
+} from '../api/types.ts'
+import { LongCopy } from '../copy-up/copy-up.ts'
+import type { Real } from '../layer/layer.ts'
+import type { OvlInode } from '../objects/dentry.ts'
+import { attrFor, getattr } from '../objects/inode.ts'
+import type { CheckedAttr } from '../objects/permission.ts'
+import type { SuperBlock } from '../objects/superblock.ts'
+import { utimesAt } from '../sys/attr.ts'
+
+/**
+ * Runs `work`, which changes what `name` stands for in `dir`: with descriptors that stay open, under the lock, with the attributes of the directory from before, and tells
+ * `changeInfo` of both.
+ */
+export function changingName<T>(
+  sb: SuperBlock,
+  cred: Cred,
+  dir: OvlInode,
+  name: Name,
+  changeInfo: ChangeInfo | undefined,
+  work: (dirAttr: CheckedAttr) => MaybePromise<T>,
+): MaybePromise<T> {
+  return sb.descriptors.run(() =>
+    dir.dirLock.changing(name, (alone) => {
+      const { timesKept } = dir
+      return after(enterLocked(sb, cred, dir, changeInfo), (attr) =>
+        after(work(attr), (result) => {
+          const left = result instanceof LongCopy || leaveChanged(sb, dir, { attr, timesKept, alone }, changeInfo)
+          return after(left, () => result)
+        }),
+      )
+    }),
+  )
+}
+
+/** Checks that a locked directory can be changed, and notes its attributes. */
+export function enterLocked(
+  sb: SuperBlock,
+  cred: Cred,
+  dir: OvlInode,
+  changeInfo: ChangeInfo | undefined,
+): MaybePromise<CheckedAttr> {
+  if (dir.type !== FileType.directory) throw new OverlayError('ENOTDIR', 'lookup')
+  if (dir.unlinked) throw new OverlayError('ESTALE', 'lookup')
+  return after(attrFor(sb, cred, dir), (attr) => {
+    if (changeInfo) changeInfo.before = attr
+    return attr
+  })
+}
+
+/**
+ * After a change in a locked directory. `before` are its attributes from then: should a copy-up of one of its files have put the old
+ * time back just after the change, the change is given a time again.
+ */
+export function leaveLocked(
+  sb: SuperBlock,
+  dir: OvlInode,
+  before: Attr,
+  changeInfo: ChangeInfo | undefined,
+): MaybePromise<void> {
+  dir.changed()
+  return bestEffort(() =>
+    after(getattr(sb, dir), (now) => {
+      // Where the times of change agree, nobody has put one back: they are the same as before because the file system's clock ticks slowly.
+      const { upper } = dir
+      const putBack = upper && sameTime(now.mtime, before.mtime) && !sameTime(now.mtime, now.ctime)
+      return after(putBack ? stampAgain(sb, dir, upper) : now, (last) => {
+        if (changeInfo) changeInfo.after = last
+      })
+    }),
+  )
+}
+
+async function stampAgain(sb: SuperBlock, dir: OvlInode, upper: Real): Promise<Attr> {
+  await utimesAt(await sb.descriptors.of(upper), '', undefined, 'now')
+  dir.changed()
+  return await getattr(sb, dir)
+}
+
+function sameTime(a: Time, b: Time): boolean {
+  return a.sec === b.sec && a.nsec === b.nsec
+}
+
+/** A directory as it was when a change of one of its names began. */
+export interface BeforeChange {
+  readonly attr: Attr
+  readonly timesKept: number
+  /** Whether no other change has overlapped so far. */
+  readonly alone: () => boolean
+}
+
+/**
+ * As `leaveLocked`, for a change of one name beside changes of others (`RwLock.changing`): which of them a time put back by a copy-up was
+ * meant to undo cannot be told, and attributes from before are honest only when there was no other.
+ */
+export function leaveChanged(
+  sb: SuperBlock,
+  dir: OvlInode,
+  { attr, timesKept, alone }: BeforeChange,
+  changeInfo: ChangeInfo | undefined,
+): MaybePromise<void> {
+  const { upper } = dir
+  const stamped =
+    dir.timesKept !== timesKept && upper
+      ? bestEffort(async () => utimesAt(await sb.descriptors.of(upper), '', undefined, 'now'))
+      : undefined
+  return after(stamped, () =>
+    after(leaveLocked(sb, dir, attr, changeInfo), () => {
+      if (changeInfo && !alone()) delete changeInfo.before
+    }),
+  )
+}
