@@ -6,7 +6,7 @@ import type { RandomBytes } from './random.ts'
 import type { RemountRequest } from './views.ts'
 
 /** How to reach the control listener; part of the run file, which only the server's user and root can read. */
-export interface ControlNote {
+export interface ControlAddress {
   readonly port: number
   /** Proves that the sender of a request can read the run file. */
   readonly token: string
@@ -14,7 +14,7 @@ export interface ControlNote {
 
 /** The open control listener. */
 export interface Control {
-  readonly note: ControlNote
+  readonly address: ControlAddress
   readonly counters: ControlCounters
   close(): Promise<void>
 }
@@ -68,5 +68,5 @@ export async function openControl(parts: {
     server.closeAllConnections()
     await closed
   }
-  return { note: { port, token }, counters, close }
+  return { address: { port, token }, counters, close }
 }

@@ -1,8 +1,8 @@
 import { Agent, request } from 'undici'
 import type { RemountSettings } from '../config/index.ts'
 import { OptionError } from '../overlay-core/index.ts'
-import type { ControlError, ControlNote } from './control.ts'
-import { type RunNote, readRunNotes } from './state-dir.ts'
+import type { ControlAddress, ControlError } from './control.ts'
+import { type RunFile, readRunFiles } from './state-dir.ts'
 
 /** Long, because a remount waits for the longest running call. */
 const TIMEOUT_MS = 10 * 60_000
@@ -15,33 +15,33 @@ const TIMEOUT_MS = 10 * 60_000
  */
 export async function askForRemount(settings: RemountSettings, print: (text: string) => void): Promise<number> {
   const { options, view, cwd } = settings
-  const note = chooseServer(await readRunNotes(settings.stateDir), settings)
-  if (typeof note === 'string') {
-    print(`${note}\n`)
+  const runFile = chooseServer(await readRunFiles(settings.stateDir), settings)
+  if (typeof runFile === 'string') {
+    print(`${runFile}\n`)
     return 1
   }
-  const failure = await post(note.control, { options, cwd, view: view ?? note.views[0] })
+  const failure = await post(runFile.control, { options, cwd, view: view ?? runFile.views[0] })
   if (failure !== undefined) {
-    print(`server ${note.pid} ${failure}\n`)
+    print(`server ${runFile.pid} ${failure}\n`)
     return 1
   }
   return 0
 }
 
 /** Returns the server to remount, or the reason why there is none. */
-function chooseServer(notes: readonly RunNote[], { view, pid, stateDir }: RemountSettings): RunNote | string {
-  const fitting = notes.filter(
-    (note) => (view === undefined || note.views.includes(view)) && (pid === undefined || note.pid === pid),
+function chooseServer(runFiles: readonly RunFile[], { view, pid, stateDir }: RemountSettings): RunFile | string {
+  const fitting = runFiles.filter(
+    (runFile) => (view === undefined || runFile.views.includes(view)) && (pid === undefined || runFile.pid === pid),
   )
   if (fitting.length === 1 && fitting[0]) return fitting[0]
   const wanted = view === undefined ? 'server' : `server of ${view}`
   const which = pid === undefined ? wanted : `${wanted} with process ${pid}`
   if (fitting.length === 0) return `no ${which} runs with the state directory ${stateDir}; start it, or use --state-dir`
-  const running = fitting.map((note) => `${note.pid} (${note.views.join(', ')})`).join(', ')
+  const running = fitting.map((runFile) => `${runFile.pid} (${runFile.views.join(', ')})`).join(', ')
   return `several servers run with the state directory ${stateDir}: ${running}; choose one with --pid`
 }
 
-async function post({ port, token }: ControlNote, body: object): Promise<string | undefined> {
+async function post({ port, token }: ControlAddress, body: object): Promise<string | undefined> {
   const dispatcher = new Agent({ headersTimeout: TIMEOUT_MS, bodyTimeout: TIMEOUT_MS })
   try {
     const answer = await request(`http://127.0.0.1:${port}/remount`, {

@@ -9,7 +9,7 @@ import type { Control } from './control.ts'
 import type { Faults } from './faults.ts'
 import type { JournalFile } from './journal-file.ts'
 import type { LogCounters } from './log-sink.ts'
-import { removeNotes } from './state-dir.ts'
+import { removeRunFiles } from './state-dir.ts'
 import { describeViews, type ServerStatus } from './status.ts'
 import { version } from './version.ts'
 import type { RemountRequest, Views } from './views.ts'
@@ -42,7 +42,7 @@ export class RunningServer {
   /** Stops returning memory to the system. */
   stopKeepingMemory: () => void = () => undefined
   /** Files to remove at the end. */
-  readonly notes: string[] = []
+  readonly publishedFiles: string[] = []
   readonly #log: Logger
   readonly #logCounters: LogCounters
   readonly #faults: Faults
@@ -106,7 +106,7 @@ export class RunningServer {
         this.#log.error({ err: error }, `${what} failed while stopping`)
       }
     }
-    await step('removing the run files', () => removeNotes(this.notes))
+    await step('removing the run files', () => removeRunFiles(this.publishedFiles))
     await Promise.all([
       step('closing control', async () => this.control?.close()),
       step('closing NFS', async () => this.nfs?.close()),

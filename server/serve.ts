@@ -17,10 +17,10 @@ import { refuseSecretsInLayers, refuseSecretsInNewLayers } from './secret-paths.
 import {
   checkReadyFile,
   checkWritable,
-  type ReadyNote,
-  readRunNotes,
+  type ReadyFile,
+  readRunFiles,
   writeReadyFile,
-  writeRunNote,
+  writeRunFile,
 } from './state-dir.ts'
 import { isServedBy, Views } from './views.ts'
 
@@ -108,7 +108,7 @@ async function openViews(settings: Settings, failed: (view: string, error: unkno
 /** Two servers of one file would share the notes on NFS locks and replies. @throws OptionError naming --config */
 async function refuseSecondServer({ configFile, stateDir }: Settings): Promise<void> {
   if (configFile === undefined) return
-  const other = (await readRunNotes(stateDir)).find(({ config }) => config === configFile)
+  const other = (await readRunFiles(stateDir)).find(({ config }) => config === configFile)
   if (other === undefined) return
   throw new OptionError(
     '--config',
@@ -141,22 +141,22 @@ const NO_ROOM =
 
 /** Writes the ready file and the run file, by which scripts and `overlayd status` find the server. Returns warnings about files that could not be written. */
 async function tellOthers(server: RunningServer, settings: Settings, control: Control): Promise<string[]> {
-  const note = readyNote(server)
+  const ready = readyFileContent(server)
   const views = server.views.list().map(({ name }) => name)
   const { configFile, stateDir, readyFile } = settings
   const config = configFile === undefined ? {} : { config: configFile }
-  const run = { ...note, pid: process.pid, views, ...config, control: control.note }
+  const run = { ...ready, pid: process.pid, views, ...config, control: control.address }
   const notes: string[] = []
-  const path = await writeRunNote(stateDir, run)
-  if (path !== undefined) server.notes.push(path)
+  const path = await writeRunFile(stateDir, run)
+  if (path !== undefined) server.publishedFiles.push(path)
   else notes.push(`${stateDir} ${NO_ROOM}`)
   if (readyFile === undefined) return notes
-  if (await writeReadyFile(readyFile, note)) server.notes.push(readyFile)
+  if (await writeReadyFile(readyFile, ready)) server.publishedFiles.push(readyFile)
   else notes.push(`--ready-file: ${readyFile} is on a full or read-only disk and was not written; the server is ready`)
   return notes
 }
 
-function readyNote({ listening: { webdav, nfs }, views }: RunningServer): ReadyNote {
+function readyFileContent({ listening: { webdav, nfs }, views }: RunningServer): ReadyFile {
   const first = (door: 'webdav' | 'nfs') => views.list().find((view) => isServedBy(door, view))?.name
   const [dav, exported] = [first('webdav'), first('nfs')]
   return {

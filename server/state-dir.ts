@@ -2,7 +2,7 @@ import { constants } from 'node:fs'
 import { access, chown, cp, lchown, link, mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { OptionError } from '../overlay-core/index.ts'
-import type { ControlNote } from './control.ts'
+import type { ControlAddress } from './control.ts'
 import { makeDirectory } from './make-directory.ts'
 import { isNoRoom } from './no-room.ts'
 import type { RandomBytes } from './random.ts'
@@ -13,20 +13,20 @@ const KEY_FILE = 'nfs-handle-key'
 const RUN_DIR = 'run'
 
 /** The contents of `--ready-file`. A listener that is off is null. */
-export interface ReadyNote {
+export interface ReadyFile {
   /** URL of the first view. */
   readonly webdav: string | null
   readonly nfs: { readonly host: string; readonly port: number; readonly export: string } | null
 }
 
 /** The contents of the run file of a server. Only the server's user and root can read it. */
-export interface RunNote extends ReadyNote {
+export interface RunFile extends ReadyFile {
   readonly pid: number
   /** Names of its overlays. */
   readonly views: readonly string[]
   /** The configuration file that it serves. Absolute. */
   readonly config?: string
-  readonly control: ControlNote
+  readonly control: ControlAddress
 }
 
 /**
@@ -203,20 +203,20 @@ async function readable(path: string): Promise<boolean> {
 }
 
 /** Writes the file of `--ready-file`. False if its disk is full or read-only; then the file of an earlier run is removed if possible. */
-export async function writeReadyFile(path: string, note: ReadyNote): Promise<boolean> {
-  const written = await replaceFile(path, `${JSON.stringify(note)}\n`, 0o644).catch(unlessNoRoom)
+export async function writeReadyFile(path: string, runFile: ReadyFile): Promise<boolean> {
+  const written = await replaceFile(path, `${JSON.stringify(runFile)}\n`, 0o644).catch(unlessNoRoom)
   if (written !== NO_ROOM) return true
   await rm(path, { force: true }).catch(unlessNoRoom)
   return false
 }
 
 /** Writes the run file of this server for `overlayd status` and returns its path. Undefined if the disk is full or read-only. */
-export async function writeRunNote(stateDir: string, note: RunNote): Promise<string | undefined> {
+export async function writeRunFile(stateDir: string, runFile: RunFile): Promise<string | undefined> {
   const directory = join(stateDir, RUN_DIR)
-  const path = join(directory, `${note.pid}.json`)
+  const path = join(directory, `${runFile.pid}.json`)
   const write = async () => {
     await makeDirectory(directory)
-    await replaceFile(path, `${JSON.stringify(note)}\n`, 0o600)
+    await replaceFile(path, `${JSON.stringify(runFile)}\n`, 0o600)
     return path
   }
   const written = await write().catch(unlessNoRoom)
@@ -232,21 +232,21 @@ function unlessNoRoom(error: unknown): typeof NO_ROOM {
 }
 
 /** Reads the run files of running servers. Files left by a crash are removed if permitted. */
-export async function readRunNotes(stateDir: string): Promise<RunNote[]> {
+export async function readRunFiles(stateDir: string): Promise<RunFile[]> {
   const directory = join(stateDir, RUN_DIR)
-  const notes: RunNote[] = []
+  const runFiles: RunFile[] = []
   for (const name of await listIfAny(directory)) {
     const match = /^([1-9]\d*)\.json$/.exec(name)
     if (match === null) continue
     const path = join(directory, name)
-    if (isRunning(Number(match[1]))) notes.push(...parseNote(await readFile(path, 'utf8')))
+    if (isRunning(Number(match[1]))) runFiles.push(...parseRunFile(await readFile(path, 'utf8')))
     else await rm(path, { force: true }).catch(unlessNoRoom)
   }
-  return notes
+  return runFiles
 }
 
 /** Parses a run file. Returns nothing if it is incomplete: written by hand, or truncated by a power loss. */
-function parseNote(text: string): RunNote[] {
+function parseRunFile(text: string): RunFile[] {
   try {
     return [JSON.parse(text)]
   } catch (error) {
@@ -374,7 +374,7 @@ async function sampleLower(): Promise<string> {
 }
 
 /** Removes the ready file and the run file, unless the disk has become read-only. */
-export async function removeNotes(paths: readonly string[]): Promise<void> {
+export async function removeRunFiles(paths: readonly string[]): Promise<void> {
   for (const path of paths) await rm(path, { force: true }).catch(unlessNoRoom)
 }
 

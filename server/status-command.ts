@@ -1,6 +1,6 @@
 import { Agent, request } from 'undici'
 import { formatAddress, type StatusSettings } from '../config/index.ts'
-import { type RunNote, readRunNotes } from './state-dir.ts'
+import { type RunFile, readRunFiles } from './state-dir.ts'
 import type { Counters, ServerStatus } from './status.ts'
 
 /** How long a server on this machine may take to answer. */
@@ -32,18 +32,18 @@ export async function printStatus(settings: StatusSettings, print: (text: string
 }
 
 async function knownUrls(stateDir: string, print: (text: string) => void): Promise<string[]> {
-  const notes = await readRunNotes(stateDir)
-  if (notes.length === 0)
+  const runFiles = await readRunFiles(stateDir)
+  if (runFiles.length === 0)
     print(`no server runs with the state directory ${stateDir}; use --url or --state-dir to name one\n`)
-  return notes.flatMap((note) => {
-    if (note.webdav !== null) return [new URL('/', note.webdav).href]
-    print(withoutHttp(note))
+  return runFiles.flatMap((runFile) => {
+    if (runFile.webdav !== null) return [new URL('/', runFile.webdav).href]
+    print(withoutHttp(runFile))
     return []
   })
 }
 
 /** The known facts about a server without WebDAV. */
-function withoutHttp({ pid, nfs }: RunNote): string {
+function withoutHttp({ pid, nfs }: RunFile): string {
   const where = nfs === null ? 'no listener' : `NFS at ${formatAddress(nfs.host, nfs.port)}, export ${nfs.export}`
   return `server ${pid} runs with ${where}; enable WebDAV to see its counters\n`
 }

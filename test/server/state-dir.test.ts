@@ -61,9 +61,9 @@ t.test('whether a directory can be made is told without making it', async (t) =>
   await t.rejects(stateDir.checkWritable('--state-dir', join(dir, 'file/x')), { message: /^--state-dir: / })
 })
 
-t.test('notes of running servers are found, those of dead ones are taken away', async (t) => {
+t.test('run files of running servers are read, and those of dead ones are removed', async (t) => {
   const dir = t.testdir()
-  t.same(await stateDir.readRunNotes(dir), [], 'none when there is no directory')
+  t.same(await stateDir.readRunFiles(dir), [], 'none when there is no directory')
   const note = {
     webdav: 'http://127.0.0.1:8080/overlay/',
     nfs: null,
@@ -71,21 +71,21 @@ t.test('notes of running servers are found, those of dead ones are taken away', 
     views: ['overlay'],
     control: { port: 1, token: 't' },
   }
-  const path = String(await stateDir.writeRunNote(dir, note))
+  const path = String(await stateDir.writeRunFile(dir, note))
   // No process has this number: the kernel's largest is 4194304.
-  await stateDir.writeRunNote(dir, { ...note, pid: 4_194_305 })
+  await stateDir.writeRunFile(dir, { ...note, pid: 4_194_305 })
   await writeFile(join(dir, 'run/notes.txt'), 'not ours')
-  t.same(await stateDir.readRunNotes(dir), [note])
+  t.same(await stateDir.readRunFiles(dir), [note])
   t.same((await readdir(join(dir, 'run'))).sort(), [`${process.pid}.json`, 'notes.txt'])
-  await stateDir.removeNotes([path, join(dir, 'never-there')])
+  await stateDir.removeRunFiles([path, join(dir, 'never-there')])
   t.same(await readdir(join(dir, 'run')), ['notes.txt'])
 })
 
-t.test('a note that is cut short or lies is skipped', async (t) => {
+t.test('a truncated or invalid run file is skipped', async (t) => {
   const dir = t.testdir()
   await mkdir(join(dir, 'run'))
   await writeFile(join(dir, `run/${process.pid}.json`), '{"webdav":')
-  t.same(await stateDir.readRunNotes(dir), [])
+  t.same(await stateDir.readRunFiles(dir), [])
 })
 
 t.test('the directories of the sample are made and its tree is found', async (t) => {
