@@ -29,11 +29,11 @@ const DESCRIPTION: Section = {
   title: 'DESCRIPTION',
   blocks: [
     text(
-      '`overlayd serve --config FILE` serves what this file says. It is written in TOML (toml.io) as UTF-8, 1 MiB at most. `overlayd config check FILE` finds every error in it, `overlayd config print --config FILE` prints what is in force.',
-      'Keys that are not known are errors. Editors that understand JSON Schema complete and check the file with `deploy/overlayd.schema.json`.',
+      '`overlayd serve --config FILE` serves what this file says. It is written in TOML (toml.io) as UTF-8, 1 MiB at most. `overlayd config check FILE` finds every error in it, `overlayd config print --config FILE` prints the settings in force.',
+      'Unknown keys are errors. Editors that support JSON Schema can complete and check the file with `deploy/overlayd.schema.json`.',
     ),
     text(
-      'A *layer* is a named directory tree that is only read. A *stack* is an ordered list of layers. A *view* is a stack and an upper, which takes the changes; its table is the *template* by which views are made. An *export* says who reaches which view by which door, as whom.',
+      'A *layer* is a named directory tree that is only read. A *stack* is an ordered list of layers. A *view* is a stack and an upper, which takes the changes; its table is the *template* for views. An *export* says which clients reach a view, by which door (protocol), and as which user.',
     ),
     text(
       `Relative paths start at the directory of the file. ${variable('NAME')} in a text is replaced by the environment variable *NAME*, which must be set; ${variable('NAME:-TEXT')} is replaced by *TEXT* if *NAME* is unset or empty. A second dollar sign before it, as in \`$\${NAME}\`, leaves it as it is. A number or truth value may be written as a text with a variable in it: \`lock_grace = "\${GRACE:-45}"\`.`,
@@ -44,7 +44,7 @@ const DESCRIPTION: Section = {
 const EXAMPLE: Section = {
   title: 'EXAMPLE',
   blocks: [
-    text('A course that everybody works on together, over WebDAV on this machine and over NFS in one network:'),
+    text('Serve a course that everybody edits together, over WebDAV on this machine and over NFS to one network:'),
     code(
       '[layers.material]',
       'path = "/srv/courses/2026"',

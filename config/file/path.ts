@@ -4,8 +4,8 @@ const LONGEST = 4095
 
 /** An absolute path; a relative one starts at `directory`. `..` is left to the kernel. @throws OptionError it is no path */
 export function absolutePath(text: string, directory: string): string {
-  if (text === '') throw new OptionError('path', 'a path cannot be empty; "." is the directory of this file')
-  if (text.includes('\0')) throw new OptionError('path', 'a path cannot hold a NUL byte')
+  if (text === '') throw new OptionError('path', 'a path cannot be empty; use "." for the directory of this file')
+  if (text.includes('\0')) throw new OptionError('path', 'a path cannot contain a NUL byte')
   const relative = text.replace(/^(\.\/+)+/, '').replace(/^\.$/, '')
   const base = directory === '/' ? '' : directory
   const path = text.startsWith('/') ? text : relative === '' ? directory : `${base}/${relative}`

@@ -27,7 +27,8 @@ export const SERVER = {
     state_dir: {
       type: PATH,
       option: '--state-dir',
-      meaning: 'Where the server keeps its own files. Created if missing, for the user of the server alone.',
+      meaning:
+        'Where the server keeps its own files. Created if missing, accessible only to the user that runs the server.',
       otherwise: '`/var/lib/overlayd` for root, else `$XDG_STATE_HOME/overlayd` or `~/.local/state/overlayd`',
       example: '"state"',
     },
@@ -58,7 +59,7 @@ export const LOG = {
 export const WEBDAV = {
   name: 'webdav',
   named: false,
-  meaning: 'How WebDAV is served. Which views it serves, and to whom, is said by the [exports](#exports).',
+  meaning: 'How WebDAV is served. The [exports](#exports) define which views it serves, and to which clients.',
   keys: {
     listen: {
       type: address('--webdav'),
@@ -80,7 +81,7 @@ export const WEBDAV = {
       type: choiceType(LOCK_POLICIES),
       option: '--locks',
       meaning:
-        'Who must respect WebDAV locks. `"advisory"`: other WebDAV clients. `"mandatory"`: NFS clients too; their changes of what is locked then fail with *Permission denied*.',
+        'Who must respect WebDAV locks. `"advisory"`: other WebDAV clients. `"mandatory"`: NFS clients too; their changes of locked objects then fail with *Permission denied*.',
       default: '"advisory"',
     },
     symlinks: {
@@ -93,7 +94,7 @@ export const WEBDAV = {
     depth_infinity: {
       type: SWITCH,
       option: '--depth-infinity',
-      meaning: 'Whether PROPFIND on a whole tree (`Depth: infinity`) is answered. A single one reads everything.',
+      meaning: 'Whether PROPFIND on a whole tree (`Depth: infinity`) is allowed. A single request reads everything.',
       default: 'false',
     },
     insecure_no_auth: {
@@ -107,7 +108,7 @@ export const WEBDAV = {
       type: listType(textType('"URL"', 'a URL', (text) => parsePublicUrl(text, undefined))),
       option: '--public-url',
       meaning:
-        'URLs by which clients reach WebDAV through proxies: the origin alone, as proxies must pass paths on unchanged. See [Behind a proxy](../deploy/README.md#behind-a-proxy).',
+        'URLs at which clients reach WebDAV through proxies: only the origin, because proxies must pass paths on unchanged. See [Behind a proxy](../deploy/README.md#behind-a-proxy).',
       default: '[]',
       example: '["https://files.example.org"]',
     },
@@ -119,7 +120,7 @@ export const WEBDAV = {
         })),
       ),
       option: '--trusted-proxy',
-      meaning: 'Proxies whose `Forwarded` and `X-Forwarded-Host` fields are believed: addresses or networks.',
+      meaning: 'Proxies whose `Forwarded` and `X-Forwarded-Host` fields are trusted: addresses or networks.',
       default: '[]',
       example: '["10.0.0.0/8"]',
     },
@@ -129,13 +130,13 @@ export const WEBDAV = {
 export const NFS = {
   name: 'nfs',
   named: false,
-  meaning: 'How NFS is served. Which views it serves, and to whom, is said by the [exports](#exports).',
+  meaning: 'How NFS is served. The [exports](#exports) define which views it serves, and to which clients.',
   keys: {
     listen: {
       type: address('--nfs'),
       option: '--nfs',
       meaning:
-        'Where NFS listens. One TCP port serves NFS version 3, MOUNT, NLM and NSM. Port 0 picks a free port. Without `portmap` or `rpcbind` a client must be given the port twice: `port=2049,mountport=2049,nolock`.',
+        'Where NFS listens. One TCP port serves NFS version 3, MOUNT, NLM and NSM. Port 0 picks a free port. Without `portmap` or `rpcbind` a client must mount with `port=2049,mountport=2049,nolock`.',
       default: '"127.0.0.1:2049"',
       example: '"0.0.0.0:2049"',
     },
@@ -150,7 +151,7 @@ export const NFS = {
       type: SWITCH,
       option: '--portmap',
       meaning:
-        'Whether the server answers on port 111 itself, so that a plain `mount -t nfs` works, with locks. For machines where no rpcbind runs.',
+        'Whether the server answers portmapper queries on port 111, so that a plain `mount -t nfs` works, with locks. For machines that do not run rpcbind.',
       default: 'false',
     },
     rpcbind: {

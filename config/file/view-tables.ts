@@ -56,7 +56,7 @@ export const LAYERS = {
 export const STACKS = {
   name: 'stacks',
   named: true,
-  meaning: 'A stack is an ordered list of layers, with what says how they are read. Views are made on it.',
+  meaning: 'A stack is an ordered list of layers, with the options for reading them. Views are built on it.',
   keys: {
     layers: {
       type: NAMES,
@@ -68,7 +68,7 @@ export const STACKS = {
     data_layers: {
       type: listType(TEXT),
       option: '-o datadir+',
-      meaning: 'The names of data-only layers below all others. They hold nothing but the data of metadata-only files.',
+      meaning: 'The names of data-only layers below all others. They contain only the data of metadata-only files.',
       default: '[]',
     },
     lower_whiteouts: mountKey('lower_whiteouts', ['auto', 'files']),
@@ -89,7 +89,7 @@ export const VIEWS = {
   name: 'views',
   named: true,
   meaning:
-    'A view is a stack and an upper; the table is the template that views are made by. *NAME* is the path of the URL and of the NFS export: up to 64 letters, digits, `.`, `_` and `-`. Names that differ only in case are refused.',
+    'A view is a stack and an upper; the table is the template for views. *NAME* is the path of the URL and of the NFS export: up to 64 letters, digits, `.`, `_` and `-`. Names that differ only in case are refused.',
   keys: {
     stack: { type: TEXT, meaning: 'The name of its stack.', example: '"course"', required: true },
     upper: {
@@ -101,31 +101,30 @@ export const VIEWS = {
     directory: {
       type: PATH,
       meaning:
-        'The directory for a shared upper: `DIRECTORY/upper` takes every change, `DIRECTORY/work` is for the server alone. What is missing is made at the start, with the mode and owner of the root of the topmost layer for the upper. Must not lie in a layer.',
+        'The directory for a shared upper: `DIRECTORY/upper` takes every change, `DIRECTORY/work` is for the server alone. Missing directories are created at startup; the upper gets the mode and owner of the root of the topmost layer. Must not be inside a layer.',
       example: '"/srv/views/course"',
     },
     upperdir: {
       type: PATH,
       option: '-o upperdir',
-      meaning:
-        'The upper itself, in place of `directory`, for one that exists already. It goes together with `workdir`.',
+      meaning: 'An existing upper, instead of `directory`. Requires `workdir`.',
     },
     workdir: {
       type: PATH,
       option: '-o workdir',
-      meaning: 'A directory on the file system of `upperdir`, for the use of the server alone.',
+      meaning: 'A directory on the file system of `upperdir`, for the private use of the server.',
     },
     owner: {
       type: IDENTITY,
       meaning:
-        'Whom the root of an upper belongs to that is made in `directory`. An upper that exists stays as it is. Only root can give it to another user.',
+        'The owner of the root of an upper that is created in `directory`. An existing upper stays as it is. Only root can set another user.',
       otherwise: 'the owner of the root of the topmost layer',
       example: '"1000:1000"',
     },
     read_only: {
       type: SWITCH,
       option: '-o ro',
-      meaning: 'Whether the upper is served as the topmost layer, and nothing is written.',
+      meaning: 'Whether the upper is served as the topmost layer and nothing is written.',
       default: 'false',
     },
     index: mountKey('index', ['on', 'off']),
@@ -134,13 +133,13 @@ export const VIEWS = {
     uuid: mountKey('uuid', ['on', 'auto', 'null', 'off']),
     quota: {
       type: textType('"SIZE"', 'a size', (text) => text),
-      meaning: 'How much an upper may take.',
-      later: 'quotas are not counted yet. Give the directory a file system, or a project quota, of its own.',
+      meaning: 'The maximum size of an upper.',
+      later: 'quotas are not enforced yet. Give the directory its own file system or project quota.',
     },
     idle: {
       type: textType('"TIME"', 'a time', (text) => text),
-      meaning: 'After how long without requests a view is closed.',
-      later: 'all views are open as long as the server runs.',
+      meaning: 'How long a view stays open without requests.',
+      later: 'all views stay open while the server runs.',
     },
   },
 } as const satisfies Table
@@ -149,12 +148,12 @@ export const EXPORTS = {
   name: 'exports',
   named: true,
   meaning:
-    'An export says who reaches which view by which door, as whom. *NAME* is for messages only. A file without any export serves every view by both doors, as the command line does: over NFS to this machine, over WebDAV to whoever reaches the listener. As soon as there is one export, only what exports say is served.',
+    'An export says which clients reach a view, by which door (protocol), and as which user. *NAME* is used only in messages. A file without exports serves every view by both doors, as the command line does: over NFS to this machine, and over WebDAV to everyone who can reach the listener. If there is an export, only exported views are served.',
   keys: {
     view: { type: TEXT, meaning: 'The name of the view.', example: '"course"', required: true },
     door: {
       type: choiceType(['nfs', 'webdav']),
-      meaning: 'By which protocol. A view has at most one export for WebDAV.',
+      meaning: 'The protocol. A view has at most one export for WebDAV.',
       required: true,
     },
     clients: {
@@ -164,7 +163,7 @@ export const EXPORTS = {
       ),
       option: '--export',
       meaning:
-        'Who may mount over NFS, in the syntax of exports(5): see [EXPORTS](cli.md#exports). The most specific match wins; the clients of several exports of a view count together. For `door = "webdav"` it is refused: `webdav.listen` says who reaches WebDAV.',
+        'Who may mount over NFS, in the syntax of exports(5): see [EXPORTS](cli.md#exports). The most specific match wins; the clients of several exports of a view count together. It is refused for `door = "webdav"`, where `webdav.listen` defines who can reach WebDAV.',
       otherwise:
         '`["127.0.0.1(rw,root_squash,secure,sync)"]` when root runs the server, else `["127.0.0.1(rw,root_squash,insecure,sync)"]`',
       example: '["192.168.1.0/24(rw)", "*(ro,all_squash)"]',
@@ -172,7 +171,7 @@ export const EXPORTS = {
     as: {
       type: IDENTITY,
       meaning:
-        'The user and group that everybody acts as. Over WebDAV, in place of `webdav.as`; over NFS the same as `all_squash,anonuid=UID,anongid=GID` for all clients of the export that say nothing else.',
+        'The user and group that everybody acts as. Over WebDAV it overrides `webdav.as`; over NFS it is the same as `all_squash,anonuid=UID,anongid=GID` for all clients of the export without such options.',
       otherwise: 'over NFS the user that the client names',
       example: '"1000:1000"',
     },
