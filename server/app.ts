@@ -34,7 +34,8 @@ export function buildApp({ log, anyHost, names, status }: AppOptions): App {
     forceCloseConnections: 'idle',
     routerOptions: { maxParamLength: 65_536 },
     // The request line and Destination may each contain a percent-encoded path of 4,096 bytes, besides the tokens in If.
-    http: { maxHeaderSize: 65_536, headersTimeout: 30_000 },
+    // With the default of 64 KiB two reads of 64 KiB are made for a body that nobody takes yet.
+    http: { maxHeaderSize: 65_536, headersTimeout: 30_000, highWaterMark: 16_384 },
     // There is no limit for a whole request, because uploads may be long. http-limits limits silence.
     requestTimeout: 0,
     keepAliveTimeout: 75_000,

@@ -6,10 +6,13 @@ const INTERVAL_MS = 1_500
 const MIB = 1024 * 1024
 /** Nothing is done while the process is smaller than this. */
 const WORTH_BYTES = 160 * MIB
-/** The growth since the last time that makes it worth trying again. */
+/** The growth since the last attempt that makes it worth trying again at once. */
 const GROWN_BYTES = 16 * MIB
 /** A gain below this means that there is no more to give back. */
 const GAINED_BYTES = 4 * MIB
+/** After an attempt without a gain the keeper waits for so many intervals, after each further one twice as many. */
+const FIRST_REST = 2
+const LONGEST_REST = 256
 /** The event loop is quiet while it works for less than this part of the time. */
 const QUIET = 0.3
 /** V8 starts an incremental garbage collection when memory outside its heap grows by 64 MiB. */
@@ -39,23 +42,32 @@ export function keepMemorySmall(
   memory: Memory = ownMemory(),
   intervalMs: number = INTERVAL_MS,
 ): () => void {
-  /** The size after the last attempt that gained nothing; 0 if the last attempt gained something. */
+  /** The size after the last attempt. */
   let leastBytes = 0
+  /** How long the keeper rests after an attempt without a gain, and how much of it is left, in intervals. */
+  let rest = FIRST_REST
+  let left = 0
   /** The size before the collection that has been started; 0 if none has. */
   let startedAtBytes = 0
   const tick = async () => {
     const busy = memory.busy()
     const bytes = memory.resident()
-    if (busy > QUIET || bytes < WORTH_BYTES || bytes < leastBytes + GROWN_BYTES) return
+    if (bytes >= leastBytes + GROWN_BYTES) {
+      rest = FIRST_REST
+      left = 0
+    }
+    if (busy > QUIET || bytes < WORTH_BYTES || left-- > 0) return
     if (startedAtBytes === 0) {
       startedAtBytes = bytes
       memory.collect()
       return
     }
     await memory.giveBack()
-    const now = memory.resident()
-    leastBytes = startedAtBytes - now < GAINED_BYTES ? now : 0
+    leastBytes = memory.resident()
+    const gained = startedAtBytes - leastBytes >= GAINED_BYTES
     startedAtBytes = 0
+    left = gained ? 0 : rest
+    rest = gained ? FIRST_REST : Math.min(LONGEST_REST, 2 * rest)
   }
   const timer = setInterval(() => {
     tick().catch((error) => {

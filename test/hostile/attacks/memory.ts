@@ -87,7 +87,7 @@ const unreadAnswers: Attack = {
   name: '1000-connections-with-1-mib-unread',
   by: 'client',
   what: '1,000 connections that each GET files of 1 MiB and do not read the answers',
-  quick: false,
+  quick: true,
   async run(arena) {
     const target = await arena.start({ overlay: arena.overlay(arena.fixtures.large(8, 1)), flags: AS_ROOT })
     await arena.underLoad(target, async () => {
