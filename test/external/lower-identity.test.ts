@@ -15,6 +15,7 @@ import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { type Inode, mount, type Overlay, OverlayError, parseOptions } from '../../overlay-core/index.ts'
 import { type End, type LowerKind, lowerKinds } from '../helpers/lower-kinds.ts'
+import { nfsHandles, shownOverNfs } from '../helpers/nfs-handles.ts'
 import { at, errnoOf, list, ROOT, text } from '../helpers/overlay.ts'
 
 t.setTimeout(900_000)
@@ -40,6 +41,11 @@ const LINKS: Readonly<Record<TreeName, readonly [string, string]>> = {
 /** What happens to the lowers while the overlay is stopped. */
 type Change = 'same' | 'remounted' | 'replaced' | 'replaced by a copy of the UUID' | 'exchanged'
 const CHANGES: readonly Change[] = ['same', 'remounted', 'exchanged', 'replaced', 'replaced by a copy of the UUID']
+
+/** In which order names are looked up before any handle is used after a restart; all of them with `--full`, which also takes names of kinds. */
+const ORDERS = process.argv.includes('--full')
+  ? (['none', 'forward', 'backward'] as const)
+  : (['none', 'backward'] as const)
 
 /** Which lowers there are. */
 type Stack = 'one' | 'two' | 'two of one UUID'
@@ -253,6 +259,10 @@ async function runTrial(t: Test, trial: Trial): Promise<{ valid: number; stale: 
     const kernel = new Kernel(dir, lowers.dirs)
     overlay = await open()
     const handles = await takeHandles(overlay)
+    const overNfs = await nfsHandles(
+      overlay,
+      handles.map(({ path }) => path),
+    )
     t.same(
       await contentsOf(overlay),
       kernel.look(contentsOnDisk) ?? (await contentsOf(overlay)),
@@ -269,15 +279,24 @@ async function runTrial(t: Test, trial: Trial): Promise<{ valid: number; stale: 
     })
     if (kernels && keepsLinks(kind)) t.same(after, kernels, 'after the changes the kernel shows the same')
     await checkHandles(t, overlay, handles, after, 'before the restart')
+    t.same(
+      await shownOverNfs(overlay, overNfs),
+      handles.map(({ content }) => content),
+      'over NFS before the restart',
+    )
     await overlay.unmount()
     if (what !== 'same') {
       await lowers.unmount()
       await lowers.mount(await imagesAfter(trial, before))
     }
     let sums = { valid: 0, stale: 0 }
-    for (const order of ['none', 'forward', 'backward'] as const) {
+    for (const order of ORDERS) {
       overlay = await open()
       await lookAtAll(overlay, order)
+      for (const [at, found] of (await shownOverNfs(overlay, overNfs)).entries()) {
+        const { path, content } = handles[at] as Handle
+        t.ok(found === 'ESTALE' || found === content, `${path} over NFS, ${order}: ${found}, was ${content}`)
+      }
       sums = await checkRestarted(t, overlay, handles, `after the restart, names looked up ${order}`)
       const restarted = await contentsOf(overlay)
       // What lies in memory is another file system after it was mounted anew.
@@ -330,7 +349,7 @@ async function checkRestarted(
   return { valid, stale }
 }
 
-const only = process.argv.slice(2)
+const only = process.argv.slice(2).filter((word) => word !== '--full')
 for (const kind of lowerKinds()) {
   if (only.length > 0 && !only.includes(kind.name)) continue
   t.test(`lowers on ${kind.name}: no file is taken for another`, async (t) => {

@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { fuse } from './storage.ts'
 
 /** What ends a mount. */
@@ -48,6 +48,7 @@ export function lowerKinds(): readonly LowerKind[] {
         run('mkfs.btrfs', '-q', ...given('-U', uuid), '--rootdir', source, image),
       ),
     },
+    subvolumes(),
     image('squashfs', false, (source, file) => run('mksquashfs', source, file, ...SQUASHFS)),
     image('erofs', true, (source, file, uuid) =>
       run('mkfs.erofs', '--quiet', ...(uuid ? ['-U', uuid] : []), file, source),
@@ -96,6 +97,43 @@ function iso9660(): LowerKind {
     mount: (file, dir) => fuse(dir, ['fuseiso', file, dir, '-f']),
     stead: 'this kernel has no iso9660: fuseiso stands in for it',
   }
+}
+
+/**
+ * Subvolumes of one btrfs, each with the same inode numbers as the others. A later version of a tree is a snapshot of it in which files were exchanged, so
+ * that what was not touched has the same numbers and times of birth.
+ */
+function subvolumes(): LowerKind {
+  const poolOf = (image: string) => join(dirname(image), 'pool')
+  return {
+    name: 'btrfs-subvolumes',
+    hasUuid: false,
+    clones: true,
+    async make(source, image) {
+      const pool = poolOf(image)
+      if (!existsSync(pool)) {
+        run('truncate', '-s', '109M', pool)
+        run('mkfs.btrfs', '-q', pool)
+      }
+      await within(pool, (dir) => {
+        const [made, before] = [join(dir, basename(image)), join(dir, 'a')]
+        if (basename(image) === 'c' && existsSync(before)) {
+          run('btrfs', 'subvolume', 'snapshot', before, made)
+          for (const name of names(made))
+            if (name !== 'd' && differ(join(source, name), join(made, name))) rmSync(join(made, name))
+          run('cp', '-a', '-n', `${source}/.`, made)
+        } else {
+          run('btrfs', 'subvolume', 'create', made)
+          run('cp', '-a', `${source}/.`, made)
+        }
+      })
+    },
+    mount: (image, dir) => mountLoop(poolOf(image), dir, `subvol=${basename(image)}`),
+  }
+}
+
+function differ(source: string, file: string): boolean {
+  return !existsSync(source) || !readFileSync(source).equals(readFileSync(file))
 }
 
 /** What lies in memory goes when it is unmounted: it is filled anew at every mount. */
@@ -170,11 +208,16 @@ function inUserSpace(): LowerKind[] {
 }
 
 async function fill(image: string, source: string, options: string): Promise<void> {
+  await within(image, (dir) => run('cp', '-a', `${source}/.`, dir), options)
+}
+
+/** Mounts an image for a while. */
+async function within(image: string, work: (dir: string) => void, options = 'defaults'): Promise<void> {
   const dir = mkdtempSync(join(tmpdir(), 'overlayd-fill-'))
   try {
     const end = await mountLoop(image, dir, options)
     try {
-      run('cp', '-a', `${source}/.`, dir)
+      work(dir)
     } finally {
       await end()
     }
