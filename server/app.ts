@@ -18,6 +18,9 @@ export interface AppOptions {
   readonly status: () => ServerStatus
 }
 
+/** How long a connection stays for its client to read why it is refused, ms. */
+const AFTER_ERROR_MS = 5_000
+
 /** The HTTP process: its Fastify instance and its counters. */
 export interface App {
   readonly app: FastifyInstance
@@ -49,6 +52,8 @@ export function buildApp({ log, anyHost, names, status }: AppOptions): App {
       if (!socket.writable) return
       const head = CLIENT_ERRORS[error.code ?? ''] ?? '400 Bad Request'
       socket.end(`HTTP/1.1 ${head}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`)
+      // A client that goes on sending would keep its half of the connection open.
+      setTimeout(() => socket.destroy(), AFTER_ERROR_MS).unref()
     },
   })
   limitConnections(app.server, counters)

@@ -17,6 +17,8 @@ export interface LockLimits {
   /** For all clients of one address together, whatever names they use. */
   readonly perClient: number
   readonly perFile: number
+  /** Of all clients of one address in one file, so that others can still lock it. */
+  readonly perFileAndClient: number
   readonly total: number
   readonly waitsPerFile: number
   readonly waits: number
@@ -28,6 +30,7 @@ export interface LockLimits {
 const LIMITS: LockLimits = {
   perClient: 20_000,
   perFile: 5000,
+  perFileAndClient: 4000,
   total: 200_000,
   waitsPerFile: 256,
   waits: 2048,
@@ -70,6 +73,8 @@ export class LockTable {
   readonly #ofShare = new Map<string, number>()
   /** Waits of all clients of one address. */
   readonly #waitsOfShare = new Map<string, number>()
+  /** The same in one file, by address and file. */
+  readonly #ofShareInFile = new Map<string, number>()
   #total = 0
   #waits = 0
 
@@ -106,13 +111,17 @@ export class LockTable {
   lock(file: string, wanted: Lock): LockResult {
     const conflict = this.test(file, wanted)
     if (conflict !== undefined) return { kind: 'denied', conflict }
-    const { perClient, perFile, total } = this.#limits
-    const held = this.#ofShare.get(shareOf(wanted.owner.client)) ?? 0
-    const inFile = this.#files.get(file)?.size ?? 0
-    if (held >= perClient || inFile >= perFile || this.#total >= total) return { kind: 'full' }
+    if (this.#isFull(file, shareOf(wanted.owner.client))) return { kind: 'full' }
     // From exclusive to shared: others may get it too now.
     if (this.#place(file, wanted)) this.#grantWaiting(file, wanted)
     return { kind: 'granted' }
+  }
+
+  #isFull(file: string, share: string): boolean {
+    const { perClient, perFile, perFileAndClient, total } = this.#limits
+    if (this.#total >= total || (this.#ofShare.get(share) ?? 0) >= perClient) return true
+    if ((this.#files.get(file)?.size ?? 0) >= perFile) return true
+    return (this.#ofShareInFile.get(`${share} ${file}`) ?? 0) >= perFileAndClient
   }
 
   /** Releases a range and grants requests that waited for it. */
@@ -132,7 +141,7 @@ export class LockTable {
     const waiter: Waiter = { file, wanted, granted }
     this.#waiters.set(file, [...others, waiter])
     this.#waits++
-    this.#waitsOfShare.set(share, (this.#waitsOfShare.get(share) ?? 0) + 1)
+    count(this.#waitsOfShare, share, 1)
     const own = this.#waiting.get(wanted.owner.key) ?? new Set()
     this.#waiting.set(wanted.owner.key, own.add(waiter))
     return 'waits'
@@ -212,12 +221,9 @@ export class LockTable {
     const held = this.#clients.get(client) ?? { locks: 0, files: new Map<string, number>() }
     held.locks += grown
     const share = shareOf(client)
-    const ofShare = (this.#ofShare.get(share) ?? 0) + grown
-    if (ofShare === 0) this.#ofShare.delete(share)
-    else this.#ofShare.set(share, ofShare)
-    const inFile = (held.files.get(file) ?? 0) + grown
-    if (inFile === 0) held.files.delete(file)
-    else held.files.set(file, inFile)
+    count(this.#ofShare, share, grown)
+    count(this.#ofShareInFile, `${share} ${file}`, grown)
+    count(held.files, file, grown)
     if (held.locks === 0) this.#clients.delete(client)
     else this.#clients.set(client, held)
     return result
@@ -253,10 +259,7 @@ export class LockTable {
     if (left.length === 0) this.#waiters.delete(file)
     else this.#waiters.set(file, left)
     for (const waiter of gone) {
-      const share = shareOf(waiter.wanted.owner.client)
-      const left = (this.#waitsOfShare.get(share) ?? 0) - 1
-      if (left > 0) this.#waitsOfShare.set(share, left)
-      else this.#waitsOfShare.delete(share)
+      count(this.#waitsOfShare, shareOf(waiter.wanted.owner.client), -1)
       const own = this.#waiting.get(waiter.wanted.owner.key)
       own?.delete(waiter)
       if (own?.size === 0) this.#waiting.delete(waiter.wanted.owner.key)
@@ -290,4 +293,11 @@ function isSame(a: Lock, b: Lock): boolean {
 function shareOf(client: string): string {
   const end = client.indexOf(' ')
   return end < 0 ? client : client.slice(0, end)
+}
+
+/** Adds to a number of a map that holds none that are zero. */
+function count(numbers: Map<string, number>, key: string, more: number): void {
+  const sum = (numbers.get(key) ?? 0) + more
+  if (sum === 0) numbers.delete(key)
+  else numbers.set(key, sum)
 }

@@ -185,7 +185,7 @@ t.test(
 )
 
 t.test('with 5,000 locks and 256 waits on a file, thousands of unlocks and refused locks take no time', async (t) => {
-  const table = new LockTable({ waitsPerFileAndClient: 256 })
+  const table = new LockTable({ waitsPerFileAndClient: 256, perFileAndClient: 5000 })
   for (let i = 0; i < 5000; i++) table.lock('f', lock(`a${i % 7}`, 4 * i, 4 * i + 1, i % 2 === 0))
   for (let i = 0; i < 256; i++) table.wait('f', lock(`b${i}`, 0, 4 * i + 100), () => undefined)
   t.equal(table.waiting, 256)
@@ -229,4 +229,16 @@ t.test('one address cannot take all waits, by whatever names; others can still w
   t.same(waits('g', '2.2.2.2 three', 5), ['waits', 'waits', 'waits', 'waits', 'full'], 'in all files together')
   t.ok(table.cancel('f', of('2.2.2.2 one', 'f-2.2.2.2 one-0')))
   t.same(waits('g', '2.2.2.2 four', 2), ['waits', 'full'], 'what is cancelled is free again')
+})
+
+t.test('one address cannot take all locks of a file, by whatever names; others can still lock it', async (t) => {
+  const table = new LockTable({ perFile: 8, perFileAndClient: 6 })
+  const of = (client: string, at: number): Lock => ({ ...lock('x', at, at), owner: { key: `${client}/${at}`, client } })
+  const kinds = (client: string, count: number, from: number) =>
+    Array.from({ length: count }, (_, i) => table.lock('f', of(client, from + i)).kind)
+  t.same(kinds('2.2.2.2 one', 4, 0), new Array(4).fill('granted'))
+  t.same(kinds('2.2.2.2 two', 3, 10), ['granted', 'granted', 'full'])
+  t.same(kinds('3.3.3.3 other', 3, 20), ['granted', 'granted', 'full'])
+  table.unlock('f', of('2.2.2.2 one', 0).owner, { start: 0n, end: 0n })
+  t.same(kinds('2.2.2.2 two', 2, 30), ['granted', 'full'])
 })
