@@ -16,6 +16,7 @@ export function parseConfigCommand(argv: readonly string[], environment: Environ
   const [command, ...rest] = argv
   if (command === 'serve') return parseServeConfig(rest, environment)
   if (command === 'config') return parseConfig(rest, environment)
+  if (command === 'init') return parseInit(rest, environment)
   if (argv.some((word) => /^--config(=|$)/.test(word)))
     throw new OptionError('--config', 'goes with a command; say overlayd serve --config FILE')
   return undefined
@@ -56,12 +57,23 @@ function parsePrint(argv: readonly string[], environment: Environment): Command 
   return { kind: 'config-print', print: { config, overrides: values, environment, json: values.has('--json') } }
 }
 
+function parseInit(argv: readonly string[], environment: Environment): Command {
+  const { values, words } = cutArguments(argv, HELP_OPTIONS)
+  if (values.has('--help')) return { kind: 'help', text: helpOn('init') }
+  const [directory, ...more] = words
+  if (directory === undefined) throw new OptionError('DIR', 'is missing; say overlayd init DIR')
+  refuseWords('init', more)
+  return { kind: 'init', init: { name: directory, path: absolute(directory, environment) } }
+}
+
 function refuseWords(command: string, words: readonly string[]): void {
   if (words.length > 0) throw new OptionError(command, `takes no further word, but got ${JSON.stringify(words[0])}`)
 }
 
 function requestFor(name: string, overrides: Arguments['values'], environment: Environment): ConfigRequest {
-  const { cwd } = environment
-  const path = name.startsWith('/') ? name : `${cwd === '/' ? '' : cwd}/${name.replace(/^(\.\/+)+/, '')}`
-  return { name, path, overrides, environment }
+  return { name, path: absolute(name, environment), overrides, environment }
+}
+
+function absolute(name: string, { cwd }: Environment): string {
+  return name.startsWith('/') ? name : `${cwd === '/' ? '' : cwd}/${name.replace(/^(\.\/+)+/, '')}`
 }

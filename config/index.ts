@@ -13,6 +13,7 @@ export type {
   Address,
   Command,
   ConfigRequest,
+  InitRequest,
   LogLevel,
   PrintRequest,
   RemountSettings,

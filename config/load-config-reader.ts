@@ -1,12 +1,18 @@
 /** What reads and prints configuration files; loaded when there is one, so that the command line does not wait for it. */
 export async function loadConfigReader() {
-  const [reading, printing] = await Promise.all([import('./file/read-config.ts'), import('./file/effective.ts')])
+  const [reading, printing, initial] = await Promise.all([
+    import('./file/read-config.ts'),
+    import('./file/effective.ts'),
+    import('./file/initial.ts'),
+  ])
   return {
     mostBytes: reading.MOST_BYTES,
     readConfig: reading.readConfig,
     defaultValues: reading.defaultValues,
     printValues: printing.printValues,
     printValuesAsJson: printing.printValuesAsJson,
+    initialConfig: initial.initialConfig,
+    welcome: initial.WELCOME,
     inFileWords: reading.inFileWords,
     keyOfOption: reading.keyOfOption,
   }

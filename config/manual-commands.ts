@@ -38,5 +38,16 @@ const CONFIG: Section = {
   ],
 }
 
+const INIT: Section = {
+  title: 'INIT',
+  blocks: [
+    code('overlayd init DIR'),
+    text(
+      'Writes *DIR*`/overlayd.toml`, a small configuration of a course, and *DIR*`/material`, and prints the command that serves it. It asks nothing and overwrites nothing. The course has one upper for everybody; an upper for each user is not in this version yet.',
+    ),
+    code('overlayd init course && overlayd serve --config course/overlayd.toml'),
+  ],
+}
+
 /** The sections of the manual about configuration files. */
-export const COMMAND_SECTIONS: readonly Section[] = [SERVE, CONFIG]
+export const COMMAND_SECTIONS: readonly Section[] = [SERVE, CONFIG, INIT]

@@ -12,6 +12,7 @@ export const SYNOPSIS = [
   'overlayd --sample [OPTION…]',
   'overlayd serve --config FILE [OPTION…]',
   'overlayd config check FILE | overlayd config print [--config FILE] [--json]',
+  'overlayd init DIR',
   'overlayd status [--url URL] [--json] [--state-dir DIR]',
   'overlayd remount -o OPTION[,OPTION…] [NAME] [--pid PID] [--state-dir DIR]',
   'overlayd help [TOPIC]',

@@ -130,12 +130,21 @@ export interface PrintRequest extends Pick<ConfigRequest, 'overrides' | 'environ
   readonly json: boolean
 }
 
+/** What `overlayd init` is told. */
+export interface InitRequest {
+  /** The directory as it was named. */
+  readonly name: string
+  /** Absolute. */
+  readonly path: string
+}
+
 /** The command that a command line requests. */
 export type Command =
   | { readonly kind: 'serve'; readonly settings: Settings }
   | { readonly kind: 'serve-config'; readonly config: ConfigRequest }
   | { readonly kind: 'config-check'; readonly config: ConfigRequest }
   | { readonly kind: 'config-print'; readonly print: PrintRequest }
+  | { readonly kind: 'init'; readonly init: InitRequest }
   | { readonly kind: 'status'; readonly settings: StatusSettings }
   | { readonly kind: 'remount'; readonly settings: RemountSettings }
   | { readonly kind: 'help'; readonly text: string }

@@ -29,6 +29,17 @@ async function checkPort(option: string, address: Address | undefined, sample: b
   }
 }
 
+/** Whether nobody listens there. */
+export async function isFree(host: string, port: number): Promise<boolean> {
+  try {
+    await tryToListen({ host, port, given: false })
+    return true
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === undefined) throw error
+    return false
+  }
+}
+
 async function tryToListen({ host, port }: Address): Promise<void> {
   const { promise, resolve, reject } = Promise.withResolvers<void>()
   const server = createServer()

@@ -39,6 +39,7 @@ const CONFINED: Readonly<Record<string, readonly string[]>> = {
     'server/config-file.ts',
     'server/config-paths.ts',
     'server/new-upper.ts',
+    'server/init-command.ts',
   ],
   koffi: ['overlay-core/sys/'],
   // Asks the name service by its own programs.

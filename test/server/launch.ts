@@ -30,6 +30,8 @@ export interface LaunchOptions {
   /** Another launcher than that of the checkout. */
   readonly launcher?: string
   readonly uid?: number
+  /** Further environment variables. */
+  readonly env?: Readonly<Record<string, string>>
 }
 
 /** Runs overlayd to its end; one that does not end by itself is killed. */
@@ -74,12 +76,12 @@ export interface Running {
 export async function start(
   t: Test,
   args: readonly string[],
-  { cwd, nodeOptions = [], launcher = LAUNCHER, uid }: LaunchOptions = {},
+  { cwd, nodeOptions = [], launcher = LAUNCHER, uid, env: more = {} }: LaunchOptions = {},
 ): Promise<Running> {
   const { file, args: all, env } = plainly(process.execPath, ...nodeOptions, launcher, ...args)
   const child = spawn(file, all, {
     stdio: ['ignore', 'pipe', 'pipe'],
-    env,
+    env: { ...env, ...more },
     ...(cwd && { cwd }),
     ...(uid && { uid, gid: uid }),
   })

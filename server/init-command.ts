@@ -1,0 +1,64 @@
+import { mkdir, stat, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { type InitRequest, loadConfigReader } from '../config/index.ts'
+import { OptionError } from '../overlay-core/index.ts'
+import { nobody } from './groups.ts'
+import { isFree } from './listeners.ts'
+
+/** Nobody else of this machine gets past the server to the files. */
+const PRIVATE = 0o700
+
+/**
+ * `overlayd init DIR`: writes a first configuration and what it needs, and prints the command that serves it. Returns the exit status.
+ *
+ * @throws OptionError there is a configuration already, or the directory cannot be written to
+ */
+export async function initialize({ name, path }: InitRequest, print: (text: string) => void): Promise<number> {
+  const { initialConfig, welcome } = await loadConfigReader()
+  const text = initialConfig({
+    webdav: (await isFree('127.0.0.1', 8080)) ? '127.0.0.1:8080' : '127.0.0.1:0',
+    nfs: (await isFree('127.0.0.1', 2049)) ? '127.0.0.1:2049' : '127.0.0.1:0',
+    as: await clientUser(),
+  })
+  const material = join(path, 'material')
+  try {
+    await mkdir(path, { recursive: true, mode: PRIVATE })
+    await writeFile(join(path, 'overlayd.toml'), text, { flag: 'wx', mode: 0o600 })
+    if (!(await isThere(material))) {
+      await mkdir(material)
+      await writeFile(join(material, 'welcome.txt'), welcome, { flag: 'wx' })
+    }
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    if (code === 'EEXIST')
+      throw new OptionError('init', `${name}/overlayd.toml exists already; choose another directory`)
+    throw new OptionError('init', `${name} cannot be written to (${code ?? String(error)}); choose another directory`)
+  }
+  const file = join(name, 'overlayd.toml')
+  print(
+    `${file} is written, with the material of a course beside it. Next:\n  overlayd serve --config ${quoted(file)}\n`,
+  )
+  return 0
+}
+
+/** A server of root acts as nobody over WebDAV, and nobody has to own what it writes to. */
+async function clientUser(): Promise<string | undefined> {
+  if (process.geteuid?.() !== 0) return undefined
+  const { uid, gid } = await nobody()
+  return `${uid}:${gid}`
+}
+
+async function isThere(path: string): Promise<boolean> {
+  try {
+    await stat(path)
+    return true
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false
+    throw error
+  }
+}
+
+/** A word as a shell takes it. */
+function quoted(word: string): string {
+  return /^[A-Za-z0-9_./+-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`
+}
