@@ -2,7 +2,7 @@ import { OptionError } from '../overlay-core/index.ts'
 import { type Arguments, cutArguments } from './arguments.ts'
 import type { Environment } from './environment.ts'
 import { helpOn } from './help.ts'
-import { FILE_OPTIONS, HELP_OPTIONS, PRINT_OPTIONS } from './schema.ts'
+import { FILE_OPTIONS, HELP_OPTIONS, PRINT_OPTIONS, RELOAD_OPTIONS } from './schema.ts'
 import type { Command, ConfigRequest } from './settings.ts'
 
 /**
@@ -16,6 +16,7 @@ export function parseConfigCommand(argv: readonly string[], environment: Environ
   const [command, ...rest] = argv
   if (command === 'serve') return parseServeConfig(rest, environment)
   if (command === 'config') return parseConfig(rest, environment)
+  if (command === 'reload') return parseReload(rest, environment)
   if (command === 'init') return parseInit(rest, environment)
   if (argv.some((word) => /^--config(=|$)/.test(word)))
     throw new OptionError('--config', 'goes with a command; say overlayd serve --config FILE')
@@ -55,6 +56,18 @@ function parsePrint(argv: readonly string[], environment: Environment): Command 
   const file = values.get('--config')?.at(-1)
   const config = file === undefined ? undefined : requestFor(file, values, environment)
   return { kind: 'config-print', print: { config, overrides: values, environment, json: values.has('--json') } }
+}
+
+function parseReload(argv: readonly string[], environment: Environment): Command {
+  const { values, words } = cutArguments(argv, RELOAD_OPTIONS)
+  if (values.has('--help')) return { kind: 'help', text: helpOn('reload') }
+  refuseWords('reload', words)
+  const pid = values.get('--pid')?.[0]
+  if (pid !== undefined && !/^[1-9]\d{0,9}$/.test(pid))
+    throw new OptionError('--pid', `${JSON.stringify(pid)} is not a process id; use a number from overlayd status`)
+  const given = values.get('--state-dir')?.[0]
+  const stateDir = given === undefined ? environment.defaultStateDir : absolute(given, environment)
+  return { kind: 'reload', reload: { pid: pid === undefined ? undefined : Number(pid), stateDir } }
 }
 
 function parseInit(argv: readonly string[], environment: Environment): Command {

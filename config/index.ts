@@ -16,6 +16,7 @@ export type {
   InitRequest,
   LogLevel,
   PrintRequest,
+  ReloadRequest,
   RemountSettings,
   Settings,
   StatusSettings,

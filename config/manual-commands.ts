@@ -1,5 +1,5 @@
 import { code, type Section, text } from './manual-blocks.ts'
-import { FILE_OPTIONS, PRINT_OPTIONS } from './schema.ts'
+import { FILE_OPTIONS, PRINT_OPTIONS, RELOAD_OPTIONS } from './schema.ts'
 
 const optionsNotOf = (options: typeof FILE_OPTIONS, others: readonly string[]) =>
   options.filter(({ name }) => !others.includes(name))
@@ -49,5 +49,20 @@ const INIT: Section = {
   ],
 }
 
+const RELOAD: Section = {
+  title: 'RELOAD',
+  blocks: [
+    code('overlayd reload [--pid PID] [--state-dir DIR]'),
+    text(
+      'Has a server of a configuration file read it again, as SIGHUP does. `log.level` and changed layers and options of views apply at once; clients keep their mounts and open files, as with [remount](#remount).',
+      'New and removed views, exports, and all other keys need a restart in this version: they are printed as `needs a restart` and stay as they were.',
+    ),
+    { kind: 'options', options: RELOAD_OPTIONS, joint: ' ' },
+    text(
+      'If the file has an error, every error is printed, the server goes on unchanged, and the exit status is 1. It is also 1 if a view could not be changed or the server cannot be reached.',
+    ),
+  ],
+}
+
 /** The sections of the manual about configuration files. */
-export const COMMAND_SECTIONS: readonly Section[] = [SERVE, CONFIG, INIT]
+export const COMMAND_SECTIONS: readonly Section[] = [SERVE, CONFIG, INIT, RELOAD]

@@ -12,7 +12,7 @@ export const SYNOPSIS = [
   'overlayd --sample [OPTION…]',
   'overlayd serve --config FILE [OPTION…]',
   'overlayd config check FILE | overlayd config print [--config FILE] [--json]',
-  'overlayd init DIR',
+  'overlayd init DIR | overlayd reload [--pid PID] [--state-dir DIR]',
   'overlayd status [--url URL] [--json] [--state-dir DIR]',
   'overlayd remount -o OPTION[,OPTION…] [NAME] [--pid PID] [--state-dir DIR]',
   'overlayd help [TOPIC]',
@@ -118,7 +118,7 @@ const SIGNALS: Section = {
   title: 'SIGNALS',
   blocks: [
     text(
-      'The first SIGTERM, SIGINT or SIGHUP shuts the server down cleanly: it accepts no new connections, gives running requests up to ten seconds to finish, flushes everything and releases the upper.',
+      'SIGHUP has a server of a configuration file read it again, see [RELOAD](#reload). The first SIGTERM, SIGINT or (without a configuration file) SIGHUP shuts the server down cleanly: it accepts no new connections, gives running requests up to ten seconds to finish, flushes everything and releases the upper.',
       'A second signal ends it at once, with exit status 128 plus the signal number. Even then, everything that was acknowledged as stable is on disk. A second Ctrl-C within half a second is ignored.',
     ),
   ],

@@ -265,11 +265,6 @@ export const RELOAD_OPTIONS: readonly OptionSpec[] = [
     otherwise: 'the only one that runs from a configuration file',
   },
   {
-    name: '--config',
-    value: 'FILE',
-    meaning: 'The file of that server. Where it names a state directory, the server is looked for there.',
-  },
-  {
     name: '--state-dir',
     value: 'DIR',
     meaning: 'Where to look for the running server.',

@@ -138,6 +138,12 @@ export interface InitRequest {
   readonly path: string
 }
 
+/** What `overlayd reload` is told. */
+export interface ReloadRequest {
+  readonly pid: number | undefined
+  readonly stateDir: string
+}
+
 /** The command that a command line requests. */
 export type Command =
   | { readonly kind: 'serve'; readonly settings: Settings }
@@ -145,6 +151,7 @@ export type Command =
   | { readonly kind: 'config-check'; readonly config: ConfigRequest }
   | { readonly kind: 'config-print'; readonly print: PrintRequest }
   | { readonly kind: 'init'; readonly init: InitRequest }
+  | { readonly kind: 'reload'; readonly reload: ReloadRequest }
   | { readonly kind: 'status'; readonly settings: StatusSettings }
   | { readonly kind: 'remount'; readonly settings: RemountSettings }
   | { readonly kind: 'help'; readonly text: string }

@@ -4,6 +4,7 @@ import fastify, { type FastifyBaseLogger, type FastifyReply, LogController } fro
 import { inOverlayOptions } from '../config/index.ts'
 import { OptionError } from '../overlay-core/index.ts'
 import type { ControlCounters, ControlError } from './control.ts'
+import type { ReloadReport } from './reload.ts'
 import type { RemountRequest } from './views.ts'
 
 /** 500 layers with paths of 4,096 bytes need a little more than 2 MB. */
@@ -21,10 +22,18 @@ export interface ControlParts {
   readonly token: string
   readonly counters: ControlCounters
   readonly remount: (request: RemountRequest) => Promise<void>
+  /** Absent where the server has no configuration file. */
+  readonly reload: (() => Promise<ReloadReport>) | undefined
 }
 
 /** Makes the request handler of the control listener. It has its own file so that it is loaded with the first request. */
-export async function controlListener({ log, token, counters, remount }: ControlParts): Promise<RequestListener> {
+export async function controlListener({
+  log,
+  token,
+  counters,
+  remount,
+  reload,
+}: ControlParts): Promise<RequestListener> {
   const wanted = Buffer.from(`Bearer ${token}`)
   const app = fastify({
     loggerInstance: log,
@@ -45,6 +54,7 @@ export async function controlListener({ log, token, counters, remount }: Control
     counters.remounts++
     return reply.code(204).send()
   })
+  if (reload !== undefined) app.post('/reload', () => reload())
   await app.ready()
   return (request, response) => app.routing(request, response)
 }

@@ -3,6 +3,7 @@ import { createServer, type RequestListener } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import type { FastifyBaseLogger } from 'fastify'
 import type { RandomBytes } from './random.ts'
+import type { ReloadReport } from './reload.ts'
 import type { RemountRequest } from './views.ts'
 
 /** How to reach the control listener; part of the run file, which only the server's user and root can read. */
@@ -42,13 +43,16 @@ export async function openControl(parts: {
   readonly log: FastifyBaseLogger
   readonly random: RandomBytes
   readonly remount: (request: RemountRequest) => Promise<void>
+  /** Absent where the server has no configuration file. */
+  readonly reload?: (() => Promise<ReloadReport>) | undefined
 }): Promise<Control> {
-  const { log, random, remount } = parts
+  const { log, random, remount, reload } = parts
   const token = Buffer.from(random(TOKEN_BYTES)).toString('base64url')
   const counters: ControlCounters = { remounts: 0, refused: 0 }
   // Most servers never get a control request, so Fastify, which takes 13 MB, is loaded with the first one.
   let listener: Promise<RequestListener> | undefined
-  const load = async () => (await import('./control-listener.ts')).controlListener({ log, token, counters, remount })
+  const load = async () =>
+    (await import('./control-listener.ts')).controlListener({ log, token, counters, remount, reload })
   const server = createServer({ requestTimeout: REQUEST_TIMEOUT_MS }, (request, response) => {
     listener ??= load()
     listener.then(

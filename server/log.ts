@@ -70,3 +70,19 @@ export function createLog(level: LogLevel): { readonly log: Logger; readonly cou
   })
   return { log, counters }
 }
+
+/** The logs of the listeners, by the log that they belong to: a child of pino keeps the level that it was made with. */
+const listenerLogs = new WeakMap<Logger, Logger[]>()
+
+/** The log of one listener, named in `listener`. Its level follows `setLevel`. */
+export function logOf(log: Logger, listener: string): Logger {
+  const child = log.child({ listener })
+  listenerLogs.set(log, [...(listenerLogs.get(log) ?? []), child])
+  return child
+}
+
+/** Changes the level of a log and of those of its listeners. */
+export function setLevel(log: Logger, level: LogLevel): void {
+  log.level = level
+  for (const child of listenerLogs.get(log) ?? []) child.level = level
+}

@@ -1,10 +1,12 @@
 import { type ConfigRequest, parseCommandLine, readEnvironment } from '../config/index.ts'
 import { OptionError } from '../overlay-core/index.ts'
+import { systemClock } from './clock.ts'
 import { installFaultPolicy } from './faults.ts'
 import { createLog } from './log.ts'
 import type { ServedConfig } from './serve-config.ts'
 import { listenForSignals } from './shutdown.ts'
 import { versionText } from './version.ts'
+import type { Views } from './views.ts'
 
 /** Runs one command line to its end and returns the exit status. */
 async function main(argv: readonly string[]): Promise<number> {
@@ -17,6 +19,7 @@ async function main(argv: readonly string[]): Promise<number> {
     return (await import('./remount-command.ts')).askForRemount(command.settings, complain)
   if (command.kind === 'config-check') return (await import('./config-command.ts')).checkConfig(command.config, output)
   if (command.kind === 'config-print') return (await import('./config-command.ts')).printConfig(command.print, output)
+  if (command.kind === 'reload') return (await import('./reload-command.ts')).askForReload(command.reload, output)
   if (command.kind === 'init') return (await import('./init-command.ts')).initialize(command.init, print)
   if (command.kind === 'serve-config') return await runFromConfig(command.config)
   return await run({ settings: command.settings, notes: [] })
@@ -31,7 +34,7 @@ async function runFromConfig(request: ConfigRequest): Promise<number> {
     return 2
   }
   try {
-    return await run(config)
+    return await run(config, request)
   } catch (error) {
     if (!(error instanceof OptionError)) throw error
     complain(`${oneLine(config.explain(error))}\n`)
@@ -40,12 +43,24 @@ async function runFromConfig(request: ConfigRequest): Promise<number> {
 }
 
 /** Serves until a signal ends it, and returns the exit status. */
-async function run({ settings, notes }: Pick<ServedConfig, 'settings' | 'notes'>): Promise<number> {
+async function run(
+  { settings, notes }: Pick<ServedConfig, 'settings' | 'notes'>,
+  request?: ConfigRequest,
+): Promise<number> {
   const { serve } = await import('./serve.ts')
   const { log, counters } = createLog(settings.logLevel)
-  const stop = listenForSignals(log)
+  const stop =
+    request === undefined
+      ? listenForSignals(log)
+      : listenForSignals(log, systemClock, process.exit, ['SIGTERM', 'SIGINT'])
   const faults = installFaultPolicy(log, stop)
-  const server = await serve(settings, { log, logCounters: counters, faults, print, notes })
+  const reloader = request && new (await import('./reload.ts')).Reloader(request, settings, log)
+  // One that comes before the views are open must not end the server.
+  let hangUp = (): unknown => log.warn('still starting: the configuration file is not read again')
+  if (reloader !== undefined) process.on('SIGHUP', () => hangUp())
+  const reload = reloader && ((views: Views) => reloader.reload(views))
+  const server = await serve(settings, { log, logCounters: counters, faults, print, notes, reload })
+  hangUp = () => reload?.(server.views)
   await stop.requested
   const closed = await server.close()
   // Exit even if a bug left something open: everything has been flushed.

@@ -7,6 +7,7 @@ import type { DavHandle } from '../protocols/webdav/index.ts'
 import { groupsOf } from './groups.ts'
 import { JournalFile } from './journal-file.ts'
 import { nfsError } from './listeners.ts'
+import { logOf } from './log.ts'
 import { loadWriteVerifier } from './nfs-state.ts'
 import { systemRandom } from './random.ts'
 import { openReplyMemory } from './reply-memory.ts'
@@ -58,7 +59,7 @@ export async function openNfs(server: RunningServer, settings: Settings, nfs: Ad
       handleKey,
       writeVerifier: verifier.bytes,
       renewWriteVerifier: verifier.renew,
-      log: log.child({ listener: 'nfs' }),
+      log: logOf(log, 'nfs'),
       rpcbind: settings.rpcbind,
       portmap: settings.portmap ? {} : undefined,
       groupsOf: settings.manageGids ? groupsOf : undefined,

@@ -7,10 +7,12 @@ import { type Control, openControl } from './control.ts'
 import { exposedDirectories } from './exposure.ts'
 import type { Faults } from './faults.ts'
 import { checkPorts, listenHttp } from './listeners.ts'
+import { logOf } from './log.ts'
 import type { LogCounters } from './log-sink.ts'
 import { keepMemorySmall } from './memory-keeper.ts'
 import { openNfs, readExports } from './nfs-listener.ts'
 import { systemRandom } from './random.ts'
+import type { ReloadReport } from './reload.ts'
 import { RunningServer } from './running-server.ts'
 import { planViews } from './sample.ts'
 import { refuseSecretsInLayers, refuseSecretsInNewLayers } from './secret-paths.ts'
@@ -33,6 +35,8 @@ export interface Surroundings {
   readonly print: (text: string) => void
   /** Warnings from before the start, one sentence each. */
   readonly notes?: readonly string[]
+  /** Reads the configuration file again; absent where there is none. */
+  readonly reload?: ((views: Views) => Promise<ReloadReport>) | undefined
 }
 
 /**
@@ -44,7 +48,7 @@ export interface Surroundings {
  */
 export async function serve(
   given: Settings,
-  { log, logCounters, faults, print, notes: before = [] }: Surroundings,
+  { log, logCounters, faults, print, notes: before = [], reload }: Surroundings,
 ): Promise<RunningServer> {
   checkExports(given)
   if (given.readyFile !== undefined) await checkReadyFile(given.readyFile)
@@ -68,9 +72,10 @@ export async function serve(
   try {
     notes.push(...(await openListeners(server, settings, log)))
     const control = await openControl({
-      log: log.child({ listener: 'control' }),
+      log: logOf(log, 'control'),
       random: systemRandom,
       remount: (request) => server.remount(request),
+      reload: reload && (() => reload(server.views)),
     })
     server.control = control
     notes.push(...(await tellOthers(server, settings, control)))

@@ -2,7 +2,7 @@ import { constants } from 'node:os'
 import type { Logger } from 'pino'
 import { type Clock, systemClock } from './clock.ts'
 
-const SIGNALS = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const
+export const STOP_SIGNALS = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const
 
 /**
  * A terminal sends Ctrl-C to the whole process group, and npm and the launcher forward it: a signal that arrives so soon after
@@ -21,17 +21,18 @@ export interface StopRequest {
 
 /**
  * Turns SIGTERM, SIGINT and SIGHUP into a stop request. A second signal ends the process at once with status 128 + its number:
- * nothing acknowledged as durable is lost, but later writes may be.
+ * nothing acknowledged as durable is lost, but later writes may be. `signals`: those that end the server.
  */
 export function listenForSignals(
   log: Logger,
   clock: Clock = systemClock,
   exit: (status: number) => void = process.exit,
+  signals: readonly (typeof STOP_SIGNALS)[number][] = STOP_SIGNALS,
 ): StopRequest {
   const { promise, resolve } = Promise.withResolvers<void>()
   let exitStatus = 0
   let firstAt: number | undefined
-  for (const signal of SIGNALS) {
+  for (const signal of signals) {
     process.on(signal, () => {
       const now = clock()
       if (firstAt === undefined) {

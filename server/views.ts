@@ -127,9 +127,15 @@ export class Views {
       throw new OptionError('NAME', `there is no overlay ${JSON.stringify(name)}; see overlayd status for the names`)
     const { overlay } = view
     const privileged = process.geteuid?.() === 0
-    const next = parseOptions(options, { cwd, privileged }, overlay.options)
-    await this.#checkLayers(next)
-    await overlay.remount(next)
+    await this.change(name, parseOptions(options, { cwd, privileged }, overlay.options))
+  }
+
+  /** Gives a view these layers and options while it is served. @throws OptionError nothing has changed */
+  async change(name: string, options: MountOptions): Promise<void> {
+    const view = this.#views.get(name)
+    if (view === undefined) throw new OptionError('NAME', `${JSON.stringify(name)} is not served`)
+    await this.#checkLayers(options)
+    await view.overlay.remount(options)
     const handleDir = this.#handleDirs.get(name)
     if (handleDir === undefined) return
     this.#handleDirs.set(name, await this.#moveHandleDir(view, handleDir))

@@ -6,6 +6,7 @@ import { buildApp } from './app.ts'
 import { steadyClock } from './clock.ts'
 import { webdavCred } from './identity.ts'
 import { JournalFile, lockJournalPath } from './journal-file.ts'
+import { logOf } from './log.ts'
 import { readBootId } from './nfs-state.ts'
 import { PatientJournal } from './patient-journal.ts'
 import { PublicNames } from './public-names.ts'
@@ -25,7 +26,7 @@ export async function prepareWebdav(
   server.webdavUser = cred
   const names = new PublicNames(settings)
   server.http = buildApp({
-    log: log.child({ listener: 'http' }),
+    log: logOf(log, 'http'),
     anyHost: settings.insecureNoAuth && !isLoopback(webdav.host),
     names,
     status: () => server.status(),
@@ -36,7 +37,7 @@ export async function prepareWebdav(
     lockClock: { now: steadyClock, boot: await readBootId() },
     isOurs: (authority, req) => names.isOurs(authority, req),
     depthInfinity: settings.depthInfinity,
-    log: log.child({ listener: 'webdav' }),
+    log: logOf(log, 'webdav'),
   })
 }
 

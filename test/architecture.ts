@@ -48,7 +48,7 @@ const CONFINED: Readonly<Record<string, readonly string[]>> = {
   'node:worker_threads': ['overlay-core/sys/'],
   fastify: ['server/', 'protocols/webdav/'],
   pino: ['server/'],
-  undici: ['server/status-command.ts', 'server/remount-command.ts'],
+  undici: ['server/status-command.ts', 'server/remount-command.ts', 'server/reload-command.ts'],
   'webdav-server': ['protocols/webdav/'],
   saxes: ['protocols/webdav/'],
   'smol-toml': ['config/file/'],

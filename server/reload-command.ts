@@ -1,0 +1,62 @@
+import { Agent, request } from 'undici'
+import type { ReloadRequest } from '../config/index.ts'
+import type { Output } from './config-command.ts'
+import type { ReloadReport } from './reload.ts'
+import { type RunFile, readRunFiles } from './state-dir.ts'
+
+/** A remount waits for running calls, as long as the longest takes. */
+const TIMEOUT_MS = 10 * 60_000
+
+/**
+ * `overlayd reload`: has the running server read its configuration file again, and prints what came of it. Returns the exit status: 0 when all that can
+ * change has changed, 1 when the file has errors, something failed, or the server cannot be reached.
+ */
+export async function askForReload(asked: ReloadRequest, { print, printError }: Output): Promise<number> {
+  const note = choose(await readRunFiles(asked.stateDir), asked)
+  if (typeof note === 'string') {
+    printError(`overlayd: ${note}\n`)
+    return 1
+  }
+  const report = await post(note)
+  if (typeof report === 'string') {
+    printError(`overlayd: server ${note.pid} ${report}\n`)
+    return 1
+  }
+  if (report.refused !== undefined) {
+    printError(`${report.refused}overlayd: the file has errors, so server ${note.pid} goes on as it was\n`)
+    return 1
+  }
+  for (const line of report.applied) print(`applied: ${line}\n`)
+  for (const line of report.restart) print(`needs a restart: ${line}\n`)
+  for (const line of report.failed) printError(`failed: ${line}\n`)
+  if (report.applied.length + report.restart.length + report.failed.length === 0) print('nothing has changed\n')
+  return report.failed.length > 0 ? 1 : 0
+}
+
+/** The server that is meant, or why there is none. */
+function choose(notes: readonly RunFile[], { pid, stateDir }: ReloadRequest): RunFile | string {
+  const fitting = notes.filter((note) => note.config !== undefined && (pid === undefined || note.pid === pid))
+  if (fitting.length === 1 && fitting[0]) return fitting[0]
+  if (fitting.length === 0)
+    return `no server of a configuration file runs with the state directory ${stateDir}; use --state-dir`
+  return `several servers run with the state directory ${stateDir}: ${fitting.map((note) => note.pid).join(', ')}; use --pid`
+}
+
+async function post({ control: { port, token } }: RunFile): Promise<ReloadReport | string> {
+  const dispatcher = new Agent({ headersTimeout: TIMEOUT_MS, bodyTimeout: TIMEOUT_MS })
+  try {
+    const answer = await request(`http://127.0.0.1:${port}/reload`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${token}` },
+      dispatcher,
+    })
+    if (answer.statusCode === 200) return (await answer.body.json()) as ReloadReport
+    await answer.body.dump()
+    return `answers ${answer.statusCode}; its log says why`
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException
+    return code === 'ECONNREFUSED' ? 'does not listen any more' : `does not answer (${code ?? message})`
+  } finally {
+    await dispatcher.close()
+  }
+}
