@@ -104,7 +104,6 @@ export const CORE_FAULTS: readonly PlantedFault[] = [
     'if (syncsCopy(this.#sb, this.#source.stat.size, shared)) await fsync(this.#fd)',
     '',
   ),
-  copyFile('half a copy counts as a whole one', '(filled >= 0 && filled < this.#source.stat.size)', 'false'),
   copyDataDurably('a copy of data syncs though volatile', 'if (options.volatile) return false', ''),
   copyData('data does not keep its holes', 'if (start < 0) return', 'if (start < -1) return'),
   copyData('the end of the data is left out', 'await truncateFd(to, sizeBytes)\n  ', ''),
