@@ -4,7 +4,7 @@ import type { Begin } from './pool.ts'
 export interface FaultPoints {
   /**
    * Asked before each call is made, and again before it is repeated after EINTR: 0 lets it through, an errno is answered in its
-   * stead. May also end the process. `args` are those of a native call; empty for one of `node:fs` and for one made at once.
+   * stead. A close is made all the same, as in the kernel, where the descriptor is gone also when it fails. May also end the process. `args` are those of a native call; empty for one of `node:fs` and for one made at once.
    */
   before(op: string, args: readonly unknown[]): number
   /** Told when a call that was let through has ended, before its result is known to anybody else. */
@@ -33,7 +33,8 @@ export function withFaults(op: string, args: readonly unknown[], begin: Begin): 
   return (done) => {
     const errno = before(op, args)
     // Later, as the real answer would come: who started the call is not prepared for its end yet.
-    if (errno > 0) queueMicrotask(() => done(-errno))
+    if (errno > 0 && op === 'close') begin((_result, refused) => done(-errno, refused))
+    else if (errno > 0) queueMicrotask(() => done(-errno))
     else
       begin((result, refused) => {
         after(op, args, result)
