@@ -107,7 +107,7 @@ t.test('directories that others can enter are warned of, with the mend; closed o
     t.match(open.stdout(), line)
   }
   t.equal(await open.stop(), 0)
-  t.match(open.stderr(), /"level":40.*other users of this machine can enter the upperdir /)
+  t.match(open.stderr(), /"level":40.*other users of this machine can enter upperdir /)
   chmodSync(at('pub'), 0o750)
   const closed = await start(t, args)
   t.notMatch(closed.stdout() + closed.stderr(), /other users of this machine/)
