@@ -11,8 +11,8 @@ export interface Mounted {
 }
 
 /**
- * Mounts. What a full or read-only file system of the upper means is up to the overlay; only an upper that cannot be created is left out, and the overlay is
- * read-only.
+ * Mounts a view. The overlay decides what to do if the file system of the upper is full or read-only. Only if the upper cannot be created is
+ * the view mounted without it, read-only.
  */
 export async function mountView({ settings, options }: ResolvedViewSettings, stateDir: string): Promise<Mounted> {
   const { make, handlesOfItsOwn } = settings

@@ -1,4 +1,4 @@
-/** How long new requests may start in one turn of the event loop, ms. */
+/** The time in one turn of the event loop in which new requests may start, in ms. */
 const TURN_MS = 2
 
 /** The connection of a request. Requests that tests inject have no `pause` and `resume`. */
@@ -16,8 +16,8 @@ interface Waiting {
 }
 
 /**
- * Starts requests in turns of the event loop. A request starts at once while the turn has time left, otherwise in a later turn. Addresses take turns. An address without waiting requests comes
- * first, so one client's request does not wait for the hundreds of another.
+ * Starts requests in turns of the event loop. A request starts at once while the turn has time left, otherwise in a later turn. Addresses take
+ * turns, and an address without waiting requests comes first, so one client's request does not wait for hundreds of another client's.
  */
 export class RequestTurns {
   readonly #now: () => number
@@ -35,7 +35,7 @@ export class RequestTurns {
     this.#now = now
   }
 
-  /** Calls `go` now or in a later turn. Does not call it if the connection closes before. */
+  /** Calls `go` now or in a later turn, unless the connection closes before. */
   begin(socket: Connection, go: () => void): void {
     if (this.#byAddress.size === 0 && this.#hasTime()) go()
     else this.#wait(socket, go)

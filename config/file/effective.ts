@@ -7,36 +7,36 @@ import { LOG, NFS, SERVER, WEBDAV } from './server-tables.ts'
 import { SWITCH } from './value-types.ts'
 import { EXPORTS, LAYERS, STACKS, VIEWS } from './view-tables.ts'
 
-/** Where a value comes from. */
+/** The source of a value. */
 export type Origin =
   | { readonly kind: 'default' }
   | { readonly kind: 'file'; readonly file: string; readonly line: number; readonly variables: readonly string[] }
   | { readonly kind: 'command line'; readonly option: string }
   | { readonly kind: 'environment'; readonly variables: readonly string[] }
 
-/** A value that is in force. */
+/** An effective value. */
 export interface EffectiveValue {
-  /** `webdav` or `views.course`. */
+  /** For example `webdav` or `views.course`. */
   readonly table: string
   readonly key: string
-  /** As it stands in a file; undefined where there is none. */
+  /** The value in the syntax of the file; undefined if there is none. */
   readonly value: string | undefined
-  /** What counts where there is no value, in words. */
+  /** A description of what applies if there is no value. */
   readonly words?: string
   readonly from: Origin
 }
 
-/** What the values come from, beside the defaults. */
+/** The sources of values besides the defaults. */
 export interface Sources {
   readonly file: FileValues
   readonly fileName: string
   readonly problems: Problems
-  /** Options of the command line, which count before the file. */
+  /** Options of the command line, which override the file. */
   readonly overrides: Arguments['values']
   readonly environment: Environment
 }
 
-/** Every value in force, in the order of the manual, with where it comes from. */
+/** Returns all effective values with their sources, in the order of the manual. */
 export function effectiveValues(sources: Sources): EffectiveValue[] {
   const { file } = sources
   return [
@@ -88,7 +88,7 @@ function effective(
   return { value: key.default, ...words, from: { kind: 'default' } }
 }
 
-/** What an option of the command line says, as it would stand in a file. */
+/** Converts an option of the command line to the syntax of the file. */
 function fromLine({ type }: Key<unknown>, texts: readonly string[]): string {
   if (type === SWITCH) return 'true'
   if (type.json.type === 'array') return shownValue(texts)
@@ -102,7 +102,7 @@ function shownValue(value: unknown): string {
   return JSON.stringify(value)
 }
 
-/** The values as a file that says the same, with where each comes from as a comment. */
+/** Prints the values as an equivalent configuration file, with the source of each as a comment. */
 export function printValues(values: readonly EffectiveValue[]): string {
   const lines: string[] = []
   let last = ''
@@ -134,7 +134,7 @@ function originText(from: Origin): string {
   }
 }
 
-/** The values as JSON. */
+/** Prints the values as JSON. */
 export function printValuesAsJson(values: readonly EffectiveValue[]): string {
   const list = values.map(({ table: path, key, value, from }) => ({
     key: `${path}.${key}`,

@@ -1,13 +1,13 @@
-/** What a first configuration file depends on. */
+/** The parameters of the first configuration file. */
 export interface InitialChoices {
-  /** Where WebDAV and NFS listen. */
+  /** The addresses on which WebDAV and NFS listen. */
   readonly webdav: string
   readonly nfs: string
-  /** The user that clients act as, `UID:GID`; undefined: the server's own. */
+  /** The user that clients act as, `UID:GID`; undefined for the server's own user. */
   readonly as: string | undefined
 }
 
-/** The file that `overlayd init` writes: a course that works as it is. */
+/** The text of the file that `overlayd init` writes: a working example of a course. */
 export function initialConfig({ webdav, nfs, as }: InitialChoices): string {
   const owner = as === undefined ? [] : ['# Whom a new upper belongs to.', `owner = "${as}"`]
   const user = as === undefined ? [] : ['# Everybody acts as this user, as there is no login.', `as = "${as}"`]
@@ -50,5 +50,5 @@ export function initialConfig({ webdav, nfs, as }: InitialChoices): string {
   ].join('\n')}\n`
 }
 
-/** A first file of the material, so that there is something to see. */
+/** The content of a first file in the material, so that there is something to see. */
 export const WELCOME = 'Welcome to the course. This file lies in the material; changes go to the upper of the view.\n'

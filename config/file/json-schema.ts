@@ -2,12 +2,12 @@ import { plain } from '../manual-text.ts'
 import { NAME_PATTERN } from '../option-values.ts'
 import type { Key, Table } from './key.ts'
 
-/** What is used of JSON Schema (draft 7, which editors of TOML understand). */
+/** The parts of JSON Schema that are used (draft 7, which TOML editors understand). */
 export interface JsonSchema {
   readonly [word: string]: unknown
 }
 
-/** The JSON schema of a configuration file, for editors: deploy/overlayd.schema.json. */
+/** Builds the JSON schema of a configuration file, for editors: deploy/overlayd.schema.json. */
 export function schemaOf(tables: readonly Table[]): JsonSchema {
   return {
     $schema: 'http://json-schema.org/draft-07/schema#',
@@ -40,7 +40,7 @@ function schemaOfKey({ type, meaning, default: literal }: Key<unknown>): JsonSch
   }
 }
 
-/** A number or truth value may be a text with a variable in it. */
+/** Also allows a text with a variable where a number or boolean is expected. */
 function withVariables(json: JsonSchema): JsonSchema {
   if (json.type !== 'boolean' && json.type !== 'integer') return json
   return { anyOf: [json, { type: 'string', pattern: '\\$\\{' }] }

@@ -1,22 +1,22 @@
 import type { WordSpec } from '../schema.ts'
 import type { ValueType } from './value-types.ts'
 
-/** A key of a table: what the validation, `config print`, the JSON schema and the manual are made of. Texts are Markdown. */
+/** A key of a table. Validation, `config print`, the JSON schema and the manual are derived from it. Texts are Markdown. */
 export interface Key<Value> {
   readonly type: ValueType<Value>
-  /** What it does. The first sentence is a summary; an empty line starts a new paragraph. */
+  /** The description. Its first sentence is a summary; an empty line starts a new paragraph. */
   readonly meaning: string
-  /** The option of the command line that says the same. */
+  /** The equivalent option of the command line. */
   readonly option?: string
-  /** The value that counts when none is given, as it stands in a file. */
+  /** The default value in the syntax of the file. */
   readonly default?: string
-  /** The default in words, where it depends on something. */
+  /** A description of the default, if it depends on something. */
   readonly otherwise?: string
-  /** A value as it stands in a file. */
+  /** An example value in the syntax of the file. */
   readonly example?: string
-  /** It cannot be left out. */
+  /** Whether the key must be present. */
   readonly required?: true
-  /** Why it is refused: this version knows the word and cannot do it. */
+  /** Why the key is refused: this version recognizes it but does not support it. */
   readonly later?: string
 }
 
@@ -26,37 +26,37 @@ export type Keys = { readonly [name: string]: Key<unknown> }
 /** A table of the file. */
 export interface Table<Of extends Keys = Keys> {
   readonly name: string
-  /** Whether there are many of them, by name: `[layers.NAME]`. */
+  /** Whether there can be several of them, with names: `[layers.NAME]`. */
   readonly named: boolean
   readonly meaning: string
   readonly keys: Of
 }
 
-/** A value that was given, and where. */
+/** A value from the file, and its position. */
 export interface Given<Value> {
   readonly value: Value
-  /** Offset of the key. */
+  /** The offset of the key. */
   readonly at: number
-  /** Offset of the value. */
+  /** The offset of the value. */
   readonly valueAt: number
-  /** The environment variables in it. */
+  /** The environment variables that were replaced in it. */
   readonly variables: readonly string[]
 }
 
-/** What a file gives of a table. */
+/** The values that a file contains for a table. */
 export type ValuesOf<Of extends Keys> = {
   readonly [Name in keyof Of]: Of[Name] extends Key<infer Value> ? Given<Value> | undefined : never
 }
 
-/** A table `[X.NAME]` of a file. */
+/** A table `[X.NAME]` in a file. */
 export interface Named<Of extends Keys> {
   readonly name: string
-  /** Offset of the name in its header. */
+  /** The offset of the name in the header. */
   readonly at: number
   readonly values: ValuesOf<Of>
 }
 
-/** The key of a spec, as the pages of the manual show it. */
+/** The spec of a key, in the form that the pages of the manual print. */
 export function wordOf(name: string, key: Key<unknown>): WordSpec {
   const { type, meaning, default: literal, otherwise, example, later } = key
   const said = later === undefined ? meaning : `${meaning}\n\n*Not in this version:* ${later}`

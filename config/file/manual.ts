@@ -4,12 +4,12 @@ import { headerOf } from './read-tables.ts'
 import { LOG, NFS, SERVER, WEBDAV } from './server-tables.ts'
 import { EXPORTS, LAYERS, STACKS, VIEWS } from './view-tables.ts'
 
-/** A variable as it stands in a file. */
+/** A variable in the syntax of the file. */
 function variable(inside: string): string {
   return `\`\${${inside}}\``
 }
 
-/** A table with its keys. */
+/** The section about a table and its keys. */
 function section(table: Table): Section {
   return {
     title: table.name.toUpperCase(),

@@ -1,10 +1,10 @@
 import { parse } from 'smol-toml'
 
-/** Where a key, or an item of a list, stands in the text, and what is inside its value. Offsets count UTF-16 units. */
+/** The position of a key or list item in the text, with the positions inside its value. Offsets count UTF-16 units. */
 export interface Mark {
-  /** Offset of the key; of the value where there is no key. */
+  /** The offset of the key, or of the value if there is no key. */
   at: number
-  /** Offset of the value; of the key where the value is a table with a header. */
+  /** The offset of the value, or of the key if the value is a table with a header. */
   valueAt: number
   readonly entries: Map<string, Mark>
   readonly items: Mark[]
@@ -16,8 +16,8 @@ interface KeyPart {
 }
 
 /**
- * Finds where everything in a TOML document begins, as the parser does not tell. `text` must be valid: whatever was parsed without
- * an error.
+ * Finds the positions of all keys and values in a TOML document, because the parser does not report them. `text` must be valid, which means that it
+ * was parsed without an error.
  */
 export function marksOf(text: string): Mark {
   return new Scanner(text).scan()
@@ -45,7 +45,7 @@ class Scanner {
     return root
   }
 
-  /** `[a.b]` or `[[a.b]]`: the table that the pairs after it belong to. */
+  /** Reads `[a.b]` or `[[a.b]]` and returns the table to which the following pairs belong. */
   #header(root: Mark): Mark {
     const brackets = this.#text.startsWith('[[', this.#at) ? 2 : 1
     this.#at += brackets
@@ -69,7 +69,7 @@ class Scanner {
     this.#value(mark)
   }
 
-  /** A key with its dots; leaves off behind it. */
+  /** Reads a dotted key and stops after it. */
   #keys(): KeyPart[] {
     const keys: KeyPart[] = []
     for (;;) {
@@ -106,14 +106,14 @@ class Scanner {
     this.#members('}', () => this.#pair(mark))
   }
 
-  /** What stands between here and `end`, with commas between. */
+  /** Reads the comma-separated items up to `end`. */
   #members(end: string, take: () => void): void {
     this.#at++
     for (this.#skip(SEPARATORS); this.#text[this.#at] !== end; this.#skip(SEPARATORS)) take()
     this.#at++
   }
 
-  /** Passes over what `pattern` matches here and returns it. */
+  /** Skips the text that `pattern` matches at the present position, and returns it. */
   #skip(pattern: RegExp): string {
     pattern.lastIndex = this.#at
     const found = pattern.exec(this.#text)?.[0] ?? ''
@@ -130,10 +130,10 @@ const BASIC = /"(?:[^"\\]|\\.)*"/y
 const LITERAL = /'[^']*'/y
 const LONG_BASIC = /"""(?:[^\\]|\\[\s\S])*?"{3,5}/y
 const LONG_LITERAL = /'''[\s\S]*?'{3,5}/y
-/** Numbers, dates (which may hold a blank) and words. */
+/** Matches numbers, dates (which may contain a blank) and words. */
 const OTHER = /[^,\]}#\r\n]+/y
 
-/** The name that a quoted key stands for. */
+/** The name in a quoted key. */
 function keyOf(quoted: string): string {
   return Object.keys(parse(`${quoted} = 0`))[0] as string
 }
@@ -142,7 +142,7 @@ function descendAll(from: Mark, keys: readonly KeyPart[]): Mark {
   return keys.reduce(descend, from)
 }
 
-/** The mark of a key; of a list of tables that it is in, the last one is meant. */
+/** The mark of a key in `table`; if `table` is a list of tables, in the last one. */
 function descend(table: Mark, { name, at }: KeyPart): Mark {
   const inside = table.items.at(-1) ?? table
   const known = inside.entries.get(name)

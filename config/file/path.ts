@@ -2,7 +2,7 @@ import { OptionError } from '../../overlay-core/index.ts'
 
 const LONGEST = 4095
 
-/** An absolute path; a relative one starts at `directory`. `..` is left to the kernel. @throws OptionError it is no path */
+/** Makes a path absolute; a relative one starts at `directory`. `..` is left to the kernel. @throws OptionError not a path */
 export function absolutePath(text: string, directory: string): string {
   if (text === '') throw new OptionError('path', 'a path cannot be empty; use "." for the directory of this file')
   if (text.includes('\0')) throw new OptionError('path', 'a path cannot contain a NUL byte')

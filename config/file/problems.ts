@@ -1,26 +1,26 @@
-/** Something wrong in a configuration file. Lines and columns count from 1; columns count UTF-16 units. */
+/** An error in a configuration file. Lines and columns count from 1; columns count UTF-16 units. */
 export interface Problem {
   readonly file: string
   readonly line: number
   readonly column: number
-  /** What is wrong and how to mend it, in one line. */
+  /** What is wrong and how to mend it, on one line. */
   readonly message: string
-  /** The only view that it costs; undefined when it costs all. */
+  /** The only view that the error disables; undefined if it disables all. */
   readonly view?: string | undefined
 }
 
-/** A problem as it is shown: `FILE:LINE:COLUMN: MESSAGE`. */
+/** Formats a problem as `FILE:LINE:COLUMN: MESSAGE`. */
 export function formatProblem({ file, line, column, message }: Problem): string {
-  // One line whatever the file holds: control characters would break it, or the terminal.
+  // Control characters from the file are replaced, because they would break the line or the terminal.
   return `${file}:${line}:${column}: ${message}`.replace(/\p{Cc}/gu, '?')
 }
 
-/** Problems as they are printed: one on a line, each once whatever views it costs. */
+/** Formats problems one per line, without repeating those that affect several views. */
 export function formatProblems(problems: readonly Problem[]): string {
   return [...new Set(problems.map(formatProblem))].map((line) => `${line}\n`).join('')
 }
 
-/** What is found wrong in one file. */
+/** Collects the problems of one file. */
 export class Problems {
   readonly #file: string
   readonly #lineStarts: number[] = [0]
@@ -31,7 +31,7 @@ export class Problems {
     for (let at = text.indexOf('\n'); at >= 0; at = text.indexOf('\n', at + 1)) this.#lineStarts.push(at + 1)
   }
 
-  /** Notes what is wrong at an offset of the text. `view`: the only view that it costs. */
+  /** Adds a problem at an offset of the text. `view`: the only view that it disables. */
   add(at: number, message: string, view?: string): void {
     const { line, column } = this.place(at)
     this.#found.push({ file: this.#file, line, column, message, view })
@@ -41,7 +41,7 @@ export class Problems {
     this.#found.push({ file: this.#file, line, column, message })
   }
 
-  /** The line and column of an offset. */
+  /** Converts an offset to line and column. */
   place(at: number): { readonly line: number; readonly column: number } {
     const next = this.#lineStarts.findIndex((start) => start > at)
     const line = next < 0 ? this.#lineStarts.length : next
@@ -52,7 +52,7 @@ export class Problems {
     return this.#found.length > 0
   }
 
-  /** In the order of the file, each once. */
+  /** The problems in the order of the file, without duplicates. */
   list(): Problem[] {
     const sorted = this.#found.toSorted((a, b) => a.line - b.line || a.column - b.column)
     const seen = new Set<string>()

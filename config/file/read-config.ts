@@ -14,42 +14,42 @@ import { type FileView, viewsOf } from './views.ts'
 
 export { inFileWords, keyOfOption } from './read-tables.ts'
 
-/** A configuration file larger than this is none. */
+/** The maximum size of a configuration file. */
 export const MOST_BYTES = 1024 * 1024
 
-/** What a configuration file is read against. */
+/** The context in which a configuration file is read. */
 export interface ConfigContext {
-  /** The file as messages name it. */
+  /** The name of the file in messages. */
   readonly name: string
-  /** Its absolute path. */
+  /** The absolute path of the file. */
   readonly path: string
   readonly environment: Environment
-  /** Options of the command line, which count before what the file says. */
+  /** Options of the command line, which override the file. */
   readonly overrides: Arguments['values']
-  /** What is wrong with clients in the syntax of exports(5); undefined when nothing is. */
+  /** Returns the error in a list of clients in the syntax of exports(5); undefined if there is none. */
   readonly exportError: (text: string) => string | undefined
 }
 
-/** A configuration file as it was read. */
+/** The result of reading a configuration file. */
 export interface Config {
-  /** The file as messages name it. */
+  /** The name of the file in messages. */
   readonly name: string
-  /** Undefined when something is wrong. */
+  /** Undefined if there are problems. */
   readonly settings: Settings | undefined
-  /** The settings without what is wrong. */
+  /** The settings without the invalid parts. */
   readonly draft: Settings
   readonly values: readonly EffectiveValue[]
   readonly problems: Problems
-  /** The views that are sound. */
+  /** The views without problems. */
   readonly views: readonly FileView[]
-  /** The place in the file that an option of the command line is said at; its first line when it is not. */
+  /** The offset of the key that corresponds to an option of the command line, or the start of the file if it does not contain the key. */
   placeOf(option: string): number
 }
 
 /**
- * Reads a configuration file. Looks at no other file.
+ * Reads a configuration file. Does not access any other file.
  *
- * @throws OptionError one of `overrides` is wrong
+ * @throws OptionError one of `overrides` is invalid
  */
 export function readConfig(text: string, context: ConfigContext): Config {
   const { environment, overrides, exportError } = context
@@ -80,7 +80,7 @@ export function readConfig(text: string, context: ConfigContext): Config {
   }
 }
 
-/** What the defaults are, without any file. @throws OptionError one of `overrides` is wrong */
+/** Returns the defaults, without any file. @throws OptionError one of `overrides` is invalid */
 export function defaultValues(environment: Environment, overrides: Arguments['values']): readonly EffectiveValue[] {
   serverSettings(overrides, environment)
   const problems = new Problems('', '')
@@ -89,7 +89,7 @@ export function defaultValues(environment: Environment, overrides: Arguments['va
   return effectiveValues({ file, fileName: '', problems, overrides, environment })
 }
 
-/** The value at `table.key` of a table that there is one of. */
+/** The value at the path `TABLE.KEY`, for a table without a name. */
 function givenOf(file: FileValues, path: string): Given<unknown> | undefined {
   const [table = '', key = ''] = path.split('.')
   const tables: Readonly<Record<string, object>> = {
@@ -102,12 +102,12 @@ function givenOf(file: FileValues, path: string): Given<unknown> | undefined {
   return values?.[key]
 }
 
-/** The text of an error without its option. */
+/** The message of an error without its option. */
 export function messageOf(error: OptionError): string {
   return error.message.slice(error.option.length + 2)
 }
 
-/** The settings: the command line before the file, the file before the defaults. */
+/** Merges the settings: the command line overrides the file, which overrides the defaults. */
 function mergeSettings(file: FileValues, views: readonly FileView[], context: ConfigContext): Settings {
   const { overrides, environment } = context
   const line = serverSettings(overrides, environment)

@@ -7,7 +7,7 @@ import type { Document, TableNode } from './toml.ts'
 import type { ReadContext } from './value-types.ts'
 import { EXPORTS, LAYERS, STACKS, VIEWS } from './view-tables.ts'
 
-/** What a file gives, table by table; what is wrong in it is missing. */
+/** The values of a file, table by table, without the invalid ones. */
 export interface FileValues {
   readonly server: ValuesOf<typeof SERVER.keys>
   readonly log: ValuesOf<typeof LOG.keys>
@@ -19,7 +19,7 @@ export interface FileValues {
   readonly exports: readonly Named<typeof EXPORTS.keys>[]
 }
 
-/** Reads what the tables of a file give. Unknown words, wrong types and missing keys go to `problems`. */
+/** Reads the values of all tables of a file. Unknown names, wrong types and missing keys go to `problems`. */
 export function readTables({ root, whole }: Document, problems: Problems, context: ReadContext): FileValues {
   const reader = new TableReader(root, whole, problems, context)
   reader.refuseUnknownTables()
@@ -39,7 +39,7 @@ const EMPTY: TableNode = { kind: 'table', at: 0, entries: new Map() }
 
 class TableReader {
   readonly #root: TableNode
-  /** False: a key that is missing may be one that could not be read. */
+  /** False if parts of the file could not be read; a missing key may then be in one of them. */
   readonly #whole: boolean
   readonly #problems: Problems
   readonly #context: ReadContext
@@ -82,7 +82,7 @@ class TableReader {
     return found
   }
 
-  /** The node as a table; undefined when it is something else, which is told. */
+  /** Returns the node if it is a table; otherwise reports a problem and returns undefined. */
   #table(path: string, node: FileNode): TableNode | undefined {
     if (node.kind === 'table') return node
     const mend = node.kind === 'list' && /^\w+$/.test(path) ? `; give each a name: [${path}.NAME]` : ''
@@ -124,7 +124,7 @@ function variablesOf(node: FileNode): readonly string[] {
   return node.kind === 'scalar' ? node.variables : []
 }
 
-/** A key as it stands in a file: with quotes where it needs them. */
+/** A key in the syntax of the file, quoted if necessary. */
 export function keyText(name: string): string {
   return /^[A-Za-z0-9_-]+$/.test(name) ? name : JSON.stringify(name)
 }
@@ -137,7 +137,7 @@ function unknownKey(name: string, table: Table): string {
   const words = new Map<string, string>()
   for (const [key, { option }] of Object.entries(table.keys)) {
     words.set(key, key)
-    // Who knows the command line writes its words.
+    // People who know the command line may use its names.
     if (option !== undefined) words.set(option.replace(/^(-o |--)/, '').replaceAll('-', '_'), key)
   }
   const near = nearestWord(name.replaceAll('-', '_'), words.keys())
@@ -145,7 +145,7 @@ function unknownKey(name: string, table: Table): string {
   return `unknown key ${quoted(name)}; ${mend}`
 }
 
-/** Where a key belongs that stands in the wrong place. */
+/** Describes where a misplaced key belongs. */
 function placeOf(name: string, wrong: Table | undefined): string {
   const places = TABLES.filter((table) => table !== wrong && Object.hasOwn(table.keys, name))
   if (places.length > 0) return `it belongs in ${places.map(headerOf).join(' or ')}`
@@ -153,7 +153,7 @@ function placeOf(name: string, wrong: Table | undefined): string {
   return `the tables are ${TABLES.map(headerOf).join(', ')}`
 }
 
-/** The header of a table: `[views.NAME]`. */
+/** The header of a table, for example `[views.NAME]`. */
 export function headerOf({ name, named }: Pick<Table, 'name' | 'named'>): string {
   return named ? `[${name}.NAME]` : `[${name}]`
 }
@@ -166,12 +166,12 @@ const KEY_OF_OPTION: ReadonlyMap<string, string> = new Map(
   ),
 )
 
-/** The key that says what an option of the command line says: `webdav.listen` for `--webdav`. */
+/** The key that corresponds to an option of the command line, for example `webdav.listen` for `--webdav`. */
 export function keyOfOption(option: string): string | undefined {
   return KEY_OF_OPTION.get(option)
 }
 
-/** A message about options of the command line, with their keys instead. */
+/** Replaces the command-line options in a message by the corresponding keys. */
 export function inFileWords(message: string): string {
   return message.replace(/--[a-z][a-z-]*/g, (option) => KEY_OF_OPTION.get(option) ?? option)
 }

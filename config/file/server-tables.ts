@@ -6,7 +6,7 @@ import type { Table } from './key.ts'
 import { absolutePath } from './path.ts'
 import { choiceType, listType, SWITCH, textType, wholeType } from './value-types.ts'
 
-/** A path; a relative one starts at the directory of the file. */
+/** A path; a relative one starts at the directory of the configuration file. */
 export const PATH = textType('"PATH"', 'a path', (text, { directory }) => absolutePath(text, directory))
 
 /** `"UID:GID"` or `"root"`. */
@@ -15,7 +15,7 @@ export const IDENTITY = textType('"UID:GID"|"root"', 'a user and a group', (text
   text,
 }))
 
-/** Where a listener listens; undefined inside for `off`. */
+/** The address of a listener; `off` gives undefined. */
 const address = (option: string) =>
   textType('"HOST:PORT"|"off"', 'an address', (text) => ({ text, address: parseAddress(option, text, true) }))
 

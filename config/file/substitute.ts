@@ -7,8 +7,8 @@ export type Variables = Readonly<Record<string, string | undefined>>
 const NAME = /^[A-Za-z_][A-Za-z0-9_]*$/
 
 /**
- * A tree with `${VAR}` and `${VAR:-default}` replaced in all texts, as a shell does it: the default counts for a variable that is unset or
- * empty. `$${` stands for `${`. Keys are left as they are. What is unset goes to `problems`.
+ * Replaces `${VAR}` and `${VAR:-default}` in all texts of a tree, as a shell does: the default applies if the variable is unset or
+ * empty. `$${` becomes `${`. Keys are not changed. Unset variables go to `problems`.
  */
 export function substituteIn(root: TableNode, variables: Variables, problems: Problems): TableNode {
   const each = (node: Node): Node => {

@@ -2,7 +2,7 @@ import { parse, TomlError } from 'smol-toml'
 import { type Mark, marksOf } from './marks.ts'
 import type { Problems } from './problems.ts'
 
-/** A table, list or single value of a file, and where it stands. */
+/** A table, list or single value of a file, and its position. */
 export type Node = TableNode | ListNode | ScalarNode
 
 export interface TableNode {
@@ -11,7 +11,7 @@ export interface TableNode {
   readonly entries: ReadonlyMap<string, Entry>
 }
 
-/** A key of a table with its value; `at`: where the key stands. */
+/** A key of a table and its value; `at` is the offset of the key. */
 export interface Entry {
   readonly at: number
   readonly node: Node
@@ -26,28 +26,28 @@ export interface ListNode {
 export interface ScalarNode {
   readonly kind: 'scalar'
   readonly at: number
-  /** A date is its text; a whole number is a bigint where it is too large for anything else. */
+  /** A date is represented by its text, and an integer by a bigint if it is too large for a number. */
   readonly value: string | number | bigint | boolean
   readonly type: 'text' | 'whole number' | 'number' | 'truth value' | 'date'
-  /** The environment variables that went into a text. */
+  /** The environment variables that were replaced in the text. */
   readonly variables: readonly string[]
-  /** A variable in it is not set, which has been told. */
+  /** Whether it contains an unset variable, which has been reported. */
   readonly broken?: boolean
 }
 
-/** Tables and lists in one another. */
+/** The maximum nesting of tables and lists. */
 const MAX_DEPTH = 32
 const MAX_SYNTAX_ERRORS = 20
 
-/** A file that was read, and whether all of it could be. */
+/** The result of parsing a file, and whether all of it could be parsed. */
 export interface Document {
   readonly root: TableNode
-  /** False: what could not be read is left out. */
+  /** False if unreadable parts were left out. */
   readonly whole: boolean
 }
 
 /**
- * Reads TOML. What is not valid goes to `problems` and is left out, line by line, so that one reading finds as many errors as it can.
+ * Parses TOML. Invalid lines go to `problems` and are left out, so that one run finds as many errors as possible.
  */
 export function readToml(text: string, problems: Problems): Document {
   let rest = text
@@ -67,7 +67,7 @@ export function readToml(text: string, problems: Problems): Document {
   return { root: { kind: 'table', at: 0, entries: new Map() }, whole: false }
 }
 
-/** The text without the line of an error, or without the table of its header; undefined when one cannot tell what belongs to the error. */
+/** Blanks out the line of an error, or the whole table if its header is wrong; undefined if the extent of the error is unknown. */
 function withoutLine(text: string, line: number, message: string): string | undefined {
   const lines = text.split('\n')
   const wrong = lines[line - 1]?.trim() ?? ''
@@ -76,13 +76,13 @@ function withoutLine(text: string, line: number, message: string): string | unde
   if (header && !/redefine/.test(message)) return undefined
   let end = line
   while (header && end < lines.length && !lines[end]?.trim().startsWith('[')) end++
-  // Of the same length, so that places in it stay what they are.
+  // Blanks keep the offsets of everything else unchanged.
   return lines.map((each, i) => (i >= line - 1 && i < end ? each.replace(/[^\r]/g, ' ') : each)).join('\n')
 }
 
 function tableOf(value: object, mark: Mark, depth = 0): TableNode {
   const entries = new Map<string, Entry>()
-  // Dots in keys lead deeper than the parser bounds; nothing is known there.
+  // Dotted keys can nest deeper than the parser allows elsewhere; no known key is that deep.
   for (const [name, each] of depth > MAX_DEPTH ? [] : Object.entries(value)) {
     const inside = mark.entries.get(name) as Mark
     entries.set(name, { at: inside.at, node: nodeOf(each, inside, depth + 1) })

@@ -2,32 +2,32 @@ import { nearestWord, OptionError } from '../../overlay-core/index.ts'
 import type { JsonSchema } from './json-schema.ts'
 import type { ListNode, Node, ScalarNode } from './toml.ts'
 
-/** Notes what is wrong with a value. */
+/** Reports what is wrong with a value. */
 export type Complain = (node: Node, message: string) => void
 
-/** What the texts of a file are read against. */
+/** The context in which the texts of a file are read. */
 export interface ReadContext {
-  /** Effective user id of the server; undefined where the system has none. */
+  /** The effective user id of the server; undefined on a system without user ids. */
   readonly uid: number | undefined
-  /** Where relative paths start. Absolute. */
+  /** The absolute path of the directory at which relative paths start. */
   readonly directory: string
 }
 
-/** A kind of value: how it is read, and how it is described. */
+/** A type of value: how it is read, and how it is described. */
 export interface ValueType<Value> {
-  /** As the manual writes it: capitals are placeholders, `|` separates choices. */
+  /** The syntax in the manual: capitals are placeholders, `|` separates choices. */
   readonly shown: string
-  /** What it has to be, after "must be". */
+  /** The requirement, in words that follow "must be". */
   readonly wanted: string
   readonly json: JsonSchema
-  /** The value; undefined when it is wrong, which has been complained of. */
+  /** Returns the value; if it is invalid, complains and returns undefined. */
   read(node: Node, complain: Complain, context: ReadContext): Value | undefined
 }
 
-/** The values of a type. */
+/** The TypeScript type of the values of a value type. */
 export type ValueOf<Type> = Type extends ValueType<infer Value> ? Value : never
 
-/** A type of which the text of a value is read by `parse`, which throws an OptionError for what is wrong. */
+/** A type whose values are texts that `parse` reads. It throws an OptionError if a text is invalid. */
 export function textType<Value>(
   shown: string,
   wanted: string,
@@ -46,7 +46,7 @@ export function textType<Value>(
   return type
 }
 
-/** The words of one choice. */
+/** A type with a fixed list of words. */
 export function choiceType<Word extends string>(words: readonly Word[]): ValueType<Word> {
   const shown = words.map((word) => `"${word}"`)
   const type: ValueType<Word> = {
@@ -64,7 +64,7 @@ export function choiceType<Word extends string>(words: readonly Word[]): ValueTy
   return type
 }
 
-/** `true` or `false`; also as a text that a variable was put into. */
+/** `true` or `false`; also as a text, for a value that came from a variable. */
 export const SWITCH: ValueType<boolean> = {
   shown: 'true|false',
   wanted: 'true or false',
@@ -76,7 +76,7 @@ export const SWITCH: ValueType<boolean> = {
   },
 }
 
-/** Whole numbers of a range, and of a unit that the manual names. */
+/** Integers in a range, in a unit that the manual names. */
 export function wholeType(least: number, most: number, unit = ''): ValueType<number> {
   const type: ValueType<number> = {
     shown: 'NUMBER',
@@ -93,7 +93,7 @@ export function wholeType(least: number, most: number, unit = ''): ValueType<num
   return type
 }
 
-/** Several values of one type; each that is wrong is told. */
+/** A list of values of one type; each invalid item is reported. */
 export function listType<Value>(item: ValueType<Value>, least = 0): ValueType<readonly Value[]> {
   const type: ValueType<readonly Value[]> = {
     shown: `[${item.shown}, …]`,
@@ -110,7 +110,7 @@ export function listType<Value>(item: ValueType<Value>, least = 0): ValueType<re
   return type
 }
 
-/** The value of a number or truth value, also where it is a text that a variable was put into. */
+/** The value of a number or boolean; a text is converted if it came from a variable. */
 function plainOf(node: Node): ScalarNode['value'] | undefined {
   if (node.kind !== 'scalar') return undefined
   return node.type === 'text' && node.variables.length === 0 ? undefined : node.value
@@ -134,7 +134,7 @@ function parsed<Value>(node: Node, complain: Complain, parse: () => Value): Valu
 
 const SHOWN_CHARS = 80
 
-/** A value as a message shows it. */
+/** A value as printed in messages. */
 export function shownOf(node: Node | ListNode): string {
   if (node.kind === 'table') return 'a table'
   if (node.kind === 'list') return 'a list'

@@ -3,15 +3,15 @@ import type { Key, Table } from './key.ts'
 import { IDENTITY, PATH } from './server-tables.ts'
 import { choiceType, listType, SWITCH, textType, type ValueType } from './value-types.ts'
 
-/** The kinds of upper that a template may have. */
+/** The kinds of upper for a template. */
 export const UPPERS = ['none', 'shared', 'per-user', 'per-machine', 'ephemeral'] as const
-/** Those of them that this version serves. */
+/** The kinds that this version supports. */
 export const SERVED_UPPERS: readonly string[] = ['none', 'shared']
 
 const TEXT = textType('"NAME"', 'a name', (text) => text)
 const NAMES = listType(TEXT, 1)
 
-/** The key of a mount option: the same name, words and default as in `-o`. */
+/** The key of a mount option, with the same name, choices and default as in `-o`. */
 function mountKey<Word extends string>(name: string, words: readonly Word[]): Key<Word> {
   const spec = OVERLAY_OPTIONS.find((option) => option.name === name)
   if (spec === undefined) throw new Error(`there is no mount option ${name}`)

@@ -11,25 +11,25 @@ type Stack = Named<typeof STACKS.keys>
 type View = Named<typeof VIEWS.keys>
 type Export = Named<typeof EXPORTS.keys>
 
-/** What views are checked against. */
+/** The context in which views are checked. */
 export interface ViewContext {
   readonly uid: number | undefined
-  /** The clients that an export has when it names none. */
+  /** The clients of an export that names none. */
   readonly defaultExport: string
-  /** What is wrong with clients in the syntax of exports(5); undefined when nothing is. */
+  /** Returns the error in a list of clients in the syntax of exports(5); undefined if there is none. */
   readonly exportError: (text: string) => string | undefined
 }
 
-/** A view with the places in the file that later complaints about it are for. */
+/** A view, with the positions in the file for later problems. */
 export interface FileView {
   readonly settings: ViewSettings & { readonly mount: MountOptions }
-  /** Offset of the view's name. */
+  /** The offset of the view's name. */
   readonly at: number
-  /** Offsets of what names its directories, by path. */
+  /** The offsets of the values that name its directories, by path. */
   readonly paths: ReadonlyMap<string, number>
 }
 
-/** Makes the views of a file. What does not fit together goes to `problems`, and its view is left out. */
+/** Creates the views of a file. Inconsistencies go to `problems`, and the views concerned are left out. */
 export function viewsOf(file: FileValues, problems: Problems, context: ViewContext): FileView[] {
   return new ViewMaker(file, problems, context).views()
 }
@@ -61,7 +61,7 @@ class ViewMaker {
     return views
   }
 
-  /** By name; what cannot be a name, or differs from another one only in case, is told. */
+  /** Indexes a list by name. Invalid names, and names that differ only in case, are reported. */
   #byName<Each extends { name: string; at: number }>(list: readonly Each[]): Map<string, Each> {
     const seen = new Map<string, string>()
     for (const { name, at } of list) {
@@ -138,7 +138,7 @@ class ViewMaker {
     }
   }
 
-  /** Who reaches a view; without any export in the file as on the command line. */
+  /** The exports of a view; if the file contains no export, the same as on the command line. */
   #exportSettings(exports: readonly Export[]): Pick<ViewSettings, 'exports' | 'exportsGiven' | 'doors' | 'as'> {
     const { defaultExport } = this.#context
     if (exports.length === 0) return { exports: [defaultExport], exportsGiven: false }
@@ -152,7 +152,7 @@ class ViewMaker {
     return { exports: rules, exportsGiven: true, doors, as: webdav?.values.as?.value }
   }
 
-  /** Where the changes of a view go; undefined when that is wrong. */
+  /** Where the changes of a view are stored; undefined if the key is invalid. */
   #upper({ name, at, values }: View): Upper | undefined {
     const { upper, directory, upperdir, workdir, owner, read_only } = values
     const complain = (where: number, message: string) => {
@@ -228,7 +228,7 @@ class ViewMaker {
     }
   }
 
-  /** No two views change one upper, nor lies the workdir of one in another's. */
+  /** Reports directories that two views would share as upper or workdir. */
   #refuseSharedUppers(views: readonly FileView[]): void {
     const owners = new Map<string, string>()
     for (const { settings, at, paths } of views) {
@@ -250,7 +250,7 @@ class ViewMaker {
 interface Upper {
   readonly upperdir?: string
   readonly workdir?: string
-  /** Offset of what names them. */
+  /** The offset of the value that names the directories. */
   readonly at?: number
   readonly make?: NewUpper
 }

@@ -1,20 +1,20 @@
 import { FileType, type Ownership } from '../api/types.ts'
 
 /**
- * The attribute in which rootless container tools (containers/storage, fuse-overlayfs) keep the owner, group, mode and type that a
- * server without root cannot give an object on disk.
+ * The attribute in which rootless container tools (containers/storage, fuse-overlayfs) store the owner, group, mode and type that a
+ * server without root cannot set on an object on disk.
  */
 export const OVERRIDE_STAT = 'user.containers.override_stat'
 
-/** Owner, group and mode of an object, and which device it is, if any. */
+/** Owner, group and mode of an object, and its device number if it is a device. */
 export interface NodeOwnership extends Ownership {
   readonly rdevMajor: number
   readonly rdevMinor: number
 }
 
-/** What `OVERRIDE_STAT` says of an object. */
+/** The content of `OVERRIDE_STAT`. */
 export interface OverrideStat extends NodeOwnership {
-  /** Undefined when the record does not say. */
+  /** Undefined if the record does not contain it. */
   readonly type: FileType | undefined
 }
 
@@ -30,21 +30,21 @@ const WORDS: ReadonlyMap<string, FileType> = new Map([
   ['char', FileType.character],
 ])
 
-/** Decodes `UID:GID:MODE[:TYPE]`: decimal ids, octal mode, and `file`, `dir`, `pipe`, `char-MAJOR-MINOR`, …; undefined when it is malformed. */
+/** Decodes `UID:GID:MODE[:TYPE]`: decimal ids, octal mode, and `file`, `dir`, `pipe`, `char-MAJOR-MINOR`, …; undefined if it is malformed. */
 export function parseOverrideStat(value: Uint8Array): OverrideStat | undefined {
   const match = FORMAT.exec(Buffer.from(value).toString('latin1'))
   if (!match) return undefined
   const [uid, gid] = [Number(match[1]), Number(match[2])]
   if (uid > LARGEST_ID || gid > LARGEST_ID) return undefined
-  // Some tools write the type into the mode as well.
+  // Some tools also include the type in the mode.
   const mode = Number.parseInt(match[3] as string, 8) & 0o7777
   const type = match[4] === undefined ? undefined : WORDS.get(match[4])
   return { uid, gid, mode, type, rdevMajor: Number(match[5] ?? 0), rdevMinor: Number(match[6] ?? 0) }
 }
 
 /**
- * The device, fifo or socket that an empty file with this record stands for, as a server without root can make none or not give it away;
- * undefined when it stands for itself. It never stands for a whiteout.
+ * The device, fifo or socket that an empty file with this record represents, because a server without root cannot create one or give it away;
+ * undefined if the file represents only itself. It never represents a whiteout.
  */
 export function standsFor(record: OverrideStat | undefined): FileType | undefined {
   if (!record || !isSpecial(record.type)) return undefined
@@ -52,12 +52,12 @@ export function standsFor(record: OverrideStat | undefined): FileType | undefine
   return whiteout ? undefined : record.type
 }
 
-/** Whether this is a type of device, fifo or socket. */
+/** Whether the type is a device, fifo or socket. */
 export function isSpecial(type: FileType | undefined): boolean {
   return type !== undefined && ![FileType.regular, FileType.directory, FileType.symlink].some((plain) => plain === type)
 }
 
-/** Encodes a record as containers/storage does. */
+/** Encodes a record in the format of containers/storage. */
 export function formatOverrideStat(record: OverrideStat): Uint8Array {
   const { uid, gid, mode, type } = record
   let text = `${uid}:${gid}:${mode.toString(8).padStart(4, '0')}`

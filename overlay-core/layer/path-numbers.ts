@@ -4,18 +4,18 @@ import type { Stat } from '../sys/stat.ts'
 import type { InodeNumbers, Real } from './layer.ts'
 
 /**
- * Inode numbers by path, for objects of a lower whose own numbers mean nothing for long: those of a file system that gives new ones at every
- * mount, or as it meets its objects (FUSE, network), of one that cannot be told from another (a clone), and of what lies in a lower but on another
- * device (subvolumes, which use the same numbers).
+ * Inode numbers derived from paths, for objects of a lower whose own numbers are not stable or not unique: on file systems that assign new numbers
+ * at every mount or on first access (FUSE, network), on one that cannot be distinguished from another (a clone), and on other devices
+ * inside a lower (subvolumes, which use the same numbers).
  *
- * A file at a path is taken for the one that was there earlier when size and times are the same. Times of whole seconds are no proof of that: then it
- * must also be the same mount (`instance`).
+ * A file at a path counts as the earlier one if its size and times are the same. Times in whole seconds are not reliable, so in that case the
+ * mount (`instance`) must be the same too.
  */
 export class PathNumbers implements InodeNumbers {
   readonly #instance: number
   readonly #device: string | undefined
 
-  /** @param device objects on this one have numbers of their own, that last; undefined when none has */
+  /** @param device objects on this device have stable numbers of their own; undefined if none do */
   constructor(instance: number, device?: string) {
     this.#instance = instance
     this.#device = device
@@ -24,7 +24,7 @@ export class PathNumbers implements InodeNumbers {
   stamp(dir: Real, name: Name, stat: Stat): Stat {
     if (this.#device === `${stat.devMajor}:${stat.devMinor}`) return stat
     const hash = createHash('sha256').update(pathOf(dir, name), 'latin1').digest()
-    // 52 bits.
+    // The number has 52 bits.
     const [inoHi, inoLo] = [hash.readUInt32LE(0) >>> 12, hash.readUInt32LE(4)]
     return { ...stat, ino: inoHi * 2 ** 32 + inoLo, inoHi, inoLo, generation: this.#generationOf(stat) }
   }
@@ -33,7 +33,7 @@ export class PathNumbers implements InodeNumbers {
     return this.#device === undefined
   }
 
-  /** A directory is what its path says. */
+  /** A directory is identified by its path alone. */
   #generationOf({ type, size, mtime, btime }: Stat): number {
     if (type === FileType.directory) return 1
     const times = [mtime, btime].map((time) => `${time?.sec}.${time?.nsec}`)
@@ -45,7 +45,7 @@ export class PathNumbers implements InodeNumbers {
   }
 }
 
-/** From the root of the layer. */
+/** The path from the root of the layer. */
 function pathOf(dir: Real, name: Name): string {
   let path = name
   for (let at = dir; at.parent; at = at.parent) path = `${at.name}/${path}`

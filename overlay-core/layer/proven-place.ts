@@ -3,11 +3,11 @@ import type { Real } from './layer.ts'
 import type { XattrStore } from './xattr-store.ts'
 
 /**
- * How the object `real`, no directory, is named in a system call: by its own descriptor and '', so that the call concerns this object and no
- * other, whatever has its name. Only where attributes are kept by name, by that, after a look that it is this object's. Valid inside the
- * `Descriptors.run` that this is called in, and in the latter case as long as the lock of its inode is held.
+ * Names the object `real`, which is not a directory, for a system call: by its own descriptor and '', so that the call affects this object even
+ * if its name was given to another one. If attributes are stored by name, it uses the name after checking that it still belongs to the object.
+ * The result is valid inside the present `Descriptors.run`; a name also only while the lock of the inode is held.
  *
- * @throws ESTALE the object is not where it is known to be, and nothing else is known of it
+ * @throws ESTALE the object is no longer at its known name, and cannot be found another way
  */
 export async function provenPlace(
   { descriptors, xattrStore }: { readonly descriptors: Descriptors; readonly xattrStore: XattrStore },

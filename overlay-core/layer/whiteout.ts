@@ -5,7 +5,7 @@ import type { Stat } from '../sys/stat.ts'
 import type { Real } from './layer.ts'
 import type { UpperContext } from './upper-context.ts'
 
-/** Whether `stat` is that of a whiteout in the classic form: a character device 0:0. */
+/** Whether `stat` is of a whiteout in the classic form, a character device 0:0. */
 export function isWhiteoutDevice(stat: Stat): boolean {
   return stat.type === FileType.character && stat.rdevMajor === 0 && stat.rdevMinor === 0
 }
@@ -24,7 +24,7 @@ export async function removeTempDir(context: UpperContext, name: Name): Promise<
   await context.xattrStore.removed({ dir, name })
 }
 
-/** Whether whiteouts in directory `real` may have the form of an attribute. The lowest layer's directories are not asked for their other marks. */
+/** Whether directory `real` may contain whiteouts in attribute form. Other marks of the directories of the lowest layer are not read. */
 export async function holdsAttributeWhiteouts(context: UpperContext, real: Real): Promise<boolean> {
   real.xwhiteouts ??= saysAttributeWhiteouts(
     await context.xattrStore.get(await context.descriptors.of(real), '', context.overlayXattrs.opaque),
@@ -32,7 +32,7 @@ export async function holdsAttributeWhiteouts(context: UpperContext, real: Real)
   return real.xwhiteouts
 }
 
-/** Whether `opaque`, the value of `overlay.opaque`, says that whiteouts in the directory may have the form of an attribute (x). */
+/** Whether `opaque`, the value of `overlay.opaque`, says that the directory may contain whiteouts in attribute form (x). */
 export function saysAttributeWhiteouts(opaque: Uint8Array | undefined): boolean {
   return opaque?.length === 1 && opaque[0] === 0x78
 }

@@ -5,7 +5,7 @@ import { type CheckedAttr, EXECUTE, need } from '../objects/permission.ts'
 import type { SuperBlock } from '../objects/superblock.ts'
 import { lookupCurrent } from './revalidate-inode.ts'
 
-/** @see Overlay.lookup — `dir` is current. At once when all of it is remembered. */
+/** @see Overlay.lookup — `dir` must be current. Returns synchronously if everything is cached. */
 export function lookup(
   sb: SuperBlock,
   cred: Cred,

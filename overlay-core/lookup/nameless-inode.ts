@@ -7,8 +7,8 @@ import { makeInode } from './iget.ts'
 import { readFileMarks } from './marks.ts'
 
 /**
- * The inode of an upper object that was noted without a name, after it was dropped from the caches or after a restart. Undefined when the
- * object has gone, or when it is known as another one by now.
+ * Returns the inode of an upper object that was recorded without a name, after it was dropped from the caches or after a restart. Undefined if the
+ * object no longer exists, or is now known as another inode.
  */
 export async function namelessInode(
   sb: SuperBlock,
@@ -21,7 +21,7 @@ export async function namelessInode(
     const found = await sb.descriptors.foundByHandle(upper, record.kernelHandle)
     if (!found) return undefined
     const marks = await readFileMarks(sb, await sb.descriptors.of(found.real), found)
-    // Its data would have to be looked for by a name.
+    // Its data could only be found by a name.
     if (marks.metacopy) return undefined
     const { lowerNlink, fileIdHi, fileIdLo } = record
     const index = sb.indexDir && marks.origin ? await indexOfUpper(sb, found, marks.origin, lowerNlink) : undefined

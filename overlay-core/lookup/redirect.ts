@@ -10,19 +10,19 @@ import { NO_MARKS, readMarks } from './marks.ts'
 /** The longest redirect the kernel reads and writes, in bytes (OVL_REDIRECT_MAX). */
 const REDIRECT_MAX_BYTES = 256
 
-/** What one layer has at a name or redirect. */
+/** The result of looking up a name or redirect in one layer. */
 export interface LayerStep {
   readonly at: Found | undefined
-  /** The layers below are not searched. */
+  /** Whether the search ends before the lower layers. */
   readonly stop: boolean
-  /** Where the layers below are to be searched instead, when an absolute redirect was followed. */
+  /** Where to search the lower layers instead, after an absolute redirect was followed. */
   readonly redirect: string | undefined
 }
 
 /**
  * Follows the absolute redirect `path` from the root of `layer`, one component at a time and never through a symlink, so that it cannot
- * leave the layer. Directories on the way may be opaque or redirected themselves: that holds for the layers below (fs/overlayfs/namei.c
- * ovl_lookup_layer). `lowest`: there are none.
+ * leave the layer. Directories on the way may themselves be opaque or redirected, which applies to the layers below (fs/overlayfs/namei.c
+ * ovl_lookup_layer). `lowest`: there are no layers below.
  */
 export async function lookupRedirect(sb: SuperBlock, layer: Layer, path: string, lowest: boolean): Promise<LayerStep> {
   const parts = path.slice(1).split('/')
@@ -50,17 +50,17 @@ export async function lookupRedirect(sb: SuperBlock, layer: Layer, path: string,
   return { at: undefined, stop, redirect }
 }
 
-/** Where `redirect` leads that was found on the object at `path`: elsewhere, or to another name in the same directory. */
+/** Where the `redirect` of the object at `path` leads: an absolute path, or another name in the same directory. */
 export function redirected(path: string | undefined, redirect: string): string {
   if (redirect.startsWith('/') || !path?.startsWith('/')) return redirect
   return path.slice(0, path.lastIndexOf('/') + 1) + redirect
 }
 
 /**
- * Records on the upper of a merged directory, or of a metadata-only copy, where its lowers lie, before it is moved away from there (ovl_set_redirect): the old
- * name for a move within the directory, an absolute path else. An existing redirect that still holds is kept.
+ * Before a merged directory or a metadata-only copy is moved, records on its upper where its lowers are (ovl_set_redirect): the old name for a move
+ * within the directory, otherwise an absolute path. An existing redirect that is still correct is kept.
  *
- * @throws EXDEV the redirect would be too long, as the kernel answers
+ * @throws EXDEV the redirect would be too long; the kernel returns the same error
  */
 export async function setRedirect(sb: SuperBlock, dir: OvlInode, name: Name, sameDir: boolean): Promise<void> {
   const upper = dir.upper as Real
@@ -72,7 +72,7 @@ export async function setRedirect(sb: SuperBlock, dir: OvlInode, name: Name, sam
   upper.redirect = redirect
 }
 
-/** Of a file with several names below: a relative redirect would be wrong at those in other directories (ovl_need_absolute_redirect). */
+/** Whether a file has several names in the lowers. A relative redirect would be wrong for names in other directories (ovl_need_absolute_redirect). */
 async function isLowerHardLink(sb: SuperBlock, inode: OvlInode): Promise<boolean> {
   const lower = inode.lower
   if (inode.type === FileType.directory || !lower?.parent) return false
@@ -81,7 +81,7 @@ async function isLowerHardLink(sb: SuperBlock, inode: OvlInode): Promise<boolean
   return probe !== undefined && probe.stat.nlink > 1
 }
 
-/** Where the lowers of `dir` lie, from the overlay root: its path, with the redirects of all directories on the way. */
+/** The path of the lowers of `dir` from the overlay root, following the redirects of all directories on the way. */
 function absolutePath(dir: OvlInode): string {
   const parts: string[] = []
   for (let at: OvlInode | undefined = dir; at; ) {

@@ -9,19 +9,19 @@ import { forgetNames } from './iget.ts'
 import { readMarks } from './marks.ts'
 
 /**
- * The option `revalidate`: lowers may change underneath, and what is remembered of them is compared with them from time to time. A directory
- * counts as unchanged while the ctime of each of its lowers is; a file of a lower is simply looked at again. The upper never has to be: only
+ * Implements the option `revalidate`: lowers may change while they are mounted, so cached data of them is compared with them periodically. A directory
+ * counts as unchanged if the ctime of each of its lowers is; a file of a lower is simply read again. The upper needs no comparison, because only
  * this process changes it.
  */
 
-/** `inode` and the directories above it that are due to be compared with their lowers, from the top down; they count as compared from now on. */
+/** Returns `inode` and its ancestors that are due for comparison with their lowers, topmost first, and marks them as compared. */
 export function dueChain(sb: SuperBlock, inode: OvlInode): OvlInode[] {
   const { revalidate } = sb.options
   const everyMs = typeof revalidate === 'number' ? revalidate * 1000 : 0
   const now = Math.floor(sb.clock.now())
   const chain: OvlInode[] = []
   for (let at: OvlInode | undefined = inode; at; at = at.alias?.dir) {
-    // Whoever is compared is so with all above it: from here on nothing is due.
+    // A comparison always includes all ancestors, so none of them is due from here on.
     if (everyMs > 0 && at.checkedAtMs > 0 && now - at.checkedAtMs < everyMs) break
     at.checkedAtMs = Math.max(1, now)
     chain.push(at)
@@ -29,7 +29,7 @@ export function dueChain(sb: SuperBlock, inode: OvlInode): OvlInode[] {
   return chain.reverse()
 }
 
-/** Whether it is known at once that the lowers of `inode` are as they were; of a file forgets what may have changed. */
+/** Whether the lowers of `inode` are known to be unchanged without waiting. For a file, drops the cached data that may have changed. */
 export function isUnchanged(sb: SuperBlock, inode: OvlInode): boolean {
   if (inode.unlinked) return false
   if (inode.type !== FileType.directory) {
@@ -43,7 +43,7 @@ export function isUnchanged(sb: SuperBlock, inode: OvlInode): boolean {
   return true
 }
 
-/** The next who asks for the attributes of a lower file reads them anew, by its name if it was removed. */
+/** Makes the next request for the attributes of a lower file read them again, by its name if the file was removed. */
 function lookAgain(sb: SuperBlock, inode: OvlInode): void {
   if (inode.upper) return
   inode.changed()
@@ -54,8 +54,8 @@ function lookAgain(sb: SuperBlock, inode: OvlInode): void {
 }
 
 /**
- * Compares `inode` with its lowers. When one of a directory has changed, the names in it are forgotten and it is itself to be looked up again:
- * returns true then.
+ * Compares `inode` with its lowers. If a lower of a directory has changed, its names are forgotten and the directory itself must be looked up
+ * again; then this returns true.
  */
 export async function lookAtLowers(sb: SuperBlock, inode: OvlInode): Promise<boolean> {
   if (inode.type !== FileType.directory) {
@@ -64,7 +64,7 @@ export async function lookAtLowers(sb: SuperBlock, inode: OvlInode): Promise<boo
   }
   const changed = await changedSince(sb, inode)
   if (changed === undefined) return false
-  // Look-ups and listings that are under way have read the old state: they end before it is forgotten.
+  // Lookups and listings in progress have read the old state, so they must end before it is forgotten.
   await inode.dirLock.exclusive(() => forgetNames(sb, inode))
   if (changed !== 'gone') inode.lowerChanged = changed
   if (!inode.upper) inode.rights = undefined
@@ -79,7 +79,7 @@ export async function lookAtLowers(sb: SuperBlock, inode: OvlInode): Promise<boo
   return true
 }
 
-/** The ctime of a lower of `dir` that has changed, `gone` when one is not where it was; notes how they are now. */
+/** Returns the new ctime if a lower of `dir` has changed, or `gone` if one is no longer there; records the present state. */
 async function changedSince(sb: SuperBlock, dir: OvlInode): Promise<Time | 'gone' | undefined> {
   let changed: Time | 'gone' | undefined
   for (const real of dir.lowers) {
@@ -90,13 +90,13 @@ async function changedSince(sb: SuperBlock, dir: OvlInode): Promise<Time | 'gone
     }
     const { ctime } = stat
     if (real.stampNs !== 0 && real.stampNs !== nsOf(ctime)) changed = ctime
-    // The stamp is older than whatever is read of the directory after it.
+    // The fingerprint is taken before anything is read from the directory.
     real.stampNs = ctimeFingerprint(sb, ctime)
   }
   return changed
 }
 
-/** Undefined when the directory is not where it was any more. */
+/** Undefined if the directory is no longer at its path. */
 async function statOf(sb: SuperBlock, real: Real): Promise<Stat | undefined> {
   try {
     return await sb.descriptors.run(async () => {

@@ -16,16 +16,16 @@ const TMPFS = 0x01021994
 const F2FS = 0xf2f52010
 const ZFS = 0x2fc12fc1
 
-/** Those that keep an object's inode number for its life, and tell by its birth time whether a number was given to another one. */
+/** File systems that keep an object's inode number for its lifetime, and whose birth time shows whether a number was reused. */
 const LASTING: ReadonlySet<number> = new Set([EXT4, XFS, BTRFS, TMPFS, F2FS, ZFS])
 
-/** An opened root, looked at. */
+/** The opened root directory of a layer, with its attributes. */
 export interface Root extends RootDir {
   readonly stat: Stat
   readonly device: string
 }
 
-/** A file system that layers lie on. */
+/** A file system that holds layers. */
 export interface FileSystem {
   readonly device: string
   readonly stat: FileSystemStat
@@ -34,15 +34,15 @@ export interface FileSystem {
   readonly marks: string[]
   /** See `UnnumberedFileSystem`. */
   readonly exact: string | undefined
-  /** The same for the parts of one file system that have device numbers of their own (subvolumes). */
+  /** Like `device`, but shared by the subvolumes of one file system, which have device numbers of their own. */
   readonly whole: string
-  /** Its inode numbers name objects from one mount to the next; else only paths do. Set by `lookAtFileSystems`, once all are known. */
+  /** Whether its inode numbers identify objects across mounts; otherwise only paths do. `lookAtFileSystems` sets it once all file systems are known. */
   numbersLast: boolean
-  /** Copies of its objects are led back to them by UUID and file handle alone, if nothing speaks against it: not with images that have no UUID. */
+  /** Whether UUID and file handle alone can lead a copy back to its original, unless something speaks against it. False for images without a UUID. */
   readonly leadsBack: boolean
 }
 
-/** Looks at the file systems of `roots`, by device. What takes time to read is kept in `exactMarks`. */
+/** Examines the file systems of `roots`, by device. Caches in `exactMarks` what is slow to read. */
 export async function lookAtFileSystems(
   roots: readonly Root[],
   exactMarks: Map<string, string | undefined>,
@@ -68,7 +68,7 @@ async function lookAt(root: Root, exactMarks: Map<string, string | undefined>): 
   const seen = mount === undefined ? undefined : `${device} ${mount}`
   const exact = seen !== undefined && exactMarks.has(seen) ? exactMarks.get(seen) : await exactMarkOf(fileSystem, stat)
   if (seen !== undefined) exactMarks.set(seen, exact)
-  // Every tmpfs has a UUID of its own, since Linux 6.0.
+  // Since Linux 6.0 every tmpfs has its own UUID.
   const lasts = LASTING.has(type) && stat.btime !== undefined && (type !== TMPFS || !isNull(uuid))
   const numbersLast = IMAGES.has(type) ? exact !== undefined : lasts
   const whole = type === BTRFS ? `btrfs ${fileSystem.idHi}` : device
@@ -86,19 +86,19 @@ async function lookAt(root: Root, exactMarks: Map<string, string | undefined>): 
 }
 
 async function exactMarkOf({ type, idHi, idLo }: FileSystemStat, stat: Stat): Promise<string | undefined> {
-  // On these the number is that of the file system and its subvolume.
+  // On these file systems the fsid identifies the file system and the subvolume.
   if (type === BTRFS || type === ZFS) return exactMark(`fsid:${idHi}:${idLo}`)
   const mark = await markOnDisk(type, stat.devMajor, stat.devMinor)
   return mark === undefined ? undefined : exactMark(mark)
 }
 
-/** The first is that of earlier versions. */
+/** The first mark is the one that earlier versions used. */
 function marksOf({ path, stat }: Root, fileSystem: FileSystemStat): string[] {
   const place = `${fileSystem.type.toString(16)}:${path}`
   return [...new Set([markOf(path, fileSystem, stat), place])]
 }
 
-/** Whether another one present has the UUID too, and nothing tells which is which. Two images of the same content are as good as one. */
+/** Whether another file system in `all` has the same UUID and nothing distinguishes the two. Images with the same content are interchangeable. */
 function hasTwin(one: FileSystem, all: Iterable<FileSystem>): boolean {
   if (IMAGES.has(one.stat.type)) return false
   for (const other of all) {
@@ -108,17 +108,17 @@ function hasTwin(one: FileSystem, all: Iterable<FileSystem>): boolean {
   return false
 }
 
-/** Whether `known` is a subvolume of the same file system. */
+/** Whether `known` is a subvolume of the same btrfs file system. */
 export function isPartOf({ stat }: FileSystem, known: KnownFileSystem): boolean {
   return stat.type === BTRFS && known.marks.some((mark) => mark.startsWith(exactMark(`fsid:${stat.idHi}:`)))
 }
 
-/** For `numberFileSystems`. */
+/** The input of `numberFileSystems` for a file system. */
 export function unnumbered({ device, uuid, marks, exact, stat }: FileSystem): UnnumberedFileSystem {
   return { device, uuid: hexOf(uuid), marks, exact, ...(stat.type === BTRFS && { formerUuid: '' }) }
 }
 
-/** A number for the mount of `root`, another one for every mount; where mounts cannot be told apart, for this process and `session`. */
+/** A number that identifies the mount of `root`; if mounts cannot be distinguished, it identifies this process (`session`) and the path. */
 export function instanceOf({ mount, path }: RootDir, session: string): number {
   const text = mount === undefined ? `${session} ${path}` : `${bootId()} ${mount}`
   return createHash('sha256').update(text).digest().readUInt32LE(0)
@@ -132,7 +132,7 @@ function isSame(a: Uint8Array, b: Uint8Array): boolean {
   return Buffer.compare(a, b) === 0
 }
 
-/** Empty for the zeros of a file system that has none. */
+/** Encodes a UUID in hex; empty if it is all zeros, because the file system has none. */
 export function hexOf(uuid: Uint8Array): string {
   return isNull(uuid) ? '' : Buffer.from(uuid).toString('hex')
 }

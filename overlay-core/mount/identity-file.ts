@@ -5,46 +5,46 @@ import { pread } from '../sys/data.ts'
 
 const NAME = 'identity.log'
 const KIND = 'identity'
-/** Of earlier versions: the same as text. */
+/** The file of earlier versions, with the same content as text. */
 const OLD_NAME = 'identity'
-/** More than 255 file systems with their marks never need so much. */
+/** More than 255 file systems with their marks need less than this. */
 const MAX_BYTES = 4 * 1024 * 1024
 
-/** The names of the file in its directory. */
+/** The names that the file can have in its directory. */
 export const IDENTITY_FILE_NAMES: readonly string[] = [...logFileNames(NAME), ...logFileNames(OLD_NAME)]
 
-/** A file system that layers of the overlay lie or lay on. */
+/** A file system that holds layers of the overlay, or held them earlier. */
 export interface KnownFileSystem {
-  /** What stands for it in file ids and keys: 0…255, given once. */
+  /** Its number in file ids and keys, 0…255; it never changes. */
   readonly index: number
-  /** Hex; empty where it has none. */
+  /** The UUID in hex; empty if the file system has none. */
   readonly uuid: string
-  /** What else it is known by (see `FileSystemNumbers`). */
+  /** Other features by which it is recognized (see `numberFileSystems`). */
   readonly marks: readonly string[]
-  /** The index holds hard links of it, under its UUID. */
+  /** Whether the index contains hard links of this file system, under its UUID. */
   readonly indexed?: boolean | undefined
-  /** Its number goes into the generations of names that are objects of their own (`Layer.salt`); not where earlier versions gave the number. */
+  /** Whether the generations of objects identified by name include its number (`Layer.salt`); false if an earlier version assigned the number. */
   readonly salted?: boolean | undefined
-  /** All copies of its objects in the upper bear their identity: none needs to be led back by UUID and file handle. */
+  /** Whether all copies of its objects in the upper carry their identity, so that none must be led back by UUID and file handle. */
   readonly marked?: boolean | undefined
 }
 
-/** What must survive a restart for objects to keep their identities, whatever layers the overlay then has. */
+/** The data that must survive a restart so that objects keep their identities, whatever layers the overlay has then. */
 export interface KeptIdentity {
-  /** Used last first. */
+  /** The most recently used first. */
   readonly fileSystems: readonly KnownFileSystem[]
-  /** Of an overlay without upper: its uuid in hex, and the identity of its root, which outlive the lowers that they were made of. */
+  /** For an overlay without an upper: its UUID in hex, and the identity of its root. Both outlive the lowers that they were derived from. */
   readonly uuid?: string | undefined
   readonly root?: Identity | undefined
-  /** A digest of the layers of the last mount or remount, and since when they have been the layers, in ms of the epoch; 0: since the first mount. */
+  /** A digest of the layers of the last mount or remount, and since when they have been in use, in ms since the epoch; 0: since the first mount. */
   readonly stack?: { readonly layers: string; readonly sinceMs: number } | undefined
 }
 
 export const NOTHING_KEPT: KeptIdentity = { fileSystems: [] }
 
-/** What is kept in the directory `dirFd`, and whether it is an earlier version's; a missing or damaged file says nothing. */
+/** Reads the file in the directory `dirFd`; `isOld` means an earlier version wrote it. A missing or damaged file counts as empty. */
 export async function readIdentityFile(dirFd: number): Promise<{ kept: KeptIdentity; isOld: boolean }> {
-  // Where both are there a crash has come before the old one was removed, or an earlier version has run since.
+  // If both files exist, a crash happened before the old one was removed, or an earlier version has run since.
   const old = await readOldFile(dirFd)
   if (old !== undefined) return { kept: old, isOld: true }
   const records = await readRecordFile(dirFd, NAME, KIND, MAX_BYTES)
@@ -62,7 +62,7 @@ async function readOldFile(dirFd: number): Promise<KeptIdentity | undefined> {
   return kept
 }
 
-/** Puts the file into its place by one rename, durably; then that of an earlier version is removed. */
+/** Replaces the file by one rename, durably, and then removes the file of an earlier version. */
 export async function writeIdentityFile(dirFd: number, kept: KeptIdentity): Promise<void> {
   await writeRecordFile(dirFd, NAME, KIND, [Buffer.from(JSON.stringify(kept))])
   await takeOver(dirFd, OLD_NAME, async () => undefined)

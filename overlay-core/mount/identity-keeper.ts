@@ -11,16 +11,16 @@ import { numberFileSystems, type UnnumberedFileSystem } from './numbering.ts'
 
 type Read = Awaited<ReturnType<typeof readIdentityFile>>
 
-/** What an overlay remembers so that its objects keep their identities whatever layers it has: on disk where it has a place for that. */
+/** Remembers what keeps the identities of objects stable when the layers of an overlay change; on disk if it has a directory for that. */
 export class IdentityKeeper {
   readonly #dirFd: number | undefined
-  /** Of this process alone. */
+  /** Identifies this process. */
   readonly session: string
-  /** What was read of disks, by device and mount: for remounts. */
+  /** The marks that were read from disks, by device and mount, for remounts. */
   readonly exactMarks = new Map<string, string | undefined>()
   #kept: KeptIdentity
   #written: string
-  /** What is kept is in the form of an earlier version. */
+  /** Whether the file has the format of an earlier version. */
   #isOld: boolean
 
   private constructor(dirFd: number | undefined, { kept, isOld }: Read, session: Uint8Array) {
@@ -31,37 +31,37 @@ export class IdentityKeeper {
     this.#isOld = isOld
   }
 
-  /** @param dirFd where the file lies, stays open and the caller's; undefined to remember in memory only */
+  /** @param dirFd the directory of the file, which the caller keeps open; undefined to remember in memory only */
   static async open(dirFd: number | undefined, session: Uint8Array): Promise<IdentityKeeper> {
     const read = dirFd === undefined ? { kept: NOTHING_KEPT, isOld: false } : await readIdentityFile(dirFd)
     return new IdentityKeeper(dirFd, read, session)
   }
 
-  /** The number of each file system, by device. */
+  /** Returns the number of each file system, by device. */
   number(present: readonly UnnumberedFileSystem[]): ReadonlyMap<string, number> {
     const { numbers, known } = numberFileSystems(this.#kept.fileSystems, present)
     this.#kept = { ...this.#kept, fileSystems: known }
     return numbers
   }
 
-  /** All file systems that were ever part of the overlay, as far as they are remembered. */
+  /** All remembered file systems that hold layers of the overlay, or held them earlier. */
   get fileSystems(): readonly KnownFileSystem[] {
     return this.#kept.fileSystems
   }
 
-  /** Whether the number goes into generations (`KnownFileSystem.salted`). */
+  /** Whether generations include the number (`KnownFileSystem.salted`). */
   isSalted(number: number): boolean {
     return this.#kept.fileSystems.some((entry) => entry.index === number && entry.salted)
   }
 
-  /** Notes of which file systems the index holds hard links: the others of a UUID have none in it. */
+  /** Records which file systems have hard links in the index. Other file systems with the same UUID have none in it. */
   noteIndexed(uuid: string, numbers: ReadonlySet<number>): void {
     this.#change((entry) =>
       entry.uuid === uuid ? { ...entry, indexed: numbers.has(entry.index) || undefined } : entry,
     )
   }
 
-  /** Notes that copies of objects in the file system `number` bear no identity from now on. */
+  /** Records that copies of objects in the file system `number` carry no identity from now on. */
   noteUnmarked(number: number): void {
     this.#change((entry) => (entry.index === number ? { ...entry, marked: undefined } : entry))
   }
@@ -70,14 +70,14 @@ export class IdentityKeeper {
     this.#kept = { ...this.#kept, fileSystems: this.#kept.fileSystems.map(change) }
   }
 
-  /** The uuid of an overlay that has no upper to keep it: as kept, else `first`. */
+  /** The UUID of an overlay that has no upper to store it: the remembered one, otherwise `first`. */
   uuid(first: Uint8Array): Uint8Array {
     const uuid = this.#kept.uuid ?? Buffer.from(first).toString('hex')
     this.#kept = { ...this.#kept, uuid }
     return new Uint8Array(Buffer.from(uuid, 'hex'))
   }
 
-  /** The identity of the root of an overlay without upper: as kept, else `first`. */
+  /** The identity of the root of an overlay without an upper: the remembered one, otherwise `first`. */
   root(first: Identity): Identity {
     const { key, generation, fileIdHi, fileIdLo } = this.#kept.root ?? first
     const root = { key, generation, fileIdHi, fileIdLo }
@@ -85,7 +85,7 @@ export class IdentityKeeper {
     return root
   }
 
-  /** Since when the overlay has had the layers with this digest, in ms of the epoch: `nowMs` when it had others before, 0 since ever. */
+  /** Since when the overlay has had the layers with this digest, in ms since the epoch: `nowMs` if they have changed, 0 if they never did. */
   stackSinceMs(layers: string, nowMs: number): number {
     const { stack } = this.#kept
     if (stack?.layers === layers) return stack.sinceMs
@@ -94,7 +94,7 @@ export class IdentityKeeper {
     return sinceMs
   }
 
-  /** Makes what is new durable: before any object is shown by it. */
+  /** Makes changes durable. Must be called before any object is shown with an identity that depends on them. */
   async save(): Promise<void> {
     const text = JSON.stringify(this.#kept)
     const isNew = text !== this.#written
@@ -102,7 +102,7 @@ export class IdentityKeeper {
     try {
       if (this.#dirFd !== undefined) await writeIdentityFile(this.#dirFd, this.#kept)
     } catch (error) {
-      // The same as before stays where it is until there is room for its new form.
+      // The old file holds the same data and stays until there is space for its new format.
       if (isNew || !isErrno(error, 'ENOSPC', 'EDQUOT', 'EROFS')) throw error
       return
     }

@@ -7,11 +7,11 @@ const EROFS = 0xe0f5e1e2
 const ISO9660 = 0x9660
 const EXT4 = 0xef53
 
-/** File systems that nobody can change: an image is known by what is in it. */
+/** Read-only file systems, whose images are recognized by their content. */
 export const IMAGES: ReadonlySet<number> = new Set([SQUASHFS, EROFS, ISO9660])
 
 const MIB = 1024 * 1024
-/** An image of so much is read as a whole; of a larger one the beginning, the end and places between, where the tables of its files are. */
+/** Images up to this size are read completely; of larger ones the start, the end and samples in between, which contain the tables of the files. */
 const WHOLE_BYTES = 32 * MIB
 const BEGIN_BYTES = 8 * MIB
 const END_BYTES = 16 * MIB
@@ -20,8 +20,8 @@ const PLACE_BYTES = 4096
 const STEP_BYTES = MIB
 
 /**
- * What a file system on a disk is known by besides its UUID, which copies and images made with the same options share: an image by its content, ext4 by the
- * time and the random number that it was made with. Undefined where there is no such thing or the disk may not be read.
+ * Distinguishes a file system on a disk from others with the same UUID, such as copies, or images made with the same options: an image by its
+ * content, ext4 by its creation time and hash seed. Undefined for other file systems, or if this process may not read the disk.
  */
 export async function markOnDisk(type: number, major: number, minor: number): Promise<string | undefined> {
   if (!IMAGES.has(type) && type !== EXT4) return undefined
@@ -36,14 +36,14 @@ export async function markOnDisk(type: number, major: number, minor: number): Pr
   }
 }
 
-/** `s_mkfs_time` and `s_hash_seed`. */
+/** Built from `s_mkfs_time` and `s_hash_seed`. */
 async function markOfExt4(device: BlockDevice): Promise<string | undefined> {
   const block = Buffer.from(await device.read(1024, 1024))
   if (block.length < 1024 || block.readUInt16LE(0x38) !== EXT4) return undefined
   return `made:${block.readUInt32LE(0x108)}:${block.toString('hex', 0xec, 0xec + 16)}`
 }
 
-/** How long the image is, as its first block says. */
+/** The length of the image according to its superblock. */
 async function imageBytes(type: number, device: BlockDevice): Promise<number | undefined> {
   if (type === SQUASHFS) {
     const block = Buffer.from(await device.read(0, 96))
@@ -75,7 +75,7 @@ async function digestOf(device: BlockDevice, size: number): Promise<string> {
   return hash.digest('hex')
 }
 
-/** A piece at a time, as hashing holds up everything else. */
+/** Reads and hashes in small pieces, because hashing blocks the event loop. */
 async function addRange(hash: Hash, device: BlockDevice, from: number, length: number): Promise<void> {
   for (let at = from; at < from + length; at += STEP_BYTES) {
     hash.update(await device.read(at, Math.min(STEP_BYTES, from + length - at)))

@@ -5,24 +5,24 @@ import { type FileSystem, hexOf, isPartOf } from './file-systems.ts'
 import type { KnownFileSystem } from './identity-file.ts'
 import type { IdentityKeeper } from './identity-keeper.ts'
 
-/** A lower of the stack, and what it lies on. */
+/** A lower of the stack, and the file system it is on. */
 export interface TrustedLayer {
   readonly layer: Layer
   readonly path: string
   readonly fileSystem: FileSystem
 }
 
-/** Where the UUID stands in the names of index entries, in hex digits. */
+/** The position of the UUID in the names of index entries, in hex digits. */
 const UUID_AT = 10
 const UUID_DIGITS = 32
 
 /**
- * Decides for each of the `fresh` among `lowers` whether its hard links are joined in the index and its origins are followed: only while nothing else can be
- * meant by UUID and file handle (as ovl_lower_uuid_ok and ovl_get_fsid in fs/overlayfs/super.c, and beyond them when one file system has taken the place of
- * another). The others keep what was decided for them.
+ * Decides for each of the `fresh` layers among `lowers` whether the index joins its hard links and whether its origins are followed. Both happen only
+ * while UUID and file handle are unambiguous (as in ovl_lower_uuid_ok and ovl_get_fsid in fs/overlayfs/super.c; in addition, this detects that one
+ * file system has replaced another). For other layers the earlier decision stands.
  *
  * @param index the index directory; undefined with index=off
- * @returns what follows from that, in sentences for who runs the server
+ * @returns the consequences, as sentences for the administrator
  */
 export async function decideTrust(
   lowers: readonly TrustedLayer[],
@@ -56,7 +56,7 @@ function noteJoined(lowers: readonly TrustedLayer[], keeper: IdentityKeeper): vo
   }
 }
 
-/** Why the index could take links in a lower for those of another file system, or has no names for them. */
+/** Why the index could confuse links in a lower with those of another file system, or cannot name them. */
 type Reason = 'no uuid' | 'shared uuid' | 'no handles' | 'replaced'
 
 async function whyNot(
@@ -74,12 +74,12 @@ async function whyNot(
   if (!uuidsInIndex.has(uuid.padStart(UUID_DIGITS, '0'))) return undefined
   const own = keeper.fileSystems.find(({ index }) => index === layer.fsIndex)
   if (own?.indexed) return undefined
-  // Earlier versions did not note whose links the index holds.
+  // Earlier versions did not record whose links the index contains.
   const noted = keeper.fileSystems.some((entry) => entry.uuid === uuid && entry.indexed)
   return foreignTo(lower, keeper).some(({ indexed }) => indexed || !noted) ? 'replaced' : undefined
 }
 
-/** The other file systems that the overlay has ever had under the UUID of this one. */
+/** The other file systems with the same UUID that the overlay has ever had. */
 function foreignTo({ layer, fileSystem }: TrustedLayer, keeper: IdentityKeeper): KnownFileSystem[] {
   const uuid = hexOf(layer.fsUuid)
   return keeper.fileSystems.filter(

@@ -1,37 +1,37 @@
 import type { FileSystemStat } from '../sys/stat.ts'
 import type { KnownFileSystem } from './identity-file.ts'
 
-/** File ids have room for so many file systems. */
+/** File ids have space for this many file systems. */
 const MOST = 256
-/** So many places of a file system are remembered. */
+/** The maximum number of marks remembered for each file system. */
 const MOST_MARKS = 32
 
-/** A file system that is to get its number. */
+/** A file system to be numbered. */
 export interface UnnumberedFileSystem {
-  /** Device number, as text. */
+  /** The device number, as text. */
   readonly device: string
-  /** Hex; empty where it has none. */
+  /** The UUID in hex; empty if the file system has none. */
   readonly uuid: string
-  /** What earlier versions took for its UUID, if something else. */
+  /** What earlier versions took for its UUID, if different. */
   readonly formerUuid?: string
   readonly marks: readonly string[]
-  /** A mark that no other file system has, and that it never loses; undefined where nothing like that is known. */
+  /** A mark that is unique to this file system and never changes; undefined if there is none. */
   readonly exact?: string | undefined
 }
 
-/** What holds of one that had no number before. */
+/** The flags of a file system that had no number before. */
 const FRESH = { marked: true, salted: true }
 
-/** What every exact mark begins with. */
+/** The prefix of every exact mark. */
 const EXACT = '='
 
-/** The exact mark that says `text`. */
+/** The exact mark with the content `text`. */
 export function exactMark(text: string): string {
   return EXACT + text
 }
 
 /**
- * What a file system without a UUID is known by, through one layer on it: an image by its content, any other by where it is mounted.
+ * A mark by which a file system without a UUID is recognized, taken from one layer on it: the content of an image, or the path of any other.
  * `root` is the layer's root directory.
  */
 export function markOf(path: string, fileSystem: FileSystemStat, root: { readonly mtime: { sec: number } }): string {
@@ -42,11 +42,12 @@ export function markOf(path: string, fileSystem: FileSystemStat, root: { readonl
 }
 
 /**
- * Numbers the file systems `present` by what is known of earlier mounts, so that one keeps its number for ever, in whatever order and
- * company its layers are. The number is part of every key and file id.
+ * Numbers the file systems `present`. Remembered file systems keep their numbers for ever, whatever other layers the overlay has and in
+ * whatever order. The number is part of every key and file id.
  *
- * A file system is known by its UUID; where it has none, or another one present has the same (a clone), also by one of its marks. Returns the numbers by
- * device, and all that is known then, used last first; when there are too many, the one not used for longest gives its number away.
+ * A file system is recognized by its UUID. If it has none, or another one present has the same (a clone), one of its marks must match as well.
+ * Returns the numbers by device, and all known file systems, the most recently used first. If there are too many, the least recently used
+ * one loses its number.
  */
 export function numberFileSystems(
   known: readonly KnownFileSystem[],
@@ -76,7 +77,7 @@ export function numberFileSystems(
   function freeIndex(): number {
     const taken = new Set([...used, ...rest].map(({ index }) => index))
     for (let index = 0; index < MOST; index++) if (!taken.has(index)) return index
-    // More than 256 file systems at once share the last number: their file ids may then be the same.
+    // More than 256 file systems at once share the last number, so their file ids may collide.
     return rest.pop()?.index ?? MOST - 1
   }
 }
@@ -85,7 +86,7 @@ function needsMark({ uuid, device }: UnnumberedFileSystem, present: readonly Unn
   return uuid === '' || present.some((other) => other.uuid === uuid && other.device !== device)
 }
 
-/** One that is known by an exact mark is no other one, whatever else they have in common; where several are, it is the one with the most marks. */
+/** An exact mark overrides everything else the file systems have in common. If several match it, the one with the most common marks wins. */
 function findKnown(known: readonly KnownFileSystem[], fileSystem: UnnumberedFileSystem, byMark: boolean): number {
   const { uuid, formerUuid, marks, exact } = fileSystem
   const common = (entry: KnownFileSystem) => entry.marks.filter((mark) => marks.includes(mark)).length
@@ -94,7 +95,7 @@ function findKnown(known: readonly KnownFileSystem[], fileSystem: UnnumberedFile
   const same = known.filter((entry) => entry.uuid === uuid)
   const surely = exact === undefined ? undefined : best(same.filter((entry) => entry.marks.includes(exact)))
   if (surely) return known.indexOf(surely)
-  // Where there is a UUID, it may be that the exact mark cannot be read this time.
+  // The exact mark of a file system with a UUID may be unreadable this time.
   const mayBe = (entry: KnownFileSystem) => !entry.marks.some((mark) => mark.startsWith(EXACT))
   const others = exact === undefined && uuid !== '' ? same : same.filter(mayBe)
   const [alone] = others

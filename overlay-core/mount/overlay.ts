@@ -41,7 +41,7 @@ import { getxattr, listxattr, removexattr, setxattr } from '../operations/xattr.
 import { statfsOf } from './statfs.ts'
 import { flush, letGo, type Mounting } from './unmount.ts'
 
-/** The overlay as adapters use it: checks that it is mounted and that the caller may, then hands on, inside the barrier, with objects of the present stack. */
+/** The overlay for adapters. Checks that it is mounted and what the caller may do, then runs each call inside the barrier on objects of the present stack. */
 export class MountedOverlay implements Overlay {
   readonly root: Inode
   readonly uuid: Uint8Array
@@ -319,7 +319,7 @@ export class MountedOverlay implements Overlay {
     return sb.durability.commitNames(sb, changed)
   }
 
-  /** Of objects that a remount has come between. */
+  /** Commits objects whose commit was interrupted by a remount. */
   async #commitAgain(objects: readonly OvlInode[]): Promise<void> {
     for (const object of objects) await bestEffort(() => revalidateInode(this.#sb, object))
     await this.#sb.durability.commitNames(this.#sb, objects)
@@ -336,7 +336,7 @@ export class MountedOverlay implements Overlay {
       this.#enter()
       return this.#mounting.remount(options)
     })
-    // Whoever asked hears of a failure; the next one starts afresh.
+    // The caller learns about a failure; it must not affect the next remount.
     this.#remounting = turn.catch(() => undefined)
     await turn
   }
@@ -352,7 +352,7 @@ export class MountedOverlay implements Overlay {
     if (!this.#mounted) throw new OverlayError('ESTALE', 'overlay')
   }
 
-  /** Runs `work` inside the barrier, with `inode` as it is in the present stack: at once where that is possible. */
+  /** Runs `work` inside the barrier, with `inode` as it is in the present stack; immediately if possible. */
   #on<T>(inode: Inode, work: (object: OvlInode) => MaybePromise<T>): MaybePromise<T> {
     this.#enter()
     const sb = this.#sb

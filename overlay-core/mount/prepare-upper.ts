@@ -22,13 +22,13 @@ import { deviceFormat } from '../whiteouts/device-format.ts'
 import { fileFormat, whiteoutFor } from '../whiteouts/file-format.ts'
 import { chooseFormat, recordFiles, recordsFiles } from '../whiteouts/format-record.ts'
 
-/** What makes an upper usable: its work directory, and how marks are kept on its storage. */
+/** What makes an upper usable: its work directory, and how its storage holds marks. */
 export type PreparedUpper = Pick<
   SuperBlock,
   'work' | 'indexDir' | 'storage' | 'notices' | 'intents' | 'protocolData' | 'xattrStore'
 >
 
-/** Of an overlay without upper. */
+/** For an overlay without an upper. */
 export const NO_UPPER: PreparedUpper = {
   work: undefined,
   indexDir: undefined,
@@ -39,22 +39,22 @@ export const NO_UPPER: PreparedUpper = {
   xattrStore: diskXattrs,
 }
 
-/** What `prepareUpper` takes from the mount. */
+/** The inputs of `prepareUpper`. */
 export interface UpperContext {
   readonly descriptors: Descriptors
   readonly overlayXattrs: XattrNames
-  /** The server may give objects away. */
+  /** Whether the server may change the owner of objects. */
   readonly privileged: boolean
   readonly newProtocolDataId: (lengthBytes: number) => Uint8Array
-  /** Takes what has to be closed again if the mount fails. */
+  /** Resources to close if the mount fails. */
   readonly opened: DisposableStack
 }
 
 /**
- * Makes the directories of the workdir, sets right what a crash left in the upper, empties the work directory, tries out what the storage
- * can do, and gives the layer the form of marks that was recorded or is chosen now.
+ * Creates the directories of the workdir, repairs what a crash left in the upper, empties the work directory, probes the abilities of the
+ * storage, and chooses the format of marks: the recorded one if there is one.
  *
- * @throws OptionError the storage cannot hold the marks in the form that is asked for
+ * @throws OptionError the storage cannot hold marks in the requested format
  */
 export async function prepareUpper(
   options: MountOptions,
@@ -82,7 +82,7 @@ export async function prepareUpper(
   const storage = sidecar ? withSidecar(found, sidecar) : found
   const xattrStore = sidecar ?? diskXattrs
   opened.defer(() => xattrStore.close())
-  // Where an object has but one name, as on FAT, its inode number is made up.
+  // A storage without hard links, such as FAT, has made-up inode numbers.
   if (!storage.links) layer.inodeNumbers = sidecar
   const indexContext = { descriptors, overlayXattrs, xattrStore }
   const indexDir = options.index && storage.links ? await openIndexDirectory(indexContext, workdir) : undefined
@@ -101,7 +101,7 @@ export async function prepareUpper(
   return { work, indexDir, storage, notices, intents, protocolData, xattrStore }
 }
 
-/** What of a storage counts when attributes are kept by name: those cannot follow two names that change places at once. */
+/** The abilities of a storage with the sidecar, which stores attributes by name and therefore cannot follow an exchange of two names. */
 function withSidecar(storage: Storage, sidecar: XattrSidecar): Storage {
   return { ...storage, exchange: false, owners: storage.owners && !sidecar.keepsOwners }
 }
@@ -116,7 +116,7 @@ async function exists(dirFd: number, name: string): Promise<boolean> {
   }
 }
 
-/** Nothing may be passed on to temporary objects but what the core gives them: no ACL, no group (ovl_workdir_create). */
+/** Temporary objects must inherit nothing, neither an ACL nor a group (ovl_workdir_create). */
 async function clearInheritance(workFd: number): Promise<void> {
   for (const acl of [ACL_ACCESS, ACL_DEFAULT]) {
     try {
@@ -128,7 +128,7 @@ async function clearInheritance(workFd: number): Promise<void> {
   if (statxFd(workFd).mode !== 0o700) await chmodAt(workFd, '', 0o700)
 }
 
-/** What a file system can do on which an overlay has lived in the kernel's form. */
+/** The abilities of a file system that has held an overlay in the kernel's format. */
 export const KERNEL_FORM: Storage = {
   noReplace: RENAME_NOREPLACE,
   exchange: true,
@@ -146,7 +146,7 @@ async function hasNoBlocks(fd: number): Promise<boolean> {
   return blocks > 0 && blocksAvailable === 0
 }
 
-/** @param presumed what the storage can do by what was written on it before, for when there is no room to try it out */
+/** @param presumed the abilities according to earlier records, used if there is no space to probe the storage */
 async function lookAtStorage(
   workFd: number,
   xattrs: XattrNames,

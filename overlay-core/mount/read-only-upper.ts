@@ -14,13 +14,14 @@ import { fileFormat } from '../whiteouts/file-format.ts'
 import { recordsFiles } from '../whiteouts/format-record.ts'
 import { KERNEL_FORM, type PreparedUpper, prepareUpper, type UpperContext } from './prepare-upper.ts'
 
-/** What a file system answers that takes nothing for now. */
+/** The errors of a file system that currently accepts no writes. */
 export const UNWRITABLE = ['ENOSPC', 'EDQUOT', 'EROFS'] as const
 
 /**
- * As `prepareUpper`; an upper that cannot be written to now, as its file system is full or read-only, is served read-only, and a notice says so.
+ * Like `prepareUpper`, but if the upper cannot be written now because its file system is full or read-only, the overlay is served read-only, and
+ * a notice says so.
  *
- * @throws OptionError as `prepareUpper`
+ * @throws OptionError like `prepareUpper`
  */
 export async function prepareUpperOrServe(
   options: MountOptions,
@@ -69,7 +70,7 @@ async function serveReadOnly(
 /** Nothing is written to this storage, so only `owners` matters. */
 const OWNERS_ASIDE: Storage = { ...KERNEL_FORM, owners: false }
 
-/** Opens the attributes that are stored by name, if any, and uses the inode numbers among them for the layer. */
+/** Opens the sidecar if there is one, and uses its inode numbers for the layer. */
 async function existingSidecar(
   layer: Layer,
   workdir: Real,
@@ -82,7 +83,7 @@ async function existingSidecar(
   return sidecar
 }
 
-/** The index, which tells where hard links were copied to; undefined when there never was one. */
+/** Opens the index, which records the copies of hard links; undefined if it was never created. */
 async function existingIndex({ descriptors }: UpperContext, layer: Layer, workdir: Real): Promise<Real | undefined> {
   try {
     return await openWorkDirectory(descriptors, layer, workdir, 'index')

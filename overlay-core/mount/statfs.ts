@@ -1,7 +1,7 @@
 import type { StatFs } from '../api/types.ts'
 import { statfsFd } from '../sys/stat.ts'
 
-/** What the file system of the directory `fd` has and has left. */
+/** The size and the free space of the file system of the directory `fd`. */
 export async function statfsOf(fd: number): Promise<StatFs> {
   const stat = await statfsFd(fd)
   return {

@@ -6,20 +6,20 @@ import { HandleLog } from './handle-log.ts'
 import { copyOldHandles } from './old-handle-log.ts'
 
 const NAME = 'handles.log'
-/** Of earlier versions. */
+/** The name that earlier versions used. */
 const OLD_NAME = 'handles'
 const COPY_BYTES = 256 * 1024
 
-/** The names of the log in its directory. */
+/** The names that the log can have in its directory. */
 export const HANDLE_FILE_NAMES: readonly string[] = [...logFileNames(NAME), ...logFileNames(OLD_NAME)]
 
-/** A log of handles with its file: in the workdir, in a directory that the server names, or nameless and as short-lived as the process. */
+/** A log of handles and its file: in the workdir, in a directory that the server names, or in a nameless file that ends with the process. */
 export class HandleFile {
   readonly log: HandleLog
-  /** The directory that it lies in, or goes on from, for what else must survive a restart; undefined for a nameless log. */
+  /** The directory of the log, or of the log that it continues, for other data that must survive a restart; undefined for a nameless log. */
   readonly directoryFd: number | undefined
   readonly #file: LogFile
-  /** The descriptor that claims the directory, closed with the log. */
+  /** A descriptor that claims the directory; it is closed with the log. */
   #claimFd = -1
   #open = true
 
@@ -29,7 +29,7 @@ export class HandleFile {
     this.directoryFd = directoryFd
   }
 
-  /** Opens or makes the log in the directory `dirFd`, which stays open and the caller's. What an earlier version has left there is taken over. */
+  /** Opens or creates the log in the directory `dirFd`, which the caller keeps open. Takes over the log of an earlier version. */
   static async in(dirFd: number): Promise<HandleFile> {
     const handles = await HandleFile.#around(await LogFile.in(dirFd, NAME), dirFd)
     const { log } = handles
@@ -42,7 +42,7 @@ export class HandleFile {
   }
 
   /**
-   * As `in`, where nothing can be written: what the log says is read, what is noted from now on ends with the process.
+   * Like `in`, for a directory that cannot be written: existing records are read, and new ones end with the process.
    */
   static async copyOf(dirFd: number, directories: readonly string[]): Promise<HandleFile> {
     const file = await LogFile.nameless(directories)
@@ -56,7 +56,7 @@ export class HandleFile {
     )
   }
 
-  /** For a directory by its path, which is claimed; undefined when another process has its log there now. `open` gets its descriptor. */
+  /** Opens the log in a directory given by path and claims it; undefined if another process is using it. `open` receives the directory's descriptor. */
   static async claim(directory: string, open: (dirFd: number) => Promise<HandleFile>): Promise<HandleFile | undefined> {
     const dirFd = await openRoot(directory)
     try {
@@ -75,7 +75,7 @@ export class HandleFile {
     }
   }
 
-  /** A log without a name, on the file system of the first of `directories` that takes one. */
+  /** Creates a log without a name, on the file system of the first of `directories` that accepts one. */
   static async nameless(directories: readonly string[]): Promise<HandleFile> {
     return await HandleFile.#around(await LogFile.nameless(directories), undefined)
   }

@@ -1,9 +1,9 @@
 import type { Dentry } from './dentry.ts'
 
-/** How many dentries are taken out of a list that is given up, between two turns of the event loop. */
+/** The number of dentries that `dissolve` removes in one turn of the event loop. */
 const AT_ONCE = 2000
 
-/** Dentries by the time of their last use, chained by fields of their own: nothing has to grow, or be looked up, when one comes or goes. */
+/** Dentries in the order of their last use, linked through their own fields, so that adding or removing one needs no allocation and no search. */
 export class LeafList {
   #oldest: Dentry | undefined
   #newest: Dentry | undefined
@@ -21,7 +21,7 @@ export class LeafList {
     return dentry.list === this
   }
 
-  /** Makes it the newest one, whether it was in the list or not. */
+  /** Makes the dentry the newest one, whether or not it was in the list. */
   add(dentry: Dentry): void {
     if (this.#newest === dentry) return
     this.delete(dentry)
@@ -46,7 +46,7 @@ export class LeafList {
     this.#size--
   }
 
-  /** Takes all out, in turns: one that is still held by somebody must not hold the others. */
+  /** Unlinks all dentries in turns, so that a dentry still in use does not keep the others in memory. */
   dissolve(): void {
     for (let left = AT_ONCE; left > 0 && this.#oldest !== undefined; left--) this.delete(this.#oldest)
     if (this.#oldest !== undefined) setImmediate(() => this.dissolve())

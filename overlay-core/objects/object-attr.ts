@@ -3,7 +3,7 @@ import type { AccessAcl } from '../layer/acl.ts'
 import type { Stat } from '../sys/stat.ts'
 import type { CheckedAttr } from './permission.ts'
 
-/** What does not come from the real object, or not from it alone. */
+/** Attributes that do not come, or do not only come, from the real object. */
 export interface AttrSource extends Ownership {
   readonly nlink: number
   readonly rdevMajor: number
@@ -12,7 +12,7 @@ export interface AttrSource extends Ownership {
   readonly acl: AccessAcl | undefined
 }
 
-/** The object that attributes are of: what of them never changes. */
+/** The object that attributes belong to, and its constant attributes. */
 interface Subject {
   readonly type: FileType
   readonly fileIdHi: number
@@ -22,8 +22,8 @@ interface Subject {
 const MINORS = 2 ** 20
 
 /**
- * Attributes as they are remembered, one set for each cached object: numbers only, as times kept as objects would take more room than all the
- * rest. For those who look it is an `Attr` like any other.
+ * The attributes cached for an object. They are stored as plain numbers, because times as objects would need more memory than everything else.
+ * Readers see an ordinary `Attr`.
  */
 export class ObjectAttr implements CheckedAttr {
   readonly mode: number
@@ -42,7 +42,7 @@ export class ObjectAttr implements CheckedAttr {
   readonly #ctimeSec: number
   readonly #ctimeNsec: number
   readonly #btimeSec: number
-  /** -1: the file system keeps no creation time. */
+  /** -1 if the file system stores no creation time. */
   readonly #btimeNsec: number
 
   constructor(of: Subject, { size, blocks, atime, mtime, btime }: Stat, source: AttrSource) {
@@ -102,7 +102,7 @@ export class ObjectAttr implements CheckedAttr {
   }
 }
 
-/** A copy that owns all its fields, for those who change some. */
+/** Returns a copy with its own fields, which the caller may change. */
 export function ownAttr(attr: CheckedAttr): CheckedAttr {
   const { type, mode, nlink, uid, gid, size, blocks, rdevMajor, rdevMinor, fileIdHi, fileIdLo } = attr
   const { atime, mtime, ctime, btime, acl } = attr

@@ -4,14 +4,14 @@ import { loopBudget } from '../base/loop-turn.ts'
 import { pread } from '../sys/data.ts'
 import type { HandleLog, HandleRecord } from './handle-log.ts'
 
-/** The first bytes of a log of handles as earlier versions wrote it. */
+/** The first bytes of a handle log of earlier versions. */
 const MAGIC = Buffer.from('OVLHND01')
 /** crc32 · name length (16 bits) · kind (8) · 0 (8) · key · generation (32) · directory key · previous offset, all little endian; then the name. */
 const HEADER_BYTES = 36
 const GONE = 2
 const CHUNK_BYTES = 1024 * 1024
 
-/** Notes in `log` what such a log, in the file `fd`, tells, up to where it is torn. */
+/** Copies the records of such a log, in the file `fd`, to `log`, up to the first torn one. */
 export async function copyOldHandles(fd: number, sizeBytes: number, log: HandleLog): Promise<void> {
   const buffer = Buffer.alloc(CHUNK_BYTES)
   const start = buffer.subarray(0, await pread(fd, buffer, 0, MAGIC.length, 0))
@@ -21,12 +21,12 @@ export async function copyOldHandles(fd: number, sizeBytes: number, log: HandleL
     const taken = await copyRecords(buffer.subarray(0, read), log)
     if (taken === 0) return
     position += taken
-    // Memory has a bound; of an error the sync at the end tells, where there is one.
+    // Flushing bounds the memory. If there is a final sync, it reports errors.
     await bestEffort(() => log.flushed())
   }
 }
 
-/** Returns how many bytes the whole records at the start of `bytes` take. */
+/** Returns the length in bytes of the intact records at the start of `bytes`. */
 async function copyRecords(bytes: Buffer, log: HandleLog): Promise<number> {
   for (let at = 0; ; ) {
     const record = decode(bytes, at)

@@ -1,7 +1,7 @@
 import type { Name } from '../api/types.ts'
 import type { OvlInode } from './dentry.ts'
 
-/** Deeper than any path that a caller can walk; ends a walk over links that a bug has closed into a circle. */
+/** Deeper than any path that a caller can walk; stops a walk if a bug has linked the parents in a loop. */
 const DEEPEST = 4096
 
 /** @see Overlay.paths */

@@ -23,17 +23,17 @@ import { removeXattr, setXattr } from '../sys/xattr.ts'
 const SETGID = 0o2000
 const SETS = 0o7000
 
-/** Whether this is the name of an attribute that holds an ACL. */
+/** Whether the attribute `name` holds an ACL. */
 export function isAcl(name: string): boolean {
   return name === ACL_ACCESS || name === ACL_DEFAULT
 }
 
 /**
- * Sets an ACL from the value of its attribute, or removes it (`value` undefined, or without entries). The access ACL changes the mode; setgid
- * goes when the caller is not in the group.
+ * Sets an ACL from the value of its attribute, or removes it (`value` is undefined or has no entries). The access ACL changes the mode; setgid
+ * is cleared if the caller is not in the group.
  *
- * @throws EPERM not the owner · EINVAL not an ACL · EACCES a default ACL for something else than a directory · EOPNOTSUPP a symlink,
- * or a file system without ACLs · ENODATA nothing to remove below
+ * @throws EPERM not the owner · EINVAL not an ACL · EACCES a default ACL on something other than a directory · EOPNOTSUPP a symlink,
+ * or a file system without ACLs · ENODATA the lower has no ACL to remove
  * @see fs/posix_acl.c set_posix_acl, fs/overlayfs/inode.c ovl_set_acl
  */
 export async function setAcl(
@@ -57,7 +57,7 @@ export async function setAcl(
   await sb.descriptors.run(async () => {
     const { acl, defaultAcl } = await loadRights(sb, inode)
     const present = name === ACL_ACCESS ? acl : defaultAcl
-    // The kernel takes setgid away first, which copies up, and asks for something to remove only below.
+    // The kernel first clears setgid, which copies up; only without that does it check whether the lower has an ACL to remove.
     const changesMode = name === ACL_ACCESS && keptMode(cred, attr) !== attr.mode
     if (entries.length === 0 && !present && !inode.upper && !changesMode) {
       throw new OverlayError('ENODATA', 'removexattr', name)
@@ -74,7 +74,7 @@ export async function setAcl(
   })
 }
 
-/** The mode without the setgid bit where the caller is not in the group. */
+/** The mode, without the setgid bit if the caller is not in the group. */
 function keptMode(cred: Cred, { mode, gid }: { readonly mode: number; readonly gid: number }): number {
   const foreign = cred.uid !== 0 && !inGroup(cred, gid)
   return mode & (foreign ? ~SETGID : ~0)

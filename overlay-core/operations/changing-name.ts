@@ -18,8 +18,8 @@ import type { SuperBlock } from '../objects/superblock.ts'
 import { utimesAt } from '../sys/attr.ts'
 
 /**
- * Runs `work`, which changes what `name` stands for in `dir`: with descriptors that stay open, under the lock, with the attributes of the directory from before, and tells
- * `changeInfo` of both.
+ * Runs `work`, which changes the object at `name` in `dir`, under the lock and with descriptors that stay open. `work` receives the attributes that
+ * the directory had before; `changeInfo` receives those before and after.
  */
 export function changingName<T>(
   sb: SuperBlock,
@@ -42,7 +42,7 @@ export function changingName<T>(
   )
 }
 
-/** Checks that a locked directory can be changed, and notes its attributes. */
+/** Checks that a locked directory can be changed, and records its attributes. */
 export function enterLocked(
   sb: SuperBlock,
   cred: Cred,
@@ -58,8 +58,8 @@ export function enterLocked(
 }
 
 /**
- * After a change in a locked directory. `before` are its attributes from then: should a copy-up of one of its files have put the old
- * time back just after the change, the change is given a time again.
+ * Ends a change in a locked directory. `before` are its attributes before the change. If a copy-up of one of its files restored the old
+ * time just after the change, the times are set again.
  */
 export function leaveLocked(
   sb: SuperBlock,
@@ -70,7 +70,7 @@ export function leaveLocked(
   dir.changed()
   return bestEffort(() =>
     after(getattr(sb, dir), (now) => {
-      // Where the times of change agree, nobody has put one back: they are the same as before because the file system's clock ticks slowly.
+      // If mtime and ctime are equal, no time was restored: they equal the time before because the clock of the file system ticks slowly.
       const { upper } = dir
       const putBack = upper && sameTime(now.mtime, before.mtime) && !sameTime(now.mtime, now.ctime)
       return after(putBack ? stampAgain(sb, dir, upper) : now, (last) => {
@@ -90,17 +90,17 @@ function sameTime(a: Time, b: Time): boolean {
   return a.sec === b.sec && a.nsec === b.nsec
 }
 
-/** A directory as it was when a change of one of its names began. */
+/** The state of a directory when a change of one of its names began. */
 export interface BeforeChange {
   readonly attr: Attr
   readonly timesKept: number
-  /** Whether no other change has overlapped so far. */
+  /** Whether no other change has overlapped with this one so far. */
   readonly alone: () => boolean
 }
 
 /**
- * As `leaveLocked`, for a change of one name beside changes of others (`RwLock.changing`): which of them a time put back by a copy-up was
- * meant to undo cannot be told, and attributes from before are honest only when there was no other.
+ * Like `leaveLocked`, for a change of one name that may run beside changes of other names (`RwLock.changing`). If a copy-up restored the times, it is
+ * unknown which change it was meant for, so they are set again. The attributes before are correct only if no other change overlapped.
  */
 export function leaveChanged(
   sb: SuperBlock,

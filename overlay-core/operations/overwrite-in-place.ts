@@ -17,10 +17,10 @@ import { FALLOC_FL_KEEP_SIZE, O_NOFOLLOW, O_RDWR } from '../sys/flags.ts'
 import { closeSync, openAt } from '../sys/open.ts'
 import { statxFd } from '../sys/stat.ts'
 
-/** Added to the name of a finished file in the work directory: the further name, there, of the file that is to get its content. */
+/** Suffix of the second name, in the work directory, of the file that receives the content; the first part is the name of the finished file. */
 const TARGET_SUFFIX = '.into'
 
-/** A finished file in the work directory, and where its content goes. */
+/** A finished file in the work directory, whose content is to be written into another file. */
 export interface OverwriteSource {
   readonly fd: number
   readonly temp: Name
@@ -28,17 +28,18 @@ export interface OverwriteSource {
   readonly mtime: Time | undefined
 }
 
-/** Whether all names of `inode` are to see what is put at one of them: it has several, and they share one upper object or will. */
+/** Whether all names of `inode` must see content written through one of them: it has several names, and they share one upper object or will. */
 export function hasOtherNames(inode: OvlInode, { nlink }: Attr): boolean {
   return nlink > 1 && (inode.upper !== undefined || inode.indexName !== undefined)
 }
 
 /**
- * Puts the content of a finished file into `inode`, which stays what it is, with all of its names. A rename could not do that, so it is written in place: whoever reads
- * meanwhile may see both contents mixed. A crash does not leave it so: both files stand in the work directory until all is written and on the disk, and the next mount writes it
- * again (`finishRefills`). The caller holds the lock of the name's directory.
+ * Writes the content of a finished file into `inode`, which keeps its identity and all its names. A rename could not do that, so the file is
+ * overwritten in place, and concurrent readers may see a mix of old and new content. A crash does not leave such a mix: both files have names in
+ * the work directory until everything is written and durable, and the next mount repeats the writing (`finishOverwrites`). The caller holds the
+ * lock of the name's directory.
  *
- * @throws ENOSPC | EDQUOT there is no room: nothing was changed · EIO
+ * @throws ENOSPC | EDQUOT there is not enough space, and nothing was changed · EIO
  */
 export async function overwriteInPlace(
   sb: SuperBlock,
@@ -68,7 +69,7 @@ export async function overwriteInPlace(
 
 interface Overwriting {
   readonly from: OverwriteSource
-  /** Of the target. */
+  /** The descriptor of the target. */
   readonly fd: number
   /** The target's attributes. */
   readonly now: Attr
@@ -85,7 +86,7 @@ async function overwriteLocked(
   await linkFd(fd, workFd, target)
   let begun = false
   try {
-    // First, so that there is no moment, and no crash after which, the new content has the powers of the old one.
+    // The mode changes first, so that the new content never has the privileges of the old one, not even after a crash.
     const mode = modeAfterWrite(cred, now)
     if (mode !== now.mode) await changeOwner(sb, inode, { fd, name: '' }, now, { mode })
     if (!sb.options.volatile) await toDisk(from.fd, fd)
@@ -103,8 +104,8 @@ async function overwriteLocked(
 }
 
 /**
- * The time that has to be set, if any. In a file that stays the same, the modification time is what tells contents of one size apart, so no two have the same: of a time that was
- * asked for the second counts, the rest is that of the writing.
+ * Returns the modification time to set, if any. While a file keeps its inode, only the modification time distinguishes contents of the same size,
+ * so it must differ from the one before. A requested time keeps its seconds; its nanoseconds are those of the writing.
  */
 function ownTime(before: Attr, asked: Time | undefined, written: Time): Time | undefined {
   const wanted = asked ? { sec: asked.sec, nsec: written.nsec } : written
@@ -112,13 +113,13 @@ function ownTime(before: Attr, asked: Time | undefined, written: Time): Time | u
   return wanted.nsec === 999_999_999 ? { sec: wanted.sec, nsec: 0 } : { sec: wanted.sec, nsec: wanted.nsec + 1 }
 }
 
-/** The disk failed in the middle: what is to be written stays, under a name that nobody removes, for the next mount to try again. */
+/** After the disk failed in the middle: keeps the content under a name that nobody removes, so that the next mount tries again. */
 async function leaveToMount(workFd: number, temp: Name, fresh: Name): Promise<void> {
   await bestEffort(() => renameAt(workFd, temp, workFd, fresh))
   await bestEffort(() => renameAt(workFd, `${temp}${TARGET_SUFFIX}`, workFd, `${fresh}${TARGET_SUFFIX}`))
 }
 
-/** Ends at mount what a crash has cut off. A target stands beside a finished file only while that is written into it. */
+/** Finishes at mount what a crash interrupted. A target exists beside a finished file only while that file is written into it. */
 export async function finishOverwrites(workFd: number): Promise<void> {
   for (const { name } of await readdirFd(workFd)) {
     if (!name.endsWith(TARGET_SUFFIX)) continue
@@ -148,13 +149,13 @@ async function finishRefill(workFd: number, temp: Name, target: number): Promise
   }
 }
 
-/** The finished content, and that it is to go into the other file, are on the disk before anything of that is overwritten. */
+/** Makes the finished content and the name of the target durable before the target is overwritten. */
 async function toDisk(from: number, target: number): Promise<void> {
   await fsync(from)
   await fsync(target)
 }
 
-/** Takes the room that the file will need more, so that a full disk shows before anything has been overwritten. */
+/** Allocates the additional space that the file needs, so that a full disk is noticed before anything is overwritten. */
 async function makeRoom(fd: number, from: number, to: number): Promise<void> {
   try {
     await fallocate(fd, FALLOC_FL_KEEP_SIZE, from, to - from)

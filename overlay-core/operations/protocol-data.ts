@@ -41,8 +41,8 @@ export async function setProtocolData(
 }
 
 /**
- * Puts a note on an upper object: into its attribute when small and there is room, else into the store. Returns what the attribute holds
- * now. What the store held before is the caller's to drop.
+ * Stores protocol data with an upper object: in its attribute if the data is small and there is space, otherwise in the store. Returns the new
+ * value of the attribute. The caller removes the data that the store held before.
  *
  * @throws ENOSPC
  */

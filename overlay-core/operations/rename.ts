@@ -35,20 +35,20 @@ interface NameIn {
   readonly name: Name
 }
 
-/** A rename whose names were looked up and whose rights were checked; the directories are locked. */
+/** A rename after both names were looked up and the permissions checked; the directories are locked. */
 interface Move {
   readonly from: NameIn
   readonly to: NameIn
   readonly source: OvlInode
   readonly target: OvlInode | undefined
   readonly exchange: boolean
-  /** The directories' attributes from before. */
+  /** The attributes of the directories before the rename. */
   readonly fromAttr: Attr
   readonly toAttr: Attr
 }
 
 /**
- * Moves a name. The lock of the overlay's shape is held when two directories are concerned, then both directories, ancestor first.
+ * Moves a name. Between two directories it holds the lock of the overlay's shape, and then the locks of both directories, ancestor first.
  *
  * @see fs/overlayfs/dir.c ovl_rename
  */
@@ -82,13 +82,13 @@ async function withBothLocked<T>(sb: SuperBlock, a: OvlInode, b: OvlInode, work:
   })
 }
 
-/** What of the objects is to be copied up for the move and takes long. A replaced one only when its index entry must count its names. */
+/** Returns the long copy-up that the move needs, if any. A replaced object is only copied up if its index entry must count its names. */
 function longCopyFor(sb: SuperBlock, { source, target, exchange }: Move): LongCopy | undefined {
   const counted = exchange || target?.indexName !== undefined
   return longCopyOf(sb, source) ?? (counted ? longCopyOf(sb, target) : undefined)
 }
 
-/** Whether `inode` is `ancestor` or lies below it. */
+/** Whether `inode` is `ancestor` or one of its descendants. */
 function isWithin(inode: OvlInode, ancestor: OvlInode): boolean {
   for (let at: OvlInode | undefined = inode; at; at = at.alias?.dir) if (at === ancestor) return true
   return false
@@ -98,7 +98,7 @@ async function renameLocked(sb: SuperBlock, move: Move, options: RenameOptions):
   const { from, to, source, target } = move
   const targetLock = target?.type === FileType.directory && !move.exchange ? target.dirLock : undefined
   await locked(targetLock, async () => {
-    // Before the copy-ups, which a refused rename does not make.
+    // This comes before the copy-ups, because a refused rename must not copy up.
     if (targetLock && target && !(await isEmptyLocked(sb, target)))
       throw new OverlayError('ENOTEMPTY', 'rename', to.name)
     await copyUp(sb, from.dir)
@@ -126,7 +126,7 @@ async function withNodesLocked(a: OvlInode, b: OvlInode | undefined, work: () =>
   await first.nodeLock.exclusive(() => second.nodeLock.exclusive(work))
 }
 
-/** Looks both names up and checks everything; undefined when there is nothing to do, as both name the same object. */
+/** Looks up both names and checks everything; undefined if there is nothing to do because both names belong to the same object. */
 async function prepare(
   sb: SuperBlock,
   cred: Cred,
@@ -171,13 +171,13 @@ function needSameKind(source: OvlInode, target: OvlInode, name: Name): void {
   if (!sourceDir && targetDir) throw new OverlayError('EISDIR', 'rename', name)
 }
 
-/** @throws EXDEV a directory with lowers can only move when redirects are written */
+/** @throws EXDEV the directory has lowers, and can only move if redirects are written */
 function needMovable(sb: SuperBlock, inode: OvlInode, name: Name): void {
   if (inode.type !== FileType.directory || inode.lowers.length === 0) return
   if (sb.options.redirectDir !== 'on') throw new OverlayError('EXDEV', 'rename', name)
 }
 
-/** What a directory needs on disk before it stands at another place: a redirect to its lowers, or opaqueness against strange ones. */
+/** Marks a directory for its new place: with a redirect to its lowers, or as opaque so that it does not merge with other lowers there. */
 async function markForMove(sb: SuperBlock, inode: OvlInode, from: NameIn, to: NameIn): Promise<void> {
   if (inode.hasOrigin || inode.lowers.length > 0) await setImpure(sb, to.dir.upper as Real)
   if (inode.metacopy) await setRedirect(sb, inode, from.name, from.dir === to.dir)
@@ -191,7 +191,7 @@ async function markForMove(sb: SuperBlock, inode: OvlInode, from: NameIn, to: Na
   }
 }
 
-/** Moves; when that fails, the objects are noted again where they still are. */
+/** Moves; if that fails, the objects are recorded again at their old names. */
 async function moveOrStay(sb: SuperBlock, move: Move): Promise<void> {
   try {
     await (move.exchange ? exchangeNames(sb, move) : moveName(sb, move))
@@ -231,7 +231,7 @@ async function moveName(sb: SuperBlock, move: Move): Promise<void> {
   await (target ? removingName(sb, target, to.dir, to.name, work) : work())
 }
 
-/** Moves the upper object; where a lower would show through at the old name, a whiteout appears there in the same step. */
+/** Moves the upper object. If a lower would become visible at the old name, the same system call puts a whiteout there. */
 async function moveUpper(sb: SuperBlock, move: Move): Promise<void> {
   const { from, to, source, target } = move
   const fromUpper = from.dir.upper as Real
@@ -246,8 +246,8 @@ async function moveUpper(sb: SuperBlock, move: Move): Promise<void> {
 }
 
 /**
- * Puts an empty opaque directory with the same attributes in the place of one that shows nothing but holds whiteouts, so that rename can
- * replace it (ovl_clear_empty). What is seen does not change.
+ * Replaces a directory that looks empty but contains whiteouts by an empty opaque directory with the same attributes, so that rename can
+ * replace it (ovl_clear_empty). Clients see no change.
  */
 async function clearUpperDir(sb: SuperBlock, parent: Real, name: Name, target: OvlInode): Promise<void> {
   const old = target.upper as Real
@@ -273,7 +273,7 @@ async function clearUpperDir(sb: SuperBlock, parent: Real, name: Name, target: O
   await clearWorkDir(sb, temp)
 }
 
-/** Gives a directory in the work directory what the upper directory `old` shows, and makes it opaque. */
+/** Gives a directory in the work directory the attributes of the upper directory `old`, and makes it opaque. */
 async function makeLike(sb: SuperBlock, old: Real, workFd: number, temp: Name): Promise<void> {
   const oldFd = await sb.descriptors.of(old)
   const { opaque, redirect, impure } = sb.overlayXattrs

@@ -83,7 +83,7 @@ export async function restore(
   )
 }
 
-/** Takes what the upper has at `name` away, by one system call, where a lower shows then. Nobody sees the name absent in between. */
+/** Removes the upper's object at `name` in one system call, so that a lower becomes visible. The name is never seen as absent. */
 async function dropUpperLocked(
   sb: SuperBlock,
   dir: OvlInode,
@@ -101,7 +101,7 @@ async function dropUpperLocked(
     return
   }
   if (!current || current.type === FileType.directory) throw new OverlayError('EISDIR', 'restore', name)
-  // Its names are one file: the lower's content under one of them would no longer be that.
+  // All names of a hard link share one file, so showing the lower's content at one of them would break the link.
   if (current.indexName !== undefined) throw new OverlayError('EMLINK', 'restore', name)
   await current.nodeLock.exclusive(() => dropObjectLocked(sb, dir, upper, name, current))
 }
@@ -121,7 +121,7 @@ async function dropObjectLocked(
   })
 }
 
-/** What is known of the name holds no longer: who asks has to wait for the lock of the directory. */
+/** Drops the cached state of the name, so that the next lookup waits for the lock of the directory. */
 function forgetAbsence(sb: SuperBlock, dir: OvlInode, name: Name): void {
   sb.dcache.remove(dir, name)
   sb.listings.drop(dir)

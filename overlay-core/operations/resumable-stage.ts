@@ -9,13 +9,13 @@ import { closeLater, closeSync, openAt } from '../sys/open.ts'
 import { startFile } from '../sys/staged-file.ts'
 import { statxFd } from '../sys/stat.ts'
 
-/** The directory in the workdir that holds staged files that outlive the process: each with its note, of which a mount of the kernel takes no notice. */
+/** The directory in the workdir with the staged files that outlive the process, and a note for each. The kernel's overlay ignores it. */
 export const RESUMABLE_DIRECTORY = 'uploads'
 const NOTE_SUFFIX = '.about'
 const MOST_NOTE_BYTES = 64 * 1024
 const NOTHING = new Uint8Array()
 
-/** A kept file as it lies there, open for reading and writing. */
+/** A resumable staged file, open for reading and writing. */
 export interface ResumableFile {
   readonly id: string
   readonly about: Uint8Array
@@ -24,7 +24,7 @@ export interface ResumableFile {
   readonly mtimeSec: number
 }
 
-/** Makes an empty kept file; its note is there before it. @throws EINVAL the id is none · EEXIST */
+/** Creates an empty resumable file, after its note. @throws EINVAL the id is invalid · EEXIST */
 export async function makeResumable(
   sb: SuperBlock,
   { id, about }: ResumableOptions,
@@ -47,7 +47,7 @@ export async function makeResumable(
   return made as number
 }
 
-/** All kept files. What has lost its other half is removed. */
+/** Opens all resumable files. A file without a note and a note without a file are removed. */
 export async function openResumables(sb: SuperBlock): Promise<ResumableFile[]> {
   const found = await within(sb, false, async (dirFd) => {
     const names = new Set((await readdirFd(dirFd)).map(({ name }) => name))
@@ -63,7 +63,7 @@ export async function openResumables(sb: SuperBlock): Promise<ResumableFile[]> {
   return found ?? []
 }
 
-/** Makes the kept file the temporary object `temp` of the work directory, that nothing keeps. */
+/** Turns a resumable file into the temporary object `temp` of the work directory, which does not survive the process. */
 export async function adoptResumable(sb: SuperBlock, id: string, temp: Name): Promise<void> {
   await within(sb, false, async (dirFd) => {
     await renameAt(dirFd, id, await sb.descriptors.of(sb.work as Real), temp)
@@ -71,7 +71,7 @@ export async function adoptResumable(sb: SuperBlock, id: string, temp: Name): Pr
   })
 }
 
-/** Removes a kept file. */
+/** Removes a resumable file. */
 export async function dropResumable(sb: SuperBlock, id: string): Promise<void> {
   await within(sb, false, async (dirFd) => {
     await bestEffort(() => unlinkAt(dirFd, id + NOTE_SUFFIX))
@@ -92,7 +92,7 @@ async function openOne(dirFd: number, id: string): Promise<ResumableFile> {
   }
 }
 
-/** Runs `work` with a descriptor of the directory; undefined where there is none. */
+/** Runs `work` with a descriptor of the directory; undefined if there is no such directory. */
 async function within<T>(sb: SuperBlock, make: boolean, work: (dirFd: number) => Promise<T>): Promise<T | undefined> {
   const workdirFd = await sb.descriptors.of((sb.work as Real).parent as Real)
   let dirFd: number

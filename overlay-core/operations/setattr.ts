@@ -13,7 +13,7 @@ import { confirmSize, truncateFd } from '../sys/attr.ts'
 import { statxFd } from '../sys/stat.ts'
 
 /**
- * Changes attributes, on the upper object, under the object's lock. `byHandle`: the caller has the file open for writing, so its size may
+ * Changes attributes of the upper object under the object's lock. `byHandle`: the caller has the file open for writing, so its size may
  * be changed whatever the mode says now.
  */
 export async function setattr(
@@ -31,7 +31,7 @@ export async function setattr(
   const owner = cred.uid === first.uid
   prepareChange(cred, first, change, options.byHandle === true || owner)
   if (Object.values(change).every((value) => value === undefined)) {
-    // Nothing to do is no reason for a copy-up.
+    // A change of nothing needs no copy-up.
     if (options.changeInfo) Object.assign(options.changeInfo, { before: first, after: first })
     return first
   }
@@ -41,7 +41,7 @@ export async function setattr(
   const file = change.size === undefined ? undefined : await sb.files.acquire(sb, inode, true)
   try {
     return await inode.nodeLock.exclusive(async () => {
-      // A copy-up alone is no change for the caller, though it gives the object a new ctime.
+      // The caller must not see a copy-up as a change, although it gives the object a new ctime.
       const onlyCopied = copying !== undefined && inode.changes === changes + 1
       const now = onlyCopied ? first : await attrForLocked(sb, cred, inode)
       if (options.changeInfo && inode.writing === 0) options.changeInfo.before = now
@@ -61,7 +61,7 @@ export async function setattr(
   }
 }
 
-/** The attributes after a change that was made; should they be unreadable, as they must be now. */
+/** The attributes after a successful change; if they cannot be read, they are computed from the ones before. */
 async function attrAfter(sb: SuperBlock, inode: OvlInode, before: Attr, change: AttrChange): Promise<Attr> {
   try {
     return await getattrLocked(sb, inode)
@@ -94,7 +94,7 @@ async function applyChange(
   const place = await placeOf(sb, inode)
   const cuts = file !== undefined && change.size !== undefined && (byHandle || statxFd(file.fd).size !== change.size)
   if (file && change.size !== undefined) {
-    // By a handle as ftruncate(2), which always sets the times; else as truncate(2).
+    // With a handle like ftruncate(2), which always updates the times; otherwise like truncate(2).
     if (cuts) await truncateFd(file.fd, change.size)
     else await confirmSize(file.fd, change.size)
   }
@@ -102,7 +102,7 @@ async function applyChange(
   if (uid !== undefined || gid !== undefined || mode !== undefined) await changeOwner(sb, inode, place, now, change)
   const { atime, mtime } = change
   if (atime === undefined && mtime === undefined) return
-  // That has been done by the same call as the new size, so nothing can come between.
+  // The call that set the new size has done that already, so no other change can come between.
   if (cuts && atime === undefined && mtime === 'now' && inode.upper?.layer.local) return
   await setTimes(sb, place, { ...(atime && { atime }), ...(mtime && { mtime }) }, now)
 }

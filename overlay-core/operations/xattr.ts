@@ -23,7 +23,7 @@ export async function getxattr(
   const attr = await attrFor(sb, cred, inode)
   needXattr(cred, attr, name, READ)
   const value = await withPlace(sb, inode, (fd, at) => sb.xattrStore.get(fd, at, sb.overlayXattrs.toStored(name)))
-  // On disk the owner's rights may be wider, for the server.
+  // On disk the owner's rights may be wider, so that the server can access the object.
   if (value && name === ACL_ACCESS && sb.keepsOwners) return encodeAcl(withMode(parseAcl(value), attr.mode))
   return value
 }
@@ -60,14 +60,14 @@ export async function removexattr(sb: SuperBlock, cred: Cred, inode: OvlInode, n
   await changeXattr(sb, inode, (fd, at) => sb.xattrStore.remove(fd, at, sb.overlayXattrs.toStored(name)))
 }
 
-/** A lower object is not copied up only to find that it has no such attribute (ovl_xattr_set). @throws ENODATA */
+/** Checks that the object has the attribute before it is copied up (ovl_xattr_set). @throws ENODATA */
 async function needPresent(sb: SuperBlock, inode: OvlInode, name: string): Promise<void> {
   const value = await withPlace(sb, inode, (fd, at) => sb.xattrStore.get(fd, at, sb.overlayXattrs.toStored(name)))
   if (value === undefined) throw new OverlayError('ENODATA', 'removexattr', name)
 }
 
 /**
- * Changes extended attributes of the upper object, copied up first, under the lock of `inode`.
+ * Changes extended attributes of the upper object under the lock of `inode`, after a copy-up if necessary.
  * @throws EROFS
  */
 export async function changeXattr(
@@ -91,9 +91,9 @@ export async function changeXattr(
 }
 
 /**
- * The rights for an extended attribute by its name space (xattr(7), fs/xattr.c xattr_permission).
+ * Checks the permission for an extended attribute according to its namespace (xattr(7), fs/xattr.c xattr_permission).
  *
- * @throws EPERM · EACCES · EOPNOTSUPP an unknown name space · ERANGE too long a name
+ * @throws EPERM · EACCES · EOPNOTSUPP unknown namespace · ERANGE the name is too long
  */
 function needXattr(cred: Cred, attr: CheckedAttr, name: string, right: number): void {
   if (Buffer.byteLength(name, 'latin1') > NAME_MAX_BYTES) throw new OverlayError('ERANGE', 'xattr', name)
@@ -102,7 +102,7 @@ function needXattr(cred: Cred, attr: CheckedAttr, name: string, right: number): 
   } else if (name.startsWith('user.')) {
     needUserXattr(cred, attr, name, right)
   } else if (isAcl(name)) {
-    // Anyone may read it, where there can be one; `setAcl` checks the rest.
+    // Anyone may read an ACL, on objects that can have one; `setAcl` checks the rest.
     if (attr.type === FileType.symlink) throw new OverlayError('EOPNOTSUPP', 'xattr', name)
   } else if (name.startsWith('security.')) {
     if (right === WRITE && cred.uid !== 0) throw new OverlayError('EPERM', 'xattr', name)

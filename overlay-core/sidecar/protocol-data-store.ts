@@ -10,25 +10,25 @@ import { nameToHandle, openByHandle } from '../sys/handle.ts'
 import { closeLater, closeSync, openAt } from '../sys/open.ts'
 import { statxFd } from '../sys/stat.ts'
 
-/** The name of the directory in the workdir that holds large notes. */
+/** The name of the directory in the workdir that holds large protocol data. */
 export const PROTOCOL_DATA_DIRECTORY = 'notes'
-/** Up to so much goes into the attribute: file systems have as little as 4 KiB for all of an object's, and the marks of the overlay need room. */
+/** Larger data does not go into the attribute: some file systems have only 4 KiB for all attributes of an object, and the marks need space too. */
 export const INLINE_DATA_BYTES = 2048
 const LARGEST_BYTES = 1024 * 1024
 const ID_BYTES = 8
-/** Before a note: its id, and type, length and 128 bytes of the kernel's handle of the object it is about. */
+/** The size of the header of a file: its id, and the type, length and 128 bytes of the kernel's file handle of the object. */
 const HEADER_BYTES = ID_BYTES + 8 + 128
 
-/** What stands in the attribute of an object whose note lies in the store: a NUL, which no small note begins with, and the id. */
+/** Whether an attribute refers to the store: it contains a NUL, with which no data in an attribute starts, and the id. */
 export function isMarker(value: Uint8Array): boolean {
   return value.length === 1 + ID_BYTES && value[0] === 0
 }
 
 /**
- * Notes of protocols that are too large for an extended attribute: files in the workdir, where no mount shows them. A file is named after the
- * upper object's inode number, the slot and an id, which the object's attribute repeats; so what a crash leaves, and a marker that came up
- * from a lower, leads nowhere. Files are never changed, only replaced. They go with their object: at once when its last name does, or at the
- * next mount.
+ * Protocol data that is too large for an extended attribute, in files in the workdir, which no mount shows. The name of a file consists of the
+ * inode number of the upper object, the slot and an id, which the object's attribute repeats. So leftovers of a crash, and markers copied up
+ * from a lower, match nothing. Files are never changed, only replaced. They are removed with their object: as soon as its last name is
+ * removed, or at the next mount.
  */
 export class ProtocolDataStore {
   readonly #descriptors: Descriptors
@@ -36,7 +36,7 @@ export class ProtocolDataStore {
   readonly #workdir: Real
   readonly #newId: (length: number) => Uint8Array
   readonly #volatile: boolean
-  /** Undefined as long as there is no note. */
+  /** Undefined until data is stored. */
   #dir: Real | undefined
   readonly #files = new Map<number, Set<string>>()
   #temps = 0
@@ -54,7 +54,7 @@ export class ProtocolDataStore {
     this.#volatile = how.volatile
   }
 
-  /** The store of a workdir. What lies in it counts after `load`. */
+  /** The store of a workdir. Its present content is used after `load`. */
   static in(
     descriptors: Descriptors,
     layer: Layer,
@@ -64,7 +64,7 @@ export class ProtocolDataStore {
     return new ProtocolDataStore(descriptors, layer, workdir, how)
   }
 
-  /** Takes up what is there and removes the notes of objects that are gone, as far as the process may find out. */
+  /** Reads the existing content and removes the data of objects that no longer exist, as far as the process can tell. */
   async load(attributes: XattrStore, xattrs: XattrNames): Promise<void> {
     try {
       await this.#open(await this.#descriptors.of(this.#workdir))
@@ -87,7 +87,7 @@ export class ProtocolDataStore {
     }
   }
 
-  /** The data that `marker`, found on the upper object `ino`, stands for; undefined when it is not here. */
+  /** The data that `marker` on the upper object `ino` refers to; undefined if the store does not have it. */
   async read(ino: number | undefined, slot: string, marker: Uint8Array): Promise<Uint8Array | undefined> {
     if (ino === undefined || this.#dir === undefined) return
     const name = fileName(ino, slot, marker.subarray(1))
@@ -103,9 +103,9 @@ export class ProtocolDataStore {
   }
 
   /**
-   * Writes a note about the upper object `ino` called `name` in `dirFd`; it counts once the marker that this returns is in the object's attribute.
+   * Writes data of the upper object `ino`, called `name` in `dirFd`. It takes effect once the returned marker is in the object's attribute.
    *
-   * @throws ENOSPC too large, or the disk is full
+   * @throws ENOSPC the data is too large, or the disk is full
    */
   async write(dirFd: number, name: string, ino: number, slot: string, value: Uint8Array): Promise<Uint8Array> {
     if (value.length > LARGEST_BYTES) throw new OverlayError('ENOSPC', 'setNote')
@@ -129,7 +129,7 @@ export class ProtocolDataStore {
     return Buffer.concat([Buffer.of(0), id])
   }
 
-  /** Removes the notes of `slot` on the upper object `ino` but the one that `kept` stands for. */
+  /** Removes all data of `slot` on the upper object `ino` except that of the marker `kept`. */
   async dropOthers(ino: number, slot: string, kept: Uint8Array | undefined): Promise<void> {
     const keep = kept && isMarker(kept) ? fileName(ino, slot, kept.subarray(1)) : undefined
     for (const file of [...(this.#files.get(ino) ?? [])]) {
@@ -137,13 +137,13 @@ export class ProtocolDataStore {
     }
   }
 
-  /** What is kept of the upper object `ino`, for `forget`. */
+  /** The files of the upper object `ino`, for `forget`. */
   of(ino: number): readonly string[] {
     const files = this.#files.get(ino)
     return files === undefined ? [] : [...files]
   }
 
-  /** The upper object `ino` has lost its last name, when `files` were kept of it: the number may be another object's by now. */
+  /** Removes `files` of the upper object `ino` after its last name was removed. Another object may have the number by now. */
   forget(ino: number, files: readonly string[]): void {
     if (files.length === 0) return
     void this.#descriptors.run(async () => {
@@ -192,7 +192,7 @@ export class ProtocolDataStore {
     return this.#dir
   }
 
-  /** Whether the object of a note is gone, or has another by now. In doubt, as without privilege, it is kept. */
+  /** Whether the object of a file no longer exists or refers to another file. In doubt, for example without privilege, the file is kept. */
   async #isOrphan(storeFd: number, file: string, attributes: XattrStore, attribute: string): Promise<boolean> {
     const head = Buffer.alloc(HEADER_BYTES)
     const fd = await openAt(storeFd, file, O_RDONLY | O_NOFOLLOW)

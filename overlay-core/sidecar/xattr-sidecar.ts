@@ -23,12 +23,12 @@ import {
   SidecarNode,
 } from './sidecar-tree.ts'
 
-/** A log of this many lines for each that would do is written anew at mount. */
+/** The mount rewrites the log if it has more than this many times the lines needed. */
 const SLACK = 2
 const UPPER = 'upper'
 const WORKDIR = 'workdir'
 
-/** The directories that a sidecar tells of, and where it is kept. */
+/** The directories that a sidecar describes, and where it is stored. */
 export interface SidecarPlace {
   readonly upper: Real
   readonly workdir: Real
@@ -38,9 +38,9 @@ export interface SidecarPlace {
 }
 
 /**
- * The overlay's own attributes of upper objects, for a file system that has none: origins, redirects, recorded owners, notes. They are kept by
- * the names of the objects, in a log in the workdir and in memory, and follow every change of names; so they hold for a copy of upper and
- * workdir as well, and where inode numbers are made up. All other attributes are the disk's affair.
+ * The overlay's own attributes of upper objects, for a file system without extended attributes: origins, redirects, recorded owners, protocol data.
+ * They are stored by the names of the objects, in a log in the workdir and in memory, and follow every change of names. So they are also valid for a
+ * copy of upper and workdir, and with made-up inode numbers. All other attributes are left to the file system.
  */
 export class XattrSidecar implements XattrStore, InodeNumbers {
   readonly byName = true
@@ -50,7 +50,7 @@ export class XattrSidecar implements XattrStore, InodeNumbers {
   readonly #nodes = new WeakMap<Real, SidecarNode>()
   #moves = 0
   #nextIno: number
-  /** New numbers are valid only during this run. */
+  /** Whether new numbers are valid only during this run. */
   readonly #passing: boolean
 
   private constructor(
@@ -66,8 +66,8 @@ export class XattrSidecar implements XattrStore, InodeNumbers {
   }
 
   /**
-   * Reads what is kept, or begins. To be called when what a crash left has been set right and the work directory is empty. Changes of names
-   * that the crash cut off are taken as the disk shows them; `restored` is what was put back from the work directory.
+   * Reads the log or creates it. Must be called after what a crash left has been repaired and the work directory is empty. Changes of names
+   * that the crash interrupted are completed or dropped according to the disk; `restored` are the objects put back from the work directory.
    */
   static async open(place: SidecarPlace, restored: readonly Restored[]): Promise<XattrSidecar> {
     const { log, lines } = await SidecarLog.open(place.workdir.fd, false)
@@ -94,8 +94,8 @@ export class XattrSidecar implements XattrStore, InodeNumbers {
   }
 
   /**
-   * Reads the attributes from a read-only file system. An object without an inode number gets one for this run only, from `firstPassing` on, a range that no other
-   * run uses. `givesNumbers`: inode numbers were given by name before.
+   * Reads the attributes from a read-only file system. Objects without an inode number get one for this run only, starting at `firstPassing`, in a
+   * range that no other run uses. `givesNumbers`: inode numbers have been assigned by name before.
    */
   static async openReadOnly(
     place: SidecarPlace,
@@ -117,7 +117,7 @@ export class XattrSidecar implements XattrStore, InodeNumbers {
 
   readonly all = true
 
-  /** By its name, whatever the disk says: the number goes where the name goes. */
+  /** Replaces the inode number of the disk by the one assigned to the name, which follows the name when it moves. */
   stamp(dir: Real, name: Name, stat: Stat): MaybePromise<Stat> {
     const node = this.#grow(dir, name)
     if (node.ino !== undefined) return withNumber(stat, node.ino)
@@ -127,7 +127,7 @@ export class XattrSidecar implements XattrStore, InodeNumbers {
     return this.#log.append({ op: 'number', at: node.path, ino }).then(() => withNumber(stat, ino))
   }
 
-  /** Whether owners and modes are recorded here: the disk does not hold them, whatever it could. */
+  /** Whether owners and modes are recorded here, because the disk does not hold them; its abilities do not matter then. */
   get keepsOwners(): boolean {
     return holdsAny(this.#top, OVERRIDE_STAT)
   }
@@ -144,7 +144,7 @@ export class XattrSidecar implements XattrStore, InodeNumbers {
     if (own === undefined || real?.layer.isUpper === false) {
       return await diskXattrs.set(dirFd, name, attr, value, flags)
     }
-    // A file without a name, held open: what is set on it ends with it.
+    // Attributes of an open file without a name are not stored.
     if (!real) return
     const node = this.#grow(real, name)
     const bytes = Uint8Array.from(value)
@@ -174,7 +174,7 @@ export class XattrSidecar implements XattrStore, InodeNumbers {
   }
 
   async linking(from: UpperName, to: UpperName, change: () => Promise<void>): Promise<void> {
-    // Also when there is nothing yet: what is set later, by any of the names, is the attribute of all.
+    // This is needed even without attributes: an attribute set later through any of the names belongs to all of them.
     this.#grow(from.dir, from.name)
     await this.#changing('link', from, to, change)
   }
@@ -184,7 +184,7 @@ export class XattrSidecar implements XattrStore, InodeNumbers {
     if (!node) return
     const at = node.path
     node.cut()
-    // Should the line be missing: what gets this name next brings its own attributes.
+    // A missing record does no harm: the next object with this name gets its own attributes.
     await bestEffort(() => this.#log.append({ op: 'gone', at }))
   }
 
@@ -196,7 +196,7 @@ export class XattrSidecar implements XattrStore, InodeNumbers {
     this.#log.close()
   }
 
-  /** Notes a change of names before and after, unless there are no attributes that it concerns. */
+  /** Logs a change of names before and after it, unless neither name has attributes. */
   async #changing(op: 'move' | 'link', from: UpperName, to: UpperName, change: () => Promise<void>): Promise<void> {
     const source = this.#nodeOf(from.dir)?.child(from.name)
     const target = this.#nodeOf(to.dir)?.child(to.name)
@@ -209,15 +209,15 @@ export class XattrSidecar implements XattrStore, InodeNumbers {
       await bestEffort(() => this.#log.append({ op: 'end', n, done: false, from: [], to: [] }))
       throw error
     }
-    // Not the paths of before: a directory above may have moved meanwhile.
+    // The paths are computed again, because a parent directory may have moved meanwhile.
     const paths = { from: this.#pathOf(from), to: this.#pathOf(to) }
     applyLine(this.#top, op, paths.from, paths.to)
     await bestEffort(() => this.#log.append({ op: 'end', n, done: true, ...paths }))
   }
 
   /**
-   * A change that a crash cut off: a move has happened when the old name is free, or was until an object was put `back` there; a link when
-   * the new one is not free.
+   * Settles a change that a crash interrupted: a move has happened if the old name is free, or was until an object was put `back` there; a link has
+   * happened if the new name is not free.
    */
   async #settle({ op, from, to }: PendingLine, back: ReadonlySet<string>): Promise<void> {
     const moved = back.has(from.join('/')) || !(await this.#exists(from))
@@ -262,7 +262,7 @@ export class XattrSidecar implements XattrStore, InodeNumbers {
     return name === '' ? node : node.grow(name)
   }
 
-  /** Remembered, so that a directory that moves just now is found by what it is, not by the name it had. */
+  /** Caches the node, so that a directory that is being moved is found by its identity and not by its former name. */
   #nodeOf(real: Real): SidecarNode | undefined {
     const known = this.#nodes.get(real)
     if (known?.parent) return known

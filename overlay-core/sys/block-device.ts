@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { type FileHandle, open, readFile } from 'node:fs/promises'
 
-/** A disk that a file system lies on, open for reading. */
+/** The disk of a file system, open for reading. */
 export class BlockDevice {
   readonly #file: FileHandle
 
@@ -9,7 +9,7 @@ export class BlockDevice {
     this.#file = file
   }
 
-  /** The disk with this device number; undefined where there is none, or this process may not read it. */
+  /** Opens the disk with this device number; undefined if there is none, or this process may not read it. */
   static async open(major: number, minor: number): Promise<BlockDevice | undefined> {
     let file: FileHandle | undefined
     try {
@@ -26,7 +26,7 @@ export class BlockDevice {
     return undefined
   }
 
-  /** The bytes from `position` on: fewer than `length` at the end. @throws EIO */
+  /** Reads from `position`; returns fewer than `length` bytes at the end. @throws EIO */
   async read(position: number, length: number): Promise<Uint8Array> {
     const bytes = Buffer.alloc(length)
     let filled = 0
@@ -43,7 +43,7 @@ export class BlockDevice {
   }
 }
 
-/** What is another one after every start of the machine; empty where it cannot be read. */
+/** An id that changes with every boot of the machine; empty if it cannot be read. */
 export function bootId(): string {
   try {
     return readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()
@@ -53,7 +53,7 @@ export function bootId(): string {
   }
 }
 
-/** As `gnu_dev_major` and `gnu_dev_minor`. */
+/** Encodes a device number, splitting it like `gnu_dev_major` and `gnu_dev_minor`. */
 function numberOf(device: bigint): string {
   const major = ((device >> 8n) & 0xfffn) | ((device >> 32n) & 0xfffff000n)
   const minor = (device & 0xffn) | ((device >> 12n) & 0xffffff00n)

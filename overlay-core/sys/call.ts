@@ -11,22 +11,22 @@ import { nodeLimiter, throughGate } from './pool.ts'
 import { goesOn, MOST_STEPS } from './thread-layout.ts'
 
 /**
- * Native calls in flight. koffi throws beyond 256, but keeps memory ready for 32 only: one more costs five times as much,
- * and as many as that occupy every thread of the pool anyway.
+ * The maximum number of native calls in flight. koffi throws beyond 256, but reserves memory for only 32: each further call costs five times as much,
+ * and 32 calls occupy every thread of the pool anyway.
  */
 const NATIVE_PLACES = 32
-/** Native calls after which threads of our own are started: a program that makes only a few does without them. */
+/** The number of native calls after which threads of our own are started; a program that makes few calls does not need them. */
 const CALLS_BEFORE_THREADS = 256
 const EINTR = 4
 const EAGAIN = 11
 const RUSAGE_THREAD = 1
 const SIZE_OF_RUSAGE = 144
-/** Words of 32 bits in struct rusage. */
+/** Indexes of 32-bit words in struct rusage. */
 const VOLUNTARY_SWITCHES = 32
 const FORCED_SWITCHES = 34
 const EINVAL = 22
 const EMFILE = 24
-/** Number of a function that may take long, and is left to libuv's pool, which has more threads. */
+/** The number of functions that may take long, which run in libuv's pool because it has more threads. */
 const SLOW = -1
 
 koffi.config({ resident_async_pools: NATIVE_PLACES, async_stack_size: 64 * 1024, async_heap_size: 16 * 1024 })
@@ -36,7 +36,7 @@ const prototypes: string[] = []
 let threads: CallThreads<readonly SystemCall[]> | undefined
 let callsMade = 0
 let threadFaults = false
-/** struct rusage, of which two words count. */
+/** struct rusage, of which two words are used. */
 const usage = new Uint32Array(new ArrayBuffer(SIZE_OF_RUSAGE))
 const getrusage = libc.func('int getrusage(int, void *)') as (who: number, out: Uint32Array) => number
 const loopTime = new LoopTime(() => performance.now(), readSwitches)
@@ -47,10 +47,10 @@ function readSwitches(into: Switches): void {
   into.forced = usage[FORCED_SWITCHES] as number
 }
 
-/** Whether a call with these arguments is short, as far as one can tell beforehand. */
+/** Whether a call with these arguments is short, as far as that can be told beforehand. */
 export type Short<A extends unknown[]> = (...args: A) => boolean
 
-/** A function of libc that gives a number and -1 with errno on failure. */
+/** A libc function that returns a number, or -1 and errno on failure. */
 export type Native<A extends unknown[]> = KoffiFunc<(...args: A) => number> & {
   readonly number: number
   /** Whether a call may be made on the event loop. */
@@ -58,15 +58,15 @@ export type Native<A extends unknown[]> = KoffiFunc<(...args: A) => number> & {
 }
 
 /**
- * Binds a libc function by its C prototype. Pointers of calls that run in the pool are `void *` and take a Buffer. `short` tells of which calls it is
- * known beforehand that they may take longer than one could wait for on the event loop.
+ * Binds a libc function by its C prototype. Pointers of calls that run in the pool are `void *` and take a Buffer. `short` tells which calls are
+ * short enough for the event loop, as far as the arguments show.
  */
 export function bind<A extends unknown[]>(prototype: string, short: boolean | Short<A> = true): Native<A> {
   const number = prototypes.push(prototype) - 1
   return Object.assign(libc.func(prototype), { number, short }) as Native<A>
 }
 
-/** As `bind`, for a function that may take long with any disk. */
+/** Like `bind`, for a function that may take long on any disk. */
 export function bindSlow<A extends unknown[]>(prototype: string): Native<A> {
   return Object.assign(libc.func(prototype), { number: SLOW, short: false }) as Native<A>
 }
@@ -76,23 +76,23 @@ export function addressOf(buffer: ArrayBufferView): number {
   return Number(koffi.address(buffer))
 }
 
-/** errno of the synchronous call before this one on the main thread. */
+/** The errno of the last synchronous call on the main thread. */
 export function lastErrno(): number {
   return koffi.errno()
 }
 
 /**
- * Makes a native call, on the event loop when it is short and nothing else waits, by a thread of our own or through the limiter: its result or minus errno. The arguments
- * are kept alive until it ends.
+ * Makes a native call: on the event loop if it is short and nothing else waits, otherwise on a thread of our own or through the limiter. Returns
+ * its result or minus errno. The arguments are kept alive until it ends.
  */
 export function tryCall<A extends unknown[]>(op: string, native: Native<A>, ...args: A): MaybePromise<number> {
   if (isLoopFree() && isShort(native, args)) return callNow(op, native, args)
   return callElsewhere(op, native, args)
 }
 
-/** Whether calls may be made on the event loop now: no other waits for a thread, and there is time. */
+/** Whether calls may be made on the event loop now: no other call waits for a thread, and the loop has time. */
 function isLoopFree(): boolean {
-  // Before there are threads all calls go to the pool: the first ones need not be quick, and nobody could take over from the loop.
+  // Until threads are started all calls go to the pool: the first calls need not be fast, and no thread could take over from the loop.
   if (threads === undefined) return false
   return loopTime.free && threads.underWay === 0 && nativeLimiter.inFlight === 0 && !faultsAreSet()
 }
@@ -117,7 +117,7 @@ function callNow<A extends unknown[]>(op: string, native: Native<A>, args: A): n
   }
 }
 
-/** The results of the first steps, those that may be made on the event loop and had time. */
+/** Makes the first steps on the event loop, as long as they are short and there is time. Returns their results. */
 function callsNow(steps: readonly SystemCall[]): number[] {
   const results: number[] = []
   for (const { op, native, args, flags } of steps) {
@@ -134,7 +134,7 @@ function withResults(args: readonly unknown[], results: readonly number[]): unkn
   return args.map((arg) => (arg instanceof ResultOf ? (results[arg.step] as number) : arg))
 }
 
-/** For file systems that ask somebody else: from now on no call is made on the event loop, until `allowCallsOnLoop` was called as often. */
+/** For file systems that depend on another process: makes no more calls on the event loop until `allowCallsOnLoop` was called as often. */
 export function forbidCallsOnLoop(): void {
   loopTime.forbid()
 }
@@ -144,7 +144,7 @@ export function allowCallsOnLoop(): void {
   loopTime.allow()
 }
 
-/** Makes a short call on the event loop, when there is time for it now; -EAGAIN says that there is not. `make` returns its result or minus errno. */
+/** Makes a short call on the event loop if there is time for it now; otherwise returns -EAGAIN. `make` returns its result or minus errno. */
 export function tryOnLoop(make: () => number): number {
   if (!isLoopFree()) return -EAGAIN
   loopTime.begin()
@@ -155,7 +155,7 @@ export function tryOnLoop(make: () => number): number {
   }
 }
 
-/** Waits for a sync, while which no call is made on the event loop when it takes long, and tells by the time it took whether the disk is slow. */
+/** Waits for a sync. While a long one runs, no call is made on the event loop. Its duration tells whether the disk is slow. */
 export async function timedSync(sync: Promise<number>): Promise<number> {
   const before = performance.now()
   loopTime.syncBegins()
@@ -180,13 +180,13 @@ function callElsewhere<A extends unknown[]>(op: string, native: Native<A>, args:
 function callInPool<A extends unknown[]>(op: string, native: Native<A>, args: A): Promise<number> {
   return throughGate(nativeLimiter, op, args, (done) => {
     native.async(...args, (error, result) => {
-      // koffi sets errno to that of the call while this callback runs; its own error is about the arguments.
+      // koffi sets errno to that of the call while this callback runs; `error` is about the arguments.
       done(result === -1 ? -koffi.errno() : result, error)
     })
   })
 }
 
-/** Stands for the result of an earlier step among the arguments of a later one. */
+/** Refers, in the arguments of a step, to the result of an earlier step. */
 export class ResultOf {
   readonly step: number
 
@@ -195,16 +195,16 @@ export class ResultOf {
   }
 }
 
-/** A call that is made together with others (`tryCalls`). */
+/** A call to be made together with others (`tryCalls`). */
 export interface SystemCall {
   readonly op: string
   readonly native: Native<never>
   readonly args: readonly unknown[]
-  /** When the next one is made: `GOES_ON_AFTER_FAILURE`, `WANTS_NOTHING` or 0, after success. */
+  /** When the next step is made: `GOES_ON_AFTER_FAILURE`, `WANTS_NOTHING`, or 0 for after success. */
   readonly flags: number
 }
 
-/** A step of `tryCalls`: as `tryCall`, but numbers may be results of earlier steps. */
+/** A step of `tryCalls`: like `tryCall`, but numbers may be results of earlier steps. */
 export function step<A extends unknown[]>(
   op: string,
   native: Native<A>,
@@ -214,8 +214,8 @@ export function step<A extends unknown[]>(
 }
 
 /**
- * Makes several calls one after the other, up to the first that fails (or as its flags say), without coming back in between; the result of each one
- * made, the last one's minus errno if it failed. Only for calls none of which needs a look at what the ones before have found.
+ * Makes several calls in a row, up to the first that fails (or as the flags say), without returning to the event loop in between. Returns the result of
+ * each call made; that of the last one is minus errno if it failed. Only for calls that do not depend on the data that earlier ones have read.
  */
 export function tryCalls(steps: readonly SystemCall[]): MaybePromise<readonly number[]> {
   return after(madeOnce(steps), (results) => (results.at(-1) === -EMFILE ? afterWait(steps, results) : results))
@@ -225,7 +225,7 @@ async function afterWait(steps: readonly SystemCall[], before: readonly number[]
   let results = before
   for (let attempt = 0; results.at(-1) === -EMFILE && attempt < SHORTAGE_ATTEMPTS; attempt++) {
     await afterShortage()
-    // From the one that found no descriptor: it did nothing, and those before are done.
+    // Continues with the step that got no descriptor: it had no effect, and the earlier steps are done.
     results = await callsInPool(steps, results.slice(0, -1))
   }
   return results
@@ -240,7 +240,7 @@ function madeOnce(steps: readonly SystemCall[]): MaybePromise<readonly number[]>
   return goOnElsewhere(steps, results)
 }
 
-/** Makes the steps behind those that have their `results` already. */
+/** Makes the steps after those that already have `results`. */
 async function goOnElsewhere(steps: readonly SystemCall[], results: readonly number[]): Promise<readonly number[]> {
   const made = results.length
   const rest = steps.slice(made).map((one) => ({ ...one, args: one.args.map((arg) => shifted(arg, results)) }))
@@ -260,7 +260,7 @@ async function callsElsewhere(steps: readonly SystemCall[]): Promise<readonly nu
   return await callsInPool(steps)
 }
 
-/** @param before results of the first steps, which are made already */
+/** @param before results of the first steps, which have already been made */
 async function callsInPool(steps: readonly SystemCall[], before: readonly number[] = []): Promise<readonly number[]> {
   const results = [...before]
   const last = steps[before.length - 1]
@@ -274,7 +274,7 @@ async function callsInPool(steps: readonly SystemCall[], before: readonly number
   return results
 }
 
-/** Whether a thread of our own may make a call of this function now. Fault points are asked for each call, which is then made through the limiter. */
+/** Whether a thread of our own may make a call of this function now. With fault points set, each call goes through the limiter instead. */
 function threadsFor(number: number): boolean {
   if (number === SLOW || faultsAreSet()) return false
   if (threads === undefined) {
@@ -284,7 +284,7 @@ function threadsFor(number: number): boolean {
   return threads.knows(number) && threads.free
 }
 
-/** Each thread costs half a dozen descriptors. Where there are none the pool makes the calls, and it is tried again after as many. */
+/** Starts the threads. Each costs half a dozen descriptors; if there are none, the pool makes the calls, and a later call tries again. */
 function startThreads(): void {
   callsMade = 0
   try {
@@ -294,7 +294,7 @@ function startThreads(): void {
   }
 }
 
-/** Makes calls that wait behind threads that are all stuck, and those that are left of a thread that died. */
+/** Makes calls that wait behind threads that are all stuck, and the remaining calls of a thread that died. */
 function makeElsewhere(
   steps: readonly SystemCall[],
   before: readonly number[],
@@ -327,7 +327,7 @@ function toProgram(steps: readonly SystemCall[]): ThreadStep[] | undefined {
   return program
 }
 
-/** Arguments with addresses for memory; undefined when one is neither, which is for koffi to refuse. */
+/** Replaces memory in the arguments by its address; undefined if an argument is neither a number nor memory, so that koffi refuses it. */
 function toNumbers(args: readonly unknown[]): number[] | undefined {
   const numbers: number[] = []
   for (const arg of args) {
@@ -338,7 +338,7 @@ function toNumbers(args: readonly unknown[]): number[] | undefined {
   return numbers
 }
 
-/** As `tryCall`, but fails with an OverlayError that names `op` and, when given, the component `name`. */
+/** Like `tryCall`, but fails with an OverlayError that names `op` and, if given, the component `name`. */
 export function call<A extends unknown[]>(
   op: string,
   name: string | undefined,
@@ -351,24 +351,24 @@ export function call<A extends unknown[]>(
   })
 }
 
-/** Threads of our own that are ready to make calls. */
+/** The number of threads of our own that are ready to make calls. */
 export function threadsReady(): number {
   return threads?.ready ?? 0
 }
 
-/** `CallThreads.setFault` of the threads in use, which from then on make all calls. Only for tests; needs `threadsReady`. */
+/** Calls `CallThreads.setFault` of the threads in use, which then make all calls. Only for tests; needs `threadsReady`. */
 export function setThreadFault(point: number, fault: number): number {
   if (!threadFaults) loopTime.forbid()
   threadFaults = true
   return threads?.setFault(point, fault) ?? 0
 }
 
-/** The function of libc that the last fault of `setThreadFault` met. */
+/** The libc function that the last fault of `setThreadFault` hit. */
 export function struckFunction(): string {
   return /(\w+)\(/.exec(prototypes[threads?.struck ?? 0] ?? '')?.[1] ?? ''
 }
 
-/** How full the limiter is: calls running and calls waiting for a place. */
+/** The load of the limiter and the threads: calls running and calls waiting. */
 export function gateLoad(): { inFlight: number; queued: number } {
   return {
     inFlight: nativeLimiter.inFlight + nodeLimiter.inFlight + (threads?.underWay ?? 0),

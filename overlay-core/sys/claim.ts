@@ -9,8 +9,8 @@ const LOCK_NB = 4
 const flock = bind<[fd: number, operation: number]>('int flock(int, int)', false)
 
 /**
- * Claims a directory for this process, across processes: returns a descriptor that holds the claim until it is closed, or
- * undefined when someone else holds it. A claim ends with its process, so a stale one cannot be.
+ * Claims a directory for this process, across processes. Returns a descriptor that holds the claim until it is closed, or undefined
+ * if another process holds it. A claim ends with its process, so there are no stale claims.
  */
 export async function claimDir(dirFd: number): Promise<number | undefined> {
   const fd = await openDirectory(dirFd)

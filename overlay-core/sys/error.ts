@@ -6,8 +6,8 @@ const codes = new Map<number, Errno>(
 )
 
 /**
- * The OverlayError for a kernel errno: `op` is the system call, `name` the component concerned. A number that the core has
- * no name for becomes EIO, with the kernel's own name of it as `cause`. This is the only place that makes errors of errnos.
+ * Creates the OverlayError for a kernel errno: `op` is the system call, `name` the component concerned. An errno that the core has
+ * no name for becomes EIO, with the kernel's name as `cause`. All errors for errnos are created here.
  */
 export function sysError(op: string, errno: number, name?: string): OverlayError {
   const code = codes.get(errno)
@@ -15,7 +15,7 @@ export function sysError(op: string, errno: number, name?: string): OverlayError
   return new OverlayError('EIO', op, name, errnoText(errno))
 }
 
-/** The error for a call that never reached the kernel because of its arguments: EINVAL with the refusal as `cause`. */
+/** Creates the error for a call whose arguments were refused before it reached the kernel: EINVAL with the refusal as `cause`. */
 export function argumentError(op: string, cause: unknown, name?: string): OverlayError {
   return new OverlayError('EINVAL', op, name, cause)
 }

@@ -1,4 +1,4 @@
-/** Numbers of the Linux system call interface (asm-generic, with what x86_64 and arm64 have of their own). */
+/** Constants of the Linux system call interface (asm-generic, with the exceptions of x86_64 and arm64). */
 
 const arm64 = process.arch === 'arm64'
 
@@ -15,10 +15,10 @@ export const O_NONBLOCK = 0o4000
 export const O_NOATIME = 0o1000000
 export const O_CLOEXEC = 0o2000000
 export const O_PATH = 0o10000000
-/** arm64 swapped the bits of O_DIRECTORY, O_NOFOLLOW, O_DIRECT and O_LARGEFILE about (arch/arm64/include/uapi/asm/fcntl.h). */
+/** arm64 assigns the bits of O_DIRECTORY, O_NOFOLLOW, O_DIRECT and O_LARGEFILE differently (arch/arm64/include/uapi/asm/fcntl.h). */
 export const O_DIRECTORY = arm64 ? 0o40000 : 0o200000
 export const O_NOFOLLOW = arm64 ? 0o100000 : 0o400000
-/** With O_WRONLY or O_RDWR: a nameless file in the directory. */
+/** With O_WRONLY or O_RDWR: creates a nameless file in the directory. */
 export const O_TMPFILE = 0o20000000 | O_DIRECTORY
 
 /** renameat2(2) flags. */

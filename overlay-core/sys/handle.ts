@@ -7,7 +7,7 @@ import { closeSync, openDirectory } from './open.ts'
 const EBADF = 9
 const EOVERFLOW = 75
 const EOPNOTSUPP = 95
-/** MAX_HANDLE_SZ of the kernel. */
+/** The kernel's MAX_HANDLE_SZ. */
 const LARGEST = 128
 /** struct file_handle: 32-bit length, 32-bit type, then the bytes. */
 const HEADER = 8
@@ -19,13 +19,13 @@ const openByHandleAt = bind<[mountFd: number, handle: Uint8Array, flags: number]
   'int open_by_handle_at(int, void *, int)',
 )
 
-/** A file's identity as its file system encodes it: unique for the life of the file system, also after the file has gone. */
+/** A file's identity as encoded by its file system: never reused while the file system exists, even after the file was removed. */
 export interface KernelHandle {
   readonly type: number
   readonly bytes: Uint8Array
 }
 
-/** The kernel's handle of `name` (a symlink itself), or with '' of the descriptor; undefined when the file system gives none. */
+/** The kernel's handle of `name` (a symlink is not followed), or with '' of the descriptor; undefined if the file system has no handles. */
 export async function nameToHandle(dirFd: number, name: string): Promise<KernelHandle | undefined> {
   const op = 'name_to_handle_at'
   const handle = Buffer.alloc(HEADER + LARGEST)
@@ -36,7 +36,7 @@ export async function nameToHandle(dirFd: number, name: string): Promise<KernelH
   return handleFrom(handle, result, name)
 }
 
-/** Takes what `handleStep` finds. */
+/** Receives the result of `handleStep`. */
 export class HandleOut {
   readonly memory = Buffer.alloc(HEADER + LARGEST)
   readonly mountId = Buffer.alloc(8)
@@ -45,7 +45,7 @@ export class HandleOut {
     this.memory.writeUInt32LE(LARGEST, 0)
   }
 
-  /** As `nameToHandle`, when the step has given `result`. */
+  /** The handle, after the step has returned `result`; see `nameToHandle`. */
   handle(result: number): KernelHandle | undefined {
     return handleFrom(this.memory, result, undefined)
   }
@@ -65,9 +65,9 @@ function handleFrom(memory: Buffer, result: number, name: string | undefined): K
 }
 
 /**
- * Opens the file of a handle. `mountFd` is a directory on its file system; one opened with O_PATH costs an extra open.
+ * Opens the file of a handle. `mountFd` is a directory on its file system; one opened with O_PATH costs an additional open.
  *
- * @throws ESTALE the file has gone · EPERM the process lacks CAP_DAC_READ_SEARCH · EINVAL not a handle
+ * @throws ESTALE the file no longer exists · EPERM the process lacks CAP_DAC_READ_SEARCH · EINVAL not a handle
  */
 export async function openByHandle(mountFd: number, type: number, bytes: Uint8Array, flags: number): Promise<number> {
   const op = 'open_by_handle_at'
@@ -79,7 +79,7 @@ export async function openByHandle(mountFd: number, type: number, bytes: Uint8Ar
   const result = await tryCall(op, openByHandleAt, mountFd, handle, flags | O_CLOEXEC)
   if (result >= 0) return result
   if (result !== -EBADF) throw sysError(op, -result)
-  // Before Linux 6.14 the call takes no O_PATH descriptor.
+  // Before Linux 6.14 the system call does not accept O_PATH descriptors.
   const readable = await openDirectory(mountFd)
   try {
     return await call(op, undefined, openByHandleAt, readable, handle, flags | O_CLOEXEC)

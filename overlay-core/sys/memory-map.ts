@@ -11,9 +11,9 @@ const mmap = bind<[address: number, length: number, prot: number, flags: number,
 )
 
 /**
- * Maps the first `length` bytes of a file, which must be there and have their blocks: the memory is the file's page cache, so what is stored in it
- * needs no call and is in the file whatever becomes of the process. It stays mapped until the process ends, as JavaScript cannot tell who still
- * has a part of it.
+ * Maps the first `length` bytes of a file, whose blocks must be allocated. The memory is the page cache of the file, so a store needs no system call and
+ * reaches the file even if the process dies. The mapping stays until the process ends, because JavaScript cannot tell whether
+ * somebody still uses a part of it.
  */
 export function mapShared(fd: number, length: number): Uint8Array {
   const fault = faultNow('mmap')

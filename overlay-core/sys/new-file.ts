@@ -11,14 +11,14 @@ import { absentStep } from './stat.ts'
 const EEXIST = 17
 const NEW = O_RDWR | O_CREAT | O_EXCL
 
-/** Where a new file is to be, and in which other directories its name must not be. */
+/** The directory and name of a new file, and other directories in which the name must be absent. */
 export interface NewPlace {
   readonly dirFd: number
   readonly name: string
   readonly absentFrom: readonly number[]
 }
 
-/** How a file is built aside: under a name of its own in another directory, with this owner. */
+/** How a file is built in another directory first: under a temporary name, with this owner. */
 export interface Aside {
   readonly workFd: number
   readonly temp: string
@@ -27,8 +27,8 @@ export interface Aside {
 }
 
 /**
- * Makes an empty regular file with this mode, on one trip; returns its descriptor, -1 when the name is taken, here or elsewhere. With `aside`
- * it gets its owner before its name; where that fails nothing is left but, should even the removal fail, the temporary file.
+ * Creates an empty regular file with this mode, in one trip. Returns its descriptor, or -1 if the name exists, here or in `absentFrom`. With `aside`
+ * it gets its owner before its name. If that fails, nothing is left, except the temporary file if its removal fails too.
  *
  * @throws ENOSPC | EDQUOT | EIO
  */
@@ -59,7 +59,7 @@ function asideSteps(
 ): SystemCall[] {
   return [
     openStep(workFd, temp, NEW, 0o600),
-    // The mode last, as a change of owner takes setuid and setgid away.
+    // The mode comes last, because a change of owner clears setuid and setgid.
     chownStep(new ResultOf(file), uid, gid),
     chmodStep(new ResultOf(file), mode),
     renameStep(workFd, temp, dirFd, name, RENAME_NOREPLACE),

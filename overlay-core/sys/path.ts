@@ -1,6 +1,6 @@
 import { realpath } from 'node:fs/promises'
 
-/** The path without symlinks, `.` and `..`, to tell whether one directory lies in another. @throws the error of node:fs, with `code` */
+/** The path without symlinks, `.` and `..`, for comparing the positions of directories. @throws the error of node:fs, with `code` */
 export async function canonicalPath(path: string): Promise<string> {
   return await realpath(path)
 }

@@ -8,25 +8,25 @@ import { closeLater, closeSync, openAt, openRoot } from './open.ts'
 import { statfsFd, statxFd } from './stat.ts'
 
 /**
- * File systems that are mapped: they overwrite blocks in place, so that a store into memory whose blocks are allocated cannot fail. Elsewhere (btrfs, network
- * file systems) the failure would be a signal that ends the process.
+ * The file systems on which files are mapped: they overwrite blocks in place, so a store into memory with allocated blocks cannot fail. Elsewhere
+ * (btrfs, network file systems) a failure would be a signal that kills the process.
  */
 const MAPPED_TYPES = new Set([0xef53 /* ext4 */, 0x5846_5342 /* xfs */, 0x0102_1994 /* tmpfs */])
 
-/** Memory that is also the content of a file: what is stored in it survives the death of the process, but is not made durable. */
+/** Memory that is also the content of a file: stores survive the death of the process, but are not durable. */
 export interface PersistentMemory {
   readonly bytes: Uint8Array
-  /** To be called after each change, with its place. Nothing happens where the file is mapped. @throws ENOSPC | EIO not kept */
+  /** Must be called after each change, with its position. Does nothing if the file is mapped. @throws ENOSPC | EIO the change was not stored */
   changed(offset: number, length: number): void
-  /** The memory stays usable, but is kept no longer. */
+  /** Stops storing changes; the memory stays usable. */
   close(): void
 }
 
 /**
- * Opens or makes a file of `sizeBytes` zeros at `path`, mode 0600, as memory. Nobody else may use the file meanwhile. `mapped` tells whether it may be
- * mapped; unless given, where that is safe.
+ * Opens or creates a file of `sizeBytes` zeros at `path`, mode 0600, as memory. Nobody else may use the file meanwhile. `mapped` tells whether it may be
+ * mapped; the default is to map where that is safe.
  *
- * @throws EINVAL there is a file of another size · ELOOP a symlink · ENOENT no such directory · ENOSPC …
+ * @throws EINVAL the existing file has another size · ELOOP a symlink · ENOENT no such directory · ENOSPC …
  */
 export async function openPersistentMemory(
   path: string,
@@ -38,7 +38,7 @@ export async function openPersistentMemory(
     const allocated = await allocate(fd, sizeBytes)
     if (mapped ?? (allocated && MAPPED_TYPES.has((await statfsFd(fd)).type))) {
       const bytes = mapShared(fd, sizeBytes)
-      // The mapping keeps the file.
+      // The mapping keeps the file open.
       closeSync(fd)
       return { bytes, changed: () => undefined, close: () => undefined }
     }
@@ -62,7 +62,7 @@ async function openSized(path: string, sizeBytes: number): Promise<number> {
   }
 }
 
-/** Memory of the process whose changes are written to the file, each at once. */
+/** Memory of the process that writes each change to the file immediately. */
 async function openWritten(fd: number, sizeBytes: number): Promise<PersistentMemory> {
   const bytes = new Uint8Array(sizeBytes)
   for (let at = 0; at < sizeBytes; ) {
@@ -83,14 +83,14 @@ async function openWritten(fd: number, sizeBytes: number): Promise<PersistentMem
   }
 }
 
-/** Gives the file its size and, where the file system can (true), its blocks. */
+/** Sets the size of the file and allocates its blocks; returns false if the file system cannot allocate. */
 async function allocate(fd: number, sizeBytes: number): Promise<boolean> {
   try {
     await fallocate(fd, 0, 0, sizeBytes)
     return true
   } catch (error) {
     if (!isErrno(error, 'EOPNOTSUPP', 'EINVAL', 'ENOSYS')) throw error
-    // Then a full disk is noticed when something is written.
+    // A full disk is then noticed at a later write.
     await truncateFd(fd, sizeBytes)
     return false
   }

@@ -5,7 +5,7 @@ import { closeSync, openRoot } from './open.ts'
 import { canonicalPath } from './path.ts'
 import { statxFd } from './stat.ts'
 
-/** Where something lies on its file system itself, through whichever mount and symlinks it is named. */
+/** A position on a file system itself, independent of the mount and symlinks in the path. */
 export interface Place {
   readonly fileSystem: string
   readonly path: string
@@ -15,7 +15,7 @@ export interface Place {
 interface Mount {
   readonly parent: number
   readonly fileSystem: string
-  /** What of the file system is mounted. */
+  /** The part of the file system that is mounted. */
   readonly root: string
   readonly point: string
 }
@@ -23,8 +23,8 @@ interface Mount {
 const CAP_SYS_ADMIN = 21n
 
 /**
- * The places of `path`, which need not exist yet: its own one, then those of the directories that the mounts above it are mounted on, up to the root. A file
- * is where its directory is. Empty where the system does not tell.
+ * The places of `path`, which need not exist yet: first its own, then those of the mount points of the mounts above it, up to the root. A file
+ * that does not exist counts as lying in its directory. Empty if the system does not tell.
  */
 export async function placesOf(path: string): Promise<Place[]> {
   const { directory, rest } = await nearestDirectory(path)
@@ -44,7 +44,7 @@ export async function placesOf(path: string): Promise<Place[]> {
   return places
 }
 
-/** Whether the first of `inner` is in `outer` or is it; with `through` also when a mount below `outer` leads there. */
+/** Whether the first place of `inner` is in `outer` or equal to it; with `through` also if a mount inside `outer` leads there. */
 export function liesIn(inner: readonly Place[], outer: readonly Place[], through: boolean): boolean {
   const [own] = outer
   if (own === undefined) return false
@@ -52,7 +52,7 @@ export function liesIn(inner: readonly Place[], outer: readonly Place[], through
   return seen.some((place) => place.fileSystem === own.fileSystem && isAtOrBelow(place.path, own.path))
 }
 
-/** Whether what is mounted inside a lower is shown to clients: see `openPrivateRoot`. */
+/** Whether clients see file systems that are mounted inside a lower: see `openPrivateRoot`. */
 export async function showsInnerMounts(): Promise<boolean> {
   const effective = /^CapEff:\s*([0-9a-f]+)$/m.exec(await readFile('/proc/self/status', 'latin1'))?.[1] ?? '0'
   return ((BigInt(`0x${effective}`) >> CAP_SYS_ADMIN) & 1n) === 0n
@@ -81,7 +81,7 @@ async function readMounts(): Promise<Map<number, Mount>> {
   return mounts
 }
 
-/** Blanks and the like stand in octal. */
+/** mountinfo escapes blanks and similar characters in octal. */
 function unescaped(text: string): string {
   return text.replace(/\\([0-7]{3})/g, (_, digits: string) => String.fromCharCode(Number.parseInt(digits, 8)))
 }

@@ -3,17 +3,17 @@ import { argumentError } from './error.ts'
 import { withFaults } from './fault.ts'
 import { Limiter, type Waiting } from './limiter.ts'
 
-/** Calls of `node:fs` in flight, which cost nothing more in larger numbers. */
+/** The maximum number of `node:fs` calls in flight; more calls in flight cost nothing extra. */
 const NODE_PLACES = 128
 const EINTR = 4
 const NO_ARGUMENTS: readonly unknown[] = []
-/** For calls of `node:fs`. */
+/** The limiter of `node:fs` calls. */
 export const nodeLimiter = new Limiter(NODE_PLACES)
 
-/** Reports the end of a call: its result, or minus errno as the kernel itself returns it; or why it was `refused` unmade. */
+/** Reports the end of a call: its result, or minus errno as returned by the kernel; or why it was `refused` without being made. */
 export type Done = (result: number, refused?: unknown) => void
 
-/** Hands a call over to the thread pool. */
+/** Passes a call to the thread pool. */
 export type Begin = (done: Done) => void
 
 class PoolCall implements Waiting {
@@ -42,7 +42,7 @@ class PoolCall implements Waiting {
     try {
       this.#begin((result, refused) => this.#end(result, refused))
     } catch (error) {
-      // Not from in here, as the next one would start inside of this one's failure, and so on.
+      // Deferred, because otherwise the next call would start inside the failure of this one, and so on recursively.
       queueMicrotask(() => this.#limiter.leave())
       this.#reject(argumentError(this.#op, error))
     }
@@ -60,9 +60,9 @@ class PoolCall implements Waiting {
 }
 
 /**
- * The limiter: every call that may wait for a disk or that changes one goes through here, native or by `node:fs`. It waits for its
- * turn, runs in the thread pool, is repeated on EINTR, and resolves to the result or to minus errno. Here are the fault points
- * (`setFaultPoints`).
+ * Runs a call through the limiter. Every call, native or by `node:fs`, that may wait for a disk or change one comes through here. It waits for its
+ * turn, runs in the thread pool, is repeated on EINTR, and resolves to the result or to minus errno. Fault points
+ * (`setFaultPoints`) are applied here.
  *
  * @throws EINVAL the arguments were refused before the kernel saw them
  */

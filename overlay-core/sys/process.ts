@@ -8,12 +8,12 @@ const SIZE_OF_RLIMIT = 16
 const getrlimit = bind<[resource: number, out: Uint8Array]>('int getrlimit(int, void *)')
 const setrlimit = bind<[resource: number, limit: Uint8Array]>('int setrlimit(int, const void *)')
 
-/** The user id that decides what the kernel lets this process do. */
+/** The user id by which the kernel decides what this process may do. */
 export function effectiveUid(): number {
   return process.geteuid?.() ?? 0
 }
 
-/** The group id that the process's new files get. */
+/** The group id of new files of the process. */
 export function effectiveGid(): number {
   return process.getegid?.() ?? 0
 }
@@ -23,9 +23,9 @@ export function effectiveGroups(): number[] {
   return process.getgroups?.() ?? []
 }
 
-/** Raises the number of descriptors this process may hold to the hard limit; returns what it may hold now. */
+/** Raises the limit of open descriptors of this process to the hard limit and returns the new limit. */
 export function raiseFileLimit(): number {
-  // Soft limit first, then the hard one, 64 bits each; all ones mean no limit.
+  // The soft limit first, then the hard one, 64 bits each; all bits set means no limit.
   const limit = new BigUint64Array(new ArrayBuffer(SIZE_OF_RLIMIT))
   const memory = new Uint8Array(limit.buffer)
   if (getrlimit(RLIMIT_NOFILE, memory) !== 0) throw sysError('getrlimit', lastErrno())
@@ -36,12 +36,12 @@ export function raiseFileLimit(): number {
   return Number(limit[0])
 }
 
-/** Clears the process's umask, so that modes are stored as they are asked for. Once, at the first mount. */
+/** Clears the umask of the process, so that modes are stored as requested. Called once, at the first mount. */
 export function setUmask0(): void {
   process.umask(0)
 }
 
-/** How many connections this process may hold, so that enough descriptors are left for files. */
+/** The maximum number of connections that leaves enough descriptors for files. */
 export function connectionsAllowed(): number {
   return shareDescriptors(raiseFileLimit()).connections
 }

@@ -9,15 +9,15 @@ const pwrite = bind<[fd: number, data: Uint8Array, length: number, position: num
   'int64_t pwrite(int, const void *, size_t, int64_t)',
 )
 
-/** A file just made: its descriptor, and how much of the content it took (less than all when the disk is full). */
+/** A new file: its descriptor, and how many bytes of the content were written (fewer than all if the disk is full). */
 export interface StartedFile {
   readonly fd: number
   readonly written: number
 }
 
 /**
- * Makes a regular file `name` in `dirFd`, open for reading and writing, gives it to `owner` unless that is whom it belongs to anyway (undefined), and
- * writes its first bytes, on one trip. Where that fails nothing is left but, should even the removal fail, the file.
+ * Creates a regular file `name` in `dirFd`, open for reading and writing, changes its owner to `owner` (undefined: no change), and writes its first
+ * bytes, in one trip. If that fails, nothing is left, except the file if its removal fails too.
  *
  * @throws EEXIST · ENOSPC | EDQUOT | EIO
  */

@@ -12,7 +12,7 @@ const UUID_BYTES = 16
 
 const ioctl = bind<[fd: number, request: number, out: Uint8Array]>('int ioctl(int, uint64_t, void *)')
 
-/** The UUID of the file system that holds directory `dirFd` (the kernel's `s_uuid`); zeros where it has none to tell. */
+/** The UUID of the file system of directory `dirFd` (the kernel's `s_uuid`); zeros if it has none or does not tell. */
 export async function fileSystemUuid(dirFd: number): Promise<Uint8Array> {
   const fd = await openDirectory(dirFd)
   try {

@@ -1,9 +1,9 @@
-/** The bytes that all request and response bodies may move in one turn of the event loop: about 2 ms of work. */
+/** The number of bytes that all request and response bodies together may move in one turn of the event loop: about 2 ms of work. */
 const BYTES_PER_TURN = 2 * 1024 * 1024
-/** The least that one piece of a body counts. */
+/** A piece of a body counts as at least this many bytes. */
 const LEAST_BYTES = 16 * 1024
 
-/** A body that waits before it moves its next piece. */
+/** A body that waits to move its next piece. */
 interface Waiting {
   readonly bytes: number
   readonly goOn: () => void
@@ -11,17 +11,17 @@ interface Waiting {
 
 let moved = 0
 let armed = false
-/** In the order of arrival. */
+/** Waiting bodies in the order of arrival. */
 let waiting: Waiting[] = []
 
-/** Counts a piece of a body. Returns true if this turn of the event loop has moved enough; the caller should then wait with `nextPiece`. */
+/** Counts a piece of a body. Returns true if this turn has moved enough bytes; the caller should then wait with `nextPiece`. */
 export function hasMovedEnough(bytes: number): boolean {
   moved += Math.max(bytes, LEAST_BYTES)
   if (!armed) arm()
   return moved > BYTES_PER_TURN
 }
 
-/** Calls `goOn` in a later turn, in the order of arrival. Each turn lets as many continue as fit into `BYTES_PER_TURN`, if each moves `bytes`. */
+/** Calls `goOn` in a later turn, in the order of arrival. If each body moves `bytes`, a turn continues as many as fit into `BYTES_PER_TURN`. */
 export function nextPiece(bytes: number, goOn: () => void): void {
   waiting.push({ bytes: Math.max(bytes, LEAST_BYTES), goOn })
   if (!armed) arm()
