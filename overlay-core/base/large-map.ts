@@ -4,8 +4,8 @@ const WHOLE = 2048
 const PARTS = 128
 
 /**
- * A Map for a hundred thousand entries and more. V8 moves all entries of a Map at once when it grows, which takes 25 ms for that many; here each of
- * 128 parts grows separately. The entries are unordered.
+ * A Map for a hundred thousand entries and more. A growing V8 Map moves all its entries at once, which takes 25 ms for that many. This map consists
+ * of 128 parts that grow separately. The entries are unordered.
  */
 export class LargeMap<K extends string | number, V> {
   #whole = new Map<K, V>()

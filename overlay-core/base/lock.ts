@@ -4,10 +4,10 @@ import type { MaybePromise } from '../api/types.ts'
 /**
  * Asynchronous locks. The order in which the core takes them, outermost first:
  *
- * 1. `SuperBlock.renameLock` — a rename between two directories, so that the tree's shape stands still
- * 2. `OvlInode.dirLock` of directories — ancestors before descendants, the two of a rename that are not related by ascending key; after
- *    them the directory that goes (rmdir, replaced by rename), whose parent is locked already. Of a directory that was removed while a rename
- *    waited for it the order is that of before: it has no parent any more through which anybody else could come to it
+ * 1. `SuperBlock.renameLock` — held by a rename between two directories, so that the shape of the tree does not change
+ * 2. `OvlInode.dirLock` of directories — ancestors before descendants; the two directories of a rename, if unrelated, by ascending key; after
+ *    them the directory to be removed (by rmdir, or replaced by rename), whose parent is locked already. A directory that was removed while a
+ *    rename waited for it keeps its place in this order: it has no parent any more through which anybody else could reach it
  * 3. `OvlInode.copyUp` — a running copy-up of a parent before that of a child (each is awaited, never held)
  * 4. `OvlInode.nodeLock` — of one object whose name, links or attributes change
  *

@@ -5,7 +5,7 @@ import { O_CREAT, O_EXCL, O_NOFOLLOW, O_RDONLY, O_RDWR } from '../sys/flags.ts'
 import { closeSync, openAt, openRoot, reopen, tmpFile } from '../sys/open.ts'
 import { statxFd } from '../sys/stat.ts'
 
-/** The names that a file of records called `name` and its successor have in their directory. */
+/** The names in their directory of a file of records called `name` and of its replacement. */
 export function logFileNames(name: string): readonly string[] {
   return [name, newName(name)]
 }
@@ -14,7 +14,7 @@ function newName(name: string): string {
   return `${name}.new`
 }
 
-/** The file of a log: named in a directory, or nameless and gone with the process. */
+/** The file of a log: either named in a directory, or nameless and deleted with the process. */
 export class LogFile {
   readonly #dirFd: number | undefined
   readonly #name: string
@@ -111,7 +111,7 @@ export async function takeOver(
 ): Promise<boolean> {
   if (!(await readOld(dirFd, name, read))) return false
   await removeIfThere(dirFd, name)
-  // If a power loss brought the old file back, it would be taken for newer than the records since.
+  // If a power loss brought the old file back, it would seem newer than the records written since.
   await syncDirectory(dirFd)
   return true
 }

@@ -2,8 +2,8 @@
 const PARTS = 256
 
 /**
- * A hash table from keys (positive numbers) to offsets (positive numbers), each with a tag of 32 bits. It consists of parts that grow at different times, so that an insertion never
- * takes long, even with millions of entries.
+ * A hash table from keys (positive numbers) to offsets (positive numbers), each with a tag of 32 bits. Its parts grow at different times, so an
+ * insertion never takes long, even with millions of entries.
  */
 export class OffsetMap {
   readonly #parts = Array.from({ length: PARTS }, () => new Part())

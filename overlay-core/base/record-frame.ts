@@ -8,7 +8,7 @@ const MAGIC = Buffer.from('OVLLOG01')
 const KIND_BYTES = 8
 /** Magic and kind, at the start of a file. */
 export const HEADER_BYTES = MAGIC.length + KIND_BYTES
-/** Before each record: crc32 · length (32 bits each, little endian). The checksum covers length and record, and starts from the place of the frame in the file. */
+/** A frame precedes each record: crc32 · length (32 bits each, little endian). The checksum covers the frame's offset in the file, length and record. */
 export const FRAME_BYTES = 8
 /** The longest record. */
 export const MOST_RECORD_BYTES = 8 * 1024 * 1024
@@ -88,7 +88,7 @@ export class FrameBatch {
   }
 }
 
-/** The record of the frame at `at`, not checked. */
+/** The record of the frame at `at`, without checking it. */
 export function recordIn(bytes: Buffer, at: number): Buffer {
   return bytes.subarray(at + FRAME_BYTES, at + FRAME_BYTES + bytes.readUInt32LE(at + 4))
 }
@@ -173,8 +173,8 @@ class Window {
   }
 
   /**
-   * How long the frame at `at` is by what it says of itself, all of it being in the window then: 0 when it cannot be one; undefined when what is left of the
-   * file is too short for any.
+   * The length of the frame at `at` according to its header; the window then contains all of it. Returns 0 if it cannot be a frame, and undefined if the
+   * rest of the file is too short for one.
    */
   async frameBytes(at: number): Promise<number | undefined> {
     if (at + FRAME_BYTES > this.#to || !(await this.#has(at, FRAME_BYTES))) return undefined
@@ -189,7 +189,7 @@ class Window {
 
   async #has(at: number, length: number): Promise<boolean> {
     if (at >= this.#start && at + length <= this.#start + this.#filled.length) return true
-    // Twice as much, so that not each byte after this one has it read again.
+    // Reads twice as much, so that the bytes after this one do not each cause another read.
     const wanted = Math.min(Math.max(CHUNK_BYTES, 2 * length), this.#to - at)
     if (this.#bytes.length < wanted) this.#bytes = Buffer.allocUnsafeSlow(wanted)
     let read = 0

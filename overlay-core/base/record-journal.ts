@@ -7,12 +7,12 @@ import { LogFile, readOld, takeOver } from './log-file.ts'
 import { HEADER_BYTES, hasHeader, scan } from './record-frame.ts'
 import { RecordLog } from './record-log.ts'
 
-/** A journal is rewritten when its records exceed twice the live ones by this number. */
+/** A journal is rewritten when it has more records than twice the live ones plus this number. */
 const SLACK_RECORDS = 1000
 
 /**
- * A journal in the file `PATH.log`, which nobody else uses meanwhile. Lines of text in `PATH`, as earlier versions kept them, are taken over, and that
- * file is removed; where there is no room for that it is tried again before the next record.
+ * A journal in the file `PATH.log`, which nobody else may use meanwhile. Imports the lines of text in `PATH`, the format of earlier versions, and then
+ * removes that file; if there is no space for that, it tries again before the next record.
  */
 export class RecordJournal implements Journal {
   readonly #dirFd: number
@@ -24,7 +24,7 @@ export class RecordJournal implements Journal {
   #old: readonly string[]
   #live: LiveRecords | undefined
   #shortening: Promise<void> | undefined
-  /** After a failure it is written anew from so many records on. */
+  /** After a failed rewrite, the number of records at which it is tried again. */
   #retryRecords = 0
 
   private constructor(
@@ -40,7 +40,7 @@ export class RecordJournal implements Journal {
     this.#old = old
   }
 
-  /** Opens or makes the journal; its directory must be there. @param kind of the records, in up to eight letters */
+  /** Opens or creates the journal; its directory must exist. @param kind of the records, up to eight letters */
   static async open(path: string, kind: string): Promise<RecordJournal> {
     using opened = new DisposableStack()
     const oldName = Buffer.from(basename(path), 'utf8').toString('latin1')
@@ -59,7 +59,7 @@ export class RecordJournal implements Journal {
     return journal
   }
 
-  /** What the journal at `path` holds, where it cannot be opened for writing; nothing if there is none. */
+  /** The records of the journal at `path`, for a caller that cannot open it for writing; empty if there is no journal. */
   static async recordsOf(path: string, kind: string): Promise<readonly string[]> {
     const oldName = Buffer.from(basename(path), 'utf8').toString('latin1')
     let dirFd: number
@@ -142,7 +142,7 @@ function* encoded(records: Iterable<string>): Iterable<Uint8Array> {
   for (const record of records) yield Buffer.from(record, 'utf8')
 }
 
-/** The lines of a file; undefined when there is none. */
+/** The lines of a file; undefined if it does not exist. */
 async function readLines(dirFd: number, name: string): Promise<string[] | undefined> {
   let lines: string[] | undefined
   await readOld(dirFd, name, async (fd, size) => {

@@ -29,9 +29,9 @@ export interface LogFormat {
 }
 
 /**
- * An append-only file of records, each of which is complete or absent. Appends are collected and written together; `flushed` says when they are in the file, where
- * they survive the death of the process. A torn record at the end is cut off, and damage in the middle is skipped.
- * Its owner can have the file rewritten next to the old one, while others continue to append.
+ * An append-only file of records, each of which is complete or absent. Appends are collected and written together; `flushed` tells when they are in
+ * the file, where they survive the death of the process. A torn record at the end is cut off, and damage in the middle is skipped.
+ * The owner can have the file rewritten next to the old one, while others continue to append.
  */
 export class RecordLog {
   readonly #file: LogFile
@@ -42,7 +42,7 @@ export class RecordLog {
   #writing: Promise<void> | undefined
   #batch = new FrameBatch()
   #spare: Buffer<ArrayBuffer> | undefined
-  /** Writes the batch, for all who wait for it. */
+  /** The next write of the batch, shared by all callers that wait for it. */
   #next: Promise<void> | undefined
   /** While this is pending nothing is written, because the file is about to be replaced. */
   #held: Promise<void> | undefined
@@ -65,7 +65,7 @@ export class RecordLog {
     this.#format = format
   }
 
-  /** Hands over what `file`, which may be empty, holds, oldest first. The file is the caller's, who closes it when the log is not used any more. */
+  /** Passes the records of `file`, which may be empty, to `take`, oldest first. The caller owns the file and closes it after the log's last use. */
   static async open(file: LogFile, format: LogFormat, take: TakeRecord): Promise<RecordLog> {
     const log = new RecordLog(file, format)
     await log.#replay(take)
@@ -82,12 +82,12 @@ export class RecordLog {
     return this.#records
   }
 
-  /** Bytes in the middle of the file that were no records when it was opened: something other than a crash has damaged it. */
+  /** The number of bytes in the middle of the file that were not records when it was opened: something other than a crash has damaged it. */
   get damagedBytes(): number {
     return this.#damagedBytes
   }
 
-  /** How often the file was written anew: places of records count until then. */
+  /** The number of rewrites of the file. Offsets of records are valid until the next rewrite. */
   get rewrites(): number {
     return this.#rewrites
   }
@@ -98,10 +98,10 @@ export class RecordLog {
   }
 
   /**
-   * Adds a record, and returns its place, or 0 while the disk takes nothing and too much waits for it: then the record is not noted. Written when
-   * somebody asks for `flushed`.
+   * Adds a record and returns its offset. Returns 0 and drops the record if the disk accepts nothing and too many records wait already. Records are
+   * written when somebody calls `flushed`.
    *
-   * @throws EFBIG the record is empty, or too long
+   * @throws EFBIG the record is empty or too long
    */
   append(record: Uint8Array): number {
     if (this.#failure !== undefined && this.#batch.length >= MOST_WAITING_BYTES) return 0
@@ -112,7 +112,7 @@ export class RecordLog {
   }
 
   /**
-   * Resolves when all that was appended so far is in the file, and durable where it always is; undefined when it already is.
+   * Resolves when everything appended so far is in the file, and durable if the durability is `always`; undefined if it is already.
    *
    * @throws the error of a write that failed
    */
@@ -143,21 +143,21 @@ export class RecordLog {
     return await this.#use(readRecordAt(this.#file.fd, at))
   }
 
-  /** Gives the file room for so many bytes of records, which then can be written although the disk is full. Only in an empty log. */
+  /** Allocates space for this many bytes of records, which can then be written even if the disk is full. Only in an empty log. */
   async reserve(bytes: number): Promise<void> {
     await pwrite(this.#file.fd, Buffer.alloc(bytes), HEADER_BYTES)
     this.#reservedBytes = HEADER_BYTES + bytes
   }
 
-  /** Starts at the beginning of the file again: no record in it counts any more, though some will be found. Only while nothing is being appended. */
+  /** Starts again at the beginning of the file. All records become obsolete, though a later `open` may find some. Only while nothing is being appended. */
   rewind(): void {
     this.#written = HEADER_BYTES
     this.#records = 0
   }
 
   /**
-   * Writes the file anew with those records that `keep` lets through, in their order; records appended meanwhile go through it as well. `adopt` is called at
-   * the moment from which places are those of the new file. After an error the old file goes on.
+   * Rewrites the file with the records that `keep` returns, in their order; records appended meanwhile pass through `keep` too. `adopt` is called at the
+   * moment from which offsets refer to the new file. After an error the old file stays in use.
    */
   compact(keep: KeepRecord, adopt: () => void): Promise<void> {
     return this.#rewriteOnce(async (fresh, begin) => {
@@ -176,8 +176,8 @@ export class RecordLog {
   }
 
   /**
-   * Writes the file anew with the records that `live` gives: they must say all that was appended so far. It is called when no write is under way any more, and
-   * what is appended from then on follows. After an error the old file goes on.
+   * Rewrites the file with the records of `live`, which must represent everything appended so far. `live` is called when no write is in progress;
+   * records appended after that follow in the new file. After an error the old file stays in use.
    */
   replaceWith(live: () => Iterable<Uint8Array>): Promise<void> {
     return this.#rewriteOnce(async (fresh, begin) => {
@@ -202,7 +202,7 @@ export class RecordLog {
     const { fd, sizeBytes } = this.#file
     if (!(await hasHeader(fd, this.#format.kind))) {
       if (sizeBytes > 0) await truncateFd(fd, 0)
-      // Goes out with the first records, whenever there is room.
+      // The header is written with the first records, as soon as there is space.
       this.#batch.appendRaw(headerOf(this.#format.kind))
       return
     }
@@ -318,7 +318,7 @@ export class RecordLog {
     await this.#syncName()
   }
 
-  /** Without a pause, so that nothing is appended between. */
+  /** Synchronous, so that nothing is appended in between. */
   #adopt(fresh: FreshFile, transfer: () => void): number {
     transfer()
     this.#written = fresh.written
@@ -333,5 +333,5 @@ export class RecordLog {
   }
 }
 
-/** Fills a new file; nothing is written to the old one any more once `begin` has resolved. Returns what has to be done when the new file has its name. */
+/** Fills a new file. After `begin` has resolved, nothing is written to the old one. Returns a function to call when the new file has its name. */
 type Fill = (fresh: FreshFile, begin: () => Promise<void>) => Promise<() => void>

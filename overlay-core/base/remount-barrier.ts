@@ -1,8 +1,8 @@
 import type { MaybePromise } from '../api/types.ts'
 
 /**
- * The barrier of a mounted overlay: it counts running calls, and can be closed until all of them have ended, so that the stack of
- * layers changes between two calls and never during one. A call inside must not enter again, or a closed barrier would wait for it forever.
+ * The barrier of a mounted overlay. It counts running calls, and can be closed until all of them have ended, so that the stack of
+ * layers changes between two calls and never during one. A call inside must not enter again, because a closed barrier would wait for it forever.
  */
 export class RemountBarrier {
   #running = 0

@@ -15,7 +15,7 @@ export async function sortInTurns<T>(items: readonly T[], compare: (a: T, b: T) 
   return from
 }
 
-/** Merges each two neighbouring sorted runs of `width` items. */
+/** Merges adjacent sorted runs of `width` items in pairs. */
 async function mergePairs<T>(from: readonly T[], width: number, compare: (a: T, b: T) => number): Promise<T[]> {
   const to: T[] = []
   for (let start = 0; start < from.length; start += 2 * width) {

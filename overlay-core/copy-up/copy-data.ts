@@ -15,7 +15,7 @@ export const QUICK_SHARE_BYTES = 64 * 1024 * 1024
 /** This many bytes are copied in less than a millisecond. */
 const QUICK_COPY_BYTES = 1024 * 1024
 
-/** How data is copied: by one call, that is quick or nearly so, or `long`, by `copyData`. */
+/** How data is copied: by one short call, or `long`, by `copyData`. */
 export type DataWay = 'none' | 'share' | 'copy' | 'long'
 
 /** Layers with files whose file system cannot share blocks with the upper. */
@@ -36,7 +36,7 @@ export function wayOf(sb: SuperBlock, layer: Layer, { size, blocks }: Stat): Dat
 
 /**
  * Whether a copy must be synced before it gets its name: as in the kernel, copied data must, and with fsync=strict everything. Shared
- * blocks are on disk, and where the file system orders its journal no name gets there before them.
+ * blocks are on disk already; if the file system orders its journal, the name cannot become durable before them.
  */
 export function syncsCopy({ options, upper }: SuperBlock, sizeBytes: number, shared: boolean): boolean {
   if (options.volatile) return false

@@ -103,7 +103,7 @@ class FileCopy {
     const way = wayOf(this.#sb, (this.#inode.lower as Real).layer, this.#source.stat)
     let shared: boolean = way === 'share' || way === 'none'
     const steps = [...(await this.#beginning(way)), ...(way === 'long' ? [] : this.#dressing(new ResultOf(0)))]
-    // Only what cannot fall short gets its name on the same trip.
+    // Only a copy that cannot fall short gets its name in the same trip.
     const { size } = this.#source.stat
     const atOnce = shared && size <= QUICK_SHARE_BYTES && !syncsCopy(this.#sb, size, shared)
     const results = atOnce ? await this.#publish(steps, copyUpDir) : await tryCalls(steps)
@@ -133,7 +133,7 @@ class FileCopy {
     return way === 'copy' ? [open, quickCopyStep(fd, new ResultOf(0), stat.size)] : [open]
   }
 
-  /** The owner before the attributes, because a change of owner drops capabilities. */
+  /** Sets the owner before the attributes, because a change of owner drops capabilities. */
   #dressing(file: number | ResultOf): SystemCall[] {
     const { uid, gid, mode, atime, mtime } = this.#source.stat
     const owned = uid === this.#sb.serverUid && gid === this.#sb.serverGid
@@ -146,7 +146,7 @@ class FileCopy {
     ]
   }
 
-  /** What came of the first trip, as far as the file is not finished: it has no data yet, or an attribute was refused. @throws what failed */
+  /** Interprets the results of the first trip: the file is finished, or still has no data, or an attribute was refused. @throws the error of a failed call */
   #understand(way: DataWay, steps: readonly SystemCall[], results: readonly number[]): 'done' | 'unfilled' | 'refused' {
     this.#fd = results[0] as number
     if (way === 'long' && this.#fd >= 0) return 'unfilled'
@@ -160,7 +160,7 @@ class FileCopy {
     return this.#failed(steps, results) ? 'refused' : 'done'
   }
 
-  /** Whether an attribute was refused that copies can do without. @throws what else failed */
+  /** Whether an attribute was refused that copies can do without. @throws any other error */
   #failed(steps: readonly SystemCall[], results: readonly number[]): boolean {
     const result = results.at(-1) as number
     if (result >= 0) return false
@@ -169,7 +169,7 @@ class FileCopy {
     throw sysError(op, -result, this.#inode.lower?.name)
   }
 
-  /** Makes `steps`, after which the copy is finished, and gives it its name: all on one trip. Returns the results of those that were made. */
+  /** Makes `steps`, which finish the copy, and gives it its name, all in one trip. Returns the results of the steps that were made. */
   async #publish(steps: readonly SystemCall[], copyUpDir: CopyUpDir): Promise<readonly number[]> {
     for (;;) {
       const results = await this.#inode.nodeLock.exclusive(() => this.#publishLocked(steps))

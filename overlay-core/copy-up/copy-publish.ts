@@ -48,8 +48,8 @@ export async function keepingTimes(
 }
 
 /**
- * As `keepingTimes`, on one trip: makes the calls that `stepsFor` gives and puts the times back. Returns the results of those that were made,
- * up to the first that failed.
+ * Like `keepingTimes`, in one trip: makes the calls that `stepsFor` returns and restores the times. Returns the results of the calls that were
+ * made, up to the first that failed.
  */
 export async function stepsKeepingTimes(
   sb: SuperBlock,

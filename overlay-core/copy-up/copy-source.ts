@@ -28,8 +28,8 @@ export interface CopySource {
 }
 
 /**
- * Opens a lower file and reads what a copy of it needs, on one trip if it has no extended attributes to take along, else on two.
- * Undefined when it is not such a simple case; the caller closes `fd`.
+ * Opens a lower file and reads what a copy of it needs, in one trip if it has no extended attributes to copy, otherwise in two.
+ * Undefined if the file needs the slow path. The caller closes `fd`.
  *
  * @throws EIO | EMFILE …
  */
@@ -72,7 +72,7 @@ async function readAttributes(
   const found: { name: string; value: Uint8Array }[] = []
   for (const [i, name] of wanted.entries()) {
     const result = results[i] as number
-    // Gone meanwhile.
+    // The attribute was removed meanwhile.
     if (result === -ENODATA) continue
     if (result === -ERANGE) return undefined
     const value = (outs[i] as XattrOut).value(result)

@@ -36,12 +36,12 @@ const SHORT_COPY_BYTES = 1024 * 1024
 const MOST_COPIES_FIRST = 3
 
 /**
- * Makes `inode` writable: afterwards its upper object exists with the lower's type, owner, mode, times, xattrs and data.
+ * Makes `inode` writable: afterwards it has an upper object with the lower's type, owner, mode, times, xattrs and data.
  *
  * Parents are copied up first, outermost first. The object is built in the work directory and published by one rename, so a crash
- * leaves the old view or the new one, plus at most a leftover that mount removes. Concurrent calls share one copy.
+ * leaves the old or the new state, plus at most a leftover that the next mount removes. Concurrent calls share one copy.
  *
- * @throws EROFS the overlay has no upper · ESTALE no name is left · ENOSPC | EDQUOT | EIO from the upper; the view is unchanged
+ * @throws EROFS the overlay has no upper · ESTALE no name is left · ENOSPC | EDQUOT | EIO from the upper, and nothing visible has changed
  * @see fs/overlayfs/copy_up.c for the order of steps
  */
 export function copyUp(sb: SuperBlock, inode: OvlInode, need: CopyNeed = 'data'): Promise<void> | undefined {
@@ -69,7 +69,7 @@ export class LongCopy {
   }
 }
 
-/** The copy-up of a name that an operation under the lock of a directory needs, when it could keep others from that directory for long. */
+/** The copy-up that an operation under the lock of a directory needs, if it could block that directory for long. */
 export function longCopyOf(sb: SuperBlock, inode: OvlInode | undefined): LongCopy | undefined {
   if (!inode || inode.upper || inode.type !== FileType.regular || !sb.upper || sb.options.metacopy) return undefined
   const short = inode.copying === undefined && inode.attr !== undefined && inode.attr.size <= SHORT_COPY_BYTES
@@ -95,7 +95,7 @@ async function copyUpFor(sb: SuperBlock, { inode }: LongCopy): Promise<void> {
   try {
     await sb.descriptors.run(() => copyUp(sb, inode, 'metadata'))
   } catch (error) {
-    // Gone meanwhile: what stands at the name now is for the operation to find out.
+    // The object was removed meanwhile. The operation finds out what has the name now.
     if (!isErrno(error, 'ESTALE')) throw error
   }
 }
@@ -114,7 +114,7 @@ export async function linkUpAlias(sb: SuperBlock, inode: OvlInode, dir: OvlInode
   await linkUp(sb, inode, dir, name)
 }
 
-/** Links the upper object to a name that so far only the lower had. */
+/** Links the upper object to a name that existed only in the lower. */
 async function linkUp(sb: SuperBlock, inode: OvlInode, dir: OvlInode, name: string): Promise<void> {
   const upper = inode.upper as Real
   await keepingTimes(sb, dir, async (dirFd) => {
@@ -184,8 +184,8 @@ async function publish(sb: SuperBlock, temp: string, at: Alias): Promise<void> {
 }
 
 /**
- * For a hard link: the object goes to the index under its origin's name; from there all of its names find it. As long as it has no
- * upper name its link count is the lower's.
+ * Publishes the copy of a hard link in the index under the name of its origin, where all of its names find it. As long as it has no
+ * name in the upper, its link count is that of the lower.
  */
 async function publishInIndex(sb: SuperBlock, inode: OvlInode, temp: string): Promise<void> {
   const workFd = await sb.descriptors.of(sb.work as Real)
@@ -209,14 +209,14 @@ async function lowerStat(sb: SuperBlock, lower: Real): Promise<Stat> {
 
 /** A copy to be made under the name `temp` in the work directory. */
 interface Build {
-  /** For which object: when its last name goes, the copy is given up. */
+  /** The object to copy. If its last name is removed, the copy is aborted. */
   readonly inode: OvlInode
   readonly lower: Real
   readonly stat: Stat
   /** The source of the data; undefined to leave it in the lower. */
   readonly data: Real | undefined
   readonly temp: string
-  /** What it is known by: its origin, or the identity of a name that leaves the other hard links. */
+  /** Its identity: the origin, or the identity of a name that is separated from the other hard links. */
   readonly marks: readonly IdentityMark[]
   /** Owner and mode, if not those on the lower's disk. */
   readonly owner: NodeOwnership | undefined
@@ -231,7 +231,7 @@ interface Built {
   readonly record: OverrideStat | undefined
 }
 
-/** Builds the copy: the owner before the extended attributes, as a change of owner takes capabilities away. */
+/** Builds the copy. Sets the owner before the extended attributes, because a change of owner drops capabilities. */
 async function buildTemp(sb: SuperBlock, build: Build): Promise<Built> {
   const { lower, stat, temp } = build
   const metacopy = stat.type === FileType.regular && build.data === undefined
@@ -259,7 +259,7 @@ async function buildTemp(sb: SuperBlock, build: Build): Promise<Built> {
   }
 }
 
-/** Makes a finished copy durable with its attributes, before its name can be. Other types cannot be synced alone. */
+/** Makes a finished copy and its attributes durable before it gets its name. Other types cannot be synced individually. */
 async function syncBuilt(workFd: number, temp: string, type: FileType): Promise<void> {
   if (type !== FileType.regular && type !== FileType.directory) return
   const fd = await openAt(workFd, temp, O_RDONLY | (type === FileType.directory ? O_DIRECTORY : NEVER_WAITS))
@@ -321,14 +321,14 @@ async function fillFrom(sb: SuperBlock, inode: OvlInode, data: Real, to: number,
   const from = await openForReading(await sb.descriptors.of(data.parent as Real), data.name)
   try {
     const shared = await copyData(from, to, sizeBytes, !sb.options.volatile, () => needWanted(inode))
-    // With fsync=strict the attributes follow first.
+    // With fsync=strict the file is synced later, together with its attributes.
     if (sb.options.fsync !== 'strict' && syncsCopy(sb, sizeBytes, shared)) await fsync(to)
   } finally {
     closeLater(from)
   }
 }
 
-/** Brings the data up into a metadata-only copy; until the mark is removed a crash leaves the old state (ovl_copy_up_meta_inode_data). */
+/** Copies the data into a metadata-only copy. Until the mark is removed, a crash leaves the old state (ovl_copy_up_meta_inode_data). */
 async function completeData(sb: SuperBlock, inode: OvlInode): Promise<void> {
   await inode.nodeLock.exclusive(async () => {
     if (!inode.metacopy || !inode.dataReal) return
@@ -367,8 +367,8 @@ async function copyXattrs(sb: SuperBlock, lower: Real, workFd: number, temp: str
 }
 
 /**
- * Gives an object that is built in the work directory an attribute of what it copies or replaces, as far as the upper can hold it. Rights must
- * not get lost.
+ * Copies an attribute of the original or replaced object to an object that is being built in the work directory, if the upper can store it.
+ * Attributes that restrict access must not be lost.
  *
  * @throws EOPNOTSUPP | EPERM an ACL cannot be set · ENOSPC
  */

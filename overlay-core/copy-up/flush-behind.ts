@@ -2,7 +2,7 @@ import { writeOut } from '../sys/data.ts'
 
 /** Smaller files are synced at the end, which is fast. */
 const SMALL_BYTES = 64 * 1024 * 1024
-/** The amount of data being written to the disk, which delays other requests by a few milliseconds at most. */
+/** The amount of data written to the disk at a time, which delays other requests by a few milliseconds at most. */
 const PIECE_BYTES = 1024 * 1024
 
 /**
@@ -13,7 +13,7 @@ export class FlushBehind {
   readonly #fd: number
   #chunk: Promise<void> = Promise.resolve()
 
-  /** @param fd of the copy; stays open until `end` */
+  /** @param fd the descriptor of the copy; it stays open until `end` */
   constructor(fd: number) {
     this.#fd = fd
   }
@@ -31,7 +31,7 @@ export class FlushBehind {
     this.#chunk.catch(() => undefined)
   }
 
-  /** Resolves when all chunks are on the disk; an fsync must still follow. @throws as `follow` */
+  /** Resolves when all chunks are on the disk; an fsync must still follow. @throws like `follow` */
   async end(): Promise<void> {
     await this.#chunk
   }

@@ -45,8 +45,8 @@ export function inherit(
 }
 
 /**
- * Gives the object just made at `name` in the work directory its owner, mode and ACLs; returns its rights. `present`: what it has, where
- * that is known, which saves setting the same.
+ * Gives the new object `name` in the work directory its owner, mode and ACLs, and returns its rights. `present` is what the object has
+ * already, if known, so that nothing is set twice.
  */
 export async function applyOwnership(
   sb: SuperBlock,
@@ -65,8 +65,8 @@ export async function applyOwnership(
 }
 
 /**
- * Sets owner and group of an object in the work directory; without root only what the server may: one of its own groups. To come before
- * the extended attributes, as the kernel drops capabilities at a change of owner. `present`: whom it belongs to; the server, unless given.
+ * Sets owner and group of an object in the work directory. Without root it sets only what the server may: one of its own groups. Must come before
+ * the extended attributes, because a change of owner drops capabilities. `present` is the present owner; the default is the server.
  */
 export async function giveOwner(
   sb: SuperBlock,
@@ -81,7 +81,10 @@ export async function giveOwner(
   else if (canOwn(sb, owner)) await chownAt(workFd, name, -1, gid)
 }
 
-/** Sets the mode of an object in the work directory and, without root, records what the disk cannot hold; returns the record. `stub`: as `needsStub`; `present`: as in `dress`. */
+/**
+ * Sets the mode of an object in the work directory. Without root, records what the disk cannot store, and returns the record. `stub`: see `needsStub`;
+ * `present`: the present mode, if known.
+ */
 export async function giveMode(
   sb: SuperBlock,
   workFd: number,
@@ -99,8 +102,8 @@ export async function giveMode(
 }
 
 /**
- * Whether an object has to be kept as an empty file with a record that it stands for: a server without root can make no device, and fifos
- * and sockets, which take no record, only for itself. As containers/storage does it.
+ * Whether an object must be represented by an empty file with a record, as in containers/storage: a server without root cannot create devices, and
+ * can create fifos and sockets, which cannot have a record, only with its own user as the owner.
  */
 export function needsStub(sb: SuperBlock, type: FileType, owner: Ownership): boolean {
   if (!sb.keepsOwners || !isSpecial(type)) return false
@@ -109,8 +112,8 @@ export function needsStub(sb: SuperBlock, type: FileType, owner: Ownership): boo
 }
 
 /**
- * Changes owner, group or mode of the upper object of `inode`, which is at `place`; `now` are its present attributes. Where the disk cannot
- * hold them they are recorded, and the record counts from then on. Its rights must be known without root.
+ * Changes owner, group or mode of the upper object of `inode`, which is at `place`; `now` are its present attributes. What the disk cannot
+ * store is recorded, and the record is valid from then on. Without root, the rights of `inode` must be known.
  */
 export async function changeOwner(
   sb: SuperBlock,
@@ -155,12 +158,12 @@ async function forgetRecord(sb: SuperBlock, fd: number, name: string): Promise<v
   }
 }
 
-/** Whether the disk can hold this owner and group: without root the server's own, nothing where it keeps none. */
+/** Whether the disk can store this owner and group: without root only the server's own, and none on a file system that stores no owners. */
 function canOwn(sb: SuperBlock, { uid, gid }: Ownership): boolean {
   return !sb.fixedOwners && uid === sb.serverUid && (gid === sb.serverGid || sb.serverGroups.includes(gid))
 }
 
-/** What must be recorded of an object; undefined when the disk can hold it all, or when it takes no such attributes. */
+/** The record that an object needs; undefined if the disk can store everything, or if the type of object cannot have such a record. */
 function recordFor(sb: SuperBlock, type: FileType, owner: NodeOwnership): OverrideStat | undefined {
   if (!sb.keepsOwners || (type !== FileType.regular && type !== FileType.directory)) return undefined
   if (canOwn(sb, owner) && diskMode(sb, type, owner.mode) === owner.mode) return undefined
@@ -172,8 +175,8 @@ function recordOf(type: FileType, { uid, gid, mode, rdevMajor, rdevMinor }: Node
 }
 
 /**
- * The mode on disk. Without root the server needs its own rights to the object whatever the mode says, and setuid and setgid on disk would
- * be for the server's user: such modes are recorded.
+ * The mode on disk. Without root, the server needs access to the object whatever the mode says, and setuid and setgid on disk would apply to
+ * the server's user. The true mode is then recorded.
  */
 export function diskMode(sb: SuperBlock, type: FileType, mode: number, stub = false): number {
   if (!sb.keepsOwners) return mode

@@ -13,7 +13,7 @@ const PROBE_FLAGS = O_PATH | O_NOFOLLOW
  * The O_PATH descriptors of real directories: opened on demand, limited in number, and closed by second chance.
  *
  * A descriptor obtained here stays valid for the rest of the synchronous code, and inside `run` until that call
- * ends: closing waits for every call that was running when it was evicted (epochs), so that no call can use a number that
+ * ends. An evicted descriptor is closed only after all calls that were running then have ended (epochs), so that no call can use a number that
  * was closed and reused for another file.
  */
 export class Descriptors {
@@ -22,7 +22,7 @@ export class Descriptors {
   /** Directories that are being opened. */
   readonly #opening = new Map<Real, Promise<number>>()
   #epoch = 0
-  /** Calls that run, by the epoch in which they began: those of this one, and of earlier ones. */
+  /** Running calls by the epoch in which they began: the present one, and earlier ones. */
   #runningNow = 0
   readonly #running = new Map<number, number>()
   #retired: { epoch: number; fd: number }[] = []
@@ -35,12 +35,12 @@ export class Descriptors {
     this.#limit = limit
   }
 
-  /** From now on `realOf` knows the directories of open descriptors. */
+  /** Makes `realOf` work, for directories opened from now on. */
   follow(): void {
     this.#reals = new Map([...this.#open].map((real) => [real.fd, real]))
   }
 
-  /** The directory whose descriptor `fd` is, of those that were opened here; only after `follow`. */
+  /** The directory of a descriptor that was opened here; only after `follow`. */
   realOf(fd: number): Real | undefined {
     return this.#reals?.get(fd)
   }
@@ -69,9 +69,9 @@ export class Descriptors {
     if (this.#retired.length > 0) this.#scheduleDrain()
   }
 
-  /** For a long call that needs no descriptor of before: those evicted meanwhile may be closed. Gets what `enter` returned, returns what `leave` gets. */
+  /** Lets descriptors evicted so far be closed during a long call that no longer needs them. Takes the result of `enter` and returns that for `leave`. */
   renew(epoch: number): number {
-    // In this order: there is no moment in which the call does not run.
+    // In this order, so that the call counts as running at every moment.
     const next = this.enter()
     this.leave(epoch)
     return next
@@ -139,7 +139,7 @@ export class Descriptors {
   }
 
   /**
-   * An O_PATH descriptor of the object of `real`; -1 if another object, or nothing, has its name by now. The
+   * Opens an O_PATH descriptor of the object `real`; returns -1 if its name is now absent or belongs to another object. The
    * caller owns it.
    */
   async openObject(real: Real): Promise<number> {
@@ -168,10 +168,10 @@ export class Descriptors {
   }
 
   /**
-   * How the object that `real` stands for is named in system calls that change it: by a descriptor, which no rename can make mean another
-   * one, and ''. Valid for the rest of the `run` that this is called in.
+   * Names the object `real` for system calls that change it: by a descriptor, which always refers to this object, and ''.
+   * Valid for the rest of the present `run`.
    *
-   * @throws ESTALE something else has its name
+   * @throws ESTALE another object has its name
    */
   async proven(real: Real): Promise<number> {
     if (!real.parent) return await this.of(real)
@@ -181,7 +181,7 @@ export class Descriptors {
     return fd
   }
 
-  /** The object of `layer` that its file system finds by `handle`, when it has a name. */
+  /** Finds the object of `layer` with this file handle, if it still has a name. */
   async foundByHandle(layer: Layer, handle: KernelHandle): Promise<Found | undefined> {
     const fd = await this.#openByHandle(layer, handle)
     if (fd === undefined) return undefined
@@ -226,7 +226,7 @@ export class Descriptors {
     }
   }
 
-  /** Makes the real object that `probe` found at `name` in `dir`; takes ownership of its descriptor. */
+  /** Creates the real object for what `probe` found at `name` in `dir`; takes ownership of its descriptor. */
   found(dir: Real, name: Name, probe: Probe): Found {
     const real = new Real(dir.layer, dir, name, probe.stat.ino)
     if (probe.fd >= 0) this.adopt(real, probe.fd)
@@ -271,7 +271,7 @@ export class Descriptors {
     throw new OverlayError('ESTALE', 'open')
   }
 
-  /** Valid in this `run`. Undefined when the object has no name any more, or may not be opened so. */
+  /** The result is valid in the present `run`; undefined if the object has no name any more, or may not be opened by handle. */
   async #openByHandle({ root }: Layer, { type, bytes }: KernelHandle): Promise<number | undefined> {
     if (root.fd < 0) return undefined
     let fd: number
@@ -353,7 +353,7 @@ async function probeWaiting(dirFd: number, name: Name): Promise<Probe | undefine
   return fd < 0 ? undefined : probed(fd)
 }
 
-/** -1 when nothing is called so. */
+/** Returns -1 if there is no such name. */
 async function openIfThere(dirFd: number, name: Name): Promise<number> {
   try {
     return await openAt(dirFd, name, PROBE_FLAGS)

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import type { Stat } from '../sys/stat.ts'
 import type { Layer } from './layer.ts'
 
-/** Inode numbers below this are used as they are in keys; file system numbers go above. */
+/** Keys contain inode numbers below this unchanged; the number of the file system goes above. */
 const FS_STEP = 2 ** 48
 
 const NAME_IDENTITY_BYTES = 12
@@ -17,9 +17,9 @@ export interface Identity {
 }
 
 /**
- * The identity of the object with attributes `stat` on the file system of `layer`: made of file system and inode number (of the lower that
- * it was copied up from), so that it is the same after a restart. The generation comes from the creation time, as a file
- * system uses inode numbers again.
+ * The identity of the object with attributes `stat` on the file system of `layer`. It consists of file system and inode number (of the original lower
+ * object for a copy), so it is the same after a restart. The generation comes from the creation time, because file
+ * systems reuse inode numbers.
  */
 export function identityOf(layer: Layer, stat: Stat): Identity {
   return { key: keyOf(layer, stat), generation: generationOf(stat), ...fileId(layer, stat) }
@@ -39,7 +39,7 @@ export function identityOfName(layer: Layer, stat: Stat, dirKey: number, name: s
   return withOwnFileId(keyFor(`n${dirKey}/${name}`), (generationOf(stat) ^ layer.salt) >>> 0)
 }
 
-/** An identity of `identityOfName` as it is written on the copy, so that it stays: key and generation, little endian. */
+/** Encodes an identity of `identityOfName` for the mark that keeps it on the copy: key and generation, little endian. */
 export function encodeIdentity({ key, generation }: { key: number; generation: number }): Uint8Array {
   const out = Buffer.alloc(NAME_IDENTITY_BYTES)
   out.writeDoubleLE(key)
@@ -47,7 +47,7 @@ export function encodeIdentity({ key, generation }: { key: number; generation: n
   return out
 }
 
-/** The identity of a lower object as it is written on its copy where that could not be led back to it: also its file id and link count. */
+/** Encodes the identity of a lower object, with file id and link count, for a copy whose origin cannot be followed back to it. */
 export function encodeLowerIdentity({ key, generation, fileIdHi, fileIdLo }: Identity, nlink: number): Uint8Array {
   const out = Buffer.alloc(LOWER_IDENTITY_BYTES)
   out.set(encodeIdentity({ key, generation }))
@@ -57,7 +57,7 @@ export function encodeLowerIdentity({ key, generation, fileIdHi, fileIdLo }: Ide
   return out
 }
 
-/** What `encodeIdentity` or `encodeLowerIdentity` (then with `lowerNlink`) has written; undefined when these bytes are something else. */
+/** Decodes a value of `encodeIdentity` or `encodeLowerIdentity` (then with `lowerNlink`); undefined if it is neither. */
 export function decodeIdentity(bytes: Uint8Array): (Identity & { readonly lowerNlink?: number }) | undefined {
   const view = Buffer.from(bytes)
   if (bytes.length !== NAME_IDENTITY_BYTES && bytes.length !== LOWER_IDENTITY_BYTES) return undefined
@@ -73,12 +73,12 @@ function withOwnFileId(key: number, generation: number): Identity {
   return { key, generation, fileIdHi: Math.floor(key / 2 ** 32), fileIdLo: key >>> 0 }
 }
 
-/** Whether an object is known by its name (`identityOfName`), and not by the `key` that its inode number makes. */
+/** Whether an object is identified by its name (`identityOfName`) and not by its inode number, which would give `key`. */
 export function isNameKey(inode: { readonly key: number }, key: number): boolean {
   return inode.key !== key && inode.key >= 2 ** 52
 }
 
-/** A key above all that are made of inode numbers: the same for the same text in every process. */
+/** A key above all keys that come from inode numbers; the same text has the same key in every process. */
 function keyFor(text: string): number {
   const hash = createHash('sha256').update(text, 'latin1').digest()
   return 2 ** 52 + hash.readUInt32LE(0) * 2 ** 20 + (hash.readUInt32LE(4) >>> 12)

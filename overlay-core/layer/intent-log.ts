@@ -13,13 +13,13 @@ import type { Real } from './layer.ts'
 import { isWhiteoutDevice } from './whiteout.ts'
 
 const NAME = 'intents.log'
-/** The file of earlier versions: the same as lines of text. */
+/** The file of earlier versions, with the same content as lines of text. */
 const OLD_NAME = 'steps'
 /** The names of the log in the workdir. */
 export const INTENT_FILE_NAMES: readonly string[] = [...logFileNames(NAME), ...logFileNames(OLD_NAME)]
-/** An intent counts until the next mount: the death of the process must not take it. */
+/** Intents are needed until the next mount, so they must survive the death of the process, but need not be durable. */
 const FORMAT: LogFormat = { kind: 'intents', durability: 'never', unwritten: 'dropped' }
-/** Beyond this size the log starts over at its beginning as soon as no change runs. So much room is reserved at mount. */
+/** When the log is larger than this and no change is running, it starts over at its beginning. This much space is reserved at mount. */
 const LIMIT_BYTES = 64 * 1024
 
 /** A name in a directory of the upper. */
@@ -28,14 +28,14 @@ export interface UpperName {
   readonly name: Name
 }
 
-/** A record of the log: the names that a change concerns, and under which name the work directory holds an object meanwhile. */
+/** A record of the log: the names that a change affects, and the name of an object that the work directory holds meanwhile. */
 interface Intent {
   readonly at: readonly { readonly path: readonly Name[]; readonly name: Name }[]
   readonly held?: Name
 }
 
 /**
- * The intent log records changes that take several steps, so that the next mount can complete or undo those that a crash interrupted: a
+ * Records changes that take several steps, so that the next mount can complete or undo those that a crash interrupted. It is a
  * log in the workdir with one record before each such change. A record stays after the change is done, because repairing a completed change
  * does nothing.
  */
@@ -65,11 +65,11 @@ export class IntentLog {
     }
   }
 
-  /** Runs a change after which, and between whose steps, a whiteout beside an object of the same name means nothing. */
+  /** Runs a change. If a name then has both an object and a whiteout, after the change or a crash during it, the whiteout has no effect. */
   async noting<T>(names: readonly UpperName[], change: () => Promise<T>): Promise<T> {
     this.#running++
     try {
-      // Without the record a crash would leave a whiteout that hides nothing.
+      // Without the record, a crash would leave a whiteout that hides nothing.
       await bestEffort(() => this.#append({ at: names.map(place) }))
       return await change()
     } finally {
@@ -78,8 +78,8 @@ export class IntentLog {
   }
 
   /**
-   * Runs a change that puts an object aside in the work directory, under the name it is given. After a crash in the middle that object
-   * goes to the first of `names` that is free.
+   * Runs a change that moves an object aside to the work directory, under the name it is given. If a crash interrupts it, the object
+   * goes back to the first of `names` that is free.
    */
   async holding<T>(names: readonly UpperName[], change: (held: Name) => Promise<T>): Promise<T> {
     this.#running++
@@ -97,7 +97,7 @@ export class IntentLog {
   }
 
   async #append(intent: Intent): Promise<void> {
-    // Nothing is being appended then: a change runs only once its intent is in the file.
+    // Nothing is being appended now, because a change runs only after its intent is in the file.
     if (this.#log.end > LIMIT_BYTES && this.#running === 1) this.#log.rewind()
     this.#log.append(Buffer.from(JSON.stringify(intent), 'latin1'))
     await this.#log.flushed()
@@ -111,8 +111,8 @@ function place({ dir, name }: UpperName): Intent['at'][number] {
 }
 
 /**
- * Sets right what the changes that the log in the workdir tells of left in the middle: an object held in the work directory goes back, and
- * where an object and a whiteout have the same name the object stays. To be called before the work directory is cleaned.
+ * Repairs what interrupted changes left, according to the log in the workdir: an object held in the work directory goes back, and
+ * if a name has both an object and a whiteout, the object stays. Must be called before the work directory is cleaned.
  */
 export async function replayIntents(
   workdirFd: number,
@@ -134,7 +134,7 @@ export async function replayIntents(
   return restored
 }
 
-/** An object that was put back from the work directory: the name it had there, and its names from the root of the upper. */
+/** An object that was moved back from the work directory: its name there, and its path from the root of the upper. */
 export interface Restored {
   readonly held: Name
   readonly to: readonly Name[]
@@ -153,7 +153,7 @@ async function putBack(line: Intent, held: Name, workFd: number, upperFd: number
   return restored
 }
 
-/** The intents in the workdir, in their order, those that an earlier version recorded included. */
+/** The intents in the workdir in their order, including those of an earlier version. */
 async function readIntents(workdirFd: number): Promise<Intent[]> {
   const old: string[] = []
   await readOld(workdirFd, OLD_NAME, async (fd, size) => {
@@ -166,7 +166,7 @@ async function readIntents(workdirFd: number): Promise<Intent[]> {
   return texts.map(parse).filter((intent) => intent !== undefined)
 }
 
-/** Undefined for a line that a crash cut off, or that was overwritten at its start. */
+/** Undefined for a line that was torn by a crash or overwritten at its start. */
 function parse(text: string): Intent | undefined {
   try {
     return JSON.parse(text) as Intent
@@ -176,7 +176,7 @@ function parse(text: string): Intent | undefined {
   }
 }
 
-/** Runs `work` with the directory at `path` of the upper, when there is one. */
+/** Runs `work` with the directory at `path` of the upper, if it exists. */
 async function inDirectory(
   upperFd: number,
   path: readonly Name[],

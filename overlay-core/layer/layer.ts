@@ -5,77 +5,77 @@ import type { WhiteoutFormat } from './whiteout-format.ts'
 
 /** A layer of the stack. Lower layers are never written. */
 export interface Layer {
-  /** 0 is the upper (also when there is none), lowers count from 1, topmost first. Changes when a remount puts the layer elsewhere. */
+  /** The position: 0 is the upper (also if there is none), lowers count from 1, topmost first. A remount may change it. */
   index: number
-  /** Small number of the file system the layer lies on; layers on one file system share it. */
+  /** A small number for the file system of the layer; layers on the same file system share it. */
   readonly fsIndex: number
-  /** Goes into the generation of an object that is known by its name, so that one of another file system is another one. */
+  /** Part of the generations of objects identified by name, so that an object on another file system has another identity. */
   readonly salt: number
   readonly isUpper: boolean
   /** Whether it is a data-only layer: reached through metacopy redirects, never searched by name. */
   readonly dataOnly: boolean
-  /** Its file system answers an open from memory; others (network, FUSE) may ask somebody, so never on the event loop. */
+  /** Whether its file system opens files from memory. Others (network, FUSE) may ask another process, so they are never opened on the event loop. */
   readonly local: boolean
-  /** Its file system makes no name durable before the blocks that the file shares with others. */
+  /** Whether its file system makes a name durable only after blocks that the file shares with others. */
   readonly sharesInOrder: boolean
-  /** Its root carries overlay marks: it is or was the upper of an overlay. */
+  /** Whether its root carries overlay marks: it is or was the upper of an overlay. */
   readonly wasUpper: boolean
   /** Whether its file system has POSIX ACLs. */
   readonly hasAcls: boolean
-  /** Set where the file system makes its inode numbers up anew: the overlay's own stand in their place. */
+  /** Set if the file system's inode numbers are not stable; these replace them. */
   inodeNumbers: InodeNumbers | undefined
-  /** UUID of the file system as in the kernel's `s_uuid`, zeros where unknown. */
+  /** The UUID of the file system as in the kernel's `s_uuid`; zeros if unknown. */
   readonly fsUuid: Uint8Array
-  /** Its hard links are joined in the index; false where the index could take them for those of another file system. */
+  /** Whether its hard links are joined in the index; false if the index could confuse them with those of another file system. */
   joinsLinks: boolean
-  /** Its file handles name one object for ever, as far as the UUID tells: origins in it are followed. */
+  /** Whether origins in it are followed, because its file handles always identify the same object, as far as the UUID tells. */
   trustsOrigins: boolean
-  /** Copies of its objects bear their identity, as an origin would not lead them back for ever. */
+  /** Whether copies of its objects carry their identity, because the origin does not reliably lead back. */
   marksCopies: boolean
-  /** How whiteouts and opaque directories are written down in it; of an upper it is set at mount, once that is known. */
+  /** The format of its whiteouts and opaque directories. For an upper, it is set at mount as soon as it is known. */
   marks: WhiteoutFormat
-  /** When the stack of layers was last changed: directories show no earlier ctime, so that clients look into them again. */
+  /** When the stack of layers last changed. Directories show no earlier ctime, so that clients read them again. */
   stackChanged: Time | undefined
-  /** The server may open its files by their handles; undefined until that was tried. */
+  /** Whether the server may open its files by handle; undefined until that was tried. */
   followsOrigins?: boolean
   readonly root: Real
 }
 
-/** Inode numbers that last, by the names of objects, for a file system without such. */
+/** Stable inode numbers, by the names of objects, for a file system without them. */
 export interface InodeNumbers {
-  /** False where only some objects have such numbers: the others go by those on disk. */
+  /** False if only some objects have such numbers; the others use those of the disk. */
   readonly all: boolean
-  /** What `stat`, of what is called `name` in `dir`, says with the lasting inode number. @throws ENOSPC | EIO a new one cannot be kept */
+  /** Returns `stat`, of the object `name` in `dir`, with the stable inode number. @throws ENOSPC | EIO a new number cannot be stored */
   stamp(dir: Real, name: Name, stat: Stat): MaybePromise<Stat>
 }
 
 /**
- * Whether the attributes of a layer's objects have to be asked for: an upper that is changed, on a file system that does not know at once
- * what a change has made of the times.
+ * Whether attributes in a layer must be read with a request to the file system: in an upper that is changed, on a file system whose cached times may
+ * be wrong after a change.
  */
 export function asksForAttributes(layer: Layer): boolean {
   return layer.isUpper && (!layer.local || layer.inodeNumbers !== undefined)
 }
 
-/** Whether the inode number of `real` is not that of its file system. */
+/** Whether the overlay made up the inode number of `real`. */
 export function isNumberMadeUp(real: Real): boolean {
   const { inodeNumbers } = real.layer
   return inodeNumbers !== undefined && (inodeNumbers.all || real.ino >= MADE_UP)
 }
 
-/** Whether `ino`, as the file system says it, can be that of `real`. */
+/** Whether `ino`, the file system's number, can be that of `real`. */
 export function mayBeIno(real: Real, ino: number): boolean {
   return real.ino === ino || isNumberMadeUp(real)
 }
 
-/** Fields that only few objects have. */
+/** Fields that few objects need. */
 class RealNotes {
   redirect: string | undefined = undefined
   stampNs = 0
   kernelHandle: KernelHandle | undefined = undefined
 }
 
-/** Below this are the inode numbers of disks; those that are made of paths (`PathNumbers`) are hardly ever. */
+/** Inode numbers of disks are below this; those made from paths (`PathNumbers`) hardly ever are. */
 const MADE_UP = 2 ** 36
 
 const USED = 1
@@ -88,8 +88,8 @@ const EPOCH_SHIFT = 6
 const FLAG_BITS = (1 << EPOCH_SHIFT) - 1
 
 /**
- * An object as it lies in one layer: named by its real parent and one component, so that every system call is one component
- * long below a directory descriptor. Lower ones never move; upper ones are re-named by the operation that moves them. One without a
+ * An object in one layer. It is named by its real parent and one component, so that every system call uses one component
+ * relative to a directory descriptor. Lower objects never move; an operation that moves an upper object updates its name. An object without a
  * parent is the root of its layer, or has lost its known name (`losePlace` in objects/nameless.ts) and is found by `fd` and `kernelHandle`.
  */
 export class Real {
@@ -97,10 +97,10 @@ export class Real {
   parent: Real | undefined
   name: Name
   readonly ino: number
-  /** O_PATH descriptor of a directory, or of an object without a known name; -1 when none is open. Owned by `Descriptors`. */
+  /** The O_PATH descriptor of a directory, or of an object without a known name; -1 if none is open. Owned by `Descriptors`. */
   fd = -1
   #notes: RealNotes | undefined = undefined
-  /** Flags, and above them the epoch of `coversNothingIn`, plus one. */
+  /** Flags, with the epoch of `coversNothingIn` plus one in the bits above. */
   #bits = 0
 
   constructor(layer: Layer, parent: Real | undefined, name: Name, ino: number) {
@@ -110,7 +110,7 @@ export class Real {
     this.ino = ino
   }
 
-  /** Second chance of the descriptor cache. */
+  /** Whether it was used recently, for the second chance of the descriptor cache. */
   get used(): boolean {
     return (this.#bits & USED) !== 0
   }
@@ -128,7 +128,7 @@ export class Real {
     this.#set(OPAQUE, opaque)
   }
 
-  /** The directory may hold whiteouts in the form of an attribute (`overlay.opaque` = x); undefined when nobody has looked. */
+  /** Whether the directory may contain whiteouts in attribute form (`overlay.opaque` = x); undefined if not yet read. */
   get xwhiteouts(): boolean | undefined {
     return (this.#bits & XWHITEOUTS_KNOWN) === 0 ? undefined : (this.#bits & XWHITEOUTS) !== 0
   }
@@ -138,7 +138,7 @@ export class Real {
     this.#set(XWHITEOUTS_KNOWN, xwhiteouts !== undefined)
   }
 
-  /** `overlay.redirect` of an upper directory. */
+  /** The value of `overlay.redirect` of an upper directory. */
   get redirect(): string | undefined {
     return this.#notes?.redirect
   }
@@ -149,7 +149,7 @@ export class Real {
     this.#notes.redirect = redirect
   }
 
-  /** The ctime in ns at which a directory's names were known; 0: never looked at, NaN: too fresh to be sure (option `revalidate`). */
+  /** The ctime in ns with which a directory's names were read; 0: not yet read, NaN: too recent to be reliable (option `revalidate`). */
   get stampNs(): number {
     return this.#notes?.stampNs ?? 0
   }
@@ -159,7 +159,7 @@ export class Real {
     this.#notes.stampNs = stampNs
   }
 
-  /** How the file system finds an object whose names nobody knows (`parent` undefined); undefined when only `fd` leads to it. */
+  /** The file handle of an object without a known name (`parent` is undefined); undefined if only `fd` leads to it. */
   get kernelHandle(): KernelHandle | undefined {
     return this.#notes?.kernelHandle
   }
@@ -169,7 +169,7 @@ export class Real {
     this.#notes.kernelHandle = kernelHandle
   }
 
-  /** Upper directory that holds objects with an origin (`overlay.impure`). */
+  /** Whether it is an upper directory with objects that have an origin (`overlay.impure`). */
   get impure(): boolean {
     return (this.#bits & IMPURE) !== 0
   }
@@ -178,7 +178,7 @@ export class Real {
     this.#set(IMPURE, impure)
   }
 
-  /** Its extended attributes were listed, and none of them decides on rights (`isPlain` in rights.ts). */
+  /** Whether its extended attributes were listed and none of them affects permissions (`isPlain` in rights.ts). */
   get plain(): boolean {
     return (this.#bits & PLAIN) !== 0
   }
@@ -187,7 +187,7 @@ export class Real {
     this.#set(PLAIN, plain)
   }
 
-  /** The epoch of the overlay in which no lower has anything at this upper object's name; -1 when that is not known. */
+  /** The epoch of the overlay in which no lower has an object at this upper object's name; -1 if unknown. */
   get coversNothingIn(): number {
     return (this.#bits >> EPOCH_SHIFT) - 1
   }

@@ -15,7 +15,7 @@ export class XattrNames {
   readonly uuid: string
   readonly metacopy: string
   readonly whiteout: string
-  /** Of this program: the identity of a separated hard link (index=off), or of a lower object whose origin cannot be followed. */
+  /** An attribute of this program: the identity of a separated hard link (index=off), or of a lower object whose origin cannot be followed. */
   readonly identity: string
   readonly #escaped: string
   readonly #record: string | undefined

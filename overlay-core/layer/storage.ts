@@ -8,7 +8,7 @@ import { removeXattr, setXattr } from '../sys/xattr.ts'
 
 /** The features of the upper's file system, as tested in the work directory at mount. */
 export interface Storage {
-  /** The flag by which a rename does not replace; 0 where there is none. Who holds the claim and the lock has looked before. */
+  /** The flag for a rename that does not replace, or 0 if not supported. Then the claim and the locks are enough, because the name was checked before. */
   readonly noReplace: number
   /** Whether two objects can be exchanged in one step. */
   readonly exchange: boolean
@@ -19,7 +19,7 @@ export interface Storage {
   readonly links: boolean
   /** Whether owner and mode stay as set. */
   readonly owners: boolean
-  /** One of the two times can be set without the other; else that call has no effect. */
+  /** Whether one of the two times can be set alone; otherwise such a call has no effect. */
   readonly loneTimes: boolean
 }
 
@@ -29,7 +29,7 @@ export function holdsKernelForm(storage: Storage): boolean {
 }
 
 /**
- * What follows from what a storage cannot do, in sentences for who runs the server: how whiteouts are written there, and whether the overlay's
+ * Explains the missing features of a storage to the administrator, in sentences: how whiteouts are stored, and whether the overlay's
  * own attributes are `kept` in the workdir.
  */
 export function noticesOf(storage: Storage, whiteouts: 'device' | 'files', kept: boolean): string[] {
@@ -51,17 +51,17 @@ export function noticesOf(storage: Storage, whiteouts: 'device' | 'files', kept:
 
 const A = 'probe-a'
 const B = 'probe-b'
-/** Nobody's, and a mode that no file system gives by itself. */
+/** An owner that does not exist, and a mode that no file system sets by itself. */
 const STRANGER = { uid: 61_183, gid: 61_184 }
 const ODD_MODE = 0o4604
 /** A time that any file system can store. */
 const SOME_TIME: Time = { sec: 1_000_000_000, nsec: 0 }
 
 /**
- * Tries out in the empty directory `workFd` what its file system can do; leaves nothing behind. `attr` is an attribute of the overlay,
- * `privileged` says that the server may give objects away.
+ * Tests the features of a file system in its empty directory `workFd`; leaves nothing behind. `attr` is an attribute of the overlay,
+ * `privileged` tells whether the server may change the owner of objects.
  *
- * @throws EPERM the attribute may not be set by this process · ENOSPC | EIO | EROFS even a plain file cannot be made
+ * @throws EPERM this process may not set the attribute · ENOSPC | EIO | EROFS not even a plain file can be created
  */
 export async function probeStorage(workFd: number, attr: string, privileged: boolean): Promise<Storage> {
   try {
@@ -78,7 +78,7 @@ export async function probeStorage(workFd: number, attr: string, privileged: boo
       loneTimes: await can(workFd, () => setLoneTime(workFd)),
     }
   } finally {
-    // Of another kind when it ended in the middle of an exchange. What stays is removed by the next mount.
+    // The types are exchanged if the probe ended in the middle of an exchange. The next mount removes what remains.
     for (const name of [A, B]) {
       await bestEffort(() => unlinkAt(workFd, name))
       await bestEffort(() => rmdirAt(workFd, name))
@@ -90,8 +90,8 @@ export async function probeStorage(workFd: number, attr: string, privileged: boo
 const PASSING = ['ENOSPC', 'EDQUOT', 'EIO', 'EMFILE', 'ENFILE', 'ENOMEM'] as const
 
 /**
- * Whether `attempt` succeeds; what else the file system says means no. Some in user space say EIO for no: they do so again, after `undo`, where a
- * disk that works makes a plain file.
+ * Whether `attempt` succeeds; most errors mean no. Some file systems in user space report EIO for no. They report it again after `undo`, and plain
+ * files can still be created.
  *
  * @throws ENOSPC | EDQUOT | EIO | EMFILE …
  */
@@ -114,14 +114,14 @@ async function can(
   }
 }
 
-/** No, of a file system that makes plain files. @throws EIO | ENOSPC … it does not */
+/** Returns false if the file system can still create plain files. @throws EIO | ENOSPC … it cannot */
 async function worksOtherwise(workFd: number): Promise<false> {
   await mknodAt(workFd, 'probe-e', S_IFREG | 0o600, 0, 0)
   await unlinkAt(workFd, 'probe-e')
   return false
 }
 
-/** @throws EPERM there are attributes, but this process may not set this one */
+/** @throws EPERM attributes are supported, but this process may not set this one */
 async function takesAttribute(workFd: number, attr: string): Promise<boolean> {
   try {
     await setXattr(workFd, A, attr, Buffer.from('y'))
@@ -137,12 +137,12 @@ async function makes(workFd: number, make: (name: string) => Promise<void>): Pro
   const name = 'probe-c'
   const remove = () => unlinkAt(workFd, name)
   const made = await can(workFd, () => make(name), remove)
-  // Some make a plain file of it and call that an error.
+  // Some file systems create a plain file instead and report an error.
   await can(workFd, remove)
   return made
 }
 
-/** Moves the file away and back; with RENAME_EXCHANGE against the directory. */
+/** Moves the file away and back; with RENAME_EXCHANGE, exchanges it with the directory. */
 async function renames(workFd: number, flag: number): Promise<boolean> {
   const other = flag === RENAME_EXCHANGE ? B : 'probe-d'
   if (!(await can(workFd, () => renameAt(workFd, A, workFd, other, flag)))) return false
@@ -158,14 +158,14 @@ async function keepOwner(workFd: number, privileged: boolean): Promise<void> {
   if (!given || mode !== ODD_MODE) throw forgotten
 }
 
-/** Some file systems in user space take both times or none. */
+/** Some file systems in user space set both times or none. */
 async function setLoneTime(workFd: number): Promise<void> {
   await utimesAt(workFd, A, undefined, SOME_TIME)
   if ((await statxAt(workFd, A)).mtime.sec !== SOME_TIME.sec) throw forgotten
 }
 
 /**
- * As `utimesAt`, where the storage may be one on which both times have to be set: then `present` stands for the one that is not to change.
+ * Like `utimesAt`, but if the storage can only set both times together, `present` supplies the one that should not change.
  */
 export async function setTimes(
   sb: { readonly storage: Storage | undefined },
@@ -178,5 +178,5 @@ export async function setTimes(
   await utimesAt(place.fd, place.name, atime, mtime)
 }
 
-/** What `keepOwner` and `setLoneTime` end with when nothing failed, but nothing was kept either. */
+/** The error of `keepOwner` and `setLoneTime` if nothing failed but nothing was stored either. */
 const forgotten = new OverlayError('EPERM', 'chmod')

@@ -12,9 +12,9 @@ export interface UpperContext {
   /** The overlay's attributes, of any layer. */
   readonly xattrStore: XattrStore
   readonly overlayXattrs: XattrNames
-  /** The directory `work` in the workdir: only temporary objects. Undefined without upper. */
+  /** The directory `work` in the workdir, which contains only temporary objects. Undefined without an upper. */
   readonly work: Real | undefined
-  /** What the upper's file system can do; undefined without upper. */
+  /** The features of the upper's file system; undefined without an upper. */
   readonly storage: Storage | undefined
   /** Files that replaced others and are being written out. */
   readonly writeback: Writeback
@@ -24,7 +24,7 @@ export interface UpperContext {
   tempName(): string
 }
 
-/** What the upper's file system can do, for a caller that changes the upper. */
+/** The features of the upper's file system, for a caller that changes the upper. */
 export function storageOf(context: Pick<UpperContext, 'storage'>): Storage {
   return context.storage as Storage
 }

@@ -6,50 +6,50 @@ import type { UpperContext } from './upper-context.ts'
 export const WHITEOUT = Symbol('whiteout')
 
 /**
- * The record in the root of a layer with whiteouts as files: a name that tools for such layers leave alone. In no form a client makes it.
+ * The record in the root of a layer with whiteouts as files. Tools for such layers ignore this name, and no format lets a client create it.
  */
 export const ROOT_RECORD_NAME = '.wh..wh.overlayd'
 
-/** What a layer has at a name: an object, a whiteout, or nothing that it would say of this name. */
+/** The state of a name in a layer: an object, a whiteout, or undefined if the layer says nothing about it. */
 export type NameState = Probe | typeof WHITEOUT | undefined
 
-/** A change of place in the upper. `to` is free, shows nothing (a whiteout), or holds a non-directory that is replaced. */
+/** A move in the upper. `to` is absent, a whiteout, an empty directory, or a non-directory to be replaced. */
 export interface UpperMove {
   readonly from: Real
   readonly fromName: Name
   readonly to: Real
   readonly toName: Name
-  /** What moves is a directory. */
+  /** Whether the moved object is a directory. */
   readonly directory: boolean
-  /** A directory that shows nothing, but may hold whiteouts, stands at `to` and is replaced. Only where `replacesDirectories`. */
+  /** Whether `to` is a directory that looks empty but may contain whiteouts, to be replaced. Only with `replacesDirectories`. */
   readonly replacesDirectory: boolean
-  /** A lower would show at the old name: a whiteout has to stand there afterwards. */
+  /** Whether a whiteout must be left at the old name, because a lower would become visible there. */
   readonly cover: boolean
 }
 
 /**
- * The format in which a layer stores hidden names and opaque directories. The kernel's format is `deviceForm`, that of AUFS, OCI
- * layers and fuse-overlayfs is `filesForm`. The rest of the core does not depend on the format.
+ * The format in which a layer stores hidden names and opaque directories. The kernel's format is `deviceFormat`, that of AUFS, OCI
+ * layers and fuse-overlayfs is `fileFormat`. The rest of the core does not depend on the format.
  *
  * The second half changes the upper: each method is one visible step, also after a crash. The caller holds the locks of the directories.
  */
 export interface WhiteoutFormat {
   readonly whiteouts: 'device' | 'files'
-  /** `move` puts a directory in the place of one that holds marks. */
+  /** Whether `move` can replace a directory that contains marks. */
   readonly replacesDirectories: boolean
 
-  /** Whether `name` belongs to the form: it is shown to nobody, and nobody can make it. */
+  /** Whether `name` is reserved by the format: it is never shown, and nobody can create it. */
   reserves(name: Name): boolean
-  /** The name that an entry called `name` hides below, as far as its name alone says. */
+  /** The name in the lowers that an entry called `name` hides, judging by its name alone. */
   hiddenBy(name: Name): Name | undefined
   /** The object at `name` of directory `dir`. The caller owns the descriptor. */
   standingAt(context: UpperContext, dir: Real, name: Name): MaybePromise<NameState>
-  /** Whether directory `dir` is opaque by another mark than the attribute. */
+  /** Whether directory `dir` is marked as opaque in another way than by the attribute. */
   isOpaque(context: UpperContext, dir: Real): MaybePromise<boolean>
 
-  /** Marks the directory `name` below `dirFd` opaque, with '' that of `dirFd` itself. Its times may change. */
+  /** Marks the directory `name` in `dirFd` as opaque, or with '' `dirFd` itself. May change its times. */
   setOpaque(context: UpperContext, dirFd: number, name: string): Promise<void>
-  /** Gives the finished object `temp` of the work directory the name `name`, where nothing or a whiteout stands. */
+  /** Gives the finished object `temp` of the work directory the name `name`, which is absent or a whiteout. */
   publish(
     context: UpperContext,
     temp: Name,
@@ -59,18 +59,18 @@ export interface WhiteoutFormat {
     standing: NameState,
   ): Promise<void>
   /**
-   * Gives the finished file `temp` the name of whatever non-directory, or nothing, stands there; `standing` tells that an upper object is known to. Returns whether its
-   * content must be sent on its way to the disk (`Writeback`).
+   * Gives the finished file `temp` the name `name`, which is absent or a non-directory; `standing` tells whether an upper object is known to be there.
+   * Returns whether the caller must start writing its content to the disk (`Writeback`).
    */
   replace(context: UpperContext, temp: Name, dir: Real, name: Name, standing: boolean): Promise<boolean>
-  /** Gives the object `source` a further name, where nothing or a whiteout stands. */
+  /** Gives the object `source` another name, which is absent or a whiteout. */
   link(context: UpperContext, source: Real, dir: Real, name: Name): Promise<void>
   /**
-   * Hides `name`, at which `present` stood. A replaced object is gone afterwards; a replaced directory waits in the work directory under
-   * the returned name.
+   * Hides `name`, which was `present` before. A non-directory is removed; a directory is moved to the work directory, under the returned
+   * name.
    */
   cover(context: UpperContext, dir: Real, name: Name, present: FileType | undefined): Promise<Name | undefined>
-  /** Takes the whiteout at `name` away: what lies below shows again. */
+  /** Removes the whiteout at `name`, so that the lowers become visible again. */
   uncover(context: UpperContext, dir: Real, name: Name): Promise<void>
   move(context: UpperContext, move: UpperMove): Promise<void>
   /** Exchanges two objects. */
@@ -89,7 +89,7 @@ export async function isHidden(context: UpperContext, dir: Real, name: Name): Pr
   return standing === WHITEOUT
 }
 
-/** Whether a visible object is there. */
+/** Whether the state is a visible object. */
 export function isObject(standing: NameState): standing is Probe {
   return standing !== undefined && standing !== WHITEOUT
 }

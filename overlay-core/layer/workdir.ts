@@ -10,8 +10,8 @@ import { type Layer, Real } from './layer.ts'
 import type { UpperContext } from './upper-context.ts'
 
 /**
- * What the overlay that used this workdir before demands of the next one: names in `work/incompat`, such as `volatile`, whose upper may lack
- * what was never synced. Whoever does not know one of them must keep away.
+ * The features that the last overlay with this workdir requires of the next one: names in `work/incompat`. With `volatile`, for example, the upper may lack
+ * data that was never synced. A program that does not know one of them must not use the workdir.
  */
 export async function incompatibleFeatures(workdirFd: number): Promise<string[]> {
   let fd: number | undefined
@@ -26,7 +26,7 @@ export async function incompatibleFeatures(workdirFd: number): Promise<string[]>
   }
 }
 
-/** The kernel leaves `work` and `incompat` without any permission: nothing for root, but another owner has to give itself the rights first. */
+/** The kernel creates `work` and `incompat` without permissions. Root can open them anyway; another owner must first grant itself permissions. */
 async function openIncompat(workdirFd: number): Promise<number> {
   const flags = O_PATH | O_DIRECTORY | O_NOFOLLOW
   try {
@@ -75,7 +75,7 @@ async function removeTree(parentFd: number, name: string): Promise<void> {
     await removeLeftovers(fd)
   } catch (error) {
     if (!isErrno(error, 'EACCES')) throw error
-    // Without root, of the kernel: it has the mode of what it was to become.
+    // Without root, a leftover of the kernel may be inaccessible, because it has the mode of the object it was to become.
     await chmodAt(parentFd, name, 0o700)
     await removeLeftovers(fd)
   } finally {
@@ -96,7 +96,7 @@ export async function markVolatile(workFd: number): Promise<void> {
 }
 
 /**
- * Removes a directory with the whiteouts in it from the work directory, without going deeper. What fails is only a leftover: the next
+ * Removes a directory and the whiteouts in it from the work directory, without descending further. On failure a leftover remains: the next
  * mount cleans the work directory.
  */
 export async function clearWorkDir(context: UpperContext, name: Name): Promise<void> {

@@ -12,9 +12,9 @@ const MOST_WAITING = 256
 /**
  * Writes the content of files that replaced others to the disk, soon and in the background.
  *
- * A file system with delayed allocation (ext4) may write down that a name means a new file before it writes the new file's content; a power cut in
- * between leaves neither content. So ext4 begins to write at each rename that replaces, which makes that rename several times as expensive as
- * any other. An exchange leaves that to whoever makes it, and here it is done once for each file that still exists a moment later.
+ * A file system with delayed allocation (ext4) may record that a name means a new file before it writes the content of the new file; after a power loss in
+ * between, neither content is left. So ext4 starts writing at each rename that replaces a file, which makes that rename several times as expensive as
+ * others. An exchange does not do that, so it is done here, once for each file that still exists a moment later.
  */
 export class Writeback {
   readonly #clock: Clock
@@ -32,7 +32,7 @@ export class Writeback {
     return !this.#closed && this.#waiting.length < MOST_WAITING
   }
 
-  /** Takes over the descriptor `fd` of a file, open for writing, and closes it when that has been begun to be written. */
+  /** Takes over the descriptor `fd` of a file, open for writing; starts writing the file and then closes it. */
   add(fd: number): void {
     this.#waiting.push(fd)
     this.#stopTicks ??= this.#clock.every(DELAY_MS, () => this.#tick())
@@ -66,7 +66,7 @@ export class Writeback {
         // A file that was replaced again meanwhile need not be written.
         if (statxFd(fd).nlink > 0) await startWriting(fd)
       } catch (error) {
-        // An fsync will tell whoever waits for one; nobody waits here.
+        // A caller that needs durability uses fsync, which reports the error; nobody waits here.
         if (!isErrno(error)) throw error
       } finally {
         closeLater(fd)

@@ -12,7 +12,7 @@ import { encodeOrigin, formerOrigin, indexNameOf } from './origin.ts'
 
 /** The index entry of a lower hard link. */
 export interface IndexEntry {
-  /** Its name there; undefined where the file system gives no handles to name it by. */
+  /** Its name in the index; undefined if the file system has no handles, from which the name is derived. */
   readonly name: string | undefined
   /** The upper object, if the lower one was copied up. */
   readonly entry: Found | undefined
@@ -20,14 +20,14 @@ export interface IndexEntry {
 }
 
 /**
- * Whether the names of a hard link in the lower `layer` are objects of their own, as copy-up will give each a file of its own: index=off, for all or for
- * this one (`joinsLinks`).
+ * Whether the names of a hard link in the lower `layer` are separate objects, because copy-up gives each its own file: with index=off, for all layers or
+ * for this one (`joinsLinks`).
  */
 export function separatesLinks(sb: SuperBlock, layer: Layer): boolean {
   return sb.upper !== undefined && (sb.indexDir === undefined || !layer.joinsLinks)
 }
 
-/** Whether that is so for any lower. */
+/** Whether `separatesLinks` is true for any lower. */
 export function separatesSomeLinks(sb: SuperBlock): boolean {
   return (
     sb.lowers.some((layer) => separatesLinks(sb, layer)) || sb.dataLayers.some((layer) => separatesLinks(sb, layer))
@@ -44,7 +44,7 @@ export async function findIndex(sb: SuperBlock, lower: Found): Promise<IndexEntr
   return { name, entry, nlinkDelta: await readNlinkDelta(sb, name, probe.stat.nlink, lower.stat.nlink) }
 }
 
-/** What the index has under the name of `origin`, also by that of earlier versions. */
+/** Looks up the index entry of `origin`, also under the name that earlier versions used. */
 async function probeIndex(sb: SuperBlock, origin: Uint8Array): Promise<{ name: string; probe: Probe | undefined }> {
   const name = indexNameOf(origin)
   const probe = await sb.descriptors.probe(sb.indexDir as Real, name)
@@ -54,7 +54,7 @@ async function probeIndex(sb: SuperBlock, origin: Uint8Array): Promise<{ name: s
   return before ? { name: indexNameOf(former), probe: before } : { name, probe }
 }
 
-/** The index entry of an upper hard link that was found by one of its own names, if it has one; `lowerNlink` is that of its origin. */
+/** The index entry of an upper hard link that was found by one of its own names, if any; `lowerNlink` is the link count of its origin. */
 export async function indexOfUpper(
   sb: SuperBlock,
   upper: Found,
@@ -75,14 +75,14 @@ export function joinIndex(inode: OvlInode, index: IndexEntry, lowerNlink: number
 }
 
 /**
- * How many links more than the upper object the overlay object has: `overlay.nlink` is `U` or `L` (relative to the upper's or the lower's
- * count) and a signed number (ovl_get_nlink).
+ * The difference between the link counts of the overlay object and the upper object: `overlay.nlink` is `U` or `L` (relative to the upper's or
+ * the lower's count) and a signed number (ovl_get_nlink).
  */
 async function readNlinkDelta(sb: SuperBlock, name: string, upperNlink: number, lowerNlink: number): Promise<number> {
   const saved = parseNlink(
     await sb.xattrStore.get(await sb.descriptors.of(sb.indexDir as Real), name, sb.overlayXattrs.nlink),
   )
-  // Without the attribute: the index itself is one link of the upper.
+  // Without the attribute only the index entry itself is an additional link of the upper.
   if (!saved) return -1
   return saved.base === 'U' ? saved.difference : saved.difference + lowerNlink - upperNlink
 }
@@ -93,8 +93,8 @@ function parseNlink(value: Uint8Array | undefined): { base: 'U' | 'L'; differenc
 }
 
 /**
- * Writes the difference of the link counts down before an operation changes the overlay's and the upper's count together, so that it
- * holds before and after (ovl_set_nlink_upper).
+ * Saves the difference of the link counts before an operation changes the counts of the overlay and the upper together, so that the difference
+ * is correct before and after (ovl_set_nlink_upper).
  */
 export async function saveNlink(sb: SuperBlock, inode: OvlInode): Promise<void> {
   if (inode.indexName === undefined || inode.nlinkDelta === undefined) return
@@ -102,8 +102,8 @@ export async function saveNlink(sb: SuperBlock, inode: OvlInode): Promise<void> 
 }
 
 /**
- * As `saveNlink`, before the upper gets a link for a name that the overlay object had all along: its count is put down relative to the
- * lower's, which stays (ovl_set_nlink_lower). `difference` is by how much the overlay's is higher.
+ * Like `saveNlink`, before the upper gets a link for a name that the overlay object already had: the overlay's count is saved relative to the
+ * lower's, which does not change (ovl_set_nlink_lower). `difference` is the overlay's count minus the lower's.
  */
 export async function saveNlinkByLower(sb: SuperBlock, dirFd: number, name: string, difference: number): Promise<void> {
   await writeNlink(sb, dirFd, name, 'L', difference)
@@ -121,7 +121,7 @@ async function writeNlink(
 }
 
 /**
- * Removes the index entry of an object that has no name left (ovl_cleanup_index). What fails is only a leftover: the next mount cleans
+ * Removes the index entry of an object that has no name left (ovl_cleanup_index). On failure a leftover remains: the next mount cleans
  * the index.
  */
 export async function dropIndex(sb: SuperBlock, inode: OvlInode): Promise<void> {
@@ -145,11 +145,11 @@ export async function openIndexDirectory(
   return index
 }
 
-/** Removes the index entries whose objects have no name left, after a crash between the two steps (ovl_indexdir_cleanup). */
+/** Removes index entries whose objects have no name left, after a crash between the two removals (ovl_indexdir_cleanup). */
 async function removeOrphans(indexFd: number, xattrs: XattrNames, attributes: XattrStore): Promise<void> {
   for (const { name } of await readdirFd(indexFd)) {
     const { type, nlink } = await statxAt(indexFd, name)
-    // Directories and whiteouts are the kernel's, for its NFS export.
+    // Directories and whiteouts belong to the kernel's NFS export.
     if (type === FileType.directory || type === FileType.character) continue
     const saved = parseNlink(await attributes.get(indexFd, name, xattrs.nlink))
     const left = saved ? (saved.base === 'U' ? nlink + saved.difference : 1) : nlink - 1

@@ -18,11 +18,11 @@ export interface StackEntry {
   readonly upper: Found | undefined
   /** The upper object's origin attribute. */
   readonly origin: Uint8Array | undefined
-  /** The upper object's identity of its own. */
+  /** The identity mark of the upper object. */
   readonly identity: Uint8Array | undefined
   /** Merged directories topmost first, or one non-directory. */
   readonly lowers: readonly Found[]
-  /** Where the data of a metadata-only regular file is. */
+  /** The file with the data of a metadata-only regular file. */
   readonly data: Found | undefined
 }
 
@@ -32,14 +32,14 @@ export async function inodeFor(sb: SuperBlock, dir: OvlInode, name: Name, entry:
   const lower = entry.lowers[0]
   const top = (upper ?? lower) as Found
   const type = sb.keepsOwners ? await shownType(sb, top) : top.stat.type
-  // Numbers by path are of one name each.
+  // With numbers by path, each name is a separate object.
   const linkedBelow = lower !== undefined && lower.stat.nlink > 1 && lower.stat.generation === undefined
   const shared = !upper && linkedBelow && lower.stat.type !== FileType.directory
   if (shared) return await sharedLowerInode(sb, { dir, name }, lower, type, entry.data)
   const own = entry.identity && decodeIdentity(entry.identity)
   const source = await identitySource(sb, dir, name, entry, type)
   let identity = own ?? identityOf(source.layer, source.stat)
-  // The copy has it already, under another name: its lower shows again where it was (`restore`), as another object.
+  // The copy has this identity already, under another name: its lower has become visible again (`restore`), as another object.
   if (!upper && isElsewhere(sb.dcache.inode(identity.key), dir, name)) {
     identity = identityOfName(top.real.layer, top.stat, dir.key, name)
   }
@@ -47,7 +47,7 @@ export async function inodeFor(sb: SuperBlock, dir: OvlInode, name: Name, entry:
   const linked = upper !== undefined && upper.stat.type !== FileType.directory && upper.stat.nlink > 1
   const indexed = linked && sb.indexDir !== undefined && entry.origin !== undefined && lowerNlink !== undefined
   const index = indexed ? await indexOfUpper(sb, upper, entry.origin as Uint8Array, lowerNlink) : undefined
-  // By its index entry it is found whichever of its names goes.
+  // Through its index entry it is found whichever of its names is removed.
   if (index?.entry) index.entry.real.redirect = (upper as Found).real.redirect
   const made: Made = {
     top,
@@ -59,9 +59,9 @@ export async function inodeFor(sb: SuperBlock, dir: OvlInode, name: Name, entry:
     lowerNlink: lowerNlink ?? source.stat.nlink,
   }
   let known = sb.dcache.inode(identity.key)
-  // What was found is the copy that this inode is about to be given.
+  // The object found is the copy that this inode is about to get.
   if (upper && known?.copying && !known.upper) await bestEffort(() => known?.copying)
-  // An upper object is the same one for as long as it is known, even when the lower that it has its identity from is gone.
+  // An upper object keeps its inode for as long as that is cached, even if the lower that gave it its identity no longer exists.
   const byUpper = upper && sb.dcache.inodeOfUpper(upper.real.ino)
   if (byUpper && byUpper !== known && byUpper.type === type) known = byUpper
   if (known && known !== sb.root && !known.unlinked && known.type === type) {
@@ -74,27 +74,27 @@ export async function inodeFor(sb: SuperBlock, dir: OvlInode, name: Name, entry:
   }
   const clash = known !== undefined && known.generation === identity.generation && upper !== undefined
   let given: Identity = clash ? identityOf(upper.real.layer, upper.stat) : identity
-  // The root keeps its identity when the lower that it was made of goes, which may then show as an ordinary directory.
+  // The root keeps its identity when the lower that it came from leaves the stack; that lower may then appear as an ordinary directory.
   if (known === sb.root) given = identityOfName(top.real.layer, top.stat, dir.key, name)
   return makeInode(sb, { ...given, type }, made)
 }
 
-/** Whether an object has an upper that is not at this place. */
+/** Whether the inode has an upper object that is not at this name. */
 export function isElsewhere(known: OvlInode | undefined, dir: OvlInode, name: Name): boolean {
   if (!known?.upper || known.unlinked || known.indexName !== undefined) return false
   if (known.aliases.length === 0) return isNameless(known)
   return !known.aliases.some((alias) => alias.dir === dir && alias.name === name)
 }
 
-/** Whether what is known of `inode`, that was found at `alias`, is of another stack or of a place where it is no more. */
+/** Whether the cached state of `inode`, found at `alias`, is from another stack or from a name that it no longer has. */
 function isOutdated(sb: SuperBlock, inode: OvlInode, { dir, name }: Alias): boolean {
   if (inode.stackVersion !== sb.stackVersion || inode.recheck || inode.alias?.dir.unlinked) return true
-  // Other objects may have several names.
+  // Objects of other types may have several names.
   const oneName = inode.type === FileType.directory || !inode.upper
   return oneName && inode.aliases.length > 0 && !inode.aliases.some((known) => known.dir === dir && known.name === name)
 }
 
-/** An object whose known names are all gone, but which was found at another one, lives there from now on. */
+/** Gives an inode whose known names are all gone the place at which it was found again. */
 function revive(sb: SuperBlock, inode: OvlInode, entry: StackEntry): void {
   if (inode.aliases.length > 0 || inode.indexName !== undefined) return
   sb.nameless.release(inode)
@@ -137,21 +137,21 @@ function fillInode(sb: SuperBlock, inode: OvlInode, { top, lowers, data, hasOrig
   if (index) joinIndex(inode, index, lowerNlink)
 }
 
-/** A directory counts as known as it was when it was found. */
+/** Records the ctime of a directory at which its names are read. */
 function noteStamp(sb: SuperBlock, { real, stat }: Found): void {
   if (real.stampNs === 0 && stat.type === FileType.directory) real.stampNs = ctimeFingerprint(sb, stat.ctime)
 }
 
 /**
- * Makes an inode that has to be looked up again, and was found at `alias`, of what the layers have of the object now. It keeps its locks, open
- * files and what clients know it by, and the real objects that are still the same.
+ * Updates an inode that must be looked up again, and was found at `alias`, to what the layers contain now. It keeps its locks, open
+ * files, the identity that clients know, and the real objects that are still the same.
  */
 function remakeInode(sb: SuperBlock, inode: OvlInode, alias: Alias, made: Made): OvlInode {
   const otherStack = inode.stackVersion !== sb.stackVersion
   const before = inode.dataReal ?? inode.real
   sb.nameless.release(inode)
   if (inode.upper && made.upper) moveReal(sb, inode.upper, made.upper)
-  // One that has been copied up since is newer than what was found.
+  // If it was copied up in the meantime, its state is newer than what was found.
   if (made.upper || !inode.upper || otherStack) {
     inode.upper ??= made.upper
     inode.indexName = undefined
@@ -169,14 +169,14 @@ function remakeInode(sb: SuperBlock, inode: OvlInode, alias: Alias, made: Made):
 }
 
 /**
- * The lowers of `inode` as found, by the real objects known so far where they are the same. When they are all the same, and in the same stack,
- * the names in the directory are too; else they are forgotten.
+ * Returns the lowers of `inode` as found, reusing known real objects that are still the same. If all are the same, in the same stack,
+ * the names in the directory are kept; otherwise they are forgotten.
  */
 function keepReals(sb: SuperBlock, inode: OvlInode, found: readonly Found[], otherStack: boolean): readonly Found[] {
   const { lowers } = inode
   const kept = found.map(({ real, stat }) => {
     const known = lowers.find(({ layer, ino }) => layer === real.layer && ino === real.ino)
-    // The number of a directory that was removed may have been given to this one.
+    // This directory may have got the inode number of one that was removed.
     if (!known || (known.fd >= 0 && statxFd(known.fd).nlink === 0)) return { real, stat }
     moveReal(sb, known, real)
     return { real: known, stat }
@@ -190,8 +190,8 @@ function keepReals(sb: SuperBlock, inode: OvlInode, found: readonly Found[], oth
 }
 
 /**
- * Forgets what was known of the names in `dir`; the objects there are looked up again when they are used. But for files with their data in the
- * upper: no change of a lower is one of theirs.
+ * Forgets the cached names in `dir`; the objects there are looked up again on next use. Files with their data in the upper are kept, because
+ * no change of a lower affects them.
  */
 export function forgetNames(sb: SuperBlock, dir: OvlInode): void {
   for (const [name, { inode }] of [...(dir.children ?? [])]) {
@@ -202,7 +202,7 @@ export function forgetNames(sb: SuperBlock, dir: OvlInode): void {
   sb.listings.drop(dir)
 }
 
-/** `found` is the object that `real` stands for already, so it says where that is now. */
+/** Moves `real` to the place of `found`, which is the same object. */
 function moveReal(sb: SuperBlock, real: Real, found: Real): void {
   real.parent = found.parent
   real.name = found.name
@@ -214,7 +214,7 @@ function moveReal(sb: SuperBlock, real: Real, found: Real): void {
   sb.descriptors.drop(found)
 }
 
-/** A lower file with several names: joined to its index entry (index=on), else each name is an object of its own. */
+/** The inode of a lower file with several names: with index=on the one of its index entry, otherwise one for each name. */
 async function sharedLowerInode(
   sb: SuperBlock,
   alias: Alias,
@@ -242,7 +242,7 @@ async function madeOfShared(sb: SuperBlock, lower: Found, data: Found | undefine
   return { ...made, data: marks.metacopy ? (data ?? lower) : undefined, hasOrigin: true }
 }
 
-/** The real object whose inode number is the file id: the lower one as far as the upper remembers it, else the upper one. */
+/** The real object whose inode number becomes the file id: the lower one if the upper object records it, otherwise the upper one. */
 async function identitySource(
   sb: SuperBlock,
   dir: OvlInode,
@@ -266,7 +266,7 @@ async function identitySource(
   return { layer: upper.real.layer, stat: upper.stat }
 }
 
-/** What lies in the lowers at a name that the upper hides. */
+/** The objects in the lowers at a name that the upper hides. */
 async function hiddenLowers(sb: SuperBlock, dir: OvlInode, name: Name): Promise<Found[]> {
   const result: Found[] = []
   for (const parent of dir.lowers) {

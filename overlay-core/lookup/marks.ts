@@ -10,13 +10,13 @@ import type { Stat } from '../sys/stat.ts'
 export interface Marks {
   /** Whether it hides everything in the lowers (`overlay.opaque` = y). */
   readonly opaque: boolean
-  /** Where the lower directory is looked for: a name, or an absolute path from the overlay root, as latin1. */
+  /** Where to look up the lower directory: a name, or an absolute path from the overlay root, as latin1. */
   readonly redirect: string | undefined
   /** Encoded identity of the lower it was copied up from. */
   readonly origin: Uint8Array | undefined
   /** Whether it is a regular file whose data is in a lower (`overlay.metacopy`). */
   readonly metacopy: boolean
-  /** Encoded identity of its own, of a hard link that copy-up has separated from the others. */
+  /** The encoded identity of a hard link that copy-up has separated from the others. */
   readonly identity: Uint8Array | undefined
 }
 
@@ -32,9 +32,9 @@ export const NO_MARKS: Marks = {
 const OPAQUE: Marks = { ...NO_MARKS, opaque: true }
 
 /**
- * Reads the marks of directory `real` and notes on it whether it is opaque, impure or holds attribute whiteouts.
+ * Reads the marks of directory `real` and records in it whether it is opaque, impure or contains attribute whiteouts.
  *
- * @throws EPERM it is redirected and the options forbid to follow (redirect_dir=nofollow) · EINVAL a malformed redirect · EACCES one with `.` or `..`
+ * @throws EPERM it has a redirect, and the options forbid following it (redirect_dir=nofollow) · EINVAL a malformed redirect · EACCES one with `.` or `..`
  */
 export async function readMarks(sb: SuperBlock, real: Real): Promise<Marks> {
   const fd = await sb.descriptors.of(real)
@@ -68,10 +68,10 @@ export async function readMarks(sb: SuperBlock, real: Real): Promise<Marks> {
 }
 
 /**
- * Reads the marks of a non-directory. In a lower that was never an overlay's upper, a file whose blocks hold all of its size is not looked
- * at for metacopy unless the options say that there can be such: its data is here.
+ * Reads the marks of a non-directory. In a lower that was never an upper, a file with blocks for all of its size is not checked
+ * for metacopy unless the options allow for it: it contains its data.
  *
- * @throws EPERM a metadata-only file with metacopy=off: its data may not be followed, as in the kernel
+ * @throws EPERM a metadata-only file with metacopy=off, whose data must not be followed, as in the kernel
  */
 export async function readFileMarks(sb: SuperBlock, dirFd: number, { real, stat }: Found): Promise<Marks> {
   const { overlayXattrs, options } = sb
@@ -93,22 +93,22 @@ export async function readFileMarks(sb: SuperBlock, dirFd: number, { real, stat 
   }
 }
 
-/** Whether a file could be a metadata-only copy, by the options and by the blocks that it has. */
+/** Whether a file could be a metadata-only copy, according to the options and its number of blocks. */
 export function maybeMetadataOnly(sb: SuperBlock, real: Real, stat: Stat): boolean {
   if (stat.type !== FileType.regular) return false
   if (sb.options.metacopy || sb.dataLayers.length > 0) return true
-  // One block may be that of the attributes themselves.
+  // One block may contain the attributes.
   const ownBlocks = real.layer.wasUpper || real.layer.isUpper ? stat.blocks - 8 : stat.blocks
   return stat.size > 0 && ownBlocks * 512 < stat.size
 }
 
-/** A redirect is one component, or an absolute path of them (ovl_get_redirect_xattr). */
+/** Checks that a redirect is one component or an absolute path (ovl_get_redirect_xattr). */
 function checkRedirect(sb: SuperBlock, redirect: string): string {
   if (sb.options.redirectDir === 'nofollow') throw new OverlayError('EPERM', 'lookup')
   const parts = redirect.startsWith('/') ? redirect.slice(1).split('/') : [redirect]
   for (const part of parts) {
     if (part === '' || part.includes('/') || part.includes('\0')) throw new OverlayError('EINVAL', 'lookup')
-    // Well-formed for the kernel, which then refuses to look such a name up.
+    // The kernel accepts the redirect as well-formed, but then refuses to look up such a name.
     if (part === '.' || part === '..') throw new OverlayError('EACCES', 'lookup')
   }
   return redirect
@@ -120,7 +120,7 @@ export async function setImpure(sb: SuperBlock, real: Real): Promise<void> {
   try {
     await sb.xattrStore.set(await sb.descriptors.of(real), '', sb.overlayXattrs.impure, Buffer.from('y'))
   } catch (error) {
-    // As the kernel: without the mark only the file ids of a listing could differ after a restart.
+    // As in the kernel: without the mark, at worst the file ids of a listing differ after a restart.
     if (!isErrno(error, 'EOPNOTSUPP', 'EPERM')) throw error
   }
   real.impure = true

@@ -21,7 +21,7 @@ export function checkName(op: string, name: Name): void {
   }
 }
 
-/** @throws EPERM `name` is a mark of the upper, which nobody can create */
+/** @throws EPERM `name` is reserved for marks of the upper, and nobody can create it */
 export function needMakeable(sb: SuperBlock, op: string, name: Name): void {
   if (sb.upper?.marks.reserves(name)) throw new OverlayError('EPERM', op, name)
 }
@@ -55,7 +55,7 @@ export async function lookupLocked(sb: SuperBlock, dir: OvlInode, name: Name): P
       if (inode && inode !== faster.inode) sb.dcache.letGo(inode)
       return faster
     }
-    // When the directory was found to be made of others meanwhile, so may the name be.
+    // If the layers of the directory changed meanwhile, the result may be outdated.
     if (dir.lowers === lowers) return remember(sb, dir, name, inode)
     if (inode) sb.dcache.letGo(inode)
   }
@@ -71,7 +71,7 @@ function remember(sb: SuperBlock, dir: OvlInode, name: Name, inode: OvlInode | u
 
 /**
  * Searches the layers from the top (fs/overlayfs/namei.c ovl_lookup): a whiteout or an opaque directory ends the search, a
- * non-directory hides all below it and ends a merge of directories, a metadata-only file takes its data from below.
+ * non-directory hides everything below it and ends a merge of directories, and a metadata-only file takes its data from a lower.
  */
 async function searchStack(sb: SuperBlock, dir: OvlInode, name: Name): Promise<StackEntry | undefined> {
   if (sb.upper?.marks.reserves(name)) return undefined
@@ -93,8 +93,8 @@ async function searchStack(sb: SuperBlock, dir: OvlInode, name: Name): Promise<S
 
 async function marksOfUpper(sb: SuperBlock, dir: Real, { real, stat }: Found): Promise<Marks> {
   if (stat.type === FileType.directory) return await readMarks(sb, real)
-  // What was copied up or moved in has made the directory impure; others carry no marks, but for a hard link that has no origin, which the
-  // kernel may have moved. Its marks always count or never: they say which object it is.
+  // A copied-up or moved object makes its directory impure. Other objects carry no marks, except a hard link without an origin that the
+  // kernel has moved. Its marks must be used always or never, because they determine its identity.
   const marked = dir.impure || separatesSomeLinks(sb) || sb.options.metacopy || sb.dataLayers.length > 0
   if (!marked && !maybeMetadataOnly(sb, real, stat)) return NO_MARKS
   const marks = await readFileMarks(sb, await sb.descriptors.of(dir), { real, stat })
@@ -106,11 +106,11 @@ async function marksOfUpper(sb: SuperBlock, dir: Real, { real, stat }: Found): P
 interface LowerSearch {
   readonly name: Name
   readonly redirect: string | undefined
-  /** What was found above: lowers that merge with a directory, or that hold the data of a metadata-only file. */
+  /** What was found in higher layers: a directory that merges with lowers, or a metadata-only file that needs data. */
   readonly above: 'directory' | 'metacopy' | undefined
 }
 
-/** The lowers of a name: directories that merge, or one file; and the file with the data, for metadata-only ones. */
+/** Finds the lowers of a name: directories that merge, or one file; for metadata-only files also the file with the data. */
 async function searchLowers(
   sb: SuperBlock,
   dir: OvlInode,
@@ -118,7 +118,7 @@ async function searchLowers(
 ): Promise<{ lowers: Found[]; data: Found | undefined }> {
   const lowers: Found[] = []
   let { redirect, above } = search
-  // Below an absolute redirect all layers are searched from their roots, not only those that the parent merges.
+  // After an absolute redirect all layers are searched from their roots, not only those that the parent merges.
   let parents: readonly Real[] = redirect?.startsWith('/') ? sb.lowers.map((layer) => layer.root) : dir.lowers
   for (let i = 0; i < parents.length; i++) {
     const parent = parents[i] as Real
@@ -155,7 +155,7 @@ async function marksOfLower(sb: SuperBlock, { real, stat }: Found, last: boolean
   return await readFileMarks(sb, await sb.descriptors.of(real.parent as Real), { real, stat })
 }
 
-/** Data-only layers are searched by absolute redirect alone. */
+/** Data-only layers are searched only for absolute redirects. */
 async function findInDataLayers(sb: SuperBlock, redirect: string): Promise<Found | undefined> {
   for (const layer of sb.dataLayers) {
     const { at } = await lookupRedirect(sb, layer, redirect, true)
@@ -174,7 +174,7 @@ async function findInLower(sb: SuperBlock, parent: Real, name: string, lowest: b
   return { at: sb.descriptors.found(parent, name, probe), stop: false, redirect: undefined }
 }
 
-/** Makes the inode of an object that has just got its name in the upper directory, at once, by what is known of it; takes over the descriptor of `probe`. */
+/** Synchronously creates the inode of an object that just got its name in the upper directory; takes over the descriptor of `probe`. */
 export function rememberUpper(sb: SuperBlock, dir: OvlInode, name: Name, probe: Probe, rights: Rights): OvlInode {
   const parent = dir.upper as Real
   const top = sb.descriptors.found(parent, name, probe)
@@ -185,7 +185,7 @@ export function rememberUpper(sb: SuperBlock, dir: OvlInode, name: Name, probe: 
   return inode
 }
 
-/** Whether a lower has something at this name that would show if the upper's were gone (ovl_lower_positive). */
+/** Whether a lower has an object at this name that would be visible without the upper's (ovl_lower_positive). */
 export async function lowerPositive(sb: SuperBlock, dir: OvlInode, name: Name): Promise<boolean> {
   for (const parent of dir.lowers) {
     const standing = await nameStateAt(sb, parent, name)

@@ -9,12 +9,12 @@ import { type KernelHandle, nameToHandle, openByHandle } from '../sys/handle.ts'
 import { closeSync } from '../sys/open.ts'
 import { type Stat, statxFd } from '../sys/stat.ts'
 
-/** Bytes before the file system's own handle in `struct ovl_fb` (fs/overlayfs/overlayfs.h). */
+/** The number of bytes before the file system's own handle in `struct ovl_fb` (fs/overlayfs/overlayfs.h). */
 const HEADER_BYTES = 21
 const MAGIC = 0xfb
 const BIG_ENDIAN = 1
 const ANY_ENDIAN = 2
-/** FILEID_BTRFS_*: these name the subvolume too. */
+/** FILEID_BTRFS_*: these handle types also identify the subvolume. */
 const BTRFS_HANDLES: ReadonlySet<number> = new Set([0x4d, 0x4e, 0x4f])
 const OTHER_ENDIAN = new Uint8Array(new Uint16Array([1]).buffer)[0] === 1 ? BIG_ENDIAN : 0
 
@@ -26,7 +26,7 @@ export interface Origin {
 
 /**
  * The kernel's encoding of the identity of `real` (`struct ovl_fb`: version, magic, length, flags, handle type, file system uuid,
- * handle), or undefined where the file system gives no handles.
+ * handle), or undefined if the file system has no handles.
  */
 export async function encodeOrigin(sb: SuperBlock, real: Real): Promise<Uint8Array | undefined> {
   const handle = real.parent
@@ -35,7 +35,7 @@ export async function encodeOrigin(sb: SuperBlock, real: Real): Promise<Uint8Arr
   return originOf(real.layer, handle)
 }
 
-/** As `encodeOrigin`, of the object in `layer` with this handle. */
+/** Like `encodeOrigin`, for the object in `layer` with this handle. */
 export function originOf(layer: Layer, handle: KernelHandle | undefined): Uint8Array | undefined {
   if (!handle || handle.bytes.length > 128 || handle.type > 0xfe) return undefined
   const out = new Uint8Array(HEADER_BYTES + handle.bytes.length)
@@ -52,21 +52,21 @@ export function indexNameOf(origin: Uint8Array): string {
   return Buffer.from(origin).toString('hex')
 }
 
-/** An attribute that a copy is known by. */
+/** An attribute that records the identity of a copy. */
 export interface IdentityMark {
   readonly name: string
   readonly value: Uint8Array
 }
 
 /**
- * What the copy of `lower` (with attributes `stat`) is to be known by: its origin, of which an empty one says: copied up, but not to be followed. Where no origin can be followed (see
- * `followsOrigins`) also the identity itself, as the copy could not be led back to the lower when it has moved.
+ * The attributes that record the identity of the copy of `lower` (with attributes `stat`): its origin, where an empty one means copied up but not to be
+ * followed. If origins cannot be followed (see `followsOrigins`), also the identity itself, because a moved copy could not be led back to the lower.
  */
 export async function identityMarks(sb: SuperBlock, inode: OvlInode, lower: Real, stat: Stat): Promise<IdentityMark[]> {
   return await marksOf(sb, inode, lower.layer, await encodeOrigin(sb, lower), stat)
 }
 
-/** As `identityMarks`, when the origin in `layer` has been encoded, if it can be. */
+/** Like `identityMarks`, after the origin in `layer` was encoded, if possible. */
 export async function marksOf(
   sb: SuperBlock,
   inode: OvlInode,
@@ -74,17 +74,17 @@ export async function marksOf(
   origin: Uint8Array | undefined,
   stat: Stat,
 ): Promise<IdentityMark[]> {
-  // One that shares its lower with a copy under another name (`isElsewhere`) must not be taken for that.
+  // If another name of its lower has been copied up (`isElsewhere`), the two must not be confused.
   if (isNameKey(inode, keyOf(layer, stat))) return [{ name: sb.overlayXattrs.identity, value: encodeIdentity(inode) }]
   const marks = [{ name: sb.overlayXattrs.origin, value: origin ?? new Uint8Array(0) }]
-  // A directory that has moved says where its lowers are (redirect).
+  // A directory that was moved records in its redirect where its lowers are.
   const followed = inode.type === FileType.directory || (origin !== undefined && (await followsOrigins(layer)))
   if (!followed) marks.push({ name: sb.overlayXattrs.identity, value: encodeLowerIdentity(inode, stat.nlink) })
   return marks
 }
 
 /**
- * Whether an origin in the layer leads to its object for ever: not where the file system has no UUID of its own, and not without CAP_DAC_READ_SEARCH, which
+ * Whether origins in the layer lead to their objects reliably. Not so if the file system has no UUID of its own, or without CAP_DAC_READ_SEARCH, which
  * root in a container lacks too.
  */
 async function followsOrigins(layer: Layer): Promise<boolean> {
@@ -104,7 +104,7 @@ async function opensHandles({ root }: Layer): Promise<boolean> {
   }
 }
 
-/** Writes what an upper object is known by. */
+/** Writes an identity mark of an upper object. */
 export async function writeIdentityMark(
   sb: SuperBlock,
   dirFd: number,
@@ -114,14 +114,14 @@ export async function writeIdentityMark(
   try {
     await sb.xattrStore.set(dirFd, name, mark.name, mark.value)
   } catch (error) {
-    // As the kernel: an upper that takes no such attribute still works, only the file id changes at copy-up.
+    // As in the kernel: an upper without such attributes still works, only the file id changes at copy-up.
     if (!isErrno(error, 'EOPNOTSUPP', 'EPERM')) throw error
   }
 }
 
 /**
- * Finds the lower object that `origin` names: first among `candidates` (same name in the lowers), which needs no privilege, then by
- * the file system's handle. Undefined when it is gone, on no layer, or not to be reached.
+ * Finds the lower object of `origin`: first among `candidates` (the same name in the lowers), which needs no privilege, then by
+ * its file handle. Undefined if it no longer exists, is on no layer, or cannot be reached.
  */
 export async function resolveOrigin(
   sb: SuperBlock,
@@ -158,12 +158,12 @@ async function statByHandle(layer: Layer, origin: Uint8Array): Promise<Stat | un
   }
 }
 
-/** Whether two origins mean the same object. */
+/** Whether two origins identify the same object. */
 function isSameOrigin(encoded: Uint8Array, origin: Uint8Array): boolean {
   return isSame(isOldOfBtrfs(origin) ? (formerOrigin(encoded) ?? encoded) : encoded, origin)
 }
 
-/** As earlier versions encoded the origin of an object on btrfs, whose UUID they did not know; undefined for one on another file system. */
+/** The origin of an object on btrfs as encoded by earlier versions, which did not know its UUID; undefined for other file systems. */
 export function formerOrigin(origin: Uint8Array): Uint8Array | undefined {
   if (!BTRFS_HANDLES.has(origin[4] as number)) return undefined
   return new Uint8Array(origin).fill(0, 5, HEADER_BYTES)
@@ -173,7 +173,7 @@ function isOldOfBtrfs(origin: Uint8Array): boolean {
   return BTRFS_HANDLES.has(origin[4] as number) && isNull(origin.subarray(5, HEADER_BYTES))
 }
 
-/** Not in another subvolume. */
+/** Whether the object is in the same subvolume. */
 function isOnDevice({ root }: Layer, { devMajor, devMinor }: Stat): boolean {
   const stat = statxFd(root.fd)
   return stat.devMajor === devMajor && stat.devMinor === devMinor
@@ -183,7 +183,7 @@ function isSame(a: Uint8Array, b: Uint8Array): boolean {
   return Buffer.compare(a, b) === 0
 }
 
-/** The UUID of a file system without one. */
+/** Whether the UUID is all zeros, as for a file system without one. */
 function isNull(uuid: Uint8Array): boolean {
   return uuid.every((byte) => byte === 0)
 }

@@ -19,7 +19,7 @@ import { lookupDentry } from './namei.ts'
 /** The number of names that `readdirPlus` looks up together. */
 const WINDOW = 64
 
-/** @see Overlay.readdir — permission is checked by the caller. */
+/** @see Overlay.readdir — the caller has checked the permission. */
 export function readdir(
   sb: SuperBlock,
   dir: OvlInode,
@@ -38,7 +38,7 @@ export function readdir(
     for (;;) {
       const done = fillFrom(sb, dir, fresh, at, fill)
       if (typeof done === 'boolean') return done
-      // The file id of this entry is known only to its inode; one that cannot be reached is left out, as by ovl_cache_update.
+      // The file id of this entry is known only to its inode. An entry that cannot be reached is left out, as by ovl_cache_update.
       const entry = fresh.entries[done.stopped] as ListEntry
       const inode = await reachable(sb, dir, entry.name)
       at = entry.cookie
@@ -47,7 +47,7 @@ export function readdir(
   })
 }
 
-/** Fills from memory; stops with the index of an entry whose file id is not known without a lookup. */
+/** Fills entries from memory; stops and returns the index of an entry whose file id needs a lookup. */
 function fillFrom(
   sb: SuperBlock,
   dir: OvlInode,
@@ -72,7 +72,7 @@ function toEntry(entry: ListEntry, inode: OvlInode): DirEntry {
   return { name: entry.name, cookie: entry.cookie, type, fileIdHi, fileIdLo }
 }
 
-/** @see Overlay.readdirPlus — `searchable` says whether the caller may look names up; permission to read is checked by the caller. */
+/** @see Overlay.readdirPlus — `searchable` tells whether the caller may look up names; the caller has checked the read permission. */
 export function readdirPlus(
   sb: SuperBlock,
   dir: OvlInode,
@@ -119,7 +119,7 @@ async function fillPlusWaiting(
   fill: (entry: DirEntryPlus) => boolean,
 ): Promise<boolean> {
   const { descriptors } = sb
-  // Looking up a directory opens it.
+  // Looking up a directory opens a descriptor.
   const window = Math.max(2, Math.min(WINDOW, descriptors.limit))
   let epoch = descriptors.enter()
   try {
@@ -139,7 +139,7 @@ async function fillPlusWaiting(
   }
 }
 
-/** The entry with its object, or alone when that cannot be reached; undefined when the name has gone meanwhile. */
+/** The entry with its object, or without it if that cannot be reached; undefined if the name was removed meanwhile. */
 async function plusEntry(sb: SuperBlock, dir: OvlInode, entry: ListEntry): Promise<DirEntryPlus | undefined> {
   const inode = await reachable(sb, dir, entry.name)
   if (inode === UNREACHABLE)
@@ -153,10 +153,10 @@ async function plusEntry(sb: SuperBlock, dir: OvlInode, entry: ListEntry): Promi
   }
 }
 
-/** Stands for: the marks of the object are such that a lookup is refused. */
+/** The marks of the object do not allow a lookup. */
 const UNREACHABLE = Symbol('unreachable')
 
-/** Looks up a listed name. One object with malformed or forbidden marks must not hide the others. */
+/** Looks up a listed name. An object with malformed or forbidden marks must not hide the other entries. */
 async function reachable(
   sb: SuperBlock,
   dir: OvlInode,
@@ -170,10 +170,10 @@ async function reachable(
   }
 }
 
-/** What is wrong with the listing itself or with the whole server: a listing without the entry would not tell. */
+/** Errors of the listing itself or of the whole server, which leaving out the entry would hide. */
 const OF_ALL = ['ESTALE', 'EMFILE', 'ENFILE', 'ENOMEM', 'EINTR'] as const
 
-/** Whether an error is the fault of the entry alone that was looked at: of its marks, its attributes, or a redirect to where nothing can be. */
+/** Whether an error concerns only this entry: its marks, its attributes, or an impossible redirect. */
 function isOfOneEntry(error: unknown): boolean {
   return isErrno(error) && !isErrno(error, ...OF_ALL)
 }
@@ -202,7 +202,7 @@ export async function listingLocked(sb: SuperBlock, dir: OvlInode): Promise<List
   return listing
 }
 
-/** Adds the names of one layer that no upper one has; `undefined` stands for a whiteout. */
+/** Adds the names of one layer that no higher layer has; `undefined` represents a whiteout. */
 async function mergeLayer(
   sb: SuperBlock,
   dir: OvlInode,
@@ -232,7 +232,7 @@ async function mergeLayer(
       }
       type = standing
     }
-    // One of several names of a lower file may have a file id of its own.
+    // A name of a lower hard link may have its own file id.
     const linked = !real.layer.isUpper && separatesLinks(sb, real.layer) && type !== FileType.directory
     const plain = !mixed && !linked && !(inodeNumbers && type === FileType.directory) && Number.isSafeInteger(raw.ino)
     const number = { inoHi: Math.floor(raw.ino / 2 ** 32), inoLo: raw.ino >>> 0 }
@@ -241,11 +241,11 @@ async function mergeLayer(
     const ids = plain && !restored ? fileId(real.layer, number) : undefined
     merged.set(raw.name, { type: type as FileType, fileIdHi: ids?.fileIdHi, fileIdLo: ids?.fileIdLo ?? 0 })
   }
-  // After the objects: one with the name of a whiteout of its own layer is to be seen.
+  // Whiteouts come after the objects: an object with the same name in the same layer is visible.
   for (const name of hidden) if (!merged.has(name)) merged.set(name, undefined)
 }
 
-/** What a layer has at a name of its listing: the type of an object, a whiteout, or nothing any more. */
+/** The state of a listed name in a layer: the type of an object, a whiteout, or undefined if it is gone. */
 async function standingType(
   sb: SuperBlock,
   real: Real,
@@ -262,7 +262,7 @@ async function standingType(
   }
 }
 
-/** Whether the merged directory shows nothing, for a caller that holds its lock. */
+/** Whether the merged directory looks empty, for a caller that holds its lock. */
 export async function isEmptyLocked(sb: SuperBlock, dir: OvlInode): Promise<boolean> {
   return (await listingLocked(sb, dir)).entries.length === 0
 }

@@ -7,13 +7,13 @@ import { cachedDentry, checkName, lookupDentry } from './namei.ts'
 import { dueChain, isUnchanged, lookAtLowers } from './revalidate.ts'
 
 /**
- * Makes `inode`, that a caller holds since some time, usable now: undefined when it is so already, else a promise for it. Nothing may be locked.
+ * Makes sure that `inode`, which a caller has held for some time, can be used now: returns undefined if it can, otherwise a promise. No lock may be held.
  *
- * An object of an earlier stack of layers, or of a directory whose lower was seen to change, is looked up again by its name: when the same
- * object is found there, it is made of what the layers have of it now (`inodeFor` in iget.ts), else it is gone and only what is open can
- * still be used. With the option `revalidate` the lowers of `inode`, and of the directories above, are looked at first when that is due.
+ * An object of an earlier stack, or in a directory whose lower has changed, is looked up again by its name. If the same
+ * object is found, it is updated to what the layers contain now (`inodeFor` in iget.ts); otherwise only what is open can
+ * still be used. With the option `revalidate`, the lowers of `inode` and of its ancestors are checked first if that is due.
  *
- * @throws ESTALE it is not there any more
+ * @throws ESTALE it no longer exists
  */
 export function revalidateInode(sb: SuperBlock, inode: OvlInode): Promise<void> | undefined {
   if (inode.unlinked) return undefined
@@ -31,7 +31,7 @@ export function isCurrent(sb: SuperBlock, inode: OvlInode): boolean {
   return inode.stackVersion === sb.stackVersion && sb.options.revalidate === 'never' && !inode.recheck
 }
 
-/** What `name` in `dir` is; `dir` is current already. */
+/** Looks up `name` in `dir`, which is current already. */
 export function lookupCurrent(sb: SuperBlock, dir: OvlInode, name: Name): MaybePromise<OvlInode | undefined> {
   const found = lookupName(sb, dir, name)
   return sb.options.revalidate === 'never' ? found : stillThere(sb, dir, name, found)
@@ -45,7 +45,7 @@ function lookupName(sb: SuperBlock, dir: OvlInode, name: Name): MaybePromise<Ovl
   return dentry instanceof Promise ? dentry.then(({ inode }) => inode) : dentry.inode
 }
 
-/** What was found may have been changed below since it was remembered: then another object stands there now. */
+/** Checks that a cached object has not been replaced in a lower by another one. */
 async function stillThere(
   sb: SuperBlock,
   dir: OvlInode,
@@ -66,7 +66,7 @@ function isStale(sb: SuperBlock, inode: OvlInode): boolean {
   return inode.stackVersion !== sb.stackVersion || inode.recheck
 }
 
-/** Compares `chain`, directories from the top down and `inode` at its end, with the lowers. */
+/** Compares `chain`, the ancestors from the top down with `inode` at the end, with the lowers. */
 async function compareAll(sb: SuperBlock, inode: OvlInode, chain: readonly OvlInode[]): Promise<void> {
   for (const one of chain) {
     if (one.unlinked) break
@@ -79,12 +79,12 @@ async function compareAll(sb: SuperBlock, inode: OvlInode, chain: readonly OvlIn
       break
     }
   }
-  // Something above is gone: it may still have another name.
+  // An ancestor no longer exists; the object may still have another name.
   const last = chain.at(-2)
   if (last?.unlinked || isStale(sb, inode)) await findAgain(sb, inode)
 }
 
-/** @param current a directory that is known to be current */
+/** @param current a directory known to be current */
 async function findAgain(sb: SuperBlock, inode: OvlInode, current?: OvlInode): Promise<void> {
   for (const { dir, name } of inode.aliases) {
     if (await standsAt(sb, inode, { dir, name }, dir === current)) {
@@ -95,7 +95,7 @@ async function findAgain(sb: SuperBlock, inode: OvlInode, current?: OvlInode): P
     if (!isStale(sb, inode)) return
   }
   if (inode.aliases.length === 0 && isNameless(inode) && !inode.dataReal) {
-    // No stack of layers hides it, as none has a name for it.
+    // It has no name, so no stack of layers can hide it.
     inode.stackVersion = sb.stackVersion
     inode.recheck = false
     return
@@ -114,12 +114,12 @@ async function standsAt(sb: SuperBlock, inode: OvlInode, { dir, name }: Alias, c
   }
 }
 
-/** As when the last name goes: who has it open may go on reading, nobody finds it any more. */
+/** Like removing the last name: open files can still be read, but nobody finds the object any more. */
 function leaveStack(sb: SuperBlock, inode: OvlInode): void {
   inode.unlinked = true
   inode.aliases = []
   inode.changed()
-  // They may be found again in a directory that has taken its place.
+  // The children may be found again in a directory that has replaced this one.
   for (const [name, child] of [...(inode.children ?? [])]) {
     if (child.inode) child.inode.recheck = true
     sb.dcache.remove(inode, name)

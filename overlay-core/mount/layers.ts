@@ -20,13 +20,13 @@ export interface Layers {
   /** Topmost first. */
   readonly lowers: readonly Layer[]
   readonly data: readonly Layer[]
-  /** Lowers and data-only ones, with what they lie on. */
+  /** Lowers and data-only layers, with their file systems. */
   readonly trusted: readonly TrustedLayer[]
 }
 
 /**
- * Makes the layers of `roots`, numbers them and their file systems. A layer of `present` that is the same directory in the same role is taken
- * over as it is, with its place of before: `place` gives it the new one.
+ * Creates the layers of `roots`, and numbers their file systems. A layer of `present` for the same directory in the same role is reused
+ * unchanged; `placeLayers` then updates its position.
  */
 export async function makeLayers(
   roots: LowerRoots & { readonly upper: RootDir | undefined },
@@ -72,20 +72,20 @@ export async function makeLayers(
   return { ...made, trusted }
 }
 
-/** What tells these layers in this order from others. */
+/** Identifies these layers in this order. */
 export function digestOf({ lowers, data }: Layers): string {
   const roots = [...lowers, undefined, ...data].map((layer) => layer && `${layer.fsIndex}:${layer.root.ino}`)
   return createHash('sha256').update(roots.join('/')).digest('hex')
 }
 
-/** Notes when these became the layers of the stack, in ms of the epoch; 0: they always were. */
+/** Records since when these are the layers of the stack, in ms since the epoch; 0: they have never changed. */
 export function noteStackChange({ upper, lowers, data }: Layers, sinceMs: number): void {
   const time =
     sinceMs === 0 ? undefined : { sec: Math.floor(sinceMs / 1000), nsec: Math.floor(sinceMs % 1000) * 1_000_000 }
   for (const layer of upper ? [upper, ...lowers, ...data] : [...lowers, ...data]) layer.stackChanged = time
 }
 
-/** Gives every layer its place in the stack: lowers count from 1, data-only ones after them. */
+/** Sets the position of every layer in the stack: lowers count from 1, data-only layers follow. */
 export function placeLayers({ lowers, data }: Layers): void {
   for (const [at, layer] of [...lowers, ...data].entries()) layer.index = at + 1
 }
@@ -132,7 +132,7 @@ async function makeLayer(root: Root, parts: LayerParts, xattrs: XattrNames): Pro
   return layer
 }
 
-/** Where the objects of a lower have no lasting numbers, or those of a part of it have the same ones. */
+/** Inode numbers by path, for a lower whose objects have no stable numbers, or whose subvolumes use the same numbers. */
 function numbersByPath({ numbersLast, device, stat }: FileSystem, instance: number): PathNumbers | undefined {
   if (!numbersLast) return new PathNumbers(instance)
   return stat.type === BTRFS ? new PathNumbers(instance, device) : undefined

@@ -98,7 +98,7 @@ export async function mount(options: MountOptions, environment: Partial<MountEnv
   return overlay
 }
 
-/** @param opened takes what has to be closed again if the mount fails later on */
+/** @param opened resources to close if the mount fails later */
 async function assemble(
   options: MountOptions,
   given: MountEnvironment,
@@ -157,8 +157,8 @@ async function assemble(
 }
 
 /**
- * Makes the identities durable. Where they cannot be, this overlay is another one than that of the next start, so that no handle of this run means
- * another object then.
+ * Makes the identities durable. If that is not possible, this overlay gets a different identity from that of the next start, so that handles of this run
+ * cannot refer to other objects then.
  */
 async function saveOrEnd(sb: SuperBlock, keeper: IdentityKeeper, given: MountEnvironment): Promise<void> {
   try {
@@ -180,7 +180,7 @@ async function prepareRoot(sb: SuperBlock): Promise<void> {
   root.rights = knownRights(sb, root.real)
 }
 
-/** What is to be said of the storages of the upper and of the lowers, once it is decided how far those are trusted. */
+/** The notices about the storage of upper and lowers, after the decision how far the lowers are trusted. */
 async function noticesFor(
   layers: Layers,
   { indexDir, notices }: Pick<SuperBlock, 'indexDir' | 'notices'>,
@@ -208,7 +208,7 @@ function fileCache({ fileLimit, fileIdleMs, clock }: MountEnvironment, shares: D
   return new FileCache({ limit, idleMs: fileIdleMs, clock, copyUp: (sb, inode) => copyUp(sb, inode, 'open') })
 }
 
-/** Has files that nobody uses closed when others need descriptors; those of directories stay, as calls under way may use them. Returns how to end that. */
+/** When other code needs descriptors, closes unused files, but not directories, because running calls may use them. Returns a function that ends this. */
 function yieldingDescriptors(files: FileCache, opened: DisposableStack): () => void {
   const end = onDescriptorShortage(() => files.yieldSome())
   opened.defer(end)
@@ -240,7 +240,7 @@ type ServerRights = Pick<
   'privileged' | 'keepsOwners' | 'fixedOwners' | 'serverUid' | 'serverGid' | 'serverGroups'
 >
 
-/** Whose rights the server has on disk, and whether those can be told from the disk. */
+/** The user and groups by which the disk restricts the server, and whether the disk can store all owners. */
 function server(storage: Storage | undefined): ServerRights {
   const uid = effectiveUid()
   const fixedOwners = storage?.owners === false
@@ -254,7 +254,7 @@ function server(storage: Storage | undefined): ServerRights {
   }
 }
 
-/** The log of handles lies in the workdir; that of an overlay without upper where the server says, else it ends with the process. */
+/** Opens the log of handles: in the workdir; without an upper, in the directory that the server names; otherwise in a file that ends with the process. */
 async function openHandleFile(roots: Roots, given: MountEnvironment): Promise<HandleFile> {
   if (roots.work) return await handleFileIn(roots.work.fd)
   const kept =
@@ -262,10 +262,10 @@ async function openHandleFile(roots: Roots, given: MountEnvironment): Promise<Ha
   return kept ?? (await HandleFile.nameless(TEMPORARY))
 }
 
-/** Where files are made that end with the process. */
+/** Directories for files that end with the process. */
 const TEMPORARY = [tmpdir(), '/dev/shm']
 
-/** In its directory, or a copy while that cannot be written to. */
+/** Opens the log in its directory; while that cannot be written, a copy of it. */
 async function handleFileIn(dirFd: number): Promise<HandleFile> {
   try {
     return await HandleFile.in(dirFd)
@@ -287,7 +287,7 @@ async function lookupInode(sb: SuperBlock, dir: OvlInode, name: string): Promise
   return (await lookupDentry(sb, dir, name)).inode
 }
 
-/** The root: without an upper its identity is kept, as it outlives the lower that it was made of. */
+/** Creates the root. Without an upper its identity is stored, because it outlives the lower that it was derived from. */
 function makeRoot(layers: Layers, keeper: IdentityKeeper): OvlInode {
   const top = layers.upper ?? (layers.lowers[0] as Layer)
   const stat = statxFd(top.root.fd)
@@ -300,8 +300,8 @@ function makeRoot(layers: Layers, keeper: IdentityKeeper): OvlInode {
 }
 
 /**
- * The overlay's own identity: `overlay.uuid` of the upper root, made on the first mount as the kernel does with uuid=on; where it cannot be
- * kept, one derived from the topmost root.
+ * The overlay's own identity: `overlay.uuid` of the upper root, created on the first mount like the kernel does with uuid=on. If it cannot be
+ * stored, it is derived from the topmost root.
  */
 async function overlayUuid(
   options: MountOptions,

@@ -12,17 +12,17 @@ import { digestOf, type Layers, makeLayers, noteStackChange, placeLayers } from 
 import { decideTrust } from './link-trust.ts'
 import { type LowerRoots, openLowers, type Roots } from './roots.ts'
 
-/** Rounds of waiting for running copy-ups before the barrier closes; new ones then wait for the new stack. */
+/** How many times a remount waits for running copy-ups before it closes the barrier; later copy-ups wait for the new stack. */
 const PATIENCE = 3
 
 /**
- * Gives a mounted overlay the layers and options of `options`, in one step between two calls: calls that run end on the old stack, later ones
- * see the new one. Layers that stay are the same objects, so what was remembered of their identities holds. Until that step everything is
- * only prepared; when something is wrong the old stack goes on serving.
+ * Gives a mounted overlay the layers and options of `options`, in one step between two calls: running calls end on the old stack, later ones
+ * see the new one. Layers in both stacks remain the same `Layer` objects, so cached identities stay valid. Before that step everything is
+ * only prepared; if something is wrong, the overlay continues with the old stack.
  *
- * @param roots the present ones, of which upper and workdir stay
- * @returns the roots of the new stack; those that left it are closed
- * @throws OptionError what may not change has changed, or a directory is missing, unreadable or nested
+ * @param roots the present roots, of which upper and workdir stay
+ * @returns the roots of the new stack; roots that are no longer used are closed
+ * @throws OptionError an option that cannot change was changed, or a directory is missing, unreadable or nested
  */
 export async function remount(
   sb: SuperBlock,
@@ -55,7 +55,7 @@ export async function remount(
   return keepRoots(roots, opened, layers)
 }
 
-/** Upper, workdir and what is written all over them stay for as long as the overlay is mounted. */
+/** Refuses changes of the upper, the workdir, and the format of data on them, which are fixed while the overlay is mounted. */
 function checkChanges(now: MountOptions, next: MountOptions): void {
   const refuse = (option: string, why: string) => {
     throw new OptionError(option, `${why}; stop the overlay and mount it again`)
@@ -71,7 +71,7 @@ function checkChanges(now: MountOptions, next: MountOptions): void {
 }
 
 async function indexFor(sb: SuperBlock, options: MountOptions): Promise<Real | undefined> {
-  // Served read-only, as the upper could not be written to at the start.
+  // The upper is served read-only, because it could not be written at the start.
   if (sb.upper && !sb.work) return sb.indexDir
   if (!sb.upper || !sb.work || !options.index || !sb.storage?.links) return undefined
   return sb.indexDir ?? (await openIndexDirectory(sb, sb.work.parent as Real))
@@ -82,12 +82,12 @@ async function becomeVolatile(sb: SuperBlock): Promise<void> {
   try {
     await markVolatile(await sb.descriptors.of(sb.work))
   } catch (error) {
-    // Left by a remount that failed after it.
+    // A failed remount has left the mark.
     if (!isErrno(error, 'EEXIST')) throw error
   }
 }
 
-/** The switch itself: no call is running, and nothing here can fail. */
+/** Switches to the new stack. No call is running, and nothing here can fail. */
 function changeStack(
   sb: SuperBlock,
   options: MountOptions,
@@ -122,7 +122,7 @@ function upperAnd({ upper }: SuperBlock, lowers: readonly Layer[]): readonly Lay
   return upper ? [upper, ...lowers] : lowers
 }
 
-/** Layers that stay already have their root open. */
+/** Closes the duplicate descriptors of layers that stay, whose roots are already open. */
 function keepRoots(roots: Roots, opened: LowerRoots, layers: Layers): Roots {
   const keep = (dirs: LowerRoots['lowers'], of: readonly Layer[]) =>
     dirs.map((dir, at) => {

@@ -12,7 +12,7 @@ import { strangersIn } from './workdir-names.ts'
 export interface RootDir {
   readonly path: string
   readonly fd: number
-  /** The mount that it is seen through (`uniqueMountId`); undefined where mounts cannot be told apart. */
+  /** The mount through which it is accessed (`uniqueMountId`); undefined if mounts cannot be distinguished. */
   readonly mount: string | undefined
 }
 
@@ -33,7 +33,7 @@ export interface Roots extends LowerRoots {
 /**
  * Opens and checks all directories of a mount without changing anything.
  *
- * @throws OptionError missing, not a directory, unreadable, nested, on another file system, or busy: names the option and the mend
+ * @throws OptionError missing, not a directory, unreadable, nested, on another file system, or busy; the message names the option and the mend
  */
 export async function openRoots(options: MountOptions): Promise<Roots> {
   using opened = new DisposableStack()
@@ -56,7 +56,7 @@ export async function openRoots(options: MountOptions): Promise<Roots> {
   return { lowers, data, upper, work, claims }
 }
 
-/** As `openRoots`, of the lowers alone, for an overlay that holds its upper and workdir already. */
+/** Like `openRoots` for the lowers alone, for an overlay that already holds its upper and workdir. */
 export async function openLowers(options: MountOptions): Promise<LowerRoots> {
   using opened = new DisposableStack()
   const lowers = await openLowersInto(opened, options)
@@ -81,7 +81,7 @@ export function closeRoots({ lowers, data, upper, work, claims }: Roots): void {
 
 async function openOne(option: string, path: string, opened: DisposableStack): Promise<RootDir> {
   try {
-    // Upper and workdir have to be seen through one mount, so that objects can move between them.
+    // Upper and workdir must be accessed through the same mount, so that objects can be moved between them.
     const isLower = option === 'lowerdir' || option === 'datadir'
     const mount = await mountOf(path)
     const fd = isLower ? await openPrivateRoot(path) : await openRoot(path)
@@ -93,7 +93,7 @@ async function openOne(option: string, path: string, opened: DisposableStack): P
   }
 }
 
-/** The mount that everybody sees there, of which a lower is a private copy. */
+/** The public mount of a path; a lower is accessed through a private copy of it. */
 async function mountOf(path: string): Promise<string | undefined> {
   const fd = await openRoot(path)
   try {
@@ -118,7 +118,7 @@ function explained(option: string, path: string, error: unknown): unknown {
   return error
 }
 
-/** No directory may lie in another one, nor be given twice (ovl_check_overlapping_layers). */
+/** Checks that no directory is inside another one or given twice (ovl_check_overlapping_layers). */
 async function needApart(options: MountOptions): Promise<void> {
   const all: { option: string; path: string; real: string }[] = []
   const add = async (option: string, path: string) => all.push({ option, path, real: await canonicalPath(path) })
@@ -147,7 +147,7 @@ async function needApart(options: MountOptions): Promise<void> {
   }
 }
 
-/** As `needApart` of upper and workdir towards the lowers, also where a bind mount leads to the same place by another path. */
+/** Like `needApart` for upper and workdir against the lowers, but also detects bind mounts that lead to the same place by another path. */
 async function needApartOnTheirFileSystem(
   { upperdir, workdir }: MountOptions,
   all: readonly { option: string; path: string; real: string }[],
@@ -160,7 +160,7 @@ async function needApartOnTheirFileSystem(
     const own = await placesOf(path)
     const real = await canonicalPath(path)
     for (const [i, lower] of lowers.entries()) {
-      // What is so by its path is said in words of its own.
+      // Overlaps that the paths show have their own message.
       if (below(lower.real, real) || below(real, lower.real)) continue
       const places = placesOfLowers[i] ?? []
       if (!liesIn(own, places, false) && !liesIn(places, own, false)) continue

@@ -4,7 +4,7 @@ import { syncUpper } from '../objects/durability.ts'
 import type { SuperBlock } from '../objects/superblock.ts'
 import { closesDone } from '../sys/open.ts'
 
-/** What the mount keeps for itself: its layer roots and claims. */
+/** The resources of a mount besides the superblock: layer roots and claims. */
 export interface Mounting {
   /** Gives the overlay other layers or options. @throws OptionError */
   remount(options: MountOptions): Promise<void>
@@ -13,7 +13,7 @@ export interface Mounting {
 }
 
 /**
- * Makes all changes durable. Where the disk takes nothing the places of handles are left, of which a client may be told ESTALE after a restart.
+ * Makes all changes durable. If the disk accepts no writes, the places of handles are not saved, and clients may get ESTALE for them after a restart.
  *
  * @throws EIO
  */
@@ -21,7 +21,7 @@ export async function flush(sb: SuperBlock): Promise<void> {
   try {
     await unlessUnwritable(sb.handles.sync())
   } finally {
-    // What clients have written must not be left because the places of handles could not be written.
+    // The data of clients must be synced even if the places of handles could not be written.
     if (sb.upper && !sb.options.volatile) await syncUpper(sb)
   }
 }
@@ -35,8 +35,8 @@ async function unlessUnwritable(work: Promise<void>): Promise<void> {
 }
 
 /**
- * Ends an overlay that takes no more calls: waits for those that run, makes all changes durable, and gives up what it holds, also when its last words
- * could not be written, as nobody else could take the upper over.
+ * Ends an overlay that accepts no more calls: waits for running calls, makes all changes durable, and releases its resources, even if the last
+ * changes could not be written, because otherwise nobody else could take over the upper.
  *
  * @throws EIO the last changes may not be durable
  */

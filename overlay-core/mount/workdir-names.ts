@@ -7,7 +7,7 @@ import { readdirFd } from '../sys/dir.ts'
 import { FORMAT_FILE_NAME } from '../whiteouts/format-record.ts'
 import { IDENTITY_FILE_NAMES } from './identity-file.ts'
 
-/** The names that may be in a workdir of ours or the kernel's. */
+/** The names that this program or the kernel may create in a workdir. */
 const OURS = new Set([
   'work',
   'index',

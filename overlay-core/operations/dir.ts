@@ -34,7 +34,7 @@ import { makeFile } from './new-file.ts'
 /** Creates the bare object as `temp` in the work directory. */
 type Build = (workFd: number, temp: Name, birth: NewObjectSpec) => Promise<void>
 
-/** Internally also says which device. */
+/** Internal options, which also contain the device number. */
 type NodeOptions = CreateOptions & { readonly rdev?: { readonly major: number; readonly minor: number } }
 
 /** @see Overlay.create */
@@ -110,7 +110,7 @@ export function mknod(
   )
 }
 
-/** @throws EPERM after what the kernel finds before it: that the name is taken, or that nothing may be made here */
+/** @throws EPERM after the errors that the kernel reports first: the name exists, or nothing may be created here */
 async function refuseDevice(
   sb: SuperBlock,
   cred: Cred,
@@ -198,7 +198,7 @@ async function makeAside(
   return rememberUpper(sb, dir, name, await publishNew(sb, dir, name, temp, type), rights)
 }
 
-/** Whether a file may be made without a look at its name first: that it is taken is found out while making it, and nothing else can be wrong. */
+/** Whether a file may be created without looking up its name first: creating it reveals whether the name exists, and nothing else can go wrong. */
 function mayMakeQuickly(
   sb: SuperBlock,
   cred: Cred,
@@ -211,7 +211,7 @@ function mayMakeQuickly(
   return options.uid === undefined && options.gid === undefined && cachedDentry(sb, dir, name)?.inode === undefined
 }
 
-/** @throws EEXIST · EACCES · EROFS in the order in which the kernel answers */
+/** @throws EEXIST · EACCES · EROFS in the order of the kernel */
 async function needNewName(sb: SuperBlock, cred: Cred, dir: OvlInode, dirAttr: CheckedAttr, name: Name): Promise<void> {
   need(cred, dirAttr, EXECUTE, 'lookup')
   const dentry = await lookupLocked(sb, dir, name)
@@ -251,7 +251,7 @@ async function buildTemp(
   }
 }
 
-/** Gives the finished object its name in the upper directory, in one step also where a whiteout stands. Returns what stands there. */
+/** Gives the finished object its name in the upper directory, in one step even if a whiteout is there. Returns the new object. */
 async function publishNew(sb: SuperBlock, dir: OvlInode, name: Name, temp: Name, type: FileType): Promise<Probe> {
   const upper = dir.upper as Real
   const { marks } = upper.layer
@@ -261,7 +261,7 @@ async function publishNew(sb: SuperBlock, dir: OvlInode, name: Name, temp: Name,
     const isDirectory = type === FileType.directory
     if (isDirectory && (present || dir.lowers.length > 0))
       await marks.setOpaque(sb, await sb.descriptors.of(sb.work as Real), temp)
-    // Before it has its name, as afterwards nothing may fail.
+    // This comes before the object has its name, because afterwards nothing may fail.
     built = await probeTemp(sb, temp)
     await marks.publish(sb, temp, upper, name, isDirectory, present)
     return built

@@ -83,7 +83,7 @@ async function nextData(fd: number, position: number): Promise<number> {
   }
 }
 
-/** nfsd's rule for protocols without open: the owner may, and whoever may execute a file may read it. */
+/** nfsd's rule for protocols without open: the owner may read, and so may anyone who may execute the file. */
 function needRead(cred: Cred, attr: CheckedAttr): void {
   if (cred.uid === attr.uid || may(cred, attr, READ) || may(cred, attr, EXECUTE)) return
   throw new OverlayError('EACCES', 'read')
@@ -106,7 +106,7 @@ export function write(
   if (!atOnce)
     return sb.descriptors.run(() => writeWaiting(sb, cred, inode, attr, { data, position, stability, changeInfo }))
   needWrite(cred, attr)
-  // The common write, which waits only for the disk.
+  // The common case: a write that waits only for the disk.
   const epoch = sb.descriptors.enter()
   file.users++
   return ending(
@@ -137,7 +137,7 @@ async function writeWaiting(
   const file = await sb.files.acquire(sb, inode, true)
   try {
     await writeThrough(sb, cred, file, data, position, changeInfo)
-    // Not fdatasync: it may leave out the rename that gave a new or copied-up file its name, and with that all of its data.
+    // Not fdatasync, which may omit the rename that named a new or copied-up file, and with it all of its data.
     if (stability !== 'unstable') await sb.durability.commit(sb, [inode])
   } finally {
     sb.files.release(file)
@@ -161,7 +161,7 @@ async function writeThrough(
   await file.writer.write(data, position, changeInfo)
 }
 
-/** As write(2) by an ordinary user does: setuid and mostly setgid go (file_remove_privs). */
+/** Clears setuid and mostly setgid, like write(2) by an ordinary user (file_remove_privs). */
 async function dropPrivilege(sb: SuperBlock, cred: Cred, { fd, inode }: RealFile, attr: Attr): Promise<void> {
   if (modeAfterWrite(cred, attr) === attr.mode) return
   await inode.nodeLock.exclusive(async () => {
@@ -201,7 +201,7 @@ export async function openFile(
   return handle
 }
 
-/** An open file: holds a real file of its inode in use and changes to the upper one after a copy-up. */
+/** An open file. It uses a real file of its inode, and switches to the upper one after a copy-up. */
 export class OpenHandle implements OpenFile {
   readonly inode: OvlInode
   readonly #sb: SuperBlock
@@ -209,7 +209,7 @@ export class OpenHandle implements OpenFile {
   readonly #canRead: boolean
   readonly #canWrite: boolean
   #file: RealFile | undefined
-  /** Of a metadata-only copy whose name went: its attributes went along, while its data is still open below. */
+  /** The last attributes of a metadata-only copy whose name was removed, while its data is still open in the lower. */
   #lastAttr: Attr | undefined = undefined
 
   /** @param file acquired for this handle, which releases it */
@@ -301,12 +301,12 @@ export class OpenHandle implements OpenFile {
     return this.#using(file, () => readAll(file.fd, buffer, offset, length, position))
   }
 
-  /** Nothing has to be awaited before the inode can be used. */
+  /** Whether the inode can be used without waiting. */
   #settled(): boolean {
     return this.#sb.barrier.open && this.inode.stackVersion === this.#sb.stackVersion
   }
 
-  /** Runs `work` inside the barrier; a file that is in no layer any more goes on by what is open. */
+  /** Runs `work` inside the barrier; a file that is in no layer any more continues with its open descriptors. */
   async #inPresentStack<T>(work: () => MaybePromise<T>): Promise<T> {
     return await this.#sb.barrier.enter(async () => {
       try {
@@ -333,7 +333,7 @@ export class OpenHandle implements OpenFile {
     return this.#file
   }
 
-  /** The real file to read from: the upper one, once there is one. */
+  /** The real file to read from: the upper one as soon as it exists. */
   follow(): MaybePromise<RealFile> {
     const file = this.#held()
     if (file.upper || !this.inode.upper || this.inode.dataReal || this.inode.unlinked) return file
@@ -342,7 +342,7 @@ export class OpenHandle implements OpenFile {
     return this.#change(file, fresh)
   }
 
-  /** The last name is about to go, and `inode` is locked: takes hold of the upper file, or of what it says. */
+  /** Called under the lock of `inode` before the last name is removed: opens the upper file, or saves its attributes. */
   async beforeLastName(): Promise<void> {
     const file = await this.follow()
     if (file.upper || !(this.inode.upper || this.inode.dataReal)) return

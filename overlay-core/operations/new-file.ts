@@ -21,10 +21,10 @@ const SETGID = 0o2000
 const MOST_LOWERS = 12
 
 /**
- * Makes an empty regular file in the upper directory in one trip: with its final mode right at its place when it is to belong to whom the
- * kernel gives it anyway; else built aside, given away and moved to its place. Either way nobody, and no crash, ever meets it half made.
+ * Creates an empty regular file in the upper directory in one trip: directly in its place with its final mode if the kernel gives it the right
+ * owner; otherwise under a temporary name, where it gets its owner before it is moved. Either way nobody sees it incomplete, not even after a crash.
  *
- * Finds out by itself whether the name is free, here and in the lowers. Undefined when it is not, or when the file takes more than that:
+ * Finds out whether the name is free, here and in the lowers. Undefined if it is not, or if the file needs more:
  * ACLs, times or a record.
  *
  * @throws ENOSPC | EDQUOT | EIO …
@@ -58,7 +58,7 @@ function rememberFile(sb: SuperBlock, dir: OvlInode, name: Name, stat: Stat): Ov
   return inode
 }
 
-/** The descriptors of the directory, at once where all of them are open. */
+/** The descriptors of the directory, synchronously if all of them are open. */
 function placeIn(sb: SuperBlock, { upper, lowers }: OvlInode, name: Name): MaybePromise<NewPlace> {
   const dirFd = sb.descriptors.of(upper as Real)
   const absentFrom = lowers.map((lower) => sb.descriptors.of(lower))
@@ -67,7 +67,7 @@ function placeIn(sb: SuperBlock, { upper, lowers }: OvlInode, name: Name): Maybe
   return Promise.all([dirFd, ...absentFrom]).then(([own, ...others]) => ({ dirFd: own, name, absentFrom: others }))
 }
 
-/** As `newFile`; after EIO nobody knows whether the file was made, so what was known of its name is forgotten. */
+/** Like `newFile`. After EIO it is unknown whether the file was created, so the cached state of its name is dropped. */
 function newOrUnknown(
   sb: SuperBlock,
   dir: OvlInode,
@@ -91,14 +91,14 @@ function newOrUnknown(
   }
 }
 
-/** Where to build the file, when it would belong to somebody else at first. */
+/** Where to build the file if it would first belong to another owner. */
 function asideFor(sb: SuperBlock, dirAttr: CheckedAttr, { uid, gid }: NewObjectSpec): MaybePromise<Aside | undefined> {
   const groupAtBirth = (dirAttr.mode & SETGID) === 0 ? sb.serverGid : dirAttr.gid
   if (uid === sb.serverUid && gid === groupAtBirth) return undefined
   return after(sb.descriptors.of(sb.work as Real), (workFd) => ({ workFd, temp: sb.tempName(), uid, gid }))
 }
 
-/** The attributes of the new file, whose descriptor it closes; should that fail, the file goes again. */
+/** Reads the attributes of the new file and closes its descriptor; if that fails, removes the file. */
 function statOrRemove(fd: number, dirFd: number, name: Name): MaybePromise<Stat> {
   try {
     return statxFd(fd)

@@ -57,12 +57,12 @@ function unlinkAlone(sb: SuperBlock, victim: OvlInode, dir: OvlInode, name: Name
   )
 }
 
-/** Whether it is known that a file has one name, in no index, and that nobody reads it in a lower. */
+/** Whether a file is known to have one name and no index entry, and nobody reads it in a lower. */
 function isPlainFile({ indexName, lowerHandles, attr }: OvlInode): boolean {
   return indexName === undefined && lowerHandles === undefined && attr?.nlink === 1
 }
 
-/** What `removingName` does is nothing but the system call for such a file. */
+/** Like `removingName` for such a file, which needs only the system call. */
 function removePlainFile(sb: SuperBlock, victim: OvlInode, dir: OvlInode, name: Name): MaybePromise<void> {
   return after(sb.descriptors.of(dir.upper as Real), (dirFd) => {
     const removal = lastRemoval(sb, victim)
@@ -127,14 +127,14 @@ function victimLocked(
   })
 }
 
-/** A lower hard link that is kept together by the index gets its upper name first, so that link counts stay right. */
+/** Creates the upper name of a lower hard link that the index joins, so that link counts stay correct. */
 export async function separateLink(sb: SuperBlock, inode: OvlInode, dir: OvlInode, name: Name): Promise<void> {
   if (inode.indexName === undefined) return
   await copyUp(sb, inode, 'metadata')
   await inode.nodeLock.exclusive(() => linkUpAlias(sb, inode, dir, name))
 }
 
-/** What a name that is about to go leaves behind. */
+/** The effects of the removal of a name. */
 interface Removal {
   /** Whether it is the last name. */
   readonly last: boolean
@@ -149,10 +149,10 @@ function lastRemoval(sb: SuperBlock, { upper }: OvlInode): Removal {
 }
 
 /**
- * Runs `work`, which takes the name `name` in `dir` away from `inode`, whose lock is held, and calls `forget` when it is gone: at once, so that
- * nobody sees a replaced name absent; what stands there now is to be noted next. When it is the last name, open handles take hold of the
- * upper file before, which no name will lead to; else the client's handle is to lead to another name from then on, or to the object by itself
- * when none is known, as after a crash nothing else would.
+ * Runs `work`, which removes `name` in `dir` from `inode`, whose lock is held, and calls `forget` when it is removed. `forget` is synchronous, so that
+ * nobody sees a replaced name as absent; the new object must be recorded next. If it is the last name, open handles first open the
+ * upper file, because no name will lead to it. Otherwise clients' handles lead to another name from then on, or to the object itself
+ * if no other name is known, because after a crash nothing else would.
  */
 export async function removingName<T>(
   sb: SuperBlock,
@@ -184,7 +184,7 @@ async function prepareRemoval(sb: SuperBlock, inode: OvlInode, dir: OvlInode, na
   return last ? lastRemoval(sb, inode) : { last, upper, protocolData: [] }
 }
 
-/** Where the upper object of `inode` will be found without this name, which is noted for handles; undefined when that is where it is found now. */
+/** The place of the upper object of `inode` without this name, which is recorded for handles; undefined if its place does not depend on the name. */
 async function otherPlace(sb: SuperBlock, inode: OvlInode, dir: OvlInode, name: Name): Promise<Real | undefined> {
   const { upper } = inode
   const others = inode.aliases.filter((alias) => alias.dir !== dir || alias.name !== name)
@@ -209,26 +209,26 @@ async function otherPlace(sb: SuperBlock, inode: OvlInode, dir: OvlInode, name: 
   return real
 }
 
-/** Found in the index, which a handle is not led to by a name. */
+/** Records for handles an object that is found in the index and not by a name. */
 async function noteNameless(sb: SuperBlock, inode: OvlInode, upper: Real): Promise<void> {
   if (!sb.privileged || sb.xattrStore.byName) return
   const handle = upper.kernelHandle ?? (await nameToHandle(await sb.descriptors.proven(upper), ''))
   if (handle) await sb.handles.losingName(inode, handle)
 }
 
-/** Whether `inode`, whose lock is held, has no name but the one that is about to go. */
+/** Whether `inode`, whose lock is held, has no other name than the one to be removed. */
 async function isLastName(sb: SuperBlock, inode: OvlInode): Promise<boolean> {
   if (!inode.upper && inode.indexName === undefined) return true
   return (await getattrLocked(sb, inode)).nlink <= 1
 }
 
-/** Whether it is known that the upper object stands at this very name, and nothing below. */
+/** Whether the upper object is known to be at this very name, with nothing below it. */
 function coversNothing(sb: SuperBlock, { upper }: OvlInode, dir: OvlInode, name: Name): boolean {
   if (sb.options.revalidate !== 'never') return false
   return upper?.coversNothingIn === sb.stackVersion && upper.parent === dir.upper && upper.name === name
 }
 
-/** Takes the name out of the upper directory, leaving a whiteout where a lower would show through. Locks are held by the caller. */
+/** Removes the name from the upper directory, leaving a whiteout if a lower would become visible. The caller holds the locks. */
 async function removeName(sb: SuperBlock, dir: OvlInode, name: Name, type: FileType): Promise<void> {
   const upper = dir.upper as Real
   const probe = await sb.descriptors.probe(upper, name)
@@ -246,7 +246,7 @@ async function removeName(sb: SuperBlock, dir: OvlInode, name: Name, type: FileT
   await sb.xattrStore.removed({ dir: upper, name })
 }
 
-/** Removes an upper directory that shows nothing; whiteouts in it go along, by moving it to the work directory first. */
+/** Removes an upper directory that looks empty, together with its whiteouts, by moving it to the work directory first. */
 async function removeUpperDir(sb: SuperBlock, dirFd: number, name: Name): Promise<void> {
   try {
     return await rmdirAt(dirFd, name)
@@ -259,8 +259,8 @@ async function removeUpperDir(sb: SuperBlock, dirFd: number, name: Name): Promis
 }
 
 /**
- * Updates what is known after `name` of `dir` ceased to name `inode`. That the name is absent is not remembered: of files that come and go,
- * that would be all the cache is full of.
+ * Updates the cache after `name` of `dir` was removed from `inode`. The absence of the name is not cached, because files that come and go
+ * would fill the whole cache.
  */
 function forgetName(sb: SuperBlock, inode: OvlInode, dir: OvlInode, name: Name, removal: Removal): void {
   const { last, upper, protocolData } = removal

@@ -38,7 +38,7 @@ import { removingName, separateLink } from './remove.ts'
 import { adoptResumable, dropResumable, makeResumable, openResumables } from './resumable-stage.ts'
 
 const PRIVATE = 0o600
-/** First bytes up to so many are written by the call that makes the file. */
+/** Up to this many first bytes are written by the call that creates the file. */
 const SMALL_BYTES = 256 * 1024
 const NOTHING = new Uint8Array()
 
@@ -57,7 +57,7 @@ export async function stage(
   return new Staged(sb, cred, owner, { id: keep.id, fd, sizeBytes: 0 })
 }
 
-/** Takes up the files that an earlier mount has kept. @see Overlay.resumableStages */
+/** Opens the files that an earlier mount has kept. @see Overlay.resumableStages */
 export async function resumableStages(sb: SuperBlock, cred: Cred): Promise<ResumableStage[]> {
   if (sb.readOnly) return []
   const files = await sb.descriptors.run(() => openResumables(sb))
@@ -67,7 +67,7 @@ export async function resumableStages(sb: SuperBlock, cred: Cred): Promise<Resum
   })
 }
 
-/** The owner that a new file must be given, undefined when it is the server's anyway, or may not be given away. */
+/** The owner to set on a new file; undefined if the server already is the owner, or may not change it. */
 function givenOwner(sb: SuperBlock, { uid, gid }: Ownership): { uid: number; gid: number } | undefined {
   const own = sb.keepsOwners || (uid === sb.serverUid && gid === sb.serverGid)
   return own ? undefined : { uid, gid }
@@ -75,15 +75,15 @@ function givenOwner(sb: SuperBlock, { uid, gid }: Ownership): { uid: number; gid
 
 class Staged implements StagedFile {
   sizeBytes = 0
-  /** What was appended last is a hole, which the file does not know of yet. */
+  /** Whether the last append was a hole, which the file does not contain yet. */
   #endsInHole = false
   readonly #sb: SuperBlock
   readonly #cred: Cred
   readonly #temp: Name
   readonly #foreseen: Ownership
-  /** -1 until the file is made, which waits for its first bytes. */
+  /** -1 until the file is created, which waits for its first bytes. */
   #fd = -1
-  /** It has taken another file's place in a way that leaves it to us to send its content to the disk. */
+  /** Whether it replaced another file in a way that requires us to start writing its content to the disk. */
   #owesWriting = false
   #ended = false
   /** The id under which the file outlives the process. */
@@ -108,7 +108,7 @@ class Staged implements StagedFile {
     if (this.#ended) throw new OverlayError('EBADF', 'stage')
     let size = 0
     for (const chunk of chunks) size += chunk.length
-    // After a hole nothing is written by the call that makes the file, as that begins at its beginning.
+    // After a hole nothing is written by the call that creates the file, because that starts at offset 0.
     if (this.#fd < 0 && this.sizeBytes > 0) await this.#start(NOTHING)
     if (size > 0) this.#endsInHole = false
     if (this.#fd >= 0) await pwritev(this.#fd, chunks, this.sizeBytes)
@@ -129,7 +129,7 @@ class Staged implements StagedFile {
     this.#endsInHole = bytes > 0 || this.#endsInHole
   }
 
-  /** Makes the file as it will most likely be at the end, with its first bytes. Returns how many of them it took. */
+  /** Creates the file with its probable final attributes and its first bytes. Returns how many bytes were written. */
   async #start(content: Uint8Array): Promise<number> {
     const sb = this.#sb
     const { mode } = this.#foreseen
@@ -166,7 +166,7 @@ class Staged implements StagedFile {
       })
       this.#ended = true
       if (this.#owesWriting && !options.durable && !sb.options.volatile) sb.writeback.add(this.#fd)
-      // It has a name: letting go of the descriptor frees nothing, so that it never waits on a file system of this machine.
+      // It has a name, so closing the descriptor frees nothing and never waits on a local file system.
       else if (sb.upper?.local) closeSync(this.#fd)
       else closeLater(this.#fd)
       return inode
@@ -176,7 +176,7 @@ class Staged implements StagedFile {
     }
   }
 
-  /** What is about to be published outlives the process as what it becomes. */
+  /** Turns a resumable file that is about to be published into a temporary object. */
   async #adopt(): Promise<void> {
     const id = this.#kept
     if (id === undefined) return
@@ -255,7 +255,7 @@ class Staged implements StagedFile {
     }
   }
 
-  /** One rename; what was there keeps living for those who have it open, or under its other names. */
+  /** Publishes with one rename. The replaced file lives on for its open handles and other names. */
   async #putInPlace(
     dir: OvlInode,
     dirAttr: Attr,
@@ -271,7 +271,7 @@ class Staged implements StagedFile {
     return await this.#move(dir, options, rights, undefined)
   }
 
-  /** Takes the place of `current` with its attributes as they are now: they cannot change meanwhile. */
+  /** Replaces `current` and takes over its attributes, which cannot change meanwhile. */
   async #replaceLocked(dir: OvlInode, current: OvlInode, options: PublishOptions): Promise<OvlInode> {
     const sb = this.#sb
     const rights = await loadRightsLocked(sb, current)
@@ -300,7 +300,7 @@ class Staged implements StagedFile {
     return (await work.layer.inodeNumbers?.stamp(work, this.#temp, stat)) ?? stat
   }
 
-  /** Gives the file its name; in the same moment the name ceases to mean what it meant (`forget`) and means the file. */
+  /** Gives the file its name and synchronously calls `forget` for the object that the name meant before. */
   async #move(
     dir: OvlInode,
     { name, mtime }: PublishOptions,
@@ -310,7 +310,7 @@ class Staged implements StagedFile {
     const sb = this.#sb
     const workFd = await sb.descriptors.of(sb.work as Real)
     if (mtime) await setTimes(sb, { fd: workFd, name: this.#temp }, { mtime })
-    // Before it has its name, as afterwards nothing may fail.
+    // This comes before the file has its name, because afterwards nothing may fail.
     const stat = await this.#stat()
     const upper = dir.upper as Real
     this.#owesWriting = await upper.layer.marks.replace(sb, this.#temp, upper, name, replaced?.standing ?? false)
@@ -343,7 +343,7 @@ async function copyAttributes(
   return copied
 }
 
-/** A descriptor of the upper directory for fsync; undefined where there is nothing to make durable. */
+/** A descriptor of the upper directory for fsync; undefined if nothing must be made durable. */
 async function openForSync(sb: SuperBlock, dir: OvlInode): Promise<number | undefined> {
   if (sb.options.volatile || !dir.upper) return undefined
   return await reopen(await sb.descriptors.of(dir.upper), O_RDONLY)

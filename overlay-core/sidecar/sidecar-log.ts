@@ -15,15 +15,15 @@ const FORMAT: LogFormat = { kind: 'attribs', durability: 'batched', unwritten: '
 /** The names of the log in the workdir. */
 export const SIDECAR_FILE_NAMES: readonly string[] = [...logFileNames(NAME), ...logFileNames(OLD_NAME)]
 
-/** An object, by its names from the top: `upper` or `workdir`. */
+/** The path of an object, as a list of names that starts with `upper` or `workdir`. */
 export type SidecarPath = readonly Name[]
 
-/** One change, as the log has it. Values are base64. */
+/** A change as recorded in the log. Values are base64. */
 export type SidecarLine =
   | { readonly op: 'set'; readonly at: SidecarPath; readonly attr: string; readonly value: string }
   | { readonly op: 'remove'; readonly at: SidecarPath; readonly attr: string }
   | { readonly op: 'gone'; readonly at: SidecarPath }
-  /** The name is about to change: what came of it stands in the line `end` of the same number, or, after a crash, on disk. */
+  /** The name is about to change. The line `end` with the same number has the result; after a crash, the disk tells. */
   | { readonly op: 'move' | 'link'; readonly n: number; readonly from: SidecarPath; readonly to: SidecarPath }
   | {
       readonly op: 'end'
@@ -32,16 +32,16 @@ export type SidecarLine =
       readonly from: SidecarPath
       readonly to: SidecarPath
     }
-  /** The inode number that the overlay gave it. */
+  /** The inode number assigned by the overlay. */
   | { readonly op: 'number'; readonly at: SidecarPath; readonly ino: number }
-  /** The next one to be given. */
+  /** The next inode number to assign. */
   | { readonly op: 'next'; readonly ino: number }
-  /** A further name of the object before, in a rewritten log. */
+  /** Another name of the object in the line before, in a rewritten log. */
   | { readonly op: 'same'; readonly from: SidecarPath; readonly to: SidecarPath }
 
 /** The log in which a sidecar is stored: a JSON record for each change. */
 export class SidecarLog {
-  /** Undefined where nothing can be written. */
+  /** Undefined if the workdir cannot be written. */
   readonly #file: LogFile | undefined
   readonly #log: RecordLog | undefined
 
@@ -51,8 +51,8 @@ export class SidecarLog {
   }
 
   /**
-   * Opens or creates the log in the workdir and returns its contents, oldest first; takes over the file of an earlier version. With `readOnly` it only reads what
-   * is there.
+   * Opens or creates the log in the workdir and returns its contents, oldest first; takes over the file of an earlier version. With `readOnly` it only
+   * reads existing contents.
    */
   static async open(workdirFd: number, readOnly: boolean): Promise<{ log: SidecarLog; lines: SidecarLine[] }> {
     if (readOnly) return { log: new SidecarLog(), lines: await readAll(workdirFd) }
@@ -63,7 +63,7 @@ export class SidecarLog {
         lines.push(...parseSidecar(record.toString('latin1')))
       })
       const sidecar = new SidecarLog(file, log)
-      // With records the log is complete: a crash came before the old file was removed.
+      // A log with records is complete: a crash came before the old file was removed.
       const isNew = lines.length === 0
       await takeOver(workdirFd, OLD_NAME, async (fd, size) => {
         if (!isNew) return

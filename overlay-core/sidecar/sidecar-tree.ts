@@ -4,12 +4,12 @@ import type { SidecarLine, SidecarPath } from './sidecar-log.ts'
 /** The attributes of one object under all of its names. */
 export type SidecarRecord = Map<string, Uint8Array>
 
-/** A name in the shadow of the upper: a place for the attributes of what has that name, and for names below it. */
+/** A name in a copy of the upper's tree: it holds the attributes of the object with that name, and the names below it. */
 export class SidecarNode {
   parent: SidecarNode | undefined
   name: Name
   record: SidecarRecord | undefined = undefined
-  /** The inode number that the overlay gave the object. */
+  /** The inode number that the overlay assigned to the object. */
   ino: number | undefined = undefined
   children: Map<Name, SidecarNode> | undefined = undefined
 
@@ -43,7 +43,7 @@ export class SidecarNode {
     this.parent = undefined
   }
 
-  /** Puts a node that was cut out here, in the place of what has that name. */
+  /** Inserts a cut node here under `name`, replacing the node with that name. */
   graft(node: SidecarNode, name: Name): void {
     this.child(name)?.cut()
     node.parent = this
@@ -71,7 +71,7 @@ export function growAt(top: SidecarNode, path: SidecarPath): SidecarNode {
   return node
 }
 
-/** What has the name `from` has the name `to` from now on, and what had that is gone. */
+/** Moves the node `from` to `to`, replacing the node there. */
 export function moveNode(top: SidecarNode, from: SidecarPath, to: SidecarPath): void {
   const node = nodeAt(top, from)
   if (!node) {
@@ -82,7 +82,7 @@ export function moveNode(top: SidecarNode, from: SidecarPath, to: SidecarPath): 
   growAt(top, to.slice(0, -1)).graft(node, to.at(-1) as Name)
 }
 
-/** What has the name `from` also has the name `to` from now on. */
+/** Gives the node `from` the additional name `to`. */
 export function linkNode(top: SidecarNode, from: SidecarPath, to: SidecarPath): void {
   nodeAt(top, to)?.cut()
   const source = growAt(top, from)
@@ -90,10 +90,10 @@ export function linkNode(top: SidecarNode, from: SidecarPath, to: SidecarPath): 
   growAt(top, to).record = source.record
 }
 
-/** Inode numbers given by the overlay count from here on: above those that such file systems make up. */
+/** The first inode number that the overlay assigns, above those that such file systems make up. */
 export const FIRST_INODE_NUMBER = 2 ** 32
 
-/** Where the numbers for a single run begin, and the distance between two runs. */
+/** The first number for a single run, and the distance between the ranges of two runs. */
 const FIRST_PASSING = 2 ** 47
 const PASSING_STEP = 2 ** 32
 
@@ -103,7 +103,7 @@ export function firstPassingNumber(bytes: Uint8Array): number {
   return FIRST_PASSING + (((high << 8) | low) & 0x7fff) * PASSING_STEP
 }
 
-/** The inode number to be given next, as far as these lines tell. */
+/** The next inode number to assign, according to these lines. */
 export function nextNumber(lines: readonly SidecarLine[]): number {
   let next = FIRST_INODE_NUMBER
   for (const line of lines) {
@@ -120,7 +120,7 @@ export function holdsAny(node: SidecarNode, attr: string): boolean {
   return false
 }
 
-/** The tree as lines: what a log that tells of nothing else would have. */
+/** Converts the tree to lines: the shortest log that produces it. */
 export function linesOf(top: SidecarNode): SidecarLine[] {
   const lines: SidecarLine[] = []
   const told = new Map<SidecarRecord, SidecarPath>()
@@ -141,10 +141,10 @@ export function linesOf(top: SidecarNode): SidecarLine[] {
   return lines
 }
 
-/** A change of names whose end is not told. */
+/** A change of names whose end is not recorded. */
 export type PendingLine = Extract<SidecarLine, { op: 'move' | 'link' }>
 
-/** Makes the tree of what the lines tell; returns the changes of names of which they do not tell the end. */
+/** Builds the tree from the lines. Returns the changes of names whose end is not recorded. */
 export function replay(top: SidecarNode, lines: readonly SidecarLine[]): PendingLine[] {
   const pending = new Map<number, PendingLine>()
   for (const line of lines) {

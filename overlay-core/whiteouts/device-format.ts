@@ -15,8 +15,8 @@ import { linkFd, mknodAt, renameAt, replaceByExchange, unlinkAt } from '../sys/d
 import { RENAME_EXCHANGE, RENAME_WHITEOUT, S_IFCHR } from '../sys/flags.ts'
 
 /**
- * The kernel's format: a whiteout is a character device 0:0 (an empty file with an attribute is read as well, in a directory marked for it), an
- * opaque directory has an attribute.
+ * The kernel's format: a whiteout is a character device 0:0, and an opaque directory has an attribute. An empty file with an attribute is also read
+ * as a whiteout, in a directory that is marked for it.
  */
 export const deviceFormat: WhiteoutFormat = {
   whiteouts: 'device',
@@ -125,7 +125,7 @@ async function makeWhiteout(context: UpperContext): Promise<Name> {
   return name
 }
 
-/** Moves and leaves a whiteout at the old name, atomically where the file system can. */
+/** Moves an object and leaves a whiteout at the old name, atomically if the file system supports that. */
 async function moveLeavingWhiteout(context: UpperContext, move: UpperMove): Promise<void> {
   const fromFd = await context.descriptors.of(move.from)
   const toFd = await context.descriptors.of(move.to)
@@ -138,8 +138,8 @@ async function moveLeavingWhiteout(context: UpperContext, move: UpperMove): Prom
 }
 
 /**
- * The same where there is no RENAME_WHITEOUT: in two steps, of which only the second is seen when nothing is replaced. A target that is
- * replaced changes places with the source first, so that a crash in between loses neither.
+ * Does the same without RENAME_WHITEOUT, in two steps, of which only the second is visible if nothing is replaced. A replaced target is
+ * first exchanged with the source, so that a crash in between loses neither.
  */
 async function exchangeForWhiteout(context: UpperContext, { from, fromName, to, toName }: UpperMove): Promise<void> {
   const fromFd = await context.descriptors.of(from)

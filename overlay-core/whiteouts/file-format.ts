@@ -13,7 +13,7 @@ import { statxFd } from '../sys/stat.ts'
 import { deviceFormat } from './device-format.ts'
 
 const PREFIX = '.wh.'
-/** Of AUFS: not whiteouts, but what the form says of the directory they are in. */
+/** The prefix of AUFS marks that are not whiteouts but describe the directory they are in. */
 const OWN_PREFIX = '.wh..wh.'
 const OPAQUE = '.wh..wh..opq'
 const MARK_MODE = 0o644
@@ -26,8 +26,8 @@ export function whiteoutFor(name: Name): Name {
 
 /**
  * The format of AUFS, OCI image layers and fuse-overlayfs, for file systems without device nodes or attributes: a whiteout of NAME is a file
- * `.wh.NAME`, an opaque directory holds a file `.wh..wh..opq`. Where an object and a whiteout have the same name the object counts, so
- * every change is seen at one of its steps; what a crash leaves beside is removed at the next mount (`IntentLog`). Devices 0:0 are read too.
+ * `.wh.NAME`, and an opaque directory contains a file `.wh..wh..opq`. If a name has both an object and a whiteout, the object counts, so
+ * each change becomes visible at exactly one of its steps; the next mount removes what a crash leaves (`IntentLog`). Devices 0:0 are read too.
  */
 export const fileFormat: WhiteoutFormat = {
   whiteouts: 'files',
@@ -143,7 +143,7 @@ function intentsOf(context: UpperContext): IntentLog {
 }
 
 function hiddenAt(context: UpperContext, dir: Real, name: Name): MaybePromise<NameState> {
-  // No such name can be hidden: there is no room for the prefix.
+  // Such a name cannot be hidden, because there is no space for the prefix.
   if (name.length + PREFIX.length > NAME_MAX_BYTES) return undefined
   const probe = context.descriptors.probe(dir, whiteoutFor(name))
   if (probe instanceof Promise) return probe.then((found) => (isMark(context, found) ? WHITEOUT : undefined))
@@ -160,18 +160,18 @@ async function makeMark(dirFd: number, mark: Name): Promise<void> {
   try {
     await mknodAt(dirFd, mark, S_IFREG | MARK_MODE, 0, 0)
   } catch (error) {
-    // Left behind by a change that did not get so far as to remove it.
+    // A change that was interrupted before it could remove the mark has left it.
     if (!isErrno(error, 'EEXIST')) throw error
   }
 }
 
-/** Makes the whiteout of `name`, then `change`, at which the name ceases to be an object: from then on the whiteout counts. */
+/** Creates the whiteout of `name` and then makes `change`, which removes the object at the name, so that the whiteout takes effect. */
 async function marking<T>(dirFd: number, name: Name, change: () => Promise<T>): Promise<T> {
   await makeMark(dirFd, whiteoutFor(name))
   return await orElse(change, () => unlinkAt(dirFd, whiteoutFor(name)))
 }
 
-/** Makes `change`, at which the hidden name becomes an object and its whiteout ceases to count, then removes that. */
+/** Makes `change`, which puts an object at the hidden name so that its whiteout has no effect, and then removes the whiteout. */
 async function overWhiteout(context: UpperContext, at: UpperName, change: () => Promise<void>): Promise<void> {
   const { dir, name } = at
   const dirFd = await context.descriptors.of(dir)
@@ -182,7 +182,7 @@ async function overWhiteout(context: UpperContext, at: UpperName, change: () => 
   })
 }
 
-/** A whiteout in the kernel's form, which would be in the way, becomes a file. */
+/** Replaces a whiteout in the kernel's format, which would be in the way, by a file. */
 async function toFile(context: UpperContext, dir: Real, name: Name): Promise<void> {
   const device = await context.descriptors.probe(dir, name)
   if (!device) return
@@ -195,14 +195,14 @@ async function toFile(context: UpperContext, dir: Real, name: Name): Promise<voi
   await unlinkAt(dirFd, name)
 }
 
-/** Renames, and takes the attributes that are kept by name along. */
+/** Renames an object, together with its attributes if they are stored by name. */
 async function moveName(context: UpperContext, from: UpperName, to: UpperName, flags = 0): Promise<void> {
   const fromFd = await context.descriptors.of(from.dir)
   const toFd = await context.descriptors.of(to.dir)
   await context.xattrStore.moving(from, to, () => renameAt(fromFd, from.name, toFd, to.name, flags))
 }
 
-/** Moves a directory onto one that shows nothing: when that holds marks, it is put aside first. */
+/** Moves a directory onto one that looks empty. If that contains marks, it is first moved to the work directory. */
 async function overDirectory(context: UpperContext, from: UpperName, to: UpperName): Promise<void> {
   try {
     return await moveName(context, from, to)
@@ -221,7 +221,7 @@ async function overDirectory(context: UpperContext, from: UpperName, to: UpperNa
   })
 }
 
-/** Makes `change`; when it fails, `undo` as far as possible, and the error is passed on. */
+/** Makes `change`. If it fails, runs `undo` as far as possible and rethrows the error. */
 async function orElse<T>(change: () => Promise<T>, undo: () => MaybePromise<void>): Promise<T> {
   try {
     return await change()

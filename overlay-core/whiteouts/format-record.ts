@@ -10,7 +10,7 @@ import { O_CREAT, O_NOFOLLOW, O_RDONLY, O_TRUNC, O_WRONLY } from '../sys/flags.t
 import { closeSync, openAt } from '../sys/open.ts'
 import { statxFd } from '../sys/stat.ts'
 
-/** How whiteouts are written: as devices, the kernel's form, or as files `.wh.NAME`. */
+/** How whiteouts are stored: as devices, the kernel's format, or as files `.wh.NAME`. */
 export type Whiteouts = 'device' | 'files'
 
 /** The name of the record in the workdir. */
@@ -23,11 +23,11 @@ export async function saysFiles(rootFd: number): Promise<boolean> {
 }
 
 /**
- * The form of the whiteouts of an upper: what was recorded at its first mount, in its root or in the workdir; else what the option says; else
- * the kernel's wherever the file system can hold it. `usedBefore`: the workdir served an overlay before, so without a record its form is the
- * kernel's.
+ * Returns the format of the whiteouts of an upper: the one recorded at its first mount, in its root or in the workdir; otherwise the one of the
+ * option; otherwise the kernel's if the file system supports it. `usedBefore`: the workdir has served an overlay before, so without a record its
+ * format is the kernel's.
  *
- * @throws OptionError the option contradicts the record, or asks for more than the file system can do
+ * @throws OptionError the option contradicts the record, or the file system does not support it
  */
 export async function chooseFormat(
   wanted: Whiteouts | 'auto',
@@ -53,12 +53,12 @@ export async function chooseFormat(
   return recorded ?? (wanted === 'auto' ? (holds ? 'device' : 'files') : wanted)
 }
 
-/** Whether it was recorded, in the root of the upper or in the workdir, that its whiteouts are files. */
+/** Whether the root of the upper or the workdir has a record that whiteouts are files. */
 export async function recordsFiles(rootFd: number, workdirFd: number): Promise<boolean> {
   return (await isRecord(workdirFd, FORMAT_FILE_NAME)) || (await saysFiles(rootFd))
 }
 
-/** Writes down in the workdir and in the root of the upper, whose times stay, that whiteouts are files. */
+/** Records in the workdir and in the root of the upper, whose times do not change, that whiteouts are files. */
 export async function recordFiles(rootFd: number, workdirFd: number, workFd: number): Promise<void> {
   if (!(await isRecord(workdirFd, FORMAT_FILE_NAME))) await writeRecord(workFd, workdirFd, FORMAT_FILE_NAME)
   if (await saysFiles(rootFd)) return
@@ -75,7 +75,7 @@ function lacking({ whiteoutDevices, xattrs, exchange }: Storage): string {
   return missing.join(', ')
 }
 
-/** Whether `name` is a record: another file that happens to have the name is none. */
+/** Whether `name` is a record, and not another file that happens to have that name. */
 async function isRecord(dirFd: number, name: string): Promise<boolean> {
   let fd: number
   try {
