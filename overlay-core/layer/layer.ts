@@ -100,7 +100,7 @@ export class Real {
   /** The O_PATH descriptor of a directory, or of an object without a known name; -1 if none is open. Owned by `Descriptors`. */
   fd = -1
   #notes: RealNotes | undefined = undefined
-  /** Flags, with the epoch of `coversNothingIn` plus one in the bits above. */
+  /** Flags, with the value of `coversNothingIn` plus one in the bits above. */
   #bits = 0
 
   constructor(layer: Layer, parent: Real | undefined, name: Name, ino: number) {
@@ -187,7 +187,7 @@ export class Real {
     this.#set(PLAIN, plain)
   }
 
-  /** The epoch of the overlay in which no lower has an object at this upper object's name; -1 if unknown. */
+  /** The `stackVersion` in which no lower has an object at this upper object's name; -1 if unknown. */
   get coversNothingIn(): number {
     return (this.#bits >> EPOCH_SHIFT) - 1
   }

@@ -7,17 +7,17 @@ import { LeafList } from './leaf-list.ts'
 const WEAKENED_AT_ONCE = 2000
 
 /**
- * The dentry cache: names looked up in the layers, present and absent ones, at most `limit` of them.
+ * The dentry cache: names looked up in the layers, present or absent, at most `limit` of them.
  *
- * Only leaves can be dropped: a directory with cached names stays (as a dentry holds its parent in the kernel), so the cache may
- * exceed the limit by the number of such directories. Inodes are found again by identity as long as anyone holds them: strongly as long
- * as a name of theirs is cached, which costs less memory, then weakly.
+ * Only leaves can be dropped: a directory with cached names stays (like a dentry that holds its parent in the kernel), so the cache may
+ * exceed the limit by the number of such directories. Inodes can be found by identity as long as anybody uses them. They are held strongly as
+ * long as one of their names is cached, which needs less memory, and then weakly.
  */
 export class DentryCache {
   readonly #limit: number
   #leaves = new LeafList()
   readonly #inodes = new LargeMap<number, OvlInode | WeakRef<OvlInode>>()
-  /** Those with an upper whose key does not tell its inode number, by that. */
+  /** Inodes with an upper whose key does not contain its inode number, by that number. */
   readonly #uppers = new LargeMap<number, WeakRef<OvlInode>>()
   readonly #uppersCollected = new FinalizationRegistry<number>((ino) => {
     if (this.#uppers.get(ino)?.deref() === undefined) this.#uppers.delete(ino)
@@ -38,7 +38,7 @@ export class DentryCache {
   /** The cached dentry of `name` in `dir`, or undefined. */
   get(dir: OvlInode, name: Name): Dentry | undefined {
     const dentry = dir.children?.get(name)
-    // As long as there is plenty of room nobody asks which names were used last.
+    // While there is plenty of space, it does not matter which names were used last.
     if (dentry?.list === this.#leaves && this.#leaves.size > this.#limit / 2) this.#leaves.add(dentry)
     return dentry
   }
@@ -71,29 +71,29 @@ export class DentryCache {
     while (leaves.size > this.#limit) {
       const oldest = leaves.oldest as Dentry
       leaves.delete(oldest)
-      // May put its directory among the leaves.
+      // This may turn its directory into a leaf.
       this.#forget(oldest)
     }
   }
 
-  /** The inode with this key, if anybody still holds it. */
+  /** The inode with this key, if anybody still uses it. */
   inode(key: number): OvlInode | undefined {
     const found = this.#inodes.get(key)
     return found instanceof WeakRef ? found.deref() : found
   }
 
-  /** Makes an inode known by its key; it is to be given a name (`set`) or let go at once. */
+  /** Registers an inode under its key. The caller must then give it a name (`set`) or release it (`letGo`). */
   addInode(inode: OvlInode): void {
     this.#inodes.set(inode.key, inode)
   }
 
-  /** The inode of the upper object with this inode number, if anybody still holds it and `addUpper` was told of it. */
+  /** The inode of the upper object with this inode number, if anybody still uses it and `addUpper` was called for it. */
   inodeOfUpper(ino: number): OvlInode | undefined {
     const inode = this.#uppers.get(ino)?.deref()
     return inode?.upper?.ino === ino && !inode.unlinked ? inode : undefined
   }
 
-  /** To be called for an inode that was copied up, or that was found with an origin: whatever becomes of the lower, its upper leads to it. */
+  /** Must be called for an inode that was copied up or found with an origin, so that its upper leads to it whatever happens to the lower. */
   addUpper(inode: OvlInode): void {
     const { upper } = inode
     if (!upper) return
@@ -101,12 +101,12 @@ export class DentryCache {
     this.#uppersCollected.register(inode, upper.ino)
   }
 
-  /** Takes an object that is gone out, so that its key may be used by another. */
+  /** Removes an object that no longer exists, so that another one can use its key. */
   removeInode(inode: OvlInode): void {
     if (this.inode(inode.key) === inode) this.#inodes.delete(inode.key)
   }
 
-  /** An inode without a cached name is known only as long as anybody else holds it. */
+  /** Makes the cache hold an inode without a cached name only weakly. */
   letGo(inode: OvlInode): void {
     if (this.#inodes.get(inode.key) !== inode) return
     for (const { dir, name } of inode.aliases) if (dir.children?.get(name)?.inode === inode) return
@@ -125,8 +125,8 @@ export class DentryCache {
   }
 
   /**
-   * Forgets all names at once, and leaves it to the caller that no directory goes on using those that it still holds (`children`). Inodes
-   * are found by identity as before.
+   * Forgets all names at once. The caller must make sure that no directory continues to use the names that it still holds (`children`). Inodes
+   * can still be found by identity.
    */
   forgetAllNames(): void {
     this.#giveUpLeaves()
@@ -139,7 +139,7 @@ export class DentryCache {
     leaves.dissolve()
   }
 
-  /** A weak hold is right for any inode, so this may take its time. Those that come meanwhile may be among `keys`. */
+  /** Turns strong holds into weak ones. A weak hold is correct for any inode, so this may take its time and include inodes added meanwhile. */
   #weakenSome(keys: Iterator<number, undefined>): void {
     for (let left = WEAKENED_AT_ONCE; left > 0; left--) {
       const { value: key } = keys.next()
@@ -167,7 +167,7 @@ export class DentryCache {
     if (own) this.#addLeaf(own)
   }
 
-  /** A directory that gets its first cached name may not be dropped before it. */
+  /** A directory with a cached name must not be dropped before it. */
   #pin(dir: OvlInode): void {
     const own = this.#ownDentry(dir)
     if (own) this.#leaves.delete(own)

@@ -14,7 +14,7 @@ export interface Alias {
   readonly name: Name
 }
 
-/** What most objects never need: locks, and what only directories, hard links and files being changed have. */
+/** Rarely needed fields: locks, and what only directories, hard links and files being changed have. */
 class Extra {
   dataReal: Real | undefined = undefined
   bareAt = -1
@@ -41,15 +41,15 @@ const RECHECK = 16
 const NONE: readonly never[] = []
 
 /**
- * An object of the overlay (as `struct ovl_inode`): its identity and what it is made of. Directories merge `upper` and all of
- * `lowers`; of anything else only the topmost counts, and `lowers` has at most one entry, the one to copy up from.
+ * An object of the overlay (like `struct ovl_inode`): its identity and its real objects. A directory merges `upper` and all of
+ * `lowers`; for anything else only the topmost counts, and `lowers` has at most one entry, the one to copy up from.
  *
- * There is one for each cached name, so every field counts: see docs/performance.md before adding one.
+ * There is one inode for each cached name, so every field matters: see docs/performance.md before adding one.
  */
 export class OvlInode implements Inode {
   readonly key: number
   readonly type: FileType
-  // As signed 32-bit integers, which V8 keeps without a number object.
+  // Signed 32-bit integers, which V8 stores without a number object.
   readonly #generation: number
   readonly #fileIdHi: number
   readonly #fileIdLo: number
@@ -59,15 +59,15 @@ export class OvlInode implements Inode {
   #aliases: Alias | readonly Alias[] = NONE
   #flags = 0
 
-  /** Attributes as last read; undefined when they must be read anew. Every change through the core drops them. */
+  /** The attributes as last read; undefined if they must be read again. Every change through the core drops them. */
   attr: CheckedAttr | undefined = undefined
-  /** ACLs and recorded owner; undefined when they were never read. They outlive changes of other attributes. */
+  /** ACLs and recorded owner; undefined if they were never read. Changes of other attributes do not drop them. */
   rights: Rights | undefined = undefined
-  /** The stack of layers that it was looked up in last (`SuperBlock.stackVersion`). */
+  /** The stack of layers in which it was last looked up (`SuperBlock.stackVersion`). */
   stackVersion = 0
   /** Counts changes, so that attributes read before a change are not kept after it. */
   changes = 0
-  /** Cached dentries below a directory, negative ones included. */
+  /** The cached dentries in a directory, including negative ones. */
   children: LargeMap<Name, Dentry> | undefined = undefined
   file: RealFile | undefined = undefined
   #extra: Extra | undefined = undefined
@@ -100,7 +100,7 @@ export class OvlInode implements Inode {
     return this.#fileIdLo >>> 0
   }
 
-  /** Of a directory the list that was set, until another one is. */
+  /** For a directory, always the same list until another one is set. */
   get lowers(): readonly Real[] {
     return isList(this.#lowers) ? this.#lowers : [this.#lowers]
   }
@@ -114,12 +114,12 @@ export class OvlInode implements Inode {
     return isList(this.#lowers) ? this.#lowers[0] : this.#lowers
   }
 
-  /** The topmost real object: the one whose attributes and data count. */
+  /** The topmost real object, which provides the attributes and the data. */
   get real(): Real {
     return this.upper ?? (this.lower as Real)
   }
 
-  /** The names known to the core, the one for copy-up first. Exactly one for a directory; empty once unlinked. */
+  /** The names known to the core; the first is the one to copy up. A directory has exactly one; an unlinked object has none. */
   get aliases(): readonly Alias[] {
     return isList(this.#aliases) ? this.#aliases : [this.#aliases]
   }
@@ -133,7 +133,7 @@ export class OvlInode implements Inode {
     return isList(this.#aliases) ? this.#aliases[0] : this.#aliases
   }
 
-  /** The upper object, or the topmost lower, holds attributes only: its data is in `dataReal`. */
+  /** Whether the topmost real object has only attributes, with the data in `dataReal`. */
   get metacopy(): boolean {
     return (this.#flags & METACOPY) !== 0
   }
@@ -151,7 +151,7 @@ export class OvlInode implements Inode {
     this.#setFlag(UNLINKED, unlinked)
   }
 
-  /** A client has been given the identity: it must lead back here for ever. */
+  /** Whether a client knows the identity, which must then always lead back here. */
   get retained(): boolean {
     return (this.#flags & RETAINED) !== 0
   }
@@ -160,7 +160,7 @@ export class OvlInode implements Inode {
     this.#setFlag(RETAINED, retained)
   }
 
-  /** The upper object carries an origin: a directory that takes it in becomes impure. */
+  /** Whether the upper object carries an origin; a directory that receives it becomes impure. */
   get hasOrigin(): boolean {
     return (this.#flags & HAS_ORIGIN) !== 0
   }
@@ -169,7 +169,7 @@ export class OvlInode implements Inode {
     this.#setFlag(HAS_ORIGIN, hasOrigin)
   }
 
-  /** A layer was changed where it was found: it has to be looked up again. */
+  /** Whether a layer has changed where it was found, so that it must be looked up again. */
   get recheck(): boolean {
     return (this.#flags & RECHECK) !== 0
   }
@@ -187,7 +187,7 @@ export class OvlInode implements Inode {
     this.#more.checkedAtMs = checkedAtMs
   }
 
-  /** The latest ctime of a lower of a directory, if that was seen to change. */
+  /** The latest ctime of a changed lower of a directory, if a change was noticed. */
   get lowerChanged(): Time | undefined {
     return this.#extra?.lowerChanged
   }
@@ -196,7 +196,7 @@ export class OvlInode implements Inode {
     if (this.#extra || lowerChanged) this.#more.lowerChanged = lowerChanged
   }
 
-  /** Where the data of a regular file is when that is not the topmost real object. */
+  /** The real object with the data of a regular file, if not the topmost one. */
   get dataReal(): Real | undefined {
     return this.#extra?.dataReal
   }
@@ -205,7 +205,7 @@ export class OvlInode implements Inode {
     if (this.#extra || dataReal) this.#more.dataReal = dataReal
   }
 
-  /** The value of `changes` for which it is known that no extended attribute would go along to a file that takes its place; -1: unknown. */
+  /** The value of `changes` at which the object has no extended attributes to copy to a file that replaces it; -1: unknown. */
   get bareAt(): number {
     return this.#extra?.bareAt ?? -1
   }
@@ -214,7 +214,7 @@ export class OvlInode implements Inode {
     this.#more.bareAt = bareAt
   }
 
-  /** Counts how often the times of a directory were put back, before it happened and after. */
+  /** Counts how often the times of a directory were restored; incremented before and after. */
   get timesKept(): number {
     return this.#extra?.timesKept ?? 0
   }
@@ -223,7 +223,7 @@ export class OvlInode implements Inode {
     this.#more.timesKept = timesKept
   }
 
-  /** Writes under way, for weak cache consistency. */
+  /** The number of writes in progress, for weak cache consistency. */
   get writing(): number {
     return this.#extra?.writing ?? 0
   }
@@ -232,7 +232,7 @@ export class OvlInode implements Inode {
     this.#more.writing = writing
   }
 
-  /** What the overlay's link count is above the upper's (`overlay.nlink`); undefined when not indexed. */
+  /** The overlay's link count minus the upper's (`overlay.nlink`); undefined if not indexed. */
   get nlinkDelta(): number | undefined {
     return this.#extra?.nlinkDelta
   }
@@ -241,7 +241,7 @@ export class OvlInode implements Inode {
     if (this.#extra || nlinkDelta !== undefined) this.#more.nlinkDelta = nlinkDelta
   }
 
-  /** Hex name in the index directory, for an indexed hard link. */
+  /** The hex name in the index directory, for an indexed hard link. */
   get indexName(): string | undefined {
     return this.#extra?.indexName
   }
@@ -250,7 +250,7 @@ export class OvlInode implements Inode {
     if (this.#extra || indexName !== undefined) this.#more.indexName = indexName
   }
 
-  /** Names of the lower object of an indexed hard link. */
+  /** The link count of the lower object of an indexed hard link. */
   get lowerNlink(): number {
     return this.#extra?.lowerNlink ?? 0
   }
@@ -267,7 +267,7 @@ export class OvlInode implements Inode {
     if (this.#extra || listing) this.#more.listing = listing
   }
 
-  /** Open handles that read a lower's data: they change to the upper at their next read, or before the last name goes. */
+  /** Open handles that read a lower's data. They switch to the upper at their next read, or before the last name is removed. */
   get lowerHandles(): Set<{ beforeLastName(): Promise<void> }> | undefined {
     return this.#extra?.lowerHandles
   }
@@ -291,14 +291,14 @@ export class OvlInode implements Inode {
     return extra.dirLock
   }
 
-  /** Guards the object's attributes, links and place. */
+  /** Guards the object's attributes, links and location. */
   get nodeLock(): RwLock {
     const extra = this.#more
     extra.nodeLock ??= newLock('node', this)
     return extra.nodeLock
   }
 
-  /** Drops what was remembered of the attributes, as they changed. */
+  /** Drops the cached attributes after a change. */
   changed(): void {
     this.attr = undefined
     this.changes++
@@ -306,19 +306,19 @@ export class OvlInode implements Inode {
 
   addAlias(dir: OvlInode, name: Name): void {
     for (const alias of this.aliases) if (alias.dir === dir && alias.name === name) return
-    // The cached name itself will do.
+    // The cached dentry serves as the alias.
     const dentry = dir.children?.get(name)
     const alias = dentry?.inode === this ? dentry : { dir, name }
     this.aliases = [...this.aliases, alias]
   }
 
-  /** `dentry` names this object: it stands for its alias from now on, which saves one of the two. */
+  /** Uses `dentry`, which names this object, as its alias, to save memory. */
   shareAlias(dentry: Dentry): void {
     const alias = this.#aliases
     if (!isList(alias) && alias.dir === dentry.dir && alias.name === dentry.name) this.#aliases = dentry
   }
 
-  /** It was looked up at this name: that is the one to be copied up, if any is (as the dentry of a system call in the kernel). */
+  /** Records that it was looked up at this name, which is then the one to copy up (like the dentry of a system call in the kernel). */
   foundAt(dir: OvlInode, name: Name): void {
     const aliases = this.#aliases
     if (!isList(aliases) || aliases.length < 2) return
@@ -344,17 +344,17 @@ function isList<T>(value: T | readonly T[]): value is readonly T[] {
   return Array.isArray(value)
 }
 
-/** A list of one as that one alone. */
+/** A list with one element is stored as the element. */
 function oneOrMore<T>(list: readonly T[]): T | readonly T[] {
   return list.length === 1 ? (list[0] as T) : list.length === 0 ? NONE : list
 }
 
-/** A name in a directory: an object, or a remembered absence (negative dentry). */
+/** A name in a directory: either an object, or a cached absence (negative dentry). */
 export class Dentry implements Alias {
   readonly dir: OvlInode
   readonly name: Name
   readonly inode: OvlInode | undefined
-  /** Its place in the list of the cache; nobody else's affair. */
+  /** The list of the cache that contains it; only the cache uses this. */
   list: LeafList | undefined = undefined
   older: Dentry | undefined = undefined
   newer: Dentry | undefined = undefined

@@ -10,28 +10,28 @@ import type { SuperBlock } from './superblock.ts'
 /** The number of concurrent fsyncs of one object. One alone leaves the disk idle in between; many serve few requests each. */
 const MOST_RUNNING = 3
 
-/** The fsyncs of one object: how many run, and those who came since and share the next one. */
+/** The fsyncs of one object: those running, and the callers that came since and share the next one. */
 interface Turn {
   running: number
   next: { readonly synced: Promise<void>; readonly go: () => void } | undefined
-  /** How many have failed, and why the last one did. */
+  /** The number of failed syncs, and the error of the last one. */
   failures: number
   failure: unknown
 }
 
-/** What syncfs is asked for by: symlinks, fifos and devices cannot be opened for an fsync of their own. */
+/** The subject of syncfs, for symlinks, fifos and devices, which cannot be opened for an fsync of their own. */
 const EVERYTHING = Symbol('everything')
-/** Where objects are, for those who know them by a handle. */
+/** The subject for the places of objects that handles refer to. */
 const HANDLES = Symbol('handles')
 type Subject = OvlInode | typeof EVERYTHING | typeof HANDLES
 
 /**
- * Makes changes durable, several callers at a time: of each object a few fsyncs run, and whoever comes while they run shares the next one with all
- * others who do. The fsyncs of different objects run side by side, so that the journal of the file system takes them together.
+ * Makes changes durable for several callers at a time. A few fsyncs of each object run; callers that come while these run share the next
+ * one. The fsyncs of different objects run concurrently, so that the journal of the file system commits them together.
  *
- * For names it is enough to sync the directory: file systems with a journal write what a name leads to, its attributes included, no later
- * than the name (see docs/adr). An object that was not made durable by this process before is synced with the directories above it, as a
- * copy-up may have made those.
+ * For names, syncing the directory is enough: file systems with a journal write the named object and its attributes no later
+ * than the name (see docs/adr). If this process has not made an object durable before, its ancestors are synced too, because
+ * copy-ups may have created them.
  */
 export class Durability {
   readonly #turns = new Map<Subject, Turn>()
@@ -41,10 +41,10 @@ export class Durability {
   syncs = 0
 
   /**
-   * Resolves when all that was changed about `objects` before the call is durable: names in directories, attributes, data of files. Undefined where
-   * nothing has to be waited for: no upper, a volatile overlay, nothing copied up.
+   * Resolves when all earlier changes of `objects` are durable: names in directories, attributes, data of files. Undefined if there is nothing to wait
+   * for: no upper, a volatile overlay, or nothing copied up.
    *
-   * @throws EIO | ENOSPC | EDQUOT with `op` fsync or syncfs: what was written may be lost
+   * @throws EIO | ENOSPC | EDQUOT with `op` fsync or syncfs: data may be lost
    */
   commit(sb: SuperBlock, objects: readonly OvlInode[]): Promise<void> | undefined {
     if (!sb.upper || sb.options.volatile) return undefined
@@ -58,7 +58,7 @@ export class Durability {
     return this.#settle(syncs, subjects)
   }
 
-  /** As `commit`, also of where handles lead: those of new objects, and of moved ones. */
+  /** Like `commit`, and also makes the places that handles refer to durable, for new and moved objects. */
   commitNames(sb: SuperBlock, objects: readonly OvlInode[]): Promise<void> | undefined {
     const changes = this.commit(sb, objects)
     if (changes === undefined || !sb.handles.undurable) return changes
@@ -73,7 +73,7 @@ export class Durability {
   }
 
   async #settle(syncs: readonly Promise<void>[], subjects: ReadonlySet<OvlInode>): Promise<void> {
-    // All are waited for, also when one fails: none may fail unheard.
+    // Waits for all of them even if one fails, so that no failure goes unnoticed.
     for (const result of await Promise.allSettled(syncs)) if (result.status === 'rejected') throw result.reason
     for (const subject of subjects) this.#settled.add(subject)
   }
@@ -82,7 +82,7 @@ export class Durability {
     const turn = this.#turns.get(subject) ?? { running: 0, next: undefined, failures: 0, failure: undefined }
     this.#turns.set(subject, turn)
     const { failures } = turn
-    // The kernel tells of lost data once, whoever asks first: one that failed meanwhile may have tried to write what this one is to keep.
+    // The kernel reports lost data only once, to the first caller. A sync that failed meanwhile may have included the data of this one.
     return this.#sync(sb, subject, turn).then(() => {
       if (turn.failures !== failures) throw turn.failure
     })
@@ -123,7 +123,7 @@ export class Durability {
   }
 }
 
-/** Reports the failure of either. */
+/** Waits for both and rethrows the failure of either. */
 async function bothEnd(one: Promise<void>, other: Promise<void>): Promise<void> {
   for (const result of await Promise.allSettled([one, other])) if (result.status === 'rejected') throw result.reason
 }
@@ -139,7 +139,7 @@ async function syncSubject(sb: SuperBlock, subject: Subject): Promise<void> {
     else if (subject.type === FileType.directory) await syncNames(sb, subject.upper as Real)
     else await syncFile(sb, subject)
   } catch (error) {
-    // It was removed meanwhile, so nothing must be kept.
+    // It was removed meanwhile, so nothing must be made durable.
     if (!isErrno(error, 'ESTALE', 'ENOENT')) throw error
   }
 }
@@ -153,7 +153,7 @@ async function syncNames(sb: SuperBlock, dir: Real): Promise<void> {
   }
 }
 
-/** The directory is in the kernel's memory: opening it again is mostly done at once. */
+/** The kernel has the directory in memory, so opening it again is usually fast. */
 async function openNames(sb: SuperBlock, dir: Real): Promise<number> {
   const pathFd = await sb.descriptors.of(dir)
   if (dir.layer.local) {
@@ -176,7 +176,7 @@ async function syncFile(sb: SuperBlock, file: OvlInode): Promise<void> {
   }
 }
 
-/** syncfs of the file system of the upper. */
+/** Calls syncfs for the file system of the upper. */
 export async function syncUpper(sb: SuperBlock): Promise<void> {
   if (!sb.upper) return
   const fd = await reopen(sb.upper.root.fd, O_RDONLY)

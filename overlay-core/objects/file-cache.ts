@@ -10,7 +10,7 @@ import type { OvlInode } from './dentry.ts'
 import { FileWriter } from './file-writer.ts'
 import type { SuperBlock } from './superblock.ts'
 
-/** An open descriptor of a real file, shared by all users of the inode; closed once it was dropped and has no users. */
+/** An open descriptor of a real file, shared by all users of the inode. Once dropped, it is closed when its last user releases it. */
 export class RealFile {
   readonly inode: OvlInode
   readonly fd: number
@@ -30,7 +30,7 @@ export class RealFile {
     this.upper = upper
   }
 
-  /** Where writes to this file queue up; only for a writable one, by who holds it in use. */
+  /** The queue of writes to this file; only for a writable file, and only while the caller uses it. */
   get writer(): FileWriter {
     this.#writer ??= new FileWriter(this.inode, this.fd)
     return this.#writer
@@ -40,7 +40,7 @@ export class RealFile {
 /** Makes the object writable before an open for writing. */
 type CopyUp = (sb: SuperBlock, inode: OvlInode) => MaybePromise<void>
 
-/** What a `FileCache` is made of: how many idle files it keeps open, for how long, and what copies a file up before it is opened for writing. */
+/** The options of a `FileCache`: how many idle files it keeps open, for how long, and the function that copies a file up before it is opened for writing. */
 export interface FileCacheOptions {
   /** The present limit of idle files. */
   readonly limit: () => number
@@ -50,8 +50,8 @@ export interface FileCacheOptions {
 }
 
 /**
- * Open real files for stateless protocols, and for open handles: one per inode, at most `limit` idle ones, closed when not used for
- * `idleMs`. A dropped file that somebody uses stays open until the last user lets go.
+ * Open real files for stateless protocols and for open handles: one per inode, at most `limit` idle ones, which are closed after
+ * `idleMs`. A dropped file that somebody uses stays open until the last user releases it.
  */
 export class FileCache {
   readonly #limit: () => number
@@ -74,9 +74,9 @@ export class FileCache {
   }
 
   /**
-   * The open real file of `inode`, in use until `release`. With `write` it is copied up first.
+   * Opens the real file of `inode`, to be used until `release`. With `write` it is copied up first.
    *
-   * @throws ESTALE no name is left and it is not open · EINVAL not a regular file (EISDIR a directory) · as `copyUp`
+   * @throws ESTALE no name is left and it is not open · EINVAL not a regular file (EISDIR a directory) · like `copyUp`
    */
   acquire(sb: SuperBlock, inode: OvlInode, write: boolean): MaybePromise<RealFile> {
     const file = inode.file
@@ -94,12 +94,12 @@ export class FileCache {
     else file.usedAtMs = this.#clock.now()
   }
 
-  /** After copy-up: a descriptor of the lower is let go, the next use opens the upper. */
+  /** After a copy-up: drops a descriptor of the lower, so that the next use opens the upper. */
   retarget(inode: OvlInode): void {
     if (inode.file && !inode.file.upper) this.drop(inode)
   }
 
-  /** Takes over the descriptor of the upper file of `inode`, just made and open for writing. Nothing of it may be open yet. */
+  /** Takes over the descriptor of the new upper file of `inode`, which is open for writing. The inode must have no other open file. */
   adopt(inode: OvlInode, fd: number): void {
     this.#add(inode, fd, true, true).usedAtMs = this.#clock.now()
     this.#keepTo(this.#limit())
@@ -114,7 +114,7 @@ export class FileCache {
     if (file.users === 0) this.#close(file)
   }
 
-  /** Closes all files of lowers that nobody uses. */
+  /** Closes all unused files of lowers. */
   dropIdleLower(): void {
     for (const file of this.#files) if (!file.upper && file.users === 0) this.drop(file.inode)
   }
@@ -136,7 +136,7 @@ export class FileCache {
     if (!write && inode.real.layer.local) {
       const data = inode.dataReal ?? inode.real
       const dirFd = data.parent ? sb.descriptors.of(data.parent) : undefined
-      // Opened by waiting: the call below asks for it again, and meets what went wrong.
+      // If this fails, the call below fails in the same way and reports it.
       if (dirFd instanceof Promise) dirFd.catch(() => undefined)
       if (typeof dirFd === 'number') {
         const fd = openCached(dirFd, data)
@@ -158,7 +158,7 @@ export class FileCache {
     } catch (error) {
       if (!isErrno(error)) throw error
     }
-    // Not to be opened at its place: it may just have been moved. Under its lock it stands still.
+    // The file may just have been moved from its place. Under the lock it cannot move.
     return await inode.nodeLock.shared(() => this.#openInPlace(sb, inode, write))
   }
 
@@ -166,11 +166,11 @@ export class FileCache {
     for (;;) {
       if (inode.unlinked) throw new OverlayError('ESTALE', 'open')
       const real = inode.dataReal ?? inode.real
-      // One without a known name is opened anew by its own descriptor.
+      // An object without a known name is opened again through its own descriptor.
       const dirFd = await sb.descriptors.of(real.parent ?? real)
       const wantWrite = write || real.layer.isUpper
       const [fd, writable] = await openReal(dirFd, real, wantWrite, write)
-      // A copy-up may have come between; then the lower's descriptor is already old.
+      // After a copy-up in between, the descriptor of the lower is already outdated.
       if ((inode.dataReal ?? inode.real) === real) return this.#install(inode, fd, real, writable)
       closeLater(fd)
     }
@@ -197,7 +197,7 @@ export class FileCache {
     return file
   }
 
-  /** Lets go of half of the files that nobody uses, those opened first. */
+  /** Closes half of the unused files, those opened first. */
   yieldSome(): void {
     this.#keepTo(Math.floor(this.#files.size / 2))
   }
@@ -221,10 +221,10 @@ export class FileCache {
   }
 }
 
-/** How an open fails when something else has come to stand at the name: nothing, a whiteout, a symlink, a directory. */
+/** The errors of an open if the name is now absent, a whiteout, a symlink or a directory. */
 const NOT_THE_FILE = ['ENOENT', 'ENXIO', 'ELOOP', 'EISDIR'] as const
 
-/** Whether `fd` is open on `real`, else closes it: a name can have come to mean another file. */
+/** Whether `fd` is open on `real`; otherwise closes it, because the name now belongs to another file. */
 function isReal(fd: number, real: Real): boolean {
   let same = false
   try {
@@ -235,7 +235,7 @@ function isReal(fd: number, real: Real): boolean {
   }
 }
 
-/** Opens at once; -1 when that has to be tried again where waiting is possible. */
+/** Opens synchronously; returns -1 if the open must be repeated where waiting is possible. */
 function openCached(dirFd: number, real: Real): number {
   const flags = (real.layer.isUpper ? O_RDWR : O_RDONLY) | O_NOATIME
   let fd: number
@@ -249,9 +249,9 @@ function openCached(dirFd: number, real: Real): number {
 }
 
 /**
- * Opens a real file; reading only where writing is not needed and not permitted. Returns the descriptor and whether it can write.
+ * Opens a real file; only for reading if writing is not needed and not permitted. Returns the descriptor and whether it can write.
  *
- * @throws ESTALE something else stands at its place
+ * @throws ESTALE another object is at its place
  */
 async function openReal(dirFd: number, real: Real, wantWrite: boolean, mustWrite: boolean): Promise<[number, boolean]> {
   try {

@@ -21,9 +21,9 @@ interface Piece {
 }
 
 /**
- * The writes of one open real file, one after the other: the kernel would let only one at a time into the file anyway, and threads that
- * wait for each other there cost more than the write. What comes meanwhile goes along in the next trip to the pool: all of it where lists can
- * be written, else what continues the write before it. Likewise one fsync serves all who asked for one before it began.
+ * Makes the writes of one open real file one after the other. The kernel admits only one at a time anyway, and threads that wait for each other
+ * cost more than the write. Writes that arrive meanwhile share the next trip to the pool: all of them if lists can
+ * be written, otherwise those that continue the first one.
  */
 export class FileWriter {
   readonly #inode: OvlInode
@@ -31,16 +31,16 @@ export class FileWriter {
   #waiting: Piece[] = []
   #running = false
 
-  /** @param fd open for writing on the upper object of `inode`; stays so while a write runs */
+  /** @param fd open for writing on the upper object of `inode`; must stay open while a write runs */
   constructor(inode: OvlInode, fd: number) {
     this.#inode = inode
     this.#fd = fd
   }
 
   /**
-   * Writes all of `data`, which belongs to the call until it ends, and fills `changeInfo`. At once where little is written and nothing else waits.
+   * Writes all of `data`, which belongs to the call until it ends, and fills `changeInfo`. Synchronous if `data` is small and nothing else waits.
    *
-   * @throws ENOSPC | EDQUOT | EFBIG | EIO: a part may have been written
+   * @throws ENOSPC | EDQUOT | EFBIG | EIO a part may have been written
    */
   write(data: Uint8Array, position: number, changeInfo: ChangeInfo | undefined): MaybePromise<void> {
     if (!this.#running && this.#writeNow(data, position, changeInfo)) return
@@ -50,7 +50,7 @@ export class FileWriter {
     })
   }
 
-  /** Whether it could be done at once. */
+  /** Writes synchronously if possible; otherwise returns false. */
   #writeNow(data: Uint8Array, position: number, changeInfo: ChangeInfo | undefined): boolean {
     const inode = this.#inode
     const { attr } = inode
@@ -58,7 +58,7 @@ export class FileWriter {
     try {
       if (!pwriteIfFree(this.#fd, data, position)) return false
     } catch (error) {
-      // Nobody knows how the file is now.
+      // The present state of the file is unknown.
       inode.changed()
       throw error
     }
@@ -75,7 +75,7 @@ export class FileWriter {
     if (this.#running) this.#write(pieces)
   }
 
-  /** The first of those that wait, and what can go along with it. */
+  /** Takes the first waiting write, and those that can share its trip. */
   #takeRun(): Piece[] {
     const waiting = this.#waiting
     let count = 0
@@ -108,12 +108,12 @@ export class FileWriter {
     inode.writing--
     const quiet = inode.writing === 0 && inode.changes === changes
     inode.changed()
-    // Those before the failure are not told from those behind it, so each is tried again by itself.
+    // It is unknown which pieces were written before the failure, so each is written again separately.
     if (error !== undefined && pieces.length > 1) {
       await this.#writeEach(pieces)
     } else {
       const after = this.#attrNow(quiet)
-      // With another change in between, no honest value from before exists.
+      // With another change in between, no correct attributes from before exist.
       if (alone && quiet && first.changeInfo && attr) first.changeInfo.before = attr
       for (const piece of pieces) settle(piece, after, error)
     }
@@ -133,7 +133,7 @@ export class FileWriter {
     }
   }
 
-  /** The attributes after a write, remembered when nothing else changes the file; undefined when they cannot be had. */
+  /** The attributes after a write, cached if nothing else changes the file; undefined if they cannot be read. */
   #attrNow(remember: boolean): CheckedAttr | undefined {
     const inode = this.#inode
     if (inode.upper && asksForAttributes(inode.upper.layer)) return undefined

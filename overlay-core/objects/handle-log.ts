@@ -12,7 +12,7 @@ export interface HandleRecord {
   readonly name: Name
 }
 
-/** A record in the log, and where the one before it of the same object starts (0: nowhere). */
+/** A record in the log, and the offset of the previous record of the same object (0: none). */
 interface Logged extends HandleRecord {
   readonly previous: number
 }
@@ -27,20 +27,20 @@ const GONE = 2
 /** A log below this size is never rewritten. */
 const COMPACT_FROM_BYTES = 1024 * 1024
 
-// Where records are made before the log copies them.
+// The buffer in which records are encoded before the log copies them.
 let making = Buffer.allocUnsafeSlow(1024)
 
 /**
- * The memory of all identities that were ever given to clients: a log on disk, and in memory per object only the place of its last record and the
- * object's generation (a hash table). `flushed` tells when what was noted survives the death of the process.
+ * The memory of all identities that were ever given to clients. It consists of a log on disk and a hash table in memory, which has only the offset of the
+ * last record and the generation for each object. `flushed` tells when records survive the death of the process.
  */
 export class HandleLog {
   readonly #log: RecordLog
   #places: OffsetMap
-  /** Of all records of places ever appended: to estimate what is alive. */
+  /** The bytes of all records of places ever appended, for estimating how many are live. */
   #placeBytes = 0
   #placeCount = 0
-  /** Places noted since the log was opened, and how many of them are known to be durable. */
+  /** The number of places recorded since the log was opened, and how many of them are known to be durable. */
   #noted = 0
   #durable = 0
 
@@ -49,7 +49,7 @@ export class HandleLog {
     this.#places = places
   }
 
-  /** Reads the log in `file`, which may be empty and is the caller's. */
+  /** Reads the log in `file`, which may be empty and belongs to the caller. */
   static async open(file: LogFile): Promise<HandleLog> {
     const places = new OffsetMap()
     let bytes = 0
@@ -75,7 +75,7 @@ export class HandleLog {
     return this.#places.size
   }
 
-  /** Bytes of the log, and about how many of them are in use. */
+  /** The size of the log in bytes, and an estimate of the live part. */
   get usage(): { bytes: number; liveBytes: number } {
     const average = this.#placeCount === 0 ? 0 : this.#placeBytes / this.#placeCount
     return { bytes: this.#log.end, liveBytes: Math.round(this.#places.size * average) }
@@ -86,8 +86,8 @@ export class HandleLog {
   }
 
   /**
-   * Notes where an object is, or is about to be; the place before stays readable as the second answer of `find`. While the disk takes nothing
-   * and too much waits for it, nothing is noted: such an object is not found again, where another stands is never taken for it.
+   * Records where an object is or is about to be; the previous place remains the second result of `find`. While the disk accepts nothing
+   * and too many records wait, nothing is recorded. Such an object is not found again, but is never confused with another one.
    */
   put(record: HandleRecord): void {
     const { key, generation } = record
@@ -101,19 +101,19 @@ export class HandleLog {
     this.#noted++
   }
 
-  /** The object is gone for good. Another one, that was given its key since, stays. */
+  /** Records that the object no longer exists. Does nothing if its key belongs to another object by now. */
   remove(key: number, generation: number): void {
     if (!this.has(key, generation)) return
     this.#log.append(encode(GONE, { key, generation, dirKey: 0, name: '' }, this.#places.get(key)))
     this.#places.delete(key)
   }
 
-  /** Where the object was last noted, newest first: at most two places, as a rename notes the new one before it happens. */
+  /** The recorded places of the object, newest first: at most two, because a rename records the new place before it happens. */
   async find(key: number): Promise<HandleRecord[]> {
     for (;;) {
       const { rewrites } = this.#log
       const found = await this.#find(key)
-      // Meanwhile the log was rewritten, and the places in it are others.
+      // Otherwise the log was rewritten meanwhile, and the offsets have changed.
       if (this.#log.rewrites === rewrites) return found
     }
   }
@@ -128,16 +128,16 @@ export class HandleLog {
   }
 
   /**
-   * Resolves when everything noted so far is in the file (safe against the death of the process, not against power loss: see `sync`);
-   * undefined when it already is.
+   * Resolves when everything recorded so far is in the file (safe against the death of the process, not against power loss: see `sync`);
+   * undefined if it is already.
    *
-   * @throws the error of a write that failed; later records are tried again
+   * @throws the error of a failed write; later records are written again
    */
   flushed(): Promise<void> | undefined {
     return this.#log.flushed()
   }
 
-  /** Whether places were noted that a power loss could take away. */
+  /** Whether a power loss could lose recorded places. */
   get undurable(): boolean {
     return this.#noted > this.#durable
   }
@@ -149,24 +149,24 @@ export class HandleLog {
     this.#durable = Math.max(this.#durable, noted)
   }
 
-  /** Sends the log on its way to the disk. */
+  /** Starts writing the log to the disk. */
   async startWriting(): Promise<void> {
     await this.#log.startWriting()
   }
 
-  /** Whether more than half of a large log is dead, and it should be rewritten. */
+  /** Whether more than half of a large log is obsolete, so that it should be rewritten. */
   get wantsCompaction(): boolean {
     return this.#log.end > COMPACT_FROM_BYTES && this.usage.liveBytes * 2 < this.#log.end
   }
 
-  /** Rewrites the log with what is alive, while others go on noting. @throws the error of the disk: the log goes on as it was */
+  /** Rewrites the log with the live records, while others continue to append. @throws the error of the disk; the old log stays in use */
   async compact(): Promise<void> {
     const places = new OffsetMap()
     let bytes = 0
     const keep = (record: Buffer, at: number, to: number): Uint8Array | undefined => {
       const { key, generation } = numbersOf(record)
       if (record[KIND_AT] === GONE) {
-        // Only what has come over since the rewriting began has to be taken back.
+        // Only records copied since the rewriting began must be undone.
         if (!isAt(places, key, generation)) return undefined
         places.delete(key)
         return record
@@ -194,7 +194,7 @@ function isAt(places: OffsetMap, key: number, generation: number): boolean {
   return places.get(key) > 0 && places.tag(key) === generation
 }
 
-/** The record, in memory that the next one is made in. */
+/** Encodes a record in a buffer that the next one reuses. */
 function encode(kind: number, { key, generation, dirKey, name }: HandleRecord, previous: number): Uint8Array {
   const length = FIXED_BYTES + name.length
   if (making.length < length) making = Buffer.allocUnsafeSlow(length)

@@ -8,23 +8,23 @@ import type { HandleFile } from './handle-file.ts'
 import type { HandleLog, HandleRecord } from './handle-log.ts'
 import { decodeNameless, encodeNameless, type NamelessRecord } from './nameless.ts'
 
-/** So long after it was noted a place is sent to the disk, ms. */
+/** The delay in ms before a recorded place is written to the disk. */
 const WRITING_MS = 2000
 
-/** How objects are found by what was noted of them, whoever asks; part of the super block. */
+/** Finds objects by their records, for all callers; part of the superblock. */
 export interface Finder {
   /** Looks a name up in a directory. */
   lookup(dir: OvlInode, name: Name): MaybePromise<OvlInode | undefined>
-  /** The object with the identity of `record`, none of whose names was known when it was noted. */
+  /** Finds the object with the identity of `record`, which had no known name when it was recorded. */
   nameless(record: HandleRecord, what: NamelessRecord): Promise<OvlInode | undefined>
 }
 
 /**
- * From an object's identity back to the object, also after it was dropped from the caches and after a restart: for every object whose
- * identity was given to a client, where it was last found. An object that is not there any more, or whose generation differs,
- * is gone (ESTALE).
+ * Finds an object by its identity, even after it was dropped from the caches and after a restart. Records where every object whose
+ * identity was given to a client was last found. An object that is no longer there, or whose generation differs,
+ * no longer exists (ESTALE).
  *
- * A rename notes the new place before it happens, so that a crash between leaves one of the two places right.
+ * A rename records the new place before it happens, so that after a crash in between one of the two recorded places is right.
  */
 export class HandleTable {
   readonly #dcache: DentryCache
@@ -35,7 +35,7 @@ export class HandleTable {
   readonly #clock: Clock
   #stopTicks: (() => void) | undefined
   #writingBehind: Promise<void> | undefined
-  /** After a failure the log is rewritten when it is twice as long. */
+  /** After a failed rewrite, the size of the log at which it is tried again. */
   #retryBytes = 0
 
   constructor({ dcache, clock }: { dcache: DentryCache; clock: Clock }, finder: Finder, file: HandleFile) {
@@ -46,7 +46,7 @@ export class HandleTable {
     this.#log = file.log
   }
 
-  /** How many identities are remembered, and the bytes on disk for it. */
+  /** The number of remembered identities, and their bytes on disk. */
   get usage(): { handles: number; bytes: number; liveBytes: number } {
     return { handles: this.#log.size, ...this.#log.usage }
   }
@@ -61,13 +61,13 @@ export class HandleTable {
     this.#put(inode, alias.dir.key, alias.name)
   }
 
-  /** Undefined when everything retained so far would survive the death of the process, else when it will. @throws the error of the disk */
+  /** Resolves when everything retained so far survives the death of the process; undefined if it does already. @throws the error of the disk */
   flushed(): Promise<void> | undefined {
     if (this.#log.wantsCompaction) this.#compactAside()
     return this.#log.flushed()
   }
 
-  /** Notes where `inode` is found now, if a client knows it. */
+  /** Records the present place of `inode`, if a client knows it. */
   remember(inode: OvlInode): void {
     const alias = inode.alias
     if (!alias || !this.#known(inode)) return
@@ -75,7 +75,7 @@ export class HandleTable {
     this.#put(inode, alias.dir.key, alias.name)
   }
 
-  /** Notes where `inode` is about to be; to be awaited before it moves. Without room for the note it moves all the same. */
+  /** Records the next place of `inode`; must be awaited before it moves. If there is no space for the record, it moves anyway. */
   async moving(inode: OvlInode, dir: OvlInode, name: Name): Promise<void> {
     if (!this.#known(inode)) return
     this.retain(dir)
@@ -83,7 +83,7 @@ export class HandleTable {
     await unlessFull(this.flushed())
   }
 
-  /** Notes that no name of `inode` will be known, but what the file system itself finds it by; to be awaited before the last known one goes. */
+  /** Records that `inode` will have no known name, only a kernel handle; must be awaited before the last known name is removed. */
   async losingName(inode: OvlInode, kernelHandle: KernelHandle): Promise<void> {
     if (!this.#known(inode)) return
     const { fileIdHi, fileIdLo, type, lowerNlink } = inode
@@ -107,24 +107,24 @@ export class HandleTable {
     throw new OverlayError('ESTALE', 'handle')
   }
 
-  /** Whether a power loss could take away a place that was noted. */
+  /** Whether a power loss could lose a recorded place. */
   get undurable(): boolean {
     return this.#log.undurable
   }
 
-  /** Makes the places durable that were noted so far, as far as there is room for them. */
+  /** Makes the recorded places durable, as far as there is space for them. */
   async makeDurable(): Promise<void> {
     await unlessFull(this.#log.sync())
   }
 
-  /** Makes all that is noted durable, and rewrites the log when most of it is dead. */
+  /** Makes all records durable, and rewrites the log if most of it is obsolete. */
   async sync(): Promise<void> {
     await this.#compacting
     if (this.#log.wantsCompaction) await this.#compactOnce()
     await this.#log.sync()
   }
 
-  /** Writes what is noted, and closes the log in any case. */
+  /** Writes the records, and closes the log in any case. */
   async close(): Promise<void> {
     this.#stopTicks?.()
     try {
@@ -141,7 +141,7 @@ export class HandleTable {
 
   #put(inode: OvlInode, dirKey: number, name: string): void {
     const { key, generation } = inode
-    // Of one that has just gone nothing may be noted over what was noted of the one that got its key.
+    // A record of an object that was just removed must not replace that of the object that got its key.
     if (this.#dcache.inode(key) !== inode) return
     this.#log.put({ key, generation, dirKey, name })
     this.#changed()
@@ -155,7 +155,7 @@ export class HandleTable {
   #writeBehind(): void {
     this.#stopTicks?.()
     this.#stopTicks = undefined
-    // An error is told to the next who waits for the disk.
+    // The next caller that waits for the disk gets the error.
     this.#writingBehind = this.#log.startWriting().catch(() => undefined)
   }
 
@@ -168,7 +168,7 @@ export class HandleTable {
     throw new OverlayError('ESTALE', 'handle')
   }
 
-  /** What stands at the place of `record`, when it is that object. */
+  /** The object at the place of `record`, if it is the recorded one. */
   async #at(record: HandleRecord): Promise<OvlInode | undefined> {
     try {
       const nameless = decodeNameless(record.name)
@@ -187,7 +187,7 @@ export class HandleTable {
     const { bytes } = this.#log.usage
     if (this.#compacting || bytes < this.#retryBytes) return
     this.#compactOnce().catch(() => {
-      // The log as it is does as well; `sync` tells of an error that lasts.
+      // The old log remains usable; `sync` reports an error that persists.
       this.#retryBytes = 2 * bytes
     })
   }
@@ -201,8 +201,8 @@ export class HandleTable {
 }
 
 /**
- * Where the storage is full, or may not be written to any more, a handle ends with this run (`flushed` tells); the change itself is made, above all a removal, which makes
- * room.
+ * If the storage is full or has become read-only, a handle is valid only during this run (`flushed` reports the error). The change itself is
+ * made anyway, above all a removal, which frees space.
  */
 async function unlessFull(noted: Promise<void> | undefined): Promise<void> {
   try {

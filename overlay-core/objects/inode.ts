@@ -11,7 +11,7 @@ import { aclMatters, type CheckedAttr, EXECUTE, may, need, READ, WRITE } from '.
 import { knownRights, loadRights, loadRightsLocked } from './rights.ts'
 import type { SuperBlock } from './superblock.ts'
 
-/** Attributes as clients see them: from the cache, else from the topmost real object. @throws ESTALE it is gone */
+/** The attributes that clients see: from the cache, otherwise from the topmost real object. @throws ESTALE it no longer exists */
 export function getattr(sb: SuperBlock, inode: OvlInode): MaybePromise<Attr> {
   const attr = inode.attr ?? attrAtHand(sb, inode)
   if (attr) return attr
@@ -19,7 +19,7 @@ export function getattr(sb: SuperBlock, inode: OvlInode): MaybePromise<Attr> {
     if (sb.keepsOwners) await loadRights(sb, inode)
     const read = await readAttr(sb, inode)
     if (read) return read
-    // Not at its place: it is being moved, or it is gone. Its lock tells.
+    // The object is not at its place, because it is being moved or was removed. Under its lock this is certain.
     return await inode.nodeLock.shared(() => getattrLocked(sb, inode))
   })
 }
@@ -33,7 +33,7 @@ export async function getattrLocked(sb: SuperBlock, inode: OvlInode): Promise<At
 }
 
 /**
- * As `getattr`, fit for permission checks on behalf of `cred`. At once as `getattr` is, but for the first time that an ACL could matter
+ * Like `getattr`, for permission checks on behalf of `cred`. Synchronous when `getattr` is, except the first time that an ACL could matter
  * to the caller.
  */
 export function attrFor(sb: SuperBlock, cred: Cred, inode: OvlInode): MaybePromise<CheckedAttr> {
@@ -43,7 +43,7 @@ export function attrFor(sb: SuperBlock, cred: Cred, inode: OvlInode): MaybePromi
 }
 
 function withAcl(sb: SuperBlock, cred: Cred, inode: OvlInode, attr: Attr): MaybePromise<CheckedAttr> {
-  // What `getattr` returns carries the ACL when it was known.
+  // The result of `getattr` contains the ACL if it was known.
   if (needsNoAcl(sb, cred, inode, attr)) return attr as CheckedAttr
   return loadRights(sb, inode).then(() => attrFor(sb, cred, inode))
 }
@@ -61,7 +61,7 @@ function needsNoAcl(sb: SuperBlock, cred: Cred, inode: OvlInode, attr: Attr): bo
   return inode.rights !== undefined || !aclMatters(cred, attr)
 }
 
-/** The attributes by a descriptor that is open anyway. @throws ESTALE no name is left and it is not open */
+/** The attributes, read through a descriptor that is already open. @throws ESTALE no name is left and it is not open */
 function attrAtHand(sb: SuperBlock, inode: OvlInode): Attr | undefined {
   if (sb.keepsOwners && inode.rights === undefined) return undefined
   if (inode.upper && asksForAttributes(inode.upper.layer) && !inode.unlinked) return undefined
@@ -72,7 +72,7 @@ function attrAtHand(sb: SuperBlock, inode: OvlInode): Attr | undefined {
   return real.fd >= 0 && !inode.dataReal ? keepAttr(inode, statxFd(real.fd)) : undefined
 }
 
-/** The attributes by name; undefined when something else stands there. */
+/** The attributes, read by name; undefined if another object is there. */
 async function readAttr(sb: SuperBlock, inode: OvlInode): Promise<Attr | undefined> {
   for (;;) {
     const { real, changes } = inode
@@ -108,7 +108,7 @@ function keepAttr(inode: OvlInode, stat: Stat): CheckedAttr {
   return attr
 }
 
-/** The attributes of `inode` from those of its real object: own file id, overlay link count (ovl_getattr). */
+/** The attributes of `inode`, from those of its real object, with the overlay's file id and link count (ovl_getattr). */
 export function attrOf(inode: OvlInode, stat: Stat): CheckedAttr {
   const { rights } = inode
   const { mode, uid, gid } = rights?.owner ?? stat
@@ -121,7 +121,7 @@ export function attrOf(inode: OvlInode, stat: Stat): CheckedAttr {
   return new ObjectAttr(inode, stat, { mode, uid, gid, nlink, rdevMajor, rdevMinor, ctime, acl: rights?.acl })
 }
 
-/** Of a directory: also when the stack of layers, or a lower below it, was seen to change. */
+/** The ctime; for a directory also that of a change of the stack of layers, or of a change noticed in a lower. */
 function ctimeOf(inode: OvlInode, stat: Stat): Time {
   return later(later(stat.ctime, inode.real.layer.stackChanged), inode.lowerChanged)
 }
@@ -137,23 +137,23 @@ export function grantedAccess(cred: Cred, attr: CheckedAttr, mask: number): numb
   return granted
 }
 
-/** What has no name any more can only be changed when it is in the upper: a lower is never written. @throws ESTALE */
+/** Checks that an object without a name is in the upper, because a lower is never written. @throws ESTALE */
 export function needChangeable(inode: OvlInode, op: string): void {
   if (inode.unlinked && !inode.upper) throw new OverlayError('ESTALE', op)
 }
 
 /**
- * How the real object is named in a system call (`provenPlace`). For a caller that holds the lock of `inode`, as the place may change without
- * it, inside `Descriptors.run`.
+ * Names the real object for a system call (`provenPlace`). For a caller that holds the lock of `inode`, without which the place may change,
+ * inside `Descriptors.run`.
  *
- * @throws ESTALE the object is not where it is known to be, and nothing else is known of it
+ * @throws ESTALE the object is no longer at its known place, and cannot be found another way
  */
 export async function placeOf(
   sb: SuperBlock,
   inode: OvlInode,
 ): Promise<{ readonly fd: number; readonly name: string }> {
   if (inode.unlinked) {
-    // A lower's descriptor is for reading only: what would be changed through it is not ours.
+    // A lower's descriptor is only for reading: the object behind it must not be changed.
     if (!inode.file?.upper) throw new OverlayError('ESTALE', 'inode')
     return { fd: inode.file.fd, name: '' }
   }
@@ -162,7 +162,7 @@ export async function placeOf(
   return await provenPlace(sb, real)
 }
 
-/** Runs `work` with the place of the real object, that cannot move meanwhile. */
+/** Runs `work` with the place of the real object, which cannot move meanwhile. */
 export function withPlace<T>(
   sb: SuperBlock,
   inode: OvlInode,

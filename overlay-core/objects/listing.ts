@@ -11,12 +11,12 @@ export interface ListEntry {
   readonly name: Name
   readonly cookie: number
   readonly type: FileType
-  /** Undefined where only a lookup can tell: the object may have come from another layer. */
+  /** Undefined if only a lookup can tell, because the object may have come from another layer. */
   readonly fileIdHi: number | undefined
   readonly fileIdLo: number
 }
 
-/** Bounds how many entries of merged listings are remembered; the directory read longest ago is forgotten first. */
+/** Limits the number of entries in cached merged listings; the directory read longest ago is dropped first. */
 export class ListingCache {
   readonly #limit: number
   readonly #dirs = new Set<OvlInode>()
@@ -56,20 +56,20 @@ export class ListingCache {
     dir.listing = undefined
   }
 
-  /** Forgets all of them; no directory may go on using the one that it still holds. */
+  /** Drops all listings. No directory may continue to use the one that it still holds. */
   clear(): void {
     this.#dirs.clear()
     this.#entries = 0
   }
 
-  /** `seed` is the UUID of the overlay. Takes a new name in without reading the directory again. */
+  /** Adds a new name without reading the directory again. `seed` is the UUID of the overlay. */
   insert(seed: Uint8Array, dir: OvlInode, name: Name, inode: OvlInode): void {
     const { listing } = dir
     if (!listing) return
     const cookie = cookieOf(seed, name)
     const at = firstAfter(listing, cookie - 1)
     if (listing.entries[at]?.cookie === cookie) {
-      // Either the name itself, or one of equal cookie: rare enough to read all again.
+      // Either the name itself or an equal cookie, which is rare enough to read everything again.
       this.drop(dir)
       return
     }
@@ -104,8 +104,8 @@ export function firstAfter(listing: Listing, cookie: number): number {
 }
 
 /**
- * The cookie of a name: 52 bits of a hash seeded by the overlay, so that it does not depend on what else is in the directory, on the
- * order of changes or on the process. Between 2 and 2^52.
+ * The cookie of a name: 52 bits of a hash seeded by the overlay, between 2 and 2^52. It does not depend on the other names in the directory, on the
+ * order of changes, or on the process.
  */
 export function cookieOf(seed: Uint8Array, name: Name): number {
   let a =

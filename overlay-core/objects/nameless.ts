@@ -4,13 +4,13 @@ import { type KernelHandle, nameToHandle } from '../sys/handle.ts'
 import type { OvlInode } from './dentry.ts'
 import type { SuperBlock } from './superblock.ts'
 
-/** How many objects without a known name are held by a descriptor. */
+/** The maximum number of objects without a known name that are held by a descriptor. */
 const MOST_HELD = 1024
 
 /**
- * Upper objects of which all known names have gone while they have others on disk that nobody has looked up (hard links): they are held by a
- * descriptor until a name of theirs is found again or the last one goes. There is room for some; those held longest give theirs up first,
- * and are reached by the file system's own handle from then on, or not at all where the server may not use that.
+ * Upper objects whose known names were all removed, while they have other names on disk that nobody has looked up (hard links). A descriptor holds
+ * each until one of its names is found again or the last one is removed. The number is limited: the objects held longest lose their descriptors first,
+ * and are then reached by the file system's handle, or not at all if the server may not use it.
  */
 export class NamelessObjects {
   readonly #descriptors: Descriptors
@@ -20,7 +20,7 @@ export class NamelessObjects {
     this.#descriptors = descriptors
   }
 
-  /** `inode`, whose upper object has no parent and an open descriptor, is one of them. */
+  /** Adds `inode`, whose upper object has no parent and an open descriptor. */
   hold(inode: OvlInode): void {
     this.#held.add(inode)
     for (const oldest of this.#held) {
@@ -29,21 +29,21 @@ export class NamelessObjects {
     }
   }
 
-  /** A name of `inode` is known again, or none is left: its descriptor is closed. */
+  /** Closes the descriptor of `inode`, because a name is known again or none is left. */
   release(inode: OvlInode): void {
     if (!this.#held.delete(inode)) return
     if (inode.upper && !inode.upper.parent) this.#descriptors.drop(inode.upper)
   }
 }
 
-/** Whether `inode` has an upper object whose names nobody knows. */
+/** Whether `inode` has an upper object without a known name. */
 export function isNameless({ upper }: OvlInode): boolean {
   return upper !== undefined && upper.parent === undefined
 }
 
 /**
- * Makes the upper object of `inode` known by itself, as its only known name is about to go. Where attributes or inode numbers are kept by
- * name there is no such thing: what this returns cannot be reached then (ESTALE).
+ * Returns the upper object of `inode` in a form that needs no name, because its only known name is about to be removed. If attributes or inode numbers
+ * are stored by name, that is not possible, and the result cannot be reached (ESTALE).
  */
 export async function namelessReal(sb: SuperBlock, inode: OvlInode): Promise<Real> {
   const upper = inode.upper as Real
@@ -56,7 +56,7 @@ export async function namelessReal(sb: SuperBlock, inode: OvlInode): Promise<Rea
   return real
 }
 
-/** The upper object of `inode` is found at `real` from now on. */
+/** Records that the upper object of `inode` is at `real` from now on. */
 export function takePlace(sb: SuperBlock, inode: OvlInode, real: Real): void {
   sb.nameless.release(inode)
   real.redirect = inode.upper?.redirect
@@ -64,11 +64,11 @@ export function takePlace(sb: SuperBlock, inode: OvlInode, real: Real): void {
   inode.upper = real
   if (real.parent) return
   if (real.fd >= 0) sb.nameless.hold(inode)
-  // What was noted of it leads nowhere: by the next name that is found it is noted again.
+  // Its record leads nowhere. When another of its names is found, it is recorded again.
   if (real.kernelHandle === undefined) inode.retained = false
 }
 
-/** An object without a known name as it is noted for handles: what the file system calls it, and what else its inode is made of. */
+/** The record of an object without a known name, for handles: its kernel handle, and what else is needed to recreate its inode. */
 export interface NamelessRecord {
   readonly fileIdHi: number
   readonly fileIdLo: number
@@ -77,11 +77,11 @@ export interface NamelessRecord {
   readonly kernelHandle: KernelHandle
 }
 
-/** A prefix that no name has. */
+/** A prefix that no name can have. */
 const MARK = '/'
 const FIXED_BYTES = 16
 
-/** The record in the place of a name. */
+/** Encodes the record for the field of the name. */
 export function encodeNameless({ fileIdHi, fileIdLo, type, lowerNlink, kernelHandle }: NamelessRecord): string {
   const bytes = Buffer.alloc(FIXED_BYTES + kernelHandle.bytes.length)
   bytes.writeUInt32LE(fileIdHi, 0)
@@ -93,7 +93,7 @@ export function encodeNameless({ fileIdHi, fileIdLo, type, lowerNlink, kernelHan
   return MARK + bytes.toString('latin1')
 }
 
-/** What `encodeNameless` has made; undefined when `name` is a name. */
+/** Decodes a value of `encodeNameless`; undefined if `name` is a name. */
 export function decodeNameless(name: string): NamelessRecord | undefined {
   if (!name.startsWith(MARK) || name.length <= MARK.length + FIXED_BYTES) return undefined
   const bytes = Buffer.from(name.slice(MARK.length), 'latin1')

@@ -14,10 +14,10 @@ export const WRITE = 2
 export const EXECUTE = 1
 
 /**
- * Attributes that permission can be checked on: those of `attrFor` (inode.ts), which knows the ACL wherever it matters to the caller.
+ * Attributes for permission checks. `attrFor` (inode.ts) makes sure that they contain the ACL whenever it matters to the caller.
  */
 export interface CheckedAttr extends Attr {
-  /** What the access ACL says beyond the mode; undefined when there is none, or when it cannot matter. */
+  /** The part of the access ACL beyond the mode; undefined if there is none, or if it cannot matter. */
   readonly acl: AccessAcl | undefined
 }
 
@@ -26,14 +26,14 @@ export function inGroup(cred: Cred, gid: number): boolean {
   return cred.gid === gid || cred.groups.includes(gid)
 }
 
-/** Whether an ACL could matter for the caller: the owner and root go by the mode, and so does all without rights for the group. */
+/** Whether an ACL could matter to the caller: for owner and root only the mode counts, and also if the group has no rights. */
 export function aclMatters(cred: Cred, attr: Attr): boolean {
   return cred.uid !== 0 && cred.uid !== attr.uid && (attr.mode & GROUP_BITS) !== 0 && attr.type !== FileType.symlink
 }
 
 /**
- * Whether the caller has all rights in `mask` (4 read, 2 write, 1 execute/search) by permission bits and ACL. Root has them all,
- * but execute on a file only when some execute bit is set.
+ * Whether the caller has all rights in `mask` (4 read, 2 write, 1 execute/search) according to permission bits and ACL. Root has them all,
+ * except execute on a file without any execute bit.
  *
  * @see fs/namei.c generic_permission and acl_permission_check
  */
@@ -47,8 +47,8 @@ export function may(cred: Cred, attr: CheckedAttr, mask: number): boolean {
 }
 
 /**
- * The ACL's answer for a caller who is not the owner: a named user's entry decides; else the first of the caller's groups that has all
- * rights of `mask`, and others only for those in none of the groups. All but others are cut down by the mask.
+ * The answer of the ACL for a caller who is not the owner. A named user's entry decides; otherwise the first of the caller's groups that has all
+ * rights in `mask`; the entry for others applies only to those in none of the groups. The ACL's mask limits all entries except others.
  *
  * @see fs/posix_acl.c posix_acl_permission
  */
@@ -70,7 +70,7 @@ export function need(cred: Cred, attr: CheckedAttr, mask: number, op: string): v
   if (!may(cred, attr, mask)) throw new OverlayError('EACCES', op)
 }
 
-/** The right to make or remove names in `dir`; for removal also the sticky rule (may_delete). @throws EACCES · EPERM */
+/** Checks the right to create or remove names in `dir`; for removal also the sticky rule (may_delete). @throws EACCES · EPERM */
 export function needEntryChange(cred: Cred, dir: CheckedAttr, victim: Attr | undefined, op: string): void {
   need(cred, dir, WRITE | EXECUTE, op)
   if (!victim || (dir.mode & STICKY) === 0 || cred.uid === 0) return
@@ -78,8 +78,8 @@ export function needEntryChange(cred: Cred, dir: CheckedAttr, victim: Attr | und
 }
 
 /**
- * Owner, group and mode for a new object in `dir`: a setgid directory passes its group on, and itself to directories. An executable
- * is not made setgid for a group that the caller is not in.
+ * Owner, group and mode for a new object in `dir`. A setgid directory passes on its group, and to directories also setgid. An executable
+ * does not get setgid for a group that the caller is not in.
  *
  * @see fs/inode.c inode_init_owner and mode_strip_sgid
  */
@@ -94,10 +94,10 @@ export function newOwner(cred: Cred, dir: Attr, type: FileType, mode: number): O
 }
 
 /**
- * Checks an attribute change and completes it with what the kernel would drop along (setattr_prepare, notify_change): setuid and setgid at a
- * change of owner or size, setgid where the caller is not in the group.
+ * Checks an attribute change and adds what the kernel would clear with it (setattr_prepare, notify_change): setuid and setgid at a
+ * change of owner or size, and setgid if the caller is not in the group.
  *
- * @throws EPERM not the owner, or an owner or group the caller may not give · EACCES no write permission for size or current times
+ * @throws EPERM not the owner, or an owner or group that the caller may not set · EACCES no write permission for size or current times
  */
 export function prepareChange(cred: Cred, now: CheckedAttr, change: AttrChange, writable: boolean): AttrChange {
   const owner = cred.uid === 0 || cred.uid === now.uid
@@ -128,7 +128,7 @@ function needTimes(cred: Cred, now: CheckedAttr, change: AttrChange, owner: bool
   if (touch && !owner && !may(cred, now, WRITE)) throw new OverlayError('EACCES', 'utimes')
 }
 
-/** The mode after setuid and setgid are dropped by a change of owner or size; undefined when it stays. */
+/** The mode after a change of owner or size has cleared setuid and setgid; undefined if it does not change. */
 function dropOnChange(cred: Cred, now: Attr, change: AttrChange): number | undefined {
   if (now.type === FileType.directory) return undefined
   const chowns = change.uid !== undefined || change.gid !== undefined
@@ -137,8 +137,8 @@ function dropOnChange(cred: Cred, now: Attr, change: AttrChange): number | undef
 }
 
 /**
- * The mode after a write or truncation by the caller: root may leave setuid and setgid (setattr_should_drop_suidgid), unless it is said to act for
- * others whom it does not know.
+ * The mode after a write or truncation by the caller: setuid and setgid may stay for root (setattr_should_drop_suidgid), unless it acts for
+ * unknown other users.
  */
 export function modeAfterWrite(cred: Cred, now: Attr): number {
   if (cred.dropsPrivilege === true) return now.mode & ~SETUID & ~SETGID
@@ -146,7 +146,7 @@ export function modeAfterWrite(cred: Cred, now: Attr): number {
 }
 
 /**
- * The mode as chown(2) leaves it: no setuid, and no setgid where the group may execute or where the caller is not in the group
+ * The mode after chown(2): setuid is cleared, and setgid is cleared if the group may execute or the caller is not in the group
  * (setattr_should_drop_sgid).
  */
 function withoutPrivilege(cred: Cred, { mode, gid }: Attr): number {

@@ -10,40 +10,40 @@ import { ownAttr } from './object-attr.ts'
 import type { SuperBlock } from './superblock.ts'
 
 /**
- * What decides on permission besides owner, group and mode on disk. It stands in extended attributes, so it is read once per object, when
- * it is first needed, and remembered on the inode: every change through the core sets it anew.
+ * What affects permissions besides owner, group and mode on disk. It is stored in extended attributes, so it is read once per object, when
+ * first needed, and cached in the inode. Every change through the core updates it.
  */
 export interface Rights {
-  /** What the access ACL says beyond the mode. */
+  /** The part of the access ACL beyond the mode. */
   readonly acl: AccessAcl | undefined
   /** The encoded default ACL of a directory. */
   readonly defaultAcl: Uint8Array | undefined
-  /** Owner, group and mode that hold instead of those on disk; read only without root. */
+  /** Owner, group and mode that replace those on disk; only read without root. */
   readonly owner: OverrideStat | undefined
 }
 
-/** Only owner, group and mode on disk count. */
+/** The rights of an object for which only owner, group and mode on disk count. */
 export const PLAIN: Rights = { acl: undefined, defaultAcl: undefined, owner: undefined }
 
 const IN_ATTRIBUTES: readonly string[] = [ACL_ACCESS, ACL_DEFAULT, OVERRIDE_STAT]
 
-/** Whether the names of an object's extended attributes say that its rights are plain. */
+/** Whether the names of an object's extended attributes show that its rights are plain. */
 export function isPlain(names: readonly string[]): boolean {
   return !names.some((name) => IN_ATTRIBUTES.includes(name))
 }
 
-/** The rights of an object as far as they are known without asking: from its list of attributes, or as its file system has no ACLs. */
+/** The rights of an object if known without reading them: from its list of attributes, or because its file system has no ACLs. */
 export function knownRights(sb: SuperBlock, real: Real): Rights | undefined {
   return real.plain || (!real.layer.hasAcls && !sb.keepsOwners) ? PLAIN : undefined
 }
 
-/** Reads the rights of `inode` unless they are known. @throws ESTALE it is gone */
+/** Reads the rights of `inode` unless they are known. @throws ESTALE it no longer exists */
 export async function loadRights(sb: SuperBlock, inode: OvlInode): Promise<Rights> {
-  // Not at its place: it is being moved, or it is gone. Its lock tells.
+  // The object is not at its place, because it is being moved or was removed. Under its lock this is certain.
   return (await tryLoad(sb, inode)) ?? (await inode.nodeLock.shared(() => loadRightsLocked(sb, inode)))
 }
 
-/** As `loadRights`, for a caller that holds the lock of `inode`. */
+/** Like `loadRights`, for a caller that holds the lock of `inode`. */
 export async function loadRightsLocked(sb: SuperBlock, inode: OvlInode): Promise<Rights> {
   const rights = await tryLoad(sb, inode)
   if (!rights) throw new OverlayError('ESTALE', 'rights')
@@ -54,7 +54,7 @@ async function tryLoad(sb: SuperBlock, inode: OvlInode): Promise<Rights | undefi
   while (inode.rights === undefined) {
     const { real } = inode
     const rights = knownRights(sb, real) ?? (await readRights(sb, inode))
-    // Who changes rights sets them after the change; a copy-up moves them to another object.
+    // A change of rights sets them afterwards; a copy-up replaces the real object.
     if (inode.rights !== undefined) break
     if (inode.real !== real) continue
     if (!rights) return undefined
@@ -63,11 +63,11 @@ async function tryLoad(sb: SuperBlock, inode: OvlInode): Promise<Rights | undefi
   return inode.rights
 }
 
-/** Remembers the rights of `inode`, also in its remembered attributes. */
+/** Caches the rights of `inode`, also in its cached attributes. */
 export function setRights(inode: OvlInode, rights: Rights): void {
   const plain = rights.acl === undefined && rights.defaultAcl === undefined && rights.owner === undefined
   inode.rights = plain ? PLAIN : rights
-  // What its list of attributes said before no longer holds.
+  // The earlier list of attributes is outdated.
   if (!plain) inode.real.plain = false
   const { attr } = inode
   if (!attr) return
@@ -75,7 +75,7 @@ export function setRights(inode: OvlInode, rights: Rights): void {
   else if (attr.acl !== rights.acl) inode.attr = { ...ownAttr(attr), acl: rights.acl }
 }
 
-/** The rights on disk; undefined when something else stands at the object's place. */
+/** The rights on disk; undefined if another object is at its place. */
 function readRights(sb: SuperBlock, inode: OvlInode): MaybePromise<Rights | undefined> {
   const { real, file } = inode
   if (inode.unlinked) {
@@ -86,7 +86,7 @@ function readRights(sb: SuperBlock, inode: OvlInode): MaybePromise<Rights | unde
     if (inode.type === FileType.directory || !real.parent) {
       return await rightsOf(sb, real.layer, await sb.descriptors.of(real), '')
     }
-    // By a descriptor, as the name may be given to another object at any time.
+    // Reads through a descriptor, because the name may be given to another object at any time.
     const fd = await sb.descriptors.openObject(real)
     if (fd < 0) return undefined
     try {
@@ -107,7 +107,7 @@ async function heldRights(sb: SuperBlock, layer: Layer, file: RealFile): Promise
   }
 }
 
-/** Without root: the type of what a lookup has found, as an empty file may stand for a device, fifo or socket. */
+/** The type of a found object. Without root, an empty file may represent a device, fifo or socket. */
 export async function shownType(sb: SuperBlock, { real, stat }: Found): Promise<FileType> {
   if (real.plain || stat.type !== FileType.regular || stat.size > 0) return stat.type
   const rights = await rightsOf(sb, real.layer, await sb.descriptors.of(real.parent as Real), real.name)
@@ -115,13 +115,13 @@ export async function shownType(sb: SuperBlock, { real, stat }: Found): Promise<
   return standsFor(rights.owner) ?? stat.type
 }
 
-/** Reads the rights of the real object `name` in `dirFd`, or of the descriptor itself with ''. */
+/** Reads the rights of the real object `name` in `dirFd`, or with '' of the descriptor itself. */
 export async function rightsOf(sb: SuperBlock, layer: Layer, dirFd: number, name: string): Promise<Rights> {
   const names = await sb.xattrStore.list(dirFd, name)
   if (isPlain(names)) return PLAIN
   const read = async (attr: string) => (names.includes(attr) ? await sb.xattrStore.get(dirFd, name, attr) : undefined)
   const access = layer.hasAcls ? await read(ACL_ACCESS) : undefined
-  // A server with root believes its own records only: anybody who owns a file in a lower can set one there.
+  // A server with root trusts only its own records, because anybody who owns a file in a lower can set one there.
   const owner = sb.keepsOwners && (!sb.privileged || layer.isUpper) ? await read(OVERRIDE_STAT) : undefined
   return {
     acl: access && beyondMode(parseAcl(access)),

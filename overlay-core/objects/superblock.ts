@@ -13,13 +13,13 @@ import type { HandleTable } from './handle.ts'
 import type { ListingCache } from './listing.ts'
 import type { NamelessObjects } from './nameless.ts'
 
-/** The state of one mounted overlay, shared by the modules of the core (as `struct ovl_fs`). */
+/** The state of one mounted overlay, shared by the modules of the core (like `struct ovl_fs`). */
 export interface SuperBlock extends UpperContext {
-  /** With `epoch`, `readOnly`, `lowers`, `dataLayers` and `indexDir` the stack of layers: changed by `remount` only, while the barrier is closed. */
+  /** Part of the stack, with `stackVersion`, `readOnly`, `lowers`, `dataLayers` and `indexDir`: only `remount` changes it, while the barrier is closed. */
   options: MountOptions
-  /** Counts the stacks; an inode whose `epoch` is another one has to be looked up again. */
+  /** Counts the stacks. An inode with another `stackVersion` must be looked up again. */
   stackVersion: number
-  /** There is no upper, or it must not be written. */
+  /** Whether there is no upper, or it must not be written. */
   readOnly: boolean
   readonly barrier: RemountBarrier
   readonly clock: Clock
@@ -32,9 +32,9 @@ export interface SuperBlock extends UpperContext {
   dataLayers: readonly Layer[]
   /** The directory `index` in the workdir; undefined with index=off. */
   indexDir: Real | undefined
-  /** Notes of protocols that are too large for an attribute. Undefined without upper. */
+  /** Protocol data that is too large for an attribute. Undefined without an upper. */
   readonly protocolData: ProtocolDataStore | undefined
-  /** What the storage of the upper cannot do, in sentences (`noticesOf`), and that of the lowers (`decideTrust`). */
+  /** Sentences about the limits of the storage of the upper (`noticesOf`) and of the lowers (`decideTrust`). */
   notices: readonly string[]
   readonly storageNotices: readonly string[]
   readonly root: OvlInode
@@ -49,9 +49,9 @@ export interface SuperBlock extends UpperContext {
   readonly copies: Set<Promise<void>>
   /** Whether the server may give objects to other owners (it runs as root). */
   readonly privileged: boolean
-  /** Owners that the server may not set on disk are kept in an attribute (`OVERRIDE_STAT`), and those found in one count. */
+  /** Whether owners that the server may not set on disk are stored in an attribute (`OVERRIDE_STAT`), and such attributes are respected. */
   readonly keepsOwners: boolean
-  /** The upper's file system keeps neither owner nor mode: those of all that is made in it are kept in that attribute. */
+  /** Whether the upper's file system stores neither owner nor mode, so that all new objects get that attribute. */
   readonly fixedOwners: boolean
   readonly serverUid: number
   readonly serverGid: number

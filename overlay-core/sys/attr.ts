@@ -28,27 +28,27 @@ const posixFallocate = bindSlow<[fd: number, mode: number, offset: number, lengt
   'int fallocate(int, int, int64_t, int64_t)',
 )
 
-/** The empty name means the descriptor itself. */
+/** An empty name refers to the descriptor itself. */
 function componentOrSelf(op: string, name: string): Buffer {
   return name === '' ? cString(op, '') : component(op, name)
 }
 
 /**
- * Sets the mode (0…0o7777) of `name`, or with '' of the descriptor itself (O_PATH will do). Never follows a symlink, and a
- * symlink has no mode to set. @throws EOPNOTSUPP it is a symlink
+ * Sets the mode (0…0o7777) of `name`, or with '' of the descriptor (O_PATH suffices). Never follows a symlink, which has no
+ * mode to set. @throws EOPNOTSUPP it is a symlink
  */
 export async function chmodAt(dirFd: number, name: string, mode: number): Promise<void> {
   if (name === '') await call('fchmodat', undefined, fchmodat, AT_FDCWD, cString('fchmodat', fdPath(dirFd)), mode, 0)
   else await call('fchmodat', name, fchmodat, dirFd, component('fchmodat', name), mode, AT_SYMLINK_NOFOLLOW)
 }
 
-/** Sets owner and group of `name` (a symlink itself), or with '' of the descriptor; -1 leaves one as it is. */
+/** Sets owner and group of `name` (a symlink is not followed), or with '' of the descriptor; -1 does not change one. */
 export async function chownAt(dirFd: number, name: string, uid: number, gid: number): Promise<void> {
   const flags = AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH
   await call('fchownat', name, fchownat, dirFd, componentOrSelf('fchownat', name), uid >>> 0, gid >>> 0, flags)
 }
 
-/** Sets times of `name` (a symlink itself), or with '' of the descriptor; undefined leaves one as it is. @throws EINVAL no such time */
+/** Sets the times of `name` (a symlink is not followed), or with '' of the descriptor; undefined does not change one. @throws EINVAL invalid time */
 export async function utimesAt(
   dirFd: number,
   name: string,
@@ -62,21 +62,21 @@ export async function utimesAt(
   await call('utimensat', name, utimensat, dirFd, componentOrSelf('utimensat', name), times, flags)
 }
 
-/** Sets the size of a file open for writing. @throws EFBIG (also beyond 2^53) · EINVAL negative */
+/** Sets the size of a file that is open for writing. @throws EFBIG (also beyond 2^53) · EINVAL negative */
 export async function truncateFd(fd: number, size: number): Promise<void> {
   if (size > Number.MAX_SAFE_INTEGER) throw sysError('ftruncate', EFBIG)
   await call('ftruncate', undefined, ftruncate, fd, size)
 }
 
 /**
- * As truncate(2) does for a size that the file has already: the file system decides whether its times change, where ftruncate(2) always
- * sets them. `fd` is open for writing.
+ * Does what truncate(2) does for the present size: the file system decides whether the times change, while ftruncate(2) always
+ * updates them. `fd` must be open for writing.
  */
 export async function confirmSize(fd: number, size: number): Promise<void> {
   await call('truncate', undefined, truncatePath, cString('truncate', fdPath(fd)), size)
 }
 
-/** fallocate(2) with its FALLOC_FL_ `mode`. @throws EOPNOTSUPP the file system cannot · ENOSPC */
+/** fallocate(2) with its FALLOC_FL_ `mode`. @throws EOPNOTSUPP not supported by the file system · ENOSPC */
 export async function fallocate(fd: number, mode: number, offset: number, length: number): Promise<void> {
   await call('fallocate', undefined, posixFallocate, fd, mode, offset, length)
 }
@@ -86,7 +86,7 @@ function putTimespec(out: Buffer, at: number, time: Time | 'now' | undefined, na
     out.writeUInt32LE(time === 'now' ? UTIME_NOW : UTIME_OMIT, at + 8)
     return
   }
-  // The kernel takes some nanoseconds beyond the range for UTIME_NOW and UTIME_OMIT.
+  // The kernel uses some values of nanoseconds beyond the range as UTIME_NOW and UTIME_OMIT.
   if (!Number.isSafeInteger(time.sec) || !(time.nsec >= 0 && time.nsec < 1e9)) throw sysError('utimensat', EINVAL, name)
   out.writeUInt32LE(time.sec >>> 0, at)
   out.writeInt32LE(Math.floor(time.sec / 0x1_0000_0000), at + 4)
@@ -98,7 +98,7 @@ export function chmodStep(fd: number | ResultOf, mode: number): SystemCall {
   return step('fchmod', fchmod, fd, mode)
 }
 
-/** fchown(2) as a step of `tryCalls`; -1 leaves owner or group as it is. */
+/** fchown(2) as a step of `tryCalls`; -1 does not change owner or group. */
 export function chownStep(fd: number | ResultOf, uid: number, gid: number): SystemCall {
   return step('fchown', fchown, fd, uid >>> 0, gid >>> 0)
 }
@@ -111,7 +111,7 @@ export function timesStep(fd: number | ResultOf, atime: Time, mtime: Time): Syst
   return step('utimensat', futimens, fd, times)
 }
 
-/** Sets the times of `name` in the directory, or with '' of the descriptor (O_PATH will do), as a step of `tryCalls`. */
+/** Sets the times of `name` in the directory, or with '' of the descriptor (O_PATH suffices), as a step of `tryCalls`. */
 export function timesAtStep(dirFd: number, name: string, atime: Time, mtime: Time): SystemCall {
   const times = Buffer.alloc(SIZE_OF_TIMESPECS)
   putTimespec(times, 0, atime, name)

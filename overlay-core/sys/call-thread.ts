@@ -38,7 +38,7 @@ const write = libc.func('int64_t write(int, uintptr_t, size_t)') as Call
 const wakeByte = Buffer.alloc(8, 1)
 const wakeByteAddress = Number(koffi.address(wakeByte))
 const args: number[] = []
-/** Where in the control memory is told what this thread is at. */
+/** The position in the control memory where this thread records what it is doing. */
 const own = Control.threads + index * THREAD_WORDS
 
 parentPort?.postMessage('ready')
@@ -114,7 +114,7 @@ function runSlot(base: number): void {
   }
 }
 
-/** Before and after each call: where a test has set a fault. Returns an errno that is to be answered in the stead of the call, or 0. */
+/** Called before and after each call: applies a fault that a test has set. Returns an errno to report instead of making the call, or 0. */
 function passPoint(number: number): number {
   if (Atomics.load(control, Control.faultIn) <= 0) return 0
   if (Atomics.sub(control, Control.faultIn, 1) !== 1) return 0
@@ -129,7 +129,7 @@ function killProcess(): void {
   const getpid = libc.func('int getpid()') as Call
   const kill = libc.func('int kill(int, int)') as Call
   kill(Number(getpid()), SIGKILL)
-  // Should another thread get the signal first: nothing more may happen here.
+  // Stops here even if another thread gets the signal first.
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0)
 }
 
@@ -142,7 +142,7 @@ function make({ call, count }: Bound): number {
       if (errno !== EINTR) return -errno
     }
   } catch {
-    // koffi found an argument that cannot be passed; the thread has to live on.
+    // koffi refused an argument. The thread must survive that.
     return -EINVAL
   }
 }

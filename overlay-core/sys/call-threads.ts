@@ -20,29 +20,29 @@ const MOST_REPLACED = 64
 /** The threads count as stuck after this time without a finished call. */
 const STUCK_MS = 2
 const EIO = 5
-/** How often the main thread looks for ended calls, once in each turn of its loop, before it sleeps. */
+/** How many turns of its loop the main thread checks for finished calls, once per turn, before it sleeps. */
 const LOOKS = 24
 const O_NONBLOCK_CLOEXEC = 0o2004000
-/** A thread holds no objects to speak of. */
+/** The threads use hardly any JavaScript memory. */
 const RESOURCE_LIMITS = { maxOldGenerationSizeMb: 16, maxYoungGenerationSizeMb: 2 }
 
-/** One call of a trip: `args` are numbers, with addresses for pointers, or results of earlier steps where a bit of `flags` says so. */
+/** One call of a trip. `args` are numbers, where pointers are addresses; a bit of `flags` marks an argument as the result of an earlier step. */
 export interface ThreadStep {
   readonly number: number
   readonly flags: number
   readonly args: readonly number[]
 }
 
-/** Takes the results of a trip, one for each step that was made. */
+/** Receives the results of a trip, one for each step that was made. */
 export type Returned = (results: readonly number[]) => void
 
-/** Makes the steps of a trip behind those that have their `results` already; is given what was `kept` for it. */
+/** Makes the steps of a trip after those that already have `results`; `kept` is what was given to `send`. */
 export type Elsewhere<Kept> = (kept: Kept, results: readonly number[], returned: Returned) => void
 
 /**
- * Threads that make system calls for the main thread, several of them on one trip. Handing a trip over and taking it back costs the main
- * thread about two microseconds, where a call through libuv's pool costs ten times as much: both sides look at shared memory, and sleep
- * only when nothing comes for a while.
+ * Threads that make system calls for the main thread, several calls per trip. Sending a trip and receiving its results costs the main
+ * thread about two microseconds, a tenth of the cost of a call through libuv's pool: both sides poll shared memory, and sleep
+ * only if nothing arrives for a while.
  */
 export class CallThreads<Kept> {
   readonly #elsewhere: Elsewhere<Kept>
@@ -55,7 +55,7 @@ export class CallThreads<Kept> {
   readonly #mostReplaced: number
   readonly #wakeUp: Socket
   readonly #workerData: Omit<ThreadData, 'index'>
-  /** Ready, and on the way to be. */
+  /** The number of ready threads, and of those being started. */
   #threads = 0
   #starting = 0
   #replaced = 0
@@ -64,7 +64,7 @@ export class CallThreads<Kept> {
   #ended = 0
   #looks = 0
   #looking = false
-  /** Threads are all at work, and none has ended a call for long. */
+  /** Whether all threads are busy and none has finished a call for some time. */
   #stuck = false
   #watching = false
   readonly #look = () => {
@@ -74,7 +74,7 @@ export class CallThreads<Kept> {
 
   /**
    * @param prototypes the C prototypes of all functions that will be called, by number
-   * @param elsewhere makes the calls of a trip that no thread has begun, as all are stuck, or whose thread died
+   * @param elsewhere makes the calls of a trip that no thread has started because all are stuck, or whose thread died
    */
   constructor(prototypes: readonly string[], elsewhere: Elsewhere<Kept>, mostReplaced = MOST_REPLACED) {
     this.#elsewhere = elsewhere
@@ -111,7 +111,7 @@ export class CallThreads<Kept> {
   }
 
   /**
-   * Whether a trip could begin soon: a slot is free, and not all threads wait for a disk, or for a network file system that may never
+   * Whether a trip could start soon: a slot is free, and not all threads wait for a disk or for a network file system, which may never
    * answer.
    */
   get free(): boolean {
@@ -119,8 +119,8 @@ export class CallThreads<Kept> {
   }
 
   /**
-   * For tests: sets a fault, an errno or one of `Fault`, for the `point`-th point from now; before and after each call there is one. With 0 there is
-   * none. Returns how many points were left of the one before.
+   * For tests: sets a fault, an errno or one of `Fault`, for the `point`-th point from now; there is one before and one after each call. 0 removes the
+   * fault. Returns how many points were left until the previous fault.
    */
   setFault(point: number, fault: number): number {
     const left = Atomics.exchange(this.#control, Control.faultIn, 0)
@@ -129,7 +129,7 @@ export class CallThreads<Kept> {
     return Math.max(0, left)
   }
 
-  /** The number of the function that the last fault met. */
+  /** The number of the function that the last fault hit. */
   get struck(): number {
     return Atomics.load(this.#control, Control.struck)
   }
@@ -139,7 +139,7 @@ export class CallThreads<Kept> {
     return number < this.#functions
   }
 
-  /** Sends a trip off, when there is a `free` thread. `kept` holds the memory that the arguments point to. */
+  /** Sends a trip, if a thread is `free`. `kept` holds the memory that the arguments point to. */
   send(steps: readonly ThreadStep[], kept: Kept, returned: Returned): void {
     const slot = this.#free.pop() as number
     const base = slot * SLOT_WORDS
@@ -178,14 +178,14 @@ export class CallThreads<Kept> {
     setImmediate(this.#look)
   }
 
-  /** Takes back what has ended; looks again in the next turns of the loop, then asks to be woken. */
+  /** Receives finished trips; checks again in the next turns of the loop, and then asks to be woken. */
   #lookForEnded(): void {
     for (;;) {
       if (this.#takeBack()) {
         this.#looks = 0
         this.#stuck = false
       }
-      // What was taken back may have sent the next trip off, which looks already.
+      // A callback may have sent the next trip, which already checks for results.
       if (this.#underWay === 0 || this.#looking) return
       if (this.#looks++ < LOOKS) {
         this.#lookAgain()
@@ -193,12 +193,12 @@ export class CallThreads<Kept> {
       }
       this.#watch()
       Atomics.store(this.#control, Control.wake, 1)
-      // One could have ended before the threads saw that.
+      // A call may have finished before the threads saw the request to wake.
       if (Atomics.load(this.#control, Control.made + (this.#ended & (SLOTS - 1))) === 0) return
     }
   }
 
-  /** A disk, or a server of a network file system, may keep all threads for long: what waits behind them then goes another way. */
+  /** Detects that a disk or a network file system blocks all threads; waiting calls are then made elsewhere. */
   #watch(): void {
     if (this.#watching) return
     this.#watching = true
@@ -219,7 +219,7 @@ export class CallThreads<Kept> {
     for (let slot = this.#takeFromQueue(); slot >= 0; slot = this.#takeFromQueue()) this.#sendElsewhere(slot, 0)
   }
 
-  /** A slot that no thread has taken yet; -1 if there is none. */
+  /** Takes a slot that no thread has taken yet; returns -1 if there is none. */
   #takeFromQueue(): number {
     const control = this.#control
     for (;;) {
@@ -280,7 +280,7 @@ export class CallThreads<Kept> {
     try {
       worker = new Worker(program, { workerData, resourceLimits: RESOURCE_LIMITS, execArgv: [] })
     } catch (error) {
-      // No memory or no process for a thread: there are others, or the pool.
+      // There is no memory or process for a thread; other threads or the pool make the calls.
       this.#warn(error)
       return
     }
@@ -300,7 +300,7 @@ export class CallThreads<Kept> {
     process.emitWarning(`a system call thread ended: ${error instanceof Error ? error.message : error}`)
   }
 
-  /** A thread has ended: its trip goes on elsewhere. */
+  /** Handles the end of a thread: its trip continues elsewhere. */
   #buried(index: number, wasReady: boolean): void {
     const control = this.#control
     const own = Control.threads + index * THREAD_WORDS
@@ -316,7 +316,7 @@ export class CallThreads<Kept> {
     if (this.#threads + this.#starting === 0) this.#emptyQueue()
   }
 
-  /** A call that the thread was making when it died may have been made or not, and so has failed; else nobody notices. */
+  /** Continues the trip of a dead thread. A call in progress may or may not have been made, so it fails with EIO; otherwise nobody notices. */
   #goOn(slot: number, progress: number): void {
     const made = Math.floor(progress / 2)
     if (progress % 2 === 0) {

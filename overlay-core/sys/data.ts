@@ -24,7 +24,7 @@ const EINVAL = 22
 const EFBIG = 27
 const EOPNOTSUPP = 95
 const ENOSYS = 38
-/** Offsets are exact numbers up to here; only a sparse file could reach it. */
+/** Offsets up to this are exact numbers; only a sparse file could reach it. */
 export const FARTHEST = Number.MAX_SAFE_INTEGER - 2 ** 32
 const RWF_NOWAIT = 8
 const cannotWriteOut = new Set([EINVAL, ENOSYS, EOPNOTSUPP])
@@ -35,7 +35,7 @@ const SEEK_DATA = 3
 const SEEK_HOLE = 4
 /** _IOW(0x94, 9, int) of linux/fs.h. */
 const FICLONE = 0x40049409
-/** What FICLONE says when the two files or their file systems cannot share blocks. */
+/** The errors of FICLONE if the two files or their file systems cannot share blocks. */
 const NO_REFLINK = new Set([1, 18, 22, 25, 26, 38, 95])
 
 const preadv2 = bind<[fd: number, iov: number, count: number, position: number, flags: number]>(
@@ -54,28 +54,28 @@ const copyRange = bindSlow<
   [inFd: number, inOffset: Uint8Array, outFd: number, outOffset: Uint8Array, length: number, flags: number]
 >('int64_t copy_file_range(int, void *, int, void *, size_t, uint32_t)')
 const ioctl = bindSlow<[fd: number, request: number, argument: number]>('int ioctl(int, uint64_t, int64_t)')
-// The same calls for little data, which do not take long.
+// The same calls for small amounts of data, which are short.
 const quickCopyRange = bind<
   [inFd: number, inOffset: Uint8Array, outFd: number, outOffset: Uint8Array, length: number, flags: number]
 >('int64_t copy_file_range(int, void *, int, void *, size_t, uint32_t)', false)
 const quickIoctl = bind<[fd: number, request: number, argument: number]>('int ioctl(int, uint64_t, int64_t)', false)
-/** A write of so many bytes into the page cache may be made on the event loop. */
+/** Writes up to this size into the page cache may be made on the event loop. */
 const MOST_ON_LOOP = 64 * 1024
 
 // One struct iovec for `preadNowait`, which is synchronous: 64-bit address, 64-bit length.
 const iovec = new Uint32Array(new ArrayBuffer(16))
 const iovecAddress = addressOf(iovec)
-/** Addresses of the memory of read buffers: these are few and long-lived, and asking for one costs more than the look-up. */
+/** Cached addresses of the memory of read buffers. These are few and long-lived, and asking for an address costs more than looking it up. */
 const addresses = new WeakMap<ArrayBufferLike, number>()
 
 /**
- * Reads from the page cache, at once: the bytes read (fewer than `length` at the end of the file or where the cache ends; 0 at the
- * end), or -1 when it would have to wait for a disk or the file system cannot tell.
+ * Reads synchronously from the page cache. Returns the number of bytes read (fewer than `length` at the end of the file or of the cached data; 0 at the
+ * end of the file), or -1 if it would have to wait for a disk or the file system cannot tell.
  *
  * @throws EINVAL the range is outside of `buffer` · EISDIR · EBADF
  */
 export function preadNowait(fd: number, buffer: Uint8Array, offset: number, length: number, position: number): number {
-  // Besides being checked for their own sake, the bounds keep a detached buffer (length 0) and its stale address out.
+  // The bounds are also checked to keep out a detached buffer (length 0) and its stale address.
   if (!(offset >= 0 && length >= 0 && offset + length <= buffer.length && position >= 0)) {
     throw sysError('preadv2', EINVAL)
   }
@@ -119,9 +119,9 @@ export async function pread(
 }
 
 /**
- * As `pread`, by a thread of our own where the page cache has the data: for pieces that take long to copy, while the event loop does something else.
+ * Like `pread`, on a thread of our own if the page cache has the data: for pieces that take long to copy, so that the event loop can do something else.
  *
- * @throws as `pread`
+ * @throws like `pread`
  */
 export async function preadAside(
   fd: number,
@@ -145,14 +145,14 @@ export async function preadAside(
   throw sysError('preadv2', -result)
 }
 
-/** Whether a read that must not wait failed for that alone. */
+/** Whether a read that must not wait failed only for that reason. */
 function cannotTell(errno: number): boolean {
   return errno === EAGAIN || errno === EINTR || errno === EOPNOTSUPP || errno === ENOSYS
 }
 
 /**
- * Writes all of `data` at `position` into the page cache, at once, when it is little and the event loop has time for it now; false when nothing was written,
- * or not all. @throws as `pwrite`
+ * Writes all of `data` at `position` into the page cache, synchronously, if it is small and the event loop has time for it now. Returns false if nothing
+ * was written, or not everything. @throws like `pwrite`
  */
 export function pwriteIfFree(fd: number, data: Uint8Array, position: number): boolean {
   if (data.length > MOST_ON_LOOP || data.length === 0 || position > FARTHEST) return false
@@ -161,7 +161,7 @@ export function pwriteIfFree(fd: number, data: Uint8Array, position: number): bo
   return progress('pwrite', written) === data.length
 }
 
-/** Writes all of `data` at `position`. @throws ENOSPC | EDQUOT | EFBIG (also beyond 2^53) | EIO: a part may have been written */
+/** Writes all of `data` at `position`. @throws ENOSPC | EDQUOT | EFBIG (also beyond 2^53) | EIO a part may have been written */
 export async function pwrite(fd: number, data: Uint8Array, position: number): Promise<void> {
   if (position > FARTHEST) throw sysError('pwrite', EFBIG)
   for (let written = 0; written < data.length; ) {
@@ -180,7 +180,7 @@ export async function pwrite(fd: number, data: Uint8Array, position: number): Pr
   }
 }
 
-/** pwrite(2), at once: what it returns, or minus errno. */
+/** Calls pwrite(2) synchronously; returns its result or minus errno. */
 function writeNow(fd: number, data: Uint8Array, position: number): number {
   try {
     return fs.writeSync(fd, data, 0, data.length, position)
@@ -190,7 +190,7 @@ function writeNow(fd: number, data: Uint8Array, position: number): number {
 }
 
 /**
- * Writes all of `data` into the page cache, on the event loop: for a few hundred bytes that have to be in the file before the next step, in a
+ * Writes all of `data` into the page cache, on the event loop: for a few hundred bytes that must be in the file before the next step, on a
  * file system that does not send them over a network.
  */
 export function pwriteNow(fd: number, data: Uint8Array, position: number): void {
@@ -205,7 +205,7 @@ export function pwriteNow(fd: number, data: Uint8Array, position: number): void 
   }
 }
 
-/** Writes all of `buffers`, one after the other, from `position` on. @throws as `pwrite` */
+/** Writes all of `buffers`, one after the other, starting at `position`. @throws like `pwrite` */
 export async function pwritev(fd: number, buffers: readonly Uint8Array[], position: number): Promise<void> {
   let rest = buffers.filter((buffer) => buffer.length > 0)
   let at = position
@@ -234,15 +234,15 @@ export async function fdatasync(fd: number): Promise<void> {
   if (result < 0) throw sysError('fdatasync', -result)
 }
 
-/** Begins to write the data of a file to the disk, and gives it its blocks there, without waiting for the end. */
+/** Starts writing the data of a file to the disk, which allocates its blocks, without waiting for the end. */
 export async function startWriting(fd: number): Promise<void> {
   await call('sync_file_range', undefined, syncFileRange, fd, 0, 0, SYNC_FILE_RANGE_WRITE)
 }
 
 /**
- * Writes a range of a file to the disk and waits for it; that does not make it durable. Where a file system cannot, nothing happens.
+ * Writes a range of a file to the disk and waits for it, which does not make it durable. Does nothing if the file system does not support it.
  *
- * @throws ENOSPC | EDQUOT | EIO: an fsync will not tell again
+ * @throws ENOSPC | EDQUOT | EIO, which an fsync will not report again
  */
 export async function writeOut(fd: number, position: number, length: number): Promise<void> {
   const flags = SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER
@@ -256,9 +256,9 @@ export async function syncfs(fd: number): Promise<void> {
 }
 
 /**
- * Copies up to `length` bytes inside the kernel; returns how many, 0 at the end of the source.
+ * Copies up to `length` bytes inside the kernel; returns how many were copied, 0 at the end of the source.
  *
- * @throws EXDEV | EOPNOTSUPP | EINVAL these file systems cannot: copy by reading and writing
+ * @throws EXDEV | EOPNOTSUPP | EINVAL not supported by these file systems; read and write instead
  */
 export async function copyFileRange(
   inFd: number,
@@ -280,37 +280,37 @@ export async function reflink(outFd: number, inFd: number): Promise<boolean> {
   throw sysError('ficlone', -result)
 }
 
-/** Whether `errno` of a reflink says that these files, or their file systems, cannot share blocks. */
+/** Whether `errno` of a reflink means that these files, or their file systems, cannot share blocks. */
 export function saysNoReflink(errno: number): boolean {
   return NO_REFLINK.has(errno)
 }
 
-/** Whether `errno` of a reflink says so of all files of these file systems: ENOTTY, EOPNOTSUPP, EXDEV, ENOSYS. */
+/** Whether `errno` of a reflink applies to all files of these file systems: ENOTTY, EOPNOTSUPP, EXDEV, ENOSYS. */
 export function saysNeverReflink(errno: number): boolean {
   return errno === 25 || errno === 95 || errno === 18 || errno === 38
 }
 
-/** Whether `errno` of `copyFileRange` says that it has to be read and written instead. */
+/** Whether `errno` of `copyFileRange` means that the data must be read and written instead. */
 export function saysNoCopyRange(errno: number): boolean {
   return errno === 18 || errno === EINVAL || errno === EOPNOTSUPP || errno === ENOSYS
 }
 
-/** `reflink` as a step of `tryCalls`: a file of many pieces may keep the thread for some time. */
+/** `reflink` as a step of `tryCalls`. A file with many extents may occupy the thread for some time. */
 export function reflinkStep(outFd: number | ResultOf, inFd: number): SystemCall {
   return step('ficlone', quickIoctl, outFd, FICLONE, inFd)
 }
 
-/** `copyFileRange` from the start of both files as a step of `tryCalls`, for so little data that it does not take long. */
+/** `copyFileRange` from the start of both files as a step of `tryCalls`, for an amount of data that is short to copy. */
 export function quickCopyStep(inFd: number, outFd: number | ResultOf, length: number): SystemCall {
   return step('copy_file_range', quickCopyRange, inFd, offsetBytes(0), outFd, offsetBytes(0), length, 0)
 }
 
-/** The start of the next data at or after `offset`; -1 when only a hole or nothing follows. Moves the descriptor's offset. */
+/** The start of the next data at or after `offset`; -1 if only a hole or nothing follows. Moves the descriptor's offset. */
 export function seekData(fd: number, offset: number): Promise<number> {
   return seek(fd, offset, SEEK_DATA)
 }
 
-/** The start of the next hole at or after `offset`: the file's end counts as one; -1 when `offset` is behind the end. */
+/** The start of the next hole at or after `offset`, where the end of the file counts as one; -1 if `offset` is after the end. */
 export function seekHole(fd: number, offset: number): Promise<number> {
   return seek(fd, offset, SEEK_HOLE)
 }
@@ -329,7 +329,7 @@ function offsetBytes(offset: number): Buffer {
   return bytes
 }
 
-/** The callback for `node:fs`: hands on the result, or libuv's minus errno. */
+/** The callback for `node:fs`: passes on the result, or libuv's error as minus errno. */
 function nodeResult(done: Done): (error: NodeJS.ErrnoException | null, result: number) => void {
   return (error, result) => done(error ? (error.errno ?? -EIO) : result)
 }

@@ -1,9 +1,9 @@
-/** What a server holds beside caches and connections: its standard streams, listeners, journals, layers, and what the runtime needs. */
+/** The number of descriptors for purposes other than caches and connections: standard streams, listeners, journals, layers, and the runtime. */
 const OWN = 44
 const MOST_CONNECTIONS = 6000
 const MOST_FILES = 4096
 
-/** Who may hold how many of the descriptors that the process may have. The rest is for operations under way. */
+/** How the descriptors of the process are shared. The rest is for running operations. */
 export interface DescriptorShares {
   /** Directories that caches keep open, of all overlays. */
   readonly directories: number
@@ -13,7 +13,7 @@ export interface DescriptorShares {
   readonly connections: number
 }
 
-/** Shares out the `limit` of the process (RLIMIT_NOFILE): connections never take what files need, and no cache takes what operations need. */
+/** Divides the `limit` of the process (RLIMIT_NOFILE), so that connections leave enough for files, and caches leave enough for operations. */
 export function shareDescriptors(limit: number): DescriptorShares {
   const rest = Math.max(16, limit - OWN)
   return {
@@ -25,22 +25,22 @@ export function shareDescriptors(limit: number): DescriptorShares {
 
 const holders = new Set<() => void>()
 
-/** Has `yieldSome` called when an open fails for want of a descriptor: it lets go of what is only kept for speed. Returns how to end that. */
+/** Registers `yieldSome`, which must close descriptors kept only for speed, for when an open finds no descriptor. Returns a function that unregisters it. */
 export function onDescriptorShortage(yieldSome: () => void): () => void {
   holders.add(yieldSome)
   return () => holders.delete(yieldSome)
 }
 
-/** The part of `share` that each of those who registered for a shortage may have. */
+/** The part of `share` for each cache that is registered for a shortage. */
 export function partOf(share: number): number {
   return Math.max(2, Math.floor(share / Math.max(1, holders.size)))
 }
 
-/** How often a call that found no descriptor is made again, each time after `afterShortage`. */
+/** How often a call that found no descriptor is repeated, each time after `afterShortage`. */
 export const SHORTAGE_ATTEMPTS = 100
 const SHORTAGE_WAIT_MS = 10
 
-/** Has all caches let go of descriptors that they can do without, and gives them the time to do so. */
+/** Asks all caches to close descriptors that they do not need, and gives them time to do so. */
 export async function afterShortage(): Promise<void> {
   for (const yieldSome of holders) yieldSome()
   await new Promise((resolve) => setTimeout(resolve, SHORTAGE_WAIT_MS))

@@ -9,10 +9,10 @@ import { freesLittle } from './stat.ts'
 
 const EINVAL = 22
 const ENAMETOOLONG = 36
-/** The kernel's limit of a symlink's target is a page including the NUL. */
+/** The kernel's limit for the target of a symlink is a page, including the NUL. */
 const PATH_MAX = 4096
 const LISTING_BYTES = 128 * 1024
-/** Most directories are small: the first look, and the next when that was not filled, may be made on the event loop. */
+/** Most directories are small. The first read, and the next if that did not fill the buffer, may be made on the event loop. */
 const FIRST_LISTING_BYTES = 8 * 1024
 /** The maximum size of an entry of getdents64(2). */
 const MOST_ENTRY_BYTES = 280
@@ -48,19 +48,19 @@ const getdents64 = bind<[fd: number, out: Uint8Array, size: number]>(
 
 const spareBuffers: Buffer[] = []
 
-/** An entry as getdents64(2) gives it. `type` 0: the file system does not say. `ino` is exact up to 2^53. */
+/** An entry as returned by getdents64(2). `type` 0: the file system does not tell. `ino` is exact up to 2^53. */
 export interface RawDirEntry {
   readonly name: string
   readonly ino: number
   readonly type: FileType | 0
 }
 
-/** Makes a directory; the process umask applies (see `setUmask0`). @throws EEXIST … */
+/** Creates a directory; the process umask applies (see `setUmask0`). @throws EEXIST … */
 export async function mkdirAt(dirFd: number, name: string, mode: number): Promise<void> {
   await call('mkdirat', name, mkdirat, dirFd, component('mkdirat', name), mode)
 }
 
-/** Makes a node; `mode` includes the S_IFMT bits. A character device 0:0 is a whiteout and needs no privilege since Linux 5.8. */
+/** Creates a node; `mode` includes the S_IFMT bits. A character device 0:0 is a whiteout and needs no privilege since Linux 5.8. */
 export async function mknodAt(dirFd: number, name: string, mode: number, major: number, minor: number): Promise<void> {
   if (major < 0 || major > 0xfff || minor < 0 || minor > 0xfffff) throw sysError('mknodat', EINVAL, name)
   // The C library's dev_t (gnu_dev_makedev); the kernel keeps 12 bits of major and 20 of minor.
@@ -68,7 +68,7 @@ export async function mknodAt(dirFd: number, name: string, mode: number, major: 
   await call('mknodat', name, mknodat, dirFd, component('mknodat', name), mode, dev)
 }
 
-/** Makes a symlink that holds exactly `targetBytes`. @throws EINVAL it has a NUL · ENOENT it is empty · ENAMETOOLONG 4,096 or longer */
+/** Creates a symlink with exactly `targetBytes`. @throws EINVAL it contains a NUL · ENOENT it is empty · ENAMETOOLONG 4,096 bytes or longer */
 export async function symlinkAt(targetBytes: Uint8Array, dirFd: number, name: string): Promise<void> {
   if (targetBytes.includes(0)) throw sysError('symlinkat', EINVAL, name)
   const target = Buffer.alloc(targetBytes.length + 1)
@@ -76,13 +76,13 @@ export async function symlinkAt(targetBytes: Uint8Array, dirFd: number, name: st
   await call('symlinkat', name, symlinkat, target, dirFd, component('symlinkat', name))
 }
 
-/** Gives the object called `oldName` (a symlink itself) a further name. @throws EEXIST · EMLINK · EXDEV · EPERM a directory */
+/** Gives the object called `oldName` (a symlink is not followed) another name. @throws EEXIST · EMLINK · EXDEV · EPERM a directory */
 export async function linkAt(oldDirFd: number, oldName: string, newDirFd: number, newName: string): Promise<void> {
   const from = component('linkat', oldName)
   await call('linkat', newName, linkat, oldDirFd, from, newDirFd, component('linkat', newName), 0)
 }
 
-/** Gives the file of a held descriptor (also a nameless one of `tmpFile`) a name. @throws EEXIST … */
+/** Gives the file of an open descriptor (also a nameless one of `tmpFile`) a name. @throws EEXIST … */
 export async function linkFd(fd: number, newDirFd: number, newName: string): Promise<void> {
   const from = cString('linkat', fdPath(fd))
   const to = component('linkat', newName)
@@ -112,10 +112,10 @@ export async function renameAt(
 }
 
 /**
- * Gives `newName` to the file `oldName` by an exchange, and removes what had that name: as `renameAt` for whoever looks. After a failure between the two, what was replaced stands
- * at `oldName`.
+ * Gives the file `oldName` the name `newName` by an exchange, and then removes the replaced file. The visible effect is that of `renameAt`. After a failure
+ * between the two calls, the replaced file is at `oldName`.
  *
- * @throws ENOENT nothing stands at `newName`
+ * @throws ENOENT `newName` does not exist
  */
 export async function replaceByExchange(
   oldDirFd: number,
@@ -130,17 +130,17 @@ export async function replaceByExchange(
   if ((exchanged as number) < 0) throw sysError('renameat2', -(exchanged as number), newName)
 }
 
-/** The target of a symlink, or with '' of the one that the descriptor is open on, all of its bytes. @throws EINVAL not a symlink */
+/** The complete target of a symlink, or with '' of the symlink that the descriptor is open on. @throws EINVAL not a symlink */
 export async function readlinkAt(dirFd: number, name: string): Promise<Uint8Array> {
   const out = Buffer.allocUnsafe(PATH_MAX)
   const path = name === '' ? cString('readlinkat', '') : component('readlinkat', name)
   const length = await call('readlinkat', name, readlinkat, dirFd, path, out, PATH_MAX)
-  // A full buffer means that a part may be missing: no file system of Linux makes such a link.
+  // A full buffer may mean a truncated target; no file system of Linux creates such a link.
   if (length === PATH_MAX) throw sysError('readlinkat', ENAMETOOLONG, name)
   return new Uint8Array(out.subarray(0, length))
 }
 
-/** The whole listing of a directory without `.` and `..`, in the file system's order. `fd` may be O_PATH; it is not moved. */
+/** The complete listing of a directory without `.` and `..`, in the file system's order. `fd` may be O_PATH; its offset does not change. */
 export async function readdirFd(fd: number): Promise<RawDirEntry[]> {
   const directory = await openDirectory(fd)
   const buffer = spareBuffers.pop() ?? Buffer.allocUnsafeSlow(LISTING_BYTES)
@@ -182,7 +182,7 @@ export function renameStep(
   return step('renameat2', renameat2, oldDirFd, from, newDirFd, component('renameat2', newName), flags)
 }
 
-/** Removal of a non-directory as a step of `tryCalls`. */
+/** unlinkat(2) of a non-directory as a step of `tryCalls`. */
 export function unlinkStep(dirFd: number, name: string): SystemCall {
   return step('unlinkat', unlinkat, dirFd, component('unlinkat', name), 0)
 }

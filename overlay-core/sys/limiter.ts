@@ -5,8 +5,8 @@ export interface Waiting {
 }
 
 /**
- * Lets at most `places` pieces of work run at a time and starts the others in the order in which they came.
- * `enter` starts the work now or later; whoever was started calls `leave` exactly once at its end.
+ * Lets at most `places` pieces of work run at a time, and starts the others in the order in which they came.
+ * `enter` starts the work now or later; started work must call `leave` exactly once at its end.
  */
 export class Limiter {
   readonly places: number

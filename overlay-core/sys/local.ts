@@ -1,7 +1,7 @@
 import { allowCallsOnLoop, forbidCallsOnLoop } from './call.ts'
 import { statfsFd } from './stat.ts'
 
-/** Magic numbers (statfs(2)) of file systems that look a cached name up without asking anybody. */
+/** Magic numbers (statfs(2)) of file systems that look up a cached name without asking another process or machine. */
 const LOCAL_FILE_SYSTEMS: ReadonlySet<number> = new Set([
   0xef53, // ext2, ext3, ext4
   0x58465342, // xfs
@@ -17,14 +17,14 @@ const LOCAL_FILE_SYSTEMS: ReadonlySet<number> = new Set([
   0x9660, // iso9660
 ])
 
-/** Whether a file system, by its magic number, answers by itself; others (network, FUSE) may ask somebody, who may never answer. */
+/** Whether a file system, given by its magic number, answers by itself. Others (network, FUSE) may ask somebody who never answers. */
 export function isLocal(fileSystemType: number): boolean {
   return LOCAL_FILE_SYSTEMS.has(fileSystemType)
 }
 
-/** Looks at the file system of a root that was opened: where it is none of the local ones, system calls stay off the event loop for good. */
+/** Checks the file system of an opened root. Unless it is local, system calls stay off the event loop for good. */
 export async function lookAtRoot(fd: number): Promise<void> {
-  // Until the file system is known.
+  // Forbidden until the file system is known.
   forbidCallsOnLoop()
   const { type } = await statfsFd(fd)
   if (isLocal(type)) allowCallsOnLoop()

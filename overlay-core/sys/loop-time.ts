@@ -1,34 +1,34 @@
-/** So much of one turn of the event loop goes to system calls, and what the last of them takes beyond it. */
+/** The time in one turn of the event loop for system calls. Only the last call may exceed it. */
 const MOST_MS_PER_TURN = 0.25
-/** A call that let the processor go for so long has waited for something. */
+/** A call that gave up the processor and took longer than this has waited for something. */
 const WAITED_MS = 0.2
-/** A call that took so long, without being interrupted, was long for any reason; and after one that waited for so long comes a pause. */
+/** A call that took this long without being interrupted was slow, for whatever reason. A pause follows every slow call of this length. */
 const LONG_MS = 1
-/** Of so many ms the loop may stand still for one in calls that were slow. */
+/** Slow calls may take one ms out of this many. */
 const MS_PER_SLOW_MS = 2000
-/** Where none was slow for long, so many ms of it are free. */
+/** The maximum time, in ms, that slow calls may take after a long period without any. */
 const MOST_ALLOWANCE_MS = 10
-/** A long call is followed by a pause of so many times its length, whatever is left of the allowance: what it waited for may keep the next one, too. */
+/** A long call is followed by a pause of this many times its length, whatever is left of the allowance, because its cause may delay the next call too. */
 const PAUSE_TIMES = 20
-/** And as long as this at least, in ms. */
+/** The minimum length of that pause, in ms. */
 const LEAST_PAUSE_MS = 100
-/** A sync that runs for longer keeps the journal busy, for which a call may have to wait. */
+/** A sync that runs longer than this keeps the journal busy, and a call may have to wait for it. */
 const LONG_SYNC_MS = 10
-/** A sync that took longer says that the disk is slow. */
+/** A sync that took longer than this shows that the disk is slow. */
 const SLOW_SYNC_MS = 50
-/** So many times as long as that no call is made on the loop. */
+/** After a slow sync, no call is made on the loop for this many times its length. */
 const SYNC_PAUSE_TIMES = 10
 
-/** How often this thread has let the processor go: because it had to wait, and because another was to run. */
+/** How often this thread gave up the processor: because it had to wait, or because another thread had to run. */
 export interface Switches {
   voluntary: number
   forced: number
 }
 
 /**
- * Decides whether a short system call may be made on the event loop, which saves the trip to a thread and back, and watches how long they take. Nobody is to wait who would not
- * have waited anyway: there is a little time for them in each turn of the loop, after one that was slow there is none for a while,
- * and all that were slow together may take a two-thousandth of the time.
+ * Decides whether a short system call may be made on the event loop, which saves the trip to a thread and back, and watches how long such calls take.
+ * Nobody should wait who would not have waited anyway: calls get a little time in each turn of the loop and none for a while after a slow one,
+ * and all slow calls together may take a two-thousandth of the time.
  */
 export class LoopTime {
   readonly #now: () => number
@@ -36,13 +36,13 @@ export class LoopTime {
   readonly #before: Switches = { voluntary: 0, forced: 0 }
   readonly #after: Switches = { voluntary: 0, forced: 0 }
   #began = 0
-  /** Time of this turn that has been used, in ms. */
+  /** The time used in this turn, in ms. */
   #used = 0
   #pausedUntil = 0
-  /** For how long calls may be slow, ms, at the time `#allowedAt`; less than 0 when they were for too long. */
+  /** The time in ms that calls may be slow, as of `#allowedAt`; negative if they were slow for too long. */
   #allowance = MOST_ALLOWANCE_MS
   #allowedAt = 0
-  /** Syncs under way, and since when there is one. */
+  /** The number of running syncs, and since when there have been any. */
   #syncs = 0
   #syncingSince = 0
   /** The number of active prohibitions. */
@@ -53,7 +53,7 @@ export class LoopTime {
     this.#used = 0
   }
 
-  /** @param now a clock in ms @param switches fills in those of the calling thread */
+  /** @param now a clock in ms @param switches fills in the counts of the calling thread */
   constructor(now: () => number, switches: (into: Switches) => void) {
     this.#now = now
     this.#switches = switches
@@ -65,7 +65,7 @@ export class LoopTime {
     return (this.#pausedUntil === 0 || this.#isOver()) && (this.#syncs === 0 || !this.#syncsLong())
   }
 
-  /** No call is made on the loop until `allow` was called as often: some file system asks somebody else. */
+  /** Makes `free` false until `allow` was called as often, for a file system that asks another process or machine. */
   forbid(): void {
     this.#forbidden++
   }
@@ -74,20 +74,20 @@ export class LoopTime {
     this.#forbidden--
   }
 
-  /** Right before a call: that the collector of garbage waits for its threads is not to count. */
+  /** Must be called right before a call, so that waits of the garbage collector for its threads are not counted. */
   begin(): void {
     this.#switches(this.#before)
     this.#began = this.#now()
   }
 
-  /** Right after it. */
+  /** Must be called right after a call. */
   end(): void {
     const now = this.#now()
     const took = now - this.#began
     this.#used += took
     if (!this.#turnEnds) {
       this.#turnEnds = true
-      // Not for its own sake: the loop may sleep before that.
+      // Unreferenced, because this must not keep the loop awake.
       setImmediate(this.#endTurn).unref()
     }
     if (took > WAITED_MS && this.#wasSlow(took)) this.#slow(now, took)
@@ -98,7 +98,7 @@ export class LoopTime {
     if (this.#syncs++ === 0) this.#syncingSince = this.#now()
   }
 
-  /** Called when it has ended, with its duration in ms. */
+  /** Called when a sync has ended, with its duration in ms. */
   syncEnds(ms: number): void {
     this.#syncs--
     if (ms > SLOW_SYNC_MS) this.#pause(this.#now(), ms * SYNC_PAUSE_TIMES)
@@ -108,7 +108,7 @@ export class LoopTime {
     return this.#now() - this.#syncingSince > LONG_SYNC_MS
   }
 
-  /** That another process had the processor meanwhile says nothing about the disk. */
+  /** Time in which another process had the processor is no sign of a slow disk. */
   #wasSlow(took: number): boolean {
     this.#switches(this.#after)
     if (this.#after.voluntary !== this.#before.voluntary) return true

@@ -37,16 +37,15 @@ const EBADF = 9
 const EAGAIN = 11
 const EINVAL = 22
 const EMFILE = 24
-/** How often, and how long after each other, an open is tried while all descriptors are in use. */
 /** The longest path of openat2 including its NUL. */
 const PATH_MAX = 4096
 
 type Open = [dirFd: number, path: Uint8Array, flags: number, mode: number]
 type OpenHow = [number: number, dirFd: number, path: Uint8Array, how: Uint32Array, size: number]
 const OPEN_PROTOTYPE = 'int openat(int, const void *, int, uint32_t)'
-// Without a directory it is a descriptor that is opened again, of which it is known that it is no fifo.
+// Without a directory it reopens a descriptor that is known not to be a fifo.
 const openat = bind<Open>(OPEN_PROTOTYPE, (dirFd, _path, flags) => opensAtOnce(flags, dirFd === AT_FDCWD))
-// By a path of whose file systems nothing is known yet.
+// For a path on unknown file systems.
 const openPath = bind<Open>(OPEN_PROTOTYPE, false)
 const openTree = bind<[number: number, dirFd: number, path: Uint8Array, flags: number]>(
   'int64_t syscall(int64_t, int, const void *, uint32_t)',
@@ -71,7 +70,7 @@ let runningCloses = 0
 const waitingForCloses: (() => void)[] = []
 let failedCloses = 0
 
-/** Whether an open waits for nobody at the other end of a fifo, and frees no blocks. */
+/** Whether an open does not wait for the other end of a fifo, and frees no blocks. */
 function opensAtOnce(flags: number, known: boolean): boolean {
   if ((flags & O_TRUNC) !== 0) return false
   return known || (flags & (O_PATH | O_DIRECTORY | O_NONBLOCK | O_EXCL)) !== 0
@@ -80,7 +79,7 @@ function opensAtOnce(flags: number, known: boolean): boolean {
 /** struct open_how: three 64-bit words, of which the upper halves stay 0. */
 function fillHow(how: Uint32Array, flags: number, mode: number, resolve: number): void {
   how[0] = flags | O_CLOEXEC
-  // Unlike open(2) the call refuses a mode that it has no use for.
+  // Unlike open(2), openat2(2) refuses a mode that it does not need.
   how[2] = (flags & MAKES_A_FILE) === 0 ? 0 : mode
   how[4] = resolve
 }
@@ -103,8 +102,8 @@ async function lookedAt(fd: number): Promise<number> {
 }
 
 /**
- * As `openRoot`, of a private copy of the mount (as clone_private_mount for the kernel's overlay): what is mounted inside the tree is not
- * seen, and mounting and unmounting there later changes nothing. Without CAP_SYS_ADMIN, or before Linux 5.2, the tree as everybody sees it.
+ * Like `openRoot`, but opens a private copy of the mount (like clone_private_mount in the kernel's overlay): mounts inside the tree are not
+ * visible, and later mounts and unmounts there have no effect. Without CAP_SYS_ADMIN, or before Linux 5.2, it opens the tree as everybody sees it.
  */
 export async function openPrivateRoot(path: string): Promise<number> {
   const bytes = Buffer.from(path, 'utf8').toString('latin1')
@@ -114,11 +113,11 @@ export async function openPrivateRoot(path: string): Promise<number> {
 }
 
 /**
- * Opens `name`, which may have several components, strictly beneath `dirFd`: no `..` above it, no symlink, no mount magic.
- * O_CLOEXEC is added; O_PATH with O_NOFOLLOW opens a symlink itself. `mode` counts with O_CREAT and O_TMPFILE only. Opening
- * a fifo or device can wait for ever and has effects: open with O_PATH, look at the type, then `reopen`.
+ * Opens `name`, which may have several components, strictly beneath `dirFd`: it does not leave `dirFd` by `..` and follows no symlinks or magic links.
+ * O_CLOEXEC is added; O_PATH with O_NOFOLLOW opens a symlink itself. `mode` is used only with O_CREAT and O_TMPFILE. Opening
+ * a fifo or device can block forever and has side effects: open it with O_PATH, check the type, and then `reopen`.
  *
- * @throws ELOOP a symlink in the way · EXDEV out of `dirFd` · EMFILE | ENFILE · what open(2) says
+ * @throws ELOOP a symlink in the path · EXDEV it leads out of `dirFd` · EMFILE | ENFILE · the errors of open(2)
  * @see openat2(2)
  */
 export async function openAt(dirFd: number, name: string, flags: number, mode = 0): Promise<number> {
@@ -128,7 +127,7 @@ export async function openAt(dirFd: number, name: string, flags: number, mode = 
   return opened('openat2', name, () => tryCall('openat2', openat2, SYS_OPENAT2, dirFd, path, how, SIZE_OF_OPEN_HOW))
 }
 
-/** The descriptor that `open` gives. When there is none left, caches yield theirs, and it is tried again for a while. */
+/** Returns the descriptor of `open`. If there is none left, asks caches to close theirs, and tries again for a while. */
 async function opened(op: string, name: string | undefined, open: () => MaybePromise<number>): Promise<number> {
   for (let attempt = 0; ; attempt++) {
     const fd = await open()
@@ -139,13 +138,13 @@ async function opened(op: string, name: string | undefined, open: () => MaybePro
 }
 
 /**
- * As `openAt`, but at once and only by what the kernel has in its caches: -1 says that it would have to wait, or that the kernel
+ * Like `openAt`, but synchronous and only from the kernel's caches: returns -1 if it would have to wait, or if the kernel
  * is older than 5.12 and cannot tell. Never creates or truncates. A fifo is opened without waiting (O_NONBLOCK).
  *
- * The kernel answers for the look-up only. Without O_PATH a FUSE or network file system may ask its other side to open the file:
- * take `openAt` there.
+ * The guarantee covers only the lookup. Without O_PATH, a FUSE or network file system may ask its server to open the file:
+ * use `openAt` there.
  *
- * @throws as `openAt`
+ * @throws like `openAt`
  */
 export function openAtCached(dirFd: number, name: string, flags: number): number {
   if (!kernelKnowsCached) return -1
@@ -161,13 +160,13 @@ export function openAtCached(dirFd: number, name: string, flags: number): number
   const fd = openat2Address(SYS_OPENAT2, dirFd, cachedPathAddress, cachedHowAddress, SIZE_OF_OPEN_HOW)
   if (fd >= 0) return fd
   const errno = lastErrno()
-  // For want of a descriptor `openAt` waits.
+  // `openAt` waits for a free descriptor.
   if (errno === EAGAIN || errno === EINTR || errno === EMFILE) return -1
   if (errno === EINVAL && !probeCached()) return -1
   throw sysError('openat2', errno, name)
 }
 
-/** Tells an old kernel's EINVAL for RESOLVE_CACHED from that for wrong flags. */
+/** Distinguishes an old kernel's EINVAL for RESOLVE_CACHED from EINVAL for wrong flags. */
 function probeCached(): boolean {
   cachedPath.write('/\0', 0, 'latin1')
   fillHow(cachedHow, O_PATH, 0, RESOLVE_CACHED)
@@ -177,15 +176,15 @@ function probeCached(): boolean {
   return kernelKnowsCached
 }
 
-/** A new descriptor of the same file with other `flags`: makes an O_PATH descriptor of a regular file or directory usable for data. */
+/** Opens the file of a descriptor again with other `flags`: for example, to read through an O_PATH descriptor of a regular file or directory. */
 export async function reopen(fd: number, flags: number): Promise<number> {
   const path = cString('open', fdPath(fd))
   return opened('open', undefined, () => tryCall('open', openat, AT_FDCWD, path, flags | O_CLOEXEC, 0))
 }
 
 /**
- * Opens the directory of `fd` (O_PATH will do) for reading, which leaves its access time alone where the process may ask for that; to be
- * closed by the caller. @throws ENOTDIR · EACCES
+ * Opens the directory of `fd` (O_PATH suffices) for reading, without updating its access time if the process may request that. The caller
+ * closes it. @throws ENOTDIR · EACCES
  */
 export async function openDirectory(fd: number): Promise<number> {
   try {
@@ -197,21 +196,21 @@ export async function openDirectory(fd: number): Promise<number> {
   }
 }
 
-/** A nameless regular file in the directory, to be written and then named by `linkFd`. @throws EOPNOTSUPP the file system has none */
+/** Creates a nameless regular file in the directory, to be named later by `linkFd`. @throws EOPNOTSUPP not supported by the file system */
 export async function tmpFile(dirFd: number, flags: number, mode: number): Promise<number> {
   return openAt(dirFd, '.', flags | O_TMPFILE, mode)
 }
 
-/** Closes a descriptor that has not been written through: that never waits. @throws EBADF it is not open (a bug of the caller) */
+/** Closes a descriptor through which nothing was written, which never waits. @throws EBADF it is not open (a bug of the caller) */
 export function closeSync(fd: number): void {
   if (close(fd) === 0) return
   const errno = lastErrno()
-  // Linux has let go of the descriptor in every case but EBADF; for one that was only read the rest means nothing.
+  // Linux closes the descriptor in every case except EBADF; other errors mean nothing for one that was only read.
   if (errno === EBADF) throw sysError('close', errno)
   failedCloses++
 }
 
-/** Closes a descriptor by the pool, for files that were written or removed. A failure is only counted: data is made sure by fsync. */
+/** Closes a descriptor in the pool, for files that were written or removed. A failure is only counted, because fsync protects the data. */
 export function closeLater(fd: number): void {
   runningCloses++
   const end = (failed: boolean) => {
@@ -224,7 +223,7 @@ export function closeLater(fd: number): void {
   )
 }
 
-/** Resolves when nothing that was given to `closeLater` is open any more. */
+/** Resolves when all descriptors passed to `closeLater` are closed. */
 export async function closesDone(): Promise<void> {
   if (runningCloses === 0) return
   const { promise, resolve } = Promise.withResolvers<void>()

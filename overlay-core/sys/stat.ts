@@ -11,11 +11,11 @@ const STATX_BTIME = 0x800
 /** STATX_BASIC_STATS | STATX_BTIME | STATX_MNT_ID */
 const WANTED = 0x7ff | STATX_BTIME | 0x1000
 const AT_STATX_DONT_SYNC = 0x4000
-/** Since Linux 6.8: the number of a mount, which no other one gets before the machine starts again. */
+/** Since Linux 6.8: an id of a mount that is not reused until the next boot. */
 const STATX_MNT_ID_UNIQUE = 0x4000
 const SIZE_OF_STATX = 256
 const SIZE_OF_STATFS = 120
-/** A mebibyte, in units of 512 bytes. */
+/** One mebibyte, in units of 512 bytes. */
 const MOST_BLOCKS = 2048
 const TWO_32 = 0x1_0000_0000
 
@@ -27,12 +27,12 @@ const statxAddress = bind<[fd: number, name: number, flags: number, mask: number
 )
 const fstatfs = bindSlow<[fd: number, out: Uint8Array]>('int fstatfs(int, void *)')
 
-// Reused by `statxFd`, which is synchronous: the struct, and behind it the empty name.
+// Reused by `statxFd`, which is synchronous: the struct, followed by the empty name.
 const scratch = new DataView(new ArrayBuffer(SIZE_OF_STATX + 8))
 const scratchAddress = addressOf(scratch)
 const emptyNameAddress = scratchAddress + SIZE_OF_STATX
 
-/** What statx(2) tells of a file. 64-bit values are numbers, exact up to 2^53; `inoHi` and `inoLo` are always exact. */
+/** The result of statx(2). 64-bit values are numbers, exact up to 2^53; `inoHi` and `inoLo` are always exact. */
 export interface Stat {
   readonly type: FileType
   /** 0…0o7777. */
@@ -59,7 +59,7 @@ export interface Stat {
   readonly generation?: number
 }
 
-/** What statfs(2) tells; the counts of blocks are in units of `blockSize` bytes. */
+/** The result of statfs(2); block counts are in units of `blockSize` bytes. */
 export interface FileSystemStat {
   readonly type: number
   readonly blockSize: number
@@ -69,14 +69,14 @@ export interface FileSystemStat {
   readonly files: number
   readonly filesFree: number
   readonly nameMax: number
-  /** `f_fsid`: two 32-bit words, whose meaning is the file system's own. */
+  /** `f_fsid`: two 32-bit words, whose meaning depends on the file system. */
   readonly idHi: number
   readonly idLo: number
 }
 
 /**
- * Attributes of a held descriptor (O_PATH will do), at once. A network or FUSE file system answers by what it has cached, as
- * asking the other side could take for ever (AT_STATX_DONT_SYNC); local ones always answer exactly.
+ * The attributes of an open descriptor (O_PATH suffices), synchronously. A network or FUSE file system answers from its cache, because
+ * asking its server could take forever (AT_STATX_DONT_SYNC); local ones always answer exactly.
  */
 export function statxFd(fd: number): Stat {
   const flags = AT_EMPTY_PATH | AT_STATX_DONT_SYNC
@@ -89,7 +89,7 @@ export function statxFd(fd: number): Stat {
   }
 }
 
-/** As `statxFd`, but a network or FUSE file system asks its other side when what it has cached may be old. */
+/** Like `statxFd`, but a network or FUSE file system asks its server if its cached attributes may be outdated. */
 export async function statxFdAsking(fd: number): Promise<Stat> {
   const out = new DataView(new ArrayBuffer(SIZE_OF_STATX))
   const memory = new Uint8Array(out.buffer)
@@ -105,7 +105,7 @@ export async function statxAt(dirFd: number, name: string): Promise<Stat> {
   return decodeStatx(out)
 }
 
-/** The number of the mount that `fd` lies on, as text: no other one ever gets it until the machine starts again. Undefined before Linux 6.8. */
+/** The id of the mount that `fd` is on, as text; it is not reused until the next boot. Undefined before Linux 6.8. */
 export async function uniqueMountId(fd: number): Promise<string | undefined> {
   const out = new DataView(new ArrayBuffer(SIZE_OF_STATX))
   const mask = STATX_MNT_ID_UNIQUE
@@ -114,19 +114,19 @@ export async function uniqueMountId(fd: number): Promise<string | undefined> {
   return known ? out.getBigUint64(144, true).toString() : undefined
 }
 
-/** Whether little room is freed when this name goes: that takes as long as the file is large. Asked at once, right before the name goes. */
+/** Whether removing this name frees little space; otherwise the removal takes long. Synchronous, to be called right before the removal. */
 export function freesLittle(dirFd: number, name: Uint8Array): boolean {
   const failed = statxAddress(dirFd, addressOf(name), AT_SYMLINK_NOFOLLOW, WANTED, scratchAddress) !== 0
   return failed || scratch.getUint32(16, true) > 1 || unsigned64(scratch, 48) <= MOST_BLOCKS
 }
 
-/** The file system that `fd` lies on. */
+/** The statistics of the file system that `fd` is on. */
 export async function statfsFd(fd: number): Promise<FileSystemStat> {
   const out = new DataView(new ArrayBuffer(SIZE_OF_STATFS))
   await call('fstatfs', undefined, fstatfs, fd, new Uint8Array(out.buffer))
   return {
     type: out.getUint32(0, true),
-    // Blocks are counted in fragments where a file system sets f_frsize.
+    // Block counts are in fragments if the file system sets f_frsize.
     blockSize: unsigned64(out, 72) || unsigned64(out, 8),
     blocks: unsigned64(out, 16),
     blocksFree: unsigned64(out, 24),
@@ -178,7 +178,7 @@ function decodeStatx(view: DataView): Stat {
 
 const anyStat = new Uint8Array(new ArrayBuffer(SIZE_OF_STATX))
 
-/** A step of `tryCalls` after which the next is made only when the directory has no `name`. */
+/** A step of `tryCalls` that lets the next one run only if the directory has no `name`. */
 export function absentStep(dirFd: number, name: string): SystemCall {
   const flags = AT_SYMLINK_NOFOLLOW | AT_STATX_DONT_SYNC
   return { ...step('statx', statx, dirFd, component('statx', name), flags, 0, anyStat), flags: WANTS_NOTHING }
@@ -188,13 +188,13 @@ export function absentStep(dirFd: number, name: string): SystemCall {
 export class StatOut {
   readonly memory = new Uint8Array(new ArrayBuffer(SIZE_OF_STATX))
 
-  /** The attributes, once the step was made. */
+  /** The attributes, after the step was made. */
   get stat(): Stat {
     return decodeStatx(new DataView(this.memory.buffer))
   }
 }
 
-/** As `statxFd`, as a step of `tryCalls`. */
+/** `statxFd` as a step of `tryCalls`. */
 export function statStep(fd: number | ResultOf, out: StatOut): SystemCall {
   return step('statx', statx, fd, cString('statx', ''), AT_EMPTY_PATH | AT_STATX_DONT_SYNC, WANTED, out.memory)
 }

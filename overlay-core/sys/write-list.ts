@@ -71,7 +71,7 @@ function putWide(view: DataView, at: number, value: number): void {
   view.setUint32(at + 4, value / 0x1_0000_0000, true)
 }
 
-/** Addresses of memory that is written from: few and long-lived blocks, and asking for one costs more than the look-up. */
+/** Cached addresses of the memory that is written from. The blocks are few and long-lived, and asking for an address costs more than looking it up. */
 const addresses = new WeakMap<ArrayBufferLike, number>()
 
 function memoryOf(data: Uint8Array): number {
@@ -83,11 +83,11 @@ function memoryOf(data: Uint8Array): number {
   return base + data.byteOffset
 }
 
-/** Those not in use. */
+/** Unused control blocks. */
 const spare: ControlBlocks[] = []
 
 /**
- * Whether `pwriteList` is worth it: with glibc, whose `lio_listio` works a list off in one thread. musl starts a thread for every piece.
+ * Whether `pwriteList` is faster: with glibc, whose `lio_listio` works through a list in one thread. musl starts a thread for every piece.
  */
 export const WRITES_LISTS = /^(x64|arm64)$/.test(process.arch) && hasFunction('gnu_get_libc_version')
 
@@ -101,8 +101,8 @@ function hasFunction(name: string): boolean {
 }
 
 /**
- * Writes up to 64 pieces of data at their places of one file, by one trip to the pool: with many small writes the way there and back
- * takes three times as long as the write. They are made in order.
+ * Writes up to 64 pieces of data at their positions in one file, in order and in one trip to the pool. For many small writes, the trip
+ * takes three times as long as the write.
  *
  * @throws the error of one of them; all have ended by then, and some may have been written
  */
@@ -111,7 +111,7 @@ export async function pwriteList(fd: number, pieces: readonly PieceOfFile[]): Pr
   const blocks = spare.pop() ?? new ControlBlocks()
   for (const [i, piece] of pieces.entries()) blocks.set(i, fd, piece)
   const result = await nodeCall('lio_listio', (done) => {
-    // Interrupted or not, what was begun goes on, so that it must never be begun again: below is looked at how each piece ended.
+    // Writing continues even if the wait is interrupted, so it must never be started again. The results of the pieces are read below.
     lioListio.async(LIO_WAIT, blocks.list, pieces.length, null, (error) => done(0, error))
   })
   if (result < 0) throw sysError('lio_listio', -result)
@@ -123,7 +123,7 @@ export async function pwriteList(fd: number, pieces: readonly PieceOfFile[]): Pr
   if (failure > 0) throw sysError('lio_listio', failure)
 }
 
-/** Why the piece was not written whole; 0 when it was. Waits for one that is still under way. */
+/** The errno of a piece that was not completely written; 0 if it was. Waits if it is still in progress. */
 async function endOf(blocks: ControlBlocks, index: number, pieces: readonly PieceOfFile[]): Promise<number> {
   const address = blocks.addressOf(index)
   let errno = aioError(address)

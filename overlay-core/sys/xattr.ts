@@ -7,9 +7,9 @@ const ENOSPC = 28
 const ERANGE = 34
 const ENODATA = 61
 const EOPNOTSUPP = 95
-/** XATTR_SIZE_MAX and XATTR_LIST_MAX of the kernel. */
+/** The kernel's XATTR_SIZE_MAX and XATTR_LIST_MAX. */
 const LARGEST = 65536
-/** Enough for nearly every value and list, and small enough to come from the Buffer pool. */
+/** Large enough for nearly every value and list, and small enough to come from the Buffer pool. */
 const USUAL = 1024
 
 const readPrototype = (call: string) => `int64_t ${call}(const void *, const void *, void *, size_t)`
@@ -36,8 +36,8 @@ const fsetxattr = bind<[fd: number, attr: Uint8Array, value: Uint8Array, size: n
 const flistxattr = bind<[fd: number, out: Uint8Array, size: number]>('int64_t flistxattr(int, void *, size_t)')
 
 /**
- * The path of `name` beneath the held directory, or of the held object itself when `name` is ''. The calls that follow
- * symlinks go with the latter (the descriptor's own magic link is to be followed, and no further), the l* calls with the former.
+ * The path of `name` in the open directory, or of the open object itself if `name` is ''. Calls that follow
+ * symlinks need the latter (only the descriptor's own magic link is followed), the l* calls the former.
  */
 function target(op: string, dirFd: number, name: string): Buffer {
   if (name === '') return cString(op, fdPath(dirFd))
@@ -45,7 +45,7 @@ function target(op: string, dirFd: number, name: string): Buffer {
   return cString(op, `${fdPath(dirFd)}/${name}`)
 }
 
-/** The value of an extended attribute; undefined when there is none or the file system has no such attributes. */
+/** The value of an extended attribute; undefined if it is not set or the file system does not support it. */
 export async function getXattr(dirFd: number, name: string, attr: string): Promise<Uint8Array | undefined> {
   const native = name === '' ? getxattr : lgetxattr
   const path = target('getxattr', dirFd, name)
@@ -62,7 +62,7 @@ export async function getXattr(dirFd: number, name: string, attr: string): Promi
 /**
  * Sets an extended attribute; `flags` is XATTR_CREATE, XATTR_REPLACE or 0.
  *
- * @throws EEXIST | ENODATA by the flags · ENOSPC no room, or more than 64 KiB · EOPNOTSUPP · EPERM · ERANGE the attribute's name is too long
+ * @throws EEXIST | ENODATA because of `flags` · ENOSPC no space, or more than 64 KiB · EOPNOTSUPP · EPERM · ERANGE the attribute's name is too long
  */
 export async function setXattr(dirFd: number, name: string, attr: string, value: Uint8Array, flags = 0): Promise<void> {
   const native = name === '' ? setxattr : lsetxattr
@@ -71,13 +71,13 @@ export async function setXattr(dirFd: number, name: string, attr: string, value:
   if (result < 0) throw sysError('setxattr', result === -E2BIG ? ENOSPC : -result, name)
 }
 
-/** Removes an extended attribute. @throws ENODATA there is none · EOPNOTSUPP · EPERM */
+/** Removes an extended attribute. @throws ENODATA it is not set · EOPNOTSUPP · EPERM */
 export async function removeXattr(dirFd: number, name: string, attr: string): Promise<void> {
   const native = name === '' ? removexattr : lremovexattr
   await call('removexattr', name, native, target('removexattr', dirFd, name), cString('removexattr', attr))
 }
 
-/** The names of all extended attributes that the process may see; none where the file system has no such attributes. */
+/** The names of all extended attributes that the process may see; empty if the file system has no such attributes. */
 export async function listXattr(dirFd: number, name: string): Promise<string[]> {
   const native = name === '' ? listxattr : llistxattr
   const path = target('listxattr', dirFd, name)
@@ -90,7 +90,7 @@ export async function listXattr(dirFd: number, name: string): Promise<string[]> 
   }
 }
 
-/** Whether the file system of the held object has POSIX ACLs. */
+/** Whether the file system of the open object has POSIX ACLs. */
 export async function hasAcls(fd: number): Promise<boolean> {
   const attr = cString('getxattr', 'system.posix_acl_access')
   // A size of 0 returns only the length.
@@ -98,33 +98,33 @@ export async function hasAcls(fd: number): Promise<boolean> {
   return length !== -EOPNOTSUPP
 }
 
-/** The list is NUL-terminated names one after the other. */
+/** Splits a list of NUL-terminated names. */
 function namesIn(list: Buffer, length: number): string[] {
   return length === 0 ? [] : list.toString('latin1', 0, length - 1).split('\0')
 }
 
-/** Takes what `xattrStep` or `xattrNamesStep` finds, if that is of usual size. */
+/** Receives the result of `xattrStep` or `xattrNamesStep`, if it is of usual size. */
 export class XattrOut {
   readonly memory = Buffer.allocUnsafe(USUAL)
 
-  /** The value when the step has given `result`; undefined when there is none, or it is to be read otherwise. */
+  /** The value, after the step has returned `result`; undefined if it is not set or must be read in another way. */
   value(result: number): Uint8Array | undefined {
     return result < 0 ? undefined : new Uint8Array(this.memory.subarray(0, result))
   }
 
-  /** The names when the step has given `result`; undefined when they are to be read otherwise. */
+  /** The names, after the step has returned `result`; undefined if they must be read in another way. */
   names(result: number): string[] | undefined {
     if (result === -EOPNOTSUPP) return []
     return result < 0 ? undefined : namesIn(this.memory, result)
   }
 }
 
-/** The value of an attribute of an open file as a step of `tryCalls`. */
+/** Reads an attribute of an open file as a step of `tryCalls`. */
 export function xattrStep(fd: number | ResultOf, attr: string, out: XattrOut): SystemCall {
   return step('getxattr', fgetxattr, fd, cString('getxattr', attr), out.memory, USUAL)
 }
 
-/** The names of the attributes of an open file as a step of `tryCalls`. */
+/** Reads the names of the attributes of an open file as a step of `tryCalls`. */
 export function xattrNamesStep(fd: number | ResultOf, out: XattrOut): SystemCall {
   return step('listxattr', flistxattr, fd, out.memory, USUAL)
 }
