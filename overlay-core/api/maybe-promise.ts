@@ -1,14 +1,14 @@
 import type { MaybePromise } from './types.ts'
 
 /**
- * Goes on with `next` when `value` is there: at once when it is a plain value, so that what needs not wait is done in this turn of the event loop,
- * else when its promise resolves.
+ * Calls `next` with `value`: immediately if it is a plain value, so that work that need not wait is done in this turn of the event loop,
+ * otherwise when its promise resolves.
  */
 export function after<T, U>(value: MaybePromise<T>, next: (value: T) => MaybePromise<U>): MaybePromise<U> {
   return value instanceof Promise ? value.then(next) : next(value)
 }
 
-/** Runs `work` and then, whatever came of it, `end`: as try and finally, but at once when `work` needs not wait. */
+/** Runs `work` and then `end`, whatever the outcome: like try and finally, but synchronous if `work` need not wait. */
 export function ending<T>(work: () => MaybePromise<T>, end: () => void): MaybePromise<T> {
   let result: MaybePromise<T>
   try {

@@ -142,7 +142,7 @@ export interface Overlay {
    * Discards the upper's changed non-directory or whiteout at `name`, so that the lower's object is visible again: in one step, with
    * the rights that `unlink` needs. Returns the visible object. `check` as in `unlink`, with undefined for a whiteout.
    *
-   * @throws ENODATA no lower has the name, or nothing was changed · EISDIR a directory stands in the upper · EMLINK one of several names of a lower file
+   * @throws ENODATA no lower has the name, or nothing was changed · EISDIR the upper has a directory there · EMLINK one of several names of a lower file
    */
   restore(cred: Cred, dir: Inode, name: Name, check?: (current: Inode | undefined) => void): Promise<Inode>
 

@@ -23,7 +23,7 @@ export interface MountOptions {
   readonly lowerWhiteouts: 'auto' | 'files'
   /** Nothing may be written. At mount (`ro`), the upper is served as the topmost lower; at remount it stays the upper. */
   readonly readOnly: boolean
-  /** How often lowers are checked for changes: never, at every call, or at most every so many seconds. */
+  /** How often lowers are checked for changes: never, at every call, or at most once in this many seconds. */
   readonly revalidate: 'never' | 'always' | number
   /** Whether the overlay keeps its own UUID in `overlay.uuid` of the upper root, as in the kernel. */
   readonly uuid: 'on' | 'auto' | 'null' | 'off'
@@ -127,7 +127,7 @@ interface Draft {
 /**
  * Parses the string of `-o` in mount(8) syntax: `lowerdir=a:b,upperdir=u,workdir=w,redirect_dir=on`. `\:` and `\,` escape.
  *
- * Of an option given twice the last counts; `lowerdir+=` and `datadir+=` add. Relative paths start at the current directory.
+ * If an option is given twice, the last one counts; `lowerdir+=` and `datadir+=` add. Relative paths start at the current directory.
  * With `ro` the upper is served as the topmost lower. Directories are not accessed; `mount` does that.
  *
  * With `present`, the options of a mounted overlay, the string describes the changes of a remount: other options stay, `lowerdir=` replaces

@@ -81,7 +81,7 @@ export const Access = { read: 4, write: 2, execute: 1 } as const
 /**
  * An object of the overlay: file, directory, symlink or special file. Adapters treat it as a token: they pass it back
  * to the Overlay it came from. It stays usable after it was dropped from the caches (it is found again by its name) and
- * after its last name went (then only as long as its real file is open); otherwise calls answer ESTALE.
+ * after its last name was removed (then only as long as its real file is open); otherwise calls fail with ESTALE.
  */
 export interface Inode {
   /** Identity inside the overlay, a safe integer: stable across copy-up, rename, eviction and restart. */
@@ -109,7 +109,7 @@ export interface DirEntry {
   readonly type: FileType
   readonly fileIdHi: number
   readonly fileIdLo: number
-  /** Where to go on after this entry: a positive safe integer, valid across changes of the directory and restarts. */
+  /** The position after this entry, from which to continue: a positive safe integer, valid across changes of the directory and restarts. */
   readonly cookie: number
 }
 
@@ -162,7 +162,7 @@ export interface OpenFile {
   readonly inode: Inode
   /**
    * Reads up to `length` bytes at `position` of the file into `buffer` at `offset`; returns the number read, 0 at the end.
-   * At once when the page cache has the data, else from the pool.
+   * Synchronous if the page cache has the data, otherwise in the pool.
    */
   read(buffer: Uint8Array, offset: number, length: number, position: number): MaybePromise<number>
   /** Like `read`, but never on the event loop and possibly less than `length`: for streams, which read ahead while a piece is sent. */
@@ -194,7 +194,7 @@ export interface StagedFile {
    * attributes it takes over. `check` runs under the directory lock with the present object, and may throw
    * to abort. `durable` adds an fsync of the file before and of the directory after.
    *
-   * @throws EISDIR a directory stands there · EACCES | EPERM | EROFS | ENOSPC …
+   * @throws EISDIR the name is a directory · EACCES | EPERM | EROFS | ENOSPC …
    */
   publish(options: PublishOptions): Promise<Inode>
   discard(): Promise<void>
