@@ -12,7 +12,7 @@ export function announce(
   listening: ListeningAddresses,
   views: readonly View[],
   settings: Settings,
-  exposed: readonly string[] = [],
+  warnings: readonly string[] = [],
 ): string {
   const { webdav, nfs } = listening
   const lines = [`overlayd ${version()} serves ${views.map(describe).join(', ')}. To mount:`]
@@ -30,7 +30,7 @@ export function announce(
   if (webdav?.user !== undefined && process.geteuid?.() === 0 && settings.configFile === undefined)
     lines.push(userHint(webdav.user, settings.as !== undefined))
   for (const { name, overlay } of views) for (const notice of overlay.notices) lines.push(`Note on ${name}: ${notice}.`)
-  for (const note of exposed) lines.push(`Warning: ${note}.`)
+  for (const warning of warnings) lines.push(`Warning: ${warning}.`)
   if (settings.views[0]?.mount === undefined) lines.push(...sampleHints(url, settings.stateDir))
   lines.push('Press Ctrl-C to stop.', '')
   return lines.join('\n')

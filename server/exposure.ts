@@ -12,13 +12,13 @@ const PUBLIC_TREES = /^\/(usr|bin|sbin|lib|lib32|lib64|opt|etc|snap|nix)(\/|$)/
  * setuid and setgid programs, and read lower files that a whiteout or an upper file hides from clients. Returns one line per directory, with the correction.
  */
 export async function exposedDirectories(settings: Settings, views: readonly View[]): Promise<string[]> {
-  const notes: string[] = []
+  const warnings: string[] = []
   const tell = async (what: string, path: string) => {
     const real = await realpath(path).catch(unlessMissing)
     // The state directory could not be created on a full or read-only disk.
     if (real === undefined) return
     if (PUBLIC_TREES.test(real) || !(await othersReach(real))) return
-    notes.push(`other users of this machine can enter ${what} ${path}; ${mend(dirname(real))}`)
+    warnings.push(`other users of this machine can enter ${what} ${path}; ${mend(dirname(real))}`)
   }
   for (const { overlay, settings: given } of views) {
     const { upperdir, workdir, lowerdir, datadir } = overlay.options
@@ -31,7 +31,7 @@ export async function exposedDirectories(settings: Settings, views: readonly Vie
     for (const path of [...lowerdir, ...datadir]) await tell('lowerdir', path)
   }
   await tell('--state-dir', settings.stateDir)
-  return notes
+  return warnings
 }
 
 function unlessMissing(error: unknown): undefined {

@@ -22,7 +22,7 @@ async function main(argv: readonly string[]): Promise<number> {
   if (command.kind === 'reload') return (await import('./reload-command.ts')).askForReload(command.reload, output)
   if (command.kind === 'init') return (await import('./init-command.ts')).initialize(command.init, print)
   if (command.kind === 'serve-config') return await runFromConfig(command.config)
-  return await run({ settings: command.settings, notes: [] })
+  return await run({ settings: command.settings, warnings: [] })
 }
 
 /** Serves what a configuration file says. Returns the exit status: 2 if the file has errors. */
@@ -44,7 +44,7 @@ async function runFromConfig(request: ConfigRequest): Promise<number> {
 
 /** Serves until a signal ends it, and returns the exit status. */
 async function run(
-  { settings, notes }: Pick<ServedConfig, 'settings' | 'notes'>,
+  { settings, warnings }: Pick<ServedConfig, 'settings' | 'warnings'>,
   request?: ConfigRequest,
 ): Promise<number> {
   const { serve } = await import('./serve.ts')
@@ -59,7 +59,7 @@ async function run(
   let hangUp = (): unknown => log.warn('still starting: the configuration file is not read again')
   if (reloader !== undefined) process.on('SIGHUP', () => hangUp())
   const reload = reloader && ((views: Views) => reloader.reload(views))
-  const server = await serve(settings, { log, logCounters: counters, faults, print, notes, reload })
+  const server = await serve(settings, { log, logCounters: counters, faults, print, warnings, reload })
   hangUp = () => reload?.(server.views)
   await stop.requested
   const closed = await server.close()

@@ -3,11 +3,11 @@ import { makeUpper } from './new-upper.ts'
 import { makeHandleDir } from './state-dir.ts'
 import type { ResolvedViewSettings } from './views.ts'
 
-/** A mounted view, the directory of its file handles if it has no workdir, and a note if it differs from the requested settings. */
+/** A mounted view, the directory of its file handles if it has no workdir, and a warning if it differs from the requested settings. */
 export interface Mounted {
   readonly overlay: Overlay
   readonly handleDir: string | undefined
-  readonly note?: string
+  readonly warning?: string
 }
 
 /**
@@ -21,8 +21,8 @@ export async function mountView({ settings, options }: ResolvedViewSettings, sta
   if (make === undefined || (await makeUpper(options, make.owner)))
     return { overlay: await mount(options), handleDir: undefined }
   const lowers = { ...options, upperdir: undefined, workdir: undefined, readOnly: true }
-  const note = `the file system of ${options.upperdir} is full or read-only, so it cannot be created and the overlay is read-only; fix it and restart`
-  return { ...(await mountWithoutUpper(lowers, stateDir, view)), note }
+  const warning = `the file system of ${options.upperdir} is full or read-only, so it cannot be created and the overlay is read-only; fix it and restart`
+  return { ...(await mountWithoutUpper(lowers, stateDir, view)), warning }
 }
 
 /** Mounts an overlay without an upper. It has no workdir for its file handles, so they are stored in the state directory if possible. */

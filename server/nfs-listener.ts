@@ -33,9 +33,9 @@ export function readExports(texts: readonly string[]): ExportRule[] {
 export async function openNfs(server: RunningServer, settings: Settings, nfs: Address, log: Logger): Promise<string[]> {
   const { stateDir } = settings
   const views = server.views.list()
-  const notes: string[] = []
+  const warnings: string[] = []
   const handleKey = await loadHandleKey(stateDir, systemRandom, () =>
-    notes.push(
+    warnings.push(
       `${stateDir} is on a full or read-only disk and has no handle key yet, so NFS handles are valid only during this run`,
     ),
   )
@@ -66,7 +66,7 @@ export async function openNfs(server: RunningServer, settings: Settings, nfs: Ad
       replyMemory: server.replyMemory,
       locks: { journal, graceMs: settings.lockGraceMs, hostName: hostname() },
     })
-    return notes
+    return warnings
   } catch (error) {
     throw nfsError(nfs, error)
   }

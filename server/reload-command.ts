@@ -12,18 +12,18 @@ const TIMEOUT_MS = 10 * 60_000
  * change has changed, 1 when the file has errors, something failed, or the server cannot be reached.
  */
 export async function askForReload(asked: ReloadRequest, { print, printError }: Output): Promise<number> {
-  const note = choose(await readRunFiles(asked.stateDir), asked)
-  if (typeof note === 'string') {
-    printError(`overlayd: ${note}\n`)
+  const server = choose(await readRunFiles(asked.stateDir), asked)
+  if (typeof server === 'string') {
+    printError(`overlayd: ${server}\n`)
     return 1
   }
-  const report = await post(note)
+  const report = await post(server)
   if (typeof report === 'string') {
-    printError(`overlayd: server ${note.pid} ${report}\n`)
+    printError(`overlayd: server ${server.pid} ${report}\n`)
     return 1
   }
   if (report.refused !== undefined) {
-    printError(`${report.refused}overlayd: the file has errors, so server ${note.pid} goes on as it was\n`)
+    printError(`${report.refused}overlayd: the file has errors, so server ${server.pid} goes on as it was\n`)
     return 1
   }
   for (const line of report.applied) print(`applied: ${line}\n`)
@@ -34,12 +34,12 @@ export async function askForReload(asked: ReloadRequest, { print, printError }: 
 }
 
 /** The server that is meant, or why there is none. */
-function choose(notes: readonly RunFile[], { pid, stateDir }: ReloadRequest): RunFile | string {
-  const fitting = notes.filter((note) => note.config !== undefined && (pid === undefined || note.pid === pid))
+function choose(running: readonly RunFile[], { pid, stateDir }: ReloadRequest): RunFile | string {
+  const fitting = running.filter((server) => server.config !== undefined && (pid === undefined || server.pid === pid))
   if (fitting.length === 1 && fitting[0]) return fitting[0]
   if (fitting.length === 0)
     return `no server of a configuration file runs with the state directory ${stateDir}; use --state-dir`
-  return `several servers run with the state directory ${stateDir}: ${fitting.map((note) => note.pid).join(', ')}; use --pid`
+  return `several servers run with the state directory ${stateDir}: ${fitting.map((server) => server.pid).join(', ')}; use --pid`
 }
 
 async function post({ control: { port, token } }: RunFile): Promise<ReloadReport | string> {

@@ -13,7 +13,7 @@ import { loadConfig } from './config-file.ts'
 export interface ServedConfig {
   readonly settings: Settings
   /** Why some of its views are left out, one sentence each. */
-  readonly notes: readonly string[]
+  readonly warnings: readonly string[]
   /** An error about an option, by the words and places of the file. */
   readonly explain: (error: OptionError) => string
 }
@@ -32,7 +32,7 @@ export async function servedConfig(request: ConfigRequest): Promise<ServedConfig
   if (problems.some(({ view }) => view === undefined) || views.length === 0) return formatProblems(problems)
   return {
     settings: { ...config.draft, views },
-    notes: problems.map((problem) => `the view ${problem.view} is not served: ${formatProblem(problem)}`),
+    warnings: problems.map((problem) => `the view ${problem.view} is not served: ${formatProblem(problem)}`),
     explain: await explainer(config),
   }
 }

@@ -34,7 +34,7 @@ export interface Surroundings {
   /** Prints a text for the person who started the server. */
   readonly print: (text: string) => void
   /** Warnings from before the start, one sentence each. */
-  readonly notes?: readonly string[]
+  readonly warnings?: readonly string[]
   /** Reads the configuration file again; absent where there is none. */
   readonly reload?: ((views: Views) => Promise<ReloadReport>) | undefined
 }
@@ -48,20 +48,20 @@ export interface Surroundings {
  */
 export async function serve(
   given: Settings,
-  { log, logCounters, faults, print, notes: before = [], reload }: Surroundings,
+  { log, logCounters, faults, print, warnings: before = [], reload }: Surroundings,
 ): Promise<RunningServer> {
   checkExports(given)
   if (given.readyFile !== undefined) await checkReadyFile(given.readyFile)
   await checkWritable('--state-dir', given.stateDir)
   await refuseSecondServer(given)
   const settings = await checkPorts(given)
-  const notes = [...before]
+  const warnings = [...before]
   const views = await openViews(settings, (view, error) => {
     const reason = error instanceof Error ? error.message : String(error)
     log.error({ err: error, view }, 'a view cannot be served')
-    notes.push(`the view ${view} is not served: ${reason}`)
+    warnings.push(`the view ${view} is not served: ${reason}`)
   })
-  notes.push(...views.notes)
+  warnings.push(...views.warnings)
   const server = new RunningServer({
     log,
     logCounters,
@@ -70,7 +70,7 @@ export async function serve(
     views,
   })
   try {
-    notes.push(...(await openListeners(server, settings, log)))
+    warnings.push(...(await openListeners(server, settings, log)))
     const control = await openControl({
       log: logOf(log, 'control'),
       random: systemRandom,
@@ -78,15 +78,15 @@ export async function serve(
       reload: reload && (() => reload(server.views)),
     })
     server.control = control
-    notes.push(...(await tellOthers(server, settings, control)))
+    warnings.push(...(await tellOthers(server, settings, control)))
   } catch (error) {
     await server.close()
     throw error
   }
   server.stopKeepingMemory = keepMemorySmall(log)
-  notes.push(...(await exposedDirectories(settings, server.views.list())))
-  for (const note of notes) log.warn(note)
-  print(announce(server.listening, server.views.list(), settings, notes))
+  warnings.push(...(await exposedDirectories(settings, server.views.list())))
+  for (const warning of warnings) log.warn(warning)
+  print(announce(server.listening, server.views.list(), settings, warnings))
   return server
 }
 
@@ -110,7 +110,7 @@ async function openViews(settings: Settings, failed: (view: string, error: unkno
   throw new OptionError('--config', 'none of its views can be served; see the errors above')
 }
 
-/** Two servers of one file would share the notes on NFS locks and replies. @throws OptionError naming --config */
+/** Two servers of one file would share the files of NFS locks and replies. @throws OptionError naming --config */
 async function refuseSecondServer({ configFile, stateDir }: Settings): Promise<void> {
   if (configFile === undefined) return
   const other = (await readRunFiles(stateDir)).find(({ config }) => config === configFile)
@@ -133,11 +133,11 @@ async function openListeners(server: RunningServer, settings: Settings, log: Log
   if (webdav !== undefined) {
     await (await import('./webdav-listener.ts')).prepareWebdav(server, settings, webdav, log)
   }
-  const notes = nfs === undefined ? [] : await openNfs(server, settings, nfs, log)
+  const warnings = nfs === undefined ? [] : await openNfs(server, settings, nfs, log)
   if (webdav !== undefined && server.http !== undefined) {
     server.webdavAddress = { host: webdav.host, port: await listenHttp(server.http.app, webdav) }
   }
-  return notes
+  return warnings
 }
 
 /** What a full or read-only disk means for the state directory. */
@@ -151,14 +151,15 @@ async function tellOthers(server: RunningServer, settings: Settings, control: Co
   const { configFile, stateDir, readyFile } = settings
   const config = configFile === undefined ? {} : { config: configFile }
   const run = { ...ready, pid: process.pid, views, ...config, control: control.address }
-  const notes: string[] = []
+  const warnings: string[] = []
   const path = await writeRunFile(stateDir, run)
   if (path !== undefined) server.publishedFiles.push(path)
-  else notes.push(`${stateDir} ${NO_ROOM}`)
-  if (readyFile === undefined) return notes
+  else warnings.push(`${stateDir} ${NO_ROOM}`)
+  if (readyFile === undefined) return warnings
   if (await writeReadyFile(readyFile, ready)) server.publishedFiles.push(readyFile)
-  else notes.push(`--ready-file: ${readyFile} is on a full or read-only disk and was not written; the server is ready`)
-  return notes
+  else
+    warnings.push(`--ready-file: ${readyFile} is on a full or read-only disk and was not written; the server is ready`)
+  return warnings
 }
 
 function readyFileContent({ listening: { webdav, nfs }, views }: RunningServer): ReadyFile {

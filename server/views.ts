@@ -44,7 +44,7 @@ export interface ViewsOptions {
 /** All views of a server by name. Owns their overlays. */
 export class Views {
   readonly #views = new Map<string, View>()
-  readonly #notes: string[] = []
+  readonly #warnings: string[] = []
   readonly #stateDir: string
   readonly #checkLayers: CheckLayers
   /** The directories in which overlays without an upper store their file handles, by view. */
@@ -79,8 +79,8 @@ export class Views {
   }
 
   /** Differences from the requested settings, one sentence each. */
-  get notes(): readonly string[] {
-    return this.#notes
+  get warnings(): readonly string[] {
+    return this.#warnings
   }
 
   /** Mounts one more overlay. @throws OptionError a directory is missing, unreadable, nested or busy */
@@ -89,9 +89,9 @@ export class Views {
     const { name } = settings
     if (this.#views.has(name)) throw new OptionError('NAME', `${JSON.stringify(name)} is served already`)
     try {
-      const { overlay, handleDir, note } = await mountView(plan, this.#stateDir)
+      const { overlay, handleDir, warning } = await mountView(plan, this.#stateDir)
       const view = { name, overlay, settings }
-      if (note !== undefined) this.#notes.push(note)
+      if (warning !== undefined) this.#warnings.push(warning)
       if (handleDir !== undefined) this.#handleDirs.set(name, handleDir)
       this.#views.set(name, view)
       return view

@@ -55,7 +55,7 @@ export async function copyFileUp(
     const { type, nlink, ino } = source.stat
     if (type !== FileType.regular || nlink > 1 || !mayBeIno(lower, ino)) return false
     const { layer } = lower
-    const stat = (await layer.inodeNumbers?.stamp(lower.parent, lower.name, source.stat)) ?? source.stat
+    const stat = (await layer.inodeNumbers?.withStableNumber(lower.parent, lower.name, source.stat)) ?? source.stat
     const marks = await marksOf(sb, inode, layer, originOf(layer, source.handle), stat)
     return await new FileCopy(sb, inode, source, marks).run(keepsOpen, copyUpDir)
   } finally {

@@ -160,7 +160,7 @@ export class Descriptors {
     try {
       const { inodeNumbers } = real.layer
       const stat = statxFd(fd)
-      same = (inodeNumbers ? await inodeNumbers.stamp(dir, real.name, stat) : stat).ino === real.ino
+      same = (inodeNumbers ? await inodeNumbers.withStableNumber(dir, real.name, stat) : stat).ino === real.ino
       return same ? fd : -1
     } finally {
       if (!same) closeSync(fd)
@@ -195,19 +195,19 @@ export class Descriptors {
   probe(dir: Real, name: Name): MaybePromise<Probe | undefined> {
     const { local } = dir.layer
     if (asksForAttributes(dir.layer)) return this.#probeAsking(dir, name)
-    if (dir.layer.inodeNumbers) return this.#probeStamping(dir, name, dir.layer.inodeNumbers)
+    if (dir.layer.inodeNumbers) return this.#probeNumbered(dir, name, dir.layer.inodeNumbers)
     const dirFd = this.of(dir)
     if (dirFd instanceof Promise) return dirFd.then((fd) => probeAt(fd, name, local))
     return probeAt(dirFd, name, local)
   }
 
-  #probeStamping(dir: Real, name: Name, numbers: InodeNumbers): MaybePromise<Probe | undefined> {
+  #probeNumbered(dir: Real, name: Name, numbers: InodeNumbers): MaybePromise<Probe | undefined> {
     const { local } = dir.layer
-    const stamp = (probe: Probe | undefined) => probe && stamped(numbers, dir, name, probe)
+    const number = (probe: Probe | undefined) => probe && numbered(numbers, dir, name, probe)
     const dirFd = this.of(dir)
-    if (dirFd instanceof Promise) return dirFd.then(async (fd) => stamp(await probeAt(fd, name, local)))
+    if (dirFd instanceof Promise) return dirFd.then(async (fd) => number(await probeAt(fd, name, local)))
     const probe = probeAt(dirFd, name, local)
-    return probe instanceof Promise ? probe.then(stamp) : stamp(probe)
+    return probe instanceof Promise ? probe.then(number) : number(probe)
   }
 
   async #probeAsking(dir: Real, name: Name): Promise<Probe | undefined> {
@@ -218,9 +218,9 @@ export class Descriptors {
     let directory = false
     try {
       const stat = await statxFdAsking(fd)
-      const stamped = inodeNumbers ? await inodeNumbers.stamp(dir, name, stat) : stat
+      const numbered = inodeNumbers ? await inodeNumbers.withStableNumber(dir, name, stat) : stat
       directory = stat.type === FileType.directory
-      return { stat: stamped, fd: directory ? fd : -1 }
+      return { stat: numbered, fd: directory ? fd : -1 }
     } finally {
       if (!directory) closeSync(fd)
     }
@@ -332,8 +332,8 @@ export class Descriptors {
   }
 }
 
-function stamped(numbers: InodeNumbers, dir: Real, name: Name, { stat, fd }: Probe): MaybePromise<Probe> {
-  const known = numbers.stamp(dir, name, stat)
+function numbered(numbers: InodeNumbers, dir: Real, name: Name, { stat, fd }: Probe): MaybePromise<Probe> {
+  const known = numbers.withStableNumber(dir, name, stat)
   return known instanceof Promise ? known.then((now) => ({ stat: now, fd })) : { stat: known, fd }
 }
 

@@ -46,7 +46,7 @@ export interface InodeNumbers {
   /** False if only some objects have such numbers; the others use those of the disk. */
   readonly all: boolean
   /** Returns `stat`, of the object `name` in `dir`, with the stable inode number. @throws ENOSPC | EIO a new number cannot be stored */
-  stamp(dir: Real, name: Name, stat: Stat): MaybePromise<Stat>
+  withStableNumber(dir: Real, name: Name, stat: Stat): MaybePromise<Stat>
 }
 
 /**
@@ -69,9 +69,9 @@ export function mayBeIno(real: Real, ino: number): boolean {
 }
 
 /** Fields that few objects need. */
-class RealNotes {
+class RareFields {
   redirect: string | undefined = undefined
-  stampNs = 0
+  ctimeNs = 0
   kernelHandle: KernelHandle | undefined = undefined
 }
 
@@ -84,8 +84,8 @@ const XWHITEOUTS = 4
 const IMPURE = 8
 const PLAIN = 16
 const XWHITEOUTS_KNOWN = 32
-const EPOCH_SHIFT = 6
-const FLAG_BITS = (1 << EPOCH_SHIFT) - 1
+const STACK_VERSION_SHIFT = 6
+const FLAG_BITS = (1 << STACK_VERSION_SHIFT) - 1
 
 /**
  * An object in one layer. It is named by its real parent and one component, so that every system call uses one component
@@ -99,7 +99,7 @@ export class Real {
   readonly ino: number
   /** The O_PATH descriptor of a directory, or of an object without a known name; -1 if none is open. Owned by `Descriptors`. */
   fd = -1
-  #notes: RealNotes | undefined = undefined
+  #rare: RareFields | undefined = undefined
   /** Flags, with the value of `coversNothingIn` plus one in the bits above. */
   #bits = 0
 
@@ -140,33 +140,33 @@ export class Real {
 
   /** The value of `overlay.redirect` of an upper directory. */
   get redirect(): string | undefined {
-    return this.#notes?.redirect
+    return this.#rare?.redirect
   }
 
   set redirect(redirect: string | undefined) {
-    if (!this.#notes && redirect === undefined) return
-    this.#notes ??= new RealNotes()
-    this.#notes.redirect = redirect
+    if (!this.#rare && redirect === undefined) return
+    this.#rare ??= new RareFields()
+    this.#rare.redirect = redirect
   }
 
   /** The ctime in ns with which a directory's names were read; 0: not yet read, NaN: too recent to be reliable (option `revalidate`). */
-  get stampNs(): number {
-    return this.#notes?.stampNs ?? 0
+  get ctimeNs(): number {
+    return this.#rare?.ctimeNs ?? 0
   }
 
-  set stampNs(stampNs: number) {
-    this.#notes ??= new RealNotes()
-    this.#notes.stampNs = stampNs
+  set ctimeNs(ctimeNs: number) {
+    this.#rare ??= new RareFields()
+    this.#rare.ctimeNs = ctimeNs
   }
 
   /** The file handle of an object without a known name (`parent` is undefined); undefined if only `fd` leads to it. */
   get kernelHandle(): KernelHandle | undefined {
-    return this.#notes?.kernelHandle
+    return this.#rare?.kernelHandle
   }
 
   set kernelHandle(kernelHandle: KernelHandle | undefined) {
-    this.#notes ??= new RealNotes()
-    this.#notes.kernelHandle = kernelHandle
+    this.#rare ??= new RareFields()
+    this.#rare.kernelHandle = kernelHandle
   }
 
   /** Whether it is an upper directory with objects that have an origin (`overlay.impure`). */
@@ -189,11 +189,11 @@ export class Real {
 
   /** The `stackVersion` in which no lower has an object at this upper object's name; -1 if unknown. */
   get coversNothingIn(): number {
-    return (this.#bits >> EPOCH_SHIFT) - 1
+    return (this.#bits >> STACK_VERSION_SHIFT) - 1
   }
 
-  set coversNothingIn(epoch: number) {
-    this.#bits = (this.#bits & FLAG_BITS) | ((epoch + 1) << EPOCH_SHIFT)
+  set coversNothingIn(stackVersion: number) {
+    this.#bits = (this.#bits & FLAG_BITS) | ((stackVersion + 1) << STACK_VERSION_SHIFT)
   }
 
   #set(flag: number, on: boolean): void {

@@ -21,7 +21,7 @@ export class PathNumbers implements InodeNumbers {
     this.#device = device
   }
 
-  stamp(dir: Real, name: Name, stat: Stat): Stat {
+  withStableNumber(dir: Real, name: Name, stat: Stat): Stat {
     if (this.#device === `${stat.devMajor}:${stat.devMinor}`) return stat
     const hash = createHash('sha256').update(pathOf(dir, name), 'latin1').digest()
     // The number has 52 bits.

@@ -129,7 +129,7 @@ export function makeInode(sb: SuperBlock, identity: Identity & { readonly type: 
 
 function fillInode(sb: SuperBlock, inode: OvlInode, { top, lowers, data, hasOrigin, index, lowerNlink }: Made): void {
   inode.lowers = lowers.map(({ real }) => real)
-  if (sb.options.revalidate !== 'never') for (const lower of lowers) noteStamp(sb, lower)
+  if (sb.options.revalidate !== 'never') for (const lower of lowers) recordCtime(sb, lower)
   inode.rights = knownRights(sb, top.real)
   inode.dataReal = data?.real
   inode.metacopy = data !== undefined
@@ -138,8 +138,8 @@ function fillInode(sb: SuperBlock, inode: OvlInode, { top, lowers, data, hasOrig
 }
 
 /** Records the ctime of a directory at which its names are read. */
-function noteStamp(sb: SuperBlock, { real, stat }: Found): void {
-  if (real.stampNs === 0 && stat.type === FileType.directory) real.stampNs = ctimeFingerprint(sb, stat.ctime)
+function recordCtime(sb: SuperBlock, { real, stat }: Found): void {
+  if (real.ctimeNs === 0 && stat.type === FileType.directory) real.ctimeNs = ctimeFingerprint(sb, stat.ctime)
 }
 
 /**

@@ -38,7 +38,7 @@ export function isUnchanged(sb: SuperBlock, inode: OvlInode): boolean {
   }
   for (const real of inode.lowers) {
     if (real.fd < 0 || !real.layer.local) return false
-    if (real.stampNs !== nsOf(statxFd(real.fd).ctime)) return false
+    if (real.ctimeNs !== nsOf(statxFd(real.fd).ctime)) return false
   }
   return true
 }
@@ -89,9 +89,9 @@ async function changedSince(sb: SuperBlock, dir: OvlInode): Promise<Time | 'gone
       continue
     }
     const { ctime } = stat
-    if (real.stampNs !== 0 && real.stampNs !== nsOf(ctime)) changed = ctime
+    if (real.ctimeNs !== 0 && real.ctimeNs !== nsOf(ctime)) changed = ctime
     // The fingerprint is taken before anything is read from the directory.
-    real.stampNs = ctimeFingerprint(sb, ctime)
+    real.ctimeNs = ctimeFingerprint(sb, ctime)
   }
   return changed
 }

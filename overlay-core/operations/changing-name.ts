@@ -73,14 +73,14 @@ export function leaveLocked(
       // If mtime and ctime are equal, no time was restored: they equal the time before because the clock of the file system ticks slowly.
       const { upper } = dir
       const putBack = upper && sameTime(now.mtime, before.mtime) && !sameTime(now.mtime, now.ctime)
-      return after(putBack ? stampAgain(sb, dir, upper) : now, (last) => {
+      return after(putBack ? touch(sb, dir, upper) : now, (last) => {
         if (changeInfo) changeInfo.after = last
       })
     }),
   )
 }
 
-async function stampAgain(sb: SuperBlock, dir: OvlInode, upper: Real): Promise<Attr> {
+async function touch(sb: SuperBlock, dir: OvlInode, upper: Real): Promise<Attr> {
   await utimesAt(await sb.descriptors.of(upper), '', undefined, 'now')
   dir.changed()
   return await getattr(sb, dir)
@@ -109,11 +109,11 @@ export function leaveChanged(
   changeInfo: ChangeInfo | undefined,
 ): MaybePromise<void> {
   const { upper } = dir
-  const stamped =
+  const touched =
     dir.timesKept !== timesKept && upper
       ? bestEffort(async () => utimesAt(await sb.descriptors.of(upper), '', undefined, 'now'))
       : undefined
-  return after(stamped, () =>
+  return after(touched, () =>
     after(leaveLocked(sb, dir, attr, changeInfo), () => {
       if (changeInfo && !alone()) delete changeInfo.before
     }),

@@ -297,7 +297,7 @@ class Staged implements StagedFile {
   async #stat(): Promise<Stat> {
     const work = this.#sb.work as Real
     const stat = statxFd(this.#fd)
-    return (await work.layer.inodeNumbers?.stamp(work, this.#temp, stat)) ?? stat
+    return (await work.layer.inodeNumbers?.withStableNumber(work, this.#temp, stat)) ?? stat
   }
 
   /** Gives the file its name and synchronously calls `forget` for the object that the name meant before. */

@@ -118,7 +118,7 @@ export class XattrSidecar implements XattrStore, InodeNumbers {
   readonly all = true
 
   /** Replaces the inode number of the disk by the one assigned to the name, which follows the name when it moves. */
-  stamp(dir: Real, name: Name, stat: Stat): MaybePromise<Stat> {
+  withStableNumber(dir: Real, name: Name, stat: Stat): MaybePromise<Stat> {
     const node = this.#grow(dir, name)
     if (node.ino !== undefined) return withNumber(stat, node.ino)
     const ino = this.#nextIno++

@@ -5,7 +5,7 @@ import { ClosingOrder } from './closing-order.ts'
 import { type Ports, portmapMappings, portmapPrograms, registrationsFor, servedMappings } from './discovery.ts'
 import { ExportTable, type NfsExportSettings } from './exports/export-table.ts'
 import { HandleCodec } from './exports/file-handle.ts'
-import { HandleNotes } from './exports/handle-notes.ts'
+import { HandleSaver } from './exports/handle-saver.ts'
 import { HostNames, type LookUp } from './exports/host-names.ts'
 import { type LockOptions, makeLockManager } from './lock-manager.ts'
 import { MountList } from './mount/mount-list.ts'
@@ -108,9 +108,9 @@ export async function startNfs(options: NfsServerOptions): Promise<NfsServer> {
   const verifier = new WriteVerifier(options.writeVerifier, options.renewWriteVerifier ?? (async () => randomBytes(8)))
   const firstXid = randomBytes(4).readUInt32BE()
   const locks = await makeLockManager({ exports, handles, log, firstXid, random: randomBytes }, options.locks)
-  const handleNotes = new HandleNotes(log)
-  const small = [mountProgram({ exports, handles, handleNotes, mounts: new MountList() }), ...locks.programs]
-  const programs = [...small, nfs3Program({ exports, handles, handleNotes, verifier, log })]
+  const handleSaver = new HandleSaver(log)
+  const small = [mountProgram({ exports, handles, handleSaver, mounts: new MountList() }), ...locks.programs]
+  const programs = [...small, nfs3Program({ exports, handles, handleSaver, verifier, log })]
   const replies = keptReplies(options)
   await hostNames.start()
   const callKey = randomBytes(DIGEST_KEY_BYTES)
@@ -144,7 +144,7 @@ export async function startNfs(options: NfsServerOptions): Promise<NfsServer> {
     closing.add(async () => locks.stop())
     // Present values, in addition to totals.
     const counters = Object.defineProperties(rpc.counters, {
-      handlesNotNoted: { enumerable: true, get: () => handleNotes.failures },
+      handlesNotNoted: { enumerable: true, get: () => handleSaver.failures },
       locks: { enumerable: true, get: () => locks.locks.size },
       locksWaiting: { enumerable: true, get: () => locks.locks.waiting },
     })

@@ -55,7 +55,7 @@ export async function mnt(context: MountContext, call: RpcCall): Promise<void> {
   if (target.type !== FileType.directory) return refuse(call, MNT3ERR_NOTDIR)
   context.mounts.add(peer.address, path)
   served.overlay.retain(target)
-  await context.handleNotes.kept(served.overlay)
+  await context.handleSaver.saved(served.overlay)
   const out = call.begin(128)
   out.u32(MNT3_OK)
   out.opaque(context.handles.encode(served.view, target))

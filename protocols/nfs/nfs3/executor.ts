@@ -36,7 +36,7 @@ export function executor(context: Nfs3Context, procedure: Nfs3Procedure): RpcPro
 /** Waits until everything that the reply promises would survive a crash. Undefined if it already does. */
 function kept(call: Nfs3Call): Promise<void> | undefined {
   const changes = changesKept(call)
-  const handles = call.givesHandle ? call.context.handleNotes.kept(call.overlay) : undefined
+  const handles = call.givesHandle ? call.context.handleSaver.saved(call.overlay) : undefined
   return changes === undefined ? handles : handles === undefined ? changes : changes.then(() => handles)
 }
 

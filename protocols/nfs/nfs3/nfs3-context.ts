@@ -1,6 +1,6 @@
 import type { ExportTable } from '../exports/export-table.ts'
 import type { HandleCodec } from '../exports/file-handle.ts'
-import type { HandleNotes } from '../exports/handle-notes.ts'
+import type { HandleSaver } from '../exports/handle-saver.ts'
 import type { Logger } from '../rpc/logger.ts'
 import type { WriteVerifier } from './write-verifier.ts'
 
@@ -8,7 +8,7 @@ import type { WriteVerifier } from './write-verifier.ts'
 export interface Nfs3Context {
   readonly exports: ExportTable
   readonly handles: HandleCodec
-  readonly handleNotes: HandleNotes
+  readonly handleSaver: HandleSaver
   readonly verifier: WriteVerifier
   readonly log: Logger
 }

@@ -5,7 +5,7 @@ import type { Logger } from '../rpc/logger.ts'
  * Ensures that the handles in a reply lead to their objects even after a crash of the server. If they cannot be saved (a full disk, an upper
  * that became read-only), the objects can still be used until a restart; this is logged once, and again with a count when saving works again.
  */
-export class HandleNotes {
+export class HandleSaver {
   readonly #log: Logger
   #failing = 0
   /** The number of replies whose handles were not saved. */
@@ -16,10 +16,10 @@ export class HandleNotes {
   }
 
   /** Resolves when all handles that the overlay must retain are saved, or cannot be. Undefined if they already are; never rejects. */
-  kept(overlay: Overlay): Promise<void> | undefined {
-    const noted = overlay.retained()
-    if (noted === undefined) return
-    return noted.then(
+  saved(overlay: Overlay): Promise<void> | undefined {
+    const saving = overlay.retained()
+    if (saving === undefined) return
+    return saving.then(
       () => this.#works(),
       (error) => this.#failed(error),
     )
