@@ -23,7 +23,7 @@ export async function askForReload(asked: ReloadRequest, { print, printError }: 
     return 1
   }
   if (report.refused !== undefined) {
-    printError(`${report.refused}overlayd: the file has errors, so server ${server.pid} goes on as it was\n`)
+    printError(`${report.refused}overlayd: the file has errors, so server ${server.pid} runs on unchanged\n`)
     return 1
   }
   for (const line of report.applied) print(`applied: ${line}\n`)

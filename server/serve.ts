@@ -117,7 +117,7 @@ async function refuseSecondServer({ configFile, stateDir }: Settings): Promise<v
   if (other === undefined) return
   throw new OptionError(
     '--config',
-    `process ${other.pid} serves this file already; use overlayd reload, or stop it first`,
+    `process ${other.pid} already serves this file; use overlayd reload, or stop it first`,
   )
 }
 

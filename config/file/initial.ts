@@ -9,11 +9,11 @@ export interface InitialChoices {
 
 /** The text of the file that `overlayd init` writes: a working example of a course. */
 export function initialConfig({ webdav, nfs, as }: InitialChoices): string {
-  const owner = as === undefined ? [] : ['# Whom a new upper belongs to.', `owner = "${as}"`]
-  const user = as === undefined ? [] : ['# Everybody acts as this user, as there is no login.', `as = "${as}"`]
+  const owner = as === undefined ? [] : ['# The owner of a new upper.', `owner = "${as}"`]
+  const user = as === undefined ? [] : ['# All clients act as this user, because there is no login.', `as = "${as}"`]
   return `${[
-    '# A course over one directory of material, which stays as it is. Every key: overlayd help config, overlayd.toml(5).',
-    '# Relative paths start at the directory of this file. After a change: overlayd config check overlayd.toml',
+    '# A course over one directory of material, which is never changed. For all keys, see overlayd help config or overlayd.toml(5).',
+    '# Paths are relative to the directory of this file. After a change, run overlayd config check overlayd.toml.',
     '',
     '[layers.material]',
     'path = "material"',
@@ -23,9 +23,9 @@ export function initialConfig({ webdav, nfs, as }: InitialChoices): string {
     '',
     '[views.course]',
     'stack = "course"',
-    '# One upper for everybody. An upper for each user (upper = "per-user") is not in this version yet.',
+    '# One upper for everybody. An upper for each user (upper = "per-user") is not supported yet.',
     'upper = "shared"',
-    'directory = "views/course"   # created at the start',
+    'directory = "views/course"   # created at startup',
     ...owner,
     '',
     '[exports.web]',
@@ -51,4 +51,4 @@ export function initialConfig({ webdav, nfs, as }: InitialChoices): string {
 }
 
 /** The content of a first file in the material, so that there is something to see. */
-export const WELCOME = 'Welcome to the course. This file lies in the material; changes go to the upper of the view.\n'
+export const WELCOME = 'Welcome to the course. This file is in the material; changes go to the upper of the view.\n'

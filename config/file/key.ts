@@ -59,7 +59,7 @@ export interface Named<Of extends Keys> {
 /** The spec of a key, in the form that the pages of the manual print. */
 export function wordOf(name: string, key: Key<unknown>): WordSpec {
   const { type, meaning, default: literal, otherwise, example, later } = key
-  const said = later === undefined ? meaning : `${meaning}\n\n*Not in this version:* ${later}`
+  const said = later === undefined ? meaning : `${meaning}\n\n*Not supported yet:* ${later}`
   return {
     name,
     value: type.shown,

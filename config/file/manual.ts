@@ -29,14 +29,14 @@ const DESCRIPTION: Section = {
   title: 'DESCRIPTION',
   blocks: [
     text(
-      '`overlayd serve --config FILE` serves what this file says. It is written in TOML (toml.io) as UTF-8, 1 MiB at most. `overlayd config check FILE` finds every error in it, `overlayd config print --config FILE` prints the settings in force.',
+      '`overlayd serve --config FILE` serves the views of this file. The file is TOML (toml.io) in UTF-8, up to 1 MiB. `overlayd config check FILE` reports all its errors, and `overlayd config print --config FILE` prints the settings in force.',
       'Unknown keys are errors. Editors that support JSON Schema can complete and check the file with `deploy/overlayd.schema.json`.',
     ),
     text(
       'A *layer* is a named directory tree that is only read. A *stack* is an ordered list of layers. A *view* is a stack and an upper, which takes the changes; its table is the *template* for views. An *export* says which clients reach a view, by which door (protocol), and as which user.',
     ),
     text(
-      `Relative paths start at the directory of the file. ${variable('NAME')} in a text is replaced by the environment variable *NAME*, which must be set; ${variable('NAME:-TEXT')} is replaced by *TEXT* if *NAME* is unset or empty. A second dollar sign before it, as in \`$\${NAME}\`, leaves it as it is. A number or truth value may be written as a text with a variable in it: \`lock_grace = "\${GRACE:-45}"\`.`,
+      `Paths are relative to the directory of the file. ${variable('NAME')} in a text is replaced by the environment variable *NAME*, which must be set; ${variable('NAME:-TEXT')} is replaced by *TEXT* if *NAME* is unset or empty. A second dollar sign, as in \`$\${NAME}\`, prevents the replacement. A number or boolean may be written as a text with a variable: \`lock_grace = "\${GRACE:-45}"\`.`,
     ),
   ],
 }

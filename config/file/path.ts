@@ -10,6 +10,7 @@ export function absolutePath(text: string, directory: string): string {
   const base = directory === '/' ? '' : directory
   const path = text.startsWith('/') ? text : relative === '' ? directory : `${base}/${relative}`
   const trimmed = path.replace(/(?<=.)\/+$/, '')
-  if (Buffer.byteLength(trimmed) > LONGEST) throw new OptionError('path', `a path has at most ${LONGEST} bytes`)
+  if (Buffer.byteLength(trimmed) > LONGEST)
+    throw new OptionError('path', `a path can have at most ${LONGEST} bytes; use a shorter one`)
   return trimmed
 }

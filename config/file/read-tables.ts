@@ -72,7 +72,10 @@ class TableReader {
     const found: Named<Of>[] = []
     for (const [name, entry] of node?.entries ?? []) {
       if (entry.node.kind !== 'table' && Object.hasOwn(table.keys, name)) {
-        this.#problems.add(entry.at, `${quoted(name)} needs a name above it: [${table.name}.NAME]`)
+        this.#problems.add(
+          entry.at,
+          `${quoted(name)} must be in a table with a name; write it below [${table.name}.NAME]`,
+        )
         continue
       }
       const path = `${table.name}.${keyText(name)}`
@@ -85,7 +88,7 @@ class TableReader {
   /** Returns the node if it is a table; otherwise reports a problem and returns undefined. */
   #table(path: string, node: FileNode): TableNode | undefined {
     if (node.kind === 'table') return node
-    const mend = node.kind === 'list' && /^\w+$/.test(path) ? `; give each a name: [${path}.NAME]` : ''
+    const mend = node.kind === 'list' && /^\w+$/.test(path) ? `; write each as [${path}.NAME]` : ''
     this.#problems.add(node.at, `${quoted(path)} must be a table${mend}`)
     return undefined
   }
@@ -96,7 +99,7 @@ class TableReader {
       const key = Object.hasOwn(table.keys, name) ? table.keys[name] : undefined
       if (key === undefined) this.#problems.add(at, unknownKey(name, table))
       else if (key.later !== undefined)
-        this.#problems.add(at, `${quoted(`${path}.${name}`)} is not in this version: ${key.later} Remove it.`)
+        this.#problems.add(at, `${quoted(`${path}.${name}`)} is not supported by this version; remove it. ${key.later}`)
       else values[name] = this.#value(key, { path: `${path}.${name}`, at, node: value })
     }
     for (const [name, key] of Object.entries(table.keys)) {
@@ -149,7 +152,7 @@ function unknownKey(name: string, table: Table): string {
 function placeOf(name: string, wrong: Table | undefined): string {
   const places = TABLES.filter((table) => table !== wrong && Object.hasOwn(table.keys, name))
   if (places.length > 0) return `it belongs in ${places.map(headerOf).join(' or ')}`
-  if (wrong !== undefined) return `${headerOf(wrong)} knows ${Object.keys(wrong.keys).join(', ')}`
+  if (wrong !== undefined) return `the keys of ${headerOf(wrong)} are ${Object.keys(wrong.keys).join(', ')}`
   return `the tables are ${TABLES.map(headerOf).join(', ')}`
 }
 
@@ -173,5 +176,9 @@ export function keyOfOption(option: string): string | undefined {
 
 /** Replaces the command-line options in a message by the corresponding keys. */
 export function inFileWords(message: string): string {
-  return message.replace(/--[a-z][a-z-]*/g, (option) => KEY_OF_OPTION.get(option) ?? option)
+  return message.replace(/(--[a-z][a-z-]*)( off\b)?/g, (all, option: string, off?: string) => {
+    const key = KEY_OF_OPTION.get(option)
+    if (key === undefined) return all
+    return off === undefined ? key : `${key} = "off"`
+  })
 }

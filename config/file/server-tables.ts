@@ -28,7 +28,7 @@ export const SERVER = {
       type: PATH,
       option: '--state-dir',
       meaning:
-        'Where the server keeps its own files. Created if missing, accessible only to the user that runs the server.',
+        'The directory in which the server keeps its own files. It is created if missing, and only the user that runs the server can access it.',
       otherwise: '`/var/lib/overlayd` for root, else `$XDG_STATE_HOME/overlayd` or `~/.local/state/overlayd`',
       example: '"state"',
     },
@@ -44,13 +44,13 @@ export const SERVER = {
 export const LOG = {
   name: 'log',
   named: false,
-  meaning: 'What is logged.',
+  meaning: 'The log.',
   keys: {
     level: {
       type: choiceType(LOG_LEVELS),
       option: '--log-level',
       meaning:
-        'The least important messages to log. Each level includes those before it. The log is JSON, one object a line, on standard error.',
+        'The log level. Each level includes those before it. The log is JSON, one object a line, on standard error.',
       default: '"warn"',
     },
   },
@@ -81,7 +81,7 @@ export const WEBDAV = {
       type: choiceType(LOCK_POLICIES),
       option: '--locks',
       meaning:
-        'Who must respect WebDAV locks. `"advisory"`: other WebDAV clients. `"mandatory"`: NFS clients too; their changes of locked objects then fail with *Permission denied*.',
+        'Which clients must respect WebDAV locks. `"advisory"`: other WebDAV clients. `"mandatory"`: NFS clients too; their changes of locked objects then fail with *Permission denied*.',
       default: '"advisory"',
     },
     symlinks: {
@@ -101,7 +101,7 @@ export const WEBDAV = {
       type: SWITCH,
       option: '--insecure-no-auth',
       meaning:
-        'Allows WebDAV to listen beyond loopback without a login. Everyone who can reach the port may do whatever the user of the export may.',
+        'Allows WebDAV to listen beyond loopback without a login. All clients that can reach the port may do whatever the user of the export may.',
       default: 'false',
     },
     public_urls: {

@@ -40,7 +40,7 @@ function substitute(
     const [, name = '', fallback] = /^([^:]*)(?::-(.*))?$/s.exec(inside) ?? []
     if (end === '' || !NAME.test(name)) {
       complain(
-        `${JSON.stringify(whole)} names no variable; write \${NAME} or \${NAME:-default}, or $\${ for a plain \${`,
+        `${JSON.stringify(whole)} is not a variable; write \${NAME} or \${NAME:-default}, or $\${ for a plain \${`,
       )
       return ''
     }

@@ -28,7 +28,7 @@ export interface ScalarNode {
   readonly at: number
   /** A date is represented by its text, and an integer by a bigint if it is too large for a number. */
   readonly value: string | number | bigint | boolean
-  readonly type: 'text' | 'whole number' | 'number' | 'truth value' | 'date'
+  readonly type: 'text' | 'whole number' | 'number' | 'boolean' | 'date'
   /** The environment variables that were replaced in the text. */
   readonly variables: readonly string[]
   /** Whether it contains an unset variable, which has been reported. */
@@ -107,6 +107,6 @@ function nodeOf(value: unknown, mark: Mark, depth: number): Node {
 
 function typeOf(value: ScalarNode['value']): ScalarNode['type'] {
   if (typeof value === 'string') return 'text'
-  if (typeof value === 'boolean') return 'truth value'
+  if (typeof value === 'boolean') return 'boolean'
   return typeof value === 'bigint' ? 'whole number' : 'number'
 }

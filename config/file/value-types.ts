@@ -100,7 +100,7 @@ export function listType<Value>(item: ValueType<Value>, least = 0): ValueType<re
     wanted: least === 0 ? 'a list' : 'a list with at least one value',
     json: { type: 'array', items: item.json, ...(least > 0 && { minItems: least }) },
     read(node, complain, context) {
-      if (node.kind !== 'list') return refuse(type, node, complain, 'write [ ] around it')
+      if (node.kind !== 'list') return refuse(type, node, complain, 'write it in [ ]')
       if (node.items.length < least) return refuse(type, node, complain)
       const sound = node.items.filter((each) => each.kind !== 'scalar' || !each.broken)
       const values = sound.map((each) => item.read(each, complain, context))

@@ -68,7 +68,8 @@ export const STACKS = {
     data_layers: {
       type: listType(TEXT),
       option: '-o datadir+',
-      meaning: 'The names of data-only layers below all others. They contain only the data of metadata-only files.',
+      meaning:
+        'The names of data-only layers, which are below all others and contain only the data of metadata-only files.',
       default: '[]',
     },
     lower_whiteouts: mountKey('lower_whiteouts', ['auto', 'files']),
@@ -78,7 +79,7 @@ export const STACKS = {
     userxattr: {
       type: SWITCH,
       option: '-o userxattr',
-      meaning: "Whether the overlay's attributes are kept as `user.overlay.*` instead of `trusted.overlay.*`.",
+      meaning: "Whether the overlay's attributes are stored as `user.overlay.*` instead of `trusted.overlay.*`.",
       otherwise: '`true` unless root runs the server',
     },
     xino: mountKey('xino', ['on', 'auto', 'off']),
@@ -95,13 +96,13 @@ export const VIEWS = {
     upper: {
       type: choiceType(UPPERS),
       meaning:
-        'Where changes go. `"none"`: nowhere, the view is read-only. `"shared"`: to one upper for everybody.\n\n`"per-user"`, `"per-machine"` and `"ephemeral"` will give each user, each machine or each session an upper of its own. This version cannot serve them yet and refuses them.',
+        'Where changes go. `"none"`: nowhere; the view is read-only. `"shared"`: to one upper for all clients.\n\n`"per-user"`, `"per-machine"` and `"ephemeral"` will give each user, machine or session its own upper. This version does not support them yet and refuses them.',
       default: '"none"',
     },
     directory: {
       type: PATH,
       meaning:
-        'The directory for a shared upper: `DIRECTORY/upper` takes every change, `DIRECTORY/work` is for the server alone. Missing directories are created at startup; the upper gets the mode and owner of the root of the topmost layer. Must not be inside a layer.',
+        'The directory for a shared upper: `DIRECTORY/upper` takes every change, and `DIRECTORY/work` is only for the server. Missing directories are created at startup; the upper gets the mode and owner of the root of the topmost layer. The directory must not be inside a layer.',
       example: '"/srv/views/course"',
     },
     upperdir: {
@@ -117,14 +118,14 @@ export const VIEWS = {
     owner: {
       type: IDENTITY,
       meaning:
-        'The owner of the root of an upper that is created in `directory`. An existing upper stays as it is. Only root can set another user.',
+        'The owner of the root of an upper that is created in `directory`. An existing upper is not changed. Only root can set another user.',
       otherwise: 'the owner of the root of the topmost layer',
       example: '"1000:1000"',
     },
     read_only: {
       type: SWITCH,
       option: '-o ro',
-      meaning: 'Whether the upper is served as the topmost layer and nothing is written.',
+      meaning: 'Whether the upper is only read, as the topmost layer.',
       default: 'false',
     },
     index: mountKey('index', ['on', 'off']),
@@ -134,12 +135,12 @@ export const VIEWS = {
     quota: {
       type: textType('"SIZE"', 'a size', (text) => text),
       meaning: 'The maximum size of an upper.',
-      later: 'quotas are not enforced yet. Give the directory its own file system or project quota.',
+      later: 'Quotas are not enforced yet. Give the directory its own file system or project quota.',
     },
     idle: {
       type: textType('"TIME"', 'a time', (text) => text),
       meaning: 'How long a view stays open without requests.',
-      later: 'all views stay open while the server runs.',
+      later: 'All views stay open while the server runs.',
     },
   },
 } as const satisfies Table
@@ -148,7 +149,7 @@ export const EXPORTS = {
   name: 'exports',
   named: true,
   meaning:
-    'An export says which clients reach a view, by which door (protocol), and as which user. *NAME* is used only in messages. A file without exports serves every view by both doors, as the command line does: over NFS to this machine, and over WebDAV to everyone who can reach the listener. If there is an export, only exported views are served.',
+    'An export says which clients reach a view, by which door (protocol), and as which user. *NAME* is used only in messages. A file without exports serves every view by both doors, as the command line does: over NFS to this machine, and over WebDAV to all clients that can reach the listener. If there is an export, only exported views are served.',
   keys: {
     view: { type: TEXT, meaning: 'The name of the view.', example: '"course"', required: true },
     door: {
@@ -163,7 +164,7 @@ export const EXPORTS = {
       ),
       option: '--export',
       meaning:
-        'Who may mount over NFS, in the syntax of exports(5): see [EXPORTS](cli.md#exports). The most specific match wins; the clients of several exports of a view count together. It is refused for `door = "webdav"`, where `webdav.listen` defines who can reach WebDAV.',
+        'Who may mount over NFS, in the syntax of exports(5): see [EXPORTS](cli.md#exports). The most specific match wins; the clients of several exports of a view count together. Not allowed with `door = "webdav"`: `webdav.listen` defines who can reach WebDAV.',
       otherwise:
         '`["127.0.0.1(rw,root_squash,secure,sync)"]` when root runs the server, else `["127.0.0.1(rw,root_squash,insecure,sync)"]`',
       example: '["192.168.1.0/24(rw)", "*(ro,all_squash)"]',
@@ -171,7 +172,7 @@ export const EXPORTS = {
     as: {
       type: IDENTITY,
       meaning:
-        'The user and group that everybody acts as. Over WebDAV it overrides `webdav.as`; over NFS it is the same as `all_squash,anonuid=UID,anongid=GID` for all clients of the export without such options.',
+        'The user and group that all clients act as. Over WebDAV it overrides `webdav.as`; over NFS it is the same as `all_squash,anonuid=UID,anongid=GID` for all clients of the export without such options.',
       otherwise: 'over NFS the user that the client names',
       example: '"1000:1000"',
     },

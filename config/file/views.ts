@@ -93,7 +93,10 @@ class ViewMaker {
       for (const name of list?.value ?? []) {
         this.#find('layers', this.#layers, { ...(list as Given<unknown>), value: name })
         if (seen.has(name))
-          this.#problems.add(list!.valueAt, `the layer ${JSON.stringify(name)} is twice in this stack; remove one`)
+          this.#problems.add(
+            list!.valueAt,
+            `the layer ${JSON.stringify(name)} is listed twice in this stack; remove one`,
+          )
         seen.add(name)
       }
     }
@@ -104,14 +107,14 @@ class ViewMaker {
     if (door?.value === 'webdav' && clients !== undefined) {
       this.#problems.add(
         clients.at,
-        `\`exports.${name}.clients\` is for NFS; webdav.listen says who reaches WebDAV. Remove it.`,
+        `\`exports.${name}.clients\` applies to NFS only; remove it. webdav.listen defines who can reach WebDAV.`,
       )
     }
     const first = this.#exports.get(view?.value ?? '')?.find((other) => other.values.door?.value === 'webdav')
     if (door?.value === 'webdav' && view !== undefined && first !== undefined && first.name !== name) {
       this.#problems.add(
         at,
-        `the view ${JSON.stringify(view.value)} is exported over WebDAV by [exports.${first.name}] already; remove one`,
+        `the view ${JSON.stringify(view.value)} is already exported over WebDAV by [exports.${first.name}]; remove one of them`,
       )
     }
     for (const text of door?.value === 'nfs' ? (clients?.value ?? []) : []) {
@@ -130,7 +133,7 @@ class ViewMaker {
     if (mount === undefined) return undefined
     const exports = this.#exports.get(name) ?? []
     if (exports.length === 0 && this.#file.exports.length > 0)
-      this.#problems.add(at, `no export leads to this view; add [exports.NAME] with view = "${name}"`)
+      this.#problems.add(at, `no export names this view; add [exports.NAME] with view = "${name}"`)
     return {
       at,
       paths,
@@ -170,17 +173,24 @@ class ViewMaker {
         ([, given]) => given?.value,
       )
       for (const [key, given] of useless)
-        complain(given!.at, `\`views.${name}.${key}\` has no use without an upper; remove it, or use upper = "shared"`)
+        complain(
+          given!.at,
+          `\`views.${name}.${key}\` has no effect without an upper; remove it, or use upper = "shared"`,
+        )
       return useless.length > 0 ? undefined : {}
     }
     if (directory !== undefined) {
-      for (const given of [upperdir, workdir])
-        if (given !== undefined) return complain(given.at, 'does not go with `directory`; remove one of them')
+      for (const [key, given] of Object.entries({ upperdir, workdir }))
+        if (given !== undefined)
+          return complain(
+            given.at,
+            `\`views.${name}.${key}\` cannot be combined with \`directory\`; remove one of them`,
+          )
       const make = { owner: owner?.value }
       return { upperdir: `${directory.value}/upper`, workdir: `${directory.value}/work`, at: directory.valueAt, make }
     }
     if (owner !== undefined)
-      complain(owner.at, `\`views.${name}.owner\` is for an upper that is made in \`directory\`; remove it`)
+      complain(owner.at, `\`views.${name}.owner\` applies only to an upper that is created in \`directory\`; remove it`)
     if (upperdir !== undefined && workdir !== undefined)
       return { upperdir: upperdir.value, workdir: workdir.value, at: upperdir.valueAt }
     const missing = upperdir !== undefined ? 'workdir' : workdir !== undefined ? 'upperdir' : 'directory'
@@ -239,7 +249,7 @@ class ViewMaker {
         if (other !== undefined)
           this.#problems.add(
             paths.get(path) ?? at,
-            `the views "${other}" and "${settings.name}" cannot share ${path}; give each a directory of its own`,
+            `the views "${other}" and "${settings.name}" cannot share ${path}; give each its own directory`,
           )
         owners.set(path, settings.name)
       }

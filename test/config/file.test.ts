@@ -236,17 +236,17 @@ clients = ["*"]
       '10:8: `layers."..".path`: "": a path cannot be empty; use "." for the directory of this file',
       '12:1: unknown key `lowerdirs`; did you mean `layers`?',
       '13:10: there is no layer "relese"; did you mean release?',
-      '13:10: the layer "release" is twice in this stack; remove one',
+      '13:10: the layer "release" is listed twice in this stack; remove one',
       '13:32: `stacks.course.layers` must be a name, not 5',
       '14:1: unknown key `index`; it belongs in [views.NAME]',
       '15:12: `stacks.course.metacopy` must be "on" or "off", not "yes"',
       '16:14: `stacks.course.revalidate` must be "never", "always" or a whole number of seconds from 1 to 86400',
       '18:9: there is no stack "curse"; did you mean course?',
       '19:9: `views.course.upper`: this version cannot serve "per-user" yet; use "shared" or "none"',
-      '20:1: `views.course.quota` is not in this version: quotas are not enforced yet. Give the directory its own file system or project quota. Remove it.',
-      '21:1: `views.course.idle` is not in this version: all views stay open while the server runs. Remove it.',
+      '20:1: `views.course.quota` is not supported by this version; remove it. Quotas are not enforced yet. Give the directory its own file system or project quota.',
+      '21:1: `views.course.idle` is not supported by this version; remove it. All views stay open while the server runs.',
       '22:8: `views.b.workdir` is missing; add workdir = "PATH"',
-      '28:1: `views.c.owner` has no use without an upper; remove it, or use upper = "shared"',
+      '28:1: `views.c.owner` has no effect without an upper; remove it, or use upper = "shared"',
       '30:6: `webdav.as`: "foo" is neither UID:GID nor root; use two numbers, for example 1000:1000',
       '31:9: `webdav.locks` must be "advisory" or "mandatory", not "mandatry"; did you mean "mandatory"?',
       '32:18: `webdav.depth_infinity` must be true or false, not 1',
@@ -255,7 +255,7 @@ clients = ["*"]
       '37:8: there is no view "d"; did you mean b?',
       '38:8: `exports.x.door` must be "nfs" or "webdav", not "ftp"',
       "42:11: `exports.y.clients`: 'nonsense' is no client",
-      '46:1: `exports.z.clients` is for NFS; webdav.listen says who reaches WebDAV. Remove it.',
+      '46:1: `exports.z.clients` applies to NFS only; remove it. webdav.listen defines who can reach WebDAV.',
     ],
   )
 })
@@ -265,26 +265,26 @@ t.test('what does not go together is refused by the words of the file', async (t
     errors(`${COURSE}[webdav]\nlisten = "0.0.0.0:80"\n[nfs]\nlisten = "off"\nrpcbind = true\nportmap = true\n`),
     [
       '9:1: `webdav.listen`: 0.0.0.0 can be reached from other machines, and there is no login; use 127.0.0.1, or add webdav.insecure_no_auth',
-      '12:1: `nfs.rpcbind`: requires NFS; remove it, or remove nfs.listen off',
-      '13:1: `nfs.portmap`: requires NFS; remove it, or remove nfs.listen off',
+      '12:1: `nfs.rpcbind`: requires NFS; remove it, or remove nfs.listen = "off"',
+      '13:1: `nfs.portmap`: requires NFS; remove it, or remove nfs.listen = "off"',
       '13:1: `nfs.portmap`: cannot be combined with nfs.rpcbind; remove one of them',
     ],
   )
   t.strictSame(errors(''), ['1:1: there is no view to serve; add [views.NAME] with a stack'])
   t.match(
     errors(`${COURSE}[exports.x]\nview = "course"\ndoor = "webdav"\n[exports.y]\nview = "course"\ndoor = "webdav"\n`),
-    [/^11:10: the view "course" is exported over WebDAV by \[exports\.x\] already; remove one$/],
+    [/^11:10: the view "course" is already exported over WebDAV by \[exports\.x\]; remove one of them$/],
   )
   t.match(errors(`${COURSE}[views.b]\nstack = "course"\n[exports.x]\nview = "b"\ndoor = "nfs"\n`), [
-    /^6:8: no export leads to this view; add \[exports\.NAME\] with view = "course"$/,
+    /^6:8: no export names this view; add \[exports\.NAME\] with view = "course"$/,
   ])
   const twice = 'upper = "shared"\nstack = "course"\ndirectory = "d"\n'
   t.match(errors(`${COURSE}[views.b]\n${twice}[views.c]\n${twice}`), [
-    /^15:13: the views "b" and "c" cannot share \/etc\/o\/d\/upper; give each a directory of its own$/,
+    /^15:13: the views "b" and "c" cannot share \/etc\/o\/d\/upper; give each its own directory$/,
     /^15:13: the views "b" and "c" cannot share \/etc\/o\/d\/work/,
   ])
   t.match(errors(`${COURSE}upper = "shared"\ndirectory = "d"\nupperdir = "u"\n`), [
-    /^10:1: does not go with `directory`/,
+    /^10:1: `views\.course\.upperdir` cannot be combined with `directory`/,
   ])
   t.match(errors(COURSE.replace('[views', 'metacopy = "on"\nredirect_dir = "nofollow"\n[views')), [
     /^6:1: metacopy: cannot be combined with redirect_dir = "nofollow"; use redirect_dir = "on"$/,
@@ -316,8 +316,8 @@ depth_infinity = "\${FLAG:-false}"
   t.match(printValues(values), /^path = "\/srv\/release\/x" +# c\.toml:3 \(RELEASE, EMPTY\)$/m)
   t.strictSame(errors(`${COURSE}[server]\nstate_dir = "a\${NOPE}"\nready_file = "\${1x}\${y"\n`), [
     `9:13: the environment variable NOPE is not set; set it, or write \${NOPE:-default}`,
-    `10:14: "\${1x}" names no variable; write \${NAME} or \${NAME:-default}, or $\${ for a plain \${`,
-    `10:14: "\${y" names no variable; write \${NAME} or \${NAME:-default}, or $\${ for a plain \${`,
+    `10:14: "\${1x}" is not a variable; write \${NAME} or \${NAME:-default}, or $\${ for a plain \${`,
+    `10:14: "\${y" is not a variable; write \${NAME} or \${NAME:-default}, or $\${ for a plain \${`,
   ])
   t.match(errors(`${COURSE}[nfs]\nlock_grace = "30"\n`), [/must be a whole number/], 'a text alone is no number')
 })

@@ -181,7 +181,7 @@ t.test('two servers do not serve one file, and a wrong port is told by the words
   const server = await start(t, ['serve', '--config', file])
   const second = await run(['serve', '--config', file])
   t.equal(second.status, 2)
-  t.match(second.stderr, /process \d+ serves this file already; use overlayd reload/)
+  t.match(second.stderr, /process \d+ already serves this file; use overlayd reload/)
   const port = new URL(server.webdavUrl as string).port
   const other = course(t, COURSE + SERVER.replace('"127.0.0.1:0"', `"127.0.0.1:${port}"`))
   const busy = await run(['serve', '--config', other.file])

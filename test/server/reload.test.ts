@@ -62,7 +62,7 @@ t.test(
       refused.stderr,
       /o\.toml:7:10: there is no layer "too"; did you mean two\?\n\S+o\.toml:\d+:9: `log\.level` must be/,
     )
-    t.match(refused.stderr, /the file has errors, so server \d+ goes on as it was\n$/)
+    t.match(refused.stderr, /the file has errors, so server \d+ runs on unchanged\n$/)
     t.equal(await get('version'), '1', 'nothing has changed')
 
     const changed = TEXT.replace('layers = ["one"]', 'layers = ["two", "one"]')
