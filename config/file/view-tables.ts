@@ -42,7 +42,7 @@ const REVALIDATE: ValueType<string | number> = {
 export const LAYERS = {
   name: 'layers',
   named: true,
-  meaning: 'A layer is a directory tree that is only read. Stacks name it.',
+  meaning: 'A layer is a directory tree that is only read. Stacks refer to it by its name.',
   keys: {
     path: {
       type: PATH,

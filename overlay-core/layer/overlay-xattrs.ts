@@ -37,7 +37,7 @@ export class XattrNames {
   }
 
   /** The stored attribute name of protocol data. */
-  note(slot: string): string {
+  protocolData(slot: string): string {
     return `${this.prefix}overlayd.${slot}`
   }
 

@@ -10,7 +10,7 @@ import { changeXattr } from './xattr.ts'
 /** @see Overlay.getNote */
 export async function getProtocolData(sb: SuperBlock, inode: OvlInode, slot: string): Promise<Uint8Array | undefined> {
   return await withPlace(sb, inode, async (fd, at) => {
-    const value = await sb.xattrStore.get(fd, at, sb.overlayXattrs.note(slot))
+    const value = await sb.xattrStore.get(fd, at, sb.overlayXattrs.protocolData(slot))
     return value && isMarker(value) ? await sb.protocolData?.read(inode.upper?.ino, slot, value) : value
   })
 }
@@ -29,7 +29,7 @@ export async function setProtocolData(
   if (cred.uid !== attr.uid) need(cred, attr, WRITE, 'setNote')
   if (value === undefined && (await getProtocolData(sb, inode, slot)) === undefined) return
   await changeXattr(sb, inode, async (fd, at) => {
-    const name = sb.overlayXattrs.note(slot)
+    const name = sb.overlayXattrs.protocolData(slot)
     const { ino } = inode.real
     if (value === undefined) {
       await sb.xattrStore.remove(fd, at, name)
@@ -52,7 +52,7 @@ export async function putProtocolData(
   slot: string,
   value: Uint8Array,
 ): Promise<Uint8Array> {
-  const name = sb.overlayXattrs.note(slot)
+  const name = sb.overlayXattrs.protocolData(slot)
   if (value.length <= INLINE_DATA_BYTES && value[0] !== 0) {
     try {
       await sb.xattrStore.set(place.fd, place.name, name, value)

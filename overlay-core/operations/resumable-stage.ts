@@ -9,10 +9,10 @@ import { closeLater, closeSync, openAt } from '../sys/open.ts'
 import { startFile } from '../sys/staged-file.ts'
 import { statxFd } from '../sys/stat.ts'
 
-/** The directory in the workdir with the staged files that outlive the process, and a note for each. The kernel's overlay ignores it. */
+/** The directory in the workdir with the staged files that outlive the process, each with its record file. The kernel's overlay ignores it. */
 export const RESUMABLE_DIRECTORY = 'uploads'
-const NOTE_SUFFIX = '.about'
-const MOST_NOTE_BYTES = 64 * 1024
+const RECORD_SUFFIX = '.about'
+const MOST_RECORD_BYTES = 64 * 1024
 const NOTHING = new Uint8Array()
 
 /** A resumable staged file, open for reading and writing. */
@@ -24,37 +24,37 @@ export interface ResumableFile {
   readonly mtimeSec: number
 }
 
-/** Creates an empty resumable file, after its note. @throws EINVAL the id is invalid · EEXIST */
+/** Creates an empty resumable file, after its record file. @throws EINVAL the id is invalid · EEXIST */
 export async function makeResumable(
   sb: SuperBlock,
   { id, about }: ResumableOptions,
   mode: number,
   owner: { readonly uid: number; readonly gid: number } | undefined,
 ): Promise<number> {
-  if (!/^[0-9a-z-]{1,64}$/.test(id) || about.length > MOST_NOTE_BYTES) throw new OverlayError('EINVAL', 'stage')
+  if (!/^[0-9a-z-]{1,64}$/.test(id) || about.length > MOST_RECORD_BYTES) throw new OverlayError('EINVAL', 'stage')
   const made = await within(sb, true, async (dirFd) => {
-    const note = await openAt(dirFd, id + NOTE_SUFFIX, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0o600)
+    const record = await openAt(dirFd, id + RECORD_SUFFIX, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0o600)
     try {
-      await pwrite(note, about, 0)
+      await pwrite(record, about, 0)
       return (await startFile(dirFd, id, mode, owner, NOTHING)).fd
     } catch (error) {
-      await bestEffort(() => unlinkAt(dirFd, id + NOTE_SUFFIX))
+      await bestEffort(() => unlinkAt(dirFd, id + RECORD_SUFFIX))
       throw error
     } finally {
-      closeLater(note)
+      closeLater(record)
     }
   })
   return made as number
 }
 
-/** Opens all resumable files. A file without a note and a note without a file are removed. */
+/** Opens all resumable files. A file without its record file is removed, and so is a record file without its file. */
 export async function openResumables(sb: SuperBlock): Promise<ResumableFile[]> {
   const found = await within(sb, false, async (dirFd) => {
     const names = new Set((await readdirFd(dirFd)).map(({ name }) => name))
     const files: ResumableFile[] = []
     for (const name of names) {
-      const id = name.endsWith(NOTE_SUFFIX) ? name.slice(0, -NOTE_SUFFIX.length) : name
-      const whole = names.has(id) && names.has(id + NOTE_SUFFIX)
+      const id = name.endsWith(RECORD_SUFFIX) ? name.slice(0, -RECORD_SUFFIX.length) : name
+      const whole = names.has(id) && names.has(id + RECORD_SUFFIX)
       if (!whole) await bestEffort(() => unlinkAt(dirFd, name))
       else if (id === name) files.push(await openOne(dirFd, id))
     }
@@ -67,28 +67,28 @@ export async function openResumables(sb: SuperBlock): Promise<ResumableFile[]> {
 export async function adoptResumable(sb: SuperBlock, id: string, temp: Name): Promise<void> {
   await within(sb, false, async (dirFd) => {
     await renameAt(dirFd, id, await sb.descriptors.of(sb.work as Real), temp)
-    await bestEffort(() => unlinkAt(dirFd, id + NOTE_SUFFIX))
+    await bestEffort(() => unlinkAt(dirFd, id + RECORD_SUFFIX))
   })
 }
 
 /** Removes a resumable file. */
 export async function dropResumable(sb: SuperBlock, id: string): Promise<void> {
   await within(sb, false, async (dirFd) => {
-    await bestEffort(() => unlinkAt(dirFd, id + NOTE_SUFFIX))
+    await bestEffort(() => unlinkAt(dirFd, id + RECORD_SUFFIX))
     await bestEffort(() => unlinkAt(dirFd, id))
   })
 }
 
 async function openOne(dirFd: number, id: string): Promise<ResumableFile> {
-  const note = await openAt(dirFd, id + NOTE_SUFFIX, O_RDONLY | O_NOFOLLOW)
+  const record = await openAt(dirFd, id + RECORD_SUFFIX, O_RDONLY | O_NOFOLLOW)
   try {
-    const about = Buffer.alloc(Math.min(statxFd(note).size, MOST_NOTE_BYTES))
-    const length = await pread(note, about, 0, about.length, 0)
+    const about = Buffer.alloc(Math.min(statxFd(record).size, MOST_RECORD_BYTES))
+    const length = await pread(record, about, 0, about.length, 0)
     const fd = await openAt(dirFd, id, O_RDWR | O_NOFOLLOW)
     const { size, mtime } = statxFd(fd)
     return { id, about: about.subarray(0, length), fd, sizeBytes: size, mtimeSec: mtime.sec }
   } finally {
-    closeSync(note)
+    closeSync(record)
   }
 }
 

@@ -336,8 +336,8 @@ async function copyAttributes(
     const slot = sb.overlayXattrs.slotOf(attr)
     if (slot === undefined || !isMarker(value)) await carryAttribute(sb, to, attr, value)
     else {
-      const note = await sb.protocolData?.read(from.upper?.ino, slot, value)
-      if (note) await putProtocolData(sb, to, slot, note)
+      const data = await sb.protocolData?.read(from.upper?.ino, slot, value)
+      if (data) await putProtocolData(sb, to, slot, data)
     }
   }
   return copied

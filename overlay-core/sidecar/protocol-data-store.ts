@@ -78,11 +78,11 @@ export class ProtocolDataStore {
       if (
         ino === undefined ||
         slot === undefined ||
-        (await this.#isOrphan(storeFd, name, attributes, xattrs.note(slot)))
+        (await this.#isOrphan(storeFd, name, attributes, xattrs.protocolData(slot)))
       ) {
         await bestEffort(() => unlinkAt(storeFd, name))
       } else {
-        this.#note(Number.parseInt(ino, 36), name)
+        this.#remember(Number.parseInt(ino, 36), name)
       }
     }
   }
@@ -119,7 +119,7 @@ export class ProtocolDataStore {
       if (!this.#volatile) await fsync(fd)
       const file = fileName(ino, slot, id)
       await renameAt(storeFd, temp, storeFd, file)
-      this.#note(ino, file)
+      this.#remember(ino, file)
     } catch (error) {
       await bestEffort(() => unlinkAt(storeFd, temp))
       throw error
@@ -159,7 +159,7 @@ export class ProtocolDataStore {
     if (dir !== undefined) await bestEffort(async () => unlinkAt(await this.#descriptors.of(dir), file))
   }
 
-  #note(ino: number, file: string): void {
+  #remember(ino: number, file: string): void {
     const files = this.#files.get(ino)
     if (files === undefined) this.#files.set(ino, new Set([file]))
     else files.add(file)
