@@ -46,7 +46,7 @@ const refused: Record<string, (overlay: Overlay) => unknown> = {
   },
 }
 
-t.test('what a guard holds cannot be changed, and can be read', async (t) => {
+t.test('objects protected by a guard can be read but not changed', async (t) => {
   await withOverlay(t, [{ 'd/held/f': 'F', free: 'free', 'e/': '' }], async ({ overlay, upper }) => {
     const guarded = guardChanges(overlay, holding(HELD))
     for (const [what, change] of Object.entries(refused)) t.equal(await errnoOf(() => change(guarded)), 'EACCES', what)
@@ -59,7 +59,7 @@ t.test('what a guard holds cannot be changed, and can be read', async (t) => {
   })
 })
 
-t.test('all else can be changed, and everything when nothing is held', async (t) => {
+t.test('unprotected objects can be changed, and all objects if nothing is protected', async (t) => {
   await withOverlay(t, [{ 'd/held/f': 'F', free: 'free', 'e/': '' }], async ({ overlay, upper }) => {
     const guarded = guardChanges(overlay, holding(HELD))
     await guarded.write(ROOT, await at(guarded, 'free'), DATA, 0, 'unstable')
@@ -71,7 +71,7 @@ t.test('all else can be changed, and everything when nothing is held', async (t)
   })
 })
 
-t.test('a hard link is held by any of its names, and an object moved meanwhile by its new one', async (t) => {
+t.test('a hard link is protected by any of its names, and a moved object by its new name', async (t) => {
   await withOverlay(t, [{ 'd/a': 'A', 'e/b': '= d/a', c: 'C' }], async ({ overlay }) => {
     const guarded = guardChanges(overlay, holding('d'))
     await at(guarded, 'd/a')

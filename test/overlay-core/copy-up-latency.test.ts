@@ -6,7 +6,7 @@ import { copyUpLarge, makeWorld, work } from '../bench/copy-up-latency/load.ts'
 
 const LARGE_BYTES = 256 * 1024 ** 2
 
-t.test('operations of all kinds begin and end while a large file is copied up', async (t) => {
+t.test('operations of all kinds complete while a large file is copied up', async (t) => {
   const dir = mkdtempSync(join(tmpdir(), 'overlayd-latency-'))
   t.teardown(() => rmSync(dir, { recursive: true, force: true }))
   const world = await makeWorld(dir, { largeBytes: LARGE_BYTES, clients: 4, copies: 50 })

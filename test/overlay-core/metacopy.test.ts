@@ -21,7 +21,7 @@ function inKernel(fixture: Fixture, script: string, lowers = fixture.lowers.join
   }
 }
 
-t.test('a change of attributes leaves the data below, the first write brings it up', async (t) => {
+t.test('a change of attributes leaves the data in the lower, and the first write copies it up', async (t) => {
   await withOverlay(
     t,
     [{ 'd/file': 'lower data' }],
@@ -46,7 +46,7 @@ t.test('a change of attributes leaves the data below, the first write brings it 
 })
 
 t.test(
-  'a metadata-only hard link that is moved by its second name, or after a restart, keeps the way to its data',
+  'a metadata-only hard link moved through its second name, or after a restart, still finds its data',
   async (t) => {
     await withOverlay(
       t,
@@ -116,7 +116,7 @@ t.test('an upper that the kernel wrote with metacopy=on is read and completed', 
   )
 })
 
-t.test('with metacopy=off a metadata-only file is refused, as its data may not be followed', async (t) => {
+t.test('with metacopy=off, a metadata-only file is refused, because its data must not be followed', async (t) => {
   await withOverlay(
     t,
     [{ file: 'data' }],
@@ -129,7 +129,7 @@ t.test('with metacopy=off a metadata-only file is refused, as its data may not b
   )
 })
 
-t.test('data-only lowers are reached by redirect alone', async (t) => {
+t.test('data-only lowers are only reached by redirects', async (t) => {
   const prepare = (lowers: readonly string[]) => {
     const [meta] = lowers as [string]
     execFileSync('truncate', ['-s', '4', join(meta, 'shown')])
@@ -174,27 +174,30 @@ t.test('a metadata-only copy without origin finds its data in a directory that i
   )
 })
 
-t.test('an open metadata-only copy whose name goes keeps its attributes, and the lower its own', async (t) => {
-  await withOverlay(
-    t,
-    [{ file: 'some data' }],
-    async ({ overlay }) => {
-      const file = await at(overlay, 'file')
-      const handle = await overlay.open(ROOT, file, { read: true })
-      await overlay.setattr(ROOT, file, { gid: 1234, mtime: { sec: 5, nsec: 6 } })
-      await overlay.unlink(ROOT, overlay.root, 'file')
-      const attr = await handle.getattr()
-      t.same([attr.gid, attr.nlink, attr.mtime], [1234, 0, { sec: 5, nsec: 6 }])
-      const buffer = Buffer.alloc(4)
-      t.equal(await handle.read(buffer, 0, 4, 0), 4)
-      t.equal(await errnoOf(() => overlay.setattr(ROOT, file, { mtime: 'now' })), 'ESTALE')
-      handle.close()
-    },
-    on,
-  )
-})
+t.test(
+  'an open metadata-only copy keeps its attributes when its name is removed, and the lower keeps its own',
+  async (t) => {
+    await withOverlay(
+      t,
+      [{ file: 'some data' }],
+      async ({ overlay }) => {
+        const file = await at(overlay, 'file')
+        const handle = await overlay.open(ROOT, file, { read: true })
+        await overlay.setattr(ROOT, file, { gid: 1234, mtime: { sec: 5, nsec: 6 } })
+        await overlay.unlink(ROOT, overlay.root, 'file')
+        const attr = await handle.getattr()
+        t.same([attr.gid, attr.nlink, attr.mtime], [1234, 0, { sec: 5, nsec: 6 }])
+        const buffer = Buffer.alloc(4)
+        t.equal(await handle.read(buffer, 0, 4, 0), 4)
+        t.equal(await errnoOf(() => overlay.setattr(ROOT, file, { mtime: 'now' })), 'ESTALE')
+        handle.close()
+      },
+      on,
+    )
+  },
+)
 
-t.test('a metadata-only hard link that would need too long a redirect is not moved', async (t) => {
+t.test('a metadata-only hard link is not moved if the redirect would be too long', async (t) => {
   const long = 'x'.repeat(255)
   await withOverlay(
     t,
@@ -208,7 +211,7 @@ t.test('a metadata-only hard link that would need too long a redirect is not mov
   )
 })
 
-t.test('an open file whose attributes and data lie in two lowers keeps both when its name goes', async (t) => {
+t.test('an open file with attributes and data in two lowers keeps both when its name is removed', async (t) => {
   const prepare = (lowers: readonly string[]) => {
     const [meta] = lowers as [string]
     execFileSync('truncate', ['-s', '9', join(meta, 'file')])

@@ -51,7 +51,7 @@ function contentsOf(dir: string, path = ''): Record<string, string> {
 }
 
 t.test(
-  'a lower that is itself a kernel overlay shows its merged tree, and the kernel over our upper the same',
+  'a lower that is a kernel overlay shows its merged tree, and so does the kernel over our upper',
   { skip },
   async (t) => {
     await inFolder(async (dir, open) => {
@@ -91,7 +91,7 @@ t.test(
 )
 
 t.test(
-  'an upper that lies on a kernel overlay works, which the kernel refuses, and is read again',
+  'an upper on a kernel overlay works, although the kernel refuses it, and can be mounted again',
   { skip },
   async (t) => {
     await inFolder(async (dir, open) => {
@@ -183,7 +183,7 @@ t.test("a client's own overlay attributes are escaped once at every level, as by
 })
 
 t.test(
-  'whiteouts in the form of attributes inside a nested overlay hide one level up, as in the kernel',
+  'whiteouts in attribute form in a nested overlay hide names one level up, as in the kernel',
   { skip },
   async (t) => {
     await inFolder(async (dir, open) => {
@@ -210,7 +210,7 @@ t.test(
   },
 )
 
-t.test('whiteouts in the form of attributes count in the lowest layer too', { skip }, async (t) => {
+t.test('whiteouts in attribute form work in the lowest layer too', { skip }, async (t) => {
   await inFolder(async (dir, open) => {
     build(join(dir, 'only'), { 'd/gone': '', 'd/empty': '', 'd/full': 'x', 'plain/gone': '' })
     execFileSync('setfattr', ['-n', 'trusted.overlay.opaque', '-v', 'x', join(dir, 'only/d')])
@@ -224,7 +224,7 @@ t.test('whiteouts in the form of attributes count in the lowest layer too', { sk
   })
 })
 
-t.test('what is mounted inside a lower is not seen, as in the kernel', { skip }, async (t) => {
+t.test('mounts inside a lower are not visible, as in the kernel', { skip }, async (t) => {
   await inFolder(async (dir, open) => {
     build(join(dir, 'base'), { 'mnt/under': 'u', f: 'f' })
     for (const name of ['none', 'kernel']) mkdirSync(join(dir, name))

@@ -28,7 +28,7 @@ async function finds(overlay: Overlay, { key, generation }: Inode, path: string)
   return (await overlay.inodeByKey(key, generation)) === (await at(overlay, path))
 }
 
-t.test('handles and identities that an earlier version has noted are taken over, and its files go', async (t) => {
+t.test('handles and identities recorded by an earlier version are taken over, and its files are removed', async (t) => {
   await withOverlay(t, [{ f: 'x', 'd/g': 'y' }], async (fixture) => {
     const [f, g] = [await give(fixture.overlay, 'f'), await give(fixture.overlay, 'd/g')]
     await fixture.overlay.rename(ROOT, fixture.overlay.root, 'f', await at(fixture.overlay, 'd'), 'moved')
@@ -60,7 +60,7 @@ t.test('20,000 handles of an earlier version are taken over', async (t) => {
   })
 })
 
-t.test('whatever call fails while files are taken over, nothing is lost', async (t) => {
+t.test('nothing is lost, whichever call fails while files are taken over', async (t) => {
   let mounted = false
   for (let nth = 1; !mounted; nth++) {
     await withOverlay(t, [{ f: 'x' }], async (fixture) => {
@@ -102,7 +102,7 @@ const OLD_ATTRIBUTES = [
   '{"op":"set","at":["upper","x"],"at',
 ].join('\n')
 
-t.test('the attributes of an earlier version are taken over, whatever call fails meanwhile', async (t) => {
+t.test('the attributes of an earlier version are taken over, whichever call fails meanwhile', async (t) => {
   const expected = parseSidecar(OLD_ATTRIBUTES)
   t.equal(expected.length, 6)
   for (let nth = 0, failed = true; failed; nth++) {
@@ -131,7 +131,7 @@ t.test('the attributes of an earlier version are taken over, whatever call fails
   }
 })
 
-t.test('what an earlier version had begun is finished, and forgotten afterwards', async (t) => {
+t.test('changes begun by an earlier version are completed, and then forgotten', async (t) => {
   const dir = t.testdir({ upper: { d: { f: 'object', '.wh.f': '' } }, workdir: { work: { 'held-0': 'aside' } } })
   const steps = [
     '\n{"at":[{"path":["d"],"name":"f"}]}\n',
@@ -163,7 +163,7 @@ t.test('what an earlier version had begun is finished, and forgotten afterwards'
   for (const fd of [upperFd, workdirFd, workFd]) closeSync(fd!)
 })
 
-t.test('where a disk is full an earlier version’s files stay, and are read until there is room', async (t) => {
+t.test('on a full disk an earlier version’s files stay, and are read until there is space', async (t) => {
   await withOverlay(t, [{ f: 'x' }], async (fixture) => {
     const f = await give(fixture.overlay, 'f')
     await fixture.overlay.unmount()

@@ -23,41 +23,38 @@ const move = { op: 'rename', dir: '1.1', name: 'a', toDir: '1.1', toName: 'b', h
 
 const anything = () => true
 
-t.test('reads around a write that overlaps them are explained in the right order only', async (t) => {
+t.test('reads that overlap a write are explained only by the right order', async (t) => {
   t.ok(isSerial(START, history([0, 9, write, 'ok'], [1, 2, read, 'old'], [3, 4, read, 'new']), anything))
   t.notOk(isSerial(START, history([0, 9, write, 'ok'], [1, 2, read, 'new'], [3, 4, read, 'old']), anything))
 })
 
-t.test('of two that remove the same name only one can have succeeded', async (t) => {
+t.test('only one of two removals of the same name can have succeeded', async (t) => {
   t.ok(isSerial(START, history([0, 5, unlink, 'ok'], [1, 4, unlink, 'ENOENT']), anything))
   t.notOk(isSerial(START, history([0, 5, unlink, 'ok'], [1, 4, unlink, 'ok']), anything))
 })
 
-t.test('what is left has to be what some order leaves', async (t) => {
+t.test('the final state must be that of some order', async (t) => {
   const calls = history([0, 5, move, 'ok'], [1, 4, { op: 'create', dir: '1.1', name: 'a' }, '3.1'])
   t.ok(isSerial(START, calls, (state) => state.get('1.1')?.entries.size === 2))
   t.notOk(isSerial(START, calls, (state) => state.get('1.1')?.entries.size === 1))
 })
 
-t.test('a rename that overlaps a look-up is seen as a whole', async (t) => {
+t.test('a lookup that overlaps a rename sees all of it or nothing', async (t) => {
   const look = (name: string): Operation => ({ op: 'lookup', dir: '1.1', name })
   t.ok(isSerial(START, history([0, 9, move, 'ok'], [1, 2, look('a'), '2.1'], [3, 4, look('b'), '2.1']), anything))
   t.notOk(isSerial(START, history([0, 9, move, 'ok'], [1, 2, look('a'), 'none'], [3, 4, look('b'), 'none']), anything))
 })
 
-t.test(
-  'hundreds of concurrent operations on a few names are explained by a serial order, and take locks in order',
-  async (t) => {
-    const dir = mkdtempSync(join(tmpdir(), 'overlayd-stress-'))
-    try {
-      for (let seed = 1; seed <= 6; seed++) {
-        const options = ['', 'index=off', 'metacopy=on'][seed % 3] as string
-        const { failures, operations } = await stressRound(dir, seed, options, (work) => work)
-        t.same(failures, [], `seed ${seed}, options "${options}"`)
-        t.ok(operations > 100)
-      }
-    } finally {
-      rmSync(dir, { recursive: true, force: true })
+t.test('hundreds of concurrent operations on a few names have a serial order, and take locks in order', async (t) => {
+  const dir = mkdtempSync(join(tmpdir(), 'overlayd-stress-'))
+  try {
+    for (let seed = 1; seed <= 6; seed++) {
+      const options = ['', 'index=off', 'metacopy=on'][seed % 3] as string
+      const { failures, operations } = await stressRound(dir, seed, options, (work) => work)
+      t.same(failures, [], `seed ${seed}, options "${options}"`)
+      t.ok(operations > 100)
     }
-  },
-)
+  } finally {
+    rmSync(dir, { recursive: true, force: true })
+  }
+})

@@ -13,7 +13,7 @@ const POINTS = 8
 process.removeAllListeners('warning')
 process.on('warning', () => undefined)
 
-t.test('when a thread dies while it makes a file, clients see what is on the disk', async (t) => {
+t.test('when a thread dies while creating a file, clients see what is on the disk', async (t) => {
   await withOverlay(t, [{}], async ({ overlay, upper }) => {
     let unknown = 0
     for (let point = 1; point <= POINTS; point++) {

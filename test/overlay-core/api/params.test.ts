@@ -15,7 +15,7 @@ function refusal(text: string): OptionError {
   throw new Error(`accepted: ${text}`)
 }
 
-t.test('the classic line gives layers, upper and workdir, and the defaults', async (t) => {
+t.test('the classic option string sets layers, upper and workdir, and the defaults', async (t) => {
   t.strictSame(parse('lowerdir=/lower,upperdir=/upper/upper,workdir=/upper/work'), {
     lowerdir: ['/lower'],
     datadir: [],
@@ -43,7 +43,7 @@ t.test('lowers are listed topmost first, data-only ones after a double colon', a
   t.equal(options.upperdir, undefined)
 })
 
-t.test('a backslash takes the meaning from colon, comma and backslash', async (t) => {
+t.test('a backslash escapes a colon, a comma and a backslash', async (t) => {
   const options = parse('lowerdir=/a\\:b:/c\\,d:/e\\\\f,upperdir=/up\\,per\\:x,workdir=/w=1')
   t.strictSame(options.lowerdir, ['/a:b', '/c,d', '/e\\f'])
   t.equal(options.upperdir, '/up,per:x')
@@ -81,7 +81,7 @@ t.test('relative paths start at the current directory and keep their dots', asyn
   t.strictSame(parseOptions('lowerdir=a').lowerdir, [`${process.cwd()}/a`], 'without a context: that of the process')
 })
 
-t.test('every word of every choice is understood', async (t) => {
+t.test('every value of every option with fixed values is accepted', async (t) => {
   for (const word of ['on', 'follow', 'nofollow', 'off'] as const) {
     t.equal(parse(`lowerdir=/a,redirect_dir=${word}`).redirectDir, word)
   }
@@ -98,7 +98,7 @@ t.test('volatile and fsync=volatile are the same', async (t) => {
   t.match(parse('lowerdir=/a,fsync=volatile'), { volatile: true, fsync: 'volatile' })
 })
 
-t.test('user.overlay attributes are used when asked for, and always without privilege', async (t) => {
+t.test('user.overlay attributes are used if requested, and always without privilege', async (t) => {
   t.equal(parse('lowerdir=/a,userxattr').userxattr, true)
   t.equal(parse('lowerdir=/a').userxattr, false)
   t.equal(parseOptions('lowerdir=/a', { cwd: '/', privileged: false }).userxattr, true)
@@ -112,14 +112,14 @@ t.test('ro serves the upper as the topmost lower', async (t) => {
   t.strictSame(parse('lowerdir=/a,ro').lowerdir, ['/a'])
 })
 
-t.test('words of fstab and options that hold anyway change nothing', async (t) => {
+t.test('words of fstab and options that are always in effect change nothing', async (t) => {
   t.strictSame(
     parse('defaults,noatime,,nodev,nosuid,_netdev,x-systemd.automount,nfs_export=on,verity=off,lowerdir=/a,'),
     parse('lowerdir=/a'),
   )
 })
 
-t.test('a wrong string is refused with the option and the mend in one line', async (t) => {
+t.test('an invalid option string is refused with the option and the correction in one line', async (t) => {
   const cases: [text: string, option: string, says: RegExp][] = [
     ['', 'lowerdir', /missing/],
     ['upperdir=/u,workdir=/w', 'lowerdir', /missing/],

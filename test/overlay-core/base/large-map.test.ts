@@ -1,7 +1,7 @@
 import t from 'tap'
 import { LargeMap } from '../../../overlay-core/base/large-map.ts'
 
-t.test('a large map answers as a Map does, small and large, by names and by numbers', async (t) => {
+t.test('a large map behaves like a Map, at any size, with strings and numbers as keys', async (t) => {
   for (const keyOf of [(i: number) => `name-${i}`, (i: number) => i * 4096, (i: number) => 2 ** 40 + i * 2 ** 32]) {
     const map = new LargeMap<string | number, number>()
     const model = new Map<string | number, number>()

@@ -5,7 +5,7 @@ import { cookieOf } from '../../../overlay-core/objects/listing.ts'
 
 const seed = Buffer.from('0123456789abcdef')
 
-t.test('a hundred thousand entries come out in order, and others get their turn meanwhile', async (t) => {
+t.test('a hundred thousand entries are sorted while other work gets its turns', async (t) => {
   const entries = Array.from({ length: 100_000 }, (_, i) => ({
     name: `entry-${i}`,
     cookie: cookieOf(seed, `entry-${i}`),
@@ -28,7 +28,7 @@ t.test('a hundred thousand entries come out in order, and others get their turn 
 })
 
 t.test(
-  'entries of equal cookie are moved apart in the order of their names, also where the next cookie is taken',
+  'entries with equal cookies get distinct ones in the order of their names, even if the next cookie is taken',
   async (t) => {
     const at = (name: string, cookie: number) => ({ name, cookie })
     t.same(await inOrder([at('c', 7), at('b', 7), at('d', 9), at('a', 8), at('e', 2)]), [

@@ -22,7 +22,7 @@ async function watched(work: (order: LockOrder) => Promise<void>): Promise<void>
   }
 }
 
-t.test('locks taken in the written order are let through', async (t) => {
+t.test('locks taken in the documented order are allowed', async (t) => {
   await watched(async (order) => {
     const root = inode(1)
     const [dir, file] = [inode(3, root), inode(2, root)]
@@ -66,7 +66,7 @@ for (const [name, take] of Object.entries(wrong)) {
   })
 }
 
-t.test('a directory below one that is held may be taken beside an unrelated one with a larger key', async (t) => {
+t.test('a descendant of a locked directory may be locked beside an unrelated one with a larger key', async (t) => {
   await watched(async (order) => {
     const root = inode(1)
     const [from, to] = [inode(5, root), inode(9, root)]
@@ -76,7 +76,7 @@ t.test('a directory below one that is held may be taken beside an unrelated one 
   })
 })
 
-t.test('of two directories one may be removed while the other is waited for', async (t) => {
+t.test('one of two directories may be removed during the wait for the other', async (t) => {
   await watched(async (order) => {
     const root = inode(1)
     const outer = inode(9, root)
@@ -135,7 +135,7 @@ for (const first of Object.keys(takes)) {
   }
 }
 
-t.test('who comes first is served first: readers do not overtake a writer that waits', async (t) => {
+t.test('callers are served in order: readers do not overtake a waiting writer', async (t) => {
   const lock = newLock('directory')
   const log: string[] = []
   const [one, two, three] = [worker(log, 'reader'), worker(log, 'writer'), worker(log, 'late reader')]
@@ -152,7 +152,7 @@ t.test('who comes first is served first: readers do not overtake a writer that w
   await Promise.all(running)
 })
 
-t.test('work that fails gives the lock back, whoever held it', async (t) => {
+t.test('failing work releases the lock', async (t) => {
   const lock = newLock('node')
   for (const take of Object.values(takes)) {
     await t.rejects(
@@ -166,7 +166,7 @@ t.test('work that fails gives the lock back, whoever held it', async (t) => {
   }
 })
 
-t.test('a changer is told whether another change overlapped it', async (t) => {
+t.test('a change can tell whether another one overlapped it', async (t) => {
   const lock = newLock('directory')
   t.equal(await lock.changing('a', (alone) => alone()), true)
   const { promise, resolve } = Promise.withResolvers<void>()

@@ -42,7 +42,7 @@ function store(journal: RecordJournal) {
   return { values, set, failures }
 }
 
-t.test('records are there after a restart, of any text, and handed over once', async (t) => {
+t.test('records of any text survive a restart, and are returned once', async (t) => {
   const path = join(t.testdir({}), 'journal')
   const journal = await reopened(t, path)
   for (const record of ['one', 'K\u00e4se\n\u0000\ud83d\ude00', '{"a":1}']) await journal.append(record)
@@ -52,7 +52,7 @@ t.test('records are there after a restart, of any text, and handed over once', a
   t.same(again.takeRecords(), [])
 })
 
-t.test('a record that was refused never comes back', async (t) => {
+t.test('a refused record never comes back', async (t) => {
   const path = join(t.testdir({}), 'journal')
   const journal = await reopened(t, path)
   for (const op of [/^pwrite$/, /^fdatasync$/]) {
@@ -65,7 +65,7 @@ t.test('a record that was refused never comes back', async (t) => {
   t.same((await reopened(t, path, journal)).takeRecords(), ['before', 'before', 'after'])
 })
 
-t.test('it is written anew when most of it is dead, and while that fails it goes on growing', async (t) => {
+t.test('the journal is rewritten when most of it is obsolete, and grows while that fails', async (t) => {
   const path = join(tmpfs(t), 'journal')
   const journal = await reopened(t, path)
   const { set, failures } = store(journal)
@@ -84,7 +84,7 @@ t.test('it is written anew when most of it is dead, and while that fails it goes
   t.equal(store(last).values.get('d'), 'd 1499')
 })
 
-t.test('lines of an earlier version are taken over, but for one that is torn into nothing', async (t) => {
+t.test('lines of an earlier version are taken over, except a torn line without content', async (t) => {
   const path = join(t.testdir({}), 'journal')
   const lines = Array.from({ length: 1000 }, (_, i) => `{"n":${i}}`)
   writeFileSync(path, `\n${lines.join('\n')}\n`)
@@ -95,7 +95,7 @@ t.test('lines of an earlier version are taken over, but for one that is torn int
   t.same((await reopened(t, path, journal)).takeRecords(), [...lines, 'new'])
 })
 
-t.test('what an earlier version has written since, after a way back, follows', async (t) => {
+t.test('lines written by an earlier version after a downgrade are appended', async (t) => {
   const path = join(t.testdir({}), 'journal')
   const journal = await reopened(t, path)
   await journal.append('of this version')
@@ -103,7 +103,7 @@ t.test('what an earlier version has written since, after a way back, follows', a
   t.same((await reopened(t, path, journal)).takeRecords(), ['of this version', 'of the earlier one'])
 })
 
-t.test('whatever call fails while lines are taken over, none is lost', async (t) => {
+t.test('no line is lost, whichever call fails while lines are taken over', async (t) => {
   for (let nth = 1, failed = true; failed; nth++) {
     const path = join(tmpfs(t), 'journal')
     writeFileSync(path, 'one\ntwo\n')
@@ -120,7 +120,7 @@ t.test('whatever call fails while lines are taken over, none is lost', async (t)
   }
 })
 
-t.test('on a full disk the old lines stay in force, and are taken over when there is room', async (t) => {
+t.test('on a full disk the old lines stay valid, and are taken over when there is space', async (t) => {
   const path = join(t.testdir({}), 'journal')
   writeFileSync(path, 'one\ntwo\n')
   const end = failing(t, /^pwrite$/, 28)
@@ -134,7 +134,7 @@ t.test('on a full disk the old lines stay in force, and are taken over when ther
   t.same((await reopened(t, path, journal)).takeRecords(), ['one', 'two', 'four'])
 })
 
-t.test('a damaged record costs itself alone', async (t) => {
+t.test('a damaged record affects no other record', async (t) => {
   const path = join(t.testdir({}), 'journal')
   const journal = await reopened(t, path)
   for (const record of ['first', 'damaged', 'last']) await journal.append(record)

@@ -58,38 +58,35 @@ function failing(t: Test, op: string, errno: number, { nth = 1, lasting = false 
   return watch(t, (name) => (name === op && (++calls === nth || (lasting && calls > nth)) ? errno : 0))
 }
 
-t.test(
-  'what was appended is there after a restart, in its order, and is read by its place before and after',
-  async (t) => {
-    const { open } = await folder(t)
-    const { log, found } = await open()
-    t.same(found, [])
-    const long = 'x'.repeat(3_000_000)
-    const records = ['one', 'two', long, 'four']
-    const places = records.map((record) => log.append(bytes(record)))
-    const before = await Promise.all(places.map((place) => log.read(place)))
+t.test('appended records survive a restart in order, and can be read by offset before and after', async (t) => {
+  const { open } = await folder(t)
+  const { log, found } = await open()
+  t.same(found, [])
+  const long = 'x'.repeat(3_000_000)
+  const records = ['one', 'two', long, 'four']
+  const places = records.map((record) => log.append(bytes(record)))
+  const before = await Promise.all(places.map((place) => log.read(place)))
+  t.same(
+    before.map((record) => text(record!)),
+    records,
+    'while they wait',
+  )
+  const flying = log.flushed()
+  t.same(text((await log.read(places[1]!))!), 'two', 'on their way')
+  await flying
+  t.equal(log.flushed(), undefined, 'nothing is left to be written')
+  for (const one of [log, (await open()).log]) {
     t.same(
-      before.map((record) => text(record!)),
+      (await Promise.all(places.map((place) => one.read(place)))).map((record) => text(record!)),
       records,
-      'while they wait',
     )
-    const flying = log.flushed()
-    t.same(text((await log.read(places[1]!))!), 'two', 'on their way')
-    await flying
-    t.equal(log.flushed(), undefined, 'nothing is left to be written')
-    for (const one of [log, (await open()).log]) {
-      t.same(
-        (await Promise.all(places.map((place) => one.read(place)))).map((record) => text(record!)),
-        records,
-      )
-      t.equal(await one.read(places[1]! + 1), undefined, 'no record begins there')
-      t.equal(await one.read(one.end), undefined)
-    }
-    t.same((await open()).found, records)
-  },
-)
+    t.equal(await one.read(places[1]! + 1), undefined, 'no record begins there')
+    t.equal(await one.read(one.end), undefined)
+  }
+  t.same((await open()).found, records)
+})
 
-t.test('a record that is torn at any byte is cut off, and those before it stay', async (t) => {
+t.test('a record torn at any byte is cut off, and earlier records stay', async (t) => {
   const { path, open } = await folder(t)
   const { log } = await open()
   await write(log, ['first', 'second'])
@@ -111,7 +108,7 @@ t.test('a record that is torn at any byte is cut off, and those before it stay',
   t.equal(statSync(path).size, all.length)
 })
 
-t.test('a flipped bit costs the record that it is in, and no other', async (t) => {
+t.test('a flipped bit destroys only the record that contains it', async (t) => {
   const { path, open } = await folder(t)
   const { log } = await open()
   const records = ['first', 'in the middle', 'last']
@@ -129,7 +126,7 @@ t.test('a flipped bit costs the record that it is in, and no other', async (t) =
   }
 })
 
-t.test('no content of a record passes for a record, even where the file is damaged', async (t) => {
+t.test('the content of a record is never mistaken for a record, even in a damaged file', async (t) => {
   const { path, open } = await folder(t)
   const other = await folder(t, tmpfs(t))
   const forged = await other.open()
@@ -143,7 +140,7 @@ t.test('no content of a record passes for a record, even where the file is damag
   t.same((await open()).found, ['first', 'last'])
 })
 
-t.test('a file of another kind, or that is none, is begun anew', async (t) => {
+t.test('a file of another kind, or with other content, is replaced by an empty log', async (t) => {
   const { path, open } = await folder(t)
   for (const content of ['something else', '', 'OVLLOG01other\0\0\0', 'OVLLOG01']) {
     writeFileSync(path, content)
@@ -154,7 +151,7 @@ t.test('a file of another kind, or that is none, is begun anew', async (t) => {
   }
 })
 
-t.test('appends that come while a write runs share the next one', async (t) => {
+t.test('appends during a write share the next write', async (t) => {
   const { open } = await folder(t)
   const { log } = await open(ALWAYS)
   let syncs = 0
@@ -173,7 +170,7 @@ t.test('appends that come while a write runs share the next one', async (t) => {
   t.equal((await open()).found.length, 100)
 })
 
-t.test('records that find no room are kept and written later, up to a bound', async (t) => {
+t.test('records for which there is no space are kept and written later, up to a limit', async (t) => {
   const { open } = await folder(t)
   const { log } = await open(BATCHED)
   await write(log, ['first'])
@@ -193,7 +190,7 @@ t.test('records that find no room are kept and written later, up to a bound', as
   t.equal(text((await log.read(place))!), 'kept', 'at the same place')
 })
 
-t.test('records that are dropped never come back, whether the write or the sync failed', async (t) => {
+t.test('dropped records never come back, whether the write or the sync failed', async (t) => {
   for (const op of ['pwrite', 'fdatasync']) {
     const { open } = await folder(t, tmpfs(t))
     const { log } = await open(ALWAYS)
@@ -214,7 +211,7 @@ t.test('records that are dropped never come back, whether the write or the sync 
   }
 })
 
-t.test('on a disk that is really full nothing is lost or invented', async (t) => {
+t.test('on a really full disk no record is lost or invented', async (t) => {
   const path = tmpfs(t)
   execFileSync('mount', ['-o', 'remount,size=256k', path])
   const { open } = await folder(t, path)
@@ -238,7 +235,7 @@ t.test('on a disk that is really full nothing is lost or invented', async (t) =>
   t.same((await open(ALWAYS)).found, [...good, 'room again'])
 })
 
-t.test('what was reserved can be written on a full disk, and the log can start over in it', async (t) => {
+t.test('reserved space can be written on a full disk, and the log can start over in it', async (t) => {
   const path = tmpfs(t)
   execFileSync('mount', ['-o', 'remount,size=256k', path])
   const { open } = await folder(t, path)
@@ -265,7 +262,7 @@ t.test('what was reserved can be written on a full disk, and the log can start o
 /** Two thirds of the records are dead. */
 const isAlive = (record: string): boolean => Number(record.split(' ')[0]) % 3 === 0
 
-t.test('100,000 records are replayed and written anew while others are appended, and the loop goes on', async (t) => {
+t.test('100,000 records are replayed and rewritten during appends, without blocking the event loop', async (t) => {
   const { path, open } = await folder(t)
   const { log } = await open()
   const count = 100_000
@@ -310,7 +307,7 @@ t.test('100,000 records are replayed and written anew while others are appended,
   for (const record of [found[0]!, found[alive - 1]!]) t.equal(text((await log.read(places.get(record)!))!), record)
 })
 
-t.test('whatever step of writing anew fails, the log goes on, and nothing is lost', async (t) => {
+t.test('whichever step of a rewrite fails, the log continues, and nothing is lost', async (t) => {
   const steps = ['openat2', 'pwrite', 'fsync', 'renameat2']
   for (const op of steps) {
     for (const nth of [1, 2]) {
@@ -333,7 +330,7 @@ t.test('whatever step of writing anew fails, the log goes on, and nothing is los
   }
 })
 
-t.test('a rewriting that was killed between two steps leaves the old file or the new one', async (t) => {
+t.test('a rewrite killed between two steps leaves the old file or the new one', async (t) => {
   const { path, open } = await folder(t)
   const { log } = await open()
   await write(log, ['0', '1', '2', '3'])
@@ -350,7 +347,7 @@ t.test('a rewriting that was killed between two steps leaves the old file or the
   t.same((await open()).found, ['0', '3'])
 })
 
-t.test('a log is replaced by what its owner says is alive, and what comes meanwhile follows', async (t) => {
+t.test("a log is replaced by its owner's live records, followed by those appended meanwhile", async (t) => {
   const { open } = await folder(t)
   const { log } = await open(ALWAYS)
   const live = new Set<string>()
@@ -379,7 +376,7 @@ t.test('a log is replaced by what its owner says is alive, and what comes meanwh
   t.notOk((await open(ALWAYS)).found.includes('only this'))
 })
 
-t.test('no descriptor is left when logs are written anew', async (t) => {
+t.test('rewriting logs leaks no descriptor', async (t) => {
   const { open } = await folder(t)
   const { log } = await open()
   await write(log, ['0'])
@@ -397,7 +394,7 @@ t.test('no descriptor is left when logs are written anew', async (t) => {
   t.equal(count(), before)
 })
 
-t.test('a name that could not be made durable is tried again', async (t) => {
+t.test('making a name durable is tried again after a failure', async (t) => {
   const { open } = await folder(t)
   const { log } = await open()
   const end = failing(t, 'fsync', EIO, { nth: 2 })

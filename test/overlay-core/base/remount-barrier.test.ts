@@ -5,7 +5,7 @@ async function settled(): Promise<void> {
   for (let turn = 0; turn < 10; turn++) await new Promise((resolve) => setImmediate(resolve))
 }
 
-t.test('a change of the stack waits for all calls that run, and lets none in before it has ended', async (t) => {
+t.test('a change of the stack waits for all running calls, and admits none before it has ended', async (t) => {
   const barrier = new RemountBarrier()
   const log: string[] = []
   const [one, two] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
@@ -22,7 +22,7 @@ t.test('a change of the stack waits for all calls that run, and lets none in bef
   t.equal(barrier.open, true)
 })
 
-t.test('with nobody inside a change runs at once, and a call that fails counts as ended', async (t) => {
+t.test('without running calls a change runs at once, and a failed call counts as ended', async (t) => {
   const barrier = new RemountBarrier()
   t.equal(await barrier.alone(() => 7), 7)
   await t.rejects(Promise.resolve(barrier.enter(() => Promise.reject(new Error('failed')))))
@@ -34,7 +34,7 @@ t.test('with nobody inside a change runs at once, and a call that fails counts a
   )
 })
 
-t.test('a change that fails opens the barrier again', async (t) => {
+t.test('a failed change opens the barrier again', async (t) => {
   const barrier = new RemountBarrier()
   await t.rejects(
     barrier.alone(() => {

@@ -175,7 +175,7 @@ t.test('an unlinked open file stays readable and writable until it is closed', a
   })
 })
 
-t.test('an unlinked lower file that is open for reading is never changed itself', async (t) => {
+t.test('an unlinked lower file that is open for reading is never changed', async (t) => {
   await withOverlay(t, [{ f: 'below' }], async ({ overlay }) => {
     const inode = await at(overlay, 'f')
     const file = await overlay.open(ROOT, inode, { read: true })
@@ -189,7 +189,7 @@ t.test('an unlinked lower file that is open for reading is never changed itself'
   })
 })
 
-t.test('setuid is dropped by a write of an ordinary user, before and after copy-up alike', async (t) => {
+t.test('a write by an ordinary user clears setuid, before and after copy-up', async (t) => {
   const lowers = [{ lower: { content: 'x', mode: 0o6777 }, upper: { content: 'x', mode: 0o6777 } }]
   await withOverlay(t, lowers, async ({ overlay }) => {
     await overlay.setattr(ROOT, await at(overlay, 'upper'), { mode: 0o6777 })
@@ -214,7 +214,7 @@ t.test('an overlay without an upper refuses every change', async (t) => {
   )
 })
 
-t.test('a call that copies less than it was asked for is not the end of the copy', async (t) => {
+t.test('a copy continues after a call that copied less than requested', async (t) => {
   const content = randomBytes(100_000)
   await withOverlay(t, [{ file: '' }], async ({ overlay, upper, lowers: [lower] }) => {
     const path = join(lower as string, 'file')
@@ -242,7 +242,7 @@ t.test('a call that copies less than it was asked for is not the end of the copy
 const VICTIMS = 60
 
 t.test(
-  'a copy-up that fails at any of its calls gives the error, and leaves the view as it was and nothing behind',
+  'a copy-up in which any call fails returns the error, changes nothing visible and leaves nothing behind',
   async (t) => {
     const content = 'kept'.repeat(30_000)
     const lower = Object.fromEntries(Array.from({ length: VICTIMS }, (_, i) => [`d/file-${i}`, content]))

@@ -53,7 +53,7 @@ function disk(upper: string, path: string): string {
 
 const S = SERVER.uid
 
-t.test('a record of an owner is read in every form that container tools write, and written in theirs', async (t) => {
+t.test('owner records are read in every format of container tools, and written in that format', async (t) => {
   const parse = (value: string) => parseOverrideStat(Buffer.from(value))
   const plain = { rdevMajor: 0, rdevMinor: 0 }
   const file = { uid: 1000, gid: 2000, mode: 0o644, type: 0o100000, ...plain }
@@ -71,7 +71,7 @@ t.test('a record of an owner is read in every form that container tools write, a
 })
 
 t.test(
-  'without root owners, modes and groups are kept in a record, and the server keeps its access',
+  'without root, owners, groups and modes are stored in a record, and the server keeps its access',
   { skip: needsRoot },
   async (t) => {
     await withServerLayers(t, { file: 'x', tool: { content: 'x', mode: 0o755 } }, async ({ upper, run }) => {
@@ -97,7 +97,7 @@ t.test(
 )
 
 t.test(
-  'owner, group and mode of a lower stay through a copy-up without root; records in a lower count',
+  'without root, a copy-up keeps owner, group and mode of a lower; records in a lower are respected',
   { skip: needsRoot },
   async (t) => {
     const lower: Tree = {
@@ -154,7 +154,7 @@ t.test(
   },
 )
 
-t.test('no client sees, sets or removes a record', { skip: needsRoot }, async (t) => {
+t.test('clients cannot see, set or remove an owner record', { skip: needsRoot }, async (t) => {
   await withServerLayers(t, { recorded: 'x' }, async ({ run }) => {
     t.same(run('forgery'), {
       set: 'EPERM',
@@ -167,7 +167,7 @@ t.test('no client sees, sets or removes a record', { skip: needsRoot }, async (t
 })
 
 t.test(
-  'what the server owns itself has no record, and an object that comes back to it loses its own',
+  "objects of the server's own user have no record; an object given back to that user loses its record",
   { skip: needsRoot },
   async (t) => {
     await withServerLayers(t, {}, async ({ upper, run }) => {
@@ -186,7 +186,7 @@ t.test(
   },
 )
 
-t.test('ACLs hold without root for owners that only a record knows', { skip: needsRoot }, async (t) => {
+t.test('without root, ACLs apply to owners that exist only in a record', { skip: needsRoot }, async (t) => {
   await withServerLayers(t, {}, async ({ upper, run }) => {
     t.same(run('acls'), {
       first: { seen: '1000:1000 460', rights: [4, 6] },
@@ -202,7 +202,7 @@ t.test('ACLs hold without root for owners that only a record knows', { skip: nee
 })
 
 t.test(
-  'without root devices, fifos and sockets are kept as empty files with a record, as container tools do',
+  'without root, devices, fifos and sockets are stored as empty files with a record, as by container tools',
   { skip: needsRoot },
   async (t) => {
     const prepare = (path: string) => {
@@ -245,7 +245,7 @@ t.test(
 )
 
 t.test(
-  'without root a symlink belongs to the server, and giving it away has no effect',
+  'without root, a symlink belongs to the server, and changing its owner has no effect',
   { skip: needsRoot },
   async (t) => {
     await withServerLayers(t, { link: '-> file' }, async ({ upper, run }) => {

@@ -22,7 +22,7 @@ const SHARED = encodeAcl([
 const facl = (path: string) =>
   execFileSync('getfacl', ['-n', '-c', '--absolute-names', path], { encoding: 'utf8' }).trim().split('\n')
 
-t.test('an ACL keeps its form through decoding and encoding; what is none is refused as by the kernel', async (t) => {
+t.test('an ACL is unchanged by decoding and encoding, and an invalid one is refused as by the kernel', async (t) => {
   t.same(encodeAcl(parseAcl(SHARED)), SHARED)
   t.same(parseAcl(SHARED.subarray(0, 4)), [], 'a header alone stands for no ACL')
   const codeOf = (value: Uint8Array) => errnoOf(() => checkAcl(parseAcl(value)))
@@ -39,7 +39,7 @@ t.test('an ACL keeps its form through decoding and encoding; what is none is ref
   t.equal(await codeOf(Uint8Array.from([...SHARED.subarray(0, 12), ...SHARED.subarray(4)])), 'EINVAL', 'two owners')
 })
 
-t.test('the owner sets an ACL, which changes the mode and lets others in at once', { skip: needsRoot }, async (t) => {
+t.test('the owner sets an ACL, which changes the mode and takes effect at once', { skip: needsRoot }, async (t) => {
   await withOverlay(
     t,
     [{ file: { content: 'secret', mode: 0o600 }, other: 'x' }],
@@ -85,7 +85,7 @@ function setgidFiles([lower]: readonly string[]): void {
 }
 
 t.test(
-  'an ACL on a setgid object by an owner outside of the group takes setgid away',
+  'setting an ACL on a setgid object clears setgid if the owner is not in the group',
   { skip: needsRoot },
   async (t) => {
     await withOverlay(
@@ -104,31 +104,27 @@ t.test(
   },
 )
 
-t.test(
-  'so does the removal of an ACL that is not there, which else changes nothing',
-  { skip: needsRoot },
-  async (t) => {
-    await withOverlay(
-      t,
-      [{ mine: '', foreign: '' }],
-      async ({ overlay, upper }) => {
-        const remove = async (name: string) => {
-          const inode = await at(overlay, name)
-          return await errnoOf(() => overlay.removexattr(ALICE, inode, ACL_ACCESS))
-        }
-        t.equal(await remove('mine'), 'ENODATA')
-        t.same(readdirSync(upper), [])
-        t.equal((await overlay.getattr(await at(overlay, 'mine'))).mode, 0o2755)
-        t.equal(await remove('foreign'), 'none')
-        t.equal((await overlay.getattr(await at(overlay, 'foreign'))).mode, 0o755)
-        t.equal(statSync(join(upper, 'foreign')).mode & 0o7777, 0o755)
-      },
-      { prepare: setgidFiles },
-    )
-  },
-)
+t.test('removing a missing ACL also clears setgid, and changes nothing else', { skip: needsRoot }, async (t) => {
+  await withOverlay(
+    t,
+    [{ mine: '', foreign: '' }],
+    async ({ overlay, upper }) => {
+      const remove = async (name: string) => {
+        const inode = await at(overlay, name)
+        return await errnoOf(() => overlay.removexattr(ALICE, inode, ACL_ACCESS))
+      }
+      t.equal(await remove('mine'), 'ENODATA')
+      t.same(readdirSync(upper), [])
+      t.equal((await overlay.getattr(await at(overlay, 'mine'))).mode, 0o2755)
+      t.equal(await remove('foreign'), 'none')
+      t.equal((await overlay.getattr(await at(overlay, 'foreign'))).mode, 0o755)
+      t.equal(statSync(join(upper, 'foreign')).mode & 0o7777, 0o755)
+    },
+    { prepare: setgidFiles },
+  )
+})
 
-t.test('ACLs of a lower count, are copied up and count after a restart', { skip: needsRoot }, async (t) => {
+t.test('ACLs of a lower are respected, copied up, and respected after a restart', { skip: needsRoot }, async (t) => {
   await withOverlay(
     t,
     [{ 'dir/file': { content: 'x', mode: 0o600 } }],
@@ -221,7 +217,7 @@ t.test(
 )
 
 t.test(
-  'an inherited ACL counts at once, and is passed on to directories made in the new one',
+  'an inherited ACL takes effect at once, and is inherited by new subdirectories',
   { skip: needsRoot },
   async (t) => {
     await withOverlay(
@@ -260,7 +256,7 @@ t.test(
   },
 )
 
-t.test('a default ACL of the workdir is not passed on to anything', { skip: needsRoot }, async (t) => {
+t.test('a default ACL of the workdir is not inherited by anything', { skip: needsRoot }, async (t) => {
   await withOverlay(t, [{ file: 'x' }], async (fixture) => {
     await fixture.overlay.unmount()
     execFileSync('setfacl', [
@@ -284,7 +280,7 @@ t.test('a default ACL of the workdir is not passed on to anything', { skip: need
 })
 
 t.test(
-  'rights that are first asked for while names and ACLs change are those of the right object',
+  'permissions first read while names and ACLs change are those of the right object',
   { skip: needsRoot },
   async (t) => {
     const count = 60

@@ -181,7 +181,7 @@ for (const [kind, expected] of Object.entries(STORAGES) as [StorageKind, Expecte
   })
 }
 
-t.test('a form that the storage can not hold is refused, and nothing is made', async (t) => {
+t.test('a whiteout format that the storage does not support is refused, and nothing is created', async (t) => {
   await withStorage('ramfs', async (storage, options) => {
     await t.rejects(mount(parseOptions(`${options},whiteouts=device`)), {
       option: 'whiteouts',

@@ -36,7 +36,7 @@ t.test('a copied-up hard link stays usable through any name when another one is 
 })
 
 t.test(
-  'an index entry that a crash left without an upper name is used, with the link count of the lower',
+  'an index entry left by a crash without an upper name is used, with the link count of the lower',
   { skip: needsRoot },
   async (t) => {
     await withOverlay(t, [LINKS], async (fixture) => {
@@ -83,7 +83,7 @@ t.test('the name by which a lower hard link was last looked up is the one that i
 })
 
 t.test(
-  'a separated hard link that the kernel has moved is one object, whatever size and link count it takes on',
+  'a separated hard link moved by the kernel is one object, whatever its size and link count become',
   async (t) => {
     await withOverlay(
       t,

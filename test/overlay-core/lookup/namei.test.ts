@@ -32,7 +32,7 @@ t.test('a whiteout in an upper lower hides the name below', async (t) => {
   )
 })
 
-t.test('an opaque directory hides all below, and a non-directory in the middle ends the merge', async (t) => {
+t.test('an opaque directory hides all lower layers, and a non-directory in between ends the merge', async (t) => {
   const lowers = [
     { 'mixed/top': '1' },
     { 'opaque/middle': '2', mixed: 'a file' },
@@ -46,7 +46,7 @@ t.test('an opaque directory hides all below, and a non-directory in the middle e
   })
 })
 
-t.test('what is hidden in the upper stays hidden by name, not only in listings', async (t) => {
+t.test('a hidden name stays hidden in lookups, not only in listings', async (t) => {
   const lower = { gone: 'x', 'd/gone': 'x', 'd/stays': 'y', 'opaque/low': 'z' }
   await withOverlay(t, [lower], async (fixture) => {
     const { overlay: first } = fixture
@@ -91,7 +91,7 @@ t.test('an absolute redirect of a lower directory is followed from the layer roo
   })
 })
 
-t.test('a redirect can not leave its layer', async (t) => {
+t.test('a redirect cannot leave its layer', async (t) => {
   await withOverlay(
     t,
     [

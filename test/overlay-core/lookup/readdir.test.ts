@@ -30,7 +30,7 @@ async function walk(
   }
 }
 
-t.test('an entry present throughout is listed exactly once, whatever changes meanwhile', async (t) => {
+t.test('an entry that exists throughout is listed exactly once, whatever changes meanwhile', async (t) => {
   const tree = Object.fromEntries(Array.from({ length: 200 }, (_, i) => [`d/keep${i}`, '']))
   const extra = Object.fromEntries(Array.from({ length: 100 }, (_, i) => [`d/drop${i}`, '']))
   await withOverlay(t, [tree, extra], async (fixture) => {
@@ -107,7 +107,7 @@ t.test('readdirPlus gives objects and attributes, and neither without search per
   })
 })
 
-t.test('a listing in memory follows every change without reading the layers again', async (t) => {
+t.test('a cached listing follows every change without reading the layers again', async (t) => {
   await withOverlay(t, [{ 'd/a': '', 'd/b': '' }], async ({ overlay, upper }) => {
     await list(overlay, 'd')
     const dir = await at(overlay, 'd')

@@ -65,7 +65,7 @@ async function withChanging(
   }
 }
 
-t.test('what changes in a lower is seen at the next call with revalidate=always', async (t) => {
+t.test('with revalidate=always, changes in a lower are visible at the next call', async (t) => {
   const tree = { 'd/f': '1', 'd/gone': 'x', 'd/deep/g': 'g', 'moved/h': 'h', link: '-> one' }
   await withChanging([tree], 'always', async ({ overlay, lowers: [lower] }) => {
     const inside = (path: string) => join(lower as string, path)
@@ -103,7 +103,7 @@ t.test('what changes in a lower is seen at the next call with revalidate=always'
   })
 })
 
-t.test('a directory that becomes opaque in a lower no longer merges with what is below', async (t) => {
+t.test('a directory that becomes opaque in a lower no longer merges with lower layers', async (t) => {
   await withChanging([{ 'd/top': '1' }, { 'd/low': '2' }], 'always', async ({ overlay, lowers: [lower] }) => {
     t.same(await list(overlay, 'd'), ['low', 'top'])
     t.equal(await text(overlay, 'd/low'), '2')
@@ -113,7 +113,7 @@ t.test('a directory that becomes opaque in a lower no longer merges with what is
   })
 })
 
-t.test('a merged directory takes in and loses layers as they change', async (t) => {
+t.test('a merged directory gains and loses layers as they change', async (t) => {
   await withChanging([{}, { 'd/below': 'b' }], 'always', async ({ overlay, lowers, upper }) => {
     const [top, bottom] = lowers as [string, string]
     await put(overlay, 'd/below', 'B')
@@ -133,7 +133,7 @@ t.test('a merged directory takes in and loses layers as they change', async (t) 
   })
 })
 
-t.test('with revalidate=SECONDS changes are seen when so much time has passed, and not before', async (t) => {
+t.test('with revalidate=SECONDS, changes are visible after that time and not before', async (t) => {
   await withChanging([{ 'd/f': '1' }], '5', async ({ overlay, lowers: [lower], pass }) => {
     t.equal(await text(overlay, 'd/f'), '1')
     t.equal(await errnoOf(() => at(overlay, 'd/new')), 'ENOENT')
@@ -148,7 +148,7 @@ t.test('with revalidate=SECONDS changes are seen when so much time has passed, a
   })
 })
 
-t.test('without revalidate what is remembered stays', async (t) => {
+t.test('without revalidate, cached data stays', async (t) => {
   await withChanging([{ f: '1' }], 'never', async ({ overlay, lowers: [lower], pass }) => {
     t.equal(await errnoOf(() => at(overlay, 'new')), 'ENOENT')
     writeFileSync(join(lower as string, 'new'), 'n')
@@ -161,7 +161,7 @@ t.test('without revalidate what is remembered stays', async (t) => {
   })
 })
 
-t.test('what is in the upper is not touched by changes of the lower, and open files are read on', async (t) => {
+t.test('changes of a lower do not affect the upper, and open files can still be read', async (t) => {
   await withChanging([{ f: 'lower', 'd/g': 'lower' }], 'always', async ({ overlay, lowers: [lower], upper }) => {
     const inside = (path: string) => join(lower as string, path)
     await put(overlay, 'f', 'upper')
@@ -296,21 +296,24 @@ for (const revalidate of ['never', 'always', '1']) {
   )
 }
 
-t.test('a file that shrinks or vanishes while it is copied up fails or is copied as it then is', async (t) => {
-  await withChanging(
-    [{ big: 'x'.repeat(8_000_000), other: 'y' }],
-    'always',
-    async ({ overlay, lowers, upper, dir }) => {
-      const path = join(lowers[0] as string, 'big')
-      const inode = await at(overlay, 'big')
-      const writing = errnoOf(async () => overlay.write(ROOT, inode, Buffer.from('A'), 0, 'unstable'))
-      execFileSync('truncate', ['-s', '10', path])
-      const result = await writing
-      t.ok(['none', 'EIO', 'ESTALE'].includes(result), result)
-      if (result !== 'none') t.same(onDisk(upper), [])
-      t.same(readdirSync(join(dir, 'work/work')), [])
-      rmSync(join(lowers[0] as string, 'other'))
-      t.equal(await errnoOf(() => put(overlay, 'other', 'z')), 'ENOENT')
-    },
-  )
-})
+t.test(
+  'a file that shrinks or disappears during its copy-up is copied as it then is, or the copy-up fails',
+  async (t) => {
+    await withChanging(
+      [{ big: 'x'.repeat(8_000_000), other: 'y' }],
+      'always',
+      async ({ overlay, lowers, upper, dir }) => {
+        const path = join(lowers[0] as string, 'big')
+        const inode = await at(overlay, 'big')
+        const writing = errnoOf(async () => overlay.write(ROOT, inode, Buffer.from('A'), 0, 'unstable'))
+        execFileSync('truncate', ['-s', '10', path])
+        const result = await writing
+        t.ok(['none', 'EIO', 'ESTALE'].includes(result), result)
+        if (result !== 'none') t.same(onDisk(upper), [])
+        t.same(readdirSync(join(dir, 'work/work')), [])
+        rmSync(join(lowers[0] as string, 'other'))
+        t.equal(await errnoOf(() => put(overlay, 'other', 'z')), 'ENOENT')
+      },
+    )
+  },
+)

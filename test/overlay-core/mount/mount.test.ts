@@ -5,7 +5,7 @@ import t from 'tap'
 import { mount, OptionError, parseOptions } from '../../../overlay-core/index.ts'
 import { at, list, onDisk, put, text, withOverlay } from '../../helpers/overlay.ts'
 
-t.test('a wrong directory is refused by name of the option, and nothing is created', async (t) => {
+t.test('a wrong directory is refused with the name of the option, and nothing is created', async (t) => {
   const dir = mkdtempSync(join(tmpdir(), 'overlayd-super-'))
   t.teardown(() => rmSync(dir, { recursive: true, force: true }))
   for (const name of ['l', 'u', 'w', 'l/inner', 'full']) mkdirSync(join(dir, name))
@@ -67,7 +67,7 @@ t.test('a volatile upper is refused by the next mount until its mark is removed'
   await (await mount(parseOptions(options))).unmount()
 })
 
-t.test('the identity of an overlay survives restarts; without upper it is read-only', async (t) => {
+t.test('the identity of an overlay survives restarts; without an upper it is read-only', async (t) => {
   await withOverlay(t, [{ f: 'x' }], async (fixture) => {
     const uuid = Buffer.from(fixture.overlay.uuid).toString('hex')
     await put(fixture.overlay, 'f', 'y')

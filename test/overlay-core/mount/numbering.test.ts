@@ -45,7 +45,7 @@ t.test(
   },
 )
 
-t.test('without upper the root and the uuid stay the same while the lowers change', async (t) => {
+t.test('without an upper, root and UUID stay the same while the lowers change', async (t) => {
   const dir = t.testdir({ old: { sub: { f: '1' } }, new: { f: '2' }, state: {} })
   const open = (lower: string) => mount(parseOptions(`lowerdir=${lower}`), { handleDirectory: join(dir, 'state') })
   const before = await open(join(dir, 'old/sub'))
@@ -65,7 +65,7 @@ t.test('without upper the root and the uuid stay the same while the lowers chang
   }
 })
 
-t.test('a damaged file of identities is as good as none', async (t) => {
+t.test('a damaged identity file counts as missing', async (t) => {
   await withOverlay(t, [{ f: 'x' }], async (fixture) => {
     const before = await identity(fixture.overlay, 'f')
     for (const text of ['', '{', '[]', '{"fileSystems":[{"index":999,"uuid":"","marks":[]}]}', '\0\xff']) {
@@ -80,7 +80,7 @@ t.test('a damaged file of identities is as good as none', async (t) => {
 })
 
 t.test(
-  'file systems are known by uuid, clones and those without by where they are, and numbers are given once',
+  'file systems are recognized by UUID, clones and those without one by their location; numbers are assigned once',
   (t) => {
     const a = { device: '1:1', uuid: 'aa', marks: ['/a'] }
     const b = { device: '1:2', uuid: 'bb', marks: ['/b'] }

@@ -59,7 +59,7 @@ async function withStack(
   }
 }
 
-t.test('remount swaps a lower in one step: names, content and absences of the new one show at once', async (t) => {
+t.test('remount swaps a lower in one step: its names, content and absences are visible at once', async (t) => {
   const layers = {
     a: { same: '1', 'd/old': 'x', 'd/deep/f': 'a', gone: 'x', kind: 'file' },
     b: { same: '2!', 'd/new': 'y', 'd/deep/f': 'b', come: 'z', 'kind/': '' },
@@ -80,7 +80,7 @@ t.test('remount swaps a lower in one step: names, content and absences of the ne
   })
 })
 
-t.test('handles of what is still there stay valid, others answer ESTALE', async (t) => {
+t.test('handles of objects that still exist stay valid, and others are ESTALE', async (t) => {
   const layers = { a: { f: 'a', 'd/x': 'a', 'd/only': 'a' }, b: { f: 'b', 'd/x': 'b' }, c: { 'sub/g': 'c', f: 'c' } }
   await withStack(
     t,
@@ -116,7 +116,7 @@ t.test('handles of what is still there stay valid, others answer ESTALE', async 
   )
 })
 
-t.test('a layer added on top hides, one added below fills in, one taken away is gone', async (t) => {
+t.test('a layer added on top hides names, one added below adds names, and a removed one is gone', async (t) => {
   await withStack(t, { a: { f: 'a', g: 'a' }, top: { f: 'top' }, below: { g: 'below', h: 'below' } }, async (stack) => {
     const { overlay, remount } = stack
     const g = await at(overlay, 'g')
@@ -134,7 +134,7 @@ t.test('a layer added on top hides, one added below fills in, one taken away is 
   })
 })
 
-t.test('ACLs of the root count after a remount as before', { skip: needsRoot }, async (t) => {
+t.test('ACLs of the root apply after a remount as before', { skip: needsRoot }, async (t) => {
   await withStack(t, { a: { f: 'a' }, b: { f: 'b' } }, async ({ overlay, remount, upper }) => {
     const { root } = overlay
     const none = 0xffffffff
@@ -158,7 +158,7 @@ t.test('ACLs of the root count after a remount as before', { skip: needsRoot }, 
   })
 })
 
-t.test('a file open on a layer that goes is read to its end', async (t) => {
+t.test('a file open on a removed layer can be read to its end', async (t) => {
   await withStack(t, { a: { f: 'the old text' }, b: { f: 'new' } }, async ({ overlay, remount, layer }) => {
     const file = await overlay.open(ROOT, await at(overlay, 'f'), { read: true })
     await remount('lowerdir=@b')
@@ -173,7 +173,7 @@ t.test('a file open on a layer that goes is read to its end', async (t) => {
   })
 })
 
-t.test('a file open in the upper is written on, and one open for reading follows a copy-up made later', async (t) => {
+t.test('a file open in the upper stays writable, and one open for reading follows a later copy-up', async (t) => {
   await withStack(t, { a: { f: 'a', own: 'a' }, b: { other: 'b' } }, async ({ overlay, upper, remount }) => {
     const writer = await overlay.open(ROOT, await at(overlay, 'own'), { read: true, write: true })
     const reader = await overlay.open(ROOT, await at(overlay, 'f'), { read: true })
@@ -189,7 +189,7 @@ t.test('a file open in the upper is written on, and one open for reading follows
   })
 })
 
-t.test('a failed remount leaves the old stack serving', async (t) => {
+t.test('after a failed remount the old stack stays in use', async (t) => {
   await withStack(t, { a: { f: 'a' }, b: { f: 'b' } }, async ({ overlay, remount, dir }) => {
     const inode = await at(overlay, 'f')
     const cases: [string, string][] = [
@@ -223,7 +223,7 @@ t.test('a failed remount leaves the old stack serving', async (t) => {
   })
 })
 
-t.test('ro stops all changes at once, rw lets them go on', async (t) => {
+t.test('ro refuses all changes at once, and rw allows them again', async (t) => {
   await withStack(t, { a: { f: 'a' } }, async ({ overlay, upper, remount }) => {
     await put(overlay, 'f', 'b')
     const file = await overlay.open(ROOT, await at(overlay, 'f'), { write: true })
@@ -281,7 +281,7 @@ t.test('options change with the stack: redirects, metadata-only copies, index, v
   })
 })
 
-t.test('calls under way end on the old stack while later ones wait for the new one', async (t) => {
+t.test('running calls end on the old stack while later ones wait for the new one', async (t) => {
   const layers: Record<string, Tree> = { a: {}, b: {} }
   for (const [name, tree] of Object.entries(layers)) {
     for (let i = 0; i < 40; i++) Object.assign(tree, { [`d${i % 4}/f${i}`]: name })
@@ -324,7 +324,7 @@ t.test('calls under way end on the old stack while later ones wait for the new o
   })
 })
 
-t.test('a layer that has left can be unmounted at once', { skip: needsRoot }, async (t) => {
+t.test('the file system of a removed layer can be unmounted at once', { skip: needsRoot }, async (t) => {
   const medium = tmpfs(t)
   build(medium, { 'd/f': 'x' })
   await withStack(t, { a: { g: 'y' } }, async ({ overlay, remount, layer }) => {
@@ -349,7 +349,7 @@ function holds(path: string): boolean {
   return open.split('\n').some((target) => target.startsWith(path))
 }
 
-t.test('without upper the layers change as well, and the root stays', async (t) => {
+t.test('without an upper the layers can change too, and the root stays', async (t) => {
   await withStack(
     t,
     { a: { f: 'a' }, b: { f: 'b', g: 'b' } },
@@ -368,7 +368,7 @@ t.test('without upper the layers change as well, and the root stays', async (t) 
   )
 })
 
-t.test('a copy-up under way is not cut off by a remount', async (t) => {
+t.test('a remount does not abort a running copy-up', async (t) => {
   await withStack(t, { a: { big: 'x'.repeat(3_000_000) }, b: { other: 'b' } }, async (stack) => {
     const { overlay, upper, remount } = stack
     writeFileSync(join(stack.dir, 'marker'), '')

@@ -32,15 +32,12 @@ async function costOfPairs(t: Test, dentryLimit: number): Promise<number> {
   }
 }
 
-t.test(
-  'when the last name that could be dropped goes, that costs no more in a large cache than in a small one',
-  async (t) => {
-    await costOfPairs(t, 50)
-    const small = await costOfPairs(t, 50)
-    const large = await costOfPairs(t, 4_000_000)
-    t.ok(large < small * 8, `${small} µs and ${large} µs`)
-  },
-)
+t.test('dropping the last evictable name costs no more in a large cache than in a small one', async (t) => {
+  await costOfPairs(t, 50)
+  const small = await costOfPairs(t, 50)
+  const large = await costOfPairs(t, 4_000_000)
+  t.ok(large < small * 8, `${small} µs and ${large} µs`)
+})
 
 function inode(key: number): OvlInode {
   return new OvlInode({ key, generation: 1, type: FileType.directory, fileIdHi: 0, fileIdLo: key }, undefined, [])
@@ -63,7 +60,7 @@ function add(dcache: DentryCache, dir: OvlInode, name: string, key: number): Ovl
   return made
 }
 
-t.test('a full cache forgets the name that was used longest ago, absent names like present ones', async (t) => {
+t.test('a full cache drops the least recently used name, whether present or absent', async (t) => {
   const { dcache, root } = cacheOf(4)
   for (const [at, name] of ['a', 'b', 'c'].entries()) add(dcache, root, name, 10 + at)
   dcache.set(root, 'absent', undefined)
@@ -76,7 +73,7 @@ t.test('a full cache forgets the name that was used longest ago, absent names li
   t.equal(dcache.get(root, 'absent')?.inode, undefined)
 })
 
-t.test('a directory with cached names stays, and can go when the last of them has gone', async (t) => {
+t.test('a directory with cached names stays until the last of them is dropped', async (t) => {
   const { dcache, root } = cacheOf(2)
   const dir = add(dcache, root, 'dir', 10)
   add(dcache, dir, 'inner', 11)
@@ -89,7 +86,7 @@ t.test('a directory with cached names stays, and can go when the last of them ha
   t.equal(dcache.leafCount, 2)
 })
 
-t.test('an inode is found by its key as long as somebody holds it, and not after it is removed', async (t) => {
+t.test('an inode is found by its key as long as somebody uses it, but not after its removal', async (t) => {
   const { dcache, root } = cacheOf(2)
   const held = add(dcache, root, 'held', 10)
   for (let i = 0; i < 4; i++) add(dcache, root, `other-${i}`, 20 + i)
@@ -99,7 +96,7 @@ t.test('an inode is found by its key as long as somebody holds it, and not after
   t.equal(dcache.inode(10), undefined)
 })
 
-t.test('a name that is set again stands for the new object alone', async (t) => {
+t.test('a name that is set again refers only to the new object', async (t) => {
   const { dcache, root } = cacheOf(10)
   add(dcache, root, 'name', 10)
   const second = add(dcache, root, 'name', 11)

@@ -27,7 +27,7 @@ function watch(fail: (op: string, count: number) => number = () => 0): Record<st
   return counts
 }
 
-t.test('writes that continue each other go to the kernel together, and each is told what came after', async (t) => {
+t.test('consecutive writes go to the kernel together, and each gets the attributes after it', async (t) => {
   await withOverlay(t, [{ file: 'x' }], async ({ overlay, upper }) => {
     const file = await at(overlay, 'file')
     await overlay.write(ROOT, file, Buffer.from('0'), 0, 'unstable')
@@ -45,7 +45,7 @@ t.test('writes that continue each other go to the kernel together, and each is t
   })
 })
 
-t.test('writes that leave gaps or overlap are made in the order in which they came', async (t) => {
+t.test('writes with gaps or overlaps are made in the order of arrival', async (t) => {
   await withOverlay(t, [{ file: 'x' }], async ({ overlay, upper }) => {
     const file = await at(overlay, 'file')
     const writes = [
@@ -63,7 +63,7 @@ t.test('writes that leave gaps or overlap are made in the order in which they ca
   })
 })
 
-t.test('when a group fails each write has its own end', async (t) => {
+t.test('when a group of writes fails, each write gets its own result', async (t) => {
   await withOverlay(t, [{ file: 'x' }], async ({ overlay, upper }) => {
     const file = await at(overlay, 'file')
     await overlay.write(ROOT, file, Buffer.from('.'), 0, 'unstable')
@@ -79,7 +79,7 @@ t.test('when a group fails each write has its own end', async (t) => {
   })
 })
 
-t.test('one fsync serves all who wait for one, and none that began before a write counts for it', async (t) => {
+t.test('one fsync serves all waiting callers, but not those whose writes came after it began', async (t) => {
   await withOverlay(t, [{ file: 'x' }], async ({ overlay }) => {
     const file = await at(overlay, 'file')
     await overlay.write(ROOT, file, Buffer.from('.'), 0, 'unstable')
@@ -101,7 +101,7 @@ t.test('one fsync serves all who wait for one, and none that began before a writ
   })
 })
 
-t.test('a failing fsync is told to all who waited for it, and the next one is tried again', async (t) => {
+t.test('all callers that waited for a failed fsync get its error, and the next fsync is tried again', async (t) => {
   await withOverlay(t, [{ file: 'x' }], async ({ overlay }) => {
     const file = await at(overlay, 'file')
     await overlay.write(ROOT, file, Buffer.from('.'), 0, 'unstable')
@@ -112,7 +112,7 @@ t.test('a failing fsync is told to all who waited for it, and the next one is tr
 })
 
 t.test(
-  'a failing fsync is told to all whose data it may have tried to write, whatever their own fsyncs say',
+  'a failed fsync is reported to all callers whose data it may have included, even if their own fsyncs succeed',
   async (t) => {
     await withOverlay(t, [{ file: 'x' }], async ({ overlay }) => {
       const file = await at(overlay, 'file')
@@ -126,7 +126,7 @@ t.test(
   },
 )
 
-t.test('a write of one who may not is refused, also when the file is open for others', async (t) => {
+t.test('a caller without permission cannot write, even if the file is open for others', async (t) => {
   await withOverlay(t, [{ file: { content: 'x', mode: 0o644 } }], async ({ overlay }) => {
     const file = await at(overlay, 'file')
     await overlay.write(ROOT, file, Buffer.from('y'), 0, 'unstable')
@@ -135,7 +135,7 @@ t.test('a write of one who may not is refused, also when the file is open for ot
   })
 })
 
-t.test('unmount waits for writes that are under way', async (t) => {
+t.test('unmount waits for running writes', async (t) => {
   await withOverlay(t, [{ file: 'x' }], async ({ overlay, upper }) => {
     const file = await at(overlay, 'file')
     await overlay.write(ROOT, file, Buffer.from('.'), 0, 'unstable')

@@ -21,32 +21,35 @@ async function give(overlay: Overlay, path: string): Promise<Inode> {
   return inode
 }
 
-t.test('an identity leads to its object through copy-up, renames above and of it, and restart', async (t) => {
-  await withOverlay(t, [{ 'a/b/file': 'content', 'x/y': '' }], async (fixture) => {
-    const file = await give(fixture.overlay, 'a/b/file')
-    const check = async (path: string) => {
+t.test(
+  'an identity leads to its object after copy-up, after a rename of it or its parents, and after a restart',
+  async (t) => {
+    await withOverlay(t, [{ 'a/b/file': 'content', 'x/y': '' }], async (fixture) => {
+      const file = await give(fixture.overlay, 'a/b/file')
+      const check = async (path: string) => {
+        const overlay = await fixture.remount()
+        const inode = await overlay.inodeByKey(file.key, file.generation)
+        t.equal(inode, await at(overlay, path), path)
+      }
+      await check('a/b/file')
+      await put(fixture.overlay, 'a/b/file', 'CONTENT')
+      await check('a/b/file')
+      await fixture.overlay.rename(ROOT, fixture.overlay.root, 'a', await at(fixture.overlay, 'x'), 'moved')
+      await check('x/moved/b/file')
+      const dir = await at(fixture.overlay, 'x/moved/b')
+      await fixture.overlay.rename(ROOT, dir, 'file', fixture.overlay.root, 'top')
+      await check('top')
+      await fixture.overlay.link(ROOT, await at(fixture.overlay, 'top'), fixture.overlay.root, 'second')
+      await fixture.overlay.unlink(ROOT, fixture.overlay.root, 'top')
+      await check('second')
+      await fixture.overlay.unlink(ROOT, fixture.overlay.root, 'second')
       const overlay = await fixture.remount()
-      const inode = await overlay.inodeByKey(file.key, file.generation)
-      t.equal(inode, await at(overlay, path), path)
-    }
-    await check('a/b/file')
-    await put(fixture.overlay, 'a/b/file', 'CONTENT')
-    await check('a/b/file')
-    await fixture.overlay.rename(ROOT, fixture.overlay.root, 'a', await at(fixture.overlay, 'x'), 'moved')
-    await check('x/moved/b/file')
-    const dir = await at(fixture.overlay, 'x/moved/b')
-    await fixture.overlay.rename(ROOT, dir, 'file', fixture.overlay.root, 'top')
-    await check('top')
-    await fixture.overlay.link(ROOT, await at(fixture.overlay, 'top'), fixture.overlay.root, 'second')
-    await fixture.overlay.unlink(ROOT, fixture.overlay.root, 'top')
-    await check('second')
-    await fixture.overlay.unlink(ROOT, fixture.overlay.root, 'second')
-    const overlay = await fixture.remount()
-    t.equal(await errnoOf(() => overlay.inodeByKey(file.key, file.generation)), 'ESTALE')
-  })
-})
+      t.equal(await errnoOf(() => overlay.inodeByKey(file.key, file.generation)), 'ESTALE')
+    })
+  },
+)
 
-t.test('an inode number that is used again never leads to the other object', async (t) => {
+t.test('a reused inode number never leads to another object', async (t) => {
   await withOverlay(t, [{ keep: '' }], async (fixture) => {
     let reused = 0
     for (let i = 0; i < 40; i++) {
@@ -63,7 +66,7 @@ t.test('an inode number that is used again never leads to the other object', asy
   })
 })
 
-t.test('a name that now means another object does not answer for the old one', async (t) => {
+t.test('a name that was given to another object does not lead to the old one', async (t) => {
   await withOverlay(t, [{ f: 'old' }], async (fixture) => {
     const old = await give(fixture.overlay, 'f')
     const staged = await fixture.overlay.stage(ROOT)
@@ -105,7 +108,7 @@ t.test('identities survive SIGKILL, and a torn record at the end of the log is c
   })
 })
 
-t.test('a log that is no log is begun anew', async (t) => {
+t.test('a file that is not a log is replaced by a new log', async (t) => {
   await withOverlay(t, [{ f: 'x' }], async (fixture) => {
     await fixture.overlay.unmount()
     writeFileSync(join(fixture.work, 'handles.log'), 'something else')
@@ -116,7 +119,7 @@ t.test('a log that is no log is begun anew', async (t) => {
 })
 
 t.test(
-  'the log shrinks when files go, while the server runs, and loses nothing that was answered meanwhile',
+  'the log shrinks after removals while the server runs, and keeps every identity given to a client meanwhile',
   async (t) => {
     await withOverlay(t, [{ keep: '' }], async (fixture) => {
       const { overlay } = fixture
@@ -150,7 +153,7 @@ t.test(
   },
 )
 
-t.test('identities are noted, found and forgotten while the log is being rewritten', async (t) => {
+t.test('identities are recorded, found and forgotten while the log is being rewritten', async (t) => {
   await withOverlay(t, [{}], async (fixture) => {
     const { overlay } = fixture
     const log = join(fixture.work, 'handles.log')
@@ -186,7 +189,7 @@ t.test('identities are noted, found and forgotten while the log is being rewritt
   })
 })
 
-t.test('without upper the log lies where the server says', async (t) => {
+t.test('without an upper, the log is in the directory that the server names', async (t) => {
   await withOverlay(
     t,
     [{ 'd/f': 'x' }],
@@ -222,7 +225,7 @@ t.test('without upper the log lies where the server says', async (t) => {
   )
 })
 
-t.test('what is noted of a file outlives the late removal of the one that had its key before', async (t) => {
+t.test('the record of a file survives the late removal of the file that had its key before', async (t) => {
   const dirFd = await openRoot(t.testdir({}))
   const open = async () => (await HandleFile.in(dirFd)).log
   const log = await open()
@@ -243,7 +246,7 @@ t.test('what is noted of a file outlives the late removal of the one that had it
   t.match(await (await open()).find(7), [{ generation: 3 }])
 })
 
-t.test('of an object that has gone nothing is noted over the one that got its key', async (t) => {
+t.test('a removed object never overwrites the record of the object that got its key', async (t) => {
   await withOverlay(t, [{ keep: '' }], async (fixture) => {
     const { overlay } = fixture
     const given: Inode[] = []
@@ -266,7 +269,7 @@ t.test('of an object that has gone nothing is noted over the one that got its ke
   })
 })
 
-t.test('the table of places keeps what was put in, through growth and removal', (t) => {
+t.test('the offset map keeps its entries through growth and removals', (t) => {
   const table = new OffsetMap()
   const expected = new Map<number, number>()
   for (let i = 1; i < 60_000; i++) {
@@ -290,7 +293,7 @@ t.test('the table of places keeps what was put in, through growth and removal', 
   t.end()
 })
 
-t.test('the kernel mounts a workdir that holds a log', async (t) => {
+t.test('the kernel mounts a workdir that contains a log', async (t) => {
   await withOverlay(t, [{ f: 'x' }], async (fixture) => {
     await give(fixture.overlay, 'f')
     await fixture.overlay.unmount()

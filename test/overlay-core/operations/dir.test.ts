@@ -40,7 +40,7 @@ t.test('creating over a whiteout replaces it; a directory there is opaque', asyn
   })
 })
 
-t.test('rmdir needs an empty view: whiteouts alone do not count', async (t) => {
+t.test('rmdir needs a directory that looks empty; whiteouts do not count', async (t) => {
   await withOverlay(t, [{ 'd/a': '1', 'd/b': '2' }], async ({ overlay, upper }) => {
     const dir = await at(overlay, 'd')
     t.equal(await errnoOf(() => overlay.rmdir(ROOT, overlay.root, 'd')), 'ENOTEMPTY')
@@ -57,7 +57,7 @@ t.test('rmdir needs an empty view: whiteouts alone do not count', async (t) => {
   })
 })
 
-t.test('wrong kinds answer as the kernel does', async (t) => {
+t.test('operations on the wrong type fail as in the kernel', async (t) => {
   await withOverlay(t, [{ 'd/x': '', f: '' }], async ({ overlay }) => {
     t.equal(await errnoOf(() => overlay.unlink(ROOT, overlay.root, 'd')), 'EISDIR')
     t.equal(await errnoOf(() => overlay.rmdir(ROOT, overlay.root, 'f')), 'ENOTDIR')
@@ -70,7 +70,7 @@ t.test('wrong kinds answer as the kernel does', async (t) => {
   })
 })
 
-t.test('what is refused changes nothing in the upper', async (t) => {
+t.test('refused operations change nothing in the upper', async (t) => {
   await withOverlay(t, [{ 'd/x': '' }], async ({ overlay, upper }) => {
     const dir = await at(overlay, 'd')
     t.equal(await errnoOf(() => overlay.symlink(ROOT, dir, 'empty', Buffer.alloc(0), MODE)), 'ENOENT')
@@ -94,7 +94,7 @@ t.test('a read-only mount with an upper removes nothing, lower or upper', async 
   )
 })
 
-t.test('special files and symlinks of any content are made as asked', async (t) => {
+t.test('special files and symlinks with any content are created as requested', async (t) => {
   await withOverlay(t, [{ 'open/': { mode: 0o777 } }], async ({ overlay, upper }) => {
     const target = Buffer.from('a\xff/..//b', 'latin1')
     const link = await overlay.symlink(ROOT, overlay.root, 'link', target, { mode: 0o777 })
@@ -119,7 +119,7 @@ t.test('special files and symlinks of any content are made as asked', async (t) 
   })
 })
 
-t.test('a new object belongs to its maker; a setgid directory passes its group on', async (t) => {
+t.test('a new object belongs to its creator; a setgid directory passes on its group', async (t) => {
   const prepare = ([lower]: readonly string[]) => {
     execFileSync('chgrp', ['4242', join(lower as string, 'team')])
     execFileSync('chmod', ['2777', join(lower as string, 'team')])

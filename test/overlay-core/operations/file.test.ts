@@ -17,7 +17,7 @@ import {
   xattrOnDisk,
 } from '../../helpers/overlay.ts'
 
-t.test('setattr changes what is asked for, with nanoseconds, and nothing else', async (t) => {
+t.test('setattr changes the requested attributes, with nanoseconds, and nothing else', async (t) => {
   await withOverlay(t, [{ file: 'content', link: '-> file' }], async ({ overlay, upper }) => {
     const inode = await at(overlay, 'file')
     const mtime = { sec: -5, nsec: 123_456_789 }
@@ -47,7 +47,7 @@ t.test('a guard that throws changes nothing', async (t) => {
   })
 })
 
-t.test('a guard on the time of change holds through the copy-up that the call makes itself', async (t) => {
+t.test('a guard on the ctime is not affected by the copy-up that the call itself makes', async (t) => {
   await withOverlay(t, [{ file: 'x' }], async ({ overlay }) => {
     const inode = await at(overlay, 'file')
     const { ctime } = await overlay.getattr(inode)
@@ -59,7 +59,7 @@ t.test('a guard on the time of change holds through the copy-up that the call ma
   })
 })
 
-t.test('weak cache consistency data tells the state right before and after', async (t) => {
+t.test('change info contains the attributes immediately before and after', async (t) => {
   await withOverlay(t, [{ 'd/file': 'x' }], async ({ overlay }) => {
     const dir = await at(overlay, 'd')
     const before = await overlay.getattr(dir)
@@ -128,7 +128,7 @@ t.test('a staged file that is refused or discarded leaves nothing', async (t) =>
   })
 })
 
-t.test('extended attributes: private names do not exist for clients, their own are kept escaped', async (t) => {
+t.test('clients cannot use private names of extended attributes, and their own names are stored escaped', async (t) => {
   await withOverlay(t, [{ 'd/f': 'x' }], async ({ overlay, upper }) => {
     const file = await at(overlay, 'd/f')
     if (!takesXattrs()) {
@@ -157,7 +157,7 @@ t.test('extended attributes: private names do not exist for clients, their own a
   })
 })
 
-t.test('a note follows the object and no client sees it', async (t) => {
+t.test('protocol data follows the object, and no client sees it', async (t) => {
   await withOverlay(t, [{ 'd/f': 'x' }], async (fixture) => {
     const { overlay } = fixture
     await overlay.setProtocolData(ROOT, await at(overlay, 'd/f'), 'dav', Buffer.from('properties'))
@@ -171,7 +171,7 @@ t.test('a note follows the object and no client sees it', async (t) => {
   })
 })
 
-t.test('the owner may read and write without permission bits, as no open tells the server', async (t) => {
+t.test('the owner may read and write without permission bits, because the server sees no open', async (t) => {
   await withOverlay(t, [{ 'd/': { mode: 0o777 } }], async ({ overlay }) => {
     const dir = await at(overlay, 'd')
     await overlay.create(ALICE, dir, 'mine', { mode: 0o000 })
@@ -181,7 +181,7 @@ t.test('the owner may read and write without permission bits, as no open tells t
   })
 })
 
-t.test('after unmount every call answers ESTALE', async (t) => {
+t.test('after unmount every call fails with ESTALE', async (t) => {
   await withOverlay(t, [{ f: 'x' }], async (fixture) => {
     const { overlay } = fixture
     const file = await at(overlay, 'f')
@@ -191,13 +191,13 @@ t.test('after unmount every call answers ESTALE', async (t) => {
   })
 })
 
-t.test('the size of a directory cannot be set, whoever asks', async (t) => {
+t.test('no caller can set the size of a directory', async (t) => {
   await withOverlay(t, [{ 'd/': { mode: 0o700 } }], async ({ overlay }) => {
     t.equal(await errnoOf(async () => overlay.setattr(ALICE, await at(overlay, 'd'), { size: 0 })), 'EISDIR')
   })
 })
 
-t.test('an attribute of an unknown name space is refused for want of rights first', async (t) => {
+t.test('an attribute of an unknown namespace is refused, but a missing permission is reported first', async (t) => {
   await withOverlay(t, [{ file: 'x' }], async ({ overlay }) => {
     const file = await at(overlay, 'file')
     const set = (cred: Cred) => errnoOf(() => overlay.setxattr(cred, file, 'odd.name', Buffer.from('v')))
@@ -205,7 +205,7 @@ t.test('an attribute of an unknown name space is refused for want of rights firs
   })
 })
 
-t.test('an open file takes a new size whatever its mode has become, and a new time with it', async (t) => {
+t.test('an open file can be resized whatever its mode is now, and its times are updated', async (t) => {
   await withOverlay(t, [{ file: { content: 'content', mode: 0o666 } }], async ({ overlay }) => {
     const file = await at(overlay, 'file')
     const handle = await overlay.open(ALICE, file, { write: true })
@@ -224,7 +224,7 @@ t.test('an open file takes a new size whatever its mode has become, and a new ti
   })
 })
 
-t.test('reading leaves access times alone, of upper files and directories as well', async (t) => {
+t.test('reading does not change access times, also of upper files and directories', async (t) => {
   await withOverlay(t, [{ 'd/lower': 'x' }], async ({ overlay, upper, lowers }) => {
     const made = await overlay.create(ROOT, await at(overlay, 'd'), 'made', { mode: 0o644 })
     await overlay.write(ROOT, made, Buffer.from('x'), 0, 'unstable')
@@ -244,7 +244,7 @@ t.test('reading leaves access times alone, of upper files and directories as wel
   })
 })
 
-t.test('what is read beside the event loop is the file as it is, also after a copy-up', async (t) => {
+t.test('reads off the event loop return the present data, also after a copy-up', async (t) => {
   await withOverlay(t, [{ file: 'lower' }], async ({ overlay }) => {
     const inode = await at(overlay, 'file')
     const file = await overlay.open(ROOT, inode, { read: true })

@@ -19,7 +19,7 @@ const linked = {
   prepare: ([lower]: readonly string[]) => linkSync(join(String(lower), 'one'), join(String(lower), 'two')),
 }
 
-t.test('what is put at one name of a file all of its names show, and the file stays what it is', async (t) => {
+t.test('content put at one name of a file is visible at all its names, and the file keeps its identity', async (t) => {
   await withOverlay(
     t,
     [{ one: { content: 'lower', mode: 0o4751 } }],
@@ -49,27 +49,24 @@ t.test('what is put at one name of a file all of its names show, and the file st
   )
 })
 
-t.test(
-  'contents of one size put one after the other have different times, also when the client sets them',
-  async (t) => {
-    await withOverlay(t, [{}], async ({ overlay }) => {
-      const inode = await put(overlay, 'a', '0')
-      await overlay.link(ROOT, inode, overlay.root, 'b')
-      const times = new Set<string>()
-      const mtime = { sec: 1_000_000_000, nsec: 999_999_999 }
-      for (let i = 1; i <= 9; i++) {
-        await put(overlay, i % 2 === 0 ? 'a' : 'b', String(i), i > 5 ? { mtime } : {})
-        const attr = await overlay.getattr(inode)
-        if (i > 5) t.equal(attr.mtime.sec, mtime.sec)
-        times.add(`${attr.mtime.sec}.${attr.mtime.nsec}`)
-      }
-      t.equal(times.size, 9, [...times].join(' '))
-      t.equal(await text(overlay, 'a'), '9')
-    })
-  },
-)
+t.test('successive contents of the same size have different times, even if the client sets them', async (t) => {
+  await withOverlay(t, [{}], async ({ overlay }) => {
+    const inode = await put(overlay, 'a', '0')
+    await overlay.link(ROOT, inode, overlay.root, 'b')
+    const times = new Set<string>()
+    const mtime = { sec: 1_000_000_000, nsec: 999_999_999 }
+    for (let i = 1; i <= 9; i++) {
+      await put(overlay, i % 2 === 0 ? 'a' : 'b', String(i), i > 5 ? { mtime } : {})
+      const attr = await overlay.getattr(inode)
+      if (i > 5) t.equal(attr.mtime.sec, mtime.sec)
+      times.add(`${attr.mtime.sec}.${attr.mtime.nsec}`)
+    }
+    t.equal(times.size, 9, [...times].join(' '))
+    t.equal(await text(overlay, 'a'), '9')
+  })
+})
 
-t.test('without a second name, or when links need not be kept, the file is replaced', async (t) => {
+t.test('a file with one name, or whose links need not be kept, is replaced', async (t) => {
   await withOverlay(t, [{}], async ({ overlay }) => {
     const first = await put(overlay, 'a', '1')
     const second = await put(overlay, 'a', '2')
@@ -80,7 +77,7 @@ t.test('without a second name, or when links need not be kept, the file is repla
   })
 })
 
-t.test('rights and conditions are those of any other PUT', async (t) => {
+t.test('permissions and preconditions are those of any other PUT', async (t) => {
   await withOverlay(t, [{}], async ({ overlay, work }) => {
     const inode = await put(overlay, 'a', 'before')
     await overlay.link(ROOT, inode, overlay.root, 'b')
@@ -99,7 +96,7 @@ t.test('rights and conditions are those of any other PUT', async (t) => {
   })
 })
 
-t.test('what a crash cut off in the middle is written to its end by the next mount', async (t) => {
+t.test('the next mount completes an overwrite that a crash interrupted', async (t) => {
   await withOverlay(t, [{}], async ({ overlay, upper, work, remount }) => {
     const inode = await put(overlay, 'a', 'old content')
     await overlay.link(ROOT, inode, overlay.root, 'b')

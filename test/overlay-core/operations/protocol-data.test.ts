@@ -18,7 +18,7 @@ const set = async (overlay: Overlay, path: string, value: Buffer | undefined) =>
   overlay.setProtocolData(ROOT, await at(overlay, path), SLOT, value)
 
 t.test(
-  'a large note lies in the workdir, a small one in an attribute, and each takes the place of the other',
+  'large protocol data is stored in the workdir, small data in an attribute, and each replaces the other',
   async (t) => {
     await withOverlay(t, [{ 'd/f': 'F' }], async (fixture) => {
       const { overlay, upper } = fixture
@@ -40,28 +40,31 @@ t.test(
   },
 )
 
-t.test('a note that begins like a marker of the store comes back as it was', async (t) => {
+t.test('protocol data that starts like a marker of the store is returned unchanged', async (t) => {
   await withOverlay(t, [{ f: 'F' }], async ({ overlay }) => {
     await set(overlay, 'f', Buffer.from('\0abcdefgh'))
     t.equal(await note(overlay, 'f'), '\0abcdefgh')
   })
 })
 
-t.test('a large note follows its file and its directory through rename, copy-up of others and restart', async (t) => {
-  await withOverlay(t, [{ 'd/f': 'F', 'e/': '' }], async (fixture) => {
-    let { overlay } = fixture
-    await set(overlay, 'd/f', LARGE)
-    await set(overlay, 'd', LARGE)
-    await overlay.rename(ROOT, overlay.root, 'd', await at(overlay, 'e'), 'moved')
-    await overlay.rename(ROOT, await at(overlay, 'e/moved'), 'f', overlay.root, 'g')
-    overlay = await fixture.remount()
-    t.equal(await note(overlay, 'g'), LARGE.toString())
-    t.equal(await note(overlay, 'e/moved'), LARGE.toString())
-    t.equal(files(fixture).length, 2)
-  })
-})
+t.test(
+  'large protocol data follows its file and directory through renames, copy-ups of others and restarts',
+  async (t) => {
+    await withOverlay(t, [{ 'd/f': 'F', 'e/': '' }], async (fixture) => {
+      let { overlay } = fixture
+      await set(overlay, 'd/f', LARGE)
+      await set(overlay, 'd', LARGE)
+      await overlay.rename(ROOT, overlay.root, 'd', await at(overlay, 'e'), 'moved')
+      await overlay.rename(ROOT, await at(overlay, 'e/moved'), 'f', overlay.root, 'g')
+      overlay = await fixture.remount()
+      t.equal(await note(overlay, 'g'), LARGE.toString())
+      t.equal(await note(overlay, 'e/moved'), LARGE.toString())
+      t.equal(files(fixture).length, 2)
+    })
+  },
+)
 
-t.test('a file that replaces another takes its large note over, and a hard link keeps it', async (t) => {
+t.test('a file that replaces another takes over its large protocol data, and a hard link keeps it', async (t) => {
   await withOverlay(t, [{ f: 'F' }], async (fixture) => {
     const { overlay } = fixture
     await set(overlay, 'f', LARGE)
@@ -93,7 +96,7 @@ t.test('a file that replaces another takes its large note over, and a hard link 
   })
 })
 
-t.test('a large note goes with the last name, however it goes', async (t) => {
+t.test('large protocol data is removed with the last name, however that is removed', async (t) => {
   await withOverlay(t, [{ a: 'A', b: 'B', c: 'C', 'd/': '', l: 'L' }], async (fixture) => {
     const { overlay } = fixture
     for (const path of ['a', 'b', 'd', 'l']) await set(overlay, path, LARGE)
@@ -112,7 +115,7 @@ t.test('a large note goes with the last name, however it goes', async (t) => {
 })
 
 t.test(
-  'what is left of a crash, or of a file that another mount removed, goes at the next mount; the rest stays',
+  'the next mount removes leftovers of crashes and of files that another mount removed, and nothing else',
   async (t) => {
     await withOverlay(t, [{}], async (fixture) => {
       let { overlay } = fixture
@@ -139,7 +142,7 @@ t.test(
   },
 )
 
-t.test('a marker that a lower carries leads nowhere, and is not copied up', async (t) => {
+t.test('a marker in a lower leads nowhere, and is not copied up', async (t) => {
   await withOverlay(t, [{}], async (fixture) => {
     await fixture.overlay.create(ROOT, fixture.overlay.root, 'f', { mode: 0o644 })
     await set(fixture.overlay, 'f', LARGE)
@@ -156,7 +159,7 @@ t.test('a marker that a lower carries leads nowhere, and is not copied up', asyn
   })
 })
 
-t.test('a kernel mount of the same directories shows nothing of notes', async (t) => {
+t.test('a kernel mount of the same directories shows no protocol data', async (t) => {
   await withOverlay(t, [{ f: 'F' }], async (fixture) => {
     await set(fixture.overlay, 'f', LARGE)
     await fixture.overlay.unmount()

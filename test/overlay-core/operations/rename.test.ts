@@ -96,7 +96,7 @@ t.test('a directory does not move into itself, and is not copied up for it', asy
   })
 })
 
-t.test('exchange lets two names change places', async (t) => {
+t.test('exchange swaps two names', async (t) => {
   await withOverlay(t, [{ 'd/x': '1', f: 'file' }], async (fixture) => {
     await move(fixture.overlay, 'd', 'f', { exchange: true })
     const overlay = await fixture.remount()
@@ -105,7 +105,7 @@ t.test('exchange lets two names change places', async (t) => {
   })
 })
 
-t.test('a directory moves over the whiteout of what was removed', async (t) => {
+t.test('a directory can be moved over a whiteout', async (t) => {
   await withOverlay(t, [{ 'old/hidden': '', src: '' }], async ({ overlay, upper }) => {
     await overlay.unlink(ROOT, await at(overlay, 'old'), 'hidden')
     await overlay.rmdir(ROOT, overlay.root, 'old')
@@ -118,7 +118,7 @@ t.test('a directory moves over the whiteout of what was removed', async (t) => {
   })
 })
 
-t.test('writes to a file whose directory moves meanwhile land in it', async (t) => {
+t.test('writes to a file reach it while its directory is being moved', async (t) => {
   await withOverlay(t, [{ 'a/b/file': '......' }], async ({ overlay }) => {
     const inode = await at(overlay, 'a/b/file')
     const write = overlay.write(ROOT, inode, Buffer.from('hello!'), 0, 'unstable')

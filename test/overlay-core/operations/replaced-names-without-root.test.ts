@@ -32,7 +32,7 @@ async function withoutRoot(t: Test, count: number, scenario: string): Promise<un
   return result
 }
 
-t.test('without root a handle leads to its file as long as the server runs', { skip: needsRoot }, async (t) => {
+t.test('without root, a handle leads to its file as long as the server runs', { skip: needsRoot }, async (t) => {
   t.same(await withoutRoot(t, 1, 'loseAndRestart'), {
     content: '0',
     changed: { fresh: 0o644, old: 0o600 },
@@ -44,7 +44,7 @@ t.test('without root a handle leads to its file as long as the server runs', { s
 })
 
 t.test(
-  'without root 1,024 files without a known name are held; handles of others are stale until a name is found',
+  'without root, 1,024 files without a known name are held, and handles of others are stale until a name is found',
   { skip: needsRoot },
   async (t) => {
     t.same(await withoutRoot(t, 1100, 'loseMany'), {

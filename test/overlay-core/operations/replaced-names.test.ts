@@ -98,7 +98,7 @@ async function readAll(overlay: Overlay, inode: Inode): Promise<string> {
 }
 
 t.test(
-  'attributes that are set by a handle are those of its file, whatever has its name',
+  'attributes set by a handle are those of its file, whichever object has its name',
   { skip: needsRoot },
   async (t) => {
     await afterEachLoss(t, async (t, { overlay, old, x, y }) => {
@@ -120,7 +120,7 @@ t.test(
   },
 )
 
-t.test('data that is read and written by a handle is that of its file', { skip: needsRoot }, async (t) => {
+t.test('data read and written by a handle is that of its file', { skip: needsRoot }, async (t) => {
   await afterEachLoss(t, async (t, { overlay, old, x, y }) => {
     const before = state(x)
     t.equal(await readAll(overlay, old), 'old')
@@ -164,7 +164,7 @@ t.test(
   },
 )
 
-t.test('a link by a handle names its file, also over a whiteout', { skip: needsRoot }, async (t) => {
+t.test('a link by a handle refers to its file, also over a whiteout', { skip: needsRoot }, async (t) => {
   await afterEachLoss(t, async (t, { overlay, old, x, y }) => {
     const before = state(x)
     await overlay.link(ROOT, old, overlay.root, 'z')
@@ -181,7 +181,7 @@ t.test('a link by a handle names its file, also over a whiteout', { skip: needsR
 })
 
 t.test(
-  'a handle leads to its file also after a restart, and after another name was found',
+  'a handle leads to its file after a restart, also after another name was found',
   { skip: needsRoot },
   async (t) => {
     await afterEachLoss(t, async (t, { fixture, old, y }) => {
@@ -215,7 +215,7 @@ t.test('a handle leads to its file after a remount with other options', { skip: 
   })
 })
 
-t.test('symlinks, fifos and devices are changed by their handles as files are', { skip: needsRoot }, async (t) => {
+t.test('symlinks, fifos and devices are changed by their handles like files', { skip: needsRoot }, async (t) => {
   const others = {
     symlink: (path: string) => symlinkSync('target', path),
     fifo: (path: string) => execFileSync('mkfifo', ['-m', '600', path]),
@@ -243,7 +243,7 @@ t.test('symlinks, fifos and devices are changed by their handles as files are', 
   }
 })
 
-t.test('of a copied-up file with two names neither shows the lower again', { skip: needsRoot }, async (t) => {
+t.test('neither name of a copied-up file with two names shows the lower again', { skip: needsRoot }, async (t) => {
   await withOverlay(t, [{ x: 'lower' }], async (fixture) => {
     await put(fixture.overlay, 'x', 'UPPER')
     await fixture.overlay.link(ROOT, await at(fixture.overlay, 'x'), fixture.overlay.root, 'y')
@@ -263,7 +263,7 @@ t.test('of a copied-up file with two names neither shows the lower again', { ski
 })
 
 t.test(
-  'a copied-up hard link is found by its handle when the name that was noted goes',
+  'a copied-up hard link is found by its handle after its recorded name was removed',
   { skip: needsRoot },
   async (t) => {
     await withOverlay(t, [{ a: 'linked', b: '= a', 'd/c': '= a' }], async (fixture) => {
@@ -285,7 +285,7 @@ t.test(
 )
 
 t.test(
-  'of a lower hard link that was never copied up a name goes, and its handle leads to the others or nowhere',
+  'after a name of a lower hard link is removed, its handle leads to the other names or nowhere',
   { skip: needsRoot },
   async (t) => {
     for (const options of ['', ',metacopy=on', ',index=off']) {

@@ -1,7 +1,7 @@
 import t from 'tap'
 import { ALICE, at, errnoOf, list, onDisk, put, ROOT, text, withOverlay } from '../../helpers/overlay.ts'
 
-t.test('a changed file is restored: the lower shows again, as the object it was', async (t) => {
+t.test('a restored file shows the lower again, as the same object as before', async (t) => {
   await withOverlay(t, [{ 'd/f': 'lower', 'd/other': 'x' }], async ({ overlay, upper, remount }) => {
     const dir = await at(overlay, 'd')
     const before = await overlay.getattr(await at(overlay, 'd/f'))
@@ -61,7 +61,7 @@ for (const form of ['', 'whiteouts=files']) {
   })
 }
 
-t.test('what a lower does not have, or what nobody changed, cannot be restored', async (t) => {
+t.test('names that no lower has, or that were not changed, cannot be restored', async (t) => {
   await withOverlay(t, [{ f: 'lower', 'd/in': 'x' }], async ({ overlay, upper }) => {
     await overlay.create(ROOT, overlay.root, 'new', { mode: 0o644 })
     const { root } = overlay
@@ -77,7 +77,7 @@ t.test('what a lower does not have, or what nobody changed, cannot be restored',
   })
 })
 
-t.test('restoring needs the rights of removing, and gives up when the check does', async (t) => {
+t.test('restoring needs the same permission as removing, and is aborted by the check', async (t) => {
   await withOverlay(t, [{ f: 'lower' }], async ({ overlay }) => {
     await put(overlay, 'f', 'changed')
     t.equal(await errnoOf(() => overlay.restore(ALICE, overlay.root, 'f')), 'EACCES')
@@ -108,7 +108,7 @@ t.test('nobody sees the name absent while it is restored', async (t) => {
   })
 })
 
-t.test('one of several names of a lower file is not restored alone', async (t) => {
+t.test('a single name of a lower file with several names cannot be restored', async (t) => {
   await withOverlay(t, [{ a: 'linked', b: '= a' }], async ({ overlay }) => {
     await put(overlay, 'a', 'changed')
     const code = await errnoOf(() => overlay.restore(ROOT, overlay.root, 'a'))

@@ -11,7 +11,7 @@ async function replace(overlay: Overlay, content: string, mode?: number): Promis
   return await staged.publish({ dir: overlay.root, name: 'file', mode: 0o640 })
 }
 
-t.test('a mode foreseen for a staged file decides nothing', async (t) => {
+t.test('the expected mode of a staged file has no effect on the result', async (t) => {
   await withOverlay(t, [{}], async ({ overlay, upper }) => {
     await replace(overlay, 'new', 0o777)
     t.equal(statSync(join(upper, 'file')).mode & 0o7777, 0o640, 'of a new file it is that of publish')
@@ -25,7 +25,7 @@ t.test('a mode foreseen for a staged file decides nothing', async (t) => {
   })
 })
 
-t.test('attributes set between replacements go along, those of a file that has none are not missed', async (t) => {
+t.test('attributes set between replacements are kept, and a file without any needs none', async (t) => {
   await withOverlay(t, [{ file: 'lower' }], async ({ overlay, upper }) => {
     await replace(overlay, 'one')
     const second = await replace(overlay, 'two')
@@ -57,7 +57,7 @@ function openBelow(dir: string): string[] {
   return targets.filter((target) => target.startsWith(`${dir}/`))
 }
 
-t.test('a replaced file is gone at once, and the new one is sent to the disk a moment later', async (t) => {
+t.test('a replaced file is removed at once, and the new one is written to the disk a moment later', async (t) => {
   const ticks = new Set<() => void>()
   const clock = {
     now: () => 0,
@@ -96,7 +96,7 @@ t.test('a replaced file is gone at once, and the new one is sent to the disk a m
   t.same(openBelow(tmpdir()), [], 'nothing stays open')
 })
 
-t.test('an open file and a second name keep what was replaced', async (t) => {
+t.test('an open file and a second name keep the replaced content', async (t) => {
   await withOverlay(t, [{}], async ({ overlay, upper }) => {
     const first = await replace(overlay, 'first')
     await overlay.link(ROOT, first, overlay.root, 'second')
@@ -112,7 +112,7 @@ t.test('an open file and a second name keep what was replaced', async (t) => {
   })
 })
 
-t.test('a kept file outlives the overlay, with what is said about it; one that lost its half does not', async (t) => {
+t.test('a resumable file and its note survive the overlay; one without the other is removed', async (t) => {
   await withOverlay(t, [{}], async ({ overlay, upper, work, remount }) => {
     t.same(await overlay.resumableStages(ROOT), [])
     const about = Buffer.from('where it goes')

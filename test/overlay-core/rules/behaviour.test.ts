@@ -21,7 +21,7 @@ t.test('merged directories take names from all layers and attributes from the to
   })
 })
 
-t.test('paths beyond 4,096 bytes are reached by way of handles, also after a restart', async (t) => {
+t.test('paths longer than 4,096 bytes can be reached by handles, also after a restart', async (t) => {
   await withOverlay(t, [{ f: 'x' }], async (fixture) => {
     const name = 'p'.repeat(250)
     let dir: Inode = fixture.overlay.root
@@ -46,7 +46,7 @@ t.test('paths beyond 4,096 bytes are reached by way of handles, also after a res
 })
 
 t.test(
-  'a file may be as large as the file system lets it, with exact sizes and offsets to close below 2^53',
+  'a file may be as large as the file system allows, with exact sizes and offsets up to just below 2^53',
   { skip },
   async (t) => {
     const medium = tmpfs(t)
@@ -101,7 +101,7 @@ t.test('nlink is right with index=on and index=off, before and after copy-up', a
   }
 })
 
-t.test('a change that is refused copies nothing up', async (t) => {
+t.test('a refused change copies nothing up', async (t) => {
   const lower = { 'd/f': 'f', 'd/g': 'g', 'full/x': 'x', 'e/y': 'y', 's/': { mode: 0o1777 }, 's/mine': 'm' }
   await withOverlay(t, [lower], async ({ overlay, upper }) => {
     const [d, s, f] = [await at(overlay, 'd'), await at(overlay, 's'), await at(overlay, 'd/f')]

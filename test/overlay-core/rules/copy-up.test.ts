@@ -184,7 +184,7 @@ t.test(
   },
 )
 
-t.test('copy-up brings parents first, each once, and nothing beside the way', { skip }, async (t) => {
+t.test('copy-up copies parents first, each once, and nothing else', { skip }, async (t) => {
   await withOverlay(
     t,
     [{ 'a/b/c/f': 'f', 'a/b/c/g': 'g', 'a/b/x/h': 'h', 'other/f': 'f' }],
@@ -217,7 +217,7 @@ async function watching(failing: Readonly<Record<string, number>>, work: () => P
   return made
 }
 
-t.test('copy-up shares blocks where it can, else lets the kernel copy, else copies by chunks', async (t) => {
+t.test('copy-up shares blocks if possible, otherwise lets the kernel copy, otherwise copies in chunks', async (t) => {
   const content = 'chunk'.repeat(60_000)
   await withOverlay(t, [{ one: content, two: content }], async ({ overlay, upper }) => {
     const copied = async (name: string, failing: Readonly<Record<string, number>>) => {
@@ -238,7 +238,7 @@ t.test('copy-up shares blocks where it can, else lets the kernel copy, else copi
 })
 
 t.test(
-  'copy-up on a file system that can share blocks shares them, takes no room, and syncs nothing',
+  'copy-up on a file system that can share blocks shares them, needs no space, and syncs nothing',
   { skip },
   async (t) => {
     const disk = await mountStorage('xfs')

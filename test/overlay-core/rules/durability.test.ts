@@ -45,7 +45,7 @@ async function synced(overlay: Overlay, inode: Inode, paths: readonly string[], 
   return [...found].sort()
 }
 
-t.test('fsync of a file or directory reaches the upper file system, and its failure the caller', async (t) => {
+t.test('fsync of a file or directory reaches the upper file system, and the caller gets its error', async (t) => {
   await withOverlay(t, [{ 'd/f': 'x', 'd/g': 'y', 'e/h': 'z' }], async ({ overlay, upper }) => {
     const [d, f] = [await at(overlay, 'd'), await at(overlay, 'd/f')]
     await overlay.create(ROOT, d, 'new', { mode: 0o644 })
@@ -61,7 +61,7 @@ t.test('fsync of a file or directory reaches the upper file system, and its fail
   })
 })
 
-t.test('fsync of what only a lower has touches nothing, and a volatile overlay syncs nothing', async (t) => {
+t.test('fsync of an object in a lower does nothing, and a volatile overlay syncs nothing', async (t) => {
   for (const options of ['', ',volatile']) {
     await withOverlay(
       t,

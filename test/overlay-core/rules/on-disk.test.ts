@@ -51,7 +51,7 @@ t.test('overlay.redirect is the old name, or an absolute path from the overlay r
 })
 
 t.test(
-  'a redirect is at most 256 bytes: a directory from deeper down does not move, as in the kernel',
+  'a redirect is at most 256 bytes, so a deeper directory cannot be moved, as in the kernel',
   { skip },
   async (t) => {
     const long = 'n'.repeat(120)
@@ -82,7 +82,7 @@ t.test(
   },
 )
 
-t.test('nothing private shows up in the tree: no helper names, no extra attributes', async (t) => {
+t.test('nothing private is visible in the tree: no auxiliary names, no extra attributes', async (t) => {
   await withOverlay(t, [{ 'd/f': 'x', gone: 'y', 'm/g': 'z' }], async ({ overlay, upper }) => {
     await put(overlay, 'd/f', 'changed')
     await overlay.unlink(ROOT, overlay.root, 'gone')

@@ -129,21 +129,21 @@ async function overlaydTakes(t: Test, dir: string, options: string): Promise<boo
   }
 }
 
-t.test('options by the kernel’s names and syntax are taken and refused as by the kernel', { skip }, async (t) => {
+t.test('options with the kernel’s names and syntax are accepted and refused as by the kernel', { skip }, async (t) => {
   for (const options of ALIKE) {
     const dir = folders(t)
     t.equal(await overlaydTakes(t, dir, options), kernelTakes(folders(t), options), options)
   }
 })
 
-t.test('the few options that are taken otherwise than by the kernel are these', { skip }, async (t) => {
+t.test('only these few options are treated differently from the kernel', { skip }, async (t) => {
   for (const [options, [answer, why]] of Object.entries(OTHERWISE)) {
     t.equal(await overlaydTakes(t, folders(t), options), answer === 'taken', `${options}: ${why}`)
     t.equal(kernelTakes(folders(t), options), answer !== 'taken', `the kernel: ${options}`)
   }
 })
 
-t.test('options go together or not as in the kernel, in any combination', { skip }, async (t) => {
+t.test('any combination of options is accepted or refused as by the kernel', { skip }, async (t) => {
   const all = combinations()
   t.equal(all.length, 810)
   for (const words of all.filter((_, i) => i % TRIED_EVERY === 0)) {
@@ -157,7 +157,7 @@ t.test('options go together or not as in the kernel, in any combination', { skip
   }
 })
 
-t.test('the whole string of the classic line works', async (t) => {
+t.test('the complete classic option string works', async (t) => {
   const dir = t.testdir({ lower: { f: 'x' }, upper: { upper: {}, work: {} } })
   const overlay = await mount(
     parseOptions(`lowerdir=${dir}/lower,upperdir=${dir}/upper/upper,workdir=${dir}/upper/work`, {
@@ -176,7 +176,7 @@ t.test('defaults are redirect_dir=on, index=on, xino=on, metacopy=off', (t) => {
   t.end()
 })
 
-t.test('no upper means read-only, and nothing at all is written', async (t) => {
+t.test('without an upper the overlay is read-only, and nothing is written', async (t) => {
   const dir = t.testdir({ l: { f: 'x' }, l2: { g: 'y' } })
   const overlay = await mount(parseOptions(`lowerdir=${dir}/l:${dir}/l2`))
   t.equal(overlay.readOnly, true)
@@ -188,7 +188,7 @@ t.test('no upper means read-only, and nothing at all is written', async (t) => {
   t.same(readdirSync(dir), ['l', 'l2'])
 })
 
-t.test('a workdir that is not ours is refused, one that an overlay used is taken', { skip }, async (t) => {
+t.test('a workdir with foreign files is refused, and one used by an overlay is accepted', { skip }, async (t) => {
   const dir = folders(t)
   writeFileSync(join(dir, 'w/mine'), '')
   t.equal(await overlaydTakes(t, dir, WRITABLE), false)
@@ -226,7 +226,7 @@ t.test('an unknown feature in work/incompat refuses the mount, as in the kernel'
 })
 
 t.test(
-  'an upper or workdir in use by another overlay is refused, across processes; a claim of a killed one is not',
+  'an upper or workdir in use by another overlay is refused, across processes, unless that process was killed',
   async (t) => {
     const dir = folders(t)
     const program = fileURLToPath(new URL('claim-program.ts', import.meta.url))
@@ -284,7 +284,7 @@ t.test('userxattr keeps all marks in user.overlay.*, and the kernel with userxat
   )
 })
 
-t.test('ro with an upper shows what it holds and writes nothing to it', async (t) => {
+t.test('ro with an upper shows its content and writes nothing to it', async (t) => {
   const dir = folders(t)
   writeFileSync(join(dir, 'u/own'), 'own')
   const overlay = await mount(parseOptions(`${WRITABLE},ro`, { cwd: dir, privileged: process.getuid?.() === 0 }))
@@ -296,7 +296,7 @@ t.test('ro with an upper shows what it holds and writes nothing to it', async (t
 })
 
 t.test(
-  'an upper made over one lower goes with another, which the kernel with index=on refuses',
+  'an upper created over one lower works with another, which the kernel refuses with index=on',
   { skip },
   async (t) => {
     const dir = folders(t)

@@ -23,7 +23,7 @@ t.test('the mode is set by name and through a held descriptor', async (t) => {
   t.equal(statxFd(file).mode, 0o600)
 })
 
-t.test('the mode of what a symlink points to is never touched', async (t) => {
+t.test("the mode of a symlink's target is never changed", async (t) => {
   const { fd, path } = await scratchDir(t)
   writeFileSync(`${path}/file`, '', { mode: 0o600 })
   await symlinkAt(Buffer.from('file'), fd, 'link')
@@ -33,7 +33,7 @@ t.test('the mode of what a symlink points to is never touched', async (t) => {
   t.equal(statSync(`${path}/file`).mode & 0o7777, 0o600)
 })
 
-t.test('owner and group are set one by one, also those of a symlink', { skip: needsRoot }, async (t) => {
+t.test('owner and group can be set separately, also those of a symlink', { skip: needsRoot }, async (t) => {
   const { fd, path } = await scratchDir(t)
   writeFileSync(`${path}/file`, '')
   await symlinkAt(Buffer.from('file'), fd, 'link')
@@ -43,7 +43,7 @@ t.test('owner and group are set one by one, also those of a symlink', { skip: ne
   t.match(await statxAt(fd, 'file'), { uid: 0, gid: 0 })
 })
 
-t.test('times are set to the nanosecond, to now, or left', async (t) => {
+t.test('times are set to the nanosecond, set to now, or left unchanged', async (t) => {
   const { fd, path } = await scratchDir(t)
   writeFileSync(`${path}/file`, '')
   await symlinkAt(Buffer.from('file'), fd, 'link')
@@ -61,7 +61,7 @@ t.test('times are set to the nanosecond, to now, or left', async (t) => {
   t.ok((await statxAt(fd, 'file')).atime.sec >= started, 'the target of the symlink is left')
 })
 
-t.test('nanoseconds that the kernel takes for orders are refused', async (t) => {
+t.test('nanosecond values with a special meaning in the kernel are refused', async (t) => {
   const { fd, path } = await scratchDir(t)
   writeFileSync(`${path}/file`, '')
   for (const nsec of [0x3fffffff, 0x3ffffffe, 1e9, -1, Number.NaN]) {

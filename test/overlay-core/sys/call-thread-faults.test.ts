@@ -48,7 +48,7 @@ async function struckIn<T>(
 
 const openFiles = () => readdirSync('/proc/self/fd').length
 
-t.test('a thread that dies between two steps of a trip is replaced, and the trip goes on', async (t) => {
+t.test('a thread that dies between two steps of a trip is replaced, and the trip continues', async (t) => {
   const { fd, path } = await withThreads(t)
   const trip = () =>
     tryCalls([
@@ -67,7 +67,7 @@ t.test('a thread that dies between two steps of a trip is replaced, and the trip
   t.equal(await tryCall('getpid', getpid), process.pid)
 })
 
-t.test('a thread that dies in a call gives EIO for that, as nobody knows whether it was made', async (t) => {
+t.test('a call in which a thread dies fails with EIO, because it is unknown whether it was made', async (t) => {
   const { fd, path } = await withThreads(t)
   const trip = () => tryCalls([openStep(fd, 'a', O_CREAT | O_EXCL, 0o640), renameStep(fd, 'a', fd, 'b')])
   const undo = (results: readonly number[]) => {
@@ -83,7 +83,7 @@ t.test('a thread that dies in a call gives EIO for that, as nobody knows whether
   }
 })
 
-t.test('calls on other threads, and those that wait, go on when a thread dies', async (t) => {
+t.test('calls on other threads and waiting calls continue when a thread dies', async (t) => {
   await withThreads(t)
   const calls = () => Promise.all(Array.from({ length: 200 }, () => tryCall('getpid', getpid)))
   const results = await struckIn(100, Fault.endThread, calls, () => undefined)
@@ -92,7 +92,7 @@ t.test('calls on other threads, and those that wait, go on when a thread dies', 
   t.ok(made === 200 || results.includes(-EIO))
 })
 
-t.test('when threads end again and again, what waits for them is made elsewhere', async (t) => {
+t.test('when threads keep dying, waiting calls are made elsewhere', async (t) => {
   const pid: ThreadStep = { number: 0, flags: 0, args: [] }
   const threads = new CallThreads<number>(
     ['int getpid()'],
@@ -114,7 +114,7 @@ t.test('when threads end again and again, what waits for them is made elsewhere'
   t.same(await make(), [42])
 })
 
-t.test('a new file of which any step fails leaves nothing, and its errno', async (t) => {
+t.test('a new file with any failing step reports the errno and leaves nothing', async (t) => {
   const { fd, path } = await withThreads(t)
   const owner = { uid: 1000, gid: 2000 }
   const aside = { workFd: fd, temp: 'temp', ...owner }

@@ -24,7 +24,7 @@ async function withThreads(t: Test): Promise<{ fd: number; path: string }> {
   return scratch
 }
 
-t.test('thousands of calls on threads end, each with its own answer', async (t) => {
+t.test('thousands of calls on threads end, each with its own result', async (t) => {
   const { fd, path } = await withThreads(t)
   for (let i = 0; i < 200; i++) writeFileSync(`${path}/file-${i}`, '')
   const stats = await Promise.all(Array.from({ length: 5000 }, (_, i) => statxAt(fd, `file-${i % 200}`)))
@@ -33,7 +33,7 @@ t.test('thousands of calls on threads end, each with its own answer', async (t) 
   t.same(gateLoad(), { inFlight: 0, queued: 0 })
 })
 
-t.test('one call after the other, with pauses in which the threads fall asleep', async (t) => {
+t.test('calls are made one after the other, with pauses in which the threads sleep', async (t) => {
   const { fd } = await withThreads(t)
   for (let i = 0; i < 300; i++) {
     const error = await statxAt(fd, `missing-${i}`).catch((error: unknown) => error)
@@ -63,7 +63,7 @@ t.test('steps are made in order up to the first that fails, and may use results 
   }
 })
 
-t.test('a new file is at its place with owner and mode, or nothing is left of it', async (t) => {
+t.test('a new file has its name with owner and mode, or nothing is left of it', async (t) => {
   const { fd, path } = await withThreads(t)
   mkdirSync(`${path}/below`)
   writeFileSync(`${path}/below/taken`, '')
@@ -82,7 +82,7 @@ t.test('a new file is at its place with owner and mode, or nothing is left of it
   t.same(readdirSync(path).sort(), ['below', 'file', 'own'])
 })
 
-t.test('calls that wait in the kernel do not keep others from being made', async (t) => {
+t.test('calls that wait in the kernel do not block other calls', async (t) => {
   const { fd, path } = await withThreads(t)
   const mkfifo = bind<[path: Uint8Array, mode: number]>('int mkfifo(const void *, uint32_t)')
   await tryCall('mkfifo', mkfifo, Buffer.from(`${path}/fifo\0`), 0o600)

@@ -9,7 +9,7 @@ import { nodeCall } from '../../../overlay-core/sys/pool.ts'
 import { statxAt } from '../../../overlay-core/sys/stat.ts'
 import { scratchDir } from './scratch-dir.ts'
 
-t.test('300 concurrent calls all end, in turns, each with its own answer', async (t) => {
+t.test('300 concurrent calls all end, each with its own result', async (t) => {
   const { path, fd } = await scratchDir(t)
   // Not through the gate: it has to be the first calls of this process that are counted, before there are threads for them.
   for (let i = 0; i < 300; i++) writeFileSync(join(path, `file-${i}`), '')
@@ -41,7 +41,7 @@ t.test('each of many concurrent failures reports its own errno', async (t) => {
   t.same(new Set(codes), new Set(cases.map(({ name }) => `${name.slice(0, 10)}: right`)))
 })
 
-t.test('an argument that cannot be passed is EINVAL and gives its place back', async (t) => {
+t.test('an argument that cannot be passed is EINVAL and releases its place', async (t) => {
   const wrong = bind<[value: unknown]>('int abs(int)')
   for (let i = 0; i < 300; i++)
     await t.rejects(async () => await tryCall('abs', wrong, 'text'), { code: 'EINVAL', op: 'abs' })
@@ -53,7 +53,7 @@ t.test('an argument that cannot be passed is EINVAL and gives its place back', a
   t.same(gateLoad(), { inFlight: 0, queued: 0 })
 })
 
-t.test('a call interrupted by a signal is made again', async (t) => {
+t.test('a call interrupted by a signal is repeated', async (t) => {
   let attempts = 0
   const result = await nodeCall('op', (done) => setImmediate(done, ++attempts < 3 ? -4 : 7))
   t.equal(result, 7)

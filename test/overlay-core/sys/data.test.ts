@@ -25,7 +25,7 @@ import { held, scratchDir } from './scratch-dir.ts'
 const EIO = 5
 const ENOSYS = 38
 
-t.test('a range of a file is written out, and errors of the disk are those of the call', async (t) => {
+t.test('a range of a file is written out, and the call fails with the errors of the disk', async (t) => {
   const { fd } = await scratchDir(t)
   const file = held(t, await openAt(fd, 'file', O_CREAT | O_RDWR, 0o600))
   await pwrite(file, Buffer.from('0123456789'), 0)
@@ -37,7 +37,7 @@ t.test('a range of a file is written out, and errors of the disk are those of th
   setFaultPoints(undefined)
 })
 
-t.test('what was just written is read from the page cache at once', async (t) => {
+t.test('recently written data is read from the page cache synchronously', async (t) => {
   const { fd } = await scratchDir(t)
   const file = held(t, await openAt(fd, 'file', O_CREAT | O_RDWR, 0o600))
   await pwrite(file, Buffer.from('0123456789'), 0)
@@ -54,7 +54,7 @@ t.test('what was just written is read from the page cache at once', async (t) =>
   t.same(small, Buffer.from('789'))
 })
 
-t.test('no read leaves its buffer', async (t) => {
+t.test('a read never writes outside its buffer', async (t) => {
   const { fd } = await scratchDir(t)
   const file = held(t, await openAt(fd, 'file', O_CREAT | O_RDWR, 0o600))
   await pwrite(file, Buffer.alloc(100, 1), 0)
@@ -76,7 +76,7 @@ t.test('no read leaves its buffer', async (t) => {
   t.throws(() => preadNowait(file, buffer, 0, 8, 0), { code: 'EINVAL' }, 'a buffer given away is not written to')
 })
 
-t.test('a read that would wait answers -1, and a wrong one throws', async (t) => {
+t.test('a read that would wait returns -1, and an invalid one throws', async (t) => {
   const { fd } = await scratchDir(t)
   const buffer = new Uint8Array(8)
   const pipe = openSync('/proc/self/status', 'r')
@@ -87,7 +87,7 @@ t.test('a read that would wait answers -1, and a wrong one throws', async (t) =>
 })
 
 t.test(
-  'reads beside the event loop give the same, from a thread of our own, from the pool, and where the page cache cannot tell',
+  'reads off the event loop give the same data on a thread of our own, in the pool, and if the page cache cannot tell',
   async (t) => {
     const { fd } = await scratchDir(t)
     const file = held(t, await openAt(fd, 'file', O_CREAT | O_RDWR, 0o600))
@@ -113,7 +113,7 @@ t.test(
   },
 )
 
-t.test('reads and writes of the pool answer as those of the kernel', async (t) => {
+t.test('reads and writes in the pool return what the kernel returns', async (t) => {
   const { fd, path } = await scratchDir(t)
   const file = held(t, await openAt(fd, 'file', O_CREAT | O_RDWR, 0o600))
   await pwrite(file, Buffer.from('abc'), 5)
@@ -162,7 +162,7 @@ t.test('files, directories and their file system are made durable', async (t) =>
   await t.rejects(fdatasync(1_000_000), { code: 'EBADF' })
 })
 
-t.test('holes are found, and what lies between them', async (t) => {
+t.test('holes and the data between them are found', async (t) => {
   const { fd } = await scratchDir(t)
   const file = held(t, await openAt(fd, 'file', O_CREAT | O_RDWR, 0o600))
   const mib = 1024 * 1024
@@ -188,7 +188,7 @@ t.test('the kernel copies ranges between files', async (t) => {
   await t.rejects(copyFileRange(from, 0.5, to, 0, 5), { code: 'EINVAL' })
 })
 
-t.test('blocks are shared or the answer is no', async (t) => {
+t.test('blocks are shared, or the result is false', async (t) => {
   const { fd, path } = await scratchDir(t)
   writeFileSync(`${path}/from`, Buffer.alloc(8192, 7))
   const from = held(t, await openAt(fd, 'from', O_RDONLY))

@@ -86,7 +86,7 @@ t.test('a symlink holds any bytes, up to 4,095 of them', async (t) => {
   await t.rejects(readlinkAt(fd, 'dir'), { code: 'EINVAL', op: 'readlinkat' })
 })
 
-t.test('a link gives a symlink itself a further name', async (t) => {
+t.test('a link gives a symlink itself another name', async (t) => {
   const { fd } = await scratchDir(t)
   await symlinkAt(Buffer.from('/nowhere'), fd, 'link')
   await linkAt(fd, 'link', fd, 'again')
@@ -113,14 +113,14 @@ t.test('rename replaces, refuses to replace, and exchanges', async (t) => {
   await t.rejects(renameAt(fd, 'none', fd, 'x'), { code: 'ENOENT' })
 })
 
-t.test('rename leaves a whiteout when asked', { skip: needsRoot }, async (t) => {
+t.test('rename leaves a whiteout if requested', { skip: needsRoot }, async (t) => {
   const { fd, path } = await scratchDir(t)
   writeFileSync(`${path}/a`, '')
   await renameAt(fd, 'a', fd, 'b', RENAME_WHITEOUT)
   t.match(await statxAt(fd, 'a'), { type: FileType.character, rdevMajor: 0, rdevMinor: 0 })
 })
 
-t.test('no name leads out of the directory', async (t) => {
+t.test('no name can lead out of the directory', async (t) => {
   const { fd } = await scratchDir(t)
   const refused = { code: 'EINVAL' }
   for (const name of ['', '.', '..', '../x', 'a/b', '/tmp/x', 'a\0']) {
@@ -138,7 +138,7 @@ t.test('no name leads out of the directory', async (t) => {
   }
 })
 
-t.test('a listing of several buffers is whole and can be repeated', async (t) => {
+t.test('a listing of several buffers is complete and can be repeated', async (t) => {
   const { fd, path } = await scratchDir(t)
   const names = Array.from({ length: 4000 }, (_, i) => `${'long name '.repeat(12)}${i}`)
   for (const name of names) writeFileSync(`${path}/${name}`, '')

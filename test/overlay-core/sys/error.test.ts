@@ -10,7 +10,7 @@ t.test('every errno of the core keeps its name', async (t) => {
   }
 })
 
-t.test('an errno that the core has no name for becomes EIO with the cause as text', async (t) => {
+t.test('an errno without a name in the core becomes EIO, with the cause as text', async (t) => {
   t.match(sysError('renameat2', 84), { code: 'EIO', op: 'renameat2', cause: 'errno 84 (EILSEQ)' })
   t.match(sysError('x', 99999), { code: 'EIO', cause: 'errno 99999' })
   t.match(sysError('x', Number.NaN), { code: 'EIO' })

@@ -12,7 +12,7 @@ const EMFILE = 24
 
 t.afterEach(() => setFaultPoints(undefined))
 
-t.test('an injected errno is the answer, and the call is not made', async (t) => {
+t.test('an injected errno is reported, and the call is not made', async (t) => {
   const { path, fd } = await scratchDir(t)
   const ended: string[] = []
   setFaultPoints({ before: (op) => (op === 'mkdirat' ? ENOSPC : 0), after: (op) => void ended.push(op) })
@@ -37,7 +37,7 @@ t.test('a call that is let through is reported with its arguments and its result
   t.match(seen.slice(1), [['fstatfs', String, true]], 'and it is looked at which file system it is')
 })
 
-t.test('a call that is interrupted is made again, and the fault point asked again', async (t) => {
+t.test('an interrupted call is repeated, and the fault point is called again', async (t) => {
   const { path, fd } = await scratchDir(t)
   let asked = 0
   setFaultPoints({ before: () => (++asked < 3 ? EINTR : 0), after: () => undefined })
@@ -46,7 +46,7 @@ t.test('a call that is interrupted is made again, and the fault point asked agai
   t.ok(existsSync(`${path}/a`))
 })
 
-t.test('calls that are made at once have fault points too', async (t) => {
+t.test('synchronous calls have fault points too', async (t) => {
   const { fd } = await scratchDir(t)
   setFaultPoints({ before: (op) => (op === 'openat2' ? EMFILE : 0), after: () => undefined })
   t.throws(() => openAtCached(fd, 'a', O_PATH), { code: 'EMFILE' })

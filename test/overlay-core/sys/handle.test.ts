@@ -20,7 +20,7 @@ t.test('a handle is the same by name and by descriptor, and another for another 
   await t.rejects(nameToHandle(fd, '../x'), { code: 'EINVAL' })
 })
 
-t.test('a handle finds its file after a rename, and never after its end', { skip: needsRoot }, async (t) => {
+t.test('a handle finds its file after a rename, and never after its removal', { skip: needsRoot }, async (t) => {
   const { fd, path } = await scratchDir(t)
   writeFileSync(`${path}/file`, '')
   const handle = await nameToHandle(fd, 'file')
@@ -35,7 +35,7 @@ t.test('a handle finds its file after a rename, and never after its end', { skip
   }
 })
 
-t.test('the handle of a removed file is stale, and of nonsense refused', { skip: needsRoot }, async (t) => {
+t.test('the handle of a removed file is stale, and an invalid handle is refused', { skip: needsRoot }, async (t) => {
   const { fd, path } = await scratchDir(t)
   writeFileSync(`${path}/file`, '')
   const handle = await nameToHandle(fd, 'file')

@@ -18,7 +18,7 @@ function setUp() {
 
 const turn = () => new Promise((resolve) => setImmediate(resolve))
 
-t.test('a turn of the loop has time for short calls, and the next one has it again', async (t) => {
+t.test('every turn of the loop has time for short calls', async (t) => {
   const { time, trip } = setUp()
   t.ok(time.free)
   trip(0.1)
@@ -30,7 +30,7 @@ t.test('a turn of the loop has time for short calls, and the next one has it aga
 })
 
 t.test(
-  'after a long call that waited there are none for twenty times as long, at least a tenth of a second',
+  'a long call that waited is followed by a pause of twenty times its length, at least a tenth of a second',
   async (t) => {
     const { state, time, trip } = setUp()
     for (const [ms, pause] of [
@@ -50,7 +50,7 @@ t.test(
   },
 )
 
-t.test('slow calls take a two-thousandth of the time together, but for ten milliseconds', async (t) => {
+t.test('slow calls together take a two-thousandth of the time, plus ten milliseconds', async (t) => {
   const { state, time, trip } = setUp()
   trip(20, { waits: 1 })
   await turn()
@@ -77,25 +77,22 @@ t.test('slow calls take a two-thousandth of the time together, but for ten milli
   t.notOk(small.time.free, 'small ones count as well')
 })
 
-t.test(
-  'a call that was long without waiting counts as slow, one that was interrupted by another process does not',
-  async (t) => {
-    const long = setUp()
-    long.trip(2)
-    await turn()
-    t.notOk(long.time.free)
-    const interrupted = setUp()
-    interrupted.trip(4, { interrupted: 1 })
-    await turn()
-    t.ok(interrupted.time.free)
-    const quick = setUp()
-    quick.trip(0.1, { waits: 1 })
-    await turn()
-    t.ok(quick.time.free, 'a wait too short to matter')
-  },
-)
+t.test('a call that was long without waiting counts as slow, but not one interrupted by another process', async (t) => {
+  const long = setUp()
+  long.trip(2)
+  await turn()
+  t.notOk(long.time.free)
+  const interrupted = setUp()
+  interrupted.trip(4, { interrupted: 1 })
+  await turn()
+  t.ok(interrupted.time.free)
+  const quick = setUp()
+  quick.trip(0.1, { waits: 1 })
+  await turn()
+  t.ok(quick.time.free, 'a wait too short to matter')
+})
 
-t.test('a slow sync says that the disk is slow, and while a long one runs there are no calls', (t) => {
+t.test('a slow sync shows that the disk is slow, and no calls are made while a long one runs', (t) => {
   const { state, time } = setUp()
   time.syncBegins()
   t.ok(time.free)
@@ -116,7 +113,7 @@ t.test('a slow sync says that the disk is slow, and while a long one runs there 
   t.end()
 })
 
-t.test('where a file system asks others there are none at all', (t) => {
+t.test('no calls are made for a file system that asks another process', (t) => {
   const { time } = setUp()
   time.forbid()
   time.forbid()

@@ -89,7 +89,7 @@ t.test('nothing outside of the directory can be opened', async (t) => {
   t.throws(() => openAtCached(fd, 'a/'.repeat(3000), O_RDONLY), { code: 'ENAMETOOLONG' })
 })
 
-t.test('a symlink itself can be held, also a dangling one', async (t) => {
+t.test('a symlink itself can be opened, even a dangling one', async (t) => {
   const { fd } = await scratchDir(t)
   await symlinkAt(Buffer.from('/nowhere'), fd, 'link')
   const inode = (await statxAt(fd, 'link')).ino
@@ -98,7 +98,7 @@ t.test('a symlink itself can be held, also a dangling one', async (t) => {
   }
 })
 
-t.test('a cached open answers at once, or throws what the kernel says', async (t) => {
+t.test("a cached open returns synchronously, or throws the kernel's error", async (t) => {
   const { fd, path } = await scratchDir(t)
   writeFileSync(`${path}/file`, '')
   t.ok(held(t, openAtCached(fd, 'file', O_RDONLY)) >= 0)
@@ -122,7 +122,7 @@ t.test('a cached open of a fifo does not wait for a writer', async (t) => {
   t.ok(held(t, openAtCached(fd, 'fifo', O_RDONLY)) >= 0)
 })
 
-t.test('a held file and a held directory are reopened for their data', async (t) => {
+t.test('an open file and an open directory are reopened for their data', async (t) => {
   const { fd, path } = await scratchDir(t)
   writeFileSync(`${path}/file`, 'before')
   const file = held(t, await openAt(fd, 'file', O_PATH))
@@ -146,7 +146,7 @@ t.test('a nameless file gets its name when it is ready', async (t) => {
   await t.rejects(linkFd(file, fd, 'taken'), { code: 'EEXIST', op: 'linkat' })
 })
 
-t.test('closing what is not open is an error, and a later close only counts it', async (t) => {
+t.test('closing a descriptor that is not open is an error, which closeLater only counts', async (t) => {
   const { fd } = await scratchDir(t)
   const file = await openAt(fd, 'file', O_CREAT | O_WRONLY, 0o600)
   closeSync(file)

@@ -32,7 +32,7 @@ t.test('a file of another size, a symlink and a missing directory are refused, a
   await t.rejects(openPersistentMemory(join(dir, 'none/file'), 14), { code: 'ENOENT' })
 })
 
-t.test('a disk that is full is told at the start, and while it runs where changes are written', async (t) => {
+t.test('a full disk is reported at the start; later only where changes are written', async (t) => {
   const dir = t.testdir()
   writeFileSync(join(dir, 'memory'), Buffer.alloc(100))
   const memory = await openPersistentMemory(join(dir, 'memory'), 100, false)

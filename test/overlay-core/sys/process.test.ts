@@ -11,7 +11,7 @@ import {
 import { statxAt } from '../../../overlay-core/sys/stat.ts'
 import { scratchDir } from './scratch-dir.ts'
 
-t.test('the process knows who it is', async (t) => {
+t.test('the process reports its user and groups', async (t) => {
   t.equal(`${effectiveUid()}`, execFileSync('id', ['-u'], { encoding: 'utf8' }).trim())
   t.equal(`${effectiveGid()}`, execFileSync('id', ['-g'], { encoding: 'utf8' }).trim())
   const groups = execFileSync('id', ['-G'], { encoding: 'utf8' }).trim().split(' ').map(Number)
@@ -24,7 +24,7 @@ t.test('the descriptor limit is raised to the hard one', async (t) => {
   t.equal(raiseFileLimit(), limit)
 })
 
-t.test('without a umask a mode is stored as it is', async (t) => {
+t.test('without a umask, a mode is stored as given', async (t) => {
   const before = process.umask()
   t.teardown(() => process.umask(before))
   const { fd } = await scratchDir(t)

@@ -8,7 +8,7 @@ import { closeSync, openRoot } from '../../../overlay-core/sys/open.ts'
 
 const EMFILE = 24
 
-t.test('a file that finds no descriptor to be made with is made when the caches have given some back', async (t) => {
+t.test('a file whose creation finds no free descriptor is created after caches have closed some', async (t) => {
   const dir = t.testdir({ upper: {}, lower: {} })
   mkdirSync(join(dir, 'work'))
   const [upper, lower, work] = await Promise.all(['upper', 'lower', 'work'].map((name) => openRoot(join(dir, name))))

@@ -8,7 +8,7 @@ import { closeSync, openAt } from '../../../overlay-core/sys/open.ts'
 import { statfsFd, statxAt, statxFd } from '../../../overlay-core/sys/stat.ts'
 import { held, scratchDir } from './scratch-dir.ts'
 
-t.test('both ways of asking tell what lstat tells', async (t) => {
+t.test('both statx calls return what lstat returns', async (t) => {
   const { fd, path } = await scratchDir(t)
   writeFileSync(`${path}/file`, Buffer.alloc(70_000, 1), { mode: 0o640 })
   const expected = lstatSync(`${path}/file`, { bigint: true })
@@ -41,7 +41,7 @@ t.test('both ways of asking tell what lstat tells', async (t) => {
   t.ok(byName.mountId > 0)
 })
 
-t.test('a symlink is described itself', async (t) => {
+t.test('the attributes are those of a symlink itself', async (t) => {
   const { fd } = await scratchDir(t)
   await symlinkAt(Buffer.from('/etc/passwd'), fd, 'link')
   t.match(await statxAt(fd, 'link'), { type: FileType.symlink, size: 11 })
@@ -65,7 +65,7 @@ t.test('times before the epoch and beyond 2038 keep their nanoseconds', async (t
   })
 })
 
-t.test('only one component can be asked for', async (t) => {
+t.test('only one component is accepted', async (t) => {
   const { fd } = await scratchDir(t)
   for (const name of ['', '.', '..', 'a/b', '/etc', 'a\0b'])
     await t.rejects(statxAt(fd, name), { code: 'EINVAL' }, name)
@@ -79,7 +79,7 @@ t.test('a closed descriptor has no attributes', async (t) => {
   t.throws(() => statxFd(other), { code: 'EBADF', op: 'statx' })
 })
 
-t.test('statfs tells what node tells', async (t) => {
+t.test('statfs returns what node:fs returns', async (t) => {
   const { fd, path } = await scratchDir(t)
   const expected = statfsSync(path)
   t.match(await statfsFd(fd), {

@@ -19,13 +19,13 @@ function scratchFile(t: Test, flags = 'w+'): { fd: number; path: string } {
 const piece = (text: string, position: number) => ({ data: Buffer.from(text), position })
 
 if (WRITES_LISTS) {
-  t.test('a list writes each piece at its place, those that overlap in order', async (t) => {
+  t.test('a list writes each piece at its position, and overlapping pieces in order', async (t) => {
     const { fd, path } = scratchFile(t)
     await pwriteList(fd, [piece('tail', 9), piece('aaaa', 0), piece('bb', 2), piece('', 1), piece('c', 4)])
     t.equal(readFileSync(path, 'latin1'), 'aabbc\0\0\0\0tail')
   })
 
-  t.test('full lists, many at a time, of parts of larger buffers', async (t) => {
+  t.test('many full lists of parts of larger buffers are written at a time', async (t) => {
     const { fd, path } = scratchFile(t)
     const source = Buffer.alloc(4096 * LIST_PIECES * 8)
     for (let i = 0; i < source.length; i += 4) source.writeUInt32LE((i * 2654435761) >>> 0, i)
@@ -39,11 +39,11 @@ if (WRITES_LISTS) {
     t.ok(readFileSync(path).equals(source))
   })
 
-  t.test('a piece that cannot be written is told', async (t) => {
+  t.test('the error of a piece that cannot be written is reported', async (t) => {
     const { fd } = scratchFile(t, 'r')
     await t.rejects(pwriteList(fd, [piece('a', 0), piece('b', 5)]), { code: 'EBADF' })
     await t.rejects(pwriteList(fd, [piece('a', 2 ** 60)]), { code: 'EFBIG' })
   })
 } else {
-  t.test('there are no lists without glibc', async (t) => t.notOk(WRITES_LISTS))
+  t.test('lists are not used without glibc', async (t) => t.notOk(WRITES_LISTS))
 }

@@ -22,7 +22,7 @@ t.test('attributes of a file are set, read, listed and removed by any bytes', as
   await t.rejects(removeXattr(fd, '\xff', attr), { code: 'ENODATA', op: 'removexattr' })
 })
 
-t.test('create and replace insist on what was there', async (t) => {
+t.test('XATTR_CREATE and XATTR_REPLACE check whether the attribute exists', async (t) => {
   const { fd, path } = await scratchDir(t)
   writeFileSync(`${path}/file`, '')
   await t.rejects(setXattr(fd, 'file', 'user.a', Buffer.from('1'), XATTR_REPLACE), { code: 'ENODATA' })
@@ -32,7 +32,7 @@ t.test('create and replace insist on what was there', async (t) => {
   t.same(await getXattr(fd, 'file', 'user.a'), new Uint8Array([0x33]))
 })
 
-t.test('values and lists longer than usual come whole', async (t) => {
+t.test('values and lists longer than usual are complete', async (t) => {
   const { fd, path } = await scratchDir(t)
   writeFileSync(`${path}/file`, '')
   const value = new Uint8Array(2500).fill(7)
@@ -44,7 +44,7 @@ t.test('values and lists longer than usual come whole', async (t) => {
   t.same((await listXattr(fd, 'file')).filter((name) => name.startsWith('user.')).sort(), names)
 })
 
-t.test('a held descriptor answers for itself', async (t) => {
+t.test('an open descriptor gives its own attributes', async (t) => {
   const { fd, path } = await scratchDir(t)
   writeFileSync(`${path}/file`, '')
   const file = held(t, await openAt(fd, 'file', O_PATH))
@@ -68,7 +68,7 @@ t.test('attributes of a symlink are its own', { skip: needsRoot }, async (t) => 
   await t.rejects(setXattr(fd, 'link', 'user.a', Buffer.from('x')), { code: 'EPERM' })
 })
 
-t.test('what is wrong is said', async (t) => {
+t.test('errors name the cause', async (t) => {
   const { fd, path } = await scratchDir(t)
   writeFileSync(`${path}/file`, '')
   await t.rejects(getXattr(fd, 'none', 'user.a'), { code: 'ENOENT', op: 'getxattr' })
@@ -80,7 +80,7 @@ t.test('what is wrong is said', async (t) => {
   t.equal(await getXattr(fd, 'file', 'nonsense'), undefined)
 })
 
-t.test('a file system without attributes has none', async (t) => {
+t.test('a file system without attributes reports none', async (t) => {
   const proc = held(t, await openAt(held(t, await openRoot('/proc')), 'self', O_PATH | O_NOFOLLOW))
   t.equal(await getXattr(proc, '', 'user.a'), undefined)
   t.same(await listXattr(proc, ''), [])

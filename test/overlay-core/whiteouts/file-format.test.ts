@@ -18,7 +18,7 @@ async function refusal(open: () => Promise<unknown>): Promise<string> {
   return 'none'
 }
 
-t.test('names of the form can not be made, and those of a lower are not shown', async (t) => {
+t.test('names of the whiteout format cannot be created, and those of a lower are not shown', async (t) => {
   const lowers = [{ '.wh.plain': 'x', 'd/.wh.in': '', 'd/file': 'y' }]
   await withOverlay(
     t,
@@ -45,7 +45,7 @@ t.test('names of the form can not be made, and those of a lower are not shown', 
   )
 })
 
-t.test('the form of the first mount is recorded, and no option changes it', async (t) => {
+t.test('the whiteout format of the first mount is recorded, and no option changes it', async (t) => {
   await withOverlay(
     t,
     [{ file: 'x' }],
@@ -92,40 +92,37 @@ t.test("an upper begun in the kernel's form stays in it", async (t) => {
   })
 })
 
-t.test(
-  'an unpacked OCI layer is read as one when the option says so, and a plain lower keeps its meaning',
-  async (t) => {
-    const layer = {
-      '.wh.gone': '',
-      'd/.wh..wh..opq': '',
-      'd/new': 'n',
-      'e/.wh.x': '',
-      'e/y': 'top',
-      both: 'top',
-      '.wh.both': '',
-    }
-    const base = { gone: '1', 'd/old': '2', 'e/x': '3', 'e/y': '4', both: 'base', 'f/z': '5' }
-    await withOverlay(t, [layer, base], async (fixture) => {
-      t.ok((await list(fixture.overlay)).includes('.wh.gone'), 'without the option the names are names')
-      t.ok((await list(fixture.overlay)).includes('gone'))
-      const overlay = await fixture.remount(',lower_whiteouts=files')
-      t.same(await list(overlay), ['both', 'd', 'e', 'f'])
-      t.same([await list(overlay, 'd'), await list(overlay, 'e')], [['new'], ['y']])
-      t.equal(await errnoOf(() => at(overlay, 'gone')), 'ENOENT')
-      t.equal(await errnoOf(() => at(overlay, 'd/old')), 'ENOENT')
-      t.equal(await errnoOf(() => at(overlay, 'e/.wh.x')), 'ENOENT')
-      t.equal(await text(overlay, 'both'), 'top', 'an object counts, not the whiteout beside it')
-      const e = await at(overlay, 'e')
-      await overlay.create(ROOT, e, 'x', MODE)
-      await overlay.create(ROOT, e, '.wh.x', MODE)
-      t.same(await list(overlay, 'e'), ['.wh.x', 'x', 'y'], 'in an upper of the other form clients may use the names')
-      await overlay.unlink(ROOT, overlay.root, 'both')
-      t.same(onDisk(fixture.upper), ['!both', 'e/'])
-    })
-  },
-)
+t.test('an unpacked OCI layer is read as one if the option says so, and a plain lower is not affected', async (t) => {
+  const layer = {
+    '.wh.gone': '',
+    'd/.wh..wh..opq': '',
+    'd/new': 'n',
+    'e/.wh.x': '',
+    'e/y': 'top',
+    both: 'top',
+    '.wh.both': '',
+  }
+  const base = { gone: '1', 'd/old': '2', 'e/x': '3', 'e/y': '4', both: 'base', 'f/z': '5' }
+  await withOverlay(t, [layer, base], async (fixture) => {
+    t.ok((await list(fixture.overlay)).includes('.wh.gone'), 'without the option the names are names')
+    t.ok((await list(fixture.overlay)).includes('gone'))
+    const overlay = await fixture.remount(',lower_whiteouts=files')
+    t.same(await list(overlay), ['both', 'd', 'e', 'f'])
+    t.same([await list(overlay, 'd'), await list(overlay, 'e')], [['new'], ['y']])
+    t.equal(await errnoOf(() => at(overlay, 'gone')), 'ENOENT')
+    t.equal(await errnoOf(() => at(overlay, 'd/old')), 'ENOENT')
+    t.equal(await errnoOf(() => at(overlay, 'e/.wh.x')), 'ENOENT')
+    t.equal(await text(overlay, 'both'), 'top', 'an object counts, not the whiteout beside it')
+    const e = await at(overlay, 'e')
+    await overlay.create(ROOT, e, 'x', MODE)
+    await overlay.create(ROOT, e, '.wh.x', MODE)
+    t.same(await list(overlay, 'e'), ['.wh.x', 'x', 'y'], 'in an upper of the other form clients may use the names')
+    await overlay.unlink(ROOT, overlay.root, 'both')
+    t.same(onDisk(fixture.upper), ['!both', 'e/'])
+  })
+})
 
-t.test('a whiteout is a file of its own even for a replaced one; a directory is opaque by a file', async (t) => {
+t.test('a whiteout is a separate file even for a replaced object, and a file makes a directory opaque', async (t) => {
   await withOverlay(
     t,
     [{ 'd/a': '1', 'd/sub/x': '2', f: '3' }],
@@ -149,7 +146,7 @@ t.test('a whiteout is a file of its own even for a replaced one; a directory is 
   )
 })
 
-t.test('a name too long for a whiteout can not be hidden: the file stays', async (t) => {
+t.test('a name too long for a whiteout cannot be hidden, so the file stays', async (t) => {
   const long = 'n'.repeat(252)
   await withOverlay(
     t,
