@@ -6,8 +6,8 @@ import { FILE_OPTIONS, HELP_OPTIONS, PRINT_OPTIONS, RELOAD_OPTIONS } from './sch
 import type { Command, ConfigRequest } from './settings.ts'
 
 /**
- * The commands about configuration files: `serve --config FILE`, `config check FILE`, `config print`. Undefined when `argv` is none of
- * them: a line with `-o` or `--sample` serves an overlay, whatever its first word is.
+ * The commands for configuration files: `serve --config FILE`, `config check FILE`, `config print`. Undefined if `argv` is none of
+ * them: a command line with `-o` or `--sample` serves an overlay, whatever its first word is.
  *
  * @throws OptionError
  */

@@ -3,11 +3,11 @@ import { homedir } from 'node:os'
 /** The environment in which the command line is parsed, read from the process once and passed on. */
 export interface Environment {
   readonly cwd: string
-  /** Effective user id; undefined where the system has none. */
+  /** Effective user id; undefined on a system without user ids. */
   readonly uid: number | undefined
-  /** Absolute. */
+  /** An absolute path. */
   readonly defaultStateDir: string
-  /** What a configuration file may refer to. */
+  /** The environment variables that a configuration file may refer to. */
   readonly variables?: Readonly<Record<string, string | undefined>>
 }
 
@@ -18,7 +18,7 @@ export function readEnvironment(): Environment {
   return { cwd: process.cwd(), uid, defaultStateDir: stateDir, variables: process.env }
 }
 
-/** The state directory when none is given. A relative `$XDG_STATE_HOME` is ignored (XDG base directory specification). */
+/** The default state directory. A relative `$XDG_STATE_HOME` is ignored (XDG base directory specification). */
 export function defaultStateDir(uid: number | undefined, xdgStateHome: string | undefined, home: string): string {
   if (uid === 0) return '/var/lib/overlayd'
   return xdgStateHome?.startsWith('/') ? `${xdgStateHome}/overlayd` : `${home}/.local/state/overlayd`

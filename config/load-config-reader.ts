@@ -1,4 +1,4 @@
-/** What reads and prints configuration files; loaded when there is one, so that the command line does not wait for it. */
+/** Loads the code that reads and prints configuration files, on demand so that other commands do not wait for it. */
 export async function loadConfigReader() {
   const [reading, printing, initial] = await Promise.all([
     import('./file/read-config.ts'),

@@ -60,7 +60,7 @@ export function parseLocks(text: string): LockPolicy {
   return oneOf('--locks', text, LOCK_POLICIES, `not a lock policy; use ${LOCK_POLICIES.join(' or ')}`)
 }
 
-/** What is wrong with the listeners taken together; none when nothing is. */
+/** Errors about combinations of listeners; empty if there are none. */
 export function listenerErrors({ webdav, nfs, insecureNoAuth, rpcbind, portmap }: Settings): OptionError[] {
   const errors: OptionError[] = []
   const complain = (option: string, message: string) => errors.push(new OptionError(option, message))
@@ -86,12 +86,12 @@ function isSame(a: Address, b: Address): boolean {
   return a.port !== 0 && a.port === b.port && a.host === b.host
 }
 
-/** The names that views, and all that a configuration file names, may have. */
+/** The names that views and the named tables of a configuration file may have. */
 export const NAME_PATTERN = '^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$'
 
 /**
- * What is wrong with a name; undefined if it is valid. The name is one segment of a URL and of an export path and needs no escaping in either. The server
- * itself uses `-`.
+ * The error in a name; undefined if it is valid. The name is one segment of a URL and of an export path and needs no escaping in either. `-` is reserved
+ * for the server.
  */
 export function nameError(name: string): string | undefined {
   if (new RegExp(NAME_PATTERN).test(name)) return undefined

@@ -230,10 +230,10 @@ export const REMOUNT_OPTIONS = [
   { name: '--help', short: '-h', meaning: 'Prints help for `overlayd remount` and exits.' },
 ] as const satisfies readonly OptionSpec[]
 
-/** The options of the server that a configuration file cannot take the place of, or that it takes the place of wholly. */
+/** Server options that cannot be combined with a configuration file, or that it replaces completely. */
 const NOT_WITH_FILE = ['-o', '--sample', '--export', '--version', '--help']
 
-/** The options of `overlayd serve --config FILE` and of `overlayd config print`: they count before what the file says. */
+/** The options of `overlayd serve --config FILE` and of `overlayd config print`. They override the file. */
 export const FILE_OPTIONS: readonly OptionSpec[] = [
   {
     name: '--config',
@@ -245,13 +245,13 @@ export const FILE_OPTIONS: readonly OptionSpec[] = [
   { name: '--help', short: '-h', meaning: 'Prints how to use this command and exits.' },
 ]
 
-/** The further option of `overlayd config print`. */
+/** The additional option of `overlayd config print`. */
 export const PRINT_OPTIONS: readonly OptionSpec[] = [
   ...FILE_OPTIONS,
   { name: '--json', meaning: 'Prints JSON instead of TOML with comments.' },
 ]
 
-/** The options of commands that have none of their own. */
+/** The options of commands without options of their own. */
 export const HELP_OPTIONS: readonly OptionSpec[] = [
   { name: '--help', short: '-h', meaning: 'Prints how to use this command and exits.' },
 ]

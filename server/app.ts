@@ -13,12 +13,12 @@ export interface AppOptions {
   readonly log: FastifyBaseLogger
   /** Whether requests for any host name are answered. Without a login this is off by default. */
   readonly anyHost: boolean
-  /** Further host names that are answered. */
+  /** Additional host names that are answered. */
   readonly names?: PublicNames
   readonly status: () => ServerStatus
 }
 
-/** How long a connection stays for its client to read why it is refused, ms. */
+/** How long a refused connection stays open so that its client can read the reason, in ms. */
 const AFTER_ERROR_MS = 5_000
 
 /** The HTTP process: its Fastify instance and its counters. */
@@ -37,7 +37,7 @@ export function buildApp({ log, anyHost, names, status }: AppOptions): App {
     forceCloseConnections: 'idle',
     routerOptions: { maxParamLength: 65_536 },
     // The request line and Destination may each contain a percent-encoded path of 4,096 bytes, besides the tokens in If.
-    // With the default of 64 KiB two reads of 64 KiB are made for a body that nobody takes yet.
+    // The default of 64 KiB would read 128 KiB of a body before anybody reads it.
     http: { maxHeaderSize: 65_536, headersTimeout: 30_000, highWaterMark: 16_384 },
     // There is no limit for a whole request, because uploads may be long. http-limits limits silence.
     requestTimeout: 0,
@@ -52,7 +52,7 @@ export function buildApp({ log, anyHost, names, status }: AppOptions): App {
       if (!socket.writable) return
       const head = CLIENT_ERRORS[error.code ?? ''] ?? '400 Bad Request'
       socket.end(`HTTP/1.1 ${head}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`)
-      // A client that goes on sending would keep its half of the connection open.
+      // A client that continues to send would keep its half of the connection open.
       setTimeout(() => socket.destroy(), AFTER_ERROR_MS).unref()
     },
   })

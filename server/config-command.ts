@@ -8,13 +8,13 @@ import {
 import { OptionError } from '../overlay-core/index.ts'
 import { loadConfig } from './config-file.ts'
 
-/** Where a command writes. */
+/** The output of a command. */
 export interface Output {
   readonly print: (text: string) => void
   readonly printError: (text: string) => void
 }
 
-/** `overlayd config check`: prints every error of the file. Returns the exit status: 0 without errors, else 1. */
+/** `overlayd config check`: prints every error of the file. Returns the exit status: 0 without errors, otherwise 1. */
 export async function checkConfig(request: ConfigRequest, { print, printError }: Output): Promise<number> {
   const config = await loadOrTell(request, printError)
   if (config?.settings === undefined) {
@@ -26,7 +26,7 @@ export async function checkConfig(request: ConfigRequest, { print, printError }:
   return 0
 }
 
-/** `overlayd config print`: every value in force and where it comes from. Returns the exit status: 1 when the file has errors, which are told. */
+/** `overlayd config print`: prints every effective value and its source. Returns the exit status: 1 if the file has errors, which are printed. */
 export async function printConfig(request: PrintRequest, { print, printError }: Output): Promise<number> {
   const { printValues, printValuesAsJson, defaultValues } = await loadConfigReader()
   const config = request.config && (await loadOrTell(request.config, printError))

@@ -5,9 +5,9 @@ import { checkPaths } from './config-paths.ts'
 import { exportError } from './export-error.ts'
 
 /**
- * Reads a configuration file and looks at the paths that it names.
+ * Reads a configuration file and checks the paths in it.
  *
- * @throws OptionError it cannot be read, or an option of the command line is wrong; what is wrong in the file is in the result
+ * @throws OptionError it cannot be read, or an option of the command line is invalid; errors in the file are in the result
  */
 export async function loadConfig(request: ConfigRequest): Promise<Config> {
   const { name, path, overrides, environment } = request

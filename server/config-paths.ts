@@ -5,7 +5,7 @@ import { secretCollision } from './secret-paths.ts'
 import { checkReadyFile, checkWritable } from './state-dir.ts'
 
 /**
- * Looks at the paths that a configuration names: what is missing, lies in a layer, or is the upper of two views goes to its problems. Makes
+ * Checks the paths in a configuration: a path that does not exist, is inside a layer, or is the upper of two views is reported as a problem. Creates
  * nothing.
  */
 export async function checkPaths(config: Config, configFile: string): Promise<void> {
@@ -22,7 +22,7 @@ export async function checkPaths(config: Config, configFile: string): Promise<vo
 
 type PlacesOf = (path: string) => Promise<Place[]>
 
-/** The directories that a view changes, with the offset of what names them. */
+/** The directories that a view changes, with the offsets of the values that name them. */
 function uppersOf({ settings: { mount }, paths, at }: FileView): { path: string; at: number }[] {
   const { upperdir, workdir } = mount
   return [upperdir, workdir].flatMap((path) => (path === undefined ? [] : [{ path, at: paths.get(path) ?? at }]))
@@ -58,7 +58,7 @@ async function whyNoDirectory(path: string): Promise<string | undefined> {
   }
 }
 
-/** No upper is inside a layer or another upper, whatever view they belong to, also through symlinks and mounts. It costs the view of the upper. */
+/** Checks that no upper is inside a layer or upper of any view, also through symlinks and mounts. A problem disables the view of the upper. */
 async function checkNesting({ views, problems }: Config, places: PlacesOf): Promise<void> {
   const layers = new Map(views.flatMap(layersOf).map((layer) => [layer.path, layer]))
   const uppers = views.flatMap((view) => uppersOf(view).map((upper) => ({ ...upper, view: view.settings.name })))

@@ -1,4 +1,4 @@
-/** One address may hold this part of all connections even when each of them has a request. */
+/** The part of all connections that one address may hold even if each of them has a request. */
 const BUSY_PART = 1 / 2
 
 /** The open connections of a listener by address. Chooses which one to close when there are too many. */
@@ -8,7 +8,7 @@ export class ConnectionRoom<Connection extends object> {
   readonly #open = new Map<Connection, string>()
   readonly #counts = new Map<string, number>()
 
-  /** @param most how many connections may be open */
+  /** @param most the maximum number of open connections */
   constructor(most: number) {
     this.#most = most
   }
@@ -23,7 +23,7 @@ export class ConnectionRoom<Connection extends object> {
     return other
   }
 
-  /** A connection has a new request. */
+  /** Must be called when a connection gets a new request. */
   touch(connection: Connection): void {
     const address = this.#open.get(connection)
     if (address === undefined) return
@@ -31,7 +31,7 @@ export class ConnectionRoom<Connection extends object> {
     this.#open.set(connection, address)
   }
 
-  /** A connection has closed. */
+  /** Must be called when a connection has closed. */
   remove(connection: Connection): void {
     const address = this.#open.get(connection)
     if (address === undefined) return
@@ -42,8 +42,8 @@ export class ConnectionRoom<Connection extends object> {
   }
 
   /**
-   * The idle connection of the address with the most connections that had no request for longest. Without one, any idle connection. Without one, the oldest of the address with the most
-   * connections, if that address holds more than its part.
+   * Among the idle connections of the address with the most connections, the one without a request for longest. If there is none, any idle connection. If
+   * there is none, the oldest one of the address with the most connections, if that address holds more than its part.
    */
   #dispensable(newcomer: Connection, isBusy: (connection: Connection) => boolean): Connection | undefined {
     const largest = this.#largest()

@@ -1,6 +1,6 @@
 import { parseExport } from '../protocols/nfs/index.ts'
 
-/** What is wrong with clients in the syntax of exports(5); undefined when nothing is. */
+/** The error in a list of clients in the syntax of exports(5); undefined if it is valid. */
 export function exportError(text: string): string | undefined {
   try {
     parseExport(text)

@@ -5,13 +5,13 @@ import { OptionError } from '../overlay-core/index.ts'
 import { nobody } from './groups.ts'
 import { isFree } from './listeners.ts'
 
-/** Nobody else of this machine gets past the server to the files. */
+/** Other users of this machine can reach the files only through the server. */
 const PRIVATE = 0o700
 
 /**
- * `overlayd init DIR`: writes a first configuration and what it needs, and prints the command that serves it. Returns the exit status.
+ * `overlayd init DIR`: writes a first configuration and its directories, and prints the command that serves it. Returns the exit status.
  *
- * @throws OptionError there is a configuration already, or the directory cannot be written to
+ * @throws OptionError the directory already has a configuration, or cannot be written
  */
 export async function initialize({ name, path }: InitRequest, print: (text: string) => void): Promise<number> {
   const { initialConfig, welcome } = await loadConfigReader()
@@ -41,7 +41,7 @@ export async function initialize({ name, path }: InitRequest, print: (text: stri
   return 0
 }
 
-/** A server of root acts as nobody over WebDAV, and nobody has to own what it writes to. */
+/** A server run by root acts as the user nobody over WebDAV, who must then own the files that it writes. */
 async function clientUser(): Promise<string | undefined> {
   if (process.geteuid?.() !== 0) return undefined
   const { uid, gid } = await nobody()
@@ -58,7 +58,7 @@ async function isThere(path: string): Promise<boolean> {
   }
 }
 
-/** A word as a shell takes it. */
+/** Quotes a word for a shell. */
 function quoted(word: string): string {
   return /^[A-Za-z0-9_./+-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`
 }

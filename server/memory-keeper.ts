@@ -10,7 +10,7 @@ const WORTH_BYTES = 160 * MIB
 const GROWN_BYTES = 16 * MIB
 /** A gain below this means that there is no more to give back. */
 const GAINED_BYTES = 4 * MIB
-/** After an attempt without a gain the keeper waits for so many intervals, after each further one twice as many. */
+/** The number of intervals that the keeper waits after an attempt without a gain; each further one doubles it. */
 const FIRST_REST = 2
 const LONGEST_REST = 256
 /** The event loop is quiet while it works for less than this part of the time. */
@@ -18,7 +18,7 @@ const QUIET = 0.3
 /** V8 starts an incremental garbage collection when memory outside its heap grows by 64 MiB. */
 const COLLECT_AT_BYTES = 65 * MIB
 
-/** What the keeper measures and does. Tests replace it. */
+/** The measurements and actions of the keeper. Tests replace them. */
 export interface Memory {
   /** Resident memory of the process in bytes. */
   resident(): number

@@ -5,12 +5,12 @@ import { makeDirectory } from './make-directory.ts'
 import { isNoRoom } from './no-room.ts'
 import { asideName } from './state-dir.ts'
 
-/** The parent is nobody else's business: what clients put into an upper must not be reached past the server. */
+/** Other users cannot enter the parent, because files that clients create in an upper must be reached only through the server. */
 const PRIVATE = 0o700
 
 /**
- * Creates the upper and work directories that are missing. A new upper gets the mode of the root of the topmost layer, and its owner unless another one is
- * given, because it is the root that clients see. It appears whole or not at all. Returns false if there is no upper because its disk is full or read-only.
+ * Creates missing upper and work directories. A new upper gets the mode of the root of the topmost layer, and its owner unless another one is
+ * given, because clients see it as the root. It appears complete or not at all. Returns false if there is no upper because its disk is full or read-only.
  *
  * @throws OptionError naming `directory`
  */

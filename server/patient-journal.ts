@@ -1,7 +1,7 @@
 import type { Journal, LiveRecords } from '../overlay-core/index.ts'
 import { isNoRoom } from './no-room.ts'
 
-/** How much may wait for space on the disk. */
+/** The maximum number of bytes that may wait for space on the disk. */
 const MOST_OWED_BYTES = 1024 * 1024
 
 /**
@@ -30,7 +30,7 @@ export class PatientJournal implements Journal {
 
   async append(record: string): Promise<void> {
     try {
-      // Nothing overtakes what waits.
+      // Records must not overtake waiting ones.
       if (this.#owed.length > 0) return await this.#owe(record)
       await this.#to.append(record)
     } catch (error) {

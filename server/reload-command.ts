@@ -4,12 +4,12 @@ import type { Output } from './config-command.ts'
 import type { ReloadReport } from './reload.ts'
 import { type RunFile, readRunFiles } from './state-dir.ts'
 
-/** A remount waits for running calls, as long as the longest takes. */
+/** A remount waits for all running calls, so it takes as long as the longest one. */
 const TIMEOUT_MS = 10 * 60_000
 
 /**
- * `overlayd reload`: has the running server read its configuration file again, and prints what came of it. Returns the exit status: 0 when all that can
- * change has changed, 1 when the file has errors, something failed, or the server cannot be reached.
+ * `overlayd reload`: makes the running server read its configuration file again, and prints the result. Returns the exit status: 0 if everything that can
+ * change has changed; 1 if the file has errors, something failed, or the server cannot be reached.
  */
 export async function askForReload(asked: ReloadRequest, { print, printError }: Output): Promise<number> {
   const server = choose(await readRunFiles(asked.stateDir), asked)
@@ -33,7 +33,7 @@ export async function askForReload(asked: ReloadRequest, { print, printError }: 
   return report.failed.length > 0 ? 1 : 0
 }
 
-/** The server that is meant, or why there is none. */
+/** The requested server, or why there is none. */
 function choose(running: readonly RunFile[], { pid, stateDir }: ReloadRequest): RunFile | string {
   const fitting = running.filter((server) => server.config !== undefined && (pid === undefined || server.pid === pid))
   if (fitting.length === 1 && fitting[0]) return fitting[0]

@@ -5,21 +5,21 @@ import { loadConfig } from './config-file.ts'
 import { setLevel } from './log.ts'
 import type { Views } from './views.ts'
 
-/** What came of reading the configuration file again. */
+/** The result of reading the configuration file again. */
 export interface ReloadReport {
-  /** Why nothing has changed, one error on a line; undefined when the file is right. */
+  /** Why nothing has changed, one error per line; undefined if the file is valid. */
   readonly refused?: string
-  /** What is in force now. */
+  /** The changes that are now in effect. */
   readonly applied: readonly string[]
-  /** What has changed in the file and is left as it was until a restart. */
+  /** Changes in the file that have no effect until a restart. */
   readonly restart: readonly string[]
-  /** What should have changed and could not. */
+  /** Changes that failed. */
   readonly failed: readonly string[]
 }
 
 const NOTHING: ReloadReport = { applied: [], restart: [], failed: [] }
 
-/** The keys of settings that are in force from the start on, by their names in the file. */
+/** The names in the file of settings that only take effect at the start. */
 const AT_START: { readonly [Key in keyof Settings]?: string } = {
   webdav: 'webdav.listen',
   nfs: 'nfs.listen',
@@ -42,7 +42,7 @@ const AT_START: { readonly [Key in keyof Settings]?: string } = {
 export class Reloader {
   readonly #request: ConfigRequest
   readonly #log: Logger
-  /** What is in force. */
+  /** The settings in effect. */
   #present: Settings
   #last: Promise<unknown> = Promise.resolve()
 
@@ -52,7 +52,7 @@ export class Reloader {
     this.#log = log
   }
 
-  /** One after the other. Never rejects: what goes wrong is in the report, and in the log. */
+  /** Reloads are serialized. Never rejects: errors are in the report and in the log. */
   reload(views: Views): Promise<ReloadReport> {
     const report = this.#last.then(() => this.#reload(views))
     this.#last = report
@@ -104,7 +104,7 @@ export class Reloader {
     return names
   }
 
-  /** Gives an open view the layers and options that it has in the file now. */
+  /** Remounts an open view with the layers and options that the file now has. */
   async #remount(view: ViewSettings, views: Views, report: { applied: string[]; failed: string[] }): Promise<void> {
     const before = this.#present.views.find(({ name }) => name === view.name)
     if (before === undefined || view.mount === undefined || isSame(before.mount, view.mount)) return
@@ -120,7 +120,7 @@ export class Reloader {
   }
 }
 
-/** Who reaches a view, and as whom. */
+/** Who can reach a view, and as which user. */
 function reachOf({ exports, doors, as, make }: ViewSettings): unknown {
   return { exports, doors, as, make }
 }

@@ -10,7 +10,7 @@ import {
 
 /** A directory or file that no client may read or change through a layer. */
 interface Secret {
-  /** The option that names it. */
+  /** The option that sets the path. */
   readonly option: string
   readonly what: string
   readonly path: string
@@ -24,12 +24,12 @@ interface LayerPath {
   readonly path: string
 }
 
-/** How a layer and a secret lie in one another. */
+/** A layer and a secret, one of which is inside the other. */
 export interface Collision {
   /** The layer. */
   readonly path: string
   readonly message: string
-  /** What to do where the layer is given beside the secret. */
+  /** How to separate the layer from the secret. */
   readonly mend: string
 }
 
@@ -57,7 +57,7 @@ export async function refuseSecretsInNewLayers(settings: Settings, options: Moun
   }
 }
 
-/** What `refuseSecretsInLayers` refuses of one view. */
+/** The collisions in one view that `refuseSecretsInLayers` refuses. */
 export async function secretCollision(settings: Settings, options: MountOptions): Promise<Collision[]> {
   const found = await Promise.all(secretsOf(settings).map((secret) => collision(secret, options)))
   return found.filter((each) => each !== undefined)
@@ -77,7 +77,7 @@ function secretsOf({ stateDir, configFile }: Settings): Secret[] {
   return [stateDirectory, { option: '--config', what, path: configFile, except: undefined, mend }]
 }
 
-/** Says in which layer the secret lies, or which layer in it. */
+/** Returns the layer that contains the secret or is inside it. */
 async function collision(secret: Secret, options: MountOptions): Promise<Collision | undefined> {
   const { mend } = secret
   const places = await placesOf(secret.path)

@@ -9,20 +9,20 @@ import {
 import type { OptionError } from '../overlay-core/index.ts'
 import { loadConfig } from './config-file.ts'
 
-/** What a configuration file has a server serve. */
+/** The parts of a configuration file that a server can serve. */
 export interface ServedConfig {
   readonly settings: Settings
-  /** Why some of its views are left out, one sentence each. */
+  /** Why some of its views are left out, one sentence per view. */
   readonly warnings: readonly string[]
-  /** An error about an option, by the words and places of the file. */
+  /** Rewrites an error about an option in terms of the file, with its position. */
   readonly explain: (error: OptionError) => string
 }
 
 /**
- * What a server is to serve of a file. A view whose directories are missing or lie wrong costs that view alone; everything else that is wrong costs all.
+ * Determines what to serve from a file. A view with missing or wrongly placed directories is left out alone; any other error disables everything.
  *
  * @throws OptionError the file cannot be read
- * @returns the errors, one on a line, when nothing can be served
+ * @returns the errors, one per line, if nothing can be served
  */
 export async function servedConfig(request: ConfigRequest): Promise<ServedConfig | string> {
   const config = await loadConfig(request)

@@ -35,7 +35,7 @@ export interface Surroundings {
   readonly print: (text: string) => void
   /** Warnings from before the start, one sentence each. */
   readonly warnings?: readonly string[]
-  /** Reads the configuration file again; absent where there is none. */
+  /** Reads the configuration file again; absent if there is none. */
   readonly reload?: ((views: Views) => Promise<ReloadReport>) | undefined
 }
 
@@ -110,7 +110,7 @@ async function openViews(settings: Settings, failed: (view: string, error: unkno
   throw new OptionError('--config', 'none of its views can be served; see the errors above')
 }
 
-/** Two servers of one file would share the files of NFS locks and replies. @throws OptionError naming --config */
+/** Refuses a second server with the same file, because both would share the files of NFS locks and replies. @throws OptionError naming --config */
 async function refuseSecondServer({ configFile, stateDir }: Settings): Promise<void> {
   if (configFile === undefined) return
   const other = (await readRunFiles(stateDir)).find(({ config }) => config === configFile)
@@ -121,7 +121,7 @@ async function refuseSecondServer({ configFile, stateDir }: Settings): Promise<v
   )
 }
 
-/** Refuses a wrong `--export` before anything is created. */
+/** Refuses an invalid `--export` before anything is created. */
 function checkExports(settings: Settings): void {
   for (const view of settings.views) readExports(view.exports)
 }
@@ -140,7 +140,7 @@ async function openListeners(server: RunningServer, settings: Settings, log: Log
   return warnings
 }
 
-/** What a full or read-only disk means for the state directory. */
+/** The consequences of a full or read-only disk of the state directory. */
 const NO_ROOM =
   'is on a full or read-only disk, so overlayd status and overlayd remount cannot find this server, new WebDAV locks may end with this run, and NFS clients may get no locks'
 

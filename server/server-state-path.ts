@@ -3,8 +3,8 @@ import { adoptStateFile } from './state-dir.ts'
 import { statePath } from './state-path.ts'
 
 /**
- * The path of a state file of all views together. From the command line it belongs to the views (`identity`); from a configuration file it belongs to that file,
- * because views come and go while the server runs. What the same views had before is taken over.
+ * The path of a state file of all views together. From the command line it belongs to the views (`identity`). From a configuration file it belongs to that
+ * file, because views come and go while the server runs; a state file that the same views had before is taken over.
  */
 export async function serverStatePath(
   { stateDir, configFile }: Settings,

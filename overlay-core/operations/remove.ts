@@ -184,7 +184,7 @@ async function prepareRemoval(sb: SuperBlock, inode: OvlInode, dir: OvlInode, na
   return last ? lastRemoval(sb, inode) : { last, upper, protocolData: [] }
 }
 
-/** The place of the upper object of `inode` without this name, which is recorded for handles; undefined if its place does not depend on the name. */
+/** The place of the upper object of `inode` without this name, which is recorded for handles; undefined if its present place does not use this name. */
 async function otherPlace(sb: SuperBlock, inode: OvlInode, dir: OvlInode, name: Name): Promise<Real | undefined> {
   const { upper } = inode
   const others = inode.aliases.filter((alias) => alias.dir !== dir || alias.name !== name)

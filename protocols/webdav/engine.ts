@@ -14,7 +14,7 @@ import { DavContext, type DavServices, type ViewContext } from './state/context.
 const NOWHERE: DavPath = { names: [], trailingSlash: true }
 const TEXT_TYPE = 'text/plain; charset=utf-8'
 
-/** What the engine needs; `allowed` it adds itself. */
+/** The dependencies of the engine, which adds `allowed` itself. */
 export type EngineServices = Omit<DavServices, 'allowed'>
 
 /**
@@ -67,7 +67,7 @@ export class DavEngine extends WebDAVServer {
     }
   }
 
-  /** A write to a connection that is gone; whoever wrote is told by other means. */
+  /** Called if a write fails because the connection is closed; the writer learns that in another way. */
   readonly #unheard = (error: Error): void => {
     this.#services.log.debug({ message: error.message }, 'cannot write a response')
   }
@@ -113,7 +113,7 @@ export class DavEngine extends WebDAVServer {
     this.#done(ctx)
   }
 
-  /** The client went in the middle of a transfer. */
+  /** Called if the client closes the connection during a transfer. */
   #lost({ req, res, services }: DavContext): void {
     if (req.complete) services.counters.abortedDownloads++
     else services.counters.abortedUploads++
@@ -135,11 +135,11 @@ export class DavEngine extends WebDAVServer {
       services.log.warn({ ...details, err: undefined, reason: String(error) }, 'webdav: malformed request')
     }
     if (res.headersSent || res.destroyed) {
-      // The status is out already: all that is left to say is that the rest does not come.
+      // The status was sent already, so closing the connection is the only way to report the failure.
       res.destroy()
       return
     }
-    // Its body may come or not: what follows on this connection would be anybody's guess.
+    // The body may or may not follow, so the next bytes on this connection could not be interpreted.
     if (isWaiting(req)) res.shouldKeepAlive = false
     const { condition = conditionOf(error), headers = [] } = error instanceof DavError ? error : {}
     const reason = error instanceof DavError ? error.message : (STATUS_CODES[status] ?? 'failed')
@@ -158,7 +158,7 @@ export class DavEngine extends WebDAVServer {
   }
 }
 
-/** The precondition of RFC 4331 section 6 behind a full disk. */
+/** The precondition of RFC 4331 section 6 that corresponds to a full disk. */
 function conditionOf(error: unknown): string | undefined {
   if (isErrno(error, 'EDQUOT')) return '<D:quota-not-exceeded/>'
   return isErrno(error, 'ENOSPC') ? '<D:sufficient-disk-space/>' : undefined

@@ -80,7 +80,7 @@ function createOrFind(
   }
 }
 
-/** What is at the name that was taken, where the call may take it; undefined when it is gone again. */
+/** The object at the existing name, if the call may use it; undefined if it no longer exists. */
 async function findExisting(
   call: Nfs3Call,
   dir: Inode,
@@ -96,7 +96,7 @@ async function findExisting(
   return existing
 }
 
-/** A file that conflicts with a GUARDED create may be its own. */
+/** A GUARDED create found an existing file, which an earlier run of the call may have created. */
 async function madeByEarlierRun(call: Nfs3Call, dir: Inode, name: string, change: AttrChange): Promise<Inode> {
   const { uid = call.cred.uid } = change
   const isSame = (attr: Attr) => attr.type === FileType.regular && attr.uid === uid

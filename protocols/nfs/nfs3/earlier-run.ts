@@ -161,7 +161,7 @@ function isWithin(stamp: Time, { startedMs, diedMs }: Interruption): boolean {
   return ms >= startedMs - CLOCK_TICK_MS && ms < diedMs - CLOCK_TICK_MS
 }
 
-/** Without attributes from before, because nobody knows them any more. */
+/** Omits the attributes from before, because they are no longer known. */
 async function tellAfter(call: Nfs3Call, dir: Inode, wcc: ChangeInfo | undefined = call.wcc): Promise<void> {
   if (wcc === undefined) return
   delete wcc.before

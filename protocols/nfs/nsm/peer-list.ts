@@ -38,7 +38,7 @@ export class PeerList {
   readonly toNotify: readonly NsmPeer[]
   readonly #journal: Journal
   readonly #peers: Peers
-  /** The journal knows of the present state. */
+  /** Whether the journal contains the present state. */
   #stateNoted = false
   /** Keys of the peers that have locks in this run. */
   readonly #monitored = new Map<string, Promise<void>>()
@@ -51,8 +51,8 @@ export class PeerList {
   }
 
   /**
-   * Reads the journal and begins a new state. Where that cannot be written, as on a full disk, `failed` is told: it is tried again with the next peer, which
-   * gets no locks before.
+   * Reads the journal and starts a new state. If that cannot be written, for example because the disk is full, `failed` is called. It is tried again with
+   * the next peer, which gets no locks before it succeeds.
    */
   static async open(journal: Journal, failed: (error: unknown) => void = rethrow): Promise<PeerList> {
     let state = FIRST_STATE - 2
@@ -139,7 +139,7 @@ function keyOf({ address, name }: { address: string; name: string }): string {
   return `${address} ${name}`
 }
 
-/** What an earlier version has written, and the machine did not finish, promises nothing. */
+/** Skips a line of an earlier version that was not written completely, which has no effect. */
 function parseLine(text: string): Line[] {
   try {
     return [JSON.parse(text)]

@@ -6,19 +6,19 @@ import { boundLine, type Expiry, endedLine, readLine, refreshedLine, takenLine }
 import { type ActiveLock, type FileId, MemoryLockStore } from './lock-store.ts'
 
 /**
- * A LockStore that outlives the process: questions are answered from memory, changes resolve when they are in the journal of their view.
- * A lock that cannot be kept is not given. Views without a journal have locks in memory.
+ * A LockStore that survives the process. Queries are answered from memory; changes resolve when they are in the journal of their view.
+ * A lock that cannot be recorded is not granted. Locks of views without a journal are only in memory.
  */
 export class DurableLockStore extends MemoryLockStore {
   readonly #journals: ReadonlyMap<string, Journal>
-  /** Appends under way. */
+  /** The running appends. */
   readonly #appending = new Set<Promise<void>>()
   readonly #log: Logger
-  /** The time on the wall, ms since the epoch. */
+  /** The time of day, in ms since the epoch. */
   readonly #wallNow: () => number
   readonly #clock: LockClock
 
-  /** Takes up the locks of all journals that have not ended by now. Without `clock` locks live by the time on the wall. */
+  /** Restores the locks of all journals that have not expired yet. Without `clock`, locks expire by the time of day. */
   constructor(
     wallNow: () => number,
     journals: ReadonlyMap<string, Journal>,
@@ -40,7 +40,7 @@ export class DurableLockStore extends MemoryLockStore {
     }
   }
 
-  /** @throws DavError 507 the disk has no room · 500 it fails: then there is no lock */
+  /** @throws DavError 507 no space on the disk · 500 the disk failed; in either case there is no lock */
   override async add(lock: ActiveLock): Promise<void> {
     void super.add(lock)
     try {
@@ -51,7 +51,7 @@ export class DurableLockStore extends MemoryLockStore {
     }
   }
 
-  /** @throws DavError 507 · 500 the new life is over when the process is */
+  /** @throws DavError 507 · 500 in either case the extension is valid only until the process ends */
   override async refresh(token: string, kind: LockKind, expiresMs: number): Promise<void> {
     const lock = this.byToken(token)
     if (lock === undefined) return
@@ -77,7 +77,7 @@ export class DurableLockStore extends MemoryLockStore {
     await this.#noteEnds(ended)
   }
 
-  /** Not waited for: until it is in the journal a crash brings back the file before, which is gone. */
+  /** The record is not awaited: after a crash before it is written, the lock is on the previous file, which no longer exists. */
   override rebind(view: string, names: readonly Name[], file: FileId | undefined): readonly ActiveLock[] {
     const bound = super.rebind(view, names, file)
     for (const lock of bound) this.#append(view, boundLine(lock))?.catch(this.#unbound)
@@ -93,7 +93,7 @@ export class DurableLockStore extends MemoryLockStore {
     await Promise.allSettled(this.#appending)
   }
 
-  /** A lock whose end could not be noted comes back with the next process, until its time is over: a nuisance, not a fault of the request. */
+  /** A lock whose end could not be recorded returns with the next process until it expires. That is a nuisance, but does not fail the request. */
   async #noteEnds(ended: readonly ActiveLock[]): Promise<void> {
     try {
       const noted: (Promise<void> | undefined)[] = []
@@ -111,7 +111,7 @@ export class DurableLockStore extends MemoryLockStore {
     return takenLine(lock, this.#expiry(lock.expiresMs))
   }
 
-  /** A moment of the store's clock as another run can read it. */
+  /** Converts a time of the store's clock to a form that another run can use. */
   #expiry(expiresMs: number): Expiry {
     const { now, boot } = this.#clock
     const onWall = this.#wallNow() + (expiresMs - now())
@@ -119,8 +119,8 @@ export class DurableLockStore extends MemoryLockStore {
   }
 
   /**
-   * How long a lock of another run still lives. In the same boot its clock tells; else the one on the wall, which may have been set meanwhile: never
-   * longer than the lock was to live at all.
+   * The remaining time of a lock of another run: by the monotonic clock in the same boot, otherwise by the time of day. As that may have been changed
+   * meanwhile, the result is never more than the timeout of the lock.
    */
   #remainingMs({ expiresMs, boot, bootMs }: Expiry, seconds: number): number {
     const same = boot !== undefined && boot === this.#clock.boot && bootMs !== undefined
@@ -162,7 +162,7 @@ export class DurableLockStore extends MemoryLockStore {
   }
 
   *#recordsOf(view: string): Iterable<string> {
-    // As they are now, whatever becomes of them while the records are made.
+    // The list is a snapshot, because locks may change during the iteration.
     for (const lock of this.all().filter((each) => each.view === view)) yield this.#takenLine(lock)
   }
 }

@@ -1,4 +1,4 @@
-/** Tokens by the time at which they end, the first one at hand: a binary heap. A token may stand in it more than once. */
+/** Tokens ordered by the time at which they expire, in a binary heap. It may contain a token more than once. */
 export class ExpiryQueue {
   readonly #times: number[] = []
   readonly #tokens: string[] = []
@@ -7,7 +7,7 @@ export class ExpiryQueue {
     return this.#times.length
   }
 
-  /** When the first one ends, ms; infinity when there is none. */
+  /** The earliest expiry, in ms; infinity if the queue is empty. */
   get firstMs(): number {
     return this.#times[0] ?? Number.POSITIVE_INFINITY
   }
@@ -29,7 +29,7 @@ export class ExpiryQueue {
     }
   }
 
-  /** Takes the first one out; undefined when there is none. */
+  /** Removes and returns the token that expires first; undefined if the queue is empty. */
   take(): string | undefined {
     const last = this.#times.length - 1
     if (last < 0) return undefined

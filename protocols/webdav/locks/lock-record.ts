@@ -1,45 +1,45 @@
 import { LockKind, LockScope, LockType } from '../http/vocabulary.ts'
 import type { ActiveLock, FileId } from './lock-store.ts'
 
-/** When a lock ends, by the clocks of the run that wrote it. */
+/** The expiry of a lock, by the clocks of the run that wrote it. */
 export interface Expiry {
-  /** By the clock on the wall, ms since the epoch, which somebody may set. */
+  /** By the time of day, in ms since the epoch, which may be changed. */
   readonly expiresMs: number
-  /** By the clock of the boot `boot`, ms, which nobody can set; undefined where a run had none. */
+  /** By the monotonic clock of the boot `boot`, in ms, which cannot be changed; undefined if the run had none. */
   readonly boot?: string | undefined
   readonly bootMs?: number | undefined
 }
 
-/** What a line of the journal says of one token. */
+/** The content of a line of the journal. */
 export type LockRecord =
   | { readonly kind: 'taken'; readonly lock: ActiveLock; readonly expiry: Expiry }
   | { readonly kind: 'refreshed'; readonly token: string; readonly seconds: number; readonly expiry: Expiry }
   | { readonly kind: 'bound'; readonly token: string; readonly file: FileId | undefined }
   | { readonly kind: 'ended'; readonly token: string }
 
-/** The line for a lock that was taken. */
+/** The line for a new lock. */
 export function takenLine({ token, user, names, file, kind, deep, owner }: ActiveLock, expiry: Expiry): string {
   const scope = kind.scope.value
   const bound = file && [file.key, file.generation]
   return JSON.stringify({ token, names, file: bound, scope, deep, user, owner, seconds: kind.timeout, ...expiry })
 }
 
-/** The line for a lock that got a new life. */
+/** The line for a refreshed lock. */
 export function refreshedLine(token: string, seconds: number, expiry: Expiry): string {
   return JSON.stringify({ token, seconds, ...expiry })
 }
 
-/** The line for a lock that binds another file now. */
+/** The line for a lock that is now on another file. */
 export function boundLine({ token, file }: ActiveLock): string {
   return JSON.stringify({ token, bound: file === undefined ? null : [file.key, file.generation] })
 }
 
-/** The line for a lock that ended before its time. */
+/** The line for a lock that ended before its expiry. */
 export function endedLine(token: string): string {
   return JSON.stringify({ token, ended: true })
 }
 
-/** Reads a line; undefined when it is not one of ours, such as one that a power cut left unfinished. */
+/** Decodes a line; undefined if it is invalid, for example because a power loss interrupted it. */
 export function readLine(view: string, line: string): LockRecord | undefined {
   const value = parse(line)
   if (typeof value !== 'object' || value === null) return undefined

@@ -112,7 +112,7 @@ t.test('an open file and a second name keep the replaced content', async (t) => 
   })
 })
 
-t.test('a resumable file and its note survive the overlay; one without the other is removed', async (t) => {
+t.test('a resumable file and its record survive the overlay; one without the other is removed', async (t) => {
   await withOverlay(t, [{}], async ({ overlay, upper, work, remount }) => {
     t.same(await overlay.resumableStages(ROOT), [])
     const about = Buffer.from('where it goes')
