@@ -26,10 +26,10 @@ for (const limit of [1024, 256, 64]) {
       mkdirSync(join(dir, `l/d${i}`))
       writeFileSync(join(dir, `l/d${i}/f`), `content ${i}`)
     }
-    const note = join(dir, 'ready')
+    const readyFile = join(dir, 'ready')
     const options = ['-o', `lowerdir=${dir}/l,upperdir=${dir}/u,workdir=${dir}/w`, '--state-dir', `${dir}/state`]
     const root = process.geteuid?.() === 0 ? ['--as', 'root'] : []
-    const doors = ['--webdav', '127.0.0.1:0', '--nfs', '127.0.0.1:0', '--ready-file', note, ...root]
+    const doors = ['--webdav', '127.0.0.1:0', '--nfs', '127.0.0.1:0', '--ready-file', readyFile, ...root]
     const { file, args, env } = plainly(process.execPath, LAUNCHER, ...options, ...doors)
     const script = `ulimit -n ${limit}; exec "$@"`
     const server = spawn('sh', ['-c', script, 'sh', file, ...args], { env, stdio: ['ignore', 'ignore', 'pipe'] })
@@ -44,9 +44,9 @@ for (const limit of [1024, 256, 64]) {
       server.kill()
       await ended
     })
-    while (!existsSync(note) && server.exitCode === null) await new Promise((resolve) => setTimeout(resolve, 20))
+    while (!existsSync(readyFile) && server.exitCode === null) await new Promise((resolve) => setTimeout(resolve, 20))
     if (server.exitCode !== null) throw new Error(complaints)
-    const ready = JSON.parse(readFileSync(note, 'utf8')) as { webdav: string; nfs: { port: number } }
+    const ready = JSON.parse(readFileSync(readyFile, 'utf8')) as { webdav: string; nfs: { port: number } }
     sockets = [...(await idle(Number(new URL(ready.webdav).port), 250)), ...(await idle(ready.nfs.port, 250))]
     for (let i = 0; i < 80; i++) {
       const got = await curl(`${ready.webdav}d${i}/f`)

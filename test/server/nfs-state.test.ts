@@ -20,7 +20,7 @@ t.test('the write verifier stays through restarts and changes at a boot and when
   await writeFile(bootFile, 'boot-two\n')
   t.same((await load()).bytes, Buffer.alloc(8, 3))
   await writeFile(join(dir, 'state/nfs-write-verifier'), 'boot-two 12')
-  t.same((await load()).bytes, Buffer.alloc(8, 4), 'a damaged note counts as none')
+  t.same((await load()).bytes, Buffer.alloc(8, 4), 'a damaged file counts as absent')
   t.same(failures, [])
   t.same(
     (await load('boot')).bytes,

@@ -42,7 +42,7 @@ async function get(server: Running, path: string): Promise<string> {
   return answer.statusCode === 200 ? text : String(answer.statusCode)
 }
 
-/** The note of the only running server. */
+/** The run file of the only running server. */
 function noteOf(state: string) {
   const [name] = readdirSync(join(state, 'run'))
   const path = join(state, 'run', name as string)

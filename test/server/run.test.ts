@@ -66,7 +66,7 @@ t.test('the ready file tells where the doors are while they are open', async (t)
   })
   t.equal(await server.stop(), 0)
   t.notOk(existsSync(path), 'it is gone with the server')
-  t.same(readdirSync(join(dir, 'state/run')), [], 'and so is the note in the state directory')
+  t.same(readdirSync(join(dir, 'state/run')), [], 'and so is the run file in the state directory')
 })
 
 t.test('a door that is off is not there', async (t) => {
@@ -123,7 +123,7 @@ t.test('a signal lets a running upload finish', async (t) => {
   const watcher = watch(join(dir, 'state/run'))
   const stopping = new Promise((resolve) => watcher.once('change', resolve))
   const stopped = server.stop()
-  // The notes go first, so the server is now on its way out.
+  // The run file is removed first, so the server is now stopping.
   await stopping
   watcher.close()
   socket.write('done')

@@ -43,11 +43,11 @@ t.test('a key that is damaged, open to others or a symlink is refused and left a
 t.test('the ready file is whole JSON, and its directory has to exist', async (t) => {
   const dir = t.testdir({ file: '' })
   const path = join(dir, 'ready')
-  const note = { webdav: null, nfs: { host: '127.0.0.1', port: 2049, export: '/overlay' } }
+  const ready = { webdav: null, nfs: { host: '127.0.0.1', port: 2049, export: '/overlay' } }
   await stateDir.checkReadyFile(path)
-  await stateDir.writeReadyFile(path, note)
-  await stateDir.writeReadyFile(path, note)
-  t.same(JSON.parse(await readFile(path, 'utf8')), note)
+  await stateDir.writeReadyFile(path, ready)
+  await stateDir.writeReadyFile(path, ready)
+  t.same(JSON.parse(await readFile(path, 'utf8')), ready)
   t.same((await readdir(dir)).sort(), ['file', 'ready'])
   await t.rejects(stateDir.checkReadyFile(join(dir, 'no/ready')), { message: /^--ready-file: .*does not exist/ })
   await t.rejects(stateDir.checkReadyFile(join(dir, 'file/ready')), { message: /^--ready-file: / })
@@ -64,18 +64,18 @@ t.test('whether a directory can be made is told without making it', async (t) =>
 t.test('run files of running servers are read, and those of dead ones are removed', async (t) => {
   const dir = t.testdir()
   t.same(await stateDir.readRunFiles(dir), [], 'none when there is no directory')
-  const note = {
+  const run = {
     webdav: 'http://127.0.0.1:8080/overlay/',
     nfs: null,
     pid: process.pid,
     views: ['overlay'],
     control: { port: 1, token: 't' },
   }
-  const path = String(await stateDir.writeRunFile(dir, note))
+  const path = String(await stateDir.writeRunFile(dir, run))
   // No process has this number: the kernel's largest is 4194304.
-  await stateDir.writeRunFile(dir, { ...note, pid: 4_194_305 })
+  await stateDir.writeRunFile(dir, { ...run, pid: 4_194_305 })
   await writeFile(join(dir, 'run/notes.txt'), 'not ours')
-  t.same(await stateDir.readRunFiles(dir), [note])
+  t.same(await stateDir.readRunFiles(dir), [run])
   t.same((await readdir(join(dir, 'run'))).sort(), [`${process.pid}.json`, 'notes.txt'])
   await stateDir.removeRunFiles([path, join(dir, 'never-there')])
   t.same(await readdir(join(dir, 'run')), ['notes.txt'])
