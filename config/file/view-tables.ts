@@ -125,7 +125,7 @@ export const VIEWS = {
     read_only: {
       type: SWITCH,
       option: '-o ro',
-      meaning: 'Whether the upper is only read, as the topmost layer.',
+      meaning: 'Whether the view is read-only. The upper is then the topmost layer, and nothing is written to it.',
       default: 'false',
     },
     index: mountKey('index', ['on', 'off']),
@@ -135,7 +135,7 @@ export const VIEWS = {
     quota: {
       type: textType('"SIZE"', 'a size', (text) => text),
       meaning: 'The maximum size of an upper.',
-      later: 'Quotas are not enforced yet. Give the directory its own file system or project quota.',
+      later: 'Quotas are not enforced. Give the directory its own file system or project quota.',
     },
     idle: {
       type: textType('"TIME"', 'a time', (text) => text),

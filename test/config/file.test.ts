@@ -243,7 +243,7 @@ clients = ["*"]
       '16:14: `stacks.course.revalidate` must be "never", "always" or a whole number of seconds from 1 to 86400',
       '18:9: there is no stack "curse"; did you mean course?',
       '19:9: `views.course.upper`: this version cannot serve "per-user" yet; use "shared" or "none"',
-      '20:1: `views.course.quota` is not supported by this version; remove it. Quotas are not enforced yet. Give the directory its own file system or project quota.',
+      '20:1: `views.course.quota` is not supported by this version; remove it. Quotas are not enforced. Give the directory its own file system or project quota.',
       '21:1: `views.course.idle` is not supported by this version; remove it. All views stay open while the server runs.',
       '22:8: `views.b.workdir` is missing; add workdir = "PATH"',
       '28:1: `views.c.owner` has no effect without an upper; remove it, or use upper = "shared"',
