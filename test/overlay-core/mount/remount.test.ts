@@ -276,7 +276,7 @@ t.test('options change with the stack: redirects, metadata-only copies, index, v
     t.same(onDisk(upper).sort(), ['!d', 'big', 'e/', 'one'])
     await remount('fsync=volatile')
     t.ok(existsSync(join(dir, 'work/work/incompat/volatile')))
-    await t.rejects(remount('fsync=auto'), /^fsync: a volatile overlay/)
+    await t.rejects(remount('fsync=auto'), /^fsync: a remount cannot make a volatile overlay durable/)
     rmSync(join(dir, 'work/work/incompat'), { recursive: true })
   })
 })
