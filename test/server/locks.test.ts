@@ -103,5 +103,8 @@ t.test(
 
 t.test('another policy than these is refused before anything is made', async (t) => {
   const { args } = layers(t)
-  t.match(await run([...args, '--locks', 'strict']), { status: 2, stderr: /--locks: "strict" is neither advisory nor/ })
+  t.match(await run([...args, '--locks', 'strict']), {
+    status: 2,
+    stderr: /--locks: "strict" is not a lock policy; use advisory or mandatory/,
+  })
 })
