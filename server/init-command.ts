@@ -1,9 +1,10 @@
-import { mkdir, stat, writeFile } from 'node:fs/promises'
+import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type InitRequest, loadConfigReader } from '../config/index.ts'
 import { OptionError } from '../overlay-core/index.ts'
 import { nobody } from './groups.ts'
 import { isFree } from './listeners.ts'
+import { isThere } from './make-directory.ts'
 
 /** Other users of this machine can reach the files only through the server. */
 const PRIVATE = 0o700
@@ -46,16 +47,6 @@ async function clientUser(): Promise<string | undefined> {
   if (process.geteuid?.() !== 0) return undefined
   const { uid, gid } = await nobody()
   return `${uid}:${gid}`
-}
-
-async function isThere(path: string): Promise<boolean> {
-  try {
-    await stat(path)
-    return true
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false
-    throw error
-  }
 }
 
 /** Quotes a word for a shell. */

@@ -1,4 +1,4 @@
-import { mkdir } from 'node:fs/promises'
+import { mkdir, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
 
 /**
@@ -17,4 +17,15 @@ export async function makeDirectory(path: string): Promise<string | undefined> {
   const above = await makeDirectory(dirname(path))
   const made = await makeDirectory(path)
   return above ?? made
+}
+
+/** Whether something exists at `path`. @throws an error other than ENOENT */
+export async function isThere(path: string): Promise<boolean> {
+  try {
+    await stat(path)
+    return true
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false
+    throw error
+  }
 }

@@ -1,7 +1,7 @@
 import { chmod, chown, mkdir, rename, rm, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { type MountOptions, OptionError } from '../overlay-core/index.ts'
-import { makeDirectory } from './make-directory.ts'
+import { isThere, makeDirectory } from './make-directory.ts'
 import { isNoRoom } from './no-room.ts'
 import { asideName } from './state-dir.ts'
 
@@ -38,15 +38,5 @@ export async function makeUpper(
     if (isNoRoom(error) && !(await isThere(upperdir))) return false
     if (code === undefined || isNoRoom(error)) throw error
     throw new OptionError('directory', `${path ?? upperdir} cannot be created (${code}); choose another directory`)
-  }
-}
-
-async function isThere(path: string): Promise<boolean> {
-  try {
-    await stat(path)
-    return true
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false
-    throw error
   }
 }

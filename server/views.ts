@@ -70,8 +70,10 @@ export class Views {
       try {
         await views.add(plan)
       } catch (error) {
-        if (failed === undefined) await Promise.all(views.list().map((view) => view.overlay.unmount()))
-        if (failed === undefined) throw error
+        if (failed === undefined) {
+          await Promise.all(views.list().map((view) => view.overlay.unmount()))
+          throw error
+        }
         failed(plan.settings.name, error)
       }
     }
@@ -98,14 +100,6 @@ export class Views {
     } catch (error) {
       throw error instanceof OptionError ? inOverlayOptions(error) : error
     }
-  }
-
-  /** Releases a view once the calls that run in it have ended; later ones get ESTALE. @throws OverlayError it cannot be flushed */
-  async remove(name: string): Promise<void> {
-    const view = this.#views.get(name)
-    this.#views.delete(name)
-    this.#handleDirs.delete(name)
-    if (view !== undefined) await closeView(view)
   }
 
   get(name: string): View | undefined {

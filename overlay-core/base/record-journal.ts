@@ -4,7 +4,7 @@ import type { Journal, LiveRecords } from '../api/journal.ts'
 import { pread } from '../sys/data.ts'
 import { closeSync, openRoot } from '../sys/open.ts'
 import { LogFile, readOld, takeOver } from './log-file.ts'
-import { HEADER_BYTES, hasHeader, scan } from './record-frame.ts'
+import { readRecordFile } from './record-file.ts'
 import { RecordLog } from './record-log.ts'
 
 /** A journal is rewritten when it has more records than twice the live ones plus this number. */
@@ -70,12 +70,8 @@ export class RecordJournal implements Journal {
       throw error
     }
     try {
-      const records: string[] = []
-      await readOld(dirFd, `${oldName}.log`, async (fd, size) => {
-        if (await hasHeader(fd, kind))
-          await scan(fd, HEADER_BYTES, size, (record) => void records.push(record.toString('utf8')))
-      })
-      return [...records, ...((await readLines(dirFd, oldName)) ?? [])]
+      const records = (await readRecordFile(dirFd, `${oldName}.log`, kind, Number.POSITIVE_INFINITY)) ?? []
+      return [...records.map((record) => record.toString('utf8')), ...((await readLines(dirFd, oldName)) ?? [])]
     } finally {
       closeSync(dirFd)
     }
