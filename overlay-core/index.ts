@@ -1,6 +1,6 @@
 /** The public interface of overlay-core. No other file may be imported from outside. */
 
-export { ERRNO, type Errno, isErrno, OverlayError } from './api/errno.ts'
+export { ERRNO, type Errno, isErrno, isUnwritable, OverlayError } from './api/errno.ts'
 export type { Journal, LiveRecords } from './api/journal.ts'
 export type { Overlay } from './api/overlay-api.ts'
 export { type MountOptions, nearestWord, OptionError, parseOptions } from './api/params.ts'

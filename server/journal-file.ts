@@ -1,7 +1,6 @@
 import { dirname } from 'node:path'
-import { type Journal, type LiveRecords, OptionError, RecordJournal } from '../overlay-core/index.ts'
+import { isUnwritable, type Journal, type LiveRecords, OptionError, RecordJournal } from '../overlay-core/index.ts'
 import { makeDirectory } from './make-directory.ts'
-import { isNoRoom } from './no-room.ts'
 import { statePath } from './state-path.ts'
 
 /** The path of the lock journal for the overlay with this UUID and upper. No two servers use the same upper at the same time. */
@@ -30,7 +29,7 @@ export class JournalFile implements Journal {
   static async open(path: string, kind: string): Promise<JournalFile> {
     try {
       const journal = await openOrMake(path, kind).catch((error) => {
-        if (!isNoRoom(error)) throw error
+        if (!isUnwritable(error)) throw error
       })
       const records = journal ? journal.takeRecords() : await RecordJournal.recordsOf(path, kind)
       return new JournalFile(path, kind, { ...(journal && { journal }), records })

@@ -1,8 +1,7 @@
 import { chmod, chown, mkdir, rename, rm, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
-import { type MountOptions, OptionError } from '../overlay-core/index.ts'
+import { isUnwritable, type MountOptions, OptionError } from '../overlay-core/index.ts'
 import { isThere, makeDirectory } from './make-directory.ts'
-import { isNoRoom } from './no-room.ts'
 import { asideName } from './state-dir.ts'
 
 /** Other users cannot enter the parent, because files that clients create in an upper must be reached only through the server. */
@@ -35,8 +34,8 @@ export async function makeUpper(
     return true
   } catch (error) {
     const { code, path } = error as NodeJS.ErrnoException
-    if (isNoRoom(error) && !(await isThere(upperdir))) return false
-    if (code === undefined || isNoRoom(error)) throw error
+    if (isUnwritable(error) && !(await isThere(upperdir))) return false
+    if (code === undefined || isUnwritable(error)) throw error
     throw new OptionError('directory', `${path ?? upperdir} cannot be created (${code}); choose another directory`)
   }
 }

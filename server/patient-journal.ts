@@ -1,5 +1,4 @@
-import type { Journal, LiveRecords } from '../overlay-core/index.ts'
-import { isNoRoom } from './no-room.ts'
+import { isUnwritable, type Journal, type LiveRecords } from '../overlay-core/index.ts'
 
 /** The maximum number of bytes that may wait for space on the disk. */
 const MOST_OWED_BYTES = 1024 * 1024
@@ -34,7 +33,7 @@ export class PatientJournal implements Journal {
       if (this.#owed.length > 0) return await this.#owe(record)
       await this.#to.append(record)
     } catch (error) {
-      if (!isNoRoom(error) || this.#owedBytes + record.length > MOST_OWED_BYTES) throw error
+      if (!isUnwritable(error) || this.#owedBytes + record.length > MOST_OWED_BYTES) throw error
       if (this.#owed.length === 0) this.#told(error)
       this.#add(record)
     }
@@ -50,7 +49,7 @@ export class PatientJournal implements Journal {
     try {
       await this.#settling
     } catch (error) {
-      if (!fits || !isNoRoom(error)) throw error
+      if (!fits || !isUnwritable(error)) throw error
       return
     }
     if (!fits) await this.append(record)

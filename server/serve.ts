@@ -141,7 +141,7 @@ async function openListeners(server: RunningServer, settings: Settings, log: Log
 }
 
 /** The consequences of a full or read-only disk of the state directory. */
-const NO_ROOM =
+const NOT_WRITABLE =
   'is on a full or read-only disk, so overlayd status and overlayd remount cannot find this server, new WebDAV locks may end with this run, and NFS clients may get no locks'
 
 /** Writes the ready file and the run file, by which scripts and `overlayd status` find the server. Returns warnings about files that could not be written. */
@@ -154,7 +154,7 @@ async function tellOthers(server: RunningServer, settings: Settings, control: Co
   const warnings: string[] = []
   const path = await writeRunFile(stateDir, run)
   if (path !== undefined) server.publishedFiles.push(path)
-  else warnings.push(`${stateDir} ${NO_ROOM}`)
+  else warnings.push(`${stateDir} ${NOT_WRITABLE}`)
   if (readyFile === undefined) return warnings
   if (await writeReadyFile(readyFile, ready)) server.publishedFiles.push(readyFile)
   else

@@ -1,10 +1,9 @@
 import { constants } from 'node:fs'
 import { access, chown, cp, lchown, link, mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { OptionError } from '../overlay-core/index.ts'
+import { isUnwritable, OptionError } from '../overlay-core/index.ts'
 import type { ControlAddress } from './control.ts'
 import { makeDirectory } from './make-directory.ts'
-import { isNoRoom } from './no-room.ts'
 import type { RandomBytes } from './random.ts'
 import { statePath } from './state-path.ts'
 
@@ -41,7 +40,7 @@ export async function checkWritable(option: string, directory: string): Promise<
   try {
     await access(at, constants.W_OK | constants.X_OK)
   } catch (error) {
-    if (!isNoRoom(error))
+    if (!isUnwritable(error))
       throw new OptionError(option, `cannot write to ${at} (${codeOf(error)}); choose another directory`)
   }
 }
@@ -87,7 +86,7 @@ export async function loadHandleKey(
     return await makeKey(path, random)
   } catch (error) {
     if (error instanceof OptionError) throw error
-    if (isNoRoom(error)) {
+    if (isUnwritable(error)) {
       notKept()
       return random(KEY_BYTES)
     }
@@ -204,9 +203,9 @@ async function readable(path: string): Promise<boolean> {
 
 /** Writes the file of `--ready-file`. False if its disk is full or read-only; then the file of an earlier run is removed if possible. */
 export async function writeReadyFile(path: string, runFile: ReadyFile): Promise<boolean> {
-  const written = await replaceFile(path, `${JSON.stringify(runFile)}\n`, 0o644).catch(unlessNoRoom)
-  if (written !== NO_ROOM) return true
-  await rm(path, { force: true }).catch(unlessNoRoom)
+  const written = await replaceFile(path, `${JSON.stringify(runFile)}\n`, 0o644).catch(unlessUnwritable)
+  if (written !== UNWRITTEN) return true
+  await rm(path, { force: true }).catch(unlessUnwritable)
   return false
 }
 
@@ -219,15 +218,15 @@ export async function writeRunFile(stateDir: string, runFile: RunFile): Promise<
     await replaceFile(path, `${JSON.stringify(runFile)}\n`, 0o600)
     return path
   }
-  const written = await write().catch(unlessNoRoom)
-  return written === NO_ROOM ? undefined : written
+  const written = await write().catch(unlessUnwritable)
+  return written === UNWRITTEN ? undefined : written
 }
 
-const NO_ROOM = Symbol('no room')
+const UNWRITTEN = Symbol('unwritten')
 
 /** Ignores a full or read-only disk, which must not stop the server. */
-function unlessNoRoom(error: unknown): typeof NO_ROOM {
-  if (isNoRoom(error)) return NO_ROOM
+function unlessUnwritable(error: unknown): typeof UNWRITTEN {
+  if (isUnwritable(error)) return UNWRITTEN
   throw error
 }
 
@@ -240,7 +239,7 @@ export async function readRunFiles(stateDir: string): Promise<RunFile[]> {
     if (match === null) continue
     const path = join(directory, name)
     if (isRunning(Number(match[1]))) runFiles.push(...parseRunFile(await readFile(path, 'utf8')))
-    else await rm(path, { force: true }).catch(unlessNoRoom)
+    else await rm(path, { force: true }).catch(unlessUnwritable)
   }
   return runFiles
 }
@@ -282,8 +281,8 @@ export async function makeHandleDir(
   view?: string,
 ): Promise<{ path: string; undo: () => Promise<void> } | undefined> {
   const path = handleDirOf(stateDir, layers, view)
-  const first = await makeDirectory(path).catch(unlessNoRoom)
-  if (first === NO_ROOM) return undefined
+  const first = await makeDirectory(path).catch(unlessUnwritable)
+  if (first === UNWRITTEN) return undefined
   return { path, undo: async () => (first === undefined ? undefined : rm(first, { recursive: true })) }
 }
 
@@ -326,7 +325,7 @@ export async function makeSampleDirs(stateDir: string, owner: Owner | undefined)
   try {
     return await sampleDirsIn(sample, owner)
   } catch (error) {
-    if (!isNoRoom(error)) throw error
+    if (!isUnwritable(error)) throw error
     throw new OptionError('--sample', `cannot create ${sample} (${codeOf(error)}); choose another --state-dir`)
   }
 }
@@ -349,7 +348,7 @@ async function sampleDirsIn(sample: string, owner: Owner | undefined): Promise<S
   for (const directory of [upper, work]) await mkdir(directory, { recursive: true })
   const lower = await sampleLower()
   if (owner === undefined) return { lower, upper, work }
-  await chown(upper, owner.uid, owner.gid).catch(unlessNoRoom)
+  await chown(upper, owner.uid, owner.gid).catch(unlessUnwritable)
   const copy = join(sample, 'lower')
   if ((await nearestExisting('--sample', copy)) !== copy) await copyFor(owner, lower, copy)
   return { lower: copy, upper, work }
@@ -375,7 +374,7 @@ async function sampleLower(): Promise<string> {
 
 /** Removes the ready file and the run file, unless the disk has become read-only. */
 export async function removeRunFiles(paths: readonly string[]): Promise<void> {
-  for (const path of paths) await rm(path, { force: true }).catch(unlessNoRoom)
+  for (const path of paths) await rm(path, { force: true }).catch(unlessUnwritable)
 }
 
 function codeOf(error: unknown): string {

@@ -116,23 +116,26 @@ export class Views {
    * @throws OptionError there is no such view, or as `Overlay.remount`: then nothing has changed
    */
   async remount({ view: name, options, cwd }: RemountRequest): Promise<void> {
-    const view = this.#views.get(name)
-    if (view === undefined)
-      throw new OptionError('NAME', `there is no overlay ${JSON.stringify(name)}; see overlayd status for the names`)
-    const { overlay } = view
+    const { overlay } = this.#need(name)
     const privileged = process.geteuid?.() === 0
     await this.change(name, parseOptions(options, { cwd, privileged }, overlay.options))
   }
 
   /** Gives a view these layers and options while it is served. @throws OptionError nothing has changed */
   async change(name: string, options: MountOptions): Promise<void> {
-    const view = this.#views.get(name)
-    if (view === undefined) throw new OptionError('NAME', `${JSON.stringify(name)} is not served`)
+    const view = this.#need(name)
     await this.#checkLayers(options)
     await view.overlay.remount(options)
     const handleDir = this.#handleDirs.get(name)
     if (handleDir === undefined) return
     this.#handleDirs.set(name, await this.#moveHandleDir(view, handleDir))
+  }
+
+  /** @throws OptionError there is no such view */
+  #need(name: string): View {
+    const view = this.#views.get(name)
+    if (view !== undefined) return view
+    throw new OptionError('NAME', `there is no overlay ${JSON.stringify(name)}; see overlayd status for the names`)
   }
 
   #moveHandleDir({ name, overlay, settings }: View, from: string): Promise<string> {

@@ -75,6 +75,13 @@ function passOver(error: unknown): void {
   if (!isErrno(error)) throw error
 }
 
+const UNWRITABLE: ReadonlySet<unknown> = new Set<Errno>(['ENOSPC', 'EDQUOT', 'EROFS'])
+
+/** Whether `error`, an OverlayError or an error of Node, says that a file system accepts no writes at present: it is full, over quota or read-only. */
+export function isUnwritable(error: unknown): boolean {
+  return error instanceof Error && UNWRITABLE.has((error as NodeJS.ErrnoException).code)
+}
+
 /** Whether `error` is an OverlayError, and if `codes` are given, has one of them. */
 export function isErrno(error: unknown, ...codes: Errno[]): error is OverlayError {
   return error instanceof OverlayError && (codes.length === 0 || codes.includes(error.code))

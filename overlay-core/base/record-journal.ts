@@ -1,5 +1,5 @@
 import { basename, dirname } from 'node:path'
-import { isErrno } from '../api/errno.ts'
+import { isErrno, isUnwritable } from '../api/errno.ts'
 import type { Journal, LiveRecords } from '../api/journal.ts'
 import { pread } from '../sys/data.ts'
 import { closeSync, openRoot } from '../sys/open.ts'
@@ -122,7 +122,7 @@ export class RecordJournal implements Journal {
     try {
       await this.#takeOver()
     } catch (error) {
-      if (!isErrno(error, 'ENOSPC', 'EDQUOT', 'EROFS')) throw error
+      if (!isUnwritable(error)) throw error
     }
   }
 

@@ -90,7 +90,7 @@ const FLAG_BITS = (1 << STACK_VERSION_SHIFT) - 1
 /**
  * An object in one layer. It is named by its real parent and one component, so that every system call uses one component
  * relative to a directory descriptor. Lower objects never move; an operation that moves an upper object updates its name. An object without a
- * parent is the root of its layer, or has lost its known name (`losePlace` in objects/nameless.ts) and is found by `fd` and `kernelHandle`.
+ * parent is the root of its layer, or has lost its known name (see objects/nameless.ts) and is found by `fd` and `kernelHandle`.
  */
 export class Real {
   readonly layer: Layer

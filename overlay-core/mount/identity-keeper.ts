@@ -1,4 +1,4 @@
-import { isErrno } from '../api/errno.ts'
+import { isUnwritable } from '../api/errno.ts'
 import type { Identity } from '../layer/identity.ts'
 import {
   type KeptIdentity,
@@ -103,7 +103,7 @@ export class IdentityKeeper {
       if (this.#dirFd !== undefined) await writeIdentityFile(this.#dirFd, this.#kept)
     } catch (error) {
       // The old file holds the same data and stays until there is space for its new format.
-      if (isNew || !isErrno(error, 'ENOSPC', 'EDQUOT', 'EROFS')) throw error
+      if (isNew || !isUnwritable(error)) throw error
       return
     }
     this.#written = text

@@ -1,7 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { tmpdir } from 'node:os'
 import type { Clock } from '../api/clock.ts'
-import { isErrno } from '../api/errno.ts'
+import { isErrno, isUnwritable } from '../api/errno.ts'
 import type { Overlay } from '../api/overlay-api.ts'
 import type { MountOptions } from '../api/params.ts'
 import { newLock } from '../base/lock.ts'
@@ -36,7 +36,7 @@ import { digestOf, type Layers, makeLayers, noteStackChange, placeLayers } from 
 import { decideTrust } from './link-trust.ts'
 import { MountedOverlay } from './overlay.ts'
 import { NO_UPPER } from './prepare-upper.ts'
-import { prepareUpperOrServe, UNWRITABLE } from './read-only-upper.ts'
+import { prepareUpperOrServe } from './read-only-upper.ts'
 import { remount } from './remount.ts'
 import { closeRoots, openRoots, type Roots } from './roots.ts'
 import type { Mounting } from './unmount.ts'
@@ -164,7 +164,7 @@ async function saveOrEnd(sb: SuperBlock, keeper: IdentityKeeper, given: MountEnv
   try {
     await keeper.save()
   } catch (error) {
-    if (!isErrno(error, ...UNWRITABLE)) throw error
+    if (!isUnwritable(error)) throw error
     sb.uuid = given.randomBytes(16)
     const notice =
       'cannot save file identities in the workdir: NFS handles are valid for this run only, and earlier ones are stale'
@@ -270,7 +270,7 @@ async function handleFileIn(dirFd: number): Promise<HandleFile> {
   try {
     return await HandleFile.in(dirFd)
   } catch (error) {
-    if (!isErrno(error, ...UNWRITABLE)) throw error
+    if (!isUnwritable(error)) throw error
     return await HandleFile.copyOf(dirFd, TEMPORARY)
   }
 }
@@ -320,7 +320,7 @@ async function overlayUuid(
       await setXattr(fd, '', xattrs.uuid, fresh)
       return fresh
     } catch (error) {
-      if (!isErrno(error, 'EOPNOTSUPP', 'EPERM', ...UNWRITABLE)) throw error
+      if (!isErrno(error, 'EOPNOTSUPP', 'EPERM') && !isUnwritable(error)) throw error
     }
   }
   const hash = createHash('sha256')

@@ -1,4 +1,4 @@
-import { isErrno, type OverlayError } from '../api/errno.ts'
+import { isUnwritable, type OverlayError } from '../api/errno.ts'
 import type { MountOptions } from '../api/params.ts'
 import { type Layer, Real } from '../layer/layer.ts'
 import type { Storage } from '../layer/storage.ts'
@@ -13,9 +13,6 @@ import { deviceFormat } from '../whiteouts/device-format.ts'
 import { fileFormat } from '../whiteouts/file-format.ts'
 import { recordsFiles } from '../whiteouts/format-record.ts'
 import { KERNEL_FORM, type PreparedUpper, prepareUpper, type UpperContext } from './prepare-upper.ts'
-
-/** The errors of a file system that currently accepts no writes. */
-export const UNWRITABLE = ['ENOSPC', 'EDQUOT', 'EROFS'] as const
 
 /**
  * Like `prepareUpper`, but if the upper cannot be written now because its file system is full or read-only, the overlay is served read-only, and
@@ -32,7 +29,7 @@ export async function prepareUpperOrServe(
   try {
     return await prepareUpper(options, layer, workdirFd, context)
   } catch (error) {
-    if (!isErrno(error, ...UNWRITABLE)) throw error
+    if (!isUnwritable(error)) throw error
     return await serveReadOnly(options, layer, workdirFd, context, codeOf(error))
   }
 }
@@ -88,7 +85,7 @@ async function existingIndex({ descriptors }: UpperContext, layer: Layer, workdi
   try {
     return await openWorkDirectory(descriptors, layer, workdir, 'index')
   } catch (error) {
-    if (!isErrno(error, ...UNWRITABLE)) throw error
+    if (!isUnwritable(error)) throw error
     return undefined
   }
 }

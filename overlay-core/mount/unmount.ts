@@ -1,4 +1,4 @@
-import { isErrno } from '../api/errno.ts'
+import { isUnwritable } from '../api/errno.ts'
 import type { MountOptions } from '../api/params.ts'
 import { syncUpper } from '../objects/durability.ts'
 import type { SuperBlock } from '../objects/superblock.ts'
@@ -30,7 +30,7 @@ async function unlessUnwritable(work: Promise<void>): Promise<void> {
   try {
     await work
   } catch (error) {
-    if (!isErrno(error, 'ENOSPC', 'EDQUOT', 'EROFS')) throw error
+    if (!isUnwritable(error)) throw error
   }
 }
 

@@ -1,5 +1,5 @@
 import type { Clock } from '../api/clock.ts'
-import { isErrno, OverlayError } from '../api/errno.ts'
+import { isErrno, isUnwritable, OverlayError } from '../api/errno.ts'
 import type { MaybePromise, Name } from '../api/types.ts'
 import type { KernelHandle } from '../sys/handle.ts'
 import type { DentryCache } from './dcache.ts'
@@ -208,6 +208,6 @@ async function unlessFull(noted: Promise<void> | undefined): Promise<void> {
   try {
     await noted
   } catch (error) {
-    if (!isErrno(error, 'ENOSPC', 'EDQUOT', 'EROFS')) throw error
+    if (!isUnwritable(error)) throw error
   }
 }

@@ -37,6 +37,15 @@ type Build = (workFd: number, temp: Name, birth: NewObjectSpec) => Promise<void>
 /** Internal options, which also contain the device number. */
 type NodeOptions = CreateOptions & { readonly rdev?: { readonly major: number; readonly minor: number } }
 
+/** A new object: its name, and how its bare form is created. */
+interface NewNode {
+  readonly dir: OvlInode
+  readonly name: Name
+  readonly type: FileType
+  readonly options: NodeOptions
+  readonly build: Build
+}
+
 /** @see Overlay.create */
 export function create(
   sb: SuperBlock,
@@ -47,14 +56,15 @@ export function create(
   changeInfo?: ChangeInfo,
 ): MaybePromise<OvlInode> {
   const size = options.size ?? 0
-  return make(sb, cred, dir, name, FileType.regular, options, changeInfo, async (workFd, temp) => {
+  const build: Build = async (workFd, temp) => {
     const fd = await openAt(workFd, temp, O_RDWR | O_CREAT | O_EXCL, 0o600)
     try {
       if (size > 0) await truncateFd(fd, size)
     } finally {
       closeLater(fd)
     }
-  })
+  }
+  return make(sb, cred, { dir, name, type: FileType.regular, options, build }, changeInfo)
 }
 
 /** @see Overlay.mkdir */
@@ -66,9 +76,8 @@ export function mkdir(
   options: CreateOptions,
   changeInfo?: ChangeInfo,
 ): MaybePromise<OvlInode> {
-  return make(sb, cred, dir, name, FileType.directory, options, changeInfo, (workFd, temp) =>
-    mkdirAt(workFd, temp, 0o700),
-  )
+  const build: Build = (workFd, temp) => mkdirAt(workFd, temp, 0o700)
+  return make(sb, cred, { dir, name, type: FileType.directory, options, build }, changeInfo)
 }
 
 /** @see Overlay.symlink */
@@ -84,9 +93,8 @@ export function symlink(
   if (target.length === 0) throw new OverlayError('ENOENT', 'symlink', name)
   if (target.length >= 4096) throw new OverlayError('ENAMETOOLONG', 'symlink', name)
   if (target.includes(0)) throw new OverlayError('EINVAL', 'symlink', name)
-  return make(sb, cred, dir, name, FileType.symlink, options, changeInfo, (workFd, temp) =>
-    symlinkAt(target, workFd, temp),
-  )
+  const build: Build = (workFd, temp) => symlinkAt(target, workFd, temp)
+  return make(sb, cred, { dir, name, type: FileType.symlink, options, build }, changeInfo)
 }
 
 /** @see Overlay.mknod */
@@ -105,9 +113,9 @@ export function mknod(
   const whiteout = type === FileType.character && rdev.major === 0 && rdev.minor === 0
   if (whiteout || (device && cred.uid !== 0)) return refuseDevice(sb, cred, dir, name, changeInfo)
   const { major, minor } = device ? rdev : { major: 0, minor: 0 }
-  return make(sb, cred, dir, name, type, { ...options, rdev: { major, minor } }, changeInfo, (workFd, temp, { stub }) =>
-    mknodAt(workFd, temp, (stub ? FileType.regular : type) | 0o600, stub ? 0 : major, stub ? 0 : minor),
-  )
+  const build: Build = (workFd, temp, { stub }) =>
+    mknodAt(workFd, temp, (stub ? FileType.regular : type) | 0o600, stub ? 0 : major, stub ? 0 : minor)
+  return make(sb, cred, { dir, name, type, options: { ...options, rdev: { major, minor } }, build }, changeInfo)
 }
 
 /** @throws EPERM after the errors that the kernel reports first: the name exists, or nothing may be created here */
@@ -127,22 +135,13 @@ async function refuseDevice(
   )
 }
 
-function make(
-  sb: SuperBlock,
-  cred: Cred,
-  dir: OvlInode,
-  name: Name,
-  type: FileType,
-  options: NodeOptions,
-  changeInfo: ChangeInfo | undefined,
-  build: Build,
-): MaybePromise<OvlInode> {
+function make(sb: SuperBlock, cred: Cred, node: NewNode, changeInfo: ChangeInfo | undefined): MaybePromise<OvlInode> {
+  const { dir, name } = node
   checkName('create', name)
   return changingName(sb, cred, dir, name, changeInfo, (dirAttr) => {
-    const quick = type === FileType.regular && mayMakeQuickly(sb, cred, dir, dirAttr, name, options)
-    const made = quick ? makeQuickly(sb, cred, dir, dirAttr, name, options) : undefined
+    const made = mayMakeQuickly(sb, cred, dirAttr, node) ? makeQuickly(sb, cred, dirAttr, node) : undefined
     return after(made, (file) =>
-      after(file ?? makeSlowly(sb, cred, dir, dirAttr, name, type, options, build), (inode) => {
+      after(file ?? makeSlowly(sb, cred, dirAttr, node), (inode) => {
         sb.listings.insert(sb.uuid, dir, name, inode)
         return inode
       }),
@@ -154,10 +153,8 @@ function make(
 function makeQuickly(
   sb: SuperBlock,
   cred: Cred,
-  dir: OvlInode,
   dirAttr: CheckedAttr,
-  name: Name,
-  options: NodeOptions,
+  { dir, name, options }: NewNode,
 ): MaybePromise<OvlInode | undefined> {
   const owner = newOwner(cred, dirAttr, FileType.regular, options.mode & 0o7777)
   return after(dir.rights ?? loadRights(sb, dir), (rights) => {
@@ -166,35 +163,20 @@ function makeQuickly(
   })
 }
 
-async function makeSlowly(
-  sb: SuperBlock,
-  cred: Cred,
-  dir: OvlInode,
-  dirAttr: CheckedAttr,
-  name: Name,
-  type: FileType,
-  options: NodeOptions,
-  build: Build,
-): Promise<OvlInode> {
+async function makeSlowly(sb: SuperBlock, cred: Cred, dirAttr: CheckedAttr, node: NewNode): Promise<OvlInode> {
+  const { dir, name, type, options } = node
   await needNewName(sb, cred, dir, dirAttr, name)
   const owner = chosenOwner(cred, newOwner(cred, dirAttr, type, options.mode & 0o7777), options, name)
   const birth = inherit(sb, await loadRights(sb, dir), type, owner, options.rdev)
   await copyUp(sb, dir)
-  return await makeAside(sb, dir, name, type, birth, options, build)
+  return await makeAside(sb, node, birth)
 }
 
 /** Creates an object in the work directory and gives it its name. */
-async function makeAside(
-  sb: SuperBlock,
-  dir: OvlInode,
-  name: Name,
-  type: FileType,
-  birth: NewObjectSpec,
-  options: NodeOptions,
-  build: Build,
-): Promise<OvlInode> {
+async function makeAside(sb: SuperBlock, node: NewNode, birth: NewObjectSpec): Promise<OvlInode> {
+  const { dir, name, type } = node
   const temp = sb.tempName()
-  const rights = await buildTemp(sb, temp, type, birth, options, build)
+  const rights = await buildTemp(sb, temp, node, birth)
   return rememberUpper(sb, dir, name, await publishNew(sb, dir, name, temp, type), rights)
 }
 
@@ -202,11 +184,10 @@ async function makeAside(
 function mayMakeQuickly(
   sb: SuperBlock,
   cred: Cred,
-  dir: OvlInode,
   dirAttr: CheckedAttr,
-  name: Name,
-  options: CreateOptions,
+  { dir, name, type, options }: NewNode,
 ): boolean {
+  if (type !== FileType.regular) return false
   if (!dir.upper || sb.upper?.marks.reserves(name) !== false || !may(cred, dirAttr, WRITE | EXECUTE)) return false
   return options.uid === undefined && options.gid === undefined && cachedDentry(sb, dir, name)?.inode === undefined
 }
@@ -232,10 +213,8 @@ function chosenOwner(cred: Cred, owner: Ownership, options: CreateOptions, name:
 async function buildTemp(
   sb: SuperBlock,
   temp: Name,
-  type: FileType,
+  { type, options, build }: NewNode,
   birth: NewObjectSpec,
-  options: CreateOptions,
-  build: Build,
 ): Promise<Rights> {
   const workFd = await sb.descriptors.of(sb.work as Real)
   try {

@@ -7,7 +7,7 @@ import type { SuperBlock } from '../objects/superblock.ts'
 import { INLINE_DATA_BYTES, isMarker } from '../sidecar/protocol-data-store.ts'
 import { changeXattr } from './xattr.ts'
 
-/** @see Overlay.getNote */
+/** @see Overlay.getProtocolData */
 export async function getProtocolData(sb: SuperBlock, inode: OvlInode, slot: string): Promise<Uint8Array | undefined> {
   return await withPlace(sb, inode, async (fd, at) => {
     const value = await sb.xattrStore.get(fd, at, sb.overlayXattrs.protocolData(slot))
@@ -15,7 +15,7 @@ export async function getProtocolData(sb: SuperBlock, inode: OvlInode, slot: str
   })
 }
 
-/** @see Overlay.setNote */
+/** @see Overlay.setProtocolData */
 export async function setProtocolData(
   sb: SuperBlock,
   cred: Cred,
@@ -26,7 +26,7 @@ export async function setProtocolData(
 ): Promise<void> {
   if (where === 'upper' && !inode.upper) return
   const attr = await attrFor(sb, cred, inode)
-  if (cred.uid !== attr.uid) need(cred, attr, WRITE, 'setNote')
+  if (cred.uid !== attr.uid) need(cred, attr, WRITE, 'setProtocolData')
   if (value === undefined && (await getProtocolData(sb, inode, slot)) === undefined) return
   await changeXattr(sb, inode, async (fd, at) => {
     const name = sb.overlayXattrs.protocolData(slot)
@@ -61,7 +61,7 @@ export async function putProtocolData(
       if (!isErrno(error, 'ENOSPC', 'EDQUOT')) throw error
     }
   }
-  if (sb.protocolData === undefined) throw new OverlayError('EROFS', 'setNote')
+  if (sb.protocolData === undefined) throw new OverlayError('EROFS', 'setProtocolData')
   const marker = await sb.protocolData.write(place.fd, place.name, place.ino, slot, value)
   try {
     await sb.xattrStore.set(place.fd, place.name, name, marker)

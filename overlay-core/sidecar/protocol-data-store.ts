@@ -108,7 +108,7 @@ export class ProtocolDataStore {
    * @throws ENOSPC the data is too large, or the disk is full
    */
   async write(dirFd: number, name: string, ino: number, slot: string, value: Uint8Array): Promise<Uint8Array> {
-    if (value.length > LARGEST_BYTES) throw new OverlayError('ENOSPC', 'setNote')
+    if (value.length > LARGEST_BYTES) throw new OverlayError('ENOSPC', 'setProtocolData')
     const storeFd = await this.#descriptors.of(await this.#directory())
     const id = this.#newId(ID_BYTES)
     const temp = `#${this.#temps++}`

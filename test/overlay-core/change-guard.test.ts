@@ -23,7 +23,7 @@ const refused: Record<string, (overlay: Overlay) => unknown> = {
   setattr: async (o) => o.setattr(ROOT, await at(o, HELD), { mode: 0o700 }),
   setxattr: async (o) => o.setxattr(ROOT, await at(o, `${HELD}/f`), 'user.a', DATA),
   removexattr: async (o) => o.removexattr(ROOT, await at(o, `${HELD}/f`), 'user.a'),
-  setNote: async (o) => o.setProtocolData(ROOT, await at(o, `${HELD}/f`), 'n', DATA),
+  setProtocolData: async (o) => o.setProtocolData(ROOT, await at(o, `${HELD}/f`), 'n', DATA),
   create: async (o) => o.create(ROOT, await at(o, HELD), 'n', { mode: 0o644 }),
   mkdir: async (o) => o.mkdir(ROOT, await at(o, HELD), 'n', { mode: 0o755 }),
   symlink: async (o) => o.symlink(ROOT, await at(o, HELD), 'n', DATA, { mode: 0o777 }),

@@ -15,6 +15,7 @@ const VALUES = [
   'giveMemoryBack',
   'guardChanges',
   'isErrno',
+  'isUnwritable',
   'liesIn',
   'loopBudget',
   'mount',
