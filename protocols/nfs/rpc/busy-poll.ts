@@ -21,11 +21,6 @@ export class BusyPoll {
     this.#now = now
   }
 
-  /** Whether the loop is kept awake. */
-  get awake(): boolean {
-    return this.#awake
-  }
-
   /** Call it after requests were answered and nothing waits for a disk. */
   answered(): void {
     const nowMs = this.#now()

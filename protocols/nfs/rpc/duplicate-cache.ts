@@ -201,11 +201,6 @@ export class DuplicateCache {
     for (const kept of store.earlier) this.#client(kept.address).restore(kept, store, nowMs)
   }
 
-  /** The number of cached calls of all clients. */
-  get size(): number {
-    return this.#total
-  }
-
   /** The cache of a client that opens a connection; the caller reports when that is closed. */
   connected(address: string): ClientDuplicates {
     const client = this.#client(address)

@@ -7,7 +7,7 @@ import { type ClientShare, ClientShares, type ShareLimits } from './client-share
 import { Connection, type ConnectionContext, type ConnectionLimits } from './connection.ts'
 import { type Counters, newCounters } from './counters.ts'
 import { Dispatcher } from './dispatcher.ts'
-import { DuplicateCache } from './duplicate-cache.ts'
+import { DuplicateCache, type DuplicateLimits } from './duplicate-cache.ts'
 import { GroupCache, type GroupsOf } from './group-cache.ts'
 import type { Logger } from './logger.ts'
 import { ProgramTable, type RpcProgram } from './program.ts'
@@ -30,6 +30,8 @@ export interface RpcServerOptions extends ConnectionLimits, ShareLimits {
   readonly replies?: ReplyStore | undefined
   /** The secret of the call checksums, of `DIGEST_KEY_BYTES`; that of `replies` if given. */
   readonly callKey: Uint8Array
+  /** How many calls are cached for retransmissions; the defaults of `DuplicateCache` if missing. */
+  readonly duplicates?: DuplicateLimits
   readonly maxConnections: number
   /** A connection without a request for this long is closed. */
   readonly idleMs: number
@@ -76,9 +78,9 @@ export class RpcServer {
   constructor(options: RpcServerOptions) {
     this.#options = options
     this.#shares = new ClientShares(options)
-    const { log, now, groupsOf, replies, callKey, isClient = () => true } = options
+    const { log, now, groupsOf, replies, callKey, duplicates, isClient = () => true } = options
     this.#isClient = isClient
-    this.#duplicates = new DuplicateCache(new CallDigest(replies?.key ?? callKey), undefined, replies, now())
+    this.#duplicates = new DuplicateCache(new CallDigest(replies?.key ?? callKey), duplicates, replies, now())
     const groups = groupsOf && new GroupCache(groupsOf, now, log, isClient)
     this.#context = {
       pool: new ChunkPool({

@@ -1,4 +1,5 @@
 import type { Test } from 'tap'
+import type { Overlay } from '../../../overlay-core/index.ts'
 import { type NfsServer, type NfsServerOptions, parseExport, startNfs } from '../../../protocols/nfs/index.ts'
 import { type Handle, NfsClient } from '../../helpers/nfs-client.ts'
 import { type Fixture, type Tree, withOverlay } from '../../helpers/overlay.ts'
@@ -28,6 +29,8 @@ export async function withNfs(
     rules?: string
     nfs?: Partial<NfsServerOptions>
     mounts?: boolean
+    /** What is served instead of the overlay itself. */
+    decorate?: (overlay: Overlay) => Overlay
   } = {},
 ): Promise<void> {
   await withOverlay(
@@ -41,7 +44,7 @@ export async function withNfs(
         exports: [
           {
             name: 'overlay',
-            overlay: fixture.overlay,
+            overlay: settings.decorate?.(fixture.overlay) ?? fixture.overlay,
             rules: parseExport(settings.rules ?? '127.0.0.1(rw,no_root_squash,insecure)'),
           },
         ],

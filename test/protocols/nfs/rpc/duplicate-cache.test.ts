@@ -1,58 +1,132 @@
-import t from 'tap'
-import type { RpcCall } from '../../../../protocols/nfs/rpc/call.ts'
+import t, { type Test } from 'tap'
 import { CallDigest } from '../../../../protocols/nfs/rpc/call-digest.ts'
-import { DuplicateCache } from '../../../../protocols/nfs/rpc/duplicate-cache.ts'
+import { callMessage, NO_AUTH, parseReply, type RpcClient, record, XdrWriter } from '../../../helpers/rpc-client.ts'
+import { COUNT, COUNT_LATER, PROGRAM, type RpcFixture, withRpc } from './rpc-fixture.ts'
 
-/** As much of a call as the cache looks at. */
-function call(xid: number, reply = 'reply'): RpcCall {
-  return { xid, replyBytes: () => Buffer.from(reply) } as unknown as RpcCall
+/** The message of a call that counts how often it runs. `args` distinguishes calls with one xid. */
+function message(xid: number, procedure = COUNT, args = 0): Buffer {
+  return callMessage(xid, [PROGRAM, 2, procedure], NO_AUTH, new XdrWriter().u32(args).bytes())
 }
 
-t.test(
-  'what is remembered is bounded for each client and for all; clients without a connection go first',
-  async (t) => {
-    const cache = new DuplicateCache(new CallDigest(Buffer.alloc(16, 7)), { perClient: 10, total: 20, assured: 2 })
-    const ask = (client: ReturnType<DuplicateCache['connected']>, from: number, count: number) => {
-      for (let xid = from; xid < from + count; xid++) client.add(call(xid), 1, 0).complete(call(xid))
-    }
-    const gone = cache.connected('gone')
-    ask(gone, 0, 10)
-    gone.disconnected()
-    const first = cache.connected('first')
-    ask(first, 0, 50)
-    t.equal(first.size, 10)
-    t.equal(first.find(call(39), 1, 0), undefined)
-    t.ok(first.find(call(40), 1, 0))
-    const second = cache.connected('second')
-    ask(second, 0, 50)
-    t.equal(second.size, 10)
-    t.equal(cache.size, 20, 'the place is that of the client that went')
-    t.equal(cache.connected('gone').find(call(9), 1, 0), undefined)
-    const third = cache.connected('third')
-    ask(third, 0, 50)
-    t.equal(third.size, 2, 'a connected client has a few places whatever the others have')
-    t.ok(third.find(call(49), 1, 0))
-  },
+/** Sends a call and returns its result: how many calls had run when it ran. */
+async function ask(client: RpcClient, xid: number, procedure = COUNT, args = 0): Promise<number> {
+  return parseReply(await client.exchange(xid, record(message(xid, procedure, args)))).results.u32()
+}
+
+/** Whether a call that was sent before runs again. */
+async function runsAgain({ runs }: RpcFixture, client: RpcClient, xid: number): Promise<boolean> {
+  const { count } = runs
+  await ask(client, xid)
+  return runs.count > count
+}
+
+async function askAll(client: RpcClient, from: number, count: number): Promise<void> {
+  for (let xid = from; xid < from + count; xid++) await ask(client, xid)
+}
+
+t.test('replies are kept for a number of calls of each client and of all; clients without a connection go first', (t) =>
+  withRpc(t, (fixture) => checkLimits(t, fixture), {
+    duplicates: { perClient: 10, total: 20, assured: 2 },
+    maxConnections: 10,
+  }),
 )
 
-t.test('a call that runs is never forgotten for others', async (t) => {
-  const cache = new DuplicateCache(new CallDigest(Buffer.alloc(16, 7)), { perClient: 4, total: 4, assured: 1 })
-  const client = cache.connected('client')
-  const running = client.add(call(1), 7, 0)
-  for (let xid = 2; xid < 100; xid++) client.add(call(xid), 7, 0).complete(call(xid))
-  t.equal(client.find(call(1), 7, 1e9), running, 'however old')
-  const answer = running.wait()
-  running.complete(call(1, 'late'))
-  t.equal(Buffer.from((await answer)!).toString(), 'late')
-  const all = Array.from({ length: 10 }, (_, i) => client.add(call(200 + i), 7, 0))
-  for (const [i, entry] of all.entries()) t.equal(client.find(call(200 + i), 7, 0), entry)
+async function checkLimits(t: Test, fixture: RpcFixture): Promise<void> {
+  const from = (address: string) => fixture.connect(undefined, address)
+  const gone = await from('127.0.0.2')
+  await askAll(gone, 0, 10)
+  t.notOk(await runsAgain(fixture, gone, 0), 'ten calls of a client are known')
+  await gone.close()
+
+  const first = await from('127.0.0.3')
+  await askAll(first, 0, 50)
+  t.notOk(await runsAgain(fixture, first, 40), 'its last ten calls')
+  t.notOk(await runsAgain(fixture, first, 49))
+  t.ok(await runsAgain(fixture, first, 39), 'and no more')
+
+  const second = await from('127.0.0.4')
+  await askAll(second, 0, 50)
+  t.notOk(await runsAgain(fixture, second, 40), 'in place of the client that went')
+  const back = await from('127.0.0.2')
+  t.ok(await runsAgain(fixture, back, 9), 'whose calls are forgotten')
+  t.notOk(await runsAgain(fixture, first, 49), 'but not those of a connected client')
+
+  const third = await from('127.0.0.5')
+  await askAll(third, 0, 50)
+  t.notOk(await runsAgain(fixture, third, 49), 'a connected client has a few places whatever the others have')
+  t.notOk(await runsAgain(fixture, third, 48))
+  t.ok(await runsAgain(fixture, third, 47), 'and no more')
+}
+
+t.test('a call that runs is never forgotten, however old and whatever else comes', async (t) => {
+  await withRpc(
+    t,
+    async ({ connect, clock, begun, waiting, runs }) => {
+      const client = await connect()
+      const running = ask(client, 1, COUNT_LATER)
+      await begun(1)
+      for (let xid = 2; xid < 100; xid++) await ask(client, xid)
+      clock.nowMs += 1e9
+      const other = await connect()
+      const repeated = ask(other, 1, COUNT_LATER)
+      // The reply to a later call shows that the server has read the repeated one.
+      await ask(other, 100)
+      for (const go of waiting.splice(0)) go()
+      t.equal(await running, 100)
+      t.equal(await repeated, 100, 'the same reply')
+      t.equal(runs.count, 100, 'ran once')
+    },
+    { duplicates: { perClient: 4, total: 4, assured: 1 } },
+  )
 })
 
-t.test('calls of one xid whose checksums share a key in the index are told apart', (t) => {
-  const client = new DuplicateCache(new CallDigest(Buffer.alloc(16, 7))).connected('client')
-  const entry = client.add(call(5), 7, 0)
-  entry.complete(call(5))
-  t.equal(client.find(call(5), 7, 0), entry)
-  for (let bit = 8; bit < 48; bit++) t.equal(client.find(call(5), 7 + 2 ** bit, 0), undefined, `7 + 2^${bit}`)
-  t.end()
+t.test('more calls may run than replies are kept, and each runs once', async (t) => {
+  await withRpc(
+    t,
+    async ({ connect, begun, waiting, runs }) => {
+      const client = await connect()
+      const other = await connect()
+      const xids = Array.from({ length: 7 }, (_, i) => 200 + i)
+      const running = xids.map((xid) => ask(client, xid, COUNT_LATER))
+      await begun(xids.length)
+      const repeated = xids.map((xid) => ask(other, xid, COUNT_LATER))
+      await ask(other, 300)
+      for (const go of waiting.splice(0)) go()
+      t.same(await Promise.all(repeated), await Promise.all(running))
+      t.equal(runs.count, xids.length + 1)
+    },
+    { duplicates: { perClient: 4, total: 4, assured: 1 } },
+  )
+})
+
+/** The bits of a digest by which the cache finds a call; it compares all of them afterwards. */
+const FOUND_BY = 0x20_0000
+
+/** Arguments of two calls with one xid whose digests are found by the same bits. */
+function collision(key: Uint8Array, xid: number): readonly [number, number] {
+  const digest = new CallDigest(key)
+  const seen = new Map<number, number>()
+  for (let args = 0; ; args++) {
+    const bytes = message(xid, COUNT, args)
+    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
+    const bits = digest.of(bytes, view, 0, bytes.length, 0) % FOUND_BY
+    const earlier = seen.get(bits)
+    if (earlier !== undefined) return [earlier, args]
+    seen.set(bits, args)
+  }
+}
+
+t.test('calls of one xid whose digests are nearly equal are told apart', async (t) => {
+  const callKey = Buffer.alloc(16, 9)
+  const [one, two] = collision(callKey, 5)
+  await withRpc(
+    t,
+    async ({ connect }) => {
+      const client = await connect()
+      t.equal(await ask(client, 5, COUNT, one), 1)
+      t.equal(await ask(client, 5, COUNT, one), 1, 'the reply of the call')
+      t.equal(await ask(client, 5, COUNT, two), 2, 'another call runs')
+    },
+    { callKey },
+  )
 })
