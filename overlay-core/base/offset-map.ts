@@ -6,7 +6,8 @@ const PARTS = 256
  * insertion never takes long, even with millions of entries.
  */
 export class OffsetMap {
-  readonly #parts = Array.from({ length: PARTS }, () => new Part())
+  /** Undefined until the first entry; parts without entries are missing. */
+  #parts: (Part | undefined)[] | undefined
   #size = 0
 
   get size(): number {
@@ -15,16 +16,16 @@ export class OffsetMap {
 
   /** The offset of `key`, or 0. */
   get(key: number): number {
-    return this.#part(key).get(key)
+    return this.#part(key)?.get(key) ?? 0
   }
 
   /** The tag of `key`, or 0. */
   tag(key: number): number {
-    return this.#part(key).tag(key)
+    return this.#part(key)?.tag(key) ?? 0
   }
 
   set(key: number, place: number, tag: number): void {
-    const part = this.#part(key)
+    const part = this.#part(key) ?? this.#newPart(key)
     this.#size -= part.size
     part.set(key, place, tag)
     this.#size += part.size
@@ -32,17 +33,25 @@ export class OffsetMap {
 
   delete(key: number): void {
     const part = this.#part(key)
+    if (part === undefined) return
     this.#size -= part.size
     part.delete(key)
     this.#size += part.size
   }
 
   *keys(): IterableIterator<number> {
-    for (const part of this.#parts) yield* part.keys()
+    for (const part of this.#parts ?? []) if (part !== undefined) yield* part.keys()
   }
 
-  #part(key: number): Part {
-    return this.#parts[hashOf(key) >>> 24] as Part
+  #part(key: number): Part | undefined {
+    return this.#parts?.[hashOf(key) >>> 24]
+  }
+
+  #newPart(key: number): Part {
+    const part = new Part()
+    this.#parts ??= new Array(PARTS).fill(undefined)
+    this.#parts[hashOf(key) >>> 24] = part
+    return part
   }
 }
 

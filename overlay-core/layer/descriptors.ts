@@ -1,6 +1,7 @@
 import { isErrno, OverlayError } from '../api/errno.ts'
 import { ending } from '../api/maybe-promise.ts'
 import { FileType, type MaybePromise, type Name } from '../api/types.ts'
+import type { BudgetedCache, CacheBudget, CacheShare } from '../base/cache-budget.ts'
 import { O_NOFOLLOW, O_PATH } from '../sys/flags.ts'
 import { type KernelHandle, openByHandle } from '../sys/handle.ts'
 import { closeSync, openAt, openAtCached } from '../sys/open.ts'
@@ -10,14 +11,14 @@ import { asksForAttributes, type Found, type InodeNumbers, type Layer, mayBeIno,
 const PROBE_FLAGS = O_PATH | O_NOFOLLOW
 
 /**
- * The O_PATH descriptors of real directories: opened on demand, limited in number, and closed by second chance.
+ * The O_PATH descriptors of real directories: opened on demand, limited in number by a budget, and closed by second chance.
  *
  * A descriptor obtained here stays valid for the rest of the synchronous code, and inside `run` until that call
  * ends. An evicted descriptor is closed only after all calls that were running then have ended (epochs), so that no call can use a number that
  * was closed and reused for another file.
  */
-export class Descriptors {
-  readonly #limit: () => number
+export class Descriptors implements BudgetedCache {
+  readonly #share: CacheShare
   readonly #open = new Set<Real>()
   /** Directories that are being opened. */
   readonly #opening = new Map<Real, Promise<number>>()
@@ -30,9 +31,9 @@ export class Descriptors {
   readonly #waiting: (() => void)[] = []
   #reals: Map<number, Real> | undefined
 
-  /** @param limit returns the present limit of open directory descriptors */
-  constructor(limit: () => number) {
-    this.#limit = limit
+  /** @param budget counts the open directory descriptors */
+  constructor(budget: CacheBudget) {
+    this.#share = budget.join(this)
   }
 
   /** Makes `realOf` work, for directories opened from now on. */
@@ -77,9 +78,9 @@ export class Descriptors {
     return next
   }
 
-  /** The limit of open directory descriptors. */
+  /** The limit of open directory descriptors, of all overlays together. */
   get limit(): number {
-    return this.#limit()
+    return this.#share.limit
   }
 
   /** Resolves when no call is running any more. */
@@ -99,6 +100,7 @@ export class Descriptors {
   of(real: Real): MaybePromise<number> {
     if (real.fd >= 0) {
       real.used = true
+      this.#share.use()
       return real.fd
     }
     if (!real.parent) return this.#openNameless(real)
@@ -117,14 +119,14 @@ export class Descriptors {
     real.used = true
     this.#reals?.set(fd, real)
     this.#open.add(real)
-    const limit = this.#limit()
-    if (this.#open.size > limit) this.#evict(limit)
+    this.#share.grow(1)
+    this.#share.use()
   }
 
   /** Closes the descriptor of `real`, if any. */
   drop(real: Real): void {
     if (real.fd < 0) return
-    this.#open.delete(real)
+    if (this.#open.delete(real)) this.#share.shrink(1)
     this.retire(real.fd)
     real.fd = -1
   }
@@ -249,6 +251,7 @@ export class Descriptors {
       real.fd = -1
     }
     this.#open.clear()
+    this.#share.clear()
     for (const { fd } of this.#retired) closeSync(fd)
     this.#retired = []
   }
@@ -295,7 +298,9 @@ export class Descriptors {
     return real.fd
   }
 
-  #evict(left: number): void {
+  /** Closes descriptors that were not used since the last time, if there are enough of them. */
+  giveUp(count: number): void {
+    const left = Math.max(0, this.#open.size - count)
     for (const real of this.#open) {
       if (this.#open.size <= left) return
       this.#open.delete(real)
@@ -304,6 +309,7 @@ export class Descriptors {
         this.#open.add(real)
         continue
       }
+      this.#share.shrink(1)
       this.retire(real.fd)
       real.fd = -1
     }

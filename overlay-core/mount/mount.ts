@@ -27,10 +27,10 @@ import { ListingCache } from '../objects/listing.ts'
 import { NamelessObjects } from '../objects/nameless.ts'
 import { knownRights } from '../objects/rights.ts'
 import type { SuperBlock } from '../objects/superblock.ts'
-import { type DescriptorShares, onDescriptorShortage, partOf, shareDescriptors } from '../sys/descriptor-shares.ts'
-import { effectiveGid, effectiveGroups, effectiveUid, raiseFileLimit, setUmask0 } from '../sys/process.ts'
+import { effectiveGid, effectiveGroups, effectiveUid, setUmask0 } from '../sys/process.ts'
 import { statxFd } from '../sys/stat.ts'
 import { getXattr, setXattr } from '../sys/xattr.ts'
+import { type Budgets, processBudgets } from './budgets.ts'
 import { IdentityKeeper } from './identity-keeper.ts'
 import { digestOf, type Layers, makeLayers, noteStackChange, placeLayers } from './layers.ts'
 import { decideTrust } from './link-trust.ts'
@@ -50,11 +50,13 @@ export interface MountEnvironment {
   readonly randomBytes: (length: number) => Uint8Array
   /** A private directory in which an overlay without an upper stores data that must survive a restart. */
   readonly handleDirectory: string | undefined
+  /** The limits shared with other overlays; by default all overlays of the process share them. */
+  readonly budgets: Budgets
   /** Maximum number of names in the dentry cache. */
   readonly dentryLimit: number
   /** Maximum number of entries in cached listings. */
   readonly listingLimit: number
-  /** Maximum number of open real files without a user. */
+  /** Maximum number of open real files. */
   readonly fileLimit: number
   /** How long an unused real file stays open, in milliseconds. */
   readonly fileIdleMs: number
@@ -69,7 +71,7 @@ const systemClock: Clock = {
   },
 }
 
-const DEFAULTS: MountEnvironment = {
+const DEFAULTS: Omit<MountEnvironment, 'budgets'> = {
   clock: systemClock,
   wallClockMs: Date.now,
   randomBytes,
@@ -86,13 +88,12 @@ const DEFAULTS: MountEnvironment = {
  * @throws OptionError a directory is missing, unreadable, nested or busy (names the option; nothing was created)
  */
 export async function mount(options: MountOptions, environment: Partial<MountEnvironment> = {}): Promise<Overlay> {
-  const given = { ...DEFAULTS, ...environment }
+  const given = { ...DEFAULTS, budgets: processBudgets(), ...environment }
   setUmask0()
-  const descriptorLimit = raiseFileLimit()
   using opened = new DisposableStack()
   const roots = await openRoots(options)
   opened.defer(() => closeRoots(roots))
-  const overlay = await assemble(options, given, roots, descriptorLimit, opened)
+  const overlay = await assemble(options, given, roots, opened)
   // From here on, the overlay owns everything that was opened.
   opened.move()
   return overlay
@@ -103,7 +104,6 @@ async function assemble(
   options: MountOptions,
   given: MountEnvironment,
   roots: Roots,
-  descriptorLimit: number,
   opened: DisposableStack,
 ): Promise<Overlay> {
   const handleFile = await openHandleFile(roots, given)
@@ -111,15 +111,13 @@ async function assemble(
   const overlayXattrs = new XattrNames(options.userxattr, effectiveUid() !== 0)
   const keeper = await IdentityKeeper.open(handleFile.directoryFd, given.randomBytes(16))
   const layers = await placedLayers(roots, options, overlayXattrs, keeper, given)
-  const descriptors = new Descriptors(() => partOf(shareDescriptors(descriptorLimit).directories))
+  const descriptors = new Descriptors(given.budgets.directories)
   opened.defer(() => descriptors.closeAll())
-  const dcache = new DentryCache(given.dentryLimit)
+  const dcache = new DentryCache(given.dentryLimit, given.budgets.names)
   const privileged = effectiveUid() === 0
   const context = { descriptors, overlayXattrs, privileged, newProtocolDataId: given.randomBytes, opened }
   const prepared =
     layers.upper && roots.work ? await prepareUpperOrServe(options, layers.upper, roots.work.fd, context) : NO_UPPER
-  const files = fileCache(given, shareDescriptors(descriptorLimit))
-  const endYielding = yieldingDescriptors(files, opened)
   const finder = finderFor(() => sb)
   let temps = 0
   const sb: SuperBlock = {
@@ -139,9 +137,9 @@ async function assemble(
     root: makeRoot(layers, keeper),
     dcache,
     descriptors,
-    files,
+    files: fileCache(given),
     durability: new Durability(),
-    listings: new ListingCache(given.listingLimit),
+    listings: new ListingCache(given.listingLimit, given.budgets.listings),
     handles: new HandleTable({ dcache, clock: given.clock }, finder, handleFile),
     nameless: new NamelessObjects(descriptors),
     renameLock: newLock('shape'),
@@ -153,7 +151,7 @@ async function assemble(
   await sb.protocolData?.load(sb.xattrStore, overlayXattrs)
   await prepareRoot(sb)
   await saveOrEnd(sb, keeper, given)
-  return new MountedOverlay(sb, mountingOf(sb, roots, keeper, { wallClockMs: given.wallClockMs, endYielding }))
+  return new MountedOverlay(sb, mountingOf(sb, roots, keeper, given.wallClockMs))
 }
 
 /**
@@ -203,31 +201,20 @@ async function placedLayers(
   return layers
 }
 
-function fileCache({ fileLimit, fileIdleMs, clock }: MountEnvironment, shares: DescriptorShares): FileCache {
-  const limit = () => Math.min(fileLimit, partOf(shares.files))
-  return new FileCache({ limit, idleMs: fileIdleMs, clock, copyUp: (sb, inode) => copyUp(sb, inode, 'open') })
+function fileCache({ fileLimit, fileIdleMs, clock, budgets }: MountEnvironment): FileCache {
+  return new FileCache({
+    ...{ limit: fileLimit, budget: budgets.files, idleMs: fileIdleMs, clock },
+    copyUp: (sb, inode) => copyUp(sb, inode, 'open'),
+  })
 }
 
-/** When other code needs descriptors, closes unused files, but not directories, because running calls may use them. Returns a function that ends this. */
-function yieldingDescriptors(files: FileCache, opened: DisposableStack): () => void {
-  const end = onDescriptorShortage(() => files.yieldSome())
-  opened.defer(end)
-  return end
-}
-
-function mountingOf(
-  sb: SuperBlock,
-  roots: Roots,
-  keeper: IdentityKeeper,
-  { wallClockMs, endYielding }: { wallClockMs: () => number; endYielding: () => void },
-): Mounting {
+function mountingOf(sb: SuperBlock, roots: Roots, keeper: IdentityKeeper, wallClockMs: () => number): Mounting {
   let present = roots
   return {
     remount: async (options) => {
       present = await remount(sb, present, { keeper, nowMs: wallClockMs() }, options)
     },
     close: () => {
-      endYielding()
       sb.intents?.close()
       sb.xattrStore.close()
       closeRoots(present)

@@ -41,7 +41,7 @@ async function unlessUnwritable(work: Promise<void>): Promise<void> {
  * @throws EIO the last changes may not be durable
  */
 export async function letGo(sb: SuperBlock, mounting: Mounting): Promise<void> {
-  const { handles, descriptors, dcache, files } = sb
+  const { handles, descriptors, dcache, files, listings } = sb
   await descriptors.idle()
   files.closeAll()
   await sb.writeback.close()
@@ -53,6 +53,7 @@ export async function letGo(sb: SuperBlock, mounting: Mounting): Promise<void> {
     } finally {
       descriptors.closeAll()
       dcache.clear()
+      listings.clear()
       mounting.close()
       await closesDone()
     }

@@ -1,4 +1,5 @@
 import type { Name } from '../api/types.ts'
+import type { BudgetedCache, CacheBudget, CacheShare } from '../base/cache-budget.ts'
 import { LargeMap } from '../base/large-map.ts'
 import { Dentry, OvlInode } from './dentry.ts'
 import { LeafList } from './leaf-list.ts'
@@ -7,14 +8,15 @@ import { LeafList } from './leaf-list.ts'
 const WEAKENED_AT_ONCE = 2000
 
 /**
- * The dentry cache: names looked up in the layers, present or absent, at most `limit` of them.
+ * The dentry cache: names looked up in the layers, present or absent, at most `limit` of them, and in all caches of the budget at most its limit.
  *
  * Only leaves can be dropped: a directory with cached names stays (like a dentry that holds its parent in the kernel), so the cache may
  * exceed the limit by the number of such directories. Inodes can be found by identity as long as anybody uses them. They are held strongly as
  * long as one of their names is cached, which needs less memory, and then weakly.
  */
-export class DentryCache {
+export class DentryCache implements BudgetedCache {
   readonly #limit: number
+  readonly #share: CacheShare
   #leaves = new LeafList()
   readonly #inodes = new LargeMap<number, OvlInode | WeakRef<OvlInode>>()
   /** Inodes with an upper whose key does not contain its inode number, by that number. */
@@ -26,8 +28,9 @@ export class DentryCache {
     if (this.inode(key) === undefined) this.#inodes.delete(key)
   })
 
-  constructor(limit: number) {
+  constructor(limit: number, budget: CacheBudget) {
     this.#limit = limit
+    this.#share = budget.join(this)
   }
 
   /** The number of evictable names; directories with cached names are not counted. */
@@ -38,6 +41,7 @@ export class DentryCache {
   /** The cached dentry of `name` in `dir`, or undefined. */
   get(dir: OvlInode, name: Name): Dentry | undefined {
     const dentry = dir.children?.get(name)
+    if (dentry !== undefined) this.#share.use()
     // While there is plenty of space, it does not matter which names were used last.
     if (dentry?.list === this.#leaves && this.#leaves.size > this.#limit / 2) this.#leaves.add(dentry)
     return dentry
@@ -46,6 +50,7 @@ export class DentryCache {
   /** Caches a dentry for `name` in `dir`, replacing an earlier one. */
   set(dir: OvlInode, name: Name, inode: OvlInode | undefined): Dentry {
     this.remove(dir, name)
+    this.#share.use()
     const dentry = new Dentry(dir, name, inode)
     if (dir.children === undefined) {
       dir.children = new LargeMap()
@@ -61,19 +66,32 @@ export class DentryCache {
   remove(dir: OvlInode, name: Name): void {
     const dentry = dir.children?.get(name)
     if (dentry === undefined) return
-    this.#leaves.delete(dentry)
+    this.#removeLeaf(dentry)
     this.#forget(dentry)
   }
 
-  #addLeaf(dentry: Dentry): void {
-    const leaves = this.#leaves
-    leaves.add(dentry)
-    while (leaves.size > this.#limit) {
-      const oldest = leaves.oldest as Dentry
-      leaves.delete(oldest)
+  /** Drops the `count` names used longest ago. */
+  giveUp(count: number): void {
+    for (let left = count; left > 0; left--) {
+      const { oldest } = this.#leaves
+      if (oldest === undefined) return
+      this.#removeLeaf(oldest)
       // This may turn its directory into a leaf.
       this.#forget(oldest)
     }
+  }
+
+  #addLeaf(dentry: Dentry): void {
+    const { size } = this.#leaves
+    this.#leaves.add(dentry)
+    this.#share.grow(this.#leaves.size - size)
+    while (this.#leaves.size > this.#limit) this.giveUp(1)
+  }
+
+  #removeLeaf(dentry: Dentry): void {
+    if (dentry.list !== this.#leaves) return
+    this.#leaves.delete(dentry)
+    this.#share.shrink(1)
   }
 
   /** The inode with this key, if anybody still uses it. */
@@ -136,6 +154,7 @@ export class DentryCache {
   #giveUpLeaves(): void {
     const leaves = this.#leaves
     this.#leaves = new LeafList()
+    this.#share.clear()
     leaves.dissolve()
   }
 
@@ -170,7 +189,7 @@ export class DentryCache {
   /** A directory with a cached name must not be dropped before it. */
   #pin(dir: OvlInode): void {
     const own = this.#ownDentry(dir)
-    if (own) this.#leaves.delete(own)
+    if (own) this.#removeLeaf(own)
   }
 
   #ownDentry(dir: OvlInode): Dentry | undefined {

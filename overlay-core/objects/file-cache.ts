@@ -1,8 +1,10 @@
 import type { Clock } from '../api/clock.ts'
 import { isErrno, OverlayError } from '../api/errno.ts'
 import { FileType, type MaybePromise } from '../api/types.ts'
+import type { BudgetedCache, CacheBudget, CacheShare } from '../base/cache-budget.ts'
 import { mayBeIno, type Real } from '../layer/layer.ts'
 import { NEVER_WAITS, openForReading, openQuietly } from '../layer/real-open.ts'
+import { onDescriptorShortage } from '../sys/descriptor-shares.ts'
 import { O_NOATIME, O_RDONLY, O_RDWR } from '../sys/flags.ts'
 import { closeLater, openAtCached } from '../sys/open.ts'
 import { statxFd } from '../sys/stat.ts'
@@ -42,31 +44,35 @@ type CopyUp = (sb: SuperBlock, inode: OvlInode) => MaybePromise<void>
 
 /** The options of a `FileCache`: how many idle files it keeps open, for how long, and the function that copies a file up before it is opened for writing. */
 export interface FileCacheOptions {
-  /** The present limit of idle files. */
-  readonly limit: () => number
+  /** The maximum number of files. */
+  readonly limit: number
+  /** Counts the open files of all overlays. */
+  readonly budget: CacheBudget
   readonly idleMs: number
   readonly clock: Clock
   readonly copyUp: CopyUp
 }
 
 /**
- * Open real files for stateless protocols and for open handles: one per inode, at most `limit` idle ones, which are closed after
+ * Open real files for stateless protocols and for open handles: one per inode, at most `limit` of them, or more while all are in use. Idle ones are closed after
  * `idleMs`. A dropped file that somebody uses stays open until the last user releases it.
  */
-export class FileCache {
-  readonly #limit: () => number
+export class FileCache implements BudgetedCache {
+  readonly #limit: number
+  readonly #share: CacheShare
   readonly #idleMs: number
   readonly #clock: Clock
   readonly #copyUp: CopyUp
   readonly #files = new Set<RealFile>()
-  readonly #stopSweep: () => void
+  /** Ends what is needed only while files are open: the sweep, and closing files at a shortage of descriptors. */
+  #stop: (() => void) | undefined
 
-  constructor({ limit, idleMs, clock, copyUp }: FileCacheOptions) {
+  constructor({ limit, budget, idleMs, clock, copyUp }: FileCacheOptions) {
     this.#limit = limit
+    this.#share = budget.join(this)
     this.#idleMs = idleMs
     this.#clock = clock
     this.#copyUp = copyUp
-    this.#stopSweep = clock.every(Math.max(1000, idleMs / 2), () => this.#sweep())
   }
 
   get size(): number {
@@ -81,6 +87,7 @@ export class FileCache {
   acquire(sb: SuperBlock, inode: OvlInode, write: boolean): MaybePromise<RealFile> {
     const file = inode.file
     if (file !== undefined && (!write || file.writable)) {
+      this.#share.use()
       file.users++
       return file
     }
@@ -101,8 +108,9 @@ export class FileCache {
 
   /** Takes over the descriptor of the new upper file of `inode`, which is open for writing. The inode must have no other open file. */
   adopt(inode: OvlInode, fd: number): void {
-    this.#add(inode, fd, true, true).usedAtMs = this.#clock.now()
-    this.#keepTo(this.#limit())
+    const file = this.#add(inode, fd, true, true)
+    file.usedAtMs = this.#clock.now()
+    this.#count(file)
   }
 
   /** Drops the open file of `inode`; present users keep it. */
@@ -121,12 +129,13 @@ export class FileCache {
 
   /** Closes everything, even if in use. */
   closeAll(): void {
-    this.#stopSweep()
     for (const file of this.#files) {
       file.inode.file = undefined
       closeLater(file.fd)
     }
     this.#files.clear()
+    this.#share.clear()
+    this.#rest()
   }
 
   #open(sb: SuperBlock, inode: OvlInode, write: boolean): MaybePromise<RealFile> {
@@ -186,7 +195,7 @@ export class FileCache {
     this.drop(inode)
     const file = this.#add(inode, fd, writable, real.layer.isUpper)
     file.users++
-    this.#keepTo(this.#limit())
+    this.#count(file)
     return file
   }
 
@@ -194,12 +203,36 @@ export class FileCache {
     const file = new RealFile(inode, fd, writable, upper)
     inode.file = file
     this.#files.add(file)
+    this.#stop ??= this.#watch()
     return file
   }
 
-  /** Closes half of the unused files, those opened first. */
-  yieldSome(): void {
-    this.#keepTo(Math.floor(this.#files.size / 2))
+  /** Counts the new file `file`, and closes others if there are too many. */
+  #count(file: RealFile): void {
+    file.users++
+    this.#share.grow(1)
+    this.#share.use()
+    this.#keepTo(this.#limit)
+    file.users--
+  }
+
+  #watch(): () => void {
+    const stopSweep = this.#clock.every(Math.max(1000, this.#idleMs / 2), () => this.#sweep())
+    const endYielding = onDescriptorShortage(() => this.giveUp(Math.ceil(this.#files.size / 2)))
+    return () => {
+      stopSweep()
+      endYielding()
+    }
+  }
+
+  #rest(): void {
+    this.#stop?.()
+    this.#stop = undefined
+  }
+
+  /** Closes unused files, those opened first. */
+  giveUp(count: number): void {
+    this.#keepTo(this.#files.size - count)
   }
 
   #keepTo(limit: number): void {
@@ -216,8 +249,11 @@ export class FileCache {
   }
 
   #close(file: RealFile): void {
-    this.#files.delete(file)
+    // After `closeAll`, its descriptor is closed.
+    if (!this.#files.delete(file)) return
+    this.#share.shrink(1)
     closeLater(file.fd)
+    if (this.#files.size === 0) this.#rest()
   }
 }
 

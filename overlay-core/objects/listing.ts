@@ -1,4 +1,5 @@
 import type { FileType, Name } from '../api/types.ts'
+import type { BudgetedCache, CacheBudget, CacheShare } from '../base/cache-budget.ts'
 import type { OvlInode } from './dentry.ts'
 
 /** A merged directory read from the layers, with entries sorted by cookie. */
@@ -17,23 +18,35 @@ export interface ListEntry {
 }
 
 /** Limits the number of entries in cached merged listings; the directory read longest ago is dropped first. */
-export class ListingCache {
+export class ListingCache implements BudgetedCache {
   readonly #limit: number
+  readonly #share: CacheShare
   readonly #dirs = new Set<OvlInode>()
   readonly #reading = new Map<OvlInode, Promise<Listing>>()
-  #entries = 0
+  /** The directory whose listing is being added, which stays for its reader, however long it is. */
+  #adding: OvlInode | undefined
 
-  constructor(limitEntries: number) {
+  constructor(limitEntries: number, budget: CacheBudget) {
     this.#limit = limitEntries
+    this.#share = budget.join(this)
   }
 
   add(dir: OvlInode, listing: Listing): void {
     this.drop(dir)
     dir.listing = listing
     this.#dirs.add(dir)
-    this.#entries += listing.entries.length
+    this.#adding = dir
+    this.#share.grow(listing.entries.length)
+    this.#share.use()
+    if (this.#share.size > this.#limit) this.giveUp(this.#share.size - this.#limit)
+    this.#adding = undefined
+  }
+
+  /** Drops the listings read longest ago, until `count` entries are gone. */
+  giveUp(count: number): void {
+    const least = this.#share.size - count
     for (const oldest of this.#dirs) {
-      if (this.#entries <= this.#limit || oldest === dir) break
+      if (this.#share.size <= least || oldest === this.#adding) return
       this.drop(oldest)
     }
   }
@@ -51,15 +64,14 @@ export class ListingCache {
   /** Drops the listing of a changed directory. */
   drop(dir: OvlInode): void {
     if (!dir.listing) return
-    this.#entries -= dir.listing.entries.length
-    this.#dirs.delete(dir)
+    if (this.#dirs.delete(dir)) this.#share.shrink(dir.listing.entries.length)
     dir.listing = undefined
   }
 
   /** Drops all listings. No directory may continue to use the one that it still holds. */
   clear(): void {
     this.#dirs.clear()
-    this.#entries = 0
+    this.#share.clear()
   }
 
   /** Adds a new name without reading the directory again. `seed` is the UUID of the overlay. */
@@ -75,7 +87,7 @@ export class ListingCache {
     }
     const { type, fileIdHi, fileIdLo } = inode
     listing.entries.splice(at, 0, { name, cookie, type, fileIdHi, fileIdLo })
-    this.#entries++
+    if (this.#dirs.has(dir)) this.#share.grow(1)
   }
 
   remove(seed: Uint8Array, dir: OvlInode, name: Name): void {
@@ -87,7 +99,7 @@ export class ListingCache {
       return
     }
     listing.entries.splice(at, 1)
-    this.#entries--
+    if (this.#dirs.has(dir)) this.#share.shrink(1)
   }
 }
 

@@ -31,11 +31,6 @@ export function onDescriptorShortage(yieldSome: () => void): () => void {
   return () => holders.delete(yieldSome)
 }
 
-/** The part of `share` for each cache that is registered for a shortage. */
-export function partOf(share: number): number {
-  return Math.max(2, Math.floor(share / Math.max(1, holders.size)))
-}
-
 /** How often a call that found no descriptor is repeated, each time after `afterShortage`. */
 export const SHORTAGE_ATTEMPTS = 100
 const SHORTAGE_WAIT_MS = 10

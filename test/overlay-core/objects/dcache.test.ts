@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { FileType } from '../../../overlay-core/api/types.ts'
+import { CacheBudget } from '../../../overlay-core/base/cache-budget.ts'
 import { type Inode, mount, parseOptions } from '../../../overlay-core/index.ts'
 import { DentryCache } from '../../../overlay-core/objects/dcache.ts'
 import { OvlInode } from '../../../overlay-core/objects/dentry.ts'
@@ -44,8 +45,11 @@ function inode(key: number): OvlInode {
 }
 
 /** A cache of `limit` names with a root. */
-function cacheOf(limit: number): { readonly dcache: DentryCache; readonly root: OvlInode } {
-  const dcache = new DentryCache(limit)
+function cacheOf(
+  limit: number,
+  budget = new CacheBudget(() => Number.POSITIVE_INFINITY),
+): { readonly dcache: DentryCache; readonly root: OvlInode } {
+  const dcache = new DentryCache(limit, budget)
   const root = inode(1)
   dcache.addInode(root)
   return { dcache, root }
@@ -105,4 +109,23 @@ t.test('a name that is set again refers only to the new object', async (t) => {
   dcache.remove(root, 'name')
   t.equal(dcache.leafCount, 0)
   t.equal(root.children, undefined)
+})
+
+t.test('of caches that share a budget, the one used longest ago drops names', async (t) => {
+  const budget = new CacheBudget(() => 4)
+  const [old, used, growing] = [cacheOf(100, budget), cacheOf(100, budget), cacheOf(100, budget)]
+  for (const { dcache, root } of [old, used]) for (const key of [2, 3]) add(dcache, root, `n${key}`, key)
+  old.dcache.get(old.root, 'n2')
+  used.dcache.get(used.root, 'n2')
+  for (const key of [2, 3]) add(growing.dcache, growing.root, `n${key}`, key)
+  t.same(
+    [old, used, growing].map(({ dcache }) => dcache.leafCount),
+    [0, 2, 2],
+  )
+  t.equal(old.root.children, undefined)
+  add(growing.dcache, growing.root, 'n4', 4)
+  t.notOk(used.dcache.get(used.root, 'n2'), 'then the next one, its oldest name first')
+  t.ok(used.dcache.get(used.root, 'n3'))
+  growing.dcache.clear()
+  t.equal(budget.used, 1)
 })

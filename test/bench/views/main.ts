@@ -1,0 +1,95 @@
+/** `npm run bench:views`: see `--help`. */
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { held, timeEach } from './measure.ts'
+import { Report } from './report.ts'
+import { HELP, readSettings, type Settings } from './settings.ts'
+import { makeTree } from './tree.ts'
+import { Views } from './views.ts'
+
+/** Names that each view looks up. */
+const NAMES = 10
+/** Views that walk the whole lower. */
+const WALKERS = 3
+
+// As the server does.
+process.env.UV_THREADPOOL_SIZE = '16'
+try {
+  const settings = readSettings(process.argv.slice(2))
+  if (settings.help) process.stdout.write(HELP)
+  else process.exitCode = await run(settings)
+} catch (error) {
+  console.error(`bench:views: ${(error as Error).message}\nTry npm run bench:views -- --help`)
+  process.exitCode = 2
+}
+
+async function run({ views, files, on, bars }: Settings): Promise<number> {
+  const scratch = mkdtempSync(join(on ?? tmpdir(), 'overlayd-bench-views-'))
+  const report = new Report()
+  try {
+    const lower = join(scratch, 'lower')
+    const paths = makeTree(lower, files)
+    await warmUp(join(scratch, 'warm-up'), lower)
+    for (const count of views) {
+      const dir = join(scratch, `${count}-views`)
+      mkdirSync(dir)
+      await round(report, new Views(dir, lower), count, paths)
+      rmSync(dir, { recursive: true })
+    }
+  } finally {
+    rmSync(scratch, { recursive: true, force: true })
+  }
+  console.log(`\n${report.missed} bars missed`)
+  return bars && report.missed > 0 ? 1 : 0
+}
+
+/** Brings the process to where a server is: its code compiled, its threads started. */
+async function warmUp(dir: string, lower: string): Promise<void> {
+  mkdirSync(dir)
+  const views = new Views(dir, lower)
+  for (let i = 0; i < 50; i++) {
+    await views.make(i)
+    await views.close(i)
+  }
+}
+
+async function round(report: Report, views: Views, count: number, paths: readonly string[]): Promise<void> {
+  report.heading(`${count} views over ${paths.length} files`)
+  try {
+    const nothing = await held()
+    report.times('make and open', await timeEach(count, (i) => views.make(i)), { medianMs: 3, p99Ms: 20 })
+    const idle = await held()
+    report.memory('idle', nothing, idle, count, { heapKiB: 20, residentKiB: 30 })
+    const work = (i: number) => views.use(i, pathsOf(i, paths))
+    report.times(`${NAMES} names and a change`, await timeEach(count, work))
+    report.memory('in use', nothing, await held(), count)
+    report.times('close', await timeEach(count, (i) => views.close(i)))
+    report.memory('closed', nothing, await held(), count, { heapKiB: 1 })
+    report.times('reopen', await timeEach(count, (i) => views.open(i)), { medianMs: 2 })
+    report.memory('reopened', nothing, await held(), count, { heapKiB: 20, residentKiB: 30 })
+    await walks(report, views)
+  } finally {
+    await views.closeAll()
+  }
+}
+
+async function walks(report: Report, views: Views): Promise<void> {
+  let before = await held()
+  for (let i = 0; i < WALKERS; i++) {
+    const start = performance.now()
+    const names = await views.walk(i)
+    const seconds = (performance.now() - start) / 1000
+    const after = await held()
+    const which = i === 0 ? 'the first walk' : `walk ${i + 1}`
+    report.figure(`${which}, ${names} names`, seconds, 's')
+    report.figure(`${which}: heap per name`, (after.heap - before.heap) / names, 'bytes', i === 0 ? undefined : 400)
+    report.figure(`${which}: descriptors`, after.descriptors - before.descriptors, '', i === 0 ? undefined : 1)
+    before = after
+  }
+}
+
+/** The files that view `i` uses: in few directories, different ones for each view. */
+function pathsOf(i: number, paths: readonly string[]): string[] {
+  return Array.from({ length: NAMES }, (_, n) => paths[(i * 37 + n * 3) % paths.length] as string)
+}

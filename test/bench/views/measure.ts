@@ -1,0 +1,69 @@
+import { readdirSync } from 'node:fs'
+import { monitorEventLoopDelay } from 'node:perf_hooks'
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import { Bursts } from '../../helpers/bursts.ts'
+
+/** The cost of doing something once for each of many views. */
+export interface Timed {
+  /** Milliseconds per view. */
+  readonly medianMs: number
+  readonly p99Ms: number
+  /** Processor time per view in milliseconds, of all threads. */
+  readonly cpuMs: number
+  /** The longest time in which the event loop did not turn: by the clock, and the longest turn in its processor time. */
+  readonly stallMs: number
+  readonly burstMs: number
+}
+
+/** The part of the views for which turns of the loop are timed. That keeps the loop busy, so processor time is measured for the others. */
+const TIMED_TURNS = 0.1
+
+/** Runs `work` for 0 … `count` - 1, one after the other. */
+export async function timeEach(count: number, work: (index: number) => Promise<unknown>): Promise<Timed> {
+  const times: number[] = []
+  const bursts = new Bursts()
+  const delay = monitorEventLoopDelay({ resolution: 1 })
+  const plain = Math.ceil(count * (1 - TIMED_TURNS))
+  const before = process.cpuUsage()
+  let used = before
+  delay.enable()
+  for (let i = 0; i < count; i++) {
+    if (i === plain) {
+      used = process.cpuUsage(before)
+      bursts.start()
+    }
+    const start = performance.now()
+    await work(i)
+    times.push(performance.now() - start)
+  }
+  delay.disable()
+  bursts.stop()
+  times.sort((a, b) => a - b)
+  const at = (part: number) => times[Math.min(times.length - 1, Math.floor(times.length * part))] as number
+  return {
+    medianMs: at(0.5),
+    p99Ms: at(0.99),
+    cpuMs: (used.user + used.system) / 1000 / plain,
+    stallMs: delay.max / 1e6,
+    burstMs: bursts.longestMs,
+  }
+}
+
+/** The memory and the descriptors of the process. */
+export interface Held {
+  /** Heap and memory outside it that it refers to, in bytes. */
+  readonly heap: number
+  readonly resident: number
+  readonly descriptors: number
+}
+
+/** Measures after collecting garbage. */
+export async function held(): Promise<Held> {
+  // Finalizers run between two collections.
+  for (let i = 0; i < 3; i++) {
+    globalThis.gc?.()
+    await nextTurn()
+  }
+  const { heapUsed, external, rss } = process.memoryUsage()
+  return { heap: heapUsed + external, resident: rss, descriptors: readdirSync('/proc/self/fd').length - 1 }
+}

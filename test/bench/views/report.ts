@@ -1,0 +1,46 @@
+import type { Held, Timed } from './measure.ts'
+
+/** Prints figures and counts those that miss their bars. */
+export class Report {
+  missed = 0
+
+  heading(text: string): void {
+    console.log(`\n${text}`)
+  }
+
+  /** @param bars the most that the median and the 99th percentile may be, in milliseconds */
+  times(
+    what: string,
+    { medianMs, p99Ms, cpuMs, stallMs, burstMs }: Timed,
+    bars: { medianMs?: number; p99Ms?: number } = {},
+  ): void {
+    this.figure(`${what}: median`, medianMs, 'ms', bars.medianMs)
+    this.figure(`${what}: p99`, p99Ms, 'ms', bars.p99Ms)
+    this.figure(`${what}: processor time per view`, cpuMs, 'ms')
+    this.figure(`${what}: longest stall`, stallMs, 'ms', 20)
+    this.figure(`${what}: longest turn of the loop in processor time`, burstMs, 'ms')
+  }
+
+  /** What `count` views added between two measurements. */
+  memory(
+    what: string,
+    before: Held,
+    after: Held,
+    count: number,
+    bars: { heapKiB?: number; residentKiB?: number } = {},
+  ): void {
+    const each = (key: keyof Held) => (after[key] - before[key]) / count
+    this.figure(`${what}: heap per view`, each('heap') / 1024, 'KiB', bars.heapKiB)
+    this.figure(`${what}: resident per view`, each('resident') / 1024, 'KiB', bars.residentKiB)
+    this.figure(`${what}: descriptors per view`, each('descriptors'), '')
+  }
+
+  /** @param most the bar; undefined: none */
+  figure(what: string, value: number, unit: string, most?: number): void {
+    const text = value >= 100 ? value.toFixed(0) : value.toPrecision(3)
+    const misses = most !== undefined && value >= most
+    if (misses) this.missed++
+    const bar = most === undefined ? '' : `< ${most} ${unit}${misses ? '  MISSED' : ''}`
+    console.log(`  ${what.padEnd(72)}${`${text} ${unit}`.padStart(14)}   ${bar}`.trimEnd())
+  }
+}

@@ -1,0 +1,82 @@
+import { mkdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { type Cred, FileType, type Inode, mount, type Overlay, parseOptions } from '../../../overlay-core/index.ts'
+
+const ROOT: Cred = { uid: 0, gid: 0, groups: [] }
+const CHANGE = Buffer.from('changed\n')
+
+/** Many overlays over one lower, each in a directory of its own. */
+export class Views {
+  readonly #dir: string
+  readonly #lower: string
+  readonly #open = new Map<number, Overlay>()
+
+  constructor(dir: string, lower: string) {
+    this.#dir = dir
+    this.#lower = lower
+  }
+
+  /** Creates the directories of view `i` and opens it. */
+  async make(i: number): Promise<void> {
+    const own = this.#of(i)
+    await mkdir(own)
+    await mkdir(join(own, 'upper'))
+    await mkdir(join(own, 'work'))
+    await this.open(i)
+  }
+
+  async open(i: number): Promise<void> {
+    const own = this.#of(i)
+    this.#open.set(i, await mount(parseOptions(`lowerdir=${this.#lower},upperdir=${own}/upper,workdir=${own}/work`)))
+  }
+
+  async close(i: number): Promise<void> {
+    await this.#open.get(i)?.unmount()
+    this.#open.delete(i)
+  }
+
+  async closeAll(): Promise<void> {
+    for (const i of [...this.#open.keys()]) await this.close(i)
+  }
+
+  /** Looks up the files `paths` in view `i` with their attributes, and overwrites the first one. */
+  async use(i: number, paths: readonly string[]): Promise<void> {
+    const overlay = this.#open.get(i) as Overlay
+    const found: Inode[] = []
+    for (const path of paths) found.push(await lookUp(overlay, path))
+    await overlay.write(ROOT, found[0] as Inode, CHANGE, 0, 'unstable')
+  }
+
+  /** Looks up every name in view `i` with its attributes; returns the number of names. */
+  async walk(i: number): Promise<number> {
+    const overlay = this.#open.get(i) as Overlay
+    return await walkBelow(overlay, overlay.root)
+  }
+
+  #of(i: number): string {
+    return join(this.#dir, `view-${i}`)
+  }
+}
+
+async function lookUp(overlay: Overlay, path: string): Promise<Inode> {
+  let inode = overlay.root
+  for (const name of path.split('/')) {
+    const next = await overlay.lookup(ROOT, inode, name)
+    if (!next) throw new Error(`${path} is not there`)
+    inode = next
+  }
+  await overlay.getattr(inode)
+  return inode
+}
+
+async function walkBelow(overlay: Overlay, dir: Inode): Promise<number> {
+  const names: string[] = []
+  await overlay.readdir(ROOT, dir, 0, ({ name }) => names.push(name) > 0)
+  let count = names.length
+  for (const name of names) {
+    const inode = (await overlay.lookup(ROOT, dir, name)) as Inode
+    await overlay.getattr(inode)
+    if (inode.type === FileType.directory) count += await walkBelow(overlay, inode)
+  }
+  return count
+}
