@@ -2,7 +2,7 @@ import fastify, { type FastifyBaseLogger, type FastifyInstance, type FastifyRepl
 import { isLoopback } from '../config/index.ts'
 import { fineClock } from './clock.ts'
 import { isFromForeignPage } from './foreign-pages.ts'
-import { type HttpCounters, limitConnections, newHttpCounters } from './http-limits.ts'
+import { HTTP_SOCKETS, type HttpCounters, limitConnections, newHttpCounters } from './http-limits.ts'
 import { Pipelines } from './pipelining.ts'
 import type { PublicNames } from './public-names.ts'
 import { RequestTurns } from './request-turns.ts'
@@ -25,6 +25,8 @@ const AFTER_ERROR_MS = 5_000
 export interface App {
   readonly app: FastifyInstance
   readonly counters: HttpCounters
+  /** Stops further listeners, and resolves when their connections are closed. */
+  stopAccepting: () => Promise<void>
 }
 
 /** Builds the HTTP process without listening. Tests inject requests; WebDAV adds its routes before `app` listens. */
@@ -37,8 +39,7 @@ export function buildApp({ log, anyHost, names, status }: AppOptions): App {
     forceCloseConnections: 'idle',
     routerOptions: { maxParamLength: 65_536 },
     // The request line and Destination may each contain a percent-encoded path of 4,096 bytes, besides the tokens in If.
-    // The default of 64 KiB would read 128 KiB of a body before anybody reads it.
-    http: { maxHeaderSize: 65_536, headersTimeout: 30_000, highWaterMark: 16_384 },
+    http: { maxHeaderSize: 65_536, headersTimeout: 30_000, highWaterMark: HTTP_SOCKETS.highWaterMark },
     // There is no limit for a whole request, because uploads may be long. http-limits limits silence.
     requestTimeout: 0,
     keepAliveTimeout: 75_000,
@@ -59,7 +60,7 @@ export function buildApp({ log, anyHost, names, status }: AppOptions): App {
   limitConnections(app.server, counters)
   refuseForeigners(app, counters, { anyHost, names })
   addStatusRoute(app, status)
-  return { app, counters }
+  return { app, counters, stopAccepting: async () => undefined }
 }
 
 /** Status lines for requests that Node's parser rejects, by error code. */

@@ -1,65 +1,129 @@
+/** How long a connection must have been idle before it is closed in favour of another one, in ms: after a request, and before its first request. */
+const IDLE_MS = 1_000
+const UNUSED_MS = 250
+/** The part of all connections above which idle ones are closed. The others are for clients that connect while no connection has been idle for long enough. */
+const USUAL_PART = 3 / 4
 /** The part of all connections that one address may hold even if each of them has a request. */
 const BUSY_PART = 1 / 2
 
-/** The open connections of a listener by address. Chooses which one to close when there are too many. */
+interface Place {
+  readonly address: string
+  /** When the connection was accepted, or its last request began or ended. */
+  sinceMs: number
+  /** Whether it has had a request. */
+  used: boolean
+  /** The number of requests in progress. */
+  requests: number
+}
+
+/**
+ * The open connections of a listener by address. Chooses which one to close when there are many. A connection in use is not closed: neither during a
+ * request nor shortly after one, when the next may be under way (RFC 9112 section 9.5), unless its address holds too many.
+ */
 export class ConnectionRoom<Connection extends object> {
+  readonly #usual: number
   readonly #most: number
-  /** The address of each connection, in the order of their last requests. */
-  readonly #open = new Map<Connection, string>()
+  readonly #now: () => number
+  /** The connections in the order of `sinceMs`. */
+  readonly #open = new Map<Connection, Place>()
   readonly #counts = new Map<string, number>()
 
-  /** @param most the maximum number of open connections */
-  constructor(most: number) {
+  /**
+   * @param most the maximum number of open connections
+   * @param now a monotonic clock, in ms
+   */
+  constructor(most: number, now: () => number) {
     this.#most = most
+    this.#usual = Math.max(1, Math.floor(most * USUAL_PART))
+    this.#now = now
   }
 
-  /** Adds a connection. Returns another one to close if there are too many and one can be closed. */
-  add(connection: Connection, address: string, isBusy: (connection: Connection) => boolean): Connection | undefined {
-    this.#open.set(connection, address)
+  /** Whether there are so many connections in use that each should be closed after its reply. */
+  get isShort(): boolean {
+    return this.#open.size > this.#usual
+  }
+
+  /** Adds a connection. Returns the one to close if there are too many: another one, or this one if no other can be closed. */
+  add(connection: Connection, address: string): Connection | undefined {
+    const place = { address, sinceMs: this.#now(), used: false, requests: 0 }
+    this.#open.set(connection, place)
     this.#counts.set(address, (this.#counts.get(address) ?? 0) + 1)
-    if (this.#open.size <= this.#most) return undefined
-    const other = this.#dispensable(connection, isBusy)
+    if (this.#open.size <= this.#usual) return undefined
+    const other = this.#dispensable(connection, place)
     if (other !== undefined) this.remove(other)
     return other
   }
 
-  /** Must be called when a connection gets a new request. */
-  touch(connection: Connection): void {
-    const address = this.#open.get(connection)
-    if (address === undefined) return
-    this.#open.delete(connection)
-    this.#open.set(connection, address)
+  /** Must be called when a request of a connection begins. */
+  begun(connection: Connection): void {
+    const place = this.#moveToEnd(connection)
+    if (place === undefined) return
+    place.used = true
+    place.requests++
+  }
+
+  /** Must be called when a request of a connection has ended. */
+  ended(connection: Connection): void {
+    const place = this.#moveToEnd(connection)
+    if (place !== undefined) place.requests--
   }
 
   /** Must be called when a connection has closed. */
   remove(connection: Connection): void {
-    const address = this.#open.get(connection)
-    if (address === undefined) return
+    const place = this.#open.get(connection)
+    if (place === undefined) return
     this.#open.delete(connection)
-    const left = (this.#counts.get(address) ?? 0) - 1
-    if (left > 0) this.#counts.set(address, left)
-    else this.#counts.delete(address)
+    const left = (this.#counts.get(place.address) ?? 0) - 1
+    if (left > 0) this.#counts.set(place.address, left)
+    else this.#counts.delete(place.address)
   }
 
-  /**
-   * Among the idle connections of the address with the most connections, the one without a request for longest. If there is none, any idle connection. If
-   * there is none, the oldest one of the address with the most connections, if that address holds more than its part.
-   */
-  #dispensable(newcomer: Connection, isBusy: (connection: Connection) => boolean): Connection | undefined {
+  #moveToEnd(connection: Connection): Place | undefined {
+    const place = this.#open.get(connection)
+    if (place === undefined) return undefined
+    this.#open.delete(connection)
+    this.#open.set(connection, place)
+    place.sinceMs = this.#now()
+    return place
+  }
+
+  #dispensable(newcomer: Connection, { address, sinceMs }: Place): Connection | undefined {
     const largest = this.#largest()
-    let idle: Connection | undefined
-    let oldest: Connection | undefined
-    for (const [connection, address] of this.#open) {
-      if (connection === newcomer) continue
-      const isOfLargest = address === largest
-      if (isBusy(connection)) {
-        if (isOfLargest) oldest ??= connection
-      } else if (isOfLargest) return connection
-      else idle ??= connection
+    const idle = this.#idle(largest, sinceMs)
+    if (idle !== undefined || this.#open.size <= this.#most) return idle
+    const ofLargest = this.#unused(newcomer, largest)
+    if (ofLargest !== undefined || address === largest) return ofLargest ?? newcomer
+    return this.#unused(newcomer) ?? this.#oldest(largest) ?? newcomer
+  }
+
+  /** Among the connections of the largest address that have been idle for long enough, the one that has been for longest. If there is none, one of another address. */
+  #idle(largest: string, nowMs: number): Connection | undefined {
+    let other: Connection | undefined
+    for (const [connection, { address, sinceMs, used, requests }] of this.#open) {
+      const idleMs = nowMs - sinceMs
+      if (idleMs < UNUSED_MS) break
+      if (requests > 0 || (used && idleMs < IDLE_MS)) continue
+      if (address === largest) return connection
+      other ??= connection
     }
-    if (idle !== undefined) return idle
-    const holdsTooMany = (this.#counts.get(largest) ?? 0) > this.#most * BUSY_PART
-    return holdsTooMany && this.#open.get(newcomer) !== largest ? oldest : undefined
+    return other
+  }
+
+  /** The oldest connection, of one address or of any, that has had no request. */
+  #unused(newcomer: Connection, only?: string): Connection | undefined {
+    for (const [connection, { address, used }] of this.#open) {
+      if (!used && connection !== newcomer && (only === undefined || address === only)) return connection
+    }
+    return undefined
+  }
+
+  /** The oldest connection of the largest address, if that address holds more than its part. */
+  #oldest(largest: string): Connection | undefined {
+    if ((this.#counts.get(largest) ?? 0) <= this.#most * BUSY_PART) return undefined
+    for (const [connection, { address }] of this.#open) {
+      if (address === largest) return connection
+    }
+    return undefined
   }
 
   #largest(): string {

@@ -1,10 +1,14 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import { connectionsAllowed } from '../overlay-core/index.ts'
+import { fineClock } from './clock.ts'
 import { ConnectionRoom } from './connection-room.ts'
 
+/** How connections are accepted. The default of 64 KiB would read 128 KiB of a body before anybody reads it. */
+export const HTTP_SOCKETS = { allowHalfOpen: true, noDelay: true, highWaterMark: 16_384 }
 /** More than the number of clients in any office. */
 const MAX_CONNECTIONS = 4096
+const MIN_CONNECTIONS = 4
 /** The share of the connections of this process that HTTP may use; the rest is for NFS. */
 const HTTP_PART = 0.6
 /** How long a connection with a request in progress may be silent. */
@@ -38,7 +42,7 @@ export function newHttpCounters(): HttpCounters {
  */
 export function limitConnections(server: Server, counters: HttpCounters, silenceMs: number = SILENCE_MS): void {
   const current = new WeakMap<Socket, { request: IncomingMessage; response: ServerResponse }>()
-  makeRoom(server, current)
+  makeRoom(server)
   server.on('connection', () => {
     counters.connections++
   })
@@ -57,23 +61,26 @@ export function limitConnections(server: Server, counters: HttpCounters, silence
   })
 }
 
-type Exchange = { readonly request: IncomingMessage; readonly response: ServerResponse }
-
 /** Limits the open connections to what the process has descriptors for. A new connection closes another one: see `ConnectionRoom`. */
-function makeRoom(server: Server, current: WeakMap<Socket, Exchange>): void {
-  const most = Math.max(2, Math.min(MAX_CONNECTIONS, Math.floor(connectionsAllowed() * HTTP_PART)))
-  const room = new ConnectionRoom<Socket>(most)
-  const isBusy = (socket: Socket) => {
-    const exchange = current.get(socket)
-    return exchange !== undefined && !exchange.response.writableFinished
-  }
-  server.maxConnections = most + 1
+function makeRoom(server: Server): void {
+  const room = new ConnectionRoom<Socket>(mostConnections(), fineClock)
   server.on('connection', (socket: Socket) => {
     abortWithoutStackTraces(socket)
     socket.once('close', () => room.remove(socket))
-    room.add(socket, socket.remoteAddress ?? '', isBusy)?.destroy()
+    room.add(socket, socket.remoteAddress ?? '')?.destroy()
   })
-  server.on('request', ({ socket }: IncomingMessage) => room.touch(socket))
+  // Before the request is answered, which may be at once.
+  server.prependListener('request', ({ socket }: IncomingMessage, response: ServerResponse) => {
+    room.begun(socket)
+    response.once('close', () => room.ended(socket))
+    // The client learns that it needs another connection for its next request.
+    if (room.isShort) response.shouldKeepAlive = false
+  })
+}
+
+/** The maximum number of open HTTP connections of this process. */
+export function mostConnections(): number {
+  return Math.max(MIN_CONNECTIONS, Math.min(MAX_CONNECTIONS, Math.floor(connectionsAllowed() * HTTP_PART)))
 }
 
 const STACK_TRACE_LIMIT = Error.stackTraceLimit

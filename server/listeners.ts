@@ -1,7 +1,10 @@
 import { createServer } from 'node:net'
-import type { FastifyInstance } from 'fastify'
+import type { Logger } from 'pino'
 import { type Address, formatAddress, type Settings } from '../config/index.ts'
 import { OptionError } from '../overlay-core/index.ts'
+import { acceptMore, BACKLOG } from './accept-more.ts'
+import type { App } from './app.ts'
+import { HTTP_SOCKETS, mostConnections } from './http-limits.ts'
 
 /**
  * Checks that the listeners can be opened at their addresses, before anything is created. The sample does not insist on the default ports:
@@ -85,12 +88,15 @@ function listenError(option: string, { host, port }: Address, error: unknown): u
 }
 
 /** Listens and returns the port. @throws OptionError as in `checkPorts` */
-export async function listenHttp(app: FastifyInstance, address: Address): Promise<number> {
+export async function listenHttp(http: App, address: Address, log: Logger): Promise<number> {
+  const { app } = http
+  const { host, port } = address
   try {
-    await app.listen({ host: address.host, port: address.port, listenTextResolver: () => 'WebDAV is listening' })
+    await app.listen({ host, port, backlog: BACKLOG, listenTextResolver: () => 'WebDAV is listening' })
   } catch (error) {
     throw listenError('--webdav', address, error)
   }
+  http.stopAccepting = acceptMore(app.server, HTTP_SOCKETS, mostConnections(), log)
   const bound = app.server.address()
   return bound !== null && typeof bound === 'object' ? bound.port : address.port
 }

@@ -4,6 +4,7 @@ import type { Address, Settings } from '../config/index.ts'
 import { guardChanges, OptionError, type Overlay } from '../overlay-core/index.ts'
 import { type ExportRule, parseExport, startNfs } from '../protocols/nfs/index.ts'
 import type { DavHandle } from '../protocols/webdav/index.ts'
+import { acceptMore } from './accept-more.ts'
 import { groupsOf } from './groups.ts'
 import { JournalFile } from './journal-file.ts'
 import { nfsError } from './listeners.ts'
@@ -63,6 +64,7 @@ export async function openNfs(server: RunningServer, settings: Settings, nfs: Ad
       rpcbind: settings.rpcbind,
       portmap: settings.portmap ? {} : undefined,
       groupsOf: settings.manageGids ? groupsOf : undefined,
+      acceptMore: (listening, sockets, most) => acceptMore(listening, sockets, most, logOf(log, 'nfs')),
       replyMemory: server.replyMemory,
       locks: { journal, graceMs: settings.lockGraceMs, hostName: hostname() },
     })

@@ -122,9 +122,9 @@ export class RunningServer {
 
   async #closeHttp(graceMs: number): Promise<void> {
     if (this.http === undefined) return
-    const { app } = this.http
+    const { app, stopAccepting } = this.http
     const timer = setTimeout(() => app.server.closeAllConnections(), graceMs)
-    await app.close()
+    await Promise.all([stopAccepting(), app.close()])
     clearTimeout(timer)
   }
 }

@@ -135,7 +135,7 @@ async function openListeners(server: RunningServer, settings: Settings, log: Log
   }
   const warnings = nfs === undefined ? [] : await openNfs(server, settings, nfs, log)
   if (webdav !== undefined && server.http !== undefined) {
-    server.webdavAddress = { host: webdav.host, port: await listenHttp(server.http.app, webdav) }
+    server.webdavAddress = { host: webdav.host, port: await listenHttp(server.http, webdav, logOf(log, 'http')) }
   }
   return warnings
 }

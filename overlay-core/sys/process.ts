@@ -4,8 +4,10 @@ import { sysError } from './error.ts'
 
 const RLIMIT_NOFILE = 7
 const SIZE_OF_RLIMIT = 16
+const F_DUPFD_CLOEXEC = 1030
 
 const getrlimit = bind<[resource: number, out: Uint8Array]>('int getrlimit(int, void *)')
+const fcntl = bind<[fd: number, command: number, least: number]>('int fcntl(int, int, int)')
 const setrlimit = bind<[resource: number, limit: Uint8Array]>('int setrlimit(int, const void *)')
 
 /** The user id by which the kernel decides what this process may do. */
@@ -39,6 +41,13 @@ export function raiseFileLimit(): number {
 /** Clears the umask of the process, so that modes are stored as requested. Called once, at the first mount. */
 export function setUmask0(): void {
   process.umask(0)
+}
+
+/** Another descriptor of the same open file or socket. The caller closes it. @throws OverlayError no descriptor is left */
+export function duplicateDescriptor(fd: number): number {
+  const copy = fcntl(fd, F_DUPFD_CLOEXEC, 0)
+  if (copy < 0) throw sysError('fcntl', lastErrno())
+  return copy
 }
 
 /** The maximum number of connections that leaves enough descriptors for files. */

@@ -20,7 +20,7 @@ import type { GroupsOf } from './rpc/group-cache.ts'
 import type { Logger } from './rpc/logger.ts'
 import { RegistrationKeeper } from './rpc/registration-keeper.ts'
 import { type ReplyMemory, ReplyStore } from './rpc/reply-store.ts'
-import { RpcServer } from './rpc/server.ts'
+import { type AcceptMore, RpcServer } from './rpc/server.ts'
 import { UdpServer, type UdpServerOptions } from './rpc/udp-server.ts'
 
 /** The options of an NFS server. */
@@ -49,6 +49,8 @@ export interface NfsServerOptions {
   /** The time of day in ms; `Date.now` by default. */
   wallMs?: () => number
   locks?: LockOptions
+  /** Accepts several connections in one turn of the event loop. */
+  acceptMore?: AcceptMore | undefined
   /** Memory that survives the process, for calls that a client may retransmit after a restart; without it such a call is executed twice. */
   replyMemory?: ReplyMemory | undefined
 }
@@ -91,6 +93,7 @@ const LIMITS = {
 /** The shares of the connections of this process that NFS and the portmapper may use; the rest is for HTTP. */
 const NFS_PART = 0.35
 const PORTMAP_PART = 0.05
+const MIN_CONNECTIONS = 4
 
 /** Portmapper requests are small and rare. */
 const PORTMAP_LIMITS = { ...LIMITS, maxRecordBytes: 8 * 1024, maxConnectionsPerClient: 16, maxConnections: 256 }
@@ -114,9 +117,9 @@ export async function startNfs(options: NfsServerOptions): Promise<NfsServer> {
   const replies = keptReplies(options)
   await hostNames.start()
   const callKey = randomBytes(DIGEST_KEY_BYTES)
-  const { groupsOf } = options
+  const { groupsOf, acceptMore } = options
   const isClient = (address: string) => isExportedTo(exports, address)
-  const own = { host, port, programs, log, now, groupsOf, isClient, replies, callKey }
+  const own = { host, port, programs, log, now, groupsOf, isClient, replies, callKey, acceptMore }
   const rpc = new RpcServer({ ...within(LIMITS, NFS_PART), ...own })
   const closing = new ClosingOrder()
   closing.add(async () => hostNames.stop())
@@ -167,7 +170,7 @@ async function openPortmapper(
   { isClient, ...udp }: Omit<UdpServerOptions, 'port' | 'programs'> & { isClient: (address: string) => boolean },
   closing: ClosingOrder,
 ): Promise<Ports> {
-  const { host, log, wallMs = () => Date.now() } = options
+  const { host, log, acceptMore, wallMs = () => Date.now() } = options
   const port = options.portmap?.port ?? PMAP_PORT
   const mappings = new Mappings(servedMappings(ports), host)
   const programs = portmapPrograms(mappings, () => Math.floor(wallMs() / 1000))
@@ -182,6 +185,7 @@ async function openPortmapper(
         now: udp.now,
         callKey: udp.callKey,
         isClient,
+        acceptMore,
       }),
     )
     const own = { tcpPort: tcp.port, udpPort: await closing.open(new UdpServer({ ...udp, port, programs })) }
@@ -210,7 +214,7 @@ function within(limits: typeof LIMITS, part: number): typeof LIMITS {
   const allowed = connectionsAllowed()
   return {
     ...limits,
-    maxConnections: Math.min(limits.maxConnections, Math.max(2, Math.floor(allowed * part))),
+    maxConnections: Math.min(limits.maxConnections, Math.max(MIN_CONNECTIONS, Math.floor(allowed * part))),
     maxInFlight: Math.min(limits.maxInFlight, allowed),
     maxInFlightPerClient: Math.min(limits.maxInFlightPerClient, allowed),
     maxInFlightTotal: Math.min(limits.maxInFlightTotal, 2 * allowed),

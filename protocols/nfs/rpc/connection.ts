@@ -61,6 +61,7 @@ export class Connection implements Waiting {
   #call: RpcCall
   #inFlight = 0
   #gone = false
+  #used = false
   /** Whether reading has stopped; the reader may still contain complete records. */
   #paused = false
   /** Whether it is queued in the client's share, which resumes it. */
@@ -100,6 +101,11 @@ export class Connection implements Waiting {
       context.log.debug({ client: peer.address, why: error.message }, 'connection lost'),
     )
     this.#socket.on('close', () => this.#onClose())
+  }
+
+  /** Whether it has had a call. */
+  get used(): boolean {
+    return this.#used
   }
 
   /** How long the connection has been quiet, and why: `idle` means nothing is in progress, `stalled` that the peer delays a message or a reply. */
@@ -179,6 +185,7 @@ export class Connection implements Waiting {
 
   #answer(record: Chunk): void {
     const call = this.#call
+    this.#used = true
     this.#share.taken()
     call.args.reset(record.bytes, record.view, this.#reader.recordStart, this.#reader.recordEnd)
     const result = this.#context.dispatcher.dispatch(call, this.#duplicates)

@@ -1,4 +1,4 @@
-import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
+import { type AddressInfo, createServer, type Server, type ServerOpts, type Socket } from 'node:net'
 import { BusyPoll } from './busy-poll.ts'
 import { type Peer, plainAddress } from './call.ts'
 import { CallDigest } from './call-digest.ts'
@@ -12,6 +12,12 @@ import { GroupCache, type GroupsOf } from './group-cache.ts'
 import type { Logger } from './logger.ts'
 import { ProgramTable, type RpcProgram } from './program.ts'
 import type { ReplyStore } from './reply-store.ts'
+
+/**
+ * Lets a listening server with these options accept several connections in one turn of the event loop, of which at most `most` are open. Returns a function that stops it and resolves when these connections
+ * are closed.
+ */
+export type AcceptMore = (server: Server, options: ServerOpts, most: number) => () => Promise<void>
 
 /** The options and limits of an RPC server. */
 export interface RpcServerOptions extends ConnectionLimits, ShareLimits {
@@ -33,6 +39,8 @@ export interface RpcServerOptions extends ConnectionLimits, ShareLimits {
   /** How many calls are cached for retransmissions; the defaults of `DuplicateCache` if missing. */
   readonly duplicates?: DuplicateLimits
   readonly maxConnections: number
+  /** Without it, one connection is accepted in each turn of the event loop. */
+  readonly acceptMore?: AcceptMore | undefined
   /** A connection without a request for this long is closed. */
   readonly idleMs: number
   /** A connection whose peer stops sending a message or reading replies for this long is closed. */
@@ -41,6 +49,10 @@ export interface RpcServerOptions extends ConnectionLimits, ShareLimits {
   readonly closeMs: number
 }
 
+/** Connections are read from once they are in their own sockets. */
+const SOCKETS = { pauseOnConnect: true }
+/** The number of connections that wait to be accepted. */
+const BACKLOG = 4096
 /** Space in a block besides the largest record: for reading ahead, or for the header of a reply. */
 const SLACK_BYTES = 64 * 1024
 const SMALL_BLOCK_BYTES = 128 * 1024
@@ -51,6 +63,9 @@ const RELIEF_MS = 250
 const RELIEFS_PER_TRIM = 8
 /** How long a connection may hold a large block while memory is short, in ms. */
 const HOARD_MS = 2_000
+/** How long a connection has been idle when it is surely not in use, in ms: after a call, and before the first one. */
+const IDLE_MS = 1_000
+const UNUSED_MS = 250
 /** What an address without an export may have: connections, bytes of one record, and the life of a connection in ms. */
 const OUTSIDER = { connections: 8, recordBytes: 8 * 1024, lifeMs: 30_000 }
 /** The part of all connections that such addresses may have together. */
@@ -71,6 +86,7 @@ export class RpcServer {
   readonly #isClient: (address: string) => boolean
   readonly #context: ConnectionContext
   readonly #outsiderContext: ConnectionContext
+  #stopAccepting: () => Promise<void> = async () => undefined
   #sweeper: NodeJS.Timeout | undefined
   #relief: NodeJS.Timeout | undefined
   #reliefs = 0
@@ -101,17 +117,18 @@ export class RpcServer {
     }
     const maxRecordBytes = Math.min(OUTSIDER.recordBytes, options.maxRecordBytes)
     this.#outsiderContext = { ...this.#context, limits: { ...options, maxRecordBytes } }
-    this.#server = createServer({ pauseOnConnect: true }, (socket) => this.#accept(socket))
+    this.#server = createServer(SOCKETS, (socket) => this.#accept(socket))
   }
 
   /** Starts to listen; resolves with the address. Rejects with the system's error if the port is unavailable. */
   listen(): Promise<AddressInfo> {
-    const { host, port, log, idleMs, stallMs } = this.#options
+    const { host, port, log, idleMs, stallMs, acceptMore, maxConnections } = this.#options
     return new Promise((resolve, reject) => {
       this.#server.once('error', reject)
-      this.#server.listen({ host, port }, () => {
+      this.#server.listen({ host, port, backlog: BACKLOG }, () => {
         this.#server.off('error', reject)
         this.#server.on('error', (error) => log.error({ err: error }, 'cannot accept a connection'))
+        if (acceptMore !== undefined) this.#stopAccepting = acceptMore(this.#server, SOCKETS, maxConnections)
         this.#sweeper = setInterval(
           () => this.#sweep(),
           Math.max(1, Math.min(idleMs, stallMs) / SWEEPS_PER_LIMIT),
@@ -126,7 +143,10 @@ export class RpcServer {
   async close(): Promise<void> {
     clearInterval(this.#sweeper)
     clearInterval(this.#relief)
-    const stopped = new Promise<void>((resolve) => this.#server.close(() => resolve()))
+    const stopped = Promise.all([
+      new Promise<void>((resolve) => this.#server.close(() => resolve())),
+      this.#stopAccepting(),
+    ])
     const connections = [...this.#connections]
     for (const connection of connections) connection.drain()
     const late = setTimeout(() => {
@@ -143,7 +163,7 @@ export class RpcServer {
     const isClient = peer === undefined || this.#isClient(peer.address)
     const crowds = !isClient && this.#shares.connectionsOf(peer.address) >= OUTSIDER.connections
     if (!isClient && !crowds) this.#makeRoomForOutsider()
-    if (!crowds && this.#connections.size >= maxConnections) this.#closeIdlest()
+    if (!crowds && this.#connections.size >= maxConnections) this.#closeIdlest(peer?.address)
     const hasRoom = !crowds && this.#connections.size < maxConnections
     const share = peer && hasRoom ? this.#shares.connected(peer.address) : undefined
     if (peer === undefined || share === undefined) {
@@ -191,15 +211,22 @@ export class RpcServer {
     connection.destroy()
   }
 
-  /** Closes the connection that has been idle longest, if any, in favour of a new one. */
-  #closeIdlest(): void {
+  /**
+   * Closes the connection that has been idle longest, if any, in favour of a new one of `address`. If none has been idle for long enough, it closes one of `address` or of a client with more
+   * connections, preferably one without a call so far.
+   */
+  #closeIdlest(address: string | undefined): void {
     const nowMs = this.#options.now()
     let idlest: Connection | undefined
+    let best = 0
     let longestMs = -1
     for (const connection of this.#connections) {
       const { ms, kind } = connection.quiet(nowMs)
-      if (kind !== 'idle' || ms <= longestMs) continue
+      if (kind !== 'idle') continue
+      const rank = this.#dispensability(connection, ms, address)
+      if (rank < best || (rank === best && ms <= longestMs) || rank === 0) continue
       idlest = connection
+      best = rank
       longestMs = ms
     }
     if (idlest === undefined) return
@@ -207,6 +234,14 @@ export class RpcServer {
     // Remove it at once; its socket reports the close later.
     this.#connections.delete(idlest)
     idlest.destroy()
+  }
+
+  /** How readily an idle connection is closed in favour of a new one of `address`; 0 if not at all. */
+  #dispensability({ used, peer }: Connection, idleMs: number, address: string | undefined): number {
+    if (idleMs >= (used ? IDLE_MS : UNUSED_MS)) return used ? 3 : 4
+    const own = address === undefined ? 0 : this.#shares.connectionsOf(address)
+    if (peer.address !== address && this.#shares.connectionsOf(peer.address) <= own + 1) return 0
+    return used ? 1 : 2
   }
 
   /** While memory for large records and replies is short, closes the connections that hold it; afterwards resumes those that wait for it. */
