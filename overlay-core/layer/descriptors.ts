@@ -4,7 +4,7 @@ import { FileType, type MaybePromise, type Name } from '../api/types.ts'
 import type { BudgetedCache, CacheBudget, CacheShare } from '../base/cache-budget.ts'
 import { O_NOFOLLOW, O_PATH } from '../sys/flags.ts'
 import { type KernelHandle, openByHandle } from '../sys/handle.ts'
-import { closeSync, openAt, openAtCached } from '../sys/open.ts'
+import { ABSENT, closeSync, openAtCached, openIfThere, WOULD_WAIT } from '../sys/open.ts'
 import { statxFd, statxFdAsking } from '../sys/stat.ts'
 import { asksForAttributes, type Found, type InodeNumbers, type Layer, mayBeIno, type Probe, Real } from './layer.ts'
 
@@ -147,17 +147,9 @@ export class Descriptors implements BudgetedCache {
   async openObject(real: Real): Promise<number> {
     const dir = real.parent as Real
     const dirFd = await this.of(dir)
-    let fd = -1
-    if (real.layer.local) {
-      try {
-        fd = openAtCached(dirFd, real.name, PROBE_FLAGS)
-      } catch (error) {
-        absent(error)
-        return -1
-      }
-    }
-    if (fd < 0) fd = await openIfThere(dirFd, real.name)
-    if (fd < 0) return -1
+    let fd = real.layer.local ? openAtCached(dirFd, real.name, PROBE_FLAGS) : WOULD_WAIT
+    if (fd === WOULD_WAIT) fd = await openIfThere(dirFd, real.name, PROBE_FLAGS)
+    if (fd === ABSENT) return -1
     let same = false
     try {
       const { inodeNumbers } = real.layer
@@ -215,8 +207,8 @@ export class Descriptors implements BudgetedCache {
   async #probeAsking(dir: Real, name: Name): Promise<Probe | undefined> {
     const { inodeNumbers } = dir.layer
     const dirFd = await this.of(dir)
-    const fd = await openIfThere(dirFd, name)
-    if (fd < 0) return undefined
+    const fd = await openIfThere(dirFd, name, PROBE_FLAGS)
+    if (fd === ABSENT) return undefined
     let directory = false
     try {
       const stat = await statxFdAsking(fd)
@@ -344,29 +336,14 @@ function numbered(numbers: InodeNumbers, dir: Real, name: Name, { stat, fd }: Pr
 }
 
 function probeAt(dirFd: number, name: Name, local: boolean): MaybePromise<Probe | undefined> {
-  if (!local) return probeWaiting(dirFd, name)
-  try {
-    const fd = openAtCached(dirFd, name, PROBE_FLAGS)
-    if (fd >= 0) return probed(fd)
-  } catch (error) {
-    return absent(error)
-  }
-  return probeWaiting(dirFd, name)
+  const fd = local ? openAtCached(dirFd, name, PROBE_FLAGS) : WOULD_WAIT
+  if (fd === WOULD_WAIT) return probeWaiting(dirFd, name)
+  return fd === ABSENT ? undefined : probed(fd)
 }
 
 async function probeWaiting(dirFd: number, name: Name): Promise<Probe | undefined> {
-  const fd = await openIfThere(dirFd, name)
-  return fd < 0 ? undefined : probed(fd)
-}
-
-/** Returns -1 if there is no such name. */
-async function openIfThere(dirFd: number, name: Name): Promise<number> {
-  try {
-    return await openAt(dirFd, name, PROBE_FLAGS)
-  } catch (error) {
-    absent(error)
-    return -1
-  }
+  const fd = await openIfThere(dirFd, name, PROBE_FLAGS)
+  return fd === ABSENT ? undefined : probed(fd)
 }
 
 function probed(fd: number): Probe {
@@ -378,9 +355,4 @@ function probed(fd: number): Probe {
   } finally {
     if (!kept) closeSync(fd)
   }
-}
-
-function absent(error: unknown): undefined {
-  if (error instanceof OverlayError && error.code === 'ENOENT') return undefined
-  throw error
 }

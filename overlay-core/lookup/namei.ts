@@ -3,7 +3,7 @@ import { FileType, type MaybePromise, type Name } from '../api/types.ts'
 import { identityOf } from '../layer/identity.ts'
 import type { Found, Probe, Real } from '../layer/layer.ts'
 import { standsFor } from '../layer/override-stat.ts'
-import { isObject, nameStateAt, WHITEOUT } from '../layer/whiteout-format.ts'
+import { isObject, type NameState, nameStateAt, WHITEOUT } from '../layer/whiteout-format.ts'
 import type { Dentry, OvlInode } from '../objects/dentry.ts'
 import { type Rights, setRights } from '../objects/rights.ts'
 import type { SuperBlock } from '../objects/superblock.ts'
@@ -123,7 +123,8 @@ async function searchLowers(
   for (let i = 0; i < parents.length; i++) {
     const parent = parents[i] as Real
     const last = parent.layer.index === sb.lowers.length && sb.dataLayers.length === 0
-    const { at, stop, redirect: onward } = await findInLower(sb, parent, redirect ?? search.name, last)
+    const found = findInLower(sb, parent, redirect ?? search.name, last)
+    const { at, stop, redirect: onward } = found instanceof Promise ? await found : found
     redirect = onward ?? redirect
     if (at === undefined) {
       if (stop) break
@@ -165,13 +166,20 @@ async function findInDataLayers(sb: SuperBlock, redirect: string): Promise<Found
 }
 
 /** Finds a name, or an absolute redirect from the layer's root, below `parent`. */
-async function findInLower(sb: SuperBlock, parent: Real, name: string, lowest: boolean): Promise<LayerStep> {
-  if (name.startsWith('/')) return await lookupRedirect(sb, parent.layer, name, lowest)
-  const nothing = { at: undefined, redirect: undefined }
-  const probe = await nameStateAt(sb, parent, name)
-  if (!probe) return { ...nothing, stop: false }
-  if (probe === WHITEOUT) return { ...nothing, stop: true }
-  return { at: sb.descriptors.found(parent, name, probe), stop: false, redirect: undefined }
+function findInLower(sb: SuperBlock, parent: Real, name: string, lowest: boolean): MaybePromise<LayerStep> {
+  if (name.startsWith('/')) return lookupRedirect(sb, parent.layer, name, lowest)
+  const state = nameStateAt(sb, parent, name)
+  if (state instanceof Promise) return state.then((known) => stepOf(sb, parent, name, known))
+  return stepOf(sb, parent, name, state)
+}
+
+const ABSENT: LayerStep = { at: undefined, stop: false, redirect: undefined }
+const HIDDEN: LayerStep = { at: undefined, stop: true, redirect: undefined }
+
+function stepOf(sb: SuperBlock, parent: Real, name: Name, state: NameState): LayerStep {
+  if (state === undefined) return ABSENT
+  if (state === WHITEOUT) return HIDDEN
+  return { at: sb.descriptors.found(parent, name, state), stop: false, redirect: undefined }
 }
 
 /** Synchronously creates the inode of an object that just got its name in the upper directory; takes over the descriptor of `probe`. */

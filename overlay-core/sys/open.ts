@@ -32,6 +32,11 @@ const RESOLVE_CACHED = 0x20
 const CONFINED = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS
 const MAKES_A_FILE = O_CREAT | (O_TMPFILE & ~O_DIRECTORY)
 const SIZE_OF_OPEN_HOW = 24
+/** Result of an open: there is no such name. An absent name is too common for an error. */
+export const ABSENT = -2
+/** Result of `openAtCached`: it would have to wait. */
+export const WOULD_WAIT = -11
+const ENOENT = 2
 const EINTR = 4
 const EBADF = 9
 const EAGAIN = 11
@@ -121,24 +126,31 @@ export async function openPrivateRoot(path: string): Promise<number> {
  * @see openat2(2)
  */
 export async function openAt(dirFd: number, name: string, flags: number, mode = 0): Promise<number> {
+  const fd = await openIfThere(dirFd, name, flags, mode)
+  if (fd === ABSENT) throw sysError('openat2', ENOENT, name)
+  return fd
+}
+
+/** Like `openAt`, but returns `ABSENT` if there is no such name. */
+export function openIfThere(dirFd: number, name: string, flags: number, mode = 0): Promise<number> {
   const how = new Uint32Array(SIZE_OF_OPEN_HOW / 4)
   fillHow(how, flags, mode, CONFINED)
   const path = cString('openat2', name)
   return opened('openat2', name, () => tryCall('openat2', openat2, SYS_OPENAT2, dirFd, path, how, SIZE_OF_OPEN_HOW))
 }
 
-/** Returns the descriptor of `open`. If there is none left, asks caches to close theirs, and tries again for a while. */
+/** Returns the descriptor of `open`, or `ABSENT`. If there is none left, asks caches to close theirs, and tries again for a while. */
 async function opened(op: string, name: string | undefined, open: () => MaybePromise<number>): Promise<number> {
   for (let attempt = 0; ; attempt++) {
     const fd = await open()
-    if (fd >= 0) return fd
+    if (fd >= 0 || fd === ABSENT) return fd
     if (fd !== -EMFILE || attempt === SHORTAGE_ATTEMPTS) throw sysError(op, -fd, name)
     await afterShortage()
   }
 }
 
 /**
- * Like `openAt`, but synchronous and only from the kernel's caches: returns -1 if it would have to wait, or if the kernel
+ * Like `openIfThere`, but synchronous and only from the kernel's caches: returns `WOULD_WAIT` if it would have to wait, or if the kernel
  * is older than 5.12 and cannot tell. Never creates or truncates. A fifo is opened without waiting (O_NONBLOCK).
  *
  * The guarantee covers only the lookup. Without O_PATH, a FUSE or network file system may ask its server to open the file:
@@ -147,22 +159,24 @@ async function opened(op: string, name: string | undefined, open: () => MaybePro
  * @throws like `openAt`
  */
 export function openAtCached(dirFd: number, name: string, flags: number): number {
-  if (!kernelKnowsCached) return -1
+  if (!kernelKnowsCached) return WOULD_WAIT
   if (name.length >= PATH_MAX) throw new OverlayError('ENAMETOOLONG', 'openat2', name)
   if (name.includes('\0')) throw new OverlayError('EINVAL', 'openat2', name)
   cachedPath.write(name, 0, 'latin1')
   cachedPath[name.length] = 0
   const fault = faultNow('openat2')
-  if (fault === EINTR) return -1
+  if (fault === EINTR) return WOULD_WAIT
+  if (fault === ENOENT) return ABSENT
   if (fault > 0) throw sysError('openat2', fault, name)
   const wanted = (flags & O_PATH) === 0 ? flags | O_NONBLOCK : flags
   fillHow(cachedHow, wanted, 0, CONFINED | RESOLVE_CACHED)
   const fd = openat2Address(SYS_OPENAT2, dirFd, cachedPathAddress, cachedHowAddress, SIZE_OF_OPEN_HOW)
   if (fd >= 0) return fd
   const errno = lastErrno()
+  if (errno === ENOENT) return ABSENT
   // `openAt` waits for a free descriptor.
-  if (errno === EAGAIN || errno === EINTR || errno === EMFILE) return -1
-  if (errno === EINVAL && !probeCached()) return -1
+  if (errno === EAGAIN || errno === EINTR || errno === EMFILE) return WOULD_WAIT
+  if (errno === EINVAL && !probeCached()) return WOULD_WAIT
   throw sysError('openat2', errno, name)
 }
 
@@ -179,7 +193,9 @@ function probeCached(): boolean {
 /** Opens the file of a descriptor again with other `flags`: for example, to read through an O_PATH descriptor of a regular file or directory. */
 export async function reopen(fd: number, flags: number): Promise<number> {
   const path = cString('open', fdPath(fd))
-  return opened('open', undefined, () => tryCall('open', openat, AT_FDCWD, path, flags | O_CLOEXEC, 0))
+  const again = await opened('open', undefined, () => tryCall('open', openat, AT_FDCWD, path, flags | O_CLOEXEC, 0))
+  if (again === ABSENT) throw sysError('open', ENOENT)
+  return again
 }
 
 /**

@@ -1,6 +1,6 @@
 import { lstatSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
-import type { Inode } from '../../../overlay-core/index.ts'
+import type { Inode, Overlay } from '../../../overlay-core/index.ts'
 import type { Prepared, Sizes, Workload } from './measure.ts'
 import { timed } from './measure.ts'
 import { fillDirectory, lookUp, makeWorld, nameOf, ROOT, type World } from './world.ts'
@@ -59,20 +59,34 @@ async function prepareCached(
 function statAll(dir: string, names: readonly string[], passes: number): Promise<number> {
   const paths = names.map((name) => join(dir, name))
   return timed(names.length * passes, () => {
-    for (let i = 0; i < passes; i++) for (const path of paths) lstatSync(path)
+    for (let i = 0; i < passes; i++) for (const path of paths) lstatSync(path, { throwIfNoEntry: false })
   })
 }
 
 /** The overlays have just been mounted, so neither knows a name; the layers themselves are in the kernel's caches, for both. */
-export const coldLookup: Workload = {
-  name: 'lookup + getattr, cold, through 5 lowers',
-  unit: 'time',
-  async prepare(dir, { names: count }) {
+export const coldLookup = cold('lookup + getattr, cold, through 5 lowers', nameOf, async (overlay, directory, name) => {
+  await overlay.getattr(await lookUp(overlay, directory, name))
+})
+
+export const coldAbsence = cold(
+  'lookup of an absent name, cold, through 5 lowers',
+  (i) => `absent${i}`,
+  async (overlay, directory, name) => {
+    if (await overlay.lookup(ROOT, directory, name)) throw new Error(`${name} exists`)
+  },
+)
+
+function cold(
+  name: string,
+  askedFor: (i: number) => string,
+  ask: (overlay: Overlay, directory: Inode, name: string) => Promise<void>,
+): Workload {
+  const prepare = async (dir: string, { names: count }: Sizes): Promise<Prepared> => {
     const world = await makeWorld(dir, 5, (lowers) => {
       for (const lower of lowers.slice(0, 4)) fillDirectory(join(lower, 'd'), 0)
       fillDirectory(join(lowers[4]!, 'd'), count)
     })
-    const names = Array.from({ length: count }, (_, i) => nameOf(i))
+    const names = Array.from({ length: count }, (_, i) => askedFor(i))
     return {
       sides: {
         plain: () => statAll(join(world.lowers[4]!, 'd'), names, 1),
@@ -85,13 +99,14 @@ export const coldLookup: Workload = {
           const { overlay } = world
           const directory = await lookUp(overlay, world.root, 'd')
           return await timed(count, async () => {
-            for (const name of names) await overlay.getattr(await lookUp(overlay, directory, name))
+            for (const name of names) await ask(overlay, directory, name)
           })
         },
       },
       cleanUp: () => world.cleanUp(),
     }
-  },
+  }
+  return { name, unit: 'time', prepare }
 }
 
 export const firstListing: Workload = listing('readdir of merged entries, first', true)

@@ -8,7 +8,7 @@ import { needsRoot, ownMounts, startWithOwnMounts } from '../../helpers/own-moun
 import { copyUps, sharedCopyUps } from './copy-up.ts'
 import { createUnlink, createUnlinkAtOnce } from './create.ts'
 import { mountDisk } from './disk.ts'
-import { cachedGetattr, cachedLookup, coldLookup, firstListing, nextListing } from './lookup.ts'
+import { cachedGetattr, cachedLookup, coldAbsence, coldLookup, firstListing, nextListing } from './lookup.ts'
 import { FULL, measure, TINY, type Workload } from './measure.ts'
 import { dentryMemory, namesMemory, treeWalk } from './memory.ts'
 import { chosen, HELP, readSettings, type Settings } from './settings.ts'
@@ -21,6 +21,7 @@ const WORKLOADS: readonly Workload[] = [
   cachedLookup,
   cachedGetattr,
   coldLookup,
+  coldAbsence,
   firstListing,
   nextListing,
   createUnlink,
