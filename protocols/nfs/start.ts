@@ -63,6 +63,8 @@ export interface NfsServer {
   readonly portmap: Ports | undefined
   /** Counters since the start, by name. */
   readonly counters: Readonly<Record<string, number>>
+  /** Makes clients send unstable data again, because it may be lost. Resolves when they are told so. */
+  dataLost(error: unknown): Promise<void>
   /** Accepts no new requests, finishes those in flight, then closes. */
   close(): Promise<void>
 }
@@ -151,7 +153,8 @@ export async function startNfs(options: NfsServerOptions): Promise<NfsServer> {
       locks: { enumerable: true, get: () => locks.locks.size },
       locksWaiting: { enumerable: true, get: () => locks.locks.waiting },
     })
-    return { host: address.address, port: address.port, portmap, counters, close: () => closing.close() }
+    const dataLost = (error: unknown) => verifier.change(error)
+    return { host: address.address, port: address.port, portmap, counters, dataLost, close: () => closing.close() }
   } catch (error) {
     await closing.close()
     throw error

@@ -1,10 +1,12 @@
 import { createHash } from 'node:crypto'
-import type { Cred, Overlay } from '../../../overlay-core/index.ts'
+import type { Cred, MaybePromise, Overlay } from '../../../overlay-core/index.ts'
 import type { Peer } from '../rpc/call.ts'
 import { AUTH_NONE } from '../rpc/constants.ts'
 import { type Credential, DerivedRights } from '../rpc/credential.ts'
 import { type AddressesOf, ClientMatcher } from './client-matcher.ts'
 import type { ExportRule } from './export-rules.ts'
+import type { WireHandle } from './file-handle.ts'
+import type { Grant, NfsMember, NfsMembers, ServedView } from './served-view.ts'
 
 /** One overlay offered to clients. */
 export interface NfsExportSettings {
@@ -12,14 +14,8 @@ export interface NfsExportSettings {
   name: string
   overlay: Overlay
   rules: readonly ExportRule[]
-}
-
-/** The rights of one caller in one export. */
-export interface Grant {
-  readonly cred: Cred
-  readonly readOnly: boolean
-  /** Whether data is on disk before the reply. */
-  readonly sync: boolean
+  /** The views of a template, which are below its path. `overlay` is then what all of them start from, read-only. */
+  members?: NfsMembers | undefined
 }
 
 /** uid or gid -1 on the wire: no user at all. */
@@ -27,12 +23,15 @@ const NO_ID = 0xffff_ffff
 const PRIVILEGED_PORTS = 1024
 
 /** An export as it is being served. */
-export class NfsExport {
+export class NfsExport implements ServedView {
   readonly name: string
   /** The path for MNT, as bytes, one per code unit. */
   readonly path: string
   readonly overlay: Overlay
   readonly rules: readonly ExportRule[]
+  readonly members: NfsMembers | undefined
+  readonly member = undefined
+  readonly viewHi = 0
   /** The number of the view in file handles, derived from name and overlay, so that it survives a restart. */
   readonly view: number
   /** `fsid` of all attributes, high and low 32 bits, derived from the overlay's UUID. */
@@ -47,6 +46,7 @@ export class NfsExport {
     this.path = `/${Buffer.from(options.name).toString('latin1')}`
     this.overlay = options.overlay
     this.rules = options.rules
+    this.members = options.members
     this.index = index
     this.#matcher = new ClientMatcher(options.rules, addressesOf)
     const uuid = Buffer.from(options.overlay.uuid)
@@ -83,6 +83,46 @@ export class NfsExport {
   }
 }
 
+/** A view of a template as it is being served. Its fsid is its number. */
+export class MemberView implements ServedView {
+  readonly member: NfsMember
+  readonly template: NfsExport
+  readonly members = undefined
+  readonly viewHi: number
+  readonly view: number
+  readonly fsidHi: number
+  readonly fsidLo: number
+  #overlay: Overlay | undefined
+
+  constructor(member: NfsMember, template: NfsExport) {
+    this.member = member
+    this.template = template
+    this.viewHi = member.viewHi
+    this.view = member.view
+    this.fsidHi = member.viewHi
+    this.fsidLo = member.view
+  }
+
+  get overlay(): Overlay {
+    return this.#overlay!
+  }
+
+  /** Counts a use of the view and opens it. @throws OverlayError */
+  use(): MaybePromise<void> {
+    const opened = this.member.use()
+    if (opened instanceof Promise)
+      return opened.then((overlay) => {
+        this.#overlay = overlay
+      })
+    this.#overlay = opened
+  }
+
+  /** The rights that the rules of the template give; whether the view is the caller's is up to `member.admits`. */
+  grant(peer: Peer, credential: Credential): Grant | undefined {
+    return this.template.grant(peer, credential)
+  }
+}
+
 /** The grants of a credential by export; null if it was looked up and has none. */
 class GrantList extends DerivedRights {
   readonly byExport: (Grant | null | undefined)[] = []
@@ -110,40 +150,85 @@ export function squash(credential: Credential, rule: ExportRule): Cred {
   }
 }
 
-/** All exports of a server. */
+/** All exports of a server. They can change while it runs. */
 export class ExportTable {
-  readonly exports: readonly NfsExport[]
+  readonly #byName = new Map<string, NfsExport>()
   readonly #byView = new Map<number, NfsExport>()
+  /** The views in use, so that each has one object. */
+  readonly #memberViews = new WeakMap<NfsMember, MemberView>()
+  readonly #addressesOf: AddressesOf | undefined
+  /** The number of exports so far. An index is never used again, because grants are cached by it. */
+  #count = 0
+  #list: readonly NfsExport[] = []
+  /** Never false again, because calls may still use a view. */
+  #hasMembers = false
 
   /** @throws Error a name is empty, has a slash or is used twice, or an overlay is exported twice */
   constructor(exports: readonly NfsExportSettings[], addressesOf?: AddressesOf) {
-    this.exports = exports.map((options, index) => new NfsExport(options, index, addressesOf))
-    const names = new Set<string>()
-    const overlays = new Set<Overlay>()
-    for (const served of this.exports) {
-      const { name, overlay } = served
-      if (!/^[^/\0]+$/.test(name)) throw new Error(`export name '${name}' is not a single path component`)
-      if (names.has(name)) throw new Error(`two exports are named '${name}'`)
-      // Each inode has a single file handle.
-      if (overlays.has(overlay)) throw new Error(`export '${name}': the overlay is already exported under another name`)
-      if (this.#byView.has(served.view))
-        throw new Error(`export '${name}': file handles would be ambiguous; choose another name`)
-      names.add(name)
-      overlays.add(overlay)
-      this.#byView.set(served.view, served)
-    }
+    this.#addressesOf = addressesOf
+    for (const options of exports) this.add(options)
   }
 
-  /** The export of a file handle. */
-  byView(view: number): NfsExport | undefined {
-    return this.#byView.get(view)
+  get exports(): readonly NfsExport[] {
+    return this.#list
+  }
+
+  /** Whether one of them is a template. */
+  get hasMembers(): boolean {
+    return this.#hasMembers
+  }
+
+  /** @throws Error as the constructor */
+  add(options: NfsExportSettings): void {
+    const { name, overlay } = options
+    if (!/^[^/\0]+$/.test(name)) throw new Error(`export name '${name}' is not a single path component`)
+    if (this.#byName.has(name)) throw new Error(`two exports are named '${name}'`)
+    // Each inode has a single file handle.
+    if (this.#list.some((other) => other.overlay === overlay))
+      throw new Error(`export '${name}': the overlay is already exported under another name`)
+    const served = new NfsExport(options, this.#count, this.#addressesOf)
+    if (this.#byView.has(served.view))
+      throw new Error(`export '${name}': file handles would be ambiguous; choose another name`)
+    this.#count++
+    this.#hasMembers ||= options.members !== undefined
+    this.#byName.set(name, served)
+    this.#byView.set(served.view, served)
+    this.#list = [...this.#byName.values()]
+  }
+
+  /** Ends an export: its handles become stale. */
+  remove(name: string): void {
+    const served = this.#byName.get(name)
+    if (served === undefined) return
+    this.#byName.delete(name)
+    this.#byView.delete(served.view)
+    this.#list = [...this.#byName.values()]
+  }
+
+  /** The view of a file handle, which may be closed. */
+  byHandle({ viewHi, view }: WireHandle): NfsExport | MemberView | undefined {
+    if (viewHi === 0) return this.#byView.get(view)
+    for (const served of this.#list) {
+      const member = served.members?.byNumber(viewHi, view)
+      if (member !== undefined) return this.memberView(member, served)
+    }
+    return undefined
+  }
+
+  /** The object for a view of the template `served`. */
+  memberView(member: NfsMember, served: NfsExport): MemberView {
+    const known = this.#memberViews.get(member)
+    if (known?.template === served) return known
+    const fresh = new MemberView(member, served)
+    this.#memberViews.set(member, fresh)
+    return fresh
   }
 
   /** The export whose path is a prefix of `path`, and the remaining components; undefined if there is none. */
   byPath(path: string): { served: NfsExport; rest: string[] } | undefined {
     const components = path.split('/').filter((component) => component !== '' && component !== '.')
     if (!path.startsWith('/')) return undefined
-    const served = this.exports.find((candidate) => candidate.path === `/${components[0]}`)
+    const served = this.#list.find((candidate) => candidate.path === `/${components[0]}`)
     return served === undefined ? undefined : { served, rest: components.slice(1) }
   }
 }

@@ -7,24 +7,39 @@ import { MacCache } from './mac-cache.ts'
 
 /** Maximum size of a file handle on the wire (`NFS3_FHSIZE`, RFC 1813 section 2.4). */
 const NFS3_FHSIZE = 64
-const VERSION = 1
-/** version · view · key (64 bits) · generation, before the MAC. */
-const IDENTITY_BYTES = 20
+/** Handles of views with a number of 32 bits: version · view · key (64 bits) · generation · MAC. */
+const NARROW = 1
+const NARROW_BYTES = 20
+/** Handles of views of a template, whose numbers have 64 bits and a high word other than 0. */
+const WIDE = 2
+const WIDE_BYTES = NARROW_BYTES + 4
 const MAC_BYTES = 16
 const MAC_WORDS = MAC_BYTES / 4
 /** The number of cached MACs: 1 MiB. */
 const REMEMBERED = 32 * 1024
-/** The length of every handle of this server. */
-export const HANDLE_BYTES = IDENTITY_BYTES + MAC_BYTES
 const SHA256_BLOCK_BYTES = 64
 const TWO_32 = 0x1_0000_0000
 /** Keys are safe integers: below 2^53. */
 const MAX_KEY_HI = 0x1f_ffff
 
+/** The number of a view in file handles. */
+export interface ViewNumber {
+  /** The high 32 bits; 0 for a view whose number is derived from its name and overlay. */
+  readonly viewHi: number
+  /** The low 32 bits. */
+  readonly view: number
+}
+
+/** The length of the handles of a view. */
+export function handleBytes({ viewHi }: ViewNumber): number {
+  return bytesOf(viewHi > 0) + MAC_BYTES
+}
+
 /** A handle from a client, unverified. It contains only numbers, so that it outlives the buffer that it was read from. */
 export class WireHandle {
   /** Whether it has the format of our handles. */
   wellFormed = false
+  viewHi = 0
   view = 0
   key = 0
   generation = 0
@@ -36,13 +51,17 @@ export class WireHandle {
     if (length > NFS3_FHSIZE) throw new XdrError(`file handle of ${length} bytes`)
     const at = args.take((length + 3) & ~3)
     const { view } = args
-    this.wellFormed = length === HANDLE_BYTES && view.getUint32(at) === VERSION
+    const wide = length === WIDE_BYTES + MAC_BYTES
+    this.wellFormed = length === bytesOf(wide) + MAC_BYTES && view.getUint32(at) === (wide ? WIDE : NARROW)
     if (!this.wellFormed) return
-    this.view = view.getUint32(at + 4)
-    this.wellFormed = view.getUint32(at + 8) <= MAX_KEY_HI
-    this.key = view.getUint32(at + 8) * TWO_32 + view.getUint32(at + 12)
-    this.generation = view.getUint32(at + 16)
-    const macAt = at + IDENTITY_BYTES
+    const viewAt = wide ? at + 8 : at + 4
+    this.viewHi = wide ? view.getUint32(at + 4) : 0
+    this.view = view.getUint32(viewAt)
+    // Each view has one form of handle, so that each object has one handle.
+    this.wellFormed = view.getUint32(viewAt + 4) <= MAX_KEY_HI && wide === this.viewHi > 0
+    this.key = view.getUint32(viewAt + 4) * TWO_32 + view.getUint32(viewAt + 8)
+    this.generation = view.getUint32(viewAt + 12)
+    const macAt = viewAt + 16
     for (let i = 0; i < this.mac.length; i++) this.mac[i] = view.getUint32(macAt + 4 * i)
   }
 }
@@ -53,7 +72,7 @@ export class WireHandle {
  */
 export class HandleCodec {
   /** HMAC (RFC 2104) as two plain hashes over prepared blocks, because a Hmac object takes seven times as long. */
-  readonly #inner = Buffer.alloc(SHA256_BLOCK_BYTES + IDENTITY_BYTES, 0x36)
+  readonly #inner = Buffer.alloc(SHA256_BLOCK_BYTES + WIDE_BYTES, 0x36)
   readonly #outer = Buffer.alloc(SHA256_BLOCK_BYTES + 32, 0x5c)
   readonly #identity: Buffer
   readonly #known = new MacCache(REMEMBERED)
@@ -71,52 +90,65 @@ export class HandleCodec {
   }
 
   /** The handle of `inode` in `view`. */
-  encode(view: number, inode: Inode): Uint8Array {
-    const handle = Buffer.alloc(4 + HANDLE_BYTES)
+  encode(view: ViewNumber, inode: Inode): Uint8Array {
+    const handle = Buffer.alloc(4 + handleBytes(view))
     this.write(new Encoder(handle), view, inode)
     return handle.subarray(4)
   }
 
   /** Writes the handle of `inode` in `view` as an opaque. */
-  write(out: Encoder, view: number, inode: Inode): void {
+  write(out: Encoder, { viewHi, view }: ViewNumber, inode: Inode): void {
     const { key, generation } = inode
-    this.#find(view, key, generation)
-    const at = out.reserve(4 + HANDLE_BYTES)
+    this.#find(viewHi, view, key, generation)
+    const wide = viewHi > 0
+    const length = bytesOf(wide) + MAC_BYTES
+    const at = out.reserve(4 + length)
     const to = out.view
-    to.setUint32(at, HANDLE_BYTES)
-    to.setUint32(at + 4, VERSION)
-    to.setUint32(at + 8, view)
-    to.setUint32(at + 12, Math.floor(key / TWO_32))
-    to.setUint32(at + 16, key)
-    to.setUint32(at + 20, generation)
-    const macAt = at + 4 + IDENTITY_BYTES
+    to.setUint32(at, length)
+    to.setUint32(at + 4, wide ? WIDE : NARROW)
+    if (wide) to.setUint32(at + 8, viewHi)
+    const viewAt = wide ? at + 12 : at + 8
+    to.setUint32(viewAt, view)
+    to.setUint32(viewAt + 4, Math.floor(key / TWO_32))
+    to.setUint32(viewAt + 8, key)
+    to.setUint32(viewAt + 12, generation)
+    const macAt = viewAt + 16
     for (let i = 0; i < MAC_WORDS; i++) to.setUint32(macAt + 4 * i, this.#mac[i]!)
   }
 
   /** Whether this server issued `wire`; its object may be gone. The comparison takes constant time. */
   authentic(wire: WireHandle): boolean {
-    this.#find(wire.view, wire.key, wire.generation)
+    this.#find(wire.viewHi, wire.view, wire.key, wire.generation)
     let difference = 0
     for (let i = 0; i < MAC_WORDS; i++) difference |= this.#mac[i]! ^ wire.mac[i]!
     return difference === 0
   }
 
   /** Puts the MAC of a handle into `#mac`. */
-  #find(view: number, key: number, generation: number): void {
-    if (this.#known.get(view, key, generation, this.#mac)) return
-    this.#compute(view, key, generation)
-    this.#known.set(view, key, generation, this.#mac)
+  #find(viewHi: number, view: number, key: number, generation: number): void {
+    if (this.#known.get(viewHi, view, key, generation, this.#mac)) return
+    this.#compute(viewHi, view, key, generation)
+    this.#known.set(viewHi, view, key, generation, this.#mac)
   }
 
-  #compute(view: number, key: number, generation: number): void {
+  #compute(viewHi: number, view: number, key: number, generation: number): void {
     const identity = this.#identity
-    identity.writeUInt32BE(VERSION, 0)
-    identity.writeUInt32BE(view, 4)
-    identity.writeUInt32BE(Math.floor(key / TWO_32), 8)
-    identity.writeUInt32BE(key >>> 0, 12)
-    identity.writeUInt32BE(generation >>> 0, 16)
-    this.#outer.set(hash('sha256', this.#inner, 'buffer'), SHA256_BLOCK_BYTES)
+    const wide = viewHi > 0
+    identity.writeUInt32BE(wide ? WIDE : NARROW, 0)
+    if (wide) identity.writeUInt32BE(viewHi, 4)
+    const viewAt = wide ? 8 : 4
+    identity.writeUInt32BE(view, viewAt)
+    identity.writeUInt32BE(Math.floor(key / TWO_32), viewAt + 4)
+    identity.writeUInt32BE(key >>> 0, viewAt + 8)
+    identity.writeUInt32BE(generation >>> 0, viewAt + 12)
+    const inner = this.#inner.subarray(0, SHA256_BLOCK_BYTES + bytesOf(wide))
+    this.#outer.set(hash('sha256', inner, 'buffer'), SHA256_BLOCK_BYTES)
     const mac = hash('sha256', this.#outer, 'buffer')
     for (let i = 0; i < MAC_WORDS; i++) this.#mac[i] = mac.readUInt32BE(4 * i)
   }
+}
+
+/** The number of bytes before the MAC. */
+function bytesOf(wide: boolean): number {
+  return wide ? WIDE_BYTES : NARROW_BYTES
 }

@@ -1,6 +1,6 @@
 const WORDS = 4
-/** view · generation · four words of the MAC. */
-const ENTRY_WORDS = 2 + WORDS
+/** view (high, low) · generation · four words of the MAC. */
+const ENTRY_WORDS = 3 + WORDS
 
 /**
  * A cache of recent MACs by view, key and generation: a direct-mapped table in flat memory, which takes a
@@ -12,7 +12,7 @@ export class MacCache {
   readonly #keys: Float64Array
   readonly #words: Uint32Array
 
-  /** `places` is the number of slots of 32 bytes each, a power of two. */
+  /** `places` is the number of slots of 36 bytes each, a power of two. */
   constructor(places: number) {
     if (places < 1 || (places & (places - 1)) !== 0) throw new RangeError('the number of slots must be a power of two')
     this.#mask = places - 1
@@ -21,22 +21,24 @@ export class MacCache {
   }
 
   /** Whether the MAC of this handle is cached; if so, it is written `into` four words. */
-  get(view: number, key: number, generation: number, into: Uint32Array): boolean {
+  get(viewHi: number, view: number, key: number, generation: number, into: Uint32Array): boolean {
     const place = this.#placeOf(view, key)
     const words = this.#words
     const at = place * ENTRY_WORDS
-    if (this.#keys[place] !== key || words[at] !== view >>> 0 || words[at + 1] !== generation >>> 0) return false
-    for (let i = 0; i < WORDS; i++) into[i] = words[at + 2 + i]!
+    if (this.#keys[place] !== key || words[at] !== viewHi >>> 0 || words[at + 1] !== view >>> 0) return false
+    if (words[at + 2] !== generation >>> 0) return false
+    for (let i = 0; i < WORDS; i++) into[i] = words[at + 3 + i]!
     return true
   }
 
-  set(view: number, key: number, generation: number, mac: Uint32Array): void {
+  set(viewHi: number, view: number, key: number, generation: number, mac: Uint32Array): void {
     const place = this.#placeOf(view, key)
     const at = place * ENTRY_WORDS
     this.#keys[place] = key
-    this.#words[at] = view
-    this.#words[at + 1] = generation
-    this.#words.set(mac, at + 2)
+    this.#words[at] = viewHi
+    this.#words[at + 1] = view
+    this.#words[at + 2] = generation
+    this.#words.set(mac, at + 3)
   }
 
   #placeOf(view: number, key: number): number {

@@ -1,4 +1,6 @@
-import { type Errno, FileType, type Inode, isErrno } from '../../../overlay-core/index.ts'
+import { type Errno, FileType, isErrno } from '../../../overlay-core/index.ts'
+import type { NfsExport } from '../exports/export-table.ts'
+import type { Grant, ServedView } from '../exports/served-view.ts'
 import type { RpcCall } from '../rpc/call.ts'
 import { AUTH_SYS } from '../rpc/constants.ts'
 import {
@@ -40,25 +42,66 @@ export async function mnt(context: MountContext, call: RpcCall): Promise<void> {
   const { served, rest } = found
   const grant = served.grant(peer, credential)
   if (grant === undefined) return refuse(call, MNT3ERR_ACCES)
-  let target: Inode | undefined
   try {
-    const inside = (target: string) => {
-      const there = context.exports.byPath(target)
-      return there?.served === served ? there.rest : undefined
-    }
-    target = await walkExport({ overlay: served.overlay, cred: grant.cred, inside }, rest)
+    if (served.members === undefined || rest.length === 0)
+      return await answer(context, call, path, { view: served, names: rest, above: [served.name] }, grant)
+    await mountMember(context, call, path, found, grant)
   } catch (error) {
     if (!isErrno(error)) throw error
-    return refuse(call, STATUS[error.code] ?? MNT3ERR_SERVERFAULT)
+    refuse(call, STATUS[error.code] ?? MNT3ERR_SERVERFAULT)
   }
+}
+
+/** Mounts a view of a template, which is made if the template allows it. Anybody may mount its root, because clients mount as root. */
+async function mountMember(
+  context: MountContext,
+  call: RpcCall,
+  path: string,
+  { served, rest: [name = '', ...names] }: { served: NfsExport; rest: readonly string[] },
+  grant: Grant,
+): Promise<void> {
+  const { address } = call.peer
+  const member = await served.members!.find(name, address, true)
+  if (member === undefined) return refuse(call, MNT3ERR_NOENT)
+  if (names.length > 0 && !member.admits(grant.cred, address)) return refuse(call, MNT3ERR_ACCES)
+  const view = context.exports.memberView(member, served)
+  await view.use()
+  try {
+    await answer(context, call, path, { view, names, above: [served.name, name] }, grant)
+  } finally {
+    member.release()
+  }
+}
+
+/** A directory to mount: its names in a view, and those of the path that lead to the view. */
+interface MountTarget {
+  readonly view: ServedView
+  readonly names: readonly string[]
+  readonly above: readonly string[]
+}
+
+async function answer(
+  context: MountContext,
+  call: RpcCall,
+  path: string,
+  { view, names, above }: MountTarget,
+  grant: Grant,
+): Promise<void> {
+  const { overlay } = view
+  const inside = (target: string) => {
+    const there = context.exports.byPath(target)
+    const whole = there === undefined ? [] : [there.served.name, ...there.rest]
+    return above.every((name, i) => whole[i] === name) ? whole.slice(above.length) : undefined
+  }
+  const target = await walkExport({ overlay, cred: grant.cred, inside }, names)
   if (target === undefined) return refuse(call, MNT3ERR_NOENT)
   if (target.type !== FileType.directory) return refuse(call, MNT3ERR_NOTDIR)
-  context.mounts.add(peer.address, path)
-  served.overlay.retain(target)
-  await context.handleSaver.saved(served.overlay)
+  context.mounts.add(call.peer.address, path)
+  overlay.retain(target)
+  await context.handleSaver.saved(overlay)
   const out = call.begin(128)
   out.u32(MNT3_OK)
-  out.opaque(context.handles.encode(served.view, target))
+  out.opaque(context.handles.encode(view, target))
   out.u32(1)
   out.u32(AUTH_SYS)
 }

@@ -6,7 +6,7 @@ import {
   type Inode,
   type SetTime,
 } from '../../../overlay-core/index.ts'
-import type { NfsExport } from '../exports/export-table.ts'
+import type { ServedView } from '../exports/served-view.ts'
 import type { Decoder } from '../xdr/decoder.ts'
 import type { Encoder } from '../xdr/encoder.ts'
 import { XdrError } from '../xdr/xdr-error.ts'
@@ -38,7 +38,7 @@ export const FTYPE3 = {
 } as const satisfies Record<FileType, number>
 
 /** Writes a `fattr3` (RFC 1813 section 2.6). */
-export function encodeFattr3(out: Encoder, attr: Attr, served: NfsExport): void {
+export function encodeFattr3(out: Encoder, attr: Attr, served: ServedView): void {
   const { view } = out
   const at = out.reserve(FATTR3_BYTES)
   view.setUint32(at, FTYPE3[attr.type])
@@ -68,13 +68,13 @@ export function encodeFattr3(out: Encoder, attr: Attr, served: NfsExport): void 
 }
 
 /** Writes a `post_op_attr`; undefined writes an absent one. */
-export function encodePostOpAttr(out: Encoder, attr: Attr | undefined, served: NfsExport): void {
+export function encodePostOpAttr(out: Encoder, attr: Attr | undefined, served: ServedView): void {
   out.bool(attr !== undefined)
   if (attr !== undefined) encodeFattr3(out, attr, served)
 }
 
 /** Writes the change info of the core as `wcc_data` (RFC 1813 section 2.6). */
-export function encodeWccData(out: Encoder, wcc: ChangeInfo | undefined, served: NfsExport): void {
+export function encodeWccData(out: Encoder, wcc: ChangeInfo | undefined, served: ServedView): void {
   const before = wcc?.before
   out.bool(before !== undefined)
   if (before !== undefined) {
@@ -92,7 +92,7 @@ export function encodeHandle(out: Encoder, call: Nfs3Call, inode: Inode): void {
   const { context, served } = call
   served.overlay.retain(inode)
   call.givesHandle = true
-  context.handles.write(out, served.view, inode)
+  context.handles.write(out, served, inode)
 }
 
 /** Writes the `post_op_fh3` and `post_op_attr` of a new object. */

@@ -62,7 +62,7 @@ export async function madeEarlier(
 /** Whether the reply to another call says that it created the object: such replies contain its handle. */
 function wasGiven(call: Nfs3Call, interruption: Interruption, object: Inode): boolean {
   call.overlay.retain(object)
-  const handle = Buffer.from(call.context.handles.encode(call.served.view, object))
+  const handle = Buffer.from(call.context.handles.encode(call.served, object))
   for (const { reply } of interruption.otherReplies()) {
     if (Buffer.from(reply.buffer, reply.byteOffset, reply.length).includes(handle)) return true
   }

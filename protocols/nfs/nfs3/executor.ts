@@ -22,15 +22,25 @@ export function executor(context: Nfs3Context, procedure: Nfs3Procedure): RpcPro
       const call = rpc.state instanceof Nfs3Call ? rpc.state : new Nfs3Call(context, rpc, procedure)
       rpc.state = call
       call.reset(procedure)
-      try {
-        const result = procedure.run(call)
-        if (result !== undefined) return result.then(() => kept(call)).catch((error) => fail(call, error))
-        return kept(call)?.catch((error) => fail(call, error))
-      } catch (error) {
-        return fail(call, error)
-      }
+      return afterwards(execute(call, procedure), call)
     },
   }
+}
+
+function execute(call: Nfs3Call, procedure: Nfs3Procedure): MaybePromise<void> {
+  try {
+    const result = procedure.run(call)
+    if (result !== undefined) return result.then(() => kept(call)).catch((error) => fail(call, error))
+    return kept(call)?.catch((error) => fail(call, error))
+  } catch (error) {
+    return fail(call, error)
+  }
+}
+
+/** Ends the uses of views when the call is complete. */
+function afterwards(done: MaybePromise<void>, call: Nfs3Call): MaybePromise<void> {
+  if (done === undefined) return call.release()
+  return call.context.exports.hasMembers ? done.finally(() => call.release()) : done
 }
 
 /** Waits until everything that the reply promises would survive a crash. Undefined if it already does. */

@@ -1,4 +1,5 @@
 import type { Inode, LookupAttrs, MaybePromise } from '../../../overlay-core/index.ts'
+import type { NfsExport } from '../exports/export-table.ts'
 import { after } from '../rpc/after.ts'
 import { encodeHandle, encodePostOpAttr } from './attributes.ts'
 import { POST_OP_ATTR_BYTES } from './constants.ts'
@@ -20,6 +21,7 @@ export const lookup: Nfs3Procedure = {
 }
 
 function lookUp(call: Nfs3Call, dir: Inode, name: string): MaybePromise<void> {
+  if (call.served.members !== undefined && name !== '.' && name !== '..') return lookUpView(call, dir, name)
   const asked: LookupAttrs = { attr: undefined, dirAttr: undefined }
   const found =
     name === '.' || name === '..' ? dots(call, dir, name, asked) : call.overlay.lookup(call.cred, dir, name, asked)
@@ -36,6 +38,26 @@ function answer(call: Nfs3Call, inode: Inode | undefined, { attr, dirAttr }: Loo
   encodeHandle(out, call, inode)
   encodePostOpAttr(out, attr, call.served)
   encodePostOpAttr(out, dirAttr, call.served)
+}
+
+/** A view in the root of its template. Views that the caller may not use do not exist for it. */
+async function lookUpView(call: Nfs3Call, dir: Inode, name: string): Promise<void> {
+  const { served, rpc, cred, context } = call
+  const { address } = rpc.peer
+  const member = await served.members!.find(name, address, false)
+  const dirAttr = await call.overlay.getattr(dir)
+  if (member === undefined || !member.admits(cred, address))
+    return answer(call, undefined, { attr: undefined, dirAttr })
+  const view = context.exports.memberView(member, served as NfsExport)
+  await call.use(view)
+  const { overlay } = view
+  const attr = await overlay.getattr(overlay.root)
+  overlay.retain(overlay.root)
+  await context.handleSaver.saved(overlay)
+  const out = call.ok(64 + 2 * POST_OP_ATTR_BYTES)
+  context.handles.write(out, view, overlay.root)
+  encodePostOpAttr(out, attr, view)
+  encodePostOpAttr(out, dirAttr, served)
 }
 
 /** "." needs search permission too, which the lookup of the parent checks. */

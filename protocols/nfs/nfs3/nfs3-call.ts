@@ -7,8 +7,10 @@ import {
   type Overlay,
   OverlayError,
 } from '../../../overlay-core/index.ts'
-import type { Grant, NfsExport } from '../exports/export-table.ts'
+import { MemberView } from '../exports/export-table.ts'
 import { WireHandle } from '../exports/file-handle.ts'
+import type { Grant, NfsMember, ServedView } from '../exports/served-view.ts'
+import { after } from '../rpc/after.ts'
 import { CallState, type RpcCall } from '../rpc/call.ts'
 import type { Decoder } from '../xdr/decoder.ts'
 import type { Encoder } from '../xdr/encoder.ts'
@@ -28,6 +30,9 @@ import {
 /** Names are read from the wire up to this length, so that a long name can be distinguished from garbage. */
 const MAX_WIRE_NAME = 64 * 1024
 
+/** The procedures that a client calls to mount an export. */
+const MOUNTING: ReadonlySet<string> = new Set(['GETATTR', 'FSINFO', 'FSSTAT', 'PATHCONF'])
+
 /** One call of an NFSv3 procedure: its objects and, as far as known, the data for a failure reply. */
 export class Nfs3Call extends CallState {
   readonly context: Nfs3Context
@@ -46,8 +51,10 @@ export class Nfs3Call extends CallState {
   wcc2: ChangeInfo | undefined
   /** Whether the reply contains a file handle, and must wait until that would survive a crash. */
   givesHandle = false
-  #served: NfsExport | undefined
+  #served: ServedView | undefined
   #grant: Grant | undefined
+  /** The views of templates that this call uses, once for each use. */
+  readonly #uses: NfsMember[] = []
 
   constructor(context: Nfs3Context, rpc: RpcCall, procedure: Nfs3Procedure) {
     super(rpc)
@@ -72,8 +79,8 @@ export class Nfs3Call extends CallState {
     return this.rpc.args
   }
 
-  /** The export that the handle belongs to; known after `resolve`. */
-  get served(): NfsExport {
+  /** The view that the handle belongs to; known after `resolve`. */
+  get served(): ServedView {
     return this.#served!
   }
 
@@ -102,13 +109,30 @@ export class Nfs3Call extends CallState {
    * read-only for this client.
    *
    * @throws Nfs3Error NFS3ERR_BADHANDLE not a handle of this server · NFS3ERR_STALE the object is gone · NFS3ERR_ACCES no
-   *   rule for this client · NFS3ERR_ROFS
+   *   rule for this client, or another user's view · NFS3ERR_ROFS
    */
   resolve(handle: WireHandle): MaybePromise<Inode> {
     if (!handle.wellFormed) throw new Nfs3Error(NFS3ERR_BADHANDLE)
-    const served = this.context.exports.byView(handle.view)
+    const served = this.context.exports.byHandle(handle)
     // Only the MAC distinguishes a view that is no longer served from a forged one.
     if (served === undefined) throw this.#lost(handle)
+    if (!(served instanceof MemberView)) return this.#find(handle, served)
+    // A forged handle opens nothing.
+    if (!this.context.handles.authentic(handle)) throw new Nfs3Error(NFS3ERR_BADHANDLE)
+    return after(this.use(served), () => this.#find(handle, served))
+  }
+
+  /** Uses a view of a template until the end of the call. @throws OverlayError it cannot be opened */
+  use(view: MemberView): MaybePromise<void> {
+    return after(view.use(), () => void this.#uses.push(view.member))
+  }
+
+  /** Ends the use of views. Call it when the reply is complete. */
+  release(): void {
+    for (let member = this.#uses.pop(); member !== undefined; member = this.#uses.pop()) member.release()
+  }
+
+  #find(handle: WireHandle, served: ServedView): MaybePromise<Inode> {
     let inode: MaybePromise<Inode>
     try {
       inode = served.overlay.inodeByKey(handle.key, handle.generation)
@@ -131,7 +155,7 @@ export class Nfs3Call extends CallState {
     return out
   }
 
-  async #resolveLater(found: Promise<Inode>, handle: WireHandle, served: NfsExport): Promise<Inode> {
+  async #resolveLater(found: Promise<Inode>, handle: WireHandle, served: ServedView): Promise<Inode> {
     let inode: Inode
     try {
       inode = await found
@@ -141,18 +165,27 @@ export class Nfs3Call extends CallState {
     return this.#checked(inode, handle, served)
   }
 
-  #checked(inode: Inode, handle: WireHandle, served: NfsExport): Inode {
+  #checked(inode: Inode, handle: WireHandle, served: ServedView): Inode {
     if (!this.context.handles.authentic(handle)) throw new Nfs3Error(NFS3ERR_BADHANDLE)
     if (this.#served !== undefined && this.#served !== served) throw new OverlayError('EXDEV', 'resolve')
     const { peer, credential } = this.rpc
     const grant = served.grant(peer, credential)
-    if (grant === undefined) throw new Nfs3Error(NFS3ERR_ACCES)
+    if (grant === undefined || !this.#mayUse(inode, served, grant)) throw new Nfs3Error(NFS3ERR_ACCES)
     if (grant.readOnly && this.procedure.mutates) throw new Nfs3Error(NFS3ERR_ROFS)
     this.#served = served
     this.#grant = grant
     if (this.object === undefined) this.object = inode
     else this.object2 = inode
     return inode
+  }
+
+  /**
+   * Whether the caller may use a view. Mounting one does not need its user, because clients mount as root, which is often mapped to nobody: anybody may ask
+   * for the attributes and limits of its root.
+   */
+  #mayUse(inode: Inode, { member, overlay }: ServedView, { cred }: Grant): boolean {
+    if (member === undefined || member.admits(cred, this.rpc.peer.address)) return true
+    return inode === overlay.root && MOUNTING.has(this.procedure.name)
   }
 
   #lost(handle: WireHandle): Nfs3Error {

@@ -1,6 +1,7 @@
 import { after } from '../rpc/after.ts'
 import { encodePostOpAttr } from './attributes.ts'
 import { MAX_DIRECTORY_BYTES } from './constants.ts'
+import { entries } from './directory-entries.ts'
 import { DirectoryPage, decodeCookie, encodeCookie, openDirectory } from './directory-page.ts'
 import type { Nfs3Procedure } from './procedure.ts'
 
@@ -27,7 +28,7 @@ export const readdir: Nfs3Procedure = {
         return true
       })
       if (full) return page.finish(false)
-      const atEnd = call.overlay.readdir(call.cred, opened.dir, position.cookie, (entry) => {
+      const atEnd = entries(call, opened.dir, position.cookie, (entry) => {
         if (!page.entry(entry.name, entry.fileIdHi, entry.fileIdLo, 0)) return false
         encodeCookie(out, entry.cookie)
         return true

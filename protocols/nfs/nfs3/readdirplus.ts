@@ -1,15 +1,15 @@
 import type { Attr, Inode } from '../../../overlay-core/index.ts'
-import { HANDLE_BYTES } from '../exports/file-handle.ts'
+import { handleBytes } from '../exports/file-handle.ts'
 import { after } from '../rpc/after.ts'
 import type { Encoder } from '../xdr/encoder.ts'
 import { encodeHandle, encodePostOpAttr } from './attributes.ts'
 import { MAX_DIRECTORY_BYTES, POST_OP_ATTR_BYTES } from './constants.ts'
+import { entriesPlus } from './directory-entries.ts'
 import { DirectoryPage, decodeCookie, encodeCookie, openDirectory } from './directory-page.ts'
 import type { Nfs3Call } from './nfs3-call.ts'
 import type { Nfs3Procedure } from './procedure.ts'
 
-/** Sizes of `name_attributes` and `name_handle` if both are present, and if neither is. */
-const OBJECT_BYTES = POST_OP_ATTR_BYTES + 8 + HANDLE_BYTES
+/** The size of `name_attributes` and `name_handle` if neither is present. */
 const NO_OBJECT_BYTES = 8
 
 /** NFSPROC3_READDIRPLUS: lists a directory with handles and attributes, one page at a time. RFC 1813 section 3.3.17. */
@@ -26,20 +26,21 @@ export const readdirplus: Nfs3Procedure = {
     const maxBytes = Math.min(args.u32(), MAX_DIRECTORY_BYTES)
 
     return after(openDirectory(call), (opened) => {
+      const objectBytes = POST_OP_ATTR_BYTES + 8 + handleBytes(call.served)
       const out = call.ok(maxBytes)
       const page = new DirectoryPage(out, maxBytes, maxNameBytes)
       encodePostOpAttr(out, opened.attr, call.served)
       page.begin()
       const full = !DirectoryPage.dots(position, opened, (name, inode, attr, wireCookie) => {
-        if (!page.entry(name, attr.fileIdHi, attr.fileIdLo, OBJECT_BYTES)) return false
+        if (!page.entry(name, attr.fileIdHi, attr.fileIdLo, objectBytes)) return false
         out.u64(0, wireCookie)
         encodeObject(call, out, inode, attr)
         return true
       })
       if (full) return page.finish(false)
-      const atEnd = call.overlay.readdirPlus(call.cred, opened.dir, position.cookie, (entry) => {
+      const atEnd = entriesPlus(call, opened.dir, position.cookie, (entry) => {
         const { inode, attr } = entry
-        const extraBytes = inode === undefined || attr === undefined ? NO_OBJECT_BYTES : OBJECT_BYTES
+        const extraBytes = inode === undefined || attr === undefined ? NO_OBJECT_BYTES : objectBytes
         if (!page.entry(entry.name, entry.fileIdHi, entry.fileIdLo, extraBytes)) return false
         encodeCookie(out, entry.cookie)
         if (inode === undefined || attr === undefined) out.u64(0, 0)

@@ -1,6 +1,7 @@
 import { Access, FileType, type Inode, isErrno } from '../../../overlay-core/index.ts'
-import type { Grant, NfsExport } from '../exports/export-table.ts'
+import { MemberView } from '../exports/export-table.ts'
 import type { WireHandle } from '../exports/file-handle.ts'
+import type { Grant, ServedView } from '../exports/served-view.ts'
 import type { RpcCall } from '../rpc/call.ts'
 import { NLM4_FAILED, NLM4_GRANTED, NLM4_STALE_FH } from './constants.ts'
 import type { NlmContext } from './nlm-context.ts'
@@ -12,8 +13,8 @@ export interface Located {
 }
 
 /** The key of a handle's file in the lock table. */
-export function fileOf({ view, key, generation }: WireHandle): string {
-  return `${view}:${key}:${generation}`
+export function fileOf({ viewHi, view, key, generation }: WireHandle): string {
+  return `${viewHi}.${view}:${key}:${generation}`
 }
 
 /**
@@ -21,10 +22,27 @@ export function fileOf({ view, key, generation }: WireHandle): string {
  * object, so all names of a hard link share locks.
  */
 export async function locate(context: NlmContext, call: RpcCall, handle: WireHandle): Promise<Located> {
-  const refuse = (status: number): Located => ({ file: '', status })
-  const served = handle.wellFormed ? context.exports.byView(handle.view) : undefined
+  const served = handle.wellFormed ? context.exports.byHandle(handle) : undefined
   const grant = served?.grant(call.peer, call.credential)
   if (served === undefined || grant === undefined) return refuse(NLM4_FAILED)
+  if (!(served instanceof MemberView)) return await locateIn(context, served, grant, handle)
+  // A forged handle opens nothing, and nobody locks files in the view of another user.
+  if (!context.handles.authentic(handle) || !served.member.admits(grant.cred, call.peer.address))
+    return refuse(NLM4_FAILED)
+  try {
+    await served.use()
+  } catch (error) {
+    if (!isErrno(error)) throw error
+    return refuse(error.code === 'ESTALE' ? NLM4_STALE_FH : NLM4_FAILED)
+  }
+  try {
+    return await locateIn(context, served, grant, handle)
+  } finally {
+    served.member.release()
+  }
+}
+
+async function locateIn(context: NlmContext, served: ServedView, grant: Grant, handle: WireHandle): Promise<Located> {
   try {
     const inode = await served.overlay.inodeByKey(handle.key, handle.generation)
     if (!context.handles.authentic(handle)) return refuse(NLM4_FAILED)
@@ -42,7 +60,11 @@ export function locateAnyway(context: NlmContext, handle: WireHandle): Located {
   return known ? { file: fileOf(handle), status: NLM4_GRANTED } : { file: '', status: NLM4_STALE_FH }
 }
 
-async function mayLock({ overlay }: NfsExport, { cred }: Grant, inode: Inode): Promise<boolean> {
+async function mayLock({ overlay }: ServedView, { cred }: Grant, inode: Inode): Promise<boolean> {
   if ((await overlay.access(cred, inode, Access.read | Access.write)) !== 0) return true
   return (await overlay.getattr(inode)).uid === cred.uid
+}
+
+function refuse(status: number): Located {
+  return { file: '', status }
 }

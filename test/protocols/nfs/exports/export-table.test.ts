@@ -70,7 +70,7 @@ t.test('a client without a rule is refused at MNT and with a handle it got elsew
       const { HandleCodec } = await import('../../../../protocols/nfs/exports/file-handle.ts')
       const { NfsExport } = await import('../../../../protocols/nfs/exports/export-table.ts')
       const { HANDLE_KEY } = await import('../nfs-fixture.ts')
-      const { view } = new NfsExport({ name: 'overlay', overlay, rules: [] }, 0)
+      const view = new NfsExport({ name: 'overlay', overlay, rules: [] }, 0)
       const root = Buffer.from(new HandleCodec(HANDLE_KEY).encode(view, overlay.root))
       t.equal((await client.getattr(root)).status, STATUS.ACCES)
       t.equal((await client.lookup(root, 'file')).status, STATUS.ACCES)

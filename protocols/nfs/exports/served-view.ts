@@ -1,0 +1,53 @@
+import type { Cred, MaybePromise, Overlay } from '../../../overlay-core/index.ts'
+import type { Peer } from '../rpc/call.ts'
+import type { Credential } from '../rpc/credential.ts'
+import type { ViewNumber } from './file-handle.ts'
+
+/** The rights of one caller in one view. */
+export interface Grant {
+  readonly cred: Cred
+  readonly readOnly: boolean
+  /** Whether data is on disk before the reply. */
+  readonly sync: boolean
+}
+
+/** A view of a template: known without being open. The server implements it. */
+export interface NfsMember extends ViewNumber {
+  /** Its name below the template, as bytes. */
+  readonly name: string
+  /** Its position in listings: a safe integer above 0 that no other view of the template has, and that stays the same. */
+  readonly order: number
+  /** Whether a caller at `address` may use it. */
+  admits(cred: Cred, address: string): boolean
+  /** Counts a use, and opens the view if it is closed. Each successful call needs one of `release`. @throws OverlayError ESTALE removed · EIO it cannot be opened */
+  use(): MaybePromise<Overlay>
+  release(): void
+}
+
+/** The views of a template. The server implements it. */
+export interface NfsMembers {
+  /**
+   * The view with this name (bytes), or the one that the name means for a client at `address`; undefined if there is none. With `create`, a missing one is made if
+   * the template allows it. @throws OverlayError EACCES not for this client · ENOSPC | EIO
+   */
+  find(name: string, address: string, create: boolean): MaybePromise<NfsMember | undefined>
+  /** The view with this number. */
+  byNumber(viewHi: number, view: number): NfsMember | undefined
+  /** All views, by `order`. */
+  list(): Iterable<NfsMember>
+}
+
+/** A view as calls use it: an export, or a view of a template. */
+export interface ServedView extends ViewNumber {
+  /** The open overlay. For a view of a template it is valid between `member.use` and `member.release`. */
+  readonly overlay: Overlay
+  /** `fsid` of all attributes, high and low 32 bits. */
+  readonly fsidHi: number
+  readonly fsidLo: number
+  /** Set if this is a view of a template. */
+  readonly member: NfsMember | undefined
+  /** Set if this is the root of a template: the views in it. */
+  readonly members: NfsMembers | undefined
+  /** The rights of a caller; undefined if it may not use the export. */
+  grant(peer: Peer, credential: Credential): Grant | undefined
+}
