@@ -1,13 +1,13 @@
 import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http'
-import { isErrno, OverlayError } from '../../overlay-core/index.ts'
+import { isErrno, type MaybePromise, OverlayError } from '../../overlay-core/index.ts'
+import type { DavTemplate, DavUse } from './api/settings.ts'
 import { ClientGone } from './http/client-gone.ts'
 import { DavError } from './http/dav-error.ts'
-import { type DavPath, parsePath } from './http/path.ts'
+import { type DavPath, encodeSegment, nameOfText, parsePath } from './http/path.ts'
 import { statusOf } from './http/status.ts'
 import { type ResourceType, WebDAVServer } from './http/vocabulary.ts'
 import { DAV_METHODS, type DavMethod } from './methods/method-table.ts'
 import { isWaiting } from './request/body.ts'
-import { splitView } from './request/reference.ts'
 import { errorBody, sendBody, XML_TYPE } from './request/reply.ts'
 import { DavContext, type DavServices, type ViewContext } from './state/context.ts'
 
@@ -49,10 +49,25 @@ export class DavEngine extends WebDAVServer {
   #execute(req: IncomingMessage, res: ServerResponse, target: string): void {
     this.#services.counters.requests++
     this.#running++
-    let ctx = new DavContext(req, res, this.#services, undefined, NOWHERE)
+    const nowhere = new DavContext(req, res, this.#services, undefined, NOWHERE)
     res.on('error', this.#unheard)
     try {
-      ctx = this.#locate(ctx, target)
+      const located = this.#locate(nowhere, target)
+      if (located instanceof Promise) {
+        located.then(
+          (ctx) => this.#run(ctx),
+          (error: unknown) => this.#fail(nowhere, error),
+        )
+      } else {
+        this.#run(located)
+      }
+    } catch (error) {
+      this.#fail(nowhere, error)
+    }
+  }
+
+  #run(ctx: DavContext): void {
+    try {
       const result = this.#dispatch(ctx)
       if (result instanceof Promise) {
         result.then(
@@ -72,16 +87,46 @@ export class DavEngine extends WebDAVServer {
     this.#services.log.debug({ message: error.message }, 'cannot write a response')
   }
 
-  #locate({ req, res }: DavContext, target: string): DavContext {
+  #locate({ req, res, address }: DavContext, target: string): MaybePromise<DavContext> {
     const path = parsePath(target)
-    if (path.names.length === 0) return new DavContext(req, res, this.#services, undefined, path)
-    const inside = splitView(path, this.#services)
-    if (inside === undefined) throw new DavError(404, 'no such view')
-    return new DavContext(req, res, this.#services, inside.view, inside)
+    const [first, ...names] = path.names
+    if (first === undefined) return new DavContext(req, res, this.#services, undefined, path)
+    const view = this.#services.views.get(first)
+    if (view !== undefined) return new DavContext(req, res, this.#services, view, { ...path, names })
+    const template = this.#services.templates.get(first)
+    if (template === undefined) throw new DavError(404, 'no such view')
+    if (this.#closing) throw this.#stopping()
+    const found = (use: DavUse | undefined) => this.#inTemplate(req, res, { ...path, names }, template, use)
+    const use = template.use(names, address)
+    return use instanceof Promise ? use.then(found) : found(use)
+  }
+
+  /** The view of a template that is in use, or the template itself, whose members are views. */
+  #inTemplate(
+    req: IncomingMessage,
+    res: ServerResponse,
+    path: DavPath,
+    template: DavTemplate,
+    use: DavUse | undefined,
+  ): DavContext {
+    if (use === undefined) {
+      if (path.names.length > 0) throw new DavError(404, 'no such view')
+      return new DavContext(req, res, this.#services, undefined, path, { template })
+    }
+    const way = [nameOfText(template.name), ...path.names.slice(0, use.used)]
+    const root = `/${way.map(encodeSegment).join('/')}/`
+    const { member } = use
+    const view = { ...member, cred: { ...member.cred, dropsPrivilege: true }, root }
+    const inside = { ...path, names: path.names.slice(use.used) }
+    return new DavContext(req, res, this.#services, view, inside, { template, use })
+  }
+
+  #stopping(): DavError {
+    return new DavError(503, 'the server is stopping', { headers: ['Connection', 'close'] })
   }
 
   #dispatch(ctx: DavContext): void | Promise<void> {
-    if (this.#closing) throw new DavError(503, 'the server is stopping', { headers: ['Connection', 'close'] })
+    if (this.#closing) throw this.#stopping()
     const method = this.methods[this.normalizeMethodName(ctx.req.method ?? '')]
     if (isInView(ctx)) {
       if (method !== undefined) return method.handle(ctx)
@@ -147,8 +192,9 @@ export class DavEngine extends WebDAVServer {
     else sendBody(ctx, status, TEXT_TYPE, `${reason}\n`, [...headers, 'X-Content-Type-Options', 'nosniff'])
   }
 
-  #done({ res, services }: DavContext): void {
+  #done({ res, services, use }: DavContext): void {
     const { counters } = services
+    use?.release()
     if (res.statusCode < 300) counters.status2xx++
     else if (res.statusCode < 400) counters.status3xx++
     else if (res.statusCode < 500) counters.status4xx++

@@ -24,7 +24,10 @@ import { UploadStore } from './state/upload-store.ts'
 export type {
   DavHandle,
   DavLimits,
+  DavMember,
   DavOptions,
+  DavTemplate,
+  DavUse,
   DavViewSettings,
   Logger,
   SymlinkPolicy,
@@ -42,16 +45,20 @@ type Targets = WeakMap<IncomingMessage, string>
  */
 export function registerWebDav(app: FastifyInstance, options: DavOptions): DavHandle {
   const views = servedViews(options.views)
+  const templates = new Map((options.templates ?? []).map((template) => [nameOfText(template.name), template]))
   const now = options.now ?? Date.now
   const counters = newCounters()
   // A clock that is passed in for everything is used for locks as well.
   const lockClock = options.lockClock ?? { now: options.now ?? steadyNow, boot: undefined }
-  const locks = new DurableLockStore(now, options.lockJournals ?? new Map(), options.log, lockClock)
+  const { lockJournals = new Map(), memberLocks } = options
+  const locks = new DurableLockStore(now, lockJournals, options.log, lockClock, memberLocks)
   const limits = { ...DEFAULT_LIMITS, ...options.limits }
   const uploads = new UploadStore(now, limits.uploadSeconds * 1000, limits.uploads, options.log)
   const newUuid = options.randomUUID ?? randomUUID
+  const contents = new ContentCache(limits.contentBytes)
   const engine = new DavEngine({
     views,
+    templates,
     log: options.log,
     now,
     lockNow: lockClock.now,
@@ -59,7 +66,7 @@ export function registerWebDav(app: FastifyInstance, options: DavOptions): DavHa
     limits,
     locks,
     buffers: new BufferPool(),
-    contents: new ContentCache(limits.contentBytes),
+    contents,
     uploads,
     syncs: new SyncStore(`urn:uuid:${newUuid()}:`, limits.syncMembers),
     checksums: new Checksums(),
@@ -69,21 +76,23 @@ export function registerWebDav(app: FastifyInstance, options: DavOptions): DavHa
     properties: new KeyedQueue(),
   })
   // Load at once, so that uploads of the last run expire on time even if nobody requests them.
-  void uploads.load(views)
+  for (const view of views.values()) void uploads.load(view, views.values())
   const targets: Targets = new WeakMap()
-  watchServer(app, options.views, targets)
+  watchServer(app, targets)
   for (const method of METHODS) {
     if (method !== 'CONNECT' && !app.supportedMethods.includes(method)) app.addHttpMethod(method)
   }
   refuseBadHost(app)
   addPageAssets(app)
-  addRoutes(app, options.views, (req, res) => engine.executeRequest(req, res, targets.get(req) ?? req.url ?? '/'))
+  addRoutes(app, (req, res) => engine.executeRequest(req, res, targets.get(req) ?? req.url ?? '/'))
   return {
     counters,
-    changeGuard: (name) => {
-      if (!views.has(nameOfText(name))) throw new TypeError(`no view is named ${JSON.stringify(name)}`)
-      return lockGuard(locks, name)
+    changeGuard: (view) => lockGuard(locks, view),
+    closing: async (id) => {
+      contents.deleteView(id)
+      await uploads.closeView(id)
     },
+    removed: async (id) => locks.removeTree(id, [], false),
     close: async () => {
       await engine.close()
       await uploads.close()
@@ -119,13 +128,13 @@ function servedViews(views: readonly DavViewSettings[]): Map<string, DavView> {
     if (served.has(name)) throw new TypeError(`two views are named ${JSON.stringify(view.name)}`)
     // The user is not authenticated, so a written file never keeps setuid, setgid or capabilities of the file it replaces.
     const cred = { ...view.cred, dropsPrivilege: true }
-    served.set(name, { ...view, cred, root: `/${encodeSegment(name)}/` })
+    served.set(name, { ...view, id: view.name, cred, root: `/${encodeSegment(name)}/` })
   }
   return served
 }
 
 /** Handles requests before the router, for cases that the router or Node would answer in a way unsuitable for WebDAV. */
-function watchServer(app: FastifyInstance, views: readonly DavViewSettings[], targets: Targets): void {
+function watchServer(app: FastifyInstance, targets: Targets): void {
   app.server.prependListener('request', (req: IncomingMessage, res: ServerResponse) => {
     lingerAfter(req, res)
     const { url = '/' } = req
@@ -137,8 +146,7 @@ function watchServer(app: FastifyInstance, views: readonly DavViewSettings[], ta
   })
   // With a checkContinue listener, the adapter decides when to request the body.
   app.server.on('checkContinue', (req: IncomingMessage, res: ServerResponse) => {
-    const path = pathOf(req.url ?? '').split('/', 2)[1]
-    if (views.some(({ name }) => encodeSegment(nameOfText(name)) === path)) markWaiting(req)
+    if (!pathOf(req.url ?? '').startsWith('/-/')) markWaiting(req)
     else res.writeContinue()
     app.server.emit('request', req, res)
   })
@@ -182,11 +190,7 @@ function routableTarget(path: string): string {
   }
 }
 
-function addRoutes(
-  app: FastifyInstance,
-  views: readonly DavViewSettings[],
-  execute: (req: IncomingMessage, res: ServerResponse) => void,
-): void {
+function addRoutes(app: FastifyInstance, execute: (req: IncomingMessage, res: ServerResponse) => void): void {
   app.register((scope, _options, done) => {
     scope.removeAllContentTypeParsers()
     scope.addContentTypeParser('*', (_request, _payload, parsed) => parsed(null))
@@ -202,11 +206,9 @@ function addRoutes(
         execute(request.raw, reply.raw)
       },
     }
+    // One route for all views, because they come and go while the server runs.
     scope.route({ ...route, url: '/' })
-    for (const { name } of views) {
-      scope.route({ ...route, url: `/${name}` })
-      scope.route({ ...route, url: `/${name}/*` })
-    }
+    scope.route({ ...route, url: '/*' })
     done()
   })
 }

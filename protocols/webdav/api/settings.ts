@@ -1,5 +1,5 @@
 import type { IncomingMessage } from 'node:http'
-import type { ChangeGuard, Cred, Journal, Overlay } from '../../../overlay-core/index.ts'
+import type { ChangeGuard, Cred, Journal, MaybePromise, Name, Overlay } from '../../../overlay-core/index.ts'
 
 /** An overlay served at `/name/`, and the user that every request on it acts as. */
 export interface DavViewSettings {
@@ -9,6 +9,38 @@ export interface DavViewSettings {
   readonly cred: Cred
   /** How symlinks are shown; `follow` by default. */
   readonly symlinks?: SymlinkPolicy
+}
+
+/** A view of a template while it is open. */
+export interface DavMember extends Omit<DavViewSettings, 'name'> {
+  /** Its name, as Unicode text. */
+  readonly name: string
+  /** Identifies it among all views, also after it was closed, renamed, or removed and made again. Contains no `/`. */
+  readonly id: string
+}
+
+/** Where a path leads: to a view of a template, of which `used` names of the path are the way. */
+export interface DavWay {
+  readonly id: string
+  readonly used: number
+}
+
+/** A view in use, until `release` is called. */
+export interface DavUse extends DavWay {
+  readonly member: DavMember
+  release(): void
+}
+
+/** A template: many views below one name, of which each client reaches its own. The server implements it. */
+export interface DavTemplate {
+  /** One path segment, as Unicode text. */
+  readonly name: string
+  /** Where the names below the template lead for a client at `address`; undefined if that is no view that it may use. Makes and opens nothing. */
+  way(names: readonly Name[], address: string): DavWay | undefined
+  /** Opens the view to which the names lead, and makes it if the template allows that. @throws OverlayError it cannot be made or opened */
+  use(names: readonly Name[], address: string): MaybePromise<DavUse | undefined>
+  /** The path segments that lead to the views that a client at `address` sees, as Unicode text. Empty if the template itself is its view. */
+  list(address: string): readonly string[]
 }
 
 /** What clients see of a symlink: its target inside the view, nothing, or a resource that is refused. */
@@ -110,6 +142,7 @@ export interface LockClock {
 /** The options of `registerWebDav`. */
 export interface DavOptions {
   readonly views: readonly DavViewSettings[]
+  readonly templates?: readonly DavTemplate[]
   readonly log: Logger
   /** Milliseconds since the epoch; the system clock by default. */
   readonly now?: () => number
@@ -119,6 +152,8 @@ export interface DavOptions {
   readonly randomUUID?: () => string
   /** The lock journal of each view, by name. Without one, locks end with the process. */
   readonly lockJournals?: ReadonlyMap<string, Journal>
+  /** The lock journal of all views of templates. */
+  readonly memberLocks?: Journal | undefined
   readonly limits?: Partial<DavLimits>
   /** Whether a host and port, other than that in Host, is a name of this server. Never by default. */
   readonly isOurs?: (authority: string, req: IncomingMessage) => boolean
@@ -130,8 +165,12 @@ export interface DavOptions {
 export interface DavHandle {
   /** Totals by name: `requests`, `status2xx`…, `abortedUploads`, `abortedDownloads`, `faults`… */
   readonly counters: Readonly<Record<string, number>>
-  /** A guard that tells other protocols which paths of a view are locked, for mandatory locks. @throws TypeError no such view */
+  /** A guard that tells other protocols which paths of a view are locked, for mandatory locks. `view`: its name, or the id of a view of a template. */
   changeGuard(view: string): ChangeGuard
+  /** Lets go of a view of a template that nobody uses, before it is closed. Its uploads and locks stay. */
+  closing(id: string): Promise<void>
+  /** Ends the locks of a view that was removed. */
+  removed(id: string): Promise<void>
   /** Refuses new requests (503) and resolves when the running ones have ended. */
   close(): Promise<void>
 }

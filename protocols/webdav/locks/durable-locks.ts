@@ -7,10 +7,12 @@ import { type ActiveLock, type FileId, MemoryLockStore } from './lock-store.ts'
 
 /**
  * A LockStore that survives the process. Queries are answered from memory; changes resolve when they are in the journal of their view.
- * A lock that cannot be recorded is not granted. Locks of views without a journal are only in memory.
+ * A lock that cannot be recorded is not granted. Views without a journal of their own use the shared one; without that, their locks are only in memory.
  */
 export class DurableLockStore extends MemoryLockStore {
   readonly #journals: ReadonlyMap<string, Journal>
+  /** The journal of all other views, whose records name their view. */
+  readonly #shared: Journal | undefined
   /** The running appends. */
   readonly #appending = new Set<Promise<void>>()
   readonly #log: Logger
@@ -24,20 +26,26 @@ export class DurableLockStore extends MemoryLockStore {
     journals: ReadonlyMap<string, Journal>,
     log: Logger,
     clock: LockClock = { now: wallNow, boot: undefined },
+    shared?: Journal,
   ) {
     super(clock.now)
     this.#log = log
     this.#journals = journals
     this.#wallNow = wallNow
     this.#clock = clock
-    for (const [view, journal] of journals) {
-      for (const lock of this.#survivors(view, journal.takeRecords())) void super.add(lock)
-      journal.keepShort({
-        count: () => this.size,
-        records: () => this.#recordsOf(view),
-        failed: (error) => log.warn({ err: error }, 'webdav: the list of locks could not be written anew'),
-      })
-    }
+    this.#shared = shared
+    if (shared !== undefined) this.#restore(shared, undefined)
+    for (const [view, journal] of journals) this.#restore(journal, view)
+  }
+
+  /** @param view undefined for the shared journal */
+  #restore(journal: Journal, view: string | undefined): void {
+    for (const lock of this.#survivors(view, journal.takeRecords())) void super.add(lock)
+    journal.keepShort({
+      count: () => this.size,
+      records: () => this.#recordsOf(view),
+      failed: (error) => this.#log.warn({ err: error }, 'webdav: the list of locks could not be written anew'),
+    })
   }
 
   /** @throws DavError 507 no space on the disk · 500 the disk failed; in either case there is no lock */
@@ -108,7 +116,7 @@ export class DurableLockStore extends MemoryLockStore {
   }
 
   #takenLine(lock: ActiveLock): string {
-    return takenLine(lock, this.#expiry(lock.expiresMs))
+    return takenLine(lock, this.#expiry(lock.expiresMs), !this.#journals.has(lock.view))
   }
 
   /** Converts a time of the store's clock to a form that another run can use. */
@@ -128,7 +136,7 @@ export class DurableLockStore extends MemoryLockStore {
     return Math.min(left, seconds * 1000)
   }
 
-  #survivors(view: string, lines: readonly string[]): Iterable<ActiveLock> {
+  #survivors(view: string | undefined, lines: readonly string[]): Iterable<ActiveLock> {
     const locks = new Map<string, { lock: ActiveLock; expiry: Expiry }>()
     for (const line of lines) {
       const record = readLine(view, line)
@@ -153,7 +161,7 @@ export class DurableLockStore extends MemoryLockStore {
 
   /** Resolves when the record is in the journal of the view, if that has one. */
   #append(view: string, record: string): Promise<void> | undefined {
-    const appended = this.#journals.get(view)?.append(record)
+    const appended = (this.#journals.get(view) ?? this.#shared)?.append(record)
     if (appended === undefined) return
     this.#appending.add(appended)
     const done = () => this.#appending.delete(appended)
@@ -161,9 +169,11 @@ export class DurableLockStore extends MemoryLockStore {
     return appended
   }
 
-  *#recordsOf(view: string): Iterable<string> {
+  *#recordsOf(view: string | undefined): Iterable<string> {
+    const journals = this.#journals
+    const belongs = (lock: ActiveLock) => (view === undefined ? !journals.has(lock.view) : lock.view === view)
     // The list is a snapshot, because locks may change during the iteration.
-    for (const lock of this.all().filter((each) => each.view === view)) yield this.#takenLine(lock)
+    for (const lock of this.all().filter(belongs)) yield this.#takenLine(lock)
   }
 }
 

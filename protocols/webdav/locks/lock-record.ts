@@ -17,11 +17,26 @@ export type LockRecord =
   | { readonly kind: 'bound'; readonly token: string; readonly file: FileId | undefined }
   | { readonly kind: 'ended'; readonly token: string }
 
-/** The line for a new lock. */
-export function takenLine({ token, user, names, file, kind, deep, owner }: ActiveLock, expiry: Expiry): string {
+/** The line for a new lock. `named`: it names its view, for a journal of several views. */
+export function takenLine(
+  { token, view, user, names, file, kind, deep, owner }: ActiveLock,
+  expiry: Expiry,
+  named = false,
+): string {
   const scope = kind.scope.value
   const bound = file && [file.key, file.generation]
-  return JSON.stringify({ token, names, file: bound, scope, deep, user, owner, seconds: kind.timeout, ...expiry })
+  return JSON.stringify({
+    token,
+    ...(named && { view }),
+    names,
+    file: bound,
+    scope,
+    deep,
+    user,
+    owner,
+    seconds: kind.timeout,
+    ...expiry,
+  })
 }
 
 /** The line for a refreshed lock. */
@@ -39,8 +54,8 @@ export function endedLine(token: string): string {
   return JSON.stringify({ token, ended: true })
 }
 
-/** Decodes a line; undefined if it is invalid, for example because a power loss interrupted it. */
-export function readLine(view: string, line: string): LockRecord | undefined {
+/** Decodes a line of the journal of `view`, or of one of several views; undefined if it is invalid, for example because a power loss interrupted it. */
+export function readLine(view: string | undefined, line: string): LockRecord | undefined {
   const value = parse(line)
   if (typeof value !== 'object' || value === null) return undefined
   const { token, ended, bound, seconds, names } = value as Record<string, unknown>
@@ -54,12 +69,14 @@ export function readLine(view: string, line: string): LockRecord | undefined {
 }
 
 function readTaken(
-  view: string,
+  journal: string | undefined,
   token: string,
   value: Record<string, unknown>,
   expiry: Expiry,
 ): LockRecord | undefined {
   const { names, scope, deep, user, owner, seconds } = value
+  const view = journal ?? value.view
+  if (typeof view !== 'string') return undefined
   const scopeFound = [LockScope.Exclusive, LockScope.Shared].find((known) => known.value === scope)
   if (scopeFound === undefined || typeof deep !== 'boolean' || typeof user !== 'number') return undefined
   if (typeof owner !== 'string' || !Array.isArray(names) || !names.every(isName)) return undefined

@@ -3,7 +3,7 @@ import type { ActiveLock, FileId, LockStore } from './lock-store.ts'
 
 /** A resource for lock checks: the requested path, and the object there. */
 export interface Lockable {
-  readonly view: { readonly name: string; readonly overlay: Pick<Overlay, 'paths'> }
+  readonly view: { readonly id: string; readonly overlay: Pick<Overlay, 'paths'> }
   /** Symlinks resolved. */
   readonly names: readonly Name[]
   readonly inode: Inode | undefined
@@ -24,12 +24,12 @@ export function fileIdOf(inode: Inode | undefined): FileId | undefined {
 export function locksOn(locks: LockStore, { view, names, inode }: Lockable): readonly ActiveLock[] {
   if (locks.size === 0) return NONE
   const file = fileIdOf(inode)
-  if (inode === undefined || file === undefined) return locks.covering(view.name, names)
-  const found = locks.covering(view.name, names, file)
+  if (inode === undefined || file === undefined) return locks.covering(view.id, names)
+  const found = locks.covering(view.id, names, file)
   const paths = view.overlay.paths(inode)
   if (paths.length < 2) return found
   const all = new Map(found.map((lock) => [lock.token, lock]))
-  for (const path of paths) for (const lock of locks.covering(view.name, path)) all.set(lock.token, lock)
+  for (const path of paths) for (const lock of locks.covering(view.id, path)) all.set(lock.token, lock)
   return [...all.values()]
 }
 
@@ -39,12 +39,12 @@ export async function rebindLocks(
   { view, names, dir, name }: Renamed,
 ): Promise<void> {
   if (locks.size === 0 || dir === undefined) return
-  locks.rebind(view.name, names, fileIdOf(await view.overlay.lookup(view.cred, dir, name)))
+  locks.rebind(view.id, names, fileIdOf(await view.overlay.lookup(view.cred, dir, name)))
 }
 
 /** A path that leads to another object now. */
 interface Renamed {
-  readonly view: { readonly name: string; readonly overlay: Pick<Overlay, 'lookup'>; readonly cred: Cred }
+  readonly view: { readonly id: string; readonly overlay: Pick<Overlay, 'lookup'>; readonly cred: Cred }
   readonly names: readonly Name[]
   readonly dir: Inode | undefined
   readonly name: Name

@@ -74,7 +74,7 @@ export async function copyTransfer(
     },
   }
   await copyTree(ctx, plan, failures)
-  if (clear) await ctx.services.locks.removeTree(destination.view.name, destination.names, true)
+  if (clear) await ctx.services.locks.removeTree(destination.view.id, destination.names, true)
   await rebindLocks(ctx.services, destination)
   return failures
 }

@@ -38,6 +38,6 @@ export async function remove(ctx: ViewContext): Promise<void> {
       else checkLocks()
     })
   }
-  await services.locks.removeTree(view.name, target.names, false)
+  await services.locks.removeTree(view.id, target.names, false)
   sendEmpty(ctx, 204)
 }

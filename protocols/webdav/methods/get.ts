@@ -116,7 +116,8 @@ async function readWhole(ctx: ViewContext, file: Served): Promise<void> {
     const data = await readSmall(ctx, current.inode, 0, current.attr.size)
     if (data !== undefined) {
       // Cache it only if the file did not change during the read.
-      if (ctx.view.overlay.getattr(current.inode) === current.attr) contents.set(current.inode, current.attr, data)
+      if (ctx.view.overlay.getattr(current.inode) === current.attr)
+        contents.set(ctx.view.id, current.inode, current.attr, data)
       return sendData(ctx, 200, current, data, [])
     }
     // The file changed between reading its size and its content: start over with its present attributes.

@@ -11,12 +11,13 @@ import {
 } from '../../../overlay-core/index.ts'
 import { DavError } from '../http/dav-error.ts'
 import { PAGE_SCRIPT, PAGE_STYLE } from '../http/page-assets.ts'
-import { encodeSegment, hrefOf, textOfName } from '../http/path.ts'
+import { encodeSegment, hrefOf, nameOfText, textOfName } from '../http/path.ts'
 import { evaluatePreconditions } from '../http/preconditions.ts'
 import { limitSilence } from '../request/body.ts'
 import { type Member, memberBatches } from '../request/members.ts'
 import { sendBody, sendEmpty, writeOut } from '../request/reply.ts'
 import type { Target } from '../request/resolve.ts'
+import { viewLists } from '../request/view-lists.ts'
 import type { DavContext, ViewContext } from '../state/context.ts'
 
 const HTML_TYPE = 'text/html; charset=utf-8'
@@ -134,13 +135,26 @@ function sendPage(ctx: DavContext, html: string): void {
   else sendBody(ctx, 200, HTML_TYPE, html, ['ETag', etag, ...HEADERS])
 }
 
-/** Responds to a GET of `/` with a page that lists the views. */
+/** Responds to a GET of `/` or of a template with a page that lists the views. */
 export function sendIndex(ctx: DavContext): void {
-  const page: Page = { base: '/', title: '/', way: [], readOnly: true, removed: false }
-  const views = [...ctx.services.views.values()].map((view) =>
-    row(view.root, `${view.name}/`, 'data-folder', '', '', ''),
-  )
-  sendPage(ctx, pageHead(page) + TABLE_HEAD + views.join('') + TABLE_END + PAGE_END)
+  const { template } = ctx
+  const base = template === undefined ? '/' : `/${encodeSegment(nameOfText(template.name))}/`
+  const way = template === undefined ? [] : [{ text: template.name, href: base }]
+  const page: Page = {
+    base,
+    title: template === undefined ? '/' : `/${template.name}/`,
+    way,
+    readOnly: true,
+    removed: false,
+  }
+  const views = template === undefined ? [...ctx.services.views.values()] : []
+  const rows = [
+    ...views.map((view) => row(view.root, `${view.name}/`, 'data-folder', '', '', '')),
+    ...viewLists(ctx).map((name) =>
+      row(`${base}${encodeSegment(nameOfText(name))}/`, `${name}/`, 'data-folder', '', '', ''),
+    ),
+  ]
+  sendPage(ctx, pageHead(page) + TABLE_HEAD + rows.join('') + TABLE_END + PAGE_END)
 }
 
 function pageOf({ view, path, req }: ViewContext): Page {

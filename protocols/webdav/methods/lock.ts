@@ -95,7 +95,7 @@ function conflicts({ services, view }: ViewContext, { names, inode }: Target, { 
   const excludes = (other: ActiveLock) => scope === LockScope.Exclusive || other.kind.scope === LockScope.Exclusive
   return {
     above: locksOn(locks, { view, names, inode }).find(excludes),
-    below: deep ? firstOf(locks.below(view.name, names), excludes, services.limits.reportedFailures) : [],
+    below: deep ? firstOf(locks.below(view.id, names), excludes, services.limits.reportedFailures) : [],
   }
 }
 
@@ -166,7 +166,7 @@ function take(
   const seconds = parseTimeout(ctx.req.headers.timeout, services.limits.lockSeconds)
   const lock: ActiveLock = {
     token: `opaquelocktoken:${services.randomUUID()}`,
-    view: view.name,
+    view: view.id,
     user: view.cred.uid,
     names: target.names,
     file: fileIdOf(target.inode),

@@ -3,6 +3,7 @@ import { type Attr, FileType, type Inode, isErrno, loopBudget, type Name } from 
 import { DavError } from '../http/dav-error.ts'
 import { type Depth, parseDepth } from '../http/headers.ts'
 import { encodeSegment, hrefOf, nameOfText } from '../http/path.ts'
+import { escapeText } from '../http/xml-write.ts'
 import { type DeadProperty, knownDead, learnDead } from '../properties/dead-properties.ts'
 import type { Moment } from '../properties/properties.ts'
 import { ALL_PROPERTIES, type PropfindQuery, readPropfind } from '../properties/propfind-query.ts'
@@ -12,6 +13,7 @@ import { type Member, memberBatches } from '../request/members.ts'
 import { Multistatus, statusResponse } from '../request/multistatus.ts'
 import { isDirectory, isVisible, resolve, type Target } from '../request/resolve.ts'
 import { lookAgain } from '../request/stale.ts'
+import { placeOfRoot, viewLists } from '../request/view-lists.ts'
 import type { Sums } from '../state/checksums.ts'
 import type { DavContext, DavView, ViewContext } from '../state/context.ts'
 
@@ -68,17 +70,18 @@ async function answerOnce(ctx: ViewContext, query: PropfindQuery, depth: Depth):
   finding.answer.end()
 }
 
-/** PROPFIND on `/`: a collection of the views, whose only properties are its type and name. */
+/** PROPFIND on `/` or on a template: a collection of views, whose only properties are its type and name. */
 export async function propfindRoot(ctx: DavContext): Promise<void> {
   const depth = parseDepth(ctx.req.headers.depth, 'infinity')
   refuseInfinity(ctx, depth)
   const query = await readQuery(ctx)
   const answer = new Multistatus(ctx)
-  await answer.add(
-    '<D:response><D:href>/</D:href><D:propstat><D:prop><D:resourcetype><D:collection/></D:resourcetype>' +
-      '<D:displayname>/</D:displayname></D:prop><D:status>HTTP/1.1 200 OK</D:status></D:propstat></D:response>',
-  )
-  if (depth !== 0) {
+  const { template } = ctx
+  const base = template === undefined ? '/' : `/${encodeSegment(nameOfText(template.name))}/`
+  await answer.add(listOfViews(base, template?.name ?? '/'))
+  if (depth !== 0)
+    for (const name of viewLists(ctx)) await answer.add(listOfViews(`${base}${encodeSegment(nameOfText(name))}/`, name))
+  if (depth !== 0 && template === undefined) {
     for (const view of ctx.services.views.values()) {
       const inode = view.overlay.root
       const attr = await view.overlay.getattr(inode)
@@ -90,6 +93,13 @@ export async function propfindRoot(ctx: DavContext): Promise<void> {
     }
   }
   answer.end()
+}
+
+function listOfViews(href: string, name: string): string {
+  return (
+    `<D:response><D:href>${href}</D:href><D:propstat><D:prop><D:resourcetype><D:collection/></D:resourcetype>` +
+    `<D:displayname>${escapeText(name)}</D:displayname></D:prop><D:status>HTTP/1.1 200 OK</D:status></D:propstat></D:response>`
+  )
 }
 
 /** Starts a 207 response with the properties that `query` requests for resources of a view. */
@@ -160,7 +170,7 @@ async function sumsOf(finding: Finding, { inode, attr }: Member, alone: boolean)
 /** The encoded path of the parent of the requested resource, and its name there. */
 function place({ view, path }: ViewContext): { base: string; name: Name } {
   const { names } = path
-  if (names.length === 0) return { base: '/', name: nameOfText(view.name) }
+  if (names.length === 0) return placeOfRoot(view)
   return { base: hrefOf(view.root, names.slice(0, -1), true), name: names[names.length - 1] }
 }
 

@@ -53,7 +53,7 @@ export async function proppatch(ctx: ViewContext): Promise<void> {
   const guard = await prepareGuard(ctx, target)
   guard.verify(inode, await view.overlay.getattr(inode), () => requireResource(services, target, guard.tokens))
   // Concurrent changes of properties of one object must not overwrite each other.
-  const key = `${view.name}/${inode.key}/${inode.generation}`
+  const key = `${view.id}/${inode.key}/${inode.generation}`
   const statuses = await services.properties.run(key, () => apply(ctx, inode, instructions))
   await sendStatuses(ctx, hrefOf(view.root, ctx.path.names, isDirectory(inode)), instructions, statuses)
 }

@@ -59,7 +59,7 @@ export async function put(ctx: ViewContext): Promise<void> {
       },
     },
   )
-  ctx.services.locks.rebind(view.name, target.names, fileIdOf(inode))
+  ctx.services.locks.rebind(view.id, target.names, fileIdOf(inode))
   const attr = await view.overlay.getattr(inode)
   const headers = ['ETag', etagOf(inode, attr), ...lastModified(ctx, attr.mtime.sec)]
   if (promised !== undefined) await ctx.services.checksums.keep(view, inode, attr, sums)

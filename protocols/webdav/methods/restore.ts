@@ -31,7 +31,7 @@ export async function restore(ctx: ViewContext): Promise<void> {
       if (current?.key !== inode?.key) throw new DavError(409, 'something else has this name now')
       requireMember(services, target, guard.tokens)
     })
-    services.locks.rebind(view.name, target.names, fileIdOf(restored))
+    services.locks.rebind(view.id, target.names, fileIdOf(restored))
     const shown = await view.overlay.getattr(restored)
     const etag = isDirectory(restored) ? [] : ['ETag', etagOf(restored, shown)]
     sendEmpty(ctx, 204, [...etag, ...lastModified(ctx, shown.mtime.sec)])

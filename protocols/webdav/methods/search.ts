@@ -34,7 +34,7 @@ export async function search(ctx: ViewContext): Promise<void> {
   const root = await parseBody(await readBody(ctx, services.limits.xmlBytes), services.limits)
   if (root === undefined) throw badRequest('SEARCH needs a body')
   const request = readSearch(root)
-  const reference = parseReference(request.scope, ctx.req, services)
+  const reference = parseReference(request.scope, ctx)
   if (typeof reference === 'string' || reference.view !== view) {
     throw new DavError(403, 'the scope is not in this view', { condition: '<D:search-scope-valid/>' })
   }

@@ -51,7 +51,7 @@ async function answer(
   const { syncs } = ctx.services
   const { view } = ctx
   // An identity, not a path: a collection that replaces another one is a different one.
-  const place = `${view.name}/${collection.inode.key}.${collection.inode.generation}`
+  const place = `${view.id}/${collection.inode.key}.${collection.inode.generation}`
   const before = request.token === '' ? NOTHING : syncs.find(place, request.token)
   if (before === undefined) throw new DavError(403, 'the sync token is unknown', { condition: '<D:valid-sync-token/>' })
   const finding = await begin(ctx, view, request.query, 0)

@@ -40,7 +40,7 @@ function uploadId({ req }: ViewContext): string | undefined {
 export async function createUpload(ctx: ViewContext): Promise<void> {
   requireVersion(ctx)
   const { view, services, req } = ctx
-  await services.uploads.load(services.views)
+  await services.uploads.load(view, services.views.values())
   const lengthBytes = parseNumber(req.headers['upload-length'], 'Upload-Length')
   const name = parseFilename(String(req.headers['upload-metadata'] ?? ''))
   if (announcedLength(req) !== 0) throw new DavError(415, 'creating an upload does not accept content')
@@ -152,7 +152,7 @@ async function publish(
     await upload.staged.discard()
     throw error
   }
-  ctx.services.locks.rebind(view.name, target.names, fileIdOf(inode))
+  ctx.services.locks.rebind(view.id, target.names, fileIdOf(inode))
   sendEmpty(ctx, status, [...headers, 'ETag', etagOf(inode, await view.overlay.getattr(inode))])
 }
 
@@ -175,9 +175,10 @@ function requireVersion({ req }: ViewContext): void {
 
 async function requireUpload(ctx: ViewContext): Promise<ResumableUpload> {
   requireVersion(ctx)
-  await ctx.services.uploads.load(ctx.services.views)
+  await ctx.services.uploads.load(ctx.view, ctx.services.views.values())
   const upload = ctx.services.uploads.find(uploadId(ctx) ?? '')
-  const here = upload?.view === ctx.view && hrefOf('/', upload.names, false) === hrefOf('/', ctx.path.names, false)
+  const here =
+    upload?.view.id === ctx.view.id && hrefOf('/', upload.names, false) === hrefOf('/', ctx.path.names, false)
   if (upload === undefined || !here) throw new DavError(404, 'no such upload', { headers: RESUMABLE })
   return upload
 }

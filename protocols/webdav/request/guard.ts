@@ -112,7 +112,7 @@ async function prepareIf(ctx: ViewContext, target: Target, field: string): Promi
 
 /** The state of the resource in a tag; undefined if it is the resource of the request. */
 async function taggedState(ctx: ViewContext, target: Target, tag: string): Promise<IfState | undefined> {
-  const reference = parseReference(tag, ctx.req, ctx.services)
+  const reference = parseReference(tag, ctx)
   if (typeof reference === 'string') return NEVER
   const { view, names } = reference
   const other = await resolve(view, names, true)

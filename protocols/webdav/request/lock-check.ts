@@ -33,7 +33,7 @@ export function requireResource(
 
 /** Requires the tokens of the locks on a path. @throws DavError 423 */
 function requireName(services: DavServices, { view, names }: ResourceName, tokens: ReadonlySet<string>): void {
-  const lock = obstacle(services.locks.covering(view.name, names), tokens)
+  const lock = obstacle(services.locks.covering(view.id, names), tokens)
   if (lock !== undefined) throw lockedError(view, lock)
 }
 
@@ -60,10 +60,10 @@ export function obstaclesBelow(
 ): ActiveLock[] {
   if (services.locks.size === 0) return []
   // The token of a deep lock on the collection covers everything below, so the list need not be searched.
-  const covering = services.locks.covering(place.view.name, place.names)
+  const covering = services.locks.covering(place.view.id, place.names)
   if (covering.some((lock) => lock.deep && tokens.has(lock.token))) return []
   const found: ActiveLock[] = []
-  for (const { own, above } of services.locks.lockedBelow(place.view.name, place.names, tokens)) {
+  for (const { own, above } of services.locks.lockedBelow(place.view.id, place.names, tokens)) {
     if (obstacle([...own, ...above], tokens) !== undefined) found.push(own[0] as ActiveLock)
     if (found.length >= limit) break
   }

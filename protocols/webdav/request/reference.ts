@@ -1,8 +1,7 @@
-import type { IncomingMessage } from 'node:http'
 import { hostKey } from '../http/authority.ts'
 import { badRequest } from '../http/dav-error.ts'
 import { type DavPath, parsePath } from '../http/path.ts'
-import type { DavServices, DavView } from '../state/context.ts'
+import type { DavContext, DavView } from '../state/context.ts'
 
 /** The target of a URL in a header field: a path in a view, this server outside all views, or another server. */
 export type Reference = (DavPath & { readonly view: DavView }) | 'outside' | 'foreign'
@@ -15,22 +14,34 @@ const ABSOLUTE = /^(?:https?:)?\/\/([^/?#]*)(.*)$/is
  *
  * @throws DavError 400 the text is not a URL, or `parsePath` refuses its path
  */
-export function parseReference(text: string, req: IncomingMessage, services: DavServices): Reference {
+export function parseReference(text: string, ctx: DavContext): Reference {
   const [, authority, rest = ''] = ABSOLUTE.exec(text) ?? []
-  const ours = authority !== undefined && isOurs(authority, req, services)
+  const ours = authority !== undefined && isOurs(authority, ctx)
   // Two slashes may be followed by a host, or by a carelessly joined path.
-  if (!ours && text.startsWith('/')) return splitView(parsePath(text), services) ?? 'outside'
+  if (!ours && text.startsWith('/')) return viewAt(parsePath(text), ctx) ?? 'outside'
   if (authority === undefined) throw badRequest('the URL is neither absolute nor a path')
   if (!ours) return 'foreign'
-  return splitView(parsePath(rest.startsWith('/') ? rest : `/${rest}`), services) ?? 'outside'
+  return viewAt(parsePath(rest.startsWith('/') ? rest : `/${rest}`), ctx) ?? 'outside'
 }
 
-function isOurs(authority: string, req: IncomingMessage, services: DavServices): boolean {
+function isOurs(authority: string, { req, services }: DavContext): boolean {
   return hostKey(authority) === hostKey(req.headers.host ?? '') || services.isOurs(authority, req)
 }
 
-/** The view named by the first name of `path`, and the path inside it; undefined if there is no such view. */
-export function splitView(path: DavPath, services: DavServices): (DavPath & { readonly view: DavView }) | undefined {
-  const view = path.names.length === 0 ? undefined : services.views.get(path.names[0])
-  return view && { view, names: path.names.slice(1), trailingSlash: path.trailingSlash }
+/**
+ * The view that `path` leads to, and the path inside it; undefined if there is no such view. Of the views of templates only the one of the request is
+ * known here: a request never reaches two of them.
+ */
+function viewAt(
+  { names, trailingSlash }: DavPath,
+  ctx: DavContext,
+): (DavPath & { readonly view: DavView }) | undefined {
+  const { views, templates } = ctx.services
+  const [first, ...rest] = names
+  if (first === undefined) return undefined
+  const view = views.get(first)
+  if (view !== undefined) return { view, names: rest, trailingSlash }
+  const way = templates.get(first)?.way(rest, ctx.address)
+  if (way === undefined || ctx.view === undefined || way.id !== ctx.view.id) return undefined
+  return { view: ctx.view, names: rest.slice(way.used), trailingSlash }
 }

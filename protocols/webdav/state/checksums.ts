@@ -69,7 +69,7 @@ export class Checksums {
   /** The checksums that are known without reading the file. */
   async known(view: DavView, inode: Inode, attr: Attr): Promise<Sums | undefined> {
     const etag = etagOf(inode, attr)
-    const key = `${view.name}/${etag}`
+    const key = `${view.id}/${etag}`
     const remembered = this.#known.get(key)
     if (remembered !== undefined) return remembered
     const note = await view.overlay.getProtocolData(view.cred, inode, SLOT)
@@ -103,7 +103,7 @@ export class Checksums {
   /** Stores the checksums of the file with these attributes. */
   async keep(view: DavView, inode: Inode, attr: Attr, sums: Sums): Promise<void> {
     const etag = etagOf(inode, attr)
-    this.#known.set(`${view.name}/${etag}`, sums)
+    this.#known.set(`${view.id}/${etag}`, sums)
     try {
       await view.overlay.setProtocolData(view.cred, inode, SLOT, Buffer.from(JSON.stringify({ etag, sums })), 'upper')
     } catch (error) {
@@ -113,7 +113,7 @@ export class Checksums {
 
   /** The checksums of the content, from a read in progress or a new one. */
   async #read(ctx: DavContext, view: DavView, inode: Inode, attr: Attr): Promise<Sums | undefined> {
-    const key = `${view.name}/${etagOf(inode, attr)}`
+    const key = `${view.id}/${etagOf(inode, attr)}`
     const running = this.#running.get(key)
     running?.join(ctx)
     const job = running ?? new FileSum(ctx, { view, inode }, new Summer(ASKED), this.#turns)

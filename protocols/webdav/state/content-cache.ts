@@ -5,6 +5,8 @@ interface Content {
   readonly attr: Attr
   /** One character for each byte, because Node sends such a string in one write with the header. */
   readonly bytes: string
+  /** The id of its view. */
+  readonly view: string
   /** Used since it was last considered for eviction. */
   used: boolean
 }
@@ -20,6 +22,8 @@ export class ContentCache {
   readonly #maxBytes: number
   /** The first entry is evicted next, unless it was used: then it moves to the end (second chance). */
   readonly #entries = new Map<Inode, Content>()
+  /** The files of each view. */
+  readonly #byView = new Map<string, Set<Inode>>()
   #bytes = 0
 
   constructor(maxBytes: number) {
@@ -40,11 +44,14 @@ export class ContentCache {
   }
 
   /** Stores the content of a file that had the attributes `attr` before and after the read. */
-  set(inode: Inode, attr: Attr, data: Buffer): string {
+  set(view: string, inode: Inode, attr: Attr, data: Buffer): string {
     const bytes = data.toString('latin1')
     this.delete(inode)
     if (bytes.length + ENTRY_BYTES > this.#maxBytes) return bytes
-    this.#entries.set(inode, { attr, bytes, used: false })
+    this.#entries.set(inode, { attr, bytes, view, used: false })
+    const files = this.#byView.get(view)
+    if (files === undefined) this.#byView.set(view, new Set([inode]))
+    else files.add(inode)
     this.#bytes += bytes.length + ENTRY_BYTES
     for (const [oldest, content] of this.#entries) {
       if (this.#bytes <= this.#maxBytes) break
@@ -65,5 +72,13 @@ export class ContentCache {
     if (known === undefined) return
     this.#entries.delete(inode)
     this.#bytes -= known.bytes.length + ENTRY_BYTES
+    const files = this.#byView.get(known.view)
+    files?.delete(inode)
+    if (files?.size === 0) this.#byView.delete(known.view)
+  }
+
+  /** Removes the files of a view that is being closed. */
+  deleteView(view: string): void {
+    for (const inode of [...(this.#byView.get(view) ?? [])]) this.delete(inode)
   }
 }

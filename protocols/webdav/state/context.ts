@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { DavLimits, DavViewSettings, Logger } from '../api/settings.ts'
+import type { DavLimits, DavTemplate, DavUse, DavViewSettings, Logger } from '../api/settings.ts'
 import { DavError } from '../http/dav-error.ts'
 import type { DavPath } from '../http/path.ts'
 import type { ResourceType } from '../http/vocabulary.ts'
@@ -14,6 +14,8 @@ import type { UploadStore } from './upload-store.ts'
 
 /** A view with the encoded path under which it is served. */
 export interface DavView extends DavViewSettings {
+  /** Identifies it among all views: what is kept for it beyond a request goes by this. */
+  readonly id: string
   /** `/NAME/`, percent-encoded. */
   readonly root: string
 }
@@ -22,6 +24,8 @@ export interface DavView extends DavViewSettings {
 export interface DavServices {
   /** By name, as bytes. */
   readonly views: ReadonlyMap<string, DavView>
+  /** By name, as bytes. */
+  readonly templates: ReadonlyMap<string, DavTemplate>
   readonly log: Logger
   readonly now: () => number
   /** The clock for lock expiry, in ms. */
@@ -56,6 +60,10 @@ export class DavContext {
   readonly view: DavView | undefined
   /** Inside the view. */
   readonly path: DavPath
+  /** The template of the view, or whose list of views was requested. */
+  readonly template: DavTemplate | undefined
+  /** The use of a view of a template, which ends with the request. */
+  readonly use: DavUse | undefined
 
   constructor(
     req: IncomingMessage,
@@ -63,12 +71,22 @@ export class DavContext {
     services: DavServices,
     view: DavView | undefined,
     path: DavPath,
+    { template, use }: { template?: DavTemplate; use?: DavUse } = {},
   ) {
     this.req = req
     this.res = res
     this.services = services
     this.view = view
     this.path = path
+    this.template = template
+    this.use = use
+  }
+
+  /** The address of the client; empty if a proxy sent the request, because then it is not known for certain. */
+  get address(): string {
+    const { forwarded, via } = this.req.headers
+    const proxied = forwarded ?? via ?? this.req.headers['x-forwarded-for'] ?? this.req.headers['x-forwarded-host']
+    return proxied === undefined ? (this.req.socket.remoteAddress ?? '') : ''
   }
 }
 

@@ -1,6 +1,5 @@
 import type { Name, Overlay, ResumableStage, StagedFile } from '../../../overlay-core/index.ts'
 import type { Logger } from '../api/settings.ts'
-import { nameOfText } from '../http/path.ts'
 import type { DavView } from './context.ts'
 
 /** A resumable upload. */
@@ -18,7 +17,7 @@ export interface ResumableUpload {
 
 /** Data stored with an upload, so that it can be resumed after a restart. */
 interface About {
-  /** The name of the view. */
+  /** The id of the view. */
   readonly view: string
   readonly names: readonly Name[]
   readonly lengthBytes: number
@@ -30,7 +29,7 @@ export function aboutUpload({
   names,
   lengthBytes,
 }: Pick<ResumableUpload, 'view' | 'names' | 'lengthBytes'>): Buffer {
-  return Buffer.from(JSON.stringify({ view: view.name, names, lengthBytes } satisfies About), 'utf8')
+  return Buffer.from(JSON.stringify({ view: view.id, names, lengthBytes } satisfies About), 'utf8')
 }
 
 /** Uploads in progress, limited in number. They survive a restart, and end when they are complete, terminated, or inactive for too long. */
@@ -41,7 +40,9 @@ export class UploadStore {
   readonly #log: Logger
   readonly #uploads = new Map<string, ResumableUpload>()
   #timer: NodeJS.Timeout | undefined
-  #loading: Promise<void> | undefined
+  /** The loads of uploads of earlier runs. */
+  readonly #loading = new WeakMap<Overlay, Promise<void>>()
+  readonly #running = new Set<Promise<void>>()
 
   constructor(now: () => number, lifeMs: number, most: number, log: Logger) {
     this.#now = now
@@ -50,28 +51,28 @@ export class UploadStore {
     this.#log = log
   }
 
-  /** Loads the uploads of the last run. Await it before any other call. */
-  load(views: ReadonlyMap<string, DavView>): Promise<void> {
-    this.#loading ??= this.#load(views)
-    return this.#loading
+  /** Loads the uploads in the view that an earlier run left, or that were suspended when the view was closed. `views`: all that may be on its overlay. Await it before any other call. */
+  load(view: DavView, views: Iterable<DavView> = []): Promise<void> {
+    const { overlay } = view
+    const known = this.#loading.get(overlay)
+    if (known !== undefined) return known
+    const loading = this.#load(view, [view, ...views]).finally(() => this.#running.delete(loading))
+    this.#running.add(loading)
+    this.#loading.set(overlay, loading)
+    return loading
   }
 
-  async #load(views: ReadonlyMap<string, DavView>): Promise<void> {
-    const seen = new Set<Overlay>()
-    for (const { overlay, cred } of views.values()) {
-      if (seen.has(overlay)) continue
-      seen.add(overlay)
-      try {
-        for (const kept of await overlay.resumableStages(cred)) await this.#takeUp(views, kept)
-      } catch (error) {
-        this.#log.warn({ err: error }, 'webdav: cannot read the uploads of the last run')
-      }
+  async #load({ overlay, cred }: DavView, views: readonly DavView[]): Promise<void> {
+    try {
+      for (const kept of await overlay.resumableStages(cred)) await this.#takeUp(views, kept)
+    } catch (error) {
+      this.#log.warn({ err: error }, 'webdav: cannot read the uploads of the last run')
     }
   }
 
-  async #takeUp(views: ReadonlyMap<string, DavView>, { id, about, staged, mtimeSec }: ResumableStage): Promise<void> {
+  async #takeUp(views: readonly DavView[], { id, about, staged, mtimeSec }: ResumableStage): Promise<void> {
     const found = readAbout(about)
-    const view = found && views.get(nameOfText(found.view))
+    const view = found && views.find((each) => each.id === found.view)
     const expiresMs = mtimeSec * 1000 + this.#lifeMs
     const wanted = found !== undefined && staged.sizeBytes <= found.lengthBytes && expiresMs > this.#now()
     if (view === undefined || !wanted) await staged.discard()
@@ -111,11 +112,19 @@ export class UploadStore {
 
   /** Closes all uploads; the next run resumes them. */
   async close(): Promise<void> {
-    await this.#loading
+    await Promise.all(this.#running)
     clearInterval(this.#timer)
-    const all = [...this.#uploads.values()]
-    this.#uploads.clear()
-    for (const { staged } of all) await staged.suspend()
+    await this.#suspend([...this.#uploads.values()])
+  }
+
+  /** Closes the uploads in a view; they are resumed when it is opened again. */
+  async closeView(view: string): Promise<void> {
+    await this.#suspend([...this.#uploads.values()].filter((upload) => upload.view.id === view))
+  }
+
+  async #suspend(uploads: readonly ResumableUpload[]): Promise<void> {
+    for (const { id } of uploads) this.#uploads.delete(id)
+    for (const { staged } of uploads) await staged.suspend()
   }
 
   #expire(): void {

@@ -48,7 +48,7 @@ export async function prepareTransfer(ctx: ViewContext, follow: boolean, deep: b
 async function resolveDestination(ctx: ViewContext): Promise<Target> {
   const field = ctx.req.headers.destination
   if (field === undefined) throw badRequest('the Destination field is missing')
-  const reference = parseReference(String(field), ctx.req, ctx.services)
+  const reference = parseReference(String(field), ctx)
   if (reference === 'foreign') throw new DavError(502, 'the destination is on another server')
   if (reference === 'outside') throw new DavError(403, 'the destination is not in a view')
   return resolve(reference.view, reference.names, false)

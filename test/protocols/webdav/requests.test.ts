@@ -142,7 +142,7 @@ t.test('a target in absolute form is that of its path', async (t) => {
     t.match(await get(`http://127.0.0.1:${port}/overlay/a`), /^HTTP\/1.1 200 .*A$/s)
     t.match(await get(`http://127.0.0.1:${port}/overlay/%ff`), /^HTTP\/1.1 404 /)
     t.match(await get(`http://127.0.0.1:${port}`), /^HTTP\/1.1 200 /)
-    t.match(await get('ftp://x/overlay/a'), /^HTTP\/1.1 404 /)
+    t.match(await get('ftp://x/overlay/a'), /^HTTP\/1.1 400 /)
     t.match(await ask('HEAD', '/overlay/'), { status: 200 })
   })
 })
