@@ -13,6 +13,7 @@ export type {
   Address,
   Command,
   ConfigRequest,
+  Identity,
   InitRequest,
   LogLevel,
   PrintRequest,
@@ -20,5 +21,6 @@ export type {
   RemountSettings,
   Settings,
   StatusSettings,
+  TemplateSettings,
   ViewSettings,
 } from './settings.ts'

@@ -29,6 +29,24 @@ export interface ViewSettings {
   readonly handlesOfItsOwn?: boolean
   /** Directories of the upper to make where they are missing. */
   readonly make?: NewUpper | undefined
+  /** Set if each user or machine has a view of its own. `mount` is then their stack without an upper. */
+  readonly template?: TemplateSettings | undefined
+}
+
+/** How the views of users or machines are made and kept. */
+export interface TemplateSettings {
+  readonly kind: 'per-user' | 'per-machine'
+  /** Absolute: contains a directory for each view, and the registry of the views. */
+  readonly directory: string
+  /** The mount options of a view; `upperdir` and `workdir` are replaced for each. */
+  readonly mount: MountOptions
+  /** Who owns all views; undefined: the user of each view, or for machines the owner of the topmost layer. */
+  readonly owner: Identity | undefined
+  /** Whether the first request for a view makes it. */
+  readonly create: boolean
+  /** How long a view stays open without use. */
+  readonly idleMs: number
+  readonly maxViews: number
 }
 
 /** A user and a group. */

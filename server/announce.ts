@@ -17,15 +17,16 @@ export function announce(
   const { webdav, nfs } = listening
   const lines = [`overlayd ${version()} serves ${views.map(describe).join(', ')}. To mount:`]
   for (const view of views) {
-    const { name } = view
+    const name = nfsName(view)
     if (webdav !== undefined && isServedBy('webdav', view)) {
-      for (const url of davUrls(webdav, name, settings.publicUrls)) lines.push(`  mount -t davfs ${url} /mnt`)
+      for (const url of davUrls(webdav, davName(view, settings), settings.publicUrls))
+        lines.push(`  mount -t davfs ${url} /mnt`)
     }
     if (nfs !== undefined && isServedBy('nfs', view))
       lines.push(`  ${nfsMount(nfs, name, settings.portmap || settings.rpcbind)}`)
   }
   const first = views.find((view) => isServedBy('webdav', view))
-  const url = webdav && first && davUrl(webdav, first.name)
+  const url = webdav && first && davUrl(webdav, davName(first, settings))
   if (url !== undefined) lines.push(...webdavHints(url))
   if (webdav?.user !== undefined && process.geteuid?.() === 0 && settings.configFile === undefined)
     lines.push(userHint(webdav.user, settings.as !== undefined))
@@ -36,8 +37,20 @@ export function announce(
   return lines.join('\n')
 }
 
-function describe({ name, overlay }: View): string {
+function describe({ name, overlay, settings: { template } }: View): string {
+  if (template !== undefined) return `${name} (${template.kind})`
   return overlay.readOnly ? `${name} (read-only)` : name
+}
+
+/** The path of a view over NFS; in that of a template people write their own name. */
+function nfsName({ name, settings: { template } }: View): string {
+  if (template === undefined) return name
+  return template.kind === 'per-user' ? `${name}/USER` : `${name}/self`
+}
+
+/** The path of a view over WebDAV. That of a template is the view of the one user there is, or names a user. */
+function davName({ name, settings: { template, as } }: View, settings: Settings): string {
+  return template === undefined || (as ?? settings.as) !== undefined ? name : `${name}/~USER`
 }
 
 function davUrl({ host, port }: { host: string; port: number }, name: string): string {

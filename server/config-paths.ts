@@ -23,8 +23,10 @@ export async function checkPaths(config: Config, configFile: string): Promise<vo
 type PlacesOf = (path: string) => Promise<Place[]>
 
 /** The directories that a view changes, with the offsets of the values that name them. */
-function uppersOf({ settings: { mount }, paths, at }: FileView): { path: string; at: number }[] {
+function uppersOf({ settings: { mount, template }, paths, at }: FileView): { path: string; at: number }[] {
   const { upperdir, workdir } = mount
+  if (template !== undefined)
+    return [{ path: template.directory, at: paths.get(template.mount.upperdir as string) ?? at }]
   return [upperdir, workdir].flatMap((path) => (path === undefined ? [] : [{ path, at: paths.get(path) ?? at }]))
 }
 
@@ -33,12 +35,12 @@ function layersOf({ settings: { mount }, paths, at }: FileView): { path: string;
 }
 
 async function checkDirectories(view: FileView, { problems }: Config): Promise<void> {
-  const { make } = view.settings
-  for (const { path, at } of [...layersOf(view), ...(make === undefined ? uppersOf(view) : [])]) {
+  const made = view.settings.make !== undefined || view.settings.template !== undefined
+  for (const { path, at } of [...layersOf(view), ...(made ? [] : uppersOf(view))]) {
     const wrong = await whyNoDirectory(path)
     if (wrong !== undefined) problems.add(at, wrong, view.settings.name)
   }
-  for (const { path, at } of make === undefined ? [] : uppersOf(view)) {
+  for (const { path, at } of made ? uppersOf(view) : []) {
     try {
       await checkWritable('directory', path)
     } catch (error) {
@@ -92,7 +94,10 @@ async function checkServerPaths(config: Config, settings: Settings, configFile: 
   const { readyFile } = settings
   if (readyFile !== undefined) await tell('--ready-file', () => checkReadyFile(readyFile))
   for (const { settings: view, paths, at } of views) {
-    for (const { path, message, mend } of await secretCollision({ ...settings, configFile }, view.mount))
+    for (const { path, message, mend } of await secretCollision(
+      { ...settings, configFile },
+      view.template?.mount ?? view.mount,
+    ))
       problems.add(paths.get(path) ?? at, `${message}; ${mend}`, view.name)
   }
 }

@@ -18,17 +18,12 @@ const waiting: (() => void)[] = []
  * @throws Error the commands fail
  */
 export async function groupsOf(uid: number): Promise<readonly number[] | undefined> {
-  if (running >= MAX_RUNNING) await new Promise<void>((resolve) => waiting.push(resolve))
-  running++
-  try {
+  return await limited(async () => {
     const name = (await run('getent', ['passwd', String(uid)]))?.split(':')[0]
     if (!name || name.startsWith('-')) return undefined
     const groups = (await run('id', ['-G', name]))?.trim().split(/\s+/).map(Number)
     return groups?.filter((gid) => Number.isInteger(gid))
-  } finally {
-    running--
-    waiting.shift()?.()
-  }
+  })
 }
 
 /** The ids of the user nobody according to the name service, or the usual ids if it has no such user. */
@@ -41,6 +36,32 @@ export async function nobody(): Promise<{ readonly uid: number; readonly gid: nu
   } catch {
     // Without a name service, use the usual ids.
     return NOBODY
+  }
+}
+
+/** The user and the primary group of a login name; undefined if there is no such user. @throws Error getent fails */
+export async function userByName(name: string): Promise<{ readonly uid: number; readonly gid: number } | undefined> {
+  const [found, , uid, gid] = (await limited(() => run('getent', ['passwd', '--', name])))?.trim().split(':') ?? []
+  // getent also takes the number of a user for its name.
+  if (found !== name) return undefined
+  const ids = { uid: Number(uid), gid: Number(gid) }
+  return Number.isInteger(ids.uid) && Number.isInteger(ids.gid) ? ids : undefined
+}
+
+/** The login name of a user; undefined if there is no such user. @throws Error getent fails */
+export async function userName(uid: number): Promise<string | undefined> {
+  return (await limited(() => run('getent', ['passwd', String(uid)])))?.split(':')[0] || undefined
+}
+
+/** Runs `look` when fewer than the limit of processes run. */
+async function limited<T>(look: () => Promise<T>): Promise<T> {
+  if (running >= MAX_RUNNING) await new Promise<void>((resolve) => waiting.push(resolve))
+  running++
+  try {
+    return await look()
+  } finally {
+    running--
+    waiting.shift()?.()
   }
 }
 

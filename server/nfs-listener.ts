@@ -11,6 +11,8 @@ import { nfsError } from './listeners.ts'
 import { logOf } from './log.ts'
 import { loadWriteVerifier } from './nfs-state.ts'
 import { systemRandom } from './random.ts'
+import { TemplateMembers } from './registry/nfs-members.ts'
+import type { Template } from './registry/template.ts'
 import { openReplyMemory } from './reply-memory.ts'
 import type { RunningServer } from './running-server.ts'
 import { serverStatePath } from './server-state-path.ts'
@@ -56,6 +58,7 @@ export async function openNfs(server: RunningServer, settings: Settings, nfs: Ad
           name: view.name,
           overlay: overlayForOthers(view, settings, server.webdav),
           rules: readExports(view.settings.exports),
+          members: membersOf(server.templates?.get(view.name)),
         })),
       handleKey,
       writeVerifier: verifier.bytes,
@@ -74,6 +77,10 @@ export async function openNfs(server: RunningServer, settings: Settings, nfs: Ad
   }
 }
 
+function membersOf(template: Template | undefined): TemplateMembers | undefined {
+  return template && new TemplateMembers(template)
+}
+
 /** The file that records which clients hold NFS locks in these views. */
 async function lockClientsPath(settings: Settings, views: readonly View[]): Promise<string> {
   const identity = views.flatMap(({ name, overlay }) => [overlay.uuid, `${name}/`])
@@ -83,6 +90,8 @@ async function lockClientsPath(settings: Settings, views: readonly View[]): Prom
 /** The overlay as other protocols see it: with mandatory locks it enforces the locks of WebDAV clients. */
 function overlayForOthers(view: View, settings: Settings, webdav: DavHandle | undefined): Overlay {
   const { name, overlay } = view
+  // Of a template only the list of its views is served here.
+  if (view.settings.template !== undefined) return overlay
   if (settings.locks === 'advisory' || webdav === undefined || !isServedBy('webdav', view)) return overlay
   return guardChanges(overlay, webdav.changeGuard(name))
 }

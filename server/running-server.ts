@@ -9,6 +9,7 @@ import type { Control } from './control.ts'
 import type { Faults } from './faults.ts'
 import type { JournalFile } from './journal-file.ts'
 import type { LogCounters } from './log-sink.ts'
+import type { Templates } from './registry/templates.ts'
 import { removeRunFiles } from './state-dir.ts'
 import { describeViews, type ServerStatus } from './status.ts'
 import { version } from './version.ts'
@@ -28,6 +29,8 @@ export interface ListeningAddresses {
 /** The parts of a server that runs or is starting. `close` closes those that exist, in order. */
 export class RunningServer {
   readonly views: Views
+  /** The templates; undefined if there are none. */
+  templates: Templates | undefined
   nfs: NfsServer | undefined
   http: App | undefined
   webdav: DavHandle | undefined
@@ -115,6 +118,7 @@ export class RunningServer {
     this.replyMemory?.close()
     await step('closing WebDAV', async () => this.webdav?.close())
     for (const journal of this.journals) await step('closing the lock journal', () => journal.close())
+    await step('closing the views', async () => this.templates?.close())
     await step('flushing', () => this.views.close())
     this.#log.info('stopped')
     return status

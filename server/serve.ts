@@ -12,6 +12,7 @@ import type { LogCounters } from './log-sink.ts'
 import { keepMemorySmall } from './memory-keeper.ts'
 import { openNfs, readExports } from './nfs-listener.ts'
 import { systemRandom } from './random.ts'
+import { openTemplates, viewHooks } from './registry/open-templates.ts'
 import type { ReloadReport } from './reload.ts'
 import { RunningServer } from './running-server.ts'
 import { planViews } from './sample.ts'
@@ -56,11 +57,12 @@ export async function serve(
   await refuseSecondServer(given)
   const settings = await checkPorts(given)
   const warnings = [...before]
-  const views = await openViews(settings, (view, error) => {
+  const failed = (view: string, error: unknown) => {
     const reason = error instanceof Error ? error.message : String(error)
     log.error({ err: error, view }, 'a view cannot be served')
     warnings.push(`the view ${view} is not served: ${reason}`)
-  })
+  }
+  const views = await openViews(settings, failed)
   warnings.push(...views.warnings)
   const server = new RunningServer({
     log,
@@ -70,6 +72,8 @@ export async function serve(
     views,
   })
   try {
+    server.templates = await openTemplates(views, log, failed)
+    server.templates.hooks = viewHooks(server, settings)
     warnings.push(...(await openListeners(server, settings, log)))
     const control = await openControl({
       log: logOf(log, 'control'),
@@ -99,7 +103,9 @@ async function openViews(settings: Settings, failed: (view: string, error: unkno
   const plans = await planViews(settings)
   await refuseSecretsInLayers(
     settings,
-    plans.map(({ options }) => options),
+    plans.flatMap(({ options, settings: { template } }) =>
+      template === undefined ? [options] : [options, template.mount],
+    ),
   )
   const { stateDir, configFile } = settings
   const views = await Views.open(plans, stateDir, {

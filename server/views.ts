@@ -102,6 +102,13 @@ export class Views {
     }
   }
 
+  /** Unmounts a view, which must not be served any more. */
+  async remove(name: string): Promise<void> {
+    const view = this.#views.get(name)
+    this.#views.delete(name)
+    if (view !== undefined) await closeView(view)
+  }
+
   get(name: string): View | undefined {
     return this.#views.get(name)
   }

@@ -39,6 +39,8 @@ const CONFINED: Readonly<Record<string, readonly string[]>> = {
     'server/config-file.ts',
     'server/config-paths.ts',
     'server/new-upper.ts',
+    // Makes and deletes the directories of views.
+    'server/registry/view-directory.ts',
     'server/init-command.ts',
   ],
   koffi: ['overlay-core/sys/'],

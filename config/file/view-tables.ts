@@ -1,12 +1,13 @@
+import { OptionError } from '../../overlay-core/index.ts'
 import { OVERLAY_OPTIONS } from '../mount-words.ts'
 import type { Key, Table } from './key.ts'
 import { IDENTITY, PATH } from './server-tables.ts'
-import { choiceType, listType, SWITCH, textType, type ValueType } from './value-types.ts'
+import { choiceType, listType, SWITCH, textType, type ValueType, wholeType } from './value-types.ts'
 
 /** The kinds of upper for a template. */
 export const UPPERS = ['none', 'shared', 'per-user', 'per-machine', 'ephemeral'] as const
 /** The kinds that this version supports. */
-export const SERVED_UPPERS: readonly string[] = ['none', 'shared']
+export const SERVED_UPPERS: readonly string[] = ['none', 'shared', 'per-user', 'per-machine']
 
 const TEXT = textType('"NAME"', 'a name', (text) => text)
 const NAMES = listType(TEXT, 1)
@@ -38,6 +39,18 @@ const REVALIDATE: ValueType<string | number> = {
     return undefined
   },
 }
+
+/** A number of seconds, minutes or hours as a text, in ms. */
+const TIME = textType('"TIME"', 'a time', (text) => {
+  const [, count, unit = 's'] = /^(\d{1,6})(s|m|h)?$/.exec(text) ?? []
+  const seconds = Number(count) * { s: 1, m: 60, h: 3600 }[unit as 's' | 'm' | 'h']
+  if (count === undefined || seconds < 1 || seconds > 86_400)
+    throw new OptionError(
+      'idle',
+      `${JSON.stringify(text)} is not a time from 1s to 24h; use for example "60s" or "10m"`,
+    )
+  return { ms: seconds * 1000, text }
+})
 
 export const LAYERS = {
   name: 'layers',
@@ -96,13 +109,13 @@ export const VIEWS = {
     upper: {
       type: choiceType(UPPERS),
       meaning:
-        'Where changes go. `"none"`: nowhere; the view is read-only. `"shared"`: to one upper for all clients.\n\n`"per-user"`, `"per-machine"` and `"ephemeral"` will give each user, machine or session its own upper. This version does not support them yet and refuses them.',
+        'Where changes go. `"none"`: nowhere; the view is read-only. `"shared"`: to one upper for all clients. `"per-user"`: each user has a view with its own upper, as `/NAME/USER` over NFS and `/NAME/~USER/` over WebDAV. `"per-machine"`: so has each client machine, as `/NAME/ADDRESS` or `/NAME/self` over NFS. See [views.md](views.md).\n\n`"ephemeral"` will give each session its own upper. This version does not support it yet and refuses it.',
       default: '"none"',
     },
     directory: {
       type: PATH,
       meaning:
-        'The directory for a shared upper: `DIRECTORY/upper` takes every change, and `DIRECTORY/work` is only for the server. Missing directories are created at startup; the upper gets the mode and owner of the root of the topmost layer. The directory must not be inside a layer.',
+        'The directory for a shared upper: `DIRECTORY/upper` takes every change, and `DIRECTORY/work` is only for the server. Missing directories are created at startup; the upper gets the mode and owner of the root of the topmost layer. The directory must not be inside a layer.\n\nFor `"per-user"` and `"per-machine"` it contains a directory for each view, and the registry of the views (`views.log`). Only one server can use it.',
       example: '"/srv/views/course"',
     },
     upperdir: {
@@ -118,8 +131,9 @@ export const VIEWS = {
     owner: {
       type: IDENTITY,
       meaning:
-        'The owner of the root of an upper that is created in `directory`. An existing upper is not changed. Only root can set another user.',
-      otherwise: 'the owner of the root of the topmost layer',
+        'The owner of the root of an upper that is created in `directory`. An existing upper is not changed. Only root can set another user. With `"per-user"` it owns all views, and their users need no account on the server.',
+      otherwise:
+        'the owner of the root of the topmost layer; with `"per-user"` the user of each view; the user of the server unless root runs it',
       example: '"1000:1000"',
     },
     read_only: {
@@ -137,10 +151,22 @@ export const VIEWS = {
       meaning: 'The maximum size of an upper.',
       later: 'Quotas are not enforced. Give the directory its own file system or project quota.',
     },
+    create: {
+      type: SWITCH,
+      meaning:
+        'Whether the first request of a user or machine makes its view: a mount over NFS, or a request over WebDAV. One address can make 100 views at once and 100 more each minute. Otherwise `overlayd view create` makes views. Only with `"per-user"` and `"per-machine"`.',
+      default: 'false',
+    },
     idle: {
-      type: textType('"TIME"', 'a time', (text) => text),
-      meaning: 'How long a view stays open without requests.',
-      later: 'All views stay open while the server runs.',
+      type: TIME,
+      meaning:
+        'How long a view stays open when nobody uses it: a number of seconds (`"60s"`), minutes (`"10m"`) or hours. File handles, locks and uploads stay valid while it is closed. Only with `"per-user"` and `"per-machine"`.',
+      default: '"60s"',
+    },
+    max_views: {
+      type: wholeType(1, 1_000_000),
+      meaning: 'The maximum number of views. Only with `"per-user"` and `"per-machine"`.',
+      default: '10000',
     },
   },
 } as const satisfies Table

@@ -1,10 +1,14 @@
 import { type MountOptions, nearestWord, OptionError, parseOptions } from '../../overlay-core/index.ts'
 import { nameError } from '../option-values.ts'
-import type { NewUpper, ViewSettings } from '../settings.ts'
+import type { NewUpper, TemplateSettings, ViewSettings } from '../settings.ts'
 import type { Given, Named } from './key.ts'
 import type { Problems } from './problems.ts'
 import { type FileValues, inFileWords } from './read-tables.ts'
 import { type EXPORTS, type LAYERS, SERVED_UPPERS, type STACKS, type VIEWS } from './view-tables.ts'
+
+/** The defaults of a template. */
+const IDLE_MS = 60_000
+const MOST_VIEWS = 10_000
 
 type Layer = Named<typeof LAYERS.keys>
 type Stack = Named<typeof STACKS.keys>
@@ -103,7 +107,12 @@ class ViewMaker {
   }
 
   #checkExport({ name, at, values: { view, door, clients } }: Export): void {
-    this.#find('views', new Map(this.#file.views.map((each) => [each.name, each])), view)
+    const exported = this.#find('views', new Map(this.#file.views.map((each) => [each.name, each])), view)
+    if (door?.value === 'webdav' && exported?.values.upper?.value === 'per-machine')
+      this.#problems.add(
+        door.valueAt,
+        `\`exports.${name}.door\`: WebDAV does not tell machines apart, so it cannot serve upper = "per-machine"; use door = "nfs"`,
+      )
     if (door?.value === 'webdav' && clients !== undefined) {
       this.#problems.add(
         clients.at,
@@ -130,21 +139,65 @@ class ViewMaker {
     if (stack === undefined || upper === undefined) return undefined
     const paths = new Map<string, number>()
     const mount = this.#mountOptions(view, stack, upper, paths)
-    if (mount === undefined) return undefined
+    if (mount === undefined || this.#refuseTemplateKeys(view)) return undefined
+    const template = this.#template(view, mount)
     const exports = this.#exports.get(name) ?? []
     if (exports.length === 0 && this.#file.exports.length > 0)
       this.#problems.add(at, `no export names this view; add [exports.NAME] with view = "${name}"`)
     return {
       at,
       paths,
-      settings: { name, mount, make: upper.make, handlesOfItsOwn: true, ...this.#exportSettings(exports) },
+      settings: {
+        name,
+        mount: template === undefined ? mount : { ...mount, upperdir: undefined, workdir: undefined },
+        make: upper.make,
+        handlesOfItsOwn: true,
+        template,
+        ...this.#exportSettings(exports, template?.kind),
+      },
+    }
+  }
+
+  /** Reports keys that have no effect because all clients share the view. */
+  #refuseTemplateKeys({ name, values: { upper, create, idle, max_views } }: View): boolean {
+    if (isOwn(upper?.value)) return false
+    const useless = [
+      ['create', create?.value ? create : undefined],
+      ['idle', idle?.value.ms === IDLE_MS ? undefined : idle],
+      ['max_views', max_views?.value === MOST_VIEWS ? undefined : max_views],
+    ] as const
+    for (const [key, given] of useless.filter(([, each]) => each !== undefined))
+      this.#problems.add(
+        given!.at,
+        `\`views.${name}.${key}\` has an effect only with upper = "per-user" or "per-machine"; remove it`,
+      )
+    return useless.some(([, given]) => given !== undefined)
+  }
+
+  /** The settings of a template; undefined for a view of its own. */
+  #template({ values }: View, mount: MountOptions): TemplateSettings | undefined {
+    const { upper, directory, owner, create, idle, max_views } = values
+    if (!isOwn(upper?.value) || directory === undefined) return undefined
+    return {
+      kind: upper!.value as TemplateSettings['kind'],
+      directory: directory.value,
+      mount,
+      owner: owner?.value && { uid: owner.value.uid, gid: owner.value.gid },
+      create: create?.value ?? false,
+      idleMs: idle?.value.ms ?? IDLE_MS,
+      maxViews: max_views?.value ?? MOST_VIEWS,
     }
   }
 
   /** The exports of a view; if the file contains no export, the same as on the command line. */
-  #exportSettings(exports: readonly Export[]): Pick<ViewSettings, 'exports' | 'exportsGiven' | 'doors' | 'as'> {
+  #exportSettings(
+    exports: readonly Export[],
+    kind: TemplateSettings['kind'] | undefined,
+  ): Pick<ViewSettings, 'exports' | 'exportsGiven' | 'doors' | 'as'> {
     const { defaultExport } = this.#context
-    if (exports.length === 0) return { exports: [defaultExport], exportsGiven: false }
+    // A request over WebDAV does not tell from which machine it comes.
+    const doorsOf = kind === 'per-machine' ? { doors: { webdav: false, nfs: true } } : {}
+    if (exports.length === 0) return { exports: [defaultExport], exportsGiven: false, ...doorsOf }
     const webdav = exports.find(({ values }) => values.door?.value === 'webdav')
     const nfs = exports.filter(({ values }) => values.door?.value === 'nfs')
     const rules = nfs.map(({ values: { clients, as } }) => {
@@ -166,7 +219,7 @@ class ViewMaker {
     if (!SERVED_UPPERS.includes(kind))
       return complain(
         upper!.valueAt,
-        `\`views.${name}.upper\`: this version cannot serve "${kind}" yet; use "shared" or "none"`,
+        `\`views.${name}.upper\`: this version cannot serve "${kind}" yet; use another kind of upper`,
       )
     if (kind === 'none') {
       const useless = Object.entries({ directory, upperdir, workdir, owner, read_only }).filter(
@@ -179,6 +232,10 @@ class ViewMaker {
         )
       return useless.length > 0 ? undefined : {}
     }
+    const own = isOwn(kind)
+    for (const [key, given] of Object.entries({ upperdir, workdir, read_only }))
+      if (own && given?.value)
+        return complain(given.at, `\`views.${name}.${key}\` cannot be combined with upper = "${kind}"; remove it`)
     if (directory !== undefined) {
       for (const [key, given] of Object.entries({ upperdir, workdir }))
         if (given !== undefined)
@@ -186,14 +243,20 @@ class ViewMaker {
             given.at,
             `\`views.${name}.${key}\` cannot be combined with \`directory\`; remove one of them`,
           )
-      const make = { owner: owner?.value }
+      const make = own ? undefined : { owner: owner?.value }
       return { upperdir: `${directory.value}/upper`, workdir: `${directory.value}/work`, at: directory.valueAt, make }
     }
     if (owner !== undefined)
       complain(owner.at, `\`views.${name}.owner\` applies only to an upper that is created in \`directory\`; remove it`)
     if (upperdir !== undefined && workdir !== undefined)
       return { upperdir: upperdir.value, workdir: workdir.value, at: upperdir.valueAt }
-    const missing = upperdir !== undefined ? 'workdir' : workdir !== undefined ? 'upperdir' : 'directory'
+    const missing = own
+      ? 'directory'
+      : upperdir !== undefined
+        ? 'workdir'
+        : workdir !== undefined
+          ? 'upperdir'
+          : 'directory'
     return complain(at, `\`views.${name}.${missing}\` is missing; add ${missing} = "PATH"`)
   }
 
@@ -243,7 +306,11 @@ class ViewMaker {
     const owners = new Map<string, string>()
     for (const { settings, at, paths } of views) {
       const { upperdir, workdir } = settings.mount
-      for (const path of [upperdir, workdir]) {
+      const { template } = settings
+      // The uppers of a template are anywhere in its directory.
+      const inTemplate =
+        template === undefined ? [] : [template.directory, template.mount.upperdir, template.mount.workdir]
+      for (const path of [upperdir, workdir, ...inTemplate]) {
         if (path === undefined) continue
         const other = owners.get(path)
         if (other !== undefined)
@@ -262,7 +329,12 @@ interface Upper {
   readonly workdir?: string
   /** The offset of the value that names the directories. */
   readonly at?: number
-  readonly make?: NewUpper
+  readonly make?: NewUpper | undefined
+}
+
+/** Whether each user or machine has an upper of its own. */
+function isOwn(upper: string | undefined): boolean {
+  return upper === 'per-user' || upper === 'per-machine'
 }
 
 function plainName(name: string): string {

@@ -1,6 +1,6 @@
 import { bind, tryCall } from './call.ts'
 import { sysError } from './error.ts'
-import { closeSync, openDirectory } from './open.ts'
+import { closeSync, openDirectory, openRoot } from './open.ts'
 
 const EAGAIN = 11
 const LOCK_EX = 2
@@ -19,4 +19,15 @@ export async function claimDir(dirFd: number): Promise<number | undefined> {
   closeSync(fd)
   if (result === -EAGAIN) return undefined
   throw sysError('flock', -result)
+}
+
+/** Claims the directory at `path`, as `claimDir`. Returns a function that ends the claim. */
+export async function claimDirectory(path: string): Promise<(() => void) | undefined> {
+  const dirFd = await openRoot(path)
+  try {
+    const fd = await claimDir(dirFd)
+    return fd === undefined ? undefined : () => closeSync(fd)
+  } finally {
+    closeSync(dirFd)
+  }
 }

@@ -195,7 +195,7 @@ metacopy = "yes"
 revalidate = 0
 [views.course]
 stack = "curse"
-upper = "per-user"
+upper = "ephemeral"
 quota = "10G"
 idle = 1
 [views.b]
@@ -242,9 +242,9 @@ clients = ["*"]
       '15:12: `stacks.course.metacopy` must be "on" or "off", not "yes"',
       '16:14: `stacks.course.revalidate` must be "never", "always" or a whole number of seconds from 1 to 86400',
       '18:9: there is no stack "curse"; did you mean course?',
-      '19:9: `views.course.upper`: this version cannot serve "per-user" yet; use "shared" or "none"',
+      '19:9: `views.course.upper`: this version cannot serve "ephemeral" yet; use another kind of upper',
       '20:1: `views.course.quota` is not supported by this version; remove it. Quotas are not enforced. Give the directory its own file system or project quota.',
-      '21:1: `views.course.idle` is not supported by this version; remove it. All views stay open while the server runs.',
+      '21:8: `views.course.idle` must be a time, not 1',
       '22:8: `views.b.workdir` is missing; add workdir = "PATH"',
       '28:1: `views.c.owner` has no effect without an upper; remove it, or use upper = "shared"',
       '30:6: `webdav.as`: "foo" is neither UID:GID nor root; use two numbers, for example 1000:1000',

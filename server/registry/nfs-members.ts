@@ -1,0 +1,85 @@
+import type { Cred, MaybePromise, Overlay } from '../../overlay-core/index.ts'
+import type { NfsMember, NfsMembers } from '../../protocols/nfs/index.ts'
+import type { Template } from './template.ts'
+import type { TemplateView } from './template-view.ts'
+
+/** The name by which a machine mounts its own view. */
+const SELF = 'self'
+
+/** The views of a template as NFS reaches them. */
+export class TemplateMembers implements NfsMembers {
+  readonly #template: Template
+  readonly #members = new WeakMap<TemplateView, NfsMember>()
+
+  constructor(template: Template) {
+    this.#template = template
+  }
+
+  find(name: string, address: string, create: boolean): MaybePromise<NfsMember | undefined> {
+    const template = this.#template
+    const asked = Buffer.from(name, 'latin1').toString('utf8')
+    const perMachine = template.settings.kind === 'per-machine'
+    const text = perMachine && asked === SELF ? address : asked
+    // Nobody makes the view of another machine.
+    const view = create && (!perMachine || text === address) ? template.reach(text, address) : template.byName(text)
+    return view instanceof Promise ? view.then((made) => this.#of(made)) : this.#of(view)
+  }
+
+  byNumber(viewHi: number, view: number): NfsMember | undefined {
+    return this.#of(this.#template.byId(hex(viewHi) + hex(view)))
+  }
+
+  *list(): Iterable<NfsMember> {
+    for (const view of this.#template.list()) yield this.#of(view)
+  }
+
+  #of(view: TemplateView): NfsMember
+  #of(view: TemplateView | undefined): NfsMember | undefined
+  #of(view: TemplateView | undefined): NfsMember | undefined {
+    if (view === undefined) return undefined
+    const known = this.#members.get(view)
+    if (known !== undefined) return known
+    const member = new TemplateMember(view, this.#template)
+    this.#members.set(view, member)
+    return member
+  }
+}
+
+class TemplateMember implements NfsMember {
+  readonly viewHi: number
+  readonly view: number
+  readonly order: number
+  readonly #of: TemplateView
+  readonly #template: Template
+
+  constructor(of: TemplateView, template: Template) {
+    this.#of = of
+    this.#template = template
+    this.viewHi = Number.parseInt(of.record.id.slice(0, 8), 16)
+    this.view = Number.parseInt(of.record.id.slice(8), 16)
+    this.order = of.record.order
+  }
+
+  get name(): string {
+    return Buffer.from(this.#of.record.name, 'utf8').toString('latin1')
+  }
+
+  /** A user's view is for that user and for root, a machine's for that machine. */
+  admits({ uid }: Cred, address: string): boolean {
+    const { name, uid: owner } = this.#of.record
+    return this.#template.settings.kind === 'per-machine' ? name === address : uid === owner || uid === 0
+  }
+
+  use(): MaybePromise<Overlay> {
+    const opened = this.#of.use()
+    return opened instanceof Promise ? opened.then(() => this.#of.guarded) : this.#of.guarded
+  }
+
+  release(): void {
+    this.#of.release()
+  }
+}
+
+function hex(word: number): string {
+  return word.toString(16).padStart(8, '0')
+}

@@ -1,0 +1,53 @@
+import type { Logger } from 'pino'
+import type { Settings } from '../../config/index.ts'
+import { guardChanges } from '../../overlay-core/index.ts'
+import { steadyClock, systemClock } from '../clock.ts'
+import { userByName, userName } from '../groups.ts'
+import { logOf } from '../log.ts'
+import { systemRandom } from '../random.ts'
+import type { RunningServer } from '../running-server.ts'
+import type { Views } from '../views.ts'
+import { CreationRate } from './creation-rate.ts'
+import { Templates } from './templates.ts'
+import { type PoolHooks, ViewPool } from './view-pool.ts'
+
+/** The maximum number of open views of templates: each has a few descriptors and caches of its own. */
+const MOST_OPEN = 500
+
+/** Reads the registries of the templates among the views. One that cannot be read is reported to `failed` and not served. */
+export async function openTemplates(
+  views: Views,
+  log: Logger,
+  failed: (view: string, error: unknown) => void,
+): Promise<Templates> {
+  const pool = new ViewPool({ log: logOf(log, 'views'), now: steadyClock, mostOpen: MOST_OPEN })
+  const templates = new Templates({
+    pool,
+    accounts: { byName: userByName, nameOf: userName },
+    rate: new CreationRate(steadyClock),
+    random: systemRandom,
+    wallNow: systemClock,
+    serverUid: process.geteuid?.() ?? 0,
+  })
+  for (const { name, settings } of views.list()) {
+    try {
+      await templates.add(settings)
+    } catch (error) {
+      failed(name, error)
+      await views.remove(name)
+    }
+  }
+  return templates
+}
+
+/** Tells the listeners of views that are closed. With mandatory locks, NFS respects the locks of WebDAV clients. */
+export function viewHooks(server: RunningServer, { locks }: Settings): PoolHooks {
+  return {
+    closing: async (id) => server.webdav?.closing(id),
+    lost: (error) => void server.nfs?.dataLost(error),
+    guarded: (id, overlay) => {
+      const { webdav } = server
+      return locks === 'advisory' || webdav === undefined ? overlay : guardChanges(overlay, webdav.changeGuard(id))
+    },
+  }
+}

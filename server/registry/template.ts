@@ -1,0 +1,249 @@
+import { isIP } from 'node:net'
+import type { Identity, TemplateSettings } from '../../config/index.ts'
+import { isErrno, type MaybePromise, OptionError, OverlayError } from '../../overlay-core/index.ts'
+import { isNoRoom } from '../no-room.ts'
+import type { RandomBytes } from '../random.ts'
+import type { Accounts } from './accounts.ts'
+import type { CreationRate } from './creation-rate.ts'
+import { TemplateView, type ViewPlan } from './template-view.ts'
+import { deleteViewDirectory, makeViewDirectory, optionsOf, ownerOfDirectory } from './view-directory.ts'
+import { foldedName, viewNameError } from './view-name.ts'
+import type { ViewPool } from './view-pool.ts'
+import { newViewId } from './view-record.ts'
+import { ViewRegistry } from './view-registry.ts'
+
+/** What a template needs. */
+export interface TemplateParts {
+  readonly pool: ViewPool
+  readonly accounts: Accounts
+  readonly rate: CreationRate
+  readonly random: RandomBytes
+  /** The time of day, in ms since the epoch. */
+  readonly wallNow: () => number
+  /** The effective user of the server. */
+  readonly serverUid: number
+}
+
+/** A template: the views of users or machines on one stack. */
+export class Template {
+  readonly name: string
+  settings: TemplateSettings
+  readonly #parts: TemplateParts
+  readonly #registry: ViewRegistry
+  readonly #plan: ViewPlan
+  readonly #views = new Map<string, TemplateView>()
+  /** Views being made, by folded name. */
+  readonly #making = new Map<string, Promise<TemplateView>>()
+  /** Changes of the registry take turns. */
+  #last: Promise<unknown> = Promise.resolve()
+
+  private constructor(name: string, settings: TemplateSettings, parts: TemplateParts, registry: ViewRegistry) {
+    this.name = name
+    this.settings = settings
+    this.#parts = parts
+    this.#registry = registry
+    this.#plan = {
+      template: name,
+      pool: parts.pool,
+      optionsOf: (id) => optionsOf(this.settings.mount, this.settings.directory, id),
+      idleMs: () => this.settings.idleMs,
+    }
+    for (const record of registry.list()) this.#views.set(record.id, this.#viewOf(record))
+  }
+
+  /** Reads the registry. Opens no view. @throws OptionError naming `directory` */
+  static async open(name: string, settings: TemplateSettings, parts: TemplateParts): Promise<Template> {
+    return new Template(name, settings, parts, await ViewRegistry.open(settings.directory, parts.pool.log))
+  }
+
+  /** The views, by their order. */
+  list(): Iterable<TemplateView> {
+    return this.#views.values()
+  }
+
+  get size(): number {
+    return this.#views.size
+  }
+
+  byId(id: string): TemplateView | undefined {
+    return this.#views.get(id)
+  }
+
+  byName(name: string): TemplateView | undefined {
+    const record = this.#registry.byName(name)
+    return record && this.#views.get(record.id)
+  }
+
+  /**
+   * The view with this name. If there is none, makes it for a request from `address`, if the template allows that; undefined if not, or if no user has this name.
+   *
+   * @throws OverlayError EAGAIN the address made too many · ENOSPC | EDQUOT | EROFS · EIO
+   */
+  reach(name: string, address: string): MaybePromise<TemplateView | undefined> {
+    return this.byName(name) ?? (this.settings.create ? this.#reachNew(name, address) : undefined)
+  }
+
+  async #reachNew(name: string, address: string): Promise<TemplateView | undefined> {
+    const { pool, rate } = this.#parts
+    const path = `${this.name}/${name}`
+    const running = await this.#making.get(foldedName(name))
+    if (running !== undefined) return running.record.name === name ? running : undefined
+    if (viewNameError(name) !== undefined || this.#registry.alike(name) !== undefined) return undefined
+    if (this.settings.kind === 'per-machine' && isIP(name) === 0) return undefined
+    if (this.#views.size >= this.settings.maxViews || !rate.take(address)) {
+      pool.log.warn(
+        { client: address, template: this.name },
+        'a view was not made: there are too many, or this client makes too many',
+      )
+      throw new OverlayError('EAGAIN', 'make view', path)
+    }
+    try {
+      const owner = await this.#ownerOf(name)
+      return owner === undefined ? undefined : await this.#make(name, owner)
+    } catch (error) {
+      pool.log.error({ err: error, view: path }, `the view ${path} cannot be made: ${(error as Error).message}`)
+      if (isErrno(error)) throw error
+      throw new OverlayError(isNoRoom(error) ? 'ENOSPC' : 'EIO', 'make view', path, error)
+    }
+  }
+
+  /** Makes a view by command. @throws OptionError naming `view` */
+  async create(name: string): Promise<TemplateView> {
+    this.#refuseName(name)
+    if (this.#views.size >= this.settings.maxViews)
+      throw new OptionError(
+        'view',
+        `${this.name} has ${this.settings.maxViews} views already; remove one, or raise max_views`,
+      )
+    const owner = await this.#ownerOf(name)
+    if (owner === undefined)
+      throw new OptionError(
+        'view',
+        `there is no user ${JSON.stringify(name)}; add one, or set views.${this.name}.owner`,
+      )
+    try {
+      return await this.#make(name, owner)
+    } catch (error) {
+      throw this.#refusal(name, 'be made', error)
+    }
+  }
+
+  /** Gives a view another name. Its handles and locks stay valid. @throws OptionError naming `view` */
+  async rename(view: TemplateView, name: string): Promise<void> {
+    if (this.#registry.alike(name)?.id !== view.record.id) this.#refuseName(name)
+    else if (viewNameError(name) !== undefined) throw new OptionError('view', viewNameError(name) as string)
+    try {
+      view.record = await this.#inTurn(() => this.#registry.rename(view.record, name))
+    } catch (error) {
+      throw this.#refusal(view.record.name, 'be renamed', error)
+    }
+  }
+
+  /** Removes a view with everything in it. A new one with its name is another view. @throws OptionError naming `view` */
+  async remove(view: TemplateView): Promise<void> {
+    const { id, name } = view.record
+    try {
+      await this.#inTurn(() => this.#registry.remove(view.record))
+      this.#views.delete(id)
+      await view.remove()
+      await this.#registry.erase(id)
+    } catch (error) {
+      throw this.#refusal(name, 'be removed completely', error)
+    }
+  }
+
+  /** Applies changed settings to the open views. @returns the errors */
+  async change(settings: TemplateSettings): Promise<unknown[]> {
+    this.settings = settings
+    const results = await Promise.allSettled([...this.#views.values()].map((view) => view.remount()))
+    return results.flatMap((result) => (result.status === 'rejected' ? [result.reason] : []))
+  }
+
+  /** Closes its views, which must not be used any more, and the registry. */
+  async close(): Promise<void> {
+    await Promise.allSettled(this.#making.values())
+    await Promise.all([...this.#views.values()].map((view) => view.end()))
+    await this.#registry.close()
+  }
+
+  #viewOf(record: TemplateView['record']): TemplateView {
+    return new TemplateView(record, this.#plan)
+  }
+
+  #refuseName(name: string): void {
+    const wrong = viewNameError(name)
+    if (wrong !== undefined) throw new OptionError('view', wrong)
+    if (this.settings.kind === 'per-machine' && isIP(name) === 0)
+      throw new OptionError(
+        'view',
+        `${JSON.stringify(name)} is not the address of a machine; give an IPv4 or IPv6 address`,
+      )
+    if (this.#making.has(foldedName(name)))
+      throw new OptionError('view', `${this.name}/${name} is being made; choose another name`)
+    const alike = this.#registry.alike(name)
+    if (alike === undefined) return
+    const same = alike.name === name ? 'exists already' : `differs from ${this.name}/${alike.name} only in case or form`
+    throw new OptionError('view', `${this.name}/${name} ${same}; choose another name`)
+  }
+
+  /** The owner of a new view; undefined if there is no such user. */
+  async #ownerOf(name: string): Promise<Identity | undefined> {
+    const { owner, kind, mount } = this.settings
+    const { accounts, serverUid } = this.#parts
+    if (owner !== undefined) return owner
+    // Only root can make a directory of somebody else.
+    if (serverUid !== 0) return { uid: serverUid, gid: process.getegid?.() ?? serverUid }
+    return kind === 'per-user' ? await accounts.byName(name) : await ownerOfDirectory(mount.lowerdir[0] as string)
+  }
+
+  /** Concurrent calls for one name make one view. */
+  #make(name: string, owner: Identity): Promise<TemplateView> {
+    const folded = foldedName(name)
+    const running = this.#making.get(folded)
+    if (running !== undefined) return running
+    const made = this.#makeNow(name, owner).finally(() => this.#making.delete(folded))
+    this.#making.set(folded, made)
+    return made
+  }
+
+  async #makeNow(name: string, { uid, gid }: Identity): Promise<TemplateView> {
+    const { random, wallNow } = this.#parts
+    const alike = this.#registry.alike(name)
+    const known = alike?.name === name ? this.#views.get(alike.id) : undefined
+    if (known !== undefined) return known
+    if (alike !== undefined) throw new OverlayError('EEXIST', 'make view', `${this.name}/${name}`)
+    let id = newViewId(random)
+    while (this.#registry.knows(id)) id = newViewId(random)
+    const record = { id, name, uid, gid, order: this.#registry.nextOrder(), createdMs: wallNow() }
+    await makeViewDirectory(this.#plan.optionsOf(id), record, { uid, gid })
+    try {
+      await this.#registry.add(record)
+    } catch (error) {
+      await deleteViewDirectory(this.settings.directory, id)
+      throw error
+    }
+    const view = this.#viewOf(record)
+    this.#views.set(id, view)
+    return view
+  }
+
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const done = this.#last.then(work)
+    this.#last = done.catch(() => undefined)
+    return done
+  }
+
+  #refusal(name: string, what: string, error: unknown): OptionError {
+    if (error instanceof OptionError) return new OptionError('view', error.message.slice(error.option.length + 2))
+    const { code, message } = error as NodeJS.ErrnoException
+    if (isNoRoom(error))
+      return new OptionError(
+        'view',
+        `${this.name}/${name} cannot ${what}: no space in ${this.settings.directory}; free some`,
+      )
+    return new OptionError(
+      'view',
+      `${this.name}/${name} cannot ${what} (${code ?? message}); the log of the server says why`,
+    )
+  }
+}

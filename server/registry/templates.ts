@@ -1,0 +1,57 @@
+import type { Settings } from '../../config/index.ts'
+import { Template, type TemplateParts } from './template.ts'
+import type { TemplateView } from './template-view.ts'
+import type { PoolHooks, ViewPool } from './view-pool.ts'
+
+/** All templates of a server by name, and their views. */
+export class Templates {
+  readonly #parts: TemplateParts
+  readonly #templates = new Map<string, Template>()
+
+  constructor(parts: TemplateParts) {
+    this.#parts = parts
+  }
+
+  get pool(): ViewPool {
+    return this.#parts.pool
+  }
+
+  set hooks(hooks: PoolHooks) {
+    this.#parts.pool.hooks = hooks
+  }
+
+  get(name: string): Template | undefined {
+    return this.#templates.get(name)
+  }
+
+  list(): Iterable<Template> {
+    return this.#templates.values()
+  }
+
+  /** Reads the registry of a template. @throws OptionError naming `directory` */
+  async add({ name, template }: Settings['views'][number]): Promise<Template | undefined> {
+    if (template === undefined) return undefined
+    const opened = await Template.open(name, template, this.#parts)
+    this.#templates.set(name, opened)
+    return opened
+  }
+
+  /** Closes a template that is not served any more. */
+  async remove(name: string): Promise<void> {
+    const template = this.#templates.get(name)
+    this.#templates.delete(name)
+    await template?.close()
+  }
+
+  /** The view with this path: `TEMPLATE/NAME`. */
+  find(path: string): TemplateView | undefined {
+    const at = path.indexOf('/')
+    return this.#templates.get(path.slice(0, at))?.byName(path.slice(at + 1))
+  }
+
+  /** Closes all views and registries. */
+  async close(): Promise<void> {
+    await this.pool.close()
+    for (const template of this.#templates.values()) await template.close()
+  }
+}

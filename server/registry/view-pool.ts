@@ -1,0 +1,117 @@
+import type { Logger } from 'pino'
+import type { Overlay } from '../../overlay-core/index.ts'
+
+/** The maximum number of views that are being opened at the same time. */
+const MOST_OPENING = 8
+/** How often idle views are looked for. */
+const SWEEP_MS = 1000
+
+/** An open view, as the pool sees it. */
+export interface Closable {
+  /** How long it stays open without use, in ms. */
+  readonly idleMs: number
+  /** Closes it unless it is in use. Never rejects. */
+  close(): Promise<void>
+  /** Closes it even if it is in use. Never rejects. */
+  end(): Promise<void>
+}
+
+/** Who is told of views that are opened and closed. */
+export interface PoolHooks {
+  /** Lets go of a view that nobody uses, before it is closed. */
+  readonly closing: (id: string) => Promise<void>
+  /** Unstable data of a view may be lost, because the disk failed. */
+  readonly lost: (error: unknown) => void
+  /** The overlay as NFS sees it. */
+  readonly guarded: (id: string, overlay: Overlay) => Overlay
+}
+
+/** The options of a pool. */
+export interface PoolOptions {
+  readonly log: Logger
+  /** A monotonic clock, in ms. */
+  readonly now: () => number
+  /** The maximum number of open views; beyond it the one that was idle longest is closed. */
+  readonly mostOpen: number
+}
+
+/** Opens views a few at a time and closes those that are idle. */
+export class ViewPool {
+  readonly log: Logger
+  readonly now: () => number
+  hooks: PoolHooks = { closing: async () => undefined, lost: () => undefined, guarded: (_id, overlay) => overlay }
+  readonly #mostOpen: number
+  readonly #waiting: (() => void)[] = []
+  #opening = 0
+  readonly #open = new Set<Closable>()
+  /** Open views without use, by the time since which they are idle. */
+  readonly #idle = new Map<Closable, number>()
+  readonly #timer: NodeJS.Timeout
+
+  constructor({ log, now, mostOpen }: PoolOptions) {
+    this.log = log
+    this.now = now
+    this.#mostOpen = mostOpen
+    this.#timer = setInterval(() => this.closeIdle(), SWEEP_MS).unref()
+  }
+
+  /** The number of open views. */
+  get size(): number {
+    return this.#open.size
+  }
+
+  /** Runs `open` when fewer than eight others run. */
+  async inTurn<T>(open: () => Promise<T>): Promise<T> {
+    if (this.#opening >= MOST_OPENING) await new Promise<void>((resolve) => this.#waiting.push(resolve))
+    else this.#opening++
+    try {
+      return await open()
+    } finally {
+      const next = this.#waiting.shift()
+      if (next === undefined) this.#opening--
+      else next()
+    }
+  }
+
+  /** Counts a view that was opened. */
+  opened(view: Closable): void {
+    this.#open.add(view)
+    for (const oldest of this.#idle.keys()) {
+      if (this.#open.size <= this.#mostOpen) return
+      this.#close(oldest)
+    }
+  }
+
+  /** Counts a view that was closed. */
+  closed(view: Closable): void {
+    this.#open.delete(view)
+    this.#idle.delete(view)
+  }
+
+  /** An open view is used again. */
+  busy(view: Closable): void {
+    this.#idle.delete(view)
+  }
+
+  /** An open view is not used any more. */
+  idle(view: Closable): void {
+    this.#idle.set(view, this.now())
+  }
+
+  /** Closes the views that have been idle for their time. */
+  closeIdle(): void {
+    const now = this.now()
+    for (const [view, since] of this.#idle) if (now - since >= view.idleMs) this.#close(view)
+  }
+
+  /** Closes all views. */
+  async close(): Promise<void> {
+    clearInterval(this.#timer)
+    await Promise.all([...this.#open].map((view) => this.inTurn(() => view.end())))
+  }
+
+  #close(view: Closable): void {
+    this.#idle.delete(view)
+    void view.close()
+  }
+}
