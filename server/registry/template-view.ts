@@ -13,8 +13,6 @@ import type { ViewRecord } from './view-record.ts'
 
 /** After a failure the view is not tried again for this long. */
 const RETRY_MS = 1000
-/** The caches of one of many views. */
-const LIMITS = { dentryLimit: 10_000, listingLimit: 40_000, fileLimit: 256 }
 
 /** What a view of a template needs from it. */
 export interface ViewPlan {
@@ -170,7 +168,7 @@ export class TemplateView implements Closable {
       // An empty upper in its place would hide the loss.
       if (!(await hasUpper(options)))
         throw new Error(`its upper ${options.upperdir} is gone; put it back, or remove the view`)
-      const overlay = await mount(options, LIMITS)
+      const overlay = await mount(options)
       this.#overlay = overlay
       this.#guarded = pool.hooks.guarded(id, overlay)
       this.#failure = undefined

@@ -1,7 +1,6 @@
 import { isIP } from 'node:net'
 import type { Identity, TemplateSettings } from '../../config/index.ts'
-import { isErrno, type MaybePromise, OptionError, OverlayError } from '../../overlay-core/index.ts'
-import { isNoRoom } from '../no-room.ts'
+import { isErrno, isUnwritable, type MaybePromise, OptionError, OverlayError } from '../../overlay-core/index.ts'
 import type { RandomBytes } from '../random.ts'
 import type { Accounts } from './accounts.ts'
 import type { CreationRate } from './creation-rate.ts'
@@ -103,7 +102,7 @@ export class Template {
     } catch (error) {
       pool.log.error({ err: error, view: path }, `the view ${path} cannot be made: ${(error as Error).message}`)
       if (isErrno(error)) throw error
-      throw new OverlayError(isNoRoom(error) ? 'ENOSPC' : 'EIO', 'make view', path, error)
+      throw new OverlayError(isUnwritable(error) ? 'ENOSPC' : 'EIO', 'make view', path, error)
     }
   }
 
@@ -236,7 +235,7 @@ export class Template {
   #refusal(name: string, what: string, error: unknown): OptionError {
     if (error instanceof OptionError) return new OptionError('view', error.message.slice(error.option.length + 2))
     const { code, message } = error as NodeJS.ErrnoException
-    if (isNoRoom(error))
+    if (isUnwritable(error))
       return new OptionError(
         'view',
         `${this.name}/${name} cannot ${what}: no space in ${this.settings.directory}; free some`,

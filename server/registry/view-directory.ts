@@ -1,10 +1,9 @@
 import { open, readdir, rm, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import type { Identity } from '../../config/index.ts'
-import type { MountOptions } from '../../overlay-core/index.ts'
+import { isUnwritable, type MountOptions } from '../../overlay-core/index.ts'
 import { isThere } from '../make-directory.ts'
 import { makeUpper } from '../new-upper.ts'
-import { isNoRoom } from '../no-room.ts'
 import { readStateFile, writeStateFile } from '../state-dir.ts'
 import { decodeLine, encodeLine, isViewId, type ViewRecord } from './view-record.ts'
 
@@ -32,7 +31,7 @@ export async function makeViewDirectory(options: MountOptions, record: ViewRecor
     await syncDirectory(dirname(own))
   } catch (error) {
     await rm(own, { recursive: true, force: true }).catch((second) => {
-      if (!isNoRoom(second)) throw second
+      if (!isUnwritable(second)) throw second
     })
     throw error
   }

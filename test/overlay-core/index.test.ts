@@ -11,6 +11,7 @@ const VALUES = [
   'OptionError',
   'OverlayError',
   'RecordJournal',
+  'claimDirectory',
   'connectionsAllowed',
   'giveMemoryBack',
   'guardChanges',
