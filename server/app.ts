@@ -51,13 +51,15 @@ export function buildApp({ log, anyHost, names, status }: AppOptions): App {
     clientErrorHandler: (error, socket) => {
       counters.clientErrors++
       if (!socket.writable) return
+      // It has left in the middle of a body. A thousand clients may do so at once, and none reads a reply.
+      if (error.code === 'HPE_INVALID_EOF_STATE' && isBusy(socket)) return socket.destroy()
       const head = CLIENT_ERRORS[error.code ?? ''] ?? '400 Bad Request'
       socket.end(`HTTP/1.1 ${head}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`)
       // A client that continues to send would keep its half of the connection open.
       setTimeout(() => socket.destroy(), AFTER_ERROR_MS).unref()
     },
   })
-  limitConnections(app.server, counters)
+  const isBusy = limitConnections(app.server, counters)
   refuseForeigners(app, counters, { anyHost, names })
   addStatusRoute(app, status)
   return { app, counters, stopAccepting: async () => undefined }

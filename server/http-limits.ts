@@ -39,8 +39,14 @@ export function newHttpCounters(): HttpCounters {
 /**
  * Limits the number of connections and how long one may be silent. A client that neither sends the rest of its request nor reads its
  * response is disconnected. A client that waits for the server is not, however long a COPY takes.
+ *
+ * @returns whether a connection has a request in progress
  */
-export function limitConnections(server: Server, counters: HttpCounters, silenceMs: number = SILENCE_MS): void {
+export function limitConnections(
+  server: Server,
+  counters: HttpCounters,
+  silenceMs: number = SILENCE_MS,
+): (socket: Socket) => boolean {
   const current = new WeakMap<Socket, { request: IncomingMessage; response: ServerResponse }>()
   makeRoom(server)
   server.on('connection', () => {
@@ -59,6 +65,7 @@ export function limitConnections(server: Server, counters: HttpCounters, silence
     if (!answered) counters.stalled++
     socket.destroy()
   })
+  return (socket) => current.get(socket)?.response.writableFinished === false
 }
 
 /** Limits the open connections to what the process has descriptors for. A new connection closes another one: see `ConnectionRoom`. */

@@ -125,7 +125,8 @@ class Upload {
   readonly #close = (): void => {
     if (this.#ended || this.#failure !== undefined) return
     this.#failure = new ClientGone()
-    this.#advance()
+    // A thousand uploads may be abandoned at once, and each leaves a file to remove.
+    nextPiece(BYTES_UNTIL_STOPPED, () => this.#advance())
   }
 
   /** Starts the next step if none is running. Always waits for a batch that is being written. */
