@@ -36,8 +36,13 @@ export class FreshFile {
     return loopBudget.spent ? loopBudget.rest() : undefined
   }
 
-  async sync(): Promise<void> {
+  /** Writes everything added so far. */
+  async flush(): Promise<void> {
     if (this.batch.length > 0) await this.#write()
+  }
+
+  async sync(): Promise<void> {
+    await this.flush()
     await fsync(this.#fd)
   }
 

@@ -20,6 +20,7 @@ export class LogFile {
   readonly #name: string
   /** The directory for nameless files. */
   readonly #directory: string
+  #creating: Promise<void> | undefined
   #fd: number
   #freshFd = -1
   #open = true
@@ -37,6 +38,11 @@ export class LogFile {
     return new LogFile({ dirFd, name }, await openAt(dirFd, name, O_RDWR | O_CREAT | O_NOFOLLOW, 0o600))
   }
 
+  /** The file `name`, which the directory `dirFd` does not have yet; `create` creates it. */
+  static absent(dirFd: number, name: string): LogFile {
+    return new LogFile({ dirFd, name }, -1)
+  }
+
   /** A nameless file in the first of `directories` that supports one. */
   static async nameless(directories: readonly string[]): Promise<LogFile> {
     const [directory = '', ...others] = directories
@@ -52,8 +58,26 @@ export class LogFile {
     return this.#fd
   }
 
+  /** Whether there is a file; false until `create` if it was absent. */
+  get exists(): boolean {
+    return this.#fd >= 0
+  }
+
+  /** Creates the file if it does not exist. */
+  async create(): Promise<void> {
+    if (this.exists) return
+    this.#creating ??= this.#create().finally(() => {
+      this.#creating = undefined
+    })
+    await this.#creating
+  }
+
+  async #create(): Promise<void> {
+    this.#fd = await openAt(this.#dirFd as number, this.#name, O_RDWR | O_CREAT | O_NOFOLLOW, 0o600)
+  }
+
   get sizeBytes(): number {
-    return statxFd(this.#fd).size
+    return this.exists ? statxFd(this.#fd).size : 0
   }
 
   /** Starts the replacement file and returns its descriptor. */
@@ -95,7 +119,7 @@ export class LogFile {
   close(): void {
     if (!this.#open) return
     this.#open = false
-    closeSync(this.#fd)
+    if (this.exists) closeSync(this.#fd)
     if (this.#freshFd >= 0) closeSync(this.#freshFd)
   }
 }

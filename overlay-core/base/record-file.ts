@@ -1,3 +1,4 @@
+import { fsync } from '../sys/data.ts'
 import { renameAt } from '../sys/dir.ts'
 import { O_CREAT, O_NOFOLLOW, O_TRUNC, O_WRONLY } from '../sys/flags.ts'
 import { closeLater, openAt } from '../sys/open.ts'
@@ -24,22 +25,37 @@ export async function readRecordFile(
   return records
 }
 
-/** Atomically and durably replaces the file by one with these records. */
+/**
+ * Atomically replaces the file by one with these records; unless `durably`, a power loss before `syncRecordFile` may leave neither, so there must be no
+ * such file.
+ */
 export async function writeRecordFile(
   dirFd: number,
   name: string,
   kind: string,
   records: readonly Uint8Array[],
+  durably = true,
 ): Promise<void> {
   const [, newName = ''] = logFileNames(name)
   const fd = await openAt(dirFd, newName, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0o600)
   try {
     const file = new FreshFile(fd, kind)
     for (const record of records) file.add(record)
-    await file.sync()
+    await (durably ? file.sync() : file.flush())
   } finally {
     closeLater(fd)
   }
   await renameAt(dirFd, newName, dirFd, name)
+  if (durably) await syncDirectory(dirFd)
+}
+
+/** Makes the file durable. */
+export async function syncRecordFile(dirFd: number, name: string): Promise<void> {
+  const fd = await openAt(dirFd, name, O_WRONLY | O_NOFOLLOW)
+  try {
+    await fsync(fd)
+  } finally {
+    closeLater(fd)
+  }
   await syncDirectory(dirFd)
 }

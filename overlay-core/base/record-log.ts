@@ -52,6 +52,8 @@ export class RecordLog {
   #ragged = false
   /** Whether the name of the file may not be durable yet. */
   #unnamed = true
+  /** Everything before this offset is durable; -1: nothing is known to be. */
+  #durableTo = -1
   /** The preallocated size of the file. */
   #reservedBytes = 0
   /** The number of reads and fsyncs that use the file. */
@@ -117,7 +119,7 @@ export class RecordLog {
    * @throws the error of a write that failed
    */
   flushed(): Promise<void> | undefined {
-    if (this.#batch.length === 0) return this.#writing
+    if (this.#batch.length === 0 || this.#isUnused) return this.#writing
     this.#next ??= this.#writeNext()
     return this.#next
   }
@@ -125,14 +127,24 @@ export class RecordLog {
   /** Makes appended records durable. */
   async sync(): Promise<void> {
     await this.flushed()
-    if (this.#format.durability === 'never') return
+    if (this.#format.durability === 'never' || this.#isUnused) return
+    const to = this.#written
+    if (to === this.#durableTo && !this.#unnamed) return
+    const { rewrites } = this
     await this.#use(fsync(this.#file.fd))
     if (this.#unnamed) await this.#syncName()
+    if (rewrites === this.#rewrites) this.#durableTo = to
+  }
+
+  /** Whether there is neither a file nor a record. */
+  get #isUnused(): boolean {
+    return !this.#file.exists && this.#records === 0
   }
 
   /** Starts writing appended records to the disk. */
   async startWriting(): Promise<void> {
     await this.flushed()
+    if (this.#isUnused) return
     await this.#use(startWriting(this.#file.fd))
   }
 
@@ -153,6 +165,7 @@ export class RecordLog {
   rewind(): void {
     this.#written = HEADER_BYTES
     this.#records = 0
+    this.#durableTo = -1
   }
 
   /**
@@ -199,8 +212,8 @@ export class RecordLog {
   }
 
   async #replay(take: TakeRecord): Promise<void> {
-    const { fd, sizeBytes } = this.#file
-    if (!(await hasHeader(fd, this.#format.kind))) {
+    const { fd, sizeBytes, exists } = this.#file
+    if (!exists || !(await hasHeader(fd, this.#format.kind))) {
       if (sizeBytes > 0) await truncateFd(fd, 0)
       // The header is written with the first records, as soon as there is space.
       this.#batch.appendRaw(headerOf(this.#format.kind))
@@ -248,6 +261,7 @@ export class RecordLog {
   }
 
   async #put(bytes: Buffer): Promise<void> {
+    await this.#file.create()
     const { fd } = this.#file
     if (this.#ragged) await truncateFd(fd, Math.max(this.#written, this.#reservedBytes))
     this.#ragged = false
@@ -314,7 +328,7 @@ export class RecordLog {
       release()
     }
     await Promise.allSettled(this.#using)
-    closeLater(old)
+    if (old >= 0) closeLater(old)
     await this.#syncName()
   }
 
@@ -328,6 +342,7 @@ export class RecordLog {
     this.#failure = undefined
     this.#ragged = false
     this.#unnamed = true
+    this.#durableTo = -1
     this.#rewrites++
     return this.#file.adopt()
   }

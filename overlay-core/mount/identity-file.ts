@@ -1,5 +1,5 @@
 import { logFileNames, readOld, takeOver } from '../base/log-file.ts'
-import { readRecordFile, writeRecordFile } from '../base/record-file.ts'
+import { readRecordFile, syncRecordFile, writeRecordFile } from '../base/record-file.ts'
 import type { Identity } from '../layer/identity.ts'
 import { pread } from '../sys/data.ts'
 
@@ -62,10 +62,24 @@ async function readOldFile(dirFd: number): Promise<KeptIdentity | undefined> {
   return kept
 }
 
+/** Writes the first file of a directory, not durably. */
+export async function writeFirstIdentityFile(dirFd: number, kept: KeptIdentity): Promise<void> {
+  await writeRecordFile(dirFd, NAME, KIND, [encode(kept)], false)
+}
+
+/** Makes the file durable. */
+export async function syncIdentityFile(dirFd: number): Promise<void> {
+  await syncRecordFile(dirFd, NAME)
+}
+
 /** Replaces the file by one rename, durably, and then removes the file of an earlier version. */
 export async function writeIdentityFile(dirFd: number, kept: KeptIdentity): Promise<void> {
-  await writeRecordFile(dirFd, NAME, KIND, [Buffer.from(JSON.stringify(kept))])
+  await writeRecordFile(dirFd, NAME, KIND, [encode(kept)])
   await takeOver(dirFd, OLD_NAME, async () => undefined)
+}
+
+function encode(kept: KeptIdentity): Buffer {
+  return Buffer.from(JSON.stringify(kept))
 }
 
 function parse(text: string): KeptIdentity | undefined {

@@ -1,10 +1,13 @@
 import { isUnwritable } from '../api/errno.ts'
 import type { Identity } from '../layer/identity.ts'
 import {
+  IDENTITY_FILE_NAMES,
   type KeptIdentity,
   type KnownFileSystem,
   NOTHING_KEPT,
   readIdentityFile,
+  syncIdentityFile,
+  writeFirstIdentityFile,
   writeIdentityFile,
 } from './identity-file.ts'
 import { numberFileSystems, type UnnumberedFileSystem } from './numbering.ts'
@@ -22,6 +25,10 @@ export class IdentityKeeper {
   #written: string
   /** Whether the file has the format of an earlier version. */
   #isOld: boolean
+  /** Whether there was no file. */
+  #isFirst: boolean
+  #undurable = false
+  #syncing: Promise<void> | undefined
 
   private constructor(dirFd: number | undefined, { kept, isOld }: Read, session: Uint8Array) {
     this.session = Buffer.from(session).toString('hex')
@@ -29,11 +36,20 @@ export class IdentityKeeper {
     this.#kept = kept
     this.#written = JSON.stringify(kept)
     this.#isOld = isOld
+    this.#isFirst = kept === NOTHING_KEPT && !isOld
   }
 
-  /** @param dirFd the directory of the file, which the caller keeps open; undefined to remember in memory only */
-  static async open(dirFd: number | undefined, session: Uint8Array): Promise<IdentityKeeper> {
-    const read = dirFd === undefined ? { kept: NOTHING_KEPT, isOld: false } : await readIdentityFile(dirFd)
+  /**
+   * @param dirFd the directory of the file, which the caller keeps open; undefined to remember in memory only
+   * @param names the names in the directory, if known
+   */
+  static async open(
+    dirFd: number | undefined,
+    session: Uint8Array,
+    names?: ReadonlySet<string>,
+  ): Promise<IdentityKeeper> {
+    const isThere = dirFd !== undefined && (!names || IDENTITY_FILE_NAMES.some((name) => names.has(name)))
+    const read = isThere ? await readIdentityFile(dirFd) : { kept: NOTHING_KEPT, isOld: false }
     return new IdentityKeeper(dirFd, read, session)
   }
 
@@ -94,13 +110,16 @@ export class IdentityKeeper {
     return sinceMs
   }
 
-  /** Makes changes durable. Must be called before any object is shown with an identity that depends on them. */
-  async save(): Promise<void> {
+  /**
+   * Saves changes durably, before any object is shown with an identity that depends on them. With `lazily`, a first file is only written: `makeDurable` must
+   * be called before anything else is promised to be durable. After a power loss before that, the same layers get the same identities.
+   */
+  async save(lazily = false): Promise<void> {
     const text = JSON.stringify(this.#kept)
     const isNew = text !== this.#written
     if (!isNew && !this.#isOld) return
     try {
-      if (this.#dirFd !== undefined) await writeIdentityFile(this.#dirFd, this.#kept)
+      if (this.#dirFd !== undefined) await this.#write(this.#dirFd, lazily && this.#isFirst)
     } catch (error) {
       // The old file holds the same data and stays until there is space for its new format.
       if (isNew || !isUnwritable(error)) throw error
@@ -108,5 +127,25 @@ export class IdentityKeeper {
     }
     this.#written = text
     this.#isOld = false
+    this.#isFirst = false
+  }
+
+  async #write(dirFd: number, lazily: boolean): Promise<void> {
+    await (lazily ? writeFirstIdentityFile(dirFd, this.#kept) : writeIdentityFile(dirFd, this.#kept))
+    this.#undurable = lazily
+  }
+
+  /** Resolves when everything saved is durable; undefined if it is. @throws the error of the disk */
+  makeDurable(): Promise<void> | undefined {
+    if (!this.#undurable) return undefined
+    this.#syncing ??= this.#sync().finally(() => {
+      this.#syncing = undefined
+    })
+    return this.#syncing
+  }
+
+  async #sync(): Promise<void> {
+    await syncIdentityFile(this.#dirFd as number)
+    this.#undurable = false
   }
 }

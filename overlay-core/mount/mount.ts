@@ -27,6 +27,7 @@ import { ListingCache } from '../objects/listing.ts'
 import { NamelessObjects } from '../objects/nameless.ts'
 import { knownRights } from '../objects/rights.ts'
 import type { SuperBlock } from '../objects/superblock.ts'
+import { PROTOCOL_DATA_DIRECTORY } from '../sidecar/protocol-data-store.ts'
 import { effectiveGid, effectiveGroups, effectiveUid, setUmask0 } from '../sys/process.ts'
 import { statxFd } from '../sys/stat.ts'
 import { getXattr, setXattr } from '../sys/xattr.ts'
@@ -109,7 +110,7 @@ async function assemble(
   const handleFile = await openHandleFile(roots, given)
   opened.defer(() => handleFile.close())
   const overlayXattrs = new XattrNames(options.userxattr, effectiveUid() !== 0)
-  const keeper = await IdentityKeeper.open(handleFile.directoryFd, given.randomBytes(16))
+  const keeper = await IdentityKeeper.open(handleFile.directoryFd, given.randomBytes(16), roots.work && roots.workNames)
   const layers = await placedLayers(roots, options, overlayXattrs, keeper, given)
   const descriptors = new Descriptors(given.budgets.directories)
   opened.defer(() => descriptors.closeAll())
@@ -117,7 +118,9 @@ async function assemble(
   const privileged = effectiveUid() === 0
   const context = { descriptors, overlayXattrs, privileged, newProtocolDataId: given.randomBytes, opened }
   const prepared =
-    layers.upper && roots.work ? await prepareUpperOrServe(options, layers.upper, roots.work.fd, context) : NO_UPPER
+    layers.upper && roots.work
+      ? await prepareUpperOrServe(options, layers.upper, { fd: roots.work.fd, names: roots.workNames }, context)
+      : NO_UPPER
   const finder = finderFor(() => sb)
   let temps = 0
   const sb: SuperBlock = {
@@ -134,6 +137,7 @@ async function assemble(
     ...prepared,
     ...(await noticesFor(layers, prepared, keeper)),
     overlayXattrs: new XattrNames(options.userxattr, effectiveUid() !== 0 || prepared.storage?.owners === false),
+    identityDurable: () => keeper.makeDurable(),
     root: makeRoot(layers, keeper),
     dcache,
     descriptors,
@@ -148,7 +152,7 @@ async function assemble(
     ...server(prepared.storage),
     tempName: () => `#${(temps++).toString(16)}`,
   }
-  await sb.protocolData?.load(sb.xattrStore, overlayXattrs)
+  if (roots.workNames.has(PROTOCOL_DATA_DIRECTORY)) await sb.protocolData?.load(sb.xattrStore, overlayXattrs)
   await prepareRoot(sb)
   await saveOrEnd(sb, keeper, given)
   return new MountedOverlay(sb, mountingOf(sb, roots, keeper, given.wallClockMs))
@@ -160,7 +164,7 @@ async function assemble(
  */
 async function saveOrEnd(sb: SuperBlock, keeper: IdentityKeeper, given: MountEnvironment): Promise<void> {
   try {
-    await keeper.save()
+    await keeper.save(sb.upper !== undefined)
   } catch (error) {
     if (!isUnwritable(error)) throw error
     sb.uuid = given.randomBytes(16)
@@ -243,9 +247,11 @@ function server(storage: Storage | undefined): ServerRights {
 
 /** Opens the log of handles: in the workdir; without an upper, in the directory that the server names; otherwise in a file that ends with the process. */
 async function openHandleFile(roots: Roots, given: MountEnvironment): Promise<HandleFile> {
-  if (roots.work) return await handleFileIn(roots.work.fd)
+  if (roots.work) return await handleFileIn(roots.work.fd, roots.workNames)
   const kept =
-    given.handleDirectory === undefined ? undefined : await HandleFile.claim(given.handleDirectory, handleFileIn)
+    given.handleDirectory === undefined
+      ? undefined
+      : await HandleFile.claim(given.handleDirectory, (dirFd) => handleFileIn(dirFd))
   return kept ?? (await HandleFile.nameless(TEMPORARY))
 }
 
@@ -253,9 +259,9 @@ async function openHandleFile(roots: Roots, given: MountEnvironment): Promise<Ha
 const TEMPORARY = [tmpdir(), '/dev/shm']
 
 /** Opens the log in its directory; while that cannot be written, a copy of it. */
-async function handleFileIn(dirFd: number): Promise<HandleFile> {
+async function handleFileIn(dirFd: number, names?: ReadonlySet<string>): Promise<HandleFile> {
   try {
-    return await HandleFile.in(dirFd)
+    return await HandleFile.in(dirFd, names)
   } catch (error) {
     if (!isUnwritable(error)) throw error
     return await HandleFile.copyOf(dirFd, TEMPORARY)

@@ -2,7 +2,7 @@ import { isErrno } from '../api/errno.ts'
 import { type MountOptions, OptionError } from '../api/params.ts'
 import { ACL_ACCESS, ACL_DEFAULT } from '../layer/acl.ts'
 import type { Descriptors } from '../layer/descriptors.ts'
-import { IntentLog, replayIntents } from '../layer/intent-log.ts'
+import { INTENT_FILE_NAMES, IntentLog, type Restored, replayIntents } from '../layer/intent-log.ts'
 import { type Layer, Real } from '../layer/layer.ts'
 import type { XattrNames } from '../layer/overlay-xattrs.ts'
 import { noticesOf, probeStorage, type Storage } from '../layer/storage.ts'
@@ -12,11 +12,12 @@ import { openIndexDirectory } from '../lookup/hardlink.ts'
 import type { SuperBlock } from '../objects/superblock.ts'
 import { finishOverwrites } from '../operations/overwrite-in-place.ts'
 import { ProtocolDataStore } from '../sidecar/protocol-data-store.ts'
-import { hasSidecar } from '../sidecar/sidecar-log.ts'
+import { SIDECAR_FILE_NAMES } from '../sidecar/sidecar-log.ts'
 import { XattrSidecar } from '../sidecar/xattr-sidecar.ts'
 import { chmodAt } from '../sys/attr.ts'
+import { readdirFd } from '../sys/dir.ts'
 import { RENAME_NOREPLACE } from '../sys/flags.ts'
-import { statfsFd, statxAt, statxFd } from '../sys/stat.ts'
+import { statfsFd, statxFd } from '../sys/stat.ts'
 import { removeXattr } from '../sys/xattr.ts'
 import { deviceFormat } from '../whiteouts/device-format.ts'
 import { fileFormat, whiteoutFor } from '../whiteouts/file-format.ts'
@@ -50,6 +51,12 @@ export interface UpperContext {
   readonly opened: DisposableStack
 }
 
+/** The open workdir and the names in it. */
+export interface OpenWorkdir {
+  readonly fd: number
+  readonly names: ReadonlySet<string>
+}
+
 /**
  * Creates the directories of the workdir, repairs what a crash left in the upper, empties the work directory, probes the abilities of the
  * storage, and chooses the format of marks: the recorded one if there is one.
@@ -59,26 +66,25 @@ export interface UpperContext {
 export async function prepareUpper(
   options: MountOptions,
   layer: Layer,
-  workdirFd: number,
+  { fd: workdirFd, names }: OpenWorkdir,
   context: UpperContext,
 ): Promise<PreparedUpper> {
   const { descriptors, overlayXattrs, privileged, opened } = context
   const workdir = new Real(layer, undefined, '', statxFd(workdirFd).ino)
   workdir.fd = workdirFd
-  const usedBefore = await exists(workdirFd, 'work')
+  const usedBefore = names.has('work')
+  const keepsSidecar = SIDECAR_FILE_NAMES.some((name) => names.has(name))
   const work = await openWorkDirectory(descriptors, layer, workdir, 'work')
   const rootFd = layer.root.fd
-  const restored = await replayIntents(workdirFd, work.fd, rootFd, whiteoutFor)
-  await finishOverwrites(work.fd)
-  await removeLeftovers(work.fd)
+  const restored = usedBefore ? await repair(workdirFd, work.fd, rootFd, names) : []
   await clearInheritance(work.fd)
   const presumed = async () =>
-    usedBefore && !(await recordsFiles(rootFd, workdirFd)) && !(await hasSidecar(workdirFd)) ? KERNEL_FORM : undefined
+    usedBefore && !(await recordsFiles(rootFd, workdirFd)) && !keepsSidecar ? KERNEL_FORM : undefined
   const { found, isFull } = await lookAtStorage(work.fd, overlayXattrs, privileged, presumed)
   const form = await chooseFormat(options.whiteouts, found, { rootFd, workdirFd, usedBefore })
   if (form === 'files') await recordFiles(rootFd, workdirFd, work.fd)
   const place = { upper: layer.root, workdir, descriptors, prefix: overlayXattrs.prefix }
-  const sidecar = !found.xattrs || (await hasSidecar(workdirFd)) ? await XattrSidecar.open(place, restored) : undefined
+  const sidecar = !found.xattrs || keepsSidecar ? await XattrSidecar.open(place, restored) : undefined
   const storage = sidecar ? withSidecar(found, sidecar) : found
   const xattrStore = sidecar ?? diskXattrs
   opened.defer(() => xattrStore.close())
@@ -101,19 +107,25 @@ export async function prepareUpper(
   return { work, indexDir, storage, notices, intents, protocolData, xattrStore }
 }
 
+/** Repairs what a crash left, and empties the work directory. Returns the objects that were moved back from it. */
+async function repair(
+  workdirFd: number,
+  workFd: number,
+  rootFd: number,
+  names: ReadonlySet<string>,
+): Promise<Restored[]> {
+  const hasIntents = INTENT_FILE_NAMES.some((name) => names.has(name))
+  const restored = hasIntents ? await replayIntents(workdirFd, workFd, rootFd, whiteoutFor) : []
+  if ((await readdirFd(workFd)).length > 0) {
+    await finishOverwrites(workFd)
+    await removeLeftovers(workFd)
+  }
+  return restored
+}
+
 /** The abilities of a storage with the sidecar, which stores attributes by name and therefore cannot follow an exchange of two names. */
 function withSidecar(storage: Storage, sidecar: XattrSidecar): Storage {
   return { ...storage, exchange: false, owners: storage.owners && !sidecar.keepsOwners }
-}
-
-async function exists(dirFd: number, name: string): Promise<boolean> {
-  try {
-    await statxAt(dirFd, name)
-    return true
-  } catch (error) {
-    if (isErrno(error, 'ENOENT')) return false
-    throw error
-  }
 }
 
 /** Temporary objects must inherit nothing, neither an ACL nor a group (ovl_workdir_create). */

@@ -12,7 +12,7 @@ import { statxFd } from '../sys/stat.ts'
 import { deviceFormat } from '../whiteouts/device-format.ts'
 import { fileFormat } from '../whiteouts/file-format.ts'
 import { recordsFiles } from '../whiteouts/format-record.ts'
-import { KERNEL_FORM, type PreparedUpper, prepareUpper, type UpperContext } from './prepare-upper.ts'
+import { KERNEL_FORM, type OpenWorkdir, type PreparedUpper, prepareUpper, type UpperContext } from './prepare-upper.ts'
 
 /**
  * Like `prepareUpper`, but if the upper cannot be written now because its file system is full or read-only, the overlay is served read-only, and
@@ -23,14 +23,14 @@ import { KERNEL_FORM, type PreparedUpper, prepareUpper, type UpperContext } from
 export async function prepareUpperOrServe(
   options: MountOptions,
   layer: Layer,
-  workdirFd: number,
+  workdir: OpenWorkdir,
   context: UpperContext,
 ): Promise<PreparedUpper> {
   try {
-    return await prepareUpper(options, layer, workdirFd, context)
+    return await prepareUpper(options, layer, workdir, context)
   } catch (error) {
     if (!isUnwritable(error)) throw error
-    return await serveReadOnly(options, layer, workdirFd, context, codeOf(error))
+    return await serveReadOnly(options, layer, workdir.fd, context, codeOf(error))
   }
 }
 

@@ -6,11 +6,11 @@ import { openIndexDirectory } from '../lookup/hardlink.ts'
 import { readMarks } from '../lookup/marks.ts'
 import { knownRights } from '../objects/rights.ts'
 import type { SuperBlock } from '../objects/superblock.ts'
-import { closeSync } from '../sys/open.ts'
+import { closeLater } from '../sys/open.ts'
 import type { IdentityKeeper } from './identity-keeper.ts'
 import { digestOf, type Layers, makeLayers, noteStackChange, placeLayers } from './layers.ts'
 import { decideTrust } from './link-trust.ts'
-import { type LowerRoots, openLowers, type Roots } from './roots.ts'
+import { closeLowers, type LowerRoots, openLowers, type Roots } from './roots.ts'
 
 /** How many times a remount waits for running copy-ups before it closes the barrier; later copy-ups wait for the new stack. */
 const PATIENCE = 3
@@ -31,7 +31,7 @@ export async function remount(
   options: MountOptions,
 ): Promise<Roots> {
   checkChanges(sb.options, options)
-  const opened = await openLowers(options)
+  const opened = await openLowers(options, roots)
   const old = [...sb.lowers, ...sb.dataLayers]
   const isNew = (layer: Layer) => !old.includes(layer)
   let layers: Layers
@@ -127,12 +127,8 @@ function keepRoots(roots: Roots, opened: LowerRoots, layers: Layers): Roots {
   const keep = (dirs: LowerRoots['lowers'], of: readonly Layer[]) =>
     dirs.map((dir, at) => {
       const { root } = of[at] as Layer
-      if (root.fd !== dir.fd) closeSync(dir.fd)
+      if (root.fd !== dir.fd) closeLater(dir.fd)
       return { ...dir, fd: root.fd }
     })
   return { ...roots, lowers: keep(opened.lowers, layers.lowers), data: keep(opened.data, layers.data) }
-}
-
-function closeLowers({ lowers, data }: LowerRoots): void {
-  for (const { fd } of [...lowers, ...data]) closeSync(fd)
 }

@@ -2,18 +2,26 @@ import { isErrno, OverlayError } from '../api/errno.ts'
 import { type MountOptions, OptionError } from '../api/params.ts'
 import { incompatibleFeatures } from '../layer/workdir.ts'
 import { claimDir } from '../sys/claim.ts'
-import { closeSync, openDirectory, openPrivateRoot, openRoot } from '../sys/open.ts'
-import { canonicalPath } from '../sys/path.ts'
-import { liesIn, placesOf } from '../sys/place.ts'
+import { readdirFd } from '../sys/dir.ts'
+import { closeLater, closeSync, openDirectory, openPrivateRoot, openRoot } from '../sys/open.ts'
+import { pathOfFd } from '../sys/path.ts'
+import { type Place, placesOfFd } from '../sys/place.ts'
 import { statxFd, uniqueMountId } from '../sys/stat.ts'
-import { strangersIn } from './workdir-names.ts'
+import { type NamedRoot, needApart } from './nesting.ts'
+import { strangerAmong } from './workdir-names.ts'
 
 /** An open directory of a mount: its canonical path and an O_PATH descriptor. */
 export interface RootDir {
+  /** The path as the administrator wrote it. */
+  readonly given: string
   readonly path: string
   readonly fd: number
   /** The mount through which it is accessed (`uniqueMountId`); undefined if mounts cannot be distinguished. */
   readonly mount: string | undefined
+  /** Where it lies on its file system. */
+  readonly places: readonly Place[]
+  /** Whether a stack owns the descriptor; its directories have been compared with each other. */
+  readonly checked: boolean
 }
 
 /** The open lowers of a mount. */
@@ -22,12 +30,26 @@ export interface LowerRoots {
   readonly data: readonly RootDir[]
 }
 
-/** All open directories of a mount, and the claims on upper and workdir. */
-export interface Roots extends LowerRoots {
-  readonly upper: RootDir | undefined
-  readonly work: RootDir | undefined
+/** The open upper and workdir of a mount. */
+interface OwnRoots {
+  readonly upper: RootDir
+  readonly work: RootDir
+}
+
+/** The claims on upper and workdir. */
+interface Claimed {
+  /** The names in the workdir, read after it was claimed. */
+  readonly workNames: ReadonlySet<string>
   /** Closing these releases the claims. */
   readonly claims: readonly number[]
+}
+
+const NOTHING_CLAIMED: Claimed = { workNames: new Set(), claims: [] }
+
+/** All open directories of a mount, and the claims on upper and workdir. */
+export interface Roots extends LowerRoots, Claimed {
+  readonly upper: RootDir | undefined
+  readonly work: RootDir | undefined
 }
 
 /**
@@ -37,32 +59,38 @@ export interface Roots extends LowerRoots {
  */
 export async function openRoots(options: MountOptions): Promise<Roots> {
   using opened = new DisposableStack()
-  const { lowers, data } = await openLowersInto(opened, options)
-  if (options.upperdir === undefined || options.workdir === undefined) {
-    await needApart(options)
-    opened.move()
-    return { lowers, data, upper: undefined, work: undefined, claims: [] }
-  }
-  const upper = await openOne('upperdir', options.upperdir, opened)
-  const work = await openOne('workdir', options.workdir, opened)
-  await needApart(options)
-  needSameFileSystem(options.workdir, upper.fd, work.fd)
-  await needOwnWorkdir(options.workdir, work.fd)
-  const claims = [
-    await claim('upperdir', options.upperdir, upper.fd, opened),
-    await claim('workdir', options.workdir, work.fd, opened),
-  ]
+  const below = await openLowersInto(opened, options)
+  const own = await openOwnInto(opened, options)
+  needApart(named(below, own))
+  const claimed = own ? await claimOwn(own, opened) : { upper: undefined, work: undefined, ...NOTHING_CLAIMED }
   opened.move()
-  return { lowers, data, upper, work, claims }
+  return { ...below, ...claimed }
 }
 
 /** Like `openRoots` for the lowers alone, for an overlay that already holds its upper and workdir. */
-export async function openLowers(options: MountOptions): Promise<LowerRoots> {
+export async function openLowers(
+  options: MountOptions,
+  { upper, work }: Pick<Roots, 'upper' | 'work'>,
+): Promise<LowerRoots> {
   using opened = new DisposableStack()
-  const lowers = await openLowersInto(opened, options)
-  await needApart(options)
+  const below = await openLowersInto(opened, options)
+  needApart(named(below, upper && work && { upper: await placedAgain(upper), work: await placedAgain(work) }))
   opened.move()
-  return lowers
+  return below
+}
+
+/** The directory with its present place: file systems may have been mounted since. */
+async function placedAgain(dir: RootDir): Promise<RootDir> {
+  return { ...dir, path: pathOfFd(dir.fd), places: await placesOfFd(dir.fd) }
+}
+
+function named({ lowers, data }: LowerRoots, own: Pick<OwnRoots, 'upper' | 'work'> | undefined): NamedRoot[] {
+  const all: NamedRoot[] = [
+    ...lowers.map((dir) => ({ option: 'lowerdir' as const, dir })),
+    ...data.map((dir) => ({ option: 'datadir' as const, dir })),
+  ]
+  if (own) all.push({ option: 'upperdir', dir: own.upper }, { option: 'workdir', dir: own.work })
+  return all
 }
 
 async function openLowersInto(opened: DisposableStack, options: MountOptions): Promise<LowerRoots> {
@@ -73,33 +101,55 @@ async function openLowersInto(opened: DisposableStack, options: MountOptions): P
   return { lowers, data }
 }
 
-/** Releases the claims and closes everything. */
+/** Opens upper and workdir; undefined if there are none. */
+async function openOwnInto(opened: DisposableStack, options: MountOptions): Promise<OwnRoots | undefined> {
+  if (options.upperdir === undefined || options.workdir === undefined) return undefined
+  const upper = await openOne('upperdir', options.upperdir, opened)
+  const work = await openOne('workdir', options.workdir, opened)
+  return { upper, work }
+}
+
+async function claimOwn({ upper, work }: OwnRoots, opened: DisposableStack): Promise<OwnRoots & Claimed> {
+  needSameFileSystem(work.given, upper.fd, work.fd)
+  const claims = [
+    await claim('upperdir', upper.given, upper.fd, opened),
+    await claim('workdir', work.given, work.fd, opened),
+  ]
+  return { upper, work, claims, workNames: await needOwnWorkdir(work.given, work.fd) }
+}
+
+/** Releases the claims and closes everything. A private copy of a mount takes long to close. */
 export function closeRoots({ lowers, data, upper, work, claims }: Roots): void {
-  for (const root of [...lowers, ...data, upper, work]) if (root) closeSync(root.fd)
+  closeLowers({ lowers, data })
+  for (const root of [upper, work]) if (root) closeSync(root.fd)
   for (const fd of claims) closeSync(fd)
+}
+
+/** Closes lowers that no stack owns. */
+export function closeLowers({ lowers, data }: LowerRoots): void {
+  for (const root of [...lowers, ...data]) if (!root.checked) closeLater(root.fd)
 }
 
 async function openOne(option: string, path: string, opened: DisposableStack): Promise<RootDir> {
   try {
-    // Upper and workdir must be accessed through the same mount, so that objects can be moved between them.
+    const seen = await openRoot(path)
+    using undo = new DisposableStack()
+    undo.defer(() => closeSync(seen))
+    const about = {
+      given: path,
+      path: pathOfFd(seen),
+      mount: await uniqueMountId(seen),
+      places: await placesOfFd(seen),
+    }
+    // Upper and workdir must be accessed through the same mount, so that objects can be moved between them. A lower is accessed through a private copy.
     const isLower = option === 'lowerdir' || option === 'datadir'
-    const mount = await mountOf(path)
-    const fd = isLower ? await openPrivateRoot(path) : await openRoot(path)
-    opened.defer(() => closeSync(fd))
+    const fd = isLower ? await openPrivateRoot(path) : seen
+    if (!isLower) undo.move()
+    opened.defer(() => (isLower ? closeLater(fd) : closeSync(fd)))
     closeSync(await openDirectory(fd))
-    return { fd, path: await canonicalPath(path), mount }
+    return { ...about, fd, checked: false }
   } catch (error) {
     throw explained(option, path, error)
-  }
-}
-
-/** The public mount of a path; a lower is accessed through a private copy of it. */
-async function mountOf(path: string): Promise<string | undefined> {
-  const fd = await openRoot(path)
-  try {
-    return await uniqueMountId(fd)
-  } finally {
-    closeSync(fd)
   }
 }
 
@@ -118,60 +168,6 @@ function explained(option: string, path: string, error: unknown): unknown {
   return error
 }
 
-/** Checks that no directory is inside another one or given twice (ovl_check_overlapping_layers). */
-async function needApart(options: MountOptions): Promise<void> {
-  const all: { option: string; path: string; real: string }[] = []
-  const add = async (option: string, path: string) => all.push({ option, path, real: await canonicalPath(path) })
-  for (const path of options.lowerdir) await add('lowerdir', path)
-  for (const path of options.datadir) await add('datadir', path)
-  if (options.upperdir !== undefined) await add('upperdir', options.upperdir)
-  if (options.workdir !== undefined) await add('workdir', options.workdir)
-  await needApartOnTheirFileSystem(options, all)
-  for (const [i, inner] of all.entries()) {
-    for (const [j, outer] of all.entries()) {
-      if (i === j) continue
-      const same = inner.real === outer.real
-      if (same && inner.option === outer.option) {
-        if (i > j) throw new OptionError(inner.option, `'${inner.path}' is given twice; use each directory once`)
-        continue
-      }
-      if (same)
-        throw new OptionError(inner.option, `'${inner.path}' is also the ${outer.option}; use different directories`)
-      if (inner.real.startsWith(outer.real === '/' ? '/' : `${outer.real}/`)) {
-        throw new OptionError(
-          inner.option,
-          `'${inner.path}' is inside the ${outer.option} '${outer.path}'; use separate directories`,
-        )
-      }
-    }
-  }
-}
-
-/** Like `needApart` for upper and workdir against the lowers, but also detects bind mounts that lead to the same place by another path. */
-async function needApartOnTheirFileSystem(
-  { upperdir, workdir }: MountOptions,
-  all: readonly { option: string; path: string; real: string }[],
-): Promise<void> {
-  const lowers = all.filter(({ option }) => option === 'lowerdir' || option === 'datadir')
-  const below = (inner: string, outer: string) => inner === outer || inner.startsWith(outer === '/' ? '/' : `${outer}/`)
-  const placesOfLowers = upperdir === undefined ? [] : await Promise.all(lowers.map(({ path }) => placesOf(path)))
-  for (const [option, path] of [['upperdir', upperdir] as const, ['workdir', workdir] as const]) {
-    if (path === undefined) continue
-    const own = await placesOf(path)
-    const real = await canonicalPath(path)
-    for (const [i, lower] of lowers.entries()) {
-      // Overlaps that the paths show have their own message.
-      if (below(lower.real, real) || below(real, lower.real)) continue
-      const places = placesOfLowers[i] ?? []
-      if (!liesIn(own, places, false) && !liesIn(places, own, false)) continue
-      throw new OptionError(
-        option,
-        `a bind mount makes '${path}' the same directory as the ${lower.option} '${lower.path}', or nests one in the other; use separate directories`,
-      )
-    }
-  }
-}
-
 function needSameFileSystem(workdir: string, upperFd: number, workFd: number): void {
   const upper = statxFd(upperFd)
   const work = statxFd(workFd)
@@ -182,14 +178,17 @@ function needSameFileSystem(workdir: string, upperFd: number, workFd: number): v
   )
 }
 
-async function needOwnWorkdir(workdir: string, workFd: number): Promise<void> {
-  const [stranger] = await strangersIn(workFd)
+/** Checks that the workdir belongs to this program and returns the names in it. */
+async function needOwnWorkdir(workdir: string, workFd: number): Promise<ReadonlySet<string>> {
+  const names = new Set((await readdirFd(workFd)).map(({ name }) => name))
+  const stranger = strangerAmong(names)
   if (stranger !== undefined) {
     throw new OptionError(
       'workdir',
       `'${workdir}' contains '${stranger}', which no overlay created; use an empty directory`,
     )
   }
+  if (!names.has('work')) return names
   const features = await incompatibleFeatures(workFd)
   if (features.includes('volatile')) {
     throw new OptionError(
@@ -203,6 +202,7 @@ async function needOwnWorkdir(workdir: string, workFd: number): Promise<void> {
       `'${workdir}' was used by an overlay with the unknown feature '${features[0]}' (work/incompat); use the program that created it`,
     )
   }
+  return names
 }
 
 async function claim(option: string, path: string, dirFd: number, opened: DisposableStack): Promise<number> {

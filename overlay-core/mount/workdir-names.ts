@@ -3,7 +3,6 @@ import { HANDLE_FILE_NAMES } from '../objects/handle-file.ts'
 import { RESUMABLE_DIRECTORY } from '../operations/resumable-stage.ts'
 import { PROTOCOL_DATA_DIRECTORY } from '../sidecar/protocol-data-store.ts'
 import { SIDECAR_FILE_NAMES } from '../sidecar/sidecar-log.ts'
-import { readdirFd } from '../sys/dir.ts'
 import { FORMAT_FILE_NAME } from '../whiteouts/format-record.ts'
 import { IDENTITY_FILE_NAMES } from './identity-file.ts'
 
@@ -20,7 +19,8 @@ const OURS = new Set([
   ...IDENTITY_FILE_NAMES,
 ])
 
-/** Names in the workdir that neither the kernel nor this program created. */
-export async function strangersIn(workdirFd: number): Promise<string[]> {
-  return (await readdirFd(workdirFd)).map(({ name }) => name).filter((name) => !OURS.has(name))
+/** The first of these names in a workdir that neither the kernel nor this program created. */
+export function strangerAmong(names: Iterable<string>): string | undefined {
+  for (const name of names) if (!OURS.has(name)) return name
+  return undefined
 }

@@ -54,6 +54,8 @@ export class Durability {
     const syncs: Promise<void>[] = []
     const kept = sb.xattrStore.sync()
     if (kept) syncs.push(kept)
+    const identity = sb.identityDurable()
+    if (identity) syncs.push(identity)
     for (const subject of subjects) syncs.push(this.#join(sb, canSync(subject) ? subject : EVERYTHING))
     return this.#settle(syncs, subjects)
   }

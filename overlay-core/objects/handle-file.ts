@@ -29,8 +29,14 @@ export class HandleFile {
     this.directoryFd = directoryFd
   }
 
-  /** Opens or creates the log in the directory `dirFd`, which the caller keeps open. Takes over the log of an earlier version. */
-  static async in(dirFd: number): Promise<HandleFile> {
+  /**
+   * Opens the log in the directory `dirFd`, which the caller keeps open, or creates it. Takes over the log of an earlier version.
+   *
+   * @param names the names in the directory, if known; if there is no log, it is created with its first record
+   */
+  static async in(dirFd: number, names?: ReadonlySet<string>): Promise<HandleFile> {
+    if (names && !HANDLE_FILE_NAMES.some((name) => names.has(name)))
+      return await HandleFile.#around(LogFile.absent(dirFd, NAME), dirFd)
     const handles = await HandleFile.#around(await LogFile.in(dirFd, NAME), dirFd)
     const { log } = handles
     return await handles.#orClose(async () => {

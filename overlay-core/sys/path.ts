@@ -1,6 +1,7 @@
-import { realpath } from 'node:fs/promises'
+import { readlinkSync } from 'node:fs'
+import { fdPath } from './argument.ts'
 
-/** The path without symlinks, `.` and `..`, for comparing the positions of directories. @throws the error of node:fs, with `code` */
-export async function canonicalPath(path: string): Promise<string> {
-  return await realpath(path)
+/** The path of an open object without symlinks, `.` and `..`, for comparing the positions of directories. The kernel knows it, so this never waits. */
+export function pathOfFd(fd: number): string {
+  return readlinkSync(fdPath(fd))
 }

@@ -1,23 +1,15 @@
 import { readFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { isErrno } from '../api/errno.ts'
+import { mountTable } from './mount-table.ts'
 import { closeSync, openRoot } from './open.ts'
-import { canonicalPath } from './path.ts'
+import { pathOfFd } from './path.ts'
 import { statxFd } from './stat.ts'
 
 /** A position on a file system itself, independent of the mount and symlinks in the path. */
 export interface Place {
   readonly fileSystem: string
   readonly path: string
-}
-
-/** A line of mountinfo: see proc_pid_mountinfo(5). */
-interface Mount {
-  readonly parent: number
-  readonly fileSystem: string
-  /** The part of the file system that is mounted. */
-  readonly root: string
-  readonly point: string
 }
 
 const CAP_SYS_ADMIN = 21n
@@ -29,11 +21,19 @@ const CAP_SYS_ADMIN = 21n
 export async function placesOf(path: string): Promise<Place[]> {
   const { directory, rest } = await nearestDirectory(path)
   const fd = await openRoot(directory)
+  try {
+    return await placesOfFd(fd, rest)
+  } finally {
+    closeSync(fd)
+  }
+}
+
+/** Like `placesOf`, for the open directory `fd` or the path `rest` in it, which need not exist. */
+export async function placesOfFd(fd: number, rest = ''): Promise<Place[]> {
   const { mountId } = statxFd(fd)
-  closeSync(fd)
-  const mounts = await readMounts()
   const places: Place[] = []
-  let below = join(await canonicalPath(directory), rest)
+  const mounts = await mountTable()
+  let below = join(pathOfFd(fd), rest)
   let mount = mounts.get(mountId)
   while (mount !== undefined && isAtOrBelow(below, mount.point)) {
     places.push({ fileSystem: mount.fileSystem, path: join(mount.root, below.slice(mount.point.length)) })
@@ -69,21 +69,6 @@ async function nearestDirectory(path: string): Promise<{ directory: string; rest
       rest = join(directory.slice(dirname(directory).length), rest)
     }
   }
-}
-
-async function readMounts(): Promise<Map<number, Mount>> {
-  const mounts = new Map<number, Mount>()
-  for (const line of (await readFile('/proc/self/mountinfo', 'utf8')).split('\n')) {
-    const [id, parent, fileSystem, root, point] = line.split(' ')
-    if (id === undefined || parent === undefined || fileSystem === undefined || !root || !point) continue
-    mounts.set(Number(id), { parent: Number(parent), fileSystem, root: unescaped(root), point: unescaped(point) })
-  }
-  return mounts
-}
-
-/** mountinfo escapes blanks and similar characters in octal. */
-function unescaped(text: string): string {
-  return text.replace(/\\([0-7]{3})/g, (_, digits: string) => String.fromCharCode(Number.parseInt(digits, 8)))
 }
 
 function isAtOrBelow(path: string, directory: string): boolean {
