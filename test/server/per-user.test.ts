@@ -1,80 +1,11 @@
 import { readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
-import t, { type Test } from 'tap'
-import { request } from 'undici'
-import { NfsClient, STATUS } from '../helpers/nfs-client.ts'
-import { type Running, run, start } from './launch.ts'
+import t from 'tap'
+import { STATUS } from '../helpers/nfs-client.ts'
+import { BIN, course, DAEMON } from './course.ts'
+import { run } from './launch.ts'
 
 t.setTimeout(300_000)
-
-/** Users that every Debian has. */
-const DAEMON = { uid: 1, gid: 1 }
-const BIN = { uid: 2, gid: 2 }
-
-interface Course {
-  readonly dir: string
-  readonly server: Running
-  readonly url: string
-  readonly nfs: NfsClient
-  /** Sends a WebDAV request and returns status and body. */
-  dav(method: string, path: string, options?: { body?: string; headers?: Record<string, string> }): Promise<Answer>
-}
-
-interface Answer {
-  readonly status: number
-  readonly body: string
-  readonly headers: Record<string, string | string[] | undefined>
-}
-
-/** A server with the per-user template `course` on two clients' machine. `more` is added to its table. */
-async function course(t: Test, more = 'create = true', options: { dir?: string; nfs?: string } = {}): Promise<Course> {
-  const dir =
-    options.dir ??
-    t.testdir({
-      material: { 'welcome.txt': 'welcome', sub: { 'a.txt': 'A' } },
-      'o.toml': configuration(more, options.nfs),
-    })
-  const server = await start(t, ['serve', '--config', join(dir, 'o.toml')])
-  const url = new URL('/', server.webdavUrl).href
-  const nfs = await NfsClient.connect(server.nfsPort as number)
-  t.teardown(() => nfs.close())
-  const dav: Course['dav'] = async (method, path, { body, headers } = {}) => {
-    const answer = await request(new URL(path, url), {
-      method: method as 'GET',
-      body: body ?? null,
-      headers: headers ?? {},
-    })
-    return { status: answer.statusCode, body: await answer.body.text(), headers: answer.headers }
-  }
-  return { dir, server, url, nfs, dav }
-}
-
-function configuration(more: string, clients = '127.0.0.1(rw,root_squash,insecure)'): string {
-  return `
-[layers.material]
-path = "material"
-[stacks.course]
-layers = ["material"]
-[views.course]
-stack = "course"
-upper = "per-user"
-directory = "views"
-${more}
-[exports.nfs]
-view = "course"
-door = "nfs"
-clients = ["${clients}"]
-[exports.web]
-view = "course"
-door = "webdav"
-[webdav]
-listen = "127.0.0.1:0"
-[nfs]
-listen = "127.0.0.1:0"
-[server]
-state_dir = "state"
-`
-}
 
 t.test('each user has a view of the same material, over NFS and WebDAV', async (t) => {
   const { dir, nfs, dav } = await course(t)
@@ -114,7 +45,7 @@ t.test('views and their handles outlive the server', async (t) => {
   const material = (await daemon.lookup(root, 'welcome.txt')).handle!
   await first.nfs.close()
   t.equal(await first.server.stop(), 0)
-  const second = await course(t, '', { dir: first.dir })
+  const second = await course(t, { dir: first.dir })
   const again = second.nfs.as(DAEMON.uid)
   t.equal((await again.read(made.handle!, 0, 10)).data.toString(), 'kept')
   t.equal((await again.read(material, 0, 10)).data.toString(), 'welcome')

@@ -167,10 +167,10 @@ export class Nfs3Call extends CallState {
 
   #checked(inode: Inode, handle: WireHandle, served: ServedView): Inode {
     if (!this.context.handles.authentic(handle)) throw new Nfs3Error(NFS3ERR_BADHANDLE)
-    if (this.#served !== undefined && this.#served !== served) throw new OverlayError('EXDEV', 'resolve')
     const { peer, credential } = this.rpc
     const grant = served.grant(peer, credential)
     if (grant === undefined || !this.#mayUse(inode, served, grant)) throw new Nfs3Error(NFS3ERR_ACCES)
+    if (this.#served !== undefined && this.#served !== served) throw new OverlayError('EXDEV', 'resolve')
     if (grant.readOnly && this.procedure.mutates) throw new Nfs3Error(NFS3ERR_ROFS)
     this.#served = served
     this.#grant = grant
