@@ -2,8 +2,8 @@ import { OptionError } from '../overlay-core/index.ts'
 import { type Arguments, cutArguments } from './arguments.ts'
 import type { Environment } from './environment.ts'
 import { helpOn } from './help.ts'
-import { FILE_OPTIONS, HELP_OPTIONS, PRINT_OPTIONS, RELOAD_OPTIONS } from './schema.ts'
-import type { Command, ConfigRequest } from './settings.ts'
+import { FILE_OPTIONS, HELP_OPTIONS, PRINT_OPTIONS, RELOAD_OPTIONS, VIEW_OPTIONS } from './schema.ts'
+import type { Command, ConfigRequest, ReloadRequest } from './settings.ts'
 
 /**
  * The commands for configuration files: `serve --config FILE`, `config check FILE`, `config print`. Undefined if `argv` is none of
@@ -17,6 +17,7 @@ export function parseConfigCommand(argv: readonly string[], environment: Environ
   if (command === 'serve') return parseServeConfig(rest, environment)
   if (command === 'config') return parseConfig(rest, environment)
   if (command === 'reload') return parseReload(rest, environment)
+  if (command === 'view') return parseView(rest, environment)
   if (command === 'init') return parseInit(rest, environment)
   if (argv.some((word) => /^--config(=|$)/.test(word)))
     throw new OptionError('--config', 'goes with a command; say overlayd serve --config FILE')
@@ -62,12 +63,36 @@ function parseReload(argv: readonly string[], environment: Environment): Command
   const { values, words } = cutArguments(argv, RELOAD_OPTIONS)
   if (values.has('--help')) return { kind: 'help', text: helpOn('reload') }
   refuseWords('reload', words)
+  return { kind: 'reload', reload: serverChoice(values, environment) }
+}
+
+/** The server that a command is for. @throws OptionError */
+function serverChoice(values: Arguments['values'], environment: Environment): ReloadRequest {
   const pid = values.get('--pid')?.[0]
   if (pid !== undefined && !/^[1-9]\d{0,9}$/.test(pid))
     throw new OptionError('--pid', `${JSON.stringify(pid)} is not a process id; use a number from overlayd status`)
   const given = values.get('--state-dir')?.[0]
   const stateDir = given === undefined ? environment.defaultStateDir : absolute(given, environment)
-  return { kind: 'reload', reload: { pid: pid === undefined ? undefined : Number(pid), stateDir } }
+  return { pid: pid === undefined ? undefined : Number(pid), stateDir }
+}
+
+const VIEW_VERBS = ['create', 'list', 'show', 'rename', 'remove'] as const
+
+function parseView([word, ...argv]: readonly string[], environment: Environment): Command {
+  if (word === '--help' || word === '-h') return { kind: 'help', text: helpOn('view') }
+  const verb = VIEW_VERBS.find((each) => each === word)
+  if (word === undefined) throw new OptionError('view', `needs a word more; say ${VIEW_VERBS.join(', ')}`)
+  if (verb === undefined) throw OptionError.unknown(word, VIEW_VERBS, 'word after view')
+  const { values, words } = cutArguments(argv, VIEW_OPTIONS)
+  if (values.has('--help')) return { kind: 'help', text: helpOn('view') }
+  const [view, ...more] = words
+  const [to] = verb === 'rename' ? more.splice(0, 1) : []
+  if (view === undefined && verb !== 'list')
+    throw new OptionError('view', `${verb} needs a view; say overlayd view ${verb} TEMPLATE/NAME`)
+  if (verb === 'rename' && to === undefined)
+    throw new OptionError('view', 'rename needs the new name; say overlayd view rename TEMPLATE/NAME NEW')
+  refuseWords(`view ${verb}`, more)
+  return { kind: 'view', view: { verb, view, to, json: values.has('--json'), ...serverChoice(values, environment) } }
 }
 
 function parseInit(argv: readonly string[], environment: Environment): Command {

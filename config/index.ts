@@ -22,5 +22,6 @@ export type {
   Settings,
   StatusSettings,
   TemplateSettings,
+  ViewRequest,
   ViewSettings,
 } from './settings.ts'

@@ -1,5 +1,5 @@
 import { code, type Section, text } from './manual-blocks.ts'
-import { FILE_OPTIONS, PRINT_OPTIONS, RELOAD_OPTIONS } from './schema.ts'
+import { FILE_OPTIONS, PRINT_OPTIONS, RELOAD_OPTIONS, VIEW_OPTIONS } from './schema.ts'
 
 const optionsNotOf = (options: typeof FILE_OPTIONS, others: readonly string[]) =>
   options.filter(({ name }) => !others.includes(name))
@@ -64,5 +64,25 @@ const RELOAD: Section = {
   ],
 }
 
+const VIEW: Section = {
+  title: 'VIEW',
+  blocks: [
+    code(
+      'overlayd view list [TEMPLATE] [--json]',
+      'overlayd view create|show|remove TEMPLATE/NAME [--json]',
+      'overlayd view rename TEMPLATE/NAME NEW [--json]',
+    ),
+    text(
+      'Lists and changes the views of users and machines while their server runs. *TEMPLATE* is a view of the configuration file with `upper = "per-user"` or `"per-machine"`, *NAME* the name of a user or the address of a machine.',
+      '`create` makes a view, which the first request does as well if the template has `create = true`. `rename` gives it another name; its owner, file handles and locks stay. `remove` deletes it with everything in it; a new view with the same name is another one, and old handles are stale.',
+    ),
+    { kind: 'options', options: VIEW_OPTIONS, joint: ' ' },
+    code('overlayd view create course/alice', 'overlayd view list course --json'),
+    text(
+      'The exit status is 0; 1 if the server cannot be reached; 2 if it refuses, for example because there is no such view.',
+    ),
+  ],
+}
+
 /** The sections of the manual about configuration files. */
-export const COMMAND_SECTIONS: readonly Section[] = [SERVE, CONFIG, INIT, RELOAD]
+export const COMMAND_SECTIONS: readonly Section[] = [SERVE, CONFIG, INIT, RELOAD, VIEW]

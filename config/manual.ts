@@ -13,6 +13,7 @@ export const SYNOPSIS = [
   'overlayd serve --config FILE [OPTION…]',
   'overlayd config check FILE | overlayd config print [--config FILE] [--json]',
   'overlayd init DIR | overlayd reload [--pid PID] [--state-dir DIR]',
+  'overlayd view create|list|show|rename|remove [TEMPLATE/NAME] [NEW] [--json]',
   'overlayd status [--url URL] [--json] [--state-dir DIR]',
   'overlayd remount -o OPTION[,OPTION…] [NAME] [--pid PID] [--state-dir DIR]',
   'overlayd help [TOPIC]',

@@ -273,6 +273,24 @@ export const RELOAD_OPTIONS: readonly OptionSpec[] = [
   { name: '--help', short: '-h', meaning: 'Prints how to use `overlayd reload` and exits.' },
 ]
 
+/** The options of `overlayd view`. */
+export const VIEW_OPTIONS: readonly OptionSpec[] = [
+  { name: '--json', meaning: 'Prints the result as JSON.' },
+  {
+    name: '--pid',
+    value: 'PID',
+    meaning: 'Which server is meant, if several run.',
+    otherwise: 'the only one that runs from a configuration file',
+  },
+  {
+    name: '--state-dir',
+    value: 'DIR',
+    meaning: 'Where to look for the running server.',
+    otherwise: 'as for the server',
+  },
+  { name: '--help', short: '-h', meaning: 'Prints how to use `overlayd view` and exits.' },
+]
+
 /** The names of the server's options that have a fixed default. */
 type Defaulted = Extract<(typeof SERVE_OPTIONS)[number], { readonly default: string }>['name']
 

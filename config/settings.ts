@@ -162,6 +162,18 @@ export interface ReloadRequest {
   readonly stateDir: string
 }
 
+/** What `overlayd view` is told. */
+export interface ViewRequest {
+  readonly verb: 'create' | 'list' | 'show' | 'rename' | 'remove'
+  /** `TEMPLATE/NAME`; for `list` a template, or undefined for all. */
+  readonly view: string | undefined
+  /** The new name, for `rename`. */
+  readonly to: string | undefined
+  readonly json: boolean
+  readonly pid: number | undefined
+  readonly stateDir: string
+}
+
 /** The command that a command line requests. */
 export type Command =
   | { readonly kind: 'serve'; readonly settings: Settings }
@@ -170,6 +182,7 @@ export type Command =
   | { readonly kind: 'config-print'; readonly print: PrintRequest }
   | { readonly kind: 'init'; readonly init: InitRequest }
   | { readonly kind: 'reload'; readonly reload: ReloadRequest }
+  | { readonly kind: 'view'; readonly view: ViewRequest }
   | { readonly kind: 'status'; readonly settings: StatusSettings }
   | { readonly kind: 'remount'; readonly settings: RemountSettings }
   | { readonly kind: 'help'; readonly text: string }

@@ -4,6 +4,7 @@ import fastify, { type FastifyBaseLogger, type FastifyReply, LogController } fro
 import { inOverlayOptions } from '../config/index.ts'
 import { OptionError } from '../overlay-core/index.ts'
 import type { ControlCounters, ControlError } from './control.ts'
+import type { ViewDescription, ViewOrder } from './registry/view-requests.ts'
 import type { ReloadReport } from './reload.ts'
 import type { RemountRequest } from './views.ts'
 
@@ -16,6 +17,16 @@ const REMOUNT_BODY = {
   properties: { options: { type: 'string' }, cwd: { type: 'string' }, view: { type: 'string' } },
 }
 
+const VIEWS_BODY = {
+  type: 'object',
+  required: ['verb'],
+  properties: {
+    verb: { enum: ['create', 'list', 'show', 'rename', 'remove'] },
+    view: { type: 'string' },
+    to: { type: 'string' },
+  },
+}
+
 /** The dependencies of the control listener. */
 export interface ControlParts {
   readonly log: FastifyBaseLogger
@@ -24,6 +35,8 @@ export interface ControlParts {
   readonly remount: (request: RemountRequest) => Promise<void>
   /** Absent where the server has no configuration file. */
   readonly reload: (() => Promise<ReloadReport>) | undefined
+  /** Absent where the server has no templates. */
+  readonly views: ((order: ViewOrder) => Promise<readonly ViewDescription[]>) | undefined
 }
 
 /** Makes the request handler of the control listener. It has its own file so that it is loaded with the first request. */
@@ -33,6 +46,7 @@ export async function controlListener({
   counters,
   remount,
   reload,
+  views,
 }: ControlParts): Promise<RequestListener> {
   const wanted = Buffer.from(`Bearer ${token}`)
   const app = fastify({
@@ -55,13 +69,15 @@ export async function controlListener({
     return reply.code(204).send()
   })
   if (reload !== undefined) app.post('/reload', () => reload())
+  if (views !== undefined)
+    app.post('/views', { schema: { body: VIEWS_BODY } }, (request) => views(request.body as ViewOrder))
   await app.ready()
   return (request, response) => app.routing(request, response)
 }
 
 function answerError(error: unknown, reply: FastifyReply, log: FastifyBaseLogger): FastifyReply {
   if (error instanceof OptionError) {
-    const { option, message } = inOverlayOptions(error)
+    const { option, message } = error.option === 'view' ? error : inOverlayOptions(error)
     return reply.code(400).send({ option, message } satisfies ControlError)
   }
   const { statusCode } = error as { statusCode?: number }

@@ -3,6 +3,7 @@ import { createServer, type RequestListener } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import type { FastifyBaseLogger } from 'fastify'
 import type { RandomBytes } from './random.ts'
+import type { ViewDescription, ViewOrder } from './registry/view-requests.ts'
 import type { ReloadReport } from './reload.ts'
 import type { RemountRequest } from './views.ts'
 
@@ -45,14 +46,16 @@ export async function openControl(parts: {
   readonly remount: (request: RemountRequest) => Promise<void>
   /** Absent where the server has no configuration file. */
   readonly reload?: (() => Promise<ReloadReport>) | undefined
+  /** Absent where the server has no templates. */
+  readonly views?: ((order: ViewOrder) => Promise<readonly ViewDescription[]>) | undefined
 }): Promise<Control> {
-  const { log, random, remount, reload } = parts
+  const { log, random, remount, reload, views } = parts
   const token = Buffer.from(random(TOKEN_BYTES)).toString('base64url')
   const counters: ControlCounters = { remounts: 0, refused: 0 }
   // Most servers never get a control request, so Fastify, which takes 13 MB, is loaded with the first one.
   let listener: Promise<RequestListener> | undefined
   const load = async () =>
-    (await import('./control-listener.ts')).controlListener({ log, token, counters, remount, reload })
+    (await import('./control-listener.ts')).controlListener({ log, token, counters, remount, reload, views })
   const server = createServer({ requestTimeout: REQUEST_TIMEOUT_MS }, (request, response) => {
     listener ??= load()
     listener.then(

@@ -10,6 +10,7 @@ import type { Faults } from './faults.ts'
 import type { JournalFile } from './journal-file.ts'
 import type { LogCounters } from './log-sink.ts'
 import type { Templates } from './registry/templates.ts'
+import { executeOrder, type ViewDescription, type ViewOrder } from './registry/view-requests.ts'
 import { removeRunFiles } from './state-dir.ts'
 import { describeViews, type ServerStatus } from './status.ts'
 import { version } from './version.ts'
@@ -92,6 +93,14 @@ export class RunningServer {
   async remount(request: RemountRequest): Promise<void> {
     await this.views.remount(request)
     this.#log.info({ view: request.view, options: request.options }, 'remounted')
+  }
+
+  /** Executes `overlayd view`. @throws OptionError naming `view` */
+  async changeViews(order: ViewOrder): Promise<readonly ViewDescription[]> {
+    if (this.templates === undefined) return []
+    const done = await executeOrder(this.templates, order, async (id) => this.webdav?.removed(id))
+    if (order.verb !== 'list' && order.verb !== 'show') this.#log.info(order, 'the views were changed')
+    return done
   }
 
   /**

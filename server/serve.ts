@@ -80,6 +80,7 @@ export async function serve(
       random: systemRandom,
       remount: (request) => server.remount(request),
       reload: reload && (() => reload(server.views)),
+      views: reload && ((order) => server.changeViews(order)),
     })
     server.control = control
     warnings.push(...(await tellOthers(server, settings, control)))

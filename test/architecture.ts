@@ -50,7 +50,7 @@ const CONFINED: Readonly<Record<string, readonly string[]>> = {
   'node:worker_threads': ['overlay-core/sys/'],
   fastify: ['server/', 'protocols/webdav/'],
   pino: ['server/'],
-  undici: ['server/status-command.ts', 'server/remount-command.ts', 'server/reload-command.ts'],
+  undici: ['server/status-command.ts', 'server/remount-command.ts', 'server/config-server.ts'],
   'webdav-server': ['protocols/webdav/'],
   saxes: ['protocols/webdav/'],
   'smol-toml': ['config/file/'],

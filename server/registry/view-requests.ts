@@ -1,0 +1,95 @@
+import { join } from 'node:path'
+import { nearestWord, OptionError } from '../../overlay-core/index.ts'
+import type { Template } from './template.ts'
+import type { TemplateView } from './template-view.ts'
+import type { Templates } from './templates.ts'
+
+/** A request of `overlayd view`. */
+export interface ViewOrder {
+  readonly verb: 'create' | 'list' | 'show' | 'rename' | 'remove'
+  /** `TEMPLATE/NAME`; for `list` a template, or undefined for all. */
+  readonly view?: string
+  /** The new name, for `rename`. */
+  readonly to?: string
+}
+
+/** A view as `overlayd view` shows it. */
+export interface ViewDescription {
+  /** `TEMPLATE/NAME`. */
+  readonly path: string
+  readonly template: string
+  readonly name: string
+  readonly id: string
+  readonly uid: number
+  readonly gid: number
+  /** ISO 8601. */
+  readonly created: string
+  readonly state: 'in use' | 'open' | 'closed' | 'failed'
+  readonly directory: string
+  /** Why it could not be opened when that was last tried. */
+  readonly failure?: string
+}
+
+/** Executes requests of `overlayd view`. `removed` is told the id of each view that was removed. @throws OptionError naming `view` */
+export async function executeOrder(
+  templates: Templates,
+  { verb, view = '', to = '' }: ViewOrder,
+  removed: (id: string) => Promise<void>,
+): Promise<ViewDescription[]> {
+  if (verb === 'list') return list(templates, view)
+  const { template, name } = split(templates, view)
+  if (verb === 'create') return [describe(template, await template.create(name))]
+  const found = template.byName(name)
+  if (found === undefined) throw unknown(template, name)
+  if (verb === 'rename') await template.rename(found, to)
+  const described = describe(template, found)
+  if (verb === 'remove') {
+    await template.remove(found)
+    await removed(found.record.id)
+  }
+  return [described]
+}
+
+function list(templates: Templates, name: string): ViewDescription[] {
+  const chosen = name === '' ? [...templates.list()] : [templateOf(templates, name)]
+  return chosen.flatMap((template) => [...template.list()].map((view) => describe(template, view)))
+}
+
+/** The template and the name in it; names may contain no slash, so the first one separates them. */
+function split(templates: Templates, path: string): { template: Template; name: string } {
+  const at = path.indexOf('/')
+  if (at < 0) throw new OptionError('view', `${JSON.stringify(path)} is not the path of a view; use TEMPLATE/NAME`)
+  return { template: templateOf(templates, path.slice(0, at)), name: path.slice(at + 1) }
+}
+
+function templateOf(templates: Templates, name: string): Template {
+  const template = templates.get(name)
+  if (template !== undefined) return template
+  const names = [...templates.list()].map((each) => each.name)
+  const near = nearestWord(name, names) ?? names.join(', ')
+  const mend =
+    near === '' ? 'no view of the file has upper = "per-user" or "per-machine"' : `the templates are: ${near}`
+  throw new OptionError('view', `there is no template ${JSON.stringify(name)}; ${mend}`)
+}
+
+function unknown(template: Template, name: string): OptionError {
+  const near = nearestWord(
+    name,
+    [...template.list()].map(({ record }) => record.name),
+  )
+  const mend = near === undefined ? `see overlayd view list ${template.name}` : `did you mean ${near}?`
+  return new OptionError('view', `there is no view ${template.name}/${name}; ${mend}`)
+}
+
+function describe({ name: template, settings }: Template, view: TemplateView): ViewDescription {
+  const { id, name, uid, gid, createdMs } = view.record
+  const { failure } = view
+  const open = view.overlay !== undefined
+  const state = view.uses > 0 ? 'in use' : open ? 'open' : failure === undefined ? 'closed' : 'failed'
+  return {
+    ...{ path: `${template}/${name}`, template, name, id, uid, gid, state },
+    created: new Date(createdMs).toISOString(),
+    directory: join(settings.directory, id),
+    ...(failure !== undefined && { failure }),
+  }
+}

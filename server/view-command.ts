@@ -1,0 +1,62 @@
+import type { ViewRequest } from '../config/index.ts'
+import type { Output } from './config-command.ts'
+import { askControl, chooseConfigServer } from './config-server.ts'
+import type { ViewDescription } from './registry/view-requests.ts'
+import { readRunFiles } from './state-dir.ts'
+
+/**
+ * `overlayd view …`: asks the running server to list or change the views of its templates, and prints the result. Returns the exit status: 0, or 1 if the
+ * server cannot be reached.
+ *
+ * @throws OptionError as the server reported it; nothing has changed
+ */
+export async function askForViews(asked: ViewRequest, { print, printError }: Output): Promise<number> {
+  const server = chooseConfigServer(await readRunFiles(asked.stateDir), asked)
+  if (typeof server === 'string') {
+    printError(`overlayd: ${server}\n`)
+    return 1
+  }
+  const { verb, view, to, json } = asked
+  const answer = await askControl<readonly ViewDescription[]>(server, '/views', { verb, view, to })
+  if ('failure' in answer) {
+    printError(`overlayd: server ${server.pid} ${answer.failure}\n`)
+    return 1
+  }
+  const found = answer.result
+  if (json) print(`${JSON.stringify(verb === 'list' ? found : found[0], null, 2)}\n`)
+  else if (verb === 'list') print(table(found))
+  else if (verb === 'show') print(found.map(details).join(''))
+  else for (const { path, directory } of found) print(`${DONE[verb]} ${path} (${directory})\n`)
+  return 0
+}
+
+const DONE = { create: 'made', rename: 'renamed', remove: 'removed' } as const
+
+function table(views: readonly ViewDescription[]): string {
+  if (views.length === 0) return 'there are no views yet\n'
+  const rows = [['VIEW', 'OWNER', 'MADE', 'STATE'], ...views.map(rowOf)]
+  const widths = [0, 1, 2].map((column) => Math.max(...rows.map((row) => [...(row[column] as string)].length)))
+  const line = (row: readonly string[]) =>
+    row
+      .map((cell, i) => cell.padEnd(widths[i] ?? 0))
+      .join('  ')
+      .trimEnd()
+  return `${rows.map(line).join('\n')}\n`
+}
+
+function rowOf(view: ViewDescription): string[] {
+  return [view.path, `${view.uid}:${view.gid}`, view.created.slice(0, 16).replace('T', ' '), view.state]
+}
+
+function details(view: ViewDescription): string {
+  const lines = [
+    ['view', view.path],
+    ['id', view.id],
+    ['owner', `${view.uid}:${view.gid}`],
+    ['made', view.created],
+    ['state', view.state],
+    ['directory', view.directory],
+    ...(view.failure === undefined ? [] : [['failure', view.failure]]),
+  ]
+  return `${lines.map(([name, value]) => `${`${name}:`.padEnd(11)}${value}`).join('\n')}\n`
+}
