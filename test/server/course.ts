@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process'
 import { join } from 'node:path'
 import type { Test } from 'tap'
 import { Client } from 'undici'
@@ -46,6 +47,8 @@ export interface CourseOptions {
 export async function course(t: Test, options: CourseOptions = {}): Promise<Course> {
   const material = { 'welcome.txt': 'welcome', sub: { 'a.txt': 'A' } }
   const dir = options.dir ?? t.testdir({ material, 'o.toml': configuration(options) })
+  // The modes of the material are what the users of views may do.
+  execFileSync('chmod', ['-R', 'a+rwX', join(dir, 'material')])
   const server = await start(t, ['serve', '--config', join(dir, 'o.toml')])
   const nfs = await NfsClient.connect(server.nfsPort as number)
   t.teardown(() => nfs.close())
