@@ -187,7 +187,7 @@ function mayMakeQuickly(
   dirAttr: CheckedAttr,
   { dir, name, type, options }: NewNode,
 ): boolean {
-  if (type !== FileType.regular) return false
+  if (type !== FileType.regular || sb.readOnly) return false
   if (!dir.upper || sb.upper?.marks.reserves(name) !== false || !may(cred, dirAttr, WRITE | EXECUTE)) return false
   return options.uid === undefined && options.gid === undefined && cachedDentry(sb, dir, name)?.inode === undefined
 }

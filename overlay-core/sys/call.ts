@@ -2,7 +2,7 @@ import koffi, { type KoffiFunc } from 'koffi'
 import { after } from '../api/maybe-promise.ts'
 import type { MaybePromise } from '../api/types.ts'
 import { CallThreads, type ThreadStep } from './call-threads.ts'
-import { afterShortage, SHORTAGE_ATTEMPTS } from './descriptor-shares.ts'
+import { afterShortage, descriptorsAreFew, SHORTAGE_ATTEMPTS } from './descriptor-shares.ts'
 import { argumentError, sysError } from './error.ts'
 import { faultsAreSet } from './fault.ts'
 import { Limiter } from './limiter.ts'
@@ -276,7 +276,7 @@ async function callsInPool(steps: readonly SystemCall[], before: readonly number
 
 /** Whether a thread of our own may make a call of this function now. With fault points set, each call goes through the limiter instead. */
 function threadsFor(number: number): boolean {
-  if (number === SLOW || faultsAreSet()) return false
+  if (number === SLOW || faultsAreSet() || descriptorsAreFew()) return false
   if (threads === undefined) {
     if (++callsMade > CALLS_BEFORE_THREADS) startThreads()
     return false

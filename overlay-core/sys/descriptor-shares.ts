@@ -3,6 +3,9 @@ const OWN = 44
 const MOST_CONNECTIONS = 6000
 const MOST_FILES = 4096
 
+/** Below this limit of the process, threads that make system calls would use the descriptors that files need. */
+const ENOUGH_FOR_THREADS = 128
+
 /** How the descriptors of the process are shared. The rest is for running operations. */
 export interface DescriptorShares {
   /** Directories that caches keep open, of all overlays. */
@@ -16,11 +19,19 @@ export interface DescriptorShares {
 /** Divides the `limit` of the process (RLIMIT_NOFILE), so that connections leave enough for files, and caches leave enough for operations. */
 export function shareDescriptors(limit: number): DescriptorShares {
   const rest = Math.max(16, limit - OWN)
+  few = limit < ENOUGH_FOR_THREADS
   return {
     directories: Math.max(4, Math.floor(rest * 0.3)),
     files: Math.max(2, Math.min(MOST_FILES, Math.floor(rest * 0.15))),
     connections: Math.max(4, Math.min(MOST_CONNECTIONS, Math.floor(rest * 0.3))),
   }
+}
+
+let few = false
+
+/** Whether the process has so few descriptors that it should use none to be faster. */
+export function descriptorsAreFew(): boolean {
+  return few
 }
 
 const holders = new Set<() => void>()

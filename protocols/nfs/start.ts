@@ -95,7 +95,7 @@ const LIMITS = {
 /** The shares of the connections of this process that NFS and the portmapper may use; the rest is for HTTP. */
 const NFS_PART = 0.35
 const PORTMAP_PART = 0.05
-const MIN_CONNECTIONS = 4
+const MIN_CONNECTIONS = 5
 
 /** Portmapper requests are small and rare. */
 const PORTMAP_LIMITS = { ...LIMITS, maxRecordBytes: 8 * 1024, maxConnectionsPerClient: 16, maxConnections: 256 }

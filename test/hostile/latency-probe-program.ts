@@ -72,30 +72,42 @@ class Series {
   }
 }
 
-/** A connection over which small files are got. */
+/** Gets small files over one connection, for as long as the server's replies say that it stays open. */
 class Getter {
-  readonly #socket: Socket
-  readonly ready: Promise<unknown>
+  readonly #localAddress: string
+  #socket: Socket | undefined
+  #ready: Promise<unknown> = Promise.resolve()
   #received = ''
   #answered: { resolve: () => void; reject: (error: Error) => void } | undefined
 
   constructor(localAddress: string) {
-    this.#socket = connect({ host: '127.0.0.1', port: settings.webdavPort!, localAddress })
-    this.#socket.setNoDelay(true)
-    this.#socket.on('data', (data: Buffer) => this.#onData(data))
-    this.#socket.on('error', (error) => this.#answered?.reject(error))
-    this.#socket.on('close', () => this.#answered?.reject(new Error('connection closed')))
-    this.ready = once(this.#socket, 'connect')
-    this.ready.catch(() => undefined)
+    this.#localAddress = localAddress
   }
 
   async get(): Promise<void> {
-    await this.ready
+    const socket = this.#socket ?? this.#connect()
+    await this.#ready
     await new Promise<void>((resolve, reject) => {
-      if (this.#socket.destroyed) return reject(new Error('connection closed'))
+      if (socket.destroyed) return reject(new Error('connection closed'))
       this.#answered = { resolve, reject }
-      this.#socket.write(`GET ${settings.webdavPath} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n`)
+      socket.write(`GET ${settings.webdavPath} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n`)
     })
+  }
+
+  #connect(): Socket {
+    const socket = connect({ host: '127.0.0.1', port: settings.webdavPort!, localAddress: this.#localAddress })
+    this.#socket = socket
+    socket.setNoDelay(true)
+    socket.on('data', (data: Buffer) => this.#onData(data))
+    socket.on('error', (error) => this.#failed(socket, error))
+    socket.on('close', () => this.#failed(socket, new Error('connection closed')))
+    this.#ready = once(socket, 'connect')
+    this.#ready.catch(() => undefined)
+    return socket
+  }
+
+  #failed(socket: Socket, error: Error): void {
+    if (socket === this.#socket) this.#answered?.reject(error)
   }
 
   #onData(data: Buffer): void {
@@ -105,6 +117,7 @@ class Getter {
     const length = Number(/^content-length: (\d+)/im.exec(this.#received)?.[1] ?? 0)
     if (this.#received.length < head + 4 + length) return
     const status = this.#received.slice(9, 12)
+    if (/^connection: close/im.test(this.#received)) this.close()
     this.#received = ''
     if (status === '200') this.#answered?.resolve()
     else this.#answered?.reject(new Error(`GET: ${status}`))
@@ -112,7 +125,8 @@ class Getter {
   }
 
   close(): void {
-    this.#socket.destroy()
+    this.#socket?.destroy()
+    this.#socket = undefined
   }
 }
 

@@ -66,6 +66,8 @@ const HOARD_MS = 2_000
 /** How long a connection has been idle when it is surely not in use, in ms: after a call, and before the first one. */
 const IDLE_MS = 1_000
 const UNUSED_MS = 250
+/** A client with so many connections more than another one loses one to it even if all of them are in use. */
+const MORE = 3
 /** What an address without an export may have: connections, bytes of one record, and the life of a connection in ms. */
 const OUTSIDER = { connections: 8, recordBytes: 8 * 1024, lifeMs: 30_000 }
 /** The part of all connections that such addresses may have together. */
@@ -240,7 +242,7 @@ export class RpcServer {
   #dispensability({ used, peer }: Connection, idleMs: number, address: string | undefined): number {
     if (idleMs >= (used ? IDLE_MS : UNUSED_MS)) return used ? 3 : 4
     const own = address === undefined ? 0 : this.#shares.connectionsOf(address)
-    if (peer.address !== address && this.#shares.connectionsOf(peer.address) <= own + 1) return 0
+    if (peer.address !== address && this.#shares.connectionsOf(peer.address) < own + MORE) return 0
     return used ? 1 : 2
   }
 

@@ -57,6 +57,7 @@ for (const kind of ['tmpfs', 'ramfs', 'exfat'] satisfies StorageKind[]) {
       await before.setattr(ROOT, await at(before, 'kept'), { mode: 0o640 })
       await before.unlink(ROOT, before.root, 'gone')
       await before.rename(ROOT, before.root, 'dir', before.root, 'moved')
+      await before.setattr(ROOT, before.root, { mode: 0o777 })
       const names = ['own', 'kept', 'moved/inner']
       const seen = await Promise.all(names.map((name) => see(before, name)))
       await before.retained()
@@ -77,6 +78,10 @@ for (const kind of ['tmpfs', 'ramfs', 'exfat'] satisfies StorageKind[]) {
         strange = await see(during, 'strange')
         t.equal(await byHandle(during, strange), 'strange\n')
         t.equal(await errnoOf(async () => during.unlink(ROOT, during.root, 'own')), 'EROFS')
+        for (const uid of [0, 1000]) {
+          const cred = { uid, gid: uid, groups: [] }
+          t.equal(await errnoOf(async () => during.create(cred, during.root, 'new', { mode: 0o600 })), 'EROFS')
+        }
         t.equal(await errnoOf(async () => during.setattr(ROOT, await at(during, 'kept'), { mode: 0o777 })), 'EROFS')
         await during.unmount()
       } finally {
