@@ -8,7 +8,10 @@ const FORBIDDEN = /[\p{C}\p{Zl}\p{Zp}/\\\uFFFD]/u
  * mean two views.
  */
 export function viewNameError(name: string): string | undefined {
-  const shown = JSON.stringify(name.length > 64 ? `${name.slice(0, 64)}…` : name).replace(FORBIDDEN, '?')
+  const shown = JSON.stringify(name.length > 64 ? `${name.slice(0, 64)}…` : name).replace(
+    new RegExp(FORBIDDEN, 'gu'),
+    '?',
+  )
   if (name === '') return 'the name of a view is empty; give the name of a user'
   if (Buffer.byteLength(name) > MOST_BYTES) return `${shown} is longer than ${MOST_BYTES} bytes; use a shorter name`
   if (FORBIDDEN.test(name))

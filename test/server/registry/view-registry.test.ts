@@ -1,0 +1,114 @@
+import { mkdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { pino } from 'pino'
+import t, { type Test } from 'tap'
+import { OptionError } from '../../../overlay-core/index.ts'
+import { writeRecord } from '../../../server/registry/view-directory.ts'
+import type { ViewRecord } from '../../../server/registry/view-record.ts'
+import { ViewRegistry } from '../../../server/registry/view-registry.ts'
+
+const log = pino({ level: 'silent' })
+const IDS = ['1111111100000001', '2222222200000002', '3333333300000003', '4444444400000004']
+
+/** A registry with views of these names, each with its directory. */
+async function filled(t: Test, names: readonly string[]) {
+  const directory = t.testdir({})
+  const registry = await ViewRegistry.open(directory, log)
+  for (const [i, name] of names.entries()) await add(directory, registry, IDS[i] as string, name)
+  return { directory, registry, file: join(directory, 'views.log') }
+}
+
+async function add(directory: string, registry: ViewRegistry, id: string, name: string): Promise<ViewRecord> {
+  const view = { id, name, uid: 1, gid: 2, order: registry.nextOrder(), createdMs: 5 }
+  mkdirSync(join(directory, id, 'upper'), { recursive: true })
+  await writeRecord(join(directory, id), view)
+  await registry.add(view)
+  return view
+}
+
+async function namesIn(directory: string): Promise<string[]> {
+  const registry = await ViewRegistry.open(directory, log)
+  const names = [...registry.list()].map(({ id, name }) => `${id.slice(0, 1)} ${name}`)
+  await registry.close()
+  return names.sort()
+}
+
+t.test('views, new names and removals are there again after a restart', async (t) => {
+  const { directory, registry } = await filled(t, ['alice', 'bob', 'carol'])
+  const bob = registry.byName('bob') as ViewRecord
+  await registry.rename(bob, 'robert')
+  await registry.remove(registry.byName('carol') as ViewRecord)
+  await add(directory, registry, IDS[3] as string, 'carol')
+  await registry.close()
+  t.same(await namesIn(directory), ['1 alice', '2 robert', '4 carol'])
+  t.notOk(readFileSync(join(directory, 'views.log')).includes('nothing'))
+})
+
+t.test('a removed view whose directory could not be deleted yet stays removed', async (t) => {
+  const { directory, registry } = await filled(t, ['alice', 'bob'])
+  await registry.remove(registry.byName('bob') as ViewRecord)
+  await registry.close()
+  t.same(await namesIn(directory), ['1 alice'])
+  t.throws(
+    () => readFileSync(join(directory, IDS[1] as string, 'view.json')),
+    { code: 'ENOENT' },
+    'the start deletes it',
+  )
+})
+
+t.test('a file that was cut anywhere loses no view', async (t) => {
+  const { directory, registry, file } = await filled(t, ['alice', 'bob', 'carol'])
+  await registry.close()
+  const whole = readFileSync(file)
+  for (let length = whole.length - 1; length >= 0; length--) {
+    writeFileSync(file, whole)
+    truncateSync(file, length)
+    t.same(await namesIn(directory), ['1 alice', '2 bob', '3 carol'], `${length} bytes`)
+  }
+  writeFileSync(file, 'something else entirely\n'.repeat(10))
+  t.same(await namesIn(directory), ['1 alice', '2 bob', '3 carol'], 'another file in its place')
+})
+
+t.test('a damaged record loses no view', async (t) => {
+  const { directory, registry, file } = await filled(t, ['alice', 'bob', 'carol'])
+  await registry.close()
+  const bytes = readFileSync(file)
+  bytes[bytes.indexOf('bob')]! ^= 1
+  writeFileSync(file, bytes)
+  t.same(await namesIn(directory), ['1 alice', '2 bob', '3 carol'])
+})
+
+t.test('a directory with an unusable record becomes no view', async (t) => {
+  const { directory, registry } = await filled(t, ['alice'])
+  await registry.close()
+  for (const [id, text] of [
+    ['5555555500000005', ''],
+    ['6666666600000006', '{"kind":"made","id":"6666666600000006","name":"../x","uid":1,"gid":1,"order":9}'],
+    ['7777777700000007', '{"kind":"made","id":"7777777700000007","name":"ALICE","uid":1,"gid":1,"order":9}'],
+    ['8888888800000008', '{"kind":"made","id":"1111111100000001","name":"eve","uid":1,"gid":1,"order":9}'],
+  ] as const) {
+    mkdirSync(join(directory, id))
+    writeFileSync(join(directory, id, 'view.json'), text)
+  }
+  t.same(await namesIn(directory), ['1 alice'])
+})
+
+t.test('names lead to views exactly; names that differ in case or form are known as alike', async (t) => {
+  const { registry } = await filled(t, ['alice', 'jos\u00e9', 'stra\u00dfe'])
+  t.equal(registry.byName('Alice'), undefined)
+  t.equal(registry.alike('ALICE')?.name, 'alice')
+  t.equal(registry.byName('jose\u0301'), undefined)
+  t.equal(registry.alike('JOSE\u0301')?.name, 'jos\u00e9')
+  t.equal(registry.alike('STRASSE')?.name, 'stra\u00dfe')
+  t.equal(registry.alike('\uff41lice')?.name, 'alice', 'a compatibility form')
+  t.equal(registry.alike('bob'), undefined)
+  await registry.close()
+})
+
+t.test('a second server does not get the directory', async (t) => {
+  const { directory, registry } = await filled(t, ['alice'])
+  await t.rejects(ViewRegistry.open(directory, log), OptionError)
+  await t.rejects(ViewRegistry.open(directory, log), { message: /another server uses .*; choose another directory/ })
+  await registry.close()
+  t.same(await namesIn(directory), ['1 alice'])
+})
