@@ -9,7 +9,7 @@ import { provenPlace } from '../layer/proven-place.ts'
 import { NEVER_WAITS, openForReading } from '../layer/real-open.ts'
 import { storageOf } from '../layer/upper-context.ts'
 import { removeTemp, removeTempDir } from '../layer/whiteout.ts'
-import { saveNlinkByLower, separatesLinks } from '../lookup/hardlink.ts'
+import { createIndex, saveNlinkByLower, separatesLinks } from '../lookup/hardlink.ts'
 import { type IdentityMark, identityMarks, writeIdentityMark } from '../lookup/origin.ts'
 import type { Alias, OvlInode } from '../objects/dentry.ts'
 import { loadRights, PLAIN, setRights } from '../objects/rights.ts'
@@ -188,6 +188,7 @@ async function publish(sb: SuperBlock, temp: string, at: Alias): Promise<void> {
  * name in the upper, its link count is that of the lower.
  */
 async function publishInIndex(sb: SuperBlock, inode: OvlInode, temp: string): Promise<void> {
+  await createIndex(sb)
   const workFd = await sb.descriptors.of(sb.work as Real)
   const indexFd = await sb.descriptors.of(sb.indexDir as Real)
   await saveNlinkByLower(sb, workFd, temp, 0)

@@ -1,6 +1,6 @@
 import { isErrno } from '../api/errno.ts'
 import { FileType } from '../api/types.ts'
-import type { Found, Layer, Probe, Real } from '../layer/layer.ts'
+import { type Found, type Layer, type Probe, Real } from '../layer/layer.ts'
 import type { XattrNames } from '../layer/overlay-xattrs.ts'
 import { openWorkDirectory } from '../layer/workdir.ts'
 import type { XattrStore } from '../layer/xattr-store.ts'
@@ -9,6 +9,11 @@ import type { SuperBlock } from '../objects/superblock.ts'
 import { readdirFd, unlinkAt } from '../sys/dir.ts'
 import { statxAt } from '../sys/stat.ts'
 import { encodeOrigin, formerOrigin, indexNameOf } from './origin.ts'
+
+/** The name of the index directory in the workdir. */
+export const INDEX = 'index'
+/** The inode number of an index directory that does not exist yet. */
+const ABSENT = 0
 
 /** The index entry of a lower hard link. */
 export interface IndexEntry {
@@ -47,6 +52,7 @@ export async function findIndex(sb: SuperBlock, lower: Found): Promise<IndexEntr
 /** Looks up the index entry of `origin`, also under the name that earlier versions used. */
 async function probeIndex(sb: SuperBlock, origin: Uint8Array): Promise<{ name: string; probe: Probe | undefined }> {
   const name = indexNameOf(origin)
+  if (isAbsent(sb.indexDir as Real)) return { name, probe: undefined }
   const probe = await sb.descriptors.probe(sb.indexDir as Real, name)
   const former = probe ? undefined : formerOrigin(origin)
   if (!former) return { name, probe }
@@ -135,12 +141,31 @@ export async function dropIndex(sb: SuperBlock, inode: OvlInode): Promise<void> 
   }
 }
 
+/** The index directory of a workdir that has none yet; `createIndex` creates it. */
+export function absentIndex(workdir: Real): Real {
+  return new Real(workdir.layer, workdir, INDEX, ABSENT)
+}
+
+/** Whether the index directory does not exist yet. */
+export function isAbsent(index: Real): boolean {
+  return index.ino === ABSENT
+}
+
+/** Creates the index directory if it does not exist yet, for an entry. */
+export async function createIndex(sb: SuperBlock): Promise<void> {
+  const { indexDir, descriptors } = sb
+  if (!indexDir || !isAbsent(indexDir)) return
+  const made = await openWorkDirectory(descriptors, indexDir.layer, indexDir.parent as Real, INDEX)
+  if (sb.indexDir && isAbsent(sb.indexDir)) sb.indexDir = made
+  else descriptors.drop(made)
+}
+
 /** Opens the index directory of the workdir, creates it if missing, and cleans it. */
 export async function openIndexDirectory(
   { descriptors, overlayXattrs, xattrStore }: Pick<SuperBlock, 'descriptors' | 'overlayXattrs' | 'xattrStore'>,
   workdir: Real,
 ): Promise<Real> {
-  const index = await openWorkDirectory(descriptors, workdir.layer, workdir, 'index')
+  const index = await openWorkDirectory(descriptors, workdir.layer, workdir, INDEX)
   await removeOrphans(index.fd, overlayXattrs, xattrStore)
   return index
 }

@@ -1,4 +1,5 @@
 import type { Layer, Real } from '../layer/layer.ts'
+import { isAbsent } from '../lookup/hardlink.ts'
 import { readdirFd } from '../sys/dir.ts'
 import { nameToHandle } from '../sys/handle.ts'
 import { type FileSystem, hexOf, isPartOf } from './file-systems.ts'
@@ -30,7 +31,7 @@ export async function decideTrust(
   index: Real | undefined,
   keeper: IdentityKeeper,
 ): Promise<string[]> {
-  const uuids = index ? await uuidsIn(index) : new Set<string>()
+  const uuids = index && !isAbsent(index) ? await uuidsIn(index) : new Set<string>()
   const notices: string[] = []
   for (const lower of lowers) {
     const { layer, fileSystem } = lower

@@ -8,7 +8,7 @@ import type { XattrNames } from '../layer/overlay-xattrs.ts'
 import { noticesOf, probeStorage, type Storage } from '../layer/storage.ts'
 import { markVolatile, openWorkDirectory, removeLeftovers } from '../layer/workdir.ts'
 import { diskXattrs } from '../layer/xattr-store.ts'
-import { openIndexDirectory } from '../lookup/hardlink.ts'
+import { absentIndex, INDEX, openIndexDirectory } from '../lookup/hardlink.ts'
 import type { SuperBlock } from '../objects/superblock.ts'
 import { finishOverwrites } from '../operations/overwrite-in-place.ts'
 import { ProtocolDataStore } from '../sidecar/protocol-data-store.ts'
@@ -91,7 +91,8 @@ export async function prepareUpper(
   // A storage without hard links, such as FAT, has made-up inode numbers.
   if (!storage.links) layer.inodeNumbers = sidecar
   const indexContext = { descriptors, overlayXattrs, xattrStore }
-  const indexDir = options.index && storage.links ? await openIndexDirectory(indexContext, workdir) : undefined
+  const index = async () => (names.has(INDEX) ? await openIndexDirectory(indexContext, workdir) : absentIndex(workdir))
+  const indexDir = options.index && storage.links ? await index() : undefined
   if (options.volatile) await markVolatile(work.fd)
   const protocolData = ProtocolDataStore.in(descriptors, layer, workdir, {
     newId: context.newProtocolDataId,

@@ -100,7 +100,8 @@ function changeStack(
   sb.readOnly = options.readOnly || sb.work === undefined
   sb.lowers = layers.lowers
   sb.dataLayers = layers.data
-  sb.indexDir = index
+  // The first copy-up of a hard link may have created it meanwhile.
+  sb.indexDir = index && (sb.indexDir ?? index)
   sb.notices = [...sb.storageNotices, ...notices]
   placeLayers(layers)
   noteStackChange(layers, nowMs)
