@@ -2,7 +2,7 @@
 
 export { ERRNO, type Errno, isErrno, isUnwritable, OverlayError } from './api/errno.ts'
 export type { Journal, LiveRecords } from './api/journal.ts'
-export type { Overlay } from './api/overlay-api.ts'
+export type { Overlay, Stack } from './api/overlay-api.ts'
 export { type MountOptions, nearestWord, OptionError, parseOptions } from './api/params.ts'
 export {
   Access,
@@ -37,6 +37,7 @@ export { sortInTurns } from './base/sort-in-turns.ts'
 export { type ChangeGuard, guardChanges } from './change-guard.ts'
 export { type Budgets, createBudgets } from './mount/budgets.ts'
 export { mount } from './mount/mount.ts'
+export { openStack } from './mount/stack.ts'
 export { claimDirectory } from './sys/claim.ts'
 export { giveMemoryBack } from './sys/free-memory.ts'
 export { openPersistentMemory, type PersistentMemory } from './sys/persistent-memory.ts'

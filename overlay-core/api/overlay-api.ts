@@ -230,3 +230,11 @@ export interface Overlay {
   /** Waits for running calls, releases upper and workdir and closes every descriptor. Later calls fail with ESTALE. */
   unmount(): Promise<void>
 }
+
+/** The lowers that several overlays share, opened and examined once. */
+export interface Stack {
+  /** The number of overlays that use it. */
+  readonly users: number
+  /** Admits no more overlays, and resolves when the last one has ended and the lowers are closed. */
+  close(): Promise<void>
+}

@@ -230,8 +230,8 @@ export class Descriptors implements BudgetedCache {
   /** Closes every descriptor of these layers, including their roots, because they left the stack. */
   dropLayers(layers: ReadonlySet<Layer>): void {
     for (const real of this.#open) if (layers.has(real.layer)) this.drop(real)
-    for (const { root } of layers) {
-      this.retire(root.fd)
+    for (const { root, shared } of layers) {
+      if (!shared) this.retire(root.fd)
       root.fd = -1
     }
   }

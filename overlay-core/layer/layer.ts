@@ -20,6 +20,8 @@ export interface Layer {
   readonly sharesInOrder: boolean
   /** Whether its root carries overlay marks: it is or was the upper of an overlay. */
   readonly wasUpper: boolean
+  /** Whether the descriptor of its root belongs to a stack, which closes it. */
+  readonly shared: boolean
   /** Whether its file system has POSIX ACLs. */
   readonly hasAcls: boolean
   /** Set if the file system's inode numbers are not stable; these replace them. */

@@ -5,6 +5,7 @@ import { fileSystemUuid } from '../sys/uuid.ts'
 import { hasAcls } from '../sys/xattr.ts'
 import type { KnownFileSystem } from './identity-file.ts'
 import { IMAGES, markOnDisk } from './image-digest.ts'
+import type { KnownLayers } from './known-layers.ts'
 import { exactMark, markOf, type UnnumberedFileSystem } from './numbering.ts'
 import type { RootDir } from './roots.ts'
 
@@ -42,16 +43,18 @@ export interface FileSystem {
   readonly leadsBack: boolean
 }
 
-/** Examines the file systems of `roots`, by device. Caches in `exactMarks` what is slow to read. */
+/** Examines the file systems of `roots` that are not known, by device. Caches in `exactMarks` what is slow to read. */
 export async function lookAtFileSystems(
   roots: readonly Root[],
   exactMarks: Map<string, string | undefined>,
+  known: KnownLayers,
 ): Promise<Map<string, FileSystem>> {
   const found = new Map<string, FileSystem>()
   for (const root of roots) {
     let fileSystem = found.get(root.device)
     if (!fileSystem) {
-      fileSystem = await lookAt(root, exactMarks)
+      fileSystem = known.fileSystem(root) ?? (await lookAt(root, exactMarks))
+      known.addFileSystem(root, fileSystem)
       found.set(root.device, fileSystem)
     }
     fileSystem.marks.push(...marksOf(root, fileSystem.stat))

@@ -3,6 +3,7 @@ import type { MountOptions } from '../api/params.ts'
 import { type Layer, Real } from '../layer/layer.ts'
 import type { XattrNames } from '../layer/overlay-xattrs.ts'
 import { PathNumbers } from '../layer/path-numbers.ts'
+import { nameToHandle } from '../sys/handle.ts'
 import { isLocal } from '../sys/local.ts'
 import { statxFd } from '../sys/stat.ts'
 import { listXattr } from '../sys/xattr.ts'
@@ -11,6 +12,7 @@ import { fileFormat } from '../whiteouts/file-format.ts'
 import { saysFiles } from '../whiteouts/format-record.ts'
 import { BTRFS, type FileSystem, instanceOf, lookAtFileSystems, type Root, unnumbered, XFS } from './file-systems.ts'
 import type { IdentityKeeper } from './identity-keeper.ts'
+import type { KnownLayers, KnownRoot } from './known-layers.ts'
 import type { TrustedLayer } from './link-trust.ts'
 import type { LowerRoots, RootDir } from './roots.ts'
 
@@ -33,7 +35,7 @@ export async function makeLayers(
   options: MountOptions,
   xattrs: XattrNames,
   keeper: IdentityKeeper,
-  present: readonly Layer[] = [],
+  { known, present = [] }: { readonly known: KnownLayers; readonly present?: readonly Layer[] },
 ): Promise<Layers> {
   const look = (root: RootDir): Root => {
     const stat = statxFd(root.fd)
@@ -45,17 +47,25 @@ export async function makeLayers(
   const fileSystems = await lookAtFileSystems(
     upper ? [upper, ...lowers, ...data] : [...lowers, ...data],
     keeper.exactMarks,
+    known,
   )
   const numbers = keeper.number([...fileSystems.values()].map(unnumbered))
+  const looks = new Map<Root, Promise<KnownRoot>>()
+  for (const root of [...lowers, ...data])
+    looks.set(
+      root,
+      known.root(root, () => lookAtRoot(root.fd, xattrs)),
+    )
   const make = async (root: Root, isUpper: boolean, dataOnly: boolean): Promise<Layer> => {
-    const files = !isUpper && (options.lowerWhiteouts === 'files' || (await saysFiles(root.fd)))
+    const about = (await looks.get(root)) ?? AN_UPPER
+    const files = !isUpper && (options.lowerWhiteouts === 'files' || about.saysFiles)
     const same = present.find(
       (layer) => layer.isUpper === isUpper && layer.dataOnly === dataOnly && isSame(layer, root),
     )
     if (same && (isUpper || same.marks === (files ? fileFormat : deviceFormat))) return same
     const fileSystem = fileSystems.get(root.device) as FileSystem
     const fsIndex = numbers.get(root.device) ?? 0
-    const layer = await makeLayer(root, { isUpper, dataOnly, fileSystem, fsIndex, keeper }, xattrs)
+    const layer = makeLayer(root, { isUpper, dataOnly, fileSystem, fsIndex, keeper, wasUpper: about.wasUpper })
     if (files) layer.marks = fileFormat
     return layer
   }
@@ -65,11 +75,23 @@ export async function makeLayers(
     data: await Promise.all(data.map((root) => make(root, false, true))),
   }
   const below = [...lowers, ...data]
-  const trusted = [...made.lowers, ...made.data].map((layer, at) => {
-    const { path, device } = below[at] as Root
-    return { layer, path, fileSystem: fileSystems.get(device) as FileSystem }
+  const trusted = [...made.lowers, ...made.data].map(async (layer, at) => {
+    const root = below[at] as Root
+    const { hasHandles } = (await looks.get(root)) as KnownRoot
+    return { layer, path: root.path, fileSystem: fileSystems.get(root.device) as FileSystem, hasHandles }
   })
-  return { ...made, trusted }
+  return { ...made, trusted: await Promise.all(trusted) }
+}
+
+/** Only lowers are asked for these. */
+const AN_UPPER: KnownRoot = { saysFiles: false, wasUpper: false, hasHandles: false }
+
+async function lookAtRoot(fd: number, { prefix }: XattrNames): Promise<KnownRoot> {
+  return {
+    saysFiles: await saysFiles(fd),
+    wasUpper: (await listXattr(fd, '')).some((name) => name.startsWith(prefix)),
+    hasHandles: (await nameToHandle(fd, '')) !== undefined,
+  }
 }
 
 /** Identifies these layers in this order. */
@@ -104,11 +126,12 @@ interface LayerParts {
   readonly fileSystem: FileSystem
   readonly fsIndex: number
   readonly keeper: IdentityKeeper
+  readonly wasUpper: boolean
 }
 
-async function makeLayer(root: Root, parts: LayerParts, xattrs: XattrNames): Promise<Layer> {
+function makeLayer(root: Root, parts: LayerParts): Layer {
   const { fd, stat } = root
-  const { isUpper, dataOnly, fileSystem, fsIndex, keeper } = parts
+  const { isUpper, dataOnly, fileSystem, fsIndex, keeper, wasUpper } = parts
   const layer = {
     index: 0,
     fsIndex,
@@ -123,9 +146,10 @@ async function makeLayer(root: Root, parts: LayerParts, xattrs: XattrNames): Pro
     sharesInOrder: fileSystem.stat.type === XFS,
     hasAcls: fileSystem.acls,
     marks: deviceFormat,
-    inodeNumbers: isUpper ? undefined : numbersByPath(fileSystem, instanceOf(root, keeper.session)),
+    inodeNumbers: isUpper ? undefined : numbersByPath(fileSystem, () => instanceOf(root, keeper.session)),
     stackChanged: undefined,
-    wasUpper: (await listXattr(fd, '')).some((name) => name.startsWith(xattrs.prefix)),
+    wasUpper,
+    shared: root.shared,
   } as { -readonly [K in keyof Layer]: Layer[K] }
   layer.root = new Real(layer, undefined, '', stat.ino)
   layer.root.fd = fd
@@ -133,7 +157,7 @@ async function makeLayer(root: Root, parts: LayerParts, xattrs: XattrNames): Pro
 }
 
 /** Inode numbers by path, for a lower whose objects have no stable numbers, or whose subvolumes use the same numbers. */
-function numbersByPath({ numbersLast, device, stat }: FileSystem, instance: number): PathNumbers | undefined {
-  if (!numbersLast) return new PathNumbers(instance)
-  return stat.type === BTRFS ? new PathNumbers(instance, device) : undefined
+function numbersByPath({ numbersLast, device, stat }: FileSystem, instance: () => number): PathNumbers | undefined {
+  if (!numbersLast) return new PathNumbers(instance())
+  return stat.type === BTRFS ? new PathNumbers(instance(), device) : undefined
 }

@@ -1,7 +1,6 @@
 import type { Layer, Real } from '../layer/layer.ts'
 import { isAbsent } from '../lookup/hardlink.ts'
 import { readdirFd } from '../sys/dir.ts'
-import { nameToHandle } from '../sys/handle.ts'
 import { type FileSystem, hexOf, isPartOf } from './file-systems.ts'
 import type { KnownFileSystem } from './identity-file.ts'
 import type { IdentityKeeper } from './identity-keeper.ts'
@@ -11,6 +10,8 @@ export interface TrustedLayer {
   readonly layer: Layer
   readonly path: string
   readonly fileSystem: FileSystem
+  /** Whether its file system has file handles. */
+  readonly hasHandles: boolean
 }
 
 /** The position of the UUID in the names of index entries, in hex digits. */
@@ -35,7 +36,7 @@ export async function decideTrust(
   const notices: string[] = []
   for (const lower of lowers) {
     const { layer, fileSystem } = lower
-    const reason = await whyNot(lower, lowers, uuids, keeper)
+    const reason = whyNot(lower, lowers, uuids, keeper)
     if (fresh(layer)) {
       layer.joinsLinks = fileSystem.numbersLast && reason === undefined
       layer.trustsOrigins = layer.joinsLinks && foreignTo(lower, keeper).every(({ marked }) => marked)
@@ -60,18 +61,18 @@ function noteJoined(lowers: readonly TrustedLayer[], keeper: IdentityKeeper): vo
 /** Why the index could confuse links in a lower with those of another file system, or cannot name them. */
 type Reason = 'no uuid' | 'shared uuid' | 'no handles' | 'replaced'
 
-async function whyNot(
+function whyNot(
   lower: TrustedLayer,
   lowers: readonly TrustedLayer[],
   uuidsInIndex: ReadonlySet<string>,
   keeper: IdentityKeeper,
-): Promise<Reason | undefined> {
-  const { layer, fileSystem } = lower
+): Reason | undefined {
+  const { layer, fileSystem, hasHandles } = lower
   const uuid = hexOf(layer.fsUuid)
   const isTwin = ({ layer: other, fileSystem: its }: TrustedLayer) =>
     its.whole !== fileSystem.whole && hexOf(other.fsUuid) === uuid
   if (lowers.some(isTwin)) return uuid === '' ? 'no uuid' : 'shared uuid'
-  if ((await nameToHandle(layer.root.fd, '')) === undefined) return 'no handles'
+  if (!hasHandles) return 'no handles'
   if (!uuidsInIndex.has(uuid.padStart(UUID_DIGITS, '0'))) return undefined
   const own = keeper.fileSystems.find(({ index }) => index === layer.fsIndex)
   if (own?.indexed) return undefined

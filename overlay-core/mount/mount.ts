@@ -2,7 +2,7 @@ import { createHash, randomBytes } from 'node:crypto'
 import { tmpdir } from 'node:os'
 import type { Clock } from '../api/clock.ts'
 import { isErrno, isUnwritable } from '../api/errno.ts'
-import type { Overlay } from '../api/overlay-api.ts'
+import type { Overlay, Stack } from '../api/overlay-api.ts'
 import type { MountOptions } from '../api/params.ts'
 import { newLock } from '../base/lock.ts'
 import { RemountBarrier } from '../base/remount-barrier.ts'
@@ -33,6 +33,7 @@ import { statxFd } from '../sys/stat.ts'
 import { getXattr, setXattr } from '../sys/xattr.ts'
 import { type Budgets, processBudgets } from './budgets.ts'
 import { IdentityKeeper } from './identity-keeper.ts'
+import { KnownLayers } from './known-layers.ts'
 import { digestOf, type Layers, makeLayers, noteStackChange, placeLayers } from './layers.ts'
 import { decideTrust } from './link-trust.ts'
 import { MountedOverlay } from './overlay.ts'
@@ -40,6 +41,7 @@ import { NO_UPPER } from './prepare-upper.ts'
 import { prepareUpperOrServe } from './read-only-upper.ts'
 import { remount } from './remount.ts'
 import { closeRoots, openRoots, type Roots } from './roots.ts'
+import type { LowerStack } from './stack.ts'
 import type { Mounting } from './unmount.ts'
 
 /** The injected dependencies of a mount, and the limits of its caches. */
@@ -53,6 +55,8 @@ export interface MountEnvironment {
   readonly handleDirectory: string | undefined
   /** The limits shared with other overlays; by default all overlays of the process share them. */
   readonly budgets: Budgets
+  /** The lowers, which other overlays use too (`openStack`); undefined: they are opened for this overlay alone. */
+  readonly stack: Stack | undefined
   /** Maximum number of names in the dentry cache. */
   readonly dentryLimit: number
   /** Maximum number of entries in cached listings. */
@@ -77,6 +81,7 @@ const DEFAULTS: Omit<MountEnvironment, 'budgets'> = {
   wallClockMs: Date.now,
   randomBytes,
   handleDirectory: undefined,
+  stack: undefined,
   dentryLimit: 100_000,
   listingLimit: 400_000,
   fileLimit: 4096,
@@ -92,7 +97,10 @@ export async function mount(options: MountOptions, environment: Partial<MountEnv
   const given = { ...DEFAULTS, budgets: processBudgets(), ...environment }
   setUmask0()
   using opened = new DisposableStack()
-  const roots = await openRoots(options)
+  const stack = stackOf(given)
+  stack?.enter(options)
+  opened.defer(() => stack?.leave())
+  const roots = await openRoots(options, stack?.roots)
   opened.defer(() => closeRoots(roots))
   const overlay = await assemble(options, given, roots, opened)
   // From here on, the overlay owns everything that was opened.
@@ -111,12 +119,14 @@ async function assemble(
   opened.defer(() => handleFile.close())
   const overlayXattrs = new XattrNames(options.userxattr, effectiveUid() !== 0)
   const keeper = await IdentityKeeper.open(handleFile.directoryFd, given.randomBytes(16), roots.work && roots.workNames)
-  const layers = await placedLayers(roots, options, overlayXattrs, keeper, given)
+  const known = stackOf(given)?.known ?? new KnownLayers()
+  const layers = await placedLayers(roots, options, overlayXattrs, keeper, { known, given })
   const descriptors = new Descriptors(given.budgets.directories)
   opened.defer(() => descriptors.closeAll())
   const dcache = new DentryCache(given.dentryLimit, given.budgets.names)
   const privileged = effectiveUid() === 0
-  const context = { descriptors, overlayXattrs, privileged, newProtocolDataId: given.randomBytes, opened }
+  const storages = roots.upper ? known.storages(roots.upper) : new Map<string, Storage>()
+  const context = { descriptors, overlayXattrs, privileged, newProtocolDataId: given.randomBytes, opened, storages }
   const prepared =
     layers.upper && roots.work
       ? await prepareUpperOrServe(options, layers.upper, { fd: roots.work.fd, names: roots.workNames }, context)
@@ -155,7 +165,7 @@ async function assemble(
   if (roots.workNames.has(PROTOCOL_DATA_DIRECTORY)) await sb.protocolData?.load(sb.xattrStore, overlayXattrs)
   await prepareRoot(sb)
   await saveOrEnd(sb, keeper, given)
-  return new MountedOverlay(sb, mountingOf(sb, roots, keeper, given.wallClockMs))
+  return new MountedOverlay(sb, mountingOf(sb, roots, keeper, given))
 }
 
 /**
@@ -182,6 +192,10 @@ async function prepareRoot(sb: SuperBlock): Promise<void> {
   root.rights = knownRights(sb, root.real)
 }
 
+function stackOf({ stack }: MountEnvironment): LowerStack | undefined {
+  return stack as LowerStack | undefined
+}
+
 /** The notices about the storage of upper and lowers, after the decision how far the lowers are trusted. */
 async function noticesFor(
   layers: Layers,
@@ -197,9 +211,9 @@ async function placedLayers(
   options: MountOptions,
   xattrs: XattrNames,
   keeper: IdentityKeeper,
-  given: MountEnvironment,
+  { known, given }: { known: KnownLayers; given: MountEnvironment },
 ): Promise<Layers> {
-  const layers = await makeLayers(roots, options, xattrs, keeper)
+  const layers = await makeLayers(roots, options, xattrs, keeper, { known })
   placeLayers(layers)
   noteStackChange(layers, keeper.stackSinceMs(digestOf(layers), given.wallClockMs()))
   return layers
@@ -212,16 +226,17 @@ function fileCache({ fileLimit, fileIdleMs, clock, budgets }: MountEnvironment):
   })
 }
 
-function mountingOf(sb: SuperBlock, roots: Roots, keeper: IdentityKeeper, wallClockMs: () => number): Mounting {
+function mountingOf(sb: SuperBlock, roots: Roots, keeper: IdentityKeeper, given: MountEnvironment): Mounting {
   let present = roots
   return {
     remount: async (options) => {
-      present = await remount(sb, present, { keeper, nowMs: wallClockMs() }, options)
+      present = await remount(sb, present, { keeper, nowMs: given.wallClockMs() }, options)
     },
     close: () => {
       sb.intents?.close()
       sb.xattrStore.close()
       closeRoots(present)
+      stackOf(given)?.leave()
     },
   }
 }

@@ -18,7 +18,7 @@ export function needApart(all: readonly NamedRoot[]): void {
   for (const [i, inner] of all.entries()) {
     for (const [j, outer] of all.entries()) {
       // Lowers that were checked before are not compared with each other again.
-      if (i !== j && !(inner.dir.checked && outer.dir.checked)) compare(inner, outer, i > j)
+      if (i !== j && !(inner.dir.shared && outer.dir.shared)) compare(inner, outer, i > j)
     }
   }
 }

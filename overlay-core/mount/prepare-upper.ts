@@ -46,6 +46,8 @@ export interface UpperContext {
   readonly overlayXattrs: XattrNames
   /** Whether the server may change the owner of objects. */
   readonly privileged: boolean
+  /** What is known of the file system of the upper, by the attribute that was tried. */
+  readonly storages: Map<string, Storage>
   readonly newProtocolDataId: (lengthBytes: number) => Uint8Array
   /** Resources to close if the mount fails. */
   readonly opened: DisposableStack
@@ -69,7 +71,7 @@ export async function prepareUpper(
   { fd: workdirFd, names }: OpenWorkdir,
   context: UpperContext,
 ): Promise<PreparedUpper> {
-  const { descriptors, overlayXattrs, privileged, opened } = context
+  const { descriptors, overlayXattrs, opened } = context
   const workdir = new Real(layer, undefined, '', statxFd(workdirFd).ino)
   workdir.fd = workdirFd
   const usedBefore = names.has('work')
@@ -80,7 +82,7 @@ export async function prepareUpper(
   await clearInheritance(work.fd)
   const presumed = async () =>
     usedBefore && !(await recordsFiles(rootFd, workdirFd)) && !keepsSidecar ? KERNEL_FORM : undefined
-  const { found, isFull } = await lookAtStorage(work.fd, overlayXattrs, privileged, presumed)
+  const { found, isFull } = await lookAtStorage(work.fd, context, presumed)
   const form = await chooseFormat(options.whiteouts, found, { rootFd, workdirFd, usedBefore })
   if (form === 'files') await recordFiles(rootFd, workdirFd, work.fd)
   const place = { upper: layer.root, workdir, descriptors, prefix: overlayXattrs.prefix }
@@ -162,12 +164,14 @@ async function hasNoBlocks(fd: number): Promise<boolean> {
 /** @param presumed the abilities according to earlier records, used if there is no space to probe the storage */
 async function lookAtStorage(
   workFd: number,
-  xattrs: XattrNames,
-  privileged: boolean,
+  { overlayXattrs: xattrs, privileged, storages }: UpperContext,
   presumed: () => Promise<Storage | undefined>,
 ): Promise<{ found: Storage; isFull: boolean }> {
   try {
-    return { found: await probeStorage(workFd, xattrs.opaque, privileged), isFull: false }
+    const known = storages.get(xattrs.opaque)
+    const found = known ?? (await probeStorage(workFd, xattrs.opaque, privileged))
+    storages.set(xattrs.opaque, found)
+    return { found, isFull: false }
   } catch (error) {
     const known = isErrno(error, 'ENOSPC', 'EDQUOT') ? await presumed() : undefined
     if (known !== undefined) return { found: known, isFull: true }

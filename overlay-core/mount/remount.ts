@@ -8,6 +8,7 @@ import { knownRights } from '../objects/rights.ts'
 import type { SuperBlock } from '../objects/superblock.ts'
 import { closeLater } from '../sys/open.ts'
 import type { IdentityKeeper } from './identity-keeper.ts'
+import { KnownLayers } from './known-layers.ts'
 import { digestOf, type Layers, makeLayers, noteStackChange, placeLayers } from './layers.ts'
 import { decideTrust } from './link-trust.ts'
 import { closeLowers, type LowerRoots, openLowers, type Roots } from './roots.ts'
@@ -38,7 +39,9 @@ export async function remount(
   let index: Real | undefined
   let notices: readonly string[]
   try {
-    layers = await makeLayers({ ...opened, upper: roots.upper }, options, sb.overlayXattrs, keeper, upperAnd(sb, old))
+    layers = await makeLayers({ ...opened, upper: roots.upper }, options, sb.overlayXattrs, keeper, {
+      ...{ known: new KnownLayers(), present: upperAnd(sb, old) },
+    })
     const next = { ...sb, options, lowers: layers.lowers, dataLayers: layers.data }
     for (const layer of layers.lowers) if (isNew(layer)) await readMarks(next, layer.root)
     index = await indexFor(sb, options)
@@ -127,9 +130,9 @@ function upperAnd({ upper }: SuperBlock, lowers: readonly Layer[]): readonly Lay
 function keepRoots(roots: Roots, opened: LowerRoots, layers: Layers): Roots {
   const keep = (dirs: LowerRoots['lowers'], of: readonly Layer[]) =>
     dirs.map((dir, at) => {
-      const { root } = of[at] as Layer
+      const { root, shared } = of[at] as Layer
       if (root.fd !== dir.fd) closeLater(dir.fd)
-      return { ...dir, fd: root.fd }
+      return { ...dir, fd: root.fd, shared }
     })
   return { ...roots, lowers: keep(opened.lowers, layers.lowers), data: keep(opened.data, layers.data) }
 }

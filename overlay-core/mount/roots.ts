@@ -21,7 +21,7 @@ export interface RootDir {
   /** Where it lies on its file system. */
   readonly places: readonly Place[]
   /** Whether a stack owns the descriptor; its directories have been compared with each other. */
-  readonly checked: boolean
+  readonly shared: boolean
 }
 
 /** The open lowers of a mount. */
@@ -55,11 +55,12 @@ export interface Roots extends LowerRoots, Claimed {
 /**
  * Opens and checks all directories of a mount without changing anything.
  *
+ * @param stack the open lowers, if they belong to a stack
  * @throws OptionError missing, not a directory, unreadable, nested, on another file system, or busy; the message names the option and the mend
  */
-export async function openRoots(options: MountOptions): Promise<Roots> {
+export async function openRoots(options: MountOptions, stack?: LowerRoots): Promise<Roots> {
   using opened = new DisposableStack()
-  const below = await openLowersInto(opened, options)
+  const below = stack ?? (await openLowersInto(opened, options))
   const own = await openOwnInto(opened, options)
   needApart(named(below, own))
   const claimed = own ? await claimOwn(own, opened) : { upper: undefined, work: undefined, ...NOTHING_CLAIMED }
@@ -127,7 +128,7 @@ export function closeRoots({ lowers, data, upper, work, claims }: Roots): void {
 
 /** Closes lowers that no stack owns. */
 export function closeLowers({ lowers, data }: LowerRoots): void {
-  for (const root of [...lowers, ...data]) if (!root.checked) closeLater(root.fd)
+  for (const root of [...lowers, ...data]) if (!root.shared) closeLater(root.fd)
 }
 
 async function openOne(option: string, path: string, opened: DisposableStack): Promise<RootDir> {
@@ -147,7 +148,7 @@ async function openOne(option: string, path: string, opened: DisposableStack): P
     if (!isLower) undo.move()
     opened.defer(() => (isLower ? closeLater(fd) : closeSync(fd)))
     closeSync(await openDirectory(fd))
-    return { ...about, fd, checked: false }
+    return { ...about, fd, shared: false }
   } catch (error) {
     throw explained(option, path, error)
   }

@@ -34,7 +34,7 @@ async function run({ views, files, on, bars }: Settings): Promise<number> {
     for (const count of views) {
       const dir = join(scratch, `${count}-views`)
       mkdirSync(dir)
-      await round(report, new Views(dir, lower), count, paths)
+      await round(report, await Views.over(lower, dir), count, paths)
       rmSync(dir, { recursive: true })
     }
   } finally {
@@ -47,11 +47,12 @@ async function run({ views, files, on, bars }: Settings): Promise<number> {
 /** Brings the process to where a server is: its code compiled, its threads started. */
 async function warmUp(dir: string, lower: string): Promise<void> {
   mkdirSync(dir)
-  const views = new Views(dir, lower)
+  const views = await Views.over(lower, dir)
   for (let i = 0; i < 50; i++) {
     await views.make(i)
     await views.close(i)
   }
+  await views.closeAll()
 }
 
 async function round(report: Report, views: Views, count: number, paths: readonly string[]): Promise<void> {

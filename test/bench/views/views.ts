@@ -1,19 +1,34 @@
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import { type Cred, FileType, type Inode, mount, type Overlay, parseOptions } from '../../../overlay-core/index.ts'
+import {
+  type Cred,
+  FileType,
+  type Inode,
+  mount,
+  type Overlay,
+  openStack,
+  parseOptions,
+  type Stack,
+} from '../../../overlay-core/index.ts'
 
 const ROOT: Cred = { uid: 0, gid: 0, groups: [] }
 const CHANGE = Buffer.from('changed\n')
 
-/** Many overlays over one lower, each in a directory of its own. */
+/** Many overlays on one stack, each in a directory of its own. */
 export class Views {
   readonly #dir: string
   readonly #lower: string
+  readonly #stack: Stack
   readonly #open = new Map<number, Overlay>()
 
-  constructor(dir: string, lower: string) {
+  private constructor(dir: string, lower: string, stack: Stack) {
     this.#dir = dir
     this.#lower = lower
+    this.#stack = stack
+  }
+
+  static async over(lower: string, dir: string): Promise<Views> {
+    return new Views(dir, lower, await openStack(parseOptions(`lowerdir=${lower}`)))
   }
 
   /** Creates the directories of view `i` and opens it. */
@@ -27,7 +42,8 @@ export class Views {
 
   async open(i: number): Promise<void> {
     const own = this.#of(i)
-    this.#open.set(i, await mount(parseOptions(`lowerdir=${this.#lower},upperdir=${own}/upper,workdir=${own}/work`)))
+    const options = parseOptions(`lowerdir=${this.#lower},upperdir=${own}/upper,workdir=${own}/work`)
+    this.#open.set(i, await mount(options, { stack: this.#stack }))
   }
 
   async close(i: number): Promise<void> {
@@ -37,6 +53,7 @@ export class Views {
 
   async closeAll(): Promise<void> {
     for (const i of [...this.#open.keys()]) await this.close(i)
+    await this.#stack.close()
   }
 
   /** Looks up the files `paths` in view `i` with their attributes, and overwrites the first one. */
