@@ -255,8 +255,8 @@ class GuardedOverlay implements Overlay {
     return this.#to.lookup(cred, dir, name, asked)
   }
 
-  parent(cred: Cred, dir: Inode): MaybePromise<Inode> {
-    return this.#to.parent(cred, dir)
+  parent(cred: Cred, dir: Inode, asked?: LookupAttrs): MaybePromise<Inode> {
+    return this.#to.parent(cred, dir, asked)
   }
 
   paths(inode: Inode): readonly (readonly Name[])[] {

@@ -40,8 +40,8 @@ export interface Overlay {
 
   /** The object named `name` in `dir`, or undefined, and the attributes requested by `asked`. Needs search permission. */
   lookup(cred: Cred, dir: Inode, name: Name, asked?: LookupAttrs): MaybePromise<Inode | undefined>
-  /** The parent of directory `dir`; the root is its own parent. Needs search permission on `dir`. */
-  parent(cred: Cred, dir: Inode): MaybePromise<Inode>
+  /** The parent of directory `dir`, and the attributes requested by `asked`; the root is its own parent. Needs search permission on `dir`. */
+  parent(cred: Cred, dir: Inode, asked?: LookupAttrs): MaybePromise<Inode>
   /**
    * The presently known paths from the root to this object, as names: at least the one of its last lookup, none if it is
    * unlinked. Returns at once.

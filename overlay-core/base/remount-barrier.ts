@@ -5,14 +5,11 @@ import type { MaybePromise } from '../api/types.ts'
  * layers changes between two calls and never during one. A call inside must not enter again, because a closed barrier would wait for it forever.
  */
 export class RemountBarrier {
+  /** Whether the barrier is open; false while the stack is being changed. */
+  open = true
   #running = 0
   #closed: PromiseWithResolvers<void> | undefined
   #empty: (() => void) | undefined
-
-  /** Whether the barrier is open; false while the stack is being changed. */
-  get open(): boolean {
-    return this.#closed === undefined
-  }
 
   /** Runs `work` inside, at once if the barrier is open. */
   enter<T>(work: () => MaybePromise<T>): MaybePromise<T> {
@@ -32,6 +29,7 @@ export class RemountBarrier {
   async alone<T>(work: () => T): Promise<T> {
     const closed = Promise.withResolvers<void>()
     this.#closed = closed
+    this.open = false
     try {
       if (this.#running > 0) {
         const { promise, resolve } = Promise.withResolvers<void>()
@@ -41,6 +39,7 @@ export class RemountBarrier {
       return work()
     } finally {
       this.#closed = undefined
+      this.open = true
       this.#empty = undefined
       closed.resolve()
     }

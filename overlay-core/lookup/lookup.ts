@@ -1,9 +1,11 @@
+import { OverlayError } from '../api/errno.ts'
+import { after } from '../api/maybe-promise.ts'
 import type { Attr, Cred, LookupAttrs, MaybePromise, Name } from '../api/types.ts'
 import type { OvlInode } from '../objects/dentry.ts'
-import { attrFor, getattr } from '../objects/inode.ts'
+import { attrFor, getattr, needAccess } from '../objects/inode.ts'
 import { type CheckedAttr, EXECUTE, need } from '../objects/permission.ts'
 import type { SuperBlock } from '../objects/superblock.ts'
-import { lookupCurrent } from './revalidate-inode.ts'
+import { lookupCurrent, revalidateInode } from './revalidate-inode.ts'
 
 /** @see Overlay.lookup — `dir` must be current. Returns synchronously if everything is cached. */
 export function lookup(
@@ -16,6 +18,21 @@ export function lookup(
   const attr = attrFor(sb, cred, dir)
   if (attr instanceof Promise) return attr.then((now) => search(sb, cred, dir, now, name, asked))
   return search(sb, cred, dir, attr, name, asked)
+}
+
+/** @see Overlay.parent — `dir` must be current. */
+export function lookupParent(
+  sb: SuperBlock,
+  cred: Cred,
+  dir: OvlInode,
+  asked: LookupAttrs | undefined,
+): MaybePromise<OvlInode> {
+  return after(needAccess(sb, cred, dir, EXECUTE, 'lookup'), () => {
+    const parent = dir === sb.root ? dir : dir.alias?.dir
+    if (!parent) throw new OverlayError('ESTALE', 'lookup')
+    if (asked === undefined) return parent
+    return after(revalidateInode(sb, parent), () => withAttributes(sb, dir, parent, asked))
+  })
 }
 
 function search(
@@ -33,12 +50,12 @@ function search(
   return withAttributes(sb, dir, found, asked)
 }
 
-function withAttributes(
+function withAttributes<T extends OvlInode | undefined>(
   sb: SuperBlock,
   dir: OvlInode,
-  inode: OvlInode | undefined,
+  inode: T,
   asked: LookupAttrs,
-): MaybePromise<OvlInode | undefined> {
+): MaybePromise<T> {
   const attr = inode && (inode.attr ?? getattr(sb, inode))
   const dirAttr = dir.attr ?? getattr(sb, dir)
   if (attr instanceof Promise || dirAttr instanceof Promise) return filled(asked, inode, attr, dirAttr)
@@ -47,12 +64,12 @@ function withAttributes(
   return inode
 }
 
-async function filled(
+async function filled<T>(
   asked: LookupAttrs,
-  inode: OvlInode | undefined,
+  inode: T,
   attr: MaybePromise<Attr> | undefined,
   dirAttr: MaybePromise<Attr>,
-): Promise<OvlInode | undefined> {
+): Promise<T> {
   ;[asked.attr, asked.dirAttr] = await Promise.all([attr, dirAttr])
   return inode
 }

@@ -41,9 +41,11 @@ export function cachedDentry(sb: SuperBlock, dir: OvlInode, name: Name): Dentry 
 }
 
 /** Like `lookupDentry`, for a caller that holds the lock of `dir`. @throws ESTALE `dir` was removed */
-export async function lookupLocked(sb: SuperBlock, dir: OvlInode, name: Name): Promise<Dentry> {
-  const cached = cachedDentry(sb, dir, name)
-  if (cached) return cached
+export function lookupLocked(sb: SuperBlock, dir: OvlInode, name: Name): MaybePromise<Dentry> {
+  return cachedDentry(sb, dir, name) ?? searchLocked(sb, dir, name)
+}
+
+async function searchLocked(sb: SuperBlock, dir: OvlInode, name: Name): Promise<Dentry> {
   if (dir.unlinked) throw new OverlayError('ESTALE', 'lookup')
   for (;;) {
     const { lowers } = dir

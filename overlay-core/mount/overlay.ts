@@ -21,7 +21,7 @@ import {
   type StagedFile,
   type StatFs,
 } from '../api/types.ts'
-import { lookup } from '../lookup/lookup.ts'
+import { lookup, lookupParent } from '../lookup/lookup.ts'
 import { readdir, readdirPlus } from '../lookup/readdir.ts'
 import { isCurrent, revalidateInode } from '../lookup/revalidate-inode.ts'
 import type { OvlInode } from '../objects/dentry.ts'
@@ -73,13 +73,8 @@ export class MountedOverlay implements Overlay {
     return this.#inDirectory(dir, (parent) => lookup(this.#sb, cred, parent, name, asked))
   }
 
-  parent(cred: Cred, dir: Inode): MaybePromise<Inode> {
-    return this.#inDirectory(dir, (inode) => {
-      const allowed = needAccess(this.#sb, cred, inode, EXECUTE, 'lookup')
-      const parent = inode === this.#sb.root ? inode : inode.alias?.dir
-      if (!parent) throw new OverlayError('ESTALE', 'lookup')
-      return allowed instanceof Promise ? allowed.then(() => parent) : parent
-    })
+  parent(cred: Cred, dir: Inode, asked?: LookupAttrs): MaybePromise<Inode> {
+    return this.#inDirectory(dir, (inode) => lookupParent(this.#sb, cred, inode, asked))
   }
 
   paths(inode: Inode): readonly (readonly Name[])[] {
@@ -88,7 +83,7 @@ export class MountedOverlay implements Overlay {
   }
 
   inodeByKey(key: number, generation: number): MaybePromise<Inode> {
-    this.#enter()
+    if (!this.#mounted) throw notMounted()
     const { handles, barrier } = this.#sb
     if (!barrier.open) return barrier.enter(() => this.inodeByKey(key, generation))
     const inode = handles.find(key, generation)
@@ -97,7 +92,6 @@ export class MountedOverlay implements Overlay {
   }
 
   retain(inode: Inode): void {
-    this.#enter()
     this.#sb.handles.retain(inode as OvlInode)
   }
 
@@ -349,12 +343,12 @@ export class MountedOverlay implements Overlay {
   }
 
   #enter(): void {
-    if (!this.#mounted) throw new OverlayError('ESTALE', 'overlay')
+    if (!this.#mounted) throw notMounted()
   }
 
   /** Runs `work` inside the barrier, with `inode` as it is in the present stack; immediately if possible. */
   #on<T>(inode: Inode, work: (object: OvlInode) => MaybePromise<T>): MaybePromise<T> {
-    this.#enter()
+    if (!this.#mounted) throw notMounted()
     const sb = this.#sb
     const object = inode as OvlInode
     if (!sb.barrier.open) return sb.barrier.enter(() => this.#inside(object, work))
@@ -377,6 +371,10 @@ export class MountedOverlay implements Overlay {
     needDirectory(dir)
     return this.#on(first, (object) => this.#inside(dir as OvlInode, (parent) => work(object, parent)))
   }
+}
+
+function notMounted(): OverlayError {
+  return new OverlayError('ESTALE', 'overlay')
 }
 
 function needDirectory(inode: Inode): void {

@@ -63,8 +63,9 @@ export class HandleTable {
 
   /** Resolves when everything retained so far survives the death of the process; undefined if it does already. @throws the error of the disk */
   flushed(): Promise<void> | undefined {
-    if (this.#log.wantsCompaction) this.#compactAside()
-    return this.#log.flushed()
+    const writing = this.#log.flushed()
+    if (writing !== undefined) this.#compactIfWorthwhile()
+    return writing
   }
 
   /** Records the present place of `inode`, if a client knows it. */
@@ -155,6 +156,7 @@ export class HandleTable {
   #writeBehind(): void {
     this.#stopTicks?.()
     this.#stopTicks = undefined
+    this.#compactIfWorthwhile()
     // The next caller that waits for the disk gets the error.
     this.#writingBehind = this.#log.startWriting().catch(() => undefined)
   }
@@ -182,10 +184,11 @@ export class HandleTable {
     }
   }
 
-  /** Rewrites the log in the background. */
-  #compactAside(): void {
+  /** Rewrites the log in the background if most of it is obsolete. */
+  #compactIfWorthwhile(): void {
+    if (this.#compacting || !this.#log.wantsCompaction) return
     const { bytes } = this.#log.usage
-    if (this.#compacting || bytes < this.#retryBytes) return
+    if (bytes < this.#retryBytes) return
     this.#compactOnce().catch(() => {
       // The old log remains usable; `sync` reports an error that persists.
       this.#retryBytes = 2 * bytes

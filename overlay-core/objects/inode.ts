@@ -1,4 +1,5 @@
 import { OverlayError } from '../api/errno.ts'
+import { after } from '../api/maybe-promise.ts'
 import { type Attr, type Cred, FileType, type MaybePromise, type Time } from '../api/types.ts'
 import { asksForAttributes, type Probe, type Real } from '../layer/layer.ts'
 import { standsFor } from '../layer/override-stat.ts'
@@ -37,15 +38,15 @@ export async function getattrLocked(sb: SuperBlock, inode: OvlInode): Promise<At
  * to the caller.
  */
 export function attrFor(sb: SuperBlock, cred: Cred, inode: OvlInode): MaybePromise<CheckedAttr> {
-  const attr = getattr(sb, inode)
+  const attr = inode.attr ?? getattr(sb, inode)
   if (attr instanceof Promise) return attr.then((now) => withAcl(sb, cred, inode, now))
-  return inode.rights === undefined ? withAcl(sb, cred, inode, attr) : (attr as CheckedAttr)
+  // The result of `getattr` contains the ACL if it was known.
+  return inode.rights === undefined && aclMatters(cred, attr) ? withAcl(sb, cred, inode, attr) : (attr as CheckedAttr)
 }
 
 function withAcl(sb: SuperBlock, cred: Cred, inode: OvlInode, attr: Attr): MaybePromise<CheckedAttr> {
-  // The result of `getattr` contains the ACL if it was known.
   if (needsNoAcl(sb, cred, inode, attr)) return attr as CheckedAttr
-  return loadRights(sb, inode).then(() => attrFor(sb, cred, inode))
+  return after(loadRights(sb, inode), () => attrFor(sb, cred, inode))
 }
 
 /** Like `attrFor`, for a caller that holds the lock of `inode`. */
@@ -57,8 +58,9 @@ export async function attrForLocked(sb: SuperBlock, cred: Cred, inode: OvlInode)
 }
 
 function needsNoAcl(sb: SuperBlock, cred: Cred, inode: OvlInode, attr: Attr): boolean {
+  if (!aclMatters(cred, attr)) return true
   inode.rights ??= knownRights(sb, inode.real)
-  return inode.rights !== undefined || !aclMatters(cred, attr)
+  return inode.rights !== undefined
 }
 
 /** The attributes, read through a descriptor that is already open. @throws ESTALE no name is left and it is not open */
@@ -102,7 +104,8 @@ async function probeReal(sb: SuperBlock, real: Real): Promise<Probe | undefined>
   return undefined
 }
 
-function keepAttr(inode: OvlInode, stat: Stat): CheckedAttr {
+/** Caches the attributes of `inode`, from those of its real object. */
+export function keepAttr(inode: OvlInode, stat: Stat): CheckedAttr {
   const attr = attrOf(inode, stat)
   inode.attr = attr
   return attr

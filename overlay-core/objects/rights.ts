@@ -38,7 +38,11 @@ export function knownRights(sb: SuperBlock, real: Real): Rights | undefined {
 }
 
 /** Reads the rights of `inode` unless they are known. @throws ESTALE it no longer exists */
-export async function loadRights(sb: SuperBlock, inode: OvlInode): Promise<Rights> {
+export function loadRights(sb: SuperBlock, inode: OvlInode): MaybePromise<Rights> {
+  return inode.rights ?? readOrWait(sb, inode)
+}
+
+async function readOrWait(sb: SuperBlock, inode: OvlInode): Promise<Rights> {
   // The object is not at its place, because it is being moved or was removed. Under its lock this is certain.
   return (await tryLoad(sb, inode)) ?? (await inode.nodeLock.shared(() => loadRightsLocked(sb, inode)))
 }

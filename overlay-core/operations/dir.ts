@@ -157,7 +157,7 @@ function makeQuickly(
   { dir, name, options }: NewNode,
 ): MaybePromise<OvlInode | undefined> {
   const owner = newOwner(cred, dirAttr, FileType.regular, options.mode & 0o7777)
-  return after(dir.rights ?? loadRights(sb, dir), (rights) => {
+  return after(loadRights(sb, dir), (rights) => {
     const birth = inherit(sb, rights, FileType.regular, owner, options.rdev)
     return makeFile(sb, dir, dirAttr, name, birth, options)
   })

@@ -5,6 +5,7 @@ import {
   FileType,
   type Foreseen,
   type Inode,
+  type MaybePromise,
   type Name,
   type Ownership,
   type PublishOptions,
@@ -14,13 +15,13 @@ import {
 } from '../api/types.ts'
 import { carryAttribute, copyingUpFirst, copyUp, type LongCopy, longCopyOf } from '../copy-up/copy-up.ts'
 import { applyOwnership, giveMode, giveOwner, inherit } from '../copy-up/owner.ts'
-import type { Real } from '../layer/layer.ts'
+import { asksForAttributes, type Real } from '../layer/layer.ts'
 import { setTimes } from '../layer/storage.ts'
 import { removeTemp } from '../layer/whiteout.ts'
 import { checkName, lookupLocked, needMakeable, rememberUpper } from '../lookup/namei.ts'
 import { revalidateInode } from '../lookup/revalidate-inode.ts'
 import type { OvlInode } from '../objects/dentry.ts'
-import { attrFor, getattrLocked, placeOf } from '../objects/inode.ts'
+import { attrFor, getattrLocked, keepAttr, placeOf } from '../objects/inode.ts'
 import { EXECUTE, modeAfterWrite, need, newOwner, WRITE } from '../objects/permission.ts'
 import { loadRights, loadRightsLocked, type Rights } from '../objects/rights.ts'
 import type { SuperBlock } from '../objects/superblock.ts'
@@ -40,6 +41,8 @@ import { adoptResumable, dropResumable, makeResumable, openResumables } from './
 const PRIVATE = 0o600
 /** Up to this many first bytes are written by the call that creates the file. */
 const SMALL_BYTES = 256 * 1024
+/** The space behind the end of a file in its last block. */
+const MOST_TAIL_BYTES = 8 * 1024
 const NOTHING = new Uint8Array()
 
 /** Starts a file in the work directory. @see Overlay.stage */
@@ -267,8 +270,9 @@ class Staged implements StagedFile {
     const owner = newOwner(this.#cred, dirAttr, FileType.regular, options.mode & 0o7777)
     const birth = inherit(sb, await loadRights(sb, dir), FileType.regular, owner)
     const workFd = await sb.descriptors.of(sb.work as Real)
-    const rights = await applyOwnership(sb, workFd, this.#temp, FileType.regular, birth, statxFd(this.#fd))
-    return await this.#move(dir, options, rights, undefined)
+    const present = statxFd(this.#fd)
+    const rights = await applyOwnership(sb, workFd, this.#temp, FileType.regular, birth, present)
+    return await this.#move(dir, options, rights, await this.#numbered(present))
   }
 
   /** Replaces `current` and takes over its attributes, which cannot change meanwhile. */
@@ -277,45 +281,56 @@ class Staged implements StagedFile {
     const rights = await loadRightsLocked(sb, current)
     const now = await getattrLocked(sb, current)
     const workFd = await sb.descriptors.of(sb.work as Real)
-    await giveOwner(sb, workFd, this.#temp, now, statxFd(this.#fd))
+    const stat = await this.#numbered(statxFd(this.#fd))
+    await giveOwner(sb, workFd, this.#temp, now, stat)
     const bare = current.bareAt === current.changes
-    const copied = bare
-      ? 0
-      : await copyAttributes(sb, current, { fd: workFd, name: this.#temp, ino: (await this.#stat()).ino })
+    const copied = bare ? 0 : await copyAttributes(sb, current, { fd: workFd, name: this.#temp, ino: stat.ino })
     const { uid, gid, rdevMajor, rdevMinor } = now
     const left = { uid, gid, rdevMajor, rdevMinor, mode: modeAfterWrite(this.#cred, now) }
     const { mode } = statxFd(this.#fd)
     const owner = await giveMode(sb, workFd, this.#temp, FileType.regular, left, false, mode)
     const standing = current.upper !== undefined
     const inode = await removingName(sb, current, dir, options.name, (forget) =>
-      this.#move(dir, options, { ...rights, owner }, { forget, standing }),
+      this.#move(dir, options, { ...rights, owner }, stat, { forget, standing }),
     )
     if (copied === 0 && owner === undefined) inode.bareAt = inode.changes
     return inode
   }
 
-  async #stat(): Promise<Stat> {
-    const work = this.#sb.work as Real
+  /** Caches the attributes of the published file while its descriptor is open, because finding it by name takes longer. */
+  #keepAttributes(inode: OvlInode, dir: Real): void {
+    if (asksForAttributes(dir.layer)) return
     const stat = statxFd(this.#fd)
-    return (await work.layer.inodeNumbers?.withStableNumber(work, this.#temp, stat)) ?? stat
+    // Blocks that xfs has reserved for further appends are released when the file is closed.
+    if (stat.blocks * 512 <= stat.size + MOST_TAIL_BYTES) keepAttr(inode, stat)
   }
 
-  /** Gives the file its name and synchronously calls `forget` for the object that the name meant before. */
+  /** Returns the attributes of the file with its stable inode number. */
+  #numbered(stat: Stat): MaybePromise<Stat> {
+    const work = this.#sb.work as Real
+    return work.layer.inodeNumbers?.withStableNumber(work, this.#temp, stat) ?? stat
+  }
+
+  /**
+   * Gives the file its name and synchronously calls `forget` for the object that the name meant before. `stat` was read before the file has its name,
+   * because afterwards nothing may fail; only the identity in it counts.
+   */
   async #move(
     dir: OvlInode,
     { name, mtime }: PublishOptions,
     rights: Rights,
-    replaced: { readonly forget: () => void; readonly standing: boolean } | undefined,
+    stat: Stat,
+    replaced?: { readonly forget: () => void; readonly standing: boolean },
   ): Promise<OvlInode> {
     const sb = this.#sb
     const workFd = await sb.descriptors.of(sb.work as Real)
     if (mtime) await setTimes(sb, { fd: workFd, name: this.#temp }, { mtime })
-    // This comes before the file has its name, because afterwards nothing may fail.
-    const stat = await this.#stat()
     const upper = dir.upper as Real
     this.#owesWriting = await upper.layer.marks.replace(sb, this.#temp, upper, name, replaced?.standing ?? false)
     replaced?.forget()
-    return rememberUpper(sb, dir, name, { stat, fd: -1 }, rights)
+    const inode = rememberUpper(sb, dir, name, { stat, fd: -1 }, rights)
+    bestEffort(() => this.#keepAttributes(inode, upper))
+    return inode
   }
 }
 

@@ -59,17 +59,18 @@ export class Actor {
   }
 
   async put(path: Path, content: string, durable = true): Promise<void> {
+    const dir = await this.at(parentOf(path))
     const staged = await this.overlay.stage(ROOT)
     await staged.append([Buffer.from(content)])
-    await staged.publish({ dir: await this.at(parentOf(path)), name: nameOf(path), mode: 0o640, durable })
+    await staged.publish({ dir, name: nameOf(path), mode: 0o640, durable })
   }
 
   /** Puts content into a file and all of its names. */
   async putInto(path: Path, content: string): Promise<void> {
+    const dir = await this.at(parentOf(path))
     const staged = await this.overlay.stage(ROOT)
     await staged.append([Buffer.from(content)])
-    const place = { dir: await this.at(parentOf(path)), name: nameOf(path) }
-    await staged.publish({ ...place, mode: 0o640, keepLinks: true })
+    await staged.publish({ dir, name: nameOf(path), mode: 0o640, keepLinks: true })
   }
 
   async mkdir(path: Path, mode = 0o755): Promise<void> {

@@ -2,7 +2,6 @@ import { hash } from 'node:crypto'
 import type { Inode } from '../../../overlay-core/index.ts'
 import type { Decoder } from '../xdr/decoder.ts'
 import { Encoder } from '../xdr/encoder.ts'
-import { XdrError } from '../xdr/xdr-error.ts'
 import { MacCache } from './mac-cache.ts'
 
 /** Maximum size of a file handle on the wire (`NFS3_FHSIZE`, RFC 1813 section 2.4). */
@@ -47,9 +46,8 @@ export class WireHandle {
 
   /** Reads a handle. @throws XdrError it is truncated or longer than 64 bytes */
   read(args: Decoder): void {
-    const length = args.u32()
-    if (length > NFS3_FHSIZE) throw new XdrError(`file handle of ${length} bytes`)
-    const at = args.take((length + 3) & ~3)
+    const at = args.pos + 4
+    const length = args.takeOpaque(NFS3_FHSIZE)
     const { view } = args
     const wide = length === WIDE_BYTES + MAC_BYTES
     this.wellFormed = length === bytesOf(wide) + MAC_BYTES && view.getUint32(at) === (wide ? WIDE : NARROW)

@@ -39,9 +39,13 @@ export const FTYPE3 = {
 
 /** Writes a `fattr3` (RFC 1813 section 2.6). */
 export function encodeFattr3(out: Encoder, attr: Attr, served: ServedView): void {
-  const { view } = out
-  const at = out.reserve(FATTR3_BYTES)
-  view.setUint32(at, FTYPE3[attr.type])
+  putFattr3(out.view, out.reserve(FATTR3_BYTES), attr, served)
+}
+
+function putFattr3(view: DataView, at: number, attr: Attr, served: ServedView): void {
+  const { type } = attr
+  const isDevice = type === FileType.block || type === FileType.character
+  view.setUint32(at, FTYPE3[type])
   view.setUint32(at + 4, attr.mode)
   view.setUint32(at + 8, attr.nlink)
   view.setUint32(at + 12, attr.uid)
@@ -52,8 +56,8 @@ export function encodeFattr3(out: Encoder, attr: Attr, served: ServedView): void
   const used = attr.blocks * BLOCK_BYTES
   view.setUint32(at + 28, Math.floor(used / TWO_32))
   view.setUint32(at + 32, used)
-  view.setUint32(at + 36, attr.rdevMajor)
-  view.setUint32(at + 40, attr.rdevMinor)
+  view.setUint32(at + 36, isDevice ? attr.rdevMajor : 0)
+  view.setUint32(at + 40, isDevice ? attr.rdevMinor : 0)
   view.setUint32(at + 44, served.fsidHi)
   view.setUint32(at + 48, served.fsidLo)
   view.setUint32(at + 52, attr.fileIdHi)
@@ -69,8 +73,13 @@ export function encodeFattr3(out: Encoder, attr: Attr, served: ServedView): void
 
 /** Writes a `post_op_attr`; undefined writes an absent one. */
 export function encodePostOpAttr(out: Encoder, attr: Attr | undefined, served: ServedView): void {
-  out.bool(attr !== undefined)
-  if (attr !== undefined) encodeFattr3(out, attr, served)
+  if (attr === undefined) {
+    out.bool(false)
+    return
+  }
+  const at = out.reserve(4 + FATTR3_BYTES)
+  out.view.setUint32(at, 1)
+  putFattr3(out.view, at + 4, attr, served)
 }
 
 /** Writes the change info of the core as `wcc_data` (RFC 1813 section 2.6). */

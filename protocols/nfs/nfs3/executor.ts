@@ -45,7 +45,7 @@ function afterwards(done: MaybePromise<void>, call: Nfs3Call): MaybePromise<void
 
 /** Waits until everything that the reply promises would survive a crash. Undefined if it already does. */
 function kept(call: Nfs3Call): Promise<void> | undefined {
-  const changes = changesKept(call)
+  const changes = call.procedure.mutates ? changesKept(call) : undefined
   const handles = call.givesHandle ? call.context.handleSaver.saved(call.overlay) : undefined
   return changes === undefined ? handles : handles === undefined ? changes : changes.then(() => handles)
 }
@@ -53,7 +53,7 @@ function kept(call: Nfs3Call): Promise<void> | undefined {
 /** On a `sync` export changes are durable before the reply (exports(5)); WRITE and COMMIT ensure this themselves. */
 function changesKept(call: Nfs3Call): Promise<void> | undefined {
   const { procedure, object, object2, object3 } = call
-  if (!procedure.mutates || procedure.name === 'WRITE' || object === undefined || !call.grant.sync) return undefined
+  if (procedure.name === 'WRITE' || object === undefined || !call.grant.sync) return undefined
   const changed = [object]
   if (object2 !== undefined) changed.push(object2)
   if (object3 !== undefined) changed.push(object3)

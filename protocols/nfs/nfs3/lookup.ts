@@ -62,14 +62,9 @@ async function lookUpView(call: Nfs3Call, dir: Inode, name: string): Promise<voi
 
 /** "." needs search permission too, which the lookup of the parent checks. */
 function dots(call: Nfs3Call, dir: Inode, name: '.' | '..', asked: LookupAttrs): MaybePromise<Inode> {
-  const { overlay, cred } = call
-  return after(overlay.parent(cred, dir), (parent) => {
-    const inode = name === '.' ? dir : parent
-    return after(overlay.getattr(inode), (attr) =>
-      after(overlay.getattr(dir), (dirAttr) => {
-        Object.assign(asked, { attr, dirAttr })
-        return inode
-      }),
-    )
+  return after(call.overlay.parent(call.cred, dir, asked), (parent) => {
+    if (name === '..') return parent
+    asked.attr = asked.dirAttr
+    return dir
   })
 }

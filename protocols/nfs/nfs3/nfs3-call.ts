@@ -12,6 +12,7 @@ import { WireHandle } from '../exports/file-handle.ts'
 import type { Grant, NfsMember, ServedView } from '../exports/served-view.ts'
 import { after } from '../rpc/after.ts'
 import { CallState, type RpcCall } from '../rpc/call.ts'
+import { SUCCESS } from '../rpc/constants.ts'
 import type { Decoder } from '../xdr/decoder.ts'
 import type { Encoder } from '../xdr/encoder.ts'
 import { NAME_MAX } from './constants.ts'
@@ -51,8 +52,13 @@ export class Nfs3Call extends CallState {
   wcc2: ChangeInfo | undefined
   /** Whether the reply contains a file handle, and must wait until that would survive a crash. */
   givesHandle = false
-  #served: ServedView | undefined
-  #grant: Grant | undefined
+  readonly args: Decoder
+  /** The view that the handle belongs to; known after `resolve`. */
+  served!: ServedView
+  /** The rights of the caller; known after `resolve`. */
+  grant!: Grant
+  cred!: Cred
+  #resolved = false
   /** The views of templates that this call uses, once for each use. */
   readonly #uses: NfsMember[] = []
 
@@ -60,6 +66,7 @@ export class Nfs3Call extends CallState {
     super(rpc)
     this.context = context
     this.procedure = procedure
+    this.args = rpc.args
   }
 
   /** Resets the call for the next request of the same RPC call object. */
@@ -71,30 +78,15 @@ export class Nfs3Call extends CallState {
     this.wcc = undefined
     this.wcc2 = undefined
     this.givesHandle = false
-    this.#served = undefined
-    this.#grant = undefined
-  }
-
-  get args(): Decoder {
-    return this.rpc.args
-  }
-
-  /** The view that the handle belongs to; known after `resolve`. */
-  get served(): ServedView {
-    return this.#served!
+    this.#resolved = false
+    // The rights of the previous caller must not be left.
+    this.served = undefined!
+    this.grant = undefined!
+    this.cred = undefined!
   }
 
   get overlay(): Overlay {
-    return this.#served!.overlay
-  }
-
-  /** The rights of the caller; known after `resolve`. */
-  get grant(): Grant {
-    return this.#grant!
-  }
-
-  get cred(): Cred {
-    return this.#grant!.cred
+    return this.served.overlay
   }
 
   /** Reads a `filename3`. @throws Nfs3Error NFS3ERR_NAMETOOLONG · XdrError */
@@ -150,7 +142,7 @@ export class Nfs3Call extends CallState {
 
   /** Starts a reply with any status. */
   status(status: number, maxBytes: number): Encoder {
-    const out = this.rpc.begin(maxBytes + 4)
+    const out = this.rpc.beginAccepted(SUCCESS, maxBytes + 4)
     out.u32(status)
     return out
   }
@@ -170,10 +162,12 @@ export class Nfs3Call extends CallState {
     const { peer, credential } = this.rpc
     const grant = served.grant(peer, credential)
     if (grant === undefined || !this.#mayUse(inode, served, grant)) throw new Nfs3Error(NFS3ERR_ACCES)
-    if (this.#served !== undefined && this.#served !== served) throw new OverlayError('EXDEV', 'resolve')
+    if (this.#resolved && this.served !== served) throw new OverlayError('EXDEV', 'resolve')
     if (grant.readOnly && this.procedure.mutates) throw new Nfs3Error(NFS3ERR_ROFS)
-    this.#served = served
-    this.#grant = grant
+    this.#resolved = true
+    this.served = served
+    this.grant = grant
+    this.cred = grant.cred
     if (this.object === undefined) this.object = inode
     else this.object2 = inode
     return inode

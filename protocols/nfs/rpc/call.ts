@@ -24,6 +24,10 @@ import type { ReplyBuffer, ReplyQueue } from './reply-queue.ts'
 /** Every reply has space for this many bytes of results, so that an error can always replace a partial reply. */
 const MIN_RESULT_BYTES = 512
 const REPLY_HEADER_BYTES = 24
+/** A call up to and including the length of its credential. */
+const CALL_HEADER_BYTES = 32
+/** The flavor and the length of an empty verifier. */
+const VERIFIER_BYTES = 8
 
 /** The other end of a connection. */
 export interface Peer {
@@ -92,18 +96,17 @@ export class RpcCall {
     this.#reply = undefined
     this.interruption = undefined
     const { view } = args
-    const at = args.take(12)
+    const at = args.take(CALL_HEADER_BYTES)
     this.xid = view.getUint32(at)
     if (view.getUint32(at + 4) !== CALL) throw new XdrError('not a call')
     if (view.getUint32(at + 8) !== RPC_VERSION) {
       this.#denyVersion()
       return false
     }
-    args.take(12)
     this.program = view.getUint32(at + 12)
     this.version = view.getUint32(at + 16)
     this.procedure = view.getUint32(at + 20)
-    const failure = this.#readAuth()
+    const failure = this.#readAuth(view.getUint32(at + 24), view.getUint32(at + 28))
     if (failure !== 0) this.denyAuth(failure)
     return failure === 0
   }
@@ -194,15 +197,13 @@ export class RpcCall {
     out.u32(RPC_VERSION)
   }
 
-  /** Reads credential and verifier; returns an `auth_stat`, 0 if they are valid. */
-  #readAuth(): number {
+  /** Reads the body of the credential, of `length` bytes, and the verifier; returns an `auth_stat`, 0 if they are valid. */
+  #readAuth(flavor: number, length: number): number {
+    if (length > MAX_AUTH_BYTES) return AUTH_BADCRED
     const { args } = this
     const { view } = args
-    const headAt = args.take(8)
-    const flavor = view.getUint32(headAt)
-    const length = view.getUint32(headAt + 4)
-    if (length > MAX_AUTH_BYTES) return AUTH_BADCRED
-    const at = args.take((length + 3) & ~3)
+    const padded = (length + 3) & ~3
+    const at = args.take(padded + VERIFIER_BYTES)
     if (flavor === AUTH_SYS) {
       if (length % 4 !== 0) return AUTH_BADCRED
       try {
@@ -217,7 +218,7 @@ export class RpcCall {
       return AUTH_BADCRED
     }
     // Neither flavor has a verifier: RFC 5531 sections 10 and appendix A.
-    const verifierAt = args.take(8)
+    const verifierAt = at + padded
     return view.getUint32(verifierAt) === AUTH_NONE && view.getUint32(verifierAt + 4) === 0 ? 0 : AUTH_BADVERF
   }
 }

@@ -92,7 +92,7 @@ export class RecordReader {
    * @throws RecordError a limit is exceeded
    */
   next(): boolean {
-    this.#dropAssembly()
+    if (this.#assembly !== undefined) this.#dropAssembly()
     for (;;) {
       const have = this.#fill - this.#start
       this.#need = 4
@@ -141,7 +141,7 @@ export class RecordReader {
 
   /** Releases the assembled record of the previous `next`. */
   #dropAssembly(): void {
-    if (this.#assembly === undefined || this.record !== this.#assembly) return
+    if (this.record !== this.#assembly) return
     this.#assembly.release()
     this.#assembly = undefined
     this.#assembled = 0

@@ -77,26 +77,28 @@ export class Decoder {
     return value
   }
 
-  /** Consumes a variable-length opaque of at most `max` bytes with its padding and returns its length; its bytes precede `pos`. */
-  private takeOpaque(max: number): number {
-    const length = this.u32()
+  /** Consumes a variable-length opaque of at most `max` bytes (below 2^31) with its padding, and returns its length. Its bytes begin 4 after the old `pos`. */
+  takeOpaque(max: number): number {
+    const at = this.pos
+    const left = this.end - at - 4
+    const length = left < 0 ? 0 : this.view.getUint32(at)
     if (length > max) throw new XdrError(`opaque data of ${length} bytes exceeds the limit of ${max}`)
-    this.take((length + 3) & ~3)
+    const padded = (length + 3) & ~3
+    if (padded > left) throw new XdrError('message is truncated')
+    this.pos = at + 4 + padded
     return length
   }
 
   /** A view of a variable-length opaque of at most `max` bytes (below 2^31). */
   opaque(max: number): Buffer {
     const at = this.pos + 4
-    const length = this.takeOpaque(max)
-    return this.bytes.subarray(at, at + length)
+    return this.bytes.subarray(at, at + this.takeOpaque(max))
   }
 
   /** A string of at most `max` bytes, one code unit per byte (latin1). */
   string(max: number): string {
     const at = this.pos + 4
-    const length = this.takeOpaque(max)
-    return this.bytes.toString('latin1', at, at + length)
+    return this.bytes.toString('latin1', at, at + this.takeOpaque(max))
   }
 }
 

@@ -1,7 +1,7 @@
 /**
  * `npm run bench:walks`: how far a request walks through this program, from socket to system call and back. Counts, for one request of each
- * kind, the files that are entered, the functions that are called at least once, and all calls; by the precise counters of V8, so the
- * figures do not depend on the machine. Library code is not counted. The first run of each kind is thrown away.
+ * kind, the files that are entered, the functions that are called at least once, and all calls; by the precise counters of V8. Library code is not
+ * counted. The first run of each kind is thrown away, and the shortest of the others counts, because on a busy machine more calls wait for a thread.
  */
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { Session } from 'node:inspector/promises'
@@ -18,11 +18,14 @@ import { type Handle, NfsClient } from '../../helpers/nfs-client.ts'
 const TOP = fileURLToPath(new URL('../../../', import.meta.url))
 const PARTS = ['overlay-core/', 'protocols/', 'server/', 'config/']
 const MEMBERS = 61
+const RUNS = 7
 
 interface Walk {
   readonly files: number
   readonly functions: number
   readonly calls: number
+  /** Each function with its calls, for `--functions`. */
+  readonly called: readonly string[]
 }
 
 const ignore = () => undefined
@@ -39,6 +42,7 @@ async function walk(work: () => Promise<unknown>): Promise<Walk> {
   let files = 0
   let functions = 0
   let calls = 0
+  const names: string[] = []
   for (const script of result) {
     const path = script.url.startsWith('file://') ? fileURLToPath(script.url).slice(TOP.length) : ''
     if (!PARTS.some((part) => path.startsWith(part))) continue
@@ -46,17 +50,16 @@ async function walk(work: () => Promise<unknown>): Promise<Walk> {
     if (called.length > 0) files++
     functions += called.length
     for (const { ranges } of called) calls += ranges[0]?.count ?? 0
-    if (detail)
-      for (const { functionName, ranges } of called) console.log(`  ${path} ${functionName} ${ranges[0]?.count}`)
+    for (const { functionName, ranges } of called) names.push(`  ${path} ${functionName} ${ranges[0]?.count}`)
   }
-  return { files, functions, calls }
+  return { files, functions, calls, called: names }
 }
 
 const folder = await mkdtemp(join(tmpdir(), 'overlayd-walks-'))
 const [lower, upper, work] = ['lower', 'upper', 'work'].map((name) => join(folder, name)) as [string, string, string]
 for (const path of [lower, upper, work, join(lower, 'dir'), join(lower, 'cold')]) await mkdir(path)
 for (let i = 0; i < MEMBERS; i++) await writeFile(join(lower, 'dir', `file${i}`), 'content\n')
-for (let i = 0; i < 4; i++) await writeFile(join(lower, 'cold', `file${i}`), 'content\n')
+for (let i = 0; i < 4 * RUNS; i++) await writeFile(join(lower, 'cold', `file${i}`), 'content\n')
 
 const overlay = await mount(parseOptions(`lowerdir=${lower},upperdir=${upper},workdir=${work}`))
 const nfs = await startNfs({
@@ -77,39 +80,44 @@ const find = async (dir: Handle, name: string) => await client.walk(dir, name)
 const [dir, cold] = [await find(root, 'dir'), await find(root, 'cold')]
 const propfind = () =>
   request(`${url}/overlay/dir/`, { method: 'PROPFIND', headers: { depth: '1' } }).then(({ body }) => body.text())
-let puts = 0
+let count = 0
+/** Another name each time. */
+const fresh = (prefix: string) => `${prefix}${count++}`
 const put = () =>
-  request(`${url}/overlay/new${puts++}`, { method: 'PUT', body: 'content\n' }).then(({ body }) => body.text())
+  request(`${url}/overlay/${fresh('new')}`, { method: 'PUT', body: 'content\n' }).then(({ body }) => body.text())
 const written = await find(dir, 'file0')
-/** Each kind of request: what runs before it and is not counted, and the request itself. */
-const rows: [string, () => Promise<unknown>, () => Promise<unknown>][] = [
-  ['GETATTR', () => client.getattr(dir), () => client.getattr(dir)],
-  ['LOOKUP, cached', () => client.lookup(dir, 'file1'), () => client.lookup(dir, 'file1')],
-  ['LOOKUP, cold', () => client.lookup(cold, 'file0'), () => client.lookup(cold, 'file1')],
-  [
-    'LOOKUP of an absent name, cold',
-    () => client.lookup(cold, 'no').catch(String),
-    () => client.lookup(cold, 'none').catch(String),
-  ],
-  ['WRITE', () => client.write(written, 0, Buffer.from('x')), () => client.write(written, 0, Buffer.from('y'))],
-  [
-    'LOOKUP + WRITE with copy-up',
-    async () => client.write(await find(cold, 'file2'), 0, Buffer.from('x')),
-    async () => client.write(await find(cold, 'file3'), 0, Buffer.from('x')),
-  ],
-  [`PROPFIND depth 1 of ${MEMBERS} members`, propfind, propfind],
-  ['PUT of a new file', put, put],
+/** Each kind of request. */
+const rows: [string, () => Promise<unknown>][] = [
+  ['GETATTR', () => client.getattr(dir)],
+  ['LOOKUP, cached', () => client.lookup(dir, 'file1')],
+  ['LOOKUP, cold', () => client.lookup(cold, fresh('file'))],
+  ['LOOKUP of an absent name, cold', () => client.lookup(cold, fresh('none')).catch(String)],
+  ['WRITE', () => client.write(written, 0, Buffer.from('x'))],
+  ['LOOKUP + WRITE with copy-up', async () => client.write(await find(cold, fresh('file')), 0, Buffer.from('x'))],
+  [`PROPFIND depth 1 of ${MEMBERS} members`, propfind],
+  ['PUT of a new file', put],
 ]
+
+/** The shortest of several walks. */
+async function shortest(work: () => Promise<unknown>): Promise<Walk> {
+  await work()
+  let least: Walk | undefined
+  for (let run = 1; run < RUNS; run++) {
+    await new Promise((resolve) => setTimeout(resolve, 50))
+    const one = await walk(work)
+    if (least === undefined || one.calls < least.calls) least = one
+  }
+  return least as Walk
+}
 
 session.connect()
 await session.post('Profiler.enable')
 await session.post('Profiler.startPreciseCoverage', { callCount: true, detailed: false })
 try {
   console.log('| request | files | functions | calls |\n|---|---|---|---|')
-  for (const [name, warm, counted] of rows) {
-    await warm()
-    await new Promise((resolve) => setTimeout(resolve, 50))
-    const { files, functions, calls } = await walk(counted)
+  for (const [name, work] of rows) {
+    const { files, functions, calls, called } = await shortest(work)
+    if (detail) for (const line of called) console.log(line)
     console.log(`| ${name} | ${files} | ${functions} | ${calls} |`)
   }
 } finally {

@@ -25,6 +25,22 @@ t.test('the expected mode of a staged file has no effect on the result', async (
   })
 })
 
+t.test('the attributes of a published file are those on the disk', async (t) => {
+  await withOverlay(t, [{ file: 'lower' }], async ({ overlay, upper }) => {
+    const mtime = { sec: 1_000_000_000, nsec: 5 }
+    for (const name of ['new', 'file']) {
+      const staged = await overlay.stage(ROOT)
+      await staged.append([Buffer.from('content')])
+      const inode = await staged.publish({ dir: overlay.root, name, mode: 0o640, mtime })
+      const attr = await overlay.getattr(inode)
+      const { sec, nsec } = attr.ctime
+      const stat = statSync(join(upper, name), { bigint: true })
+      t.same([attr.size, attr.nlink, attr.mtime, BigInt(attr.blocks)], [7, 1, mtime, stat.blocks])
+      t.equal(BigInt(sec) * 1_000_000_000n + BigInt(nsec), stat.ctimeNs, name)
+    }
+  })
+})
+
 t.test('attributes set between replacements are kept, and a file without any needs none', async (t) => {
   await withOverlay(t, [{ file: 'lower' }], async ({ overlay, upper }) => {
     await replace(overlay, 'one')
