@@ -28,8 +28,10 @@ export class TemplatePaths implements DavTemplate {
 
   way(names: readonly Name[], address: string): { id: string; used: number } | undefined {
     const target = this.#target(names, address)
-    const view = target && this.#template.byName(target.user)
-    return view && { id: view.record.id, used: target.used }
+    if (target === undefined) return undefined
+    const view = this.#template.byName(target.user)
+    if (view === undefined || this.#isUnknownRoot(view)) return undefined
+    return { id: view.record.id, used: target.used }
   }
 
   use(names: readonly Name[], address: string): DavUse | undefined | Promise<DavUse | undefined> {
@@ -40,12 +42,20 @@ export class TemplatePaths implements DavTemplate {
     return view && this.#use(view, target.used)
   }
 
-  list(address: string): readonly string[] {
-    const { mayName } = this.#caller
-    return mayName(address) ? [...this.#template.list()].map(({ record }) => `~${record.name}`) : []
+  /** Whether a request acts as root although it has not said who it is. Any local user could then read what only root may read. */
+  #isUnknownRoot({ record }: TemplateView): boolean {
+    return record.uid === 0 && this.#caller.user === undefined
   }
 
-  #use(view: TemplateView, used: number): DavUse | Promise<DavUse> {
+  list(address: string): readonly string[] {
+    if (!this.#caller.mayName(address)) return []
+    return [...this.#template.list()]
+      .filter((view) => !this.#isUnknownRoot(view))
+      .map(({ record }) => `~${record.name}`)
+  }
+
+  #use(view: TemplateView, used: number): DavUse | undefined | Promise<DavUse> {
+    if (this.#isUnknownRoot(view)) return undefined
     const opened = view.use()
     if (opened instanceof Promise) return opened.then((overlay) => this.#used(view, used, overlay))
     return this.#used(view, used, opened)

@@ -1,4 +1,4 @@
-import { readdirSync, statSync } from 'node:fs'
+import { chmodSync, readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { STATUS } from '../helpers/nfs-client.ts'
@@ -51,4 +51,20 @@ t.test('views and their handles outlive the server', async (t) => {
   t.equal((await again.read(material, 0, 10)).data.toString(), 'welcome')
   t.match(await second.dav('GET', '/course/~daemon/kept'), { status: 200, body: 'kept' })
   t.equal((await run(['status', '--state-dir', join(first.dir, 'state')])).status, 0)
+})
+
+t.test('without a login nobody acts as root over WebDAV', async (t) => {
+  const { dir, dav } = await course(t)
+  chmodSync(join(dir, 'material', 'welcome.txt'), 0o600)
+  for (const method of ['GET', 'PROPFIND', 'PUT']) {
+    t.match(await dav(method, '/course/~root/welcome.txt'), { status: 404 }, `${method} in the view of root`)
+  }
+  t.match(await dav('GET', '/course/~daemon/welcome.txt'), { status: 403 })
+  t.notMatch((await dav('GET', '/course/', { headers: { accept: 'text/html' } })).body, /root/)
+})
+
+t.test('a configuration with as = root lets WebDAV act as root', async (t) => {
+  const { dir, dav } = await course(t, { as: 'root' })
+  chmodSync(join(dir, 'material', 'welcome.txt'), 0o600)
+  t.match(await dav('GET', '/course/welcome.txt'), { status: 200, body: 'welcome' })
 })
