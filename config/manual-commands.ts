@@ -43,7 +43,7 @@ const INIT: Section = {
   blocks: [
     code('overlayd init DIR'),
     text(
-      'Writes *DIR*`/overlayd.toml`, a small configuration of a course, and *DIR*`/material`, and prints the command that serves it. It asks nothing and overwrites nothing. The course has one upper for everybody; an upper for each user is not in this version yet.',
+      'Writes *DIR*`/overlayd.toml`, a small configuration of a course, and *DIR*`/material`, and prints the command that serves it. It asks nothing and overwrites nothing. The course has a view for each user, see [views.md](views.md).',
     ),
     code('overlayd init course && overlayd serve --config course/overlayd.toml'),
   ],
@@ -54,8 +54,8 @@ const RELOAD: Section = {
   blocks: [
     code('overlayd reload [--pid PID] [--state-dir DIR]'),
     text(
-      'Has a server of a configuration file read it again, as SIGHUP does. `log.level` and changed layers and options of views apply at once; clients keep their mounts and open files, as with [remount](#remount).',
-      'New and removed views, exports, and all other keys need a restart in this version: they are printed as `needs a restart` and stay as they were.',
+      'Has a server of a configuration file read it again, as SIGHUP does. `log.level`, new and removed views and templates, exports, and changed layers and options of views apply at once; clients of other views notice nothing, and those of a changed view keep their mounts and open files, as with [remount](#remount). A removed view is closed, and its handles become stale; its upper stays.',
+      'Other keys, and the directory of an upper, need a restart: they are printed as `needs a restart` and stay as they were.',
     ),
     { kind: 'options', options: RELOAD_OPTIONS, joint: ' ' },
     text(

@@ -1,8 +1,7 @@
-import { mkdir, writeFile } from 'node:fs/promises'
+import { chmod, mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type InitRequest, loadConfigReader } from '../config/index.ts'
 import { OptionError } from '../overlay-core/index.ts'
-import { nobody } from './groups.ts'
 import { isFree } from './listeners.ts'
 import { isThere } from './make-directory.ts'
 
@@ -19,7 +18,6 @@ export async function initialize({ name, path }: InitRequest, print: (text: stri
   const text = initialConfig({
     webdav: (await isFree('127.0.0.1', 8080)) ? '127.0.0.1:8080' : '127.0.0.1:0',
     nfs: (await isFree('127.0.0.1', 2049)) ? '127.0.0.1:2049' : '127.0.0.1:0',
-    as: await clientUser(),
   })
   const material = join(path, 'material')
   try {
@@ -27,7 +25,11 @@ export async function initialize({ name, path }: InitRequest, print: (text: stri
     await writeFile(join(path, 'overlayd.toml'), text, { flag: 'wx', mode: 0o600 })
     if (!(await isThere(material))) {
       await mkdir(material)
-      await writeFile(join(material, 'welcome.txt'), welcome, { flag: 'wx' })
+      const file = join(material, 'welcome.txt')
+      await writeFile(file, welcome, { flag: 'wx' })
+      // What the users may do in their views. Only the server reaches the directory itself.
+      await chmod(material, 0o777)
+      await chmod(file, 0o666)
     }
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
@@ -37,16 +39,9 @@ export async function initialize({ name, path }: InitRequest, print: (text: stri
   }
   const file = join(name, 'overlayd.toml')
   print(
-    `${file} is written, with the material of a course beside it. Next:\n  overlayd serve --config ${quoted(file)}\n`,
+    `${file} is written: a course with a view for each user. Put its files into ${join(name, 'material')}. Next:\n  overlayd serve --config ${quoted(file)}\n`,
   )
   return 0
-}
-
-/** A server run by root acts as the user nobody over WebDAV, who must then own the files that it writes. */
-async function clientUser(): Promise<string | undefined> {
-  if (process.geteuid?.() !== 0) return undefined
-  const { uid, gid } = await nobody()
-  return `${uid}:${gid}`
 }
 
 /** Quotes a word for a shell. */

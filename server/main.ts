@@ -3,10 +3,10 @@ import { OptionError } from '../overlay-core/index.ts'
 import { systemClock } from './clock.ts'
 import { installFaultPolicy } from './faults.ts'
 import { createLog } from './log.ts'
+import type { RunningServer } from './running-server.ts'
 import type { ServedConfig } from './serve-config.ts'
 import { listenForSignals } from './shutdown.ts'
 import { versionText } from './version.ts'
-import type { Views } from './views.ts'
 
 /** Runs one command line to its end and returns the exit status. */
 async function main(argv: readonly string[]): Promise<number> {
@@ -59,9 +59,9 @@ async function run(
   // One that comes before the views are open must not end the server.
   let hangUp = (): unknown => log.warn('still starting: the configuration file is not read again')
   if (reloader !== undefined) process.on('SIGHUP', () => hangUp())
-  const reload = reloader && ((views: Views) => reloader.reload(views))
+  const reload = reloader && ((server: RunningServer) => reloader.reload(server))
   const server = await serve(settings, { log, logCounters: counters, faults, print, warnings, reload })
-  hangUp = () => reload?.(server.views)
+  hangUp = () => reload?.(server)
   await stop.requested
   const closed = await server.close()
   // Exit even if a bug left something open: everything has been flushed.

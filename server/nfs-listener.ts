@@ -2,7 +2,7 @@ import { hostname } from 'node:os'
 import type { Logger } from 'pino'
 import type { Address, Settings } from '../config/index.ts'
 import { guardChanges, OptionError, type Overlay } from '../overlay-core/index.ts'
-import { type ExportRule, parseExport, startNfs } from '../protocols/nfs/index.ts'
+import { type ExportRule, type NfsExportSettings, parseExport, startNfs } from '../protocols/nfs/index.ts'
 import type { DavHandle } from '../protocols/webdav/index.ts'
 import { acceptMore } from './accept-more.ts'
 import { groupsOf } from './groups.ts'
@@ -12,7 +12,6 @@ import { logOf } from './log.ts'
 import { loadWriteVerifier } from './nfs-state.ts'
 import { systemRandom } from './random.ts'
 import { TemplateMembers } from './registry/nfs-members.ts'
-import type { Template } from './registry/template.ts'
 import { openReplyMemory } from './reply-memory.ts'
 import type { RunningServer } from './running-server.ts'
 import { serverStatePath } from './server-state-path.ts'
@@ -52,14 +51,7 @@ export async function openNfs(server: RunningServer, settings: Settings, nfs: Ad
     server.nfs = await startNfs({
       host: nfs.host,
       port: nfs.port,
-      exports: views
-        .filter((view) => isServedBy('nfs', view))
-        .map((view) => ({
-          name: view.name,
-          overlay: overlayForOthers(view, settings, server.webdav),
-          rules: readExports(view.settings.exports),
-          members: membersOf(server.templates?.get(view.name)),
-        })),
+      exports: views.filter((view) => isServedBy('nfs', view)).map((view) => exportOf(server, settings, view)),
       handleKey,
       writeVerifier: verifier.bytes,
       renewWriteVerifier: verifier.renew,
@@ -77,8 +69,15 @@ export async function openNfs(server: RunningServer, settings: Settings, nfs: Ad
   }
 }
 
-function membersOf(template: Template | undefined): TemplateMembers | undefined {
-  return template && new TemplateMembers(template)
+/** A view as NFS serves it. @throws OptionError a rule is wrong */
+export function exportOf(server: RunningServer, settings: Settings, view: View): NfsExportSettings {
+  const template = server.templates?.get(view.name)
+  return {
+    name: view.name,
+    overlay: overlayForOthers(view, settings, server.webdav),
+    rules: readExports(view.settings.exports),
+    members: template && new TemplateMembers(template),
+  }
 }
 
 /** The file that records which clients hold NFS locks in these views. */

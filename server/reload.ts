@@ -2,8 +2,9 @@ import type { Logger } from 'pino'
 import { type ConfigRequest, formatProblems, type Settings, type ViewSettings } from '../config/index.ts'
 import { OptionError } from '../overlay-core/index.ts'
 import { loadConfig } from './config-file.ts'
+import { LiveViews } from './live-views.ts'
 import { setLevel } from './log.ts'
-import type { Views } from './views.ts'
+import type { RunningServer } from './running-server.ts'
 
 /** The result of reading the configuration file again. */
 export interface ReloadReport {
@@ -53,13 +54,13 @@ export class Reloader {
   }
 
   /** Reloads are serialized. Never rejects: errors are in the report and in the log. */
-  reload(views: Views): Promise<ReloadReport> {
-    const report = this.#last.then(() => this.#reload(views))
+  reload(server: RunningServer): Promise<ReloadReport> {
+    const report = this.#last.then(() => this.#reload(server))
     this.#last = report
     return report
   }
 
-  async #reload(views: Views): Promise<ReloadReport> {
+  async #reload(server: RunningServer): Promise<ReloadReport> {
     const next = await this.#read()
     if (typeof next === 'string') {
       this.#log.error({ errors: next }, 'the configuration file has errors: nothing has changed')
@@ -71,7 +72,7 @@ export class Reloader {
       report.applied.push(`log.level = "${next.logLevel}"`)
     }
     this.#present = { ...this.#present, logLevel: next.logLevel }
-    for (const view of next.views) await this.#remount(view, views, report)
+    await this.#changeViews(next.views, server, report)
     this.#log.warn(report, 'the configuration file was read again')
     return report
   }
@@ -93,36 +94,92 @@ export class Reloader {
     const changed = Object.entries(AT_START).filter(
       ([key]) => !isSame(present[key as keyof Settings], next[key as keyof Settings]),
     )
-    const names = changed.map(([, name]) => name)
-    for (const view of next.views) {
-      const before = present.views.find(({ name }) => name === view.name)
-      if (before === undefined) names.push(`views.${view.name} (new)`)
-      else if (!isSame(reachOf(before), reachOf(view))) names.push(`exports of ${view.name}`)
-    }
-    for (const { name } of present.views)
-      if (!next.views.some((view) => view.name === name)) names.push(`views.${name} (removed)`)
-    return names
+    return [
+      ...changed.map(([, name]) => name),
+      ...next.views.flatMap((view) => {
+        const before = present.views.find(({ name }) => name === view.name)
+        return before === undefined ? [] : movedOf(before, view)
+      }),
+    ]
   }
 
-  /** Remounts an open view with the layers and options that the file now has. */
-  async #remount(view: ViewSettings, views: Views, report: { applied: string[]; failed: string[] }): Promise<void> {
-    const before = this.#present.views.find(({ name }) => name === view.name)
-    if (before === undefined || view.mount === undefined || isSame(before.mount, view.mount)) return
-    try {
-      await views.change(view.name, view.mount)
-      const kept = this.#present.views.map((each) => (each === before ? { ...each, mount: view.mount } : each))
-      this.#present = { ...this.#present, views: kept }
-      report.applied.push(`views.${view.name}`)
-    } catch (error) {
-      if (!(error instanceof OptionError)) this.#log.error({ err: error, view: view.name }, 'a remount failed')
-      report.failed.push(`views.${view.name}: ${error instanceof Error ? error.message : String(error)}`)
+  /** Removes, changes and adds views. One that fails stays as it was and is tried again at the next reload. */
+  async #changeViews(next: readonly ViewSettings[], server: RunningServer, report: Report): Promise<void> {
+    const live = new LiveViews(server, this.#present, this.#log)
+    for (const { name } of this.#present.views) {
+      if (next.some((view) => view.name === name)) continue
+      await this.#apply(`views.${name} (removed)`, report, async () => {
+        await live.remove(name)
+        this.#note(name, undefined)
+      })
     }
+    for (const view of next) {
+      const { name } = view
+      const before = this.#present.views.find((each) => each.name === name)
+      if (before === undefined || server.views.get(name) === undefined) {
+        await this.#apply(`views.${name} (new)`, report, async () => {
+          await live.add(view)
+          this.#note(name, view)
+        })
+      } else if (movedOf(before, view).length === 0) await this.#change(before, view, live, report)
+    }
+    await server.publishViews()
+  }
+
+  async #change(before: ViewSettings, view: ViewSettings, live: LiveViews, report: Report): Promise<void> {
+    const { name, mount, template } = view
+    let present = before
+    if (!isSame(stackOf(before), stackOf(view)))
+      await this.#apply(`views.${name}`, report, async () => {
+        await live.change(view)
+        present = { ...present, mount, template }
+        this.#note(name, present)
+      })
+    if (!isSame(reachOf(before), reachOf(view)))
+      await this.#apply(`exports of ${name}`, report, async () => {
+        await live.reexport({ ...view, mount: present.mount, template: present.template })
+        this.#note(name, { ...present, ...reachOf(view) })
+      })
+  }
+
+  async #apply(what: string, report: Report, change: () => Promise<void>): Promise<void> {
+    try {
+      await change()
+      report.applied.push(what)
+    } catch (error) {
+      if (!(error instanceof OptionError)) this.#log.error({ err: error }, `${what}: this change failed`)
+      report.failed.push(`${what}: ${error instanceof Error ? error.message : String(error)}`)
+    }
+  }
+
+  /** Records the settings in effect of a view. */
+  #note(name: string, settings: ViewSettings | undefined): void {
+    const others = this.#present.views.filter((view) => view.name !== name)
+    this.#present = { ...this.#present, views: settings === undefined ? others : [...others, settings] }
   }
 }
 
+type Report = { readonly [Key in 'applied' | 'restart' | 'failed']: string[] }
+
+/** What cannot change while a view is served: where its changes are stored. */
+function movedOf(before: ViewSettings, next: ViewSettings): string[] {
+  const place = ({ mount, template }: ViewSettings) => [
+    mount?.upperdir,
+    mount?.workdir,
+    template?.directory,
+    template?.kind,
+  ]
+  return isSame(place(before), place(next)) ? [] : [`views.${next.name} (its upper)`]
+}
+
+/** The stack of a view, and the rules for views of a template. */
+function stackOf({ mount, template }: ViewSettings): unknown {
+  return { mount, template }
+}
+
 /** Who can reach a view, and as which user. */
-function reachOf({ exports, doors, as, make }: ViewSettings): unknown {
-  return { exports, doors, as, make }
+function reachOf({ exports, exportsGiven, doors, as }: ViewSettings) {
+  return { exports, exportsGiven, doors, as } as Pick<ViewSettings, 'exports' | 'exportsGiven' | 'doors' | 'as'>
 }
 
 function isSame(a: unknown, b: unknown): boolean {

@@ -39,12 +39,16 @@ export class RunningServer {
   /** The user that WebDAV acts as. */
   webdavUser: Pick<Cred, 'uid' | 'gid'> | undefined
   webdavAddress: { readonly host: string; readonly port: number } | undefined
-  /** The journals of WebDAV locks. */
+  /** The journals of WebDAV locks in the views of all clients, by view. */
+  readonly lockJournals = new Map<string, JournalFile>()
+  /** The other journals. */
   readonly journals: JournalFile[] = []
   /** The memory of NFS replies that survives a restart. */
   replyMemory: PersistentMemory | undefined
   /** Stops returning memory to the system. */
   stopKeepingMemory: () => void = () => undefined
+  /** Writes the run file with the present views. Returns its path; undefined if the disk is full or read-only. */
+  publishViews: () => Promise<string | undefined> = async () => undefined
   /** Files to remove at the end. */
   readonly publishedFiles: string[] = []
   readonly #log: Logger
@@ -126,7 +130,8 @@ export class RunningServer {
     ])
     this.replyMemory?.close()
     await step('closing WebDAV', async () => this.webdav?.close())
-    for (const journal of this.journals) await step('closing the lock journal', () => journal.close())
+    for (const journal of [...this.lockJournals.values(), ...this.journals])
+      await step('closing the lock journal', () => journal.close())
     await step('closing the views', async () => this.templates?.close())
     await step('flushing', () => this.views.close())
     this.#log.info('stopped')

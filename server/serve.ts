@@ -37,7 +37,7 @@ export interface Surroundings {
   /** Warnings from before the start, one sentence each. */
   readonly warnings?: readonly string[]
   /** Reads the configuration file again; absent if there is none. */
-  readonly reload?: ((views: Views) => Promise<ReloadReport>) | undefined
+  readonly reload?: ((server: RunningServer) => Promise<ReloadReport>) | undefined
 }
 
 /**
@@ -79,7 +79,7 @@ export async function serve(
       log: logOf(log, 'control'),
       random: systemRandom,
       remount: (request) => server.remount(request),
-      reload: reload && (() => reload(server.views)),
+      reload: reload && (() => reload(server)),
       views: reload && ((order) => server.changeViews(order)),
     })
     server.control = control
@@ -153,17 +153,19 @@ const NOT_WRITABLE =
 
 /** Writes the ready file and the run file, by which scripts and `overlayd status` find the server. Returns warnings about files that could not be written. */
 async function tellOthers(server: RunningServer, settings: Settings, control: Control): Promise<string[]> {
-  const ready = readyFileContent(server)
-  const views = server.views.list().map(({ name }) => name)
   const { configFile, stateDir, readyFile } = settings
   const config = configFile === undefined ? {} : { config: configFile }
-  const run = { ...ready, pid: process.pid, views, ...config, control: control.address }
+  server.publishViews = async () => {
+    const views = server.views.list().map(({ name }) => name)
+    const run = { ...readyFileContent(server), pid: process.pid, views, ...config, control: control.address }
+    return await writeRunFile(stateDir, run)
+  }
   const warnings: string[] = []
-  const path = await writeRunFile(stateDir, run)
+  const path = await server.publishViews()
   if (path !== undefined) server.publishedFiles.push(path)
   else warnings.push(`${stateDir} ${NOT_WRITABLE}`)
   if (readyFile === undefined) return warnings
-  if (await writeReadyFile(readyFile, ready)) server.publishedFiles.push(readyFile)
+  if (await writeReadyFile(readyFile, readyFileContent(server))) server.publishedFiles.push(readyFile)
   else
     warnings.push(`--ready-file: ${readyFile} is on a full or read-only disk and was not written; the server is ready`)
   return warnings

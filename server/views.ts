@@ -85,6 +85,12 @@ export class Views {
     return this.#warnings
   }
 
+  /** Mounts one more overlay while others are served, if its layers may be served. @throws OptionError as `add` */
+  async addChecked(plan: ResolvedViewSettings): Promise<View> {
+    await this.#checkLayers(plan.settings.template?.mount ?? plan.options)
+    return await this.add(plan)
+  }
+
   /** Mounts one more overlay. @throws OptionError a directory is missing, unreadable, nested or busy */
   async add(plan: ResolvedViewSettings): Promise<View> {
     const { settings } = plan
@@ -100,6 +106,13 @@ export class Views {
     } catch (error) {
       throw error instanceof OptionError ? inOverlayOptions(error) : error
     }
+  }
+
+  /** Notes the changed settings of a view. */
+  update(settings: ViewSettings): View {
+    const view = { ...this.#need(settings.name), settings }
+    this.#views.set(settings.name, view)
+    return view
   }
 
   /** Unmounts a view, which must not be served any more. */

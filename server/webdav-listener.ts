@@ -24,8 +24,19 @@ export async function prepareWebdav(
   log: Logger,
 ): Promise<void> {
   const served = server.views.list().filter((view) => isServedBy('webdav', view))
-  const views = served.filter((view) => view.settings.template === undefined)
-  const journals = await openJournals(server, views, settings.stateDir, log)
+  const templates: DavTemplate[] = []
+  const views: DavViewSettings[] = []
+  const journals = new Map<string, Journal>()
+  for (const view of served) {
+    const template = await davTemplate(server, view, settings, webdav)
+    if (template !== undefined) {
+      templates.push(template)
+      continue
+    }
+    views.push(await davView(view, settings))
+    const journal = await openJournal(server, view, settings.stateDir, log)
+    if (journal !== undefined) journals.set(view.name, journal)
+  }
   const cred = await webdavCred(settings.as)
   server.webdavUser = cred
   const names = new PublicNames(settings)
@@ -36,8 +47,8 @@ export async function prepareWebdav(
     status: () => server.status(),
   })
   server.webdav = registerWebDav(server.http.app, {
-    views: await Promise.all(views.map((view) => davView(view, settings))),
-    templates: await davTemplates(server, served, settings, webdav),
+    views,
+    templates,
     lockJournals: journals,
     memberLocks: await openMemberLocks(server, settings, log),
     lockClock: { now: steadyClock, boot: await readBootId() },
@@ -47,29 +58,47 @@ export async function prepareWebdav(
   })
 }
 
+/** Serves one more view or template, or one whose export has changed. */
+export async function serveWebdav(server: RunningServer, settings: Settings, view: View, log: Logger): Promise<void> {
+  const { webdav } = server
+  if (webdav === undefined || settings.webdav === undefined) return
+  const template = await davTemplate(server, view, settings, settings.webdav)
+  if (template !== undefined) return webdav.serveTemplate(template)
+  const journal = server.lockJournals.has(view.name)
+    ? undefined
+    : await openJournal(server, view, settings.stateDir, log)
+  webdav.serve(await davView(view, settings), journal)
+}
+
+/** Stops serving a view or template. */
+export async function endWebdav(server: RunningServer, name: string): Promise<void> {
+  await server.webdav?.end(name)
+  const journal = server.lockJournals.get(name)
+  server.lockJournals.delete(name)
+  await journal?.close()
+}
+
 async function davView({ name, overlay, settings: { as } }: View, settings: Settings): Promise<DavViewSettings> {
   return { name, overlay, cred: await webdavCred(as ?? settings.as), symlinks: settings.symlinks }
 }
 
-/** The templates among the views. Their caller is the user of `as`; on loopback without `as`, the user that a path names. */
-async function davTemplates(
+/**
+ * The template that is this view, if it is one. The caller is the user of `as`; on loopback without `as`, the user that a path names.
+ */
+async function davTemplate(
   { templates }: RunningServer,
-  views: readonly View[],
+  { name, settings: given }: View,
   settings: Settings,
   webdav: Address,
-): Promise<DavTemplate[]> {
-  const found: DavTemplate[] = []
-  for (const { name, settings: given } of views) {
-    const template = templates?.get(name)
-    if (template === undefined) continue
-    const as = given.as ?? settings.as
-    const user = as && (await userName(as.uid))
-    const local = isLoopback(webdav.host) && settings.publicUrls.length === 0
-    const anyUser = as === undefined ? local : as.uid === 0
-    const mayName = (address: string) => anyUser && (as !== undefined || isLoopback(address))
-    found.push(new TemplatePaths(template, { user, mayName }, settings.symlinks))
-  }
-  return found
+): Promise<DavTemplate | undefined> {
+  const template = templates?.get(name)
+  if (template === undefined) return undefined
+  const as = given.as ?? settings.as
+  const user = as && (await userName(as.uid))
+  const local = isLoopback(webdav.host) && settings.publicUrls.length === 0
+  const anyUser = as === undefined ? local : as.uid === 0
+  const mayName = (address: string) => anyUser && (as !== undefined || isLoopback(address))
+  return new TemplatePaths(template, { user, mayName }, settings.symlinks)
 }
 
 /** The journal of the locks in all views of templates, which come and go while the server runs. Only a configuration file has templates. */
@@ -86,21 +115,18 @@ async function openMemberLocks(
   return new PatientJournal(journal, told)
 }
 
-async function openJournals(
+/** Opens the journal of the locks in a view; undefined if nothing can be locked in it. */
+async function openJournal(
   server: RunningServer,
-  views: readonly View[],
+  { name, overlay }: View,
   stateDir: string,
   log: Logger,
-): Promise<Map<string, Journal>> {
-  const journals = new Map<string, Journal>()
-  for (const { name, overlay } of views) {
-    const { upperdir } = overlay.options
-    if (overlay.readOnly || upperdir === undefined) continue
-    const journal = await JournalFile.open(lockJournalPath(stateDir, overlay, upperdir), 'davlocks')
-    server.journals.push(journal)
-    const told = (error: unknown) =>
-      log.warn({ err: error, view: name }, 'cannot save WebDAV locks at present, so they may end with this run')
-    journals.set(name, new PatientJournal(journal, told))
-  }
-  return journals
+): Promise<Journal | undefined> {
+  const { upperdir } = overlay.options
+  if (overlay.readOnly || upperdir === undefined) return undefined
+  const journal = await JournalFile.open(lockJournalPath(stateDir, overlay, upperdir), 'davlocks')
+  server.lockJournals.set(name, journal)
+  const told = (error: unknown) =>
+    log.warn({ err: error, view: name }, 'cannot save WebDAV locks at present, so they may end with this run')
+  return new PatientJournal(journal, told)
 }

@@ -7,7 +7,7 @@ import { ExportTable, type NfsExportSettings } from './exports/export-table.ts'
 import { HandleCodec } from './exports/file-handle.ts'
 import { HandleSaver } from './exports/handle-saver.ts'
 import { HostNames, type LookUp } from './exports/host-names.ts'
-import { type LockOptions, makeLockManager } from './lock-manager.ts'
+import { type LockManager, type LockOptions, makeLockManager } from './lock-manager.ts'
 import { MountList } from './mount/mount-list.ts'
 import { mountProgram } from './mount/program.ts'
 import { MAX_TRANSFER_BYTES } from './nfs3/constants.ts'
@@ -63,6 +63,10 @@ export interface NfsServer {
   readonly portmap: Ports | undefined
   /** Counters since the start, by name. */
   readonly counters: Readonly<Record<string, number>>
+  /** Serves one more export, or one of this name with other rules. @throws Error as `startNfs` */
+  serve(settings: NfsExportSettings): Promise<void>
+  /** Stops serving an export: its handles become stale. */
+  end(name: string): void
   /** Makes clients send unstable data again, because it may be lost. Resolves when they are told so. */
   dataLost(error: unknown): Promise<void>
   /** Accepts no new requests, finishes those in flight, then closes. */
@@ -147,18 +151,34 @@ export async function startNfs(options: NfsServerOptions): Promise<NfsServer> {
     }
     locks.start()
     closing.add(async () => locks.stop())
-    // Present values, in addition to totals.
-    const counters = Object.defineProperties(rpc.counters, {
-      handlesNotNoted: { enumerable: true, get: () => handleSaver.failures },
-      locks: { enumerable: true, get: () => locks.locks.size },
-      locksWaiting: { enumerable: true, get: () => locks.locks.waiting },
-    })
-    const dataLost = (error: unknown) => verifier.change(error)
-    return { host: address.address, port: address.port, portmap, counters, dataLost, close: () => closing.close() }
+    return {
+      ...{ host: address.address, port: address.port, portmap },
+      counters: withPresentValues(rpc.counters, handleSaver, locks),
+      serve: async (settings) => {
+        exports.replace(settings)
+        await hostNames.start()
+      },
+      end: (name) => exports.remove(name),
+      dataLost: (error) => verifier.change(error),
+      close: () => closing.close(),
+    }
   } catch (error) {
     await closing.close()
     throw error
   }
+}
+
+/** Adds present values to the totals. */
+function withPresentValues(
+  totals: RpcServer['counters'],
+  handleSaver: HandleSaver,
+  { locks }: LockManager,
+): NfsServer['counters'] {
+  return Object.defineProperties(totals, {
+    handlesNotNoted: { enumerable: true, get: () => handleSaver.failures },
+    locks: { enumerable: true, get: () => locks.size },
+    locksWaiting: { enumerable: true, get: () => locks.waiting },
+  })
 }
 
 function keptReplies({ replyMemory, log, wallMs = () => Date.now() }: NfsServerOptions): ReplyStore | undefined {

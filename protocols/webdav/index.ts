@@ -3,7 +3,13 @@ import { randomUUID } from 'node:crypto'
 import { type IncomingMessage, METHODS, type ServerResponse } from 'node:http'
 import type { FastifyInstance, FastifyReply, FastifyRequest, HTTPMethods } from 'fastify'
 import type { ChangeGuard } from '../../overlay-core/index.ts'
-import { type DavHandle, type DavOptions, type DavViewSettings, DEFAULT_LIMITS } from './api/settings.ts'
+import {
+  type DavHandle,
+  type DavOptions,
+  type DavTemplate,
+  type DavViewSettings,
+  DEFAULT_LIMITS,
+} from './api/settings.ts'
 import { DavEngine } from './engine.ts'
 import { isHostField } from './http/authority.ts'
 import { lingerAfter } from './http/linger.ts'
@@ -85,19 +91,49 @@ export function registerWebDav(app: FastifyInstance, options: DavOptions): DavHa
   refuseBadHost(app)
   addPageAssets(app)
   addRoutes(app, (req, res) => engine.executeRequest(req, res, targets.get(req) ?? req.url ?? '/'))
+  const close = async () => {
+    await engine.close()
+    await uploads.close()
+    await locks.idle()
+  }
+  return { counters, close, ...liveViews({ views, templates, locks, contents, uploads }) }
+}
+
+/** The calls by which views come and go while the server runs. */
+function liveViews({
+  views,
+  templates,
+  locks,
+  contents,
+  uploads,
+}: {
+  views: Map<string, DavView>
+  templates: Map<string, DavTemplate>
+  locks: DurableLockStore
+  contents: ContentCache
+  uploads: UploadStore
+}): Omit<DavHandle, 'counters' | 'close'> {
+  const letGo = async (id: string) => {
+    contents.deleteView(id)
+    await uploads.closeView(id)
+  }
   return {
-    counters,
     changeGuard: (view) => lockGuard(locks, view),
-    closing: async (id) => {
-      contents.deleteView(id)
-      await uploads.closeView(id)
+    serve: (view, journal) => {
+      const served = servedView(view)
+      views.set(nameOfText(view.name), served)
+      if (journal !== undefined) locks.openJournal(served.id, journal)
+      void uploads.load(served, views.values())
     },
+    serveTemplate: (template) => void templates.set(nameOfText(template.name), template),
+    end: async (name) => {
+      templates.delete(nameOfText(name))
+      if (!views.delete(nameOfText(name))) return
+      await letGo(name)
+      await locks.closeJournal(name)
+    },
+    closing: letGo,
     removed: async (id) => locks.removeTree(id, [], false),
-    close: async () => {
-      await engine.close()
-      await uploads.close()
-      await locks.idle()
-    },
   }
 }
 
@@ -122,15 +158,20 @@ function servedViews(views: readonly DavViewSettings[]): Map<string, DavView> {
   const served = new Map<string, DavView>()
   for (const view of views) {
     const name = nameOfText(view.name)
-    if (!/^[^/?#%*:;\\\p{Cc}]+$/u.test(view.name) || view.name === '.' || view.name === '..') {
-      throw new TypeError(`${JSON.stringify(view.name)} is not a valid view name`)
-    }
     if (served.has(name)) throw new TypeError(`two views are named ${JSON.stringify(view.name)}`)
-    // The user is not authenticated, so a written file never keeps setuid, setgid or capabilities of the file it replaces.
-    const cred = { ...view.cred, dropsPrivilege: true }
-    served.set(name, { ...view, id: view.name, cred, root: `/${encodeSegment(name)}/` })
+    served.set(name, servedView(view))
   }
   return served
+}
+
+/** @throws TypeError the name is invalid */
+function servedView(view: DavViewSettings): DavView {
+  if (!/^[^/?#%*:;\\\p{Cc}]+$/u.test(view.name) || view.name === '.' || view.name === '..') {
+    throw new TypeError(`${JSON.stringify(view.name)} is not a valid view name`)
+  }
+  // The user is not authenticated, so a written file never keeps setuid, setgid or capabilities of the file it replaces.
+  const cred = { ...view.cred, dropsPrivilege: true }
+  return { ...view, id: view.name, cred, root: `/${encodeSegment(nameOfText(view.name))}/` }
 }
 
 /** Handles requests before the router, for cases that the router or Node would answer in a way unsuitable for WebDAV. */

@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync } from 'node:fs'
+import { chmodSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
@@ -8,6 +8,9 @@ import { loadConfig } from '../../server/config-file.ts'
 import { run, start } from './launch.ts'
 
 t.setTimeout(300_000)
+
+/** Users with accounts. A server that root does not run needs none. */
+const USERS = ['daemon', 'bin']
 
 async function get(url: string, path: string): Promise<string> {
   const answer = await request(new URL(path, url))
@@ -21,13 +24,19 @@ t.test('what init writes is served by the command that it prints, and is never o
   t.equal(first.stderr, '')
   t.equal(first.status, 0)
   t.same(readdirSync(join(dir, 'mine/material')), ['own.txt'], 'material that is there is left alone')
+  chmodSync(join(dir, 'mine/material'), 0o777)
   const words = /^ +overlayd (.*)$/m.exec(first.stdout)?.[1]?.split(' ') ?? []
   t.same(words, ['serve', '--config', 'mine/overlayd.toml'])
   const server = await start(t, words, { cwd: dir })
   const url = server.webdavUrl as string
-  t.equal(await get(url, 'own.txt'), 'own')
-  const put = await request(new URL('new.txt', url), { method: 'PUT', body: 'new' })
-  t.equal(put.statusCode, 201)
+  t.match(url, /\/course\/~USER\/$/)
+  for (const user of USERS) {
+    const own = url.replace('USER', user)
+    t.equal(await get(own, 'own.txt'), 'own')
+    t.equal(await get(own, 'new.txt'), '404', 'nobody sees the changes of others')
+    const put = await request(new URL('new.txt', own), { method: 'PUT', body: user })
+    t.equal(put.statusCode, 201)
+  }
   t.equal(await server.stop(), 0)
   const text = readFileSync(join(dir, 'mine/overlayd.toml'), 'utf8')
   const again = await run(['init', 'mine'], { cwd: dir })
@@ -46,5 +55,6 @@ t.test('the example runs as it is', async (t) => {
   const server = await start(t, ['serve', '--config', example, ...free], { env: { HOME: home } })
   t.match(await get(server.webdavUrl as string, '/original/README.md'), /./)
   t.match(await get(server.webdavUrl as string, '/course/README.md'), /./)
+  t.match(await get(server.webdavUrl as string, '/students/~daemon/README.md'), /overlayd/)
   t.equal(await server.stop(), 0)
 })

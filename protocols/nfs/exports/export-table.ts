@@ -196,6 +196,12 @@ export class ExportTable {
     this.#list = [...this.#byName.values()]
   }
 
+  /** Adds an export in place of one with the same name. @throws Error as `add`; then there is no export of this name */
+  replace(options: NfsExportSettings): void {
+    this.remove(options.name)
+    this.add(options)
+  }
+
   /** Ends an export: its handles become stale. */
   remove(name: string): void {
     const served = this.#byName.get(name)

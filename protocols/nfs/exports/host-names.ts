@@ -34,6 +34,7 @@ export class HostNames {
   async start(): Promise<void> {
     if (this.#addresses.size === 0) return
     await this.refresh()
+    clearInterval(this.#timer)
     this.#timer = setInterval(() => this.refresh(), REFRESH_MS).unref()
   }
 

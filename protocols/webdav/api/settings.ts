@@ -167,6 +167,12 @@ export interface DavHandle {
   readonly counters: Readonly<Record<string, number>>
   /** A guard that tells other protocols which paths of a view are locked, for mandatory locks. `view`: its name, or the id of a view of a template. */
   changeGuard(view: string): ChangeGuard
+  /** Serves one more view, with the locks in its journal, or replaces the view of this name. @throws TypeError the name is invalid */
+  serve(view: DavViewSettings, lockJournal?: Journal): void
+  /** Serves one more template, or replaces the one of this name. */
+  serveTemplate(template: DavTemplate): void
+  /** Stops serving the view or template with this name. Resolves when its lock journal may be closed. */
+  end(name: string): Promise<void>
   /** Lets go of a view of a template that nobody uses, before it is closed. Its uploads and locks stay. */
   closing(id: string): Promise<void>
   /** Ends the locks of a view that was removed. */

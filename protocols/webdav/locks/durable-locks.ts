@@ -10,7 +10,7 @@ import { type ActiveLock, type FileId, MemoryLockStore } from './lock-store.ts'
  * A lock that cannot be recorded is not granted. Views without a journal of their own use the shared one; without that, their locks are only in memory.
  */
 export class DurableLockStore extends MemoryLockStore {
-  readonly #journals: ReadonlyMap<string, Journal>
+  readonly #journals: Map<string, Journal>
   /** The journal of all other views, whose records name their view. */
   readonly #shared: Journal | undefined
   /** The running appends. */
@@ -30,12 +30,25 @@ export class DurableLockStore extends MemoryLockStore {
   ) {
     super(clock.now)
     this.#log = log
-    this.#journals = journals
+    this.#journals = new Map(journals)
     this.#wallNow = wallNow
     this.#clock = clock
     this.#shared = shared
     if (shared !== undefined) this.#restore(shared, undefined)
     for (const [view, journal] of journals) this.#restore(journal, view)
+  }
+
+  /** Restores the locks of a view that is served from now on, and records its locks. */
+  openJournal(view: string, journal: Journal): void {
+    this.#journals.set(view, journal)
+    this.#restore(journal, view)
+  }
+
+  /** Forgets the locks of a view that is not served any more; its journal keeps them. Resolves when the journal may be closed. */
+  async closeJournal(view: string): Promise<void> {
+    await this.forgetAll(this.inTree(view, [], false))
+    await this.idle()
+    this.#journals.delete(view)
   }
 
   /** @param view undefined for the shared journal */

@@ -123,7 +123,10 @@ export class UploadStore {
   }
 
   async #suspend(uploads: readonly ResumableUpload[]): Promise<void> {
-    for (const { id } of uploads) this.#uploads.delete(id)
+    for (const { id, view } of uploads) {
+      this.#uploads.delete(id)
+      this.#loading.delete(view.overlay)
+    }
     for (const { staged } of uploads) await staged.suspend()
   }
 
