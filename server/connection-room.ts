@@ -3,6 +3,9 @@ const IDLE_MS = 1_000
 const UNUSED_MS = 250
 /** The part of all connections above which idle ones are closed. The others are for clients that connect while no connection has been idle for long enough. */
 const USUAL_PART = 3 / 4
+/** The part of all connections that may wait for their first request: a thousand that each send a byte of it at the same time would delay others. */
+const UNUSED_PART = 1 / 8
+const LEAST_UNUSED = 16
 /** The part of all connections that one address may hold even if each of them has a request. */
 const BUSY_PART = 1 / 2
 
@@ -23,9 +26,12 @@ interface Place {
 export class ConnectionRoom<Connection extends object> {
   readonly #usual: number
   readonly #most: number
+  readonly #mostUnused: number
   readonly #now: () => number
   /** The connections in the order of `sinceMs`. */
   readonly #open = new Map<Connection, Place>()
+  /** Those that have had no request, in the order in which they were accepted. */
+  readonly #unused = new Map<Connection, Place>()
   readonly #counts = new Map<string, number>()
 
   /**
@@ -35,6 +41,7 @@ export class ConnectionRoom<Connection extends object> {
   constructor(most: number, now: () => number) {
     this.#most = most
     this.#usual = Math.max(1, Math.floor(most * USUAL_PART))
+    this.#mostUnused = Math.max(LEAST_UNUSED, Math.floor(most * UNUSED_PART))
     this.#now = now
   }
 
@@ -47,8 +54,9 @@ export class ConnectionRoom<Connection extends object> {
   add(connection: Connection, address: string): Connection | undefined {
     const place = { address, sinceMs: this.#now(), used: false, requests: 0 }
     this.#open.set(connection, place)
+    this.#unused.set(connection, place)
     this.#counts.set(address, (this.#counts.get(address) ?? 0) + 1)
-    if (this.#open.size <= this.#usual) return undefined
+    if (this.#open.size <= this.#usual && this.#unused.size <= this.#mostUnused) return undefined
     const other = this.#dispensable(connection, place)
     if (other !== undefined) this.remove(other)
     return other
@@ -59,6 +67,7 @@ export class ConnectionRoom<Connection extends object> {
     const place = this.#moveToEnd(connection)
     if (place === undefined) return
     place.used = true
+    this.#unused.delete(connection)
     place.requests++
   }
 
@@ -73,6 +82,7 @@ export class ConnectionRoom<Connection extends object> {
     const place = this.#open.get(connection)
     if (place === undefined) return
     this.#open.delete(connection)
+    this.#unused.delete(connection)
     const left = (this.#counts.get(place.address) ?? 0) - 1
     if (left > 0) this.#counts.set(place.address, left)
     else this.#counts.delete(place.address)
@@ -89,11 +99,18 @@ export class ConnectionRoom<Connection extends object> {
 
   #dispensable(newcomer: Connection, { address, sinceMs }: Place): Connection | undefined {
     const largest = this.#largest()
+    if (this.#open.size <= this.#usual) {
+      // So many that there is no time left for each.
+      const far = this.#unused.size > 2 * this.#mostUnused
+      return this.#waitingFirst(largest, far ? undefined : sinceMs)
+    }
     const idle = this.#idle(largest, sinceMs)
     if (idle !== undefined || this.#open.size <= this.#most) return idle
-    const ofLargest = this.#unused(newcomer, largest)
-    if (ofLargest !== undefined || address === largest) return ofLargest ?? newcomer
-    return this.#unused(newcomer) ?? this.#oldest(largest) ?? newcomer
+    const ofLargest = this.#waitingFirst(largest)
+    if (address === largest) return ofLargest ?? newcomer
+    if (ofLargest !== undefined) return ofLargest
+    const first = this.#waitingFirst()
+    return first !== undefined && first !== newcomer ? first : (this.#oldest(largest) ?? newcomer)
   }
 
   /** Among the connections of the largest address that have been idle for long enough, the one that has been for longest. If there is none, one of another address. */
@@ -109,10 +126,11 @@ export class ConnectionRoom<Connection extends object> {
     return other
   }
 
-  /** The oldest connection, of one address or of any, that has had no request. */
-  #unused(newcomer: Connection, only?: string): Connection | undefined {
-    for (const [connection, { address, used }] of this.#open) {
-      if (!used && connection !== newcomer && (only === undefined || address === only)) return connection
+  /** The oldest connection, of one address or of any, that has had no request, if it has waited for long enough. */
+  #waitingFirst(only?: string, nowMs = Number.POSITIVE_INFINITY): Connection | undefined {
+    for (const [connection, { address, sinceMs }] of this.#unused) {
+      if (nowMs - sinceMs < UNUSED_MS) return undefined
+      if (only === undefined || address === only) return connection
     }
     return undefined
   }

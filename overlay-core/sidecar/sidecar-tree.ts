@@ -1,4 +1,5 @@
 import type { Name } from '../api/types.ts'
+import { loopBudget } from '../base/loop-turn.ts'
 import type { SidecarLine, SidecarPath } from './sidecar-log.ts'
 
 /** The attributes of one object under all of its names. */
@@ -121,10 +122,11 @@ export function holdsAny(node: SidecarNode, attr: string): boolean {
 }
 
 /** Converts the tree to lines: the shortest log that produces it. */
-export function linesOf(top: SidecarNode): SidecarLine[] {
+export async function linesOf(top: SidecarNode): Promise<SidecarLine[]> {
   const lines: SidecarLine[] = []
   const told = new Map<SidecarRecord, SidecarPath>()
-  const visit = (node: SidecarNode): void => {
+  for (const node of nodesBelow(top)) {
+    if (loopBudget.spent) await loopBudget.rest()
     const { record, path } = node
     const before = record && told.get(record)
     if (before) lines.push({ op: 'same', from: before, to: path })
@@ -135,19 +137,24 @@ export function linesOf(top: SidecarNode): SidecarLine[] {
       }
     }
     if (node.ino !== undefined) lines.push({ op: 'number', at: path, ino: node.ino })
-    for (const child of node.children?.values() ?? []) visit(child)
   }
-  visit(top)
   return lines
+}
+
+/** A node and all nodes below it, each before those below it. */
+function* nodesBelow(node: SidecarNode): Generator<SidecarNode> {
+  yield node
+  for (const child of node.children?.values() ?? []) yield* nodesBelow(child)
 }
 
 /** A change of names whose end is not recorded. */
 export type PendingLine = Extract<SidecarLine, { op: 'move' | 'link' }>
 
 /** Builds the tree from the lines. Returns the changes of names whose end is not recorded. */
-export function replay(top: SidecarNode, lines: readonly SidecarLine[]): PendingLine[] {
+export async function replay(top: SidecarNode, lines: readonly SidecarLine[]): Promise<PendingLine[]> {
   const pending = new Map<number, PendingLine>()
   for (const line of lines) {
+    if (loopBudget.spent) await loopBudget.rest()
     switch (line.op) {
       case 'set': {
         const node = growAt(top, line.at)

@@ -73,7 +73,7 @@ export class XattrSidecar implements XattrStore, InodeNumbers {
     const { log, lines } = await SidecarLog.open(place.workdir.fd, false)
     try {
       const top = new SidecarNode(undefined, '')
-      const pending = replay(top, lines)
+      const pending = await replay(top, lines)
       const sidecar = new XattrSidecar(place, log, { top, nextIno: nextNumber(lines), passing: false })
       const back = new Set(restored.map(({ to }) => [UPPER, ...to].join('/')))
       for (const line of pending) await sidecar.#settle(line, back)
@@ -82,7 +82,7 @@ export class XattrSidecar implements XattrStore, InodeNumbers {
         if (nodeAt(top, path)) moveNode(top, path, [UPPER, ...to])
       }
       nodeAt(top, [WORKDIR, 'work'])?.cut()
-      const live: SidecarLine[] = [{ op: 'next', ino: sidecar.#nextIno }, ...linesOf(top)]
+      const live: SidecarLine[] = [{ op: 'next', ino: sidecar.#nextIno }, ...(await linesOf(top))]
       const isStale = pending.length > 0 || restored.length > 0 || log.isDamaged
       if (isStale || lines.length > live.length * SLACK) await log.rewrite(live)
       place.descriptors.follow()
@@ -104,7 +104,7 @@ export class XattrSidecar implements XattrStore, InodeNumbers {
     const { log, lines } = await SidecarLog.open(place.workdir.fd, true)
     try {
       const top = new SidecarNode(undefined, '')
-      const pending = replay(top, lines)
+      const pending = await replay(top, lines)
       const sidecar = new XattrSidecar(place, log, { top, nextIno: firstPassing, passing: true })
       for (const line of pending) await sidecar.#settle(line, new Set())
       place.descriptors.follow()

@@ -74,7 +74,7 @@ export function registerWebDav(app: FastifyInstance, options: DavOptions): DavHa
     buffers: new BufferPool(),
     contents,
     uploads,
-    syncs: new SyncStore(`urn:uuid:${newUuid()}:`, limits.syncMembers),
+    syncs: new SyncStore(`urn:uuid:${newUuid()}:`, limits.syncBytes),
     checksums: new Checksums(),
     isOurs: options.isOurs ?? (() => false),
     depthInfinity: options.depthInfinity ?? false,

@@ -79,6 +79,24 @@ t.test('connections of many addresses with requests stay', async (t) => {
   t.equal(room.add(newcomer, 'new'), newcomer)
 })
 
+t.test('few connections may wait for their first request', async (t) => {
+  const clock = { nowMs: 0 }
+  const room = new ConnectionRoom<Fake>(160, () => clock.nowMs)
+  const first = { name: 'first' }
+  room.add(first, 'dripping')
+  for (let i = 0; i < 19; i++) room.add({ name: `${i}` }, 'dripping')
+  t.equal(room.add({ name: 'quick' }, 'other'), undefined, 'each has a quarter of a second')
+  clock.nowMs = 250
+  t.equal(room.add({ name: 'next' }, 'other'), first)
+})
+
+t.test('so many that come at once have no time to wait', async (t) => {
+  const room = new ConnectionRoom<Fake>(160, () => 0)
+  const all = Array.from({ length: 40 }, (_, i) => ({ name: `${i}` }))
+  for (const connection of all) room.add(connection, 'dripping')
+  t.equal(room.add({ name: 'next' }, 'other'), all[0])
+})
+
 t.test('closed connections do not count', async (t) => {
   const { room, clock, fill } = newRoom()
   for (const connection of fill('a', 7)) room.remove(connection)

@@ -1,7 +1,7 @@
 import { WireHandle } from '../exports/file-handle.ts'
 import { byteRange, lengthOf } from '../locks/byte-range.ts'
 import type { Lock, LockOwner } from '../locks/file-locks.ts'
-import type { Decoder } from '../xdr/decoder.ts'
+import { type Decoder, ownCopy } from '../xdr/decoder.ts'
 import type { Encoder } from '../xdr/encoder.ts'
 import { LM_MAXSTRLEN, MAXNETOBJ_SZ, NLM4_DENIED } from './constants.ts'
 
@@ -36,7 +36,7 @@ export class NlmOwner implements LockOwner {
 
 /** Reads a `netobj` into its own memory. */
 export function decodeNetobj(args: Decoder): Buffer {
-  return Buffer.from(args.opaque(MAXNETOBJ_SZ))
+  return ownCopy(args.opaque(MAXNETOBJ_SZ))
 }
 
 /** Reads a file handle from a `netobj`. */
@@ -45,7 +45,7 @@ export function decodeHandle(args: Decoder): { handle: WireHandle; handleBytes: 
   const handle = new WireHandle()
   handle.read(args)
   const length = args.view.getUint32(start)
-  return { handle, handleBytes: Buffer.from(args.bytes.subarray(start + 4, start + 4 + length)) }
+  return { handle, handleBytes: ownCopy(args.bytes.subarray(start + 4, start + 4 + length)) }
 }
 
 /** Reads an `nlm4_lock`. @throws XdrError */

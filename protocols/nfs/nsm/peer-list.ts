@@ -1,4 +1,3 @@
-import { LRUCache } from 'lru-cache'
 import type { Journal } from '../../../overlay-core/index.ts'
 
 /** A client that has or had locks, and must be notified when the server restarts. */
@@ -18,8 +17,43 @@ const MAX_OF_ADDRESS = 256
 const FIRST_STATE = 1
 const LAST_STATE = 0x7fff_ffff
 
-/** Peers by key; the least recently active one is dropped first. */
-type Peers = LRUCache<string, NsmPeer>
+/** Peers by key. The least recently active one is dropped first, from the address of the new one if that has reached its limit. */
+class Peers {
+  /** The least recently active first. */
+  readonly #all = new Map<string, NsmPeer>()
+  /** The keys of each address, in the same order. */
+  readonly #ofAddress = new Map<string, Set<string>>()
+
+  get size(): number {
+    return this.#all.size
+  }
+
+  /** The peers, the least recently active first. */
+  oldestFirst(): NsmPeer[] {
+    return [...this.#all.values()]
+  }
+
+  delete(key: string): void {
+    const peer = this.#all.get(key)
+    if (peer === undefined) return
+    this.#all.delete(key)
+    const keys = this.#ofAddress.get(peer.address)
+    keys?.delete(key)
+    if (keys?.size === 0) this.#ofAddress.delete(peer.address)
+  }
+
+  /** Adds a peer at the end; returns the key of the peer dropped for it. */
+  remember(peer: NsmPeer): string | undefined {
+    const key = keyOf(peer)
+    this.delete(key)
+    const keys = this.#ofAddress.get(peer.address) ?? new Set()
+    const [dropped] = keys.size >= MAX_OF_ADDRESS ? keys : this.#all.size >= MAX_PEERS ? this.#all.keys() : []
+    if (dropped !== undefined) this.delete(dropped)
+    this.#all.set(key, peer)
+    this.#ofAddress.set(peer.address, keys.add(key))
+    return dropped
+  }
+}
 
 interface Line {
   readonly state?: number
@@ -47,7 +81,7 @@ export class PeerList {
     this.#journal = journal
     this.state = state
     this.#peers = peers
-    this.toNotify = oldestFirst(peers)
+    this.toNotify = peers.oldestFirst()
   }
 
   /**
@@ -56,10 +90,10 @@ export class PeerList {
    */
   static async open(journal: Journal, failed: (error: unknown) => void = rethrow): Promise<PeerList> {
     let state = FIRST_STATE - 2
-    const peers: Peers = new LRUCache({ max: MAX_PEERS })
+    const peers = new Peers()
     for (const line of journal.takeRecords().flatMap(parseLine)) {
       if (line.state !== undefined) state = line.state
-      if (line.add) remember(peers, line.add)
+      if (line.add) peers.remember(line.add)
       if (line.done) peers.delete(keyOf(line.done))
     }
     const list = new PeerList(journal, state + 2 > LAST_STATE ? FIRST_STATE : state + 2, peers)
@@ -89,7 +123,7 @@ export class PeerList {
   }
 
   async #add(peer: NsmPeer): Promise<void> {
-    const forgotten = remember(this.#peers, peer)
+    const forgotten = this.#peers.remember(peer)
     if (forgotten !== undefined) this.#monitored.delete(forgotten)
     await this.#append({ add: peer })
   }
@@ -105,7 +139,7 @@ export class PeerList {
   }
 
   *#live(): Iterable<string> {
-    const peers = oldestFirst(this.#peers)
+    const peers = this.#peers.oldestFirst()
     yield JSON.stringify({ state: this.state } satisfies Line)
     for (const add of peers) yield JSON.stringify({ add } satisfies Line)
   }
@@ -113,26 +147,6 @@ export class PeerList {
 
 function rethrow(error: unknown): never {
   throw error
-}
-
-function oldestFirst(peers: Peers): NsmPeer[] {
-  return [...peers.rvalues()].filter((peer) => peer !== undefined)
-}
-
-/** Adds a peer at the end; returns the key of the peer dropped for it, from the same address if that has reached its limit. */
-function remember(peers: Peers, peer: NsmPeer): string | undefined {
-  if (!peers.has(keyOf(peer))) {
-    const there = oldestFirst(peers).filter(({ address }) => address === peer.address)
-    const [first] = there
-    if (first !== undefined && there.length >= MAX_OF_ADDRESS) {
-      peers.delete(keyOf(first))
-      peers.set(keyOf(peer), peer)
-      return keyOf(first)
-    }
-  }
-  const [oldest] = peers.rkeys()
-  peers.set(keyOf(peer), peer)
-  return oldest === undefined || peers.has(oldest) ? undefined : oldest
 }
 
 function keyOf({ address, name }: { address: string; name: string }): string {

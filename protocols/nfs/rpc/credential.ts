@@ -1,4 +1,4 @@
-import { Decoder } from '../xdr/decoder.ts'
+import { Decoder, ownCopy } from '../xdr/decoder.ts'
 import { XdrError } from '../xdr/xdr-error.ts'
 import { AUTH_NONE, AUTH_SYS } from './constants.ts'
 
@@ -77,7 +77,7 @@ export class CredentialCache {
         return this.#credentials[i]
       }
     }
-    const body = Buffer.from(bytes.subarray(start, end))
+    const body = ownCopy(bytes.subarray(start, end))
     const credential = parseAuthSys(body)
     this.#latest = this.#next
     this.#bodies[this.#next] = new DataView(body.buffer, body.byteOffset, body.byteLength)

@@ -144,6 +144,7 @@ export class ClientDuplicates {
   /** Called when the client has closed a connection. */
   disconnected(): void {
     this.connections--
+    if (this.connections === 0 && this.#ring.length === 0) this.#cache.drop(this)
   }
 
   #enter(xid: number, checksum: number, forgetAtMs: number): DuplicateEntry {
@@ -219,6 +220,11 @@ export class DuplicateCache {
   /** Counts another cached call of a client. */
   grown(): void {
     this.#total++
+  }
+
+  /** Drops a client that has neither a connection nor a cached call: otherwise every address ever seen would stay in memory. */
+  drop({ address }: ClientDuplicates): void {
+    this.#clients.delete(address)
   }
 
   #client(address: string): ClientDuplicates {

@@ -103,3 +103,10 @@ export class Decoder {
 }
 
 const EMPTY = Buffer.alloc(0)
+
+/** A copy of bytes that will be kept. `Buffer.from` would cut it from a block of 8 KiB, all of which stays in memory as long as the copy. */
+export function ownCopy(bytes: Uint8Array): Buffer {
+  const copy = Buffer.allocUnsafeSlow(bytes.length)
+  copy.set(bytes)
+  return copy
+}

@@ -96,8 +96,8 @@ export interface DavLimits {
   readonly checksumMs: number
   /** How long a resumable upload is kept without activity, in seconds. */
   readonly uploadSeconds: number
-  /** Maximum number of collection members stored for all sync tokens. */
-  readonly syncMembers: number
+  /** Maximum memory of the collection states stored for all sync tokens. */
+  readonly syncBytes: number
   /** Maximum number of matches of one SEARCH. */
   readonly searchResults: number
   /** Maximum number of members that one SEARCH examines. */
@@ -126,7 +126,7 @@ export const DEFAULT_LIMITS: DavLimits = {
   checksumBytes: 64 * 2 ** 30,
   checksumMs: 300_000,
   uploadSeconds: 24 * 3600,
-  syncMembers: 200_000,
+  syncBytes: 48 * 1024 * 1024,
   searchResults: 1000,
   searchedMembers: 1_000_000,
 }

@@ -12,7 +12,7 @@ import { type Member, memberBatches } from '../request/members.ts'
 import { statusResponse } from '../request/multistatus.ts'
 import { isDirectory, resolve, type Target } from '../request/resolve.ts'
 import type { ViewContext } from '../state/context.ts'
-import type { Snapshot } from '../state/sync-store.ts'
+import { memberBytes, type Snapshot } from '../state/sync-store.ts'
 import { addAll, begin, type Finding } from './propfind.ts'
 
 const NOTHING: Snapshot = new LargeMap()
@@ -56,23 +56,28 @@ async function answer(
   if (before === undefined) throw new DavError(403, 'the sync token is unknown', { condition: '<D:valid-sync-token/>' })
   const finding = await begin(ctx, view, request.query, 0)
   const base = hrefOf(view.root, ctx.path.names, true)
-  const { now, cut } = await addChanges(finding, base, collection, before, request.limit)
+  const { now, bytes, cut } = await addChanges(finding, base, collection, before, request.limit)
   if (cut) await finding.answer.add(statusResponse(base, 507, '<D:number-of-matches-within-limits/>'))
   const same = request.token !== '' && (await sameState(before, now))
-  const token = same ? request.token : syncs.keep(place, now)
+  const token = same ? request.token : syncs.keep(place, now, bytes)
   await finding.answer.add(`<D:sync-token>${escapeText(token)}</D:sync-token>`)
   finding.answer.end()
 }
 
-/** Adds the differences to `before`. Returns the state that the client then has, and whether the limit cut off more differences. */
+/** Adds the differences to `before`. Returns the state that the client then has, its size, and whether the limit cut off more differences. */
 async function addChanges(
   finding: Finding,
   base: string,
   collection: Target & { readonly inode: Inode },
   before: Snapshot,
   limit: number,
-): Promise<{ now: Snapshot; cut: boolean }> {
+): Promise<{ now: Snapshot; bytes: number; cut: boolean }> {
   const now = new LargeMap<string, string>()
+  let bytes = 0
+  const keep = (name: string, signature: string) => {
+    now.set(name, signature)
+    bytes += memberBytes(name, signature)
+  }
   const gone = new LargeMap<string, true>()
   for (const name of before.keys()) {
     if (loopBudget.spent) await loopBudget.rest()
@@ -88,14 +93,14 @@ async function addChanges(
       gone.delete(name)
       const old = before.get(name)
       const signature = signatureOf(member)
-      if (old === signature) now.set(name, signature)
+      if (old === signature) keep(name, signature)
       else if (room > 0) {
         room--
-        now.set(name, signature)
+        keep(name, signature)
         changed.push(member)
       } else {
         cut = true
-        if (old !== undefined) now.set(name, old)
+        if (old !== undefined) keep(name, old)
       }
     }
     await addAll(finding, base, changed)
@@ -108,10 +113,10 @@ async function addChanges(
       await finding.answer.add(statusResponse(`${base}${encodeSegment(name)}${old.startsWith('/') ? '/' : ''}`, 404))
     } else {
       cut = true
-      now.set(name, old)
+      keep(name, old)
     }
   }
-  return { now, cut }
+  return { now, bytes, cut }
 }
 
 /** A signature that changes if another object has the name, or its content or properties change. A collection's starts with a slash. */

@@ -184,7 +184,7 @@ const outsidersRecords: Attack = {
 const addresses: Attack = {
   name: 'every-address-is-remembered',
   by: 'outsider',
-  what: 'calls and requests from 40,000 addresses, one after the other',
+  what: 'calls and requests from 80,000 addresses, one after the other: the second half takes no more memory',
   quick: false,
   async run(arena) {
     const target = await arena.start({ overlay: arena.overlay(arena.fixtures.names(10)), flags: AS_ROOT })
@@ -201,7 +201,8 @@ const addresses: Attack = {
       }
     }
     await arena.underLoad(target, async () => {
-      await visit(arena.size(4000, 1000))
+      // Afterwards the heap has the size that visits need.
+      await visit(arena.size(40_000, 1000))
       const before = target.meter.residentMiB()
       await visit(arena.size(40_000, 3000))
       arena.figure('grown by', Math.max(0, target.meter.residentMiB() - before), 'MiB', 60)

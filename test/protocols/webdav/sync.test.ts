@@ -91,7 +91,7 @@ t.test(
         await ask('REPORT', '/overlay/e/', { body: body('') })
         t.equal((await sync(ask, token)).status, 403, 'it had to make room')
       },
-      { limits: { syncMembers: 3 } },
+      { limits: { syncBytes: 300 } },
     )
   },
 )
