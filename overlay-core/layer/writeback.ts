@@ -1,13 +1,20 @@
 import type { Clock } from '../api/clock.ts'
 import { isErrno } from '../api/errno.ts'
 import { startWriting } from '../sys/data.ts'
-import { closeLater } from '../sys/open.ts'
+import { closeLater, closeSmallLater } from '../sys/open.ts'
 import { statxFd } from '../sys/stat.ts'
 
 /** The delay in ms before the content of a replacing file is written to the disk. */
 const DELAY_MS = 20
+/** The size up to which a file counts as small, in blocks of 512 bytes: 1 MiB. */
+const SMALL_BLOCKS = 2048
 /** The maximum number of waiting files, each with a descriptor. */
 const MOST_WAITING = 256
+
+interface Waiting {
+  readonly fd: number
+  readonly local: boolean
+}
 
 /**
  * Writes the content of files that replaced others to the disk, soon and in the background.
@@ -18,7 +25,7 @@ const MOST_WAITING = 256
  */
 export class Writeback {
   readonly #clock: Clock
-  #waiting: number[] = []
+  #waiting: Waiting[] = []
   #running: Promise<void> | undefined
   #stopTicks: (() => void) | undefined
   #closed = false
@@ -32,9 +39,12 @@ export class Writeback {
     return !this.#closed && this.#waiting.length < MOST_WAITING
   }
 
-  /** Takes over the descriptor `fd` of a file, open for writing; starts writing the file and then closes it. */
-  add(fd: number): void {
-    this.#waiting.push(fd)
+  /**
+   * Takes over the descriptor `fd` of a file, open for writing; starts writing the file and then closes it. `local`: no other process or
+   * machine takes part in closing it.
+   */
+  add(fd: number, local: boolean): void {
+    this.#waiting.push({ fd, local })
     this.#stopTicks ??= this.#clock.every(DELAY_MS, () => this.#tick())
   }
 
@@ -61,9 +71,13 @@ export class Writeback {
   async #write(): Promise<void> {
     const files = this.#waiting
     this.#waiting = []
-    for (const fd of files) {
+    // A file that was replaced again meanwhile need not be written.
+    const gone = new Set(files.filter((file) => file.local && isGoneAndSmall(file.fd)))
+    closeSmallLater(Array.from(gone, ({ fd }) => fd))
+    for (const file of files) {
+      if (gone.has(file)) continue
+      const { fd } = file
       try {
-        // A file that was replaced again meanwhile need not be written.
         if (statxFd(fd).nlink > 0) await startWriting(fd)
       } catch (error) {
         // A caller that needs durability uses fsync, which reports the error; nobody waits here.
@@ -72,5 +86,16 @@ export class Writeback {
         closeLater(fd)
       }
     }
+  }
+}
+
+/** Whether the file has no name any more, and so little content that freeing it takes a moment. */
+function isGoneAndSmall(fd: number): boolean {
+  try {
+    const { nlink, blocks } = statxFd(fd)
+    return nlink === 0 && blocks <= SMALL_BLOCKS
+  } catch (error) {
+    if (!isErrno(error)) throw error
+    return false
   }
 }

@@ -25,7 +25,7 @@ import { type CheckedAttr, EXECUTE, inGroup, may, need, newOwner, WRITE } from '
 import { loadRights, type Rights } from '../objects/rights.ts'
 import type { SuperBlock } from '../objects/superblock.ts'
 import { truncateFd } from '../sys/attr.ts'
-import { mkdirAt, mknodAt, symlinkAt } from '../sys/dir.ts'
+import { mkdirAt, mkdirFor, mknodAt, symlinkAt } from '../sys/dir.ts'
 import { O_CREAT, O_EXCL, O_RDWR } from '../sys/flags.ts'
 import { closeLater, openAt } from '../sys/open.ts'
 import { changingName, enterLocked, leaveLocked } from './changing-name.ts'
@@ -76,7 +76,8 @@ export function mkdir(
   options: CreateOptions,
   changeInfo?: ChangeInfo,
 ): MaybePromise<OvlInode> {
-  const build: Build = (workFd, temp) => mkdirAt(workFd, temp, 0o700)
+  const build: Build = (workFd, temp, birth) =>
+    startsComplete(sb, birth) ? mkdirFor(workFd, temp, birth.mode, birth) : mkdirAt(workFd, temp, 0o700)
   return make(sb, cred, { dir, name, type: FileType.directory, options, build }, changeInfo)
 }
 
@@ -176,8 +177,16 @@ async function makeSlowly(sb: SuperBlock, cred: Cred, dirAttr: CheckedAttr, node
 async function makeAside(sb: SuperBlock, node: NewNode, birth: NewObjectSpec): Promise<OvlInode> {
   const { dir, name, type } = node
   const temp = sb.tempName()
-  const rights = await buildTemp(sb, temp, node, birth)
-  return rememberUpper(sb, dir, name, await publishNew(sb, dir, name, temp, type), rights)
+  const { rights, probe } = await buildTemp(sb, temp, node, birth)
+  const inode = rememberUpper(sb, dir, name, await publishNew(sb, node, temp, probe), rights)
+  // Only the kernel's tools mark a directory for whiteouts in attribute form, and never a new one.
+  if (type === FileType.directory) (inode.upper as Real).xwhiteouts = false
+  return inode
+}
+
+/** Whether a directory can be created with its final owner and mode, so that only its ACLs are missing. */
+function startsComplete(sb: SuperBlock, birth: NewObjectSpec): boolean {
+  return !sb.keepsOwners && birth.access === undefined
 }
 
 /** Whether a file may be created without looking up its name first: creating it reveals whether the name exists, and nothing else can go wrong. */
@@ -210,38 +219,47 @@ function chosenOwner(cred: Cred, owner: Ownership, options: CreateOptions, name:
   return { uid, gid, mode: owner.mode }
 }
 
+/** Builds a new object as `temp` in the work directory. Also returns its probe if that is known already. */
 async function buildTemp(
   sb: SuperBlock,
   temp: Name,
   { type, options, build }: NewNode,
   birth: NewObjectSpec,
-): Promise<Rights> {
+): Promise<{ rights: Rights; probe: Probe | undefined }> {
   const workFd = await sb.descriptors.of(sb.work as Real)
+  let probe: Probe | undefined
   try {
     await build(workFd, temp, birth)
-    const rights = await applyOwnership(sb, workFd, temp, type, birth)
+    if (type === FileType.directory && startsComplete(sb, birth)) probe = await probeTemp(sb, temp)
+    const rights = await applyOwnership(sb, workFd, temp, type, birth, probe?.stat)
     const { atime, mtime } = options
     if (atime ?? mtime)
       await setTimes(sb, { fd: workFd, name: temp }, { ...(atime && { atime }), ...(mtime && { mtime }) })
-    return rights
+    return { rights, probe }
   } catch (error) {
+    if (probe && probe.fd >= 0) sb.descriptors.retire(probe.fd)
     await discardTemp(sb, temp, type)
     throw error
   }
 }
 
 /** Gives the finished object its name in the upper directory, in one step even if a whiteout is there. Returns the new object. */
-async function publishNew(sb: SuperBlock, dir: OvlInode, name: Name, temp: Name, type: FileType): Promise<Probe> {
+async function publishNew(
+  sb: SuperBlock,
+  { dir, name, type }: NewNode,
+  temp: Name,
+  probe: Probe | undefined,
+): Promise<Probe> {
   const upper = dir.upper as Real
   const { marks } = upper.layer
-  let built: Probe | undefined
+  let built = probe
   try {
     const present = (await isHidden(sb, upper, name)) ? WHITEOUT : undefined
     const isDirectory = type === FileType.directory
     if (isDirectory && (present || dir.lowers.length > 0))
       await marks.setOpaque(sb, await sb.descriptors.of(sb.work as Real), temp)
     // This comes before the object has its name, because afterwards nothing may fail.
-    built = await probeTemp(sb, temp)
+    built ??= await probeTemp(sb, temp)
     await marks.publish(sb, temp, upper, name, isDirectory, present)
     return built
   } catch (error) {

@@ -168,7 +168,8 @@ class Staged implements StagedFile {
         )
       })
       this.#ended = true
-      if (this.#owesWriting && !options.durable && !sb.options.volatile) sb.writeback.add(this.#fd)
+      if (this.#owesWriting && !options.durable && !sb.options.volatile)
+        sb.writeback.add(this.#fd, sb.upper?.local === true)
       // It has a name, so closing the descriptor frees nothing and never waits on a local file system.
       else if (sb.upper?.local) closeSync(this.#fd)
       else closeLater(this.#fd)
@@ -287,7 +288,8 @@ class Staged implements StagedFile {
     const copied = bare ? 0 : await copyAttributes(sb, current, { fd: workFd, name: this.#temp, ino: stat.ino })
     const { uid, gid, rdevMajor, rdevMinor } = now
     const left = { uid, gid, rdevMajor, rdevMinor, mode: modeAfterWrite(this.#cred, now) }
-    const { mode } = statxFd(this.#fd)
+    const unchanged = copied === 0 && stat.uid === uid && stat.gid === gid
+    const { mode } = unchanged ? stat : statxFd(this.#fd)
     const owner = await giveMode(sb, workFd, this.#temp, FileType.regular, left, false, mode)
     const standing = current.upper !== undefined
     const inode = await removingName(sb, current, dir, options.name, (forget) =>

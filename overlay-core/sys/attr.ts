@@ -103,6 +103,11 @@ export function chownStep(fd: number | ResultOf, uid: number, gid: number): Syst
   return step('fchown', fchown, fd, uid >>> 0, gid >>> 0)
 }
 
+/** fchownat(2) of `name`, which is not followed, as a step of `tryCalls`; -1 does not change owner or group. */
+export function chownAtStep(dirFd: number, name: string, uid: number, gid: number): SystemCall {
+  return step('fchownat', fchownat, dirFd, component('fchownat', name), uid >>> 0, gid >>> 0, AT_SYMLINK_NOFOLLOW)
+}
+
 /** futimens(2) as a step of `tryCalls`. */
 export function timesStep(fd: number | ResultOf, atime: Time, mtime: Time): SystemCall {
   const times = Buffer.alloc(SIZE_OF_TIMESPECS)

@@ -252,7 +252,8 @@ function shifted(arg: unknown, results: readonly number[]): unknown {
   return arg.step < results.length ? results[arg.step] : new ResultOf(arg.step - results.length)
 }
 
-async function callsElsewhere(steps: readonly SystemCall[]): Promise<readonly number[]> {
+/** Like `tryCalls`, but never makes a call on the event loop. */
+export async function callsElsewhere(steps: readonly SystemCall[]): Promise<readonly number[]> {
   if (steps.length <= MOST_STEPS && steps.every(({ native }) => threadsFor(native.number))) {
     const program = toProgram(steps)
     if (program) return await onThread(program, steps)

@@ -1,10 +1,11 @@
 import { after } from '../api/maybe-promise.ts'
 import type { FileType, MaybePromise } from '../api/types.ts'
 import { component, cString, fdPath } from './argument.ts'
-import { bind, call, type SystemCall, step, tryCalls } from './call.ts'
+import { chownAtStep } from './attr.ts'
+import { bind, call, ResultOf, type SystemCall, step, tryCalls } from './call.ts'
 import { sysError } from './error.ts'
 import { AT_FDCWD, AT_REMOVEDIR, AT_SYMLINK_FOLLOW, RENAME_EXCHANGE, RENAME_NOREPLACE } from './flags.ts'
-import { closeSync, openDirectory } from './open.ts'
+import { closeSync, openDirectory, openDirectoryStep } from './open.ts'
 import { freesLittle } from './stat.ts'
 
 const EINVAL = 22
@@ -12,10 +13,10 @@ const ENAMETOOLONG = 36
 /** The kernel's limit for the target of a symlink is a page, including the NUL. */
 const PATH_MAX = 4096
 const LISTING_BYTES = 128 * 1024
-/** Most directories are small. The first read, and the next if that did not fill the buffer, may be made on the event loop. */
+/** Most directories are small. The first two reads may be made on the event loop. */
 const FIRST_LISTING_BYTES = 8 * 1024
-/** The maximum size of an entry of getdents64(2). */
-const MOST_ENTRY_BYTES = 280
+/** The mode bits that mkdir(2) sets. */
+const MKDIR_MODE = 0o1777
 /** The number of listing buffers kept for reuse. */
 const SPARE_BUFFERS = 8
 
@@ -58,6 +59,25 @@ export interface RawDirEntry {
 /** Creates a directory; the process umask applies (see `setUmask0`). @throws EEXIST … */
 export async function mkdirAt(dirFd: number, name: string, mode: number): Promise<void> {
   await call('mkdirat', name, mkdirat, dirFd, component('mkdirat', name), mode)
+}
+
+/**
+ * Creates a directory with `mode` (0…0o1777, with the umask of the process) for `owner`, in one trip. If only the change of the owner fails, the
+ * directory stays. @throws EEXIST …
+ */
+export async function mkdirFor(
+  dirFd: number,
+  name: string,
+  mode: number,
+  owner: { readonly uid: number; readonly gid: number },
+): Promise<void> {
+  const steps = [
+    step('mkdirat', mkdirat, dirFd, component('mkdirat', name), mode & MKDIR_MODE),
+    chownAtStep(dirFd, name, owner.uid, owner.gid),
+  ]
+  const results = await tryCalls(steps)
+  const last = results.at(-1) as number
+  if (last < 0) throw sysError((steps[results.length - 1] as SystemCall).op, -last, name)
 }
 
 /** Creates a node; `mode` includes the S_IFMT bits. A character device 0:0 is a whiteout and needs no privilege since Linux 5.8. */
@@ -142,20 +162,50 @@ export async function readlinkAt(dirFd: number, name: string): Promise<Uint8Arra
 
 /** The complete listing of a directory without `.` and `..`, in the file system's order. `fd` may be O_PATH; its offset does not change. */
 export async function readdirFd(fd: number): Promise<RawDirEntry[]> {
-  const directory = await openDirectory(fd)
   const buffer = spareBuffers.pop() ?? Buffer.allocUnsafeSlow(LISTING_BYTES)
   const entries: RawDirEntry[] = []
+  let directory = -1
   try {
-    for (let size = FIRST_LISTING_BYTES; ; ) {
-      const length = await call('getdents64', undefined, getdents64, directory, buffer, size)
+    const begun = await beginListing(fd, buffer)
+    directory = begun.directory
+    for (const { at, length } of begun.read) {
+      if (length === 0) return entries
+      decodeDirents(buffer.subarray(at), length, entries)
+    }
+    for (;;) {
+      const length = await call('getdents64', undefined, getdents64, directory, buffer, LISTING_BYTES)
       if (length === 0) return entries
       decodeDirents(buffer, length, entries)
-      if (length > size - MOST_ENTRY_BYTES) size = LISTING_BYTES
     }
   } finally {
-    closeSync(directory)
+    if (directory >= 0) closeSync(directory)
     if (spareBuffers.length < SPARE_BUFFERS) spareBuffers.push(buffer)
   }
+}
+
+/** The parts of the buffer that were read. */
+interface Begun {
+  readonly directory: number
+  readonly read: readonly { readonly at: number; readonly length: number }[]
+}
+
+/** Opens the directory of `fd` for reading, and reads its first entries, in one trip; for most directories these are all. */
+async function beginListing(fd: number, buffer: Buffer): Promise<Begun> {
+  const second = buffer.subarray(FIRST_LISTING_BYTES, 2 * FIRST_LISTING_BYTES)
+  const steps = [
+    openDirectoryStep(fd),
+    step('getdents64', getdents64, new ResultOf(0), buffer, FIRST_LISTING_BYTES),
+    step('getdents64', getdents64, new ResultOf(0), second, FIRST_LISTING_BYTES),
+  ]
+  const [directory, ...lengths] = await tryCalls(steps)
+  // This also tries other ways to open it, or reports why it cannot be opened.
+  if ((directory as number) < 0) return { directory: await openDirectory(fd), read: [] }
+  const failed = lengths.find((length) => length < 0)
+  if (failed !== undefined) {
+    closeSync(directory as number)
+    throw sysError('getdents64', -failed)
+  }
+  return { directory: directory as number, read: lengths.map((length, i) => ({ at: i * FIRST_LISTING_BYTES, length })) }
 }
 
 /** struct linux_dirent64: ino 8, offset 8, record length 2, type 1, name with NUL. */

@@ -2,7 +2,17 @@ import fs from 'node:fs'
 import { isErrno, OverlayError } from '../api/errno.ts'
 import type { MaybePromise } from '../api/types.ts'
 import { component, cString, fdPath } from './argument.ts'
-import { addressOf, bind, call, lastErrno, type ResultOf, type SystemCall, step, tryCall } from './call.ts'
+import {
+  addressOf,
+  bind,
+  call,
+  callsElsewhere,
+  lastErrno,
+  type ResultOf,
+  type SystemCall,
+  step,
+  tryCall,
+} from './call.ts'
 import { afterShortage, SHORTAGE_ATTEMPTS } from './descriptor-shares.ts'
 import { sysError } from './error.ts'
 import { faultNow } from './fault.ts'
@@ -21,6 +31,7 @@ import {
 } from './flags.ts'
 import { lookAtRoot } from './local.ts'
 import { nodeCall } from './pool.ts'
+import { GOES_ON_AFTER_FAILURE } from './thread-layout.ts'
 
 const SYS_OPENAT2 = 437
 const SYS_OPEN_TREE = 428
@@ -42,6 +53,8 @@ const EBADF = 9
 const EAGAIN = 11
 const EINVAL = 22
 const EMFILE = 24
+/** How many files one trip to a thread closes; freeing a small file takes some 10 µs. */
+const MOST_CLOSES = 8
 /** The longest path of openat2 including its NUL. */
 const PATH_MAX = 4096
 
@@ -212,6 +225,13 @@ export async function openDirectory(fd: number): Promise<number> {
   }
 }
 
+/** The first attempt of `openDirectory` as a step of `tryCalls`. */
+export function openDirectoryStep(fd: number): SystemCall {
+  const how = new Uint32Array(SIZE_OF_OPEN_HOW / 4)
+  fillHow(how, O_DIRECTORY | O_NOATIME, 0, CONFINED)
+  return step('openat2', openat2, SYS_OPENAT2, fd, cString('openat2', '.'), how, SIZE_OF_OPEN_HOW)
+}
+
 /** Creates a nameless regular file in the directory, to be named later by `linkFd`. @throws EOPNOTSUPP not supported by the file system */
 export async function tmpFile(dirFd: number, flags: number, mode: number): Promise<number> {
   return openAt(dirFd, '.', flags | O_TMPFILE, mode)
@@ -229,17 +249,34 @@ export function closeSync(fd: number): void {
 /** Closes a descriptor in the pool, for files that were written or removed. A failure is only counted, because fsync protects the data. */
 export function closeLater(fd: number): void {
   runningCloses++
-  const end = (failed: boolean) => {
-    if (failed) failedCloses++
-    if (--runningCloses === 0) for (const wake of waitingForCloses.splice(0)) wake()
-  }
   nodeCall('close', (done) => fs.close(fd, (error) => done(error ? -EBADF : 0))).then(
-    (result) => end(result !== 0),
-    () => end(true),
+    (result) => closesEnded(1, result === 0 ? 0 : 1),
+    () => closesEnded(1, 1),
   )
 }
 
-/** Resolves when all descriptors passed to `closeLater` are closed. */
+/**
+ * Like `closeLater`, for many small files of local file systems, where close(2) is never interrupted: closes them on a thread, several in one
+ * trip, which costs a tenth.
+ */
+export function closeSmallLater(fds: readonly number[]): void {
+  for (let at = 0; at < fds.length; at += MOST_CLOSES) {
+    const steps = fds.slice(at, at + MOST_CLOSES).map((fd) => ({ ...closeStep(fd), flags: GOES_ON_AFTER_FAILURE }))
+    runningCloses += steps.length
+    callsElsewhere(steps).then(
+      (results) => closesEnded(steps.length, results.filter((result) => result !== 0).length),
+      () => closesEnded(steps.length, steps.length),
+    )
+  }
+}
+
+function closesEnded(count: number, failed: number): void {
+  failedCloses += failed
+  runningCloses -= count
+  if (runningCloses === 0) for (const wake of waitingForCloses.splice(0)) wake()
+}
+
+/** Resolves when all descriptors passed to `closeLater` and `closeSmallLater` are closed. */
 export async function closesDone(): Promise<void> {
   if (runningCloses === 0) return
   const { promise, resolve } = Promise.withResolvers<void>()
