@@ -35,6 +35,8 @@ export function buildApp({ log, anyHost, names, status }: AppOptions): App {
   const app = fastify({
     loggerInstance: log,
     logController: new LogController({ disableRequestLogging: true }),
+    // A logger for each request would only add an id that nothing else logs.
+    childLoggerFactory: (logger) => logger,
     exposeHeadRoutes: false,
     forceCloseConnections: 'idle',
     routerOptions: { maxParamLength: 65_536 },

@@ -239,7 +239,8 @@ function addRoutes(app: FastifyInstance, execute: (req: IncomingMessage, res: Se
       method: scope.supportedMethods.filter((method) => method !== 'CONNECT') as HTTPMethods[],
       onRequest: (request: FastifyRequest, _reply: FastifyReply, next: () => void) => {
         // The content type is irrelevant here, and a malformed one must not reject the request.
-        if (request.raw.headers['content-type'] !== undefined) delete request.raw.headers['content-type']
+        // Deleting it would make each later look at a header slower.
+        if (request.raw.headers['content-type'] !== undefined) request.raw.headers['content-type'] = undefined
         next()
       },
       handler: (request: FastifyRequest, reply: FastifyReply) => {

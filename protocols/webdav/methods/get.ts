@@ -8,7 +8,7 @@ import { type ByteRange, parseRange } from '../http/range.ts'
 import { limitSilence } from '../request/body.ts'
 import { streamFile } from '../request/download.ts'
 import { verifyIf } from '../request/guard.ts'
-import { lastModified, sendBody, sendEmpty } from '../request/reply.ts'
+import { lastModified, sendBody, sendEmpty, sendText } from '../request/reply.ts'
 import { isDirectory, isVisible, resolve, type Target } from '../request/resolve.ts'
 import { lookAgain } from '../request/stale.ts'
 import type { ViewContext } from '../state/context.ts'
@@ -16,6 +16,8 @@ import { sendListing } from './listing.ts'
 
 /** Files up to this size are read at once and sent in one write, in bytes. */
 const SMALL_FILE_BYTES = 64 * 1024
+/** Up to this size, in bytes, memory of its own costs less than a lent buffer, of which most would be unused. */
+const SHORT_BYTES = 16 * 1024
 const READ_TRIES = 3
 
 /** A file to send, with the attributes that the response describes. */
@@ -104,7 +106,7 @@ function fileHeaders(ctx: ViewContext, file: Served): string[] {
 
 function sendWhole(ctx: ViewContext, file: Served): MaybePromise<void> {
   const known = file.attr.size <= SMALL_FILE_BYTES ? ctx.services.contents.get(file.inode, file.attr) : undefined
-  return known === undefined ? readWhole(ctx, file) : sendText(ctx, file, known)
+  return known === undefined ? readWhole(ctx, file) : sendContent(ctx, file, known)
 }
 
 async function readWhole(ctx: ViewContext, file: Served): Promise<void> {
@@ -112,8 +114,8 @@ async function readWhole(ctx: ViewContext, file: Served): Promise<void> {
   const { contents } = ctx.services
   for (let tries = 0; current.attr.size <= SMALL_FILE_BYTES && tries < READ_TRIES; tries++) {
     const known = contents.get(current.inode, current.attr)
-    if (known !== undefined) return sendText(ctx, current, known)
-    const data = await readSmall(ctx, current.inode, 0, current.attr.size)
+    if (known !== undefined) return sendContent(ctx, current, known)
+    const data = await readSmall(ctx, current.inode, 0, Buffer.allocUnsafe(current.attr.size))
     if (data !== undefined) {
       // Cache it only if the file did not change during the read.
       if (ctx.view.overlay.getattr(current.inode) === current.attr)
@@ -131,22 +133,23 @@ async function sendRange(ctx: ViewContext, file: Served, range: ByteRange): Prom
   const length = range.last - range.first + 1
   const extra = ['Content-Range', contentRange(range, file.attr.size)]
   if (length <= SMALL_FILE_BYTES) {
-    const data = await readSmall(ctx, file.inode, range.first, length)
-    if (data !== undefined) return sendData(ctx, 206, file, data, extra)
+    const { buffers } = ctx.services
+    const buffer = length > SHORT_BYTES ? buffers.takeSmall() : Buffer.allocUnsafe(length)
+    const data = await readSmall(ctx, file.inode, range.first, buffer.subarray(0, length))
+    if (data !== undefined) {
+      // Then the kernel has the whole response. Without this event the buffer is dropped.
+      if (length > SHORT_BYTES) ctx.res.once('finish', () => buffers.releaseSmall(buffer))
+      return sendData(ctx, 206, file, data, extra)
+    }
   }
   await sendStream(ctx, 206, file, range, extra)
 }
 
-/** Reads a short piece at once; undefined if the file is shorter. */
-async function readSmall(
-  ctx: ViewContext,
-  inode: Inode,
-  position: number,
-  length: number,
-): Promise<Buffer | undefined> {
-  if (length === 0) return Buffer.alloc(0)
+/** Fills `data` from the file at once, and returns it; undefined if the file is shorter. */
+async function readSmall(ctx: ViewContext, inode: Inode, position: number, data: Buffer): Promise<Buffer | undefined> {
+  const { length } = data
+  if (length === 0) return data
   const { overlay, cred } = ctx.view
-  const data = Buffer.allocUnsafe(length)
   const reading = overlay.read(cred, inode, data, 0, length, position)
   const read = reading instanceof Promise ? await reading : reading
   return read === length ? data : undefined
@@ -157,11 +160,10 @@ function sendData(ctx: ViewContext, status: number, file: Served, data: Buffer, 
   sendBody(ctx, status, file.type, data, [...fileHeaders(ctx, file), ...extra])
 }
 
-/** Sends a whole file whose bytes are the characters of `text`. Node writes such a body in one piece with the header. */
-function sendText(ctx: ViewContext, file: Served, text: string): void {
+/** Sends a whole file whose bytes are the characters of `text`. */
+function sendContent(ctx: ViewContext, file: Served, text: string): void {
   ctx.services.counters.bytesOut += text.length
-  ctx.res.writeHead(200, [...fileHeaders(ctx, file), 'Content-Type', file.type, 'Content-Length', String(text.length)])
-  ctx.res.end(text, 'latin1')
+  sendText(ctx, 200, file.type, text, fileHeaders(ctx, file))
 }
 
 async function sendStream(

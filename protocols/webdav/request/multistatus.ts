@@ -2,12 +2,18 @@ import { loopBudget } from '../../../overlay-core/index.ts'
 import { statusLine } from '../http/status.ts'
 import type { DavContext } from '../state/context.ts'
 import { limitSilence } from './body.ts'
-import { sendBody, writeOut, XML_TYPE } from './reply.ts'
+import { sendBody, sendText, writeOut, XML_TYPE } from './reply.ts'
 
 const HEAD = Buffer.from('<?xml version="1.0" encoding="utf-8"?>\n<D:multistatus xmlns:D="DAV:">')
 const TAIL = Buffer.from('</D:multistatus>\n')
 const PIECE_BYTES = 128 * 1024
 const FIRST_BYTES = 4 * 1024
+/** Responses up to this size are sent as text, which Node joins with the header. */
+const MOST_TEXT_BYTES = 16 * 1024
+const MOST_SPARE = 16
+
+/** First buffers for reuse: a new one for each response would cost more than the rest of a short response. */
+const spare: Buffer[] = []
 
 /**
  * A 207 response (RFC 4918 section 13) that is sent in bounded pieces while it is built. A small one is sent whole, with
@@ -16,7 +22,7 @@ const FIRST_BYTES = 4 * 1024
 export class Multistatus {
   readonly #ctx: DavContext
   // Bytes are collected in one buffer, because joining thousands of strings costs twenty times as much.
-  #piece = Buffer.allocUnsafe(FIRST_BYTES)
+  #piece = spare.pop() ?? Buffer.allocUnsafeSlow(FIRST_BYTES)
   #used = 0
   #started = false
 
@@ -36,7 +42,11 @@ export class Multistatus {
     this.#put(TAIL)
     const rest = this.#piece.subarray(0, this.#used)
     if (this.#started) this.#ctx.res.end(rest)
-    else sendBody(this.#ctx, 207, XML_TYPE, rest)
+    else if (rest.length > MOST_TEXT_BYTES) sendBody(this.#ctx, 207, XML_TYPE, rest)
+    else {
+      sendText(this.#ctx, 207, XML_TYPE, rest.toString('latin1'))
+      if (this.#piece.length === FIRST_BYTES && spare.length < MOST_SPARE) spare.push(this.#piece)
+    }
   }
 
   #put(bytes: Uint8Array): void {

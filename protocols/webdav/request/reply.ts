@@ -24,6 +24,18 @@ export function sendBody(
   else ctx.res.end(bytes)
 }
 
+/** Responds with a whole body whose bytes are the characters of `text`. Node writes it in one piece with the header. */
+export function sendText(
+  ctx: DavContext,
+  status: number,
+  type: string,
+  text: string,
+  headers: readonly string[] = [],
+): void {
+  ctx.res.writeHead(status, [...headers, 'Content-Type', type, 'Content-Length', String(text.length)])
+  ctx.res.end(text, 'latin1')
+}
+
 /** The `DAV:error` body of RFC 4918 section 8.7 around `condition`. */
 export function errorBody(condition: string): string {
   return `<?xml version="1.0" encoding="utf-8"?>\n<D:error xmlns:D="DAV:">${condition}</D:error>`

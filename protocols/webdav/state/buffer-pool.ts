@@ -2,6 +2,7 @@
 const LARGE_BYTES = 512 * 1024
 const SMALL_BYTES = 64 * 1024
 const KEPT = 12
+const SMALL_KEPT = 16
 const ZEROS = Buffer.alloc(LARGE_BYTES)
 
 /** Whether the first `length` bytes of a buffer are all zero, as in a hole. */
@@ -20,6 +21,7 @@ export function zeros(length: number): Buffer {
  */
 export class BufferPool {
   readonly #free: Buffer[] = []
+  readonly #freeSmall: Buffer[] = []
   readonly #largeAtOnce: number
   #large = 0
 
@@ -45,6 +47,16 @@ export class BufferPool {
     if (buffer.length !== LARGE_BYTES) return
     this.#large--
     if (this.#free.length < KEPT) this.#free.push(buffer)
+  }
+
+  /** Returns a buffer of 64 KiB for a short body. Give it back with `releaseSmall`, or drop it if a socket may still read it. */
+  takeSmall(): Buffer {
+    return this.#freeSmall.pop() ?? Buffer.allocUnsafeSlow(SMALL_BYTES)
+  }
+
+  /** Takes a buffer from `takeSmall` back. The latest one is lent first, because it is in the processor's cache. */
+  releaseSmall(buffer: Buffer): void {
+    if (this.#freeSmall.length < SMALL_KEPT) this.#freeSmall.push(buffer)
   }
 
   /** Ends a loan without reusing the memory. */

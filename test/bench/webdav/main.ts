@@ -20,6 +20,7 @@ new ext4 with a journal in a file of their own. Needs root (to mount that, and t
   --only NAMES      scenarios, comma-separated; part of a name is enough (default: all)
   --rounds N        how often each scenario runs on each server (default: 3)
   --seconds N       how long one run lasts (default: 3)
+  --warm-up N       how long each scenario runs on each server before it is measured, in seconds (default: 5)
   --dir DIR         where the trees go: about 1.2 GB, kept with --keep (default: the system's temporary directory)
   --keep            leaves the lower tree in DIR for the next run
   --json FILE       writes every sample there
@@ -33,6 +34,7 @@ interface Settings {
   readonly scenarios: readonly Scenario[]
   readonly rounds: number
   readonly seconds: number
+  readonly warmUp: number
   readonly dir: string
   readonly keep: boolean
   readonly json: string | undefined
@@ -42,7 +44,7 @@ function readSettings(): Settings | undefined {
   const text = { type: 'string' } as const
   const { values } = parseArgs({
     options: {
-      ...{ peers: text, only: text, rounds: text, seconds: text, dir: text, json: text },
+      ...{ peers: text, only: text, rounds: text, seconds: text, 'warm-up': text, dir: text, json: text },
       ...{ keep: { type: 'boolean' }, help: { type: 'boolean', short: 'h' } },
     },
   })
@@ -56,6 +58,7 @@ function readSettings(): Settings | undefined {
     scenarios: SCENARIOS.filter(({ name }) => wanted?.some((part) => name.includes(part)) ?? true),
     rounds: Number(values.rounds ?? 3),
     seconds: Number(values.seconds ?? 3),
+    warmUp: Number(values['warm-up'] ?? 5),
     dir: values.dir ?? tmpdir(),
     keep: values.keep ?? false,
     json: values.json,
@@ -129,13 +132,18 @@ async function main(settings: Settings): Promise<void> {
   for (const scenario of settings.scenarios) {
     const samples = new Map<string, Sample[]>(servers.map(({ name }) => [name, []]))
     results.set(scenario.name, samples)
+    const run = (server: Server, seconds: number) => {
+      const folder = `run-${runs++}/`
+      const load = { program, scriptFile: join(scratch, 'script'), seconds, folder }
+      return inFolder(server, folder, () => measure(server, scenario, load))
+    }
+    // Node compiles the code of a scenario during its first tens of thousands of requests. A server runs for longer than that.
+    if (settings.warmUp > 0) for (const server of servers) await run(server, settings.warmUp)
     for (let round = 0; round < settings.rounds; round++) {
       for (let i = 0; i < servers.length; i++) {
         // Another one begins each round.
         const server = servers[(i + round) % servers.length]!
-        const folder = `run-${runs++}/`
-        const load = { program, scriptFile: join(scratch, 'script'), seconds: settings.seconds, folder }
-        const sample = await inFolder(server, folder, () => measure(server, scenario, load))
+        const sample = await run(server, settings.seconds)
         samples.get(server.name)!.push(sample)
         process.stderr.write(
           `${scenario.name} ${server.name}: ${Math.round(sample.rate)} ${scenario.unit}, generator ${sample.clientCores.toFixed(2)} cores\n`,

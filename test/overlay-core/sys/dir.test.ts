@@ -4,6 +4,7 @@ import { FileType } from '../../../overlay-core/api/types.ts'
 import {
   linkAt,
   mkdirAt,
+  mkdirFor,
   mknodAt,
   readdirFd,
   readlinkAt,
@@ -42,6 +43,28 @@ t.test('directories are made and removed by names of any bytes', async (t) => {
   await rmdirAt(inner, 'below')
   await rmdirAt(fd, EVERY_BYTE)
   await t.rejects(rmdirAt(fd, EVERY_BYTE), { code: 'ENOENT' })
+})
+
+t.test('a directory is made with its mode and owner, or not at all if the name is taken', async (t) => {
+  const { fd, path } = await scratchDir(t)
+  const umask = process.umask(0)
+  t.teardown(() => process.umask(umask))
+  const { uid, gid } = lstatSync(path)
+  await mkdirFor(fd, 'made', 0o1775, { uid, gid })
+  t.match(await statxAt(fd, 'made'), { type: FileType.directory, mode: 0o1775, uid, gid })
+  await t.rejects(mkdirFor(fd, 'made', 0o700, { uid: 1, gid: 1 }), { code: 'EEXIST', op: 'mkdirat' })
+  t.match(await statxAt(fd, 'made'), { mode: 0o1775, uid, gid })
+})
+
+t.test('a listing is complete and without duplicates, whether it fits into the first reads or not', async (t) => {
+  const { fd, path } = await scratchDir(t)
+  for (const count of [0, 1, 60, 70, 200]) {
+    const names = Array.from({ length: count }, (_, i) => `${i}`.padStart(200, 'n'))
+    mkdirSync(`${path}/${count}`)
+    for (const name of names) writeFileSync(`${path}/${count}/${name}`, '')
+    const dir = held(t, await openAt(fd, `${count}`, 0))
+    t.same((await readdirFd(dir)).map(({ name }) => name).toSorted(), names.toSorted())
+  }
 })
 
 t.test('a whiteout is a character device 0:0 and needs no privilege', async (t) => {

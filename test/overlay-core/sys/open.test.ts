@@ -19,7 +19,9 @@ import {
   ABSENT,
   closeFailures,
   closeLater,
+  closeSmallLater,
   closeSync,
+  closesDone,
   openAt,
   openAtCached,
   openDirectory,
@@ -162,4 +164,15 @@ t.test('closing a descriptor that is not open is an error, which closeLater only
   closeLater(1_000_000)
   while (closeFailures() === before) await new Promise((resolve) => setImmediate(resolve))
   t.equal(closeFailures(), before + 1)
+})
+
+t.test('closeSmallLater closes all descriptors, however many, and counts those that fail', async (t) => {
+  const { fd } = await scratchDir(t)
+  const files: number[] = []
+  for (let i = 0; i < 20; i++) files.push(await openAt(fd, `file${i}`, O_CREAT | O_WRONLY, 0o600))
+  const before = closeFailures()
+  closeSmallLater([...files.slice(0, 3), 1_000_000, ...files.slice(3)])
+  await closesDone()
+  t.equal(closeFailures(), before + 1)
+  for (const file of files) t.throws(() => statxFd(file), { code: 'EBADF' })
 })

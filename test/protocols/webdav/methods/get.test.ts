@@ -1,4 +1,5 @@
 import { symlinkSync, writeFileSync } from 'node:fs'
+import { connect, type Socket } from 'node:net'
 import { join } from 'node:path'
 import t from 'tap'
 import { ALICE, put } from '../../../helpers/overlay.ts'
@@ -76,6 +77,54 @@ t.test('single ranges: 206 with exactly those bytes, 416 beyond the end', async 
     t.same([head.status, head.headers['content-length']], [200, '10'], 'HEAD knows no ranges')
   })
 })
+
+t.test('short ranges that a slow client has not read yet keep their bytes while others are served', async (t) => {
+  const content = bigContent()
+  const piece = 65_536
+  const pieces = Math.floor(BIG / piece)
+  const request = (i: number) =>
+    `GET /overlay/d/big HTTP/1.1\r\nHost: x\r\nRange: bytes=${i * piece}-${(i + 1) * piece - 1}\r\n\r\n`
+  await withDav(
+    t,
+    [{ 'd/': '' }],
+    async ({ port, client }) => {
+      const order = Array.from({ length: 3 * pieces }, (_, i) => i % pieces)
+      const socket = connect(port, '127.0.0.1').pause()
+      for (let i = 0; i < order.length; i += 10) {
+        socket.write(
+          order
+            .slice(i, i + 10)
+            .map(request)
+            .join(''),
+        )
+        const headers = { range: `bytes=${i}-${i + piece - 1}` }
+        const { body } = await client.request({ method: 'GET', path: '/overlay/d/big', headers })
+        t.ok(content.subarray(i, i + piece).equals(Buffer.from(await body.arrayBuffer())))
+      }
+      const bodies = order.map((i) => content.subarray(i * piece, (i + 1) * piece))
+      t.ok(await hasBodies(socket, bodies), 'the slow client gets what it asked for')
+      socket.destroy()
+    },
+    { prepare: ([lower]) => writeFileSync(join(lower as string, 'd/big'), content) },
+  )
+})
+
+/** Whether a connection delivers responses with exactly these bodies, one after the other. */
+async function hasBodies(socket: Socket, bodies: readonly Buffer[]): Promise<boolean> {
+  let came = Buffer.alloc(0)
+  let next = 0
+  for await (const bytes of socket.resume() as AsyncIterable<Buffer>) {
+    came = Buffer.concat([came, bytes])
+    for (let end = came.indexOf('\r\n\r\n'); end >= 0; end = came.indexOf('\r\n\r\n')) {
+      const body = bodies[next] as Buffer
+      if (came.length < end + 4 + body.length) break
+      if (!came.subarray(end + 4, end + 4 + body.length).equals(body)) return false
+      came = came.subarray(end + 4 + body.length)
+      if (++next === bodies.length) return came.length === 0
+    }
+  }
+  return false
+}
 
 t.test('several ranges come as multipart/byteranges with the right length', async (t) => {
   await withDav(t, [{ 'a.txt': '0123456789' }], async ({ ask }) => {

@@ -48,6 +48,16 @@ t.test('large buffers are lent to few, small ones to the rest', async (t) => {
   t.not(pool.take(), large[1], 'what a socket may still read is not')
 })
 
+t.test('buffers of short bodies are reused, the latest first', async (t) => {
+  const pool = new BufferPool()
+  const [first, second] = [pool.takeSmall(), pool.takeSmall()]
+  t.not(first, second)
+  pool.releaseSmall(first)
+  pool.releaseSmall(second)
+  t.equal(pool.takeSmall(), second)
+  t.equal(pool.takeSmall(), first)
+})
+
 t.test('clients have turns one after the other, however many each asks for', async (t) => {
   const turns = new FairTurns(1)
   const order: string[] = []
