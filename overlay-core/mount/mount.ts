@@ -13,6 +13,7 @@ import type { Layer } from '../layer/layer.ts'
 import { XattrNames } from '../layer/overlay-xattrs.ts'
 import type { Storage } from '../layer/storage.ts'
 import { Writeback } from '../layer/writeback.ts'
+import type { XattrStore } from '../layer/xattr-store.ts'
 import { readMarks } from '../lookup/marks.ts'
 import { lookupDentry } from '../lookup/namei.ts'
 import { namelessInode } from '../lookup/nameless-inode.ts'
@@ -131,7 +132,7 @@ async function assemble(
     layers.upper && roots.work
       ? await prepareUpperOrServe(options, layers.upper, { fd: roots.work.fd, names: roots.workNames }, context)
       : NO_UPPER
-  const finder = finderFor(() => sb)
+  const parts = { handleFile, keeper, layers, descriptors, dcache, xattrStore: prepared.xattrStore }
   let temps = 0
   const sb: SuperBlock = {
     options,
@@ -147,14 +148,11 @@ async function assemble(
     ...prepared,
     ...(await noticesFor(layers, prepared, keeper)),
     overlayXattrs: new XattrNames(options.userxattr, effectiveUid() !== 0 || prepared.storage?.owners === false),
-    identityDurable: () => keeper.makeDurable(),
     root: makeRoot(layers, keeper),
     dcache,
     descriptors,
-    files: fileCache(given),
-    durability: new Durability(),
+    ...services(parts, given, () => sb),
     listings: new ListingCache(given.listingLimit, given.budgets.listings),
-    handles: new HandleTable({ dcache, clock: given.clock }, finder, handleFile),
     nameless: new NamelessObjects(descriptors),
     renameLock: newLock('shape'),
     writeback: new Writeback(given.clock),
@@ -166,6 +164,35 @@ async function assemble(
   await prepareRoot(sb)
   await saveOrEnd(sb, keeper, given)
   return new MountedOverlay(sb, mountingOf(sb, roots, keeper, given))
+}
+
+/** The services of an overlay that work with each other. They get the superblock only for what calls upon all of it. */
+function services(
+  { handleFile, keeper, layers, descriptors, dcache, xattrStore }: Parts,
+  { fileLimit, fileIdleMs, clock, budgets }: MountEnvironment,
+  superBlock: () => SuperBlock,
+): Pick<SuperBlock, 'files' | 'handles' | 'durability'> {
+  const files = new FileCache({
+    ...{ limit: fileLimit, budget: budgets.files, idleMs: fileIdleMs, clock, descriptors },
+    copyUp: (inode) => copyUp(superBlock(), inode, 'open'),
+  })
+  const handles = new HandleTable({ dcache, clock }, finderFor(superBlock), handleFile)
+  const durability = new Durability({
+    ...{ upper: layers.upper, xattrStore, handles, descriptors, files },
+    isVolatile: () => superBlock().options.volatile,
+    identityDurable: () => keeper.makeDurable(),
+  })
+  return { files, handles, durability }
+}
+
+/** What the services of an overlay consist of. */
+interface Parts {
+  readonly handleFile: HandleFile
+  readonly keeper: IdentityKeeper
+  readonly layers: Layers
+  readonly descriptors: Descriptors
+  readonly dcache: DentryCache
+  readonly xattrStore: XattrStore
 }
 
 /**
@@ -217,13 +244,6 @@ async function placedLayers(
   placeLayers(layers)
   noteStackChange(layers, keeper.stackSinceMs(digestOf(layers), given.wallClockMs()))
   return layers
-}
-
-function fileCache({ fileLimit, fileIdleMs, clock, budgets }: MountEnvironment): FileCache {
-  return new FileCache({
-    ...{ limit: fileLimit, budget: budgets.files, idleMs: fileIdleMs, clock },
-    copyUp: (sb, inode) => copyUp(sb, inode, 'open'),
-  })
 }
 
 function mountingOf(sb: SuperBlock, roots: Roots, keeper: IdentityKeeper, given: MountEnvironment): Mounting {

@@ -244,7 +244,7 @@ export class MountedOverlay implements Overlay {
     await this.#on(inode, (object) =>
       sb.descriptors.run(async () => {
         if (object.type === FileType.regular) await commit(sb, object, changeInfo)
-        else await sb.durability.commit(sb, [object])
+        else await sb.durability.commit([object])
       }),
     )
   }
@@ -310,13 +310,13 @@ export class MountedOverlay implements Overlay {
     if (!sb.barrier.open) return sb.barrier.enter(async () => this.#commitAgain(changed)) as Promise<void>
     if (changed.some(({ stackVersion }) => stackVersion !== sb.stackVersion))
       return sb.barrier.count(this.#commitAgain(changed))
-    return sb.durability.commitNames(sb, changed)
+    return sb.durability.commitNames(changed)
   }
 
   /** Commits objects whose commit was interrupted by a remount. */
   async #commitAgain(objects: readonly OvlInode[]): Promise<void> {
     for (const object of objects) await bestEffort(() => revalidateInode(this.#sb, object))
-    await this.#sb.durability.commitNames(this.#sb, objects)
+    await this.#sb.durability.commitNames(objects)
   }
 
   async sync(): Promise<void> {

@@ -1,11 +1,14 @@
 import { isErrno } from '../api/errno.ts'
 import { FileType } from '../api/types.ts'
-import type { Real } from '../layer/layer.ts'
+import type { Descriptors } from '../layer/descriptors.ts'
+import type { Layer, Real } from '../layer/layer.ts'
+import type { XattrStore } from '../layer/xattr-store.ts'
 import { fsync, syncfs } from '../sys/data.ts'
 import { O_DIRECTORY, O_RDONLY } from '../sys/flags.ts'
 import { closeLater, closeSync, openAtCached, openDirectory, reopen } from '../sys/open.ts'
 import type { OvlInode } from './dentry.ts'
-import type { SuperBlock } from './superblock.ts'
+import type { FileCache } from './file-cache.ts'
+import type { HandleTable } from './handle.ts'
 
 /** The number of concurrent fsyncs of one object. One alone leaves the disk idle in between; many serve few requests each. */
 const MOST_RUNNING = 3
@@ -25,6 +28,19 @@ const EVERYTHING = Symbol('everything')
 const HANDLES = Symbol('handles')
 type Subject = OvlInode | typeof EVERYTHING | typeof HANDLES
 
+/** What a mount consists of, as far as it must be made durable. */
+export interface DurableParts {
+  readonly upper: Layer | undefined
+  /** Whether nothing need be durable. A remount may change it. */
+  readonly isVolatile: () => boolean
+  readonly xattrStore: XattrStore
+  /** Makes the numbers of file systems durable; undefined if they are. */
+  readonly identityDurable: () => Promise<void> | undefined
+  readonly handles: HandleTable
+  readonly descriptors: Descriptors
+  readonly files: FileCache
+}
+
 /**
  * Makes changes durable for several callers at a time. A few fsyncs of each object run; callers that come while these run share the next
  * one. The fsyncs of different objects run concurrently, so that the journal of the file system commits them together.
@@ -39,6 +55,11 @@ export class Durability {
   readonly #settled = new WeakSet<OvlInode>()
   /** The number of fsync and syncfs calls. */
   syncs = 0
+  readonly #parts: DurableParts
+
+  constructor(parts: DurableParts) {
+    this.#parts = parts
+  }
 
   /**
    * Resolves when all earlier changes of `objects` are durable: names in directories, attributes, data of files. Undefined if there is nothing to wait
@@ -46,25 +67,26 @@ export class Durability {
    *
    * @throws EIO | ENOSPC | EDQUOT with `op` fsync or syncfs: data may be lost
    */
-  commit(sb: SuperBlock, objects: readonly OvlInode[]): Promise<void> | undefined {
-    if (!sb.upper || sb.options.volatile) return undefined
+  commit(objects: readonly OvlInode[]): Promise<void> | undefined {
+    const { upper, isVolatile, xattrStore, identityDurable } = this.#parts
+    if (!upper || isVolatile()) return undefined
     const subjects = new Set<OvlInode>()
     for (const object of objects) this.#collect(object, subjects)
     if (subjects.size === 0) return undefined
     const syncs: Promise<void>[] = []
-    const kept = sb.xattrStore.sync()
+    const kept = xattrStore.sync()
     if (kept) syncs.push(kept)
-    const identity = sb.identityDurable()
+    const identity = identityDurable()
     if (identity) syncs.push(identity)
-    for (const subject of subjects) syncs.push(this.#join(sb, canSync(subject) ? subject : EVERYTHING))
+    for (const subject of subjects) syncs.push(this.#join(canSync(subject) ? subject : EVERYTHING))
     return this.#settle(syncs, subjects)
   }
 
   /** Like `commit`, and also makes the places that handles refer to durable, for new and moved objects. */
-  commitNames(sb: SuperBlock, objects: readonly OvlInode[]): Promise<void> | undefined {
-    const changes = this.commit(sb, objects)
-    if (changes === undefined || !sb.handles.undurable) return changes
-    return bothEnd(changes, this.#join(sb, HANDLES))
+  commitNames(objects: readonly OvlInode[]): Promise<void> | undefined {
+    const changes = this.commit(objects)
+    if (changes === undefined || !this.#parts.handles.undurable) return changes
+    return bothEnd(changes, this.#join(HANDLES))
   }
 
   #collect(object: OvlInode, subjects: Set<OvlInode>): void {
@@ -80,33 +102,33 @@ export class Durability {
     for (const subject of subjects) this.#settled.add(subject)
   }
 
-  #join(sb: SuperBlock, subject: Subject): Promise<void> {
+  #join(subject: Subject): Promise<void> {
     const turn = this.#turns.get(subject) ?? { running: 0, next: undefined, failures: 0, failure: undefined }
     this.#turns.set(subject, turn)
     const { failures } = turn
     // The kernel reports lost data only once, to the first caller. A sync that failed meanwhile may have included the data of this one.
-    return this.#sync(sb, subject, turn).then(() => {
+    return this.#sync(subject, turn).then(() => {
       if (turn.failures !== failures) throw turn.failure
     })
   }
 
-  #sync(sb: SuperBlock, subject: Subject, turn: Turn): Promise<void> {
-    if (turn.running < MOST_RUNNING) return this.#start(sb, subject, turn)
+  #sync(subject: Subject, turn: Turn): Promise<void> {
+    if (turn.running < MOST_RUNNING) return this.#start(subject, turn)
     if (turn.next === undefined) {
       let go = (): void => undefined
       const allowed = new Promise<void>((resolve) => {
         go = resolve
       })
-      turn.next = { synced: allowed.then(() => this.#start(sb, subject, turn)), go }
+      turn.next = { synced: allowed.then(() => this.#start(subject, turn)), go }
     }
     return turn.next.synced
   }
 
-  async #start(sb: SuperBlock, subject: Subject, turn: Turn): Promise<void> {
+  async #start(subject: Subject, turn: Turn): Promise<void> {
     this.syncs++
     turn.running++
     try {
-      await sb.descriptors.run(() => syncSubject(sb, subject))
+      await this.#parts.descriptors.run(() => syncSubject(this.#parts, subject))
     } catch (error) {
       turn.failures++
       turn.failure = error
@@ -134,20 +156,20 @@ function canSync({ type }: OvlInode): boolean {
   return type === FileType.directory || type === FileType.regular
 }
 
-async function syncSubject(sb: SuperBlock, subject: Subject): Promise<void> {
+async function syncSubject(parts: DurableParts, subject: Subject): Promise<void> {
   try {
-    if (subject === EVERYTHING) await syncUpper(sb)
-    else if (subject === HANDLES) await sb.handles.makeDurable()
-    else if (subject.type === FileType.directory) await syncNames(sb, subject.upper as Real)
-    else await syncFile(sb, subject)
+    if (subject === EVERYTHING) await syncUpper(parts.upper)
+    else if (subject === HANDLES) await parts.handles.makeDurable()
+    else if (subject.type === FileType.directory) await syncNames(parts, subject.upper as Real)
+    else await syncFile(parts, subject)
   } catch (error) {
     // It was removed meanwhile, so nothing must be made durable.
     if (!isErrno(error, 'ESTALE', 'ENOENT')) throw error
   }
 }
 
-async function syncNames(sb: SuperBlock, dir: Real): Promise<void> {
-  const fd = await openNames(sb, dir)
+async function syncNames(parts: DurableParts, dir: Real): Promise<void> {
+  const fd = await openNames(parts, dir)
   try {
     await fsync(fd)
   } finally {
@@ -156,8 +178,8 @@ async function syncNames(sb: SuperBlock, dir: Real): Promise<void> {
 }
 
 /** The kernel has the directory in memory, so opening it again is usually fast. */
-async function openNames(sb: SuperBlock, dir: Real): Promise<number> {
-  const pathFd = await sb.descriptors.of(dir)
+async function openNames({ descriptors }: DurableParts, dir: Real): Promise<number> {
+  const pathFd = await descriptors.of(dir)
   if (dir.layer.local) {
     try {
       const fd = openAtCached(pathFd, '.', O_DIRECTORY)
@@ -169,19 +191,19 @@ async function openNames(sb: SuperBlock, dir: Real): Promise<number> {
   return await openDirectory(pathFd)
 }
 
-async function syncFile(sb: SuperBlock, file: OvlInode): Promise<void> {
-  const open = await sb.files.acquire(sb, file, true)
+async function syncFile({ files }: DurableParts, file: OvlInode): Promise<void> {
+  const open = await files.acquire(file, true)
   try {
     await fsync(open.fd)
   } finally {
-    sb.files.release(open)
+    files.release(open)
   }
 }
 
 /** Calls syncfs for the file system of the upper. */
-export async function syncUpper(sb: SuperBlock): Promise<void> {
-  if (!sb.upper) return
-  const fd = await reopen(sb.upper.root.fd, O_RDONLY)
+export async function syncUpper(upper: Layer | undefined): Promise<void> {
+  if (!upper) return
+  const fd = await reopen(upper.root.fd, O_RDONLY)
   try {
     await syncfs(fd)
   } finally {

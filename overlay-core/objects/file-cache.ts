@@ -2,6 +2,7 @@ import type { Clock } from '../api/clock.ts'
 import { isErrno, OverlayError } from '../api/errno.ts'
 import { FileType, type MaybePromise } from '../api/types.ts'
 import type { BudgetedCache, CacheBudget, CacheShare } from '../base/cache-budget.ts'
+import type { Descriptors } from '../layer/descriptors.ts'
 import { mayBeIno, type Real } from '../layer/layer.ts'
 import { NEVER_WAITS, openForReading, openQuietly } from '../layer/real-open.ts'
 import { onDescriptorShortage } from '../sys/descriptor-shares.ts'
@@ -10,7 +11,6 @@ import { closeLater, openAtCached } from '../sys/open.ts'
 import { statxFd } from '../sys/stat.ts'
 import type { OvlInode } from './dentry.ts'
 import { FileWriter } from './file-writer.ts'
-import type { SuperBlock } from './superblock.ts'
 
 /** An open descriptor of a real file, shared by all users of the inode. Once dropped, it is closed when its last user releases it. */
 export class RealFile {
@@ -40,7 +40,7 @@ export class RealFile {
 }
 
 /** Makes the object writable before an open for writing. */
-type CopyUp = (sb: SuperBlock, inode: OvlInode) => MaybePromise<void>
+type CopyUp = (inode: OvlInode) => MaybePromise<void>
 
 /** The options of a `FileCache`: how many idle files it keeps open, for how long, and the function that copies a file up before it is opened for writing. */
 export interface FileCacheOptions {
@@ -50,6 +50,7 @@ export interface FileCacheOptions {
   readonly budget: CacheBudget
   readonly idleMs: number
   readonly clock: Clock
+  readonly descriptors: Descriptors
   readonly copyUp: CopyUp
 }
 
@@ -62,16 +63,18 @@ export class FileCache implements BudgetedCache {
   readonly #share: CacheShare
   readonly #idleMs: number
   readonly #clock: Clock
+  readonly #descriptors: Descriptors
   readonly #copyUp: CopyUp
   readonly #files = new Set<RealFile>()
   /** Ends what is needed only while files are open: the sweep, and closing files at a shortage of descriptors. */
   #stop: (() => void) | undefined
 
-  constructor({ limit, budget, idleMs, clock, copyUp }: FileCacheOptions) {
+  constructor({ limit, budget, idleMs, clock, descriptors, copyUp }: FileCacheOptions) {
     this.#limit = limit
     this.#share = budget.join(this)
     this.#idleMs = idleMs
     this.#clock = clock
+    this.#descriptors = descriptors
     this.#copyUp = copyUp
   }
 
@@ -84,14 +87,14 @@ export class FileCache implements BudgetedCache {
    *
    * @throws ESTALE no name is left and it is not open · EINVAL not a regular file (EISDIR a directory) · like `copyUp`
    */
-  acquire(sb: SuperBlock, inode: OvlInode, write: boolean): MaybePromise<RealFile> {
+  acquire(inode: OvlInode, write: boolean): MaybePromise<RealFile> {
     const file = inode.file
     if (file !== undefined && (!write || file.writable)) {
       this.#share.use()
       file.users++
       return file
     }
-    return this.#open(sb, inode, write)
+    return this.#open(inode, write)
   }
 
   release(file: RealFile): void {
@@ -138,13 +141,13 @@ export class FileCache implements BudgetedCache {
     this.#rest()
   }
 
-  #open(sb: SuperBlock, inode: OvlInode, write: boolean): MaybePromise<RealFile> {
+  #open(inode: OvlInode, write: boolean): MaybePromise<RealFile> {
     if (inode.type === FileType.directory) throw new OverlayError('EISDIR', 'open')
     if (inode.type !== FileType.regular) throw new OverlayError('EINVAL', 'open')
     if (inode.unlinked) throw new OverlayError('ESTALE', 'open')
     if (!write && inode.real.layer.local) {
       const data = inode.dataReal ?? inode.real
-      const dirFd = data.parent ? sb.descriptors.of(data.parent) : undefined
+      const dirFd = data.parent ? this.#descriptors.of(data.parent) : undefined
       // If this fails, the call below fails in the same way and reports it.
       if (dirFd instanceof Promise) dirFd.catch(() => undefined)
       if (typeof dirFd === 'number') {
@@ -152,31 +155,31 @@ export class FileCache implements BudgetedCache {
         if (fd >= 0) return this.#install(inode, fd, data, data.layer.isUpper)
       }
     }
-    return sb.descriptors.run(() => this.#openWaiting(sb, inode, write))
+    return this.#descriptors.run(() => this.#openWaiting(inode, write))
   }
 
-  async #openWaiting(sb: SuperBlock, inode: OvlInode, write: boolean): Promise<RealFile> {
-    if (write) await this.#copyUp(sb, inode)
+  async #openWaiting(inode: OvlInode, write: boolean): Promise<RealFile> {
+    if (write) await this.#copyUp(inode)
     const { file } = inode
     if (write && file?.writable) {
       file.users++
       return file
     }
     try {
-      return await this.#openInPlace(sb, inode, write)
+      return await this.#openInPlace(inode, write)
     } catch (error) {
       if (!isErrno(error)) throw error
     }
     // The file may just have been moved from its place. Under the lock it cannot move.
-    return await inode.nodeLock.shared(() => this.#openInPlace(sb, inode, write))
+    return await inode.nodeLock.shared(() => this.#openInPlace(inode, write))
   }
 
-  async #openInPlace(sb: SuperBlock, inode: OvlInode, write: boolean): Promise<RealFile> {
+  async #openInPlace(inode: OvlInode, write: boolean): Promise<RealFile> {
     for (;;) {
       if (inode.unlinked) throw new OverlayError('ESTALE', 'open')
       const real = inode.dataReal ?? inode.real
       // An object without a known name is opened again through its own descriptor.
-      const dirFd = await sb.descriptors.of(real.parent ?? real)
+      const dirFd = await this.#descriptors.of(real.parent ?? real)
       const wantWrite = write || real.layer.isUpper
       const [fd, writable] = await openReal(dirFd, real, wantWrite, write)
       // After a copy-up in between, the descriptor of the lower is already outdated.

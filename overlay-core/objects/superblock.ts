@@ -26,8 +26,6 @@ export interface SuperBlock extends UpperContext {
   /** The time of day, in ms since the epoch. */
   readonly wallClockMs: () => number
   uuid: Uint8Array
-  /** Makes what identities depend on durable; undefined if it is. */
-  readonly identityDurable: () => Promise<void> | undefined
   readonly upper: Layer | undefined
   /** Searched lowers, topmost first. */
   lowers: readonly Layer[]

@@ -47,7 +47,7 @@ async function readWaiting(
   position: number,
 ): Promise<number> {
   needRead(cred, await attr)
-  const file = await sb.files.acquire(sb, inode, false)
+  const file = await sb.files.acquire(inode, false)
   try {
     return await readAll(file.fd, buffer, offset, length, position)
   } finally {
@@ -112,7 +112,7 @@ export function write(
   return ending(
     () => {
       const written = file.writer.write(data, position, changeInfo)
-      return stability === 'unstable' ? written : after(written, () => sb.durability.commit(sb, [inode]))
+      return stability === 'unstable' ? written : after(written, () => sb.durability.commit([inode]))
     },
     () => {
       sb.files.release(file)
@@ -134,11 +134,11 @@ async function writeWaiting(
   }: { data: Uint8Array; position: number; stability: Stability; changeInfo: ChangeInfo | undefined },
 ): Promise<void> {
   needWrite(cred, await attr)
-  const file = await sb.files.acquire(sb, inode, true)
+  const file = await sb.files.acquire(inode, true)
   try {
     await writeThrough(sb, cred, file, data, position, changeInfo)
     // Not fdatasync, which may omit the rename that named a new or copied-up file, and with it all of its data.
-    if (stability !== 'unstable') await sb.durability.commit(sb, [inode])
+    if (stability !== 'unstable') await sb.durability.commit([inode])
   } finally {
     sb.files.release(file)
   }
@@ -176,7 +176,7 @@ async function dropPrivilege(sb: SuperBlock, cred: Cred, { fd, inode }: RealFile
 export async function commit(sb: SuperBlock, inode: OvlInode, changeInfo?: ChangeInfo): Promise<void> {
   const attr = await getattr(sb, inode)
   if (changeInfo) changeInfo.before = attr
-  await sb.durability.commit(sb, [inode])
+  await sb.durability.commit([inode])
   if (changeInfo) changeInfo.after = await getattr(sb, inode)
 }
 
@@ -190,7 +190,7 @@ export async function openFile(
   const writes = how.write === true || how.truncate === true
   if (writes && sb.readOnly) throw new OverlayError('EROFS', 'open')
   need(cred, await attrFor(sb, cred, object), (how.read ? READ : 0) | (writes ? WRITE : 0), 'open')
-  const file = await sb.files.acquire(sb, object, writes)
+  const file = await sb.files.acquire(object, writes)
   const handle = new OpenHandle(sb, cred, file, how.read === true, how.write === true)
   try {
     if (how.truncate) await setattr(sb, cred, object, { size: 0, mtime: 'now' })
@@ -337,7 +337,7 @@ export class OpenHandle implements OpenFile {
   follow(): MaybePromise<RealFile> {
     const file = this.#held()
     if (file.upper || !this.inode.upper || this.inode.dataReal || this.inode.unlinked) return file
-    const fresh = this.#sb.files.acquire(this.#sb, this.inode, false)
+    const fresh = this.#sb.files.acquire(this.inode, false)
     if (fresh instanceof Promise) return fresh.then((now) => this.#change(file, now))
     return this.#change(file, fresh)
   }

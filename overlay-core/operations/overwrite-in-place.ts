@@ -48,7 +48,7 @@ export async function overwriteInPlace(
   from: OverwriteSource,
 ): Promise<void> {
   await copyUp(sb, inode)
-  const file = await sb.files.acquire(sb, inode, true)
+  const file = await sb.files.acquire(inode, true)
   try {
     await inode.nodeLock.exclusive(async () => {
       const now = await getattrLocked(sb, inode)

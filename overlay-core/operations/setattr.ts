@@ -38,7 +38,7 @@ export async function setattr(
   const { changes } = inode
   const copying = inode.unlinked ? undefined : copyUp(sb, inode, change.size === undefined ? 'metadata' : 'data')
   await copying
-  const file = change.size === undefined ? undefined : await sb.files.acquire(sb, inode, true)
+  const file = change.size === undefined ? undefined : await sb.files.acquire(inode, true)
   try {
     return await inode.nodeLock.exclusive(async () => {
       // The caller must not see a copy-up as a change, although it gives the object a new ctime.
