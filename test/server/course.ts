@@ -9,6 +9,9 @@ import { type Running, start } from './launch.ts'
 export const DAEMON = { uid: 1, gid: 1 }
 export const BIN = { uid: 2, gid: 2 }
 
+/** The options of tests that need users other than that of the server. */
+export const AS_ROOT = { skip: process.geteuid?.() !== 0 && 'only root can act for several users' }
+
 /** A running server with the template `course`, and clients of it. */
 export interface Course {
   readonly dir: string

@@ -2,12 +2,12 @@ import { chmodSync, readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { STATUS } from '../helpers/nfs-client.ts'
-import { BIN, course, DAEMON } from './course.ts'
+import { AS_ROOT, BIN, course, DAEMON } from './course.ts'
 import { run } from './launch.ts'
 
 t.setTimeout(300_000)
 
-t.test('each user has a view of the same material, over NFS and WebDAV', async (t) => {
+t.test('each user has a view of the same material, over NFS and WebDAV', AS_ROOT, async (t) => {
   const { dir, nfs, dav } = await course(t)
   const daemon = nfs.as(DAEMON.uid)
   const bin = nfs.as(BIN.uid)
@@ -36,7 +36,7 @@ t.test('each user has a view of the same material, over NFS and WebDAV', async (
   t.equal((await nfs.mnt('/course/nobody-has-this-name')).status, 2, 'a user without an account has no view')
 })
 
-t.test('views and their handles outlive the server', async (t) => {
+t.test('views and their handles outlive the server', AS_ROOT, async (t) => {
   const first = await course(t)
   const daemon = first.nfs.as(DAEMON.uid)
   const root = await daemon.mount('/course/daemon')
@@ -53,7 +53,7 @@ t.test('views and their handles outlive the server', async (t) => {
   t.equal((await run(['status', '--state-dir', join(first.dir, 'state')])).status, 0)
 })
 
-t.test('without a login nobody acts as root over WebDAV', async (t) => {
+t.test('without a login nobody acts as root over WebDAV', AS_ROOT, async (t) => {
   const { dir, dav } = await course(t)
   chmodSync(join(dir, 'material', 'welcome.txt'), 0o600)
   for (const method of ['GET', 'PROPFIND', 'PUT']) {
@@ -63,7 +63,7 @@ t.test('without a login nobody acts as root over WebDAV', async (t) => {
   t.notMatch((await dav('GET', '/course/', { headers: { accept: 'text/html' } })).body, /root/)
 })
 
-t.test('a configuration with as = root lets WebDAV act as root', async (t) => {
+t.test('a configuration with as = root lets WebDAV act as root', AS_ROOT, async (t) => {
   const { dir, dav } = await course(t, { as: 'root' })
   chmodSync(join(dir, 'material', 'welcome.txt'), 0o600)
   t.match(await dav('GET', '/course/welcome.txt'), { status: 200, body: 'welcome' })

@@ -4,7 +4,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import t from 'tap'
 import { NlmClient } from '../helpers/nlm-client.ts'
 import { authSys } from '../helpers/rpc-client.ts'
-import { type Course, course, DAEMON } from './course.ts'
+import { AS_ROOT, type Course, course, DAEMON } from './course.ts'
 import { run } from './launch.ts'
 
 t.setTimeout(300_000)
@@ -28,7 +28,7 @@ function sync(token: string): { body: string; headers: Record<string, string> } 
   return { body, headers: { depth: '0' } }
 }
 
-t.test('handles, locks, uploads, sync tokens and unstable data outlive the closing of a view', async (t) => {
+t.test('handles, locks, uploads, sync tokens and unstable data outlive the closing of a view', AS_ROOT, async (t) => {
   const all = await course(t, { more: 'create = true\nidle = "1s"' })
   const { nfs, dav } = all
   const daemon = nfs.as(DAEMON.uid)
@@ -76,7 +76,7 @@ t.test('handles, locks, uploads, sync tokens and unstable data outlive the closi
   t.notMatch(all.server.stderr(), /"level":50/, 'nothing has failed')
 })
 
-t.test('a WebDAV lock and a half upload outlive the server', async (t) => {
+t.test('a WebDAV lock and a half upload outlive the server', AS_ROOT, async (t) => {
   const all = await course(t)
   const locked = await all.dav('LOCK', '/course/~daemon/welcome.txt', {
     body: LOCK,
@@ -95,7 +95,7 @@ t.test('a WebDAV lock and a half upload outlive the server', async (t) => {
   t.equal((await dav('HEAD', location.replace('~daemon', '~bin'), { headers: TUS })).status, 404)
 })
 
-t.test('a view in use is not closed, and many can be opened at once', async (t) => {
+t.test('a view in use is not closed, and many can be opened at once', AS_ROOT, async (t) => {
   const all = await course(t, { more: 'create = true\nidle = "1s"\nowner = "1:1"' })
   const names = Array.from({ length: 40 }, (_, i) => `user${i}`)
   const made = await Promise.all(names.map((name) => all.dav('PUT', `/course/~${name}/own`, { body: name })))

@@ -2,12 +2,12 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { STATUS } from '../helpers/nfs-client.ts'
-import { course, DAEMON } from './course.ts'
+import { AS_ROOT, course, DAEMON } from './course.ts'
 import { run } from './launch.ts'
 
 t.setTimeout(300_000)
 
-t.test('views are made, listed, renamed and removed while the server runs', async (t) => {
+t.test('views are made, listed, renamed and removed while the server runs', AS_ROOT, async (t) => {
   const { dir, nfs, dav } = await course(t, { more: '' })
   const view = (...words: string[]) => run(['view', ...words, '--state-dir', join(dir, 'state')])
   t.match(await view('list'), { status: 0, stdout: 'there are no views yet\n' })
@@ -38,7 +38,7 @@ t.test('views are made, listed, renamed and removed while the server runs', asyn
   t.notSame(await daemon.mount('/course/daemon'), root)
 })
 
-t.test('what cannot be done is refused, with the mend', async (t) => {
+t.test('what cannot be done is refused, with the mend', AS_ROOT, async (t) => {
   const { dir } = await course(t, { more: 'max_views = 2' })
   const view = async (...words: string[]) => {
     const { status, stderr } = await run(['view', ...words, '--state-dir', join(dir, 'state')])

@@ -2,7 +2,7 @@ import t, { type Test } from 'tap'
 import { NFS, NfsClient, PROCEDURES, STATUS } from '../helpers/nfs-client.ts'
 import { NlmClient } from '../helpers/nlm-client.ts'
 import { authSys, callMessage, parseReply, RpcClient, record, XdrWriter } from '../helpers/rpc-client.ts'
-import { BIN, type CourseOptions, course, DAEMON } from './course.ts'
+import { AS_ROOT, BIN, type CourseOptions, course, DAEMON } from './course.ts'
 
 // Nobody reaches the view of another user: one test for each way to try.
 
@@ -25,7 +25,7 @@ async function secret(t: Test, options?: CourseOptions) {
   return { ...all, daemon, bin, root, file, dir, own }
 }
 
-t.test('by a handle: that of another user is refused by every procedure', async (t) => {
+t.test('by a handle: that of another user is refused by every procedure', AS_ROOT, async (t) => {
   const { daemon, bin, root, file, dir, own, nfs } = await secret(t)
   for (const other of [bin, nfs.as(0), nfs.as(65_534)]) {
     const answers = {
@@ -61,7 +61,7 @@ t.test('by a handle: that of another user is refused by every procedure', async 
   )
 })
 
-t.test('by a handle of its own with the number of another view', async (t) => {
+t.test('by a handle of its own with the number of another view', AS_ROOT, async (t) => {
   const { bin, root, own } = await secret(t)
   const forged = Buffer.from(own)
   root.copy(forged, 4, 4, 12)
@@ -70,7 +70,7 @@ t.test('by a handle of its own with the number of another view', async (t) => {
   t.equal((await bin.getattr(narrow)).status, STATUS.BADHANDLE, 'as a handle of the first version')
 })
 
-t.test('by a root that is not squashed: it may use all views, and moves nothing between them', async (t) => {
+t.test('by a root that is not squashed: it may use all views, and moves nothing between them', AS_ROOT, async (t) => {
   const { nfs, root, own, file } = await secret(t, { clients: '127.0.0.1(rw,no_root_squash,insecure)' })
   const admin = nfs.as(0)
   t.equal((await admin.read(file, 0, 10)).data.toString(), 'secret')
@@ -78,7 +78,7 @@ t.test('by a root that is not squashed: it may use all views, and moves nothing 
   t.equal((await admin.link(file, own, 'x')).status, STATUS.XDEV)
 })
 
-t.test('by a name over NFS: paths below the root, the list of views, a name in it', async (t) => {
+t.test('by a name over NFS: paths below the root, the list of views, a name in it', AS_ROOT, async (t) => {
   const { nfs, bin, daemon } = await secret(t)
   t.equal((await bin.mnt('/course/daemon/dir')).status, STATUS.ACCES)
   t.equal((await daemon.mnt('/course/daemon/dir')).status, STATUS.OK)
@@ -104,7 +104,7 @@ t.test('by a name over NFS: paths below the root, the list of views, a name in i
   )
 })
 
-t.test('by a name over WebDAV: from a view, a header or a link into another', async (t) => {
+t.test('by a name over WebDAV: from a view, a header or a link into another', AS_ROOT, async (t) => {
   const { dav } = await secret(t)
   await dav('PUT', '/course/~bin/own', { body: 'own' })
   for (const path of [
@@ -131,7 +131,7 @@ t.test('by a name over WebDAV: from a view, a header or a link into another', as
   t.match(await dav('GET', '/course/~daemon/secret'), { status: 200, body: 'secret' })
 })
 
-t.test('by a link that points out of the own view', async (t) => {
+t.test('by a link that points out of the own view', AS_ROOT, async (t) => {
   const { bin, own, dav } = await secret(t)
   await bin.symlink(own, 'up', '../../daemon/secret')
   await bin.symlink(own, 'absolute', '/course/daemon/secret')
@@ -141,13 +141,13 @@ t.test('by a link that points out of the own view', async (t) => {
   }
 })
 
-t.test('by a user whom the listener does not let others name', async (t) => {
+t.test('by a user whom the listener does not let others name', AS_ROOT, async (t) => {
   const { dav } = await secret(t)
   for (const headers of [{ 'x-forwarded-for': '192.0.2.1' }, { forwarded: 'for=192.0.2.1' }, { via: '1.1 proxy' }])
     t.equal((await dav('GET', '/course/~daemon/secret', { headers: headers as Record<string, string> })).status, 404)
 })
 
-t.test('by a user other than that of `as`', async (t) => {
+t.test('by a user other than that of `as`', AS_ROOT, async (t) => {
   const fixed = await course(t, { as: `${BIN.uid}:${BIN.gid}` })
   t.equal((await fixed.nfs.as(DAEMON.uid).mnt('/course/daemon')).status, STATUS.OK)
   t.equal((await fixed.dav('PUT', '/course/mine', { body: 'of bin' })).status, 201, 'the view of the user of `as`')
@@ -161,7 +161,7 @@ t.test('by a user other than that of `as`', async (t) => {
   )
 })
 
-t.test('by a case variant or another form of a name', async (t) => {
+t.test('by a case variant or another form of a name', AS_ROOT, async (t) => {
   const { bin, dav } = await secret(t, { more: 'create = true\nowner = "1:1"' })
   for (const name of ['Daemon', 'DAEMON', '\uff44aemon', 'daemon\0', 'daemon ', ' daemon'])
     t.equal((await bin.mnt(`/course/${Buffer.from(name).toString('latin1')}`)).status, STATUS.NOENT, name)
@@ -173,7 +173,7 @@ t.test('by a case variant or another form of a name', async (t) => {
   t.equal((await bin.mnt(`/course/${decomposed}`)).status, STATUS.NOENT)
 })
 
-t.test('by a lock: neither NFS nor WebDAV locks reach into another view', async (t) => {
+t.test('by a lock: neither NFS nor WebDAV locks reach into another view', AS_ROOT, async (t) => {
   const { nfs, bin, file, own, dav } = await secret(t)
   const range = { handle: file, owner: 'o', svid: 1, offset: 0n, length: 1n }
   const nlm = new NlmClient(nfs.rpc, 'client', authSys(BIN.uid, BIN.gid))
@@ -191,22 +191,26 @@ t.test('by a lock: neither NFS nor WebDAV locks reach into another view', async 
   t.equal((await dav('PUT', '/course/~daemon/secret', { body: 'x' })).status, 423, 'the lock is in force')
 })
 
-t.test('by an entry of the duplicate request cache: the same call of another user gets its own reply', async (t) => {
-  const { server, root } = await secret(t)
-  const rpc = await RpcClient.connect(server.nfsPort as number)
-  t.teardown(() => rpc.close())
-  const name = new XdrWriter().opaque(root).string('made').u32(1).u32(0).u32(0).u32(0).u32(0).u32(0).u32(0).bytes()
-  const number = [NFS, 3, PROCEDURES.indexOf('CREATE')] as const
-  const ask = async (uid: number) => {
-    const reply = await rpc.exchange(0x7777, record(callMessage(0x7777, number, authSys(uid, uid), name)))
-    return parseReply(reply).results.u32()
-  }
-  t.equal(await ask(DAEMON.uid), STATUS.OK)
-  t.equal(await ask(DAEMON.uid), STATUS.OK, 'a retransmission gets the first reply, not EXIST')
-  t.equal(await ask(BIN.uid), STATUS.ACCES)
-})
+t.test(
+  'by an entry of the duplicate request cache: the same call of another user gets its own reply',
+  AS_ROOT,
+  async (t) => {
+    const { server, root } = await secret(t)
+    const rpc = await RpcClient.connect(server.nfsPort as number)
+    t.teardown(() => rpc.close())
+    const name = new XdrWriter().opaque(root).string('made').u32(1).u32(0).u32(0).u32(0).u32(0).u32(0).u32(0).bytes()
+    const number = [NFS, 3, PROCEDURES.indexOf('CREATE')] as const
+    const ask = async (uid: number) => {
+      const reply = await rpc.exchange(0x7777, record(callMessage(0x7777, number, authSys(uid, uid), name)))
+      return parseReply(reply).results.u32()
+    }
+    t.equal(await ask(DAEMON.uid), STATUS.OK)
+    t.equal(await ask(DAEMON.uid), STATUS.OK, 'a retransmission gets the first reply, not EXIST')
+    t.equal(await ask(BIN.uid), STATUS.ACCES)
+  },
+)
 
-t.test('by a sync token', async (t) => {
+t.test('by a sync token', AS_ROOT, async (t) => {
   const { dav } = await secret(t)
   const sync = (user: string, token: string) =>
     dav('REPORT', `/course/~${user}/`, {
@@ -220,7 +224,7 @@ t.test('by a sync token', async (t) => {
   t.match(await sync('bin', token), { status: 403, body: /valid-sync-token/ })
 })
 
-t.test('by the id of an upload', async (t) => {
+t.test('by the id of an upload', AS_ROOT, async (t) => {
   const { dav } = await secret(t)
   const metadata = `filename ${Buffer.from('up').toString('base64')}`
   const create = { ...TUS, 'Upload-Length': '4', 'Upload-Metadata': metadata }
@@ -235,7 +239,7 @@ t.test('by the id of an upload', async (t) => {
   t.equal((await dav('DELETE', stolen, { headers: TUS })).status, 404)
 })
 
-t.test('by the address of another machine', async (t) => {
+t.test('by the address of another machine', AS_ROOT, async (t) => {
   const { server } = await course(t, { kind: 'per-machine' })
   const from = async (address: string) => {
     const nfs = new NfsClient(await RpcClient.connect(server.nfsPort as number, undefined, address), authSys(0, 0))

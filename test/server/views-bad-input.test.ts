@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import t from 'tap'
 import { STATUS } from '../helpers/nfs-client.ts'
 import { tmpfs } from '../helpers/tmpfs.ts'
-import { BIN, configuration, course, DAEMON } from './course.ts'
+import { AS_ROOT, BIN, configuration, course, DAEMON } from './course.ts'
 import { run } from './launch.ts'
 
 t.setTimeout(300_000)
@@ -12,7 +12,7 @@ t.setTimeout(300_000)
 /** The statuses of mountstat3 that are not among those of NFS. */
 const MNT_SERVERFAULT = 10006
 
-t.test('names that no user can have make no view', async (t) => {
+t.test('names that no user can have make no view', AS_ROOT, async (t) => {
   const { dir, nfs, dav } = await course(t, { more: 'create = true\nowner = "1:1"' })
   for (const name of ['..', '...', 'a\u0001', 'x'.repeat(300), '-rf', 'jose\u0301', '~daemon', '.'])
     t.not((await nfs.mnt(`/course/~/${name}`)).status, STATUS.OK, JSON.stringify(name.slice(0, 9)))
@@ -22,7 +22,7 @@ t.test('names that no user can have make no view', async (t) => {
   t.equal((await dav('GET', '/course/~daemon/')).status, 200)
 })
 
-t.test('a view whose upper is gone costs that view only', async (t) => {
+t.test('a view whose upper is gone costs that view only', AS_ROOT, async (t) => {
   const first = await course(t)
   for (const user of ['daemon', 'bin']) await first.dav('PUT', `/course/~${user}/own`, { body: user })
   await first.nfs.as(DAEMON.uid).mount('/course/daemon')
@@ -49,7 +49,7 @@ t.test('a view whose upper is gone costs that view only', async (t) => {
   t.match(answer, { status: 200, body: 'daemon' }, 'once it is back, its view is too')
 })
 
-t.test('a full disk refuses new views, and leaves the others alone', async (t) => {
+t.test('a full disk refuses new views, and leaves the others alone', AS_ROOT, async (t) => {
   const disk = tmpfs(t)
   const dir = t.testdir({ material: { 'welcome.txt': 'welcome' }, 'o.toml': configuration({}) })
   execFileSync('mount', ['-o', 'remount,size=4m', disk])
@@ -78,7 +78,7 @@ t.test('a full disk refuses new views, and leaves the others alone', async (t) =
   t.match(await dav('GET', '/course/~bin/welcome.txt'), { status: 200, body: 'welcome' })
 })
 
-t.test('two templates cannot share a directory, or have one inside the other', async (t) => {
+t.test('two templates cannot share a directory, or have one inside the other', AS_ROOT, async (t) => {
   const other = (upper: string, directory: string) =>
     `[views.other]\nstack = "course"\nupper = "${upper}"\ndirectory = "${directory}"\n[exports.other]\nview = "other"\ndoor = "nfs"\n`
   const check = async (upper: string, directory: string) => {
@@ -105,7 +105,7 @@ t.test('two templates cannot share a directory, or have one inside the other', a
   t.equal((await check('per-user', 'other')).status, 0)
 })
 
-t.test('a second server of the same directory serves everything else', async (t) => {
+t.test('a second server of the same directory serves everything else', AS_ROOT, async (t) => {
   const { dir } = await course(t)
   const shared = '[views.shared]\nstack = "course"\n[exports.shared]\nview = "shared"\ndoor = "webdav"\n'
   const text = configuration({ tables: shared }).replace('state_dir = "state"', 'state_dir = "other-state"')
@@ -116,7 +116,7 @@ t.test('a second server of the same directory serves everything else', async (t)
   t.match(second.stdout(), /serves shared \(read-only\)/)
 })
 
-t.test('keys of templates are refused where they have no effect', async (t) => {
+t.test('keys of templates are refused where they have no effect', AS_ROOT, async (t) => {
   const check = async (text: string) => {
     const dir = t.testdir({ material: {}, 'o.toml': text })
     return (await run(['config', 'check', join(dir, 'o.toml')])).stderr
