@@ -80,10 +80,10 @@ export function exportOf(server: RunningServer, settings: Settings, view: View):
   }
 }
 
-/** The file that records which clients hold NFS locks in these views. */
+/** The file that records which clients hold NFS locks. The views of templates have no part in its name, because they come and go. */
 async function lockClientsPath(settings: Settings, views: readonly View[]): Promise<string> {
-  const identity = views.flatMap(({ name, overlay }) => [overlay.uuid, `${name}/`])
-  return await serverStatePath(settings, 'nfs-lock-clients', identity)
+  const shared = views.filter((view) => view.settings.template === undefined)
+  return await serverStatePath(settings, 'nfs-lock-clients', shared, ({ name, overlay }) => [overlay.uuid, `${name}/`])
 }
 
 /** The overlay as other protocols see it: with mandatory locks it enforces the locks of WebDAV clients. */

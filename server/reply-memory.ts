@@ -31,8 +31,10 @@ export async function openReplyMemory(
 }
 
 async function replyMemoryPath(settings: Settings, views: readonly View[]): Promise<string> {
-  const identity = views.flatMap(({ name, overlay }) => [overlay.uuid, `${overlay.options.upperdir}\0${name}/`])
-  return await serverStatePath(settings, 'nfs-replies', identity)
+  return await serverStatePath(settings, 'nfs-replies', views, ({ name, overlay }) => [
+    overlay.uuid,
+    `${overlay.options.upperdir}\0${name}/`,
+  ])
 }
 
 async function openIfSound(path: string): Promise<PersistentMemory | undefined> {

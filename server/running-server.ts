@@ -79,7 +79,7 @@ export class RunningServer {
       pid: process.pid,
       uptimeSeconds: Math.floor((this.#clock() - this.#startedAtMs) / 1000),
       memoryBytes: process.memoryUsage.rss(),
-      views: describeViews(this.views.list()),
+      views: describeViews(this.views.list(), this.templates),
       doors: {
         ...(webdav && {
           webdav: { url: `http://${formatAddress(webdav.host, webdav.port)}/`, counters: { ...this.webdav?.counters } },

@@ -1,7 +1,7 @@
 import { Agent, request } from 'undici'
 import { formatAddress, type StatusSettings } from '../config/index.ts'
 import { type RunFile, readRunFiles } from './state-dir.ts'
-import type { Counters, ServerStatus } from './status.ts'
+import type { Counters, ServerStatus, ViewStatus } from './status.ts'
 
 /** How long a server on this machine may take to answer. */
 const TIMEOUT_MS = 5_000
@@ -67,7 +67,7 @@ function table(status: ServerStatus): string {
   const rows: [name: string, value: string][] = [
     ['server', `overlayd ${status.version}, process ${status.pid}, up ${duration(status.uptimeSeconds)}`],
     ['memory', `${Math.round(status.memoryBytes / 2 ** 20)} MiB`],
-    ...status.views.map(({ name, readOnly }): [string, string] => ['view', readOnly ? `${name} (read-only)` : name]),
+    ...status.views.map((view): [string, string] => ['view', viewText(view)]),
   ]
   if (webdav !== undefined) rows.push(['webdav', webdav.url], ...flat('webdav', webdav.counters))
   if (nfs !== undefined) rows.push(['nfs', formatAddress(nfs.host, nfs.port)], ...flat('nfs', nfs.counters))
@@ -79,6 +79,11 @@ function table(status: ServerStatus): string {
   )
   const width = Math.max(...rows.map(([name]) => name.length)) + 2
   return `${rows.map(([name, value]) => name.padEnd(width) + value).join('\n')}\n`
+}
+
+function viewText({ name, readOnly, template }: ViewStatus): string {
+  if (template === undefined) return readOnly ? `${name} (read-only)` : name
+  return `${name} (${template.kind}: ${template.views} views, ${template.open} open)`
 }
 
 /** Counters as rows `listener.group.name`; zero counters are omitted. */

@@ -1,3 +1,4 @@
+import type { Templates } from './registry/templates.ts'
 import type { View } from './views.ts'
 
 /** The counters of one listener or part, by name; groups may nest. */
@@ -12,7 +13,7 @@ export interface ServerStatus {
   readonly uptimeSeconds: number
   /** Resident memory in bytes. */
   readonly memoryBytes: number
-  readonly views: readonly { readonly name: string; readonly readOnly: boolean }[]
+  readonly views: readonly ViewStatus[]
   readonly doors: {
     readonly webdav?: { readonly url: string; readonly counters: Counters }
     readonly nfs?: { readonly host: string; readonly port: number; readonly counters: Counters }
@@ -25,7 +26,19 @@ export interface ServerStatus {
   readonly faults: Counters
 }
 
+/** A view, or a template with the numbers of its views. */
+export interface ViewStatus {
+  readonly name: string
+  readonly readOnly: boolean
+  readonly template?: { readonly kind: string; readonly views: number; readonly open: number }
+}
+
 /** The views as the status shows them. */
-export function describeViews(views: readonly View[]): ServerStatus['views'] {
-  return views.map(({ name, overlay }) => ({ name, readOnly: overlay.readOnly }))
+export function describeViews(views: readonly View[], templates: Templates | undefined): readonly ViewStatus[] {
+  return views.map(({ name, overlay }) => {
+    const template = templates?.get(name)
+    if (template === undefined) return { name, readOnly: overlay.readOnly }
+    const open = [...template.list()].filter((view) => view.overlay !== undefined).length
+    return { name, readOnly: false, template: { kind: template.settings.kind, views: template.size, open } }
+  })
 }

@@ -136,7 +136,12 @@ export class Views {
    * @throws OptionError there is no such view, or as `Overlay.remount`: then nothing has changed
    */
   async remount({ view: name, options, cwd }: RemountRequest): Promise<void> {
-    const { overlay } = this.#need(name)
+    const { overlay, settings } = this.#need(name)
+    if (settings.template !== undefined)
+      throw new OptionError(
+        'NAME',
+        `${JSON.stringify(name)} has many views; change its stack in the file, and run overlayd reload`,
+      )
     const privileged = process.geteuid?.() === 0
     await this.change(name, parseOptions(options, { cwd, privileged }, overlay.options))
   }

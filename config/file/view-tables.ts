@@ -164,7 +164,7 @@ export const VIEWS = {
       default: '"60s"',
     },
     max_views: {
-      type: wholeType(1, 1_000_000),
+      type: wholeType(1, 100_000),
       meaning: 'The maximum number of views. Only with `"per-user"` and `"per-machine"`.',
       default: '10000',
     },

@@ -4,6 +4,9 @@ import type { Template } from './template.ts'
 import type { TemplateView } from './template-view.ts'
 import { viewNameError } from './view-name.ts'
 
+/** The maximum number of views in a list. The others are reached by their names. */
+const MOST_LISTED = 10_000
+
 /** Who asks over WebDAV, as long as there is no login. */
 export interface DavCaller {
   /** The user that all requests act as; undefined if there is none, or it has no name. */
@@ -49,9 +52,12 @@ export class TemplatePaths implements DavTemplate {
 
   list(address: string): readonly string[] {
     if (!this.#caller.mayName(address)) return []
-    return [...this.#template.list()]
-      .filter((view) => !this.#isUnknownRoot(view))
-      .map(({ record }) => `~${record.name}`)
+    const names: string[] = []
+    for (const view of this.#template.list()) {
+      if (names.length === MOST_LISTED) break
+      if (!this.#isUnknownRoot(view)) names.push(`~${view.record.name}`)
+    }
+    return names
   }
 
   #use(view: TemplateView, used: number): DavUse | undefined | Promise<DavUse> {

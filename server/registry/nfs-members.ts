@@ -29,8 +29,14 @@ export class TemplateMembers implements NfsMembers {
     return this.#of(this.#template.byId(hex(viewHi) + hex(view)))
   }
 
-  *list(): Iterable<NfsMember> {
-    for (const view of this.#template.list()) yield this.#of(view)
+  *list({ uid }: Cred, address: string, after: number): Iterable<NfsMember> {
+    const template = this.#template
+    if (template.settings.kind === 'per-machine') {
+      const own = template.byName(address)
+      if (own !== undefined && own.record.order > after) yield this.#of(own)
+      return
+    }
+    for (const view of template.listAfter(after, uid === 0 ? undefined : uid)) yield this.#of(view)
   }
 
   #of(view: TemplateView): NfsMember

@@ -31,6 +31,8 @@ export class Template {
   readonly #registry: ViewRegistry
   readonly #plan: ViewPlan
   readonly #views = new Map<string, TemplateView>()
+  /** The views of each user, and of all (undefined), by their order. */
+  readonly #ordered = new Map<number | undefined, TemplateView[]>([[undefined, []]])
   /** Views being made, by folded name. */
   readonly #making = new Map<string, Promise<TemplateView>>()
   /** Changes of the registry take turns. */
@@ -47,7 +49,8 @@ export class Template {
       optionsOf: (id) => optionsOf(this.settings.mount, this.settings.directory, id),
       idleMs: () => this.settings.idleMs,
     }
-    for (const record of registry.list()) this.#views.set(record.id, this.#viewOf(record))
+    const records = [...registry.list()].sort((a, b) => a.order - b.order)
+    for (const record of records) this.#put(new TemplateView(record, this.#plan))
   }
 
   /** Reads the registry. Opens no view. @throws OptionError naming `directory` */
@@ -58,6 +61,12 @@ export class Template {
   /** The views, by their order. */
   list(): Iterable<TemplateView> {
     return this.#views.values()
+  }
+
+  /** The views of a user, or of all, that come after `order`. */
+  *listAfter(order: number, uid: number | undefined): Iterable<TemplateView> {
+    const views = this.#ordered.get(uid) ?? []
+    for (let at = firstAfter(views, order); at < views.length; at++) yield views[at] as TemplateView
   }
 
   get size(): number {
@@ -143,7 +152,7 @@ export class Template {
     const { id, name } = view.record
     try {
       await this.#inTurn(() => this.#registry.remove(view.record))
-      this.#views.delete(id)
+      this.#takeOut(view)
       await view.remove()
       await this.#registry.erase(id)
     } catch (error) {
@@ -153,7 +162,9 @@ export class Template {
 
   /** Applies changed settings to the open views. @returns the errors */
   async change(settings: TemplateSettings): Promise<unknown[]> {
+    const unchanged = JSON.stringify(this.settings.mount) === JSON.stringify(settings.mount)
     this.settings = settings
+    if (unchanged) return []
     const results = await Promise.allSettled([...this.#views.values()].map((view) => view.remount()))
     return results.flatMap((result) => (result.status === 'rejected' ? [result.reason] : []))
   }
@@ -165,8 +176,24 @@ export class Template {
     await this.#registry.close()
   }
 
-  #viewOf(record: TemplateView['record']): TemplateView {
-    return new TemplateView(record, this.#plan)
+  #put(view: TemplateView): void {
+    const { id, uid, order } = view.record
+    this.#views.set(id, view)
+    for (const key of [undefined, uid]) {
+      const views = this.#ordered.get(key) ?? []
+      views.splice(firstAfter(views, order), 0, view)
+      this.#ordered.set(key, views)
+    }
+  }
+
+  #takeOut(view: TemplateView): void {
+    const { id, uid } = view.record
+    this.#views.delete(id)
+    for (const key of [undefined, uid]) {
+      const views = this.#ordered.get(key) ?? []
+      views.splice(views.indexOf(view), 1)
+      if (views.length === 0 && key !== undefined) this.#ordered.delete(key)
+    }
   }
 
   #refuseName(name: string): void {
@@ -221,8 +248,8 @@ export class Template {
       await deleteViewDirectory(this.settings.directory, id)
       throw error
     }
-    const view = this.#viewOf(record)
-    this.#views.set(id, view)
+    const view = new TemplateView(record, this.#plan)
+    this.#put(view)
     return view
   }
 
@@ -245,4 +272,15 @@ export class Template {
       `${this.name}/${name} cannot ${what} (${code ?? message}); the log of the server says why`,
     )
   }
+}
+
+/** The index of the first view with a higher order. */
+function firstAfter(views: readonly TemplateView[], order: number): number {
+  let [from, to] = [0, views.length]
+  while (from < to) {
+    const middle = (from + to) >> 1
+    if ((views[middle] as TemplateView).record.order > order) to = middle
+    else from = middle + 1
+  }
+  return from
 }

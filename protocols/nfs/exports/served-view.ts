@@ -33,8 +33,8 @@ export interface NfsMembers {
   find(name: string, address: string, create: boolean): MaybePromise<NfsMember | undefined>
   /** The view with this number. */
   byNumber(viewHi: number, view: number): NfsMember | undefined
-  /** All views, by `order`. */
-  list(): Iterable<NfsMember>
+  /** The views that a caller at `address` may use and whose `order` is higher than `after`, by `order`. */
+  list(cred: Cred, address: string, after: number): Iterable<NfsMember>
 }
 
 /** A view as calls use it: an export, or a view of a template. */

@@ -33,10 +33,7 @@ export function entriesPlus(
 
 function listed(call: Nfs3Call, cookie: number, fill: (entry: DirEntry) => boolean): boolean {
   const { served, cred, rpc } = call
-  for (const member of served.members!.list()) {
-    if (member.order <= cookie || !member.admits(cred, rpc.peer.address)) continue
-    if (!fill(entryOf(member))) return false
-  }
+  for (const member of served.members!.list(cred, rpc.peer.address, cookie)) if (!fill(entryOf(member))) return false
   return true
 }
 
