@@ -1,26 +1,26 @@
 import { execFileSync } from 'node:child_process'
-import {
-  appendFileSync,
-  linkSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs'
+import { appendFileSync, linkSync, mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { type Inode, mount, type Overlay, OverlayError, parseOptions } from '../../overlay-core/index.ts'
-import { type End, type LowerKind, lowerKinds } from '../helpers/lower-kinds.ts'
+import { mount, type Overlay, parseOptions } from '../../overlay-core/index.ts'
+import { type LowerKind, lowerKinds } from '../helpers/lower-kinds.ts'
+import {
+  type Contents,
+  checkRestarted,
+  contentsOf,
+  contentsOnDisk,
+  type Handle,
+  Images,
+  Kernel,
+  Lowers,
+  shown,
+  takeHandles,
+} from '../helpers/lower-trials.ts'
 import { nfsHandles, shownOverNfs } from '../helpers/nfs-handles.ts'
-import { at, errnoOf, list, ROOT, text } from '../helpers/overlay.ts'
+import { at, errnoOf, list, ROOT } from '../helpers/overlay.ts'
 
 t.setTimeout(900_000)
-
-const UUID = '0f0e0d0c-0b0a-4908-8706-050403020100'
 
 /** The trees of the images: the same shapes, so that the same inode numbers stand for other things. */
 const TREES = {
@@ -50,81 +50,12 @@ const ORDERS = process.argv.includes('--full')
 /** Which lowers there are. */
 type Stack = 'one' | 'two' | 'two of one UUID'
 
-/** Images of one kind, made when they are first asked for. */
-class Images {
-  readonly #kind: LowerKind
-  readonly #dir: string
-  readonly #made = new Map<string, string>()
-
-  constructor(kind: LowerKind, dir: string) {
-    this.#kind = kind
-    this.#dir = dir
-    for (const tree of Object.keys(TREES) as TreeName[]) writeTree(join(dir, `tree-${tree}`), tree)
-  }
-
-  /** The image of a tree, with the UUID that all clones have. */
-  async of(tree: TreeName, cloned: boolean): Promise<string> {
-    const name = `${tree}${cloned ? '-cloned' : ''}`
-    const image = join(this.#dir, name)
-    if (!this.#made.has(name)) {
-      await this.#kind.make(join(this.#dir, `tree-${tree}`), image, cloned && this.#kind.hasUuid ? UUID : undefined)
-      this.#made.set(name, image)
-    }
-    return image
-  }
-}
-
 function writeTree(dir: string, tree: TreeName): void {
   mkdirSync(join(dir, 'd'), { recursive: true })
   for (const [name, content] of Object.entries(TREES[tree])) writeFileSync(join(dir, name), `${content}\n`)
   linkSync(join(dir, LINKS[tree][0]), join(dir, LINKS[tree][1]))
   // All of one second, as in archives that are made to be the same every time.
   execFileSync('find', [dir, '-exec', 'touch', '-h', '-d', '@1700000000', '{}', '+'])
-}
-
-/** The lowers of one trial, and what is mounted on them. */
-class Lowers {
-  readonly #kind: LowerKind
-  readonly dirs: readonly string[]
-  #ends: End[] = []
-
-  constructor(kind: LowerKind, dir: string, count: number) {
-    this.#kind = kind
-    this.dirs = Array.from({ length: count }, (_, at) => join(dir, `lower${at}`))
-    for (const lower of this.dirs) mkdirSync(lower)
-  }
-
-  async mount(images: readonly string[]): Promise<void> {
-    for (const [at, image] of images.entries()) this.#ends.push(await this.#kind.mount(image, this.dirs[at] as string))
-  }
-
-  async unmount(): Promise<void> {
-    for (const end of this.#ends.splice(0).reverse()) await end()
-  }
-}
-
-/** Every file of a tree and its content. */
-type Contents = Record<string, string>
-
-async function contentsOf(overlay: Overlay): Promise<Contents> {
-  const found: Contents = {}
-  for (const name of await list(overlay)) {
-    if (name === 'd')
-      for (const inner of await list(overlay, 'd')) found[`d/${inner}`] = await text(overlay, `d/${inner}`)
-    else if (name !== 'lost+found') found[name] = await text(overlay, name)
-  }
-  return found
-}
-
-function contentsOnDisk(dir: string): Contents {
-  const found: Contents = {}
-  for (const name of readdirSync(dir)) {
-    if (name === 'd')
-      for (const inner of readdirSync(join(dir, 'd')))
-        found[`d/${inner}`] = readFileSync(join(dir, 'd', inner), 'latin1')
-    else if (name !== 'lost+found') found[name] = readFileSync(join(dir, name), 'latin1')
-  }
-  return Object.fromEntries(Object.entries(found).sort())
 }
 
 /** What is done to an overlay of these trees, by name: content added by one of two links, a file moved, another made different. */
@@ -154,38 +85,6 @@ function changeOnDisk(dir: string, trees: readonly TreeName[]): void {
   for (const name of mode) execFileSync('chmod', ['640', join(dir, name)])
 }
 
-/** A handle as a client has it, and what it stood for. */
-interface Handle {
-  readonly path: string
-  readonly key: number
-  readonly generation: number
-  content: string
-}
-
-async function takeHandles(overlay: Overlay): Promise<Handle[]> {
-  const handles: Handle[] = []
-  for (const [path, content] of Object.entries(await contentsOf(overlay))) {
-    const inode = await at(overlay, path)
-    overlay.retain(inode)
-    handles.push({ path, key: inode.key, generation: inode.generation, content })
-  }
-  await overlay.retained()
-  return handles
-}
-
-/** What a handle shows: the content of its file, or ESTALE. */
-async function shown(overlay: Overlay, { key, generation }: Handle): Promise<string> {
-  try {
-    const inode: Inode = await overlay.inodeByKey(key, generation)
-    const { size } = await overlay.getattr(inode)
-    const buffer = Buffer.alloc(size)
-    return buffer.toString('latin1', 0, await overlay.read(ROOT, inode, buffer, 0, size, 0))
-  } catch (error) {
-    if (error instanceof OverlayError && error.code === 'ESTALE') return 'ESTALE'
-    throw error
-  }
-}
-
 /** Looks all names up, in one order or the other, before any handle is used. */
 async function lookAtAll(overlay: Overlay, order: 'forward' | 'backward' | 'none'): Promise<void> {
   if (order === 'none') return
@@ -198,39 +97,7 @@ interface Trial {
   readonly kind: LowerKind
   readonly stack: Stack
   readonly change: Change
-  readonly images: Images
-}
-
-/** The kernel's overlay over the same lowers, with an upper of its own. */
-class Kernel {
-  readonly #dir: string
-  readonly #options: string
-
-  constructor(dir: string, lowers: readonly string[]) {
-    this.#dir = dir
-    for (const name of ['kernel', 'kernel-upper', 'kernel-work']) mkdirSync(join(dir, name))
-    this.#options = `lowerdir=${lowers.join(':')},upperdir=${dir}/kernel-upper,workdir=${dir}/kernel-work,index=on,redirect_dir=on`
-  }
-
-  /** What `look` says of the mounted tree; undefined when the kernel refuses to mount it or cannot find a lower again. */
-  look<T>(look: (dir: string) => T): T | undefined {
-    const dir = join(this.#dir, 'kernel')
-    try {
-      execFileSync('mount', ['-t', 'overlay', 'overlay', '-o', this.#options, dir], { stdio: 'pipe' })
-    } catch (error) {
-      if (error instanceof Error && 'status' in error) return undefined
-      throw error
-    }
-    try {
-      return look(dir)
-    } catch (error) {
-      // It finds its lower again by a handle that means nothing any more.
-      if (error instanceof Error && /\bESTALE\b|-116\b|\bEIO\b/.test(error.message)) return undefined
-      throw error
-    } finally {
-      execFileSync('umount', [dir])
-    }
-  }
+  readonly images: Images<TreeName>
 }
 
 /** The images after a change. */
@@ -256,7 +123,7 @@ async function runTrial(t: Test, trial: Trial): Promise<{ valid: number; stale: 
     const cloned = stack === 'two of one UUID' || what === 'replaced by a copy of the UUID'
     const before = await Promise.all(trees.map((tree) => images.of(tree, cloned)))
     await lowers.mount(before)
-    const kernel = new Kernel(dir, lowers.dirs)
+    const kernel = new Kernel(dir, lowers.dirs.join(':'))
     overlay = await open()
     const handles = await takeHandles(overlay)
     const overNfs = await nfsHandles(
@@ -265,7 +132,7 @@ async function runTrial(t: Test, trial: Trial): Promise<{ valid: number; stale: 
     )
     t.same(
       await contentsOf(overlay),
-      kernel.look(contentsOnDisk) ?? (await contentsOf(overlay)),
+      kernel.look((merged) => contentsOnDisk(merged)) ?? (await contentsOf(overlay)),
       'the kernel shows the same',
     )
     if (kind.failsCopyUp)
@@ -302,7 +169,7 @@ async function runTrial(t: Test, trial: Trial): Promise<{ valid: number; stale: 
       // What lies in memory is another file system after it was mounted anew.
       if (what === 'same' || (what === 'remounted' && kind.name !== 'tmpfs'))
         t.same(restarted, after, 'all names show what they did')
-      const again = kernel.look(contentsOnDisk)
+      const again = kernel.look((merged) => contentsOnDisk(merged))
       // Where a lower was replaced the kernel takes links of the new one for those of the old one.
       if (again && keepsLinks(kind) && !what.startsWith('replaced'))
         t.same(restarted, again, `${order}: the kernel shows the same`)
@@ -330,25 +197,6 @@ async function checkHandles(t: Test, overlay: Overlay, handles: Handle[], now: C
   }
 }
 
-async function checkRestarted(
-  t: Test,
-  overlay: Overlay,
-  handles: readonly Handle[],
-  when: string,
-): Promise<{ valid: number; stale: number }> {
-  let [valid, stale] = [0, 0]
-  for (const handle of handles) {
-    const found = await shown(overlay, handle)
-    if (found === 'ESTALE') stale++
-    else valid++
-    t.ok(
-      found === 'ESTALE' || found === handle.content,
-      `${handle.path} ${when}: ${JSON.stringify(found)}, was ${JSON.stringify(handle.content)}`,
-    )
-  }
-  return { valid, stale }
-}
-
 const only = process.argv.slice(2).filter((word) => word !== '--full')
 for (const kind of lowerKinds()) {
   if (only.length > 0 && !only.includes(kind.name)) continue
@@ -356,7 +204,7 @@ for (const kind of lowerKinds()) {
     if (kind.stead !== undefined) t.comment(kind.stead)
     const dir = mkdtempSync(join(tmpdir(), 'overlayd-images-'))
     t.teardown(() => rmSync(dir, { recursive: true, force: true }))
-    const images = new Images(kind, dir)
+    const images = new Images(kind, dir, Object.keys(TREES) as TreeName[], writeTree)
     const stacks: Stack[] = ['one', 'two']
     // btrfs mounts no second file system of one UUID beside the first.
     if (kind.clones && kind.hasUuid && kind.name !== 'btrfs') stacks.push('two of one UUID')
