@@ -38,19 +38,20 @@ async function openIncompat(workdirFd: number): Promise<number> {
   }
 }
 
-/** Opens `name` in the workdir and creates it if missing. */
+/** Opens `name` in the workdir and creates it if missing. Must be called inside `Descriptors.run`. */
 export async function openWorkDirectory(
   descriptors: Descriptors,
   layer: Layer,
   workdir: Real,
   name: string,
 ): Promise<Real> {
+  const workdirFd = await descriptors.of(workdir)
   try {
-    await mkdirAt(workdir.fd, name, 0o700)
+    await mkdirAt(workdirFd, name, 0o700)
   } catch (error) {
     if (!isErrno(error, 'EEXIST')) throw error
   }
-  const fd = await openAt(workdir.fd, name, O_PATH | O_DIRECTORY | O_NOFOLLOW)
+  const fd = await openAt(workdirFd, name, O_PATH | O_DIRECTORY | O_NOFOLLOW)
   try {
     const real = new Real(layer, workdir, name, statxFd(fd).ino)
     descriptors.adopt(real, fd)

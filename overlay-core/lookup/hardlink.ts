@@ -1,5 +1,6 @@
 import { isErrno } from '../api/errno.ts'
 import { FileType } from '../api/types.ts'
+import type { Descriptors } from '../layer/descriptors.ts'
 import { type Found, type Layer, type Probe, Real } from '../layer/layer.ts'
 import type { XattrNames } from '../layer/overlay-xattrs.ts'
 import { openWorkDirectory } from '../layer/workdir.ts'
@@ -151,6 +152,12 @@ export function isAbsent(index: Real): boolean {
   return index.ino === ABSENT
 }
 
+/** The names in the index directory; undefined if there is no index (index=off). */
+export async function indexNames(descriptors: Descriptors, index: Real | undefined): Promise<string[] | undefined> {
+  if (!index || isAbsent(index)) return index && []
+  return await descriptors.run(async () => (await readdirFd(await descriptors.of(index))).map(({ name }) => name))
+}
+
 /** Creates the index directory if it does not exist yet, for an entry. */
 export async function createIndex(sb: SuperBlock): Promise<void> {
   const { indexDir, descriptors } = sb
@@ -166,7 +173,7 @@ export async function openIndexDirectory(
   workdir: Real,
 ): Promise<Real> {
   const index = await openWorkDirectory(descriptors, workdir.layer, workdir, INDEX)
-  await removeOrphans(index.fd, overlayXattrs, xattrStore)
+  await removeOrphans(await descriptors.of(index), overlayXattrs, xattrStore)
   return index
 }
 

@@ -1,6 +1,4 @@
-import type { Layer, Real } from '../layer/layer.ts'
-import { isAbsent } from '../lookup/hardlink.ts'
-import { readdirFd } from '../sys/dir.ts'
+import type { Layer } from '../layer/layer.ts'
 import { type FileSystem, hexOf, isPartOf } from './file-systems.ts'
 import type { KnownFileSystem } from './identity-file.ts'
 import type { IdentityKeeper } from './identity-keeper.ts'
@@ -23,16 +21,16 @@ const UUID_DIGITS = 32
  * while UUID and file handle are unambiguous (as in ovl_lower_uuid_ok and ovl_get_fsid in fs/overlayfs/super.c; in addition, this detects that one
  * file system has replaced another). For other layers the earlier decision stands.
  *
- * @param index the index directory; undefined with index=off
+ * @param index the names in the index directory; undefined with index=off
  * @returns the consequences, as sentences for the administrator
  */
-export async function decideTrust(
+export function decideTrust(
   lowers: readonly TrustedLayer[],
   fresh: (layer: Layer) => boolean,
-  index: Real | undefined,
+  index: readonly string[] | undefined,
   keeper: IdentityKeeper,
-): Promise<string[]> {
-  const uuids = index && !isAbsent(index) ? await uuidsIn(index) : new Set<string>()
+): string[] {
+  const uuids = uuidsIn(index ?? [])
   const notices: string[] = []
   for (const lower of lowers) {
     const { layer, fileSystem } = lower
@@ -89,9 +87,8 @@ function foreignTo({ layer, fileSystem }: TrustedLayer, keeper: IdentityKeeper):
   )
 }
 
-async function uuidsIn(index: Real): Promise<Set<string>> {
-  const names = await readdirFd(index.fd)
-  return new Set(names.map(({ name }) => name.slice(UUID_AT, UUID_AT + UUID_DIGITS)))
+function uuidsIn(index: readonly string[]): Set<string> {
+  return new Set(index.map((name) => name.slice(UUID_AT, UUID_AT + UUID_DIGITS)))
 }
 
 function noticeOf(

@@ -14,6 +14,7 @@ import { XattrNames } from '../layer/overlay-xattrs.ts'
 import type { Storage } from '../layer/storage.ts'
 import { Writeback } from '../layer/writeback.ts'
 import type { XattrStore } from '../layer/xattr-store.ts'
+import { indexNames } from '../lookup/hardlink.ts'
 import { readMarks } from '../lookup/marks.ts'
 import { lookupDentry } from '../lookup/namei.ts'
 import { namelessInode } from '../lookup/nameless-inode.ts'
@@ -38,7 +39,7 @@ import { KnownLayers } from './known-layers.ts'
 import { digestOf, type Layers, makeLayers, noteStackChange, placeLayers } from './layers.ts'
 import { decideTrust } from './link-trust.ts'
 import { MountedOverlay } from './overlay.ts'
-import { NO_UPPER } from './prepare-upper.ts'
+import { NO_UPPER, type PreparedUpper, type UpperContext } from './prepare-upper.ts'
 import { prepareUpperOrServe } from './read-only-upper.ts'
 import { remount } from './remount.ts'
 import { closeRoots, openRoots, type Roots } from './roots.ts'
@@ -128,10 +129,7 @@ async function assemble(
   const privileged = effectiveUid() === 0
   const storages = roots.upper ? known.storages(roots.upper) : new Map<string, Storage>()
   const context = { descriptors, overlayXattrs, privileged, newProtocolDataId: given.randomBytes, opened, storages }
-  const prepared =
-    layers.upper && roots.work
-      ? await prepareUpperOrServe(options, layers.upper, { fd: roots.work.fd, names: roots.workNames }, context)
-      : NO_UPPER
+  const prepared = await prepare(options, layers.upper, roots, context)
   const parts = { handleFile, keeper, layers, descriptors, dcache, xattrStore: prepared.xattrStore }
   let temps = 0
   const sb: SuperBlock = {
@@ -146,7 +144,7 @@ async function assemble(
     lowers: layers.lowers,
     dataLayers: layers.data,
     ...prepared,
-    ...(await noticesFor(layers, prepared, keeper)),
+    ...(await noticesFor(layers, prepared, descriptors, keeper)),
     overlayXattrs: new XattrNames(options.userxattr, effectiveUid() !== 0 || prepared.storage?.owners === false),
     root: makeRoot(layers, keeper),
     dcache,
@@ -219,6 +217,17 @@ async function prepareRoot(sb: SuperBlock): Promise<void> {
   root.rights = knownRights(sb, root.real)
 }
 
+async function prepare(
+  options: MountOptions,
+  upper: Layer | undefined,
+  { work, workNames: names }: Roots,
+  context: UpperContext,
+): Promise<PreparedUpper> {
+  if (!upper || !work) return NO_UPPER
+  const { fd } = work
+  return await context.descriptors.run(() => prepareUpperOrServe(options, upper, { fd, names }, context))
+}
+
 function stackOf({ stack }: MountEnvironment): LowerStack | undefined {
   return stack as LowerStack | undefined
 }
@@ -227,9 +236,10 @@ function stackOf({ stack }: MountEnvironment): LowerStack | undefined {
 async function noticesFor(
   layers: Layers,
   { indexDir, notices }: Pick<SuperBlock, 'indexDir' | 'notices'>,
+  descriptors: Descriptors,
   keeper: IdentityKeeper,
 ): Promise<Pick<SuperBlock, 'notices' | 'storageNotices'>> {
-  const ofLowers = await decideTrust(layers.trusted, () => true, indexDir, keeper)
+  const ofLowers = decideTrust(layers.trusted, () => true, await indexNames(descriptors, indexDir), keeper)
   return { storageNotices: notices, notices: [...notices, ...ofLowers] }
 }
 

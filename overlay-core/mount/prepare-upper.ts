@@ -61,7 +61,7 @@ export interface OpenWorkdir {
 
 /**
  * Creates the directories of the workdir, repairs what a crash left in the upper, empties the work directory, probes the abilities of the
- * storage, and chooses the format of marks: the recorded one if there is one.
+ * storage, and chooses the format of marks: the recorded one if there is one. Must be called inside `Descriptors.run`.
  *
  * @throws OptionError the storage cannot hold marks in the requested format
  */
@@ -77,14 +77,15 @@ export async function prepareUpper(
   const usedBefore = names.has('work')
   const keepsSidecar = SIDECAR_FILE_NAMES.some((name) => names.has(name))
   const work = await openWorkDirectory(descriptors, layer, workdir, 'work')
+  const workFd = await descriptors.of(work)
   const rootFd = layer.root.fd
-  const restored = usedBefore ? await repair(workdirFd, work.fd, rootFd, names) : []
-  await clearInheritance(work.fd)
+  const restored = usedBefore ? await repair(workdirFd, workFd, rootFd, names) : []
+  await clearInheritance(workFd)
   const presumed = async () =>
     usedBefore && !(await recordsFiles(rootFd, workdirFd)) && !keepsSidecar ? KERNEL_FORM : undefined
-  const { found, isFull } = await lookAtStorage(work.fd, context, presumed)
+  const { found, isFull } = await lookAtStorage(workFd, context, presumed)
   const form = await chooseFormat(options.whiteouts, found, { rootFd, workdirFd, usedBefore })
-  if (form === 'files') await recordFiles(rootFd, workdirFd, work.fd)
+  if (form === 'files') await recordFiles(rootFd, workdirFd, workFd)
   const place = { upper: layer.root, workdir, descriptors, prefix: overlayXattrs.prefix }
   const sidecar = !found.xattrs || keepsSidecar ? await XattrSidecar.open(place, restored) : undefined
   const storage = sidecar ? withSidecar(found, sidecar) : found
@@ -95,7 +96,7 @@ export async function prepareUpper(
   const indexContext = { descriptors, overlayXattrs, xattrStore }
   const index = async () => (names.has(INDEX) ? await openIndexDirectory(indexContext, workdir) : absentIndex(workdir))
   const indexDir = options.index && storage.links ? await index() : undefined
-  if (options.volatile) await markVolatile(work.fd)
+  if (options.volatile) await markVolatile(workFd)
   const protocolData = ProtocolDataStore.in(descriptors, layer, workdir, {
     newId: context.newProtocolDataId,
     volatile: options.volatile,

@@ -2,7 +2,7 @@ import { isErrno } from '../api/errno.ts'
 import { type MountOptions, OptionError } from '../api/params.ts'
 import type { Layer, Real } from '../layer/layer.ts'
 import { markVolatile } from '../layer/workdir.ts'
-import { openIndexDirectory } from '../lookup/hardlink.ts'
+import { indexNames, openIndexDirectory } from '../lookup/hardlink.ts'
 import { readMarks } from '../lookup/marks.ts'
 import { knownRights } from '../objects/rights.ts'
 import type { SuperBlock } from '../objects/superblock.ts'
@@ -43,9 +43,9 @@ export async function remount(
       ...{ known: new KnownLayers(), present: upperAnd(sb, old) },
     })
     const next = { ...sb, options, lowers: layers.lowers, dataLayers: layers.data }
-    for (const layer of layers.lowers) if (isNew(layer)) await readMarks(next, layer.root)
+    for (const { root } of layers.lowers.filter(isNew)) await readMarks(next, root)
     index = await indexFor(sb, options)
-    notices = await decideTrust(layers.trusted, isNew, index, keeper)
+    notices = decideTrust(layers.trusted, isNew, await indexNames(sb.descriptors, index), keeper)
     if (options.volatile && !sb.options.volatile) await becomeVolatile(sb)
     keeper.stackSinceMs(digestOf(layers), nowMs)
     await keeper.save()
@@ -77,13 +77,15 @@ async function indexFor(sb: SuperBlock, options: MountOptions): Promise<Real | u
   // The upper is served read-only, because it could not be written at the start.
   if (sb.upper && !sb.work) return sb.indexDir
   if (!sb.upper || !sb.work || !options.index || !sb.storage?.links) return undefined
-  return sb.indexDir ?? (await openIndexDirectory(sb, sb.work.parent as Real))
+  const workdir = sb.work.parent as Real
+  return sb.indexDir ?? (await sb.descriptors.run(() => openIndexDirectory(sb, workdir)))
 }
 
 async function becomeVolatile(sb: SuperBlock): Promise<void> {
   if (!sb.work) return
   try {
-    await markVolatile(await sb.descriptors.of(sb.work))
+    const work = sb.work
+    await sb.descriptors.run(async () => markVolatile(await sb.descriptors.of(work)))
   } catch (error) {
     // A failed remount has left the mark.
     if (!isErrno(error, 'EEXIST')) throw error

@@ -92,3 +92,21 @@ t.test('open files of all overlays together leave descriptors to others', async 
   await new Promise((resolve) => setTimeout(resolve, 50))
   t.ok(readdirSync('/proc/self/fd').length - before <= 4 + 3 + 2)
 })
+
+t.test('overlays can be mounted and remounted while others use up all descriptors of directories', async (t) => {
+  const budgets: Budgets = { ...smallBudgets(), directories: new CacheBudget(() => 1) }
+  const [busy, other] = (await mountAll(t, ['busy', 'other'], budgets)) as [Overlay, Overlay]
+  let ended = false
+  const reading = (async () => {
+    while (!ended) t.same(await contents(busy), expected('busy'))
+  })()
+  for (let i = 0; i < 5; i++) {
+    const [one, two] = (await mountAll(t, [`one${i}`, `two${i}`], budgets)) as [Overlay, Overlay]
+    await Promise.all([one.remount(one.options), other.remount(other.options)])
+    t.same(await contents(one), expected(`one${i}`))
+    await Promise.all([one.unmount(), two.unmount()])
+  }
+  ended = true
+  await reading
+  t.same(await contents(other), expected('other'))
+})
