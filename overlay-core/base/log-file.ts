@@ -1,9 +1,18 @@
 import { bestEffort, isErrno } from '../api/errno.ts'
+import type { MaybePromise } from '../api/types.ts'
 import { fsync } from '../sys/data.ts'
 import { renameAt, unlinkAt } from '../sys/dir.ts'
 import { O_CREAT, O_EXCL, O_NOFOLLOW, O_RDONLY, O_RDWR } from '../sys/flags.ts'
 import { closeSync, openAt, openRoot, reopen, tmpFile } from '../sys/open.ts'
 import { statxFd } from '../sys/stat.ts'
+
+/** Runs `work` with the descriptor of a directory, which stays open until `work` has ended. */
+export type InDirectory = <T>(work: (dirFd: number) => Promise<T>) => MaybePromise<T>
+
+/** A directory that the caller keeps open. */
+export function keptOpen(dirFd: number): InDirectory {
+  return (work) => work(dirFd)
+}
 
 /** The names in their directory of a file of records called `name` and of its replacement. */
 export function logFileNames(name: string): readonly string[] {
@@ -16,7 +25,7 @@ function newName(name: string): string {
 
 /** The file of a log: either named in a directory, or nameless and deleted with the process. */
 export class LogFile {
-  readonly #dirFd: number | undefined
+  readonly #inDirectory: InDirectory | undefined
   readonly #name: string
   /** The directory for nameless files. */
   readonly #directory: string
@@ -25,22 +34,22 @@ export class LogFile {
   #freshFd = -1
   #open = true
 
-  private constructor(place: { dirFd?: number; name?: string; directory?: string }, fd: number) {
-    this.#dirFd = place.dirFd
+  private constructor(place: { within?: InDirectory; name?: string; directory?: string }, fd: number) {
+    this.#inDirectory = place.within
     this.#name = place.name ?? ''
     this.#directory = place.directory ?? ''
     this.#fd = fd
   }
 
-  /** Opens or creates the file `name`, mode 0600, in the directory `dirFd`, which the caller owns and keeps open. */
-  static async in(dirFd: number, name: string): Promise<LogFile> {
+  /** Opens or creates the file `name`, mode 0600, in the directory `dirFd`, which the caller owns and keeps open unless `within` opens it again. */
+  static async in(dirFd: number, name: string, within = keptOpen(dirFd)): Promise<LogFile> {
     await removeIfThere(dirFd, newName(name))
-    return new LogFile({ dirFd, name }, await openAt(dirFd, name, O_RDWR | O_CREAT | O_NOFOLLOW, 0o600))
+    return new LogFile({ within, name }, await openAt(dirFd, name, O_RDWR | O_CREAT | O_NOFOLLOW, 0o600))
   }
 
-  /** The file `name`, which the directory `dirFd` does not have yet; `create` creates it. */
-  static absent(dirFd: number, name: string): LogFile {
-    return new LogFile({ dirFd, name }, -1)
+  /** The file `name`, which its directory does not have yet; `create` creates it. */
+  static absent(within: InDirectory, name: string): LogFile {
+    return new LogFile({ within, name }, -1)
   }
 
   /** A nameless file in the first of `directories` that supports one. */
@@ -73,7 +82,8 @@ export class LogFile {
   }
 
   async #create(): Promise<void> {
-    this.#fd = await openAt(this.#dirFd as number, this.#name, O_RDWR | O_CREAT | O_NOFOLLOW, 0o600)
+    const open = (dirFd: number) => openAt(dirFd, this.#name, O_RDWR | O_CREAT | O_NOFOLLOW, 0o600)
+    this.#fd = await (this.#inDirectory as InDirectory)(open)
   }
 
   get sizeBytes(): number {
@@ -82,11 +92,12 @@ export class LogFile {
 
   /** Starts the replacement file and returns its descriptor. */
   async begin(): Promise<number> {
-    if (this.#dirFd === undefined) this.#freshFd = await namelessFile(this.#directory)
-    else {
-      await removeIfThere(this.#dirFd, newName(this.#name))
-      this.#freshFd = await openAt(this.#dirFd, newName(this.#name), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0o600)
+    const name = newName(this.#name)
+    const create = async (dirFd: number) => {
+      await removeIfThere(dirFd, name)
+      return await openAt(dirFd, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0o600)
     }
+    this.#freshFd = await (this.#inDirectory ? this.#inDirectory(create) : namelessFile(this.#directory))
     return this.#freshFd
   }
 
@@ -95,12 +106,12 @@ export class LogFile {
     if (this.#freshFd < 0) return
     closeSync(this.#freshFd)
     this.#freshFd = -1
-    if (this.#dirFd !== undefined) await bestEffort(() => unlinkAt(this.#dirFd as number, newName(this.#name)))
+    await bestEffort(() => this.#inDirectory?.(async (dirFd) => unlinkAt(dirFd, newName(this.#name))))
   }
 
   /** Renames the replacement file, whose content is durable, over the old one. `adopt` must follow synchronously. */
   async place(): Promise<void> {
-    if (this.#dirFd !== undefined) await renameAt(this.#dirFd, newName(this.#name), this.#dirFd, this.#name)
+    await this.#inDirectory?.((dirFd) => renameAt(dirFd, newName(this.#name), dirFd, this.#name))
   }
 
   /** Switches to the new file. Returns the descriptor of the old one, which the caller closes when nobody uses it. */
@@ -113,7 +124,7 @@ export class LogFile {
 
   /** Makes the name of the file durable. */
   async syncName(): Promise<void> {
-    if (this.#dirFd !== undefined) await syncDirectory(this.#dirFd)
+    await this.#inDirectory?.(syncDirectory)
   }
 
   close(): void {

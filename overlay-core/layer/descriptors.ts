@@ -4,9 +4,18 @@ import { FileType, type MaybePromise, type Name } from '../api/types.ts'
 import type { BudgetedCache, CacheBudget, CacheShare } from '../base/cache-budget.ts'
 import { O_NOFOLLOW, O_PATH } from '../sys/flags.ts'
 import { type KernelHandle, openByHandle } from '../sys/handle.ts'
-import { ABSENT, closeSync, openAtCached, openIfThere, WOULD_WAIT } from '../sys/open.ts'
+import { ABSENT, closeSync, openAtCached, openIfThere, openRootAgain, WOULD_WAIT } from '../sys/open.ts'
 import { statxFd, statxFdAsking } from '../sys/stat.ts'
-import { asksForAttributes, type Found, type InodeNumbers, type Layer, mayBeIno, type Probe, Real } from './layer.ts'
+import {
+  asksForAttributes,
+  type Found,
+  type InodeNumbers,
+  type Layer,
+  mayBeIno,
+  type Probe,
+  Real,
+  type RootPlace,
+} from './layer.ts'
 
 const PROBE_FLAGS = O_PATH | O_NOFOLLOW
 
@@ -22,6 +31,8 @@ export class Descriptors implements BudgetedCache {
   readonly #open = new Set<Real>()
   /** Directories that are being opened. */
   readonly #opening = new Map<Real, Promise<number>>()
+  /** The directory that is being added, whose descriptor its caller is about to use. */
+  #adopting: Real | undefined
   #epoch = 0
   /** Running calls by the epoch in which they began: the present one, and earlier ones. */
   #runningNow = 0
@@ -119,8 +130,10 @@ export class Descriptors implements BudgetedCache {
     real.used = true
     this.#reals?.set(fd, real)
     this.#open.add(real)
-    this.#share.grow(1)
     this.#share.use()
+    this.#adopting = real
+    this.#share.grow(1)
+    this.#adopting = undefined
   }
 
   /** Closes the descriptor of `real`, if any. */
@@ -260,7 +273,33 @@ export class Descriptors implements BudgetedCache {
     return opened
   }
 
-  async #openNameless({ kernelHandle, layer, ino }: Real): Promise<number> {
+  /** Takes ownership of the descriptor of the root `real`, which may be closed from now on, and is opened again at `path`. */
+  release(real: Real, path: string): void {
+    const { devMajor, devMinor } = statxFd(real.fd)
+    real.place = { path, devMajor, devMinor }
+    const { fd } = real
+    real.fd = -1
+    this.adopt(real, fd)
+  }
+
+  async #openAgain(real: Real, { path, devMajor, devMinor }: RootPlace): Promise<number> {
+    const fd = await openRootAgain(path)
+    const stat = statxFd(fd)
+    if (stat.ino !== real.ino || stat.devMajor !== devMajor || stat.devMinor !== devMinor) {
+      closeSync(fd)
+      throw new OverlayError('ESTALE', 'open')
+    }
+    this.adopt(real, fd)
+    return real.fd
+  }
+
+  async #openNameless(real: Real): Promise<number> {
+    const { kernelHandle, layer, ino, place } = real
+    if (place) {
+      const opening = this.#opening.get(real) ?? this.#openAgain(real, place).finally(() => this.#opening.delete(real))
+      this.#opening.set(real, opening)
+      return await opening
+    }
     const fd = kernelHandle ? await this.#openByHandle(layer, kernelHandle) : undefined
     if (fd !== undefined && statxFd(fd).ino === ino) return fd
     throw new OverlayError('ESTALE', 'open')
@@ -268,10 +307,10 @@ export class Descriptors implements BudgetedCache {
 
   /** The result is valid in the present `run`; undefined if the object has no name any more, or may not be opened by handle. */
   async #openByHandle({ root }: Layer, { type, bytes }: KernelHandle): Promise<number | undefined> {
-    if (root.fd < 0) return undefined
+    if (root.fd < 0 && !root.place) return undefined
     let fd: number
     try {
-      fd = await openByHandle(root.fd, type, bytes, PROBE_FLAGS)
+      fd = await openByHandle(await this.of(root), type, bytes, PROBE_FLAGS)
     } catch (error) {
       if (isErrno(error, 'ESTALE', 'EPERM', 'EINVAL')) return undefined
       throw error
@@ -295,6 +334,7 @@ export class Descriptors implements BudgetedCache {
     const left = Math.max(0, this.#open.size - count)
     for (const real of this.#open) {
       if (this.#open.size <= left) return
+      if (real === this.#adopting) continue
       this.#open.delete(real)
       if (real.used) {
         real.used = false

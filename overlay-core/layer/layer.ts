@@ -70,11 +70,19 @@ export function mayBeIno(real: Real, ino: number): boolean {
   return real.ino === ino || isNumberMadeUp(real)
 }
 
+/** How a root is found again after its descriptor was closed. */
+export interface RootPlace {
+  readonly path: string
+  readonly devMajor: number
+  readonly devMinor: number
+}
+
 /** Fields that few objects need. */
 class RareFields {
   redirect: string | undefined = undefined
   ctimeNs = 0
   kernelHandle: KernelHandle | undefined = undefined
+  place: RootPlace | undefined = undefined
 }
 
 /** Inode numbers of disks are below this; those made from paths (`PathNumbers`) hardly ever are. */
@@ -169,6 +177,16 @@ export class Real {
   set kernelHandle(kernelHandle: KernelHandle | undefined) {
     this.#rare ??= new RareFields()
     this.#rare.kernelHandle = kernelHandle
+  }
+
+  /** Where a root whose descriptor may be closed is opened again; undefined for a root that stays open, and for everything else. */
+  get place(): RootPlace | undefined {
+    return this.#rare?.place
+  }
+
+  set place(place: RootPlace | undefined) {
+    this.#rare ??= new RareFields()
+    this.#rare.place = place
   }
 
   /** Whether it is an upper directory with objects that have an origin (`overlay.impure`). */

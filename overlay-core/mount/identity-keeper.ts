@@ -1,4 +1,5 @@
 import { isUnwritable } from '../api/errno.ts'
+import { type InDirectory, keptOpen } from '../base/log-file.ts'
 import type { Identity } from '../layer/identity.ts'
 import {
   IDENTITY_FILE_NAMES,
@@ -16,7 +17,7 @@ type Read = Awaited<ReturnType<typeof readIdentityFile>>
 
 /** Remembers what keeps the identities of objects stable when the layers of an overlay change; on disk if it has a directory for that. */
 export class IdentityKeeper {
-  readonly #dirFd: number | undefined
+  readonly #inDirectory: InDirectory | undefined
   /** Identifies this process. */
   readonly session: string
   /** The marks that were read from disks, by device and mount, for remounts. */
@@ -30,9 +31,9 @@ export class IdentityKeeper {
   #undurable = false
   #syncing: Promise<void> | undefined
 
-  private constructor(dirFd: number | undefined, { kept, isOld }: Read, session: Uint8Array) {
+  private constructor(within: InDirectory | undefined, { kept, isOld }: Read, session: Uint8Array) {
     this.session = Buffer.from(session).toString('hex')
-    this.#dirFd = dirFd
+    this.#inDirectory = within
     this.#kept = kept
     this.#written = JSON.stringify(kept)
     this.#isOld = isOld
@@ -42,15 +43,17 @@ export class IdentityKeeper {
   /**
    * @param dirFd the directory of the file, which the caller keeps open; undefined to remember in memory only
    * @param names the names in the directory, if known
+   * @param within opens the directory again, so that the caller may close `dirFd` later
    */
   static async open(
     dirFd: number | undefined,
     session: Uint8Array,
     names?: ReadonlySet<string>,
+    within = dirFd === undefined ? undefined : keptOpen(dirFd),
   ): Promise<IdentityKeeper> {
     const isThere = dirFd !== undefined && (!names || IDENTITY_FILE_NAMES.some((name) => names.has(name)))
     const read = isThere ? await readIdentityFile(dirFd) : { kept: NOTHING_KEPT, isOld: false }
-    return new IdentityKeeper(dirFd, read, session)
+    return new IdentityKeeper(within, read, session)
   }
 
   /** Returns the number of each file system, by device. */
@@ -119,7 +122,7 @@ export class IdentityKeeper {
     const isNew = text !== this.#written
     if (!isNew && !this.#isOld) return
     try {
-      if (this.#dirFd !== undefined) await this.#write(this.#dirFd, lazily && this.#isFirst)
+      await this.#inDirectory?.((dirFd) => this.#write(dirFd, lazily && this.#isFirst))
     } catch (error) {
       // The old file holds the same data and stays until there is space for its new format.
       if (isNew || !isUnwritable(error)) throw error
@@ -145,7 +148,7 @@ export class IdentityKeeper {
   }
 
   async #sync(): Promise<void> {
-    await syncIdentityFile(this.#dirFd as number)
+    await this.#inDirectory?.(syncIdentityFile)
     this.#undurable = false
   }
 }

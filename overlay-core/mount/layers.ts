@@ -60,7 +60,7 @@ export async function makeLayers(
     const about = (await looks.get(root)) ?? AN_UPPER
     const files = !isUpper && (options.lowerWhiteouts === 'files' || about.saysFiles)
     const same = present.find(
-      (layer) => layer.isUpper === isUpper && layer.dataOnly === dataOnly && isSame(layer, root),
+      (layer) => layer.isUpper === isUpper && layer.dataOnly === dataOnly && (isUpper || isSame(layer, root)),
     )
     if (same && (isUpper || same.marks === (files ? fileFormat : deviceFormat))) return same
     const fileSystem = fileSystems.get(root.device) as FileSystem

@@ -5,6 +5,7 @@ import { isErrno, isUnwritable } from '../api/errno.ts'
 import type { Overlay, Stack } from '../api/overlay-api.ts'
 import type { MountOptions } from '../api/params.ts'
 import { newLock } from '../base/lock.ts'
+import type { InDirectory } from '../base/log-file.ts'
 import { RemountBarrier } from '../base/remount-barrier.ts'
 import { copyUp } from '../copy-up/copy-up.ts'
 import { Descriptors } from '../layer/descriptors.ts'
@@ -45,6 +46,7 @@ import { remount } from './remount.ts'
 import { closeRoots, openRoots, type Roots } from './roots.ts'
 import type { LowerStack } from './stack.ts'
 import type { Mounting } from './unmount.ts'
+import { WorkdirAccess } from './workdir-access.ts'
 
 /** The injected dependencies of a mount, and the limits of its caches. */
 export interface MountEnvironment {
@@ -59,6 +61,11 @@ export interface MountEnvironment {
   readonly budgets: Budgets
   /** The lowers, which other overlays use too (`openStack`); undefined: they are opened for this overlay alone. */
   readonly stack: Stack | undefined
+  /**
+   * Whether the caller has claimed a directory that contains upper and workdir, and lets nobody else use or move them. They are then not claimed, and
+   * their descriptors may be closed while nobody uses them.
+   */
+  readonly claimed: boolean
   /** Maximum number of names in the dentry cache. */
   readonly dentryLimit: number
   /** Maximum number of entries in cached listings. */
@@ -84,6 +91,7 @@ const DEFAULTS: Omit<MountEnvironment, 'budgets'> = {
   randomBytes,
   handleDirectory: undefined,
   stack: undefined,
+  claimed: false,
   dentryLimit: 100_000,
   listingLimit: 400_000,
   fileLimit: 4096,
@@ -102,7 +110,7 @@ export async function mount(options: MountOptions, environment: Partial<MountEnv
   const stack = stackOf(given)
   stack?.enter(options)
   opened.defer(() => stack?.leave())
-  const roots = await openRoots(options, stack?.roots)
+  const roots = await openRoots(options, given.claimed, stack?.roots)
   opened.defer(() => closeRoots(roots))
   const overlay = await assemble(options, given, roots, opened)
   // From here on, the overlay owns everything that was opened.
@@ -117,10 +125,10 @@ async function assemble(
   roots: Roots,
   opened: DisposableStack,
 ): Promise<Overlay> {
-  const handleFile = await openHandleFile(roots, given)
+  const workdir = new WorkdirAccess(roots)
+  const { handleFile, keeper } = await openMemory(roots, workdir.within, given)
   opened.defer(() => handleFile.close())
   const overlayXattrs = new XattrNames(options.userxattr, effectiveUid() !== 0)
-  const keeper = await IdentityKeeper.open(handleFile.directoryFd, given.randomBytes(16), roots.work && roots.workNames)
   const known = stackOf(given)?.known ?? new KnownLayers()
   const layers = await placedLayers(roots, options, overlayXattrs, keeper, { known, given })
   const descriptors = new Descriptors(given.budgets.directories)
@@ -161,7 +169,8 @@ async function assemble(
   if (roots.workNames.has(PROTOCOL_DATA_DIRECTORY)) await sb.protocolData?.load(sb.xattrStore, overlayXattrs)
   await prepareRoot(sb)
   await saveOrEnd(sb, keeper, given)
-  return new MountedOverlay(sb, mountingOf(sb, roots, keeper, given))
+  const present = given.claimed ? workdir.release(sb, roots) : roots
+  return new MountedOverlay(sb, mountingOf(sb, present, keeper, given))
 }
 
 /** The services of an overlay that work with each other. They get the superblock only for what calls upon all of it. */
@@ -290,9 +299,28 @@ function server(storage: Storage | undefined): ServerRights {
   }
 }
 
+/** Opens the log of handles and what identities depend on. */
+async function openMemory(
+  roots: Roots,
+  within: InDirectory,
+  given: MountEnvironment,
+): Promise<{ handleFile: HandleFile; keeper: IdentityKeeper }> {
+  const session = given.randomBytes(16)
+  const handleFile = await openHandleFile(roots, within, given)
+  try {
+    const keeper = roots.work
+      ? await IdentityKeeper.open(roots.work.fd, session, roots.workNames, within)
+      : await IdentityKeeper.open(handleFile.directoryFd, session)
+    return { handleFile, keeper }
+  } catch (error) {
+    handleFile.close()
+    throw error
+  }
+}
+
 /** Opens the log of handles: in the workdir; without an upper, in the directory that the server names; otherwise in a file that ends with the process. */
-async function openHandleFile(roots: Roots, given: MountEnvironment): Promise<HandleFile> {
-  if (roots.work) return await handleFileIn(roots.work.fd, roots.workNames)
+async function openHandleFile(roots: Roots, within: InDirectory, given: MountEnvironment): Promise<HandleFile> {
+  if (roots.work) return await handleFileIn(roots.work.fd, roots.workNames, within)
   const kept =
     given.handleDirectory === undefined
       ? undefined
@@ -304,9 +332,9 @@ async function openHandleFile(roots: Roots, given: MountEnvironment): Promise<Ha
 const TEMPORARY = [tmpdir(), '/dev/shm']
 
 /** Opens the log in its directory; while that cannot be written, a copy of it. */
-async function handleFileIn(dirFd: number, names?: ReadonlySet<string>): Promise<HandleFile> {
+async function handleFileIn(dirFd: number, names?: ReadonlySet<string>, within?: InDirectory): Promise<HandleFile> {
   try {
-    return await HandleFile.in(dirFd, names)
+    return await HandleFile.in(dirFd, names, within)
   } catch (error) {
     if (!isUnwritable(error)) throw error
     return await HandleFile.copyOf(dirFd, TEMPORARY)

@@ -300,7 +300,8 @@ export class MountedOverlay implements Overlay {
   }
 
   async statfs(): Promise<StatFs> {
-    return await this.#on(this.#sb.root, async ({ real }) => statfsOf(real.fd))
+    const { descriptors, root } = this.#sb
+    return await this.#on(root, ({ real }) => descriptors.run(async () => statfsOf(await descriptors.of(real))))
   }
 
   commitChanges(objects: readonly Inode[]): Promise<void> | undefined {

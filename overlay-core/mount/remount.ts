@@ -32,30 +32,52 @@ export async function remount(
   options: MountOptions,
 ): Promise<Roots> {
   checkChanges(sb.options, options)
+  const ready = await sb.descriptors.run(async () => prepare(sb, await ownRoots(sb, roots), { keeper, nowMs }, options))
+  for (let round = 0; round < PATIENCE && sb.copies.size > 0; round++) await Promise.allSettled([...sb.copies])
+  await sb.barrier.alone(() => changeStack(sb, options, ready.layers, { ...ready, nowMs }))
+  return keepRoots(roots, ready.opened, ready.layers)
+}
+
+/** The roots with descriptors of upper and workdir that stay open in the present `run`. */
+async function ownRoots({ descriptors, upper, work }: SuperBlock, roots: Roots): Promise<Roots> {
+  if (!upper || !work?.parent || !roots.upper?.shared || !roots.work) return roots
+  const [upperFd, workFd] = [await descriptors.of(upper.root), await descriptors.of(work.parent)]
+  return { ...roots, upper: { ...roots.upper, fd: upperFd }, work: { ...roots.work, fd: workFd } }
+}
+
+/** The next stack, ready to be used. */
+interface NextStack {
+  readonly opened: LowerRoots
+  readonly layers: Layers
+  readonly index: Real | undefined
+  readonly notices: readonly string[]
+}
+
+async function prepare(
+  sb: SuperBlock,
+  roots: Roots,
+  { keeper, nowMs }: { readonly keeper: IdentityKeeper; readonly nowMs: number },
+  options: MountOptions,
+): Promise<NextStack> {
   const opened = await openLowers(options, roots)
   const old = [...sb.lowers, ...sb.dataLayers]
   const isNew = (layer: Layer) => !old.includes(layer)
-  let layers: Layers
-  let index: Real | undefined
-  let notices: readonly string[]
   try {
-    layers = await makeLayers({ ...opened, upper: roots.upper }, options, sb.overlayXattrs, keeper, {
+    const layers = await makeLayers({ ...opened, upper: roots.upper }, options, sb.overlayXattrs, keeper, {
       ...{ known: new KnownLayers(), present: upperAnd(sb, old) },
     })
     const next = { ...sb, options, lowers: layers.lowers, dataLayers: layers.data }
     for (const { root } of layers.lowers.filter(isNew)) await readMarks(next, root)
-    index = await indexFor(sb, options)
-    notices = decideTrust(layers.trusted, isNew, await indexNames(sb.descriptors, index), keeper)
+    const index = await indexFor(sb, options)
+    const notices = decideTrust(layers.trusted, isNew, await indexNames(sb.descriptors, index), keeper)
     if (options.volatile && !sb.options.volatile) await becomeVolatile(sb)
     keeper.stackSinceMs(digestOf(layers), nowMs)
     await keeper.save()
+    return { opened, layers, index, notices }
   } catch (error) {
     closeLowers(opened)
     throw error
   }
-  for (let round = 0; round < PATIENCE && sb.copies.size > 0; round++) await Promise.allSettled([...sb.copies])
-  await sb.barrier.alone(() => changeStack(sb, options, layers, { index, notices, nowMs }))
-  return keepRoots(roots, opened, layers)
 }
 
 /** Refuses changes of the upper, the workdir, and the format of data on them, which are fixed while the overlay is mounted. */

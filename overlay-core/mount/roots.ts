@@ -20,7 +20,7 @@ export interface RootDir {
   readonly mount: string | undefined
   /** Where it lies on its file system. */
   readonly places: readonly Place[]
-  /** Whether a stack owns the descriptor; its directories have been compared with each other. */
+  /** Whether somebody else closes the descriptor: a stack, which has compared its directories with each other, or `Descriptors`. */
   readonly shared: boolean
 }
 
@@ -55,17 +55,18 @@ export interface Roots extends LowerRoots, Claimed {
 /**
  * Opens and checks all directories of a mount without changing anything.
  *
+ * @param claimed whether the caller has claimed a directory that contains upper and workdir
  * @param stack the open lowers, if they belong to a stack
  * @throws OptionError missing, not a directory, unreadable, nested, on another file system, or busy; the message names the option and the mend
  */
-export async function openRoots(options: MountOptions, stack?: LowerRoots): Promise<Roots> {
+export async function openRoots(options: MountOptions, claimed: boolean, stack?: LowerRoots): Promise<Roots> {
   using opened = new DisposableStack()
   const below = stack ?? (await openLowersInto(opened, options))
   const own = await openOwnInto(opened, options)
   needApart(named(below, own))
-  const claimed = own ? await claimOwn(own, opened) : { upper: undefined, work: undefined, ...NOTHING_CLAIMED }
+  const roots = own ? await claimOwn(own, claimed, opened) : { upper: undefined, work: undefined, ...NOTHING_CLAIMED }
   opened.move()
-  return { ...below, ...claimed }
+  return { ...below, ...roots }
 }
 
 /** Like `openRoots` for the lowers alone, for an overlay that already holds its upper and workdir. */
@@ -110,19 +111,24 @@ async function openOwnInto(opened: DisposableStack, options: MountOptions): Prom
   return { upper, work }
 }
 
-async function claimOwn({ upper, work }: OwnRoots, opened: DisposableStack): Promise<OwnRoots & Claimed> {
+async function claimOwn(
+  { upper, work }: OwnRoots,
+  claimed: boolean,
+  opened: DisposableStack,
+): Promise<OwnRoots & Claimed> {
   needSameFileSystem(work.given, upper.fd, work.fd)
-  const claims = [
-    await claim('upperdir', upper.given, upper.fd, opened),
-    await claim('workdir', work.given, work.fd, opened),
-  ]
+  const claims: number[] = []
+  if (!claimed) {
+    claims.push(await claim('upperdir', upper.given, upper.fd, opened))
+    claims.push(await claim('workdir', work.given, work.fd, opened))
+  }
   return { upper, work, claims, workNames: await needOwnWorkdir(work.given, work.fd) }
 }
 
 /** Releases the claims and closes everything. A private copy of a mount takes long to close. */
 export function closeRoots({ lowers, data, upper, work, claims }: Roots): void {
   closeLowers({ lowers, data })
-  for (const root of [upper, work]) if (root) closeSync(root.fd)
+  for (const root of [upper, work]) if (root && !root.shared) closeSync(root.fd)
   for (const fd of claims) closeSync(fd)
 }
 

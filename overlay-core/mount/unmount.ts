@@ -22,7 +22,7 @@ export async function flush(sb: SuperBlock): Promise<void> {
     await unlessUnwritable(sb.handles.sync())
   } finally {
     // The data of clients must be synced even if the places of handles could not be written.
-    if (sb.upper && !sb.options.volatile) await syncUpper(sb.upper)
+    if (sb.upper && !sb.options.volatile) await syncUpper(sb)
   }
 }
 

@@ -158,7 +158,7 @@ function canSync({ type }: OvlInode): boolean {
 
 async function syncSubject(parts: DurableParts, subject: Subject): Promise<void> {
   try {
-    if (subject === EVERYTHING) await syncUpper(parts.upper)
+    if (subject === EVERYTHING) await syncUpper(parts)
     else if (subject === HANDLES) await parts.handles.makeDurable()
     else if (subject.type === FileType.directory) await syncNames(parts, subject.upper as Real)
     else await syncFile(parts, subject)
@@ -201,9 +201,9 @@ async function syncFile({ files }: DurableParts, file: OvlInode): Promise<void> 
 }
 
 /** Calls syncfs for the file system of the upper. */
-export async function syncUpper(upper: Layer | undefined): Promise<void> {
+export async function syncUpper({ upper, descriptors }: Pick<DurableParts, 'upper' | 'descriptors'>): Promise<void> {
   if (!upper) return
-  const fd = await reopen(upper.root.fd, O_RDONLY)
+  const fd = await descriptors.run(async () => reopen(await descriptors.of(upper.root), O_RDONLY))
   try {
     await syncfs(fd)
   } finally {

@@ -1,4 +1,4 @@
-import { LogFile, logFileNames, readOld, takeOver } from '../base/log-file.ts'
+import { type InDirectory, keptOpen, LogFile, logFileNames, readOld, takeOver } from '../base/log-file.ts'
 import { claimDir } from '../sys/claim.ts'
 import { pread, pwrite } from '../sys/data.ts'
 import { closeSync, openRoot } from '../sys/open.ts'
@@ -33,11 +33,16 @@ export class HandleFile {
    * Opens the log in the directory `dirFd`, which the caller keeps open, or creates it. Takes over the log of an earlier version.
    *
    * @param names the names in the directory, if known; if there is no log, it is created with its first record
+   * @param within opens the directory again, so that the caller may close `dirFd` later
    */
-  static async in(dirFd: number, names?: ReadonlySet<string>): Promise<HandleFile> {
+  static async in(
+    dirFd: number,
+    names?: ReadonlySet<string>,
+    within: InDirectory = keptOpen(dirFd),
+  ): Promise<HandleFile> {
     if (names && !HANDLE_FILE_NAMES.some((name) => names.has(name)))
-      return await HandleFile.#around(LogFile.absent(dirFd, NAME), dirFd)
-    const handles = await HandleFile.#around(await LogFile.in(dirFd, NAME), dirFd)
+      return await HandleFile.#around(LogFile.absent(within, NAME), dirFd)
+    const handles = await HandleFile.#around(await LogFile.in(dirFd, NAME, within), dirFd)
     const { log } = handles
     return await handles.#orClose(async () => {
       await takeOver(dirFd, OLD_NAME, async (fd, sizeBytes) => {

@@ -109,6 +109,16 @@ export async function openRoot(path: string): Promise<number> {
   return await lookedAt(fd)
 }
 
+/** Like `openRoot`, for a canonical path whose file system is known; no symlink is followed. */
+export async function openRootAgain(path: string): Promise<number> {
+  const bytes = cString('openat2', Buffer.from(path, 'utf8').toString('latin1'))
+  const how = new Uint32Array(SIZE_OF_OPEN_HOW / 4)
+  fillHow(how, O_PATH | O_DIRECTORY, 0, RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS)
+  return await opened('openat2', undefined, () =>
+    tryCall('openat2', openat2, SYS_OPENAT2, AT_FDCWD, bytes, how, SIZE_OF_OPEN_HOW),
+  )
+}
+
 async function lookedAt(fd: number): Promise<number> {
   try {
     await lookAtRoot(fd)
