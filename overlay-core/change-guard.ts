@@ -334,7 +334,7 @@ class GuardedOverlay implements Overlay {
     return this.#to.remount(options)
   }
 
-  unmount(): Promise<void> {
-    return this.#to.unmount()
+  unmount(...how: Parameters<Overlay['unmount']>): Promise<void> {
+    return this.#to.unmount(...how)
   }
 }

@@ -227,8 +227,13 @@ export interface Overlay {
    * @throws OptionError as at mount, or upperdir, workdir, userxattr or uuid would change, or volatile would end
    */
   remount(options: MountOptions): Promise<void>
-  /** Waits for running calls, releases upper and workdir and closes every descriptor. Later calls fail with ESTALE. */
-  unmount(): Promise<void>
+  /**
+   * Waits for running calls, releases upper and workdir and closes every descriptor. Later calls fail with ESTALE. All changes are made durable first, unless
+   * `sync` is false: then a power loss may undo changes that were not committed (`commitChanges`), and errors of the disk in writing them are not reported.
+   *
+   * @throws EIO the last changes may not be durable
+   */
+  unmount(how?: { readonly sync?: boolean }): Promise<void>
 }
 
 /** The lowers that several overlays share, opened and examined once. */

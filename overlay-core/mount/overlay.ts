@@ -336,11 +336,11 @@ export class MountedOverlay implements Overlay {
     await turn
   }
 
-  async unmount(): Promise<void> {
+  async unmount({ sync = true }: { readonly sync?: boolean } = {}): Promise<void> {
     if (!this.#mounted) return
     this.#mounted = false
     await this.#remounting
-    await letGo(this.#sb, this.#mounting)
+    await letGo(this.#sb, this.#mounting, sync)
   }
 
   #enter(): void {

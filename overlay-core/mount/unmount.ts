@@ -36,20 +36,20 @@ async function unlessUnwritable(work: Promise<void>): Promise<void> {
 
 /**
  * Ends an overlay that accepts no more calls: waits for running calls, makes all changes durable, and releases its resources, even if the last
- * changes could not be written, because otherwise nobody else could take over the upper.
+ * changes could not be written, because otherwise nobody else could take over the upper. Without `sync`, nothing is made durable.
  *
  * @throws EIO the last changes may not be durable
  */
-export async function letGo(sb: SuperBlock, mounting: Mounting): Promise<void> {
+export async function letGo(sb: SuperBlock, mounting: Mounting, sync: boolean): Promise<void> {
   const { handles, descriptors, dcache, files, listings } = sb
   await descriptors.idle()
   files.closeAll()
   await sb.writeback.close()
   try {
-    await flush(sb)
+    if (sync) await flush(sb)
   } finally {
     try {
-      await unlessUnwritable(handles.close())
+      await unlessUnwritable(handles.close(sync))
     } finally {
       descriptors.closeAll()
       dcache.clear()

@@ -125,12 +125,13 @@ export class HandleTable {
     await this.#log.sync()
   }
 
-  /** Writes the records, and closes the log in any case. */
-  async close(): Promise<void> {
+  /** Writes the records, durably or not, and closes the log in any case. */
+  async close(durably: boolean): Promise<void> {
     this.#stopTicks?.()
     try {
       await this.#writingBehind
-      await this.sync()
+      await this.#compacting
+      await (durably ? this.sync() : this.#log.startWriting())
     } finally {
       this.#file.close()
     }

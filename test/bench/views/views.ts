@@ -43,11 +43,11 @@ export class Views {
   async open(i: number): Promise<void> {
     const own = this.#of(i)
     const options = parseOptions(`lowerdir=${this.#lower},upperdir=${own}/upper,workdir=${own}/work`)
-    this.#open.set(i, await mount(options, { stack: this.#stack }))
+    this.#open.set(i, await mount(options, { stack: this.#stack, claimed: true }))
   }
 
   async close(i: number): Promise<void> {
-    await this.#open.get(i)?.unmount()
+    await this.#open.get(i)?.unmount({ sync: false })
     this.#open.delete(i)
   }
 

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { type Inode, isErrno, mount, type Overlay, parseOptions } from '../../../overlay-core/index.ts'
+import { setFaultPoints } from '../../../overlay-core/sys/fault.ts'
 
 const ROOT = { uid: 0, gid: 0, groups: [] }
 
@@ -35,6 +36,34 @@ t.test('the log of handles is created with the first handle, and found by the ne
   const third = await open()
   t.equal((await third.inodeByKey(file.key, file.generation)).key, file.key)
   await third.unmount()
+})
+
+t.test('an overlay that ends without a sync keeps changes and handles, and calls no fsync', async (t) => {
+  const { dir, open } = await scratch(t)
+  const first = await open()
+  const file = (await first.lookup(ROOT, first.root, 'file')) as Inode
+  await first.write(ROOT, file, Buffer.from('CONTENT'), 0, 'unstable')
+  first.retain(file)
+  const syncs: string[] = []
+  setFaultPoints({
+    before: (op) => {
+      if (op.includes('sync')) syncs.push(op)
+      return 0
+    },
+    after: () => undefined,
+  })
+  t.teardown(() => setFaultPoints(undefined))
+  await first.unmount({ sync: false })
+  t.same(
+    syncs.filter((op) => op !== 'sync_file_range'),
+    [],
+  )
+  const second = await open()
+  const again = await second.inodeByKey(file.key, file.generation)
+  t.equal(again.key, file.key)
+  t.equal(readFileSync(join(dir, 'upper', 'file'), 'latin1'), 'CONTENT')
+  await second.unmount()
+  t.ok(syncs.includes('syncfs'), `by default everything is synced: ${syncs}`)
 })
 
 t.test('handles given out at once share one new log', async (t) => {
