@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs'
 import { mkdtemp } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -60,7 +60,18 @@ async function content(overlay: Overlay, path: string): Promise<string | undefin
   return buffer.toString('latin1', 0, await overlay.read(ROOT, inode, buffer, 0, buffer.length, 0))
 }
 
-const openDescriptors = () => readdirSync('/proc/self/fd').length
+/** The number of open files and directories, without pipes and the like. */
+function openDescriptors(): number {
+  const isFile = (fd: string) => {
+    try {
+      return /^\/(?!dev|proc)/.test(readlinkSync(`/proc/self/fd/${fd}`))
+    } catch {
+      // The descriptor with which the list was read.
+      return false
+    }
+  }
+  return readdirSync('/proc/self/fd').filter(isFile).length
+}
 
 t.test('overlays on one stack do not see the changes of each other', async (t) => {
   const { open, stack, dir } = await scene(t)
