@@ -14,6 +14,11 @@ export interface Alias {
   readonly name: Name
 }
 
+/** An open handle that reads a lower's data. It switches to the upper at its next read, or before the last name is removed. */
+export interface LowerHandle {
+  beforeLastName(): Promise<void>
+}
+
 /** Rarely needed fields: locks, and what only directories, hard links and files being changed have. */
 class Extra {
   dataReal: Real | undefined = undefined
@@ -24,13 +29,16 @@ class Extra {
   indexName: string | undefined = undefined
   lowerNlink = 0
   listing: Listing | undefined = undefined
-  lowerHandles: Set<{ beforeLastName(): Promise<void> }> | undefined = undefined
+  lowerHandles: Set<LowerHandle> | undefined = undefined
   copying: Promise<void> | undefined = undefined
   dirLock: RwLock | undefined = undefined
   nodeLock: RwLock | undefined = undefined
   checkedAtMs = 0
   lowerChanged: Time | undefined = undefined
 }
+
+const UNUSED = new Extra()
+const FIELDS = Object.keys(UNUSED) as (keyof Extra)[]
 
 const METACOPY = 1
 const UNLINKED = 2
@@ -267,13 +275,23 @@ export class OvlInode implements Inode {
     if (this.#extra || listing) this.#more.listing = listing
   }
 
-  /** Open handles that read a lower's data. They switch to the upper at their next read, or before the last name is removed. */
-  get lowerHandles(): Set<{ beforeLastName(): Promise<void> }> | undefined {
+  /** Open handles that read a lower's data; undefined if there are none. */
+  get lowerHandles(): ReadonlySet<LowerHandle> | undefined {
     return this.#extra?.lowerHandles
   }
 
-  set lowerHandles(lowerHandles: Set<{ beforeLastName(): Promise<void> }> | undefined) {
-    if (this.#extra || lowerHandles) this.#more.lowerHandles = lowerHandles
+  addLowerHandle(handle: LowerHandle): void {
+    const extra = this.#more
+    extra.lowerHandles ??= new Set()
+    extra.lowerHandles.add(handle)
+  }
+
+  /** After the last one, a file that was only read takes no more memory than before. */
+  removeLowerHandle(handle: LowerHandle): void {
+    const extra = this.#extra
+    if (!extra?.lowerHandles?.delete(handle) || extra.lowerHandles.size > 0) return
+    extra.lowerHandles = undefined
+    if (FIELDS.every((field) => extra[field] === UNUSED[field])) this.#extra = undefined
   }
 
   get copying(): Promise<void> | undefined {

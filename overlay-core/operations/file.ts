@@ -220,10 +220,7 @@ export class OpenHandle implements OpenFile {
     this.#file = file
     this.#canRead = canRead
     this.#canWrite = canWrite
-    if (!file.upper) {
-      this.inode.lowerHandles ??= new Set()
-      this.inode.lowerHandles.add(this)
-    }
+    if (!file.upper) this.inode.addLowerHandle(this)
   }
 
   read(buffer: Uint8Array, offset: number, length: number, position: number): MaybePromise<number> {
@@ -285,7 +282,7 @@ export class OpenHandle implements OpenFile {
     const file = this.#file
     if (!file) return
     this.#file = undefined
-    this.inode.lowerHandles?.delete(this)
+    this.inode.removeLowerHandle(this)
     this.#sb.files.release(file)
   }
 
@@ -352,7 +349,7 @@ export class OpenHandle implements OpenFile {
   #change(old: RealFile, fresh: RealFile): RealFile {
     if (this.#file === old) {
       this.#file = fresh
-      if (fresh.upper) this.inode.lowerHandles?.delete(this)
+      if (fresh.upper) this.inode.removeLowerHandle(this)
       this.#sb.files.release(old)
     } else {
       this.#sb.files.release(fresh)
