@@ -14,6 +14,7 @@ const VALUES = [
   'claimDirectory',
   'connectionsAllowed',
   'createBudgets',
+  'duplicateDescriptor',
   'giveMemoryBack',
   'guardChanges',
   'isErrno',

@@ -12,6 +12,7 @@ import {
   parseOptions,
   type Stack,
 } from '../../../overlay-core/index.ts'
+import { closesDone } from '../../../overlay-core/sys/open.ts'
 
 const ROOT = { uid: 0, gid: 0, groups: [] }
 
@@ -61,7 +62,8 @@ async function content(overlay: Overlay, path: string): Promise<string | undefin
 }
 
 /** The number of open files and directories, without pipes and the like. */
-function openDescriptors(): number {
+async function openDescriptors(): Promise<number> {
+  await closesDone()
   const isFile = (fd: string) => {
     try {
       return /^\/(?!dev|proc)/.test(readlinkSync(`/proc/self/fd/${fd}`))
@@ -116,13 +118,13 @@ t.test('the lowers of a stack are opened once, and closed after its last overlay
   const { open, stack } = await scene(t)
   // The first mount of a process opens more.
   await (await open('first')).unmount()
-  const before = openDescriptors()
+  const before = await openDescriptors()
   const one = await open('one', stack)
-  const each = openDescriptors() - before
+  const each = (await openDescriptors()) - before
   const two = await open('two', stack)
-  t.equal(openDescriptors() - before, 2 * each)
+  t.equal((await openDescriptors()) - before, 2 * each)
   const own = await open('three')
-  t.equal(openDescriptors() - before, 2 * each + each + 2, 'two lowers more without the stack')
+  t.equal((await openDescriptors()) - before, 2 * each + each + 2, 'two lowers more without the stack')
   await own.unmount()
   let closed = false
   const closing = stack.close().then(() => {
@@ -134,7 +136,7 @@ t.test('the lowers of a stack are opened once, and closed after its last overlay
   t.notOk(closed)
   await two.unmount()
   await closing
-  t.equal(openDescriptors(), before - 2)
+  t.equal(await openDescriptors(), before - 2)
   await t.resolves(stack.close(), 'again')
 })
 
