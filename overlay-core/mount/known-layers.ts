@@ -1,4 +1,5 @@
 import type { Storage } from '../layer/storage.ts'
+import { isLocal } from '../sys/local.ts'
 import type { FileSystem, Root } from './file-systems.ts'
 import type { RootDir } from './roots.ts'
 
@@ -42,6 +43,12 @@ export class KnownLayers {
   addFileSystem(root: Root, fileSystem: FileSystem): void {
     const key = keyOf(root)
     if (key !== undefined) this.#fileSystems.set(key, { ...fileSystem, marks: [] })
+  }
+
+  /** Whether the file system of `device`, reached through `mount`, is known and asks nobody else to answer. */
+  isLocal(device: string, mount: string): boolean {
+    const known = this.#fileSystems.get(`${device} ${mount}`)
+    return known !== undefined && isLocal(known.stat.type)
   }
 
   /** The abilities of the file system of the upper `root` for this process, by the attribute that was tried. */

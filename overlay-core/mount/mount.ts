@@ -110,7 +110,7 @@ export async function mount(options: MountOptions, environment: Partial<MountEnv
   const stack = stackOf(given)
   stack?.enter(options)
   opened.defer(() => stack?.leave())
-  const roots = await openRoots(options, given.claimed, stack?.roots)
+  const roots = await openRoots(options, given.claimed, stack)
   opened.defer(() => closeRoots(roots))
   const overlay = await assemble(options, given, roots, opened)
   // From here on, the overlay owns everything that was opened.

@@ -4,9 +4,11 @@ import { incompatibleFeatures } from '../layer/workdir.ts'
 import { claimDir } from '../sys/claim.ts'
 import { readdirFd } from '../sys/dir.ts'
 import { closeLater, closeSync, openDirectory, openPrivateRoot, openRoot } from '../sys/open.ts'
+import { openOwnRoots } from '../sys/own-roots.ts'
 import { pathOfFd } from '../sys/path.ts'
 import { type Place, placesOfFd } from '../sys/place.ts'
 import { statxFd, uniqueMountId } from '../sys/stat.ts'
+import type { KnownLayers } from './known-layers.ts'
 import { type NamedRoot, needApart } from './nesting.ts'
 import { strangerAmong } from './workdir-names.ts'
 
@@ -36,6 +38,12 @@ interface OwnRoots {
   readonly work: RootDir
 }
 
+/** The open lowers of a stack, and what is known of them. */
+interface OpenStack {
+  readonly roots: LowerRoots
+  readonly known: KnownLayers
+}
+
 /** The claims on upper and workdir. */
 interface Claimed {
   /** The names in the workdir, read after it was claimed. */
@@ -56,13 +64,14 @@ export interface Roots extends LowerRoots, Claimed {
  * Opens and checks all directories of a mount without changing anything.
  *
  * @param claimed whether the caller has claimed a directory that contains upper and workdir
- * @param stack the open lowers, if they belong to a stack
+ * @param stack the open lowers, if they belong to a stack, and what is known of them
  * @throws OptionError missing, not a directory, unreadable, nested, on another file system, or busy; the message names the option and the mend
  */
-export async function openRoots(options: MountOptions, claimed: boolean, stack?: LowerRoots): Promise<Roots> {
+export async function openRoots(options: MountOptions, claimed: boolean, stack?: OpenStack): Promise<Roots> {
   using opened = new DisposableStack()
-  const below = stack ?? (await openLowersInto(opened, options))
-  const own = await openOwnInto(opened, options)
+  const below = stack?.roots ?? (await openLowersInto(opened, options))
+  const own =
+    (stack && (await openOwnAtOnce(opened, options, claimed, stack.known))) ?? (await openOwnInto(opened, options))
   needApart(named(below, own))
   const roots = own ? await claimOwn(own, claimed, opened) : { upper: undefined, work: undefined, ...NOTHING_CLAIMED }
   opened.move()
@@ -111,12 +120,44 @@ async function openOwnInto(opened: DisposableStack, options: MountOptions): Prom
   return { upper, work }
 }
 
+/** Like `openOwnInto`, with the claims, on file systems that an earlier mount on the stack has examined; undefined if that is not possible. */
+async function openOwnAtOnce(
+  opened: DisposableStack,
+  { upperdir, workdir }: MountOptions,
+  claimed: boolean,
+  known: KnownLayers,
+): Promise<(OwnRoots & Claimed) | undefined> {
+  if (upperdir === undefined || workdir === undefined) return undefined
+  const own = await openOwnRoots(upperdir, workdir, !claimed)
+  if (!own) return undefined
+  const { upperFd, workFd, upperMount, workMount, claims, workNames } = own
+  using undo = new DisposableStack()
+  for (const fd of [upperFd, workFd, ...claims]) undo.defer(() => closeSync(fd))
+  if (!isKnown(known, upperFd, upperMount) || !isKnown(known, workFd, workMount)) return undefined
+  const place = async (given: string, fd: number, mount: string | undefined) => {
+    return { given, path: pathOfFd(fd), fd, mount, places: await placesOfFd(fd), shared: false }
+  }
+  const upper = await place(upperdir, upperFd, upperMount)
+  const work = await place(workdir, workFd, workMount)
+  opened.use(undo.move())
+  return { upper, work, claims, workNames }
+}
+
+function isKnown(known: KnownLayers, fd: number, mount: string | undefined): boolean {
+  const { devMajor, devMinor } = statxFd(fd)
+  return mount !== undefined && known.isLocal(`${devMajor}:${devMinor}`, mount)
+}
+
 async function claimOwn(
-  { upper, work }: OwnRoots,
+  { upper, work, ...done }: OwnRoots & Partial<Claimed>,
   claimed: boolean,
   opened: DisposableStack,
 ): Promise<OwnRoots & Claimed> {
   needSameFileSystem(work.given, upper.fd, work.fd)
+  if (done.claims && done.workNames) {
+    await needOwnWorkdir(work.given, work.fd, done.workNames)
+    return { upper, work, claims: done.claims, workNames: done.workNames }
+  }
   const claims: number[] = []
   if (!claimed) {
     claims.push(await claim('upperdir', upper.given, upper.fd, opened))
@@ -186,8 +227,12 @@ function needSameFileSystem(workdir: string, upperFd: number, workFd: number): v
 }
 
 /** Checks that the workdir belongs to this program and returns the names in it. */
-async function needOwnWorkdir(workdir: string, workFd: number): Promise<ReadonlySet<string>> {
-  const names = new Set((await readdirFd(workFd)).map(({ name }) => name))
+async function needOwnWorkdir(
+  workdir: string,
+  workFd: number,
+  known?: ReadonlySet<string>,
+): Promise<ReadonlySet<string>> {
+  const names = known ?? new Set((await readdirFd(workFd)).map(({ name }) => name))
   const stranger = strangerAmong(names)
   if (stranger !== undefined) {
     throw new OptionError(

@@ -1,4 +1,4 @@
-import { bind, tryCall } from './call.ts'
+import { bind, type ResultOf, type SystemCall, step, tryCall } from './call.ts'
 import { sysError } from './error.ts'
 import { closeSync, openDirectory, openRoot } from './open.ts'
 
@@ -30,4 +30,9 @@ export async function claimDirectory(path: string): Promise<(() => void) | undef
   } finally {
     closeSync(dirFd)
   }
+}
+
+/** Claims the directory that an earlier step has opened for reading, as a step of `tryCalls`. */
+export function claimStep(fd: ResultOf): SystemCall {
+  return step('flock', flock, fd, LOCK_EX | LOCK_NB)
 }

@@ -15,6 +15,8 @@ const PATH_MAX = 4096
 const LISTING_BYTES = 128 * 1024
 /** Most directories are small. The first two reads may be made on the event loop. */
 const FIRST_LISTING_BYTES = 8 * 1024
+/** The maximum size of an entry of getdents64(2). */
+const MOST_ENTRY_BYTES = 280
 /** The mode bits that mkdir(2) sets. */
 const MKDIR_MODE = 0o1777
 /** The number of listing buffers kept for reuse. */
@@ -235,4 +237,23 @@ export function renameStep(
 /** unlinkat(2) of a non-directory as a step of `tryCalls`. */
 export function unlinkStep(dirFd: number, name: string): SystemCall {
   return step('unlinkat', unlinkat, dirFd, component('unlinkat', name), 0)
+}
+
+/** Receives the results of `listSteps`. */
+export class ListOut {
+  readonly memory = Buffer.allocUnsafeSlow(FIRST_LISTING_BYTES)
+  readonly rest = Buffer.allocUnsafeSlow(MOST_ENTRY_BYTES)
+
+  /** The names, after the steps have returned `length` and `restLength`; undefined if these are not all. */
+  names(length: number, restLength: number): Set<string> | undefined {
+    if (length < 0 || restLength !== 0) return undefined
+    const entries: RawDirEntry[] = []
+    decodeDirents(this.memory, length, entries)
+    return new Set(entries.map(({ name }) => name))
+  }
+}
+
+/** Reads a small directory that an earlier step has opened for reading, as steps of `tryCalls`. */
+export function listSteps(fd: ResultOf, { memory, rest }: ListOut): SystemCall[] {
+  return [memory, rest].map((out) => step('getdents64', getdents64, fd, out, out.length))
 }

@@ -236,7 +236,7 @@ export async function openDirectory(fd: number): Promise<number> {
 }
 
 /** The first attempt of `openDirectory` as a step of `tryCalls`. */
-export function openDirectoryStep(fd: number): SystemCall {
+export function openDirectoryStep(fd: number | ResultOf): SystemCall {
   const how = new Uint32Array(SIZE_OF_OPEN_HOW / 4)
   fillHow(how, O_DIRECTORY | O_NOATIME, 0, CONFINED)
   return step('openat2', openat2, SYS_OPENAT2, fd, cString('openat2', '.'), how, SIZE_OF_OPEN_HOW)
@@ -307,4 +307,10 @@ export function openStep(dirFd: number, name: string, flags: number, mode = 0): 
 /** close(2) as a step of `tryCalls`. */
 export function closeStep(fd: number | ResultOf): SystemCall {
   return step('close', close, fd)
+}
+
+/** `openRoot` without a look at the file system, as a step of `tryCalls`. */
+export function openPathStep(path: string): SystemCall {
+  const bytes = cString('open', Buffer.from(path, 'utf8').toString('latin1'))
+  return step('open', openPath, AT_FDCWD, bytes, O_PATH | O_DIRECTORY | O_CLOEXEC, 0)
 }

@@ -110,8 +110,12 @@ export async function uniqueMountId(fd: number): Promise<string | undefined> {
   const out = new DataView(new ArrayBuffer(SIZE_OF_STATX))
   const mask = STATX_MNT_ID_UNIQUE
   await call('statx', undefined, statx, fd, cString('statx', ''), AT_EMPTY_PATH, mask, new Uint8Array(out.buffer))
-  const known = (out.getUint32(0, true) & STATX_MNT_ID_UNIQUE) !== 0
-  return known ? out.getBigUint64(144, true).toString() : undefined
+  return mountIdIn(out)
+}
+
+function mountIdIn(view: DataView): string | undefined {
+  const known = (view.getUint32(0, true) & STATX_MNT_ID_UNIQUE) !== 0
+  return known ? view.getBigUint64(144, true).toString() : undefined
 }
 
 /** Whether removing this name frees little space; otherwise the removal takes long. Synchronous, to be called right before the removal. */
@@ -192,9 +196,19 @@ export class StatOut {
   get stat(): Stat {
     return decodeStatx(new DataView(this.memory.buffer))
   }
+
+  /** The result of `uniqueMountStep`. */
+  get uniqueMountId(): string | undefined {
+    return mountIdIn(new DataView(this.memory.buffer))
+  }
 }
 
 /** `statxFd` as a step of `tryCalls`. */
 export function statStep(fd: number | ResultOf, out: StatOut): SystemCall {
   return step('statx', statx, fd, cString('statx', ''), AT_EMPTY_PATH | AT_STATX_DONT_SYNC, WANTED, out.memory)
+}
+
+/** `uniqueMountId` as a step of `tryCalls`. */
+export function uniqueMountStep(fd: number | ResultOf, out: StatOut): SystemCall {
+  return step('statx', statx, fd, cString('statx', ''), AT_EMPTY_PATH, STATX_MNT_ID_UNIQUE, out.memory)
 }
