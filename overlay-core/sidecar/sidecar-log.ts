@@ -1,6 +1,7 @@
 import { isErrno, OverlayError } from '../api/errno.ts'
 import type { Name } from '../api/types.ts'
 import { LogFile, logFileNames, readOld, takeOver } from '../base/log-file.ts'
+import { loopBudget } from '../base/loop-turn.ts'
 import { readRecordFile } from '../base/record-file.ts'
 import { type LogFormat, RecordLog } from '../base/record-log.ts'
 import { pread } from '../sys/data.ts'
@@ -128,7 +129,11 @@ export function parseSidecar(text: string): SidecarLine[] {
 /** The contents of the log, without changing anything. */
 async function readAll(workdirFd: number): Promise<SidecarLine[]> {
   const records = (await readRecordFile(workdirFd, NAME, FORMAT.kind, Number.POSITIVE_INFINITY)) ?? []
-  let lines = records.flatMap((record) => parseSidecar(record.toString('latin1')))
+  let lines: SidecarLine[] = []
+  for (const record of records) {
+    if (loopBudget.spent) await loopBudget.rest()
+    lines.push(...parseSidecar(record.toString('latin1')))
+  }
   if (lines.length > 0) return lines
   await readOld(workdirFd, OLD_NAME, async (fd, size) => {
     lines = await readLines(fd, size)
