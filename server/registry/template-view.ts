@@ -6,6 +6,7 @@ import {
   OptionError,
   type Overlay,
   OverlayError,
+  type Stack,
 } from '../../overlay-core/index.ts'
 import { hasUpper } from './view-directory.ts'
 import type { Closable, ViewPool } from './view-pool.ts'
@@ -20,6 +21,8 @@ export interface ViewPlan {
   readonly pool: ViewPool
   /** The present mount options of the view with this id. */
   readonly optionsOf: (id: string) => MountOptions
+  /** The stack for these options. @throws OptionError a lower is missing */
+  readonly stackOf: (options: MountOptions) => Promise<Stack>
   readonly idleMs: () => number
 }
 
@@ -161,14 +164,14 @@ export class TemplateView implements Closable {
   }
 
   async #mount(): Promise<void> {
-    const { pool, optionsOf } = this.#plan
+    const { pool, optionsOf, stackOf } = this.#plan
     const { id } = this.record
     try {
       const options = optionsOf(id)
       // An empty upper in its place would hide the loss.
       if (!(await hasUpper(options)))
         throw new Error(`its upper ${options.upperdir} is gone; put it back, or remove the view`)
-      const overlay = await mount(options)
+      const overlay = await mount(options, { stack: await stackOf(options) })
       this.#overlay = overlay
       this.#guarded = pool.hooks.guarded(id, overlay)
       this.#failure = undefined

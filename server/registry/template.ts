@@ -4,6 +4,7 @@ import { isErrno, isUnwritable, type MaybePromise, OptionError, OverlayError } f
 import type { RandomBytes } from '../random.ts'
 import type { Accounts } from './accounts.ts'
 import type { CreationRate } from './creation-rate.ts'
+import { SharedStack } from './shared-stack.ts'
 import { TemplateView, type ViewPlan } from './template-view.ts'
 import { deleteViewDirectory, makeViewDirectory, optionsOf, ownerOfDirectory } from './view-directory.ts'
 import { foldedName, viewNameError } from './view-name.ts'
@@ -29,6 +30,7 @@ export class Template {
   settings: TemplateSettings
   readonly #parts: TemplateParts
   readonly #registry: ViewRegistry
+  readonly #stack = new SharedStack()
   readonly #plan: ViewPlan
   readonly #views = new Map<string, TemplateView>()
   /** The views of each user, and of all (undefined), by their order. */
@@ -47,6 +49,7 @@ export class Template {
       template: name,
       pool: parts.pool,
       optionsOf: (id) => optionsOf(this.settings.mount, this.settings.directory, id),
+      stackOf: (options) => this.#stack.of(options),
       idleMs: () => this.settings.idleMs,
     }
     const records = [...registry.list()].sort((a, b) => a.order - b.order)
@@ -173,6 +176,7 @@ export class Template {
   async close(): Promise<void> {
     await Promise.allSettled(this.#making.values())
     await Promise.all([...this.#views.values()].map((view) => view.end()))
+    await this.#stack.close()
     await this.#registry.close()
   }
 

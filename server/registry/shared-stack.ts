@@ -1,0 +1,44 @@
+import { type MountOptions, openStack, type Stack } from '../../overlay-core/index.ts'
+
+/** The stack on which all views of a template are mounted, opened with the first of them. */
+export class SharedStack {
+  #stack: Promise<Stack> | undefined
+  #options: MountOptions | undefined
+  /** The closes of earlier stacks, which wait for the views on them. */
+  readonly #closing = new Set<Promise<void>>()
+
+  /** The stack with the lowers of `options`. @throws OptionError a directory is missing, unreadable or nested */
+  of(options: MountOptions): Promise<Stack> {
+    if (this.#options !== undefined && !hasSameLowers(this.#options, options)) this.#end()
+    this.#options = options
+    this.#stack ??= openStack(options).catch((error: unknown) => {
+      this.#stack = undefined
+      throw error
+    })
+    return this.#stack
+  }
+
+  /** Closes it. Call it when the views are closed. */
+  async close(): Promise<void> {
+    this.#end()
+    await Promise.all(this.#closing)
+  }
+
+  #end(): void {
+    const stack = this.#stack
+    this.#stack = undefined
+    if (stack === undefined) return
+    const closed = stack.then(
+      (open) => open.close(),
+      // It was never open.
+      () => undefined,
+    )
+    this.#closing.add(closed)
+    void closed.finally(() => this.#closing.delete(closed))
+  }
+}
+
+function hasSameLowers(one: MountOptions, other: MountOptions): boolean {
+  const lowers = ({ lowerdir, datadir }: MountOptions) => JSON.stringify([lowerdir, datadir])
+  return lowers(one) === lowers(other)
+}
