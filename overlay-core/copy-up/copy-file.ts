@@ -138,10 +138,10 @@ class FileCopy {
     const { uid, gid, mode, atime, mtime } = this.#source.stat
     const owned = uid === this.#sb.serverUid && gid === this.#sb.serverGid
     return [
-      ...(owned ? [] : [chownStep(file, uid, gid)]),
+      ...(owned ? [] : [chownStep(file, '', uid, gid)]),
       ...this.#attributes.map(({ name, value }) => setXattrStep(file, name, value)),
       chmodStep(file, mode),
-      timesStep(file, atime, mtime),
+      timesStep(file, '', atime, mtime),
       statStep(file, this.#out),
     ]
   }

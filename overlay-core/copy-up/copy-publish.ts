@@ -3,7 +3,7 @@ import type { Real } from '../layer/layer.ts'
 import { setImpure } from '../lookup/marks.ts'
 import type { Alias, OvlInode } from '../objects/dentry.ts'
 import type { SuperBlock } from '../objects/superblock.ts'
-import { timesAtStep, utimesAt } from '../sys/attr.ts'
+import { timesStep, utimesAt } from '../sys/attr.ts'
 import { type SystemCall, tryCalls } from '../sys/call.ts'
 import { statxFd } from '../sys/stat.ts'
 
@@ -63,7 +63,7 @@ export async function stepsKeepingTimes(
   const { atime, mtime } = statxFd(fd)
   const steps = stepsFor(fd)
   dir.timesKept++
-  const results = await tryCalls([...steps, timesAtStep(fd, '', atime, mtime)])
+  const results = await tryCalls([...steps, timesStep(fd, '', atime, mtime)])
   dir.timesKept++
   if (results.length > steps.length && dir.changes !== changes)
     await bestEffort(() => utimesAt(fd, '', undefined, 'now'))

@@ -40,7 +40,7 @@ export async function openSource(sb: SuperBlock, dirFd: number, name: Name): Pro
     openStep(dirFd, name, O_RDONLY | O_NOATIME | NEVER_WAITS),
     statStep(file, stat),
     { ...xattrNamesStep(file, names), flags: GOES_ON_AFTER_FAILURE },
-    handleStep(file, handle),
+    handleStep(file, '', handle),
   ])) as [number, number, number, number]
   if (TRY_OTHERWISE.has(-fd)) return undefined
   if (fd < 0) throw sysError('openat', -fd, name)

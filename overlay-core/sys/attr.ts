@@ -1,6 +1,6 @@
-import type { Time } from '../api/types.ts'
+import type { SetTime } from '../api/types.ts'
 import { component, cString, fdPath } from './argument.ts'
-import { bind, bindSlow, call, type ResultOf, type SystemCall, step } from './call.ts'
+import { bind, bindSlow, call, makeStep, type ResultOf, type SystemCall, step } from './call.ts'
 import { sysError } from './error.ts'
 import { AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW } from './flags.ts'
 
@@ -20,8 +20,6 @@ const utimensat = bind<[dirFd: number, name: Uint8Array, times: Uint8Array, flag
   'int utimensat(int, const void *, const void *, int)',
 )
 const fchmod = bind<[fd: number, mode: number]>('int fchmod(int, uint32_t)')
-const fchown = bind<[fd: number, uid: number, gid: number]>('int fchown(int, uint32_t, uint32_t)')
-const futimens = bind<[fd: number, times: Uint8Array]>('int futimens(int, const void *)')
 const ftruncate = bindSlow<[fd: number, size: number]>('int ftruncate(int, int64_t)')
 const truncatePath = bind<[path: Uint8Array, size: number]>('int truncate(const void *, int64_t)', false)
 const posixFallocate = bindSlow<[fd: number, mode: number, offset: number, length: number]>(
@@ -44,22 +42,17 @@ export async function chmodAt(dirFd: number, name: string, mode: number): Promis
 
 /** Sets owner and group of `name` (a symlink is not followed), or with '' of the descriptor; -1 does not change one. */
 export async function chownAt(dirFd: number, name: string, uid: number, gid: number): Promise<void> {
-  const flags = AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH
-  await call('fchownat', name, fchownat, dirFd, componentOrSelf('fchownat', name), uid >>> 0, gid >>> 0, flags)
+  await makeStep(chownStep(dirFd, name, uid, gid), name)
 }
 
 /** Sets the times of `name` (a symlink is not followed), or with '' of the descriptor; undefined does not change one. @throws EINVAL invalid time */
 export async function utimesAt(
   dirFd: number,
   name: string,
-  atime: Time | 'now' | undefined,
-  mtime: Time | 'now' | undefined,
+  atime: SetTime | undefined,
+  mtime: SetTime | undefined,
 ): Promise<void> {
-  const times = Buffer.alloc(SIZE_OF_TIMESPECS)
-  putTimespec(times, 0, atime, name)
-  putTimespec(times, 16, mtime, name)
-  const flags = AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH
-  await call('utimensat', name, utimensat, dirFd, componentOrSelf('utimensat', name), times, flags)
+  await makeStep(timesStep(dirFd, name, atime, mtime), name)
 }
 
 /** Sets the size of a file that is open for writing. @throws EFBIG (also beyond 2^53) · EINVAL negative */
@@ -81,7 +74,7 @@ export async function fallocate(fd: number, mode: number, offset: number, length
   await call('fallocate', undefined, posixFallocate, fd, mode, offset, length)
 }
 
-function putTimespec(out: Buffer, at: number, time: Time | 'now' | undefined, name: string): void {
+function putTimespec(out: Buffer, at: number, time: SetTime | undefined, name: string): void {
   if (time === undefined || time === 'now') {
     out.writeUInt32LE(time === 'now' ? UTIME_NOW : UTIME_OMIT, at + 8)
     return
@@ -98,26 +91,19 @@ export function chmodStep(fd: number | ResultOf, mode: number): SystemCall {
   return step('fchmod', fchmod, fd, mode)
 }
 
-/** fchown(2) as a step of `tryCalls`; -1 does not change owner or group. */
-export function chownStep(fd: number | ResultOf, uid: number, gid: number): SystemCall {
-  return step('fchown', fchown, fd, uid >>> 0, gid >>> 0)
+/** `chownAt` as a step of `tryCalls`. */
+export function chownStep(dirFd: number | ResultOf, name: string, uid: number, gid: number): SystemCall {
+  const flags = AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH
+  return step('fchownat', fchownat, dirFd, componentOrSelf('fchownat', name), uid >>> 0, gid >>> 0, flags)
 }
 
-/** fchownat(2) of `name`, which is not followed, as a step of `tryCalls`; -1 does not change owner or group. */
-export function chownAtStep(dirFd: number, name: string, uid: number, gid: number): SystemCall {
-  return step('fchownat', fchownat, dirFd, component('fchownat', name), uid >>> 0, gid >>> 0, AT_SYMLINK_NOFOLLOW)
-}
-
-/** futimens(2) as a step of `tryCalls`. */
-export function timesStep(fd: number | ResultOf, atime: Time, mtime: Time): SystemCall {
-  const times = Buffer.alloc(SIZE_OF_TIMESPECS)
-  putTimespec(times, 0, atime, '')
-  putTimespec(times, 16, mtime, '')
-  return step('utimensat', futimens, fd, times)
-}
-
-/** Sets the times of `name` in the directory, or with '' of the descriptor (O_PATH suffices), as a step of `tryCalls`. */
-export function timesAtStep(dirFd: number, name: string, atime: Time, mtime: Time): SystemCall {
+/** `utimesAt` as a step of `tryCalls`. @throws EINVAL invalid time */
+export function timesStep(
+  dirFd: number | ResultOf,
+  name: string,
+  atime: SetTime | undefined,
+  mtime: SetTime | undefined,
+): SystemCall {
   const times = Buffer.alloc(SIZE_OF_TIMESPECS)
   putTimespec(times, 0, atime, name)
   putTimespec(times, 16, mtime, name)

@@ -1,4 +1,5 @@
 import koffi, { type KoffiFunc } from 'koffi'
+import type { OverlayError } from '../api/errno.ts'
 import { after } from '../api/maybe-promise.ts'
 import type { MaybePromise } from '../api/types.ts'
 import { CallThreads, type ThreadStep } from './call-threads.ts'
@@ -211,6 +212,26 @@ export function step<A extends unknown[]>(
   ...args: { [K in keyof A]: A[K] extends number ? number | ResultOf : A[K] }
 ): SystemCall {
   return { op, native: native as Native<never>, args, flags: 0 }
+}
+
+/** Makes a single step, whose arguments are all known. Returns its result or minus errno. */
+export function tryStep({ op, native, args }: SystemCall): MaybePromise<number> {
+  return tryCall(op, native as Native<unknown[]>, ...args)
+}
+
+/** Like `tryStep`, but fails with an OverlayError that names, if given, the component `name`. */
+export function makeStep(made: SystemCall, name?: string): MaybePromise<number> {
+  return call(made.op, name, made.native as Native<unknown[]>, ...made.args)
+}
+
+/** The error of the steps that were made with these results; undefined if the last one succeeded. */
+export function failureOf(
+  steps: readonly SystemCall[],
+  results: readonly number[],
+  name: string | undefined,
+): OverlayError | undefined {
+  const last = results.at(-1) as number
+  return last < 0 ? sysError((steps[results.length - 1] as SystemCall).op, -last, name) : undefined
 }
 
 /**

@@ -1,8 +1,8 @@
 import { after } from '../api/maybe-promise.ts'
 import type { FileType, MaybePromise } from '../api/types.ts'
 import { component, cString, fdPath } from './argument.ts'
-import { chownAtStep } from './attr.ts'
-import { bind, call, ResultOf, type SystemCall, step, tryCalls } from './call.ts'
+import { chownStep } from './attr.ts'
+import { bind, call, failureOf, makeStep, ResultOf, type SystemCall, step, tryCalls } from './call.ts'
 import { sysError } from './error.ts'
 import { AT_FDCWD, AT_REMOVEDIR, AT_SYMLINK_FOLLOW, RENAME_EXCHANGE, RENAME_NOREPLACE } from './flags.ts'
 import { closeSync, openDirectory, openDirectoryStep } from './open.ts'
@@ -60,7 +60,7 @@ export interface RawDirEntry {
 
 /** Creates a directory; the process umask applies (see `setUmask0`). @throws EEXIST … */
 export async function mkdirAt(dirFd: number, name: string, mode: number): Promise<void> {
-  await call('mkdirat', name, mkdirat, dirFd, component('mkdirat', name), mode)
+  await makeStep(mkdirStep(dirFd, name, mode), name)
 }
 
 /**
@@ -73,13 +73,9 @@ export async function mkdirFor(
   mode: number,
   owner: { readonly uid: number; readonly gid: number },
 ): Promise<void> {
-  const steps = [
-    step('mkdirat', mkdirat, dirFd, component('mkdirat', name), mode & MKDIR_MODE),
-    chownAtStep(dirFd, name, owner.uid, owner.gid),
-  ]
-  const results = await tryCalls(steps)
-  const last = results.at(-1) as number
-  if (last < 0) throw sysError((steps[results.length - 1] as SystemCall).op, -last, name)
+  const steps = [mkdirStep(dirFd, name, mode & MKDIR_MODE), chownStep(dirFd, name, owner.uid, owner.gid)]
+  const failure = failureOf(steps, await tryCalls(steps), name)
+  if (failure) throw failure
 }
 
 /** Creates a node; `mode` includes the S_IFMT bits. A character device 0:0 is a whiteout and needs no privilege since Linux 5.8. */
@@ -113,7 +109,7 @@ export async function linkFd(fd: number, newDirFd: number, newName: string): Pro
 
 /** Removes the name of a non-directory. @throws ENOENT · EISDIR */
 export function unlinkAt(dirFd: number, name: string): MaybePromise<void> {
-  return after(call('unlinkat', name, unlinkat, dirFd, component('unlinkat', name), 0), () => undefined)
+  return after(makeStep(unlinkStep(dirFd, name), name), () => undefined)
 }
 
 /** Removes an empty directory. @throws ENOENT · ENOTDIR · ENOTEMPTY */
@@ -129,8 +125,7 @@ export async function renameAt(
   newName: string,
   flags = 0,
 ): Promise<void> {
-  const from = component('renameat2', oldName)
-  await call('renameat2', newName, renameat2, oldDirFd, from, newDirFd, component('renameat2', newName), flags)
+  await makeStep(renameStep(oldDirFd, oldName, newDirFd, newName, flags), newName)
 }
 
 /**
@@ -220,6 +215,10 @@ function decodeDirents(buffer: Buffer, length: number, entries: RawDirEntry[]): 
     // DT_ constants are the S_IFMT bits shifted down.
     entries.push({ name, ino, type: (buffer[at + 18] << 12) as FileType | 0 })
   }
+}
+
+function mkdirStep(dirFd: number, name: string, mode: number): SystemCall {
+  return step('mkdirat', mkdirat, dirFd, component('mkdirat', name), mode)
 }
 
 /** renameat2(2) as a step of `tryCalls`. */

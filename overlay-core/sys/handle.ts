@@ -1,5 +1,5 @@
 import { component, cString } from './argument.ts'
-import { bind, call, type ResultOf, type SystemCall, step, tryCall } from './call.ts'
+import { bind, call, type ResultOf, type SystemCall, step, tryCall, tryStep } from './call.ts'
 import { sysError } from './error.ts'
 import { AT_EMPTY_PATH, O_CLOEXEC } from './flags.ts'
 import { closeSync, openDirectory } from './open.ts'
@@ -27,13 +27,8 @@ export interface KernelHandle {
 
 /** The kernel's handle of `name` (a symlink is not followed), or with '' of the descriptor; undefined if the file system has no handles. */
 export async function nameToHandle(dirFd: number, name: string): Promise<KernelHandle | undefined> {
-  const op = 'name_to_handle_at'
-  const handle = Buffer.alloc(HEADER + LARGEST)
-  handle.writeUInt32LE(LARGEST, 0)
-  const path = name === '' ? cString(op, '') : component(op, name)
-  const flags = name === '' ? AT_EMPTY_PATH : 0
-  const result = await tryCall(op, nameToHandleAt, dirFd, path, handle, Buffer.alloc(8), flags)
-  return handleFrom(handle, result, name)
+  const out = new HandleOut()
+  return out.handle(await tryStep(handleStep(dirFd, name, out)), name)
 }
 
 /** Receives the result of `handleStep`. */
@@ -46,22 +41,23 @@ export class HandleOut {
   }
 
   /** The handle, after the step has returned `result`; see `nameToHandle`. */
-  handle(result: number): KernelHandle | undefined {
-    return handleFrom(this.memory, result, undefined)
+  handle(result: number, name?: string): KernelHandle | undefined {
+    if (result === -EOPNOTSUPP || result === -EOVERFLOW) return undefined
+    if (result < 0) throw sysError('name_to_handle_at', -result, name)
+    const { memory } = this
+    return {
+      type: memory.readInt32LE(4),
+      bytes: new Uint8Array(memory.subarray(HEADER, HEADER + memory.readUInt32LE(0))),
+    }
   }
 }
 
-/** `nameToHandle` of a descriptor as a step of `tryCalls`. */
-export function handleStep(fd: number | ResultOf, out: HandleOut): SystemCall {
+/** `nameToHandle` as a step of `tryCalls`. */
+export function handleStep(dirFd: number | ResultOf, name: string, out: HandleOut): SystemCall {
   const op = 'name_to_handle_at'
-  return step(op, nameToHandleAt, fd, cString(op, ''), out.memory, out.mountId, AT_EMPTY_PATH)
-}
-
-function handleFrom(memory: Buffer, result: number, name: string | undefined): KernelHandle | undefined {
-  if (result === -EOPNOTSUPP || result === -EOVERFLOW) return undefined
-  if (result < 0) throw sysError('name_to_handle_at', -result, name)
-  const bytes = new Uint8Array(memory.subarray(HEADER, HEADER + memory.readUInt32LE(0)))
-  return { type: memory.readInt32LE(4), bytes }
+  const path = name === '' ? cString(op, '') : component(op, name)
+  const flags = name === '' ? AT_EMPTY_PATH : 0
+  return step(op, nameToHandleAt, dirFd, path, out.memory, out.mountId, flags)
 }
 
 /**

@@ -1,9 +1,8 @@
 import { after } from '../api/maybe-promise.ts'
 import type { MaybePromise } from '../api/types.ts'
 import { chmodStep, chownStep } from './attr.ts'
-import { ResultOf, type SystemCall, tryCalls } from './call.ts'
+import { failureOf, ResultOf, type SystemCall, tryCalls } from './call.ts'
 import { renameStep, unlinkStep } from './dir.ts'
-import { sysError } from './error.ts'
 import { O_CREAT, O_EXCL, O_RDWR, RENAME_NOREPLACE } from './flags.ts'
 import { closeStep, openStep } from './open.ts'
 import { absentStep } from './stat.ts'
@@ -43,7 +42,7 @@ export function newFile({ dirFd, name, absentFrom }: NewPlace, mode: number, asi
     if (last === steps.length - 1 && result >= 0) return results[file] as number
     const refused = () => {
       if (result === -EEXIST || (last < file && result >= 0)) return -1
-      throw sysError((steps[last] as SystemCall).op, -result, name)
+      throw failureOf(steps, results, name)
     }
     if (aside === undefined || last <= file) return refused()
     return after(tryCalls([unlinkStep(aside.workFd, aside.temp), closeStep(results[file] as number)]), refused)
@@ -60,7 +59,7 @@ function asideSteps(
   return [
     openStep(workFd, temp, NEW, 0o600),
     // The mode comes last, because a change of owner clears setuid and setgid.
-    chownStep(new ResultOf(file), uid, gid),
+    chownStep(new ResultOf(file), '', uid, gid),
     chmodStep(new ResultOf(file), mode),
     renameStep(workFd, temp, dirFd, name, RENAME_NOREPLACE),
   ]

@@ -1,7 +1,6 @@
 import { chownStep } from './attr.ts'
-import { bind, ResultOf, type SystemCall, step, tryCalls } from './call.ts'
+import { bind, failureOf, ResultOf, type SystemCall, step, tryCalls } from './call.ts'
 import { unlinkStep } from './dir.ts'
-import { sysError } from './error.ts'
 import { O_CREAT, O_EXCL, O_RDWR } from './flags.ts'
 import { closeStep, openStep } from './open.ts'
 
@@ -30,11 +29,11 @@ export async function startFile(
 ): Promise<StartedFile> {
   const file = new ResultOf(0)
   const steps: SystemCall[] = [openStep(dirFd, name, O_RDWR | O_CREAT | O_EXCL, mode)]
-  if (owner) steps.push(chownStep(file, owner.uid, owner.gid))
+  if (owner) steps.push(chownStep(file, '', owner.uid, owner.gid))
   if (content.length > 0) steps.push(step('pwrite', pwrite, file, content, content.length, 0))
   const results = await tryCalls(steps)
   const last = results.at(-1) as number
   if (last >= 0) return { fd: results[0] as number, written: content.length > 0 ? last : 0 }
   if (results.length > 1) await tryCalls([unlinkStep(dirFd, name), closeStep(results[0] as number)])
-  throw sysError((steps[results.length - 1] as SystemCall).op, -last, name)
+  throw failureOf(steps, results, name)
 }

@@ -1,6 +1,6 @@
 import type { FileType, Time } from '../api/types.ts'
 import { component, cString } from './argument.ts'
-import { addressOf, bind, bindSlow, call, lastErrno, type ResultOf, type SystemCall, step } from './call.ts'
+import { addressOf, bind, bindSlow, call, lastErrno, makeStep, type ResultOf, type SystemCall, step } from './call.ts'
 import { sysError } from './error.ts'
 import { faultNow } from './fault.ts'
 import { AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW, S_IFMT } from './flags.ts'
@@ -91,10 +91,9 @@ export function statxFd(fd: number): Stat {
 
 /** Like `statxFd`, but a network or FUSE file system asks its server if its cached attributes may be outdated. */
 export async function statxFdAsking(fd: number): Promise<Stat> {
-  const out = new DataView(new ArrayBuffer(SIZE_OF_STATX))
-  const memory = new Uint8Array(out.buffer)
-  await call('statx', undefined, statx, fd, cString('statx', ''), AT_EMPTY_PATH, WANTED, memory)
-  return decodeStatx(out)
+  const out = new StatOut()
+  await makeStep(statStep(fd, out, AT_EMPTY_PATH))
+  return out.stat
 }
 
 /** The attributes of `name` in the directory, without following a symlink. @throws ENOENT … */
@@ -203,9 +202,9 @@ export class StatOut {
   }
 }
 
-/** `statxFd` as a step of `tryCalls`. */
-export function statStep(fd: number | ResultOf, out: StatOut): SystemCall {
-  return step('statx', statx, fd, cString('statx', ''), AT_EMPTY_PATH | AT_STATX_DONT_SYNC, WANTED, out.memory)
+/** `statxFd` as a step of `tryCalls`; without AT_STATX_DONT_SYNC in `flags`, `statxFdAsking`. */
+export function statStep(fd: number | ResultOf, out: StatOut, flags = AT_EMPTY_PATH | AT_STATX_DONT_SYNC): SystemCall {
+  return step('statx', statx, fd, cString('statx', ''), flags, WANTED, out.memory)
 }
 
 /** `uniqueMountId` as a step of `tryCalls`. */

@@ -4,7 +4,7 @@ import { O_CREAT } from '../../overlay-core/sys/flags.ts'
 /** Calls after which something on disk may be different. */
 const CHANGING = new Set([
   ...['mkdirat', 'mknodat', 'symlinkat', 'linkat', 'unlinkat', 'renameat2'],
-  ...['fchmodat', 'fchmod', 'fchownat', 'fchown', 'utimensat', 'setxattr', 'removexattr'],
+  ...['fchmodat', 'fchmod', 'fchownat', 'utimensat', 'setxattr', 'removexattr'],
   ...['ftruncate', 'fallocate', 'pwrite', 'pwritev', 'copy_file_range', 'ficlone'],
 ])
 
