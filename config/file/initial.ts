@@ -42,9 +42,6 @@ export function initialConfig({ webdav, nfs }: InitialChoices): string {
     '',
     '[nfs]',
     `listen = "${nfs}"`,
-    '',
-    '[server]',
-    'state_dir = "state"',
   ].join('\n')}\n`
 }
 

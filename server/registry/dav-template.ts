@@ -50,8 +50,8 @@ export class TemplatePaths implements DavTemplate {
     return record.uid === 0 && this.#caller.user === undefined
   }
 
-  list(address: string): readonly string[] {
-    if (!this.#caller.mayName(address)) return []
+  list(address: string): readonly string[] | undefined {
+    if (!this.#caller.mayName(address)) return undefined
     const names: string[] = []
     for (const view of this.#template.list()) {
       if (names.length === MOST_LISTED) break

@@ -68,3 +68,9 @@ t.test('a configuration with as = root lets WebDAV act as root', AS_ROOT, async 
   chmodSync(join(dir, 'material', 'welcome.txt'), 0o600)
   t.match(await dav('GET', '/course/welcome.txt'), { status: 200, body: 'welcome' })
 })
+
+t.test('the list of views contains a template before anybody has a view', async (t) => {
+  const { dav } = await course(t)
+  t.match((await dav('PROPFIND', '/', { headers: { depth: '1' } })).body, '<D:href>/course/</D:href>')
+  t.match((await dav('GET', '/')).body, 'course')
+})

@@ -39,8 +39,8 @@ export interface DavTemplate {
   way(names: readonly Name[], address: string): DavWay | undefined
   /** Opens the view to which the names lead, and makes it if the template allows that. @throws OverlayError it cannot be made or opened */
   use(names: readonly Name[], address: string): MaybePromise<DavUse | undefined>
-  /** The path segments that lead to the views that a client at `address` sees, as Unicode text. Empty if the template itself is its view. */
-  list(address: string): readonly string[]
+  /** The path segments that lead to the views that a client at `address` may name, as Unicode text; undefined if it may name none. */
+  list(address: string): readonly string[] | undefined
 }
 
 /** What clients see of a symlink: its target inside the view, nothing, or a resource that is refused. */

@@ -5,9 +5,9 @@ import type { DavContext, DavView } from '../state/context.ts'
 /** The names, below the requested list of views, of further lists and of views that are not opened for it. */
 export function viewLists(ctx: DavContext): readonly string[] {
   const { address, template, services } = ctx
-  if (template !== undefined) return template.list(address)
+  if (template !== undefined) return template.list(address) ?? []
   const seen = [...services.templates.values()].filter(
-    (each) => each.way([], address) !== undefined || each.list(address).length > 0,
+    (each) => each.way([], address) !== undefined || each.list(address) !== undefined,
   )
   return seen.map(({ name }) => name)
 }
