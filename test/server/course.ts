@@ -42,6 +42,8 @@ export interface CourseOptions {
   readonly clients?: string
   /** The user that WebDAV acts as. */
   readonly as?: string
+  /** Further lines of the table webdav. */
+  readonly webdav?: string
   /** Further tables. */
   readonly tables?: string
 }
@@ -71,6 +73,7 @@ export function configuration({
   kind = 'per-user',
   clients,
   as,
+  webdav = '',
   tables = '',
 }: CourseOptions): string {
   const web = `[exports.web]\nview = "course"\ndoor = "webdav"\n${as === undefined ? '' : `as = "${as}"\n`}`
@@ -91,6 +94,7 @@ clients = ["${clients ?? '127.0.0.0/8(rw,root_squash,insecure)'}"]
 ${kind === 'per-user' ? web : ''}
 [webdav]
 listen = "${kind === 'per-user' ? '127.0.0.1:0' : 'off'}"
+${webdav}
 [nfs]
 listen = "127.0.0.1:0"
 [server]

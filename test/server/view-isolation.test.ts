@@ -260,3 +260,11 @@ t.test('by the address of another machine', AS_ROOT, async (t) => {
     ['.', '..', '127.0.0.2'],
   )
 })
+
+t.test('mandatory WebDAV locks bind the NFS clients of the same view only', AS_ROOT, async (t) => {
+  const { daemon, bin, file, own, dav } = await secret(t, { webdav: 'locks = "mandatory"' })
+  const other = (await bin.create(own, 'secret')).handle!
+  t.equal((await dav('LOCK', '/course/~daemon/secret', { body: LOCK })).status, 200)
+  t.equal((await daemon.write(file, 0, Buffer.from('x'))).status, STATUS.ACCES)
+  t.equal((await bin.write(other, 0, Buffer.from('x'))).status, STATUS.OK)
+})

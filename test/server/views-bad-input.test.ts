@@ -131,3 +131,13 @@ t.test('keys of templates are refused where they have no effect', AS_ROOT, async
   t.match(await check(text.replace('"per-user"', '"per-machine"')), /WebDAV does not tell machines apart/)
   t.match(await check(text.replace('create = true', 'read_only = true')), /cannot be combined with upper = "per-user"/)
 })
+
+t.test('one address makes a hundred views at once, and then some a minute', AS_ROOT, async (t) => {
+  const { nfs, server } = await course(t, { more: 'create = true\nowner = "1:1"' })
+  const statuses = []
+  for (let i = 0; i < 130; i++) statuses.push((await nfs.mnt(`/course/user${i}`)).status)
+  t.same(statuses.slice(0, 100), Array(100).fill(STATUS.OK))
+  t.ok(statuses.filter((status) => status === MNT_SERVERFAULT).length > 0)
+  t.match(server.stderr(), /a view was not made: there are too many, or this client makes too many/)
+  t.equal((await nfs.mnt('/course/user0')).status, STATUS.OK, 'those that exist are mounted as ever')
+})

@@ -23,6 +23,40 @@ t.test('a handle is version, view, key, generation and 128 bits of HMAC-SHA256',
   t.equal(handle.toString('hex'), identity + mac)
 })
 
+t.test('a handle of a view of a template has 64 bits for the view', async (t) => {
+  const { createHmac } = await import('node:crypto')
+  const codec = new HandleCodec(HANDLE_KEY)
+  const view = { viewHi: 0xabcd_0001, view: 0xcafe }
+  const handle = Buffer.from(codec.encode(view, { ...INODE }))
+  const identity = '00000002' + 'abcd00010000cafe' + '0000000123456789' + 'deadbeef'
+  const mac = createHmac('sha256', HANDLE_KEY).update(Buffer.from(identity, 'hex')).digest('hex').slice(0, 32)
+  t.equal(handle.toString('hex'), identity + mac)
+  const wire = parse(handle)
+  t.match(wire, { wellFormed: true, ...view, key: INODE.key, generation: INODE.generation })
+  t.ok(codec.authentic(wire))
+  t.notOk(codec.authentic(parse(codec.encode({ viewHi: 0, view: 0xcafe }, { ...INODE }).fill(0, 20))))
+  for (let bit = 0; bit < handle.length * 8; bit++) {
+    const forged = Uint8Array.from(handle)
+    forged[bit >> 3] ^= 1 << (bit & 7)
+    const other = parse(forged)
+    if (other.wellFormed && codec.authentic(other)) t.fail(`bit ${bit}`)
+  }
+})
+
+t.test('neither form of handle can be written as the other', async (t) => {
+  const { createHmac } = await import('node:crypto')
+  const codec = new HandleCodec(HANDLE_KEY)
+  const withMac = (identity: string) => {
+    const bytes = Buffer.from(identity, 'hex')
+    return Buffer.concat([bytes, createHmac('sha256', HANDLE_KEY).update(bytes).digest().subarray(0, 16)])
+  }
+  const rest = '0000cafe' + '0000000123456789' + 'deadbeef'
+  t.ok(codec.authentic(parse(withMac(`00000001${rest}`))))
+  t.notOk(parse(withMac(`0000000200000000${rest}`)).wellFormed, 'a high word of 0')
+  t.notOk(parse(withMac(`00000002${rest}`)).wellFormed, 'the second version without a high word')
+  t.notOk(parse(withMac(`0000000100000001${rest}`)).wellFormed, 'the first version with one')
+})
+
 t.test('a handle is the same every time and known again', async (t) => {
   const codec = new HandleCodec(HANDLE_KEY)
   const inode = { ...INODE }

@@ -1,0 +1,93 @@
+import { pino } from 'pino'
+import t, { type Test } from 'tap'
+import { type Closable, ViewPool } from '../../../server/registry/view-pool.ts'
+
+/** A pool with a clock of the test, and views that note when they are closed. */
+function pool(t: Test, mostOpen = 100) {
+  const clock = { nowMs: 0 }
+  const views = new ViewPool({ log: pino({ level: 'silent' }), now: () => clock.nowMs, mostOpen })
+  t.teardown(() => views.close())
+  const closed: string[] = []
+  const open = (name: string, idleMs = 1000): Closable => {
+    const close = async () => {
+      closed.push(name)
+      views.closed(view)
+    }
+    const view: Closable = { idleMs, close, end: close }
+    views.opened(view)
+    return view
+  }
+  return { views, clock, closed, open }
+}
+
+t.test('at most eight views are opened at the same time, in turn, also if some fail', async (t) => {
+  const { views } = pool(t)
+  const started: number[] = []
+  const gates: PromiseWithResolvers<void>[] = []
+  const results = Array.from({ length: 20 }, (_, i) =>
+    views.inTurn(async () => {
+      started.push(i)
+      const gate = Promise.withResolvers<void>()
+      gates.push(gate)
+      await gate.promise
+      if (i % 3 === 0) throw new Error('cannot be opened')
+    }),
+  )
+  const settled = Promise.allSettled(results)
+  t.equal(started.length, 8)
+  for (let i = 0; i < 20; i++) {
+    t.ok(started.length - i <= 8)
+    gates[i]!.resolve()
+    await results[i]!.catch(() => undefined)
+    await new Promise(setImmediate)
+  }
+  t.same(
+    started,
+    Array.from({ length: 20 }, (_, i) => i),
+  )
+  t.equal((await settled).filter(({ status }) => status === 'rejected').length, 7)
+})
+
+t.test('a view is closed when it was idle for its own time, and not while it is used', async (t) => {
+  const { views, clock, closed, open } = pool(t)
+  const [short, long, busy] = [open('short', 1000), open('long', 5000), open('busy', 1000)]
+  views.idle(short)
+  views.idle(long)
+  views.idle(busy)
+  clock.nowMs = 900
+  views.closeIdle()
+  t.same(closed, [])
+  views.busy(busy)
+  clock.nowMs = 1000
+  views.closeIdle()
+  t.same(closed, ['short'])
+  views.idle(busy)
+  clock.nowMs = 1999
+  views.closeIdle()
+  t.same(closed, ['short'], 'the time starts with the end of the last use')
+  clock.nowMs = 5000
+  views.closeIdle()
+  t.same(closed.sort(), ['busy', 'long', 'short'])
+  t.equal(views.size, 0)
+})
+
+t.test('if many are open, those that were idle longest are closed first, and those in use never', async (t) => {
+  const { views, closed, open } = pool(t, 3)
+  open('used')
+  views.idle(open('first'))
+  views.idle(open('second'))
+  open('third')
+  t.same(closed, ['first'])
+  open('fourth')
+  open('fifth')
+  t.same(closed, ['first', 'second'])
+  t.equal(views.size, 4)
+})
+
+t.test('the end closes all, also those in use', async (t) => {
+  const { views, closed, open } = pool(t)
+  open('used')
+  views.idle(open('idle'))
+  await views.close()
+  t.same(closed.sort(), ['idle', 'used'])
+})
