@@ -198,7 +198,7 @@ const readOnlyUpper: Attack = {
     const disk = arena.folder('disk')
     const sh = (script: string) => execFileSync('sh', ['-ec', script, 'sh', image, disk], { stdio: 'pipe' })
     sh(
-      'truncate -s 32M "$1"; mkfs.ext4 -q "$1"; mount -o loop,errors=remount-ro "$1" "$2"; mkdir -m 0777 "$2/upper" "$2/work"',
+      'truncate -s 32M "$1"; mkfs.ext4 -q "$1"; mount -o loop,errors=remount-ro "$1" "$2"; mkdir -m 0777 "$2/upper" "$2/work"; sync -f "$2"',
     )
     arena.defer(() => sh('umount -l "$2"'))
     const lower = arena.fixtures.names(10)
