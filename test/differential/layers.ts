@@ -25,7 +25,8 @@ export interface LayerSetting {
 /** The lowers of a round, topmost first, and how to fill an upper for them; the same each time. */
 export interface LayerStack {
   readonly lowers: readonly string[]
-  fillUpper(path: string): void
+  /** `view`: whose upper it is; each view has another one. */
+  fillUpper(path: string, view?: number): void
 }
 
 /**
@@ -45,8 +46,8 @@ export async function makeLayers(random: Random, dir: string, setting: LayerSett
   const seed = random.below(2 ** 32)
   return {
     lowers,
-    fillUpper(path) {
-      if (filled) new LayerBuilder(new Random(seed), setting, lowers).build(path)
+    fillUpper(path, view = 0) {
+      if (filled) new LayerBuilder(new Random(seed + view), setting, lowers).build(path)
       else native.mkdir(path, 0o755)
     },
   }

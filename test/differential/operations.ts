@@ -5,7 +5,7 @@ import { type Handle, joined, type OpenMode, type Path, type Status, type Stream
 
 /** One member for each of the names, so that a switch over `op` tells them apart. */
 type Kinds<Name extends string, Fields> = Name extends string
-  ? { readonly user: boolean; readonly op: Name } & Fields
+  ? { readonly user: boolean; readonly op: Name; readonly view?: number } & Fields
   : never
 
 interface At {
@@ -16,7 +16,7 @@ interface Slot {
   readonly slot: number
 }
 
-/** One step of a round, as data: it can be left out, printed and repeated. `user`: by the ordinary user, else by root. */
+/** One step of a round, as data: it can be left out, printed and repeated. `user`: by the ordinary user, else by root; `view`: in which of several views. */
 export type Operation =
   | Kinds<'create' | 'mkdir' | 'mkfifo', At & { readonly mode: number }>
   | Kinds<'openOrCreate', At & { readonly mode: number; readonly truncate: boolean }>

@@ -1,7 +1,7 @@
 /**
  * Compares overlay-core with the kernel's overlayfs by random operations.
  *
- *     npm run test:differential -- [--rounds N] [--ops M] [--seed S] [--as UID] [--options redirect_dir=on,index=on] [--on tmpfs|disk] [--upper-on layers|ramfs] [--door nfs3] [--jobs N] [--no-shrink]
+ *     npm run test:differential -- [--rounds N] [--ops M] [--views N] [--seed S] [--as UID] [--options redirect_dir=on,index=on] [--on tmpfs|disk] [--upper-on layers|ramfs] [--door nfs3] [--jobs N] [--no-shrink]
  *
  * Round i of a run has the seed S + i: a divergence is repeated by `--rounds 1 --seed` with the seed that it was printed with. Rounds are shared
  * out to as many processes as `--jobs` says.
@@ -135,12 +135,13 @@ function kindOf({ operations, difference }: AnyDivergence): string {
 function describe(operation: AnyOperation): string {
   const { op, ...rest } = operation
   const user = 'user' in operation && operation.user
+  const view = 'view' in operation ? `view ${operation.view}: ` : ''
   const words = Object.entries(rest).map(([key, value]) => {
-    if (key === 'user') return ''
+    if (key === 'user' || key === 'view') return ''
     if (key === 'path' || key === 'to') return show(value as string)
     if (key === 'mode' && typeof value === 'number') return `0${value.toString(8)}`
     const text = typeof value === 'string' ? show(value).slice(1) : JSON.stringify(value)
     return `${key}=${text}`
   })
-  return `${user ? 'user ' : ''}${op} ${words.filter((word) => word !== '').join(' ')}`
+  return `${view}${user ? 'user ' : ''}${op} ${words.filter((word) => word !== '').join(' ')}`
 }

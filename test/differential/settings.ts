@@ -11,6 +11,8 @@ export type MountSettings = Readonly<Record<'redirect_dir' | 'index' | 'metacopy
 export interface Settings {
   readonly rounds: number
   readonly operations: number
+  /** How many views of the same lowers take the operations in turns. */
+  readonly views: number
   readonly seed: number
   /** The ordinary user that does 30 % of the operations. */
   readonly user: Cred | undefined
@@ -72,6 +74,7 @@ export function parseArguments(args: readonly string[]): Settings {
   let settings: Settings = {
     rounds: 100,
     operations: 300,
+    views: 1,
     seed: Math.floor(Date.now() / 1000),
     user: undefined,
     mount: parseMountSettings(''),
@@ -91,6 +94,7 @@ export function parseArguments(args: readonly string[]): Settings {
     if (value === undefined) throw new Error(`${name}: needs a value`)
     settings = { ...settings, ...parseArgument(name, value) }
   }
+  if (settings.views > 1 && settings.door) throw new Error('--views: not with --door; leave one of them out')
   return settings
 }
 
@@ -106,6 +110,8 @@ function parseArgument(name: string, value: string): Partial<Settings> {
       return { operations: number() }
     case '--seed':
       return { seed: number() }
+    case '--views':
+      return { views: Math.max(1, number()) }
     case '--jobs':
       return { jobs: Math.max(1, number()) }
     case '--as':
@@ -124,7 +130,7 @@ function parseArgument(name: string, value: string): Partial<Settings> {
       return { door: value, mount: parseMountSettings('index=on,redirect_dir=on,xino=on') }
     default:
       throw new Error(
-        `unknown argument ${name}; known: --rounds --ops --seed --as --options --on --upper-on --door --jobs --no-shrink`,
+        `unknown argument ${name}; known: --rounds --ops --views --seed --as --options --on --upper-on --door --jobs --no-shrink`,
       )
   }
 }

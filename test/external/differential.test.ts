@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
-import t from 'tap'
+import t, { type Test } from 'tap'
 
 t.setTimeout(300_000)
 
@@ -36,21 +36,40 @@ t.test('calls by handles through NFSv3 give the same as descriptors of a kernel 
   t.match(stdout, /^4 rounds, 600 operations \(\d+ succeeded\), no divergence/)
 })
 
-t.test('a divergence is shrunk to the fewest operations and printed with its seed, which shows it again', async (t) => {
-  const planted = fileURLToPath(new URL('../differential/planted.ts', import.meta.url))
+t.test('views that share one stack are as separate as kernel overlays over the same lowers', async (t) => {
+  const args = ['--views', '3', '--rounds', '4', '--ops', '450', '--options', 'redirect_dir=on,index=on', '--seed', '7']
+  const { stdout } = await run(process.execPath, [program, ...args])
+  t.match(stdout, /^4 rounds, 1800 operations \(\d+ succeeded\), no divergence/)
+})
+
+/** Runs with a planted fault, which must be found. */
+async function found(t: Test, fault: string, ...args: string[]): Promise<string> {
+  const planted = fileURLToPath(new URL(`../differential/${fault}.ts`, import.meta.url))
   const env = { ...process.env, NODE_OPTIONS: `--import=${planted}` }
-  const found = async (...args: string[]) => {
-    const { code, stdout } = (await run(process.execPath, [program, ...args], { env }).catch((error) => error)) as {
-      code?: number
-      stdout: string
-    }
-    t.equal(code, 1)
-    return stdout
+  const { code, stdout } = (await run(process.execPath, [program, ...args], { env }).catch((error) => error)) as {
+    code?: number
+    stdout: string
   }
-  const output = await found('--rounds', '10', '--seed', '20', '--jobs', '2')
+  t.equal(code, 1)
+  return stdout
+}
+
+t.test('a divergence is shrunk to the fewest operations and printed with its seed, which shows it again', async (t) => {
+  const output = await found(t, 'planted', '--rounds', '10', '--seed', '20', '--jobs', '2')
   const [, seed = '', operations] =
     /^seed (\d+): the two differ after (\d+) operations \(of \d+\):$/m.exec(output) ?? []
   t.equal(operations, '2', output)
   t.match(output, /^ {2}mkdir \S+ 01\d+\n {2}compare \n=> \S+: mode: kernel [13]\d+, overlayd \d+$/m)
-  t.match(await found('--rounds', '1', '--seed', seed, '--no-shrink'), new RegExp(`^seed ${seed}: `))
+  const again = await found(t, 'planted', '--rounds', '1', '--seed', seed, '--no-shrink')
+  t.match(again, new RegExp(`^seed ${seed}: `))
+})
+
+t.test('a change of one view that shows in another is found, and told with both views', async (t) => {
+  const output = await found(t, 'planted-leak', '--views', '3', '--rounds', '2', '--seed', '20')
+  const [, seed = '', operations] =
+    /^seed (\d+): the two differ after (\d+) operations \(of \d+\):$/m.exec(output) ?? []
+  t.ok(Number(operations) <= 8, output)
+  t.match(output, /^ {2}view (\d): mkdir \S+ \d+\n(?: {2}.*\n)* {2}view (?!\1)\d: .*\n=> /m)
+  const again = await found(t, 'planted-leak', '--views', '3', '--rounds', '1', '--seed', seed, '--no-shrink')
+  t.match(again, new RegExp(`^seed ${seed}: `))
 })
