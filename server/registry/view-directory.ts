@@ -48,6 +48,21 @@ export async function readRecord(directory: string, id: string): Promise<ViewRec
   return line?.kind === 'made' && line.view.id === id ? line.view : undefined
 }
 
+/**
+ * Deletes the directory of a view that was being made when the server was killed: it has no record yet, and nothing in its upper. Returns false if it is
+ * another one.
+ */
+export async function deleteUnfinished(directory: string, id: string): Promise<boolean> {
+  const own = join(directory, id)
+  if ((await isThere(join(own, RECORD_FILE))) || (await isFilled(join(own, 'upper')))) return false
+  await deleteViewDirectory(directory, id)
+  return true
+}
+
+async function isFilled(path: string): Promise<boolean> {
+  return (await isThere(path)) && (await readdir(path)).length > 0
+}
+
 /** The ids of the views that have a directory. */
 export async function viewDirectories(directory: string): Promise<string[]> {
   return (await readdir(directory)).filter(isViewId)

@@ -3,7 +3,7 @@ import type { Logger } from 'pino'
 import { claimDirectory, loopBudget, OptionError } from '../../overlay-core/index.ts'
 import { JournalFile } from '../journal-file.ts'
 import { makeDirectory } from '../make-directory.ts'
-import { deleteViewDirectory, readRecord, viewDirectories, writeRecord } from './view-directory.ts'
+import { deleteUnfinished, deleteViewDirectory, readRecord, viewDirectories, writeRecord } from './view-directory.ts'
 import { foldedName, viewNameError } from './view-name.ts'
 import { decodeLine, encodeLine, type RegistryLine, type ViewRecord } from './view-record.ts'
 
@@ -185,6 +185,7 @@ export class ViewRegistry {
       const directory = join(this.#directory, id)
       const view = await readRecord(this.#directory, id)
       const usable = view !== undefined && viewNameError(view.name) === undefined
+      if (view === undefined && (await this.#deleteUnfinished(id))) continue
       if (!usable || this.alike(view.name) !== undefined) {
         this.#log.error(
           { directory, name: view?.name },
@@ -195,6 +196,16 @@ export class ViewRegistry {
       this.#log.error({ directory, view: view.name }, 'the registry had lost this view; it was found by its directory')
       const order = view.order > this.#lastOrder ? view.order : this.nextOrder()
       await this.add({ ...view, order })
+    }
+  }
+
+  /** Whether this was the directory of a view that was never finished. If it cannot be deleted now, that is tried at the next start. */
+  async #deleteUnfinished(id: string): Promise<boolean> {
+    try {
+      return await deleteUnfinished(this.#directory, id)
+    } catch (error) {
+      this.#log.warn({ err: error, directory: join(this.#directory, id) }, 'an unfinished view could not be deleted')
+      return true
     }
   }
 

@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { pino } from 'pino'
 import t, { type Test } from 'tap'
@@ -53,6 +53,22 @@ t.test('a removed view whose directory could not be deleted yet stays removed', 
     () => readFileSync(join(directory, IDS[1] as string, 'view.json')),
     { code: 'ENOENT' },
     'the start deletes it',
+  )
+})
+
+t.test('a view that was being made when the server was killed leaves nothing, unless something is in it', async (t) => {
+  const { directory, registry } = await filled(t, ['alice'])
+  await registry.close()
+  const [empty, begun, used, damaged] = [...IDS.slice(1), '5555555500000005'].map((id) => join(directory, id as string))
+  for (const own of [empty, begun, used, damaged]) mkdirSync(own as string)
+  for (const own of [begun, used, damaged]) mkdirSync(join(own as string, 'upper'))
+  writeFileSync(join(begun as string, 'view.json.1.0~'), 'half')
+  writeFileSync(join(used as string, 'upper', 'file'), 'somebody made this')
+  writeFileSync(join(damaged as string, 'view.json'), 'not a record')
+  t.same(await namesIn(directory), ['1 alice'])
+  t.same(
+    [empty, begun, used, damaged].map((own) => existsSync(own as string)),
+    [false, false, true, true],
   )
 })
 
