@@ -3,21 +3,29 @@
  *
  *     npm run test:crash -- [--kills N] [--seconds N] [--seed S] [--scenario NAME] [--options index=off] [--on tmpfs|disk] [--sample N]
  *     [--calls single|threads] [--random N] [--jobs N]
+ *     npm run test:crash -- --views [--sample N] [--random N] [--seconds N] [--seed S] [--scenario NAME]
+ *
+ * With `--views` it kills a server while the views of a template are made, opened, closed, renamed and removed.
  */
 import { type Counts, runInside } from './inside.ts'
 import { killUnderLoad } from './load.ts'
 import { SCENARIOS } from './scenarios.ts'
-import { type Settings, shareOf } from './settings.ts'
+import { parseArguments, type Settings, shareOf } from './settings.ts'
 import { sweep } from './sweep.ts'
+import { killViews } from './views/kill-views.ts'
 
 const FAILURES_SHOWN = 40
 
-await runInside(import.meta.url, {
-  name: 'test:crash',
-  main: killEverywhere,
-  summary: ({ kills, random, changes, byKernel, wrong }, seconds) =>
-    `${kills} kills, ${random} of them at random after ${changes} changes under load, ${byKernel} also looked at by the kernel, ${wrong} wrong, ${seconds} s`,
-})
+const given = process.argv.slice(2)
+const others = given.filter((word) => word !== '--views')
+if (others.length < given.length) process.exitCode = await killViews(parseArguments(others))
+else
+  await runInside(import.meta.url, {
+    name: 'test:crash',
+    main: killEverywhere,
+    summary: ({ kills, random, changes, byKernel, wrong }, seconds) =>
+      `${kills} kills, ${random} of them at random after ${changes} changes under load, ${byKernel} also looked at by the kernel, ${wrong} wrong, ${seconds} s`,
+  })
 
 async function killEverywhere(scratch: string, settings: Settings): Promise<Counts> {
   const stopAt = Date.now() + settings.seconds * 1000

@@ -31,3 +31,12 @@ t.test('killed after the removal of one of two names, a handle leads to the othe
   const { status, output } = crashProgram('kill.ts', '--scenario', 'unlink: of copied-up hard links', '--sample', '20')
   t.equal(status, 0, output)
 })
+
+t.test(
+  'a server killed while views change leaves each view whole or absent, and all others as they were',
+  async (t) => {
+    const { status, output } = crashProgram('kill.ts', '--views', '--sample', '1', '--random', '3')
+    t.equal(status, 0, output)
+    t.match(output, /^15 kills while views change, [1-9]\d* before an answer, 3 of all at random, 0 wrong/m)
+  },
+)

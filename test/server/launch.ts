@@ -74,7 +74,7 @@ export interface Running {
  * @throws Error it ended instead, with what it printed
  */
 export async function start(
-  t: Test,
+  t: Pick<Test, 'teardown'>,
   args: readonly string[],
   { cwd, nodeOptions = [], launcher = LAUNCHER, uid, env: more = {} }: LaunchOptions = {},
 ): Promise<Running> {

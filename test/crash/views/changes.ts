@@ -1,0 +1,68 @@
+import { setTimeout as pause } from 'node:timers/promises'
+import type { Handle } from '../../helpers/nfs-client.ts'
+import type { Victim } from './server.ts'
+
+/** A view that is there, with what must be in it. */
+export interface Known {
+  readonly id: string
+  name: string
+  readonly root: Handle
+  /** A file that holds `text`. */
+  readonly file: Handle
+  readonly text: string
+  /** A file whose content is of no interest. */
+  readonly scratch: Handle
+}
+
+/** A step of the life of a view. */
+export type Change =
+  | { readonly kind: 'make by a mount' | 'make by command'; readonly name: string }
+  | { readonly kind: 'open' | 'close' | 'remove'; readonly view: Known }
+  | { readonly kind: 'rename'; readonly view: Known; readonly to: string }
+
+export const KINDS = ['make by a mount', 'make by command', 'open', 'close', 'rename', 'remove'] as const
+export type Kind = (typeof KINDS)[number]
+
+/** Resolves when the server has answered. For `open` the view must be closed. */
+export async function perform({ nfs, ask }: Victim, change: Change): Promise<void> {
+  switch (change.kind) {
+    case 'make by a mount':
+      await nfs.mount(`/course/${change.name}`)
+      return
+    case 'make by command':
+      await ask({ verb: 'create', view: `course/${change.name}` })
+      return
+    case 'open':
+      needOk('WRITE', (await nfs.write(change.view.scratch, 0, Buffer.from('opened'), 2)).status)
+      return
+    case 'close':
+      // Closing makes this durable.
+      needOk('WRITE', (await nfs.write(change.view.scratch, 0, Buffer.from('closing'), 0)).status)
+      while (await isOpen(ask, change.view.name)) await pause(20)
+      return
+    case 'rename':
+      await ask({ verb: 'rename', view: `course/${change.view.name}`, to: change.to })
+      return
+    case 'remove':
+      await ask({ verb: 'remove', view: `course/${change.view.name}` })
+  }
+}
+
+async function isOpen(ask: Victim['ask'], name: string): Promise<boolean> {
+  const [shown] = await ask({ verb: 'show', view: `course/${name}` })
+  return shown?.state !== 'closed'
+}
+
+/** Uses a new view for the first time. */
+export async function furnish({ nfs }: Victim, id: string, name: string): Promise<Known> {
+  const root = await nfs.mount(`/course/${name}`)
+  const text = `of ${id}`
+  const [file, scratch] = [(await nfs.create(root, 'own')).handle, (await nfs.create(root, 'scratch')).handle]
+  if (file === undefined || scratch === undefined) throw new Error(`nothing can be created in the view ${name}`)
+  needOk('WRITE', (await nfs.write(file, 0, Buffer.from(text), 2)).status)
+  return { id, name, root, file, text, scratch }
+}
+
+function needOk(call: string, status: number): void {
+  if (status !== 0) throw new Error(`${call} answers ${status}`)
+}
