@@ -36,11 +36,6 @@ export class CacheBudget {
     return new CacheShare(cache, this.#order, this)
   }
 
-  /** Makes the caches give up `count` entries. */
-  giveUp(count: number): void {
-    this.#reclaim(this.#used - count)
-  }
-
   /** Only shares call it: the number of entries has changed by `count`. */
   changed(count: number): void {
     this.#used += count

@@ -18,15 +18,19 @@ export interface Mount {
   readonly point: string
 }
 
-/** The table as last read, and the open file that tells whether it has changed since. */
-let known: { readonly mounts: Promise<ReadonlyMap<number, Mount>>; readonly watch: number } | undefined
+/** The open file that tells whether the table has changed since it was last read. */
+let watch = -1
+let known: Promise<ReadonlyMap<number, Mount>> | undefined
 
 /** The mounts of this process by their ids. The table is read again only if it has changed. */
 export async function mountTable(): Promise<ReadonlyMap<number, Mount>> {
-  const watch = known?.watch ?? fs.openSync(MOUNTINFO, 'r')
-  // A first look at the file counts as a change.
-  if (hasChanged(watch) || known === undefined) known = { mounts: readMounts(), watch }
-  return await known.mounts
+  if (watch < 0) watch = fs.openSync(MOUNTINFO, 'r')
+  if (hasChanged(watch)) known = undefined
+  known ??= readMounts().catch((error: unknown) => {
+    known = undefined
+    throw error
+  })
+  return await known
 }
 
 /** Whether mounts have changed since the last call. Never waits. */
