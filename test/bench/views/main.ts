@@ -2,6 +2,7 @@
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { measureDoors } from './doors.ts'
 import { held, timeEach } from './measure.ts'
 import { Report } from './report.ts'
 import { HELP, readSettings, type Settings } from './settings.ts'
@@ -24,17 +25,18 @@ try {
   process.exitCode = 2
 }
 
-async function run({ views, files, on, bars }: Settings): Promise<number> {
+async function run({ views, files, on, part, bars }: Settings): Promise<number> {
   const scratch = mkdtempSync(join(on ?? tmpdir(), 'overlayd-bench-views-'))
   const report = new Report()
   try {
     const lower = join(scratch, 'lower')
     const paths = makeTree(lower, files)
-    await warmUp(join(scratch, 'warm-up'), lower)
+    if (part !== 'doors') await warmUp(join(scratch, 'warm-up'), lower)
     for (const count of views) {
       const dir = join(scratch, `${count}-views`)
       mkdirSync(dir)
-      await round(report, await Views.over(lower, dir), count, paths)
+      if (part !== 'doors') await round(report, await Views.over(lower, dir), count, paths)
+      if (part !== 'core') await measureDoors(report, join(dir, 'server'), { lower, count, paths })
       rmSync(dir, { recursive: true })
     }
   } finally {

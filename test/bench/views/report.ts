@@ -35,6 +35,14 @@ export class Report {
     this.figure(`${what}: descriptors per view`, each('descriptors'), '')
   }
 
+  /** A part of 1. @param least the bar; undefined: none */
+  ratio(what: string, value: number, least?: number): void {
+    const misses = least !== undefined && value < least
+    if (misses) this.missed++
+    const bar = least === undefined ? '' : `≥ ${least}${misses ? '  MISSED' : ''}`
+    console.log(`  ${what.padEnd(72)}${value.toFixed(2).padStart(14)}   ${bar}`.trimEnd())
+  }
+
   /** @param most the bar; undefined: none */
   figure(what: string, value: number, unit: string, most?: number): void {
     const text = value >= 100 ? value.toFixed(0) : value.toPrecision(3)

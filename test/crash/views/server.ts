@@ -2,12 +2,10 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { askControl } from '../../../server/config-server.ts'
-import type { ViewDescription, ViewOrder } from '../../../server/registry/view-requests.ts'
-import { readRunFiles } from '../../../server/state-dir.ts'
 import { NfsClient } from '../../helpers/nfs-client.ts'
 import { configuration } from '../../server/course.ts'
 import { type Running, start } from '../../server/launch.ts'
+import { type AskViews, viewOrders } from '../../server/view-orders.ts'
 
 const POINTS = fileURLToPath(new URL('./points.ts', import.meta.url))
 const ANSWER_MS = 20_000
@@ -17,8 +15,7 @@ export interface Victim {
   readonly nfs: NfsClient
   /** Resolves when the process has ended. */
   readonly died: Promise<void>
-  /** Does what `overlayd view` does. */
-  ask(order: ViewOrder): Promise<readonly ViewDescription[]>
+  readonly ask: AskViews
   /** Starts counting the points, one of which kills it. */
   arm(): Promise<void>
   /** The number of points since `arm`. */
@@ -45,18 +42,13 @@ export async function startVictim(dir: string, killAt: number | undefined): Prom
   const { child } = running
   const died = new Promise<void>((resolve) => child.once('close', () => resolve()))
   try {
-    const runFile = (await readRunFiles(join(dir, 'state'))).find(({ pid }) => pid === child.pid)
-    if (runFile === undefined) throw new Error('the server has no run file')
+    const ask = await viewOrders(running, join(dir, 'state'))
     const nfs = await NfsClient.connect(running.nfsPort as number)
     void died.then(() => nfs.close())
     return {
       nfs,
       died,
-      ask: async (order) => {
-        const answer = await askControl<readonly ViewDescription[]>(runFile, '/views', order)
-        if ('failure' in answer) throw new Error(answer.failure)
-        return answer.result
-      },
+      ask,
       arm: async () => void (await signalled(running, /counting/)),
       passed: async () => Number((await signalled(running, /passed (\d+)/))[1]),
       kill: async () => {

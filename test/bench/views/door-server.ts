@@ -1,0 +1,80 @@
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { start } from '../../server/launch.ts'
+import { type AskViews, viewOrders } from '../../server/view-orders.ts'
+
+/** Views that requests make on top of those that are there before. */
+const ROOM = 2000
+/** The user that all views belong to: no account is needed for a view. */
+export const OWNER = process.geteuid?.() === 0 ? 1000 : (process.geteuid?.() as number)
+/** Of USER_HZ, in which the kernel counts processor time. */
+const TICK_MS = 10
+
+/** A running server with the template `course`. */
+export interface DoorServer {
+  readonly nfsPort: number
+  readonly webdav: URL
+  readonly ask: AskViews
+  /** Its processor time so far, in ms. */
+  cpuMs(): number
+  /** Its resident memory in KiB, and its open descriptors. */
+  residentKiB(): number
+  stop(): Promise<void>
+}
+
+/** Starts a server in the new directory `dir`, with a template that makes views over `lower` on demand. */
+export async function startDoorServer(dir: string, lower: string, views: number): Promise<DoorServer> {
+  mkdirSync(dir)
+  const config = join(dir, 'overlayd.toml')
+  writeFileSync(config, configuration(lower, views + ROOM))
+  const ends: (() => unknown)[] = []
+  const running = await start({ teardown: (end) => void ends.push(end) }, ['serve', '--config', config])
+  const pid = running.child.pid as number
+  const proc = (file: string) => readFileSync(`/proc/${pid}/${file}`, 'latin1')
+  return {
+    nfsPort: running.nfsPort as number,
+    webdav: new URL(running.webdavUrl as string),
+    ask: await viewOrders(running, join(dir, 'state')),
+    cpuMs: () => {
+      const fields = proc('stat')
+        .replace(/^.*\) /, '')
+        .split(' ')
+      return (Number(fields[11]) + Number(fields[12])) * TICK_MS
+    },
+    residentKiB: () => Number(/^VmRSS:\s+(\d+)/m.exec(proc('status'))?.[1]),
+    stop: async () => {
+      await running.stop()
+      for (const end of ends) await end()
+    },
+  }
+}
+
+function configuration(lower: string, mostViews: number): string {
+  return `
+[layers.material]
+path = "${lower}"
+[stacks.course]
+layers = ["material"]
+[views.course]
+stack = "course"
+upper = "per-user"
+directory = "views"
+create = true
+idle = "10m"
+owner = "${OWNER}:${OWNER}"
+max_views = ${mostViews}
+[exports.nfs]
+view = "course"
+door = "nfs"
+clients = ["127.0.0.0/8(rw,root_squash,insecure)"]
+[exports.web]
+view = "course"
+door = "webdav"
+[webdav]
+listen = "127.0.0.1:0"
+[nfs]
+listen = "127.0.0.1:0"
+[server]
+state_dir = "state"
+`
+}

@@ -1,0 +1,18 @@
+import type { ChildProcess } from 'node:child_process'
+import { askControl } from '../../server/config-server.ts'
+import type { ViewDescription, ViewOrder } from '../../server/registry/view-requests.ts'
+import { readRunFiles } from '../../server/state-dir.ts'
+
+/** Does what `overlayd view` does. @throws OptionError as the server reported it · Error the server does not answer */
+export type AskViews = (order: ViewOrder) => Promise<readonly ViewDescription[]>
+
+/** The way to the views of a running server, without a process for each command. */
+export async function viewOrders({ child }: { readonly child: ChildProcess }, stateDir: string): Promise<AskViews> {
+  const runFile = (await readRunFiles(stateDir)).find(({ pid }) => pid === child.pid)
+  if (runFile === undefined) throw new Error(`the server ${child.pid} has no run file in ${stateDir}`)
+  return async (order) => {
+    const answer = await askControl<readonly ViewDescription[]>(runFile, '/views', order)
+    if ('failure' in answer) throw new Error(answer.failure)
+    return answer.result
+  }
+}
