@@ -9,7 +9,9 @@ const SELF = 'self'
 /** The views of a template as NFS reaches them. */
 export class TemplateMembers implements NfsMembers {
   readonly #template: Template
-  readonly #members = new WeakMap<TemplateView, NfsMember>()
+  readonly #members = new WeakMap<TemplateView, TemplateMember>()
+  /** Members by the low half of their numbers, for handles. */
+  readonly #byLow = new Map<number, TemplateMember>()
 
   constructor(template: Template) {
     this.#template = template
@@ -26,7 +28,12 @@ export class TemplateMembers implements NfsMembers {
   }
 
   byNumber(viewHi: number, view: number): NfsMember | undefined {
-    return this.#of(this.#template.byId(hex(viewHi) + hex(view)))
+    const known = this.#byLow.get(view)
+    if (known?.viewHi === viewHi && this.#template.byId(known.of.record.id) === known.of) return known
+    const found = this.#of(this.#template.byId(hex(viewHi) + hex(view)))
+    if (found === undefined) this.#byLow.delete(view)
+    else this.#byLow.set(view, found)
+    return found
   }
 
   *list({ uid }: Cred, address: string, after: number): Iterable<NfsMember> {
@@ -39,9 +46,9 @@ export class TemplateMembers implements NfsMembers {
     for (const view of template.listAfter(after, uid === 0 ? undefined : uid)) yield this.#of(view)
   }
 
-  #of(view: TemplateView): NfsMember
-  #of(view: TemplateView | undefined): NfsMember | undefined
-  #of(view: TemplateView | undefined): NfsMember | undefined {
+  #of(view: TemplateView): TemplateMember
+  #of(view: TemplateView | undefined): TemplateMember | undefined
+  #of(view: TemplateView | undefined): TemplateMember | undefined {
     if (view === undefined) return undefined
     const known = this.#members.get(view)
     if (known !== undefined) return known
@@ -55,11 +62,11 @@ class TemplateMember implements NfsMember {
   readonly viewHi: number
   readonly view: number
   readonly order: number
-  readonly #of: TemplateView
+  readonly of: TemplateView
   readonly #template: Template
 
   constructor(of: TemplateView, template: Template) {
-    this.#of = of
+    this.of = of
     this.#template = template
     this.viewHi = Number.parseInt(of.record.id.slice(0, 8), 16)
     this.view = Number.parseInt(of.record.id.slice(8), 16)
@@ -67,22 +74,22 @@ class TemplateMember implements NfsMember {
   }
 
   get name(): string {
-    return Buffer.from(this.#of.record.name, 'utf8').toString('latin1')
+    return Buffer.from(this.of.record.name, 'utf8').toString('latin1')
   }
 
   /** A user's view is for that user and for root, a machine's for that machine. */
   admits({ uid }: Cred, address: string): boolean {
-    const { name, uid: owner } = this.#of.record
+    const { name, uid: owner } = this.of.record
     return this.#template.settings.kind === 'per-machine' ? name === address : uid === owner || uid === 0
   }
 
   use(): MaybePromise<Overlay> {
-    const opened = this.#of.use()
-    return opened instanceof Promise ? opened.then(() => this.#of.guarded) : this.#of.guarded
+    const opened = this.of.use()
+    return opened instanceof Promise ? opened.then(() => this.of.guarded) : this.of.guarded
   }
 
   release(): void {
-    this.#of.release()
+    this.of.release()
   }
 }
 

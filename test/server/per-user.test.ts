@@ -74,3 +74,36 @@ t.test('the list of views contains a template before anybody has a view', async 
   t.match((await dav('PROPFIND', '/', { headers: { depth: '1' } })).body, '<D:href>/course/</D:href>')
   t.match((await dav('GET', '/')).body, 'course')
 })
+
+t.test('views that a client was told of outlive a kill while others are made and removed', AS_ROOT, async (t) => {
+  let all = await course(t, { more: 'create = true\nowner = "1:1"' })
+  const { dir } = all
+  const known = new Map<string, Buffer>()
+  for (let round = 0; round < 4; round++) {
+    const { nfs, server } = all
+    const enough = Promise.withResolvers<void>()
+    let told = 0
+    const making = Array.from({ length: 20 }, async (_, i) => {
+      const name = `user${round}-${i}`
+      const root = await nfs.mount(`/course/${name}`)
+      known.set(name, root)
+      if (++told === 3 + 4 * round) enough.resolve()
+    })
+    const settled = Promise.allSettled(making)
+    await enough.promise
+    await server.stop('SIGKILL')
+    await settled
+    all = await course(t, { dir })
+    for (const [name, root] of known) {
+      t.same(await all.nfs.mount(`/course/${name}`), root, name)
+      t.equal((await all.nfs.as(1).lookup(root, 'welcome.txt')).status, STATUS.OK)
+    }
+    const removed = `user${round}-${0}`
+    const handle = known.get(removed)
+    if (handle === undefined) continue
+    await run(['view', 'remove', `course/${removed}`, '--state-dir', join(dir, 'state')])
+    known.delete(removed)
+    t.equal((await all.nfs.getattr(handle)).status, STATUS.STALE)
+  }
+  t.notMatch(all.server.stderr(), /belongs to no view/)
+})

@@ -94,6 +94,17 @@ t.test('a damaged record loses no view', async (t) => {
   t.same(await namesIn(directory), ['1 alice', '2 bob', '3 carol'])
 })
 
+t.test('a directory without files, which a crash left while a view was made, is deleted', async (t) => {
+  const { directory, registry } = await filled(t, ['alice'])
+  await registry.close()
+  mkdirSync(join(directory, '5555555500000005', 'work'), { recursive: true })
+  mkdirSync(join(directory, '6666666600000006', 'upper'), { recursive: true })
+  writeFileSync(join(directory, '6666666600000006', 'upper', 'work-of-somebody'), '')
+  t.same(await namesIn(directory), ['1 alice'])
+  t.notOk(existsSync(join(directory, '5555555500000005')))
+  t.ok(existsSync(join(directory, '6666666600000006', 'upper', 'work-of-somebody')), 'files are never deleted')
+})
+
 t.test('a directory with an unusable record becomes no view', async (t) => {
   const { directory, registry } = await filled(t, ['alice'])
   await registry.close()
