@@ -4,6 +4,4 @@ import type { Identity } from '../../config/index.ts'
 export interface Accounts {
   /** The ids of a user; undefined if there is no such user. @throws Error the lookup fails */
   byName(name: string): Promise<Identity | undefined>
-  /** The name of a user; undefined if there is no such user. @throws Error the lookup fails */
-  nameOf(uid: number): Promise<string | undefined>
 }

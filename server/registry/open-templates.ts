@@ -2,7 +2,7 @@ import type { Logger } from 'pino'
 import type { Settings } from '../../config/index.ts'
 import { guardChanges } from '../../overlay-core/index.ts'
 import { steadyClock, systemClock } from '../clock.ts'
-import { userByName, userName } from '../groups.ts'
+import { userByName } from '../groups.ts'
 import { logOf } from '../log.ts'
 import { systemRandom } from '../random.ts'
 import type { RunningServer } from '../running-server.ts'
@@ -23,7 +23,7 @@ export async function openTemplates(
   const pool = new ViewPool({ log: logOf(log, 'views'), now: steadyClock, mostOpen: MOST_OPEN })
   const templates = new Templates({
     pool,
-    accounts: { byName: userByName, nameOf: userName },
+    accounts: { byName: userByName },
     rate: new CreationRate(steadyClock),
     random: systemRandom,
     wallNow: systemClock,

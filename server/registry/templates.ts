@@ -1,6 +1,5 @@
 import type { Settings } from '../../config/index.ts'
 import { Template, type TemplateParts } from './template.ts'
-import type { TemplateView } from './template-view.ts'
 import type { PoolHooks, ViewPool } from './view-pool.ts'
 
 /** All templates of a server by name, and their views. */
@@ -41,12 +40,6 @@ export class Templates {
     const template = this.#templates.get(name)
     this.#templates.delete(name)
     await template?.close()
-  }
-
-  /** The view with this path: `TEMPLATE/NAME`. */
-  find(path: string): TemplateView | undefined {
-    const at = path.indexOf('/')
-    return this.#templates.get(path.slice(0, at))?.byName(path.slice(at + 1))
   }
 
   /** Closes all views and registries. */

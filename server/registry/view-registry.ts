@@ -100,7 +100,10 @@ export class ViewRegistry {
     const renamed = { ...view, name }
     this.#byName.delete(foldedName(view.name))
     this.#put(renamed)
-    await writeRecord(join(this.#directory, view.id), renamed)
+    // The registry decides; the copy in the directory is only for a registry that was lost.
+    await writeRecord(join(this.#directory, view.id), renamed).catch((error) =>
+      this.#log.warn({ err: error, view: name }, 'the new name of a view was not saved in its directory'),
+    )
     return renamed
   }
 

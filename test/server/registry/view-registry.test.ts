@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { pino } from 'pino'
 import t, { type Test } from 'tap'
@@ -42,6 +42,18 @@ t.test('views, new names and removals are there again after a restart', async (t
   await registry.close()
   t.same(await namesIn(directory), ['1 alice', '2 robert', '4 carol'])
   t.notOk(readFileSync(join(directory, 'views.log')).includes('nothing'))
+})
+
+t.test('a view whose directory is gone can be renamed and removed', async (t) => {
+  const { directory, registry } = await filled(t, ['alice', 'bob'])
+  for (const id of IDS.slice(0, 2)) rmSync(join(directory, id), { recursive: true })
+  // Nothing can be made in its place.
+  for (const id of IDS.slice(0, 2)) writeFileSync(join(directory, id), '')
+  await registry.rename(registry.byName('alice') as ViewRecord, 'alicia')
+  await registry.remove(registry.byName('bob') as ViewRecord)
+  await registry.erase(IDS[1] as string)
+  await registry.close()
+  t.same(await namesIn(directory), ['1 alicia'])
 })
 
 t.test('a removed view whose directory could not be deleted yet stays removed', async (t) => {
