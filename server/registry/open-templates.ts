@@ -1,6 +1,6 @@
 import type { Logger } from 'pino'
 import type { Settings } from '../../config/index.ts'
-import { guardChanges } from '../../overlay-core/index.ts'
+import { connectionsAllowed, guardChanges } from '../../overlay-core/index.ts'
 import { steadyClock, systemClock } from '../clock.ts'
 import { userByName } from '../groups.ts'
 import { logOf } from '../log.ts'
@@ -11,8 +11,8 @@ import { CreationRate } from './creation-rate.ts'
 import { Templates } from './templates.ts'
 import { type PoolHooks, ViewPool } from './view-pool.ts'
 
-/** The maximum number of open views of templates: each has a few descriptors and caches of its own. */
-const MOST_OPEN = 500
+/** The maximum number of open views of templates. An idle one takes up to 30 KiB; with few descriptors there are fewer, as of connections. */
+const MOST_OPEN = 4000
 
 /** Reads the registries of the templates among the views. One that cannot be read is reported to `failed` and not served. */
 export async function openTemplates(
@@ -20,7 +20,11 @@ export async function openTemplates(
   log: Logger,
   failed: (view: string, error: unknown) => void,
 ): Promise<Templates> {
-  const pool = new ViewPool({ log: logOf(log, 'views'), now: steadyClock, mostOpen: MOST_OPEN })
+  const pool = new ViewPool({
+    log: logOf(log, 'views'),
+    now: steadyClock,
+    mostOpen: Math.min(MOST_OPEN, connectionsAllowed()),
+  })
   const templates = new Templates({
     pool,
     accounts: { byName: userByName },

@@ -171,7 +171,8 @@ export class TemplateView implements Closable {
       // An empty upper in its place would hide the loss.
       if (!(await hasUpper(options)))
         throw new Error(`its upper ${options.upperdir} is gone; put it back, or remove the view`)
-      const overlay = await mount(options, { stack: await stackOf(options) })
+      // The registry has claimed the directory of all views.
+      const overlay = await mount(options, { stack: await stackOf(options), claimed: true })
       this.#overlay = overlay
       this.#guarded = pool.hooks.guarded(id, overlay)
       this.#failure = undefined
