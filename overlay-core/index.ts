@@ -32,6 +32,7 @@ export {
 } from './api/types.ts'
 export { LargeMap } from './base/large-map.ts'
 export { loopBudget } from './base/loop-turn.ts'
+export { Quota, type QuotaLimits, type QuotaState, type Usage } from './base/quota.ts'
 export { RecordJournal } from './base/record-journal.ts'
 export { sortInTurns } from './base/sort-in-turns.ts'
 export { type ChangeGuard, guardChanges } from './change-guard.ts'

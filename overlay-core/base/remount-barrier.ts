@@ -25,8 +25,9 @@ export class RemountBarrier {
     return call
   }
 
-  /** Runs `work` while nobody is inside, and admits nobody until it has ended. One at a time. */
+  /** Runs `work` while nobody is inside, and admits nobody until it has ended. One at a time; others wait. */
   async alone<T>(work: () => T): Promise<T> {
+    while (this.#closed) await this.#closed.promise
     const closed = Promise.withResolvers<void>()
     this.#closed = closed
     this.open = false

@@ -14,7 +14,6 @@ import { type IdentityMark, identityMarks, writeIdentityMark } from '../lookup/o
 import type { Alias, OvlInode } from '../objects/dentry.ts'
 import { loadRights, PLAIN, setRights } from '../objects/rights.ts'
 import type { SuperBlock } from '../objects/superblock.ts'
-import { isMarker } from '../sidecar/protocol-data-store.ts'
 import { truncateFd, utimesAt } from '../sys/attr.ts'
 import { fsync } from '../sys/data.ts'
 import { linkFd, mkdirAt, mknodAt, readlinkAt, renameAt, symlinkAt } from '../sys/dir.ts'
@@ -22,13 +21,15 @@ import { O_CREAT, O_DIRECTORY, O_EXCL, O_NONBLOCK, O_RDONLY, O_RDWR } from '../s
 import { closeLater, openAt, reopen } from '../sys/open.ts'
 import { type Stat, statxFdAsking } from '../sys/stat.ts'
 import { getXattr, setXattr } from '../sys/xattr.ts'
+import { copyXattrs } from './copy-attributes.ts'
+import { chargingCopy } from './copy-charge.ts'
 import { copyData, needWanted, syncsCopy } from './copy-data.ts'
 import { copyFileUp } from './copy-file.ts'
 import { installCopy, keepingTimes, needAlias } from './copy-publish.ts'
 import { giveMode, giveOwner, needsStub } from './owner.ts'
 
-/** What an operation needs to change: only attributes and name (metacopy=on leaves the data in the lower), the data too, or an open file. */
-export type CopyNeed = 'metadata' | 'data' | 'open'
+/** What an operation needs to change: only attributes and name (metacopy=on leaves the data in the lower), the data too, or an open file. `removal` is like `metadata`, but no quota refuses it. */
+export type CopyNeed = 'metadata' | 'removal' | 'data' | 'open'
 
 /** Copies up to this size may be awaited under locks, because they take less than a millisecond. */
 const SHORT_COPY_BYTES = 1024 * 1024
@@ -45,12 +46,15 @@ const MOST_COPIES_FIRST = 3
  * @see fs/overlayfs/copy_up.c for the order of steps
  */
 export function copyUp(sb: SuperBlock, inode: OvlInode, need: CopyNeed = 'data'): Promise<void> | undefined {
-  const wantsData = need !== 'metadata' && inode.metacopy
+  const wantsData = needsData(need) && inode.metacopy
   if (inode.upper && !wantsData) return undefined
   if (sb.readOnly) throw new OverlayError('EROFS', 'copy-up')
   copyAwaited(inode)
-  if (inode.copying) return inode.copying.then(() => copyUp(sb, inode, need))
-  const copy = () => (inode.upper ? completeData(sb, inode) : copyUpOnce(sb, inode, need))
+  const again = () => copyUp(sb, inode, need)
+  // A quota may have refused a copy-up for another operation.
+  if (inode.copying) return inode.copying.then(again, need === 'removal' ? again : undefined)
+  const copyOnce = () => chargingCopy(sb, inode, need === 'removal', () => copyUpOnce(sb, inode, need))
+  const copy = () => (inode.upper ? completeData(sb, inode) : copyOnce())
   const copying: Promise<void> = asCopy(inode, copy).finally(() => {
     inode.copying = undefined
     sb.copies.delete(copying)
@@ -60,20 +64,35 @@ export function copyUp(sb: SuperBlock, inode: OvlInode, need: CopyNeed = 'data')
   return copying
 }
 
+function needsData(need: CopyNeed): boolean {
+  return need === 'data' || need === 'open'
+}
+
+/** Copies up the parent directory for a copy-up for `need`. */
+function copyUpDir(sb: SuperBlock, dir: OvlInode, need: CopyNeed): Promise<void> | undefined {
+  return copyUp(sb, dir, need === 'removal' ? need : 'data')
+}
+
 /** A copy-up that an operation found necessary while it held locks, to be done without them. */
 export class LongCopy {
   readonly inode: OvlInode
+  readonly need: CopyNeed
 
-  constructor(inode: OvlInode) {
+  constructor(inode: OvlInode, need: CopyNeed) {
     this.inode = inode
+    this.need = need
   }
 }
 
 /** The copy-up that an operation under the lock of a directory needs, if it could block that directory for long. */
-export function longCopyOf(sb: SuperBlock, inode: OvlInode | undefined): LongCopy | undefined {
+export function longCopyOf(
+  sb: SuperBlock,
+  inode: OvlInode | undefined,
+  need: CopyNeed = 'metadata',
+): LongCopy | undefined {
   if (!inode || inode.upper || inode.type !== FileType.regular || !sb.upper || sb.options.metacopy) return undefined
   const short = inode.copying === undefined && inode.attr !== undefined && inode.attr.size <= SHORT_COPY_BYTES
-  return short ? undefined : new LongCopy(inode)
+  return short ? undefined : new LongCopy(inode, need)
 }
 
 /**
@@ -91,9 +110,9 @@ export function copyingUpFirst<T>(
   })
 }
 
-async function copyUpFor(sb: SuperBlock, { inode }: LongCopy): Promise<void> {
+async function copyUpFor(sb: SuperBlock, { inode, need }: LongCopy): Promise<void> {
   try {
-    await sb.descriptors.run(() => copyUp(sb, inode, 'metadata'))
+    await sb.descriptors.run(() => copyUp(sb, inode, need))
   } catch (error) {
     // The object was removed meanwhile. The operation finds out what has the name now.
     if (!isErrno(error, 'ESTALE')) throw error
@@ -132,9 +151,9 @@ async function linkUp(sb: SuperBlock, inode: OvlInode, dir: OvlInode, name: stri
  * the name from being looked up, removed or replaced. The copy counts only once it is published under the lock.
  */
 async function copyUpOnce(sb: SuperBlock, inode: OvlInode, need: CopyNeed): Promise<void> {
-  await copyUp(sb, needAlias(inode).dir)
-  const leavesData = need === 'metadata' && sb.options.metacopy
-  if (!leavesData && (await copyFileUp(sb, inode, need === 'open', (dir) => copyUp(sb, dir)))) return
+  await copyUpDir(sb, needAlias(inode).dir, need)
+  const leavesData = !needsData(need) && sb.options.metacopy
+  if (!leavesData && (await copyFileUp(sb, inode, need === 'open', (dir) => copyUpDir(sb, dir, need)))) return
   const lower = inode.lower as Real
   const temp = sb.tempName()
   const stat = await lowerStat(sb, lower)
@@ -148,7 +167,7 @@ async function copyUpOnce(sb: SuperBlock, inode: OvlInode, need: CopyNeed): Prom
   const built = await buildTemp(sb, { inode, lower, stat, data, temp, marks, owner })
   try {
     while (!(await inode.nodeLock.exclusive(() => publishLocked(sb, inode, temp, built)))) {
-      await copyUp(sb, needAlias(inode).dir)
+      await copyUpDir(sb, needAlias(inode).dir, need)
     }
   } catch (error) {
     if (inode.type === FileType.directory) await removeTempDir(sb, temp)
@@ -353,35 +372,4 @@ async function completeData(sb: SuperBlock, inode: OvlInode): Promise<void> {
     sb.files.drop(inode)
     inode.changed()
   })
-}
-
-/** Copies extended attributes, including ACLs but not those private to an overlay (ovl_copy_xattr). */
-async function copyXattrs(sb: SuperBlock, lower: Real, workFd: number, temp: string): Promise<void> {
-  const parentFd = await sb.descriptors.of(lower.parent as Real)
-  for (const name of await sb.xattrStore.list(parentFd, lower.name)) {
-    if (!sb.overlayXattrs.copiesUp(name)) continue
-    const value = await sb.xattrStore.get(parentFd, lower.name, name)
-    // Large protocol data is in the workdir of the overlay whose upper this lower was.
-    if (!value || (sb.overlayXattrs.slotOf(name) !== undefined && isMarker(value))) continue
-    await carryAttribute(sb, { fd: workFd, name: temp }, name, value)
-  }
-}
-
-/**
- * Copies an attribute of the original or replaced object to an object that is being built in the work directory, if the upper can store it.
- * Attributes that restrict access must not be lost.
- *
- * @throws EOPNOTSUPP | EPERM an ACL cannot be set · ENOSPC
- */
-export async function carryAttribute(
-  sb: SuperBlock,
-  to: { readonly fd: number; readonly name: string },
-  attr: string,
-  value: Uint8Array,
-): Promise<void> {
-  try {
-    await sb.xattrStore.set(to.fd, to.name, attr, value)
-  } catch (error) {
-    if (attr.startsWith('system.posix_acl_') || !isErrno(error, 'EOPNOTSUPP', 'EPERM')) throw error
-  }
 }

@@ -6,6 +6,7 @@ import type { Overlay, Stack } from '../api/overlay-api.ts'
 import type { MountOptions } from '../api/params.ts'
 import { newLock } from '../base/lock.ts'
 import type { InDirectory } from '../base/log-file.ts'
+import type { Quota } from '../base/quota.ts'
 import { RemountBarrier } from '../base/remount-barrier.ts'
 import { copyUp } from '../copy-up/copy-up.ts'
 import { Descriptors } from '../layer/descriptors.ts'
@@ -20,6 +21,7 @@ import { readMarks } from '../lookup/marks.ts'
 import { lookupDentry } from '../lookup/namei.ts'
 import { namelessInode } from '../lookup/nameless-inode.ts'
 import { revalidateInode } from '../lookup/revalidate-inode.ts'
+import { Charges } from '../objects/charges.ts'
 import { DentryCache } from '../objects/dcache.ts'
 import { OvlInode } from '../objects/dentry.ts'
 import { Durability } from '../objects/durability.ts'
@@ -31,7 +33,7 @@ import { NamelessObjects } from '../objects/nameless.ts'
 import { knownRights } from '../objects/rights.ts'
 import type { SuperBlock } from '../objects/superblock.ts'
 import { PROTOCOL_DATA_DIRECTORY } from '../sidecar/protocol-data-store.ts'
-import { effectiveGid, effectiveGroups, effectiveUid, setUmask0 } from '../sys/process.ts'
+import { effectiveUid, setUmask0 } from '../sys/process.ts'
 import { statxFd } from '../sys/stat.ts'
 import { getXattr, setXattr } from '../sys/xattr.ts'
 import { type Budgets, processBudgets } from './budgets.ts'
@@ -42,8 +44,10 @@ import { decideTrust } from './link-trust.ts'
 import { MountedOverlay } from './overlay.ts'
 import { NO_UPPER, type PreparedUpper, type UpperContext } from './prepare-upper.ts'
 import { prepareUpperOrServe } from './read-only-upper.ts'
+import { Recounter } from './recount.ts'
 import { remount } from './remount.ts'
 import { closeRoots, openRoots, type Roots } from './roots.ts'
+import { serverRights } from './server-rights.ts'
 import type { LowerStack } from './stack.ts'
 import type { Mounting } from './unmount.ts'
 import { WorkdirAccess } from './workdir-access.ts'
@@ -66,6 +70,8 @@ export interface MountEnvironment {
    * their descriptors may be closed while nobody uses them.
    */
   readonly claimed: boolean
+  /** Limits and counts what the upper contains. */
+  readonly quota: Quota | undefined
   /** Maximum number of names in the dentry cache. */
   readonly dentryLimit: number
   /** Maximum number of entries in cached listings. */
@@ -92,6 +98,7 @@ const DEFAULTS: Omit<MountEnvironment, 'budgets'> = {
   handleDirectory: undefined,
   stack: undefined,
   claimed: false,
+  quota: undefined,
   dentryLimit: 100_000,
   listingLimit: 400_000,
   fileLimit: 4096,
@@ -163,7 +170,7 @@ async function assemble(
     renameLock: newLock('shape'),
     writeback: new Writeback(given.clock),
     copies: new Set(),
-    ...server(prepared.storage),
+    ...serverRights(prepared.storage),
     tempName: () => `#${(temps++).toString(16)}`,
   }
   if (roots.workNames.has(PROTOCOL_DATA_DIRECTORY)) await sb.protocolData?.load(sb.xattrStore, overlayXattrs)
@@ -176,11 +183,12 @@ async function assemble(
 /** The services of an overlay that work with each other. They get the superblock only for what calls upon all of it. */
 function services(
   { handleFile, keeper, layers, descriptors, dcache, xattrStore }: Parts,
-  { fileLimit, fileIdleMs, clock, budgets }: MountEnvironment,
+  { fileLimit, fileIdleMs, clock, budgets, quota }: MountEnvironment,
   superBlock: () => SuperBlock,
-): Pick<SuperBlock, 'files' | 'handles' | 'durability'> {
+): Pick<SuperBlock, 'files' | 'handles' | 'durability' | 'charges'> {
+  const charges = quota && layers.upper ? new Charges(quota) : undefined
   const files = new FileCache({
-    ...{ limit: fileLimit, budget: budgets.files, idleMs: fileIdleMs, clock, descriptors },
+    ...{ limit: fileLimit, budget: budgets.files, idleMs: fileIdleMs, clock, descriptors, charges },
     copyUp: (inode) => copyUp(superBlock(), inode, 'open'),
   })
   const handles = new HandleTable({ dcache, clock }, finderFor(superBlock), handleFile)
@@ -189,7 +197,7 @@ function services(
     isVolatile: () => superBlock().options.volatile,
     identityDurable: () => keeper.makeDurable(),
   })
-  return { files, handles, durability }
+  return { files, handles, durability, charges }
 }
 
 /** What the services of an overlay consist of. */
@@ -267,35 +275,18 @@ async function placedLayers(
 
 function mountingOf(sb: SuperBlock, roots: Roots, keeper: IdentityKeeper, given: MountEnvironment): Mounting {
   let present = roots
+  const recounter = new Recounter(sb)
   return {
     remount: async (options) => {
       present = await remount(sb, present, { keeper, nowMs: given.wallClockMs() }, options)
     },
+    settle: () => recounter.end(),
     close: () => {
       sb.intents?.close()
       sb.xattrStore.close()
       closeRoots(present)
       stackOf(given)?.leave()
     },
-  }
-}
-
-type ServerRights = Pick<
-  SuperBlock,
-  'privileged' | 'keepsOwners' | 'fixedOwners' | 'serverUid' | 'serverGid' | 'serverGroups'
->
-
-/** The user and groups by which the disk restricts the server, and whether the disk can store all owners. */
-function server(storage: Storage | undefined): ServerRights {
-  const uid = effectiveUid()
-  const fixedOwners = storage?.owners === false
-  return {
-    privileged: uid === 0,
-    keepsOwners: uid !== 0 || fixedOwners,
-    fixedOwners,
-    serverUid: uid,
-    serverGid: effectiveGid(),
-    serverGroups: effectiveGroups(),
   }
 }
 

@@ -300,8 +300,10 @@ export class MountedOverlay implements Overlay {
   }
 
   async statfs(): Promise<StatFs> {
-    const { descriptors, root } = this.#sb
-    return await this.#on(root, ({ real }) => descriptors.run(async () => statfsOf(await descriptors.of(real))))
+    const { descriptors, root, charges } = this.#sb
+    return await this.#on(root, ({ real }) =>
+      descriptors.run(async () => statfsOf(await descriptors.of(real), charges?.quota)),
+    )
   }
 
   commitChanges(objects: readonly Inode[]): Promise<void> | undefined {

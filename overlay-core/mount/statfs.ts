@@ -1,10 +1,11 @@
 import type { StatFs } from '../api/types.ts'
+import type { Quota } from '../base/quota.ts'
 import { statfsFd } from '../sys/stat.ts'
 
-/** The size and the free space of the file system of the directory `fd`. */
-export async function statfsOf(fd: number): Promise<StatFs> {
+/** The size and the free space of the file system of the directory `fd`; with a quota, of what the quota allows. */
+export async function statfsOf(fd: number, quota: Quota | undefined): Promise<StatFs> {
   const stat = await statfsFd(fd)
-  return {
+  const disk = {
     totalBytes: stat.blocks * stat.blockSize,
     freeBytes: stat.blocksFree * stat.blockSize,
     availableBytes: stat.blocksAvailable * stat.blockSize,
@@ -13,4 +14,19 @@ export async function statfsOf(fd: number): Promise<StatFs> {
     nameMax: stat.nameMax,
     blockSize: stat.blockSize,
   }
+  return quota ? within(disk, quota) : disk
+}
+
+/** The total is the limit, unless the disk has less space than that: then it is what is used and free, so that the difference is the usage in any case. */
+function within(disk: StatFs, { state, limits }: Quota): StatFs {
+  const result = { ...disk }
+  if (Number.isFinite(limits.bytes)) {
+    result.freeBytes = result.availableBytes = Math.min(disk.availableBytes, Math.max(0, limits.bytes - state.bytes))
+    result.totalBytes = state.bytes + result.freeBytes
+  }
+  if (Number.isFinite(limits.files)) {
+    result.freeFiles = Math.min(disk.freeFiles, Math.max(0, limits.files - state.files))
+    result.totalFiles = state.files + result.freeFiles
+  }
+  return result
 }

@@ -8,6 +8,8 @@ import { closesDone } from '../sys/open.ts'
 export interface Mounting {
   /** Gives the overlay other layers or options. @throws OptionError */
   remount(options: MountOptions): Promise<void>
+  /** Ends work in the background. */
+  settle(): Promise<void>
   /** Closes the layer roots and releases the claims. */
   close(): void
 }
@@ -42,6 +44,7 @@ async function unlessUnwritable(work: Promise<void>): Promise<void> {
  */
 export async function letGo(sb: SuperBlock, mounting: Mounting, sync: boolean): Promise<void> {
   const { handles, descriptors, dcache, files, listings } = sb
+  await mounting.settle()
   await descriptors.idle()
   files.closeAll()
   await sb.writeback.close()

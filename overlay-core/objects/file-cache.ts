@@ -9,6 +9,7 @@ import { onDescriptorShortage } from '../sys/descriptor-shares.ts'
 import { O_NOATIME, O_RDONLY, O_RDWR } from '../sys/flags.ts'
 import { closeLater, openAtCached } from '../sys/open.ts'
 import { statxFd } from '../sys/stat.ts'
+import type { Charges } from './charges.ts'
 import type { OvlInode } from './dentry.ts'
 import { FileWriter } from './file-writer.ts'
 
@@ -23,9 +24,11 @@ export class RealFile {
   users = 0
   dropped = false
   usedAtMs = 0
+  readonly #charges: Charges | undefined
   #writer: FileWriter | undefined
 
-  constructor(inode: OvlInode, fd: number, writable: boolean, upper: boolean) {
+  constructor(inode: OvlInode, fd: number, writable: boolean, upper: boolean, charges: Charges | undefined) {
+    this.#charges = charges
     this.inode = inode
     this.fd = fd
     this.writable = writable
@@ -34,7 +37,7 @@ export class RealFile {
 
   /** The queue of writes to this file; only for a writable file, and only while the caller uses it. */
   get writer(): FileWriter {
-    this.#writer ??= new FileWriter(this.inode, this.fd)
+    this.#writer ??= new FileWriter(this.inode, this.fd, this.#charges)
     return this.#writer
   }
 }
@@ -52,6 +55,7 @@ export interface FileCacheOptions {
   readonly clock: Clock
   readonly descriptors: Descriptors
   readonly copyUp: CopyUp
+  readonly charges: Charges | undefined
 }
 
 /**
@@ -65,17 +69,19 @@ export class FileCache implements BudgetedCache {
   readonly #clock: Clock
   readonly #descriptors: Descriptors
   readonly #copyUp: CopyUp
+  readonly #charges: Charges | undefined
   readonly #files = new Set<RealFile>()
   /** Ends what is needed only while files are open: the sweep, and closing files at a shortage of descriptors. */
   #stop: (() => void) | undefined
 
-  constructor({ limit, budget, idleMs, clock, descriptors, copyUp }: FileCacheOptions) {
+  constructor({ limit, budget, idleMs, clock, descriptors, copyUp, charges }: FileCacheOptions) {
     this.#limit = limit
     this.#share = budget.join(this)
     this.#idleMs = idleMs
     this.#clock = clock
     this.#descriptors = descriptors
     this.#copyUp = copyUp
+    this.#charges = charges
   }
 
   get size(): number {
@@ -203,7 +209,7 @@ export class FileCache implements BudgetedCache {
   }
 
   #add(inode: OvlInode, fd: number, writable: boolean, upper: boolean): RealFile {
-    const file = new RealFile(inode, fd, writable, upper)
+    const file = new RealFile(inode, fd, writable, upper, this.#charges)
     inode.file = file
     this.#files.add(file)
     this.#stop ??= this.#watch()

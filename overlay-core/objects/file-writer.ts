@@ -1,9 +1,11 @@
 import { isErrno } from '../api/errno.ts'
+import { ending } from '../api/maybe-promise.ts'
 import type { ChangeInfo, MaybePromise } from '../api/types.ts'
 import { asksForAttributes } from '../layer/layer.ts'
 import { pwrite, pwriteIfFree, pwritev } from '../sys/data.ts'
 import { statxFd } from '../sys/stat.ts'
 import { LIST_PIECES, pwriteList, WRITES_LISTS } from '../sys/write-list.ts'
+import type { Charges } from './charges.ts'
 import type { OvlInode } from './dentry.ts'
 import { attrOf } from './inode.ts'
 import type { CheckedAttr } from './permission.ts'
@@ -28,21 +30,37 @@ interface Piece {
 export class FileWriter {
   readonly #inode: OvlInode
   readonly #fd: number
+  readonly #charges: Charges | undefined
   #waiting: Piece[] = []
   #running = false
 
   /** @param fd open for writing on the upper object of `inode`; must stay open while a write runs */
-  constructor(inode: OvlInode, fd: number) {
+  constructor(inode: OvlInode, fd: number, charges: Charges | undefined) {
     this.#inode = inode
     this.#fd = fd
+    this.#charges = charges
   }
 
   /**
    * Writes all of `data`, which belongs to the call until it ends, and fills `changeInfo`. Synchronous if `data` is small and nothing else waits.
    *
-   * @throws ENOSPC | EDQUOT | EFBIG | EIO a part may have been written
+   * @throws ENOSPC | EDQUOT | EFBIG | EIO a part may have been written; but nothing if the quota of the overlay is exceeded (EDQUOT)
    */
   write(data: Uint8Array, position: number, changeInfo: ChangeInfo | undefined): MaybePromise<void> {
+    const charges = this.#charges
+    if (charges === undefined || data.length === 0) return this.#enqueue(data, position, changeInfo)
+    const size = () => statxFd(this.#fd).size
+    const charge = charges.begin(this.#inode, size)
+    return ending(
+      () => {
+        charges.grow(charge, position + data.length, 'write')
+        return this.#enqueue(data, position, changeInfo)
+      },
+      () => charges.end(this.#inode, charge, size),
+    )
+  }
+
+  #enqueue(data: Uint8Array, position: number, changeInfo: ChangeInfo | undefined): MaybePromise<void> {
     if (!this.#running && this.#writeNow(data, position, changeInfo)) return
     return new Promise((resolve, reject) => {
       this.#waiting.push({ data, position, changeInfo, resolve, reject })

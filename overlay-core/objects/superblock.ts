@@ -5,6 +5,7 @@ import type { RemountBarrier } from '../base/remount-barrier.ts'
 import type { Layer, Real } from '../layer/layer.ts'
 import type { UpperContext } from '../layer/upper-context.ts'
 import type { ProtocolDataStore } from '../sidecar/protocol-data-store.ts'
+import type { Charges } from './charges.ts'
 import type { DentryCache } from './dcache.ts'
 import type { OvlInode } from './dentry.ts'
 import type { Durability } from './durability.ts'
@@ -41,6 +42,8 @@ export interface SuperBlock extends UpperContext {
   readonly dcache: DentryCache
   readonly files: FileCache
   readonly durability: Durability
+  /** Counts what changes of the upper use of the quota; undefined without a quota. */
+  readonly charges: Charges | undefined
   readonly listings: ListingCache
   readonly handles: HandleTable
   readonly nameless: NamelessObjects

@@ -19,6 +19,7 @@ import { saveNlink } from '../lookup/hardlink.ts'
 import { setImpure } from '../lookup/marks.ts'
 import { cachedDentry, checkName, lookupLocked, needMakeable, rememberUpper } from '../lookup/namei.ts'
 import { setRedirect } from '../lookup/redirect.ts'
+import { adding } from '../objects/charges.ts'
 import type { OvlInode } from '../objects/dentry.ts'
 import { takePlace } from '../objects/nameless.ts'
 import { type CheckedAttr, EXECUTE, inGroup, may, need, newOwner, WRITE } from '../objects/permission.ts'
@@ -160,7 +161,7 @@ function makeQuickly(
   const owner = newOwner(cred, dirAttr, FileType.regular, options.mode & 0o7777)
   return after(loadRights(sb, dir), (rights) => {
     const birth = inherit(sb, rights, FileType.regular, owner, options.rdev)
-    return makeFile(sb, dir, dirAttr, name, birth, options)
+    return adding(sb, 0, 'create', () => makeFile(sb, dir, dirAttr, name, birth, options))
   })
 }
 
@@ -170,7 +171,8 @@ async function makeSlowly(sb: SuperBlock, cred: Cred, dirAttr: CheckedAttr, node
   const owner = chosenOwner(cred, newOwner(cred, dirAttr, type, options.mode & 0o7777), options, name)
   const birth = inherit(sb, await loadRights(sb, dir), type, owner, options.rdev)
   await copyUp(sb, dir)
-  return await makeAside(sb, node, birth)
+  const bytes = type === FileType.regular ? (options.size ?? 0) : 0
+  return await adding(sb, bytes, 'create', () => makeAside(sb, node, birth))
 }
 
 /** Creates an object in the work directory and gives it its name. */
@@ -196,7 +198,7 @@ function mayMakeQuickly(
   dirAttr: CheckedAttr,
   { dir, name, type, options }: NewNode,
 ): boolean {
-  if (type !== FileType.regular || sb.readOnly) return false
+  if (type !== FileType.regular || sb.readOnly || sb.charges?.quota.admits(0, 1) === false) return false
   if (!dir.upper || sb.upper?.marks.reserves(name) !== false || !may(cred, dirAttr, WRITE | EXECUTE)) return false
   return options.uid === undefined && options.gid === undefined && cachedDentry(sb, dir, name)?.inode === undefined
 }

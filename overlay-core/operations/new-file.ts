@@ -80,6 +80,7 @@ function newOrUnknown(
       sb.dcache.remove(dir, place.name)
       sb.listings.drop(dir)
       dir.changed()
+      if (sb.charges) sb.charges.quota.doubtful = true
     }
     throw error
   }

@@ -6,6 +6,7 @@ import { changeOwner } from '../copy-up/owner.ts'
 import type { Real } from '../layer/layer.ts'
 import { setTimes } from '../layer/storage.ts'
 import { removeTemp } from '../layer/whiteout.ts'
+import { resizing } from '../objects/charges.ts'
 import type { OvlInode } from '../objects/dentry.ts'
 import { getattrLocked } from '../objects/inode.ts'
 import { modeAfterWrite } from '../objects/permission.ts'
@@ -48,6 +49,14 @@ export async function overwriteInPlace(
   from: OverwriteSource,
 ): Promise<void> {
   await copyUp(sb, inode)
+  await resizing(sb, inode, from.sizeBytes, (reserve) => {
+    reserve()
+    return overwrite(sb, cred, inode, from)
+  })
+  await removeTemp(sb, from.temp)
+}
+
+async function overwrite(sb: SuperBlock, cred: Cred, inode: OvlInode, from: OverwriteSource): Promise<void> {
   const file = await sb.files.acquire(inode, true)
   try {
     await inode.nodeLock.exclusive(async () => {
@@ -64,7 +73,6 @@ export async function overwriteInPlace(
   } finally {
     sb.files.release(file)
   }
-  await removeTemp(sb, from.temp)
 }
 
 interface Overwriting {
@@ -97,7 +105,11 @@ async function overwriteLocked(
     if (!sb.options.volatile) await fsync(fd)
   } catch (error) {
     if (!begun) await removeTemp(sb, target)
-    else await leaveToMount(workFd, from.temp, sb.tempName())
+    else {
+      // The next mount may change its size.
+      if (sb.charges) sb.charges.quota.doubtful = true
+      await leaveToMount(workFd, from.temp, sb.tempName())
+    }
     throw error
   }
   await removeTemp(sb, target)

@@ -11,6 +11,7 @@ import type { OvlInode } from '../objects/dentry.ts'
 import { getattr, getattrLocked } from '../objects/inode.ts'
 import { namelessReal, takePlace } from '../objects/nameless.ts'
 import { type CheckedAttr, EXECUTE, need, needEntryChange } from '../objects/permission.ts'
+import { RemovalCharge } from '../objects/removal-charge.ts'
 import type { SuperBlock } from '../objects/superblock.ts'
 import { renameAt, rmdirAt, unlinkAt } from '../sys/dir.ts'
 import { nameToHandle } from '../sys/handle.ts'
@@ -34,7 +35,7 @@ export function unlink(
       after(victimLocked(sb, cred, dir, dirAttr, name, 'unlink'), (victim) => {
         if (victim.type === FileType.directory) throw new OverlayError('EISDIR', 'unlink', name)
         check?.(victim)
-        const long = patient || victim.indexName === undefined ? undefined : longCopyOf(sb, victim)
+        const long = patient || victim.indexName === undefined ? undefined : longCopyOf(sb, victim, 'removal')
         if (long) return long
         if (victim.indexName === undefined && dir.upper) return unlinkAlone(sb, victim, dir, name)
         return unlinkLinked(sb, victim, dir, name)
@@ -44,14 +45,14 @@ export function unlink(
 }
 
 async function unlinkLinked(sb: SuperBlock, victim: OvlInode, dir: OvlInode, name: Name): Promise<void> {
-  await copyUp(sb, dir)
-  await separateLink(sb, victim, dir, name)
+  await copyUp(sb, dir, 'removal')
+  await separateLink(sb, victim, dir, name, 'removal')
   await unlinkAlone(sb, victim, dir, name)
 }
 
 function unlinkAlone(sb: SuperBlock, victim: OvlInode, dir: OvlInode, name: Name): MaybePromise<void> {
   return victim.nodeLock.exclusive(() =>
-    isPlainFile(victim) && coversNothing(sb, victim, dir, name)
+    sb.charges === undefined && isPlainFile(victim) && coversNothing(sb, victim, dir, name)
       ? removePlainFile(sb, victim, dir, name)
       : unlinkLocked(sb, victim, dir, name),
   )
@@ -96,11 +97,12 @@ export async function rmdir(
       check?.(victim)
       await victim.dirLock.exclusive(async () => {
         if (!(await isEmptyLocked(sb, victim))) throw new OverlayError('ENOTEMPTY', 'rmdir', name)
-        await copyUp(sb, dir)
+        await copyUp(sb, dir, 'removal')
         await victim.nodeLock.exclusive(async () => {
           const removal = lastRemoval(sb, victim)
           await removeName(sb, dir, name, victim.type)
           forgetName(sb, victim, dir, name, removal)
+          if (victim.upper) sb.charges?.quota.add(0, -1)
         })
       })
       await leaveLocked(sb, dir, before, changeInfo)
@@ -128,9 +130,15 @@ function victimLocked(
 }
 
 /** Creates the upper name of a lower hard link that the index joins, so that link counts stay correct. */
-export async function separateLink(sb: SuperBlock, inode: OvlInode, dir: OvlInode, name: Name): Promise<void> {
+export async function separateLink(
+  sb: SuperBlock,
+  inode: OvlInode,
+  dir: OvlInode,
+  name: Name,
+  why: 'metadata' | 'removal' = 'metadata',
+): Promise<void> {
   if (inode.indexName === undefined) return
-  await copyUp(sb, inode, 'metadata')
+  await copyUp(sb, inode, why)
   await inode.nodeLock.exclusive(() => linkUpAlias(sb, inode, dir, name))
 }
 
@@ -153,6 +161,9 @@ function lastRemoval(sb: SuperBlock, { upper }: OvlInode): Removal {
  * nobody sees a replaced name as absent; the new object must be recorded next. If it is the last name, open handles first open the
  * upper file, because no name will lead to it. Otherwise clients' handles lead to another name from then on, or to the object itself
  * if no other name is known, because after a crash nothing else would.
+ *
+ * @param newBytes the size of a new file that takes the name
+ * @throws EDQUOT the new file exceeds the quota
  */
 export async function removingName<T>(
   sb: SuperBlock,
@@ -160,18 +171,23 @@ export async function removingName<T>(
   dir: OvlInode,
   name: Name,
   work: (forget: () => void) => Promise<T>,
+  newBytes?: number,
 ): Promise<T> {
   const removal = await prepareRemoval(sb, inode, dir, name)
+  let charge: RemovalCharge | undefined
   let gone = false
   try {
+    charge = sb.charges && (await RemovalCharge.begin(sb, sb.charges, inode, removal.last, newBytes))
     const result = await work(() => {
       gone = true
       forgetName(sb, inode, dir, name, removal)
+      charge?.removed()
     })
     if (removal.last) await dropIndex(sb, inode)
     return result
   } finally {
     if (!gone && removal.upper) sb.descriptors.drop(removal.upper)
+    if (!gone) await charge?.end(sb)
   }
 }
 

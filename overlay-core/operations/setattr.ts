@@ -3,6 +3,7 @@ import { type Attr, type AttrChange, type ChangeInfo, type Cred, FileType } from
 import { copyUp } from '../copy-up/copy-up.ts'
 import { changeOwner } from '../copy-up/owner.ts'
 import { setTimes } from '../layer/storage.ts'
+import { resizing } from '../objects/charges.ts'
 import type { OvlInode } from '../objects/dentry.ts'
 import type { RealFile } from '../objects/file-cache.ts'
 import { attrFor, attrForLocked, getattrLocked, needChangeable, placeOf } from '../objects/inode.ts'
@@ -11,6 +12,14 @@ import { type CheckedAttr, prepareChange } from '../objects/permission.ts'
 import type { SuperBlock } from '../objects/superblock.ts'
 import { confirmSize, truncateFd } from '../sys/attr.ts'
 import { statxFd } from '../sys/stat.ts'
+
+interface SetattrOptions {
+  readonly changeInfo?: ChangeInfo | undefined
+  readonly guard?: ((now: Attr) => void) | undefined
+  readonly byHandle?: boolean
+  /** Reserves the new size. @throws EDQUOT */
+  readonly reserve?: () => void
+}
 
 /**
  * Changes attributes of the upper object under the object's lock. `byHandle`: the caller has the file open for writing, so its size may
@@ -21,7 +30,21 @@ export async function setattr(
   cred: Cred,
   inode: OvlInode,
   change: AttrChange,
-  options: { changeInfo?: ChangeInfo | undefined; guard?: ((now: Attr) => void) | undefined; byHandle?: boolean } = {},
+  options: SetattrOptions = {},
+): Promise<Attr> {
+  const { size } = change
+  if (sb.charges === undefined || size === undefined) return await changeAttributes(sb, cred, inode, change, options)
+  return await resizing(sb, inode, size, (reserve) =>
+    changeAttributes(sb, cred, inode, change, { ...options, reserve }),
+  )
+}
+
+async function changeAttributes(
+  sb: SuperBlock,
+  cred: Cred,
+  inode: OvlInode,
+  change: AttrChange,
+  options: SetattrOptions,
 ): Promise<Attr> {
   if (sb.readOnly) throw new OverlayError('EROFS', 'setattr')
   if (change.size !== undefined) checkSize(inode, change.size)
@@ -35,6 +58,7 @@ export async function setattr(
     if (options.changeInfo) Object.assign(options.changeInfo, { before: first, after: first })
     return first
   }
+  options.reserve?.()
   const { changes } = inode
   const copying = inode.unlinked ? undefined : copyUp(sb, inode, change.size === undefined ? 'metadata' : 'data')
   await copying

@@ -13,13 +13,15 @@ import {
   type ResumableStage,
   type StagedFile,
 } from '../api/types.ts'
-import { carryAttribute, copyingUpFirst, copyUp, type LongCopy, longCopyOf } from '../copy-up/copy-up.ts'
+import { carryAttribute } from '../copy-up/copy-attributes.ts'
+import { copyingUpFirst, copyUp, type LongCopy, longCopyOf } from '../copy-up/copy-up.ts'
 import { applyOwnership, giveMode, giveOwner, inherit } from '../copy-up/owner.ts'
 import { asksForAttributes, type Real } from '../layer/layer.ts'
 import { setTimes } from '../layer/storage.ts'
 import { removeTemp } from '../layer/whiteout.ts'
 import { checkName, lookupLocked, needMakeable, rememberUpper } from '../lookup/namei.ts'
 import { revalidateInode } from '../lookup/revalidate-inode.ts'
+import { adding } from '../objects/charges.ts'
 import type { OvlInode } from '../objects/dentry.ts'
 import { attrFor, getattrLocked, keepAttr, placeOf } from '../objects/inode.ts'
 import { EXECUTE, modeAfterWrite, need, newOwner, WRITE } from '../objects/permission.ts'
@@ -111,6 +113,9 @@ class Staged implements StagedFile {
     if (this.#ended) throw new OverlayError('EBADF', 'stage')
     let size = 0
     for (const chunk of chunks) size += chunk.length
+    // The quota decides about the file when it is published; one that can never fit is refused at once.
+    const most = this.#sb.charges?.quota.limits.bytes
+    if (most !== undefined && this.sizeBytes + size > most) throw new OverlayError('EDQUOT', 'stage')
     // After a hole nothing is written by the call that creates the file, because that starts at offset 0.
     if (this.#fd < 0 && this.sizeBytes > 0) await this.#start(NOTHING)
     if (size > 0) this.#endsInHole = false
@@ -273,7 +278,8 @@ class Staged implements StagedFile {
     const workFd = await sb.descriptors.of(sb.work as Real)
     const present = statxFd(this.#fd)
     const rights = await applyOwnership(sb, workFd, this.#temp, FileType.regular, birth, present)
-    return await this.#move(dir, options, rights, await this.#numbered(present))
+    const stat = await this.#numbered(present)
+    return await adding(sb, present.size, 'publish', () => this.#move(dir, options, rights, stat))
   }
 
   /** Replaces `current` and takes over its attributes, which cannot change meanwhile. */
@@ -292,9 +298,8 @@ class Staged implements StagedFile {
     const { mode } = unchanged ? stat : statxFd(this.#fd)
     const owner = await giveMode(sb, workFd, this.#temp, FileType.regular, left, false, mode)
     const standing = current.upper !== undefined
-    const inode = await removingName(sb, current, dir, options.name, (forget) =>
-      this.#move(dir, options, { ...rights, owner }, stat, { forget, standing }),
-    )
+    const move = (forget: () => void) => this.#move(dir, options, { ...rights, owner }, stat, { forget, standing })
+    const inode = await removingName(sb, current, dir, options.name, move, this.sizeBytes)
     if (copied === 0 && owner === undefined) inode.bareAt = inode.changes
     return inode
   }

@@ -10,6 +10,7 @@ const VALUES = [
   'LargeMap',
   'OptionError',
   'OverlayError',
+  'Quota',
   'RecordJournal',
   'claimDirectory',
   'connectionsAllowed',
@@ -47,6 +48,8 @@ const TYPES = [
     'Inode',
     'Journal',
     'LiveRecords',
+    'QuotaLimits',
+    'QuotaState',
     'ResumableOptions',
     'ResumableStage',
     'LookupAttrs',
@@ -67,6 +70,7 @@ const TYPES = [
     'Stack',
     'StatFs',
     'Time',
+    'Usage',
   ],
 ]
 
