@@ -80,7 +80,11 @@ t.test('what is new is made durable with the directories above it, once', async 
     async ({ client, root }) => {
       const dir = await client.walk(root, 'a/b/c')
       const first = await watchSyncs(() => client.create(dir, 'one'))
-      t.equal(first.syncs, 6, 'c, b, a and the root: copied up for this; the new handle log and its directory')
+      t.equal(
+        first.syncs,
+        8,
+        'c, b, a and the root: copied up for this; the new identity and handle log, each with its directory',
+      )
       const second = await watchSyncs(() => client.create(dir, 'two'))
       t.equal(second.syncs, 2)
       const gone = await watchSyncs(() => client.remove(dir, 'two'))
