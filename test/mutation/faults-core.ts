@@ -68,8 +68,8 @@ export const CORE_FAULTS: readonly PlantedFault[] = [
   barrier('the first call that ends opens it', 'if (this.#running === 0) this.#empty?.()', 'this.#empty?.()'),
   dcache(
     'nothing is ever evicted',
-    'while (leaves.size > this.#limit) {',
-    'while (leaves.size > this.#limit * 1000) {',
+    'while (this.#leaves.size > this.#limit) this.giveUp(1)',
+    'while (this.#leaves.size > this.#limit * 1000) this.giveUp(1)',
   ),
   dcache(
     'use does not count',
