@@ -84,13 +84,21 @@ async function get(client: Client, view: string, path: string): Promise<void> {
   if (statusCode !== 200 || text === '') throw new Error(`GET answers ${statusCode}`)
 }
 
-/** Times in ms, one for each of `views` new views. */
+/** What making and using new views takes. */
+interface FirstBytes {
+  /** In ms, one for each view. */
+  readonly times: readonly number[]
+  /** Processor time of the server for each view, in ms. */
+  readonly cpuMs: number
+}
+
 async function firstBytes(
   server: DoorServer,
   open: OpenDoor,
   { path, views, group }: { readonly path: string; readonly views: number; readonly group: number },
-): Promise<number[]> {
+): Promise<FirstBytes> {
   const times: number[] = []
+  const before = server.cpuMs()
   for (let first = 0; first < views; first += PER_ADDRESS) {
     const door = await open(server, `127.1.${group}.${1 + first / PER_ADDRESS}`)
     try {
@@ -103,14 +111,15 @@ async function firstBytes(
       await door.close()
     }
   }
-  return times
+  return { times, cpuMs: (server.cpuMs() - before) / views }
 }
 
-function reportTimes(report: Report, door: string, times: readonly number[]): void {
+function reportTimes(report: Report, door: string, { times, cpuMs }: FirstBytes): void {
   const sorted = times.toSorted((a, b) => a - b)
   const at = (part: number) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))] as number
   report.figure(`first byte of a new view over ${door}: median`, at(0.5), 'ms', 20)
   report.figure(`first byte of a new view over ${door}: p99`, at(0.99), 'ms', 20)
+  report.figure(`first byte of a new view over ${door}: processor time of the server`, cpuMs, 'ms')
 }
 
 /** Requests that go to one view of many. */
