@@ -1,4 +1,4 @@
-import type { MountOptions } from '../overlay-core/index.ts'
+import type { MountOptions, QuotaLimits } from '../overlay-core/index.ts'
 import type { Environment } from './environment.ts'
 import type { Network } from './proxy-options.ts'
 
@@ -47,6 +47,8 @@ export interface TemplateSettings {
   /** How long a view stays open without use. */
   readonly idleMs: number
   readonly maxViews: number
+  /** The limits of each view; undefined: none. */
+  readonly quota: QuotaLimits | undefined
 }
 
 /** A user and a group. */

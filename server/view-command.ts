@@ -48,6 +48,18 @@ function rowOf(view: ViewDescription): string[] {
   return [view.path, `${view.uid}:${view.gid}`, view.created.slice(0, 16).replace('T', ' '), view.state]
 }
 
+function usageLines(quota: NonNullable<ViewDescription['quota']>): string[][] {
+  const line = (used: number, soft: number | undefined, hard: number | undefined, aboveMs: number | undefined) => {
+    const limits = [soft === undefined ? '' : `soft limit ${soft}`, hard === undefined ? '' : `limit ${hard}`]
+    const since = aboveMs === undefined ? '' : `above the soft limit since ${new Date(aboveMs).toISOString()}`
+    return [String(used), ...limits, since].filter((part) => part !== '').join(', ')
+  }
+  return [
+    ['bytes', line(quota.bytes, quota.softBytes, quota.hardBytes, quota.bytesAboveSinceMs)],
+    ['files', line(quota.files, quota.softFiles, quota.hardFiles, quota.filesAboveSinceMs)],
+  ]
+}
+
 function details(view: ViewDescription): string {
   const lines = [
     ['view', view.path],
@@ -56,6 +68,7 @@ function details(view: ViewDescription): string {
     ['made', view.created],
     ['state', view.state],
     ['directory', view.directory],
+    ...(view.quota === undefined ? [] : usageLines(view.quota)),
     ...(view.failure === undefined ? [] : [['failure', view.failure]]),
   ]
   return `${lines.map(([name, value]) => `${`${name}:`.padEnd(11)}${value}`).join('\n')}\n`

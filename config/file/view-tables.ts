@@ -1,6 +1,7 @@
 import { OptionError } from '../../overlay-core/index.ts'
 import { OVERLAY_OPTIONS } from '../mount-words.ts'
 import type { Key, Table } from './key.ts'
+import { QUOTA_KEYS } from './quota-keys.ts'
 import { IDENTITY, PATH } from './server-tables.ts'
 import { choiceType, listType, SWITCH, textType, type ValueType, wholeType } from './value-types.ts'
 
@@ -146,11 +147,7 @@ export const VIEWS = {
     whiteouts: mountKey('whiteouts', ['auto', 'device', 'files']),
     fsync: mountKey('fsync', ['auto', 'strict', 'volatile']),
     uuid: mountKey('uuid', ['on', 'auto', 'null', 'off']),
-    quota: {
-      type: textType('"SIZE"', 'a size', (text) => text),
-      meaning: 'The maximum size of an upper.',
-      later: 'Quotas are not enforced. Give the directory its own file system or project quota.',
-    },
+    ...QUOTA_KEYS,
     create: {
       type: SWITCH,
       meaning:

@@ -7,6 +7,7 @@ import { type FileValues, inFileWords } from './read-tables.ts'
 import { type EXPORTS, type LAYERS, SERVED_UPPERS, type STACKS, type VIEWS } from './view-tables.ts'
 
 /** The defaults of a template. */
+const GRACE_MS = 7 * 86_400_000
 const IDLE_MS = 60_000
 const MOST_VIEWS = 10_000
 
@@ -159,12 +160,17 @@ class ViewMaker {
   }
 
   /** Reports keys that have no effect because all clients share the view. */
-  #refuseTemplateKeys({ name, values: { upper, create, idle, max_views } }: View): boolean {
+  #refuseTemplateKeys({ name, values }: View): boolean {
+    const { upper, create, idle, max_views, quota, quota_soft, quota_files, quota_files_soft } = values
     if (isOwn(upper?.value)) return false
     const useless = [
       ['create', create?.value ? create : undefined],
       ['idle', idle?.value.ms === IDLE_MS ? undefined : idle],
       ['max_views', max_views?.value === MOST_VIEWS ? undefined : max_views],
+      ['quota', quota],
+      ['quota_soft', quota_soft],
+      ['quota_files', quota_files],
+      ['quota_files_soft', quota_files_soft],
     ] as const
     for (const [key, given] of useless.filter(([, each]) => each !== undefined))
       this.#problems.add(
@@ -186,6 +192,7 @@ class ViewMaker {
       create: create?.value ?? false,
       idleMs: idle?.value.ms ?? IDLE_MS,
       maxViews: max_views?.value ?? MOST_VIEWS,
+      quota: quotaOf(values),
     }
   }
 
@@ -339,4 +346,17 @@ function isOwn(upper: string | undefined): boolean {
 
 function plainName(name: string): string {
   return nameError(name) === undefined ? name : 'NAME'
+}
+
+/** The limits of each view of a template; undefined if there are none. */
+function quotaOf(values: View['values']): TemplateSettings['quota'] {
+  const { quota, quota_soft, quota_files, quota_files_soft, quota_grace } = values
+  const limits = {
+    hardBytes: quota?.value.bytes,
+    softBytes: quota_soft?.value.bytes,
+    hardFiles: quota_files?.value,
+    softFiles: quota_files_soft?.value,
+  }
+  if (Object.values(limits).every((limit) => limit === undefined)) return undefined
+  return { ...limits, graceMs: quota_grace?.value.ms ?? GRACE_MS }
 }

@@ -1,3 +1,4 @@
+import { dirname } from 'node:path'
 import {
   isErrno,
   type MaybePromise,
@@ -6,10 +7,13 @@ import {
   OptionError,
   type Overlay,
   OverlayError,
+  type Quota,
+  type QuotaLimits,
   type Stack,
 } from '../../overlay-core/index.ts'
 import { hasUpper } from './view-directory.ts'
 import type { Closable, ViewPool } from './view-pool.ts'
+import { ViewQuota, type ViewQuotaParts } from './view-quota.ts'
 import type { ViewRecord } from './view-record.ts'
 
 /** After a failure the view is not tried again for this long. */
@@ -24,6 +28,10 @@ export interface ViewPlan {
   /** The stack for these options. @throws OptionError a lower is missing */
   readonly stackOf: (options: MountOptions) => Promise<Stack>
   readonly idleMs: () => number
+  /** The present limits of a view; undefined without a quota. */
+  readonly limits: () => QuotaLimits | undefined
+  /** The time of day, in ms since the epoch. */
+  readonly wallNow: () => number
 }
 
 /**
@@ -34,6 +42,7 @@ export class TemplateView implements Closable {
   readonly #plan: ViewPlan
   #overlay: Overlay | undefined
   #guarded: Overlay | undefined
+  #quota: ViewQuota | undefined
   #opening: Promise<void> | undefined
   #closing: Promise<void> | undefined
   #uses = 0
@@ -75,6 +84,11 @@ export class TemplateView implements Closable {
     return this.#guarded!
   }
 
+  /** The usage and the limits that count now; undefined without a quota, or while it is closed. */
+  get quota(): Quota | undefined {
+    return this.#quota?.quota
+  }
+
   /** Counts a use, which `release` ends, and opens the view if it is closed. @throws OverlayError ESTALE removed · EIO, ENOSPC and others: cannot be opened */
   use(): MaybePromise<Overlay> {
     if (this.#overlay === undefined || this.#closing !== undefined || this.#removed) return this.#useLater()
@@ -89,6 +103,7 @@ export class TemplateView implements Closable {
   /** Changes the stack or options of an open view; a closed one gets them when it is opened. @throws OptionError */
   async remount(): Promise<void> {
     await this.#opening?.catch(() => undefined)
+    this.#quota?.quota.setLimits(this.#plan.limits() ?? {})
     await this.overlay?.remount(this.#plan.optionsOf(this.record.id))
   }
 
@@ -118,6 +133,7 @@ export class TemplateView implements Closable {
     this.#closing = this.#letGo(overlay).finally(() => {
       this.#overlay = undefined
       this.#guarded = undefined
+      this.#quota = undefined
       this.#closing = undefined
       pool.closed(this)
     })
@@ -130,6 +146,7 @@ export class TemplateView implements Closable {
       await hooks.closing(this.record.id)
       // Makes unstable data durable first.
       await overlay.unmount()
+      await this.#quota?.save()
     } catch (error) {
       log.error({ err: error, view: this.path }, 'closing a view failed: its latest changes may not be on disk')
       hooks.lost(error)
@@ -172,7 +189,11 @@ export class TemplateView implements Closable {
       if (!(await hasUpper(options)))
         throw new Error(`its upper ${options.upperdir} is gone; put it back, or remove the view`)
       // The registry has claimed the directory of all views.
-      const overlay = await mount(options, { stack: await stackOf(options), claimed: true })
+      const limits = this.#plan.limits()
+      const quota = limits && (await ViewQuota.open(limits, this.#quotaParts(options)))
+      const environment = { stack: await stackOf(options), claimed: true, quota: quota?.quota }
+      const overlay = await mount(options, environment)
+      this.#quota = quota
       this.#overlay = overlay
       this.#guarded = pool.hooks.guarded(id, overlay)
       this.#failure = undefined
@@ -180,7 +201,13 @@ export class TemplateView implements Closable {
       throw this.#failed(error)
     }
     pool.opened(this)
+    void this.#quota?.check()
     for (const notice of this.#overlay.notices) pool.log.debug({ view: this.path }, notice)
+  }
+
+  #quotaParts({ upperdir }: MountOptions): ViewQuotaParts {
+    const { pool, wallNow } = this.#plan
+    return { path: this.path, directory: dirname(upperdir as string), log: pool.log, wallNow }
   }
 
   #failed(error: unknown): OverlayError {

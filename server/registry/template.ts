@@ -51,6 +51,8 @@ export class Template {
       optionsOf: (id) => optionsOf(this.settings.mount, this.settings.directory, id),
       stackOf: (options) => this.#stack.of(options),
       idleMs: () => this.settings.idleMs,
+      limits: () => this.settings.quota,
+      wallNow: parts.wallNow,
     }
     const records = [...registry.list()].sort((a, b) => a.order - b.order)
     for (const record of records) this.#put(new TemplateView(record, this.#plan))

@@ -1,8 +1,9 @@
 import { join } from 'node:path'
-import { nearestWord, OptionError } from '../../overlay-core/index.ts'
+import { nearestWord, OptionError, type QuotaLimits, type QuotaState } from '../../overlay-core/index.ts'
 import type { Template } from './template.ts'
 import type { TemplateView } from './template-view.ts'
 import type { Templates } from './templates.ts'
+import { readUsage } from './view-quota.ts'
 
 /** A request of `overlayd view`. */
 export interface ViewOrder {
@@ -28,6 +29,8 @@ export interface ViewDescription {
   readonly directory: string
   /** Why it could not be opened when that was last tried. */
   readonly failure?: string
+  /** Its usage and limits; only for `show`, and only with a quota. */
+  readonly quota?: QuotaState & QuotaLimits
 }
 
 /** Executes requests of `overlayd view`. `removed` is told the id of each view that was removed. @throws OptionError naming `view` */
@@ -47,7 +50,14 @@ export async function executeOrder(
     await template.remove(found)
     await removed(found.record.id)
   }
-  return [described]
+  return verb === 'show' ? [{ ...described, ...(await quotaOf(template, found)) }] : [described]
+}
+
+async function quotaOf({ settings }: Template, view: TemplateView): Promise<Pick<ViewDescription, 'quota'>> {
+  if (settings.quota === undefined) return {}
+  const known = view.quota?.state ?? (await readUsage(join(settings.directory, view.record.id)))
+  const { bytes = 0, files = 0, bytesAboveSinceMs, filesAboveSinceMs } = known ?? {}
+  return { quota: { bytes, files, bytesAboveSinceMs, filesAboveSinceMs, ...settings.quota } }
 }
 
 function list(templates: Templates, name: string): ViewDescription[] {

@@ -196,7 +196,7 @@ revalidate = 0
 [views.course]
 stack = "curse"
 upper = "ephemeral"
-quota = "10G"
+quota_by = "filesystem"
 idle = 1
 [views.b]
 stack = "course"
@@ -243,7 +243,7 @@ clients = ["*"]
       '16:14: `stacks.course.revalidate` must be "never", "always" or a whole number of seconds from 1 to 86400',
       '18:9: there is no stack "curse"; did you mean course?',
       '19:9: `views.course.upper`: this version cannot serve "ephemeral" yet; use another kind of upper',
-      '20:1: `views.course.quota` is not supported by this version; remove it. Quotas are not enforced. Give the directory its own file system or project quota.',
+      '20:1: `views.course.quota_by` is not supported by this version; remove it. Project quotas of the file system are not used; the server limits the views by `quota`.',
       '21:8: `views.course.idle` must be a time, not 1',
       '22:8: `views.b.workdir` is missing; add workdir = "PATH"',
       '28:1: `views.c.owner` has no effect without an upper; remove it, or use upper = "shared"',
@@ -291,6 +291,22 @@ t.test('what does not go together is refused by the words of the file', async (t
   ])
   t.match(errors(`${COURSE}[webdav]\nas = "1000:1000"\n`, { uid: 1001 }), [
     /^9:6: `webdav\.as`: "1000:1000": only root can act as another user \(1000\); remove webdav\.as, or run the server as root$/,
+  ])
+})
+
+t.test('the limits of views are sizes, numbers and times', async (t) => {
+  const views = `${COURSE}upper = "per-user"\ndirectory = "d"\n`
+  const limitsOf = (lines: string) => read(views + lines).settings?.views[0]?.template?.quota
+  t.equal(limitsOf(''), undefined)
+  t.strictSame(limitsOf('quota = "10G"\nquota_soft = "512K"\nquota_files = 7\nquota_grace = "2h"\n'), {
+    ...{ hardBytes: 10 * 2 ** 30, softBytes: 512 * 1024, hardFiles: 7, softFiles: undefined },
+    graceMs: 7_200_000,
+  })
+  t.match(limitsOf('quota_files_soft = 5\n'), { softFiles: 5, graceMs: 7 * 86_400_000 })
+  for (const wrong of ['quota = "10X"', 'quota = "0"', 'quota_files = 0', 'quota_grace = "7"', 'quota_grace = "400d"'])
+    t.equal(errors(`${views}${wrong}\n`).length, 1, wrong)
+  t.match(errors(`${COURSE}upper = "shared"\ndirectory = "d"\nquota = "1G"\n`), [
+    /^10:1: `views\.course\.quota` has an effect only with upper = "per-user" or "per-machine"; remove it$/,
   ])
 })
 

@@ -1,0 +1,64 @@
+import { OptionError } from '../../overlay-core/index.ts'
+import { textType, wholeType } from './value-types.ts'
+
+const UNITS = { '': 1, K: 2 ** 10, M: 2 ** 20, G: 2 ** 30, T: 2 ** 40 } as const
+const DAY_MS = 86_400_000
+const MOST_FILES = 1_000_000_000
+
+/** A number of bytes, with a unit of 1024. */
+const SIZE = textType('"SIZE"', 'a size', (text) => {
+  const [, count, unit = ''] = /^(\d{1,12})([KMGT])?$/.exec(text) ?? []
+  const bytes = Number(count) * UNITS[unit as keyof typeof UNITS]
+  if (count === undefined || bytes < 1 || !Number.isSafeInteger(bytes))
+    throw new OptionError('quota', `${JSON.stringify(text)} is not a size; use for example "500M" or "10G"`)
+  return { bytes, text }
+})
+
+/** A number of minutes, hours or days, in ms. */
+const GRACE = textType('"TIME"', 'a time', (text) => {
+  const [, count, unit] = /^(\d{1,5})(m|h|d)$/.exec(text) ?? []
+  const ms = Number(count) * { m: 60_000, h: 3_600_000, d: DAY_MS }[unit as 'm' | 'h' | 'd']
+  if (count === undefined || ms < 60_000 || ms > 366 * DAY_MS)
+    throw new OptionError('grace', `${JSON.stringify(text)} is not a time from 1m to 366d; use for example "7d"`)
+  return { ms, text }
+})
+
+/** The keys of `[views.NAME]` that limit each view. */
+export const QUOTA_KEYS = {
+  quota: {
+    type: SIZE,
+    meaning:
+      'The maximum size of each view: of all files in its upper together, in bytes or with `K`, `M`, `G` or `T`. What exceeds it fails with "disk quota exceeded"; removing always works. See [views.md](views.md#quotas). Only with `"per-user"` and `"per-machine"`.',
+    otherwise: 'no limit',
+    example: '"10G"',
+  },
+  quota_soft: {
+    type: SIZE,
+    meaning: 'Like `quota`, but a view may be above it for the time `quota_grace`.',
+    otherwise: 'no limit',
+    example: '"8G"',
+  },
+  quota_files: {
+    type: wholeType(1, MOST_FILES),
+    meaning: 'The maximum number of files, directories and other objects in the upper of each view.',
+    otherwise: 'no limit',
+    example: '100000',
+  },
+  quota_files_soft: {
+    type: wholeType(1, MOST_FILES),
+    meaning: 'Like `quota_files`, but a view may be above it for the time `quota_grace`.',
+    otherwise: 'no limit',
+    example: '80000',
+  },
+  quota_grace: {
+    type: GRACE,
+    meaning:
+      'How long a view may be above a soft limit: a number of minutes, hours or days. After that, the soft limit is a hard one until the view is below it again.',
+    default: '"7d"',
+  },
+  quota_by: {
+    type: textType('"filesystem"', 'a text', (text) => text),
+    meaning: 'Who limits the views.',
+    later: 'Project quotas of the file system are not used; the server limits the views by `quota`.',
+  },
+} as const
