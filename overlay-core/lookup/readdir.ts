@@ -141,15 +141,19 @@ async function fillPlusWaiting(
 
 /** The entry with its object, or without it if that cannot be reached; undefined if the name was removed meanwhile. */
 async function plusEntry(sb: SuperBlock, dir: OvlInode, entry: ListEntry): Promise<DirEntryPlus | undefined> {
-  const inode = await reachable(sb, dir, entry.name)
-  if (inode === UNREACHABLE)
-    return entry.fileIdHi === undefined ? undefined : { ...(entry as DirEntry), inode: undefined, attr: undefined }
-  if (!inode) return undefined
-  try {
-    return { ...toEntry(entry, inode), inode, attr: await getattr(sb, inode) }
-  } catch (error) {
-    if (!isOfOneEntry(error)) throw error
-    return { ...toEntry(entry, inode), inode: undefined, attr: undefined }
+  for (;;) {
+    const inode = await reachable(sb, dir, entry.name)
+    if (inode === UNREACHABLE)
+      return entry.fileIdHi === undefined ? undefined : { ...(entry as DirEntry), inode: undefined, attr: undefined }
+    if (!inode) return undefined
+    try {
+      return { ...toEntry(entry, inode), inode, attr: await getattr(sb, inode) }
+    } catch (error) {
+      // The name may have been given to another object after the lookup, as by every atomic save.
+      if (isErrno(error, 'ESTALE') && !dir.unlinked && sb.dcache.get(dir, entry.name)?.inode !== inode) continue
+      if (!isOfOneEntry(error)) throw error
+      return { ...toEntry(entry, inode), inode: undefined, attr: undefined }
+    }
   }
 }
 

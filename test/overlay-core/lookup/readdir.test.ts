@@ -1,8 +1,9 @@
 import { join } from 'node:path'
+import { setImmediate } from 'node:timers/promises'
 import t from 'tap'
 import type { Overlay } from '../../../overlay-core/index.ts'
 import { cookieOf } from '../../../overlay-core/objects/listing.ts'
-import { ALICE, at, errnoOf, list, onDisk, put, ROOT, withOverlay } from '../../helpers/overlay.ts'
+import { ALICE, at, errnoOf, type Fixture, list, onDisk, put, ROOT, withOverlay } from '../../helpers/overlay.ts'
 
 const MODE = { mode: 0o644 }
 
@@ -130,4 +131,37 @@ t.test('cookies are safe integers above the reserved ones, and differ between na
   }
   t.equal(cookies.size, 50_000)
   t.end()
+})
+
+t.test('a name that is given to another object meanwhile is listed with attributes', async (t) => {
+  const tree = Object.fromEntries(Array.from({ length: 8 }, (_, i) => [`d/f${i}`, '']))
+  // Attributes of files that are not open have to be read again after each write.
+  const settings = { environment: { fileLimit: 1 } }
+  const replaceAll = async ({ overlay }: Fixture) => {
+    const dir = await at(overlay, 'd')
+    let replaced = 0
+    const replacing = Promise.all(
+      Array.from({ length: 8 }, async (_, i) => {
+        for (; replaced < 400; replaced++) {
+          const old = await overlay.lookup(ROOT, dir, `f${i}`)
+          await overlay.create(ROOT, dir, `new${i}`, MODE)
+          await overlay.write(ROOT, old!, Buffer.from('content'), 0, 'unstable')
+          await overlay.rename(ROOT, dir, `new${i}`, dir, `f${i}`)
+        }
+      }),
+    )
+    let listings = 0
+    for (; replaced < 400; listings++) {
+      const seen: string[] = []
+      await overlay.readdirPlus(ROOT, dir, 0, ({ name, attr }) => {
+        if (name.startsWith('f') && attr !== undefined) seen.push(name)
+        return true
+      })
+      if (seen.length !== 8) t.fail(`listing ${listings} has ${seen}`)
+      await setImmediate()
+    }
+    await replacing
+    t.ok(listings > 10, `${listings} listings`)
+  }
+  await withOverlay(t, [tree], replaceAll, settings)
 })
