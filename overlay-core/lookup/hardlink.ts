@@ -105,7 +105,12 @@ function parseNlink(value: Uint8Array | undefined): { base: 'U' | 'L'; differenc
  */
 export async function saveNlink(sb: SuperBlock, inode: OvlInode): Promise<void> {
   if (inode.indexName === undefined || inode.nlinkDelta === undefined) return
-  await writeNlink(sb, await sb.descriptors.of(sb.indexDir as Real), inode.indexName, 'U', inode.nlinkDelta)
+  await saveNlinkDelta(sb, inode.indexName, inode.nlinkDelta)
+}
+
+/** Saves the difference of the link counts of the index entry `indexName`. */
+export async function saveNlinkDelta(sb: SuperBlock, indexName: string, nlinkDelta: number): Promise<void> {
+  await writeNlink(sb, await sb.descriptors.of(sb.indexDir as Real), indexName, 'U', nlinkDelta)
 }
 
 /**

@@ -266,8 +266,8 @@ async function identitySource(
   return { layer: upper.real.layer, stat: upper.stat }
 }
 
-/** The objects in the lowers at a name that the upper hides. */
-async function hiddenLowers(sb: SuperBlock, dir: OvlInode, name: Name): Promise<Found[]> {
+/** The objects in the lowers at a name that the upper hides, topmost first. */
+export async function hiddenLowers(sb: SuperBlock, dir: OvlInode, name: Name): Promise<Found[]> {
   const result: Found[] = []
   for (const parent of dir.lowers) {
     const probe = await sb.descriptors.probe(parent, name)

@@ -119,3 +119,17 @@ export function leaveChanged(
     }),
   )
 }
+
+/** Runs `work` with the locks of two objects, or of one. */
+export async function withNodesLocked<T>(
+  a: OvlInode | undefined,
+  b: OvlInode | undefined,
+  work: () => Promise<T>,
+): Promise<T> {
+  if (a === undefined || b === undefined || a === b) {
+    const one = a ?? b
+    return await (one === undefined ? work() : one.nodeLock.exclusive(work))
+  }
+  const [first, second] = a.key < b.key ? [a, b] : [b, a]
+  return await first.nodeLock.exclusive(() => second.nodeLock.exclusive(work))
+}

@@ -17,7 +17,7 @@ import type { SuperBlock } from '../objects/superblock.ts'
 import { chmodAt, chownAt, utimesAt } from '../sys/attr.ts'
 import { mkdirAt, readdirFd } from '../sys/dir.ts'
 import { statxFd } from '../sys/stat.ts'
-import { enterLocked, leaveLocked } from './changing-name.ts'
+import { enterLocked, leaveLocked, withNodesLocked } from './changing-name.ts'
 import { probeTemp } from './dir.ts'
 import { removingName, separateLink } from './remove.ts'
 
@@ -118,12 +118,6 @@ async function renameLocked(sb: SuperBlock, move: Move, options: RenameOptions):
 
 async function locked(lock: RwLock | undefined, work: () => Promise<void>): Promise<void> {
   return lock ? await lock.exclusive(work) : await work()
-}
-
-async function withNodesLocked(a: OvlInode, b: OvlInode | undefined, work: () => Promise<void>): Promise<void> {
-  if (!b) return await a.nodeLock.exclusive(work)
-  const [first, second] = a.key < b.key ? [a, b] : [b, a]
-  await first.nodeLock.exclusive(() => second.nodeLock.exclusive(work))
 }
 
 /** Looks up both names and checks everything; undefined if there is nothing to do because both names belong to the same object. */

@@ -1,9 +1,12 @@
-import { OverlayError } from '../api/errno.ts'
+import { bestEffort, OverlayError } from '../api/errno.ts'
 import { type Cred, FileType, type Name, type Provenance } from '../api/types.ts'
 import { loopBudget } from '../base/loop-turn.ts'
 import { copyingUpFirst, longCopyOf } from '../copy-up/copy-up.ts'
-import type { Real } from '../layer/layer.ts'
+import { identityOf } from '../layer/identity.ts'
+import type { Found, Real } from '../layer/layer.ts'
 import { isHidden, isObject, nameStateAt, WHITEOUT } from '../layer/whiteout-format.ts'
+import { findIndex, saveNlinkDelta } from '../lookup/hardlink.ts'
+import { hiddenLowers } from '../lookup/iget.ts'
 import { checkName, lookupLocked, lowerPositive } from '../lookup/namei.ts'
 import type { OvlInode } from '../objects/dentry.ts'
 import { getattr, needAccess } from '../objects/inode.ts'
@@ -11,7 +14,7 @@ import { EXECUTE, need, needEntryChange, READ, WRITE } from '../objects/permissi
 import type { SuperBlock } from '../objects/superblock.ts'
 import { readdirFd, unlinkAt } from '../sys/dir.ts'
 import { closeSync } from '../sys/open.ts'
-import { enterLocked, leaveLocked } from './changing-name.ts'
+import { enterLocked, leaveLocked, withNodesLocked } from './changing-name.ts'
 import { removingName } from './remove.ts'
 
 /** @see Overlay.provenance */
@@ -96,14 +99,16 @@ async function dropUpperLocked(
   if (isObject(standing) && standing.fd >= 0) closeSync(standing.fd)
   if (standing === undefined) throw new OverlayError('ENODATA', 'restore', name)
   if (standing === WHITEOUT) {
-    await upper.layer.marks.uncover(sb, upper, name)
-    forgetAbsence(sb, dir, name)
+    await regainingLink(sb, dir, name, undefined, async () => {
+      await upper.layer.marks.uncover(sb, upper, name)
+      forgetAbsence(sb, dir, name)
+    })
     return
   }
   if (!current || current.type === FileType.directory) throw new OverlayError('EISDIR', 'restore', name)
   // All names of a hard link share one file, so showing the lower's content at one of them would break the link.
   if (current.indexName !== undefined) throw new OverlayError('EMLINK', 'restore', name)
-  await current.nodeLock.exclusive(() => dropObjectLocked(sb, dir, upper, name, current))
+  await regainingLink(sb, dir, name, current, () => dropObjectLocked(sb, dir, upper, name, current))
 }
 
 async function dropObjectLocked(
@@ -119,6 +124,43 @@ async function dropObjectLocked(
     forget()
     forgetAbsence(sb, dir, name)
   })
+}
+
+/**
+ * Runs `uncover`, which shows a name of a lower again, with the lock of `current`, the object that has the name now. If the lower's object is a hard link in
+ * the index, it gets a link back. Its count is saved first, because with a count that is too low it would be removed while it still has names.
+ */
+async function regainingLink(
+  sb: SuperBlock,
+  dir: OvlInode,
+  name: Name,
+  current: OvlInode | undefined,
+  uncover: () => Promise<void>,
+): Promise<void> {
+  const lower = sb.indexDir && (await hiddenLowers(sb, dir, name))[0]
+  const linked = lower !== undefined && isJoinedLink(lower)
+  const inode = linked ? sb.dcache.inode(identityOf(lower.real.layer, lower.stat).key) : undefined
+  await withNodesLocked(current, inode, async () => {
+    const index = linked ? await findIndex(sb, lower) : undefined
+    const nlinkDelta = inode?.nlinkDelta ?? index?.nlinkDelta
+    if (index?.name === undefined || !index.entry || nlinkDelta === undefined) return await uncover()
+    const { name: indexName } = index
+    await saveNlinkDelta(sb, indexName, nlinkDelta + 1)
+    try {
+      await uncover()
+    } catch (error) {
+      await bestEffort(() => saveNlinkDelta(sb, indexName, nlinkDelta))
+      throw error
+    }
+    if (inode?.nlinkDelta === undefined) return
+    inode.nlinkDelta++
+    inode.changed()
+  })
+}
+
+/** Whether the lower object is one of several names that share an index entry. */
+function isJoinedLink({ real, stat }: Found): boolean {
+  return real.layer.joinsLinks && stat.type !== FileType.directory && stat.generation === undefined && stat.nlink > 1
 }
 
 /** Drops the cached state of the name, so that the next lookup waits for the lock of the directory. */

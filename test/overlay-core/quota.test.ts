@@ -220,7 +220,7 @@ function randomOf(seed: number): (below: number) => number {
 
 for (const options of ['', ',index=on', ',metacopy=on,redirect_dir=on', ',whiteouts=files', ',fsync=volatile']) {
   t.test(`the usage is exact and never above the limit under concurrent changes${options}`, async (t) => {
-    const lower: Record<string, string> = {}
+    const lower: Record<string, string> = { 'link-a': 'linked'.repeat(20) }
     for (let i = 0; i < 6; i++) Object.assign(lower, { [`f${i}`]: 'x'.repeat(i * 700), [`d${i}/in`]: 'in'.repeat(i) })
     const limits = { hardBytes: 20 * KiB, hardFiles: 16 }
     await withQuota(t, { limits, lower, options }, async ({ overlay, real, counted }) => {
@@ -237,14 +237,15 @@ for (const options of ['', ',index=on', ',metacopy=on,redirect_dir=on', ',whiteo
   })
 }
 
-/** Makes a few random changes; refused and impossible ones are part of them. Restored names and hard links of lowers are left to the tests above. */
+/** Makes a few random changes; refused and impossible ones are part of them. */
 async function changes(
   overlay: Overlay,
   random: (below: number) => number,
   done: { ok: number; refused: number },
 ): Promise<void> {
   const { root } = overlay
-  const name = () => ['f', 'd', 'n'][random(3)] + String(random(6))
+  const own = () => ['f', 'd', 'n'][random(3)] + String(random(6))
+  const name = () => (random(8) === 0 ? (['link-a', 'link-b'][random(2)] as string) : own())
   const bytes = () => Buffer.alloc(random(4000), 97)
   const found = async () => (await overlay.lookup(ROOT, root, name())) ?? root
   const kinds: readonly (() => unknown)[] = [
@@ -265,6 +266,7 @@ async function changes(
     async () => overlay.unlink(ROOT, await found(), 'in'),
     () => overlay.rename(ROOT, root, name(), root, name()),
     () => overlay.rename(ROOT, root, name(), root, name(), { exchange: true }),
+    () => overlay.restore(ROOT, root, name()),
   ]
   for (let i = 0; i < 12; i++) {
     try {

@@ -1,3 +1,5 @@
+import { linkSync } from 'node:fs'
+import { join } from 'node:path'
 import t from 'tap'
 import { ALICE, at, errnoOf, list, onDisk, put, ROOT, text, withOverlay } from '../../helpers/overlay.ts'
 
@@ -142,3 +144,34 @@ t.test('a file that was renamed and is restored at its old name is another objec
     t.equal((await at(again, 'q')).key, moved.key)
   })
 })
+
+for (const hidden of ['removed', 'replaced'] as const) {
+  t.test(
+    `a name of a changed hard link that was ${hidden} comes back, and the file stays until its last name goes`,
+    async (t) => {
+      const prepare = ([first]: readonly string[]) => linkSync(join(first as string, 'a'), join(first as string, 'b'))
+      const settings = { options: ',index=on', prepare }
+      await withOverlay(
+        t,
+        [{ a: 'linked' }],
+        async ({ overlay, remount }) => {
+          await put(overlay, 'a', 'changed')
+          await overlay.unlink(ROOT, overlay.root, 'b')
+          if (hidden === 'replaced') await overlay.create(ROOT, overlay.root, 'b', { mode: 0o644 })
+          const restored = await overlay.restore(ROOT, overlay.root, 'b')
+          t.equal((await overlay.getattr(restored)).nlink, 2)
+          t.equal(await text(overlay, 'b'), 'changed', 'it is the same file')
+          await overlay.unlink(ROOT, overlay.root, 'b')
+          t.equal((await overlay.getattr(await at(overlay, 'a'))).nlink, 1)
+          const later = await remount()
+          t.equal(await text(later, 'a'), 'changed')
+          t.equal((await later.getattr(await at(later, 'a'))).nlink, 1)
+          await later.restore(ROOT, later.root, 'b')
+          await later.unlink(ROOT, later.root, 'a')
+          t.equal(await text(await remount(), 'b'), 'changed')
+        },
+        settings,
+      )
+    },
+  )
+}
