@@ -39,9 +39,9 @@ export async function inodeFor(sb: SuperBlock, dir: OvlInode, name: Name, entry:
   const own = entry.identity && decodeIdentity(entry.identity)
   const source = await identitySource(sb, dir, name, entry, type)
   let identity = own ?? identityOf(source.layer, source.stat)
-  // The copy has this identity already, under another name: its lower has become visible again (`restore`), as another object.
-  if (!upper && isElsewhere(sb.dcache.inode(identity.key), dir, name)) {
-    identity = identityOfName(top.real.layer, top.stat, dir.key, name)
+  // A copy has this identity already, under another name: its lower has become visible again (`restore`), as another object. That one may have been moved and restored, too.
+  for (let salt = ''; !upper && isElsewhere(sb.dcache.inode(identity.key), dir, name); salt += '\0') {
+    identity = identityOfName(top.real.layer, top.stat, dir.key, name + salt)
   }
   const lowerNlink = own?.lowerNlink ?? (source.layer.isUpper ? undefined : source.stat.nlink)
   const linked = upper !== undefined && upper.stat.type !== FileType.directory && upper.stat.nlink > 1

@@ -175,3 +175,22 @@ for (const hidden of ['removed', 'replaced'] as const) {
     },
   )
 }
+
+for (const type of ['file', 'directory'] as const) {
+  t.test(`a ${type} that is moved and restored several times is another object each time`, async (t) => {
+    await withOverlay(t, [{ [type === 'file' ? 'd' : 'd/in']: 'x' }], async ({ overlay }) => {
+      const { root } = overlay
+      const moved = ['one', 'two', 'three']
+      for (const name of moved) {
+        if (type === 'directory') await overlay.unlink(ROOT, await at(overlay, 'd'), 'in')
+        await overlay.rename(ROOT, root, 'd', root, name)
+        await overlay.restore(ROOT, root, 'd')
+        t.equal(await overlay.provenance(ROOT, root, 'd'), 'lower')
+        if (type === 'directory') t.same(await list(overlay, 'd'), ['in'])
+      }
+      const keys = new Set<number>()
+      for (const name of ['d', ...moved]) keys.add((await at(overlay, name)).key)
+      t.equal(keys.size, 4)
+    })
+  })
+}
