@@ -150,43 +150,48 @@ function* nodesBelow(node: SidecarNode): Generator<SidecarNode> {
 /** A change of names whose end is not recorded. */
 export type PendingLine = Extract<SidecarLine, { op: 'move' | 'link' }>
 
-/** Builds the tree from the lines. Returns the changes of names whose end is not recorded. */
+/** Builds the tree from the lines, in turns of the event loop. Returns the changes of names whose end is not recorded. */
 export async function replay(top: SidecarNode, lines: readonly SidecarLine[]): Promise<PendingLine[]> {
   const pending = new Map<number, PendingLine>()
   for (const line of lines) {
     if (loopBudget.spent) await loopBudget.rest()
-    switch (line.op) {
-      case 'set': {
-        const node = growAt(top, line.at)
-        node.record ??= new Map()
-        node.record.set(line.attr, Uint8Array.from(Buffer.from(line.value, 'base64')))
-        break
-      }
-      case 'remove':
-        nodeAt(top, line.at)?.record?.delete(line.attr)
-        break
-      case 'gone':
-        nodeAt(top, line.at)?.cut()
-        break
-      case 'number':
-        growAt(top, line.at).ino = line.ino
-        break
-      case 'next':
-        break
-      case 'same':
-        linkNode(top, line.from, line.to)
-        break
-      case 'end': {
-        const begun = pending.get(line.n)
-        if (begun && line.done) applyLine(top, begun.op, line.from, line.to)
-        pending.delete(line.n)
-        break
-      }
-      default:
-        pending.set(line.n, line)
-    }
+    replayLine(top, pending, line)
   }
   return [...pending.values()]
+}
+
+/** Adds one line to the tree, or to the changes of names by their numbers whose end is not recorded. */
+export function replayLine(top: SidecarNode, pending: Map<number, PendingLine>, line: SidecarLine): void {
+  switch (line.op) {
+    case 'set': {
+      const node = growAt(top, line.at)
+      node.record ??= new Map()
+      node.record.set(line.attr, Uint8Array.from(Buffer.from(line.value, 'base64')))
+      break
+    }
+    case 'remove':
+      nodeAt(top, line.at)?.record?.delete(line.attr)
+      break
+    case 'gone':
+      nodeAt(top, line.at)?.cut()
+      break
+    case 'number':
+      growAt(top, line.at).ino = line.ino
+      break
+    case 'next':
+      break
+    case 'same':
+      linkNode(top, line.from, line.to)
+      break
+    case 'end': {
+      const begun = pending.get(line.n)
+      if (begun && line.done) applyLine(top, begun.op, line.from, line.to)
+      pending.delete(line.n)
+      break
+    }
+    default:
+      pending.set(line.n, line)
+  }
 }
 
 /** Applies a change of names. */

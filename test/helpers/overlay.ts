@@ -20,7 +20,7 @@ import type { Test } from 'tap'
 import { type Cred, type Inode, mount, type Overlay, OverlayError, parseOptions } from '../../overlay-core/index.ts'
 import type { MountEnvironment } from '../../overlay-core/mount/mount.ts'
 import { parseSidecar } from '../../overlay-core/sidecar/sidecar-log.ts'
-import { nodeAt, replay, SidecarNode } from '../../overlay-core/sidecar/sidecar-tree.ts'
+import { nodeAt, type PendingLine, replayLine, SidecarNode } from '../../overlay-core/sidecar/sidecar-tree.ts'
 import { recordsIn } from './old-files.ts'
 
 /** The tree of a layer: a path to its content; a directory ends with `/`, `-> x` is a symlink, `= path` a hard link, `whiteout` a whiteout. */
@@ -206,10 +206,10 @@ function xattrInSidecar(path: string, name: string): string | undefined {
   const log = `${top}/work/attributes.log`
   if (names === undefined || !existsSync(log)) return undefined
   const tree = new SidecarNode(undefined, '')
-  replay(
-    tree,
-    recordsIn(log).flatMap((record) => parseSidecar(record.toString('latin1'))),
-  )
+  const pending = new Map<number, PendingLine>()
+  for (const record of recordsIn(log)) {
+    for (const line of parseSidecar(record.toString('latin1'))) replayLine(tree, pending, line)
+  }
   const value = nodeAt(tree, names.split('/'))?.record?.get(name.replace('trusted.overlay.', ''))
   return value && Buffer.from(value).toString('latin1')
 }
