@@ -18,7 +18,9 @@ const MS_NOATIME_NODEV = 1024 | 4
 const CHILD_LIMIT_SECONDS = 120
 /** V8 is not made to be forked: once in many hundred times a child dies of that, and is started again. */
 const SIGSEGV = 11
-const MOST_AGAIN = 2
+const MOST_AGAIN = 20
+/** So many bytes more of garbage before each further start, so that the next fork does not find the young objects in the same state. */
+const GARBAGE_BYTES = 96 * 1024
 const TURNS_TO_REST = 3
 
 /** What a child wrote down before it ended. */
@@ -91,7 +93,10 @@ export class Stage {
    */
   async run(steps: readonly Step[], point: Point | 'look' | 'undisturbed' | 'threads'): Promise<Report> {
     let report = await this.#runOnce(steps, point)
-    for (let i = 0; i < MOST_AGAIN && report.ending.signal === SIGSEGV; i++) report = await this.#runOnce(steps, point)
+    for (let i = 1; i <= MOST_AGAIN && report.ending.signal === SIGSEGV; i++) {
+      Array.from({ length: (i * GARBAGE_BYTES) / 16 }, () => [])
+      report = await this.#runOnce(steps, point)
+    }
     return report
   }
 
