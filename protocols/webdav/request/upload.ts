@@ -5,7 +5,6 @@ import type { DavContext } from '../state/context.ts'
 import { allowSilence, announcedLength, letBodyCome, limitSilence } from './body.ts'
 import { hasMovedEnough, nextPiece } from './data-turns.ts'
 import { watchPace } from './pace.ts'
-import { countPiece } from './spent-pieces.ts'
 
 const BATCH_BYTES = 1024 * 1024
 /** The batch size of an upload while many are in progress, so that a thousand slow ones use little memory. */
@@ -95,7 +94,6 @@ class Upload {
     this.#receivedBytes += piece.length
     this.#summer?.add(piece)
     this.#ctx.services.counters.bytesIn += piece.length
-    countPiece(piece.length)
     if (hasMovedEnough(piece.length)) this.#waitForTurn()
     if (this.#pendingBytes < batchBytes()) return
     if (this.#appending) this.#ctx.req.pause()
