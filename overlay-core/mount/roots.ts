@@ -1,7 +1,8 @@
+import { dirname } from 'node:path'
 import { isErrno, OverlayError } from '../api/errno.ts'
 import { type MountOptions, OptionError } from '../api/params.ts'
 import { incompatibleFeatures } from '../layer/workdir.ts'
-import { claimDir } from '../sys/claim.ts'
+import { claimDir, isClaimed } from '../sys/claim.ts'
 import { readdirFd } from '../sys/dir.ts'
 import { closeLater, closeSync, openDirectory, openPrivateRoot, openRoot } from '../sys/open.ts'
 import { openOwnRoots } from '../sys/own-roots.ts'
@@ -154,6 +155,7 @@ async function claimOwn(
   opened: DisposableStack,
 ): Promise<OwnRoots & Claimed> {
   needSameFileSystem(work.given, upper.fd, work.fd)
+  if (!claimed) await needUnclaimedAbove(upper, work)
   if (done.claims && done.workNames) {
     await needOwnWorkdir(work.given, work.fd, done.workNames)
     return { upper, work, claims: done.claims, workNames: done.workNames }
@@ -255,6 +257,22 @@ async function needOwnWorkdir(
     )
   }
   return names
+}
+
+/** Checks that nobody has claimed a directory above: a server claims the directory of all its views, and not each upper in it. */
+async function needUnclaimedAbove(upper: RootDir, work: RootDir): Promise<void> {
+  const above = new Map<string, string>()
+  for (const [option, { path }] of [['workdir', work] as const, ['upperdir', upper] as const]) {
+    for (let dir = dirname(path); dir !== '/' && dir !== '.'; dir = dirname(dir)) above.set(dir, option)
+  }
+  for (const [dir, option] of above) {
+    if (await isClaimed(dir)) {
+      throw new OptionError(
+        option,
+        `'${dir}' is in use by a server with all its views (EBUSY); reach the view through that server, or stop it`,
+      )
+    }
+  }
 }
 
 async function claim(option: string, path: string, dirFd: number, opened: DisposableStack): Promise<number> {

@@ -1,8 +1,10 @@
+import { isErrno } from '../api/errno.ts'
 import { bind, type ResultOf, type SystemCall, step, tryCall } from './call.ts'
 import { sysError } from './error.ts'
 import { closeSync, openDirectory, openRoot } from './open.ts'
 
 const EAGAIN = 11
+const LOCK_SH = 1
 const LOCK_EX = 2
 const LOCK_NB = 4
 
@@ -29,6 +31,30 @@ export async function claimDirectory(path: string): Promise<(() => void) | undef
     return fd === undefined ? undefined : () => closeSync(fd)
   } finally {
     closeSync(dirFd)
+  }
+}
+
+/** Whether a process has claimed the directory at `path`. False if it cannot be opened, because then this process cannot tell. */
+export async function isClaimed(path: string): Promise<boolean> {
+  let fd: number
+  try {
+    fd = await openRoot(path)
+  } catch (error) {
+    if (!isErrno(error)) throw error
+    return false
+  }
+  try {
+    const own = await openDirectory(fd)
+    try {
+      return (await tryCall('flock', flock, own, LOCK_SH | LOCK_NB)) === -EAGAIN
+    } finally {
+      closeSync(own)
+    }
+  } catch (error) {
+    if (!isErrno(error)) throw error
+    return false
+  } finally {
+    closeSync(fd)
   }
 }
 

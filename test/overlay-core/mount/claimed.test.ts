@@ -4,7 +4,15 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { CacheBudget } from '../../../overlay-core/base/cache-budget.ts'
-import { type Inode, mount, type Overlay, openStack, parseOptions, type Stack } from '../../../overlay-core/index.ts'
+import {
+  claimDirectory,
+  type Inode,
+  mount,
+  type Overlay,
+  openStack,
+  parseOptions,
+  type Stack,
+} from '../../../overlay-core/index.ts'
 import type { Budgets } from '../../../overlay-core/mount/budgets.ts'
 
 const ROOT = { uid: 0, gid: 0, groups: [] }
@@ -133,4 +141,16 @@ t.test('an upper that was exchanged for another directory is never written', asy
   await overlay.create(ROOT, overlay.root, 'new', { mode: 0o644 })
   t.same(readdirSync(join(dir, 'one', 'upper')).sort(), ['mine', 'new'])
   t.equal(readFileSync(join(dir, 'lower', 'd', 'file'), 'latin1'), 'lower')
+})
+
+t.test('an upper below a directory that a server has claimed is refused', async (t) => {
+  const dir = t.testdir({ lower: {}, views: { a: { upper: {}, work: {} } } })
+  const options = parseOptions(`lowerdir=${dir}/lower,upperdir=${dir}/views/a/upper,workdir=${dir}/views/a/work`)
+  const release = await claimDirectory(join(dir, 'views'))
+  await t.rejects(mount(options), {
+    option: 'upperdir',
+    message: `upperdir: '${dir}/views' is in use by a server with all its views (EBUSY); reach the view through that server, or stop it`,
+  })
+  release?.()
+  await (await mount(options)).unmount()
 })
