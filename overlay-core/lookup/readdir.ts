@@ -11,6 +11,7 @@ import type { OvlInode } from '../objects/dentry.ts'
 import { getattr } from '../objects/inode.ts'
 import { cookieOf, firstAfter, type ListEntry, type Listing } from '../objects/listing.ts'
 import type { SuperBlock } from '../objects/superblock.ts'
+import { descriptorsAreFew } from '../sys/descriptor-shares.ts'
 import { type RawDirEntry, readdirFd } from '../sys/dir.ts'
 import { separatesLinks } from './hardlink.ts'
 import { isElsewhere } from './iget.ts'
@@ -18,6 +19,7 @@ import { lookupDentry } from './namei.ts'
 
 /** The number of names that `readdirPlus` looks up together. */
 const WINDOW = 64
+const LEAST_WINDOW = 2
 
 /** @see Overlay.readdir — the caller has checked the permission. */
 export function readdir(
@@ -120,7 +122,7 @@ async function fillPlusWaiting(
 ): Promise<boolean> {
   const { descriptors } = sb
   // Looking up a directory opens a descriptor.
-  const window = Math.max(2, Math.min(WINDOW, descriptors.limit))
+  const window = descriptorsAreFew() ? LEAST_WINDOW : Math.max(LEAST_WINDOW, Math.min(WINDOW, descriptors.limit))
   let epoch = descriptors.enter()
   try {
     const listing = await listingOf(sb, dir)

@@ -1,5 +1,5 @@
 /** The number of descriptors for purposes other than caches and connections: standard streams, listeners, journals, layers, and the runtime. */
-const OWN = 44
+const OWN = 48
 const MOST_CONNECTIONS = 6000
 const MOST_FILES = 4096
 
