@@ -159,7 +159,7 @@ function mountOptions(
 
 /** The same error, with the option as on the command line: `-o lowerdir`. */
 export function inOverlayOptions(error: OptionError): OptionError {
-  return new OptionError(`-o ${error.option}`, error.message.slice(error.option.length + 2))
+  return new OptionError(`-o ${error.option}`, error.reason)
 }
 
 function stateDir(values: ReadonlyMap<string, readonly string[]>, environment: Environment): string {

@@ -45,7 +45,7 @@ async function checkDirectories(view: FileView, { problems }: Config): Promise<v
       await checkWritable('directory', path)
     } catch (error) {
       if (!(error instanceof OptionError)) throw error
-      problems.add(at, error.message.slice(error.option.length + 2), view.settings.name)
+      problems.add(at, error.reason, view.settings.name)
     }
   }
 }
@@ -87,7 +87,7 @@ async function checkServerPaths(config: Config, settings: Settings, configFile: 
       await check()
     } catch (error) {
       if (!(error instanceof OptionError)) throw error
-      problems.add(placeOf(option), error.message.slice(error.option.length + 2))
+      problems.add(placeOf(option), error.reason)
     }
   }
   await tell('--state-dir', () => checkWritable('--state-dir', settings.stateDir))

@@ -44,7 +44,7 @@ async function explainer(config: Config): Promise<ServedConfig['explain']> {
     const key = keyOfOption(option)
     if (key === undefined) return inFileWords(message)
     const { line, column } = config.problems.place(config.placeOf(option))
-    const text = `\`${key}\`: ${inFileWords(message.slice(option.length + 2))}`
+    const text = `\`${key}\`: ${inFileWords(error.reason)}`
     return formatProblem({ file: config.name, line, column, message: text })
   }
 }

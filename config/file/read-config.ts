@@ -1,4 +1,3 @@
-import type { OptionError } from '../../overlay-core/index.ts'
 import type { Arguments } from '../arguments.ts'
 import { defaultExport, serverSettings } from '../command-line.ts'
 import type { Environment } from '../environment.ts'
@@ -66,7 +65,7 @@ export function readConfig(text: string, context: ConfigContext): Config {
     if (file.views.length === 0) problems.add(0, 'there is no view to serve; add [views.NAME] with a stack')
     for (const error of listenerErrors(settings)) {
       const key = keyOfOption(error.option) ?? error.option
-      problems.add(placeOf(error.option), `\`${key}\`: ${inFileWords(messageOf(error))}`)
+      problems.add(placeOf(error.option), `\`${key}\`: ${inFileWords(error.reason)}`)
     }
   }
   return {
@@ -100,11 +99,6 @@ function givenOf(file: FileValues, path: string): Given<unknown> | undefined {
   }
   const values = tables[table] as Readonly<Record<string, Given<unknown> | undefined>> | undefined
   return values?.[key]
-}
-
-/** The message of an error without its option. */
-export function messageOf(error: OptionError): string {
-  return error.message.slice(error.option.length + 2)
 }
 
 /** Merges the settings: the command line overrides the file, which overrides the defaults. */

@@ -126,7 +126,7 @@ function parsed<Value>(node: Node, complain: Complain, parse: () => Value): Valu
     return parse()
   } catch (error) {
     if (!(error instanceof OptionError)) throw error
-    const message = error.message.slice(error.option.length + 2)
+    const message = error.reason
     complain(node, message.includes(shownOf(node)) ? message : `${shownOf(node)}: ${message}`)
     return undefined
   }

@@ -44,6 +44,11 @@ export class OptionError extends Error {
     this.option = option
   }
 
+  /** The message without the option. */
+  get reason(): string {
+    return this.message.slice(this.option.length + 2)
+  }
+
   /** The error for a word that is not in `known`; suggests a similar one if there is one. */
   static unknown(option: string, known: Iterable<string>, kind = 'option'): OptionError {
     const near = nearestWord(option, known)

@@ -9,7 +9,7 @@ import { provenPlace } from '../layer/proven-place.ts'
 import { NEVER_WAITS, openForReading } from '../layer/real-open.ts'
 import { storageOf } from '../layer/upper-context.ts'
 import { removeTemp, removeTempDir } from '../layer/whiteout.ts'
-import { createIndex, saveNlinkByLower, separatesLinks } from '../lookup/hardlink.ts'
+import { createIndex, isHardLink, saveNlinkByLower, separatesLinks } from '../lookup/hardlink.ts'
 import { type IdentityMark, identityMarks, writeIdentityMark } from '../lookup/origin.ts'
 import type { Alias, OvlInode } from '../objects/dentry.ts'
 import { loadRights, PLAIN, setRights } from '../objects/rights.ts'
@@ -157,8 +157,7 @@ async function copyUpOnce(sb: SuperBlock, inode: OvlInode, need: CopyNeed): Prom
   const lower = inode.lower as Real
   const temp = sb.tempName()
   const stat = await lowerStat(sb, lower)
-  const linked = inode.type !== FileType.directory && stat.nlink > 1 && stat.generation === undefined
-  const separate = linked && separatesLinks(sb, lower.layer)
+  const separate = isHardLink(stat) && separatesLinks(sb, lower.layer)
   const marks = separate
     ? [{ name: sb.overlayXattrs.identity, value: encodeIdentity(inode) }]
     : await identityMarks(sb, inode, lower, stat)

@@ -8,7 +8,7 @@ import type { XattrStore } from '../layer/xattr-store.ts'
 import type { OvlInode } from '../objects/dentry.ts'
 import type { SuperBlock } from '../objects/superblock.ts'
 import { readdirFd, unlinkAt } from '../sys/dir.ts'
-import { statxAt } from '../sys/stat.ts'
+import { type Stat, statxAt } from '../sys/stat.ts'
 import { encodeOrigin, formerOrigin, indexNameOf } from './origin.ts'
 
 /** The name of the index directory in the workdir. */
@@ -38,6 +38,11 @@ export function separatesSomeLinks(sb: SuperBlock): boolean {
   return (
     sb.lowers.some((layer) => separatesLinks(sb, layer)) || sb.dataLayers.some((layer) => separatesLinks(sb, layer))
   )
+}
+
+/** Whether a lower object is one of several names of one file. With numbers by path (`generation`), each name is a separate object. */
+export function isHardLink({ type, nlink, generation }: Stat): boolean {
+  return type !== FileType.directory && nlink > 1 && generation === undefined
 }
 
 /** Looks for the index entry of a lower file with several names (fs/overlayfs/namei.c ovl_lookup_index). */

@@ -9,7 +9,7 @@ import { knownRights, shownType } from '../objects/rights.ts'
 import type { SuperBlock } from '../objects/superblock.ts'
 import { closeSync } from '../sys/open.ts'
 import { type Stat, statxFd } from '../sys/stat.ts'
-import { findIndex, type IndexEntry, indexOfUpper, joinIndex, separatesLinks } from './hardlink.ts'
+import { findIndex, type IndexEntry, indexOfUpper, isHardLink, joinIndex, separatesLinks } from './hardlink.ts'
 import { readFileMarks } from './marks.ts'
 import { resolveOrigin } from './origin.ts'
 
@@ -32,10 +32,8 @@ export async function inodeFor(sb: SuperBlock, dir: OvlInode, name: Name, entry:
   const lower = entry.lowers[0]
   const top = (upper ?? lower) as Found
   const type = sb.keepsOwners ? await shownType(sb, top) : top.stat.type
-  // With numbers by path, each name is a separate object.
-  const linkedBelow = lower !== undefined && lower.stat.nlink > 1 && lower.stat.generation === undefined
-  const shared = !upper && linkedBelow && lower.stat.type !== FileType.directory
-  if (shared) return await sharedLowerInode(sb, { dir, name }, lower, type, entry.data)
+  if (!upper && lower !== undefined && isHardLink(lower.stat))
+    return await sharedLowerInode(sb, { dir, name }, lower, type, entry.data)
   const own = entry.identity && decodeIdentity(entry.identity)
   const source = await identitySource(sb, dir, name, entry, type)
   let identity = own ?? identityOf(source.layer, source.stat)

@@ -3,9 +3,9 @@ import { type Cred, FileType, type Name, type Provenance } from '../api/types.ts
 import { loopBudget } from '../base/loop-turn.ts'
 import { copyingUpFirst, longCopyOf } from '../copy-up/copy-up.ts'
 import { identityOf } from '../layer/identity.ts'
-import type { Found, Real } from '../layer/layer.ts'
+import type { Real } from '../layer/layer.ts'
 import { isHidden, isObject, nameStateAt, WHITEOUT } from '../layer/whiteout-format.ts'
-import { findIndex, saveNlinkDelta } from '../lookup/hardlink.ts'
+import { findIndex, isHardLink, saveNlinkDelta } from '../lookup/hardlink.ts'
 import { hiddenLowers } from '../lookup/iget.ts'
 import { checkName, lookupLocked, lowerPositive } from '../lookup/namei.ts'
 import type { OvlInode } from '../objects/dentry.ts'
@@ -138,7 +138,7 @@ async function regainingLink(
   uncover: () => Promise<void>,
 ): Promise<void> {
   const lower = sb.indexDir && (await hiddenLowers(sb, dir, name))[0]
-  const linked = lower !== undefined && isJoinedLink(lower)
+  const linked = lower?.real.layer.joinsLinks === true && isHardLink(lower.stat)
   const inode = linked ? sb.dcache.inode(identityOf(lower.real.layer, lower.stat).key) : undefined
   await withNodesLocked(current, inode, async () => {
     const index = linked ? await findIndex(sb, lower) : undefined
@@ -156,11 +156,6 @@ async function regainingLink(
     inode.nlinkDelta++
     inode.changed()
   })
-}
-
-/** Whether the lower object is one of several names that share an index entry. */
-function isJoinedLink({ real, stat }: Found): boolean {
-  return real.layer.joinsLinks && stat.type !== FileType.directory && stat.generation === undefined && stat.nlink > 1
 }
 
 /** Drops the cached state of the name, so that the next lookup waits for the lock of the directory. */

@@ -14,9 +14,9 @@ const flock = bind<[fd: number, operation: number]>('int flock(int, int)', false
  * Claims a directory for this process, across processes. Returns a descriptor that holds the claim until it is closed, or undefined
  * if another process holds it. A claim ends with its process, so there are no stale claims.
  */
-export async function claimDir(dirFd: number): Promise<number | undefined> {
+export async function claimDir(dirFd: number, operation = LOCK_EX): Promise<number | undefined> {
   const fd = await openDirectory(dirFd)
-  const result = await tryCall('flock', flock, fd, LOCK_EX | LOCK_NB)
+  const result = await tryCall('flock', flock, fd, operation | LOCK_NB)
   if (result >= 0) return fd
   closeSync(fd)
   if (result === -EAGAIN) return undefined
@@ -24,10 +24,10 @@ export async function claimDir(dirFd: number): Promise<number | undefined> {
 }
 
 /** Claims the directory at `path`, as `claimDir`. Returns a function that ends the claim. */
-export async function claimDirectory(path: string): Promise<(() => void) | undefined> {
+export async function claimDirectory(path: string, operation = LOCK_EX): Promise<(() => void) | undefined> {
   const dirFd = await openRoot(path)
   try {
-    const fd = await claimDir(dirFd)
+    const fd = await claimDir(dirFd, operation)
     return fd === undefined ? undefined : () => closeSync(fd)
   } finally {
     closeSync(dirFd)
@@ -36,25 +36,14 @@ export async function claimDirectory(path: string): Promise<(() => void) | undef
 
 /** Whether a process has claimed the directory at `path`. False if it cannot be opened, because then this process cannot tell. */
 export async function isClaimed(path: string): Promise<boolean> {
-  let fd: number
   try {
-    fd = await openRoot(path)
+    // Shared, so that two processes that ask at the same time do not take each other for a claim.
+    const release = await claimDirectory(path, LOCK_SH)
+    release?.()
+    return release === undefined
   } catch (error) {
     if (!isErrno(error)) throw error
     return false
-  }
-  try {
-    const own = await openDirectory(fd)
-    try {
-      return (await tryCall('flock', flock, own, LOCK_SH | LOCK_NB)) === -EAGAIN
-    } finally {
-      closeSync(own)
-    }
-  } catch (error) {
-    if (!isErrno(error)) throw error
-    return false
-  } finally {
-    closeSync(fd)
   }
 }
 

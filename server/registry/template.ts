@@ -266,7 +266,7 @@ export class Template {
   }
 
   #refusal(name: string, what: string, error: unknown): OptionError {
-    if (error instanceof OptionError) return new OptionError('view', error.message.slice(error.option.length + 2))
+    if (error instanceof OptionError) return new OptionError('view', error.reason)
     const { code, message } = error as NodeJS.ErrnoException
     if (isUnwritable(error))
       return new OptionError(

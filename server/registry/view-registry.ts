@@ -47,7 +47,7 @@ export class ViewRegistry {
       return registry
     } catch (error) {
       release?.()
-      if (error instanceof OptionError) throw new OptionError('directory', error.message.slice(error.option.length + 2))
+      if (error instanceof OptionError) throw new OptionError('directory', error.reason)
       const { code } = error as NodeJS.ErrnoException
       if (code === undefined) throw error
       throw new OptionError('directory', `${directory} cannot be used (${code}); choose another directory`)
