@@ -161,12 +161,13 @@ class ViewMaker {
 
   /** Reports keys that have no effect because all clients share the view. */
   #refuseTemplateKeys({ name, values }: View): boolean {
-    const { upper, create, idle, max_views, quota, quota_soft, quota_files, quota_files_soft } = values
+    const { upper, create, idle, max_views, owners, quota, quota_soft, quota_files, quota_files_soft } = values
     if (isOwn(upper?.value)) return false
     const useless = [
       ['create', create?.value ? create : undefined],
       ['idle', idle?.value.ms === IDLE_MS ? undefined : idle],
       ['max_views', max_views?.value === MOST_VIEWS ? undefined : max_views],
+      ['owners', owners?.value.length ? owners : undefined],
       ['quota', quota],
       ['quota_soft', quota_soft],
       ['quota_files', quota_files],
@@ -181,8 +182,13 @@ class ViewMaker {
   }
 
   /** The settings of a template; undefined for a view of its own. */
-  #template({ values }: View, mount: MountOptions): TemplateSettings | undefined {
-    const { upper, directory, owner, create, idle, max_views } = values
+  #template({ name, values }: View, mount: MountOptions): TemplateSettings | undefined {
+    const { upper, directory, owner, create, idle, max_views, owners } = values
+    if (owners?.value.length && this.#file.login === undefined)
+      this.#problems.add(
+        owners.at,
+        `\`views.${name}.owners\` needs a login, because nobody has a name without one; add [login] with sources`,
+      )
     if (!isOwn(upper?.value) || directory === undefined) return undefined
     return {
       kind: upper!.value as TemplateSettings['kind'],
@@ -192,6 +198,7 @@ class ViewMaker {
       create: create?.value ?? false,
       idleMs: idle?.value.ms ?? IDLE_MS,
       maxViews: max_views?.value ?? MOST_VIEWS,
+      owners: owners?.value ?? [],
       quota: quotaOf(values),
     }
   }
