@@ -14,10 +14,7 @@ export type {
   Command,
   ConfigRequest,
   Identity,
-  IdSource,
   InitRequest,
-  LoginSettings,
-  LoginSource,
   LogLevel,
   PrintRequest,
   ReloadRequest,
@@ -25,7 +22,6 @@ export type {
   Settings,
   StatusSettings,
   TemplateSettings,
-  UserRequest,
   ViewRequest,
   ViewSettings,
 } from './settings.ts'

@@ -36,8 +36,12 @@ export interface ViewSettings {
 /** How the views of users or machines are made and kept. */
 export interface TemplateSettings {
   readonly kind: 'per-user' | 'per-machine'
-  /** Absolute: contains a directory for each view, and the registry of the views. */
+  /** Whether a view is deleted when it is closed. */
+  readonly ephemeral: boolean
+  /** Absolute: contains a directory for each view, and the registry of the views unless they are ephemeral. */
   readonly directory: string
+  /** Whether `directory` is in memory, at a place that every user of the machine can write to. */
+  readonly inMemory: boolean
   /** The mount options of a view; `upperdir` and `workdir` are replaced for each. */
   readonly mount: MountOptions
   /** Who owns all views; undefined: the user of each view, or for machines the owner of the topmost layer. */
@@ -47,8 +51,6 @@ export interface TemplateSettings {
   /** How long a view stays open without use. */
   readonly idleMs: number
   readonly maxViews: number
-  /** Who may use and manage the views of others; login names, or `@GROUP`. */
-  readonly owners: readonly string[]
   /** The limits of each view; undefined: none. */
   readonly quota: QuotaLimits | undefined
 }
@@ -95,8 +97,6 @@ export interface Settings {
   /** Whether PROPFIND on a whole tree is allowed. */
   readonly depthInfinity: boolean
   readonly insecureNoAuth: boolean
-  /** Undefined: there is no login. */
-  readonly login?: LoginSettings | undefined
   /** Origins at which clients reach the server through proxies, in addition to its own address. */
   readonly publicUrls: readonly string[]
   /** The proxies whose Forwarded and X-Forwarded-* fields are trusted. */
@@ -109,37 +109,14 @@ export interface Settings {
   /** Whether groups of NFS users come from this machine instead of the client. */
   readonly manageGids: boolean
   readonly logLevel: LogLevel
+  /** What each user may use in all their views together; undefined: no limit. */
+  readonly userQuota?: QuotaLimits | undefined
   /** Absolute. */
   readonly stateDir: string
   /** Absolute. */
   readonly readyFile: string | undefined
   /** The configuration file that all this comes from. Absolute. */
   readonly configFile?: string
-}
-
-/** The words of `login.sources`. */
-export const LOGIN_SOURCES = ['file', 'proxy'] as const
-export type LoginSource = (typeof LOGIN_SOURCES)[number]
-
-/** Where the user id of an account comes from: the name service of the machine, or a range. */
-export type IdSource = 'system' | { readonly first: number; readonly last: number }
-
-/** Who may log in, and what they may do. */
-export interface LoginSettings {
-  /** In the order in which they are asked. */
-  readonly sources: readonly LoginSource[]
-  /** Absolute. */
-  readonly passwordFile: string | undefined
-  /** The name that browsers show when they ask for a password. */
-  readonly realm: string
-  readonly ids: readonly IdSource[]
-  /** Login names, or `@GROUP`. */
-  readonly admins: readonly string[]
-  readonly readers: readonly string[]
-  /** The field in which a trusted proxy names the user, in lower case. */
-  readonly userHeader: string
-  /** The file for lines about logins. Absolute. */
-  readonly auditFile: string | undefined
 }
 
 /** The settings of `overlayd status`. */
@@ -205,17 +182,6 @@ export interface ViewRequest {
   readonly stateDir: string
 }
 
-/** What `overlayd user` is told. */
-export interface UserRequest {
-  readonly verb: 'add' | 'passwd' | 'remove' | 'list'
-  /** Empty for `list`. */
-  readonly name: string
-  /** The password file; absolute. Undefined: that of `config`. */
-  readonly file: string | undefined
-  readonly config: ConfigRequest | undefined
-  readonly json: boolean
-}
-
 /** The command that a command line requests. */
 export type Command =
   | { readonly kind: 'serve'; readonly settings: Settings }
@@ -225,7 +191,6 @@ export type Command =
   | { readonly kind: 'init'; readonly init: InitRequest }
   | { readonly kind: 'reload'; readonly reload: ReloadRequest }
   | { readonly kind: 'view'; readonly view: ViewRequest }
-  | { readonly kind: 'user'; readonly user: UserRequest }
   | { readonly kind: 'status'; readonly settings: StatusSettings }
   | { readonly kind: 'remount'; readonly settings: RemountSettings }
   | { readonly kind: 'help'; readonly text: string }

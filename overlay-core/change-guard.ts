@@ -8,7 +8,6 @@ import {
   type ChangeInfo,
   type CreateOptions,
   type Cred,
-  type CredOf,
   type DirEntry,
   type DirEntryPlus,
   type FileType,
@@ -211,8 +210,8 @@ class GuardedOverlay implements Overlay {
     return this.#to.open(cred, inode, how)
   }
 
-  async resumableStages(credOf: CredOf): Promise<ResumableStage[]> {
-    return (await this.#to.resumableStages(credOf)).map((kept) => ({ ...kept, staged: this.#guarded(kept.staged) }))
+  async resumableStages(cred: Cred): Promise<ResumableStage[]> {
+    return (await this.#to.resumableStages(cred)).map((kept) => ({ ...kept, staged: this.#guarded(kept.staged) }))
   }
 
   async stage(cred: Cred, foreseen?: Foreseen, keep?: ResumableOptions): Promise<StagedFile> {

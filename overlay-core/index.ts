@@ -11,7 +11,6 @@ export {
   type ChangeInfo,
   type CreateOptions,
   type Cred,
-  type CredOf,
   type DirEntry,
   type DirEntryPlus,
   FileType,

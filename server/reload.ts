@@ -29,7 +29,6 @@ const AT_START: { readonly [Key in keyof Settings]?: string } = {
   symlinks: 'webdav.symlinks',
   depthInfinity: 'webdav.depth_infinity',
   insecureNoAuth: 'webdav.insecure_no_auth',
-  login: 'login',
   publicUrls: 'webdav.public_urls',
   trustedProxies: 'webdav.trusted_proxies',
   rpcbind: 'nfs.rpcbind',
@@ -72,7 +71,11 @@ export class Reloader {
       setLevel(this.#log, next.logLevel)
       report.applied.push(`log.level = "${next.logLevel}"`)
     }
-    this.#present = { ...this.#present, logLevel: next.logLevel }
+    if (!isSame(next.userQuota, this.#present.userQuota)) {
+      server.templates?.users.setLimits(next.userQuota)
+      report.applied.push('users')
+    }
+    this.#present = { ...this.#present, logLevel: next.logLevel, userQuota: next.userQuota }
     await this.#changeViews(next.views, server, report)
     this.#log.warn(report, 'the configuration file was read again')
     return report
@@ -169,6 +172,7 @@ function movedOf(before: ViewSettings, next: ViewSettings): string[] {
     mount?.workdir,
     template?.directory,
     template?.kind,
+    template?.ephemeral,
   ]
   return isSame(place(before), place(next)) ? [] : [`views.${next.name} (its upper)`]
 }

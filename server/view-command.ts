@@ -48,15 +48,15 @@ function rowOf(view: ViewDescription): string[] {
   return [view.path, `${view.uid}:${view.gid}`, view.created.slice(0, 16).replace('T', ' '), view.state]
 }
 
-function usageLines(quota: NonNullable<ViewDescription['quota']>): string[][] {
+function usageLines(quota: NonNullable<ViewDescription['quota']>, whose = ''): string[][] {
   const line = (used: number, soft: number | undefined, hard: number | undefined, aboveMs: number | undefined) => {
     const limits = [soft === undefined ? '' : `soft limit ${soft}`, hard === undefined ? '' : `limit ${hard}`]
     const since = aboveMs === undefined ? '' : `above the soft limit since ${new Date(aboveMs).toISOString()}`
     return [String(used), ...limits, since].filter((part) => part !== '').join(', ')
   }
   return [
-    ['bytes', line(quota.bytes, quota.softBytes, quota.hardBytes, quota.bytesAboveSinceMs)],
-    ['files', line(quota.files, quota.softFiles, quota.hardFiles, quota.filesAboveSinceMs)],
+    [`${whose}bytes`, line(quota.bytes, quota.softBytes, quota.hardBytes, quota.bytesAboveSinceMs)],
+    [`${whose}files`, line(quota.files, quota.softFiles, quota.hardFiles, quota.filesAboveSinceMs)],
   ]
 }
 
@@ -69,6 +69,7 @@ function details(view: ViewDescription): string {
     ['state', view.state],
     ['directory', view.directory],
     ...(view.quota === undefined ? [] : usageLines(view.quota)),
+    ...(view.user === undefined ? [] : usageLines(view.user, 'all ')),
     ...(view.failure === undefined ? [] : [['failure', view.failure]]),
   ]
   return `${lines.map(([name, value]) => `${`${name}:`.padEnd(11)}${value}`).join('\n')}\n`

@@ -1,9 +1,7 @@
 import { code, type Section, text } from '../manual-blocks.ts'
 import { type Table, wordOf } from './key.ts'
-import { LOGIN } from './login-tables.ts'
 import { headerOf } from './read-tables.ts'
-import { LOG, NFS, SERVER, WEBDAV } from './server-tables.ts'
-import { EXPORTS, LAYERS, STACKS, VIEWS } from './view-tables.ts'
+import { TABLES } from './tables.ts'
 
 /** A variable in the syntax of the file. */
 function variable(inside: string): string {
@@ -78,7 +76,7 @@ const EXAMPLE: Section = {
 export const FILE_MANUAL: readonly Section[] = [
   { title: 'NAME', blocks: [text('overlayd.toml - configuration file of overlayd')] },
   DESCRIPTION,
-  ...[LAYERS, STACKS, VIEWS, EXPORTS, LOGIN, WEBDAV, NFS, SERVER, LOG].map(section),
+  ...TABLES.map(section),
   EXAMPLE,
   { title: 'SEE ALSO', blocks: [text('[overlayd(1)](cli.md), exports(5)')] },
 ]

@@ -1,12 +1,14 @@
-import { OptionError } from '../../overlay-core/index.ts'
+import { OptionError, type QuotaLimits } from '../../overlay-core/index.ts'
+import type { Given } from './key.ts'
 import { textType, wholeType } from './value-types.ts'
 
 const UNITS = { '': 1, K: 2 ** 10, M: 2 ** 20, G: 2 ** 30, T: 2 ** 40 } as const
 const DAY_MS = 86_400_000
-const MOST_FILES = 1_000_000_000
+/** The maximum of a limit of files. */
+export const MOST_FILES = 1_000_000_000
 
 /** A number of bytes, with a unit of 1024. */
-const SIZE = textType('"SIZE"', 'a size', (text) => {
+export const SIZE = textType('"SIZE"', 'a size', (text) => {
   const [, count, unit = ''] = /^(\d{1,12})([KMGT])?$/.exec(text) ?? []
   const bytes = Number(count) * UNITS[unit as keyof typeof UNITS]
   if (count === undefined || bytes < 1 || !Number.isSafeInteger(bytes))
@@ -15,7 +17,7 @@ const SIZE = textType('"SIZE"', 'a size', (text) => {
 })
 
 /** A number of minutes, hours or days, in ms. */
-const GRACE = textType('"TIME"', 'a time', (text) => {
+export const GRACE = textType('"TIME"', 'a time', (text) => {
   const [, count, unit] = /^(\d{1,5})(m|h|d)$/.exec(text) ?? []
   const ms = Number(count) * { m: 60_000, h: 3_600_000, d: DAY_MS }[unit as 'm' | 'h' | 'd']
   if (count === undefined || ms < 60_000 || ms > 366 * DAY_MS)
@@ -23,12 +25,36 @@ const GRACE = textType('"TIME"', 'a time', (text) => {
   return { ms, text }
 })
 
+/** The default of `quota_grace`. */
+const GRACE_MS = 7 * DAY_MS
+
+interface GivenLimits {
+  readonly quota?: Given<{ readonly bytes: number }> | undefined
+  readonly quota_soft?: Given<{ readonly bytes: number }> | undefined
+  readonly quota_files?: Given<number> | undefined
+  readonly quota_files_soft?: Given<number> | undefined
+  readonly quota_grace?: Given<{ readonly ms: number }> | undefined
+}
+
+/** The limits that a table sets; undefined if there are none. */
+export function quotaOf(values: GivenLimits): QuotaLimits | undefined {
+  const { quota, quota_soft, quota_files, quota_files_soft, quota_grace } = values
+  const limits = {
+    hardBytes: quota?.value.bytes,
+    softBytes: quota_soft?.value.bytes,
+    hardFiles: quota_files?.value,
+    softFiles: quota_files_soft?.value,
+  }
+  if (Object.values(limits).every((limit) => limit === undefined)) return undefined
+  return { ...limits, graceMs: quota_grace?.value.ms ?? GRACE_MS }
+}
+
 /** The keys of `[views.NAME]` that limit each view. */
 export const QUOTA_KEYS = {
   quota: {
     type: SIZE,
     meaning:
-      'The maximum size of each view: of all files in its upper together, in bytes or with `K`, `M`, `G` or `T`. What exceeds it fails with "disk quota exceeded"; removing always works. See [views.md](views.md#quotas). Only with `"per-user"` and `"per-machine"`.',
+      'The maximum size of each view: of all files in its upper together, in bytes or with `K`, `M`, `G` or `T`. What exceeds it fails with "disk quota exceeded"; removing always works. See [views.md](views.md#quotas). Only where each user or machine has a view.',
     otherwise: 'no limit',
     example: '"10G"',
   },

@@ -1,11 +1,13 @@
+import { createHash } from 'node:crypto'
 import type { Arguments } from '../arguments.ts'
 import { defaultExport, serverSettings } from '../command-line.ts'
 import type { Environment } from '../environment.ts'
-import { listenerErrors, loginErrors } from '../option-values.ts'
-import type { LoginSettings, Settings } from '../settings.ts'
+import { listenerErrors } from '../option-values.ts'
+import type { Settings } from '../settings.ts'
 import { type EffectiveValue, effectiveValues } from './effective.ts'
 import type { Given } from './key.ts'
 import { Problems } from './problems.ts'
+import { quotaOf } from './quota-keys.ts'
 import { type FileValues, inFileWords, keyOfOption, readTables } from './read-tables.ts'
 import { substituteIn } from './substitute.ts'
 import { readToml } from './toml.ts'
@@ -58,14 +60,15 @@ export function readConfig(text: string, context: ConfigContext): Config {
   const root = substituteIn(document.root, environment.variables ?? {}, problems)
   const directory = context.path.replace(/\/[^/]*$/, '') || '/'
   const file = readTables({ ...document, root }, problems, { directory, uid })
-  const views = viewsOf(file, problems, { uid, exportError, defaultExport: defaultExport(uid) })
+  const memoryDirectory = (template: string) => memoryDirectoryOf(context.path, uid, template)
+  const views = viewsOf(file, problems, { uid, exportError, defaultExport: defaultExport(uid), memoryDirectory })
   const placeOf = (option: string) => givenOf(file, keyOfOption(option) ?? '')?.at ?? 0
   const settings = mergeSettings(file, views, context)
   if (document.whole) {
     if (file.views.length === 0) problems.add(0, 'there is no view to serve; add [views.NAME] with a stack')
-    for (const error of [...listenerErrors(settings), ...loginErrors(settings)]) {
+    for (const error of listenerErrors(settings)) {
       const key = keyOfOption(error.option) ?? error.option
-      problems.add(givenOf(file, key)?.at ?? 0, `\`${key}\`: ${inFileWords(error.reason)}`)
+      problems.add(placeOf(error.option), `\`${key}\`: ${inFileWords(error.reason)}`)
     }
   }
   return {
@@ -88,6 +91,12 @@ export function defaultValues(environment: Environment, overrides: Arguments['va
   return effectiveValues({ file, fileName: '', problems, overrides, environment })
 }
 
+/** A directory of this user and file in the memory file system that every Linux has. */
+function memoryDirectoryOf(path: string, uid: number | undefined, template: string): string {
+  const file = createHash('sha256').update(path).digest('hex').slice(0, 8)
+  return `/dev/shm/overlayd-${uid ?? 'user'}-${file}-${template}`
+}
+
 /** The value at the path `TABLE.KEY`, for a table without a name. */
 function givenOf(file: FileValues, path: string): Given<unknown> | undefined {
   const [table = '', key = ''] = path.split('.')
@@ -96,24 +105,9 @@ function givenOf(file: FileValues, path: string): Given<unknown> | undefined {
     log: file.log,
     webdav: file.webdav,
     nfs: file.nfs,
-    login: file.login ?? {},
   }
   const values = tables[table] as Readonly<Record<string, Given<unknown> | undefined>> | undefined
   return values?.[key]
-}
-
-function loginOf({ login }: FileValues): LoginSettings | undefined {
-  if (login?.sources === undefined) return undefined
-  return {
-    sources: login.sources.value,
-    passwordFile: login.password_file?.value,
-    realm: login.realm?.value ?? 'overlayd',
-    ids: login.ids?.value.map(({ from }) => from) ?? ['system'],
-    admins: login.admins?.value ?? [],
-    readers: login.readers?.value ?? [],
-    userHeader: (login.user_header?.value ?? 'X-Remote-User').toLowerCase(),
-    auditFile: login.audit_file?.value,
-  }
 }
 
 /** Merges the settings: the command line overrides the file, which overrides the defaults. */
@@ -136,7 +130,6 @@ function mergeSettings(file: FileValues, views: readonly FileView[], context: Co
     symlinks: pick('--symlinks', webdav.symlinks) ?? line.symlinks,
     depthInfinity: pick('--depth-infinity', webdav.depth_infinity) ?? line.depthInfinity,
     insecureNoAuth: pick('--insecure-no-auth', webdav.insecure_no_auth) ?? line.insecureNoAuth,
-    login: loginOf(file),
     publicUrls: pick('--public-url', webdav.public_urls) ?? line.publicUrls,
     trustedProxies:
       pick('--trusted-proxy', webdav.trusted_proxies)?.map(({ network }) => network) ?? line.trustedProxies,
@@ -146,6 +139,7 @@ function mergeSettings(file: FileValues, views: readonly FileView[], context: Co
     manageGids: pick('--manage-gids', nfs.manage_gids) ?? line.manageGids,
     logLevel: pick('--log-level', log.level) ?? line.logLevel,
     stateDir: pick('--state-dir', server.state_dir) ?? line.stateDir,
+    userQuota: quotaOf(file.users),
     readyFile: pick('--ready-file', server.ready_file) ?? line.readyFile,
     configFile: context.path,
   }

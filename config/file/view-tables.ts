@@ -7,8 +7,6 @@ import { choiceType, listType, SWITCH, textType, type ValueType, wholeType } fro
 
 /** The kinds of upper for a template. */
 export const UPPERS = ['none', 'shared', 'per-user', 'per-machine', 'ephemeral'] as const
-/** The kinds that this version supports. */
-export const SERVED_UPPERS: readonly string[] = ['none', 'shared', 'per-user', 'per-machine']
 
 const TEXT = textType('"NAME"', 'a name', (text) => text)
 const NAMES = listType(TEXT, 1)
@@ -110,13 +108,19 @@ export const VIEWS = {
     upper: {
       type: choiceType(UPPERS),
       meaning:
-        'Where changes go. `"none"`: nowhere; the view is read-only. `"shared"`: to one upper for all clients. `"per-user"`: each user has a view with its own upper, as `/NAME/USER` over NFS and `/NAME/~USER/` over WebDAV. `"per-machine"`: so has each client machine, as `/NAME/ADDRESS` or `/NAME/self` over NFS. See [views.md](views.md).\n\n`"ephemeral"` will give each session its own upper. This version does not support it yet and refuses it.',
+        'Where changes go. `"none"`: nowhere; the view is read-only. `"shared"`: to one upper for all clients. `"per-user"`: each user has a view with its own upper, as `/NAME/USER` over NFS and `/NAME/~USER/` over WebDAV. `"per-machine"`: so has each client machine, as `/NAME/ADDRESS` or `/NAME/self` over NFS. `"ephemeral"`: so has each user or machine, but the changes are gone when nobody has used the view for the time `idle`, and when the server stops. See [views.md](views.md).',
       default: '"none"',
+    },
+    per: {
+      type: choiceType(['user', 'machine']),
+      meaning:
+        'Whether each user or each client machine has an ephemeral view; its paths are those of `"per-user"` or `"per-machine"`. Only with `"ephemeral"`.',
+      default: '"user"',
     },
     directory: {
       type: PATH,
       meaning:
-        'The directory for a shared upper: `DIRECTORY/upper` takes every change, and `DIRECTORY/work` is only for the server. Missing directories are created at startup; the upper gets the mode and owner of the root of the topmost layer. The directory must not be inside a layer.\n\nFor `"per-user"` and `"per-machine"` it contains a directory for each view, and the registry of the views (`views.log`). Only one server can use it.',
+        'The directory for a shared upper: `DIRECTORY/upper` takes every change, and `DIRECTORY/work` is only for the server. Missing directories are created at startup; the upper gets the mode and owner of the root of the topmost layer. The directory must not be inside a layer.\n\nFor `"per-user"` and `"per-machine"` it contains a directory for each view, and the registry of the views (`views.log`). Only one server can use it. For `"ephemeral"` the server deletes everything in it that has the form of a view; without it, the views are in memory, below /dev/shm, and `quota` is required.',
       example: '"/srv/views/course"',
     },
     upperdir: {
@@ -132,7 +136,7 @@ export const VIEWS = {
     owner: {
       type: IDENTITY,
       meaning:
-        'The owner of the root of an upper that is created in `directory`. An existing upper is not changed. Only root can set another user. With `"per-user"` it owns all views, and their users need no account on the server.',
+        'The owner of the root of an upper that is created in `directory`. An existing upper is not changed. Only root can set another user. With `"per-user"` and `"ephemeral"` it owns all views, and their users need no account on the server.',
       otherwise:
         'the owner of the root of the topmost layer; with `"per-user"` the user of each view; the user of the server unless root runs it',
       example: '"1000:1000"',
@@ -151,25 +155,19 @@ export const VIEWS = {
     create: {
       type: SWITCH,
       meaning:
-        'Whether the first request of a user or machine makes its view: a mount over NFS, or a request over WebDAV. One address can make 100 views at once and 100 more each minute. Otherwise `overlayd view create` makes views. Only with `"per-user"` and `"per-machine"`.',
-      default: 'false',
-    },
-    owners: {
-      type: listType(textType('"USER"|"@GROUP"', 'a user', (text) => text)),
-      meaning:
-        'The users who may use all views of the template and manage them, for example the teachers of a course. Login names, or `@GROUP` for the members of a group. Requires a [login](#login). Only with `"per-user"` and `"per-machine"`.',
-      default: '[]',
-      example: '["teacher", "@staff"]',
+        'Whether the first request of a user or machine makes its view: a mount over NFS, or a request over WebDAV. One address can make 100 views at once and 100 more each minute. Otherwise `overlayd view create` makes views. Only where each user or machine has a view.',
+      otherwise: '`true` with `"ephemeral"`, else `false`',
     },
     idle: {
       type: TIME,
       meaning:
-        'How long a view stays open when nobody uses it: a number of seconds (`"60s"`), minutes (`"10m"`) or hours. File handles, locks and uploads stay valid while it is closed. Only with `"per-user"` and `"per-machine"`.',
-      default: '"60s"',
+        'How long a view stays open when nobody uses it: a number of seconds (`"60s"`), minutes (`"10m"`) or hours. File handles, locks and uploads stay valid while it is closed; an ephemeral view is deleted instead. Only where each user or machine has a view.',
+      otherwise: '`"1h"` with `"ephemeral"`, else `"60s"`',
+      example: '"10m"',
     },
     max_views: {
       type: wholeType(1, 100_000),
-      meaning: 'The maximum number of views. Only with `"per-user"` and `"per-machine"`.',
+      meaning: 'The maximum number of views. Only where each user or machine has a view.',
       default: '10000',
     },
   },

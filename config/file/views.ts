@@ -3,12 +3,14 @@ import { nameError } from '../option-values.ts'
 import type { NewUpper, TemplateSettings, ViewSettings } from '../settings.ts'
 import type { Given, Named } from './key.ts'
 import type { Problems } from './problems.ts'
+import { quotaOf } from './quota-keys.ts'
 import { type FileValues, inFileWords } from './read-tables.ts'
-import { type EXPORTS, type LAYERS, SERVED_UPPERS, type STACKS, type VIEWS } from './view-tables.ts'
+import type { EXPORTS, LAYERS, STACKS, VIEWS } from './view-tables.ts'
 
 /** The defaults of a template. */
-const GRACE_MS = 7 * 86_400_000
 const IDLE_MS = 60_000
+/** An ephemeral view is deleted after this time, so it covers a lunch break. */
+const EPHEMERAL_IDLE_MS = 3_600_000
 const MOST_VIEWS = 10_000
 
 type Layer = Named<typeof LAYERS.keys>
@@ -23,6 +25,8 @@ export interface ViewContext {
   readonly defaultExport: string
   /** Returns the error in a list of clients in the syntax of exports(5); undefined if there is none. */
   readonly exportError: (text: string) => string | undefined
+  /** The directory in memory for the ephemeral views of a template. */
+  readonly memoryDirectory: (template: string) => string
 }
 
 /** A view, with the positions in the file for later problems. */
@@ -109,10 +113,10 @@ class ViewMaker {
 
   #checkExport({ name, at, values: { view, door, clients } }: Export): void {
     const exported = this.#find('views', new Map(this.#file.views.map((each) => [each.name, each])), view)
-    if (door?.value === 'webdav' && exported?.values.upper?.value === 'per-machine')
+    if (door?.value === 'webdav' && exported !== undefined && kindOf(exported.values) === 'per-machine')
       this.#problems.add(
         door.valueAt,
-        `\`exports.${name}.door\`: WebDAV does not tell machines apart, so it cannot serve upper = "per-machine"; use door = "nfs"`,
+        `\`exports.${name}.door\`: WebDAV does not tell machines apart, so it cannot serve a view for each machine; use door = "nfs"`,
       )
     if (door?.value === 'webdav' && clients !== undefined) {
       this.#problems.add(
@@ -161,13 +165,16 @@ class ViewMaker {
 
   /** Reports keys that have no effect because all clients share the view. */
   #refuseTemplateKeys({ name, values }: View): boolean {
-    const { upper, create, idle, max_views, owners, quota, quota_soft, quota_files, quota_files_soft } = values
+    const { upper, per, create, idle, max_views, quota, quota_soft, quota_files, quota_files_soft } = values
+    if (per !== undefined && per.value !== 'user' && upper?.value !== 'ephemeral') {
+      this.#problems.add(per.at, `\`views.${name}.per\` has an effect only with upper = "ephemeral"; remove it`)
+      return true
+    }
     if (isOwn(upper?.value)) return false
     const useless = [
       ['create', create?.value ? create : undefined],
       ['idle', idle?.value.ms === IDLE_MS ? undefined : idle],
       ['max_views', max_views?.value === MOST_VIEWS ? undefined : max_views],
-      ['owners', owners?.value.length ? owners : undefined],
       ['quota', quota],
       ['quota_soft', quota_soft],
       ['quota_files', quota_files],
@@ -176,29 +183,27 @@ class ViewMaker {
     for (const [key, given] of useless.filter(([, each]) => each !== undefined))
       this.#problems.add(
         given!.at,
-        `\`views.${name}.${key}\` has an effect only with upper = "per-user" or "per-machine"; remove it`,
+        `\`views.${name}.${key}\` has an effect only with upper = "per-user", "per-machine" or "ephemeral"; remove it`,
       )
     return useless.some(([, given]) => given !== undefined)
   }
 
   /** The settings of a template; undefined for a view of its own. */
   #template({ name, values }: View, mount: MountOptions): TemplateSettings | undefined {
-    const { upper, directory, owner, create, idle, max_views, owners } = values
-    if (owners?.value.length && this.#file.login === undefined)
-      this.#problems.add(
-        owners.at,
-        `\`views.${name}.owners\` needs a login, because nobody has a name without one; add [login] with sources`,
-      )
-    if (!isOwn(upper?.value) || directory === undefined) return undefined
+    const { upper, directory, owner, create, idle, max_views } = values
+    const kind = kindOf(values)
+    if (kind === undefined) return undefined
+    const ephemeral = upper?.value === 'ephemeral'
     return {
-      kind: upper!.value as TemplateSettings['kind'],
-      directory: directory.value,
+      kind,
+      ephemeral,
+      directory: directory?.value ?? this.#context.memoryDirectory(name),
+      inMemory: directory === undefined,
       mount,
       owner: owner?.value && { uid: owner.value.uid, gid: owner.value.gid },
-      create: create?.value ?? false,
-      idleMs: idle?.value.ms ?? IDLE_MS,
+      create: create?.value ?? ephemeral,
+      idleMs: idle?.value.ms ?? (ephemeral ? EPHEMERAL_IDLE_MS : IDLE_MS),
       maxViews: max_views?.value ?? MOST_VIEWS,
-      owners: owners?.value ?? [],
       quota: quotaOf(values),
     }
   }
@@ -230,11 +235,6 @@ class ViewMaker {
       return undefined
     }
     const kind = upper?.value ?? 'none'
-    if (!SERVED_UPPERS.includes(kind))
-      return complain(
-        upper!.valueAt,
-        `\`views.${name}.upper\`: this version cannot serve "${kind}" yet; use another kind of upper`,
-      )
     if (kind === 'none') {
       const useless = Object.entries({ directory, upperdir, workdir, owner, read_only }).filter(
         ([, given]) => given?.value,
@@ -250,6 +250,12 @@ class ViewMaker {
     for (const [key, given] of Object.entries({ upperdir, workdir, read_only }))
       if (own && given?.value)
         return complain(given.at, `\`views.${name}.${key}\` cannot be combined with upper = "${kind}"; remove it`)
+    const wrong = kind === 'ephemeral' ? ephemeralError(values) : undefined
+    if (wrong !== undefined) return complain(wrong.at ?? at, `\`views.${name}.${wrong.message}`)
+    if (kind === 'ephemeral' && directory === undefined) {
+      const inMemory = this.#context.memoryDirectory(name)
+      return { upperdir: `${inMemory}/upper`, workdir: `${inMemory}/work`, at: upper!.valueAt }
+    }
     if (directory !== undefined) {
       for (const [key, given] of Object.entries({ upperdir, workdir }))
         if (given !== undefined)
@@ -292,7 +298,9 @@ class ViewMaker {
     if (layers === undefined) return undefined
     if (upper.upperdir !== undefined) add('upperdir', upper.upperdir, upper.at as number)
     if (upper.workdir !== undefined) add('workdir', upper.workdir, upper.at as number)
-    const given = { ...how, index, whiteouts, fsync, uuid }
+    const ephemeral = view.values.upper?.value === 'ephemeral'
+    if (ephemeral) words.push('fsync=volatile')
+    const given = { ...how, index, whiteouts, fsync: ephemeral ? undefined : fsync, uuid }
     for (const [option, value] of Object.entries(given)) {
       if (typeof value?.value === 'boolean') words.push(...(value.value ? [option] : []))
       else if (value !== undefined) words.push(`${option}=${value.value}`)
@@ -348,22 +356,26 @@ interface Upper {
 
 /** Whether each user or machine has an upper of its own. */
 function isOwn(upper: string | undefined): boolean {
-  return upper === 'per-user' || upper === 'per-machine'
+  return upper === 'per-user' || upper === 'per-machine' || upper === 'ephemeral'
+}
+
+/** The error in the keys of ephemeral views, without the start of its path. */
+function ephemeralError({ fsync, quota, directory }: View['values']): { at?: number; message: string } | undefined {
+  if (fsync !== undefined && fsync.value !== 'volatile' && fsync.value !== 'auto')
+    return { at: fsync.at, message: 'fsync`: nothing of an ephemeral view is kept, so nothing is synced; remove it' }
+  if (directory !== undefined || quota !== undefined) return undefined
+  return {
+    message:
+      'quota` is missing: without `directory` the views are in memory; add quota = "SIZE", or directory = "PATH"',
+  }
+}
+
+/** Who has a view of a template; undefined for a view of all clients. */
+function kindOf({ upper, per }: View['values']): TemplateSettings['kind'] | undefined {
+  if (upper?.value === 'ephemeral') return per?.value === 'machine' ? 'per-machine' : 'per-user'
+  return upper?.value === 'per-user' || upper?.value === 'per-machine' ? upper.value : undefined
 }
 
 function plainName(name: string): string {
   return nameError(name) === undefined ? name : 'NAME'
-}
-
-/** The limits of each view of a template; undefined if there are none. */
-function quotaOf(values: View['values']): TemplateSettings['quota'] {
-  const { quota, quota_soft, quota_files, quota_files_soft, quota_grace } = values
-  const limits = {
-    hardBytes: quota?.value.bytes,
-    softBytes: quota_soft?.value.bytes,
-    hardFiles: quota_files?.value,
-    softFiles: quota_files_soft?.value,
-  }
-  if (Object.values(limits).every((limit) => limit === undefined)) return undefined
-  return { ...limits, graceMs: quota_grace?.value.ms ?? GRACE_MS }
 }

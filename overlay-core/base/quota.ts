@@ -69,6 +69,8 @@ export class Quota {
   readonly #files: Meter
   readonly #parts: QuotaParts
   #graceMs = 0
+  /** Counts the usage too, and limits it. */
+  #whole: Quota | undefined
   /**
    * Counts the upper of the mounted overlay again in the background and corrects the usage. Returns the difference; undefined if that failed, because the upper
    * changed meanwhile. Set by the overlay while it is mounted.
@@ -105,17 +107,42 @@ export class Quota {
     return { bytes, files, bytesAboveSinceMs, filesAboveSinceMs }
   }
 
+  /** Makes this one part of `whole`, which limits its parts together, and counts `counted` for this one already. */
+  join(whole: Quota, counted: Usage): void {
+    const { bytes, files } = this.state
+    this.#whole = whole
+    whole.add(bytes - counted.bytes, files - counted.files)
+  }
+
+  /** Ends that. The whole goes on counting the present usage. */
+  leave(): void {
+    this.#whole = undefined
+  }
+
   /** What may be used now: the hard limits, or the soft ones after their grace time. `Infinity` without a limit. */
   get limits(): Usage {
+    const own = this.#ownLimits()
+    const most = this.#whole?.limits ?? own
+    return { bytes: Math.min(own.bytes, most.bytes), files: Math.min(own.files, most.files) }
+  }
+
+  /** How much more may be used now. `Infinity` without a limit. */
+  get room(): Usage {
+    const limits = this.#ownLimits()
+    const own = { bytes: limits.bytes - this.#bytes.used, files: limits.files - this.#files.used }
+    const most = this.#whole?.room ?? own
+    return { bytes: Math.max(0, Math.min(own.bytes, most.bytes)), files: Math.max(0, Math.min(own.files, most.files)) }
+  }
+
+  #ownLimits(): Usage {
     const nowMs = this.#parts.wallClockMs()
     return { bytes: this.#bytes.limit(nowMs, this.#graceMs), files: this.#files.limit(nowMs, this.#graceMs) }
   }
 
   /** Whether so much more may be used. Using less is always possible. */
   admits(bytes: number, files: number): boolean {
-    const most = this.limits
-    const fits = (more: number, used: number, limit: number) => more <= 0 || used + more <= limit
-    return fits(bytes, this.#bytes.used, most.bytes) && fits(files, this.#files.used, most.files)
+    const { room } = this
+    return (bytes <= 0 || bytes <= room.bytes) && (files <= 0 || files <= room.files)
   }
 
   /** Counts a change that is about to be made. @throws EDQUOT it exceeds a limit, and nothing was counted */
@@ -133,6 +160,7 @@ export class Quota {
   correct({ bytes, files }: Usage): void {
     const { wallClockMs, aboveSoft } = this.#parts
     this.changes++
+    this.#whole?.add(bytes - this.#bytes.used, files - this.#files.used)
     if (this.#bytes.set(bytes, wallClockMs)) aboveSoft?.('bytes')
     if (this.#files.set(files, wallClockMs)) aboveSoft?.('files')
   }

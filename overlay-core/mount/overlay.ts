@@ -7,7 +7,6 @@ import {
   type ChangeInfo,
   type CreateOptions,
   type Cred,
-  type CredOf,
   type DirEntry,
   type DirEntryPlus,
   FileType,
@@ -260,9 +259,9 @@ export class MountedOverlay implements Overlay {
     return await this.#on(inode, (object) => sb.descriptors.run(() => openFile(sb, cred, object, how)))
   }
 
-  async resumableStages(credOf: CredOf): Promise<ResumableStage[]> {
+  async resumableStages(cred: Cred): Promise<ResumableStage[]> {
     this.#enter()
-    return await this.#sb.barrier.enter(() => resumableStages(this.#sb, credOf))
+    return await this.#sb.barrier.enter(() => resumableStages(this.#sb, cred))
   }
 
   async stage(...[cred, foreseen, keep]: Parameters<Overlay['stage']>): Promise<StagedFile> {

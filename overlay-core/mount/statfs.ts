@@ -17,15 +17,18 @@ export async function statfsOf(fd: number, quota: Quota | undefined): Promise<St
   return quota ? within(disk, quota) : disk
 }
 
-/** The total is the limit, unless the disk has less space than that: then it is what is used and free, so that the difference is the usage in any case. */
-function within(disk: StatFs, { state, limits }: Quota): StatFs {
+/**
+ * The total is the limit, unless the disk or a quota for several overlays leaves less: then it is what is used and free, so that the difference is the usage in
+ * any case.
+ */
+function within(disk: StatFs, { state, room }: Quota): StatFs {
   const result = { ...disk }
-  if (Number.isFinite(limits.bytes)) {
-    result.freeBytes = result.availableBytes = Math.min(disk.availableBytes, Math.max(0, limits.bytes - state.bytes))
+  if (Number.isFinite(room.bytes)) {
+    result.freeBytes = result.availableBytes = Math.min(disk.availableBytes, room.bytes)
     result.totalBytes = state.bytes + result.freeBytes
   }
-  if (Number.isFinite(limits.files)) {
-    result.freeFiles = Math.min(disk.freeFiles, Math.max(0, limits.files - state.files))
+  if (Number.isFinite(room.files)) {
+    result.freeFiles = Math.min(disk.freeFiles, room.files)
     result.totalFiles = state.files + result.freeFiles
   }
   return result

@@ -261,7 +261,7 @@ export class OpenHandle implements OpenFile {
 
   async sync(): Promise<void> {
     const file = this.#held()
-    await this.#using(file, () => fsync(file.fd))
+    if (!this.#sb.options.volatile) await this.#using(file, () => fsync(file.fd))
   }
 
   getattr(): MaybePromise<Attr> {

@@ -2,7 +2,6 @@ import { bestEffort, OverlayError } from '../api/errno.ts'
 import {
   type Attr,
   type Cred,
-  type CredOf,
   FileType,
   type Foreseen,
   type Inode,
@@ -64,13 +63,12 @@ export async function stage(
 }
 
 /** Opens the files that an earlier mount has kept. @see Overlay.resumableStages */
-export async function resumableStages(sb: SuperBlock, credOf: CredOf): Promise<ResumableStage[]> {
+export async function resumableStages(sb: SuperBlock, cred: Cred): Promise<ResumableStage[]> {
   if (sb.readOnly) return []
   const files = await sb.descriptors.run(() => openResumables(sb))
   return files.map((file) => {
     const { uid, gid, mode } = statxFd(file.fd)
-    const cred = credOf(file.about) ?? { uid, gid, groups: [], dropsPrivilege: true }
-    return { ...file, uid, staged: new Staged(sb, cred, { uid, gid, mode: mode & 0o777 }, file) }
+    return { ...file, staged: new Staged(sb, cred, { uid, gid, mode: mode & 0o777 }, file) }
   })
 }
 
@@ -164,7 +162,7 @@ class Staged implements StagedFile {
     try {
       if (this.#fd < 0) await this.#start(NOTHING)
       if (this.#endsInHole) await truncateFd(this.#fd, this.sizeBytes)
-      if (options.durable) await fsync(this.#fd)
+      if (options.durable && !sb.options.volatile) await fsync(this.#fd)
       await this.#adopt()
       const inode = await sb.barrier.enter(async () => {
         await revalidateInode(sb, dir)

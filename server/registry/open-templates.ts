@@ -6,6 +6,7 @@ import { userByName } from '../groups.ts'
 import { logOf } from '../log.ts'
 import { systemRandom } from '../random.ts'
 import type { RunningServer } from '../running-server.ts'
+import type { Views } from '../views.ts'
 import { CreationRate } from './creation-rate.ts'
 import { Templates } from './templates.ts'
 import { type PoolHooks, ViewPool } from './view-pool.ts'
@@ -15,7 +16,8 @@ const MOST_OPEN = 4000
 
 /** Reads the registries of the templates among the views. One that cannot be read is reported to `failed` and not served. */
 export async function openTemplates(
-  { views, login }: RunningServer,
+  views: Views,
+  { userQuota }: Settings,
   log: Logger,
   failed: (view: string, error: unknown) => void,
 ): Promise<Templates> {
@@ -24,14 +26,15 @@ export async function openTemplates(
     now: steadyClock,
     mostOpen: Math.min(MOST_OPEN, connectionsAllowed()),
   })
-  const templates = new Templates({
+  const parts = {
     pool,
-    accounts: { byName: (name) => (login === undefined ? userByName(name) : login.ids.byName(name)) },
+    accounts: { byName: userByName },
     rate: new CreationRate(steadyClock),
     random: systemRandom,
     wallNow: systemClock,
     serverUid: process.geteuid?.() ?? 0,
-  })
+  }
+  const templates = new Templates(parts, userQuota)
   for (const { name, settings } of views.list()) {
     try {
       await templates.add(settings)
@@ -47,6 +50,7 @@ export async function openTemplates(
 export function viewHooks(server: RunningServer, { locks }: Settings): PoolHooks {
   return {
     closing: async (id) => server.webdav?.closing(id),
+    removed: async (id) => server.webdav?.removed(id),
     lost: (error) => void server.nfs?.dataLost(error),
     guarded: (id, overlay) => {
       const { webdav } = server

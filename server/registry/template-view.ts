@@ -11,6 +11,7 @@ import {
   type QuotaLimits,
   type Stack,
 } from '../../overlay-core/index.ts'
+import type { UserQuotas, UsersView } from './user-quotas.ts'
 import { hasUpper } from './view-directory.ts'
 import type { Closable, ViewPool } from './view-pool.ts'
 import { ViewQuota, type ViewQuotaParts } from './view-quota.ts'
@@ -30,8 +31,20 @@ export interface ViewPlan {
   readonly idleMs: () => number
   /** The present limits of a view; undefined without a quota. */
   readonly limits: () => QuotaLimits | undefined
+  /** The quotas of users; undefined if the views do not belong to users. */
+  readonly users: UserQuotas | undefined
   /** The time of day, in ms since the epoch. */
   readonly wallNow: () => number
+  /** Set if a view ends when it is closed. */
+  readonly ephemeral: EphemeralPlan | undefined
+}
+
+/** What the template does when an ephemeral view ends. */
+export interface EphemeralPlan {
+  /** Takes out a view, before it is closed. */
+  takeOut(view: TemplateView): void
+  /** Deletes what a closed view contains. */
+  gone(record: ViewRecord): Promise<void>
 }
 
 /**
@@ -56,6 +69,10 @@ export class TemplateView implements Closable {
 
   get idleMs(): number {
     return this.#plan.idleMs()
+  }
+
+  get ephemeral(): boolean {
+    return this.#plan.ephemeral !== undefined
   }
 
   /** The name as people know it: `TEMPLATE/NAME`. */
@@ -107,6 +124,25 @@ export class TemplateView implements Closable {
     await this.overlay?.remount(this.#plan.optionsOf(this.record.id))
   }
 
+  /** It as the quota of its user knows it. */
+  get asUsersView(): UsersView {
+    // Why it cannot be opened is in the log.
+    const recount = () => {
+      void Promise.resolve(this.use()).then(
+        () => this.release(),
+        () => undefined,
+      )
+    }
+    return { id: this.record.id, directory: this.#usageDirectory, recount }
+  }
+
+  /** The view has another name, and so another user, than `before`. */
+  async renamed(before: string): Promise<void> {
+    await this.#opening?.catch(() => undefined)
+    await this.#quota?.enter()
+    for (const user of [before, this.record.name]) this.#plan.users?.changed(user)
+  }
+
   /** Closes it unless it is in use. Never rejects. */
   close(): Promise<void> {
     if (this.#closing !== undefined) return this.#closing
@@ -130,7 +166,8 @@ export class TemplateView implements Closable {
   #close(overlay: Overlay): Promise<void> {
     const { pool } = this.#plan
     pool.busy(this)
-    this.#closing = this.#letGo(overlay).finally(() => {
+    const ended = this.#takeOut()
+    this.#closing = this.#letGo(overlay, ended).finally(() => {
       this.#overlay = undefined
       this.#guarded = undefined
       this.#quota = undefined
@@ -140,16 +177,30 @@ export class TemplateView implements Closable {
     return this.#closing
   }
 
-  async #letGo(overlay: Overlay): Promise<void> {
-    const { hooks, log } = this.#plan.pool
+  /** Ends an ephemeral view: nobody can use it from now on. Returns whether it must be deleted when it is closed. */
+  #takeOut(): boolean {
+    const { ephemeral } = this.#plan
+    if (ephemeral === undefined || this.#removed) return false
+    this.#removed = true
+    ephemeral.takeOut(this)
+    return true
+  }
+
+  async #letGo(overlay: Overlay, ended: boolean): Promise<void> {
+    const { ephemeral, pool } = this.#plan
+    const { hooks, log } = pool
     try {
       await hooks.closing(this.record.id)
-      // Makes unstable data durable first.
-      await overlay.unmount()
+      // Makes unstable data durable first, if it is kept.
+      await overlay.unmount({ sync: ephemeral === undefined })
       await this.#quota?.save()
+      this.#quota?.leave()
+      if (ended) await ephemeral?.gone(this.record)
     } catch (error) {
       log.error({ err: error, view: this.path }, 'closing a view failed: its latest changes may not be on disk')
       hooks.lost(error)
+    } finally {
+      this.#quota?.leave()
     }
   }
 
@@ -181,7 +232,7 @@ export class TemplateView implements Closable {
   }
 
   async #mount(): Promise<void> {
-    const { pool, optionsOf, stackOf } = this.#plan
+    const { pool, optionsOf } = this.#plan
     const { id } = this.record
     try {
       const options = optionsOf(id)
@@ -190,9 +241,8 @@ export class TemplateView implements Closable {
         throw new Error(`its upper ${options.upperdir} is gone; put it back, or remove the view`)
       // The registry has claimed the directory of all views.
       const limits = this.#plan.limits()
-      const quota = limits && (await ViewQuota.open(limits, this.#quotaParts(options)))
-      const environment = { stack: await stackOf(options), claimed: true, quota: quota?.quota }
-      const overlay = await mount(options, environment)
+      const quota = limits && (await ViewQuota.open(limits, this.#quotaParts()))
+      const overlay = await this.#mountWith(options, quota)
       this.#quota = quota
       this.#overlay = overlay
       this.#guarded = pool.hooks.guarded(id, overlay)
@@ -205,9 +255,26 @@ export class TemplateView implements Closable {
     for (const notice of this.#overlay.notices) pool.log.debug({ view: this.path }, notice)
   }
 
-  #quotaParts({ upperdir }: MountOptions): ViewQuotaParts {
-    const { pool, wallNow } = this.#plan
-    return { path: this.path, directory: dirname(upperdir as string), log: pool.log, wallNow }
+  async #mountWith(options: MountOptions, quota: ViewQuota | undefined): Promise<Overlay> {
+    try {
+      return await mount(options, { stack: await this.#plan.stackOf(options), claimed: true, quota: quota?.quota })
+    } catch (error) {
+      quota?.leave()
+      throw error
+    }
+  }
+
+  /** The directory of the view; undefined if its usage is not saved there. */
+  get #usageDirectory(): string | undefined {
+    const { ephemeral, optionsOf } = this.#plan
+    return ephemeral === undefined ? dirname(optionsOf(this.record.id).upperdir as string) : undefined
+  }
+
+  #quotaParts(): ViewQuotaParts {
+    const { pool, wallNow, users } = this.#plan
+    const { id } = this.record
+    const enter = users && ((quota: Quota, save: () => void) => users.enter(this.record.name, { id, quota, save }))
+    return { path: this.path, directory: this.#usageDirectory, log: pool.log, wallNow, enter }
   }
 
   #failed(error: unknown): OverlayError {
@@ -216,6 +283,7 @@ export class TemplateView implements Closable {
     const failure = new OverlayError(code, 'open view', this.path, error)
     const again = this.#failure?.error.code === code
     this.#failure = { error: failure, atMs: pool.now() }
+    if (this.#takeOut()) void this.#plan.ephemeral?.gone(this.record)
     const reason = error instanceof OptionError || error instanceof Error ? error.message : String(error)
     pool.log[again ? 'debug' : 'error'](
       { err: error, view: this.path },

@@ -4,19 +4,29 @@ import { isErrno, isUnwritable, type MaybePromise, OptionError, OverlayError } f
 import type { RandomBytes } from '../random.ts'
 import type { Accounts } from './accounts.ts'
 import type { CreationRate } from './creation-rate.ts'
+import { EphemeralRegistry } from './ephemeral-registry.ts'
 import { SharedStack } from './shared-stack.ts'
 import { TemplateView, type ViewPlan } from './template-view.ts'
-import { deleteViewDirectory, makeViewDirectory, optionsOf, ownerOfDirectory } from './view-directory.ts'
+import type { UserQuotas } from './user-quotas.ts'
+import {
+  deleteViewDirectory,
+  makeEphemeralDirectory,
+  makeViewDirectory,
+  optionsOf,
+  ownerOfDirectory,
+} from './view-directory.ts'
 import { foldedName, viewNameError } from './view-name.ts'
 import type { ViewPool } from './view-pool.ts'
-import { newViewId } from './view-record.ts'
-import { ViewRegistry } from './view-registry.ts'
+import { newViewId, type ViewRecord } from './view-record.ts'
+import { type Registry, ViewRegistry } from './view-registry.ts'
 
 /** What a template needs. */
 export interface TemplateParts {
   readonly pool: ViewPool
   readonly accounts: Accounts
   readonly rate: CreationRate
+  /** The quotas of users over all templates. */
+  readonly users: UserQuotas
   readonly random: RandomBytes
   /** The time of day, in ms since the epoch. */
   readonly wallNow: () => number
@@ -29,7 +39,7 @@ export class Template {
   readonly name: string
   settings: TemplateSettings
   readonly #parts: TemplateParts
-  readonly #registry: ViewRegistry
+  readonly #registry: Registry
   readonly #stack = new SharedStack()
   readonly #plan: ViewPlan
   readonly #views = new Map<string, TemplateView>()
@@ -40,19 +50,24 @@ export class Template {
   /** Changes of the registry take turns. */
   #last: Promise<unknown> = Promise.resolve()
 
-  private constructor(name: string, settings: TemplateSettings, parts: TemplateParts, registry: ViewRegistry) {
+  private constructor(name: string, settings: TemplateSettings, parts: TemplateParts, registry: Registry) {
     this.name = name
     this.settings = settings
     this.#parts = parts
     this.#registry = registry
+    const users = settings.kind === 'per-user' ? parts.users : undefined
     this.#plan = {
       template: name,
       pool: parts.pool,
       optionsOf: (id) => optionsOf(this.settings.mount, this.settings.directory, id),
       stackOf: (options) => this.#stack.of(options),
       idleMs: () => this.settings.idleMs,
-      limits: () => this.settings.quota,
+      limits: () => this.settings.quota ?? (users?.limits && {}),
+      users,
       wallNow: parts.wallNow,
+      ephemeral: settings.ephemeral
+        ? { takeOut: (view) => this.#expire(view), gone: (record) => this.#erase(record) }
+        : undefined,
     }
     const records = [...registry.list()].sort((a, b) => a.order - b.order)
     for (const record of records) this.#put(new TemplateView(record, this.#plan))
@@ -60,7 +75,11 @@ export class Template {
 
   /** Reads the registry. Opens no view. @throws OptionError naming `directory` */
   static async open(name: string, settings: TemplateSettings, parts: TemplateParts): Promise<Template> {
-    return new Template(name, settings, parts, await ViewRegistry.open(settings.directory, parts.pool.log))
+    const { log, now } = parts.pool
+    const registry = settings.ephemeral
+      ? await EphemeralRegistry.open(settings, log, now)
+      : await ViewRegistry.open(settings.directory, log)
+    return new Template(name, settings, parts, registry)
   }
 
   /** The views, by their order. */
@@ -84,6 +103,12 @@ export class Template {
 
   byName(name: string): TemplateView | undefined {
     const record = this.#registry.byName(name)
+    return record && this.#views.get(record.id)
+  }
+
+  /** The view whose name differs from this at most in case or Unicode form. */
+  alike(name: string): TemplateView | undefined {
+    const record = this.#registry.alike(name)
     return record && this.#views.get(record.id)
   }
 
@@ -145,8 +170,10 @@ export class Template {
   async rename(view: TemplateView, name: string): Promise<void> {
     if (this.#registry.alike(name)?.id !== view.record.id) this.#refuseName(name)
     else if (viewNameError(name) !== undefined) throw new OptionError('view', viewNameError(name) as string)
+    const before = view.record.name
     try {
       view.record = await this.#inTurn(() => this.#registry.rename(view.record, name))
+      await view.renamed(before)
     } catch (error) {
       throw this.#refusal(view.record.name, 'be renamed', error)
     }
@@ -160,6 +187,7 @@ export class Template {
       this.#takeOut(view)
       await view.remove()
       await this.#registry.erase(id)
+      this.#plan.users?.changed(name)
     } catch (error) {
       throw this.#refusal(name, 'be removed completely', error)
     }
@@ -247,16 +275,37 @@ export class Template {
     let id = newViewId(random)
     while (this.#registry.knows(id)) id = newViewId(random)
     const record = { id, name, uid, gid, order: this.#registry.nextOrder(), createdMs: wallNow() }
-    await makeViewDirectory(this.#plan.optionsOf(id), record, { uid, gid })
+    const options = this.#plan.optionsOf(id)
+    const { directory, ephemeral } = this.settings
+    if (ephemeral) await makeEphemeralDirectory(options, { uid, gid })
+    else await makeViewDirectory(options, record, { uid, gid })
     try {
       await this.#registry.add(record)
     } catch (error) {
-      await deleteViewDirectory(this.settings.directory, id)
+      await deleteViewDirectory(directory, id)
       throw error
     }
     const view = new TemplateView(record, this.#plan)
     this.#put(view)
+    if (ephemeral) {
+      // Its idle time begins now, even if nobody comes to use it.
+      await view.use()
+      view.release()
+    }
     return view
+  }
+
+  /** Takes out an ephemeral view that is about to be closed, at once, so that the next request makes another one. */
+  #expire(view: TemplateView): void {
+    void this.#registry.remove(view.record)
+    this.#takeOut(view)
+  }
+
+  /** Deletes an ephemeral view that is closed. */
+  async #erase({ id, name }: ViewRecord): Promise<void> {
+    await this.#registry.erase(id)
+    this.#plan.users?.changed(name)
+    await this.#parts.pool.hooks.removed(id)
   }
 
   #inTurn<T>(work: () => Promise<T>): Promise<T> {

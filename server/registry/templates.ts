@@ -1,5 +1,7 @@
 import type { Settings } from '../../config/index.ts'
+import type { QuotaLimits } from '../../overlay-core/index.ts'
 import { Template, type TemplateParts } from './template.ts'
+import { UserQuotas, type UsersView } from './user-quotas.ts'
 import type { PoolHooks, ViewPool } from './view-pool.ts'
 
 /** All templates of a server by name, and their views. */
@@ -7,8 +9,23 @@ export class Templates {
   readonly #parts: TemplateParts
   readonly #templates = new Map<string, Template>()
 
-  constructor(parts: TemplateParts) {
-    this.#parts = parts
+  /** `userLimits`: what each user may use in all views together. */
+  constructor(parts: Omit<TemplateParts, 'users'>, userLimits: QuotaLimits | undefined) {
+    const { pool, wallNow } = parts
+    const viewsOf = (user: string) => this.#viewsOf(user)
+    this.#parts = { ...parts, users: new UserQuotas(userLimits, { log: pool.log, wallNow, viewsOf }) }
+  }
+
+  /** The quotas of users over all templates. */
+  get users(): UserQuotas {
+    return this.#parts.users
+  }
+
+  *#viewsOf(user: string): Iterable<UsersView> {
+    for (const template of this.#templates.values()) {
+      const view = template.settings.kind === 'per-user' ? template.alike(user) : undefined
+      if (view !== undefined) yield view.asUsersView
+    }
   }
 
   get pool(): ViewPool {

@@ -1,10 +1,11 @@
-import { open, readdir, rm, stat } from 'node:fs/promises'
+import { lstat, open, readdir, rm, rmdir, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import type { Identity } from '../../config/index.ts'
 import { isUnwritable, type MountOptions } from '../../overlay-core/index.ts'
 import { isThere } from '../make-directory.ts'
 import { makeUpper } from '../new-upper.ts'
 import { readStateFile, writeStateFile } from '../state-dir.ts'
+import { deleteTree } from './delete-tree.ts'
 import { decodeLine, encodeLine, isViewId, type ViewRecord } from './view-record.ts'
 
 /** The record of a view in its own directory, from which a damaged registry is mended. */
@@ -37,6 +38,17 @@ export async function makeViewDirectory(options: MountOptions, record: ViewRecor
   }
 }
 
+/** Makes the directories of a view that is not kept. Nothing is left after an error. @throws as `makeViewDirectory` */
+export async function makeEphemeralDirectory(options: MountOptions, owner: Identity): Promise<void> {
+  const own = dirname(options.upperdir as string)
+  try {
+    if (!(await makeUpper(options, owner))) throw noRoom(own)
+  } catch (error) {
+    await deleteTree(own)
+    throw error
+  }
+}
+
 /** Saves the record in the view's own directory. */
 export async function writeRecord(own: string, record: ViewRecord): Promise<void> {
   await writeStateFile(join(own, RECORD_FILE), `${encodeLine({ kind: 'made', view: record })}\n`)
@@ -63,6 +75,24 @@ async function isFilled(path: string): Promise<boolean> {
   return (await isThere(path)) && (await readdir(path)).length > 0
 }
 
+/** The directory of a view. */
+export function pathOfView(directory: string, id: string): string {
+  return join(directory, id)
+}
+
+/** Whether this is a directory that only the user of the server can enter. */
+export async function isPrivate(path: string): Promise<boolean> {
+  const found = await lstat(path)
+  return found.isDirectory() && found.uid === process.geteuid?.() && (found.mode & 0o077) === 0
+}
+
+/** Removes a directory unless there is something in it. */
+export async function removeEmptyDirectory(path: string): Promise<void> {
+  await rmdir(path).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== 'ENOTEMPTY') throw error
+  })
+}
+
 /** The ids of the views that have a directory. */
 export async function viewDirectories(directory: string): Promise<string[]> {
   return (await readdir(directory)).filter(isViewId)
@@ -81,7 +111,7 @@ export function hasUpper({ upperdir }: MountOptions): Promise<boolean> {
 
 /** Deletes everything in a view. */
 export async function deleteViewDirectory(directory: string, id: string): Promise<void> {
-  await rm(join(directory, id), { recursive: true, force: true })
+  await deleteTree(join(directory, id))
 }
 
 async function syncDirectory(path: string): Promise<void> {

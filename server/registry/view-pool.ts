@@ -10,6 +10,8 @@ const SWEEP_MS = 1000
 export interface Closable {
   /** How long it stays open without use, in ms. */
   readonly idleMs: number
+  /** Whether it ends when it is closed, so that only its idle time closes it. */
+  readonly ephemeral: boolean
   /** Closes it unless it is in use. Never rejects. */
   close(): Promise<void>
   /** Closes it even if it is in use. Never rejects. */
@@ -20,6 +22,8 @@ export interface Closable {
 export interface PoolHooks {
   /** Lets go of a view that nobody uses, before it is closed. */
   readonly closing: (id: string) => Promise<void>
+  /** A view has ended by itself. */
+  readonly removed: (id: string) => Promise<void>
   /** Unstable data of a view may be lost, because the disk failed. */
   readonly lost: (error: unknown) => void
   /** The overlay as NFS sees it. */
@@ -31,7 +35,7 @@ export interface PoolOptions {
   readonly log: Logger
   /** A monotonic clock, in ms. */
   readonly now: () => number
-  /** The maximum number of open views; beyond it the one that was idle longest is closed. */
+  /** The maximum number of open views; beyond it the one that was idle longest is closed, unless it is ephemeral. */
   readonly mostOpen: number
 }
 
@@ -39,7 +43,12 @@ export interface PoolOptions {
 export class ViewPool {
   readonly log: Logger
   readonly now: () => number
-  hooks: PoolHooks = { closing: async () => undefined, lost: () => undefined, guarded: (_id, overlay) => overlay }
+  hooks: PoolHooks = {
+    closing: async () => undefined,
+    removed: async () => undefined,
+    lost: () => undefined,
+    guarded: (_id, overlay) => overlay,
+  }
   readonly #mostOpen: number
   readonly #waiting: (() => void)[] = []
   #opening = 0
@@ -78,7 +87,7 @@ export class ViewPool {
     this.#open.add(view)
     for (const oldest of this.#idle.keys()) {
       if (this.#open.size <= this.#mostOpen) return
-      this.#close(oldest)
+      if (!oldest.ephemeral) this.#close(oldest)
     }
   }
 

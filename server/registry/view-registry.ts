@@ -10,6 +10,9 @@ import { decodeLine, encodeLine, type RegistryLine, type ViewRecord } from './vi
 /** The file of the registry, in the directory of the template. */
 const FILE = 'views'
 
+/** The views of one template, by name and id. */
+export type Registry = Pick<ViewRegistry, keyof ViewRegistry>
+
 /**
  * The views of one template, by name and id: an append-only file in the directory of their uppers, so that both are moved and backed up together. A
  * change is on disk when its promise resolves. Only one server uses the directory.

@@ -31,6 +31,8 @@ export interface ViewDescription {
   readonly failure?: string
   /** Its usage and limits; only for `show`, and only with a quota. */
   readonly quota?: QuotaState & QuotaLimits
+  /** The usage and limits of its user in all views; only for `show`, and only if there are limits. */
+  readonly user?: QuotaState & QuotaLimits
 }
 
 /** Executes requests of `overlayd view`. `removed` is told the id of each view that was removed. @throws OptionError naming `view` */
@@ -50,7 +52,18 @@ export async function executeOrder(
     await template.remove(found)
     await removed(found.record.id)
   }
-  return verb === 'show' ? [{ ...described, ...(await quotaOf(template, found)) }] : [described]
+  return verb === 'show'
+    ? [{ ...described, ...(await quotaOf(template, found)), ...(await userOf(templates, template, found)) }]
+    : [described]
+}
+
+async function userOf(
+  { users }: Templates,
+  { settings }: Template,
+  { record }: TemplateView,
+): Promise<Pick<ViewDescription, 'user'>> {
+  if (users.limits === undefined || settings.kind !== 'per-user') return {}
+  return { user: { ...(await users.stateOf(record.name)), ...users.limits } }
 }
 
 async function quotaOf({ settings }: Template, view: TemplateView): Promise<Pick<ViewDescription, 'quota'>> {
@@ -78,7 +91,9 @@ function templateOf(templates: Templates, name: string): Template {
   const names = [...templates.list()].map((each) => each.name)
   const near = nearestWord(name, names) ?? names.join(', ')
   const mend =
-    near === '' ? 'no view of the file has upper = "per-user" or "per-machine"' : `the templates are: ${near}`
+    near === ''
+      ? 'no view of the file has upper = "per-user", "per-machine" or "ephemeral"'
+      : `the templates are: ${near}`
   throw new OptionError('view', `there is no template ${JSON.stringify(name)}; ${mend}`)
 }
 

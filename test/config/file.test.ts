@@ -241,8 +241,8 @@ clients = ["*"]
       '14:1: unknown key `index`; it belongs in [views.NAME]',
       '15:12: `stacks.course.metacopy` must be "on" or "off", not "yes"',
       '16:14: `stacks.course.revalidate` must be "never", "always" or a whole number of seconds from 1 to 86400',
+      '17:8: `views.course.quota` is missing: without `directory` the views are in memory; add quota = "SIZE", or directory = "PATH"',
       '18:9: there is no stack "curse"; did you mean course?',
-      '19:9: `views.course.upper`: this version cannot serve "ephemeral" yet; use another kind of upper',
       '20:1: `views.course.quota_by` is not supported by this version; remove it. Project quotas of the file system are not used; the server limits the views by `quota`.',
       '21:8: `views.course.idle` must be a time, not 1',
       '22:8: `views.b.workdir` is missing; add workdir = "PATH"',
@@ -306,7 +306,7 @@ t.test('the limits of views are sizes, numbers and times', async (t) => {
   for (const wrong of ['quota = "10X"', 'quota = "0"', 'quota_files = 0', 'quota_grace = "7"', 'quota_grace = "400d"'])
     t.equal(errors(`${views}${wrong}\n`).length, 1, wrong)
   t.match(errors(`${COURSE}upper = "shared"\ndirectory = "d"\nquota = "1G"\n`), [
-    /^10:1: `views\.course\.quota` has an effect only with upper = "per-user" or "per-machine"; remove it$/,
+    /^10:1: `views\.course\.quota` has an effect only with upper = "per-user", "per-machine" or "ephemeral"; remove it$/,
   ])
 })
 
@@ -382,6 +382,6 @@ t.test(
     const values = defaultValues({ ...environment, uid: 1000, defaultStateDir: '/home/me/s' }, new Map())
     const printed = printValues(values)
     t.match(printed, /^state_dir = "\/home\/me\/s" +# environment \(XDG_STATE_HOME, HOME\)$/m)
-    t.match(printed, /^\[webdav\]/)
+    t.match(printed, /^\[users\]/)
   },
 )

@@ -124,7 +124,7 @@ t.test('a file with errors is not served: all of them are printed, and nothing i
     t.equal(status, words[0] === 'serve' ? 2 : 1)
     t.match(
       stderr,
-      /^\S+:\d+:1: unknown key `quota`; it belongs in \[views\.NAME\]\n\S+:\d+:9: `log\.level` must be .*\n$/,
+      /^\S+:\d+:1: unknown key `quota`; it belongs in \[views\.NAME\] or \[users\]\n\S+:\d+:9: `log\.level` must be .*\n$/,
     )
     t.equal(stdout, '')
   }

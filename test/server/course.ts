@@ -37,7 +37,11 @@ export interface CourseOptions {
   readonly dir?: string
   /** Further lines of the template; it makes views on demand by default. */
   readonly more?: string
-  readonly kind?: 'per-user' | 'per-machine'
+  readonly kind?: 'per-user' | 'per-machine' | 'ephemeral'
+  /** Whether each machine has a view, so that WebDAV is off. */
+  readonly machines?: boolean
+  /** Whether the template names the directory of its views. */
+  readonly inDirectory?: boolean
   /** The clients of the NFS export. */
   readonly clients?: string
   /** The user that WebDAV acts as. */
@@ -46,8 +50,6 @@ export interface CourseOptions {
   readonly webdav?: string
   /** Further tables. */
   readonly tables?: string
-  /** Adds to the directory before the server starts. */
-  readonly prepare?: (dir: string) => void
 }
 
 /** Starts a server of a template over a little material. It needs root, as the users of the views need it. */
@@ -56,7 +58,6 @@ export async function course(t: Test, options: CourseOptions = {}): Promise<Cour
   const dir = options.dir ?? t.testdir({ material, 'o.toml': configuration(options) })
   // The modes of the material are what the users of views may do.
   execFileSync('chmod', ['-R', 'a+rwX', join(dir, 'material')])
-  options.prepare?.(dir)
   const server = await start(t, ['serve', '--config', join(dir, 'o.toml')])
   const nfs = await NfsClient.connect(server.nfsPort as number)
   t.teardown(() => nfs.close())
@@ -74,6 +75,8 @@ export async function course(t: Test, options: CourseOptions = {}): Promise<Cour
 export function configuration({
   more = 'create = true',
   kind = 'per-user',
+  machines = kind === 'per-machine',
+  inDirectory = true,
   clients,
   as,
   webdav = '',
@@ -88,15 +91,15 @@ layers = ["material"]
 [views.course]
 stack = "course"
 upper = "${kind}"
-directory = "views"
+${inDirectory ? 'directory = "views"' : ''}
 ${more}
 [exports.nfs]
 view = "course"
 door = "nfs"
 clients = ["${clients ?? '127.0.0.0/8(rw,root_squash,insecure)'}"]
-${kind === 'per-user' ? web : ''}
+${machines ? '' : web}
 [webdav]
-listen = "${kind === 'per-user' ? '127.0.0.1:0' : 'off'}"
+listen = "${machines ? 'off' : '127.0.0.1:0'}"
 ${webdav}
 [nfs]
 listen = "127.0.0.1:0"

@@ -39,9 +39,9 @@ function viewAt(
   const { views, templates } = ctx.services
   const [first, ...rest] = names
   if (first === undefined) return undefined
-  const view = views.get(first)?.seenBy(ctx.caller)
+  const view = views.get(first)
   if (view !== undefined) return { view, names: rest, trailingSlash }
-  const way = templates.get(first)?.way(rest, ctx)
+  const way = templates.get(first)?.way(rest, ctx.address)
   if (way === undefined || ctx.view === undefined || way.id !== ctx.view.id) return undefined
   return { view: ctx.view, names: rest.slice(way.used), trailingSlash }
 }

@@ -8,12 +8,12 @@ function pool(t: Test, mostOpen = 100) {
   const views = new ViewPool({ log: pino({ level: 'silent' }), now: () => clock.nowMs, mostOpen })
   t.teardown(() => views.close())
   const closed: string[] = []
-  const open = (name: string, idleMs = 1000): Closable => {
+  const open = (name: string, idleMs = 1000, ephemeral = false): Closable => {
     const close = async () => {
       closed.push(name)
       views.closed(view)
     }
-    const view: Closable = { idleMs, close, end: close }
+    const view: Closable = { idleMs, ephemeral, close, end: close }
     views.opened(view)
     return view
   }
@@ -82,6 +82,17 @@ t.test('if many are open, those that were idle longest are closed first, and tho
   open('fifth')
   t.same(closed, ['first', 'second'])
   t.equal(views.size, 4)
+})
+
+t.test('ephemeral views stay open for their idle time, even if many are open', async (t) => {
+  const { views, clock, closed, open } = pool(t, 1)
+  views.idle(open('ephemeral', 1000, true))
+  views.idle(open('kept'))
+  open('third')
+  t.same(closed, ['kept'])
+  clock.nowMs = 1000
+  views.closeIdle()
+  t.same(closed, ['kept', 'ephemeral'])
 })
 
 t.test('the end closes all, also those in use', async (t) => {
