@@ -2,7 +2,7 @@ import { OptionError } from '../overlay-core/index.ts'
 import { type Arguments, cutArguments } from './arguments.ts'
 import type { Environment } from './environment.ts'
 import { helpOn } from './help.ts'
-import { FILE_OPTIONS, HELP_OPTIONS, PRINT_OPTIONS, RELOAD_OPTIONS, VIEW_OPTIONS } from './schema.ts'
+import { FILE_OPTIONS, HELP_OPTIONS, PRINT_OPTIONS, RELOAD_OPTIONS, USER_OPTIONS, VIEW_OPTIONS } from './schema.ts'
 import type { Command, ConfigRequest, ReloadRequest } from './settings.ts'
 
 /**
@@ -18,6 +18,7 @@ export function parseConfigCommand(argv: readonly string[], environment: Environ
   if (command === 'config') return parseConfig(rest, environment)
   if (command === 'reload') return parseReload(rest, environment)
   if (command === 'view') return parseView(rest, environment)
+  if (command === 'user') return parseUser(rest, environment)
   if (command === 'init') return parseInit(rest, environment)
   if (argv.some((word) => /^--config(=|$)/.test(word)))
     throw new OptionError('--config', 'goes with a command; say overlayd serve --config FILE')
@@ -93,6 +94,37 @@ function parseView([word, ...argv]: readonly string[], environment: Environment)
     throw new OptionError('view', 'rename needs the new name; say overlayd view rename TEMPLATE/NAME NEW')
   refuseWords(`view ${verb}`, more)
   return { kind: 'view', view: { verb, view, to, json: values.has('--json'), ...serverChoice(values, environment) } }
+}
+
+const USER_VERBS = ['add', 'passwd', 'remove', 'list'] as const
+
+function parseUser([word, ...argv]: readonly string[], environment: Environment): Command {
+  if (word === '--help' || word === '-h') return { kind: 'help', text: helpOn('user') }
+  const verb = USER_VERBS.find((each) => each === word)
+  if (word === undefined) throw new OptionError('user', `needs a word more; say ${USER_VERBS.join(', ')}`)
+  if (verb === undefined) throw OptionError.unknown(word, USER_VERBS, 'word after user')
+  const { values, words } = cutArguments(argv, USER_OPTIONS)
+  if (values.has('--help')) return { kind: 'help', text: helpOn('user') }
+  const [name, ...more] = verb === 'list' ? ['', ...words] : words
+  if (name === undefined) throw new OptionError('user', `${verb} needs a name; say overlayd user ${verb} NAME`)
+  // A password there would be visible to all users of the machine.
+  if (more.length > 0 && (verb === 'add' || verb === 'passwd'))
+    throw new OptionError(
+      'user',
+      `${verb} takes only a name; it asks for the password, or reads it from standard input`,
+    )
+  refuseWords(`user ${verb}`, more)
+  const [file, config] = [values.get('--file')?.at(-1), values.get('--config')?.at(-1)]
+  if ((file === undefined) === (config === undefined))
+    throw new OptionError('user', 'needs the configuration or the password file; add --config FILE or --file FILE')
+  return {
+    kind: 'user',
+    user: {
+      ...{ verb, name, json: values.has('--json') },
+      file: file && absolute(file, environment),
+      config: config === undefined ? undefined : requestFor(config, new Map(), environment),
+    },
+  }
 }
 
 function parseInit(argv: readonly string[], environment: Environment): Command {

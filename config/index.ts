@@ -14,7 +14,10 @@ export type {
   Command,
   ConfigRequest,
   Identity,
+  IdSource,
   InitRequest,
+  LoginSettings,
+  LoginSource,
   LogLevel,
   PrintRequest,
   ReloadRequest,
@@ -22,6 +25,7 @@ export type {
   Settings,
   StatusSettings,
   TemplateSettings,
+  UserRequest,
   ViewRequest,
   ViewSettings,
 } from './settings.ts'

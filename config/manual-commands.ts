@@ -1,5 +1,5 @@
 import { code, type Section, text } from './manual-blocks.ts'
-import { FILE_OPTIONS, PRINT_OPTIONS, RELOAD_OPTIONS, VIEW_OPTIONS } from './schema.ts'
+import { FILE_OPTIONS, PRINT_OPTIONS, RELOAD_OPTIONS, USER_OPTIONS, VIEW_OPTIONS } from './schema.ts'
 
 const optionsNotOf = (options: typeof FILE_OPTIONS, others: readonly string[]) =>
   options.filter(({ name }) => !others.includes(name))
@@ -84,5 +84,21 @@ const VIEW: Section = {
   ],
 }
 
+const USER: Section = {
+  title: 'USER',
+  blocks: [
+    code(
+      'overlayd user add|passwd|remove NAME --config FILE|--file FILE [--json]',
+      'overlayd user list --config FILE|--file FILE [--json]',
+    ),
+    text(
+      'Lists and changes the accounts of a password file, see [login](config.md#login). `add` makes the file if there is none. The password is asked for twice and not shown; if standard input is no terminal, its first line is the password. It is stored as an argon2id hash. A running server notices the change within a second; a removed user, or one whose password has changed, has to log in again.',
+    ),
+    { kind: 'options', options: USER_OPTIONS, joint: ' ' },
+    code('overlayd user add alice --config overlayd.toml', 'pwgen 16 1 | overlayd user add bob --file users --json'),
+    text('The exit status is 0; 2 if nothing was changed.'),
+  ],
+}
+
 /** The sections of the manual about configuration files. */
-export const COMMAND_SECTIONS: readonly Section[] = [SERVE, CONFIG, INIT, RELOAD, VIEW]
+export const COMMAND_SECTIONS: readonly Section[] = [SERVE, CONFIG, INIT, RELOAD, VIEW, USER]

@@ -13,7 +13,7 @@ export const SYNOPSIS = [
   'overlayd serve --config FILE [OPTION…]',
   'overlayd config check FILE | overlayd config print [--config FILE] [--json]',
   'overlayd init DIR | overlayd reload [OPTION…] | overlayd view VERB [TEMPLATE/NAME]',
-  'overlayd status [--url URL] [--json] [--state-dir DIR]',
+  'overlayd user VERB [NAME] [OPTION…] | overlayd status [--url URL] [--json] [--state-dir DIR]',
   'overlayd remount -o OPTION[,OPTION…] [NAME] [--pid PID] [--state-dir DIR]',
   'overlayd help [TOPIC]',
   'overlayd --help | --version',

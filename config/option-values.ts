@@ -61,13 +61,13 @@ export function parseLocks(text: string): LockPolicy {
 }
 
 /** Errors about combinations of listeners; empty if there are none. */
-export function listenerErrors({ webdav, nfs, insecureNoAuth, rpcbind, portmap }: Settings): OptionError[] {
+export function listenerErrors({ webdav, nfs, insecureNoAuth, login, rpcbind, portmap }: Settings): OptionError[] {
   const errors: OptionError[] = []
   const complain = (option: string, message: string) => errors.push(new OptionError(option, message))
   if (webdav === undefined && nfs === undefined) {
     complain('--nfs', 'off together with --webdav off disables every listener; enable one')
   }
-  if (webdav !== undefined && !isLoopback(webdav.host) && !insecureNoAuth) {
+  if (webdav !== undefined && !isLoopback(webdav.host) && !insecureNoAuth && login === undefined) {
     complain(
       '--webdav',
       `${webdav.host} can be reached from other machines, and there is no login; use 127.0.0.1, or add --insecure-no-auth`,
@@ -79,6 +79,24 @@ export function listenerErrors({ webdav, nfs, insecureNoAuth, rpcbind, portmap }
   if (rpcbind && nfs === undefined) complain('--rpcbind', 'requires NFS; remove it, or remove --nfs off')
   if (portmap && nfs === undefined) complain('--portmap', 'requires NFS; remove it, or remove --nfs off')
   if (portmap && rpcbind) complain('--portmap', 'cannot be combined with --rpcbind; remove one of them')
+  return errors
+}
+
+/** Errors about the login; empty if there are none. The options are keys of the configuration file. */
+export function loginErrors({ login, webdav, insecureNoAuth, trustedProxies }: Settings): OptionError[] {
+  const errors: OptionError[] = []
+  const complain = (key: string, message: string) => errors.push(new OptionError(key, message))
+  if (login === undefined) return errors
+  if (insecureNoAuth) complain('--insecure-no-auth', 'contradicts the login; remove it, or remove [login]')
+  if (login.sources.includes('file') && login.passwordFile === undefined)
+    complain('login.password_file', 'is missing; add password_file = "PATH", or remove "file" from login.sources')
+  if (login.sources.includes('proxy') && trustedProxies.length === 0)
+    complain('login.sources', '"proxy" needs webdav.trusted_proxies; name the addresses of the proxy there')
+  if (webdav !== undefined && !isLoopback(webdav.host) && trustedProxies.length === 0)
+    complain(
+      '--webdav',
+      `${webdav.host} can be reached from other machines, and passwords would cross the network unencrypted; use 127.0.0.1, or name the proxy that encrypts in webdav.trusted_proxies`,
+    )
   return errors
 }
 

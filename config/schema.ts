@@ -291,6 +291,19 @@ export const VIEW_OPTIONS: readonly OptionSpec[] = [
   { name: '--help', short: '-h', meaning: 'Prints how to use `overlayd view` and exits.' },
 ]
 
+/** The options of `overlayd user`. */
+export const USER_OPTIONS: readonly OptionSpec[] = [
+  {
+    name: '--config',
+    value: 'FILE',
+    meaning: 'The configuration file whose `login.password_file` is meant.',
+    examples: ['overlayd user add alice --config /etc/overlayd/overlayd.toml'],
+  },
+  { name: '--file', value: 'FILE', meaning: 'The password file itself, instead of `--config`.' },
+  { name: '--json', meaning: 'Prints the result as JSON.' },
+  { name: '--help', short: '-h', meaning: 'Prints how to use `overlayd user` and exits.' },
+]
+
 /** The names of the server's options that have a fixed default. */
 type Defaulted = Extract<(typeof SERVE_OPTIONS)[number], { readonly default: string }>['name']
 

@@ -51,6 +51,8 @@ export interface TemplateSettings {
   /** How long a view stays open without use. */
   readonly idleMs: number
   readonly maxViews: number
+  /** Who may use and manage the views of others; login names, or `@GROUP`. */
+  readonly owners: readonly string[]
   /** The limits of each view; undefined: none. */
   readonly quota: QuotaLimits | undefined
 }
@@ -97,6 +99,8 @@ export interface Settings {
   /** Whether PROPFIND on a whole tree is allowed. */
   readonly depthInfinity: boolean
   readonly insecureNoAuth: boolean
+  /** Undefined: there is no login. */
+  readonly login?: LoginSettings | undefined
   /** Origins at which clients reach the server through proxies, in addition to its own address. */
   readonly publicUrls: readonly string[]
   /** The proxies whose Forwarded and X-Forwarded-* fields are trusted. */
@@ -117,6 +121,31 @@ export interface Settings {
   readonly readyFile: string | undefined
   /** The configuration file that all this comes from. Absolute. */
   readonly configFile?: string
+}
+
+/** The words of `login.sources`. */
+export const LOGIN_SOURCES = ['file', 'proxy'] as const
+export type LoginSource = (typeof LOGIN_SOURCES)[number]
+
+/** Where the user id of an account comes from: the name service of the machine, or a range. */
+export type IdSource = 'system' | { readonly first: number; readonly last: number }
+
+/** Who may log in, and what they may do. */
+export interface LoginSettings {
+  /** In the order in which they are asked. */
+  readonly sources: readonly LoginSource[]
+  /** Absolute. */
+  readonly passwordFile: string | undefined
+  /** The name that browsers show when they ask for a password. */
+  readonly realm: string
+  readonly ids: readonly IdSource[]
+  /** Login names, or `@GROUP`. */
+  readonly admins: readonly string[]
+  readonly readers: readonly string[]
+  /** The field in which a trusted proxy names the user, in lower case. */
+  readonly userHeader: string
+  /** The file for lines about logins. Absolute. */
+  readonly auditFile: string | undefined
 }
 
 /** The settings of `overlayd status`. */
@@ -182,6 +211,17 @@ export interface ViewRequest {
   readonly stateDir: string
 }
 
+/** What `overlayd user` is told. */
+export interface UserRequest {
+  readonly verb: 'add' | 'passwd' | 'remove' | 'list'
+  /** Empty for `list`. */
+  readonly name: string
+  /** The password file; absolute. Undefined: that of `config`. */
+  readonly file: string | undefined
+  readonly config: ConfigRequest | undefined
+  readonly json: boolean
+}
+
 /** The command that a command line requests. */
 export type Command =
   | { readonly kind: 'serve'; readonly settings: Settings }
@@ -191,6 +231,7 @@ export type Command =
   | { readonly kind: 'init'; readonly init: InitRequest }
   | { readonly kind: 'reload'; readonly reload: ReloadRequest }
   | { readonly kind: 'view'; readonly view: ViewRequest }
+  | { readonly kind: 'user'; readonly user: UserRequest }
   | { readonly kind: 'status'; readonly settings: StatusSettings }
   | { readonly kind: 'remount'; readonly settings: RemountSettings }
   | { readonly kind: 'help'; readonly text: string }

@@ -8,6 +8,7 @@ import {
   type ChangeInfo,
   type CreateOptions,
   type Cred,
+  type CredOf,
   type DirEntry,
   type DirEntryPlus,
   type FileType,
@@ -210,8 +211,8 @@ class GuardedOverlay implements Overlay {
     return this.#to.open(cred, inode, how)
   }
 
-  async resumableStages(cred: Cred): Promise<ResumableStage[]> {
-    return (await this.#to.resumableStages(cred)).map((kept) => ({ ...kept, staged: this.#guarded(kept.staged) }))
+  async resumableStages(credOf: CredOf): Promise<ResumableStage[]> {
+    return (await this.#to.resumableStages(credOf)).map((kept) => ({ ...kept, staged: this.#guarded(kept.staged) }))
   }
 
   async stage(cred: Cred, foreseen?: Foreseen, keep?: ResumableOptions): Promise<StagedFile> {

@@ -11,6 +11,7 @@ export {
   type ChangeInfo,
   type CreateOptions,
   type Cred,
+  type CredOf,
   type DirEntry,
   type DirEntryPlus,
   FileType,

@@ -48,9 +48,10 @@ function nfsName({ name, settings: { template } }: View): string {
   return template.kind === 'per-user' ? `${name}/USER` : `${name}/self`
 }
 
-/** The path of a view over WebDAV. That of a template is the view of the one user there is, or names a user. */
+/** The path of a view over WebDAV. That of a template is the view of the user who asks, or of the one user there is; otherwise it names a user. */
 function davName({ name, settings: { template, as } }: View, settings: Settings): string {
-  return template === undefined || (as ?? settings.as) !== undefined ? name : `${name}/~USER`
+  const one = settings.login !== undefined || (as ?? settings.as) !== undefined
+  return template === undefined || one ? name : `${name}/~USER`
 }
 
 function davUrl({ host, port }: { host: string; port: number }, name: string): string {

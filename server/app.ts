@@ -3,6 +3,7 @@ import { isLoopback } from '../config/index.ts'
 import { fineClock } from './clock.ts'
 import { isFromForeignPage } from './foreign-pages.ts'
 import { HTTP_SOCKETS, type HttpCounters, limitConnections, newHttpCounters } from './http-limits.ts'
+import type { HttpLogin, LoginRefusal } from './login/index.ts'
 import { Pipelines } from './pipelining.ts'
 import type { PublicNames } from './public-names.ts'
 import { RequestTurns } from './request-turns.ts'
@@ -15,6 +16,8 @@ export interface AppOptions {
   readonly anyHost: boolean
   /** Additional host names that are answered. */
   readonly names?: PublicNames
+  /** Requests outside `/-/` need a user; undefined: there is no login. */
+  readonly login?: HttpLogin | undefined
   readonly status: () => ServerStatus
 }
 
@@ -30,7 +33,7 @@ export interface App {
 }
 
 /** Builds the HTTP process without listening. Tests inject requests; WebDAV adds its routes before `app` listens. */
-export function buildApp({ log, anyHost, names, status }: AppOptions): App {
+export function buildApp({ log, anyHost, names, login, status }: AppOptions): App {
   const counters = newHttpCounters()
   const app = fastify({
     loggerInstance: log,
@@ -63,6 +66,7 @@ export function buildApp({ log, anyHost, names, status }: AppOptions): App {
   })
   const isBusy = limitConnections(app.server, counters)
   refuseForeigners(app, counters, { anyHost, names })
+  if (login !== undefined) askForLogin(app, login, counters)
   addStatusRoute(app, status)
   return { app, counters, stopAccepting: async () => undefined }
 }
@@ -102,6 +106,28 @@ function refuseForeigners(
       return reply.code(403).type('text/plain; charset=utf-8').send(FOREIGN_PAGE)
     }
     return pipelines.inTurn(request.raw, reply.raw, () => turns.begin(request.raw.socket, next))
+  })
+}
+
+/** How long the answer to a wrong password waits. */
+const WRONG_PASSWORD_MS = 500
+
+/** Lets in only requests of users. What is below `/-/` is the same for everybody. */
+function askForLogin(app: FastifyInstance, login: HttpLogin, counters: HttpCounters): void {
+  const refuse = (reply: FastifyReply, { status, headers, reason }: LoginRefusal) => {
+    counters.logins++
+    reply.code(status).headers(headers).type('text/plain; charset=utf-8').send(`${reason}\n`)
+  }
+  app.addHook('onRequest', (request, reply, next) => {
+    if (request.raw.url?.startsWith('/-/')) return next()
+    const answer = (refusal: LoginRefusal | undefined) => {
+      if (refusal === undefined) next()
+      else if (refusal.delayed) setTimeout(() => refuse(reply, refusal), WRONG_PASSWORD_MS)
+      else refuse(reply, refusal)
+    }
+    const letIn = login.letIn(request.raw)
+    if (letIn instanceof Promise) letIn.then(answer, next)
+    else answer(letIn)
   })
 }
 

@@ -27,13 +27,24 @@ export interface HttpCounters {
   foreignHosts: number
   /** Refused requests from pages of other origins. */
   foreignPages: number
+  /** Requests that were refused because of the login. */
+  logins: number
   /** Connections closed because the client was silent during a request. */
   stalled: number
 }
 
 /** Returns counters that are all zero. */
 export function newHttpCounters(): HttpCounters {
-  return { connections: 0, requests: 0, clientErrors: 0, badRequests: 0, foreignHosts: 0, foreignPages: 0, stalled: 0 }
+  return {
+    connections: 0,
+    requests: 0,
+    clientErrors: 0,
+    badRequests: 0,
+    foreignHosts: 0,
+    foreignPages: 0,
+    logins: 0,
+    stalled: 0,
+  }
 }
 
 /**

@@ -36,6 +36,27 @@ export class PublicNames {
     return this.isDeclared(authority) || this.#reported(req).has(hostKey(authority))
   }
 
+  /** Whether this is the address of a trusted proxy. */
+  isProxy(address: string | undefined): boolean {
+    return this.#isProxy(address)
+  }
+
+  /** The address of the client: behind trusted proxies, the one that the outermost of them reports; that of the connection otherwise. */
+  clientOf({ headers, socket }: IncomingMessage): string {
+    const { remoteAddress = '' } = socket
+    if (!this.#trusts || !this.#isProxy(remoteAddress)) return remoteAddress
+    const forwarded = readForwarded(headers.forwarded).map(({ client }) => client)
+    const chain =
+      forwarded.length > 0 ? forwarded : split(String(headers['x-forwarded-for'] ?? ''), ',').map(bareAddress)
+    let found = remoteAddress
+    for (const client of chain.reverse()) {
+      if (client === undefined || isIP(client) === 0) break
+      found = client
+      if (!this.#isProxy(client)) break
+    }
+    return found
+  }
+
   #reported({ headers, socket }: IncomingMessage): ReadonlySet<string> {
     const found = new Set<string>()
     if (!this.#trusts || !this.#isProxy(socket.remoteAddress)) return found

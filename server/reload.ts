@@ -29,6 +29,7 @@ const AT_START: { readonly [Key in keyof Settings]?: string } = {
   symlinks: 'webdav.symlinks',
   depthInfinity: 'webdav.depth_infinity',
   insecureNoAuth: 'webdav.insecure_no_auth',
+  login: 'login',
   publicUrls: 'webdav.public_urls',
   trustedProxies: 'webdav.trusted_proxies',
   rpcbind: 'nfs.rpcbind',

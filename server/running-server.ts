@@ -9,6 +9,7 @@ import type { Control } from './control.ts'
 import type { Faults } from './faults.ts'
 import type { JournalFile } from './journal-file.ts'
 import type { LogCounters } from './log-sink.ts'
+import type { OpenLogin } from './open-login.ts'
 import type { Templates } from './registry/templates.ts'
 import { executeOrder, type ViewDescription, type ViewOrder } from './registry/view-requests.ts'
 import { removeRunFiles } from './state-dir.ts'
@@ -32,6 +33,8 @@ export class RunningServer {
   readonly views: Views
   /** The templates; undefined if there are none. */
   templates: Templates | undefined
+  /** The login; undefined if there is none. */
+  login: OpenLogin | undefined
   nfs: NfsServer | undefined
   http: App | undefined
   webdav: DavHandle | undefined
@@ -132,6 +135,7 @@ export class RunningServer {
     await step('closing WebDAV', async () => this.webdav?.close())
     for (const journal of [...this.lockJournals.values(), ...this.journals])
       await step('closing the lock journal', () => journal.close())
+    await step('closing the login', async () => this.login?.close())
     await step('closing the views', async () => this.templates?.close())
     await step('flushing', () => this.views.close())
     this.#log.info('stopped')

@@ -11,6 +11,7 @@ import { logOf } from './log.ts'
 import type { LogCounters } from './log-sink.ts'
 import { keepMemorySmall } from './memory-keeper.ts'
 import { openNfs, readExports } from './nfs-listener.ts'
+import { openLogin } from './open-login.ts'
 import { systemRandom } from './random.ts'
 import { openTemplates, viewHooks } from './registry/open-templates.ts'
 import type { ReloadReport } from './reload.ts'
@@ -72,7 +73,8 @@ export async function serve(
     views,
   })
   try {
-    server.templates = await openTemplates(views, settings, log, failed)
+    server.login = await openLogin(settings, log)
+    server.templates = await openTemplates(server, settings, log, failed)
     server.templates.hooks = viewHooks(server, settings)
     warnings.push(...(await openListeners(server, settings, log)))
     const control = await openControl({

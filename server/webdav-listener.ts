@@ -1,7 +1,7 @@
 import type { Logger } from 'pino'
 import { type Address, isLoopback, type Settings } from '../config/index.ts'
 import type { Journal } from '../overlay-core/index.ts'
-import { type DavTemplate, type DavViewSettings, registerWebDav } from '../protocols/webdav/index.ts'
+import { type Caller, type DavTemplate, type DavViewSettings, registerWebDav } from '../protocols/webdav/index.ts'
 import { buildApp } from './app.ts'
 import { steadyClock } from './clock.ts'
 import { userName } from './groups.ts'
@@ -9,9 +9,11 @@ import { webdavCred } from './identity.ts'
 import { JournalFile, lockJournalPath } from './journal-file.ts'
 import { logOf } from './log.ts'
 import { readBootId } from './nfs-state.ts'
+import { httpLogin } from './open-login.ts'
 import { PatientJournal } from './patient-journal.ts'
 import { PublicNames } from './public-names.ts'
 import { TemplatePaths } from './registry/dav-template.ts'
+import { accessByLogin, accessWithoutLogin } from './registry/template-access.ts'
 import type { RunningServer } from './running-server.ts'
 import { statePath } from './state-path.ts'
 import { isServedBy, type View } from './views.ts'
@@ -40,15 +42,19 @@ export async function prepareWebdav(
   const cred = await webdavCred(settings.as)
   server.webdavUser = cred
   const names = new PublicNames(settings)
+  const login = await httpLogin(server, names)
+  const anybody: Caller = { ...cred, user: undefined, roles: [], groupNames: [], readOnly: false, scope: undefined }
   server.http = buildApp({
     log: logOf(log, 'http'),
-    anyHost: settings.insecureNoAuth && !isLoopback(webdav.host),
+    anyHost: (settings.insecureNoAuth || login !== undefined) && !isLoopback(webdav.host),
     names,
+    login,
     status: () => server.status(),
   })
   server.webdav = registerWebDav(server.http.app, {
     views,
     templates,
+    callerOf: login === undefined ? () => anybody : (req) => login.callerOf(req),
     lockJournals: journals,
     memberLocks: await openMemberLocks(server, settings, log),
     lockClock: { now: steadyClock, boot: await readBootId() },
@@ -79,26 +85,28 @@ export async function endWebdav(server: RunningServer, name: string): Promise<vo
 }
 
 async function davView({ name, overlay, settings: { as } }: View, settings: Settings): Promise<DavViewSettings> {
-  return { name, overlay, cred: await webdavCred(as ?? settings.as), symlinks: settings.symlinks }
+  const all = as ?? settings.as
+  return { name, overlay, as: all && (await webdavCred(all)), symlinks: settings.symlinks }
 }
 
 /**
- * The template that is this view, if it is one. The caller is the user of `as`; on loopback without `as`, the user that a path names.
+ * The template that is this view, if it is one. Without a login the caller is the user of `as`; on loopback without `as`, the user that a path names.
  */
 async function davTemplate(
-  { templates }: RunningServer,
+  { templates, login }: RunningServer,
   { name, settings: given }: View,
   settings: Settings,
   webdav: Address,
 ): Promise<DavTemplate | undefined> {
   const template = templates?.get(name)
   if (template === undefined) return undefined
+  if (login !== undefined) return new TemplatePaths(template, accessByLogin(template), settings.symlinks)
   const as = given.as ?? settings.as
   const user = as && (await userName(as.uid))
   const local = isLoopback(webdav.host) && settings.publicUrls.length === 0
   const anyUser = as === undefined ? local : as.uid === 0
-  const mayName = (address: string) => anyUser && (as !== undefined || isLoopback(address))
-  return new TemplatePaths(template, { user, mayName }, settings.symlinks)
+  const access = accessWithoutLogin({ user, anyUser, onlyLoopback: as === undefined })
+  return new TemplatePaths(template, access, settings.symlinks)
 }
 
 /** The journal of the locks in all views of templates, which come and go while the server runs. Only a configuration file has templates. */

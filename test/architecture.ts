@@ -43,12 +43,17 @@ const CONFINED: Readonly<Record<string, readonly string[]>> = {
     'server/registry/view-directory.ts',
     'server/registry/delete-tree.ts',
     'server/init-command.ts',
+    // The password file and the audit file.
+    'server/login/sources/password-file.ts',
+    'server/login/audit-file.ts',
+    'server/user-command.ts',
   ],
   koffi: ['overlay-core/sys/'],
   // Asks the name service by its own programs.
   'node:child_process': ['server/groups.ts'],
-  // Threads that make system calls.
-  'node:worker_threads': ['overlay-core/sys/'],
+  // Threads that make system calls, and one that hashes passwords.
+  'node:worker_threads': ['overlay-core/sys/', 'server/login/passwords/'],
+  bcryptjs: ['server/login/passwords/'],
   fastify: ['server/', 'protocols/webdav/'],
   pino: ['server/'],
   undici: ['server/status-command.ts', 'server/remount-command.ts', 'server/config-server.ts'],
@@ -96,6 +101,7 @@ export const ROOMS: Readonly<Record<string, readonly string[]>> = {
     ...['http', 'api', 'locks', 'state', 'request', 'properties', 'archives', 'trees', 'methods'],
     '',
   ],
+  'server/login': ['api', 'passwords', 'sources', 'ids', ''],
   'protocols/nfs': ['xdr', 'rpc', 'exports', 'portmap', 'locks', 'nsm', 'nlm', 'mount', 'nfs3', ''],
 }
 

@@ -1,6 +1,7 @@
 import type { Arguments } from '../arguments.ts'
 import type { Environment } from '../environment.ts'
 import type { Given, Key, Keys, Named, Table, ValuesOf } from './key.ts'
+import { LOGIN } from './login-tables.ts'
 import type { Problems } from './problems.ts'
 import { type FileValues, keyText } from './read-tables.ts'
 import { LOG, NFS, SERVER, WEBDAV } from './server-tables.ts'
@@ -45,6 +46,7 @@ export function effectiveValues(sources: Sources): EffectiveValue[] {
     ...file.stacks.flatMap((stack) => named(STACKS, stack, sources)),
     ...file.views.flatMap((view) => named(VIEWS, view, sources)),
     ...file.exports.flatMap((served) => named(EXPORTS, served, sources)),
+    ...(file.login === undefined ? [] : table(LOGIN, 'login', file.login, sources)),
     ...table(USERS, 'users', file.users, sources),
     ...table(WEBDAV, 'webdav', file.webdav, sources),
     ...table(NFS, 'nfs', file.nfs, sources),

@@ -2,8 +2,8 @@ import { createHash } from 'node:crypto'
 import type { Arguments } from '../arguments.ts'
 import { defaultExport, serverSettings } from '../command-line.ts'
 import type { Environment } from '../environment.ts'
-import { listenerErrors } from '../option-values.ts'
-import type { Settings } from '../settings.ts'
+import { listenerErrors, loginErrors } from '../option-values.ts'
+import type { LoginSettings, Settings } from '../settings.ts'
 import { type EffectiveValue, effectiveValues } from './effective.ts'
 import type { Given } from './key.ts'
 import { Problems } from './problems.ts'
@@ -66,9 +66,9 @@ export function readConfig(text: string, context: ConfigContext): Config {
   const settings = mergeSettings(file, views, context)
   if (document.whole) {
     if (file.views.length === 0) problems.add(0, 'there is no view to serve; add [views.NAME] with a stack')
-    for (const error of listenerErrors(settings)) {
+    for (const error of [...listenerErrors(settings), ...loginErrors(settings)]) {
       const key = keyOfOption(error.option) ?? error.option
-      problems.add(placeOf(error.option), `\`${key}\`: ${inFileWords(error.reason)}`)
+      problems.add(givenOf(file, key)?.at ?? 0, `\`${key}\`: ${inFileWords(error.reason)}`)
     }
   }
   return {
@@ -105,9 +105,24 @@ function givenOf(file: FileValues, path: string): Given<unknown> | undefined {
     log: file.log,
     webdav: file.webdav,
     nfs: file.nfs,
+    login: file.login ?? {},
   }
   const values = tables[table] as Readonly<Record<string, Given<unknown> | undefined>> | undefined
   return values?.[key]
+}
+
+function loginOf({ login }: FileValues): LoginSettings | undefined {
+  if (login?.sources === undefined) return undefined
+  return {
+    sources: login.sources.value,
+    passwordFile: login.password_file?.value,
+    realm: login.realm?.value ?? 'overlayd',
+    ids: login.ids?.value.map(({ from }) => from) ?? ['system'],
+    admins: login.admins?.value ?? [],
+    readers: login.readers?.value ?? [],
+    userHeader: (login.user_header?.value ?? 'X-Remote-User').toLowerCase(),
+    auditFile: login.audit_file?.value,
+  }
 }
 
 /** Merges the settings: the command line overrides the file, which overrides the defaults. */
@@ -130,6 +145,7 @@ function mergeSettings(file: FileValues, views: readonly FileView[], context: Co
     symlinks: pick('--symlinks', webdav.symlinks) ?? line.symlinks,
     depthInfinity: pick('--depth-infinity', webdav.depth_infinity) ?? line.depthInfinity,
     insecureNoAuth: pick('--insecure-no-auth', webdav.insecure_no_auth) ?? line.insecureNoAuth,
+    login: loginOf(file),
     publicUrls: pick('--public-url', webdav.public_urls) ?? line.publicUrls,
     trustedProxies:
       pick('--trusted-proxy', webdav.trusted_proxies)?.map(({ network }) => network) ?? line.trustedProxies,

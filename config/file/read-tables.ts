@@ -1,5 +1,6 @@
 import { nearestWord } from '../../overlay-core/index.ts'
 import type { Given, Key, Keys, Named, Table, ValuesOf } from './key.ts'
+import { LOGIN } from './login-tables.ts'
 import type { Problems } from './problems.ts'
 import { LOG, NFS, SERVER, WEBDAV } from './server-tables.ts'
 import { TABLES } from './tables.ts'
@@ -14,6 +15,8 @@ export interface FileValues {
   readonly log: ValuesOf<typeof LOG.keys>
   readonly webdav: ValuesOf<typeof WEBDAV.keys>
   readonly nfs: ValuesOf<typeof NFS.keys>
+  /** Undefined if the file has no such table. */
+  readonly login: ValuesOf<typeof LOGIN.keys> | undefined
   readonly users: ValuesOf<typeof USERS.keys>
   readonly layers: readonly Named<typeof LAYERS.keys>[]
   readonly stacks: readonly Named<typeof STACKS.keys>[]
@@ -30,6 +33,7 @@ export function readTables({ root, whole }: Document, problems: Problems, contex
     log: reader.single(LOG),
     webdav: reader.single(WEBDAV),
     nfs: reader.single(NFS),
+    login: root.entries.has(LOGIN.name) ? reader.single(LOGIN) : undefined,
     users: reader.single(USERS),
     layers: reader.named(LAYERS),
     stacks: reader.named(STACKS),

@@ -158,6 +158,13 @@ export const VIEWS = {
         'Whether the first request of a user or machine makes its view: a mount over NFS, or a request over WebDAV. One address can make 100 views at once and 100 more each minute. Otherwise `overlayd view create` makes views. Only where each user or machine has a view.',
       otherwise: '`true` with `"ephemeral"`, else `false`',
     },
+    owners: {
+      type: listType(textType('"USER"|"@GROUP"', 'a user', (text) => text)),
+      meaning:
+        'The users who may use all views of the template and manage them, for example the teachers of a course. Login names, or `@GROUP` for the members of a group. Requires a [login](#login). Only with `"per-user"` and `"per-machine"`.',
+      default: '[]',
+      example: '["teacher", "@staff"]',
+    },
     idle: {
       type: TIME,
       meaning:

@@ -165,7 +165,7 @@ class ViewMaker {
 
   /** Reports keys that have no effect because all clients share the view. */
   #refuseTemplateKeys({ name, values }: View): boolean {
-    const { upper, per, create, idle, max_views, quota, quota_soft, quota_files, quota_files_soft } = values
+    const { upper, per, create, idle, max_views, owners, quota, quota_soft, quota_files, quota_files_soft } = values
     if (per !== undefined && per.value !== 'user' && upper?.value !== 'ephemeral') {
       this.#problems.add(per.at, `\`views.${name}.per\` has an effect only with upper = "ephemeral"; remove it`)
       return true
@@ -175,6 +175,7 @@ class ViewMaker {
       ['create', create?.value ? create : undefined],
       ['idle', idle?.value.ms === IDLE_MS ? undefined : idle],
       ['max_views', max_views?.value === MOST_VIEWS ? undefined : max_views],
+      ['owners', owners?.value.length ? owners : undefined],
       ['quota', quota],
       ['quota_soft', quota_soft],
       ['quota_files', quota_files],
@@ -190,7 +191,12 @@ class ViewMaker {
 
   /** The settings of a template; undefined for a view of its own. */
   #template({ name, values }: View, mount: MountOptions): TemplateSettings | undefined {
-    const { upper, directory, owner, create, idle, max_views } = values
+    const { upper, directory, owner, create, idle, max_views, owners } = values
+    if (owners?.value.length && this.#file.login === undefined)
+      this.#problems.add(
+        owners.at,
+        `\`views.${name}.owners\` needs a login, because nobody has a name without one; add [login] with sources`,
+      )
     const kind = kindOf(values)
     if (kind === undefined) return undefined
     const ephemeral = upper?.value === 'ephemeral'
@@ -204,6 +210,7 @@ class ViewMaker {
       create: create?.value ?? ephemeral,
       idleMs: idle?.value.ms ?? (ephemeral ? EPHEMERAL_IDLE_MS : IDLE_MS),
       maxViews: max_views?.value ?? MOST_VIEWS,
+      owners: owners?.value ?? [],
       quota: quotaOf(values),
     }
   }

@@ -5,6 +5,7 @@ import type {
   ChangeInfo,
   CreateOptions,
   Cred,
+  CredOf,
   DirEntry,
   DirEntryPlus,
   FileType,
@@ -185,8 +186,8 @@ export interface Overlay {
    * discarded. @see StagedFile
    */
   stage(cred: Cred, foreseen?: Foreseen, keep?: ResumableOptions): Promise<StagedFile>
-  /** The resumable staged files of earlier mounts, to be continued as `cred`. Call it once, before any is created. */
-  resumableStages(cred: Cred): Promise<ResumableStage[]>
+  /** The resumable staged files of earlier mounts, each to be continued as `credOf` says. Call it once, before any is created. */
+  resumableStages(credOf: CredOf): Promise<ResumableStage[]>
 
   /** The value, or undefined. Overlay-private names do not exist for callers. */
   getxattr(cred: Cred, inode: Inode, name: string): Promise<Uint8Array | undefined>

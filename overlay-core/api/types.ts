@@ -210,8 +210,13 @@ export interface ResumableOptions {
   readonly about: Uint8Array
 }
 
+/** Who publishes a resumable staged file, from the data about it; undefined: the owner of the file. */
+export type CredOf = (about: Uint8Array) => Cred | undefined
+
 /** A resumable staged file of an earlier mount. */
 export interface ResumableStage extends ResumableOptions {
+  /** The owner of the file. */
+  readonly uid: number
   readonly staged: StagedFile
   /** The time of the last append, in seconds since the epoch. */
   readonly mtimeSec: number

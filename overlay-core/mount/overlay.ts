@@ -7,6 +7,7 @@ import {
   type ChangeInfo,
   type CreateOptions,
   type Cred,
+  type CredOf,
   type DirEntry,
   type DirEntryPlus,
   FileType,
@@ -259,9 +260,9 @@ export class MountedOverlay implements Overlay {
     return await this.#on(inode, (object) => sb.descriptors.run(() => openFile(sb, cred, object, how)))
   }
 
-  async resumableStages(cred: Cred): Promise<ResumableStage[]> {
+  async resumableStages(credOf: CredOf): Promise<ResumableStage[]> {
     this.#enter()
-    return await this.#sb.barrier.enter(() => resumableStages(this.#sb, cred))
+    return await this.#sb.barrier.enter(() => resumableStages(this.#sb, credOf))
   }
 
   async stage(...[cred, foreseen, keep]: Parameters<Overlay['stage']>): Promise<StagedFile> {

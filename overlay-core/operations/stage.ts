@@ -2,6 +2,7 @@ import { bestEffort, OverlayError } from '../api/errno.ts'
 import {
   type Attr,
   type Cred,
+  type CredOf,
   FileType,
   type Foreseen,
   type Inode,
@@ -63,12 +64,13 @@ export async function stage(
 }
 
 /** Opens the files that an earlier mount has kept. @see Overlay.resumableStages */
-export async function resumableStages(sb: SuperBlock, cred: Cred): Promise<ResumableStage[]> {
+export async function resumableStages(sb: SuperBlock, credOf: CredOf): Promise<ResumableStage[]> {
   if (sb.readOnly) return []
   const files = await sb.descriptors.run(() => openResumables(sb))
   return files.map((file) => {
     const { uid, gid, mode } = statxFd(file.fd)
-    return { ...file, staged: new Staged(sb, cred, { uid, gid, mode: mode & 0o777 }, file) }
+    const cred = credOf(file.about) ?? { uid, gid, groups: [], dropsPrivilege: true }
+    return { ...file, uid, staged: new Staged(sb, cred, { uid, gid, mode: mode & 0o777 }, file) }
   })
 }
 

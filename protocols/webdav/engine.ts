@@ -10,6 +10,7 @@ import { DAV_METHODS, type DavMethod } from './methods/method-table.ts'
 import { isWaiting } from './request/body.ts'
 import { errorBody, sendBody, XML_TYPE } from './request/reply.ts'
 import { DavContext, type DavServices, type ViewContext } from './state/context.ts'
+import { isInScope, seenMember } from './state/served-view.ts'
 
 const NOWHERE: DavPath = { names: [], trailingSlash: true }
 const TEXT_TYPE = 'text/plain; charset=utf-8'
@@ -49,7 +50,7 @@ export class DavEngine extends WebDAVServer {
   #execute(req: IncomingMessage, res: ServerResponse, target: string): void {
     this.#services.counters.requests++
     this.#running++
-    const nowhere = new DavContext(req, res, this.#services, undefined, NOWHERE)
+    const nowhere = new DavContext(req, res, this.#services, this.#services.callerOf(req), undefined, NOWHERE)
     res.on('error', this.#unheard)
     try {
       const located = this.#locate(nowhere, target)
@@ -87,38 +88,37 @@ export class DavEngine extends WebDAVServer {
     this.#services.log.debug({ message: error.message }, 'cannot write a response')
   }
 
-  #locate({ req, res, address }: DavContext, target: string): MaybePromise<DavContext> {
+  #locate(nowhere: DavContext, target: string): MaybePromise<DavContext> {
+    const { req, res, caller } = nowhere
     const path = parsePath(target)
     const [first, ...names] = path.names
-    if (first === undefined) return new DavContext(req, res, this.#services, undefined, path)
-    const view = this.#services.views.get(first)
-    if (view !== undefined) return new DavContext(req, res, this.#services, view, { ...path, names })
+    if (first === undefined) return new DavContext(req, res, this.#services, caller, undefined, path)
+    const view = this.#services.views.get(first)?.seenBy(caller)
+    if (view !== undefined) return new DavContext(req, res, this.#services, caller, view, { ...path, names })
     const template = this.#services.templates.get(first)
-    if (template === undefined) throw new DavError(404, 'no such view')
+    if (template === undefined || !isInScope(template.name, caller)) throw new DavError(404, 'no such view')
     if (this.#closing) throw this.#stopping()
-    const found = (use: DavUse | undefined) => this.#inTemplate(req, res, { ...path, names }, template, use)
-    const use = template.use(names, address)
+    const found = (use: DavUse | undefined) => this.#inTemplate(nowhere, { ...path, names }, template, use)
+    const use = template.use(names, nowhere)
     return use instanceof Promise ? use.then(found) : found(use)
   }
 
   /** The view of a template that is in use, or the template itself, whose members are views. */
   #inTemplate(
-    req: IncomingMessage,
-    res: ServerResponse,
+    { req, res, caller }: DavContext,
     path: DavPath,
     template: DavTemplate,
     use: DavUse | undefined,
   ): DavContext {
     if (use === undefined) {
       if (path.names.length > 0) throw new DavError(404, 'no such view')
-      return new DavContext(req, res, this.#services, undefined, path, { template })
+      return new DavContext(req, res, this.#services, caller, undefined, path, { template })
     }
     const way = [nameOfText(template.name), ...path.names.slice(0, use.used)]
     const root = `/${way.map(encodeSegment).join('/')}/`
-    const { member } = use
-    const view = { ...member, cred: { ...member.cred, dropsPrivilege: true }, root }
+    const view = seenMember(use.member, caller, root)
     const inside = { ...path, names: path.names.slice(use.used) }
-    return new DavContext(req, res, this.#services, view, inside, { template, use })
+    return new DavContext(req, res, this.#services, caller, view, inside, { template, use })
   }
 
   #stopping(): DavError {
@@ -128,6 +128,7 @@ export class DavEngine extends WebDAVServer {
   #dispatch(ctx: DavContext): void | Promise<void> {
     if (this.#closing) throw this.#stopping()
     const method = this.methods[this.normalizeMethodName(ctx.req.method ?? '')]
+    if (ctx.readOnly && method !== undefined && !method.safe) throw new DavError(403, 'you may only read here')
     if (isInView(ctx)) {
       if (method !== undefined) return method.handle(ctx)
     } else if (method?.handleRoot !== undefined) {

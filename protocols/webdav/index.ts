@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto'
 import { type IncomingMessage, METHODS, type ServerResponse } from 'node:http'
 import type { FastifyInstance, FastifyReply, FastifyRequest, HTTPMethods } from 'fastify'
 import type { ChangeGuard } from '../../overlay-core/index.ts'
+import { NOBODY } from './api/caller.ts'
 import {
   type DavHandle,
   type DavOptions,
@@ -14,20 +15,22 @@ import { DavEngine } from './engine.ts'
 import { isHostField } from './http/authority.ts'
 import { lingerAfter } from './http/linger.ts'
 import { addPageAssets } from './http/page-assets.ts'
-import { encodeSegment, nameOfText } from './http/path.ts'
+import { nameOfText } from './http/path.ts'
 import { DurableLockStore } from './locks/durable-locks.ts'
 import type { LockStore } from './locks/lock-store.ts'
 import { markWaiting } from './request/body.ts'
 import { BufferPool } from './state/buffer-pool.ts'
 import { Checksums } from './state/checksums.ts'
 import { ContentCache } from './state/content-cache.ts'
-import type { DavView } from './state/context.ts'
 import { newCounters } from './state/counters.ts'
 import { KeyedQueue } from './state/keyed-queue.ts'
+import { ServedView } from './state/served-view.ts'
 import { SyncStore } from './state/sync-store.ts'
 import { UploadStore } from './state/upload-store.ts'
 
+export type { Caller, Scope } from './api/caller.ts'
 export type {
+  DavClient,
   DavHandle,
   DavLimits,
   DavMember,
@@ -66,6 +69,7 @@ export function registerWebDav(app: FastifyInstance, options: DavOptions): DavHa
     views,
     templates,
     log: options.log,
+    callerOf: options.callerOf ?? (() => NOBODY),
     now,
     lockNow: lockClock.now,
     randomUUID: newUuid,
@@ -107,7 +111,7 @@ function liveViews({
   contents,
   uploads,
 }: {
-  views: Map<string, DavView>
+  views: Map<string, ServedView>
   templates: Map<string, DavTemplate>
   locks: DurableLockStore
   contents: ContentCache
@@ -120,7 +124,7 @@ function liveViews({
   return {
     changeGuard: (view) => lockGuard(locks, view),
     serve: (view, journal) => {
-      const served = servedView(view)
+      const served = new ServedView(view)
       views.set(nameOfText(view.name), served)
       if (journal !== undefined) locks.openJournal(served.id, journal)
       void uploads.load(served, views.values())
@@ -154,24 +158,15 @@ function lockGuard(locks: LockStore, view: string): ChangeGuard {
   }
 }
 
-function servedViews(views: readonly DavViewSettings[]): Map<string, DavView> {
-  const served = new Map<string, DavView>()
+/** @throws TypeError a name is invalid, or two are the same */
+function servedViews(views: readonly DavViewSettings[]): Map<string, ServedView> {
+  const served = new Map<string, ServedView>()
   for (const view of views) {
     const name = nameOfText(view.name)
     if (served.has(name)) throw new TypeError(`two views are named ${JSON.stringify(view.name)}`)
-    served.set(name, servedView(view))
+    served.set(name, new ServedView(view))
   }
   return served
-}
-
-/** @throws TypeError the name is invalid */
-function servedView(view: DavViewSettings): DavView {
-  if (!/^[^/?#%*:;\\\p{Cc}]+$/u.test(view.name) || view.name === '.' || view.name === '..') {
-    throw new TypeError(`${JSON.stringify(view.name)} is not a valid view name`)
-  }
-  // The user is not authenticated, so a written file never keeps setuid, setgid or capabilities of the file it replaces.
-  const cred = { ...view.cred, dropsPrivilege: true }
-  return { ...view, id: view.name, cred, root: `/${encodeSegment(nameOfText(view.name))}/` }
 }
 
 /** Handles requests before the router, for cases that the router or Node would answer in a way unsuitable for WebDAV. */

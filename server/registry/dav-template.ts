@@ -1,5 +1,6 @@
-import type { Name } from '../../overlay-core/index.ts'
-import type { DavTemplate, DavUse, SymlinkPolicy } from '../../protocols/webdav/index.ts'
+import type { Cred, Name } from '../../overlay-core/index.ts'
+import type { Caller, DavClient, DavTemplate, DavUse, SymlinkPolicy } from '../../protocols/webdav/index.ts'
+import type { Action } from '../login/index.ts'
 import type { Template } from './template.ts'
 import type { TemplateView } from './template-view.ts'
 import { viewNameError } from './view-name.ts'
@@ -7,81 +8,99 @@ import { viewNameError } from './view-name.ts'
 /** The maximum number of views in a list. The others are reached by their names. */
 const MOST_LISTED = 10_000
 
-/** Who asks over WebDAV, as long as there is no login. */
-export interface DavCaller {
-  /** The user that all requests act as; undefined if there is none, or it has no name. */
-  readonly user: string | undefined
-  /** Whether a client at this address may name any user in the path. */
-  readonly mayName: (address: string) => boolean
+/** What clients may do with the views of a template. */
+export interface TemplateAccess {
+  /** The user whose view the template itself is for this client; undefined if there is none, or it has no name. */
+  userOf(client: DavClient): string | undefined
+  /** Whether the client may do it here. */
+  may(
+    client: DavClient,
+    action: Extract<Action, 'list views of template' | 'read other view' | 'change other view'>,
+  ): boolean
+  /** Whether the client acts as root although it has not said who it is. Any local user could then read what only root may read. */
+  isUnknownRoot(client: DavClient, uid: number): boolean
+  /** The supplementary groups of the client in its own view. */
+  groupsOf(caller: Caller): readonly number[]
+}
+
+/** Where the names of a path lead. */
+interface Target {
+  readonly user: string
+  /** How many of the names are the way. */
+  readonly used: number
+  readonly own: boolean
 }
 
 /** The views of a template as WebDAV reaches them: `/TEMPLATE/` is the caller's own, `/TEMPLATE/~USER/` that of a user. */
 export class TemplatePaths implements DavTemplate {
   readonly name: string
   readonly #template: Template
-  readonly #caller: DavCaller
+  readonly #access: TemplateAccess
   readonly #symlinks: SymlinkPolicy
 
-  constructor(template: Template, caller: DavCaller, symlinks: SymlinkPolicy) {
+  constructor(template: Template, access: TemplateAccess, symlinks: SymlinkPolicy) {
     this.name = template.name
     this.#template = template
-    this.#caller = caller
+    this.#access = access
     this.#symlinks = symlinks
   }
 
-  way(names: readonly Name[], address: string): { id: string; used: number } | undefined {
-    const target = this.#target(names, address)
+  way(names: readonly Name[], client: DavClient): { id: string; used: number } | undefined {
+    const target = this.#target(names, client)
     if (target === undefined) return undefined
     const view = this.#template.byName(target.user)
-    if (view === undefined || this.#isUnknownRoot(view)) return undefined
+    if (view === undefined || this.#access.isUnknownRoot(client, view.record.uid)) return undefined
     return { id: view.record.id, used: target.used }
   }
 
-  use(names: readonly Name[], address: string): DavUse | undefined | Promise<DavUse | undefined> {
-    const target = this.#target(names, address)
+  use(names: readonly Name[], client: DavClient): DavUse | undefined | Promise<DavUse | undefined> {
+    const target = this.#target(names, client)
     if (target === undefined) return undefined
-    const view = this.#template.reach(target.user, address)
-    if (view instanceof Promise) return view.then((made) => made && this.#use(made, target.used))
-    return view && this.#use(view, target.used)
+    const view = this.#template.reach(target.user, client.address)
+    if (view instanceof Promise) return view.then((made) => made && this.#use(made, target, client))
+    return view && this.#use(view, target, client)
   }
 
-  /** Whether a request acts as root although it has not said who it is. Any local user could then read what only root may read. */
-  #isUnknownRoot({ record }: TemplateView): boolean {
-    return record.uid === 0 && this.#caller.user === undefined
-  }
-
-  list(address: string): readonly string[] | undefined {
-    if (!this.#caller.mayName(address)) return undefined
+  list(client: DavClient): readonly string[] | undefined {
+    if (!this.#access.may(client, 'list views of template')) return undefined
     const names: string[] = []
     for (const view of this.#template.list()) {
       if (names.length === MOST_LISTED) break
-      if (!this.#isUnknownRoot(view)) names.push(`~${view.record.name}`)
+      if (!this.#access.isUnknownRoot(client, view.record.uid)) names.push(`~${view.record.name}`)
     }
     return names
   }
 
-  #use(view: TemplateView, used: number): DavUse | undefined | Promise<DavUse> {
-    if (this.#isUnknownRoot(view)) return undefined
+  #use(view: TemplateView, target: Target, client: DavClient): DavUse | undefined | Promise<DavUse> {
+    if (this.#access.isUnknownRoot(client, view.record.uid)) return undefined
     const opened = view.use()
-    if (opened instanceof Promise) return opened.then((overlay) => this.#used(view, used, overlay))
-    return this.#used(view, used, opened)
+    if (opened instanceof Promise) return opened.then((overlay) => this.#used(view, target, client, overlay))
+    return this.#used(view, target, client, opened)
   }
 
-  #used(view: TemplateView, used: number, overlay: Awaited<ReturnType<TemplateView['use']>>): DavUse {
+  /** Everybody acts as the owner of the view, so that everything in it belongs to that user. */
+  #used(
+    view: TemplateView,
+    { used, own }: Target,
+    client: DavClient,
+    overlay: Awaited<ReturnType<TemplateView['use']>>,
+  ): DavUse {
     const { id, name, uid, gid } = view.record
-    const member = { id, name, overlay, cred: { uid, gid, groups: [] }, symlinks: this.#symlinks }
-    return { id, used, member, release: () => view.release() }
+    const as: Cred = { uid, gid, groups: own && client.caller.uid === uid ? this.#access.groupsOf(client.caller) : [] }
+    const readOnly = !own && !this.#access.may(client, 'change other view')
+    const member = { id, name, overlay, as, symlinks: this.#symlinks }
+    return { id, used, member, readOnly, release: () => view.release() }
   }
 
-  /** The user whose view the names lead to, and how many of them are the way. */
-  #target(names: readonly Name[], address: string): { user: string; used: number } | undefined {
-    const { user, mayName } = this.#caller
+  #target(names: readonly Name[], client: DavClient): Target | undefined {
+    const user = this.#access.userOf(client)
     const named = userIn(names[0])
-    if (named !== undefined && (named === user || mayName(address))) {
+    if (named !== undefined && (named === user || this.#access.may(client, 'read other view'))) {
       // A name in one's own view can start with ~ too.
-      if (user === undefined || this.#template.byName(named) !== undefined) return { user: named, used: 1 }
+      if (user === undefined || this.#template.byName(named) !== undefined)
+        return { user: named, used: 1, own: named === user }
     }
-    return user === undefined ? undefined : { user, used: 0 }
+    return user === undefined ? undefined : { user, used: 0, own: true }
   }
 }
 

@@ -6,7 +6,6 @@ import { userByName } from '../groups.ts'
 import { logOf } from '../log.ts'
 import { systemRandom } from '../random.ts'
 import type { RunningServer } from '../running-server.ts'
-import type { Views } from '../views.ts'
 import { CreationRate } from './creation-rate.ts'
 import { Templates } from './templates.ts'
 import { type PoolHooks, ViewPool } from './view-pool.ts'
@@ -16,7 +15,7 @@ const MOST_OPEN = 4000
 
 /** Reads the registries of the templates among the views. One that cannot be read is reported to `failed` and not served. */
 export async function openTemplates(
-  views: Views,
+  { views, login }: RunningServer,
   { userQuota }: Settings,
   log: Logger,
   failed: (view: string, error: unknown) => void,
@@ -28,7 +27,7 @@ export async function openTemplates(
   })
   const parts = {
     pool,
-    accounts: { byName: userByName },
+    accounts: { byName: (name: string) => (login === undefined ? userByName(name) : login.ids.byName(name)) },
     rate: new CreationRate(steadyClock),
     random: systemRandom,
     wallNow: systemClock,

@@ -114,7 +114,7 @@ async function withServer(
   const faults: unknown[] = []
   const ignore = () => undefined
   const handle = registerWebDav(app, {
-    views: [{ name: 'overlay', overlay: layers.overlay, cred: ROOT }],
+    views: [{ name: 'overlay', overlay: layers.overlay, as: ROOT }],
     log: { debug: ignore, info: ignore, warn: ignore, error: (details) => faults.push(details) },
   })
   await app.listen({ port: 0, host: '127.0.0.1' })

@@ -50,6 +50,8 @@ export interface CourseOptions {
   readonly webdav?: string
   /** Further tables. */
   readonly tables?: string
+  /** Adds to the directory before the server starts. */
+  readonly prepare?: (dir: string) => void
 }
 
 /** Starts a server of a template over a little material. It needs root, as the users of the views need it. */
@@ -58,6 +60,7 @@ export async function course(t: Test, options: CourseOptions = {}): Promise<Cour
   const dir = options.dir ?? t.testdir({ material, 'o.toml': configuration(options) })
   // The modes of the material are what the users of views may do.
   execFileSync('chmod', ['-R', 'a+rwX', join(dir, 'material')])
+  options.prepare?.(dir)
   const server = await start(t, ['serve', '--config', join(dir, 'o.toml')])
   const nfs = await NfsClient.connect(server.nfsPort as number)
   t.teardown(() => nfs.close())

@@ -1,12 +1,14 @@
 import type { IncomingMessage } from 'node:http'
 import type { ChangeGuard, Cred, Journal, MaybePromise, Name, Overlay } from '../../../overlay-core/index.ts'
+import type { Caller } from './caller.ts'
 
-/** An overlay served at `/name/`, and the user that every request on it acts as. */
+/** An overlay served at `/name/`. */
 export interface DavViewSettings {
   /** One path segment, as Unicode text. */
   readonly name: string
   readonly overlay: Overlay
-  readonly cred: Cred
+  /** Whom all callers act as here; by default each acts as itself. */
+  readonly as?: Cred | undefined
   /** How symlinks are shown; `follow` by default. */
   readonly symlinks?: SymlinkPolicy
 }
@@ -28,19 +30,28 @@ export interface DavWay {
 /** A view in use, until `release` is called. */
 export interface DavUse extends DavWay {
   readonly member: DavMember
+  /** Whether the client may change nothing in it. */
+  readonly readOnly: boolean
   release(): void
+}
+
+/** The sender of a request. */
+export interface DavClient {
+  readonly caller: Caller
+  /** Its address; empty if a proxy sent the request, because then it is not known for certain. */
+  readonly address: string
 }
 
 /** A template: many views below one name, of which each client reaches its own. The server implements it. */
 export interface DavTemplate {
   /** One path segment, as Unicode text. */
   readonly name: string
-  /** Where the names below the template lead for a client at `address`; undefined if that is no view that it may use. Makes and opens nothing. */
-  way(names: readonly Name[], address: string): DavWay | undefined
+  /** Where the names below the template lead for this client; undefined if that is no view that it may use. Makes and opens nothing. */
+  way(names: readonly Name[], client: DavClient): DavWay | undefined
   /** Opens the view to which the names lead, and makes it if the template allows that. @throws OverlayError it cannot be made or opened */
-  use(names: readonly Name[], address: string): MaybePromise<DavUse | undefined>
-  /** The path segments that lead to the views that a client at `address` may name, as Unicode text; undefined if it may name none. */
-  list(address: string): readonly string[] | undefined
+  use(names: readonly Name[], client: DavClient): MaybePromise<DavUse | undefined>
+  /** The path segments that lead to the views that this client may name, as Unicode text; undefined if it may name none. */
+  list(client: DavClient): readonly string[] | undefined
 }
 
 /** What clients see of a symlink: its target inside the view, nothing, or a resource that is refused. */
@@ -144,6 +155,8 @@ export interface DavOptions {
   readonly views: readonly DavViewSettings[]
   readonly templates?: readonly DavTemplate[]
   readonly log: Logger
+  /** Who sent a request; by default the user nobody. */
+  readonly callerOf?: (req: IncomingMessage) => Caller
   /** Milliseconds since the epoch; the system clock by default. */
   readonly now?: () => number
   /** The clock for lock expiry; by default the monotonic clock of this boot, or `now` if given. */

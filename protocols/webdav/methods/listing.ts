@@ -17,7 +17,7 @@ import { limitSilence } from '../request/body.ts'
 import { type Member, memberBatches } from '../request/members.ts'
 import { sendBody, sendEmpty, writeOut } from '../request/reply.ts'
 import type { Target } from '../request/resolve.ts'
-import { viewLists } from '../request/view-lists.ts'
+import { sharedViews, viewLists } from '../request/view-lists.ts'
 import type { DavContext, ViewContext } from '../state/context.ts'
 
 const HTML_TYPE = 'text/html; charset=utf-8'
@@ -147,7 +147,7 @@ export function sendIndex(ctx: DavContext): void {
     readOnly: true,
     removed: false,
   }
-  const views = template === undefined ? [...ctx.services.views.values()] : []
+  const views = template === undefined ? sharedViews(ctx) : []
   const rows = [
     ...views.map((view) => row(view.root, `${view.name}/`, 'data-folder', '', '', '')),
     ...viewLists(ctx).map((name) =>
@@ -157,13 +157,13 @@ export function sendIndex(ctx: DavContext): void {
   sendPage(ctx, pageHead(page) + TABLE_HEAD + rows.join('') + TABLE_END + PAGE_END)
 }
 
-function pageOf({ view, path, req }: ViewContext): Page {
+function pageOf({ view, path, req, readOnly }: ViewContext): Page {
   const texts = [view.name, ...path.names.map(textOfName)]
   return {
     base: hrefOf(view.root, path.names, true),
     title: `/${texts.join('/')}/`,
     way: texts.map((text, depth) => ({ text, href: hrefOf(view.root, path.names.slice(0, depth), true) })),
-    readOnly: view.overlay.readOnly,
+    readOnly: view.overlay.readOnly || readOnly,
     removed: /\?removed$/.test(req.url ?? '') && !view.overlay.readOnly,
   }
 }

@@ -13,7 +13,7 @@ import { type Member, memberBatches } from '../request/members.ts'
 import { Multistatus, statusResponse } from '../request/multistatus.ts'
 import { isDirectory, isVisible, resolve, type Target } from '../request/resolve.ts'
 import { lookAgain } from '../request/stale.ts'
-import { placeOfRoot, viewLists } from '../request/view-lists.ts'
+import { placeOfRoot, sharedViews, viewLists } from '../request/view-lists.ts'
 import type { Sums } from '../state/checksums.ts'
 import type { DavContext, DavView, ViewContext } from '../state/context.ts'
 
@@ -82,7 +82,7 @@ export async function propfindRoot(ctx: DavContext): Promise<void> {
   if (depth !== 0)
     for (const name of viewLists(ctx)) await answer.add(listOfViews(`${base}${encodeSegment(nameOfText(name))}/`, name))
   if (depth !== 0 && template === undefined) {
-    for (const view of ctx.services.views.values()) {
+    for (const view of sharedViews(ctx)) {
       const inode = view.overlay.root
       const attr = await view.overlay.getattr(inode)
       const member: Member = { name: nameOfText(view.name), names: [], collection: true, inode, attr }

@@ -51,8 +51,8 @@ export async function createUpload(ctx: ViewContext): Promise<void> {
   const guard = await prepareGuard(ctx, target)
   checkPlace(ctx, target, guard, target.inode, target.inode && (await view.overlay.getattr(target.inode)))
   if (!services.uploads.hasRoom) throw new DavError(503, 'too many uploads in progress')
-  const wanted = { id: services.randomUUID(), view, names: target.names, lengthBytes }
-  const keep = { id: wanted.id, about: aboutUpload(wanted) }
+  const wanted = { id: services.randomUUID(), view, uid: view.cred.uid, names: target.names, lengthBytes }
+  const keep = { id: wanted.id, about: aboutUpload(wanted, view.cred) }
   const staged = await view.overlay.stage(view.cred, { mode: NEW_FILE_MODE }, keep)
   const upload = services.uploads.add({ ...wanted, staged })
   const location = `${hrefOf(view.root, target.names, false)}?upload=${upload.id}`
@@ -179,7 +179,8 @@ async function requireUpload(ctx: ViewContext): Promise<ResumableUpload> {
   const upload = ctx.services.uploads.find(uploadId(ctx) ?? '')
   const here =
     upload?.view.id === ctx.view.id && hrefOf('/', upload.names, false) === hrefOf('/', ctx.path.names, false)
-  if (upload === undefined || !here) throw new DavError(404, 'no such upload', { headers: RESUMABLE })
+  const own = upload?.uid === ctx.cred.uid
+  if (upload === undefined || !here || !own) throw new DavError(404, 'no such upload', { headers: RESUMABLE })
   return upload
 }
 

@@ -8,7 +8,7 @@ import { evaluatePreconditions, hasPreconditions } from '../http/preconditions.t
 import { type Lockable, locksOn } from '../locks/resource-locks.ts'
 import type { DavServices, ViewContext } from '../state/context.ts'
 import { parseReference } from './reference.ts'
-import { isDirectory, isVisible, resolve, type Target } from './resolve.ts'
+import { isDirectory, isVisible, resolve, startsWith, type Target } from './resolve.ts'
 
 /** A list of the If field and the state to evaluate it against; undefined for the resource of the request itself. */
 interface BoundList {
@@ -137,9 +137,4 @@ function lockState(services: DavServices, resource: Lockable, etag: string | und
 /** Whether two paths are the same. */
 export function samePath(a: readonly string[], b: readonly string[]): boolean {
   return a.length === b.length && startsWith(a, b)
-}
-
-/** Whether `path` is `top` or below it. */
-export function startsWith(path: readonly string[], top: readonly string[]): boolean {
-  return path.length >= top.length && top.every((name, i) => name === path[i])
 }

@@ -7,6 +7,7 @@ import {
   loopBudget,
   type Name,
 } from '../../../overlay-core/index.ts'
+import { DavError } from '../http/dav-error.ts'
 import { isDirectory, isVisible, resolve, type Target } from './resolve.ts'
 
 /** A member of a collection as clients see it. */
@@ -70,7 +71,7 @@ async function throughSymlink(collection: Target, { name }: DirEntryPlus): Promi
     return { name, names, collection: isDirectory(inode), inode, attr: await collection.view.overlay.getattr(inode) }
   } catch (error) {
     // A target that the caller cannot reach, or that was removed meanwhile, counts as dangling.
-    if (isErrno(error, 'EACCES', 'ESTALE', 'ENAMETOOLONG')) return undefined
+    if (isErrno(error, 'EACCES', 'ESTALE', 'ENAMETOOLONG') || error instanceof DavError) return undefined
     throw error
   }
 }

@@ -39,9 +39,9 @@ function viewAt(
   const { views, templates } = ctx.services
   const [first, ...rest] = names
   if (first === undefined) return undefined
-  const view = views.get(first)
+  const view = views.get(first)?.seenBy(ctx.caller)
   if (view !== undefined) return { view, names: rest, trailingSlash }
-  const way = templates.get(first)?.way(rest, ctx.address)
+  const way = templates.get(first)?.way(rest, ctx)
   if (way === undefined || ctx.view === undefined || way.id !== ctx.view.id) return undefined
   return { view: ctx.view, names: rest.slice(way.used), trailingSlash }
 }

@@ -23,13 +23,31 @@ const MAX_SYMLINKS = 40
  * its root, and `..` stops there. The last name is followed only with `follow`. A dangling or circular link gives a target
  * without an inode.
  *
+ * What is outside the part of the view that the caller may reach does not exist, whichever way leads there.
+ *
  * Depending on the policy of the view, a symlink may also be hidden or refused; then only its name itself can be resolved, without `follow`.
  *
  * @throws DavError 403 a refused symlink
  * @throws EACCES no search permission on the path · ESTALE and other errors of the core
  */
 export function resolve(view: DavView, names: readonly Name[], follow: boolean): MaybePromise<Target> {
-  return new Walk(view, names, follow).run()
+  const found = new Walk(view, names, follow).run()
+  if (view.within.length === 0) return found
+  return found instanceof Promise ? found.then(inside) : inside(found)
+}
+
+/** @throws DavError 404 the target is outside the part of the view that the caller may reach */
+function inside(target: Target): Target {
+  const { within } = target.view
+  // Like the root of a view, the top of the part can be neither removed nor replaced.
+  if (target.names.length === within.length && startsWith(target.names, within)) return { ...target, dir: undefined }
+  if (startsWith(target.names, within)) return target
+  throw new DavError(404, 'no such resource')
+}
+
+/** Whether `path` is `top` or below it. */
+export function startsWith(path: readonly string[], top: readonly string[]): boolean {
+  return path.length >= top.length && top.every((name, i) => name === path[i])
 }
 
 /** Whether WebDAV clients see the object: files and directories are visible, special files are not. */

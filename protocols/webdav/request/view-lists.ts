@@ -1,15 +1,21 @@
 import type { Name } from '../../../overlay-core/index.ts'
 import { decodeSegment } from '../http/path.ts'
 import type { DavContext, DavView } from '../state/context.ts'
+import { isInScope } from '../state/served-view.ts'
 
 /** The names, below the requested list of views, of further lists and of views that are not opened for it. */
 export function viewLists(ctx: DavContext): readonly string[] {
-  const { address, template, services } = ctx
-  if (template !== undefined) return template.list(address) ?? []
+  const { template, services } = ctx
+  if (template !== undefined) return template.list(ctx) ?? []
   const seen = [...services.templates.values()].filter(
-    (each) => each.way([], address) !== undefined || each.list(address) !== undefined,
+    (each) => isInScope(each.name, ctx.caller) && (each.way([], ctx) !== undefined || each.list(ctx) !== undefined),
   )
   return seen.map(({ name }) => name)
+}
+
+/** The views that all clients share, as the caller sees them. */
+export function sharedViews({ services, caller }: DavContext): readonly DavView[] {
+  return [...services.views.values()].flatMap((view) => view.seenBy(caller) ?? [])
 }
 
 /** The encoded path above the root of a view, and the last name of its path. */

@@ -1,5 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { DavLimits, DavTemplate, DavUse, DavViewSettings, Logger } from '../api/settings.ts'
+import type { Cred, Name } from '../../../overlay-core/index.ts'
+import type { Caller } from '../api/caller.ts'
+import type { DavClient, DavLimits, DavTemplate, DavUse, DavViewSettings, Logger } from '../api/settings.ts'
 import { DavError } from '../http/dav-error.ts'
 import type { DavPath } from '../http/path.ts'
 import type { ResourceType } from '../http/vocabulary.ts'
@@ -9,24 +11,30 @@ import type { Checksums } from './checksums.ts'
 import type { ContentCache } from './content-cache.ts'
 import type { Counters } from './counters.ts'
 import type { KeyedQueue } from './keyed-queue.ts'
+import type { ServedView } from './served-view.ts'
 import type { SyncStore } from './sync-store.ts'
 import type { UploadStore } from './upload-store.ts'
 
-/** A view with the encoded path under which it is served. */
-export interface DavView extends DavViewSettings {
+/** A view as the caller of a request sees it. */
+export interface DavView extends Omit<DavViewSettings, 'as'> {
   /** Identifies it among all views: what is kept for it beyond a request goes by this. */
   readonly id: string
   /** `/NAME/`, percent-encoded. */
   readonly root: string
+  /** Whom the caller acts as in this view. */
+  readonly cred: Cred
+  /** The only part of the view that the caller may reach, with symlinks resolved; empty: all of it. */
+  readonly within: readonly Name[]
 }
 
 /** Services shared by all requests. */
 export interface DavServices {
   /** By name, as bytes. */
-  readonly views: ReadonlyMap<string, DavView>
+  readonly views: ReadonlyMap<string, ServedView>
   /** By name, as bytes. */
   readonly templates: ReadonlyMap<string, DavTemplate>
   readonly log: Logger
+  readonly callerOf: (req: IncomingMessage) => Caller
   readonly now: () => number
   /** The clock for lock expiry, in ms. */
   readonly lockNow: () => number
@@ -52,10 +60,11 @@ export interface DavServices {
 }
 
 /** One request: what was requested, where, and the response. */
-export class DavContext {
+export class DavContext implements DavClient {
   readonly req: IncomingMessage
   readonly res: ServerResponse
   readonly services: DavServices
+  readonly caller: Caller
   /** Undefined for `/`, which is above all views. */
   readonly view: DavView | undefined
   /** Inside the view. */
@@ -69,6 +78,7 @@ export class DavContext {
     req: IncomingMessage,
     res: ServerResponse,
     services: DavServices,
+    caller: Caller,
     view: DavView | undefined,
     path: DavPath,
     { template, use }: { template?: DavTemplate; use?: DavUse } = {},
@@ -76,10 +86,21 @@ export class DavContext {
     this.req = req
     this.res = res
     this.services = services
+    this.caller = caller
     this.view = view
     this.path = path
     this.template = template
     this.use = use
+  }
+
+  /** Whom the caller acts as: in a view possibly somebody else. */
+  get cred(): Cred {
+    return this.view?.cred ?? this.caller
+  }
+
+  /** Whether the caller may change nothing here. */
+  get readOnly(): boolean {
+    return this.caller.readOnly || this.use?.readOnly === true
   }
 
   /** The address of the client; empty if a proxy sent the request, because then it is not known for certain. */

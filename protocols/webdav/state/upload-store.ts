@@ -1,11 +1,16 @@
-import type { Name, Overlay, ResumableStage, StagedFile } from '../../../overlay-core/index.ts'
+import type { Cred, Name, Overlay, ResumableStage, StagedFile } from '../../../overlay-core/index.ts'
 import type { Logger } from '../api/settings.ts'
 import type { DavView } from './context.ts'
+
+/** The view of an upload, whoever sees it. */
+type UploadView = Pick<DavView, 'id' | 'overlay'>
 
 /** A resumable upload. */
 export interface ResumableUpload {
   readonly id: string
-  readonly view: DavView
+  readonly view: UploadView
+  /** Who started it, and alone continues it. */
+  readonly uid: number
   /** Its destination, from the root of the view. */
   readonly names: readonly Name[]
   readonly lengthBytes: number
@@ -21,15 +26,17 @@ interface About {
   readonly view: string
   readonly names: readonly Name[]
   readonly lengthBytes: number
+  /** Whom its requests act as. Uploads of versions without a login have none: the owner of the staged file counts. */
+  readonly by?: Pick<Cred, 'uid' | 'gid' | 'groups'> | undefined
 }
 
 /** Serializes the data that lets an upload survive a restart. */
-export function aboutUpload({
-  view,
-  names,
-  lengthBytes,
-}: Pick<ResumableUpload, 'view' | 'names' | 'lengthBytes'>): Buffer {
-  return Buffer.from(JSON.stringify({ view: view.id, names, lengthBytes } satisfies About), 'utf8')
+export function aboutUpload(
+  { view, names, lengthBytes }: Pick<ResumableUpload, 'view' | 'names' | 'lengthBytes'>,
+  { uid, gid, groups }: Cred,
+): Buffer {
+  const by = { uid, gid, groups }
+  return Buffer.from(JSON.stringify({ view: view.id, names, lengthBytes, by } satisfies About), 'utf8')
 }
 
 /** Uploads in progress, limited in number. They survive a restart, and end when they are complete, terminated, or inactive for too long. */
@@ -52,7 +59,7 @@ export class UploadStore {
   }
 
   /** Loads the uploads in the view that an earlier run left, or that were suspended when the view was closed. `views`: all that may be on its overlay. Await it before any other call. */
-  load(view: DavView, views: Iterable<DavView> = []): Promise<void> {
+  load(view: UploadView, views: Iterable<UploadView> = []): Promise<void> {
     const { overlay } = view
     const known = this.#loading.get(overlay)
     if (known !== undefined) return known
@@ -62,21 +69,24 @@ export class UploadStore {
     return loading
   }
 
-  async #load({ overlay, cred }: DavView, views: readonly DavView[]): Promise<void> {
+  async #load({ overlay }: UploadView, views: readonly UploadView[]): Promise<void> {
     try {
-      for (const kept of await overlay.resumableStages(cred)) await this.#takeUp(views, kept)
+      for (const kept of await overlay.resumableStages(credOf)) await this.#takeUp(views, kept)
     } catch (error) {
       this.#log.warn({ err: error }, 'webdav: cannot read the uploads of the last run')
     }
   }
 
-  async #takeUp(views: readonly DavView[], { id, about, staged, mtimeSec }: ResumableStage): Promise<void> {
+  async #takeUp(views: readonly UploadView[], { id, about, staged, mtimeSec, uid }: ResumableStage): Promise<void> {
     const found = readAbout(about)
     const view = found && views.find((each) => each.id === found.view)
     const expiresMs = mtimeSec * 1000 + this.#lifeMs
     const wanted = found !== undefined && staged.sizeBytes <= found.lengthBytes && expiresMs > this.#now()
     if (view === undefined || !wanted) await staged.discard()
-    else this.#keep({ id, view, names: found.names, lengthBytes: found.lengthBytes, staged, expiresMs, busy: false })
+    else {
+      const { names, lengthBytes, by } = found
+      this.#keep({ id, view, uid: by?.uid ?? uid, names, lengthBytes, staged, expiresMs, busy: false })
+    }
   }
 
   #keep(upload: ResumableUpload): ResumableUpload {
@@ -152,8 +162,19 @@ function readAbout(about: Uint8Array): About | undefined {
       Array.isArray(names) &&
       names.every((name) => typeof name === 'string') &&
       Number.isSafeInteger(lengthBytes)
-    return whole ? (value as About) : undefined
+    return whole ? { view, names, lengthBytes: lengthBytes as number, by: readBy(value.by) } : undefined
   } catch {
     return undefined
   }
+}
+
+function readBy(by: About['by']): About['by'] {
+  const isId = (id: unknown) => Number.isSafeInteger(id) && (id as number) >= 0
+  const whole = isId(by?.uid) && isId(by?.gid) && Array.isArray(by?.groups) && by.groups.every(isId)
+  return whole ? by : undefined
+}
+
+function credOf(about: Uint8Array): Cred | undefined {
+  const by = readAbout(about)?.by
+  return by && { ...by, dropsPrivilege: true }
 }

@@ -71,7 +71,7 @@ const nfs = await startNfs({
   log: silent,
 })
 const app = fastify({ logger: false, forceCloseConnections: true })
-registerWebDav(app, { views: [{ name: 'overlay', overlay, cred: { uid: 0, gid: 0, groups: [] } }], log: silent })
+registerWebDav(app, { views: [{ name: 'overlay', overlay, as: { uid: 0, gid: 0, groups: [] } }], log: silent })
 const url = await app.listen({ host: '127.0.0.1', port: 0 })
 const client = await NfsClient.connect(nfs.port)
 

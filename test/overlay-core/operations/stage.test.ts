@@ -130,7 +130,7 @@ t.test('an open file and a second name keep the replaced content', async (t) => 
 
 t.test('a resumable file and its record survive the overlay; one without the other is removed', async (t) => {
   await withOverlay(t, [{}], async ({ overlay, upper, work, remount }) => {
-    t.same(await overlay.resumableStages(ROOT), [])
+    t.same(await overlay.resumableStages(() => ROOT), [])
     const about = Buffer.from('where it goes')
     const first = await overlay.stage(ROOT, { mode: 0o644 }, { id: 'first-1', about })
     await first.append([Buffer.from('hello ')])
@@ -145,7 +145,7 @@ t.test('a resumable file and its record survive the overlay; one without the oth
     writeFileSync(join(work, 'uploads/orphan.about'), 'x')
     writeFileSync(join(work, 'uploads/stray'), 'x')
     const again = await remount()
-    const kept = (await again.resumableStages(ROOT)).sort((a, b) => (a.id < b.id ? -1 : 1))
+    const kept = (await again.resumableStages(() => ROOT)).sort((a, b) => (a.id < b.id ? -1 : 1))
     t.same(
       kept.map(({ id, about, staged }) => [id, Buffer.from(about).toString(), staged.sizeBytes]),
       [

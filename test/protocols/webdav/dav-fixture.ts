@@ -2,7 +2,15 @@ import { connect } from 'node:net'
 import fastify from 'fastify'
 import type { Test } from 'tap'
 import { Client } from 'undici'
-import type { Cred, Foreseen, OpenFile, Overlay, ResumableOptions, StagedFile } from '../../../overlay-core/index.ts'
+import type {
+  Cred,
+  CredOf,
+  Foreseen,
+  OpenFile,
+  Overlay,
+  ResumableOptions,
+  StagedFile,
+} from '../../../overlay-core/index.ts'
 import { type DavHandle, type DavLimits, registerWebDav } from '../../../protocols/webdav/index.ts'
 import { type Fixture, ROOT, type Tree, withOverlay } from '../../helpers/overlay.ts'
 
@@ -78,7 +86,7 @@ export async function withDav(
       const ignore = () => undefined
       const overlay = counting(fixture.overlay, held)
       const handle = registerWebDav(app, {
-        views: ['overlay', ...moreViews].map((name) => ({ name, overlay, cred, symlinks })),
+        views: ['overlay', ...moreViews].map((name) => ({ name, overlay, as: cred, symlinks })),
         log: { debug: ignore, info: ignore, warn: note('warn'), error: note('error') },
         now: () => clock.nowMs,
         limits,
@@ -154,8 +162,8 @@ function counting(overlay: Overlay, held: { open: number; staged: number }): Ove
   }
   const stage = async (cred: Cred, foreseen?: Foreseen, keep?: ResumableOptions) =>
     count(await overlay.stage(cred, foreseen, keep))
-  const resumableStages = async (cred: Cred) =>
-    (await overlay.resumableStages(cred)).map((kept) => ({ ...kept, staged: count(kept.staged) }))
+  const resumableStages = async (credOf: CredOf) =>
+    (await overlay.resumableStages(credOf)).map((kept) => ({ ...kept, staged: count(kept.staged) }))
   const count = (staged: StagedFile): StagedFile => {
     held.staged++
     let ended = false

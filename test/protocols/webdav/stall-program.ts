@@ -16,7 +16,7 @@ const note = (details: object, message: string) => void faults.push(`${message}:
 const ignore = () => undefined
 let skewMs = 0
 const handle = registerWebDav(app, {
-  views: [{ name: 'overlay', overlay, cred }],
+  views: [{ name: 'overlay', overlay, as: cred }],
   log: { debug: ignore, info: ignore, warn: ignore, error: note },
   now: () => Date.now() + skewMs,
 })

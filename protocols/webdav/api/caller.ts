@@ -1,0 +1,35 @@
+import type { Cred, Name } from '../../../overlay-core/index.ts'
+
+/** Who sent a request. The server finds out before the adapter gets the request. */
+export interface Caller extends Cred {
+  /** The login name; undefined if there is no login. */
+  readonly user: string | undefined
+  /** What the user is, for example `reader`, in the words of the server. */
+  readonly roles: readonly string[]
+  /** The names of its groups, in the words of the server. */
+  readonly groupNames: readonly string[]
+  /** Whether requests that change something are refused. */
+  readonly readOnly: boolean
+  /** What the token of the request is limited to; undefined: to nothing less than what its user may do. */
+  readonly scope: Scope | undefined
+}
+
+/** A part of a view. */
+export interface Scope {
+  /** The name of the view or template, as Unicode text; undefined: all. */
+  readonly view: string | undefined
+  /** The path inside the view; everything else does not exist for the caller. */
+  readonly names: readonly Name[]
+}
+
+/** The caller of a server that nobody has told about callers: it acts as the user nobody. */
+export const NOBODY: Caller = {
+  user: undefined,
+  uid: 65_534,
+  gid: 65_534,
+  groups: [],
+  roles: [],
+  groupNames: [],
+  readOnly: false,
+  scope: undefined,
+}

@@ -1,0 +1,37 @@
+import type { Cred } from '../../overlay-core/index.ts'
+import type { Caller } from '../../protocols/webdav/index.ts'
+import type { User } from './login.ts'
+
+/** Whom callers act as who have no ids of their own, or all of them. */
+export interface CallerIds {
+  /** Whom a user without ids acts as. */
+  readonly nobody: Cred
+  /** Whom all users act as, because the server cannot act as anybody else. */
+  readonly all: Cred | undefined
+}
+
+/** The callers of users; always the same object for a user, as long as it is remembered. */
+export class Callers {
+  readonly #ids: CallerIds
+  readonly #known = new WeakMap<User, Caller>()
+
+  constructor(ids: CallerIds) {
+    this.#ids = ids
+  }
+
+  of(user: User): Caller {
+    const known = this.#known.get(user)
+    if (known !== undefined) return known
+    const { uid, gid, groups } = this.#ids.all ?? user.ids ?? this.#ids.nobody
+    const caller: Caller = {
+      user: user.name,
+      ...{ uid, gid, groups },
+      roles: user.roles,
+      groupNames: user.groups,
+      readOnly: user.roles.includes('reader'),
+      scope: undefined,
+    }
+    this.#known.set(user, caller)
+    return caller
+  }
+}

@@ -1,0 +1,127 @@
+import type { IncomingMessage } from 'node:http'
+import type { Caller } from '../../protocols/webdav/index.ts'
+import type { Audit } from './audit.ts'
+import type { Callers } from './callers.ts'
+import type { Login, LoginResult } from './login.ts'
+
+/** Longer credentials are refused: no account has such ones. */
+const MOST_FIELD_CHARS = 4096
+
+/** A response instead of the requested one. */
+export interface LoginRefusal {
+  readonly status: 401 | 403 | 429 | 503
+  readonly headers: Readonly<Record<string, string>>
+  /** One line. */
+  readonly reason: string
+  /** Whether it comes later, so that guessing takes time. */
+  readonly delayed: boolean
+}
+
+/** What the login of requests needs. */
+export interface HttpLoginParts {
+  readonly login: Login
+  readonly callers: Callers
+  readonly audit: Audit
+  readonly realm: string
+  /** The address of the client, also behind a trusted proxy. */
+  readonly clientOf: (req: IncomingMessage) => string
+  /** Whether nobody between the client, or a trusted proxy, and this server can read the request. */
+  readonly isPrivate: (req: IncomingMessage) => boolean
+  /** The field in which a trusted proxy names the user, in lower case; undefined if none does. */
+  readonly userHeader: string | undefined
+  readonly isFromProxy: (req: IncomingMessage) => boolean
+  /** Whether any source knows passwords. */
+  readonly takesPasswords: boolean
+}
+
+/** Finds out who sent a request. */
+export class HttpLogin {
+  readonly #parts: HttpLoginParts
+  readonly #callers = new WeakMap<IncomingMessage, Caller>()
+  readonly #challenge: LoginRefusal
+
+  constructor(parts: HttpLoginParts) {
+    this.#parts = parts
+    const challenge: Record<string, string> = parts.takesPasswords
+      ? { 'www-authenticate': `Basic realm="${parts.realm}", charset="UTF-8"` }
+      : {}
+    this.#challenge = {
+      status: parts.takesPasswords ? 401 : 403,
+      headers: challenge,
+      reason: parts.takesPasswords ? 'A name and a password are needed.' : 'The proxy named no user.',
+      delayed: false,
+    }
+  }
+
+  /** The caller of a request that was let in. */
+  callerOf(req: IncomingMessage): Caller {
+    const caller = this.#callers.get(req)
+    if (caller === undefined) throw new Error('a request passed without a login')
+    return caller
+  }
+
+  /** Lets a request in, or says how it is refused. At once if its credentials were verified less than a minute ago. Never rejects. */
+  letIn(req: IncomingMessage): LoginRefusal | undefined | Promise<LoginRefusal | undefined> {
+    const { isPrivate, login, callers } = this.#parts
+    if (!isPrivate(req)) return NOT_PRIVATE
+    const field = req.headers.authorization
+    const known = field === undefined ? undefined : login.remembered(field)
+    if (known === undefined) return this.#identify(req, field)
+    this.#callers.set(req, callers.of(known))
+    return undefined
+  }
+
+  async #identify(req: IncomingMessage, field: string | undefined): Promise<LoginRefusal | undefined> {
+    const { login, callers, audit, clientOf } = this.#parts
+    const named = this.#nameFromProxy(req)
+    const asked = named === undefined ? credentialsOf(field) : undefined
+    if (named === undefined && asked === undefined) return this.#challenge
+    const address = clientOf(req)
+    const result =
+      named === undefined
+        ? await login.verify(field as string, asked!.name, asked!.secret, address)
+        : await login.lookup(named)
+    if (!('user' in result)) return this.#refusal(result)
+    if (named !== undefined) audit.seen(result.user, address, 'proxy')
+    this.#callers.set(req, callers.of(result.user))
+    return undefined
+  }
+
+  /** The user that a trusted proxy names; undefined if there is none, or if anybody else sent the field. */
+  #nameFromProxy(req: IncomingMessage): string | undefined {
+    const { userHeader, isFromProxy } = this.#parts
+    if (userHeader === undefined || !isFromProxy(req)) return undefined
+    const value = req.headers[userHeader]
+    return typeof value === 'string' && value !== ''
+      ? Buffer.from(value, 'latin1').toString('utf8').normalize('NFC')
+      : undefined
+  }
+
+  #refusal(result: Exclude<LoginResult, { user: unknown }>): LoginRefusal {
+    if (result.refused === 'wrong')
+      return { ...this.#challenge, reason: 'The name or the password is wrong.', delayed: true }
+    const headers = { 'retry-after': String(result.retryAfterSec) }
+    if (result.refused === 'too many')
+      return { status: 429, headers, reason: 'Too many wrong passwords; wait a little.', delayed: false }
+    return { status: 503, headers, reason: 'Passwords cannot be checked at present; try again soon.', delayed: false }
+  }
+}
+
+const NOT_PRIVATE: LoginRefusal = {
+  status: 403,
+  headers: {},
+  reason: 'Passwords are not accepted without encryption; use https.',
+  delayed: false,
+}
+
+/** The name and secret of a Basic field (RFC 7617); undefined if it is none. */
+export function credentialsOf(
+  field: string | undefined,
+): { readonly name: string; readonly secret: string } | undefined {
+  if (field === undefined || field.length > MOST_FIELD_CHARS) return undefined
+  const encoded = /^basic +([A-Za-z0-9+/_-]+={0,2}) *$/i.exec(field)?.[1]
+  if (encoded === undefined) return undefined
+  const text = Buffer.from(encoded, 'base64').toString('utf8')
+  const at = text.indexOf(':')
+  return at < 0 ? undefined : { name: text.slice(0, at).normalize('NFC'), secret: text.slice(at + 1) }
+}

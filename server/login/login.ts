@@ -1,0 +1,165 @@
+import { hash } from 'node:crypto'
+import { LRUCache } from 'lru-cache'
+import type { Logger } from 'pino'
+import type { Account, AccountIds, AccountSource, Verdict } from './api/account.ts'
+import type { Role } from './api/roles.ts'
+import { AttemptLimits } from './attempt-limits.ts'
+import type { Audit } from './audit.ts'
+import type { UserIds } from './ids/user-ids.ts'
+import { MOST_PASSWORD_BYTES } from './passwords/password-hash.ts'
+import type { RoleList } from './role-list.ts'
+import { MOST_NAME_BYTES } from './sources/password-lines.ts'
+
+/** How long a verified secret is remembered. */
+const REMEMBERED_MS = 60_000
+const MOST_REMEMBERED = 10_000
+
+/** A user who has logged in. */
+export interface User {
+  readonly name: string
+  /** Undefined if it has none on this machine. */
+  readonly ids: AccountIds | undefined
+  /** What it is everywhere; see `RoleList.ofTemplate` for owners. */
+  readonly roles: readonly Role[]
+  /** The names of its groups. */
+  readonly groups: readonly string[]
+}
+
+/** What a login ended with: the user; a refusal; or that nobody can tell at present, so that the client should try again. */
+export type LoginResult =
+  | { readonly user: User }
+  | { readonly refused: 'wrong' }
+  | { readonly refused: 'too many'; readonly retryAfterSec: number }
+  | { readonly refused: 'unavailable'; readonly retryAfterSec: number }
+
+/** What a login is made of. */
+export interface LoginParts {
+  /** In the order in which they are asked. */
+  readonly sources: readonly AccountSource[]
+  readonly ids: UserIds
+  readonly roles: RoleList
+  readonly audit: Audit
+  readonly log: Logger
+  /** A monotonic clock, in ms. */
+  readonly now: () => number
+  /** A random key of this run, under which secrets are remembered. */
+  readonly key: Uint8Array
+}
+
+/** Verifies who somebody is: by a name and a secret, or by a name that was proved otherwise. Remembers it for a minute. */
+export class Login {
+  readonly #parts: LoginParts
+  readonly #key: string
+  readonly #limits: AttemptLimits
+  /** By a keyed hash of name and secret. */
+  readonly #verified = new LRUCache<string, { readonly user: User; readonly untilMs: number }>({ max: MOST_REMEMBERED })
+  /** By name, for users who need no secret. */
+  readonly #found = new LRUCache<string, { readonly user: User; readonly untilMs: number }>({ max: MOST_REMEMBERED })
+  /** Verifications that run, by the same hash and the address, so that many requests with one secret cost one. */
+  readonly #running = new Map<string, Promise<LoginResult>>()
+  /** Counts the changes of sources, so that nothing is remembered that was verified before one. */
+  #version = 0
+
+  constructor(parts: LoginParts) {
+    this.#parts = parts
+    this.#key = Buffer.from(parts.key).toString('base64')
+    this.#limits = new AttemptLimits(parts.now)
+    for (const source of parts.sources) source.onChange(() => this.forget())
+  }
+
+  /** Forgets all that was verified, because accounts have changed. */
+  forget(): void {
+    this.#version++
+    this.#verified.clear()
+    this.#found.clear()
+  }
+
+  /** The user that was verified with this secret less than a minute ago. `credentials`: both, in any form that is always the same. */
+  remembered(credentials: string): User | undefined {
+    const known = this.#verified.get(hash('sha256', this.#key + credentials, 'base64'))
+    return known !== undefined && known.untilMs > this.#parts.now() ? known.user : undefined
+  }
+
+  /** Verifies a name and a secret. `credentials`: as for `remembered`. Never rejects. */
+  verify(credentials: string, name: string, secret: string, address: string): Promise<LoginResult> {
+    const key = hash('sha256', this.#key + credentials, 'base64')
+    const task = `${key} ${address}`
+    const running = this.#running.get(task)
+    if (running !== undefined) return running
+    const verifying = this.#verify(key, name, secret, address).finally(() => this.#running.delete(task))
+    this.#running.set(task, verifying)
+    return verifying
+  }
+
+  /** The user of this name, who was proved by other means than a secret. Undefined if no source knows it. Never rejects. */
+  async lookup(name: string): Promise<LoginResult> {
+    const known = this.#found.get(name)
+    if (known !== undefined && known.untilMs > this.#parts.now()) return { user: known.user }
+    if (Buffer.byteLength(name) > MOST_NAME_BYTES) return { refused: 'wrong' }
+    const version = this.#version
+    const result = await this.#userOf(await this.#ask((source) => source.lookup(name)))
+    if ('user' in result && version === this.#version) this.#found.set(name, this.#remember(result.user))
+    return result
+  }
+
+  async close(): Promise<void> {
+    for (const source of this.#parts.sources) await source.close()
+    await this.#parts.audit.close()
+  }
+
+  async #verify(key: string, name: string, secret: string, address: string): Promise<LoginResult> {
+    const { audit } = this.#parts
+    const possible = Buffer.byteLength(name) <= MOST_NAME_BYTES && Buffer.byteLength(secret) <= MOST_PASSWORD_BYTES
+    const account = possible ? name : ''
+    const retryAfterSec = this.#limits.begin(address, account)
+    if (retryAfterSec !== undefined) {
+      audit.refusedLogin(undefined, address, 'too many')
+      return { refused: 'too many', retryAfterSec }
+    }
+    const version = this.#version
+    const verdict = possible ? await this.#ask((source) => source.verify(name, secret, address)) : 'unknown'
+    const result = await this.#userOf(verdict)
+    if ('user' in result) {
+      this.#limits.end(address, account, 'right')
+      if (version === this.#version) this.#verified.set(key, this.#remember(result.user))
+      audit.login(result.user.name, address, 'password')
+    } else {
+      this.#limits.end(address, account, result.refused === 'wrong' ? 'wrong' : 'unsaid')
+      // A name that is not known may be a password in the wrong field.
+      const known = verdict === 'wrong' ? account : undefined
+      audit.refusedLogin(known, address, typeof verdict === 'string' ? verdict : result.refused)
+    }
+    return result
+  }
+
+  /** Asks the sources in their order: the first that knows the name decides. */
+  async #ask(question: (source: AccountSource) => Promise<Verdict>): Promise<Verdict> {
+    let silent = false
+    for (const source of this.#parts.sources) {
+      const verdict = await question(source)
+      if (typeof verdict === 'object') return verdict
+      if (verdict === 'unavailable') silent = true
+      else if (verdict === 'wrong') return silent ? 'unavailable' : 'wrong'
+    }
+    return silent ? 'unavailable' : 'unknown'
+  }
+
+  async #userOf(verdict: Verdict | Account): Promise<LoginResult> {
+    const { ids, roles, log } = this.#parts
+    if (verdict === 'unavailable') return UNAVAILABLE
+    if (typeof verdict === 'string') return { refused: 'wrong' }
+    try {
+      const { name, groups } = verdict
+      return { user: { name, groups, ids: await ids.of(verdict), roles: roles.of(name, groups) } }
+    } catch (error) {
+      log.error({ err: error, user: verdict.name }, 'cannot find the user id of an account')
+      return UNAVAILABLE
+    }
+  }
+
+  #remember(user: User): { readonly user: User; readonly untilMs: number } {
+    return { user, untilMs: this.#parts.now() + REMEMBERED_MS }
+  }
+}
+
+const UNAVAILABLE: LoginResult = { refused: 'unavailable', retryAfterSec: 5 }

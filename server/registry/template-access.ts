@@ -1,0 +1,43 @@
+import { isLoopback } from '../../config/index.ts'
+import type { Caller } from '../../protocols/webdav/index.ts'
+import { isListed, may, ROLES, type Role } from '../login/index.ts'
+import type { TemplateAccess } from './dav-template.ts'
+import type { Template } from './template.ts'
+
+/** Access with a login: everybody has the view with the login name, and owners of the template and admins may use all. */
+export function accessByLogin(template: Template): TemplateAccess {
+  return {
+    userOf: ({ caller }) => caller.user,
+    may: ({ caller }, action) => may(rolesIn(template, caller), action),
+    isUnknownRoot: () => false,
+    groupsOf: ({ groups }) => groups,
+  }
+}
+
+/** The roles of a caller for a template. */
+export function rolesIn({ settings }: Template, { user, roles, groupNames }: Caller): readonly Role[] {
+  const known = ROLES.filter((role) => roles.includes(role))
+  if (user === undefined || !isListed(settings.owners, user, groupNames)) return known
+  return [...known, 'owner']
+}
+
+/** Access without a login: all requests act as one user, or on loopback as the user that the path names. */
+export function accessWithoutLogin({
+  user,
+  anyUser,
+  onlyLoopback,
+}: {
+  /** The user that all requests act as; undefined if there is none, or it has no name. */
+  readonly user: string | undefined
+  /** Whether a path may name any user. */
+  readonly anyUser: boolean
+  /** Whether only a client on loopback may do that. */
+  readonly onlyLoopback: boolean
+}): TemplateAccess {
+  return {
+    userOf: () => user,
+    may: ({ address }) => anyUser && (!onlyLoopback || isLoopback(address)),
+    isUnknownRoot: (_client, uid) => uid === 0 && user === undefined,
+    groupsOf: () => [],
+  }
+}
