@@ -112,14 +112,14 @@ function refuseForeigners(
 /** How long the answer to a wrong password waits. */
 const WRONG_PASSWORD_MS = 500
 
-/** Lets in only requests of users. What is below `/-/` is the same for everybody. */
+/** Lets in only requests of users. The routes below `/-/` are the same for everybody; another path that starts so has no route of its own. */
 function askForLogin(app: FastifyInstance, login: HttpLogin, counters: HttpCounters): void {
   const refuse = (reply: FastifyReply, { status, headers, reason }: LoginRefusal) => {
     counters.logins++
     reply.code(status).headers(headers).type('text/plain; charset=utf-8').send(`${reason}\n`)
   }
   app.addHook('onRequest', (request, reply, next) => {
-    if (request.raw.url?.startsWith('/-/')) return next()
+    if (request.routeOptions.url?.startsWith('/-/')) return next()
     const answer = (refusal: LoginRefusal | undefined) => {
       if (refusal === undefined) next()
       else if (refusal.delayed) setTimeout(() => refuse(reply, refusal), WRONG_PASSWORD_MS)

@@ -22,6 +22,8 @@ export interface AuditFile {
 /** Users without a password log in with every request: those seen lately are not told again. */
 const REMEMBERED = 10_000
 const AGAIN_MS = 3_600_000
+/** A client that tries too often is told of once in this time. */
+const FLOOD_MS = 60_000
 
 /** Writes one line about each event that concerns logins: to the log, and to a file of its own if there is one. */
 export class Audit {
@@ -50,8 +52,11 @@ export class Audit {
     this.login(name, client, proof)
   }
 
-  /** `user`: only if there is such an account. */
+  /** `user`: only if there is such an account. `too many` is told once a minute for each client, because it costs the client nothing to cause it. */
   refusedLogin(user: string | undefined, client: string, reason: string): void {
+    const key = `${reason} ${client}`
+    if (reason === 'too many' && this.#seen.has(key)) return
+    if (reason === 'too many') this.#seen.set(key, true, { ttl: FLOOD_MS })
     this.#tell({ event: 'login refused', user, client, reason })
   }
 
