@@ -115,6 +115,11 @@ export const EXPORT_OPTIONS: readonly WordSpec[] = [
   { name: 'root_squash', meaning: "The client's root acts as the anonymous user. The default." },
   { name: 'no_root_squash', meaning: "The client's root acts as root." },
   { name: 'all_squash', meaning: 'Every user acts as the anonymous user.' },
+  {
+    name: 'owner_squash',
+    meaning:
+      'Every user acts as the owner of the view, in views of users and machines. For machines whose user ids are not those of the server. Each of them can then use the views of all users; see [users](users.md#over-nfs).',
+  },
   { name: 'anonuid', value: 'UID', meaning: 'The user id of the anonymous user.', default: '65534' },
   { name: 'anongid', value: 'GID', meaning: 'The group id of the anonymous user.', default: '65534' },
   {

@@ -36,14 +36,14 @@ export class TemplateMembers implements NfsMembers {
     return found
   }
 
-  *list({ uid }: Cred, address: string, after: number): Iterable<NfsMember> {
+  *list(cred: Cred | undefined, address: string, after: number): Iterable<NfsMember> {
     const template = this.#template
     if (template.settings.kind === 'per-machine') {
       const own = template.byName(address)
       if (own !== undefined && own.record.order > after) yield this.#of(own)
       return
     }
-    for (const view of template.listAfter(after, uid === 0 ? undefined : uid)) yield this.#of(view)
+    for (const view of template.listAfter(after, cred?.uid === 0 ? undefined : cred?.uid)) yield this.#of(view)
   }
 
   #of(view: TemplateView): TemplateMember
@@ -75,6 +75,10 @@ class TemplateMember implements NfsMember {
 
   get name(): string {
     return Buffer.from(this.of.record.name, 'utf8').toString('latin1')
+  }
+
+  get owner(): Pick<Cred, 'uid' | 'gid'> {
+    return this.of.record
   }
 
   /** A user's view is for that user and for root, a machine's for that machine. */

@@ -107,3 +107,24 @@ t.test('views that a client was told of outlive a kill while others are made and
   }
   t.notMatch(all.server.stderr(), /belongs to no view/)
 })
+
+t.test('with owner_squash everybody acts as the owner of the view, and nobody as root', AS_ROOT, async (t) => {
+  const { nfs, dav } = await course(t, { clients: '127.0.0.0/8(rw,owner_squash,insecure)' })
+  for (const [uid, user, owner] of [
+    [4711, 'daemon', DAEMON.uid],
+    [0, 'bin', BIN.uid],
+  ] as const) {
+    const somebody = nfs.as(uid)
+    const root = await somebody.mount(`/course/${user}`)
+    const made = await somebody.create(root, `by-${uid}`, { mode: 'guarded' })
+    t.equal(made.status, STATUS.OK)
+    t.equal((await somebody.getattr(made.handle!)).attr?.uid, owner, `${uid} acts as ${user}`)
+    t.match(await dav('GET', `/course/~${user}/by-${uid}`), { status: 200 })
+  }
+  const list = await nfs.as(4711).mount('/course')
+  const names = (await nfs.as(4711).readdir(list)).entries.map(({ name }) => String(name))
+  t.same(names.filter((name) => !name.startsWith('.')).sort(), ['bin', 'daemon'], 'the list leads to all views')
+  t.equal((await nfs.as(4711).lookup(list, 'daemon')).status, STATUS.OK)
+  const refused = await nfs.as(4711).create(list, 'in-the-list', { mode: 'guarded' })
+  t.not(refused.status, STATUS.OK, 'outside the views there is no owner')
+})

@@ -5,8 +5,8 @@ export interface ExportRule {
   /** Address, ADDRESS/BITS, host name or `*`. */
   client: string
   readOnly: boolean
-  /** Which callers are mapped to the anonymous user: uid and gid 0, none, or all. */
-  squash: 'root' | 'none' | 'all'
+  /** Which callers are mapped to the anonymous user: uid and gid 0, none, or all. `owner`: in a view of a template all act as its owner, elsewhere as the anonymous user. */
+  squash: 'root' | 'none' | 'all' | 'owner'
   anonUid: number
   anonGid: number
   /** Only from ports below 1024. */
@@ -32,6 +32,9 @@ const FLAGS: Readonly<Record<string, Change>> = {
   },
   all_squash: (rule) => {
     rule.squash = 'all'
+  },
+  owner_squash: (rule) => {
+    rule.squash = 'owner'
   },
   no_all_squash: (rule) => {
     if (rule.squash === 'all') rule.squash = 'root'

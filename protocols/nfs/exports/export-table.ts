@@ -79,7 +79,8 @@ export class NfsExport implements ServedView {
   #makeGrant(peer: Peer, credential: Credential): Grant | undefined {
     const rule = this.ruleFor(peer)
     if (rule === undefined) return undefined
-    return { cred: squash(credential, rule), readOnly: rule.readOnly, sync: rule.sync }
+    const asOwner = rule.squash === 'owner'
+    return { cred: squash(credential, rule), readOnly: rule.readOnly, sync: rule.sync, asOwner }
   }
 }
 
@@ -93,6 +94,8 @@ export class MemberView implements ServedView {
   readonly fsidHi: number
   readonly fsidLo: number
   #overlay: Overlay | undefined
+  /** The latest grant of the template, and what it is here. */
+  #grant: { readonly given: Grant; readonly here: Grant } | undefined
 
   constructor(member: NfsMember, template: NfsExport) {
     this.member = member
@@ -119,7 +122,13 @@ export class MemberView implements ServedView {
 
   /** The rights that the rules of the template give; whether the view is the caller's is up to `member.admits`. */
   grant(peer: Peer, credential: Credential): Grant | undefined {
-    return this.template.grant(peer, credential)
+    const given = this.template.grant(peer, credential)
+    if (given?.asOwner !== true) return given
+    if (this.#grant?.given !== given) {
+      const { uid, gid } = this.member.owner
+      this.#grant = { given, here: { ...given, cred: { uid, gid, groups: [] } } }
+    }
+    return this.#grant.here
   }
 }
 
@@ -139,7 +148,7 @@ function grantsOf(credential: Credential): (Grant | null | undefined)[] {
 /** The caller of a credential under a rule, with squashing as in exports(5). */
 export function squash(credential: Credential, rule: ExportRule): Cred {
   const { anonUid, anonGid } = rule
-  if (rule.squash === 'all' || credential.flavor === AUTH_NONE || credential.uid === NO_ID) {
+  if (rule.squash === 'all' || rule.squash === 'owner' || credential.flavor === AUTH_NONE || credential.uid === NO_ID) {
     return { uid: anonUid, gid: anonGid, groups: [] }
   }
   const mapGid = (gid: number) => ((rule.squash === 'root' && gid === 0) || gid === NO_ID ? anonGid : gid)

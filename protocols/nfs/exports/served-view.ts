@@ -9,6 +9,8 @@ export interface Grant {
   readonly readOnly: boolean
   /** Whether data is on disk before the reply. */
   readonly sync: boolean
+  /** Whether the caller acts as the owner in each view of a template. */
+  readonly asOwner: boolean
 }
 
 /** A view of a template: known without being open. The server implements it. */
@@ -17,6 +19,8 @@ export interface NfsMember extends ViewNumber {
   readonly name: string
   /** Its position in listings: a safe integer above 0 that no other view of the template has, and that stays the same. */
   readonly order: number
+  /** Whose the view is. */
+  readonly owner: Pick<Cred, 'uid' | 'gid'>
   /** Whether a caller at `address` may use it. */
   admits(cred: Cred, address: string): boolean
   /** Counts a use, and opens the view if it is closed. Each successful call needs one of `release`. @throws OverlayError ESTALE removed · EIO it cannot be opened */
@@ -33,8 +37,8 @@ export interface NfsMembers {
   find(name: string, address: string, create: boolean): MaybePromise<NfsMember | undefined>
   /** The view with this number. */
   byNumber(viewHi: number, view: number): NfsMember | undefined
-  /** The views that a caller at `address` may use and whose `order` is higher than `after`, by `order`. */
-  list(cred: Cred, address: string, after: number): Iterable<NfsMember>
+  /** The views that a caller at `address` may use and whose `order` is higher than `after`, by `order`. Without `cred` the caller acts as the owner of each. */
+  list(cred: Cred | undefined, address: string, after: number): Iterable<NfsMember>
 }
 
 /** A view as calls use it: an export, or a view of a template. */

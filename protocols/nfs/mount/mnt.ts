@@ -45,7 +45,7 @@ export async function mnt(context: MountContext, call: RpcCall): Promise<void> {
   try {
     if (served.members === undefined || rest.length === 0)
       return await answer(context, call, path, { view: served, names: rest, above: [served.name] }, grant)
-    await mountMember(context, call, path, found, grant)
+    await mountMember(context, call, path, found)
   } catch (error) {
     if (!isErrno(error)) throw error
     refuse(call, STATUS[error.code] ?? MNT3ERR_SERVERFAULT)
@@ -58,13 +58,14 @@ async function mountMember(
   call: RpcCall,
   path: string,
   { served, rest: [name = '', ...names] }: { served: NfsExport; rest: readonly string[] },
-  grant: Grant,
 ): Promise<void> {
   const { address } = call.peer
   const member = await served.members!.find(name, address, true)
   if (member === undefined) return refuse(call, MNT3ERR_NOENT)
-  if (names.length > 0 && !member.admits(grant.cred, address)) return refuse(call, MNT3ERR_ACCES)
   const view = context.exports.memberView(member, served)
+  const grant = view.grant(call.peer, call.credential)
+  if (grant === undefined || (names.length > 0 && !member.admits(grant.cred, address)))
+    return refuse(call, MNT3ERR_ACCES)
   await view.use()
   try {
     await answer(context, call, path, { view, names, above: [served.name, name] }, grant)

@@ -42,13 +42,14 @@ function answer(call: Nfs3Call, inode: Inode | undefined, { attr, dirAttr }: Loo
 
 /** A view in the root of its template. Views that the caller may not use do not exist for it. */
 async function lookUpView(call: Nfs3Call, dir: Inode, name: string): Promise<void> {
-  const { served, rpc, cred, context } = call
+  const { served, rpc, context } = call
   const { address } = rpc.peer
   const member = await served.members!.find(name, address, false)
   const dirAttr = await call.overlay.getattr(dir)
-  if (member === undefined || !member.admits(cred, address))
+  const view = member && context.exports.memberView(member, served as NfsExport)
+  const grant = view?.grant(rpc.peer, rpc.credential)
+  if (view === undefined || grant === undefined || !view.member.admits(grant.cred, address))
     return answer(call, undefined, { attr: undefined, dirAttr })
-  const view = context.exports.memberView(member, served as NfsExport)
   await call.use(view)
   const { overlay } = view
   const attr = await overlay.getattr(overlay.root)
