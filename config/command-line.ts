@@ -16,6 +16,7 @@ import {
 import { parseNetwork, parsePublicUrl } from './proxy-options.ts'
 import { defaultOf, REMOUNT_OPTIONS, SERVE_OPTIONS, STATUS_OPTIONS } from './schema.ts'
 import type { Command, Settings } from './settings.ts'
+import { parseTls, parseTlsClients, type TlsParts, tlsErrors } from './tls-options.ts'
 
 /**
  * Parses a command line (without node and script). Accesses no files, so nothing has changed when it throws.
@@ -84,7 +85,7 @@ function parseServe({ values, words }: Arguments, environment: Environment): Set
     ],
     ...serverSettings(values, environment, viewName(words)),
   }
-  const [wrong] = listenerErrors(settings)
+  const [wrong] = [...tlsErrors(tlsParts(values, environment)), ...listenerErrors(settings)]
   if (wrong !== undefined) throw wrong
   return settings
 }
@@ -111,6 +112,7 @@ export function serverSettings(
     insecureNoAuth: values.has('--insecure-no-auth'),
     publicUrls: (values.get('--public-url') ?? []).map((url) => parsePublicUrl(url, view)),
     trustedProxies: (values.get('--trusted-proxy') ?? []).map((text) => parseNetwork('--trusted-proxy', text)),
+    tls: tlsOf(tlsParts(values, environment)),
     rpcbind: values.has('--rpcbind'),
     portmap: values.has('--portmap'),
     lockGraceMs: parseGrace(last('--lock-grace') ?? defaultOf('--lock-grace')),
@@ -119,6 +121,24 @@ export function serverSettings(
     stateDir: stateDir(values, environment),
     readyFile: absolute(last('--ready-file'), environment.cwd),
   }
+}
+
+/** What the options in `values` say about TLS, each by itself. @throws OptionError */
+export function tlsParts(values: Arguments['values'], { cwd }: Environment): TlsParts {
+  const path = (option: string) => absolute(values.get(option)?.at(-1), cwd)
+  const own = values.get('--tls')?.at(-1)
+  const clients = values.get('--tls-clients')?.at(-1)
+  return {
+    own: own === undefined ? undefined : parseTls(own, (name) => absolute(name, cwd) as string),
+    clientCa: path('--tls-client-ca'),
+    clients: clients === undefined ? undefined : parseTlsClients(clients),
+    revoked: path('--tls-revoked'),
+  }
+}
+
+/** The settings that the parts make together. */
+export function tlsOf({ own, clientCa, clients, revoked }: TlsParts): Settings['tls'] {
+  return own === undefined ? undefined : { own, clientCa, clients: clients ?? 'request', revoked }
 }
 
 /** Serves this machine only. Any local user can claim to be any other over NFS, so a server that could act on that believes only root. */

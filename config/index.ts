@@ -29,3 +29,4 @@ export type {
   ViewRequest,
   ViewSettings,
 } from './settings.ts'
+export type { TlsClientPolicy, TlsSettings } from './tls-options.ts'

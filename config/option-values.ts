@@ -61,16 +61,18 @@ export function parseLocks(text: string): LockPolicy {
 }
 
 /** Errors about combinations of listeners; empty if there are none. */
-export function listenerErrors({ webdav, nfs, insecureNoAuth, login, rpcbind, portmap }: Settings): OptionError[] {
+export function listenerErrors({ webdav, nfs, insecureNoAuth, login, rpcbind, portmap, tls }: Settings): OptionError[] {
   const errors: OptionError[] = []
   const complain = (option: string, message: string) => errors.push(new OptionError(option, message))
   if (webdav === undefined && nfs === undefined) {
     complain('--nfs', 'off together with --webdav off disables every listener; enable one')
   }
-  if (webdav !== undefined && !isLoopback(webdav.host) && !insecureNoAuth && login === undefined) {
+  const allCertified = tls?.clientCa !== undefined && tls.clients === 'require'
+  const hasLogin = login !== undefined || allCertified
+  if (webdav !== undefined && !isLoopback(webdav.host) && !insecureNoAuth && !hasLogin) {
     complain(
       '--webdav',
-      `${webdav.host} can be reached from other machines, and there is no login; use 127.0.0.1, or add --insecure-no-auth`,
+      `${webdav.host} can be reached from other machines, and there is no login; use 127.0.0.1, or require client certificates with --tls-clients require, or add --insecure-no-auth`,
     )
   }
   if (webdav !== undefined && nfs !== undefined && isSame(webdav, nfs)) {
@@ -83,7 +85,7 @@ export function listenerErrors({ webdav, nfs, insecureNoAuth, login, rpcbind, po
 }
 
 /** Errors about the login; empty if there are none. The options are keys of the configuration file. */
-export function loginErrors({ login, webdav, insecureNoAuth, trustedProxies }: Settings): OptionError[] {
+export function loginErrors({ login, webdav, insecureNoAuth, trustedProxies, tls }: Settings): OptionError[] {
   const errors: OptionError[] = []
   const complain = (key: string, message: string) => errors.push(new OptionError(key, message))
   if (login === undefined) return errors
@@ -92,10 +94,10 @@ export function loginErrors({ login, webdav, insecureNoAuth, trustedProxies }: S
     complain('login.password_file', 'is missing; add password_file = "PATH", or remove "file" from login.sources')
   if (login.sources.includes('proxy') && trustedProxies.length === 0)
     complain('login.sources', '"proxy" needs webdav.trusted_proxies; name the addresses of the proxy there')
-  if (webdav !== undefined && !isLoopback(webdav.host) && trustedProxies.length === 0)
+  if (webdav !== undefined && !isLoopback(webdav.host) && trustedProxies.length === 0 && tls === undefined)
     complain(
       '--webdav',
-      `${webdav.host} can be reached from other machines, and passwords would cross the network unencrypted; use 127.0.0.1, or name the proxy that encrypts in webdav.trusted_proxies`,
+      `${webdav.host} can be reached from other machines, and passwords would cross the network unencrypted; use 127.0.0.1, or add a certificate in [tls], or name the proxy that encrypts in webdav.trusted_proxies`,
     )
   return errors
 }

@@ -1,4 +1,5 @@
 import { LOCK_POLICIES, LOG_LEVELS, SYMLINK_POLICIES } from './settings.ts'
+import { TLS_CLIENT_POLICIES } from './tls-options.ts'
 
 /**
  * A word that a user may give, as the parser and the manual see it. Texts are Markdown: `code`, *placeholder*, [link](#section).
@@ -32,7 +33,7 @@ export interface ServeOptionSpec extends OptionSpec {
 }
 
 /** The headings of `--help`, in order. */
-export const OPTION_GROUPS = ['Overlay', 'WebDAV', 'NFS', 'Server'] as const
+export const OPTION_GROUPS = ['Overlay', 'WebDAV', 'NFS', 'TLS', 'Server'] as const
 
 /** The options of the server, in the order of the manual. */
 export const SERVE_OPTIONS = [
@@ -56,7 +57,7 @@ export const SERVE_OPTIONS = [
     name: '--webdav',
     value: 'HOST:PORT|off',
     meaning:
-      'Where WebDAV listens. Port 0 picks a free port; an IPv6 address needs brackets. There is no login yet, so an address that other machines can reach also needs `--insecure-no-auth`. On loopback the server answers only requests for `localhost` or an IP address, which stops web pages that make their own name resolve to this machine (DNS rebinding).',
+      'Where WebDAV listens. Port 0 picks a free port; an IPv6 address needs brackets. There is no login yet, so an address that other machines can reach also needs `--tls-clients require` or `--insecure-no-auth`. On loopback the server answers only requests for `localhost` or an IP address, which stops web pages that make their own name resolve to this machine (DNS rebinding).',
     default: '127.0.0.1:8080',
     examples: ['--webdav [::1]:8080', '--webdav off'],
   },
@@ -95,7 +96,7 @@ export const SERVE_OPTIONS = [
     group: 'WebDAV',
     name: '--insecure-no-auth',
     meaning:
-      'Allows WebDAV to listen beyond loopback without a login. Everyone who can reach the port may do whatever `--as` may. Requests for any host name are then answered.',
+      'Allows WebDAV to listen beyond loopback without a login. Everyone who can reach the port may do whatever `--as` may. Requests for any host name are then answered. With `--tls` they are encrypted.',
   },
   {
     group: 'WebDAV',
@@ -161,6 +162,38 @@ export const SERVE_OPTIONS = [
     meaning:
       'How long clients may reclaim their NFS locks after a restart. During that time nobody gets new locks. If no client held a lock, there is no waiting time.',
     default: '45',
+  },
+  {
+    group: 'TLS',
+    name: '--tls',
+    value: 'CERTIFICATE[,KEY]|self-signed',
+    meaning:
+      'The certificate of the server and its private key, in PEM form. WebDAV then speaks HTTPS only, TLS 1.2 or newer. The first file begins with the certificate of the server, followed by those of intermediate authorities; without *KEY* it also contains the key. Files that change are read again within a second; new files with an error are reported in the log, and the earlier certificate stays in use.\n\n`self-signed` makes a certificate at each start, to try it. No client trusts it by itself: compare its fingerprint, which is printed. See [tls.md](tls.md).',
+    examples: ['--tls /etc/overlayd/server.pem,/etc/overlayd/server.key', '--tls self-signed'],
+  },
+  {
+    group: 'TLS',
+    name: '--tls-client-ca',
+    value: 'FILE',
+    meaning:
+      'The authorities whose client certificates are accepted, in PEM form. Clients are then asked for a certificate. One of another authority, or that is out of date or revoked, ends its connection.',
+    examples: ['--tls-client-ca /etc/overlayd/ca.pem'],
+  },
+  {
+    group: 'TLS',
+    name: '--tls-clients',
+    value: TLS_CLIENT_POLICIES.join('|'),
+    meaning:
+      'Whether WebDAV clients need a certificate. `request`: they may have one. `require`: without a certificate there is no connection. WebDAV may then listen beyond loopback without `--insecure-no-auth`.',
+    default: 'request',
+  },
+  {
+    group: 'TLS',
+    name: '--tls-revoked',
+    value: 'FILE',
+    meaning:
+      'Lists of revoked client certificates (CRL), in PEM form, as `overlayd cert revoke` writes them. A certificate that is added loses its connections within a second.',
+    examples: ['--tls-revoked /etc/overlayd/revoked.pem'],
   },
   {
     group: 'Server',

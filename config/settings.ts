@@ -1,6 +1,7 @@
 import type { MountOptions, QuotaLimits } from '../overlay-core/index.ts'
 import type { Environment } from './environment.ts'
 import type { Network } from './proxy-options.ts'
+import type { TlsSettings } from './tls-options.ts'
 
 /** The address of a listener. */
 export interface Address {
@@ -105,6 +106,8 @@ export interface Settings {
   readonly publicUrls: readonly string[]
   /** The proxies whose Forwarded and X-Forwarded-* fields are trusted. */
   readonly trustedProxies: readonly Network[]
+  /** Undefined: nothing is encrypted. */
+  readonly tls: TlsSettings | undefined
   readonly rpcbind: boolean
   /** Whether the server answers on the portmapper's port itself. */
   readonly portmap: boolean

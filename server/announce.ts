@@ -1,6 +1,8 @@
 import { networkInterfaces, release } from 'node:os'
 import { formatAddress, type Settings } from '../config/index.ts'
-import type { ListeningAddresses } from './running-server.ts'
+import type { ListeningAddresses, WebdavAddress } from './running-server.ts'
+import { subjectOf } from './tls/credentials.ts'
+import type { TlsKeeper } from './tls/tls-keeper.ts'
 import { version } from './version.ts'
 import { isServedBy, type View } from './views.ts'
 
@@ -28,6 +30,7 @@ export function announce(
   const first = views.find((view) => isServedBy('webdav', view))
   const url = webdav && first && davUrl(webdav, davName(first, settings))
   if (url !== undefined) lines.push(...webdavHints(url))
+  if (listening.tls !== undefined) lines.push(...tlsHints(listening.tls, settings))
   if (webdav?.user !== undefined && process.geteuid?.() === 0 && settings.configFile === undefined)
     lines.push(userHint(webdav.user, settings.as !== undefined))
   for (const { name, overlay } of views) for (const notice of overlay.notices) lines.push(`Note on ${name}: ${notice}.`)
@@ -54,12 +57,12 @@ function davName({ name, settings: { template, as } }: View, settings: Settings)
   return template === undefined || one ? name : `${name}/~USER`
 }
 
-function davUrl({ host, port }: { host: string; port: number }, name: string): string {
-  return `http://${formatAddress(clientHost(host), port)}/${name}/`
+function davUrl({ host, port, scheme }: WebdavAddress, name: string): string {
+  return `${scheme}://${formatAddress(clientHost(host), port)}/${name}/`
 }
 
 /** The URLs that clients use for a view: those of the proxies, if there are any. */
-function davUrls(webdav: { host: string; port: number }, name: string, publicUrls: readonly string[]): string[] {
+function davUrls(webdav: WebdavAddress, name: string, publicUrls: readonly string[]): string[] {
   return publicUrls.length === 0 ? [davUrl(webdav, name)] : publicUrls.map((origin) => `${origin}/${name}/`)
 }
 
@@ -86,6 +89,18 @@ function webdavHints(url: string): string[] {
     )
   }
   return hints
+}
+
+/** What a person needs to trust the server's certificate, or to see that it is the right one. */
+function tlsHints({ credentials: { own, authorities } }: TlsKeeper, { tls }: Settings): string[] {
+  const until = own.validToDate.toISOString().slice(0, 10)
+  const made = tls?.own === 'self-signed' ? 'self-signed, for this run only' : subjectOf(own)
+  const lines = [`TLS certificate: ${made}, valid to ${until}, SHA-256 ${own.fingerprint256}`]
+  if (authorities.length > 0)
+    lines.push(
+      `Clients ${tls?.clients === 'require' ? 'need' : 'may have'} a certificate of ${authorities.map(subjectOf).join(' or ')}.`,
+    )
+  return lines
 }
 
 /** Says which user WebDAV acts as, which is not obvious if root runs the server. */

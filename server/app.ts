@@ -2,12 +2,14 @@ import fastify, { type FastifyBaseLogger, type FastifyInstance, type FastifyRepl
 import { isLoopback } from '../config/index.ts'
 import { fineClock } from './clock.ts'
 import { isFromForeignPage } from './foreign-pages.ts'
-import { HTTP_SOCKETS, type HttpCounters, limitConnections, newHttpCounters } from './http-limits.ts'
+import { HTTP_SOCKETS, type HttpCounters, limitConnections, makeRoom, newHttpCounters } from './http-limits.ts'
 import type { HttpLogin, LoginRefusal } from './login/index.ts'
 import { Pipelines } from './pipelining.ts'
 import type { PublicNames } from './public-names.ts'
 import { RequestTurns } from './request-turns.ts'
 import type { ServerStatus } from './status.ts'
+import { encryptHttp } from './tls/encrypt-http.ts'
+import type { Handshakes, TlsCounters } from './tls/handshakes.ts'
 
 /** The settings of the HTTP process. */
 export interface AppOptions {
@@ -19,6 +21,8 @@ export interface AppOptions {
   /** Requests outside `/-/` need a user; undefined: there is no login. */
   readonly login?: HttpLogin | undefined
   readonly status: () => ServerStatus
+  /** Set if the connections are encrypted. */
+  readonly handshakes?: Handshakes | undefined
 }
 
 /** How long a refused connection stays open so that its client can read the reason, in ms. */
@@ -28,12 +32,14 @@ const AFTER_ERROR_MS = 5_000
 export interface App {
   readonly app: FastifyInstance
   readonly counters: HttpCounters
+  /** The counters of encryption; undefined if there is none. */
+  readonly tls: TlsCounters | undefined
   /** Stops further listeners, and resolves when their connections are closed. */
   stopAccepting: () => Promise<void>
 }
 
 /** Builds the HTTP process without listening. Tests inject requests; WebDAV adds its routes before `app` listens. */
-export function buildApp({ log, anyHost, names, login, status }: AppOptions): App {
+export function buildApp({ log, anyHost, names, login, status, handshakes }: AppOptions): App {
   const counters = newHttpCounters()
   const app = fastify({
     loggerInstance: log,
@@ -64,11 +70,15 @@ export function buildApp({ log, anyHost, names, login, status }: AppOptions): Ap
       setTimeout(() => socket.destroy(), AFTER_ERROR_MS).unref()
     },
   })
-  const isBusy = limitConnections(app.server, counters)
+  // What the server listens to now is for connections whose handshake has succeeded; the limits are for all.
+  const room = makeRoom()
+  if (handshakes !== undefined)
+    encryptHttp(app.server, handshakes, (accepted, secured) => room.secured(accepted, secured))
+  const isBusy = limitConnections(app.server, counters, room)
   refuseForeigners(app, counters, { anyHost, names })
   if (login !== undefined) askForLogin(app, login, counters)
   addStatusRoute(app, status)
-  return { app, counters, stopAccepting: async () => undefined }
+  return { app, counters, tls: handshakes?.counters, stopAccepting: async () => undefined }
 }
 
 /** Status lines for requests that Node's parser rejects, by error code. */

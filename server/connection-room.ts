@@ -88,6 +88,17 @@ export class ConnectionRoom<Connection extends object> {
     else this.#counts.delete(place.address)
   }
 
+  /** Must be called when a connection continues as `next`, such as an encrypted one. */
+  replace(connection: Connection, next: Connection): void {
+    const place = this.#open.get(connection)
+    if (place === undefined) return
+    // Its handshake is what it did last, so its place is at the end.
+    this.#open.delete(connection)
+    place.sinceMs = this.#now()
+    this.#open.set(next, place)
+    if (this.#unused.delete(connection)) this.#unused.set(next, place)
+  }
+
   #moveToEnd(connection: Connection): Place | undefined {
     const place = this.#open.get(connection)
     if (place === undefined) return undefined

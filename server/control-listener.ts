@@ -6,6 +6,7 @@ import { OptionError } from '../overlay-core/index.ts'
 import type { ControlCounters, ControlError } from './control.ts'
 import type { ViewDescription, ViewOrder } from './registry/view-requests.ts'
 import type { ReloadReport } from './reload.ts'
+import type { ServerStatus } from './status.ts'
 import type { RemountRequest } from './views.ts'
 
 /** 500 layers with paths of 4,096 bytes need a little more than 2 MB. */
@@ -37,6 +38,7 @@ export interface ControlParts {
   readonly reload: (() => Promise<ReloadReport>) | undefined
   /** Absent where the server has no templates. */
   readonly views: ((order: ViewOrder) => Promise<readonly ViewDescription[]>) | undefined
+  readonly status: () => ServerStatus
 }
 
 /** Makes the request handler of the control listener. It has its own file so that it is loaded with the first request. */
@@ -47,6 +49,7 @@ export async function controlListener({
   remount,
   reload,
   views,
+  status,
 }: ControlParts): Promise<RequestListener> {
   const wanted = Buffer.from(`Bearer ${token}`)
   const app = fastify({
@@ -68,6 +71,7 @@ export async function controlListener({
     counters.remounts++
     return reply.code(204).send()
   })
+  app.post('/status', async () => status())
   if (reload !== undefined) app.post('/reload', () => reload())
   if (views !== undefined)
     app.post('/views', { schema: { body: VIEWS_BODY } }, (request) => views(request.body as ViewOrder))

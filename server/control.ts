@@ -5,6 +5,7 @@ import type { FastifyBaseLogger } from 'fastify'
 import type { RandomBytes } from './random.ts'
 import type { ViewDescription, ViewOrder } from './registry/view-requests.ts'
 import type { ReloadReport } from './reload.ts'
+import type { ServerStatus } from './status.ts'
 import type { RemountRequest } from './views.ts'
 
 /** How to reach the control listener; part of the run file, which only the server's user and root can read. */
@@ -48,14 +49,15 @@ export async function openControl(parts: {
   readonly reload?: (() => Promise<ReloadReport>) | undefined
   /** Absent where the server has no templates. */
   readonly views?: ((order: ViewOrder) => Promise<readonly ViewDescription[]>) | undefined
+  readonly status: () => ServerStatus
 }): Promise<Control> {
-  const { log, random, remount, reload, views } = parts
+  const { log, random, remount, reload, views, status } = parts
   const token = Buffer.from(random(TOKEN_BYTES)).toString('base64url')
   const counters: ControlCounters = { remounts: 0, refused: 0 }
   // Most servers never get a control request, so Fastify, which takes 13 MB, is loaded with the first one.
   let listener: Promise<RequestListener> | undefined
   const load = async () =>
-    (await import('./control-listener.ts')).controlListener({ log, token, counters, remount, reload, views })
+    (await import('./control-listener.ts')).controlListener({ log, token, counters, remount, reload, views, status })
   const server = createServer({ requestTimeout: REQUEST_TIMEOUT_MS }, (request, response) => {
     listener ??= load()
     listener.then(

@@ -56,10 +56,11 @@ export function newHttpCounters(): HttpCounters {
 export function limitConnections(
   server: Server,
   counters: HttpCounters,
+  room: HttpRoom = makeRoom(),
   silenceMs: number = SILENCE_MS,
 ): (socket: Socket) => boolean {
   const current = new WeakMap<Socket, { request: IncomingMessage; response: ServerResponse }>()
-  makeRoom(server)
+  room.limit(server)
   server.on('connection', () => {
     counters.connections++
   })
@@ -79,21 +80,40 @@ export function limitConnections(
   return (socket) => current.get(socket)?.response.writableFinished === false
 }
 
+/** The room that HTTP connections share. */
+export interface HttpRoom {
+  /** Limits the connections that a server accepts from now on. */
+  limit(server: Server): void
+  /** Must be called when an accepted connection continues as an encrypted one. */
+  secured(accepted: Socket, secured: Socket): void
+}
+
 /** Limits the open connections to what the process has descriptors for. A new connection closes another one: see `ConnectionRoom`. */
-function makeRoom(server: Server): void {
+export function makeRoom(): HttpRoom {
   const room = new ConnectionRoom<Socket>(mostConnections(), fineClock)
-  server.on('connection', (socket: Socket) => {
+  const enter = (socket: Socket) => {
     abortWithoutStackTraces(socket)
     socket.once('close', () => room.remove(socket))
-    room.add(socket, socket.remoteAddress ?? '')?.destroy()
-  })
-  // Before the request is answered, which may be at once.
-  server.prependListener('request', ({ socket }: IncomingMessage, response: ServerResponse) => {
-    room.begun(socket)
-    response.once('close', () => room.ended(socket))
-    // The client learns that it needs another connection for its next request.
-    if (room.isShort) response.shouldKeepAlive = false
-  })
+  }
+  return {
+    limit(server) {
+      server.on('connection', (socket: Socket) => {
+        enter(socket)
+        room.add(socket, socket.remoteAddress ?? '')?.destroy()
+      })
+      // Before the request is answered, which may be at once.
+      server.prependListener('request', ({ socket }: IncomingMessage, response: ServerResponse) => {
+        room.begun(socket)
+        response.once('close', () => room.ended(socket))
+        // The client learns that it needs another connection for its next request.
+        if (room.isShort) response.shouldKeepAlive = false
+      })
+    },
+    secured(accepted, secured) {
+      enter(secured)
+      room.replace(accepted, secured)
+    },
+  }
 }
 
 /** The maximum number of open HTTP connections of this process. */

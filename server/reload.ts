@@ -24,6 +24,7 @@ const NOTHING: ReloadReport = { applied: [], restart: [], failed: [] }
 const AT_START: { readonly [Key in keyof Settings]?: string } = {
   webdav: 'webdav.listen',
   nfs: 'nfs.listen',
+  tls: 'tls',
   as: 'webdav.as',
   locks: 'webdav.locks',
   symlinks: 'webdav.symlinks',

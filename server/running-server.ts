@@ -14,17 +14,25 @@ import type { Templates } from './registry/templates.ts'
 import { executeOrder, type ViewDescription, type ViewOrder } from './registry/view-requests.ts'
 import { removeRunFiles } from './state-dir.ts'
 import { describeViews, type ServerStatus } from './status.ts'
+import type { TlsKeeper } from './tls/tls-keeper.ts'
 import { version } from './version.ts'
 import type { RemountRequest, Views } from './views.ts'
 
 /** How long requests may run after the server was asked to stop. */
 const GRACE_MS = 10_000
 
+/** Where WebDAV listens. */
+export interface WebdavAddress {
+  readonly scheme: 'http' | 'https'
+  readonly host: string
+  readonly port: number
+}
+
 /** The actual addresses of the listeners. */
 export interface ListeningAddresses {
-  readonly webdav:
-    | { readonly host: string; readonly port: number; readonly user?: Pick<Cred, 'uid' | 'gid'> | undefined }
-    | undefined
+  readonly webdav: (WebdavAddress & { readonly user?: Pick<Cred, 'uid' | 'gid'> | undefined }) | undefined
+  /** Set if they encrypt. */
+  readonly tls: TlsKeeper | undefined
   readonly nfs: { readonly host: string; readonly port: number } | undefined
 }
 
@@ -41,7 +49,9 @@ export class RunningServer {
   control: Control | undefined
   /** The user that WebDAV acts as. */
   webdavUser: Pick<Cred, 'uid' | 'gid'> | undefined
-  webdavAddress: { readonly host: string; readonly port: number } | undefined
+  webdavAddress: WebdavAddress | undefined
+  /** The certificates; undefined if nothing is encrypted. */
+  tls: TlsKeeper | undefined
   /** The journals of WebDAV locks in the views of all clients, by view. */
   readonly lockJournals = new Map<string, JournalFile>()
   /** The other journals. */
@@ -71,7 +81,7 @@ export class RunningServer {
 
   get listening(): ListeningAddresses {
     const webdav = this.webdavAddress && { ...this.webdavAddress, user: this.webdavUser }
-    return { webdav, nfs: this.nfs }
+    return { webdav, nfs: this.nfs, tls: this.tls }
   }
 
   /** The data that `overlayd status` shows. */
@@ -85,11 +95,14 @@ export class RunningServer {
       views: describeViews(this.views.list(), this.templates),
       doors: {
         ...(webdav && {
-          webdav: { url: `http://${formatAddress(webdav.host, webdav.port)}/`, counters: { ...this.webdav?.counters } },
+          webdav: {
+            url: `${webdav.scheme}://${formatAddress(webdav.host, webdav.port)}/`,
+            counters: { ...this.webdav?.counters },
+          },
         }),
         ...(nfs && { nfs: { host: nfs.host, port: nfs.port, counters: { ...this.nfs?.counters } } }),
       },
-      http: { ...this.http?.counters },
+      http: { ...this.http?.counters, ...(this.http?.tls && { tls: { ...this.http.tls } }) },
       control: { ...this.control?.counters },
       log: { ...this.#logCounters },
       faults: { ...this.#faults },
@@ -117,6 +130,7 @@ export class RunningServer {
   async close(graceMs: number = GRACE_MS): Promise<number> {
     let status = 0
     this.stopKeepingMemory()
+    this.tls?.stop()
     const step = async (what: string, work: () => Promise<unknown>) => {
       try {
         await work()

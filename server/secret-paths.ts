@@ -63,7 +63,7 @@ export async function secretCollision(settings: Settings, options: MountOptions)
   return found.filter((each) => each !== undefined)
 }
 
-function secretsOf({ stateDir, configFile }: Settings): Secret[] {
+function secretsOf({ stateDir, configFile, tls }: Settings): Secret[] {
   const stateDirectory = {
     option: '--state-dir',
     what: 'the state directory',
@@ -71,10 +71,22 @@ function secretsOf({ stateDir, configFile }: Settings): Secret[] {
     except: [`${stateDir}/sample`],
     mend: 'choose a directory outside all layers',
   }
-  if (configFile === undefined) return [stateDirectory]
+  const keys =
+    tls === undefined || tls.own === 'self-signed'
+      ? []
+      : [
+          {
+            option: '--tls',
+            what: 'the private key of the server',
+            path: tls.own.key,
+            except: undefined,
+            mend: 'move it out of all layers',
+          },
+        ]
+  if (configFile === undefined) return [stateDirectory, ...keys]
   const what = 'the configuration file'
   const mend = 'move it out of all layers'
-  return [stateDirectory, { option: '--config', what, path: configFile, except: undefined, mend }]
+  return [stateDirectory, ...keys, { option: '--config', what, path: configFile, except: undefined, mend }]
 }
 
 /** Returns the layer that contains the secret or is inside it. */

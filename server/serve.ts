@@ -1,5 +1,5 @@
 import type { Logger } from 'pino'
-import { formatAddress, type Settings } from '../config/index.ts'
+import { formatAddress, type Settings, type TlsSettings } from '../config/index.ts'
 import { OptionError } from '../overlay-core/index.ts'
 import { announce } from './announce.ts'
 import { systemClock } from './clock.ts'
@@ -26,6 +26,7 @@ import {
   writeReadyFile,
   writeRunFile,
 } from './state-dir.ts'
+import { TlsKeeper } from './tls/tls-keeper.ts'
 import { isServedBy, Views } from './views.ts'
 
 /** What the process provides to a server. */
@@ -57,7 +58,8 @@ export async function serve(
   await checkWritable('--state-dir', given.stateDir)
   await refuseSecondServer(given)
   const settings = await checkPorts(given)
-  const warnings = [...before]
+  const tls = settings.tls && (await openTls(settings.tls, settings, log))
+  const warnings = [...before, ...(tls?.credentials.warnings ?? [])]
   const failed = (view: string, error: unknown) => {
     const reason = error instanceof Error ? error.message : String(error)
     log.error({ err: error, view }, 'a view cannot be served')
@@ -72,6 +74,7 @@ export async function serve(
     clock: systemClock,
     views,
   })
+  server.tls = tls
   try {
     server.login = await openLogin(settings, log)
     server.templates = await openTemplates(server, settings, log, failed)
@@ -81,6 +84,7 @@ export async function serve(
       log: logOf(log, 'control'),
       random: systemRandom,
       remount: (request) => server.remount(request),
+      status: () => server.status(),
       reload: reload && (() => reload(server)),
       views: reload && ((order) => server.changeViews(order)),
     })
@@ -91,6 +95,7 @@ export async function serve(
     throw error
   }
   server.stopKeepingMemory = keepMemorySmall(log)
+  tls?.start()
   warnings.push(...(await exposedDirectories(settings, server.views.list())))
   for (const warning of warnings) log.warn(warning)
   print(announce(server.listening, server.views.list(), settings, warnings))
@@ -130,6 +135,19 @@ async function refuseSecondServer({ configFile, stateDir }: Settings): Promise<v
   )
 }
 
+/** Reads the certificates. @throws OptionError */
+function openTls(tls: TlsSettings, { webdav, nfs }: Settings, log: Logger): Promise<TlsKeeper> {
+  return TlsKeeper.open(tls, {
+    log: logOf(log, 'tls'),
+    wallNow: systemClock,
+    // Loaded on demand: making certificates needs a library.
+    selfSigned: async () => {
+      const { makeSelfSigned } = await import('./cert/self-signed.ts')
+      return await makeSelfSigned([webdav?.host, nfs?.host], systemClock())
+    },
+  })
+}
+
 /** Refuses an invalid `--export` before anything is created. */
 function checkExports(settings: Settings): void {
   for (const view of settings.views) readExports(view.exports)
@@ -144,7 +162,8 @@ async function openListeners(server: RunningServer, settings: Settings, log: Log
   }
   const warnings = nfs === undefined ? [] : await openNfs(server, settings, nfs, log)
   if (webdav !== undefined && server.http !== undefined) {
-    server.webdavAddress = { host: webdav.host, port: await listenHttp(server.http, webdav, logOf(log, 'http')) }
+    const port = await listenHttp(server.http, webdav, logOf(log, 'http'))
+    server.webdavAddress = { scheme: server.tls === undefined ? 'http' : 'https', host: webdav.host, port }
   }
   return warnings
 }
@@ -180,7 +199,7 @@ function readyFileContent({ listening: { webdav, nfs }, views }: RunningServer):
     webdav:
       webdav === undefined || dav === undefined
         ? null
-        : `http://${formatAddress(reachable(webdav.host), webdav.port)}/${dav}/`,
+        : `${webdav.scheme}://${formatAddress(reachable(webdav.host), webdav.port)}/${dav}/`,
     nfs:
       nfs === undefined || exported === undefined
         ? null

@@ -1,5 +1,6 @@
 import { Agent, request } from 'undici'
 import { formatAddress, type StatusSettings } from '../config/index.ts'
+import { askControl } from './config-server.ts'
 import { type RunFile, readRunFiles } from './state-dir.ts'
 import type { Counters, ServerStatus, ViewStatus } from './status.ts'
 
@@ -11,13 +12,13 @@ const TIMEOUT_MS = 5_000
  * Returns the exit status: 0 if all of them answered, 1 if one did not or none runs.
  */
 export async function printStatus(settings: StatusSettings, print: (text: string) => void): Promise<number> {
-  const urls = settings.url === undefined ? await knownUrls(settings.stateDir, print) : [settings.url]
+  const servers = settings.url === undefined ? await knownServers(settings.stateDir, print) : [{ url: settings.url }]
   const agent = new Agent({ connect: { timeout: TIMEOUT_MS }, headersTimeout: TIMEOUT_MS, bodyTimeout: TIMEOUT_MS })
-  let failed = urls.length === 0
+  let failed = servers.length === 0
   const answers: ServerStatus[] = []
   try {
-    for (const url of urls) {
-      const answer = await ask(url, agent)
+    for (const { url, control } of servers) {
+      const answer = control === undefined ? await ask(url, agent) : await askBehindTls(control)
       if (typeof answer === 'string') {
         failed = true
         print(`${url}: ${answer}\n`)
@@ -31,12 +32,21 @@ export async function printStatus(settings: StatusSettings, print: (text: string
   return failed ? 1 : 0
 }
 
-async function knownUrls(stateDir: string, print: (text: string) => void): Promise<string[]> {
+/** A server to ask: at its URL, or where that is encrypted by its control listener, because its certificate need not be valid for this machine. */
+interface Asked {
+  readonly url: string
+  readonly control?: RunFile
+}
+
+async function knownServers(stateDir: string, print: (text: string) => void): Promise<Asked[]> {
   const runFiles = await readRunFiles(stateDir)
   if (runFiles.length === 0)
     print(`no server runs with the state directory ${stateDir}; use --url or --state-dir to name one\n`)
   return runFiles.flatMap((runFile) => {
-    if (runFile.webdav !== null) return [new URL('/', runFile.webdav).href]
+    if (runFile.webdav !== null) {
+      const { href: url, protocol } = new URL('/', runFile.webdav)
+      return [protocol === 'https:' ? { url, control: runFile } : { url }]
+    }
     print(withoutHttp(runFile))
     return []
   })
@@ -59,6 +69,11 @@ async function ask(url: string, dispatcher: Agent): Promise<ServerStatus | strin
     const { code, message } = error as NodeJS.ErrnoException
     return code === 'ECONNREFUSED' ? 'no server is listening' : `does not answer (${code ?? message})`
   }
+}
+
+async function askBehindTls(control: RunFile): Promise<ServerStatus | string> {
+  const answer = await askControl<ServerStatus>(control, '/status')
+  return 'result' in answer ? answer.result : answer.failure
 }
 
 /** The status as a table for people, one line per fact. */

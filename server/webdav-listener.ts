@@ -16,6 +16,8 @@ import { TemplatePaths } from './registry/dav-template.ts'
 import { accessByLogin, accessWithoutLogin } from './registry/template-access.ts'
 import type { RunningServer } from './running-server.ts'
 import { statePath } from './state-path.ts'
+import { PLAIN_REQUEST } from './tls/encrypt-http.ts'
+import { newTlsCounters } from './tls/handshakes.ts'
 import { isServedBy, type View } from './views.ts'
 
 /** Builds the HTTP process with WebDAV, without listening. The locks of the last run are in force when it returns. */
@@ -50,6 +52,13 @@ export async function prepareWebdav(
     names,
     login,
     status: () => server.status(),
+    handshakes: server.tls?.listener({
+      protocol: 'http/1.1',
+      minVersion: 'TLSv1.2',
+      counters: newTlsCounters(),
+      log: logOf(log, 'http'),
+      answerToClearText: PLAIN_REQUEST,
+    }),
   })
   server.webdav = registerWebDav(server.http.app, {
     views,

@@ -47,6 +47,10 @@ const CONFINED: Readonly<Record<string, readonly string[]>> = {
     'server/login/sources/password-file.ts',
     'server/login/audit-file.ts',
     'server/user-command.ts',
+    // Reads the certificates and keys of the server, and keeps those of an authority.
+    'server/tls/read-pem.ts',
+    'server/tls/tls-keeper.ts',
+    'server/cert/authority-directory.ts',
   ],
   koffi: ['overlay-core/sys/'],
   // Asks the name service by its own programs.
@@ -60,6 +64,7 @@ const CONFINED: Readonly<Record<string, readonly string[]>> = {
   'webdav-server': ['protocols/webdav/'],
   saxes: ['protocols/webdav/'],
   'smol-toml': ['config/file/'],
+  '@peculiar/x509': ['server/cert/'],
 }
 
 /** Words that reach for the surroundings, and the only files that may: elsewhere they are handed in, so that tests decide. */

@@ -4,7 +4,7 @@ import type { Given, Key, Keys, Named, Table, ValuesOf } from './key.ts'
 import { LOGIN } from './login-tables.ts'
 import type { Problems } from './problems.ts'
 import { type FileValues, keyText } from './read-tables.ts'
-import { LOG, NFS, SERVER, WEBDAV } from './server-tables.ts'
+import { LOG, NFS, SERVER, TLS, WEBDAV } from './server-tables.ts'
 import { USERS } from './user-tables.ts'
 import { SWITCH } from './value-types.ts'
 import { EXPORTS, LAYERS, STACKS, VIEWS } from './view-tables.ts'
@@ -50,6 +50,7 @@ export function effectiveValues(sources: Sources): EffectiveValue[] {
     ...table(USERS, 'users', file.users, sources),
     ...table(WEBDAV, 'webdav', file.webdav, sources),
     ...table(NFS, 'nfs', file.nfs, sources),
+    ...table(TLS, 'tls', file.tls, sources),
     ...table(SERVER, 'server', file.server, sources),
     ...table(LOG, 'log', file.log, sources),
   ]

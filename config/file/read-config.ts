@@ -1,9 +1,10 @@
 import { createHash } from 'node:crypto'
 import type { Arguments } from '../arguments.ts'
-import { defaultExport, serverSettings } from '../command-line.ts'
+import { defaultExport, serverSettings, tlsOf, tlsParts } from '../command-line.ts'
 import type { Environment } from '../environment.ts'
 import { listenerErrors, loginErrors } from '../option-values.ts'
 import type { LoginSettings, Settings } from '../settings.ts'
+import { type TlsParts, tlsErrors } from '../tls-options.ts'
 import { type EffectiveValue, effectiveValues } from './effective.ts'
 import type { Given } from './key.ts'
 import { Problems } from './problems.ts'
@@ -66,7 +67,8 @@ export function readConfig(text: string, context: ConfigContext): Config {
   const settings = mergeSettings(file, views, context)
   if (document.whole) {
     if (file.views.length === 0) problems.add(0, 'there is no view to serve; add [views.NAME] with a stack')
-    for (const error of [...listenerErrors(settings), ...loginErrors(settings)]) {
+    const given = [...tlsErrors(mergeTls(file, context)), ...listenerErrors(settings), ...loginErrors(settings)]
+    for (const error of given) {
       const key = keyOfOption(error.option) ?? error.option
       problems.add(givenOf(file, key)?.at ?? 0, `\`${key}\`: ${inFileWords(error.reason)}`)
     }
@@ -106,6 +108,7 @@ function givenOf(file: FileValues, path: string): Given<unknown> | undefined {
     webdav: file.webdav,
     nfs: file.nfs,
     login: file.login ?? {},
+    tls: file.tls,
   }
   const values = tables[table] as Readonly<Record<string, Given<unknown> | undefined>> | undefined
   return values?.[key]
@@ -149,6 +152,7 @@ function mergeSettings(file: FileValues, views: readonly FileView[], context: Co
     publicUrls: pick('--public-url', webdav.public_urls) ?? line.publicUrls,
     trustedProxies:
       pick('--trusted-proxy', webdav.trusted_proxies)?.map(({ network }) => network) ?? line.trustedProxies,
+    tls: tlsOf(mergeTls(file, context)),
     rpcbind: pick('--rpcbind', nfs.rpcbind) ?? line.rpcbind,
     portmap: pick('--portmap', nfs.portmap) ?? line.portmap,
     lockGraceMs: grace === undefined ? line.lockGraceMs : grace * 1000,
@@ -158,5 +162,21 @@ function mergeSettings(file: FileValues, views: readonly FileView[], context: Co
     userQuota: quotaOf(file.users),
     readyFile: pick('--ready-file', server.ready_file) ?? line.readyFile,
     configFile: context.path,
+  }
+}
+
+/** What the command line and the file say about TLS, each part by itself. */
+function mergeTls({ tls }: FileValues, { overrides, environment }: ConfigContext): TlsParts {
+  const line = tlsParts(overrides, environment)
+  const certificate = tls.certificate?.value
+  const fromFile =
+    certificate === undefined || certificate === 'self-signed'
+      ? certificate
+      : { certificate, key: tls.key?.value ?? certificate }
+  return {
+    own: line.own ?? (fromFile as TlsParts['own']),
+    clientCa: line.clientCa ?? tls.client_ca?.value,
+    clients: line.clients ?? tls.clients?.value,
+    revoked: line.revoked ?? tls.revoked?.value,
   }
 }

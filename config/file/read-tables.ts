@@ -2,7 +2,7 @@ import { nearestWord } from '../../overlay-core/index.ts'
 import type { Given, Key, Keys, Named, Table, ValuesOf } from './key.ts'
 import { LOGIN } from './login-tables.ts'
 import type { Problems } from './problems.ts'
-import { LOG, NFS, SERVER, WEBDAV } from './server-tables.ts'
+import { LOG, NFS, SERVER, TLS, WEBDAV } from './server-tables.ts'
 import { TABLES } from './tables.ts'
 import type { Document, TableNode } from './toml.ts'
 import { USERS } from './user-tables.ts'
@@ -18,6 +18,7 @@ export interface FileValues {
   /** Undefined if the file has no such table. */
   readonly login: ValuesOf<typeof LOGIN.keys> | undefined
   readonly users: ValuesOf<typeof USERS.keys>
+  readonly tls: ValuesOf<typeof TLS.keys>
   readonly layers: readonly Named<typeof LAYERS.keys>[]
   readonly stacks: readonly Named<typeof STACKS.keys>[]
   readonly views: readonly Named<typeof VIEWS.keys>[]
@@ -35,6 +36,7 @@ export function readTables({ root, whole }: Document, problems: Problems, contex
     nfs: reader.single(NFS),
     login: root.entries.has(LOGIN.name) ? reader.single(LOGIN) : undefined,
     users: reader.single(USERS),
+    tls: reader.single(TLS),
     layers: reader.named(LAYERS),
     stacks: reader.named(STACKS),
     views: reader.named(VIEWS),

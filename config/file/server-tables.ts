@@ -2,6 +2,7 @@ import { parseAddress } from '../address.ts'
 import { parseIdentity } from '../option-values.ts'
 import { parseNetwork, parsePublicUrl } from '../proxy-options.ts'
 import { LOCK_POLICIES, LOG_LEVELS, SYMLINK_POLICIES } from '../settings.ts'
+import { TLS_CLIENT_POLICIES } from '../tls-options.ts'
 import type { Table } from './key.ts'
 import { absolutePath } from './path.ts'
 import { choiceType, listType, SWITCH, textType, wholeType } from './value-types.ts'
@@ -65,7 +66,7 @@ export const WEBDAV = {
       type: address('--webdav'),
       option: '--webdav',
       meaning:
-        'Where WebDAV listens. Port 0 picks a free port; an IPv6 address needs brackets. There is no login yet, so an address that other machines can reach also needs `insecure_no_auth`.',
+        'Where WebDAV listens. Port 0 picks a free port; an IPv6 address needs brackets. There is no login yet, so an address that other machines can reach also needs `clients = "require"` in `[tls]`, or `insecure_no_auth`.',
       default: '"127.0.0.1:8080"',
       example: '"[::1]:8080"',
     },
@@ -123,6 +124,57 @@ export const WEBDAV = {
       meaning: 'Proxies whose `Forwarded` and `X-Forwarded-Host` fields are trusted: addresses or networks.',
       default: '[]',
       example: '["10.0.0.0/8"]',
+    },
+  },
+} as const satisfies Table
+
+/** The certificate of the server: `self-signed` stays a word. */
+const CERTIFICATE = textType('"PATH"|"self-signed"', 'a path', (text, { directory }) =>
+  text === 'self-signed' ? text : absolutePath(text, directory),
+)
+
+export const TLS = {
+  name: 'tls',
+  named: false,
+  meaning:
+    'Encryption, for all listeners. Files that change are read again within a second, without a reload. See [tls.md](tls.md).',
+  keys: {
+    certificate: {
+      type: CERTIFICATE,
+      option: '--tls',
+      meaning:
+        'The certificate of the server in PEM form, followed by those of intermediate authorities. WebDAV then speaks HTTPS only. `"self-signed"` makes one at each start, to try it.',
+      otherwise: 'nothing is encrypted',
+      example: '"tls/server.pem"',
+    },
+    key: {
+      type: PATH,
+      meaning: 'The private key of the certificate, in PEM form.',
+      otherwise: 'it is in the file of the certificate',
+      example: '"tls/server.key"',
+    },
+    client_ca: {
+      type: PATH,
+      option: '--tls-client-ca',
+      meaning:
+        'The authorities whose client certificates are accepted, in PEM form. Clients are then asked for a certificate.',
+      otherwise: 'clients are not asked for a certificate',
+      example: '"tls/ca.pem"',
+    },
+    clients: {
+      type: choiceType(TLS_CLIENT_POLICIES),
+      option: '--tls-clients',
+      meaning:
+        'Whether WebDAV clients need a certificate. `"request"`: they may have one. `"require"`: without a certificate there is no connection.',
+      default: '"request"',
+    },
+    revoked: {
+      type: PATH,
+      option: '--tls-revoked',
+      meaning:
+        'Lists of revoked client certificates (CRL), in PEM form. A certificate that is added loses its connections within a second.',
+      otherwise: 'no certificate is revoked',
+      example: '"tls/revoked.pem"',
     },
   },
 } as const satisfies Table

@@ -33,6 +33,7 @@ t.test('one -o is enough: everything else has a default', async (t) => {
     insecureNoAuth: false,
     publicUrls: [],
     trustedProxies: [],
+    tls: undefined,
     manageGids: false,
     portmap: false,
     lockGraceMs: 45_000,
@@ -55,7 +56,8 @@ t.test('every option is understood, with a blank or an equals sign before its va
   const { views, ...rest } = settings(
     'tree -olowerdir=a -o upperdir=u,workdir=w --webdav=[::1]:0 --nfs 0.0.0.0:12049 --export 10.0.0.0/8(ro) --export=*(rw) ' +
       '--as 1000:100 --rpcbind --lock-grace=90 --log-level debug --state-dir state --ready-file=ready.json --insecure-no-auth --locks mandatory --symlinks hide --depth-infinity ' +
-      '--public-url https://Files.example.org/tree/ --public-url=http://10.0.0.5:8088 --trusted-proxy 127.0.0.1 --trusted-proxy=fd00::/8',
+      '--public-url https://Files.example.org/tree/ --public-url=http://10.0.0.5:8088 --trusted-proxy 127.0.0.1 --trusted-proxy=fd00::/8 ' +
+      '--tls server.pem,/k/server.key --tls-client-ca=ca.pem --tls-clients require --tls-revoked /k/revoked.pem',
   )
   t.match(views[0], { name: 'tree', exports: ['10.0.0.0/8(ro)', '*(rw)'], exportsGiven: true })
   t.match(views[0]?.mount, { lowerdir: ['/home/me/a'], upperdir: '/home/me/u', workdir: '/home/me/w' })
@@ -75,6 +77,12 @@ t.test('every option is understood, with a blank or an equals sign before its va
     manageGids: false,
     portmap: false,
     lockGraceMs: 90_000,
+    tls: {
+      own: { certificate: '/home/me/server.pem', key: '/k/server.key' },
+      clientCa: '/home/me/ca.pem',
+      clients: 'require',
+      revoked: '/k/revoked.pem',
+    },
     rpcbind: true,
     logLevel: 'debug',
     stateDir: '/home/me/state',

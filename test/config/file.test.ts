@@ -121,6 +121,12 @@ manage_gids = true
 portmap = true
 rpcbind = false
 lock_grace = 10
+[tls]
+certificate = "tls/server.pem"
+key = "/k/server.key"
+client_ca = "tls/ca.pem"
+clients = "require"
+revoked = "tls/revoked.pem"
 [server]
 state_dir = "state"
 ready_file = "/run/ready"
@@ -142,6 +148,12 @@ level = "debug"
     portmap: true,
     rpcbind: false,
     lockGraceMs: 10_000,
+    tls: {
+      own: { certificate: '/etc/o/tls/server.pem', key: '/k/server.key' },
+      clientCa: '/etc/o/tls/ca.pem',
+      clients: 'require',
+      revoked: '/etc/o/tls/revoked.pem',
+    },
     stateDir: '/etc/o/state',
     readyFile: '/run/ready',
     logLevel: 'debug',
@@ -264,7 +276,7 @@ t.test('what does not go together is refused by the words of the file', async (t
   t.strictSame(
     errors(`${COURSE}[webdav]\nlisten = "0.0.0.0:80"\n[nfs]\nlisten = "off"\nrpcbind = true\nportmap = true\n`),
     [
-      '9:1: `webdav.listen`: 0.0.0.0 can be reached from other machines, and there is no login; use 127.0.0.1, or add webdav.insecure_no_auth',
+      '9:1: `webdav.listen`: 0.0.0.0 can be reached from other machines, and there is no login; use 127.0.0.1, or require client certificates with tls.clients require, or add webdav.insecure_no_auth',
       '12:1: `nfs.rpcbind`: requires NFS; remove it, or remove nfs.listen = "off"',
       '13:1: `nfs.portmap`: requires NFS; remove it, or remove nfs.listen = "off"',
       '13:1: `nfs.portmap`: cannot be combined with nfs.rpcbind; remove one of them',

@@ -172,7 +172,7 @@ t.test('a client that falls silent within a request is cut off, one that waits f
     if (request.url === '/slow') await gate.promise
     if (request.url !== '/upload') response.end('done')
   })
-  limitConnections(server, counters, 50)
+  limitConnections(server, counters, undefined, 50)
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
   t.teardown(() => server.close())
