@@ -10,10 +10,14 @@ export function isWhiteoutDevice(stat: Stat): boolean {
   return stat.type === FileType.character && stat.rdevMajor === 0 && stat.rdevMinor === 0
 }
 
-/** Removes a temporary non-directory from the work directory; a leftover is cleaned at the next mount. */
+/**
+ * Removes a temporary non-directory from the work directory. It may be a link to an object with other names, whose count clients see, so a failure is not
+ * the end: it is tried twice. A leftover is cleaned at the next mount.
+ */
 export async function removeTemp(context: UpperContext, name: Name): Promise<void> {
   const dir = context.work as Real
-  await bestEffort(async () => unlinkAt(await context.descriptors.of(dir), name))
+  const unlink = async () => unlinkAt(await context.descriptors.of(dir), name)
+  await bestEffort(() => unlink().catch(unlink))
   await context.xattrStore.removed({ dir, name })
 }
 

@@ -99,10 +99,9 @@ async function overwriteLocked(
     if (mode !== now.mode) await changeOwner(sb, inode, { fd, name: '' }, now, { mode })
     if (!sb.options.volatile) await toDisk(from.fd, fd)
     begun = true
-    await copyInPlace(from.fd, fd, from.sizeBytes)
-    const mtime = ownTime(now, from.mtime, statxFd(fd).mtime)
-    if (mtime) await setTimes(sb, { fd, name: '' }, { mtime })
-    if (!sb.options.volatile) await fsync(fd)
+    // The old content is gone now, so the only way out of a failure is to write the new one again: all of it, because an fsync that failed
+    // forgets what it could not write.
+    await refill(sb, { from, fd, now }).catch(() => refill(sb, { from, fd, now }))
   } catch (error) {
     if (!begun) await removeTemp(sb, target)
     else {
@@ -115,6 +114,14 @@ async function overwriteLocked(
   await removeTemp(sb, target)
 }
 
+/** Writes the whole content, its time, and both to the disk. Can be repeated. */
+async function refill(sb: SuperBlock, { from, fd, now }: Overwriting): Promise<void> {
+  await copyInPlace(from.fd, fd, from.sizeBytes)
+  const mtime = ownTime(now, from.mtime, statxFd(fd).mtime)
+  if (mtime) await setTimes(sb, { fd, name: '' }, { mtime })
+  if (!sb.options.volatile) await fsync(fd)
+}
+
 /**
  * Returns the modification time to set, if any. While a file keeps its inode, only the modification time distinguishes contents of the same size,
  * so it must differ from the one before. A requested time keeps its seconds; its nanoseconds are those of the writing.
@@ -125,7 +132,7 @@ function ownTime(before: Attr, asked: Time | undefined, written: Time): Time | u
   return wanted.nsec === 999_999_999 ? { sec: wanted.sec, nsec: 0 } : { sec: wanted.sec, nsec: wanted.nsec + 1 }
 }
 
-/** After the disk failed in the middle: keeps the content under a name that nobody removes, so that the next mount tries again. */
+/** After the disk failed in the middle, twice: keeps the content under a name that nobody removes, so that the next mount tries again. */
 async function leaveToMount(workFd: number, temp: Name, fresh: Name): Promise<void> {
   await bestEffort(() => renameAt(workFd, temp, workFd, fresh))
   await bestEffort(() => renameAt(workFd, `${temp}${TARGET_SUFFIX}`, workFd, `${fresh}${TARGET_SUFFIX}`))

@@ -1,3 +1,4 @@
+import { bestEffort } from '../api/errno.ts'
 import { after } from '../api/maybe-promise.ts'
 import type { FileType, MaybePromise } from '../api/types.ts'
 import { component, cString, fdPath } from './argument.ts'
@@ -140,11 +141,13 @@ export async function replaceByExchange(
   newDirFd: number,
   newName: string,
 ): Promise<void> {
-  const [exchanged] = await tryCalls([
+  const [exchanged, removed] = await tryCalls([
     renameStep(oldDirFd, oldName, newDirFd, newName, RENAME_EXCHANGE),
     unlinkStep(oldDirFd, oldName),
   ])
   if ((exchanged as number) < 0) throw sysError('renameat2', -(exchanged as number), newName)
+  // The replaced file may have other names, which show its link count.
+  if ((removed as number) < 0) await bestEffort(() => unlinkAt(oldDirFd, oldName))
 }
 
 /** The complete target of a symlink, or with '' of the symlink that the descriptor is open on. @throws EINVAL not a symlink */

@@ -2,6 +2,7 @@ import { linkSync, readdirSync, readFileSync, statSync, writeFileSync } from 'no
 import { join } from 'node:path'
 import t from 'tap'
 import type { Inode, Overlay, PublishOptions } from '../../../overlay-core/index.ts'
+import { setFaultPoints } from '../../../overlay-core/sys/fault.ts'
 import { ALICE, at, errnoOf, ROOT, text, withOverlay } from '../../helpers/overlay.ts'
 
 async function put(
@@ -107,6 +108,46 @@ t.test('the next mount completes an overwrite that a crash interrupted', async (
     writeFileSync(join(upper, 'a'), 'the ne', { flag: 'r+' })
     // And as it does when all has been written.
     linkSync(join(upper, 'a'), join(work, 'work/#8.into'))
+    const again = await remount()
+    t.equal(await text(again, 'b'), 'the new content')
+    t.equal(statSync(join(upper, 'a')).nlink, 2)
+    t.same(readdirSync(join(work, 'work')), [])
+  })
+})
+
+/** Lets the first `count` calls `op` fail with EIO while `work` runs. */
+async function failing(op: string, count: number, work: () => Promise<void>): Promise<void> {
+  const EIO = 5
+  let left = count
+  setFaultPoints({ before: (name) => (name === op && left-- > 0 ? EIO : 0), after: () => undefined })
+  try {
+    await work()
+  } finally {
+    setFaultPoints(undefined)
+  }
+}
+
+t.test('a call that fails while the old content is overwritten is made up for', async (t) => {
+  await withOverlay(t, [{}], async ({ overlay, work }) => {
+    const inode = await put(overlay, 'a', 'old content')
+    await overlay.link(ROOT, inode, overlay.root, 'b')
+    for (const op of ['copy_file_range', 'unlinkat']) {
+      await failing(op, 1, async () => void (await put(overlay, 'a', `the new content: ${op}`)))
+      t.equal(await text(overlay, 'b'), `the new content: ${op}`)
+      t.equal((await overlay.getattr(inode)).nlink, 2)
+      t.same(readdirSync(join(work, 'work')), [])
+    }
+  })
+})
+
+t.test('if the disk fails twice, the call fails, and the next mount completes it', async (t) => {
+  await withOverlay(t, [{}], async ({ overlay, upper, work, remount }) => {
+    const inode = await put(overlay, 'a', 'old content')
+    await overlay.link(ROOT, inode, overlay.root, 'b')
+    await failing('copy_file_range', 2, async () => {
+      t.equal(await errnoOf(() => put(overlay, 'a', 'the new content')), 'EIO')
+    })
+    t.equal(readdirSync(join(work, 'work')).length, 2)
     const again = await remount()
     t.equal(await text(again, 'b'), 'the new content')
     t.equal(statSync(join(upper, 'a')).nlink, 2)
