@@ -3,6 +3,7 @@ import { FILES } from './attacks/files.ts'
 import { LOOPS } from './attacks/loops.ts'
 import { MEMORY } from './attacks/memory.ts'
 import { OUTSIDERS } from './attacks/outsiders.ts'
+import { OWNERS } from './attacks/owners.ts'
 import { PRIVILEGE } from './attacks/privilege.ts'
 import { SERVICE } from './attacks/service.ts'
 import { WEB_PAGES } from './attacks/web-pages.ts'
@@ -13,6 +14,7 @@ export const ATTACKS: readonly Attack[] = [
   ...LOOPS,
   ...MEMORY,
   ...OUTSIDERS,
+  ...OWNERS,
   ...SERVICE,
   ...FILES,
   ...WEB_PAGES,

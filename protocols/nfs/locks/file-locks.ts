@@ -28,9 +28,15 @@ export class FileLocks {
   readonly #exclusive = new RangeIndex<Lock>()
   readonly #shared = new RangeIndex<Lock>()
   readonly #owners = new Map<string, Holdings>()
+  #ownerBytes = 0
 
   get size(): number {
     return this.#exclusive.size + this.#shared.size
+  }
+
+  /** The length of the name of the owner, for each lock. */
+  get ownerBytes(): number {
+    return this.#ownerBytes
   }
 
   /** All locks of other owners that conflict with `wanted`. Do not modify locks during the iteration. */
@@ -90,7 +96,11 @@ export class FileLocks {
 
   /** Removes all locks of a client. */
   clearClient(client: string): void {
-    for (const [key, holdings] of this.#owners) if (holdings.client === client) this.#owners.delete(key)
+    for (const [key, holdings] of this.#owners) {
+      if (holdings.client !== client) continue
+      this.#owners.delete(key)
+      this.#ownerBytes -= holdings.locks.size * key.length
+    }
     this.#exclusive.keep(({ owner }) => owner.client !== client)
     this.#shared.keep(({ owner }) => owner.client !== client)
   }
@@ -103,6 +113,7 @@ export class FileLocks {
       this.#owners.set(key, holdings)
     }
     holdings.locks.add(lock)
+    this.#ownerBytes += key.length
     this.#ofKind(lock.exclusive).add(lock)
   }
 
@@ -110,7 +121,9 @@ export class FileLocks {
   #remove(owner: LockOwner, locks: readonly Lock[]): void {
     const holdings = this.#owners.get(owner.key)
     if (holdings === undefined || locks.length === 0) return
+    const before = holdings.locks.size
     holdings.locks.remove(locks)
+    this.#ownerBytes -= (before - holdings.locks.size) * owner.key.length
     if (holdings.locks.size === 0) this.#owners.delete(owner.key)
     for (const exclusive of [true, false]) {
       this.#ofKind(exclusive).remove(locks.filter((lock) => lock.exclusive === exclusive))

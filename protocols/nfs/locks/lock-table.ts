@@ -1,5 +1,6 @@
 import { loopBudget } from '../../../overlay-core/index.ts'
 import { type ByteRange, LAST_BYTE, overlap } from './byte-range.ts'
+import { addressOfClient } from './client-address.ts'
 import { FileLocks, type Lock, type LockOwner } from './file-locks.ts'
 
 const EVERYTHING: ByteRange = { start: 0n, end: LAST_BYTE }
@@ -25,6 +26,9 @@ export interface LockLimits {
   /** Waits of one address, in one file and in all, so that others can still wait. */
   readonly waitsPerFileAndClient: number
   readonly waitsPerClient: number
+  /** The lengths of the names of the owners of all locks, and of those of all clients of one address. */
+  readonly ownerBytes: number
+  readonly ownerBytesPerClient: number
 }
 
 const LIMITS: LockLimits = {
@@ -36,6 +40,8 @@ const LIMITS: LockLimits = {
   waits: 2048,
   waitsPerFileAndClient: 192,
   waitsPerClient: 1024,
+  ownerBytes: 32 * 1024 * 1024,
+  ownerBytesPerClient: 4 * 1024 * 1024,
 }
 
 /** The locks of a client. */
@@ -71,11 +77,14 @@ export class LockTable {
   readonly #freeing = new Map<string, Set<string>>()
   /** The number of locks of all clients of one address. */
   readonly #ofShare = new Map<string, number>()
+  /** The lengths of the names of their owners. */
+  readonly #ownerBytesOfShare = new Map<string, number>()
   /** Waits of all clients of one address. */
   readonly #waitsOfShare = new Map<string, number>()
   /** The same in one file, by address and file. */
   readonly #ofShareInFile = new Map<string, number>()
   #total = 0
+  #ownerBytes = 0
   #waits = 0
 
   constructor(limits: Partial<LockLimits> = {}) {
@@ -111,14 +120,17 @@ export class LockTable {
   lock(file: string, wanted: Lock): LockResult {
     const conflict = this.test(file, wanted)
     if (conflict !== undefined) return { kind: 'denied', conflict }
-    if (this.#isFull(file, shareOf(wanted.owner.client))) return { kind: 'full' }
+    if (this.#isFull(file, wanted.owner)) return { kind: 'full' }
     // From exclusive to shared: others may get it too now.
     if (this.#place(file, wanted)) this.#grantWaiting(file, wanted)
     return { kind: 'granted' }
   }
 
-  #isFull(file: string, share: string): boolean {
-    const { perClient, perFile, perFileAndClient, total } = this.#limits
+  #isFull(file: string, { client, key }: LockOwner): boolean {
+    const { perClient, perFile, perFileAndClient, total, ownerBytes, ownerBytesPerClient } = this.#limits
+    const share = addressOfClient(client)
+    if (this.#ownerBytes + key.length > ownerBytes) return true
+    if ((this.#ownerBytesOfShare.get(share) ?? 0) + key.length > ownerBytesPerClient) return true
     if (this.#total >= total || (this.#ofShare.get(share) ?? 0) >= perClient) return true
     if ((this.#files.get(file)?.size ?? 0) >= perFile) return true
     return (this.#ofShareInFile.get(`${share} ${file}`) ?? 0) >= perFileAndClient
@@ -134,7 +146,7 @@ export class LockTable {
   /** Waits for a denied lock; `granted` is called once it is granted. Refused if that would be a deadlock. */
   wait(file: string, wanted: Lock, granted: () => void): 'waits' | 'deadlock' | 'full' {
     const others = this.#waiters.get(file) ?? []
-    const share = shareOf(wanted.owner.client)
+    const share = addressOfClient(wanted.owner.client)
     if (this.#isFullOfWaits(others, share)) return 'full'
     const circle = this.#wouldDeadlock(file, wanted)
     if (circle !== 'none') return circle
@@ -151,7 +163,7 @@ export class LockTable {
     const { waits, waitsPerFile, waitsPerClient, waitsPerFileAndClient } = this.#limits
     if (this.#waits >= waits || inFile.length >= waitsPerFile) return true
     if ((this.#waitsOfShare.get(share) ?? 0) >= waitsPerClient) return true
-    return inFile.filter(({ wanted }) => shareOf(wanted.owner.client) === share).length >= waitsPerFileAndClient
+    return inFile.filter(({ wanted }) => addressOfClient(wanted.owner.client) === share).length >= waitsPerFileAndClient
   }
 
   /** Whether such a request is waiting. */
@@ -213,15 +225,18 @@ export class LockTable {
 
   /** Changes the locks of a client in a file and updates the counts. Returns the result of `change`. */
   #change(file: string, locks: FileLocks, client: string, change: () => boolean): boolean {
-    const before = locks.size
+    const before = { size: locks.size, ownerBytes: locks.ownerBytes }
     const result = change()
-    const grown = locks.size - before
+    const grown = locks.size - before.size
+    const ownersGrown = locks.ownerBytes - before.ownerBytes
     this.#total += grown
+    this.#ownerBytes += ownersGrown
     if (locks.size === 0) this.#files.delete(file)
     const held = this.#clients.get(client) ?? { locks: 0, files: new Map<string, number>() }
     held.locks += grown
-    const share = shareOf(client)
+    const share = addressOfClient(client)
     count(this.#ofShare, share, grown)
+    count(this.#ownerBytesOfShare, share, ownersGrown)
     count(this.#ofShareInFile, `${share} ${file}`, grown)
     count(held.files, file, grown)
     if (held.locks === 0) this.#clients.delete(client)
@@ -259,7 +274,7 @@ export class LockTable {
     if (left.length === 0) this.#waiters.delete(file)
     else this.#waiters.set(file, left)
     for (const waiter of gone) {
-      count(this.#waitsOfShare, shareOf(waiter.wanted.owner.client), -1)
+      count(this.#waitsOfShare, addressOfClient(waiter.wanted.owner.client), -1)
       const own = this.#waiting.get(waiter.wanted.owner.key)
       own?.delete(waiter)
       if (own?.size === 0) this.#waiting.delete(waiter.wanted.owner.key)
@@ -287,12 +302,6 @@ export class LockTable {
 
 function isSame(a: Lock, b: Lock): boolean {
   return a.owner.key === b.owner.key && a.start === b.start && a.end === b.end && a.exclusive === b.exclusive
-}
-
-/** The address whose share a client's locks count against. Clients are identified by `ADDRESS NAME`, and can invent the name. */
-function shareOf(client: string): string {
-  const end = client.indexOf(' ')
-  return end < 0 ? client : client.slice(0, end)
 }
 
 /** Adds to a number of a map that holds none that are zero. */

@@ -9,6 +9,8 @@ import type { Answer } from './procedure.ts'
 /** `fsh4_mode` and `fsh4_access` range from 0 (none) to 3 (read and write), so they are bits. */
 const MAX_SHARE = 3
 
+const STATUS = { granted: NLM4_GRANTED, denied: NLM4_DENIED, full: NLM4_DENIED_NOLOCKS } as const
+
 /** Reads `nlm4_shareargs`. */
 function decodeShare(call: RpcCall, context: NlmContext) {
   const { args } = call
@@ -31,7 +33,7 @@ export async function share(context: NlmContext, call: RpcCall): Promise<Answer>
   if (status !== NLM4_GRANTED) return { cookie, status, host }
   if (!(await isMonitored(context, host))) return { cookie, status: NLM4_DENIED_NOLOCKS, host }
   const granted = context.shares.reserve(file, { owner, client: host.key, access, deny })
-  return { cookie, status: granted ? NLM4_GRANTED : NLM4_DENIED, host }
+  return { cookie, status: STATUS[granted], host }
 }
 
 /** NLMPROC4_UNSHARE: releases the reservation. */

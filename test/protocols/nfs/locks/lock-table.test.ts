@@ -242,3 +242,26 @@ t.test('one address cannot take all locks of a file, by whatever names; others c
   table.unlock('f', of('2.2.2.2 one', 0).owner, { start: 0n, end: 0n })
   t.same(kinds('2.2.2.2 two', 2, 30), ['granted', 'full'])
 })
+
+t.test('the names of owners have a limit in bytes, for one address and for all', async (t) => {
+  const table = new LockTable({ ownerBytes: 10_000, ownerBytesPerClient: 4000 })
+  const fill = (client: string) => {
+    for (let given = 0; ; given++) {
+      const owner = { client, key: `${client} ${given}`.padEnd(980, '.') }
+      if (table.lock(client, { owner, exclusive: true, start: BigInt(given), end: BigInt(given) }).kind === 'full')
+        return given
+    }
+  }
+  t.equal(fill('1.1.1.1 a'), 4)
+  t.equal(fill('1.1.1.1 b'), 0, 'its other name has no share of its own')
+  t.equal(fill('2.2.2.2 a'), 4)
+  t.equal(fill('3.3.3.3 a'), 2, 'of all')
+  table.freeClient('1.1.1.1 a')
+  t.equal(fill('1.1.1.1 c'), 4)
+  const owner = { client: '2.2.2.2 a', key: '2.2.2.2 a 0'.padEnd(980, '.') }
+  table.unlock('2.2.2.2 a', owner, { start: 0n, end: LAST_BYTE })
+  t.equal(fill('4.4.4.4 d'), 1)
+  for (const client of ['1.1.1.1 c', '4.4.4.4 d', '2.2.2.2 a', '3.3.3.3 a']) table.freeClient(client)
+  t.equal(table.size, 0)
+  t.equal(fill('4.4.4.4 a'), 4)
+})
