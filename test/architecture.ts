@@ -99,7 +99,20 @@ const MAX_LINES = 400
  */
 export const ROOMS: Readonly<Record<string, readonly string[]>> = {
   'overlay-core': [
-    ...['api', 'sys', 'base', 'layer', 'whiteouts', 'sidecar', 'objects', 'lookup', 'copy-up', 'operations', 'mount'],
+    ...[
+      'api',
+      'sys',
+      'base',
+      'layer',
+      'whiteouts',
+      'sidecar',
+      'stack',
+      'objects',
+      'lookup',
+      'copy-up',
+      'operations',
+      'mount',
+    ],
     '',
   ],
   'protocols/webdav': [

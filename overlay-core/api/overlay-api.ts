@@ -237,7 +237,10 @@ export interface Overlay {
   unmount(how?: { readonly sync?: boolean }): Promise<void>
 }
 
-/** The lowers that several overlays share, opened and examined once. */
+/**
+ * The lowers that several overlays share: opened and examined once, and with what the overlays have learned of them. An overlay with `revalidate` keeps to
+ * itself what it learns, because it looks at changes.
+ */
 export interface Stack {
   /** The number of overlays that use it. */
   readonly users: number

@@ -1,6 +1,7 @@
 import { isErrno } from '../api/errno.ts'
 import { type Attr, FileType, type Ownership } from '../api/types.ts'
 import { ACL_ACCESS, ACL_DEFAULT, type AclEntry, beyondMode, encodeAcl, inheritAcl, parseAcl } from '../layer/acl.ts'
+import { PLAIN, type Rights } from '../layer/object-rights.ts'
 import {
   formatOverrideStat,
   isSpecial,
@@ -10,7 +11,7 @@ import {
   standsFor,
 } from '../layer/override-stat.ts'
 import type { OvlInode } from '../objects/dentry.ts'
-import { PLAIN, type Rights, setRights } from '../objects/rights.ts'
+import { setRights } from '../objects/rights.ts'
 import type { SuperBlock } from '../objects/superblock.ts'
 import { chmodAt, chownAt } from '../sys/attr.ts'
 import { setXattr } from '../sys/xattr.ts'

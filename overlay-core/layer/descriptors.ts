@@ -6,6 +6,7 @@ import { O_NOFOLLOW, O_PATH } from '../sys/flags.ts'
 import { type KernelHandle, openByHandle } from '../sys/handle.ts'
 import { ABSENT, closeSync, openAtCached, openIfThere, openRootAgain, WOULD_WAIT } from '../sys/open.ts'
 import { statxFd, statxFdAsking } from '../sys/stat.ts'
+import { CallEpochs, type DescriptorOwner } from './call-epochs.ts'
 import {
   asksForAttributes,
   type Found,
@@ -22,29 +23,29 @@ const PROBE_FLAGS = O_PATH | O_NOFOLLOW
 /**
  * The O_PATH descriptors of real directories: opened on demand, limited in number by a budget, and closed by second chance.
  *
- * A descriptor obtained here stays valid for the rest of the synchronous code, and inside `run` until that call
- * ends. An evicted descriptor is closed only after all calls that were running then have ended (epochs), so that no call can use a number that
- * was closed and reused for another file.
+ * A descriptor obtained here stays valid for the rest of the synchronous code, and inside `run` until that call ends (`CallEpochs`). The descriptors
+ * of a layer that several overlays use belong to `Layer.descriptors`; the `Descriptors` of each of these overlays opens and uses them there.
  */
-export class Descriptors implements BudgetedCache {
+export class Descriptors implements BudgetedCache, DescriptorOwner {
   readonly #share: CacheShare
+  readonly #epochs: CallEpochs
   readonly #open = new Set<Real>()
   /** Directories that are being opened. */
   readonly #opening = new Map<Real, Promise<number>>()
   /** The directory that is being added, whose descriptor its caller is about to use. */
   #adopting: Real | undefined
-  #epoch = 0
-  /** Running calls by the epoch in which they began: the present one, and earlier ones. */
-  #runningNow = 0
-  readonly #running = new Map<number, number>()
-  #retired: { epoch: number; fd: number }[] = []
-  #drainScheduled = false
+  /** The number of running calls. */
+  #running = 0
   readonly #waiting: (() => void)[] = []
   #reals: Map<number, Real> | undefined
 
-  /** @param budget counts the open directory descriptors */
-  constructor(budget: CacheBudget) {
+  /**
+   * @param budget counts the open directory descriptors
+   * @param epochs of all overlays that use the same layers
+   */
+  constructor(budget: CacheBudget, epochs = new CallEpochs()) {
     this.#share = budget.join(this)
+    this.#epochs = epochs
   }
 
   /** Makes `realOf` work, for directories opened from now on. */
@@ -65,20 +66,18 @@ export class Descriptors implements BudgetedCache {
 
   /** The start of `run`; pass its result to `leave`. */
   enter(): number {
-    this.#runningNow++
-    return this.#epoch
+    this.#running++
+    this.#epochs.runningNow++
+    return this.#epochs.epoch
   }
 
   /** The end of `run`. */
   leave(epoch: number): void {
-    if (epoch === this.#epoch) this.#runningNow--
-    else {
-      const left = (this.#running.get(epoch) as number) - 1
-      if (left === 0) this.#running.delete(epoch)
-      else this.#running.set(epoch, left)
-    }
-    if (this.#waiting.length > 0 && this.#isIdle) for (const wake of this.#waiting.splice(0)) wake()
-    if (this.#retired.length > 0) this.#scheduleDrain()
+    const epochs = this.#epochs
+    if (epoch === epochs.epoch) epochs.runningNow--
+    else epochs.leaveEarlier(epoch)
+    if (--this.#running === 0 && this.#waiting.length > 0) for (const wake of this.#waiting.splice(0)) wake()
+    if (epochs.hasRetired) epochs.scheduleDrain()
   }
 
   /** Lets descriptors evicted so far be closed during a long call that no longer needs them. Takes the result of `enter` and returns that for `leave`. */
@@ -96,22 +95,18 @@ export class Descriptors implements BudgetedCache {
 
   /** Resolves when no call is running any more. */
   async idle(): Promise<void> {
-    while (!this.#isIdle) {
+    while (this.#running > 0) {
       const { promise, resolve } = Promise.withResolvers<void>()
       this.#waiting.push(resolve)
       await promise
     }
   }
 
-  get #isIdle(): boolean {
-    return this.#runningNow === 0 && this.#running.size === 0
-  }
-
   /** The descriptor of `real`, a directory or an object without a known name. @throws ESTALE it is no longer at its name */
   of(real: Real): MaybePromise<number> {
     if (real.fd >= 0) {
       real.used = true
-      this.#share.use()
+      ;(real.layer.descriptors ?? this).#share.use()
       return real.fd
     }
     if (!real.parent) return this.#openNameless(real)
@@ -122,10 +117,11 @@ export class Descriptors implements BudgetedCache {
 
   /** Takes ownership of `fd` for `real`, or closes it if one is already open. */
   adopt(real: Real, fd: number): void {
-    if (real.fd >= 0) {
-      closeSync(fd)
-      return
-    }
+    if (real.fd >= 0) closeSync(fd)
+    else (real.layer.descriptors ?? this).#add(real, fd)
+  }
+
+  #add(real: Real, fd: number): void {
     real.fd = fd
     real.used = true
     this.#reals?.set(fd, real)
@@ -136,9 +132,9 @@ export class Descriptors implements BudgetedCache {
     this.#adopting = undefined
   }
 
-  /** Closes the descriptor of `real`, if any. */
+  /** Closes the descriptor of `real`, if any, unless other overlays may use it. */
   drop(real: Real): void {
-    if (real.fd < 0) return
+    if (real.fd < 0 || real.layer.descriptors) return
     if (this.#open.delete(real)) this.#share.shrink(1)
     this.retire(real.fd)
     real.fd = -1
@@ -146,11 +142,13 @@ export class Descriptors implements BudgetedCache {
 
   /** Closes `fd` once no running call can use it. */
   retire(fd: number): void {
-    this.#retired.push({ epoch: this.#epoch, fd })
-    if (this.#runningNow > 0) this.#running.set(this.#epoch, this.#runningNow)
-    this.#runningNow = 0
-    this.#epoch++
-    this.#scheduleDrain()
+    this.#epochs.retire(fd, this)
+  }
+
+  /** @see DescriptorOwner.close — only `CallEpochs` calls it. */
+  close(fd: number): void {
+    this.#reals?.delete(fd)
+    closeSync(fd)
   }
 
   /**
@@ -240,10 +238,11 @@ export class Descriptors implements BudgetedCache {
     return { real, stat: probe.stat }
   }
 
-  /** Closes every descriptor of these layers, including their roots, because they left the stack. */
+  /** Closes every descriptor of these layers, including their roots, because they left the stack. Other overlays may use those of shared layers. */
   dropLayers(layers: ReadonlySet<Layer>): void {
     for (const real of this.#open) if (layers.has(real.layer)) this.drop(real)
-    for (const { root, shared } of layers) {
+    for (const { root, shared, descriptors } of layers) {
+      if (descriptors) continue
       if (!shared) this.retire(root.fd)
       root.fd = -1
     }
@@ -257,8 +256,7 @@ export class Descriptors implements BudgetedCache {
     }
     this.#open.clear()
     this.#share.clear()
-    for (const { fd } of this.#retired) closeSync(fd)
-    this.#retired = []
+    this.#epochs.closeAllOf(this)
   }
 
   #openBelow(parentFd: number, real: Real): MaybePromise<number> {
@@ -345,28 +343,6 @@ export class Descriptors implements BudgetedCache {
       this.retire(real.fd)
       real.fd = -1
     }
-  }
-
-  #scheduleDrain(): void {
-    if (this.#drainScheduled) return
-    this.#drainScheduled = true
-    setImmediate(() => {
-      this.#drainScheduled = false
-      this.#drain()
-    })
-  }
-
-  #drain(): void {
-    let oldest = Number.POSITIVE_INFINITY
-    for (const epoch of this.#running.keys()) if (epoch < oldest) oldest = epoch
-    let done = 0
-    while (done < this.#retired.length && (this.#retired[done] as { epoch: number }).epoch < oldest) {
-      const { fd } = this.#retired[done] as { fd: number }
-      this.#reals?.delete(fd)
-      closeSync(fd)
-      done++
-    }
-    if (done > 0) this.#retired = this.#retired.slice(done)
   }
 }
 

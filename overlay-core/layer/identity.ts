@@ -26,7 +26,7 @@ export function identityOf(layer: Layer, stat: Stat): Identity {
 }
 
 /** The key of the object with this inode number on the file system of `layer`. */
-export function keyOf({ fsIndex }: Layer, { inoHi, inoLo }: { inoHi: number; inoLo: number }): number {
+export function keyOf({ fsIndex }: Pick<Layer, 'fsIndex'>, { inoHi, inoLo }: { inoHi: number; inoLo: number }): number {
   const fits = inoHi < 0x10000 && fsIndex < 16
   return fits ? fsIndex * FS_STEP + inoHi * 2 ** 32 + inoLo : keyFor(`i${fsIndex}:${inoHi}:${inoLo}`)
 }
@@ -88,6 +88,12 @@ function keyFor(text: string): number {
 export function fileId(layer: Layer, stat: { inoHi: number; inoLo: number }): { fileIdHi: number; fileIdLo: number } {
   const hi = stat.inoHi < 0x1000000 ? stat.inoHi + layer.fsIndex * 0x1000000 : stat.inoHi
   return { fileIdHi: hi >>> 0, fileIdLo: stat.inoLo }
+}
+
+/** The key of the object with this file id (`fileId`), whose inode number has 53 bits at most. */
+export function keyOfFileId(fileIdHi: number, fileIdLo: number): number {
+  const fsIndex = Math.floor(fileIdHi / 0x1000000)
+  return keyOf({ fsIndex }, { inoHi: fileIdHi & 0xffffff, inoLo: fileIdLo })
 }
 
 function generationOf(stat: Stat): number {

@@ -1,6 +1,7 @@
 import type { MaybePromise, Name, Time } from '../api/types.ts'
 import type { KernelHandle } from '../sys/handle.ts'
 import type { Stat } from '../sys/stat.ts'
+import type { Descriptors } from './descriptors.ts'
 import type { WhiteoutFormat } from './whiteout-format.ts'
 
 /** A layer of the stack. Lower layers are never written. */
@@ -22,6 +23,8 @@ export interface Layer {
   readonly wasUpper: boolean
   /** Whether the descriptor of its root belongs to a stack, which closes it. */
   readonly shared: boolean
+  /** Owns the descriptors of its directories, if other overlays use the same objects; undefined: those of its overlay do. */
+  readonly descriptors: Descriptors | undefined
   /** Whether its file system has POSIX ACLs. */
   readonly hasAcls: boolean
   /** Set if the file system's inode numbers are not stable; these replace them. */
@@ -47,6 +50,8 @@ export interface Layer {
 export interface InodeNumbers {
   /** False if only some objects have such numbers; the others use those of the disk. */
   readonly all: boolean
+  /** Two that give the same numbers have the same key; undefined if nobody else gives the same ones. */
+  readonly key: string | undefined
   /** Returns `stat`, of the object `name` in `dir`, with the stable inode number. @throws ENOSPC | EIO a new number cannot be stored */
   withStableNumber(dir: Real, name: Name, stat: Stat): MaybePromise<Stat>
 }

@@ -33,6 +33,11 @@ export class PathNumbers implements InodeNumbers {
     return this.#device === undefined
   }
 
+  /** The same text for all that give the same numbers. */
+  get key(): string {
+    return `${this.#instance} ${this.#device}`
+  }
+
   /** A directory is identified by its path alone. */
   #generationOf({ type, size, mtime, btime }: Stat): number {
     if (type === FileType.directory) return 1

@@ -202,6 +202,7 @@ export function forgetNames(sb: SuperBlock, dir: OvlInode): void {
 
 /** Moves `real` to the place of `found`, which is the same object. */
 function moveReal(sb: SuperBlock, real: Real, found: Real): void {
+  if (real === found) return
   real.parent = found.parent
   real.name = found.name
   real.opaque = found.opaque

@@ -1,9 +1,10 @@
 import { OverlayError } from '../api/errno.ts'
 import { after } from '../api/maybe-promise.ts'
 import type { Attr, Cred, LookupAttrs, MaybePromise, Name } from '../api/types.ts'
+import type { CheckedAttr } from '../layer/object-attr.ts'
 import type { OvlInode } from '../objects/dentry.ts'
 import { attrFor, getattr, needAccess } from '../objects/inode.ts'
-import { type CheckedAttr, EXECUTE, need } from '../objects/permission.ts'
+import { EXECUTE, need } from '../objects/permission.ts'
 import type { SuperBlock } from '../objects/superblock.ts'
 import { lookupCurrent, revalidateInode } from './revalidate-inode.ts'
 

@@ -1,9 +1,10 @@
 import { isErrno, OverlayError } from '../api/errno.ts'
 import { FileType } from '../api/types.ts'
 import type { Found, Real } from '../layer/layer.ts'
+import { isPlain } from '../layer/object-rights.ts'
 import { saysAttributeWhiteouts } from '../layer/whiteout.ts'
-import { isPlain } from '../objects/rights.ts'
 import type { SuperBlock } from '../objects/superblock.ts'
+import { LowerReal } from '../stack/lower-real.ts'
 import type { Stat } from '../sys/stat.ts'
 
 /** The overlay marks of a directory in a layer. */
@@ -37,6 +38,15 @@ const OPAQUE: Marks = { ...NO_MARKS, opaque: true }
  * @throws EPERM it has a redirect, and the options forbid following it (redirect_dir=nofollow) · EINVAL a malformed redirect · EACCES one with `.` or `..`
  */
 export async function readMarks(sb: SuperBlock, real: Real): Promise<Marks> {
+  if (!(real instanceof LowerReal)) return await readMarksOf(sb, real)
+  const { content } = real
+  if (content.marksKnown) return real.opaque || real.redirect !== undefined ? marksIn(real, undefined) : NO_MARKS
+  const marks = await readMarksOf(sb, real)
+  content.marksKnown = true
+  return marks
+}
+
+async function readMarksOf(sb: SuperBlock, real: Real): Promise<Marks> {
   const fd = await sb.descriptors.of(real)
   const names = await sb.xattrStore.list(fd, '')
   real.plain = isPlain(names)
@@ -58,13 +68,12 @@ export async function readMarks(sb: SuperBlock, real: Real): Promise<Marks> {
       ? await sb.xattrStore.get(fd, '', overlayXattrs.origin)
       : undefined
   real.redirect = redirect && checkRedirect(sb, Buffer.from(redirect).toString('latin1'))
-  return {
-    opaque: real.opaque,
-    redirect: real.redirect,
-    metacopy: false,
-    origin,
-    identity: undefined,
-  }
+  return marksIn(real, origin)
+}
+
+/** The marks of a directory as they were read into `real`. */
+function marksIn({ opaque, redirect }: Real, origin: Uint8Array | undefined): Marks {
+  return { opaque, redirect, origin, metacopy: false, identity: undefined }
 }
 
 /**

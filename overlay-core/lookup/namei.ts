@@ -2,11 +2,14 @@ import { OverlayError } from '../api/errno.ts'
 import { FileType, type MaybePromise, type Name } from '../api/types.ts'
 import { identityOf } from '../layer/identity.ts'
 import type { Found, Probe, Real } from '../layer/layer.ts'
+import type { Rights } from '../layer/object-rights.ts'
 import { standsFor } from '../layer/override-stat.ts'
 import { isObject, type NameState, nameStateAt, WHITEOUT } from '../layer/whiteout-format.ts'
 import type { Dentry, OvlInode } from '../objects/dentry.ts'
-import { type Rights, setRights } from '../objects/rights.ts'
+import { setRights } from '../objects/rights.ts'
 import type { SuperBlock } from '../objects/superblock.ts'
+import { asFound, type LowerState, lowerStateAt } from '../stack/lower-lookup.ts'
+import { LowerReal } from '../stack/lower-real.ts'
 import { closeSync } from '../sys/open.ts'
 import { separatesSomeLinks } from './hardlink.ts'
 import { inodeFor, makeInode, ofOneLayer, type StackEntry } from './iget.ts'
@@ -154,7 +157,7 @@ async function searchLowers(
 
 async function marksOfLower(sb: SuperBlock, { real, stat }: Found, last: boolean): Promise<Marks> {
   if (stat.type === FileType.directory) return last ? NO_MARKS : await readMarks(sb, real)
-  if (stat.type !== FileType.regular) return NO_MARKS
+  if (!maybeMetadataOnly(sb, real, stat)) return NO_MARKS
   return await readFileMarks(sb, await sb.descriptors.of(real.parent as Real), { real, stat })
 }
 
@@ -170,6 +173,10 @@ async function findInDataLayers(sb: SuperBlock, redirect: string): Promise<Found
 /** Finds a name, or an absolute redirect from the layer's root, below `parent`. */
 function findInLower(sb: SuperBlock, parent: Real, name: string, lowest: boolean): MaybePromise<LayerStep> {
   if (name.startsWith('/')) return lookupRedirect(sb, parent.layer, name, lowest)
+  if (parent instanceof LowerReal) {
+    const state = lowerStateAt(sb, parent, name)
+    return state instanceof Promise ? state.then(sharedStepOf) : sharedStepOf(state)
+  }
   const state = nameStateAt(sb, parent, name)
   if (state instanceof Promise) return state.then((known) => stepOf(sb, parent, name, known))
   return stepOf(sb, parent, name, state)
@@ -182,6 +189,11 @@ function stepOf(sb: SuperBlock, parent: Real, name: Name, state: NameState): Lay
   if (state === undefined) return ABSENT
   if (state === WHITEOUT) return HIDDEN
   return { at: sb.descriptors.found(parent, name, state), stop: false, redirect: undefined }
+}
+
+function sharedStepOf(state: LowerState): LayerStep {
+  if (state === undefined) return ABSENT
+  return state === WHITEOUT ? HIDDEN : { at: asFound(state), stop: false, redirect: undefined }
 }
 
 /** Synchronously creates the inode of an object that just got its name in the upper directory; takes over the descriptor of `probe`. */
@@ -198,6 +210,11 @@ export function rememberUpper(sb: SuperBlock, dir: OvlInode, name: Name, probe: 
 /** Whether a lower has an object at this name that would be visible without the upper's (ovl_lower_positive). */
 export async function lowerPositive(sb: SuperBlock, dir: OvlInode, name: Name): Promise<boolean> {
   for (const parent of dir.lowers) {
+    if (parent instanceof LowerReal) {
+      const standing = await lowerStateAt(sb, parent, name)
+      if (standing !== undefined) return standing !== WHITEOUT
+      continue
+    }
     const standing = await nameStateAt(sb, parent, name)
     if (!standing) continue
     if (!isObject(standing)) return false

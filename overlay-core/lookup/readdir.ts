@@ -3,14 +3,16 @@ import { type DirEntry, type DirEntryPlus, FileType, type MaybePromise, type Nam
 import { LargeMap } from '../base/large-map.ts'
 import { inOrder } from '../base/listing-order.ts'
 import { loopBudget } from '../base/loop-turn.ts'
-import { fileId, keyOf } from '../layer/identity.ts'
+import { fileId, keyOf, keyOfFileId } from '../layer/identity.ts'
 import { isNumberMadeUp, type Real } from '../layer/layer.ts'
 import { holdsAttributeWhiteouts } from '../layer/whiteout.ts'
 import { nameStateAt, WHITEOUT } from '../layer/whiteout-format.ts'
 import type { OvlInode } from '../objects/dentry.ts'
 import { getattr } from '../objects/inode.ts'
-import { cookieOf, firstAfter, type ListEntry, type Listing } from '../objects/listing.ts'
 import type { SuperBlock } from '../objects/superblock.ts'
+import { lowerReals } from '../stack/lower-listings.ts'
+import { LowerReal } from '../stack/lower-real.ts'
+import { cookieOf, firstAfter, type ListEntry, type Listing } from '../stack/merged-listing.ts'
 import { descriptorsAreFew } from '../sys/descriptor-shares.ts'
 import { type RawDirEntry, readdirFd } from '../sys/dir.ts'
 import { separatesLinks } from './hardlink.ts'
@@ -28,7 +30,7 @@ export function readdir(
   cookie: number,
   fill: (entry: DirEntry) => boolean,
 ): MaybePromise<boolean> {
-  const { listing } = dir
+  const listing = dir.listing ?? sharedListing(dir)
   let at = cookie
   if (listing) {
     const done = fillFrom(sb, dir, listing, cookie, fill)
@@ -58,15 +60,22 @@ function fillFrom(
   fill: (entry: DirEntry) => boolean,
 ): boolean | { stopped: number } {
   const { entries } = listing
+  // In a shared listing, this overlay may have given the number of an object to another one.
+  const checks = dir.listing !== listing && sb.dcache.hasUppers
   for (let i = firstAfter(listing, cookie); i < entries.length; i++) {
     const entry = entries[i] as ListEntry
-    if (entry.fileIdHi === undefined) {
+    if (entry.fileIdHi === undefined || (checks && isGivenAway(sb, dir, entry))) {
       const inode = sb.dcache.get(dir, entry.name)?.inode
       if (!inode) return { stopped: i }
       if (!fill(toEntry(entry, inode))) return false
     } else if (!fill(entry as DirEntry)) return false
   }
   return true
+}
+
+/** Whether an object of this overlay elsewhere has the file id of `entry`, which then needs another one. */
+function isGivenAway(sb: SuperBlock, dir: OvlInode, { name, fileIdHi, fileIdLo }: ListEntry): boolean {
+  return fileIdHi !== undefined && isElsewhere(sb.dcache.inode(keyOfFileId(fileIdHi, fileIdLo)), dir, name)
 }
 
 function toEntry(entry: ListEntry, inode: OvlInode): DirEntry {
@@ -86,8 +95,9 @@ export function readdirPlus(
     return readdir(sb, dir, cookie, (entry) => fill({ ...entry, inode: undefined, attr: undefined }))
   }
   let at = cookie
-  if (dir.listing) {
-    const result = fillPlusCached(sb, dir, dir.listing, cookie, fill)
+  const listing = dir.listing ?? sharedListing(dir)
+  if (listing) {
+    const result = fillPlusCached(sb, dir, listing, cookie, fill)
     if (typeof result === 'boolean') return result
     at = result.after
   }
@@ -187,7 +197,9 @@ function isOfOneEntry(error: unknown): boolean {
 /** The merged listing, read from the layers if it is not cached. */
 async function listingOf(sb: SuperBlock, dir: OvlInode): Promise<Listing> {
   return (
-    dir.listing ?? (await sb.listings.once(dir, async () => await dir.dirLock.shared(() => listingLocked(sb, dir))))
+    dir.listing ??
+    sharedListing(dir) ??
+    (await sb.listings.once(dir, async () => await dir.dirLock.shared(() => listingLocked(sb, dir))))
   )
 }
 
@@ -195,28 +207,69 @@ async function listingOf(sb: SuperBlock, dir: OvlInode): Promise<Listing> {
 export async function listingLocked(sb: SuperBlock, dir: OvlInode): Promise<Listing> {
   if (dir.listing) return dir.listing
   if (dir.unlinked) return { entries: [] }
-  const merged = new LargeMap<Name, Omit<ListEntry, 'name' | 'cookie'> | undefined>()
-  const layers = dir.upper ? [dir.upper, ...dir.lowers] : dir.lowers
-  for (const real of layers) await mergeLayer(sb, dir, real, merged)
-  const entries: ListEntry[] = []
-  for (const [name, entry] of merged) {
-    if (entry) entries.push({ name, cookie: cookieOf(sb.uuid, name), ...entry })
-    if (loopBudget.spent) await loopBudget.rest()
-  }
-  const listing = { entries: await inOrder(entries) }
+  const { upper, lowers } = dir
+  const shared = lowerReals(lowers)
+  if (!upper) return shared ? await lowerListing(sb, shared) : keep(sb, dir, await merge(sb, dir, lowers))
+  if (!shared) return keep(sb, dir, await merge(sb, dir, [upper, ...lowers]))
+  return keep(sb, dir, await merge(sb, dir, [upper], await lowerListing(sb, shared)))
+}
+
+function keep(sb: SuperBlock, dir: OvlInode, listing: Listing): Listing {
   sb.listings.add(dir, listing)
   return listing
 }
 
-/** Adds the names of one layer that no higher layer has; `undefined` represents a whiteout. */
-async function mergeLayer(
+/** The listing of a directory without an upper, if it is known for all overlays of the stack. */
+function sharedListing(dir: OvlInode): Listing | undefined {
+  const top = dir.lower
+  if (dir.upper || dir.unlinked || !(top instanceof LowerReal)) return undefined
+  return top.layer.listings.get(top, dir.lowers)
+}
+
+/** The merged listing of lowers of a stack, for all of its overlays. */
+async function lowerListing(sb: SuperBlock, lowers: readonly [LowerReal, ...LowerReal[]]): Promise<Listing> {
+  const [top] = lowers
+  const { listings } = top.layer
+  const known = listings.get(top, lowers)
+  if (known) return known
+  const listing = await merge(sb, undefined, lowers)
+  listings.add(top, lowers, listing)
+  return listing
+}
+
+type Merged = LargeMap<Name, Omit<ListEntry, 'name' | 'cookie'> | undefined>
+
+/**
+ * Merges the names of `layers`, topmost first, and below them those of `rest`.
+ *
+ * @param dir the merged directory; undefined to merge lowers for all overlays
+ */
+async function merge(
   sb: SuperBlock,
-  dir: OvlInode,
-  real: Real,
-  merged: LargeMap<Name, Omit<ListEntry, 'name' | 'cookie'> | undefined>,
-): Promise<void> {
+  dir: OvlInode | undefined,
+  layers: readonly Real[],
+  rest?: Listing,
+): Promise<Listing> {
+  const merged: Merged = new LargeMap()
+  for (const real of layers) await mergeLayer(sb, dir, real, merged)
+  const entries: ListEntry[] = []
+  for (const [name, entry] of merged) {
+    if (entry) entries.push({ name, cookie: cookieOf(sb.cookieSeed, name), ...entry })
+    if (loopBudget.spent) await loopBudget.rest()
+  }
+  for (const entry of rest?.entries ?? []) {
+    if (loopBudget.spent) await loopBudget.rest()
+    if (merged.has(entry.name)) continue
+    const own = dir && isGivenAway(sb, dir, entry)
+    entries.push(own ? { ...entry, fileIdHi: undefined, fileIdLo: 0 } : entry)
+  }
+  return { entries: await inOrder(entries) }
+}
+
+/** Adds the names of one layer that no higher layer has; `undefined` represents a whiteout. */
+async function mergeLayer(sb: SuperBlock, dir: OvlInode | undefined, real: Real, merged: Merged): Promise<void> {
   const { inodeNumbers } = real.layer
-  const mixed = isNumberMadeUp(real) || (real.layer.isUpper && (real.impure || dir.lowers.length > 0))
+  const mixed = isNumberMadeUp(real) || (real.layer.isUpper && (real.impure || dir?.lowers.length !== 0))
   const { marks } = real.layer
   const hidden: Name[] = []
   const attributes = marks.whiteouts === 'device' && (await holdsAttributeWhiteouts(sb, real))
@@ -243,7 +296,10 @@ async function mergeLayer(
     const plain = !mixed && !linked && !(inodeNumbers && type === FileType.directory) && Number.isSafeInteger(raw.ino)
     const number = { inoHi: Math.floor(raw.ino / 2 ** 32), inoLo: raw.ino >>> 0 }
     const restored =
-      plain && !real.layer.isUpper && isElsewhere(sb.dcache.inode(keyOf(real.layer, number)), dir, raw.name)
+      plain &&
+      dir !== undefined &&
+      !real.layer.isUpper &&
+      isElsewhere(sb.dcache.inode(keyOf(real.layer, number)), dir, raw.name)
     const ids = plain && !restored ? fileId(real.layer, number) : undefined
     merged.set(raw.name, { type: type as FileType, fileIdHi: ids?.fileIdHi, fileIdLo: ids?.fileIdLo ?? 0 })
   }

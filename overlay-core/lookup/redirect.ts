@@ -1,10 +1,12 @@
 import { OverlayError } from '../api/errno.ts'
 import { FileType, type Name } from '../api/types.ts'
 import type { Found, Layer, Real } from '../layer/layer.ts'
-import { nameStateAt, WHITEOUT } from '../layer/whiteout-format.ts'
+import { isObject, nameStateAt, WHITEOUT } from '../layer/whiteout-format.ts'
 import type { OvlInode } from '../objects/dentry.ts'
 import { placeOf } from '../objects/inode.ts'
 import type { SuperBlock } from '../objects/superblock.ts'
+import { asFound, lowerStateAt } from '../stack/lower-lookup.ts'
+import { LowerReal } from '../stack/lower-real.ts'
 import { NO_MARKS, readMarks } from './marks.ts'
 
 /** The longest redirect the kernel reads and writes, in bytes (OVL_REDIRECT_MAX). */
@@ -30,12 +32,11 @@ export async function lookupRedirect(sb: SuperBlock, layer: Layer, path: string,
   let stop = false
   let parent = layer.root
   for (const [i, part] of parts.entries()) {
-    const probe = await nameStateAt(sb, parent, part)
-    if (!probe) break
-    if (probe === WHITEOUT) return { at: undefined, stop: true, redirect }
+    const at = await foundAt(sb, parent, part)
+    if (!at) break
+    if (at === WHITEOUT) return { at: undefined, stop: true, redirect }
     const last = i === parts.length - 1
-    if (!last && probe.stat.type !== FileType.directory) return { at: undefined, stop: true, redirect }
-    const at = sb.descriptors.found(parent, part, probe)
+    if (!last && at.stat.type !== FileType.directory) return { at: undefined, stop: true, redirect }
     if (last) return { at, stop, redirect }
     parent = at.real
     const marks = lowest ? NO_MARKS : await readMarks(sb, parent)
@@ -48,6 +49,15 @@ export async function lookupRedirect(sb: SuperBlock, layer: Layer, path: string,
     }
   }
   return { at: undefined, stop, redirect }
+}
+
+async function foundAt(sb: SuperBlock, dir: Real, name: Name): Promise<Found | typeof WHITEOUT | undefined> {
+  if (dir instanceof LowerReal) {
+    const state = await lowerStateAt(sb, dir, name)
+    return state instanceof LowerReal ? asFound(state) : state
+  }
+  const state = await nameStateAt(sb, dir, name)
+  return isObject(state) ? sb.descriptors.found(dir, name, state) : state
 }
 
 /** Where the `redirect` of the object at `path` leads: an absolute path, or another name in the same directory. */

@@ -59,8 +59,12 @@ export async function makeLayers(
   const make = async (root: Root, isUpper: boolean, dataOnly: boolean): Promise<Layer> => {
     const about = (await looks.get(root)) ?? AN_UPPER
     const files = !isUpper && (options.lowerWhiteouts === 'files' || about.saysFiles)
+    // A layer that other overlays use stays as it is.
     const same = present.find(
-      (layer) => layer.isUpper === isUpper && layer.dataOnly === dataOnly && (isUpper || isSame(layer, root)),
+      (layer) =>
+        layer.isUpper === isUpper &&
+        layer.dataOnly === dataOnly &&
+        (isUpper || (layer.descriptors === undefined && isSame(layer, root))),
     )
     if (same && (isUpper || same.marks === (files ? fileFormat : deviceFormat))) return same
     const fileSystem = fileSystems.get(root.device) as FileSystem
@@ -150,6 +154,7 @@ function makeLayer(root: Root, parts: LayerParts): Layer {
     stackChanged: undefined,
     wasUpper,
     shared: root.shared,
+    descriptors: undefined,
   } as { -readonly [K in keyof Layer]: Layer[K] }
   layer.root = new Real(layer, undefined, '', stat.ino)
   layer.root.fd = fd

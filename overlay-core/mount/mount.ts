@@ -1,4 +1,4 @@
-import { createHash, randomBytes } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import { tmpdir } from 'node:os'
 import type { Clock } from '../api/clock.ts'
 import { isErrno, isUnwritable } from '../api/errno.ts'
@@ -48,7 +48,8 @@ import { Recounter } from './recount.ts'
 import { remount } from './remount.ts'
 import { closeRoots, openRoots, type Roots } from './roots.ts'
 import { serverRights } from './server-rights.ts'
-import type { LowerStack } from './stack.ts'
+import { digestOfRoots } from './sharing.ts'
+import { type LowerStack, lowersOf } from './stack.ts'
 import type { Mounting } from './unmount.ts'
 import { WorkdirAccess } from './workdir-access.ts'
 
@@ -138,7 +139,7 @@ async function assemble(
   const overlayXattrs = new XattrNames(options.userxattr, effectiveUid() !== 0)
   const known = stackOf(given)?.known ?? new KnownLayers()
   const layers = await placedLayers(roots, options, overlayXattrs, keeper, { known, given })
-  const descriptors = new Descriptors(given.budgets.directories)
+  const descriptors = new Descriptors(given.budgets.directories, stackOf(given)?.epochs)
   opened.defer(() => descriptors.closeAll())
   const dcache = new DentryCache(given.dentryLimit, given.budgets.names)
   const privileged = effectiveUid() === 0
@@ -146,6 +147,12 @@ async function assemble(
   const context = { descriptors, overlayXattrs, privileged, newProtocolDataId: given.randomBytes, opened, storages }
   const prepared = await prepare(options, layers.upper, roots, context)
   const parts = { handleFile, keeper, layers, descriptors, dcache, xattrStore: prepared.xattrStore }
+  const notices = await noticesFor(layers, prepared, descriptors, keeper)
+  const rights = serverRights(prepared.storage)
+  const uuid = await overlayUuid(options, layers, overlayXattrs, given, keeper)
+  const view = { options, ...prepared, ...rights, uuid }
+  const { endSharing, ...lowers } = lowersOf(stackOf(given), layers, view, given.budgets)
+  opened.defer(endSharing)
   let temps = 0
   const sb: SuperBlock = {
     options,
@@ -154,14 +161,13 @@ async function assemble(
     barrier: new RemountBarrier(),
     clock: given.clock,
     wallClockMs: given.wallClockMs,
-    uuid: await overlayUuid(options, layers, overlayXattrs, given, keeper),
+    uuid,
     upper: layers.upper,
-    lowers: layers.lowers,
-    dataLayers: layers.data,
+    ...lowers,
     ...prepared,
-    ...(await noticesFor(layers, prepared, descriptors, keeper)),
+    ...notices,
     overlayXattrs: new XattrNames(options.userxattr, effectiveUid() !== 0 || prepared.storage?.owners === false),
-    root: makeRoot(layers, keeper),
+    root: makeRoot({ ...lowers, upper: layers.upper }, keeper),
     dcache,
     descriptors,
     ...services(parts, given, () => sb),
@@ -170,14 +176,14 @@ async function assemble(
     renameLock: newLock('shape'),
     writeback: new Writeback(given.clock),
     copies: new Set(),
-    ...serverRights(prepared.storage),
+    ...rights,
     tempName: () => `#${(temps++).toString(16)}`,
   }
   if (roots.workNames.has(PROTOCOL_DATA_DIRECTORY)) await sb.protocolData?.load(sb.xattrStore, overlayXattrs)
   await prepareRoot(sb)
   await saveOrEnd(sb, keeper, given)
   const present = given.claimed ? workdir.release(sb, roots) : roots
-  return new MountedOverlay(sb, mountingOf(sb, present, keeper, given))
+  return new MountedOverlay(sb, mountingOf(sb, present, keeper, given, endSharing))
 }
 
 /** The services of an overlay that work with each other. They get the superblock only for what calls upon all of it. */
@@ -273,7 +279,13 @@ async function placedLayers(
   return layers
 }
 
-function mountingOf(sb: SuperBlock, roots: Roots, keeper: IdentityKeeper, given: MountEnvironment): Mounting {
+function mountingOf(
+  sb: SuperBlock,
+  roots: Roots,
+  keeper: IdentityKeeper,
+  given: MountEnvironment,
+  endSharing: () => void,
+): Mounting {
   let present = roots
   const recounter = new Recounter(sb)
   return {
@@ -285,6 +297,7 @@ function mountingOf(sb: SuperBlock, roots: Roots, keeper: IdentityKeeper, given:
       sb.intents?.close()
       sb.xattrStore.close()
       closeRoots(present)
+      endSharing()
       stackOf(given)?.leave()
     },
   }
@@ -345,7 +358,7 @@ async function lookupInode(sb: SuperBlock, dir: OvlInode, name: string): Promise
 }
 
 /** Creates the root. Without an upper its identity is stored, because it outlives the lower that it was derived from. */
-function makeRoot(layers: Layers, keeper: IdentityKeeper): OvlInode {
+function makeRoot(layers: Pick<Layers, 'upper' | 'lowers'>, keeper: IdentityKeeper): OvlInode {
   const top = layers.upper ?? (layers.lowers[0] as Layer)
   const stat = statxFd(top.root.fd)
   const own = identityOf(top, stat)
@@ -380,11 +393,6 @@ async function overlayUuid(
       if (!isErrno(error, 'EOPNOTSUPP', 'EPERM') && !isUnwritable(error)) throw error
     }
   }
-  const hash = createHash('sha256')
-  for (const layer of layers.upper ? [layers.upper] : layers.lowers) {
-    const stat = statxFd(layer.root.fd)
-    hash.update(layer.fsUuid).update(`${stat.inoHi}:${stat.inoLo}:${stat.btime?.sec}.${stat.btime?.nsec};`)
-  }
-  const derived = new Uint8Array(hash.digest().subarray(0, 16))
+  const derived = digestOfRoots(layers.upper ? [layers.upper] : layers.lowers)
   return layers.upper ? derived : keeper.uuid(derived)
 }

@@ -22,13 +22,14 @@ import {
   type StagedFile,
   type StatFs,
 } from '../api/types.ts'
+import type { CheckedAttr } from '../layer/object-attr.ts'
 import { lookup, lookupParent } from '../lookup/lookup.ts'
 import { readdir, readdirPlus } from '../lookup/readdir.ts'
 import { isCurrent, revalidateInode } from '../lookup/revalidate-inode.ts'
 import type { OvlInode } from '../objects/dentry.ts'
 import { attrFor, getattr, grantedAccess, needAccess, readlink } from '../objects/inode.ts'
 import { pathsOf } from '../objects/paths.ts'
-import { type CheckedAttr, EXECUTE, may, need, READ } from '../objects/permission.ts'
+import { EXECUTE, may, need, READ } from '../objects/permission.ts'
 import type { SuperBlock } from '../objects/superblock.ts'
 import { create, link, mkdir, mknod, symlink } from '../operations/dir.ts'
 import { commit, openFile, read, write } from '../operations/file.ts'

@@ -1,13 +1,27 @@
 import type { Stack } from '../api/overlay-api.ts'
 import { type MountOptions, OptionError } from '../api/params.ts'
+import { CallEpochs } from '../layer/call-epochs.ts'
+import type { SuperBlock } from '../objects/superblock.ts'
+import { type LowerBudgets, SharedLowers } from '../stack/shared-lowers.ts'
 import { closesDone } from '../sys/open.ts'
 import { KnownLayers } from './known-layers.ts'
+import type { Layers } from './layers.ts'
 import { closeLowers, type LowerRoots, openLowers } from './roots.ts'
+import { digestOfRoots, type LowerView, sharingKey } from './sharing.ts'
+
+/** The overlays that share what is known of the lowers. */
+interface Group {
+  readonly shared: SharedLowers
+  users: number
+}
 
 /** The lowers that several overlays share. It stays open until the last of them ends. */
 export class LowerStack implements Stack {
   readonly roots: LowerRoots
   readonly known = new KnownLayers()
+  /** Of the calls of all overlays that use it. */
+  readonly epochs = new CallEpochs()
+  readonly #groups = new Map<string, Group>()
   readonly #options: MountOptions
   #users = 0
   #closing: PromiseWithResolvers<void> | undefined
@@ -37,6 +51,27 @@ export class LowerStack implements Stack {
     this.#users++
   }
 
+  /**
+   * The lowers of an overlay with `layers`, shared with the others that see them in the same way; undefined if it must have its own. Call `end` when the
+   * overlay has ended.
+   */
+  share(layers: Layers, view: LowerView, budgets: LowerBudgets): { shared: SharedLowers; end(): void } | undefined {
+    const key = sharingKey(layers, view)
+    if (key === undefined) return undefined
+    const group = this.#groups.get(key) ?? {
+      shared: new SharedLowers(layers, digestOfRoots(layers.lowers), budgets, this.epochs),
+      users: 0,
+    }
+    this.#groups.set(key, group)
+    group.users++
+    const end = () => {
+      if (--group.users > 0) return
+      this.#groups.delete(key)
+      group.shared.clear()
+    }
+    return { shared: group.shared, end }
+  }
+
   leave(): void {
     this.#users--
     if (this.#users === 0 && this.#closing) this.#end(this.#closing)
@@ -58,6 +93,18 @@ export class LowerStack implements Stack {
     })
     resolve()
   }
+}
+
+/** The lowers of an overlay on `stack`, or of one without a stack. Call `endSharing` when it has ended. */
+export function lowersOf(
+  stack: LowerStack | undefined,
+  layers: Layers,
+  view: LowerView & Pick<SuperBlock, 'uuid'>,
+  budgets: LowerBudgets,
+): Pick<SuperBlock, 'lowers' | 'dataLayers' | 'cookieSeed'> & { endSharing(): void } {
+  const { shared, end } = stack?.share(layers, view, budgets) ?? { shared: undefined, end: () => undefined }
+  const { lowers, data } = shared ?? layers
+  return { lowers, dataLayers: data, cookieSeed: shared?.cookieSeed ?? view.uuid, endSharing: end }
 }
 
 function isSame(one: readonly string[], other: readonly string[]): boolean {

@@ -105,6 +105,11 @@ export class DentryCache implements BudgetedCache {
     this.#inodes.set(inode.key, inode)
   }
 
+  /** Whether an inode for which `addUpper` was called may still be in use. */
+  get hasUppers(): boolean {
+    return this.#uppers.size > 0
+  }
+
   /** The inode of the upper object with this inode number, if anybody still uses it and `addUpper` was called for it. */
   inodeOfUpper(ino: number): OvlInode | undefined {
     const inode = this.#uppers.get(ino)?.deref()

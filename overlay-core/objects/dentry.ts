@@ -2,11 +2,11 @@ import { FileType, type Inode, type Name, type Time } from '../api/types.ts'
 import type { LargeMap } from '../base/large-map.ts'
 import { newLock, type RwLock } from '../base/lock.ts'
 import type { Real } from '../layer/layer.ts'
+import type { CheckedAttr } from '../layer/object-attr.ts'
+import type { Rights } from '../layer/object-rights.ts'
+import type { Listing } from '../stack/merged-listing.ts'
 import type { RealFile } from './file-cache.ts'
 import type { LeafList } from './leaf-list.ts'
-import type { Listing } from './listing.ts'
-import type { CheckedAttr } from './permission.ts'
-import type { Rights } from './rights.ts'
 
 /** A name of an object in a directory of the overlay. */
 export interface Alias {

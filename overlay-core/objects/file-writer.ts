@@ -2,13 +2,13 @@ import { isErrno } from '../api/errno.ts'
 import { ending } from '../api/maybe-promise.ts'
 import type { ChangeInfo, MaybePromise } from '../api/types.ts'
 import { asksForAttributes } from '../layer/layer.ts'
+import type { CheckedAttr } from '../layer/object-attr.ts'
 import { pwrite, pwriteIfFree, pwritev } from '../sys/data.ts'
 import { statxFd } from '../sys/stat.ts'
 import { LIST_PIECES, pwriteList, WRITES_LISTS } from '../sys/write-list.ts'
 import type { Charges } from './charges.ts'
 import type { OvlInode } from './dentry.ts'
 import { attrOf } from './inode.ts'
-import type { CheckedAttr } from './permission.ts'
 
 /** The maximum number of bytes per write, unless a single piece is larger. */
 const MAX_BYTES = 4 * 1024 * 1024

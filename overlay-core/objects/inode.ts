@@ -2,13 +2,14 @@ import { OverlayError } from '../api/errno.ts'
 import { after } from '../api/maybe-promise.ts'
 import { type Attr, type Cred, FileType, type MaybePromise, type Time } from '../api/types.ts'
 import { asksForAttributes, type Probe, type Real } from '../layer/layer.ts'
+import { type CheckedAttr, ObjectAttr, type Subject } from '../layer/object-attr.ts'
 import { standsFor } from '../layer/override-stat.ts'
 import { provenPlace } from '../layer/proven-place.ts'
+import { LowerReal } from '../stack/lower-real.ts'
 import { readlinkAt } from '../sys/dir.ts'
 import { type Stat, statxFd, statxFdAsking } from '../sys/stat.ts'
 import type { OvlInode } from './dentry.ts'
-import { ObjectAttr } from './object-attr.ts'
-import { aclMatters, type CheckedAttr, EXECUTE, may, need, READ, WRITE } from './permission.ts'
+import { aclMatters, EXECUTE, may, need, READ, WRITE } from './permission.ts'
 import { knownRights, loadRights, loadRightsLocked } from './rights.ts'
 import type { SuperBlock } from './superblock.ts'
 
@@ -66,12 +67,34 @@ function needsNoAcl(sb: SuperBlock, cred: Cred, inode: OvlInode, attr: Attr): bo
 /** The attributes, read through a descriptor that is already open. @throws ESTALE no name is left and it is not open */
 function attrAtHand(sb: SuperBlock, inode: OvlInode): Attr | undefined {
   if (sb.keepsOwners && inode.rights === undefined) return undefined
+  const { real } = inode
+  const shared = real instanceof LowerReal ? sharedAttr(inode, real) : undefined
+  if (shared) {
+    inode.attr = shared
+    return shared
+  }
   if (inode.upper && asksForAttributes(inode.upper.layer) && !inode.unlinked) return undefined
   const { file } = inode
   if (file && !inode.dataReal && (file.upper || !inode.upper)) return keepAttr(inode, statxFd(file.fd))
-  const { real } = inode
   if (inode.unlinked) throw new OverlayError('ESTALE', 'getattr')
   return real.fd >= 0 && !inode.dataReal ? keepAttr(inode, statxFd(real.fd)) : undefined
+}
+
+/** The attributes that all overlays of a stack show of the lower object `inode`; undefined if this overlay may show others. */
+function sharedAttr(inode: OvlInode, real: LowerReal): CheckedAttr | undefined {
+  if (inode.unlinked || inode.dataReal || inode.nlinkDelta !== undefined) return undefined
+  const { attr: found } = real
+  // It may have an identity of its own here, or stand for a device.
+  if (found?.fileIdLo !== inode.fileIdLo || found.fileIdHi !== inode.fileIdHi || found.type !== inode.type)
+    return undefined
+  const rights = inode.rights ?? real.rights
+  const directory = inode.type === FileType.directory
+  if (!directory && (rights === undefined || (rights.acl === undefined && rights.owner === undefined))) return found
+  const merges = directory && inode.lowers.length > 1
+  if (real.shown?.rights !== rights || real.shown?.merges !== merges) {
+    real.shown = { attr: attrOf(inode, found, rights, found), rights, merges }
+  }
+  return real.shown.attr
 }
 
 /** The attributes, read by name; undefined if another object is there. */
@@ -111,9 +134,12 @@ export function keepAttr(inode: OvlInode, stat: Stat): CheckedAttr {
   return attr
 }
 
-/** The attributes of `inode`, from those of its real object, with the overlay's file id and link count (ovl_getattr). */
-export function attrOf(inode: OvlInode, stat: Stat): CheckedAttr {
-  const { rights } = inode
+/**
+ * The attributes of `inode`, from those of its real object, with the overlay's file id and link count (ovl_getattr).
+ *
+ * @param subject what the result refers to for the file id and the type
+ */
+export function attrOf(inode: OvlInode, stat: Stat, rights = inode.rights, subject: Subject = inode): CheckedAttr {
   const { mode, uid, gid } = rights?.owner ?? stat
   const { rdevMajor, rdevMinor } = rights?.owner && standsFor(rights.owner) ? rights.owner : stat
   let { nlink } = stat
@@ -121,7 +147,7 @@ export function attrOf(inode: OvlInode, stat: Stat): CheckedAttr {
   else if (inode.type === FileType.directory) nlink = inode.lowers.length + (inode.upper ? 1 : 0) > 1 ? 1 : nlink
   else if (inode.nlinkDelta !== undefined) nlink += inode.nlinkDelta
   const ctime = inode.type === FileType.directory ? ctimeOf(inode, stat) : stat.ctime
-  return new ObjectAttr(inode, stat, { mode, uid, gid, nlink, rdevMajor, rdevMinor, ctime, acl: rights?.acl })
+  return new ObjectAttr(subject, stat, { mode, uid, gid, nlink, rdevMajor, rdevMinor, ctime, acl: rights?.acl })
 }
 
 /** The ctime; for a directory also that of a change of the stack of layers, or of a change noticed in a lower. */

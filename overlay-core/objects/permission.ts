@@ -1,6 +1,7 @@
 import { OverlayError } from '../api/errno.ts'
 import { type Attr, type AttrChange, type Cred, FileType, type Ownership } from '../api/types.ts'
 import type { AccessAcl } from '../layer/acl.ts'
+import type { CheckedAttr } from '../layer/object-attr.ts'
 
 const SETUID = 0o4000
 const SETGID = 0o2000
@@ -12,14 +13,6 @@ const GROUP_BITS = 0o070
 export const READ = 4
 export const WRITE = 2
 export const EXECUTE = 1
-
-/**
- * Attributes for permission checks. `attrFor` (inode.ts) makes sure that they contain the ACL whenever it matters to the caller.
- */
-export interface CheckedAttr extends Attr {
-  /** The part of the access ACL beyond the mode; undefined if there is none, or if it cannot matter. */
-  readonly acl: AccessAcl | undefined
-}
 
 /** Whether the caller is in `gid`, as effective or supplementary group. */
 export function inGroup(cred: Cred, gid: number): boolean {

@@ -1,40 +1,20 @@
 import { OverlayError } from '../api/errno.ts'
 import { FileType, type MaybePromise } from '../api/types.ts'
-import { ACL_ACCESS, ACL_DEFAULT, type AccessAcl, beyondMode, parseAcl } from '../layer/acl.ts'
+import { ACL_ACCESS, ACL_DEFAULT, beyondMode, parseAcl } from '../layer/acl.ts'
 import type { Found, Layer, Real } from '../layer/layer.ts'
-import { OVERRIDE_STAT, type OverrideStat, parseOverrideStat, standsFor } from '../layer/override-stat.ts'
+import { ownAttr } from '../layer/object-attr.ts'
+import { isPlain, PLAIN, type Rights } from '../layer/object-rights.ts'
+import { OVERRIDE_STAT, parseOverrideStat, standsFor } from '../layer/override-stat.ts'
+import { LowerReal } from '../stack/lower-real.ts'
 import { closeSync } from '../sys/open.ts'
 import type { OvlInode } from './dentry.ts'
 import type { RealFile } from './file-cache.ts'
-import { ownAttr } from './object-attr.ts'
 import type { SuperBlock } from './superblock.ts'
-
-/**
- * What affects permissions besides owner, group and mode on disk. It is stored in extended attributes, so it is read once per object, when
- * first needed, and cached in the inode. Every change through the core updates it.
- */
-export interface Rights {
-  /** The part of the access ACL beyond the mode. */
-  readonly acl: AccessAcl | undefined
-  /** The encoded default ACL of a directory. */
-  readonly defaultAcl: Uint8Array | undefined
-  /** Owner, group and mode that replace those on disk; only read without root. */
-  readonly owner: OverrideStat | undefined
-}
-
-/** The rights of an object for which only owner, group and mode on disk count. */
-export const PLAIN: Rights = { acl: undefined, defaultAcl: undefined, owner: undefined }
-
-const IN_ATTRIBUTES: readonly string[] = [ACL_ACCESS, ACL_DEFAULT, OVERRIDE_STAT]
-
-/** Whether the names of an object's extended attributes show that its rights are plain. */
-export function isPlain(names: readonly string[]): boolean {
-  return !names.some((name) => IN_ATTRIBUTES.includes(name))
-}
 
 /** The rights of an object if known without reading them: from its list of attributes, or because its file system has no ACLs. */
 export function knownRights(sb: SuperBlock, real: Real): Rights | undefined {
-  return real.plain || (!real.layer.hasAcls && !sb.keepsOwners) ? PLAIN : undefined
+  if (real.plain || (!real.layer.hasAcls && !sb.keepsOwners)) return PLAIN
+  return real instanceof LowerReal ? real.rights : undefined
 }
 
 /** Reads the rights of `inode` unless they are known. @throws ESTALE it no longer exists */
@@ -62,20 +42,31 @@ async function tryLoad(sb: SuperBlock, inode: OvlInode): Promise<Rights | undefi
     if (inode.rights !== undefined) break
     if (inode.real !== real) continue
     if (!rights) return undefined
+    if (real instanceof LowerReal) noteRights(real, rights)
     setRights(inode, rights)
   }
   return inode.rights
 }
 
+function isNothing({ acl, defaultAcl, owner }: Rights): boolean {
+  return acl === undefined && defaultAcl === undefined && owner === undefined
+}
+
+/** Remembers the rights that were read, for all overlays of the stack. */
+function noteRights(real: LowerReal, rights: Rights): void {
+  if (isNothing(rights)) real.plain = true
+  else real.rights = rights
+}
+
 /** Caches the rights of `inode`, also in its cached attributes. */
 export function setRights(inode: OvlInode, rights: Rights): void {
-  const plain = rights.acl === undefined && rights.defaultAcl === undefined && rights.owner === undefined
+  const plain = isNothing(rights)
   inode.rights = plain ? PLAIN : rights
   // The earlier list of attributes is outdated.
   if (!plain) inode.real.plain = false
   const { attr } = inode
   if (!attr) return
-  if (rights.owner) inode.attr = undefined
+  if (rights.owner || inode.real instanceof LowerReal) inode.attr = undefined
   else if (attr.acl !== rights.acl) inode.attr = { ...ownAttr(attr), acl: rights.acl }
 }
 
@@ -114,8 +105,10 @@ async function heldRights(sb: SuperBlock, layer: Layer, file: RealFile): Promise
 /** The type of a found object. Without root, an empty file may represent a device, fifo or socket. */
 export async function shownType(sb: SuperBlock, { real, stat }: Found): Promise<FileType> {
   if (real.plain || stat.type !== FileType.regular || stat.size > 0) return stat.type
-  const rights = await rightsOf(sb, real.layer, await sb.descriptors.of(real.parent as Real), real.name)
+  const rights =
+    knownRights(sb, real) ?? (await rightsOf(sb, real.layer, await sb.descriptors.of(real.parent as Real), real.name))
   real.plain = rights === PLAIN
+  if (real instanceof LowerReal) noteRights(real, rights)
   return standsFor(rights.owner) ?? stat.type
 }
 

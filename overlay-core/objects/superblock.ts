@@ -27,6 +27,8 @@ export interface SuperBlock extends UpperContext {
   /** The time of day, in ms since the epoch. */
   readonly wallClockMs: () => number
   uuid: Uint8Array
+  /** The seed of the cookies in listings, the same for all overlays that share listings. */
+  readonly cookieSeed: Uint8Array
   readonly upper: Layer | undefined
   /** Searched lowers, topmost first. */
   lowers: readonly Layer[]

@@ -11,9 +11,9 @@ import {
 } from '../api/types.ts'
 import { LongCopy } from '../copy-up/copy-up.ts'
 import type { Real } from '../layer/layer.ts'
+import type { CheckedAttr } from '../layer/object-attr.ts'
 import type { OvlInode } from '../objects/dentry.ts'
 import { attrFor, getattr } from '../objects/inode.ts'
-import type { CheckedAttr } from '../objects/permission.ts'
 import type { SuperBlock } from '../objects/superblock.ts'
 import { utimesAt } from '../sys/attr.ts'
 

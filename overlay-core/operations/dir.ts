@@ -12,6 +12,8 @@ import {
 import { copyingUpFirst, copyUp, longCopyOf } from '../copy-up/copy-up.ts'
 import { applyOwnership, inherit, type NewObjectSpec } from '../copy-up/owner.ts'
 import { type Probe, Real } from '../layer/layer.ts'
+import type { CheckedAttr } from '../layer/object-attr.ts'
+import type { Rights } from '../layer/object-rights.ts'
 import { setTimes } from '../layer/storage.ts'
 import { removeTemp, removeTempDir } from '../layer/whiteout.ts'
 import { isHidden, WHITEOUT } from '../layer/whiteout-format.ts'
@@ -22,8 +24,8 @@ import { setRedirect } from '../lookup/redirect.ts'
 import { adding } from '../objects/charges.ts'
 import type { OvlInode } from '../objects/dentry.ts'
 import { takePlace } from '../objects/nameless.ts'
-import { type CheckedAttr, EXECUTE, inGroup, may, need, newOwner, WRITE } from '../objects/permission.ts'
-import { loadRights, type Rights } from '../objects/rights.ts'
+import { EXECUTE, inGroup, may, need, newOwner, WRITE } from '../objects/permission.ts'
+import { loadRights } from '../objects/rights.ts'
 import type { SuperBlock } from '../objects/superblock.ts'
 import { truncateFd } from '../sys/attr.ts'
 import { mkdirAt, mkdirFor, mknodAt, symlinkAt } from '../sys/dir.ts'
@@ -144,7 +146,7 @@ function make(sb: SuperBlock, cred: Cred, node: NewNode, changeInfo: ChangeInfo 
     const made = mayMakeQuickly(sb, cred, dirAttr, node) ? makeQuickly(sb, cred, dirAttr, node) : undefined
     return after(made, (file) =>
       after(file ?? makeSlowly(sb, cred, dirAttr, node), (inode) => {
-        sb.listings.insert(sb.uuid, dir, name, inode)
+        sb.listings.insert(sb.cookieSeed, dir, name, inode)
         return inode
       }),
     )
@@ -323,6 +325,6 @@ async function linkLocked(sb: SuperBlock, inode: OvlInode, dir: OvlInode, name: 
   if (!source.parent) takePlace(sb, inode, new Real(source.layer, upper, name, source.ino))
   sb.dcache.set(dir, name, inode)
   inode.addAlias(dir, name)
-  sb.listings.insert(sb.uuid, dir, name, inode)
+  sb.listings.insert(sb.cookieSeed, dir, name, inode)
   if (!source.parent) sb.handles.remember(inode)
 }

@@ -3,6 +3,7 @@ import { after } from '../api/maybe-promise.ts'
 import { type ChangeInfo, type Cred, FileType, type MaybePromise, type Name } from '../api/types.ts'
 import { copyingUpFirst, copyUp, linkUpAlias, longCopyOf } from '../copy-up/copy-up.ts'
 import { Real } from '../layer/layer.ts'
+import type { CheckedAttr } from '../layer/object-attr.ts'
 import { clearWorkDir } from '../layer/workdir.ts'
 import { dropIndex, saveNlink } from '../lookup/hardlink.ts'
 import { cachedDentry, checkName, lookupLocked, lowerPositive } from '../lookup/namei.ts'
@@ -10,7 +11,7 @@ import { isEmptyLocked } from '../lookup/readdir.ts'
 import type { OvlInode } from '../objects/dentry.ts'
 import { getattr, getattrLocked } from '../objects/inode.ts'
 import { namelessReal, takePlace } from '../objects/nameless.ts'
-import { type CheckedAttr, EXECUTE, need, needEntryChange } from '../objects/permission.ts'
+import { EXECUTE, need, needEntryChange } from '../objects/permission.ts'
 import { RemovalCharge } from '../objects/removal-charge.ts'
 import type { SuperBlock } from '../objects/superblock.ts'
 import { renameAt, rmdirAt, unlinkAt } from '../sys/dir.ts'
@@ -283,7 +284,7 @@ function forgetName(sb: SuperBlock, inode: OvlInode, dir: OvlInode, name: Name, 
   inode.removeAlias(dir, name)
   if (last) sb.dcache.removeInode(inode)
   sb.dcache.remove(dir, name)
-  sb.listings.remove(sb.uuid, dir, name)
+  sb.listings.remove(sb.cookieSeed, dir, name)
   inode.changed()
   if (!last) {
     if (upper) takePlace(sb, inode, upper)

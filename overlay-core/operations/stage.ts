@@ -18,6 +18,7 @@ import { carryAttribute } from '../copy-up/copy-attributes.ts'
 import { copyingUpFirst, copyUp, type LongCopy, longCopyOf } from '../copy-up/copy-up.ts'
 import { applyOwnership, giveMode, giveOwner, inherit } from '../copy-up/owner.ts'
 import { asksForAttributes, type Real } from '../layer/layer.ts'
+import type { Rights } from '../layer/object-rights.ts'
 import { setTimes } from '../layer/storage.ts'
 import { removeTemp } from '../layer/whiteout.ts'
 import { checkName, lookupLocked, needMakeable, rememberUpper } from '../lookup/namei.ts'
@@ -26,7 +27,7 @@ import { adding } from '../objects/charges.ts'
 import type { OvlInode } from '../objects/dentry.ts'
 import { attrFor, getattrLocked, keepAttr, placeOf } from '../objects/inode.ts'
 import { EXECUTE, modeAfterWrite, need, newOwner, WRITE } from '../objects/permission.ts'
-import { loadRights, loadRightsLocked, type Rights } from '../objects/rights.ts'
+import { loadRights, loadRightsLocked } from '../objects/rights.ts'
 import type { SuperBlock } from '../objects/superblock.ts'
 import { isMarker } from '../sidecar/protocol-data-store.ts'
 import { truncateFd } from '../sys/attr.ts'
@@ -257,7 +258,7 @@ class Staged implements StagedFile {
     const syncFd = options.durable ? await openForSync(sb, dir) : undefined
     try {
       const inode = await this.#putInPlace(dir, dirAttr, current, options)
-      sb.listings.insert(sb.uuid, dir, name, inode)
+      sb.listings.insert(sb.cookieSeed, dir, name, inode)
       await leaveChanged(sb, dir, { attr: dirAttr, timesKept, alone }, undefined)
       if (syncFd !== undefined) await fsync(syncFd)
       return inode

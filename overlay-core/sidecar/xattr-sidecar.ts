@@ -116,6 +116,7 @@ export class XattrSidecar implements XattrStore, InodeNumbers {
   }
 
   readonly all = true
+  readonly key = undefined
 
   /** Replaces the inode number of the disk by the one assigned to the name, which follows the name when it moves. */
   withStableNumber(dir: Real, name: Name, stat: Stat): MaybePromise<Stat> {

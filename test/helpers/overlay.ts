@@ -17,10 +17,19 @@ import {
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import type { Test } from 'tap'
-import { type Cred, type Inode, mount, type Overlay, OverlayError, parseOptions } from '../../overlay-core/index.ts'
+import {
+  type Cred,
+  type Inode,
+  type MountOptions,
+  mount,
+  type Overlay,
+  OverlayError,
+  parseOptions,
+} from '../../overlay-core/index.ts'
 import type { MountEnvironment } from '../../overlay-core/mount/mount.ts'
 import { parseSidecar } from '../../overlay-core/sidecar/sidecar-log.ts'
 import { nodeAt, type PendingLine, replayLine, SidecarNode } from '../../overlay-core/sidecar/sidecar-tree.ts'
+import { Neighbour } from './neighbour.ts'
 import { recordsIn } from './old-files.ts'
 
 /** The tree of a layer: a path to its content; a directory ends with `/`, `-> x` is a symlink, `= path` a hard link, `whiteout` a whiteout. */
@@ -37,6 +46,8 @@ export interface Ground {
   readonly xattrs?: boolean
   /** Added to the options of every mount. */
   readonly options?: string
+  /** Whether every overlay shares a stack with another one. */
+  readonly stack?: boolean
 }
 
 let ground: Ground = {}
@@ -78,6 +89,12 @@ export async function withOverlay(
   const dir = mkdtempSync(join(tmpdir(), 'overlayd-core-'))
   const top = ground.base === undefined ? dir : mkdtempSync(join(ground.base, 'overlayd-core-'))
   let overlay: Overlay | undefined
+  let neighbour: Neighbour | undefined
+  const mounted = async (options: MountOptions) => {
+    if (ground.stack && options.upperdir !== undefined) neighbour ??= await Neighbour.of(options)
+    const stack = neighbour?.shares(options) ? neighbour.stack : undefined
+    return await mount(options, { ...settings.environment, stack })
+  }
   try {
     const lowerDirs = lowers.map((tree, i) => build(join(dir, `lower${i}`), tree))
     settings.prepare?.(lowerDirs)
@@ -87,7 +104,7 @@ export async function withOverlay(
     const open = async (options: string) => {
       const writable = settings.readOnly ? '' : `,upperdir=${upper},workdir=${work}`
       const given = `lowerdir=${lowerDirs.join(':')}${writable}${ground.options ?? ''}${options}`
-      return await mount(parseOptions(given), settings.environment)
+      return await mounted(parseOptions(given))
     }
     overlay = await open(settings.options ?? '')
     const fixture: Fixture = {
@@ -99,18 +116,23 @@ export async function withOverlay(
         return overlay as Overlay
       },
       async open(options) {
-        overlay = await mount(parseOptions(options + (ground.options ?? '')), settings.environment)
+        overlay = await mounted(parseOptions(options + (ground.options ?? '')))
         return overlay
       },
       async remount(options = settings.options ?? '') {
         await overlay?.unmount()
+        // In between, tests change lowers.
+        await neighbour?.end()
+        neighbour = undefined
         overlay = await open(options)
         return overlay
       },
     }
     await test(fixture)
+    await neighbour?.check(t)
     await overlay.unmount()
     overlay = undefined
+    await neighbour?.check(t)
     t.same(
       lowerDirs.map((lower) => snapshot(lower)),
       before,
@@ -120,6 +142,7 @@ export async function withOverlay(
     if (!settings.readOnly) t.same(readdirSync(join(work, 'work')), left, 'nothing is left in the work directory')
   } finally {
     await overlay?.unmount()
+    await neighbour?.end()
     rmSync(dir, { recursive: true, force: true })
     rmSync(top, { recursive: true, force: true })
   }

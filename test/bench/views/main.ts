@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { measureDoors } from './doors.ts'
-import { held, timeEach } from './measure.ts'
+import { descriptorsOutside, held, timeEach } from './measure.ts'
 import { Report } from './report.ts'
 import { HELP, readSettings, type Settings } from './settings.ts'
 import { makeTree } from './tree.ts'
@@ -80,6 +80,7 @@ async function round(report: Report, views: Views, count: number, paths: readonl
 
 async function walks(report: Report, views: Views): Promise<void> {
   let before = await held()
+  let open = descriptorsOutside(views.dir)
   for (let i = 0; i < WALKERS; i++) {
     const start = performance.now()
     const names = await views.walk(i)
@@ -88,8 +89,10 @@ async function walks(report: Report, views: Views): Promise<void> {
     const which = i === 0 ? 'the first walk' : `walk ${i + 1}`
     report.figure(`${which}, ${names} names`, seconds, 's')
     report.figure(`${which}: heap per name`, (after.heap - before.heap) / names, 'bytes', i === 0 ? undefined : 400)
-    report.figure(`${which}: descriptors`, after.descriptors - before.descriptors, '', i === 0 ? undefined : 1)
+    const now = descriptorsOutside(views.dir)
+    report.figure(`${which}: descriptors of the lower`, now - open, '', i === 0 ? undefined : 1)
     before = after
+    open = now
   }
 }
 

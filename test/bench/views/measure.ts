@@ -1,4 +1,4 @@
-import { readdirSync } from 'node:fs'
+import { readdirSync, readlinkSync } from 'node:fs'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { Bursts } from '../../helpers/bursts.ts'
@@ -55,6 +55,20 @@ export interface Held {
   readonly heap: number
   readonly resident: number
   readonly descriptors: number
+}
+
+/** The number of open files and directories that are not below `dir`. */
+export function descriptorsOutside(dir: string): number {
+  const isOutside = (fd: string) => {
+    try {
+      const path = readlinkSync(`/proc/self/fd/${fd}`)
+      return path.startsWith('/') && !path.startsWith(`${dir}/`)
+    } catch {
+      // The descriptor with which the list was read.
+      return false
+    }
+  }
+  return readdirSync('/proc/self/fd').filter(isOutside).length
 }
 
 /** Measures after collecting garbage. */

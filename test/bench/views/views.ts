@@ -16,13 +16,14 @@ const CHANGE = Buffer.from('changed\n')
 
 /** Many overlays on one stack, each in a directory of its own. */
 export class Views {
-  readonly #dir: string
+  /** Contains the directories of all views. */
+  readonly dir: string
   readonly #lower: string
   readonly #stack: Stack
   readonly #open = new Map<number, Overlay>()
 
   private constructor(dir: string, lower: string, stack: Stack) {
-    this.#dir = dir
+    this.dir = dir
     this.#lower = lower
     this.#stack = stack
   }
@@ -71,7 +72,7 @@ export class Views {
   }
 
   #of(i: number): string {
-    return join(this.#dir, `view-${i}`)
+    return join(this.dir, `view-${i}`)
   }
 }
 

@@ -1,7 +1,7 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import t from 'tap'
 import { inOrder } from '../../../overlay-core/base/listing-order.ts'
-import { cookieOf } from '../../../overlay-core/objects/listing.ts'
+import { cookieOf } from '../../../overlay-core/stack/merged-listing.ts'
 
 const seed = Buffer.from('0123456789abcdef')
 

@@ -4,8 +4,7 @@ import { lstatSync, readFileSync, statSync, truncateSync, utimesSync, writeFileS
 import { constants } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
-import { ownAttr } from '../../../overlay-core/objects/object-attr.ts'
-import type { CheckedAttr } from '../../../overlay-core/objects/permission.ts'
+import { type CheckedAttr, ownAttr } from '../../../overlay-core/layer/object-attr.ts'
 import { setFaultPoints } from '../../../overlay-core/sys/fault.ts'
 import {
   ALICE,

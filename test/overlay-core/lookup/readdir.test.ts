@@ -2,7 +2,7 @@ import { join } from 'node:path'
 import { setImmediate } from 'node:timers/promises'
 import t from 'tap'
 import type { Overlay } from '../../../overlay-core/index.ts'
-import { cookieOf } from '../../../overlay-core/objects/listing.ts'
+import { cookieOf } from '../../../overlay-core/stack/merged-listing.ts'
 import { ALICE, at, errnoOf, type Fixture, list, onDisk, put, ROOT, withOverlay } from '../../helpers/overlay.ts'
 
 const MODE = { mode: 0o644 }

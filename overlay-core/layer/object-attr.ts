@@ -1,7 +1,14 @@
-import type { FileType, Ownership, Time } from '../api/types.ts'
-import type { AccessAcl } from '../layer/acl.ts'
+import type { Attr, FileType, Ownership, Time } from '../api/types.ts'
 import type { Stat } from '../sys/stat.ts'
-import type { CheckedAttr } from './permission.ts'
+import type { AccessAcl } from './acl.ts'
+
+/**
+ * Attributes for permission checks. `attrFor` (objects/inode.ts) makes sure that they contain the ACL whenever it matters to the caller.
+ */
+export interface CheckedAttr extends Attr {
+  /** The part of the access ACL beyond the mode; undefined if there is none, or if it cannot matter. */
+  readonly acl: AccessAcl | undefined
+}
 
 /** Attributes that do not come, or do not only come, from the real object. */
 export interface AttrSource extends Ownership {
@@ -13,7 +20,7 @@ export interface AttrSource extends Ownership {
 }
 
 /** The object that attributes belong to, and its constant attributes. */
-interface Subject {
+export interface Subject {
   readonly type: FileType
   readonly fileIdHi: number
   readonly fileIdLo: number

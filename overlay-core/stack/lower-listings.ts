@@ -1,0 +1,68 @@
+import type { BudgetedCache, CacheBudget, CacheShare } from '../base/cache-budget.ts'
+import type { Real } from '../layer/layer.ts'
+import { LowerReal } from './lower-real.ts'
+import type { Listing } from './merged-listing.ts'
+
+/** The merged listings of lower directories, for the overlays of a stack. No overlay keeps one, so that it is gone when it is dropped. */
+export class LowerListings implements BudgetedCache {
+  readonly #share: CacheShare
+  /** The topmost directory of each listing, in the order of reading. */
+  readonly #tops = new Set<LowerReal>()
+  /** The directory whose listing is being added, which stays for its reader, however long it is. */
+  #adding: LowerReal | undefined
+
+  /** @param budget counts the entries */
+  constructor(budget: CacheBudget) {
+    this.#share = budget.join(this)
+  }
+
+  get(top: LowerReal, dirs: readonly Real[]): Listing | undefined {
+    const { directory } = top
+    if (!directory?.listing || !isSame(directory.merged, dirs)) return undefined
+    this.#share.use()
+    return directory.listing
+  }
+
+  /** @param dirs the directories that are merged, `top` first */
+  add(top: LowerReal, dirs: readonly Real[], listing: Listing): void {
+    this.#drop(top)
+    top.content.listing = listing
+    top.content.merged = dirs
+    this.#tops.add(top)
+    this.#adding = top
+    this.#share.grow(listing.entries.length)
+    this.#share.use()
+    this.#adding = undefined
+  }
+
+  giveUp(count: number): void {
+    const least = this.#share.size - count
+    for (const top of this.#tops) {
+      if (this.#share.size <= least) return
+      if (top !== this.#adding) this.#drop(top)
+    }
+  }
+
+  clear(): void {
+    for (const top of this.#tops) this.#drop(top)
+  }
+
+  #drop(top: LowerReal): void {
+    if (!this.#tops.delete(top)) return
+    const { content } = top
+    this.#share.shrink(content.listing?.entries.length ?? 0)
+    content.listing = undefined
+    content.merged = []
+  }
+}
+
+/** `dirs` as objects of a stack; undefined if there is none, or one of them is not. */
+export function lowerReals(dirs: readonly Real[]): readonly [LowerReal, ...LowerReal[]] | undefined {
+  return dirs.length > 0 && dirs.every((dir) => dir instanceof LowerReal)
+    ? (dirs as readonly Real[] as readonly [LowerReal, ...LowerReal[]])
+    : undefined
+}
+
+function isSame(one: readonly Real[], other: readonly Real[]): boolean {
+  return one === other || (one.length === other.length && one.every((dir, i) => dir === other[i]))
+}

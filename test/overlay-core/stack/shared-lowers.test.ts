@@ -1,0 +1,258 @@
+import { execFileSync } from 'node:child_process'
+import {
+  chmodSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readlinkSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import t, { type Test } from 'tap'
+import { CacheBudget } from '../../../overlay-core/base/cache-budget.ts'
+import {
+  type Cred,
+  type Inode,
+  mount,
+  type Overlay,
+  openStack,
+  parseOptions,
+  type Stack,
+} from '../../../overlay-core/index.ts'
+import type { Budgets } from '../../../overlay-core/mount/budgets.ts'
+import { closesDone } from '../../../overlay-core/sys/open.ts'
+import { treeOf } from '../../helpers/neighbour.ts'
+import { at, build, onDisk, type Tree } from '../../helpers/overlay.ts'
+
+const ROOT: Cred = { uid: 0, gid: 0, groups: [] }
+const ALICE: Cred = { uid: 1000, gid: 1000, groups: [] }
+const BOB: Cred = { uid: 1001, gid: 1001, groups: [] }
+const READ = 4
+
+interface Scene {
+  readonly dir: string
+  readonly stack: Stack
+  readonly lowers: readonly string[]
+  /** Mounts the view `name` on the stack. */
+  open(name: string, more?: string): Promise<Overlay>
+  upper(name: string): string
+}
+
+async function scene(t: Test, trees: readonly Tree[], budgets?: Budgets): Promise<Scene> {
+  const dir = mkdtempSync(join(tmpdir(), 'overlayd-shared-'))
+  const lowers = trees.map((tree, i) => build(join(dir, `lower${i}`), tree))
+  const lowerdir = `lowerdir=${lowers.join(':')}`
+  const stack = await openStack(parseOptions(lowerdir))
+  const overlays: Overlay[] = []
+  t.teardown(async () => {
+    await Promise.allSettled(overlays.map((overlay) => overlay.unmount()))
+    await stack.close()
+    rmSync(dir, { recursive: true })
+  })
+  const upper = (name: string) => join(dir, name, 'upper')
+  return {
+    dir,
+    stack,
+    lowers,
+    upper,
+    open: async (name, more = '') => {
+      for (const part of ['upper', 'work']) mkdirSync(join(dir, name, part), { recursive: true })
+      const options = parseOptions(`${lowerdir},upperdir=${upper(name)},workdir=${dir}/${name}/work${more}`)
+      const overlay = await mount(options, { stack, ...(budgets && { budgets }) })
+      overlays.push(overlay)
+      return overlay
+    },
+  }
+}
+
+/** The open directories of lowers: their paths begin at the roots of private mounts, or lie in `dir` without root. */
+async function lowerDescriptors({ dir, lowers }: Scene): Promise<number> {
+  await closesDone()
+  const inodes = new Set(lowers.flatMap((lower) => directoriesBelow(lower)))
+  let count = 0
+  for (const fd of readdirSync('/proc/self/fd')) {
+    try {
+      const { dev, ino } = statSync(`/proc/self/fd/${fd}`)
+      if (inodes.has(`${dev}:${ino}`) && !readlinkSync(`/proc/self/fd/${fd}`).startsWith(`${dir}/view`)) count++
+    } catch {
+      // The descriptor with which the list was read.
+    }
+  }
+  return count
+}
+
+function directoriesBelow(dir: string): string[] {
+  const { dev, ino } = statSync(dir)
+  const below = readdirSync(dir, { withFileTypes: true }).filter((entry) => entry.isDirectory())
+  return [`${dev}:${ino}`, ...below.flatMap(({ name }) => directoriesBelow(join(dir, name)))]
+}
+
+const DEEP: readonly Tree[] = [
+  { 'a/b/c/file': '1', 'a/x': '2', 'merged/top': '3' },
+  { 'a/b/low': '4', 'merged/low': '5', 'merged/in/side': '6', other: '7' },
+]
+
+t.test('what one view has looked up in the lowers is looked up by no other', async (t) => {
+  const s = await scene(t, DEEP)
+  const { open, lowers } = s
+  const [one, two] = [await open('one'), await open('two')]
+  const seen = await treeOf(one)
+  t.equal(await one.lookup(ROOT, await at(one, 'merged'), 'absent'), undefined)
+  // What is on disk from now on can only be seen by reading it again, which nobody asks for without `revalidate`.
+  const [top, low] = lowers as [string, string]
+  chmodSync(join(top, 'a', 'x'), 0o600)
+  renameSync(join(low, 'merged', 'low'), join(low, 'merged', 'absent'))
+  writeFileSync(join(low, 'a', 'b', 'late'), '')
+  t.same(await treeOf(two), seen, 'names, attributes, identities and listings')
+  t.equal(await two.lookup(ROOT, await at(two, 'merged'), 'absent'), undefined, 'absences')
+  t.equal((await treeOf(two)).length, (await treeOf(one)).length)
+  for (const overlay of [one, two]) await overlay.unmount()
+  const three = await open('three')
+  t.not((await three.getattr(await at(three, 'a/x'))).mode, (await statMode(seen, '/a/x')) ?? 0)
+  t.ok(await three.lookup(ROOT, await at(three, 'merged'), 'absent'), 'without views, everything is forgotten')
+})
+
+function statMode(lines: readonly string[], path: string): number | undefined {
+  const line = lines.find((each) => each.startsWith(`${path} `) && each.includes('{'))
+  return line === undefined ? undefined : (JSON.parse(line.slice(line.indexOf('{'))) as { mode: number }).mode
+}
+
+t.test('further views open no directory of a lower, and those that end close none', async (t) => {
+  const s = await scene(t, DEEP)
+  const one = await s.open('one')
+  await treeOf(one)
+  const before = await lowerDescriptors(s)
+  t.ok(before >= 2 + 7, `${before}: both roots and all directories below`)
+  const others = [await s.open('two'), await s.open('three')]
+  for (const overlay of others) await treeOf(overlay)
+  t.equal(await lowerDescriptors(s), before)
+  await one.unmount()
+  t.equal(await lowerDescriptors(s), before, 'the first view is gone')
+  const seen = await treeOf(others[0] as Overlay)
+  await Promise.all(others.map((overlay) => overlay.unmount()))
+  t.equal(await lowerDescriptors(s), 2, 'the roots, which the stack holds')
+  t.same(await treeOf(await s.open('four')), seen)
+})
+
+t.test('a view that changes what it shares leaves the others as they are', async (t) => {
+  const { open, upper } = await scene(t, DEEP)
+  const [one, two] = [await open('one'), await open('two')]
+  const seen = await treeOf(two)
+  await treeOf(one)
+  const dir = await at(one, 'a/b')
+  await one.create(ROOT, dir, 'new', { mode: 0o600 })
+  await one.setattr(ROOT, await at(one, 'a/x'), { mode: 0o711, uid: 5 })
+  await one.rename(ROOT, one.root, 'merged', dir, 'moved')
+  await one.unlink(ROOT, one.root, 'other')
+  t.same(await treeOf(two), seen)
+  t.same(onDisk(upper('two')), [])
+  const names: string[] = []
+  await one.readdir(ROOT, dir, 0, ({ name }) => names.push(name) > 0)
+  t.same(names.sort(), ['c', 'low', 'moved', 'new'])
+  t.equal((await one.getattr(await at(one, 'a/x'))).uid, 5)
+  t.same((await treeOf(one)).length, (await treeOf(one)).length)
+  const again = await treeOf(await open('three'))
+  t.same(again, seen, 'a view that comes later')
+})
+
+t.test('a listing shows the file ids of this view, also of a directory that was moved and restored', async (t) => {
+  const { open } = await scene(t, [{ 'd/f': '1', 'd/g': '2', e: '3' }])
+  const [one, two] = [await open('one', ',redirect_dir=on'), await open('two', ',redirect_dir=on')]
+  const seen = await treeOf(two)
+  await one.setattr(ROOT, await at(one, 'd/f'), { mode: 0o600 })
+  await one.rename(ROOT, one.root, 'd', one.root, 'elsewhere')
+  const restored = await one.restore(ROOT, one.root, 'd')
+  await treeOf(one, await at(one, 'elsewhere'))
+  const listed = new Map<string, string>()
+  await one.readdir(ROOT, restored, 0, ({ name, fileIdHi, fileIdLo }) => {
+    listed.set(name, `${fileIdHi}:${fileIdLo}`)
+    return true
+  })
+  for (const name of ['f', 'g']) {
+    const { fileIdHi, fileIdLo } = await one.getattr(await at(one, `d/${name}`))
+    t.equal(listed.get(name), `${fileIdHi}:${fileIdLo}`, name)
+  }
+  t.not(listed.get('f'), idIn(seen, '/d/f'), 'the changed file keeps its id under its new name')
+  t.same(await treeOf(two), seen)
+})
+
+function idIn(lines: readonly string[], path: string): string | undefined {
+  return lines.find((each) => each.startsWith(`${path} `) && !each.includes('{'))?.split(' ')[3]
+}
+
+t.test('ACLs of lowers are read once for all views', async (t) => {
+  const { open, lowers } = await scene(t, [{ 'd/secret': { content: 'x', mode: 0o640 } }])
+  const file = join(lowers[0] as string, 'd', 'secret')
+  execFileSync('setfacl', ['-m', 'u:1000:r', file])
+  const [one, two, three] = [await open('one'), await open('two'), await open('three')]
+  const early = await at(three, 'd/secret')
+  const mayRead = async (overlay: Overlay, cred: Cred) =>
+    (await overlay.access(cred, await at(overlay, 'd/secret'), READ)) === READ
+  t.ok(await mayRead(one, ALICE))
+  t.notOk(await mayRead(one, BOB))
+  execFileSync('setfacl', ['-b', file])
+  for (const overlay of [two, three]) {
+    t.ok(await mayRead(overlay, ALICE))
+    t.notOk(await mayRead(overlay, BOB))
+  }
+  const attr = await two.getattr(await at(two, 'd/secret'))
+  t.equal(attr, await three.getattr(early), 'the attributes are the same object')
+})
+
+t.test('views with other options do not share, and see the lowers by their own', async (t) => {
+  const { open, lowers } = await scene(t, [{ 'new/own': '1' }, { 'old/kept': '2' }])
+  const moved = join(lowers[0] as string, 'new')
+  execFileSync('setfattr', ['-n', 'trusted.overlay.redirect', '-v', '/old', moved])
+  const follows = await open('one', ',redirect_dir=follow')
+  t.ok(await at(follows, 'new/kept'))
+  const strict = await open('two', ',redirect_dir=nofollow')
+  await t.rejects(at(strict, 'new'), { code: 'EPERM' })
+  t.ok(await at(await open('three', ',redirect_dir=follow'), 'new/kept'))
+})
+
+t.test('a view that looks for changes of lowers sees them, whatever others on the stack have seen', async (t) => {
+  const { open, lowers } = await scene(t, [{ 'd/f': '1' }])
+  const never = await open('never')
+  const always = [await open('one', ',revalidate=always'), await open('two', ',revalidate=always')]
+  for (const overlay of [never, ...always]) await treeOf(overlay)
+  const dir = join(lowers[0] as string, 'd')
+  writeFileSync(join(dir, 'g'), 'new')
+  chmodSync(join(dir, 'f'), 0o600)
+  for (const overlay of always) {
+    t.equal((await overlay.getattr(await at(overlay, 'd/f'))).mode & 0o777, 0o600)
+    t.ok(await at(overlay, 'd/g'))
+  }
+  rmSync(join(dir, 'g'))
+  for (const overlay of always) t.equal(await overlay.lookup(ROOT, await at(overlay, 'd'), 'g'), undefined)
+})
+
+t.test('small budgets hold for what is shared too, and everything stays right', async (t) => {
+  const tree: Record<string, string> = {}
+  for (let i = 0; i < 8; i++) for (let j = 0; j < 6; j++) tree[`d${i}/e/f${j}`] = `${i} ${j}`
+  const budget = (limit: number) => new CacheBudget(() => limit)
+  const budgets: Budgets = { names: budget(20), listings: budget(15), directories: budget(4), files: budget(3) }
+  const { open } = await scene(t, [tree], budgets)
+  const overlays = [await open('one'), await open('two'), await open('three')]
+  const [first, ...others] = await Promise.all(overlays.map((overlay) => treeOf(overlay)))
+  for (const other of others) t.same(other, first)
+  for (const overlay of overlays) t.same(await treeOf(overlay), first)
+  t.ok(budgets.names.used <= 20, `${budgets.names.used} names`)
+  t.ok(budgets.listings.used <= 15, `${budgets.listings.used} entries`)
+  t.ok(budgets.directories.used <= 4, `${budgets.directories.used} directories`)
+  for (const overlay of overlays) await overlay.unmount()
+  t.same([budgets.names.used, budgets.listings.used, budgets.directories.used], [0, 0, 0], 'nothing counts afterwards')
+})
+
+t.test('names that are not there are remembered up to a limit', async (t) => {
+  const budget = (limit: number) => new CacheBudget(() => limit)
+  const budgets: Budgets = { names: budget(100_000), listings: budget(15), directories: budget(4), files: budget(3) }
+  const { open } = await scene(t, [{ f: '1' }], budgets)
+  const overlay = await open('one')
+  const MANY = 6000
+  for (let i = 0; i < MANY; i++) await overlay.lookup(ROOT, overlay.root as Inode, `absent-${i}`)
+  t.equal(budgets.names.used, MANY + 4096, 'the view has all, the stack the first ones')
+})
