@@ -54,7 +54,7 @@ function nfsName({ name, settings: { template } }: View): string {
 /** The path of a view over WebDAV. That of a template is the view of the user who asks, or of the one user there is; otherwise it names a user. */
 function davName({ name, settings: { template, as } }: View, settings: Settings): string {
   const one = settings.login !== undefined || (as ?? settings.as) !== undefined
-  return template === undefined || one ? name : `${name}/~USER`
+  return template?.kind !== 'per-user' || one ? name : `${name}/~USER`
 }
 
 function davUrl({ host, port, scheme }: WebdavAddress, name: string): string {

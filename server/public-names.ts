@@ -19,10 +19,13 @@ export class PublicNames {
   readonly #declared: ReadonlySet<string>
   readonly #proxies = new BlockList()
   readonly #trusts: boolean
+  /** Whether clients come through proxies that are not known. */
+  readonly #hidden: boolean
 
   constructor({ publicUrls, trustedProxies }: Pick<Settings, 'publicUrls' | 'trustedProxies'>) {
     this.#declared = new Set(publicUrls.map((url) => hostKey(new URL(url).host)))
     this.#trusts = trustedProxies.length > 0
+    this.#hidden = publicUrls.length > 0 && !this.#trusts
     for (const { address, bits, family } of trustedProxies) this.#proxies.addSubnet(address, bits, family)
   }
 
@@ -46,10 +49,33 @@ export class PublicNames {
     const { remoteAddress = '' } = socket
     if (!this.#trusts || !this.#isProxy(remoteAddress)) return remoteAddress
     const forwarded = readForwarded(headers.forwarded).map(({ client }) => client)
-    const chain =
-      forwarded.length > 0 ? forwarded : split(String(headers['x-forwarded-for'] ?? ''), ',').map(bareAddress)
-    let found = remoteAddress
-    for (const client of chain.reverse()) {
+    return this.#outermost(remoteAddress, forwarded.length > 0 ? forwarded : addressesOf(headers['x-forwarded-for']))
+  }
+
+  /**
+   * The address of the client's machine: of the connection, or what trusted proxies report. Empty if it is not known for certain: the proxy is not
+   * trusted, reports none, or passes on fields of the client that contradict its own.
+   */
+  machineOf({ headers, socket }: IncomingMessage): string {
+    const { remoteAddress = '' } = socket
+    const { forwarded, via } = headers
+    const [forHeader, hostHeader] = [headers['x-forwarded-for'], headers['x-forwarded-host']]
+    if (!this.#isProxy(remoteAddress)) {
+      const direct = [forwarded, via, forHeader, hostHeader].every((field) => field === undefined)
+      return direct && !this.#hidden ? withoutMapping(remoteAddress) : ''
+    }
+    const chains = [readForwarded(forwarded).map(({ client }) => client), addressesOf(forHeader)]
+    const found = new Set(
+      chains.filter(({ length }) => length > 0).map((chain) => this.#outermost(remoteAddress, chain)),
+    )
+    const [only = ''] = found
+    return found.size === 1 && !this.#isProxy(only) ? withoutMapping(only) : ''
+  }
+
+  /** The address farthest away that a trusted proxy has reported. `chain`: as reported, the client's first. */
+  #outermost(connected: string, chain: readonly (string | undefined)[]): string {
+    let found = connected
+    for (const client of chain.toReversed()) {
       if (client === undefined || isIP(client) === 0) break
       found = client
       if (!this.#isProxy(client)) break
@@ -126,6 +152,18 @@ function split(text: string, separator: ',' | ';'): string[] {
 
 function trimmed(pieces: readonly string[]): string[] {
   return pieces.map((piece) => piece.trim()).filter((piece) => piece !== '')
+}
+
+/** The addresses in X-Forwarded-For. */
+function addressesOf(field: string | readonly string[] | undefined): (string | undefined)[] {
+  return split(String(field ?? ''), ',').map(bareAddress)
+}
+
+/** An IPv4 address that a listener for IPv6 shows as `::ffff:…`, in its own form; others as the system writes them. */
+function withoutMapping(address: string): string {
+  const [, mapped] = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address) ?? []
+  if (mapped !== undefined) return mapped
+  return isIP(address) === 6 ? new URL(`http://[${address}]/`).hostname.slice(1, -1) : address
 }
 
 /** Removes brackets and port from an address. */

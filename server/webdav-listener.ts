@@ -13,6 +13,7 @@ import { httpLogin } from './open-login.ts'
 import { PatientJournal } from './patient-journal.ts'
 import { PublicNames } from './public-names.ts'
 import { TemplatePaths } from './registry/dav-template.ts'
+import { MachinePaths } from './registry/machine-paths.ts'
 import { accessByLogin, accessWithoutLogin } from './registry/template-access.ts'
 import type { RunningServer } from './running-server.ts'
 import { statePath } from './state-path.ts'
@@ -64,6 +65,7 @@ export async function prepareWebdav(
     views,
     templates,
     callerOf: login === undefined ? () => anybody : (req) => login.callerOf(req),
+    machineOf: (req) => names.machineOf(req),
     lockJournals: journals,
     memberLocks: await openMemberLocks(server, settings, log),
     lockClock: { now: steadyClock, boot: await readBootId() },
@@ -109,6 +111,10 @@ async function davTemplate(
 ): Promise<DavTemplate | undefined> {
   const template = templates?.get(name)
   if (template === undefined) return undefined
+  if (template.settings.kind === 'per-machine') {
+    const all = given.as ?? settings.as
+    return new MachinePaths(template, all && (await webdavCred(all)), settings.symlinks)
+  }
   if (login !== undefined) return new TemplatePaths(template, accessByLogin(template), settings.symlinks)
   const as = given.as ?? settings.as
   const user = as && (await userName(as.uid))

@@ -108,7 +108,7 @@ export const VIEWS = {
     upper: {
       type: choiceType(UPPERS),
       meaning:
-        'Where changes go. `"none"`: nowhere; the view is read-only. `"shared"`: to one upper for all clients. `"per-user"`: each user has a view with its own upper, as `/NAME/USER` over NFS and `/NAME/~USER/` over WebDAV. `"per-machine"`: so has each client machine, as `/NAME/ADDRESS` or `/NAME/self` over NFS. `"ephemeral"`: so has each user or machine, but the changes are gone when nobody has used the view for the time `idle`, and when the server stops. See [views.md](views.md).',
+        'Where changes go. `"none"`: nowhere; the view is read-only. `"shared"`: to one upper for all clients. `"per-user"`: each user has a view with its own upper, as `/NAME/USER` over NFS and `/NAME/~USER/` over WebDAV. `"per-machine"`: so has each client machine, as `/NAME/ADDRESS` or `/NAME/self` over NFS and `/NAME/` over WebDAV. `"ephemeral"`: so has each user or machine, but the changes are gone when nobody has used the view for the time `idle`, and when the server stops. See [views.md](views.md).',
       default: '"none"',
     },
     per: {

@@ -113,10 +113,12 @@ class ViewMaker {
 
   #checkExport({ name, at, values: { view, door, clients } }: Export): void {
     const exported = this.#find('views', new Map(this.#file.views.map((each) => [each.name, each])), view)
-    if (door?.value === 'webdav' && exported !== undefined && kindOf(exported.values) === 'per-machine')
+    const { public_urls: urls, trusted_proxies: proxies } = this.#file.webdav
+    const hidden = (urls?.value.length ?? 0) > 0 && (proxies?.value.length ?? 0) === 0
+    if (door?.value === 'webdav' && exported !== undefined && kindOf(exported.values) === 'per-machine' && hidden)
       this.#problems.add(
         door.valueAt,
-        `\`exports.${name}.door\`: WebDAV does not tell machines apart, so it cannot serve a view for each machine; use door = "nfs"`,
+        `\`exports.${name}.door\`: clients come through a proxy (webdav.public_urls) that hides which machine they are; add webdav.trusted_proxies`,
       )
     if (door?.value === 'webdav' && clients !== undefined) {
       this.#problems.add(
@@ -158,7 +160,7 @@ class ViewMaker {
         make: upper.make,
         handlesOfItsOwn: true,
         template,
-        ...this.#exportSettings(exports, template?.kind),
+        ...this.#exportSettings(exports),
       },
     }
   }
@@ -216,14 +218,9 @@ class ViewMaker {
   }
 
   /** The exports of a view; if the file contains no export, the same as on the command line. */
-  #exportSettings(
-    exports: readonly Export[],
-    kind: TemplateSettings['kind'] | undefined,
-  ): Pick<ViewSettings, 'exports' | 'exportsGiven' | 'doors' | 'as'> {
+  #exportSettings(exports: readonly Export[]): Pick<ViewSettings, 'exports' | 'exportsGiven' | 'doors' | 'as'> {
     const { defaultExport } = this.#context
-    // A request over WebDAV does not tell from which machine it comes.
-    const doorsOf = kind === 'per-machine' ? { doors: { webdav: false, nfs: true } } : {}
-    if (exports.length === 0) return { exports: [defaultExport], exportsGiven: false, ...doorsOf }
+    if (exports.length === 0) return { exports: [defaultExport], exportsGiven: false }
     const webdav = exports.find(({ values }) => values.door?.value === 'webdav')
     const nfs = exports.filter(({ values }) => values.door?.value === 'nfs')
     const rules = nfs.map(({ values: { clients, as } }) => {

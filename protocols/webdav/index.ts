@@ -70,6 +70,7 @@ export function registerWebDav(app: FastifyInstance, options: DavOptions): DavHa
     templates,
     log: options.log,
     callerOf: options.callerOf ?? (() => NOBODY),
+    machineOf: options.machineOf,
     now,
     lockNow: lockClock.now,
     randomUUID: newUuid,

@@ -38,8 +38,6 @@ export interface CourseOptions {
   /** Further lines of the template; it makes views on demand by default. */
   readonly more?: string
   readonly kind?: 'per-user' | 'per-machine' | 'ephemeral'
-  /** Whether each machine has a view, so that WebDAV is off. */
-  readonly machines?: boolean
   /** Whether the template names the directory of its views. */
   readonly inDirectory?: boolean
   /** The clients of the NFS export. */
@@ -78,7 +76,6 @@ export async function course(t: Test, options: CourseOptions = {}): Promise<Cour
 export function configuration({
   more = 'create = true',
   kind = 'per-user',
-  machines = kind === 'per-machine',
   inDirectory = true,
   clients,
   as,
@@ -100,9 +97,9 @@ ${more}
 view = "course"
 door = "nfs"
 clients = ["${clients ?? '127.0.0.0/8(rw,root_squash,insecure)'}"]
-${machines ? '' : web}
+${web}
 [webdav]
-listen = "${machines ? 'off' : '127.0.0.1:0'}"
+listen = "127.0.0.1:0"
 ${webdav}
 [nfs]
 listen = "127.0.0.1:0"

@@ -139,10 +139,11 @@ t.test('without a directory the views are in memory', AS_ROOT, async (t) => {
 })
 
 t.test('each machine has an ephemeral view', AS_ROOT, async (t) => {
-  const all = await course(t, { kind: 'ephemeral', more: 'per = "machine"', machines: true })
+  const all = await course(t, { kind: 'ephemeral', more: 'per = "machine"' })
   const root = await all.nfs.mount('/course/self')
   t.equal((await all.nfs.create(root, 'own')).status, STATUS.OK)
   t.match(await shown(all, 'list'), [{ path: 'course/127.0.0.1' }])
+  t.equal((await all.dav('GET', '/course/own')).status, 200, 'the same over WebDAV')
   t.equal((await all.nfs.mnt('/course/daemon')).status, STATUS.NOENT)
 })
 

@@ -128,7 +128,11 @@ t.test('keys of templates are refused where they have no effect', AS_ROOT, async
   )
   t.match(await check(text.replace('directory = "views"', '')), /`views.course.directory` is missing/)
   t.match(await check(text.replace('"5m"', '"5 minutes"')), /is not a time from 1s to 24h; use for example "60s"/)
-  t.match(await check(text.replace('"per-user"', '"per-machine"')), /WebDAV does not tell machines apart/)
+  const proxied = 'public_urls = ["https://files.example.org"]'
+  const machines = configuration({ kind: 'per-machine', webdav: proxied })
+  t.match(await check(machines), /hides which machine they are; add webdav.trusted_proxies/)
+  const trusted = configuration({ kind: 'per-machine', webdav: `${proxied}\ntrusted_proxies = ["10.0.0.1"]` })
+  t.equal(await check(trusted), '')
   t.match(await check(text.replace('create = true', 'read_only = true')), /cannot be combined with upper = "per-user"/)
 })
 

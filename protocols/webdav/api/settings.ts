@@ -40,6 +40,8 @@ export interface DavClient {
   readonly caller: Caller
   /** Its address; empty if a proxy sent the request, because then it is not known for certain. */
   readonly address: string
+  /** The address of its machine, which a trusted proxy may report; empty if it is not known for certain. */
+  readonly machine: string
 }
 
 /** A template: many views below one name, of which each client reaches its own. The server implements it. */
@@ -157,6 +159,8 @@ export interface DavOptions {
   readonly log: Logger
   /** Who sent a request; by default the user nobody. */
   readonly callerOf?: (req: IncomingMessage) => Caller
+  /** The address of the machine that sent a request, empty if it is not known for certain; by default that of the connection without proxies. */
+  readonly machineOf?: (req: IncomingMessage) => string
   /** Milliseconds since the epoch; the system clock by default. */
   readonly now?: () => number
   /** The clock for lock expiry; by default the monotonic clock of this boot, or `now` if given. */

@@ -35,6 +35,7 @@ export interface DavServices {
   readonly templates: ReadonlyMap<string, DavTemplate>
   readonly log: Logger
   readonly callerOf: (req: IncomingMessage) => Caller
+  readonly machineOf: ((req: IncomingMessage) => string) | undefined
   readonly now: () => number
   /** The clock for lock expiry, in ms. */
   readonly lockNow: () => number
@@ -108,6 +109,12 @@ export class DavContext implements DavClient {
     const { forwarded, via } = this.req.headers
     const proxied = forwarded ?? via ?? this.req.headers['x-forwarded-for'] ?? this.req.headers['x-forwarded-host']
     return proxied === undefined ? (this.req.socket.remoteAddress ?? '') : ''
+  }
+
+  /** The address of the client's machine; empty if it is not known for certain. */
+  get machine(): string {
+    const { machineOf } = this.services
+    return machineOf === undefined ? this.address : machineOf(this.req)
   }
 }
 

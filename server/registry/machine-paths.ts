@@ -1,0 +1,54 @@
+import type { Cred, Name } from '../../overlay-core/index.ts'
+import type { DavClient, DavTemplate, DavUse, SymlinkPolicy } from '../../protocols/webdav/index.ts'
+import type { Template } from './template.ts'
+import type { TemplateView } from './template-view.ts'
+
+/** The views of machines as WebDAV reaches them: `/TEMPLATE/` and `/TEMPLATE/ADDRESS/` are that of the asking machine. Nobody reaches another one. */
+export class MachinePaths implements DavTemplate {
+  readonly name: string
+  readonly #template: Template
+  readonly #as: Cred | undefined
+  readonly #symlinks: SymlinkPolicy
+
+  /** `as`: whom all callers act as; by default each acts as itself. */
+  constructor(template: Template, as: Cred | undefined, symlinks: SymlinkPolicy) {
+    this.name = template.name
+    this.#template = template
+    this.#as = as
+    this.#symlinks = symlinks
+  }
+
+  way(names: readonly Name[], { machine }: DavClient): { id: string; used: number } | undefined {
+    const view = machine === '' ? undefined : this.#template.byName(machine)
+    return view && { id: view.record.id, used: usedOf(names, machine) }
+  }
+
+  use(names: readonly Name[], { machine }: DavClient): DavUse | undefined | Promise<DavUse | undefined> {
+    if (machine === '') return undefined
+    const used = usedOf(names, machine)
+    const view = this.#template.reach(machine, machine)
+    if (view instanceof Promise) return view.then((made) => made && this.#use(made, used))
+    return view && this.#use(view, used)
+  }
+
+  list(): undefined {
+    return undefined
+  }
+
+  #use(view: TemplateView, used: number): DavUse | Promise<DavUse> {
+    const opened = view.use()
+    if (opened instanceof Promise) return opened.then((overlay) => this.#used(view, used, overlay))
+    return this.#used(view, used, opened)
+  }
+
+  #used(view: TemplateView, used: number, overlay: Awaited<ReturnType<TemplateView['use']>>): DavUse {
+    const { id, name } = view.record
+    const member = { id, name, overlay, as: this.#as, symlinks: this.#symlinks }
+    return { id, used, member, readOnly: false, release: () => view.release() }
+  }
+}
+
+/** How many of the names are the way to the view. */
+function usedOf([first]: readonly Name[], machine: string): number {
+  return first === machine ? 1 : 0
+}
