@@ -4,6 +4,7 @@ import type { Environment } from './environment.ts'
 import { helpOn } from './help.ts'
 import { FILE_OPTIONS, HELP_OPTIONS, PRINT_OPTIONS, RELOAD_OPTIONS, USER_OPTIONS, VIEW_OPTIONS } from './schema.ts'
 import type { Command, ConfigRequest, ReloadRequest } from './settings.ts'
+import { parseToken } from './token-command.ts'
 
 /**
  * The commands for configuration files: `serve --config FILE`, `config check FILE`, `config print`. Undefined if `argv` is none of
@@ -18,6 +19,7 @@ export function parseConfigCommand(argv: readonly string[], environment: Environ
   if (command === 'config') return parseConfig(rest, environment)
   if (command === 'reload') return parseReload(rest, environment)
   if (command === 'view') return parseView(rest, environment)
+  if (command === 'token') return parseToken(rest, (values) => serverChoice(values, environment))
   if (command === 'user') return parseUser(rest, environment)
   if (command === 'init') return parseInit(rest, environment)
   if (argv.some((word) => /^--config(=|$)/.test(word)))

@@ -25,6 +25,7 @@ export type {
   Settings,
   StatusSettings,
   TemplateSettings,
+  TokenRequest,
   UserRequest,
   ViewRequest,
   ViewSettings,

@@ -1,5 +1,5 @@
 import { code, type Section, text } from './manual-blocks.ts'
-import { FILE_OPTIONS, PRINT_OPTIONS, RELOAD_OPTIONS, USER_OPTIONS, VIEW_OPTIONS } from './schema.ts'
+import { FILE_OPTIONS, PRINT_OPTIONS, RELOAD_OPTIONS, TOKEN_OPTIONS, USER_OPTIONS, VIEW_OPTIONS } from './schema.ts'
 
 const optionsNotOf = (options: typeof FILE_OPTIONS, others: readonly string[]) =>
   options.filter(({ name }) => !others.includes(name))
@@ -100,5 +100,22 @@ const USER: Section = {
   ],
 }
 
+const TOKEN: Section = {
+  title: 'TOKEN',
+  blocks: [
+    code(
+      'overlayd token make USER NAME [--view NAME [--path PATH]] [--read-only] [--expires TIME] [--json]',
+      'overlayd token list [USER] [--json]',
+      'overlayd token revoke ID [--json]',
+    ),
+    text(
+      'Makes, lists and revokes app passwords while the server runs: passwords for one device or program, which may be limited to a view, a path in it, reading, and a time. *NAME* is for people, for example `laptop`. The app password is printed once; only a hash of it is kept. A revoked one stops working at once. Users do the same for themselves over HTTP, see [users.md](users.md#app-passwords).',
+    ),
+    { kind: 'options', options: TOKEN_OPTIONS, joint: ' ' },
+    code('overlayd token make alice laptop --view course --expires 180d', 'overlayd token list alice'),
+    text('The exit status is 0; 1 if the server cannot be reached; 2 if it refuses.'),
+  ],
+}
+
 /** The sections of the manual about configuration files. */
-export const COMMAND_SECTIONS: readonly Section[] = [SERVE, CONFIG, INIT, RELOAD, VIEW, USER]
+export const COMMAND_SECTIONS: readonly Section[] = [SERVE, CONFIG, INIT, RELOAD, VIEW, USER, TOKEN]

@@ -337,6 +337,43 @@ export const USER_OPTIONS: readonly OptionSpec[] = [
   { name: '--help', short: '-h', meaning: 'Prints how to use `overlayd user` and exits.' },
 ]
 
+/** The options of `overlayd token`. */
+export const TOKEN_OPTIONS: readonly OptionSpec[] = [
+  {
+    name: '--view',
+    value: 'NAME',
+    meaning: 'The only view or template that the app password is for.',
+    otherwise: 'all',
+  },
+  {
+    name: '--path',
+    value: 'PATH',
+    meaning: 'The only path in the view that it reaches. Requires `--view`.',
+    otherwise: 'all of the view',
+  },
+  { name: '--read-only', meaning: 'It can change nothing.' },
+  {
+    name: '--expires',
+    value: 'TIME',
+    meaning: 'When it expires: a number of seconds (`3600s`), minutes, hours or days (`30d`) from now.',
+    otherwise: 'never',
+  },
+  { name: '--json', meaning: 'Prints the result as JSON.' },
+  {
+    name: '--pid',
+    value: 'PID',
+    meaning: 'Which server is meant, if several run.',
+    otherwise: 'the only one that runs from a configuration file',
+  },
+  {
+    name: '--state-dir',
+    value: 'DIR',
+    meaning: 'Where to look for the running server.',
+    otherwise: 'as for the server',
+  },
+  { name: '--help', short: '-h', meaning: 'Prints how to use `overlayd token` and exits.' },
+]
+
 /** The names of the server's options that have a fixed default. */
 type Defaulted = Extract<(typeof SERVE_OPTIONS)[number], { readonly default: string }>['name']
 

@@ -52,7 +52,7 @@ export interface TemplateSettings {
   /** How long a view stays open without use. */
   readonly idleMs: number
   readonly maxViews: number
-  /** Who may use and manage the views of others; login names, or `@GROUP`. */
+  /** Who may use the views of others; login names, or `@GROUP`. */
   readonly owners: readonly string[]
   /** The limits of each view; undefined: none. */
   readonly quota: QuotaLimits | undefined
@@ -225,6 +225,19 @@ export interface UserRequest {
   readonly json: boolean
 }
 
+/** What `overlayd token` is told. */
+export interface TokenRequest extends ReloadRequest {
+  readonly verb: 'make' | 'list' | 'revoke'
+  readonly user: string | undefined
+  readonly name: string | undefined
+  readonly view: string | undefined
+  readonly path: string | undefined
+  readonly mode: string | undefined
+  readonly seconds: number | undefined
+  readonly id: string | undefined
+  readonly json: boolean
+}
+
 /** The command that a command line requests. */
 export type Command =
   | { readonly kind: 'serve'; readonly settings: Settings }
@@ -235,6 +248,7 @@ export type Command =
   | { readonly kind: 'reload'; readonly reload: ReloadRequest }
   | { readonly kind: 'view'; readonly view: ViewRequest }
   | { readonly kind: 'user'; readonly user: UserRequest }
+  | { readonly kind: 'token'; readonly token: TokenRequest }
   | { readonly kind: 'status'; readonly settings: StatusSettings }
   | { readonly kind: 'remount'; readonly settings: RemountSettings }
   | { readonly kind: 'help'; readonly text: string }

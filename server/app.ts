@@ -3,7 +3,7 @@ import { isLoopback } from '../config/index.ts'
 import { fineClock } from './clock.ts'
 import { isFromForeignPage } from './foreign-pages.ts'
 import { HTTP_SOCKETS, type HttpCounters, limitConnections, makeRoom, newHttpCounters } from './http-limits.ts'
-import type { HttpLogin, LoginRefusal } from './login/index.ts'
+import { type HttpLogin, type LoginRefusal, TOKENS_PATH } from './login/index.ts'
 import { Pipelines } from './pipelining.ts'
 import type { PublicNames } from './public-names.ts'
 import { RequestTurns } from './request-turns.ts'
@@ -129,7 +129,8 @@ function askForLogin(app: FastifyInstance, login: HttpLogin, counters: HttpCount
     reply.code(status).headers(headers).type('text/plain; charset=utf-8').send(`${reason}\n`)
   }
   app.addHook('onRequest', (request, reply, next) => {
-    if (request.routeOptions.url?.startsWith('/-/')) return next()
+    const { url = '' } = request.routeOptions
+    if (url.startsWith('/-/') && !url.startsWith(TOKENS_PATH)) return next()
     const answer = (refusal: LoginRefusal | undefined) => {
       if (refusal === undefined) next()
       else if (refusal.delayed) setTimeout(() => refuse(reply, refusal), WRONG_PASSWORD_MS)

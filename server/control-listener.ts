@@ -4,6 +4,7 @@ import fastify, { type FastifyBaseLogger, type FastifyReply, LogController } fro
 import { inOverlayOptions } from '../config/index.ts'
 import { OptionError } from '../overlay-core/index.ts'
 import type { ControlCounters, ControlError } from './control.ts'
+import type { TokenDescription, TokenOrder } from './login/index.ts'
 import type { ViewDescription, ViewOrder } from './registry/view-requests.ts'
 import type { ReloadReport } from './reload.ts'
 import type { ServerStatus } from './status.ts'
@@ -28,6 +29,16 @@ const VIEWS_BODY = {
   },
 }
 
+const TOKENS_BODY = {
+  type: 'object',
+  required: ['verb'],
+  properties: {
+    verb: { enum: ['make', 'list', 'revoke'] },
+    seconds: { type: 'integer' },
+    ...Object.fromEntries(['user', 'name', 'view', 'path', 'mode', 'id'].map((key) => [key, { type: 'string' }])),
+  },
+}
+
 /** The dependencies of the control listener. */
 export interface ControlParts {
   readonly log: FastifyBaseLogger
@@ -39,6 +50,7 @@ export interface ControlParts {
   /** Absent where the server has no templates. */
   readonly views: ((order: ViewOrder) => Promise<readonly ViewDescription[]>) | undefined
   readonly status: () => ServerStatus
+  readonly tokens: ((order: TokenOrder) => Promise<readonly TokenDescription[]>) | undefined
 }
 
 /** Makes the request handler of the control listener. It has its own file so that it is loaded with the first request. */
@@ -50,6 +62,7 @@ export async function controlListener({
   reload,
   views,
   status,
+  tokens,
 }: ControlParts): Promise<RequestListener> {
   const wanted = Buffer.from(`Bearer ${token}`)
   const app = fastify({
@@ -75,13 +88,15 @@ export async function controlListener({
   if (reload !== undefined) app.post('/reload', () => reload())
   if (views !== undefined)
     app.post('/views', { schema: { body: VIEWS_BODY } }, (request) => views(request.body as ViewOrder))
+  if (tokens !== undefined)
+    app.post('/tokens', { schema: { body: TOKENS_BODY } }, (request) => tokens(request.body as TokenOrder))
   await app.ready()
   return (request, response) => app.routing(request, response)
 }
 
 function answerError(error: unknown, reply: FastifyReply, log: FastifyBaseLogger): FastifyReply {
   if (error instanceof OptionError) {
-    const { option, message } = error.option === 'view' ? error : inOverlayOptions(error)
+    const { option, message } = error.option === 'view' || error.option === 'token' ? error : inOverlayOptions(error)
     return reply.code(400).send({ option, message } satisfies ControlError)
   }
   const { statusCode } = error as { statusCode?: number }

@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { createServer, type RequestListener } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import type { FastifyBaseLogger } from 'fastify'
+import type { TokenDescription, TokenOrder } from './login/index.ts'
 import type { RandomBytes } from './random.ts'
 import type { ViewDescription, ViewOrder } from './registry/view-requests.ts'
 import type { ReloadReport } from './reload.ts'
@@ -49,15 +50,25 @@ export async function openControl(parts: {
   readonly reload?: (() => Promise<ReloadReport>) | undefined
   /** Absent where the server has no templates. */
   readonly views?: ((order: ViewOrder) => Promise<readonly ViewDescription[]>) | undefined
+  readonly tokens?: ((order: TokenOrder) => Promise<readonly TokenDescription[]>) | undefined
   readonly status: () => ServerStatus
 }): Promise<Control> {
-  const { log, random, remount, reload, views, status } = parts
+  const { log, random, remount, reload, views, tokens, status } = parts
   const token = Buffer.from(random(TOKEN_BYTES)).toString('base64url')
   const counters: ControlCounters = { remounts: 0, refused: 0 }
   // Most servers never get a control request, so Fastify, which takes 13 MB, is loaded with the first one.
   let listener: Promise<RequestListener> | undefined
   const load = async () =>
-    (await import('./control-listener.ts')).controlListener({ log, token, counters, remount, reload, views, status })
+    (await import('./control-listener.ts')).controlListener({
+      log,
+      token,
+      counters,
+      remount,
+      reload,
+      views,
+      tokens,
+      status,
+    })
   const server = createServer({ requestTimeout: REQUEST_TIMEOUT_MS }, (request, response) => {
     listener ??= load()
     listener.then(

@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 import type { Logger } from 'pino'
 import { isLoopback, type LoginSettings, type Settings } from '../config/index.ts'
+import { OptionError } from '../overlay-core/index.ts'
 import { steadyClock, systemClock } from './clock.ts'
 import { groupsOf, nobody, userByName } from './groups.ts'
 import { JournalFile } from './journal-file.ts'
@@ -10,12 +11,16 @@ import {
   type AccountSource,
   Audit,
   Callers,
+  executeTokenOrder,
   HttpLogin,
   Login,
   PasswordFile,
   PasswordThread,
   ProxyAccounts,
   RoleList,
+  type TokenDescription,
+  type TokenOrder,
+  TokenStore,
   UserIds,
 } from './login/index.ts'
 import type { PublicNames } from './public-names.ts'
@@ -29,6 +34,7 @@ export interface OpenLogin {
   readonly login: Login
   readonly ids: UserIds
   readonly audit: Audit
+  readonly tokens: TokenStore
   readonly settings: LoginSettings
   close(): Promise<void>
 }
@@ -45,7 +51,11 @@ export async function openLogin(settings: Settings, log: Logger): Promise<OpenLo
     ? undefined
     : await JournalFile.open(join(stateDir, 'user-ids'), 'userids')
   const ids = new UserIds({ sources: given.ids, nameService: { byName: userByName, groupsOf }, journal, log: own })
+  const tokenJournal = await JournalFile.open(join(stateDir, 'login-tokens'), 'logintok')
+  const tokens = new TokenStore({ journal: tokenJournal, random: systemRandom, wallNow: systemClock, log: own })
   const login = new Login({
+    tokens,
+    wallNow: systemClock,
     sources: await openSources(given, thread, own),
     ids,
     roles: new RoleList(given),
@@ -58,8 +68,9 @@ export async function openLogin(settings: Settings, log: Logger): Promise<OpenLo
     await login.close()
     await thread.close()
     await journal?.close()
+    await tokenJournal.close()
   }
-  return { login, ids, audit, settings: given, close }
+  return { login, ids, audit, tokens, settings: given, close }
 }
 
 async function openSources(given: LoginSettings, thread: PasswordThread, log: Logger): Promise<AccountSource[]> {
@@ -69,6 +80,34 @@ async function openSources(given: LoginSettings, thread: PasswordThread, log: Lo
     else sources.push(await PasswordFile.open(given.passwordFile as string, thread, log))
   }
   return sources
+}
+
+/** Makes, lists or revokes tokens. `client`: who asked, for the audit. @throws OptionError naming `token`; nothing has changed */
+export async function changeTokens(
+  { login: opened, views }: RunningServer,
+  order: TokenOrder,
+  client: string | undefined,
+): Promise<readonly TokenDescription[]> {
+  if (opened === undefined)
+    throw new OptionError('token', 'this server has no login; add [login] to its configuration file')
+  const { login, tokens, audit } = opened
+  if (order.verb === 'make') {
+    const found = await login.lookup(order.user ?? '')
+    if (!('user' in found))
+      throw new OptionError('token', `there is no user ${JSON.stringify(order.user)}; see overlayd user list`)
+  }
+  const names = () => views.list().map(({ name }) => name)
+  const done = await executeTokenOrder({ tokens, views: names, wallNow: systemClock }, order)
+  if (order.verb === 'list') return done
+  // What was verified with it must not be remembered.
+  if (order.verb === 'revoke') login.forget()
+  for (const { id, user, name, view, path, mode, expires } of done)
+    audit.token(order.verb === 'make' ? 'made' : 'revoked', {
+      ...{ user, client, id, name, path, mode },
+      view: view ?? undefined,
+      expires: expires ?? undefined,
+    })
+  return done
 }
 
 /** The login of requests over HTTP; undefined if there is no login. */

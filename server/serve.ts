@@ -11,7 +11,7 @@ import { logOf } from './log.ts'
 import type { LogCounters } from './log-sink.ts'
 import { keepMemorySmall } from './memory-keeper.ts'
 import { openNfs, readExports } from './nfs-listener.ts'
-import { openLogin } from './open-login.ts'
+import { changeTokens, openLogin } from './open-login.ts'
 import { systemRandom } from './random.ts'
 import { openTemplates, viewHooks } from './registry/open-templates.ts'
 import type { ReloadReport } from './reload.ts'
@@ -87,6 +87,7 @@ export async function serve(
       status: () => server.status(),
       reload: reload && (() => reload(server)),
       views: reload && ((order) => server.changeViews(order)),
+      tokens: reload && ((order) => changeTokens(server, order, undefined)),
     })
     server.control = control
     warnings.push(...(await tellOthers(server, settings, control)))

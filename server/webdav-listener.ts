@@ -8,8 +8,9 @@ import { userName } from './groups.ts'
 import { webdavCred } from './identity.ts'
 import { JournalFile, lockJournalPath } from './journal-file.ts'
 import { logOf } from './log.ts'
+import { addTokenRoutes } from './login/index.ts'
 import { readBootId } from './nfs-state.ts'
-import { httpLogin } from './open-login.ts'
+import { changeTokens, httpLogin } from './open-login.ts'
 import { PatientJournal } from './patient-journal.ts'
 import { PublicNames } from './public-names.ts'
 import { TemplatePaths } from './registry/dav-template.ts'
@@ -61,6 +62,8 @@ export async function prepareWebdav(
       answerToClearText: PLAIN_REQUEST,
     }),
   })
+  if (login !== undefined)
+    addTokenRoutes(server.http.app, login, (order, client) => changeTokens(server, order, client))
   server.webdav = registerWebDav(server.http.app, {
     views,
     templates,

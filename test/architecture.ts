@@ -119,7 +119,7 @@ export const ROOMS: Readonly<Record<string, readonly string[]>> = {
     ...['http', 'api', 'locks', 'state', 'request', 'properties', 'archives', 'trees', 'methods'],
     '',
   ],
-  'server/login': ['api', 'passwords', 'sources', 'ids', ''],
+  'server/login': ['api', 'passwords', 'sources', 'ids', 'tokens', ''],
   'protocols/nfs': ['xdr', 'rpc', 'exports', 'portmap', 'locks', 'nsm', 'nlm', 'mount', 'nfs3', ''],
 }
 

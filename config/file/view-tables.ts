@@ -161,7 +161,7 @@ export const VIEWS = {
     owners: {
       type: listType(textType('"USER"|"@GROUP"', 'a user', (text) => text)),
       meaning:
-        'The users who may use all views of the template and manage them, for example the teachers of a course. Login names, or `@GROUP` for the members of a group. Requires a [login](#login). Only with `"per-user"` and `"per-machine"`.',
+        'The users who may use all views of the template, for example the teachers of a course. Login names, or `@GROUP` for the members of a group. Requires a [login](#login). Only with `"per-user"` and `"per-machine"`.',
       default: '[]',
       example: '["teacher", "@staff"]',
     },

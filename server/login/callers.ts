@@ -1,5 +1,6 @@
 import type { Cred } from '../../overlay-core/index.ts'
 import type { Caller } from '../../protocols/webdav/index.ts'
+import { may } from './api/roles.ts'
 import type { User } from './login.ts'
 
 /** Whom callers act as who have no ids of their own, or all of them. */
@@ -22,14 +23,18 @@ export class Callers {
   of(user: User): Caller {
     const known = this.#known.get(user)
     if (known !== undefined) return known
+    const { token } = user
     const { uid, gid, groups } = this.#ids.all ?? user.ids ?? this.#ids.nobody
     const caller: Caller = {
       user: user.name,
       ...{ uid, gid, groups },
       roles: user.roles,
       groupNames: user.groups,
-      readOnly: user.roles.includes('reader'),
-      scope: undefined,
+      readOnly: !may(user.roles, 'change shared view') || token?.mode === 'read',
+      scope: token && {
+        view: token.view,
+        names: token.path.map((name) => Buffer.from(name, 'utf8').toString('latin1')),
+      },
     }
     this.#known.set(user, caller)
     return caller

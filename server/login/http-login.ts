@@ -1,8 +1,9 @@
 import type { IncomingMessage } from 'node:http'
 import type { Caller } from '../../protocols/webdav/index.ts'
+import type { Role } from './api/roles.ts'
 import type { Audit } from './audit.ts'
 import type { Callers } from './callers.ts'
-import type { Login, LoginResult } from './login.ts'
+import type { Login, LoginResult, User } from './login.ts'
 
 /** Longer credentials are refused: no account has such ones. */
 const MOST_FIELD_CHARS = 4096
@@ -37,7 +38,7 @@ export interface HttpLoginParts {
 /** Finds out who sent a request. */
 export class HttpLogin {
   readonly #parts: HttpLoginParts
-  readonly #callers = new WeakMap<IncomingMessage, Caller>()
+  readonly #users = new WeakMap<IncomingMessage, User>()
   readonly #challenge: LoginRefusal
 
   constructor(parts: HttpLoginParts) {
@@ -55,24 +56,48 @@ export class HttpLogin {
 
   /** The caller of a request that was let in. */
   callerOf(req: IncomingMessage): Caller {
-    const caller = this.#callers.get(req)
-    if (caller === undefined) throw new Error('a request passed without a login')
-    return caller
+    return this.#parts.callers.of(this.#userOf(req))
+  }
+
+  /** The name and roles of the user of a request that was let in, and the id of the token that it came with. */
+  userOf(req: IncomingMessage): {
+    readonly user: string
+    readonly token: string | undefined
+    readonly roles: readonly Role[]
+  } {
+    const { name, token, roles } = this.#userOf(req)
+    return { user: name, token: token?.id, roles }
+  }
+
+  /** Notes that a user asked for something that it may not do. */
+  refused(req: IncomingMessage, what: string): void {
+    this.#parts.audit.refused(this.#userOf(req).name, this.addressOf(req), what)
+  }
+
+  /** The address of the client, also behind a trusted proxy. */
+  addressOf(req: IncomingMessage): string {
+    return this.#parts.clientOf(req)
+  }
+
+  #userOf(req: IncomingMessage): User {
+    const user = this.#users.get(req)
+    if (user === undefined) throw new Error('a request passed without a login')
+    return user
   }
 
   /** Lets a request in, or says how it is refused. At once if its credentials were verified less than a minute ago. Never rejects. */
   letIn(req: IncomingMessage): LoginRefusal | undefined | Promise<LoginRefusal | undefined> {
-    const { isPrivate, login, callers } = this.#parts
+    const { isPrivate, login } = this.#parts
     if (!isPrivate(req)) return NOT_PRIVATE
     const field = req.headers.authorization
     const known = field === undefined ? undefined : login.remembered(field)
     if (known === undefined) return this.#identify(req, field)
-    this.#callers.set(req, callers.of(known))
+    this.#users.set(req, known)
     return undefined
   }
 
   async #identify(req: IncomingMessage, field: string | undefined): Promise<LoginRefusal | undefined> {
-    const { login, callers, audit, clientOf } = this.#parts
+    const { login, audit, clientOf } = this.#parts
     const named = this.#nameFromProxy(req)
     const asked = named === undefined ? credentialsOf(field) : undefined
     if (named === undefined && asked === undefined) return this.#challenge
@@ -83,7 +108,7 @@ export class HttpLogin {
         : await login.lookup(named)
     if (!('user' in result)) return this.#refusal(result)
     if (named !== undefined) audit.seen(result.user, address, 'proxy')
-    this.#callers.set(req, callers.of(result.user))
+    this.#users.set(req, result.user)
     return undefined
   }
 

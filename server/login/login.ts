@@ -9,6 +9,8 @@ import type { UserIds } from './ids/user-ids.ts'
 import { MOST_PASSWORD_BYTES } from './passwords/password-hash.ts'
 import type { RoleList } from './role-list.ts'
 import { MOST_NAME_BYTES } from './sources/password-lines.ts'
+import type { TokenRecord } from './tokens/token-record.ts'
+import type { TokenStore } from './tokens/token-store.ts'
 
 /** How long a verified secret is remembered. */
 const REMEMBERED_MS = 60_000
@@ -23,6 +25,8 @@ export interface User {
   readonly roles: readonly Role[]
   /** The names of its groups. */
   readonly groups: readonly string[]
+  /** The token that it came with, and that it is limited to; undefined: it came with a password or other proof. */
+  readonly token?: TokenRecord
 }
 
 /** What a login ended with: the user; a refusal; or that nobody can tell at present, so that the client should try again. */
@@ -37,11 +41,14 @@ export interface LoginParts {
   /** In the order in which they are asked. */
   readonly sources: readonly AccountSource[]
   readonly ids: UserIds
+  readonly tokens: TokenStore
   readonly roles: RoleList
   readonly audit: Audit
   readonly log: Logger
   /** A monotonic clock, in ms. */
   readonly now: () => number
+  /** The time of day, in ms since the epoch. */
+  readonly wallNow: () => number
   /** A random key of this run, under which secrets are remembered. */
   readonly key: Uint8Array
 }
@@ -117,12 +124,18 @@ export class Login {
       return { refused: 'too many', retryAfterSec }
     }
     const version = this.#version
-    const verdict = possible ? await this.#ask((source) => source.verify(name, secret, address)) : 'unknown'
-    const result = await this.#userOf(verdict)
+    const token = possible ? this.#tokenOf(name, secret) : undefined
+    const question = (source: AccountSource) =>
+      token === undefined ? source.verify(name, secret, address) : source.lookup(name)
+    const verdict = possible ? await this.#ask(question) : 'unknown'
+    const found = await this.#userOf(verdict)
+    const result = token !== undefined && 'user' in found ? { user: { ...found.user, token } } : found
     if ('user' in result) {
       this.#limits.end(address, account, 'right')
       if (version === this.#version) this.#verified.set(key, this.#remember(result.user))
-      audit.login(result.user.name, address, 'password')
+      audit.login(result.user.name, address, token === undefined ? 'password' : 'token')
+      if (token !== undefined && this.#parts.tokens.use(token))
+        audit.token('first used', { user: token.user, client: address, id: token.id, name: token.name })
     } else {
       this.#limits.end(address, account, result.refused === 'wrong' ? 'wrong' : 'unsaid')
       // A name that is not known may be a password in the wrong field.
@@ -130,6 +143,12 @@ export class Login {
       audit.refusedLogin(known, address, typeof verdict === 'string' ? verdict : result.refused)
     }
     return result
+  }
+
+  /** The token that is the secret of this user. */
+  #tokenOf(name: string, secret: string): TokenRecord | undefined {
+    const token = this.#parts.tokens.find(secret)
+    return token?.user === name ? token : undefined
   }
 
   /** Asks the sources in their order: the first that knows the name decides. */
@@ -158,7 +177,9 @@ export class Login {
   }
 
   #remember(user: User): { readonly user: User; readonly untilMs: number } {
-    return { user, untilMs: this.#parts.now() + REMEMBERED_MS }
+    const { now, wallNow } = this.#parts
+    const leftMs = (user.token?.expiresMs ?? Number.POSITIVE_INFINITY) - wallNow()
+    return { user, untilMs: now() + Math.min(REMEMBERED_MS, leftMs) }
   }
 }
 

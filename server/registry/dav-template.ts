@@ -13,10 +13,7 @@ export interface TemplateAccess {
   /** The user whose view the template itself is for this client; undefined if there is none, or it has no name. */
   userOf(client: DavClient): string | undefined
   /** Whether the client may do it here. */
-  may(
-    client: DavClient,
-    action: Extract<Action, 'list views of template' | 'read other view' | 'change other view'>,
-  ): boolean
+  may(client: DavClient, action: Extract<Action, `${string} view` | 'list views of template'>): boolean
   /** Whether the client acts as root although it has not said who it is. Any local user could then read what only root may read. */
   isUnknownRoot(client: DavClient, uid: number): boolean
   /** The supplementary groups of the client in its own view. */
@@ -87,7 +84,7 @@ export class TemplatePaths implements DavTemplate {
   ): DavUse {
     const { id, name, uid, gid } = view.record
     const as: Cred = { uid, gid, groups: own && client.caller.uid === uid ? this.#access.groupsOf(client.caller) : [] }
-    const readOnly = !own && !this.#access.may(client, 'change other view')
+    const readOnly = !this.#access.may(client, own ? 'change own view' : 'change other view')
     const member = { id, name, overlay, as, symlinks: this.#symlinks }
     return { id, used, member, readOnly, release: () => view.release() }
   }
@@ -100,7 +97,8 @@ export class TemplatePaths implements DavTemplate {
       if (user === undefined || this.#template.byName(named) !== undefined)
         return { user: named, used: 1, own: named === user }
     }
-    return user === undefined ? undefined : { user, used: 0, own: true }
+    if (user === undefined || !this.#access.may(client, 'read own view')) return undefined
+    return { user, used: 0, own: true }
   }
 }
 

@@ -1,14 +1,20 @@
 import { isLoopback } from '../../config/index.ts'
 import type { Caller } from '../../protocols/webdav/index.ts'
-import { isListed, may, ROLES, type Role } from '../login/index.ts'
+import { type Action, isListed, may, ROLES, type Role } from '../login/index.ts'
 import type { TemplateAccess } from './dav-template.ts'
 import type { Template } from './template.ts'
+
+const OWN: ReadonlySet<Action> = new Set<Action>(['read own view', 'change own view'])
 
 /** Access with a login: everybody has the view with the login name, and owners of the template and admins may use all. */
 export function accessByLogin(template: Template): TemplateAccess {
   return {
     userOf: ({ caller }) => caller.user,
-    may: ({ caller }, action) => may(rolesIn(template, caller), action),
+    may: ({ caller }, action) => {
+      // A token that is limited to a part of a view is for that of its user.
+      const limited = caller.scope !== undefined && !OWN.has(action)
+      return !limited && may(rolesIn(template, caller), action)
+    },
     isUnknownRoot: () => false,
     groupsOf: ({ groups }) => groups,
   }
@@ -36,7 +42,7 @@ export function accessWithoutLogin({
 }): TemplateAccess {
   return {
     userOf: () => user,
-    may: ({ address }) => anyUser && (!onlyLoopback || isLoopback(address)),
+    may: ({ address }, action) => OWN.has(action) || (anyUser && (!onlyLoopback || isLoopback(address))),
     isUnknownRoot: (_client, uid) => uid === 0 && user === undefined,
     groupsOf: () => [],
   }

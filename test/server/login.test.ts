@@ -1,8 +1,10 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout } from 'node:timers/promises'
 import t from 'tap'
 import { newHash } from '../../server/login/index.ts'
-import { AS_ROOT, type Course, course } from './course.ts'
+import { AS_ROOT, type Course, configuration, course } from './course.ts'
+import { run } from './launch.ts'
 
 t.setTimeout(300_000)
 
@@ -26,9 +28,10 @@ function passwordLines(names: readonly string[]): string {
 async function classroom(
   t: Parameters<typeof course>[0],
   tables = LOGIN,
+  webdav = '',
 ): Promise<Course & { as: (name: string, password?: string) => { headers: Record<string, string> } }> {
   const prepare = (dir: string) => writeFileSync(join(dir, 'users'), passwordLines(USERS), { mode: 0o600 })
-  const made = await course(t, { more: 'create = true\nowners = ["teacher"]', tables, prepare })
+  const made = await course(t, { more: 'create = true\nowners = ["teacher"]', tables, webdav, prepare })
   const as = (name: string, password = `pw-${name}`) => ({
     headers: { authorization: `Basic ${Buffer.from(`${name}:${password}`).toString('base64')}` },
   })
@@ -90,3 +93,149 @@ t.test(
     for (const text of [audit, server.stderr()]) t.notMatch(text, /secret-word|my-password|pw-alice/)
   },
 )
+
+t.test('an app password opens its part of the view, until it is revoked', AS_ROOT, async (t) => {
+  const { dav, as, dir } = await classroom(t)
+  const json = { 'content-type': 'application/json' }
+  const make = async (wish: object, name = 'alice') => {
+    const { headers } = as(name)
+    const answer = await dav('POST', '/-/tokens', { body: JSON.stringify(wish), headers: { ...headers, ...json } })
+    t.equal(answer.status, 201, answer.body)
+    t.equal(answer.headers['cache-control'], 'no-store')
+    return JSON.parse(answer.body) as { id: string; secret: string }
+  }
+  await dav('PUT', '/course/mine', { body: 'of alice', ...as('alice') })
+  await dav('PUT', '/course/sub/inside', { body: 'inside', ...as('alice') })
+  const whole = as('alice', (await make({ name: 'laptop' })).secret)
+  t.match(await dav('GET', '/course/mine', whole), { status: 200, body: 'of alice' })
+  t.match(await dav('PUT', '/course/more', { body: 'x', ...whole }), { status: 201 })
+  t.match(
+    await dav('GET', '/course/mine', as('bob', (await make({ name: 'x' })).secret)),
+    { status: 401 },
+    'of another',
+  )
+
+  const reading = as('alice', (await make({ name: 'phone', mode: 'read' })).secret)
+  t.match(await dav('GET', '/course/mine', reading), { status: 200 })
+  t.match(await dav('DELETE', '/course/mine', reading), { status: 403 })
+
+  const { id, secret } = await make({ name: 'sub only', view: 'course', path: 'sub' })
+  const part = as('alice', secret)
+  t.match(await dav('GET', '/course/sub/inside', part), { status: 200, body: 'inside' })
+  t.match(await dav('PUT', '/course/sub/new', { body: 'x', ...part }), { status: 201 })
+  for (const path of ['/course/mine', '/course/', '/course/~alice/mine', '/course/~bob/sub/x'])
+    t.match(await dav('GET', path, part), { status: 404 }, path)
+  const to = (destination: string) => ({ headers: { ...part.headers, destination } })
+  t.match(await dav('MOVE', '/course/sub/new', to('/course/out')), { status: 404 }, 'nothing leaves it')
+  t.match(await dav('COPY', '/course/mine', to('/course/sub/in')), { status: 404 }, 'nothing comes in')
+  t.match(await dav('DELETE', '/course/sub/', part), { status: 403 }, 'its top stays')
+  t.match(await dav('GET', '/', part), { status: 200 })
+
+  t.match(await dav('GET', '/-/tokens', whole), { status: 403 }, 'a token does not show tokens')
+  t.match(await dav('GET', '/-/tokens'), { status: 401 })
+  const list = JSON.parse((await dav('GET', '/-/tokens', as('alice'))).body) as { name: string; used: boolean }[]
+  t.same(
+    list.map(({ name, used }) => [name, used]),
+    [
+      ['laptop', true],
+      ['x', false],
+      ['phone', true],
+      ['sub only', true],
+    ],
+  )
+  t.notMatch(JSON.stringify(list), 'ovl_')
+  t.match(await dav('DELETE', `/-/tokens/${id}`, as('bob')), { status: 404 }, 'not by another user')
+  t.match(await dav('GET', '/-/tokens?user=alice', as('bob')), { status: 403 })
+  t.match(await dav('GET', '/-/tokens?user=alice', as('adam')), { status: 200 }, 'an admin may')
+  t.match(await dav('DELETE', `/-/tokens/${id}`, as('alice')), { status: 200 })
+  t.match(await dav('GET', '/course/sub/inside', part), { status: 401 }, 'it stops working at once')
+
+  const state = ['--state-dir', join(dir, 'state')]
+  const made = await run(['token', 'make', 'bob', 'script', '--expires', '1s', '--json', ...state])
+  t.equal(made.status, 0, made.stderr)
+  const short = JSON.parse(made.stdout) as { secret: string; expires: string }
+  t.match(await dav('GET', '/course/welcome.txt', as('bob', short.secret)), { status: 200 })
+  while (Date.now() < Date.parse(short.expires)) await setTimeout(20)
+  t.match(
+    await dav('GET', '/course/welcome.txt', as('bob', short.secret)),
+    { status: 401 },
+    'it expires, also if it is remembered',
+  )
+  t.match(await run(['token', 'make', 'nobody-here', 'x', ...state]), {
+    status: 2,
+    stderr: /there is no user "nobody-here"/,
+  })
+  t.match(await run(['token', 'list', 'bob', ...state]), { status: 0, stdout: /script +all +write/ })
+  const events = readFileSync(join(dir, 'audit'), 'utf8').trim().split('\n')
+  t.notMatch(events.join(''), 'ovl_')
+  for (const event of ['token made', 'token first used', 'token revoked', 'refused'])
+    t.ok(
+      events.some((line) => JSON.parse(line).event === event),
+      event,
+    )
+})
+
+t.test('a removed user and a changed password end what was remembered', AS_ROOT, async (t) => {
+  const { dav, as, dir } = await classroom(t)
+  const made = await run(['token', 'make', 'bob', 'script', '--state-dir', join(dir, 'state')])
+  const token = as('bob', made.stdout.trim())
+  t.match(await dav('GET', '/course/welcome.txt', token), { status: 200 })
+  t.match(await dav('GET', '/course/welcome.txt', as('alice')), { status: 200 })
+  writeFileSync(join(dir, 'users'), passwordLines(USERS.filter((name) => name !== 'bob')).replace('alice', 'alicia'))
+  const until = async (headers: { headers: Record<string, string> }) => {
+    const endMs = Date.now() + 20_000
+    while ((await dav('GET', '/course/welcome.txt', headers)).status === 200 && Date.now() < endMs) await setTimeout(50)
+    return (await dav('GET', '/course/welcome.txt', headers)).status
+  }
+  t.equal(await until(as('alice')), 401)
+  t.equal(await until(token), 401)
+})
+
+t.test('a proxy names its users, and nobody else can', AS_ROOT, async (t) => {
+  const proxy = LOGIN.replace('["file"]', '["file", "proxy"]')
+  const { dav } = await classroom(t, proxy, 'trusted_proxies = ["127.0.0.1"]')
+  const named = (user: string) => ({ headers: { 'x-remote-user': user } })
+  t.match(await dav('PUT', '/course/mine', { body: 'x', ...named('carol') }), { status: 201 })
+  t.match(await dav('GET', '/course/mine', named('carol')), { status: 200 })
+  t.match(await dav('GET', '/course/~carol/mine', named('adam')), { status: 200 }, 'roles go by the name')
+  t.match(await dav('GET', '/course/mine', named('')), { status: 401 })
+  t.match(await dav('GET', '/course/mine', named('a/b')), { status: 401 })
+  const other = await classroom(t, LOGIN, 'trusted_proxies = ["127.0.0.1"]')
+  t.match(await other.dav('GET', '/course/', named('adam')), { status: 401 }, 'not without the source')
+  const spoofed = await classroom(t, proxy, 'trusted_proxies = ["192.0.2.1"]')
+  t.match(await spoofed.dav('GET', '/course/', named('adam')), { status: 401 }, 'not from another address')
+})
+
+t.test('a login needs what it says', async (t) => {
+  const dir = t.testdir({ material: {} })
+  const config = join(dir, 'o.toml')
+  const check = async (login: string, webdav = '') => {
+    writeFileSync(config, configuration({ webdav, tables: login }))
+    return (await run(['config', 'check', config])).stderr
+  }
+  t.match(await check('[login]\nsources = ["file"]'), /login.password_file.: is missing; add password_file/)
+  t.match(await check('[login]\nsources = ["proxy"]'), /"proxy" needs webdav.trusted_proxies/)
+  t.match(await check('[login]\nsources = ["fil"]'), /did you mean "file"\?/)
+  t.match(await check('[login]\nadmins = ["x"]'), /login.sources. is missing/)
+  t.match(
+    await check('[login]\nsources = ["file"]\npassword_file = "u"\nids = ["0-10"]'),
+    /range of user ids from 1000/,
+  )
+  t.match(
+    await check('[login]\nsources = ["file"]\npassword_file = "u"', 'insecure_no_auth = true'),
+    /contradicts the login; remove it, or remove \[login\]/,
+  )
+  writeFileSync(
+    config,
+    configuration({ tables: '[login]\nsources = ["file"]\npassword_file = "u"' }).replace(
+      '"127.0.0.1:0"\n\n',
+      '"0.0.0.0:0"\n',
+    ),
+  )
+  t.match(
+    (await run(['config', 'check', config])).stderr,
+    /passwords would cross the network unencrypted; use 127.0.0.1, or/,
+  )
+  writeFileSync(config, configuration({ more: 'owners = ["x"]' }))
+  t.match((await run(['config', 'check', config])).stderr, /owners. needs a login/)
+})

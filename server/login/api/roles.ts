@@ -11,7 +11,6 @@ export const ACTIONS = [
   'list views of template',
   'read other view',
   'change other view',
-  'manage views of template',
   'make token of own',
   'manage tokens of others',
 ] as const
@@ -24,13 +23,7 @@ const USER: readonly Action[] = [
   'change shared view',
   'make token of own',
 ]
-const OWNER: readonly Action[] = [
-  ...USER,
-  'list views of template',
-  'read other view',
-  'change other view',
-  'manage views of template',
-]
+const OWNER: readonly Action[] = [...USER, 'list views of template', 'read other view', 'change other view']
 
 /** Who may do what. Whoever has several roles may do what any of them may, but a reader changes nothing. */
 export const MAY: Readonly<Record<Role, ReadonlySet<Action>>> = {

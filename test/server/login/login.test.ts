@@ -1,6 +1,15 @@
 import { pino } from 'pino'
 import t from 'tap'
-import { type AccountSource, Audit, Login, RoleList, UserIds, type Verdict } from '../../../server/login/index.ts'
+import {
+  type AccountSource,
+  Audit,
+  Login,
+  RoleList,
+  TokenStore,
+  UserIds,
+  type Verdict,
+} from '../../../server/login/index.ts'
+import { MemoryJournal } from '../../helpers/memory-journal.ts'
 
 const log = pino({ level: 'silent' })
 
@@ -38,7 +47,7 @@ class TrialSource implements AccountSource {
   }
 }
 
-function loginOf(sources: readonly AccountSource[], clock = { nowMs: 0 }): Login {
+function loginOf(sources: readonly AccountSource[], clock = { nowMs: 0 }, tokens = tokensAt(clock)): Login {
   const nameService = { byName: async () => undefined, groupsOf: async () => undefined }
   return new Login({
     sources,
@@ -47,8 +56,17 @@ function loginOf(sources: readonly AccountSource[], clock = { nowMs: 0 }): Login
     audit: new Audit(log, () => 0),
     log,
     now: () => clock.nowMs,
+    wallNow: () => clock.nowMs,
+    tokens,
     key: Buffer.alloc(32, 1),
   })
+}
+
+let made = 0
+/** The app passwords of a test, whose random bytes differ. */
+function tokensAt(clock: { readonly nowMs: number }, journal = new MemoryJournal()): TokenStore {
+  const random = (length: number) => Buffer.alloc(length, ++made)
+  return new TokenStore({ journal, random, wallNow: () => clock.nowMs, log })
 }
 
 const verify = (login: Login, name: string, secret: string, address = '192.0.2.1') =>

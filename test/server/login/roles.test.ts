@@ -10,7 +10,6 @@ const TABLE: Readonly<Record<Action, string>> = {
   'list views of template': '--yy',
   'read other view': '--yy',
   'change other view': '--yy',
-  'manage views of template': '--yy',
   'make token of own': 'yyyy',
   'manage tokens of others': '---y',
 }

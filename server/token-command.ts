@@ -1,0 +1,52 @@
+import type { TokenRequest } from '../config/index.ts'
+import type { Output } from './config-command.ts'
+import { askControl, chooseConfigServer } from './config-server.ts'
+import type { TokenDescription } from './login/index.ts'
+import { readRunFiles } from './state-dir.ts'
+
+/**
+ * `overlayd token …`: asks the running server to make, list or revoke app passwords, and prints the result. Returns the exit status: 0, or 1 if the server
+ * cannot be reached.
+ *
+ * @throws OptionError as the server reported it; nothing has changed
+ */
+export async function askForTokens(asked: TokenRequest, { print, printError }: Output): Promise<number> {
+  const server = chooseConfigServer(await readRunFiles(asked.stateDir), asked)
+  if (typeof server === 'string') {
+    printError(`overlayd: ${server}\n`)
+    return 1
+  }
+  const { pid: _pid, stateDir: _stateDir, json, ...order } = asked
+  const answer = await askControl<readonly TokenDescription[]>(server, '/tokens', order)
+  if ('failure' in answer) {
+    printError(`overlayd: server ${server.pid} ${answer.failure}\n`)
+    return 1
+  }
+  const found = answer.result
+  const [one] = found
+  if (json) print(`${JSON.stringify(asked.verb === 'list' ? found : one, null, 2)}\n`)
+  else if (asked.verb === 'list') print(table(found))
+  else if (asked.verb === 'revoke') print(`revoked ${one?.id} (${one?.name} of ${one?.user})\n`)
+  else print(`${one?.secret}\n`)
+  return 0
+}
+
+function table(tokens: readonly TokenDescription[]): string {
+  if (tokens.length === 0) return 'there are no app passwords yet\n'
+  const rows = [
+    ['ID', 'USER', 'NAME', 'FOR', 'MODE', 'EXPIRES'],
+    ...tokens.map(({ id, user, name, view, path, mode, expires }) => [
+      ...[id, user, name],
+      view === null ? 'all' : `${view}${path}`,
+      mode,
+      expires === null ? 'never' : expires.slice(0, 16).replace('T', ' '),
+    ]),
+  ]
+  const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => [...(row[column] as string)].length)))
+  const line = (row: readonly string[]) =>
+    row
+      .map((cell, i) => cell.padEnd(widths[i] ?? 0))
+      .join('  ')
+      .trimEnd()
+  return `${rows.map(line).join('\n')}\n`
+}
