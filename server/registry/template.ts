@@ -128,7 +128,7 @@ export class Template {
     if (running !== undefined) return running.record.name === name ? running : undefined
     if (viewNameError(name) !== undefined || this.#registry.alike(name) !== undefined) return undefined
     if (this.settings.kind === 'per-machine' && isIP(name) === 0) return undefined
-    if (this.#views.size >= this.settings.maxViews || !rate.take(address)) {
+    if (this.#isFull || !rate.take(address)) {
       pool.log.warn(
         { client: address, template: this.name },
         'a view was not made: there are too many, or this client makes too many',
@@ -137,7 +137,11 @@ export class Template {
     }
     try {
       const owner = await this.#ownerOf(name)
-      return owner === undefined ? undefined : await this.#make(name, owner)
+      if (owner === undefined) return undefined
+      if (this.#isFull) throw new OverlayError('EAGAIN', 'make view', path)
+      const made = await this.#make(name, owner)
+      // A request for a name that differs only in case may have been faster.
+      return made.record.name === name ? made : undefined
     } catch (error) {
       pool.log.error({ err: error, view: path }, `the view ${path} cannot be made: ${(error as Error).message}`)
       if (isErrno(error)) throw error
@@ -148,7 +152,7 @@ export class Template {
   /** Makes a view by command. @throws OptionError naming `view` */
   async create(name: string): Promise<TemplateView> {
     this.#refuseName(name)
-    if (this.#views.size >= this.settings.maxViews)
+    if (this.#isFull)
       throw new OptionError(
         'view',
         `${this.name} has ${this.settings.maxViews} views already; remove one, or raise max_views`,
@@ -160,7 +164,9 @@ export class Template {
         `there is no user ${JSON.stringify(name)}; add one, or set views.${this.name}.owner`,
       )
     try {
-      return await this.#make(name, owner)
+      const made = await this.#make(name, owner)
+      if (made.record.name !== name) this.#refuseName(name)
+      return made
     } catch (error) {
       throw this.#refusal(name, 'be made', error)
     }
@@ -172,7 +178,11 @@ export class Template {
     else if (viewNameError(name) !== undefined) throw new OptionError('view', viewNameError(name) as string)
     const before = view.record.name
     try {
-      view.record = await this.#inTurn(() => this.#registry.rename(view.record, name))
+      // A request for the new name meanwhile gets this view and makes none.
+      await this.#reserving(name, async () => {
+        view.record = await this.#inTurn(() => this.#registry.rename(view.record, name))
+        return view
+      })
       await view.renamed(before)
     } catch (error) {
       throw this.#refusal(view.record.name, 'be renamed', error)
@@ -208,6 +218,11 @@ export class Template {
     await Promise.all([...this.#views.values()].map((view) => view.end()))
     await this.#stack.close()
     await this.#registry.close()
+  }
+
+  /** Whether it has as many views as it may have, with those being made. */
+  get #isFull(): boolean {
+    return this.#views.size + this.#making.size >= this.settings.maxViews
   }
 
   #put(view: TemplateView): void {
@@ -256,12 +271,17 @@ export class Template {
     return kind === 'per-user' ? await accounts.byName(name) : await ownerOfDirectory(mount.lowerdir[0] as string)
   }
 
-  /** Concurrent calls for one name make one view. */
+  /** Concurrent calls for one name make one view, whose name may differ from this in case or Unicode form. */
   #make(name: string, owner: Identity): Promise<TemplateView> {
-    const folded = foldedName(name)
-    const running = this.#making.get(folded)
+    const running = this.#making.get(foldedName(name))
     if (running !== undefined) return running
-    const made = this.#makeNow(name, owner).finally(() => this.#making.delete(folded))
+    return this.#reserving(name, () => this.#makeNow(name, owner))
+  }
+
+  /** While `work` gives a view this name, others wait for it. */
+  #reserving(name: string, work: () => Promise<TemplateView>): Promise<TemplateView> {
+    const folded = foldedName(name)
+    const made = work().finally(() => this.#making.delete(folded))
     this.#making.set(folded, made)
     return made
   }
