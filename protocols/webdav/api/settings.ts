@@ -85,6 +85,9 @@ export interface DavLimits {
   readonly locks: number
   /** Maximum number of locks of one user. */
   readonly locksPerUser: number
+  /** Maximum memory of the locks in all views, and of those of one user, in bytes. */
+  readonly lockBytes: number
+  readonly lockBytesPerUser: number
   /** Maximum number of shared locks that cover one resource, because its `lockdiscovery` lists each of them. */
   readonly locksPerResource: number
   /** Maximum size of the XML inside `DAV:owner`, in bytes. */
@@ -127,6 +130,8 @@ export const DEFAULT_LIMITS: DavLimits = {
   ranges: 16,
   locks: 40_000,
   locksPerUser: 10_000,
+  lockBytes: 48 * 1024 * 1024,
+  lockBytesPerUser: 16 * 1024 * 1024,
   locksPerResource: 100,
   ownerBytes: 4096,
   lockSeconds: 3600,

@@ -1,6 +1,7 @@
 import { loopBudget, type MaybePromise, type Name } from '../../../overlay-core/index.ts'
 import type { LockKind } from '../http/vocabulary.ts'
 import { ExpiryQueue } from './expiry-queue.ts'
+import { type LockUsage, LockUsages, lockBytes } from './lock-usage.ts'
 
 /** The number of expired locks removed within one query, in well below a millisecond. The rest is removed in separate turns. */
 const SLICE = 64
@@ -32,6 +33,8 @@ export interface ActiveLock {
   readonly owner: string
   /** When it expires unless refreshed, in ms of the store's monotonic clock. */
   readonly expiresMs: number
+  /** Its memory, about; set by the store. */
+  readonly bytes?: number
 }
 
 /** A resource with locks. */
@@ -49,8 +52,8 @@ export interface LockedResource {
 export interface LockStore {
   /** The number of locks in force. */
   readonly size: number
-  /** The number of locks in force of one user. */
-  heldBy(user: number): number
+  /** The locks in force, of one user or of all. */
+  usage(user?: number): LockUsage
   /** The locks that cover the resource: taken on it, on `file` at any name, or with depth infinity on a collection above. */
   covering(view: string, names: readonly Name[], file?: FileId): readonly ActiveLock[]
   /** Moves the locks taken at `names` to the file that now has that path. */
@@ -116,12 +119,11 @@ export class MemoryLockStore implements LockStore {
   readonly #now: () => number
   readonly #views = new Map<string, Node>()
   readonly #tokens = new Map<string, ActiveLock>()
-  readonly #byUser = new Map<number, number>()
   /** Locks on files, by view and file. */
   readonly #files = new Map<string, Map<string, ActiveLock>>()
   readonly #ends = new ExpiryQueue()
-  /** The number of locks in force, which expire after `#uncountedMs`. Locks that expired before are only waiting to be removed. */
-  #live = 0
+  /** The locks in force, which expire after `#uncountedMs`. Locks that expired before are only waiting to be removed. */
+  readonly #usages = new LockUsages()
   #uncountedMs = Number.NEGATIVE_INFINITY
   /** No lock in force expires earlier. */
   #nextEndMs = Number.POSITIVE_INFINITY
@@ -132,18 +134,17 @@ export class MemoryLockStore implements LockStore {
   }
 
   get size(): number {
-    this.#expire()
-    return this.#live
+    return this.usage().locks
   }
 
-  heldBy(user: number): number {
+  usage(user?: number): LockUsage {
     this.#expire()
-    return this.#byUser.get(user) ?? 0
+    return user === undefined ? this.#usages.total : this.#usages.of(user)
   }
 
   covering(view: string, names: readonly Name[], file?: FileId): readonly ActiveLock[] {
     const nowMs = this.#expire()
-    if (this.#live === 0) return NONE
+    if (this.#usages.total.locks === 0) return NONE
     const found: ActiveLock[] = []
     let node = this.#views.get(view)
     for (let depth = 0; node !== undefined; depth++) {
@@ -167,7 +168,7 @@ export class MemoryLockStore implements LockStore {
   }
 
   rebind(view: string, names: readonly Name[], file: FileId | undefined): readonly ActiveLock[] {
-    if (this.#live === 0) return NONE
+    if (this.#usages.total.locks === 0) return NONE
     const changed = this.#own(view, names, this.#expire())
       .filter((lock) => !sameFile(lock.file, file))
       .map((lock) => ({ ...lock, file }))
@@ -224,12 +225,8 @@ export class MemoryLockStore implements LockStore {
   }
 
   /** Adds a lock to the count or removes it, unless it has expired. */
-  #count({ user, expiresMs }: ActiveLock, change: 1 | -1): void {
-    if (expiresMs <= this.#uncountedMs) return
-    this.#live += change
-    const held = (this.#byUser.get(user) ?? 0) + change
-    if (held === 0) this.#byUser.delete(user)
-    else this.#byUser.set(user, held)
+  #count(lock: ActiveLock, change: 1 | -1): void {
+    if (lock.expiresMs > this.#uncountedMs) this.#usages.count(lock, change)
   }
 
   /** Stores a lock under its token and replaces an earlier one. */
@@ -263,7 +260,8 @@ export class MemoryLockStore implements LockStore {
   }
 
   add(lock: ActiveLock): MaybePromise<void> {
-    this.#put(lock)
+    // Once, because thousands of locks may have to be counted in one turn.
+    this.#put({ ...lock, bytes: lockBytes(lock) })
     this.#willEnd(lock)
   }
 

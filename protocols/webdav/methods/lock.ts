@@ -6,6 +6,7 @@ import { LockKind, LockScope, LockType } from '../http/vocabulary.ts'
 import { childElements, type XmlElement } from '../http/xml.ts'
 import { serializeContent } from '../http/xml-write.ts'
 import type { ActiveLock } from '../locks/lock-store.ts'
+import type { LockUsage } from '../locks/lock-usage.ts'
 import { fileIdOf, locksOn } from '../locks/resource-locks.ts'
 import { lockDiscovery } from '../properties/lock-xml.ts'
 import { parseBody, readBody } from '../request/body.ts'
@@ -147,10 +148,14 @@ async function createEmpty(
 function requireRoom({ services, view }: ViewContext, { names, inode }: Pick<Target, 'names' | 'inode'>): void {
   const { locks, limits } = services
   const full =
-    locks.size >= limits.locks ||
-    locks.heldBy(view.cred.uid) >= limits.locksPerUser ||
+    isFull(locks.usage(), limits.locks, limits.lockBytes) ||
+    isFull(locks.usage(view.cred.uid), limits.locksPerUser, limits.lockBytesPerUser) ||
     locksOn(locks, { view, names, inode }).length >= limits.locksPerResource
   if (full) throw new DavError(503, 'too many locks')
+}
+
+function isFull({ locks, bytes }: LockUsage, mostLocks: number, mostBytes: number): boolean {
+  return locks >= mostLocks || bytes >= mostBytes
 }
 
 /** Takes the lock in one step with the last check for conflicts; undefined if there is a conflict. @throws DavError 503 */

@@ -268,6 +268,17 @@ const RULES: readonly Rule[] = [
       takeLock('/overlay/e', 'D'),
     ],
   },
+  {
+    rule: 'bounds: the memory of the locks of one user, which depends on their owners and paths',
+    settings: { limits: { lockBytesPerUser: 5000 } },
+    steps: [
+      { ask: 'LOCK /overlay/f', body: lockInfo().replace('~me', `~${'m'.repeat(3000)}`), status: 200, token: 'A' },
+      { ask: 'LOCK /overlay/g', body: lockInfo(), status: 503 },
+      { ask: 'UNLOCK /overlay/f', headers: { 'lock-token': '<{A}>' }, status: 204 },
+      takeLock('/overlay/e', 'C'),
+      takeLock('/overlay/g', 'D'),
+    ],
+  },
 ]
 
 testRules(t, RULES)

@@ -43,7 +43,7 @@ t.test('a store opened on the journal of another has its locks, whole', async (t
   t.same(next.byToken('a'), { ...lock('a', 'd/\xe9'), kind: { ...kind, timeout: 90 }, expiresMs: 5000 })
   t.equal(next.byToken('a')?.kind.scope, LockScope.Shared)
   t.equal(next.byToken('c')?.kind.scope, LockScope.Exclusive)
-  t.same([next.heldBy(7), next.heldBy(8)], [2, 0])
+  t.same([next.usage(7).locks, next.usage(8).locks], [2, 0])
 })
 
 t.test('locks whose time is over do not come back', async (t) => {
