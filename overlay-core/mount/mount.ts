@@ -71,6 +71,8 @@ export interface MountEnvironment {
    * their descriptors may be closed while nobody uses them.
    */
   readonly claimed: boolean
+  /** Makes the directories above upper and workdir durable, before the first promise that something in the upper is; undefined if they are. */
+  readonly settlePlace: () => Promise<void> | undefined
   /** Limits and counts what the upper contains. */
   readonly quota: Quota | undefined
   /** Maximum number of names in the dentry cache. */
@@ -99,6 +101,7 @@ const DEFAULTS: Omit<MountEnvironment, 'budgets'> = {
   handleDirectory: undefined,
   stack: undefined,
   claimed: false,
+  settlePlace: () => undefined,
   quota: undefined,
   dentryLimit: 100_000,
   listingLimit: 400_000,
@@ -189,7 +192,7 @@ async function assemble(
 /** The services of an overlay that work with each other. They get the superblock only for what calls upon all of it. */
 function services(
   { handleFile, keeper, layers, descriptors, dcache, xattrStore }: Parts,
-  { fileLimit, fileIdleMs, clock, budgets, quota }: MountEnvironment,
+  { fileLimit, fileIdleMs, clock, budgets, quota, settlePlace }: MountEnvironment,
   superBlock: () => SuperBlock,
 ): Pick<SuperBlock, 'files' | 'handles' | 'durability' | 'charges'> {
   const charges = quota && layers.upper ? new Charges(quota) : undefined
@@ -202,6 +205,7 @@ function services(
     ...{ upper: layers.upper, xattrStore, handles, descriptors, files },
     isVolatile: () => superBlock().options.volatile,
     identityDurable: () => keeper.makeDurable(),
+    settlePlace,
   })
   return { files, handles, durability, charges }
 }

@@ -36,6 +36,8 @@ export interface DurableParts {
   readonly xattrStore: XattrStore
   /** Makes the numbers of file systems durable; undefined if they are. */
   readonly identityDurable: () => Promise<void> | undefined
+  /** Makes the directories above the upper durable; undefined if they are. */
+  readonly settlePlace: () => Promise<void> | undefined
   readonly handles: HandleTable
   readonly descriptors: Descriptors
   readonly files: FileCache
@@ -68,7 +70,7 @@ export class Durability {
    * @throws EIO | ENOSPC | EDQUOT with `op` fsync or syncfs: data may be lost
    */
   commit(objects: readonly OvlInode[]): Promise<void> | undefined {
-    const { upper, isVolatile, xattrStore, identityDurable } = this.#parts
+    const { upper, isVolatile, xattrStore, identityDurable, settlePlace } = this.#parts
     if (!upper || isVolatile()) return undefined
     const subjects = new Set<OvlInode>()
     for (const object of objects) this.#collect(object, subjects)
@@ -78,6 +80,8 @@ export class Durability {
     if (kept) syncs.push(kept)
     const identity = identityDurable()
     if (identity) syncs.push(identity)
+    const place = settlePlace()
+    if (place) syncs.push(place)
     for (const subject of subjects) syncs.push(this.#join(canSync(subject) ? subject : EVERYTHING))
     return this.#settle(syncs, subjects)
   }

@@ -89,8 +89,13 @@ export class EphemeralRegistry implements Registry {
     return this.#byId.has(id) || this.#leaving.has(id)
   }
 
-  async add(view: ViewRecord): Promise<void> {
+  add(view: ViewRecord): void {
     this.#put(view)
+  }
+
+  /** Nothing in an ephemeral view is promised to be durable. */
+  settle(): undefined {
+    return undefined
   }
 
   async rename(view: ViewRecord, name: string): Promise<ViewRecord> {

@@ -1,6 +1,7 @@
 import { dirname } from 'node:path'
 import {
   isErrno,
+  isUnwritable,
   type MaybePromise,
   type MountOptions,
   mount,
@@ -29,6 +30,8 @@ export interface ViewPlan {
   /** The stack for these options. @throws OptionError a lower is missing */
   readonly stackOf: (options: MountOptions) => Promise<Stack>
   readonly idleMs: () => number
+  /** Makes the directory and the record of the view with this id durable; undefined if they are. */
+  readonly settle: (id: string) => Promise<void> | undefined
   /** The present limits of a view; undefined without a quota. */
   readonly limits: () => QuotaLimits | undefined
   /** The quotas of users; undefined if the views do not belong to users. */
@@ -256,8 +259,12 @@ export class TemplateView implements Closable {
   }
 
   async #mountWith(options: MountOptions, quota: ViewQuota | undefined): Promise<Overlay> {
+    const { stackOf, settle } = this.#plan
     try {
-      return await mount(options, { stack: await this.#plan.stackOf(options), claimed: true, quota: quota?.quota })
+      return await mount(options, {
+        ...{ stack: await stackOf(options), claimed: true, quota: quota?.quota },
+        settlePlace: () => settle(this.record.id)?.catch((error: unknown) => this.#notDurable(error)),
+      })
     } catch (error) {
       quota?.leave()
       throw error
@@ -275,6 +282,10 @@ export class TemplateView implements Closable {
     const { id } = this.record
     const enter = users && ((quota: Quota, save: () => void) => users.enter(this.record.name, { id, quota, save }))
     return { path: this.path, directory: this.#usageDirectory, log: pool.log, wallNow, enter }
+  }
+
+  #notDurable(error: unknown): never {
+    throw new OverlayError(isUnwritable(error) ? 'ENOSPC' : 'EIO', 'fsync', this.path, error)
   }
 
   #failed(error: unknown): OverlayError {

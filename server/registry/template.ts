@@ -8,13 +8,7 @@ import { EphemeralRegistry } from './ephemeral-registry.ts'
 import { SharedStack } from './shared-stack.ts'
 import { TemplateView, type ViewPlan } from './template-view.ts'
 import type { UserQuotas } from './user-quotas.ts'
-import {
-  deleteViewDirectory,
-  makeEphemeralDirectory,
-  makeViewDirectory,
-  optionsOf,
-  ownerOfDirectory,
-} from './view-directory.ts'
+import { makeEphemeralDirectory, makeViewDirectory, optionsOf, ownerOfDirectory } from './view-directory.ts'
 import { foldedName, viewNameError } from './view-name.ts'
 import type { ViewPool } from './view-pool.ts'
 import { newViewId, type ViewRecord } from './view-record.ts'
@@ -62,6 +56,7 @@ export class Template {
       optionsOf: (id) => optionsOf(this.settings.mount, this.settings.directory, id),
       stackOf: (options) => this.#stack.of(options),
       idleMs: () => this.settings.idleMs,
+      settle: (id) => registry.settle(id),
       limits: () => this.settings.quota ?? (users?.limits && {}),
       users,
       wallNow: parts.wallNow,
@@ -149,7 +144,7 @@ export class Template {
     }
   }
 
-  /** Makes a view by command. @throws OptionError naming `view` */
+  /** Makes a view by command; it is durable then. @throws OptionError naming `view` */
   async create(name: string): Promise<TemplateView> {
     this.#refuseName(name)
     if (this.#isFull)
@@ -166,9 +161,10 @@ export class Template {
     try {
       const made = await this.#make(name, owner)
       if (made.record.name !== name) this.#refuseName(name)
+      await this.#registry.settle(made.record.id)
       return made
     } catch (error) {
-      throw this.#refusal(name, 'be made', error)
+      throw this.#refusal(name, this.byName(name) === undefined ? 'be made' : 'be made durable', error)
     }
   }
 
@@ -296,15 +292,10 @@ export class Template {
     while (this.#registry.knows(id)) id = newViewId(random)
     const record = { id, name, uid, gid, order: this.#registry.nextOrder(), createdMs: wallNow() }
     const options = this.#plan.optionsOf(id)
-    const { directory, ephemeral } = this.settings
+    const { ephemeral } = this.settings
     if (ephemeral) await makeEphemeralDirectory(options, { uid, gid })
     else await makeViewDirectory(options, record, { uid, gid })
-    try {
-      await this.#registry.add(record)
-    } catch (error) {
-      await deleteViewDirectory(directory, id)
-      throw error
-    }
+    this.#registry.add(record)
     const view = new TemplateView(record, this.#plan)
     this.#put(view)
     if (ephemeral) {

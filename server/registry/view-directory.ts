@@ -1,15 +1,16 @@
-import { lstat, open, readdir, rm, rmdir, stat } from 'node:fs/promises'
+import { chmod, chown, lstat, mkdir, open, readdir, rmdir, stat, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import type { Identity } from '../../config/index.ts'
-import { isUnwritable, type MountOptions } from '../../overlay-core/index.ts'
-import { isThere } from '../make-directory.ts'
-import { makeUpper } from '../new-upper.ts'
+import { isUnwritable, type MountOptions, OptionError } from '../../overlay-core/index.ts'
+import { isThere, makeDirectory } from '../make-directory.ts'
 import { readStateFile, writeStateFile } from '../state-dir.ts'
 import { deleteTree } from './delete-tree.ts'
 import { decodeLine, encodeLine, isViewId, type ViewRecord } from './view-record.ts'
 
 /** The record of a view in its own directory, from which a damaged registry is mended. */
 const RECORD_FILE = 'view.json'
+/** Until an upper has its mode, and for what only the server uses. */
+const PRIVATE = 0o700
 
 /** The mount options of one view of a template. */
 export function optionsOf(template: MountOptions, directory: string, id: string): MountOptions {
@@ -18,40 +19,66 @@ export function optionsOf(template: MountOptions, directory: string, id: string)
 }
 
 /**
- * Makes the directories of a view, mode 0700, with an upper that has the mode of the lower root and belongs to `owner`, and makes them durable. Nothing is left
- * after an error.
+ * Makes the directories of a view, mode 0700, with an upper that has the mode of the lower root and belongs to `owner`. The record comes last: with it the
+ * view outlives the process. Nothing is synced, and nothing is left after an error.
  *
  * @throws ENOSPC | EDQUOT | EROFS · OptionError
  */
 export async function makeViewDirectory(options: MountOptions, record: ViewRecord, owner: Identity): Promise<void> {
-  const own = dirname(options.upperdir as string)
-  try {
-    if (!(await makeUpper(options, owner))) throw noRoom(own)
-    await writeRecord(own, record)
-    await syncDirectory(own)
-    await syncDirectory(dirname(own))
-  } catch (error) {
-    await rm(own, { recursive: true, force: true }).catch((second) => {
-      if (!isUnwritable(second)) throw second
-    })
-    throw error
-  }
+  await makeWhole(options, async (own) => {
+    await makeDirectories(own, options, owner)
+    await writeFile(join(own, RECORD_FILE), textOf(record), { mode: 0o600 })
+  })
 }
 
 /** Makes the directories of a view that is not kept. Nothing is left after an error. @throws as `makeViewDirectory` */
 export async function makeEphemeralDirectory(options: MountOptions, owner: Identity): Promise<void> {
-  const own = dirname(options.upperdir as string)
+  await makeWhole(options, (own) => makeDirectories(own, options, owner))
+}
+
+async function makeDirectories(own: string, options: MountOptions, { uid, gid }: Identity): Promise<void> {
+  const { upperdir = '', workdir = '', lowerdir } = options
+  const { mode } = await stat(lowerdir[0] as string)
+  await makeDirectory(own)
+  await mkdir(workdir, PRIVATE)
+  await mkdir(upperdir, PRIVATE)
+  await chown(upperdir, uid, gid)
+  await chmod(upperdir, mode & 0o7777)
+}
+
+/** Removes everything again if `make` fails. */
+async function makeWhole({ upperdir = '' }: MountOptions, make: (own: string) => Promise<void>): Promise<void> {
+  const own = dirname(upperdir)
   try {
-    if (!(await makeUpper(options, owner))) throw noRoom(own)
+    await make(own)
   } catch (error) {
-    await deleteTree(own)
-    throw error
+    await deleteTree(own).catch((second) => {
+      if (!isUnwritable(second)) throw second
+    })
+    const { code, path } = error as NodeJS.ErrnoException
+    if (code === undefined || isUnwritable(error)) throw error
+    throw new OptionError('directory', `${path ?? own} cannot be created (${code}); choose another directory`)
+  }
+}
+
+/** Makes the directories and the record of a view durable, except for the name of its directory. One that is gone need not be. */
+export async function syncViewDirectory(directory: string, id: string): Promise<void> {
+  try {
+    // Together, so that the journal of the file system commits them together.
+    await Promise.all([sync(join(directory, id)), sync(join(directory, id, RECORD_FILE))])
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    if (code !== 'ENOENT' && code !== 'ENOTDIR') throw error
   }
 }
 
 /** Saves the record in the view's own directory. */
 export async function writeRecord(own: string, record: ViewRecord): Promise<void> {
-  await writeStateFile(join(own, RECORD_FILE), `${encodeLine({ kind: 'made', view: record })}\n`)
+  await writeStateFile(join(own, RECORD_FILE), textOf(record))
+}
+
+function textOf(view: ViewRecord): string {
+  return `${encodeLine({ kind: 'made', view })}\n`
 }
 
 /** The view whose directory this is, according to its own record; undefined if it has none. */
@@ -61,12 +88,13 @@ export async function readRecord(directory: string, id: string): Promise<ViewRec
 }
 
 /**
- * Deletes the directory of a view that was being made when the server was killed: it has no record yet, and nothing in its upper. Returns false if it is
- * another one.
+ * Deletes the directory of a view that was being made when the server was killed or the machine stopped: its record is missing or cut short, and nothing is in
+ * its upper. Returns false if it is another one.
  */
 export async function deleteUnfinished(directory: string, id: string): Promise<boolean> {
   const own = join(directory, id)
-  if ((await isThere(join(own, RECORD_FILE))) || (await isFilled(join(own, 'upper')))) return false
+  const text = await readStateFile(join(own, RECORD_FILE))
+  if (text?.endsWith('\n') || (await isFilled(join(own, 'upper')))) return false
   await deleteViewDirectory(directory, id)
   return true
 }
@@ -114,15 +142,12 @@ export async function deleteViewDirectory(directory: string, id: string): Promis
   await deleteTree(join(directory, id))
 }
 
-async function syncDirectory(path: string): Promise<void> {
-  const directory = await open(path, 'r')
+/** Makes a file, or the names in a directory, durable. */
+export async function sync(path: string): Promise<void> {
+  const file = await open(path, 'r')
   try {
-    await directory.sync()
+    await file.sync()
   } finally {
-    await directory.close()
+    await file.close()
   }
-}
-
-function noRoom(path: string): Error {
-  return Object.assign(new Error(`no space for ${path}`), { code: 'ENOSPC', path })
 }

@@ -3,19 +3,35 @@ import type { Logger } from 'pino'
 import { claimDirectory, loopBudget, OptionError } from '../../overlay-core/index.ts'
 import { JournalFile } from '../journal-file.ts'
 import { makeDirectory } from '../make-directory.ts'
-import { deleteUnfinished, deleteViewDirectory, readRecord, viewDirectories, writeRecord } from './view-directory.ts'
+import { SharedTurns } from './shared-turns.ts'
+import {
+  deleteUnfinished,
+  deleteViewDirectory,
+  readRecord,
+  sync,
+  syncViewDirectory,
+  viewDirectories,
+  writeRecord,
+} from './view-directory.ts'
 import { foldedName, viewNameError } from './view-name.ts'
 import { decodeLine, encodeLine, type RegistryLine, type ViewRecord } from './view-record.ts'
 
 /** The file of the registry, in the directory of the template. */
 const FILE = 'views'
+/** A new view becomes durable after this time, if it need not be before. */
+const SETTLE_MS = 5000
+/** The number of views whose directories are synced at the same time. */
+const SYNCED_AT_ONCE = 4
+/** The number of views that one line of the log names. */
+const MOST_NAMED = 20
 
 /** The views of one template, by name and id. */
 export type Registry = Pick<ViewRegistry, keyof ViewRegistry>
 
 /**
- * The views of one template, by name and id: an append-only file in the directory of their uppers, so that both are moved and backed up together. A
- * change is on disk when its promise resolves. Only one server uses the directory.
+ * The views of one template, by name and id: an append-only file in the directory of their uppers, so that both are moved and backed up together. New names and
+ * removals are durable when their promises resolve. A new view outlives the process by its directory; it is durable, and in the file, when `settle` resolves,
+ * or some seconds later. Only one server uses the directory.
  */
 export class ViewRegistry {
   readonly #directory: string
@@ -28,6 +44,13 @@ export class ViewRegistry {
   /** Views whose directories are being deleted, with their orders. */
   readonly #leaving = new Map<string, number>()
   #lastOrder = 0
+  /** New views that may not be durable yet, and those of them that are not in the file yet. */
+  readonly #unsettled = new Set<string>()
+  readonly #unwritten = new Set<string>()
+  /** Why the directories of new views could not be made durable. */
+  readonly #failures = new Map<string, unknown>()
+  readonly #settling = new SharedTurns<string>((ids) => this.#settleTogether(ids))
+  #timer: NodeJS.Timeout | undefined
 
   private constructor(parts: { directory: string; log: Logger; journal: JournalFile; release: () => void }) {
     this.#directory = parts.directory
@@ -91,18 +114,39 @@ export class ViewRegistry {
     return this.#byId.has(id) || this.#leaving.has(id)
   }
 
-  /** Adds a view, whose directory must be there. */
-  async add(view: ViewRecord): Promise<void> {
-    await this.#append({ kind: 'made', view })
+  /** Adds a view, whose directory and record must be there. */
+  add(view: ViewRecord): void {
     this.#put(view)
+    this.#unsettled.add(view.id)
+    this.#unwritten.add(view.id)
+    this.#settleSoon()
+  }
+
+  /** Makes a view durable, together with others; undefined if it is. @throws ENOSPC | EDQUOT | EROFS | EIO */
+  settle(id: string): Promise<void> | undefined {
+    return this.#unsettled.has(id) ? this.#settleNow(id) : undefined
+  }
+
+  async #settleNow(id: string): Promise<void> {
+    await this.#settling.add([id])
+    if (this.#failures.has(id)) throw this.#failures.get(id)
   }
 
   /** Gives a view another name. */
   async rename(view: ViewRecord, name: string): Promise<ViewRecord> {
-    await this.#append({ kind: 'renamed', id: view.id, name })
+    await this.settle(view.id)
     const renamed = { ...view, name }
-    this.#byName.delete(foldedName(view.name))
+    const [before, after] = [foldedName(view.name), foldedName(name)]
+    // At once, for a rewrite of the file; the old name stays taken until the new one is durable.
     this.#put(renamed)
+    try {
+      await this.#append({ kind: 'renamed', id: view.id, name })
+    } catch (error) {
+      if (after !== before) this.#byName.delete(after)
+      this.#put(view)
+      throw error
+    }
+    if (after !== before) this.#byName.delete(before)
     // The registry decides; the copy in the directory is only for a registry that was lost.
     await writeRecord(join(this.#directory, view.id), renamed).catch((error) =>
       this.#log.warn({ err: error, view: name }, 'the new name of a view was not saved in its directory'),
@@ -111,11 +155,21 @@ export class ViewRegistry {
   }
 
   /** Takes a view out; its name can be used again. Call `erase` when it is closed. */
-  async remove({ id, name, order }: ViewRecord): Promise<void> {
-    await this.#append({ kind: 'removed', id, order })
+  async remove(view: ViewRecord): Promise<void> {
+    const { id, name, order } = view
     this.#byId.delete(id)
-    this.#byName.delete(foldedName(name))
     this.#leaving.set(id, order)
+    try {
+      await this.#append({ kind: 'removed', id, order })
+    } catch (error) {
+      this.#leaving.delete(id)
+      this.#byId.set(id, view)
+      throw error
+    }
+    this.#byName.delete(foldedName(name))
+    this.#unsettled.delete(id)
+    this.#unwritten.delete(id)
+    this.#failures.delete(id)
   }
 
   /** Deletes the directory of a removed view. */
@@ -129,8 +183,69 @@ export class ViewRegistry {
 
   /** Closes the file and lets other servers use the directory. */
   async close(): Promise<void> {
+    await this.#settleAll()
+    clearTimeout(this.#timer)
     await this.#journal.close()
     this.#release()
+  }
+
+  #settleSoon(): void {
+    this.#timer ??= setTimeout(() => {
+      this.#timer = undefined
+      void this.#settleAll()
+    }, SETTLE_MS).unref()
+  }
+
+  /** Never rejects: what fails is tried again. */
+  async #settleAll(): Promise<void> {
+    if (this.#unsettled.size === 0) return
+    try {
+      await this.#settling.add(this.#unsettled)
+      for (const error of this.#failures.values()) throw error
+    } catch (error) {
+      this.#log.warn(
+        { err: error, directory: this.#directory },
+        'new views are not on disk yet, so a power loss may undo them; this is tried again',
+      )
+    }
+    if (this.#unsettled.size > 0) this.#settleSoon()
+  }
+
+  async #settleTogether(ids: ReadonlySet<string>): Promise<void> {
+    const waiting = [...ids]
+    const synced: string[] = []
+    const syncEach = async () => {
+      for (let id = waiting.pop(); id !== undefined; id = waiting.pop()) if (await this.#sync(id)) synced.push(id)
+    }
+    await Promise.all(Array.from({ length: SYNCED_AT_ONCE }, syncEach))
+    await sync(this.#directory)
+    await Promise.all(synced.map((id) => this.#write(id)))
+  }
+
+  /** Makes the directories of a new view durable. The disk of one view may fail alone. */
+  async #sync(id: string): Promise<boolean> {
+    if (!this.#unsettled.has(id)) return false
+    try {
+      await syncViewDirectory(this.#directory, id)
+      this.#failures.delete(id)
+      return true
+    } catch (error) {
+      this.#failures.set(id, error)
+      return false
+    }
+  }
+
+  /** Adds a new view, whose directory is durable, to the file. */
+  async #write(id: string): Promise<void> {
+    const view = this.#byId.get(id)
+    if (view === undefined || !this.#unwritten.delete(id)) return
+    try {
+      await this.#append({ kind: 'made', view })
+    } catch (error) {
+      this.#unwritten.add(id)
+      throw error
+    }
+    this.#unsettled.delete(id)
   }
 
   #append(line: RegistryLine): Promise<void> {
@@ -184,25 +299,39 @@ export class ViewRegistry {
     else this.#leaving.delete(line.id)
   }
 
-  /** Takes in views that have a directory but no record, because the file was cut short or lost. */
+  /** Takes in views that have a directory but are not in the file: they were new when the server was killed, or the file was cut short or lost. */
   async #takeIn(ids: readonly string[]): Promise<void> {
+    const found: ViewRecord[] = []
     for (const id of ids) {
       if (this.knows(id)) continue
-      const directory = join(this.#directory, id)
       const view = await readRecord(this.#directory, id)
-      const usable = view !== undefined && viewNameError(view.name) === undefined
-      if (view === undefined && (await this.#deleteUnfinished(id))) continue
-      if (!usable || this.alike(view.name) !== undefined) {
-        this.#log.error(
-          { directory, name: view?.name },
-          'this directory belongs to no view; move it away, or remove it if nobody misses it',
-        )
+      if (view !== undefined && viewNameError(view.name) === undefined) found.push(view)
+      else if (view !== undefined || !(await this.#deleteUnfinished(id))) this.#logStranger(id, view)
+    }
+    const orders = new Set([...this.#byId.values()].map(({ order }) => order))
+    const taken: string[] = []
+    for (const view of found.sort((a, b) => a.order - b.order)) {
+      if (this.alike(view.name) !== undefined) {
+        this.#logStranger(view.id, view)
         continue
       }
-      this.#log.error({ directory, view: view.name }, 'the registry had lost this view; it was found by its directory')
-      const order = view.order > this.#lastOrder ? view.order : this.nextOrder()
-      await this.add({ ...view, order })
+      const order = orders.has(view.order) ? this.nextOrder() : view.order
+      orders.add(order)
+      this.add({ ...view, order })
+      taken.push(view.name)
     }
+    if (taken.length > 0)
+      this.#log.warn(
+        { directory: this.#directory, views: taken.slice(0, MOST_NAMED) },
+        `${taken.length} views were not in the registry and were found by their directories: they were new when the server was killed, or the registry was damaged`,
+      )
+  }
+
+  #logStranger(id: string, view: ViewRecord | undefined): void {
+    this.#log.error(
+      { directory: join(this.#directory, id), name: view?.name },
+      'this directory belongs to no view; move it away, or remove it if nobody misses it',
+    )
   }
 
   /** Whether this was the directory of a view that was never finished. If it cannot be deleted now, that is tried at the next start. */
@@ -216,7 +345,8 @@ export class ViewRegistry {
   }
 
   *#records(): Iterable<string> {
-    for (const view of [...this.#byId.values()]) yield encodeLine({ kind: 'made', view })
+    for (const view of [...this.#byId.values()])
+      if (!this.#unwritten.has(view.id)) yield encodeLine({ kind: 'made', view })
     for (const [id, order] of [...this.#leaving]) yield encodeLine({ kind: 'removed', id, order })
   }
 }

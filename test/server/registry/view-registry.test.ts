@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { pino } from 'pino'
 import t, { type Test } from 'tap'
@@ -22,7 +22,7 @@ async function add(directory: string, registry: ViewRegistry, id: string, name: 
   const view = { id, name, uid: 1, gid: 2, order: registry.nextOrder(), createdMs: 5 }
   mkdirSync(join(directory, id, 'upper'), { recursive: true })
   await writeRecord(join(directory, id), view)
-  await registry.add(view)
+  registry.add(view)
   return view
 }
 
@@ -76,7 +76,8 @@ t.test('a view that was being made when the server was killed leaves nothing, un
   for (const own of [begun, used, damaged]) mkdirSync(join(own as string, 'upper'))
   writeFileSync(join(begun as string, 'view.json.1.0~'), 'half')
   writeFileSync(join(used as string, 'upper', 'file'), 'somebody made this')
-  writeFileSync(join(damaged as string, 'view.json'), 'not a record')
+  writeFileSync(join(begun as string, 'view.json'), '{"kind":"ma')
+  writeFileSync(join(damaged as string, 'view.json'), 'not a record\n')
   t.same(await namesIn(directory), ['1 alice'])
   t.same(
     [empty, begun, used, damaged].map((own) => existsSync(own as string)),
@@ -150,4 +151,75 @@ t.test('a second server does not get the directory', async (t) => {
   await t.rejects(ViewRegistry.open(directory, log), { message: /another server uses .*; choose another directory/ })
   await registry.close()
   t.same(await namesIn(directory), ['1 alice'])
+})
+
+/** What a server finds that starts after this one was killed now. */
+async function afterKill(t: Test, directory: string): Promise<ViewRecord[]> {
+  const copy = `${directory}.after-kill`
+  rmSync(copy, { recursive: true, force: true })
+  t.teardown(() => rmSync(copy, { recursive: true, force: true }))
+  cpSync(directory, copy, { recursive: true })
+  const registry = await ViewRegistry.open(copy, log)
+  const views = [...registry.list()]
+  await registry.close()
+  return views.sort((a, b) => a.order - b.order)
+}
+
+const inFile = (file: string, name: string) => readFileSync(file).includes(`"name":"${name}"`)
+
+t.test(
+  'a new view is in the file when it is settled, and survives a kill before that, with its place in listings',
+  async (t) => {
+    const { directory, registry, file } = await filled(t, ['alice', 'bob', 'carol'])
+    const [alice, bob, carol] = [...registry.list()] as [ViewRecord, ViewRecord, ViewRecord]
+    await registry.settle(carol.id)
+    t.ok(inFile(file, 'carol'))
+    t.notOk(inFile(file, 'alice'), 'nobody was promised that it is durable')
+    t.equal(registry.settle(carol.id), undefined)
+    t.same(await afterKill(t, directory), [alice, bob, carol])
+    await Promise.all([registry.settle(alice.id), registry.settle(bob.id)])
+    t.ok(inFile(file, 'alice') && inFile(file, 'bob'))
+    await registry.close()
+  },
+)
+
+t.test('a new view that is renamed or removed stays so after a kill', async (t) => {
+  const { directory, registry } = await filled(t, ['alice', 'bob', 'carol'])
+  const [alice, bob, carol] = [...registry.list()] as [ViewRecord, ViewRecord, ViewRecord]
+  await registry.rename(alice, 'alicia')
+  await registry.remove(bob)
+  // A removal that comes while the view is being made durable.
+  const settled = registry.settle(carol.id)
+  await registry.remove(carol)
+  await settled
+  t.same(
+    (await afterKill(t, directory)).map(({ name }) => name),
+    ['alicia'],
+  )
+  await registry.close()
+})
+
+t.test('a rewrite of the file leaves out views that are not durable yet, and loses none', async (t) => {
+  const { directory, registry, file } = await filled(t, ['alice', 'bob'])
+  const [alice, bob] = [...registry.list()] as [ViewRecord, ViewRecord]
+  await registry.settle(alice.id)
+  const sizes: number[] = []
+  for (let i = 0; i < 30; i++) {
+    await Promise.all(Array.from({ length: 50 }, (_, n) => registry.rename(alice, `a${i}-${n}`)))
+    sizes.push(readFileSync(file).length)
+  }
+  t.ok((sizes.at(-1) as number) < Math.max(...sizes), 'it was rewritten')
+  t.notOk(inFile(file, 'bob'))
+  await registry.settle(bob.id)
+  t.same(
+    (await afterKill(t, directory)).map(({ name }) => name),
+    ['a29-49', 'bob'],
+  )
+  await registry.close()
+})
+
+t.test('new views become durable by the end of the server', async (t) => {
+  const { registry, file } = await filled(t, ['alice', 'bob'])
+  await registry.close()
+  t.ok(inFile(file, 'alice') && inFile(file, 'bob'))
 })
