@@ -1,19 +1,15 @@
-/**
- * Lets every system call of every operation of overlay-core fail, with EIO, ENOSPC, EDQUOT, EMFILE and EINTR in turn.
- *
- *     npm run test:faults -- [--seconds N] [--seed S] [--scenario NAME] [--options index=off] [--on tmpfs|disk] [--sample N]
- *     [--calls single|threads] [--jobs N]
- */
+/** `npm run test:faults`: see `--help`. */
 import { failEverywhere } from './failing.ts'
 import { GateInjector, ThreadInjector } from './injector.ts'
 import { type Counts, runInside } from './inside.ts'
 import { SCENARIOS } from './scenarios.ts'
-import { type Settings, shareOf } from './settings.ts'
+import { readFaultSettings, type Settings, shareOf } from './settings.ts'
 
 const FAILURES_SHOWN = 40
 
 await runInside(import.meta.url, {
   name: 'test:faults',
+  readSettings: readFaultSettings,
   main: failCalls,
   summary: ({ injected, wrong }, seconds) => `${injected} failing calls, ${wrong} wrong, ${seconds} s`,
 })

@@ -1,33 +1,25 @@
-/**
- * Kills a process with overlay-core at every system call of every operation, then at random moments with writers at work, and looks at what it left.
- *
- *     npm run test:crash -- [--kills N] [--seconds N] [--seed S] [--scenario NAME] [--options index=off] [--on tmpfs|disk] [--sample N]
- *     [--calls single|threads] [--random N] [--jobs N]
- *     npm run test:crash -- --views [--sample N] [--random N] [--seconds N] [--seed S] [--scenario NAME]
- *
- * With `--views` it kills a server while the views of a template are made, opened, closed, renamed and removed.
- */
+/** `npm run test:crash`: see `--help`. */
 import { type Counts, runInside } from './inside.ts'
 import { killUnderLoad } from './load.ts'
 import { SCENARIOS } from './scenarios.ts'
-import { parseArguments, type Settings, shareOf } from './settings.ts'
+import { type KillSettings, readKillSettings, readViewSettings, shareOf } from './settings.ts'
 import { sweep } from './sweep.ts'
 import { killViews } from './views/kill-views.ts'
 
 const FAILURES_SHOWN = 40
 
 const given = process.argv.slice(2)
-const others = given.filter((word) => word !== '--views')
-if (others.length < given.length) process.exitCode = await killViews(parseArguments(others))
+if (given.includes('--views')) process.exitCode = await killViews(readViewSettings(given))
 else
   await runInside(import.meta.url, {
     name: 'test:crash',
+    readSettings: readKillSettings,
     main: killEverywhere,
     summary: ({ kills, random, changes, byKernel, wrong }, seconds) =>
       `${kills} kills, ${random} of them at random after ${changes} changes under load, ${byKernel} also looked at by the kernel, ${wrong} wrong, ${seconds} s`,
   })
 
-async function killEverywhere(scratch: string, settings: Settings): Promise<Counts> {
+async function killEverywhere(scratch: string, settings: KillSettings): Promise<Counts> {
   const stopAt = Date.now() + settings.seconds * 1000
   const failures: string[] = []
   let [kills, byKernel] = [0, 0]

@@ -38,7 +38,7 @@ interface Line {
 
 t.test('every operation is measured on both servers, and every answer is right', { timeout: 240_000 }, async (t) => {
   const printed = await bench(
-    `--peer ${address} --json --only null,upper --rounds 1 --seconds 0.4 --shapes 2x2 --modes async`,
+    `--peer ${address} --warm-up 0.2 --json --only null,upper --rounds 1 --seconds 0.4 --shapes 2x2 --modes async`,
   )
   const lines = printed
     .trim()
@@ -55,7 +55,7 @@ t.test('every operation is measured on both servers, and every answer is right',
 })
 
 t.test('the table has medians, ratios, bars, p99 and processor time', { timeout: 240_000 }, async (t) => {
-  const printed = await bench(`--peer ${address} ${sync} --seconds 0.3 --shapes 4x16`)
+  const printed = await bench(`--peer ${address} ${sync} --seconds 0.3 --warm-up 0 --shapes 4x16`)
   t.match(printed, /^sync, 4 .+ 16 .*, 1 rounds; peer: 127\.0\.0\.1:\d+$/m)
   t.match(printed, /peer\/s +ours\/s +ratio +bar .*p50\/p99.*CPU/)
   t.match(printed, /^WRITE 4 KiB FILE_SYNC, upper +\d+ +\d+ +\d+\.\d\d +1\.1/m)

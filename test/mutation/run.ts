@@ -1,17 +1,26 @@
-// npm run test:mutation: plants one fault after the other in copies of the sources, and asks whether the tests of its area notice.
-//   -- --area TEXT   only areas whose name holds TEXT     --jobs N   so many copies at once (1)     --list   only lists
+/** `npm run test:mutation`: see `--help`. */
 import { availableParallelism } from 'node:os'
 import { fileURLToPath } from 'node:url'
-import { parseArgs } from 'node:util'
+import { readOptions } from '../helpers/program-options.ts'
 import { CORE_FAULTS } from './faults-core.ts'
 import { PROTOCOL_FAULTS } from './faults-protocols.ts'
 import { type Outcome, Workshop } from './workshop.ts'
 
-const { values } = parseArgs({
+const MOST_JOBS = 16
+
+const values = readOptions({
+  name: 'test:mutation',
+  about: `Plants one fault after the other in copies of the sources, and runs the tests of its area, which must notice it. Prints a table.
+Fails (status 1) if a fault was not noticed.`,
   options: {
-    area: { type: 'string', default: '' },
-    jobs: { type: 'string', default: String(availableParallelism()) },
-    list: { type: 'boolean', default: false },
+    area: { type: 'text', default: '', help: 'only areas whose name contains TEXT' },
+    jobs: {
+      type: 'number',
+      least: 1,
+      default: availableParallelism(),
+      help: `copies in use at once, up to ${MOST_JOBS}`,
+    },
+    list: { type: 'flag', help: 'only lists the faults' },
   },
 })
 const top = fileURLToPath(new URL('../..', import.meta.url))
@@ -24,7 +33,7 @@ if (values.list) {
 const outcomes: Outcome[] = []
 const broken = new Set<string>()
 const tests = [...new Set(faults.flatMap((fault) => fault.tests))]
-const workshops = Array.from({ length: Math.max(1, Math.min(Number(values.jobs) || 1, 16)) }, () => new Workshop(top))
+const workshops = Array.from({ length: Math.min(values.jobs, MOST_JOBS) }, () => new Workshop(top))
 try {
   await each(tests, async (workshop, test) => {
     if (!(await workshop.passes(test))) broken.add(test)

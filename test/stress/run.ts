@@ -1,24 +1,28 @@
-/**
- * Concurrent operations on few names, and a check that a serial order explains every answer.
- *
- *     npm run test:stress -- [--seconds N] [--seed S] [--options index=off]
- *
- * Round i of a run has the seed S + i.
- */
+/** `npm run test:stress`: see `--help`. */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { parseArgs } from 'node:util'
-import { stressRound, type Watch } from './stress.ts'
+import { readOptions } from '../helpers/program-options.ts'
+import { stressRound } from './stress.ts'
+import type { Watch } from './views.ts'
 
 const STUCK_MS = 60_000
 const OPTIONS = ['', 'index=off', 'metacopy=on', 'redirect_dir=on,index=on,xino=on']
 
-const { values } = parseArgs({
+const values = readOptions({
+  name: 'test:stress',
+  about: `Runs concurrent operations on few names, and checks that a serial order explains all results, and that locks are taken in their order.
+Round i has the seed S + i, and one of these options: ${OPTIONS.map((each) => each || 'none').join(' · ')}`,
   options: {
-    seconds: { type: 'string', default: '60' },
-    seed: { type: 'string', default: '1' },
-    options: { type: 'string' },
+    seconds: { type: 'number', least: 1, default: 60, help: 'how long' },
+    seed: { type: 'number', default: 1, help: 'the seed of the first round' },
+    options: { type: 'text', default: '', help: 'mount options for all rounds instead' },
+    views: {
+      type: 'number',
+      least: 1,
+      default: 1,
+      help: 'overlays on the same lowers; some are closed and opened again while others work, and the lower gets new files',
+    },
   },
 })
 
@@ -37,10 +41,10 @@ const dir = mkdtempSync(join(tmpdir(), 'overlayd-stress-'))
 const started = performance.now()
 const totals = { rounds: 0, operations: 0, locksTaken: 0, undecided: 0 }
 try {
-  const end = started + Number(values.seconds) * 1000
-  for (let seed = Number(values.seed); performance.now() < end && process.exitCode === undefined; seed++) {
-    const options = values.options ?? (OPTIONS[seed % OPTIONS.length] as string)
-    const result = await stressRound(join(dir, 'round'), seed, options, watch)
+  const end = started + values.seconds * 1000
+  for (let { seed } = values; performance.now() < end && process.exitCode === undefined; seed++) {
+    const options = values.options || (OPTIONS[(seed >> 1) % OPTIONS.length] as string)
+    const result = await stressRound(join(dir, 'round'), { seed, options, views: values.views }, watch)
     totals.rounds++
     totals.operations += result.operations
     totals.locksTaken += result.locksTaken

@@ -1,18 +1,11 @@
-/**
- * How much a large copy-up delays other operations: their latencies at rest, while it is in progress, and while `cp` and `sync` copy the same file
- * beside the overlay, which shows what the disk itself makes them wait.
- *
- *     npm run bench:copy-up-latency -- [--gib N] [--on DIR] [--clients N]
- *
- * The large file is real data on the disk of DIR, which needs three times its size. Each client does one operation after the other with a pause of 1 ms. Ends with 1 when the 99th percentile of any operation
- * grows by more than 20 ms; those that wait for the disk by their nature (a copy-up of their own, a commit) are shown, but do not count.
- */
+/** `npm run bench:copy-up-latency`: see `--help`. */
 import { execFile, spawnSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
-import { parseArgs, promisify } from 'node:util'
+import { promisify } from 'node:util'
+import { readOptions } from '../../helpers/program-options.ts'
 import { copyUpLarge, DURABLE, type Latencies, makeWorld, work } from './load.ts'
 
 const AIM_MS = 20
@@ -20,11 +13,26 @@ const REST_MS = 10_000
 const GIB = 1024 ** 3
 const COPIES = 2000
 
-const { values } = parseArgs({
+const values = readOptions({
+  name: 'bench:copy-up-latency',
+  about: `Measures how much a large copy-up delays other operations: their latencies at rest, while it runs, and while cp and sync copy the same file beside the overlay,
+which shows the delay that the disk itself causes. Each client does one operation after the other with a pause of 1 ms. Fails (status 1) if the 99th percentile of
+an operation grows by more than ${AIM_MS} ms; those that have to wait for the disk (a copy-up of their own, a commit) are shown, but do not count.`,
   options: {
-    gib: { type: 'string', default: '10' },
-    on: { type: 'string', default: tmpdir() },
-    clients: { type: 'string', default: '4' },
+    gib: {
+      type: 'number',
+      fraction: true,
+      least: 0.01,
+      default: 10,
+      help: 'the size of the file in GiB; three times as much is needed',
+    },
+    on: {
+      type: 'text',
+      value: 'DIR',
+      default: tmpdir(),
+      help: 'where the layers are created, on the disk to be measured',
+    },
+    clients: { type: 'number', least: 1, default: 4, help: 'clients that do other operations' },
   },
 })
 
@@ -38,8 +46,8 @@ if (process.env.UV_THREADPOOL_SIZE === undefined) {
 
 async function run(dir: string): Promise<void> {
   try {
-    const clients = Number(values.clients)
-    const world = await makeWorld(dir, { largeBytes: Number(values.gib) * GIB, clients, copies: COPIES })
+    const { clients } = values
+    const world = await makeWorld(dir, { largeBytes: values.gib * GIB, clients, copies: COPIES })
     const atRest = await work(world, setTimeout(REST_MS))
     const start = performance.now()
     const load = readFileSync('/proc/loadavg', 'latin1').split(' ')[0]

@@ -16,11 +16,19 @@ export interface Known {
 
 /** A step of the life of a view. */
 export type Change =
-  | { readonly kind: 'make by a mount' | 'make by command'; readonly name: string }
+  | { readonly kind: 'make by a mount' | 'make by command' | 'make and use'; readonly name: string }
   | { readonly kind: 'open' | 'close' | 'remove'; readonly view: Known }
   | { readonly kind: 'rename'; readonly view: Known; readonly to: string }
 
-export const KINDS = ['make by a mount', 'make by command', 'open', 'close', 'rename', 'remove'] as const
+export const KINDS = [
+  'make by a mount',
+  'make by command',
+  'make and use',
+  'open',
+  'close',
+  'rename',
+  'remove',
+] as const
 export type Kind = (typeof KINDS)[number]
 
 /** Resolves when the server has answered. For `open` the view must be closed. */
@@ -31,6 +39,10 @@ export async function perform({ nfs, ask }: Victim, change: Change): Promise<voi
       return
     case 'make by command':
       await ask({ verb: 'create', view: `course/${change.name}` })
+      return
+    case 'make and use':
+      // Its answer promises that the file is durable, and with it the view.
+      needOk('CREATE', (await nfs.create(await nfs.mount(`/course/${change.name}`), 'scratch')).status)
       return
     case 'open':
       needOk('WRITE', (await nfs.write(change.view.scratch, 0, Buffer.from('opened'), 2)).status)
@@ -57,7 +69,8 @@ async function isOpen(ask: Victim['ask'], name: string): Promise<boolean> {
 export async function furnish({ nfs }: Victim, id: string, name: string): Promise<Known> {
   const root = await nfs.mount(`/course/${name}`)
   const text = `of ${id}`
-  const [file, scratch] = [(await nfs.create(root, 'own')).handle, (await nfs.create(root, 'scratch')).handle]
+  const create = async (file: string) => (await nfs.create(root, file, { mode: 'unchecked' })).handle
+  const [file, scratch] = [await create('own'), await create('scratch')]
   if (file === undefined || scratch === undefined) throw new Error(`nothing can be created in the view ${name}`)
   needOk('WRITE', (await nfs.write(file, 0, Buffer.from(text), 2)).status)
   return { id, name, root, file, text, scratch }

@@ -61,6 +61,10 @@ async function settle(
   if ('name' in change) {
     const [id] = [...listed].find(([, name]) => name === change.name) ?? []
     if (id === undefined) return undone
+    const used = change.kind === 'make and use' && answered
+    const lost =
+      used && (await victim.nfs.lookup(await victim.nfs.mount(`/course/${change.name}`), 'scratch')).status !== 0
+    if (lost) return [`the file that was made in ${change.name} is lost`]
     model.views.push(await furnish(victim, id, change.name))
   } else if (change.kind === 'rename') {
     if (listed.get(change.view.id) !== change.to) return undone

@@ -1,12 +1,19 @@
-/** `npm run test:fuzz:webdav -- [--seconds N] [--seed S]`: the same seed draws the same requests; ends with status 1 when there was a problem. */
-import { parseArgs } from 'node:util'
+/** `npm run test:fuzz:webdav`: see `--help`. */
+import { readOptions } from '../../helpers/program-options.ts'
 import { fuzzWebdav } from './fuzzer.ts'
 
-const { values } = parseArgs({ options: { seconds: { type: 'string' }, seed: { type: 'string' } } })
-const seconds = Number(values.seconds ?? 30)
-const seed = Number(values.seed ?? Date.now() % 1_000_000)
-if (!(seconds > 0 && Number.isInteger(seed)))
-  throw new Error('usage: npm run test:fuzz:webdav -- [--seconds N] [--seed S]')
+const { seconds, seed } = readOptions({
+  name: 'test:fuzz:webdav',
+  about: `Sends valid, invalid and torn WebDAV requests to the adapter. The same seed draws the same requests. Fails (status 1) if there was a problem.`,
+  options: {
+    seconds: { type: 'number', least: 1, default: 30, help: 'how long' },
+    seed: {
+      type: 'number',
+      default: Date.now() % 1_000_000,
+      help: 'the seed of the requests; by the clock if not given',
+    },
+  },
+})
 const { problems, requests, answers } = await fuzzWebdav(seed, seconds)
 console.log(`seed ${seed}: ${requests} requests in ${seconds} s; answers: ${JSON.stringify(answers)}`)
 for (const problem of problems) console.log(problem)
