@@ -113,7 +113,10 @@ async function compareAll(settings: BenchSettings, servers: Servers): Promise<Co
   const all: Comparison[] = []
   for (const shape of settings.shapes) {
     const comparisons: Comparison[] = []
-    for (const row of rows) comparisons.push(await compare(settings, servers, row, shape))
+    for (const row of rows) {
+      if (shape === settings.shapes[0]) await warmUpRow(settings, servers, row)
+      comparisons.push(await compare(settings, servers, row, shape))
+    }
     all.push(...comparisons)
     if (!settings.json && rows.length > 0) {
       const { connections, requests } = shape
@@ -122,6 +125,18 @@ async function compareAll(settings: BenchSettings, servers: Servers): Promise<Co
     }
   }
   return all
+}
+
+/** Lets a row run on both servers, with most calls under way, until the code for it is compiled. */
+async function warmUpRow(
+  { warmUpSeconds, shapes }: BenchSettings,
+  { load, peer, ours }: Servers,
+  row: Row,
+): Promise<void> {
+  if (warmUpSeconds === 0) return
+  const calls = ({ connections, requests }: Shape) => connections * requests
+  const [busiest] = shapes.toSorted((a, b) => calls(b) - calls(a))
+  for (const server of [peer, ours]) if (server) await measure(load, server, row, busiest as Shape, warmUpSeconds)
 }
 
 /** Peer and overlayd in turn, `rounds` times. */

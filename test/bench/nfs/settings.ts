@@ -8,6 +8,8 @@ export interface BenchSettings {
   readonly exportPath: string
   readonly rounds: number
   readonly seconds: number
+  /** How long each row runs on each server before it is first measured. */
+  readonly warmUpSeconds: number
   /** Only rows whose name has one of these words; empty: all. */
   readonly only: readonly string[]
   readonly shapes: readonly Shape[]
@@ -42,7 +44,9 @@ Compares overlayd with another NFSv3 server over the same layers: in each round 
   --peer none           overlayd alone
   --peer-export PATH    what the server at HOST:PORT exports; default /overlay
   --rounds N            default 3
-  --seconds S           length of one measurement, after 0.3 s of warming up; default 1
+  --seconds S           length of one measurement, which begins after 0.3 s of the same load; default 1
+  --warm-up S           how long each row runs on each server before it is first measured, because Node compiles the code of a request during its
+                        first tens of thousands; 0: not at all; default 5
   --only WORD[,WORD…]   only rows with one of these words in their name, for example 'getattr,read4k lower'
   --shapes CxR[,CxR…]   connections x calls under way on each; default 1x1,1x16,4x16
   --modes async,sync    overlayd's export option; default both. In sync only what writes is measured.
@@ -62,7 +66,16 @@ export function readSettings(args: string[]): BenchSettings & { help: boolean; t
   const { values } = parseArgs({
     args,
     options: {
-      ...{ peer: text, 'peer-export': text, rounds: text, seconds: text, only: text, shapes: text, modes: text },
+      ...{
+        peer: text,
+        'peer-export': text,
+        rounds: text,
+        seconds: text,
+        'warm-up': text,
+        only: text,
+        shapes: text,
+        modes: text,
+      },
       ...{ folder: text, tree: text, 'node-options': text, bars: flag, json: flag, help: flag },
     },
   })
@@ -71,6 +84,7 @@ export function readSettings(args: string[]): BenchSettings & { help: boolean; t
     exportPath: values['peer-export'] ?? '/overlay',
     rounds: positive('--rounds', values.rounds ?? '3'),
     seconds: positive('--seconds', values.seconds ?? '1'),
+    warmUpSeconds: values['warm-up'] === '0' ? 0 : positive('--warm-up', values['warm-up'] ?? '5'),
     only: list(values.only),
     shapes: list(values.shapes ?? '1x1,1x16,4x16').map(shapeOf),
     modes: list(values.modes ?? 'async,sync').map(modeOf),

@@ -1,5 +1,7 @@
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
 import { start } from '../../server/launch.ts'
 import { type AskViews, viewOrders } from '../../server/view-orders.ts'
 
@@ -9,6 +11,7 @@ const ROOM = 2000
 export const OWNER = process.geteuid?.() === 0 ? 1000 : (process.geteuid?.() as number)
 /** Of USER_HZ, in which the kernel counts processor time. */
 const TICK_MS = 10
+const STALL_WATCH = fileURLToPath(new URL('./stall-watch.ts', import.meta.url))
 
 /** A running server with the template `course`. */
 export interface DoorServer {
@@ -17,8 +20,11 @@ export interface DoorServer {
   readonly ask: AskViews
   /** Its processor time so far, in ms. */
   cpuMs(): number
-  /** Its resident memory in KiB, and its open descriptors. */
+  /** Its resident memory. */
   residentKiB(): number
+  descriptors(): number
+  /** The longest stall of its event loop since the last call, in ms. */
+  longestStallMs(): Promise<number>
   stop(): Promise<void>
 }
 
@@ -28,7 +34,9 @@ export async function startDoorServer(dir: string, lower: string, views: number)
   const config = join(dir, 'overlayd.toml')
   writeFileSync(config, configuration(lower, views + ROOM))
   const ends: (() => unknown)[] = []
-  const running = await start({ teardown: (end) => void ends.push(end) }, ['serve', '--config', config])
+  const running = await start({ teardown: (end) => void ends.push(end) }, ['serve', '--config', config], {
+    nodeOptions: ['--import', STALL_WATCH],
+  })
   const pid = running.child.pid as number
   const proc = (file: string) => readFileSync(`/proc/${pid}/${file}`, 'latin1')
   return {
@@ -42,6 +50,14 @@ export async function startDoorServer(dir: string, lower: string, views: number)
       return (Number(fields[11]) + Number(fields[12])) * TICK_MS
     },
     residentKiB: () => Number(/^VmRSS:\s+(\d+)/m.exec(proc('status'))?.[1]),
+    descriptors: () => readdirSync(`/proc/${pid}/fd`).length,
+    longestStallMs: async () => {
+      const printed = () => [...running.stderr().matchAll(/^longest stall (.+)$/gm)]
+      const before = printed().length
+      running.child.kill('SIGUSR2')
+      while (printed().length === before) await pause(5)
+      return Number(printed().at(-1)?.[1])
+    },
     stop: async () => {
       await running.stop()
       for (const end of ends) await end()

@@ -2,10 +2,13 @@ import { Client } from 'undici'
 import { type Handle, NfsClient } from '../../helpers/nfs-client.ts'
 import { authSys, RpcClient } from '../../helpers/rpc-client.ts'
 import { type DoorServer, OWNER, startDoorServer } from './door-server.ts'
+import { descriptorsAllowed } from './measure.ts'
 import type { Report } from './report.ts'
 
 /** New views that each door makes. */
 const NEW_VIEWS = 400
+/** New views that each door makes before it is measured. */
+const WARM_UP_VIEWS = 200
 /** Views that one address makes: the server allows 100 at once. */
 const PER_ADDRESS = 80
 /** Views over which requests are spread. */
@@ -33,13 +36,18 @@ export async function measureDoors(report: Report, dir: string, measured: DoorMe
   const server = await startDoorServer(dir, lower, count)
   try {
     const path = paths[0] as string
-    // Its code is compiled by views of one address more.
-    for (const [at, door] of [byNfs, byWebdav].entries()) await firstBytes(server, door, { path, views: 60, group: at })
     await createViews(server, count)
+    // Node compiles the code of making views during the first hundreds of them.
+    for (const [at, door] of [byNfs, byWebdav].entries())
+      await firstBytes(server, door, { path, views: WARM_UP_VIEWS, group: at })
+    await server.longestStallMs()
     reportTimes(report, 'NFS', await firstBytes(server, byNfs, { path, views: NEW_VIEWS, group: 2 }))
     reportTimes(report, 'WebDAV', await firstBytes(server, byWebdav, { path, views: NEW_VIEWS, group: 3 }))
+    report.figure('new views: longest stall of the server', await server.longestStallMs(), 'ms', 20)
     await compare(report, server, 'GETATTR', await getattrs(server, Math.min(count, SPREAD), path))
     await compare(report, server, 'GET', gets(server, Math.min(count, SPREAD), path))
+    report.figure('requests over many views: longest stall of the server', await server.longestStallMs(), 'ms', 20)
+    report.figure('descriptors of the server', server.descriptors(), '', descriptorsAllowed())
     report.figure('resident memory of the server', server.residentKiB() / 1024, 'MiB')
   } finally {
     await server.stop()

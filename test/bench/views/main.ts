@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { measureDoors } from './doors.ts'
-import { descriptorsOutside, held, timeEach } from './measure.ts'
+import { descriptorsAllowed, descriptorsOutside, held, timeEach } from './measure.ts'
 import { Report } from './report.ts'
 import { HELP, readSettings, type Settings } from './settings.ts'
 import { makeTree } from './tree.ts'
@@ -31,7 +31,7 @@ async function run({ views, files, on, part, bars }: Settings): Promise<number> 
   try {
     const lower = join(scratch, 'lower')
     const paths = makeTree(lower, files)
-    if (part !== 'doors') await warmUp(join(scratch, 'warm-up'), lower)
+    if (part !== 'doors') await warmUp(join(scratch, 'warm-up'), lower, paths)
     for (const count of views) {
       const dir = join(scratch, `${count}-views`)
       mkdirSync(dir)
@@ -46,13 +46,18 @@ async function run({ views, files, on, part, bars }: Settings): Promise<number> 
   return bars && report.missed > 0 ? 1 : 0
 }
 
+/** Views that are made, used and opened again before anything is measured. */
+const WARM_UP_VIEWS = 300
+
 /** Brings the process to where a server is: its code compiled, its threads started. */
-async function warmUp(dir: string, lower: string): Promise<void> {
+async function warmUp(dir: string, lower: string, paths: readonly string[]): Promise<void> {
   mkdirSync(dir)
   const views = await Views.over(lower, dir)
-  for (let i = 0; i < 50; i++) {
+  for (let i = 0; i < WARM_UP_VIEWS; i++) {
     await views.make(i)
+    await views.use(i, pathsOf(i, paths))
     await views.close(i)
+    await views.open(i)
   }
   await views.closeAll()
 }
@@ -66,7 +71,9 @@ async function round(report: Report, views: Views, count: number, paths: readonl
     report.memory('idle', nothing, idle, count, { heapKiB: 20, residentKiB: 30 })
     const work = (i: number) => views.use(i, pathsOf(i, paths))
     report.times(`${NAMES} names and a change`, await timeEach(count, work))
-    report.memory('in use', nothing, await held(), count)
+    const inUse = await held()
+    report.memory('in use', nothing, inUse, count)
+    report.figure('in use: descriptors in all', inUse.descriptors, '', descriptorsAllowed())
     report.times('close', await timeEach(count, (i) => views.close(i)))
     report.memory('closed', nothing, await held(), count, { heapKiB: 1 })
     report.times('reopen', await timeEach(count, (i) => views.open(i)), { medianMs: 2 })

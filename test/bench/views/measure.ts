@@ -1,6 +1,8 @@
 import { readdirSync, readlinkSync } from 'node:fs'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { setImmediate as nextTurn } from 'node:timers/promises'
+import { shareDescriptors } from '../../../overlay-core/sys/descriptor-shares.ts'
+import { raiseFileLimit } from '../../../overlay-core/sys/process.ts'
 import { Bursts } from '../../helpers/bursts.ts'
 
 /** The cost of doing something once for each of many views. */
@@ -17,6 +19,9 @@ export interface Timed {
 
 /** The part of the views for which turns of the loop are timed. That keeps the loop busy, so processor time is measured for the others. */
 const TIMED_TURNS = 0.1
+
+/** Descriptors besides those of caches and connections. */
+const OTHERS = 100
 
 /** Runs `work` for 0 … `count` - 1, one after the other. */
 export async function timeEach(count: number, work: (index: number) => Promise<unknown>): Promise<Timed> {
@@ -80,4 +85,11 @@ export async function held(): Promise<Held> {
   }
   const { heapUsed, external, rss } = process.memoryUsage()
   return { heap: heapUsed + external, resident: rss, descriptors: readdirSync('/proc/self/fd').length - 1 }
+}
+
+/** The number of descriptors that a process may keep open: those of caches and connections, and some for everything else. */
+export function descriptorsAllowed(): number {
+  const limit = raiseFileLimit()
+  const { directories, files, connections } = shareDescriptors(limit)
+  return Math.min(limit, directories + files + connections + OTHERS)
 }
