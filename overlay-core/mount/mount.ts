@@ -88,8 +88,7 @@ export interface MountEnvironment {
 const systemClock: Clock = {
   now: () => performance.now(),
   every: (intervalMs, tick) => {
-    const timer = setInterval(tick, intervalMs)
-    timer.unref()
+    const timer = setInterval(tick, intervalMs).unref()
     return () => clearInterval(timer)
   },
 }
@@ -202,10 +201,9 @@ function services(
   })
   const handles = new HandleTable({ dcache, clock }, finderFor(superBlock), handleFile)
   const durability = new Durability({
-    ...{ upper: layers.upper, xattrStore, handles, descriptors, files },
+    ...{ upper: layers.upper, xattrStore, handles, descriptors, files, settlePlace },
     isVolatile: () => superBlock().options.volatile,
     identityDurable: () => keeper.makeDurable(),
-    settlePlace,
   })
   return { files, handles, durability, charges }
 }
