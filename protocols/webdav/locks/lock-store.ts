@@ -1,7 +1,7 @@
 import { loopBudget, type MaybePromise, type Name } from '../../../overlay-core/index.ts'
 import type { LockKind } from '../http/vocabulary.ts'
 import { ExpiryQueue } from './expiry-queue.ts'
-import { type LockUsage, LockUsages, lockBytes } from './lock-usage.ts'
+import { type LockUsage, LockUsages } from './lock-usage.ts'
 
 /** The number of expired locks removed within one query, in well below a millisecond. The rest is removed in separate turns. */
 const SLICE = 64
@@ -33,8 +33,6 @@ export interface ActiveLock {
   readonly owner: string
   /** When it expires unless refreshed, in ms of the store's monotonic clock. */
   readonly expiresMs: number
-  /** Its memory, about; set by the store. */
-  readonly bytes?: number
 }
 
 /** A resource with locks. */
@@ -224,16 +222,16 @@ export class MemoryLockStore implements LockStore {
     return locks === undefined ? NONE : inForce(locks, nowMs)
   }
 
-  /** Adds a lock to the count or removes it, unless it has expired. */
-  #count(lock: ActiveLock, change: 1 | -1): void {
-    if (lock.expiresMs > this.#uncountedMs) this.#usages.count(lock, change)
+  /** Does nothing if the lock has expired and is not counted any more. */
+  #uncountOne(lock: ActiveLock): void {
+    if (lock.expiresMs > this.#uncountedMs) this.#usages.remove(lock)
   }
 
   /** Stores a lock under its token and replaces an earlier one. */
   #put(lock: ActiveLock): void {
     const before = this.#tokens.get(lock.token)
-    if (before !== undefined) this.#count(before, -1)
-    this.#count(lock, 1)
+    if (before !== undefined) this.#uncountOne(before)
+    if (lock.expiresMs > this.#uncountedMs) this.#usages.add(lock)
     this.#nextEndMs = Math.min(this.#nextEndMs, lock.expiresMs)
     this.#takeOffFile(before)
     this.#tokens.set(lock.token, lock)
@@ -260,8 +258,7 @@ export class MemoryLockStore implements LockStore {
   }
 
   add(lock: ActiveLock): MaybePromise<void> {
-    // Once, because thousands of locks may have to be counted in one turn.
-    this.#put({ ...lock, bytes: lockBytes(lock) })
+    this.#put(lock)
     this.#willEnd(lock)
   }
 
@@ -306,7 +303,7 @@ export class MemoryLockStore implements LockStore {
     if (lock === undefined) return
     this.#tokens.delete(token)
     this.#takeOffFile(lock)
-    this.#count(lock, -1)
+    this.#uncountOne(lock)
     this.#takeOut(lock)
   }
 
@@ -368,7 +365,7 @@ export class MemoryLockStore implements LockStore {
   #uncount(nowMs: number): void {
     let nextEndMs = Number.POSITIVE_INFINITY
     for (const lock of this.#tokens.values()) {
-      if (lock.expiresMs <= nowMs) this.#count(lock, -1)
+      if (lock.expiresMs <= nowMs) this.#uncountOne(lock)
       else if (lock.expiresMs < nextEndMs) nextEndMs = lock.expiresMs
     }
     this.#uncountedMs = nowMs

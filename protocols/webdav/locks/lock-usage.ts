@@ -12,14 +12,11 @@ export interface LockUsage {
 
 const NOTHING: LockUsage = { locks: 0, bytes: 0 }
 
-/** The memory that a lock takes, about. */
-export function lockBytes({ names, owner }: Pick<ActiveLock, 'names' | 'owner'>): number {
-  return names.reduce((sum, name) => sum + NAME_BYTES + name.length, LOCK_BYTES + 2 * owner.length)
-}
-
 /** The usage of all users, and of each. */
 export class LockUsages {
   readonly #byUser = new Map<number, LockUsage>()
+  /** The memory of each lock, by token. */
+  readonly #bytes = new Map<string, number>()
   #total = NOTHING
 
   get total(): LockUsage {
@@ -30,12 +27,30 @@ export class LockUsages {
     return this.#byUser.get(user) ?? NOTHING
   }
 
-  /** Adds a lock, or removes it. */
-  count({ user, bytes = 0 }: ActiveLock, change: 1 | -1): void {
-    const more = (usage: LockUsage) => ({ locks: usage.locks + change, bytes: usage.bytes + change * bytes })
+  /** Adds a lock, which is not there yet. */
+  add(lock: ActiveLock): void {
+    const bytes = lockBytes(lock)
+    this.#bytes.set(lock.token, bytes)
+    this.#change(lock.user, 1, bytes)
+  }
+
+  /** Removes a lock. Thousands may be removed in one turn. */
+  remove({ token, user }: ActiveLock): void {
+    const bytes = this.#bytes.get(token) ?? 0
+    this.#bytes.delete(token)
+    this.#change(user, -1, -bytes)
+  }
+
+  #change(user: number, locks: number, bytes: number): void {
+    const more = (usage: LockUsage) => ({ locks: usage.locks + locks, bytes: usage.bytes + bytes })
     this.#total = more(this.#total)
     const held = more(this.of(user))
     if (held.locks === 0) this.#byUser.delete(user)
     else this.#byUser.set(user, held)
   }
+}
+
+/** The memory that a lock takes, about. */
+function lockBytes({ names, owner }: ActiveLock): number {
+  return names.reduce((sum, name) => sum + NAME_BYTES + name.length, LOCK_BYTES + 2 * owner.length)
 }
