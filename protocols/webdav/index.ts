@@ -62,7 +62,12 @@ export function registerWebDav(app: FastifyInstance, options: DavOptions): DavHa
   const { lockJournals = new Map(), memberLocks } = options
   const locks = new DurableLockStore(now, lockJournals, options.log, lockClock, memberLocks)
   const limits = { ...DEFAULT_LIMITS, ...options.limits }
-  const uploads = new UploadStore(now, limits.uploadSeconds * 1000, limits.uploads, options.log)
+  const uploads = new UploadStore(
+    { now: lockClock.now, wallNow: now },
+    limits.uploadSeconds * 1000,
+    limits.uploads,
+    options.log,
+  )
   const newUuid = options.randomUUID ?? randomUUID
   const contents = new ContentCache(limits.contentBytes)
   const engine = new DavEngine({

@@ -50,13 +50,13 @@ export async function createUpload(ctx: ViewContext): Promise<void> {
   const target = await resolve(view, [...ctx.path.names, name], true)
   const guard = await prepareGuard(ctx, target)
   checkPlace(ctx, target, guard, target.inode, target.inode && (await view.overlay.getattr(target.inode)))
-  if (!services.uploads.hasRoom) throw new DavError(503, 'too many uploads in progress')
+  if (!services.uploads.hasRoom(ctx.address)) throw new DavError(503, 'too many uploads in progress')
   const wanted = { id: services.randomUUID(), view, uid: view.cred.uid, names: target.names, lengthBytes }
   const keep = { id: wanted.id, about: aboutUpload(wanted, view.cred) }
   const staged = await view.overlay.stage(view.cred, { mode: NEW_FILE_MODE }, keep)
-  const upload = services.uploads.add({ ...wanted, staged })
+  const upload = services.uploads.add({ ...wanted, staged, address: ctx.address })
   const location = `${hrefOf(view.root, target.names, false)}?upload=${upload.id}`
-  const created = ['Location', location, 'Upload-Offset', '0', ...RESUMABLE, ...expiry(upload)]
+  const created = ['Location', location, 'Upload-Offset', '0', ...RESUMABLE, ...expiry(ctx, upload)]
   if (lengthBytes === 0) return publish(ctx, upload, target, guard, 201, created)
   sendEmpty(ctx, 201, created)
 }
@@ -66,7 +66,7 @@ export async function uploadState(ctx: ViewContext): Promise<void> {
   const upload = await requireUpload(ctx)
   const { staged, lengthBytes } = upload
   const state = ['Upload-Offset', String(staged.sizeBytes), 'Upload-Length', String(lengthBytes)]
-  sendEmpty(ctx, 200, [...state, 'Cache-Control', 'no-store', ...RESUMABLE, ...expiry(upload)])
+  sendEmpty(ctx, 200, [...state, 'Cache-Control', 'no-store', ...RESUMABLE, ...expiry(ctx, upload)])
 }
 
 /**
@@ -93,7 +93,7 @@ export async function continueUpload(ctx: ViewContext): Promise<void> {
     ctx.services.uploads.renew(upload)
     const offset = ['Upload-Offset', String(staged.sizeBytes), ...RESUMABLE]
     if (staged.sizeBytes === lengthBytes) return await publish(ctx, upload, target, guard, 204, offset)
-    sendEmpty(ctx, 204, [...offset, ...expiry(upload)])
+    sendEmpty(ctx, 204, [...offset, ...expiry(ctx, upload)])
   } finally {
     upload.busy = false
   }
@@ -184,8 +184,8 @@ async function requireUpload(ctx: ViewContext): Promise<ResumableUpload> {
   return upload
 }
 
-function expiry({ expiresMs }: ResumableUpload): string[] {
-  return ['Upload-Expires', httpDate(Math.floor(expiresMs / 1000))]
+function expiry({ services }: ViewContext, upload: ResumableUpload): string[] {
+  return ['Upload-Expires', httpDate(Math.floor(services.uploads.endOf(upload) / 1000))]
 }
 
 function parseNumber(field: string | string[] | undefined, name: string): number {

@@ -15,6 +15,9 @@ export interface ResumableUpload {
   readonly names: readonly Name[]
   readonly lengthBytes: number
   readonly staged: StagedFile
+  /** The address of the client that started it; empty if it is not known for certain. */
+  readonly address: string
+  /** When it ends without activity, in ms of the monotonic clock. */
   expiresMs: number
   /** Whether a request is adding to it. */
   busy: boolean
@@ -39,9 +42,20 @@ export function aboutUpload(
   return Buffer.from(JSON.stringify({ view: view.id, names, lengthBytes, by } satisfies About), 'utf8')
 }
 
+/** The clocks of an upload store, in ms. */
+export interface UploadClocks {
+  /** A monotonic clock, so that uploads live as long as they should when the time of day is changed. */
+  readonly now: () => number
+  /** The time of day. */
+  readonly wallNow: () => number
+}
+
+/** The part of all uploads that one address may have, so that others can start some too. */
+const SHARE = 1 / 2
+
 /** Uploads in progress, limited in number. They survive a restart, and end when they are complete, terminated, or inactive for too long. */
 export class UploadStore {
-  readonly #now: () => number
+  readonly #clocks: UploadClocks
   readonly #lifeMs: number
   readonly #most: number
   readonly #log: Logger
@@ -51,8 +65,8 @@ export class UploadStore {
   readonly #loading = new WeakMap<Overlay, Promise<void>>()
   readonly #running = new Set<Promise<void>>()
 
-  constructor(now: () => number, lifeMs: number, most: number, log: Logger) {
-    this.#now = now
+  constructor(clocks: UploadClocks, lifeMs: number, most: number, log: Logger) {
+    this.#clocks = clocks
     this.#lifeMs = lifeMs
     this.#most = most
     this.#log = log
@@ -80,12 +94,15 @@ export class UploadStore {
   async #takeUp(views: readonly UploadView[], { id, about, staged, mtimeSec, uid }: ResumableStage): Promise<void> {
     const found = readAbout(about)
     const view = found && views.find((each) => each.id === found.view)
-    const expiresMs = mtimeSec * 1000 + this.#lifeMs
-    const wanted = found !== undefined && staged.sizeBytes <= found.lengthBytes && expiresMs > this.#now()
+    const { now, wallNow } = this.#clocks
+    // The time of day may have been changed meanwhile, so it is never kept for longer than from now on.
+    const leftMs = Math.min(this.#lifeMs, mtimeSec * 1000 + this.#lifeMs - wallNow())
+    const wanted = found !== undefined && staged.sizeBytes <= found.lengthBytes && leftMs > 0
     if (view === undefined || !wanted) await staged.discard()
     else {
       const { names, lengthBytes, by } = found
-      this.#keep({ id, view, uid: by?.uid ?? uid, names, lengthBytes, staged, expiresMs, busy: false })
+      const rest = { names, lengthBytes, staged, address: '', expiresMs: now() + leftMs, busy: false }
+      this.#keep({ id, view, uid: by?.uid ?? uid, ...rest })
     }
   }
 
@@ -95,10 +112,18 @@ export class UploadStore {
     return upload
   }
 
-  /** Whether there is room for one more. */
-  get hasRoom(): boolean {
+  /** Whether there is room for one more of a client at this address. */
+  hasRoom(address: string): boolean {
     this.#expire()
-    return this.#uploads.size < this.#most
+    if (this.#uploads.size >= this.#most) return false
+    if (address === '') return true
+    const own = [...this.#uploads.values()].filter((upload) => upload.address === address)
+    return own.length < Math.ceil(this.#most * SHARE)
+  }
+
+  /** When an upload ends without activity, as time of day in ms since the epoch. */
+  endOf({ expiresMs }: ResumableUpload): number {
+    return this.#clocks.wallNow() + expiresMs - this.#clocks.now()
   }
 
   find(id: string): ResumableUpload | undefined {
@@ -107,12 +132,12 @@ export class UploadStore {
   }
 
   add(upload: Omit<ResumableUpload, 'expiresMs' | 'busy'>): ResumableUpload {
-    return this.#keep({ ...upload, expiresMs: this.#now() + this.#lifeMs, busy: false })
+    return this.#keep({ ...upload, expiresMs: this.#clocks.now() + this.#lifeMs, busy: false })
   }
 
   /** Extends the lifetime of an upload. */
   renew(upload: ResumableUpload): void {
-    upload.expiresMs = this.#now() + this.#lifeMs
+    upload.expiresMs = this.#clocks.now() + this.#lifeMs
   }
 
   /** Removes an upload that was published or discarded. */
@@ -141,7 +166,7 @@ export class UploadStore {
   }
 
   #expire(): void {
-    const now = this.#now()
+    const now = this.#clocks.now()
     for (const upload of this.#uploads.values()) {
       if (upload.busy || upload.expiresMs > now) continue
       this.#uploads.delete(upload.id)

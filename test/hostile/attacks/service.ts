@@ -330,7 +330,7 @@ const put = async (target: Target, path: string) =>
 const clockJumps: Attack = {
   name: 'clock-jumps-and-locks',
   by: 'client',
-  what: 'the wall clock goes an hour ahead, or ten years back, while WebDAV locks are held, and across a restart',
+  what: 'the wall clock goes an hour ahead, or ten years back, while WebDAV locks are held and an upload is not complete, and across a restart',
   quick: true,
   async run(arena) {
     const clock = clockOf(arena)
@@ -339,6 +339,14 @@ const clockJumps: Attack = {
     const target = await arena.start({ overlay, env: clock.env, flags })
     arena.check('a lock is taken', (await lockFor(target, '/overlay/held', 1800)) !== undefined)
     arena.check('a short lock is taken', (await lockFor(target, '/overlay/short', 5)) !== undefined)
+    const tus = { 'tus-resumable': '1.0.0' }
+    const metadata = `filename ${Buffer.from('upload').toString('base64')}`
+    const headersOfUpload = { ...tus, 'upload-length': '9', 'upload-metadata': metadata }
+    const begun = await http(target.webdavPort!, { method: 'POST', path: '/overlay/', headers: headersOfUpload })
+    const upload = /^location: (\S+)/im.exec(begun.head)?.[1] ?? '/'
+    clock.set('+2d')
+    const begunThen = await http(target.webdavPort!, { method: 'HEAD', path: upload, headers: tus })
+    arena.check('two days ahead do not end an upload', begunThen.status === 200, begunThen.status)
     clock.set('+3601')
     const ahead = await put(target, '/overlay/held')
     arena.check('an hour ahead does not end a lock', ahead === 423, ahead)
