@@ -4,54 +4,66 @@ export interface DescriptorOwner {
   close(fd: number): void
 }
 
+/** The epochs of calls that can use the same descriptors: each retired descriptor begins another one. */
+export interface EpochClock {
+  now: number
+}
+
 interface Retired {
   readonly epoch: number
   readonly fd: number
   readonly owner: DescriptorOwner
 }
 
+/** The calls that began before a descriptor was retired, in `until` or earlier, and after the one retired before it. */
+interface Earlier {
+  readonly until: number
+  running: number
+}
+
 /**
- * Tells when a descriptor that was taken out of use can be closed: after all calls that were running then have ended, so that no call can use a number
- * that was closed and reused for another file. All overlays that use the same descriptors share one.
+ * Counts running calls, to tell when a descriptor that was taken out of use can be closed: after all calls that were running then have ended, so that no
+ * call can use a number that was closed and reused for another file. A call is told apart by the epoch in which it began.
  */
 export class CallEpochs {
-  /** The present epoch; each retired descriptor begins another one. */
-  epoch = 0
-  /** The number of running calls that began in the present epoch; `Descriptors` counts them. */
+  readonly clock: EpochClock
+  /** The epoch in which the last descriptor was retired. `Descriptors` reads it, and counts running calls, without calling anything. */
+  lastRetired = -1
+  /** The number of running calls that began after `lastRetired`. */
   runningNow = 0
-  /** Running calls that began in earlier epochs. */
-  readonly #running = new Map<number, number>()
   /** Whether descriptors wait to be closed. */
   hasRetired = false
+  /** Oldest first, each with running calls. */
+  #earlier: Earlier[] = []
   #retired: Retired[] = []
   #drainScheduled = false
 
-  /** The end of a call that began in `epoch`, which is not the present one. */
+  constructor(clock: EpochClock = { now: 0 }) {
+    this.clock = clock
+  }
+
+  /** The end of a call that began in `epoch`, which is not after `lastRetired`. */
   leaveEarlier(epoch: number): void {
-    const left = (this.#running.get(epoch) as number) - 1
-    if (left === 0) this.#running.delete(epoch)
-    else this.#running.set(epoch, left)
+    const part = this.#earlier.find(({ until }) => epoch <= until) as Earlier
+    if (--part.running === 0) this.#earlier = this.#earlier.filter((each) => each !== part)
   }
 
   /** Makes `owner` close `fd` once no running call can use it. */
   retire(fd: number, owner: DescriptorOwner): void {
-    this.#retired.push({ epoch: this.epoch, fd, owner })
+    const epoch = this.clock.now++
+    this.#retired.push({ epoch, fd, owner })
     this.hasRetired = true
-    if (this.runningNow > 0) this.#running.set(this.epoch, this.runningNow)
+    if (this.runningNow > 0) this.#earlier.push({ until: epoch, running: this.runningNow })
     this.runningNow = 0
-    this.epoch++
+    this.lastRetired = epoch
     this.scheduleDrain()
   }
 
   /** Closes all retired descriptors of `owner` at once. None of the calls that can use them may be running. */
   closeAllOf(owner: DescriptorOwner): void {
-    const others: Retired[] = []
-    for (const retired of this.#retired) {
-      if (retired.owner === owner) owner.close(retired.fd)
-      else others.push(retired)
-    }
-    this.#retired = others
-    this.hasRetired = others.length > 0
+    const own = this.#retired.filter((retired) => retired.owner === owner)
+    this.#keep(this.#retired.filter((retired) => retired.owner !== owner))
+    for (const { fd } of own) owner.close(fd)
   }
 
   scheduleDrain(): void {
@@ -64,15 +76,18 @@ export class CallEpochs {
   }
 
   #drain(): void {
-    let oldest = Number.POSITIVE_INFINITY
-    for (const epoch of this.#running.keys()) if (epoch < oldest) oldest = epoch
+    const oldest = this.#earlier[0]?.until ?? Number.POSITIVE_INFINITY
     let done = 0
     while (done < this.#retired.length && (this.#retired[done] as Retired).epoch < oldest) {
       const { fd, owner } = this.#retired[done] as Retired
       owner.close(fd)
       done++
     }
-    if (done > 0) this.#retired = this.#retired.slice(done)
-    this.hasRetired = this.#retired.length > 0
+    if (done > 0) this.#keep(this.#retired.slice(done))
+  }
+
+  #keep(retired: Retired[]): void {
+    this.#retired = retired
+    this.hasRetired = retired.length > 0
   }
 }

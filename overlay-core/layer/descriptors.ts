@@ -28,7 +28,10 @@ const PROBE_FLAGS = O_PATH | O_NOFOLLOW
  */
 export class Descriptors implements BudgetedCache, DescriptorOwner {
   readonly #share: CacheShare
-  readonly #epochs: CallEpochs
+  /** The calls that can use descriptors of this overlay, or those of all overlays that can use these. */
+  readonly #calls: CallEpochs
+  /** The calls of all overlays on a stack. */
+  readonly #callsOfStack: CallEpochs | undefined
   readonly #open = new Set<Real>()
   /** Directories that are being opened. */
   readonly #opening = new Map<Real, Promise<number>>()
@@ -41,11 +44,18 @@ export class Descriptors implements BudgetedCache, DescriptorOwner {
 
   /**
    * @param budget counts the open directory descriptors
-   * @param epochs of all overlays that use the same layers
+   * @param calls the calls that can use them, if others count those
+   * @param callsOfStack counts the calls of all overlays on the same stack, with the same clock
    */
-  constructor(budget: CacheBudget, epochs = new CallEpochs()) {
+  constructor(budget: CacheBudget, calls = new CallEpochs(), callsOfStack?: CallEpochs) {
     this.#share = budget.join(this)
-    this.#epochs = epochs
+    this.#calls = calls
+    this.#callsOfStack = callsOfStack
+  }
+
+  /** The descriptors of an overlay on a stack, of whose calls `calls` counts all. */
+  static onStack(budget: CacheBudget, calls: CallEpochs | undefined): Descriptors {
+    return new Descriptors(budget, new CallEpochs(calls?.clock), calls)
   }
 
   /** Makes `realOf` work, for directories opened from now on. */
@@ -67,17 +77,26 @@ export class Descriptors implements BudgetedCache, DescriptorOwner {
   /** The start of `run`; pass its result to `leave`. */
   enter(): number {
     this.#running++
-    this.#epochs.runningNow++
-    return this.#epochs.epoch
+    const calls = this.#calls
+    calls.runningNow++
+    const ofStack = this.#callsOfStack
+    if (ofStack !== undefined) ofStack.runningNow++
+    return calls.clock.now
   }
 
   /** The end of `run`. */
   leave(epoch: number): void {
-    const epochs = this.#epochs
-    if (epoch === epochs.epoch) epochs.runningNow--
-    else epochs.leaveEarlier(epoch)
+    const calls = this.#calls
+    if (epoch > calls.lastRetired) calls.runningNow--
+    else calls.leaveEarlier(epoch)
+    if (calls.hasRetired) calls.scheduleDrain()
+    const ofStack = this.#callsOfStack
+    if (ofStack !== undefined) {
+      if (epoch > ofStack.lastRetired) ofStack.runningNow--
+      else ofStack.leaveEarlier(epoch)
+      if (ofStack.hasRetired) ofStack.scheduleDrain()
+    }
     if (--this.#running === 0 && this.#waiting.length > 0) for (const wake of this.#waiting.splice(0)) wake()
-    if (epochs.hasRetired) epochs.scheduleDrain()
   }
 
   /** Lets descriptors evicted so far be closed during a long call that no longer needs them. Takes the result of `enter` and returns that for `leave`. */
@@ -142,7 +161,7 @@ export class Descriptors implements BudgetedCache, DescriptorOwner {
 
   /** Closes `fd` once no running call can use it. */
   retire(fd: number): void {
-    this.#epochs.retire(fd, this)
+    this.#calls.retire(fd, this)
   }
 
   /** @see DescriptorOwner.close — only `CallEpochs` calls it. */
@@ -256,7 +275,7 @@ export class Descriptors implements BudgetedCache, DescriptorOwner {
     }
     this.#open.clear()
     this.#share.clear()
-    this.#epochs.closeAllOf(this)
+    this.#calls.closeAllOf(this)
   }
 
   #openBelow(parentFd: number, real: Real): MaybePromise<number> {

@@ -141,7 +141,7 @@ async function assemble(
   const overlayXattrs = new XattrNames(options.userxattr, effectiveUid() !== 0)
   const known = stackOf(given)?.known ?? new KnownLayers()
   const layers = await placedLayers(roots, options, overlayXattrs, keeper, { known, given })
-  const descriptors = new Descriptors(given.budgets.directories, stackOf(given)?.epochs)
+  const descriptors = Descriptors.onStack(given.budgets.directories, stackOf(given)?.calls)
   opened.defer(() => descriptors.closeAll())
   const dcache = new DentryCache(given.dentryLimit, given.budgets.names)
   const privileged = effectiveUid() === 0

@@ -19,8 +19,8 @@ interface Group {
 export class LowerStack implements Stack {
   readonly roots: LowerRoots
   readonly known = new KnownLayers()
-  /** Of the calls of all overlays that use it. */
-  readonly epochs = new CallEpochs()
+  /** The calls of all overlays that use it. */
+  readonly calls = new CallEpochs()
   readonly #groups = new Map<string, Group>()
   readonly #options: MountOptions
   #users = 0
@@ -59,7 +59,7 @@ export class LowerStack implements Stack {
     const key = sharingKey(layers, view)
     if (key === undefined) return undefined
     const group = this.#groups.get(key) ?? {
-      shared: new SharedLowers(layers, digestOfRoots(layers.lowers), budgets, this.epochs),
+      shared: new SharedLowers(layers, digestOfRoots(layers.lowers), budgets, this.calls),
       users: 0,
     }
     this.#groups.set(key, group)

@@ -87,9 +87,10 @@ function sharedAttr(inode: OvlInode, real: LowerReal): CheckedAttr | undefined {
   // It may have an identity of its own here, or stand for a device.
   if (found?.fileIdLo !== inode.fileIdLo || found.fileIdHi !== inode.fileIdHi || found.type !== inode.type)
     return undefined
-  const rights = inode.rights ?? real.rights
+  const known = inode.rights ?? real.rights
+  const rights = known?.acl !== undefined || known?.owner !== undefined ? known : undefined
   const directory = inode.type === FileType.directory
-  if (!directory && (rights === undefined || (rights.acl === undefined && rights.owner === undefined))) return found
+  if (!directory && rights === undefined) return found
   const merges = directory && inode.lowers.length > 1
   if (real.shown?.rights !== rights || real.shown?.merges !== merges) {
     real.shown = { attr: attrOf(inode, found, rights, found), rights, merges }

@@ -32,10 +32,13 @@ export class SharedLowers {
   readonly #names: LowerNames
   readonly #listings: LowerListings
 
-  /** @param layers those of the first overlay; their roots belong to the stack */
-  constructor({ lowers, data }: LowerLayers, cookieSeed: Uint8Array, budgets: LowerBudgets, epochs: CallEpochs) {
+  /**
+   * @param layers those of the first overlay; their roots belong to the stack
+   * @param calls the calls of all overlays on the stack
+   */
+  constructor({ lowers, data }: LowerLayers, cookieSeed: Uint8Array, budgets: LowerBudgets, calls: CallEpochs) {
     this.cookieSeed = cookieSeed
-    this.#descriptors = new Descriptors(budgets.directories, epochs)
+    this.#descriptors = new Descriptors(budgets.directories, calls)
     this.#names = new LowerNames(budgets.names)
     this.#listings = new LowerListings(budgets.listings)
     this.lowers = lowers.map((layer) => this.#share(layer))
