@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { measureDoors } from './doors.ts'
-import { descriptorsAllowed, descriptorsOutside, held, timeEach } from './measure.ts'
+import { descriptorsAllowed, descriptorsOutside, type Held, held, timeEach } from './measure.ts'
 import { Report } from './report.ts'
 import { HELP, readSettings, type Settings } from './settings.ts'
 import { makeTree } from './tree.ts'
@@ -13,6 +13,8 @@ import { Views } from './views.ts'
 const NAMES = 10
 /** Views that walk the whole lower. */
 const WALKERS = 3
+/** Views that are opened to see what each further one takes, when the process has grown to what many of them need together. */
+const FURTHER = 500
 
 // As the server does.
 process.env.UV_THREADPOOL_SIZE = '16'
@@ -68,7 +70,8 @@ async function round(report: Report, views: Views, count: number, paths: readonl
     const nothing = await held()
     report.times('make and open', await timeEach(count, (i) => views.make(i)), { medianMs: 3, p99Ms: 20 })
     const idle = await held()
-    report.memory('idle', nothing, idle, count, { heapKiB: 20, residentKiB: 30 })
+    report.memory('idle', nothing, idle, count, { heapKiB: 20 })
+    await furtherViews(report, views, count, idle)
     const work = (i: number) => views.use(i, pathsOf(i, paths))
     report.times(`${NAMES} names and a change`, await timeEach(count, work))
     const inUse = await held()
@@ -83,6 +86,14 @@ async function round(report: Report, views: Views, count: number, paths: readonl
   } finally {
     await views.closeAll()
   }
+}
+
+/** The first thousand views make the process larger once: V8 gives the young generation more memory, threads are started. */
+async function furtherViews(report: Report, views: Views, count: number, before: Held): Promise<void> {
+  for (let i = count; i < count + FURTHER; i++) await views.make(i)
+  const after = await held()
+  report.figure('idle: resident for each further view', (after.resident - before.resident) / FURTHER / 1024, 'KiB', 30)
+  for (let i = count; i < count + FURTHER; i++) await views.close(i)
 }
 
 async function walks(report: Report, views: Views): Promise<void> {

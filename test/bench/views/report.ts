@@ -22,16 +22,10 @@ export class Report {
   }
 
   /** What `count` views added between two measurements. */
-  memory(
-    what: string,
-    before: Held,
-    after: Held,
-    count: number,
-    bars: { heapKiB?: number; residentKiB?: number } = {},
-  ): void {
+  memory(what: string, before: Held, after: Held, count: number, bars: { heapKiB?: number } = {}): void {
     const each = (key: keyof Held) => (after[key] - before[key]) / count
     this.figure(`${what}: heap per view`, each('heap') / 1024, 'KiB', bars.heapKiB)
-    this.figure(`${what}: resident per view`, each('resident') / 1024, 'KiB', bars.residentKiB)
+    this.figure(`${what}: resident per view`, each('resident') / 1024, 'KiB')
     this.figure(`${what}: descriptors per view`, each('descriptors'), '')
   }
 
