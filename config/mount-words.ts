@@ -127,6 +127,13 @@ export const EXPORT_OPTIONS: readonly WordSpec[] = [
     meaning: 'Accepts only ports below 1024, which only root can use on a client. The default.',
   },
   { name: 'insecure', meaning: 'Accepts every port.' },
+  {
+    name: 'xprtsec',
+    value: 'none[:tls[:mtls]]',
+    meaning:
+      'How connections must be protected. `none`: clear text. `tls`: encrypted. `mtls`: encrypted, with a client certificate that names a user or machine; it also satisfies `tls`. Several are joined with colons. A user with a certificate acts as that user whatever the client claims, from any port. MNT is answered in clear text too, because Linux sends it so, but the handle opens nothing without that protection. See [tls.md](tls.md).',
+    otherwise: '`tls:mtls` if the server has a certificate and the client is another machine, else `none:tls:mtls`',
+  },
   { name: 'sync', meaning: 'Replies after changes and data are on disk. The default.' },
   {
     name: 'async',

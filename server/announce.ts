@@ -1,5 +1,5 @@
 import { networkInterfaces, release } from 'node:os'
-import { formatAddress, type Settings } from '../config/index.ts'
+import { formatAddress, isLoopback, type Settings } from '../config/index.ts'
 import type { ListeningAddresses, WebdavAddress } from './running-server.ts'
 import { subjectOf } from './tls/credentials.ts'
 import type { TlsKeeper } from './tls/tls-keeper.ts'
@@ -24,8 +24,7 @@ export function announce(
       for (const url of davUrls(webdav, davName(view, settings), settings.publicUrls))
         lines.push(`  mount -t davfs ${url} /mnt`)
     }
-    if (nfs !== undefined && isServedBy('nfs', view))
-      lines.push(`  ${nfsMount(nfs, name, settings.portmap || settings.rpcbind)}`)
+    if (nfs !== undefined && isServedBy('nfs', view)) lines.push(`  ${nfsMount(nfs, name, settings)}`)
   }
   const first = views.find((view) => isServedBy('webdav', view))
   const url = webdav && first && davUrl(webdav, davName(first, settings))
@@ -66,12 +65,19 @@ function davUrls(webdav: WebdavAddress, name: string, publicUrls: readonly strin
   return publicUrls.length === 0 ? [davUrl(webdav, name)] : publicUrls.map((origin) => `${origin}/${name}/`)
 }
 
-function nfsMount({ host, port }: { host: string; port: number }, name: string, findable: boolean): string {
+function nfsMount({ host, port }: { host: string; port: number }, name: string, settings: Settings): string {
+  const findable = settings.portmap || settings.rpcbind
+  const options = findable ? [] : ['vers=3', 'tcp', 'nolock', `port=${port}`, `mountport=${port}`]
   const server = clientHost(host)
   const shown = server.includes(':') ? `[${server}]` : server
   // Clients that can ask a portmapper need only the name; with another port they also need vers=3, or version 4 would try port 2049 first.
-  if (findable) return `mount -t nfs ${port === NFS_PORT ? '' : '-o vers=3 '}${shown}:/${name} /mnt`
-  return `mount -t nfs -o vers=3,tcp,nolock,port=${port},mountport=${port} ${shown}:/${name} /mnt`
+  if (findable && port !== NFS_PORT) options.push('vers=3')
+  // Beyond this machine clear text is refused unless the export allows it.
+  if (settings.tls !== undefined && !isLoopback(host)) {
+    if (findable && port === NFS_PORT) options.push('vers=3')
+    options.push(settings.tls.clientCa === undefined ? 'xprtsec=tls' : 'xprtsec=mtls')
+  }
+  return `mount -t nfs ${options.length === 0 ? '' : `-o ${options.join(',')} `}${shown}:/${name} /mnt`
 }
 
 /** The address that a client uses if the server listens on all addresses. */

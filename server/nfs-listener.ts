@@ -1,11 +1,17 @@
 import { hostname } from 'node:os'
 import type { Logger } from 'pino'
-import type { Address, Settings } from '../config/index.ts'
+import { type Address, isLoopback, type Settings } from '../config/index.ts'
 import { guardChanges, OptionError, type Overlay } from '../overlay-core/index.ts'
-import { type ExportRule, type NfsExportSettings, parseExport, startNfs } from '../protocols/nfs/index.ts'
+import {
+  type ExportRule,
+  type NfsExportSettings,
+  parseExport,
+  type StartTls,
+  startNfs,
+} from '../protocols/nfs/index.ts'
 import type { DavHandle } from '../protocols/webdav/index.ts'
 import { acceptMore } from './accept-more.ts'
-import { groupsOf } from './groups.ts'
+import { groupsOf, userByName } from './groups.ts'
 import { JournalFile } from './journal-file.ts'
 import { nfsError } from './listeners.ts'
 import { logOf } from './log.ts'
@@ -16,6 +22,8 @@ import { openReplyMemory } from './reply-memory.ts'
 import type { RunningServer } from './running-server.ts'
 import { serverStatePath } from './server-state-path.ts'
 import { loadHandleKey } from './state-dir.ts'
+import { newTlsCounters } from './tls/handshakes.ts'
+import { startTlsOf } from './tls/nfs-start-tls.ts'
 import { isServedBy, type View } from './views.ts'
 
 /** Parses the rules of `--export`. @throws OptionError a rule is wrong */
@@ -47,6 +55,12 @@ export async function openNfs(server: RunningServer, settings: Settings, nfs: Ad
   const journal = await JournalFile.open(await lockClientsPath(settings, views), 'nfspeers')
   server.journals.push(journal)
   server.replyMemory = await openReplyMemory(settings, views, log)
+  warnings.push(
+    ...protectionNotices(
+      views.filter((view) => isServedBy('nfs', view)),
+      server.tls !== undefined,
+    ),
+  )
   try {
     server.nfs = await startNfs({
       host: nfs.host,
@@ -59,6 +73,7 @@ export async function openNfs(server: RunningServer, settings: Settings, nfs: Ad
       rpcbind: settings.rpcbind,
       portmap: settings.portmap ? {} : undefined,
       groupsOf: settings.manageGids ? groupsOf : undefined,
+      startTls: startTls(server, log),
       acceptMore: (listening, sockets, most) => acceptMore(listening, sockets, most, logOf(log, 'nfs')),
       replyMemory: server.replyMemory,
       locks: { journal, graceMs: settings.lockGraceMs, hostName: hostname() },
@@ -67,6 +82,46 @@ export async function openNfs(server: RunningServer, settings: Settings, nfs: Ad
   } catch (error) {
     throw nfsError(nfs, error)
   }
+}
+
+/** What the owner of exports beyond this machine should know: that they are in clear text, or that clients must encrypt now. */
+function protectionNotices(views: readonly View[], encrypts: boolean): string[] {
+  return views.flatMap(({ name, settings: { exports } }) => {
+    const open = readExports(exports).filter(({ client, xprtsec }) => xprtsec === undefined && !isHere(client))
+    const clients = [...new Set(open.map(({ client }) => client))].join(', ')
+    if (clients === '') return []
+    return encrypts
+      ? [
+          `clients of ${name} at ${clients} must mount with xprtsec=tls or mtls; write xprtsec=none:tls:mtls into the export to allow clear text too`,
+        ]
+      : [
+          `NFS sends ${name} to ${clients} in clear text, which everybody on the way can read and change; add a certificate with --tls, or write xprtsec=none into the export if that is intended`,
+        ]
+  })
+}
+
+/** Whether a client in the syntax of exports(5) is this machine. */
+function isHere(client: string): boolean {
+  return isLoopback(client.replace(/\/.*/, '')) || client === 'localhost'
+}
+
+/** TLS on the port of NFS; undefined if the server has no certificate. RFC 9289 needs TLS 1.3. */
+function startTls(server: RunningServer, log: Logger): StartTls | undefined {
+  const own = logOf(log, 'nfs')
+  const handshakes = server.tls?.listener({
+    protocol: 'sunrpc',
+    minVersion: 'TLSv1.3',
+    counters: newTlsCounters(),
+    log: own,
+  })
+  if (handshakes === undefined) return undefined
+  server.nfsTls = handshakes.counters
+  const idsOf = async (user: string) => {
+    if (server.login !== undefined) return await server.login.ids.byName(user)
+    const ids = await userByName(user)
+    return ids && { ...ids, groups: (await groupsOf(ids.uid)) ?? [] }
+  }
+  return startTlsOf(handshakes, idsOf, own)
 }
 
 /** A view as NFS serves it. @throws OptionError a rule is wrong */

@@ -14,6 +14,7 @@ import type { Templates } from './registry/templates.ts'
 import { executeOrder, type ViewDescription, type ViewOrder } from './registry/view-requests.ts'
 import { removeRunFiles } from './state-dir.ts'
 import { describeViews, type ServerStatus } from './status.ts'
+import type { TlsCounters } from './tls/handshakes.ts'
 import type { TlsKeeper } from './tls/tls-keeper.ts'
 import { version } from './version.ts'
 import type { RemountRequest, Views } from './views.ts'
@@ -52,6 +53,8 @@ export class RunningServer {
   webdavAddress: WebdavAddress | undefined
   /** The certificates; undefined if nothing is encrypted. */
   tls: TlsKeeper | undefined
+  /** The counters of handshakes on the port of NFS. */
+  nfsTls: TlsCounters | undefined
   /** The journals of WebDAV locks in the views of all clients, by view. */
   readonly lockJournals = new Map<string, JournalFile>()
   /** The other journals. */
@@ -100,7 +103,13 @@ export class RunningServer {
             counters: { ...this.webdav?.counters },
           },
         }),
-        ...(nfs && { nfs: { host: nfs.host, port: nfs.port, counters: { ...this.nfs?.counters } } }),
+        ...(nfs && {
+          nfs: {
+            host: nfs.host,
+            port: nfs.port,
+            counters: { ...this.nfs?.counters, ...(this.nfsTls && { tls: { ...this.nfsTls } }) },
+          },
+        }),
       },
       http: { ...this.http?.counters, ...(this.http?.tls && { tls: { ...this.http.tls } }) },
       control: { ...this.control?.counters },

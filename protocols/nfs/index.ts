@@ -2,7 +2,8 @@
 
 export { type ExportRule, parseExport } from './exports/export-rules.ts'
 export type { NfsExportSettings } from './exports/export-table.ts'
-export type { NfsMember, NfsMembers } from './exports/served-view.ts'
+export type { NfsCaller, NfsMember, NfsMembers } from './exports/served-view.ts'
 export type { Logger } from './rpc/logger.ts'
 export { isReplyMemory, REPLY_MEMORY_BYTES, type ReplyMemory } from './rpc/reply-store.ts'
+export type { ClientIdentity, StartTls, TransportSecurity } from './rpc/start-tls.ts'
 export { type NfsServer, type NfsServerOptions, startNfs } from './start.ts'

@@ -3,7 +3,7 @@ import { lookup } from 'node:dns/promises'
 import { connectionsAllowed } from '../../overlay-core/index.ts'
 import { ClosingOrder } from './closing-order.ts'
 import { type Ports, portmapMappings, portmapPrograms, registrationsFor, servedMappings } from './discovery.ts'
-import { ExportTable, type NfsExportSettings } from './exports/export-table.ts'
+import { ExportTable, type NfsExportSettings, type SecurityPolicy } from './exports/export-table.ts'
 import { HandleCodec } from './exports/file-handle.ts'
 import { HandleSaver } from './exports/handle-saver.ts'
 import { HostNames, type LookUp } from './exports/host-names.ts'
@@ -15,12 +15,14 @@ import { nfs3Program } from './nfs3/program.ts'
 import { WriteVerifier } from './nfs3/write-verifier.ts'
 import { PMAP_PORT } from './portmap/constants.ts'
 import { Mappings } from './portmap/mappings.ts'
+import type { Peer } from './rpc/call.ts'
 import { DIGEST_KEY_BYTES } from './rpc/call-digest.ts'
 import type { GroupsOf } from './rpc/group-cache.ts'
 import type { Logger } from './rpc/logger.ts'
 import { RegistrationKeeper } from './rpc/registration-keeper.ts'
 import { type ReplyMemory, ReplyStore } from './rpc/reply-store.ts'
 import { type AcceptMore, RpcServer } from './rpc/server.ts'
+import type { StartTls } from './rpc/start-tls.ts'
 import { UdpServer, type UdpServerOptions } from './rpc/udp-server.ts'
 
 /** The options of an NFS server. */
@@ -51,6 +53,8 @@ export interface NfsServerOptions {
   locks?: LockOptions
   /** Accepts several connections in one turn of the event loop. */
   acceptMore?: AcceptMore | undefined
+  /** Encrypts connections whose client asks for it (RFC 9289); without it all are in clear text. */
+  startTls?: StartTls | undefined
   /** Memory that survives the process, for calls that a client may retransmit after a restart; without it such a call is executed twice. */
   replyMemory?: ReplyMemory | undefined
 }
@@ -112,7 +116,8 @@ const PORTMAP_LIMITS = { ...LIMITS, maxRecordBytes: 8 * 1024, maxConnectionsPerC
 export async function startNfs(options: NfsServerOptions): Promise<NfsServer> {
   const { host, port, log, now = () => performance.now() } = options
   const hostNames = new HostNames(options.lookUpHost ?? lookUpBySystem, log)
-  const exports = new ExportTable(options.exports, (name) => hostNames.addressesOf(name))
+  const security = new Security(options.startTls !== undefined, log)
+  const exports = new ExportTable(options.exports, (name) => hostNames.addressesOf(name), security)
   const handles = new HandleCodec(options.handleKey)
   const verifier = new WriteVerifier(options.writeVerifier, options.renewWriteVerifier ?? (async () => randomBytes(8)))
   const firstXid = randomBytes(4).readUInt32BE()
@@ -123,9 +128,9 @@ export async function startNfs(options: NfsServerOptions): Promise<NfsServer> {
   const replies = keptReplies(options)
   await hostNames.start()
   const callKey = randomBytes(DIGEST_KEY_BYTES)
-  const { groupsOf, acceptMore } = options
+  const { groupsOf, acceptMore, startTls } = options
   const isClient = (address: string) => isExportedTo(exports, address)
-  const own = { host, port, programs, log, now, groupsOf, isClient, replies, callKey, acceptMore }
+  const own = { host, port, programs, log, now, groupsOf, isClient, replies, callKey, acceptMore, startTls }
   const rpc = new RpcServer({ ...within(LIMITS, NFS_PART), ...own })
   const closing = new ClosingOrder()
   closing.add(async () => hostNames.stop())
@@ -153,7 +158,7 @@ export async function startNfs(options: NfsServerOptions): Promise<NfsServer> {
     closing.add(async () => locks.stop())
     return {
       ...{ host: address.address, port: address.port, portmap },
-      counters: withPresentValues(rpc.counters, handleSaver, locks),
+      counters: withPresentValues(rpc.counters, handleSaver, locks, security),
       serve: async (settings) => {
         exports.replace(settings)
         await hostNames.start()
@@ -168,14 +173,37 @@ export async function startNfs(options: NfsServerOptions): Promise<NfsServer> {
   }
 }
 
+/** Counts and reports callers whose connection is not protected as an export wants. */
+class Security implements SecurityPolicy {
+  readonly encrypts: boolean
+  refused = 0
+  readonly #log: Logger
+
+  constructor(encrypts: boolean, log: Logger) {
+    this.encrypts = encrypts
+    this.#log = log
+  }
+
+  tooWeak(name: string, { address, security }: Peer): void {
+    this.refused++
+    this.#log.info(
+      { client: address, export: name, security },
+      'refused: the export wants TLS or a certificate (xprtsec)',
+    )
+  }
+}
+
 /** Adds present values to the totals. */
 function withPresentValues(
   totals: RpcServer['counters'],
   handleSaver: HandleSaver,
   { locks }: LockManager,
+  security: Security,
 ): NfsServer['counters'] {
   return Object.defineProperties(totals, {
     handlesNotNoted: { enumerable: true, get: () => handleSaver.failures },
+    // Callers whose connection was not protected as the export wants.
+    tooWeak: { enumerable: true, get: () => security.refused },
     locks: { enumerable: true, get: () => locks.size },
     locksWaiting: { enumerable: true, get: () => locks.waiting },
   })

@@ -1,5 +1,5 @@
 import type { Cred, MaybePromise, Overlay } from '../../overlay-core/index.ts'
-import type { NfsMember, NfsMembers } from '../../protocols/nfs/index.ts'
+import type { NfsCaller, NfsMember, NfsMembers } from '../../protocols/nfs/index.ts'
 import type { Template } from './template.ts'
 import type { TemplateView } from './template-view.ts'
 
@@ -17,14 +17,24 @@ export class TemplateMembers implements NfsMembers {
     this.#template = template
   }
 
-  find(name: string, address: string, create: boolean): MaybePromise<NfsMember | undefined> {
+  find(name: string, caller: NfsCaller, create: boolean): MaybePromise<NfsMember | undefined> {
     const template = this.#template
     const asked = Buffer.from(name, 'latin1').toString('utf8')
-    const perMachine = template.settings.kind === 'per-machine'
-    const text = perMachine && asked === SELF ? address : asked
-    // Nobody makes the view of another machine.
-    const view = create && (!perMachine || text === address) ? template.reach(text, address) : template.byName(text)
+    const own = this.#ownName(caller)
+    const text = asked === SELF && own !== undefined ? own : asked
+    // Nobody makes the view of another machine, and who has a certificate only that of its owner.
+    const may = own === undefined || text === own
+    const view = create && may ? template.reach(text, caller.address) : template.byName(text)
     return view instanceof Promise ? view.then((made) => this.#of(made)) : this.#of(view)
+  }
+
+  own(caller: NfsCaller): MaybePromise<NfsMember | undefined> {
+    const own = this.#ownName(caller)
+    return own === undefined ? undefined : this.find(own, caller, true)
+  }
+
+  #ownName(caller: NfsCaller): string | undefined {
+    return this.#template.settings.kind === 'per-machine' ? machineOf(caller) : userOf(caller)
   }
 
   byNumber(viewHi: number, view: number): NfsMember | undefined {
@@ -36,10 +46,11 @@ export class TemplateMembers implements NfsMembers {
     return found
   }
 
-  *list(cred: Cred | undefined, address: string, after: number): Iterable<NfsMember> {
+  *list(cred: Cred | undefined, caller: NfsCaller, after: number): Iterable<NfsMember> {
     const template = this.#template
-    if (template.settings.kind === 'per-machine') {
-      const own = template.byName(address)
+    const name = this.#ownName(caller)
+    if (name !== undefined) {
+      const own = template.byName(name)
       if (own !== undefined && own.record.order > after) yield this.#of(own)
       return
     }
@@ -81,10 +92,16 @@ class TemplateMember implements NfsMember {
     return this.of.record
   }
 
-  /** A user's view is for that user and for root, a machine's for that machine. */
-  admits({ uid }: Cred, address: string): boolean {
+  /** A user's view is for that user and for root, a machine's for that machine. A certificate says who it is, whatever the ids. */
+  admits({ uid }: Cred, caller: NfsCaller): boolean {
     const { name, uid: owner } = this.of.record
-    return this.#template.settings.kind === 'per-machine' ? name === address : uid === owner || uid === 0
+    if (this.#template.settings.kind === 'per-machine') return name === machineOf(caller)
+    const user = userOf(caller)
+    return user === undefined ? uid === owner || uid === 0 : user === name
+  }
+
+  isOf(caller: NfsCaller): boolean {
+    return this.#template.settings.kind !== 'per-machine' && userOf(caller) === this.of.record.name
   }
 
   use(): MaybePromise<Overlay> {
@@ -95,6 +112,16 @@ class TemplateMember implements NfsMember {
   release(): void {
     this.of.release()
   }
+}
+
+/** The name of a machine: that in its certificate, or its address. */
+function machineOf({ address, identity }: NfsCaller): string {
+  return identity?.kind === 'machine' ? identity.name : address
+}
+
+/** The user in the certificate of a caller. */
+function userOf({ identity }: NfsCaller): string | undefined {
+  return identity?.kind === 'user' ? identity.name : undefined
 }
 
 function hex(word: number): string {

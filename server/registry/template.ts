@@ -122,7 +122,6 @@ export class Template {
     const running = await this.#making.get(foldedName(name))
     if (running !== undefined) return running.record.name === name ? running : undefined
     if (viewNameError(name) !== undefined || this.#registry.alike(name) !== undefined) return undefined
-    if (this.settings.kind === 'per-machine' && isIP(name) === 0) return undefined
     if (this.#isFull || !rate.take(address)) {
       pool.log.warn(
         { client: address, template: this.name },

@@ -139,6 +139,8 @@ export class Handshakes {
 
   /** Like `begin`, for a connection whose next bytes have been read and which is not being read. */
   beginWith(raw: Socket, first: Buffer, done: Pending['done']): void {
+    // Otherwise what is put back would flow on.
+    raw.pause()
     this.#continue(this.#pending(raw, done), first)
   }
 

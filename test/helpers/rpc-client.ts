@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
+import { type ConnectionOptions, connect as connectTls, type TLSSocket } from 'node:tls'
 
 /** Writes XDR for tests; independent of the server's encoder, so that the two check each other. */
 export class XdrWriter {
@@ -198,7 +199,7 @@ function startXid(): number {
 
 /** A raw RPC connection: any bytes out, whole reply messages in, matched by xid. */
 export class RpcClient {
-  readonly socket: Socket
+  socket: Socket
   /** Resolves when the connection is gone, from whichever side. */
   readonly closed: Promise<void>
   /** Others on every connection, as with real clients: the server knows a call that is asked again by it. */
@@ -230,6 +231,29 @@ export class RpcClient {
     const socket = connect({ host, port, ...from })
     await once(socket, 'connect')
     return new RpcClient(socket)
+  }
+
+  /** Asks for TLS by the NULL procedure of a program, and continues encrypted (RFC 9289). @throws RpcRefusal · Error the handshake fails */
+  async startTls(options: ConnectionOptions, program: readonly [number, number] = [100003, 3]): Promise<TLSSocket> {
+    await this.askForTls(program)
+    const plain = this.socket
+    plain.removeAllListeners('data')
+    const secured = connectTls({ socket: plain, ALPNProtocols: ['sunrpc'], minVersion: 'TLSv1.3', ...options })
+    await once(secured, 'secureConnect')
+    this.socket = secured
+    secured.on('data', (data: Buffer) => this.#onData(data))
+    secured.on('error', () => secured.destroy())
+    return secured
+  }
+
+  /** The AUTH_TLS probe: the answer must say STARTTLS in its verifier. @throws RpcRefusal */
+  async askForTls([program, version]: readonly [number, number] = [100003, 3]): Promise<void> {
+    const xid = this.nextXid++
+    const probe = callMessage(xid, [program, version, 0], { flavor: 7, body: Buffer.alloc(0) })
+    const reply = await this.exchange(xid, record(probe))
+    parseReply(reply).results.end()
+    const verifier = reply.subarray(12).toString('latin1')
+    if (!verifier.startsWith('\0\0\0\0\0\0\0\x08STARTTLS')) throw new Error(`a verifier without STARTTLS: ${verifier}`)
   }
 
   /** Makes a call and returns its results. @throws RpcRefusal */

@@ -1,4 +1,5 @@
 import { isIP } from 'node:net'
+import type { TransportSecurity } from '../rpc/start-tls.ts'
 
 /** The access of clients at an address to an export: one entry of exports(5). */
 export interface ExportRule {
@@ -13,6 +14,8 @@ export interface ExportRule {
   secure: boolean
   /** Whether data is on disk before the reply. */
   sync: boolean
+  /** How connections must be protected; a stronger way than one of these counts too. Undefined: see `NfsExport`. */
+  xprtsec: readonly TransportSecurity[] | undefined
 }
 
 type Change = (rule: ExportRule) => void
@@ -65,7 +68,7 @@ const GRANTED = new Set([
   'crossmnt',
 ])
 
-const VALID_OPTIONS = [...Object.keys(FLAGS), 'anonuid=N', 'anongid=N'].join(', ')
+const VALID_OPTIONS = [...Object.keys(FLAGS), 'anonuid=N', 'anongid=N', 'xprtsec=none:tls:mtls'].join(', ')
 const MAX_ID = 0xffff_fffe
 const NOBODY = 65534
 
@@ -76,7 +79,10 @@ const DEFAULTS: Omit<ExportRule, 'client'> = {
   anonGid: NOBODY,
   secure: true,
   sync: true,
+  xprtsec: undefined,
 }
+
+const SECURITIES: readonly TransportSecurity[] = ['none', 'tls', 'mtls']
 
 /**
  * Parses the client list of exports(5): `[-OPTIONS] CLIENT(option,…) CLIENT…`. A client is an address, a network (`ADDRESS/BITS` or
@@ -125,13 +131,28 @@ function applyOption(rule: ExportRule, option: string): void {
     else rule.anonGid = value
     return
   }
+  if (option.startsWith('xprtsec=')) {
+    rule.xprtsec = parseSecurity(option)
+    return
+  }
   if (GRANTED.has(option)) return
   if (option.startsWith('sec=')) {
-    throw new Error(`export: '${option}' is not supported, only sec=sys (AUTH_SYS) is; use a VPN if that is too weak`)
+    throw new Error(
+      `export: '${option}' is not supported, only sec=sys (AUTH_SYS) is; use xprtsec=mtls, which tells users apart by their certificates, or a VPN`,
+    )
   }
   const flag = Object.hasOwn(FLAGS, option) ? FLAGS[option] : undefined
   if (flag === undefined) throw new Error(`export: unknown option '${option}'; use one of ${VALID_OPTIONS}`)
   flag(rule)
+}
+
+/** Parses `xprtsec=WORD[:WORD…]` of exports(5). @throws Error */
+function parseSecurity(option: string): readonly TransportSecurity[] {
+  const words = option.slice(option.indexOf('=') + 1).split(':')
+  const known = SECURITIES.filter((security) => words.includes(security))
+  if (known.length < new Set(words).size)
+    throw new Error(`export: '${option}' is not understood; use xprtsec=none, tls or mtls, or several with colons`)
+  return known
 }
 
 /** Parses the client of a rule. @throws Error it is invalid or not supported */

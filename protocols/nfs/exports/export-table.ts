@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto'
 import type { Cred, MaybePromise, Overlay } from '../../../overlay-core/index.ts'
 import type { Peer } from '../rpc/call.ts'
-import { AUTH_NONE } from '../rpc/constants.ts'
-import { type Credential, DerivedRights } from '../rpc/credential.ts'
+import { AUTH_NONE, AUTH_SYS } from '../rpc/constants.ts'
+import { Credential, DerivedRights } from '../rpc/credential.ts'
+import type { TransportSecurity } from '../rpc/start-tls.ts'
 import { type AddressesOf, ClientMatcher } from './client-matcher.ts'
 import type { ExportRule } from './export-rules.ts'
 import type { WireHandle } from './file-handle.ts'
@@ -22,6 +23,18 @@ export interface NfsExportSettings {
 const NO_ID = 0xffff_ffff
 const PRIVILEGED_PORTS = 1024
 
+/** What all exports of a server have in common. */
+export interface SecurityPolicy {
+  /** Whether clients can encrypt their connections. */
+  readonly encrypts: boolean
+  /** Called when a client is refused because its connection is not protected as the export wants. */
+  tooWeak(name: string, peer: Peer): void
+}
+
+const ENCRYPTED: readonly TransportSecurity[] = ['tls', 'mtls']
+const LOOPBACK = /^(127\.|::1$)/
+const OPEN: SecurityPolicy = { encrypts: false, tooWeak: () => undefined }
+
 /** An export as it is being served. */
 export class NfsExport implements ServedView {
   readonly name: string
@@ -40,8 +53,10 @@ export class NfsExport implements ServedView {
   /** Position among the exports of the server. */
   readonly index: number
   readonly #matcher: ClientMatcher
+  readonly #security: SecurityPolicy
 
-  constructor(options: NfsExportSettings, index: number, addressesOf?: AddressesOf) {
+  constructor(options: NfsExportSettings, index: number, addressesOf?: AddressesOf, security: SecurityPolicy = OPEN) {
+    this.#security = security
     this.name = options.name
     this.path = `/${Buffer.from(options.name).toString('latin1')}`
     this.overlay = options.overlay
@@ -55,10 +70,34 @@ export class NfsExport implements ServedView {
     this.view = createHash('sha256').update(uuid).update(options.name).digest().readUInt32BE(0)
   }
 
-  /** The rule for a client; undefined if it has no access: no rule matches its address, or its port is not privileged. */
+  /** The rule for a client; undefined if it has no access: no rule matches its address, its port is not privileged, or its connection is not protected enough. */
   ruleFor(peer: Peer): ExportRule | undefined {
+    const rule = this.ruleForMount(peer)
+    if (rule === undefined || this.#isProtected(peer, rule)) return rule
+    this.#security.tooWeak(this.name, peer)
+    return undefined
+  }
+
+  /**
+   * Like `ruleFor`, without regard to protection: as knfsd, because Linux sends MOUNT in clear text whatever `xprtsec` a mount has. A client with a certificate
+   * may use every port, since it does not say itself who it is.
+   */
+  ruleForMount(peer: Peer): ExportRule | undefined {
     const rule = this.#matcher.find(peer.address)
-    return rule?.secure && peer.port >= PRIVILEGED_PORTS ? undefined : rule
+    return rule?.secure && peer.port >= PRIVILEGED_PORTS && peer.security !== 'mtls' ? undefined : rule
+  }
+
+  /** Whether a client can come back with a certificate. */
+  takesCertificates(rule: ExportRule): boolean {
+    return this.#security.encrypts && (rule.xprtsec ?? ENCRYPTED).includes('mtls')
+  }
+
+  /** Beyond this machine clear text must be asked for if there is anything better. */
+  #isProtected({ security, address }: Peer, { xprtsec }: ExportRule): boolean {
+    const { encrypts } = this.#security
+    const wanted = xprtsec ?? (encrypts && !LOOPBACK.test(address) ? ENCRYPTED : undefined)
+    if (wanted === undefined || wanted.includes(security)) return true
+    return security === 'mtls' && wanted.includes('tls')
   }
 
   /** Whether a rule matches an address, regardless of the port. */
@@ -80,7 +119,10 @@ export class NfsExport implements ServedView {
     const rule = this.ruleFor(peer)
     if (rule === undefined) return undefined
     const asOwner = rule.squash === 'owner'
-    return { cred: squash(credential, rule), readOnly: rule.readOnly, sync: rule.sync, asOwner }
+    const { identity } = peer
+    // Whom the client claims to act for does not count if its certificate says who it is.
+    const caller = identity?.kind === 'user' ? certified(identity.ids) : credential
+    return { cred: squash(caller, rule), readOnly: rule.readOnly, sync: rule.sync, asOwner }
   }
 }
 
@@ -123,10 +165,11 @@ export class MemberView implements ServedView {
   /** The rights that the rules of the template give; whether the view is the caller's is up to `member.admits`. */
   grant(peer: Peer, credential: Credential): Grant | undefined {
     const given = this.template.grant(peer, credential)
-    if (given?.asOwner !== true) return given
+    if (given === undefined || (!given.asOwner && !this.member.isOf(peer))) return given
     if (this.#grant?.given !== given) {
       const { uid, gid } = this.member.owner
-      this.#grant = { given, here: { ...given, cred: { uid, gid, groups: [] } } }
+      const groups = given.cred.uid === uid ? given.cred.groups : []
+      this.#grant = { given, here: { ...given, cred: { uid, gid, groups } } }
     }
     return this.#grant.here
   }
@@ -159,6 +202,13 @@ export function squash(credential: Credential, rule: ExportRule): Cred {
   }
 }
 
+/** What the owner of a certificate may do. One without ids is nobody. */
+function certified(ids: { uid: number; gid: number; groups: readonly number[] } | undefined): Credential {
+  return ids === undefined
+    ? new Credential(AUTH_NONE, NO_ID, NO_ID, [])
+    : new Credential(AUTH_SYS, ids.uid, ids.gid, ids.groups)
+}
+
 /** All exports of a server. They can change while it runs. */
 export class ExportTable {
   readonly #byName = new Map<string, NfsExport>()
@@ -166,6 +216,7 @@ export class ExportTable {
   /** The views in use, so that each has one object. */
   readonly #memberViews = new WeakMap<NfsMember, MemberView>()
   readonly #addressesOf: AddressesOf | undefined
+  readonly #security: SecurityPolicy
   /** The number of exports so far. An index is never used again, because grants are cached by it. */
   #count = 0
   #list: readonly NfsExport[] = []
@@ -173,8 +224,9 @@ export class ExportTable {
   #hasMembers = false
 
   /** @throws Error a name is empty, has a slash or is used twice, or an overlay is exported twice */
-  constructor(exports: readonly NfsExportSettings[], addressesOf?: AddressesOf) {
+  constructor(exports: readonly NfsExportSettings[], addressesOf?: AddressesOf, security: SecurityPolicy = OPEN) {
     this.#addressesOf = addressesOf
+    this.#security = security
     for (const options of exports) this.add(options)
   }
 
@@ -195,7 +247,7 @@ export class ExportTable {
     // Each inode has a single file handle.
     if (this.#list.some((other) => other.overlay === overlay))
       throw new Error(`export '${name}': the overlay is already exported under another name`)
-    const served = new NfsExport(options, this.#count, this.#addressesOf)
+    const served = new NfsExport(options, this.#count, this.#addressesOf, this.#security)
     if (this.#byView.has(served.view))
       throw new Error(`export '${name}': file handles would be ambiguous; choose another name`)
     this.#count++

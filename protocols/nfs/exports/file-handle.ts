@@ -29,6 +29,17 @@ export interface ViewNumber {
   readonly view: number
 }
 
+/**
+ * Stands for the root of the caller's own view in the handles of a template: no object has this key. A client that mounts in clear text what it uses with a certificate
+ * gets such a handle, which opens nothing without the certificate.
+ */
+export const OWN_VIEW: Pick<Inode, 'key' | 'generation'> = { key: Number.MAX_SAFE_INTEGER, generation: 0xffff_ffff }
+
+/** Whether a handle stands for the root of the caller's own view. */
+export function isOwnView({ key, generation }: WireHandle): boolean {
+  return key === OWN_VIEW.key && generation === OWN_VIEW.generation
+}
+
 /** The length of the handles of a view. */
 export function handleBytes({ viewHi }: ViewNumber): number {
   return bytesOf(viewHi > 0) + MAC_BYTES
@@ -88,14 +99,14 @@ export class HandleCodec {
   }
 
   /** The handle of `inode` in `view`. */
-  encode(view: ViewNumber, inode: Inode): Uint8Array {
+  encode(view: ViewNumber, inode: Pick<Inode, 'key' | 'generation'>): Uint8Array {
     const handle = Buffer.alloc(4 + handleBytes(view))
     this.write(new Encoder(handle), view, inode)
     return handle.subarray(4)
   }
 
   /** Writes the handle of `inode` in `view` as an opaque. */
-  write(out: Encoder, { viewHi, view }: ViewNumber, inode: Inode): void {
+  write(out: Encoder, { viewHi, view }: ViewNumber, inode: Pick<Inode, 'key' | 'generation'>): void {
     const { key, generation } = inode
     this.#find(viewHi, view, key, generation)
     const wide = viewHi > 0

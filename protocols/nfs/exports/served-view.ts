@@ -1,7 +1,14 @@
 import type { Cred, MaybePromise, Overlay } from '../../../overlay-core/index.ts'
 import type { Peer } from '../rpc/call.ts'
 import type { Credential } from '../rpc/credential.ts'
+import type { ClientIdentity } from '../rpc/start-tls.ts'
 import type { ViewNumber } from './file-handle.ts'
+
+/** Where a call comes from, and whose certificate it came with. */
+export interface NfsCaller {
+  readonly address: string
+  readonly identity: ClientIdentity | undefined
+}
 
 /** The rights of one caller in one view. */
 export interface Grant {
@@ -21,8 +28,10 @@ export interface NfsMember extends ViewNumber {
   readonly order: number
   /** Whose the view is. */
   readonly owner: Pick<Cred, 'uid' | 'gid'>
-  /** Whether a caller at `address` may use it. */
-  admits(cred: Cred, address: string): boolean
+  /** Whether a caller may use it. */
+  admits(cred: Cred, caller: NfsCaller): boolean
+  /** Whether a caller has the certificate of its owner. */
+  isOf(caller: NfsCaller): boolean
   /** Counts a use, and opens the view if it is closed. Each successful call needs one of `release`. @throws OverlayError ESTALE removed · EIO it cannot be opened */
   use(): MaybePromise<Overlay>
   release(): void
@@ -31,14 +40,16 @@ export interface NfsMember extends ViewNumber {
 /** The views of a template. The server implements it. */
 export interface NfsMembers {
   /**
-   * The view with this name (bytes), or the one that the name means for a client at `address`; undefined if there is none. With `create`, a missing one is made if
+   * The view with this name (bytes), or the one that the name means for a caller; undefined if there is none. With `create`, a missing one is made if
    * the template allows it. @throws OverlayError EACCES not for this client · ENOSPC | EIO
    */
-  find(name: string, address: string, create: boolean): MaybePromise<NfsMember | undefined>
+  find(name: string, caller: NfsCaller, create: boolean): MaybePromise<NfsMember | undefined>
+  /** The view of the owner of the caller's certificate, made if the template allows it; undefined if there is none. @throws OverlayError as `find` */
+  own(caller: NfsCaller): MaybePromise<NfsMember | undefined>
   /** The view with this number. */
   byNumber(viewHi: number, view: number): NfsMember | undefined
-  /** The views that a caller at `address` may use and whose `order` is higher than `after`, by `order`. Without `cred` the caller acts as the owner of each. */
-  list(cred: Cred | undefined, address: string, after: number): Iterable<NfsMember>
+  /** The views that a caller may use and whose `order` is higher than `after`, by `order`. Without `cred` the caller acts as the owner of each. */
+  list(cred: Cred | undefined, caller: NfsCaller, after: number): Iterable<NfsMember>
 }
 
 /** A view as calls use it: an export, or a view of a template. */

@@ -1,5 +1,6 @@
-import { type Errno, FileType, isErrno } from '../../../overlay-core/index.ts'
+import { type Errno, FileType, type Inode, isErrno } from '../../../overlay-core/index.ts'
 import type { NfsExport } from '../exports/export-table.ts'
+import { OWN_VIEW, type ViewNumber } from '../exports/file-handle.ts'
 import type { Grant, ServedView } from '../exports/served-view.ts'
 import type { RpcCall } from '../rpc/call.ts'
 import { AUTH_SYS } from '../rpc/constants.ts'
@@ -16,6 +17,9 @@ import {
 } from './constants.ts'
 import { walkExport } from './export-walk.ts'
 import type { MountContext } from './mount-context.ts'
+
+/** The name of the caller's own view in a template. */
+const SELF = 'self'
 
 const STATUS: Partial<Record<Errno, number>> = {
   EACCES: MNT3ERR_ACCES,
@@ -41,14 +45,47 @@ export async function mnt(context: MountContext, call: RpcCall): Promise<void> {
   if (found === undefined) return refuse(call, MNT3ERR_NOENT)
   const { served, rest } = found
   const grant = served.grant(peer, credential)
-  if (grant === undefined) return refuse(call, MNT3ERR_ACCES)
   try {
+    if (rest[0] === SELF && comesBackCertified(served, call)) return answerHandle(context, call, path, served, OWN_VIEW)
+    if (grant === undefined) return await mountUnprotected(context, call, path, found)
     if (served.members === undefined || rest.length === 0)
       return await answer(context, call, path, { view: served, names: rest, above: [served.name] }, grant)
     await mountMember(context, call, path, found)
   } catch (error) {
     if (!isErrno(error)) throw error
     refuse(call, STATUS[error.code] ?? MNT3ERR_SERVERFAULT)
+  }
+}
+
+/** Whether a client that asks for its own view, and has not said who it is, may do so by a certificate on the connections that it uses afterwards. */
+function comesBackCertified(served: NfsExport, { peer }: RpcCall): boolean {
+  const rule = served.ruleForMount(peer)
+  return (
+    served.members !== undefined && peer.identity === undefined && rule !== undefined && served.takesCertificates(rule)
+  )
+}
+
+/**
+ * Answers a client whose connection is not protected as the export wants: the handle of a root, which opens nothing without that protection. It learns no names, and no
+ * view is made.
+ */
+async function mountUnprotected(
+  context: MountContext,
+  call: RpcCall,
+  path: string,
+  { served, rest }: { served: NfsExport; rest: readonly string[] },
+): Promise<void> {
+  if (served.ruleForMount(call.peer) === undefined) return refuse(call, MNT3ERR_ACCES)
+  if (rest.length === 0) return answerHandle(context, call, path, served, served.overlay.root)
+  if (served.members === undefined || rest.length > 1) return refuse(call, MNT3ERR_ACCES)
+  const member = await served.members.find(rest[0] as string, call.peer, false)
+  if (member === undefined) return refuse(call, MNT3ERR_ACCES)
+  const view = context.exports.memberView(member, served)
+  await view.use()
+  try {
+    answerHandle(context, call, path, view, view.overlay.root)
+  } finally {
+    member.release()
   }
 }
 
@@ -59,12 +96,12 @@ async function mountMember(
   path: string,
   { served, rest: [name = '', ...names] }: { served: NfsExport; rest: readonly string[] },
 ): Promise<void> {
-  const { address } = call.peer
-  const member = await served.members!.find(name, address, true)
+  const { peer } = call
+  const member = await served.members!.find(name, peer, true)
   if (member === undefined) return refuse(call, MNT3ERR_NOENT)
   const view = context.exports.memberView(member, served)
   const grant = view.grant(call.peer, call.credential)
-  if (grant === undefined || (names.length > 0 && !member.admits(grant.cred, address)))
+  if (grant === undefined || ((names.length > 0 || peer.identity !== undefined) && !member.admits(grant.cred, peer)))
     return refuse(call, MNT3ERR_ACCES)
   await view.use()
   try {
@@ -97,12 +134,22 @@ async function answer(
   const target = await walkExport({ overlay, cred: grant.cred, inside }, names)
   if (target === undefined) return refuse(call, MNT3ERR_NOENT)
   if (target.type !== FileType.directory) return refuse(call, MNT3ERR_NOTDIR)
-  context.mounts.add(call.peer.address, path)
   overlay.retain(target)
   await context.handleSaver.saved(overlay)
+  answerHandle(context, call, path, view, target)
+}
+
+function answerHandle(
+  context: MountContext,
+  call: RpcCall,
+  path: string,
+  view: ViewNumber,
+  object: Pick<Inode, 'key' | 'generation'>,
+): void {
+  context.mounts.add(call.peer.address, path)
   const out = call.begin(128)
   out.u32(MNT3_OK)
-  out.opaque(context.handles.encode(view, target))
+  out.opaque(context.handles.encode(view, object))
   out.u32(1)
   out.u32(AUTH_SYS)
 }

@@ -34,7 +34,7 @@ export function entriesPlus(
 function listed(call: Nfs3Call, cookie: number, fill: (entry: DirEntry) => boolean): boolean {
   const { served, cred, rpc, grant } = call
   const who = grant.asOwner ? undefined : cred
-  for (const member of served.members!.list(who, rpc.peer.address, cookie)) if (!fill(entryOf(member))) return false
+  for (const member of served.members!.list(who, rpc.peer, cookie)) if (!fill(entryOf(member))) return false
   return true
 }
 

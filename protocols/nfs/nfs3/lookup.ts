@@ -43,12 +43,11 @@ function answer(call: Nfs3Call, inode: Inode | undefined, { attr, dirAttr }: Loo
 /** A view in the root of its template. Views that the caller may not use do not exist for it. */
 async function lookUpView(call: Nfs3Call, dir: Inode, name: string): Promise<void> {
   const { served, rpc, context } = call
-  const { address } = rpc.peer
-  const member = await served.members!.find(name, address, false)
+  const member = await served.members!.find(name, rpc.peer, false)
   const dirAttr = await call.overlay.getattr(dir)
   const view = member && context.exports.memberView(member, served as NfsExport)
   const grant = view?.grant(rpc.peer, rpc.credential)
-  if (view === undefined || grant === undefined || !view.member.admits(grant.cred, address))
+  if (view === undefined || grant === undefined || !view.member.admits(grant.cred, rpc.peer))
     return answer(call, undefined, { attr: undefined, dirAttr })
   await call.use(view)
   const { overlay } = view

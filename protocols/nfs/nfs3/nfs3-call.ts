@@ -7,8 +7,8 @@ import {
   type Overlay,
   OverlayError,
 } from '../../../overlay-core/index.ts'
-import { MemberView } from '../exports/export-table.ts'
-import { WireHandle } from '../exports/file-handle.ts'
+import { MemberView, type NfsExport } from '../exports/export-table.ts'
+import { isOwnView, WireHandle } from '../exports/file-handle.ts'
 import type { Grant, NfsMember, ServedView } from '../exports/served-view.ts'
 import { after } from '../rpc/after.ts'
 import { CallState, type RpcCall } from '../rpc/call.ts'
@@ -108,7 +108,10 @@ export class Nfs3Call extends CallState {
     const served = this.context.exports.byHandle(handle)
     // Only the MAC distinguishes a view that is no longer served from a forged one.
     if (served === undefined) throw this.#lost(handle)
-    if (!(served instanceof MemberView)) return this.#find(handle, served)
+    if (!(served instanceof MemberView)) {
+      if (served.members !== undefined && isOwnView(handle)) return this.#findOwnView(handle, served)
+      return this.#find(handle, served)
+    }
     // A forged handle opens nothing.
     if (!this.context.handles.authentic(handle)) throw new Nfs3Error(NFS3ERR_BADHANDLE)
     return after(this.use(served), () => this.#find(handle, served))
@@ -122,6 +125,18 @@ export class Nfs3Call extends CallState {
   /** Ends the use of views. Call it when the reply is complete. */
   release(): void {
     for (let member = this.#uses.pop(); member !== undefined; member = this.#uses.pop()) member.release()
+  }
+
+  /** The root of the view that belongs to the owner of the caller's certificate. */
+  async #findOwnView(handle: WireHandle, served: NfsExport): Promise<Inode> {
+    const { peer, credential } = this.rpc
+    if (!this.context.handles.authentic(handle)) throw new Nfs3Error(NFS3ERR_BADHANDLE)
+    if (served.grant(peer, credential) === undefined) throw new Nfs3Error(NFS3ERR_ACCES)
+    const member = await served.members!.own(peer)
+    if (member === undefined) throw new Nfs3Error(NFS3ERR_ACCES)
+    const view = this.context.exports.memberView(member, served)
+    await this.use(view)
+    return this.#checked(view.overlay.root, handle, view)
   }
 
   #find(handle: WireHandle, served: ServedView): MaybePromise<Inode> {
@@ -178,7 +193,10 @@ export class Nfs3Call extends CallState {
    * for the attributes and limits of its root.
    */
   #mayUse(inode: Inode, { member, overlay }: ServedView, { cred }: Grant): boolean {
-    if (member === undefined || member.admits(cred, this.rpc.peer.address)) return true
+    const { peer } = this.rpc
+    if (member === undefined || member.admits(cred, peer)) return true
+    // A client with a certificate is its user whatever it claims.
+    if (peer.identity?.kind === 'user') return false
     return inode === overlay.root && MOUNTING.has(this.procedure.name)
   }
 

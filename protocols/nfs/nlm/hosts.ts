@@ -1,11 +1,13 @@
 import { LRUCache } from 'lru-cache'
 import type { Peer } from '../rpc/call.ts'
 
-/** A client that uses locks: a machine, identified by its address and its own name. */
+/** A client that uses locks: a machine, identified by its certificate or address and its own name. */
 export interface NlmHost {
   /** Identifies the host; the `client` of its lock owners. */
   readonly key: string
   readonly address: string
+  /** Its certificate, or again its address. */
+  readonly client: string
   readonly name: string
   /** The transport and the server address that it uses. */
   transport: 'tcp' | 'udp'
@@ -30,10 +32,11 @@ export class NlmHosts {
 
   /** The host that sent a call. An unknown one is not stored until `keep`. */
   of(peer: Peer, name: string): NlmHost {
-    const key = `${peer.address} ${name}`
+    const key = `${peer.client} ${name}`
     const host = this.#hosts.get(key) ?? {
       key,
       address: peer.address,
+      client: peer.client,
       name,
       transport: peer.transport,
       ourAddress: peer.localAddress,
@@ -61,11 +64,11 @@ export class NlmHosts {
   }
 
   /**
-   * The hosts that `name` at `address` may mean: the host with this name; if there is none (some notify with their address or full name), all hosts at that
-   * address. Never a host at another address, whatever the name.
+   * The hosts that `name` of a client may mean: the host with this name; if there is none (some notify with their address or full name), all hosts of that
+   * client. Never a host of another client, whatever the name.
    */
-  find(address: string, name: string): NlmHost[] {
-    const there = [...this.#hosts.values()].filter((host) => host.address === address)
+  find(client: string, name: string): NlmHost[] {
+    const there = [...this.#hosts.values()].filter((host) => host.client === client)
     const named = there.filter((host) => shortName(host.name) === shortName(name))
     return named.length > 0 ? named : there
   }

@@ -27,8 +27,7 @@ export async function locate(context: NlmContext, call: RpcCall, handle: WireHan
   if (served === undefined || grant === undefined) return refuse(NLM4_FAILED)
   if (!(served instanceof MemberView)) return await locateIn(context, served, grant, handle)
   // A forged handle opens nothing, and nobody locks files in the view of another user.
-  if (!context.handles.authentic(handle) || !served.member.admits(grant.cred, call.peer.address))
-    return refuse(NLM4_FAILED)
+  if (!context.handles.authentic(handle) || !served.member.admits(grant.cred, call.peer)) return refuse(NLM4_FAILED)
   try {
     await served.use()
   } catch (error) {

@@ -50,7 +50,7 @@ export function nsmProgram(context: NsmContext): RpcProgram {
         const name = call.args.string(SM_MAXSTRLEN)
         const state = call.args.u32()
         // Any user of a machine can send from an ordinary port; its status monitor uses a privileged one.
-        if (call.peer.port < PRIVILEGED_PORTS) context.restarted(call.peer.address, name, state)
+        if (call.peer.port < PRIVILEGED_PORTS) context.restarted(call.peer.client, name, state)
         call.begin(0)
       }),
     ],

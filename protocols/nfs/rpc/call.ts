@@ -1,3 +1,4 @@
+import { hash } from 'node:crypto'
 import { Decoder } from '../xdr/decoder.ts'
 import type { Encoder } from '../xdr/encoder.ts'
 import { XdrError } from '../xdr/xdr-error.ts'
@@ -7,6 +8,7 @@ import {
   AUTH_ERROR,
   AUTH_NONE,
   AUTH_SYS,
+  AUTH_TLS,
   CALL,
   MAX_AUTH_BYTES,
   MSG_ACCEPTED,
@@ -20,12 +22,15 @@ import type { Credential, CredentialCache } from './credential.ts'
 import type { Interruption } from './interruption.ts'
 import type { VersionRange } from './program.ts'
 import type { ReplyBuffer, ReplyQueue } from './reply-queue.ts'
+import { type ClientIdentity, STARTTLS, type TransportSecurity } from './start-tls.ts'
 
 /** Every reply has space for this many bytes of results, so that an error can always replace a partial reply. */
 const MIN_RESULT_BYTES = 512
 const REPLY_HEADER_BYTES = 24
 /** A call up to and including the length of its credential. */
 const CALL_HEADER_BYTES = 32
+/** The procedure 0 of every program, which does nothing. */
+const NULL = 0
 /** The flavor and the length of an empty verifier. */
 const VERIFIER_BYTES = 8
 
@@ -37,6 +42,13 @@ export interface Peer {
   /** The server address that it called; undefined if unknown. */
   readonly localAddress: string | undefined
   readonly transport: 'tcp' | 'udp'
+  readonly security: TransportSecurity
+  /** Whom its certificate is for; set if `security` is `mtls`. */
+  readonly identity: ClientIdentity | undefined
+  /** Identifies the client for its locks and for the replies to its retransmissions: its certificate's owner, or its address. */
+  readonly client: string
+  /** Whether it may ask for TLS. */
+  readonly mayStartTls: boolean
   /** Whether a warning about this connection has been logged. */
   complained: boolean
 }
@@ -46,6 +58,18 @@ const MAPPED_IPV4 = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i
 /** Normalizes an address: an IPv4 address is in dotted form even if it came through a dual-stack socket. */
 export function plainAddress(address: string): string {
   return MAPPED_IPV4.exec(address)?.[1] ?? address
+}
+
+/** The same client after its handshake. */
+export function securedPeer(peer: Peer, identity: ClientIdentity | undefined): Peer {
+  const security = identity === undefined ? 'tls' : 'mtls'
+  const client = identity === undefined ? peer.address : clientOf(identity)
+  return { ...peer, security, identity, client, mayStartTls: false }
+}
+
+/** A name of fixed length, which no address has. */
+function clientOf({ kind, name }: ClientIdentity): string {
+  return `cert:${hash('sha256', `${kind}/${name}`, 'hex').slice(0, 32)}`
 }
 
 /** State that a program keeps with an `RpcCall` between uses. Each program that needs this has its own class. */
@@ -70,6 +94,8 @@ export class RpcCall {
   version = 0
   procedure = 0
   credential: Credential
+  /** Whether this call asks for TLS, and is to be answered with `answerTls`. */
+  asksForTls = false
   /** Set if an earlier process died while it ran this call. */
   interruption: Interruption | undefined
   /** State that the last program keeps for its next call. */
@@ -95,6 +121,7 @@ export class RpcCall {
     const { args } = this
     this.#reply = undefined
     this.interruption = undefined
+    this.asksForTls = false
     const { view } = args
     const at = args.take(CALL_HEADER_BYTES)
     this.xid = view.getUint32(at)
@@ -131,6 +158,17 @@ export class RpcCall {
     view.setUint32(at + 16, 0)
     view.setUint32(at + 20, status)
     return out
+  }
+
+  /** Writes the reply that lets the client begin a TLS handshake (RFC 9289 section 4.1). */
+  answerTls(): void {
+    const out = this.#open(0)
+    out.u32(this.xid)
+    out.u32(REPLY)
+    out.u32(MSG_ACCEPTED)
+    out.u32(AUTH_NONE)
+    out.opaque(STARTTLS)
+    out.u32(SUCCESS)
   }
 
   /** Writes the reply to a program in a version that is not served. */
@@ -214,10 +252,13 @@ export class RpcCall {
       }
     } else if (flavor === AUTH_NONE) {
       this.credential = this.#credentials.none
+    } else if (flavor === AUTH_TLS && length === 0 && this.procedure === NULL && this.peer.mayStartTls) {
+      this.credential = this.#credentials.none
+      this.asksForTls = true
     } else {
       return AUTH_BADCRED
     }
-    // Neither flavor has a verifier: RFC 5531 sections 10 and appendix A.
+    // None of them has a verifier: RFC 5531 sections 10 and appendix A.
     const verifierAt = at + padded
     return view.getUint32(verifierAt) === AUTH_NONE && view.getUint32(verifierAt + 4) === 0 ? 0 : AUTH_BADVERF
   }

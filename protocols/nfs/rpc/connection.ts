@@ -2,7 +2,7 @@ import type { Socket } from 'node:net'
 import { XdrError } from '../xdr/xdr-error.ts'
 import { adoptSocket } from './adopt-socket.ts'
 import type { BusyPoll } from './busy-poll.ts'
-import { type Peer, RpcCall } from './call.ts'
+import { type Peer, RpcCall, securedPeer } from './call.ts'
 import type { Chunk, ChunkPool } from './chunk-pool.ts'
 import type { ClientShare, Waiting } from './client-share.ts'
 import type { Counters } from './counters.ts'
@@ -12,6 +12,8 @@ import type { ClientDuplicates } from './duplicate-cache.ts'
 import type { Logger } from './logger.ts'
 import { RecordError, type RecordLimits, RecordReader } from './record-reader.ts'
 import { ReplyQueue } from './reply-queue.ts'
+import { type ByteStream, SecureStream } from './secure-stream.ts'
+import type { SecuredConnection, StartTls } from './start-tls.ts'
 
 /** How long a client's calls are processed consecutively, in ms, and after how many calls this is checked. */
 const TURN_MS = 2
@@ -40,6 +42,10 @@ export interface ConnectionContext {
   readonly log: Logger
   readonly now: () => number
   readonly busyPoll: BusyPoll
+  /** Encrypts connections whose client asks for it. */
+  readonly startTls: StartTls | undefined
+  /** The replies to a client that has another name since its handshake. */
+  readonly duplicatesOf: (client: string) => ClientDuplicates
 }
 
 /** The share of the client of this connection. */
@@ -50,19 +56,23 @@ export interface ConnectionClient {
 
 /** One TCP connection: reads records, dispatches them, sends the replies, and stops reading while too much is in progress. */
 export class Connection implements Waiting {
-  readonly peer: Peer
+  peer: Peer
   /** Resolves when the connection is gone and its last call has ended. */
   readonly closed: Promise<void>
   readonly #context: ConnectionContext
-  readonly #socket: Socket
+  /** What was accepted; TLS is on top of it. */
+  readonly #accepted: Socket
+  #socket: ByteStream
+  /** Where the latest bytes in clear text went. */
+  #place: Buffer = Buffer.alloc(0)
   readonly #reader: RecordReader
-  readonly #replies: ReplyQueue
-  readonly #credentials = new CredentialCache()
-  readonly #duplicates: ClientDuplicates
+  #replies: ReplyQueue
+  #credentials = new CredentialCache()
+  #duplicates: ClientDuplicates
   readonly #share: ClientShare
   #call: RpcCall
   /** Objects for further calls. */
-  readonly #idleCalls: RpcCall[] = []
+  #idleCalls: RpcCall[] = []
   #inFlight = 0
   #gone = false
   #used = false
@@ -77,6 +87,8 @@ export class Connection implements Waiting {
   #resumeScheduled = false
   #flushScheduled = false
   #draining = false
+  /** Whether the client begins TLS: what it sends is not a record. */
+  #startingTls = false
   #ended: () => void = () => undefined
   /** When the peer last sent or read data, in ms of the injected clock. */
   #activeMs: number
@@ -90,21 +102,25 @@ export class Connection implements Waiting {
     this.#share = client.share
     this.#activeMs = context.now()
     this.#reader = new RecordReader(context.pool, context.limits)
-    this.#socket = adoptSocket(accepted, {
-      buffer: () => this.#reader.target(),
+    this.#accepted = adoptSocket(accepted, {
+      buffer: () => {
+        this.#place = this.#reader.target()
+        return this.#place
+      },
       callback: (count) => this.#received(count),
     })
+    this.#socket = this.#accepted
     this.#replies = new ReplyQueue(context.pool, this.#socket, () => this.#sent())
     this.#call = new RpcCall(peer, this.#replies, this.#credentials)
     this.closed = new Promise((resolve) => {
       this.#ended = resolve
     })
-    this.#socket.setNoDelay(true)
-    this.#socket.setKeepAlive(true)
-    this.#socket.on('error', (error) =>
+    this.#accepted.setNoDelay(true)
+    this.#accepted.setKeepAlive(true)
+    this.#accepted.on('error', (error) =>
       context.log.debug({ client: peer.address, why: error.message }, 'connection lost'),
     )
-    this.#socket.on('close', () => this.#onClose())
+    this.#accepted.on('close', () => this.#onClose())
   }
 
   /** Whether it has had a call. */
@@ -115,7 +131,7 @@ export class Connection implements Waiting {
   /** How long the connection has been quiet, and why: `idle` means nothing is in progress, `stalled` that the peer delays a message or a reply. */
   quiet(nowMs: number): { ms: number; kind: 'idle' | 'stalled' | 'busy' } {
     const ms = nowMs - this.#activeMs
-    if (this.#replies.unsentBytes > 0) return { ms, kind: 'stalled' }
+    if (this.#startingTls || this.#replies.unsentBytes > 0) return { ms, kind: 'stalled' }
     if (this.#inFlight > 0 || this.#paused) return { ms, kind: 'busy' }
     return { ms, kind: this.#reader.partial ? 'stalled' : 'idle' }
   }
@@ -137,12 +153,13 @@ export class Connection implements Waiting {
 
   /** Closes the connection at once; running calls get no reply. */
   destroy(): void {
-    this.#socket.destroy()
+    this.#accepted.destroy()
   }
 
   /** Stops reading, and closes the connection once the calls in progress are answered. */
   drain(): void {
     this.#draining = true
+    if (this.#startingTls) this.destroy()
     this.#socket.pause()
     this.#endIfDrained()
   }
@@ -150,6 +167,10 @@ export class Connection implements Waiting {
   #received(count: number): boolean {
     this.#activeMs = this.#context.now()
     this.#turnStartMs = this.#activeMs
+    if (this.#startingTls) {
+      this.#beginTls(count)
+      return false
+    }
     this.#reader.filled(count)
     if (!this.#draining) this.#work()
     if (this.#inFlight === 0) this.#context.busyPoll.answered()
@@ -175,6 +196,7 @@ export class Connection implements Waiting {
         }
         if (!this.#reader.next()) break
         this.#answer(this.#reader.record)
+        if (this.#startingTls) break
       }
       if (!this.#paused && this.#reader.needsLarger && this.#context.pool.full) {
         this.#paused = true
@@ -193,7 +215,10 @@ export class Connection implements Waiting {
     this.#share.taken()
     call.args.reset(record.bytes, record.view, this.#reader.recordStart, this.#reader.recordEnd)
     const result = this.#context.dispatcher.dispatch(call, this.#duplicates)
-    if (!(result instanceof Promise)) return
+    if (!(result instanceof Promise)) {
+      if (call.asksForTls) this.#expectTls()
+      return
+    }
     // The call continues asynchronously: it keeps its object, and its arguments stay in place.
     this.#call = this.#idleCalls.pop() ?? new RpcCall(this.peer, this.#replies, this.#credentials)
     const bytes = this.#reader.recordEnd - this.#reader.recordStart
@@ -265,6 +290,49 @@ export class Connection implements Waiting {
     this.#share.wait(this)
   }
 
+  /**
+   * The client begins TLS next. Nothing else may be in progress: what it has sent in clear text, or gets so, would otherwise be taken for a part of the encrypted
+   * connection (RFC 9289 section 4.1).
+   */
+  #expectTls(): void {
+    if (this.#inFlight > 0 || this.#reader.partial || this.#socket.writableLength > 0)
+      throw new RecordError('TLS asked for in the middle of other calls')
+    this.#startingTls = true
+  }
+
+  /** The first bytes of a handshake are in the reader. */
+  #beginTls(count: number): void {
+    const first = Buffer.from(this.#place.subarray(0, count))
+    this.#context.startTls?.begin(this.#accepted, first, (secured) => this.#continueWithTls(secured))
+  }
+
+  /** From here on everything is encrypted, and the caller may be another one: nothing that was known about it counts. */
+  #continueWithTls({ socket, identity }: SecuredConnection): void {
+    if (this.#gone || this.#draining) {
+      this.destroy()
+      return
+    }
+    const { counters, pool, duplicatesOf, log, now } = this.#context
+    counters.secured++
+    if (identity !== undefined) counters.certified++
+    this.peer = securedPeer(this.peer, identity)
+    const stream = new SecureStream(socket, {
+      target: () => this.#reader.target(),
+      filled: (count) => this.#received(count),
+    })
+    socket.on('error', (error) => log.debug({ client: this.peer.address, why: error.message }, 'connection lost'))
+    this.#socket = stream
+    this.#replies.close()
+    this.#replies = new ReplyQueue(pool, stream, () => this.#sent())
+    this.#credentials = new CredentialCache()
+    this.#duplicates.disconnected()
+    this.#duplicates = duplicatesOf(this.peer.client)
+    this.#call = new RpcCall(this.peer, this.#replies, this.#credentials)
+    this.#idleCalls = []
+    this.#startingTls = false
+    this.#activeMs = now()
+  }
+
   /** Called when it is the client's turn. */
   goOn(): void {
     this.#inLine = false
@@ -292,7 +360,7 @@ export class Connection implements Waiting {
   #endIfDrained(): void {
     if (!this.#draining || this.#gone || this.#inFlight > 0) return
     this.#flush()
-    this.#socket.end(() => this.#socket.destroy())
+    this.#socket.end(() => this.destroy())
   }
 
   #garbage(error: unknown): void {
@@ -309,6 +377,7 @@ export class Connection implements Waiting {
   }
 
   #onClose(): void {
+    if (this.#gone) return
     this.#gone = true
     this.#share.disconnected(this)
     this.#duplicates.disconnected()

@@ -29,6 +29,8 @@ export const AUTH_TOOWEAK = 5
 /** Authentication flavors (RFC 5531 section 8). */
 export const AUTH_NONE = 0
 export const AUTH_SYS = 1
+/** Asks whether the server is ready for TLS (RFC 9289 section 4.1). */
+export const AUTH_TLS = 7
 
 /** Maximum size of the body of a credential or verifier (RFC 5531 section 8.2). */
 export const MAX_AUTH_BYTES = 400

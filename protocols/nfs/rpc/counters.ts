@@ -11,6 +11,9 @@ export type Counters = {
   stalled: number
   /** Connections of addresses without an export, closed because of their age or to make room. */
   outsidersClosed: number
+  /** Connections that continued encrypted, and those of them with a client certificate. */
+  secured: number
+  certified: number
   calls: number
   /** Datagrams from addresses without an export. */
   datagramsDropped: number
@@ -35,6 +38,8 @@ export function newCounters(): Counters {
     idle: 0,
     stalled: 0,
     outsidersClosed: 0,
+    secured: 0,
+    certified: 0,
     calls: 0,
     datagramsDropped: 0,
     denied: 0,

@@ -48,6 +48,10 @@ export class Dispatcher {
     const procedure = this.#find(call)
     if (procedure === undefined) {
       this.#counters.unavailable++
+      call.asksForTls = false
+      call.finish()
+    } else if (call.asksForTls) {
+      call.answerTls()
       call.finish()
     } else if (procedure.nonIdempotent) {
       return this.#runOnce(call, procedure, duplicates, start)

@@ -12,6 +12,7 @@ import { GroupCache, type GroupsOf } from './group-cache.ts'
 import type { Logger } from './logger.ts'
 import { ProgramTable, type RpcProgram } from './program.ts'
 import type { ReplyStore } from './reply-store.ts'
+import type { StartTls } from './start-tls.ts'
 
 /**
  * Lets a listening server with these options accept several connections in one turn of the event loop, of which at most `most` are open. Returns a function that stops it and resolves when these connections
@@ -39,6 +40,8 @@ export interface RpcServerOptions extends ConnectionLimits, ShareLimits {
   /** How many calls are cached for retransmissions; the defaults of `DuplicateCache` if missing. */
   readonly duplicates?: DuplicateLimits
   readonly maxConnections: number
+  /** Encrypts connections whose client asks for it. */
+  readonly startTls?: StartTls | undefined
   /** Without it, one connection is accepted in each turn of the event loop. */
   readonly acceptMore?: AcceptMore | undefined
   /** A connection without a request for this long is closed. */
@@ -116,6 +119,8 @@ export class RpcServer {
       log,
       now,
       busyPoll: new BusyPoll(now),
+      startTls: options.startTls,
+      duplicatesOf: (client) => this.#duplicates.connected(client),
     }
     const maxRecordBytes = Math.min(OUTSIDER.recordBytes, options.maxRecordBytes)
     this.#outsiderContext = { ...this.#context, limits: { ...options, maxRecordBytes } }
@@ -161,7 +166,7 @@ export class RpcServer {
 
   #accept(socket: Socket): void {
     const { log, maxConnections } = this.#options
-    const peer = peerOf(socket)
+    const peer = peerOf(socket, this.#options.startTls !== undefined)
     const isClient = peer === undefined || this.#isClient(peer.address)
     const crowds = !isClient && this.#shares.connectionsOf(peer.address) >= OUTSIDER.connections
     if (!isClient && !crowds) this.#makeRoomForOutsider()
@@ -280,11 +285,16 @@ export class RpcServer {
   }
 }
 
-function peerOf(socket: Socket): Peer | undefined {
+function peerOf(socket: Socket, mayStartTls: boolean): Peer | undefined {
   const { remoteAddress, remotePort, localAddress } = socket
   if (remoteAddress === undefined || remotePort === undefined) return undefined
+  const address = plainAddress(remoteAddress)
   return {
-    address: plainAddress(remoteAddress),
+    address,
+    client: address,
+    security: 'none',
+    identity: undefined,
+    mayStartTls,
     port: remotePort,
     localAddress: localAddress === undefined ? undefined : plainAddress(localAddress),
     transport: 'tcp',

@@ -79,7 +79,10 @@ export class UdpServer {
       counters.datagramsDropped++
       return
     }
-    const peer: Peer = { address, port: from.port, localAddress: undefined, transport: 'udp', complained: false }
+    const peer: Peer = {
+      ...{ address, port: from.port, localAddress: undefined, transport: 'udp', complained: false },
+      ...{ security: 'none', identity: undefined, client: address, mayStartTls: false },
+    }
     const queue = new ReplyQueue(this.#pool, new DatagramSink(this.#socket, from, log), () => undefined)
     const call = new RpcCall(peer, queue, this.#credentials)
     call.args.reset(message, new DataView(message.buffer, message.byteOffset, message.length), 0, message.length)

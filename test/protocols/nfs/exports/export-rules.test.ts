@@ -90,3 +90,16 @@ t.test('host names, netmasks, and defaults for the clients that follow', async (
   ])
   t.match(parseExport('*(all_squash,no_all_squash,sec=sys,wdelay,crossmnt)'), [{ squash: 'root' }])
 })
+
+t.test('xprtsec as in exports(5)', async (t) => {
+  const of = (options: string) => parseExport(`*(${options})`)[0]?.xprtsec
+  t.equal(of('rw'), undefined)
+  t.same(of('xprtsec=mtls:tls'), ['tls', 'mtls'])
+  t.same(of('xprtsec=none'), ['none'])
+  t.same(
+    parseExport('-xprtsec=tls 10.0.0.1 10.0.0.2(xprtsec=none:tls:mtls)').map(({ xprtsec }) => xprtsec),
+    [['tls'], ['none', 'tls', 'mtls']],
+  )
+  for (const wrong of ['xprtsec=', 'xprtsec=ssl', 'xprtsec=tls,xprtsec=x', 'xprtsec=tls::mtls'])
+    t.throws(() => parseExport(`*(${wrong})`), /is not understood; use xprtsec=none, tls or mtls/, wrong)
+})

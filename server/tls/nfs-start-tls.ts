@@ -1,0 +1,37 @@
+import type { Logger } from 'pino'
+import type { ClientIdentity, StartTls } from '../../protocols/nfs/index.ts'
+import { type CertificateIdentity, identityOf } from './certificate-identity.ts'
+import type { Handshakes, Secured } from './handshakes.ts'
+
+/** Finds the ids of a user; undefined if there is no such user. @throws Error the lookup fails */
+export type IdsOf = (user: string) => Promise<ClientIdentity['ids']>
+
+/** NFS over TLS: handshakes on connections that the server has accepted, and whom their certificates are for. */
+export function startTlsOf(handshakes: Handshakes, idsOf: IdsOf, log: Logger): StartTls {
+  return {
+    begin(socket, first, done) {
+      handshakes.beginWith(socket, first, async ({ socket: secured, certificate }: Secured) => {
+        const named = certificate && identityOf(certificate)
+        if (certificate !== undefined && named === undefined)
+          log.info(
+            { client: secured.remoteAddress, serial: certificate.serialNumber },
+            'a client certificate names no user or machine',
+          )
+        done({ socket: secured, identity: named && (await identified(named, idsOf, log)) })
+      })
+    },
+  }
+}
+
+async function identified(named: CertificateIdentity, idsOf: IdsOf, log: Logger): Promise<ClientIdentity> {
+  if (named.kind === 'machine') return { ...named, ids: undefined }
+  try {
+    return { ...named, ids: await idsOf(named.name) }
+  } catch (error) {
+    log.error(
+      { err: error, user: named.name },
+      'cannot look up the user of a certificate, who is nobody until the next connection',
+    )
+    return { ...named, ids: undefined }
+  }
+}
