@@ -70,8 +70,8 @@ export function parseOcMtime(field: string | string[] | undefined): { sec: numbe
   return time
 }
 
-/** Parses seconds since the epoch with an optional fraction. The fraction of a negative number counts downward, as in any number. */
-function parseSeconds(text: string): { sec: number; nsec: number } | undefined {
+/** Parses seconds since the epoch with an optional fraction; undefined if it is something else. The fraction of a negative number counts downward, as in any number. */
+export function parseSeconds(text: string): { sec: number; nsec: number } | undefined {
   const [, sign, digits, fraction = ''] = /^(-?)(\d{1,12})(?:\.(\d{1,9})\d*)?$/.exec(text) ?? []
   if (digits === undefined) return undefined
   const nsec = Number(fraction.padEnd(9, '0'))

@@ -22,13 +22,14 @@ export const NEW_FILE_MODE = 0o644
  * PUT (RFC 9110 section 9.3.4): the body is written to a staged file that takes the name in one step when it is complete, so that no other client
  * ever sees a part of it. Conditions and locks are checked before the body is read, and again at that step.
  *
- * @throws DavError 405 a collection · 409 no parent · 412 · 415 · 423
+ * @throws DavError 405 a collection · 409 no parent · 412 · 415 · 423 · 501
  */
 export async function put(ctx: ViewContext): Promise<void> {
   const { view, path, req } = ctx
   const contentRange = req.headers['content-range']
   if (contentRange !== undefined && (await putRange(ctx, contentRange))) return
   refuseContentEncoding(req)
+  refusePart(ctx)
   const ocMtime = parseOcMtime(req.headers['x-oc-mtime'])
   const mtime = ocMtime ?? parseLastModified(req.headers['last-modified'])
   const promised = parseOcChecksum(req.headers['oc-checksum'])
@@ -118,11 +119,20 @@ async function build(ctx: ViewContext, reception: Reception, options: PublishOpt
 }
 
 /**
- * Finder sends the length of a chunked body in this field. If a proxy lost the body, the file must not become empty.
+ * Finder sends the length of a chunked body in X-Expected-Entity-Length, and ownCloud clients send that of the file in OC-Total-Length. If a proxy lost the body, the
+ * file must not become empty.
  * @throws DavError 400
  */
 function requireExpectedLength({ req }: ViewContext, sizeBytes: number): void {
-  const field = String(req.headers['x-expected-entity-length'] ?? '').trim()
-  if (/^\d{1,16}$/.test(field) && Number(field) !== sizeBytes)
-    throw badRequest('the body does not have the expected length')
+  for (const name of ['x-expected-entity-length', 'oc-total-length']) {
+    const field = String(req.headers[name] ?? '').trim()
+    if (/^\d{1,16}$/.test(field) && Number(field) !== sizeBytes)
+      throw badRequest('the body does not have the expected length')
+  }
+}
+
+/** Refuses a part of a file, which would become a file of its own. @throws DavError 501 */
+function refusePart({ req }: ViewContext): void {
+  if (req.headers['oc-chunked'] !== undefined)
+    throw new DavError(501, 'OC-Chunked is not supported; send the whole file, or use a resumable upload (tus 1.0)')
 }

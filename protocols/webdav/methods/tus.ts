@@ -2,11 +2,13 @@ import { isUtf8 } from 'node:buffer'
 import type { Attr, Inode, Name } from '../../../overlay-core/index.ts'
 import { badRequest, DavError } from '../http/dav-error.ts'
 import { etagOf } from '../http/etag.ts'
+import { parseOcMtime, parseSeconds } from '../http/headers.ts'
 import { httpDate } from '../http/http-date.ts'
 import { hrefOf } from '../http/path.ts'
 import { fileIdOf } from '../locks/resource-locks.ts'
 import { announcedLength } from '../request/body.ts'
 import { type Guard, prepareGuard } from '../request/guard.ts'
+import { acceptedTime } from '../request/modification-time.ts'
 import { sendEmpty } from '../request/reply.ts'
 import { isDirectory, resolve, type Target } from '../request/resolve.ts'
 import { receiveBody } from '../request/upload.ts'
@@ -33,7 +35,7 @@ function uploadId({ req }: ViewContext): string | undefined {
 
 /**
  * POST on a collection with Tus-Resumable (tus 1.0, creation): starts an upload of Upload-Length bytes for the file that `filename` in Upload-Metadata names. The file appears in one step when
- * its last byte has arrived.
+ * its last byte has arrived, with the time in X-OC-Mtime or in `mtime` of Upload-Metadata, if any.
  *
  * @throws DavError 400 · 404 · 409 · 412 another version, or a condition · 415 · 423 · 503 too many uploads
  */
@@ -42,7 +44,10 @@ export async function createUpload(ctx: ViewContext): Promise<void> {
   const { view, services, req } = ctx
   await services.uploads.load(view, services.views.values())
   const lengthBytes = parseNumber(req.headers['upload-length'], 'Upload-Length')
-  const name = parseFilename(String(req.headers['upload-metadata'] ?? ''))
+  const metadata = parseMetadata(String(req.headers['upload-metadata'] ?? ''))
+  const name = filenameIn(metadata)
+  // Other clients may mean something else by this key.
+  const mtime = parseOcMtime(req.headers['x-oc-mtime']) ?? parseSeconds(metadata.get('mtime')?.toString('latin1') ?? '')
   if (announcedLength(req) !== 0) throw new DavError(415, 'creating an upload does not accept content')
   const collection = await resolve(view, ctx.path.names, true)
   if (collection.inode === undefined) throw new DavError(404, 'no such collection')
@@ -51,7 +56,7 @@ export async function createUpload(ctx: ViewContext): Promise<void> {
   const guard = await prepareGuard(ctx, target)
   checkPlace(ctx, target, guard, target.inode, target.inode && (await view.overlay.getattr(target.inode)))
   if (!services.uploads.hasRoom(ctx.address)) throw new DavError(503, 'too many uploads in progress')
-  const wanted = { id: services.randomUUID(), view, uid: view.cred.uid, names: target.names, lengthBytes }
+  const wanted = { id: services.randomUUID(), view, uid: view.cred.uid, names: target.names, lengthBytes, mtime }
   const keep = { id: wanted.id, about: aboutUpload(wanted, view.cred) }
   const staged = await view.overlay.stage(view.cred, { mode: NEW_FILE_MODE }, keep)
   const upload = services.uploads.add({ ...wanted, staged, address: ctx.address })
@@ -141,11 +146,12 @@ async function publish(
   const { view } = ctx
   const { dir, name } = target
   if (dir === undefined) throw new DavError(409, 'the collection is gone')
+  const mtime = parseOcMtime(ctx.req.headers['x-oc-mtime']) ?? upload.mtime
   ctx.services.uploads.forget(upload.id)
   let inode: Inode
   try {
     inode = await upload.staged.publish({
-      ...{ dir, name, mode: NEW_FILE_MODE, keepLinks: true },
+      ...{ dir, name, mode: NEW_FILE_MODE, keepLinks: true, ...(mtime && { mtime }) },
       check: (current, attr) => checkPlace(ctx, target, guard, current, attr),
     })
   } catch (error) {
@@ -153,7 +159,8 @@ async function publish(
     throw error
   }
   ctx.services.locks.rebind(view.id, target.names, fileIdOf(inode))
-  sendEmpty(ctx, status, [...headers, 'ETag', etagOf(inode, await view.overlay.getattr(inode))])
+  const attr = await view.overlay.getattr(inode)
+  sendEmpty(ctx, status, [...headers, 'ETag', etagOf(inode, attr), ...acceptedTime(mtime, attr)])
 }
 
 /** Checks that the file may replace the present object. */
@@ -194,15 +201,16 @@ function parseNumber(field: string | string[] | undefined, name: string): number
   return Number(text)
 }
 
-/** The name in Upload-Metadata: pairs of a key and a value in Base64, with commas in between. */
-function parseFilename(field: string): Name {
-  for (const pair of field.split(',')) {
-    const [key, value = ''] = pair.trim().split(' ')
-    if (key !== 'filename') continue
-    const bytes = Buffer.from(value, 'base64')
-    const name = bytes.toString('latin1')
-    const single = name !== '' && name !== '.' && name !== '..' && !/[/\0]/.test(name) && name.length <= 255
-    if (single && isUtf8(bytes)) return name
-  }
+/** Upload-Metadata: pairs of a key and a value in Base64, with commas in between. */
+function parseMetadata(field: string): Map<string, Buffer> {
+  const pairs = field.split(',').map((pair) => pair.trim().split(' '))
+  return new Map(pairs.map(([key = '', value = '']) => [key, Buffer.from(value, 'base64')]))
+}
+
+function filenameIn(metadata: ReadonlyMap<string, Buffer>): Name {
+  const bytes = metadata.get('filename') ?? Buffer.alloc(0)
+  const name = bytes.toString('latin1')
+  const single = name !== '' && name !== '.' && name !== '..' && !/[/\0]/.test(name) && name.length <= 255
+  if (single && isUtf8(bytes)) return name
   throw badRequest('Upload-Metadata has no usable filename')
 }

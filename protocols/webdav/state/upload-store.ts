@@ -1,4 +1,4 @@
-import type { Cred, Name, Overlay, ResumableStage, StagedFile } from '../../../overlay-core/index.ts'
+import type { Cred, Name, Overlay, ResumableStage, StagedFile, Time } from '../../../overlay-core/index.ts'
 import type { Logger } from '../api/settings.ts'
 import type { DavView } from './context.ts'
 
@@ -14,6 +14,8 @@ export interface ResumableUpload {
   /** Its destination, from the root of the view. */
   readonly names: readonly Name[]
   readonly lengthBytes: number
+  /** The modification time that the file shall have. */
+  readonly mtime?: Time | undefined
   readonly staged: StagedFile
   /** The address of the client that started it; empty if it is not known for certain. */
   readonly address: string
@@ -29,17 +31,18 @@ interface About {
   readonly view: string
   readonly names: readonly Name[]
   readonly lengthBytes: number
+  readonly mtime?: Time | undefined
   /** Whom its requests act as. Uploads of versions without a login have none: the owner of the staged file counts. */
   readonly by?: Pick<Cred, 'uid' | 'gid' | 'groups'> | undefined
 }
 
 /** Serializes the data that lets an upload survive a restart. */
 export function aboutUpload(
-  { view, names, lengthBytes }: Pick<ResumableUpload, 'view' | 'names' | 'lengthBytes'>,
+  { view, names, lengthBytes, mtime }: Pick<ResumableUpload, 'view' | 'names' | 'lengthBytes' | 'mtime'>,
   { uid, gid, groups }: Cred,
 ): Buffer {
   const by = { uid, gid, groups }
-  return Buffer.from(JSON.stringify({ view: view.id, names, lengthBytes, by } satisfies About), 'utf8')
+  return Buffer.from(JSON.stringify({ view: view.id, names, lengthBytes, mtime, by } satisfies About), 'utf8')
 }
 
 /** The clocks of an upload store, in ms. */
@@ -100,8 +103,8 @@ export class UploadStore {
     const wanted = found !== undefined && staged.sizeBytes <= found.lengthBytes && leftMs > 0
     if (view === undefined || !wanted) await staged.discard()
     else {
-      const { names, lengthBytes, by } = found
-      const rest = { names, lengthBytes, staged, address: '', expiresMs: now() + leftMs, busy: false }
+      const { names, lengthBytes, mtime, by } = found
+      const rest = { names, lengthBytes, mtime, staged, address: '', expiresMs: now() + leftMs, busy: false }
       this.#keep({ id, view, uid: by?.uid ?? uid, ...rest })
     }
   }
@@ -187,10 +190,15 @@ function readAbout(about: Uint8Array): About | undefined {
       Array.isArray(names) &&
       names.every((name) => typeof name === 'string') &&
       Number.isSafeInteger(lengthBytes)
-    return whole ? { view, names, lengthBytes: lengthBytes as number, by: readBy(value.by) } : undefined
+    if (!whole) return undefined
+    return { view, names, lengthBytes: lengthBytes as number, mtime: readTime(value.mtime), by: readBy(value.by) }
   } catch {
     return undefined
   }
+}
+
+function readTime(time: Time | undefined): Time | undefined {
+  return Number.isSafeInteger(time?.sec) && Number.isSafeInteger(time?.nsec) ? time : undefined
 }
 
 function readBy(by: About['by']): About['by'] {

@@ -136,6 +136,20 @@ t.test('a body that is not what X-Expected-Entity-Length tells is refused, and n
   })
 })
 
+t.test(
+  'what belongs to an ownCloud upload in chunks is refused, and an empty body in place of a file too',
+  async (t) => {
+    await withDav(t, [{ a: 'A' }], async (dav) => {
+      const put = async (path: string, body: string, headers: Record<string, string>) =>
+        (await dav.ask('PUT', path, { body, headers })).status
+      t.equal(await put('/overlay/a', '', { 'oc-total-length': '5' }), 400)
+      t.equal(await put('/overlay/a-chunking-42-2-0', 'half', { 'oc-chunked': '1', 'oc-total-length': '8' }), 501)
+      t.same(onDisk(dav.upper), [])
+      t.equal(await put('/overlay/b', 'fives', { 'oc-total-length': '5' }), 201)
+    })
+  },
+)
+
 t.test('HEAD and PROPFIND agree about a time in the future, also when it comes nearer', async (t) => {
   await withDav(t, [{ a: 'A' }], async (dav) => {
     const nowSec = () => Math.floor(dav.clock.nowMs / 1000)

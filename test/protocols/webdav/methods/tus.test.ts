@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs'
+import { readFileSync, statSync } from 'node:fs'
 import { connect } from 'node:net'
 import { join } from 'node:path'
 import t from 'tap'
@@ -51,6 +51,25 @@ t.test('an upload in pieces appears when its last byte has come', async (t) => {
     t.equal((await ask('HEAD', location, { headers: TUS })).status, 404, 'the upload is done with')
     t.equal(readFileSync(join(upper, 'd/ü.bin'), 'utf8'), 'helloworld')
     t.same(onDisk(join(work, 'work')), [])
+  })
+})
+
+t.test('a finished upload has the time that its start or its last request asked for', async (t) => {
+  await withDav(t, [{ 'd/x': '' }], async ({ ask, upper }) => {
+    const mtimeOf = (name: string) => statSync(join(upper, 'd', name)).mtimeMs
+    const metadata = (name: string, mtime: string) => ({
+      'Upload-Metadata': `filename ${Buffer.from(name).toString('base64')},mtime ${Buffer.from(mtime).toString('base64')}`,
+    })
+    const empty = await create(ask, 'a', 0, { 'X-OC-Mtime': '1000000000' })
+    t.match(empty, { status: 201, headers: { 'x-oc-mtime': 'accepted' } })
+    t.equal(mtimeOf('a'), 1_000_000_000_000)
+    const started = String((await create(ask, 'b', 1, metadata('b', '1000000001.5'))).headers.location)
+    t.match(await ask('PATCH', started, piece(0, 'x')), { status: 204, headers: { 'x-oc-mtime': 'accepted' } })
+    t.equal(mtimeOf('b'), 1_000_000_001_500)
+    const ended = String((await create(ask, 'c', 1, metadata('c', '2001-09-09'))).headers.location)
+    t.match(await ask('PATCH', ended, piece(0, 'x', { 'X-OC-Mtime': '1000000002' })), { status: 204 })
+    t.equal(mtimeOf('c'), 1_000_000_002_000)
+    t.equal((await create(ask, 'd', 1, { 'X-OC-Mtime': 'yesterday' })).status, 400)
   })
 })
 
