@@ -1,5 +1,6 @@
 import type { Attack } from './attack.ts'
 import { FILES } from './attacks/files.ts'
+import { LOGINS } from './attacks/logins.ts'
 import { LOOPS } from './attacks/loops.ts'
 import { MEMORY } from './attacks/memory.ts'
 import { OUTSIDERS } from './attacks/outsiders.ts'
@@ -14,6 +15,7 @@ export const ATTACKS: readonly Attack[] = [
   ...LOOPS,
   ...MEMORY,
   ...OUTSIDERS,
+  ...LOGINS,
   ...OWNERS,
   ...SERVICE,
   ...FILES,

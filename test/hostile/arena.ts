@@ -1,4 +1,4 @@
-import { mkdirSync } from 'node:fs'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { ADDRESSES } from './addresses.ts'
@@ -31,6 +31,8 @@ export interface LoadOptions {
   readonly closes?: boolean
   /** False: new clients cannot be expected to be served, as the attack is about something else. */
   readonly connecting?: boolean
+  /** How the other client logs in, if it has to. */
+  readonly authorization?: string
 }
 
 /** Where one attack takes place: a folder, the servers in it, and the figures that came of it. */
@@ -59,6 +61,17 @@ export class Arena {
     const path = join(this.dir, name)
     mkdirSync(path, { recursive: true })
     return path
+  }
+
+  /** Writes a file of the arena and returns its path. */
+  write(name: string, text: string, mode: number): string {
+    const path = join(this.dir, name)
+    writeFileSync(path, text, { mode })
+    return path
+  }
+
+  read(name: string): string {
+    return readFileSync(join(this.dir, name), 'utf8')
   }
 
   /** The words of `-o` for lowers and an upper of the arena's own. */
@@ -100,6 +113,7 @@ export class Arena {
       webdavPath: '/overlay/small',
       address: ADDRESSES.probe,
       newcomer: ADDRESSES.newcomer,
+      authorization: options.authorization,
     })
     try {
       // Code that runs for the first time is compiled first.

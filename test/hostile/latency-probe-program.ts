@@ -15,6 +15,7 @@ const serverWaits = `/proc/${settings.pid}/task/${settings.pid}/schedstat`
 const ownWaits = `/proc/${process.pid}/task/${process.pid}/schedstat`
 /** A request without an answer for so long has failed; the next one goes on a new connection. */
 const GIVE_UP_MS = 30_000
+const LOGIN = settings.authorization === undefined ? '' : `Authorization: ${settings.authorization}\r\n`
 const PAUSE_MS = 2
 const CONNECT_EVERY_MS = 200
 
@@ -90,7 +91,7 @@ class Getter {
     await new Promise<void>((resolve, reject) => {
       if (socket.destroyed) return reject(new Error('connection closed'))
       this.#answered = { resolve, reject }
-      socket.write(`GET ${settings.webdavPath} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n`)
+      socket.write(`GET ${settings.webdavPath} HTTP/1.1\r\nHost: 127.0.0.1\r\n${LOGIN}\r\n`)
     })
   }
 

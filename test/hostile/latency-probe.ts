@@ -16,6 +16,8 @@ export interface ProbeSettings {
   readonly address: string
   /** The address from which new connections are made. */
   readonly newcomer: string
+  /** The value of Authorization, if the server asks for it. */
+  readonly authorization?: string | undefined
 }
 
 /** How long answers took. */

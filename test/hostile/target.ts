@@ -12,8 +12,10 @@ import { ProcessMeter } from './process-meter.ts'
 
 /** How to start overlayd. */
 export interface TargetOptions {
-  /** The words of `-o`. */
-  readonly overlay: string
+  /** The words of `-o`; undefined: there is a configuration file. */
+  readonly overlay?: string
+  /** The path of a configuration file, which says what is exported. */
+  readonly config?: string
   /** Everything else on the command line. */
   readonly flags?: readonly string[]
   /** Unless given, clients in 127.0.0.0/24 may write and the others may not mount; `null` leaves the default. */
@@ -135,8 +137,9 @@ function launch(dir: string, options: TargetOptions) {
   const files = { out: `${name}.out`, log: `${name}.log` }
   const readyFile = `${name}.ready`
   const { exports = EXPORTS, flags = [], env = {}, descriptors } = options
-  const words = ['-o', options.overlay, '--webdav', '127.0.0.1:0', '--nfs', '127.0.0.1:0']
-  if (exports !== null) words.push('--export', exports)
+  const what = options.config === undefined ? ['-o', options.overlay as string] : ['serve', '--config', options.config]
+  const words = [...what, '--webdav', '127.0.0.1:0', '--nfs', '127.0.0.1:0']
+  if (exports !== null && options.config === undefined) words.push('--export', exports)
   words.push('--state-dir', options.stateDir ?? join(dir, 'state'), '--ready-file', readyFile, ...flags)
   const limit = descriptors === undefined ? '' : `ulimit -n ${descriptors}; `
   // The launcher becomes the server: one process from here on.

@@ -16,7 +16,7 @@ export const DAVFS_DEFAULTS: readonly string[] = ['ask_auth 0', 'buf_size 64']
 
 /**
  * Mounts `url` with davfs2 on the folder `name` of the scratch folder, with a configuration, secrets and cache of its own.
- * With `options` its configuration is these lines and no others. It believes a listing for `dirRefreshSec`. Files are uploaded as soon as they are closed, but close(2) does not wait: unmount or remount before looking elsewhere.
+ * With `options` its configuration is these lines and no others. `login` goes into the file of secrets. It believes a listing for `dirRefreshSec`. Files are uploaded as soon as they are closed, but close(2) does not wait: unmount or remount before looking elsewhere.
  */
 export async function mountDavfs(
   scratch: Scratch,
@@ -24,6 +24,7 @@ export async function mountDavfs(
   url: string,
   dirRefreshSec = 1,
   options?: readonly string[],
+  login?: { readonly name: string; readonly password: string },
 ): Promise<DavfsMount> {
   const path = join(scratch.path, name)
   const settings = join(scratch.path, `${name}.davfs2`)
@@ -43,7 +44,8 @@ export async function mountDavfs(
   await scratch.sh(`
     mkdir -p ${quote(path)} ${quote(cache)}; chgrp davfs2 ${quote(cache)}; chmod 775 ${quote(cache)}
     printf '%s\\n' ${conf.map(quote).join(' ')} > ${quote(settings)}/conf
-    : > ${quote(settings)}/secrets; chmod 600 ${quote(settings)}/secrets`)
+    printf '%s' ${quote(login === undefined ? '' : `${path} ${login.name} ${login.password}\n`)} > ${quote(settings)}/secrets
+    chmod 600 ${quote(settings)}/secrets`)
   let daemon: { readonly pid: number; readonly ended: () => void } | undefined
   const mount = async () => {
     await scratch.sh(`mount -t davfs -o ${quote(`conf=${settings}/conf,uid=0,gid=0`)} ${quote(url)} ${quote(path)}`)
