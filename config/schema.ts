@@ -57,7 +57,7 @@ export const SERVE_OPTIONS = [
     name: '--webdav',
     value: 'HOST:PORT|off',
     meaning:
-      'Where WebDAV listens. Port 0 picks a free port; an IPv6 address needs brackets. There is no login yet, so an address that other machines can reach also needs `--tls-clients require` or `--insecure-no-auth`. On loopback the server answers only requests for `localhost` or an IP address, which stops web pages that make their own name resolve to this machine (DNS rebinding).',
+      'Where WebDAV listens. Port 0 picks a free port; an IPv6 address needs brackets. An address that other machines can reach also needs a login, which only a configuration file can have, or `--tls-clients require`, or `--insecure-no-auth`. On loopback the server answers only requests for `localhost` or an IP address, which stops web pages that make their own name resolve to this machine (DNS rebinding).',
     default: '127.0.0.1:8080',
     examples: ['--webdav [::1]:8080', '--webdav off'],
   },
@@ -66,7 +66,7 @@ export const SERVE_OPTIONS = [
     name: '--as',
     value: 'UID:GID|root',
     meaning:
-      'The user and group that WebDAV requests act as. Both are numbers; `root` and `0` mean `0:0`. They decide what requests may do and who owns new files. Only a server run by root can act as another user. There is no login yet, so with `--as root` everyone who can reach WebDAV can read and change every file. A write always removes setuid, setgid and capabilities from a file, whichever user makes it.',
+      'The user and group that WebDAV requests act as. Both are numbers; `root` and `0` mean `0:0`. They decide what requests may do and who owns new files. Only a server run by root can act as another user. Without a login, with `--as root` everyone who can reach WebDAV can read and change every file. A write always removes setuid, setgid and capabilities from a file, whichever user makes it.',
     otherwise: "nobody if root runs the server, else the server's own user and groups",
     examples: ['--as 1000:1000'],
   },

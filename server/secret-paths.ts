@@ -63,7 +63,7 @@ export async function secretCollision(settings: Settings, options: MountOptions)
   return found.filter((each) => each !== undefined)
 }
 
-function secretsOf({ stateDir, configFile, tls }: Settings): Secret[] {
+function secretsOf({ stateDir, configFile, tls, login }: Settings): Secret[] {
   const stateDirectory = {
     option: '--state-dir',
     what: 'the state directory',
@@ -84,9 +84,15 @@ function secretsOf({ stateDir, configFile, tls }: Settings): Secret[] {
           },
         ]
   if (configFile === undefined) return [stateDirectory, ...keys]
-  const what = 'the configuration file'
   const mend = 'move it out of all layers'
-  return [stateDirectory, ...keys, { option: '--config', what, path: configFile, except: undefined, mend }]
+  const file = (option: string, what: string, path: string | undefined): Secret[] =>
+    path === undefined ? [] : [{ option, what, path, except: undefined, mend }]
+  return [
+    ...[stateDirectory, ...keys],
+    ...file('--config', 'the configuration file', configFile),
+    ...file('--config', 'the password file', login?.passwordFile),
+    ...file('--config', 'the audit file', login?.auditFile),
+  ]
 }
 
 /** Returns the layer that contains the secret or is inside it. */

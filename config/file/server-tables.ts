@@ -66,7 +66,7 @@ export const WEBDAV = {
       type: address('--webdav'),
       option: '--webdav',
       meaning:
-        'Where WebDAV listens. Port 0 picks a free port; an IPv6 address needs brackets. There is no login yet, so an address that other machines can reach also needs `clients = "require"` in `[tls]`, or `insecure_no_auth`.',
+        'Where WebDAV listens. Port 0 picks a free port; an IPv6 address needs brackets. An address that other machines can reach also needs a [login](#login) with `[tls]` or a trusted proxy, or `clients = "require"` in `[tls]`, or `insecure_no_auth`.',
       default: '"127.0.0.1:8080"',
       example: '"[::1]:8080"',
     },

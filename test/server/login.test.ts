@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from 'node:fs'
+import { readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import t from 'tap'
@@ -30,7 +30,10 @@ async function classroom(
   tables = LOGIN,
   webdav = '',
 ): Promise<Course & { as: (name: string, password?: string) => { headers: Record<string, string> } }> {
-  const prepare = (dir: string) => writeFileSync(join(dir, 'users'), passwordLines(USERS), { mode: 0o600 })
+  const prepare = (dir: string) => {
+    writeFileSync(join(dir, 'users'), passwordLines(USERS), { mode: 0o600 })
+    symlinkSync('/welcome.txt', join(dir, 'material/sub/out'))
+  }
   const made = await course(t, { more: 'create = true\nowners = ["teacher"]', tables, webdav, prepare })
   const as = (name: string, password = `pw-${name}`) => ({
     headers: { authorization: `Basic ${Buffer.from(`${name}:${password}`).toString('base64')}` },
@@ -41,7 +44,7 @@ async function classroom(
 t.test('every method asks for a name and a password, also those by which clients probe', AS_ROOT, async (t) => {
   const { dav } = await classroom(t)
   for (const method of ['OPTIONS', 'PROPFIND', 'GET', 'HEAD', 'PUT', 'LOCK', 'MKCOL', 'DELETE', 'REPORT', 'POST']) {
-    for (const path of ['/', '/course/', '/course/welcome.txt', '/nothing/']) {
+    for (const path of ['/', '/course/welcome.txt', '/nothing/', '/-/tokens', '/-/x', '/-/../course/']) {
       const answer = await dav(method, path)
       t.match(answer, { status: 401, headers: { 'www-authenticate': 'Basic realm="overlayd", charset="UTF-8"' } })
     }
@@ -125,6 +128,11 @@ t.test('an app password opens its part of the view, until it is revoked', AS_ROO
   t.match(await dav('PUT', '/course/sub/new', { body: 'x', ...part }), { status: 201 })
   for (const path of ['/course/mine', '/course/', '/course/~alice/mine', '/course/~bob/sub/x'])
     t.match(await dav('GET', path, part), { status: 404 }, path)
+  t.match(await dav('GET', '/course/sub/out', as('alice')), { status: 200, body: 'welcome' })
+  t.match(await dav('GET', '/course/sub/out', part), { status: 404 }, 'no symlink leads out')
+  const listed = (await dav('PROPFIND', '/course/sub/', { headers: { ...part.headers, depth: '1' } })).body
+  t.match(listed, '/course/sub/inside')
+  t.notMatch(listed, '/course/sub/out')
   const to = (destination: string) => ({ headers: { ...part.headers, destination } })
   t.match(await dav('MOVE', '/course/sub/new', to('/course/out')), { status: 404 }, 'nothing leaves it')
   t.match(await dav('COPY', '/course/mine', to('/course/sub/in')), { status: 404 }, 'nothing comes in')
@@ -236,6 +244,16 @@ t.test('a login needs what it says', async (t) => {
     (await run(['config', 'check', config])).stderr,
     /passwords would cross the network unencrypted; use 127.0.0.1, or/,
   )
+  for (const key of ['password_file', 'audit_file'])
+    t.match(
+      await check(
+        `[login]\nsources = ["file"]\npassword_file = "u"\n${key} = "material/x"`.replace(
+          /password_file = "u"\n(?=password)/,
+          '',
+        ),
+      ),
+      /material\/x' \(the (password|audit) file\) is inside the lowerdir .*, so clients could read it; move it out/,
+    )
   writeFileSync(config, configuration({ more: 'owners = ["x"]' }))
   t.match((await run(['config', 'check', config])).stderr, /owners. needs a login/)
 })
