@@ -7,6 +7,7 @@ import { OUTSIDERS } from './attacks/outsiders.ts'
 import { OWNERS } from './attacks/owners.ts'
 import { PRIVILEGE } from './attacks/privilege.ts'
 import { SERVICE } from './attacks/service.ts'
+import { VIEWS } from './attacks/views.ts'
 import { WEB_PAGES } from './attacks/web-pages.ts'
 
 /** Every attack, in the order in which docs/security.md speaks of them. */
@@ -19,5 +20,6 @@ export const ATTACKS: readonly Attack[] = [
   ...OWNERS,
   ...SERVICE,
   ...FILES,
+  ...VIEWS,
   ...WEB_PAGES,
 ]

@@ -108,9 +108,9 @@ export class Arena {
     const probe = await LatencyProbe.start({
       pid: target.meter.pid,
       nfsPort: target.nfsPort,
-      export: '/overlay',
+      export: target.exportPath,
       webdavPort: target.webdavPort,
-      webdavPath: '/overlay/small',
+      webdavPath: target.smallFile,
       address: ADDRESSES.probe,
       newcomer: ADDRESSES.newcomer,
       authorization: options.authorization,

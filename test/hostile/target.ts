@@ -16,6 +16,8 @@ export interface TargetOptions {
   readonly overlay?: string
   /** The path of a configuration file, which says what is exported. */
   readonly config?: string
+  /** What another client uses meanwhile; by default the root of an overlay, and `small` in it. */
+  readonly probed?: Probed
   /** Everything else on the command line. */
   readonly flags?: readonly string[]
   /** Unless given, clients in 127.0.0.0/24 may write and the others may not mount; `null` leaves the default. */
@@ -27,6 +29,12 @@ export interface TargetOptions {
   /** Where its log goes: a file unless given; `stalled` is a pipe that nobody reads. */
   readonly log?: 'file' | 'stalled'
   readonly uid?: number
+}
+
+/** What another client mounts over NFS, and the small file that it gets over WebDAV. */
+export interface Probed {
+  readonly exportPath: string
+  readonly smallFile: string
 }
 
 /** Flags by which WebDAV clients may do everything: where an attack is not about what they may. */
@@ -47,6 +55,9 @@ export class Target {
   readonly meter: ProcessMeter
   readonly nfsPort: number | undefined
   readonly webdavPort: number | undefined
+  /** What another client mounts, and the small file that it gets. */
+  readonly exportPath: string
+  readonly smallFile: string
   readonly #ended: Promise<unknown>
   readonly #files: { readonly out: string; readonly log: string }
   readonly #pid: number
@@ -56,7 +67,10 @@ export class Target {
     ready: { webdav: string | null; nfs: { port: number } | null },
     ended: Promise<unknown>,
     files: { out: string; log: string },
+    { exportPath, smallFile }: Probed,
   ) {
+    this.exportPath = exportPath
+    this.smallFile = smallFile
     this.#pid = pid
     this.meter = new ProcessMeter(pid)
     this.nfsPort = ready.nfs?.port
@@ -76,7 +90,8 @@ export class Target {
       }
       await sleep(20)
     }
-    return new Target(child.pid!, JSON.parse(readFileSync(readyFile, 'utf8')), ended, files)
+    const probed = options.probed ?? { exportPath: '/overlay', smallFile: '/overlay/small' }
+    return new Target(child.pid!, JSON.parse(readFileSync(readyFile, 'utf8')), ended, files, probed)
   }
 
   /** What it printed on standard output. */
