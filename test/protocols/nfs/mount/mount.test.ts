@@ -2,9 +2,9 @@ import { execFileSync } from 'node:child_process'
 import { rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
-import { MOUNT, type NfsClient, STATUS } from '../../../helpers/nfs-client.ts'
+import { MOUNT, NfsClient, STATUS } from '../../../helpers/nfs-client.ts'
 import { ROOT, standOn } from '../../../helpers/overlay.ts'
-import { type Auth, authSys, NO_AUTH, type XdrReader, XdrWriter } from '../../../helpers/rpc-client.ts'
+import { type Auth, authSys, NO_AUTH, RpcClient, type XdrReader, XdrWriter } from '../../../helpers/rpc-client.ts'
 import { tmpfs } from '../../../helpers/tmpfs.ts'
 import { withNfs } from '../nfs-fixture.ts'
 
@@ -178,6 +178,46 @@ t.test('DUMP lists the mounts until UMNT or UMNTALL', async (t) => {
     await call(client, 4)
     t.same(await dump(), [])
   })
+})
+
+t.test('DUMP shows a client its own mounts only, and root of this machine all', async (t) => {
+  await withNfs(
+    t,
+    [{ 'a/': '' }],
+    async ({ server }) => {
+      const from = async (address: string, localPort?: number) => {
+        const client = new NfsClient(await RpcClient.connect(server.port, localPort, address))
+        t.teardown(() => client.close())
+        return client
+      }
+      const dump = async ({ rpc, auth }: NfsClient) => {
+        const reader = await rpc.call([MOUNT, 3, 2], auth)
+        return all(reader, () => `${reader.string()} ${reader.string()}`).length
+      }
+      const [one, two, outsider] = [await from('127.0.0.2'), await from('127.0.0.3'), await from('127.0.1.4')]
+      for (const path of ['/overlay', '/overlay/a']) await one.mnt(path)
+      await two.mnt('/overlay')
+      t.same([await dump(one), await dump(two), await dump(outsider)], [2, 1, 0])
+      if (process.geteuid?.() === 0) t.equal(await dump(await from('127.0.1.1', 915)), 4, 'with that of the fixture')
+    },
+    { rules: '127.0.0.0/24(insecure)' },
+  )
+})
+
+t.test('EXPORT shows outsiders nothing', async (t) => {
+  await withNfs(
+    t,
+    [{}],
+    async ({ server }) => {
+      const outsider = await RpcClient.connect(server.port, undefined, '127.0.1.4')
+      t.same(
+        all(await outsider.call([MOUNT, 3, 5], NO_AUTH), () => 'an export'),
+        [],
+      )
+      await outsider.close()
+    },
+    { rules: '127.0.0.1(insecure)' },
+  )
 })
 
 t.test('the list of mounts stays bounded', async (t) => {
