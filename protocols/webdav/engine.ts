@@ -3,14 +3,14 @@ import { isErrno, type MaybePromise, OverlayError } from '../../overlay-core/ind
 import type { DavTemplate, DavUse } from './api/settings.ts'
 import { ClientGone } from './http/client-gone.ts'
 import { DavError } from './http/dav-error.ts'
-import { type DavPath, encodeSegment, nameOfText, parsePath } from './http/path.ts'
+import { type DavPath, parsePath } from './http/path.ts'
 import { statusOf } from './http/status.ts'
 import { type ResourceType, WebDAVServer } from './http/vocabulary.ts'
 import { DAV_METHODS, type DavMethod } from './methods/method-table.ts'
 import { isWaiting } from './request/body.ts'
 import { errorBody, sendBody, XML_TYPE } from './request/reply.ts'
 import { DavContext, type DavServices, type ViewContext } from './state/context.ts'
-import { isInScope, seenMember } from './state/served-view.ts'
+import { isInScope, viewInUse } from './state/served-view.ts'
 
 const NOWHERE: DavPath = { names: [], trailingSlash: true }
 const TEXT_TYPE = 'text/plain; charset=utf-8'
@@ -114,9 +114,7 @@ export class DavEngine extends WebDAVServer {
       if (path.names.length > 0) throw new DavError(404, 'no such view')
       return new DavContext(req, res, this.#services, caller, undefined, path, { template })
     }
-    const way = [nameOfText(template.name), ...path.names.slice(0, use.used)]
-    const root = `/${way.map(encodeSegment).join('/')}/`
-    const view = seenMember(use.member, caller, root)
+    const view = viewInUse(template, use, path.names, caller)
     const inside = { ...path, names: path.names.slice(use.used) }
     return new DavContext(req, res, this.#services, caller, view, inside, { template, use })
   }
@@ -128,7 +126,8 @@ export class DavEngine extends WebDAVServer {
   #dispatch(ctx: DavContext): void | Promise<void> {
     if (this.#closing) throw this.#stopping()
     const method = this.methods[this.normalizeMethodName(ctx.req.method ?? '')]
-    if (ctx.readOnly && method !== undefined && !method.safe) throw new DavError(403, 'you may only read here')
+    const refused = method?.changesElsewhere === true ? ctx.caller.readOnly : ctx.readOnly
+    if (refused && method !== undefined && !method.safe) throw new DavError(403, 'you may only read here')
     if (isInView(ctx)) {
       if (method !== undefined) return method.handle(ctx)
     } else if (method?.handleRoot !== undefined) {
@@ -193,9 +192,10 @@ export class DavEngine extends WebDAVServer {
     else sendBody(ctx, status, TEXT_TYPE, `${reason}\n`, [...headers, 'X-Content-Type-Options', 'nosniff'])
   }
 
-  #done({ res, services, use }: DavContext): void {
+  #done({ res, services, use, other }: DavContext): void {
     const { counters } = services
     use?.release()
+    other?.use.release()
     if (res.statusCode < 300) counters.status2xx++
     else if (res.statusCode < 400) counters.status3xx++
     else if (res.statusCode < 500) counters.status4xx++

@@ -16,6 +16,8 @@ export interface TemplateAccess {
   may(client: DavClient, action: Extract<Action, `${string} view` | 'list views of template'>): boolean
   /** Whether the client acts as root although it has not said who it is. Any local user could then read what only root may read. */
   isUnknownRoot(client: DavClient, uid: number): boolean
+  /** Whether a request acts as the user whom its path names, and so as one user only. */
+  readonly oneUser: boolean
   /** The supplementary groups of the client in its own view. */
   groupsOf(caller: Caller): readonly number[]
 }
@@ -86,10 +88,17 @@ export class TemplatePaths implements DavTemplate {
     const as: Cred = { uid, gid, groups: own && client.caller.uid === uid ? this.#access.groupsOf(client.caller) : [] }
     const readOnly = !this.#access.may(client, own ? 'change own view' : 'change other view')
     const member = { id, name, overlay, as, symlinks: this.#symlinks }
-    return { id, used, member, readOnly, release: () => view.release() }
+    const named = this.#access.oneUser ? name : undefined
+    return { id, used, member, readOnly, named, release: () => view.release() }
   }
 
   #target(names: readonly Name[], client: DavClient): Target | undefined {
+    const target = this.#pathOf(names, client)
+    const { named } = client
+    return named === undefined || target?.user === named ? target : undefined
+  }
+
+  #pathOf(names: readonly Name[], client: DavClient): Target | undefined {
     const user = this.#access.userOf(client)
     const named = userIn(names[0])
     if (named !== undefined && (named === user || this.#access.may(client, 'read other view'))) {

@@ -16,6 +16,7 @@ export function accessByLogin(template: Template): TemplateAccess {
       return !limited && may(rolesIn(template, caller), action)
     },
     isUnknownRoot: () => false,
+    oneUser: false,
     groupsOf: ({ groups }) => groups,
   }
 }
@@ -44,6 +45,7 @@ export function accessWithoutLogin({
     userOf: () => user,
     may: ({ address }, action) => OWN.has(action) || (anyUser && (!onlyLoopback || isLoopback(address))),
     isUnknownRoot: (_client, uid) => uid === 0 && user === undefined,
+    oneUser: anyUser && onlyLoopback,
     groupsOf: () => [],
   }
 }

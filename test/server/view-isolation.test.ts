@@ -268,3 +268,23 @@ t.test('mandatory WebDAV locks bind the NFS clients of the same view only', AS_R
   t.equal((await daemon.write(file, 0, Buffer.from('x'))).status, STATUS.ACCES)
   t.equal((await bin.write(other, 0, Buffer.from('x'))).status, STATUS.OK)
 })
+
+t.test('nobody takes the places of all others for resumable uploads', AS_ROOT, async (t) => {
+  const { dav } = await course(t)
+  const create = async (user: string, i: number) => {
+    const metadata = `filename ${Buffer.from(`up${i}`).toString('base64')}`
+    const headers = { ...TUS, 'Upload-Length': '4', 'Upload-Metadata': metadata }
+    return await dav('POST', `/course/~${user}/`, { headers })
+  }
+  const took = async (user: string) => {
+    for (let i = 0; i < 300; i++) {
+      const { status, body } = await create(user, i)
+      if (status === 201) continue
+      t.match({ status, body }, { status: 503, body: /too many uploads in progress; complete or terminate some/ })
+      return i
+    }
+    return 300
+  }
+  t.equal(await took('daemon'), 50, 'a quarter')
+  t.equal((await create('bin', 0)).status, 201)
+})

@@ -32,6 +32,8 @@ export interface DavUse extends DavWay {
   readonly member: DavMember
   /** Whether the client may change nothing in it. */
   readonly readOnly: boolean
+  /** The user as whom the request acts because its path names it. */
+  readonly named?: string | undefined
   release(): void
 }
 
@@ -42,6 +44,8 @@ export interface DavClient {
   readonly address: string
   /** The address of its machine, which a trusted proxy may report; empty if it is not known for certain. */
   readonly machine: string
+  /** The user as whom the request acts because its path names it; it reaches the views of no other user. */
+  readonly named: string | undefined
 }
 
 /** A template: many views below one name, of which each client reaches its own. The server implements it. */
@@ -104,7 +108,7 @@ export interface DavLimits {
   readonly sortedMembers: number
   /** Maximum cached content of small files in all views, in bytes. */
   readonly contentBytes: number
-  /** Maximum number of resumable uploads in progress. */
+  /** Maximum number of resumable uploads in progress. One address has half of them at most, and one user in one view a quarter. */
   readonly uploads: number
   /** Checksums of files larger than this are not computed on request, in bytes. */
   readonly checksumBytes: number
@@ -140,7 +144,7 @@ export const DEFAULT_LIMITS: DavLimits = {
   reportedFailures: 1000,
   sortedMembers: 10_000,
   contentBytes: 64 * 1024 * 1024,
-  uploads: 100,
+  uploads: 200,
   checksumBytes: 64 * 2 ** 30,
   checksumMs: 300_000,
   uploadSeconds: 24 * 3600,

@@ -27,6 +27,8 @@ export interface DavMethod extends HTTPMethod {
   isValidFor(ctx: unknown, type?: ResourceType): boolean
   /** True for a method that changes nothing. */
   readonly safe: boolean
+  /** True for a method that changes only its destination, which it checks itself. */
+  readonly changesElsewhere?: true
 }
 
 const anything = () => true
@@ -61,7 +63,7 @@ export const DAV_METHODS: Readonly<Record<string, DavMethod>> = {
   POST: { handle: postAction, isValidFor: anything, safe: false },
   DELETE: { handle: (ctx) => (isUpload(ctx) ? terminateUpload(ctx) : remove(ctx)), isValidFor: existing, safe: false },
   MKCOL: { handle: mkcol, isValidFor: freeName, safe: false },
-  COPY: { handle: copy, isValidFor: existing, safe: false },
+  COPY: { handle: copy, isValidFor: existing, safe: false, changesElsewhere: true },
   MOVE: { handle: move, isValidFor: existing, safe: false },
   REPORT: { handle: report, isValidFor: collection, safe: true },
   SEARCH: { handle: search, isValidFor: existing, safe: true },

@@ -48,7 +48,7 @@ export async function move(ctx: ViewContext): Promise<void> {
 /** Moves by a rename; undefined if that is impossible, with the source unchanged. */
 async function renameTransfer(ctx: ViewContext, transfer: Transfer): Promise<Failures | undefined> {
   const { source, destination, guard } = transfer
-  if (source.view !== destination.view) return undefined
+  if (source.view.id !== destination.view.id) return undefined
   const { overlay, cred } = source.view
   const clear = mustClear(transfer)
   if (clear) {

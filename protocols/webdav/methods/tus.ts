@@ -55,7 +55,8 @@ export async function createUpload(ctx: ViewContext): Promise<void> {
   const target = await resolve(view, [...ctx.path.names, name], true)
   const guard = await prepareGuard(ctx, target)
   checkPlace(ctx, target, guard, target.inode, target.inode && (await view.overlay.getattr(target.inode)))
-  if (!services.uploads.hasRoom(ctx.address)) throw new DavError(503, 'too many uploads in progress')
+  if (!services.uploads.hasRoom(ctx.address, view.id, view.cred.uid))
+    throw new DavError(503, 'too many uploads in progress; complete or terminate some')
   const wanted = { id: services.randomUUID(), view, uid: view.cred.uid, names: target.names, lengthBytes, mtime }
   const keep = { id: wanted.id, about: aboutUpload(wanted, view.cred) }
   const staged = await view.overlay.stage(view.cred, { mode: NEW_FILE_MODE }, keep)

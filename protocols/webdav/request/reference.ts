@@ -1,10 +1,14 @@
 import { hostKey } from '../http/authority.ts'
-import { badRequest } from '../http/dav-error.ts'
+import { badRequest, DavError } from '../http/dav-error.ts'
 import { type DavPath, parsePath } from '../http/path.ts'
 import type { DavContext, DavView } from '../state/context.ts'
+import { isInScope, viewInUse } from '../state/served-view.ts'
+
+/** A path in a view. */
+type InView = DavPath & { readonly view: DavView }
 
 /** The target of a URL in a header field: a path in a view, this server outside all views, or another server. */
-export type Reference = (DavPath & { readonly view: DavView }) | 'outside' | 'foreign'
+export type Reference = InView | 'outside' | 'foreign'
 
 const ABSOLUTE = /^(?:https?:)?\/\/([^/?#]*)(.*)$/is
 
@@ -15,13 +19,48 @@ const ABSOLUTE = /^(?:https?:)?\/\/([^/?#]*)(.*)$/is
  * @throws DavError 400 the text is not a URL, or `parsePath` refuses its path
  */
 export function parseReference(text: string, ctx: DavContext): Reference {
+  const path = pathOn(text, ctx)
+  return path === 'foreign' ? path : (viewAt(path, ctx) ?? 'outside')
+}
+
+/**
+ * Like `parseReference`, and if the URL leads to another view of a template, opens it for the rest of the request.
+ *
+ * @throws DavError as `parseReference` · 403 the client may only read there · OverlayError the view cannot be opened
+ */
+export async function openReference(text: string, ctx: DavContext): Promise<Reference> {
+  const path = pathOn(text, ctx)
+  if (path === 'foreign') return path
+  const known = viewAt(path, ctx)
+  // The view of the request itself may be one in which the client may only read.
+  if (known !== undefined && known.view === ctx.view && ctx.readOnly) throw onlyRead()
+  return known ?? (await openAt(path, ctx)) ?? 'outside'
+}
+
+async function openAt({ names, trailingSlash }: DavPath, ctx: DavContext): Promise<InView | undefined> {
+  const [first = '', ...rest] = names
+  const template = ctx.services.templates.get(first)
+  if (template === undefined || !isInScope(template.name, ctx.caller)) return undefined
+  const use = await template.use(rest, ctx)
+  if (use === undefined) return undefined
+  const view = viewInUse(template, use, rest, ctx.caller)
+  ctx.other = { use, view }
+  if (use.readOnly) throw onlyRead()
+  return { view, names: rest.slice(use.used), trailingSlash }
+}
+
+function onlyRead(): DavError {
+  return new DavError(403, 'you may only read at the destination')
+}
+
+/** The path on this server; `foreign` if the URL is that of another one. @throws DavError 400 */
+function pathOn(text: string, ctx: DavContext): DavPath | 'foreign' {
   const [, authority, rest = ''] = ABSOLUTE.exec(text) ?? []
   const ours = authority !== undefined && isOurs(authority, ctx)
   // Two slashes may be followed by a host, or by a carelessly joined path.
-  if (!ours && text.startsWith('/')) return viewAt(parsePath(text), ctx) ?? 'outside'
+  if (!ours && text.startsWith('/')) return parsePath(text)
   if (authority === undefined) throw badRequest('the URL is neither absolute nor a path')
-  if (!ours) return 'foreign'
-  return viewAt(parsePath(rest.startsWith('/') ? rest : `/${rest}`), ctx) ?? 'outside'
+  return ours ? parsePath(rest.startsWith('/') ? rest : `/${rest}`) : 'foreign'
 }
 
 function isOurs(authority: string, { req, services }: DavContext): boolean {
@@ -29,19 +68,16 @@ function isOurs(authority: string, { req, services }: DavContext): boolean {
 }
 
 /**
- * The view that `path` leads to, and the path inside it; undefined if there is no such view. Of the views of templates only the one of the request is
- * known here: a request never reaches two of them.
+ * The view that `path` leads to, and the path inside it; undefined if there is no such view. Of the views of templates only those are known here that the
+ * request uses already.
  */
-function viewAt(
-  { names, trailingSlash }: DavPath,
-  ctx: DavContext,
-): (DavPath & { readonly view: DavView }) | undefined {
+function viewAt({ names, trailingSlash }: DavPath, ctx: DavContext): InView | undefined {
   const { views, templates } = ctx.services
   const [first, ...rest] = names
   if (first === undefined) return undefined
   const view = views.get(first)?.seenBy(ctx.caller)
   if (view !== undefined) return { view, names: rest, trailingSlash }
   const way = templates.get(first)?.way(rest, ctx)
-  if (way === undefined || ctx.view === undefined || way.id !== ctx.view.id) return undefined
-  return { view: ctx.view, names: rest.slice(way.used), trailingSlash }
+  const used = [ctx.view, ctx.other?.view].find((each) => each !== undefined && each.id === way?.id)
+  return used && way && { view: used, names: rest.slice(way.used), trailingSlash }
 }

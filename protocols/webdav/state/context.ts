@@ -74,6 +74,8 @@ export class DavContext implements DavClient {
   readonly template: DavTemplate | undefined
   /** The use of a view of a template, which ends with the request. */
   readonly use: DavUse | undefined
+  /** Another view of a template, to which Destination leads; in use until the request ends. */
+  other: { readonly use: DavUse; readonly view: DavView } | undefined
 
   constructor(
     req: IncomingMessage,
@@ -109,6 +111,10 @@ export class DavContext implements DavClient {
     const { forwarded, via } = this.req.headers
     const proxied = forwarded ?? via ?? this.req.headers['x-forwarded-for'] ?? this.req.headers['x-forwarded-host']
     return proxied === undefined ? (this.req.socket.remoteAddress ?? '') : ''
+  }
+
+  get named(): string | undefined {
+    return this.use?.named
   }
 
   /** The address of the client's machine; empty if it is not known for certain. */

@@ -1,6 +1,6 @@
 import type { Name, Overlay } from '../../../overlay-core/index.ts'
 import type { Caller } from '../api/caller.ts'
-import type { DavMember, DavViewSettings } from '../api/settings.ts'
+import type { DavTemplate, DavUse, DavViewSettings } from '../api/settings.ts'
 import { encodeSegment, nameOfText } from '../http/path.ts'
 import type { DavView } from './context.ts'
 
@@ -40,9 +40,15 @@ export class ServedView {
   }
 }
 
-/** A view of a template as `caller` sees it below `root`. */
-export function seenMember(member: DavMember, caller: Caller, root: string): DavView {
-  return viewOf(member, caller, { id: member.id, root })
+/** A view of a template as `caller` sees it at the path `names` below the template. */
+export function viewInUse(
+  template: DavTemplate,
+  { member, used }: DavUse,
+  names: readonly Name[],
+  caller: Caller,
+): DavView {
+  const way = [nameOfText(template.name), ...names.slice(0, used)]
+  return viewOf(member, caller, { id: member.id, root: `/${way.map(encodeSegment).join('/')}/` })
 }
 
 /** Whether the token of a caller, if it has one, is for the view or template of this name. */

@@ -55,6 +55,8 @@ export interface UploadClocks {
 
 /** The part of all uploads that one address may have, so that others can start some too. */
 const SHARE = 1 / 2
+/** The part that one user may have in one view. */
+const USER_SHARE = 1 / 4
 
 /** Uploads in progress, limited in number. They survive a restart, and end when they are complete, terminated, or inactive for too long. */
 export class UploadStore {
@@ -115,13 +117,16 @@ export class UploadStore {
     return upload
   }
 
-  /** Whether there is room for one more of a client at this address. */
-  hasRoom(address: string): boolean {
+  /** Whether there is room for one more of this user in this view, from a client at this address. */
+  hasRoom(address: string, view: string, uid: number): boolean {
     this.#expire()
     if (this.#uploads.size >= this.#most) return false
-    if (address === '') return true
-    const own = [...this.#uploads.values()].filter((upload) => upload.address === address)
-    return own.length < Math.ceil(this.#most * SHARE)
+    let [ofAddress, ofUser] = [0, 0]
+    for (const upload of this.#uploads.values()) {
+      if (address !== '' && upload.address === address) ofAddress++
+      if (upload.view.id === view && upload.uid === uid) ofUser++
+    }
+    return ofAddress < Math.ceil(this.#most * SHARE) && ofUser < Math.ceil(this.#most * USER_SHARE)
   }
 
   /** When an upload ends without activity, as time of day in ms since the epoch. */

@@ -4,7 +4,7 @@ import { parseOverwrite } from '../http/headers.ts'
 import { Failures } from '../request/failures.ts'
 import { type Guard, prepareGuard } from '../request/guard.ts'
 import { lockedError, obstaclesBelow, requireMember, requireResource } from '../request/lock-check.ts'
-import { parseReference } from '../request/reference.ts'
+import { openReference } from '../request/reference.ts'
 import { isDirectory, resolve, startsWith, type Target } from '../request/resolve.ts'
 import type { ViewContext } from '../state/context.ts'
 import { deleteTree } from './tree-delete.ts'
@@ -23,7 +23,7 @@ export interface Transfer {
  *
  * @param follow whether a symlink as the source is followed
  * @param deep whether members are included
- * @throws DavError 400 · 403 onto or into itself, or out of all views · 404 · 409 no parent · 412 · 423 · 502 another server
+ * @throws DavError 400 · 403 onto or into itself, out of all views, or where the client may only read · 404 · 409 no parent · 412 · 423 · 502 another server
  */
 export async function prepareTransfer(ctx: ViewContext, follow: boolean, deep: boolean): Promise<Transfer> {
   const overwrite = parseOverwrite(ctx.req.headers.overwrite)
@@ -48,14 +48,14 @@ export async function prepareTransfer(ctx: ViewContext, follow: boolean, deep: b
 async function resolveDestination(ctx: ViewContext): Promise<Target> {
   const field = ctx.req.headers.destination
   if (field === undefined) throw badRequest('the Destination field is missing')
-  const reference = parseReference(String(field), ctx)
+  const reference = await openReference(String(field), ctx)
   if (reference === 'foreign') throw new DavError(502, 'the destination is on another server')
   if (reference === 'outside') throw new DavError(403, 'the destination is not in a view')
   return resolve(reference.view, reference.names, false)
 }
 
 function refuseOverlap(source: Target, destination: Target, deep: boolean): void {
-  if (source.view !== destination.view) return
+  if (source.view.id !== destination.view.id) return
   const same = source.names.length === destination.names.length
   if (startsWith(destination.names, source.names) && (same || deep)) {
     throw new DavError(403, 'the destination is the source or inside it')

@@ -17,7 +17,7 @@ function store(most: number, earlier: readonly { readonly id: string; readonly m
       discard: async () => void discarded.push(id),
       suspend: async () => undefined,
     }) as unknown as StagedFile
-  const wanted = (id: string) => ({ id, view, uid: 1, names: [id], lengthBytes: 5 })
+  const wanted = (id: string, uid = 1) => ({ id, view, uid, names: [id], lengthBytes: 5 })
   const overlay = {
     resumableStages: async (): Promise<ResumableStage[]> =>
       earlier.map(({ id, mtimeSec }) => ({
@@ -32,23 +32,35 @@ function store(most: number, earlier: readonly { readonly id: string; readonly m
   t.teardown(() => uploads.close())
   return {
     ...{ uploads, clock, discarded, view },
-    add: (id: string, address: string) => uploads.add({ ...wanted(id), staged: stage(id), address }),
+    add: (id: string, address: string, uid = 1) => uploads.add({ ...wanted(id, uid), staged: stage(id), address }),
   }
 }
 
 t.test('one address has half of the uploads at most, and others can still start some', async (t) => {
   const { uploads, add } = store(4)
-  for (const id of ['a', 'b']) {
-    t.ok(uploads.hasRoom('192.0.2.1'))
-    add(id, '192.0.2.1')
+  for (const [uid, id] of ['a', 'b'].entries()) {
+    t.ok(uploads.hasRoom('192.0.2.1', 'view', uid))
+    add(id, '192.0.2.1', uid)
   }
-  t.notOk(uploads.hasRoom('192.0.2.1'))
-  t.ok(uploads.hasRoom('192.0.2.2'))
-  t.ok(uploads.hasRoom(''), 'behind a proxy addresses are not known')
+  t.notOk(uploads.hasRoom('192.0.2.1', 'view', 9))
+  t.ok(uploads.hasRoom('192.0.2.2', 'view', 9))
+  t.ok(uploads.hasRoom('', 'view', 9), 'behind a proxy addresses are not known')
   uploads.forget('a')
-  t.ok(uploads.hasRoom('192.0.2.1'))
-  for (const id of ['c', 'd', 'e']) add(id, `192.0.2.${id}`)
-  t.notOk(uploads.hasRoom('192.0.2.9'), 'there are no more')
+  t.ok(uploads.hasRoom('192.0.2.1', 'view', 9))
+  for (const [uid, id] of ['c', 'd', 'e'].entries()) add(id, `192.0.2.${id}`, 10 + uid)
+  t.notOk(uploads.hasRoom('192.0.2.9', 'view', 20), 'there are no more')
+})
+
+t.test('one user in one view has a quarter of the uploads at most, also behind a proxy', async (t) => {
+  const { uploads, add } = store(8)
+  for (const id of ['a', 'b']) {
+    t.ok(uploads.hasRoom('', 'view', 1))
+    add(id, '', 1)
+  }
+  t.notOk(uploads.hasRoom('', 'view', 1))
+  t.notOk(uploads.hasRoom('192.0.2.1', 'view', 1), 'nor from another address')
+  t.ok(uploads.hasRoom('', 'view', 2))
+  t.ok(uploads.hasRoom('', 'other', 1))
 })
 
 t.test('an upload lives for its time, whatever happens to the time of day', async (t) => {
