@@ -7,6 +7,7 @@ export { formatProblem, formatProblems, type Problem, Problems } from './file/pr
 export type { Config, ConfigContext } from './file/read-config.ts'
 export type { FileView } from './file/views.ts'
 export { helpText } from './help.ts'
+export type { LdapSettings, LdapUrl } from './ldap-settings.ts'
 export { loadConfigReader } from './load-config-reader.ts'
 export type { Network } from './proxy-options.ts'
 export type {
@@ -30,4 +31,5 @@ export type {
   ViewRequest,
   ViewSettings,
 } from './settings.ts'
+export { bytesOf } from './size.ts'
 export type { TlsClientPolicy, TlsSettings } from './tls-options.ts'

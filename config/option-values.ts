@@ -5,6 +5,7 @@ import {
   LOCK_POLICIES,
   LOG_LEVELS,
   type LockPolicy,
+  type LoginSettings,
   type LogLevel,
   type Settings,
   SYMLINK_POLICIES,
@@ -92,6 +93,7 @@ export function loginErrors({ login, webdav, insecureNoAuth, trustedProxies, tls
   if (insecureNoAuth) complain('--insecure-no-auth', 'contradicts the login; remove it, or remove [login]')
   if (login.sources.includes('file') && login.passwordFile === undefined)
     complain('login.password_file', 'is missing; add password_file = "PATH", or remove "file" from login.sources')
+  errors.push(...ldapErrors(login))
   if (login.sources.includes('proxy') && trustedProxies.length === 0)
     complain('login.sources', '"proxy" needs webdav.trusted_proxies; name the addresses of the proxy there')
   if (webdav !== undefined && !isLoopback(webdav.host) && trustedProxies.length === 0 && tls === undefined)
@@ -99,6 +101,28 @@ export function loginErrors({ login, webdav, insecureNoAuth, trustedProxies, tls
       '--webdav',
       `${webdav.host} can be reached from other machines, and passwords would cross the network unencrypted; use 127.0.0.1, or add a certificate in [tls], or name the proxy that encrypts in webdav.trusted_proxies`,
     )
+  return errors
+}
+
+/** Errors about the directory; empty if there are none. */
+function ldapErrors({ sources, ldap }: LoginSettings): OptionError[] {
+  const errors: OptionError[] = []
+  const complain = (key: string, message: string) => errors.push(new OptionError(key, message))
+  if (!sources.includes('ldap')) return errors
+  if (ldap === undefined) {
+    complain('login.sources', '"ldap" needs the table [ldap]; add it with urls and base, or remove "ldap"')
+    return errors
+  }
+  const { urls, startTls, bindDn, bindPassword, bindPasswordFile } = ldap
+  const open = startTls ? undefined : urls.find(({ encrypted, host }) => !encrypted && !isLoopback(host))
+  if (open !== undefined)
+    complain('ldap.start_tls', `is false, and passwords would go to ${open.text} unencrypted; remove it, or use ldaps:`)
+  if (bindPassword !== undefined && bindPasswordFile !== undefined)
+    complain('ldap.bind_password', 'is given twice; remove it or bind_password_file')
+  if (bindDn !== undefined && bindPassword === undefined && bindPasswordFile === undefined)
+    complain('ldap.bind_dn', 'needs a password; add bind_password_file = "PATH"')
+  if (bindDn === undefined && (bindPassword ?? bindPasswordFile) !== undefined)
+    complain('ldap.bind_password', 'needs the name that it belongs to; add bind_dn = "NAME"')
   return errors
 }
 

@@ -1,5 +1,6 @@
 import type { MountOptions, QuotaLimits } from '../overlay-core/index.ts'
 import type { Environment } from './environment.ts'
+import type { LdapSettings } from './ldap-settings.ts'
 import type { Network } from './proxy-options.ts'
 import type { TlsSettings } from './tls-options.ts'
 
@@ -127,7 +128,7 @@ export interface Settings {
 }
 
 /** The words of `login.sources`. */
-export const LOGIN_SOURCES = ['file', 'proxy'] as const
+export const LOGIN_SOURCES = ['file', 'ldap', 'proxy'] as const
 export type LoginSource = (typeof LOGIN_SOURCES)[number]
 
 /** Where the user id of an account comes from: the name service of the machine, or a range. */
@@ -139,6 +140,8 @@ export interface LoginSettings {
   readonly sources: readonly LoginSource[]
   /** Absolute. */
   readonly passwordFile: string | undefined
+  /** Undefined without the source `ldap`. */
+  readonly ldap: LdapSettings | undefined
   /** The name that browsers show when they ask for a password. */
   readonly realm: string
   readonly ids: readonly IdSource[]

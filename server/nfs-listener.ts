@@ -117,7 +117,7 @@ function startTls(server: RunningServer, log: Logger): StartTls | undefined {
   if (handshakes === undefined) return undefined
   server.nfsTls = handshakes.counters
   const idsOf = async (user: string) => {
-    if (server.login !== undefined) return await server.login.ids.byName(user)
+    if (server.login !== undefined) return await server.login.idsOf(user)
     const ids = await userByName(user)
     return ids && { ...ids, groups: (await groupsOf(ids.uid)) ?? [] }
   }

@@ -1,18 +1,20 @@
 import { join } from 'node:path'
 import type { Logger } from 'pino'
-import { isLoopback, type LoginSettings, type Settings } from '../config/index.ts'
-import { OptionError } from '../overlay-core/index.ts'
+import { isLoopback, type LdapSettings, type LoginSettings, type Settings } from '../config/index.ts'
+import { OptionError, type QuotaLimits } from '../overlay-core/index.ts'
 import { steadyClock, systemClock } from './clock.ts'
 import { groupsOf, nobody, userByName } from './groups.ts'
 import { JournalFile } from './journal-file.ts'
 import { logOf } from './log.ts'
 import { AppendedFile } from './login/audit-file.ts'
 import {
+  type AccountIds,
   type AccountSource,
   Audit,
   Callers,
   executeTokenOrder,
   HttpLogin,
+  LdapAccounts,
   Login,
   PasswordFile,
   PasswordThread,
@@ -32,7 +34,12 @@ const KEY_BYTES = 32
 /** The parts of a login that a server keeps until it stops. */
 export interface OpenLogin {
   readonly login: Login
-  readonly ids: UserIds
+  /** The ids of a name: what its account says, or else the id sources. @throws Error nobody can tell at present */
+  idsOf(name: string): Promise<AccountIds | undefined>
+  /** What a user may use in all views together; undefined if its account does not say. Never rejects. */
+  quotaOf(name: string): Promise<QuotaLimits | undefined | 'unavailable'>
+  /** Whether any source knows quotas. */
+  readonly hasQuotas: boolean
   readonly audit: Audit
   readonly tokens: TokenStore
   readonly settings: LoginSettings
@@ -70,13 +77,27 @@ export async function openLogin(settings: Settings, log: Logger): Promise<OpenLo
     await journal?.close()
     await tokenJournal.close()
   }
-  return { login, ids, audit, tokens, settings: given, close }
+  const idsOf = async (name: string) => {
+    const found = await login.lookup(name)
+    if ('user' in found) return found.user.ids
+    if (found.refused !== 'wrong') throw new Error(`the account ${name} cannot be looked up at present; try again`)
+    return await ids.byName(name)
+  }
+  const quotaOf = async (name: string) => {
+    const found = await login.lookup(name)
+    if (!('user' in found)) return found.refused === 'wrong' ? undefined : 'unavailable'
+    const { quotaBytes } = found.user
+    return quotaBytes === undefined ? undefined : { hardBytes: quotaBytes }
+  }
+  const hasQuotas = given.ldap?.quotaAttribute !== undefined && given.sources.includes('ldap')
+  return { login, idsOf, quotaOf, hasQuotas, audit, tokens, settings: given, close }
 }
 
 async function openSources(given: LoginSettings, thread: PasswordThread, log: Logger): Promise<AccountSource[]> {
   const sources: AccountSource[] = []
   for (const kind of given.sources) {
     if (kind === 'proxy') sources.push(new ProxyAccounts())
+    else if (kind === 'ldap') sources.push(await LdapAccounts.open(given.ldap as LdapSettings, log, steadyClock))
     else sources.push(await PasswordFile.open(given.passwordFile as string, thread, log))
   }
   return sources

@@ -45,6 +45,7 @@ const CONFINED: Readonly<Record<string, readonly string[]>> = {
     'server/init-command.ts',
     // The password file and the audit file.
     'server/login/sources/password-file.ts',
+    'server/login/sources/secret-file.ts',
     'server/login/audit-file.ts',
     'server/user-command.ts',
     // Reads the certificates and keys of the server, and keeps those of an authority.
@@ -57,6 +58,7 @@ const CONFINED: Readonly<Record<string, readonly string[]>> = {
   'node:child_process': ['server/groups.ts'],
   // Threads that make system calls, and one that hashes passwords.
   'node:worker_threads': ['overlay-core/sys/', 'server/login/passwords/'],
+  ldapts: ['server/login/ldap/'],
   bcryptjs: ['server/login/passwords/'],
   fastify: ['server/', 'protocols/webdav/'],
   pino: ['server/'],
@@ -119,7 +121,7 @@ export const ROOMS: Readonly<Record<string, readonly string[]>> = {
     ...['http', 'api', 'locks', 'state', 'request', 'properties', 'archives', 'trees', 'methods'],
     '',
   ],
-  'server/login': ['api', 'passwords', 'sources', 'ids', 'tokens', ''],
+  'server/login': ['api', 'passwords', 'sources', 'ldap', 'ids', 'tokens', ''],
   'protocols/nfs': ['xdr', 'rpc', 'exports', 'portmap', 'locks', 'nsm', 'nlm', 'mount', 'nfs3', ''],
 }
 

@@ -1,6 +1,7 @@
 import type { Arguments } from '../arguments.ts'
 import type { Environment } from '../environment.ts'
 import type { Given, Key, Keys, Named, Table, ValuesOf } from './key.ts'
+import { LDAP } from './ldap-tables.ts'
 import { LOGIN } from './login-tables.ts'
 import type { Problems } from './problems.ts'
 import { type FileValues, keyText } from './read-tables.ts'
@@ -47,6 +48,7 @@ export function effectiveValues(sources: Sources): EffectiveValue[] {
     ...file.views.flatMap((view) => named(VIEWS, view, sources)),
     ...file.exports.flatMap((served) => named(EXPORTS, served, sources)),
     ...(file.login === undefined ? [] : table(LOGIN, 'login', file.login, sources)),
+    ...(file.ldap === undefined ? [] : table(LDAP, 'ldap', file.ldap, sources)),
     ...table(USERS, 'users', file.users, sources),
     ...table(WEBDAV, 'webdav', file.webdav, sources),
     ...table(NFS, 'nfs', file.nfs, sources),

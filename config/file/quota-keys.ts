@@ -1,17 +1,16 @@
 import { OptionError, type QuotaLimits } from '../../overlay-core/index.ts'
+import { bytesOf } from '../size.ts'
 import type { Given } from './key.ts'
 import { textType, wholeType } from './value-types.ts'
 
-const UNITS = { '': 1, K: 2 ** 10, M: 2 ** 20, G: 2 ** 30, T: 2 ** 40 } as const
 const DAY_MS = 86_400_000
 /** The maximum of a limit of files. */
 export const MOST_FILES = 1_000_000_000
 
 /** A number of bytes, with a unit of 1024. */
 export const SIZE = textType('"SIZE"', 'a size', (text) => {
-  const [, count, unit = ''] = /^(\d{1,12})([KMGT])?$/.exec(text) ?? []
-  const bytes = Number(count) * UNITS[unit as keyof typeof UNITS]
-  if (count === undefined || bytes < 1 || !Number.isSafeInteger(bytes))
+  const bytes = bytesOf(text)
+  if (bytes === undefined)
     throw new OptionError('quota', `${JSON.stringify(text)} is not a size; use for example "500M" or "10G"`)
   return { bytes, text }
 })

@@ -7,6 +7,7 @@ import type { LoginSettings, Settings } from '../settings.ts'
 import { type TlsParts, tlsErrors } from '../tls-options.ts'
 import { type EffectiveValue, effectiveValues } from './effective.ts'
 import type { Given } from './key.ts'
+import { ldapOf } from './ldap-tables.ts'
 import { Problems } from './problems.ts'
 import { quotaOf } from './quota-keys.ts'
 import { type FileValues, inFileWords, keyOfOption, readTables } from './read-tables.ts'
@@ -109,16 +110,18 @@ function givenOf(file: FileValues, path: string): Given<unknown> | undefined {
     nfs: file.nfs,
     login: file.login ?? {},
     tls: file.tls,
+    ldap: file.ldap ?? {},
   }
   const values = tables[table] as Readonly<Record<string, Given<unknown> | undefined>> | undefined
   return values?.[key]
 }
 
-function loginOf({ login }: FileValues): LoginSettings | undefined {
+function loginOf({ login, ldap }: FileValues): LoginSettings | undefined {
   if (login?.sources === undefined) return undefined
   return {
     sources: login.sources.value,
     passwordFile: login.password_file?.value,
+    ldap: ldapOf(ldap),
     realm: login.realm?.value ?? 'overlayd',
     ids: login.ids?.value.map(({ from }) => from) ?? ['system'],
     admins: login.admins?.value ?? [],

@@ -1,5 +1,6 @@
 import { nearestWord } from '../../overlay-core/index.ts'
 import type { Given, Key, Keys, Named, Table, ValuesOf } from './key.ts'
+import { LDAP } from './ldap-tables.ts'
 import { LOGIN } from './login-tables.ts'
 import type { Problems } from './problems.ts'
 import { LOG, NFS, SERVER, TLS, WEBDAV } from './server-tables.ts'
@@ -17,6 +18,8 @@ export interface FileValues {
   readonly nfs: ValuesOf<typeof NFS.keys>
   /** Undefined if the file has no such table. */
   readonly login: ValuesOf<typeof LOGIN.keys> | undefined
+  /** Undefined if the file has no such table. */
+  readonly ldap: ValuesOf<typeof LDAP.keys> | undefined
   readonly users: ValuesOf<typeof USERS.keys>
   readonly tls: ValuesOf<typeof TLS.keys>
   readonly layers: readonly Named<typeof LAYERS.keys>[]
@@ -35,6 +38,7 @@ export function readTables({ root, whole }: Document, problems: Problems, contex
     webdav: reader.single(WEBDAV),
     nfs: reader.single(NFS),
     login: root.entries.has(LOGIN.name) ? reader.single(LOGIN) : undefined,
+    ldap: root.entries.has(LDAP.name) ? reader.single(LDAP) : undefined,
     users: reader.single(USERS),
     tls: reader.single(TLS),
     layers: reader.named(LAYERS),

@@ -1,8 +1,22 @@
 import type { Table } from './key.ts'
+import { LDAP } from './ldap-tables.ts'
 import { LOGIN } from './login-tables.ts'
 import { LOG, NFS, SERVER, TLS, WEBDAV } from './server-tables.ts'
 import { USERS } from './user-tables.ts'
 import { EXPORTS, LAYERS, STACKS, VIEWS } from './view-tables.ts'
 
 /** All tables of a configuration file, in the order of the manual. */
-export const TABLES: readonly Table[] = [LAYERS, STACKS, VIEWS, EXPORTS, USERS, LOGIN, WEBDAV, NFS, TLS, SERVER, LOG]
+export const TABLES: readonly Table[] = [
+  LAYERS,
+  STACKS,
+  VIEWS,
+  EXPORTS,
+  USERS,
+  LOGIN,
+  LDAP,
+  WEBDAV,
+  NFS,
+  TLS,
+  SERVER,
+  LOG,
+]

@@ -27,6 +27,8 @@ export interface User {
   readonly groups: readonly string[]
   /** The token that it came with, and that it is limited to; undefined: it came with a password or other proof. */
   readonly token?: TokenRecord
+  /** The maximum size of all its views together, in bytes; undefined if its source does not say. */
+  readonly quotaBytes: number | undefined
 }
 
 /** What a login ended with: the user; a refusal; or that nobody can tell at present, so that the client should try again. */
@@ -104,7 +106,7 @@ export class Login {
     if (known !== undefined && known.untilMs > this.#parts.now()) return { user: known.user }
     if (Buffer.byteLength(name) > MOST_NAME_BYTES) return { refused: 'wrong' }
     const version = this.#version
-    const result = await this.#userOf(await this.#ask((source) => source.lookup(name)))
+    const result = await this.#userOf(await this.#ask(name, (source) => source.lookup(name)))
     if ('user' in result && version === this.#version) this.#found.set(name, this.#remember(result.user))
     return result
   }
@@ -127,12 +129,18 @@ export class Login {
     const token = possible ? this.#tokenOf(name, secret) : undefined
     const question = (source: AccountSource) =>
       token === undefined ? source.verify(name, secret, address) : source.lookup(name)
-    const verdict = possible ? await this.#ask(question) : 'unknown'
+    const answer = possible ? await this.#ask(name, question) : 'unknown'
+    // The token is that of a name; a source may know somebody else by it.
+    const other = token !== undefined && typeof answer === 'object' && answer.name !== token.user
+    const verdict = other ? 'wrong' : answer
     const found = await this.#userOf(verdict)
     const result = token !== undefined && 'user' in found ? { user: { ...found.user, token } } : found
     if ('user' in result) {
       this.#limits.end(address, account, 'right')
-      if (version === this.#version) this.#verified.set(key, this.#remember(result.user))
+      if (version === this.#version) {
+        this.#verified.set(key, this.#remember(result.user))
+        if ('user' in found) this.#found.set(found.user.name, this.#remember(found.user))
+      }
       audit.login(result.user.name, address, token === undefined ? 'password' : 'token')
       if (token !== undefined && this.#parts.tokens.use(token))
         audit.token('first used', { user: token.user, client: address, id: token.id, name: token.name })
@@ -152,15 +160,32 @@ export class Login {
   }
 
   /** Asks the sources in their order: the first that knows the name decides. */
-  async #ask(question: (source: AccountSource) => Promise<Verdict>): Promise<Verdict> {
+  async #ask(name: string, question: (source: AccountSource) => Promise<Verdict>): Promise<Verdict> {
+    const { sources, log } = this.#parts
     let silent = false
-    for (const source of this.#parts.sources) {
+    for (const [at, source] of sources.entries()) {
       const verdict = await question(source)
-      if (typeof verdict === 'object') return verdict
+      if (typeof verdict === 'object') {
+        if (verdict.name === name) return verdict
+        const taken = await this.#isTaken(verdict.name, sources.slice(0, at))
+        if (taken === undefined) return verdict
+        log.warn({ user: verdict.name, source: source.kind }, 'an earlier source may have another account of this name')
+        return taken
+      }
       if (verdict === 'unavailable') silent = true
       else if (verdict === 'wrong') return silent ? 'unavailable' : 'wrong'
     }
     return silent ? 'unavailable' : 'unknown'
+  }
+
+  /** A source may know somebody by another name than was given. Says what to answer if that name is one of an earlier source. */
+  async #isTaken(name: string, earlier: readonly AccountSource[]): Promise<'wrong' | 'unavailable' | undefined> {
+    for (const source of earlier) {
+      const known = await source.lookup(name)
+      if (typeof known === 'object') return 'wrong'
+      if (known === 'unavailable') return known
+    }
+    return undefined
   }
 
   async #userOf(verdict: Verdict | Account): Promise<LoginResult> {
@@ -168,8 +193,8 @@ export class Login {
     if (verdict === 'unavailable') return UNAVAILABLE
     if (typeof verdict === 'string') return { refused: 'wrong' }
     try {
-      const { name, groups } = verdict
-      return { user: { name, groups, ids: await ids.of(verdict), roles: roles.of(name, groups) } }
+      const { name, groups, quotaBytes } = verdict
+      return { user: { name, groups, quotaBytes, ids: await ids.of(verdict), roles: roles.of(name, groups) } }
     } catch (error) {
       log.error({ err: error, user: verdict.name }, 'cannot find the user id of an account')
       return UNAVAILABLE

@@ -27,13 +27,13 @@ export async function openTemplates(
   })
   const parts = {
     pool,
-    accounts: { byName: (name: string) => (login === undefined ? userByName(name) : login.ids.byName(name)) },
+    accounts: { byName: (name: string) => (login === undefined ? userByName(name) : login.idsOf(name)) },
     rate: new CreationRate(steadyClock),
     random: systemRandom,
     wallNow: systemClock,
     serverUid: process.geteuid?.() ?? 0,
   }
-  const templates = new Templates(parts, userQuota)
+  const templates = new Templates(parts, userQuota, login?.hasQuotas ? login.quotaOf : undefined)
   for (const { name, settings } of views.list()) {
     try {
       await templates.add(settings)

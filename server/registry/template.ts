@@ -57,7 +57,7 @@ export class Template {
       stackOf: (options) => this.#stack.of(options),
       idleMs: () => this.settings.idleMs,
       settle: (id) => registry.settle(id),
-      limits: () => this.settings.quota ?? (users?.limits && {}),
+      limits: () => this.settings.quota ?? (users?.isOn ? {} : undefined),
       users,
       wallNow: parts.wallNow,
       ephemeral: settings.ephemeral

@@ -1,7 +1,7 @@
 import type { Settings } from '../../config/index.ts'
 import type { QuotaLimits } from '../../overlay-core/index.ts'
 import { Template, type TemplateParts } from './template.ts'
-import { UserQuotas, type UsersView } from './user-quotas.ts'
+import { type UserQuotaParts, UserQuotas, type UsersView } from './user-quotas.ts'
 import type { PoolHooks, ViewPool } from './view-pool.ts'
 
 /** All templates of a server by name, and their views. */
@@ -9,11 +9,15 @@ export class Templates {
   readonly #parts: TemplateParts
   readonly #templates = new Map<string, Template>()
 
-  /** `userLimits`: what each user may use in all views together. */
-  constructor(parts: Omit<TemplateParts, 'users'>, userLimits: QuotaLimits | undefined) {
+  /** `userLimits`: what each user may use in all views together. `ownLimitsOf`: what replaces it for a user, if accounts have quotas. */
+  constructor(
+    parts: Omit<TemplateParts, 'users'>,
+    userLimits: QuotaLimits | undefined,
+    ownLimitsOf?: UserQuotaParts['ownLimitsOf'],
+  ) {
     const { pool, wallNow } = parts
     const viewsOf = (user: string) => this.#viewsOf(user)
-    this.#parts = { ...parts, users: new UserQuotas(userLimits, { log: pool.log, wallNow, viewsOf }) }
+    this.#parts = { ...parts, users: new UserQuotas(userLimits, { log: pool.log, wallNow, viewsOf, ownLimitsOf }) }
   }
 
   /** The quotas of users over all templates. */

@@ -18,6 +18,8 @@ export interface UserQuotaParts {
   readonly wallNow: () => number
   /** All views of a user, by the folded name. */
   readonly viewsOf: (user: string) => Iterable<UsersView>
+  /** The limits of a user that replace those of everybody; undefined if no account has any. Never rejects. */
+  readonly ownLimitsOf?: ((user: string) => Promise<QuotaLimits | undefined | 'unavailable'>) | undefined
 }
 
 /** The part of an open view in the quota of its user. */
@@ -51,9 +53,15 @@ export class UserQuotas {
     this.#parts = parts
   }
 
-  /** What each user may use; undefined without limits. */
-  get limits(): QuotaLimits | undefined {
-    return this.#limits
+  /** Whether any user may have limits. */
+  get isOn(): boolean {
+    return this.#limits !== undefined || this.#parts.ownLimitsOf !== undefined
+  }
+
+  /** What a user may use. */
+  async limitsOf(user: string): Promise<QuotaLimits> {
+    const own = await this.#parts.ownLimitsOf?.(user)
+    return (own === 'unavailable' ? undefined : own) ?? this.#limits ?? {}
   }
 
   /** Applies other limits at once. Views that are open without a quota take part when they are opened next. */
@@ -69,6 +77,8 @@ export class UserQuotas {
     this.#accounts.set(key, account)
     account.holds++
     await account.ready
+    const own = await this.#parts.ownLimitsOf?.(user)
+    if (own !== 'unavailable') account.setOwnLimits(own)
     account.enter(member)
     return {
       get since() {
@@ -111,6 +121,8 @@ class Account {
   /** What is counted for views that are not open. */
   #closed = new Map<string, Usage>()
   #limits: QuotaLimits
+  /** What replaces them for this user. */
+  #own: QuotaLimits | undefined
   /** Undefined until the saved usage is known. */
   #quota: Quota | undefined
   /** Counts the views that entered and left. */
@@ -135,7 +147,13 @@ class Account {
 
   setLimits(limits: QuotaLimits): void {
     this.#limits = limits
-    this.#quota?.setLimits(limits)
+    this.#quota?.setLimits(this.#own ?? limits)
+  }
+
+  /** Undefined: those of everybody. */
+  setOwnLimits(own: QuotaLimits | undefined): void {
+    this.#own = own
+    this.quota.setLimits(this.#own ?? this.#limits)
   }
 
   enter(member: Member): void {

@@ -62,8 +62,8 @@ async function userOf(
   { settings }: Template,
   { record }: TemplateView,
 ): Promise<Pick<ViewDescription, 'user'>> {
-  if (users.limits === undefined || settings.kind !== 'per-user') return {}
-  return { user: { ...(await users.stateOf(record.name)), ...users.limits } }
+  if (!users.isOn || settings.kind !== 'per-user') return {}
+  return { user: { ...(await users.stateOf(record.name)), ...(await users.limitsOf(record.name)) } }
 }
 
 async function quotaOf({ settings }: Template, view: TemplateView): Promise<Pick<ViewDescription, 'quota'>> {

@@ -6,6 +6,8 @@ export interface Account {
   readonly ids?: AccountIds
   /** The names of its groups, which roles may be given to. */
   readonly groups: readonly string[]
+  /** The maximum size of all its views together, in bytes; undefined if the source does not say. */
+  readonly quotaBytes?: number
 }
 
 /** The ids that the files of an account belong to. */
