@@ -42,10 +42,7 @@ export interface App {
 export function buildApp({ log, anyHost, names, login, status, handshakes }: AppOptions): App {
   const counters = newHttpCounters()
   const app = fastify({
-    loggerInstance: log,
     logController: new LogController({ disableRequestLogging: true }),
-    // A logger for each request would only add an id that nothing else logs.
-    childLoggerFactory: (logger) => logger,
     exposeHeadRoutes: false,
     forceCloseConnections: 'idle',
     routerOptions: { maxParamLength: 65_536 },
@@ -70,6 +67,8 @@ export function buildApp({ log, anyHost, names, login, status, handshakes }: App
       setTimeout(() => socket.destroy(), AFTER_ERROR_MS).unref()
     },
   })
+  // Given as an option, it would make Fastify watch each response in order to log it.
+  app.log = log
   // What the server listens to now is for connections whose handshake has succeeded; the limits are for all.
   const room = makeRoom()
   if (handshakes !== undefined)

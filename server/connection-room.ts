@@ -30,6 +30,8 @@ export class ConnectionRoom<Connection extends object> {
   readonly #now: () => number
   /** The connections in the order of `sinceMs`. */
   readonly #open = new Map<Connection, Place>()
+  /** The last of them, so that a single busy connection is not moved all the time. */
+  #last: Place | undefined
   /** Those that have had no request, in the order in which they were accepted. */
   readonly #unused = new Map<Connection, Place>()
   readonly #counts = new Map<string, number>()
@@ -54,6 +56,7 @@ export class ConnectionRoom<Connection extends object> {
   add(connection: Connection, address: string): Connection | undefined {
     const place = { address, sinceMs: this.#now(), used: false, requests: 0 }
     this.#open.set(connection, place)
+    this.#last = place
     this.#unused.set(connection, place)
     this.#counts.set(address, (this.#counts.get(address) ?? 0) + 1)
     if (this.#open.size <= this.#usual && this.#unused.size <= this.#mostUnused) return undefined
@@ -64,17 +67,22 @@ export class ConnectionRoom<Connection extends object> {
 
   /** Must be called when a request of a connection begins. */
   begun(connection: Connection): void {
-    const place = this.#moveToEnd(connection)
+    const place = this.#open.get(connection)
     if (place === undefined) return
-    place.used = true
-    this.#unused.delete(connection)
+    this.#moveToEnd(connection, place)
+    if (!place.used) {
+      place.used = true
+      this.#unused.delete(connection)
+    }
     place.requests++
   }
 
   /** Must be called when a request of a connection has ended. */
   ended(connection: Connection): void {
-    const place = this.#moveToEnd(connection)
-    if (place !== undefined) place.requests--
+    const place = this.#open.get(connection)
+    if (place === undefined) return
+    this.#moveToEnd(connection, place)
+    place.requests--
   }
 
   /** Must be called when a connection has closed. */
@@ -96,16 +104,16 @@ export class ConnectionRoom<Connection extends object> {
     this.#open.delete(connection)
     place.sinceMs = this.#now()
     this.#open.set(next, place)
+    this.#last = place
     if (this.#unused.delete(connection)) this.#unused.set(next, place)
   }
 
-  #moveToEnd(connection: Connection): Place | undefined {
-    const place = this.#open.get(connection)
-    if (place === undefined) return undefined
+  #moveToEnd(connection: Connection, place: Place): void {
+    place.sinceMs = this.#now()
+    if (place === this.#last) return
     this.#open.delete(connection)
     this.#open.set(connection, place)
-    place.sinceMs = this.#now()
-    return place
+    this.#last = place
   }
 
   #dispensable(newcomer: Connection, { address, sinceMs }: Place): Connection | undefined {

@@ -59,25 +59,28 @@ export function limitConnections(
   room: HttpRoom = makeRoom(),
   silenceMs: number = SILENCE_MS,
 ): (socket: Socket) => boolean {
-  const current = new WeakMap<Socket, { request: IncomingMessage; response: ServerResponse }>()
+  /** The latest response of each connection. */
+  const latest = new WeakMap<Socket, { response: ServerResponse }>()
   room.limit(server)
   server.on('connection', () => {
     counters.connections++
   })
-  server.on('request', (request: IncomingMessage, response: ServerResponse) => {
+  server.on('request', ({ socket }: IncomingMessage, response: ServerResponse) => {
     counters.requests++
-    current.set(request.socket, { request, response })
+    const connection = latest.get(socket)
+    if (connection === undefined) latest.set(socket, { response })
+    else connection.response = response
   })
   // Node does not close a silent socket that has a timeout listener, so close it here.
   server.setTimeout(silenceMs, (socket: Socket) => {
-    const exchange = current.get(socket)
-    const answered = exchange === undefined || exchange.response.writableFinished
-    const waitsForUs = !answered && exchange.request.complete && socket.writableLength === 0
+    const response = latest.get(socket)?.response
+    const answered = response === undefined || response.writableFinished
+    const waitsForUs = !answered && response.req.complete && socket.writableLength === 0
     if (waitsForUs) return
     if (!answered) counters.stalled++
     socket.destroy()
   })
-  return (socket) => current.get(socket)?.response.writableFinished === false
+  return (socket) => latest.get(socket)?.response?.writableFinished === false
 }
 
 /** The room that HTTP connections share. */
@@ -95,6 +98,10 @@ export function makeRoom(): HttpRoom {
     abortWithoutStackTraces(socket)
     socket.once('close', () => room.remove(socket))
   }
+  // One function for all responses, because a new one for each would have to be collected.
+  function ended(this: ServerResponse): void {
+    room.ended(this.req.socket)
+  }
   return {
     limit(server) {
       server.on('connection', (socket: Socket) => {
@@ -104,7 +111,7 @@ export function makeRoom(): HttpRoom {
       // Before the request is answered, which may be at once.
       server.prependListener('request', ({ socket }: IncomingMessage, response: ServerResponse) => {
         room.begun(socket)
-        response.once('close', () => room.ended(socket))
+        response.on('close', ended)
         // The client learns that it needs another connection for its next request.
         if (room.isShort) response.shouldKeepAlive = false
       })

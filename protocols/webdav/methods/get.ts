@@ -1,5 +1,6 @@
 import { Access, type Attr, type Inode, type MaybePromise, OverlayError } from '../../../overlay-core/index.ts'
 import { requestedArchive, sendArchive } from '../archives/archive.ts'
+import { after } from '../http/after.ts'
 import { contentTypeOf, runsScripts } from '../http/content-type.ts'
 import { DavError } from '../http/dav-error.ts'
 import { etagOf } from '../http/etag.ts'
@@ -8,7 +9,7 @@ import { type ByteRange, parseRange } from '../http/range.ts'
 import { limitSilence } from '../request/body.ts'
 import { streamFile } from '../request/download.ts'
 import { verifyIf } from '../request/guard.ts'
-import { lastModified, sendBody, sendEmpty, sendText } from '../request/reply.ts'
+import { lastModified, sendEmpty } from '../request/reply.ts'
 import { isDirectory, isVisible, resolve, type Target } from '../request/resolve.ts'
 import { lookAgain } from '../request/stale.ts'
 import type { ViewContext } from '../state/context.ts'
@@ -19,6 +20,7 @@ const SMALL_FILE_BYTES = 64 * 1024
 /** Up to this size, in bytes, memory of its own costs less than a lent buffer, of which most would be unused. */
 const SHORT_BYTES = 16 * 1024
 const READ_TRIES = 3
+const NO_HEADERS: readonly string[] = []
 
 /** A file to send, with the attributes that the response describes. */
 interface Served {
@@ -31,11 +33,6 @@ interface Served {
 /** GET and HEAD: files with ranges and conditions (RFC 9110 sections 13 and 14), collections as a listing. @throws DavError 404 */
 export function get(ctx: ViewContext): MaybePromise<void> {
   return lookAgain(ctx, () => getOnce(ctx))
-}
-
-/** Continues with `value` at once if it is not a promise, so that a cached small file is sent without another turn of the event loop. */
-function after<T>(value: MaybePromise<T>, next: (value: T) => MaybePromise<void>): MaybePromise<void> {
-  return value instanceof Promise ? value.then(next) : next(value)
 }
 
 function getOnce(ctx: ViewContext): MaybePromise<void> {
@@ -74,7 +71,7 @@ function sendFile(ctx: ViewContext, file: Served): MaybePromise<void> {
 function sendAllowed(ctx: ViewContext, file: Served): MaybePromise<void> {
   const { attr } = file
   if (ctx.req.method === 'HEAD') {
-    ctx.res.writeHead(200, [...fileHeaders(ctx, file), 'Content-Type', file.type, 'Content-Length', String(attr.size)])
+    ctx.res.writeHead(200, fileHeaders(ctx, file, attr.size, NO_HEADERS))
     ctx.res.end()
     return
   }
@@ -99,9 +96,20 @@ function validators(ctx: ViewContext, { etag, attr }: Served): string[] {
   return ['ETag', etag, ...lastModified(ctx, attr.mtime.sec)]
 }
 
-function fileHeaders(ctx: ViewContext, file: Served): string[] {
-  const headers = [...validators(ctx, file), 'Accept-Ranges', 'bytes', 'X-Content-Type-Options', 'nosniff']
-  return runsScripts(file.type) ? [...headers, 'Content-Security-Policy', 'sandbox'] : headers
+/** The header of a response with `length` bytes that come from the file; `type` is what they are. */
+function fileHeaders(
+  ctx: ViewContext,
+  file: Served,
+  length: number,
+  extra: readonly string[],
+  type = file.type,
+): string[] {
+  const headers = validators(ctx, file)
+  headers.push('Accept-Ranges', 'bytes', 'X-Content-Type-Options', 'nosniff')
+  if (runsScripts(file.type)) headers.push('Content-Security-Policy', 'sandbox')
+  for (const field of extra) headers.push(field)
+  headers.push('Content-Type', type, 'Content-Length', String(length))
+  return headers
 }
 
 function sendWhole(ctx: ViewContext, file: Served): MaybePromise<void> {
@@ -115,8 +123,8 @@ async function readWhole(ctx: ViewContext, file: Served): Promise<void> {
   for (let tries = 0; current.attr.size <= SMALL_FILE_BYTES && tries < READ_TRIES; tries++) {
     const known = contents.get(current.inode, current.attr)
     if (known !== undefined) return sendContent(ctx, current, known)
-    const data = await readSmall(ctx, current.inode, 0, Buffer.allocUnsafe(current.attr.size))
-    if (data !== undefined) {
+    const data = Buffer.allocUnsafe(current.attr.size)
+    if (await readSmall(ctx, current.inode, 0, data)) {
       // Cache it only if the file did not change during the read.
       if (ctx.view.overlay.getattr(current.inode) === current.attr)
         contents.set(ctx.view.id, current.inode, current.attr, data)
@@ -129,41 +137,43 @@ async function readWhole(ctx: ViewContext, file: Served): Promise<void> {
   await sendStream(ctx, 200, current, { first: 0, last: current.attr.size - 1 }, [])
 }
 
-async function sendRange(ctx: ViewContext, file: Served, range: ByteRange): Promise<void> {
+function sendRange(ctx: ViewContext, file: Served, range: ByteRange): MaybePromise<void> {
   const length = range.last - range.first + 1
-  const extra = ['Content-Range', contentRange(range, file.attr.size)]
-  if (length <= SMALL_FILE_BYTES) {
-    const { buffers } = ctx.services
-    const buffer = length > SHORT_BYTES ? buffers.takeSmall() : Buffer.allocUnsafe(length)
-    const data = await readSmall(ctx, file.inode, range.first, buffer.subarray(0, length))
-    if (data !== undefined) {
-      // Then the kernel has the whole response. Without this event the buffer is dropped.
-      if (length > SHORT_BYTES) ctx.res.once('finish', () => buffers.releaseSmall(buffer))
-      return sendData(ctx, 206, file, data, extra)
-    }
-  }
-  await sendStream(ctx, 206, file, range, extra)
+  if (length > SMALL_FILE_BYTES) return sendStream(ctx, 206, file, range, rangeHeaders(range, file))
+  const { buffers } = ctx.services
+  const lent = length > SHORT_BYTES ? buffers.takeSmall() : undefined
+  const data = lent?.subarray(0, length) ?? Buffer.allocUnsafe(length)
+  return after(readSmall(ctx, file.inode, range.first, data), (whole) => {
+    if (!whole) return sendStream(ctx, 206, file, range, rangeHeaders(range, file))
+    // Then the kernel has the whole response. Without this event the buffer is dropped.
+    if (lent !== undefined) ctx.res.on('finish', () => buffers.releaseSmall(lent))
+    sendData(ctx, 206, file, data, rangeHeaders(range, file))
+  })
 }
 
-/** Fills `data` from the file at once, and returns it; undefined if the file is shorter. */
-async function readSmall(ctx: ViewContext, inode: Inode, position: number, data: Buffer): Promise<Buffer | undefined> {
+function rangeHeaders(range: ByteRange, { attr }: Served): string[] {
+  return ['Content-Range', contentRange(range, attr.size)]
+}
+
+/** Fills `data` from the file at once; false if the file is shorter. */
+function readSmall(ctx: ViewContext, inode: Inode, position: number, data: Buffer): MaybePromise<boolean> {
   const { length } = data
-  if (length === 0) return data
+  if (length === 0) return true
   const { overlay, cred } = ctx.view
-  const reading = overlay.read(cred, inode, data, 0, length, position)
-  const read = reading instanceof Promise ? await reading : reading
-  return read === length ? data : undefined
+  return after(overlay.read(cred, inode, data, 0, length, position), (read) => read === length)
 }
 
 function sendData(ctx: ViewContext, status: number, file: Served, data: Buffer, extra: readonly string[]): void {
   ctx.services.counters.bytesOut += data.length
-  sendBody(ctx, status, file.type, data, [...fileHeaders(ctx, file), ...extra])
+  ctx.res.writeHead(status, fileHeaders(ctx, file, data.length, extra))
+  ctx.res.end(data)
 }
 
 /** Sends a whole file whose bytes are the characters of `text`. */
 function sendContent(ctx: ViewContext, file: Served, text: string): void {
   ctx.services.counters.bytesOut += text.length
-  sendText(ctx, 200, file.type, text, fileHeaders(ctx, file))
+  ctx.res.writeHead(200, fileHeaders(ctx, file, text.length, NO_HEADERS))
+  ctx.res.end(text, 'latin1')
 }
 
 async function sendStream(
@@ -177,14 +187,7 @@ async function sendStream(
   const open = await ctx.view.overlay.open(ctx.view.cred, file.inode, { read: true })
   try {
     limitSilence(ctx)
-    ctx.res.writeHead(status, [
-      ...fileHeaders(ctx, file),
-      ...extra,
-      'Content-Type',
-      file.type,
-      'Content-Length',
-      String(length),
-    ])
+    ctx.res.writeHead(status, fileHeaders(ctx, file, length, extra))
     await streamFile(ctx, open, first, length)
     ctx.res.end()
   } finally {
@@ -208,13 +211,8 @@ async function sendRanges(ctx: ViewContext, file: Served, ranges: readonly ByteR
   const open = await ctx.view.overlay.open(ctx.view.cred, file.inode, { read: true })
   try {
     limitSilence(ctx)
-    ctx.res.writeHead(206, [
-      ...fileHeaders(ctx, file),
-      'Content-Type',
-      `multipart/byteranges; boundary=${boundary}`,
-      'Content-Length',
-      String(length),
-    ])
+    const type = `multipart/byteranges; boundary=${boundary}`
+    ctx.res.writeHead(206, fileHeaders(ctx, file, length, NO_HEADERS, type))
     for (let i = 0; i < ranges.length; i++) {
       ctx.res.write(heads[i])
       await streamFile(ctx, open, ranges[i].first, ranges[i].last - ranges[i].first + 1)

@@ -1,5 +1,14 @@
 import { LRUCache } from 'lru-cache'
-import { type Attr, FileType, type Inode, isErrno, loopBudget, type Name } from '../../../overlay-core/index.ts'
+import {
+  type Attr,
+  FileType,
+  type Inode,
+  isErrno,
+  loopBudget,
+  type MaybePromise,
+  type Name,
+} from '../../../overlay-core/index.ts'
+import { after } from '../http/after.ts'
 import { DavError } from '../http/dav-error.ts'
 import { type Depth, parseDepth } from '../http/headers.ts'
 import { encodeSegment, hrefOf, nameOfText } from '../http/path.ts'
@@ -30,6 +39,9 @@ const queries = new LRUCache<string, PropfindQuery>({ max: REMEMBERED_QUERIES })
 /** The number of bytes read per response to compute checksums of members; those of a single resource are always computed. */
 const SUMMED_BYTES = 64 * 1024 * 1024
 
+/** The target of a request that exists. */
+type Found = Target & { readonly inode: Inode }
+
 /** A response being built. */
 export interface Finding {
   readonly ctx: DavContext
@@ -46,27 +58,44 @@ export interface Finding {
  * PROPFIND (RFC 4918 section 9.1) inside a view, streamed: Depth 0, 1 and, if the operator allows it, infinity.
  * @throws DavError 403 Depth infinity · 404
  */
-export async function propfind(ctx: ViewContext): Promise<void> {
+export function propfind(ctx: ViewContext): MaybePromise<void> {
   const depth = parseDepth(ctx.req.headers.depth, 'infinity')
-  const query = await readQuery(ctx)
-  await lookAgain(ctx, () => answerOnce(ctx, query, depth))
+  return after(readQuery(ctx), (query) => lookAgain(ctx, () => answerOnce(ctx, query, depth)))
 }
 
-async function answerOnce(ctx: ViewContext, query: PropfindQuery, depth: Depth): Promise<void> {
-  const target = await resolve(ctx.view, ctx.path.names, true)
-  const { inode } = target
-  if (inode === undefined || !isVisible(inode)) throw new DavError(404, 'no such resource')
-  // A resource without members is covered by any depth.
-  if (isDirectory(inode)) refuseInfinity(ctx, depth)
-  const attr = await ctx.view.overlay.getattr(inode)
-  await verifyAll(ctx, target, inode, attr)
-  const finding = await begin(ctx, ctx.view, query, depth)
+function answerOnce(ctx: ViewContext, query: PropfindQuery, depth: Depth): MaybePromise<void> {
+  return after(resolve(ctx.view, ctx.path.names, true), (target) => {
+    const { inode } = target
+    if (inode === undefined || !isVisible(inode)) throw new DavError(404, 'no such resource')
+    // A resource without members is covered by any depth.
+    if (isDirectory(inode)) refuseInfinity(ctx, depth)
+    return after(ctx.view.overlay.getattr(inode), (attr) =>
+      after(verifyAll(ctx, target, inode, attr), () =>
+        after(begin(ctx, ctx.view, query, depth), (finding) => describe(ctx, finding, { ...target, inode }, attr)),
+      ),
+    )
+  })
+}
+
+/** Answers with the resource and, if requested, what is below it. */
+function describe(ctx: ViewContext, finding: Finding, target: Found, attr: Attr): MaybePromise<void> {
+  const { names, inode } = target
   const { base, name } = place(ctx)
-  const self: Member = { name, names: target.names, collection: isDirectory(inode), inode, attr }
-  await addAll(finding, base, [self])
-  if (depth !== 0 && isDirectory(inode)) {
-    await addMembers(finding, hrefOf(ctx.view.root, ctx.path.names, true), { ...target, inode })
-  }
+  const collection = isDirectory(inode)
+  const self: Member = { name, names, collection, inode, attr }
+  if (collection && finding.depth !== 0) return describeAll(ctx, finding, target, base, self)
+  return after(addOne(finding, base, self), () => finding.answer.end())
+}
+
+async function describeAll(
+  ctx: ViewContext,
+  finding: Finding,
+  target: Found,
+  base: string,
+  self: Member,
+): Promise<void> {
+  await addOne(finding, base, self)
+  await addMembers(finding, hrefOf(ctx.view.root, ctx.path.names, true), target)
   finding.answer.end()
 }
 
@@ -103,23 +132,21 @@ function listOfViews(href: string, name: string): string {
 }
 
 /** Starts a 207 response with the properties that `query` requests for resources of a view. */
-export async function begin(
+export function begin(
   ctx: DavContext,
   view: DavView,
   query: PropfindQuery,
   depth: Depth,
   answer = new Multistatus(ctx),
-): Promise<Finding> {
-  const statfs = query.needsSpace ? await view.overlay.statfs() : undefined
-  return { ctx, view, answer, query, moment: { services: ctx.services, statfs }, depth, sumBytes: SUMMED_BYTES }
+): MaybePromise<Finding> {
+  return after(query.needsSpace ? view.overlay.statfs() : undefined, (statfs) => {
+    const moment = { services: ctx.services, statfs }
+    return { ctx, view, answer, query, moment, depth, sumBytes: SUMMED_BYTES }
+  })
 }
 
 /** Adds the members of a collection at the encoded path `base`, and with Depth infinity everything below. */
-async function addMembers(
-  finding: Finding,
-  base: string,
-  collection: Target & { readonly inode: Inode },
-): Promise<void> {
+async function addMembers(finding: Finding, base: string, collection: Found): Promise<void> {
   for await (const members of memberBatches(collection)) {
     await addAll(finding, base, members)
     if (finding.depth !== 'infinity') continue
@@ -132,17 +159,22 @@ async function addMembers(
   }
 }
 
-async function addDeeper(
-  finding: Finding,
-  base: string,
-  collection: Target & { readonly inode: Inode },
-): Promise<void> {
+async function addDeeper(finding: Finding, base: string, collection: Found): Promise<void> {
   try {
     await addMembers(finding, base, collection)
   } catch (error) {
     // A collection that was removed meanwhile, or may not be read, is listed without its members.
     if (!isErrno(error, 'ESTALE', 'EACCES')) throw error
   }
+}
+
+/** Adds a single resource: at once if everything about it is known. */
+function addOne(finding: Finding, base: string, member: Member): MaybePromise<void> {
+  const { view, answer, query, moment } = finding
+  const { attr } = member
+  const dead = !query.needsDead ? NO_DEAD : attr && knownDead(attr)
+  if (query.needsSums || dead === undefined) return addAll(finding, base, [member])
+  return answer.add(writeMember(view, base, member, query, moment, dead, undefined))
 }
 
 /** Adds the members of the collection at the encoded path `base`. */
@@ -227,13 +259,16 @@ function refuseInfinity({ services }: DavContext, depth: Depth): void {
   })
 }
 
-async function readQuery(ctx: DavContext): Promise<PropfindQuery> {
-  const body = await readBody(ctx, ctx.services.limits.xmlBytes)
-  if (body.length === 0) return ALL_PROPERTIES
-  if (body.length > REMEMBERED_BYTES) return parseQuery(ctx, body)
-  const key = body.toString('latin1')
-  const known = queries.get(key)
-  if (known !== undefined) return known
+function readQuery(ctx: DavContext): MaybePromise<PropfindQuery> {
+  return after(readBody(ctx, ctx.services.limits.xmlBytes), (body) => {
+    if (body.length === 0) return ALL_PROPERTIES
+    if (body.length > REMEMBERED_BYTES) return parseQuery(ctx, body)
+    const key = body.toString('latin1')
+    return queries.get(key) ?? learnQuery(ctx, body, key)
+  })
+}
+
+async function learnQuery(ctx: DavContext, body: Buffer, key: string): Promise<PropfindQuery> {
   const query = await parseQuery(ctx, body)
   queries.set(key, query)
   return query

@@ -1,5 +1,5 @@
 import type { IncomingMessage } from 'node:http'
-import { loopBudget } from '../../../overlay-core/index.ts'
+import { loopBudget, type MaybePromise } from '../../../overlay-core/index.ts'
 import { ClientGone } from '../http/client-gone.ts'
 import { DavError } from '../http/dav-error.ts'
 import { decodeXml, type XmlElement, type XmlLimits, XmlReader } from '../http/xml.ts'
@@ -54,16 +54,13 @@ export function refuseContentEncoding(req: IncomingMessage): void {
 }
 
 /** Reads the whole body. @throws DavError 413 above `maxBytes` · 415 · ClientGone */
-export async function readBody(ctx: DavContext, maxBytes: number): Promise<Buffer> {
+export function readBody(ctx: DavContext, maxBytes: number): MaybePromise<Buffer> {
   const announced = announcedLength(ctx.req)
   if (announced === 0) return EMPTY
   if (announced !== undefined && announced > maxBytes) throw new DavError(413, 'the body is too large')
   refuseContentEncoding(ctx.req)
   letBodyCome(ctx)
-  limitSilence(ctx)
-  const body = await collect(ctx, maxBytes)
-  allowSilence(ctx)
-  return body
+  return new WholeBody(ctx, maxBytes).read()
 }
 
 /** From now on the client must regularly send or read data. */
@@ -76,43 +73,86 @@ export function allowSilence({ req }: DavContext): void {
   req.socket.setTimeout(0)
 }
 
-function collect(ctx: DavContext, maxBytes: number): Promise<Buffer> {
-  const { req } = ctx
-  return new Promise((resolve, reject) => {
-    const pieces: Buffer[] = []
-    let size = 0
-    const endWatch = watchPace(
-      ctx,
-      () => size,
+/** Bodies of this turn of the event loop. Most of them arrive with the header, and only the others are watched. */
+let arriving: WholeBody[] = []
+
+function watchLateBodies(): void {
+  const late = arriving
+  arriving = []
+  for (const body of late) body.watch()
+}
+
+/** A body that is collected in memory. */
+class WholeBody {
+  readonly #ctx: DavContext
+  readonly #maxBytes: number
+  readonly #pieces: Buffer[] = []
+  #size = 0
+  #ended = false
+  #endWatch: (() => void) | undefined
+  #resolve!: (body: Buffer) => void
+  #reject!: (error: Error) => void
+
+  constructor(ctx: DavContext, maxBytes: number) {
+    this.#ctx = ctx
+    this.#maxBytes = maxBytes
+  }
+
+  read(): Promise<Buffer> {
+    const { req } = this.#ctx
+    if (req.destroyed) throw new ClientGone()
+    req.on('data', this.#take).on('end', this.#end).on('close', this.#close)
+    if (arriving.push(this) === 1) setImmediate(watchLateBodies)
+    return new Promise((resolve, reject) => {
+      this.#resolve = resolve
+      this.#reject = reject
+    })
+  }
+
+  /** From now on the client must send regularly. */
+  watch(): void {
+    if (this.#ended) return
+    limitSilence(this.#ctx)
+    this.#endWatch = watchPace(
+      this.#ctx,
+      () => this.#size,
       () => false,
     )
-    const done = () => {
-      endWatch()
-      collectedBytes -= size
-      size = 0
-    }
-    const stop = (error: Error) => {
-      done()
-      req.off('data', take).off('end', end).off('close', close).pause()
-      reject(error)
-    }
-    const take = (piece: Buffer) => {
-      size += piece.length
-      collectedBytes += piece.length
-      if (collectedBytes > MOST_COLLECTED_BYTES)
-        stop(new DavError(503, 'too many large request bodies at once', { headers: ['Retry-After', '2'] }))
-      else if (size > maxBytes) stop(new DavError(413, 'the body is too large'))
-      else pieces.push(piece)
-    }
-    const end = () => {
-      req.off('close', close)
-      resolve(pieces.length === 1 ? pieces[0] : Buffer.concat(pieces, size))
-      done()
-    }
-    const close = () => stop(new ClientGone())
-    if (req.destroyed) close()
-    else req.on('data', take).on('end', end).on('close', close)
-  })
+  }
+
+  readonly #take = (piece: Buffer): void => {
+    this.#size += piece.length
+    collectedBytes += piece.length
+    if (collectedBytes > MOST_COLLECTED_BYTES)
+      this.#fail(new DavError(503, 'too many large request bodies at once', { headers: ['Retry-After', '2'] }))
+    else if (this.#size > this.#maxBytes) this.#fail(new DavError(413, 'the body is too large'))
+    else this.#pieces.push(piece)
+  }
+
+  readonly #end = (): void => {
+    this.#ctx.req.off('close', this.#close)
+    const [first] = this.#pieces
+    const body = this.#pieces.length === 1 ? (first as Buffer) : Buffer.concat(this.#pieces, this.#size)
+    this.#done()
+    // It had to be watched.
+    if (this.#endWatch !== undefined) allowSilence(this.#ctx)
+    this.#resolve(body)
+  }
+
+  readonly #close = (): void => this.#fail(new ClientGone())
+
+  #fail(error: Error): void {
+    this.#done()
+    this.#ctx.req.off('data', this.#take).off('end', this.#end).off('close', this.#close).pause()
+    this.#reject(error)
+  }
+
+  #done(): void {
+    this.#ended = true
+    collectedBytes -= this.#size
+    this.#size = 0
+    this.#endWatch?.()
+  }
 }
 
 /**

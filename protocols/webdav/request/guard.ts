@@ -1,5 +1,6 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import type { Attr, Inode, MaybePromise } from '../../../overlay-core/index.ts'
+import { after } from '../http/after.ts'
 import { DavError } from '../http/dav-error.ts'
 import { etagOf } from '../http/etag.ts'
 import { readLockToken } from '../http/headers.ts'
@@ -84,11 +85,10 @@ export async function verifyIf(ctx: ViewContext, target: Target, inode: Inode, a
 }
 
 /** Evaluates all conditions of a read-only request other than GET and HEAD against `target`. @throws DavError 400 · 412 */
-export async function verifyAll(ctx: ViewContext, target: Target, inode: Inode, attr: Attr): Promise<void> {
+export function verifyAll(ctx: ViewContext, target: Target, inode: Inode, attr: Attr): MaybePromise<void> {
   const { headers } = ctx.req
   if (headers.if === undefined && !hasPreconditions(headers)) return
-  const guard = await prepareGuard(ctx, target)
-  guard.verify(inode, attr)
+  return after(prepareGuard(ctx, target), (guard) => guard.verify(inode, attr))
 }
 
 /** The token in the Lock-Token field of a PUT: Microsoft Office submits it there instead of in If. */

@@ -31,7 +31,7 @@ const MAX_SYMLINKS = 40
  * @throws EACCES no search permission on the path · ESTALE and other errors of the core
  */
 export function resolve(view: DavView, names: readonly Name[], follow: boolean): MaybePromise<Target> {
-  const found = new Walk(view, names, follow).run()
+  const found = goOn(view, names, follow, 0, view.overlay.root)
   if (view.within.length === 0) return found
   return found instanceof Promise ? found.then(inside) : inside(found)
 }
@@ -48,6 +48,46 @@ function inside(target: Target): Target {
 /** Whether `path` is `top` or below it. */
 export function startsWith(path: readonly string[], top: readonly string[]): boolean {
   return path.length >= top.length && top.every((name, i) => name === path[i])
+}
+
+/** Walks from `dir` to `names[at]` and on. Paths without symlinks need no more than this; at a symlink to follow, a `Walk` starts again from the root. */
+function goOn(view: DavView, names: readonly Name[], follow: boolean, at: number, dir: Inode): MaybePromise<Target> {
+  let here = dir
+  for (let i = at; i < names.length; i++) {
+    const name = names[i] as Name
+    if (name === '..') return new Walk(view, names, follow).run()
+    const found = view.overlay.lookup(view.cred, here, name)
+    if (found instanceof Promise) {
+      const parent = here
+      return found.then((inode) => {
+        const target = arrive(view, names, follow, i, parent, inode)
+        return target ?? goOn(view, names, follow, i + 1, inode as Inode)
+      })
+    }
+    const target = arrive(view, names, follow, i, here, found)
+    if (target !== undefined) return target
+    here = found as Inode
+  }
+  return { view, names, dir: undefined, name: '', inode: here }
+}
+
+/** The end of a walk that has found `inode` at `names[at]` in `dir`; undefined if it continues in the directory `inode`. */
+function arrive(
+  view: DavView,
+  names: readonly Name[],
+  follow: boolean,
+  at: number,
+  dir: Inode,
+  inode: Inode | undefined,
+): MaybePromise<Target> | undefined {
+  const last = at === names.length - 1
+  const name = names[at] as Name
+  const type = inode?.type
+  if (type === FileType.directory && !last) return undefined
+  const follows = type === FileType.symlink && (!last || follow) && view.symlinks !== 'hide'
+  if (follows) return new Walk(view, names, follow).run()
+  const hidden = type === FileType.symlink && view.symlinks === 'hide'
+  return { view, names, dir: last ? dir : undefined, name, inode: last && !hidden ? inode : undefined }
 }
 
 /** Whether WebDAV clients see the object: files and directories are visible, special files are not. */
