@@ -32,6 +32,7 @@ import { mkdirAt, mkdirFor, mknodAt, symlinkAt } from '../sys/dir.ts'
 import { O_CREAT, O_EXCL, O_RDWR } from '../sys/flags.ts'
 import { closeLater, openAt } from '../sys/open.ts'
 import { changingName, enterLocked, leaveLocked } from './changing-name.ts'
+import { makeDirectory } from './new-directory.ts'
 import { makeFile } from './new-file.ts'
 
 /** Creates the bare object as `temp` in the work directory. */
@@ -153,17 +154,21 @@ function make(sb: SuperBlock, cred: Cred, node: NewNode, changeInfo: ChangeInfo 
   })
 }
 
-/** See `makeFile`. */
+/** See `makeFile` and `makeDirectory`. */
 function makeQuickly(
   sb: SuperBlock,
   cred: Cred,
   dirAttr: CheckedAttr,
-  { dir, name, options }: NewNode,
+  { dir, name, type, options }: NewNode,
 ): MaybePromise<OvlInode | undefined> {
-  const owner = newOwner(cred, dirAttr, FileType.regular, options.mode & 0o7777)
+  const owner = newOwner(cred, dirAttr, type, options.mode & 0o7777)
   return after(loadRights(sb, dir), (rights) => {
-    const birth = inherit(sb, rights, FileType.regular, owner, options.rdev)
-    return adding(sb, 0, 'create', () => makeFile(sb, dir, dirAttr, name, birth, options))
+    const birth = inherit(sb, rights, type, owner, options.rdev)
+    return adding(sb, 0, 'create', () =>
+      type === FileType.directory
+        ? makeDirectory(sb, dir, name, birth, options)
+        : makeFile(sb, dir, dirAttr, name, birth, options),
+    )
   })
 }
 
@@ -193,14 +198,15 @@ function startsComplete(sb: SuperBlock, birth: NewObjectSpec): boolean {
   return !sb.keepsOwners && birth.access === undefined
 }
 
-/** Whether a file may be created without looking up its name first: creating it reveals whether the name exists, and nothing else can go wrong. */
+/** Whether a file or directory may be created without looking up its name first: creating it reveals whether the name exists, and nothing else can go wrong. */
 function mayMakeQuickly(
   sb: SuperBlock,
   cred: Cred,
   dirAttr: CheckedAttr,
   { dir, name, type, options }: NewNode,
 ): boolean {
-  if (type !== FileType.regular || sb.readOnly || sb.charges?.quota.admits(0, 1) === false) return false
+  const known = type === FileType.regular || (type === FileType.directory && dir.lowers.length === 0)
+  if (!known || sb.readOnly || sb.charges?.quota.admits(0, 1) === false) return false
   if (!dir.upper || sb.upper?.marks.reserves(name) !== false || !may(cred, dirAttr, WRITE | EXECUTE)) return false
   return options.uid === undefined && options.gid === undefined && cachedDentry(sb, dir, name)?.inode === undefined
 }

@@ -5,6 +5,7 @@ import { copyingUpFirst, copyUp, linkUpAlias, longCopyOf } from '../copy-up/copy
 import { Real } from '../layer/layer.ts'
 import type { CheckedAttr } from '../layer/object-attr.ts'
 import { clearWorkDir } from '../layer/workdir.ts'
+import { diskXattrs } from '../layer/xattr-store.ts'
 import { dropIndex, saveNlink } from '../lookup/hardlink.ts'
 import { cachedDentry, checkName, lookupLocked, lowerPositive } from '../lookup/namei.ts'
 import { isEmptyLocked } from '../lookup/readdir.ts'
@@ -97,6 +98,7 @@ export async function rmdir(
       if (victim.type !== FileType.directory) throw new OverlayError('ENOTDIR', 'rmdir', name)
       check?.(victim)
       await victim.dirLock.exclusive(async () => {
+        if (await removeAlone(sb, victim, dir, name)) return
         if (!(await isEmptyLocked(sb, victim))) throw new OverlayError('ENOTEMPTY', 'rmdir', name)
         await copyUp(sb, dir, 'removal')
         await victim.nodeLock.exclusive(async () => {
@@ -109,6 +111,29 @@ export async function rmdir(
       await leaveLocked(sb, dir, before, changeInfo)
     }),
   )
+}
+
+/**
+ * Removes an empty directory at whose name no lower can have anything, so that only the system call is needed. Returns false if it needs more: if it is merged or
+ * contains anything.
+ */
+async function removeAlone(sb: SuperBlock, victim: OvlInode, dir: OvlInode, name: Name): Promise<boolean> {
+  const { upper } = victim
+  if (!upper || victim.lowers.length > 0 || dir.lowers.length > 0 || victim.stackVersion !== sb.stackVersion)
+    return false
+  if (upper.parent !== dir.upper || upper.name !== name || sb.xattrStore !== diskXattrs) return false
+  return await victim.nodeLock.exclusive(async () => {
+    const removal = lastRemoval(sb, victim)
+    try {
+      await rmdirAt(await sb.descriptors.of(dir.upper as Real), name)
+    } catch (error) {
+      if (isErrno(error, 'ENOTEMPTY', 'EEXIST', 'ENOENT', 'ENOTDIR')) return false
+      throw error
+    }
+    forgetName(sb, victim, dir, name, removal)
+    sb.charges?.quota.add(0, -1)
+    return true
+  })
 }
 
 function victimLocked(

@@ -8,6 +8,7 @@ import { sysError } from './error.ts'
 import { AT_FDCWD, AT_REMOVEDIR, AT_SYMLINK_FOLLOW, RENAME_EXCHANGE, RENAME_NOREPLACE } from './flags.ts'
 import { closeSync, openDirectory, openDirectoryStep } from './open.ts'
 import { freesLittle } from './stat.ts'
+import { GOES_ON_AFTER_FAILURE } from './thread-layout.ts'
 
 const EINVAL = 22
 const ENAMETOOLONG = 36
@@ -220,7 +221,8 @@ function decodeDirents(buffer: Buffer, length: number, entries: RawDirEntry[]): 
   }
 }
 
-function mkdirStep(dirFd: number, name: string, mode: number): SystemCall {
+/** mkdirat(2) as a step of `tryCalls`. */
+export function mkdirStep(dirFd: number, name: string, mode: number): SystemCall {
   return step('mkdirat', mkdirat, dirFd, component('mkdirat', name), mode)
 }
 
@@ -239,6 +241,14 @@ export function renameStep(
 /** unlinkat(2) of a non-directory as a step of `tryCalls`. */
 export function unlinkStep(dirFd: number, name: string): SystemCall {
   return step('unlinkat', unlinkat, dirFd, component('unlinkat', name), 0)
+}
+
+/** Removing an empty directory as a step of `tryCalls`. */
+export function rmdirStep(dirFd: number, name: string): SystemCall {
+  return {
+    ...step('unlinkat', unlinkat, dirFd, component('unlinkat', name), AT_REMOVEDIR),
+    flags: GOES_ON_AFTER_FAILURE,
+  }
 }
 
 /** Receives the results of `listSteps`. */

@@ -1,11 +1,13 @@
-import { type Inode, isErrno } from '../../../overlay-core/index.ts'
+import { type Inode, isErrno, type MaybePromise } from '../../../overlay-core/index.ts'
+import { after } from '../http/after.ts'
 import { DavError } from '../http/dav-error.ts'
+import { hasPreconditions } from '../http/preconditions.ts'
 import { announcedLength } from '../request/body.ts'
 import { prepareGuard } from '../request/guard.ts'
 import { requireMember } from '../request/lock-check.ts'
 import { askedTime } from '../request/modification-time.ts'
 import { sendEmpty } from '../request/reply.ts'
-import { resolve } from '../request/resolve.ts'
+import { isDirectory, resolve, type Target } from '../request/resolve.ts'
 import { methodNotAllowed, type ViewContext } from '../state/context.ts'
 import { resourceType } from './options.ts'
 
@@ -18,7 +20,7 @@ export async function mkcol(ctx: ViewContext): Promise<void> {
   if (announcedLength(ctx.req) !== 0) throw new DavError(415, 'MKCOL does not accept a body')
   const time = askedTime(ctx)
   let accepted: readonly string[] = []
-  const target = await resolve(view, ctx.path.names, false)
+  const target = await findPlace(ctx)
   const guard = await prepareGuard(ctx, target)
   if (target.inode !== undefined) throw taken(ctx, target.inode)
   if (target.dir === undefined) throw new DavError(409, 'the parent collection does not exist')
@@ -31,6 +33,23 @@ export async function mkcol(ctx: ViewContext): Promise<void> {
     throw error
   }
   sendEmpty(ctx, 201, accepted)
+}
+
+/**
+ * The place of the new collection. If nothing depends on what is there, only the parent is looked up, because creating the collection reveals whether the
+ * name is free.
+ */
+function findPlace(ctx: ViewContext): MaybePromise<Target> {
+  const { view, path, req, services } = ctx
+  const { names } = path
+  const name = names.at(-1)
+  const depends = req.headers.if !== undefined || hasPreconditions(req.headers) || services.locks.size > 0
+  if (name === undefined || depends || view.within.length > 0) return resolve(view, names, false)
+  return after(resolve(view, names.slice(0, -1), true), (parent) => {
+    const dir = parent.inode
+    if (dir === undefined || !isDirectory(dir)) return resolve(view, names, false)
+    return { view, names: [...parent.names, name], dir, name, inode: undefined }
+  })
 }
 
 function taken(ctx: ViewContext, inode: Inode | undefined): DavError {

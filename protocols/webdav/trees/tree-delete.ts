@@ -49,8 +49,20 @@ class TreeRemoval {
       await this.#unlink(dir, name)
       return
     }
+    if (await this.#removeEmpty(dir, name)) return
     this.#enter(dir, name, inode)
     for (let frame = this.#frames.at(-1); frame !== undefined; frame = this.#frames.at(-1)) await this.#step(frame)
+  }
+
+  /** Removes a directory that is empty, as most directories are that a client removes one by one. Everything else is left to the walk. */
+  async #removeEmpty(dir: Inode, name: Name): Promise<boolean> {
+    try {
+      await this.#view.overlay.rmdir(this.#view.cred, dir, name)
+      return true
+    } catch (error) {
+      if (!isErrno(error)) throw error
+      return false
+    }
   }
 
   #enter(dir: Inode, name: Name, inode: Inode): void {
