@@ -1,4 +1,5 @@
 import fs from 'node:fs'
+import type { MaybePromise } from '../api/types.ts'
 import {
   addressOf,
   bind,
@@ -44,6 +45,9 @@ const preadv2 = bind<[fd: number, iov: number, count: number, position: number, 
 const preadvAside = bind<[fd: number, iov: Uint32Array, count: number, position: number, flags: number]>(
   'int64_t preadv2(int, void *, int, int64_t, int)',
   false,
+)
+const shortWrite = bind<[fd: number, data: Uint8Array, length: number, position: number]>(
+  'int64_t pwrite(int, const void *, size_t, int64_t)',
 )
 const syncFileSystem = bindSlow<[fd: number]>('int syncfs(int)')
 const syncFileRange = bindSlow<[fd: number, offset: number, length: number, flags: number]>(
@@ -165,19 +169,20 @@ export function pwriteIfFree(fd: number, data: Uint8Array, position: number): bo
 export async function pwrite(fd: number, data: Uint8Array, position: number): Promise<void> {
   if (position > FARTHEST) throw sysError('pwrite', EFBIG)
   for (let written = 0; written < data.length; ) {
-    const from = written
-    if (from === 0 && data.length <= MOST_ON_LOOP) {
-      const now = tryOnLoop(() => writeNow(fd, data, position))
-      if (now !== -EAGAIN) {
-        written += progress('pwrite', now)
-        continue
-      }
-    }
-    const result = await nodeCall('pwrite', (done) =>
-      fs.write(fd, data, from, data.length - from, position + from, nodeResult(done)),
-    )
-    written += progress('pwrite', result)
+    const rest = written === 0 ? data : data.subarray(written)
+    const writing =
+      rest.length <= MOST_ON_LOOP ? writeSoon(fd, rest, position + written) : writeInPool(fd, rest, position + written)
+    written += progress('pwrite', await writing)
   }
+}
+
+/** Calls pwrite(2) on the event loop or on a thread of our own, which costs less than the pool; returns its result or minus errno. */
+function writeSoon(fd: number, data: Uint8Array, position: number): MaybePromise<number> {
+  return tryCall('pwrite', shortWrite, fd, data, data.length, position)
+}
+
+function writeInPool(fd: number, data: Uint8Array, position: number): Promise<number> {
+  return nodeCall('pwrite', (done) => fs.write(fd, data, 0, data.length, position, nodeResult(done)))
 }
 
 /** Calls pwrite(2) synchronously; returns its result or minus errno. */
