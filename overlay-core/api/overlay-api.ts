@@ -238,8 +238,7 @@ export interface Overlay {
 }
 
 /**
- * The lowers that several overlays share: opened and examined once, and with what the overlays have learned of them. An overlay with `revalidate` keeps to
- * itself what it learns, because it looks at changes.
+ * The lowers that several overlays share: opened and examined once, and with what the overlays have learned of them. It is forgotten when the last overlay ends.
  */
 export interface Stack {
   /** The number of overlays that use it. */

@@ -7,6 +7,7 @@ import { type Alias, OvlInode } from '../objects/dentry.ts'
 import { isNameless } from '../objects/nameless.ts'
 import { knownRights, shownType } from '../objects/rights.ts'
 import type { SuperBlock } from '../objects/superblock.ts'
+import { versionOf } from '../stack/lower-real.ts'
 import { closeSync } from '../sys/open.ts'
 import { type Stat, statxFd } from '../sys/stat.ts'
 import { findIndex, type IndexEntry, indexOfUpper, isHardLink, joinIndex, separatesLinks } from './hardlink.ts'
@@ -120,6 +121,7 @@ export function makeInode(sb: SuperBlock, identity: Identity & { readonly type: 
   const inode = new OvlInode(identity, made.upper, [])
   inode.stackVersion = sb.stackVersion
   fillInode(sb, inode, made)
+  if (inode.type === FileType.directory) inode.seenVersion = versionOf(inode.lowers)
   sb.dcache.addInode(inode)
   if (made.hasOrigin) sb.dcache.addUpper(inode)
   return inode

@@ -41,8 +41,9 @@ export async function readMarks(sb: SuperBlock, real: Real): Promise<Marks> {
   if (!(real instanceof LowerReal)) return await readMarksOf(sb, real)
   const { content } = real
   if (content.marksKnown) return real.opaque || real.redirect !== undefined ? marksIn(real, undefined) : NO_MARKS
+  const { version } = content
   const marks = await readMarksOf(sb, real)
-  content.marksKnown = true
+  content.marksKnown = content.version === version
   return marks
 }
 
@@ -53,6 +54,7 @@ async function readMarksOf(sb: SuperBlock, real: Real): Promise<Marks> {
   const { overlayXattrs } = sb
   real.opaque = await real.layer.marks.isOpaque(sb, real)
   real.xwhiteouts = false
+  real.redirect = undefined
   if (!names.some((name) => name.startsWith(overlayXattrs.prefix))) return real.opaque ? OPAQUE : NO_MARKS
   const opaque = names.includes(overlayXattrs.opaque)
     ? await sb.xattrStore.get(fd, '', overlayXattrs.opaque)

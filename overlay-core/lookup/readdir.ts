@@ -11,7 +11,7 @@ import type { OvlInode } from '../objects/dentry.ts'
 import { getattr } from '../objects/inode.ts'
 import type { SuperBlock } from '../objects/superblock.ts'
 import { lowerReals } from '../stack/lower-listings.ts'
-import { LowerReal } from '../stack/lower-real.ts'
+import { LowerReal, versionOf } from '../stack/lower-real.ts'
 import { cookieOf, firstAfter, type ListEntry, type Listing } from '../stack/merged-listing.ts'
 import { descriptorsAreFew } from '../sys/descriptor-shares.ts'
 import { type RawDirEntry, readdirFd } from '../sys/dir.ts'
@@ -232,8 +232,9 @@ async function lowerListing(sb: SuperBlock, lowers: readonly [LowerReal, ...Lowe
   const { listings } = top.layer
   const known = listings.get(top, lowers)
   if (known) return known
+  const version = versionOf(lowers)
   const listing = await merge(sb, undefined, lowers)
-  listings.add(top, lowers, listing)
+  listings.add(top, lowers, listing, version)
   return listing
 }
 

@@ -52,7 +52,8 @@ export async function lookupRedirect(sb: SuperBlock, layer: Layer, path: string,
 }
 
 async function foundAt(sb: SuperBlock, dir: Real, name: Name): Promise<Found | typeof WHITEOUT | undefined> {
-  if (dir instanceof LowerReal) {
+  // Nobody looks for changes of the directories on the way.
+  if (dir instanceof LowerReal && !dir.layer.revalidates) {
     const state = await lowerStateAt(sb, dir, name)
     return state instanceof LowerReal ? asFound(state) : state
   }

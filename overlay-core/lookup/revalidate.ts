@@ -4,6 +4,7 @@ import type { Real } from '../layer/layer.ts'
 import { ctimeFingerprint, nsOf } from '../objects/ctime-fingerprint.ts'
 import type { OvlInode } from '../objects/dentry.ts'
 import type { SuperBlock } from '../objects/superblock.ts'
+import { LowerReal, noteChange, versionOf } from '../stack/lower-real.ts'
 import { type Stat, statxFd, statxFdAsking } from '../sys/stat.ts'
 import { forgetNames } from './iget.ts'
 import { readMarks } from './marks.ts'
@@ -36,6 +37,7 @@ export function isUnchanged(sb: SuperBlock, inode: OvlInode): boolean {
     lookAgain(sb, inode)
     return true
   }
+  if (versionOf(inode.lowers) !== inode.seenVersion) return false
   for (const real of inode.lowers) {
     if (real.fd < 0 || !real.layer.local) return false
     if (real.ctimeNs !== nsOf(statxFd(real.fd).ctime)) return false
@@ -65,7 +67,10 @@ export async function lookAtLowers(sb: SuperBlock, inode: OvlInode): Promise<boo
   const changed = await changedSince(sb, inode)
   if (changed === undefined) return false
   // Lookups and listings in progress have read the old state, so they must end before it is forgotten.
-  await inode.dirLock.exclusive(() => forgetNames(sb, inode))
+  await inode.dirLock.exclusive(() => {
+    forgetNames(sb, inode)
+    inode.seenVersion = versionOf(inode.lowers)
+  })
   if (changed !== 'gone') inode.lowerChanged = changed
   if (!inode.upper) inode.rights = undefined
   for (const real of inode.lowers) real.plain = false
@@ -82,6 +87,7 @@ export async function lookAtLowers(sb: SuperBlock, inode: OvlInode): Promise<boo
 /** Returns the new ctime if a lower of `dir` has changed, or `gone` if one is no longer there; records the present state. */
 async function changedSince(sb: SuperBlock, dir: OvlInode): Promise<Time | 'gone' | undefined> {
   let changed: Time | 'gone' | undefined
+  let latest: Time | undefined
   for (const real of dir.lowers) {
     const stat = await statOf(sb, real)
     if (!stat) {
@@ -89,11 +95,16 @@ async function changedSince(sb: SuperBlock, dir: OvlInode): Promise<Time | 'gone
       continue
     }
     const { ctime } = stat
-    if (real.ctimeNs !== 0 && real.ctimeNs !== nsOf(ctime)) changed = ctime
+    if (latest === undefined || nsOf(ctime) > nsOf(latest)) latest = ctime
+    if (real.ctimeNs !== 0 && real.ctimeNs !== nsOf(ctime)) {
+      changed = ctime
+      if (real instanceof LowerReal) noteChange(real)
+    }
     // The fingerprint is taken before anything is read from the directory.
     real.ctimeNs = ctimeFingerprint(sb, ctime)
   }
-  return changed
+  // Another overlay of the stack may have noticed a change.
+  return changed ?? (versionOf(dir.lowers) === dir.seenVersion ? undefined : latest)
 }
 
 /** Undefined if the directory is no longer at its path. */

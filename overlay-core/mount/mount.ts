@@ -10,31 +10,27 @@ import type { Quota } from '../base/quota.ts'
 import { RemountBarrier } from '../base/remount-barrier.ts'
 import { copyUp } from '../copy-up/copy-up.ts'
 import { Descriptors } from '../layer/descriptors.ts'
-import { identityOf } from '../layer/identity.ts'
 import type { Layer } from '../layer/layer.ts'
 import { XattrNames } from '../layer/overlay-xattrs.ts'
 import type { Storage } from '../layer/storage.ts'
 import { Writeback } from '../layer/writeback.ts'
 import type { XattrStore } from '../layer/xattr-store.ts'
 import { indexNames } from '../lookup/hardlink.ts'
-import { readMarks } from '../lookup/marks.ts'
 import { lookupDentry } from '../lookup/namei.ts'
 import { namelessInode } from '../lookup/nameless-inode.ts'
 import { revalidateInode } from '../lookup/revalidate-inode.ts'
 import { Charges } from '../objects/charges.ts'
 import { DentryCache } from '../objects/dcache.ts'
-import { OvlInode } from '../objects/dentry.ts'
+import type { OvlInode } from '../objects/dentry.ts'
 import { Durability } from '../objects/durability.ts'
 import { FileCache } from '../objects/file-cache.ts'
 import { type Finder, HandleTable } from '../objects/handle.ts'
 import { HandleFile } from '../objects/handle-file.ts'
 import { ListingCache } from '../objects/listing.ts'
 import { NamelessObjects } from '../objects/nameless.ts'
-import { knownRights } from '../objects/rights.ts'
 import type { SuperBlock } from '../objects/superblock.ts'
 import { PROTOCOL_DATA_DIRECTORY } from '../sidecar/protocol-data-store.ts'
 import { effectiveUid, setUmask0 } from '../sys/process.ts'
-import { statxFd } from '../sys/stat.ts'
 import { getXattr, setXattr } from '../sys/xattr.ts'
 import { type Budgets, processBudgets } from './budgets.ts'
 import { IdentityKeeper } from './identity-keeper.ts'
@@ -46,6 +42,7 @@ import { NO_UPPER, type PreparedUpper, type UpperContext } from './prepare-upper
 import { prepareUpperOrServe } from './read-only-upper.ts'
 import { Recounter } from './recount.ts'
 import { remount } from './remount.ts'
+import { makeRoot, prepareRoot } from './root.ts'
 import { closeRoots, openRoots, type Roots } from './roots.ts'
 import { serverRights } from './server-rights.ts'
 import { digestOfRoots } from './sharing.ts'
@@ -234,14 +231,6 @@ async function saveOrEnd(sb: SuperBlock, keeper: IdentityKeeper, given: MountEnv
   }
 }
 
-async function prepareRoot(sb: SuperBlock): Promise<void> {
-  const { root } = sb
-  root.stackVersion = sb.stackVersion
-  sb.dcache.addInode(root)
-  for (const real of [root.upper, ...root.lowers]) if (real) await readMarks(sb, real)
-  root.rights = knownRights(sb, root.real)
-}
-
 async function prepare(
   options: MountOptions,
   upper: Layer | undefined,
@@ -357,18 +346,6 @@ function finderFor(superBlock: () => SuperBlock): Finder {
 async function lookupInode(sb: SuperBlock, dir: OvlInode, name: string): Promise<OvlInode | undefined> {
   await revalidateInode(sb, dir)
   return (await lookupDentry(sb, dir, name)).inode
-}
-
-/** Creates the root. Without an upper its identity is stored, because it outlives the lower that it was derived from. */
-function makeRoot(layers: Pick<Layers, 'upper' | 'lowers'>, keeper: IdentityKeeper): OvlInode {
-  const top = layers.upper ?? (layers.lowers[0] as Layer)
-  const stat = statxFd(top.root.fd)
-  const own = identityOf(top, stat)
-  return new OvlInode(
-    { ...(layers.upper ? own : keeper.root(own)), type: stat.type },
-    layers.upper?.root,
-    layers.lowers.map((layer) => layer.root),
-  )
 }
 
 /**

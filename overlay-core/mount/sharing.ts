@@ -8,17 +8,16 @@ import type { Layers } from './layers.ts'
 export type LowerView = Pick<SuperBlock, 'options' | 'keepsOwners' | 'privileged' | 'indexDir'>
 
 /**
- * Overlays of a stack with the same key see the same in its lowers: names, attributes, identities and listings. Undefined if an overlay cannot share what it
- * knows of them, because it looks at their changes itself.
+ * Overlays of a stack with the same key see the same in its lowers: names, attributes, identities and listings. Undefined if nobody else can see them
+ * in the same way.
  */
 export function sharingKey(layers: Layers, view: LowerView): string | undefined {
   const { keepsOwners, privileged, indexDir, options } = view
   const { redirectDir, metacopy, userxattr, revalidate } = options
-  if (revalidate !== 'never') return undefined
   const all = [...layers.lowers, ...layers.data]
   if (all.some(({ inodeNumbers }) => inodeNumbers !== undefined && inodeNumbers.key === undefined)) return undefined
   return JSON.stringify({
-    ...{ redirectDir, metacopy, userxattr, keepsOwners, privileged },
+    ...{ redirectDir, metacopy, userxattr, revalidate, keepsOwners, privileged },
     index: indexDir !== undefined,
     upper: layers.upper?.marks.whiteouts,
     layers: all.map(keyOf),

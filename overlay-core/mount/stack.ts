@@ -59,7 +59,13 @@ export class LowerStack implements Stack {
     const key = sharingKey(layers, view)
     if (key === undefined) return undefined
     const group = this.#groups.get(key) ?? {
-      shared: new SharedLowers(layers, digestOfRoots(layers.lowers), budgets, this.calls),
+      shared: new SharedLowers(
+        layers,
+        digestOfRoots(layers.lowers),
+        budgets,
+        this.calls,
+        view.options.revalidate !== 'never',
+      ),
       users: 0,
     }
     this.#groups.set(key, group)

@@ -35,6 +35,7 @@ class Extra {
   nodeLock: RwLock | undefined = undefined
   checkedAtMs = 0
   lowerChanged: Time | undefined = undefined
+  seenVersion = 0
 }
 
 const UNUSED = new Extra()
@@ -193,6 +194,15 @@ export class OvlInode implements Inode {
 
   set checkedAtMs(checkedAtMs: number) {
     this.#more.checkedAtMs = checkedAtMs
+  }
+
+  /** The version of its lowers (`versionOf`) at which names in it were last forgotten, or at which it was found. */
+  get seenVersion(): number {
+    return this.#extra?.seenVersion ?? 0
+  }
+
+  set seenVersion(seenVersion: number) {
+    if (this.#extra || seenVersion !== 0) this.#more.seenVersion = seenVersion
   }
 
   /** The latest ctime of a changed lower of a directory, if a change was noticed. */

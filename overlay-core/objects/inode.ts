@@ -82,7 +82,7 @@ function attrAtHand(sb: SuperBlock, inode: OvlInode): Attr | undefined {
 
 /** The attributes that all overlays of a stack show of the lower object `inode`; undefined if this overlay may show others. */
 function sharedAttr(inode: OvlInode, real: LowerReal): CheckedAttr | undefined {
-  if (inode.unlinked || inode.dataReal || inode.nlinkDelta !== undefined) return undefined
+  if (real.layer.revalidates || inode.unlinked || inode.dataReal || inode.nlinkDelta !== undefined) return undefined
   const { attr: found } = real
   // It may have an identity of its own here, or stand for a device.
   if (found?.fileIdLo !== inode.fileIdLo || found.fileIdHi !== inode.fileIdHi || found.type !== inode.type)

@@ -54,6 +54,7 @@ function isNothing({ acl, defaultAcl, owner }: Rights): boolean {
 
 /** Remembers the rights that were read, for all overlays of the stack. */
 function noteRights(real: LowerReal, rights: Rights): void {
+  if (real.layer.revalidates) return
   if (isNothing(rights)) real.plain = true
   else real.rights = rights
 }

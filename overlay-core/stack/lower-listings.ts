@@ -1,6 +1,6 @@
 import type { BudgetedCache, CacheBudget, CacheShare } from '../base/cache-budget.ts'
 import type { Real } from '../layer/layer.ts'
-import { LowerReal } from './lower-real.ts'
+import { LowerReal, versionOf } from './lower-real.ts'
 import type { Listing } from './merged-listing.ts'
 
 /** The merged listings of lower directories, for the overlays of a stack. No overlay keeps one, so that it is gone when it is dropped. */
@@ -19,13 +19,18 @@ export class LowerListings implements BudgetedCache {
   get(top: LowerReal, dirs: readonly Real[]): Listing | undefined {
     const { directory } = top
     if (!directory?.listing || !isSame(directory.merged, dirs)) return undefined
+    if (directory.mergedVersion !== versionOf(dirs)) return undefined
     this.#share.use()
     return directory.listing
   }
 
-  /** @param dirs the directories that are merged, `top` first */
-  add(top: LowerReal, dirs: readonly Real[], listing: Listing): void {
+  /**
+   * @param dirs the directories that are merged, `top` first
+   * @param version the value of `versionOf(dirs)` before they were read
+   */
+  add(top: LowerReal, dirs: readonly Real[], listing: Listing, version: number): void {
     this.#drop(top)
+    top.content.mergedVersion = version
     top.content.listing = listing
     top.content.merged = dirs
     this.#tops.add(top)

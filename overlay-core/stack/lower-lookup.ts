@@ -1,8 +1,8 @@
-import type { MaybePromise, Name } from '../api/types.ts'
+import { FileType, type MaybePromise, type Name } from '../api/types.ts'
 import type { Found } from '../layer/layer.ts'
 import type { UpperContext } from '../layer/upper-context.ts'
 import { isObject, type NameState, nameStateAt, type WHITEOUT } from '../layer/whiteout-format.ts'
-import type { Stat } from '../sys/stat.ts'
+import { type Stat, statxFd } from '../sys/stat.ts'
 import { LowerAttr } from './lower-attr.ts'
 import { LowerReal, NOTHING } from './lower-real.ts'
 
@@ -12,23 +12,43 @@ export type LowerState = LowerReal | typeof WHITEOUT | undefined
 /** Looks up `name` in `dir`, unless an overlay of the stack has done that. Must be called inside `Descriptors.run`. */
 export function lowerStateAt(context: UpperContext, dir: LowerReal, name: Name): MaybePromise<LowerState> {
   const known = dir.layer.names.get(dir, name)
-  if (known !== undefined) return known === NOTHING ? undefined : known
+  if (known !== undefined && !(known instanceof LowerReal && mayHaveChanged(known)))
+    return known === NOTHING ? undefined : known
+  const { version } = dir.content
   const state = nameStateAt(context, dir, name)
-  return state instanceof Promise ? state.then((found) => learn(dir, name, found)) : learn(dir, name, state)
+  return state instanceof Promise
+    ? state.then((found) => learn(dir, name, found, version))
+    : learn(dir, name, state, version)
 }
 
-function learn(dir: LowerReal, name: Name, state: NameState): LowerState {
-  const { names, descriptors } = dir.layer
+/** Whether a check of the directory of an object, at which overlays look for changes, does not show that it is as it was found. */
+function mayHaveChanged({ layer, attr, stale }: LowerReal): boolean {
+  return layer.revalidates && (stale || attr?.type !== FileType.directory)
+}
+
+/** @param version that of `dir` before the name was looked up */
+function learn(dir: LowerReal, name: Name, state: NameState, version: number): LowerState {
+  const { names, descriptors, revalidates } = dir.layer
   // Another overlay may have been faster: one object for each name.
   const faster = names.get(dir, name)
-  if (faster instanceof LowerReal && isObject(state) && faster.ino === state.stat.ino) {
+  if (faster instanceof LowerReal && isObject(state) && isSame(faster, state.stat)) {
     if (state.fd >= 0) descriptors.adopt(faster, state.fd)
+    if (revalidates) {
+      faster.attr = new LowerAttr(dir.layer, state.stat)
+      faster.stale = false
+    }
     return faster
   }
   const found = isObject(state) ? objectAt(dir, name, state.stat) : state
   if (found instanceof LowerReal && isObject(state) && state.fd >= 0) descriptors.adopt(found, state.fd)
-  if (faster === undefined) names.add(dir, name, found ?? NOTHING)
+  const isNews = faster === undefined || revalidates
+  if (isNews && dir.content.version === version) names.set(dir, name, found ?? NOTHING)
   return found
+}
+
+/** Whether `known` is the object with these attributes, and not one that has got the inode number of it. */
+function isSame(known: LowerReal, { ino, type }: Stat): boolean {
+  return known.ino === ino && known.attr?.type === type && (known.fd < 0 || statxFd(known.fd).nlink > 0)
 }
 
 function objectAt(dir: LowerReal, name: Name, stat: Stat): LowerReal {

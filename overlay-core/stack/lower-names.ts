@@ -26,19 +26,29 @@ export class LowerNames implements BudgetedCache {
     return known
   }
 
-  /** Remembers a name that is not known. */
-  add(dir: LowerReal, name: Name, found: LowerName): void {
+  /** Remembers what `dir` has at `name`. */
+  set(dir: LowerReal, name: Name, found: LowerName): void {
     const { content } = dir
-    if (found === NOTHING && content.absences === MOST_ABSENCES) return
+    const known = content.names?.get(name)
+    if (found === NOTHING && known !== NOTHING) {
+      if (content.absences === MOST_ABSENCES) return
+      content.absences++
+    }
+    if (found !== NOTHING && known === NOTHING) content.absences--
     if (content.names === undefined) {
       content.names = new LargeMap()
       this.#dirs.add(dir)
     }
-    if (found === NOTHING) content.absences++
     content.names.set(name, found)
     content.used = true
+    if (known !== undefined) return
     this.#share.grow(1)
     this.#share.use()
+  }
+
+  /** Forgets the names in `dir`. */
+  forget(dir: LowerReal): void {
+    if (this.#dirs.delete(dir)) this.#drop(dir)
   }
 
   giveUp(count: number): void {
@@ -52,16 +62,15 @@ export class LowerNames implements BudgetedCache {
         this.#dirs.add(dir)
         continue
       }
-      this.#forget(dir)
+      this.#drop(dir)
     }
   }
 
   clear(): void {
-    for (const dir of this.#dirs) this.#forget(dir)
-    this.#dirs.clear()
+    for (const dir of this.#dirs) this.forget(dir)
   }
 
-  #forget({ content }: LowerReal): void {
+  #drop({ content }: LowerReal): void {
     this.#share.shrink(content.names?.size ?? 0)
     content.names = undefined
     content.absences = 0

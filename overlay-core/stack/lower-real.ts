@@ -15,6 +15,8 @@ export interface SharedLayer extends Layer {
   readonly descriptors: Descriptors
   readonly names: LowerNames
   readonly listings: LowerListings
+  /** Whether its overlays look at changes of it (option `revalidate`). Then only what a check of its directory covers is remembered. */
+  readonly revalidates: boolean
 }
 
 /** Records that a lower has nothing at a name. */
@@ -25,6 +27,8 @@ export type LowerName = LowerReal | typeof WHITEOUT | typeof NOTHING
 
 /** What is known of the content of a lower directory. */
 export class LowerDirectory {
+  /** Counts the changes that were noticed. What was read before a change is not remembered after it. */
+  version = 0
   /** The names that were looked up. Only `LowerNames` changes it. */
   names: LargeMap<Name, LowerName> | undefined = undefined
   /** How many of `names` the layer has nothing at. */
@@ -33,9 +37,11 @@ export class LowerDirectory {
   used = false
   /** Whether the marks of the directory were read into its `Real`. */
   marksKnown = false
-  /** The merged names of `merged`, of which this directory is the topmost. Only `LowerListings` changes these two. */
+  /** The merged names of `merged`, of which this directory is the topmost. Only `LowerListings` changes these three. */
   listing: Listing | undefined = undefined
   merged: readonly Real[] = []
+  /** The value of `versionOf(merged)` before they were read. */
+  mergedVersion = 0
 }
 
 /** Attributes that clients see, and what they depend on. */
@@ -52,8 +58,10 @@ interface ShownAttr {
  */
 export class LowerReal extends Real {
   declare readonly layer: SharedLayer
-  /** Undefined for the root of a layer. */
-  readonly attr: LowerAttr | undefined
+  /** As it was found; undefined for the root of a layer. */
+  attr: LowerAttr | undefined
+  /** Whether it is a directory that has changed since `attr` was read. */
+  stale = false
   /** ACLs and recorded owner; undefined if they were never read, or if `plain` says that there are none. */
   rights: Rights | undefined = undefined
   /** The attributes that clients see, if not `attr`. */
@@ -75,6 +83,24 @@ export class LowerReal extends Real {
     this.#directory ??= new LowerDirectory()
     return this.#directory
   }
+}
+
+/** Forgets what was known of a directory that has changed. Overlays notice by `versionOf` that another one has noticed the change. */
+export function noteChange(dir: LowerReal): void {
+  const { content, layer } = dir
+  content.version++
+  content.marksKnown = false
+  layer.names.forget(dir)
+  dir.xwhiteouts = undefined
+  dir.plain = false
+  dir.stale = true
+}
+
+/** A number that grows with each change of one of `dirs` that an overlay of the stack has noticed. */
+export function versionOf(dirs: readonly Real[]): number {
+  let version = 0
+  for (const dir of dirs) if (dir instanceof LowerReal) version += dir.directory?.version ?? 0
+  return version
 }
 
 /** The root of `layer`, with the descriptor of `root`. */

@@ -35,14 +35,21 @@ export class SharedLowers {
   /**
    * @param layers those of the first overlay; their roots belong to the stack
    * @param calls the calls of all overlays on the stack
+   * @param revalidates whether the overlays look at changes of the lowers
    */
-  constructor({ lowers, data }: LowerLayers, cookieSeed: Uint8Array, budgets: LowerBudgets, calls: CallEpochs) {
+  constructor(
+    { lowers, data }: LowerLayers,
+    cookieSeed: Uint8Array,
+    budgets: LowerBudgets,
+    calls: CallEpochs,
+    revalidates: boolean,
+  ) {
     this.cookieSeed = cookieSeed
     this.#descriptors = new Descriptors(budgets.directories, calls)
     this.#names = new LowerNames(budgets.names)
     this.#listings = new LowerListings(budgets.listings)
-    this.lowers = lowers.map((layer) => this.#share(layer))
-    this.data = data.map((layer) => this.#share(layer))
+    this.lowers = lowers.map((layer) => this.#share(layer, revalidates))
+    this.data = data.map((layer) => this.#share(layer, revalidates))
   }
 
   /** Forgets everything and closes the descriptors below the roots. No overlay may use it any more. */
@@ -52,8 +59,8 @@ export class SharedLowers {
     this.#descriptors.closeAll()
   }
 
-  #share(layer: Layer): SharedLayer {
-    const caches = { descriptors: this.#descriptors, names: this.#names, listings: this.#listings }
+  #share(layer: Layer, revalidates: boolean): SharedLayer {
+    const caches = { descriptors: this.#descriptors, names: this.#names, listings: this.#listings, revalidates }
     const shared: { -readonly [K in keyof SharedLayer]: SharedLayer[K] } = { ...layer, ...caches }
     shared.root = rootOf(shared, layer.root)
     return shared

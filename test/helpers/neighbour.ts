@@ -1,4 +1,5 @@
 import { mkdirSync } from 'node:fs'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Test } from 'tap'
 import {
   FileType,
@@ -6,9 +7,11 @@ import {
   type MountOptions,
   mount,
   type Overlay,
+  OverlayError,
   openStack,
   type Stack,
 } from '../../overlay-core/index.ts'
+import type { MountEnvironment } from '../../overlay-core/mount/mount.ts'
 
 const ROOT = { uid: 0, gid: 0, groups: [] }
 
@@ -17,6 +20,8 @@ export class Neighbour {
   readonly stack: Stack
   readonly #overlay: Overlay
   readonly #seen: readonly string[]
+  #ending = false
+  #looking: Promise<void> | undefined
 
   private constructor(stack: Stack, overlay: Overlay, seen: readonly string[]) {
     this.stack = stack
@@ -25,12 +30,12 @@ export class Neighbour {
   }
 
   /** Mounts it beside the overlay of `options`. */
-  static async of(options: MountOptions): Promise<Neighbour> {
+  static async of(options: MountOptions, environment: Partial<MountEnvironment> = {}): Promise<Neighbour> {
     const stack = await openStack(options)
     try {
       const [upperdir, workdir] = ['upper', 'work'].map((part) => `${options.workdir}-of-neighbour/${part}`)
       for (const dir of [upperdir, workdir]) mkdirSync(dir as string, { recursive: true })
-      const overlay = await mount({ ...options, upperdir, workdir }, { stack })
+      const overlay = await mount({ ...options, upperdir, workdir }, { ...environment, stack })
       return new Neighbour(stack, overlay, await treeOf(overlay))
     } catch (error) {
       await stack.close()
@@ -49,7 +54,25 @@ export class Neighbour {
     t.same(await treeOf(this.#overlay), this.#seen, 'another overlay on the stack sees no change')
   }
 
+  /** Looks at everything again and again. */
+  keepLooking(): void {
+    this.#looking = this.#look()
+  }
+
+  async #look(): Promise<void> {
+    while (!this.#ending) {
+      try {
+        await treeOf(this.#overlay)
+      } catch (error) {
+        if (!(error instanceof OverlayError)) throw error
+      }
+      await nextTurn()
+    }
+  }
+
   async end(): Promise<void> {
+    this.#ending = true
+    await this.#looking
     await this.#overlay.unmount()
     await this.stack.close()
   }

@@ -57,6 +57,11 @@ export function standOn(other: Ground): void {
   ground = other
 }
 
+/** Whether overlays share a stack with another one. */
+export function standsOnStack(): boolean {
+  return ground.stack === true
+}
+
 /** Layers in a temporary folder, and the overlay over them. */
 export interface Fixture {
   readonly dir: string

@@ -17,7 +17,8 @@ import { mount, type Overlay, parseOptions } from '../../../overlay-core/index.t
 import { closeSync, openRoot } from '../../../overlay-core/sys/open.ts'
 import { setXattr } from '../../../overlay-core/sys/xattr.ts'
 import { withKernelOverlay } from '../../helpers/kernel-mount.ts'
-import { at, build, errnoOf, list, onDisk, put, ROOT, type Tree, text } from '../../helpers/overlay.ts'
+import { Neighbour } from '../../helpers/neighbour.ts'
+import { at, build, errnoOf, list, onDisk, put, ROOT, standsOnStack, type Tree, text } from '../../helpers/overlay.ts'
 
 const needsRoot = process.getuid?.() === 0 ? false : 'needs root'
 
@@ -40,16 +41,20 @@ async function withChanging(
 ): Promise<void> {
   const dir = mkdtempSync(join(tmpdir(), 'overlayd-revalidate-'))
   let overlay: Overlay | undefined
+  let neighbour: Neighbour | undefined
   let now = 1000
   try {
     const folders = lowers.map((tree, i) => build(join(dir, `lower${i}`), tree))
     for (const name of ['upper', 'work']) mkdirSync(join(dir, name))
-    overlay = await mount(
-      parseOptions(
-        `lowerdir=${folders.join(':')},upperdir=${dir}/upper,workdir=${dir}/work,revalidate=${revalidate}${options}`,
-      ),
-      { clock: { now: () => now, every: () => () => undefined } },
+    const given = parseOptions(
+      `lowerdir=${folders.join(':')},upperdir=${dir}/upper,workdir=${dir}/work,revalidate=${revalidate}${options}`,
     )
+    const clock = { now: () => now, every: () => () => undefined }
+    if (standsOnStack()) {
+      neighbour = await Neighbour.of(given, { clock })
+      neighbour.keepLooking()
+    }
+    overlay = await mount(given, { clock, stack: neighbour?.stack })
     await test({
       overlay,
       dir,
@@ -61,6 +66,7 @@ async function withChanging(
     })
   } finally {
     await overlay?.unmount()
+    await neighbour?.end()
     rmSync(dir, { recursive: true, force: true })
   }
 }

@@ -1,6 +1,7 @@
 import { execFileSync } from 'node:child_process'
 import {
   chmodSync,
+  linkSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -24,6 +25,7 @@ import {
   type Stack,
 } from '../../../overlay-core/index.ts'
 import type { Budgets } from '../../../overlay-core/mount/budgets.ts'
+import type { MountEnvironment } from '../../../overlay-core/mount/mount.ts'
 import { closesDone } from '../../../overlay-core/sys/open.ts'
 import { treeOf } from '../../helpers/neighbour.ts'
 import { at, build, onDisk, type Tree } from '../../helpers/overlay.ts'
@@ -42,7 +44,7 @@ interface Scene {
   upper(name: string): string
 }
 
-async function scene(t: Test, trees: readonly Tree[], budgets?: Budgets): Promise<Scene> {
+async function scene(t: Test, trees: readonly Tree[], environment: Partial<MountEnvironment> = {}): Promise<Scene> {
   const dir = mkdtempSync(join(tmpdir(), 'overlayd-shared-'))
   const lowers = trees.map((tree, i) => build(join(dir, `lower${i}`), tree))
   const lowerdir = `lowerdir=${lowers.join(':')}`
@@ -62,7 +64,7 @@ async function scene(t: Test, trees: readonly Tree[], budgets?: Budgets): Promis
     open: async (name, more = '') => {
       for (const part of ['upper', 'work']) mkdirSync(join(dir, name, part), { recursive: true })
       const options = parseOptions(`${lowerdir},upperdir=${upper(name)},workdir=${dir}/${name}/work${more}`)
-      const overlay = await mount(options, { stack, ...(budgets && { budgets }) })
+      const overlay = await mount(options, { ...environment, stack })
       overlays.push(overlay)
       return overlay
     },
@@ -214,20 +216,63 @@ t.test('views with other options do not share, and see the lowers by their own',
   t.ok(await at(await open('three', ',redirect_dir=follow'), 'new/kept'))
 })
 
-t.test('a view that looks for changes of lowers sees them, whatever others on the stack have seen', async (t) => {
-  const { open, lowers } = await scene(t, [{ 'd/f': '1' }])
+/** As if the last changes were long ago, so that times of change are taken for reliable. */
+const LATER = { wallClockMs: () => Date.now() + 60_000 }
+/** File systems count time in ticks. */
+const tick = () => new Promise((resolve) => setTimeout(resolve, 30))
+
+t.test('with revalidate, a change that one view has noticed is seen by all', async (t) => {
+  const { open, lowers } = await scene(t, [{ 'd/f': '1', 'd/gone': '2' }, { 'd/low': '3' }], LATER)
+  const views = [await open('one', ',revalidate=always'), await open('two', ',revalidate=always')]
   const never = await open('never')
-  const always = [await open('one', ',revalidate=always'), await open('two', ',revalidate=always')]
-  for (const overlay of [never, ...always]) await treeOf(overlay)
-  const dir = join(lowers[0] as string, 'd')
-  writeFileSync(join(dir, 'g'), 'new')
-  chmodSync(join(dir, 'f'), 0o600)
-  for (const overlay of always) {
-    t.equal((await overlay.getattr(await at(overlay, 'd/f'))).mode & 0o777, 0o600)
-    t.ok(await at(overlay, 'd/g'))
+  const dirs: Inode[] = []
+  for (const overlay of [never, ...views]) {
+    await treeOf(overlay)
+    const dir = await at(overlay, 'd')
+    dirs.push(dir)
+    t.equal(await overlay.lookup(ROOT, dir, 'new'), undefined)
   }
-  rmSync(join(dir, 'g'))
-  for (const overlay of always) t.equal(await overlay.lookup(ROOT, await at(overlay, 'd'), 'g'), undefined)
+  for (const lower of lowers) {
+    await tick()
+    const dir = join(lower, 'd')
+    writeFileSync(join(dir, 'new'), lower)
+    rmSync(join(dir, 'gone'), { force: true })
+    for (const [i, overlay] of views.entries()) {
+      t.ok(await overlay.lookup(ROOT, await at(overlay, 'd'), 'new'), `view ${i}`)
+      t.equal(await overlay.lookup(ROOT, await at(overlay, 'd'), 'gone'), undefined)
+      const names: string[] = []
+      await overlay.readdir(ROOT, await at(overlay, 'd'), 0, ({ name }) => names.push(name) > 0)
+      t.same(names.sort(), ['f', 'low', 'new'])
+      t.equal(await at(overlay, 'd'), dirs[i + 1], 'the directory is the same object')
+    }
+    await tick()
+    rmSync(join(dir, 'new'))
+    for (const overlay of views) t.equal(await overlay.lookup(ROOT, await at(overlay, 'd'), 'new'), undefined)
+  }
+  chmodSync(join(lowers[0] as string, 'd', 'f'), 0o600)
+  for (const overlay of views) t.equal((await overlay.getattr(await at(overlay, 'd/f'))).mode & 0o777, 0o600)
+  t.ok(await at(never, 'd/gone'), 'a view that does not look')
+})
+
+t.test('with revalidate, a file that has got another name meanwhile is known as a hard link', async (t) => {
+  const options = ',index=off,revalidate=always'
+  const { open, lowers } = await scene(t, [{ 'd/f': '1', 'e/': '' }], LATER)
+  const [one, two] = [await open('one', options), await open('two', options)]
+  const { key } = await at(one, 'd/f')
+  linkSync(join(lowers[0] as string, 'd', 'f'), join(lowers[0] as string, 'e', 'g'))
+  const [f, g] = [await at(two, 'd/f'), await at(two, 'e/g')]
+  t.not(f.key, g.key, 'its names have their own identities')
+  t.not(f.key, key)
+})
+
+t.test('with revalidate, further views open no directory of a lower either', async (t) => {
+  const s = await scene(t, DEEP, LATER)
+  const one = await s.open('one', ',revalidate=always')
+  const seen = await treeOf(one)
+  const before = await lowerDescriptors(s)
+  const two = await s.open('two', ',revalidate=always')
+  t.same(await treeOf(two), seen)
+  t.equal(await lowerDescriptors(s), before)
 })
 
 t.test('small budgets hold for what is shared too, and everything stays right', async (t) => {
@@ -235,7 +280,7 @@ t.test('small budgets hold for what is shared too, and everything stays right', 
   for (let i = 0; i < 8; i++) for (let j = 0; j < 6; j++) tree[`d${i}/e/f${j}`] = `${i} ${j}`
   const budget = (limit: number) => new CacheBudget(() => limit)
   const budgets: Budgets = { names: budget(20), listings: budget(15), directories: budget(4), files: budget(3) }
-  const { open } = await scene(t, [tree], budgets)
+  const { open } = await scene(t, [tree], { budgets })
   const overlays = [await open('one'), await open('two'), await open('three')]
   const [first, ...others] = await Promise.all(overlays.map((overlay) => treeOf(overlay)))
   for (const other of others) t.same(other, first)
@@ -250,7 +295,7 @@ t.test('small budgets hold for what is shared too, and everything stays right', 
 t.test('names that are not there are remembered up to a limit', async (t) => {
   const budget = (limit: number) => new CacheBudget(() => limit)
   const budgets: Budgets = { names: budget(100_000), listings: budget(15), directories: budget(4), files: budget(3) }
-  const { open } = await scene(t, [{ f: '1' }], budgets)
+  const { open } = await scene(t, [{ f: '1' }], { budgets })
   const overlay = await open('one')
   const MANY = 6000
   for (let i = 0; i < MANY; i++) await overlay.lookup(ROOT, overlay.root as Inode, `absent-${i}`)
