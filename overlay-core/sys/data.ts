@@ -63,6 +63,10 @@ const quickCopyRange = bind<
   [inFd: number, inOffset: Uint8Array, outFd: number, outOffset: Uint8Array, length: number, flags: number]
 >('int64_t copy_file_range(int, void *, int, void *, size_t, uint32_t)', false)
 const quickIoctl = bind<[fd: number, request: number, argument: number]>('int ioctl(int, uint64_t, int64_t)', false)
+const quickWrite = bind<[fd: number, data: Uint8Array, length: number, position: number]>(
+  'int64_t pwrite(int, const void *, size_t, int64_t)',
+  false,
+)
 /** Writes up to this size into the page cache may be made on the event loop. */
 const MOST_ON_LOOP = 64 * 1024
 
@@ -223,6 +227,11 @@ export async function pwritev(fd: number, buffers: readonly Uint8Array[], positi
     at += written
     rest = withoutFirst(batch, written)
   }
+}
+
+/** pwrite(2) of a little data at the start of a file as a step of `tryCalls`, whose result is the number of bytes. */
+export function writeStep(fd: number | ResultOf, data: Uint8Array): SystemCall {
+  return step('pwrite', quickWrite, fd, data, data.length, 0)
 }
 
 /** Makes data and attributes of a file, or the entries of a directory, durable. */

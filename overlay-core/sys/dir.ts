@@ -221,8 +221,8 @@ function decodeDirents(buffer: Buffer, length: number, entries: RawDirEntry[]): 
   }
 }
 
-/** mkdirat(2) as a step of `tryCalls`. */
-export function mkdirStep(dirFd: number, name: string, mode: number): SystemCall {
+/** `mkdirAt` as a step of `tryCalls`. */
+export function mkdirStep(dirFd: number | ResultOf, name: string, mode: number): SystemCall {
   return step('mkdirat', mkdirat, dirFd, component('mkdirat', name), mode)
 }
 

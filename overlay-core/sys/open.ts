@@ -300,7 +300,7 @@ export function closeFailures(): number {
 }
 
 /** openat(2) of one component as a step of `tryCalls`; a symlink is not followed. */
-export function openStep(dirFd: number, name: string, flags: number, mode = 0): SystemCall {
+export function openStep(dirFd: number | ResultOf, name: string, flags: number, mode = 0): SystemCall {
   return step('openat', openat, dirFd, component('openat', name), flags | O_CLOEXEC | O_NOFOLLOW, mode)
 }
 

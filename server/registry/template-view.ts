@@ -239,9 +239,6 @@ export class TemplateView implements Closable {
     const { id } = this.record
     try {
       const options = optionsOf(id)
-      // An empty upper in its place would hide the loss.
-      if (!(await hasUpper(options)))
-        throw new Error(`its upper ${options.upperdir} is gone; put it back, or remove the view`)
       // The registry has claimed the directory of all views.
       const limits = this.#plan.limits()
       const quota = limits && (await ViewQuota.open(limits, this.#quotaParts()))
@@ -267,7 +264,9 @@ export class TemplateView implements Closable {
       })
     } catch (error) {
       quota?.leave()
-      throw error
+      // An empty upper in its place would hide the loss.
+      if (await hasUpper(options)) throw error
+      throw new Error(`its upper ${options.upperdir} is gone; put it back, or remove the view`)
     }
   }
 

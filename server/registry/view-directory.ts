@@ -1,16 +1,14 @@
-import { chmod, chown, lstat, mkdir, open, readdir, rmdir, stat, writeFile } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { lstat, open, readdir, rmdir, stat } from 'node:fs/promises'
+import { basename, dirname, join } from 'node:path'
 import type { Identity } from '../../config/index.ts'
-import { isUnwritable, type MountOptions, OptionError } from '../../overlay-core/index.ts'
-import { isThere, makeDirectory } from '../make-directory.ts'
+import { createOwnRoots, isUnwritable, type MountOptions, OptionError } from '../../overlay-core/index.ts'
+import { isThere } from '../make-directory.ts'
 import { readStateFile, writeStateFile } from '../state-dir.ts'
 import { deleteTree } from './delete-tree.ts'
 import { decodeLine, encodeLine, isViewId, type ViewRecord } from './view-record.ts'
 
 /** The record of a view in its own directory, from which a damaged registry is mended. */
 const RECORD_FILE = 'view.json'
-/** Until an upper has its mode, and for what only the server uses. */
-const PRIVATE = 0o700
 
 /** The mount options of one view of a template. */
 export function optionsOf(template: MountOptions, directory: string, id: string): MountOptions {
@@ -25,39 +23,31 @@ export function optionsOf(template: MountOptions, directory: string, id: string)
  * @throws ENOSPC | EDQUOT | EROFS · OptionError
  */
 export async function makeViewDirectory(options: MountOptions, record: ViewRecord, owner: Identity): Promise<void> {
-  await makeWhole(options, async (own) => {
-    await makeDirectories(own, options, owner)
-    await writeFile(join(own, RECORD_FILE), textOf(record), { mode: 0o600 })
-  })
+  await make(options, owner, { name: RECORD_FILE, content: Buffer.from(textOf(record), 'utf8') })
 }
 
 /** Makes the directories of a view that is not kept. Nothing is left after an error. @throws as `makeViewDirectory` */
 export async function makeEphemeralDirectory(options: MountOptions, owner: Identity): Promise<void> {
-  await makeWhole(options, (own) => makeDirectories(own, options, owner))
+  await make(options, owner, undefined)
 }
 
-async function makeDirectories(own: string, options: MountOptions, { uid, gid }: Identity): Promise<void> {
-  const { upperdir = '', workdir = '', lowerdir } = options
-  const { mode } = await stat(lowerdir[0] as string)
-  await makeDirectory(own)
-  await mkdir(workdir, PRIVATE)
-  await mkdir(upperdir, PRIVATE)
-  await chown(upperdir, uid, gid)
-  await chmod(upperdir, mode & 0o7777)
-}
-
-/** Removes everything again if `make` fails. */
-async function makeWhole({ upperdir = '' }: MountOptions, make: (own: string) => Promise<void>): Promise<void> {
+async function make(
+  { upperdir = '', lowerdir }: MountOptions,
+  owner: Identity,
+  record: { readonly name: string; readonly content: Uint8Array } | undefined,
+): Promise<void> {
   const own = dirname(upperdir)
   try {
-    await make(own)
+    const { mode } = await stat(lowerdir[0] as string)
+    const upper = { mode: mode & 0o7777, ...owner }
+    await createOwnRoots({ parent: dirname(own), name: basename(own), upper, record })
   } catch (error) {
     await deleteTree(own).catch((second) => {
       if (!isUnwritable(second)) throw second
     })
-    const { code, path } = error as NodeJS.ErrnoException
+    const { code } = error as NodeJS.ErrnoException
     if (code === undefined || isUnwritable(error)) throw error
-    throw new OptionError('directory', `${path ?? own} cannot be created (${code}); choose another directory`)
+    throw new OptionError('directory', `${own} cannot be created (${code}); choose another directory`)
   }
 }
 
