@@ -1,5 +1,6 @@
 import { OptionError } from '../overlay-core/index.ts'
 import { type Arguments, cutArguments } from './arguments.ts'
+import { parseCert } from './cert-commands.ts'
 import type { Environment } from './environment.ts'
 import { helpOn } from './help.ts'
 import { FILE_OPTIONS, HELP_OPTIONS, PRINT_OPTIONS, RELOAD_OPTIONS, USER_OPTIONS, VIEW_OPTIONS } from './schema.ts'
@@ -22,6 +23,7 @@ export function parseConfigCommand(argv: readonly string[], environment: Environ
   if (command === 'token') return parseToken(rest, (values) => serverChoice(values, environment))
   if (command === 'user') return parseUser(rest, environment)
   if (command === 'init') return parseInit(rest, environment)
+  if (command === 'cert') return parseCert(rest, environment)
   if (argv.some((word) => /^--config(=|$)/.test(word)))
     throw new OptionError('--config', 'goes with a command; say overlayd serve --config FILE')
   return undefined

@@ -1,5 +1,6 @@
 /** The public interface of the configuration. */
 export { formatAddress, isLoopback } from './address.ts'
+export type { CertRequest } from './cert-commands.ts'
 export { inOverlayOptions, parseCommandLine } from './command-line.ts'
 export { type Environment, readEnvironment } from './environment.ts'
 export type { EffectiveValue } from './file/effective.ts'

@@ -1,3 +1,4 @@
+import { CERT_OPTIONS } from './cert-options.ts'
 import { code, type Section, text } from './manual-blocks.ts'
 import { FILE_OPTIONS, PRINT_OPTIONS, RELOAD_OPTIONS, TOKEN_OPTIONS, USER_OPTIONS, VIEW_OPTIONS } from './schema.ts'
 
@@ -117,5 +118,29 @@ const TOKEN: Section = {
   ],
 }
 
+const CERT: Section = {
+  title: 'CERT',
+  blocks: [
+    code(
+      'overlayd cert ca DIR [--name TEXT] [--days NUMBER]',
+      'overlayd cert issue DIR server|user|machine NAME… [--days NUMBER] [--out DIR]',
+      'overlayd cert revoke DIR SERIAL',
+      'overlayd cert revoke DIR server|user|machine NAME',
+      'overlayd cert list DIR [--json]',
+    ),
+    text(
+      'A small authority for the certificates of a server and its clients, see [tls.md](tls.md). No server needs to run, and the directory need not be on its machine.',
+      '`ca` makes an authority in *DIR*, which only its owner can enter: `ca.pem` for clients and `client_ca`, `ca.key`, and `revoked.pem`, an empty list for `revoked`. `issue` makes a key and a certificate: for a server with its host names and addresses, as clients write them; for a user or machine with its name. It writes *KIND*`-`*NAME*`.pem` and `.key`. `revoke` adds one certificate, or all of a name, to `revoked.pem`. `list` shows what was issued.',
+    ),
+    { kind: 'options', options: CERT_OPTIONS, joint: ' ' },
+    code(
+      'overlayd cert ca /etc/overlayd/ca',
+      'overlayd cert issue /etc/overlayd/ca server files.example.org 192.0.2.7 --out /etc/overlayd',
+      'overlayd cert issue /etc/overlayd/ca user alice --out ~/for-alice',
+    ),
+    text('The exit status is 0; 2 if nothing was changed.'),
+  ],
+}
+
 /** The sections of the manual about configuration files. */
-export const COMMAND_SECTIONS: readonly Section[] = [SERVE, CONFIG, INIT, RELOAD, VIEW, USER, TOKEN]
+export const COMMAND_SECTIONS: readonly Section[] = [SERVE, CONFIG, INIT, RELOAD, CERT, VIEW, USER, TOKEN]

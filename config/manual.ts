@@ -14,6 +14,7 @@ export const SYNOPSIS = [
   'overlayd config check FILE | overlayd config print [--config FILE] [--json]',
   'overlayd init DIR | overlayd reload [OPTION…] | overlayd view VERB [TEMPLATE/NAME]',
   'overlayd user VERB [NAME] [OPTION…] | overlayd token VERB [USER] [OPTION…]',
+  'overlayd cert ca|issue|revoke|list DIR …',
   'overlayd status [--url URL] [--json] [--state-dir DIR]',
   'overlayd remount -o OPTION[,OPTION…] [NAME] [--pid PID] [--state-dir DIR]',
   'overlayd help [TOPIC]',

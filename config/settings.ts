@@ -1,4 +1,5 @@
 import type { MountOptions, QuotaLimits } from '../overlay-core/index.ts'
+import type { CertRequest } from './cert-commands.ts'
 import type { Environment } from './environment.ts'
 import type { LdapSettings } from './ldap-settings.ts'
 import type { Network } from './proxy-options.ts'
@@ -252,6 +253,7 @@ export type Command =
   | { readonly kind: 'view'; readonly view: ViewRequest }
   | { readonly kind: 'user'; readonly user: UserRequest }
   | { readonly kind: 'token'; readonly token: TokenRequest }
+  | { readonly kind: 'cert'; readonly cert: CertRequest }
   | { readonly kind: 'status'; readonly settings: StatusSettings }
   | { readonly kind: 'remount'; readonly settings: RemountSettings }
   | { readonly kind: 'help'; readonly text: string }

@@ -23,6 +23,7 @@ async function main(argv: readonly string[]): Promise<number> {
   if (command.kind === 'view') return (await import('./view-command.ts')).askForViews(command.view, output)
   if (command.kind === 'user') return (await import('./user-command.ts')).changeUsers(command.user, output)
   if (command.kind === 'token') return (await import('./token-command.ts')).askForTokens(command.token, output)
+  if (command.kind === 'cert') return (await import('./cert/cert-command.ts')).runCert(command.cert, output)
   if (command.kind === 'init') return (await import('./init-command.ts')).initialize(command.init, print)
   if (command.kind === 'serve-config') return await runFromConfig(command.config)
   return await run({ settings: command.settings, warnings: [] })

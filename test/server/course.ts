@@ -1,4 +1,5 @@
 import { execFileSync } from 'node:child_process'
+import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Test } from 'tap'
 import { Client } from 'undici'
@@ -44,6 +45,8 @@ export interface CourseOptions {
   readonly clients?: string
   /** The user that WebDAV acts as. */
   readonly as?: string
+  /** Where NFS listens, if not on a free port. */
+  readonly nfsListen?: string
   /** Further lines of the table webdav. */
   readonly webdav?: string
   /** Further tables. */
@@ -59,6 +62,7 @@ export async function course(t: Test, options: CourseOptions = {}): Promise<Cour
   // The modes of the material are what the users of views may do.
   execFileSync('chmod', ['-R', 'a+rwX', join(dir, 'material')])
   options.prepare?.(dir)
+  if (options.nfsListen !== undefined) writeFileSync(join(dir, 'o.toml'), configuration(options))
   const server = await start(t, ['serve', '--config', join(dir, 'o.toml')])
   const nfs = await NfsClient.connect(server.nfsPort as number)
   t.teardown(() => nfs.close())
@@ -81,6 +85,7 @@ export function configuration({
   as,
   webdav = '',
   tables = '',
+  nfsListen = '127.0.0.1:0',
 }: CourseOptions): string {
   const web = `[exports.web]\nview = "course"\ndoor = "webdav"\n${as === undefined ? '' : `as = "${as}"\n`}`
   return `
@@ -102,7 +107,7 @@ ${web}
 listen = "127.0.0.1:0"
 ${webdav}
 [nfs]
-listen = "127.0.0.1:0"
+listen = "${nfsListen}"
 [server]
 state_dir = "state"
 ${tables}
