@@ -137,14 +137,15 @@ async function fillPlusWaiting(
   try {
     const listing = await listingOf(sb, dir)
     for (let after = cookie; ; ) {
+      // One window in each turn of the event loop, also when many callers have waited for the same listing.
+      await loopBudget.rest()
+      epoch = descriptors.renew(epoch)
       const start = firstAfter(listing, after)
       const part = listing.entries.slice(start, start + window)
       if (part.length === 0) return true
       const found = await Promise.all(part.map((entry) => plusEntry(sb, dir, entry)))
       for (const entry of found) if (entry && !fill(entry)) return false
       after = (part.at(-1) as ListEntry).cookie
-      await loopBudget.rest()
-      epoch = descriptors.renew(epoch)
     }
   } finally {
     descriptors.leave(epoch)

@@ -17,6 +17,8 @@ export interface Waiting {
   goOn(): void
 }
 
+/** How long the calls of a client are processed in one turn of the event loop, on all of its connections together, in ms. */
+const TURN_MS = 2
 /** The minimum number of calls in flight of each client. */
 const MIN_IN_FLIGHT = 8
 
@@ -67,6 +69,8 @@ export class ClientShare {
   #line: Waiting[] = []
   #active = false
   #turnScheduled = false
+  /** When the work in this turn of the event loop began, in ms; undefined if there was none. */
+  #startMs: number | undefined
 
   constructor(shares: ClientShares, address: string) {
     this.#shares = shares
@@ -76,6 +80,22 @@ export class ClientShare {
   /** Whether this client may start no further call now. If so, the caller must call `wait`. */
   get mustWait(): boolean {
     return this.#answered >= this.#shares.limits.turnCalls || this.#full
+  }
+
+  /** Begins work on one of its connections. Returns when it must end, in ms. */
+  begin(nowMs: number): number {
+    // Otherwise this is the only work of the client in this turn.
+    if (this.connections > 1 && this.#startMs === undefined) {
+      this.#startMs = nowMs
+      setImmediate(this.#loopTurned)
+    }
+    const endMs = (this.#startMs ?? nowMs) + TURN_MS
+    if (nowMs >= endMs) this.endTurn()
+    return endMs
+  }
+
+  readonly #loopTurned = (): void => {
+    this.#startMs = undefined
   }
 
   /** Counts a started call. */
@@ -145,6 +165,7 @@ export class ClientShare {
 
   #turn(): void {
     this.#answered = 0
+    this.#startMs = undefined
     while (this.#line.length > 0 && !this.mustWait) this.#line.shift()?.goOn()
     this.#note()
     if (this.#line.length > 0 && !this.#full) this.#scheduleTurn()

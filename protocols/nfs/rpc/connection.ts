@@ -15,9 +15,9 @@ import { ReplyQueue } from './reply-queue.ts'
 import { type ByteStream, SecureStream } from './secure-stream.ts'
 import type { SecuredConnection, StartTls } from './start-tls.ts'
 
-/** How long a client's calls are processed consecutively, in ms, and after how many calls this is checked. */
-const TURN_MS = 2
+/** After how many calls, or bytes of replies, it is checked whether the turn of the client is over. */
 const CALLS_PER_LOOK = 16
+const BYTES_PER_LOOK = 32 * 1024
 /** The number of unused call objects that a connection keeps, of about 1 KiB each. */
 const MOST_IDLE_CALLS = 8
 
@@ -180,13 +180,18 @@ export class Connection implements Waiting {
   /** Processes the available records, as far as the limits allow, and sends finished replies. */
   #work(): void {
     const turnEnd = this.#context.limits.turnBytes
-    const endMs = this.#turnStartMs + TURN_MS
+    const endMs = this.#share.begin(this.#turnStartMs)
     let answered = 0
+    let nextLook = BYTES_PER_LOOK
     try {
       while (!this.#gone) {
         // A few slow calls count as much as many fast ones.
-        if (++answered % CALLS_PER_LOOK === 0 && this.#context.now() >= endMs) this.#share.endTurn()
-        if (this.#overloaded || this.#replies.queuedBytes > turnEnd) {
+        const { queuedBytes } = this.#replies
+        if (++answered % CALLS_PER_LOOK === 0 || queuedBytes >= nextLook) {
+          nextLook = queuedBytes + BYTES_PER_LOOK
+          if (this.#context.now() >= endMs) this.#share.endTurn()
+        }
+        if (this.#overloaded || queuedBytes > turnEnd) {
           this.#paused = true
           break
         }
