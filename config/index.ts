@@ -10,6 +10,7 @@ export type { FileView } from './file/views.ts'
 export { helpText } from './help.ts'
 export type { LdapSettings, LdapUrl } from './ldap-settings.ts'
 export { loadConfigReader } from './load-config-reader.ts'
+export type { OidcSettings } from './oidc-settings.ts'
 export type { Network } from './proxy-options.ts'
 export type {
   Address,

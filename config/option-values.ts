@@ -94,6 +94,8 @@ export function loginErrors({ login, webdav, insecureNoAuth, trustedProxies, tls
   if (login.sources.includes('file') && login.passwordFile === undefined)
     complain('login.password_file', 'is missing; add password_file = "PATH", or remove "file" from login.sources')
   errors.push(...ldapErrors(login))
+  if (login.sources.includes('oidc') && login.oidc === undefined)
+    complain('login.sources', '"oidc" needs the table [oidc]; add it with issuer, or remove "oidc"')
   if (login.sources.includes('proxy') && trustedProxies.length === 0)
     complain('login.sources', '"proxy" needs webdav.trusted_proxies; name the addresses of the proxy there')
   if (webdav !== undefined && !isLoopback(webdav.host) && trustedProxies.length === 0 && tls === undefined)

@@ -2,6 +2,7 @@ import type { MountOptions, QuotaLimits } from '../overlay-core/index.ts'
 import type { CertRequest } from './cert-commands.ts'
 import type { Environment } from './environment.ts'
 import type { LdapSettings } from './ldap-settings.ts'
+import type { OidcSettings } from './oidc-settings.ts'
 import type { Network } from './proxy-options.ts'
 import type { TlsSettings } from './tls-options.ts'
 
@@ -129,7 +130,7 @@ export interface Settings {
 }
 
 /** The words of `login.sources`. */
-export const LOGIN_SOURCES = ['file', 'ldap', 'proxy'] as const
+export const LOGIN_SOURCES = ['file', 'ldap', 'oidc', 'proxy'] as const
 export type LoginSource = (typeof LOGIN_SOURCES)[number]
 
 /** Where the user id of an account comes from: the name service of the machine, or a range. */
@@ -143,6 +144,8 @@ export interface LoginSettings {
   readonly passwordFile: string | undefined
   /** Undefined without the source `ldap`. */
   readonly ldap: LdapSettings | undefined
+  /** Undefined without the source `oidc`. */
+  readonly oidc: OidcSettings | undefined
   /** The name that browsers show when they ask for a password. */
   readonly realm: string
   readonly ids: readonly IdSource[]

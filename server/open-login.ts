@@ -25,6 +25,7 @@ import {
   TokenStore,
   UserIds,
 } from './login/index.ts'
+import { type OpenOidc, openOidc } from './open-oidc.ts'
 import type { PublicNames } from './public-names.ts'
 import { systemRandom } from './random.ts'
 import type { RunningServer } from './running-server.ts'
@@ -42,6 +43,8 @@ export interface OpenLogin {
   readonly hasQuotas: boolean
   readonly audit: Audit
   readonly tokens: TokenStore
+  /** Undefined without the source `oidc`. */
+  readonly oidc: OpenOidc | undefined
   readonly settings: LoginSettings
   close(): Promise<void>
 }
@@ -60,10 +63,12 @@ export async function openLogin(settings: Settings, log: Logger): Promise<OpenLo
   const ids = new UserIds({ sources: given.ids, nameService: { byName: userByName, groupsOf }, journal, log: own })
   const tokenJournal = await JournalFile.open(join(stateDir, 'login-tokens'), 'logintok')
   const tokens = new TokenStore({ journal: tokenJournal, random: systemRandom, wallNow: systemClock, log: own })
+  const oidc =
+    given.oidc !== undefined && given.sources.includes('oidc') ? await openOidc(given.oidc, stateDir, own) : undefined
   const login = new Login({
     tokens,
     wallNow: systemClock,
-    sources: await openSources(given, thread, own),
+    sources: await openSources(given, thread, oidc, own),
     ids,
     roles: new RoleList(given),
     audit,
@@ -76,6 +81,7 @@ export async function openLogin(settings: Settings, log: Logger): Promise<OpenLo
     await thread.close()
     await journal?.close()
     await tokenJournal.close()
+    await oidc?.close()
   }
   const idsOf = async (name: string) => {
     const found = await login.lookup(name)
@@ -90,13 +96,19 @@ export async function openLogin(settings: Settings, log: Logger): Promise<OpenLo
     return quotaBytes === undefined ? undefined : { hardBytes: quotaBytes }
   }
   const hasQuotas = given.ldap?.quotaAttribute !== undefined && given.sources.includes('ldap')
-  return { login, idsOf, quotaOf, hasQuotas, audit, tokens, settings: given, close }
+  return { login, idsOf, quotaOf, hasQuotas, audit, tokens, oidc, settings: given, close }
 }
 
-async function openSources(given: LoginSettings, thread: PasswordThread, log: Logger): Promise<AccountSource[]> {
+async function openSources(
+  given: LoginSettings,
+  thread: PasswordThread,
+  oidc: OpenOidc | undefined,
+  log: Logger,
+): Promise<AccountSource[]> {
   const sources: AccountSource[] = []
   for (const kind of given.sources) {
     if (kind === 'proxy') sources.push(new ProxyAccounts())
+    else if (kind === 'oidc') sources.push((oidc as OpenOidc).users)
     else if (kind === 'ldap') sources.push(await LdapAccounts.open(given.ldap as LdapSettings, log, steadyClock))
     else sources.push(await PasswordFile.open(given.passwordFile as string, thread, log))
   }
@@ -134,7 +146,7 @@ export async function changeTokens(
 /** The login of requests over HTTP; undefined if there is no login. */
 export async function httpLogin({ login: opened }: RunningServer, names: PublicNames): Promise<HttpLogin | undefined> {
   if (opened === undefined) return undefined
-  const { login, audit, settings } = opened
+  const { login, audit, settings, oidc } = opened
   const isFromProxy = ({ socket }: { readonly socket: { readonly remoteAddress?: string | undefined } }) =>
     names.isProxy(socket.remoteAddress)
   return new HttpLogin({
@@ -146,6 +158,7 @@ export async function httpLogin({ login: opened }: RunningServer, names: PublicN
     isPrivate: (req) => 'encrypted' in req.socket || isLoopback(req.socket.remoteAddress ?? '') || isFromProxy(req),
     userHeader: settings.sources.includes('proxy') ? settings.userHeader : undefined,
     isFromProxy,
+    bearer: oidc?.bearer,
     takesPasswords: settings.sources.some((kind) => kind !== 'proxy'),
   })
 }

@@ -59,6 +59,8 @@ const CONFINED: Readonly<Record<string, readonly string[]>> = {
   // Threads that make system calls, and one that hashes passwords.
   'node:worker_threads': ['overlay-core/sys/', 'server/login/passwords/'],
   ldapts: ['server/login/ldap/'],
+  jose: ['server/login/oidc/'],
+  'openid-client': ['server/login/oidc/'],
   bcryptjs: ['server/login/passwords/'],
   fastify: ['server/', 'protocols/webdav/'],
   pino: ['server/'],
@@ -121,7 +123,7 @@ export const ROOMS: Readonly<Record<string, readonly string[]>> = {
     ...['http', 'api', 'locks', 'state', 'request', 'properties', 'archives', 'trees', 'methods'],
     '',
   ],
-  'server/login': ['api', 'passwords', 'sources', 'ldap', 'ids', 'tokens', ''],
+  'server/login': ['api', 'passwords', 'sources', 'ldap', 'oidc', 'ids', 'tokens', ''],
   'protocols/nfs': ['xdr', 'rpc', 'exports', 'portmap', 'locks', 'nsm', 'nlm', 'mount', 'nfs3', ''],
 }
 

@@ -3,6 +3,7 @@ import type { Environment } from '../environment.ts'
 import type { Given, Key, Keys, Named, Table, ValuesOf } from './key.ts'
 import { LDAP } from './ldap-tables.ts'
 import { LOGIN } from './login-tables.ts'
+import { OIDC } from './oidc-tables.ts'
 import type { Problems } from './problems.ts'
 import { type FileValues, keyText } from './read-tables.ts'
 import { LOG, NFS, SERVER, TLS, WEBDAV } from './server-tables.ts'
@@ -49,6 +50,7 @@ export function effectiveValues(sources: Sources): EffectiveValue[] {
     ...file.exports.flatMap((served) => named(EXPORTS, served, sources)),
     ...(file.login === undefined ? [] : table(LOGIN, 'login', file.login, sources)),
     ...(file.ldap === undefined ? [] : table(LDAP, 'ldap', file.ldap, sources)),
+    ...(file.oidc === undefined ? [] : table(OIDC, 'oidc', file.oidc, sources)),
     ...table(USERS, 'users', file.users, sources),
     ...table(WEBDAV, 'webdav', file.webdav, sources),
     ...table(NFS, 'nfs', file.nfs, sources),

@@ -31,7 +31,7 @@ export const LOGIN = {
     sources: {
       type: listType(choiceType(LOGIN_SOURCES), 1),
       meaning:
-        'Where accounts come from, in the order in which they are asked; the first source that knows a name decides. `"file"`: `password_file`. `"ldap"`: the directory of [ldap](#ldap). `"proxy"`: a proxy of `webdav.trusted_proxies` that has verified the user and names it in `user_header`.',
+        'Where accounts come from, in the order in which they are asked; the first source that knows a name decides. `"file"`: `password_file`. `"ldap"`: the directory of [ldap](#ldap). `"oidc"`: the users of the provider of [oidc](#oidc), by its tokens. `"proxy"`: a proxy of `webdav.trusted_proxies` that has verified the user and names it in `user_header`.',
       example: '["file"]',
       required: true,
     },

@@ -8,6 +8,7 @@ import { type TlsParts, tlsErrors } from '../tls-options.ts'
 import { type EffectiveValue, effectiveValues } from './effective.ts'
 import type { Given } from './key.ts'
 import { ldapOf } from './ldap-tables.ts'
+import { oidcOf } from './oidc-tables.ts'
 import { Problems } from './problems.ts'
 import { quotaOf } from './quota-keys.ts'
 import { type FileValues, inFileWords, keyOfOption, readTables } from './read-tables.ts'
@@ -111,17 +112,19 @@ function givenOf(file: FileValues, path: string): Given<unknown> | undefined {
     login: file.login ?? {},
     tls: file.tls,
     ldap: file.ldap ?? {},
+    oidc: file.oidc ?? {},
   }
   const values = tables[table] as Readonly<Record<string, Given<unknown> | undefined>> | undefined
   return values?.[key]
 }
 
-function loginOf({ login, ldap }: FileValues): LoginSettings | undefined {
+function loginOf({ login, ldap, oidc }: FileValues): LoginSettings | undefined {
   if (login?.sources === undefined) return undefined
   return {
     sources: login.sources.value,
     passwordFile: login.password_file?.value,
     ldap: ldapOf(ldap),
+    oidc: oidcOf(oidc),
     realm: login.realm?.value ?? 'overlayd',
     ids: login.ids?.value.map(({ from }) => from) ?? ['system'],
     admins: login.admins?.value ?? [],

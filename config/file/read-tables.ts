@@ -2,6 +2,7 @@ import { nearestWord } from '../../overlay-core/index.ts'
 import type { Given, Key, Keys, Named, Table, ValuesOf } from './key.ts'
 import { LDAP } from './ldap-tables.ts'
 import { LOGIN } from './login-tables.ts'
+import { OIDC } from './oidc-tables.ts'
 import type { Problems } from './problems.ts'
 import { LOG, NFS, SERVER, TLS, WEBDAV } from './server-tables.ts'
 import { TABLES } from './tables.ts'
@@ -20,6 +21,8 @@ export interface FileValues {
   readonly login: ValuesOf<typeof LOGIN.keys> | undefined
   /** Undefined if the file has no such table. */
   readonly ldap: ValuesOf<typeof LDAP.keys> | undefined
+  /** Undefined if the file has no such table. */
+  readonly oidc: ValuesOf<typeof OIDC.keys> | undefined
   readonly users: ValuesOf<typeof USERS.keys>
   readonly tls: ValuesOf<typeof TLS.keys>
   readonly layers: readonly Named<typeof LAYERS.keys>[]
@@ -39,6 +42,7 @@ export function readTables({ root, whole }: Document, problems: Problems, contex
     nfs: reader.single(NFS),
     login: root.entries.has(LOGIN.name) ? reader.single(LOGIN) : undefined,
     ldap: root.entries.has(LDAP.name) ? reader.single(LDAP) : undefined,
+    oidc: root.entries.has(OIDC.name) ? reader.single(OIDC) : undefined,
     users: reader.single(USERS),
     tls: reader.single(TLS),
     layers: reader.named(LAYERS),

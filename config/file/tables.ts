@@ -1,6 +1,7 @@
 import type { Table } from './key.ts'
 import { LDAP } from './ldap-tables.ts'
 import { LOGIN } from './login-tables.ts'
+import { OIDC } from './oidc-tables.ts'
 import { LOG, NFS, SERVER, TLS, WEBDAV } from './server-tables.ts'
 import { USERS } from './user-tables.ts'
 import { EXPORTS, LAYERS, STACKS, VIEWS } from './view-tables.ts'
@@ -14,6 +15,7 @@ export const TABLES: readonly Table[] = [
   USERS,
   LOGIN,
   LDAP,
+  OIDC,
   WEBDAV,
   NFS,
   TLS,

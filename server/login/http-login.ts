@@ -4,6 +4,7 @@ import type { Role } from './api/roles.ts'
 import type { Audit } from './audit.ts'
 import type { Callers } from './callers.ts'
 import type { Login, LoginResult, User } from './login.ts'
+import type { BearerTokens } from './oidc/bearer-tokens.ts'
 
 /** Longer credentials are refused: no account has such ones. */
 const MOST_FIELD_CHARS = 4096
@@ -31,6 +32,8 @@ export interface HttpLoginParts {
   /** The field in which a trusted proxy names the user, in lower case; undefined if none does. */
   readonly userHeader: string | undefined
   readonly isFromProxy: (req: IncomingMessage) => boolean
+  /** Verifies the tokens of a provider; undefined if there is none. */
+  readonly bearer?: Pick<BearerTokens, 'verify'> | undefined
   /** Whether any source knows passwords. */
   readonly takesPasswords: boolean
 }
@@ -100,8 +103,10 @@ export class HttpLogin {
     const { login, audit, clientOf } = this.#parts
     const named = this.#nameFromProxy(req)
     const asked = named === undefined ? credentialsOf(field) : undefined
-    if (named === undefined && asked === undefined) return this.#challenge
     const address = clientOf(req)
+    const token = named === undefined && asked === undefined ? bearerOf(field) : undefined
+    if (token !== undefined && this.#parts.bearer !== undefined) return await this.#proveBy(token, req, address)
+    if (named === undefined && asked === undefined) return this.#challenge
     const result =
       named === undefined
         ? await login.verify(field as string, asked!.name, asked!.secret, address)
@@ -110,6 +115,20 @@ export class HttpLogin {
     if (named !== undefined) audit.seen(result.user, address, 'proxy')
     this.#users.set(req, result.user)
     return undefined
+  }
+
+  async #proveBy(token: string, req: IncomingMessage, address: string): Promise<LoginRefusal | undefined> {
+    const { login, bearer, realm } = this.#parts
+    const field = req.headers.authorization as string
+    const result = await login.prove(field, address, 'bearer', async () => (await bearer?.verify(token)) ?? 'wrong')
+    if ('user' in result) {
+      this.#users.set(req, result.user)
+      return undefined
+    }
+    if (result.refused !== 'wrong') return this.#refusal(result)
+    // RFC 6750 section 3.
+    const headers = { 'www-authenticate': `Bearer realm="${realm}", error="invalid_token"` }
+    return { status: 401, headers, reason: 'The token is not valid here.', delayed: true }
   }
 
   /** The user that a trusted proxy names; undefined if there is none, or if anybody else sent the field. */
@@ -137,6 +156,11 @@ const NOT_PRIVATE: LoginRefusal = {
   headers: {},
   reason: 'Passwords are not accepted without encryption; use https.',
   delayed: false,
+}
+
+/** The token of a Bearer field (RFC 6750 section 2.1); undefined if it is none. */
+function bearerOf(field: string | undefined): string | undefined {
+  return field === undefined ? undefined : /^bearer +([A-Za-z0-9._~+/-]+=*) *$/i.exec(field)?.[1]
 }
 
 /** The name and secret of a Basic field (RFC 7617); undefined if it is none. */

@@ -4,7 +4,7 @@ import type { Logger } from 'pino'
 import type { Account, AccountIds, AccountSource, Verdict } from './api/account.ts'
 import type { Role } from './api/roles.ts'
 import { AttemptLimits } from './attempt-limits.ts'
-import type { Audit } from './audit.ts'
+import type { Audit, Proof } from './audit.ts'
 import type { UserIds } from './ids/user-ids.ts'
 import { MOST_PASSWORD_BYTES } from './passwords/password-hash.ts'
 import type { RoleList } from './role-list.ts'
@@ -98,6 +98,46 @@ export class Login {
     const verifying = this.#verify(key, name, secret, address).finally(() => this.#running.delete(task))
     this.#running.set(task, verifying)
     return verifying
+  }
+
+  /** Like `verify`, for a proof that needs no name: whom it proves, and for how long. Never rejects. */
+  prove(
+    credentials: string,
+    address: string,
+    kind: Proof,
+    proof: () => Promise<{ readonly name: string; readonly forMs: number } | 'wrong' | 'unavailable'>,
+  ): Promise<LoginResult> {
+    const key = hash('sha256', this.#key + credentials, 'base64')
+    const task = `${key} ${address}`
+    const running = this.#running.get(task)
+    if (running !== undefined) return running
+    const proving = this.#prove(key, address, kind, proof).finally(() => this.#running.delete(task))
+    this.#running.set(task, proving)
+    return proving
+  }
+
+  async #prove(key: string, address: string, kind: Proof, proof: Parameters<Login['prove']>[3]): Promise<LoginResult> {
+    const { audit, now } = this.#parts
+    const retryAfterSec = this.#limits.begin(address, '')
+    if (retryAfterSec !== undefined) {
+      audit.refusedLogin(undefined, address, 'too many')
+      return { refused: 'too many', retryAfterSec }
+    }
+    const version = this.#version
+    const proved = await proof()
+    const result =
+      typeof proved === 'object' ? await this.lookup(proved.name) : proved === 'wrong' ? WRONG : UNAVAILABLE
+    if ('user' in result && typeof proved === 'object') {
+      this.#limits.end(address, '', 'right')
+      const untilMs = now() + Math.min(REMEMBERED_MS, proved.forMs)
+      if (version === this.#version) this.#verified.set(key, { user: result.user, untilMs })
+      audit.seen(result.user, address, kind)
+      return result
+    }
+    const wrong = 'refused' in result && result.refused === 'wrong'
+    this.#limits.end(address, '', wrong ? 'wrong' : 'unsaid')
+    audit.refusedLogin(undefined, address, `${kind} ${wrong ? 'wrong' : 'unavailable'}`)
+    return result
   }
 
   /** The user of this name, who was proved by other means than a secret. Undefined if no source knows it. Never rejects. */
@@ -208,4 +248,5 @@ export class Login {
   }
 }
 
+const WRONG: LoginResult = { refused: 'wrong' }
 const UNAVAILABLE: LoginResult = { refused: 'unavailable', retryAfterSec: 5 }

@@ -1,0 +1,71 @@
+import type { Configuration } from 'openid-client'
+import type { Logger } from 'pino'
+import type { OidcSettings } from '../../../config/index.ts'
+
+/** How long a request to the provider may take. */
+export const PROVIDER_TIMEOUT_MS = 5000
+/** How long the configuration of the provider is used, and how long one that does not answer is left alone. */
+const KNOWN_MS = 3_600_000
+const DOWN_MS = 3000
+
+/** The provider cannot tell at present. */
+export class ProviderDown extends Error {}
+
+/** What the provider is found with. */
+export interface ProviderParts {
+  readonly settings: OidcSettings
+  readonly log: Logger
+  /** A monotonic clock, in ms. */
+  readonly now: () => number
+}
+
+/** The OpenID provider: reads its configuration when it is first needed, and again every hour. */
+export class Provider {
+  readonly #parts: ProviderParts
+  #known: { readonly configuration: Configuration; readonly untilMs: number } | undefined
+  #finding: Promise<Configuration> | undefined
+  #downUntilMs = Number.NEGATIVE_INFINITY
+
+  constructor(parts: ProviderParts) {
+    this.#parts = parts
+  }
+
+  /** The provider's configuration. Concurrent calls ask once. @throws ProviderDown */
+  async configuration(): Promise<Configuration> {
+    const { now } = this.#parts
+    if (this.#known !== undefined && now() < this.#known.untilMs) return this.#known.configuration
+    if (now() < this.#downUntilMs) return this.#last()
+    this.#finding ??= this.#find().finally(() => {
+      this.#finding = undefined
+    })
+    return await this.#finding
+  }
+
+  /** What is still believed of a provider that does not answer. */
+  #last(): Configuration {
+    if (this.#known === undefined) throw new ProviderDown('the provider does not answer')
+    return this.#known.configuration
+  }
+
+  async #find(): Promise<Configuration> {
+    const { settings, log, now } = this.#parts
+    try {
+      const client = await import('openid-client')
+      const execute = settings.issuer.startsWith('http:') ? [client.allowInsecureRequests] : []
+      const timeout = PROVIDER_TIMEOUT_MS / 1000
+      const configuration = await client.discovery(new URL(settings.issuer), 'overlayd', undefined, undefined, {
+        execute,
+        timeout,
+      })
+      this.#known = { configuration, untilMs: now() + KNOWN_MS }
+      return configuration
+    } catch (error) {
+      log.error(
+        { err: error, issuer: settings.issuer },
+        'the OpenID provider does not answer as one; its users cannot log in',
+      )
+      this.#downUntilMs = now() + DOWN_MS
+      return this.#last()
+    }
+  }
+}
