@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process'
 import { mkdirSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs'
 import { mkdtemp } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -20,7 +21,7 @@ interface Scene {
   readonly dir: string
   readonly stack: Stack
   /** Mounts the overlay `name` on the stack, or on lowers of its own. */
-  open(name: string, stack?: Stack | undefined): Promise<Overlay>
+  open(name: string, stack?: Stack | undefined, more?: string): Promise<Overlay>
 }
 
 async function scene(t: Test): Promise<Scene> {
@@ -38,9 +39,9 @@ async function scene(t: Test): Promise<Scene> {
   return {
     dir,
     stack,
-    open: async (name, on) => {
+    open: async (name, on, more = '') => {
       for (const part of ['upper', 'work']) mkdirSync(join(dir, name, part), { recursive: true })
-      const options = `${lowers},upperdir=${dir}/${name}/upper,workdir=${dir}/${name}/work`
+      const options = `${lowers},upperdir=${dir}/${name}/upper,workdir=${dir}/${name}/work${more}`
       const overlay = await mount(parseOptions(options), { stack: on })
       overlays.push(overlay)
       return overlay
@@ -182,4 +183,56 @@ t.test('read-only overlays without an upper share a stack too', async (t) => {
   }
   for (const overlay of overlays) await overlay.unmount()
   t.equal(stack.users, 0)
+})
+
+t.test(
+  'with revalidate all overlays on the stack see what changes in a lower, also in directories that they have changed',
+  async (t) => {
+    const { dir, open, stack } = await scene(t)
+    const overlays: Overlay[] = []
+    for (const name of ['one', 'two', 'three']) overlays.push(await open(name, stack, ',revalidate=always'))
+    const [one, two, three] = overlays as [Overlay, Overlay, Overlay]
+    for (const overlay of overlays) {
+      t.equal(await content(overlay, 'd/c'), 'top/d/c')
+      t.equal(await content(overlay, 'd/new'), undefined)
+    }
+    await two.create(ROOT, (await find(two, 'd')) as Inode, 'own', { mode: 0o644 })
+    await three.unlink(ROOT, (await find(three, 'd')) as Inode, 'e')
+    writeFileSync(join(dir, 'top/d/new'), 'new')
+    writeFileSync(join(dir, 'top/d/c'), 'CHANGED')
+    rmSync(join(dir, 'bottom/b'))
+    for (const overlay of overlays) {
+      t.equal(await content(overlay, 'd/new'), 'new')
+      t.equal(await content(overlay, 'd/c'), 'CHANGED')
+      t.equal(await content(overlay, 'b'), undefined)
+    }
+    t.equal(await content(one, 'd/own'), undefined, 'and nobody sees the changes of another')
+    t.equal(await content(one, 'd/e'), 'bottom/d/e')
+    t.equal(await content(three, 'd/e'), undefined)
+  },
+)
+
+const AS_ROOT = { skip: process.geteuid?.() !== 0 && 'only root can mount a disk' }
+
+t.test('an overlay whose disk is full leaves the others on the stack alone', AS_ROOT, async (t) => {
+  const { dir, open, stack } = await scene(t)
+  mkdirSync(join(dir, 'full'))
+  execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=64k', 'none', join(dir, 'full')])
+  t.teardown(() => execFileSync('umount', ['-l', join(dir, 'full')]))
+  const [full, other] = [await open('full', stack), await open('other', stack)]
+  const big = Buffer.alloc(16 * 1024)
+  const fill = async (overlay: Overlay) => {
+    const file = await overlay.create(ROOT, overlay.root, 'big', { mode: 0o644 })
+    for (let i = 0; i < 8; i++) await overlay.write(ROOT, file, big, i * big.length, 'unstable')
+  }
+  await t.rejects(fill(full), { code: 'ENOSPC' })
+  const lower = (await find(full, 'd/c')) as Inode
+  await t.rejects(async () => full.write(ROOT, lower, Buffer.from('changed'), 0, 'unstable'), { code: 'ENOSPC' })
+  await fill(other)
+  await other.write(ROOT, (await find(other, 'd/c')) as Inode, Buffer.from('changed'), 0, 'file')
+  t.equal(await content(other, 'd/c'), 'changed')
+  t.equal(await content(full, 'd/c'), 'top/d/c')
+  await full.setattr(ROOT, (await find(full, 'big')) as Inode, { size: 0 })
+  await full.write(ROOT, lower, Buffer.from('changed'), 0, 'unstable')
+  t.equal(await content(full, 'd/c'), 'changed', 'and works again when there is space')
 })

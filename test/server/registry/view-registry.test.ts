@@ -1,4 +1,4 @@
-import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { pino } from 'pino'
 import t, { type Test } from 'tap'
@@ -222,4 +222,25 @@ t.test('new views become durable by the end of the server', async (t) => {
   const { registry, file } = await filled(t, ['alice', 'bob'])
   await registry.close()
   t.ok(inFile(file, 'alice') && inFile(file, 'bob'))
+})
+
+t.test('a view whose disk fails is not settled, and leaves the others alone', async (t) => {
+  const { directory, registry, file } = await filled(t, ['alice', 'bob'])
+  const [alice, bob] = [...registry.list()] as [ViewRecord, ViewRecord]
+  const record = join(directory, bob.id, 'view.json')
+  const text = readFileSync(record)
+  rmSync(record)
+  symlinkSync(record, record)
+  const both = await Promise.allSettled([registry.settle(alice.id), registry.settle(bob.id)])
+  t.same(
+    both.map(({ status }) => status),
+    ['fulfilled', 'rejected'],
+  )
+  t.ok(inFile(file, 'alice'))
+  t.notOk(inFile(file, 'bob'))
+  rmSync(record)
+  writeFileSync(record, text)
+  await registry.settle(bob.id)
+  t.ok(inFile(file, 'bob'))
+  await registry.close()
 })
