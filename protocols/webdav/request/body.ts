@@ -4,7 +4,7 @@ import { ClientGone } from '../http/client-gone.ts'
 import { DavError } from '../http/dav-error.ts'
 import { decodeXml, type XmlElement, type XmlLimits, XmlReader } from '../http/xml.ts'
 import type { DavContext } from '../state/context.ts'
-import { watchPace } from './pace.ts'
+import { PaceWatch } from './pace.ts'
 
 const SLICE = 16 * 1024
 const EMPTY = Buffer.alloc(0)
@@ -63,61 +63,37 @@ export function readBody(ctx: DavContext, maxBytes: number): MaybePromise<Buffer
   return new WholeBody(ctx, maxBytes).read()
 }
 
-/** From now on the client must regularly send or read data. */
-export function limitSilence({ req, services }: DavContext): void {
-  req.socket.setTimeout(services.limits.idleMs)
-}
-
-/** The client has sent everything and now waits for the server. Node restores its own limits with the next request. */
-export function allowSilence({ req }: DavContext): void {
-  req.socket.setTimeout(0)
-}
-
-/** Bodies of this turn of the event loop. Most of them arrive with the header, and only the others are watched. */
-let arriving: WholeBody[] = []
-
-function watchLateBodies(): void {
-  const late = arriving
-  arriving = []
-  for (const body of late) body.watch()
-}
-
 /** A body that is collected in memory. */
 class WholeBody {
   readonly #ctx: DavContext
   readonly #maxBytes: number
   readonly #pieces: Buffer[] = []
+  readonly #watch: PaceWatch
   #size = 0
-  #ended = false
-  #endWatch: (() => void) | undefined
   #resolve!: (body: Buffer) => void
   #reject!: (error: Error) => void
 
   constructor(ctx: DavContext, maxBytes: number) {
     this.#ctx = ctx
     this.#maxBytes = maxBytes
+    this.#watch = new PaceWatch(
+      ctx,
+      () => this.#size,
+      () => false,
+    )
   }
 
   read(): Promise<Buffer> {
     const { req } = this.#ctx
-    if (req.destroyed) throw new ClientGone()
+    if (req.destroyed) {
+      this.#watch.end(false)
+      throw new ClientGone()
+    }
     req.on('data', this.#take).on('end', this.#end).on('close', this.#close)
-    if (arriving.push(this) === 1) setImmediate(watchLateBodies)
     return new Promise((resolve, reject) => {
       this.#resolve = resolve
       this.#reject = reject
     })
-  }
-
-  /** From now on the client must send regularly. */
-  watch(): void {
-    if (this.#ended) return
-    limitSilence(this.#ctx)
-    this.#endWatch = watchPace(
-      this.#ctx,
-      () => this.#size,
-      () => false,
-    )
   }
 
   readonly #take = (piece: Buffer): void => {
@@ -133,25 +109,22 @@ class WholeBody {
     this.#ctx.req.off('close', this.#close)
     const [first] = this.#pieces
     const body = this.#pieces.length === 1 ? (first as Buffer) : Buffer.concat(this.#pieces, this.#size)
-    this.#done()
-    // It had to be watched.
-    if (this.#endWatch !== undefined) allowSilence(this.#ctx)
+    this.#done(true)
     this.#resolve(body)
   }
 
   readonly #close = (): void => this.#fail(new ClientGone())
 
   #fail(error: Error): void {
-    this.#done()
+    this.#done(false)
     this.#ctx.req.off('data', this.#take).off('end', this.#end).off('close', this.#close).pause()
     this.#reject(error)
   }
 
-  #done(): void {
-    this.#ended = true
+  #done(complete: boolean): void {
+    this.#watch.end(complete)
     collectedBytes -= this.#size
     this.#size = 0
-    this.#endWatch?.()
   }
 }
 

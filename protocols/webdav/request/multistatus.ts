@@ -1,7 +1,7 @@
 import { loopBudget } from '../../../overlay-core/index.ts'
 import { statusLine } from '../http/status.ts'
 import type { DavContext } from '../state/context.ts'
-import { limitSilence } from './body.ts'
+import { limitSilence } from './pace.ts'
 import { sendBody, sendText, writeOut, XML_TYPE } from './reply.ts'
 
 const HEAD = Buffer.from('<?xml version="1.0" encoding="utf-8"?>\n<D:multistatus xmlns:D="DAV:">')

@@ -2,9 +2,9 @@ import { ClientGone } from '../http/client-gone.ts'
 import { badRequest } from '../http/dav-error.ts'
 import type { Summer } from '../state/checksums.ts'
 import type { DavContext } from '../state/context.ts'
-import { allowSilence, announcedLength, letBodyCome, limitSilence } from './body.ts'
+import { announcedLength, letBodyCome } from './body.ts'
 import { hasMovedEnough, nextPiece } from './data-turns.ts'
-import { watchPace } from './pace.ts'
+import { PaceWatch } from './pace.ts'
 
 const BATCH_BYTES = 1024 * 1024
 /** The batch size of an upload while many are in progress, so that a thousand slow ones use little memory. */
@@ -39,10 +39,8 @@ export interface BodySink {
 export async function receiveBody(ctx: DavContext, staged: BodySink, summer?: Summer): Promise<void> {
   const announced = announcedLength(ctx.req)
   if (announced === 0) return
-  limitSilence(ctx)
   letBodyCome(ctx)
   await new Upload(ctx, staged, summer).run()
-  allowSilence(ctx)
   if (announced !== undefined && staged.sizeBytes !== announced)
     throw badRequest('the body does not have the announced length')
 }
@@ -51,6 +49,7 @@ class Upload {
   readonly #ctx: DavContext
   readonly #staged: BodySink
   readonly #summer: Summer | undefined
+  readonly #watch: PaceWatch
   #pending: Buffer[] = []
   #pendingBytes = 0
   #receivedBytes = 0
@@ -65,21 +64,21 @@ class Upload {
     this.#summer = summer
     this.#ctx = ctx
     this.#staged = staged
+    this.#watch = new PaceWatch(
+      ctx,
+      () => this.#receivedBytes,
+      () => this.#appending || this.#waits,
+    )
   }
 
   async run(): Promise<void> {
     const { req } = this.#ctx
-    const endWatch = watchPace(
-      this.#ctx,
-      () => this.#receivedBytes,
-      () => this.#appending || this.#waits,
-    )
     await new Promise<void>((resolve) => {
       this.#settle = resolve
       if (req.destroyed) this.#close()
       else req.on('data', this.#take).on('end', this.#end).on('close', this.#close)
     })
-    endWatch()
+    this.#watch.end(false)
     // The rest of a failed upload.
     gatheredBytes -= this.#pendingBytes
     this.#pendingBytes = 0
@@ -119,6 +118,7 @@ class Upload {
 
   readonly #end = (): void => {
     this.#ended = true
+    this.#watch.end(true)
     this.#advance()
   }
 
