@@ -170,7 +170,7 @@ async function assemble(
     dcache,
     descriptors,
     ...services(parts, given, () => sb),
-    listings: new ListingCache(given.listingLimit, given.budgets.listings),
+    listings: new ListingCache(given.listingLimit, given.budgets.listings, lowers.cookieSeed),
     nameless: new NamelessObjects(descriptors),
     renameLock: newLock('shape'),
     writeback: new Writeback(given.clock),

@@ -7,13 +7,16 @@ import type { OvlInode } from './dentry.ts'
 export class ListingCache implements BudgetedCache {
   readonly #limit: number
   readonly #share: CacheShare
+  readonly #seed: Uint8Array
   readonly #dirs = new Set<OvlInode>()
   readonly #reading = new Map<OvlInode, Promise<Listing>>()
   /** The directory whose listing is being added, which stays for its reader, however long it is. */
   #adding: OvlInode | undefined
 
-  constructor(limitEntries: number, budget: CacheBudget) {
+  /** @param seed that of the cookies */
+  constructor(limitEntries: number, budget: CacheBudget, seed: Uint8Array) {
     this.#limit = limitEntries
+    this.#seed = seed
     this.#share = budget.join(this)
   }
 
@@ -60,11 +63,11 @@ export class ListingCache implements BudgetedCache {
     this.#share.clear()
   }
 
-  /** Adds a new name without reading the directory again. `seed` is that of the cookies. */
-  insert(seed: Uint8Array, dir: OvlInode, name: Name, inode: OvlInode): void {
+  /** Adds a new name without reading the directory again. */
+  insert(dir: OvlInode, name: Name, inode: OvlInode): void {
     const { listing } = dir
     if (!listing) return
-    const cookie = cookieOf(seed, name)
+    const cookie = cookieOf(this.#seed, name)
     const at = firstAfter(listing, cookie - 1)
     if (listing.entries[at]?.cookie === cookie) {
       // Either the name itself or an equal cookie, which is rare enough to read everything again.
@@ -76,10 +79,10 @@ export class ListingCache implements BudgetedCache {
     if (this.#dirs.has(dir)) this.#share.grow(1)
   }
 
-  remove(seed: Uint8Array, dir: OvlInode, name: Name): void {
+  remove(dir: OvlInode, name: Name): void {
     const { listing } = dir
     if (!listing) return
-    const at = firstAfter(listing, cookieOf(seed, name) - 1)
+    const at = firstAfter(listing, cookieOf(this.#seed, name) - 1)
     if (listing.entries[at]?.name !== name) {
       this.drop(dir)
       return

@@ -147,7 +147,7 @@ function make(sb: SuperBlock, cred: Cred, node: NewNode, changeInfo: ChangeInfo 
     const made = mayMakeQuickly(sb, cred, dirAttr, node) ? makeQuickly(sb, cred, dirAttr, node) : undefined
     return after(made, (file) =>
       after(file ?? makeSlowly(sb, cred, dirAttr, node), (inode) => {
-        sb.listings.insert(sb.cookieSeed, dir, name, inode)
+        sb.listings.insert(dir, name, inode)
         return inode
       }),
     )
@@ -331,6 +331,6 @@ async function linkLocked(sb: SuperBlock, inode: OvlInode, dir: OvlInode, name: 
   if (!source.parent) takePlace(sb, inode, new Real(source.layer, upper, name, source.ino))
   sb.dcache.set(dir, name, inode)
   inode.addAlias(dir, name)
-  sb.listings.insert(sb.cookieSeed, dir, name, inode)
+  sb.listings.insert(dir, name, inode)
   if (!source.parent) sb.handles.remember(inode)
 }

@@ -309,7 +309,7 @@ function forgetName(sb: SuperBlock, inode: OvlInode, dir: OvlInode, name: Name, 
   inode.removeAlias(dir, name)
   if (last) sb.dcache.removeInode(inode)
   sb.dcache.remove(dir, name)
-  sb.listings.remove(sb.cookieSeed, dir, name)
+  sb.listings.remove(dir, name)
   inode.changed()
   if (!last) {
     if (upper) takePlace(sb, inode, upper)

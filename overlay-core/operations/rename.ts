@@ -286,7 +286,7 @@ async function makeLike(sb: SuperBlock, old: Real, workFd: number, temp: Name): 
 function unplace(sb: SuperBlock, inode: OvlInode, at: NameIn): void {
   inode.removeAlias(at.dir, at.name)
   sb.dcache.set(at.dir, at.name, undefined)
-  sb.listings.remove(sb.cookieSeed, at.dir, at.name)
+  sb.listings.remove(at.dir, at.name)
 }
 
 /** Records that `inode`, which was at `from`, is now at `to`. */
@@ -299,5 +299,5 @@ function place(sb: SuperBlock, inode: OvlInode, from: NameIn, to: NameIn): void 
   }
   inode.addAlias(to.dir, to.name)
   sb.dcache.set(to.dir, to.name, inode)
-  sb.listings.insert(sb.cookieSeed, to.dir, to.name, inode)
+  sb.listings.insert(to.dir, to.name, inode)
 }

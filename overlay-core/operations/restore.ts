@@ -78,7 +78,7 @@ export async function restore(
         const restored = (await lookupLocked(sb, dir, name)).inode
         if (!restored) throw new OverlayError('ESTALE', 'restore', name)
         if (inode?.retained) sb.handles.retain(restored)
-        sb.listings.insert(sb.cookieSeed, dir, name, restored)
+        sb.listings.insert(dir, name, restored)
         await leaveLocked(sb, dir, before, undefined)
         return restored
       }),

@@ -258,7 +258,7 @@ class Staged implements StagedFile {
     const syncFd = options.durable ? await openForSync(sb, dir) : undefined
     try {
       const inode = await this.#putInPlace(dir, dirAttr, current, options)
-      sb.listings.insert(sb.cookieSeed, dir, name, inode)
+      sb.listings.insert(dir, name, inode)
       await leaveChanged(sb, dir, { attr: dirAttr, timesKept, alone }, undefined)
       if (syncFd !== undefined) await fsync(syncFd)
       return inode
