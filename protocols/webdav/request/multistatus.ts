@@ -10,10 +10,20 @@ const PIECE_BYTES = 128 * 1024
 const FIRST_BYTES = 4 * 1024
 /** Responses up to this size are sent as text, which Node joins with the header. */
 const MOST_TEXT_BYTES = 16 * 1024
+/** The size of the buffer of a response that is larger than the first one. */
+const LARGE_BYTES = PIECE_BYTES + FIRST_BYTES
 const MOST_SPARE = 16
+const MOST_SPARE_LARGE = 8
 
 /** First buffers for reuse: a new one for each response would cost more than the rest of a short response. */
 const spare: Buffer[] = []
+/** Large ones for reuse: otherwise those of hundreds of responses wait for the garbage collector. */
+const spareLarge: Buffer[] = []
+
+function release(buffer: Buffer): void {
+  if (buffer.length === FIRST_BYTES && spare.length < MOST_SPARE) spare.push(buffer)
+  else if (buffer.length === LARGE_BYTES && spareLarge.length < MOST_SPARE_LARGE) spareLarge.push(buffer)
+}
 
 /**
  * A 207 response (RFC 4918 section 13) that is sent in bounded pieces while it is built. A small one is sent whole, with
@@ -40,22 +50,26 @@ export class Multistatus {
   /** Ends the response. */
   end(): void {
     this.#put(TAIL)
-    const rest = this.#piece.subarray(0, this.#used)
-    if (this.#started) this.#ctx.res.end(rest)
-    else if (rest.length > MOST_TEXT_BYTES) sendBody(this.#ctx, 207, XML_TYPE, rest)
-    else {
+    const piece = this.#piece
+    const rest = piece.subarray(0, this.#used)
+    if (!this.#started && rest.length <= MOST_TEXT_BYTES) {
       sendText(this.#ctx, 207, XML_TYPE, rest.toString('latin1'))
-      if (this.#piece.length === FIRST_BYTES && spare.length < MOST_SPARE) spare.push(this.#piece)
+      release(piece)
+      return
     }
+    // Then the kernel has the whole response. Without this event the buffer is dropped.
+    this.#ctx.res.on('finish', () => release(piece))
+    if (this.#started) this.#ctx.res.end(rest)
+    else sendBody(this.#ctx, 207, XML_TYPE, rest)
   }
 
   #put(bytes: Uint8Array): void {
     const needed = this.#used + bytes.length
     if (needed > this.#piece.length) {
-      const larger = Buffer.allocUnsafeSlow(
-        Math.max(needed, Math.min(this.#piece.length * 4, PIECE_BYTES + FIRST_BYTES)),
-      )
+      const large = needed <= LARGE_BYTES ? spareLarge.pop() : undefined
+      const larger = large ?? Buffer.allocUnsafeSlow(Math.max(needed, LARGE_BYTES))
       larger.set(this.#piece.subarray(0, this.#used))
+      release(this.#piece)
       this.#piece = larger
     }
     this.#piece.set(bytes, this.#used)
