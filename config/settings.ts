@@ -1,4 +1,4 @@
-import type { MountOptions, QuotaLimits } from '../overlay-core/index.ts'
+import type { CacheLimits, MountOptions, QuotaLimits } from '../overlay-core/index.ts'
 import type { CertRequest } from './cert-commands.ts'
 import type { Environment } from './environment.ts'
 import type { LdapSettings } from './ldap-settings.ts'
@@ -87,6 +87,14 @@ export type LockPolicy = (typeof LOCK_POLICIES)[number]
 export const SYMLINK_POLICIES = ['follow', 'hide', 'refuse'] as const
 export type SymlinkPolicy = (typeof SYMLINK_POLICIES)[number]
 
+/** How much all views and clients together may use; what is undefined has its default. */
+export interface Limits extends CacheLimits {
+  /** Open views of templates. */
+  readonly openViews?: number | undefined
+  readonly httpConnections?: number | undefined
+  readonly nfsConnections?: number | undefined
+}
+
 /** All settings of a server. */
 export interface Settings {
   /** One from the command line, any number from a configuration file. */
@@ -121,6 +129,7 @@ export interface Settings {
   readonly logLevel: LogLevel
   /** What each user may use in all their views together; undefined: no limit. */
   readonly userQuota?: QuotaLimits | undefined
+  readonly limits?: Limits | undefined
   /** Absolute. */
   readonly stateDir: string
   /** Absolute. */

@@ -2,7 +2,14 @@ import fastify, { type FastifyBaseLogger, type FastifyInstance, type FastifyRepl
 import { isLoopback } from '../config/index.ts'
 import { fineClock } from './clock.ts'
 import { isFromForeignPage } from './foreign-pages.ts'
-import { HTTP_SOCKETS, type HttpCounters, limitConnections, makeRoom, newHttpCounters } from './http-limits.ts'
+import {
+  HTTP_SOCKETS,
+  type HttpCounters,
+  limitConnections,
+  makeRoom,
+  mostConnections,
+  newHttpCounters,
+} from './http-limits.ts'
 import { type HttpLogin, type LoginRefusal, TOKENS_PATH } from './login/index.ts'
 import { Pipelines } from './pipelining.ts'
 import type { PublicNames } from './public-names.ts'
@@ -21,6 +28,8 @@ export interface AppOptions {
   /** Requests outside `/-/` need a user; undefined: there is no login. */
   readonly login?: HttpLogin | undefined
   readonly status: () => ServerStatus
+  /** The maximum number of connections, if it is less than the process has descriptors for. */
+  readonly connections?: number | undefined
   /** Set if the connections are encrypted. */
   readonly handshakes?: Handshakes | undefined
 }
@@ -32,6 +41,8 @@ const AFTER_ERROR_MS = 5_000
 export interface App {
   readonly app: FastifyInstance
   readonly counters: HttpCounters
+  /** The maximum number of connections. */
+  readonly connections: number
   /** The counters of encryption; undefined if there is none. */
   readonly tls: TlsCounters | undefined
   /** Stops further listeners, and resolves when their connections are closed. */
@@ -39,7 +50,7 @@ export interface App {
 }
 
 /** Builds the HTTP process without listening. Tests inject requests; WebDAV adds its routes before `app` listens. */
-export function buildApp({ log, anyHost, names, login, status, handshakes }: AppOptions): App {
+export function buildApp({ log, anyHost, names, login, status, connections, handshakes }: AppOptions): App {
   const counters = newHttpCounters()
   const app = fastify({
     logController: new LogController({ disableRequestLogging: true }),
@@ -70,14 +81,15 @@ export function buildApp({ log, anyHost, names, login, status, handshakes }: App
   // Given as an option, it would make Fastify watch each response in order to log it.
   app.log = log
   // What the server listens to now is for connections whose handshake has succeeded; the limits are for all.
-  const room = makeRoom()
+  const most = mostConnections(connections)
+  const room = makeRoom(most)
   if (handshakes !== undefined)
     encryptHttp(app.server, handshakes, (accepted, secured) => room.secured(accepted, secured))
   const isBusy = limitConnections(app.server, counters, room)
   refuseForeigners(app, counters, { anyHost, names })
   if (login !== undefined) askForLogin(app, login, counters)
   addStatusRoute(app, status)
-  return { app, counters, tls: handshakes?.counters, stopAccepting: async () => undefined }
+  return { app, counters, connections: most, tls: handshakes?.counters, stopAccepting: async () => undefined }
 }
 
 /** Status lines for requests that Node's parser rejects, by error code. */

@@ -91,9 +91,9 @@ export interface HttpRoom {
   secured(accepted: Socket, secured: Socket): void
 }
 
-/** Limits the open connections to what the process has descriptors for. A new connection closes another one: see `ConnectionRoom`. */
-export function makeRoom(): HttpRoom {
-  const room = new ConnectionRoom<Socket>(mostConnections(), fineClock)
+/** Limits the open connections: by default to what the process has descriptors for. A new connection closes another one: see `ConnectionRoom`. */
+export function makeRoom(most: number = mostConnections()): HttpRoom {
+  const room = new ConnectionRoom<Socket>(most, fineClock)
   const enter = (socket: Socket) => {
     abortWithoutStackTraces(socket)
     socket.once('close', () => room.remove(socket))
@@ -123,9 +123,9 @@ export function makeRoom(): HttpRoom {
   }
 }
 
-/** The maximum number of open HTTP connections of this process. */
-export function mostConnections(): number {
-  return Math.max(MIN_CONNECTIONS, Math.min(MAX_CONNECTIONS, Math.floor(connectionsAllowed() * HTTP_PART)))
+/** The maximum number of open HTTP connections of this process: at most `given`. */
+export function mostConnections(given: number = MAX_CONNECTIONS): number {
+  return Math.max(MIN_CONNECTIONS, Math.min(given, MAX_CONNECTIONS, Math.floor(connectionsAllowed() * HTTP_PART)))
 }
 
 const STACK_TRACE_LIMIT = Error.stackTraceLimit

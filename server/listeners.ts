@@ -4,7 +4,7 @@ import { type Address, formatAddress, type Settings } from '../config/index.ts'
 import { OptionError } from '../overlay-core/index.ts'
 import { acceptMore, BACKLOG } from './accept-more.ts'
 import type { App } from './app.ts'
-import { HTTP_SOCKETS, mostConnections } from './http-limits.ts'
+import { HTTP_SOCKETS } from './http-limits.ts'
 
 /**
  * Checks that the listeners can be opened at their addresses, before anything is created. The sample does not insist on the default ports:
@@ -96,7 +96,7 @@ export async function listenHttp(http: App, address: Address, log: Logger): Prom
   } catch (error) {
     throw listenError('--webdav', address, error)
   }
-  http.stopAccepting = acceptMore(app.server, HTTP_SOCKETS, mostConnections(), log)
+  http.stopAccepting = acceptMore(app.server, HTTP_SOCKETS, http.connections, log)
   const bound = app.server.address()
   return bound !== null && typeof bound === 'object' ? bound.port : address.port
 }

@@ -70,6 +70,7 @@ export async function openNfs(server: RunningServer, settings: Settings, nfs: Ad
       writeVerifier: verifier.bytes,
       renewWriteVerifier: verifier.renew,
       log: logOf(log, 'nfs'),
+      maxConnections: settings.limits?.nfsConnections,
       rpcbind: settings.rpcbind,
       portmap: settings.portmap ? {} : undefined,
       groupsOf: settings.manageGids ? groupsOf : undefined,

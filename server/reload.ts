@@ -1,9 +1,10 @@
 import type { Logger } from 'pino'
 import { type ConfigRequest, formatProblems, type Settings, type ViewSettings } from '../config/index.ts'
-import { OptionError } from '../overlay-core/index.ts'
+import { limitCaches, OptionError } from '../overlay-core/index.ts'
 import { loadConfig } from './config-file.ts'
 import { LiveViews } from './live-views.ts'
 import { setLevel } from './log.ts'
+import { mostOpenViews } from './registry/open-templates.ts'
 import type { RunningServer } from './running-server.ts'
 
 /** The result of reading the configuration file again. */
@@ -77,7 +78,14 @@ export class Reloader {
       server.templates?.users.setLimits(next.userQuota)
       report.applied.push('users')
     }
-    this.#present = { ...this.#present, logLevel: next.logLevel, userQuota: next.userQuota }
+    if (!isSame(limitsInForce(next), limitsInForce(this.#present))) {
+      await limitCaches(next.limits ?? {})
+      if (server.templates !== undefined) server.templates.pool.mostOpen = mostOpenViews(next.limits)
+      report.applied.push('limits')
+    }
+    const { httpConnections, nfsConnections } = this.#present.limits ?? {}
+    const limits = { ...next.limits, httpConnections, nfsConnections }
+    this.#present = { ...this.#present, logLevel: next.logLevel, userQuota: next.userQuota, limits }
     await this.#changeViews(next.views, server, report)
     this.#log.warn(report, 'the configuration file was read again')
     return report
@@ -100,8 +108,16 @@ export class Reloader {
     const changed = Object.entries(AT_START).filter(
       ([key]) => !isSame(present[key as keyof Settings], next[key as keyof Settings]),
     )
+    const connections = {
+      httpConnections: 'limits.http_connections',
+      nfsConnections: 'limits.nfs_connections',
+    } as const
+    const other = (['httpConnections', 'nfsConnections'] as const).filter(
+      (key) => present.limits?.[key] !== next.limits?.[key],
+    )
     return [
       ...changed.map(([, name]) => name),
+      ...other.map((key) => connections[key]),
       ...next.views.flatMap((view) => {
         const before = present.views.find(({ name }) => name === view.name)
         return before === undefined ? [] : movedOf(before, view)
@@ -166,6 +182,11 @@ export class Reloader {
 }
 
 type Report = { readonly [Key in 'applied' | 'restart' | 'failed']: string[] }
+
+/** The limits that can change while the server runs. */
+function limitsInForce({ limits }: Settings): unknown {
+  return { ...limits, httpConnections: undefined, nfsConnections: undefined }
+}
 
 /** What cannot change while a view is served: where its changes are stored. */
 function movedOf(before: ViewSettings, next: ViewSettings): string[] {

@@ -1,6 +1,6 @@
 import type { Logger } from 'pino'
 import { formatAddress, type Settings, type TlsSettings } from '../config/index.ts'
-import { OptionError } from '../overlay-core/index.ts'
+import { limitCaches, OptionError } from '../overlay-core/index.ts'
 import { announce } from './announce.ts'
 import { systemClock } from './clock.ts'
 import { type Control, openControl } from './control.ts'
@@ -58,6 +58,7 @@ export async function serve(
   await checkWritable('--state-dir', given.stateDir)
   await refuseSecondServer(given)
   const settings = await checkPorts(given)
+  await limitCaches(settings.limits ?? {})
   const tls = settings.tls && (await openTls(settings.tls, settings, log))
   const warnings = [...before, ...(tls?.credentials.warnings ?? [])]
   const failed = (view: string, error: unknown) => {

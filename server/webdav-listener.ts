@@ -54,6 +54,7 @@ export async function prepareWebdav(
     names,
     login,
     status: () => server.status(),
+    connections: settings.limits?.httpConnections,
     handshakes: server.tls?.listener({
       protocol: 'http/1.1',
       minVersion: 'TLSv1.2',

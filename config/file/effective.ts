@@ -2,6 +2,7 @@ import type { Arguments } from '../arguments.ts'
 import type { Environment } from '../environment.ts'
 import type { Given, Key, Keys, Named, Table, ValuesOf } from './key.ts'
 import { LDAP } from './ldap-tables.ts'
+import { LIMITS } from './limit-tables.ts'
 import { LOGIN } from './login-tables.ts'
 import { OIDC } from './oidc-tables.ts'
 import type { Problems } from './problems.ts'
@@ -56,6 +57,7 @@ export function effectiveValues(sources: Sources): EffectiveValue[] {
     ...table(NFS, 'nfs', file.nfs, sources),
     ...table(TLS, 'tls', file.tls, sources),
     ...table(SERVER, 'server', file.server, sources),
+    ...table(LIMITS, 'limits', file.limits, sources),
     ...table(LOG, 'log', file.log, sources),
   ]
 }

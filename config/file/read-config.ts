@@ -3,7 +3,7 @@ import type { Arguments } from '../arguments.ts'
 import { defaultExport, serverSettings, tlsOf, tlsParts } from '../command-line.ts'
 import type { Environment } from '../environment.ts'
 import { listenerErrors, loginErrors } from '../option-values.ts'
-import type { LoginSettings, Settings } from '../settings.ts'
+import type { Limits, LoginSettings, Settings } from '../settings.ts'
 import { type TlsParts, tlsErrors } from '../tls-options.ts'
 import { type EffectiveValue, effectiveValues } from './effective.ts'
 import type { Given } from './key.ts'
@@ -134,6 +134,18 @@ function loginOf({ login, ldap, oidc }: FileValues): LoginSettings | undefined {
   }
 }
 
+function limitsOf({ limits }: FileValues): Limits {
+  return {
+    names: limits.names?.value,
+    listings: limits.listings?.value,
+    directories: limits.directories?.value,
+    files: limits.open_files?.value,
+    openViews: limits.open_views?.value,
+    httpConnections: limits.http_connections?.value,
+    nfsConnections: limits.nfs_connections?.value,
+  }
+}
+
 /** Merges the settings: the command line overrides the file, which overrides the defaults. */
 function mergeSettings(file: FileValues, views: readonly FileView[], context: ConfigContext): Settings {
   const { overrides, environment } = context
@@ -166,6 +178,7 @@ function mergeSettings(file: FileValues, views: readonly FileView[], context: Co
     logLevel: pick('--log-level', log.level) ?? line.logLevel,
     stateDir: pick('--state-dir', server.state_dir) ?? line.stateDir,
     userQuota: quotaOf(file.users),
+    limits: limitsOf(file),
     readyFile: pick('--ready-file', server.ready_file) ?? line.readyFile,
     configFile: context.path,
   }

@@ -1,6 +1,7 @@
 import { nearestWord } from '../../overlay-core/index.ts'
 import type { Given, Key, Keys, Named, Table, ValuesOf } from './key.ts'
 import { LDAP } from './ldap-tables.ts'
+import { LIMITS } from './limit-tables.ts'
 import { LOGIN } from './login-tables.ts'
 import { OIDC } from './oidc-tables.ts'
 import type { Problems } from './problems.ts'
@@ -24,6 +25,7 @@ export interface FileValues {
   /** Undefined if the file has no such table. */
   readonly oidc: ValuesOf<typeof OIDC.keys> | undefined
   readonly users: ValuesOf<typeof USERS.keys>
+  readonly limits: ValuesOf<typeof LIMITS.keys>
   readonly tls: ValuesOf<typeof TLS.keys>
   readonly layers: readonly Named<typeof LAYERS.keys>[]
   readonly stacks: readonly Named<typeof STACKS.keys>[]
@@ -44,6 +46,7 @@ export function readTables({ root, whole }: Document, problems: Problems, contex
     ldap: root.entries.has(LDAP.name) ? reader.single(LDAP) : undefined,
     oidc: root.entries.has(OIDC.name) ? reader.single(OIDC) : undefined,
     users: reader.single(USERS),
+    limits: reader.single(LIMITS),
     tls: reader.single(TLS),
     layers: reader.named(LAYERS),
     stacks: reader.named(STACKS),

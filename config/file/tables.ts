@@ -1,5 +1,6 @@
 import type { Table } from './key.ts'
 import { LDAP } from './ldap-tables.ts'
+import { LIMITS } from './limit-tables.ts'
 import { LOGIN } from './login-tables.ts'
 import { OIDC } from './oidc-tables.ts'
 import { LOG, NFS, SERVER, TLS, WEBDAV } from './server-tables.ts'
@@ -20,5 +21,6 @@ export const TABLES: readonly Table[] = [
   NFS,
   TLS,
   SERVER,
+  LIMITS,
   LOG,
 ]

@@ -1,5 +1,10 @@
+import { loopBudget } from './loop-turn.ts'
+
 /** The number of caches that are asked in vain before the one that grows may exceed the limit, because all entries are in use. */
 const MOST_IN_VAIN = 8
+
+/** The number of entries that are given up in one go if the limit becomes lower. */
+const AT_ONCE = 500
 
 /** A cache whose entries count against a budget. */
 export interface BudgetedCache {
@@ -16,6 +21,8 @@ export class CacheBudget {
   readonly #order = new UseOrder()
   #used = 0
   #reclaiming = false
+  /** While a lower limit is being applied: the limit meanwhile. */
+  #meanwhile = 0
 
   /** @param limit returns the present limit */
   constructor(limit: () => number) {
@@ -23,7 +30,18 @@ export class CacheBudget {
   }
 
   get limit(): number {
-    return this.#limit()
+    return Math.max(this.#limit(), this.#meanwhile)
+  }
+
+  /** Applies a limit that is lower than before, in turns of the event loop. */
+  async applyLower(): Promise<void> {
+    this.#meanwhile = this.#used
+    while (this.#meanwhile > this.#limit()) {
+      this.#meanwhile = Math.max(this.#limit(), this.#meanwhile - AT_ONCE)
+      this.#reclaim(this.limit)
+      if (loopBudget.spent) await loopBudget.rest()
+    }
+    this.#meanwhile = 0
   }
 
   /** The number of entries in all caches. */
@@ -39,7 +57,7 @@ export class CacheBudget {
   /** Only shares call it: the number of entries has changed by `count`. */
   changed(count: number): void {
     this.#used += count
-    if (count > 0 && !this.#reclaiming) this.#reclaim(this.#limit())
+    if (count > 0 && !this.#reclaiming) this.#reclaim(this.limit)
   }
 
   #reclaim(limit: number): void {

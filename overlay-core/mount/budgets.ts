@@ -28,10 +28,36 @@ export function createBudgets({ names = MOST.names, listings = MOST.listings }: 
   }
 }
 
+/** Limits for what all overlays of a process cache; what is undefined has its default. Those of descriptors can only be below it. */
+export interface CacheLimits {
+  readonly names?: number | undefined
+  /** Entries of listings. */
+  readonly listings?: number | undefined
+  readonly directories?: number | undefined
+  readonly files?: number | undefined
+}
+
+let given: CacheLimits = {}
+
+/** Changes the limits of all overlays that share those of the process. Resolves when what is beyond a lower one is given up, apart from what is in use. */
+export async function limitCaches(limits: CacheLimits): Promise<void> {
+  given = limits
+  for (const budget of Object.values(ofProcess ?? {})) await budget.applyLower()
+}
+
 let ofProcess: Budgets | undefined
 
 /** The budgets of all overlays that are not given others. */
 export function processBudgets(): Budgets {
-  ofProcess ??= createBudgets()
+  if (ofProcess !== undefined) return ofProcess
+  const { names, listings, directories, files } = createBudgets()
+  const below = (key: 'directories' | 'files', own: CacheBudget) =>
+    new CacheBudget(() => Math.min(own.limit, given[key] ?? own.limit))
+  ofProcess = {
+    names: new CacheBudget(() => given.names ?? names.limit),
+    listings: new CacheBudget(() => given.listings ?? listings.limit),
+    directories: below('directories', directories),
+    files: below('files', files),
+  }
   return ofProcess
 }

@@ -51,6 +51,8 @@ export interface NfsServerOptions {
   /** The time of day in ms; `Date.now` by default. */
   wallMs?: () => number
   locks?: LockOptions
+  /** The maximum number of connections, if it is less than the process has descriptors for. */
+  maxConnections?: number | undefined
   /** Accepts several connections in one turn of the event loop. */
   acceptMore?: AcceptMore | undefined
   /** Encrypts connections whose client asks for it (RFC 9289); without it all are in clear text. */
@@ -131,7 +133,7 @@ export async function startNfs(options: NfsServerOptions): Promise<NfsServer> {
   const { groupsOf, acceptMore, startTls } = options
   const isClient = (address: string) => isExportedTo(exports, address)
   const own = { host, port, programs, log, now, groupsOf, isClient, replies, callKey, acceptMore, startTls }
-  const rpc = new RpcServer({ ...within(LIMITS, NFS_PART), ...own })
+  const rpc = new RpcServer({ ...within(LIMITS, NFS_PART, options.maxConnections), ...own })
   const closing = new ClosingOrder()
   closing.add(async () => hostNames.stop())
   try {
@@ -260,12 +262,12 @@ async function lookUpBySystem(name: string): Promise<string[]> {
   return (await lookup(name, { all: true })).map(({ address }) => address)
 }
 
-/** Reduces the limits to this share of the connections of the process, and to as many concurrent calls as it has descriptors for. */
-function within(limits: typeof LIMITS, part: number): typeof LIMITS {
+/** Reduces the limits to `most` connections and to this share of the connections of the process, and to as many concurrent calls as it has descriptors for. */
+function within(limits: typeof LIMITS, part: number, most = limits.maxConnections): typeof LIMITS {
   const allowed = connectionsAllowed()
   return {
     ...limits,
-    maxConnections: Math.min(limits.maxConnections, Math.max(MIN_CONNECTIONS, Math.floor(allowed * part))),
+    maxConnections: Math.min(most, limits.maxConnections, Math.max(MIN_CONNECTIONS, Math.floor(allowed * part))),
     maxInFlight: Math.min(limits.maxInFlight, allowed),
     maxInFlightPerClient: Math.min(limits.maxInFlightPerClient, allowed),
     maxInFlightTotal: Math.min(limits.maxInFlightTotal, 2 * allowed),

@@ -16,14 +16,14 @@ const MOST_OPEN = 4000
 /** Reads the registries of the templates among the views. One that cannot be read is reported to `failed` and not served. */
 export async function openTemplates(
   { views, login }: RunningServer,
-  { userQuota }: Settings,
+  { userQuota, limits }: Settings,
   log: Logger,
   failed: (view: string, error: unknown) => void,
 ): Promise<Templates> {
   const pool = new ViewPool({
     log: logOf(log, 'views'),
     now: steadyClock,
-    mostOpen: Math.min(MOST_OPEN, connectionsAllowed()),
+    mostOpen: mostOpenViews(limits),
   })
   const parts = {
     pool,
@@ -43,6 +43,11 @@ export async function openTemplates(
     }
   }
   return templates
+}
+
+/** The maximum number of open views of templates. */
+export function mostOpenViews(limits: Settings['limits']): number {
+  return Math.min(limits?.openViews ?? MOST_OPEN, connectionsAllowed())
 }
 
 /** Tells the listeners of views that are closed. With mandatory locks, NFS respects the locks of WebDAV clients. */

@@ -49,12 +49,14 @@ export class ViewPool {
     lost: () => undefined,
     guarded: (_id, overlay) => overlay,
   }
-  readonly #mostOpen: number
+  #mostOpen: number
   readonly #waiting: (() => void)[] = []
   #opening = 0
   readonly #open = new Set<Closable>()
   /** Open views without use, by the time since which they are idle. */
   readonly #idle = new Map<Closable, number>()
+  /** Open views that are being closed. */
+  readonly #closing = new Set<Closable>()
   readonly #timer: NodeJS.Timeout
 
   constructor({ log, now, mostOpen }: PoolOptions) {
@@ -62,6 +64,12 @@ export class ViewPool {
     this.now = now
     this.#mostOpen = mostOpen
     this.#timer = setInterval(() => this.closeIdle(), SWEEP_MS).unref()
+  }
+
+  /** Changes the maximum number of open views, also of those that are open now. */
+  set mostOpen(most: number) {
+    this.#mostOpen = most
+    this.#closeSurplus()
   }
 
   /** The number of open views. */
@@ -85,8 +93,12 @@ export class ViewPool {
   /** Counts a view that was opened. */
   opened(view: Closable): void {
     this.#open.add(view)
+    this.#closeSurplus()
+  }
+
+  #closeSurplus(): void {
     for (const oldest of this.#idle.keys()) {
-      if (this.#open.size <= this.#mostOpen) return
+      if (this.#open.size - this.#closing.size <= this.#mostOpen) return
       if (!oldest.ephemeral) this.#close(oldest)
     }
   }
@@ -121,6 +133,7 @@ export class ViewPool {
 
   #close(view: Closable): void {
     this.#idle.delete(view)
-    void view.close()
+    this.#closing.add(view)
+    void view.close().finally(() => this.#closing.delete(view))
   }
 }

@@ -95,6 +95,29 @@ t.test('ephemeral views stay open for their idle time, even if many are open', a
   t.same(closed, ['kept', 'ephemeral'])
 })
 
+t.test('only as many are closed as are too many, although closing takes time', async (t) => {
+  const { views } = pool(t, 3)
+  const closed: string[] = []
+  const gate = Promise.withResolvers<void>()
+  const open = (name: string) => {
+    const close = async () => {
+      closed.push(name)
+      await gate.promise
+      views.closed(view)
+    }
+    const view: Closable = { idleMs: 1000, ephemeral: false, close, end: close }
+    views.opened(view)
+    views.idle(view)
+  }
+  for (const name of ['a', 'b', 'c', 'd']) open(name)
+  t.same(closed, ['a'])
+  open('e')
+  t.same(closed, ['a', 'b'])
+  views.mostOpen = 1
+  t.same(closed, ['a', 'b', 'c', 'd'], 'a lower limit applies at once')
+  gate.resolve()
+})
+
 t.test('the end closes all, also those in use', async (t) => {
   const { views, closed, open } = pool(t)
   open('used')
