@@ -29,6 +29,7 @@ import { type OpenOidc, openOidc } from './open-oidc.ts'
 import type { PublicNames } from './public-names.ts'
 import { systemRandom } from './random.ts'
 import type { RunningServer } from './running-server.ts'
+import { userInCertificate } from './tls/encrypt-http.ts'
 
 const KEY_BYTES = 32
 
@@ -159,6 +160,7 @@ export async function httpLogin({ login: opened }: RunningServer, names: PublicN
     userHeader: settings.sources.includes('proxy') ? settings.userHeader : undefined,
     isFromProxy,
     bearer: oidc?.bearer,
+    userInCertificate: (req) => userInCertificate(req.socket),
     takesPasswords: settings.sources.some((kind) => kind !== 'proxy'),
   })
 }

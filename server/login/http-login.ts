@@ -34,6 +34,8 @@ export interface HttpLoginParts {
   readonly isFromProxy: (req: IncomingMessage) => boolean
   /** Verifies the tokens of a provider; undefined if there is none. */
   readonly bearer?: Pick<BearerTokens, 'verify'> | undefined
+  /** The user in the certificate of the client; undefined if there is none. */
+  readonly userInCertificate: (req: IncomingMessage) => string | undefined
   /** Whether any source knows passwords. */
   readonly takesPasswords: boolean
 }
@@ -101,7 +103,10 @@ export class HttpLogin {
 
   async #identify(req: IncomingMessage, field: string | undefined): Promise<LoginRefusal | undefined> {
     const { login, audit, clientOf } = this.#parts
-    const named = this.#nameFromProxy(req)
+    const { userInCertificate } = this.#parts
+    const fromProxy = this.#nameFromProxy(req)
+    // Who sends a password beside a certificate wants to be that user.
+    const named = fromProxy ?? (field === undefined ? userInCertificate(req) : undefined)
     const asked = named === undefined ? credentialsOf(field) : undefined
     const address = clientOf(req)
     const token = named === undefined && asked === undefined ? bearerOf(field) : undefined
@@ -112,7 +117,7 @@ export class HttpLogin {
         ? await login.verify(field as string, asked!.name, asked!.secret, address)
         : await login.lookup(named)
     if (!('user' in result)) return this.#refusal(result)
-    if (named !== undefined) audit.seen(result.user, address, 'proxy')
+    if (named !== undefined) audit.seen(result.user, address, fromProxy === undefined ? 'certificate' : 'proxy')
     this.#users.set(req, result.user)
     return undefined
   }

@@ -60,6 +60,7 @@ const http = new HttpLogin({
   isPrivate: () => true,
   userHeader: undefined,
   isFromProxy: () => false,
+  userInCertificate: () => undefined,
   takesPasswords: true,
 })
 

@@ -6,7 +6,8 @@ import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { mountDisk, unmountDisk } from '../nfs/disk.ts'
 import { measure, type Sample } from './measure.ts'
-import { needsMount, PEERS, type Server, startServer } from './peers.ts'
+import { measureTls, withTls } from './measure-tls.ts'
+import { needsMount, PEERS, type Place, type Server, startServer } from './peers.ts'
 import { report } from './report.ts'
 import { SCENARIOS, type Scenario } from './scenarios.ts'
 import { makeTree, ownDirectory } from './tree.ts'
@@ -18,6 +19,7 @@ new ext4 with a journal in a file of their own. Needs root (to mount that, and t
 
   --peers NAMES     comma-separated, of: ${PEERS.join(', ')}; none: overlayd alone (default: all)
   --only NAMES      scenarios, comma-separated; part of a name is enough (default: all)
+  --tls             GET over TLS only, on kept connections, with wrk; peers: apache, nginx
   --rounds N        how often each scenario runs on each server (default: 3)
   --seconds N       how long one run lasts (default: 3)
   --warm-up N       how long each scenario runs on each server before it is measured, in seconds (default: 5)
@@ -37,6 +39,7 @@ interface Settings {
   readonly warmUp: number
   readonly dir: string
   readonly keep: boolean
+  readonly tls: boolean
   readonly json: string | undefined
 }
 
@@ -45,7 +48,7 @@ function readSettings(): Settings | undefined {
   const { values } = parseArgs({
     options: {
       ...{ peers: text, only: text, rounds: text, seconds: text, 'warm-up': text, dir: text, json: text },
-      ...{ keep: { type: 'boolean' }, help: { type: 'boolean', short: 'h' } },
+      ...{ keep: { type: 'boolean' }, tls: { type: 'boolean' }, help: { type: 'boolean', short: 'h' } },
     },
   })
   if (values.help) return undefined
@@ -53,14 +56,19 @@ function readSettings(): Settings | undefined {
   return {
     servers: [
       'overlayd',
-      ...(values.peers ?? PEERS.join()).split(',').filter((name) => name !== '' && name !== 'none'),
+      ...(values.peers ?? (values.tls ? 'apache,nginx' : PEERS.join()))
+        .split(',')
+        .filter((name) => name !== '' && name !== 'none'),
     ],
-    scenarios: SCENARIOS.filter(({ name }) => wanted?.some((part) => name.includes(part)) ?? true),
+    scenarios: SCENARIOS.filter(({ name }) => wanted?.some((part) => name.includes(part)) ?? true).flatMap(
+      (scenario) => (values.tls ? withTls(scenario) : [scenario]),
+    ),
     rounds: Number(values.rounds ?? 3),
     seconds: Number(values.seconds ?? 3),
     warmUp: Number(values['warm-up'] ?? 5),
     dir: values.dir ?? tmpdir(),
     keep: values.keep ?? false,
+    tls: values.tls ?? false,
     json: values.json,
   }
 }
@@ -68,7 +76,7 @@ function readSettings(): Settings | undefined {
 /** What has to be undone at the end, the last first. */
 const undo: (() => Promise<unknown> | unknown)[] = []
 
-async function start(name: string, lower: string, scratch: string): Promise<Server> {
+async function start(name: string, lower: string, scratch: string, tls: Place['tls']): Promise<Server> {
   const base = join(scratch, name)
   const [root, upper, work, own] = ['root', 'upper', 'work', 'own'].map((part) => join(base, part)) as [
     string,
@@ -88,7 +96,7 @@ async function start(name: string, lower: string, scratch: string): Promise<Serv
     ])
     undo.push(() => execFileSync('umount', ['-l', root]))
   }
-  const { server, stop } = await startServer(name, { root, lower, upper, work, own })
+  const { server, stop } = await startServer(name, { root, lower, upper, work, own, tls })
   undo.push(stop)
   return server
 }
@@ -103,6 +111,16 @@ async function inFolder<T>(server: Server, folder: string, work: () => Promise<T
     // An upload that was cut off may be taking its own leftover away at the same time; what stays goes with the whole tree.
     await (await fetch(url, { method: 'DELETE' })).arrayBuffer()
   }
+}
+
+/** A certificate of one's own, with the kind of key that overlayd makes. */
+function makeCertificate(directory: string): NonNullable<Place['tls']> {
+  const [cert, key] = [join(directory, 'cert.pem'), join(directory, 'key.pem')]
+  const kind = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-keyout', key, '-out', cert]
+  execFileSync('openssl', ['req', '-x509', ...kind, '-subj', '/CN=bench', '-addext', 'basicConstraints=CA:FALSE'], {
+    stdio: 'ignore',
+  })
+  return { cert, key }
 }
 
 async function request(method: string, url: string): Promise<void> {
@@ -126,7 +144,8 @@ async function main(settings: Settings): Promise<void> {
   await mountDisk(disk)
   undo.push(() => unmountDisk(disk))
   const servers: Server[] = []
-  for (const name of settings.servers) servers.push(await start(name, lower, disk))
+  for (const name of settings.servers)
+    servers.push(await start(name, lower, disk, settings.tls ? makeCertificate(scratch) : undefined))
   const results = new Map<string, Map<string, Sample[]>>()
   let runs = 0
   for (const scenario of settings.scenarios) {
@@ -135,7 +154,9 @@ async function main(settings: Settings): Promise<void> {
     const run = (server: Server, seconds: number) => {
       const folder = `run-${runs++}/`
       const load = { program, scriptFile: join(scratch, 'script'), seconds, folder }
-      return inFolder(server, folder, () => measure(server, scenario, load))
+      return settings.tls
+        ? measureTls(server, scenario, load)
+        : inFolder(server, folder, () => measure(server, scenario, load))
     }
     // Node compiles the code of a scenario during its first tens of thousands of requests. A server runs for longer than that.
     if (settings.warmUp > 0) for (const server of servers) await run(server, settings.warmUp)

@@ -23,7 +23,7 @@ interface Started {
 }
 
 /** Where a server's tree and own files are. */
-interface Place {
+export interface Place {
   /** A kernel overlay over the layers. */
   readonly root: string
   readonly lower: string
@@ -31,6 +31,8 @@ interface Place {
   readonly work: string
   /** A folder for configuration, logs and locks, writable by the served user. */
   readonly own: string
+  /** PEM files of a certificate and its key: the server is to speak TLS. */
+  readonly tls?: { readonly cert: string; readonly key: string } | undefined
 }
 
 const USER = ['--reuid', String(SERVED_AS), '--regid', String(SERVED_AS), '--clear-groups']
@@ -121,6 +123,7 @@ async function startOverlayd(place: Place): Promise<Started> {
     ...profile,
     program,
     ...['-o', `lowerdir=${place.lower},upperdir=${place.upper},workdir=${place.work}`, '--webdav', '127.0.0.1:0'],
+    ...(place.tls === undefined ? [] : ['--tls', `${place.tls.cert},${place.tls.key}`]),
     ...['--nfs', 'off', '--as', `${SERVED_AS}:${SERVED_AS}`, '--state-dir', place.own, '--ready-file', ready, 'bench'],
   )
   for (let tries = 0; tries < 1200; tries++) {
@@ -138,12 +141,14 @@ async function startOverlayd(place: Place): Promise<Started> {
 async function startApache(place: Place): Promise<Started> {
   const port = await freePort()
   const modules = '/usr/lib/apache2/modules'
-  const names = ['mpm_event', 'authz_core', 'dav', 'dav_fs', 'mime']
+  const names = ['mpm_event', 'authz_core', 'dav', 'dav_fs', 'mime', ...(place.tls === undefined ? [] : ['ssl'])]
+  const tls = place.tls && `SSLEngine on\nSSLCertificateFile ${place.tls.cert}\nSSLCertificateKeyFile ${place.tls.key}`
   const conf = [
     ...names.map((name) => `LoadModule ${name}_module ${modules}/mod_${name}.so`),
     `ServerName 127.0.0.1\nListen 127.0.0.1:${port}\nPidFile ${place.own}/pid\nErrorLog ${place.own}/error.log`,
     `User #${SERVED_AS}\nGroup #${SERVED_AS}\nDefaultRuntimeDir ${place.own}\nTypesConfig /etc/mime.types`,
     `DavLockDB ${place.own}/locks\nDocumentRoot ${place.root}\nKeepAlive On\nMaxKeepAliveRequests 0\nKeepAliveTimeout 300`,
+    tls ?? '',
     `<Directory ${place.root}>\nDav On\nRequire all granted\nAllowOverride None\n</Directory>\nLimitXMLRequestBody 0`,
   ].join('\n')
   await writeFile(join(place.own, 'apache.conf'), `${conf}\n`)
@@ -163,7 +168,7 @@ http {
   client_body_temp_path ${temp}; client_max_body_size 0;
   dav_ext_lock_zone zone=locks:10m;
   server {
-    listen 127.0.0.1:${port}; root ${place.root};
+    listen 127.0.0.1:${port}${place.tls === undefined ? '' : ` ssl; ssl_certificate ${place.tls.cert}; ssl_certificate_key ${place.tls.key}`}; root ${place.root};
     location / { dav_methods PUT DELETE MKCOL COPY MOVE; dav_ext_methods PROPFIND OPTIONS LOCK UNLOCK; dav_ext_lock zone=locks; }
   }
 }
