@@ -106,14 +106,19 @@ const TOKEN: Section = {
   blocks: [
     code(
       'overlayd token make USER NAME [--view NAME [--path PATH]] [--read-only] [--expires TIME] [--json]',
+      'overlayd token make USER NAME --link --view NAME [--path PATH] [--writable|--drop-only] [--password] [--expires TIME]',
       'overlayd token list [USER] [--json]',
       'overlayd token revoke ID [--json]',
     ),
     text(
-      'Makes, lists and revokes app passwords while the server runs: passwords for one device or program, which may be limited to a view, a path in it, reading, and a time. *NAME* is for people, for example `laptop`. The app password is printed once; only a hash of it is kept. A revoked one stops working at once. Users do the same for themselves over HTTP, see [users.md](users.md#app-passwords).',
+      'Makes, lists and revokes app passwords while the server runs: passwords for one device or program, which may be limited to a view, a path in it, reading, and a time. *NAME* is for people, for example `laptop`. The app password is printed once; only a hash of it is kept. A revoked one stops working at once. With `--link` it is a URL, of which the path is printed, see [users.md](users.md#links). Users do the same for themselves over HTTP, see [users.md](users.md#app-passwords).',
     ),
     { kind: 'options', options: TOKEN_OPTIONS, joint: ' ' },
-    code('overlayd token make alice laptop --view course --expires 180d', 'overlayd token list alice'),
+    code(
+      'overlayd token make alice laptop --view course --expires 180d',
+      'overlayd token make alice handouts --link --view course --path handouts --expires 7d',
+      'overlayd token list alice',
+    ),
     text('The exit status is 0; 1 if the server cannot be reached; 2 if it refuses.'),
   ],
 }

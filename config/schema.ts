@@ -342,7 +342,7 @@ export const TOKEN_OPTIONS: readonly OptionSpec[] = [
   {
     name: '--view',
     value: 'NAME',
-    meaning: 'The only view or template that the app password is for.',
+    meaning: 'The only view or template that it is for.',
     otherwise: 'all',
   },
   {
@@ -351,7 +351,15 @@ export const TOKEN_OPTIONS: readonly OptionSpec[] = [
     meaning: 'The only path in the view that it reaches. Requires `--view`.',
     otherwise: 'all of the view',
   },
-  { name: '--read-only', meaning: 'It can change nothing.' },
+  {
+    name: '--link',
+    meaning:
+      'Makes a link instead: a URL by which anybody who has it reaches the path, without logging in. Requires `--view`.',
+  },
+  { name: '--read-only', meaning: 'It can change nothing. The default of a link.' },
+  { name: '--writable', meaning: 'It can change everything in its path. The default of an app password.' },
+  { name: '--drop-only', meaning: 'Only with `--link`: files can be added, but none is shown, changed or replaced.' },
+  { name: '--password', meaning: 'Only with `--link`: asks for a password that the link will need.' },
   {
     name: '--expires',
     value: 'TIME',

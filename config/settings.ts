@@ -249,6 +249,9 @@ export interface TokenRequest extends ReloadRequest {
   readonly view: string | undefined
   readonly path: string | undefined
   readonly mode: string | undefined
+  readonly kind: 'app' | 'link'
+  /** Whether a password for the link is asked for. */
+  readonly askPassword: boolean
   readonly seconds: number | undefined
   readonly id: string | undefined
   readonly json: boolean

@@ -26,12 +26,22 @@ export function parseToken(
   const last = (option: string) => values.get(option)?.at(-1)
   const token = {
     ...{ verb, user: verb === 'revoke' ? undefined : first, name: second, id: verb === 'revoke' ? first : undefined },
-    ...{ view: last('--view'), path: last('--path'), mode: values.has('--read-only') ? 'read' : undefined },
+    ...{ view: last('--view'), path: last('--path'), mode: modeOf(values) },
+    kind: values.has('--link') ? ('link' as const) : ('app' as const),
+    askPassword: values.has('--password'),
     seconds: secondsOf(last('--expires')),
     json: values.has('--json'),
     ...choose(values),
   }
   return { kind: 'token', token }
+}
+
+function modeOf(values: Arguments['values']): string | undefined {
+  const given = [['--read-only', 'read'] as const, ['--writable', 'write'] as const, ['--drop-only', 'drop'] as const]
+  const [first, second] = given.filter(([option]) => values.has(option))
+  if (second !== undefined)
+    throw new OptionError(second[0], `cannot be combined with ${first?.[0]}; remove one of them`)
+  return first?.[1]
 }
 
 function secondsOf(text: string | undefined): number | undefined {

@@ -35,7 +35,9 @@ const TOKENS_BODY = {
   properties: {
     verb: { enum: ['make', 'list', 'revoke'] },
     seconds: { type: 'integer' },
-    ...Object.fromEntries(['user', 'name', 'view', 'path', 'mode', 'id'].map((key) => [key, { type: 'string' }])),
+    ...Object.fromEntries(
+      ['user', 'name', 'view', 'path', 'mode', 'kind', 'password', 'id'].map((key) => [key, { type: 'string' }]),
+    ),
   },
 }
 

@@ -20,6 +20,7 @@ import {
   PasswordThread,
   ProxyAccounts,
   RoleList,
+  SALT_BYTES,
   type TokenDescription,
   type TokenOrder,
   TokenStore,
@@ -44,6 +45,7 @@ export interface OpenLogin {
   readonly hasQuotas: boolean
   readonly audit: Audit
   readonly tokens: TokenStore
+  readonly thread: PasswordThread
   /** Undefined without the source `oidc`. */
   readonly oidc: OpenOidc | undefined
   readonly settings: LoginSettings
@@ -68,6 +70,7 @@ export async function openLogin(settings: Settings, log: Logger): Promise<OpenLo
     given.oidc !== undefined && given.sources.includes('oidc') ? await openOidc(given.oidc, stateDir, own) : undefined
   const login = new Login({
     tokens,
+    checkPassword: (client, password, hash) => thread.verify(client, password, hash),
     wallNow: systemClock,
     sources: await openSources(given, thread, oidc, own),
     ids,
@@ -97,7 +100,7 @@ export async function openLogin(settings: Settings, log: Logger): Promise<OpenLo
     return quotaBytes === undefined ? undefined : { hardBytes: quotaBytes }
   }
   const hasQuotas = given.ldap?.quotaAttribute !== undefined && given.sources.includes('ldap')
-  return { login, idsOf, quotaOf, hasQuotas, audit, tokens, oidc, settings: given, close }
+  return { login, idsOf, quotaOf, hasQuotas, audit, tokens, thread, oidc, settings: given, close }
 }
 
 async function openSources(
@@ -124,20 +127,21 @@ export async function changeTokens(
 ): Promise<readonly TokenDescription[]> {
   if (opened === undefined)
     throw new OptionError('token', 'this server has no login; add [login] to its configuration file')
-  const { login, tokens, audit } = opened
+  const { login, tokens, audit, thread } = opened
   if (order.verb === 'make') {
     const found = await login.lookup(order.user ?? '')
     if (!('user' in found))
       throw new OptionError('token', `there is no user ${JSON.stringify(order.user)}; see overlayd user list`)
   }
+  const hash = (password: string) => thread.hash(password, systemRandom(SALT_BYTES))
   const names = () => views.list().map(({ name }) => name)
-  const done = await executeTokenOrder({ tokens, views: names, wallNow: systemClock }, order)
+  const done = await executeTokenOrder({ tokens, views: names, wallNow: systemClock, hash }, order)
   if (order.verb === 'list') return done
   // What was verified with it must not be remembered.
   if (order.verb === 'revoke') login.forget()
-  for (const { id, user, name, view, path, mode, expires } of done)
+  for (const { id, user, name, view, path, mode, kind, expires } of done)
     audit.token(order.verb === 'make' ? 'made' : 'revoked', {
-      ...{ user, client, id, name, path, mode },
+      ...{ user, client, id, name, path, mode, kind },
       view: view ?? undefined,
       expires: expires ?? undefined,
     })

@@ -2,6 +2,7 @@ import type { TokenRequest } from '../config/index.ts'
 import type { Output } from './config-command.ts'
 import { askControl, chooseConfigServer } from './config-server.ts'
 import type { TokenDescription } from './login/index.ts'
+import { readNewPassword } from './read-password.ts'
 import { readRunFiles } from './state-dir.ts'
 
 /**
@@ -16,8 +17,9 @@ export async function askForTokens(asked: TokenRequest, { print, printError }: O
     printError(`overlayd: ${server}\n`)
     return 1
   }
-  const { pid: _pid, stateDir: _stateDir, json, ...order } = asked
-  const answer = await askControl<readonly TokenDescription[]>(server, '/tokens', order)
+  const { pid: _pid, stateDir: _stateDir, json, askPassword, ...order } = asked
+  const password = askPassword ? await readNewPassword(`the link ${asked.name}`, process.stdin, printError) : undefined
+  const answer = await askControl<readonly TokenDescription[]>(server, '/tokens', { ...order, password })
   if ('failure' in answer) {
     printError(`overlayd: server ${server.pid} ${answer.failure}\n`)
     return 1
@@ -27,16 +29,16 @@ export async function askForTokens(asked: TokenRequest, { print, printError }: O
   if (json) print(`${JSON.stringify(asked.verb === 'list' ? found : one, null, 2)}\n`)
   else if (asked.verb === 'list') print(table(found))
   else if (asked.verb === 'revoke') print(`revoked ${one?.id} (${one?.name} of ${one?.user})\n`)
-  else print(`${one?.secret}\n`)
+  else print(`${one?.href ?? one?.secret}\n`)
   return 0
 }
 
 function table(tokens: readonly TokenDescription[]): string {
-  if (tokens.length === 0) return 'there are no app passwords yet\n'
+  if (tokens.length === 0) return 'there are no app passwords and links yet\n'
   const rows = [
-    ['ID', 'USER', 'NAME', 'FOR', 'MODE', 'EXPIRES'],
-    ...tokens.map(({ id, user, name, view, path, mode, expires }) => [
-      ...[id, user, name],
+    ['ID', 'USER', 'NAME', 'KIND', 'FOR', 'MODE', 'EXPIRES'],
+    ...tokens.map(({ id, user, name, kind, view, path, mode, expires }) => [
+      ...[id, user, name, kind],
       view === null ? 'all' : `${view}${path}`,
       mode,
       expires === null ? 'never' : expires.slice(0, 16).replace('T', ' '),

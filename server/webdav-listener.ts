@@ -47,7 +47,15 @@ export async function prepareWebdav(
   server.webdavUser = cred
   const names = new PublicNames(settings)
   const login = await httpLogin(server, names)
-  const anybody: Caller = { ...cred, user: undefined, roles: [], groupNames: [], readOnly: false, scope: undefined }
+  const anybody: Caller = {
+    ...cred,
+    user: undefined,
+    roles: [],
+    groupNames: [],
+    readOnly: false,
+    dropOnly: false,
+    scope: undefined,
+  }
   server.http = buildApp({
     log: logOf(log, 'http'),
     anyHost: (settings.insecureNoAuth || login !== undefined) && !isLoopback(webdav.host),

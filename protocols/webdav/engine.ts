@@ -10,7 +10,7 @@ import { DAV_METHODS, type DavMethod } from './methods/method-table.ts'
 import { isWaiting } from './request/body.ts'
 import { errorBody, sendBody, XML_TYPE } from './request/reply.ts'
 import { DavContext, type DavServices, type ViewContext } from './state/context.ts'
-import { isInScope, viewInUse } from './state/served-view.ts'
+import { isInScope, usualPath, viewInUse } from './state/served-view.ts'
 
 const NOWHERE: DavPath = { names: [], trailingSlash: true }
 const TEXT_TYPE = 'text/plain; charset=utf-8'
@@ -90,7 +90,8 @@ export class DavEngine extends WebDAVServer {
 
   #locate(nowhere: DavContext, target: string): MaybePromise<DavContext> {
     const { req, res, caller } = nowhere
-    const path = parsePath(target)
+    const path = usualPath(parsePath(target), caller)
+    if (path === undefined) throw new DavError(404, 'no such view')
     const [first, ...names] = path.names
     if (first === undefined) return new DavContext(req, res, this.#services, caller, undefined, path)
     const view = this.#services.views.get(first)?.seenBy(caller)
@@ -126,6 +127,7 @@ export class DavEngine extends WebDAVServer {
   #dispatch(ctx: DavContext): void | Promise<void> {
     if (this.#closing) throw this.#stopping()
     const method = this.methods[this.normalizeMethodName(ctx.req.method ?? '')]
+    if (ctx.caller.dropOnly) refuseLooking(ctx)
     const refused = method?.changesElsewhere === true ? ctx.caller.readOnly : ctx.readOnly
     if (refused && method !== undefined && !method.safe) throw new DavError(403, 'you may only read here')
     if (isInView(ctx)) {
@@ -203,6 +205,13 @@ export class DavEngine extends WebDAVServer {
     this.#running--
     if (this.#running === 0) this.#idle?.()
   }
+}
+
+/** Lets a caller that may only add files ask for the page on which it does that, and add some. @throws DavError 403 */
+function refuseLooking({ req: { method = '' }, view, path }: DavContext): void {
+  const top = view !== undefined && path.names.length === view.within.length
+  const allowed = method === 'OPTIONS' || (top ? method === 'GET' || method === 'HEAD' : method === 'PUT')
+  if (!allowed) throw new DavError(403, 'you may only add files here')
 }
 
 /** The precondition of RFC 4331 section 6 that corresponds to a full disk. */

@@ -1,7 +1,8 @@
 import type { Cred } from '../../overlay-core/index.ts'
-import type { Caller } from '../../protocols/webdav/index.ts'
+import type { Caller, Scope } from '../../protocols/webdav/index.ts'
 import { may } from './api/roles.ts'
 import type { User } from './login.ts'
+import type { TokenRecord } from './tokens/token-record.ts'
 
 /** Whom callers act as who have no ids of their own, or all of them. */
 export interface CallerIds {
@@ -20,7 +21,8 @@ export class Callers {
     this.#ids = ids
   }
 
-  of(user: User): Caller {
+  /** `link`: the secret of the link that the user came by. */
+  of(user: User, link?: string): Caller {
     const known = this.#known.get(user)
     if (known !== undefined) return known
     const { token } = user
@@ -30,13 +32,16 @@ export class Callers {
       ...{ uid, gid, groups },
       roles: user.roles,
       groupNames: user.groups,
+      dropOnly: token?.mode === 'drop',
       readOnly: !may(user.roles, 'change shared view') || token?.mode === 'read',
-      scope: token && {
-        view: token.view,
-        names: token.path.map((name) => Buffer.from(name, 'utf8').toString('latin1')),
-      },
+      scope: token && scopeOf(token, link),
     }
     this.#known.set(user, caller)
     return caller
   }
+}
+
+function scopeOf({ view, path }: TokenRecord, link: string | undefined): Scope {
+  const names = path.map((name) => Buffer.from(name, 'utf8').toString('latin1'))
+  return { view, names, root: link === undefined ? undefined : `~${link}` }
 }

@@ -11,7 +11,7 @@ const MOST_FIELD_CHARS = 4096
 
 /** A response instead of the requested one. */
 export interface LoginRefusal {
-  readonly status: 401 | 403 | 429 | 503
+  readonly status: 401 | 403 | 404 | 429 | 503
   readonly headers: Readonly<Record<string, string>>
   /** One line. */
   readonly reason: string
@@ -44,6 +44,8 @@ export interface HttpLoginParts {
 export class HttpLogin {
   readonly #parts: HttpLoginParts
   readonly #users = new WeakMap<IncomingMessage, User>()
+  /** The secrets of the links that requests came by. */
+  readonly #links = new WeakMap<IncomingMessage, string>()
   readonly #challenge: LoginRefusal
 
   constructor(parts: HttpLoginParts) {
@@ -61,7 +63,7 @@ export class HttpLogin {
 
   /** The caller of a request that was let in. */
   callerOf(req: IncomingMessage): Caller {
-    return this.#parts.callers.of(this.#userOf(req))
+    return this.#parts.callers.of(this.#userOf(req), this.#links.get(req))
   }
 
   /** The name and roles of the user of a request that was let in, and the id of the token that it came with. */
@@ -94,11 +96,32 @@ export class HttpLogin {
   letIn(req: IncomingMessage): LoginRefusal | undefined | Promise<LoginRefusal | undefined> {
     const { isPrivate, login } = this.#parts
     if (!isPrivate(req)) return NOT_PRIVATE
+    const link = LINK.exec(req.url ?? '')?.[1]
+    if (link !== undefined) return this.#throughLink(req, link)
     const field = req.headers.authorization
     const known = field === undefined ? undefined : login.remembered(field)
     if (known === undefined) return this.#identify(req, field)
     this.#users.set(req, known)
     return undefined
+  }
+
+  /** Anybody who has a link is let in, with its password if it has one. */
+  async #throughLink(req: IncomingMessage, secret: string): Promise<LoginRefusal | undefined> {
+    const { login, clientOf, realm } = this.#parts
+    const token = login.link(secret)
+    if (token === undefined) return NO_LINK
+    const result = await login.verifyLink(token, credentialsOf(req.headers.authorization)?.secret, clientOf(req))
+    if ('user' in result) {
+      this.#users.set(req, result.user)
+      this.#links.set(req, secret)
+      return undefined
+    }
+    const refusal = this.#refusal(result)
+    if (result.refused !== 'wrong') return refusal
+    // Its user is gone.
+    if (token.password === undefined) return NO_LINK
+    const headers = { 'www-authenticate': `Basic realm="${realm}, link ${token.id}", charset="UTF-8"` }
+    return { ...refusal, status: 401, headers, reason: 'This link needs a password; any name will do.' }
   }
 
   async #identify(req: IncomingMessage, field: string | undefined): Promise<LoginRefusal | undefined> {
@@ -154,6 +177,16 @@ export class HttpLogin {
       return { status: 429, headers, reason: 'Too many wrong passwords; wait a little.', delayed: false }
     return { status: 503, headers, reason: 'Passwords cannot be checked at present; try again soon.', delayed: false }
   }
+}
+
+/** A path below a link: `/~SECRET/…`. */
+const LINK = /^\/+(?:~|%7e)([A-Za-z0-9_-]{32})(?:[/?]|$)/i
+
+const NO_LINK: LoginRefusal = {
+  status: 404,
+  headers: {},
+  reason: 'This link does not exist or has expired.',
+  delayed: true,
 }
 
 const NOT_PRIVATE: LoginRefusal = {

@@ -44,6 +44,8 @@ export interface LoginParts {
   readonly sources: readonly AccountSource[]
   readonly ids: UserIds
   readonly tokens: TokenStore
+  /** Whether a password is that of a hash. Rejects if there are too many. */
+  readonly checkPassword: (client: string, password: string, hash: string) => Promise<boolean>
   readonly roles: RoleList
   readonly audit: Audit
   readonly log: Logger
@@ -138,6 +140,48 @@ export class Login {
     this.#limits.end(address, '', wrong ? 'wrong' : 'unsaid')
     audit.refusedLogin(undefined, address, `${kind} ${wrong ? 'wrong' : 'unavailable'}`)
     return result
+  }
+
+  /** The link of a secret; undefined if there is none, or if it has expired. */
+  link(secret: string): TokenRecord | undefined {
+    return this.#parts.tokens.findLink(secret)
+  }
+
+  /** The user of a link, limited to it, if `password` is that of the link or it has none. Remembered like a user without a secret. Never rejects. */
+  async verifyLink(token: TokenRecord, password: string | undefined, address: string): Promise<LoginResult> {
+    const key = hash('sha256', `${this.#key}link ${token.id} ${token.password === undefined ? '' : password}`, 'base64')
+    const known = this.#verified.get(key)
+    if (known !== undefined && known.untilMs > this.#parts.now()) return { user: known.user }
+    const refusal = await this.#refuseLink(token, password, address)
+    if (refusal !== undefined) return refusal
+    const version = this.#version
+    const found = await this.lookup(token.user)
+    if ('refused' in found) return found
+    const { audit, tokens } = this.#parts
+    // Whoever has the link is not its user, who may be an admin.
+    const user: User = { ...found.user, token, roles: found.user.roles.filter((role) => role !== 'admin') }
+    if (version === this.#version) this.#verified.set(key, this.#remember(user))
+    if (tokens.use(token))
+      audit.token('first used', { user: token.user, client: address, id: token.id, name: token.name })
+    return { user }
+  }
+
+  /** Checks the password of a link. Wrong ones count as those of accounts do. */
+  async #refuseLink(
+    { id, password: wanted }: TokenRecord,
+    password: string | undefined,
+    address: string,
+  ): Promise<Exclude<LoginResult, { user: unknown }> | undefined> {
+    if (wanted === undefined) return undefined
+    if (password === undefined) return { refused: 'wrong' }
+    const account = `link ${id}`
+    const retryAfterSec = this.#limits.begin(address, account)
+    if (retryAfterSec !== undefined) return { refused: 'too many', retryAfterSec }
+    const right = await this.#parts.checkPassword(address, password, wanted).catch(() => undefined)
+    this.#limits.end(address, account, right === undefined ? 'unsaid' : right ? 'right' : 'wrong')
+    if (right === undefined) return UNAVAILABLE
+    if (!right) this.#parts.audit.refusedLogin(undefined, address, `wrong password of ${account}`)
+    return right ? undefined : { refused: 'wrong' }
   }
 
   /** The user of this name, who was proved by other means than a secret. Undefined if no source knows it. Never rejects. */
@@ -249,4 +293,4 @@ export class Login {
 }
 
 const WRONG: LoginResult = { refused: 'wrong' }
-const UNAVAILABLE: LoginResult = { refused: 'unavailable', retryAfterSec: 5 }
+const UNAVAILABLE = { refused: 'unavailable', retryAfterSec: 5 } as const

@@ -15,6 +15,8 @@ const BODY = {
     view: { type: 'string' },
     path: { type: 'string' },
     mode: { type: 'string' },
+    kind: { type: 'string' },
+    password: { type: 'string' },
     seconds: { type: 'integer' },
   },
 }

@@ -173,7 +173,7 @@ t.test('an app password opens its part of the view, until it is revoked', AS_ROO
     status: 2,
     stderr: /there is no user "nobody-here"/,
   })
-  t.match(await run(['token', 'list', 'bob', ...state]), { status: 0, stdout: /script +all +write/ })
+  t.match(await run(['token', 'list', 'bob', ...state]), { status: 0, stdout: /script +app +all +write/ })
   const events = readFileSync(join(dir, 'audit'), 'utf8').trim().split('\n')
   t.notMatch(events.join(''), 'ovl_')
   for (const event of ['token made', 'token first used', 'token revoked', 'refused'])
@@ -256,4 +256,86 @@ t.test('a login needs what it says', async (t) => {
     )
   writeFileSync(config, configuration({ more: 'owners = ["x"]' }))
   t.match((await run(['config', 'check', config])).stderr, /owners. needs a login/)
+})
+
+t.test('a link opens a path of a view to whoever has it, and nothing else', AS_ROOT, async (t) => {
+  const { dav, as, dir } = await classroom(t)
+  const make = async (wish: object) => {
+    const headers = { ...as('alice').headers, 'content-type': 'application/json' }
+    const answer = await dav('POST', '/-/tokens', {
+      body: JSON.stringify({ name: 'a link', kind: 'link', view: 'course', ...wish }),
+      headers,
+    })
+    t.equal(answer.status, 201, answer.body)
+    const { href, id } = JSON.parse(answer.body) as { href: string; id: string }
+    t.match(href, /^\/~[\w-]{32}\/$/)
+    return { href, id }
+  }
+  await dav('PUT', '/course/secret', { body: 'not for others', ...as('alice') })
+  await dav('PUT', '/course/sub/inside', { body: 'inside', ...as('alice') })
+  const reading = await make({ path: 'sub' })
+  t.match(await dav('GET', `${reading.href}inside`), { status: 200, body: 'inside' })
+  t.match(await dav('GET', `${reading.href.replace('~', '%7E')}inside`), { status: 200 })
+  const page = await dav('GET', reading.href)
+  t.match(page, { status: 200, body: /inside/ })
+  t.notMatch(page.body, /course|secret|Upload/, 'neither the view nor the path to it')
+  const found = (await dav('PROPFIND', reading.href, { headers: { depth: '1' } })).body
+  t.match(found, `<D:href>${reading.href}</D:href>`)
+  t.match(found, `<D:href>${reading.href}inside</D:href>`)
+  t.notMatch(found, /course|\/sub\/|href>[^<]*out</, 'hrefs are those of the link')
+  t.match(await dav('PUT', `${reading.href}new`, { body: 'x' }), { status: 403 })
+  t.match(await dav('GET', `${reading.href}out`), { status: 404 }, 'no symlink leads out')
+  t.match(await dav('GET', '/course/sub/inside'), { status: 401 }, 'other paths need a login')
+  t.match(await dav('GET', `/~${'x'.repeat(32)}/`), { status: 404 })
+
+  const writing = await make({ path: 'sub', mode: 'write' })
+  t.match(await dav('PUT', `${writing.href}new`, { body: 'x' }), { status: 201 })
+  const to = (destination: string) => ({ headers: { destination } })
+  t.match(await dav('MOVE', `${writing.href}new`, to(`${writing.href}moved`)), { status: 201 })
+  t.match(await dav('COPY', `${writing.href}moved`, to('/course/sub/copy')), { status: 403 }, 'only to its own URLs')
+  t.match(await dav('DELETE', writing.href), { status: 403 })
+  t.match(await dav('GET', '/course/sub/moved', as('alice')), { status: 200, body: 'x' })
+  const locked = await dav('LOCK', `${writing.href}moved`, {
+    body: '<lockinfo xmlns="DAV:"><lockscope><exclusive/></lockscope><locktype><write/></locktype></lockinfo>',
+  })
+  t.match(locked, { status: 200, body: `<D:href>${writing.href}moved</D:href>` })
+  t.match(await dav('PUT', '/course/sub/moved', { body: 'y', ...as('alice') }), { status: 423 }, 'locks hold for all')
+
+  const drop = await make({ path: 'sub', mode: 'drop' })
+  t.match(await dav('PUT', `${drop.href}dropped`, { body: 'work' }), { status: 201 })
+  t.match(await dav('PUT', `${drop.href}dropped`, { body: 'again' }), { status: 412 }, 'nothing is replaced')
+  const part = { headers: { 'content-range': 'bytes 0-0/4' } }
+  t.match(await dav('PUT', `${drop.href}inside`, { body: 'X', ...part }), { status: 403 }, 'not in part either')
+  t.match(await dav('GET', (await make({ path: 'sub/inside', mode: 'drop' })).href), { status: 403 })
+  const form = await dav('GET', drop.href)
+  t.match(form, { status: 200, body: /Upload/ })
+  t.notMatch(form.body, /inside|dropped/)
+  for (const [method, path] of [
+    ['GET', 'dropped'],
+    ['GET', 'inside'],
+    ['PROPFIND', ''],
+    ['DELETE', 'dropped'],
+    ['MKCOL', 'folder'],
+    ['GET', '?archive=zip'],
+    ['POST', 'x'],
+  ])
+    t.match(await dav(method as string, `${drop.href}${path}`), { status: 403 }, `${method} ${path}`)
+  t.match(await dav('GET', '/course/sub/dropped', as('alice')), { status: 200, body: 'work' })
+
+  const file = await make({ path: 'sub/inside', password: 'open sesame', seconds: 3600 })
+  const asked = await dav('GET', file.href)
+  t.match(asked, { status: 401, headers: { 'www-authenticate': /^Basic realm="overlayd, link [0-9a-f]{12}"/ } })
+  t.match(await dav('GET', file.href, as('whoever', 'open sesame')), { status: 200, body: 'inside' })
+  t.match(await dav('GET', file.href, as('whoever', 'open')), { status: 401 })
+  t.match(await dav('GET', file.href, as('alice')), { status: 401 }, 'the password of the user is not that of the link')
+
+  t.match(await dav('DELETE', `/-/tokens/${reading.id}`, as('alice')), { status: 200 })
+  t.match(await dav('GET', `${reading.href}inside`), { status: 404 }, 'a revoked link ends at once')
+  const made = await run([
+    ...['token', 'make', 'bob', 'handouts', '--link', '--view', 'course', '--path', 'sub', '--drop-only'],
+    ...['--state-dir', join(dir, 'state')],
+  ])
+  t.match(made, { status: 0, stdout: /^\/~[\w-]{32}\/\n$/ })
+  const audit = readFileSync(join(dir, 'audit'), 'utf8')
+  for (const { href } of [reading, writing, drop, file]) t.notMatch(audit, href.slice(2, -1))
 })

@@ -10,6 +10,8 @@ export interface Caller extends Cred {
   readonly groupNames: readonly string[]
   /** Whether requests that change something are refused. */
   readonly readOnly: boolean
+  /** Whether the caller may only add files that do not exist yet, and sees nothing. */
+  readonly dropOnly: boolean
   /** What the token of the request is limited to; undefined: to nothing less than what its user may do. */
   readonly scope: Scope | undefined
 }
@@ -20,6 +22,8 @@ export interface Scope {
   readonly view: string | undefined
   /** The path inside the view; everything else does not exist for the caller. */
   readonly names: readonly Name[]
+  /** The path segment under which the part is served, and nothing else; undefined: at its usual path. Requires `view`. */
+  readonly root: Name | undefined
 }
 
 /** The caller of a server that nobody has told about callers: it acts as the user nobody. */
@@ -31,5 +35,6 @@ export const NOBODY: Caller = {
   roles: [],
   groupNames: [],
   readOnly: false,
+  dropOnly: false,
   scope: undefined,
 }

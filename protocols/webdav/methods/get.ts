@@ -42,8 +42,10 @@ function getOnce(ctx: ViewContext): MaybePromise<void> {
 function sendTarget(ctx: ViewContext, target: Target): MaybePromise<void> {
   const { inode } = target
   if (inode === undefined || !isVisible(inode)) throw new DavError(404, 'no such resource')
+  const format = isDirectory(inode) ? requestedArchive(ctx.req.url ?? '') : undefined
+  if (ctx.caller.dropOnly && (!isDirectory(inode) || format !== undefined))
+    throw new DavError(403, 'you may only add files here')
   if (isDirectory(inode)) {
-    const format = requestedArchive(ctx.req.url ?? '')
     if (format !== undefined) return sendArchive(ctx, { ...target, inode }, format)
     return sendListing(ctx, { ...target, inode })
   }

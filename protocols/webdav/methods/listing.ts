@@ -11,7 +11,7 @@ import {
 } from '../../../overlay-core/index.ts'
 import { DavError } from '../http/dav-error.ts'
 import { PAGE_SCRIPT, PAGE_STYLE } from '../http/page-assets.ts'
-import { encodeSegment, hrefOf, nameOfText, textOfName } from '../http/path.ts'
+import { decodeSegment, encodeSegment, nameOfText, textOfName } from '../http/path.ts'
 import { evaluatePreconditions } from '../http/preconditions.ts'
 import { type Member, memberBatches } from '../request/members.ts'
 import { limitSilence } from '../request/pace.ts'
@@ -19,6 +19,7 @@ import { sendBody, sendEmpty, writeOut } from '../request/reply.ts'
 import type { Target } from '../request/resolve.ts'
 import { sharedViews, viewLists } from '../request/view-lists.ts'
 import type { DavContext, ViewContext } from '../state/context.ts'
+import { hrefIn } from '../state/served-view.ts'
 
 const HTML_TYPE = 'text/html; charset=utf-8'
 /** Pages up to this length are sent whole. */
@@ -74,6 +75,7 @@ export async function sendListing(ctx: ViewContext, collection: Target & { reado
   }
   const page = pageOf(ctx)
   const out = new PageWriter(ctx)
+  if (ctx.caller.dropOnly) return out.end(pageHead(page) + dropTools() + PAGE_END)
   await out.add(pageHead(page) + collectionTools(page) + TABLE_HEAD)
   let held: Entry[] | undefined = page.removed ? await removedEntries(collection) : []
   for await (const members of memberBatches(collection)) {
@@ -158,11 +160,13 @@ export function sendIndex(ctx: DavContext): void {
 }
 
 function pageOf({ view, path, req, readOnly }: ViewContext): Page {
-  const texts = [view.name, ...path.names.map(textOfName)]
+  // The name of the view and the path to it are for its owner.
+  const top = view.hidden === 0 ? view.name : textOfName(decodeSegment(view.root.slice(1, -1)))
+  const texts = [top, ...path.names.slice(view.hidden).map(textOfName)]
   return {
-    base: hrefOf(view.root, path.names, true),
+    base: hrefIn(view, path.names, true),
     title: `/${texts.join('/')}/`,
-    way: texts.map((text, depth) => ({ text, href: hrefOf(view.root, path.names.slice(0, depth), true) })),
+    way: texts.map((text, depth) => ({ text, href: hrefIn(view, path.names.slice(0, view.hidden + depth), true) })),
     readOnly: view.overlay.readOnly || readOnly,
     removed: /\?removed$/.test(req.url ?? '') && !view.overlay.readOnly,
   }
@@ -264,6 +268,14 @@ function collectionTools({ base, readOnly, removed }: Page): string {
   return (
     `<div class="tools">${changes}<span class="gap"></span>` +
     `<a class="button" href="${base}?archive=zip" download>Download zip</a><a class="button" href="${base}?archive=tar.gz" download>Download tar.gz</a></div>\n` +
+    '<p id="message" role="alert" hidden></p><ul id="uploads" aria-live="polite"></ul>\n'
+  )
+}
+
+/** What a page has on which files can only be added. */
+function dropTools(): string {
+  return (
+    '<div class="tools"><button type="button" class="main" id="upload" hidden>Upload…</button><input type="file" id="files" multiple hidden></div>\n' +
     '<p id="message" role="alert" hidden></p><ul id="uploads" aria-live="polite"></ul>\n'
   )
 }

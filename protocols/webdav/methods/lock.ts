@@ -1,7 +1,6 @@
 import { Access, type Attr, type Inode, isErrno, type MaybePromise, OverlayError } from '../../../overlay-core/index.ts'
 import { badRequest, DavError } from '../http/dav-error.ts'
 import { parseDepth, parseTimeout } from '../http/headers.ts'
-import { hrefOf } from '../http/path.ts'
 import { LockKind, LockScope, LockType } from '../http/vocabulary.ts'
 import { childElements, type XmlElement } from '../http/xml.ts'
 import { serializeContent } from '../http/xml-write.ts'
@@ -16,6 +15,7 @@ import { Multistatus, statusResponse } from '../request/multistatus.ts'
 import { sendBody, XML_TYPE } from '../request/reply.ts'
 import { isVisible, resolve, type Target } from '../request/resolve.ts'
 import type { ViewContext } from '../state/context.ts'
+import { hrefIn } from '../state/served-view.ts'
 import { NEW_FILE_MODE } from './put.ts'
 
 /** The parsed body of a LOCK. */
@@ -113,7 +113,7 @@ function firstOf(locks: Iterable<ActiveLock>, counts: (lock: ActiveLock) => bool
 async function sendConflicts(ctx: ViewContext, target: Target, wish: LockWish): Promise<boolean> {
   const { above, below } = conflicts(ctx, target, wish)
   if (above !== undefined) {
-    const href = hrefOf(ctx.view.root, above.names, false)
+    const href = hrefIn(ctx.view, above.names, false)
     throw new DavError(423, 'another lock conflicts', {
       condition: `<D:no-conflicting-lock><D:href>${href}</D:href></D:no-conflicting-lock>`,
     })
@@ -121,9 +121,9 @@ async function sendConflicts(ctx: ViewContext, target: Target, wish: LockWish): 
   if (below.length === 0) return false
   const answer = new Multistatus(ctx)
   for (const { names } of below) {
-    await answer.add(statusResponse(hrefOf(ctx.view.root, names, false), 423, '<D:no-conflicting-lock/>'))
+    await answer.add(statusResponse(hrefIn(ctx.view, names, false), 423, '<D:no-conflicting-lock/>'))
   }
-  await answer.add(statusResponse(hrefOf(ctx.view.root, ctx.path.names, true), 424))
+  await answer.add(statusResponse(hrefIn(ctx.view, ctx.path.names, true), 424))
   answer.end()
   return true
 }

@@ -11,7 +11,7 @@ import {
 import { after } from '../http/after.ts'
 import { DavError } from '../http/dav-error.ts'
 import { type Depth, parseDepth } from '../http/headers.ts'
-import { encodeSegment, hrefOf, nameOfText } from '../http/path.ts'
+import { encodeSegment, nameOfText } from '../http/path.ts'
 import { escapeText } from '../http/xml-write.ts'
 import { type DeadProperty, knownDead, learnDead } from '../properties/dead-properties.ts'
 import type { Moment } from '../properties/properties.ts'
@@ -25,6 +25,7 @@ import { lookAgain } from '../request/stale.ts'
 import { placeOfRoot, sharedViews, viewLists } from '../request/view-lists.ts'
 import type { Sums } from '../state/checksums.ts'
 import type { DavContext, DavView, ViewContext } from '../state/context.ts'
+import { hrefIn } from '../state/served-view.ts'
 
 type DeadList = (readonly DeadProperty[])[]
 const NO_DEAD: readonly DeadProperty[] = []
@@ -95,7 +96,7 @@ async function describeAll(
   self: Member,
 ): Promise<void> {
   await addOne(finding, base, self)
-  await addMembers(finding, hrefOf(ctx.view.root, ctx.path.names, true), target)
+  await addMembers(finding, hrefIn(ctx.view, ctx.path.names, true), target)
   finding.answer.end()
 }
 
@@ -202,8 +203,8 @@ async function sumsOf(finding: Finding, { inode, attr }: Member, alone: boolean)
 /** The encoded path of the parent of the requested resource, and its name there. */
 function place({ view, path }: ViewContext): { base: string; name: Name } {
   const { names } = path
-  if (names.length === 0) return placeOfRoot(view)
-  return { base: hrefOf(view.root, names.slice(0, -1), true), name: names[names.length - 1] }
+  if (names.length <= view.hidden) return placeOfRoot(view)
+  return { base: hrefIn(view, names.slice(0, -1), true), name: names[names.length - 1] }
 }
 
 function writeMember(

@@ -2,7 +2,6 @@ import { type AttrChange, FileType, type Inode, type SetTime } from '../../../ov
 import { badRequest, DavError } from '../http/dav-error.ts'
 import { parseTime } from '../http/headers.ts'
 import { parseHttpDate } from '../http/http-date.ts'
-import { hrefOf } from '../http/path.ts'
 import { statusLine, statusOf } from '../http/status.ts'
 import { childElements, hasMoreTextThan, textOf, type XmlElement } from '../http/xml.ts'
 import { emptyElement, serializeElement } from '../http/xml-write.ts'
@@ -16,6 +15,7 @@ import { keptTime } from '../request/modification-time.ts'
 import { Multistatus } from '../request/multistatus.ts'
 import { isDirectory, isVisible, resolve } from '../request/resolve.ts'
 import type { ViewContext } from '../state/context.ts'
+import { hrefIn } from '../state/served-view.ts'
 
 /** Properties that set the modification time: RFC 4918's, and the one that rclone sets on ownCloud servers. */
 const SETS_MTIME: ReadonlySet<string> = new Set(['getlastmodified', 'lastmodified'])
@@ -55,7 +55,7 @@ export async function proppatch(ctx: ViewContext): Promise<void> {
   // Concurrent changes of properties of one object must not overwrite each other.
   const key = `${view.id}/${inode.key}/${inode.generation}`
   const statuses = await services.properties.run(key, () => apply(ctx, inode, instructions))
-  await sendStatuses(ctx, hrefOf(view.root, ctx.path.names, isDirectory(inode)), instructions, statuses)
+  await sendStatuses(ctx, hrefIn(view, ctx.path.names, isDirectory(inode)), instructions, statuses)
 }
 
 function readInstructions(root: XmlElement | undefined): Instruction[] {

@@ -27,6 +27,7 @@ export const NEW_FILE_MODE = 0o644
 export async function put(ctx: ViewContext): Promise<void> {
   const { view, path, req } = ctx
   const contentRange = req.headers['content-range']
+  if (contentRange !== undefined && ctx.caller.dropOnly) throw new DavError(403, 'you may only add whole files here')
   if (contentRange !== undefined && (await putRange(ctx, contentRange))) return
   refuseContentEncoding(req)
   refusePart(ctx)
@@ -83,6 +84,8 @@ export function checkPut(
   current: Inode | undefined,
   attr: Attr | undefined,
 ): void {
+  if (current !== undefined && ctx.caller.dropOnly)
+    throw new DavError(412, 'a file with this name exists; choose another name')
   if (current !== undefined && current.type !== FileType.regular) {
     if (isDirectory(current)) throw methodNotAllowed(ctx, ResourceType.Directory, 'PUT cannot replace a collection')
     throw new DavError(409, 'something else has this name')

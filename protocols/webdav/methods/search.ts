@@ -1,7 +1,7 @@
 import { type Inode, isErrno, loopBudget } from '../../../overlay-core/index.ts'
 import { ClientGone } from '../http/client-gone.ts'
 import { badRequest, DavError } from '../http/dav-error.ts'
-import { encodeSegment, hrefOf } from '../http/path.ts'
+import { encodeSegment } from '../http/path.ts'
 import { type Condition, readSearch, type SearchQuery } from '../properties/search-query.ts'
 import { parseBody, readBody } from '../request/body.ts'
 import { samePath } from '../request/guard.ts'
@@ -10,6 +10,7 @@ import { statusResponse } from '../request/multistatus.ts'
 import { parseReference } from '../request/reference.ts'
 import { isDirectory, resolve, type Target } from '../request/resolve.ts'
 import type { ViewContext } from '../state/context.ts'
+import { hrefIn } from '../state/served-view.ts'
 import { addAll, begin, type Finding } from './propfind.ts'
 
 /** A search whose conditions cost more than this per member examines proportionally fewer members. */
@@ -44,7 +45,7 @@ export async function search(ctx: ViewContext): Promise<void> {
     throw new DavError(404, 'no such collection', { condition: '<D:search-scope-valid/>' })
   }
   const finding = await begin(ctx, view, request.query, 0)
-  const base = hrefOf(view.root, reference.names, true)
+  const base = hrefIn(view, reference.names, true)
   const limit = Math.min(request.limit, services.limits.searchResults)
   const complete =
     request.depth === 0 || (await searchBelow(ctx, finding, { base, collection: { ...target, inode } }, request, limit))

@@ -2,7 +2,7 @@ import { type Inode, LargeMap, loopBudget } from '../../../overlay-core/index.ts
 import { badRequest, DavError } from '../http/dav-error.ts'
 import { parseDepth } from '../http/headers.ts'
 import { limitOf, textIn } from '../http/limit.ts'
-import { encodeSegment, hrefOf } from '../http/path.ts'
+import { encodeSegment } from '../http/path.ts'
 import { childElements } from '../http/xml.ts'
 import { escapeText } from '../http/xml-write.ts'
 import { type PropfindQuery, readProperties } from '../properties/propfind-query.ts'
@@ -12,6 +12,7 @@ import { type Member, memberBatches } from '../request/members.ts'
 import { statusResponse } from '../request/multistatus.ts'
 import { isDirectory, resolve, type Target } from '../request/resolve.ts'
 import type { ViewContext } from '../state/context.ts'
+import { hrefIn } from '../state/served-view.ts'
 import { memberBytes, type Snapshot } from '../state/sync-store.ts'
 import { addAll, begin, type Finding } from './propfind.ts'
 
@@ -55,7 +56,7 @@ async function answer(
   const before = request.token === '' ? NOTHING : syncs.find(place, request.token)
   if (before === undefined) throw new DavError(403, 'the sync token is unknown', { condition: '<D:valid-sync-token/>' })
   const finding = await begin(ctx, view, request.query, 0)
-  const base = hrefOf(view.root, ctx.path.names, true)
+  const base = hrefIn(view, ctx.path.names, true)
   const { now, bytes, cut } = await addChanges(finding, base, collection, before, request.limit)
   if (cut) await finding.answer.add(statusResponse(base, 507, '<D:number-of-matches-within-limits/>'))
   const same = request.token !== '' && (await sameState(before, now))

@@ -13,6 +13,7 @@ import { sendEmpty } from '../request/reply.ts'
 import { isDirectory, resolve, type Target } from '../request/resolve.ts'
 import { receiveBody } from '../request/upload.ts'
 import type { ViewContext } from '../state/context.ts'
+import { hrefIn } from '../state/served-view.ts'
 import { aboutUpload, type ResumableUpload } from '../state/upload-store.ts'
 import { rawField } from './partial-update.ts'
 import { checkPut, NEW_FILE_MODE } from './put.ts'
@@ -61,7 +62,7 @@ export async function createUpload(ctx: ViewContext): Promise<void> {
   const keep = { id: wanted.id, about: aboutUpload(wanted, view.cred) }
   const staged = await view.overlay.stage(view.cred, { mode: NEW_FILE_MODE }, keep)
   const upload = services.uploads.add({ ...wanted, staged, address: ctx.address })
-  const location = `${hrefOf(view.root, target.names, false)}?upload=${upload.id}`
+  const location = `${hrefIn(view, target.names, false)}?upload=${upload.id}`
   const created = ['Location', location, 'Upload-Offset', '0', ...RESUMABLE, ...expiry(ctx, upload)]
   if (lengthBytes === 0) return publish(ctx, upload, target, guard, 201, created)
   sendEmpty(ctx, 201, created)

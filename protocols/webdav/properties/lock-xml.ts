@@ -1,8 +1,8 @@
-import { hrefOf } from '../http/path.ts'
 import { LockScope, LockType } from '../http/vocabulary.ts'
 import { escapeText } from '../http/xml-write.ts'
 import type { ActiveLock } from '../locks/lock-store.ts'
 import type { DavView } from '../state/context.ts'
+import { hrefIn } from '../state/served-view.ts'
 
 const TYPE_XML = `<D:locktype><D:${LockType.Write.value}/></D:locktype>`
 
@@ -23,7 +23,7 @@ function activeLock(view: DavView, lock: ActiveLock, nowMs: number): string {
     `<D:activelock>${scopeXml(lock.kind.scope)}${TYPE_XML}<D:depth>${lock.deep ? 'infinity' : '0'}</D:depth>${owner}` +
     `<D:timeout>Second-${seconds}</D:timeout>` +
     `<D:locktoken><D:href>${escapeText(lock.token)}</D:href></D:locktoken>` +
-    `<D:lockroot><D:href>${hrefOf(view.root, lock.names, false)}</D:href></D:lockroot></D:activelock>`
+    `<D:lockroot><D:href>${hrefIn(view, lock.names, false)}</D:href></D:lockroot></D:activelock>`
   )
 }
 

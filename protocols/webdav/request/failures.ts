@@ -1,9 +1,9 @@
 import type { Name } from '../../../overlay-core/index.ts'
 import { DavError } from '../http/dav-error.ts'
-import { hrefOf } from '../http/path.ts'
 import { statusOf } from '../http/status.ts'
 import type { ActiveLock } from '../locks/lock-store.ts'
 import type { DavContext, DavView } from '../state/context.ts'
+import { hrefIn } from '../state/served-view.ts'
 import { Multistatus, statusResponse } from './multistatus.ts'
 
 /** A member that a method on a whole tree failed on. */
@@ -42,7 +42,7 @@ export class Failures {
   async send(ctx: DavContext): Promise<void> {
     const answer = new Multistatus(ctx)
     for (const { view, names, collection, status, condition } of this.#list) {
-      await answer.add(statusResponse(hrefOf(view.root, names, collection), status, condition))
+      await answer.add(statusResponse(hrefIn(view, names, collection), status, condition))
     }
     answer.end()
   }
@@ -52,7 +52,7 @@ export class Failures {
 export async function sendLocked(ctx: DavContext, view: DavView, locks: readonly ActiveLock[]): Promise<void> {
   const answer = new Multistatus(ctx)
   for (const { names } of locks.slice(0, ctx.services.limits.reportedFailures)) {
-    await answer.add(statusResponse(hrefOf(view.root, names, false), 423, '<D:lock-token-submitted/>'))
+    await answer.add(statusResponse(hrefIn(view, names, false), 423, '<D:lock-token-submitted/>'))
   }
   answer.end()
 }

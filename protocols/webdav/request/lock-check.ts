@@ -1,10 +1,10 @@
 import type { Name } from '../../../overlay-core/index.ts'
 import { DavError } from '../http/dav-error.ts'
-import { hrefOf } from '../http/path.ts'
 import { LockScope } from '../http/vocabulary.ts'
 import type { ActiveLock } from '../locks/lock-store.ts'
 import { type Lockable, locksOn } from '../locks/resource-locks.ts'
 import type { DavServices, DavView } from '../state/context.ts'
+import { hrefIn } from '../state/served-view.ts'
 
 /** A place in a view. */
 export interface ResourceName {
@@ -72,7 +72,7 @@ export function obstaclesBelow(
 
 /** The error 423 with the root of the lock (RFC 4918 section 16, `lock-token-submitted`). */
 export function lockedError(view: DavView, lock: ActiveLock): DavError {
-  const href = hrefOf(view.root, lock.names, false)
+  const href = hrefIn(view, lock.names, false)
   return new DavError(423, 'the resource is locked', {
     condition: `<D:lock-token-submitted><D:href>${href}</D:href></D:lock-token-submitted>`,
   })

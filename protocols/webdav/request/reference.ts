@@ -2,7 +2,7 @@ import { hostKey } from '../http/authority.ts'
 import { badRequest, DavError } from '../http/dav-error.ts'
 import { type DavPath, parsePath } from '../http/path.ts'
 import type { DavContext, DavView } from '../state/context.ts'
-import { isInScope, viewInUse } from '../state/served-view.ts'
+import { isInScope, usualPath, viewInUse } from '../state/served-view.ts'
 
 /** A path in a view. */
 type InView = DavPath & { readonly view: DavView }
@@ -10,6 +10,7 @@ type InView = DavPath & { readonly view: DavView }
 /** The target of a URL in a header field: a path in a view, this server outside all views, or another server. */
 export type Reference = InView | 'outside' | 'foreign'
 
+const NOWHERE: DavPath = { names: [], trailingSlash: true }
 const ABSOLUTE = /^(?:https?:)?\/\/([^/?#]*)(.*)$/is
 
 /**
@@ -58,9 +59,14 @@ function pathOn(text: string, ctx: DavContext): DavPath | 'foreign' {
   const [, authority, rest = ''] = ABSOLUTE.exec(text) ?? []
   const ours = authority !== undefined && isOurs(authority, ctx)
   // Two slashes may be followed by a host, or by a carelessly joined path.
-  if (!ours && text.startsWith('/')) return parsePath(text)
+  if (!ours && text.startsWith('/')) return usual(text, ctx)
   if (authority === undefined) throw badRequest('the URL is neither absolute nor a path')
-  return ours ? parsePath(rest.startsWith('/') ? rest : `/${rest}`) : 'foreign'
+  return ours ? usual(rest.startsWith('/') ? rest : `/${rest}`, ctx) : 'foreign'
+}
+
+/** The usual path for one in a URL; for a caller that reaches only other paths, one that leads nowhere. @throws DavError 400 */
+function usual(text: string, { caller }: DavContext): DavPath {
+  return usualPath(parsePath(text), caller) ?? NOWHERE
 }
 
 function isOurs(authority: string, { req, services }: DavContext): boolean {

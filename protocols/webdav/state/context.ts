@@ -25,6 +25,8 @@ export interface DavView extends Omit<DavViewSettings, 'as'> {
   readonly cred: Cred
   /** The only part of the view that the caller may reach, with symlinks resolved; empty: all of it. */
   readonly within: readonly Name[]
+  /** How many names of a path are not part of URLs, because `root` stands for them. */
+  readonly hidden: number
 }
 
 /** Services shared by all requests. */

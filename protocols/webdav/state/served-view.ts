@@ -1,7 +1,7 @@
 import type { Name, Overlay } from '../../../overlay-core/index.ts'
 import type { Caller } from '../api/caller.ts'
 import type { DavTemplate, DavUse, DavViewSettings } from '../api/settings.ts'
-import { encodeSegment, nameOfText } from '../http/path.ts'
+import { type DavPath, encodeSegment, hrefOf, nameOfText } from '../http/path.ts'
 import type { DavView } from './context.ts'
 
 const EVERYTHING: readonly Name[] = []
@@ -51,6 +51,25 @@ export function viewInUse(
   return viewOf(member, caller, { id: member.id, root: `/${way.map(encodeSegment).join('/')}/` })
 }
 
+/**
+ * The usual path for a path of a request. A caller whose token has a segment of its own reaches only what that stands for: undefined is anything
+ * else.
+ */
+export function usualPath(path: DavPath, { scope }: Caller): DavPath | undefined {
+  if (scope?.root === undefined || scope.view === undefined) return path
+  const [first, ...rest] = path.names
+  return first === scope.root ? { ...path, names: [nameOfText(scope.view), ...scope.names, ...rest] } : undefined
+}
+
+/** The URL path of `names` in a view, with a final slash for a collection. */
+export function hrefIn(
+  { root, hidden }: Pick<DavView, 'root' | 'hidden'>,
+  names: readonly Name[],
+  collection: boolean,
+): string {
+  return hrefOf(root, hidden === 0 ? names : names.slice(hidden), collection)
+}
+
 /** Whether the token of a caller, if it has one, is for the view or template of this name. */
 export function isInScope(name: string, { scope }: Caller): boolean {
   return scope?.view === undefined || scope.view === name
@@ -64,5 +83,8 @@ function viewOf(
   const { uid, gid, groups } = as ?? caller
   // Nobody gets setuid, setgid or capabilities onto a file by a request, so a written file never keeps those of the file that it replaces.
   const cred = { uid, gid, groups, dropsPrivilege: true }
-  return { ...place, name, overlay, ...(symlinks && { symlinks }), cred, within: caller.scope?.names ?? EVERYTHING }
+  const { names = EVERYTHING, root: own } = caller.scope ?? {}
+  const root = own === undefined ? place.root : `/${encodeSegment(own)}/`
+  const seen = { ...place, root, name, overlay, cred, within: names, hidden: own === undefined ? 0 : names.length }
+  return symlinks === undefined ? seen : { ...seen, symlinks }
 }

@@ -1,4 +1,5 @@
 import { nearestWord, OptionError } from '../../../overlay-core/index.ts'
+import { MOST_PASSWORD_BYTES } from '../passwords/password-hash.ts'
 import { TOKEN_MODES, type TokenMode, type TokenRecord } from './token-record.ts'
 import { MOST_OF_USER, type TokenStore } from './token-store.ts'
 
@@ -13,6 +14,10 @@ export interface TokenOrder {
   readonly view?: string
   readonly path?: string
   readonly mode?: string
+  /** For `make`: `app` by default. */
+  readonly kind?: string
+  /** For `make`: the password of a link. */
+  readonly password?: string
   /** For `make`: seconds until it expires. */
   readonly seconds?: number
   /** For `revoke`. */
@@ -27,12 +32,15 @@ export interface TokenDescription {
   readonly view: string | null
   readonly path: string
   readonly mode: TokenMode
+  readonly kind: TokenRecord['kind']
   /** ISO 8601. */
   readonly created: string
   readonly expires: string | null
   readonly used: boolean
   /** Only when it was made. */
   readonly secret?: string
+  /** The path of the URL of a link, when it was made. */
+  readonly href?: string
 }
 
 /** What the orders need. */
@@ -41,6 +49,8 @@ export interface TokenOrderParts {
   /** The views and templates that there are. */
   readonly views: () => readonly string[]
   readonly wallNow: () => number
+  /** A hash of a password. @throws Error there are too many */
+  readonly hash: (password: string) => Promise<string>
 }
 
 const MOST_NAME_CHARS = 100
@@ -55,19 +65,37 @@ export async function executeTokenOrder(parts: TokenOrderParts, order: TokenOrde
     return found.map((token) => describe(tokens, token))
   }
   if (order.verb === 'revoke') return [await revoke(tokens, order)]
-  const { user = '', name = '', mode = 'write' } = order
+  const { user = '', name = '', kind = 'app', password } = order
+  const { mode = kind === 'link' ? 'read' : 'write' } = order
   if (name === '' || name.length > MOST_NAME_CHARS || /\p{C}/u.test(name))
     throw new OptionError('token', `its name must be 1 to ${MOST_NAME_CHARS} characters of text; for example "laptop"`)
   if (!isMode(mode)) throw new OptionError('token', `the mode is one of ${TOKEN_MODES.join(', ')}`)
-  const made = await tokens.make({
-    ...{ user, name, mode },
+  if (kind !== 'app' && kind !== 'link') throw new OptionError('token', 'the kind is one of app, link')
+  if (kind === 'app' && mode === 'drop')
+    throw new OptionError('token', 'only a link can be for adding files only; use the mode read or write')
+  if (kind === 'app' && password !== undefined)
+    throw new OptionError('token', 'only a link has a password of its own; remove it')
+  if (kind === 'link' && order.view === undefined)
+    throw new OptionError('token', 'a link needs the view that it leads into; name it')
+  const limited = {
     view: viewOf(order, parts.views()),
     path: pathOf(order),
     expiresMs: expiryOf(order, parts.wallNow()),
+  }
+  const made = await tokens.make({
+    ...{ user, name, mode, kind, ...limited },
+    password: password === undefined ? undefined : await hashOf(parts, password),
   })
   if (made === undefined)
     throw new OptionError('token', `${user} has ${MOST_OF_USER} tokens already, or all users too many; revoke some`)
-  return [{ ...describe(tokens, made.token), secret: made.secret }]
+  const href = kind === 'link' ? { href: `/~${made.secret}/` } : {}
+  return [{ ...describe(tokens, made.token), secret: made.secret, ...href }]
+}
+
+async function hashOf({ hash }: TokenOrderParts, password: string): Promise<string> {
+  if (password === '' || Buffer.byteLength(password) > MOST_PASSWORD_BYTES)
+    throw new OptionError('token', `the password of a link has 1 to ${MOST_PASSWORD_BYTES} bytes; choose another`)
+  return await hash(password)
 }
 
 async function revoke(tokens: TokenStore, { id = '', user }: TokenOrder): Promise<TokenDescription> {
@@ -112,9 +140,9 @@ function isMode(mode: string): mode is TokenMode {
 }
 
 function describe(tokens: TokenStore, token: TokenRecord): TokenDescription {
-  const { id, user, name, view, path, mode, createdMs, expiresMs } = token
+  const { id, user, name, view, path, mode, kind, createdMs, expiresMs } = token
   return {
-    ...{ id, user, name, mode },
+    ...{ id, user, name, mode, kind },
     view: view ?? null,
     path: `/${path.join('/')}`,
     created: new Date(createdMs).toISOString(),

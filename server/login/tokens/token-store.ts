@@ -14,7 +14,7 @@ export const MOST_OF_USER = 100
 const MOST = 100_000
 
 /** What a new token is to be. */
-export type TokenWish = Pick<TokenRecord, 'user' | 'name' | 'view' | 'path' | 'mode' | 'expiresMs'>
+export type TokenWish = Omit<TokenRecord, 'id' | 'digest' | 'createdMs'>
 
 /** What a store of tokens needs. */
 export interface TokenStoreParts {
@@ -26,7 +26,7 @@ export interface TokenStoreParts {
   readonly log: Logger
 }
 
-/** The app passwords of all users. They outlive the server. */
+/** The app passwords and links of all users. They outlive the server. */
 export class TokenStore {
   readonly #parts: TokenStoreParts
   readonly #byId = new Map<string, TokenRecord>()
@@ -55,7 +55,8 @@ export class TokenStore {
     this.#dropExpired(wish.user)
     const full = this.listOf(wish.user).length >= MOST_OF_USER || this.#byId.size + this.#making >= MOST
     if (full) return undefined
-    const secret = PREFIX + Buffer.from(random(SECRET_BYTES)).toString('base64url')
+    const text = Buffer.from(random(SECRET_BYTES)).toString('base64url')
+    const secret = wish.kind === 'link' ? text : PREFIX + text
     let id = newId(random)
     while (this.#byId.has(id)) id = newId(random)
     const token: TokenRecord = { ...wish, id, digest: digestOf(secret), createdMs: wallNow() }
@@ -69,11 +70,19 @@ export class TokenStore {
     return { token, secret }
   }
 
-  /** The token of a secret: undefined if there is none, or if it has expired. */
+  /** The app password with this secret: undefined if there is none, or if it has expired. */
   find(secret: string): TokenRecord | undefined {
-    if (!SECRET.test(secret)) return undefined
+    return SECRET.test(secret) ? this.#find(secret, 'app') : undefined
+  }
+
+  /** The link with this secret: undefined if there is none, or if it has expired. */
+  findLink(secret: string): TokenRecord | undefined {
+    return this.#find(secret, 'link')
+  }
+
+  #find(secret: string, kind: TokenRecord['kind']): TokenRecord | undefined {
     const token = this.#byDigest.get(digestOf(secret))
-    return token === undefined || this.#isExpired(token) ? undefined : token
+    return token?.kind !== kind || this.#isExpired(token) ? undefined : token
   }
 
   /** Notes a use. True for the first. */

@@ -44,6 +44,7 @@ const login = new Login({
     log,
   }),
   tokens: new TokenStore({ journal, random: (length) => Buffer.alloc(length), wallNow: now, log }),
+  checkPassword: async () => false,
   roles: new RoleList({ admins: [], readers: [] }),
   audit,
   log,

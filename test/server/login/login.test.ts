@@ -58,6 +58,7 @@ function loginOf(sources: readonly AccountSource[], clock = { nowMs: 0 }, tokens
     now: () => clock.nowMs,
     wallNow: () => clock.nowMs,
     tokens,
+    checkPassword: async () => false,
     key: Buffer.alloc(32, 1),
   })
 }

@@ -13,7 +13,15 @@ function storeOn(journal: MemoryJournal): TokenStore {
   return new TokenStore({ journal, random, wallNow: () => clock.nowMs, log })
 }
 
-const WISH = { user: 'alice', name: 'laptop', view: undefined, path: [], mode: 'write', expiresMs: undefined } as const
+const WISH = {
+  user: 'alice',
+  name: 'laptop',
+  kind: 'app',
+  view: undefined,
+  path: [],
+  mode: 'write',
+  expiresMs: undefined,
+} as const
 
 t.test('an app password is found by its secret, which is kept nowhere, and outlives the server', async (t) => {
   const journal = new MemoryJournal()
@@ -80,12 +88,22 @@ t.test('one that cannot be kept is not made', async (t) => {
 
 t.test('bad wishes are refused with their mend', async (t) => {
   const tokens = storeOn(new MemoryJournal())
-  const parts = { tokens, views: () => ['course'], wallNow: () => clock.nowMs }
+  const parts = {
+    tokens,
+    views: () => ['course'],
+    wallNow: () => clock.nowMs,
+    hash: async (text: string) => `hash of ${text}`,
+  }
   const make = (wish: object) => executeTokenOrder(parts, { verb: 'make', user: 'alice', name: 'laptop', ...wish })
   for (const [wish, message] of [
     [{ name: '' }, /its name must be/],
     [{ name: 'a\nb' }, /its name must be/],
-    [{ mode: 'all' }, /the mode is one of write, read/],
+    [{ mode: 'all' }, /the mode is one of write, read, drop/],
+    [{ mode: 'drop' }, /only a link/],
+    [{ password: 'x' }, /only a link has a password/],
+    [{ kind: 'url' }, /the kind is one of app, link/],
+    [{ kind: 'link' }, /a link needs the view/],
+    [{ kind: 'link', view: 'course', password: '' }, /1 to 1024 bytes/],
     [{ view: 'cours' }, /there is no view "cours"; did you mean course\?/],
     [{ path: 'docs' }, /a path needs the view/],
     [{ view: 'course', path: 'a/../b' }, /is not a path inside a view/],
