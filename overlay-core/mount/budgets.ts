@@ -14,8 +14,11 @@ export interface Budgets {
   readonly files: CacheBudget
 }
 
-/** The maximum number of names and of entries in listings. A name takes about 800 bytes, an entry about 100. */
-const MOST = { names: 250_000, listings: 800_000 }
+/**
+ * The maximum number of names and of entries in listings. A name takes about 800 bytes, an entry about 100. Names also cost time: the last step of a garbage collection stops
+ * the event loop for longer the more there are.
+ */
+const MOST = { names: 150_000, listings: 800_000 }
 
 /** Creates budgets for overlays that share them. Descriptors get their parts of the limit of the process. */
 export function createBudgets({ names = MOST.names, listings = MOST.listings }: Partial<typeof MOST> = {}): Budgets {
