@@ -13,6 +13,8 @@ import { Views } from './views.ts'
 const NAMES = 10
 /** Views that walk the whole lower. */
 const WALKERS = 3
+/** Views that are made, used and opened again before anything is measured. */
+const WARM_UP_VIEWS = 300
 /** Views that are opened to see what each further one takes, when the process has grown to what many of them need together. */
 const FURTHER = 500
 
@@ -47,9 +49,6 @@ async function run({ views, files, on, part, bars }: Settings): Promise<number> 
   console.log(`\n${report.missed} bars missed`)
   return bars && report.missed > 0 ? 1 : 0
 }
-
-/** Views that are made, used and opened again before anything is measured. */
-const WARM_UP_VIEWS = 300
 
 /** Brings the process to where a server is: its code compiled, its threads started. */
 async function warmUp(dir: string, lower: string, paths: readonly string[]): Promise<void> {
