@@ -49,6 +49,24 @@ t.test('a view whose upper is gone costs that view only', AS_ROOT, async (t) => 
   t.match(answer, { status: 200, body: 'daemon' }, 'once it is back, its view is too')
 })
 
+t.test('a template whose layer is missing is left out, and its views come back with the layer', AS_ROOT, async (t) => {
+  const other =
+    '[layers.more]\npath = "more"\n[stacks.more]\nlayers = ["more"]\n[views.more]\nstack = "more"\nupper = "per-user"\ndirectory = "others"\ncreate = true\nidle = "1s"\n[exports.more]\nview = "more"\ndoor = "webdav"\n'
+  const prepare = (dir: string) => mkdirSync(join(dir, 'more'), { mode: 0o777 })
+  const first = await course(t, { tables: other, prepare })
+  t.equal((await first.dav('PUT', '/more/~daemon/own', { body: 'own' })).status, 201)
+  await first.server.stop()
+  renameSync(join(first.dir, 'more'), join(first.dir, 'aside'))
+
+  const second = await course(t, { dir: first.dir })
+  t.match(second.server.stdout(), /the view more is not served: \S+: there is no directory \S+\/more; make it/)
+  t.equal((await second.dav('GET', '/more/~daemon/own')).status, 404)
+  t.equal((await second.dav('GET', '/course/~daemon/welcome.txt')).status, 200, 'the other template is served')
+  renameSync(join(first.dir, 'aside'), join(first.dir, 'more'))
+  t.match((await run(['reload', '--state-dir', join(first.dir, 'state')])).stdout, /views\.more/)
+  t.match(await second.dav('GET', '/more/~daemon/own'), { status: 200, body: 'own' }, 'nothing is lost')
+})
+
 t.test('a full disk refuses new views, and leaves the others alone', AS_ROOT, async (t) => {
   const disk = tmpfs(t)
   const dir = t.testdir({ material: { 'welcome.txt': 'welcome' }, 'o.toml': configuration({}) })
