@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { lstatSync } from 'node:fs'
+import { lstatSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { FileType } from '../../../overlay-core/index.ts'
@@ -56,6 +56,43 @@ t.test('rmdir needs a directory that looks empty; whiteouts do not count', async
     t.equal(await errnoOf(() => overlay.rmdir(ROOT, overlay.root, 'd')), 'ENOENT')
   })
 })
+
+t.test(
+  'directories in a directory without lowers are created unless the name is taken, also by an unknown object, and removed if empty',
+  async (t) => {
+    await withOverlay(t, [{ f: '' }], async ({ overlay, upper, work }) => {
+      const dir = await overlay.mkdir(ROOT, overlay.root, 'new', MODE)
+      t.equal(await errnoOf(() => overlay.mkdir(ALICE, dir, 'x', MODE)), 'EACCES', 'others may not')
+      await overlay.mkdir(ROOT, dir, 'a', { mode: 0o1750 })
+      const { mode, uid } = lstatSync(join(upper, 'new/a'))
+      t.same([mode & 0o7777, uid], [0o1750, 0])
+      t.equal(await errnoOf(() => overlay.mkdir(ROOT, dir, 'a', MODE)), 'EEXIST')
+      // A name that the core does not know yet.
+      mkdirSync(join(upper, 'new/unknown'))
+      t.equal(await errnoOf(() => overlay.mkdir(ROOT, dir, 'unknown', MODE)), 'EEXIST')
+      t.same(onDisk(join(work, 'work')), [], 'nothing is left in the work directory')
+      t.equal(await errnoOf(() => overlay.rmdir(ROOT, overlay.root, 'new')), 'ENOTEMPTY')
+      await overlay.rmdir(ROOT, dir, 'a')
+      t.equal(await errnoOf(() => at(overlay, 'new/a')), 'ENOENT')
+      t.same(onDisk(join(upper, 'new')), ['unknown/'])
+    })
+  },
+)
+
+t.test(
+  'a whiteout in a directory without lowers: a new directory replaces it, and it does not keep the directory',
+  async (t) => {
+    await withOverlay(t, [{ f: '' }], async ({ overlay, upper }) => {
+      const dir = await overlay.mkdir(ROOT, overlay.root, 'new', MODE)
+      for (const name of ['gone', 'old']) execFileSync('mknod', [join(upper, 'new', name), 'c', '0', '0'])
+      await overlay.mkdir(ROOT, dir, 'gone', MODE)
+      t.ok(isOpaqueOnDisk(join(upper, 'new/gone')))
+      await overlay.rmdir(ROOT, dir, 'gone')
+      await overlay.rmdir(ROOT, overlay.root, 'new')
+      t.same(onDisk(upper), [])
+    })
+  },
+)
 
 t.test('operations on the wrong type fail as in the kernel', async (t) => {
   await withOverlay(t, [{ 'd/x': '', f: '' }], async ({ overlay }) => {
