@@ -83,6 +83,24 @@ t.test('rclone copies and checks with Basic, and a read-only app password change
   await t.rejects(rclone(`ls "${remote('alice', 'pw-wrong')}"`), /401/)
 })
 
+t.test('curl and rclone use links: one to read, with a password, and one to which files are added', async (t) => {
+  const origin = new URL(url).origin
+  const link = async (...words: string[]) =>
+    `${origin}${await appPassword('alice', 'a link', '--link', '--view', 'course', '--path', 'rclone', ...words)}`
+  const status = (words: string) => scratch.sh(`curl -sS -o /dev/null -w '%{http_code}' ${words}`)
+  const reading = await link()
+  t.equal(await scratch.sh(`curl -sS ${reading}one`), 'one\n')
+  t.equal(await status(`-T outside/one ${reading}other`), '403')
+  await scratch.sh(
+    `HOME=${scratch.path} rclone --config none -q check outside ":webdav,url='${reading}',vendor=owncloud:"`,
+  )
+  const dropping = await link('--drop-only')
+  await scratch.sh('cp outside/one test-file')
+  t.equal(await status(`-T test-file ${dropping}`), '201', 'under its own name')
+  t.equal(await status(`${dropping}test-file`), '403')
+  t.equal(await status(`-T outside/numbers ${dropping}test-file`), '412')
+})
+
 t.test('cadaver logs in by netrc', async (t) => {
   await scratch.sh('mkdir -p home && cp netrc home/.netrc && chmod 600 home/.netrc')
   const cadaver = (commands: string) => scratch.sh(`HOME=${scratch.path}/home cadaver <<'END'\n${commands}\nquit\nEND`)
