@@ -6,8 +6,8 @@ import type { ConnectionOptions } from 'node:tls'
 import t, { type Test } from 'tap'
 import { EXPIRED, TestAuthority, writePair } from '../../helpers/certificates.ts'
 import { type Handle, MOUNT, NfsClient, STATUS } from '../../helpers/nfs-client.ts'
-import { NLM } from '../../helpers/nlm-client.ts'
-import { callMessage, record } from '../../helpers/rpc-client.ts'
+import { NLM, NLM_STATUS, NlmClient } from '../../helpers/nlm-client.ts'
+import { authSys, callMessage, record } from '../../helpers/rpc-client.ts'
 import { AS_ROOT, BIN, type Course, type CourseOptions, course, DAEMON } from '../course.ts'
 import { run } from '../launch.ts'
 
@@ -287,6 +287,28 @@ t.test('a repeated call is known by its certificate, not by its address', AS_ROO
   his.rpc.nextXid = 77
   t.equal((await his.mkdir(root, 'once')).status, STATUS.ACCES, 'the same call of somebody else is another one')
 })
+
+t.test(
+  'a lock belongs to the certificate: others at the same address with the same names cannot release it',
+  AS_ROOT,
+  async (t) => {
+    const all = await secureCourse(t, '')
+    const hers = await all.secure(daemon)
+    const root = await mountOf(hers, '/course/self')
+    const { handle } = await hers.create(root, 'locked', { mode: 'guarded' })
+    const lock = { handle: handle!, owner: 'o', svid: 1, offset: 0n, length: 10n }
+    const as = (client: NfsClient) => new NlmClient(client.rpc, 'same-name', authSys(DAEMON.uid, DAEMON.uid))
+    t.equal(await as(hers).lock(lock, {}, 'NM_LOCK'), NLM_STATUS.GRANTED)
+    t.equal(await as(await all.secure(bin)).lock(lock, {}, 'NM_LOCK'), NLM_STATUS.FAILED, 'in the view of another')
+    const clear = as(await all.plain())
+    await clear.unlock(lock)
+    t.equal((await clear.test(lock)).status, NLM_STATUS.DENIED, 'not released')
+    t.equal(await clear.lock(lock, {}, 'NM_LOCK'), NLM_STATUS.DENIED)
+    const again = as(await all.secure(await authority.client('user', 'daemon')))
+    t.equal(await again.unlock(lock), NLM_STATUS.GRANTED, 'a renewed certificate')
+    t.equal(await clear.lock(lock, {}, 'NM_LOCK'), NLM_STATUS.GRANTED)
+  },
+)
 
 t.test('handshakes that never end are closed and keep nobody out', AS_ROOT, async (t) => {
   const all = await secureCourse(t, 'mtls')
