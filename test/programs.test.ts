@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { parseOptions, UsageError } from './helpers/program-options.ts'
 
+t.setTimeout(200_000)
 const top = fileURLToPath(new URL('..', import.meta.url))
 const { scripts } = JSON.parse(readFileSync(`${top}/package.json`, 'utf8')) as { scripts: Record<string, string> }
 
@@ -41,6 +42,13 @@ for (const name of PROGRAMS)
 t.test('test:crash -- --views has options of its own', async (t) => {
   t.match(run('test:crash', '--views', '--help').stdout, /--sample N/)
   t.match(run('test:crash', '--views', '--options', 'index=off').stderr, /--options.*\nTry npm run test:crash/)
+})
+
+t.test('bench:views measures a few views', async (t) => {
+  const { status, stdout, stderr } = run('bench:views', '--views', '5', '--files', '40', '--part', 'core')
+  t.equal(status, 0, stderr)
+  t.match(stdout, /make and open: median .* ms +< 3 ms/)
+  t.match(stdout, /bars missed\n$/)
 })
 
 t.test('options have types, defaults, and errors that say what they need', async (t) => {
