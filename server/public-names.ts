@@ -44,32 +44,44 @@ export class PublicNames {
     return this.#isProxy(address)
   }
 
-  /** The address of the client: behind trusted proxies, the one that the outermost of them reports; that of the connection otherwise. */
-  clientOf({ headers, socket }: IncomingMessage): string {
-    const { remoteAddress = '' } = socket
+  /**
+   * The address by which a client is counted and logged: behind trusted proxies, the one that the outermost of them reports; that of the connection
+   * otherwise, and also where Forwarded and X-Forwarded-For contradict each other, because a proxy sets one of them and passes on what a client puts in the other.
+   */
+  clientOf(req: IncomingMessage): string {
+    const { remoteAddress = '' } = req.socket
     if (!this.#trusts || !this.#isProxy(remoteAddress)) return remoteAddress
-    const forwarded = readForwarded(headers.forwarded).map(({ client }) => client)
-    return this.#outermost(remoteAddress, forwarded.length > 0 ? forwarded : addressesOf(headers['x-forwarded-for']))
+    const [only = remoteAddress, ...others] = this.#farthest(req)
+    return others.length > 0 ? remoteAddress : only
   }
 
   /**
    * The address of the client's machine: of the connection, or what trusted proxies report. Empty if it is not known for certain: the proxy is not
    * trusted, reports none, or passes on fields of the client that contradict its own.
    */
-  machineOf({ headers, socket }: IncomingMessage): string {
-    const { remoteAddress = '' } = socket
+  machineOf(req: IncomingMessage): string {
+    const { headers } = req
+    const { remoteAddress = '' } = req.socket
     const { forwarded, via } = headers
     const [forHeader, hostHeader] = [headers['x-forwarded-for'], headers['x-forwarded-host']]
     if (!this.#isProxy(remoteAddress)) {
       const direct = [forwarded, via, forHeader, hostHeader].every((field) => field === undefined)
       return direct && !this.#hidden ? withoutMapping(remoteAddress) : ''
     }
-    const chains = [readForwarded(forwarded).map(({ client }) => client), addressesOf(forHeader)]
-    const found = new Set(
-      chains.filter(({ length }) => length > 0).map((chain) => this.#outermost(remoteAddress, chain)),
-    )
+    const found = this.#farthest(req)
     const [only = ''] = found
     return found.size === 1 && !this.#isProxy(only) ? withoutMapping(only) : ''
+  }
+
+  /** What trusted proxies report in Forwarded and in X-Forwarded-For: one address, two if they contradict each other, none if there is neither. */
+  #farthest({ headers, socket }: IncomingMessage): Set<string> {
+    const chains = [
+      readForwarded(headers.forwarded).map(({ client }) => client),
+      addressesOf(headers['x-forwarded-for']),
+    ]
+    return new Set(
+      chains.filter(({ length }) => length > 0).map((chain) => this.#outermost(socket.remoteAddress ?? '', chain)),
+    )
   }
 
   /** The address farthest away that a trusted proxy has reported. `chain`: as reported, the client's first. */

@@ -64,6 +64,23 @@ t.test('of a chain only what trusted proxies have added counts: the client may h
   t.end()
 })
 
+t.test(
+  'a client is counted by what the proxy reports, and cannot choose its address with the field that the proxy passes on',
+  (t) => {
+    const own = names([], ['10.0.0.1', '10.0.0.2'])
+    const counted = (from: string, headers: Record<string, string>) => own.clientOf(request(from, headers))
+    t.equal(counted('203.0.113.5', { 'x-forwarded-for': '198.51.100.7' }), '203.0.113.5', 'not a proxy')
+    t.equal(counted('10.0.0.1', {}), '10.0.0.1')
+    t.equal(counted('10.0.0.1', { 'x-forwarded-for': '198.51.100.7, 203.0.113.5, 10.0.0.2' }), '203.0.113.5')
+    t.equal(counted('10.0.0.1', { forwarded: 'for=198.51.100.7, for="203.0.113.5:4711"' }), '203.0.113.5')
+    for (const forged of ['for=198.51.100.7', 'for=198.51.100.8', 'for=unknown', 'nonsense'])
+      t.equal(counted('10.0.0.1', { forwarded: forged, 'x-forwarded-for': '203.0.113.5' }), '10.0.0.1', forged)
+    t.equal(counted('10.0.0.1', { forwarded: 'for=203.0.113.5', 'x-forwarded-for': '198.51.100.7' }), '10.0.0.1')
+    t.equal(counted('10.0.0.1', { forwarded: 'for=203.0.113.5', 'x-forwarded-for': '203.0.113.5' }), '203.0.113.5')
+    t.end()
+  },
+)
+
 t.test('what makes no sense reports nothing, and quickly', (t) => {
   const own = names([], ['127.0.0.1'])
   const junk = [
