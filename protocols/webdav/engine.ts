@@ -164,14 +164,14 @@ export class DavEngine extends WebDAVServer {
   #lost({ req, res, services }: DavContext): void {
     if (req.complete) services.counters.abortedDownloads++
     else services.counters.abortedUploads++
-    services.log.debug({ method: req.method, url: req.url }, 'webdav: the client went away')
+    services.log.debug({ method: req.method, url: loggedUrl(req) }, 'webdav: the client went away')
     res.destroy()
   }
 
   #refuse(ctx: DavContext, error: unknown): void {
     const { req, res, services } = ctx
     const status = statusOf(error)
-    const details = { method: req.method, url: req.url, status, err: error }
+    const details = { method: req.method, url: loggedUrl(req), status, err: error }
     if (status >= 500 && !(error instanceof DavError) && status !== 507) {
       services.counters.faults++
       services.log.error(details, 'webdav: request failed')
@@ -205,6 +205,11 @@ export class DavEngine extends WebDAVServer {
     this.#running--
     if (this.#running === 0) this.#idle?.()
   }
+}
+
+/** The URL of a request for the log: whoever reads it must not get in by a link, whose secret is the first segment. */
+function loggedUrl({ url = '' }: IncomingMessage): string {
+  return url.replace(/^\/+(?:~|%7e)[^/?]*/i, '/~…')
 }
 
 /** Lets a caller that may only add files ask for the page on which it does that, and add some. @throws DavError 403 */

@@ -259,7 +259,7 @@ t.test('a login needs what it says', async (t) => {
 })
 
 t.test('a link opens a path of a view to whoever has it, and nothing else', AS_ROOT, async (t) => {
-  const { dav, as, dir } = await classroom(t)
+  const { dav, as, dir, server } = await classroom(t)
   const make = async (wish: object) => {
     const headers = { ...as('alice').headers, 'content-type': 'application/json' }
     const answer = await dav('POST', '/-/tokens', {
@@ -336,6 +336,9 @@ t.test('a link opens a path of a view to whoever has it, and nothing else', AS_R
     ...['--state-dir', join(dir, 'state')],
   ])
   t.match(made, { status: 0, stdout: /^\/~[\w-]{32}\/\n$/ })
-  const audit = readFileSync(join(dir, 'audit'), 'utf8')
-  for (const { href } of [reading, writing, drop, file]) t.notMatch(audit, href.slice(2, -1))
+  t.match(await dav('PROPFIND', writing.href, { body: '<no xml', headers: { depth: '0' } }), { status: 400 })
+  await server.stop()
+  const told = readFileSync(join(dir, 'audit'), 'utf8') + server.stderr()
+  t.match(server.stderr(), /malformed request/)
+  for (const { href } of [reading, writing, drop, file]) t.notMatch(told, href.slice(2, -1))
 })
