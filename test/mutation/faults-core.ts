@@ -24,6 +24,13 @@ const marks = area('lookup', `${CORE}/lookup/marks.ts`, [
   `${TESTS}/metacopy.test.ts`,
 ])
 const revalidate = area('revalidation', `${CORE}/lookup/revalidate.ts`, [`${TESTS}/lookup/revalidate.test.ts`])
+const sharedTests = [`${TESTS}/stack/shared-lowers.test.ts`, `${TESTS}/stack/noted-changes.test.ts`]
+const sharedLookup = area('shared lowers', `${CORE}/stack/lower-lookup.ts`, sharedTests)
+const sharedListings = area('shared lowers', `${CORE}/stack/lower-listings.ts`, sharedTests)
+const sharedNotice = area('shared lowers', `${CORE}/lookup/revalidate.ts`, sharedTests)
+const sharedReaddir = area('shared lowers', `${CORE}/lookup/readdir.ts`, sharedTests)
+const sharing = area('shared lowers', `${CORE}/mount/sharing.ts`, sharedTests)
+const callEpochs = area('descriptors', `${CORE}/layer/call-epochs.ts`, [`${TESTS}/layer/call-epochs.test.ts`])
 const dir = area('making names', `${CORE}/operations/dir.ts`, [`${TESTS}/operations/dir.test.ts`])
 const remove = area('removing names', `${CORE}/operations/remove.ts`, [
   `${TESTS}/operations/dir.test.ts`,
@@ -117,8 +124,8 @@ export const CORE_FAULTS: readonly PlantedFault[] = [
   namei('a name may hold slashes', "name.includes('/')", 'false'),
   redirect(
     'a whiteout in a lower does not hide',
-    'if (probe === WHITEOUT) return { at: undefined, stop: true, redirect }',
-    'if (probe === WHITEOUT) return { at: undefined, stop: false, redirect }',
+    'if (at === WHITEOUT) return { at: undefined, stop: true, redirect }',
+    'if (at === WHITEOUT) return { at: undefined, stop: false, redirect }',
   ),
   redirect(
     'an opaque directory in a lower shows what is below',
@@ -127,7 +134,7 @@ export const CORE_FAULTS: readonly PlantedFault[] = [
   ),
   redirect(
     'a file below a directory is merged',
-    'if (!last && probe.stat.type !== FileType.directory) return { at: undefined, stop: true, redirect }',
+    'if (!last && at.stat.type !== FileType.directory) return { at: undefined, stop: true, redirect }',
     '',
   ),
   marks(
@@ -216,5 +223,24 @@ export const CORE_FAULTS: readonly PlantedFault[] = [
     "if (view.getUint32(0, true) !== VERSION) throw new OverlayError('EOPNOTSUPP', 'acl')",
     '',
   ),
+  sharedLookup(
+    'what was read before a noticed change is remembered',
+    'if (isNews && dir.content.version === version)',
+    'if (isNews)',
+  ),
+  sharedLookup('a file that changed keeps what it was found with', 'layer.revalidates && (', 'false && ('),
+  sharedListings(
+    'a listing outlives a change',
+    'if (directory.mergedVersion !== versionOf(dirs)) return undefined',
+    '',
+  ),
+  sharedNotice(
+    'a change that another overlay noticed is not seen',
+    'changed ?? (versionOf(dir.lowers) === dir.seenVersion ? undefined : latest)',
+    'changed',
+  ),
+  sharedReaddir('a file id that was given away is listed', 'dir.listing !== listing && sb.dcache.hasUppers', 'false'),
+  sharing('overlays with other redirects share', '...{ redirectDir, metacopy,', '...{ metacopy,'),
+  callEpochs('a descriptor is closed while a call uses it', '.epoch < oldest', '.epoch <= oldest'),
   acl('an ACL without its parts is taken', 'if (!complete || masks > 1 ||', 'if (masks > 1 ||'),
 ]
