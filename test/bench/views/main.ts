@@ -89,7 +89,7 @@ async function round(report: Report, views: Views, count: number, paths: readonl
   }
 }
 
-/** The first thousand views make the process larger once: V8 gives the young generation more memory, threads are started. */
+/** Earlier views left memory to the first ones, so the next ones show what a view takes. */
 async function furtherViews(report: Report, views: Views, count: number, before: Held): Promise<void> {
   for (let i = count; i < count + FURTHER; i++) await views.make(i)
   const after = await held()

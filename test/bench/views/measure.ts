@@ -1,6 +1,7 @@
 import { readdirSync, readlinkSync } from 'node:fs'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { setImmediate as nextTurn } from 'node:timers/promises'
+import { getHeapSpaceStatistics } from 'node:v8'
 import { shareDescriptors } from '../../../overlay-core/sys/descriptor-shares.ts'
 import { raiseFileLimit } from '../../../overlay-core/sys/process.ts'
 import { Bursts } from '../../helpers/bursts.ts'
@@ -58,6 +59,7 @@ export async function timeEach(count: number, work: (index: number) => Promise<u
 export interface Held {
   /** Heap and memory outside it that it refers to, in bytes. */
   readonly heap: number
+  /** Without V8's young generation, whose size follows the rate of allocation and not what is held. */
   readonly resident: number
   readonly descriptors: number
 }
@@ -84,7 +86,12 @@ export async function held(): Promise<Held> {
     await nextTurn()
   }
   const { heapUsed, external, rss } = process.memoryUsage()
-  return { heap: heapUsed + external, resident: rss, descriptors: readdirSync('/proc/self/fd').length - 1 }
+  const young = getHeapSpaceStatistics().find(({ space_name: name }) => name === 'new_space')
+  return {
+    heap: heapUsed + external,
+    resident: rss - (young?.physical_space_size ?? 0),
+    descriptors: readdirSync('/proc/self/fd').length - 1,
+  }
 }
 
 /** The number of descriptors that a process may keep open: those of caches and connections, and some for everything else. */
