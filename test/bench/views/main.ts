@@ -9,8 +9,6 @@ import { HELP, readSettings, type Settings } from './settings.ts'
 import { makeTree } from './tree.ts'
 import { Views } from './views.ts'
 
-/** Views that are made, used and opened again before anything is measured. */
-const WARM_UP_VIEWS = 300
 /** Names that each view looks up. */
 const NAMES = 10
 /** Views that walk the whole lower. */
