@@ -112,12 +112,15 @@ export class ViewQuota {
     )
   }
 
+  /** Saves what is known when earlier writes have ended, which is after the change that asked for it. */
   #save(clean: boolean): Promise<void> {
     const { directory, wallNow } = this.#parts
     if (directory === undefined) return Promise.resolve()
-    const user = this.#membership && { ...this.#membership.since, savedMs: wallNow() }
-    const usage = { ...this.quota.state, clean, openings: this.#openings, user }
-    const saved = this.#saving.then(() => writeUsage(directory, usage))
+    const membership = this.#membership
+    const saved = this.#saving.then(() => {
+      const user = membership && { ...membership.since, savedMs: wallNow() }
+      return writeUsage(directory, { ...this.quota.state, clean, openings: this.#openings, user })
+    })
     this.#saving = saved.catch(() => undefined)
     return saved
   }
