@@ -94,6 +94,12 @@ export function loginErrors({ login, webdav, insecureNoAuth, trustedProxies, tls
   if (login.sources.includes('file') && login.passwordFile === undefined)
     complain('login.password_file', 'is missing; add password_file = "PATH", or remove "file" from login.sources')
   errors.push(...ldapErrors(login))
+  const { oidc } = login
+  if (oidc?.clientSecret !== undefined && oidc.clientSecretFile !== undefined)
+    complain('oidc.client_secret', 'is given twice; remove it or client_secret_file')
+  if (oidc?.scopes.includes('openid') === false) complain('oidc.scopes', 'has no "openid"; add it')
+  if (oidc !== undefined && oidc.clientId === undefined && oidc.audiences.length === 0)
+    complain('oidc.issuer', 'alone logs nobody in; add client_id for browsers, or audiences for tokens')
   if (login.sources.includes('oidc') && login.oidc === undefined)
     complain('login.sources', '"oidc" needs the table [oidc]; add it with issuer, or remove "oidc"')
   if (login.sources.includes('proxy') && trustedProxies.length === 0)

@@ -1,3 +1,4 @@
+import type { IncomingMessage } from 'node:http'
 import { join } from 'node:path'
 import type { Logger } from 'pino'
 import { isLoopback, type LdapSettings, type LoginSettings, type Settings } from '../config/index.ts'
@@ -11,6 +12,7 @@ import {
   type AccountIds,
   type AccountSource,
   Audit,
+  BrowserLogin,
   Callers,
   executeTokenOrder,
   HttpLogin,
@@ -149,7 +151,11 @@ export async function changeTokens(
 }
 
 /** The login of requests over HTTP; undefined if there is no login. */
-export async function httpLogin({ login: opened }: RunningServer, names: PublicNames): Promise<HttpLogin | undefined> {
+export async function httpLogin(
+  { login: opened }: RunningServer,
+  names: PublicNames,
+  browsers: BrowserLogin | undefined,
+): Promise<HttpLogin | undefined> {
   if (opened === undefined) return undefined
   const { login, audit, settings, oidc } = opened
   const isFromProxy = ({ socket }: { readonly socket: { readonly remoteAddress?: string | undefined } }) =>
@@ -160,12 +166,41 @@ export async function httpLogin({ login: opened }: RunningServer, names: PublicN
     callers: new Callers(await callerIds()),
     realm: settings.realm,
     clientOf: (req) => names.clientOf(req),
-    isPrivate: (req) => 'encrypted' in req.socket || isLoopback(req.socket.remoteAddress ?? '') || isFromProxy(req),
+    isPrivate: privacyBy(names),
     userHeader: settings.sources.includes('proxy') ? settings.userHeader : undefined,
     isFromProxy,
     bearer: oidc?.bearer,
     userInCertificate: (req) => userInCertificate(req.socket),
+    browsers,
     takesPasswords: settings.sources.some((kind) => kind !== 'proxy'),
+  })
+}
+
+/** Whether nobody between the client, or a trusted proxy, and this server can read a request. */
+function privacyBy(names: PublicNames) {
+  return ({ socket }: IncomingMessage) =>
+    'encrypted' in socket || isLoopback(socket.remoteAddress ?? '') || names.isProxy(socket.remoteAddress)
+}
+
+/** The login of browsers at a provider; undefined if there is none. */
+export function browserLogin(
+  { login: opened }: RunningServer,
+  names: PublicNames,
+  publicUrls: readonly string[],
+): BrowserLogin | undefined {
+  if (opened?.oidc?.browsers === undefined) return undefined
+  const origins = publicUrls.map((url) => new URL(url))
+  const originOf = ({ headers: { host = '' }, socket }: IncomingMessage) => {
+    const declared = origins.find((url) => url.host === host.toLowerCase()) ?? origins[0]
+    return declared?.origin ?? `${'encrypted' in socket ? 'https' : 'http'}://${host}`
+  }
+  const clientOf = (req: IncomingMessage) => names.clientOf(req)
+  return new BrowserLogin({
+    ...opened.oidc.browsers,
+    login: opened.login,
+    clientOf,
+    isPrivate: privacyBy(names),
+    originOf,
   })
 }
 

@@ -92,6 +92,7 @@ function secretsOf({ stateDir, configFile, tls, login }: Settings): Secret[] {
     ...file('--config', 'the configuration file', configFile),
     ...file('--config', 'the password file', login?.passwordFile),
     ...file('--config', 'the audit file', login?.auditFile),
+    ...file('--config', 'the file of the OpenID secret', login?.oidc?.clientSecretFile),
     ...file('--config', 'the file of the LDAP password', login?.ldap?.bindPasswordFile),
   ]
 }

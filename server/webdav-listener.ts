@@ -1,6 +1,6 @@
 import type { Logger } from 'pino'
 import { type Address, isLoopback, type Settings } from '../config/index.ts'
-import type { Journal } from '../overlay-core/index.ts'
+import type { Cred, Journal } from '../overlay-core/index.ts'
 import { type Caller, type DavTemplate, type DavViewSettings, registerWebDav } from '../protocols/webdav/index.ts'
 import { buildApp } from './app.ts'
 import { steadyClock } from './clock.ts'
@@ -8,9 +8,9 @@ import { userName } from './groups.ts'
 import { webdavCred } from './identity.ts'
 import { JournalFile, lockJournalPath } from './journal-file.ts'
 import { logOf } from './log.ts'
-import { addTokenRoutes } from './login/index.ts'
+import { addLoginRoutes, addTokenRoutes } from './login/index.ts'
 import { readBootId } from './nfs-state.ts'
-import { changeTokens, httpLogin } from './open-login.ts'
+import { browserLogin, changeTokens, httpLogin } from './open-login.ts'
 import { PatientJournal } from './patient-journal.ts'
 import { PublicNames } from './public-names.ts'
 import { TemplatePaths } from './registry/dav-template.ts'
@@ -46,16 +46,9 @@ export async function prepareWebdav(
   const cred = await webdavCred(settings.as)
   server.webdavUser = cred
   const names = new PublicNames(settings)
-  const login = await httpLogin(server, names)
-  const anybody: Caller = {
-    ...cred,
-    user: undefined,
-    roles: [],
-    groupNames: [],
-    readOnly: false,
-    dropOnly: false,
-    scope: undefined,
-  }
+  const browsers = browserLogin(server, names, settings.publicUrls)
+  const login = await httpLogin(server, names, browsers)
+  const anybody = withoutLogin(cred)
   server.http = buildApp({
     log: logOf(log, 'http'),
     anyHost: (settings.insecureNoAuth || login !== undefined) && !isLoopback(webdav.host),
@@ -73,6 +66,7 @@ export async function prepareWebdav(
   })
   if (login !== undefined)
     addTokenRoutes(server.http.app, login, (order, client) => changeTokens(server, order, client))
+  if (browsers !== undefined) addLoginRoutes(server.http.app, browsers)
   server.webdav = registerWebDav(server.http.app, {
     views,
     templates,
@@ -85,6 +79,19 @@ export async function prepareWebdav(
     depthInfinity: settings.depthInfinity,
     log: logOf(log, 'webdav'),
   })
+}
+
+/** The caller of all requests if there is no login. */
+function withoutLogin(cred: Cred): Caller {
+  return {
+    ...cred,
+    user: undefined,
+    roles: [],
+    groupNames: [],
+    readOnly: false,
+    dropOnly: false,
+    scope: undefined,
+  }
 }
 
 /** Serves one more view or template, or one whose export has changed. */

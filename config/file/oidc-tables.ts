@@ -2,6 +2,9 @@ import { OptionError } from '../../overlay-core/index.ts'
 import { isLoopback } from '../address.ts'
 import type { OidcSettings } from '../oidc-settings.ts'
 import type { Table, ValuesOf } from './key.ts'
+import { GRACE } from './quota-keys.ts'
+import { SECRET } from './secret-type.ts'
+import { PATH } from './server-tables.ts'
 import { listType, textType, wholeType } from './value-types.ts'
 
 const ISSUER = textType('"URL"', 'a URL', (text) => {
@@ -16,6 +19,11 @@ const ISSUER = textType('"URL"', 'a URL', (text) => {
 const CLAIM = textType('"CLAIM"', 'the name of a claim', (text) => {
   if (text !== '' && text.length <= 200) return text
   throw new OptionError('claim', 'is empty or too long; write the name of a claim')
+})
+
+const SCOPE = textType('"SCOPE"', 'a scope', (text) => {
+  if (/^[\x21\x23-\x5b\x5d-\x7e]{1,200}$/.test(text)) return text
+  throw new OptionError('scopes', `${JSON.stringify(text)} is not a scope; write for example "profile"`)
 })
 
 export const OIDC = {
@@ -37,6 +45,37 @@ export const OIDC = {
         'Whom Bearer tokens must be made out for: at least one of these must be in their claim `aud`. Without any, Bearer tokens are refused.',
       default: '[]',
       example: '["overlayd"]',
+    },
+    client_id: {
+      type: CLAIM,
+      meaning:
+        'The id by which the provider knows this server. With it, browsers log in at the provider; it must send them back to `/-/login/callback` at each URL of the server.',
+      otherwise: 'browsers do not log in at the provider',
+      example: '"overlayd"',
+    },
+    client_secret: {
+      type: SECRET,
+      meaning:
+        'The secret of `client_id`, from an environment variable. It is not shown by `overlayd config print`. A public client has none.',
+      example: `"\${OIDC_SECRET}"`,
+    },
+    client_secret_file: {
+      type: PATH,
+      meaning:
+        'A file that contains the secret of `client_id`, instead of `client_secret`. Other users of the machine must not have access to it.',
+      example: '"oidc-secret"',
+    },
+    scopes: {
+      type: listType(SCOPE, 1),
+      meaning: 'What to ask the provider for when a browser logs in. `openid` must be there.',
+      default: '["openid", "profile"]',
+      example: '["openid", "profile", "groups"]',
+    },
+    session: {
+      type: GRACE,
+      meaning:
+        'How long a browser stays logged in, in minutes, hours or days. A restart of the server ends all sessions.',
+      default: '"8h"',
     },
     user_claim: {
       type: CLAIM,
@@ -63,6 +102,11 @@ export function oidcOf(values: ValuesOf<typeof OIDC.keys> | undefined): OidcSett
   if (values?.issuer === undefined) return undefined
   return {
     issuer: values.issuer.value,
+    clientId: values.client_id?.value,
+    clientSecret: values.client_secret?.value.secret,
+    clientSecretFile: values.client_secret_file?.value,
+    scopes: values.scopes?.value ?? ['openid', 'profile'],
+    sessionMs: values.session?.value.ms ?? 8 * 3_600_000,
     audiences: values.audiences?.value ?? [],
     userClaim: values.user_claim?.value ?? 'preferred_username',
     groupsClaim: values.groups_claim?.value ?? 'groups',

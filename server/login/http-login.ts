@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http'
 import type { Caller } from '../../protocols/webdav/index.ts'
 import type { Role } from './api/roles.ts'
 import type { Audit } from './audit.ts'
+import type { BrowserLogin } from './browser-login.ts'
 import type { Callers } from './callers.ts'
 import type { Login, LoginResult, User } from './login.ts'
 import type { BearerTokens } from './oidc/bearer-tokens.ts'
@@ -11,7 +12,7 @@ const MOST_FIELD_CHARS = 4096
 
 /** A response instead of the requested one. */
 export interface LoginRefusal {
-  readonly status: 401 | 403 | 404 | 429 | 503
+  readonly status: 302 | 401 | 403 | 404 | 429 | 503
   readonly headers: Readonly<Record<string, string>>
   /** One line. */
   readonly reason: string
@@ -36,6 +37,8 @@ export interface HttpLoginParts {
   readonly bearer?: Pick<BearerTokens, 'verify'> | undefined
   /** The user in the certificate of the client; undefined if there is none. */
   readonly userInCertificate: (req: IncomingMessage) => string | undefined
+  /** The sessions of browsers; undefined if there are none. */
+  readonly browsers?: Pick<BrowserLogin, 'userOf' | 'redirectFor'> | undefined
   /** Whether any source knows passwords. */
   readonly takesPasswords: boolean
 }
@@ -134,7 +137,7 @@ export class HttpLogin {
     const address = clientOf(req)
     const token = named === undefined && asked === undefined ? bearerOf(field) : undefined
     if (token !== undefined && this.#parts.bearer !== undefined) return await this.#proveBy(token, req, address)
-    if (named === undefined && asked === undefined) return this.#challenge
+    if (named === undefined && asked === undefined) return await this.#bySession(req, field)
     const result =
       named === undefined
         ? await login.verify(field as string, asked!.name, asked!.secret, address)
@@ -143,6 +146,21 @@ export class HttpLogin {
     if (named !== undefined) audit.seen(result.user, address, fromProxy === undefined ? 'certificate' : 'proxy')
     this.#users.set(req, result.user)
     return undefined
+  }
+
+  /** Lets in a browser with a session; sends one without to the provider. */
+  async #bySession(req: IncomingMessage, field: string | undefined): Promise<LoginRefusal | undefined> {
+    const { browsers, login } = this.#parts
+    const name = field === undefined ? browsers?.userOf(req) : undefined
+    const result = name === undefined ? undefined : await login.lookup(name)
+    if (result !== undefined && 'user' in result) {
+      this.#users.set(req, result.user)
+      return undefined
+    }
+    if (result !== undefined && result.refused !== 'wrong') return this.#refusal(result)
+    const location = await browsers?.redirectFor(req)
+    if (location === undefined) return this.#challenge
+    return { status: 302, headers: { location, 'cache-control': 'no-store' }, reason: 'Log in first.', delayed: false }
   }
 
   async #proveBy(token: string, req: IncomingMessage, address: string): Promise<LoginRefusal | undefined> {

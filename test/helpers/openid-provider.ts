@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import { createServer, type Server } from 'node:http'
-import { exportJWK, generateKeyPair, SignJWT } from 'jose'
+import { exportJWK, generateKeyPair, type JWK, SignJWT } from 'jose'
 import Provider from 'oidc-provider'
 import type { Test } from 'tap'
 
@@ -12,16 +12,17 @@ export interface OpenIdProvider {
   readonly keyFetches: () => number
   /** How it answers: as it should, never, or not at all. */
   mode: 'up' | 'slow' | 'down'
+  /** Sets where the client `overlayd` may be sent to after a login. */
+  allow(redirect: string): void
   /** A token with the key of the provider, which is `alice`, for `overlayd` and valid, unless said otherwise. */
   sign(claims?: Readonly<Record<string, unknown>>, header?: { kid?: string; alg?: string }): Promise<string>
 }
 
 export const CLIENT_SECRET = 'client-secret-of-the-test'
 
-/** Starts a provider. `redirects`: where the client `overlayd` may be sent to after a login. */
+/** Starts a provider. `groups`: those of each user. */
 export async function startProvider(
   t: Pick<Test, 'teardown'>,
-  redirects: readonly string[] = ['http://127.0.0.1/'],
   groups: Readonly<Record<string, readonly string[]>> = {},
 ): Promise<OpenIdProvider> {
   const { privateKey } = await generateKeyPair('RS256', { extractable: true })
@@ -30,21 +31,14 @@ export async function startProvider(
   await once(server, 'listening')
   const { port } = server.address() as { port: number }
   const issuer = `http://127.0.0.1:${port}`
-  const provider = new Provider(issuer, {
-    jwks: { keys: [{ ...(await exportJWK(privateKey)), kid: 'key-1', alg: 'RS256', use: 'sig' }] },
-    clients: [{ client_id: 'overlayd', client_secret: CLIENT_SECRET, redirect_uris: [...redirects] }],
-    claims: { openid: ['sub'], profile: ['preferred_username', 'groups'] },
-    conformIdTokenClaims: false,
-    pkce: { required: () => true },
-    findAccount: (_, id) => ({
-      accountId: id,
-      claims: () => ({ sub: id, preferred_username: id, groups: [...(groups[id] ?? [])] }),
-    }),
-  })
-  const handle = provider.callback()
+  const keys = [{ ...(await exportJWK(privateKey)), kid: 'key-1', alg: 'RS256', use: 'sig' }]
+  let handle = callbackOf(issuer, keys, [`${issuer}/none`], groups)
   let fetches = 0
   const made: OpenIdProvider = {
     ...{ issuer, port, mode: 'up' as const, keyFetches: () => fetches },
+    allow: (redirect) => {
+      handle = callbackOf(issuer, keys, [redirect], groups)
+    },
     sign: (claims = {}, { kid = 'key-1', alg = 'RS256' } = {}) => {
       const now = Math.floor(Date.now() / 1000)
       const usual = { iss: issuer, aud: 'overlayd', sub: '1', preferred_username: 'alice', exp: now + 300, iat: now }
@@ -64,4 +58,24 @@ export async function startProvider(
 function stop(server: Server): void {
   server.closeAllConnections()
   server.close()
+}
+
+function callbackOf(
+  issuer: string,
+  keys: readonly JWK[],
+  redirects: readonly string[],
+  groups: Readonly<Record<string, readonly string[]>>,
+) {
+  const provider = new Provider(issuer, {
+    jwks: { keys: [...keys] },
+    clients: [{ client_id: 'overlayd', client_secret: CLIENT_SECRET, redirect_uris: [...redirects] }],
+    claims: { openid: ['sub'], profile: ['preferred_username', 'groups'] },
+    conformIdTokenClaims: false,
+    pkce: { required: () => true },
+    findAccount: (_, id) => ({
+      accountId: id,
+      claims: () => ({ sub: id, preferred_username: id, groups: [...(groups[id] ?? [])] }),
+    }),
+  })
+  return provider.callback()
 }

@@ -1,6 +1,7 @@
 import type { Configuration } from 'openid-client'
 import type { Logger } from 'pino'
 import type { OidcSettings } from '../../../config/index.ts'
+import { readSecretFile } from '../sources/secret-file.ts'
 
 /** How long a request to the provider may take. */
 export const PROVIDER_TIMEOUT_MS = 5000
@@ -53,10 +54,15 @@ export class Provider {
       const client = await import('openid-client')
       const execute = settings.issuer.startsWith('http:') ? [client.allowInsecureRequests] : []
       const timeout = PROVIDER_TIMEOUT_MS / 1000
-      const configuration = await client.discovery(new URL(settings.issuer), 'overlayd', undefined, undefined, {
-        execute,
-        timeout,
-      })
+      const { clientId = 'overlayd', clientSecretFile } = settings
+      const secret = settings.clientSecret ?? (clientSecretFile && (await readSecretFile(clientSecretFile)))
+      const authentication = secret === undefined ? client.None() : client.ClientSecretBasic(secret)
+      const metadata = { [client.clockTolerance]: settings.clockSkewSec }
+      const options = { execute, timeout }
+      const url = new URL(settings.issuer)
+      const configuration = await client.discovery(url, clientId, metadata, authentication, options)
+      // The signature of an ID token counts, not only that it came from the address of the provider.
+      client.enableNonRepudiationChecks(configuration)
       this.#known = { configuration, untilMs: now() + KNOWN_MS }
       return configuration
     } catch (error) {

@@ -1,0 +1,133 @@
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import t from 'tap'
+import { newHash } from '../../server/login/index.ts'
+import { CLIENT_SECRET, startProvider } from '../helpers/openid-provider.ts'
+import { course } from '../server/course.ts'
+import { openChromium } from './helpers/chromium.ts'
+import { makeScratch } from './helpers/scratch.ts'
+
+t.setTimeout(300_000)
+const scratch = makeScratch(t)
+const provider = await startProvider(t, { rita: ['readers'] })
+const tables = `
+[login]
+sources = ["file", "oidc"]
+password_file = "users"
+ids = ["100000-199999"]
+readers = ["@readers"]
+[oidc]
+issuer = "${provider.issuer}"
+client_id = "overlayd"
+client_secret_file = "client-secret"
+audiences = ["overlayd"]
+`
+const { server, dav } = await course(t, {
+  tables,
+  prepare: (dir) => {
+    writeFileSync(join(dir, 'users'), `local:${newHash('pw-local', Buffer.alloc(16, 1))}\n`, { mode: 0o600 })
+    writeFileSync(join(dir, 'client-secret'), CLIENT_SECRET, { mode: 0o600 })
+  },
+})
+const url = server.webdavUrl as string
+const { origin } = new URL(url)
+provider.allow(`${origin}/-/login/callback`)
+const tab = await openChromium(scratch)
+
+/** Types a name into the pages of the provider, and agrees. */
+async function logInAs(name: string): Promise<void> {
+  await tab.until(`document.querySelector('input[name=login]')`)
+  await tab.run(`document.querySelector('input[name=login]').value = ${JSON.stringify(name)}`)
+  await tab.run(`document.querySelector('input[name=password]').value = 'any'`)
+  await tab.run(`document.querySelector('form').submit()`)
+  await tab.until(`document.body.innerText.includes('Authorize')`)
+  await tab.run(`document.querySelector('form').submit()`)
+}
+
+const NAVIGATE = { 'sec-fetch-mode': 'navigate', 'sec-fetch-dest': 'document', 'sec-fetch-site': 'none' }
+
+t.test('Chromium logs in at the provider and comes back to the page that it asked for', async (t) => {
+  await tab.run(`void (location.href = '${url}sub/')`)
+  await logInAs('alice')
+  await tab.until(`location.href === '${url}sub/' && document.body?.dataset.ready !== undefined`)
+  t.match(await tab.run('document.body.innerText'), 'a.txt')
+  t.equal(await tab.run('document.cookie'), '', 'scripts cannot read the session')
+  t.equal(await tab.run(`fetch('${url}mine', { method: 'PUT', body: 'x' }).then(({ status }) => status)`), 201)
+  const token = { headers: { authorization: `Bearer ${await provider.sign()}` } }
+  t.match(await dav('GET', '/course/mine', token), { status: 200, body: 'x' }, 'it is the view of alice')
+})
+
+t.test('after a logout the session is gone', async (t) => {
+  await tab.run(`void (location.href = '${origin}/-/logout')`)
+  await tab.until(`document.querySelector('button')`)
+  await tab.run(`document.querySelector('form').submit()`)
+  await tab.until(`document.body.innerText.includes('logged out here')`)
+  // Whoever has no session is sent to the provider, which is not there.
+  provider.mode = 'down'
+  await tab.run(`void (location.href = '${url}')`)
+  await tab.until(`location.origin !== '${origin}'`)
+  provider.mode = 'up'
+  t.same(tab.complaints, [])
+})
+
+t.test('a navigation is sent to the provider with PKCE', async (t) => {
+  const begun = await dav('GET', '/-/login?to=%2Fcourse%2F', { headers: NAVIGATE })
+  t.equal(begun.status, 302)
+  const asked = new URL(String(begun.headers.location))
+  t.equal(asked.origin, provider.issuer)
+  t.equal(asked.searchParams.get('code_challenge_method'), 'S256')
+  t.equal(asked.searchParams.get('redirect_uri'), `${origin}/-/login/callback`)
+  t.match(begun.headers['set-cookie'], /^overlayd-login=[\w-]+; Path=\/; HttpOnly; SameSite=Lax; Max-Age=600$/)
+  const sent = await dav('GET', '/course/sub/?x', { headers: NAVIGATE })
+  t.match(sent, { status: 302, headers: { location: `/-/login?to=${encodeURIComponent('/course/sub/?x')}` } })
+  t.equal((await dav('GET', '/course/sub/')).status, 401, 'other clients are asked for a password')
+  t.equal((await dav('PUT', '/course/x', { headers: NAVIGATE, body: 'x' })).status, 401)
+})
+
+t.test('a callback that does not belong to a login of this browser is refused', async (t) => {
+  const begin = async () => {
+    const { headers } = await dav('GET', '/-/login', { headers: NAVIGATE })
+    const state = new URL(String(headers.location)).searchParams.get('state') as string
+    return { state, cookie: String(headers['set-cookie']).split(';')[0] as string }
+  }
+  const [mine, other] = [await begin(), await begin()]
+  const callback = async (query: string, cookie?: string) => {
+    const answer = await dav('GET', `/-/login/callback?${query}`, {
+      headers: { ...NAVIGATE, ...(cookie && { cookie }) },
+    })
+    t.notMatch(String(answer.headers['set-cookie']), /overlayd-session/, query)
+    return answer.status
+  }
+  const iss = `iss=${encodeURIComponent(provider.issuer)}`
+  t.equal(await callback(`code=x&state=${mine.state}&${iss}`), 400, 'no cookie')
+  t.equal(await callback(`code=x&state=${mine.state}&${iss}`, `${mine.cookie.slice(0, -4)}AAAA`), 400, 'a changed one')
+  t.equal(await callback(`code=x&state=${mine.state}&${iss}`, other.cookie), 403, 'another state')
+  t.equal(await callback(`code=x&state=${mine.state}&iss=https%3A%2F%2Fevil`, mine.cookie), 403, 'another issuer')
+  t.equal(await callback(`code=x&state=${mine.state}&${iss}`, mine.cookie), 403, 'a code that is none')
+  t.equal(await callback(`error=access_denied&state=${mine.state}&${iss}`, mine.cookie), 403, 'a refusal')
+  t.equal(await callback('', mine.cookie), 403)
+})
+
+t.test('a session that is none is no login, and a foreign page cannot use one', async (t) => {
+  for (const value of ['', 'x', 'A'.repeat(43)])
+    t.equal((await dav('GET', '/course/', { headers: { cookie: `overlayd-session=${value}` } })).status, 401)
+  const foreign = { 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'navigate', 'sec-fetch-dest': 'document' }
+  t.equal((await dav('POST', '/-/logout', { headers: foreign })).status, 403)
+})
+
+t.test('a reader of the provider logs in, and while the provider is down others do', async (t) => {
+  await tab.run(`void (location.href = '${provider.issuer}/session/end')`)
+  await tab.until(`document.querySelector('button[name=logout]')`)
+  await tab.run(`document.querySelector('button[name=logout]').click()`)
+  await tab.until(`location.pathname.includes('success')`)
+  await tab.run(`void (location.href = '${url}')`)
+  await logInAs('rita')
+  await tab.until(`location.href === '${url}' && document.body?.dataset.ready !== undefined`)
+  t.equal(await tab.run(`fetch('${url}new', { method: 'PUT', body: 'x' }).then(({ status }) => status)`), 403)
+  provider.mode = 'down'
+  t.equal(await tab.run(`fetch('${url}').then(({ status }) => status)`), 200, 'a session goes on')
+  const local = { authorization: `Basic ${Buffer.from('local:pw-local').toString('base64')}` }
+  t.equal((await dav('GET', '/course/', { headers: { ...local, ...NAVIGATE } })).status, 200)
+  provider.mode = 'up'
+  await tab.run(`void (location.href = 'about:blank')`)
+})
