@@ -148,15 +148,19 @@ t.test('a user may be above a soft limit for a while, also across a kill', AS_RO
   t.equal(await put(first, '/course/~daemon/a', 8 * KiB), 201)
   t.equal(await put(first, '/notes/~daemon/b', 8 * KiB), 201)
   t.match(first.server.stderr(), /a user is above the soft limit of bytes for all views together; remove some files/)
-  const { user, directory } = await show(first, 'notes/daemon')
-  t.type(user.bytesAboveSinceMs, 'number')
-  const saved = join(directory, 'usage.json')
-  while (JSON.parse(readFileSync(saved, 'utf8')).user?.bytesAboveSinceMs === undefined) await pause(50)
+  t.type((await show(first, 'notes/daemon')).user.bytesAboveSinceMs, 'number')
+  const files = await Promise.all(
+    ['course', 'notes'].map(async (view) => join((await show(first, `${view}/daemon`)).directory, 'usage.json')),
+  )
+  const saved = () => files.map((file) => JSON.parse(readFileSync(file, 'utf8')))
+  while (!saved().every(({ user }) => user?.bytesAboveSinceMs !== undefined)) await pause(50)
+  for (const { bytes } of saved()) t.equal(bytes, 8 * KiB, 'with the change that was too much')
   await first.server.stop('SIGKILL')
   // An hour passes.
-  const usage = JSON.parse(readFileSync(saved, 'utf8'))
-  usage.user.bytesAboveSinceMs -= 3_600_000
-  writeFileSync(saved, JSON.stringify(usage))
+  for (const [i, usage] of saved().entries()) {
+    usage.user.bytesAboveSinceMs -= 3_600_000
+    writeFileSync(files[i] as string, JSON.stringify(usage))
+  }
   const second = await course(t, { dir: first.dir })
   t.equal(await put(second, '/course/~daemon/c', 1), 507)
   await exact(second, 'daemon')
