@@ -51,7 +51,8 @@ export async function openChromium(scratch: Scratch): Promise<Tab> {
   const closed = once(child, 'close')
   const devtools = await Devtools.connect(await tabAddress(join(profile, 'DevToolsActivePort')))
   scratch.defer(async () => {
-    await devtools.send('Browser.close')
+    // It may end before it answers.
+    void devtools.send('Browser.close')
     await closed
   })
   for (const domain of ['Page', 'Runtime', 'Log', 'DOM']) await devtools.send(`${domain}.enable`)
