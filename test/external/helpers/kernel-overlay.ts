@@ -1,7 +1,11 @@
 import { join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
 import type { Layers } from './layers.ts'
 import type { Scratch } from './scratch.ts'
 import { quote, ShellError } from './shell.ts'
+
+/** For how long an earlier mount of the same upper may last in the mount namespace of another test that began meanwhile. */
+const BUSY_MS = 60_000
 
 /** A mount that a test made, and its way out. */
 export interface Mounted {
@@ -24,12 +28,17 @@ export async function mountKernelOverlay(
   const path = join(scratch.path, name)
   const all = [`lowerdir=${layers.lowerdir.join(':')}`]
   if (layers.upperdir !== undefined) all.push(`upperdir=${layers.upperdir}`, `workdir=${layers.workdir}`, ...options)
-  try {
-    await scratch.sh(`mkdir -p ${quote(path)} && mount -t overlay overlay -o ${quote(all.join(','))} ${quote(path)}`)
-  } catch (error) {
-    if (!(error instanceof ShellError)) throw error
-    const log = await scratch.sh('dmesg | grep -i overlay | tail -5 || :')
-    throw new Error(`the kernel refuses the layers (${all.join(',')}): ${error.output}\n${log}`)
+  const command = `mkdir -p ${quote(path)} && mount -t overlay overlay -o ${quote(all.join(','))} ${quote(path)}`
+  for (const giveUp = Date.now() + BUSY_MS; ; await pause(500)) {
+    try {
+      await scratch.sh(command)
+      break
+    } catch (error) {
+      if (!(error instanceof ShellError)) throw error
+      if (error.output.includes('already mounted') && Date.now() < giveUp) continue
+      const log = await scratch.sh('dmesg | grep -i overlay | tail -5 || :')
+      throw new Error(`the kernel refuses the layers (${all.join(',')}): ${error.output}\n${log}`)
+    }
   }
   const unmount = async () => {
     await scratch.sh(`if mountpoint -q ${quote(path)}; then umount ${quote(path)}; fi`)
