@@ -182,6 +182,8 @@ function keepReals(sb: SuperBlock, inode: OvlInode, found: readonly Found[], oth
     return { real: known, stat }
   })
   const same = kept.length === lowers.length && kept.every(({ real }, at) => real === lowers[at])
+  // Versions of other directories say nothing about these.
+  if (!same && inode.type === FileType.directory) inode.seenVersion = versionOf(kept.map(({ real }) => real))
   if (otherStack) {
     inode.children = undefined
     inode.listing = undefined

@@ -42,35 +42,37 @@ export async function readMarks(sb: SuperBlock, real: Real): Promise<Marks> {
   const { content } = real
   if (content.marksKnown) return real.opaque || real.redirect !== undefined ? marksIn(real, undefined) : NO_MARKS
   const { version } = content
-  const marks = await readMarksOf(sb, real)
-  content.marksKnown = content.version === version
+  const isCurrent = () => content.version === version
+  const marks = await readMarksOf(sb, real, isCurrent)
+  if (isCurrent()) content.marksKnown = true
   return marks
 }
 
-async function readMarksOf(sb: SuperBlock, real: Real): Promise<Marks> {
+/** @param isCurrent whether the marks shall still be recorded in `real` after they were read */
+async function readMarksOf(sb: SuperBlock, real: Real, isCurrent = () => true): Promise<Marks> {
   const fd = await sb.descriptors.of(real)
   const names = await sb.xattrStore.list(fd, '')
-  real.plain = isPlain(names)
   const { overlayXattrs } = sb
-  real.opaque = await real.layer.marks.isOpaque(sb, real)
-  real.xwhiteouts = false
-  real.redirect = undefined
-  if (!names.some((name) => name.startsWith(overlayXattrs.prefix))) return real.opaque ? OPAQUE : NO_MARKS
-  const opaque = names.includes(overlayXattrs.opaque)
-    ? await sb.xattrStore.get(fd, '', overlayXattrs.opaque)
-    : undefined
-  real.opaque ||= opaque?.length === 1 && opaque[0] === 0x79
+  const read = (attr: string) => (names.includes(attr) ? sb.xattrStore.get(fd, '', attr) : undefined)
+  const asFile = await real.layer.marks.isOpaque(sb, real)
+  const marked = names.some((name) => name.startsWith(overlayXattrs.prefix))
+  const opaque = marked ? await read(overlayXattrs.opaque) : undefined
+  const redirect = marked ? await read(overlayXattrs.redirect) : undefined
+  const origin = marked && real.layer.isUpper ? await read(overlayXattrs.origin) : undefined
+  const marks = {
+    ...NO_MARKS,
+    opaque: asFile || (opaque?.length === 1 && opaque[0] === 0x79),
+    redirect: redirect && checkRedirect(sb, Buffer.from(redirect).toString('latin1')),
+    origin,
+  }
+  if (!isCurrent()) return marks
+  // All in one step, because another overlay of the stack may use the marks of a lower at any time.
+  real.plain = isPlain(names)
+  real.opaque = marks.opaque
   real.xwhiteouts = saysAttributeWhiteouts(opaque)
-  real.impure = real.layer.isUpper && names.includes(overlayXattrs.impure)
-  const redirect = names.includes(overlayXattrs.redirect)
-    ? await sb.xattrStore.get(fd, '', overlayXattrs.redirect)
-    : undefined
-  const origin =
-    real.layer.isUpper && names.includes(overlayXattrs.origin)
-      ? await sb.xattrStore.get(fd, '', overlayXattrs.origin)
-      : undefined
-  real.redirect = redirect && checkRedirect(sb, Buffer.from(redirect).toString('latin1'))
-  return marksIn(real, origin)
+  real.redirect = marks.redirect
+  if (marked) real.impure = real.layer.isUpper && names.includes(overlayXattrs.impure)
+  return marked ? marks : marks.opaque ? OPAQUE : NO_MARKS
 }
 
 /** The marks of a directory as they were read into `real`. */

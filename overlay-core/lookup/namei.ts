@@ -207,10 +207,13 @@ export function rememberUpper(sb: SuperBlock, dir: OvlInode, name: Name, probe: 
   return inode
 }
 
-/** Whether a lower has an object at this name that would be visible without the upper's (ovl_lower_positive). */
+/**
+ * Whether a lower has an object at this name that would be visible without the upper's (ovl_lower_positive). With `revalidate` it is looked up each time:
+ * what has come to a lower since its directory was compared must not become visible because the upper's was removed.
+ */
 export async function lowerPositive(sb: SuperBlock, dir: OvlInode, name: Name): Promise<boolean> {
   for (const parent of dir.lowers) {
-    if (parent instanceof LowerReal) {
+    if (parent instanceof LowerReal && !parent.layer.revalidates) {
       const standing = await lowerStateAt(sb, parent, name)
       if (standing !== undefined) return standing !== WHITEOUT
       continue

@@ -1,6 +1,6 @@
 import type { Name } from '../api/types.ts'
 import type { BudgetedCache, CacheBudget, CacheShare } from '../base/cache-budget.ts'
-import { cookieOf, firstAfter, type Listing } from '../stack/merged-listing.ts'
+import { cookieOf, entriesOf, firstAfter, type Listing } from '../stack/merged-listing.ts'
 import type { OvlInode } from './dentry.ts'
 
 /** Limits the number of entries in cached merged listings; the directory read longest ago is dropped first. */
@@ -25,7 +25,7 @@ export class ListingCache implements BudgetedCache {
     dir.listing = listing
     this.#dirs.add(dir)
     this.#adding = dir
-    this.#share.grow(listing.entries.length)
+    this.#share.grow(entriesOf(listing))
     this.#share.use()
     if (this.#share.size > this.#limit) this.giveUp(this.#share.size - this.#limit)
     this.#adding = undefined
@@ -53,7 +53,7 @@ export class ListingCache implements BudgetedCache {
   /** Drops the listing of a changed directory. */
   drop(dir: OvlInode): void {
     if (!dir.listing) return
-    if (this.#dirs.delete(dir)) this.#share.shrink(dir.listing.entries.length)
+    if (this.#dirs.delete(dir)) this.#share.shrink(entriesOf(dir.listing))
     dir.listing = undefined
   }
 
@@ -75,8 +75,9 @@ export class ListingCache implements BudgetedCache {
       return
     }
     const { type, fileIdHi, fileIdLo } = inode
+    const before = entriesOf(listing)
     listing.entries.splice(at, 0, { name, cookie, type, fileIdHi, fileIdLo })
-    if (this.#dirs.has(dir)) this.#share.grow(1)
+    if (this.#dirs.has(dir)) this.#share.grow(entriesOf(listing) - before)
   }
 
   remove(dir: OvlInode, name: Name): void {
@@ -87,7 +88,8 @@ export class ListingCache implements BudgetedCache {
       this.drop(dir)
       return
     }
+    const before = entriesOf(listing)
     listing.entries.splice(at, 1)
-    if (this.#dirs.has(dir)) this.#share.shrink(1)
+    if (this.#dirs.has(dir)) this.#share.shrink(before - entriesOf(listing))
   }
 }

@@ -1,7 +1,7 @@
 import type { BudgetedCache, CacheBudget, CacheShare } from '../base/cache-budget.ts'
 import type { Real } from '../layer/layer.ts'
 import { LowerReal, versionOf } from './lower-real.ts'
-import type { Listing } from './merged-listing.ts'
+import { entriesOf, type Listing } from './merged-listing.ts'
 
 /** The merged listings of lower directories, for the overlays of a stack. No overlay keeps one, so that it is gone when it is dropped. */
 export class LowerListings implements BudgetedCache {
@@ -35,7 +35,7 @@ export class LowerListings implements BudgetedCache {
     top.content.merged = dirs
     this.#tops.add(top)
     this.#adding = top
-    this.#share.grow(listing.entries.length)
+    this.#share.grow(entriesOf(listing))
     this.#share.use()
     this.#adding = undefined
   }
@@ -55,7 +55,7 @@ export class LowerListings implements BudgetedCache {
   #drop(top: LowerReal): void {
     if (!this.#tops.delete(top)) return
     const { content } = top
-    this.#share.shrink(content.listing?.entries.length ?? 0)
+    if (content.listing) this.#share.shrink(entriesOf(content.listing))
     content.listing = undefined
     content.merged = []
   }

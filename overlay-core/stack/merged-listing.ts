@@ -5,6 +5,11 @@ export interface Listing {
   readonly entries: ListEntry[]
 }
 
+/** What a listing counts for in the limit of entries. An empty one takes memory too. */
+export function entriesOf({ entries }: Listing): number {
+  return Math.max(1, entries.length)
+}
+
 /** A name of a merged directory. */
 export interface ListEntry {
   readonly name: Name

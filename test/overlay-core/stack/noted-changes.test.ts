@@ -3,9 +3,12 @@ import { FileType } from '../../../overlay-core/api/types.ts'
 import { CacheBudget } from '../../../overlay-core/base/cache-budget.ts'
 import { CallEpochs } from '../../../overlay-core/layer/call-epochs.ts'
 import { type Layer, type Probe, Real } from '../../../overlay-core/layer/layer.ts'
+import { XattrNames } from '../../../overlay-core/layer/overlay-xattrs.ts'
 import type { UpperContext } from '../../../overlay-core/layer/upper-context.ts'
+import { readMarks } from '../../../overlay-core/lookup/marks.ts'
+import type { SuperBlock } from '../../../overlay-core/objects/superblock.ts'
 import { lowerStateAt } from '../../../overlay-core/stack/lower-lookup.ts'
-import { type LowerReal, noteChange, versionOf } from '../../../overlay-core/stack/lower-real.ts'
+import { LowerReal, noteChange, versionOf } from '../../../overlay-core/stack/lower-real.ts'
 import { SharedLowers } from '../../../overlay-core/stack/shared-lowers.ts'
 
 /** Shared lowers on no disk: a lookup ends when the test says so, with nothing found. */
@@ -15,6 +18,7 @@ function scene() {
   const lookups: (() => void)[] = []
   const marks = {
     standingAt: () => new Promise<Probe | undefined>((resolve) => lookups.push(() => resolve(undefined))),
+    isOpaque: () => false,
   }
   const layer = { marks, root: new Real({} as Layer, undefined, '', 1) } as unknown as Layer
   const shared = new SharedLowers(
@@ -62,3 +66,92 @@ t.test('a change of any merged directory makes their listing outdated', async (t
   t.equal(listings.get(top, dirs), listing)
   t.equal(budgets.listings.used, 1)
 })
+
+t.test('listings of empty directories count too', (t) => {
+  const { budgets, top } = scene()
+  const { listings } = top.layer
+  const dirs = Array.from({ length: 3000 }, (_, i) => new LowerReal(top.layer, top, `empty-${i}`, 10 + i))
+  for (const dir of dirs) listings.add(dir, [dir], { entries: [] }, 0)
+  t.equal(budgets.listings.used, 1000)
+  t.equal(dirs.filter((dir) => listings.get(dir, [dir])).length, 1000, 'the others are not kept')
+  listings.clear()
+  t.equal(budgets.listings.used, 0)
+  t.end()
+})
+
+/** An overlay in which a call for extended attributes ends when the test says so. */
+function slowOverlay() {
+  const overlayXattrs = new XattrNames(false)
+  const lists: (() => void)[] = []
+  const reads: ((value: string) => void)[] = []
+  const sb = {
+    overlayXattrs,
+    options: { redirectDir: 'on' },
+    descriptors: { of: () => 3 },
+    xattrStore: {
+      list: () => new Promise<string[]>((resolve) => lists.push(() => resolve([overlayXattrs.opaque]))),
+      get: () => new Promise<Uint8Array>((resolve) => reads.push((value) => resolve(Buffer.from(value)))),
+    },
+  } as unknown as SuperBlock
+  const step = async (calls: ((value: string) => void)[], value = '') => {
+    calls.shift()?.(value)
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+  return { sb, list: () => step(lists), read: (value: string) => step(reads, value), calls: [lists, reads] }
+}
+
+/** Lets the calls that were begun go on until they wait. */
+const settled = () => new Promise((resolve) => setImmediate(resolve))
+
+t.test('an overlay that reads the marks of a directory hides them from no other', async (t) => {
+  const { top } = scene()
+  const { sb, list, read, calls } = slowOverlay()
+  const [early, late] = [readMarks(sb, top), readMarks(sb, top)]
+  await settled()
+  await list()
+  await read('y')
+  t.ok((await early).opaque)
+  await list()
+  t.ok((await readMarks(sb, top)).opaque, 'while the other reads them')
+  await read('y')
+  t.ok((await late).opaque)
+  t.same(calls, [[], []])
+})
+
+t.test('marks that were read before a change was noticed do not replace later ones', async (t) => {
+  const { top } = scene()
+  const { sb, list, read } = slowOverlay()
+  const early = readMarks(sb, top)
+  await settled()
+  await list()
+  noteChange(top)
+  const late = readMarks(sb, top)
+  await settled()
+  await list()
+  await read('n')
+  t.notOk((await early).opaque)
+  t.notOk(top.content.marksKnown)
+  await read('y')
+  t.ok((await late).opaque)
+  t.ok((await readMarks(sb, top)).opaque)
+})
+
+t.test('marks that were read before a change was noticed do not replace later ones that came first', async (t) => {
+  const { top } = scene()
+  const { sb, list, read } = slowOverlay()
+  const early = readMarks(sb, top)
+  await settled()
+  noteChange(top)
+  const late = readMarks(quick(sb), top)
+  t.ok((await late).opaque)
+  await list()
+  await read('n')
+  t.notOk((await early).opaque)
+  t.ok((await readMarks(sb, top)).opaque)
+})
+
+/** The same without waiting, with the directory opaque. */
+function quick(sb: SuperBlock): SuperBlock {
+  const xattrStore = { list: () => [sb.overlayXattrs.opaque], get: () => Buffer.from('y') }
+  return { ...sb, xattrStore } as unknown as SuperBlock
+}

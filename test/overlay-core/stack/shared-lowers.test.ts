@@ -265,6 +265,51 @@ t.test('with revalidate, a file that has got another name meanwhile is known as 
   t.not(f.key, key)
 })
 
+t.test('with revalidate, a view sees changes of a directory that has replaced another one', async (t) => {
+  const { open, lowers } = await scene(t, [{ 'd/f': '1' }], LATER)
+  const [one, two] = [await open('one', ',revalidate=always'), await open('two', ',revalidate=always')]
+  const lower = join(lowers[0] as string, 'd')
+  const dir = await at(two, 'd')
+  await two.create(ROOT, dir, 'own', { mode: 0o600 })
+  await tick()
+  writeFileSync(join(lower, 'g'), '')
+  for (const overlay of [one, two]) t.ok(await at(overlay, 'd/g'))
+  await tick()
+  renameSync(lower, join(lowers[0] as string, 'old'))
+  mkdirSync(lower)
+  await two.getattr(two.root)
+  t.equal(await two.lookup(ROOT, dir, 'late'), undefined)
+  t.equal(await at(one, 'd/f').catch(() => undefined), undefined)
+  await tick()
+  writeFileSync(join(lower, 'late'), '')
+  t.ok(await one.lookup(ROOT, await at(one, 'd'), 'late'), 'the other view notices')
+  t.ok(await two.lookup(ROOT, dir, 'late'))
+  t.ok(await two.lookup(ROOT, dir, 'own'))
+})
+
+t.test(
+  'with revalidate, a removed file stays away, although a lower has got its name since it was looked up',
+  async (t) => {
+    let nowMs = 1000
+    const clock = { now: () => nowMs, every: () => () => undefined }
+    const { open, lowers } = await scene(t, [{ 'd/f': '1' }], { ...LATER, clock })
+    const view = await open('one', ',revalidate=60')
+    const dir = await at(view, 'd')
+    for (const name of ['file', 'directory']) t.equal(await view.lookup(ROOT, dir, name), undefined)
+    await view.create(ROOT, dir, 'file', { mode: 0o600 })
+    await view.mkdir(ROOT, dir, 'directory', { mode: 0o700 })
+    await tick()
+    writeFileSync(join(lowers[0] as string, 'd', 'file'), 'lower')
+    mkdirSync(join(lowers[0] as string, 'd', 'directory'))
+    t.equal(await view.provenance(ROOT, dir, 'file'), 'changed')
+    await view.unlink(ROOT, dir, 'file')
+    await view.rmdir(ROOT, dir, 'directory')
+    nowMs += 61_000
+    for (const name of ['file', 'directory'])
+      t.equal(await view.lookup(ROOT, await at(view, 'd'), name), undefined, name)
+  },
+)
+
 t.test('with revalidate, further views open no directory of a lower either', async (t) => {
   const s = await scene(t, DEEP, LATER)
   const one = await s.open('one', ',revalidate=always')
