@@ -11,7 +11,7 @@ import type { OvlInode } from '../objects/dentry.ts'
 import { getattr } from '../objects/inode.ts'
 import type { SuperBlock } from '../objects/superblock.ts'
 import { lowerReals } from '../stack/lower-listings.ts'
-import { LowerReal, versionOf } from '../stack/lower-real.ts'
+import { LowerReal } from '../stack/lower-real.ts'
 import { cookieOf, firstAfter, type ListEntry, type Listing } from '../stack/merged-listing.ts'
 import { descriptorsAreFew } from '../sys/descriptor-shares.ts'
 import { type RawDirEntry, readdirFd } from '../sys/dir.ts'
@@ -228,15 +228,10 @@ function sharedListing(dir: OvlInode): Listing | undefined {
 }
 
 /** The merged listing of lowers of a stack, for all of its overlays. */
-async function lowerListing(sb: SuperBlock, lowers: readonly [LowerReal, ...LowerReal[]]): Promise<Listing> {
+function lowerListing(sb: SuperBlock, lowers: readonly [LowerReal, ...LowerReal[]]): MaybePromise<Listing> {
   const [top] = lowers
   const { listings } = top.layer
-  const known = listings.get(top, lowers)
-  if (known) return known
-  const version = versionOf(lowers)
-  const listing = await merge(sb, undefined, lowers)
-  listings.add(top, lowers, listing, version)
-  return listing
+  return listings.get(top, lowers) ?? listings.once(top, lowers, () => merge(sb, undefined, lowers))
 }
 
 type Merged = LargeMap<Name, Omit<ListEntry, 'name' | 'cookie'> | undefined>

@@ -3,11 +3,20 @@ import type { Real } from '../layer/layer.ts'
 import { LowerReal, versionOf } from './lower-real.ts'
 import { entriesOf, type Listing } from './merged-listing.ts'
 
+/** A listing that is being read. */
+interface Reading {
+  readonly dirs: readonly Real[]
+  readonly version: number
+  readonly listing: Promise<Listing>
+}
+
 /** The merged listings of lower directories, for the overlays of a stack. No overlay keeps one, so that it is gone when it is dropped. */
 export class LowerListings implements BudgetedCache {
   readonly #share: CacheShare
   /** The topmost directory of each listing, in the order of reading. */
   readonly #tops = new Set<LowerReal>()
+  /** By the topmost directory. */
+  readonly #reading = new Map<LowerReal, Reading>()
   /** The directory whose listing is being added, which stays for its reader, however long it is. */
   #adding: LowerReal | undefined
 
@@ -22,6 +31,28 @@ export class LowerListings implements BudgetedCache {
     if (directory.mergedVersion !== versionOf(dirs)) return undefined
     this.#share.use()
     return directory.listing
+  }
+
+  /**
+   * Reads the listing of `dirs`, `top` first, and keeps it. All callers that ask before it is read wait for one reading, because many overlays may begin with
+   * the same large directory.
+   */
+  once(top: LowerReal, dirs: readonly Real[], read: () => Promise<Listing>): Promise<Listing> {
+    const version = versionOf(dirs)
+    const earlier = this.#reading.get(top)
+    if (earlier && earlier.version === version && isSame(earlier.dirs, dirs)) return earlier.listing
+    const listing = this.#read(top, dirs, version, read).finally(() => {
+      if (this.#reading.get(top) === reading) this.#reading.delete(top)
+    })
+    const reading = { dirs, version, listing }
+    this.#reading.set(top, reading)
+    return listing
+  }
+
+  async #read(top: LowerReal, dirs: readonly Real[], version: number, read: () => Promise<Listing>): Promise<Listing> {
+    const listing = await read()
+    this.add(top, dirs, listing, version)
+    return listing
   }
 
   /**

@@ -9,6 +9,7 @@ import { readMarks } from '../../../overlay-core/lookup/marks.ts'
 import type { SuperBlock } from '../../../overlay-core/objects/superblock.ts'
 import { lowerStateAt } from '../../../overlay-core/stack/lower-lookup.ts'
 import { LowerReal, noteChange, versionOf } from '../../../overlay-core/stack/lower-real.ts'
+import type { Listing } from '../../../overlay-core/stack/merged-listing.ts'
 import { SharedLowers } from '../../../overlay-core/stack/shared-lowers.ts'
 
 /** Shared lowers on no disk: a lookup ends when the test says so, with nothing found. */
@@ -155,3 +156,25 @@ function quick(sb: SuperBlock): SuperBlock {
   const xattrStore = { list: () => [sb.overlayXattrs.opaque], get: () => Buffer.from('y') }
   return { ...sb, xattrStore } as unknown as SuperBlock
 }
+
+t.test('a listing that is being read is that of callers before a change, not of those after it', async (t) => {
+  const { top, bottom } = scene()
+  const { listings } = top.layer
+  const dirs = [top, bottom]
+  const ends: (() => void)[] = []
+  const read = () => new Promise<Listing>((resolve) => ends.push(() => resolve({ entries: [] })))
+  const [first, second] = [listings.once(top, dirs, read), listings.once(top, [top, bottom], read)]
+  const other = listings.once(top, [top], read)
+  t.equal(ends.length, 2, 'other directories are read on their own')
+  noteChange(bottom)
+  const late = listings.once(top, dirs, read)
+  t.equal(ends.length, 3)
+  for (const end of ends) end()
+  t.equal(await first, await second)
+  t.not(await first, await late)
+  await other
+  t.equal(listings.get(top, dirs) ?? (await late), await late)
+  const failing = () => Promise.reject(new Error('EIO'))
+  await t.rejects(listings.once(top, [bottom], failing), { message: 'EIO' })
+  t.same(await Promise.all([listings.once(top, [bottom], () => Promise.resolve({ entries: [] }))]), [{ entries: [] }])
+})

@@ -26,6 +26,7 @@ import {
 } from '../../../overlay-core/index.ts'
 import type { Budgets } from '../../../overlay-core/mount/budgets.ts'
 import type { MountEnvironment } from '../../../overlay-core/mount/mount.ts'
+import { setFaultPoints } from '../../../overlay-core/sys/fault.ts'
 import { closesDone } from '../../../overlay-core/sys/open.ts'
 import { treeOf } from '../../helpers/neighbour.ts'
 import { at, build, onDisk, type Tree } from '../../helpers/overlay.ts'
@@ -309,6 +310,32 @@ t.test(
       t.equal(await view.lookup(ROOT, await at(view, 'd'), name), undefined, name)
   },
 )
+
+t.test('views that list a directory at the same time read it once', async (t) => {
+  const { open } = await scene(t, [{ 'd/f': '1' }, { 'd/g': '2' }])
+  const views = [await open('one'), await open('two'), await open('three')]
+  const dirs = await Promise.all(views.map((overlay) => at(overlay, 'd')))
+  let reads = 0
+  setFaultPoints({
+    before: (op) => {
+      if (op === 'getdents64') reads++
+      return 0
+    },
+    after: () => undefined,
+  })
+  const lists = await Promise.all(
+    views.map(async (overlay, i) => {
+      const names: string[] = []
+      await overlay.readdir(ROOT, dirs[i] as Inode, 0, ({ name }) => names.push(name) > 0)
+      return names.sort()
+    }),
+  ).finally(() => setFaultPoints(undefined))
+  t.same(
+    lists,
+    [1, 2, 3].map(() => ['f', 'g']),
+  )
+  t.ok(reads >= 2 && reads <= 4, `${reads} calls for two directories`)
+})
 
 t.test('with revalidate, further views open no directory of a lower either', async (t) => {
   const s = await scene(t, DEEP, LATER)
