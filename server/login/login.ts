@@ -87,13 +87,13 @@ export class Login {
 
   /** The user that was verified with this secret less than a minute ago. `credentials`: both, in any form that is always the same. */
   remembered(credentials: string): User | undefined {
-    const known = this.#verified.get(hash('sha256', this.#key + credentials, 'base64'))
+    const known = this.#verified.get(this.#keyOf('field', credentials))
     return known !== undefined && known.untilMs > this.#parts.now() ? known.user : undefined
   }
 
   /** Verifies a name and a secret. `credentials`: as for `remembered`. Never rejects. */
   verify(credentials: string, name: string, secret: string, address: string): Promise<LoginResult> {
-    const key = hash('sha256', this.#key + credentials, 'base64')
+    const key = this.#keyOf('field', credentials)
     const task = `${key} ${address}`
     const running = this.#running.get(task)
     if (running !== undefined) return running
@@ -102,14 +102,14 @@ export class Login {
     return verifying
   }
 
-  /** Like `verify`, for a proof that needs no name: whom it proves, and for how long. Never rejects. */
+  /** Like `verify`, for a proof that needs no name: whom it proves, and for how long. Only a bearer token is `remembered`. Never rejects. */
   prove(
     credentials: string,
     address: string,
     kind: Proof,
     proof: () => Promise<{ readonly name: string; readonly forMs: number } | 'wrong' | 'unavailable'>,
   ): Promise<LoginResult> {
-    const key = hash('sha256', this.#key + credentials, 'base64')
+    const key = this.#keyOf(kind === 'bearer' ? 'field' : kind, credentials)
     const task = `${key} ${address}`
     const running = this.#running.get(task)
     if (running !== undefined) return running
@@ -132,7 +132,8 @@ export class Login {
     if ('user' in result && typeof proved === 'object') {
       this.#limits.end(address, '', 'right')
       const untilMs = now() + Math.min(REMEMBERED_MS, proved.forMs)
-      if (version === this.#version) this.#verified.set(key, { user: result.user, untilMs })
+      // A session has an id of its own from now on; the address by which it began opens nothing.
+      if (version === this.#version && kind !== 'session') this.#verified.set(key, { user: result.user, untilMs })
       audit.seen(result.user, address, kind)
       return result
     }
@@ -149,7 +150,8 @@ export class Login {
 
   /** The user of a link, limited to it, if `password` is that of the link or it has none. Remembered like a user without a secret. Never rejects. */
   async verifyLink(token: TokenRecord, password: string | undefined, address: string): Promise<LoginResult> {
-    const key = hash('sha256', `${this.#key}link ${token.id} ${token.password === undefined ? '' : password}`, 'base64')
+    const given = token.password === undefined || password === undefined ? '' : `with ${password}`
+    const key = this.#keyOf('link', `${token.id} ${given}`)
     const known = this.#verified.get(key)
     if (known !== undefined && known.untilMs > this.#parts.now()) return { user: known.user }
     const refusal = await this.#refuseLink(token, password, address)
@@ -283,6 +285,11 @@ export class Login {
       log.error({ err: error, user: verdict.name }, 'cannot find the user id of an account')
       return UNAVAILABLE
     }
+  }
+
+  /** What is remembered of a secret. Each kind has keys of its own, so that a client cannot write in one field what was verified in another. */
+  #keyOf(kind: 'field' | 'link' | Proof, secret: string): string {
+    return hash('sha256', `${this.#key}${kind} ${secret}`, 'base64')
   }
 
   #remember(user: User): { readonly user: User; readonly untilMs: number } {

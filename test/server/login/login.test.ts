@@ -147,3 +147,19 @@ t.test('names and secrets that are too long are refused without asking anybody',
   t.match(await login.lookup('a'.repeat(256)), { refused: 'wrong' })
   t.equal(source.asked, 0)
 })
+
+t.test('what was verified in one way is not remembered as a field', async (t) => {
+  const login = loginOf([new TrialSource(['alice'])])
+  const proof = async () => ({ name: 'alice', forMs: 60_000 })
+  t.match(await login.prove('session STATE?code=x', '192.0.2.1', 'session', proof), { user: { name: 'alice' } })
+  t.equal(login.remembered('session STATE?code=x'), undefined, 'the address of a callback opens nothing')
+  t.match(await login.prove('Bearer x', '192.0.2.1', 'bearer', proof), { user: { name: 'alice' } })
+  t.match(login.remembered('Bearer x'), { name: 'alice' })
+  const clock = { nowMs: 0 }
+  const tokens = tokensAt(clock)
+  const wish = { user: 'alice', name: 'a link', view: 'course', path: [], mode: 'read', kind: 'link' } as const
+  const { token } = (await tokens.make({ ...wish, expiresMs: undefined }))!
+  const linked = loginOf([new TrialSource(['alice'])], clock, tokens)
+  t.match(await linked.verifyLink(token, undefined, '192.0.2.1'), { user: { name: 'alice' } })
+  for (const end of [' ', '', ' undefined']) t.equal(linked.remembered(`link ${token.id}${end}`), undefined)
+})
