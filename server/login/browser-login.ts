@@ -110,10 +110,13 @@ export class BrowserLogin {
   }
 }
 
+/** Browsers keep no cookie of more than 4,096 bytes, and the path is in one. */
+const MOST_PATH_CHARS = 2048
+
 /** The path to return to: of this server, so that nobody can be sent elsewhere. */
 export function pathOf(query: string): string {
   const to = new URLSearchParams(query).get('to') ?? '/'
-  return /^\/(?![/\\])[\x21-\x5b\x5d-\x7e]*$/.test(to) ? to : '/'
+  return to.length <= MOST_PATH_CHARS && /^\/(?![/\\])[\x21-\x5b\x5d-\x7e]*$/.test(to) ? to : '/'
 }
 
 const NOT_PRIVATE: BrowserAnswer = {

@@ -41,12 +41,9 @@ export class CodeFlow {
     this.#parts = parts
   }
 
-  /** Whether the provider is there. Never rejects. */
-  async isUp(): Promise<boolean> {
-    return await this.#parts.provider.configuration().then(
-      () => true,
-      () => false,
-    )
+  /** Whether the provider answers. Never rejects. */
+  isUp(): Promise<boolean> {
+    return this.#parts.provider.isUp()
   }
 
   /** Where to send a browser that asked for `to`, and what it must keep meanwhile. @throws ProviderDown */

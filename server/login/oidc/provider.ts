@@ -8,6 +8,8 @@ export const PROVIDER_TIMEOUT_MS = 5000
 /** How long the configuration of the provider is used, and how long one that does not answer is left alone. */
 const KNOWN_MS = 3_600_000
 const DOWN_MS = 3000
+/** How long it counts as there after it has answered. */
+const UP_MS = 30_000
 
 /** The provider cannot tell at present. */
 export class ProviderDown extends Error {}
@@ -26,6 +28,7 @@ export class Provider {
   #known: { readonly configuration: Configuration; readonly untilMs: number } | undefined
   #finding: Promise<Configuration> | undefined
   #downUntilMs = Number.NEGATIVE_INFINITY
+  #upUntilMs = Number.NEGATIVE_INFINITY
 
   constructor(parts: ProviderParts) {
     this.#parts = parts
@@ -36,10 +39,23 @@ export class Provider {
     const { now } = this.#parts
     if (this.#known !== undefined && now() < this.#known.untilMs) return this.#known.configuration
     if (now() < this.#downUntilMs) return this.#last()
+    return await this.#findOnce()
+  }
+
+  /** Whether it answered less than half a minute ago, or answers now. Never rejects. */
+  async isUp(): Promise<boolean> {
+    const { now } = this.#parts
+    if (now() < this.#upUntilMs) return true
+    if (now() < this.#downUntilMs) return false
+    await this.#findOnce().catch(() => undefined)
+    return now() < this.#upUntilMs
+  }
+
+  #findOnce(): Promise<Configuration> {
     this.#finding ??= this.#find().finally(() => {
       this.#finding = undefined
     })
-    return await this.#finding
+    return this.#finding
   }
 
   /** What is still believed of a provider that does not answer. */
@@ -64,6 +80,7 @@ export class Provider {
       // The signature of an ID token counts, not only that it came from the address of the provider.
       client.enableNonRepudiationChecks(configuration)
       this.#known = { configuration, untilMs: now() + KNOWN_MS }
+      this.#upUntilMs = now() + UP_MS
       return configuration
     } catch (error) {
       log.error(

@@ -1,7 +1,12 @@
 import { randomBytes } from 'node:crypto'
-import t from 'tap'
-import { pathOf } from '../../../server/login/browser-login.ts'
-import { Sealer, Sessions } from '../../../server/login/index.ts'
+import type { IncomingMessage } from 'node:http'
+import { pino } from 'pino'
+import t, { type Test } from 'tap'
+import { BrowserLogin, type BrowserLoginParts, pathOf } from '../../../server/login/browser-login.ts'
+import { type Login, Sealer, Sessions } from '../../../server/login/index.ts'
+import { CodeFlow, type CodeFlowParts } from '../../../server/login/oidc/code-flow.ts'
+import { Provider } from '../../../server/login/oidc/provider.ts'
+import { startProvider } from '../../helpers/openid-provider.ts'
 
 t.test('after a login a browser is only sent to paths of this server', async (t) => {
   const back = (to: string) => pathOf(`?to=${encodeURIComponent(to)}`)
@@ -9,7 +14,75 @@ t.test('after a login a browser is only sent to paths of this server', async (t)
   for (const to of ['//evil', '/\\evil', '/a\\b', 'https://evil', 'evil', '', '/a\r\nx: y', '/a b', '/\t/evil'])
     t.equal(back(to), '/', to)
   t.equal(pathOf(''), '/')
+  t.equal(back(`/${'x'.repeat(2047)}`).length, 2048)
+  t.equal(back(`/${'x'.repeat(2048)}`), '/', 'a longer path has no room in the cookie')
 })
+
+/** The flow at a provider that a test starts, and its clock. */
+async function flowAt(t: Test) {
+  const provider = await startProvider(t)
+  const clock = { nowMs: 0 }
+  const settings = { issuer: provider.issuer, clientId: 'overlayd', scopes: ['openid'], clockSkewSec: 5 }
+  const parts = { settings: settings as unknown as CodeFlowParts['settings'], log: pino({ level: 'silent' }) }
+  const now = () => clock.nowMs
+  const sealer = new Sealer(randomBytes(32), randomBytes)
+  const users = {} as CodeFlowParts['users']
+  return {
+    provider,
+    clock,
+    now,
+    flow: new CodeFlow({ ...parts, provider: new Provider({ ...parts, now }), users, sealer, now }),
+  }
+}
+
+t.test('a provider that goes down is noticed in half a minute, also if it was found before', async (t) => {
+  const { provider, clock, flow } = await flowAt(t)
+  t.equal(await flow.isUp(), true)
+  provider.mode = 'down'
+  clock.nowMs += 29_999
+  t.equal(await flow.isUp(), true)
+  clock.nowMs += 1
+  t.equal(await flow.isUp(), false)
+  t.match((await flow.begin('https://files.example.org', '/')).url, provider.issuer, 'what is known of it is kept')
+  provider.mode = 'up'
+  t.equal(await flow.isUp(), false, 'it is left alone for a little')
+  clock.nowMs += 3000
+  t.equal(await flow.isUp(), true)
+})
+
+t.test(
+  'with TLS the cookies are for this host and for TLS only, and every login has a session of its own',
+  async (t) => {
+    const { flow, now } = await flowAt(t)
+    const sessions = new Sessions({ lastsMs: 60_000, now, random: randomBytes })
+    const login = { prove: async () => ({ user: { name: 'alice' } }) } as unknown as Login
+    const parts: BrowserLoginParts = {
+      ...{ flow, sessions, login, sessionMs: 60_000 },
+      clientOf: () => '127.0.0.1',
+      isPrivate: () => true,
+      originOf: () => 'https://files.example.org',
+    }
+    const browsers = new BrowserLogin(parts)
+    const request = (cookie?: string) => ({ method: 'GET', headers: { cookie } }) as unknown as IncomingMessage
+    const begun = String((await browsers.begin(request(), '?to=%2Fcourse%2F')).headers['set-cookie'])
+    t.match(begun, /^__Host-overlayd-login=[\w-]+; Path=\/; HttpOnly; SameSite=Lax; Max-Age=600; Secure$/)
+    const fixed = sessions.begin('mallory')
+    const pending = begun.split(';')[0] as string
+    const ended = await browsers.finish(request(`${pending}; __Host-overlayd-session=${fixed}`), '?code=x')
+    t.match(ended, { status: 302, headers: { location: '/course/' } })
+    const [session = '', gone = ''] = ended.headers['set-cookie'] as string[]
+    t.match(session, /^__Host-overlayd-session=[\w-]{43}; Path=\/; HttpOnly; SameSite=Lax; Max-Age=60; Secure$/)
+    t.match(gone, /^__Host-overlayd-login=; .*Max-Age=0; Secure$/)
+    t.notMatch(session, fixed, 'not the one that the browser came with')
+    t.equal(sessions.userOf(fixed), undefined, 'which has ended')
+    const [cookie = ''] = session.split(';')
+    t.equal(browsers.userOf(request(cookie)), 'alice')
+    t.equal(browsers.userOf(request(cookie.replace('__Host-', ''))), undefined, 'the cookie of an http page is none')
+    const other = new BrowserLogin({ ...parts, isPrivate: () => false })
+    t.equal((await other.begin(request(), '')).status, 403)
+    t.equal((await other.finish(request(pending), '?code=x')).status, 403)
+  },
+)
 
 t.test('what is sealed can be neither read nor changed', async (t) => {
   const sealer = new Sealer(randomBytes(32), randomBytes)
