@@ -90,6 +90,7 @@ function withoutLogin(cred: Cred): Caller {
     groupNames: [],
     readOnly: false,
     dropOnly: false,
+    endsLocks: false,
     scope: undefined,
   }
 }

@@ -33,6 +33,7 @@ export class Callers {
       roles: user.roles,
       groupNames: user.groups,
       dropOnly: token?.mode === 'drop',
+      endsLocks: token === undefined && may(user.roles, 'end lock of other'),
       readOnly: !may(user.roles, 'change shared view') || token?.mode === 'read',
       scope: token && scopeOf(token, link),
     }

@@ -12,6 +12,8 @@ export interface Caller extends Cred {
   readonly readOnly: boolean
   /** Whether the caller may only add files that do not exist yet, and sees nothing. */
   readonly dropOnly: boolean
+  /** Whether the caller may end the locks of others. */
+  readonly endsLocks: boolean
   /** What the token of the request is limited to; undefined: to nothing less than what its user may do. */
   readonly scope: Scope | undefined
 }
@@ -36,5 +38,6 @@ export const NOBODY: Caller = {
   groupNames: [],
   readOnly: false,
   dropOnly: false,
+  endsLocks: false,
   scope: undefined,
 }

@@ -108,7 +108,7 @@ function fileHeaders(
 ): string[] {
   const headers = validators(ctx, file)
   headers.push('Accept-Ranges', 'bytes', 'X-Content-Type-Options', 'nosniff')
-  if (runsScripts(file.type)) headers.push('Content-Security-Policy', 'sandbox')
+  if (runsScripts(file.type)) headers.push('Content-Security-Policy', 'sandbox', 'Referrer-Policy', 'no-referrer')
   for (const field of extra) headers.push(field)
   headers.push('Content-Type', type, 'Content-Length', String(length))
   return headers

@@ -183,12 +183,13 @@ function take(
   return { lock, kept: services.locks.add(lock) }
 }
 
-/** Refreshes a lock (RFC 4918 section 9.10.2). @throws DavError 400 no token given · 412 no such lock on this resource */
+/** Refreshes a lock (RFC 4918 section 9.10.2). @throws DavError 400 no token given · 403 it is of another user · 412 no such lock on this resource */
 async function refresh(ctx: ViewContext, target: Target, guard: Guard, attr: Attr | undefined): Promise<void> {
   const { services } = ctx
   if (guard.tokens.size === 0) throw badRequest('a LOCK without a body needs a lock token in the If field')
   const held = locksOn(services.locks, target).find(({ token }) => guard.tokens.has(token))
   if (held === undefined) throw new DavError(412, 'no such lock on this resource')
+  if (held.user !== ctx.view.cred.uid) throw new DavError(403, 'this is the lock of another user')
   guard.verify(target.inode, attr)
   const seconds = parseTimeout(ctx.req.headers.timeout, services.limits.lockSeconds)
   const kind = new LockKind(held.kind.scope, LockType.Write, seconds)

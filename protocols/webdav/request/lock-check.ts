@@ -21,19 +21,28 @@ export function obstacle(locks: readonly ActiveLock[], tokens: ReadonlySet<strin
   return locks.some((lock) => tokens.has(lock.token)) ? undefined : locks[0]
 }
 
+/**
+ * Those of `tokens` that are not of a lock of somebody else. Anybody can find a token by lock discovery, so having one gives no rights
+ * (RFC 4918 section 6.5).
+ */
+function ownTokens({ locks }: DavServices, { cred }: DavView, tokens: ReadonlySet<string>): ReadonlySet<string> {
+  const isOthers = (token: string) => (locks.byToken(token)?.user ?? cred.uid) !== cred.uid
+  return [...tokens].some(isOthers) ? new Set([...tokens].filter((token) => !isOthers(token))) : tokens
+}
+
 /** Requires the tokens of the locks on a resource (RFC 4918 section 7), at whichever name of the file they were taken. @throws DavError 423 */
 export function requireResource(
   services: DavServices,
   place: Lockable & ResourceName,
   tokens: ReadonlySet<string>,
 ): void {
-  const lock = obstacle(locksOn(services.locks, place), tokens)
+  const lock = obstacle(locksOn(services.locks, place), ownTokens(services, place.view, tokens))
   if (lock !== undefined) throw lockedError(place.view, lock)
 }
 
 /** Requires the tokens of the locks on a path. @throws DavError 423 */
 function requireName(services: DavServices, { view, names }: ResourceName, tokens: ReadonlySet<string>): void {
-  const lock = obstacle(services.locks.covering(view.id, names), tokens)
+  const lock = obstacle(services.locks.covering(view.id, names), ownTokens(services, view, tokens))
   if (lock !== undefined) throw lockedError(view, lock)
 }
 
@@ -51,14 +60,15 @@ export function requireMember(services: DavServices, place: ResourceName, tokens
   if (names.length > 0) requireName(services, { view, names: names.slice(0, -1) }, tokens)
 }
 
-/** The locks below a collection whose tokens are not in `tokens`, one for each locked resource, at most `limit`. */
+/** The locks below a collection whose tokens are not in `submitted`, one for each locked resource, at most `limit`. */
 export function obstaclesBelow(
   services: DavServices,
   place: ResourceName,
-  tokens: ReadonlySet<string>,
+  submitted: ReadonlySet<string>,
   limit: number = services.limits.reportedFailures,
 ): ActiveLock[] {
   if (services.locks.size === 0) return []
+  const tokens = ownTokens(services, place.view, submitted)
   // The token of a deep lock on the collection covers everything below, so the list need not be searched.
   const covering = services.locks.covering(place.view.id, place.names)
   if (covering.some((lock) => lock.deep && tokens.has(lock.token))) return []

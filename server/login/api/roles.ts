@@ -8,6 +8,7 @@ export const ACTIONS = [
   'change own view',
   'read shared view',
   'change shared view',
+  'end lock of other',
   'list views of template',
   'read other view',
   'change other view',

@@ -7,6 +7,7 @@ const TABLE: Readonly<Record<Action, string>> = {
   'change own view': '-yyy',
   'read shared view': 'yyyy',
   'change shared view': '-yyy',
+  'end lock of other': '---y',
   'list views of template': '--yy',
   'read other view': '--yy',
   'change other view': '--yy',
