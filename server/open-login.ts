@@ -29,7 +29,7 @@ import {
   UserIds,
 } from './login/index.ts'
 import { type OpenOidc, openOidc } from './open-oidc.ts'
-import type { PublicNames } from './public-names.ts'
+import { PublicNames } from './public-names.ts'
 import { systemRandom } from './random.ts'
 import type { RunningServer } from './running-server.ts'
 import { userInCertificate } from './tls/encrypt-http.ts'
@@ -174,6 +174,17 @@ export async function httpLogin(
     browsers,
     takesPasswords: settings.sources.some((kind) => kind !== 'proxy'),
   })
+}
+
+/** What is dangerous about a login, with the mend. */
+export function loginWarnings(settings: Pick<Settings, 'login' | 'publicUrls' | 'trustedProxies'>): string[] {
+  if (settings.login?.sources.includes('proxy') !== true) return []
+  const names = new PublicNames(settings)
+  const local = settings.trustedProxies.some(({ address }) => isLoopback(address))
+  if (!local && !names.isProxy('127.0.0.1') && !names.isProxy('::1')) return []
+  return [
+    'every user of this machine can log in as anybody, because "proxy" is in login.sources and webdav.trusted_proxies contains a loopback address; if you do not trust them all, let the proxy connect from another address, such as that of a container, and trust only that',
+  ]
 }
 
 /** Whether nobody between the client, or a trusted proxy, and this server can read a request. */

@@ -11,7 +11,7 @@ import { logOf } from './log.ts'
 import type { LogCounters } from './log-sink.ts'
 import { keepMemorySmall } from './memory-keeper.ts'
 import { openNfs, readExports } from './nfs-listener.ts'
-import { changeTokens, openLogin } from './open-login.ts'
+import { changeTokens, loginWarnings, openLogin } from './open-login.ts'
 import { systemRandom } from './random.ts'
 import { openTemplates, viewHooks } from './registry/open-templates.ts'
 import type { ReloadReport } from './reload.ts'
@@ -60,7 +60,7 @@ export async function serve(
   const settings = await checkPorts(given)
   await limitCaches(settings.limits ?? {})
   const tls = settings.tls && (await openTls(settings.tls, settings, log))
-  const warnings = [...before, ...(tls?.credentials.warnings ?? [])]
+  const warnings = [...before, ...loginWarnings(settings), ...(tls?.credentials.warnings ?? [])]
   const failed = (view: string, error: unknown) => {
     const reason = error instanceof Error ? error.message : String(error)
     log.error({ err: error, view }, 'a view cannot be served')

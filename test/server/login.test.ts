@@ -214,6 +214,86 @@ t.test('a proxy names its users, and nobody else can', AS_ROOT, async (t) => {
   t.match(await spoofed.dav('GET', '/course/', named('adam')), { status: 401 }, 'not from another address')
 })
 
+t.test('a proxy on loopback that names users gets a warning at the start', AS_ROOT, async (t) => {
+  const proxy = LOGIN.replace('["file"]', '["file", "proxy"]')
+  const warning = /every user of this machine can log in as anybody, .*; if you do not trust them all, let the proxy/
+  const stderrOf = async (tables: string, trusted: string) => {
+    const { server } = await classroom(t, tables, `trusted_proxies = ["${trusted}"]`)
+    return server.stdout() + server.stderr()
+  }
+  for (const trusted of ['127.0.0.1', '127.9.0.0/16', '::1', '0.0.0.0/0'])
+    t.match(await stderrOf(proxy, trusted), warning, trusted)
+  t.notMatch(await stderrOf(proxy, '192.0.2.1'), /can log in as anybody/)
+  t.notMatch(await stderrOf(LOGIN, '127.0.0.1'), /can log in as anybody/)
+})
+
+t.test('a page of another origin uses no password that a browser remembers', AS_ROOT, async (t) => {
+  const { dav, as } = await classroom(t)
+  const { headers } = as('alice')
+  await dav('PUT', '/course/mine', { body: 'x', headers })
+  const pages = [
+    { 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'cors', 'sec-fetch-dest': 'empty' },
+    { 'sec-fetch-site': 'same-site', 'sec-fetch-mode': 'no-cors', 'sec-fetch-dest': 'empty' },
+    { 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'navigate', 'sec-fetch-dest': 'document' },
+    { origin: 'https://evil.example' },
+    { origin: 'null' },
+  ]
+  const changing = ['PUT', 'DELETE', 'MKCOL', 'MOVE', 'COPY', 'PROPPATCH', 'LOCK', 'UNLOCK', 'POST', 'PATCH']
+  for (const page of pages) {
+    for (const method of changing)
+      t.equal((await dav(method, '/course/mine', { headers: { ...headers, ...page } })).status, 403, method)
+    const json = { 'content-type': 'application/json' }
+    const made = await dav('POST', '/-/tokens', { body: '{"name":"x"}', headers: { ...headers, ...page, ...json } })
+    t.equal(made.status, 403)
+    t.equal((await dav('DELETE', '/-/tokens/0123456789ab', { headers: { ...headers, ...page } })).status, 403)
+    t.equal((await dav('POST', '/-/logout', { headers: { ...headers, ...page } })).status, 403)
+  }
+  const plain = { body: '{"name":"x"}', headers: { ...headers, 'content-type': 'text/plain' } }
+  t.match((await dav('POST', '/-/tokens', plain)).status, /^4/, 'a form makes no token')
+  t.match(await dav('GET', '/-/tokens', { headers }), { status: 200, body: '[]' })
+  t.match(await dav('GET', '/course/mine', { headers }), { status: 200, body: 'x' })
+})
+
+t.test('a lock in a view that all share is of use to its user only, and an admin can end it', AS_ROOT, async (t) => {
+  const shared = `${LOGIN}
+[views.pad]
+stack = "course"
+upper = "shared"
+directory = "pad"
+[exports.pad]
+view = "pad"
+door = "webdav"
+`
+  const { dav, as } = await classroom(t, shared)
+  const body = '<lockinfo xmlns="DAV:"><lockscope><exclusive/></lockscope><locktype><write/></locktype></lockinfo>'
+  const locked = await dav('LOCK', '/pad/welcome.txt', { body, ...as('alice') })
+  t.equal(locked.status, 200, locked.body)
+  const token = String(locked.headers['lock-token'])
+  const deep = await dav('LOCK', '/pad/sub/', { body, ...as('alice') })
+  const other = String(deep.headers['lock-token'])
+  const send = async (name: string, method: string, path: string, headers: Record<string, string>) =>
+    (await dav(method, path, { ...(method === 'PUT' && { body: 'x' }), headers: { ...as(name).headers, ...headers } }))
+      .status
+  t.match((await dav('PROPFIND', '/pad/welcome.txt', as('bob'))).body, token.slice(1, -1), 'bob can read the token')
+  for (const name of ['bob', 'teacher']) {
+    t.equal(await send(name, 'UNLOCK', '/pad/welcome.txt', { 'lock-token': token }), 403, name)
+    t.equal(await send(name, 'LOCK', '/pad/welcome.txt', { if: `(${token})`, timeout: 'Second-1' }), 403, name)
+  }
+  t.equal(await send('rita', 'UNLOCK', '/pad/welcome.txt', { 'lock-token': token }), 403, 'a reader')
+  for (const name of ['bob', 'adam']) {
+    t.equal(await send(name, 'PUT', '/pad/welcome.txt', { if: `(${token})` }), 423, name)
+    t.equal(await send(name, 'PUT', '/pad/welcome.txt', { 'lock-token': token }), 423, 'as Office does')
+    t.equal(await send(name, 'PUT', '/pad/sub/a.txt', { if: `</pad/sub/> (${other})` }), 423, name)
+    t.equal(await send(name, 'PUT', '/pad/sub/new', { if: `</pad/sub/> (${other})` }), 423, name)
+    t.equal(await send(name, 'DELETE', '/pad/sub/', { if: `(${other})` }), 423, name)
+  }
+  t.equal(await send('alice', 'PUT', '/pad/sub/a.txt', { if: `</pad/sub/> (${other})` }), 204)
+  t.equal(await send('alice', 'PUT', '/pad/welcome.txt', { if: `(${token})` }), 204)
+  t.equal(await send('alice', 'UNLOCK', '/pad/sub/', { 'lock-token': other }), 204)
+  t.equal(await send('adam', 'UNLOCK', '/pad/welcome.txt', { 'lock-token': token }), 204, 'an admin ends it')
+  t.equal(await send('bob', 'PUT', '/pad/welcome.txt', {}), 204)
+})
+
 t.test('a login needs what it says', async (t) => {
   const dir = t.testdir({ material: {} })
   const config = join(dir, 'o.toml')
