@@ -10,6 +10,8 @@ export interface OpenIdProvider {
   readonly port: number
   /** How often its keys were fetched. */
   readonly keyFetches: () => number
+  /** How many browsers were sent to it to log in. */
+  readonly loginsBegun: () => number
   /** How it answers: as it should, never, or not at all. */
   mode: 'up' | 'slow' | 'down'
   /** Sets where the client `overlayd` may be sent to after a login. */
@@ -34,8 +36,9 @@ export async function startProvider(
   const keys = [{ ...(await exportJWK(privateKey)), kid: 'key-1', alg: 'RS256', use: 'sig' }]
   let handle = callbackOf(issuer, keys, [`${issuer}/none`], groups)
   let fetches = 0
+  let begun = 0
   const made: OpenIdProvider = {
-    ...{ issuer, port, mode: 'up' as const, keyFetches: () => fetches },
+    ...{ issuer, port, mode: 'up' as const, keyFetches: () => fetches, loginsBegun: () => begun },
     allow: (redirect) => {
       handle = callbackOf(issuer, keys, [redirect], groups)
     },
@@ -49,6 +52,7 @@ export async function startProvider(
     if (made.mode === 'down') return req.socket.destroy()
     if (made.mode === 'slow') return undefined
     if (req.url === '/jwks') fetches++
+    if (req.url?.startsWith('/auth?')) begun++
     return handle(req, res)
   })
   t.teardown(() => stop(server))
