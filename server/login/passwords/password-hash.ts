@@ -1,10 +1,7 @@
-import { argon2Sync, timingSafeEqual } from 'node:crypto'
-import bcrypt from 'bcryptjs'
+import { argon2Sync } from 'node:crypto'
 
 /** The longest password, in bytes of UTF-8. Hashing a longer one would only cost time. */
 export const MOST_PASSWORD_BYTES = 1024
-/** bcrypt ignores what is behind this many bytes. */
-const BCRYPT_BYTES = 72
 /** The most that a hash of a password file may cost: a second of one processor, and 256 MiB. */
 const MOST_COST = 14
 const MOST_MEMORY_KIB = 256 * 1024
@@ -50,20 +47,8 @@ export function newHash(password: string, salt: Uint8Array): string {
   return `$argon2id$v=19$m=${NEW.memory},t=${NEW.passes},p=${NEW.parallelism}$${unpadded(salt)}$${unpadded(tag)}`
 }
 
-/** Whether the hash is that of the password. Takes up to a second of the processor. */
-export function isPassword(password: string, hash: string): boolean {
-  if (Buffer.byteLength(password) > MOST_PASSWORD_BYTES) return false
-  const argon2 = parseArgon2(hash)
-  if (argon2 === undefined) return Buffer.byteLength(password) <= BCRYPT_BYTES && bcrypt.compareSync(password, hash)
-  const { memory, passes, parallelism, salt, tag } = argon2
-  const found = argon2Sync('argon2id', {
-    ...{ memory, passes, parallelism },
-    ...{ message: password, nonce: salt, tagLength: tag.length },
-  })
-  return timingSafeEqual(found, tag)
-}
-
-function parseArgon2(hash: string): Argon2Hash | undefined {
+/** Parses an argon2id hash in the form of PHC; undefined if it is none. */
+export function parseArgon2(hash: string): Argon2Hash | undefined {
   const found =
     /^\$argon2id\$v=19\$m=(\d{1,7}),t=(\d{1,3}),p=(\d{1,3})\$([A-Za-z0-9+/]{11,128})\$([A-Za-z0-9+/]{16,172})$/.exec(
       hash,

@@ -1,5 +1,6 @@
 import { parentPort } from 'node:worker_threads'
-import { isPassword, newHash } from './password-hash.ts'
+import { isPassword } from './check-password.ts'
+import { newHash } from './password-hash.ts'
 
 /** A task of the thread that hashes passwords. */
 export type PasswordTask =

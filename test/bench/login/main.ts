@@ -10,13 +10,13 @@ import {
   Audit,
   Callers,
   HttpLogin,
-  isPassword,
   Login,
   newHash,
   RoleList,
   TokenStore,
   UserIds,
 } from '../../../server/login/index.ts'
+import { isPassword } from '../../../server/login/passwords/check-password.ts'
 
 const REQUESTS = 200_000
 const ROUNDS = 7

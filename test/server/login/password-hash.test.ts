@@ -1,5 +1,6 @@
 import t from 'tap'
-import { hashError, isPassword, newHash } from '../../../server/login/passwords/password-hash.ts'
+import { isPassword } from '../../../server/login/passwords/check-password.ts'
+import { hashError, newHash } from '../../../server/login/passwords/password-hash.ts'
 
 /** What `htpasswd -nbB -C 4 carol pw-carol` prints, and the same with a cost of 5. */
 const BCRYPT = '$2y$05$9pCRwQmWdI7X1.3MA2vkD.RZ9EQrPd7rKwu8CERwLLjPufdB2WG.y'
