@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import t from 'tap'
 import { ACTIONS, type Action, may, type Role, RoleList } from '../../../server/login/index.ts'
 
@@ -24,6 +25,26 @@ t.test('each role may do what the table says, cell by cell', async (t) => {
       t.equal(may(roles, action), TABLE[action][at] === 'y', `${role}: ${action}`)
     }
   }
+})
+
+t.test('the table of docs/users.md is this one', async (t) => {
+  const text = readFileSync(new URL('../../../docs/users.md', import.meta.url), 'utf8')
+  const rows =
+    text
+      .split('## Who may do what')[1]
+      ?.match(/^\|.*\|$/gm)
+      ?.slice(2) ?? []
+  const cells = rows.map((row) =>
+    row
+      .split(' | ')
+      .slice(1)
+      .map((cell) => (cell.startsWith('yes') ? 'y' : '-'))
+      .join(''),
+  )
+  t.same(
+    cells.slice(0, ACTIONS.length),
+    ACTIONS.map((action) => TABLE[action]),
+  )
 })
 
 t.test('a reader changes nothing, even as an owner or admin, and nobody without a role may do anything', async (t) => {
