@@ -122,9 +122,14 @@ export class TemplateView implements Closable {
 
   /** Changes the stack or options of an open view; a closed one gets them when it is opened. @throws OptionError */
   async remount(): Promise<void> {
+    await this.limit()
+    await this.overlay?.remount(this.#plan.optionsOf(this.record.id))
+  }
+
+  /** Applies changed limits to an open view. */
+  async limit(): Promise<void> {
     await this.#opening?.catch(() => undefined)
     this.#quota?.quota.setLimits(this.#plan.limits() ?? {})
-    await this.overlay?.remount(this.#plan.optionsOf(this.record.id))
   }
 
   /** It as the quota of its user knows it. */

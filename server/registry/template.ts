@@ -202,8 +202,8 @@ export class Template {
   async change(settings: TemplateSettings): Promise<unknown[]> {
     const unchanged = JSON.stringify(this.settings.mount) === JSON.stringify(settings.mount)
     this.settings = settings
-    if (unchanged) return []
-    const results = await Promise.allSettled([...this.#views.values()].map((view) => view.remount()))
+    const change = (view: TemplateView) => (unchanged ? view.limit() : view.remount())
+    const results = await Promise.allSettled([...this.#views.values()].map(change))
     return results.flatMap((result) => (result.status === 'rejected' ? [result.reason] : []))
   }
 

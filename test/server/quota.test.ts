@@ -108,3 +108,14 @@ t.test('the usage outlives the closing of a view and a kill of the server', AS_R
   await fill(third, 'four')
   t.equal((await exact(third, 'daemon')).quota.bytes, 40 * KiB)
 })
+
+t.test('a reload applies other limits to an open view at once', AS_ROOT, async (t) => {
+  const all = await course(t, { more: LIMITS.replace('idle = "1s"', 'idle = "1h"') })
+  const put = async (size: number) => (await all.dav('PUT', '/course/~daemon/f', { body: 'x'.repeat(size) })).status
+  t.equal(await put(30 * KiB), 201)
+  const path = join(all.dir, 'o.toml')
+  writeFileSync(path, readFileSync(path, 'utf8').replace('"100K"', '"64K"'))
+  t.match(await run(['reload', '--state-dir', join(all.dir, 'state')]), { status: 0 })
+  t.equal(await put(80 * KiB), 507)
+  t.equal(await put(60 * KiB), 204)
+})
