@@ -114,8 +114,12 @@ class FileCopy {
       shared = false
       const wanted = () => needWanted(this.#inode)
       const toDisk = !this.#sb.options.volatile
-      if (way === 'long') shared = await copyData(this.#source.fd, this.#fd, this.#source.stat.size, toDisk, wanted)
-      else await copyExtents(this.#source.fd, this.#fd, this.#source.stat.size, toDisk, wanted)
+      const data = async () => {
+        if (way === 'long') return await copyData(this.#source.fd, this.#fd, size, toDisk, wanted)
+        await copyExtents(this.#source.fd, this.#fd, size, toDisk, wanted)
+        return false
+      }
+      shared = await this.#sb.descriptors.resting(data)
       const dressing = this.#dressing(this.#fd)
       if (this.#failed(dressing, await tryCalls(dressing))) return false
     }

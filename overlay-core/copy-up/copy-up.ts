@@ -42,6 +42,7 @@ const MOST_COPIES_FIRST = 3
  *
  * Parents are copied up first, outermost first. The object is built in the work directory and published by one rename, so a crash
  * leaves the old or the new state, plus at most a leftover that the next mount removes. Concurrent calls share one copy.
+ * To be called inside `descriptors.run`.
  *
  * @throws EROFS the overlay has no upper · ESTALE no name is left · ENOSPC | EDQUOT | EIO from the upper, and nothing visible has changed
  * @see fs/overlayfs/copy_up.c for the order of steps
@@ -53,7 +54,8 @@ export function copyUp(sb: SuperBlock, inode: OvlInode, need: CopyNeed = 'data')
   copyAwaited(inode)
   const again = () => copyUp(sb, inode, need)
   // A quota may have refused a copy-up for another operation.
-  if (inode.copying) return inode.copying.then(again, need === 'removal' ? again : undefined)
+  const { copying: other } = inode
+  if (other) return sb.descriptors.resting(() => other).then(again, need === 'removal' ? again : undefined)
   const copyOnce = () => chargingCopy(sb, inode, need === 'removal', () => copyUpOnce(sb, inode, need))
   const copy = () => (inode.upper ? completeData(sb, inode) : copyOnce())
   const copying: Promise<void> = asCopy(inode, copy).finally(() => {
@@ -74,7 +76,7 @@ function copyUpDir(sb: SuperBlock, dir: OvlInode, need: CopyNeed): Promise<void>
   return copyUp(sb, dir, need === 'removal' ? need : 'data')
 }
 
-/** A copy-up that an operation found necessary while it held locks, to be done without them. */
+/** A copy-up that an operation found necessary while it held locks, to be done without them and without descriptors. */
 export class LongCopy {
   readonly inode: OvlInode
   readonly need: CopyNeed
@@ -97,8 +99,8 @@ export function longCopyOf(
 }
 
 /**
- * Runs `work`, which takes locks, and runs it again after the copy-up that it requests. If objects keep changing, `work` is finally told
- * to be `patient` and to copy up under its locks.
+ * Runs `work`, which takes locks and uses descriptors inside `descriptors.run`, and runs it again after the copy-up that it requests. If objects keep
+ * changing, `work` is finally told to be `patient` and to copy up under its locks.
  */
 export function copyingUpFirst<T>(
   sb: SuperBlock,
@@ -340,7 +342,9 @@ async function copyRegular(
 async function fillFrom(sb: SuperBlock, inode: OvlInode, data: Real, to: number, sizeBytes: number): Promise<void> {
   const from = await openForReading(await sb.descriptors.of(data.parent as Real), data.name)
   try {
-    const shared = await copyData(from, to, sizeBytes, !sb.options.volatile, () => needWanted(inode))
+    const toDisk = !sb.options.volatile
+    const copy = () => copyData(from, to, sizeBytes, toDisk, () => needWanted(inode))
+    const shared = await sb.descriptors.resting(copy)
     // With fsync=strict the file is synced later, together with its attributes.
     if (sb.options.fsync !== 'strict' && syncsCopy(sb, sizeBytes, shared)) await fsync(to)
   } finally {

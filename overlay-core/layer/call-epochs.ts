@@ -11,6 +11,8 @@ export interface EpochClock {
 
 interface Retired {
   readonly epoch: number
+  /** The epoch in which calls could begin to use it; -1 if that is not known. */
+  readonly born: number
   readonly fd: number
   readonly owner: DescriptorOwner
 }
@@ -24,6 +26,9 @@ interface Earlier {
 /**
  * Counts running calls, to tell when a descriptor that was taken out of use can be closed: after all calls that were running then have ended, so that no
  * call can use a number that was closed and reused for another file. A call is told apart by the epoch in which it began.
+ *
+ * A call that rests, because it waits for a long copy, cannot use what others open meanwhile. So a descriptor that was opened after calls began to rest
+ * does not wait for them.
  */
 export class CallEpochs {
   readonly clock: EpochClock
@@ -36,6 +41,8 @@ export class CallEpochs {
   /** Oldest first, each with running calls. */
   #earlier: Earlier[] = []
   #retired: Retired[] = []
+  /** When the calls that rest now began to, in ascending order. */
+  readonly #resting: number[] = []
   #drainScheduled = false
 
   constructor(clock: EpochClock = { now: 0 }) {
@@ -48,10 +55,23 @@ export class CallEpochs {
     if (--part.running === 0) this.#earlier = this.#earlier.filter((each) => each !== part)
   }
 
-  /** Makes `owner` close `fd` once no running call can use it. */
-  retire(fd: number, owner: DescriptorOwner): void {
+  /** A running call begins to wait, without using any descriptor that it does not have yet. Pass the result to `goOn` before it uses others. */
+  rest(): number {
+    const { now } = this.clock
+    this.#resting.push(now)
+    if (this.hasRetired) this.scheduleDrain()
+    return now
+  }
+
+  /** The end of that. */
+  goOn(since: number): void {
+    this.#resting.splice(this.#resting.lastIndexOf(since), 1)
+  }
+
+  /** Makes `owner` close `fd` once no running call can use it. `born`: `clock.now` when calls could begin to use it, if that is known. */
+  retire(fd: number, owner: DescriptorOwner, born = -1): void {
     const epoch = this.clock.now++
-    this.#retired.push({ epoch, fd, owner })
+    this.#retired.push({ epoch, born, fd, owner })
     this.hasRetired = true
     if (this.runningNow > 0) this.#earlier.push({ until: epoch, running: this.runningNow })
     this.runningNow = 0
@@ -76,14 +96,26 @@ export class CallEpochs {
   }
 
   #drain(): void {
-    const oldest = this.#earlier[0]?.until ?? Number.POSITIVE_INFINITY
-    let done = 0
-    while (done < this.#retired.length && (this.#retired[done] as Retired).epoch < oldest) {
-      const { fd, owner } = this.#retired[done] as Retired
-      owner.close(fd)
-      done++
+    const kept: Retired[] = []
+    let [parts, running, rested] = [0, 0, 0]
+    let last = -1
+    for (const retired of this.#retired) {
+      const { epoch, born, fd, owner } = retired
+      for (; parts < this.#earlier.length && (this.#earlier[parts] as Earlier).until <= epoch; parts++)
+        running += (this.#earlier[parts] as Earlier).running
+      // Those that began to rest before it was opened are among the running ones, because they began before it was retired.
+      if (running > 0 && born !== last) [rested, last] = [this.#restedBefore(born), born]
+      if (running === 0 || running === rested) owner.close(fd)
+      else kept.push(retired)
     }
-    if (done > 0) this.#keep(this.#retired.slice(done))
+    if (kept.length < this.#retired.length) this.#keep(kept)
+  }
+
+  /** How many of the calls that rest began to before epoch `born`. */
+  #restedBefore(born: number): number {
+    let count = 0
+    while (count < this.#resting.length && (this.#resting[count] as number) < born) count++
+    return count
   }
 
   #keep(retired: Retired[]): void {

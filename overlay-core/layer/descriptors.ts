@@ -2,7 +2,6 @@ import { isErrno, OverlayError } from '../api/errno.ts'
 import { ending } from '../api/maybe-promise.ts'
 import { FileType, type MaybePromise, type Name } from '../api/types.ts'
 import type { BudgetedCache, CacheBudget, CacheShare } from '../base/cache-budget.ts'
-import { O_NOFOLLOW, O_PATH } from '../sys/flags.ts'
 import { type KernelHandle, openByHandle } from '../sys/handle.ts'
 import { ABSENT, closeSync, openAtCached, openIfThere, openRootAgain, WOULD_WAIT } from '../sys/open.ts'
 import { statxFd, statxFdAsking } from '../sys/stat.ts'
@@ -17,8 +16,7 @@ import {
   Real,
   type RootPlace,
 } from './layer.ts'
-
-const PROBE_FLAGS = O_PATH | O_NOFOLLOW
+import { numbered, PROBE_FLAGS, probeAt } from './probe.ts'
 
 /**
  * The O_PATH descriptors of real directories: opened on demand, limited in number by a budget, and closed by second chance.
@@ -32,7 +30,8 @@ export class Descriptors implements BudgetedCache, DescriptorOwner {
   readonly #calls: CallEpochs
   /** The calls of all overlays on a stack. */
   readonly #callsOfStack: CallEpochs | undefined
-  readonly #open = new Set<Real>()
+  /** The open directories, and the epoch in which each was opened. */
+  readonly #open = new Map<Real, number>()
   /** Directories that are being opened. */
   readonly #opening = new Map<Real, Promise<number>>()
   /** The directory that is being added, whose descriptor its caller is about to use. */
@@ -60,7 +59,7 @@ export class Descriptors implements BudgetedCache, DescriptorOwner {
 
   /** Makes `realOf` work, for directories opened from now on. */
   follow(): void {
-    this.#reals = new Map([...this.#open].map((real) => [real.fd, real]))
+    this.#reals = new Map([...this.#open.keys()].map((real) => [real.fd, real]))
   }
 
   /** The directory of a descriptor that was opened here; only after `follow`. */
@@ -107,6 +106,23 @@ export class Descriptors implements BudgetedCache, DescriptorOwner {
     return next
   }
 
+  /**
+   * Waits for `work` inside a `run`, as its only work: descriptors that are opened meanwhile need not stay open for this call. `work` may use
+   * descriptors only inside a `run` of its own.
+   */
+  async resting<T>(work: () => MaybePromise<T>): Promise<T> {
+    const calls = this.#calls
+    const ofStack = this.#callsOfStack
+    const since = calls.rest()
+    ofStack?.rest()
+    try {
+      return await work()
+    } finally {
+      calls.goOn(since)
+      ofStack?.goOn(since)
+    }
+  }
+
   /** The limit of open directory descriptors, of all overlays together. */
   get limit(): number {
     return this.#share.limit
@@ -144,7 +160,7 @@ export class Descriptors implements BudgetedCache, DescriptorOwner {
     real.fd = fd
     real.used = true
     this.#reals?.set(fd, real)
-    this.#open.add(real)
+    this.#open.set(real, this.#calls.clock.now)
     this.#share.use()
     this.#adopting = real
     this.#share.grow(1)
@@ -154,8 +170,9 @@ export class Descriptors implements BudgetedCache, DescriptorOwner {
   /** Closes the descriptor of `real`, if any, unless other overlays may use it. */
   drop(real: Real): void {
     if (real.fd < 0 || real.layer.descriptors) return
+    const born = this.#open.get(real)
     if (this.#open.delete(real)) this.#share.shrink(1)
-    this.retire(real.fd)
+    this.#calls.retire(real.fd, this, born)
     real.fd = -1
   }
 
@@ -259,7 +276,7 @@ export class Descriptors implements BudgetedCache, DescriptorOwner {
 
   /** Closes every descriptor of these layers, including their roots, because they left the stack. Other overlays may use those of shared layers. */
   dropLayers(layers: ReadonlySet<Layer>): void {
-    for (const real of this.#open) if (layers.has(real.layer)) this.drop(real)
+    for (const real of this.#open.keys()) if (layers.has(real.layer)) this.drop(real)
     for (const { root, shared, descriptors } of layers) {
       if (descriptors) continue
       if (!shared) this.retire(root.fd)
@@ -269,7 +286,7 @@ export class Descriptors implements BudgetedCache, DescriptorOwner {
 
   /** Closes everything. No call may be running. */
   closeAll(): void {
-    for (const real of this.#open) {
+    for (const real of this.#open.keys()) {
       closeSync(real.fd)
       real.fd = -1
     }
@@ -349,45 +366,18 @@ export class Descriptors implements BudgetedCache, DescriptorOwner {
   /** Closes descriptors that were not used since the last time, if there are enough of them. */
   giveUp(count: number): void {
     const left = Math.max(0, this.#open.size - count)
-    for (const real of this.#open) {
+    for (const [real, born] of this.#open) {
       if (this.#open.size <= left) return
       if (real === this.#adopting) continue
       this.#open.delete(real)
       if (real.used) {
         real.used = false
-        this.#open.add(real)
+        this.#open.set(real, born)
         continue
       }
       this.#share.shrink(1)
-      this.retire(real.fd)
+      this.#calls.retire(real.fd, this, born)
       real.fd = -1
     }
-  }
-}
-
-function numbered(numbers: InodeNumbers, dir: Real, name: Name, { stat, fd }: Probe): MaybePromise<Probe> {
-  const known = numbers.withStableNumber(dir, name, stat)
-  return known instanceof Promise ? known.then((now) => ({ stat: now, fd })) : { stat: known, fd }
-}
-
-function probeAt(dirFd: number, name: Name, local: boolean): MaybePromise<Probe | undefined> {
-  const fd = local ? openAtCached(dirFd, name, PROBE_FLAGS) : WOULD_WAIT
-  if (fd === WOULD_WAIT) return probeWaiting(dirFd, name)
-  return fd === ABSENT ? undefined : probed(fd)
-}
-
-async function probeWaiting(dirFd: number, name: Name): Promise<Probe | undefined> {
-  const fd = await openIfThere(dirFd, name, PROBE_FLAGS)
-  return fd === ABSENT ? undefined : probed(fd)
-}
-
-function probed(fd: number): Probe {
-  let kept = false
-  try {
-    const stat = statxFd(fd)
-    kept = stat.type === FileType.directory
-    return { stat, fd: kept ? fd : -1 }
-  } finally {
-    if (!kept) closeSync(fd)
   }
 }

@@ -301,8 +301,8 @@ export async function link(
   changeInfo?: ChangeInfo,
 ): Promise<void> {
   checkName('link', name)
-  await sb.descriptors.run(() =>
-    copyingUpFirst(sb, (patient) =>
+  await copyingUpFirst(sb, (patient) =>
+    sb.descriptors.run(() =>
       dir.dirLock.exclusive(async () => {
         const dirAttr = await enterLocked(sb, cred, dir, changeInfo)
         await needNewName(sb, cred, dir, dirAttr, name)

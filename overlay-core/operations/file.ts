@@ -134,7 +134,7 @@ async function writeWaiting(
   }: { data: Uint8Array; position: number; stability: Stability; changeInfo: ChangeInfo | undefined },
 ): Promise<void> {
   needWrite(cred, await attr)
-  const file = await sb.files.acquire(inode, true)
+  const file = await sb.descriptors.resting(() => sb.files.acquire(inode, true))
   try {
     await writeThrough(sb, cred, file, data, position, changeInfo)
     // Not fdatasync, which may omit the rename that named a new or copied-up file, and with it all of its data.
@@ -190,7 +190,7 @@ export async function openFile(
   const writes = how.write === true || how.truncate === true
   if (writes && sb.readOnly) throw new OverlayError('EROFS', 'open')
   need(cred, await attrFor(sb, cred, object), (how.read ? READ : 0) | (writes ? WRITE : 0), 'open')
-  const file = await sb.files.acquire(object, writes)
+  const file = await sb.descriptors.resting(() => sb.files.acquire(object, writes))
   const handle = new OpenHandle(sb, cred, file, how.read === true, how.write === true)
   try {
     if (how.truncate) await setattr(sb, cred, object, { size: 0, mtime: 'now' })

@@ -62,8 +62,8 @@ export async function rename(
   checkName('rename', from.name)
   checkName('rename', to.name)
   if (options.noReplace && options.exchange) throw new OverlayError('EINVAL', 'rename')
-  await sb.descriptors.run(() =>
-    copyingUpFirst(sb, (patient) =>
+  await copyingUpFirst(sb, (patient) =>
+    sb.descriptors.run(() =>
       withBothLocked(sb, from.dir, to.dir, async () => {
         const move = await prepare(sb, cred, from, to, options)
         if (!move) return undefined

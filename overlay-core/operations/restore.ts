@@ -63,8 +63,8 @@ export async function restore(
   check?: (current: OvlInode | undefined) => void,
 ): Promise<OvlInode> {
   checkName('restore', name)
-  return await sb.descriptors.run(() =>
-    copyingUpFirst(sb, (patient) =>
+  return await copyingUpFirst(sb, (patient) =>
+    sb.descriptors.run(() =>
       dir.dirLock.exclusive(async () => {
         const before = await enterLocked(sb, cred, dir, undefined)
         need(cred, before, EXECUTE | WRITE, 'restore')

@@ -169,8 +169,8 @@ class Staged implements StagedFile {
       await this.#adopt()
       const inode = await sb.barrier.enter(async () => {
         await revalidateInode(sb, dir)
-        return await sb.descriptors.run(() =>
-          copyingUpFirst(sb, (patient) =>
+        return await copyingUpFirst(sb, (patient) =>
+          sb.descriptors.run(() =>
             dir.dirLock.changing(options.name, (alone) => this.#publishLocked(dir, options, patient, alone)),
           ),
         )

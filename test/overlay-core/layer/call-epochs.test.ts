@@ -83,3 +83,62 @@ t.test('the descriptors of one owner can be closed at once', async (t) => {
   await turn()
   t.same([one.closed, two.closed], [[3], [4]])
 })
+
+t.test('what was opened after a call began to rest does not wait for it', async (t) => {
+  const calls = new CallEpochs()
+  const { closed, close } = owner()
+  const resting = enter(calls)
+  const early = calls.clock.now
+  calls.retire(3, { close })
+  const since = calls.rest()
+  const sameEpoch = calls.clock.now
+  calls.retire(4, { close }, early)
+  calls.retire(5, { close }, sameEpoch)
+  calls.retire(6, { close })
+  const later = calls.clock.now
+  const other = enter(calls)
+  calls.retire(7, { close }, later)
+  await turn()
+  t.same(closed, [], 'another call runs, which may use the last one')
+  leave(other, calls)
+  await turn()
+  t.same(closed, [7], 'the resting call may use the others')
+  calls.goOn(since)
+  calls.retire(8, { close }, calls.clock.now)
+  await turn()
+  t.same(closed, [7], 'it goes on')
+  leave(resting, calls)
+  await turn()
+  t.same(closed, [7, 3, 4, 5, 6, 8])
+})
+
+t.test('of several calls, each must rest or have ended', async (t) => {
+  const stack = new CallEpochs()
+  const [one, two] = [new CallEpochs(stack.clock), new CallEpochs(stack.clock)]
+  const { closed, close } = owner()
+  const first = enter(one, stack)
+  const second = enter(two, stack)
+  const [rests, restsToo] = [one.rest(), stack.rest()]
+  two.retire(90, owner())
+  const born = stack.clock.now
+  stack.retire(3, { close }, born)
+  await turn()
+  t.same(closed, [], 'the second runs')
+  const [secondRests, secondRestsToo] = [two.rest(), stack.rest()]
+  await turn()
+  t.same(closed, [], 'it may have got the descriptor before it began to rest')
+  const bornLater = stack.clock.now
+  stack.retire(4, { close }, bornLater)
+  two.retire(91, owner())
+  stack.retire(5, { close }, stack.clock.now)
+  await turn()
+  t.same(closed, [5])
+  two.goOn(secondRests)
+  stack.goOn(secondRestsToo)
+  leave(second, two, stack)
+  await turn()
+  t.same(closed, [5, 3, 4], 'the first has rested since before')
+  one.goOn(rests)
+  stack.goOn(restsToo)
+  leave(first, one, stack)
+})

@@ -1,7 +1,8 @@
-import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { appendFileSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { mkdtemp } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setImmediate as turn } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { CacheBudget } from '../../../overlay-core/base/cache-budget.ts'
 import { FileType, type Inode, mount, type Overlay, parseOptions } from '../../../overlay-core/index.ts'
@@ -109,4 +110,46 @@ t.test('overlays can be mounted and remounted while others use up all descriptor
   ended = true
   await reading
   t.same(await contents(other), expected('other'))
+})
+
+async function openAndClose(overlay: Overlay, inode: Inode): Promise<void> {
+  const file = await overlay.open(ROOT, inode, { write: true })
+  file.close()
+}
+
+t.test('directories are closed while large files are copied up and others wait for the copies', async (t) => {
+  const dir = await mkdtemp(join(tmpdir(), 'overlayd-budgets-'))
+  t.teardown(() => rmSync(dir, { recursive: true }))
+  for (const part of ['lower', 'upper', 'work']) mkdirSync(join(dir, part))
+  for (let i = 0; i < 500; i++) mkdirSync(join(dir, 'lower', `d${i}`))
+  for (let i = 0; i < 500; i++) writeFileSync(join(dir, 'lower', `d${i}`, 'f'), '')
+  const piece = Buffer.alloc(32 * 1024 * 1024, 1)
+  const large = ['written', 'opened', 'moved']
+  for (const name of large) for (let i = 0; i < 8; i++) appendFileSync(join(dir, 'lower', name), piece)
+  const options = ['lower', 'upper', 'work'].map((part) => `${part}dir=${dir}/${part}`).join(',')
+  const budgets = { ...smallBudgets(), directories: new CacheBudget(() => 20) }
+  const overlay = await mount(parseOptions(options), { budgets })
+  t.teardown(() => overlay.unmount())
+  const [written, opened] = await Promise.all(large.map((name) => overlay.lookup(ROOT, overlay.root, name)))
+  const count = () => readdirSync('/proc/self/fd').length
+  const before = count()
+  let copying = 5
+  const ends = [
+    overlay.write(ROOT, written as Inode, Buffer.from('changed'), 0, 'unstable'),
+    overlay.write(ROOT, written as Inode, Buffer.from('again'), 100, 'unstable'),
+    overlay.setattr(ROOT, written as Inode, { mode: 0o600 }),
+    openAndClose(overlay, opened as Inode),
+    overlay.rename(ROOT, overlay.root, 'moved', overlay.root, 'new'),
+  ].map((end) => Promise.resolve(end).finally(() => copying--))
+  let [walked, most] = [0, 0]
+  while (copying === ends.length) {
+    const inside = (await overlay.lookup(ROOT, overlay.root, `d${walked % 500}`)) as Inode
+    await overlay.lookup(ROOT, inside, 'f')
+    if (++walked % 10 === 0) await turn()
+    if (walked % 50 === 0) most = Math.max(most, count())
+  }
+  await Promise.all(ends)
+  t.ok(walked >= 180, `${walked} directories meanwhile`)
+  t.ok(most < before + 100, `${before} descriptors became ${most}`)
+  for (let i = 0; i < 40; i++) t.ok(await overlay.lookup(ROOT, overlay.root, `d${i}`))
 })
