@@ -123,7 +123,7 @@ class FileCopy {
       const dressing = this.#dressing(this.#fd)
       if (this.#failed(dressing, await tryCalls(dressing))) return false
     }
-    if (syncsCopy(this.#sb, this.#source.stat.size, shared)) await fsync(this.#fd)
+    if (syncsCopy(this.#sb, size, shared)) await this.#sb.descriptors.resting(() => fsync(this.#fd))
     this.#failed([], await this.#publish([], copyUpDir))
     return true
   }

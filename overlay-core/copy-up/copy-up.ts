@@ -343,10 +343,11 @@ async function fillFrom(sb: SuperBlock, inode: OvlInode, data: Real, to: number,
   const from = await openForReading(await sb.descriptors.of(data.parent as Real), data.name)
   try {
     const toDisk = !sb.options.volatile
-    const copy = () => copyData(from, to, sizeBytes, toDisk, () => needWanted(inode))
-    const shared = await sb.descriptors.resting(copy)
-    // With fsync=strict the file is synced later, together with its attributes.
-    if (sb.options.fsync !== 'strict' && syncsCopy(sb, sizeBytes, shared)) await fsync(to)
+    await sb.descriptors.resting(async () => {
+      const shared = await copyData(from, to, sizeBytes, toDisk, () => needWanted(inode))
+      // With fsync=strict the file is synced later, together with its attributes.
+      if (sb.options.fsync !== 'strict' && syncsCopy(sb, sizeBytes, shared)) await fsync(to)
+    })
   } finally {
     closeLater(from)
   }

@@ -88,7 +88,7 @@ export const CORE_FAULTS: readonly PlantedFault[] = [
   dcache('a removed inode is still found', 'if (this.inode(inode.key) === inode) this.#inodes.delete(inode.key)', ''),
   copyUp(
     'two copy-ups of one file run at once',
-    'if (inode.copying) return inode.copying.then',
+    'if (other) return sb.descriptors.resting',
     'if (false) return Promise.resolve().then',
   ),
   copyUp(
@@ -108,7 +108,7 @@ export const CORE_FAULTS: readonly PlantedFault[] = [
   ),
   copyFileDurably(
     'copied data is not synced',
-    'if (syncsCopy(this.#sb, this.#source.stat.size, shared)) await fsync(this.#fd)',
+    'if (syncsCopy(this.#sb, size, shared)) await this.#sb.descriptors.resting(() => fsync(this.#fd))',
     '',
   ),
   copyDataDurably('a copy of data syncs though volatile', 'if (options.volatile) return false', ''),
@@ -241,6 +241,7 @@ export const CORE_FAULTS: readonly PlantedFault[] = [
   ),
   sharedReaddir('a file id that was given away is listed', 'dir.listing !== listing && sb.dcache.hasUppers', 'false'),
   sharing('overlays with other redirects share', '...{ redirectDir, metacopy,', '...{ metacopy,'),
-  callEpochs('a descriptor is closed while a call uses it', '.epoch < oldest', '.epoch <= oldest'),
+  callEpochs('a descriptor is closed while a call uses it', '.until <= epoch; parts++', '.until < epoch; parts++'),
+  callEpochs('a descriptor is closed that a resting call may use', 'as number) < born', 'as number) <= born'),
   acl('an ACL without its parts is taken', 'if (!complete || masks > 1 ||', 'if (masks > 1 ||'),
 ]

@@ -62,7 +62,7 @@ export const PROTOCOL_FAULTS: readonly PlantedFault[] = [
   lockTable('a circle of waiting is not seen', "if (circle !== 'none') return circle", ''),
   shareTable(
     'denied access is granted',
-    'if (others.some((share) => share.access & wanted.deny || wanted.access & share.deny)) return false',
+    "if (others.some((share) => share.access & wanted.deny || wanted.access & share.deny)) return 'denied'",
     '',
   ),
   peers('a peer that was told is told again', 'this.#peers.delete(key)', ''),
@@ -94,10 +94,10 @@ export const PROTOCOL_FAULTS: readonly PlantedFault[] = [
   ),
   table(
     'secure takes any port',
-    'return rule?.secure && peer.port >= PRIVILEGED_PORTS ? undefined : rule',
+    "return rule?.secure && peer.port >= PRIVILEGED_PORTS && peer.security !== 'mtls' ? undefined : rule",
     'return rule',
   ),
-  table('all_squash squashes root alone', "if (rule.squash === 'all' || credential", 'if (credential'),
+  table('all_squash squashes root alone', "if (rule.squash === 'all' || rule", 'if (rule'),
   handles('a forged handle is taken', 'return difference === 0', 'return true'),
   lockStore(
     'a deep lock covers only its collection',
