@@ -1,7 +1,7 @@
 import { OptionError } from '../overlay-core/index.ts'
 import { cutArguments } from './arguments.ts'
 import { CERT_OPTIONS } from './cert-options.ts'
-import type { Environment } from './environment.ts'
+import { absolute, type Environment } from './environment.ts'
 import { helpOn } from './help.ts'
 import type { Command } from './settings.ts'
 
@@ -29,7 +29,7 @@ const VERBS = ['ca', 'issue', 'revoke', 'list'] as const
 const MOST_DAYS = 36_500
 
 /** `overlayd cert …`. @throws OptionError */
-export function parseCert([word, ...argv]: readonly string[], { cwd }: Environment): Command {
+export function parseCert([word, ...argv]: readonly string[], environment: Environment): Command {
   if (word === '--help' || word === '-h') return { kind: 'help', text: helpOn('cert') }
   const verb = VERBS.find((each) => each === word)
   if (word === undefined) throw new OptionError('cert', `needs a word more; say ${VERBS.join(', ')}`)
@@ -39,15 +39,19 @@ export function parseCert([word, ...argv]: readonly string[], { cwd }: Environme
   const [directory, ...rest] = words
   if (directory === undefined)
     throw new OptionError('cert', `${verb} needs the directory of the authority; say overlayd cert ${verb} DIR`)
-  const absolute = (path: string) => (path.startsWith('/') ? path : `${cwd === '/' ? '' : cwd}/${path}`)
   const out = values.get('--out')?.at(-1)
   return {
     kind: 'cert',
     cert: {
-      ...{ verb, directory: absolute(directory), name: values.get('--name')?.at(-1), json: values.has('--json') },
+      ...{
+        verb,
+        directory: absolute(directory, environment),
+        name: values.get('--name')?.at(-1),
+        json: values.has('--json'),
+      },
       ...namesOf(verb, rest),
       days: parseDays(values.get('--days')?.at(-1)),
-      out: out === undefined ? undefined : absolute(out),
+      out: out === undefined ? undefined : absolute(out, environment),
     },
   }
 }

@@ -2,7 +2,7 @@ import { type MountOptions, OptionError, parseOptions } from '../overlay-core/in
 import { parseAddress } from './address.ts'
 import { type Arguments, cutArguments } from './arguments.ts'
 import { parseConfigCommand } from './config-commands.ts'
-import type { Environment } from './environment.ts'
+import { absolute, type Environment } from './environment.ts'
 import { helpOn, helpText } from './help.ts'
 import {
   listenerErrors,
@@ -15,6 +15,7 @@ import {
 } from './option-values.ts'
 import { parseNetwork, parsePublicUrl } from './proxy-options.ts'
 import { defaultOf, REMOUNT_OPTIONS, SERVE_OPTIONS, STATUS_OPTIONS } from './schema.ts'
+import { pidIn } from './server-choice.ts'
 import type { Command, Settings } from './settings.ts'
 import { parseTls, parseTlsClients, type TlsParts, tlsErrors } from './tls-options.ts'
 
@@ -60,14 +61,11 @@ function parseRemount(argv: readonly string[], environment: Environment): Comman
   const options = values.get('-o')
   if (options === undefined)
     throw new OptionError('-o', 'is missing; add the options to change, for example -o lowerdir=DIR:DIR')
-  const pid = values.get('--pid')?.[0]
-  if (pid !== undefined && !/^[1-9]\d{0,9}$/.test(pid))
-    throw new OptionError('--pid', `${JSON.stringify(pid)} is not a process id; use a number from overlayd status`)
   const settings = {
     options: options.join(','),
     cwd: environment.cwd,
     view: words.length === 0 ? undefined : viewName(words),
-    pid: pid === undefined ? undefined : Number(pid),
+    pid: pidIn(values),
     stateDir: stateDir(values, environment),
   }
   return { kind: 'remount', settings }
@@ -119,20 +117,19 @@ export function serverSettings(
     manageGids: values.has('--manage-gids'),
     logLevel: parseLogLevel(last('--log-level') ?? defaultOf('--log-level')),
     stateDir: stateDir(values, environment),
-    readyFile: absolute(last('--ready-file'), environment.cwd),
+    readyFile: pathIn(values, '--ready-file', environment),
   }
 }
 
 /** What the options in `values` say about TLS, each by itself. @throws OptionError */
-export function tlsParts(values: Arguments['values'], { cwd }: Environment): TlsParts {
-  const path = (option: string) => absolute(values.get(option)?.at(-1), cwd)
+export function tlsParts(values: Arguments['values'], environment: Environment): TlsParts {
   const own = values.get('--tls')?.at(-1)
   const clients = values.get('--tls-clients')?.at(-1)
   return {
-    own: own === undefined ? undefined : parseTls(own, (name) => absolute(name, cwd) as string),
-    clientCa: path('--tls-client-ca'),
+    own: own === undefined ? undefined : parseTls(own, (name) => absolute(name, environment)),
+    clientCa: pathIn(values, '--tls-client-ca', environment),
     clients: clients === undefined ? undefined : parseTlsClients(clients),
-    revoked: path('--tls-revoked'),
+    revoked: pathIn(values, '--tls-revoked', environment),
   }
 }
 
@@ -183,9 +180,11 @@ export function inOverlayOptions(error: OptionError): OptionError {
 }
 
 function stateDir(values: ReadonlyMap<string, readonly string[]>, environment: Environment): string {
-  return absolute(values.get('--state-dir')?.[0], environment.cwd) ?? environment.defaultStateDir
+  return pathIn(values, '--state-dir', environment) ?? environment.defaultStateDir
 }
 
-function absolute(path: string | undefined, cwd: string): string | undefined {
-  return path === undefined || path.startsWith('/') ? path : `${cwd === '/' ? '' : cwd}/${path}`
+/** The path that an option gives, if it is given. */
+function pathIn(values: Arguments['values'], option: string, environment: Environment): string | undefined {
+  const path = values.get(option)?.at(-1)
+  return path === undefined ? undefined : absolute(path, environment)
 }

@@ -4,7 +4,8 @@ import { parseCert } from './cert-commands.ts'
 import type { Environment } from './environment.ts'
 import { helpOn } from './help.ts'
 import { FILE_OPTIONS, HELP_OPTIONS, PRINT_OPTIONS, RELOAD_OPTIONS, USER_OPTIONS, VIEW_OPTIONS } from './schema.ts'
-import type { Command, ConfigRequest, ReloadRequest } from './settings.ts'
+import { serverChoice, shortAbsolute } from './server-choice.ts'
+import type { Command, ConfigRequest } from './settings.ts'
 import { parseToken } from './token-command.ts'
 
 /**
@@ -20,7 +21,7 @@ export function parseConfigCommand(argv: readonly string[], environment: Environ
   if (command === 'config') return parseConfig(rest, environment)
   if (command === 'reload') return parseReload(rest, environment)
   if (command === 'view') return parseView(rest, environment)
-  if (command === 'token') return parseToken(rest, (values) => serverChoice(values, environment))
+  if (command === 'token') return parseToken(rest, environment)
   if (command === 'user') return parseUser(rest, environment)
   if (command === 'init') return parseInit(rest, environment)
   if (command === 'cert') return parseCert(rest, environment)
@@ -71,16 +72,6 @@ function parseReload(argv: readonly string[], environment: Environment): Command
   return { kind: 'reload', reload: serverChoice(values, environment) }
 }
 
-/** The server that a command is for. @throws OptionError */
-function serverChoice(values: Arguments['values'], environment: Environment): ReloadRequest {
-  const pid = values.get('--pid')?.[0]
-  if (pid !== undefined && !/^[1-9]\d{0,9}$/.test(pid))
-    throw new OptionError('--pid', `${JSON.stringify(pid)} is not a process id; use a number from overlayd status`)
-  const given = values.get('--state-dir')?.[0]
-  const stateDir = given === undefined ? environment.defaultStateDir : absolute(given, environment)
-  return { pid: pid === undefined ? undefined : Number(pid), stateDir }
-}
-
 const VIEW_VERBS = ['create', 'list', 'show', 'rename', 'remove'] as const
 
 function parseView([word, ...argv]: readonly string[], environment: Environment): Command {
@@ -125,7 +116,7 @@ function parseUser([word, ...argv]: readonly string[], environment: Environment)
     kind: 'user',
     user: {
       ...{ verb, name, json: values.has('--json') },
-      file: file && absolute(file, environment),
+      file: file && shortAbsolute(file, environment),
       config: config === undefined ? undefined : requestFor(config, new Map(), environment),
     },
   }
@@ -137,7 +128,7 @@ function parseInit(argv: readonly string[], environment: Environment): Command {
   const [directory, ...more] = words
   if (directory === undefined) throw new OptionError('DIR', 'is missing; say overlayd init DIR')
   refuseWords('init', more)
-  return { kind: 'init', init: { name: directory, path: absolute(directory, environment) } }
+  return { kind: 'init', init: { name: directory, path: shortAbsolute(directory, environment) } }
 }
 
 function refuseWords(command: string, words: readonly string[]): void {
@@ -145,9 +136,5 @@ function refuseWords(command: string, words: readonly string[]): void {
 }
 
 function requestFor(name: string, overrides: Arguments['values'], environment: Environment): ConfigRequest {
-  return { name, path: absolute(name, environment), overrides, environment }
-}
-
-function absolute(name: string, { cwd }: Environment): string {
-  return name.startsWith('/') ? name : `${cwd === '/' ? '' : cwd}/${name.replace(/^(\.\/+)+/, '')}`
+  return { name, path: shortAbsolute(name, environment), overrides, environment }
 }

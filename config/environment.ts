@@ -11,6 +11,11 @@ export interface Environment {
   readonly variables?: Readonly<Record<string, string | undefined>>
 }
 
+/** Makes a path of the command line absolute. */
+export function absolute(path: string, { cwd }: Pick<Environment, 'cwd'>): string {
+  return path.startsWith('/') ? path : `${cwd === '/' ? '' : cwd}/${path}`
+}
+
 /** Reads the environment of this process. No other place reads environment variables. */
 export function readEnvironment(): Environment {
   const uid = process.geteuid?.()

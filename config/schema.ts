@@ -240,6 +240,20 @@ export const STATUS_OPTIONS = [
   { name: '--help', short: '-h', meaning: 'Prints help for `overlayd status` and exits.' },
 ] as const satisfies readonly OptionSpec[]
 
+const STATE_DIR_OF_SERVER = {
+  name: '--state-dir',
+  value: 'DIR',
+  meaning: 'Where to look for the running server.',
+  otherwise: 'as for the server',
+} as const satisfies OptionSpec
+
+const WHICH_SERVER = {
+  name: '--pid',
+  value: 'PID',
+  meaning: 'Which server is meant, if several run.',
+  otherwise: 'the only one that runs from a configuration file',
+} as const satisfies OptionSpec
+
 /** The options of `overlayd remount`. */
 export const REMOUNT_OPTIONS = [
   {
@@ -254,12 +268,7 @@ export const REMOUNT_OPTIONS = [
     meaning: 'The server to change, if several run.',
     otherwise: 'the only running server',
   },
-  {
-    name: '--state-dir',
-    value: 'DIR',
-    meaning: 'Where to look for the running server.',
-    otherwise: 'as for the server',
-  },
+  STATE_DIR_OF_SERVER,
   { name: '--help', short: '-h', meaning: 'Prints help for `overlayd remount` and exits.' },
 ] as const satisfies readonly OptionSpec[]
 
@@ -297,30 +306,15 @@ export const RELOAD_OPTIONS: readonly OptionSpec[] = [
     meaning: 'Which server is to read its file again, if several run.',
     otherwise: 'the only one that runs from a configuration file',
   },
-  {
-    name: '--state-dir',
-    value: 'DIR',
-    meaning: 'Where to look for the running server.',
-    otherwise: 'as for the server',
-  },
+  STATE_DIR_OF_SERVER,
   { name: '--help', short: '-h', meaning: 'Prints how to use `overlayd reload` and exits.' },
 ]
 
 /** The options of `overlayd view`. */
 export const VIEW_OPTIONS: readonly OptionSpec[] = [
   { name: '--json', meaning: 'Prints the result as JSON.' },
-  {
-    name: '--pid',
-    value: 'PID',
-    meaning: 'Which server is meant, if several run.',
-    otherwise: 'the only one that runs from a configuration file',
-  },
-  {
-    name: '--state-dir',
-    value: 'DIR',
-    meaning: 'Where to look for the running server.',
-    otherwise: 'as for the server',
-  },
+  WHICH_SERVER,
+  STATE_DIR_OF_SERVER,
   { name: '--help', short: '-h', meaning: 'Prints how to use `overlayd view` and exits.' },
 ]
 
@@ -367,18 +361,8 @@ export const TOKEN_OPTIONS: readonly OptionSpec[] = [
     otherwise: 'never',
   },
   { name: '--json', meaning: 'Prints the result as JSON.' },
-  {
-    name: '--pid',
-    value: 'PID',
-    meaning: 'Which server is meant, if several run.',
-    otherwise: 'the only one that runs from a configuration file',
-  },
-  {
-    name: '--state-dir',
-    value: 'DIR',
-    meaning: 'Where to look for the running server.',
-    otherwise: 'as for the server',
-  },
+  WHICH_SERVER,
+  STATE_DIR_OF_SERVER,
   { name: '--help', short: '-h', meaning: 'Prints how to use `overlayd token` and exits.' },
 ]
 

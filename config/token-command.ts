@@ -1,18 +1,17 @@
 import { OptionError } from '../overlay-core/index.ts'
 import { type Arguments, cutArguments } from './arguments.ts'
+import type { Environment } from './environment.ts'
 import { helpOn } from './help.ts'
 import { TOKEN_OPTIONS } from './schema.ts'
-import type { Command, ReloadRequest } from './settings.ts'
+import { serverChoice } from './server-choice.ts'
+import type { Command } from './settings.ts'
 
 const VERBS = ['make', 'list', 'revoke'] as const
 const USAGE = { make: 'make USER NAME', list: 'list [USER]', revoke: 'revoke ID' }
 const SECONDS = { s: 1, m: 60, h: 3600, d: 86_400 }
 
-/** Parses `overlayd token …`. `choose` reads which server is meant. @throws OptionError */
-export function parseToken(
-  [word, ...argv]: readonly string[],
-  choose: (values: Arguments['values']) => ReloadRequest,
-): Command {
+/** Parses `overlayd token …`. @throws OptionError */
+export function parseToken([word, ...argv]: readonly string[], environment: Environment): Command {
   if (word === '--help' || word === '-h') return { kind: 'help', text: helpOn('token') }
   const verb = VERBS.find((each) => each === word)
   if (word === undefined) throw new OptionError('token', `needs a word more; say ${VERBS.join(', ')}`)
@@ -31,7 +30,7 @@ export function parseToken(
     askPassword: values.has('--password'),
     seconds: secondsOf(last('--expires')),
     json: values.has('--json'),
-    ...choose(values),
+    ...serverChoice(values, environment),
   }
   return { kind: 'token', token }
 }
