@@ -97,18 +97,21 @@ export class CallEpochs {
 
   #drain(): void {
     const kept: Retired[] = []
-    let [parts, running, rested] = [0, 0, 0]
+    let [at, parts, running, rested] = [0, 0, 0, 0]
     let last = -1
-    for (const retired of this.#retired) {
+    for (; at < this.#retired.length; at++) {
+      const retired = this.#retired[at] as Retired
       const { epoch, born, fd, owner } = retired
       for (; parts < this.#earlier.length && (this.#earlier[parts] as Earlier).until <= epoch; parts++)
         running += (this.#earlier[parts] as Earlier).running
+      // Then those after it cannot be closed either.
+      if (running > 0 && this.#resting.length === 0) break
       // Those that began to rest before it was opened are among the running ones, because they began before it was retired.
       if (running > 0 && born !== last) [rested, last] = [this.#restedBefore(born), born]
       if (running === 0 || running === rested) owner.close(fd)
       else kept.push(retired)
     }
-    if (kept.length < this.#retired.length) this.#keep(kept)
+    if (kept.length < at) this.#keep([...kept, ...this.#retired.slice(at)])
   }
 
   /** How many of the calls that rest began to before epoch `born`. */

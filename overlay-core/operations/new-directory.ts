@@ -4,17 +4,15 @@ import type { NewObjectSpec } from '../copy-up/owner.ts'
 import { asksForAttributes, type Real } from '../layer/layer.ts'
 import { PLAIN } from '../layer/object-rights.ts'
 import { storageOf } from '../layer/upper-context.ts'
-import { diskXattrs } from '../layer/xattr-store.ts'
 import { rememberUpper } from '../lookup/namei.ts'
 import type { OvlInode } from '../objects/dentry.ts'
 import type { SuperBlock } from '../objects/superblock.ts'
 import { newDirectory } from '../sys/new-directory.ts'
 import { statxFd } from '../sys/stat.ts'
-import { deviceFormat } from '../whiteouts/device-format.ts'
+import { isPlain, SETGID } from './new-file.ts'
 
 /** The mode bits that mkdir(2) sets. */
 const MKDIR_MODE = 0o1777
-const SETGID = 0o2000
 
 /**
  * Creates an empty directory in the upper directory in one trip: with its final owner and mode in the work directory, from where it is moved. Only in
@@ -32,12 +30,8 @@ export function makeDirectory(
   options: CreateOptions,
 ): MaybePromise<OvlInode | undefined> {
   const upper = dir.upper as Real
-  const plain = birth.access === undefined && birth.defaultAcl === undefined && !sb.keepsOwners
-  const bare = options.atime === undefined && options.mtime === undefined && (birth.mode & ~MKDIR_MODE) === 0
-  if (!plain || !bare || dir.lowers.length > 0) return undefined
-  if (sb.xattrStore !== diskXattrs || upper.layer.marks !== deviceFormat || storageOf(sb).noReplace === 0)
-    return undefined
-  if (asksForAttributes(upper.layer)) return undefined
+  if ((birth.mode & ~MKDIR_MODE) !== 0 || dir.lowers.length > 0 || !isPlain(sb, dir, birth, options)) return undefined
+  if (storageOf(sb).noReplace === 0 || asksForAttributes(upper.layer)) return undefined
   const temp = sb.tempName()
   return after(sb.descriptors.of(sb.work as Real), (workFd) => {
     // The new directory would inherit the bit.

@@ -16,7 +16,7 @@ import { closeSync } from '../sys/open.ts'
 import { type Stat, statxFd } from '../sys/stat.ts'
 import { deviceFormat } from '../whiteouts/device-format.ts'
 
-const SETGID = 0o2000
+export const SETGID = 0o2000
 /** More lowers than this are searched individually. */
 const MOST_LOWERS = 12
 
@@ -37,10 +37,7 @@ export function makeFile(
   birth: NewObjectSpec,
   options: CreateOptions,
 ): MaybePromise<OvlInode | undefined> {
-  const upper = dir.upper as Real
-  const plain = birth.access === undefined && birth.defaultAcl === undefined && !sb.keepsOwners
-  const bare = !options.size && options.atime === undefined && options.mtime === undefined
-  if (!plain || !bare || sb.xattrStore !== diskXattrs || upper.layer.marks !== deviceFormat) return undefined
+  if (options.size || !isPlain(sb, dir, birth, options)) return undefined
   if (dir.lowers.length > MOST_LOWERS) return undefined
   return after(placeIn(sb, dir, name), (place) =>
     after(asideFor(sb, dirAttr, birth), (aside) =>
@@ -49,6 +46,14 @@ export function makeFile(
       ),
     ),
   )
+}
+
+/** Whether a new object in `dir` needs no ACLs, times or record, and the upper has its usual form. */
+export function isPlain(sb: SuperBlock, dir: OvlInode, birth: NewObjectSpec, { atime, mtime }: CreateOptions): boolean {
+  const { layer } = dir.upper as Real
+  if (birth.access !== undefined || birth.defaultAcl !== undefined || atime !== undefined || mtime !== undefined)
+    return false
+  return !sb.keepsOwners && sb.xattrStore === diskXattrs && layer.marks === deviceFormat
 }
 
 function rememberFile(sb: SuperBlock, dir: OvlInode, name: Name, stat: Stat): OvlInode {
