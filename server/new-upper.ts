@@ -2,7 +2,7 @@ import { chmod, chown, mkdir, rename, rm, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { isUnwritable, type MountOptions, OptionError } from '../overlay-core/index.ts'
 import { isThere, makeDirectory } from './make-directory.ts'
-import { asideName } from './state-dir.ts'
+import { asideName } from './whole-file.ts'
 
 /** Other users cannot enter the parent, because files that clients create in an upper must be reached only through the server. */
 const PRIVATE = 0o700

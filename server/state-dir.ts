@@ -5,7 +5,9 @@ import { isUnwritable, OptionError } from '../overlay-core/index.ts'
 import type { ControlAddress } from './control.ts'
 import { makeDirectory } from './make-directory.ts'
 import type { RandomBytes } from './random.ts'
+import { isRunning } from './running-process.ts'
 import { statePath } from './state-path.ts'
+import { asideName, replaceFile, writeWhole } from './whole-file.ts'
 
 const KEY_BYTES = 32
 const KEY_FILE = 'nfs-handle-key'
@@ -140,35 +142,6 @@ async function makeKey(path: string, random: RandomBytes): Promise<Uint8Array> {
   return key
 }
 
-let asideCount = 0
-
-/** A temporary path, different in every process and at every call, for a file that is built before it gets its name. */
-export function asideName(path: string): string {
-  return `${path}.${process.pid}.${asideCount++}~`
-}
-
-/** Writes a file with `mode`, replaces an existing one, and makes it durable. */
-async function writeWhole(path: string, data: Uint8Array | string, mode: number): Promise<void> {
-  await rm(path, { force: true })
-  const file = await open(path, 'wx', mode)
-  try {
-    await file.writeFile(data)
-    await file.sync()
-  } catch (error) {
-    await rm(path, { force: true })
-    throw error
-  } finally {
-    await file.close()
-  }
-}
-
-/** Writes `data` to `path` atomically: a reader sees the old file or the complete new one. */
-async function replaceFile(path: string, data: string, mode: number): Promise<void> {
-  const aside = asideName(path)
-  await writeWhole(aside, data, mode)
-  await rename(aside, path)
-}
-
 /** Reads a small file of the state directory; undefined if there is none. */
 export async function readStateFile(path: string): Promise<string | undefined> {
   try {
@@ -260,14 +233,6 @@ async function listIfAny(directory: string): Promise<string[]> {
   } catch (error) {
     if (codeOf(error) === 'ENOENT') return []
     throw new OptionError('--state-dir', `cannot read ${directory} (${codeOf(error)}); choose another directory`)
-  }
-}
-
-function isRunning(pid: number): boolean {
-  try {
-    return process.kill(pid, 0)
-  } catch (error) {
-    return codeOf(error) === 'EPERM'
   }
 }
 

@@ -1,4 +1,4 @@
-import { chown, link, open, readFile, rename, rm, stat } from 'node:fs/promises'
+import { chown, link, readFile, rename, rm, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import type { UserRequest } from '../config/index.ts'
 import { nearestWord, OptionError } from '../overlay-core/index.ts'
@@ -14,7 +14,7 @@ import {
 } from './login/index.ts'
 import { systemRandom } from './random.ts'
 import { readNewPassword } from './read-password.ts'
-import { asideName } from './state-dir.ts'
+import { asideName, writeWhole } from './whole-file.ts'
 
 /**
  * `overlayd user …`: lists or changes the accounts of a password file, which a running server reads again by itself. The file is replaced as a whole.
@@ -88,13 +88,7 @@ async function replace(path: string, text: string, before: string | undefined): 
   const aside = asideName(path)
   try {
     const { mode, uid, gid } = before === undefined ? { mode: 0o600, uid: undefined, gid: undefined } : await stat(path)
-    const file = await open(aside, 'wx', mode & 0o770)
-    try {
-      await file.writeFile(text)
-      await file.sync()
-    } finally {
-      await file.close()
-    }
+    await writeWhole(aside, text, mode & 0o770)
     if (uid !== undefined) await chown(aside, uid, gid)
     if ((await readIfAny(path)) !== before)
       throw new OptionError('user', `somebody else has changed ${path} meanwhile; try again`)

@@ -30,6 +30,8 @@ const CONFINED: Readonly<Record<string, readonly string[]>> = {
   'node:fs/promises': [
     'overlay-core/sys/',
     'server/state-dir.ts',
+    'server/whole-file.ts',
+    'server/file-stamp.ts',
     'server/journal-file.ts',
     'server/make-directory.ts',
     'server/nfs-state.ts',
@@ -50,7 +52,6 @@ const CONFINED: Readonly<Record<string, readonly string[]>> = {
     'server/user-command.ts',
     // Reads the certificates and keys of the server, and keeps those of an authority.
     'server/tls/read-pem.ts',
-    'server/tls/tls-keeper.ts',
     'server/cert/authority-directory.ts',
   ],
   koffi: ['overlay-core/sys/'],

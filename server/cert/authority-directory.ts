@@ -1,9 +1,11 @@
 import { X509Certificate } from 'node:crypto'
-import { open, readdir, readFile, rename, rm } from 'node:fs/promises'
-import { join } from 'node:path'
+import { open, readdir, readFile, rm } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
 import { OptionError } from '../../overlay-core/index.ts'
 import { makeDirectory } from '../make-directory.ts'
+import { isRunning } from '../running-process.ts'
 import { certificatesIn, privateKeyIn } from '../tls/read-pem.ts'
+import { replaceFile, sync } from '../whole-file.ts'
 import { type Authority, type Issued, openAuthority } from './certificates.ts'
 
 const CERTIFICATE = 'ca.pem'
@@ -89,8 +91,8 @@ export class AuthorityDirectory {
     const [certPath, keyPath] = [join(directory, `${name}.pem`), join(directory, `${name}.key`)]
     await this.#writing(async () => {
       await makeDirectory(directory)
-      await writeWhole(keyPath, key, 0o600)
-      await writeWhole(certPath, cert, 0o644)
+      await writeLasting(keyPath, key, 0o600)
+      await writeLasting(certPath, cert, 0o644)
     })
     return { cert: certPath, key: keyPath }
   }
@@ -115,7 +117,7 @@ export class AuthorityDirectory {
   }
 
   #write(name: string, text: string, mode = 0o644): Promise<void> {
-    return writeWhole(join(this.path, name), text, mode)
+    return writeLasting(join(this.path, name), text, mode)
   }
 
   /** Keeps out a second command that changes the list. The lock of a process that has died does not count. */
@@ -129,7 +131,7 @@ export class AuthorityDirectory {
       } catch (error) {
         if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
         const holder = Number(await readFile(path, 'latin1').catch(() => ''))
-        if (tried > 0 || (holder > 0 && isAlive(holder)))
+        if (tried > 0 || (holder > 0 && isRunning(holder)))
           throw new OptionError('cert', `process ${holder} is changing ${this.path}; try again`)
         await rm(path, { force: true })
       }
@@ -148,26 +150,7 @@ export class AuthorityDirectory {
 }
 
 /** Writes a file that is there completely or not at all, also after a power loss. */
-async function writeWhole(path: string, text: string, mode: number): Promise<void> {
-  const temporary = `${path}.${process.pid}.new`
-  const file = await open(temporary, 'w', mode)
-  try {
-    await file.writeFile(text)
-    await file.sync()
-  } finally {
-    await file.close()
-  }
-  await rename(temporary, path)
-  const directory = await open(join(path, '..'), 'r')
-  await directory.sync()
-  await directory.close()
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0)
-    return true
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM'
-  }
+async function writeLasting(path: string, text: string, mode: number): Promise<void> {
+  await replaceFile(path, text, mode)
+  await sync(dirname(path))
 }

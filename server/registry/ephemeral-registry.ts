@@ -1,9 +1,9 @@
 import type { Logger } from 'pino'
-import { claimDirectory, OptionError } from '../../overlay-core/index.ts'
+import { OptionError } from '../../overlay-core/index.ts'
 import { makeDirectory } from '../make-directory.ts'
 import { deleteTree } from './delete-tree.ts'
-import { isPrivate, pathOfView, removeEmptyDirectory, viewDirectories } from './view-directory.ts'
-import { foldedName } from './view-name.ts'
+import { claimViews, isPrivate, pathOfView, removeEmptyDirectory, viewDirectories } from './view-directory.ts'
+import { ViewIndex } from './view-index.ts'
 import type { ViewRecord } from './view-record.ts'
 import type { Registry } from './view-registry.ts'
 
@@ -18,22 +18,19 @@ export interface EphemeralPlace {
 }
 
 /** The views of a template that end with the server: nothing of them is kept, and what an earlier server left is deleted in the background. */
-export class EphemeralRegistry implements Registry {
+export class EphemeralRegistry extends ViewIndex implements Registry {
   readonly #place: EphemeralPlace
   readonly #log: Logger
   readonly #now: () => number
   readonly #release: () => void
-  readonly #byId = new Map<string, ViewRecord>()
-  /** By folded name. */
-  readonly #byName = new Map<string, ViewRecord>()
   /** Ids of directories that are being deleted. */
   readonly #leaving = new Set<string>()
-  #lastOrder = 0
   #deleting: Promise<unknown> = Promise.resolve()
   /** When deleting ends. */
   #endMs = Number.POSITIVE_INFINITY
 
   private constructor(place: EphemeralPlace, parts: { log: Logger; now: () => number; release: () => void }) {
+    super()
     this.#place = place
     this.#log = parts.log
     this.#now = parts.now
@@ -43,54 +40,29 @@ export class EphemeralRegistry implements Registry {
   /** Creates the directory if it is missing. `now`: a monotonic clock, in ms. @throws OptionError another server uses it, or it cannot be used */
   static async open(place: EphemeralPlace, log: Logger, now: () => number): Promise<EphemeralRegistry> {
     const { directory, inMemory } = place
+    let release: (() => void) | undefined
     try {
       await makeDirectory(directory)
       if (inMemory && !(await isPrivate(directory)))
         throw new OptionError('directory', `${directory} belongs to another user; remove it, or set \`directory\``)
-      const release = await claimDirectory(directory)
-      if (release === undefined)
-        throw new OptionError('directory', `another server uses ${directory}; choose another directory`)
+      release = await claimViews(directory)
       const registry = new EphemeralRegistry(place, { log, now, release })
       for (const id of await viewDirectories(directory)) registry.#leave(id)
       return registry
     } catch (error) {
+      release?.()
       const { code } = error as NodeJS.ErrnoException
       if (error instanceof OptionError || code === undefined) throw error
       throw new OptionError('directory', `${directory} cannot be used (${code}); set another \`directory\``)
     }
   }
 
-  get size(): number {
-    return this.#byId.size
-  }
-
-  byId(id: string): ViewRecord | undefined {
-    return this.#byId.get(id)
-  }
-
-  byName(name: string): ViewRecord | undefined {
-    const found = this.alike(name)
-    return found?.name === name ? found : undefined
-  }
-
-  alike(name: string): ViewRecord | undefined {
-    return this.#byName.get(foldedName(name))
-  }
-
-  list(): Iterable<ViewRecord> {
-    return this.#byId.values()
-  }
-
-  nextOrder(): number {
-    return ++this.#lastOrder
-  }
-
   knows(id: string): boolean {
-    return this.#byId.has(id) || this.#leaving.has(id)
+    return this.byId(id) !== undefined || this.#leaving.has(id)
   }
 
   add(view: ViewRecord): void {
-    this.#put(view)
+    this.put(view)
   }
 
   /** Nothing in an ephemeral view is promised to be durable. */
@@ -100,15 +72,15 @@ export class EphemeralRegistry implements Registry {
 
   async rename(view: ViewRecord, name: string): Promise<ViewRecord> {
     const renamed = { ...view, name }
-    this.#byName.delete(foldedName(view.name))
-    this.#put(renamed)
+    this.freeName(view.name)
+    this.put(renamed)
     return renamed
   }
 
   /** Takes effect at once, so that the next request makes another view. */
   async remove({ id, name }: ViewRecord): Promise<void> {
-    this.#byId.delete(id)
-    this.#byName.delete(foldedName(name))
+    this.dropId(id)
+    this.freeName(name)
   }
 
   /** Deletes the directory of a removed view in the background. */
@@ -119,15 +91,10 @@ export class EphemeralRegistry implements Registry {
   /** Deletes everything, for a few seconds at most, and lets other servers use the directory. */
   async close(): Promise<void> {
     this.#endMs = this.#now() + MOST_MS
-    for (const id of this.#byId.keys()) this.#leave(id)
+    for (const { id } of this.list()) this.#leave(id)
     await this.#deleting
     if (this.#place.inMemory && this.#leaving.size === 0) await removeEmptyDirectory(this.#place.directory)
     this.#release()
-  }
-
-  #put(view: ViewRecord): void {
-    this.#byId.set(view.id, view)
-    this.#byName.set(foldedName(view.name), view)
   }
 
   #leave(id: string): void {

@@ -1,9 +1,16 @@
-import { lstat, open, readdir, rmdir, stat } from 'node:fs/promises'
+import { lstat, readdir, rmdir, stat } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import type { Identity } from '../../config/index.ts'
-import { createOwnRoots, isUnwritable, type MountOptions, OptionError } from '../../overlay-core/index.ts'
+import {
+  claimDirectory,
+  createOwnRoots,
+  isUnwritable,
+  type MountOptions,
+  OptionError,
+} from '../../overlay-core/index.ts'
 import { isThere } from '../make-directory.ts'
 import { readStateFile, writeStateFile } from '../state-dir.ts'
+import { sync } from '../whole-file.ts'
 import { deleteTree } from './delete-tree.ts'
 import { decodeLine, encodeLine, isViewId, type ViewRecord } from './view-record.ts'
 
@@ -111,6 +118,14 @@ export async function removeEmptyDirectory(path: string): Promise<void> {
   })
 }
 
+/** Keeps other servers out of the directory of a template. Returns what ends that. @throws OptionError another server uses it */
+export async function claimViews(directory: string): Promise<() => void> {
+  const release = await claimDirectory(directory)
+  if (release === undefined)
+    throw new OptionError('directory', `another server uses ${directory}; choose another directory`)
+  return release
+}
+
 /** The ids of the views that have a directory. */
 export async function viewDirectories(directory: string): Promise<string[]> {
   return (await readdir(directory)).filter(isViewId)
@@ -130,14 +145,4 @@ export function hasUpper({ upperdir }: MountOptions): Promise<boolean> {
 /** Deletes everything in a view. */
 export async function deleteViewDirectory(directory: string, id: string): Promise<void> {
   await deleteTree(join(directory, id))
-}
-
-/** Makes a file, or the names in a directory, durable. */
-export async function sync(path: string): Promise<void> {
-  const file = await open(path, 'r')
-  try {
-    await file.sync()
-  } finally {
-    await file.close()
-  }
 }

@@ -1,18 +1,20 @@
 import { join } from 'node:path'
 import type { Logger } from 'pino'
-import { claimDirectory, loopBudget, OptionError } from '../../overlay-core/index.ts'
+import { loopBudget, OptionError } from '../../overlay-core/index.ts'
 import { JournalFile } from '../journal-file.ts'
 import { makeDirectory } from '../make-directory.ts'
+import { sync } from '../whole-file.ts'
 import { SharedTurns } from './shared-turns.ts'
 import {
+  claimViews,
   deleteUnfinished,
   deleteViewDirectory,
   readRecord,
-  sync,
   syncViewDirectory,
   viewDirectories,
   writeRecord,
 } from './view-directory.ts'
+import { ViewIndex } from './view-index.ts'
 import { foldedName, viewNameError } from './view-name.ts'
 import { decodeLine, encodeLine, type RegistryLine, type ViewRecord } from './view-record.ts'
 
@@ -33,17 +35,13 @@ export type Registry = Pick<ViewRegistry, keyof ViewRegistry>
  * removals are durable when their promises resolve. A new view outlives the process by its directory; it is durable, and in the file, when `settle` resolves,
  * or some seconds later. Only one server uses the directory.
  */
-export class ViewRegistry {
+export class ViewRegistry extends ViewIndex {
   readonly #directory: string
   readonly #log: Logger
   readonly #journal: JournalFile
   readonly #release: () => void
-  readonly #byId = new Map<string, ViewRecord>()
-  /** By folded name. */
-  readonly #byName = new Map<string, ViewRecord>()
   /** Views whose directories are being deleted, with their orders. */
   readonly #leaving = new Map<string, number>()
-  #lastOrder = 0
   /** New views that may not be durable yet, and those of them that are not in the file yet. */
   readonly #unsettled = new Set<string>()
   readonly #unwritten = new Set<string>()
@@ -53,6 +51,7 @@ export class ViewRegistry {
   #timer: NodeJS.Timeout | undefined
 
   private constructor(parts: { directory: string; log: Logger; journal: JournalFile; release: () => void }) {
+    super()
     this.#directory = parts.directory
     this.#log = parts.log
     this.#journal = parts.journal
@@ -64,9 +63,7 @@ export class ViewRegistry {
     let release: (() => void) | undefined
     try {
       await makeDirectory(directory)
-      release = await claimDirectory(directory)
-      if (release === undefined)
-        throw new OptionError('directory', `another server uses ${directory}; choose another directory`)
+      release = await claimViews(directory)
       const journal = await JournalFile.open(join(directory, FILE), 'views')
       const registry = new ViewRegistry({ directory, log, journal, release })
       await registry.#load(journal.takeRecords())
@@ -80,43 +77,14 @@ export class ViewRegistry {
     }
   }
 
-  get size(): number {
-    return this.#byId.size
-  }
-
-  byId(id: string): ViewRecord | undefined {
-    return this.#byId.get(id)
-  }
-
-  /** The view with exactly this name. */
-  byName(name: string): ViewRecord | undefined {
-    const found = this.#byName.get(foldedName(name))
-    return found?.name === name ? found : undefined
-  }
-
-  /** The view whose name differs from this at most in case or Unicode form. */
-  alike(name: string): ViewRecord | undefined {
-    return this.#byName.get(foldedName(name))
-  }
-
-  /** All views, by their order. */
-  list(): Iterable<ViewRecord> {
-    return this.#byId.values()
-  }
-
-  /** An order that no view has had. */
-  nextOrder(): number {
-    return ++this.#lastOrder
-  }
-
   /** Whether a view had this id since the registry was opened, or has it. */
   knows(id: string): boolean {
-    return this.#byId.has(id) || this.#leaving.has(id)
+    return this.byId(id) !== undefined || this.#leaving.has(id)
   }
 
   /** Adds a view, whose directory and record must be there. */
   add(view: ViewRecord): void {
-    this.#put(view)
+    this.put(view)
     this.#unsettled.add(view.id)
     this.#unwritten.add(view.id)
     this.#settleSoon()
@@ -138,15 +106,15 @@ export class ViewRegistry {
     const renamed = { ...view, name }
     const [before, after] = [foldedName(view.name), foldedName(name)]
     // At once, for a rewrite of the file; the old name stays taken until the new one is durable.
-    this.#put(renamed)
+    this.put(renamed)
     try {
       await this.#append({ kind: 'renamed', id: view.id, name })
     } catch (error) {
-      if (after !== before) this.#byName.delete(after)
-      this.#put(view)
+      if (after !== before) this.freeName(name)
+      this.put(view)
       throw error
     }
-    if (after !== before) this.#byName.delete(before)
+    if (after !== before) this.freeName(view.name)
     // The registry decides; the copy in the directory is only for a registry that was lost.
     await writeRecord(join(this.#directory, view.id), renamed).catch((error) =>
       this.#log.warn({ err: error, view: name }, 'the new name of a view was not saved in its directory'),
@@ -157,16 +125,16 @@ export class ViewRegistry {
   /** Takes a view out; its name can be used again. Call `erase` when it is closed. */
   async remove(view: ViewRecord): Promise<void> {
     const { id, name, order } = view
-    this.#byId.delete(id)
+    this.dropId(id)
     this.#leaving.set(id, order)
     try {
       await this.#append({ kind: 'removed', id, order })
     } catch (error) {
       this.#leaving.delete(id)
-      this.#byId.set(id, view)
+      this.put(view)
       throw error
     }
-    this.#byName.delete(foldedName(name))
+    this.freeName(name)
     this.#unsettled.delete(id)
     this.#unwritten.delete(id)
     this.#failures.delete(id)
@@ -237,7 +205,7 @@ export class ViewRegistry {
 
   /** Adds a new view, whose directory is durable, to the file. */
   async #write(id: string): Promise<void> {
-    const view = this.#byId.get(id)
+    const view = this.byId(id)
     if (view === undefined || !this.#unwritten.delete(id)) return
     try {
       await this.#append({ kind: 'made', view })
@@ -250,12 +218,6 @@ export class ViewRegistry {
 
   #append(line: RegistryLine): Promise<void> {
     return this.#journal.append(encodeLine(line))
-  }
-
-  #put(view: ViewRecord): void {
-    this.#byId.set(view.id, view)
-    this.#byName.set(foldedName(view.name), view)
-    this.#lastOrder = Math.max(this.#lastOrder, view.order)
   }
 
   async #load(lines: readonly string[]): Promise<void> {
@@ -280,20 +242,20 @@ export class ViewRegistry {
 
   #replay(line: RegistryLine): void {
     if (line.kind === 'made') {
-      this.#put(line.view)
+      this.put(line.view)
       return
     }
-    const view = this.#byId.get(line.id)
+    const view = this.byId(line.id)
     if (line.kind === 'renamed') {
       if (view === undefined) return
-      this.#byName.delete(foldedName(view.name))
-      this.#put({ ...view, name: line.name })
+      this.freeName(view.name)
+      this.put({ ...view, name: line.name })
       return
     }
-    this.#lastOrder = Math.max(this.#lastOrder, line.order)
+    this.pastOrder(line.order)
     if (view !== undefined) {
-      this.#byId.delete(view.id)
-      this.#byName.delete(foldedName(view.name))
+      this.dropId(view.id)
+      this.freeName(view.name)
     }
     if (line.kind === 'removed') this.#leaving.set(line.id, line.order)
     else this.#leaving.delete(line.id)
@@ -308,7 +270,7 @@ export class ViewRegistry {
       if (view !== undefined && viewNameError(view.name) === undefined) found.push(view)
       else if (view !== undefined || !(await this.#deleteUnfinished(id))) this.#logStranger(id, view)
     }
-    const orders = new Set([...this.#byId.values()].map(({ order }) => order))
+    const orders = new Set([...this.list()].map(({ order }) => order))
     const taken: string[] = []
     for (const view of found.sort((a, b) => a.order - b.order)) {
       if (this.alike(view.name) !== undefined) {
@@ -345,8 +307,7 @@ export class ViewRegistry {
   }
 
   *#records(): Iterable<string> {
-    for (const view of [...this.#byId.values()])
-      if (!this.#unwritten.has(view.id)) yield encodeLine({ kind: 'made', view })
+    for (const view of [...this.list()]) if (!this.#unwritten.has(view.id)) yield encodeLine({ kind: 'made', view })
     for (const [id, order] of [...this.#leaving]) yield encodeLine({ kind: 'removed', id, order })
   }
 }

@@ -1,7 +1,7 @@
-import { stat } from 'node:fs/promises'
 import type { Logger } from 'pino'
 import type { TlsSettings } from '../../config/index.ts'
 import { OptionError } from '../../overlay-core/index.ts'
+import { fileStamp } from '../file-stamp.ts'
 import { readCredentials, type TlsCredentials } from './credentials.ts'
 import { type HandshakeOptions, Handshakes } from './handshakes.ts'
 
@@ -112,8 +112,7 @@ async function stampOf({ own, clientCa, revoked }: TlsSettings): Promise<string>
 
 async function stampOfFile(path: string): Promise<string> {
   try {
-    const { dev, ino, size, mtimeNs, ctimeNs } = await stat(path, { bigint: true })
-    return `${dev} ${ino} ${size} ${mtimeNs} ${ctimeNs}`
+    return await fileStamp(path)
   } catch (error) {
     return String((error as NodeJS.ErrnoException).code)
   }

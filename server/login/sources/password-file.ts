@@ -1,6 +1,7 @@
 import { hash } from 'node:crypto'
-import { type FileHandle, open, stat } from 'node:fs/promises'
+import { type FileHandle, open } from 'node:fs/promises'
 import type { Logger } from 'pino'
+import { fileStamp } from '../../file-stamp.ts'
 import type { Account, AccountSource, Verdict } from '../api/account.ts'
 import { type PasswordThread, TooManyLogins } from '../passwords/password-thread.ts'
 import { type PasswordEntry, parsePasswordFile } from './password-lines.ts'
@@ -70,8 +71,7 @@ export class PasswordFile implements AccountSource {
   /** Reads the file if it has changed. Never rejects. */
   async refresh(): Promise<void> {
     try {
-      const { mtimeMs, ctimeMs, size, ino } = await stat(this.#path)
-      const version = `${mtimeMs} ${ctimeMs} ${size} ${ino}`
+      const version = await fileStamp(this.#path)
       if (version === this.#version) return
       const { entries, problems } = await readPasswordFile(this.#path)
       for (const problem of problems) this.#log.warn({ file: this.#path }, `${this.#path}: ${problem}`)
