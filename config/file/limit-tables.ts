@@ -13,7 +13,7 @@ export const LIMITS = {
       type: wholeType(1000, 100_000_000),
       meaning:
         'The maximum number of names that are cached. A name takes about 800 bytes. Names of views in use are cached beyond it.',
-      otherwise: '250000',
+      otherwise: '150000',
       example: '50000',
     },
     listings: {
