@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import type { Cred, MaybePromise, Overlay } from '../../../overlay-core/index.ts'
 import type { Peer } from '../rpc/call.ts'
-import { AUTH_NONE, AUTH_SYS } from '../rpc/constants.ts'
+import { AUTH_NONE, AUTH_SYS, LOOPBACK, PRIVILEGED_PORTS } from '../rpc/constants.ts'
 import { Credential, DerivedRights } from '../rpc/credential.ts'
 import type { TransportSecurity } from '../rpc/start-tls.ts'
 import { type AddressesOf, ClientMatcher } from './client-matcher.ts'
@@ -21,7 +21,6 @@ export interface NfsExportSettings {
 
 /** uid or gid -1 on the wire: no user at all. */
 const NO_ID = 0xffff_ffff
-const PRIVILEGED_PORTS = 1024
 
 /** What all exports of a server have in common. */
 export interface SecurityPolicy {
@@ -32,7 +31,6 @@ export interface SecurityPolicy {
 }
 
 const ENCRYPTED: readonly TransportSecurity[] = ['tls', 'mtls']
-const LOOPBACK = /^(127\.|::1$)/
 const OPEN: SecurityPolicy = { encrypts: false, tooWeak: () => undefined }
 
 /** An export as it is being served. */

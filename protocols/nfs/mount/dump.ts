@@ -1,8 +1,7 @@
 import type { RpcCall } from '../rpc/call.ts'
+import { LOOPBACK, PRIVILEGED_PORTS } from '../rpc/constants.ts'
 import type { MountContext } from './mount-context.ts'
 
-const PRIVILEGED_PORTS = 1024
-const LOOPBACK = /^(?:127\.|::1$)/
 /** Maximum size of the reply; later entries are omitted. */
 const MAX_DUMP_BYTES = 64 * 1024
 

@@ -1,8 +1,7 @@
 import type { RpcCall } from '../rpc/call.ts'
+import { PRIVILEGED_PORTS } from '../rpc/constants.ts'
 import { LM_MAXSTRLEN } from './constants.ts'
 import type { NlmContext } from './nlm-context.ts'
-
-const PRIVILEGED_PORTS = 1024
 
 /** NLMPROC4_FREE_ALL: a client without a status monitor has restarted and holds no locks any more. */
 export function freeAll(context: NlmContext, call: RpcCall): void {

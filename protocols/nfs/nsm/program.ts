@@ -1,8 +1,7 @@
 import type { RpcCall } from '../rpc/call.ts'
+import { PRIVILEGED_PORTS } from '../rpc/constants.ts'
 import type { RpcProcedure, RpcProgram } from '../rpc/program.ts'
 import { NSM_PROGRAM, NSM_V1, SM_MAXSTRLEN, SM_PRIV_BYTES, STAT_FAIL } from './constants.ts'
-
-const PRIVILEGED_PORTS = 1024
 
 /** The callbacks of the status monitor. */
 export interface NsmContext {

@@ -1,6 +1,6 @@
 import { createCipheriv } from 'node:crypto'
 import type { RpcCall } from './call.ts'
-import { AUTH_SYS } from './constants.ts'
+import { AUTH_SYS, PRIVILEGED_PORTS } from './constants.ts'
 
 /** Bytes of the secret. */
 export const DIGEST_KEY_BYTES = 16
@@ -10,7 +10,6 @@ const NONCE = Buffer.alloc(12)
 /** Offsets of the credential flavor in the header of a call, and of the stamp of AUTH_SYS. */
 const FLAVOR_AT = 24
 const STAMP_AT = 32
-const PRIVILEGED_PORTS = 1024
 const TWO_32 = 0x1_0000_0000
 /** The bits of the upper half of a digest that fit into a safe integer. */
 const HIGH_BITS = 0x1f_ffff

@@ -40,3 +40,8 @@ export const LAST_FRAGMENT = 0x8000_0000
 
 /** Maximum size of a cached reply; every NFSv3 reply to a non-idempotent call is shorter. */
 export const MAX_KEPT_REPLY_BYTES = 320
+
+/** Only root can send from ports below this one. */
+export const PRIVILEGED_PORTS = 1024
+/** The addresses of this machine to itself. */
+export const LOOPBACK = /^(?:127\.|::1$)/
