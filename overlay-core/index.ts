@@ -2,6 +2,7 @@
 
 export { ERRNO, type Errno, isErrno, isUnwritable, OverlayError } from './api/errno.ts'
 export type { Journal, LiveRecords } from './api/journal.ts'
+export { after } from './api/maybe-promise.ts'
 export type { Overlay, Stack } from './api/overlay-api.ts'
 export { type MountOptions, nearestWord, OptionError, parseOptions } from './api/params.ts'
 export {
@@ -31,6 +32,7 @@ export {
   type StatFs,
   type Time,
 } from './api/types.ts'
+export { FairTurns, TooManyWaiting } from './base/fair-turns.ts'
 export { LargeMap } from './base/large-map.ts'
 export { loopBudget } from './base/loop-turn.ts'
 export { Quota, type QuotaLimits, type QuotaState, type Usage } from './base/quota.ts'

@@ -94,12 +94,7 @@ export class Login {
   /** Verifies a name and a secret. `credentials`: as for `remembered`. Never rejects. */
   verify(credentials: string, name: string, secret: string, address: string): Promise<LoginResult> {
     const key = this.#keyOf('field', credentials)
-    const task = `${key} ${address}`
-    const running = this.#running.get(task)
-    if (running !== undefined) return running
-    const verifying = this.#verify(key, name, secret, address).finally(() => this.#running.delete(task))
-    this.#running.set(task, verifying)
-    return verifying
+    return this.#once(`${key} ${address}`, () => this.#verify(key, name, secret, address))
   }
 
   /** Like `verify`, for a proof that needs no name: whom it proves, and for how long. Only a bearer token is `remembered`. Never rejects. */
@@ -110,12 +105,16 @@ export class Login {
     proof: () => Promise<{ readonly name: string; readonly forMs: number } | 'wrong' | 'unavailable'>,
   ): Promise<LoginResult> {
     const key = this.#keyOf(kind === 'bearer' ? 'field' : kind, credentials)
-    const task = `${key} ${address}`
+    return this.#once(`${key} ${address}`, () => this.#prove(key, address, kind, proof))
+  }
+
+  /** Begins a verification, or waits for the same one if it runs. */
+  #once(task: string, work: () => Promise<LoginResult>): Promise<LoginResult> {
     const running = this.#running.get(task)
     if (running !== undefined) return running
-    const proving = this.#prove(key, address, kind, proof).finally(() => this.#running.delete(task))
-    this.#running.set(task, proving)
-    return proving
+    const started = work().finally(() => this.#running.delete(task))
+    this.#running.set(task, started)
+    return started
   }
 
   async #prove(key: string, address: string, kind: Proof, proof: Parameters<Login['prove']>[3]): Promise<LoginResult> {

@@ -1,5 +1,4 @@
-import { Access, FileType, type Inode } from '../../../overlay-core/index.ts'
-import { after } from '../rpc/after.ts'
+import { Access, after, FileType, type Inode } from '../../../overlay-core/index.ts'
 import { encodePostOpAttr } from './attributes.ts'
 import { POST_OP_ATTR_BYTES } from './constants.ts'
 import type { Nfs3Call } from './nfs3-call.ts'

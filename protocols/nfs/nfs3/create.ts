@@ -1,12 +1,12 @@
 import {
   type Attr,
   type AttrChange,
+  after,
   FileType,
   type Inode,
   isErrno,
   type MaybePromise,
 } from '../../../overlay-core/index.ts'
-import { after } from '../rpc/after.ts'
 import { attrChange, decodeSattr3, encodeNewObject, encodeWccData } from './attributes.ts'
 import { POST_OP_ATTR_BYTES, WCC_DATA_BYTES } from './constants.ts'
 import { refuseDots } from './dots.ts'

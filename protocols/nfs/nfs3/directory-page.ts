@@ -1,5 +1,4 @@
-import { type Attr, FileType, type Inode, type MaybePromise } from '../../../overlay-core/index.ts'
-import { after } from '../rpc/after.ts'
+import { type Attr, after, FileType, type Inode, type MaybePromise } from '../../../overlay-core/index.ts'
 import type { Decoder } from '../xdr/decoder.ts'
 import type { Encoder } from '../xdr/encoder.ts'
 import type { Nfs3Call } from './nfs3-call.ts'

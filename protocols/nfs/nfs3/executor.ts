@@ -1,5 +1,11 @@
-import { type Attr, type ChangeInfo, type Inode, type MaybePromise, OverlayError } from '../../../overlay-core/index.ts'
-import { after } from '../rpc/after.ts'
+import {
+  type Attr,
+  after,
+  type ChangeInfo,
+  type Inode,
+  type MaybePromise,
+  OverlayError,
+} from '../../../overlay-core/index.ts'
 import type { RpcProcedure } from '../rpc/program.ts'
 import type { Encoder } from '../xdr/encoder.ts'
 import { encodePostOpAttr, encodeWccData } from './attributes.ts'

@@ -1,4 +1,4 @@
-import { after } from '../rpc/after.ts'
+import { after } from '../../../overlay-core/index.ts'
 import { encodePostOpAttr } from './attributes.ts'
 import { MAX_DIRECTORY_BYTES, MAX_TRANSFER_BYTES, POST_OP_ATTR_BYTES } from './constants.ts'
 import type { Nfs3Procedure } from './procedure.ts'

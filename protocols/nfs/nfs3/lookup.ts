@@ -1,6 +1,5 @@
-import type { Inode, LookupAttrs, MaybePromise } from '../../../overlay-core/index.ts'
+import { after, type Inode, type LookupAttrs, type MaybePromise } from '../../../overlay-core/index.ts'
 import type { NfsExport } from '../exports/export-table.ts'
-import { after } from '../rpc/after.ts'
 import { encodeHandle, encodePostOpAttr } from './attributes.ts'
 import { POST_OP_ATTR_BYTES } from './constants.ts'
 import type { Nfs3Call } from './nfs3-call.ts'

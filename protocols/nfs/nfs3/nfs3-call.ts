@@ -1,4 +1,5 @@
 import {
+  after,
   type ChangeInfo,
   type Cred,
   type Inode,
@@ -10,7 +11,6 @@ import {
 import { MemberView, type NfsExport } from '../exports/export-table.ts'
 import { isOwnView, WireHandle } from '../exports/file-handle.ts'
 import type { Grant, NfsMember, ServedView } from '../exports/served-view.ts'
-import { after } from '../rpc/after.ts'
 import { CallState, type RpcCall } from '../rpc/call.ts'
 import { SUCCESS } from '../rpc/constants.ts'
 import type { Decoder } from '../xdr/decoder.ts'

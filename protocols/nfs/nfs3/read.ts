@@ -1,5 +1,4 @@
-import { type Attr, FileType, type Inode } from '../../../overlay-core/index.ts'
-import { after } from '../rpc/after.ts'
+import { type Attr, after, FileType, type Inode } from '../../../overlay-core/index.ts'
 import type { Encoder } from '../xdr/encoder.ts'
 import { encodePostOpAttr } from './attributes.ts'
 import { MAX_TRANSFER_BYTES, POST_OP_ATTR_BYTES } from './constants.ts'

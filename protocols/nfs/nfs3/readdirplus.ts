@@ -1,6 +1,5 @@
-import type { Attr, Inode } from '../../../overlay-core/index.ts'
+import { type Attr, after, type Inode } from '../../../overlay-core/index.ts'
 import { handleBytes } from '../exports/file-handle.ts'
-import { after } from '../rpc/after.ts'
 import type { Encoder } from '../xdr/encoder.ts'
 import { encodeHandle, encodePostOpAttr } from './attributes.ts'
 import { MAX_DIRECTORY_BYTES, POST_OP_ATTR_BYTES } from './constants.ts'

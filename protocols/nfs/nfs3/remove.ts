@@ -1,5 +1,4 @@
-import type { ChangeInfo } from '../../../overlay-core/index.ts'
-import { after } from '../rpc/after.ts'
+import { after, type ChangeInfo } from '../../../overlay-core/index.ts'
 import { encodeWccData } from './attributes.ts'
 import { WCC_DATA_BYTES } from './constants.ts'
 import { refuseDots } from './dots.ts'

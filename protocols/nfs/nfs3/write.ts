@@ -1,5 +1,4 @@
-import { type ChangeInfo, FileType, type Stability } from '../../../overlay-core/index.ts'
-import { after } from '../rpc/after.ts'
+import { after, type ChangeInfo, FileType, type Stability } from '../../../overlay-core/index.ts'
 import { encodeWccData } from './attributes.ts'
 import { MAX_TRANSFER_BYTES, WCC_DATA_BYTES } from './constants.ts'
 import type { Nfs3Call } from './nfs3-call.ts'

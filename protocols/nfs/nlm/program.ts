@@ -1,6 +1,5 @@
-import type { MaybePromise } from '../../../overlay-core/index.ts'
+import { after, type MaybePromise } from '../../../overlay-core/index.ts'
 import { destinationOf } from '../portmap/port-of.ts'
-import { after } from '../rpc/after.ts'
 import type { RpcCall } from '../rpc/call.ts'
 import type { RpcProcedure, RpcProgram } from '../rpc/program.ts'
 import type { RpcCaller } from '../rpc/rpc-caller.ts'

@@ -1,6 +1,5 @@
-import { Access, type Attr, type Inode, type MaybePromise, OverlayError } from '../../../overlay-core/index.ts'
+import { Access, type Attr, after, type Inode, type MaybePromise, OverlayError } from '../../../overlay-core/index.ts'
 import { requestedArchive, sendArchive } from '../archives/archive.ts'
-import { after } from '../http/after.ts'
 import { contentTypeOf, runsScripts } from '../http/content-type.ts'
 import { DavError } from '../http/dav-error.ts'
 import { etagOf } from '../http/etag.ts'

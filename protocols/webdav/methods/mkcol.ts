@@ -1,5 +1,4 @@
-import { type Inode, isErrno, type MaybePromise } from '../../../overlay-core/index.ts'
-import { after } from '../http/after.ts'
+import { after, type Inode, isErrno, type MaybePromise } from '../../../overlay-core/index.ts'
 import { DavError } from '../http/dav-error.ts'
 import { hasPreconditions } from '../http/preconditions.ts'
 import { announcedLength } from '../request/body.ts'

@@ -1,6 +1,7 @@
 import { LRUCache } from 'lru-cache'
 import {
   type Attr,
+  after,
   FileType,
   type Inode,
   isErrno,
@@ -8,7 +9,6 @@ import {
   type MaybePromise,
   type Name,
 } from '../../../overlay-core/index.ts'
-import { after } from '../http/after.ts'
 import { DavError } from '../http/dav-error.ts'
 import { type Depth, parseDepth } from '../http/headers.ts'
 import { encodeSegment, nameOfText } from '../http/path.ts'

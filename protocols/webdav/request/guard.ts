@@ -1,6 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http'
-import type { Attr, Inode, MaybePromise } from '../../../overlay-core/index.ts'
-import { after } from '../http/after.ts'
+import { type Attr, after, type Inode, type MaybePromise } from '../../../overlay-core/index.ts'
 import { DavError } from '../http/dav-error.ts'
 import { etagOf } from '../http/etag.ts'
 import { readLockToken } from '../http/headers.ts'

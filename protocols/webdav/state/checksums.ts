@@ -1,11 +1,10 @@
 import { createHash, type Hash } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
-import { type Attr, type Inode, isErrno } from '../../../overlay-core/index.ts'
+import { type Attr, FairTurns, type Inode, isErrno } from '../../../overlay-core/index.ts'
 import { ClientGone } from '../http/client-gone.ts'
 import { badRequest, DavError } from '../http/dav-error.ts'
 import { etagOf } from '../http/etag.ts'
 import type { DavContext, DavView } from './context.ts'
-import { FairTurns } from './fair-turns.ts'
 import { FileSum } from './file-sum.ts'
 
 /** The namespace of ownCloud's properties. */

@@ -1,9 +1,7 @@
-import type { Inode, OpenFile } from '../../../overlay-core/index.ts'
-import { loopBudget } from '../../../overlay-core/index.ts'
+import { type FairTurns, type Inode, loopBudget, type OpenFile } from '../../../overlay-core/index.ts'
 import { isZero, zeros } from './buffer-pool.ts'
 import type { Summer, Sums } from './checksums.ts'
 import type { DavContext, DavServices, DavView } from './context.ts'
-import type { FairTurns } from './fair-turns.ts'
 
 /** The number of bytes hashed in one turn of the event loop; takes about a millisecond. */
 const SLICE_BYTES = 256 * 1024

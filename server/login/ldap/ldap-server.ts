@@ -1,7 +1,7 @@
 import type { Logger } from 'pino'
 import type { LdapSettings } from '../../../config/index.ts'
+import { FairTurns, TooManyWaiting } from '../../../overlay-core/index.ts'
 import { readCaFile, readSecretFile } from '../sources/secret-file.ts'
-import { TooManyWaiting, Turns } from '../sources/turns.ts'
 import { within } from '../sources/within.ts'
 import type { LdapLibrary } from './filter-pattern.ts'
 import { type LdapAddress, LdapConnection, type LdapEntry, resultCodeOf } from './ldap-connection.ts'
@@ -37,7 +37,7 @@ export interface LdapSession {
 export class LdapServer implements LdapSession {
   readonly #parts: LdapServerParts
   readonly #url: LdapSettings['urls'][number]
-  readonly #turns = new Turns(MOST_BINDS, MOST_WAITING)
+  readonly #turns = new FairTurns(MOST_BINDS, MOST_WAITING)
   /** Connections that verified a password and may verify another. */
   #idle: LdapConnection[] = []
   /** The connection for searches, or that which is being opened. */

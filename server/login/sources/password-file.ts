@@ -1,9 +1,10 @@
 import { hash } from 'node:crypto'
 import { type FileHandle, open } from 'node:fs/promises'
 import type { Logger } from 'pino'
+import { TooManyWaiting } from '../../../overlay-core/index.ts'
 import { fileStamp } from '../../file-stamp.ts'
 import type { Account, AccountSource, Verdict } from '../api/account.ts'
-import { type PasswordThread, TooManyLogins } from '../passwords/password-thread.ts'
+import type { PasswordThread } from '../passwords/password-thread.ts'
 import { type PasswordEntry, parsePasswordFile } from './password-lines.ts'
 
 /** How often the file is looked at for changes. */
@@ -50,7 +51,7 @@ export class PasswordFile implements AccountSource {
       if (entry === undefined || this.#entries.get(name)?.hash !== entry.hash) return 'unknown'
       return right ? accountOf(name) : 'wrong'
     } catch (error) {
-      if (error instanceof TooManyLogins) return 'unavailable'
+      if (error instanceof TooManyWaiting) return 'unavailable'
       throw error
     }
   }

@@ -2,10 +2,10 @@ import { once } from 'node:events'
 import { createServer, type Socket } from 'node:net'
 import * as ldapts from 'ldapts'
 import t, { type Test } from 'tap'
+import { FairTurns } from '../../../overlay-core/index.ts'
 import { isBelow, parseName } from '../../../server/login/ldap/distinguished-name.ts'
 import { FilterPattern } from '../../../server/login/ldap/filter-pattern.ts'
 import { isOneMessage, LdapConnection } from '../../../server/login/ldap/ldap-connection.ts'
-import { Turns } from '../../../server/login/sources/turns.ts'
 
 /** The answer to StartTLS, which is message 2 of the library: success. */
 const STARTED = Buffer.from('300c02010278070a010004000400', 'hex')
@@ -113,7 +113,7 @@ t.test('distinguished names', async (t) => {
 })
 
 t.test('clients take turns, and not too many wait', async (t) => {
-  const turns = new Turns(1, 3)
+  const turns = new FairTurns(1, 3)
   const done: string[] = []
   let start: () => void = () => undefined
   const held = turns.run('a', () => new Promise<void>((resolve) => (start = resolve)))

@@ -1,6 +1,6 @@
 import t from 'tap'
+import { FairTurns } from '../../../../overlay-core/index.ts'
 import { BufferPool } from '../../../../protocols/webdav/state/buffer-pool.ts'
-import { FairTurns } from '../../../../protocols/webdav/state/fair-turns.ts'
 import { KeyedQueue } from '../../../../protocols/webdav/state/keyed-queue.ts'
 
 t.test('tasks of one key run one after the other, whatever becomes of them', async (t) => {
