@@ -27,12 +27,15 @@ export class PasswordFile implements AccountSource {
   #changed: () => void = () => undefined
   /** Whether the file can be read. */
   #readable = false
+  #refreshing: Promise<void> | undefined
 
   private constructor(path: string, thread: PasswordThread, log: Logger) {
     this.#path = path
     this.#thread = thread
     this.#log = log
-    this.#timer = setInterval(() => void this.refresh(), LOOK_MS).unref()
+    this.#timer = setInterval(() => {
+      if (this.#refreshing === undefined) void this.refresh()
+    }, LOOK_MS).unref()
   }
 
   /** Reads the file. One that cannot be read lets nobody in until it can; the log says why. */
@@ -69,8 +72,16 @@ export class PasswordFile implements AccountSource {
     clearInterval(this.#timer)
   }
 
-  /** Reads the file if it has changed. Never rejects. */
+  /** Reads the file if it has changed; one at a time, so that it is read and told once. Never rejects. */
   async refresh(): Promise<void> {
+    while (this.#refreshing !== undefined) await this.#refreshing
+    this.#refreshing = this.#refresh().finally(() => {
+      this.#refreshing = undefined
+    })
+    await this.#refreshing
+  }
+
+  async #refresh(): Promise<void> {
     try {
       const version = await fileStamp(this.#path)
       if (version === this.#version) return
