@@ -48,6 +48,7 @@ export interface Refused {
 
 const PROGRAM = fileURLToPath(new URL('../../server/overlayd.cjs', import.meta.url))
 const START_MS = 60_000
+const SAYS_MS = 10_000
 let started = 0
 
 /** A running overlayd, started by its command line as a user does, on ports of the system's choice. */
@@ -102,6 +103,14 @@ export class Target {
   /** What it logged. */
   get logged(): string {
     return read(this.#files.log)
+  }
+
+  /** Whether it says `pattern`, on standard output or in its log, within ten seconds: the ready file comes before the last lines. */
+  async says(pattern: RegExp): Promise<boolean> {
+    for (const deadline = performance.now() + SAYS_MS; ; await sleep(20)) {
+      if (pattern.test(`${this.printed}\n${this.logged}`)) return true
+      if (performance.now() > deadline) return false
+    }
   }
 
   get logBytes(): number {
