@@ -95,9 +95,7 @@ export function registerWebDav(app: FastifyInstance, options: DavOptions): DavHa
   for (const view of views.values()) void uploads.load(view, views.values())
   const targets: Targets = new WeakMap()
   watchServer(app, targets)
-  for (const method of METHODS) {
-    if (method !== 'CONNECT' && !app.supportedMethods.includes(method)) app.addHttpMethod(method)
-  }
+  addMethods(app)
   refuseBadHost(app)
   addPageAssets(app)
   addRoutes(app, (req, res) => engine.executeRequest(req, res, targets.get(req) ?? req.url ?? '/'))
@@ -203,6 +201,15 @@ function pathOf(url: string): string {
   if (url === '*') return '/'
   const path = /^https?:\/\/[^/?#]*(.*)$/is.exec(url)?.[1]
   return path === undefined ? url : path.startsWith('/') ? path.replace(/^\/+/, '/') : `/${path}`
+}
+
+/** Lets the engine see every method, so that it says what works in place of an unknown one. Fastify knows QUERY, but refuses one without a content type. */
+function addMethods(app: FastifyInstance): void {
+  for (const method of METHODS) {
+    if (method === 'CONNECT') continue
+    if (method === 'QUERY' || !app.supportedMethods.includes(method))
+      app.addHttpMethod(method, { overrideExisting: true })
+  }
 }
 
 /** Rejects a second Host field, and one that is not just a host (RFC 9112 section 3.2), because a proxy may have interpreted it differently. */

@@ -43,7 +43,7 @@ t.test('OPTIONS tells the classes and the methods, on *, on / and inside, withou
 
 t.test('methods nobody knows are 405 with those that work', async (t) => {
   await withDav(t, [{ a: '' }], async ({ ask, raw }) => {
-    for (const method of ['MKCALENDAR', 'BIND', 'ACL', 'LINK', 'TRACE']) {
+    for (const method of ['MKCALENDAR', 'BIND', 'ACL', 'LINK', 'TRACE', 'QUERY']) {
       const answer = await ask(method, '/overlay/a')
       t.equal(answer.status, 405, method)
       t.match(answer.headers.allow, /PROPFIND/)
