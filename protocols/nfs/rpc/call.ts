@@ -2,13 +2,11 @@ import { hash } from 'node:crypto'
 import { Decoder } from '../xdr/decoder.ts'
 import type { Encoder } from '../xdr/encoder.ts'
 import { XdrError } from '../xdr/xdr-error.ts'
+import { type AuthFlavor, flavorOf } from './auth-flavors.ts'
 import {
   AUTH_BADCRED,
-  AUTH_BADVERF,
   AUTH_ERROR,
   AUTH_NONE,
-  AUTH_SYS,
-  AUTH_TLS,
   CALL,
   MAX_AUTH_BYTES,
   MSG_ACCEPTED,
@@ -22,17 +20,13 @@ import type { Credential, CredentialCache } from './credential.ts'
 import type { Interruption } from './interruption.ts'
 import type { VersionRange } from './program.ts'
 import type { ReplyBuffer, ReplyQueue } from './reply-queue.ts'
-import { type ClientIdentity, STARTTLS, type TransportSecurity } from './start-tls.ts'
+import type { ClientIdentity, TransportSecurity } from './start-tls.ts'
 
 /** Every reply has space for this many bytes of results, so that an error can always replace a partial reply. */
 const MIN_RESULT_BYTES = 512
 const REPLY_HEADER_BYTES = 24
 /** A call up to and including the length of its credential. */
 const CALL_HEADER_BYTES = 32
-/** The procedure 0 of every program, which does nothing. */
-const NULL = 0
-/** The flavor and the length of an empty verifier. */
-const VERIFIER_BYTES = 8
 
 /** The other end of a connection. */
 export interface Peer {
@@ -94,7 +88,11 @@ export class RpcCall {
   version = 0
   procedure = 0
   credential: Credential
-  /** Whether this call asks for TLS, and is to be answered with `answerTls`. */
+  /** The flavor that answers this call itself; undefined: its program does. */
+  answeredBy: AuthFlavor | undefined
+  /** The body of the verifier of replies; undefined: they have an empty one. */
+  verifier: Uint8Array | undefined
+  /** Whether the client begins TLS after the reply to this call. */
   asksForTls = false
   /** Set if an earlier process died while it ran this call. */
   interruption: Interruption | undefined
@@ -121,6 +119,8 @@ export class RpcCall {
     const { args } = this
     this.#reply = undefined
     this.interruption = undefined
+    this.answeredBy = undefined
+    this.verifier = undefined
     this.asksForTls = false
     const { view } = args
     const at = args.take(CALL_HEADER_BYTES)
@@ -148,6 +148,8 @@ export class RpcCall {
 
   /** Like `begin`, for a reply with another `accept_stat`. */
   beginAccepted(status: number, maxBytes = 0): Encoder {
+    const { verifier } = this
+    if (verifier !== undefined) return this.#beginVerified(verifier, status, maxBytes)
     const out = this.#open(maxBytes)
     const at = out.reserve(REPLY_HEADER_BYTES)
     const { view } = out
@@ -158,17 +160,6 @@ export class RpcCall {
     view.setUint32(at + 16, 0)
     view.setUint32(at + 20, status)
     return out
-  }
-
-  /** Writes the reply that lets the client begin a TLS handshake (RFC 9289 section 4.1). */
-  answerTls(): void {
-    const out = this.#open(0)
-    out.u32(this.xid)
-    out.u32(REPLY)
-    out.u32(MSG_ACCEPTED)
-    out.u32(AUTH_NONE)
-    out.opaque(STARTTLS)
-    out.u32(SUCCESS)
   }
 
   /** Writes the reply to a program in a version that is not served. */
@@ -225,6 +216,18 @@ export class RpcCall {
     return this.#reply.out
   }
 
+  /** The verifiers of all flavors so far are AUTH_NONE by number. */
+  #beginVerified(verifier: Uint8Array, status: number, maxBytes: number): Encoder {
+    const out = this.#open(maxBytes + verifier.length + 3)
+    out.u32(this.xid)
+    out.u32(REPLY)
+    out.u32(MSG_ACCEPTED)
+    out.u32(AUTH_NONE)
+    out.opaque(verifier)
+    out.u32(status)
+    return out
+  }
+
   #denyVersion(): void {
     const out = this.#open(0)
     out.u32(this.xid)
@@ -236,30 +239,10 @@ export class RpcCall {
   }
 
   /** Reads the body of the credential, of `length` bytes, and the verifier; returns an `auth_stat`, 0 if they are valid. */
-  #readAuth(flavor: number, length: number): number {
-    if (length > MAX_AUTH_BYTES) return AUTH_BADCRED
-    const { args } = this
-    const { view } = args
-    const padded = (length + 3) & ~3
-    const at = args.take(padded + VERIFIER_BYTES)
-    if (flavor === AUTH_SYS) {
-      if (length % 4 !== 0) return AUTH_BADCRED
-      try {
-        this.credential = this.#credentials.authSys(args.bytes, args.view, at, at + length)
-      } catch (error) {
-        if (error instanceof XdrError) return AUTH_BADCRED
-        throw error
-      }
-    } else if (flavor === AUTH_NONE) {
-      this.credential = this.#credentials.none
-    } else if (flavor === AUTH_TLS && length === 0 && this.procedure === NULL && this.peer.mayStartTls) {
-      this.credential = this.#credentials.none
-      this.asksForTls = true
-    } else {
-      return AUTH_BADCRED
-    }
-    // None of them has a verifier: RFC 5531 sections 10 and appendix A.
-    const verifierAt = at + padded
-    return view.getUint32(verifierAt) === AUTH_NONE && view.getUint32(verifierAt + 4) === 0 ? 0 : AUTH_BADVERF
+  #readAuth(number: number, length: number): number {
+    const flavor = flavorOf(number)
+    if (flavor === undefined || length > MAX_AUTH_BYTES) return AUTH_BADCRED
+    const start = this.args.take((length + 3) & ~3)
+    return flavor.accept(this, start, start + length, this.#credentials)
   }
 }

@@ -48,10 +48,10 @@ export class Dispatcher {
     const procedure = this.#find(call)
     if (procedure === undefined) {
       this.#counters.unavailable++
-      call.asksForTls = false
       call.finish()
-    } else if (call.asksForTls) {
-      call.answerTls()
+    } else if (call.answeredBy?.answer !== undefined) {
+      const answered = call.answeredBy.answer(call)
+      if (answered instanceof Promise) return answered.then(() => call.finish())
       call.finish()
     } else if (procedure.nonIdempotent) {
       return this.#runOnce(call, procedure, duplicates, start)

@@ -26,6 +26,3 @@ export interface StartTls {
    */
   begin(socket: Socket, first: Buffer, done: (secured: SecuredConnection) => void): void
 }
-
-/** What the server answers in the verifier of a reply if it is ready for a handshake (RFC 9289 section 4.1). */
-export const STARTTLS = Buffer.from('STARTTLS')
