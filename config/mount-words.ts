@@ -134,6 +134,15 @@ export const EXPORT_OPTIONS: readonly WordSpec[] = [
       'How connections must be protected. `none`: clear text. `tls`: encrypted. `mtls`: encrypted, with a client certificate that names a user or machine; it also satisfies `tls`. Several are joined with colons. A user with a certificate acts as that user whatever the client claims, from any port. MNT is answered in clear text too, because Linux sends it so, but the handle opens nothing without that protection. See [tls.md](tls.md).',
     otherwise: '`tls:mtls` if the server has a certificate and the client is another machine, else `none:tls:mtls`',
   },
+  {
+    name: 'secure_locks',
+    meaning: 'Lock calls need the protection that `xprtsec` wants. The default. Also `auth_nlm`.',
+  },
+  {
+    name: 'insecure_locks',
+    meaning:
+      'Lock calls may come in clear text although `xprtsec` wants encryption. Linux sends them so on every mount without `nolock`. Everybody on the way can then take and release locks of the clients that lock so, but reads and changes no file. Also `no_auth_nlm`. See [tls.md](tls.md#locks).',
+  },
   { name: 'sync', meaning: 'Replies after changes and data are on disk. The default.' },
   {
     name: 'async',

@@ -1,5 +1,6 @@
 import { networkInterfaces, release } from 'node:os'
 import { formatAddress, isLoopback, type Settings } from '../config/index.ts'
+import { readExports } from './nfs-listener.ts'
 import type { ListeningAddresses, WebdavAddress } from './running-server.ts'
 import { subjectOf } from './tls/credentials.ts'
 import type { TlsKeeper } from './tls/tls-keeper.ts'
@@ -19,12 +20,11 @@ export function announce(
   const { webdav, nfs } = listening
   const lines = [`overlayd ${version()} serves ${views.map(describe).join(', ')}. To mount:`]
   for (const view of views) {
-    const name = nfsName(view)
     if (webdav !== undefined && isServedBy('webdav', view)) {
       for (const url of davUrls(webdav, davName(view, settings), settings.publicUrls))
         lines.push(`  mount -t davfs ${url} /mnt`)
     }
-    if (nfs !== undefined && isServedBy('nfs', view)) lines.push(`  ${nfsMount(nfs, name, settings)}`)
+    if (nfs !== undefined && isServedBy('nfs', view)) lines.push(`  ${nfsMount(nfs, view, settings)}`)
   }
   const first = views.find((view) => isServedBy('webdav', view))
   const url = webdav && first && davUrl(webdav, davName(first, settings))
@@ -65,7 +65,7 @@ function davUrls(webdav: WebdavAddress, name: string, publicUrls: readonly strin
   return publicUrls.length === 0 ? [davUrl(webdav, name)] : publicUrls.map((origin) => `${origin}/${name}/`)
 }
 
-function nfsMount({ host, port }: { host: string; port: number }, name: string, settings: Settings): string {
+function nfsMount({ host, port }: { host: string; port: number }, view: View, settings: Settings): string {
   const findable = settings.portmap || settings.rpcbind
   const options = findable ? [] : ['vers=3', 'tcp', 'nolock', `port=${port}`, `mountport=${port}`]
   const server = clientHost(host)
@@ -76,8 +76,11 @@ function nfsMount({ host, port }: { host: string; port: number }, name: string, 
   if (settings.tls !== undefined && !isLoopback(host)) {
     if (findable && port === NFS_PORT) options.push('vers=3')
     options.push(settings.tls.clientCa === undefined ? 'xprtsec=tls' : 'xprtsec=mtls')
+    // Linux sends lock calls in clear text on such a mount too.
+    if (findable && !readExports(view.settings.exports).some(({ insecureLocks }) => insecureLocks))
+      options.push('nolock')
   }
-  return `mount -t nfs ${options.length === 0 ? '' : `-o ${options.join(',')} `}${shown}:/${name} /mnt`
+  return `mount -t nfs ${options.length === 0 ? '' : `-o ${options.join(',')} `}${shown}:/${nfsName(view)} /mnt`
 }
 
 /** The address that a client uses if the server listens on all addresses. */

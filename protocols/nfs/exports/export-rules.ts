@@ -16,6 +16,8 @@ export interface ExportRule {
   sync: boolean
   /** How connections must be protected; a stronger way than one of these counts too. Undefined: see `NfsExport`. */
   xprtsec: readonly TransportSecurity[] | undefined
+  /** Whether calls of the lock manager count also if their connection is not protected as `xprtsec` wants. */
+  insecureLocks: boolean
 }
 
 type Change = (rule: ExportRule) => void
@@ -54,7 +56,16 @@ const FLAGS: Readonly<Record<string, Change>> = {
   async: (rule) => {
     rule.sync = false
   },
+  insecure_locks: (rule) => {
+    rule.insecureLocks = true
+  },
+  secure_locks: (rule) => {
+    rule.insecureLocks = false
+  },
 }
+
+/** Other names in exports(5). */
+const SYNONYMS: Readonly<Record<string, string>> = { no_auth_nlm: 'insecure_locks', auth_nlm: 'secure_locks' }
 
 /** Options of exports(5) that describe what this server always does, so that a line of /etc/exports works unchanged. */
 const GRANTED = new Set([
@@ -80,6 +91,7 @@ const DEFAULTS: Omit<ExportRule, 'client'> = {
   secure: true,
   sync: true,
   xprtsec: undefined,
+  insecureLocks: false,
 }
 
 const SECURITIES: readonly TransportSecurity[] = ['none', 'tls', 'mtls']
@@ -118,7 +130,7 @@ function parseEntry(word: string, defaults: ExportRule): ExportRule {
 
 function applyOptions(rule: ExportRule, options: string): void {
   for (const option of options.split(',')) {
-    if (option !== '') applyOption(rule, option)
+    if (option !== '') applyOption(rule, Object.hasOwn(SYNONYMS, option) ? SYNONYMS[option] : option)
   }
 }
 

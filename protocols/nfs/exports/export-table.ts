@@ -85,6 +85,12 @@ export class NfsExport implements ServedView {
     return rule?.secure && peer.port >= PRIVILEGED_PORTS && peer.security !== 'mtls' ? undefined : rule
   }
 
+  /** The rule for calls of the lock manager: with `insecure_locks` also for a connection that is not protected enough. */
+  ruleForLocks(peer: Peer): ExportRule | undefined {
+    const rule = this.ruleForMount(peer)
+    return rule?.insecureLocks ? rule : this.ruleFor(peer)
+  }
+
   /** Whether a client can come back with a certificate. */
   takesCertificates(rule: ExportRule): boolean {
     return this.#security.encrypts && (rule.xprtsec ?? ENCRYPTED).includes('mtls')
@@ -108,20 +114,25 @@ export class NfsExport implements ServedView {
     const grants = grantsOf(credential)
     const known = grants[this.index]
     if (known !== undefined) return known ?? undefined
-    const grant = this.#makeGrant(peer, credential)
+    const grant = grantBy(this.ruleFor(peer), peer, credential)
     grants[this.index] = grant ?? null
     return grant
   }
 
-  #makeGrant(peer: Peer, credential: Credential): Grant | undefined {
-    const rule = this.ruleFor(peer)
-    if (rule === undefined) return undefined
-    const asOwner = rule.squash === 'owner'
-    const { identity } = peer
-    // Whom the client claims to act for does not count if its certificate says who it is.
-    const caller = identity?.kind === 'user' ? certified(identity.ids) : credential
-    return { cred: squash(caller, rule), readOnly: rule.readOnly, sync: rule.sync, asOwner }
+  lockGrant(peer: Peer, credential: Credential): Grant | undefined {
+    const rule = this.ruleForMount(peer)
+    return rule?.insecureLocks ? grantBy(rule, peer, credential) : this.grant(peer, credential)
   }
+}
+
+/** The rights of a caller under a rule; undefined without one. */
+function grantBy(rule: ExportRule | undefined, peer: Peer, credential: Credential): Grant | undefined {
+  if (rule === undefined) return undefined
+  const asOwner = rule.squash === 'owner'
+  const { identity } = peer
+  // Whom the client claims to act for does not count if its certificate says who it is.
+  const caller = identity?.kind === 'user' ? certified(identity.ids) : credential
+  return { cred: squash(caller, rule), readOnly: rule.readOnly, sync: rule.sync, asOwner }
 }
 
 /** A view of a template as it is being served. Its fsid is its number. */
@@ -162,7 +173,14 @@ export class MemberView implements ServedView {
 
   /** The rights that the rules of the template give; whether the view is the caller's is up to `member.admits`. */
   grant(peer: Peer, credential: Credential): Grant | undefined {
-    const given = this.template.grant(peer, credential)
+    return this.#inView(this.template.grant(peer, credential), peer)
+  }
+
+  lockGrant(peer: Peer, credential: Credential): Grant | undefined {
+    return this.#inView(this.template.lockGrant(peer, credential), peer)
+  }
+
+  #inView(given: Grant | undefined, peer: Peer): Grant | undefined {
     if (given === undefined || (!given.asOwner && !this.member.isOf(peer))) return given
     if (this.#grant?.given !== given) {
       const { uid, gid } = this.member.owner

@@ -65,4 +65,6 @@ export interface ServedView extends ViewNumber {
   readonly members: NfsMembers | undefined
   /** The rights of a caller; undefined if it may not use the export. */
   grant(peer: Peer, credential: Credential): Grant | undefined
+  /** The rights of a caller of the lock manager, which Linux calls in clear text whatever `xprtsec` a mount has. */
+  lockGrant(peer: Peer, credential: Credential): Grant | undefined
 }

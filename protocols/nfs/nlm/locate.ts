@@ -23,7 +23,7 @@ export function fileOf({ viewHi, view, key, generation }: WireHandle): string {
  */
 export async function locate(context: NlmContext, call: RpcCall, handle: WireHandle): Promise<Located> {
   const served = handle.wellFormed ? context.exports.byHandle(handle) : undefined
-  const grant = served?.grant(call.peer, call.credential)
+  const grant = served?.lockGrant(call.peer, call.credential)
   if (served === undefined || grant === undefined) return refuse(NLM4_FAILED)
   if (!(served instanceof MemberView)) return await locateIn(context, served, grant, handle)
   // A forged handle opens nothing, and nobody locks files in the view of another user.

@@ -52,7 +52,7 @@ export function nlmProgram(context: NlmContext, caller: RpcCaller, portmapPort?:
     after(operation(context, call), (answer) => {
       call.begin(0)
       // Do not call clients that may mount nothing: each call needs a socket for as long as the other side likes.
-      if (!context.exports.exports.some((served) => served.ruleFor(call.peer) !== undefined)) return
+      if (!context.exports.exports.some((served) => served.ruleForLocks(call.peer) !== undefined)) return
       answers.run(call.peer.address, () => answerByCall({ context, caller, portmapPort }, answer, procedure, encode))
     })
   add(0, 'NULL', (call) => {

@@ -310,6 +310,32 @@ t.test(
   },
 )
 
+t.test(
+  'lock calls in clear text count only with insecure_locks, and never for locks of a certificate',
+  AS_ROOT,
+  async (t) => {
+    const as = (client: NfsClient) => new NlmClient(client.rpc, 'same-name', authSys(DAEMON.uid, DAEMON.uid))
+    for (const insecure of [false, true]) {
+      const all = await secureCourse(t, `mtls${insecure ? ',insecure_locks' : ''}`)
+      const hers = await all.secure(daemon)
+      const { handle } = await hers.create(await mountOf(hers, '/course/self'), 'file', { mode: 'guarded' })
+      const at = (offset: bigint) => ({ handle: handle!, owner: 'o', svid: 1, offset, length: 10n })
+      const clear = as(await all.plain())
+      const expected = insecure ? NLM_STATUS.GRANTED : NLM_STATUS.FAILED
+      t.equal(await clear.lock(at(0n), {}, 'NM_LOCK'), expected)
+      t.equal((await (await all.plain()).getattr(handle!)).status, STATUS.ACCES, 'nothing else counts')
+      const other = new NlmClient((await all.plain()).rpc, 'same-name', authSys(BIN.uid, BIN.uid))
+      t.equal(await other.lock(at(50n), {}, 'NM_LOCK'), NLM_STATUS.FAILED, 'nor the lock call of another user')
+      const held = await as(hers).test(at(0n))
+      t.equal(held.status, insecure ? NLM_STATUS.DENIED : NLM_STATUS.GRANTED)
+      t.equal(await as(hers).lock(at(20n), {}, 'NM_LOCK'), NLM_STATUS.GRANTED)
+      await clear.unlock(at(20n))
+      t.equal((await as(await all.secure(bin)).test(at(20n))).status, NLM_STATUS.FAILED, 'another certificate')
+      t.equal(await clear.lock(at(20n), {}, 'NM_LOCK'), insecure ? NLM_STATUS.DENIED : NLM_STATUS.FAILED, 'still held')
+    }
+  },
+)
+
 t.test('handshakes that never end are closed and keep nobody out', AS_ROOT, async (t) => {
   const all = await secureCourse(t, 'mtls')
   const slow = await Promise.all(

@@ -8,6 +8,7 @@ const DEFAULTS = {
   anonGid: 65534,
   secure: true,
   sync: true,
+  insecureLocks: false,
 }
 
 t.test('a client without options has the defaults of exports(5)', async (t) => {
@@ -25,8 +26,12 @@ t.test('each option sets what it says, the last one wins', async (t) => {
       anonGid: 6,
       secure: false,
       sync: false,
+      insecureLocks: false,
     },
   ])
+  for (const word of ['insecure_locks', 'no_auth_nlm']) t.match(parseExport(`*(${word})`), [{ insecureLocks: true }])
+  for (const word of ['secure_locks', 'auth_nlm'])
+    t.match(parseExport(`*(insecure_locks,${word})`), [{ insecureLocks: false }])
   t.match(parseExport('*(rw,ro,all_squash,insecure,secure,async,sync)'), [{ ...DEFAULTS, squash: 'all' }])
   t.match(parseExport('*(all_squash,root_squash)'), [{ squash: 'root' }])
 })
