@@ -24,7 +24,11 @@ export function chooseConfigServer(running: readonly RunFile[], { pid, stateDir 
 /** The result of a control request, or a text that says why there is none. */
 export type ControlAnswer<Result> = { readonly result: Result } | { readonly failure: string }
 
-/** Sends a request to the control listener of a server. @throws OptionError as the server reported it; nothing has changed */
+/**
+ * Sends a request to the control listener of a server. An answer without content has the result undefined.
+ *
+ * @throws OptionError as the server reported it; nothing has changed
+ */
 export async function askControl<Result>(
   { control: { port, token } }: RunFile,
   path: string,
@@ -38,6 +42,7 @@ export async function askControl<Result>(
     if (answer.statusCode === 200) return { result: (await answer.body.json()) as Result }
     if (answer.statusCode === 400) throw optionError((await answer.body.json()) as ControlError)
     await answer.body.dump()
+    if (answer.statusCode === 204) return { result: undefined as Result }
     return { failure: `answers ${answer.statusCode}; its log says why` }
   } catch (error) {
     if (error instanceof OptionError) throw error
