@@ -38,8 +38,10 @@ export interface CourseOptions {
   readonly dir?: string
   /** Further lines of the template; it makes views on demand by default. */
   readonly more?: string
-  readonly kind?: 'per-user' | 'per-machine' | 'ephemeral'
-  /** Whether the template names the directory of its views. */
+  readonly kind?: 'shared' | 'per-user' | 'per-machine' | 'ephemeral'
+  /** The directory of its only layer. */
+  readonly material?: string
+  /** Whether the template says that its views are in the directory `views`. */
   readonly inDirectory?: boolean
   /** The clients of the NFS export. */
   readonly clients?: string
@@ -80,6 +82,7 @@ export async function course(t: Test, options: CourseOptions = {}): Promise<Cour
 export function configuration({
   more = 'create = true',
   kind = 'per-user',
+  material = 'material',
   inDirectory = true,
   clients,
   as,
@@ -90,7 +93,7 @@ export function configuration({
   const web = `[exports.web]\nview = "course"\ndoor = "webdav"\n${as === undefined ? '' : `as = "${as}"\n`}`
   return `
 [layers.material]
-path = "material"
+path = "${material}"
 [stacks.course]
 layers = ["material"]
 [views.course]

@@ -3,38 +3,20 @@ import { join } from 'node:path'
 import t from 'tap'
 import { request } from 'undici'
 import { NfsClient, STATUS } from '../helpers/nfs-client.ts'
+import { configuration } from './course.ts'
 import { run, start } from './launch.ts'
 
 t.setTimeout(300_000)
 
-const TEXT = `
-[layers.one]
-path = "one"
-[layers.two]
-path = "two"
-[stacks.course]
-layers = ["one"]
-[views.course]
-stack = "course"
-upper = "shared"
-directory = "views/course"
-[exports.nfs]
-view = "course"
-door = "nfs"
-clients = ["127.0.0.1(rw,no_root_squash,insecure)"]
-[exports.web]
-view = "course"
-door = "webdav"
-[webdav]
-listen = "127.0.0.1:0"
-${process.geteuid?.() === 0 ? 'as = "root"' : ''}
-[nfs]
-listen = "127.0.0.1:0"
-[server]
-state_dir = "state"
-[log]
-level = "warn"
-`
+const TEXT = configuration({
+  kind: 'shared',
+  material: 'one',
+  inDirectory: false,
+  more: 'directory = "views/course"',
+  clients: '127.0.0.1(rw,no_root_squash,insecure)',
+  webdav: process.geteuid?.() === 0 ? 'as = "root"' : '',
+  tables: '[layers.two]\npath = "two"\n[log]\nlevel = "warn"',
+})
 
 t.test(
   'a file that is read again changes layers and log under live clients, and names what needs a restart',
@@ -55,17 +37,17 @@ t.test(
     t.equal(own.status, STATUS.OK)
     t.equal(await get('version'), '1')
 
-    writeFileSync(file, TEXT.replace('layers = ["one"]', 'layers = ["too"]').replace('"warn"', '"loud"'))
+    writeFileSync(file, TEXT.replace('layers = ["material"]', 'layers = ["too"]').replace('"warn"', '"loud"'))
     const refused = await run(['reload', ...state])
     t.equal(refused.status, 1)
     t.match(
       refused.stderr,
-      /o\.toml:7:10: there is no layer "too"; did you mean two\?\n\S+o\.toml:\d+:9: `log\.level` must be/,
+      /o\.toml:5:10: there is no layer "too"; did you mean two\?\n\S+o\.toml:\d+:9: `log\.level` must be/,
     )
     t.match(refused.stderr, /the file has errors, so server \d+ runs on unchanged\n$/)
     t.equal(await get('version'), '1', 'nothing has changed')
 
-    const changed = TEXT.replace('layers = ["one"]', 'layers = ["two", "one"]')
+    const changed = TEXT.replace('layers = ["material"]', 'layers = ["two", "material"]')
       .replace('"warn"', '"debug"')
       .replace('[nfs]\n', '[nfs]\nlock_grace = 5\n')
     writeFileSync(file, `${changed}[views.more]\nstack = "course"\n[exports.more]\nview = "more"\ndoor = "nfs"\n`)
@@ -138,7 +120,7 @@ t.test('new views, templates and exports apply at once, under live clients', asy
   ])
   t.equal((await nfs.mnt('/users/bob')).status, STATUS.NOENT, 'the template makes no views any more')
 
-  const text = TEXT.replace('layers = ["one"]', 'layers = ["two"]')
+  const text = TEXT.replace('layers = ["material"]', 'layers = ["two"]')
   t.same(await reload(text + users), ['applied: views.course', 'applied: views.more (removed)', 'applied: views.users'])
   t.equal((await nfs.getattr(readOnly)).status, STATUS.STALE)
   const version = await nfs.walk(own, 'version')

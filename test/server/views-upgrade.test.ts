@@ -4,7 +4,7 @@ import t from 'tap'
 import { NFS, NfsClient, PROCEDURES, STATUS } from '../helpers/nfs-client.ts'
 import { NlmClient } from '../helpers/nlm-client.ts'
 import { authSys, callMessage, parseReply, RpcClient, record, XdrWriter } from '../helpers/rpc-client.ts'
-import { AS_ROOT } from './course.ts'
+import { AS_ROOT, configuration } from './course.ts'
 import { run, start } from './launch.ts'
 
 t.setTimeout(300_000)
@@ -12,31 +12,14 @@ t.setTimeout(300_000)
 const LOCK =
   '<D:lockinfo xmlns:D="DAV:"><D:lockscope><D:exclusive/></D:lockscope><D:locktype><D:write/></D:locktype></D:lockinfo>'
 
-const FILE = `
-[layers.lower]
-path = "lower"
-[stacks.course]
-layers = ["lower"]
-[views.course]
-stack = "course"
-upper = "shared"
-upperdir = "upper"
-workdir = "work"
-[exports.nfs]
-view = "course"
-door = "nfs"
-clients = ["127.0.0.1(rw,no_root_squash,insecure)"]
-[exports.web]
-view = "course"
-door = "webdav"
-as = "root"
-[webdav]
-listen = "127.0.0.1:0"
-[nfs]
-listen = "127.0.0.1:0"
-[server]
-state_dir = "state"
-`
+const FILE = configuration({
+  kind: 'shared',
+  material: 'lower',
+  inDirectory: false,
+  more: 'upperdir = "upper"\nworkdir = "work"',
+  clients: '127.0.0.1(rw,no_root_squash,insecure)',
+  as: 'root',
+})
 const TEMPLATE = `
 [views.users]
 stack = "course"

@@ -2,6 +2,7 @@ import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
+import { configuration } from '../../server/course.ts'
 import { start } from '../../server/launch.ts'
 import { type AskViews, viewOrders } from '../../server/view-orders.ts'
 
@@ -32,7 +33,8 @@ export interface DoorServer {
 export async function startDoorServer(dir: string, lower: string, views: number): Promise<DoorServer> {
   mkdirSync(dir)
   const config = join(dir, 'overlayd.toml')
-  writeFileSync(config, configuration(lower, views + ROOM))
+  const more = `create = true\nidle = "10m"\nowner = "${OWNER}:${OWNER}"\nmax_views = ${views + ROOM}`
+  writeFileSync(config, configuration({ material: lower, more }))
   const ends: (() => unknown)[] = []
   const running = await start({ teardown: (end) => void ends.push(end) }, ['serve', '--config', config], {
     nodeOptions: ['--import', STALL_WATCH],
@@ -63,34 +65,4 @@ export async function startDoorServer(dir: string, lower: string, views: number)
       for (const end of ends) await end()
     },
   }
-}
-
-function configuration(lower: string, mostViews: number): string {
-  return `
-[layers.material]
-path = "${lower}"
-[stacks.course]
-layers = ["material"]
-[views.course]
-stack = "course"
-upper = "per-user"
-directory = "views"
-create = true
-idle = "10m"
-owner = "${OWNER}:${OWNER}"
-max_views = ${mostViews}
-[exports.nfs]
-view = "course"
-door = "nfs"
-clients = ["127.0.0.0/8(rw,root_squash,insecure)"]
-[exports.web]
-view = "course"
-door = "webdav"
-[webdav]
-listen = "127.0.0.1:0"
-[nfs]
-listen = "127.0.0.1:0"
-[server]
-state_dir = "state"
-`
 }

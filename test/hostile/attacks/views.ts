@@ -1,6 +1,7 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { authSys, XdrWriter } from '../../helpers/rpc-client.ts'
+import { configuration } from '../../server/course.ts'
 import { ADDRESSES, EXPORTS, exportedClient } from '../addresses.ts'
 import type { Arena } from '../arena.ts'
 import type { Attack } from '../attack.ts'
@@ -13,28 +14,8 @@ const CALLS_AT_ONCE = 500
 /** A server with a view for each user, all of whom are the same for the system, so that no accounts are needed. */
 function course(arena: Arena): TargetOptions {
   const path = join(arena.dir, 'overlayd.toml')
-  writeFileSync(
-    path,
-    `
-[layers.material]
-path = "${arena.fixtures.names(10)}"
-[stacks.course]
-layers = ["material"]
-[views.course]
-stack = "course"
-upper = "per-user"
-directory = "${arena.folder('views')}"
-create = true
-owner = "1000:1000"
-[exports.nfs]
-view = "course"
-door = "nfs"
-clients = ["${EXPORTS}"]
-[exports.web]
-view = "course"
-door = "webdav"
-`,
-  )
+  const more = 'create = true\nowner = "1000:1000"'
+  writeFileSync(path, configuration({ material: arena.fixtures.names(10), more, clients: EXPORTS }))
   return { config: path, probed: { exportPath: '/course/probe', smallFile: '/course/~probe/small' } }
 }
 
