@@ -3,7 +3,7 @@ import { ending } from '../api/maybe-promise.ts'
 import { FileType, type MaybePromise, type Name } from '../api/types.ts'
 import type { BudgetedCache, CacheBudget, CacheShare } from '../base/cache-budget.ts'
 import { type KernelHandle, openByHandle } from '../sys/handle.ts'
-import { ABSENT, closeSync, openAtCached, openIfThere, openRootAgain, WOULD_WAIT } from '../sys/open.ts'
+import { ABSENT, closeLater, closeSync, openAtCached, openIfThere, openRootAgain, WOULD_WAIT } from '../sys/open.ts'
 import { statxFd, statxFdAsking } from '../sys/stat.ts'
 import { CallEpochs, type DescriptorOwner } from './call-epochs.ts'
 import {
@@ -40,6 +40,8 @@ export class Descriptors implements BudgetedCache, DescriptorOwner {
   #running = 0
   readonly #waiting: (() => void)[] = []
   #reals: Map<number, Real> | undefined
+  /** Closes descriptors of objects that are not directories. */
+  readonly #objects: DescriptorOwner = { close: closeObject }
 
   /**
    * @param budget counts the open directory descriptors
@@ -218,7 +220,7 @@ export class Descriptors implements BudgetedCache, DescriptorOwner {
     if (!real.parent) return await this.of(real)
     const fd = await this.openObject(real)
     if (fd < 0) throw new OverlayError('ESTALE', 'open', real.name)
-    this.retire(fd)
+    this.#calls.retire(fd, this.#objects)
     return fd
   }
 
@@ -293,6 +295,7 @@ export class Descriptors implements BudgetedCache, DescriptorOwner {
     this.#open.clear()
     this.#share.clear()
     this.#calls.closeAllOf(this)
+    this.#calls.closeAllOf(this.#objects)
   }
 
   #openBelow(parentFd: number, real: Real): MaybePromise<number> {
@@ -380,4 +383,10 @@ export class Descriptors implements BudgetedCache, DescriptorOwner {
       real.fd = -1
     }
   }
+}
+
+/** Closes an O_PATH descriptor. If the object has lost its last name meanwhile, that frees its content, which may take long. */
+function closeObject(fd: number): void {
+  if (statxFd(fd).nlink > 0) closeSync(fd)
+  else closeLater(fd)
 }

@@ -1,7 +1,7 @@
 import type { Clock } from '../api/clock.ts'
 import { isErrno } from '../api/errno.ts'
 import { startWriting } from '../sys/data.ts'
-import { closeLater, closeSmallLater } from '../sys/open.ts'
+import { closeInPool, closeLater, closeSmallLater } from '../sys/open.ts'
 import { statxFd } from '../sys/stat.ts'
 
 /** The delay in ms before the content of a replacing file is written to the disk. */
@@ -25,7 +25,8 @@ interface Waiting {
  */
 export class Writeback {
   readonly #clock: Clock
-  #waiting: Waiting[] = []
+  /** By inode number. */
+  readonly #waiting = new Map<number, Waiting>()
   #running: Promise<void> | undefined
   #stopTicks: (() => void) | undefined
   #closed = false
@@ -36,16 +37,29 @@ export class Writeback {
 
   /** Whether another file can be added. */
   get hasRoom(): boolean {
-    return !this.#closed && this.#waiting.length < MOST_WAITING
+    return !this.#closed && this.#waiting.size < MOST_WAITING
   }
 
   /**
-   * Takes over the descriptor `fd` of a file, open for writing; starts writing the file and then closes it. `local`: no other process or
-   * machine takes part in closing it.
+   * Takes over the descriptor `fd` of the file with the number `ino`, open for writing; starts writing the file and then closes it. `local`: no other process
+   * or machine takes part in closing it.
    */
-  add(fd: number, local: boolean): void {
-    this.#waiting.push({ fd, local })
+  add(fd: number, ino: number, local: boolean): void {
+    this.#close(ino)
+    this.#waiting.set(ino, { fd, local })
     this.#stopTicks ??= this.#clock.every(DELAY_MS, () => this.#tick())
+  }
+
+  /** After the last name of a file was removed: closes it, unless it is small and closed soon. Resolves when its space is free; undefined if there is nothing to wait for. */
+  leave(ino: number): Promise<void> | undefined {
+    const file = this.#waiting.get(ino)
+    return file === undefined || isSmall(file) ? undefined : this.#close(ino)
+  }
+
+  #close(ino: number): Promise<void> | undefined {
+    const file = this.#waiting.get(ino)
+    this.#waiting.delete(ino)
+    return file && closeInPool(file.fd)
   }
 
   /** Writes all waiting files; resolves when that is done. Afterwards no file can be added. */
@@ -58,7 +72,7 @@ export class Writeback {
 
   #tick(): void {
     if (this.#running) return
-    if (this.#waiting.length === 0) {
+    if (this.#waiting.size === 0) {
       this.#stopTicks?.()
       this.#stopTicks = undefined
       return
@@ -69,13 +83,14 @@ export class Writeback {
   }
 
   async #write(): Promise<void> {
-    const files = this.#waiting
-    this.#waiting = []
+    const files = [...this.#waiting]
     // A file that was replaced again meanwhile need not be written.
-    const gone = new Set(files.filter((file) => file.local && isGoneAndSmall(file.fd)))
-    closeSmallLater(Array.from(gone, ({ fd }) => fd))
-    for (const file of files) {
-      if (gone.has(file)) continue
+    const gone = files.filter(([, file]) => isSmall(file) && isGone(file))
+    for (const [ino] of gone) this.#waiting.delete(ino)
+    closeSmallLater(gone.map(([, { fd }]) => fd))
+    for (const [ino, file] of files) {
+      if (this.#waiting.get(ino) !== file) continue
+      this.#waiting.delete(ino)
       const { fd } = file
       try {
         if (statxFd(fd).nlink > 0) await startWriting(fd)
@@ -89,13 +104,21 @@ export class Writeback {
   }
 }
 
-/** Whether the file has no name any more, and so little content that freeing it takes a moment. */
-function isGoneAndSmall(fd: number): boolean {
+/** Whether closing the file takes a moment, even if that frees its content. */
+function isSmall({ fd, local }: Waiting): boolean {
+  return local && statOf(fd).blocks <= SMALL_BLOCKS
+}
+
+function isGone({ fd }: Waiting): boolean {
+  return statOf(fd).nlink === 0
+}
+
+/** If they cannot be read, those of a large file with a name. */
+function statOf(fd: number): { readonly nlink: number; readonly blocks: number } {
   try {
-    const { nlink, blocks } = statxFd(fd)
-    return nlink === 0 && blocks <= SMALL_BLOCKS
+    return statxFd(fd)
   } catch (error) {
     if (!isErrno(error)) throw error
-    return false
+    return { nlink: 1, blocks: Number.POSITIVE_INFINITY }
   }
 }

@@ -7,7 +7,7 @@ import { mayBeIno, type Real } from '../layer/layer.ts'
 import { NEVER_WAITS, openForReading, openQuietly } from '../layer/real-open.ts'
 import { onDescriptorShortage } from '../sys/descriptor-shares.ts'
 import { O_NOATIME, O_RDONLY, O_RDWR } from '../sys/flags.ts'
-import { closeLater, openAtCached } from '../sys/open.ts'
+import { closeInPool, closeLater, openAtCached } from '../sys/open.ts'
 import { statxFd } from '../sys/stat.ts'
 import type { Charges } from './charges.ts'
 import type { OvlInode } from './dentry.ts'
@@ -60,7 +60,8 @@ export interface FileCacheOptions {
 
 /**
  * Open real files for stateless protocols and for open handles: one per inode, at most `limit` of them, or more while all are in use. Idle ones are closed after
- * `idleMs`. A dropped file that somebody uses stays open until the last user releases it.
+ * `idleMs`. A dropped file that somebody uses stays open until the last user releases it. One whose last name is gone stays open only while somebody uses it, because it
+ * keeps its space.
  */
 export class FileCache implements BudgetedCache {
   readonly #limit: number
@@ -106,7 +107,8 @@ export class FileCache implements BudgetedCache {
   release(file: RealFile): void {
     file.users--
     if (file.users > 0) return
-    if (file.dropped) this.#close(file)
+    if (file.dropped) void this.#close(file)
+    else if (file.inode.unlinked) this.drop(file.inode)
     else file.usedAtMs = this.#clock.now()
   }
 
@@ -117,6 +119,11 @@ export class FileCache implements BudgetedCache {
 
   /** Takes over the descriptor of the new upper file of `inode`, which is open for writing. The inode must have no other open file. */
   adopt(inode: OvlInode, fd: number): void {
+    // The name may have been removed since the file was given it.
+    if (inode.unlinked) {
+      closeLater(fd)
+      return
+    }
     const file = this.#add(inode, fd, true, true)
     file.usedAtMs = this.#clock.now()
     this.#count(file)
@@ -128,7 +135,21 @@ export class FileCache implements BudgetedCache {
     if (!file) return
     inode.file = undefined
     file.dropped = true
-    if (file.users === 0) this.#close(file)
+    if (file.users === 0) void this.#close(file)
+  }
+
+  /**
+   * After the last name of `inode` was removed: closes its open file if nobody uses it; otherwise the last user does. Resolves when it is closed, because
+   * only then its space is free; undefined if there is nothing to wait for.
+   */
+  leave(inode: OvlInode): Promise<void> | undefined {
+    const { file } = inode
+    if (file?.users !== 0) return undefined
+    inode.file = undefined
+    file.dropped = true
+    const closed = this.#close(file)
+    // A lower keeps its space.
+    return file.upper ? closed : undefined
   }
 
   /** Closes all unused files of lowers. */
@@ -257,12 +278,13 @@ export class FileCache implements BudgetedCache {
     for (const file of this.#files) if (file.users === 0 && file.usedAtMs < before) this.drop(file.inode)
   }
 
-  #close(file: RealFile): void {
+  #close(file: RealFile): Promise<void> | undefined {
     // After `closeAll`, its descriptor is closed.
-    if (!this.#files.delete(file)) return
+    if (!this.#files.delete(file)) return undefined
     this.#share.shrink(1)
-    closeLater(file.fd)
+    const closed = closeInPool(file.fd)
     if (this.#files.size === 0) this.#rest()
+    return closed
   }
 }
 

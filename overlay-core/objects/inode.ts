@@ -7,6 +7,7 @@ import { standsFor } from '../layer/override-stat.ts'
 import { provenPlace } from '../layer/proven-place.ts'
 import { LowerReal } from '../stack/lower-real.ts'
 import { readlinkAt } from '../sys/dir.ts'
+import { closeSync } from '../sys/open.ts'
 import { type Stat, statxFd, statxFdAsking } from '../sys/stat.ts'
 import type { OvlInode } from './dentry.ts'
 import { aclMatters, EXECUTE, may, need, READ, WRITE } from './permission.ts'
@@ -190,6 +191,28 @@ export async function placeOf(
   const { real } = inode
   if (inode.type === FileType.directory) return { fd: await sb.descriptors.of(real), name: '' }
   return await provenPlace(sb, real)
+}
+
+/**
+ * Runs `work` with the place of the real object, for a caller that holds the lock of `inode` and is about to replace it: no descriptor is left that would keep its
+ * space. @throws ESTALE as `placeOf`
+ */
+export async function withPlaceFor<T>(
+  sb: SuperBlock,
+  inode: OvlInode,
+  work: (fd: number, name: string) => Promise<T>,
+): Promise<T> {
+  const { real } = inode
+  const fd = inode.unlinked || sb.xattrStore.byName || !real.parent ? -1 : await sb.descriptors.openObject(real)
+  if (fd < 0) {
+    const place = await placeOf(sb, inode)
+    return await work(place.fd, place.name)
+  }
+  try {
+    return await work(fd, '')
+  } finally {
+    closeSync(fd)
+  }
 }
 
 /** Runs `work` with the place of the real object, which cannot move meanwhile. */

@@ -69,7 +69,10 @@ function isPlainFile({ indexName, lowerHandles, attr }: OvlInode): boolean {
 function removePlainFile(sb: SuperBlock, victim: OvlInode, dir: OvlInode, name: Name): MaybePromise<void> {
   return after(sb.descriptors.of(dir.upper as Real), (dirFd) => {
     const removal = lastRemoval(sb, victim)
-    return after(unlinkAt(dirFd, name), () => forgetName(sb, victim, dir, name, removal))
+    return after(unlinkAt(dirFd, name), () => {
+      forgetName(sb, victim, dir, name, removal)
+      return freed(sb, victim)
+    })
   })
 }
 
@@ -210,11 +213,20 @@ export async function removingName<T>(
       charge?.removed()
     })
     if (removal.last) await dropIndex(sb, inode)
+    if (removal.last) await freed(sb, inode)
     return result
   } finally {
     if (!gone && removal.upper) sb.descriptors.drop(removal.upper)
     if (!gone) await charge?.end(sb)
   }
+}
+
+/** Closes the descriptors of a removed file that nobody uses. Resolves when its space is free: whoever removes something on a full disk uses the space next. */
+function freed(sb: SuperBlock, inode: OvlInode): MaybePromise<void> {
+  const writing = inode.upper && sb.writeback.leave(inode.upper.ino)
+  const file = sb.files.leave(inode)
+  if (writing && file) return Promise.all([writing, file]).then(() => undefined)
+  return writing ?? file
 }
 
 async function prepareRemoval(sb: SuperBlock, inode: OvlInode, dir: OvlInode, name: Name): Promise<Removal> {

@@ -25,7 +25,7 @@ import { checkName, lookupLocked, needMakeable, rememberUpper } from '../lookup/
 import { revalidateInode } from '../lookup/revalidate-inode.ts'
 import { adding } from '../objects/charges.ts'
 import type { OvlInode } from '../objects/dentry.ts'
-import { attrFor, getattrLocked, keepAttr, placeOf } from '../objects/inode.ts'
+import { attrFor, getattrLocked, keepAttr, withPlaceFor } from '../objects/inode.ts'
 import { EXECUTE, modeAfterWrite, need, newOwner, WRITE } from '../objects/permission.ts'
 import { loadRights, loadRightsLocked } from '../objects/rights.ts'
 import type { SuperBlock } from '../objects/superblock.ts'
@@ -176,8 +176,9 @@ class Staged implements StagedFile {
         )
       })
       this.#ended = true
-      if (this.#owesWriting && !options.durable && !sb.options.volatile)
-        sb.writeback.add(this.#fd, sb.upper?.local === true)
+      if (inode.unlinked) closeLater(this.#fd)
+      else if (this.#owesWriting && !options.durable && !sb.options.volatile)
+        sb.writeback.add(this.#fd, (inode.upper as Real).ino, sb.upper?.local === true)
       // It has a name, so closing the descriptor frees nothing and never waits on a local file system.
       else if (sb.upper?.local) closeSync(this.#fd)
       else closeLater(this.#fd)
@@ -350,7 +351,15 @@ async function copyAttributes(
   from: OvlInode,
   to: { readonly fd: number; readonly name: Name; readonly ino: number },
 ): Promise<number> {
-  const { fd, name } = await placeOf(sb, from)
+  return await withPlaceFor(sb, from, (fd, name) => copyAttributesOf(sb, from, { fd, name }, to))
+}
+
+async function copyAttributesOf(
+  sb: SuperBlock,
+  from: OvlInode,
+  { fd, name }: { readonly fd: number; readonly name: Name },
+  to: { readonly fd: number; readonly name: Name; readonly ino: number },
+): Promise<number> {
   let copied = 0
   for (const attr of await sb.xattrStore.list(fd, name)) {
     // Capabilities belong to the old content, so they are not kept.

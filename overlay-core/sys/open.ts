@@ -258,8 +258,13 @@ export function closeSync(fd: number): void {
 
 /** Closes a descriptor in the pool, for files that were written or removed. A failure is only counted, because fsync protects the data. */
 export function closeLater(fd: number): void {
+  void closeInPool(fd)
+}
+
+/** Like `closeLater`; resolves when it is closed, and what was removed is freed. Never rejects. */
+export function closeInPool(fd: number): Promise<void> {
   runningCloses++
-  nodeCall('close', (done) => fs.close(fd, (error) => done(error ? -EBADF : 0))).then(
+  return nodeCall('close', (done) => fs.close(fd, (error) => done(error ? -EBADF : 0))).then(
     (result) => closesEnded(1, result === 0 ? 0 : 1),
     () => closesEnded(1, 1),
   )
