@@ -276,6 +276,14 @@ class GuardedOverlay implements Overlay {
     return this.#to.retained()
   }
 
+  ownNames(cred: Cred, dir: Inode, depth: number): Promise<Name[]> {
+    return this.#to.ownNames(cred, dir, depth)
+  }
+
+  identityBelow(inode: Inode, depth: number): string | undefined {
+    return this.#to.identityBelow(inode, depth)
+  }
+
   getattr(inode: Inode): MaybePromise<Attr> {
     return this.#to.getattr(inode)
   }

@@ -117,6 +117,7 @@ export const ROOMS: Readonly<Record<string, readonly string[]>> = {
       'copy-up',
       'operations',
       'mount',
+      'compare',
     ],
     '',
   ],

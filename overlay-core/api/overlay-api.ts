@@ -140,6 +140,16 @@ export interface Overlay {
   /** The removed names in `dir` that a lower has. Needs read permission. */
   removedNames(cred: Cred, dir: Inode): Promise<Name[]>
   /**
+   * The names in `dir` that its own layers contain, as objects or as removed names, in no order. Own layers are the upper and the topmost lowers whose
+   * position is below `depth`: 1 for the upper alone, 2 for the upper and one lower. Needs read permission.
+   */
+  ownNames(cred: Cred, dir: Inode, depth: number): Promise<Name[]>
+  /**
+   * Which object of the layers from position `depth` on this is, or is a copy of: the same text in each overlay with these layers at the bottom. Undefined if
+   * it is none, or not known. Returns at once.
+   */
+  identityBelow(inode: Inode, depth: number): string | undefined
+  /**
    * Discards the upper's changed non-directory or whiteout at `name`, so that the lower's object is visible again: in one step, with
    * the rights that `unlink` needs. Returns the visible object. `check` as in `unlink`, with undefined for a whiteout.
    *

@@ -31,6 +31,11 @@ export function keyOf({ fsIndex }: Pick<Layer, 'fsIndex'>, { inoHi, inoLo }: { i
   return fits ? fsIndex * FS_STEP + inoHi * 2 ** 32 + inoLo : keyFor(`i${fsIndex}:${inoHi}:${inoLo}`)
 }
 
+/** The number of the file system in a key of `keyOf`; undefined if the key does not contain it. */
+export function fileSystemOfKey(key: number): number | undefined {
+  return key < 16 * FS_STEP ? Math.floor(key / FS_STEP) : undefined
+}
+
 /**
  * The identity of one name of a lower hard link that copy-up will separate (index=off): it has its own file id, because the other names will
  * continue to have the lower's data.

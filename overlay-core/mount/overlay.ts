@@ -3,7 +3,6 @@ import type { Overlay } from '../api/overlay-api.ts'
 import type { MountOptions } from '../api/params.ts'
 import {
   type Attr,
-  type AttrChange,
   type ChangeInfo,
   type CreateOptions,
   type Cred,
@@ -33,6 +32,7 @@ import { EXECUTE, may, need, READ } from '../objects/permission.ts'
 import type { SuperBlock } from '../objects/superblock.ts'
 import { create, link, mkdir, mknod, symlink } from '../operations/dir.ts'
 import { commit, openFile, read, write } from '../operations/file.ts'
+import { identityBelow, ownNames } from '../operations/own-names.ts'
 import { getProtocolData, setProtocolData } from '../operations/protocol-data.ts'
 import { rmdir, unlink } from '../operations/remove.ts'
 import { type RenameOptions, rename } from '../operations/rename.ts'
@@ -113,13 +113,7 @@ export class MountedOverlay implements Overlay {
     })
   }
 
-  async setattr(
-    cred: Cred,
-    inode: Inode,
-    change: AttrChange,
-    changeInfo?: ChangeInfo,
-    guard?: (now: Attr) => void,
-  ): Promise<Attr> {
+  async setattr(...[cred, inode, change, changeInfo, guard]: Parameters<Overlay['setattr']>): Promise<Attr> {
     const sb = this.#sb
     return await this.#on(inode, (object) =>
       sb.descriptors.run(() => setattr(sb, cred, object, change, { changeInfo, guard })),
@@ -192,6 +186,14 @@ export class MountedOverlay implements Overlay {
 
   async removedNames(cred: Cred, dir: Inode): Promise<Name[]> {
     return await this.#inDirectory(dir, (inode) => removedNames(this.#sb, cred, inode))
+  }
+
+  async ownNames(cred: Cred, dir: Inode, depth: number): Promise<Name[]> {
+    return await this.#inDirectory(dir, (inode) => ownNames(this.#sb, cred, inode, depth))
+  }
+
+  identityBelow(inode: Inode, depth: number): string | undefined {
+    return identityBelow(this.#sb, inode as OvlInode, depth)
   }
 
   async restore(cred: Cred, dir: Inode, name: Name, check?: (current: Inode | undefined) => void): Promise<Inode> {
