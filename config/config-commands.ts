@@ -1,6 +1,7 @@
 import { OptionError } from '../overlay-core/index.ts'
 import { type Arguments, cutArguments } from './arguments.ts'
 import { parseCert } from './cert-commands.ts'
+import { parseDiff } from './diff-command.ts'
 import type { Environment } from './environment.ts'
 import { helpOn } from './help.ts'
 import { FILE_OPTIONS, HELP_OPTIONS, PRINT_OPTIONS, RELOAD_OPTIONS, USER_OPTIONS, VIEW_OPTIONS } from './schema.ts'
@@ -21,6 +22,7 @@ export function parseConfigCommand(argv: readonly string[], environment: Environ
   if (command === 'config') return parseConfig(rest, environment)
   if (command === 'reload') return parseReload(rest, environment)
   if (command === 'view') return parseView(rest, environment)
+  if (command === 'diff') return parseDiff(rest, environment)
   if (command === 'token') return parseToken(rest, environment)
   if (command === 'user') return parseUser(rest, environment)
   if (command === 'init') return parseInit(rest, environment)

@@ -16,6 +16,7 @@ export type {
   Address,
   Command,
   ConfigRequest,
+  DiffRequest,
   Identity,
   IdSource,
   InitRequest,

@@ -1,6 +1,14 @@
 import { CERT_OPTIONS } from './cert-options.ts'
 import { code, type Section, text } from './manual-blocks.ts'
-import { FILE_OPTIONS, PRINT_OPTIONS, RELOAD_OPTIONS, TOKEN_OPTIONS, USER_OPTIONS, VIEW_OPTIONS } from './schema.ts'
+import {
+  DIFF_OPTIONS,
+  FILE_OPTIONS,
+  PRINT_OPTIONS,
+  RELOAD_OPTIONS,
+  TOKEN_OPTIONS,
+  USER_OPTIONS,
+  VIEW_OPTIONS,
+} from './schema.ts'
 
 const optionsNotOf = (options: typeof FILE_OPTIONS, others: readonly string[]) =>
   options.filter(({ name }) => !others.includes(name))
@@ -85,6 +93,26 @@ const VIEW: Section = {
   ],
 }
 
+const DIFF: Section = {
+  title: 'DIFF',
+  blocks: [
+    code('overlayd diff VIEW [PATH…] [--against VIEW] [--stat|--name-only|--patch|--json] [--all]'),
+    text(
+      'Prints what was changed in a view while it is used: in a view of a user as *TEMPLATE/NAME*, or in one that all share. It looks only at what the upper contains, so it takes time in proportion to the changes and not to the tree. With *PATH* it prints only what is there or below.',
+      'Each line has a letter, the path, and what differs: `A` added, `D` removed, `M` changed, `R` moved, with both paths. A removed directory stands for everything that was in it. A file that was written but contains the same as before is not printed, unless its attributes differ; a directory whose only change is its time neither.',
+    ),
+    { kind: 'options', options: DIFF_OPTIONS, joint: ' ' },
+    code(
+      'overlayd diff course/alice',
+      'overlayd diff course/alice week-1 --patch',
+      'overlayd diff course/alice --stat',
+    ),
+    text(
+      'The exit status is 0, with or without differences; 1 if the server cannot be reached or cannot read the view; 2 if it refuses, for example because there is no such view.',
+    ),
+  ],
+}
+
 const USER: Section = {
   title: 'USER',
   blocks: [
@@ -148,4 +176,4 @@ const CERT: Section = {
 }
 
 /** The sections of the manual about configuration files. */
-export const COMMAND_SECTIONS: readonly Section[] = [SERVE, CONFIG, INIT, RELOAD, CERT, VIEW, USER, TOKEN]
+export const COMMAND_SECTIONS: readonly Section[] = [SERVE, CONFIG, INIT, RELOAD, CERT, VIEW, DIFF, USER, TOKEN]

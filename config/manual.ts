@@ -13,6 +13,7 @@ export const SYNOPSIS = [
   'overlayd serve --config FILE [OPTION…]',
   'overlayd config check FILE | overlayd config print [--config FILE] [--json]',
   'overlayd init DIR | overlayd reload [OPTION…] | overlayd view VERB [TEMPLATE/NAME]',
+  'overlayd diff VIEW [PATH…] [OPTION…]',
   'overlayd user VERB [NAME] [OPTION…] | overlayd token VERB [USER] [OPTION…]',
   'overlayd cert ca|issue|revoke|list DIR …',
   'overlayd status [--url URL] [--json] [--state-dir DIR]',

@@ -318,6 +318,29 @@ export const VIEW_OPTIONS: readonly OptionSpec[] = [
   { name: '--help', short: '-h', meaning: 'Prints how to use `overlayd view` and exits.' },
 ]
 
+/** The options of `overlayd diff`. */
+export const DIFF_OPTIONS: readonly OptionSpec[] = [
+  {
+    name: '--against',
+    value: 'VIEW',
+    meaning: 'Compares with this view instead, which must have a layer in common with the other one.',
+    otherwise: 'what lies below the upper of the view',
+    examples: ['overlayd diff course/alice --against course/bob'],
+  },
+  { name: '--stat', meaning: 'Prints how much each file has grown or shrunk, and a sum.' },
+  { name: '--name-only', meaning: 'Prints only the paths.' },
+  {
+    name: '--patch',
+    meaning:
+      'Prints a unified patch of the text in the files, for `patch -p1`. What is no text, or larger than 512 KiB, is one line of comment.',
+  },
+  { name: '--json', meaning: 'Prints all that is known of each difference as JSON.' },
+  { name: '--all', meaning: 'Prints also what the upper contains but equals what lies below it.' },
+  WHICH_SERVER,
+  STATE_DIR_OF_SERVER,
+  { name: '--help', short: '-h', meaning: 'Prints how to use `overlayd diff` and exits.' },
+]
+
 /** The options of `overlayd user`. */
 export const USER_OPTIONS: readonly OptionSpec[] = [
   {

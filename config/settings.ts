@@ -230,6 +230,20 @@ export interface ViewRequest {
   readonly stateDir: string
 }
 
+/** What `overlayd diff` is told. */
+export interface DiffRequest {
+  /** `TEMPLATE/NAME`, or the name of a view that all share. */
+  readonly view: string
+  /** Only what is at these paths, or below them; everything if there are none. */
+  readonly paths: readonly string[]
+  readonly against: string | undefined
+  readonly form: 'short' | 'stat' | 'name-only' | 'patch' | 'json'
+  /** Whether objects that equal those below are printed too. */
+  readonly all: boolean
+  readonly pid: number | undefined
+  readonly stateDir: string
+}
+
 /** What `overlayd user` is told. */
 export interface UserRequest {
   readonly verb: 'add' | 'passwd' | 'remove' | 'list'
@@ -266,6 +280,7 @@ export type Command =
   | { readonly kind: 'init'; readonly init: InitRequest }
   | { readonly kind: 'reload'; readonly reload: ReloadRequest }
   | { readonly kind: 'view'; readonly view: ViewRequest }
+  | { readonly kind: 'diff'; readonly diff: DiffRequest }
   | { readonly kind: 'user'; readonly user: UserRequest }
   | { readonly kind: 'token'; readonly token: TokenRequest }
   | { readonly kind: 'cert'; readonly cert: CertRequest }

@@ -1,9 +1,11 @@
 import { timingSafeEqual } from 'node:crypto'
 import type { RequestListener } from 'node:http'
+import { Readable } from 'node:stream'
 import fastify, { type FastifyBaseLogger, type FastifyReply, LogController } from 'fastify'
 import { inOverlayOptions } from '../config/index.ts'
 import { OptionError } from '../overlay-core/index.ts'
 import type { ControlCounters, ControlError } from './control.ts'
+import type { DiffOrder } from './diff/view-differences.ts'
 import type { TokenDescription, TokenOrder } from './login/index.ts'
 import type { ViewDescription, ViewOrder } from './registry/view-requests.ts'
 import type { ReloadReport } from './reload.ts'
@@ -41,6 +43,18 @@ const TOKENS_BODY = {
   },
 }
 
+const DIFF_BODY = {
+  type: 'object',
+  required: ['view'],
+  properties: {
+    view: { type: 'string' },
+    against: { type: 'string' },
+    paths: { type: 'array', items: { type: 'string' } },
+    contents: { type: 'boolean' },
+    same: { type: 'boolean' },
+  },
+}
+
 /** The dependencies of the control listener. */
 export interface ControlParts {
   readonly log: FastifyBaseLogger
@@ -52,6 +66,8 @@ export interface ControlParts {
   /** Absent where the server has no templates. */
   readonly views: ((order: ViewOrder) => Promise<readonly ViewDescription[]>) | undefined
   readonly status: () => ServerStatus
+  /** Lines of JSON about what differs in a view. */
+  readonly differences: (order: DiffOrder) => Promise<AsyncIterable<string>>
   readonly tokens: ((order: TokenOrder) => Promise<readonly TokenDescription[]>) | undefined
 }
 
@@ -64,6 +80,7 @@ export async function controlListener({
   reload,
   views,
   status,
+  differences,
   tokens,
 }: ControlParts): Promise<RequestListener> {
   const wanted = Buffer.from(`Bearer ${token}`)
@@ -87,6 +104,10 @@ export async function controlListener({
     return reply.code(204).send()
   })
   app.post('/status', async () => status())
+  app.post('/diff', { schema: { body: DIFF_BODY } }, async (request, reply) => {
+    const lines = await differences(request.body as DiffOrder)
+    return reply.type('application/x-ndjson').send(Readable.from(lines))
+  })
   if (reload !== undefined) app.post('/reload', () => reload())
   if (views !== undefined)
     app.post('/views', { schema: { body: VIEWS_BODY } }, (request) => views(request.body as ViewOrder))
@@ -96,9 +117,12 @@ export async function controlListener({
   return (request, response) => app.routing(request, response)
 }
 
+/** Options that are not part of `-o`. */
+const OWN_OPTIONS = ['view', 'token', '--against']
+
 function answerError(error: unknown, reply: FastifyReply, log: FastifyBaseLogger): FastifyReply {
   if (error instanceof OptionError) {
-    const { option, message } = error.option === 'view' || error.option === 'token' ? error : inOverlayOptions(error)
+    const { option, message } = OWN_OPTIONS.includes(error.option) ? error : inOverlayOptions(error)
     return reply.code(400).send({ option, message } satisfies ControlError)
   }
   const { statusCode } = error as { statusCode?: number }

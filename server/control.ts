@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { createServer, type RequestListener } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import type { FastifyBaseLogger } from 'fastify'
+import type { DiffOrder } from './diff/view-differences.ts'
 import type { TokenDescription, TokenOrder } from './login/index.ts'
 import type { RandomBytes } from './random.ts'
 import type { ViewDescription, ViewOrder } from './registry/view-requests.ts'
@@ -52,8 +53,9 @@ export async function openControl(parts: {
   readonly views?: ((order: ViewOrder) => Promise<readonly ViewDescription[]>) | undefined
   readonly tokens?: ((order: TokenOrder) => Promise<readonly TokenDescription[]>) | undefined
   readonly status: () => ServerStatus
+  readonly differences: (order: DiffOrder) => Promise<AsyncIterable<string>>
 }): Promise<Control> {
-  const { log, random, remount, reload, views, tokens, status } = parts
+  const { log, random, remount, reload, views, tokens, status, differences } = parts
   const token = Buffer.from(random(TOKEN_BYTES)).toString('base64url')
   const counters: ControlCounters = { remounts: 0, refused: 0 }
   // Most servers never get a control request, so Fastify, which takes 13 MB, is loaded with the first one.
@@ -68,6 +70,7 @@ export async function openControl(parts: {
       views,
       tokens,
       status,
+      differences,
     })
   const server = createServer({ requestTimeout: REQUEST_TIMEOUT_MS }, (request, response) => {
     listener ??= load()

@@ -86,6 +86,7 @@ export async function serve(
       random: systemRandom,
       remount: (request) => server.remount(request),
       status: () => server.status(),
+      differences: async (order) => (await import('./diff/view-differences.ts')).viewDifferences(server, order),
       reload: reload && (() => reload(server)),
       views: reload && ((order) => server.changeViews(order)),
       tokens: reload && ((order) => changeTokens(server, order, undefined)),
