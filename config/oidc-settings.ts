@@ -10,6 +10,8 @@ export interface OidcSettings {
   readonly scopes: readonly string[]
   /** How long a browser stays logged in. */
   readonly sessionMs: number
+  /** Whether a logout ends the login at the provider too, if it offers that. */
+  readonly providerLogout: boolean
   /** For whom Bearer tokens may be made out; empty: none are accepted. */
   readonly audiences: readonly string[]
   /** The claim with the login name, and that with the names of groups. */

@@ -10,7 +10,7 @@ import {
   mostConnections,
   newHttpCounters,
 } from './http-limits.ts'
-import { type HttpLogin, type LoginRefusal, TOKENS_PATH } from './login/index.ts'
+import { ACCESS_PATH, type HttpLogin, type LoginRefusal, TOKENS_PATH } from './login/index.ts'
 import { Pipelines } from './pipelining.ts'
 import type { PublicNames } from './public-names.ts'
 import { RequestTurns } from './request-turns.ts'
@@ -133,7 +133,10 @@ function refuseForeigners(
 /** How long the answer to a wrong password waits. */
 const WRONG_PASSWORD_MS = 500
 
-/** Lets in only requests of users. The routes below `/-/` are the same for everybody; another path that starts so has no route of its own. */
+/** The routes below `/-/` that are different for each user. */
+const OF_USERS = [TOKENS_PATH, ACCESS_PATH]
+
+/** Lets in only requests of users. Other routes below `/-/` are the same for everybody; another path that starts so has no route of its own. */
 function askForLogin(app: FastifyInstance, login: HttpLogin, counters: HttpCounters): void {
   const refuse = (reply: FastifyReply, { status, headers, reason }: LoginRefusal) => {
     counters.logins++
@@ -141,7 +144,7 @@ function askForLogin(app: FastifyInstance, login: HttpLogin, counters: HttpCount
   }
   app.addHook('onRequest', (request, reply, next) => {
     const { url = '' } = request.routeOptions
-    if (url.startsWith('/-/') && !url.startsWith(TOKENS_PATH)) return next()
+    if (url.startsWith('/-/') && !OF_USERS.some((path) => url.startsWith(path))) return next()
     const answer = (refusal: LoginRefusal | undefined) => {
       if (refusal === undefined) next()
       else if (refusal.delayed) setTimeout(() => refuse(reply, refusal), WRONG_PASSWORD_MS)

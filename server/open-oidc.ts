@@ -27,7 +27,7 @@ export async function openOidc(settings: OidcSettings, stateDir: string, log: Lo
   const sealer = new Sealer(systemRandom(KEY_BYTES), systemRandom)
   const flow = new CodeFlow({ settings, provider, users, sealer, log, now: steadyClock })
   const { sessionMs } = settings
-  const sessions = new Sessions({ lastsMs: sessionMs, now: steadyClock, random: systemRandom })
+  const sessions = new Sessions({ now: steadyClock, random: systemRandom })
   const browsers = settings.clientId === undefined ? undefined : { flow, sessions, sessionMs }
   return { users, browsers, bearer: settings.audiences.length > 0 ? bearer : undefined, close: () => journal.close() }
 }

@@ -2,13 +2,13 @@ import type { Logger } from 'pino'
 import { type Address, isLoopback, type Settings } from '../config/index.ts'
 import type { Cred, Journal } from '../overlay-core/index.ts'
 import { type Caller, type DavTemplate, type DavViewSettings, registerWebDav } from '../protocols/webdav/index.ts'
-import { buildApp } from './app.ts'
+import { type App, buildApp } from './app.ts'
 import { steadyClock } from './clock.ts'
 import { userName } from './groups.ts'
 import { webdavCred } from './identity.ts'
 import { JournalFile, lockJournalPath } from './journal-file.ts'
 import { logOf } from './log.ts'
-import { addLoginRoutes, addTokenRoutes } from './login/index.ts'
+import { addAccessPage, addLoginRoutes, addTokenRoutes, type BrowserLogin, type HttpLogin } from './login/index.ts'
 import { readBootId } from './nfs-state.ts'
 import { browserLogin, changeTokens, httpLogin } from './open-login.ts'
 import { PatientJournal } from './patient-journal.ts'
@@ -64,13 +64,12 @@ export async function prepareWebdav(
       answerToClearText: PLAIN_REQUEST,
     }),
   })
-  if (login !== undefined)
-    addTokenRoutes(server.http.app, login, (order, client) => changeTokens(server, order, client))
-  if (browsers !== undefined) addLoginRoutes(server.http.app, browsers)
+  if (login !== undefined) addUserRoutes(server, server.http, login, browsers)
   server.webdav = registerWebDav(server.http.app, {
     views,
     templates,
     callerOf: login === undefined ? () => anybody : (req) => login.callerOf(req),
+    accountOf: login && ((req) => login.accountOf(req)),
     machineOf: (req) => names.machineOf(req),
     lockJournals: journals,
     memberLocks: await openMemberLocks(server, settings, log),
@@ -79,6 +78,19 @@ export async function prepareWebdav(
     depthInfinity: settings.depthInfinity,
     log: logOf(log, 'webdav'),
   })
+}
+
+/** Adds the pages and calls of users. */
+function addUserRoutes(
+  server: RunningServer,
+  { app }: App,
+  login: HttpLogin,
+  browsers: BrowserLogin | undefined,
+): void {
+  const views = () => server.views.list().filter((view) => isServedBy('webdav', view))
+  addTokenRoutes(app, login, (order, client) => changeTokens(server, order, client))
+  addAccessPage(app, login, () => views().map(({ name }) => name))
+  addLoginRoutes(app, { browsers: () => browsers, challenge: () => login.challenge })
 }
 
 /** The caller of all requests if there is no login. */

@@ -5,7 +5,7 @@ import type { Table, ValuesOf } from './key.ts'
 import { GRACE } from './quota-keys.ts'
 import { SECRET } from './secret-type.ts'
 import { PATH } from './server-tables.ts'
-import { listType, textType, wholeType } from './value-types.ts'
+import { listType, SWITCH, textType, wholeType } from './value-types.ts'
 
 const ISSUER = textType('"URL"', 'a URL', (text) => {
   const url = URL.canParse(text) ? new URL(text) : undefined
@@ -77,6 +77,12 @@ export const OIDC = {
         'How long a browser stays logged in, in minutes, hours or days. A restart of the server ends all sessions.',
       default: '"8h"',
     },
+    provider_logout: {
+      type: SWITCH,
+      meaning:
+        'Whether the button to log out ends the login at the provider too, where the provider offers that. It must send browsers back to `/-/logout/done` at each URL of the server.',
+      default: 'true',
+    },
     user_claim: {
       type: CLAIM,
       meaning:
@@ -107,6 +113,7 @@ export function oidcOf(values: ValuesOf<typeof OIDC.keys> | undefined): OidcSett
     clientSecretFile: values.client_secret_file?.value,
     scopes: values.scopes?.value ?? ['openid', 'profile'],
     sessionMs: values.session?.value.ms ?? 8 * 3_600_000,
+    providerLogout: values.provider_logout?.value ?? true,
     audiences: values.audiences?.value ?? [],
     userClaim: values.user_claim?.value ?? 'preferred_username',
     groupsClaim: values.groups_claim?.value ?? 'groups',

@@ -42,6 +42,16 @@ export type {
   SymlinkPolicy,
 } from './api/settings.ts'
 export { hostKey } from './http/authority.ts'
+export {
+  escapeHtml,
+  HTML_TYPE,
+  logoutForm,
+  PAGE_END,
+  type PageAccount,
+  type PageFrame,
+  pageHeaders,
+  pageStart,
+} from './http/page-frame.ts'
 
 /** Original request targets, if the router had to see a different one. */
 type Targets = WeakMap<IncomingMessage, string>
@@ -74,8 +84,7 @@ export function registerWebDav(app: FastifyInstance, options: DavOptions): DavHa
     views,
     templates,
     log: options.log,
-    callerOf: options.callerOf ?? (() => NOBODY),
-    machineOf: options.machineOf,
+    ...senders(options),
     now,
     lockNow: lockClock.now,
     randomUUID: newUuid,
@@ -105,6 +114,11 @@ export function registerWebDav(app: FastifyInstance, options: DavOptions): DavHa
     await locks.idle()
   }
   return { counters, close, ...liveViews({ views, templates, locks, contents, uploads }) }
+}
+
+/** What finds out who sent a request. */
+function senders({ callerOf = () => NOBODY, accountOf = () => undefined, machineOf }: DavOptions) {
+  return { callerOf, accountOf, machineOf }
 }
 
 /** The calls by which views come and go while the server runs. */

@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http'
+import { escapeHtml } from '../../protocols/webdav/index.ts'
 import type { Login } from './login.ts'
 import { type CodeFlow, LOGIN_MS } from './oidc/code-flow.ts'
 import type { Sessions } from './oidc/sessions.ts'
@@ -20,7 +21,17 @@ export interface BrowserLoginParts {
 export interface BrowserAnswer {
   readonly status: number
   readonly headers: Readonly<Record<string, string | string[]>>
-  readonly text: string
+  /** A line of text, or a page. */
+  readonly body: string | LoginPage
+}
+
+/** A page about a login. */
+export interface LoginPage {
+  readonly title: string
+  /** Its content. */
+  readonly html: string
+  /** Where the browser goes on to at once. */
+  readonly next?: string | undefined
 }
 
 /** A cookie with this prefix is only taken from this host, over TLS (RFC 6265bis section 4.1.3). */
@@ -34,6 +45,16 @@ export class BrowserLogin {
 
   constructor(parts: BrowserLoginParts) {
     this.#parts = parts
+  }
+
+  /** Whether the request has the cookie of a session that has not ended. */
+  hasSession(req: IncomingMessage): boolean {
+    return this.userOf(req) !== undefined
+  }
+
+  /** Whether a script of a page sent the request with a session that has ended. A question for a password would be no help to it. */
+  isStale(req: IncomingMessage): boolean {
+    return req.headers['sec-fetch-dest'] === 'empty' && this.#cookie(req, SESSION) !== undefined
   }
 
   /** The name of the user of a session; undefined if the request has none. */
@@ -56,7 +77,7 @@ export class BrowserLogin {
     try {
       const { url, pending } = await this.#parts.flow.begin(this.#parts.originOf(req), pathOf(query))
       const cookie = this.#setCookie(req, PENDING, pending, LOGIN_MS)
-      return { status: 302, headers: { location: url, 'set-cookie': cookie }, text: '' }
+      return { status: 302, headers: { location: url, 'set-cookie': cookie }, body: '' }
     } catch {
       return UNAVAILABLE
     }
@@ -68,25 +89,28 @@ export class BrowserLogin {
     if (!isPrivate(req)) return NOT_PRIVATE
     const pending = flow.pendingOf(this.#cookie(req, PENDING))
     if (pending === undefined) return TOO_LATE
-    const result = await login.prove(`session ${pending.state}${query}`, clientOf(req), 'session', () =>
-      flow.finish(pending, query),
-    )
+    let hint: string | undefined
+    const result = await login.prove(`session ${pending.state}${query}`, clientOf(req), 'session', async () => {
+      const proved = await flow.finish(pending, query)
+      if (typeof proved === 'object') hint = proved.idToken
+      return proved
+    })
     if ('refused' in result) return result.refused === 'wrong' ? REFUSED : UNAVAILABLE
     const old = this.#cookie(req, SESSION)
     if (old !== undefined) sessions.end(old)
-    const session = this.#setCookie(req, SESSION, sessions.begin(result.user.name), sessionMs)
+    const session = this.#setCookie(req, SESSION, sessions.begin(result.user.name, sessionMs, hint), sessionMs)
     const headers = { location: pending.to, 'set-cookie': [session, this.#setCookie(req, PENDING, '', 0)] }
-    return { status: 302, headers, text: '' }
+    return { status: 302, headers, body: '' }
   }
 
-  askLogout(): BrowserAnswer {
-    return { status: 200, headers: {}, text: LOGOUT_PAGE }
-  }
-
-  logout(req: IncomingMessage): BrowserAnswer {
+  /** Ends a session here, and sends the browser to the provider to end its login there. */
+  async logout(req: IncomingMessage): Promise<BrowserAnswer> {
+    const { flow, sessions, originOf } = this.#parts
     const id = this.#cookie(req, SESSION)
-    if (id !== undefined) this.#parts.sessions.end(id)
-    return { status: 200, headers: { 'set-cookie': this.#setCookie(req, SESSION, '', 0) }, text: LOGGED_OUT }
+    const hint = id === undefined ? undefined : sessions.end(id)
+    const headers = { 'set-cookie': this.#setCookie(req, SESSION, '', 0) }
+    const next = await flow.logoutUrl(originOf(req), hint)
+    return { status: 200, headers, body: next === undefined ? LOGGED_OUT_HERE : goOn(next) }
   }
 
   #cookie(req: IncomingMessage, name: string): string | undefined {
@@ -122,23 +146,30 @@ export function pathOf(query: string): string {
 const NOT_PRIVATE: BrowserAnswer = {
   status: 403,
   headers: {},
-  text: 'Logins are not accepted without encryption; use https.\n',
+  body: 'Logins are not accepted without encryption; use https.\n',
 }
 const UNAVAILABLE: BrowserAnswer = {
   status: 503,
   headers: { 'retry-after': '5' },
-  text: 'The login is not available at present; try again soon.\n',
+  body: 'The login is not available at present; try again soon.\n',
 }
 const TOO_LATE: BrowserAnswer = {
   status: 400,
   headers: {},
-  text: 'This login took too long, or began in another browser. Open the page again.\n',
+  body: 'This login took too long, or began in another browser. Open the page again.\n',
 }
 const REFUSED: BrowserAnswer = {
   status: 403,
   headers: {},
-  text: 'The login was refused. The log of the server says why.\n',
+  body: 'The login was refused. The log of the server says why.\n',
 }
-const LOGGED_OUT = 'You are logged out here. You may still be logged in at the provider.\n'
-const LOGOUT_PAGE =
-  '<!doctype html><html lang="en"><title>Log out</title><form method="post" action="/-/logout" enctype="text/plain"><button>Log out</button></form></html>\n'
+const LOGGED_OUT_HERE: LoginPage = {
+  title: 'Logged out',
+  html: '<h1>You are logged out here</h1><p>You may still be logged in at the provider.</p><p><a class="button" href="/">Log in again</a></p>',
+}
+
+/** The page that leads to the provider. */
+function goOn(next: string): LoginPage {
+  const html = `<h1>You are logged out here</h1><p><a class="button" href="${escapeHtml(next)}">Log out at the provider too</a></p>`
+  return { title: 'Logging out', html, next }
+}

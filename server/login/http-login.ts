@@ -1,5 +1,5 @@
 import type { IncomingMessage } from 'node:http'
-import type { Caller } from '../../protocols/webdav/index.ts'
+import type { Caller, PageAccount } from '../../protocols/webdav/index.ts'
 import type { Role } from './api/roles.ts'
 import type { Audit } from './audit.ts'
 import type { BrowserLogin } from './browser-login.ts'
@@ -9,6 +9,10 @@ import type { BearerTokens } from './oidc/bearer-tokens.ts'
 
 /** Longer credentials are refused: no account has such ones. */
 const MOST_FIELD_CHARS = 4096
+
+/** Where users see their app passwords and links, and where they log out. */
+export const ACCESS_PATH = '/-/access'
+export const LOGOUT_PATH = '/-/logout'
 
 /** A response instead of the requested one. */
 export interface LoginRefusal {
@@ -38,7 +42,7 @@ export interface HttpLoginParts {
   /** The user in the certificate of the client; undefined if there is none. */
   readonly userInCertificate: (req: IncomingMessage) => string | undefined
   /** The sessions of browsers; undefined if there are none. */
-  readonly browsers?: Pick<BrowserLogin, 'userOf' | 'redirectFor'> | undefined
+  readonly browsers?: Pick<BrowserLogin, 'userOf' | 'isStale' | 'redirectFor'> | undefined
   /** Whether any source knows passwords. */
   readonly takesPasswords: boolean
 }
@@ -49,6 +53,8 @@ export class HttpLogin {
   readonly #users = new WeakMap<IncomingMessage, User>()
   /** The secrets of the links that requests came by. */
   readonly #links = new WeakMap<IncomingMessage, string>()
+  /** The requests of browsers with a session. */
+  readonly #bySession = new WeakSet<IncomingMessage>()
   readonly #challenge: LoginRefusal
 
   constructor(parts: HttpLoginParts) {
@@ -77,6 +83,25 @@ export class HttpLogin {
   } {
     const { name, token, roles } = this.#userOf(req)
     return { user: name, token: token?.id, roles }
+  }
+
+  /** What pages show of the user of a request that was let in: nothing to the visitor of a link. */
+  accountOf(req: IncomingMessage): PageAccount | undefined {
+    if (this.#links.has(req)) return undefined
+    const { name, token } = this.#userOf(req)
+    const atOnce = this.#bySession.has(req)
+    const leaves = atOnce || credentialsOf(req.headers.authorization) !== undefined
+    return {
+      user: name,
+      // A token neither shows nor makes tokens.
+      access: token === undefined ? ACCESS_PATH : undefined,
+      logout: leaves ? { path: LOGOUT_PATH, atOnce } : undefined,
+    }
+  }
+
+  /** The field that asks for a password; undefined if passwords are not taken. */
+  get challenge(): string | undefined {
+    return this.#challenge.headers['www-authenticate']
   }
 
   /** Notes that a user asked for something that it may not do. */
@@ -137,7 +162,7 @@ export class HttpLogin {
     const address = clientOf(req)
     const token = named === undefined && asked === undefined ? bearerOf(field) : undefined
     if (token !== undefined && this.#parts.bearer !== undefined) return await this.#proveBy(token, req, address)
-    if (named === undefined && asked === undefined) return await this.#bySession(req, field)
+    if (named === undefined && asked === undefined) return await this.#letInBySession(req, field)
     const result =
       named === undefined
         ? await login.verify(field as string, asked!.name, asked!.secret, address)
@@ -149,15 +174,17 @@ export class HttpLogin {
   }
 
   /** Lets in a browser with a session; sends one without to the provider. */
-  async #bySession(req: IncomingMessage, field: string | undefined): Promise<LoginRefusal | undefined> {
+  async #letInBySession(req: IncomingMessage, field: string | undefined): Promise<LoginRefusal | undefined> {
     const { browsers, login } = this.#parts
     const name = field === undefined ? browsers?.userOf(req) : undefined
     const result = name === undefined ? undefined : await login.lookup(name)
     if (result !== undefined && 'user' in result) {
       this.#users.set(req, result.user)
+      this.#bySession.add(req)
       return undefined
     }
     if (result !== undefined && result.refused !== 'wrong') return this.#refusal(result)
+    if (field === undefined && browsers?.isStale(req)) return SESSION_ENDED
     const location = await browsers?.redirectFor(req)
     if (location === undefined) return this.#challenge
     return { status: 302, headers: { location, 'cache-control': 'no-store' }, reason: 'Log in first.', delayed: false }
@@ -205,6 +232,14 @@ const NO_LINK: LoginRefusal = {
   headers: {},
   reason: 'This link does not exist or has expired.',
   delayed: true,
+}
+
+/** Browsers do not know this scheme, so they ask for no password. */
+const SESSION_ENDED: LoginRefusal = {
+  status: 401,
+  headers: { 'www-authenticate': 'Session realm="overlayd"' },
+  reason: 'Your session has ended; open the page again.',
+  delayed: false,
 }
 
 const NOT_PRIVATE: LoginRefusal = {

@@ -1,4 +1,4 @@
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { OptionError } from '../../overlay-core/index.ts'
 import { may } from './api/roles.ts'
 import type { HttpLogin } from './http-login.ts'
@@ -26,6 +26,18 @@ const QUERY = { querystring: { type: 'object', properties: { user: { type: 'stri
 /** Where users make, list and revoke their app passwords. Unlike other paths below `/-/` it needs a user. */
 export const TOKENS_PATH = '/-/tokens'
 
+/** Says in words why a request was not even understood. */
+function refuse(error: FastifyError, _request: FastifyRequest, reply: FastifyReply): void {
+  const { statusCode = 500 } = error
+  if (statusCode >= 500) throw error
+  const words: Record<number, string> = {
+    413: `the request is longer than ${BODY_LIMIT_BYTES} bytes; shorten the name or the path`,
+    415: 'the request is not JSON; send it with Content-Type: application/json',
+  }
+  reply.code(statusCode).header('cache-control', 'no-store')
+  reply.send({ error: words[statusCode] ?? `the request cannot be understood: ${error.message}` })
+}
+
 /** Adds the calls: `GET /-/tokens`, `POST /-/tokens` with JSON, `DELETE /-/tokens/ID`; with `?user=NAME` for an admin. */
 export function addTokenRoutes(
   app: FastifyInstance,
@@ -50,11 +62,15 @@ export function addTokenRoutes(
       return reply.code(order.verb === 'revoke' ? 404 : 400).send({ error: error.reason })
     }
   }
-  app.get(TOKENS_PATH, { schema: QUERY }, (request, reply) => run(request, reply, { verb: 'list' }, 200))
-  app.post(TOKENS_PATH, { schema: { ...QUERY, body: BODY }, bodyLimit: BODY_LIMIT_BYTES }, (request, reply) =>
-    run(request, reply, { ...(request.body as Omit<TokenOrder, 'verb'>), verb: 'make' }, 201),
+  app.get(TOKENS_PATH, { schema: QUERY, errorHandler: refuse }, (request, reply) =>
+    run(request, reply, { verb: 'list' }, 200),
   )
-  app.delete(`${TOKENS_PATH}/:id`, { schema: QUERY }, (request, reply) =>
+  app.post(
+    TOKENS_PATH,
+    { schema: { ...QUERY, body: BODY }, bodyLimit: BODY_LIMIT_BYTES, errorHandler: refuse },
+    (request, reply) => run(request, reply, { ...(request.body as Omit<TokenOrder, 'verb'>), verb: 'make' }, 201),
+  )
+  app.delete(`${TOKENS_PATH}/:id`, { schema: QUERY, errorHandler: refuse }, (request, reply) =>
     run(request, reply, { verb: 'revoke', id: (request.params as { id: string }).id }, 200),
   )
 }

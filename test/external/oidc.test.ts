@@ -31,7 +31,7 @@ const { server, dav } = await course(t, {
 })
 const url = server.webdavUrl as string
 const { origin } = new URL(url)
-provider.allow(`${origin}/-/login/callback`)
+provider.allow(`${origin}/-/login/callback`, `${origin}/-/logout/done`)
 const tab = await openChromium(scratch)
 
 /** Types a name into the pages of the provider, and agrees. */
@@ -57,24 +57,64 @@ t.test('Chromium logs in at the provider and comes back to the page that it aske
   t.match(await dav('GET', '/course/mine', token), { status: 200, body: 'x' }, 'it is the view of alice')
 })
 
+/** Presses a button, and says yes when the provider asks. */
 async function logOut(): Promise<void> {
-  await tab.run(`void (location.href = '${origin}/-/logout')`)
-  await tab.until(`document.querySelector('button')`)
-  await tab.run(`document.querySelector('form').submit()`)
-  await tab.until(`document.body.innerText.includes('logged out here')`)
+  await tab.click('#logout')
+  await tab.until(`document.querySelector('button[name=logout]')`)
+  await tab.run(`document.querySelector('button[name=logout]').click()`)
+  await tab.until(`location.href === '${origin}/-/logout/done' && document.body.innerText.includes('logged out')`)
 }
 
-t.test('after a logout the session is gone', async (t) => {
+t.test('the button to log out ends the session, and the login at the provider', async (t) => {
   await tab.open(url)
   const begun = provider.loginsBegun()
   await tab.open(`${url}sub/`)
   t.equal(provider.loginsBegun(), begun, 'a session needs no further login')
+  t.equal(await tab.run(`document.querySelector('.account .user').textContent`), 'alice')
+  const cookie = (await tab.cookies()).map(({ name, value }) => `${name}=${value}`).join('; ')
   await logOut()
-  // The provider still knows the browser, and sends it back at once.
-  await tab.open(url)
-  t.equal(provider.loginsBegun(), begun + 1)
-  await logOut()
+  t.equal(provider.loginsBegun(), begun)
+  t.match(
+    await dav('GET', '/course/', { headers: { cookie } }),
+    {
+      status: 401,
+      headers: { 'www-authenticate': /^Basic/ },
+    },
+    'the session is gone',
+  )
+  t.match(
+    await dav('GET', '/course/', { headers: { cookie, 'sec-fetch-dest': 'empty', 'sec-fetch-site': 'same-origin' } }),
+    {
+      status: 401,
+      headers: { 'www-authenticate': /^Session/ },
+      body: /open the page again/,
+    },
+    'a script of a page tells its user',
+  )
+  await tab.click('a[href="/"]')
+  await logInAs('alice')
+  await tab.until(`location.href === '${origin}/' && document.body?.dataset.ready !== undefined`)
+  t.equal(provider.loginsBegun(), begun + 1, 'the provider asked again who it is')
+  t.match(provider.logouts().at(-1), {
+    client_id: 'overlayd',
+    id_token_hint: /^ey/,
+    post_logout_redirect_uri: `${origin}/-/logout/done`,
+  })
   t.same(tab.complaints, [])
+})
+
+t.test('a session ends by its button only, not by a look at the page or by a foreign page', async (t) => {
+  const cookie = (await tab.cookies()).map(({ name, value }) => `${name}=${value}`).join('; ')
+  const status = async () => (await dav('GET', '/course/', { headers: { cookie } })).status
+  t.equal(await status(), 200)
+  t.match(await dav('GET', '/-/logout', { headers: { cookie } }), { status: 200, body: /<button/ })
+  const foreign = { cookie, 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'navigate', 'sec-fetch-dest': 'document' }
+  t.equal((await dav('POST', '/-/logout', { headers: foreign })).status, 403)
+  t.equal(await status(), 200)
+  const ended = await dav('POST', '/-/logout', { headers: { cookie } })
+  t.match(ended, { status: 200, body: /logged out here/ })
+  t.match(ended.headers['set-cookie'], /^overlayd-session=; .*Max-Age=0/)
+  t.equal(await status(), 401)
 })
 
 t.test('a navigation is sent to the provider with PKCE', async (t) => {

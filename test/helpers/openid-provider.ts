@@ -12,10 +12,12 @@ export interface OpenIdProvider {
   readonly keyFetches: () => number
   /** How many browsers were sent to it to log in. */
   readonly loginsBegun: () => number
+  /** What browsers said that were sent to it to log out. */
+  readonly logouts: () => readonly Readonly<Record<string, string>>[]
   /** How it answers: as it should, never, or not at all. */
   mode: 'up' | 'slow' | 'down'
-  /** Sets where the client `overlayd` may be sent to after a login. */
-  allow(redirect: string): void
+  /** Sets where the client `overlayd` may be sent to after a login and after a logout. */
+  allow(redirect: string, afterLogout?: string): void
   /** A token with the key of the provider, which is `alice`, for `overlayd` and valid, unless said otherwise. */
   sign(claims?: Readonly<Record<string, unknown>>, header?: { kid?: string; alg?: string }): Promise<string>
 }
@@ -37,10 +39,18 @@ export async function startProvider(
   let handle = callbackOf(issuer, keys, [`${issuer}/none`], groups)
   let fetches = 0
   let begun = 0
+  const logouts: Record<string, string>[] = []
   const made: OpenIdProvider = {
-    ...{ issuer, port, mode: 'up' as const, keyFetches: () => fetches, loginsBegun: () => begun },
-    allow: (redirect) => {
-      handle = callbackOf(issuer, keys, [redirect], groups)
+    ...{
+      issuer,
+      port,
+      mode: 'up' as const,
+      keyFetches: () => fetches,
+      loginsBegun: () => begun,
+      logouts: () => logouts,
+    },
+    allow: (redirect, afterLogout) => {
+      handle = callbackOf(issuer, keys, [redirect], groups, afterLogout)
     },
     sign: (claims = {}, { kid = 'key-1', alg = 'RS256' } = {}) => {
       const now = Math.floor(Date.now() / 1000)
@@ -53,6 +63,7 @@ export async function startProvider(
     if (made.mode === 'slow') return undefined
     if (req.url === '/jwks') fetches++
     if (req.url?.startsWith('/auth?')) begun++
+    if (req.url?.startsWith('/session/end?')) logouts.push(Object.fromEntries(new URL(req.url, issuer).searchParams))
     return handle(req, res)
   })
   t.teardown(() => stop(server))
@@ -69,10 +80,12 @@ function callbackOf(
   keys: readonly JWK[],
   redirects: readonly string[],
   groups: Readonly<Record<string, readonly string[]>>,
+  afterLogout?: string,
 ) {
+  const client = { client_id: 'overlayd', client_secret: CLIENT_SECRET, redirect_uris: [...redirects] }
   const provider = new Provider(issuer, {
     jwks: { keys: [...keys] },
-    clients: [{ client_id: 'overlayd', client_secret: CLIENT_SECRET, redirect_uris: [...redirects] }],
+    clients: [{ ...client, ...(afterLogout !== undefined && { post_logout_redirect_uris: [afterLogout] }) }],
     claims: { openid: ['sub'], profile: ['preferred_username', 'groups'] },
     conformIdTokenClaims: false,
     pkce: { required: () => true },

@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import type { ChangeGuard, Cred, Journal, MaybePromise, Name, Overlay } from '../../../overlay-core/index.ts'
+import type { PageAccount } from '../http/page-frame.ts'
 import type { Caller } from './caller.ts'
 
 /** An overlay served at `/name/`. */
@@ -168,6 +169,8 @@ export interface DavOptions {
   readonly log: Logger
   /** Who sent a request; by default the user nobody. */
   readonly callerOf?: (req: IncomingMessage) => Caller
+  /** What pages for browsers show of the login of a request; by default nothing. */
+  readonly accountOf?: ((req: IncomingMessage) => PageAccount | undefined) | undefined
   /** The address of the machine that sent a request, empty if it is not known for certain; by default that of the connection without proxies. */
   readonly machineOf?: (req: IncomingMessage) => string
   /** Milliseconds since the epoch; the system clock by default. */

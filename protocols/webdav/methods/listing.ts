@@ -10,8 +10,8 @@ import {
   sortInTurns,
 } from '../../../overlay-core/index.ts'
 import { DavError } from '../http/dav-error.ts'
-import { PAGE_SCRIPT, PAGE_STYLE } from '../http/page-assets.ts'
-import { decodeSegment, encodeSegment, nameOfText, textOfName } from '../http/path.ts'
+import { escapeHtml, HTML_TYPE, PAGE_END, type PageAccount, pageHeaders, pageStart } from '../http/page-frame.ts'
+import { encodeSegment, nameOfText, textOfName } from '../http/path.ts'
 import { evaluatePreconditions } from '../http/preconditions.ts'
 import { type Member, memberBatches } from '../request/members.ts'
 import { limitSilence } from '../request/pace.ts'
@@ -21,22 +21,9 @@ import { sharedViews, viewLists } from '../request/view-lists.ts'
 import type { DavContext, ViewContext } from '../state/context.ts'
 import { hrefIn } from '../state/served-view.ts'
 
-const HTML_TYPE = 'text/html; charset=utf-8'
 /** Pages up to this length are sent whole. */
 const WHOLE_CHARS = 256 * 1024
 const PIECE_CHARS = 64 * 1024
-
-/** The page runs only its own script, loads nothing else and cannot be framed, whatever the names in it contain. */
-const HEADERS = [
-  'Content-Security-Policy',
-  "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-  'X-Content-Type-Options',
-  'nosniff',
-  'Referrer-Policy',
-  'no-referrer',
-  'Cache-Control',
-  'no-cache',
-]
 
 /** A collection and the data of its page. */
 interface Page {
@@ -47,6 +34,17 @@ interface Page {
   readonly readOnly: boolean
   /** Whether removed names are shown too. */
   readonly removed: boolean
+  readonly account: PageAccount | undefined
+  /** Whether it is reached by a link, whose visitors have no other views. */
+  readonly linked: boolean
+  /** Where it is, for links that the user makes; undefined if the user can make none here. */
+  readonly place: Place | undefined
+}
+
+/** A path in a view of the user. */
+interface Place {
+  readonly view: string
+  readonly names: readonly Name[]
 }
 
 /** A row of the page. */
@@ -56,11 +54,8 @@ interface Entry {
   readonly size: number | undefined
   readonly mtimeSec: number | undefined
   readonly layer: Provenance | undefined
-}
-
-/** Escapes text for HTML content and quoted attributes. */
-export function escapeHtml(text: string): string {
-  return text.replace(/[&<>"']/g, (char) => `&#${char.charCodeAt(0)};`)
+  /** Where it is, if a symlink leads there. */
+  readonly target?: readonly Name[] | undefined
 }
 
 /** Responds to a GET of a collection with an HTML page. Links are absolute paths, so the final slash does not matter. */
@@ -69,13 +64,13 @@ export async function sendListing(ctx: ViewContext, collection: Target & { reado
   if (ctx.req.method === 'HEAD') {
     if ((await view.overlay.access(view.cred, collection.inode, Access.read)) === 0)
       throw new OverlayError('EACCES', 'get')
-    ctx.res.writeHead(200, [...HEADERS, 'Content-Type', HTML_TYPE])
+    ctx.res.writeHead(200, [...headersOf(ctx), 'Content-Type', HTML_TYPE])
     ctx.res.end()
     return
   }
-  const page = pageOf(ctx)
+  const page = pageOf(ctx, collection)
   const out = new PageWriter(ctx)
-  if (ctx.caller.dropOnly) return out.end(pageHead(page) + dropTools() + PAGE_END)
+  if (ctx.caller.dropOnly) return out.end(pageHead(page, ' data-drop') + DROP_TOOLS + PAGE_END)
   await out.add(pageHead(page) + collectionTools(page) + TABLE_HEAD)
   let held: Entry[] | undefined = page.removed ? await removedEntries(collection) : []
   for await (const members of memberBatches(collection)) {
@@ -120,7 +115,7 @@ class PageWriter {
     this.#html = ''
     if (!this.#started) {
       limitSilence(this.#ctx)
-      this.#ctx.res.writeHead(200, [...HEADERS, 'Content-Type', HTML_TYPE])
+      this.#ctx.res.writeHead(200, [...headersOf(this.#ctx), 'Content-Type', HTML_TYPE])
       this.#started = true
     }
     await writeOut(this.#ctx.res, piece)
@@ -133,8 +128,8 @@ function sendPage(ctx: DavContext, html: string): void {
   const etag = `"${hash('sha1', html, 'base64url')}"`
   const failed = evaluatePreconditions(ctx.req.headers, { exists: true, etag, mtimeSec: undefined }, true)
   if (failed === 412) throw new DavError(412, 'a precondition failed')
-  if (failed === 304) sendEmpty(ctx, 304, ['ETag', etag, ...HEADERS])
-  else sendBody(ctx, 200, HTML_TYPE, html, ['ETag', etag, ...HEADERS])
+  if (failed === 304) sendEmpty(ctx, 304, ['ETag', etag, ...headersOf(ctx)])
+  else sendBody(ctx, 200, HTML_TYPE, html, ['ETag', etag, ...headersOf(ctx)])
 }
 
 /** Responds to a GET of `/` or of a template with a page that lists the views. */
@@ -148,6 +143,9 @@ export function sendIndex(ctx: DavContext): void {
     way,
     readOnly: true,
     removed: false,
+    account: accountOf(ctx),
+    linked: false,
+    place: undefined,
   }
   const views = template === undefined ? sharedViews(ctx) : []
   const rows = [
@@ -159,9 +157,27 @@ export function sendIndex(ctx: DavContext): void {
   sendPage(ctx, pageHead(page) + TABLE_HEAD + rows.join('') + TABLE_END + PAGE_END)
 }
 
-function pageOf({ view, path, req, readOnly }: ViewContext): Page {
+/** What the page shows of the login. */
+function accountOf({ services, req }: DavContext): PageAccount | undefined {
+  return services.accountOf(req)
+}
+
+function headersOf(ctx: DavContext): string[] {
+  return pageHeaders(accountOf(ctx)?.logout?.atOnce === true)
+}
+
+/** Where a link to this collection would lead. A user makes links into views that all share and into the own ones. */
+function placeOf({ view, template, caller }: ViewContext, { names }: Target): Place | undefined {
+  if (template === undefined) return { view: view.name, names }
+  return view.name === caller.user ? { view: template.name, names } : undefined
+}
+
+function pageOf(ctx: ViewContext, collection: Target): Page {
+  const { view, path, req, readOnly } = ctx
+  const account = accountOf(ctx)
   // The name of the view and the path to it are for its owner.
-  const top = view.hidden === 0 ? view.name : textOfName(decodeSegment(view.root.slice(1, -1)))
+  const linked = ctx.caller.scope?.root !== undefined
+  const top = linked ? 'link' : view.name
   const texts = [top, ...path.names.slice(view.hidden).map(textOfName)]
   return {
     base: hrefIn(view, path.names, true),
@@ -169,20 +185,35 @@ function pageOf({ view, path, req, readOnly }: ViewContext): Page {
     way: texts.map((text, depth) => ({ text, href: hrefIn(view, path.names.slice(0, view.hidden + depth), true) })),
     readOnly: view.overlay.readOnly || readOnly,
     removed: /\?removed$/.test(req.url ?? '') && !view.overlay.readOnly,
+    ...{ account, linked },
+    place: account?.access === undefined ? undefined : placeOf(ctx, collection),
   }
 }
 
 async function entriesOf(
-  { view, inode: dir }: Target & { readonly inode: Inode },
+  { view, inode: dir, names: above }: Target & { readonly inode: Inode },
   members: Member[],
 ): Promise<Entry[]> {
   const entries: Entry[] = []
-  for (const { name, collection, inode, attr } of members) {
+  for (const { name, names, collection, inode, attr } of members) {
     if (loopBudget.spent) await loopBudget.rest()
     const layer = inode === undefined ? undefined : await view.overlay.provenance(view.cred, dir, name)
-    entries.push({ name, collection, size: collection ? undefined : attr?.size, mtimeSec: attr?.mtime.sec, layer })
+    const size = collection ? undefined : attr?.size
+    entries.push({
+      name,
+      collection,
+      size,
+      mtimeSec: attr?.mtime.sec,
+      layer,
+      target: isIn(above, name, names) ? undefined : names,
+    })
   }
   return entries
+}
+
+/** Whether a path is that of the member `name` of the collection `above`. */
+function isIn(above: readonly Name[], name: Name, names: readonly Name[]): boolean {
+  return names.length === above.length + 1 && names.every((each, i) => each === (i < above.length ? above[i] : name))
 }
 
 async function removedEntries({ view, inode }: Target & { readonly inode: Inode }): Promise<Entry[]> {
@@ -213,22 +244,22 @@ function layerText({ layer, collection }: Entry): string {
   }
 }
 
-async function addRows(out: PageWriter, { base }: Page, entries: readonly Entry[]): Promise<void> {
+async function addRows(out: PageWriter, { base, place }: Page, entries: readonly Entry[]): Promise<void> {
   for (const entry of entries) {
     if (loopBudget.spent) await loopBudget.rest()
-    const slow = out.add(entryRow(base, entry))
+    const slow = out.add(entryRow(base, place === undefined ? { ...entry, target: undefined } : entry))
     if (slow !== undefined) await slow
   }
 }
 
 function entryRow(base: string, entry: Entry): string {
-  const { name, collection, size, mtimeSec, layer } = entry
+  const { name, collection, size, mtimeSec, layer, target } = entry
   const slash = collection ? '/' : ''
   const href = `${base}${encodeSegment(name)}${slash}`
   const text = textOfName(name)
   const data =
     `data-name="${escapeHtml(text)}" data-href="${href}" data-size="${size ?? -1}" data-time="${mtimeSec ?? 0}" ` +
-    `data-layer="${layer ?? ''}"${collection ? ' data-folder' : ''}${layer === 'removed' ? ' class="removed"' : ''}`
+    `data-layer="${layer ?? ''}"${target === undefined ? '' : ` data-path="${pathText(target)}"`}${collection ? ' data-folder' : ''}${layer === 'removed' ? ' class="removed"' : ''}`
   const badge = layer === undefined ? '' : `<span class="badge ${layer}">${layerText(entry)}</span>`
   const time = mtimeSec === undefined ? '' : timeText(mtimeSec)
   const link = layer === 'removed' ? undefined : href
@@ -243,49 +274,54 @@ function row(href: string | undefined, text: string, data: string, size: string,
   )
 }
 
-function pageHead({ base, title, way, readOnly }: Page): string {
+function pageHead({ base, title, way, readOnly, account, linked, place }: Page, more = ''): string {
   const crumbs = way.map(({ text, href }, depth) => {
     const current = depth === way.length - 1
     const label = escapeHtml(text)
     return current ? `<span aria-current="page">${label}</span>` : `<a href="${href}">${label}</a>`
   })
   const slash = '<span class="slash">/</span>'
+  const where = place === undefined ? '' : ` data-view="${escapeHtml(place.view)}" data-path="${pathText(place.names)}"`
+  const attributes = ` data-base="${escapeHtml(base)}"${where}${readOnly ? ' data-readonly' : ''}${more}`
   return (
-    '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">' +
-    `<title>${escapeHtml(title)}</title><link rel="stylesheet" href="${PAGE_STYLE.href}">` +
-    `<script src="${PAGE_SCRIPT.href}" defer></script></head>\n<body data-base="${escapeHtml(base)}"${readOnly ? ' data-readonly' : ''}>\n` +
-    `<h1>${way.length === 0 ? '/' : `<a href="/" aria-label="all views">/</a> ${crumbs.join(slash)}`}</h1>\n`
+    pageStart({ title, script: 'page.js', attributes, account }) +
+    `<h1>${way.length === 0 ? '/' : `${linked ? '' : '<a href="/" aria-label="all views">/</a> '}${crumbs.join(slash)}`}</h1>\n`
   )
 }
 
+/** A path in a view, for an attribute. */
+function pathText(names: readonly Name[]): string {
+  return escapeHtml(names.map(textOfName).join('/'))
+}
+
 /** The actions for the collection. Those that need the script are hidden until it runs. */
-function collectionTools({ base, readOnly, removed }: Page): string {
+function collectionTools({ base, readOnly, removed, place }: Page): string {
   const changes = readOnly
     ? ''
     : '<button type="button" class="main" id="upload" hidden>Upload…</button><input type="file" id="files" multiple hidden>' +
       '<button type="button" id="folder" hidden>New folder…</button>' +
       `<a class="button" href="${base}${removed ? '">Hide removed' : '?removed">Show removed'}</a>`
+  const link = place === undefined ? '' : '<button type="button" id="link" hidden>Make a link…</button>'
   return (
-    `<div class="tools">${changes}<span class="gap"></span>` +
+    `<div class="tools">${changes}${link}<span class="gap"></span>` +
     `<a class="button" href="${base}?archive=zip" download>Download zip</a><a class="button" href="${base}?archive=tar.gz" download>Download tar.gz</a></div>\n` +
-    '<p id="message" role="alert" hidden></p><ul id="uploads" aria-live="polite"></ul>\n'
+    MESSAGES
   )
 }
 
+const MESSAGES = '<p id="message" role="alert" hidden></p><ul id="uploads" aria-live="polite"></ul>\n'
+
 /** What a page has on which files can only be added. */
-function dropTools(): string {
-  return (
-    '<div class="tools"><button type="button" class="main" id="upload" hidden>Upload…</button><input type="file" id="files" multiple hidden></div>\n' +
-    '<p id="message" role="alert" hidden></p><ul id="uploads" aria-live="polite"></ul>\n'
-  )
-}
+const DROP_TOOLS =
+  '<p class="lead">Add your files here. Others who have this link do not see them.</p>' +
+  '<div class="tools"><button type="button" class="main" id="upload" hidden>Upload…</button><input type="file" id="files" multiple hidden></div>\n' +
+  `<noscript><p>Uploading needs JavaScript, or a WebDAV client such as curl: <code>curl -T FILE</code> and the address of this page.</p></noscript>${MESSAGES}`
 
 const TABLE_HEAD =
   '<table><thead><tr><th scope="col" data-column="name">Name</th><th scope="col" class="size" data-column="size">Size</th>' +
   '<th scope="col" data-column="time">Modified (UTC)</th><th scope="col" data-column="layer">Layer</th>' +
   '<th scope="col" class="act"><span class="unseen">Actions</span></th></tr></thead><tbody>\n'
 const TABLE_END = '</tbody></table>'
-const PAGE_END = '</body></html>\n'
 
 const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB']
 

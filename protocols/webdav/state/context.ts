@@ -3,6 +3,7 @@ import type { Cred, Name } from '../../../overlay-core/index.ts'
 import type { Caller } from '../api/caller.ts'
 import type { DavClient, DavLimits, DavTemplate, DavUse, DavViewSettings, Logger } from '../api/settings.ts'
 import { DavError } from '../http/dav-error.ts'
+import type { PageAccount } from '../http/page-frame.ts'
 import type { DavPath } from '../http/path.ts'
 import type { ResourceType } from '../http/vocabulary.ts'
 import type { LockStore } from '../locks/lock-store.ts'
@@ -37,6 +38,8 @@ export interface DavServices {
   readonly templates: ReadonlyMap<string, DavTemplate>
   readonly log: Logger
   readonly callerOf: (req: IncomingMessage) => Caller
+  /** What pages for browsers show of the login of a request. */
+  readonly accountOf: (req: IncomingMessage) => PageAccount | undefined
   readonly machineOf: ((req: IncomingMessage) => string) | undefined
   readonly now: () => number
   /** The clock for lock expiry, in ms. */

@@ -11,6 +11,14 @@ export const LOGIN_MS = 600_000
 /** Where the provider sends the browser back to. */
 export const CALLBACK_PATH = '/-/login/callback'
 
+/** Where the provider sends the browser back to after a logout. */
+export const LOGGED_OUT_PATH = '/-/logout/done'
+
+/** A user who logged in at the provider, and the ID token that says so. */
+export interface BrowserUser extends ProvedUser {
+  readonly idToken: string | undefined
+}
+
 /** A login that waits for the provider. The browser keeps it, sealed, so that nobody can fill the memory of the server with them. */
 interface PendingLogin {
   readonly verifier: string
@@ -72,7 +80,7 @@ export class CodeFlow {
   }
 
   /** Whom the provider says that the browser is. `query`: that of the callback, with its question mark. Never rejects. */
-  async finish({ origin, ...pending }: PendingLogin, query: string): Promise<ProvedUser | 'wrong' | 'unavailable'> {
+  async finish({ origin, ...pending }: PendingLogin, query: string): Promise<BrowserUser | 'wrong' | 'unavailable'> {
     const { settings, provider, users, log } = this.#parts
     try {
       const configuration = await provider.configuration()
@@ -89,7 +97,7 @@ export class CodeFlow {
       const info = hasInfo ? await client.fetchUserInfo(configuration, tokens.access_token, claims.sub) : {}
       const user = userOfClaims({ ...info, ...claims }, settings)
       await users.keep(user.name, user.groups)
-      return { name: user.name, forMs: Number.POSITIVE_INFINITY }
+      return { name: user.name, forMs: Number.POSITIVE_INFINITY, idToken: tokens.id_token }
     } catch (error) {
       // The provider says no, or what it says is not for this login.
       const { name } = error as Error
@@ -100,6 +108,24 @@ export class CodeFlow {
       }
       if (!(error instanceof ProviderDown)) log.warn({ err: error }, 'a login at the provider cannot be finished')
       return 'unavailable'
+    }
+  }
+
+  /**
+   * Where the provider ends the login of a browser (OpenID Connect RP-Initiated Logout 1.0). `hint`: the ID token of the login. Undefined if that is not
+   * wanted, the provider does not offer it, or it does not answer. Never rejects.
+   */
+  async logoutUrl(origin: string, hint: string | undefined): Promise<string | undefined> {
+    const { settings, provider } = this.#parts
+    if (!settings.providerLogout || !(await provider.isUp())) return undefined
+    try {
+      const configuration = await provider.configuration()
+      if (configuration.serverMetadata().end_session_endpoint === undefined) return undefined
+      const client = await import('openid-client')
+      const back = { post_logout_redirect_uri: `${origin}${LOGGED_OUT_PATH}` }
+      return client.buildEndSessionUrl(configuration, hint === undefined ? back : { ...back, id_token_hint: hint }).href
+    } catch {
+      return undefined
     }
   }
 }

@@ -3,11 +3,12 @@ import { LRUCache } from 'lru-cache'
 
 const ID_BYTES = 32
 const MOST_SESSIONS = 10_000
+/** The memory for the ID tokens of sessions, in characters, and the longest that is kept. A session without one can end at the provider too, which then asks who it is. */
+const MOST_HINT_CHARS = 8 * 1024 * 1024
+const LONGEST_HINT_CHARS = 8192
 
 /** What sessions need. */
 export interface SessionsParts {
-  /** How long a session lasts. */
-  readonly lastsMs: number
   /** A monotonic clock, in ms. */
   readonly now: () => number
   readonly random: (size: number) => Uint8Array
@@ -18,16 +19,23 @@ export class Sessions {
   readonly #parts: SessionsParts
   /** By a hash of the id, so that the memory of the server contains nothing that logs in. */
   readonly #users = new LRUCache<string, { readonly user: string; readonly untilMs: number }>({ max: MOST_SESSIONS })
+  /** The ID tokens with which sessions began. */
+  readonly #hints = new LRUCache<string, string>({
+    max: MOST_SESSIONS,
+    maxSize: MOST_HINT_CHARS,
+    sizeCalculation: ({ length }) => length,
+  })
 
   constructor(parts: SessionsParts) {
     this.#parts = parts
   }
 
-  /** Begins a session. Returns the value of its cookie. */
-  begin(user: string): string {
-    const { random, now, lastsMs } = this.#parts
+  /** Begins a session that ends after `lastsMs`. `hint`: the ID token that it began with. Returns the value of its cookie. */
+  begin(user: string, lastsMs: number, hint?: string): string {
+    const { random, now } = this.#parts
     const id = Buffer.from(random(ID_BYTES)).toString('base64url')
     this.#users.set(keyOf(id), { user, untilMs: now() + lastsMs })
+    if (hint !== undefined && hint.length <= LONGEST_HINT_CHARS) this.#hints.set(keyOf(id), hint)
     return id
   }
 
@@ -37,8 +45,19 @@ export class Sessions {
     return found !== undefined && found.untilMs > this.#parts.now() ? found.user : undefined
   }
 
-  end(id: string): void {
-    this.#users.delete(keyOf(id))
+  /** Ends a session. Returns its hint, if it is still kept. */
+  end(id: string): string | undefined {
+    const key = keyOf(id)
+    const hint = this.#hints.get(key)
+    this.#users.delete(key)
+    this.#hints.delete(key)
+    return hint
+  }
+
+  /** Ends all. */
+  endAll(): void {
+    this.#users.clear()
+    this.#hints.clear()
   }
 }
 

@@ -33,8 +33,8 @@ export class TokenStore {
   readonly #byDigest = new Map<string, TokenRecord>()
   readonly #byUser = new Map<string, Set<TokenRecord>>()
   readonly #used = new Set<string>()
-  /** Tokens being written, which count for the limits. */
-  #making = 0
+  /** How many tokens of each user are being written; they count for the limits. */
+  readonly #making = new Map<string, number>()
 
   constructor(parts: TokenStoreParts) {
     this.#parts = parts
@@ -53,21 +53,28 @@ export class TokenStore {
   async make(wish: TokenWish): Promise<{ readonly token: TokenRecord; readonly secret: string } | undefined> {
     const { random, wallNow, journal } = this.#parts
     this.#dropExpired(wish.user)
-    const full = this.listOf(wish.user).length >= MOST_OF_USER || this.#byId.size + this.#making >= MOST
-    if (full) return undefined
+    const ofUser = this.#making.get(wish.user) ?? 0
+    const making = [...this.#making.values()].reduce((sum, count) => sum + count, 0)
+    if (this.listOf(wish.user).length + ofUser >= MOST_OF_USER || this.#byId.size + making >= MOST) return undefined
     const text = Buffer.from(random(SECRET_BYTES)).toString('base64url')
     const secret = wish.kind === 'link' ? text : PREFIX + text
     let id = newId(random)
     while (this.#byId.has(id)) id = newId(random)
     const token: TokenRecord = { ...wish, id, digest: digestOf(secret), createdMs: wallNow() }
-    this.#making++
+    this.#making.set(wish.user, ofUser + 1)
     try {
       await journal.append(encodeLine({ kind: 'made', token }))
     } finally {
-      this.#making--
+      this.#madeOne(wish.user)
     }
     this.#apply({ kind: 'made', token })
     return { token, secret }
+  }
+
+  #madeOne(user: string): void {
+    const left = (this.#making.get(user) ?? 1) - 1
+    if (left === 0) this.#making.delete(user)
+    else this.#making.set(user, left)
   }
 
   /** The app password with this secret: undefined if there is none, or if it has expired. */

@@ -22,7 +22,16 @@ export interface Tab {
   /** Drops files of this machine onto the page. */
   drop(files: readonly string[]): Promise<void>
   resize(width: number, height: number, phone: boolean): Promise<void>
+  /** Prefers dark or light colours from now on. */
+  prefer(colours: 'dark' | 'light'): Promise<void>
   screenshot(file: string): Promise<void>
+  cookies(): Promise<readonly { readonly name: string; readonly value: string }[]>
+  /** Forgets all cookies, as another browser has none. */
+  forgetCookies(): Promise<void>
+  /** Pastes what was copied into the field that has the focus. */
+  paste(): Promise<void>
+  /** Answers requests for a password with these, until called with undefined. */
+  logInAs(login: { readonly username: string; readonly password: string } | undefined): Promise<void>
   /** What the page wrote to its console as an error, violations of its content security policy included. */
   readonly complaints: readonly string[]
 }
@@ -74,6 +83,8 @@ async function tabAddress(portFile: string): Promise<string> {
 
 class Devtools {
   readonly complaints: string[] = []
+  /** With what requests for a password are answered. */
+  login: Params | undefined
   readonly #socket: WebSocket
   readonly #waiting = new Map<number, { resolve: (result: Params) => void; reject: (error: Error) => void }>()
   #count = 0
@@ -102,11 +113,20 @@ class Devtools {
     if (method === 'Runtime.exceptionThrown') this.complaints.push(JSON.stringify(params))
     // What the page asks before it is left: tests leave it on purpose.
     if (method === 'Page.javascriptDialogOpening') void this.send('Page.handleJavaScriptDialog', { accept: true })
+    if (method === 'Fetch.requestPaused')
+      void this.send('Fetch.continueRequest', { requestId: (params as Params).requestId })
+    if (method === 'Fetch.authRequired') this.#logIn((params as Params).requestId)
     const waiting = this.#waiting.get(id as number)
     if (waiting === undefined) return
     this.#waiting.delete(id as number)
     if (error === undefined) waiting.resolve(result as Params)
     else waiting.reject(new Error(JSON.stringify(error)))
+  }
+
+  #logIn(requestId: unknown): void {
+    const answer =
+      this.login === undefined ? { response: 'CancelAuth' } : { response: 'ProvideCredentials', ...this.login }
+    void this.send('Fetch.continueWithAuth', { requestId, authChallengeResponse: answer })
   }
 
   #note({ level, text }: { level: string; text: string }): void {
@@ -181,6 +201,31 @@ class ChromiumTab implements Tab {
   async resize(width: number, height: number, phone: boolean): Promise<void> {
     const metrics = { width, height, deviceScaleFactor: phone ? 2 : 1, mobile: phone }
     await this.#devtools.send('Emulation.setDeviceMetricsOverride', metrics)
+  }
+
+  async cookies(): ReturnType<Tab['cookies']> {
+    const { cookies } = await this.#devtools.send('Network.getCookies')
+    return cookies as Awaited<ReturnType<Tab['cookies']>>
+  }
+
+  async forgetCookies(): Promise<void> {
+    await this.#devtools.send('Network.clearBrowserCookies')
+  }
+
+  async paste(): Promise<void> {
+    const key = { key: 'v', code: 'KeyV', windowsVirtualKeyCode: 86, modifiers: 2 }
+    await this.#devtools.send('Input.dispatchKeyEvent', { type: 'keyDown', ...key, commands: ['paste'] })
+    await this.#devtools.send('Input.dispatchKeyEvent', { type: 'keyUp', ...key })
+  }
+
+  async logInAs(login: Parameters<Tab['logInAs']>[0]): Promise<void> {
+    this.#devtools.login = login
+    if (login === undefined) await this.#devtools.send('Fetch.disable')
+    else await this.#devtools.send('Fetch.enable', { handleAuthRequests: true })
+  }
+
+  async prefer(value: 'dark' | 'light'): Promise<void> {
+    await this.#devtools.send('Emulation.setEmulatedMedia', { features: [{ name: 'prefers-color-scheme', value }] })
   }
 
   async screenshot(file: string): Promise<void> {

@@ -22,17 +22,18 @@ t.test('after a login a browser is only sent to paths of this server', async (t)
 async function flowAt(t: Test) {
   const provider = await startProvider(t)
   const clock = { nowMs: 0 }
-  const settings = { issuer: provider.issuer, clientId: 'overlayd', scopes: ['openid'], clockSkewSec: 5 }
-  const parts = { settings: settings as unknown as CodeFlowParts['settings'], log: pino({ level: 'silent' }) }
+  const settings = {
+    ...{ issuer: provider.issuer, clientId: 'overlayd', scopes: ['openid'], clockSkewSec: 5 },
+    providerLogout: true,
+  } as unknown as CodeFlowParts['settings']
+  const parts = { settings, log: pino({ level: 'silent' }) }
   const now = () => clock.nowMs
   const sealer = new Sealer(randomBytes(32), randomBytes)
   const users = {} as CodeFlowParts['users']
-  return {
-    provider,
-    clock,
-    now,
-    flow: new CodeFlow({ ...parts, provider: new Provider({ ...parts, now }), users, sealer, now }),
-  }
+  const found = new Provider({ ...parts, now })
+  const other = (more: Partial<CodeFlowParts['settings']>) =>
+    new CodeFlow({ ...parts, settings: { ...settings, ...more }, provider: found, users, sealer, now })
+  return { provider, clock, now, other, flow: other({}) }
 }
 
 t.test('a provider that goes down is noticed in half a minute, also if it was found before', async (t) => {
@@ -51,10 +52,29 @@ t.test('a provider that goes down is noticed in half a minute, also if it was fo
 })
 
 t.test(
+  'a browser is sent to the provider to log out, if that is wanted and the provider offers it and answers',
+  async (t) => {
+    const { provider, clock, flow, other } = await flowAt(t)
+    const url = new URL((await flow.logoutUrl('https://files.example.org', 'ID-TOKEN')) as string)
+    t.equal(url.origin, provider.issuer)
+    t.same(Object.fromEntries(url.searchParams), {
+      client_id: 'overlayd',
+      id_token_hint: 'ID-TOKEN',
+      post_logout_redirect_uri: 'https://files.example.org/-/logout/done',
+    })
+    t.notMatch(await flow.logoutUrl('https://files.example.org', undefined), 'id_token_hint')
+    t.equal(await other({ providerLogout: false }).logoutUrl('https://files.example.org', 'ID-TOKEN'), undefined)
+    provider.mode = 'down'
+    clock.nowMs += 30_000
+    t.equal(await flow.logoutUrl('https://files.example.org', 'ID-TOKEN'), undefined, 'it stays here')
+  },
+)
+
+t.test(
   'with TLS the cookies are for this host and for TLS only, and every login has a session of its own',
   async (t) => {
     const { flow, now } = await flowAt(t)
-    const sessions = new Sessions({ lastsMs: 60_000, now, random: randomBytes })
+    const sessions = new Sessions({ now, random: randomBytes })
     const login = { prove: async () => ({ user: { name: 'alice' } }) } as unknown as Login
     const parts: BrowserLoginParts = {
       ...{ flow, sessions, login, sessionMs: 60_000 },
@@ -66,7 +86,7 @@ t.test(
     const request = (cookie?: string) => ({ method: 'GET', headers: { cookie } }) as unknown as IncomingMessage
     const begun = String((await browsers.begin(request(), '?to=%2Fcourse%2F')).headers['set-cookie'])
     t.match(begun, /^__Host-overlayd-login=[\w-]+; Path=\/; HttpOnly; SameSite=Lax; Max-Age=600; Secure$/)
-    const fixed = sessions.begin('mallory')
+    const fixed = sessions.begin('mallory', 60_000)
     const pending = begun.split(';')[0] as string
     const ended = await browsers.finish(request(`${pending}; __Host-overlayd-session=${fixed}`), '?code=x')
     t.match(ended, { status: 302, headers: { location: '/course/' } })
@@ -102,15 +122,29 @@ t.test('what is sealed can be neither read nor changed', async (t) => {
 
 t.test('a session ends by itself, by a logout, and if there are too many', async (t) => {
   let nowMs = 0
-  const sessions = new Sessions({ lastsMs: 1000, now: () => nowMs, random: randomBytes })
-  const [first, second] = [sessions.begin('alice'), sessions.begin('alice')]
+  const sessions = new Sessions({ now: () => nowMs, random: randomBytes })
+  const [first, second] = [sessions.begin('alice', 1000, 'the ID token'), sessions.begin('alice', 1000)]
   t.equal(sessions.userOf(first), 'alice')
-  sessions.end(first)
+  t.equal(sessions.end(first), 'the ID token')
+  t.equal(sessions.end(first), undefined, 'which is forgotten with it')
   t.equal(sessions.userOf(first), undefined)
   t.equal(sessions.userOf(second), 'alice')
   nowMs = 1000
   t.equal(sessions.userOf(second), undefined)
-  const oldest = sessions.begin('bob')
-  for (let i = 0; i < 10_000; i++) sessions.begin('eve')
+  const oldest = sessions.begin('bob', 1000)
+  for (let i = 0; i < 10_000; i++) sessions.begin('eve', 1000)
   t.equal(sessions.userOf(oldest), undefined)
+  sessions.endAll()
+  t.equal(sessions.userOf(sessions.begin('eve', 1000)), 'eve')
+})
+
+t.test('ID tokens of sessions take a bounded memory; a session without one is a session', async (t) => {
+  const sessions = new Sessions({ now: () => 0, random: randomBytes })
+  const long = sessions.begin('alice', 1000, 'x'.repeat(8193))
+  const first = sessions.begin('alice', 1000, 'x'.repeat(8192))
+  for (let i = 0; i < 1024; i++) sessions.begin('alice', 1000, 'x'.repeat(8192))
+  for (const id of [long, first]) {
+    t.equal(sessions.userOf(id), 'alice')
+    t.equal(sessions.end(id), undefined)
+  }
 })

@@ -78,12 +78,21 @@ t.test('a user has a limited number, of which expired ones make room', async (t)
   t.ok(await store.make(WISH))
 })
 
+t.test('the number is limited also while many are made at once', async (t) => {
+  const store = storeOn(new MemoryJournal())
+  const made = await Promise.all(Array.from({ length: MOST_OF_USER + 20 }, () => store.make(WISH)))
+  t.equal(made.filter((each) => each !== undefined).length, MOST_OF_USER)
+  t.equal(store.listOf(WISH.user).length, MOST_OF_USER)
+})
+
 t.test('one that cannot be kept is not made', async (t) => {
   const journal = new MemoryJournal()
   const store = storeOn(journal)
   journal.failing = new Error('disk full')
   await t.rejects(store.make(WISH), { message: 'disk full' })
   t.same(store.list(), [])
+  journal.failing = undefined
+  for (let i = 0; i < MOST_OF_USER; i++) t.ok(await store.make(WISH), 'nor does it count')
 })
 
 t.test('bad wishes are refused with their mend', async (t) => {

@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
-import { escapeHtml } from '../../../../protocols/webdav/methods/listing.ts'
+import { escapeHtml } from '../../../../protocols/webdav/http/page-frame.ts'
 import { withDav } from '../dav-fixture.ts'
 
 t.test('a browser gets a page whose links work with and without the final slash', async (t) => {
@@ -100,16 +100,23 @@ t.test('the page tells the layer of each entry, and on demand what was removed',
   })
 })
 
-t.test('the script and the style of the page are served, for ever the same at their address', async (t) => {
+t.test('the scripts and styles of the page are served, for ever the same at their addresses', async (t) => {
   await withDav(t, [{ 'd/': '' }], async ({ ask }) => {
     const { body } = await ask('GET', '/overlay/d/')
-    for (const [, href, type] of [...body.matchAll(/(?:src|href)="(\/-\/[0-9a-f]+\/page\.(js|css))"/g)]) {
-      const asset = await ask('GET', href!)
-      t.equal(asset.status, 200)
-      t.match(asset.headers['content-type'], type === 'js' ? 'text/javascript' : 'text/css')
+    const wanted = [...body.matchAll(/(?:src|href)="(\/-\/[^"]+)"/g)].map(([, href]) => href as string)
+    const seen = new Set<string>()
+    for (let href = wanted.pop(); href !== undefined; href = wanted.pop()) {
+      if (seen.has(href)) continue
+      seen.add(href)
+      const asset = await ask('GET', href)
+      t.equal(asset.status, 200, href)
+      t.match(asset.headers['content-type'], href.endsWith('.js') ? 'text/javascript' : 'text/css')
       t.match(asset.headers['cache-control'], 'immutable')
+      for (const [, other] of asset.body.matchAll(/^import .* from '\.(\/[^']+)'/gm))
+        wanted.push(href.replace(/\/[^/]+$/, other as string))
     }
-    t.notMatch(body, /<script(?! src=)|<style| style=| on\w+=/, 'nothing is inline')
+    t.ok(seen.size > 8, [...seen].join(' '))
+    t.notMatch(body, /<script(?! type="module" src=)|<style| style=| on\w+=/, 'nothing is inline')
   })
 })
 
