@@ -1,6 +1,13 @@
 import { isIP } from 'node:net'
 import type { Identity, TemplateSettings } from '../../config/index.ts'
-import { isErrno, isUnwritable, type MaybePromise, OptionError, OverlayError } from '../../overlay-core/index.ts'
+import {
+  isErrno,
+  isUnwritable,
+  loopBudget,
+  type MaybePromise,
+  OptionError,
+  OverlayError,
+} from '../../overlay-core/index.ts'
 import type { RandomBytes } from '../random.ts'
 import type { Accounts } from './accounts.ts'
 import type { CreationRate } from './creation-rate.ts'
@@ -202,15 +209,26 @@ export class Template {
   async change(settings: TemplateSettings): Promise<unknown[]> {
     const unchanged = JSON.stringify(this.settings.mount) === JSON.stringify(settings.mount)
     this.settings = settings
-    const change = (view: TemplateView) => (unchanged ? view.limit() : view.remount())
-    const results = await Promise.allSettled([...this.#views.values()].map(change))
-    return results.flatMap((result) => (result.status === 'rejected' ? [result.reason] : []))
+    const errors: unknown[] = []
+    const changes: Promise<unknown>[] = []
+    for (const view of [...this.#views.values()]) {
+      const changed = unchanged ? view.limit() : view.remount()
+      changes.push(changed.catch((error) => errors.push(error)))
+      if (loopBudget.spent) await loopBudget.rest()
+    }
+    await Promise.all(changes)
+    return errors
   }
 
   /** Closes its views, which must not be used any more, and the registry. */
   async close(): Promise<void> {
     await Promise.allSettled(this.#making.values())
-    await Promise.all([...this.#views.values()].map((view) => view.end()))
+    const ends: Promise<void>[] = []
+    for (const view of this.#views.values()) {
+      ends.push(view.end())
+      if (loopBudget.spent) await loopBudget.rest()
+    }
+    await Promise.all(ends)
     await this.#stack.close()
     await this.#registry.close()
   }

@@ -1,5 +1,5 @@
 import type { Logger } from 'pino'
-import type { Overlay } from '../../overlay-core/index.ts'
+import { loopBudget, type Overlay } from '../../overlay-core/index.ts'
 
 /** The maximum number of views that are being opened at the same time. */
 const MOST_OPENING = 8
@@ -57,19 +57,20 @@ export class ViewPool {
   readonly #idle = new Map<Closable, number>()
   /** Open views that are being closed. */
   readonly #closing = new Set<Closable>()
+  #sweep: Promise<void> | undefined
   readonly #timer: NodeJS.Timeout
 
   constructor({ log, now, mostOpen }: PoolOptions) {
     this.log = log
     this.now = now
     this.#mostOpen = mostOpen
-    this.#timer = setInterval(() => this.closeIdle(), SWEEP_MS).unref()
+    this.#timer = setInterval(() => void this.closeIdle(), SWEEP_MS).unref()
   }
 
   /** Changes the maximum number of open views, also of those that are open now. */
   set mostOpen(most: number) {
     this.#mostOpen = most
-    this.#closeSurplus()
+    void this.#closeSurplus()
   }
 
   /** The number of open views. */
@@ -93,13 +94,14 @@ export class ViewPool {
   /** Counts a view that was opened. */
   opened(view: Closable): void {
     this.#open.add(view)
-    this.#closeSurplus()
+    void this.#closeSurplus()
   }
 
-  #closeSurplus(): void {
+  async #closeSurplus(): Promise<void> {
     for (const oldest of this.#idle.keys()) {
       if (this.#open.size - this.#closing.size <= this.#mostOpen) return
       if (!oldest.ephemeral) this.#close(oldest)
+      if (loopBudget.spent) await loopBudget.rest()
     }
   }
 
@@ -119,16 +121,30 @@ export class ViewPool {
     this.#idle.set(view, this.now())
   }
 
-  /** Closes the views that have been idle for their time. */
-  closeIdle(): void {
-    const now = this.now()
-    for (const [view, since] of this.#idle) if (now - since >= view.idleMs) this.#close(view)
+  /** Closes the views that have been idle for their time. Takes turns: all views of a class may become idle at the same time. */
+  closeIdle(): Promise<void> {
+    this.#sweep ??= this.#closeIdleSince(this.now()).finally(() => {
+      this.#sweep = undefined
+    })
+    return this.#sweep
+  }
+
+  async #closeIdleSince(now: number): Promise<void> {
+    for (const [view, since] of [...this.#idle]) {
+      // It may have been used while this rested.
+      if (now - since >= view.idleMs && this.#idle.get(view) === since) this.#close(view)
+      if (loopBudget.spent) await loopBudget.rest()
+    }
   }
 
   /** Closes all views. */
   async close(): Promise<void> {
     clearInterval(this.#timer)
-    await Promise.all([...this.#open].map((view) => this.inTurn(() => view.end())))
+    const end = async (view: Closable) => {
+      if (loopBudget.spent) await loopBudget.rest()
+      await view.end()
+    }
+    await Promise.all([...this.#open].map((view) => this.inTurn(() => end(view))))
   }
 
   #close(view: Closable): void {

@@ -55,18 +55,18 @@ t.test('a view is closed when it was idle for its own time, and not while it is 
   views.idle(long)
   views.idle(busy)
   clock.nowMs = 900
-  views.closeIdle()
+  await views.closeIdle()
   t.same(closed, [])
   views.busy(busy)
   clock.nowMs = 1000
-  views.closeIdle()
+  await views.closeIdle()
   t.same(closed, ['short'])
   views.idle(busy)
   clock.nowMs = 1999
-  views.closeIdle()
+  await views.closeIdle()
   t.same(closed, ['short'], 'the time starts with the end of the last use')
   clock.nowMs = 5000
-  views.closeIdle()
+  await views.closeIdle()
   t.same(closed.sort(), ['busy', 'long', 'short'])
   t.equal(views.size, 0)
 })
@@ -91,7 +91,7 @@ t.test('ephemeral views stay open for their idle time, even if many are open', a
   open('third')
   t.same(closed, ['kept'])
   clock.nowMs = 1000
-  views.closeIdle()
+  await views.closeIdle()
   t.same(closed, ['kept', 'ephemeral'])
 })
 
@@ -114,8 +114,36 @@ t.test('only as many are closed as are too many, although closing takes time', a
   open('e')
   t.same(closed, ['a', 'b'])
   views.mostOpen = 1
+  for (let turns = 0; turns < 100 && closed.length < 4; turns++) await new Promise(setImmediate)
   t.same(closed, ['a', 'b', 'c', 'd'], 'a lower limit applies at once')
   gate.resolve()
+})
+
+t.test('many views that become idle at the same time are closed in turns of the event loop', async (t) => {
+  const { views, clock, closed } = pool(t)
+  for (let i = 0; i < 400; i++) {
+    const close = async () => {
+      closed.push(`${i}`)
+      const until = performance.now() + 0.1
+      while (performance.now() < until);
+      views.closed(view)
+    }
+    const view: Closable = { idleMs: 1000, ephemeral: false, close, end: close }
+    views.opened(view)
+    views.idle(view)
+  }
+  let turns = 0
+  const count = () => {
+    turns++
+    if (views.size > 0) setImmediate(count)
+  }
+  clock.nowMs = 1000
+  setImmediate(count)
+  const done = views.closeIdle()
+  t.equal(views.closeIdle(), done, 'one sweep at a time')
+  await done
+  t.equal(closed.length, 400)
+  t.ok(turns >= 10, String(turns))
 })
 
 t.test('the end closes all, also those in use', async (t) => {
