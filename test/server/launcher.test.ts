@@ -90,7 +90,10 @@ t.test(
   async (t) => {
     const dir = t.testdir({ lower: {} })
     const server = await start(t, ['-o', `lowerdir=${dir}/lower`, ...freePorts(join(dir, 'state'))])
-    t.match(readFileSync(`/proc/${server.child.pid}/cmdline`, 'latin1').split('\0')[1], '--max-semi-space-size=4')
+    t.same(readFileSync(`/proc/${server.child.pid}/cmdline`, 'latin1').split('\0').slice(1, 3), [
+      '--max-semi-space-size=4',
+      '--no-parallel-scavenge',
+    ])
     t.ok(readFileSync(`/proc/${server.child.pid}/environ`, 'latin1').split('\0').includes('MALLOC_ARENA_MAX=2'))
     t.same(childrenOf(server.child.pid!), [])
     t.equal(await server.stop(), 0)

@@ -2,6 +2,7 @@ import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
+import type { LongestStalls } from '../../helpers/stalls.ts'
 import { configuration } from '../../server/course.ts'
 import { start } from '../../server/launch.ts'
 import { type AskViews, viewOrders } from '../../server/view-orders.ts'
@@ -24,8 +25,8 @@ export interface DoorServer {
   /** Its resident memory. */
   residentKiB(): number
   descriptors(): number
-  /** The longest stall of its event loop since the last call, in ms. */
-  longestStallMs(): Promise<number>
+  /** The longest stalls of its event loop since the last call. */
+  longestStalls(): Promise<LongestStalls>
   stop(): Promise<void>
 }
 
@@ -53,12 +54,12 @@ export async function startDoorServer(dir: string, lower: string, views: number)
     },
     residentKiB: () => Number(/^VmRSS:\s+(\d+)/m.exec(proc('status'))?.[1]),
     descriptors: () => readdirSync(`/proc/${pid}/fd`).length,
-    longestStallMs: async () => {
-      const printed = () => [...running.stderr().matchAll(/^longest stall (.+)$/gm)]
+    longestStalls: async () => {
+      const printed = () => [...running.stderr().matchAll(/^longest stalls (.+)$/gm)]
       const before = printed().length
       running.child.kill('SIGUSR2')
       while (printed().length === before) await pause(5)
-      return Number(printed().at(-1)?.[1])
+      return JSON.parse(printed().at(-1)?.[1] as string) as LongestStalls
     },
     stop: async () => {
       await running.stop()

@@ -40,13 +40,13 @@ export async function measureDoors(report: Report, dir: string, measured: DoorMe
     // Node compiles the code of making views during the first hundreds of them.
     for (const [at, door] of [byNfs, byWebdav].entries())
       await firstBytes(server, door, { path, views: WARM_UP_VIEWS, group: at })
-    await server.longestStallMs()
+    await server.longestStalls()
     reportTimes(report, 'NFS', await firstBytes(server, byNfs, { path, views: NEW_VIEWS, group: 2 }))
     reportTimes(report, 'WebDAV', await firstBytes(server, byWebdav, { path, views: NEW_VIEWS, group: 3 }))
-    report.figure('new views: longest stall of the server', await server.longestStallMs(), 'ms', 20)
+    report.stalls('server, new views', await server.longestStalls())
     await compare(report, server, 'GETATTR', await getattrs(server, Math.min(count, SPREAD), path))
     await compare(report, server, 'GET', gets(server, Math.min(count, SPREAD), path))
-    report.figure('requests over many views: longest stall of the server', await server.longestStallMs(), 'ms', 20)
+    report.stalls('server, requests over many views', await server.longestStalls())
     report.figure('descriptors of the server', server.descriptors(), '', descriptorsAllowed())
     report.figure('resident memory of the server', server.residentKiB() / 1024, 'MiB')
   } finally {

@@ -1,10 +1,11 @@
 import { readdirSync, readlinkSync } from 'node:fs'
-import { monitorEventLoopDelay } from 'node:perf_hooks'
-import { setImmediate as nextTurn } from 'node:timers/promises'
+import { setImmediate as nextTurn, setTimeout as pause } from 'node:timers/promises'
 import { getHeapSpaceStatistics } from 'node:v8'
+import { loopBudget } from '../../../overlay-core/index.ts'
 import { shareDescriptors } from '../../../overlay-core/sys/descriptor-shares.ts'
 import { raiseFileLimit } from '../../../overlay-core/sys/process.ts'
 import { Bursts } from '../../helpers/bursts.ts'
+import { type LongestStalls, Stalls, TICK_MS } from '../../helpers/stalls.ts'
 
 /** The cost of doing something once for each of many views. */
 export interface Timed {
@@ -13,8 +14,9 @@ export interface Timed {
   readonly p99Ms: number
   /** Processor time per view in milliseconds, of all threads. */
   readonly cpuMs: number
-  /** The longest time in which the event loop did not turn: by the clock, and the longest turn in its processor time. */
-  readonly stallMs: number
+  /** The longest times in which the event loop did not turn. */
+  readonly stalls: LongestStalls
+  /** The longest turn in processor time of its thread. */
   readonly burstMs: number
 }
 
@@ -28,11 +30,10 @@ const OTHERS = 100
 export async function timeEach(count: number, work: (index: number) => Promise<unknown>): Promise<Timed> {
   const times: number[] = []
   const bursts = new Bursts()
-  const delay = monitorEventLoopDelay({ resolution: 1 })
+  const stalls = new Stalls()
   const plain = Math.ceil(count * (1 - TIMED_TURNS))
   const before = process.cpuUsage()
   let used = before
-  delay.enable()
   for (let i = 0; i < count; i++) {
     if (i === plain) {
       used = process.cpuUsage(before)
@@ -41,8 +42,12 @@ export async function timeEach(count: number, work: (index: number) => Promise<u
     const start = performance.now()
     await work(i)
     times.push(performance.now() - start)
+    // As the server does between two views.
+    if (loopBudget.spent) await loopBudget.rest()
   }
-  delay.disable()
+  // Until the last stall has been seen.
+  await pause(2 * TICK_MS)
+  stalls.stop()
   bursts.stop()
   times.sort((a, b) => a - b)
   const at = (part: number) => times[Math.min(times.length - 1, Math.floor(times.length * part))] as number
@@ -50,7 +55,7 @@ export async function timeEach(count: number, work: (index: number) => Promise<u
     medianMs: at(0.5),
     p99Ms: at(0.99),
     cpuMs: (used.user + used.system) / 1000 / plain,
-    stallMs: delay.max / 1e6,
+    stalls: stalls.longest,
     burstMs: bursts.longestMs,
   }
 }

@@ -1,4 +1,7 @@
+import type { LongestStalls, Stall } from '../../helpers/stalls.ts'
 import type { Held, Timed } from './measure.ts'
+
+const LONGEST_STALL_MS = 20
 
 /** Prints figures and counts those that miss their bars. */
 export class Report {
@@ -11,14 +14,22 @@ export class Report {
   /** @param bars the most that the median and the 99th percentile may be, in milliseconds */
   times(
     what: string,
-    { medianMs, p99Ms, cpuMs, stallMs, burstMs }: Timed,
+    { medianMs, p99Ms, cpuMs, stalls, burstMs }: Timed,
     bars: { medianMs?: number; p99Ms?: number } = {},
   ): void {
     this.figure(`${what}: median`, medianMs, 'ms', bars.medianMs)
     this.figure(`${what}: p99`, p99Ms, 'ms', bars.p99Ms)
     this.figure(`${what}: processor time per view`, cpuMs, 'ms')
-    this.figure(`${what}: longest stall`, stallMs, 'ms', 20)
+    this.stalls(what, stalls)
     this.figure(`${what}: longest turn of the loop in processor time`, burstMs, 'ms')
+  }
+
+  /** The longest stalls, and what the thread did meanwhile. */
+  stalls(what: string, { byClock, own }: LongestStalls): void {
+    this.figure(`${what}: longest stall`, byClock.ms, 'ms', LONGEST_STALL_MS)
+    console.log(`    ${textOf(byClock)}`)
+    this.figure(`${what}: longest stall without waiting for a processor`, own.ms - own.readyMs, 'ms')
+    console.log(`    ${textOf(own)}`)
   }
 
   /** What `count` views added between two measurements. */
@@ -45,4 +56,14 @@ export class Report {
     const bar = most === undefined ? '' : `< ${most} ${unit}${misses ? '  MISSED' : ''}`
     console.log(`  ${what.padEnd(72)}${`${text} ${unit}`.padStart(14)}   ${bar}`.trimEnd())
   }
+}
+
+function textOf({ ms, ranMs, readyMs, collectingMs }: Stall): string {
+  const waitedMs = Math.max(0, ms - ranMs - readyMs)
+  const parts = [
+    `it ran ${ranMs.toFixed(1)} ms`,
+    `waited for a processor ${readyMs.toFixed(1)} ms, for anything else ${waitedMs.toFixed(1)} ms`,
+    `collected garbage ${collectingMs.toFixed(1)} ms`,
+  ]
+  return parts.join('; ')
 }

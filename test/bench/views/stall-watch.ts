@@ -1,12 +1,12 @@
 /**
- * Loaded into a server by `--import`. At each SIGUSR2 it prints the longest time in which the event loop did not turn since the last one, and counts anew.
+ * Loaded into a server by `--import`. At each SIGUSR2 it prints the longest times in which the event loop did not turn since the last one, as JSON
+ * (`LongestStalls`), and counts anew.
  */
-import { monitorEventLoopDelay } from 'node:perf_hooks'
+import { Stalls } from '../../helpers/stalls.ts'
 
-const delay = monitorEventLoopDelay({ resolution: 2 })
-delay.enable()
+const stalls = new Stalls()
 
 process.on('SIGUSR2', () => {
-  process.stderr.write(`longest stall ${(delay.max / 1e6).toFixed(2)}\n`)
-  delay.reset()
+  process.stderr.write(`longest stalls ${JSON.stringify(stalls.longest)}\n`)
+  stalls.reset()
 })

@@ -38,7 +38,7 @@ class Server {
       fileURLToPath(new URL('./stall-program.ts', import.meta.url)),
       [`lowerdir=${dir}/lower,upperdir=${dir}/upper,workdir=${dir}/work`],
       // As the launcher starts a server.
-      { env, execArgv: ['--expose-gc', '--max-semi-space-size=4'] },
+      { env, execArgv: ['--expose-gc', '--max-semi-space-size=4', '--no-parallel-scavenge'] },
     )
   }
 
