@@ -1,5 +1,5 @@
-import { isIPv6 } from 'node:net'
 import { LRUCache } from 'lru-cache'
+import { networkOf } from '../network-of.ts'
 
 /** How many wrong secrets may come at once, and then per minute: from one address, and for one account from all addresses that were wrong before. */
 const FROM_ADDRESS = { most: 20, perMinute: 30 }
@@ -76,20 +76,4 @@ export class AttemptLimits {
 
 function pairOf(from: string, account: string): string {
   return `${from} ${account}`
-}
-
-/** An IPv6 client chooses among the addresses of its /64, so they count as one. */
-function networkOf(address: string): string {
-  if (!isIPv6(address)) return address
-  const mapped = /^::ffff:([\d.]+)$/i.exec(address)?.[1]
-  if (mapped !== undefined) return mapped
-  const [head = '', tail] = address.replace(/%.*/, '').split('::')
-  const left = head === '' ? [] : head.split(':')
-  const right = tail === undefined || tail === '' ? [] : tail.split(':')
-  const zeros = tail === undefined ? 0 : 8 - left.length - right.length
-  const groups = [...left, ...Array<string>(Math.max(0, zeros)).fill('0'), ...right]
-  return groups
-    .slice(0, 4)
-    .map((group) => Number.parseInt(group, 16).toString(16))
-    .join(':')
 }

@@ -4,7 +4,10 @@ import type { Socket } from 'node:net'
 import { createServer, type SecureContextOptions, type Server, type TLSSocket, type TlsOptions } from 'node:tls'
 import type { Logger } from 'pino'
 import type { TlsClientPolicy } from '../../config/index.ts'
+import { fineClock } from '../clock.ts'
+import { networkOf } from '../network-of.ts'
 import type { TlsCredentials } from './credentials.ts'
+import { HandshakeTurns } from './handshake-turns.ts'
 
 /** How long a handshake may take, from accepting the connection to its end. */
 const HANDSHAKE_MS = 10_000
@@ -12,6 +15,14 @@ const HANDSHAKE_MS = 10_000
 const AFTER_ANSWER_MS = 1_000
 /** The first byte of a TLS handshake record (RFC 8446 section 5.1). */
 const HANDSHAKE_RECORD = 22
+/**
+ * How many secrets a connection may have in a minute: five for its handshake, and two for each KeyUpdate (RFC 8446 section 4.6.3). Each of those costs a client 27 bytes and the server a hundred times as
+ * much as other bytes; a client needs one for hundreds of gigabytes.
+ */
+const SECRETS_A_MINUTE = 64
+const MINUTE_MS = 60_000
+/** What a client that exceeds this has cost, in ms: Node computes 64 KiB of its messages before anything can stop it. */
+const KEY_FLOOD_MS = 250
 /** Forward secrecy and authenticated encryption only; TLS 1.3 has nothing else. */
 const CIPHERS_OF_TLS_1_2 = [
   ...['ECDHE-ECDSA-AES128-GCM-SHA256', 'ECDHE-RSA-AES128-GCM-SHA256', 'ECDHE-ECDSA-CHACHA20-POLY1305'],
@@ -36,10 +47,12 @@ export interface TlsCounters {
   certificatesEnded: number
   /** Connections that did not begin with a handshake. */
   clearText: number
+  /** Connections closed because they changed their keys all the time. */
+  keyFloods: number
 }
 
 export function newTlsCounters(): TlsCounters {
-  return { secured: 0, handshakesFailed: 0, certificatesRefused: 0, certificatesEnded: 0, clearText: 0 }
+  return { secured: 0, handshakesFailed: 0, certificatesRefused: 0, certificatesEnded: 0, clearText: 0, keyFloods: 0 }
 }
 
 /** The parts of TLS that differ between listeners. */
@@ -71,6 +84,12 @@ interface Certified {
   readonly direct: boolean
 }
 
+/** The secrets that a connection has had since then. */
+interface Secrets {
+  sinceMs: number
+  count: number
+}
+
 interface Pending {
   readonly raw: Socket
   readonly timer: NodeJS.Timeout
@@ -79,7 +98,7 @@ interface Pending {
 
 /**
  * Turns accepted connections into encrypted ones. Computing one handshake takes up to a millisecond or several, so one of them begins in each turn of the event loop, when its
- * first bytes are there: a crowd of connections does not delay others. Who opens connections bounds their number.
+ * first bytes are there, and each address has a part of the time: a crowd of connections does not delay others. Who opens connections bounds their number.
  */
 export class Handshakes {
   readonly counters: TlsCounters
@@ -89,8 +108,11 @@ export class Handshakes {
   /** Handshakes that have begun, by the addresses of the connection. */
   readonly #begun = new Map<string, Pending>()
   /** Connections whose first bytes have arrived. */
-  #waiting: Pending[] = []
+  readonly #waiting = new HandshakeTurns<Pending>(fineClock)
   #scheduled = false
+  /** Set while all that wait have used their part of the time. */
+  #later: NodeJS.Timeout | undefined
+  readonly #secrets = new WeakMap<TLSSocket, Secrets>()
   /** Open connections with a client certificate. */
   readonly #certified = new Map<TLSSocket, Certified>()
 
@@ -110,6 +132,8 @@ export class Handshakes {
     this.#server = createServer(tls)
     this.#server.on('secureConnection', (socket) => this.#succeeded(socket))
     this.#server.on('tlsClientError', (error, socket) => this.#failed(error, socket))
+    // Nothing else tells of a KeyUpdate. What the secrets are is not looked at.
+    this.#server.on('keylog', (_, socket) => this.#hasNewSecret(socket))
   }
 
   /** Uses other credentials for new connections, and closes those whose certificate is not valid any more. Whether clients are asked for a certificate stays the same. */
@@ -146,7 +170,7 @@ export class Handshakes {
 
   /** Ends what does not end by itself. */
   close(): void {
-    for (const { raw } of [...this.#begun.values(), ...this.#waiting]) raw.destroy()
+    for (const { raw } of [...this.#begun.values(), ...this.#waiting.all()]) raw.destroy()
   }
 
   #context({ cert, key, authorities }: TlsCredentials): SecureContextOptions {
@@ -184,7 +208,7 @@ export class Handshakes {
       return
     }
     pending.raw.unshift(first)
-    this.#waiting.push(pending)
+    this.#waiting.add(networkOf(pending.raw.remoteAddress ?? ''), pending)
     this.#schedule()
   }
 
@@ -200,14 +224,27 @@ export class Handshakes {
   }
 
   #schedule(): void {
-    if (this.#scheduled || this.#waiting.length === 0) return
+    clearTimeout(this.#later)
+    if (this.#scheduled) return
     this.#scheduled = true
     setImmediate(() => {
       this.#scheduled = false
-      const next = this.#waiting.shift()
-      if (next !== undefined && !next.raw.destroyed) this.#start(next)
-      this.#schedule()
+      this.#startNext()
     })
+  }
+
+  #startNext(): void {
+    const next = this.#waiting.next()
+    if (next === undefined) return
+    if ('waitMs' in next) {
+      this.#later = setTimeout(() => this.#startNext(), Math.ceil(next.waitMs)).unref()
+      return
+    }
+    const begunMs = fineClock()
+    if (!next.item.raw.destroyed) this.#start(next.item)
+    // Node computes it in the ticks before this one.
+    process.nextTick(() => this.#waiting.used(next.address, fineClock() - begunMs))
+    this.#schedule()
   }
 
   #start(pending: Pending): void {
@@ -246,6 +283,18 @@ export class Handshakes {
       socket.once('close', () => this.#certified.delete(socket))
     }
     pending.done({ socket, certificate })
+  }
+
+  #hasNewSecret(socket: TLSSocket): void {
+    const nowMs = fineClock()
+    const secrets = this.#secrets.get(socket)
+    if (secrets === undefined || nowMs - secrets.sinceMs > MINUTE_MS)
+      return void this.#secrets.set(socket, { sinceMs: nowMs, count: 1 })
+    if (++secrets.count !== SECRETS_A_MINUTE) return
+    this.counters.keyFloods++
+    this.#waiting.used(networkOf(socket.remoteAddress ?? ''), KEY_FLOOD_MS)
+    this.#options.log.debug({ client: socket.remoteAddress }, 'closed a connection that changed its keys all the time')
+    socket.destroy()
   }
 
   #failed(error: Error, socket: TLSSocket): void {

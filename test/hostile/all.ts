@@ -7,6 +7,7 @@ import { OUTSIDERS } from './attacks/outsiders.ts'
 import { OWNERS } from './attacks/owners.ts'
 import { PRIVILEGE } from './attacks/privilege.ts'
 import { SERVICE } from './attacks/service.ts'
+import { TLS } from './attacks/tls.ts'
 import { VIEWS } from './attacks/views.ts'
 import { WEB_PAGES } from './attacks/web-pages.ts'
 
@@ -16,6 +17,7 @@ export const ATTACKS: readonly Attack[] = [
   ...LOOPS,
   ...MEMORY,
   ...OUTSIDERS,
+  ...TLS,
   ...LOGINS,
   ...OWNERS,
   ...SERVICE,

@@ -111,6 +111,7 @@ export class Arena {
       export: target.exportPath,
       webdavPort: target.webdavPort,
       webdavPath: target.smallFile,
+      tls: target.tls,
       address: ADDRESSES.probe,
       newcomer: ADDRESSES.newcomer,
       authorization: options.authorization,

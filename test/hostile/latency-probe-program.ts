@@ -5,6 +5,7 @@
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { connect as connectTls } from 'node:tls'
 import { NfsClient } from '../helpers/nfs-client.ts'
 import { authSys, RpcClient } from '../helpers/rpc-client.ts'
 import type { Latency, ProbeReport, ProbeSettings } from './latency-probe.ts'
@@ -96,13 +97,14 @@ class Getter {
   }
 
   #connect(): Socket {
-    const socket = connect({ host: '127.0.0.1', port: settings.webdavPort!, localAddress: this.#localAddress })
+    const where = { host: '127.0.0.1', port: settings.webdavPort!, localAddress: this.#localAddress }
+    const socket = settings.tls ? connectTls({ ...where, rejectUnauthorized: false }) : connect(where)
     this.#socket = socket
     socket.setNoDelay(true)
     socket.on('data', (data: Buffer) => this.#onData(data))
     socket.on('error', (error) => this.#failed(socket, error))
     socket.on('close', () => this.#failed(socket, new Error('connection closed')))
-    this.#ready = once(socket, 'connect')
+    this.#ready = once(socket, settings.tls ? 'secureConnect' : 'connect')
     this.#ready.catch(() => undefined)
     return socket
   }

@@ -12,6 +12,8 @@ export interface ProbeSettings {
   readonly webdavPort: number | undefined
   /** The path of a small file. */
   readonly webdavPath: string
+  /** Whether WebDAV is encrypted. */
+  readonly tls: boolean
   /** The client's address: another than that of the attackers. */
   readonly address: string
   /** The address from which new connections are made. */

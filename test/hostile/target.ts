@@ -59,6 +59,8 @@ export class Target {
   /** What another client mounts, and the small file that it gets. */
   readonly exportPath: string
   readonly smallFile: string
+  /** Whether WebDAV is encrypted. */
+  readonly tls: boolean
   readonly #ended: Promise<unknown>
   readonly #files: { readonly out: string; readonly log: string }
   readonly #pid: number
@@ -75,6 +77,7 @@ export class Target {
     this.#pid = pid
     this.meter = new ProcessMeter(pid)
     this.nfsPort = ready.nfs?.port
+    this.tls = ready.webdav?.startsWith('https:') ?? false
     this.webdavPort = ready.webdav === null ? undefined : Number(new URL(ready.webdav).port)
     this.#ended = ended
     this.#files = files
