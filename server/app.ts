@@ -1,6 +1,10 @@
+import type { IncomingMessage, Server, ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
 import fastify, { type FastifyBaseLogger, type FastifyInstance, type FastifyReply, LogController } from 'fastify'
 import { isLoopback } from '../config/index.ts'
+import { HTTP_MESSAGES, KEEP_ALIVE_SECONDS } from '../protocols/webdav/index.ts'
 import { fineClock } from './clock.ts'
+import { DirectRequests } from './direct-requests.ts'
 import { isFromForeignPage } from './foreign-pages.ts'
 import {
   HTTP_SOCKETS,
@@ -34,6 +38,16 @@ export interface AppOptions {
   readonly handshakes?: Handshakes | undefined
 }
 
+const HTTP_OPTIONS = {
+  ...HTTP_MESSAGES,
+  // The request line and Destination may each contain a percent-encoded path of 4,096 bytes, besides the tokens in If.
+  maxHeaderSize: 65_536,
+  headersTimeout: 30_000,
+  highWaterMark: HTTP_SOCKETS.highWaterMark,
+  // Requests without a body need no events about it.
+  optimizeEmptyRequests: true,
+}
+
 /** How long a refused connection stays open so that its client can read the reason, in ms. */
 const AFTER_ERROR_MS = 5_000
 
@@ -41,6 +55,8 @@ const AFTER_ERROR_MS = 5_000
 export interface App {
   readonly app: FastifyInstance
   readonly counters: HttpCounters
+  /** Takes requests past Fastify. */
+  readonly direct: DirectRequests
   /** The maximum number of connections. */
   readonly connections: number
   /** The counters of encryption; undefined if there is none. */
@@ -57,11 +73,10 @@ export function buildApp({ log, anyHost, names, login, status, connections, hand
     exposeHeadRoutes: false,
     forceCloseConnections: 'idle',
     routerOptions: { maxParamLength: 65_536 },
-    // The request line and Destination may each contain a percent-encoded path of 4,096 bytes, besides the tokens in If.
-    http: { maxHeaderSize: 65_536, headersTimeout: 30_000, highWaterMark: HTTP_SOCKETS.highWaterMark },
+    http: HTTP_OPTIONS,
     // There is no limit for a whole request, because uploads may be long. http-limits limits silence.
     requestTimeout: 0,
-    keepAliveTimeout: 75_000,
+    keepAliveTimeout: KEEP_ALIVE_SECONDS * 1000,
     frameworkErrors: (error, _request, reply: FastifyReply) => {
       counters.badRequests++
       reply.code(error.statusCode ?? 400).type('text/plain; charset=utf-8')
@@ -84,12 +99,34 @@ export function buildApp({ log, anyHost, names, login, status, connections, hand
   const most = mostConnections(connections)
   const room = makeRoom(most)
   if (handshakes !== undefined)
-    encryptHttp(app.server, handshakes, (accepted, secured) => room.secured(accepted, secured))
+    encryptHttp(app.server, handshakes, (accepted, secured) => {
+      belongTo(app.server, secured)
+      room.secured(accepted, secured)
+    })
+  app.server.on('connection', (socket: Socket) => belongTo(app.server, socket))
+  const hosts = new KnownHosts(anyHost, names)
+  const inTurn = requestOrder()
+  const letIn = askForLogin(login, counters)
+  const direct = new DirectRequests(app.server, {
+    isWelcome: (req) => hosts.answers(req) && !isFromForeignPage(req, names),
+    inTurn,
+    letIn,
+  })
   const isBusy = limitConnections(app.server, counters, room)
-  refuseForeigners(app, counters, { anyHost, names })
-  if (login !== undefined) askForLogin(app, login, counters)
+  refuseForeigners(app, counters, hosts, names)
+  app.addHook('onRequest', (request, reply, next) => inTurn(request.raw, reply.raw, next))
+  addLoginHook(app, letIn)
+  app.addHook('preClose', (done) => {
+    direct.goTo(undefined)
+    done()
+  })
   addStatusRoute(app, status)
-  return { app, counters, connections: most, tls: handshakes?.counters, stopAccepting: async () => undefined }
+  return { app, counters, direct, connections: most, tls: handshakes?.counters, stopAccepting: async () => undefined }
+}
+
+/** Node asks the server of a connection for the class of its requests, and connections may be accepted by another one. */
+function belongTo(server: Server, socket: Socket): void {
+  Object.assign(socket, { server })
 }
 
 /** Status lines for requests that Node's parser rejects, by error code. */
@@ -112,13 +149,11 @@ const FOREIGN_PAGE =
 function refuseForeigners(
   app: FastifyInstance,
   counters: HttpCounters,
-  { anyHost, names }: { anyHost: boolean; names: PublicNames | undefined },
+  hosts: KnownHosts,
+  names: PublicNames | undefined,
 ): void {
-  const pipelines = new Pipelines()
-  const turns = new RequestTurns(fineClock)
   app.addHook('onRequest', (request, reply, next) => {
-    const { host } = request.headers
-    if (!anyHost && !isOwnName(host) && names?.isDeclared(host ?? '') !== true) {
+    if (!hosts.answers(request.raw)) {
       counters.foreignHosts++
       return reply.code(421).type('text/plain; charset=utf-8').send(FOREIGN_HOST)
     }
@@ -126,8 +161,35 @@ function refuseForeigners(
       counters.foreignPages++
       return reply.code(403).type('text/plain; charset=utf-8').send(FOREIGN_PAGE)
     }
-    return pipelines.inTurn(request.raw, reply.raw, () => turns.begin(request.raw.socket, next))
+    return next()
   })
+}
+
+/** The host names that are answered. */
+class KnownHosts {
+  readonly #any: boolean
+  readonly #names: PublicNames | undefined
+  /** The name that was looked at last, because most requests have the same one. */
+  #last: string | undefined
+
+  constructor(any: boolean, names: PublicNames | undefined) {
+    this.#any = any
+    this.#names = names
+  }
+
+  answers({ headers: { host } }: IncomingMessage): boolean {
+    if (this.#any || host === this.#last) return true
+    if (!isOwnName(host) && this.#names?.isDeclared(host ?? '') !== true) return false
+    this.#last = host
+    return true
+  }
+}
+
+/** Starts requests one after the other on each connection, and in turns of the event loop. */
+function requestOrder(): (req: IncomingMessage, res: ServerResponse, go: () => void) => void {
+  const pipelines = new Pipelines()
+  const turns = new RequestTurns(fineClock)
+  return (req, res, go) => pipelines.inTurn(req, res, () => turns.begin(req.socket, go))
 }
 
 /** How long the answer to a wrong password waits. */
@@ -136,23 +198,36 @@ const WRONG_PASSWORD_MS = 500
 /** The routes below `/-/` that are different for each user. */
 const OF_USERS = [TOKENS_PATH, ACCESS_PATH]
 
-/** Lets in only requests of users. Other routes below `/-/` are the same for everybody; another path that starts so has no route of its own. */
-function askForLogin(app: FastifyInstance, login: HttpLogin, counters: HttpCounters): void {
-  const refuse = (reply: FastifyReply, { status, headers, reason }: LoginRefusal) => {
+type LetIn = (req: IncomingMessage, res: ServerResponse, go: () => void) => void
+
+/** Lets in only requests of users. */
+function askForLogin(login: HttpLogin | undefined, counters: HttpCounters): LetIn {
+  if (login === undefined) return (_req, _res, go) => go()
+  const refuse = (res: ServerResponse, { status, headers, reason }: LoginRefusal) => {
     counters.logins++
-    reply.code(status).headers(headers).type('text/plain; charset=utf-8').send(`${reason}\n`)
+    const text = `${reason}\n`
+    const type = { 'content-type': 'text/plain; charset=utf-8', 'content-length': Buffer.byteLength(text) }
+    res.writeHead(status, { ...headers, ...type }).end(text)
   }
+  return (req, res, go) => {
+    const answer = (refusal: LoginRefusal | undefined) => {
+      if (refusal === undefined) go()
+      else if (refusal.delayed) setTimeout(() => refuse(res, refusal), WRONG_PASSWORD_MS)
+      else refuse(res, refusal)
+    }
+    const letIn = login.letIn(req)
+    if (letIn instanceof Promise) void letIn.then(answer)
+    else answer(letIn)
+  }
+}
+
+/** Other routes below `/-/` are the same for everybody; another path that starts so has no route of its own. */
+function addLoginHook(app: FastifyInstance, letIn: LetIn): void {
   app.addHook('onRequest', (request, reply, next) => {
     const { url = '' } = request.routeOptions
     if (url.startsWith('/-/') && !OF_USERS.some((path) => url.startsWith(path))) return next()
-    const answer = (refusal: LoginRefusal | undefined) => {
-      if (refusal === undefined) next()
-      else if (refusal.delayed) setTimeout(() => refuse(reply, refusal), WRONG_PASSWORD_MS)
-      else refuse(reply, refusal)
-    }
-    const letIn = login.letIn(request.raw)
-    if (letIn instanceof Promise) letIn.then(answer, next)
-    else answer(letIn)
+    // The hook does not end the request if it is refused.
+    letIn(request.raw, reply.raw, next)
   })
 }
 

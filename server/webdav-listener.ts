@@ -78,6 +78,7 @@ export async function prepareWebdav(
     depthInfinity: settings.depthInfinity,
     log: logOf(log, 'webdav'),
   })
+  server.http.direct.goTo(server.webdav)
 }
 
 /** Adds the pages and calls of users. */

@@ -1,5 +1,6 @@
 import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http'
 import { isErrno, type MaybePromise, OverlayError } from '../../overlay-core/index.ts'
+import type { Caller } from './api/caller.ts'
 import type { DavTemplate, DavUse } from './api/settings.ts'
 import { ClientGone } from './http/client-gone.ts'
 import { DavError } from './http/dav-error.ts'
@@ -50,21 +51,26 @@ export class DavEngine extends WebDAVServer {
   #execute(req: IncomingMessage, res: ServerResponse, target: string): void {
     this.#services.counters.requests++
     this.#running++
-    const nowhere = new DavContext(req, res, this.#services, this.#services.callerOf(req), undefined, NOWHERE)
     res.on('error', this.#unheard)
+    const caller = this.#services.callerOf(req)
     try {
-      const located = this.#locate(nowhere, target)
+      const located = this.#locate(req, res, caller, target)
       if (located instanceof Promise) {
         located.then(
           (ctx) => this.#run(ctx),
-          (error: unknown) => this.#fail(nowhere, error),
+          (error: unknown) => this.#fail(this.#nowhere(req, res, caller), error),
         )
       } else {
         this.#run(located)
       }
     } catch (error) {
-      this.#fail(nowhere, error)
+      this.#fail(this.#nowhere(req, res, caller), error)
     }
+  }
+
+  /** The context of a request whose path leads to no view. */
+  #nowhere(req: IncomingMessage, res: ServerResponse, caller: Caller): DavContext {
+    return new DavContext(req, res, this.#services, caller, undefined, NOWHERE)
   }
 
   #run(ctx: DavContext): void {
@@ -88,19 +94,21 @@ export class DavEngine extends WebDAVServer {
     this.#services.log.debug({ message: error.message }, 'cannot write a response')
   }
 
-  #locate(nowhere: DavContext, target: string): MaybePromise<DavContext> {
-    const { req, res, caller } = nowhere
+  #locate(req: IncomingMessage, res: ServerResponse, caller: Caller, target: string): MaybePromise<DavContext> {
     const path = usualPath(parsePath(target), caller)
     if (path === undefined) throw new DavError(404, 'no such view')
-    const [first, ...names] = path.names
+    const { names, trailingSlash } = path
+    const first = names[0]
     if (first === undefined) return new DavContext(req, res, this.#services, caller, undefined, path)
+    const inside = { names: names.slice(1), trailingSlash }
     const view = this.#services.views.get(first)?.seenBy(caller)
-    if (view !== undefined) return new DavContext(req, res, this.#services, caller, view, { ...path, names })
+    if (view !== undefined) return new DavContext(req, res, this.#services, caller, view, inside)
     const template = this.#services.templates.get(first)
     if (template === undefined || !isInScope(template.name, caller)) throw new DavError(404, 'no such view')
     if (this.#closing) throw this.#stopping()
-    const found = (use: DavUse | undefined) => this.#inTemplate(nowhere, { ...path, names }, template, use)
-    const use = template.use(names, nowhere)
+    const nowhere = this.#nowhere(req, res, caller)
+    const found = (use: DavUse | undefined) => this.#inTemplate(nowhere, inside, template, use)
+    const use = template.use(inside.names, nowhere)
     return use instanceof Promise ? use.then(found) : found(use)
   }
 

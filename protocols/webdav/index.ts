@@ -18,6 +18,7 @@ import { addPageAssets } from './http/page-assets.ts'
 import { nameOfText } from './http/path.ts'
 import { DurableLockStore } from './locks/durable-locks.ts'
 import type { LockStore } from './locks/lock-store.ts'
+import { DAV_METHODS } from './methods/method-table.ts'
 import { markWaiting } from './request/body.ts'
 import { BufferPool } from './state/buffer-pool.ts'
 import { Checksums } from './state/checksums.ts'
@@ -42,6 +43,7 @@ export type {
   SymlinkPolicy,
 } from './api/settings.ts'
 export { hostKey } from './http/authority.ts'
+export { HTTP_MESSAGES, KEEP_ALIVE_SECONDS } from './http/dav-message.ts'
 export {
   escapeHtml,
   HTML_TYPE,
@@ -52,6 +54,8 @@ export {
   pageHeaders,
   pageStart,
 } from './http/page-frame.ts'
+
+const [SLASH, HYPHEN, PERCENT] = [0x2f, 0x2d, 0x25]
 
 /** Original request targets, if the router had to see a different one. */
 type Targets = WeakMap<IncomingMessage, string>
@@ -102,18 +106,26 @@ export function registerWebDav(app: FastifyInstance, options: DavOptions): DavHa
   })
   // Load at once, so that uploads of the last run expire on time even if nobody requests them.
   for (const view of views.values()) void uploads.load(view, views.values())
-  const targets: Targets = new WeakMap()
-  watchServer(app, targets)
-  addMethods(app)
-  refuseBadHost(app)
-  addPageAssets(app)
-  addRoutes(app, (req, res) => engine.executeRequest(req, res, targets.get(req) ?? req.url ?? '/'))
+  const entrance = addEntrance(app, engine)
   const close = async () => {
     await engine.close()
     await uploads.close()
     await locks.idle()
   }
-  return { counters, close, ...liveViews({ views, templates, locks, contents, uploads }) }
+  return { counters, close, ...entrance, ...liveViews({ views, templates, locks, contents, uploads }) }
+}
+
+/** Lets requests reach the engine: by routes, or past them. */
+function addEntrance(app: FastifyInstance, engine: DavEngine): Pick<DavHandle, 'handles' | 'execute'> {
+  const targets: Targets = new WeakMap()
+  watchServer(app, targets)
+  addMethods(app)
+  refuseBadHost(app)
+  addPageAssets(app)
+  const execute = (req: IncomingMessage, res: ServerResponse) =>
+    engine.executeRequest(req, res, targets.get(req) ?? req.url ?? '/')
+  addRoutes(app, execute)
+  return { handles: (req) => isForEngine(req) && hostProblem(req) === undefined, execute }
 }
 
 /** What finds out who sent a request. */
@@ -134,7 +146,7 @@ function liveViews({
   locks: DurableLockStore
   contents: ContentCache
   uploads: UploadStore
-}): Omit<DavHandle, 'counters' | 'close'> {
+}): Omit<DavHandle, 'counters' | 'close' | 'handles' | 'execute'> {
   const letGo = async (id: string) => {
     contents.deleteView(id)
     await uploads.closeView(id)
@@ -229,17 +241,34 @@ function addMethods(app: FastifyInstance): void {
 /** Rejects a second Host field, and one that is not just a host (RFC 9112 section 3.2), because a proxy may have interpreted it differently. */
 function refuseBadHost(app: FastifyInstance): void {
   app.addHook('onRequest', (request, reply, next) => {
-    const { rawHeaders } = request.raw
-    let hosts = 0
-    for (let i = 0; i < rawHeaders.length; i += 2) {
-      const name = rawHeaders[i] as string
-      if (name.length === 4 && name.toLowerCase() === 'host') hosts++
-    }
-    const valid = hosts === 0 || isHostField(request.raw.headers.host ?? '')
-    if (hosts <= 1 && valid) return next()
-    const reason = valid ? 'More than one Host field.\n' : 'The Host field is not a valid host.\n'
-    reply.code(400).header('connection', 'close').type('text/plain; charset=utf-8').send(reason)
+    const problem = hostProblem(request.raw)
+    if (problem === undefined) return next()
+    reply.code(400).header('connection', 'close').type('text/plain; charset=utf-8').send(`${problem}\n`)
   })
+}
+
+/** The last valid content of a Host field, because most requests have the same one. */
+let lastHost: string | undefined
+
+function hostProblem({ rawHeaders, headers }: IncomingMessage): string | undefined {
+  let hosts = 0
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    const name = rawHeaders[i] as string
+    if (name.length === 4 && name.toLowerCase() === 'host') hosts++
+  }
+  const { host } = headers
+  if (hosts > 0 && host !== lastHost) {
+    if (!isHostField(host ?? '')) return 'The Host field is not a valid host.'
+    lastHost = host
+  }
+  return hosts > 1 ? 'More than one Host field.' : undefined
+}
+
+/** Whether the router would choose the routes of the engine. Its own routes, all below `/-/`, may be written with escapes. */
+function isForEngine({ method = '', url = '' }: IncomingMessage): boolean {
+  if (url.charCodeAt(0) !== SLASH || !Object.hasOwn(DAV_METHODS, method)) return false
+  const next = url.charCodeAt(1)
+  return next !== HYPHEN && next !== PERCENT
 }
 
 /** A path that the router can match: it accepts only percent-encoded UTF-8, while names are any bytes. */

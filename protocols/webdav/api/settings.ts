@@ -1,4 +1,4 @@
-import type { IncomingMessage } from 'node:http'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { ChangeGuard, Cred, Journal, MaybePromise, Name, Overlay } from '../../../overlay-core/index.ts'
 import type { PageAccount } from '../http/page-frame.ts'
 import type { Caller } from './caller.ts'
@@ -194,6 +194,10 @@ export interface DavOptions {
 export interface DavHandle {
   /** Totals by name: `requests`, `status2xx`…, `abortedUploads`, `abortedDownloads`, `faults`… */
   readonly counters: Readonly<Record<string, number>>
+  /** Whether the routes that `registerWebDav` has added would pass this request to `execute`. */
+  handles(req: IncomingMessage): boolean
+  /** Answers a request without the router and hooks of Fastify. */
+  execute(req: IncomingMessage, res: ServerResponse): void
   /** A guard that tells other protocols which paths of a view are locked, for mandatory locks. `view`: its name, or the id of a view of a template. */
   changeGuard(view: string): ChangeGuard
   /** Serves one more view, with the locks in its journal, or replaces the view of this name. @throws TypeError the name is invalid */

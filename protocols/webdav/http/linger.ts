@@ -13,9 +13,12 @@ export function lingerAfter(req: IncomingMessage, res: ServerResponse): void {
   const { headers } = req
   if (headers['transfer-encoding'] === undefined && (headers['content-length'] ?? '0') === '0') return
   // Runs before Node's own listener, which closes the connection.
-  res.prependOnceListener('finish', () => {
-    if (!req.complete) linger(req)
-  })
+  res.prependListener('finish', lingerIfUnread)
+}
+
+// One function for all responses, because a new one for each would have to be collected.
+function lingerIfUnread(this: ServerResponse): void {
+  if (!this.req.complete) linger(this.req)
 }
 
 function linger(req: IncomingMessage): void {

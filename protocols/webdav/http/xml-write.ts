@@ -31,6 +31,13 @@ function reference(char: string): string {
   return REFERENCES[char] ?? '\ufffd'
 }
 
+const NOT_ASCII = /\P{ASCII}/u
+
+/** The UTF-8 of `text` with one character for each byte. */
+export function utf8AsText(text: string): string {
+  return NOT_ASCII.test(text) ? Buffer.from(text, 'utf8').toString('latin1') : text
+}
+
 /** Namespaces in scope during serialization: prefix to URI. */
 type Scope = ReadonlyMap<string, string>
 const EMPTY_SCOPE: Scope = new Map([

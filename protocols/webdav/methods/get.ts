@@ -8,7 +8,7 @@ import { type ByteRange, parseRange } from '../http/range.ts'
 import { streamFile } from '../request/download.ts'
 import { verifyIf } from '../request/guard.ts'
 import { limitSilence } from '../request/pace.ts'
-import { lastModified, sendEmpty } from '../request/reply.ts'
+import { lastModified, sendBytes, sendEmpty, sendLatin1 } from '../request/reply.ts'
 import { isDirectory, isVisible, resolve, type Target } from '../request/resolve.ts'
 import { lookAgain } from '../request/stale.ts'
 import type { ViewContext } from '../state/context.ts'
@@ -18,6 +18,8 @@ import { sendListing } from './listing.ts'
 const SMALL_FILE_BYTES = 64 * 1024
 /** Up to this size, in bytes, memory of its own costs less than a lent buffer, of which most would be unused. */
 const SHORT_BYTES = 16 * 1024
+/** Room for the header in front of a body in memory, in bytes. */
+const HEAD_ROOM = 1024
 const READ_TRIES = 3
 const NO_HEADERS: readonly string[] = []
 
@@ -72,8 +74,7 @@ function sendFile(ctx: ViewContext, file: Served): MaybePromise<void> {
 function sendAllowed(ctx: ViewContext, file: Served): MaybePromise<void> {
   const { attr } = file
   if (ctx.req.method === 'HEAD') {
-    ctx.res.writeHead(200, fileHeaders(ctx, file, attr.size, NO_HEADERS))
-    ctx.res.end()
+    sendLatin1(ctx, 200, fileHeaders(ctx, file, attr.size, NO_HEADERS), '')
     return
   }
   const ranges = requestedRanges(ctx, file)
@@ -143,12 +144,13 @@ function sendRange(ctx: ViewContext, file: Served, range: ByteRange): MaybePromi
   if (length > SMALL_FILE_BYTES) return sendStream(ctx, 206, file, range, rangeHeaders(range, file))
   const { buffers } = ctx.services
   const lent = length > SHORT_BYTES ? buffers.takeSmall() : undefined
-  const data = lent?.subarray(0, length) ?? Buffer.allocUnsafe(length)
-  return after(readSmall(ctx, file.inode, range.first, data), (whole) => {
+  const bytes = lent?.subarray(0, HEAD_ROOM + length) ?? Buffer.allocUnsafe(HEAD_ROOM + length)
+  return after(readSmall(ctx, file.inode, range.first, bytes, HEAD_ROOM), (whole) => {
     if (!whole) return sendStream(ctx, 206, file, range, rangeHeaders(range, file))
     // Then the kernel has the whole response. Without this event the buffer is dropped.
     if (lent !== undefined) ctx.res.on('finish', () => buffers.releaseSmall(lent))
-    sendData(ctx, 206, file, data, rangeHeaders(range, file))
+    ctx.services.counters.bytesOut += length
+    sendBytes(ctx, 206, fileHeaders(ctx, file, length, rangeHeaders(range, file)), bytes, HEAD_ROOM)
   })
 }
 
@@ -156,12 +158,12 @@ function rangeHeaders(range: ByteRange, { attr }: Served): string[] {
   return ['Content-Range', contentRange(range, attr.size)]
 }
 
-/** Fills `data` from the file at once; false if the file is shorter. */
-function readSmall(ctx: ViewContext, inode: Inode, position: number, data: Buffer): MaybePromise<boolean> {
-  const { length } = data
+/** Fills `data` behind the first `room` bytes from the file at once; false if the file is shorter. */
+function readSmall(ctx: ViewContext, inode: Inode, position: number, data: Buffer, room = 0): MaybePromise<boolean> {
+  const length = data.length - room
   if (length === 0) return true
   const { overlay, cred } = ctx.view
-  return after(overlay.read(cred, inode, data, 0, length, position), (read) => read === length)
+  return after(overlay.read(cred, inode, data, room, length, position), (read) => read === length)
 }
 
 function sendData(ctx: ViewContext, status: number, file: Served, data: Buffer, extra: readonly string[]): void {
@@ -173,8 +175,7 @@ function sendData(ctx: ViewContext, status: number, file: Served, data: Buffer, 
 /** Sends a whole file whose bytes are the characters of `text`. */
 function sendContent(ctx: ViewContext, file: Served, text: string): void {
   ctx.services.counters.bytesOut += text.length
-  ctx.res.writeHead(200, fileHeaders(ctx, file, text.length, NO_HEADERS))
-  ctx.res.end(text, 'latin1')
+  sendLatin1(ctx, 200, fileHeaders(ctx, file, text.length, NO_HEADERS), text)
 }
 
 async function sendStream(

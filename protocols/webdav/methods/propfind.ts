@@ -175,7 +175,7 @@ function addOne(finding: Finding, base: string, member: Member): MaybePromise<vo
   const { attr } = member
   const dead = !query.needsDead ? NO_DEAD : attr && knownDead(attr)
   if (query.needsSums || dead === undefined) return addAll(finding, base, [member])
-  return answer.add(writeMember(view, base, member, query, moment, dead, undefined))
+  return answer.addBytes(writeMember(view, base, member, query, moment, dead, undefined))
 }
 
 /** Adds the members of the collection at the encoded path `base`. */
@@ -185,7 +185,7 @@ export async function addAll(finding: Finding, base: string, members: readonly M
   for (let i = 0; i < members.length; i++) {
     if (loopBudget.spent) await loopBudget.rest()
     const sums = query.needsSums ? await sumsOf(finding, members[i], members.length === 1) : undefined
-    const slow = answer.add(writeMember(view, base, members[i], query, moment, dead[i], sums))
+    const slow = answer.addBytes(writeMember(view, base, members[i], query, moment, dead[i], sums))
     if (slow !== undefined) await slow
   }
 }
@@ -215,7 +215,7 @@ function writeMember(
   moment: Moment,
   dead: readonly DeadProperty[],
   sums: Sums | undefined,
-): string | Uint8Array {
+): string {
   if (inode !== undefined && attr !== undefined) {
     return query.response(base, { view, name, names, inode, attr, sums }, moment, dead)
   }

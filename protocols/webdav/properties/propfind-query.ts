@@ -3,14 +3,12 @@ import { badRequest } from '../http/dav-error.ts'
 import { encodeSegment } from '../http/path.ts'
 import { statusLine } from '../http/status.ts'
 import { childElements, type XmlElement } from '../http/xml.ts'
-import { emptyElement, escapeAttribute } from '../http/xml-write.ts'
+import { emptyElement, escapeAttribute, utf8AsText } from '../http/xml-write.ts'
 import { locksOn } from '../locks/resource-locks.ts'
 import { OWNCLOUD_NAMESPACE } from '../state/checksums.ts'
 import type { DeadProperty } from './dead-properties.ts'
 import { type Described, isFile, LIVE_PROPERTIES, type LiveProperty, liveProperty, type Moment } from './properties.ts'
 import { shownDead, win32Default, win32Element } from './win32-properties.ts'
-
-const utf8 = new TextEncoder()
 
 interface PropertyName {
   readonly uri: string
@@ -39,12 +37,12 @@ interface Written {
   readonly base: string
   readonly name: Name
   readonly dead: readonly DeadProperty[]
-  readonly xml: Uint8Array
+  readonly xml: string
 }
 
 /** The memory limit of elements cached by all queries, and the overhead of one element. */
 const MOST_REMEMBERED_BYTES = 24 * 1024 * 1024
-const OVERHEAD_BYTES = 200
+const OVERHEAD_BYTES = 120
 /** Larger elements are not cached, in bytes. */
 const REMEMBERED_BYTES = 4096
 
@@ -79,8 +77,8 @@ export class PropfindQuery {
     return this.#selection.needsSpace
   }
 
-  /** The `response` element of a resource in UTF-8. `base` is the encoded path of its parent, with a final slash. */
-  response(base: string, resource: Described, moment: Moment, dead: readonly DeadProperty[]): Uint8Array {
+  /** The `response` element of a resource, one character for each byte of UTF-8. `base` is the encoded path of its parent, with a final slash. */
+  response(base: string, resource: Described, moment: Moment, dead: readonly DeadProperty[]): string {
     if (this.needsSpace || this.needsSums || changes(resource, moment)) return this.#write(base, resource, moment, dead)
     const { attr, name } = resource
     if (this.#epoch !== remembered.epoch) this.#forget()
@@ -99,11 +97,10 @@ export class PropfindQuery {
     return xml
   }
 
-  #write(base: string, resource: Described, moment: Moment, dead: readonly DeadProperty[]): Uint8Array {
+  #write(base: string, resource: Described, moment: Moment, dead: readonly DeadProperty[]): string {
     const href = `${base}${encodeSegment(resource.name)}${isFile(resource) ? '' : '/'}`
     const propstats = writePropstats(this.#selection.answer(resource, moment, dead))
-    // Own memory, because a slice of Node's pool would keep 8 KiB alive.
-    return utf8.encode(`<D:response><D:href>${href}</D:href>${propstats}</D:response>`)
+    return utf8AsText(`<D:response><D:href>${href}</D:href>${propstats}</D:response>`)
   }
 
   #forget(): void {

@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http'
 import { loopBudget, type MaybePromise } from '../../../overlay-core/index.ts'
 import { ClientGone } from '../http/client-gone.ts'
 import { DavError } from '../http/dav-error.ts'
+import { type BodyTaker, takeBody } from '../http/dav-message.ts'
 import { decodeXml, type XmlElement, type XmlLimits, XmlReader } from '../http/xml.ts'
 import type { DavContext } from '../state/context.ts'
 import { PaceWatch } from './pace.ts'
@@ -64,7 +65,7 @@ export function readBody(ctx: DavContext, maxBytes: number): MaybePromise<Buffer
 }
 
 /** A body that is collected in memory. */
-class WholeBody {
+class WholeBody implements BodyTaker {
   readonly #ctx: DavContext
   readonly #maxBytes: number
   readonly #pieces: Buffer[] = []
@@ -72,6 +73,7 @@ class WholeBody {
   #size = 0
   #resolve!: (body: Buffer) => void
   #reject!: (error: Error) => void
+  #stop!: () => void
 
   constructor(ctx: DavContext, maxBytes: number) {
     this.#ctx = ctx
@@ -89,35 +91,36 @@ class WholeBody {
       this.#watch.end(false)
       throw new ClientGone()
     }
-    req.on('data', this.#take).on('end', this.#end).on('close', this.#close)
     return new Promise((resolve, reject) => {
       this.#resolve = resolve
       this.#reject = reject
+      this.#stop = takeBody(req, this)
     })
   }
 
-  readonly #take = (piece: Buffer): void => {
-    this.#size += piece.length
-    collectedBytes += piece.length
+  piece(bytes: Buffer): void {
+    this.#size += bytes.length
+    collectedBytes += bytes.length
     if (collectedBytes > MOST_COLLECTED_BYTES)
       this.#fail(new DavError(503, 'too many large request bodies at once', { headers: ['Retry-After', '2'] }))
     else if (this.#size > this.#maxBytes) this.#fail(new DavError(413, 'the body is too large'))
-    else this.#pieces.push(piece)
+    else this.#pieces.push(bytes)
   }
 
-  readonly #end = (): void => {
-    this.#ctx.req.off('close', this.#close)
+  end(): void {
     const [first] = this.#pieces
     const body = this.#pieces.length === 1 ? (first as Buffer) : Buffer.concat(this.#pieces, this.#size)
     this.#done(true)
     this.#resolve(body)
   }
 
-  readonly #close = (): void => this.#fail(new ClientGone())
+  gone(): void {
+    this.#fail(new ClientGone())
+  }
 
   #fail(error: Error): void {
     this.#done(false)
-    this.#ctx.req.off('data', this.#take).off('end', this.#end).off('close', this.#close).pause()
+    this.#stop()
     this.#reject(error)
   }
 

@@ -1,28 +1,25 @@
 import { loopBudget } from '../../../overlay-core/index.ts'
 import { statusLine } from '../http/status.ts'
+import { utf8AsText } from '../http/xml-write.ts'
 import type { DavContext } from '../state/context.ts'
 import { limitSilence } from './pace.ts'
 import { sendBody, sendText, writeOut, XML_TYPE } from './reply.ts'
 
-const HEAD = Buffer.from('<?xml version="1.0" encoding="utf-8"?>\n<D:multistatus xmlns:D="DAV:">')
-const TAIL = Buffer.from('</D:multistatus>\n')
+// One character for each byte, like all text here.
+const HEAD = '<?xml version="1.0" encoding="utf-8"?>\n<D:multistatus xmlns:D="DAV:">'
+const TAIL = '</D:multistatus>\n'
 const PIECE_BYTES = 128 * 1024
-const FIRST_BYTES = 4 * 1024
-/** Responses up to this size are sent as text, which Node joins with the header. */
+/** Responses up to this size are collected as text and sent in one write with the header. */
 const MOST_TEXT_BYTES = 16 * 1024
-/** The size of the buffer of a response that is larger than the first one. */
-const LARGE_BYTES = PIECE_BYTES + FIRST_BYTES
-const MOST_SPARE = 16
-const MOST_SPARE_LARGE = 8
+/** The size of the buffer of a larger response. */
+const BUFFER_BYTES = PIECE_BYTES + MOST_TEXT_BYTES
+const MOST_SPARE = 8
 
-/** First buffers for reuse: a new one for each response would cost more than the rest of a short response. */
+/** Buffers for reuse: otherwise those of hundreds of responses wait for the garbage collector. */
 const spare: Buffer[] = []
-/** Large ones for reuse: otherwise those of hundreds of responses wait for the garbage collector. */
-const spareLarge: Buffer[] = []
 
 function release(buffer: Buffer): void {
-  if (buffer.length === FIRST_BYTES && spare.length < MOST_SPARE) spare.push(buffer)
-  else if (buffer.length === LARGE_BYTES && spareLarge.length < MOST_SPARE_LARGE) spareLarge.push(buffer)
+  if (buffer.length === BUFFER_BYTES && spare.length < MOST_SPARE) spare.push(buffer)
 }
 
 /**
@@ -31,52 +28,67 @@ function release(buffer: Buffer): void {
  */
 export class Multistatus {
   readonly #ctx: DavContext
-  // Bytes are collected in one buffer, because joining thousands of strings costs twenty times as much.
-  #piece = spare.pop() ?? Buffer.allocUnsafeSlow(FIRST_BYTES)
+  /** The response so far, until it is too large. */
+  #text = HEAD
+  /** What was not sent yet of a larger response, because joining thousands of strings costs twenty times as much. */
+  #piece: Buffer | undefined
   #used = 0
   #started = false
 
   constructor(ctx: DavContext) {
     this.#ctx = ctx
-    this.#put(HEAD)
   }
 
   /** Adds `response` elements. If it returns a promise, wait for it before adding more, because the client reads slowly. @throws ClientGone */
-  add(xml: string | Uint8Array): undefined | Promise<void> {
-    this.#put(typeof xml === 'string' ? Buffer.from(xml, 'utf8') : xml)
-    return this.#used < PIECE_BYTES ? undefined : this.#flush()
+  add(xml: string): undefined | Promise<void> {
+    return this.addBytes(utf8AsText(xml))
+  }
+
+  /** Like `add`, with one character for each byte of UTF-8. */
+  addBytes(xml: string): undefined | Promise<void> {
+    if (this.#piece === undefined && this.#text.length + xml.length + TAIL.length <= MOST_TEXT_BYTES) {
+      this.#text += xml
+      return undefined
+    }
+    const piece = this.#put(xml)
+    return this.#used < PIECE_BYTES ? undefined : this.#flush(piece)
   }
 
   /** Ends the response. */
   end(): void {
-    this.#put(TAIL)
-    const piece = this.#piece
-    const rest = piece.subarray(0, this.#used)
-    if (!this.#started && rest.length <= MOST_TEXT_BYTES) {
-      sendText(this.#ctx, 207, XML_TYPE, rest.toString('latin1'))
-      release(piece)
+    if (this.#piece === undefined) {
+      sendText(this.#ctx, 207, XML_TYPE, this.#text + TAIL)
       return
     }
+    const piece = this.#put(TAIL)
+    const rest = piece.subarray(0, this.#used)
     // Then the kernel has the whole response. Without this event the buffer is dropped.
     this.#ctx.res.on('finish', () => release(piece))
     if (this.#started) this.#ctx.res.end(rest)
     else sendBody(this.#ctx, 207, XML_TYPE, rest)
   }
 
-  #put(bytes: Uint8Array): void {
-    const needed = this.#used + bytes.length
-    if (needed > this.#piece.length) {
-      const large = needed <= LARGE_BYTES ? spareLarge.pop() : undefined
-      const larger = large ?? Buffer.allocUnsafeSlow(Math.max(needed, LARGE_BYTES))
-      larger.set(this.#piece.subarray(0, this.#used))
-      release(this.#piece)
-      this.#piece = larger
+  /** Writes `text` into the piece, which it returns: a larger one if it does not fit. */
+  #put(text: string): Buffer {
+    const before = this.#piece
+    if (before === undefined) this.#used = this.#text.length
+    const needed = this.#used + text.length
+    let piece = before
+    if (piece === undefined || needed > piece.length) {
+      piece =
+        (needed <= BUFFER_BYTES ? spare.pop() : undefined) ?? Buffer.allocUnsafeSlow(Math.max(needed, BUFFER_BYTES))
+      if (before === undefined) piece.write(this.#text, 'latin1')
+      else piece.set(before.subarray(0, this.#used))
+      if (before !== undefined) release(before)
+      this.#piece = piece
+      this.#text = ''
     }
-    this.#piece.set(bytes, this.#used)
+    piece.write(text, this.#used, 'latin1')
     this.#used = needed
+    return piece
   }
 
-  async #flush(): Promise<void> {
+  async #flush(piece: Buffer): Promise<void> {
     if (!this.#started) {
       this.#started = true
       limitSilence(this.#ctx)
@@ -85,7 +97,7 @@ export class Multistatus {
     const length = this.#used
     this.#used = 0
     // The piece is overwritten only after the kernel has taken it, because callers of add wait.
-    await writeOut(this.#ctx.res, this.#piece.subarray(0, length))
+    await writeOut(this.#ctx.res, piece.subarray(0, length))
     // A fast client never makes this wait, but others must get their turn nevertheless.
     await loopBudget.rest()
   }

@@ -1,13 +1,43 @@
 import type { ServerResponse } from 'node:http'
 import { ClientGone } from '../http/client-gone.ts'
+import { DavResponse } from '../http/dav-message.ts'
 import { httpDate } from '../http/http-date.ts'
-import type { DavContext } from '../state/context.ts'
+import type { DavContext, DavServices } from '../state/context.ts'
 
 /** Responds without a body. `headers` is a flat list of names and values. */
 export function sendEmpty(ctx: DavContext, status: number, headers: readonly string[] = []): void {
-  const length = status === 204 || status === 304 ? [] : ['Content-Length', '0']
-  ctx.res.writeHead(status, [...headers, ...length])
-  ctx.res.end()
+  sendLatin1(ctx, status, status === 204 || status === 304 ? headers : [...headers, 'Content-Length', '0'], '')
+}
+
+/** Responds with a complete header and a body whose bytes are the characters of `text`, in one write if possible. HEAD gets only the header. */
+export function sendLatin1(
+  { req, res, services }: DavContext,
+  status: number,
+  headers: readonly string[],
+  text: string,
+): void {
+  if (res instanceof DavResponse && res.answer(status, headers, dateNow(services), text)) return
+  res.writeHead(status, headers as string[])
+  if (req.method === 'HEAD' || text === '') res.end()
+  else res.end(text, 'latin1')
+}
+
+/** Like `sendLatin1`, with a body in memory that must not change until the event `finish`. Before it, `room` bytes are free for the header. */
+export function sendBytes(
+  { res, services }: DavContext,
+  status: number,
+  headers: readonly string[],
+  bytes: Buffer,
+  room: number,
+): void {
+  if (res instanceof DavResponse && res.answerBytes(status, headers, dateNow(services), bytes, room)) return
+  res.writeHead(status, headers as string[])
+  res.end(bytes.subarray(room))
+}
+
+/** The Date field (RFC 9110 section 6.6.1). */
+function dateNow({ now }: DavServices): string {
+  return httpDate(Math.floor(now() / 1000))
 }
 
 /** Responds with a whole body; HEAD gets only the header. */
@@ -24,7 +54,7 @@ export function sendBody(
   else ctx.res.end(bytes)
 }
 
-/** Responds with a whole body whose bytes are the characters of `text`. Node writes it in one piece with the header. */
+/** Responds with a whole body whose bytes are the characters of `text`. */
 export function sendText(
   ctx: DavContext,
   status: number,
@@ -32,8 +62,7 @@ export function sendText(
   text: string,
   headers: readonly string[] = [],
 ): void {
-  ctx.res.writeHead(status, [...headers, 'Content-Type', type, 'Content-Length', String(text.length)])
-  ctx.res.end(text, 'latin1')
+  sendLatin1(ctx, status, [...headers, 'Content-Type', type, 'Content-Length', String(text.length)], text)
 }
 
 /** The `DAV:error` body of RFC 4918 section 8.7 around `condition`. */

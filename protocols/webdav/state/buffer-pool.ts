@@ -1,6 +1,8 @@
 /** The size of a large buffer. */
 const LARGE_BYTES = 512 * 1024
 const SMALL_BYTES = 64 * 1024
+/** The size of a buffer for a short body and its header. */
+const SHORT_BYTES = SMALL_BYTES + 1024
 const KEPT = 12
 const SMALL_KEPT = 16
 const ZEROS = Buffer.alloc(LARGE_BYTES)
@@ -49,9 +51,9 @@ export class BufferPool {
     if (this.#free.length < KEPT) this.#free.push(buffer)
   }
 
-  /** Returns a buffer of 64 KiB for a short body. Give it back with `releaseSmall`, or drop it if a socket may still read it. */
+  /** Returns a buffer of 65 KiB for a short body and its header. Give it back with `releaseSmall`, or drop it if a socket may still read it. */
   takeSmall(): Buffer {
-    return this.#freeSmall.pop() ?? Buffer.allocUnsafeSlow(SMALL_BYTES)
+    return this.#freeSmall.pop() ?? Buffer.allocUnsafeSlow(SHORT_BYTES)
   }
 
   /** Takes a buffer from `takeSmall` back. The latest one is lent first, because it is in the processor's cache. */

@@ -11,7 +11,7 @@ import type {
   ResumableOptions,
   StagedFile,
 } from '../../../overlay-core/index.ts'
-import { type DavHandle, type DavLimits, registerWebDav } from '../../../protocols/webdav/index.ts'
+import { type DavHandle, type DavLimits, HTTP_MESSAGES, registerWebDav } from '../../../protocols/webdav/index.ts'
 import { type Fixture, ROOT, type Tree, withOverlay } from '../../helpers/overlay.ts'
 
 /** What a client got. */
@@ -77,7 +77,7 @@ export async function withDav(
     t,
     lowers,
     async (fixture) => {
-      const app = fastify({ logger: false, forceCloseConnections: true })
+      const app = fastify({ logger: false, forceCloseConnections: true, http: HTTP_MESSAGES })
       const logged: Dav['logged'] = []
       const clock = { nowMs: Date.now() }
       const held = { open: 0, staged: 0 }
