@@ -1,5 +1,6 @@
 import { ClientGone } from '../http/client-gone.ts'
 import { badRequest } from '../http/dav-error.ts'
+import { type BodyTaker, takeBody } from '../http/dav-message.ts'
 import type { Summer } from '../state/checksums.ts'
 import type { DavContext } from '../state/context.ts'
 import { announcedLength, letBodyCome } from './body.ts'
@@ -11,6 +12,9 @@ const BATCH_BYTES = 1024 * 1024
 const SMALL_BATCH_BYTES = 64 * 1024
 /** Above this total, many uploads are in progress. */
 const MANY_BYTES = 32 * 1024 * 1024
+
+/** Bodies up to this size are received whole before anything is written. */
+const SMALL_BODY_BYTES = 64 * 1024
 
 /** An upload can read this much from its socket before it can be stopped. */
 const BYTES_UNTIL_STOPPED = 128 * 1024
@@ -40,9 +44,68 @@ export async function receiveBody(ctx: DavContext, staged: BodySink, summer?: Su
   const announced = announcedLength(ctx.req)
   if (announced === 0) return
   letBodyCome(ctx)
-  await new Upload(ctx, staged, summer).run()
+  if (announced !== undefined && announced <= SMALL_BODY_BYTES)
+    await staged.append(await new SmallBody(ctx, summer).read())
+  else await new Upload(ctx, staged, summer).run()
   if (announced !== undefined && staged.sizeBytes !== announced)
     throw badRequest('the body does not have the announced length')
+}
+
+/** A body that is received whole before it is written. */
+class SmallBody implements BodyTaker {
+  readonly #ctx: DavContext
+  readonly #summer: Summer | undefined
+  readonly #watch: PaceWatch
+  readonly #pieces: Buffer[] = []
+  #size = 0
+  #waits = false
+  #resolve!: (pieces: Buffer[]) => void
+  #reject!: (error: Error) => void
+
+  constructor(ctx: DavContext, summer: Summer | undefined) {
+    this.#ctx = ctx
+    this.#summer = summer
+    this.#watch = new PaceWatch(
+      ctx,
+      () => this.#size,
+      () => false,
+    )
+  }
+
+  read(): Promise<Buffer[]> {
+    return new Promise((resolve, reject) => {
+      this.#resolve = resolve
+      this.#reject = reject
+      if (this.#ctx.req.destroyed) this.gone()
+      else takeBody(this.#ctx.req, this)
+    })
+  }
+
+  piece(bytes: Buffer): void {
+    this.#pieces.push(bytes)
+    this.#size += bytes.length
+    gatheredBytes += bytes.length
+    this.#summer?.add(bytes)
+    this.#ctx.services.counters.bytesIn += bytes.length
+    if (hasMovedEnough(bytes.length)) this.#waits = true
+  }
+
+  end(): void {
+    this.#ended(true)
+    if (this.#waits) nextPiece(this.#size, () => this.#resolve(this.#pieces))
+    else this.#resolve(this.#pieces)
+  }
+
+  gone(): void {
+    this.#ended(false)
+    // As many uploads may be abandoned at once as began.
+    nextPiece(this.#size, () => this.#reject(new ClientGone()))
+  }
+
+  #ended(complete: boolean): void {
+    this.#watch.end(complete)
+    gatheredBytes -= this.#size
+  }
 }
 
 class Upload {
