@@ -108,7 +108,7 @@ t.test('after an early end, the rest of the body can be read like any stream', a
 
 t.test('a response is sent whole, and its events come as for any other', async (t) => {
   const events: string[] = []
-  const { socket, got, until } = await serve(t, (req, response) => {
+  const { socket, got, until } = await serve(t, (_req, response) => {
     const res = response as DavResponse
     res.on('finish', () => events.push(`finish ${res.writableFinished}`)).on('close', () => events.push('close'))
     t.equal(res.headersSent, false)
