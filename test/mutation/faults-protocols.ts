@@ -30,6 +30,9 @@ const ifHeader = area('WebDAV fields', `${DAV}/http/if-header.ts`, [`${TESTS}/we
 const range = area('WebDAV fields', `${DAV}/http/range.ts`, [`${TESTS}/webdav/http/range.test.ts`])
 const path = area('WebDAV fields', `${DAV}/http/path.ts`, [`${TESTS}/webdav/http/path.test.ts`])
 
+const messages = area('WebDAV messages', `${DAV}/http/dav-message.ts`, [`${TESTS}/webdav/http/dav-message.test.ts`])
+const direct = area('HTTP requests', 'server/direct-requests.ts', ['test/server/direct-requests.test.ts'])
+
 /** Faults in the protocols. */
 export const PROTOCOL_FAULTS: readonly PlantedFault[] = [
   byteRange(
@@ -151,5 +154,21 @@ export const PROTOCOL_FAULTS: readonly PlantedFault[] = [
     'an encoded slash is a slash',
     "if (byte === 0 || byte === 0x2f) throw badRequest('the path contains an encoded slash or NUL')",
     '',
+  ),
+  messages('what came first is lost', 'if (this.#received || this.destroyed) return false', ''),
+  messages('nobody hears that a body ends early', 'taker?.gone()', ''),
+  messages('a field may contain line breaks', 'if (!FIELD_VALUE.test(value))', 'if (false)'),
+  messages(
+    'a connection that is to end stays open',
+    '!socket.destroyed && this.shouldKeepAlive &&',
+    '!socket.destroyed &&',
+  ),
+  messages('a response to HEAD has a body', "this.req.method === 'HEAD' ? head : head + body", 'head + body'),
+  messages('nobody hears that a response was sent', "this.emit('finish')", ''),
+  direct('pages of other origins get in', '&& admission.isWelcome(req)', ''),
+  direct(
+    'requests that are sent ahead do not wait',
+    'inTurn(req, res, () => letIn(req, res, () => handler.execute(req, res)))',
+    'letIn(req, res, () => handler.execute(req, res))',
   ),
 ]
