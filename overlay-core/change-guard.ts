@@ -268,8 +268,8 @@ class GuardedOverlay implements Overlay {
     return this.#to.inodeByKey(key, generation)
   }
 
-  retain(inode: Inode): void {
-    this.#to.retain(inode)
+  retain(inode: Inode): boolean {
+    return this.#to.retain(inode)
   }
 
   retained(): Promise<void> | undefined {

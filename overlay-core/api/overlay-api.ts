@@ -48,14 +48,14 @@ export interface Overlay {
    * unlinked. Returns at once.
    */
   paths(inode: Inode): readonly (readonly Name[])[]
-  /** The object with this identity (as `inode.key`, `inode.generation`). @throws ESTALE */
+  /** The object with this identity (as `inode.key`, `inode.generation`). It may no longer exist in the layers, which calls that use it find out. @throws ESTALE */
   inodeByKey(key: number, generation: number): MaybePromise<Inode>
 
   /**
-   * Makes `inodeByKey` find this object forever, also after a restart. Call it when its identity is given to a client for the first
-   * time; `retained` says when that is safe.
+   * Makes `inodeByKey` find this object forever, also after a restart. Call it when its identity is given to a client. Returns whether `retained` must say when
+   * that is safe; otherwise it is already.
    */
-  retain(inode: Inode): void
+  retain(inode: Inode): boolean
   /**
    * Undefined if every retained identity and every move of one would survive the death of the process, otherwise a promise for that: a
    * reply that carries new handles waits for that.

@@ -17,7 +17,8 @@ export class LargeMap<K extends string | number, V> {
   }
 
   get(key: K): V | undefined {
-    return this.#mapOf(key).get(key)
+    const parts = this.#parts
+    return parts === undefined ? this.#whole.get(key) : this.#partOf(parts, key).get(key)
   }
 
   has(key: K): boolean {
@@ -60,7 +61,11 @@ export class LargeMap<K extends string | number, V> {
 
   #mapOf(key: K): Map<K, V> {
     const parts = this.#parts
-    return parts === undefined ? this.#whole : (parts[hash(key) & (PARTS - 1)] as Map<K, V>)
+    return parts === undefined ? this.#whole : this.#partOf(parts, key)
+  }
+
+  #partOf(parts: readonly Map<K, V>[], key: K): Map<K, V> {
+    return parts[hash(key) & (PARTS - 1)] as Map<K, V>
   }
 
   #divide(): void {

@@ -39,6 +39,16 @@ export class FrameBatch {
     return this.#length
   }
 
+  /** The contents; valid until the batch changes. */
+  get bytes(): Buffer<ArrayBuffer> {
+    return this.#bytes.subarray(0, this.#length)
+  }
+
+  /** Empties the batch. */
+  clear(): void {
+    this.#length = 0
+  }
+
   /** Adds bytes that are not a record. */
   appendRaw(bytes: Uint8Array): void {
     this.#grow(bytes.length)

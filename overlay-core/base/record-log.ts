@@ -1,5 +1,5 @@
 import { truncateFd } from '../sys/attr.ts'
-import { fdatasync, fsync, pwrite, startWriting } from '../sys/data.ts'
+import { fdatasync, fsync, pwrite, pwriteIfFree, startWriting } from '../sys/data.ts'
 import { closeLater } from '../sys/open.ts'
 import { FreshFile, type KeepRecord } from './fresh-file.ts'
 import type { LogFile } from './log-file.ts'
@@ -114,12 +114,14 @@ export class RecordLog {
   }
 
   /**
-   * Resolves when everything appended so far is in the file, and durable if the durability is `always`; undefined if it is already.
+   * Resolves when everything appended so far is in the file, and durable if the durability is `always`; undefined if it is already, also
+   * because the event loop had time to write it now.
    *
    * @throws the error of a write that failed
    */
   flushed(): Promise<void> | undefined {
     if (this.#batch.length === 0 || this.#isUnused) return this.#writing
+    if (this.#next === undefined && this.#writesAtOnce()) return undefined
     this.#next ??= this.#writeNext()
     return this.#next
   }
@@ -227,6 +229,23 @@ export class RecordLog {
     this.#damagedBytes = damagedBytes
     if (end < sizeBytes) await truncateFd(fd, end)
     this.#unnamed = false
+  }
+
+  /** Writes the batch in this turn of the event loop, if that needs no other step and there is time for it. After a failure it is written again, which reports it. */
+  #writesAtOnce(): boolean {
+    if (this.#writing !== undefined || this.#held !== undefined || this.#ragged) return false
+    if (!this.#file.exists || this.#format.durability === 'always') return false
+    const { bytes } = this.#batch
+    seal(bytes, this.#written)
+    try {
+      if (!pwriteIfFree(this.#file.fd, bytes, this.#written)) return false
+    } catch {
+      return false
+    }
+    this.#written += bytes.length
+    this.#batch.clear()
+    this.#failure = undefined
+    return true
   }
 
   async #writeNext(): Promise<void> {

@@ -6,6 +6,7 @@ import type { OvlInode } from '../objects/dentry.ts'
 import { attrFor, getattr, needAccess } from '../objects/inode.ts'
 import { EXECUTE, need } from '../objects/permission.ts'
 import type { SuperBlock } from '../objects/superblock.ts'
+import { cachedDentry } from './namei.ts'
 import { lookupCurrent, revalidateInode } from './revalidate-inode.ts'
 
 /** @see Overlay.lookup — `dir` must be current. Returns synchronously if everything is cached. */
@@ -45,7 +46,9 @@ function search(
   asked: LookupAttrs | undefined,
 ): MaybePromise<OvlInode | undefined> {
   need(cred, attr, EXECUTE, 'lookup')
-  const found = lookupCurrent(sb, dir, name)
+  const cached = cachedDentry(sb, dir, name)
+  // Cached names of unchanging lowers are right.
+  const found = cached && sb.options.revalidate === 'never' ? cached.inode : lookupCurrent(sb, dir, name)
   if (asked === undefined) return found
   if (found instanceof Promise) return found.then((inode) => withAttributes(sb, dir, inode, asked))
   return withAttributes(sb, dir, found, asked)

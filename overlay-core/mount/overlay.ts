@@ -89,12 +89,11 @@ export class MountedOverlay implements Overlay {
     const { handles, barrier } = this.#sb
     if (!barrier.open) return barrier.enter(() => this.inodeByKey(key, generation))
     const inode = handles.find(key, generation)
-    if (inode instanceof Promise) return barrier.count(inode)
-    return isCurrent(this.#sb, inode) ? inode : this.#on(inode, (current) => current)
+    return inode instanceof Promise ? barrier.count(inode) : inode
   }
 
-  retain(inode: Inode): void {
-    this.#sb.handles.retain(inode as OvlInode)
+  retain(inode: Inode): boolean {
+    return this.#sb.handles.retain(inode as OvlInode)
   }
 
   retained(): Promise<void> | undefined {
@@ -370,8 +369,7 @@ export class MountedOverlay implements Overlay {
   }
 
   #inDirectory<T>(dir: Inode, work: (dir: OvlInode) => MaybePromise<T>): MaybePromise<T> {
-    needDirectory(dir)
-    return this.#on(dir, work)
+    return dir.type === FileType.directory ? this.#on(dir, work) : notADirectory()
   }
 
   #inBoth<T>(first: Inode, dir: Inode, work: (first: OvlInode, dir: OvlInode) => MaybePromise<T>): MaybePromise<T> {
@@ -385,7 +383,11 @@ function notMounted(): OverlayError {
 }
 
 function needDirectory(inode: Inode): void {
-  if (inode.type !== FileType.directory) throw new OverlayError('ENOTDIR', 'lookup')
+  if (inode.type !== FileType.directory) notADirectory()
+}
+
+function notADirectory(): never {
+  throw new OverlayError('ENOTDIR', 'lookup')
 }
 
 function needRegular(inode: Inode): void {

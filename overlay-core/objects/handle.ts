@@ -35,6 +35,8 @@ export class HandleTable {
   readonly #clock: Clock
   #stopTicks: (() => void) | undefined
   #writingBehind: Promise<void> | undefined
+  /** Whether records may not be in the file yet. */
+  #unflushed = false
   /** After a failed rewrite, the size of the log at which it is tried again. */
   #retryBytes = 0
 
@@ -51,20 +53,23 @@ export class HandleTable {
     return { handles: this.#log.size, ...this.#log.usage }
   }
 
-  /** Remembers `inode` and the directories above it from now on. `flushed` tells when that survives the process. */
-  retain(inode: OvlInode): void {
-    if (inode.retained) return
-    const alias = inode.alias
-    if (!alias) return
+  /** Remembers `inode` and the directories above it from now on. Returns whether `flushed` must tell when that survives the process; otherwise it does already. */
+  retain(inode: OvlInode): boolean {
+    if (inode.retained) return this.#unflushed
+    const { alias } = inode
+    if (!alias) return this.#unflushed
     inode.retained = true
     this.retain(alias.dir)
     this.#put(inode, alias.dir.key, alias.name)
+    return this.#unflushed
   }
 
   /** Resolves when everything retained so far survives the death of the process; undefined if it does already. @throws the error of the disk */
   flushed(): Promise<void> | undefined {
+    if (!this.#unflushed) return undefined
     const writing = this.#log.flushed()
-    if (writing !== undefined) this.#compactIfWorthwhile()
+    if (writing === undefined) this.#unflushed = false
+    else this.#compactIfWorthwhile()
     return writing
   }
 
@@ -150,6 +155,7 @@ export class HandleTable {
   }
 
   #changed(): void {
+    this.#unflushed = true
     this.#stopTicks ??= this.#clock.every(WRITING_MS, () => this.#writeBehind())
   }
 

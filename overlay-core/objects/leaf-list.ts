@@ -7,11 +7,8 @@ const AT_ONCE = 2000
 export class LeafList {
   #oldest: Dentry | undefined
   #newest: Dentry | undefined
-  #size = 0
-
-  get size(): number {
-    return this.#size
-  }
+  /** The number of dentries; only this class changes it. */
+  size = 0
 
   get oldest(): Dentry | undefined {
     return this.#oldest
@@ -30,7 +27,7 @@ export class LeafList {
     if (this.#newest === undefined) this.#oldest = dentry
     else this.#newest.newer = dentry
     this.#newest = dentry
-    this.#size++
+    this.size++
   }
 
   delete(dentry: Dentry): void {
@@ -43,7 +40,7 @@ export class LeafList {
     dentry.list = undefined
     dentry.older = undefined
     dentry.newer = undefined
-    this.#size--
+    this.size--
   }
 
   /** Unlinks all dentries in turns, so that a dentry still in use does not keep the others in memory. */

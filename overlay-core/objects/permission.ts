@@ -32,7 +32,7 @@ export function aclMatters(cred: Cred, attr: Attr): boolean {
  */
 export function may(cred: Cred, attr: CheckedAttr, mask: number): boolean {
   const { mode } = attr
-  if (cred.uid === 0) return (mask & EXECUTE) === 0 || attr.type === FileType.directory || (mode & 0o111) !== 0
+  if (cred.uid === 0) return (mask & EXECUTE) === 0 || (mode & 0o111) !== 0 || attr.type === FileType.directory
   if (cred.uid === attr.uid) return ((mode >> 6) & mask) === mask
   if (attr.acl !== undefined && (mode & GROUP_BITS) !== 0) return aclGrants(cred, attr, attr.acl, mask)
   const shift = inGroup(cred, attr.gid) ? 3 : 0

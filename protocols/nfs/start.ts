@@ -116,7 +116,7 @@ const PORTMAP_LIMITS = { ...LIMITS, maxRecordBytes: 8 * 1024, maxConnectionsPerC
  * @throws Error the port is unavailable, the exports conflict, or rpcbind refuses
  */
 export async function startNfs(options: NfsServerOptions): Promise<NfsServer> {
-  const { host, port, log, now = () => performance.now() } = options
+  const { host, port, log, now = performance.now.bind(performance) } = options
   const hostNames = new HostNames(options.lookUpHost ?? lookUpBySystem, log)
   const security = new Security(options.startTls !== undefined, log)
   const exports = new ExportTable(options.exports, (name) => hostNames.addressesOf(name), security)

@@ -111,11 +111,11 @@ export class NfsExport implements ServedView {
 
   /** The rights of the caller here; undefined for none. They are cached in the credential, which belongs to one connection. */
   grant(peer: Peer, credential: Credential): Grant | undefined {
-    const grants = grantsOf(credential)
-    const known = grants[this.index]
+    const { derived } = credential
+    const known = derived instanceof GrantList ? derived.byExport[this.index] : undefined
     if (known !== undefined) return known ?? undefined
     const grant = grantBy(this.ruleFor(peer), peer, credential)
-    grants[this.index] = grant ?? null
+    grantsOf(credential)[this.index] = grant ?? null
     return grant
   }
 
@@ -236,8 +236,8 @@ export class ExportTable {
   /** The number of exports so far. An index is never used again, because grants are cached by it. */
   #count = 0
   #list: readonly NfsExport[] = []
-  /** Never false again, because calls may still use a view. */
-  #hasMembers = false
+  /** Whether one of them is a template; never false again, because calls may still use a view. */
+  hasMembers = false
 
   /** @throws Error a name is empty, has a slash or is used twice, or an overlay is exported twice */
   constructor(exports: readonly NfsExportSettings[], addressesOf?: AddressesOf, security: SecurityPolicy = OPEN) {
@@ -248,11 +248,6 @@ export class ExportTable {
 
   get exports(): readonly NfsExport[] {
     return this.#list
-  }
-
-  /** Whether one of them is a template. */
-  get hasMembers(): boolean {
-    return this.#hasMembers
   }
 
   /** @throws Error as the constructor */
@@ -267,7 +262,7 @@ export class ExportTable {
     if (this.#byView.has(served.view))
       throw new Error(`export '${name}': file handles would be ambiguous; choose another name`)
     this.#count++
-    this.#hasMembers ||= options.members !== undefined
+    this.hasMembers ||= options.members !== undefined
     this.#byName.set(name, served)
     this.#byView.set(served.view, served)
     this.#list = [...this.#byName.values()]

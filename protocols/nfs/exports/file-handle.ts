@@ -13,6 +13,9 @@ const NARROW_BYTES = 20
 const WIDE = 2
 const WIDE_BYTES = NARROW_BYTES + 4
 const MAC_BYTES = 16
+/** With the MAC. */
+const WHOLE_NARROW_BYTES = NARROW_BYTES + MAC_BYTES
+const WHOLE_WIDE_BYTES = WIDE_BYTES + MAC_BYTES
 const MAC_WORDS = MAC_BYTES / 4
 /** The number of cached MACs: 1 MiB. */
 const REMEMBERED = 32 * 1024
@@ -42,7 +45,7 @@ export function isOwnView({ key, generation }: WireHandle): boolean {
 
 /** The length of the handles of a view. */
 export function handleBytes({ viewHi }: ViewNumber): number {
-  return bytesOf(viewHi > 0) + MAC_BYTES
+  return viewHi > 0 ? WHOLE_WIDE_BYTES : WHOLE_NARROW_BYTES
 }
 
 /** A handle from a client, unverified. It contains only numbers, so that it outlives the buffer that it was read from. */
@@ -60,8 +63,8 @@ export class WireHandle {
     const at = args.pos + 4
     const length = args.takeOpaque(NFS3_FHSIZE)
     const { view } = args
-    const wide = length === WIDE_BYTES + MAC_BYTES
-    this.wellFormed = length === bytesOf(wide) + MAC_BYTES && view.getUint32(at) === (wide ? WIDE : NARROW)
+    const wide = length === WHOLE_WIDE_BYTES
+    this.wellFormed = (wide || length === WHOLE_NARROW_BYTES) && view.getUint32(at) === (wide ? WIDE : NARROW)
     if (!this.wellFormed) return
     const viewAt = wide ? at + 8 : at + 4
     this.viewHi = wide ? view.getUint32(at + 4) : 0
@@ -110,7 +113,7 @@ export class HandleCodec {
     const { key, generation } = inode
     this.#find(viewHi, view, key, generation)
     const wide = viewHi > 0
-    const length = bytesOf(wide) + MAC_BYTES
+    const length = wide ? WHOLE_WIDE_BYTES : WHOLE_NARROW_BYTES
     const at = out.reserve(4 + length)
     const to = out.view
     to.setUint32(at, length)
@@ -150,14 +153,9 @@ export class HandleCodec {
     identity.writeUInt32BE(Math.floor(key / TWO_32), viewAt + 4)
     identity.writeUInt32BE(key >>> 0, viewAt + 8)
     identity.writeUInt32BE(generation >>> 0, viewAt + 12)
-    const inner = this.#inner.subarray(0, SHA256_BLOCK_BYTES + bytesOf(wide))
+    const inner = this.#inner.subarray(0, SHA256_BLOCK_BYTES + (wide ? WIDE_BYTES : NARROW_BYTES))
     this.#outer.set(hash('sha256', inner, 'buffer'), SHA256_BLOCK_BYTES)
     const mac = hash('sha256', this.#outer, 'buffer')
     for (let i = 0; i < MAC_WORDS; i++) this.#mac[i] = mac.readUInt32BE(4 * i)
   }
-}
-
-/** The number of bytes before the MAC. */
-function bytesOf(wide: boolean): number {
-  return wide ? WIDE_BYTES : NARROW_BYTES
 }

@@ -15,6 +15,8 @@ import type { Nfs3Call } from './nfs3-call.ts'
 import { NFS3ERR_FBIG, NFS3ERR_INVAL, Nfs3Error } from './status.ts'
 
 const FATTR3_BYTES = 84
+/** A `pre_op_attr` that is present: a bool and a `wcc_attr`. */
+const PRE_OP_ATTR_BYTES = 28
 const TWO_32 = 0x1_0000_0000
 const MODE_BITS = 0o7777
 const NO_ID = 0xffff_ffff
@@ -85,22 +87,25 @@ export function encodePostOpAttr(out: Encoder, attr: Attr | undefined, served: S
 /** Writes the change info of the core as `wcc_data` (RFC 1813 section 2.6). */
 export function encodeWccData(out: Encoder, wcc: ChangeInfo | undefined, served: ServedView): void {
   const before = wcc?.before
-  out.bool(before !== undefined)
-  if (before !== undefined) {
-    out.safeU64(before.size)
-    out.u32(before.mtime.sec)
-    out.u32(before.mtime.nsec)
-    out.u32(before.ctime.sec)
-    out.u32(before.ctime.nsec)
-  }
+  if (before === undefined) out.bool(false)
+  else putPreOpAttr(out.view, out.reserve(PRE_OP_ATTR_BYTES), before)
   encodePostOpAttr(out, wcc?.after, served)
+}
+
+function putPreOpAttr(view: DataView, at: number, { size, mtime, ctime }: Attr): void {
+  view.setUint32(at, 1)
+  view.setUint32(at + 4, Math.floor(size / TWO_32))
+  view.setUint32(at + 8, size)
+  view.setUint32(at + 12, mtime.sec)
+  view.setUint32(at + 16, mtime.nsec)
+  view.setUint32(at + 20, ctime.sec)
+  view.setUint32(at + 24, ctime.nsec)
 }
 
 /** Writes the file handle of `inode` as an `nfs_fh3`. */
 export function encodeHandle(out: Encoder, call: Nfs3Call, inode: Inode): void {
   const { context, served } = call
-  served.overlay.retain(inode)
-  call.givesHandle = true
+  if (served.overlay.retain(inode)) call.givesHandle = true
   context.handles.write(out, served, inode)
 }
 

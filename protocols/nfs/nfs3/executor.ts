@@ -28,7 +28,8 @@ export function executor(context: Nfs3Context, procedure: Nfs3Procedure): RpcPro
       const call = rpc.state instanceof Nfs3Call ? rpc.state : new Nfs3Call(context, rpc, procedure)
       rpc.state = call
       call.reset(procedure)
-      return afterwards(execute(call, procedure), call)
+      const done = execute(call, procedure)
+      return context.exports.hasMembers ? releasing(call, done) : done
     },
   }
 }
@@ -36,7 +37,20 @@ export function executor(context: Nfs3Context, procedure: Nfs3Procedure): RpcPro
 function execute(call: Nfs3Call, procedure: Nfs3Procedure): MaybePromise<void> {
   try {
     const result = procedure.run(call)
-    if (result !== undefined) return result.then(() => kept(call)).catch((error) => fail(call, error))
+    // Most replies promise nothing.
+    if (result === undefined) return procedure.mutates || call.givesHandle ? complete(call) : undefined
+    return result.then(
+      () => complete(call),
+      (error) => fail(call, error),
+    )
+  } catch (error) {
+    return fail(call, error)
+  }
+}
+
+/** Ends a call that has succeeded: what it promises is kept first. */
+function complete(call: Nfs3Call): MaybePromise<void> {
+  try {
     return kept(call)?.catch((error) => fail(call, error))
   } catch (error) {
     return fail(call, error)
@@ -44,15 +58,15 @@ function execute(call: Nfs3Call, procedure: Nfs3Procedure): MaybePromise<void> {
 }
 
 /** Ends the uses of views when the call is complete. */
-function afterwards(done: MaybePromise<void>, call: Nfs3Call): MaybePromise<void> {
+function releasing(call: Nfs3Call, done: MaybePromise<void>): MaybePromise<void> {
   if (done === undefined) return call.release()
-  return call.context.exports.hasMembers ? done.finally(() => call.release()) : done
+  return done.finally(() => call.release())
 }
 
 /** Waits until everything that the reply promises would survive a crash. Undefined if it already does. */
 function kept(call: Nfs3Call): Promise<void> | undefined {
   const changes = call.procedure.mutates ? changesKept(call) : undefined
-  const handles = call.givesHandle ? call.context.handleSaver.saved(call.overlay) : undefined
+  const handles = call.givesHandle ? call.context.handleSaver.saved(call.served.overlay) : undefined
   return changes === undefined ? handles : handles === undefined ? changes : changes.then(() => handles)
 }
 

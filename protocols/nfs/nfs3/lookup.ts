@@ -23,7 +23,9 @@ function lookUp(call: Nfs3Call, dir: Inode, name: string): MaybePromise<void> {
   if (call.served.members !== undefined && name !== '.' && name !== '..') return lookUpView(call, dir, name)
   const asked: LookupAttrs = { attr: undefined, dirAttr: undefined }
   const found =
-    name === '.' || name === '..' ? dots(call, dir, name, asked) : call.overlay.lookup(call.cred, dir, name, asked)
+    name === '.' || name === '..'
+      ? dots(call, dir, name, asked)
+      : call.served.overlay.lookup(call.cred, dir, name, asked)
   return found instanceof Promise ? found.then((inode) => answer(call, inode, asked)) : answer(call, found, asked)
 }
 

@@ -50,7 +50,7 @@ export class Nfs3Call extends CallState {
   /** The change info for `wcc_data` in the reply. */
   wcc: ChangeInfo | undefined
   wcc2: ChangeInfo | undefined
-  /** Whether the reply contains a file handle, and must wait until that would survive a crash. */
+  /** Whether the reply contains a new file handle, and must wait until that would survive a crash. */
   givesHandle = false
   readonly args: Decoder
   /** The view that the handle belongs to; known after `resolve`. */
@@ -176,7 +176,9 @@ export class Nfs3Call extends CallState {
     if (!this.context.handles.authentic(handle)) throw new Nfs3Error(NFS3ERR_BADHANDLE)
     const { peer, credential } = this.rpc
     const grant = served.grant(peer, credential)
-    if (grant === undefined || !this.#mayUse(inode, served, grant)) throw new Nfs3Error(NFS3ERR_ACCES)
+    if (grant === undefined) throw new Nfs3Error(NFS3ERR_ACCES)
+    const { member } = served
+    if (member !== undefined && !this.#mayUse(inode, member, served.overlay, grant)) throw new Nfs3Error(NFS3ERR_ACCES)
     if (this.#resolved && this.served !== served) throw new OverlayError('EXDEV', 'resolve')
     if (grant.readOnly && this.procedure.mutates) throw new Nfs3Error(NFS3ERR_ROFS)
     this.#resolved = true
@@ -189,12 +191,12 @@ export class Nfs3Call extends CallState {
   }
 
   /**
-   * Whether the caller may use a view. Mounting one does not need its user, because clients mount as root, which is often mapped to nobody: anybody may ask
+   * Whether the caller may use a view of a template. Mounting one does not need its user, because clients mount as root, which is often mapped to nobody: anybody may ask
    * for the attributes and limits of its root.
    */
-  #mayUse(inode: Inode, { member, overlay }: ServedView, { cred }: Grant): boolean {
+  #mayUse(inode: Inode, member: NfsMember, overlay: Overlay, { cred }: Grant): boolean {
     const { peer } = this.rpc
-    if (member === undefined || member.admits(cred, peer)) return true
+    if (member.admits(cred, peer)) return true
     // A client with a certificate is its user whatever it claims.
     if (peer.identity?.kind === 'user') return false
     return inode === overlay.root && MOUNTING.has(this.procedure.name)

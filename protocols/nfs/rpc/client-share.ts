@@ -79,7 +79,7 @@ export class ClientShare {
 
   /** Whether this client may start no further call now. If so, the caller must call `wait`. */
   get mustWait(): boolean {
-    return this.#answered >= this.#shares.limits.turnCalls || this.#full
+    return this.#answered >= this.#shares.limits.turnCalls || (this.#inFlight > 0 && this.#full)
   }
 
   /** Begins work on one of its connections. Returns when it must end, in ms. */

@@ -107,7 +107,7 @@ export class Connection implements Waiting {
         this.#place = this.#reader.target()
         return this.#place
       },
-      callback: (count) => this.#received(count),
+      callback: this.#received,
     })
     this.#socket = this.#accepted
     this.#replies = new ReplyQueue(context.pool, this.#socket, () => this.#sent())
@@ -164,7 +164,7 @@ export class Connection implements Waiting {
     this.#endIfDrained()
   }
 
-  #received(count: number): boolean {
+  readonly #received = (count: number): boolean => {
     this.#activeMs = this.#context.now()
     this.#turnStartMs = this.#activeMs
     if (this.#startingTls) {
@@ -199,18 +199,17 @@ export class Connection implements Waiting {
           this.#waitInLine()
           break
         }
-        if (!this.#reader.next()) break
+        if (!this.#reader.next()) {
+          if (this.#reader.needsLarger && this.#context.pool.full) this.#paused = this.#hungry = true
+          break
+        }
         this.#answer(this.#reader.record)
-        if (this.#startingTls) break
-      }
-      if (!this.#paused && this.#reader.needsLarger && this.#context.pool.full) {
-        this.#paused = true
-        this.#hungry = true
+        if (this.#startingTls || !this.#reader.partial) break
       }
     } catch (error) {
       this.#garbage(error)
     }
-    this.#flush()
+    if (!this.#gone) this.#replies.flush()
     if (this.#paused) this.#resumeIfPossible()
   }
 
@@ -323,7 +322,7 @@ export class Connection implements Waiting {
     this.peer = securedPeer(this.peer, identity)
     const stream = new SecureStream(socket, {
       target: () => this.#reader.target(),
-      filled: (count) => this.#received(count),
+      filled: this.#received,
     })
     socket.on('error', (error) => log.debug({ client: this.peer.address, why: error.message }, 'connection lost'))
     this.#socket = stream

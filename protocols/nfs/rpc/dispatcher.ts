@@ -6,7 +6,7 @@ import type { Counters } from './counters.ts'
 import type { ClientDuplicates, DuplicateEntry } from './duplicate-cache.ts'
 import type { GroupCache } from './group-cache.ts'
 import type { Logger } from './logger.ts'
-import type { ProgramTable, RpcProcedure } from './program.ts'
+import type { ProgramTable, RpcProcedure, RpcProgram } from './program.ts'
 
 /** Finds the procedure of a call, runs it, and ensures that every call gets exactly one reply. */
 export class Dispatcher {
@@ -45,10 +45,10 @@ export class Dispatcher {
 
   /** Continues after the header of a message that starts at `start`. */
   #start(call: RpcCall, duplicates: ClientDuplicates, start: number): MaybePromise<void> {
-    const procedure = this.#find(call)
+    const program = this.#programs.find(call.program, call.version)
+    const procedure = program?.procedures[call.procedure]
     if (procedure === undefined) {
-      this.#counters.unavailable++
-      call.finish()
+      this.#refuse(call, program)
     } else if (call.answeredBy?.answer !== undefined) {
       const answered = call.answeredBy.answer(call)
       if (answered instanceof Promise) return answered.then(() => call.finish())
@@ -60,18 +60,14 @@ export class Dispatcher {
     }
   }
 
-  /** The requested procedure; if there is none, the reply is written. */
-  #find(call: RpcCall): RpcProcedure | undefined {
-    const program = this.#programs.find(call.program, call.version)
-    if (program === undefined) {
-      const versions = this.#programs.versions(call.program)
-      if (versions === undefined) call.beginAccepted(PROG_UNAVAIL)
-      else call.refuseVersion(PROG_MISMATCH, versions)
-      return undefined
-    }
-    const procedure = program.procedures[call.procedure]
-    if (procedure === undefined) call.beginAccepted(PROC_UNAVAIL)
-    return procedure
+  /** Replies to a call of a procedure that does not exist; `program` is undefined if the program or its version does not. */
+  #refuse(call: RpcCall, program: RpcProgram | undefined): void {
+    this.#counters.unavailable++
+    const versions = program === undefined ? this.#programs.versions(call.program) : undefined
+    if (program !== undefined) call.beginAccepted(PROC_UNAVAIL)
+    else if (versions === undefined) call.beginAccepted(PROG_UNAVAIL)
+    else call.refuseVersion(PROG_MISMATCH, versions)
+    call.finish()
   }
 
   #runOnce(call: RpcCall, procedure: RpcProcedure, duplicates: ClientDuplicates, start: number): MaybePromise<void> {
@@ -105,7 +101,13 @@ export class Dispatcher {
     try {
       const result = procedure.run(call)
       if (result instanceof Promise) {
-        return result.catch((error) => this.#failed(call, procedure, error)).then(() => this.#finish(call, entry))
+        return result.then(
+          () => this.#finish(call, entry),
+          (error) => {
+            this.#failed(call, procedure, error)
+            this.#finish(call, entry)
+          },
+        )
       }
     } catch (error) {
       this.#failed(call, procedure, error)

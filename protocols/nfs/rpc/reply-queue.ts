@@ -2,6 +2,9 @@ import { Encoder } from '../xdr/encoder.ts'
 import type { Chunk, ChunkPool } from './chunk-pool.ts'
 import { LAST_FRAGMENT } from './constants.ts'
 
+/** The size of a record mark. */
+const MARK_BYTES = 4
+
 /** The parts of `net.Socket` that the queue needs. */
 export interface ReplySink {
   /** The bytes accepted by `write` and not yet taken by the kernel. */
@@ -44,8 +47,10 @@ export class ReplyQueue {
   #current: ReplyBuffer | undefined
   /** Finished parts of blocks that are no longer current. */
   #segments: Segment[] = []
-  /** One item per pending `write`: the block to release afterwards, or undefined if it is already in use again. */
+  /** One item per pending `write`: the block to release afterwards, or undefined if the kernel took everything at once. */
   readonly #writing: (Chunk | undefined)[] = []
+  /** Whether `#writing` may have a block that the kernel has taken meanwhile. */
+  #holds = false
   readonly #written: () => void
   #closed = false
 
@@ -54,12 +59,14 @@ export class ReplyQueue {
   /** The bytes of blocks held by open replies. */
   reservedBytes = 0
 
-  /** `written` is called whenever the socket has taken its bytes. */
+  /** `written` is called when the socket has taken bytes that had to wait. */
   constructor(pool: ChunkPool, sink: ReplySink, written: () => void) {
     this.#pool = pool
     this.#sink = sink
     this.#written = () => {
-      this.#writing.shift()?.release()
+      const chunk = this.#writing.shift()
+      if (chunk === undefined) return
+      chunk.release()
       written()
     }
   }
@@ -77,27 +84,28 @@ export class ReplyQueue {
   /** Opens a reply of at most `maxBytes` (without the record mark); write it to `out`, then `commit` or `cancel`. */
   begin(maxBytes: number): ReplyBuffer {
     let buffer = this.#current
-    if (buffer === undefined || buffer.open || buffer.out.room < maxBytes + 4) {
+    if (buffer === undefined || buffer.open || buffer.chunk.bytes.length - buffer.out.pos < maxBytes + MARK_BYTES) {
       if (buffer !== undefined) this.#retire(buffer)
-      buffer = new ReplyBuffer(this.#pool.take(maxBytes + 4))
+      buffer = new ReplyBuffer(this.#pool.take(maxBytes + MARK_BYTES))
       this.#current = buffer
     }
+    const { out } = buffer
     buffer.open = true
-    buffer.start = buffer.out.pos
-    buffer.out.reserve(4)
+    buffer.start = out.pos
+    out.pos += MARK_BYTES
     return buffer
   }
 
   /** Discards the contents of the open reply, which stays open. */
   rewind(buffer: ReplyBuffer): void {
-    buffer.out.pos = buffer.start + 4
+    buffer.out.pos = buffer.start + MARK_BYTES
   }
 
   /** Ends the open reply; the next `flush` sends it. */
   commit(buffer: ReplyBuffer): void {
     const { out } = buffer
     const length = out.pos - buffer.start
-    out.view.setUint32(buffer.start, LAST_FRAGMENT + length - 4)
+    out.view.setUint32(buffer.start, LAST_FRAGMENT + length - MARK_BYTES)
     this.queuedBytes += length
     this.#close(buffer)
   }
@@ -116,7 +124,7 @@ export class ReplyQueue {
     const end = current === undefined ? 0 : current.open ? current.start : current.out.pos
     if (this.#segments.length > 0) this.#flushAll(current, end)
     else if (current !== undefined) this.#write(current, end)
-    if (this.#sink.writableLength === 0) this.#allTaken()
+    if (this.#holds && this.#sink.writableLength === 0) this.#allTaken()
     if (current !== undefined && !current.open && current.chunk.exclusive) this.#recycle(current)
   }
 
@@ -160,6 +168,7 @@ export class ReplyQueue {
   #flushAll(current: ReplyBuffer | undefined, end: number): void {
     const segments = this.#segments
     this.#segments = []
+    this.#holds = true
     this.#sink.cork()
     for (const { chunk, start, end } of segments) {
       this.#writing.push(chunk)
@@ -174,13 +183,18 @@ export class ReplyQueue {
     const { chunk } = buffer
     const part = chunk.bytes.subarray(buffer.unsent, end)
     buffer.unsent = end
-    chunk.retain()
-    this.#writing.push(chunk)
+    const pending = this.#writing.push(undefined)
     this.#sink.write(part, this.#written)
+    // What the kernel takes at once is copied, and the block is free again.
+    if (this.#sink.writableLength === 0) return
+    chunk.retain()
+    this.#writing[pending - 1] = chunk
+    this.#holds = true
   }
 
   /** Frees blocks at once after the kernel has copied everything, without waiting for the socket to report each write. */
   #allTaken(): void {
+    this.#holds = false
     for (let i = 0; i < this.#writing.length; i++) {
       this.#writing[i]?.release()
       this.#writing[i] = undefined

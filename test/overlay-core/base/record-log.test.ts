@@ -58,6 +58,28 @@ function failing(t: Test, op: string, errno: number, { nth = 1, lasting = false 
   return watch(t, (name) => (name === op && (++calls === nth || (lasting && calls > nth)) ? errno : 0))
 }
 
+t.test('records that the event loop has time to write are in the file at once', async (t) => {
+  const { open, path } = await folder(t)
+  const { log } = await open()
+  const records: string[] = []
+  let atOnce = 0
+  // The first calls go to the pool, and later ones while the loop has no time.
+  for (let count = 0; count < 5000 && atOnce < 5; count++) {
+    const record = `record ${count}`
+    records.push(record)
+    log.append(bytes(record))
+    const writing = log.flushed()
+    if (writing === undefined) {
+      atOnce++
+      t.ok(readFileSync(path).subarray(-record.length).equals(bytes(record)), 'it is the end of the file')
+    }
+    await writing
+    await new Promise(setImmediate)
+  }
+  t.equal(atOnce, 5)
+  t.same((await open()).found, records)
+})
+
 t.test('appended records survive a restart in order, and can be read by offset before and after', async (t) => {
   const { open } = await folder(t)
   const { log, found } = await open()
