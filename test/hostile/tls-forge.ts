@@ -59,7 +59,7 @@ export interface Forger {
   updateKey(): void
 }
 
-/** Does a handshake of TLS 1.3 or 1.2 over `raw`, and takes the keys. What the server sends afterwards is not read. */
+/** Does a handshake of TLS 1.3 or 1.2 over `raw`, and takes the keys. What the server sends afterwards is dropped. */
 export async function forge(
   raw: Socket,
   version: 'TLSv1.2' | 'TLSv1.3',
@@ -90,7 +90,7 @@ export async function forge(
   client.on('error', () => undefined)
   await once(client, 'secureConnect')
   raw.off('data', take)
-  raw.pause()
+  raw.resume()
   // A record header, a message header and the version are before the random of the server.
   return version === 'TLSv1.3' ? forger13(raw, secrets) : forger12(raw, secrets, received.subarray(11, 43))
 }
