@@ -1,7 +1,10 @@
+import { spawn } from 'node:child_process'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
+import { accepts } from '../bench/nfs/processes.ts'
 import { startOverlayd } from './helpers/overlayd.ts'
+import { freePort } from './helpers/proxies.ts'
 import { makeScratch } from './helpers/scratch.ts'
 import { quote, ShellError } from './helpers/shell.ts'
 
@@ -60,6 +63,34 @@ t.test('the table has medians, ratios, bars, p99 and processor time', { timeout:
   t.match(printed, /peer\/s +ours\/s +ratio +bar .*p50\/p99.*CPU/)
   t.match(printed, /^WRITE 4 KiB FILE_SYNC, upper +\d+ +\d+ +\d+\.\d\d +1\.1/m)
   t.match(printed, /memory of overlayd \(sync\) after the run: \d+ MB/)
+})
+
+t.test('over TLS, with stunnel in front of the peer, every answer is right', { timeout: 240_000 }, async (t) => {
+  const port = await freePort()
+  await sh(`openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout key.pem -out cert.pem -subj /CN=bench 2> /dev/null
+    cat > stunnel.conf << 'END'
+foreground = yes
+pid =
+cert = ${scratch.path}/cert.pem
+key = ${scratch.path}/key.pem
+[nfs]
+accept = 127.0.0.1:${port}
+connect = ${peer.nfs.host}:${peer.nfs.port}
+END`)
+  const stunnel = spawn('stunnel4', [join(scratch.path, 'stunnel.conf')], { stdio: 'ignore', detached: true })
+  scratch.killAtEnd(stunnel.pid!)
+  while (stunnel.exitCode === null && !(await accepts('127.0.0.1', port))) await sh('sleep 0.1')
+  const printed = await bench(
+    `--tls --peer 127.0.0.1:${port} --peer-export ${peer.nfs.export} --warm-up 0 --json --only upper --rounds 1 --seconds 0.3 --shapes 2x2 --modes async`,
+  )
+  const lines = printed
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line) as Line)
+    .filter(({ residentMb }) => residentMb === undefined)
+  t.equal(lines.length, 20)
+  for (const { server, row, rate, wrong, refused } of lines)
+    t.ok(rate > 0 && wrong === 0 && refused === 0, `${row} of ${server}: ${rate}/s`)
 })
 
 t.test('wrong options are refused with what is wrong', async (t) => {

@@ -87,7 +87,7 @@ static void answered(const struct operation *op, struct connection *c, const uin
 static void take_replies(const struct operation *op, struct connection *c) {
   struct buffer *in = &c->in;
   if (in->room - in->used < 2 * MIB) in->data = must(realloc(in->data, in->room = in->used + 4 * MIB));
-  ssize_t count = read(c->fd, in->data + in->used, in->room - in->used);
+  ssize_t count = stream_read(c->fd, in->data + in->used, in->room - in->used);
   if (count < 0 && errno == EAGAIN) return;
   if (count <= 0) fail("%s: connection lost: %s", op->name, count < 0 ? strerror(errno) : "closed by the server");
   in->used += (size_t)count;
@@ -121,7 +121,7 @@ static void take_replies(const struct operation *op, struct connection *c) {
 
 static void send_calls(const struct operation *op, struct connection *c) {
   while (c->sent < c->out.used) {
-    ssize_t count = write(c->fd, c->out.data + c->sent, c->out.used - c->sent);
+    ssize_t count = stream_write(c->fd, c->out.data + c->sent, c->out.used - c->sent);
     if (count < 0 && errno == EAGAIN) return;
     if (count < 0) fail("%s: connection lost: %s", op->name, strerror(errno));
     c->sent += (size_t)count;
@@ -149,7 +149,19 @@ static double own_cpu(void) {
   return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) + (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
 }
 
-struct settings { const char *host, *export, *directory; int port, mount_port, connections, requests, pid; double seconds; };
+enum { MOST_PIDS = 4 };
+struct settings {
+  const char *host, *export, *directory;
+  int port, mount_port, connections, requests, pids[MOST_PIDS], pid_count;
+  double seconds;
+};
+
+/* Of all processes of the server. */
+static double cpu_of_server(const struct settings *s) {
+  double sum = 0;
+  for (int i = 0; i < s->pid_count; i++) sum += cpu_of(s->pids[i]);
+  return sum;
+}
 
 static int under_way(struct connection *all, int count) {
   int sum = 0;
@@ -175,14 +187,14 @@ static void measure(const struct operation *op, const struct settings *s) {
       from = now;
       until = from + (uint64_t)(s->seconds * 1e9);
       moved = 0;
-      server_cpu = cpu_of(s->pid);
+      server_cpu = cpu_of_server(s);
       client_cpu = own_cpu();
     }
     if (measuring && now >= until) {
       measuring = 0;
       stopping = 1;
       ended = now;
-      server_cpu = cpu_of(s->pid) - server_cpu;
+      server_cpu = cpu_of_server(s) - server_cpu;
       client_cpu = own_cpu() - client_cpu;
     }
     if (stopping && now > ended + DRAIN_NS) fail("%s: no answer to the last calls", op->name);
@@ -202,7 +214,7 @@ static void measure(const struct operation *op, const struct settings *s) {
 
 static void usage(void) {
   fputs("usage: nfs-load --port N [--mount-port N] [--host H] [--export PATH] [--directory NAME] [--connections N] [--requests N]\n"
-        "                [--seconds S] [--pid SERVER] [--uid N] [--gid N] OPERATION\n"
+        "                [--seconds S] [--pid SERVER]… [--uid N] [--gid N] [--tls | --starttls] OPERATION\n"
         "OPERATION `touch` writes to every file once; `find` only looks everything up; the others are measured:\n", stderr);
   for (size_t i = 0; i < operation_count; i++) fprintf(stderr, "  %-14s %s\n", operations[i].name, operations[i].meaning);
   exit(2);
@@ -213,7 +225,7 @@ int main(int argc, char **argv) {
   static const struct option words[] = {
     { "host", 1, 0, 'h' }, { "port", 1, 0, 'p' }, { "mount-port", 1, 0, 'm' }, { "export", 1, 0, 'e' }, { "directory", 1, 0, 'd' },
     { "connections", 1, 0, 'c' }, { "requests", 1, 0, 'r' }, { "seconds", 1, 0, 's' }, { "pid", 1, 0, 'P' }, { "uid", 1, 0, 'u' },
-    { "gid", 1, 0, 'g' }, { 0, 0, 0, 0 } };
+    { "gid", 1, 0, 'g' }, { "tls", 0, 0, 't' }, { "starttls", 0, 0, 'T' }, { 0, 0, 0, 0 } };
   for (int word; (word = getopt_long(argc, argv, "", words, NULL)) != -1;) switch (word) {
     case 'h': s.host = optarg; break;
     case 'p': s.port = atoi(optarg); break;
@@ -223,9 +235,11 @@ int main(int argc, char **argv) {
     case 'c': s.connections = atoi(optarg); break;
     case 'r': s.requests = atoi(optarg); break;
     case 's': s.seconds = atof(optarg); break;
-    case 'P': s.pid = atoi(optarg); break;
+    case 'P': if (s.pid_count < MOST_PIDS) s.pids[s.pid_count++] = atoi(optarg); break;
     case 'u': caller_uid = (uint32_t)strtoul(optarg, NULL, 10); break;
     case 'g': caller_gid = (uint32_t)strtoul(optarg, NULL, 10); break;
+    case 't': encryption = TLS_AT_ONCE; break;
+    case 'T': encryption = TLS_AFTER_PROBE; break;
     default: usage();
   }
   if (optind + 1 != argc || s.port == 0 || s.connections < 1 || s.requests < 1 || s.requests > MAX_REQUESTS) usage();

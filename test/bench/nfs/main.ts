@@ -11,7 +11,15 @@ import { layOut } from './installed.ts'
 import { makeTree, makeTrees } from './layers.ts'
 import { residentMb, run } from './processes.ts'
 import { type Comparison, type Measurement, missed, tableOf } from './report.ts'
-import { runningServer, type Server, startGanesha, startOverlayd, startUnfs3 } from './servers.ts'
+import {
+  behindStunnel,
+  type KeyPair,
+  runningServer,
+  type Server,
+  startGanesha,
+  startOverlayd,
+  startUnfs3,
+} from './servers.ts'
 import { type BenchSettings, HELP, type Mode, readSettings, type Shape } from './settings.ts'
 
 const here = fileURLToPath(new URL('.', import.meta.url))
@@ -55,15 +63,16 @@ async function runInside(): Promise<number> {
 }
 
 async function bench(settings: BenchSettings, folder: string): Promise<number> {
-  const load = await compile(folder)
+  const load = await compile(folder, settings.tls)
+  const pair = settings.tls ? await makeCertificate(folder) : undefined
   const program = await layOut(folder)
   await makeTrees(folder)
-  const peer = await startPeer(settings, folder)
+  const peer = await startPeer(settings, folder, pair)
   const comparisons: Comparison[] = []
   try {
     if (peer !== undefined) await warmUp(load, peer)
     for (const mode of settings.modes) {
-      const ours = await startOverlayd(program, folder, mode, settings.nodeOptions)
+      const ours = await startOverlayd(program, folder, mode, settings.nodeOptions, undefined, pair)
       try {
         await warmUp(load, ours)
         comparisons.push(...(await compareAll(settings, { load, peer, ours, mode })))
@@ -80,18 +89,40 @@ async function bench(settings: BenchSettings, folder: string): Promise<number> {
   return below.length === 0 ? 0 : 1
 }
 
-async function compile(folder: string): Promise<string> {
+async function compile(folder: string, tls: boolean): Promise<string> {
   const program = join(folder, 'nfs-load')
   const sources = (await readdir(here)).filter((name) => name.endsWith('.c')).map((name) => join(here, name))
-  await run('cc', ['-O2', '-Wall', '-std=gnu11', '-o', program, ...sources])
+  await run('cc', [
+    '-O2',
+    '-Wall',
+    '-std=gnu11',
+    '-o',
+    program,
+    ...(tls ? ['-DWITH_TLS'] : []),
+    ...sources,
+    ...(tls ? ['-lssl', '-lcrypto'] : []),
+  ])
   return program
 }
 
-async function startPeer({ peer, exportPath }: BenchSettings, folder: string): Promise<Server | undefined> {
+async function startPeer(
+  { peer, exportPath }: BenchSettings,
+  folder: string,
+  pair: KeyPair | undefined,
+): Promise<Server | undefined> {
   if (peer === 'none') return undefined
-  if (peer === 'ganesha') return await startGanesha(folder)
-  if (peer === 'unfs3') return await startUnfs3(folder)
-  return runningServer(peer, exportPath)
+  if (peer !== 'ganesha' && peer !== 'unfs3')
+    return { ...runningServer(peer, exportPath), ...(pair && { tls: 'at once' as const }) }
+  const server = peer === 'ganesha' ? await startGanesha(folder) : await startUnfs3(folder)
+  return pair === undefined ? server : await behindStunnel(server, folder, pair)
+}
+
+/** A certificate of its own, with the kind of key that overlayd makes. */
+async function makeCertificate(folder: string): Promise<KeyPair> {
+  const [cert, key] = [join(folder, 'cert.pem'), join(folder, 'key.pem')]
+  const kind = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-keyout', key, '-out', cert]
+  await run('openssl', ['req', '-x509', ...kind, '-subj', '/CN=bench', '-addext', 'basicConstraints=CA:FALSE'])
+  return { cert, key }
 }
 
 /** Looks everything up once, and copies `copied` up. */
@@ -164,13 +195,28 @@ async function measure(load: string, server: Server, row: Row, shape: Shape, sec
   const printed = await run(load, [
     ...addressOf(server),
     ...['--directory', row.kind, '--connections', String(connections), '--requests', String(requests)],
-    ...['--seconds', String(seconds), '--pid', String(server.pid ?? 0), row.operation],
+    ...['--seconds', String(seconds), ...pidsOf(server), row.operation],
   ])
   return JSON.parse(printed) as Measurement
 }
 
-function addressOf({ host, port, mountPort, exportPath }: Server): string[] {
-  return ['--host', host, '--port', String(port), '--mount-port', String(mountPort), '--export', exportPath]
+function pidsOf({ pid, proxyPid }: Server): string[] {
+  return [pid, proxyPid].flatMap((id) => (id === undefined ? [] : ['--pid', String(id)]))
+}
+
+function addressOf({ host, port, mountPort, exportPath, tls }: Server): string[] {
+  const encrypted = tls === undefined ? [] : [tls === 'starttls' ? '--starttls' : '--tls']
+  return [
+    ...encrypted,
+    '--host',
+    host,
+    '--port',
+    String(port),
+    '--mount-port',
+    String(mountPort),
+    '--export',
+    exportPath,
+  ]
 }
 
 async function printMemory(settings: BenchSettings, servers: readonly (Server | undefined)[]): Promise<void> {

@@ -13,6 +13,10 @@ export interface Server {
   readonly exportPath: string
   /** Undefined for one that somebody else runs. */
   readonly pid: number | undefined
+  /** That of a proxy in front of it. */
+  readonly proxyPid?: number
+  /** How connections to it are encrypted: from their first byte, or when asked for (RFC 9289). */
+  readonly tls?: 'at once' | 'starttls'
   stop(): Promise<void>
 }
 
@@ -22,13 +26,20 @@ export interface Reach {
   readonly client: string
 }
 
-/** Starts overlayd as a user does, with `mode` as its export option. `nodeOptions` go to its Node, for profiling. */
+/** The files of a certificate and its key. */
+export interface KeyPair {
+  readonly cert: string
+  readonly key: string
+}
+
+/** Starts overlayd as a user does, with `mode` as its export option. `nodeOptions` go to its Node, for profiling; with `pair` clients can encrypt. */
 export async function startOverlayd(
   program: string,
   folder: string,
   mode: Mode,
   nodeOptions = '',
   { host, client }: Reach = { host: '127.0.0.1', client: '127.0.0.1' },
+  pair?: KeyPair,
 ): Promise<Server> {
   const { lower, upper, work } = await layersFor(folder, `overlayd-${mode}`)
   const readyFile = join(folder, `ready-${mode}.json`)
@@ -40,6 +51,7 @@ export async function startOverlayd(
       ...[program, '-o', `lowerdir=${lower},upperdir=${upper},workdir=${work}`],
       ...['--webdav', 'off', '--nfs', `${host}:0`, '--export', `${client}(rw,no_root_squash,insecure,${mode})`],
       ...['--state-dir', join(folder, 'state'), '--ready-file', readyFile],
+      ...(pair === undefined ? [] : ['--tls', `${pair.cert},${pair.key}`]),
     ],
     env,
   )
@@ -50,7 +62,8 @@ export async function startOverlayd(
     return note !== undefined
   })
   const { pid, stop } = daemon
-  return { name: `overlayd (${mode})`, host, port, mountPort: port, exportPath: '/overlay', pid, stop }
+  const where = { name: `overlayd (${mode})`, host, port, mountPort: port, exportPath: '/overlay', pid, stop }
+  return pair === undefined ? where : { ...where, tls: 'starttls' }
 }
 
 /** Starts NFS-Ganesha over a kernel overlay, and the rpcbind that it wants. Only in namespaces of their own. */
@@ -82,6 +95,39 @@ export async function startGanesha(folder: string): Promise<Server> {
     },
   }
 }
+
+/** Puts stunnel in front of a server, for NFS and MOUNT, with a cipher that the load generator wants. */
+export async function behindStunnel(server: Server, folder: string, { cert, key }: KeyPair): Promise<Server> {
+  const [port, mountPort] = [PROXY_PORT, PROXY_PORT + 1]
+  const config = join(folder, 'stunnel.conf')
+  const service = (name: string, from: number, to: number) =>
+    `[${name}]\naccept = 127.0.0.1:${from}\nconnect = ${server.host}:${to}\ncert = ${cert}\nkey = ${key}\n`
+  const common =
+    'foreground = yes\npid =\nsyslog = no\ndebug = warning\nsslVersionMin = TLSv1.3\nciphersuites = TLS_AES_128_GCM_SHA256\nsocket = l:TCP_NODELAY=1\nsocket = r:TCP_NODELAY=1\n'
+  await writeFile(
+    config,
+    `${common}${service('nfs', port, server.port)}${service('mount', mountPort, server.mountPort)}`,
+  )
+  const proxy = await startDaemon('stunnel4', [config])
+  await waitFor(proxy, 'stunnel', () => accepts('127.0.0.1', port))
+  const stop = async () => {
+    await proxy.stop()
+    await server.stop()
+  }
+  return {
+    ...server,
+    name: `${server.name} behind stunnel`,
+    host: '127.0.0.1',
+    port,
+    mountPort,
+    proxyPid: proxy.pid,
+    tls: 'at once',
+    stop,
+  }
+}
+
+/** Where stunnel listens for NFS, and on the next one for MOUNT. */
+const PROXY_PORT = 20490
 
 /** Starts unfs3 over a kernel overlay, MOUNT and NFS on one port. Only in namespaces of their own. */
 export async function startUnfs3(folder: string): Promise<Server> {

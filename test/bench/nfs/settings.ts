@@ -18,6 +18,8 @@ export interface BenchSettings {
   /** Options for the Node of overlayd, between blanks, for example to profile it. */
   readonly nodeOptions: string
   readonly json: boolean
+  /** Encrypts all connections. */
+  readonly tls: boolean
   /** Ends with a failure when a bar is not reached. */
   readonly bars: boolean
 }
@@ -54,6 +56,8 @@ Compares overlayd with another NFSv3 server over the same layers: in each round 
                         a folder there)
   --tree DIR            only makes the tree that a server at HOST:PORT has to export, writable, and stops
   --node-options=TEXT   options for overlayd's Node, for example --node-options='--cpu-prof --cpu-prof-dir=/tmp/profile'
+  --tls                 over TLS 1.3 with AES-128-GCM: overlayd with STARTTLS on its port (RFC 9289), the peer behind stunnel (Debian's stunnel4;
+                        HOST:PORT has to speak TLS itself); needs Debian's libssl-dev. The bars are for clear text and do not count.
   --bars                fails when a bar of docs/performance.md is not reached
   --json                prints every measurement as a line of JSON instead of the tables
   --help
@@ -76,7 +80,7 @@ export function readSettings(args: string[]): BenchSettings & { help: boolean; t
         shapes: text,
         modes: text,
       },
-      ...{ folder: text, tree: text, 'node-options': text, bars: flag, json: flag, help: flag },
+      ...{ folder: text, tree: text, 'node-options': text, tls: flag, bars: flag, json: flag, help: flag },
     },
   })
   return {
@@ -92,7 +96,8 @@ export function readSettings(args: string[]): BenchSettings & { help: boolean; t
     tree: values.tree,
     nodeOptions: values['node-options'] ?? '',
     json: values.json === true,
-    bars: values.bars === true,
+    tls: values.tls === true,
+    bars: values.bars === true && values.tls !== true,
     help: values.help === true,
   }
 }

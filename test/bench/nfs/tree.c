@@ -70,7 +70,7 @@ static void mount_root(const char *host, int mount_port, const char *export, str
   const uint8_t *results = ask(fd, &out, begun, &length);
   if (word_at(results) != 0) fail("MNT of %s: %u", export, word_at(results));
   take_handle(results + 4, root);
-  close(fd);
+  stream_close(fd);
 }
 
 void find_tree(struct tree *tree, const char *host, int port, int mount_port, const char *export, const char *directory) {
@@ -81,7 +81,7 @@ void find_tree(struct tree *tree, const char *host, int port, int mount_port, co
   for (unsigned i = 0; i < SMALL_FILES; i++) need(fd, &tree->directory, small_name(i), &tree->files[i], NULL);
   need(fd, &tree->directory, "big", &tree->big, &tree->big_bytes);
   if (lookup(fd, &root, "scratch", &tree->scratch, NULL) == NFS3ERR_NOENT) make_directory(fd, &root, "scratch", &tree->scratch);
-  close(fd);
+  stream_close(fd);
 }
 
 static void touch(int fd, const struct handle *file) {
@@ -102,5 +102,5 @@ void touch_tree(struct tree *tree, const char *host, int port) {
   int fd = connect_to(host, port);
   for (unsigned i = 0; i < SMALL_FILES; i++) touch(fd, &tree->files[i]);
   touch(fd, &tree->big);
-  close(fd);
+  stream_close(fd);
 }

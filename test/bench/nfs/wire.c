@@ -11,10 +11,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { CALL = 0, REPLY = 1, RPC_VERSION = 2, AUTH_NONE = 0, AUTH_SYS = 1, ATTRIBUTE_BYTES = 84, PRE_OP_BYTES = 24 };
+enum { CALL = 0, REPLY = 1, RPC_VERSION = 2, AUTH_NONE = 0, AUTH_SYS = 1, AUTH_TLS = 7, ATTRIBUTE_BYTES = 84, PRE_OP_BYTES = 24 };
 #define LAST_FRAGMENT 0x80000000u
 
 uint32_t caller_uid, caller_gid;
+enum tls_kind encryption;
 
 void fail(const char *format, ...) {
   va_list rest;
@@ -103,6 +104,16 @@ const uint8_t *results_of(const uint8_t *message, size_t bytes, size_t *length) 
   return message + head;
 }
 
+/* The NULL call with which a client of RFC 9289 asks for TLS. */
+static void ask_for_tls(int fd) {
+  struct buffer out = {0};
+  const uint32_t head[] = { 0, 1, CALL, RPC_VERSION, NFS_PROGRAM, VERSION_3, PROC_NULL, AUTH_TLS, 0, AUTH_NONE, 0 };
+  size_t length;
+  for (size_t i = 0; i < sizeof head / sizeof *head; i++) put_word(&out, head[i]);
+  ask(fd, &out, 0, &length);
+  free(out.data);
+}
+
 int connect_to(const char *host, int port) {
   char service[16];
   struct addrinfo hints = { .ai_socktype = SOCK_STREAM }, *found;
@@ -112,12 +123,14 @@ int connect_to(const char *host, int port) {
   if (fd < 0 || connect(fd, found->ai_addr, found->ai_addrlen) != 0) fail("%s port %d: %s", host, port, strerror(errno));
   freeaddrinfo(found);
   setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+  if (encryption == TLS_AFTER_PROBE) ask_for_tls(fd);
+  if (encryption != TLS_NONE) begin_tls(fd);
   return fd;
 }
 
 static void receive(int fd, uint8_t *to, size_t length) {
   while (length > 0) {
-    ssize_t count = read(fd, to, length);
+    ssize_t count = stream_read(fd, to, length);
     if (count <= 0) fail("connection lost: %s", count < 0 ? strerror(errno) : "closed");
     to += count;
     length -= count;
@@ -128,7 +141,7 @@ const uint8_t *ask(int fd, struct buffer *out, size_t begun, size_t *length) {
   static struct buffer answer;
   end_call(out, begun);
   for (size_t sent = begun; sent < out->used;) {
-    ssize_t count = write(fd, out->data + sent, out->used - sent);
+    ssize_t count = stream_write(fd, out->data + sent, out->used - sent);
     if (count < 0) fail("connection lost: %s", strerror(errno));
     sent += count;
   }

@@ -1,6 +1,7 @@
 /* The little of XDR (RFC 4506), ONC RPC (RFC 5531) and record marking that the load generator needs. */
 #ifndef WIRE_H
 #define WIRE_H
+#include "tls.h"
 #include <stddef.h>
 #include <stdint.h>
 
@@ -14,6 +15,9 @@ struct handle { uint32_t length; uint8_t bytes[MAX_HANDLE]; };
 
 /* A growing buffer: `used` bytes from `data` on. */
 struct buffer { uint8_t *data; size_t used, room; };
+
+/* How connections are encrypted. */
+extern enum tls_kind encryption;
 
 /* Who the generator says it is, in every call but NULL. */
 extern uint32_t caller_uid, caller_gid;
