@@ -103,6 +103,7 @@ function withoutLogin(cred: Cred): Caller {
     groupNames: [],
     readOnly: false,
     dropOnly: false,
+    lockName: undefined,
     endsLocks: false,
     scope: undefined,
   }

@@ -33,6 +33,8 @@ export class Callers {
       roles: user.roles,
       groupNames: user.groups,
       dropOnly: token?.mode === 'drop',
+      // The visitors of a link are not its user, and no login name contains a slash.
+      lockName: link === undefined ? user.name : `${user.name}/link ${token?.id}`,
       endsLocks: token === undefined && may(user.roles, 'end lock of other'),
       readOnly: !may(user.roles, 'change shared view') || token?.mode === 'read',
       scope: token && scopeOf(token, link),

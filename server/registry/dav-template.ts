@@ -88,8 +88,10 @@ export class TemplatePaths implements DavTemplate {
     const as: Cred = { uid, gid, groups: own && client.caller.uid === uid ? this.#access.groupsOf(client.caller) : [] }
     const readOnly = !this.#access.may(client, own ? 'change own view' : 'change other view')
     const member = { id, name, overlay, as, symlinks: this.#symlinks }
+    // Whose view it is, and who may change the views of others, need not wait for a lock that somebody forgot in it.
+    const endsLocks = !readOnly && client.caller.scope === undefined
     const named = this.#access.oneUser ? name : undefined
-    return { id, used, member, readOnly, named, release: () => view.release() }
+    return { id, used, member, readOnly, endsLocks, named, release: () => view.release() }
   }
 
   #target(names: readonly Name[], client: DavClient): Target | undefined {

@@ -1,7 +1,7 @@
 import { readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { newHash } from '../../server/login/index.ts'
 import { AS_ROOT, type Course, configuration, course } from './course.ts'
 import { run } from './launch.ts'
@@ -255,7 +255,15 @@ t.test('a page of another origin uses no password that a browser remembers', AS_
   t.match(await dav('GET', '/course/mine', { headers }), { status: 200, body: 'x' })
 })
 
-t.test('a lock in a view that all share is of use to its user only, and an admin can end it', AS_ROOT, async (t) => {
+for (const [who, as] of [
+  ['each acts as itself', ''],
+  ['all act as one user', 'as = "1:1"\n'],
+] as const)
+  t.test(`a lock in a view that all share is of use to its user only, and an admin can end it; ${who}`, AS_ROOT, (t) =>
+    lockInSharedView(t, as),
+  )
+
+async function lockInSharedView(t: Test, all: string): Promise<void> {
   const shared = `${LOGIN}
 [views.pad]
 stack = "course"
@@ -264,7 +272,7 @@ directory = "pad"
 [exports.pad]
 view = "pad"
 door = "webdav"
-`
+${all}`
   const { dav, as } = await classroom(t, shared)
   const body = '<lockinfo xmlns="DAV:"><lockscope><exclusive/></lockscope><locktype><write/></locktype></lockinfo>'
   const locked = await dav('LOCK', '/pad/welcome.txt', { body, ...as('alice') })
@@ -293,7 +301,55 @@ door = "webdav"
   t.equal(await send('alice', 'UNLOCK', '/pad/sub/', { 'lock-token': other }), 204)
   t.equal(await send('adam', 'UNLOCK', '/pad/welcome.txt', { 'lock-token': token }), 204, 'an admin ends it')
   t.equal(await send('bob', 'PUT', '/pad/welcome.txt', {}), 204)
-})
+}
+
+t.test(
+  'in the view of a user, a lock is of use to whoever took it, although all act as the user',
+  AS_ROOT,
+  async (t) => {
+    const { dav, as } = await classroom(t)
+    const body = '<lockinfo xmlns="DAV:"><lockscope><exclusive/></lockscope><locktype><write/></locktype></lockinfo>'
+    const wish = JSON.stringify({ name: 'a link', kind: 'link', view: 'course', mode: 'write' })
+    const json = { ...as('alice').headers, 'content-type': 'application/json' }
+    const { href } = JSON.parse((await dav('POST', '/-/tokens', { body: wish, headers: json })).body) as {
+      href: string
+    }
+    const phone = JSON.parse((await dav('POST', '/-/tokens', { body: '{"name":"phone"}', headers: json })).body) as {
+      secret: string
+    }
+    /** Who acts as alice in her view, and where it is for each. */
+    const ways = {
+      alice: { path: '/course/welcome.txt', login: as('alice').headers, ends: true },
+      teacher: { path: '/course/~alice/welcome.txt', login: as('teacher').headers, ends: true },
+      link: { path: `${href}welcome.txt`, login: {}, ends: false },
+    }
+    for (const [owner, { path, login }] of Object.entries(ways)) {
+      const locked = await dav('LOCK', path, { body, headers: login })
+      t.equal(locked.status, 200, locked.body)
+      const token = String(locked.headers['lock-token'])
+      t.equal((await dav('PUT', path, { body: 'x', headers: { ...login, if: `(${token})` } })).status, 204, owner)
+      for (const [name, other] of Object.entries(ways).filter(([name]) => name !== owner)) {
+        const send = async (method: string, headers: Record<string, string>) =>
+          (
+            await dav(method, other.path, {
+              ...(method === 'PUT' && { body: 'x' }),
+              headers: { ...other.login, ...headers },
+            })
+          ).status
+        t.equal(await send('PUT', { if: `(${token})` }), 423, `${name} and the lock of ${owner}`)
+        t.equal(await send('LOCK', { if: `(${token})`, timeout: 'Second-1' }), 403, name)
+        if (!other.ends) t.equal(await send('UNLOCK', { 'lock-token': token }), 403, name)
+      }
+      const [ender = ways.alice] = Object.values(ways).filter((way) => way.ends && way.path !== path)
+      const ended = await dav('UNLOCK', ender.path, { headers: { ...ender.login, 'lock-token': token } })
+      t.equal(ended.status, 204, 'who may change all in the view may end it')
+    }
+    const locked = await dav('LOCK', ways.alice.path, { body, headers: as('alice', phone.secret).headers })
+    const token = String(locked.headers['lock-token'])
+    const own = { body: 'x', headers: { ...ways.alice.login, if: `(${token})` } }
+    t.equal((await dav('PUT', ways.alice.path, own)).status, 204, 'her app password is she')
+  },
+)
 
 t.test('a login needs what it says', async (t) => {
   const dir = t.testdir({ material: {} })

@@ -12,6 +12,8 @@ export interface Caller extends Cred {
   readonly readOnly: boolean
   /** Whether the caller may only add files that do not exist yet, and sees nothing. */
   readonly dropOnly: boolean
+  /** The name under which it takes locks: who takes one with another name cannot use it. Undefined: its user id counts. */
+  readonly lockName: string | undefined
   /** Whether the caller may end the locks of others. */
   readonly endsLocks: boolean
   /** What the token of the request is limited to; undefined: to nothing less than what its user may do. */
@@ -38,6 +40,7 @@ export const NOBODY: Caller = {
   groupNames: [],
   readOnly: false,
   dropOnly: false,
+  lockName: undefined,
   endsLocks: false,
   scope: undefined,
 }

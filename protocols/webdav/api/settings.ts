@@ -33,6 +33,8 @@ export interface DavUse extends DavWay {
   readonly member: DavMember
   /** Whether the client may change nothing in it. */
   readonly readOnly: boolean
+  /** Whether the client may end the locks of others in it. */
+  readonly endsLocks?: boolean
   /** The user as whom the request acts because its path names it. */
   readonly named?: string | undefined
   release(): void

@@ -19,7 +19,7 @@ export type LockRecord =
 
 /** The line for a new lock. `named`: it names its view, for a journal of several views. */
 export function takenLine(
-  { token, view, user, names, file, kind, deep, owner }: ActiveLock,
+  { token, view, user, login, names, file, kind, deep, owner }: ActiveLock,
   expiry: Expiry,
   named = false,
 ): string {
@@ -33,6 +33,7 @@ export function takenLine(
     scope,
     deep,
     user,
+    login,
     owner,
     seconds: kind.timeout,
     ...expiry,
@@ -74,15 +75,18 @@ function readTaken(
   value: Record<string, unknown>,
   expiry: Expiry,
 ): LockRecord | undefined {
-  const { names, scope, deep, user, owner, seconds } = value
+  const { names, scope, deep, user, login, owner, seconds } = value
   const view = journal ?? value.view
   if (typeof view !== 'string') return undefined
   const scopeFound = [LockScope.Exclusive, LockScope.Shared].find((known) => known.value === scope)
   if (scopeFound === undefined || typeof deep !== 'boolean' || typeof user !== 'number') return undefined
+  // Older versions wrote no login name.
+  if (login !== undefined && typeof login !== 'string') return undefined
   if (typeof owner !== 'string' || !Array.isArray(names) || !names.every(isName)) return undefined
   const kind = new LockKind(scopeFound, LockType.Write, seconds as number)
   const file = readFile(value.file)
-  const lock = { token, view, user, names, kind, deep, owner, expiresMs: expiry.expiresMs, ...(file && { file }) }
+  const known = { ...(login !== undefined && { login }), ...(file && { file }) }
+  const lock = { token, view, user, names, kind, deep, owner, expiresMs: expiry.expiresMs, ...known }
   return { kind: 'taken', lock, expiry }
 }
 

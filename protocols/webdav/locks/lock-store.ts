@@ -1,6 +1,7 @@
 import { loopBudget, type MaybePromise, type Name } from '../../../overlay-core/index.ts'
 import type { LockKind } from '../http/vocabulary.ts'
 import { ExpiryQueue } from './expiry-queue.ts'
+import type { Holder } from './holder.ts'
 import { type LockUsage, LockUsages } from './lock-usage.ts'
 
 /** The number of expired locks removed within one query, in well below a millisecond. The rest is removed in separate turns. */
@@ -14,13 +15,11 @@ export interface FileId {
   readonly generation: number
 }
 
-/** A lock in force (RFC 4918 section 6). */
-export interface ActiveLock {
+/** A lock in force (RFC 4918 section 6). Its holder is whoever took it; the number of locks of each holder is limited. */
+export interface ActiveLock extends Holder {
   /** A globally unique URI. */
   readonly token: string
   readonly view: string
-  /** The uid of its owner; the number of locks of each user is limited. */
-  readonly user: number
   /** The root of the lock: the path where it was taken, with symlinks resolved. */
   readonly names: readonly Name[]
   /** The file at that path when the lock was taken, or that replaced it since. It is locked at all of its names. Undefined for a collection. */
@@ -50,8 +49,8 @@ export interface LockedResource {
 export interface LockStore {
   /** The number of locks in force. */
   readonly size: number
-  /** The locks in force, of one user or of all. */
-  usage(user?: number): LockUsage
+  /** The locks in force, of one holder or of all. */
+  usage(holder?: Holder): LockUsage
   /** The locks that cover the resource: taken on it, on `file` at any name, or with depth infinity on a collection above. */
   covering(view: string, names: readonly Name[], file?: FileId): readonly ActiveLock[]
   /** Moves the locks taken at `names` to the file that now has that path. */
@@ -135,9 +134,9 @@ export class MemoryLockStore implements LockStore {
     return this.usage().locks
   }
 
-  usage(user?: number): LockUsage {
+  usage(holder?: Holder): LockUsage {
     this.#expire()
-    return user === undefined ? this.#usages.total : this.#usages.of(user)
+    return holder === undefined ? this.#usages.total : this.#usages.of(holder)
   }
 
   covering(view: string, names: readonly Name[], file?: FileId): readonly ActiveLock[] {

@@ -1,3 +1,4 @@
+import { type Holder, holderKey } from './holder.ts'
 import type { ActiveLock } from './lock-store.ts'
 
 /** The memory of a lock besides its texts, and of a name in its path. */
@@ -12,9 +13,9 @@ export interface LockUsage {
 
 const NOTHING: LockUsage = { locks: 0, bytes: 0 }
 
-/** The usage of all users, and of each. */
+/** The usage of all holders, and of each. */
 export class LockUsages {
-  readonly #byUser = new Map<number, LockUsage>()
+  readonly #byHolder = new Map<string | number, LockUsage>()
   /** The memory of each lock, by token. */
   readonly #bytes = new Map<string, number>()
   #total = NOTHING
@@ -23,30 +24,30 @@ export class LockUsages {
     return this.#total
   }
 
-  of(user: number): LockUsage {
-    return this.#byUser.get(user) ?? NOTHING
+  of(holder: Holder): LockUsage {
+    return this.#byHolder.get(holderKey(holder)) ?? NOTHING
   }
 
   /** Adds a lock, which is not there yet. */
   add(lock: ActiveLock): void {
     const bytes = lockBytes(lock)
     this.#bytes.set(lock.token, bytes)
-    this.#change(lock.user, 1, bytes)
+    this.#change(lock, 1, bytes)
   }
 
   /** Removes a lock. Thousands may be removed in one turn. */
-  remove({ token, user }: ActiveLock): void {
-    const bytes = this.#bytes.get(token) ?? 0
-    this.#bytes.delete(token)
-    this.#change(user, -1, -bytes)
+  remove(lock: ActiveLock): void {
+    const bytes = this.#bytes.get(lock.token) ?? 0
+    this.#bytes.delete(lock.token)
+    this.#change(lock, -1, -bytes)
   }
 
-  #change(user: number, locks: number, bytes: number): void {
+  #change(holder: Holder, locks: number, bytes: number): void {
     const more = (usage: LockUsage) => ({ locks: usage.locks + locks, bytes: usage.bytes + bytes })
     this.#total = more(this.#total)
-    const held = more(this.of(user))
-    if (held.locks === 0) this.#byUser.delete(user)
-    else this.#byUser.set(user, held)
+    const held = more(this.of(holder))
+    if (held.locks === 0) this.#byHolder.delete(holderKey(holder))
+    else this.#byHolder.set(holderKey(holder), held)
   }
 }
 

@@ -4,6 +4,7 @@ import { parseDepth, parseTimeout } from '../http/headers.ts'
 import { LockKind, LockScope, LockType } from '../http/vocabulary.ts'
 import { childElements, type XmlElement } from '../http/xml.ts'
 import { serializeContent } from '../http/xml-write.ts'
+import { isSameHolder } from '../locks/holder.ts'
 import type { ActiveLock } from '../locks/lock-store.ts'
 import type { LockUsage } from '../locks/lock-usage.ts'
 import { fileIdOf, locksOn } from '../locks/resource-locks.ts'
@@ -149,7 +150,7 @@ function requireRoom({ services, view }: ViewContext, { names, inode }: Pick<Tar
   const { locks, limits } = services
   const full =
     isFull(locks.usage(), limits.locks, limits.lockBytes) ||
-    isFull(locks.usage(view.cred.uid), limits.locksPerUser, limits.lockBytesPerUser) ||
+    isFull(locks.usage(view.holder), limits.locksPerUser, limits.lockBytesPerUser) ||
     locksOn(locks, { view, names, inode }).length >= limits.locksPerResource
   if (full) throw new DavError(503, 'too many locks')
 }
@@ -172,7 +173,7 @@ function take(
   const lock: ActiveLock = {
     token: `opaquelocktoken:${services.randomUUID()}`,
     view: view.id,
-    user: view.cred.uid,
+    ...view.holder,
     names: target.names,
     file: fileIdOf(target.inode),
     kind: new LockKind(wish.scope, LockType.Write, seconds),
@@ -189,7 +190,7 @@ async function refresh(ctx: ViewContext, target: Target, guard: Guard, attr: Att
   if (guard.tokens.size === 0) throw badRequest('a LOCK without a body needs a lock token in the If field')
   const held = locksOn(services.locks, target).find(({ token }) => guard.tokens.has(token))
   if (held === undefined) throw new DavError(412, 'no such lock on this resource')
-  if (held.user !== ctx.view.cred.uid) throw new DavError(403, 'this is the lock of another user')
+  if (!isSameHolder(held, ctx.view.holder)) throw new DavError(403, 'this is the lock of another user')
   guard.verify(target.inode, attr)
   const seconds = parseTimeout(ctx.req.headers.timeout, services.limits.lockSeconds)
   const kind = new LockKind(held.kind.scope, LockType.Write, seconds)

@@ -1,5 +1,6 @@
 import { DavError } from '../http/dav-error.ts'
 import { parseLockToken } from '../http/headers.ts'
+import { isSameHolder } from '../locks/holder.ts'
 import { locksOn } from '../locks/resource-locks.ts'
 import { verifyAll } from '../request/guard.ts'
 import { sendEmpty } from '../request/reply.ts'
@@ -16,7 +17,8 @@ export async function unlock(ctx: ViewContext): Promise<void> {
   if (held === undefined) {
     throw new DavError(409, 'no such lock on this resource', { condition: '<D:lock-token-matches-request-uri/>' })
   }
-  if (held.user !== view.cred.uid && !ctx.caller.endsLocks) throw new DavError(403, 'this is the lock of another user')
+  const may = isSameHolder(held, view.holder) || ctx.caller.endsLocks || ctx.use?.endsLocks === true
+  if (!may) throw new DavError(403, 'this is the lock of another user')
   if (inode !== undefined) await verifyAll(ctx, target, inode, await view.overlay.getattr(inode))
   await services.locks.remove(token)
   sendEmpty(ctx, 204)

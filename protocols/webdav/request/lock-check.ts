@@ -1,6 +1,7 @@
 import type { Name } from '../../../overlay-core/index.ts'
 import { DavError } from '../http/dav-error.ts'
 import { LockScope } from '../http/vocabulary.ts'
+import { isSameHolder } from '../locks/holder.ts'
 import type { ActiveLock } from '../locks/lock-store.ts'
 import { type Lockable, locksOn } from '../locks/resource-locks.ts'
 import type { DavServices, DavView } from '../state/context.ts'
@@ -25,8 +26,8 @@ export function obstacle(locks: readonly ActiveLock[], tokens: ReadonlySet<strin
  * Those of `tokens` that are not of a lock of somebody else. Anybody can find a token by lock discovery, so having one gives no rights
  * (RFC 4918 section 6.5).
  */
-function ownTokens({ locks }: DavServices, { cred }: DavView, tokens: ReadonlySet<string>): ReadonlySet<string> {
-  const isOthers = (token: string) => (locks.byToken(token)?.user ?? cred.uid) !== cred.uid
+function ownTokens({ locks }: DavServices, { holder }: DavView, tokens: ReadonlySet<string>): ReadonlySet<string> {
+  const isOthers = (token: string) => !isSameHolder(locks.byToken(token) ?? holder, holder)
   return [...tokens].some(isOthers) ? new Set([...tokens].filter((token) => !isOthers(token))) : tokens
 }
 

@@ -6,6 +6,7 @@ import { DavError } from '../http/dav-error.ts'
 import type { PageAccount } from '../http/page-frame.ts'
 import type { DavPath } from '../http/path.ts'
 import type { ResourceType } from '../http/vocabulary.ts'
+import type { Holder } from '../locks/holder.ts'
 import type { LockStore } from '../locks/lock-store.ts'
 import type { BufferPool } from './buffer-pool.ts'
 import type { Checksums } from './checksums.ts'
@@ -24,6 +25,8 @@ export interface DavView extends Omit<DavViewSettings, 'as'> {
   readonly root: string
   /** Whom the caller acts as in this view. */
   readonly cred: Cred
+  /** Whose the locks are that the caller takes. */
+  readonly holder: Holder
   /** The only part of the view that the caller may reach, with symlinks resolved; empty: all of it. */
   readonly within: readonly Name[]
   /** How many names of a path are not part of URLs, because `root` stands for them. */

@@ -85,6 +85,16 @@ function viewOf(
   const cred = { uid, gid, groups, dropsPrivilege: true }
   const { names = EVERYTHING, root: own } = caller.scope ?? {}
   const root = own === undefined ? place.root : `/${encodeSegment(own)}/`
-  const seen = { ...place, root, name, overlay, cred, within: names, hidden: own === undefined ? 0 : names.length }
+  const holder = { user: uid, ...(caller.lockName !== undefined && { login: caller.lockName }) }
+  const seen = {
+    ...place,
+    root,
+    name,
+    overlay,
+    cred,
+    holder,
+    within: names,
+    hidden: own === undefined ? 0 : names.length,
+  }
   return symlinks === undefined ? seen : { ...seen, symlinks }
 }

@@ -3,6 +3,7 @@ import t from 'tap'
 import { type Journal, RecordJournal } from '../../../../overlay-core/index.ts'
 import { LockKind, LockScope, LockType } from '../../../../protocols/webdav/http/vocabulary.ts'
 import { DurableLockStore } from '../../../../protocols/webdav/locks/durable-locks.ts'
+import { isSameHolder } from '../../../../protocols/webdav/locks/holder.ts'
 import type { ActiveLock } from '../../../../protocols/webdav/locks/lock-store.ts'
 import { MemoryJournal } from '../../../helpers/memory-journal.ts'
 import { recordsIn } from '../../../helpers/old-files.ts'
@@ -43,7 +44,31 @@ t.test('a store opened on the journal of another has its locks, whole', async (t
   t.same(next.byToken('a'), { ...lock('a', 'd/\xe9'), kind: { ...kind, timeout: 90 }, expiresMs: 5000 })
   t.equal(next.byToken('a')?.kind.scope, LockScope.Shared)
   t.equal(next.byToken('c')?.kind.scope, LockScope.Exclusive)
-  t.same([next.usage(7).locks, next.usage(8).locks], [2, 0])
+  t.same([next.usage({ user: 7 }).locks, next.usage({ user: 8 }).locks], [2, 0])
+})
+
+t.test('a lock is that of a login name; one that an older version kept is that of its user', async (t) => {
+  const journal = new MemoryJournal()
+  const store = open(journal)
+  await store.add(lock('a', 'd', { login: 'alice' }))
+  await store.add(lock('b', 'd', { login: 'bob' }))
+  await store.add(lock('old', 'd'))
+  t.notMatch(journal.records.at(-1), 'login', 'as older versions wrote it')
+  const next = reopen(journal)
+  const holders = ['a', 'b', 'old'].map((token) => next.byToken(token) as ActiveLock)
+  t.same(
+    holders.map(({ login }) => login),
+    ['alice', 'bob', undefined],
+  )
+  const owns = (login: string | undefined, user = 7) => holders.map((held) => isSameHolder(held, { user, login }))
+  t.same(owns('alice'), [true, false, true])
+  t.same(owns('bob'), [false, true, true])
+  t.same(owns('alice', 8), [true, false, false], 'the user does not matter to a name')
+  t.same(owns(undefined), [true, true, true], 'without a login the user decides')
+  t.equal(next.usage({ user: 7, login: 'alice' }).locks, 1)
+  t.equal(next.usage({ user: 7 }).locks, 1)
+  const wrong = new MemoryJournal(journal.records.map((record) => record.replace('"alice"', '17')))
+  t.equal(open(wrong).byToken('a'), undefined)
 })
 
 t.test('locks whose time is over do not come back', async (t) => {
