@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http'
 import { join } from 'node:path'
 import type { Logger } from 'pino'
-import { isLoopback, type LdapSettings, type LoginSettings, type Settings } from '../config/index.ts'
+import { isLoopback, type LoginSettings, type Settings } from '../config/index.ts'
 import { OptionError, type QuotaLimits } from '../overlay-core/index.ts'
 import { steadyClock, systemClock } from './clock.ts'
 import { groupsOf, nobody, userByName } from './groups.ts'
@@ -10,17 +10,13 @@ import { logOf } from './log.ts'
 import { AppendedFile } from './login/audit-file.ts'
 import {
   type AccountIds,
-  type AccountSource,
   Audit,
   BrowserLogin,
   Callers,
   executeTokenOrder,
   HttpLogin,
-  LdapAccounts,
   Login,
-  PasswordFile,
   PasswordThread,
-  ProxyAccounts,
   RoleList,
   SALT_BYTES,
   type TokenDescription,
@@ -28,7 +24,8 @@ import {
   TokenStore,
   UserIds,
 } from './login/index.ts'
-import { type OpenOidc, openOidc } from './open-oidc.ts'
+import type { OpenOidc } from './open-oidc.ts'
+import { openSources } from './open-sources.ts'
 import { PublicNames } from './public-names.ts'
 import { systemRandom } from './random.ts'
 import type { RunningServer } from './running-server.ts'
@@ -51,6 +48,8 @@ export interface OpenLogin {
   /** Undefined without the source `oidc`. */
   readonly oidc: OpenOidc | undefined
   readonly settings: LoginSettings
+  /** Takes other settings, apart from `ids`, while logins go on; sessions and tokens stay. @throws OptionError they cannot be used; nothing has changed */
+  change(next: LoginSettings): Promise<void>
   close(): Promise<void>
 }
 
@@ -68,13 +67,13 @@ export async function openLogin(settings: Settings, log: Logger): Promise<OpenLo
   const ids = new UserIds({ sources: given.ids, nameService: { byName: userByName, groupsOf }, journal, log: own })
   const tokenJournal = await JournalFile.open(join(stateDir, 'login-tokens'), 'logintok')
   const tokens = new TokenStore({ journal: tokenJournal, random: systemRandom, wallNow: systemClock, log: own })
-  const oidc =
-    given.oidc !== undefined && given.sources.includes('oidc') ? await openOidc(given.oidc, stateDir, own) : undefined
+  const parts = { thread, stateDir, log: own }
+  const present = { settings: given, ...(await openSources(given, parts)) }
   const login = new Login({
     tokens,
     checkPassword: (client, password, hash) => thread.verify(client, password, hash),
     wallNow: systemClock,
-    sources: await openSources(given, thread, oidc, own),
+    sources: present.sources,
     ids,
     roles: new RoleList(given),
     audit,
@@ -87,38 +86,50 @@ export async function openLogin(settings: Settings, log: Logger): Promise<OpenLo
     await thread.close()
     await journal?.close()
     await tokenJournal.close()
-    await oidc?.close()
+    await present.kept?.close()
   }
-  const idsOf = async (name: string) => {
-    const found = await login.lookup(name)
-    if ('user' in found) return found.user.ids
-    if (found.refused !== 'wrong') throw new Error(`the account ${name} cannot be looked up at present; try again`)
-    return await ids.byName(name)
+  const change = async (next: LoginSettings) => {
+    const opened = await openSources(next, { ...parts, kept: present.kept, strict: true })
+    const moved = next.auditFile !== present.settings.auditFile
+    Object.assign(present, opened, { settings: next })
+    opened.oidc?.begin()
+    const earlier = await login.replace(opened.sources, new RoleList(next))
+    for (const source of earlier) await source.close()
+    if (moved) await audit.use(next.auditFile === undefined ? undefined : new AppendedFile(next.auditFile, own))
   }
-  const quotaOf = async (name: string) => {
-    const found = await login.lookup(name)
-    if (!('user' in found)) return found.refused === 'wrong' ? undefined : 'unavailable'
-    const { quotaBytes } = found.user
-    return quotaBytes === undefined ? undefined : { hardBytes: quotaBytes }
+  return {
+    ...lookups(login, ids),
+    ...{ login, hasQuotas: knowsQuotas(given), audit, tokens, thread, change, close },
+    get oidc() {
+      return present.oidc
+    },
+    get settings() {
+      return present.settings
+    },
   }
-  const hasQuotas = given.ldap?.quotaAttribute !== undefined && given.sources.includes('ldap')
-  return { login, idsOf, quotaOf, hasQuotas, audit, tokens, thread, oidc, settings: given, close }
 }
 
-async function openSources(
-  given: LoginSettings,
-  thread: PasswordThread,
-  oidc: OpenOidc | undefined,
-  log: Logger,
-): Promise<AccountSource[]> {
-  const sources: AccountSource[] = []
-  for (const kind of given.sources) {
-    if (kind === 'proxy') sources.push(new ProxyAccounts())
-    else if (kind === 'oidc') sources.push((oidc as OpenOidc).users)
-    else if (kind === 'ldap') sources.push(await LdapAccounts.open(given.ldap as LdapSettings, log, steadyClock))
-    else sources.push(await PasswordFile.open(given.passwordFile as string, thread, log))
+/** What is asked about a name. */
+function lookups(login: Login, ids: UserIds): Pick<OpenLogin, 'idsOf' | 'quotaOf'> {
+  return {
+    idsOf: async (name) => {
+      const found = await login.lookup(name)
+      if ('user' in found) return found.user.ids
+      if (found.refused !== 'wrong') throw new Error(`the account ${name} cannot be looked up at present; try again`)
+      return await ids.byName(name)
+    },
+    quotaOf: async (name) => {
+      const found = await login.lookup(name)
+      if (!('user' in found)) return found.refused === 'wrong' ? undefined : 'unavailable'
+      const { quotaBytes } = found.user
+      return quotaBytes === undefined ? undefined : { hardBytes: quotaBytes }
+    },
   }
-  return sources
+}
+
+/** Whether accounts may have quotas. */
+export function knowsQuotas({ ldap, sources }: LoginSettings): boolean {
+  return ldap?.quotaAttribute !== undefined && sources.includes('ldap')
 }
 
 /** Makes, lists or revokes tokens. `client`: who asked, for the audit. @throws OptionError naming `token`; nothing has changed */
@@ -150,30 +161,48 @@ export async function changeTokens(
   return done
 }
 
-/** The login of requests over HTTP; undefined if there is no login. */
-export async function httpLogin(
+/** The login of requests over HTTP. */
+export interface WebLogin {
+  readonly http: HttpLogin
+  /** The login of browsers at a provider; undefined if there is none at present. */
+  readonly browsers: () => BrowserLogin | undefined
+  /** Takes the present settings of the login, and other names and proxies. */
+  change(settings: Pick<Settings, 'publicUrls' | 'trustedProxies'>): void
+}
+
+/** Opens the login of requests over HTTP; undefined if there is no login. */
+export async function openWebLogin(
   { login: opened }: RunningServer,
   names: PublicNames,
-  browsers: BrowserLogin | undefined,
-): Promise<HttpLogin | undefined> {
+  given: Pick<Settings, 'publicUrls'>,
+): Promise<WebLogin | undefined> {
   if (opened === undefined) return undefined
-  const { login, audit, settings, oidc } = opened
-  const isFromProxy = ({ socket }: { readonly socket: { readonly remoteAddress?: string | undefined } }) =>
-    names.isProxy(socket.remoteAddress)
-  return new HttpLogin({
-    login,
-    audit,
-    callers: new Callers(await callerIds()),
-    realm: settings.realm,
+  const { login, audit } = opened
+  let browsers = browserLogin(opened, names, given.publicUrls)
+  const present = () => {
+    const { settings, oidc } = opened
+    return {
+      realm: settings.realm,
+      userHeader: settings.sources.includes('proxy') ? settings.userHeader : undefined,
+      takesPasswords: settings.sources.some((kind) => kind !== 'proxy'),
+      bearer: oidc?.bearer,
+      browsers,
+    }
+  }
+  const http = new HttpLogin({
+    ...{ login, audit, callers: new Callers(await callerIds()) },
     clientOf: (req) => names.clientOf(req),
     isPrivate: privacyBy(names),
-    userHeader: settings.sources.includes('proxy') ? settings.userHeader : undefined,
-    isFromProxy,
-    bearer: oidc?.bearer,
+    isFromProxy: ({ socket }) => names.isProxy(socket.remoteAddress),
     userInCertificate: (req) => userInCertificate(req.socket),
-    browsers,
-    takesPasswords: settings.sources.some((kind) => kind !== 'proxy'),
+    ...present(),
   })
+  const change = (next: Pick<Settings, 'publicUrls' | 'trustedProxies'>) => {
+    names.change(next)
+    browsers = browserLogin(opened, names, next.publicUrls)
+    http.change(present())
+  }
+  return { http, browsers: () => browsers, change }
 }
 
 /** What is dangerous about a login, with the mend. */
@@ -194,12 +223,8 @@ function privacyBy(names: PublicNames) {
 }
 
 /** The login of browsers at a provider; undefined if there is none. */
-export function browserLogin(
-  { login: opened }: RunningServer,
-  names: PublicNames,
-  publicUrls: readonly string[],
-): BrowserLogin | undefined {
-  if (opened?.oidc?.browsers === undefined) return undefined
+function browserLogin(opened: OpenLogin, names: PublicNames, publicUrls: readonly string[]): BrowserLogin | undefined {
+  if (opened.oidc?.browsers === undefined) return undefined
   const origins = publicUrls.map((url) => new URL(url))
   const originOf = ({ headers: { host = '' }, socket }: IncomingMessage) => {
     const declared = origins.find((url) => url.host === host.toLowerCase()) ?? origins[0]

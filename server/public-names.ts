@@ -16,13 +16,19 @@ interface Step {
  * reports in Forwarded (RFC 7239) or X-Forwarded-Host. These fields are ignored if anybody else sends them.
  */
 export class PublicNames {
-  readonly #declared: ReadonlySet<string>
-  readonly #proxies = new BlockList()
-  readonly #trusts: boolean
+  #declared: ReadonlySet<string> = new Set()
+  #proxies = new BlockList()
+  #trusts = false
   /** Whether clients come through proxies that are not known. */
-  readonly #hidden: boolean
+  #hidden = false
 
-  constructor({ publicUrls, trustedProxies }: Pick<Settings, 'publicUrls' | 'trustedProxies'>) {
+  constructor(settings: Pick<Settings, 'publicUrls' | 'trustedProxies'>) {
+    this.change(settings)
+  }
+
+  /** Takes other names and proxies from now on. */
+  change({ publicUrls, trustedProxies }: Pick<Settings, 'publicUrls' | 'trustedProxies'>): void {
+    this.#proxies = new BlockList()
     this.#declared = new Set(publicUrls.map((url) => hostKey(new URL(url).host)))
     this.#trusts = trustedProxies.length > 0
     this.#hidden = publicUrls.length > 0 && !this.#trusts

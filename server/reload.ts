@@ -1,9 +1,16 @@
 import type { Logger } from 'pino'
-import { type ConfigRequest, formatProblems, type Settings, type ViewSettings } from '../config/index.ts'
+import {
+  type ConfigRequest,
+  formatProblems,
+  type LoginSettings,
+  type Settings,
+  type ViewSettings,
+} from '../config/index.ts'
 import { limitCaches, OptionError } from '../overlay-core/index.ts'
 import { loadConfig } from './config-file.ts'
 import { LiveViews } from './live-views.ts'
 import { setLevel } from './log.ts'
+import { knowsQuotas, loginWarnings } from './open-login.ts'
 import { mostOpenViews } from './registry/open-templates.ts'
 import type { RunningServer } from './running-server.ts'
 
@@ -69,7 +76,7 @@ export class Reloader {
       this.#log.error({ errors: next }, 'the configuration file has errors: nothing has changed')
       return { ...NOTHING, refused: next }
     }
-    const report = { applied: [] as string[], restart: this.#needsRestart(next), failed: [] as string[] }
+    const report = { applied: [] as string[], restart: this.#needsRestart(next, server), failed: [] as string[] }
     if (next.logLevel !== this.#present.logLevel) {
       setLevel(this.#log, next.logLevel)
       report.applied.push(`log.level = "${next.logLevel}"`)
@@ -83,12 +90,33 @@ export class Reloader {
       if (server.templates !== undefined) server.templates.pool.mostOpen = mostOpenViews(next.limits)
       report.applied.push('limits')
     }
+    await this.#changeLogin(next, server, report)
     const { httpConnections, nfsConnections } = this.#present.limits ?? {}
     const limits = { ...next.limits, httpConnections, nfsConnections }
     this.#present = { ...this.#present, logLevel: next.logLevel, userQuota: next.userQuota, limits }
     await this.#changeViews(next.views, server, report)
     this.#log.warn(report, 'the configuration file was read again')
     return report
+  }
+
+  /** Takes other accounts, roles, names and proxies. Whoever is logged in stays so; what cannot be used changes nothing. */
+  async #changeLogin(next: Settings, server: RunningServer, report: Report): Promise<void> {
+    const { login, publicUrls, trustedProxies } = this.#present
+    if (login === undefined || next.login === undefined || server.login === undefined) return
+    const changed = [
+      ...(isSame(lastingOf(next.login, login), login) ? [] : ['login']),
+      ...(isSame(next.publicUrls, publicUrls) ? [] : ['webdav.public_urls']),
+      ...(isSame(next.trustedProxies, trustedProxies) ? [] : ['webdav.trusted_proxies']),
+    ]
+    if (changed.length === 0) return
+    const wanted = lastingOf(next.login, login)
+    await this.#apply(changed.join(', '), report, async () => {
+      if (!isSame(wanted, login)) await server.login?.change(wanted)
+      server.webLogin?.change(next)
+      const { publicUrls, trustedProxies } = next
+      this.#present = { ...this.#present, login: wanted, publicUrls, trustedProxies }
+      for (const warning of loginWarnings(this.#present)) this.#log.warn(warning)
+    })
   }
 
   /** The settings of the file, or its errors. */
@@ -103,10 +131,12 @@ export class Reloader {
     }
   }
 
-  #needsRestart(next: Settings): string[] {
+  #needsRestart(next: Settings, { login }: RunningServer): string[] {
     const present = this.#present
+    const bothLogIn = present.login !== undefined && next.login !== undefined
     const changed = Object.entries(AT_START).filter(
-      ([key]) => !isSame(present[key as keyof Settings], next[key as keyof Settings]),
+      ([key]) =>
+        !(bothLogIn && LOGIN_KEYS.has(key)) && !isSame(present[key as keyof Settings], next[key as keyof Settings]),
     )
     const connections = {
       httpConnections: 'limits.http_connections',
@@ -117,6 +147,7 @@ export class Reloader {
     )
     return [
       ...changed.map(([, name]) => name),
+      ...(bothLogIn ? loginAtStart(present.login, next.login, login?.hasQuotas === true) : []),
       ...other.map((key) => connections[key]),
       ...next.views.flatMap((view) => {
         const before = present.views.find(({ name }) => name === view.name)
@@ -179,6 +210,22 @@ export class Reloader {
     const others = this.#present.views.filter((view) => view.name !== name)
     this.#present = { ...this.#present, views: settings === undefined ? others : [...others, settings] }
   }
+}
+
+/** What takes effect at once if there is a login before and after. */
+const LOGIN_KEYS = new Set(['login', 'publicUrls', 'trustedProxies'])
+
+/** The settings of a login as they can take effect while it runs: what files belong to stays as it is. */
+function lastingOf(next: LoginSettings, present: LoginSettings): LoginSettings {
+  return { ...next, ids: present.ids }
+}
+
+/** What of a login only takes effect at the start. */
+function loginAtStart(present: LoginSettings, next: LoginSettings, hasQuotas: boolean): string[] {
+  return [
+    ...(isSame(present.ids, next.ids) ? [] : ['login.ids']),
+    ...(knowsQuotas(next) && !hasQuotas ? ['ldap.quota_attribute'] : []),
+  ]
 }
 
 type Report = { readonly [Key in 'applied' | 'restart' | 'failed']: string[] }

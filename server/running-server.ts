@@ -9,7 +9,7 @@ import type { Control } from './control.ts'
 import type { Faults } from './faults.ts'
 import type { JournalFile } from './journal-file.ts'
 import type { LogCounters } from './log-sink.ts'
-import type { OpenLogin } from './open-login.ts'
+import type { OpenLogin, WebLogin } from './open-login.ts'
 import type { Templates } from './registry/templates.ts'
 import { executeOrder, type ViewDescription, type ViewOrder } from './registry/view-requests.ts'
 import { removeRunFiles } from './state-dir.ts'
@@ -44,6 +44,8 @@ export class RunningServer {
   templates: Templates | undefined
   /** The login; undefined if there is none. */
   login: OpenLogin | undefined
+  /** The login over HTTP; undefined if there is none. */
+  webLogin: WebLogin | undefined
   nfs: NfsServer | undefined
   http: App | undefined
   webdav: DavHandle | undefined

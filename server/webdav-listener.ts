@@ -8,9 +8,9 @@ import { userName } from './groups.ts'
 import { webdavCred } from './identity.ts'
 import { JournalFile, lockJournalPath } from './journal-file.ts'
 import { logOf } from './log.ts'
-import { addAccessPage, addLoginRoutes, addTokenRoutes, type BrowserLogin, type HttpLogin } from './login/index.ts'
+import { addAccessPage, addLoginRoutes, addTokenRoutes } from './login/index.ts'
 import { readBootId } from './nfs-state.ts'
-import { browserLogin, changeTokens, httpLogin } from './open-login.ts'
+import { changeTokens, openWebLogin, type WebLogin } from './open-login.ts'
 import { PatientJournal } from './patient-journal.ts'
 import { PublicNames } from './public-names.ts'
 import { TemplatePaths } from './registry/dav-template.ts'
@@ -46,8 +46,8 @@ export async function prepareWebdav(
   const cred = await webdavCred(settings.as)
   server.webdavUser = cred
   const names = new PublicNames(settings)
-  const browsers = browserLogin(server, names, settings.publicUrls)
-  const login = await httpLogin(server, names, browsers)
+  server.webLogin = await openWebLogin(server, names, settings)
+  const login = server.webLogin?.http
   const anybody = withoutLogin(cred)
   server.http = buildApp({
     log: logOf(log, 'http'),
@@ -64,7 +64,7 @@ export async function prepareWebdav(
       answerToClearText: PLAIN_REQUEST,
     }),
   })
-  if (login !== undefined) addUserRoutes(server, server.http, login, browsers)
+  if (server.webLogin !== undefined) addUserRoutes(server, server.http, server.webLogin)
   server.webdav = registerWebDav(server.http.app, {
     views,
     templates,
@@ -82,16 +82,11 @@ export async function prepareWebdav(
 }
 
 /** Adds the pages and calls of users. */
-function addUserRoutes(
-  server: RunningServer,
-  { app }: App,
-  login: HttpLogin,
-  browsers: BrowserLogin | undefined,
-): void {
+function addUserRoutes(server: RunningServer, { app }: App, { http, browsers }: WebLogin): void {
   const views = () => server.views.list().filter((view) => isServedBy('webdav', view))
-  addTokenRoutes(app, login, (order, client) => changeTokens(server, order, client))
-  addAccessPage(app, login, () => views().map(({ name }) => name))
-  addLoginRoutes(app, { browsers: () => browsers, challenge: () => login.challenge })
+  addTokenRoutes(app, http, (order, client) => changeTokens(server, order, client))
+  addAccessPage(app, http, () => views().map(({ name }) => name))
+  addLoginRoutes(app, { browsers, challenge: () => http.challenge })
 }
 
 /** The caller of all requests if there is no login. */

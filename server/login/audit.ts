@@ -28,7 +28,7 @@ const FLOOD_MS = 60_000
 /** Writes one line about each event that concerns logins: to the log, and to a file of its own if there is one. */
 export class Audit {
   readonly #log: Logger
-  readonly #file: AuditFile | undefined
+  #file: AuditFile | undefined
   /** The time of day, in ms since the epoch. */
   readonly #wallNow: () => number
   readonly #seen: LRUCache<string, true>
@@ -38,6 +38,13 @@ export class Audit {
     this.#wallNow = wallNow
     this.#file = file
     this.#seen = new LRUCache({ max: REMEMBERED, ttl: AGAIN_MS })
+  }
+
+  /** Writes to another file from now on. Resolves when the earlier one has got its lines. */
+  async use(file: AuditFile | undefined): Promise<void> {
+    const earlier = this.#file
+    this.#file = file
+    await earlier?.close()
   }
 
   login(user: string, client: string, proof: Proof): void {

@@ -49,25 +49,23 @@ export interface HttpLoginParts {
 
 /** Finds out who sent a request. */
 export class HttpLogin {
-  readonly #parts: HttpLoginParts
+  #parts: HttpLoginParts
   readonly #users = new WeakMap<IncomingMessage, User>()
   /** The secrets of the links that requests came by. */
   readonly #links = new WeakMap<IncomingMessage, string>()
   /** The requests of browsers with a session. */
   readonly #bySession = new WeakSet<IncomingMessage>()
-  readonly #challenge: LoginRefusal
+  #challenge: LoginRefusal
 
   constructor(parts: HttpLoginParts) {
     this.#parts = parts
-    const challenge: Record<string, string> = parts.takesPasswords
-      ? { 'www-authenticate': `Basic realm="${parts.realm}", charset="UTF-8"` }
-      : {}
-    this.#challenge = {
-      status: parts.takesPasswords ? 401 : 403,
-      headers: challenge,
-      reason: parts.takesPasswords ? 'A name and a password are needed.' : 'The proxy named no user.',
-      delayed: false,
-    }
+    this.#challenge = challengeOf(parts)
+  }
+
+  /** Takes other settings from now on. */
+  change(changed: Partial<HttpLoginParts>): void {
+    this.#parts = { ...this.#parts, ...changed }
+    this.#challenge = challengeOf(this.#parts)
   }
 
   /** The caller of a request that was let in. */
@@ -221,6 +219,16 @@ export class HttpLogin {
     if (result.refused === 'too many')
       return { status: 429, headers, reason: 'Too many wrong passwords; wait a little.', delayed: false }
     return { status: 503, headers, reason: 'Passwords cannot be checked at present; try again soon.', delayed: false }
+  }
+}
+
+/** The answer to a request without a login. */
+function challengeOf({ takesPasswords, realm }: HttpLoginParts): LoginRefusal {
+  return {
+    status: takesPasswords ? 401 : 403,
+    headers: takesPasswords ? { 'www-authenticate': `Basic realm="${realm}", charset="UTF-8"` } : {},
+    reason: takesPasswords ? 'A name and a password are needed.' : 'The proxy named no user.',
+    delayed: false,
   }
 }
 

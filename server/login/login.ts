@@ -59,7 +59,7 @@ export interface LoginParts {
 
 /** Verifies who somebody is: by a name and a secret, or by a name that was proved otherwise. Remembers it for a minute. */
 export class Login {
-  readonly #parts: LoginParts
+  #parts: LoginParts
   readonly #key: string
   readonly #limits: AttemptLimits
   /** By a keyed hash of name and secret. */
@@ -68,6 +68,8 @@ export class Login {
   readonly #found = new LRUCache<string, { readonly user: User; readonly untilMs: number }>({ max: MOST_REMEMBERED })
   /** Verifications that run, by the same hash and the address, so that many requests with one secret cost one. */
   readonly #running = new Map<string, Promise<LoginResult>>()
+  /** The questions to sources that run. */
+  readonly #asking = new Set<Promise<Verdict>>()
   /** Counts the changes of sources, so that nothing is remembered that was verified before one. */
   #version = 0
 
@@ -76,6 +78,16 @@ export class Login {
     this.#key = Buffer.from(parts.key).toString('base64')
     this.#limits = new AttemptLimits(parts.now)
     for (const source of parts.sources) source.onChange(() => this.forget())
+  }
+
+  /** Asks other sources from now on, and gives other roles. Everybody is verified again. Resolves when the earlier sources, which it returns, may be closed. */
+  async replace(sources: readonly AccountSource[], roles: RoleList): Promise<readonly AccountSource[]> {
+    const earlier = this.#parts.sources
+    this.#parts = { ...this.#parts, sources, roles }
+    for (const source of sources) source.onChange(() => this.forget())
+    this.forget()
+    await Promise.allSettled([...this.#asking])
+    return earlier
   }
 
   /** Forgets all that was verified, because accounts have changed. */
@@ -245,7 +257,13 @@ export class Login {
   }
 
   /** Asks the sources in their order: the first that knows the name decides. */
-  async #ask(name: string, question: (source: AccountSource) => Promise<Verdict>): Promise<Verdict> {
+  #ask(name: string, question: (source: AccountSource) => Promise<Verdict>): Promise<Verdict> {
+    const asking = this.#askInOrder(name, question).finally(() => this.#asking.delete(asking))
+    this.#asking.add(asking)
+    return asking
+  }
+
+  async #askInOrder(name: string, question: (source: AccountSource) => Promise<Verdict>): Promise<Verdict> {
     const { sources, log } = this.#parts
     let silent = false
     for (const [at, source] of sources.entries()) {

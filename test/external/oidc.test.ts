@@ -3,7 +3,8 @@ import { join } from 'node:path'
 import t from 'tap'
 import { newHash } from '../../server/login/index.ts'
 import { CLIENT_SECRET, startProvider } from '../helpers/openid-provider.ts'
-import { course } from '../server/course.ts'
+import { configuration, course } from '../server/course.ts'
+import { run } from '../server/launch.ts'
 import { openChromium } from './helpers/chromium.ts'
 import { makeScratch } from './helpers/scratch.ts'
 
@@ -22,7 +23,7 @@ client_id = "overlayd"
 client_secret_file = "client-secret"
 audiences = ["overlayd"]
 `
-const { server, dav } = await course(t, {
+const { dir, server, dav } = await course(t, {
   tables,
   prepare: (dir) => {
     writeFileSync(join(dir, 'users'), `local:${newHash('pw-local', Buffer.alloc(16, 1))}\n`, { mode: 0o600 })
@@ -177,4 +178,29 @@ t.test('a reader of the provider logs in, and while the provider is down others 
   t.equal((await dav('GET', '/course/', { headers: { ...local, ...NAVIGATE } })).status, 200)
   provider.mode = 'up'
   await tab.run(`void (location.href = 'about:blank')`)
+})
+
+t.test('a reload keeps sessions, until another provider says who is who', async (t) => {
+  await tab.open(url)
+  const cookie = (await tab.cookies()).map(({ name, value }) => `${name}=${value}`).join('; ')
+  const status = async () => (await dav('GET', '/course/', { headers: { cookie } })).status
+  t.equal(await status(), 200)
+  const reload = async (changed: string) => {
+    writeFileSync(join(dir, 'o.toml'), configuration({ tables: changed }))
+    return await run(['reload', '--state-dir', join(dir, 'state')])
+  }
+  const other = tables.replace('audiences =', 'session = "1h"\nprovider_logout = false\naudiences =')
+  t.match(await reload(other), { status: 0, stdout: 'applied: login\n' })
+  t.equal(await status(), 200)
+  const token = { headers: { authorization: `Bearer ${await provider.sign()}` } }
+  t.equal((await dav('GET', '/course/', token)).status, 200)
+  t.match(await reload(other.replace('["overlayd"]', '["other"]')), { stdout: 'applied: login\n' })
+  t.equal((await dav('GET', '/course/', token)).status, 401, 'the token is for another audience')
+  t.equal(await status(), 200)
+  t.match(await dav('POST', '/-/logout', { headers: { cookie: 'overlayd-session=none' } }), { status: 401 })
+  const second = await startProvider(t)
+  t.match(await reload(other.replace(provider.issuer, second.issuer)), { stdout: 'applied: login\n' })
+  t.equal(await status(), 401, 'a name there may be that of somebody else')
+  const begun = await dav('GET', '/-/login', { headers: NAVIGATE })
+  t.equal(new URL(String(begun.headers.location)).origin, second.issuer)
 })

@@ -38,6 +38,11 @@ export class PasswordFile implements AccountSource {
     }, LOOK_MS).unref()
   }
 
+  /** Whether the file can be read. */
+  get readable(): boolean {
+    return this.#readable
+  }
+
   /** Reads the file. One that cannot be read lets nobody in until it can; the log says why. */
   static async open(path: string, thread: PasswordThread, log: Logger): Promise<PasswordFile> {
     const source = new PasswordFile(path, thread, log)
