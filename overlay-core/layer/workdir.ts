@@ -3,6 +3,7 @@ import { FileType, type Name } from '../api/types.ts'
 import { chmodAt } from '../sys/attr.ts'
 import { mkdirAt, readdirFd, rmdirAt, unlinkAt } from '../sys/dir.ts'
 import { O_DIRECTORY, O_NOFOLLOW, O_PATH } from '../sys/flags.ts'
+import { openOrMakeDirectory } from '../sys/new-directory.ts'
 import { closeSync, openAt } from '../sys/open.ts'
 import { statxFd } from '../sys/stat.ts'
 import type { Descriptors } from './descriptors.ts'
@@ -46,12 +47,7 @@ export async function openWorkDirectory(
   name: string,
 ): Promise<Real> {
   const workdirFd = await descriptors.of(workdir)
-  try {
-    await mkdirAt(workdirFd, name, 0o700)
-  } catch (error) {
-    if (!isErrno(error, 'EEXIST')) throw error
-  }
-  const fd = await openAt(workdirFd, name, O_PATH | O_DIRECTORY | O_NOFOLLOW)
+  const fd = await openOrMakeDirectory(workdirFd, name, 0o700)
   try {
     const real = new Real(layer, workdir, name, statxFd(fd).ino)
     descriptors.adopt(real, fd)

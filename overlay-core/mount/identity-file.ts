@@ -1,5 +1,5 @@
 import { logFileNames, readOld, takeOver } from '../base/log-file.ts'
-import { readRecordFile, syncRecordFile, writeRecordFile } from '../base/record-file.ts'
+import { readRecordFile, syncRecordFile, writeFirstRecordFile, writeRecordFile } from '../base/record-file.ts'
 import type { Identity } from '../layer/identity.ts'
 import { pread } from '../sys/data.ts'
 
@@ -64,7 +64,7 @@ async function readOldFile(dirFd: number): Promise<KeptIdentity | undefined> {
 
 /** Writes the first file of a directory, not durably. */
 export async function writeFirstIdentityFile(dirFd: number, kept: KeptIdentity): Promise<void> {
-  await writeRecordFile(dirFd, NAME, KIND, [encode(kept)], false)
+  await writeFirstRecordFile(dirFd, NAME, KIND, [encode(kept)])
 }
 
 /** Makes the file durable. */

@@ -31,7 +31,7 @@ import { NamelessObjects } from '../objects/nameless.ts'
 import type { SuperBlock } from '../objects/superblock.ts'
 import { PROTOCOL_DATA_DIRECTORY } from '../sidecar/protocol-data-store.ts'
 import { effectiveUid, setUmask0 } from '../sys/process.ts'
-import { getXattr, setXattr } from '../sys/xattr.ts'
+import { getXattr, setXattrElsewhere } from '../sys/xattr.ts'
 import { type Budgets, processBudgets } from './budgets.ts'
 import { IdentityKeeper } from './identity-keeper.ts'
 import { KnownLayers } from './known-layers.ts'
@@ -366,7 +366,7 @@ async function overlayUuid(
     if (present?.length === 16) return present
     const fresh = given.randomBytes(16)
     try {
-      await setXattr(fd, '', xattrs.uuid, fresh)
+      await setXattrElsewhere(fd, xattrs.uuid, fresh)
       return fresh
     } catch (error) {
       if (!isErrno(error, 'EOPNOTSUPP', 'EPERM') && !isUnwritable(error)) throw error

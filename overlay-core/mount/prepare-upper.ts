@@ -18,7 +18,7 @@ import { chmodAt } from '../sys/attr.ts'
 import { readdirFd } from '../sys/dir.ts'
 import { RENAME_NOREPLACE } from '../sys/flags.ts'
 import { statfsFd, statxFd } from '../sys/stat.ts'
-import { removeXattr } from '../sys/xattr.ts'
+import { clearXattrs } from '../sys/xattr.ts'
 import { deviceFormat } from '../whiteouts/device-format.ts'
 import { fileFormat, whiteoutFor } from '../whiteouts/file-format.ts'
 import { chooseFormat, recordFiles, recordsFiles } from '../whiteouts/format-record.ts'
@@ -134,13 +134,7 @@ function withSidecar(storage: Storage, sidecar: XattrSidecar): Storage {
 
 /** Temporary objects must inherit nothing, neither an ACL nor a group (ovl_workdir_create). */
 async function clearInheritance(workFd: number): Promise<void> {
-  for (const acl of [ACL_ACCESS, ACL_DEFAULT]) {
-    try {
-      await removeXattr(workFd, '', acl)
-    } catch (error) {
-      if (!isErrno(error, 'ENODATA', 'EOPNOTSUPP')) throw error
-    }
-  }
+  await clearXattrs(workFd, [ACL_ACCESS, ACL_DEFAULT])
   if (statxFd(workFd).mode !== 0o700) await chmodAt(workFd, '', 0o700)
 }
 

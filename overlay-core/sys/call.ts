@@ -242,7 +242,8 @@ export function tryCalls(steps: readonly SystemCall[]): MaybePromise<readonly nu
   return after(madeOnce(steps), (results) => (results.at(-1) === -EMFILE ? afterWait(steps, results) : results))
 }
 
-async function afterWait(steps: readonly SystemCall[], before: readonly number[]): Promise<readonly number[]> {
+/** Goes on with the last of the steps that were made, which got no descriptor, when there may be some. */
+export async function afterWait(steps: readonly SystemCall[], before: readonly number[]): Promise<readonly number[]> {
   let results = before
   for (let attempt = 0; results.at(-1) === -EMFILE && attempt < SHORTAGE_ATTEMPTS; attempt++) {
     await afterShortage()

@@ -2,10 +2,13 @@ import { after } from '../api/maybe-promise.ts'
 import type { MaybePromise } from '../api/types.ts'
 import { chownStep } from './attr.ts'
 import { failureOf, ResultOf, type SystemCall, tryCalls } from './call.ts'
+import { tryCallsElsewhere } from './calls-elsewhere.ts'
 import { mkdirStep, renameStep, rmdirStep } from './dir.ts'
+import { sysError } from './error.ts'
 import { O_DIRECTORY, O_PATH, RENAME_NOREPLACE } from './flags.ts'
-import { closeStep, openStep } from './open.ts'
+import { closeStep, closeSync, openStep } from './open.ts'
 import { type Stat, StatOut, statStep } from './stat.ts'
+import { GOES_ON_AFTER_FAILURE } from './thread-layout.ts'
 
 const EEXIST = 17
 /** The steps whose results are needed afterwards. */
@@ -50,4 +53,20 @@ export function newDirectory(
     const fd = last > OPEN ? (results[OPEN] as number) : -1
     return after(tryCalls([rmdirStep(workFd, temp), ...(fd < 0 ? [] : [closeStep(fd)])]), refused)
   })
+}
+
+/**
+ * Opens the directory `name` in `dirFd` as an O_PATH descriptor, and creates it with this mode if it is absent, in one trip, never on the event loop.
+ *
+ * @throws ENOTDIR | ELOOP something else has the name · ENOSPC | EDQUOT | EROFS | EIO
+ */
+export async function openOrMakeDirectory(dirFd: number, name: string, mode: number): Promise<number> {
+  const make = { ...mkdirStep(dirFd, name, mode), flags: GOES_ON_AFTER_FAILURE }
+  const [made = 0, fd = -1] = await tryCallsElsewhere([make, openStep(dirFd, name, O_PATH | O_DIRECTORY)])
+  if (made < 0 && made !== -EEXIST) {
+    if (fd >= 0) closeSync(fd)
+    throw sysError('mkdirat', -made, name)
+  }
+  if (fd < 0) throw sysError('openat', -fd, name)
+  return fd
 }

@@ -2,12 +2,16 @@ import { after } from '../api/maybe-promise.ts'
 import type { MaybePromise } from '../api/types.ts'
 import { chmodStep, chownStep } from './attr.ts'
 import { failureOf, ResultOf, type SystemCall, tryCalls } from './call.ts'
+import { tryCallsElsewhere } from './calls-elsewhere.ts'
+import { writeStep } from './data.ts'
 import { renameStep, unlinkStep } from './dir.ts'
-import { O_CREAT, O_EXCL, O_RDWR, RENAME_NOREPLACE } from './flags.ts'
-import { closeStep, openStep } from './open.ts'
+import { sysError } from './error.ts'
+import { O_CREAT, O_EXCL, O_RDWR, O_TRUNC, O_WRONLY, RENAME_NOREPLACE } from './flags.ts'
+import { closeLater, closeStep, openStep } from './open.ts'
 import { absentStep } from './stat.ts'
 
 const EEXIST = 17
+const ENOSPC = 28
 const NEW = O_RDWR | O_CREAT | O_EXCL
 
 /** The directory and name of a new file, and other directories in which the name must be absent. */
@@ -63,4 +67,26 @@ function asideSteps(
     chmodStep(new ResultOf(file), mode),
     renameStep(workFd, temp, dirFd, name, RENAME_NOREPLACE),
   ]
+}
+
+/**
+ * Replaces `name` by a small file with this content, mode 0600, which is written as `temp` in the same directory, in two trips, never on the event loop. Nothing is
+ * synced. If it fails, `temp` may be left.
+ *
+ * @throws ENOSPC | EDQUOT | EROFS | EIO
+ */
+export async function placeFile(dirFd: number, temp: string, name: string, content: Uint8Array): Promise<void> {
+  const file = new ResultOf(0)
+  const steps: SystemCall[] = [
+    openStep(dirFd, temp, O_WRONLY | O_CREAT | O_TRUNC, 0o600),
+    writeStep(file, content),
+    closeStep(file),
+  ]
+  const [fd = -1, written = 0, ...closed] = await tryCallsElsewhere(steps)
+  if (fd >= 0 && closed.length === 0) closeLater(fd)
+  if (fd < 0) throw sysError('openat', -fd, temp)
+  if (written < content.length) throw sysError('pwrite', written < 0 ? -written : ENOSPC, temp)
+  const rename = [renameStep(dirFd, temp, dirFd, name)]
+  const failure = failureOf(rename, await tryCallsElsewhere(rename), name)
+  if (failure) throw failure
 }

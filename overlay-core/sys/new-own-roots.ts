@@ -1,5 +1,6 @@
 import { chmodStep, chownStep } from './attr.ts'
-import { callsElsewhere, failureOf, ResultOf, type SystemCall } from './call.ts'
+import { failureOf, ResultOf, type SystemCall } from './call.ts'
+import { tryCallsElsewhere } from './calls-elsewhere.ts'
 import { writeStep } from './data.ts'
 import { mkdirStep } from './dir.ts'
 import { sysError } from './error.ts'
@@ -50,7 +51,7 @@ export async function createOwnRoots({ parent, name, upper, record }: NewOwnRoot
   }
   const closing = steps.length
   steps.push(...opened.map((at) => closeStep(new ResultOf(at))))
-  const results = await callsElsewhere(steps)
+  const results = await tryCallsElsewhere(steps)
   if (results.length === steps.length) {
     const written = record === undefined || results[RECORD + 1] === record.content.length
     if (written) return

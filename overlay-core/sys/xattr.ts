@@ -1,6 +1,8 @@
 import { component, cString, fdPath } from './argument.ts'
 import { bind, call, type ResultOf, type SystemCall, step, tryCall } from './call.ts'
+import { tryCallsElsewhere } from './calls-elsewhere.ts'
 import { sysError } from './error.ts'
+import { GOES_ON_AFTER_FAILURE } from './thread-layout.ts'
 
 const E2BIG = 7
 const ENOSPC = 28
@@ -75,6 +77,24 @@ export async function setXattr(dirFd: number, name: string, attr: string, value:
 export async function removeXattr(dirFd: number, name: string, attr: string): Promise<void> {
   const native = name === '' ? removexattr : lremovexattr
   await call('removexattr', name, native, target('removexattr', dirFd, name), cString('removexattr', attr))
+}
+
+/** Sets an extended attribute of the open object, never on the event loop. @throws as `setXattr` */
+export async function setXattrElsewhere(fd: number, attr: string, value: Uint8Array): Promise<void> {
+  const [path, name] = [target('setxattr', fd, ''), cString('setxattr', attr)]
+  const [result = 0] = await tryCallsElsewhere([step('setxattr', setxattr, path, name, value, value.length, 0)])
+  if (result < 0) throw sysError('setxattr', result === -E2BIG ? ENOSPC : -result, '')
+}
+
+/** Removes those of these extended attributes of the open object that are set, in one trip, never on the event loop. @throws EPERM | EROFS | EIO */
+export async function clearXattrs(fd: number, attrs: readonly string[]): Promise<void> {
+  const path = target('removexattr', fd, '')
+  const steps = attrs.map((attr) => ({
+    ...step('removexattr', removexattr, path, cString('removexattr', attr)),
+    flags: GOES_ON_AFTER_FAILURE,
+  }))
+  for (const result of await tryCallsElsewhere(steps))
+    if (result < 0 && result !== -ENODATA && result !== -EOPNOTSUPP) throw sysError('removexattr', -result, '')
 }
 
 /** The names of all extended attributes that the process may see; empty if the file system has no such attributes. */
