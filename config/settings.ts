@@ -59,6 +59,8 @@ export interface TemplateSettings {
   readonly owners: readonly string[]
   /** The limits of each view; undefined: none. */
   readonly quota: QuotaLimits | undefined
+  /** Who applies them. */
+  readonly quotaBy: 'server' | 'filesystem'
 }
 
 /** A user and a group. */

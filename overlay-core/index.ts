@@ -44,9 +44,19 @@ export type { Aspect, Difference } from './compare/difference.ts'
 export { type Budgets, type CacheLimits, createBudgets, limitCaches } from './mount/budgets.ts'
 export { mount } from './mount/mount.ts'
 export { openStack } from './mount/stack.ts'
+export { giveUpExceedingQuotas, mayExceedQuotas } from './sys/capabilities.ts'
 export { claimDirectory } from './sys/claim.ts'
 export { giveMemoryBack } from './sys/free-memory.ts'
 export { createOwnRoots } from './sys/new-own-roots.ts'
 export { openPersistentMemory, type PersistentMemory } from './sys/persistent-memory.ts'
 export { liesIn, type Place, placesOf, showsInnerMounts } from './sys/place.ts'
 export { connectionsAllowed, duplicateDescriptor } from './sys/process.ts'
+export {
+  limitProject,
+  limitsProjects,
+  type ProjectLimits,
+  type ProjectUsage,
+  projectOf,
+  projectUsage,
+  setProject,
+} from './sys/project-quota.ts'

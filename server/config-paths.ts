@@ -1,6 +1,7 @@
 import { stat } from 'node:fs/promises'
 import type { Config, FileView, Settings } from '../config/index.ts'
 import { liesIn, OptionError, type Place, placesOf } from '../overlay-core/index.ts'
+import { whyNoProjects } from './registry/project-support.ts'
 import { secretCollision } from './secret-paths.ts'
 import { checkReadyFile, checkWritable } from './state-dir.ts'
 
@@ -43,6 +44,8 @@ async function checkDirectories(view: FileView, { problems }: Config): Promise<v
   for (const { path, at } of made ? uppersOf(view) : []) {
     try {
       await checkWritable('directory', path)
+      const wrong = view.settings.template?.quotaBy === 'filesystem' ? await whyNoProjects(path) : undefined
+      if (wrong !== undefined) problems.add(at, wrong, view.settings.name)
     } catch (error) {
       if (!(error instanceof OptionError)) throw error
       problems.add(at, error.reason, view.settings.name)

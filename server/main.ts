@@ -39,6 +39,7 @@ async function runFromConfig(request: ConfigRequest): Promise<number> {
     return 2
   }
   try {
+    ;(await import('./obey-quotas.ts')).obeyQuotas(config.settings)
     return await run(config, request)
   } catch (error) {
     if (!(error instanceof OptionError)) throw error

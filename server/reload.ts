@@ -243,6 +243,7 @@ function movedOf(before: ViewSettings, next: ViewSettings): string[] {
     template?.directory,
     template?.kind,
     template?.ephemeral,
+    template?.quotaBy,
   ]
   return isSame(place(before), place(next)) ? [] : [`views.${next.name} (its upper)`]
 }

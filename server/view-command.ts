@@ -69,6 +69,7 @@ function details(view: ViewDescription): string {
     ['state', view.state],
     ['directory', view.directory],
     ...(view.quota === undefined ? [] : usageLines(view.quota)),
+    ...(view.project === undefined ? [] : [['project', String(view.project)]]),
     ...(view.user === undefined ? [] : usageLines(view.user, 'all ')),
     ...(view.failure === undefined ? [] : [['failure', view.failure]]),
   ]

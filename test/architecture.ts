@@ -41,8 +41,9 @@ const CONFINED: Readonly<Record<string, readonly string[]>> = {
     'server/config-file.ts',
     'server/config-paths.ts',
     'server/new-upper.ts',
-    // Makes and deletes the directories of views.
+    // Makes and deletes the directories of views, and looks whether they are empty.
     'server/registry/view-directory.ts',
+    'server/registry/view-project.ts',
     'server/registry/delete-tree.ts',
     'server/init-command.ts',
     // The password file and the audit file.

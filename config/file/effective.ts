@@ -68,9 +68,8 @@ function named<Of extends Keys>(spec: Table<Of>, { name, values }: Named<Of>, so
 
 function table<Of extends Keys>(spec: Table<Of>, path: string, values: ValuesOf<Of>, sources: Sources) {
   const found: EffectiveValue[] = []
-  for (const [name, key] of Object.entries(spec.keys)) {
-    if (key.later === undefined) found.push({ table: path, key: name, ...effective(key, values[name], sources) })
-  }
+  for (const [name, key] of Object.entries(spec.keys))
+    found.push({ table: path, key: name, ...effective(key, values[name], sources) })
   return found
 }
 

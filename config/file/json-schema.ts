@@ -20,12 +20,11 @@ export function schemaOf(tables: readonly Table[]): JsonSchema {
 }
 
 function schemaOfTable({ named, meaning, keys }: Table): JsonSchema {
-  const known = Object.entries(keys).filter(([, { later }]) => later === undefined)
   const one = {
     type: 'object',
     additionalProperties: false,
-    properties: Object.fromEntries(known.map(([name, key]) => [name, schemaOfKey(key)])),
-    required: known.filter(([, { required }]) => required).map(([name]) => name),
+    properties: Object.fromEntries(Object.entries(keys).map(([name, key]) => [name, schemaOfKey(key)])),
+    required: Object.entries(keys).flatMap(([name, { required }]) => (required ? [name] : [])),
   }
   const description = plain(meaning)
   if (!named) return { description, ...one }

@@ -16,8 +16,6 @@ export interface Key<Value> {
   readonly example?: string
   /** Whether the key must be present. */
   readonly required?: true
-  /** Why the key is refused: this version recognizes it but does not support it. */
-  readonly later?: string
 }
 
 /** The keys of a table by name, in the order of the manual. */
@@ -58,12 +56,11 @@ export interface Named<Of extends Keys> {
 
 /** The spec of a key, in the form that the pages of the manual print. */
 export function wordOf(name: string, key: Key<unknown>): WordSpec {
-  const { type, meaning, default: literal, otherwise, example, later } = key
-  const said = later === undefined ? meaning : `${meaning}\n\n*Not supported yet:* ${later}`
+  const { type, meaning, default: literal, otherwise, example } = key
   return {
     name,
     value: type.shown,
-    meaning: key.required ? `${said} It is required.` : said,
+    meaning: key.required ? `${meaning} It is required.` : meaning,
     ...(literal !== undefined && { default: literal }),
     ...(otherwise !== undefined && { otherwise }),
     ...(example !== undefined && { examples: [`${name} = ${example}`] }),

@@ -1,7 +1,7 @@
 import { OptionError, type QuotaLimits } from '../../overlay-core/index.ts'
 import { bytesOf } from '../size.ts'
 import type { Given } from './key.ts'
-import { textType, wholeType } from './value-types.ts'
+import { choiceType, textType, wholeType } from './value-types.ts'
 
 const DAY_MS = 86_400_000
 /** The maximum of a limit of files. */
@@ -48,6 +48,31 @@ export function quotaOf(values: GivenLimits): QuotaLimits | undefined {
   return { ...limits, graceMs: quota_grace?.value.ms ?? GRACE_MS }
 }
 
+interface GivenQuota extends GivenLimits {
+  readonly upper?: Given<string> | undefined
+  readonly directory?: Given<string> | undefined
+  readonly quota_by?: Given<'server' | 'filesystem'> | undefined
+}
+
+/** The error in the keys of quotas that the file system applies, without the start of its path. */
+export function quotaByError(values: GivenQuota): { at: number; message: string } | undefined {
+  const { upper, directory, quota_by, quota_grace } = values
+  if (quota_by?.value !== 'filesystem') return undefined
+  const { at } = quota_by
+  if (quotaOf(values) === undefined) return { at, message: 'quota_by`: there is no limit; add quota = "SIZE"' }
+  if (upper?.value === 'ephemeral' && directory === undefined)
+    return {
+      at,
+      message: 'quota_by`: without `directory` the views are in memory, which has no project quotas; remove it',
+    }
+  if (quota_grace === undefined || quota_grace.value.ms === GRACE_MS) return undefined
+  return {
+    at: quota_grace.at,
+    message:
+      'quota_grace`: the file system has one time for all its projects; set that with setquota -P -t or xfs_quota, and remove this',
+  }
+}
+
 /** The keys of `[views.NAME]` that limit each view. */
 export const QUOTA_KEYS = {
   quota: {
@@ -82,8 +107,9 @@ export const QUOTA_KEYS = {
     default: '"7d"',
   },
   quota_by: {
-    type: textType('"filesystem"', 'a text', (text) => text),
-    meaning: 'Who limits the views.',
-    later: 'Project quotas of the file system are not used; the server limits the views by `quota`.',
+    type: choiceType(['server', 'filesystem']),
+    meaning:
+      'Who limits each view: the server, or the file system of `directory` by its project quotas. These count the blocks and objects on the disk, `work` and whiteouts included. It must be mounted with them (`prjquota`), and a view that contains something must have a project. `quota_grace` is that of the file system then. See [views.md](views.md#quotas-of-the-file-system).',
+    default: '"server"',
   },
 } as const

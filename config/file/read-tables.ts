@@ -118,8 +118,6 @@ class TableReader {
     for (const [name, { at, node: value }] of node.entries) {
       const key = Object.hasOwn(table.keys, name) ? table.keys[name] : undefined
       if (key === undefined) this.#problems.add(at, unknownKey(name, table))
-      else if (key.later !== undefined)
-        this.#problems.add(at, `${quoted(`${path}.${name}`)} is not supported by this version; remove it. ${key.later}`)
       else values[name] = this.#value(key, { path: `${path}.${name}`, at, node: value })
     }
     for (const [name, key] of Object.entries(table.keys)) {

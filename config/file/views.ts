@@ -3,7 +3,7 @@ import { nameError } from '../option-values.ts'
 import type { NewUpper, TemplateSettings, ViewSettings } from '../settings.ts'
 import type { Given, Named } from './key.ts'
 import type { Problems } from './problems.ts'
-import { quotaOf } from './quota-keys.ts'
+import { quotaByError, quotaOf } from './quota-keys.ts'
 import { type FileValues, inFileWords } from './read-tables.ts'
 import type { EXPORTS, LAYERS, STACKS, VIEWS } from './view-tables.ts'
 
@@ -167,7 +167,8 @@ class ViewMaker {
 
   /** Reports keys that have no effect because all clients share the view. */
   #refuseTemplateKeys({ name, values }: View): boolean {
-    const { upper, per, create, idle, max_views, owners, quota, quota_soft, quota_files, quota_files_soft } = values
+    const { upper, per, create, idle, max_views, owners, quota, quota_soft, quota_files, quota_files_soft, quota_by } =
+      values
     if (per !== undefined && per.value !== 'user' && upper?.value !== 'ephemeral') {
       this.#problems.add(per.at, `\`views.${name}.per\` has an effect only with upper = "ephemeral"; remove it`)
       return true
@@ -182,6 +183,7 @@ class ViewMaker {
       ['quota_soft', quota_soft],
       ['quota_files', quota_files],
       ['quota_files_soft', quota_files_soft],
+      ['quota_by', quota_by?.value === 'filesystem' ? quota_by : undefined],
     ] as const
     for (const [key, given] of useless.filter(([, each]) => each !== undefined))
       this.#problems.add(
@@ -201,6 +203,8 @@ class ViewMaker {
       )
     const kind = kindOf(values)
     if (kind === undefined) return undefined
+    const wrong = quotaByError(values)
+    if (wrong !== undefined) this.#problems.add(wrong.at, `\`views.${name}.${wrong.message}`)
     const ephemeral = upper?.value === 'ephemeral'
     return {
       kind,
@@ -214,6 +218,7 @@ class ViewMaker {
       maxViews: max_views?.value ?? MOST_VIEWS,
       owners: owners?.value ?? [],
       quota: quotaOf(values),
+      quotaBy: values.quota_by?.value ?? 'server',
     }
   }
 

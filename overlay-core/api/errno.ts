@@ -76,10 +76,14 @@ function passOver(error: unknown): void {
 }
 
 const UNWRITABLE: ReadonlySet<unknown> = new Set<Errno>(['ENOSPC', 'EDQUOT', 'EROFS'])
+/** Errors of Node have the number with a minus sign, and no name for EDQUOT. */
+const NODE_EDQUOT = -ERRNO.EDQUOT
 
 /** Whether `error`, an OverlayError or an error of Node, says that a file system accepts no writes at present: it is full, over quota or read-only. */
 export function isUnwritable(error: unknown): boolean {
-  return error instanceof Error && UNWRITABLE.has((error as NodeJS.ErrnoException).code)
+  if (!(error instanceof Error)) return false
+  const { code, errno } = error as NodeJS.ErrnoException
+  return UNWRITABLE.has(code) || errno === NODE_EDQUOT
 }
 
 /** Whether `error` is an OverlayError, and if `codes` are given, has one of them. */

@@ -12,9 +12,12 @@ import {
   type QuotaLimits,
   type Stack,
 } from '../../overlay-core/index.ts'
+import type { RandomBytes } from '../random.ts'
+import { tellProjectErrors } from './project-errors.ts'
 import type { UserQuotas, UsersView } from './user-quotas.ts'
 import { hasUpper } from './view-directory.ts'
 import type { Closable, ViewPool } from './view-pool.ts'
+import { ViewProject } from './view-project.ts'
 import { ViewQuota, type ViewQuotaParts } from './view-quota.ts'
 import type { ViewRecord } from './view-record.ts'
 
@@ -34,6 +37,9 @@ export interface ViewPlan {
   readonly settle: (id: string) => Promise<void> | undefined
   /** The present limits of a view; undefined without a quota. */
   readonly limits: () => QuotaLimits | undefined
+  /** The present limits of a view that the file system applies; undefined if it does not limit the views. */
+  readonly projectLimits: () => QuotaLimits | undefined
+  readonly random: RandomBytes
   /** The quotas of users; undefined if the views do not belong to users. */
   readonly users: UserQuotas | undefined
   /** The time of day, in ms since the epoch. */
@@ -59,6 +65,7 @@ export class TemplateView implements Closable {
   #overlay: Overlay | undefined
   #guarded: Overlay | undefined
   #quota: ViewQuota | undefined
+  #project: ViewProject | undefined
   #opening: Promise<void> | undefined
   #closing: Promise<void> | undefined
   #uses = 0
@@ -130,6 +137,12 @@ export class TemplateView implements Closable {
   async limit(): Promise<void> {
     await this.#opening?.catch(() => undefined)
     this.#quota?.quota.setLimits(this.#plan.limits() ?? {})
+    await this.#project?.limit(this.#plan.projectLimits() ?? {})
+  }
+
+  /** Its project, if the file system limits it; undefined if it has none yet. */
+  async project(): Promise<ViewProject | undefined> {
+    return this.#project ?? (await ViewProject.find(this.#plan.optionsOf(this.record.id)))
   }
 
   /** It as the quota of its user knows it. */
@@ -162,6 +175,7 @@ export class TemplateView implements Closable {
   async remove(): Promise<void> {
     this.#removed = true
     await this.end()
+    await this.#endProject()
   }
 
   /** Closes it even if it is in use: calls that run fail with ESTALE. Never rejects. */
@@ -179,6 +193,7 @@ export class TemplateView implements Closable {
       this.#overlay = undefined
       this.#guarded = undefined
       this.#quota = undefined
+      this.#project = undefined
       this.#closing = undefined
       pool.closed(this)
     })
@@ -203,12 +218,26 @@ export class TemplateView implements Closable {
       await overlay.unmount({ sync: ephemeral === undefined })
       await this.#quota?.save()
       this.#quota?.leave()
-      if (ended) await ephemeral?.gone(this.record)
+      if (ended) {
+        await this.#endProject()
+        await ephemeral?.gone(this.record)
+      }
     } catch (error) {
       log.error({ err: error, view: this.path }, 'closing a view failed: its latest changes may not be on disk')
       hooks.lost(error)
     } finally {
       this.#quota?.leave()
+    }
+  }
+
+  /** Lets nothing stay of a view in the quotas of its file system, before it is deleted. */
+  async #endProject(): Promise<void> {
+    if (this.#plan.projectLimits() === undefined) return
+    try {
+      await (await this.project())?.end()
+    } catch (error) {
+      // A directory that is gone has no project.
+      if (!isErrno(error)) throw error
     }
   }
 
@@ -246,9 +275,12 @@ export class TemplateView implements Closable {
       const options = optionsOf(id)
       // The registry has claimed the directory of all views.
       const limits = this.#plan.limits()
+      const project = await this.#openProject(options)
       const quota = limits && (await ViewQuota.open(limits, this.#quotaParts()))
-      const overlay = await this.#mountWith(options, quota)
+      const mounted = await this.#mountWith(options, quota)
+      const overlay = project?.saysNoSpace ? tellProjectErrors(mounted, () => project.isFull()) : mounted
       this.#quota = quota
+      this.#project = project
       this.#overlay = overlay
       this.#guarded = pool.hooks.guarded(id, overlay)
       this.#failure = undefined
@@ -258,6 +290,18 @@ export class TemplateView implements Closable {
     pool.opened(this)
     void this.#quota?.check()
     for (const notice of this.#overlay.notices) pool.log.debug({ view: this.path }, notice)
+  }
+
+  async #openProject(options: MountOptions): Promise<ViewProject | undefined> {
+    const limits = this.#plan.projectLimits()
+    if (limits === undefined) return undefined
+    const { path } = this
+    try {
+      return await ViewProject.open(options, limits, { path, random: this.#plan.random })
+    } catch (error) {
+      if (!(await hasUpper(options))) throw upperIsGone(options)
+      throw error
+    }
   }
 
   async #mountWith(options: MountOptions, quota: ViewQuota | undefined): Promise<Overlay> {
@@ -271,7 +315,7 @@ export class TemplateView implements Closable {
       quota?.leave()
       // An empty upper in its place would hide the loss.
       if (await hasUpper(options)) throw error
-      throw new Error(`its upper ${options.upperdir} is gone; put it back, or remove the view`)
+      throw upperIsGone(options)
     }
   }
 
@@ -306,4 +350,8 @@ export class TemplateView implements Closable {
     )
     return failure
   }
+}
+
+function upperIsGone({ upperdir }: MountOptions): Error {
+  return new Error(`its upper ${upperdir} is gone; put it back, or remove the view`)
 }

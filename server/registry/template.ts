@@ -8,10 +8,12 @@ import {
   OptionError,
   OverlayError,
 } from '../../overlay-core/index.ts'
+import { makeDirectory } from '../make-directory.ts'
 import type { RandomBytes } from '../random.ts'
 import type { Accounts } from './accounts.ts'
 import type { CreationRate } from './creation-rate.ts'
 import { EphemeralRegistry } from './ephemeral-registry.ts'
+import { needProjects } from './project-support.ts'
 import { SharedStack } from './shared-stack.ts'
 import { TemplateView, type ViewPlan } from './template-view.ts'
 import type { UserQuotas } from './user-quotas.ts'
@@ -57,6 +59,8 @@ export class Template {
     this.#parts = parts
     this.#registry = registry
     const users = settings.kind === 'per-user' ? parts.users : undefined
+    // This cannot change while the template is open.
+    const byFileSystem = settings.quotaBy === 'filesystem'
     this.#plan = {
       template: name,
       pool: parts.pool,
@@ -64,7 +68,9 @@ export class Template {
       stackOf: (options) => this.#stack.of(options),
       idleMs: () => this.settings.idleMs,
       settle: (id) => registry.settle(id),
-      limits: () => this.settings.quota ?? (users?.isOn ? {} : undefined),
+      limits: () => (byFileSystem ? undefined : this.settings.quota) ?? (users?.isOn ? {} : undefined),
+      projectLimits: () => (byFileSystem ? (this.settings.quota ?? {}) : undefined),
+      random: parts.random,
       users,
       wallNow: parts.wallNow,
       ephemeral: settings.ephemeral
@@ -78,6 +84,10 @@ export class Template {
   /** Reads the registry. Opens no view. @throws OptionError naming `directory` */
   static async open(name: string, settings: TemplateSettings, parts: TemplateParts): Promise<Template> {
     const { log, now } = parts.pool
+    if (settings.quotaBy === 'filesystem') {
+      await makeDirectory(settings.directory)
+      await needProjects(settings.directory)
+    }
     const registry = settings.ephemeral
       ? await EphemeralRegistry.open(settings, log, now)
       : await ViewRegistry.open(settings.directory, log)

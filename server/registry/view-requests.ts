@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import { nearestWord, OptionError, type QuotaLimits, type QuotaState } from '../../overlay-core/index.ts'
+import { isErrno, nearestWord, OptionError, type QuotaLimits, type QuotaState } from '../../overlay-core/index.ts'
 import type { Template } from './template.ts'
 import type { TemplateView } from './template-view.ts'
 import type { Templates } from './templates.ts'
@@ -31,6 +31,8 @@ export interface ViewDescription {
   readonly failure?: string
   /** Its usage and limits; only for `show`, and only with a quota. */
   readonly quota?: QuotaState & QuotaLimits
+  /** Its project in the quotas of the file system, if that applies its limits; only for `show`. */
+  readonly project?: number
   /** The usage and limits of its user in all views; only for `show`, and only if there are limits. */
   readonly user?: QuotaState & QuotaLimits
 }
@@ -66,11 +68,33 @@ async function userOf(
   return { user: { ...(await users.stateOf(record.name)), ...(await users.limitsOf(record.name)) } }
 }
 
-async function quotaOf({ settings }: Template, view: TemplateView): Promise<Pick<ViewDescription, 'quota'>> {
+async function quotaOf(
+  { settings }: Template,
+  view: TemplateView,
+): Promise<Pick<ViewDescription, 'quota' | 'project'>> {
   if (settings.quota === undefined) return {}
+  if (settings.quotaBy === 'filesystem') return await projectQuotaOf(settings.quota, view)
   const known = view.quota?.state ?? (await readUsage(join(settings.directory, view.record.id)))
   const { bytes = 0, files = 0, bytesAboveSinceMs, filesAboveSinceMs } = known ?? {}
   return { quota: { bytes, files, bytesAboveSinceMs, filesAboveSinceMs, ...settings.quota } }
+}
+
+/** What the file system counts. Since when a soft limit is exceeded is known to it alone. */
+async function projectQuotaOf(
+  { hardBytes, softBytes, hardFiles, softFiles }: QuotaLimits,
+  view: TemplateView,
+): Promise<Pick<ViewDescription, 'quota' | 'project'>> {
+  const limits = { hardBytes, softBytes, hardFiles, softFiles }
+  try {
+    const project = await view.project()
+    if (project === undefined) return { quota: { bytes: 0, files: 0, ...limits } }
+    const { bytes, files } = await project.usage()
+    return { quota: { bytes, files, ...limits }, project: project.id }
+  } catch (error) {
+    // The failure of the view says what is wrong with its directory.
+    if (!isErrno(error)) throw error
+    return {}
+  }
 }
 
 function list(templates: Templates, name: string): ViewDescription[] {

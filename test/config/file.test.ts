@@ -208,7 +208,7 @@ revalidate = 0
 [views.course]
 stack = "curse"
 upper = "ephemeral"
-quota_by = "filesystem"
+quota_by = "disk"
 idle = 1
 [views.b]
 stack = "course"
@@ -255,7 +255,7 @@ clients = ["*"]
       '16:14: `stacks.course.revalidate` must be "never", "always" or a whole number of seconds from 1 to 86400',
       '17:8: `views.course.quota` is missing: without `directory` the views are in memory; add quota = "SIZE", or directory = "PATH"',
       '18:9: there is no stack "curse"; did you mean course?',
-      '20:1: `views.course.quota_by` is not supported by this version; remove it. Project quotas of the file system are not used; the server limits the views by `quota`.',
+      '20:12: `views.course.quota_by` must be "server" or "filesystem", not "disk"',
       '21:8: `views.course.idle` must be a time, not 1',
       '22:8: `views.b.workdir` is missing; add workdir = "PATH"',
       '28:1: `views.c.owner` has no effect without an upper; remove it, or use upper = "shared"',
@@ -270,6 +270,21 @@ clients = ["*"]
       '46:1: `exports.z.clients` applies to NFS only; remove it. webdav.listen defines who can reach WebDAV.',
     ],
   )
+})
+
+t.test('quotas of the file system need a limit, a directory, and its own grace time', async (t) => {
+  const own = (more: string) => errors(`${COURSE}upper = "per-user"\ndirectory = "d"\nquota_by = "filesystem"\n${more}`)
+  t.strictSame(own('quota = "1G"\nquota_soft = "900M"\nquota_files = 10\nquota_grace = "7d"\n'), [])
+  t.strictSame(own(''), ['10:1: `views.course.quota_by`: there is no limit; add quota = "SIZE"'])
+  t.strictSame(own('quota = "1G"\nquota_grace = "1d"\n'), [
+    '12:1: `views.course.quota_grace`: the file system has one time for all its projects; set that with setquota -P -t or xfs_quota, and remove this',
+  ])
+  t.strictSame(errors(`${COURSE}upper = "ephemeral"\nquota = "1G"\nquota_by = "filesystem"\n`), [
+    '10:1: `views.course.quota_by`: without `directory` the views are in memory, which has no project quotas; remove it',
+  ])
+  t.strictSame(errors(`${COURSE}upper = "shared"\ndirectory = "d"\nquota_by = "filesystem"\n`), [
+    '10:1: `views.course.quota_by` has an effect only with upper = "per-user", "per-machine" or "ephemeral"; remove it',
+  ])
 })
 
 t.test('what does not go together is refused by the words of the file', async (t) => {

@@ -163,3 +163,19 @@ t.test('one address makes a hundred views at once, and then some a minute', AS_R
   t.match(server.stderr(), /a view was not made: there are too many, or this client makes too many/)
   t.equal((await nfs.mnt('/course/user0')).status, STATUS.OK, 'those that exist are mounted as ever')
 })
+
+t.test(
+  'quotas of a file system that has none for projects are refused, at the start and by config check',
+  AS_ROOT,
+  async (t) => {
+    const memory = tmpfs(t)
+    const own = `[views.own]\nstack = "course"\nupper = "per-user"\ndirectory = "${memory}/views"\nquota = "1M"\nquota_by = "filesystem"\n[exports.own]\nview = "own"\ndoor = "nfs"\n`
+    const all = await course(t, { tables: own })
+    const wrong = `quota_by = "filesystem": the file system of ${memory}/views does not limit projects; mount it with prjquota (ext4 needs the features quota and project), or remove quota_by`
+    t.match(all.server.stdout() + all.server.stderr(), wrong)
+    t.match(await all.dav('GET', '/course/~daemon/welcome.txt'), { status: 200 }, 'other views are served')
+    const checked = await run(['config', 'check', join(all.dir, 'o.toml')])
+    t.equal(checked.status, 1)
+    t.match(checked.stdout + checked.stderr, wrong)
+  },
+)

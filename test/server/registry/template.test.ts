@@ -30,7 +30,7 @@ async function template(t: Test, more: Partial<TemplateSettings> = {}): Promise<
   t.teardown(() => templates.close())
   const settings: TemplateSettings = {
     ...{ kind: 'per-user', ephemeral: false, directory: join(dir, 'views'), inMemory: false, create: true },
-    ...{ idleMs: 1000, maxViews: 100, owners: [], quota: undefined },
+    ...{ idleMs: 1000, maxViews: 100, owners: [], quota: undefined, quotaBy: 'server' },
     mount: { lowerdir: [join(dir, 'lower')] } as unknown as TemplateSettings['mount'],
     owner: { uid: process.geteuid?.() ?? 0, gid: process.getegid?.() ?? 0 },
     ...more,
