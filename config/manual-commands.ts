@@ -63,7 +63,7 @@ const RELOAD: Section = {
   blocks: [
     code('overlayd reload [--pid PID] [--state-dir DIR]'),
     text(
-      'Has a server of a configuration file read it again, as SIGHUP does. `log.level`, new and removed views and templates, exports, and changed layers and options of views apply at once; clients of other views notice nothing, and those of a changed view keep their mounts and open files, as with [remount](#remount). A removed view is closed, and its handles become stale; its upper stays.',
+      'Has a server of a configuration file read it again, as SIGHUP does. `log.level`, new and removed views and templates, exports, changed layers and options of views, and another login ([users.md](users.md#changing-the-login-while-the-server-runs)) apply at once; clients of other views notice nothing, and those of a changed view keep their mounts and open files, as with [remount](#remount). A removed view is closed, and its handles become stale; its upper stays.',
       'Other keys, and the directory of an upper, need a restart: they are printed as `needs a restart` and stay as they were.',
     ),
     { kind: 'options', options: RELOAD_OPTIONS, joint: ' ' },

@@ -1,10 +1,11 @@
-import { chmodSync, readdirSync, readFileSync } from 'node:fs'
+import { chmodSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { request } from 'undici'
 import { readEnvironment } from '../../config/index.ts'
 import { loadConfig } from '../../server/config-file.ts'
+import { newHash } from '../../server/login/index.ts'
 import { run, start } from './launch.ts'
 
 t.setTimeout(300_000)
@@ -56,5 +57,43 @@ t.test('the example runs as it is', async (t) => {
   t.match(await get(server.webdavUrl as string, '/original/README.md'), /./)
   t.match(await get(server.webdavUrl as string, '/course/README.md'), /./)
   t.match(await get(server.webdavUrl as string, '/students/~daemon/README.md'), /overlayd/)
+  t.equal(await server.stop(), 0)
+})
+
+t.test('the example with all that is commented out is right too, and people log in', async (t) => {
+  const home = t.testdir({ 'overlayd-example': {} })
+  const example = fileURLToPath(new URL('../../deploy/overlayd.toml', import.meta.url))
+  const text = readFileSync(example, 'utf8').replace('"sample/lower"', JSON.stringify(join(example, '../sample/lower')))
+  const all = text.replace('listen = "127.0.0.1:8080"\n', '').replace(/^#(?=[[a-z])/gm, '')
+  const file = join(home, 'o.toml')
+  const check = async (content: string) => {
+    writeFileSync(file, content)
+    return await run(['config', 'check', file], { env: { HOME: home } })
+  }
+  const sources = (words: string) => all.replace('sources = ["file"]', `sources = [${words}]`)
+  for (const content of [
+    text,
+    all,
+    sources('"file", "ldap"'),
+    sources('"file", "oidc"'),
+    sources('"file", "ldap", "oidc"'),
+  ])
+    t.match(await check(content), { status: 0, stderr: '', stdout: /is right: it serves course, students, original/ })
+  t.match(await check(sources('"file", "ldpa"')), { status: 1 }, 'it is looked at')
+
+  // As its first lines say: the # removed in front of the keys of the login.
+  const login = text.replace(/^#\[login\][\s\S]*?(?=^#\[ldap\])/m, (part) => part.replace(/^#(?=[[a-z])/gm, ''))
+  t.match(await check(login), { status: 0 })
+  writeFileSync(join(home, 'overlayd-example/users'), `anna:${newHash('pw-anna', Buffer.alloc(16, 1))}\n`, {
+    mode: 0o600,
+  })
+  const free = ['--webdav', '127.0.0.1:0', '--nfs', '127.0.0.1:0', '--state-dir', join(home, 'state')]
+  const server = await start(t, ['serve', '--config', file, ...free], { env: { HOME: home } })
+  const { origin } = new URL(server.webdavUrl as string)
+  const asked = await request(`${origin}/students/README.md`)
+  t.equal(asked.statusCode, 401)
+  const headers = { authorization: `Basic ${Buffer.from('anna:pw-anna').toString('base64')}` }
+  const answer = await request(`${origin}/students/README.md`, { headers })
+  t.match(await answer.body.text(), /overlayd/)
   t.equal(await server.stop(), 0)
 })

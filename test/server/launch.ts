@@ -37,14 +37,14 @@ export interface LaunchOptions {
 /** Runs overlayd to its end; one that does not end by itself is killed. */
 export function run(
   args: readonly string[],
-  { cwd, nodeOptions = [], launcher = LAUNCHER, uid }: LaunchOptions = {},
+  { cwd, nodeOptions = [], launcher = LAUNCHER, uid, env: more = {} }: LaunchOptions = {},
 ): Promise<Ended> {
   const { file, args: all, env } = plainly(process.execPath, ...nodeOptions, launcher, ...args)
   return new Promise((resolve) => {
     const options = {
       timeout: 60_000,
       killSignal: 'SIGKILL',
-      env,
+      env: { ...env, ...more },
       ...(cwd && { cwd }),
       ...(uid && { uid, gid: uid }),
     } as const
