@@ -343,6 +343,10 @@ class GuardedOverlay implements Overlay {
     return this.#to.remount(options)
   }
 
+  freeze(directory: string, options: MountOptions): Promise<void> {
+    return this.#to.freeze(directory, options)
+  }
+
   unmount(...how: Parameters<Overlay['unmount']>): Promise<void> {
     return this.#to.unmount(...how)
   }

@@ -239,6 +239,18 @@ export interface Overlay {
    */
   remount(options: MountOptions): Promise<void>
   /**
+   * Makes the upper a lower, in one step between two calls: it moves to `directory/upper`, its index of hard links to `directory/index`, and an empty upper takes its
+   * place. Nothing is copied, and the time does not depend on what the upper contains. Objects keep their identity, and what is open stays open. `directory` must be an
+   * empty directory on the file system of the upper that nobody else uses. When it resolves, everything in the frozen layer is durable, unless the overlay is
+   * volatile. After a crash, `settleFreeze` finishes or undoes a freeze before the next mount.
+   *
+   * @param options those from now on. Either `lowerdir` is the present one with `directory/upper` above it, and `frozen` is one more: then clients notice nothing. Or
+   *   without `directory/upper`: then all that the upper contained is let go in the same step, as by `remount`.
+   * @throws OptionError as `remount`, or the upper cannot be frozen: it is read-only, or its marks are in files · EIO | ENOSPC | EDQUOT nothing has changed, or the
+   *   frozen layer may not be durable (`op` syncfs)
+   */
+  freeze(directory: string, options: MountOptions): Promise<void>
+  /**
    * Waits for running calls, releases upper and workdir and closes every descriptor. Later calls fail with ESTALE. All changes are made durable first, unless
    * `sync` is false: then a power loss may undo changes that were not committed (`commitChanges`), and errors of the disk in writing them are not reported.
    *

@@ -27,6 +27,11 @@ export interface MountOptions {
   readonly revalidate: 'never' | 'always' | number
   /** Whether the overlay keeps its own UUID in `overlay.uuid` of the upper root, as in the kernel. */
   readonly uuid: 'on' | 'auto' | 'null' | 'off'
+  /**
+   * How many of the topmost lowers were uppers of this overlay until they were frozen (`Overlay.freeze`). Their objects keep the identities that they had. It is no
+   * option of the command line: whoever froze them knows. None by default.
+   */
+  readonly frozen?: number | undefined
 }
 
 /** The directory in which relative paths start, and whether `trusted.*` attributes can be written; by default those of the process. */

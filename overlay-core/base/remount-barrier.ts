@@ -26,7 +26,7 @@ export class RemountBarrier {
   }
 
   /** Runs `work` while nobody is inside, and admits nobody until it has ended. One at a time; others wait. */
-  async alone<T>(work: () => T): Promise<T> {
+  async alone<T>(work: () => MaybePromise<T>): Promise<T> {
     while (this.#closed) await this.#closed.promise
     const closed = Promise.withResolvers<void>()
     this.#closed = closed
@@ -37,7 +37,7 @@ export class RemountBarrier {
         this.#empty = resolve
         await promise
       }
-      return work()
+      return await work()
     } finally {
       this.#closed = undefined
       this.open = true

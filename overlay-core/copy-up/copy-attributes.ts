@@ -10,7 +10,8 @@ export async function copyXattrs(sb: SuperBlock, lower: Real, workFd: number, te
     if (!sb.overlayXattrs.copiesUp(name)) continue
     const value = await sb.xattrStore.get(parentFd, lower.name, name)
     // Large protocol data is in the workdir of the overlay whose upper this lower was.
-    if (!value || (sb.overlayXattrs.slotOf(name) !== undefined && isMarker(value))) continue
+    const elsewhere = !lower.layer.frozen && sb.overlayXattrs.slotOf(name) !== undefined
+    if (!value || (elsewhere && isMarker(value))) continue
     await carryAttribute(sb, { fd: workFd, name: temp }, name, value)
   }
 }

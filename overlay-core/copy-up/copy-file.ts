@@ -49,7 +49,7 @@ export async function copyFileUp(
 ): Promise<boolean> {
   const lower = inode.lower as Real
   if (!isSimple(sb, inode) || !lower.parent) return false
-  const source = await openSource(sb, await sb.descriptors.of(lower.parent), lower.name)
+  const source = await openSource(sb, await sb.descriptors.of(lower.parent), lower)
   if (!source) return false
   try {
     const { type, nlink, ino } = source.stat

@@ -1,4 +1,4 @@
-import type { Name } from '../api/types.ts'
+import type { Real } from '../layer/layer.ts'
 import { NEVER_WAITS } from '../layer/real-open.ts'
 import type { SuperBlock } from '../objects/superblock.ts'
 import { isMarker } from '../sidecar/protocol-data-store.ts'
@@ -33,7 +33,11 @@ export interface CopySource {
  *
  * @throws EIO | EMFILE …
  */
-export async function openSource(sb: SuperBlock, dirFd: number, name: Name): Promise<CopySource | undefined> {
+export async function openSource(
+  sb: SuperBlock,
+  dirFd: number,
+  { name, layer }: Real,
+): Promise<CopySource | undefined> {
   const file = new ResultOf(0)
   const [stat, handle, names] = [new StatOut(), new HandleOut(), new XattrOut()]
   const [fd, statted, listed, handled] = (await tryCalls([
@@ -49,7 +53,7 @@ export async function openSource(sb: SuperBlock, dirFd: number, name: Name): Pro
     if (statted < 0) throw sysError('statx', -statted, name)
     const list = names.names(listed)
     if (!list && listed !== -ERANGE) throw sysError('listxattr', -listed, name)
-    const attributes = list && (await readAttributes(sb, fd, list))
+    const attributes = list && (await readAttributes(sb, fd, list, layer.frozen))
     if (attributes) source = { fd, stat: stat.stat, handle: handle.handle(handled), attributes }
     return source
   } finally {
@@ -57,11 +61,12 @@ export async function openSource(sb: SuperBlock, dirFd: number, name: Name): Pro
   }
 }
 
-/** The attributes to copy; undefined if they are many or large. */
+/** The attributes to copy; undefined if they are many or large. `withData`: those that refer to large protocol data are copied too. */
 async function readAttributes(
   sb: SuperBlock,
   fd: number,
   names: readonly string[],
+  withData: boolean,
 ): Promise<CopySource['attributes'] | undefined> {
   const wanted = names.filter((name) => sb.overlayXattrs.copiesUp(name))
   if (wanted.length === 0) return []
@@ -78,7 +83,7 @@ async function readAttributes(
     const value = (outs[i] as XattrOut).value(result)
     if (!value) throw sysError('getxattr', -result)
     // Large protocol data is in the workdir of the overlay whose upper this lower was.
-    if (sb.overlayXattrs.slotOf(name) === undefined || !isMarker(value)) found.push({ name, value })
+    if (withData || sb.overlayXattrs.slotOf(name) === undefined || !isMarker(value)) found.push({ name, value })
   }
   return found
 }

@@ -2,7 +2,7 @@ import { isErrno, OverlayError } from '../api/errno.ts'
 import { after } from '../api/maybe-promise.ts'
 import { FileType, type MaybePromise } from '../api/types.ts'
 import { asCopy, copyAwaited } from '../base/lock.ts'
-import { encodeIdentity } from '../layer/identity.ts'
+import { encodeIdentity, encodeLowerIdentity } from '../layer/identity.ts'
 import { Real } from '../layer/layer.ts'
 import { PLAIN } from '../layer/object-rights.ts'
 import type { NodeOwnership, OverrideStat } from '../layer/override-stat.ts'
@@ -99,6 +99,16 @@ export function longCopyOf(
 }
 
 /**
+ * The copy-up of a file that is open for writing, while a freeze has made it a lower, for an operation that may remove its last name: after that, it
+ * could not be copied up any more.
+ */
+export function copyForWriters(inode: OvlInode | undefined): LongCopy | undefined {
+  if (!inode || inode.upper || inode.lowerHandles === undefined) return undefined
+  for (const { writes } of inode.lowerHandles) if (writes) return new LongCopy(inode, 'open')
+  return undefined
+}
+
+/**
  * Runs `work`, which takes locks and uses descriptors inside `descriptors.run`, and runs it again after the copy-up that it requests. If objects keep
  * changing, `work` is finally told to be `patient` and to copy up under its locks.
  */
@@ -162,7 +172,7 @@ async function copyUpOnce(sb: SuperBlock, inode: OvlInode, need: CopyNeed): Prom
   const stat = await lowerStat(sb, lower)
   const separate = isHardLink(stat) && separatesLinks(sb, lower.layer)
   const marks = separate
-    ? [{ name: sb.overlayXattrs.identity, value: encodeIdentity(inode) }]
+    ? [{ name: sb.overlayXattrs.identity, value: identityOfSeparated(inode, stat) }]
     : await identityMarks(sb, inode, lower, stat)
   const data = leavesData ? undefined : (inode.dataReal ?? lower)
   const owner = sb.keepsOwners ? (await loadRights(sb, inode)).owner : undefined
@@ -176,6 +186,11 @@ async function copyUpOnce(sb: SuperBlock, inode: OvlInode, need: CopyNeed): Prom
     else await removeTemp(sb, temp)
     throw error
   }
+}
+
+/** What is kept of the identity of a name that is separated from its hard links. A copy of a copy may have the identity of a lower object. */
+function identityOfSeparated(inode: OvlInode, { nlink }: Stat): Uint8Array {
+  return inode.lower?.layer.frozen ? encodeLowerIdentity(inode, nlink) : encodeIdentity(inode)
 }
 
 /** Gives the finished copy its name; false if only another name of a hard link is left, whose directory must be copied up first. */
@@ -212,14 +227,16 @@ async function publishInIndex(sb: SuperBlock, inode: OvlInode, temp: string): Pr
   await createIndex(sb)
   const workFd = await sb.descriptors.of(sb.work as Real)
   const indexFd = await sb.descriptors.of(sb.indexDir as Real)
-  await saveNlinkByLower(sb, workFd, temp, 0)
+  // A lower that was in the index of an upper before that was frozen is counted differently from its disk.
+  const difference = inode.nlinkDelta ?? 0
+  await saveNlinkByLower(sb, workFd, temp, difference)
   const name = inode.indexName as string
   const [from, to] = [
     { dir: sb.work as Real, name: temp },
     { dir: sb.indexDir as Real, name },
   ]
   await sb.xattrStore.moving(from, to, () => renameAt(workFd, temp, indexFd, name, storageOf(sb).noReplace))
-  inode.nlinkDelta = inode.lowerNlink - 1
+  inode.nlinkDelta = inode.lowerNlink + difference - 1
 }
 
 async function lowerStat(sb: SuperBlock, lower: Real): Promise<Stat> {

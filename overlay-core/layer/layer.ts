@@ -6,13 +6,20 @@ import type { WhiteoutFormat } from './whiteout-format.ts'
 
 /** A layer of the stack. Lower layers are never written. */
 export interface Layer {
-  /** The position: 0 is the upper (also if there is none), lowers count from 1, topmost first. A remount may change it. */
+  /** The position: lowers count from 1, topmost first, and those that were frozen from 0 downwards. A remount may change it. */
   index: number
   /** A small number for the file system of the layer; layers on the same file system share it. */
   readonly fsIndex: number
   /** Part of the generations of objects identified by name, so that an object on another file system has another identity. */
   readonly salt: number
-  readonly isUpper: boolean
+  isUpper: boolean
+  /**
+   * Whether it was the upper of the overlay until it was frozen. Its marks of identity count like those of the upper. A freeze sets it, together with
+   * `isUpper`, while no call is running.
+   */
+  frozen: boolean
+  /** The index of hard links that belonged to it when it was frozen; undefined without one. */
+  frozenIndex: Real | undefined
   /** Whether it is a data-only layer: reached through metacopy redirects, never searched by name. */
   readonly dataOnly: boolean
   /** Whether its file system opens files from memory. Others (network, FUSE) may ask another process, so they are never opened on the event loop. */
@@ -44,6 +51,11 @@ export interface Layer {
   /** Whether the server may open its files by handle; undefined until that was tried. */
   followsOrigins?: boolean
   readonly root: Real
+}
+
+/** Whether the marks of objects in the layer say where their identity comes from. */
+export function keepsIdentities({ isUpper, frozen }: Layer): boolean {
+  return isUpper || frozen
 }
 
 /** Stable inode numbers, by the names of objects, for a file system without them. */
@@ -236,4 +248,7 @@ export interface Probe {
 export interface Found {
   readonly real: Real
   readonly stat: Stat
+  /** In a layer that keeps identities (`keepsIdentities`): its origin and its identity, as its marks say; undefined if they say nothing. */
+  readonly origin?: Uint8Array | undefined
+  readonly identity?: Uint8Array | undefined
 }

@@ -9,7 +9,8 @@ import type { OvlInode } from '../objects/dentry.ts'
 import type { SuperBlock } from '../objects/superblock.ts'
 import { readdirFd, unlinkAt } from '../sys/dir.ts'
 import { type Stat, statxAt } from '../sys/stat.ts'
-import { encodeOrigin, formerOrigin, indexNameOf } from './origin.ts'
+import { readFileMarks } from './marks.ts'
+import { encodeOrigin, formerOrigin, indexNameOf, resolveOrigin } from './origin.ts'
 
 /** The name of the index directory in the workdir. */
 export const INDEX = 'index'
@@ -79,6 +80,41 @@ export async function indexOfUpper(
   return { name, entry, nlinkDelta: await readNlinkDelta(sb, name, probe.stat.nlink, lowerNlink) }
 }
 
+/**
+ * The object that shows a lower hard link: the link itself, or its copy in the index of a layer above that was the upper. Without that, the names that had not
+ * been copied up when the layer was frozen would show the old content.
+ */
+export async function frozenCopy(sb: SuperBlock, lower: Found): Promise<Found> {
+  let found = lower
+  for (const layer of sb.lowers.filter(({ frozenIndex }) => frozenIndex !== undefined).reverse()) {
+    if (layer.index >= found.real.layer.index) continue
+    const origin = await encodeOrigin(sb, found.real)
+    const index = layer.frozenIndex as Real
+    const name = origin && indexNameOf(origin)
+    const probe = name === undefined ? undefined : await sb.descriptors.probe(index, name)
+    if (name === undefined || !probe) continue
+    const { real, stat } = sb.descriptors.found(index, name, probe)
+    const marks = await readFileMarks(sb, await sb.descriptors.of(index), { real, stat })
+    real.redirect = marks.redirect
+    found = { real, stat, origin: marks.origin, identity: marks.identity }
+  }
+  return found
+}
+
+/** The difference between the link count of a hard link in a layer that was the upper and the count on disk; undefined if it was not in the index. */
+export async function deltaOfFrozen(sb: SuperBlock, { real, stat, origin }: Found): Promise<number | undefined> {
+  const { frozenIndex } = real.layer
+  if (!frozenIndex || !origin) return undefined
+  const name = indexNameOf(origin)
+  const probe = await sb.descriptors.probe(frozenIndex, name)
+  if (probe?.stat.ino !== stat.ino) return undefined
+  const saved = parseNlink(await sb.xattrStore.get(await sb.descriptors.of(frozenIndex), name, sb.overlayXattrs.nlink))
+  if (!saved) return -1
+  if (saved.base === 'U') return saved.difference
+  const source = await resolveOrigin(sb, origin, [])
+  return source && saved.difference + source.stat.nlink - stat.nlink
+}
+
 /** Marks `inode` as being in the index. */
 export function joinIndex(inode: OvlInode, index: IndexEntry, lowerNlink: number): void {
   inode.indexName = index.name
@@ -109,7 +145,7 @@ function parseNlink(value: Uint8Array | undefined): { base: 'U' | 'L'; differenc
  * is correct before and after (ovl_set_nlink_upper).
  */
 export async function saveNlink(sb: SuperBlock, inode: OvlInode): Promise<void> {
-  if (inode.indexName === undefined || inode.nlinkDelta === undefined) return
+  if (!inode.upper || inode.indexName === undefined || inode.nlinkDelta === undefined) return
   await saveNlinkDelta(sb, inode.indexName, inode.nlinkDelta)
 }
 

@@ -1,7 +1,7 @@
 import { bestEffort } from '../api/errno.ts'
 import { FileType, type Name } from '../api/types.ts'
 import { decodeIdentity, type Identity, identityOf, identityOfName } from '../layer/identity.ts'
-import { type Found, type Layer, Real } from '../layer/layer.ts'
+import { type Found, keepsIdentities, type Layer, Real } from '../layer/layer.ts'
 import { ctimeFingerprint } from '../objects/ctime-fingerprint.ts'
 import { type Alias, OvlInode } from '../objects/dentry.ts'
 import { isNameless } from '../objects/nameless.ts'
@@ -9,17 +9,26 @@ import { knownRights, shownType } from '../objects/rights.ts'
 import type { SuperBlock } from '../objects/superblock.ts'
 import { versionOf } from '../stack/lower-real.ts'
 import { closeSync } from '../sys/open.ts'
-import { type Stat, statxFd } from '../sys/stat.ts'
-import { findIndex, type IndexEntry, indexOfUpper, isHardLink, joinIndex, separatesLinks } from './hardlink.ts'
+import { statxFd } from '../sys/stat.ts'
+import {
+  deltaOfFrozen,
+  findIndex,
+  frozenCopy,
+  type IndexEntry,
+  indexOfUpper,
+  isHardLink,
+  joinIndex,
+  separatesLinks,
+} from './hardlink.ts'
 import { readFileMarks } from './marks.ts'
 import { resolveOrigin } from './origin.ts'
 
 /** The objects of all layers at one name. */
 export interface StackEntry {
   readonly upper: Found | undefined
-  /** The upper object's origin attribute. */
+  /** The origin attribute of the topmost object, if that is in the upper or in a layer that was the upper. */
   readonly origin: Uint8Array | undefined
-  /** The identity mark of the upper object. */
+  /** Its identity mark. */
   readonly identity: Uint8Array | undefined
   /** Merged directories topmost first, or one non-directory. */
   readonly lowers: readonly Found[]
@@ -35,14 +44,13 @@ export async function inodeFor(sb: SuperBlock, dir: OvlInode, name: Name, entry:
   const type = sb.keepsOwners ? await shownType(sb, top) : top.stat.type
   if (!upper && lower !== undefined && isHardLink(lower.stat))
     return await sharedLowerInode(sb, { dir, name }, lower, type, entry.data)
-  const own = entry.identity && decodeIdentity(entry.identity)
   const source = await identitySource(sb, dir, name, entry, type)
-  let identity = own ?? identityOf(source.layer, source.stat)
+  let { identity } = source
   // A copy has this identity already, under another name: its lower has become visible again (`restore`), as another object. That one may have been moved and restored, too.
   for (let salt = ''; !upper && isElsewhere(sb.dcache.inode(identity.key), dir, name); salt += '\0') {
     identity = identityOfName(top.real.layer, top.stat, dir.key, name + salt)
   }
-  const lowerNlink = own?.lowerNlink ?? (source.layer.isUpper ? undefined : source.stat.nlink)
+  const { lowerNlink } = source
   const linked = upper !== undefined && upper.stat.type !== FileType.directory && upper.stat.nlink > 1
   const indexed = linked && sb.indexDir !== undefined && entry.origin !== undefined && lowerNlink !== undefined
   const index = indexed ? await indexOfUpper(sb, upper, entry.origin as Uint8Array, lowerNlink) : undefined
@@ -55,16 +63,19 @@ export async function inodeFor(sb: SuperBlock, dir: OvlInode, name: Name, entry:
     data: entry.data,
     hasOrigin: (entry.origin ?? entry.identity) !== undefined,
     index,
-    lowerNlink: lowerNlink ?? source.stat.nlink,
+    lowerNlink: lowerNlink ?? top.stat.nlink,
   }
   let known = sb.dcache.inode(identity.key)
   // The object found is the copy that this inode is about to get.
   if (upper && known?.copying && !known.upper) await bestEffort(() => known?.copying)
   // An upper object keeps its inode for as long as that is cached, even if the lower that gave it its identity no longer exists.
-  const byUpper = upper && sb.dcache.inodeOfUpper(upper.real.ino)
+  const byUpper = keepsIdentities(top.real.layer) ? sb.dcache.inodeOfUpper(top.real.ino) : undefined
   if (byUpper && byUpper !== known && byUpper.type === type) known = byUpper
   if (known && known !== sb.root && !known.unlinked && known.type === type) {
-    const same = upper ? known.upper?.ino === upper.real.ino : known.generation === identity.generation
+    leaveFrozenUpper(known)
+    const same = upper
+      ? known.upper?.ino === upper.real.ino
+      : known === byUpper || known.generation === identity.generation
     if (same) {
       if (isOutdated(sb, known, { dir, name })) return remakeInode(sb, known, { dir, name }, made)
       revive(sb, known, entry)
@@ -78,9 +89,19 @@ export async function inodeFor(sb: SuperBlock, dir: OvlInode, name: Name, entry:
   return makeInode(sb, { ...given, type }, made)
 }
 
-/** Whether the inode has an upper object that is not at this name. */
+/** Takes it into account that the upper object of `inode` is in a lower now: a freeze has made one of the upper. */
+export function leaveFrozenUpper(inode: OvlInode): void {
+  const { upper } = inode
+  if (!upper || upper.layer.isUpper) return
+  inode.lowers = inode.type === FileType.directory ? [upper, ...inode.lowers] : [upper]
+  inode.upper = undefined
+  inode.indexName = undefined
+  inode.nlinkDelta = undefined
+}
+
+/** Whether the inode has an object in the upper, or in a layer that was the upper, that is not at this name. */
 export function isElsewhere(known: OvlInode | undefined, dir: OvlInode, name: Name): boolean {
-  if (!known?.upper || known.unlinked || known.indexName !== undefined) return false
+  if (!known || !keepsIdentities(known.real.layer) || known.unlinked || known.indexName !== undefined) return false
   if (known.aliases.length === 0) return isNameless(known)
   return !known.aliases.some((alias) => alias.dir === dir && alias.name === name)
 }
@@ -221,53 +242,99 @@ function moveReal(sb: SuperBlock, real: Real, found: Real): void {
 async function sharedLowerInode(
   sb: SuperBlock,
   alias: Alias,
-  lower: Found,
+  found: Found,
   type: FileType,
   data: Found | undefined,
 ): Promise<OvlInode> {
-  const identity = separatesLinks(sb, lower.real.layer)
-    ? { ...identityOfName(lower.real.layer, lower.stat, alias.dir.key, alias.name), type }
-    : { ...identityOf(lower.real.layer, lower.stat), type }
-  const made = await madeOfShared(sb, lower, data)
+  const lower = await frozenCopy(sb, found)
+  const identity = { ...(await identityOfShared(sb, alias, lower, type)), type }
+  const made = await madeOfShared(
+    sb,
+    lower,
+    data ?? (lower === found ? undefined : await dataOfFrozen(sb, lower, found)),
+  )
   const known = sb.dcache.inode(identity.key)
   if (!known || known.unlinked) return makeInode(sb, identity, made)
+  leaveFrozenUpper(known)
   return known.stackVersion === sb.stackVersion && !known.recheck ? known : remakeInode(sb, known, alias, made)
 }
 
+async function identityOfShared(sb: SuperBlock, { dir, name }: Alias, lower: Found, type: FileType): Promise<Identity> {
+  const own = lower.identity && decodeIdentity(lower.identity)
+  if (own) return own
+  const { layer } = lower.real
+  if (separatesLinks(sb, layer)) return identityOfName(layer, lower.stat, dir.key, name)
+  const { origin, identity } = lower
+  const entry = { upper: undefined, origin, identity, lowers: [lower], data: undefined }
+  return (await identitySource(sb, dir, name, entry, type)).identity
+}
+
+/** The file with the data of a metadata-only copy in a frozen index. */
+async function dataOfFrozen(sb: SuperBlock, copy: Found, original: Found): Promise<Found | undefined> {
+  const { metacopy } = await readFileMarks(sb, await sb.descriptors.of(copy.real.parent as Real), copy)
+  return metacopy ? original : undefined
+}
+
 async function madeOfShared(sb: SuperBlock, lower: Found, data: Found | undefined): Promise<Made> {
-  if (!sb.indexDir || !lower.real.layer.joinsLinks) return ofOneLayer(lower, undefined, data)
+  const hasOrigin = (lower.origin ?? lower.identity) !== undefined
+  if (!sb.indexDir || !lower.real.layer.joinsLinks) return { ...ofOneLayer(lower, undefined, data), hasOrigin }
   const index = await findIndex(sb, lower)
   const { entry } = index
   const made = { top: entry ?? lower, upper: entry?.real, lowers: [lower], index, lowerNlink: lower.stat.nlink }
-  if (!entry) return { ...made, data, hasOrigin: false }
+  if (!entry) return { ...made, index: { ...index, nlinkDelta: await deltaOfFrozen(sb, lower) }, data, hasOrigin }
   const marks = await readFileMarks(sb, await sb.descriptors.of(sb.indexDir), entry)
   entry.real.redirect = marks.redirect
   return { ...made, data: marks.metacopy ? (data ?? lower) : undefined, hasOrigin: true }
 }
 
-/** The real object whose inode number becomes the file id: the lower one if the upper object records it, otherwise the upper one. */
+/** Where the identity of an object comes from. */
+interface IdentitySource {
+  readonly identity: Identity
+  /** The link count of the lower object that the topmost one was copied up from; undefined if it is no copy, or that is unknown. */
+  readonly lowerNlink: number | undefined
+}
+
+/** How many copies of copies are followed; there is one for each frozen layer at most. */
+const MOST_COPIES = 500
+
+/**
+ * The identity of an object: that of the lower object that it is a copy of if the marks say so, and so on through layers that were the upper; otherwise its
+ * own.
+ */
 async function identitySource(
   sb: SuperBlock,
   dir: OvlInode,
   name: Name,
   entry: StackEntry,
   type: FileType,
-): Promise<{ layer: Layer; stat: Stat }> {
-  const { upper, origin } = entry
-  const lower = entry.lowers[0]
-  if (!upper) {
-    const { real, stat } = lower as Found
-    return { layer: real.layer, stat }
+): Promise<IdentitySource> {
+  const below = entry.upper ? [...entry.lowers] : entry.lowers.slice(1)
+  const top = (entry.upper ?? entry.lowers[0]) as Found
+  const directory = top.stat.type === FileType.directory
+  let at: Sourced = { layer: top.real.layer, stat: top.stat, origin: entry.origin, identity: entry.identity }
+  let lowerNlink: number | undefined
+  let hidden: Found[] | undefined
+  for (let left = MOST_COPIES; left > 0; left--) {
+    const own = at.identity && decodeIdentity(at.identity)
+    if (own) return { identity: own, lowerNlink: lowerNlink ?? own.lowerNlink }
+    if (at.origin === undefined) break
+    const next = below.shift()
+    hidden ??= next ? undefined : await hiddenLowers(sb, dir, name)
+    const source: Sourced | undefined = next
+      ? { ...next, layer: next.real.layer }
+      : await resolveOrigin(sb, at.origin, hidden as Found[])
+    if (!source) break
+    const several = !directory && source.stat.nlink > 1
+    if (source.stat.type !== at.stat.type && source.stat.type !== type) break
+    if (several && separatesLinks(sb, source.layer)) break
+    lowerNlink ??= source.stat.nlink
+    at = source
   }
-  if (origin === undefined) return { layer: upper.real.layer, stat: upper.stat }
-  const source = lower
-    ? { layer: lower.real.layer, stat: lower.stat }
-    : await resolveOrigin(sb, origin, await hiddenLowers(sb, dir, name))
-  const several = source !== undefined && upper.stat.type !== FileType.directory && source.stat.nlink > 1
-  const sameType = source?.stat.type === upper.stat.type || source?.stat.type === type
-  if (source && sameType && !(several && separatesLinks(sb, source.layer))) return source
-  return { layer: upper.real.layer, stat: upper.stat }
+  return { identity: identityOf(at.layer, at.stat), lowerNlink }
 }
+
+/** An object with the marks that lead to its identity. */
+type Sourced = Omit<Found, 'real'> & { readonly layer: Layer }
 
 /** The objects in the lowers at a name that the upper hides, topmost first. */
 export async function hiddenLowers(sb: SuperBlock, dir: OvlInode, name: Name): Promise<Found[]> {

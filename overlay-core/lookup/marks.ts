@@ -1,6 +1,6 @@
 import { isErrno, OverlayError } from '../api/errno.ts'
 import { FileType } from '../api/types.ts'
-import type { Found, Real } from '../layer/layer.ts'
+import { type Found, keepsIdentities, type Real } from '../layer/layer.ts'
 import { isPlain } from '../layer/object-rights.ts'
 import { saysAttributeWhiteouts } from '../layer/whiteout.ts'
 import type { SuperBlock } from '../objects/superblock.ts'
@@ -58,7 +58,8 @@ async function readMarksOf(sb: SuperBlock, real: Real, isCurrent = () => true): 
   const marked = names.some((name) => name.startsWith(overlayXattrs.prefix))
   const opaque = marked ? await read(overlayXattrs.opaque) : undefined
   const redirect = marked ? await read(overlayXattrs.redirect) : undefined
-  const origin = marked && real.layer.isUpper ? await read(overlayXattrs.origin) : undefined
+  const keeps = keepsIdentities(real.layer)
+  const origin = marked && keeps ? await read(overlayXattrs.origin) : undefined
   const marks = {
     ...NO_MARKS,
     opaque: asFile || (opaque?.length === 1 && opaque[0] === 0x79),
@@ -71,7 +72,7 @@ async function readMarksOf(sb: SuperBlock, real: Real, isCurrent = () => true): 
   real.opaque = marks.opaque
   real.xwhiteouts = saysAttributeWhiteouts(opaque)
   real.redirect = marks.redirect
-  if (marked) real.impure = real.layer.isUpper && names.includes(overlayXattrs.impure)
+  if (marked) real.impure = keeps && names.includes(overlayXattrs.impure)
   return marked ? marks : marks.opaque ? OPAQUE : NO_MARKS
 }
 
@@ -88,21 +89,21 @@ function marksIn({ opaque, redirect }: Real, origin: Uint8Array | undefined): Ma
  */
 export async function readFileMarks(sb: SuperBlock, dirFd: number, { real, stat }: Found): Promise<Marks> {
   const { overlayXattrs, options } = sb
-  const upper = real.layer.isUpper
-  if (!upper && !maybeMetadataOnly(sb, real, stat)) return NO_MARKS
+  const keeps = keepsIdentities(real.layer)
+  if (!keeps && !maybeMetadataOnly(sb, real, stat)) return NO_MARKS
   const names = await sb.xattrStore.list(dirFd, real.name)
   real.plain = isPlain(names)
   const metacopy = stat.type === FileType.regular && names.includes(overlayXattrs.metacopy)
   if (metacopy && !options.metacopy) throw new OverlayError('EPERM', 'lookup', real.name)
   const read = (attr: string) => (names.includes(attr) ? sb.xattrStore.get(dirFd, real.name, attr) : undefined)
   const redirect = metacopy ? await read(overlayXattrs.redirect) : undefined
-  const origin = upper ? await read(overlayXattrs.origin) : undefined
+  const origin = keeps ? await read(overlayXattrs.origin) : undefined
   return {
     opaque: false,
     redirect: redirect && checkRedirect(sb, Buffer.from(redirect).toString('latin1')),
     origin,
     metacopy,
-    identity: upper ? await read(overlayXattrs.identity) : undefined,
+    identity: keeps ? await read(overlayXattrs.identity) : undefined,
   }
 }
 
@@ -111,7 +112,7 @@ export function maybeMetadataOnly(sb: SuperBlock, real: Real, stat: Stat): boole
   if (stat.type !== FileType.regular) return false
   if (sb.options.metacopy || sb.dataLayers.length > 0) return true
   // One block may contain the attributes.
-  const ownBlocks = real.layer.wasUpper || real.layer.isUpper ? stat.blocks - 8 : stat.blocks
+  const ownBlocks = real.layer.wasUpper || keepsIdentities(real.layer) ? stat.blocks - 8 : stat.blocks
   return stat.size > 0 && ownBlocks * 512 < stat.size
 }
 

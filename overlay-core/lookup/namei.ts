@@ -1,7 +1,7 @@
 import { OverlayError } from '../api/errno.ts'
 import { FileType, type MaybePromise, type Name } from '../api/types.ts'
 import { identityOf } from '../layer/identity.ts'
-import type { Found, Probe, Real } from '../layer/layer.ts'
+import { type Found, keepsIdentities, type Probe, type Real } from '../layer/layer.ts'
 import type { Rights } from '../layer/object-rights.ts'
 import { standsFor } from '../layer/override-stat.ts'
 import { isObject, type NameState, nameStateAt, WHITEOUT } from '../layer/whiteout-format.ts'
@@ -83,11 +83,12 @@ async function searchStack(sb: SuperBlock, dir: OvlInode, name: Name): Promise<S
   const probe = dir.upper && (await nameStateAt(sb, dir.upper, name))
   if (!dir.upper || !probe) {
     const { lowers, data } = await searchLowers(sb, dir, { name, redirect: undefined, above: undefined })
-    return lowers.length === 0 ? undefined : { upper: undefined, ...NO_MARKS, lowers, data }
+    const [top] = lowers
+    return top && { upper: undefined, origin: top.origin, identity: top.identity, lowers, data }
   }
   if (probe === WHITEOUT) return undefined
   const upper = sb.descriptors.found(dir.upper, name, probe)
-  const marks = await marksOfUpper(sb, dir.upper, upper)
+  const marks = await marksOfOwn(sb, dir.upper, upper)
   const directory = upper.stat.type === FileType.directory
   if (marks.opaque || (!directory && !marks.metacopy)) return { upper, ...marks, lowers: [], data: undefined }
   const above = directory ? 'directory' : 'metacopy'
@@ -96,7 +97,8 @@ async function searchStack(sb: SuperBlock, dir: OvlInode, name: Name): Promise<S
   return { upper, ...marks, lowers: directory ? lowers : lowers.slice(0, 1), data }
 }
 
-async function marksOfUpper(sb: SuperBlock, dir: Real, { real, stat }: Found): Promise<Marks> {
+/** The marks of an object of the upper, or of a frozen one. */
+async function marksOfOwn(sb: SuperBlock, dir: Real, { real, stat }: Found): Promise<Marks> {
   if (stat.type === FileType.directory) return await readMarks(sb, real)
   // A copied-up or moved object makes its directory impure. Other objects carry no marks, except a hard link without an origin that the
   // kernel has moved. Its marks must be used always or never, because they determine its identity.
@@ -127,7 +129,7 @@ async function searchLowers(
   let parents: readonly Real[] = redirect?.startsWith('/') ? sb.lowers.map((layer) => layer.root) : dir.lowers
   for (let i = 0; i < parents.length; i++) {
     const parent = parents[i] as Real
-    const last = parent.layer.index === sb.lowers.length && sb.dataLayers.length === 0
+    const last = parent.layer === sb.lowers.at(-1) && sb.dataLayers.length === 0
     const found = findInLower(sb, parent, redirect ?? search.name, last)
     const { at, stop, redirect: onward } = found instanceof Promise ? await found : found
     redirect = onward ?? redirect
@@ -138,7 +140,7 @@ async function searchLowers(
     const directory = at.stat.type === FileType.directory
     if (above !== undefined && directory !== (above === 'directory')) break
     const marks = await marksOfLower(sb, at, last)
-    lowers.push(at)
+    lowers.push(keepsIdentities(at.real.layer) ? { ...at, origin: marks.origin, identity: marks.identity } : at)
     above = directory ? 'directory' : 'metacopy'
     if (!directory && !marks.metacopy) return { lowers, data: lowers.length > 1 || search.above ? at : undefined }
     const absolute = marks.redirect?.startsWith('/') === true
@@ -156,6 +158,7 @@ async function searchLowers(
 }
 
 async function marksOfLower(sb: SuperBlock, { real, stat }: Found, last: boolean): Promise<Marks> {
+  if (keepsIdentities(real.layer)) return await marksOfOwn(sb, real.parent as Real, { real, stat })
   if (stat.type === FileType.directory) return last ? NO_MARKS : await readMarks(sb, real)
   if (!maybeMetadataOnly(sb, real, stat)) return NO_MARKS
   return await readFileMarks(sb, await sb.descriptors.of(real.parent as Real), { real, stat })

@@ -1,7 +1,7 @@
 import { isErrno } from '../api/errno.ts'
 import { FileType } from '../api/types.ts'
 import { encodeIdentity, encodeLowerIdentity, isNameKey, keyOf } from '../layer/identity.ts'
-import type { Layer, Real } from '../layer/layer.ts'
+import { keepsIdentities, type Layer, type Real } from '../layer/layer.ts'
 import type { OvlInode } from '../objects/dentry.ts'
 import type { SuperBlock } from '../objects/superblock.ts'
 import { O_PATH } from '../sys/flags.ts'
@@ -18,10 +18,12 @@ const ANY_ENDIAN = 2
 const BTRFS_HANDLES: ReadonlySet<number> = new Set([0x4d, 0x4e, 0x4f])
 const OTHER_ENDIAN = new Uint8Array(new Uint16Array([1]).buffer)[0] === 1 ? BIG_ENDIAN : 0
 
-/** The lower object that an upper one was copied up from. */
+/** The lower object that an upper one was copied up from. If that is in a layer that was the upper itself, with its marks. */
 export interface Origin {
   readonly layer: Layer
   readonly stat: Stat
+  readonly origin?: Uint8Array | undefined
+  readonly identity?: Uint8Array | undefined
 }
 
 /**
@@ -75,10 +77,14 @@ export async function marksOf(
   stat: Stat,
 ): Promise<IdentityMark[]> {
   // If another name of its lower has been copied up (`isElsewhere`), the two must not be confused.
-  if (isNameKey(inode, keyOf(layer, stat))) return [{ name: sb.overlayXattrs.identity, value: encodeIdentity(inode) }]
+  const key = keyOf(layer, stat)
+  // It is a copy already, of a lower that its origin need not lead to: that of a directory is found through the lowers.
+  const copied = layer.frozen && inode.key !== key && inode.type !== FileType.directory
+  if (!copied && isNameKey(inode, key)) return [{ name: sb.overlayXattrs.identity, value: encodeIdentity(inode) }]
   const marks = [{ name: sb.overlayXattrs.origin, value: origin ?? new Uint8Array(0) }]
   // A directory that was moved records in its redirect where its lowers are.
-  const followed = inode.type === FileType.directory || (origin !== undefined && (await followsOrigins(layer)))
+  const followed =
+    inode.type === FileType.directory || (!copied && origin !== undefined && (await followsOrigins(layer)))
   if (!followed) marks.push({ name: sb.overlayXattrs.identity, value: encodeLowerIdentity(inode, stat.nlink) })
   return marks
 }
@@ -132,23 +138,37 @@ export async function resolveOrigin(
   for (const { real, stat } of candidates) {
     if (!real.layer.trustsOrigins) continue
     const encoded = await encodeOrigin(sb, real)
-    if (encoded && isSameOrigin(encoded, origin)) return { layer: real.layer, stat }
+    if (!encoded || !isSameOrigin(encoded, origin)) continue
+    if (!keepsIdentities(real.layer)) return { layer: real.layer, stat }
+    return { layer: real.layer, stat, ...(await marksAt(sb, real)) }
   }
   if (!sb.privileged) return undefined
   const uuid = origin.subarray(5, HEADER_BYTES)
   for (const layer of [...sb.lowers, ...sb.dataLayers]) {
     if (!layer.trustsOrigins || !(isSame(layer.fsUuid, uuid) || isOldOfBtrfs(origin))) continue
-    const stat = await statByHandle(layer, origin)
-    if (stat && isOnDevice(layer, stat)) return { layer, stat }
+    const found = await findByHandle(sb, layer, origin)
+    if (found) return found
   }
   return undefined
 }
 
-async function statByHandle(layer: Layer, origin: Uint8Array): Promise<Stat | undefined> {
+/** The marks that lead to the identity of an object in a layer that was the upper. */
+async function marksAt(sb: SuperBlock, { parent, name }: Real): Promise<Pick<Origin, 'origin' | 'identity'>> {
+  const { descriptors, overlayXattrs, xattrStore } = sb
+  const fd = await descriptors.of(parent as Real)
+  return {
+    origin: await xattrStore.get(fd, name, overlayXattrs.origin),
+    identity: await xattrStore.get(fd, name, overlayXattrs.identity),
+  }
+}
+
+async function findByHandle(sb: SuperBlock, layer: Layer, origin: Uint8Array): Promise<Origin | undefined> {
   try {
-    const fd = await openByHandle(layer.root.fd, origin[4] as number, origin.subarray(HEADER_BYTES), O_PATH)
+    const rootFd = await sb.descriptors.of(layer.root)
+    const fd = await openByHandle(rootFd, origin[4] as number, origin.subarray(HEADER_BYTES), O_PATH)
     try {
-      return statxFd(fd)
+      const stat = statxFd(fd)
+      return isOnDevice(rootFd, stat) ? { layer, stat } : undefined
     } finally {
       closeSync(fd)
     }
@@ -174,8 +194,8 @@ function isOldOfBtrfs(origin: Uint8Array): boolean {
 }
 
 /** Whether the object is in the same subvolume. */
-function isOnDevice({ root }: Layer, { devMajor, devMinor }: Stat): boolean {
-  const stat = statxFd(root.fd)
+function isOnDevice(rootFd: number, { devMajor, devMinor }: Stat): boolean {
+  const stat = statxFd(rootFd)
   return stat.devMajor === devMajor && stat.devMinor === devMinor
 }
 

@@ -4,7 +4,7 @@ import { LargeMap } from '../base/large-map.ts'
 import { inOrder } from '../base/listing-order.ts'
 import { loopBudget } from '../base/loop-turn.ts'
 import { fileId, keyOf, keyOfFileId } from '../layer/identity.ts'
-import { isNumberMadeUp, type Real } from '../layer/layer.ts'
+import { isNumberMadeUp, keepsIdentities, type Real } from '../layer/layer.ts'
 import { holdsAttributeWhiteouts } from '../layer/whiteout.ts'
 import { nameStateAt, WHITEOUT } from '../layer/whiteout-format.ts'
 import type { OvlInode } from '../objects/dentry.ts'
@@ -61,7 +61,7 @@ function fillFrom(
 ): boolean | { stopped: number } {
   const { entries } = listing
   // In a shared listing, this overlay may have given the number of an object to another one.
-  const checks = dir.listing !== listing && sb.dcache.hasUppers
+  const checks = dir.listing !== listing && (sb.dcache.hasUppers || sb.lowers[0]?.frozen === true)
   for (let i = firstAfter(listing, cookie); i < entries.length; i++) {
     const entry = entries[i] as ListEntry
     if (entry.fileIdHi === undefined || (checks && isGivenAway(sb, dir, entry))) {
@@ -266,7 +266,9 @@ async function merge(
 /** Adds the names of one layer that no higher layer has; `undefined` represents a whiteout. */
 async function mergeLayer(sb: SuperBlock, dir: OvlInode | undefined, real: Real, merged: Merged): Promise<void> {
   const { inodeNumbers } = real.layer
-  const mixed = isNumberMadeUp(real) || (real.layer.isUpper && (real.impure || dir?.lowers.length !== 0))
+  const { layer } = real
+  const merges = layer.isUpper ? dir?.lowers.length !== 0 : dir?.lowers.length !== 1
+  const mixed = isNumberMadeUp(real) || (keepsIdentities(layer) && (real.impure || merges))
   const { marks } = real.layer
   const hidden: Name[] = []
   const attributes = marks.whiteouts === 'device' && (await holdsAttributeWhiteouts(sb, real))

@@ -3,6 +3,7 @@ import type { MaybePromise, Name } from '../api/types.ts'
 import type { Alias, OvlInode } from '../objects/dentry.ts'
 import { isNameless } from '../objects/nameless.ts'
 import type { SuperBlock } from '../objects/superblock.ts'
+import { leaveFrozenUpper } from './iget.ts'
 import { cachedDentry, checkName, lookupDentry } from './namei.ts'
 import { dueChain, isUnchanged, lookAtLowers } from './revalidate.ts'
 
@@ -94,7 +95,9 @@ async function findAgain(sb: SuperBlock, inode: OvlInode, current?: OvlInode): P
     // Another caller may have been faster, through another name.
     if (!isStale(sb, inode)) return
   }
-  if (inode.aliases.length === 0 && isNameless(inode) && !inode.dataReal) {
+  const hasNoName = isNameless(inode) || inode.upper?.layer.frozen === true
+  if (inode.aliases.length === 0 && hasNoName && !inode.dataReal) {
+    leaveFrozenUpper(inode)
     // It has no name, so no stack of layers can hide it.
     inode.stackVersion = sb.stackVersion
     inode.recheck = false

@@ -104,6 +104,17 @@ export class IdentityKeeper {
     return root
   }
 
+  /** The identity that the root has kept; undefined if it is that of its topmost directory. */
+  get keptRoot(): Identity | undefined {
+    return this.#kept.root
+  }
+
+  /** The layers have this digest from now on, but nothing that clients see has changed. */
+  keepStack(layers: string): void {
+    const { stack } = this.#kept
+    this.#kept = { ...this.#kept, stack: { layers, sinceMs: stack?.sinceMs ?? 0 } }
+  }
+
   /** Since when the overlay has had the layers with this digest, in ms since the epoch: `nowMs` if they have changed, 0 if they never did. */
   stackSinceMs(layers: string, nowMs: number): number {
     const { stack } = this.#kept

@@ -1,16 +1,19 @@
 import { createHash } from 'node:crypto'
+import { dirname, join } from 'node:path'
 import type { MountOptions } from '../api/params.ts'
 import { type Layer, Real } from '../layer/layer.ts'
 import type { XattrNames } from '../layer/overlay-xattrs.ts'
 import { PathNumbers } from '../layer/path-numbers.ts'
 import { nameToHandle } from '../sys/handle.ts'
 import { isLocal } from '../sys/local.ts'
+import { ABSENT, closeSync, openRootAgain } from '../sys/open.ts'
 import { statxFd } from '../sys/stat.ts'
 import { listXattr } from '../sys/xattr.ts'
 import { deviceFormat } from '../whiteouts/device-format.ts'
 import { fileFormat } from '../whiteouts/file-format.ts'
 import { saysFiles } from '../whiteouts/format-record.ts'
 import { BTRFS, type FileSystem, instanceOf, lookAtFileSystems, type Root, unnumbered, XFS } from './file-systems.ts'
+import { FROZEN_INDEX } from './frozen-place.ts'
 import type { IdentityKeeper } from './identity-keeper.ts'
 import type { KnownLayers, KnownRoot } from './known-layers.ts'
 import type { TrustedLayer } from './link-trust.ts'
@@ -24,6 +27,8 @@ export interface Layers {
   readonly data: readonly Layer[]
   /** Lowers and data-only layers, with their file systems. */
   readonly trusted: readonly TrustedLayer[]
+  /** The file system of the upper. */
+  readonly upperFileSystem: FileSystem | undefined
 }
 
 /**
@@ -42,20 +47,13 @@ export async function makeLayers(
     return { ...root, stat, device: `${stat.devMajor}:${stat.devMinor}` }
   }
   const upper = roots.upper && look(roots.upper)
-  const lowers = roots.lowers.map(look)
-  const data = roots.data.map(look)
-  const fileSystems = await lookAtFileSystems(
-    upper ? [upper, ...lowers, ...data] : [...lowers, ...data],
-    keeper.exactMarks,
-    known,
-  )
+  const [lowers, data] = [roots.lowers.map(look), roots.data.map(look)]
+  const all = upper ? [upper, ...lowers, ...data] : [...lowers, ...data]
+  const fileSystems = await lookAtFileSystems(all, keeper.exactMarks, known)
   const numbers = keeper.number([...fileSystems.values()].map(unnumbered))
   const looks = new Map<Root, Promise<KnownRoot>>()
-  for (const root of [...lowers, ...data])
-    looks.set(
-      root,
-      known.root(root, () => lookAtRoot(root.fd, xattrs)),
-    )
+  const lookAt = (root: Root) => known.root(root, () => lookAtRoot(root.fd, xattrs))
+  for (const root of [...lowers, ...data]) looks.set(root, lookAt(root))
   const make = async (root: Root, isUpper: boolean, dataOnly: boolean): Promise<Layer> => {
     const about = (await looks.get(root)) ?? AN_UPPER
     const files = !isUpper && (options.lowerWhiteouts === 'files' || about.saysFiles)
@@ -78,13 +76,14 @@ export async function makeLayers(
     lowers: await Promise.all(lowers.map((root) => make(root, false, false))),
     data: await Promise.all(data.map((root) => make(root, false, true))),
   }
+  await markFrozen(made.lowers, lowers, options.frozen ?? 0)
   const below = [...lowers, ...data]
   const trusted = [...made.lowers, ...made.data].map(async (layer, at) => {
     const root = below[at] as Root
     const { hasHandles } = (await looks.get(root)) as KnownRoot
     return { layer, path: root.path, fileSystem: fileSystems.get(root.device) as FileSystem, hasHandles }
   })
-  return { ...made, trusted: await Promise.all(trusted) }
+  return { ...made, trusted: await Promise.all(trusted), upperFileSystem: upper && fileSystems.get(upper.device) }
 }
 
 /** Only lowers are asked for these. */
@@ -99,7 +98,7 @@ async function lookAtRoot(fd: number, { prefix }: XattrNames): Promise<KnownRoot
 }
 
 /** Identifies these layers in this order. */
-export function digestOf({ lowers, data }: Layers): string {
+export function digestOf({ lowers, data }: Pick<Layers, 'lowers' | 'data'>): string {
   const roots = [...lowers, undefined, ...data].map((layer) => layer && `${layer.fsIndex}:${layer.root.ino}`)
   return createHash('sha256').update(roots.join('/')).digest('hex')
 }
@@ -111,9 +110,30 @@ export function noteStackChange({ upper, lowers, data }: Layers, sinceMs: number
   for (const layer of upper ? [upper, ...lowers, ...data] : [...lowers, ...data]) layer.stackChanged = time
 }
 
-/** Sets the position of every layer in the stack: lowers count from 1, data-only layers follow. */
-export function placeLayers({ lowers, data }: Layers): void {
-  for (const [at, layer] of [...lowers, ...data].entries()) layer.index = at + 1
+/** Sets the position of every layer in the stack: lowers count from 1, data-only layers follow; the frozen ones, which no other overlay has, end at 0. */
+export function placeLayers({ lowers, data }: Pick<Layers, 'lowers' | 'data'>): void {
+  const frozen = lowers.filter((layer) => layer.frozen).length
+  for (const [at, layer] of [...lowers, ...data].entries()) layer.index = at + 1 - frozen
+}
+
+/** The index that was moved beside a frozen layer at `path`. */
+async function frozenIndexOf(layer: Layer, path: string): Promise<Real | undefined> {
+  const index = join(dirname(path), FROZEN_INDEX)
+  const fd = await openRootAgain(index)
+  if (fd === ABSENT) return undefined
+  const { ino, devMajor, devMinor } = statxFd(fd)
+  closeSync(fd)
+  const real = new Real(layer, undefined, '', ino)
+  real.place = { path: index, devMajor, devMinor }
+  return real
+}
+
+/** Marks the topmost `count` of the lowers, with these roots, as frozen. */
+async function markFrozen(lowers: readonly Layer[], roots: readonly Root[], count: number): Promise<void> {
+  for (const [at, layer] of lowers.slice(0, count).entries()) {
+    if (!layer.frozen) layer.frozenIndex = await frozenIndexOf(layer, (roots[at] as Root).path)
+    layer.frozen = true
+  }
 }
 
 function isSame(layer: Layer, root: Root): boolean {
@@ -141,6 +161,8 @@ function makeLayer(root: Root, parts: LayerParts): Layer {
     fsIndex,
     salt: keeper.isSalted(fsIndex) ? Math.imul(fsIndex + 1, 0x9e3779b1) : 0,
     isUpper,
+    frozen: false,
+    frozenIndex: undefined,
     dataOnly,
     fsUuid: fileSystem.uuid,
     local: isLocal(fileSystem.stat.type),

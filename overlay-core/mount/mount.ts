@@ -33,6 +33,7 @@ import { PROTOCOL_DATA_DIRECTORY } from '../sidecar/protocol-data-store.ts'
 import { effectiveUid, setUmask0 } from '../sys/process.ts'
 import { getXattr, setXattrElsewhere } from '../sys/xattr.ts'
 import { type Budgets, processBudgets } from './budgets.ts'
+import { freeze } from './freeze.ts'
 import { IdentityKeeper } from './identity-keeper.ts'
 import { KnownLayers } from './known-layers.ts'
 import { digestOf, type Layers, makeLayers, noteStackChange, placeLayers } from './layers.ts'
@@ -41,7 +42,7 @@ import { MountedOverlay } from './overlay.ts'
 import { NO_UPPER, type PreparedUpper, type UpperContext } from './prepare-upper.ts'
 import { prepareUpperOrServe } from './read-only-upper.ts'
 import { Recounter } from './recount.ts'
-import { remount } from './remount.ts'
+import { type Remounted, remount } from './remount.ts'
 import { makeRoot, prepareRoot } from './root.ts'
 import { closeRoots, openRoots, type Roots } from './roots.ts'
 import { serverRights } from './server-rights.ts'
@@ -182,7 +183,7 @@ async function assemble(
   await prepareRoot(sb)
   await saveOrEnd(sb, keeper, given)
   const present = given.claimed ? workdir.release(sb, roots) : roots
-  return new MountedOverlay(sb, mountingOf(sb, present, keeper, given, endSharing))
+  return new MountedOverlay(sb, mountingOf(sb, { roots: present, layers }, { keeper, workdir }, given, endSharing))
 }
 
 /** The services of an overlay that work with each other. They get the superblock only for what calls upon all of it. */
@@ -198,7 +199,8 @@ function services(
   })
   const handles = new HandleTable({ dcache, clock }, finderFor(superBlock), handleFile)
   const durability = new Durability({
-    ...{ upper: layers.upper, xattrStore, handles, descriptors, files, settlePlace },
+    ...{ xattrStore, handles, descriptors, files, settlePlace },
+    upper: () => superBlock().upper,
     isVolatile: () => superBlock().options.volatile,
     identityDurable: () => keeper.makeDurable(),
   })
@@ -272,22 +274,28 @@ async function placedLayers(
 
 function mountingOf(
   sb: SuperBlock,
-  roots: Roots,
-  keeper: IdentityKeeper,
+  mounted: Remounted,
+  { keeper, workdir }: { readonly keeper: IdentityKeeper; readonly workdir: WorkdirAccess },
   given: MountEnvironment,
   endSharing: () => void,
 ): Mounting {
-  let present = roots
+  let present = mounted
   const recounter = new Recounter(sb)
   return {
     remount: async (options) => {
-      present = await remount(sb, present, { keeper, nowMs: given.wallClockMs() }, options)
+      present = await remount(sb, present.roots, { keeper, nowMs: given.wallClockMs() }, options)
+    },
+    freeze: async (directory, options) => {
+      const parts = { keeper, workdir, nowMs: given.wallClockMs() }
+      const { frozen, durable } = await freeze(sb, present, parts, directory, options)
+      present = frozen
+      await durable
     },
     settle: () => recounter.end(),
     close: () => {
       sb.intents?.close()
       sb.xattrStore.close()
-      closeRoots(present)
+      closeRoots(present.roots)
       endSharing()
       stackOf(given)?.leave()
     },

@@ -330,11 +330,19 @@ export class MountedOverlay implements Overlay {
     await flush(this.#sb)
   }
 
-  async remount(options: MountOptions): Promise<void> {
+  remount(options: MountOptions): Promise<void> {
+    return this.#inTurn(() => this.#mounting.remount(options))
+  }
+
+  freeze(directory: string, options: MountOptions): Promise<void> {
+    return this.#inTurn(() => this.#mounting.freeze(directory, options))
+  }
+
+  async #inTurn(change: () => Promise<void>): Promise<void> {
     this.#enter()
     const turn = this.#remounting.then(() => {
       this.#enter()
-      return this.#mounting.remount(options)
+      return change()
     })
     // The caller learns about a failure; it must not affect the next remount.
     this.#remounting = turn.catch(() => undefined)

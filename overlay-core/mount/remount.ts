@@ -22,7 +22,7 @@ const PATIENCE = 3
  * only prepared; if something is wrong, the overlay continues with the old stack.
  *
  * @param roots the present roots, of which upper and workdir stay
- * @returns the roots of the new stack; roots that are no longer used are closed
+ * @returns the layers of the new stack and their roots; roots that are no longer used are closed
  * @throws OptionError an option that cannot change was changed, or a directory is missing, unreadable or nested
  */
 export async function remount(
@@ -30,30 +30,37 @@ export async function remount(
   roots: Roots,
   { keeper, nowMs }: { readonly keeper: IdentityKeeper; readonly nowMs: number },
   options: MountOptions,
-): Promise<Roots> {
+): Promise<Remounted> {
   checkChanges(sb.options, options)
   const ready = await sb.descriptors.run(async () => prepare(sb, await ownRoots(sb, roots), { keeper, nowMs }, options))
   for (let round = 0; round < PATIENCE && sb.copies.size > 0; round++) await Promise.allSettled([...sb.copies])
   await sb.barrier.alone(() => changeStack(sb, options, ready.layers, { ...ready, nowMs }))
-  return keepRoots(roots, ready.opened, ready.layers)
+  return { roots: keepRoots(roots, ready.opened, ready.layers), layers: ready.layers }
+}
+
+/** What an overlay consists of after a remount. */
+export interface Remounted {
+  readonly roots: Roots
+  readonly layers: Layers
 }
 
 /** The roots with descriptors of upper and workdir that stay open in the present `run`. */
-async function ownRoots({ descriptors, upper, work }: SuperBlock, roots: Roots): Promise<Roots> {
+export async function ownRoots({ descriptors, upper, work }: SuperBlock, roots: Roots): Promise<Roots> {
   if (!upper || !work?.parent || !roots.upper?.shared || !roots.work) return roots
   const [upperFd, workFd] = [await descriptors.of(upper.root), await descriptors.of(work.parent)]
   return { ...roots, upper: { ...roots.upper, fd: upperFd }, work: { ...roots.work, fd: workFd } }
 }
 
 /** The next stack, ready to be used. */
-interface NextStack {
+export interface NextStack {
   readonly opened: LowerRoots
   readonly layers: Layers
   readonly index: Real | undefined
   readonly notices: readonly string[]
 }
 
-async function prepare(
+/** Opens and examines the next stack, and changes nothing that is in use. */
+export async function prepare(
   sb: SuperBlock,
   roots: Roots,
   { keeper, nowMs }: { readonly keeper: IdentityKeeper; readonly nowMs: number },
@@ -81,7 +88,7 @@ async function prepare(
 }
 
 /** Refuses changes of the upper, the workdir, and the format of data on them, which are fixed while the overlay is mounted. */
-function checkChanges(now: MountOptions, next: MountOptions): void {
+export function checkChanges(now: MountOptions, next: MountOptions): void {
   const refuse = (option: string, why: string) => {
     throw new OptionError(option, `${why}; stop the overlay and mount it again`)
   }
@@ -115,7 +122,7 @@ async function becomeVolatile(sb: SuperBlock): Promise<void> {
 }
 
 /** Switches to the new stack. No call is running, and nothing here can fail. */
-function changeStack(
+export function changeStack(
   sb: SuperBlock,
   options: MountOptions,
   layers: Layers,
@@ -132,18 +139,23 @@ function changeStack(
   sb.notices = [...sb.storageNotices, ...notices]
   placeLayers(layers)
   noteStackChange(layers, nowMs)
+  forgetStack(sb)
+  sb.files.dropIdleLower()
+  sb.descriptors.dropLayers(left)
+}
+
+/** Has every object looked up again in the present layers. */
+export function forgetStack(sb: SuperBlock): void {
   sb.stackVersion++
   const { root } = sb
   root.stackVersion = sb.stackVersion
-  root.lowers = layers.lowers.map((layer) => layer.root)
+  root.lowers = sb.lowers.map((layer) => layer.root)
   root.rights = knownRights(sb, root.real)
   root.children = undefined
   root.listing = undefined
   root.changed()
   sb.dcache.forgetAllNames()
   sb.listings.clear()
-  sb.files.dropIdleLower()
-  sb.descriptors.dropLayers(left)
 }
 
 function upperAnd({ upper }: SuperBlock, lowers: readonly Layer[]): readonly Layer[] {
@@ -151,7 +163,7 @@ function upperAnd({ upper }: SuperBlock, lowers: readonly Layer[]): readonly Lay
 }
 
 /** Closes the duplicate descriptors of layers that stay, whose roots are already open. */
-function keepRoots(roots: Roots, opened: LowerRoots, layers: Layers): Roots {
+export function keepRoots(roots: Roots, opened: LowerRoots, layers: Layers): Roots {
   const keep = (dirs: LowerRoots['lowers'], of: readonly Layer[]) =>
     dirs.map((dir, at) => {
       const { root, shared } = of[at] as Layer

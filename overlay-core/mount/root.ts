@@ -9,13 +9,13 @@ import { statxFd } from '../sys/stat.ts'
 import type { IdentityKeeper } from './identity-keeper.ts'
 import type { Layers } from './layers.ts'
 
-/** Creates the root. Without an upper its identity is stored, because it outlives the lower that it was derived from. */
+/** Creates the root. Without an upper its identity is stored, because it outlives the lower that it was derived from; with one, after a freeze. */
 export function makeRoot(layers: Pick<Layers, 'upper' | 'lowers'>, keeper: IdentityKeeper): OvlInode {
   const top = layers.upper ?? (layers.lowers[0] as Layer)
   const stat = statxFd(top.root.fd)
   const own = identityOf(top, stat)
   return new OvlInode(
-    { ...(layers.upper ? own : keeper.root(own)), type: stat.type },
+    { ...(layers.upper ? (keeper.keptRoot ?? own) : keeper.root(own)), type: stat.type },
     layers.upper?.root,
     layers.lowers.map((layer) => layer.root),
   )

@@ -70,7 +70,7 @@ export interface Roots extends LowerRoots, Claimed {
  */
 export async function openRoots(options: MountOptions, claimed: boolean, stack?: OpenStack): Promise<Roots> {
   using opened = new DisposableStack()
-  const below = stack?.roots ?? (await openLowersInto(opened, options))
+  const below = stack ? await openOnStack(opened, options, stack.roots) : await openLowersInto(opened, options)
   const own =
     (stack && (await openOwnAtOnce(opened, options, claimed, stack.known))) ?? (await openOwnInto(opened, options))
   needApart(named(below, own))
@@ -111,6 +111,17 @@ async function openLowersInto(opened: DisposableStack, options: MountOptions): P
   for (const path of options.lowerdir) lowers.push(await openOne('lowerdir', path, opened))
   for (const path of options.datadir) data.push(await openOne('datadir', path, opened))
   return { lowers, data }
+}
+
+/** Opens the frozen layers, which are above the lowers of the stack. */
+async function openOnStack(
+  opened: DisposableStack,
+  { lowerdir, frozen = 0 }: MountOptions,
+  { lowers, data }: LowerRoots,
+): Promise<LowerRoots> {
+  const own: RootDir[] = []
+  for (const path of lowerdir.slice(0, frozen)) own.push(await openOne('lowerdir', path, opened))
+  return { lowers: [...own, ...lowers], data }
 }
 
 /** Opens upper and workdir; undefined if there are none. */

@@ -44,8 +44,8 @@ export class LowerStack implements Stack {
   }
 
   /** Admits an overlay with these options, until `leave`. @throws OptionError it has other lowers, or the stack is closed */
-  enter({ lowerdir, datadir }: MountOptions): void {
-    if (!isSame(lowerdir, this.#options.lowerdir)) throw otherThan('lowerdir', this.#options.lowerdir)
+  enter({ lowerdir, datadir, frozen = 0 }: MountOptions): void {
+    if (!isSame(lowerdir.slice(frozen), this.#options.lowerdir)) throw otherThan('lowerdir', this.#options.lowerdir)
     if (!isSame(datadir, this.#options.datadir)) throw otherThan('datadir', this.#options.datadir)
     if (this.#closing) throw new OptionError('lowerdir', 'the stack is closed; open it again')
     this.#users++
@@ -108,9 +108,12 @@ export function lowersOf(
   view: LowerView & Pick<SuperBlock, 'uuid'>,
   budgets: LowerBudgets,
 ): Pick<SuperBlock, 'lowers' | 'dataLayers' | 'cookieSeed'> & { endSharing(): void } {
-  const { shared, end } = stack?.share(layers, view, budgets) ?? { shared: undefined, end: () => undefined }
-  const { lowers, data } = shared ?? layers
-  return { lowers, dataLayers: data, cookieSeed: shared?.cookieSeed ?? view.uuid, endSharing: end }
+  // Frozen layers belong to this overlay alone.
+  const own = layers.lowers.filter(({ frozen }) => frozen)
+  const below = { ...layers, lowers: layers.lowers.slice(own.length) }
+  const { shared, end } = stack?.share(below, view, budgets) ?? { shared: undefined, end: () => undefined }
+  const { lowers, data } = shared ?? below
+  return { lowers: [...own, ...lowers], dataLayers: data, cookieSeed: shared?.cookieSeed ?? view.uuid, endSharing: end }
 }
 
 function isSame(one: readonly string[], other: readonly string[]): boolean {

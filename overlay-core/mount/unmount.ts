@@ -8,6 +8,8 @@ import { closesDone } from '../sys/open.ts'
 export interface Mounting {
   /** Gives the overlay other layers or options. @throws OptionError */
   remount(options: MountOptions): Promise<void>
+  /** Makes the upper the topmost lower. @see Overlay.freeze */
+  freeze(directory: string, options: MountOptions): Promise<void>
   /** Ends work in the background. */
   settle(): Promise<void>
   /** Closes the layer roots and releases the claims. */

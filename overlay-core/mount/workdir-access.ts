@@ -1,5 +1,6 @@
 import type { InDirectory } from '../base/log-file.ts'
-import type { Layer } from '../layer/layer.ts'
+import type { Descriptors } from '../layer/descriptors.ts'
+import type { Layer, Real } from '../layer/layer.ts'
 import type { SuperBlock } from '../objects/superblock.ts'
 import type { RootDir, Roots } from './roots.ts'
 
@@ -14,6 +15,11 @@ export class WorkdirAccess {
   /** Runs work in the workdir, at any time. */
   readonly within: InDirectory = (use) => this.#now(use)
 
+  /** The workdir is reached by `workdir` from now on, whose descriptor may be closed. */
+  moved(descriptors: Descriptors, workdir: Real): void {
+    this.#now = (use) => descriptors.run(async () => use(await descriptors.of(workdir)))
+  }
+
   /**
    * Lets the descriptors of upper and workdir be closed while nobody uses them, unless the format of the upper needs them. Returns the roots that are left
    * to the caller.
@@ -22,7 +28,7 @@ export class WorkdirAccess {
     const workdir = work?.parent
     // Attributes and intents in files find objects from the open roots.
     if (!upper || !workdir || !roots.upper || !roots.work || intents || xattrStore.byName) return roots
-    this.#now = (use) => descriptors.run(async () => use(await descriptors.of(workdir)))
+    this.moved(descriptors, workdir)
     descriptors.release((upper as Layer).root, roots.upper.path)
     descriptors.release(workdir, roots.work.path)
     return { ...roots, upper: { ...roots.upper, shared: true }, work: { ...roots.work, shared: true } }

@@ -1,6 +1,7 @@
 import type { Name } from '../api/types.ts'
 import type { BudgetedCache, CacheBudget, CacheShare } from '../base/cache-budget.ts'
 import { LargeMap } from '../base/large-map.ts'
+import { keepsIdentities } from '../layer/layer.ts'
 import { Dentry, OvlInode } from './dentry.ts'
 import { LeafList } from './leaf-list.ts'
 
@@ -110,10 +111,12 @@ export class DentryCache implements BudgetedCache {
     return this.#uppers.size > 0
   }
 
-  /** The inode of the upper object with this inode number, if anybody still uses it and `addUpper` was called for it. */
+  /** The inode of the object of the upper, or of a layer that was the upper, with this inode number, if anybody still uses it and `addUpper` was called for it. */
   inodeOfUpper(ino: number): OvlInode | undefined {
     const inode = this.#uppers.get(ino)?.deref()
-    return inode?.upper?.ino === ino && !inode.unlinked ? inode : undefined
+    if (inode === undefined || inode.unlinked) return undefined
+    const { real } = inode
+    return real.ino === ino && keepsIdentities(real.layer) ? inode : undefined
   }
 
   /** Must be called for an inode that was copied up or found with an origin, so that its upper leads to it whatever happens to the lower. */

@@ -14,8 +14,10 @@ export interface Alias {
   readonly name: Name
 }
 
-/** An open handle that reads a lower's data. It switches to the upper at its next read, or before the last name is removed. */
+/** An open handle. If it reads a lower's data, it switches to the upper at its next read, or before the last name is removed. */
 export interface LowerHandle {
+  /** Whether it was opened for writing. */
+  readonly writes: boolean
   beforeLastName(): Promise<void>
 }
 
@@ -285,7 +287,7 @@ export class OvlInode implements Inode {
     if (this.#extra || listing) this.#more.listing = listing
   }
 
-  /** Open handles that read a lower's data; undefined if there are none. */
+  /** Open handles; undefined if there are none. */
   get lowerHandles(): ReadonlySet<LowerHandle> | undefined {
     return this.#extra?.lowerHandles
   }

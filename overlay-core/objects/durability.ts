@@ -30,7 +30,8 @@ type Subject = OvlInode | typeof EVERYTHING | typeof HANDLES
 
 /** What a mount consists of, as far as it must be made durable. */
 export interface DurableParts {
-  readonly upper: Layer | undefined
+  /** The present upper. A freeze changes it. */
+  readonly upper: () => Layer | undefined
   /** Whether nothing need be durable. A remount may change it. */
   readonly isVolatile: () => boolean
   readonly xattrStore: XattrStore
@@ -52,6 +53,8 @@ export interface DurableParts {
  * copy-ups may have created them.
  */
 export class Durability {
+  /** A sync of changes that were made before a freeze, in an upper that is a lower now; undefined if none is running. */
+  #sealing: Promise<void> | undefined
   readonly #turns = new Map<Subject, Turn>()
   /** Objects whose names, up to the root, have been made durable since the mount. */
   readonly #settled = new WeakSet<OvlInode>()
@@ -71,10 +74,10 @@ export class Durability {
    */
   commit(objects: readonly OvlInode[]): Promise<void> | undefined {
     const { upper, isVolatile, xattrStore, identityDurable, settlePlace } = this.#parts
-    if (!upper || isVolatile()) return undefined
+    if (!upper() || isVolatile()) return undefined
     const subjects = new Set<OvlInode>()
     for (const object of objects) this.#collect(object, subjects)
-    if (subjects.size === 0) return undefined
+    if (subjects.size === 0) return this.#sealing
     const syncs: Promise<void>[] = []
     const kept = xattrStore.sync()
     if (kept) syncs.push(kept)
@@ -103,7 +106,18 @@ export class Durability {
   async #settle(syncs: readonly Promise<void>[], subjects: ReadonlySet<OvlInode>): Promise<void> {
     // Waits for all of them even if one fails, so that no failure goes unnoticed.
     for (const result of await Promise.allSettled(syncs)) if (result.status === 'rejected') throw result.reason
+    while (this.#sealing) await this.#sealing
     for (const subject of subjects) this.#settled.add(subject)
+  }
+
+  /** Makes durable what was changed before a freeze: until `sync` has ended, every commit waits for it. @throws the error of the disk */
+  async seal(sync: () => Promise<void>): Promise<void> {
+    while (this.#sealing) await this.#sealing.catch(() => undefined)
+    const sealing = sync().finally(() => {
+      this.#sealing = undefined
+    })
+    this.#sealing = sealing
+    await sealing
   }
 
   #join(subject: Subject): Promise<void> {
@@ -162,7 +176,7 @@ function canSync({ type }: OvlInode): boolean {
 
 async function syncSubject(parts: DurableParts, subject: Subject): Promise<void> {
   try {
-    if (subject === EVERYTHING) await syncUpper(parts)
+    if (subject === EVERYTHING) await syncUpper({ upper: parts.upper(), descriptors: parts.descriptors })
     else if (subject === HANDLES) await parts.handles.makeDurable()
     else if (subject.type === FileType.directory) await syncNames(parts, subject.upper as Real)
     else await syncFile(parts, subject)
@@ -205,7 +219,13 @@ async function syncFile({ files }: DurableParts, file: OvlInode): Promise<void> 
 }
 
 /** Calls syncfs for the file system of the upper. */
-export async function syncUpper({ upper, descriptors }: Pick<DurableParts, 'upper' | 'descriptors'>): Promise<void> {
+export async function syncUpper({
+  upper,
+  descriptors,
+}: {
+  readonly upper: Layer | undefined
+  readonly descriptors: Descriptors
+}): Promise<void> {
   if (!upper) return
   const fd = await descriptors.run(async () => reopen(await descriptors.of(upper.root), O_RDONLY))
   try {

@@ -17,9 +17,9 @@ import { FileWriter } from './file-writer.ts'
 export class RealFile {
   readonly inode: OvlInode
   readonly fd: number
-  readonly writable: boolean
+  writable: boolean
   /** Whether it is open on the upper object. */
-  readonly upper: boolean
+  upper: boolean
   /** The number of calls and open files that use the descriptor. */
   users = 0
   dropped = false
@@ -150,6 +150,15 @@ export class FileCache implements BudgetedCache {
     const closed = this.#close(file)
     // A lower keeps its space.
     return file.upper ? closed : undefined
+  }
+
+  /** Keeps the files of the upper open only for reading, because the upper has become a lower. Those without a name are in no layer. */
+  freeze(): void {
+    for (const file of this.#files) {
+      if (file.inode.unlinked) continue
+      file.upper = false
+      file.writable = false
+    }
   }
 
   /** Closes all unused files of lowers. */

@@ -16,6 +16,8 @@ import type { NamelessObjects } from './nameless.ts'
 
 /** The state of one mounted overlay, shared by the modules of the core (like `struct ovl_fs`). */
 export interface SuperBlock extends UpperContext {
+  /** With `upper`, `lowers` and `indexDir`, a freeze replaces it, while the barrier is closed. */
+  work: Real | undefined
   /** Part of the stack, with `stackVersion`, `readOnly`, `lowers`, `dataLayers` and `indexDir`: only `remount` changes it, while the barrier is closed. */
   options: MountOptions
   /** Counts the stacks. An inode with another `stackVersion` must be looked up again. */
@@ -29,7 +31,7 @@ export interface SuperBlock extends UpperContext {
   uuid: Uint8Array
   /** The seed of the cookies in listings, the same for all overlays that share listings. */
   readonly cookieSeed: Uint8Array
-  readonly upper: Layer | undefined
+  upper: Layer | undefined
   /** Searched lowers, topmost first. */
   lowers: readonly Layer[]
   dataLayers: readonly Layer[]

@@ -220,7 +220,11 @@ export class OpenHandle implements OpenFile {
     this.#file = file
     this.#canRead = canRead
     this.#canWrite = canWrite
-    if (!file.upper) this.inode.addLowerHandle(this)
+    this.inode.addLowerHandle(this)
+  }
+
+  get writes(): boolean {
+    return this.#canWrite
   }
 
   read(buffer: Uint8Array, offset: number, length: number, position: number): MaybePromise<number> {
@@ -244,11 +248,12 @@ export class OpenHandle implements OpenFile {
 
   write(data: Uint8Array, position: number): Promise<void> {
     if (!this.#canWrite) throw new OverlayError('EBADF', 'write')
-    const file = this.#held()
-    return this.#using(file, () =>
-      this.#inPresentStack(() => {
+    const held = this.#held()
+    return this.#using(held, () =>
+      this.#inPresentStack(async () => {
         if (this.#sb.readOnly) throw new OverlayError('EROFS', 'write')
-        return writeThrough(this.#sb, this.#cred, file, data, position)
+        const file = await this.#writable()
+        return await this.#using(file, async () => writeThrough(this.#sb, this.#cred, file, data, position))
       }),
     )
   }
@@ -339,6 +344,16 @@ export class OpenHandle implements OpenFile {
     return this.#change(file, fresh)
   }
 
+  /** The real file to write to. After a freeze, the one that was opened belongs to a lower. */
+  #writable(): MaybePromise<RealFile> {
+    const file = this.#held()
+    if (file.writable) return file
+    return this.#sb.descriptors.run(async () => {
+      const fresh = await this.#sb.descriptors.resting(() => this.#sb.files.acquire(this.inode, true))
+      return this.#change(file, fresh)
+    })
+  }
+
   /** Called under the lock of `inode` before the last name is removed: opens the upper file, or saves its attributes. */
   async beforeLastName(): Promise<void> {
     const file = await this.follow()
@@ -349,7 +364,6 @@ export class OpenHandle implements OpenFile {
   #change(old: RealFile, fresh: RealFile): RealFile {
     if (this.#file === old) {
       this.#file = fresh
-      if (fresh.upper) this.inode.removeLowerHandle(this)
       this.#sb.files.release(old)
     } else {
       this.#sb.files.release(fresh)

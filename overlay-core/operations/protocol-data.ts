@@ -1,5 +1,6 @@
 import { isErrno, OverlayError } from '../api/errno.ts'
 import type { Cred } from '../api/types.ts'
+import { keepsIdentities } from '../layer/layer.ts'
 import type { OvlInode } from '../objects/dentry.ts'
 import { attrFor, withPlace } from '../objects/inode.ts'
 import { need, WRITE } from '../objects/permission.ts'
@@ -11,8 +12,13 @@ import { changeXattr } from './xattr.ts'
 export async function getProtocolData(sb: SuperBlock, inode: OvlInode, slot: string): Promise<Uint8Array | undefined> {
   return await withPlace(sb, inode, async (fd, at) => {
     const value = await sb.xattrStore.get(fd, at, sb.overlayXattrs.protocolData(slot))
-    return value && isMarker(value) ? await sb.protocolData?.read(inode.upper?.ino, slot, value) : value
+    return value && isMarker(value) ? await sb.protocolData?.read(ownIno(inode), slot, value) : value
   })
+}
+
+/** The inode number by which the store knows the object; undefined if it never was in the upper. */
+export function ownIno({ real }: OvlInode): number | undefined {
+  return keepsIdentities(real.layer) ? real.ino : undefined
 }
 
 /** @see Overlay.setProtocolData */

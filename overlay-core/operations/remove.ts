@@ -1,7 +1,7 @@
 import { isErrno, OverlayError } from '../api/errno.ts'
 import { after } from '../api/maybe-promise.ts'
 import { type ChangeInfo, type Cred, FileType, type MaybePromise, type Name } from '../api/types.ts'
-import { copyingUpFirst, copyUp, linkUpAlias, longCopyOf } from '../copy-up/copy-up.ts'
+import { copyForWriters, copyingUpFirst, copyUp, type LongCopy, linkUpAlias, longCopyOf } from '../copy-up/copy-up.ts'
 import { Real } from '../layer/layer.ts'
 import type { CheckedAttr } from '../layer/object-attr.ts'
 import { clearWorkDir } from '../layer/workdir.ts'
@@ -37,13 +37,19 @@ export function unlink(
       after(victimLocked(sb, cred, dir, dirAttr, name, 'unlink'), (victim) => {
         if (victim.type === FileType.directory) throw new OverlayError('EISDIR', 'unlink', name)
         check?.(victim)
-        const long = patient || victim.indexName === undefined ? undefined : longCopyOf(sb, victim, 'removal')
+        const long = patient ? undefined : longCopyOfVictim(sb, victim)
         if (long) return long
         if (victim.indexName === undefined && dir.upper) return unlinkAlone(sb, victim, dir, name)
         return unlinkLinked(sb, victim, dir, name)
       }),
     ),
   )
+}
+
+/** The copy-up that the removal of a name needs first. */
+function longCopyOfVictim(sb: SuperBlock, victim: OvlInode): LongCopy | undefined {
+  const linked = victim.indexName === undefined ? undefined : longCopyOf(sb, victim, 'removal')
+  return linked ?? copyForWriters(victim)
 }
 
 async function unlinkLinked(sb: SuperBlock, victim: OvlInode, dir: OvlInode, name: Name): Promise<void> {

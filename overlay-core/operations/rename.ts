@@ -1,7 +1,7 @@
 import { OverlayError } from '../api/errno.ts'
 import { type Attr, type ChangeInfo, type Cred, FileType, type Name } from '../api/types.ts'
 import type { RwLock } from '../base/lock.ts'
-import { copyingUpFirst, copyUp, type LongCopy, longCopyOf } from '../copy-up/copy-up.ts'
+import { copyForWriters, copyingUpFirst, copyUp, type LongCopy, longCopyOf } from '../copy-up/copy-up.ts'
 import type { Probe, Real } from '../layer/layer.ts'
 import { removeTempDir } from '../layer/whiteout.ts'
 import { clearWorkDir } from '../layer/workdir.ts'
@@ -85,7 +85,7 @@ async function withBothLocked<T>(sb: SuperBlock, a: OvlInode, b: OvlInode, work:
 /** Returns the long copy-up that the move needs, if any. A replaced object is only copied up if its index entry must count its names. */
 function longCopyFor(sb: SuperBlock, { source, target, exchange }: Move): LongCopy | undefined {
   const counted = exchange || target?.indexName !== undefined
-  return longCopyOf(sb, source) ?? (counted ? longCopyOf(sb, target) : undefined)
+  return longCopyOf(sb, source) ?? (counted ? longCopyOf(sb, target) : undefined) ?? copyForWriters(target)
 }
 
 /** Whether `inode` is `ancestor` or one of its descendants. */

@@ -15,7 +15,7 @@ import {
   type StagedFile,
 } from '../api/types.ts'
 import { carryAttribute } from '../copy-up/copy-attributes.ts'
-import { copyingUpFirst, copyUp, type LongCopy, longCopyOf } from '../copy-up/copy-up.ts'
+import { copyForWriters, copyingUpFirst, copyUp, type LongCopy, longCopyOf } from '../copy-up/copy-up.ts'
 import { applyOwnership, giveMode, giveOwner, inherit } from '../copy-up/owner.ts'
 import { asksForAttributes, type Real } from '../layer/layer.ts'
 import type { Rights } from '../layer/object-rights.ts'
@@ -38,7 +38,7 @@ import { startFile } from '../sys/staged-file.ts'
 import { type Stat, statxFd } from '../sys/stat.ts'
 import { enterLocked, leaveChanged } from './changing-name.ts'
 import { hasOtherNames, overwriteInPlace } from './overwrite-in-place.ts'
-import { putProtocolData } from './protocol-data.ts'
+import { ownIno, putProtocolData } from './protocol-data.ts'
 import { removingName, separateLink } from './remove.ts'
 import { adoptResumable, dropResumable, makeResumable, openResumables } from './resumable-stage.ts'
 
@@ -252,7 +252,8 @@ class Staged implements StagedFile {
       })
       return current
     }
-    const long = patient || current?.indexName === undefined ? undefined : longCopyOf(sb, current)
+    const linked = current?.indexName === undefined ? undefined : longCopyOf(sb, current)
+    const long = patient ? undefined : (linked ?? copyForWriters(current))
     if (long) return long
     await copyUp(sb, dir)
     if (current) await separateLink(sb, current, dir, name)
@@ -370,7 +371,7 @@ async function copyAttributesOf(
     const slot = sb.overlayXattrs.slotOf(attr)
     if (slot === undefined || !isMarker(value)) await carryAttribute(sb, to, attr, value)
     else {
-      const data = await sb.protocolData?.read(from.upper?.ino, slot, value)
+      const data = await sb.protocolData?.read(ownIno(from), slot, value)
       if (data) await putProtocolData(sb, to, slot, data)
     }
   }

@@ -32,13 +32,15 @@ export function isMarker(value: Uint8Array): boolean {
  */
 export class ProtocolDataStore {
   readonly #descriptors: Descriptors
-  readonly #layer: Layer
-  readonly #workdir: Real
+  #layer: Layer
+  #workdir: Real
   readonly #newId: (length: number) => Uint8Array
   readonly #volatile: boolean
   /** Undefined until data is stored. */
   #dir: Real | undefined
   readonly #files = new Map<number, Set<string>>()
+  /** The object of each file, by its slot and id: a copy of a frozen object refers to the file of that. */
+  readonly #owners = new Map<string, number>()
   #temps = 0
 
   private constructor(
@@ -87,11 +89,25 @@ export class ProtocolDataStore {
     }
   }
 
+  /** The upper has become a lower, and `layer` with this workdir has taken its place. The data of objects in both is in the workdir. */
+  moved(layer: Layer, workdir: Real): void {
+    if (this.#dir) {
+      const { ino } = this.#dir
+      this.#descriptors.drop(this.#dir)
+      this.#dir = new Real(layer, workdir, PROTOCOL_DATA_DIRECTORY, ino)
+    }
+    this.#layer = layer
+    this.#workdir = workdir
+  }
+
   /** The data that `marker` on the upper object `ino` refers to; undefined if the store does not have it. */
   async read(ino: number | undefined, slot: string, marker: Uint8Array): Promise<Uint8Array | undefined> {
     if (ino === undefined || this.#dir === undefined) return
-    const name = fileName(ino, slot, marker.subarray(1))
-    if (!this.#files.get(ino)?.has(name)) return
+    const id = marker.subarray(1)
+    const own = fileName(ino, slot, id)
+    const owner = this.#files.get(ino)?.has(own) ? ino : this.#owners.get(ownerKey(slot, id))
+    if (owner === undefined) return
+    const name = fileName(owner, slot, id)
     const fd = await openAt(await this.#descriptors.of(this.#dir), name, O_RDONLY | O_NOFOLLOW)
     try {
       const size = statxFd(fd).size - HEADER_BYTES
@@ -154,6 +170,7 @@ export class ProtocolDataStore {
   async #remove(ino: number, file: string): Promise<void> {
     const files = this.#files.get(ino)
     files?.delete(file)
+    this.#owners.delete(keyIn(file))
     if (files?.size === 0) this.#files.delete(ino)
     const dir = this.#dir
     if (dir !== undefined) await bestEffort(async () => unlinkAt(await this.#descriptors.of(dir), file))
@@ -161,6 +178,7 @@ export class ProtocolDataStore {
 
   #remember(ino: number, file: string): void {
     const files = this.#files.get(ino)
+    this.#owners.set(keyIn(file), ino)
     if (files === undefined) this.#files.set(ino, new Set([file]))
     else files.add(file)
   }
@@ -237,4 +255,13 @@ function fileStem(ino: number, slot: string): string {
 
 function fileName(ino: number, slot: string, id: Uint8Array): string {
   return `${fileStem(ino, slot)}.${Buffer.from(id).toString('hex')}`
+}
+
+function ownerKey(slot: string, id: Uint8Array): string {
+  return `${slot}.${Buffer.from(id).toString('hex')}`
+}
+
+/** The `ownerKey` in the name of a file. */
+function keyIn(file: string): string {
+  return file.slice(file.indexOf('.') + 1)
 }

@@ -44,6 +44,7 @@ const WEIGHTS = {
   list: 5,
   remount: 1,
   liveRemount: 2,
+  freeze: 2,
   swap: 1,
 } as const
 type Kind = keyof typeof WEIGHTS
@@ -91,7 +92,7 @@ function drawOne(random: Random, model: Model, setting: Setting, user: boolean):
   // Not too many names: the directories should be changed often, not grow.
   const weights = model.size > 60 ? { ...WEIGHTS, rmtree: 8, unlink: 16, create: 2, mkdir: 2, link: 3 } : WEIGHTS
   const kind = random.weighted<Kind>(weights)
-  if (/remount|swap/i.test(kind) && (!setting.mounts || random.chance(50))) {
+  if (/remount|swap|freeze/i.test(kind) && (!setting.mounts || random.chance(50))) {
     return { user, op: 'stat', path: somePath(random, model, ANY) }
   }
   const operation = { user, ...make(kind, random, model, setting) } as Operation
@@ -159,6 +160,7 @@ function make(kind: Kind, random: Random, model: Model, setting: Setting): Bare 
       return xattr(kind, random, model, setting)
     case 'remount':
     case 'liveRemount':
+    case 'freeze':
     case 'swap':
       return { op: kind }
     default:

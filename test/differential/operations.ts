@@ -36,7 +36,7 @@ export type Operation =
   | Kinds<'handleTruncate', Slot & { readonly size: number }>
   | Kinds<'handleStat' | 'handleClose' | 'list' | 'listEnd', Slot>
   | Kinds<'listBegin', Slot & At>
-  | Kinds<'remount' | 'liveRemount' | 'swap' | 'compare', unknown>
+  | Kinds<'remount' | 'liveRemount' | 'freeze' | 'swap' | 'compare', unknown>
 
 /** Open files and listings of one side, by their slot. */
 export interface Slots {
@@ -96,6 +96,7 @@ async function perform(view: View, slots: Slots, cred: Cred, operation: Operatio
       return await write(view, cred, operation)
     case 'remount':
     case 'liveRemount':
+    case 'freeze':
     case 'swap':
     case 'compare':
       return undefined

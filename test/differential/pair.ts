@@ -1,4 +1,13 @@
-import { type Cred, mount, type Overlay, parseOptions, type Stack } from '../../overlay-core/index.ts'
+import { existsSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import {
+  type Cred,
+  type MountOptions,
+  mount,
+  type Overlay,
+  parseOptions,
+  type Stack,
+} from '../../overlay-core/index.ts'
 import { CoreView } from './core-view.ts'
 import { explained } from './deviations.ts'
 import { generate } from './generate.ts'
@@ -14,6 +23,10 @@ import { type Allowed, type ClockWindow, differences, readTree, type Tree } from
 
 const ROOT: Cred = { uid: 0, gid: 0, groups: [] }
 const MS_NOATIME_NODEV = 1024 | 4
+/** The most layers that a round freezes. */
+const MOST_FROZEN = 6
+/** The length of a rename, as JSON, that needs no long redirect: these have 256 bytes at most. */
+const LONGEST_MOVE = 256
 /** Operations between two comparisons of the whole trees. */
 const COMPARE_EVERY = 30
 
@@ -60,6 +73,8 @@ export class Pair {
   #kernelUpper = 0
   #ownMounted = false
   #liveRemounts = 0
+  /** The layers that each of the two uppers was, topmost first. */
+  readonly #frozen: readonly [string[], string[]] = [[], []]
   #drawn = 0
   /** The rest of operations that belong together. */
   readonly #planned: Operation[] = []
@@ -94,7 +109,7 @@ export class Pair {
   /** Ends the operations: both sides must still show the same after a remount, with the uppers exchanged where that is possible. */
   async finish(): Promise<void> {
     const last = await this.compareTrees()
-    await (this.#swaps ? this.#swap(last) : this.#remount(last))
+    await (this.#swapsNow ? this.#swap(last) : this.#remount(last))
   }
 
   async end(): Promise<void> {
@@ -119,6 +134,11 @@ export class Pair {
     return this.#settings.upperOn === 'layers' && this.#settings.mount.whiteouts === 'device'
   }
 
+  /** Whether it can read it now. It has no index of frozen layers, so it would show names of hard links as they were before their first change. */
+  get #swapsNow(): boolean {
+    return this.#swaps && !this.#frozen.flat().some((path) => existsSync(join(dirname(path), 'index')))
+  }
+
   /** The next operation; draws it. */
   next(): Operation {
     if (++this.#drawn % COMPARE_EVERY === 0) return { user: false, op: 'compare' }
@@ -135,14 +155,19 @@ export class Pair {
     if (operation.op === 'compare') return (await this.compareTrees()) !== undefined
     if (operation.op === 'remount' || operation.op === 'swap') {
       const before = await this.compareTrees()
-      if (operation.op === 'swap' && this.#swaps) await this.#swap(before)
+      if (operation.op === 'swap' && this.#swapsNow) await this.#swap(before)
       else await this.#remount(before)
+      return true
+    }
+    if (operation.op === 'freeze') {
+      await this.#freeze()
       return true
     }
     if (operation.op === 'liveRemount') {
       await this.#liveRemount()
       return true
     }
+    if (operation.op === 'rename' && this.#isBeyondRedirects(operation)) return false
     const cred = operation.user ? (this.#settings.user ?? ROOT) : ROOT
     const kernel = await execute(this.#kernel as KernelView, this.#kernelSlots, cred, operation)
     if (kernel === NOT_COMPARED) return false
@@ -156,6 +181,11 @@ export class Pair {
     if (!failed) this.#model.apply(operation)
     await this.#judgeListing(operation, failed)
     return !failed
+  }
+
+  /** Whether a redirect may be too long to move what a freeze has made a lower directory. */
+  #isBeyondRedirects(operation: Operation): boolean {
+    return this.#frozen.flat().length > 0 && JSON.stringify(operation).length > LONGEST_MOVE
   }
 
   async #judgeListing(operation: Operation, failed: boolean): Promise<void> {
@@ -204,9 +234,24 @@ export class Pair {
     const { lowers } = this.#layers
     if (++this.#liveRemounts % 2 === 0 && lowers.length > 1) {
       this.#closeAll()
-      await this.#overlay?.remount(parseOptions(this.#ownOptions([lowers[0] as string])))
+      await this.#overlay?.remount(this.#ownOptions([lowers[0] as string]))
     }
-    await this.#overlay?.remount(parseOptions(this.#ownOptions(lowers)))
+    await this.#overlay?.remount(this.#ownOptions(lowers))
+  }
+
+  /** Only of overlayd, with everything open that is open: nothing may show that the upper is another one. */
+  async #freeze(): Promise<void> {
+    const { mount: options } = this.#settings
+    const which = 1 - this.#kernelUpper
+    const frozen = this.#frozen[which] as string[]
+    // With index=off, a freeze separates hard links as a copy-up does; with redirect_dir=off, directories in it cannot be moved any more.
+    if (!this.#swaps || options.index === 'off' || options.redirect_dir !== 'on' || frozen.length >= MOST_FROZEN) return
+    // A file that is open under a name that was removed, and has others, cannot be copied up until one of these is looked up.
+    for (const handle of this.#kernelSlots.handles.values()) if ((await handle.stat()).nlink > 1) return
+    const directory = `${this.#dir}/frozen${which}-${frozen.length}`
+    native.mkdir(directory, 0o755)
+    frozen.unshift(`${directory}/upper`)
+    await this.#overlay?.freeze(directory, this.#ownOptions(this.#layers.lowers))
   }
 
   /** Gives each side what the other has written; all four views must be the same. */
@@ -224,18 +269,21 @@ export class Pair {
       point,
       'overlay',
       MS_NOATIME_NODEV,
-      mountString(options, lowers, ...this.#place(this.#kernelUpper)),
+      mountString(options, [...(this.#frozen[this.#kernelUpper] ?? []), ...lowers], ...this.#place(this.#kernelUpper)),
     )
     this.#kernel = new KernelView(point, options.userxattr)
-    this.#overlay = await mount(parseOptions(this.#ownOptions(lowers)), {
+    this.#overlay = await mount(this.#ownOptions(lowers), {
       ...this.#parts.limits,
       stack: this.#parts.stack,
     })
     this.#core = new CoreView(this.#overlay)
   }
 
-  #ownOptions(lowers: readonly string[]): string {
-    return coreMountString(this.#settings.mount, lowers, ...this.#place(1 - this.#kernelUpper))
+  #ownOptions(lowers: readonly string[]): MountOptions {
+    const which = 1 - this.#kernelUpper
+    const frozen = this.#frozen[which] as string[]
+    const text = coreMountString(this.#settings.mount, [...frozen, ...lowers], ...this.#place(which))
+    return { ...parseOptions(text), frozen: frozen.length }
   }
 
   #closeAll(): void {

@@ -2,7 +2,7 @@ import t from 'tap'
 import { FileType } from '../../../overlay-core/api/types.ts'
 import { OvlInode } from '../../../overlay-core/objects/dentry.ts'
 
-const handle = () => ({ beforeLastName: async () => undefined })
+const handle = () => ({ writes: false, beforeLastName: async () => undefined })
 
 t.test('open handles that read a lower are known until the last one is closed', async (t) => {
   const inode = new OvlInode({ key: 1, generation: 1, type: FileType.regular, fileIdHi: 0, fileIdLo: 1 }, undefined, [])
