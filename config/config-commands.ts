@@ -7,6 +7,7 @@ import { helpOn } from './help.ts'
 import { FILE_OPTIONS, HELP_OPTIONS, PRINT_OPTIONS, RELOAD_OPTIONS, USER_OPTIONS, VIEW_OPTIONS } from './schema.ts'
 import { serverChoice, shortAbsolute } from './server-choice.ts'
 import type { Command, ConfigRequest } from './settings.ts'
+import { parseSnapshotCommand } from './snapshot-commands.ts'
 import { parseToken } from './token-command.ts'
 
 /**
@@ -22,6 +23,8 @@ export function parseConfigCommand(argv: readonly string[], environment: Environ
   if (command === 'config') return parseConfig(rest, environment)
   if (command === 'reload') return parseReload(rest, environment)
   if (command === 'view') return parseView(rest, environment)
+  const snapshot = parseSnapshotCommand(argv, environment)
+  if (snapshot !== undefined) return snapshot
   if (command === 'diff') return parseDiff(rest, environment)
   if (command === 'token') return parseToken(rest, environment)
   if (command === 'user') return parseUser(rest, environment)

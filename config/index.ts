@@ -27,6 +27,7 @@ export type {
   ReloadRequest,
   RemountSettings,
   Settings,
+  SnapshotRequest,
   StatusSettings,
   TemplateSettings,
   TokenRequest,

@@ -9,6 +9,7 @@ import {
   USER_OPTIONS,
   VIEW_OPTIONS,
 } from './schema.ts'
+import { SNAPSHOT_OPTIONS } from './snapshot-options.ts'
 
 const optionsNotOf = (options: typeof FILE_OPTIONS, others: readonly string[]) =>
   options.filter(({ name }) => !others.includes(name))
@@ -113,6 +114,32 @@ const DIFF: Section = {
   ],
 }
 
+const SNAPSHOT: Section = {
+  title: 'SNAPSHOT',
+  blocks: [
+    code(
+      'overlayd snapshot TEMPLATE/NAME [SNAPSHOT] [--json]',
+      'overlayd snapshots TEMPLATE/NAME [--json]',
+      'overlayd rollback TEMPLATE/NAME@SNAPSHOT [--drop] [--yes] [--json]',
+      'overlayd snapshot remove TEMPLATE/NAME@SNAPSHOT [--yes] [--json]',
+      'overlayd fork TEMPLATE/NAME NEW [--json]',
+    ),
+    text(
+      'Keeps states of the views of users and machines while their server runs, see [snapshots.md](snapshots.md). Nothing is copied, and clients go on working.',
+      '`snapshot` keeps the present state under a name, by default the time. `snapshots` lists them. `rollback` gives the view the content that it had at a snapshot; what it contains now is kept as a snapshot `before-rollback-…`, unless `--drop` is given. `snapshot remove` removes one, and frees what only that had. `fork` makes the view `TEMPLATE/NEW` with the present content of another one; neither sees later changes of the other.',
+    ),
+    { kind: 'options', options: SNAPSHOT_OPTIONS, joint: ' ' },
+    code(
+      'overlayd snapshot course/alice before-exam',
+      'overlayd rollback course/alice@before-exam --yes',
+      'overlayd fork course/alice bob',
+    ),
+    text(
+      'The exit status is 0; 1 if the server cannot be reached; 2 if it refuses, or the answer was no: nothing has changed then.',
+    ),
+  ],
+}
+
 const USER: Section = {
   title: 'USER',
   blocks: [
@@ -176,4 +203,15 @@ const CERT: Section = {
 }
 
 /** The sections of the manual about configuration files. */
-export const COMMAND_SECTIONS: readonly Section[] = [SERVE, CONFIG, INIT, RELOAD, CERT, VIEW, DIFF, USER, TOKEN]
+export const COMMAND_SECTIONS: readonly Section[] = [
+  SERVE,
+  CONFIG,
+  INIT,
+  RELOAD,
+  CERT,
+  VIEW,
+  SNAPSHOT,
+  DIFF,
+  USER,
+  TOKEN,
+]

@@ -240,14 +240,14 @@ export const STATUS_OPTIONS = [
   { name: '--help', short: '-h', meaning: 'Prints help for `overlayd status` and exits.' },
 ] as const satisfies readonly OptionSpec[]
 
-const STATE_DIR_OF_SERVER = {
+export const STATE_DIR_OF_SERVER = {
   name: '--state-dir',
   value: 'DIR',
   meaning: 'Where to look for the running server.',
   otherwise: 'as for the server',
 } as const satisfies OptionSpec
 
-const WHICH_SERVER = {
+export const WHICH_SERVER = {
   name: '--pid',
   value: 'PID',
   meaning: 'Which server is meant, if several run.',

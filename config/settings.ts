@@ -246,6 +246,22 @@ export interface DiffRequest {
   readonly stateDir: string
 }
 
+/** What `overlayd snapshot`, `snapshots`, `rollback` and `fork` are told. */
+export interface SnapshotRequest {
+  readonly verb: 'take' | 'list' | 'rollback' | 'remove' | 'fork'
+  /** `TEMPLATE/NAME`; for `rollback` and `remove` `TEMPLATE/NAME@SNAPSHOT`. */
+  readonly view: string
+  /** The name of the snapshot (`take`), or of the new view (`fork`). */
+  readonly name: string | undefined
+  /** Whether a rollback lets go of what the view contains. */
+  readonly drop: boolean
+  /** Whether nothing is asked. */
+  readonly yes: boolean
+  readonly json: boolean
+  readonly pid: number | undefined
+  readonly stateDir: string
+}
+
 /** What `overlayd user` is told. */
 export interface UserRequest {
   readonly verb: 'add' | 'passwd' | 'remove' | 'list'
@@ -283,6 +299,7 @@ export type Command =
   | { readonly kind: 'reload'; readonly reload: ReloadRequest }
   | { readonly kind: 'view'; readonly view: ViewRequest }
   | { readonly kind: 'diff'; readonly diff: DiffRequest }
+  | { readonly kind: 'snapshot'; readonly snapshot: SnapshotRequest }
   | { readonly kind: 'user'; readonly user: UserRequest }
   | { readonly kind: 'token'; readonly token: TokenRequest }
   | { readonly kind: 'cert'; readonly cert: CertRequest }

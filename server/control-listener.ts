@@ -7,6 +7,7 @@ import { OptionError } from '../overlay-core/index.ts'
 import type { ControlCounters, ControlError } from './control.ts'
 import type { DiffOrder } from './diff/view-differences.ts'
 import type { TokenDescription, TokenOrder } from './login/index.ts'
+import type { SnapshotDescription, SnapshotOrder } from './registry/snapshot-requests.ts'
 import type { ViewDescription, ViewOrder } from './registry/view-requests.ts'
 import type { ReloadReport } from './reload.ts'
 import type { ServerStatus } from './status.ts'
@@ -28,6 +29,17 @@ const VIEWS_BODY = {
     verb: { enum: ['create', 'list', 'show', 'rename', 'remove'] },
     view: { type: 'string' },
     to: { type: 'string' },
+  },
+}
+
+const SNAPSHOTS_BODY = {
+  type: 'object',
+  required: ['verb', 'view'],
+  properties: {
+    verb: { enum: ['take', 'list', 'rollback', 'remove', 'fork'] },
+    view: { type: 'string' },
+    name: { type: 'string' },
+    drop: { type: 'boolean' },
   },
 }
 
@@ -65,6 +77,7 @@ export interface ControlParts {
   readonly reload: (() => Promise<ReloadReport>) | undefined
   /** Absent where the server has no templates. */
   readonly views: ((order: ViewOrder) => Promise<readonly ViewDescription[]>) | undefined
+  readonly snapshots: ((order: SnapshotOrder) => Promise<readonly SnapshotDescription[]>) | undefined
   readonly status: () => ServerStatus
   /** Lines of JSON about what differs in a view. */
   readonly differences: (order: DiffOrder) => Promise<AsyncIterable<string>>
@@ -79,6 +92,7 @@ export async function controlListener({
   remount,
   reload,
   views,
+  snapshots,
   status,
   differences,
   tokens,
@@ -111,6 +125,8 @@ export async function controlListener({
   if (reload !== undefined) app.post('/reload', () => reload())
   if (views !== undefined)
     app.post('/views', { schema: { body: VIEWS_BODY } }, (request) => views(request.body as ViewOrder))
+  if (snapshots !== undefined)
+    app.post('/snapshots', { schema: { body: SNAPSHOTS_BODY } }, (request) => snapshots(request.body as SnapshotOrder))
   if (tokens !== undefined)
     app.post('/tokens', { schema: { body: TOKENS_BODY } }, (request) => tokens(request.body as TokenOrder))
   await app.ready()

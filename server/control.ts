@@ -5,6 +5,7 @@ import type { FastifyBaseLogger } from 'fastify'
 import type { DiffOrder } from './diff/view-differences.ts'
 import type { TokenDescription, TokenOrder } from './login/index.ts'
 import type { RandomBytes } from './random.ts'
+import type { SnapshotDescription, SnapshotOrder } from './registry/snapshot-requests.ts'
 import type { ViewDescription, ViewOrder } from './registry/view-requests.ts'
 import type { ReloadReport } from './reload.ts'
 import type { ServerStatus } from './status.ts'
@@ -51,11 +52,12 @@ export async function openControl(parts: {
   readonly reload?: (() => Promise<ReloadReport>) | undefined
   /** Absent where the server has no templates. */
   readonly views?: ((order: ViewOrder) => Promise<readonly ViewDescription[]>) | undefined
+  readonly snapshots?: ((order: SnapshotOrder) => Promise<readonly SnapshotDescription[]>) | undefined
   readonly tokens?: ((order: TokenOrder) => Promise<readonly TokenDescription[]>) | undefined
   readonly status: () => ServerStatus
   readonly differences: (order: DiffOrder) => Promise<AsyncIterable<string>>
 }): Promise<Control> {
-  const { log, random, remount, reload, views, tokens, status, differences } = parts
+  const { log, random, remount, reload, views, snapshots, tokens, status, differences } = parts
   const token = Buffer.from(random(TOKEN_BYTES)).toString('base64url')
   const counters: ControlCounters = { remounts: 0, refused: 0 }
   // Most servers never get a control request, so Fastify, which takes 13 MB, is loaded with the first one.
@@ -68,6 +70,7 @@ export async function openControl(parts: {
       remount,
       reload,
       views,
+      snapshots,
       tokens,
       status,
       differences,

@@ -22,6 +22,8 @@ async function main(argv: readonly string[]): Promise<number> {
   if (command.kind === 'reload') return (await import('./reload-command.ts')).askForReload(command.reload, output)
   if (command.kind === 'view') return (await import('./view-command.ts')).askForViews(command.view, output)
   if (command.kind === 'diff') return (await import('./diff/diff-command.ts')).printDifferences(command.diff, output)
+  if (command.kind === 'snapshot')
+    return (await import('./snapshot-command.ts')).askForSnapshots(command.snapshot, process.stdin, output)
   if (command.kind === 'user') return (await import('./user-command.ts')).changeUsers(command.user, output)
   if (command.kind === 'token') return (await import('./token-command.ts')).askForTokens(command.token, output)
   if (command.kind === 'cert') return (await import('./cert/cert-command.ts')).runCert(command.cert, output)

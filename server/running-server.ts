@@ -10,6 +10,7 @@ import type { Faults } from './faults.ts'
 import type { JournalFile } from './journal-file.ts'
 import type { LogCounters } from './log-sink.ts'
 import type { OpenLogin, WebLogin } from './open-login.ts'
+import { executeSnapshotOrder, type SnapshotDescription, type SnapshotOrder } from './registry/snapshot-requests.ts'
 import type { Templates } from './registry/templates.ts'
 import { executeOrder, type ViewDescription, type ViewOrder } from './registry/view-requests.ts'
 import { removeRunFiles } from './state-dir.ts'
@@ -131,6 +132,14 @@ export class RunningServer {
     if (this.templates === undefined) return []
     const done = await executeOrder(this.templates, order, async (id) => this.webdav?.removed(id))
     if (order.verb !== 'list' && order.verb !== 'show') this.#log.info(order, 'the views were changed')
+    return done
+  }
+
+  /** Executes `overlayd snapshot`, `snapshots`, `rollback` and `fork`. @throws OptionError naming `view` */
+  async changeSnapshots(order: SnapshotOrder): Promise<readonly SnapshotDescription[]> {
+    if (this.templates === undefined) return []
+    const done = await executeSnapshotOrder(this.templates, order)
+    if (order.verb !== 'list') this.#log.info({ ...order, done }, 'the snapshots were changed')
     return done
   }
 

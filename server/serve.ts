@@ -89,6 +89,7 @@ export async function serve(
       differences: async (order) => (await import('./diff/view-differences.ts')).viewDifferences(server, order),
       reload: reload && (() => reload(server)),
       views: reload && ((order) => server.changeViews(order)),
+      snapshots: reload && ((order) => server.changeSnapshots(order)),
       tokens: reload && ((order) => changeTokens(server, order, undefined)),
     })
     server.control = control

@@ -45,6 +45,8 @@ const CONFINED: Readonly<Record<string, readonly string[]>> = {
     'server/registry/view-directory.ts',
     'server/registry/view-project.ts',
     'server/registry/delete-tree.ts',
+    'server/registry/layer-store.ts',
+    'server/registry/fork-directory.ts',
     'server/init-command.ts',
     // The password file and the audit file.
     'server/login/sources/password-file.ts',

@@ -338,15 +338,11 @@ export class MountedOverlay implements Overlay {
     return this.#inTurn(() => this.#mounting.freeze(directory, options))
   }
 
-  async #inTurn(change: () => Promise<void>): Promise<void> {
-    this.#enter()
-    const turn = this.#remounting.then(() => {
-      this.#enter()
-      return change()
-    })
+  #inTurn(change: () => Promise<void>): Promise<void> {
+    const turn = this.#remounting.then(() => this.#enter()).then(change)
     // The caller learns about a failure; it must not affect the next remount.
     this.#remounting = turn.catch(() => undefined)
-    await turn
+    return turn
   }
 
   async unmount({ sync = true }: { readonly sync?: boolean } = {}): Promise<void> {

@@ -19,6 +19,8 @@ export interface EphemeralPlace {
 
 /** The views of a template that end with the server: nothing of them is kept, and what an earlier server left is deleted in the background. */
 export class EphemeralRegistry extends ViewIndex implements Registry {
+  /** Nothing of these views is kept. */
+  readonly layers = undefined
   readonly #place: EphemeralPlace
   readonly #log: Logger
   readonly #now: () => number

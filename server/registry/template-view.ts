@@ -28,8 +28,8 @@ const RETRY_MS = 1000
 export interface ViewPlan {
   readonly template: string
   readonly pool: ViewPool
-  /** The present mount options of the view with this id. */
-  readonly optionsOf: (id: string) => MountOptions
+  /** The mount options of a view, by default on its present frozen layers. */
+  readonly optionsOf: (record: ViewRecord, frozen?: readonly string[]) => MountOptions
   /** The stack for these options. @throws OptionError a lower is missing */
   readonly stackOf: (options: MountOptions) => Promise<Stack>
   readonly idleMs: () => number
@@ -70,6 +70,7 @@ export class TemplateView implements Closable {
   #closing: Promise<void> | undefined
   #uses = 0
   #removed = false
+  #changing: Promise<unknown> = Promise.resolve()
   #failure: { readonly error: OverlayError; readonly atMs: number } | undefined
 
   constructor(record: ViewRecord, plan: ViewPlan) {
@@ -130,7 +131,26 @@ export class TemplateView implements Closable {
   /** Changes the stack or options of an open view; a closed one gets them when it is opened. @throws OptionError */
   async remount(): Promise<void> {
     await this.limit()
-    await this.overlay?.remount(this.#plan.optionsOf(this.record.id))
+    await this.inTurn(async () => this.overlay?.remount(this.#plan.optionsOf(this.record)))
+  }
+
+  /** Runs a change of the layers of the view after those that are running. */
+  inTurn<T>(change: () => Promise<T>): Promise<T> {
+    const turn = this.#changing.then(change)
+    this.#changing = turn.catch(() => undefined)
+    return turn
+  }
+
+  /** Makes the upper a layer in `directory`. `frozen`: the frozen layers of the view from then on. To be called in turn. @throws OptionError · OverlayError */
+  async freeze(directory: string, frozen: readonly string[]): Promise<void> {
+    const overlay = await this.use()
+    try {
+      await overlay.freeze(directory, this.#plan.optionsOf(this.record, frozen))
+      // Only the new upper counts, and it may have been written to meanwhile.
+      void this.#quota?.check()
+    } finally {
+      this.release()
+    }
   }
 
   /** Applies changed limits to an open view. */
@@ -142,7 +162,7 @@ export class TemplateView implements Closable {
 
   /** Its project, if the file system limits it; undefined if it has none yet. */
   async project(): Promise<ViewProject | undefined> {
-    return this.#project ?? (await ViewProject.find(this.#plan.optionsOf(this.record.id)))
+    return this.#project ?? (await ViewProject.find(this.#plan.optionsOf(this.record)))
   }
 
   /** It as the quota of its user knows it. */
@@ -180,6 +200,8 @@ export class TemplateView implements Closable {
 
   /** Closes it even if it is in use: calls that run fail with ESTALE. Never rejects. */
   async end(): Promise<void> {
+    // A change of its layers is recorded when it has been made.
+    await this.#changing
     await this.#opening?.catch(() => undefined)
     await this.#closing
     if (this.#overlay !== undefined) await this.#close(this.#overlay)
@@ -272,7 +294,7 @@ export class TemplateView implements Closable {
     const { pool, optionsOf } = this.#plan
     const { id } = this.record
     try {
-      const options = optionsOf(id)
+      const options = optionsOf(this.record)
       // The registry has claimed the directory of all views.
       const limits = this.#plan.limits()
       const project = await this.#openProject(options)
@@ -322,7 +344,7 @@ export class TemplateView implements Closable {
   /** The directory of the view; undefined if its usage is not saved there. */
   get #usageDirectory(): string | undefined {
     const { ephemeral, optionsOf } = this.#plan
-    return ephemeral === undefined ? dirname(optionsOf(this.record.id).upperdir as string) : undefined
+    return ephemeral === undefined ? dirname(optionsOf(this.record).upperdir as string) : undefined
   }
 
   #quotaParts(): ViewQuotaParts {

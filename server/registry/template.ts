@@ -13,14 +13,19 @@ import type { RandomBytes } from '../random.ts'
 import type { Accounts } from './accounts.ts'
 import type { CreationRate } from './creation-rate.ts'
 import { EphemeralRegistry } from './ephemeral-registry.ts'
+import { makeForkDirectory } from './fork-directory.ts'
+import { OrderedViews } from './ordered-views.ts'
 import { needProjects } from './project-support.ts'
+import { refusalOf } from './refusal.ts'
 import { SharedStack } from './shared-stack.ts'
+import { Snapshots } from './snapshots.ts'
 import { TemplateView, type ViewPlan } from './template-view.ts'
 import type { UserQuotas } from './user-quotas.ts'
-import { makeEphemeralDirectory, makeViewDirectory, optionsOf, ownerOfDirectory } from './view-directory.ts'
+import { makeBareDirectory, makeViewDirectory, optionsOf, ownerOfDirectory } from './view-directory.ts'
+import { newViewId } from './view-id.ts'
 import { foldedName, viewNameError } from './view-name.ts'
 import type { ViewPool } from './view-pool.ts'
-import { newViewId, type ViewRecord } from './view-record.ts'
+import type { ViewRecord } from './view-record.ts'
 import { type Registry, ViewRegistry } from './view-registry.ts'
 
 /** What a template needs. */
@@ -46,8 +51,7 @@ export class Template {
   readonly #stack = new SharedStack()
   readonly #plan: ViewPlan
   readonly #views = new Map<string, TemplateView>()
-  /** The views of each user, and of all (undefined), by their order. */
-  readonly #ordered = new Map<number | undefined, TemplateView[]>([[undefined, []]])
+  readonly #ordered = new OrderedViews()
   /** Views being made, by folded name. */
   readonly #making = new Map<string, Promise<TemplateView>>()
   /** Changes of the registry take turns. */
@@ -64,8 +68,9 @@ export class Template {
     this.#plan = {
       template: name,
       pool: parts.pool,
-      optionsOf: (id) => optionsOf(this.settings.mount, this.settings.directory, id),
-      stackOf: (options) => this.#stack.of(options),
+      optionsOf: ({ id, top }, frozen = registry.layers?.paths(top)) =>
+        optionsOf(this.settings.mount, this.settings.directory, id, frozen),
+      stackOf: (options) => this.#stack.of({ ...options, lowerdir: this.settings.mount.lowerdir, frozen: 0 }),
       idleMs: () => this.settings.idleMs,
       settle: (id) => registry.settle(id),
       limits: () => (byFileSystem ? undefined : this.settings.quota) ?? (users?.isOn ? {} : undefined),
@@ -100,9 +105,8 @@ export class Template {
   }
 
   /** The views of a user, or of all, that come after `order`. */
-  *listAfter(order: number, uid: number | undefined): Iterable<TemplateView> {
-    const views = this.#ordered.get(uid) ?? []
-    for (let at = firstAfter(views, order); at < views.length; at++) yield views[at] as TemplateView
+  listAfter(order: number, uid: number | undefined): Iterable<TemplateView> {
+    return this.#ordered.after(order, uid)
   }
 
   get size(): number {
@@ -162,6 +166,50 @@ export class Template {
 
   /** Makes a view by command; it is durable then. @throws OptionError naming `view` */
   async create(name: string): Promise<TemplateView> {
+    const owner = await this.#ownerOfNew(name)
+    try {
+      const made = await this.#make(name, owner)
+      if (made.record.name !== name) this.#refuseName(name)
+      await this.#registry.settle(made.record.id)
+      return made
+    } catch (error) {
+      throw this.#refusal(name, this.byName(name) === undefined ? 'be made' : 'be made durable', error)
+    }
+  }
+
+  /** The snapshots and forks of the views. @throws OptionError naming `view`: nothing of these views is kept */
+  get snapshots(): Snapshots {
+    const { layers } = this.#registry
+    if (layers === undefined)
+      throw new OptionError('view', `the views of ${this.name} end with their use, so they have no snapshots`)
+    // A directory cannot be moved out of its project.
+    if (this.settings.quotaBy === 'filesystem')
+      throw new OptionError('view', `views.${this.name}.quota_by is "filesystem"; snapshots need "server"`)
+    const refusal = (name: string, what: string, error: unknown) => this.#refusal(name, what, error)
+    return new Snapshots({ ...this.#parts, layers, below: this.settings.mount.lowerdir.length, refusal })
+  }
+
+  /**
+   * Makes a view with the present content of `source`, in constant time. From then on neither sees the changes of the other. It is durable then.
+   *
+   * @throws OptionError naming `view`
+   */
+  async fork(source: TemplateView, name: string): Promise<TemplateView> {
+    const owner = await this.#ownerOfNew(name)
+    try {
+      return await source.inTurn(async () => {
+        await this.snapshots.freezeInTurn(source)
+        const made = await this.#reserving(name, () => this.#makeNow(name, owner, source))
+        await this.#registry.settle(made.record.id)
+        return made
+      })
+    } catch (error) {
+      throw this.#refusal(source.record.name, 'be forked', error)
+    }
+  }
+
+  /** The owner of a view that a command makes. @throws OptionError naming `view` */
+  async #ownerOfNew(name: string): Promise<Identity> {
     this.#refuseName(name)
     if (this.#isFull)
       throw new OptionError(
@@ -174,14 +222,7 @@ export class Template {
         'view',
         `there is no user ${JSON.stringify(name)}; add one, or set views.${this.name}.owner`,
       )
-    try {
-      const made = await this.#make(name, owner)
-      if (made.record.name !== name) this.#refuseName(name)
-      await this.#registry.settle(made.record.id)
-      return made
-    } catch (error) {
-      throw this.#refusal(name, this.byName(name) === undefined ? 'be made' : 'be made durable', error)
-    }
+    return owner
   }
 
   /** Gives a view another name. Its handles and locks stay valid. @throws OptionError naming `view` */
@@ -192,7 +233,7 @@ export class Template {
     try {
       // A request for the new name meanwhile gets this view and makes none.
       await this.#reserving(name, async () => {
-        view.record = await this.#inTurn(() => this.#registry.rename(view.record, name))
+        view.record = await view.inTurn(() => this.#inTurn(() => this.#registry.rename(view.record, name)))
         return view
       })
       await view.renamed(before)
@@ -205,7 +246,7 @@ export class Template {
   async remove(view: TemplateView): Promise<void> {
     const { id, name } = view.record
     try {
-      await this.#inTurn(() => this.#registry.remove(view.record))
+      await view.inTurn(() => this.#inTurn(() => this.#registry.remove(view.record)))
       this.#takeOut(view)
       await view.remove()
       await this.#registry.erase(id)
@@ -249,23 +290,13 @@ export class Template {
   }
 
   #put(view: TemplateView): void {
-    const { id, uid, order } = view.record
-    this.#views.set(id, view)
-    for (const key of [undefined, uid]) {
-      const views = this.#ordered.get(key) ?? []
-      views.splice(firstAfter(views, order), 0, view)
-      this.#ordered.set(key, views)
-    }
+    this.#views.set(view.record.id, view)
+    this.#ordered.add(view)
   }
 
   #takeOut(view: TemplateView): void {
-    const { id, uid } = view.record
-    this.#views.delete(id)
-    for (const key of [undefined, uid]) {
-      const views = this.#ordered.get(key) ?? []
-      views.splice(views.indexOf(view), 1)
-      if (views.length === 0 && key !== undefined) this.#ordered.delete(key)
-    }
+    this.#views.delete(view.record.id)
+    this.#ordered.remove(view)
   }
 
   #refuseName(name: string): void {
@@ -309,7 +340,7 @@ export class Template {
     return made
   }
 
-  async #makeNow(name: string, { uid, gid }: Identity): Promise<TemplateView> {
+  async #makeNow(name: string, { uid, gid }: Identity, source?: TemplateView): Promise<TemplateView> {
     const { random, wallNow } = this.#parts
     const alike = this.#registry.alike(name)
     const known = alike?.name === name ? this.#views.get(alike.id) : undefined
@@ -317,10 +348,12 @@ export class Template {
     if (alike !== undefined) throw new OverlayError('EEXIST', 'make view', `${this.name}/${name}`)
     let id = newViewId(random)
     while (this.#registry.knows(id)) id = newViewId(random)
-    const record = { id, name, uid, gid, order: this.#registry.nextOrder(), createdMs: wallNow() }
-    const options = this.#plan.optionsOf(id)
+    const about = { order: this.#registry.nextOrder(), createdMs: wallNow(), top: source?.record.top }
+    const record = { id, name, uid, gid, ...about }
+    const options = this.#plan.optionsOf(record)
     const { ephemeral } = this.settings
-    if (ephemeral) await makeEphemeralDirectory(options, { uid, gid })
+    if (source) await makeForkDirectory(options, record, this.#plan.optionsOf(source.record))
+    else if (ephemeral) await makeBareDirectory(options, { uid, gid })
     else await makeViewDirectory(options, record, { uid, gid })
     this.#registry.add(record)
     const view = new TemplateView(record, this.#plan)
@@ -353,27 +386,6 @@ export class Template {
   }
 
   #refusal(name: string, what: string, error: unknown): OptionError {
-    if (error instanceof OptionError) return new OptionError('view', error.reason)
-    const { code, message } = error as NodeJS.ErrnoException
-    if (isUnwritable(error))
-      return new OptionError(
-        'view',
-        `${this.name}/${name} cannot ${what}: no space in ${this.settings.directory}; free some`,
-      )
-    return new OptionError(
-      'view',
-      `${this.name}/${name} cannot ${what} (${code ?? message}); the log of the server says why`,
-    )
+    return refusalOf(`${this.name}/${name}`, what, this.settings.directory, error)
   }
-}
-
-/** The index of the first view with a higher order. */
-function firstAfter(views: readonly TemplateView[], order: number): number {
-  let [from, to] = [0, views.length]
-  while (from < to) {
-    const middle = (from + to) >> 1
-    if ((views[middle] as TemplateView).record.order > order) to = middle
-    else from = middle + 1
-  }
-  return from
 }

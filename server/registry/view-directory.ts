@@ -12,15 +12,22 @@ import { isThere } from '../make-directory.ts'
 import { readStateFile, writeStateFile } from '../state-dir.ts'
 import { sync } from '../whole-file.ts'
 import { deleteTree } from './delete-tree.ts'
-import { decodeLine, encodeLine, isViewId, type ViewRecord } from './view-record.ts'
+import { isViewId } from './view-id.ts'
+import { decodeLine, encodeLine, type ViewRecord } from './view-record.ts'
 
 /** The record of a view in its own directory, from which a damaged registry is mended. */
 const RECORD_FILE = 'view.json'
 
-/** The mount options of one view of a template. */
-export function optionsOf(template: MountOptions, directory: string, id: string): MountOptions {
+/** The mount options of one view of a template, above its frozen layers. */
+export function optionsOf(
+  template: MountOptions,
+  directory: string,
+  id: string,
+  frozen: readonly string[] = [],
+): MountOptions {
   const own = join(directory, id)
-  return { ...template, upperdir: join(own, 'upper'), workdir: join(own, 'work') }
+  const lowerdir = [...frozen, ...template.lowerdir]
+  return { ...template, lowerdir, frozen: frozen.length, upperdir: join(own, 'upper'), workdir: join(own, 'work') }
 }
 
 /**
@@ -33,8 +40,8 @@ export async function makeViewDirectory(options: MountOptions, record: ViewRecor
   await make(options, owner, { name: RECORD_FILE, content: Buffer.from(textOf(record), 'utf8') })
 }
 
-/** Makes the directories of a view that is not kept. Nothing is left after an error. @throws as `makeViewDirectory` */
-export async function makeEphemeralDirectory(options: MountOptions, owner: Identity): Promise<void> {
+/** Makes the directories of a view without its record: one that is not kept, or gets it later. Nothing is left after an error. @throws as `makeViewDirectory` */
+export async function makeBareDirectory(options: MountOptions, owner: Identity): Promise<void> {
   await make(options, owner, undefined)
 }
 

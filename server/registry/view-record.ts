@@ -1,4 +1,13 @@
-import type { RandomBytes } from '../random.ts'
+import {
+  type FreezeRecord,
+  freezeRecordIn,
+  isIdOrNone,
+  type LayerRecord,
+  layerIn,
+  type Snapshot,
+  snapshotIn,
+} from './layer-record.ts'
+import { isViewId } from './view-id.ts'
 
 /** What is kept of a view of a template, also while it is closed. */
 export interface ViewRecord {
@@ -11,32 +20,26 @@ export interface ViewRecord {
   readonly order: number
   /** When it was made, in ms since the epoch. */
   readonly createdMs: number
+  /** The topmost of its frozen layers; undefined without one. */
+  readonly top?: string | undefined
+  /** Its snapshots, oldest first. */
+  readonly snapshots?: readonly Snapshot[] | undefined
 }
 
 /** A record of the registry. */
 export type RegistryLine =
   | { readonly kind: 'made'; readonly view: ViewRecord }
   | { readonly kind: 'renamed'; readonly id: string; readonly name: string }
+  /** Its upper was frozen. */
+  | ({ readonly kind: 'frozen' } & FreezeRecord)
+  /** A layer that exists. */
+  | { readonly kind: 'layer'; readonly layer: LayerRecord }
+  /** A snapshot was removed. */
+  | { readonly kind: 'forgotten'; readonly id: string; readonly name: string }
   /** The view is gone, and its directory is being deleted. */
   | { readonly kind: 'removed'; readonly id: string; readonly order: number }
   /** Its directory is gone too. */
   | { readonly kind: 'deleted'; readonly id: string; readonly order: number }
-
-const ID = /^[0-9a-f]{16}$/
-const ID_BYTES = 8
-
-/** A new id. */
-export function newViewId(random: RandomBytes): string {
-  for (;;) {
-    const id = Buffer.from(random(ID_BYTES)).toString('hex')
-    if (isViewId(id)) return id
-  }
-}
-
-/** Whether this is the id of a view. Its high half is not 0, because then it would be the number of an export in a file handle. */
-export function isViewId(text: string): boolean {
-  return ID.test(text) && !text.startsWith('00000000')
-}
 
 export function encodeLine(line: RegistryLine): string {
   return JSON.stringify(line.kind === 'made' ? { kind: line.kind, ...line.view } : line)
@@ -46,13 +49,23 @@ export function encodeLine(line: RegistryLine): string {
 export function decodeLine(text: string): RegistryLine | undefined {
   const value = parse(text)
   if (typeof value !== 'object' || value === null) return undefined
-  const { kind, id, name, uid, gid, order, createdMs } = value as Record<string, unknown>
+  const { kind, id, name, uid, gid, order, createdMs, top, snapshots = [] } = value as Record<string, unknown>
+  if (kind === 'frozen') return withKind(kind, freezeRecordIn(value))
+  const layer = kind === 'layer' ? layerIn((value as { layer?: unknown }).layer) : undefined
+  if (layer) return { kind: 'layer', layer }
   if (typeof id !== 'string' || !isViewId(id)) return undefined
-  if (kind === 'renamed') return typeof name === 'string' ? { kind, id, name } : undefined
+  if (kind === 'renamed' || kind === 'forgotten') return typeof name === 'string' ? { kind, id, name } : undefined
   if (!isCount(order)) return undefined
   if (kind === 'removed' || kind === 'deleted') return { kind, id, order }
   if (kind !== 'made' || typeof name !== 'string' || !isCount(uid) || !isCount(gid)) return undefined
-  return { kind, view: { id, name, uid, gid, order, createdMs: isCount(createdMs) ? createdMs : 0 } }
+  const view = { id, name, uid, gid, order, createdMs: isCount(createdMs) ? createdMs : 0 }
+  const kept = Array.isArray(snapshots) ? snapshots.map(snapshotIn).filter((each) => each !== undefined) : []
+  if (!isIdOrNone(top)) return undefined
+  return { kind, view: { ...view, ...(top !== undefined && { top }), ...(kept.length > 0 && { snapshots: kept }) } }
+}
+
+function withKind(kind: 'frozen', record: FreezeRecord | undefined): RegistryLine | undefined {
+  return record && { kind, ...record }
 }
 
 function isCount(value: unknown): value is number {

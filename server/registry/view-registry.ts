@@ -15,6 +15,7 @@ import {
   writeRecord,
 } from './view-directory.ts'
 import { ViewIndex } from './view-index.ts'
+import { ViewLayers } from './view-layers.ts'
 import { foldedName, viewNameError } from './view-name.ts'
 import { decodeLine, encodeLine, type RegistryLine, type ViewRecord } from './view-record.ts'
 
@@ -28,7 +29,10 @@ const SYNCED_AT_ONCE = 4
 const MOST_NAMED = 20
 
 /** The views of one template, by name and id. */
-export type Registry = Pick<ViewRegistry, keyof ViewRegistry>
+export type Registry = Omit<Pick<ViewRegistry, keyof ViewRegistry>, 'layers'> & {
+  /** The frozen layers and snapshots; undefined for views that are not kept. */
+  readonly layers: ViewLayers | undefined
+}
 
 /**
  * The views of one template, by name and id: an append-only file in the directory of their uppers, so that both are moved and backed up together. New names and
@@ -40,6 +44,7 @@ export class ViewRegistry extends ViewIndex {
   readonly #log: Logger
   readonly #journal: JournalFile
   readonly #release: () => void
+  readonly layers: ViewLayers
   /** Views whose directories are being deleted, with their orders. */
   readonly #leaving = new Map<string, number>()
   /** New views that may not be durable yet, and those of them that are not in the file yet. */
@@ -56,6 +61,13 @@ export class ViewRegistry extends ViewIndex {
     this.#log = parts.log
     this.#journal = parts.journal
     this.#release = parts.release
+    this.layers = new ViewLayers({
+      ...{ directory: parts.directory, log: parts.log },
+      byId: (id) => this.byId(id),
+      list: () => this.list(),
+      replace: (view) => this.put(view),
+      append: (line) => this.#append(line),
+    })
   }
 
   /** Reads the registry of a template. Creates the directory if it is missing. @throws OptionError another server uses it, or it cannot be used */
@@ -147,6 +159,7 @@ export class ViewRegistry extends ViewIndex {
     await deleteViewDirectory(this.#directory, id)
     await this.#append({ kind: 'deleted', id, order })
     this.#leaving.delete(id)
+    await this.layers.collect()
   }
 
   /** Closes the file and lets other servers use the directory. */
@@ -228,7 +241,7 @@ export class ViewRegistry extends ViewIndex {
     }
     await this.#takeIn(await viewDirectories(this.#directory))
     this.#journal.keepShort({
-      count: () => this.size + this.#leaving.size,
+      count: () => this.size + this.#leaving.size + this.layers.size,
       records: () => this.#records(),
       failed: (error) => this.#log.warn({ err: error, directory: this.#directory }, 'the registry was not rewritten'),
     })
@@ -238,11 +251,16 @@ export class ViewRegistry extends ViewIndex {
         this.#log.warn({ err: error, directory: join(this.#directory, id) }, 'a removed view could not be deleted'),
       )
     }
+    await this.layers.recover()
   }
 
   #replay(line: RegistryLine): void {
     if (line.kind === 'made') {
       this.put(line.view)
+      return
+    }
+    if (line.kind === 'frozen' || line.kind === 'layer' || line.kind === 'forgotten') {
+      this.layers.replay(line)
       return
     }
     const view = this.byId(line.id)
@@ -307,6 +325,7 @@ export class ViewRegistry extends ViewIndex {
   }
 
   *#records(): Iterable<string> {
+    for (const layer of this.layers.records) yield encodeLine({ kind: 'layer', layer })
     for (const view of [...this.list()]) if (!this.#unwritten.has(view.id)) yield encodeLine({ kind: 'made', view })
     for (const [id, order] of [...this.#leaving]) yield encodeLine({ kind: 'removed', id, order })
   }

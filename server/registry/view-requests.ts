@@ -44,12 +44,12 @@ export async function executeOrder(
   removed: (id: string) => Promise<void>,
 ): Promise<ViewDescription[]> {
   if (verb === 'list') return list(templates, view)
-  const { template, name } = split(templates, view)
-  if (verb === 'create') return [describe(template, await template.create(name))]
+  const { template, name } = splitPath(templates, view)
+  if (verb === 'create') return [describeView(template, await template.create(name))]
   const found = template.byName(name)
-  if (found === undefined) throw unknown(template, name)
+  if (found === undefined) throw unknownView(template, name)
   if (verb === 'rename') await template.rename(found, to)
-  const described = describe(template, found)
+  const described = describeView(template, found)
   if (verb === 'remove') {
     await template.remove(found)
     await removed(found.record.id)
@@ -99,11 +99,11 @@ async function projectQuotaOf(
 
 function list(templates: Templates, name: string): ViewDescription[] {
   const chosen = name === '' ? [...templates.list()] : [templateOf(templates, name)]
-  return chosen.flatMap((template) => [...template.list()].map((view) => describe(template, view)))
+  return chosen.flatMap((template) => [...template.list()].map((view) => describeView(template, view)))
 }
 
 /** The template and the name in it; names may contain no slash, so the first one separates them. */
-function split(templates: Templates, path: string): { template: Template; name: string } {
+export function splitPath(templates: Templates, path: string): { template: Template; name: string } {
   const at = path.indexOf('/')
   if (at < 0) throw new OptionError('view', `${JSON.stringify(path)} is not the path of a view; use TEMPLATE/NAME`)
   return { template: templateOf(templates, path.slice(0, at)), name: path.slice(at + 1) }
@@ -121,7 +121,7 @@ function templateOf(templates: Templates, name: string): Template {
   throw new OptionError('view', `there is no template ${JSON.stringify(name)}; ${mend}`)
 }
 
-function unknown(template: Template, name: string): OptionError {
+export function unknownView(template: Template, name: string): OptionError {
   const near = nearestWord(
     name,
     [...template.list()].map(({ record }) => record.name),
@@ -130,7 +130,7 @@ function unknown(template: Template, name: string): OptionError {
   return new OptionError('view', `there is no view ${template.name}/${name}; ${mend}`)
 }
 
-function describe({ name: template, settings }: Template, view: TemplateView): ViewDescription {
+export function describeView({ name: template, settings }: Template, view: TemplateView): ViewDescription {
   const { id, name, uid, gid, createdMs } = view.record
   const { failure } = view
   const open = view.overlay !== undefined

@@ -1,0 +1,161 @@
+import { join } from 'node:path'
+import { nearestWord, OptionError } from '../../overlay-core/index.ts'
+import type { RandomBytes } from '../random.ts'
+import type { FreezeRecord, Snapshot } from './layer-record.ts'
+import type { TemplateView } from './template-view.ts'
+import { newViewId } from './view-id.ts'
+import type { ViewLayers } from './view-layers.ts'
+
+/** The maximum number of lowers of a view, as in the kernel (OVL_MAX_STACK). */
+const MOST_LAYERS = 500
+/** The longest name of a snapshot, in bytes. */
+const LONGEST_NAME = 255
+
+/** What the snapshots of a template work with. */
+export interface SnapshotParts {
+  readonly layers: ViewLayers
+  readonly random: RandomBytes
+  /** The time of day, in ms since the epoch. */
+  readonly wallNow: () => number
+  /** The number of layers of the template. */
+  readonly below: number
+  /** The error for a view that cannot be changed, for the one who asks. */
+  readonly refusal: (name: string, what: string, error: unknown) => OptionError
+}
+
+/** What a rollback did. */
+export interface RolledBack {
+  /** The snapshot of what was there before; undefined if that was let go. */
+  readonly aside: Snapshot | undefined
+}
+
+/** Takes, removes and returns to snapshots of the views of a template. Each step is durable when it resolves. */
+export class Snapshots {
+  readonly #parts: SnapshotParts
+
+  constructor(parts: SnapshotParts) {
+    this.#parts = parts
+  }
+
+  /** Keeps the present content of a view under a name; by default under the time. @throws OptionError naming `view` */
+  async take(view: TemplateView, name: string | undefined): Promise<Snapshot> {
+    return await this.#changing(view, 'be frozen', async () => {
+      const chosen = name ?? this.#freeName(view, '')
+      this.#refuseName(view, chosen)
+      return (await this.#freeze(view, { name: chosen })) as Snapshot
+    })
+  }
+
+  /**
+   * Gives a view the content that it had at a snapshot. What it contains now is kept as a snapshot, unless `drop` is set. In one step: clients see all of the
+   * old content or nothing of it.
+   *
+   * @throws OptionError naming `view`
+   */
+  async rollback(view: TemplateView, name: string, drop: boolean): Promise<RolledBack> {
+    return await this.#changing(view, 'be rolled back', async () => {
+      const { top } = this.find(view, name)
+      const aside = await this.#freeze(view, { name: drop ? undefined : this.#freeName(view, 'before-rollback-'), top })
+      if (drop) await this.#parts.layers.collect()
+      return { aside }
+    })
+  }
+
+  /** Removes a snapshot, and the layers that nothing else needs. @throws OptionError naming `view` */
+  async remove(view: TemplateView, name: string): Promise<Snapshot & { readonly released: number }> {
+    return await this.#changing(view, 'lose its snapshot', async () => {
+      const snapshot = this.find(view, name)
+      const released = await this.#parts.layers.remove(view.record, snapshot)
+      this.#adopt(view)
+      return { ...snapshot, released }
+    })
+  }
+
+  /** The snapshot with this name. @throws OptionError naming `view` */
+  find(view: TemplateView, name: string): Snapshot {
+    const { snapshots = [] } = view.record
+    const found = snapshots.find((each) => each.name === name)
+    if (found) return found
+    const near = nearestWord(
+      name,
+      snapshots.map((each) => each.name),
+    )
+    const mend = near === undefined ? `see overlayd snapshots ${view.path}` : `did you mean ${near}?`
+    throw new OptionError('view', `${view.path} has no snapshot ${JSON.stringify(name)}; ${mend}`)
+  }
+
+  /** Freezes a view without keeping a snapshot, for a caller in the turn of the view (`TemplateView.inTurn`). */
+  async freezeInTurn(view: TemplateView): Promise<void> {
+    await this.#freeze(view, {})
+  }
+
+  /** Whether the view lies on a snapshot, so that removing the snapshot frees nothing. */
+  isBelow(view: TemplateView, { top }: Snapshot): boolean {
+    return this.#parts.layers.isOn(view.record.top, top)
+  }
+
+  /** @param to the snapshot that is kept, if any, and the layer on which the fresh upper lies: by default the frozen one */
+  async #freeze(view: TemplateView, to: { name?: string | undefined; top?: string }): Promise<Snapshot | undefined> {
+    const { layers, random, wallNow } = this.#parts
+    const { id, top: below } = view.record
+    this.#refuseDepth(view, to.top)
+    const layer = { id: newViewId(random), below }
+    const snapshot = to.name === undefined ? undefined : { name: to.name, top: layer.id, createdMs: wallNow() }
+    const record: FreezeRecord = { view: id, layer, top: to.top ?? layer.id, snapshot }
+    const directory = await layers.prepare(record)
+    try {
+      const frozen = to.top === undefined ? [join(directory, 'upper'), ...layers.paths(below)] : layers.paths(to.top)
+      await view.freeze(directory, frozen)
+    } catch (error) {
+      await layers.abandon(record)
+      this.#adopt(view)
+      throw error
+    }
+    await layers.frozen(record).finally(() => this.#adopt(view))
+    return snapshot
+  }
+
+  /** Takes over what the registry says of the view now. */
+  #adopt(view: TemplateView): void {
+    view.record = this.#parts.layers.present(view.record)
+  }
+
+  #refuseDepth(view: TemplateView, top: string | undefined): void {
+    const { layers, below } = this.#parts
+    if (top !== undefined || layers.paths(view.record.top).length + below < MOST_LAYERS) return
+    throw new OptionError(
+      'view',
+      `${view.path} has ${MOST_LAYERS} layers with those of the template, the most that an overlay can have; copy its content into a new view`,
+    )
+  }
+
+  #refuseName(view: TemplateView, name: string): void {
+    if (name === '' || /[/@\p{Cc}]/u.test(name) || name.startsWith('.') || name.startsWith('-'))
+      throw new OptionError(
+        'view',
+        `${JSON.stringify(name)} cannot name a snapshot; use letters, digits and signs except / and @, not beginning with . or -`,
+      )
+    if (Buffer.byteLength(name) > LONGEST_NAME)
+      throw new OptionError('view', `the name of the snapshot is longer than ${LONGEST_NAME} bytes; use a shorter one`)
+    if (view.record.snapshots?.some((each) => each.name === name))
+      throw new OptionError('view', `${view.path}@${name} exists already; choose another name`)
+  }
+
+  /** A name made of the time that no snapshot of the view has. */
+  #freeName(view: TemplateView, prefix: string): string {
+    const time = new Date(this.#parts.wallNow()).toISOString().slice(0, 19).replaceAll(':', '')
+    const taken = new Set(view.record.snapshots?.map(({ name }) => name))
+    for (let count = 1; ; count++) {
+      const name = `${prefix}${time}${count === 1 ? '' : `-${count}`}`
+      if (!taken.has(name)) return name
+    }
+  }
+
+  async #changing<T>(view: TemplateView, what: string, change: () => Promise<T>): Promise<T> {
+    try {
+      return await view.inTurn(change)
+    } catch (error) {
+      throw this.#parts.refusal(view.record.name, what, error)
+    }
+  }
+}

@@ -1,0 +1,179 @@
+import { join } from 'node:path'
+import type { Logger } from 'pino'
+import { settleFreeze } from '../../overlay-core/index.ts'
+import { isThere } from '../make-directory.ts'
+import type { FreezeRecord, LayerRecord, Snapshot } from './layer-record.ts'
+import { LayerStore } from './layer-store.ts'
+import { writeRecord } from './view-directory.ts'
+import type { RegistryLine, ViewRecord } from './view-record.ts'
+
+/** What the layers need of the registry that they belong to. */
+export interface LayerParts {
+  /** The directory of the template. */
+  readonly directory: string
+  readonly log: Logger
+  byId(id: string): ViewRecord | undefined
+  list(): Iterable<ViewRecord>
+  /** Puts a view in the place of the one with its id, in memory. */
+  replace(view: ViewRecord): void
+  append(line: RegistryLine): Promise<void>
+}
+
+/**
+ * The frozen layers and snapshots of the views of a template. A layer may belong to several views and snapshots; it is deleted when none of them has it any
+ * more. The rename of an upper to its layer decides whether a crash undoes a freeze or finishes it, whatever the registry says.
+ */
+export class ViewLayers {
+  readonly #parts: LayerParts
+  readonly #store: LayerStore
+  #collecting: Promise<void> = Promise.resolve()
+
+  constructor(parts: LayerParts) {
+    this.#parts = parts
+    this.#store = new LayerStore(parts.directory)
+  }
+
+  get size(): number {
+    return this.#store.size
+  }
+
+  get records(): Iterable<LayerRecord> {
+    return this.#store.records
+  }
+
+  /** The paths of the layers of a view whose topmost frozen layer is `top`, topmost first. */
+  paths(top: string | undefined): string[] {
+    return this.#store.paths(top)
+  }
+
+  /** Whether `top` is the layer `id` or lies on it. */
+  isOn(top: string | undefined, id: string): boolean {
+    return this.#store.chain(top).includes(id)
+  }
+
+  /** The record of a view as the registry has it now. */
+  present(view: ViewRecord): ViewRecord {
+    return this.#parts.byId(view.id) ?? view
+  }
+
+  /** Takes a line of the registry into account. */
+  replay(line: RegistryLine): void {
+    if (line.kind === 'layer') this.#store.put(line.layer)
+    else if (line.kind === 'frozen') this.#apply(line)
+    else if (line.kind === 'forgotten') this.#forget(line.id, line.name)
+  }
+
+  /** Finishes and undoes what a crash has interrupted, and deletes what nothing needs. */
+  async recover(): Promise<void> {
+    const { log } = this.#parts
+    for (const record of await this.#store.unknown()) {
+      const directory = this.#store.directoryOf(record.layer.id)
+      try {
+        if (await this.#settle(record, directory)) await this.#takeIn(record)
+        else await this.#store.delete(record.layer.id)
+      } catch (error) {
+        log.error(
+          { err: error, directory },
+          'an interrupted freeze of a view could not be finished; it is tried at the next start',
+        )
+      }
+    }
+    await this.collect()
+  }
+
+  /** Makes the directory of a new layer; the upper of a view can be frozen into it then. */
+  prepare(record: FreezeRecord): Promise<string> {
+    return this.#store.prepare(record)
+  }
+
+  /** The upper was frozen. @throws the error of the disk: the registry does not say so yet, but the next start finds it out */
+  async frozen(record: FreezeRecord): Promise<void> {
+    const view = this.#apply(record)
+    await this.#parts.append({ kind: 'frozen', ...record })
+    if (view) await this.#saveCopy(view)
+  }
+
+  /** The upper was not frozen: deletes what was prepared. */
+  async abandon(record: FreezeRecord): Promise<void> {
+    const directory = this.#store.directoryOf(record.layer.id)
+    if (await this.#settle(record, directory)) await this.frozen(record)
+    else await this.#store.delete(record.layer.id)
+  }
+
+  /** Removes a snapshot. @returns the number of layers that nothing needs any more and that are deleted */
+  async remove(view: ViewRecord, { name }: Snapshot): Promise<number> {
+    await this.#parts.append({ kind: 'forgotten', id: view.id, name })
+    const left = this.#forget(view.id, name)
+    if (left) await this.#saveCopy(left)
+    const count = this.#unneeded().length
+    await this.collect()
+    return count
+  }
+
+  /** Deletes the layers that no view and no snapshot needs. What cannot be deleted now is tried at the next start. */
+  collect(): Promise<void> {
+    this.#collecting = this.#collecting.then(async () => {
+      for (const id of this.#unneeded()) {
+        try {
+          await this.#store.delete(id)
+        } catch (error) {
+          this.#parts.log.warn({ err: error, directory: this.#store.directoryOf(id) }, 'a layer could not be deleted')
+        }
+      }
+    })
+    return this.#collecting
+  }
+
+  #unneeded(): string[] {
+    const needed = new Set<string>()
+    for (const { top, snapshots = [] } of this.#parts.list()) {
+      for (const each of [top, ...snapshots.map((snapshot) => snapshot.top)])
+        for (const id of this.#store.chain(each)) needed.add(id)
+    }
+    return Array.from(this.#store.records, ({ id }) => id).filter((id) => !needed.has(id))
+  }
+
+  async #settle({ view }: FreezeRecord, directory: string): Promise<boolean> {
+    const own = join(this.#parts.directory, view)
+    if (!(await isThere(join(own, 'work')))) return await isThere(join(directory, 'upper'))
+    return await settleFreeze({ upperdir: join(own, 'upper'), workdir: join(own, 'work'), directory })
+  }
+
+  /** Takes in a layer that the registry does not know: the server was killed after the freeze, or the registry was damaged. */
+  async #takeIn(record: FreezeRecord): Promise<void> {
+    const view = this.#parts.byId(record.view)
+    // Later freezes of the view are known: only the layer is missing.
+    const isLast = view?.top === record.layer.below
+    const has = view?.snapshots?.some(({ name }) => name === record.snapshot?.name)
+    await this.frozen({
+      ...record,
+      top: isLast ? record.top : view?.top,
+      snapshot: has ? undefined : record.snapshot,
+    })
+  }
+
+  #apply({ view, layer, top, snapshot }: FreezeRecord): ViewRecord | undefined {
+    this.#store.put(layer)
+    const before = this.#parts.byId(view)
+    if (!before) return undefined
+    const snapshots = snapshot ? [...(before.snapshots ?? []), snapshot] : before.snapshots
+    const after: ViewRecord = { ...before, top, snapshots }
+    this.#parts.replace(after)
+    return after
+  }
+
+  #forget(id: string, name: string): ViewRecord | undefined {
+    const before = this.#parts.byId(id)
+    if (!before) return undefined
+    const after = { ...before, snapshots: before.snapshots?.filter((each) => each.name !== name) }
+    this.#parts.replace(after)
+    return after
+  }
+
+  /** The registry decides; the copy in the directory of the view is only for a registry that was lost. */
+  async #saveCopy(view: ViewRecord): Promise<void> {
+    await writeRecord(join(this.#parts.directory, view.id), view).catch((error) =>
+      this.#parts.log.warn({ err: error, view: view.name }, 'the layers of a view were not saved in its directory'),
+    )
+  }
+}

@@ -1,0 +1,76 @@
+import { createInterface } from 'node:readline/promises'
+import type { SnapshotRequest } from '../config/index.ts'
+import { OptionError } from '../overlay-core/index.ts'
+import type { Output } from './config-command.ts'
+import { askControl, chooseConfigServer } from './config-server.ts'
+import type { SnapshotDescription } from './registry/snapshot-requests.ts'
+import { readRunFiles } from './state-dir.ts'
+
+/** The terminal or pipe from which the answer is read. */
+type Input = NodeJS.ReadableStream & { readonly isTTY?: boolean }
+
+/**
+ * `overlayd snapshot`, `snapshots`, `rollback` and `fork`: asks the running server, and prints the result. Returns the exit status: 0, or 1 if the server
+ * cannot be reached.
+ *
+ * @throws OptionError as the server reported it, or the answer was no; nothing has changed
+ */
+export async function askForSnapshots(asked: SnapshotRequest, input: Input, output: Output): Promise<number> {
+  const { print, printError } = output
+  const server = chooseConfigServer(await readRunFiles(asked.stateDir), asked)
+  if (typeof server === 'string') {
+    printError(`overlayd: ${server}\n`)
+    return 1
+  }
+  await confirm(asked, input, output)
+  const { verb, view, name, drop, json } = asked
+  const body = { verb, view, drop, ...(name !== undefined && { name }) }
+  const answer = await askControl<readonly SnapshotDescription[]>(server, '/snapshots', body)
+  if ('failure' in answer) {
+    printError(`overlayd: server ${server.pid} ${answer.failure}\n`)
+    return 1
+  }
+  const found = answer.result
+  if (json) print(`${JSON.stringify(verb === 'list' ? found : found[0], null, 2)}\n`)
+  else print(verb === 'list' ? table(found) : found.map((each) => done(verb, each)).join(''))
+  return 0
+}
+
+/** @throws OptionError the answer was no, or nobody can be asked */
+async function confirm(
+  { verb, view, drop, yes }: SnapshotRequest,
+  input: Input,
+  { printError }: Output,
+): Promise<void> {
+  if (yes || (verb !== 'rollback' && verb !== 'remove')) return
+  const lost = drop ? 'what it contains now is lost' : 'what it contains now is kept as a snapshot'
+  const question =
+    verb === 'remove' ? `Remove ${view}?` : `Roll back to ${view}? All its users see that at once; ${lost}.`
+  if (!input.isTTY) throw new OptionError(verb, 'asks before it changes anything; add --yes')
+  printError(`${question} [y/N] `)
+  const lines = createInterface({ input })
+  const answer = await lines.question('')
+  lines.close()
+  if (!/^y(es)?$/i.test(answer.trim())) throw new OptionError(verb, 'the answer was not yes; nothing has changed')
+}
+
+function table(snapshots: readonly SnapshotDescription[]): string {
+  if (snapshots.length === 0) return 'there are no snapshots yet\n'
+  const rows = [
+    ['SNAPSHOT', 'TAKEN'],
+    ...snapshots.map(({ path, created }) => [path, created.slice(0, 19).replace('T', ' ')]),
+  ]
+  const width = Math.max(...rows.map(([path = '']) => [...path].length))
+  return `${rows.map(([path = '', taken]) => `${path.padEnd(width)}  ${taken}`).join('\n')}\n`
+}
+
+function done(verb: SnapshotRequest['verb'], { path, aside, released, inUse, directory }: SnapshotDescription): string {
+  if (verb === 'take') return `kept ${path}; return to it with overlayd rollback ${path}\n`
+  if (verb === 'fork') return `made ${path} (${directory})\n`
+  if (verb === 'remove') {
+    const freed = inUse ? 'its layers are still in use, so this frees nothing yet' : `${released} layers were deleted`
+    return `removed ${path}; ${freed}\n`
+  }
+  const before = aside === undefined ? 'what was there before is gone' : `what was there before is ${aside}`
+  return `rolled back to ${path}; ${before}\n`
+}
