@@ -1,5 +1,4 @@
 import { FileType } from '../api/types.ts'
-import { endCharge } from '../objects/charges.ts'
 import type { OvlInode } from '../objects/dentry.ts'
 import { getattr } from '../objects/inode.ts'
 import type { SuperBlock } from '../objects/superblock.ts'
@@ -31,6 +30,6 @@ export async function chargingCopy(
     await copy()
   } finally {
     if (counted && inode.upper === undefined) quota.add(0, -1)
-    if (charge) await endCharge(sb, charges, inode, charge, false)
+    if (charge) await charges.endReading(inode, charge, false)
   }
 }

@@ -26,6 +26,7 @@ import { Durability } from '../objects/durability.ts'
 import { FileCache } from '../objects/file-cache.ts'
 import { type Finder, HandleTable } from '../objects/handle.ts'
 import { HandleFile } from '../objects/handle-file.ts'
+import { getattr, getattrLocked } from '../objects/inode.ts'
 import { ListingCache } from '../objects/listing.ts'
 import { NamelessObjects } from '../objects/nameless.ts'
 import type { SuperBlock } from '../objects/superblock.ts'
@@ -192,7 +193,9 @@ function services(
   { fileLimit, fileIdleMs, clock, budgets, quota, settlePlace }: MountEnvironment,
   superBlock: () => SuperBlock,
 ): Pick<SuperBlock, 'files' | 'handles' | 'durability' | 'charges'> {
-  const charges = quota && layers.upper ? new Charges(quota) : undefined
+  const readAttributes = (inode: OvlInode, locked: boolean) =>
+    locked ? getattrLocked(superBlock(), inode) : getattr(superBlock(), inode)
+  const charges = quota && layers.upper ? new Charges(quota, readAttributes) : undefined
   const files = new FileCache({
     ...{ limit: fileLimit, budget: budgets.files, idleMs: fileIdleMs, clock, descriptors, charges },
     copyUp: (inode) => copyUp(superBlock(), inode, 'open'),

@@ -3,8 +3,6 @@ import { FileType, type MaybePromise } from '../api/types.ts'
 import type { Quota } from '../base/quota.ts'
 import { statxFd } from '../sys/stat.ts'
 import type { OvlInode } from './dentry.ts'
-import { getattr, getattrLocked } from './inode.ts'
-import type { SuperBlock } from './superblock.ts'
 
 /** A regular file whose size is changing, and what is counted for it meanwhile: at least its largest possible size. */
 export interface Charge {
@@ -17,16 +15,21 @@ export interface Charge {
   keeps: number
 }
 
+/** Reads the attributes of an object, which it caches. `locked`: the caller holds its lock. */
+type ReadAttributes = (inode: OvlInode, locked: boolean) => MaybePromise<unknown>
+
 /**
  * Counts the sizes of files that are being changed. While no change of a file is running, its real size is counted; meanwhile the largest size that the
  * running changes can lead to. So the usage is never below the real one, and exact whenever nothing runs.
  */
 export class Charges {
   readonly quota: Quota
+  readonly #readAttributes: ReadAttributes
   readonly #running = new Map<OvlInode, Charge>()
 
-  constructor(quota: Quota) {
+  constructor(quota: Quota, readAttributes: ReadAttributes) {
     this.quota = quota
+    this.#readAttributes = readAttributes
   }
 
   /** Whether no change of a file's size is running. */
@@ -44,11 +47,6 @@ export class Charges {
     const charge = { size: size(), running: 1, gone: inode.unlinked, keeps: Number.POSITIVE_INFINITY }
     if (!charge.gone) this.#running.set(inode, charge)
     return charge
-  }
-
-  /** Whether a change of `inode` is running, so that its size need not be known to begin another one. */
-  has(inode: OvlInode): boolean {
-    return this.#running.has(inode)
   }
 
   /** Reserves what the file needs to become as large as `size`. @throws EDQUOT · also if the file is removed: nobody could count it */
@@ -72,6 +70,39 @@ export class Charges {
     }
   }
 
+  /** Like `begin`, and reads the size first. `locked`: the caller holds the lock of `inode`. */
+  async beginReading(inode: OvlInode, locked: boolean): Promise<Charge> {
+    // The size need not be known to begin another change.
+    const known = () => this.#running.has(inode)
+    return await this.#withSize(inode, locked, known, (size) => this.begin(inode, size))
+  }
+
+  /** Like `end`, and reads the size first. Never fails: if the size cannot be read, the usage is doubtful. */
+  async endReading(inode: OvlInode, charge: Charge, locked: boolean): Promise<void> {
+    const known = () => charge.gone || charge.running > 1
+    try {
+      await this.#withSize(inode, locked, known, (size) => this.end(inode, charge, size))
+    } catch (error) {
+      this.end(inode, charge, () => {
+        throw error
+      })
+    }
+  }
+
+  /** Reads the size of a file that others may be changing; no change is between its reading and the return to `use`. */
+  async #withSize<T>(
+    inode: OvlInode,
+    locked: boolean,
+    known: () => boolean,
+    use: (size: () => number) => T,
+  ): Promise<T> {
+    for (;;) {
+      const size = known() ? 0 : sizeAtHand(inode)
+      if (size !== undefined) return use(() => size)
+      await this.#readAttributes(inode, locked)
+    }
+  }
+
   /** Stops counting a file that has lost its last name. Returns what was counted. */
   remove(inode: OvlInode, charge: Charge): number {
     charge.gone = true
@@ -86,60 +117,20 @@ function sizeAtHand(inode: OvlInode): number | undefined {
   return inode.file?.upper ? statxFd(inode.file.fd).size : inode.attr?.size
 }
 
-/** Reads the size of a file that others may be changing; no change is between its reading and the return to `use`. */
-async function withSize<T>(
-  sb: SuperBlock,
-  inode: OvlInode,
-  locked: boolean,
-  known: () => boolean,
-  use: (size: () => number) => T,
-): Promise<T> {
-  for (;;) {
-    const size = known() ? 0 : sizeAtHand(inode)
-    if (size !== undefined) return use(() => size)
-    await (locked ? getattrLocked(sb, inode) : getattr(sb, inode))
-  }
-}
-
-/** Begins a change of the size of `inode`. `locked`: the caller holds its lock. */
-export async function beginCharge(sb: SuperBlock, charges: Charges, inode: OvlInode, locked: boolean): Promise<Charge> {
-  const known = () => charges.has(inode)
-  return await withSize(sb, inode, locked, known, (size) => charges.begin(inode, size))
-}
-
-/** Ends a change that `beginCharge` began. */
-export async function endCharge(
-  sb: SuperBlock,
-  charges: Charges,
-  inode: OvlInode,
-  charge: Charge,
-  locked: boolean,
-): Promise<void> {
-  const known = () => charge.gone || charge.running > 1
-  try {
-    await withSize(sb, inode, locked, known, (size) => charges.end(inode, charge, size))
-  } catch (error) {
-    charges.end(inode, charge, () => {
-      throw error
-    })
-  }
-}
-
 /** Runs `work`, which sets the size of the file to `size` and calls `reserve` first, which throws EDQUOT if the quota refuses that. */
 export async function resizing<T>(
-  sb: SuperBlock,
+  charges: Charges | undefined,
   inode: OvlInode,
   size: number,
   work: (reserve: () => void) => Promise<T>,
 ): Promise<T> {
-  const { charges } = sb
   if (charges === undefined || inode.type !== FileType.regular) return await work(unlimited)
-  const charge = await beginCharge(sb, charges, inode, false)
+  const charge = await charges.beginReading(inode, false)
   charge.keeps = Math.min(charge.keeps, size)
   try {
     return await work(() => charges.grow(charge, size, 'truncate'))
   } finally {
-    await endCharge(sb, charges, inode, charge, false)
+    await charges.endReading(inode, charge, false)
   }
 }
 
@@ -148,9 +139,14 @@ function unlimited(): void {
 }
 
 /** Runs `work`, which adds an object of `bytes` to the upper. Nothing is counted if it fails or returns undefined. @throws EDQUOT */
-export function adding<T>(sb: SuperBlock, bytes: number, op: string, work: () => MaybePromise<T>): MaybePromise<T> {
-  if (sb.charges === undefined) return work()
-  const { quota } = sb.charges
+export function adding<T>(
+  charges: Charges | undefined,
+  bytes: number,
+  op: string,
+  work: () => MaybePromise<T>,
+): MaybePromise<T> {
+  if (charges === undefined) return work()
+  const { quota } = charges
   quota.reserve(bytes, 1, op)
   const settle = (result: T): T => {
     if (result === undefined) quota.add(-bytes, -1)

@@ -1,7 +1,6 @@
 import { FileType } from '../api/types.ts'
-import { beginCharge, type Charge, type Charges, endCharge } from './charges.ts'
+import type { Charge, Charges } from './charges.ts'
 import type { OvlInode } from './dentry.ts'
-import type { SuperBlock } from './superblock.ts'
 
 /** The effect on the quota of the removal of a name, and of the new file that takes the name, if any. */
 export class RemovalCharge {
@@ -30,20 +29,19 @@ export class RemovalCharge {
    * @throws EDQUOT the new file exceeds the quota
    */
   static async begin(
-    sb: SuperBlock,
     charges: Charges,
     inode: OvlInode,
     last: boolean,
     newBytes: number | undefined,
   ): Promise<RemovalCharge> {
     const leaves = last && inode.upper !== undefined
-    const charge = leaves && inode.type === FileType.regular ? await beginCharge(sb, charges, inode, true) : undefined
+    const charge = leaves && inode.type === FileType.regular ? await charges.beginReading(inode, true) : undefined
     const removal = new RemovalCharge(charges, inode, leaves, charge)
     try {
       if (newBytes !== undefined) removal.#reserve(newBytes)
       return removal
     } catch (error) {
-      await removal.end(sb)
+      await removal.end()
       throw error
     }
   }
@@ -66,9 +64,9 @@ export class RemovalCharge {
   }
 
   /** Gives back what was reserved, if nothing was removed. */
-  async end(sb: SuperBlock): Promise<void> {
+  async end(): Promise<void> {
     if (this.#done) return
     this.#charges.quota.add(-this.#held.bytes, -this.#held.files)
-    if (this.#charge) await endCharge(sb, this.#charges, this.#inode, this.#charge, true)
+    if (this.#charge) await this.#charges.endReading(this.#inode, this.#charge, true)
   }
 }

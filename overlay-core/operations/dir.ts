@@ -164,7 +164,7 @@ function makeQuickly(
   const owner = newOwner(cred, dirAttr, type, options.mode & 0o7777)
   return after(loadRights(sb, dir), (rights) => {
     const birth = inherit(sb, rights, type, owner, options.rdev)
-    return adding(sb, 0, 'create', () =>
+    return adding(sb.charges, 0, 'create', () =>
       type === FileType.directory
         ? makeDirectory(sb, dir, name, birth, options)
         : makeFile(sb, dir, dirAttr, name, birth, options),
@@ -179,7 +179,7 @@ async function makeSlowly(sb: SuperBlock, cred: Cred, dirAttr: CheckedAttr, node
   const birth = inherit(sb, await loadRights(sb, dir), type, owner, options.rdev)
   await copyUp(sb, dir)
   const bytes = type === FileType.regular ? (options.size ?? 0) : 0
-  return await adding(sb, bytes, 'create', () => makeAside(sb, node, birth))
+  return await adding(sb.charges, bytes, 'create', () => makeAside(sb, node, birth))
 }
 
 /** Creates an object in the work directory and gives it its name. */

@@ -49,7 +49,7 @@ export async function overwriteInPlace(
   from: OverwriteSource,
 ): Promise<void> {
   await copyUp(sb, inode)
-  await resizing(sb, inode, from.sizeBytes, (reserve) => {
+  await resizing(sb.charges, inode, from.sizeBytes, (reserve) => {
     reserve()
     return overwrite(sb, cred, inode, from)
   })

@@ -212,7 +212,7 @@ export async function removingName<T>(
   let charge: RemovalCharge | undefined
   let gone = false
   try {
-    charge = sb.charges && (await RemovalCharge.begin(sb, sb.charges, inode, removal.last, newBytes))
+    charge = sb.charges && (await RemovalCharge.begin(sb.charges, inode, removal.last, newBytes))
     const result = await work(() => {
       gone = true
       forgetName(sb, inode, dir, name, removal)
@@ -223,7 +223,7 @@ export async function removingName<T>(
     return result
   } finally {
     if (!gone && removal.upper) sb.descriptors.drop(removal.upper)
-    if (!gone) await charge?.end(sb)
+    if (!gone) await charge?.end()
   }
 }
 

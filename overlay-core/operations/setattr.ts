@@ -34,7 +34,7 @@ export async function setattr(
 ): Promise<Attr> {
   const { size } = change
   if (sb.charges === undefined || size === undefined) return await changeAttributes(sb, cred, inode, change, options)
-  return await resizing(sb, inode, size, (reserve) =>
+  return await resizing(sb.charges, inode, size, (reserve) =>
     changeAttributes(sb, cred, inode, change, { ...options, reserve }),
   )
 }

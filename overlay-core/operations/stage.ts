@@ -284,7 +284,7 @@ class Staged implements StagedFile {
     const present = statxFd(this.#fd)
     const rights = await applyOwnership(sb, workFd, this.#temp, FileType.regular, birth, present)
     const stat = await this.#numbered(present)
-    return await adding(sb, present.size, 'publish', () => this.#move(dir, options, rights, stat))
+    return await adding(sb.charges, present.size, 'publish', () => this.#move(dir, options, rights, stat))
   }
 
   /** Replaces `current` and takes over its attributes, which cannot change meanwhile. */
