@@ -60,7 +60,7 @@ async function walk(work: () => Promise<unknown>): Promise<Walk> {
 
 const folder = await mkdtemp(join(tmpdir(), 'overlayd-walks-'))
 const [lower, upper, work] = ['lower', 'upper', 'work'].map((name) => join(folder, name)) as [string, string, string]
-for (const path of [lower, upper, work, join(lower, 'dir'), join(lower, 'cold')]) await mkdir(path)
+for (const path of [lower, upper, work, join(lower, 'dir'), join(lower, 'cold'), join(upper, 'made')]) await mkdir(path)
 for (let i = 0; i < MEMBERS; i++) await writeFile(join(lower, 'dir', `file${i}`), 'content\n')
 for (let i = 0; i < 4 * RUNS; i++) await writeFile(join(lower, 'cold', `file${i}`), 'content\n')
 
@@ -89,6 +89,8 @@ const fresh = (prefix: string) => `${prefix}${count++}`
 const put = () =>
   request(`${url}/overlay/${fresh('new')}`, { method: 'PUT', body: 'content\n' }).then(({ body }) => body.text())
 const written = await find(dir, 'file0')
+const made = await find(root, 'made')
+let [created, removed] = [0, 0]
 /** Each kind of request. */
 const rows: [string, () => Promise<unknown>][] = [
   ['GETATTR', () => client.getattr(dir)],
@@ -96,6 +98,8 @@ const rows: [string, () => Promise<unknown>][] = [
   ['LOOKUP, cold', () => client.lookup(cold, fresh('file'))],
   ['LOOKUP of an absent name, cold', () => client.lookup(cold, fresh('none')).catch(String)],
   ['WRITE', () => client.write(written, 0, Buffer.from('x'))],
+  ['CREATE', () => client.create(made, `made${created++}`)],
+  ['REMOVE', () => client.remove(made, `made${removed++}`)],
   ['LOOKUP + WRITE with copy-up', async () => client.write(await find(cold, fresh('file')), 0, Buffer.from('x'))],
   [`PROPFIND depth 1 of ${MEMBERS} members`, propfind],
   ['PUT of a new file', put],
