@@ -7,7 +7,7 @@ import { fillGuestRoot } from './helpers/guest-disk.ts'
 import { bootKernelClient } from './helpers/kernel-client.ts'
 import { makeScratch } from './helpers/scratch.ts'
 
-t.setTimeout(900_000)
+t.setTimeout(1_800_000)
 
 const scratch = makeScratch(t)
 const PROGRAM = '/overlayd/dist/test/helpers/project-quota-program.js'
@@ -33,7 +33,7 @@ t.test('views that the file system limits, on ext4 and xfs', async (t) => {
     60_000,
   )
   await sh('cd /mnt && mount -o bind /dev dev && mount -t proc proc proc && mount -t tmpfs tmp tmp')
-  const printed = await sh(`PATH=/usr/bin:/bin chroot /mnt /bin/node ${PROGRAM} /ext4 /xfs`, 600_000)
+  const printed = await sh(`PATH=/usr/bin:/bin chroot /mnt /bin/node ${PROGRAM} /ext4 /xfs`, 1_500_000)
   const findings = JSON.parse(printed) as Finding[]
   for (const { what, found, wanted } of findings) t.same(found, wanted, what)
   t.ok(findings.length > 60, `${findings.length} checks`)
