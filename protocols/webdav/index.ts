@@ -13,6 +13,7 @@ import {
 } from './api/settings.ts'
 import { DavEngine } from './engine.ts'
 import { isHostField } from './http/authority.ts'
+import { whenWhole } from './http/dav-message.ts'
 import { lingerAfter } from './http/linger.ts'
 import { addPageAssets } from './http/page-assets.ts'
 import { nameOfText } from './http/path.ts'
@@ -125,7 +126,10 @@ function addEntrance(app: FastifyInstance, engine: DavEngine): Pick<DavHandle, '
   const execute = (req: IncomingMessage, res: ServerResponse) =>
     engine.executeRequest(req, res, targets.get(req) ?? req.url ?? '/')
   addRoutes(app, execute)
-  return { handles: (req) => isForEngine(req) && hostProblem(req) === undefined, execute }
+  return {
+    handles: (req) => isForEngine(req) && hostProblem(req) === undefined,
+    execute: (req, res) => whenWhole(req, () => execute(req, res)),
+  }
 }
 
 /** What finds out who sent a request. */

@@ -14,6 +14,7 @@ export interface BodyTaker {
 export class DavRequest extends IncomingMessage {
   #taker: BodyTaker | undefined
   #takenWhole = false
+  #whole: Buffer | undefined
   /** Whether anything was passed to the stream. */
   #received = false
 
@@ -28,11 +29,29 @@ export class DavRequest extends IncomingMessage {
 
   /** Passes the body to `taker` from now on. Returns false if some of it has been received already, or the connection has closed. */
   takeBody(taker: BodyTaker): boolean {
+    const whole = this.takeWhole()
+    if (whole !== undefined) {
+      taker.piece(whole)
+      taker.end()
+      return true
+    }
     if (this.#received || this.destroyed) return false
     this.#taker = taker
     // Tells Node that somebody reads, so that it does not drop the body.
     this._read(0)
     return true
+  }
+
+  /** The whole body, if `whenWhole` has waited for it and nobody has taken it yet. */
+  takeWhole(): Buffer | undefined {
+    const whole = this.#whole
+    this.#whole = undefined
+    return whole
+  }
+
+  /** Keeps a body that was received whole for `takeWhole`. */
+  keepWhole(body: Buffer): void {
+    this.#whole = body
   }
 
   /** Ends `takeBody` before the body has ended; the rest can be read like any stream. */
@@ -75,6 +94,72 @@ export function takeBody(req: IncomingMessage, taker: BodyTaker): () => void {
   }
   req.on('data', piece).on('end', end).on('close', gone)
   return () => req.off('data', piece).off('end', end).off('close', gone).pause()
+}
+
+/** Bodies up to this size are waited for, in bytes. */
+const MOST_WAITED_BYTES = 16 * 1024
+
+/** The bodies that are waited for until the end of this turn of the event loop. */
+let collectors: Collector[] = []
+
+function endTurn(): void {
+  const late = collectors
+  collectors = []
+  for (const collector of late) collector.giveUp()
+}
+
+/**
+ * Calls `go` when the whole body is in memory, if it is small and arrives in this turn of the event loop, as small bodies usually do; otherwise at once or
+ * at the end of this turn. A handler that finds the body there can answer without waiting.
+ */
+export function whenWhole(req: IncomingMessage, go: () => void): void {
+  const { 'content-length': field, expect } = req.headers
+  const length = field === undefined || field.length > 5 ? 0 : Number(field)
+  const waits = length > 0 && length <= MOST_WAITED_BYTES && expect === undefined && req instanceof DavRequest
+  const collector = waits ? new Collector(req, go) : undefined
+  if (collector === undefined || !collector.begin()) go()
+  else if (collectors.push(collector) === 1) setImmediate(endTurn)
+}
+
+/** Collects the body of a request. */
+class Collector implements BodyTaker {
+  readonly #req: DavRequest
+  readonly #go: () => void
+  readonly #pieces: Buffer[] = []
+  #ended = false
+
+  constructor(req: DavRequest, go: () => void) {
+    this.#req = req
+    this.#go = go
+  }
+
+  /** Returns false if it is too late. */
+  begin(): boolean {
+    return this.#req.takeBody(this)
+  }
+
+  piece(bytes: Buffer): void {
+    this.#pieces.push(bytes)
+  }
+
+  end(): void {
+    this.#ended = true
+    const [first] = this.#pieces
+    if (first !== undefined) this.#req.keepWhole(this.#pieces.length === 1 ? first : Buffer.concat(this.#pieces))
+    this.#go()
+  }
+
+  gone(): void {
+    this.#ended = true
+  }
+
+  /** Stops waiting. What has been received can be read like any stream. */
+  giveUp(): void {
+    if (this.#ended) return
+    this.#req.stopTaking()
+    for (const piece of this.#pieces) this.#req.push(piece)
+    this.#go()
+  }
 }
 
 const FIELD_VALUE = /^[\t\x20-\x7e\x80-\xff]*$/

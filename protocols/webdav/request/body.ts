@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http'
 import { loopBudget, type MaybePromise } from '../../../overlay-core/index.ts'
 import { ClientGone } from '../http/client-gone.ts'
 import { DavError } from '../http/dav-error.ts'
-import { type BodyTaker, takeBody } from '../http/dav-message.ts'
+import { type BodyTaker, DavRequest, takeBody } from '../http/dav-message.ts'
 import { decodeXml, type XmlElement, type XmlLimits, XmlReader } from '../http/xml.ts'
 import type { DavContext } from '../state/context.ts'
 import { PaceWatch } from './pace.ts'
@@ -60,6 +60,8 @@ export function readBody(ctx: DavContext, maxBytes: number): MaybePromise<Buffer
   if (announced === 0) return EMPTY
   if (announced !== undefined && announced > maxBytes) throw new DavError(413, 'the body is too large')
   refuseContentEncoding(ctx.req)
+  const whole = ctx.req instanceof DavRequest ? ctx.req.takeWhole() : undefined
+  if (whole !== undefined) return whole
   letBodyCome(ctx)
   return new WholeBody(ctx, maxBytes).read()
 }

@@ -13,7 +13,8 @@ import fastify from 'fastify'
 import { request } from 'undici'
 import { mount, parseOptions } from '../../../overlay-core/index.ts'
 import { parseExport, startNfs } from '../../../protocols/nfs/index.ts'
-import { registerWebDav } from '../../../protocols/webdav/index.ts'
+import { HTTP_MESSAGES, registerWebDav } from '../../../protocols/webdav/index.ts'
+import { allPassFastify } from '../../helpers/all-pass-fastify.ts'
 import { type Handle, NfsClient } from '../../helpers/nfs-client.ts'
 
 const TOP = fileURLToPath(new URL('../../../', import.meta.url))
@@ -73,8 +74,13 @@ const nfs = await startNfs({
   writeVerifier: Buffer.alloc(8, 1),
   log: silent,
 })
-const app = fastify({ logger: false, forceCloseConnections: true })
-registerWebDav(app, { views: [{ name: 'overlay', overlay, as: { uid: 0, gid: 0, groups: [] } }], log: silent })
+const app = fastify({ logger: false, forceCloseConnections: true, http: HTTP_MESSAGES })
+const direct = allPassFastify(app.server)
+const webdav = registerWebDav(app, {
+  views: [{ name: 'overlay', overlay, as: { uid: 0, gid: 0, groups: [] } }],
+  log: silent,
+})
+direct.goTo(webdav)
 const url = await app.listen({ host: '127.0.0.1', port: 0 })
 const client = await NfsClient.connect(nfs.port)
 

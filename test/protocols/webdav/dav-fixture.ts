@@ -12,6 +12,7 @@ import type {
   StagedFile,
 } from '../../../overlay-core/index.ts'
 import { type DavHandle, type DavLimits, HTTP_MESSAGES, registerWebDav } from '../../../protocols/webdav/index.ts'
+import { allPassFastify } from '../../helpers/all-pass-fastify.ts'
 import { type Fixture, ROOT, type Tree, withOverlay } from '../../helpers/overlay.ts'
 
 /** What a client got. */
@@ -78,6 +79,7 @@ export async function withDav(
     lowers,
     async (fixture) => {
       const app = fastify({ logger: false, forceCloseConnections: true, http: HTTP_MESSAGES })
+      const direct = allPassFastify(app.server)
       const logged: Dav['logged'] = []
       const clock = { nowMs: Date.now() }
       const held = { open: 0, staged: 0 }
@@ -92,6 +94,7 @@ export async function withDav(
         limits,
         depthInfinity,
       })
+      direct.goTo(handle)
       await app.listen({ port: 0, host: '127.0.0.1' })
       const { port } = app.server.address() as { port: number }
       const client = new Client(`http://127.0.0.1:${port}`, { pipelining: 1 })

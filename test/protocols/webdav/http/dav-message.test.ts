@@ -4,9 +4,11 @@ import { type AddressInfo, connect, type Socket } from 'node:net'
 import t, { type Test } from 'tap'
 import {
   type BodyTaker,
+  type DavRequest,
   type DavResponse,
   HTTP_MESSAGES,
   takeBody,
+  whenWhole,
 } from '../../../../protocols/webdav/http/dav-message.ts'
 
 const DATE = 'Sun, 06 Nov 1994 08:49:37 GMT'
@@ -186,4 +188,65 @@ t.test('a field with a line break is an error, not two fields', async (t) => {
   })
   socket.write('GET / HTTP/1.1\r\nHost: a\r\n\r\n')
   await until('ok')
+})
+
+t.test('a body that arrives with the header is there when the handler begins', async (t) => {
+  const seen: (string | undefined)[] = []
+  const { socket, until } = await serve(t, (req, res) => {
+    whenWhole(req, () => {
+      t.equal(req.complete, true)
+      // The first one is not read, which must not disturb the next.
+      seen.push(seen.length === 0 ? 'unread' : (req as DavRequest).takeWhole()?.toString())
+      ;(res as DavResponse).answer(200, ['Content-Length', '2'], DATE, `r${seen.length}`)
+    })
+  })
+  socket.write(put('first'))
+  await until('r1')
+  socket.write(put('second'))
+  await until('r2')
+  t.same(seen, ['unread', 'second'])
+})
+
+t.test('a handler does not wait for a body that arrives later, and gets all of it', async (t) => {
+  const { socket, until } = await serve(t, (req, res) => {
+    whenWhole(req, async () => {
+      t.equal(req.complete, false)
+      const found = collect(req)
+      t.equal(await found.outcome, 'end')
+      res.end(`got ${found.body}`)
+    })
+  })
+  socket.write(put('early ', 10))
+  await new Promise((resolve) => setTimeout(resolve, 30))
+  socket.write('late')
+  await until('got early late')
+})
+
+t.test('a body that was waited for can be taken like any other', async (t) => {
+  const { socket, until } = await serve(t, (req, res) => {
+    whenWhole(req, async () => {
+      const found = collect(req)
+      t.equal(await found.outcome, 'end')
+      res.end(`got ${found.body}`)
+    })
+  })
+  socket.write(put('at once'))
+  await until('got at once')
+})
+
+t.test('large bodies, bodies that the client holds back and none are not waited for', async (t) => {
+  const begun: string[] = []
+  const { socket, until } = await serve(t, (req, res) => {
+    let now = true
+    whenWhole(req, () => begun.push(`${req.method} ${now}`))
+    now = false
+    req.resume().on('end', () => res.end(`end ${begun.length};`))
+  })
+  socket.write(put('x'.repeat(17 * 1024)))
+  await until('end 1;')
+  socket.write('GET / HTTP/1.1\r\nHost: a\r\n\r\n')
+  await until('end 2;')
+  socket.write('POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\nx')
+  await until('end 3;')
+  t.same(begun, ['PUT true', 'GET true', 'POST true'])
 })
