@@ -9,7 +9,9 @@ export interface Known {
   readonly root: Handle
   /** A file that holds `text`. */
   readonly file: Handle
-  readonly text: string
+  text: string
+  /** Its snapshots, with what that file held. */
+  snapshots: { readonly name: string; readonly text: string }[]
   /** A file whose content is of no interest. */
   readonly scratch: Handle
 }
@@ -19,6 +21,15 @@ export type Change =
   | { readonly kind: 'make by a mount' | 'make by command' | 'make and use'; readonly name: string }
   | { readonly kind: 'open' | 'close' | 'remove'; readonly view: Known }
   | { readonly kind: 'rename'; readonly view: Known; readonly to: string }
+  | { readonly kind: 'snapshot'; readonly view: Known; readonly as: string }
+  | { readonly kind: 'fork'; readonly view: Known; readonly fork: string }
+  /** Changes the file to `text` first, which is acknowledged. */
+  | {
+      readonly kind: 'rollback'
+      readonly view: Known
+      readonly text: string
+      readonly to: { name: string; text: string }
+    }
 
 export const KINDS = [
   'make by a mount',
@@ -28,11 +39,14 @@ export const KINDS = [
   'close',
   'rename',
   'remove',
+  'snapshot',
+  'fork',
+  'rollback',
 ] as const
 export type Kind = (typeof KINDS)[number]
 
 /** Resolves when the server has answered. For `open` the view must be closed. */
-export async function perform({ nfs, ask }: Victim, change: Change): Promise<void> {
+export async function perform({ nfs, ask, askSnapshots }: Victim, change: Change): Promise<void> {
   switch (change.kind) {
     case 'make by a mount':
       await nfs.mount(`/course/${change.name}`)
@@ -55,6 +69,16 @@ export async function perform({ nfs, ask }: Victim, change: Change): Promise<voi
     case 'rename':
       await ask({ verb: 'rename', view: `course/${change.view.name}`, to: change.to })
       return
+    case 'snapshot':
+      await askSnapshots({ verb: 'take', view: `course/${change.view.name}`, name: change.as })
+      return
+    case 'fork':
+      await askSnapshots({ verb: 'fork', view: `course/${change.view.name}`, name: change.fork })
+      return
+    case 'rollback':
+      needOk('WRITE', (await nfs.write(change.view.file, 0, Buffer.from(change.text), 2)).status)
+      await askSnapshots({ verb: 'rollback', view: `course/${change.view.name}@${change.to.name}` })
+      return
     case 'remove':
       await ask({ verb: 'remove', view: `course/${change.view.name}` })
   }
@@ -73,7 +97,16 @@ export async function furnish({ nfs }: Victim, id: string, name: string): Promis
   const [file, scratch] = [await create('own'), await create('scratch')]
   if (file === undefined || scratch === undefined) throw new Error(`nothing can be created in the view ${name}`)
   needOk('WRITE', (await nfs.write(file, 0, Buffer.from(text), 2)).status)
-  return { id, name, root, file, text, scratch }
+  return { id, name, root, file, text, scratch, snapshots: [] }
+}
+
+/** A fork as it must be: it has all that the view had. */
+export async function lookAtFork({ nfs }: Victim, id: string, name: string, text: string): Promise<Known> {
+  const root = await nfs.mount(`/course/${name}`)
+  const find = async (file: string) => (await nfs.lookup(root, file)).handle
+  const [file, scratch] = [await find('own'), await find('scratch')]
+  if (file === undefined || scratch === undefined) throw new Error(`the fork ${name} has not what the view had`)
+  return { id, name, root, file, text, scratch, snapshots: [] }
 }
 
 function needOk(call: string, status: number): void {

@@ -1,7 +1,7 @@
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Handle, STATUS } from '../../helpers/nfs-client.ts'
-import { type Change, furnish, type Known } from './changes.ts'
+import { type Change, furnish, type Known, lookAtFork } from './changes.ts'
 import type { Victim } from './server.ts'
 
 /** The handles of so many removed views are tried again after each kill. */
@@ -66,6 +66,16 @@ async function settle(
       used && (await victim.nfs.lookup(await victim.nfs.mount(`/course/${change.name}`), 'scratch')).status !== 0
     if (lost) return [`the file that was made in ${change.name} is lost`]
     model.views.push(await furnish(victim, id, change.name))
+  } else if (change.kind === 'fork') {
+    const [id] = [...listed].find(([, name]) => name === change.fork) ?? []
+    if (id === undefined) return undone
+    model.views.push(await lookAtFork(victim, id, change.fork, change.view.text))
+  } else if (change.kind === 'snapshot') {
+    const found = await victim.askSnapshots({ verb: 'list', view: `course/${change.view.name}` })
+    if (!found.some(({ name }) => name === change.as)) return undone
+    change.view.snapshots.push({ name: change.as, text: change.view.text })
+  } else if (change.kind === 'rollback') {
+    return await settleRollback(victim, change, answered)
   } else if (change.kind === 'rename') {
     if (listed.get(change.view.id) !== change.to) return undone
     change.view.name = change.to
@@ -77,8 +87,29 @@ async function settle(
   return []
 }
 
+/** After a rollback the view is as at the snapshot, and what it had is kept; without it, it has what was written before. */
+async function settleRollback(
+  victim: Victim,
+  { view, text, to }: Extract<Change, { kind: 'rollback' }>,
+  answered: boolean,
+): Promise<string[]> {
+  const present = (await victim.nfs.read(view.file, 0, 100)).data?.toString()
+  const found = await victim.askSnapshots({ verb: 'list', view: `course/${view.name}` })
+  const known = new Set(view.snapshots.map(({ name }) => name))
+  const aside = found.filter(({ name }) => !known.has(name)).map(({ name }) => ({ name, text }))
+  view.snapshots.push(...aside)
+  if (present === to.text && aside.length === 1) view.text = to.text
+  else if (!answered && aside.length === 0 && present === text) view.text = text
+  else if (answered || aside.length > 0 || present !== view.text)
+    return [`after a rollback, ${view.name} has ${present} and ${aside.length} new snapshots`]
+  return []
+}
+
 /** What is wrong in a view. */
-async function faultsOf({ nfs }: Victim, { name, root, file, text, scratch }: Known): Promise<string[]> {
+async function faultsOf(
+  { nfs, askSnapshots }: Victim,
+  { name, root, file, text, scratch, snapshots }: Known,
+): Promise<string[]> {
   const lines: string[] = []
   const { status, data } = await nfs.read(file, 0, 100)
   if (data?.toString() !== text) lines.push(`READ in ${name} answers ${status} ${data}`)
@@ -88,6 +119,9 @@ async function faultsOf({ nfs }: Victim, { name, root, file, text, scratch }: Kn
   if (!mounted.handle.equals(root)) lines.push(`a mount of ${name} (${mounted.status}) leads elsewhere`)
   const names = (await nfs.list(root)).map((entry) => entry.name).filter((entry) => !entry.startsWith('.'))
   if (names.sort().join(' ') !== 'own scratch sub welcome.txt') lines.push(`${name} lists ${names.join(' ')}`)
+  const kept = (await askSnapshots({ verb: 'list', view: `course/${name}` })).map((each) => each.name).sort()
+  const expected = snapshots.map((each) => each.name).sort()
+  if (kept.join() !== expected.join()) lines.push(`${name} has the snapshots ${kept} instead of ${expected}`)
   const written = await nfs.write(scratch, 0, Buffer.from('judged'), 2)
   if (written.status !== STATUS.OK) lines.push(`WRITE in ${name} answers ${written.status}`)
   return lines

@@ -5,7 +5,7 @@ import { type Interrupted, judge, type Model } from './judge.ts'
 import { startVictim, type Victim } from './server.ts'
 
 /** Views that are there before a kill, and most that are then left. */
-const [FEWEST, MOST] = [5, 8]
+const [FEWEST, MOST] = [8, 11]
 const LONGEST_MS = 80
 /** Ends a wait for an answer or a death that does not come. */
 const PATIENCE_MS = 60_000
@@ -33,6 +33,7 @@ export class KillRun {
   /** What the present server was started with. */
   #killAt: number | undefined
   #names = 0
+  #texts = 0
 
   /** @param dir of a course, see `makeCourse` */
   constructor(dir: string, seed: number, stopAt: number) {
@@ -71,7 +72,8 @@ export class KillRun {
       await this.#need(undefined)
       await this.#balance()
       const taken: Known[] = []
-      const changes = KINDS.filter((kind) => kind !== 'close').map((kind) => this.#draw(kind, taken))
+      const changes: Change[] = []
+      for (const kind of KINDS) if (kind !== 'close') changes.push(await this.#prepared(kind, taken))
       const under = changes.map((change) => this.#outcome(change))
       await pause(this.#random.below(LONGEST_MS * 10) / 10)
       void this.#current.kill()
@@ -93,7 +95,7 @@ export class KillRun {
     await this.#balance()
     // Views are closed after a start.
     if (kind === 'open') await this.#restart(this.#killAt)
-    const change = this.#draw(kind, [])
+    const change = await this.#prepared(kind, [])
     await this.#current.arm()
     return await this.#outcome(change)
   }
@@ -121,13 +123,29 @@ export class KillRun {
     this.#note(await judge(this.#dir, this.#current, this.#model, [{ change, answered: true }]), `after ${change.kind}`)
   }
 
+  /** Draws a change. A rollback needs a snapshot first. */
+  async #prepared(kind: Kind, taken: Known[]): Promise<Change> {
+    const change = this.#draw(kind, taken)
+    if (change.kind !== 'rollback' || change.to.name !== '') return change
+    const as = this.#newName()
+    await this.#undisturbed({ kind: 'snapshot', view: change.view, as })
+    return { ...change, to: { name: as, text: change.view.text } }
+  }
+
   /** @param taken views that other changes use; the drawn one is added */
   #draw(kind: Kind, taken: Known[]): Change {
     if (kind === 'make by a mount' || kind === 'make by command' || kind === 'make and use')
       return { kind, name: this.#newName() }
     const view = this.#random.pick(this.#model.views.filter((each) => !taken.includes(each)))
     taken.push(view)
-    return kind === 'rename' ? { kind, view, to: this.#newName() } : { kind, view }
+    if (kind === 'rename') return { kind, view, to: this.#newName() }
+    if (kind === 'snapshot') return { kind, view, as: this.#newName() }
+    if (kind === 'fork') return { kind, view, fork: this.#newName() }
+    if (kind !== 'rollback') return { kind, view }
+    const to = view.snapshots.length === 0 ? { name: '', text: '' } : this.#random.pick(view.snapshots)
+    // Of the same length, so that it replaces the whole content.
+    const text = `${view.text.slice(0, -4)}${String(++this.#texts).padStart(4, '0')}`
+    return { kind, view, text, to }
   }
 
   #newName(): string {

@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url'
 import { NfsClient } from '../../helpers/nfs-client.ts'
 import { configuration } from '../../server/course.ts'
 import { type Running, start } from '../../server/launch.ts'
-import { type AskViews, viewOrders } from '../../server/view-orders.ts'
+import { type AskSnapshots, type AskViews, snapshotOrders, viewOrders } from '../../server/view-orders.ts'
 
 const POINTS = fileURLToPath(new URL('./points.ts', import.meta.url))
 const ANSWER_MS = 20_000
@@ -16,6 +16,7 @@ export interface Victim {
   /** Resolves when the process has ended. */
   readonly died: Promise<void>
   readonly ask: AskViews
+  readonly askSnapshots: AskSnapshots
   /** Starts counting the points, one of which kills it. */
   arm(): Promise<void>
   /** The number of points since `arm`. */
@@ -43,12 +44,14 @@ export async function startVictim(dir: string, killAt: number | undefined): Prom
   const died = new Promise<void>((resolve) => child.once('close', () => resolve()))
   try {
     const ask = await viewOrders(running, join(dir, 'state'))
+    const askSnapshots = await snapshotOrders(running, join(dir, 'state'))
     const nfs = await NfsClient.connect(running.nfsPort as number)
     void died.then(() => nfs.close())
     return {
       nfs,
       died,
       ask,
+      askSnapshots,
       arm: async () => void (await signalled(running, /counting/)),
       passed: async () => Number((await signalled(running, /passed (\d+)/))[1]),
       kill: async () => {
