@@ -339,8 +339,8 @@ class GuardedOverlay implements Overlay {
     return this.#to.sync()
   }
 
-  remount(options: MountOptions): Promise<void> {
-    return this.#to.remount(options)
+  remount(...how: Parameters<Overlay['remount']>): Promise<void> {
+    return this.#to.remount(...how)
   }
 
   freeze(directory: string, options: MountOptions): Promise<void> {

@@ -3,7 +3,7 @@
 export { ERRNO, type Errno, isErrno, isUnwritable, OverlayError } from './api/errno.ts'
 export type { Journal, LiveRecords } from './api/journal.ts'
 export { after } from './api/maybe-promise.ts'
-export type { Overlay, Stack } from './api/overlay-api.ts'
+export type { Overlay, Stack, StackMemory } from './api/overlay-api.ts'
 export { type MountOptions, nearestWord, OptionError, parseOptions } from './api/params.ts'
 export {
   Access,
@@ -45,6 +45,7 @@ export { type Budgets, type CacheLimits, createBudgets, limitCaches } from './mo
 export { settleFreeze } from './mount/frozen-place.ts'
 export { mount } from './mount/mount.ts'
 export { openStack } from './mount/stack.ts'
+export { openStackMemory } from './mount/stack-memory.ts'
 export { giveUpExceedingQuotas, mayExceedQuotas } from './sys/capabilities.ts'
 export { claimDirectory } from './sys/claim.ts'
 export { giveMemoryBack } from './sys/free-memory.ts'

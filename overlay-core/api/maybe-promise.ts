@@ -8,6 +8,12 @@ export function after<T, U>(value: MaybePromise<T>, next: (value: T) => MaybePro
   return value instanceof Promise ? value.then(next) : next(value)
 }
 
+/** Resolves when both have; undefined if there is nothing to wait for. */
+export function both(one: Promise<void> | undefined, other: Promise<void> | undefined): Promise<void> | undefined {
+  if (one === undefined || other === undefined) return one ?? other
+  return Promise.all([one, other]).then(() => undefined)
+}
+
 /** Runs `work` and then `end`, whatever the outcome: like try and finally, but synchronous if `work` need not wait. */
 export function ending<T>(work: () => MaybePromise<T>, end: () => void): MaybePromise<T> {
   let result: MaybePromise<T>

@@ -220,7 +220,7 @@ export interface Overlay {
   statfs(): Promise<StatFs>
   /**
    * Resolves when all earlier changes of `objects` are durable: for a new, moved or removed name the directory, for attributes
-   * and data the object; and the records of retained identities. Concurrent calls share fsyncs. Undefined if there is nothing to wait for (volatile, never
+   * and data the object; and the records of retained identities of objects with an upper. Concurrent calls share fsyncs. Undefined if there is nothing to wait for (volatile, never
    * changed).
    *
    * @throws EIO | ENOSPC | EDQUOT with `op` fsync or syncfs: unstable data may be lost
@@ -235,9 +235,11 @@ export interface Overlay {
    * one. Objects that still exist keep their identity; others fail with ESTALE, but open files on them can be read until they are closed.
    * If it fails, the old stack stays in use. Concurrent remounts are serialized.
    *
+   * @param how with `stack`, it shares the new lowers with the other overlays on that stack, which must have the same memory as that of its mount;
+   * otherwise it has lowers of its own
    * @throws OptionError as at mount, or upperdir, workdir, userxattr or uuid would change, or volatile would end
    */
-  remount(options: MountOptions): Promise<void>
+  remount(options: MountOptions, how?: { readonly stack?: Stack | undefined }): Promise<void>
   /**
    * Makes the upper a lower, in one step between two calls: it moves to `directory/upper`, its index of hard links to `directory/index`, and an empty upper takes its
    * place. Nothing is copied, and the time does not depend on what the upper contains. Objects keep their identity, and what is open stays open. `directory` must be an
@@ -266,5 +268,16 @@ export interface Stack {
   /** The number of overlays that use it. */
   readonly users: number
   /** Admits no more overlays, and resolves when the last one has ended and the lowers are closed. */
+  close(): Promise<void>
+}
+
+/**
+ * What outlives the stacks of a set of overlays, such as the views of a template, which are on one stack at a time: where the handles of lower objects lead, for
+ * all of them together, and how file systems are numbered.
+ */
+export interface StackMemory {
+  /** The number of lower objects whose handles it remembers, and their bytes on disk. */
+  readonly usage: { readonly handles: number; readonly bytes: number }
+  /** Makes everything durable and closes it, after the last stack. @throws the error of the disk */
   close(): Promise<void>
 }

@@ -2,7 +2,7 @@
 const PARTS = 256
 
 /**
- * A hash table from keys (positive numbers) to offsets (positive numbers), each with a tag of 32 bits. Its parts grow at different times, so an
+ * A hash table from keys (positive numbers) to offsets (positive numbers), each with a tag and a digest of 32 bits. Its parts grow at different times, so an
  * insertion never takes long, even with millions of entries.
  */
 export class OffsetMap {
@@ -24,10 +24,15 @@ export class OffsetMap {
     return this.#part(key)?.tag(key) ?? 0
   }
 
-  set(key: number, place: number, tag: number): void {
+  /** The digest of `key`, or 0. */
+  digest(key: number): number {
+    return this.#part(key)?.digest(key) ?? 0
+  }
+
+  set(key: number, place: number, tag: number, digest = 0): void {
     const part = this.#part(key) ?? this.#newPart(key)
     this.#size -= part.size
-    part.set(key, place, tag)
+    part.set(key, place, tag, digest)
     this.#size += part.size
   }
 
@@ -55,11 +60,12 @@ export class OffsetMap {
   }
 }
 
-/** A hash table with 20 bytes per slot, at most two thirds full. */
+/** A hash table with 24 bytes per slot, at most two thirds full. */
 class Part {
   #keys = new Float64Array(16)
   #places = new Float64Array(16)
   #tags = new Uint32Array(16)
+  #digests = new Uint32Array(16)
   #size = 0
 
   get size(): number {
@@ -76,12 +82,18 @@ class Part {
     return this.#places[slot] === 0 ? 0 : (this.#tags[slot] as number)
   }
 
-  set(key: number, place: number, tag: number): void {
+  digest(key: number): number {
+    const slot = this.#slot(key)
+    return this.#places[slot] === 0 ? 0 : (this.#digests[slot] as number)
+  }
+
+  set(key: number, place: number, tag: number, digest: number): void {
     const slot = this.#slot(key)
     if (this.#places[slot] === 0) this.#size++
     this.#keys[slot] = key
     this.#places[slot] = place
     this.#tags[slot] = tag
+    this.#digests[slot] = digest
     if (this.#size * 3 > this.#keys.length * 2) this.#grow()
   }
 
@@ -97,6 +109,7 @@ class Part {
       this.#keys[hole] = this.#keys[at] as number
       this.#places[hole] = this.#places[at] as number
       this.#tags[hole] = this.#tags[at] as number
+      this.#digests[hole] = this.#digests[at] as number
       hole = at
     }
     this.#places[hole] = 0
@@ -117,15 +130,18 @@ class Part {
     const keys = this.#keys
     const places = this.#places
     const tags = this.#tags
+    const digests = this.#digests
     this.#keys = new Float64Array(keys.length * 2)
     this.#places = new Float64Array(keys.length * 2)
     this.#tags = new Uint32Array(keys.length * 2)
+    this.#digests = new Uint32Array(keys.length * 2)
     for (let i = 0; i < keys.length; i++) {
       if (places[i] === 0) continue
       const slot = this.#slot(keys[i] as number)
       this.#keys[slot] = keys[i] as number
       this.#places[slot] = places[i] as number
       this.#tags[slot] = tags[i] as number
+      this.#digests[slot] = digests[i] as number
     }
   }
 }

@@ -21,6 +21,8 @@ export function installCopy(sb: SuperBlock, inode: OvlInode, upper: Real): void 
   sb.dcache.addUpper(inode)
   sb.files.retarget(inode)
   inode.changed()
+  // From now on its place is its own: the lower may be moved, and it may be.
+  sb.handles.remember(inode)
 }
 
 /**

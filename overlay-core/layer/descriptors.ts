@@ -139,6 +139,13 @@ export class Descriptors implements BudgetedCache, DescriptorOwner {
     }
   }
 
+  /** Resolves when all calls have ended that are running now. */
+  ended(): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>()
+    this.#calls.retire(-1, { close: () => resolve() })
+    return promise
+  }
+
   /** The descriptor of `real`, a directory or an object without a known name. @throws ESTALE it is no longer at its name */
   of(real: Real): MaybePromise<number> {
     if (real.fd >= 0) {

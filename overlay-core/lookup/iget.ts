@@ -183,6 +183,8 @@ function remakeInode(sb: SuperBlock, inode: OvlInode, alias: Alias, made: Made):
   inode.addAlias(alias.dir, alias.name)
   inode.stackVersion = sb.stackVersion
   inode.recheck = false
+  // The next reply with its handle records its place, if that is another one, or if the layers are.
+  inode.retained = false
   inode.changed()
   const after = inode.dataReal ?? inode.real
   if (after.layer !== before.layer || after.ino !== before.ino) sb.files.drop(inode)

@@ -23,10 +23,12 @@ import {
   checkChanges,
   forgetStack,
   keepRoots,
+  leaveStack,
   type NextStack,
   ownRoots,
+  type Present,
   prepare,
-  type Remounted,
+  type RemountParts,
 } from './remount.ts'
 import { closeLowers, type RootDir, type Roots } from './roots.ts'
 import type { WorkdirAccess } from './workdir-access.ts'
@@ -37,16 +39,13 @@ const PATIENCE = 3
 const PRIVATE = 0o700
 
 /** The parts of a mount that a freeze changes. */
-export interface FreezeParts {
-  readonly keeper: IdentityKeeper
+export interface FreezeParts extends RemountParts {
   readonly workdir: WorkdirAccess
-  /** The time of day, in ms since the epoch. */
-  readonly nowMs: number
 }
 
 /** What the overlay consists of after a freeze. */
 export interface Frozen {
-  readonly frozen: Remounted
+  readonly frozen: Present
   /** Resolves when the frozen layer is durable. @throws the error of the disk */
   readonly durable: Promise<void>
 }
@@ -62,11 +61,13 @@ interface Fresh {
 /** @see Overlay.freeze */
 export async function freeze(
   sb: SuperBlock,
-  { roots, layers }: Remounted,
+  present: Present,
   parts: FreezeParts,
   directory: string,
   options: MountOptions,
 ): Promise<Frozen> {
+  const { roots, layers } = present
+  const { keeper, nowMs } = parts.memory
   checkChanges(sb.options, options)
   const { upper } = needFreezable(sb, roots)
   const path = join(directory, FROZEN_UPPER)
@@ -76,9 +77,9 @@ export async function freeze(
   const next = keeps ? undefined : await prepareNext(sb, roots, parts, options, opened)
   const fresh = await makeFresh(sb, site, roots, opened)
   const old = sb.upper as Layer
-  parts.keeper.root(sb.root)
-  if (keeps) parts.keeper.keepStack(digestOf({ lowers: [old, ...sb.lowers], data: sb.dataLayers }))
-  await parts.keeper.save()
+  keeper.root(sb.root)
+  if (keeps) keeper.keepStack(digestOf({ lowers: [old, ...sb.lowers], data: sb.dataLayers }))
+  await keeper.save()
   const places = await placesOfFd(fresh.fd)
   const trusted = await withUpperAsLower(sb, layers, path)
   for (let round = 0; round < PATIENCE && sb.copies.size > 0; round++) await Promise.allSettled([...sb.copies])
@@ -87,10 +88,10 @@ export async function freeze(
     await sb.descriptors.run(async () => dressLike(sb, await sb.descriptors.of(old.root), fresh.fd))
     await moveUpper(site, withIndex)
     switchUpper(sb, parts, { fresh, directory, released: upper.shared, withIndex })
-    if (next) changeStack(sb, options, next.layers, { ...next, nowMs: parts.nowMs })
-    else addFrozen(sb, options, trusted, parts.keeper)
+    if (next) changeStack(sb, options, next, nowMs)
+    else addFrozen(sb, options, trusted, keeper)
     // Before the first commit of a client.
-    const sealed = makeDurable(sb, parts.keeper)
+    const sealed = makeDurable(sb, keeper)
     sealed.catch(() => undefined)
     return { sealed }
   })
@@ -98,9 +99,16 @@ export async function freeze(
   closeSite(site)
   const own = { ...roots, upper: { ...upper, fd: fresh.fd, places }, claims: [...roots.claims, ...fresh.claims] }
   const below = { ...upper, given: path, path, fd: fresh.upperFd, shared: false }
+  if (next) void sb.descriptors.ended().then(() => leaveStack(present))
   const frozen = next
-    ? { roots: keepRoots(own, next.opened, next.layers), layers: next.layers }
-    : { roots: { ...own, lowers: [below, ...own.lowers] }, layers: { ...layers, lowers: sb.lowers, trusted } }
+    ? {
+        ...{ roots: keepRoots(own, next.opened, next.layers), layers: next.layers },
+        ...{ stack: undefined, endSharing: next.endSharing },
+      }
+    : {
+        ...present,
+        ...{ roots: { ...own, lowers: [below, ...own.lowers] }, layers: { ...layers, lowers: sb.lowers, trusted } },
+      }
   return { frozen, durable: durable.sealed }
 }
 

@@ -11,7 +11,7 @@ import {
   writeFirstIdentityFile,
   writeIdentityFile,
 } from './identity-file.ts'
-import { numberFileSystems, type UnnumberedFileSystem } from './numbering.ts'
+import { adoptable, agreeOn, numberFileSystems, type UnnumberedFileSystem } from './numbering.ts'
 
 type Read = Awaited<ReturnType<typeof readIdentityFile>>
 
@@ -63,6 +63,18 @@ export class IdentityKeeper {
     return numbers
   }
 
+  /** Takes over numbers of another keeper, or only these, for file systems that have none here. */
+  adopt({ fileSystems }: Pick<IdentityKeeper, 'fileSystems'>, numbers?: ReadonlySet<number>): void {
+    const offered = numbers ? fileSystems.filter(({ index }) => numbers.has(index)) : fileSystems
+    const fresh = adoptable(this.#kept.fileSystems, offered)
+    if (fresh.length > 0) this.#kept = { ...this.#kept, fileSystems: [...this.#kept.fileSystems, ...fresh] }
+  }
+
+  /** Whether objects of the file systems with these numbers have the same identities by the other keeper. */
+  agrees({ fileSystems }: Pick<IdentityKeeper, 'fileSystems'>, numbers: Iterable<number>): boolean {
+    return [...numbers].every((number) => agreeOn(number, this.#kept.fileSystems, fileSystems))
+  }
+
   /** All remembered file systems that hold layers of the overlay, or held them earlier. */
   get fileSystems(): readonly KnownFileSystem[] {
     return this.#kept.fileSystems
@@ -87,6 +99,12 @@ export class IdentityKeeper {
 
   #change(change: (entry: KnownFileSystem) => KnownFileSystem): void {
     this.#kept = { ...this.#kept, fileSystems: this.#kept.fileSystems.map(change) }
+  }
+
+  /** Whether it remembers other layers than those with this digest. */
+  hadOthers(layers: string): boolean {
+    const { stack } = this.#kept
+    return stack !== undefined && stack.layers !== layers
   }
 
   /** The UUID of an overlay that has no upper to store it: the remembered one, otherwise `first`. */
@@ -115,11 +133,14 @@ export class IdentityKeeper {
     this.#kept = { ...this.#kept, stack: { layers, sinceMs: stack?.sinceMs ?? 0 } }
   }
 
-  /** Since when the overlay has had the layers with this digest, in ms since the epoch: `nowMs` if they have changed, 0 if they never did. */
-  stackSinceMs(layers: string, nowMs: number): number {
+  /**
+   * Since when the overlay has had the layers with this digest, in ms since the epoch: `nowMs` if they have changed, `firstMs` if there were none before (0:
+   * they never changed).
+   */
+  stackSinceMs(layers: string, nowMs: number, firstMs = 0): number {
     const { stack } = this.#kept
     if (stack?.layers === layers) return stack.sinceMs
-    const sinceMs = stack === undefined ? 0 : nowMs
+    const sinceMs = stack === undefined ? firstMs : nowMs
     this.#kept = { ...this.#kept, stack: { layers, sinceMs } }
     return sinceMs
   }

@@ -103,11 +103,17 @@ export function digestOf({ lowers, data }: Pick<Layers, 'lowers' | 'data'>): str
   return createHash('sha256').update(roots.join('/')).digest('hex')
 }
 
-/** Records since when these are the layers of the stack, in ms since the epoch; 0: they have never changed. */
-export function noteStackChange({ upper, lowers, data }: Layers, sinceMs: number): void {
+/** Records since when these are layers of the stack, in ms since the epoch; 0: they have never changed. */
+export function noteStackChange(layers: Iterable<Layer>, sinceMs: number): void {
   const time =
     sinceMs === 0 ? undefined : { sec: Math.floor(sinceMs / 1000), nsec: Math.floor(sinceMs % 1000) * 1_000_000 }
-  for (const layer of upper ? [upper, ...lowers, ...data] : [...lowers, ...data]) layer.stackChanged = time
+  for (const layer of layers) layer.stackChanged = time
+}
+
+/** The frozen layers, which no other overlay has, and the layers below them. */
+export function apartFrozen(layers: Layers): readonly [readonly Layer[], Layers] {
+  const frozen = layers.lowers.filter((layer) => layer.frozen)
+  return [frozen, { ...layers, lowers: layers.lowers.slice(frozen.length) }]
 }
 
 /** Sets the position of every layer in the stack: lowers count from 1, data-only layers follow; the frozen ones, which no other overlay has, end at 0. */

@@ -1,13 +1,12 @@
 import { randomBytes } from 'node:crypto'
-import { tmpdir } from 'node:os'
 import type { Clock } from '../api/clock.ts'
 import { isErrno, isUnwritable } from '../api/errno.ts'
 import type { Overlay, Stack } from '../api/overlay-api.ts'
 import type { MountOptions } from '../api/params.ts'
 import { newLock } from '../base/lock.ts'
-import type { InDirectory } from '../base/log-file.ts'
 import type { Quota } from '../base/quota.ts'
 import { RemountBarrier } from '../base/remount-barrier.ts'
+import { every } from '../base/ticks.ts'
 import { copyUp } from '../copy-up/copy-up.ts'
 import { Descriptors } from '../layer/descriptors.ts'
 import type { Layer } from '../layer/layer.ts'
@@ -25,7 +24,7 @@ import type { OvlInode } from '../objects/dentry.ts'
 import { Durability } from '../objects/durability.ts'
 import { FileCache } from '../objects/file-cache.ts'
 import { type Finder, HandleTable } from '../objects/handle.ts'
-import { HandleFile } from '../objects/handle-file.ts'
+import { HandleStore } from '../objects/handle-store.ts'
 import { getattr, getattrLocked } from '../objects/inode.ts'
 import { ListingCache } from '../objects/listing.ts'
 import { NamelessObjects } from '../objects/nameless.ts'
@@ -35,20 +34,22 @@ import { effectiveUid, setUmask0 } from '../sys/process.ts'
 import { getXattr, setXattrElsewhere } from '../sys/xattr.ts'
 import { type Budgets, processBudgets } from './budgets.ts'
 import { freeze } from './freeze.ts'
-import { IdentityKeeper } from './identity-keeper.ts'
+import type { IdentityKeeper } from './identity-keeper.ts'
 import { KnownLayers } from './known-layers.ts'
-import { digestOf, type Layers, makeLayers, noteStackChange, placeLayers } from './layers.ts'
+import { apartFrozen, digestOf, type Layers, makeLayers, noteStackChange, placeLayers } from './layers.ts'
 import { decideTrust } from './link-trust.ts'
+import { type Memory, openMemory } from './memory.ts'
 import { MountedOverlay } from './overlay.ts'
 import { NO_UPPER, type PreparedUpper, type UpperContext } from './prepare-upper.ts'
 import { prepareUpperOrServe } from './read-only-upper.ts'
 import { Recounter } from './recount.ts'
-import { type Remounted, remount } from './remount.ts'
+import { leaveStack, type Present, remount } from './remount.ts'
 import { makeRoot, prepareRoot } from './root.ts'
 import { closeRoots, openRoots, type Roots } from './roots.ts'
 import { serverRights } from './server-rights.ts'
 import { digestOfRoots } from './sharing.ts'
 import { type LowerStack, lowersOf } from './stack.ts'
+import type { Common } from './stack-memory.ts'
 import type { Mounting } from './unmount.ts'
 import { WorkdirAccess } from './workdir-access.ts'
 
@@ -86,10 +87,7 @@ export interface MountEnvironment {
 
 const systemClock: Clock = {
   now: () => performance.now(),
-  every: (intervalMs, tick) => {
-    const timer = setInterval(tick, intervalMs).unref()
-    return () => clearInterval(timer)
-  },
+  every,
 }
 
 const DEFAULTS: Omit<MountEnvironment, 'budgets'> = {
@@ -135,11 +133,11 @@ async function assemble(
   opened: DisposableStack,
 ): Promise<Overlay> {
   const workdir = new WorkdirAccess(roots)
-  const { handleFile, keeper } = await openMemory(roots, workdir.within, given)
-  opened.defer(() => handleFile.close())
+  const memory = await openMemory(roots, workdir.within, given.randomBytes(16), given.handleDirectory)
+  const { keeper } = memory
+  opened.defer(() => memory.handleFile.close())
   const overlayXattrs = new XattrNames(options.userxattr, effectiveUid() !== 0)
-  const known = stackOf(given)?.known ?? new KnownLayers()
-  const layers = await placedLayers(roots, options, overlayXattrs, keeper, { known, given })
+  const { layers, known, common } = await placedLayers(roots, options, overlayXattrs, keeper, given)
   const descriptors = Descriptors.onStack(given.budgets.directories, stackOf(given)?.calls)
   opened.defer(() => descriptors.closeAll())
   const dcache = new DentryCache(given.dentryLimit, given.budgets.names)
@@ -147,12 +145,12 @@ async function assemble(
   const storages = roots.upper ? known.storages(roots.upper) : new Map<string, Storage>()
   const context = { descriptors, overlayXattrs, privileged, newProtocolDataId: given.randomBytes, opened, storages }
   const prepared = await prepare(options, layers.upper, roots, context)
-  const parts = { handleFile, keeper, layers, descriptors, dcache, xattrStore: prepared.xattrStore }
+  const parts = { ...memory, common, layers, descriptors, dcache, xattrStore: prepared.xattrStore }
   const notices = await noticesFor(layers, prepared, descriptors, keeper)
   const rights = serverRights(prepared.storage)
   const uuid = await overlayUuid(options, layers, overlayXattrs, given, keeper)
   const view = { options, ...prepared, ...rights, uuid }
-  const { endSharing, ...lowers } = lowersOf(stackOf(given), layers, view, given.budgets)
+  const { endSharing, ...lowers } = lowersOf(stackOf(given), common, layers, view, given.budgets)
   opened.defer(endSharing)
   let temps = 0
   const sb: SuperBlock = {
@@ -189,7 +187,7 @@ async function assemble(
 
 /** The services of an overlay that work with each other. They get the superblock only for what calls upon all of it. */
 function services(
-  { handleFile, keeper, layers, descriptors, dcache, xattrStore }: Parts,
+  { handleFile, keeper, common, layers, descriptors, dcache, xattrStore }: Parts,
   { fileLimit, fileIdleMs, clock, budgets, quota, settlePlace }: MountEnvironment,
   superBlock: () => SuperBlock,
 ): Pick<SuperBlock, 'files' | 'handles' | 'durability' | 'charges'> {
@@ -200,7 +198,9 @@ function services(
     ...{ limit: fileLimit, budget: budgets.files, idleMs: fileIdleMs, clock, descriptors, charges },
     copyUp: (inode) => copyUp(superBlock(), inode, 'open'),
   })
-  const handles = new HandleTable({ dcache, clock }, finderFor(superBlock), handleFile)
+  // Before records of the overlay are dropped because the stack has them, the stack's are durable.
+  const own = new HandleStore(handleFile, clock, async () => await handles.settleShared())
+  const handles: HandleTable = new HandleTable(dcache, finderFor(superBlock), own, common?.handles)
   const durability = new Durability({
     ...{ xattrStore, handles, descriptors, files, settlePlace },
     upper: () => superBlock().upper,
@@ -211,9 +211,8 @@ function services(
 }
 
 /** What the services of an overlay consist of. */
-interface Parts {
-  readonly handleFile: HandleFile
-  readonly keeper: IdentityKeeper
+interface Parts extends Memory {
+  readonly common: Common | undefined
   readonly layers: Layers
   readonly descriptors: Descriptors
   readonly dcache: DentryCache
@@ -267,30 +266,43 @@ async function placedLayers(
   options: MountOptions,
   xattrs: XattrNames,
   keeper: IdentityKeeper,
-  { known, given }: { known: KnownLayers; given: MountEnvironment },
-): Promise<Layers> {
+  given: MountEnvironment,
+): Promise<{ layers: Layers; known: KnownLayers; common: Common | undefined }> {
+  const { memory, known = new KnownLayers() } = stackOf(given) ?? {}
+  memory?.numbersFor(keeper)
   const layers = await makeLayers(roots, options, xattrs, keeper, { known })
   placeLayers(layers)
-  noteStackChange(layers, keeper.stackSinceMs(digestOf(layers), given.wallClockMs()))
-  return layers
+  const nowMs = given.wallClockMs()
+  const sinceMs = keeper.stackSinceMs(digestOf(layers), nowMs)
+  const [frozen, below] = apartFrozen(layers)
+  const common = await memory?.join(keeper, below, { sinceMs, nowMs })
+  noteStackChange(layers.upper ? [layers.upper, ...frozen] : frozen, sinceMs)
+  // The same for all overlays on the stack, so that they can share the lowers.
+  noteStackChange([...below.lowers, ...below.data], common?.sinceMs ?? sinceMs)
+  return { layers, known, common }
 }
 
 function mountingOf(
   sb: SuperBlock,
-  mounted: Remounted,
+  mounted: Pick<Present, 'roots' | 'layers'>,
   { keeper, workdir }: { readonly keeper: IdentityKeeper; readonly workdir: WorkdirAccess },
   given: MountEnvironment,
   endSharing: () => void,
 ): Mounting {
-  let present = mounted
+  const stack = stackOf(given)
+  let present: Present = { ...mounted, stack, endSharing }
   const recounter = new Recounter(sb)
+  const partsFor = (to: Stack | undefined) => ({
+    memory: { keeper, nowMs: given.wallClockMs(), ofStacks: stack?.memory },
+    stack: to as LowerStack | undefined,
+    budgets: given.budgets,
+  })
   return {
-    remount: async (options) => {
-      present = await remount(sb, present.roots, { keeper, nowMs: given.wallClockMs() }, options)
+    remount: async (options, to) => {
+      present = await remount(sb, present, partsFor(to), options)
     },
     freeze: async (directory, options) => {
-      const parts = { keeper, workdir, nowMs: given.wallClockMs() }
-      const { frozen, durable } = await freeze(sb, present, parts, directory, options)
+      const { frozen, durable } = await freeze(sb, present, { ...partsFor(undefined), workdir }, directory, options)
       present = frozen
       await durable
     },
@@ -299,56 +311,14 @@ function mountingOf(
       sb.intents?.close()
       sb.xattrStore.close()
       closeRoots(present.roots)
-      endSharing()
-      stackOf(given)?.leave()
+      leaveStack(present)
     },
-  }
-}
-
-/** Opens the log of handles and what identities depend on. */
-async function openMemory(
-  roots: Roots,
-  within: InDirectory,
-  given: MountEnvironment,
-): Promise<{ handleFile: HandleFile; keeper: IdentityKeeper }> {
-  const session = given.randomBytes(16)
-  const handleFile = await openHandleFile(roots, within, given)
-  try {
-    const keeper = roots.work
-      ? await IdentityKeeper.open(roots.work.fd, session, roots.workNames, within)
-      : await IdentityKeeper.open(handleFile.directoryFd, session)
-    return { handleFile, keeper }
-  } catch (error) {
-    handleFile.close()
-    throw error
-  }
-}
-
-/** Opens the log of handles: in the workdir; without an upper, in the directory that the server names; otherwise in a file that ends with the process. */
-async function openHandleFile(roots: Roots, within: InDirectory, given: MountEnvironment): Promise<HandleFile> {
-  if (roots.work) return await handleFileIn(roots.work.fd, roots.workNames, within)
-  const kept =
-    given.handleDirectory === undefined
-      ? undefined
-      : await HandleFile.claim(given.handleDirectory, (dirFd) => handleFileIn(dirFd))
-  return kept ?? (await HandleFile.nameless(TEMPORARY))
-}
-
-/** Directories for files that end with the process. */
-const TEMPORARY = [tmpdir(), '/dev/shm']
-
-/** Opens the log in its directory; while that cannot be written, a copy of it. */
-async function handleFileIn(dirFd: number, names?: ReadonlySet<string>, within?: InDirectory): Promise<HandleFile> {
-  try {
-    return await HandleFile.in(dirFd, names, within)
-  } catch (error) {
-    if (!isUnwritable(error)) throw error
-    return await HandleFile.copyOf(dirFd, TEMPORARY)
   }
 }
 
 function finderFor(superBlock: () => SuperBlock): Finder {
   return {
+    root: () => superBlock().root,
     lookup: (dir, name) => lookupInode(superBlock(), dir, name),
     nameless: (record, what) => namelessInode(superBlock(), record, what),
   }

@@ -82,6 +82,33 @@ export function numberFileSystems(
   }
 }
 
+/**
+ * Those of `others` that `known` may take over: their numbers are free, and it has no number for them yet. Of what is kept with a number, only what belongs to
+ * the file system is taken.
+ */
+export function adoptable(known: readonly KnownFileSystem[], others: readonly KnownFileSystem[]): KnownFileSystem[] {
+  const isNew = (other: KnownFileSystem) =>
+    !known.some((entry) => entry.index === other.index || maybeSame(entry, other))
+  return others.filter(isNew).map(({ index, uuid, marks, salted }) => ({ index, uuid, marks, ...FRESH, salted }))
+}
+
+/** Whether both have the number `index` for the same file system, so that objects on it have the same identities. */
+export function agreeOn(index: number, known: readonly KnownFileSystem[], others: readonly KnownFileSystem[]): boolean {
+  const one = known.find((entry) => entry.index === index)
+  const other = others.find((entry) => entry.index === index)
+  if (!one || !other || one.salted !== other.salted || !maybeSame(one, other)) return false
+  const isAlone = (all: readonly KnownFileSystem[]) => all.filter(({ uuid }) => uuid === one.uuid).length === 1
+  return hasCommonMark(one, other) || (isAlone(known) && isAlone(others))
+}
+
+function maybeSame(one: KnownFileSystem, other: KnownFileSystem): boolean {
+  return one.uuid === other.uuid && (one.uuid !== '' || hasCommonMark(one, other))
+}
+
+function hasCommonMark(one: KnownFileSystem, other: KnownFileSystem): boolean {
+  return one.marks.some((mark) => other.marks.includes(mark))
+}
+
 function needsMark({ uuid, device }: UnnumberedFileSystem, present: readonly UnnumberedFileSystem[]): boolean {
   return uuid === '' || present.some((other) => other.uuid === uuid && other.device !== device)
 }

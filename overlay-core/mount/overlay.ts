@@ -1,5 +1,5 @@
 import { bestEffort, OverlayError } from '../api/errno.ts'
-import type { Overlay } from '../api/overlay-api.ts'
+import type { Overlay, Stack } from '../api/overlay-api.ts'
 import type { MountOptions } from '../api/params.ts'
 import {
   type Attr,
@@ -330,8 +330,8 @@ export class MountedOverlay implements Overlay {
     await flush(this.#sb)
   }
 
-  remount(options: MountOptions): Promise<void> {
-    return this.#inTurn(() => this.#mounting.remount(options))
+  remount(options: MountOptions, { stack }: { readonly stack?: Stack | undefined } = {}): Promise<void> {
+    return this.#inTurn(() => this.#mounting.remount(options, stack))
   }
 
   freeze(directory: string, options: MountOptions): Promise<void> {

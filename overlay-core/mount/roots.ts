@@ -79,13 +79,14 @@ export async function openRoots(options: MountOptions, claimed: boolean, stack?:
   return { ...below, ...roots }
 }
 
-/** Like `openRoots` for the lowers alone, for an overlay that already holds its upper and workdir. */
+/** Like `openRoots` for the lowers alone, for an overlay that already holds its upper and workdir. Those of a stack are open. */
 export async function openLowers(
   options: MountOptions,
   { upper, work }: Pick<Roots, 'upper' | 'work'>,
+  stack?: { readonly roots: LowerRoots },
 ): Promise<LowerRoots> {
   using opened = new DisposableStack()
-  const below = await openLowersInto(opened, options)
+  const below = stack ? await openOnStack(opened, options, stack.roots) : await openLowersInto(opened, options)
   needApart(named(below, upper && work && { upper: await placedAgain(upper), work: await placedAgain(work) }))
   opened.move()
   return below

@@ -1,13 +1,14 @@
-import type { Stack } from '../api/overlay-api.ts'
+import type { Stack, StackMemory } from '../api/overlay-api.ts'
 import { type MountOptions, OptionError } from '../api/params.ts'
-import { CallEpochs } from '../layer/call-epochs.ts'
+import type { CallEpochs } from '../layer/call-epochs.ts'
 import type { SuperBlock } from '../objects/superblock.ts'
 import { type LowerBudgets, SharedLowers } from '../stack/shared-lowers.ts'
 import { closesDone } from '../sys/open.ts'
 import { KnownLayers } from './known-layers.ts'
-import type { Layers } from './layers.ts'
+import { apartFrozen, type Layers } from './layers.ts'
 import { closeLowers, type LowerRoots, openLowers } from './roots.ts'
-import { digestOfRoots, type LowerView, sharingKey } from './sharing.ts'
+import { type LowerView, sharingKey } from './sharing.ts'
+import { type Common, CommonMemory } from './stack-memory.ts'
 
 /** The overlays that share what is known of the lowers. */
 interface Group {
@@ -19,24 +20,29 @@ interface Group {
 export class LowerStack implements Stack {
   readonly roots: LowerRoots
   readonly known = new KnownLayers()
-  /** The calls of all overlays that use it. */
-  readonly calls = new CallEpochs()
+  readonly memory: CommonMemory
   readonly #groups = new Map<string, Group>()
   readonly #options: MountOptions
   #users = 0
   #closing: PromiseWithResolvers<void> | undefined
 
-  private constructor(roots: LowerRoots, options: MountOptions) {
+  private constructor(roots: LowerRoots, options: MountOptions, memory: CommonMemory) {
     const shared = true
     this.roots = {
       lowers: roots.lowers.map((root) => ({ ...root, shared })),
       data: roots.data.map((root) => ({ ...root, shared })),
     }
     this.#options = options
+    this.memory = memory
   }
 
-  static async open(options: MountOptions): Promise<LowerStack> {
-    return new LowerStack(await openLowers(options, { upper: undefined, work: undefined }), options)
+  static async open(options: MountOptions, memory: CommonMemory): Promise<LowerStack> {
+    return new LowerStack(await openLowers(options, { upper: undefined, work: undefined }), options, memory)
+  }
+
+  /** The calls of all overlays that can use its descriptors. */
+  get calls(): CallEpochs {
+    return this.memory.calls
   }
 
   get users(): number {
@@ -55,17 +61,16 @@ export class LowerStack implements Stack {
    * The lowers of an overlay with `layers`, shared with the others that see them in the same way; undefined if it must have its own. Call `end` when the
    * overlay has ended.
    */
-  share(layers: Layers, view: LowerView, budgets: LowerBudgets): { shared: SharedLowers; end(): void } | undefined {
+  share(
+    layers: Layers,
+    view: LowerView,
+    budgets: LowerBudgets,
+    cookieSeed: Uint8Array,
+  ): { shared: SharedLowers; end(): void } | undefined {
     const key = sharingKey(layers, view)
     if (key === undefined) return undefined
     const group = this.#groups.get(key) ?? {
-      shared: new SharedLowers(
-        layers,
-        digestOfRoots(layers.lowers),
-        budgets,
-        this.calls,
-        view.options.revalidate !== 'never',
-      ),
+      shared: new SharedLowers(layers, cookieSeed, budgets, this.calls, view.options.revalidate !== 'never'),
       users: 0,
     }
     this.#groups.set(key, group)
@@ -104,14 +109,15 @@ export class LowerStack implements Stack {
 /** The lowers of an overlay on `stack`, or of one without a stack. Call `endSharing` when it has ended. */
 export function lowersOf(
   stack: LowerStack | undefined,
+  common: Common | undefined,
   layers: Layers,
   view: LowerView & Pick<SuperBlock, 'uuid'>,
   budgets: LowerBudgets,
 ): Pick<SuperBlock, 'lowers' | 'dataLayers' | 'cookieSeed'> & { endSharing(): void } {
   // Frozen layers belong to this overlay alone.
-  const own = layers.lowers.filter(({ frozen }) => frozen)
-  const below = { ...layers, lowers: layers.lowers.slice(own.length) }
-  const { shared, end } = stack?.share(below, view, budgets) ?? { shared: undefined, end: () => undefined }
+  const [own, below] = apartFrozen(layers)
+  const sharing = common && stack?.share(below, view, budgets, common.cookieSeed)
+  const { shared, end } = sharing ?? { shared: undefined, end: () => undefined }
   const { lowers, data } = shared ?? below
   return { lowers: [...own, ...lowers], dataLayers: data, cookieSeed: shared?.cookieSeed ?? view.uuid, endSharing: end }
 }
@@ -127,8 +133,10 @@ function otherThan(option: 'lowerdir' | 'datadir', paths: readonly string[]): Op
 /**
  * Opens the lowers of `options` for several overlays, which are mounted with the same `lowerdir` and `datadir`.
  *
+ * @param how with `memory`, the overlays on this stack and on others with the same memory record handles of lower objects there, and can be remounted from one
+ * stack to another
  * @throws OptionError a directory is missing, unreadable or nested
  */
-export async function openStack(options: MountOptions): Promise<Stack> {
-  return await LowerStack.open(options)
+export async function openStack(options: MountOptions, how: { readonly memory?: StackMemory } = {}): Promise<Stack> {
+  return await LowerStack.open(options, (how.memory as CommonMemory | undefined) ?? (await CommonMemory.ofOneStack()))
 }

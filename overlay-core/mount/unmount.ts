@@ -1,4 +1,5 @@
 import { isUnwritable } from '../api/errno.ts'
+import type { Stack } from '../api/overlay-api.ts'
 import type { MountOptions } from '../api/params.ts'
 import { syncUpper } from '../objects/durability.ts'
 import type { SuperBlock } from '../objects/superblock.ts'
@@ -6,8 +7,8 @@ import { closesDone } from '../sys/open.ts'
 
 /** The resources of a mount besides the superblock: layer roots and claims. */
 export interface Mounting {
-  /** Gives the overlay other layers or options. @throws OptionError */
-  remount(options: MountOptions): Promise<void>
+  /** Gives the overlay other layers or options; with a stack, it shares the lowers. @throws OptionError */
+  remount(options: MountOptions, stack: Stack | undefined): Promise<void>
   /** Makes the upper the topmost lower. @see Overlay.freeze */
   freeze(directory: string, options: MountOptions): Promise<void>
   /** Ends work in the background. */

@@ -1,18 +1,22 @@
-import type { Clock } from '../api/clock.ts'
 import { isErrno, isUnwritable, OverlayError } from '../api/errno.ts'
+import { both } from '../api/maybe-promise.ts'
 import type { MaybePromise, Name } from '../api/types.ts'
+import { identityOf } from '../layer/identity.ts'
+import { LowerReal } from '../stack/lower-real.ts'
 import type { KernelHandle } from '../sys/handle.ts'
 import type { DentryCache } from './dcache.ts'
 import type { OvlInode } from './dentry.ts'
-import type { HandleFile } from './handle-file.ts'
-import type { HandleLog, HandleRecord } from './handle-log.ts'
+import type { HandleRecord } from './handle-log.ts'
+import type { HandleStore } from './handle-store.ts'
 import { decodeNameless, encodeNameless, type NamelessRecord } from './nameless.ts'
 
-/** The delay in ms before a recorded place is written to the disk. */
-const WRITING_MS = 2000
+/** Stands for the root in the records of a stack, where each overlay has another root. No object has this key. */
+const ROOT_KEY = 0
 
 /** Finds objects by their records, for all callers; part of the superblock. */
 export interface Finder {
+  /** The root of the overlay. */
+  root(): OvlInode
   /** Looks a name up in a directory. */
   lookup(dir: OvlInode, name: Name): MaybePromise<OvlInode | undefined>
   /** Finds the object with the identity of `record`, which had no known name when it was recorded. */
@@ -24,33 +28,37 @@ export interface Finder {
  * identity was given to a client was last found. An object that is no longer there, or whose generation differs,
  * no longer exists (ESTALE).
  *
+ * A lower object is at the same place for all overlays that see the lowers in the same way, so they have one record of it together. An overlay's own
+ * records are of objects with an upper, which it may have moved; they come first.
+ *
  * A rename records the new place before it happens, so that after a crash in between one of the two recorded places is right.
  */
 export class HandleTable {
   readonly #dcache: DentryCache
   readonly #finder: Finder
-  readonly #file: HandleFile
-  readonly #log: HandleLog
-  #compacting: Promise<void> | undefined
-  readonly #clock: Clock
-  #stopTicks: (() => void) | undefined
-  #writingBehind: Promise<void> | undefined
-  /** Whether records may not be in the file yet. */
-  #unflushed = false
-  /** After a failed rewrite, the size of the log at which it is tried again. */
-  #retryBytes = 0
+  readonly #own: HandleStore
+  /** The records of lower objects that the overlays of a stack have together; undefined if this overlay had them for itself so far. */
+  #ofStack: HandleStore | undefined
+  /** Whether this overlay records lower objects there. */
+  #shares = false
 
-  constructor({ dcache, clock }: { dcache: DentryCache; clock: Clock }, finder: Finder, file: HandleFile) {
+  constructor(dcache: DentryCache, finder: Finder, own: HandleStore, ofStack: HandleStore | undefined) {
     this.#dcache = dcache
-    this.#clock = clock
     this.#finder = finder
-    this.#file = file
-    this.#log = file.log
+    this.#own = own
+    this.share(ofStack)
   }
 
-  /** The number of remembered identities, and their bytes on disk. */
+  /** Records lower objects from now on in what the overlays of a stack have together; undefined: in its own log. */
+  share(ofStack: HandleStore | undefined): void {
+    this.#shares = ofStack !== undefined
+    // Clients may have handles of what was recorded there before.
+    if (ofStack) this.#ofStack = ofStack
+  }
+
+  /** The number of identities that this overlay remembers by itself, and their bytes on disk. */
   get usage(): { handles: number; bytes: number; liveBytes: number } {
-    return { handles: this.#log.size, ...this.#log.usage }
+    return this.#own.usage
   }
 
   /** Remembers `inode` and the directories above it from now on. Returns whether `flushed` must tell when that survives the process; otherwise it does already. */
@@ -60,17 +68,18 @@ export class HandleTable {
     if (!alias) return this.#unflushed
     inode.retained = true
     this.retain(alias.dir)
-    this.#put(inode, alias.dir.key, alias.name)
+    this.#put(inode, alias.dir, alias.name)
     return this.#unflushed
+  }
+
+  /** Whether records may not be in their file yet. */
+  get #unflushed(): boolean {
+    return this.#own.unflushed || this.#ofStack?.unflushed === true
   }
 
   /** Resolves when everything retained so far survives the death of the process; undefined if it does already. @throws the error of the disk */
   flushed(): Promise<void> | undefined {
-    if (!this.#unflushed) return undefined
-    const writing = this.#log.flushed()
-    if (writing === undefined) this.#unflushed = false
-    else this.#compactIfWorthwhile()
-    return writing
+    return both(this.#own.flushed(), this.#ofStack?.flushed())
   }
 
   /** Records the present place of `inode`, if a client knows it. */
@@ -78,14 +87,14 @@ export class HandleTable {
     const alias = inode.alias
     if (!alias || !this.#known(inode)) return
     this.retain(alias.dir)
-    this.#put(inode, alias.dir.key, alias.name)
+    this.#put(inode, alias.dir, alias.name)
   }
 
   /** Records the next place of `inode`; must be awaited before it moves. If there is no space for the record, it moves anyway. */
   async moving(inode: OvlInode, dir: OvlInode, name: Name): Promise<void> {
     if (!this.#known(inode)) return
     this.retain(dir)
-    this.#put(inode, dir.key, name)
+    this.#putOwn(inode, dir.key, name)
     await unlessFull(this.flushed())
   }
 
@@ -93,16 +102,13 @@ export class HandleTable {
   async losingName(inode: OvlInode, kernelHandle: KernelHandle): Promise<void> {
     if (!this.#known(inode)) return
     const { fileIdHi, fileIdLo, type, lowerNlink } = inode
-    this.#put(inode, 0, encodeNameless({ fileIdHi, fileIdLo, type, lowerNlink, kernelHandle }))
+    this.#putOwn(inode, 0, encodeNameless({ fileIdHi, fileIdLo, type, lowerNlink, kernelHandle }))
     await unlessFull(this.flushed())
   }
 
-  /** Records that the object is gone permanently. */
-  forget(inode: OvlInode): void {
-    const { key, generation } = inode
-    if (!this.#log.has(key, generation)) return
-    this.#log.remove(key, generation)
-    this.#changed()
+  /** Records that the object is gone permanently. What the stack knows of a lower object stays for others; here its name leads elsewhere. */
+  forget({ key, generation }: OvlInode): void {
+    this.#own.remove(key, generation)
   }
 
   /** @throws ESTALE */
@@ -113,76 +119,87 @@ export class HandleTable {
     throw new OverlayError('ESTALE', 'handle')
   }
 
-  /** Whether a power loss could lose a recorded place. */
+  /** Whether a power loss could lose the recorded place of an object with an upper. */
   get undurable(): boolean {
-    return this.#log.undurable
+    return this.#own.undurable
   }
 
-  /** Makes the recorded places durable, as far as there is space for them. */
+  /** Makes the recorded places of objects with an upper durable, as far as there is space for them. Those above them have an upper too. */
   async makeDurable(): Promise<void> {
-    await unlessFull(this.#log.sync())
+    await unlessFull(this.#own.makeDurable())
   }
 
-  /** Makes all records durable, and rewrites the log if most of it is obsolete. */
+  /** Makes all records durable, and rewrites logs that are mostly obsolete. @throws the error of the disk */
   async sync(): Promise<void> {
-    await this.#compacting
-    if (this.#log.wantsCompaction) await this.#compactOnce()
-    await this.#log.sync()
+    await this.#ofStack?.sync()
+    await this.#own.sync()
   }
 
-  /** Writes the records, durably or not, and closes the log in any case. */
+  /** Makes durable what overlays on the stack have recorded together. @throws the error of the disk */
+  async settleShared(): Promise<void> {
+    await this.#ofStack?.makeDurable()
+  }
+
+  /** Writes the records, durably or not, and closes the overlay's own log in any case. @throws the error of the disk */
   async close(durably: boolean): Promise<void> {
-    this.#stopTicks?.()
     try {
-      await this.#writingBehind
-      await this.#compacting
-      await (durably ? this.sync() : this.#log.startWriting())
+      if (durably) await this.#ofStack?.sync()
     } finally {
-      this.#file.close()
+      await this.#own.close(durably)
     }
   }
 
   #known(inode: OvlInode): boolean {
-    return inode.retained || this.#log.has(inode.key, inode.generation)
+    const { key, generation } = inode
+    return inode.retained || this.#own.has(key, generation) || this.#ofStack?.has(key, generation) === true
   }
 
-  #put(inode: OvlInode, dirKey: number, name: string): void {
+  #put(inode: OvlInode, dir: OvlInode, name: Name): void {
+    const { key, generation } = inode
+    const shared = this.#shares ? this.#ofStack : undefined
+    if (shared === undefined || !this.#isOfLowers(inode, dir)) {
+      this.#putOwn(inode, dir.key, name)
+      return
+    }
+    if (this.#dcache.inode(key) !== inode) return
+    shared.put({ key, generation, dirKey: dir === this.#finder.root() ? ROOT_KEY : dir.key, name })
+    this.#own.leave(key, generation)
+  }
+
+  #putOwn(inode: OvlInode, dirKey: number, name: string): void {
     const { key, generation } = inode
     // A record of an object that was just removed must not replace that of the object that got its key.
-    if (this.#dcache.inode(key) !== inode) return
-    this.#log.put({ key, generation, dirKey, name })
-    this.#changed()
+    if (this.#dcache.inode(key) === inode) this.#own.put({ key, generation, dirKey, name })
   }
 
-  #changed(): void {
-    this.#unflushed = true
-    this.#stopTicks ??= this.#clock.every(WRITING_MS, () => this.#writeBehind())
-  }
-
-  /** Records of lookups do not wait for the disk, but are written to it soon. */
-  #writeBehind(): void {
-    this.#stopTicks?.()
-    this.#stopTicks = undefined
-    this.#compactIfWorthwhile()
-    // The next caller that waits for the disk gets the error.
-    this.#writingBehind = this.#log.startWriting().catch(() => undefined)
+  /** Whether every overlay on the stack that did not change them has `inode` in `dir`: both have the identity of the lower object. */
+  #isOfLowers(inode: OvlInode, dir: OvlInode): boolean {
+    if (inode.upper || !hasIdentityOfLower(inode)) return false
+    return dir === this.#finder.root() || hasIdentityOfLower(dir)
   }
 
   async #findAgain(key: number, generation: number | undefined): Promise<OvlInode> {
-    for (const record of await this.#log.find(key)) {
-      if (generation !== undefined && record.generation !== generation) continue
-      const inode = await this.#at(record)
+    for (const record of await this.#own.find(key)) {
+      const inode = await this.#at(record, generation)
       if (inode) return inode
+    }
+    for (const record of (await this.#ofStack?.find(key)) ?? []) {
+      const inode = await this.#at(record, generation)
+      if (!inode) continue
+      // Confirms it, and the directories above it, in case they were recorded for earlier layers.
+      this.retain(inode)
+      return inode
     }
     throw new OverlayError('ESTALE', 'handle')
   }
 
-  /** The object at the place of `record`, if it is the recorded one. */
-  async #at(record: HandleRecord): Promise<OvlInode | undefined> {
+  /** The object at the place of `record`, if it is the recorded one, and has this generation if that is known. */
+  async #at(record: HandleRecord, generation: number | undefined): Promise<OvlInode | undefined> {
+    if (generation !== undefined && record.generation !== generation) return undefined
     try {
       const nameless = decodeNameless(record.name)
       if (nameless) return await this.#finder.nameless(record, nameless)
-      const dir = this.#dcache.inode(record.dirKey) ?? (await this.#findAgain(record.dirKey, undefined))
+      const dir = await this.#directory(record.dirKey)
       const inode = await this.#finder.lookup(dir, record.name)
       return inode && inode.key === record.key && inode.generation === record.generation ? inode : undefined
     } catch (error) {
@@ -191,23 +208,17 @@ export class HandleTable {
     }
   }
 
-  /** Rewrites the log in the background if most of it is obsolete. */
-  #compactIfWorthwhile(): void {
-    if (this.#compacting || !this.#log.wantsCompaction) return
-    const { bytes } = this.#log.usage
-    if (bytes < this.#retryBytes) return
-    this.#compactOnce().catch(() => {
-      // The old log remains usable; `sync` reports an error that persists.
-      this.#retryBytes = 2 * bytes
-    })
+  #directory(key: number): MaybePromise<OvlInode> {
+    if (key === ROOT_KEY) return this.#finder.root()
+    return this.#dcache.inode(key) ?? this.#findAgain(key, undefined)
   }
+}
 
-  #compactOnce(): Promise<void> {
-    this.#compacting ??= this.#log.compact().finally(() => {
-      this.#compacting = undefined
-    })
-    return this.#compacting
-  }
+/** Whether the identity of `inode` is that of its topmost lower, which the overlays of a stack share. */
+function hasIdentityOfLower({ lower, key, generation }: OvlInode): boolean {
+  if (!(lower instanceof LowerReal) || lower.attr === undefined) return false
+  const identity = identityOf(lower.layer, lower.attr)
+  return identity.key === key && identity.generation === generation
 }
 
 /**

@@ -7,7 +7,7 @@ import type { OvlInode } from './dentry.ts'
 export class ListingCache implements BudgetedCache {
   readonly #limit: number
   readonly #share: CacheShare
-  readonly #seed: Uint8Array
+  #seed: Uint8Array
   readonly #dirs = new Set<OvlInode>()
   readonly #reading = new Map<OvlInode, Promise<Listing>>()
   /** The directory whose listing is being added, which stays for its reader, however long it is. */
@@ -18,6 +18,11 @@ export class ListingCache implements BudgetedCache {
     this.#limit = limitEntries
     this.#seed = seed
     this.#share = budget.join(this)
+  }
+
+  /** Uses another seed for the cookies from now on; there must be no listing. */
+  set seed(seed: Uint8Array) {
+    this.#seed = seed
   }
 
   add(dir: OvlInode, listing: Listing): void {

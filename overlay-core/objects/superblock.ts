@@ -29,8 +29,8 @@ export interface SuperBlock extends UpperContext {
   /** The time of day, in ms since the epoch. */
   readonly wallClockMs: () => number
   uuid: Uint8Array
-  /** The seed of the cookies in listings, the same for all overlays that share listings. */
-  readonly cookieSeed: Uint8Array
+  /** The seed of the cookies in listings, the same for all overlays that share listings. `remount` changes it if it begins to share them. */
+  cookieSeed: Uint8Array
   upper: Layer | undefined
   /** Searched lowers, topmost first. */
   lowers: readonly Layer[]

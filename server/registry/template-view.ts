@@ -131,7 +131,12 @@ export class TemplateView implements Closable {
   /** Changes the stack or options of an open view; a closed one gets them when it is opened. @throws OptionError */
   async remount(): Promise<void> {
     await this.limit()
-    await this.inTurn(async () => this.overlay?.remount(this.#plan.optionsOf(this.record)))
+    await this.inTurn(async () => {
+      const { overlay } = this
+      if (overlay === undefined) return
+      const options = this.#plan.optionsOf(this.record)
+      await overlay.remount(options, { stack: await this.#plan.stackOf(options) })
+    })
   }
 
   /** Runs a change of the layers of the view after those that are running. */

@@ -14,6 +14,7 @@ import type { Accounts } from './accounts.ts'
 import type { CreationRate } from './creation-rate.ts'
 import { EphemeralRegistry } from './ephemeral-registry.ts'
 import { makeForkDirectory } from './fork-directory.ts'
+import { openMemoryOf } from './open-stack-memory.ts'
 import { OrderedViews } from './ordered-views.ts'
 import { needProjects } from './project-support.ts'
 import { refusalOf } from './refusal.ts'
@@ -48,7 +49,7 @@ export class Template {
   settings: TemplateSettings
   readonly #parts: TemplateParts
   readonly #registry: Registry
-  readonly #stack = new SharedStack()
+  readonly #stack: SharedStack
   readonly #plan: ViewPlan
   readonly #views = new Map<string, TemplateView>()
   readonly #ordered = new OrderedViews()
@@ -62,6 +63,7 @@ export class Template {
     this.settings = settings
     this.#parts = parts
     this.#registry = registry
+    this.#stack = new SharedStack(() => openMemoryOf(name, this.settings, parts.pool.log))
     const users = settings.kind === 'per-user' ? parts.users : undefined
     // This cannot change while the template is open.
     const byFileSystem = settings.quotaBy === 'filesystem'
@@ -280,7 +282,12 @@ export class Template {
       if (loopBudget.spent) await loopBudget.rest()
     }
     await Promise.all(ends)
-    await this.#stack.close()
+    const { log } = this.#parts.pool
+    await this.#stack
+      .close()
+      .catch((error: unknown) =>
+        log.warn({ err: error, template: this.name }, 'file handles of lower objects may not be on disk'),
+      )
     await this.#registry.close()
   }
 

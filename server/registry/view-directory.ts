@@ -8,7 +8,7 @@ import {
   type MountOptions,
   OptionError,
 } from '../../overlay-core/index.ts'
-import { isThere } from '../make-directory.ts'
+import { isThere, makeDirectory } from '../make-directory.ts'
 import { readStateFile, writeStateFile } from '../state-dir.ts'
 import { sync } from '../whole-file.ts'
 import { deleteTree } from './delete-tree.ts'
@@ -17,6 +17,8 @@ import { decodeLine, encodeLine, type ViewRecord } from './view-record.ts'
 
 /** The record of a view in its own directory, from which a damaged registry is mended. */
 const RECORD_FILE = 'view.json'
+/** The directory for what the views know of the lowers together. */
+const STACK_DIRECTORY = 'stack'
 
 /** The mount options of one view of a template, above its frozen layers. */
 export function optionsOf(
@@ -131,6 +133,13 @@ export async function claimViews(directory: string): Promise<() => void> {
   if (release === undefined)
     throw new OptionError('directory', `another server uses ${directory}; choose another directory`)
   return release
+}
+
+/** Makes the directory in which a template keeps what its views know of the lowers together, and returns its path. */
+export async function makeStackDirectory(directory: string): Promise<string> {
+  const path = join(directory, STACK_DIRECTORY)
+  await makeDirectory(path)
+  return path
 }
 
 /** The ids of the views that have a directory. */

@@ -9,7 +9,9 @@ import {
   type Overlay,
   OverlayError,
   openStack,
+  openStackMemory,
   type Stack,
+  type StackMemory,
 } from '../../overlay-core/index.ts'
 import type { MountEnvironment } from '../../overlay-core/mount/mount.ts'
 
@@ -18,27 +20,33 @@ const ROOT = { uid: 0, gid: 0, groups: [] }
 /** Another overlay over the same lowers, on a stack. It has looked at everything, and must never see a change of the other. */
 export class Neighbour {
   readonly stack: Stack
+  readonly #memory: StackMemory
   readonly #overlay: Overlay
   readonly #seen: readonly string[]
   #ending = false
   #looking: Promise<void> | undefined
 
-  private constructor(stack: Stack, overlay: Overlay, seen: readonly string[]) {
+  private constructor(stack: Stack, memory: StackMemory, overlay: Overlay, seen: readonly string[]) {
     this.stack = stack
+    this.#memory = memory
     this.#overlay = overlay
     this.#seen = seen
   }
 
   /** Mounts it beside the overlay of `options`. */
   static async of(options: MountOptions, environment: Partial<MountEnvironment> = {}): Promise<Neighbour> {
-    const stack = await openStack(options)
+    const directory = `${options.workdir}-of-neighbour/memory`
+    mkdirSync(directory, { recursive: true })
+    const memory = await openStackMemory(directory)
+    const stack = await openStack(options, { memory })
     try {
       const [upperdir, workdir] = ['upper', 'work'].map((part) => `${options.workdir}-of-neighbour/${part}`)
       for (const dir of [upperdir, workdir]) mkdirSync(dir as string, { recursive: true })
       const overlay = await mount({ ...options, upperdir, workdir }, { ...environment, stack })
-      return new Neighbour(stack, overlay, await treeOf(overlay))
+      return new Neighbour(stack, memory, overlay, await treeOf(overlay))
     } catch (error) {
       await stack.close()
+      await memory.close()
       throw error
     }
   }
@@ -75,6 +83,7 @@ export class Neighbour {
     await this.#looking
     await this.#overlay.unmount()
     await this.stack.close()
+    await this.#memory.close()
   }
 }
 

@@ -306,3 +306,37 @@ t.test('the kernel mounts a workdir that contains a log', async (t) => {
     t.equal(await text(overlay, 'f'), 'x')
   })
 })
+
+t.test(
+  'records that nobody has confirmed since many changes of the layers are dropped, if they are many',
+  async (t) => {
+    const dirFd = await openRoot(t.testdir({}))
+    const store = await HandleFile.in(dirFd)
+    const { log } = store
+    const record = (key: number) => ({ key, generation: 1, dirKey: 1, name: `${key}`.padEnd(250, '-') })
+    const OLD = 70_000
+    for (let key = 1; key <= OLD; key++) {
+      log.put(record(key))
+      if (key % 1000 === 0) await log.flushed()
+    }
+    for (let change = 1; change < 8; change++) log.layersChanged()
+    await new Promise((resolve) => setTimeout(resolve, 50))
+    t.notOk(log.wantsCompaction, 'not before the eighth change')
+    for (let key = 1; key <= 10; key++) log.put(record(key))
+    log.layersChanged()
+    for (let key = 11; key <= 20; key++) log.put(record(key))
+    t.equal(log.size, OLD)
+    while (!log.wantsCompaction) await new Promise((resolve) => setTimeout(resolve, 10))
+    await log.compact()
+    await log.sync()
+    store.close()
+    const again = await HandleFile.in(dirFd)
+    t.equal(again.log.size, 20, 'those confirmed since then are kept')
+    t.ok(again.log.has(10, 1))
+    t.ok(again.log.has(20, 1))
+    t.ok(again.log.usage.bytes < 10_000)
+    t.notOk(again.log.put(record(20)), 'it is confirmed already')
+    t.ok(again.log.put(record(1)), 'it was not since the last change')
+    again.close()
+  },
+)
