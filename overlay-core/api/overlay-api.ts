@@ -48,7 +48,7 @@ export interface Overlay {
    * unlinked. Returns at once.
    */
   paths(inode: Inode): readonly (readonly Name[])[]
-  /** The object with this identity (as `inode.key`, `inode.generation`). It may no longer exist in the layers, which calls that use it find out. @throws ESTALE */
+  /** The object with this identity (as `inode.key`, `inode.generation`). @throws ESTALE */
   inodeByKey(key: number, generation: number): MaybePromise<Inode>
 
   /**

@@ -4,7 +4,7 @@ import type { Attr, Cred, LookupAttrs, MaybePromise, Name } from '../api/types.t
 import type { CheckedAttr } from '../layer/object-attr.ts'
 import type { OvlInode } from '../objects/dentry.ts'
 import { attrFor, getattr, needAccess } from '../objects/inode.ts'
-import { EXECUTE, need } from '../objects/permission.ts'
+import { EXECUTE, may } from '../objects/permission.ts'
 import type { SuperBlock } from '../objects/superblock.ts'
 import { cachedDentry } from './namei.ts'
 import { lookupCurrent, revalidateInode } from './revalidate-inode.ts'
@@ -45,7 +45,7 @@ function search(
   name: Name,
   asked: LookupAttrs | undefined,
 ): MaybePromise<OvlInode | undefined> {
-  need(cred, attr, EXECUTE, 'lookup')
+  if (!may(cred, attr, EXECUTE)) throw new OverlayError('EACCES', 'lookup')
   const cached = cachedDentry(sb, dir, name)
   // Cached names of unchanging lowers are right.
   const found = cached && sb.options.revalidate === 'never' ? cached.inode : lookupCurrent(sb, dir, name)

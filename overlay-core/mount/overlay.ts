@@ -89,7 +89,8 @@ export class MountedOverlay implements Overlay {
     const { handles, barrier } = this.#sb
     if (!barrier.open) return barrier.enter(() => this.inodeByKey(key, generation))
     const inode = handles.find(key, generation)
-    return inode instanceof Promise ? barrier.count(inode) : inode
+    if (inode instanceof Promise) return barrier.count(inode)
+    return isCurrent(this.#sb, inode) ? inode : this.#on(inode, (current) => current)
   }
 
   retain(inode: Inode): boolean {
@@ -373,7 +374,8 @@ export class MountedOverlay implements Overlay {
   }
 
   #inDirectory<T>(dir: Inode, work: (dir: OvlInode) => MaybePromise<T>): MaybePromise<T> {
-    return dir.type === FileType.directory ? this.#on(dir, work) : notADirectory()
+    needDirectory(dir)
+    return this.#on(dir, work)
   }
 
   #inBoth<T>(first: Inode, dir: Inode, work: (first: OvlInode, dir: OvlInode) => MaybePromise<T>): MaybePromise<T> {
@@ -387,11 +389,7 @@ function notMounted(): OverlayError {
 }
 
 function needDirectory(inode: Inode): void {
-  if (inode.type !== FileType.directory) notADirectory()
-}
-
-function notADirectory(): never {
-  throw new OverlayError('ENOTDIR', 'lookup')
+  if (inode.type !== FileType.directory) throw new OverlayError('ENOTDIR', 'lookup')
 }
 
 function needRegular(inode: Inode): void {

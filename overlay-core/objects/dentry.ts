@@ -351,7 +351,7 @@ export class OvlInode implements Inode {
   /** Records that it was looked up at this name, which is then the one to copy up (like the dentry of a system call in the kernel). */
   foundAt(dir: OvlInode, name: Name): void {
     const aliases = this.#aliases
-    if (!isList(aliases) || aliases.length < 2) return
+    if (!Array.isArray(aliases) || aliases.length < 2) return
     const at = aliases.findIndex((alias) => alias.dir === dir && alias.name === name)
     if (at > 0) this.#aliases = [aliases[at] as Alias, ...aliases.toSpliced(at, 1)]
   }
