@@ -99,7 +99,7 @@ const DIFF: Section = {
   blocks: [
     code('overlayd diff VIEW [PATH…] [--against VIEW] [--stat|--name-only|--patch|--json] [--all]'),
     text(
-      'Prints what was changed in a view while it is used: in a view of a user as *TEMPLATE/NAME*, or in one that all share. It looks only at what the upper contains, so it takes time in proportion to the changes and not to the tree. With *PATH* it prints only what is there or below.',
+      'Prints what was changed in a view while it is used: in a view of a user as *TEMPLATE/NAME*, in a snapshot of it as *TEMPLATE/NAME@SNAPSHOT*, or in one view that all share. It looks only at what the upper and the frozen layers of the view contain, so it takes time in proportion to the changes and not to the tree. With *PATH* it prints only what is there or below.',
       'Each line has a letter, the path, and what differs: `A` added, `D` removed, `M` changed, `R` moved, with both paths. A removed directory stands for everything that was in it. A file that was written but contains the same as before is not printed, unless its attributes differ; a directory whose only change is its time neither.',
     ),
     { kind: 'options', options: DIFF_OPTIONS, joint: ' ' },
@@ -121,17 +121,19 @@ const SNAPSHOT: Section = {
       'overlayd snapshot TEMPLATE/NAME [SNAPSHOT] [--json]',
       'overlayd snapshots TEMPLATE/NAME [--json]',
       'overlayd rollback TEMPLATE/NAME@SNAPSHOT [--drop] [--yes] [--json]',
+      'overlayd reset TEMPLATE/NAME [--drop] [--yes] [--json]',
       'overlayd snapshot remove TEMPLATE/NAME@SNAPSHOT [--yes] [--json]',
       'overlayd fork TEMPLATE/NAME NEW [--json]',
     ),
     text(
       'Keeps states of the views of users and machines while their server runs, see [snapshots.md](snapshots.md). Nothing is copied, and clients go on working.',
-      '`snapshot` keeps the present state under a name, by default the time. `snapshots` lists them. `rollback` gives the view the content that it had at a snapshot; what it contains now is kept as a snapshot `before-rollback-…`, unless `--drop` is given. `snapshot remove` removes one, and frees what only that had. `fork` makes the view `TEMPLATE/NEW` with the present content of another one; neither sees later changes of the other.',
+      '`snapshot` keeps the present state under a name, by default the time. `snapshots` lists them. `rollback` gives the view the content that it had at a snapshot; what it contains now is kept as a snapshot `before-rollback-…`, unless `--drop` is given. `reset` takes all changes back in the same way: the view contains what the template contains, and what it contained is `before-reset-…`. `snapshot remove` removes one, and frees what only that had. `fork` makes the view `TEMPLATE/NEW` with the present content of another one; neither sees later changes of the other.',
     ),
     { kind: 'options', options: SNAPSHOT_OPTIONS, joint: ' ' },
     code(
       'overlayd snapshot course/alice before-exam',
       'overlayd rollback course/alice@before-exam --yes',
+      'overlayd reset course/alice',
       'overlayd fork course/alice bob',
     ),
     text(

@@ -323,8 +323,8 @@ export const DIFF_OPTIONS: readonly OptionSpec[] = [
   {
     name: '--against',
     value: 'VIEW',
-    meaning: 'Compares with this view instead, which must have a layer in common with the other one.',
-    otherwise: 'what lies below the upper of the view',
+    meaning: 'Compares with this view or snapshot instead, which must have a layer in common with the other one.',
+    otherwise: 'the layers of the template',
     examples: ['overlayd diff course/alice --against course/bob'],
   },
   { name: '--stat', meaning: 'Prints how much each file has grown or shrunk, and a sum.' },

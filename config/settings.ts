@@ -246,14 +246,14 @@ export interface DiffRequest {
   readonly stateDir: string
 }
 
-/** What `overlayd snapshot`, `snapshots`, `rollback` and `fork` are told. */
+/** What `overlayd snapshot`, `snapshots`, `rollback`, `reset` and `fork` are told. */
 export interface SnapshotRequest {
-  readonly verb: 'take' | 'list' | 'rollback' | 'remove' | 'fork'
+  readonly verb: 'take' | 'list' | 'rollback' | 'reset' | 'remove' | 'fork'
   /** `TEMPLATE/NAME`; for `rollback` and `remove` `TEMPLATE/NAME@SNAPSHOT`. */
   readonly view: string
   /** The name of the snapshot (`take`), or of the new view (`fork`). */
   readonly name: string | undefined
-  /** Whether a rollback lets go of what the view contains. */
+  /** Whether a rollback or reset lets go of what the view contains. */
   readonly drop: boolean
   /** Whether nothing is asked. */
   readonly yes: boolean

@@ -13,15 +13,17 @@ const USAGE: Readonly<Record<Verb, string>> = {
   take: 'overlayd snapshot TEMPLATE/NAME [SNAPSHOT]',
   list: 'overlayd snapshots TEMPLATE/NAME',
   rollback: 'overlayd rollback TEMPLATE/NAME@SNAPSHOT',
+  reset: 'overlayd reset TEMPLATE/NAME',
   remove: 'overlayd snapshot remove TEMPLATE/NAME@SNAPSHOT',
   fork: 'overlayd fork TEMPLATE/NAME NEW',
 }
 
-/** Parses `snapshot`, `snapshots`, `rollback` and `fork`; undefined for other commands. @throws OptionError */
+/** Parses `snapshot`, `snapshots`, `rollback`, `reset` and `fork`; undefined for other commands. @throws OptionError */
 export function parseSnapshotCommand(argv: readonly string[], environment: Environment): Command | undefined {
   const [command = '', ...rest] = argv
   if (command === 'snapshots') return parse('list', 'snapshots', rest, environment)
-  if (command === 'rollback' || command === 'fork') return parse(command, command, rest, environment)
+  if (command === 'rollback' || command === 'reset' || command === 'fork')
+    return parse(command, command, rest, environment)
   if (command !== 'snapshot') return undefined
   // A view has a slash in its path.
   if (rest[0] === 'remove') return parse('remove', 'snapshot remove', rest.slice(1), environment)
@@ -39,7 +41,8 @@ function parse(verb: Verb, command: string, argv: readonly string[], environment
   if (more.length > 0)
     throw new OptionError(command, `takes no further word, but got ${JSON.stringify(more[0])}; say ${USAGE[verb]}`)
   const drop = values.has('--drop')
-  if (drop && verb !== 'rollback') throw new OptionError('--drop', `goes with rollback; say ${USAGE.rollback} --drop`)
+  if (drop && verb !== 'rollback' && verb !== 'reset')
+    throw new OptionError('--drop', `goes with rollback and reset; say ${USAGE.rollback} --drop`)
   const [yes, json] = [values.has('--yes'), values.has('--json')]
   return { kind: 'snapshot', snapshot: { verb, view, name, drop, yes, json, ...serverChoice(values, environment) } }
 }

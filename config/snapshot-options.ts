@@ -1,12 +1,12 @@
 import { type OptionSpec, STATE_DIR_OF_SERVER, WHICH_SERVER } from './schema.ts'
 
-/** The options of `overlayd snapshot`, `snapshots`, `rollback` and `fork`. */
+/** The options of `overlayd snapshot`, `snapshots`, `rollback`, `reset` and `fork`. */
 export const SNAPSHOT_OPTIONS: readonly OptionSpec[] = [
   {
     name: '--yes',
-    meaning: 'Asks nothing. `rollback` and `snapshot remove` ask on a terminal, and need it elsewhere.',
+    meaning: 'Asks nothing. `rollback`, `reset` and `snapshot remove` ask on a terminal, and need it elsewhere.',
   },
-  { name: '--drop', meaning: 'With `rollback`: does not keep what the view contains now.' },
+  { name: '--drop', meaning: 'With `rollback` and `reset`: does not keep what the view contains now.' },
   { name: '--json', meaning: 'Prints the result as JSON.' },
   WHICH_SERVER,
   STATE_DIR_OF_SERVER,

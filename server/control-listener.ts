@@ -36,7 +36,7 @@ const SNAPSHOTS_BODY = {
   type: 'object',
   required: ['verb', 'view'],
   properties: {
-    verb: { enum: ['take', 'list', 'rollback', 'remove', 'fork'] },
+    verb: { enum: ['take', 'list', 'rollback', 'reset', 'remove', 'fork'] },
     view: { type: 'string' },
     name: { type: 'string' },
     drop: { type: 'boolean' },

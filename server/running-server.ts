@@ -135,7 +135,7 @@ export class RunningServer {
     return done
   }
 
-  /** Executes `overlayd snapshot`, `snapshots`, `rollback` and `fork`. @throws OptionError naming `view` */
+  /** Executes `overlayd snapshot`, `snapshots`, `rollback`, `reset` and `fork`. @throws OptionError naming `view` */
   async changeSnapshots(order: SnapshotOrder): Promise<readonly SnapshotDescription[]> {
     if (this.templates === undefined) return []
     const done = await executeSnapshotOrder(this.templates, order)

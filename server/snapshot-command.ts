@@ -10,7 +10,7 @@ import { readRunFiles } from './state-dir.ts'
 type Input = NodeJS.ReadableStream & { readonly isTTY?: boolean }
 
 /**
- * `overlayd snapshot`, `snapshots`, `rollback` and `fork`: asks the running server, and prints the result. Returns the exit status: 0, or 1 if the server
+ * `overlayd snapshot`, `snapshots`, `rollback`, `reset` and `fork`: asks the running server, and prints the result. Returns the exit status: 0, or 1 if the server
  * cannot be reached.
  *
  * @throws OptionError as the server reported it, or the answer was no; nothing has changed
@@ -42,10 +42,14 @@ async function confirm(
   input: Input,
   { printError }: Output,
 ): Promise<void> {
-  if (yes || (verb !== 'rollback' && verb !== 'remove')) return
+  if (yes || verb === 'take' || verb === 'list' || verb === 'fork') return
   const lost = drop ? 'what it contains now is lost' : 'what it contains now is kept as a snapshot'
-  const question =
-    verb === 'remove' ? `Remove ${view}?` : `Roll back to ${view}? All its users see that at once; ${lost}.`
+  const all = `All its users see that at once; ${lost}.`
+  const question = {
+    remove: `Remove ${view}?`,
+    rollback: `Roll back to ${view}? ${all}`,
+    reset: `Take back all changes in ${view}? ${all}`,
+  }[verb]
   if (!input.isTTY) throw new OptionError(verb, 'asks before it changes anything; add --yes')
   printError(`${question} [y/N] `)
   const lines = createInterface({ input })
@@ -72,5 +76,5 @@ function done(verb: SnapshotRequest['verb'], { path, aside, released, inUse, dir
     return `removed ${path}; ${freed}\n`
   }
   const before = aside === undefined ? 'what was there before is gone' : `what was there before is ${aside}`
-  return `rolled back to ${path}; ${before}\n`
+  return `${verb === 'reset' ? 'reset' : 'rolled back to'} ${path}; ${before}\n`
 }

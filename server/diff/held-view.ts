@@ -1,4 +1,5 @@
-import { isErrno, nearestWord, OptionError, type Overlay } from '../../overlay-core/index.ts'
+import { isErrno, mount, nearestWord, OptionError, type Overlay } from '../../overlay-core/index.ts'
+import type { TemplateView } from '../registry/template-view.ts'
 import type { Templates } from '../registry/templates.ts'
 import type { Views } from '../views.ts'
 
@@ -11,43 +12,53 @@ export interface ServedViews {
 /** A view that is not closed before `release`. */
 export interface HeldView {
   readonly overlay: Overlay
-  release(): void
+  release(): Promise<void>
 }
 
-/** Opens a view by its name, and keeps it open. @throws OptionError naming `option`: there is none of this name, or it cannot be opened */
-export async function holdView({ views, templates }: ServedViews, path: string, option: string): Promise<HeldView> {
+/**
+ * Opens a view or a snapshot (`TEMPLATE/NAME@SNAPSHOT`) by its name, and keeps it open.
+ *
+ * @throws OptionError naming `option` or `view`: there is none of this name, or it cannot be opened
+ */
+export async function holdView(served: ServedViews, path: string, option: string): Promise<HeldView> {
   const at = path.indexOf('/')
-  const template = templates?.get(at < 0 ? path : path.slice(0, at))
-  if (at < 0) {
-    if (template !== undefined)
-      throw new OptionError(
-        option,
-        `${path} has many views; name one of them as ${path}/NAME, see overlayd view list ${path}`,
-      )
-    const shared = views.get(path)
-    if (shared !== undefined) return { overlay: shared.overlay, release: () => undefined }
-    const near = nearestWord(
-      path,
-      views.list().map(({ name }) => name),
-    )
+  if (at < 0) return sharedView(served, path, option)
+  const template = served.templates?.get(path.slice(0, at))
+  const name = path.slice(at + 1)
+  const found = template?.byName(name)
+  if (found !== undefined) return await inUse(found, option)
+  // Names of users may contain an @, those of snapshots do not.
+  const end = name.lastIndexOf('@')
+  const view = end < 0 ? undefined : template?.byName(name.slice(0, end))
+  if (template !== undefined && view !== undefined) {
+    const overlay = await mount(template.snapshots.optionsOf(view, name.slice(end + 1)))
+    return { overlay, release: () => overlay.unmount() }
+  }
+  const known = template === undefined ? [] : [...template.list()].map((each) => each.path)
+  const near = nearestWord(path, known)
+  const mend = near === undefined ? 'see overlayd view list' : `did you mean ${near}?`
+  throw new OptionError(option, `there is no view ${path}; ${mend}`)
+}
+
+function sharedView({ views, templates }: ServedViews, path: string, option: string): HeldView {
+  if (templates?.get(path) !== undefined)
     throw new OptionError(
       option,
-      `there is no view ${JSON.stringify(path)}; ${near === undefined ? 'see overlayd status' : `did you mean ${near}?`}`,
+      `${path} has many views; name one of them as ${path}/NAME, see overlayd view list ${path}`,
     )
-  }
-  const found = template?.byName(path.slice(at + 1))
-  if (found === undefined) {
-    const known = template === undefined ? [] : [...template.list()].map((view) => view.path)
-    const near = nearestWord(path, known)
-    throw new OptionError(
-      option,
-      `there is no view ${path}; ${near === undefined ? 'see overlayd view list' : `did you mean ${near}?`}`,
-    )
-  }
+  const shared = views.get(path)
+  if (shared !== undefined) return { overlay: shared.overlay, release: async () => undefined }
+  const names = views.list().map(({ name }) => name)
+  const near = nearestWord(path, names)
+  const mend = near === undefined ? 'see overlayd status' : `did you mean ${near}?`
+  throw new OptionError(option, `there is no view ${JSON.stringify(path)}; ${mend}`)
+}
+
+async function inUse(view: TemplateView, option: string): Promise<HeldView> {
   try {
-    return { overlay: await found.use(), release: () => found.release() }
+    return { overlay: await view.use(), release: async () => view.release() }
   } catch (error) {
     if (!isErrno(error)) throw error
-    throw new OptionError(option, `${path} cannot be opened: ${found.failure ?? error.message}`)
+    throw new OptionError(option, `${view.path} cannot be opened: ${view.failure ?? error.message}`)
   }
 }

@@ -11,13 +11,13 @@ import {
   OptionError,
   type Overlay,
 } from '../../overlay-core/index.ts'
-import { holdView, type ServedViews } from './held-view.ts'
+import { type HeldView, holdView, type ServedViews } from './held-view.ts'
 
 /** The differences of a view that are wanted. */
 export interface DiffOrder {
-  /** `TEMPLATE/NAME`, or the name of a view that all share. */
+  /** `TEMPLATE/NAME`, a snapshot as `TEMPLATE/NAME@SNAPSHOT`, or the name of a view that all share. */
   readonly view: string
-  /** What it is compared with: another view; its lowers if there is none. */
+  /** What it is compared with: another view or snapshot; the layers of the template if there is none. */
   readonly against?: string
   /** Only what is at these paths, or below them; everything if there are none. */
   readonly paths?: readonly string[]
@@ -75,30 +75,27 @@ export async function viewDifferences(served: ServedViews, order: DiffOrder): Pr
     const base = await baseOf(served, held.overlay, order)
     const release = async () => {
       await base.release()
-      held.release()
+      await held.release()
     }
     return lines(held.overlay, base.overlay, order, release)
   } catch (error) {
-    held.release()
+    await held.release()
     throw error
   }
 }
 
-async function baseOf(
-  served: ServedViews,
-  overlay: Overlay,
-  { view, against }: DiffOrder,
-): Promise<{ readonly overlay: Overlay; readonly release: () => Promise<void> }> {
+async function baseOf(served: ServedViews, overlay: Overlay, { view, against }: DiffOrder): Promise<HeldView> {
   if (against === undefined) {
-    const { upperdir, ...lowers } = overlay.options
-    if (upperdir === undefined) throw new OptionError('view', `${view} has no upper, so nothing in it was changed`)
-    const base = await mount({ ...lowers, upperdir: undefined, workdir: undefined, readOnly: true })
+    const { upperdir, frozen = 0, ...lowers } = overlay.options
+    if (upperdir === undefined && frozen === 0)
+      throw new OptionError('view', `${view} has no upper, so nothing in it was changed`)
+    const lowerdir = lowers.lowerdir.slice(frozen)
+    const base = await mount({ ...lowers, lowerdir, upperdir: undefined, workdir: undefined, readOnly: true })
     return { overlay: base, release: () => base.unmount() }
   }
-  const { overlay: base, release } = await holdView(served, against, '--against')
-  if (base.options.lowerdir.at(-1) === overlay.options.lowerdir.at(-1))
-    return { overlay: base, release: async () => release() }
-  release()
+  const base = await holdView(served, against, '--against')
+  if (base.overlay.options.lowerdir.at(-1) === overlay.options.lowerdir.at(-1)) return base
+  await base.release()
   throw new OptionError('--against', `${against} and ${view} have no layer in common; name a view of the same stack`)
 }
 

@@ -1,31 +1,32 @@
 import { OptionError } from '../../overlay-core/index.ts'
 import type { Snapshot } from './layer-record.ts'
+import type { Snapshots } from './snapshots.ts'
 import type { Template } from './template.ts'
 import type { TemplateView } from './template-view.ts'
 import type { Templates } from './templates.ts'
 import { splitPath, unknownView } from './view-requests.ts'
 
-/** A request of `overlayd snapshot`, `snapshots`, `rollback` and `fork`. */
+/** A request of `overlayd snapshot`, `snapshots`, `rollback`, `reset` and `fork`. */
 export interface SnapshotOrder {
-  readonly verb: 'take' | 'list' | 'rollback' | 'remove' | 'fork'
+  readonly verb: 'take' | 'list' | 'rollback' | 'reset' | 'remove' | 'fork'
   /** `TEMPLATE/NAME`; for `rollback` and `remove` `TEMPLATE/NAME@SNAPSHOT`. */
   readonly view: string
   /** The name of the snapshot (`take`), or of the new view (`fork`). */
   readonly name?: string
-  /** Whether a rollback lets go of what the view contains. */
+  /** Whether a rollback or reset lets go of what the view contains. */
   readonly drop?: boolean
 }
 
 /** A snapshot, or for `fork` the new view, as the commands show it. */
 export interface SnapshotDescription {
-  /** `TEMPLATE/NAME@SNAPSHOT`; of a fork `TEMPLATE/NAME`. */
+  /** `TEMPLATE/NAME@SNAPSHOT`; of a fork or reset view `TEMPLATE/NAME`. */
   readonly path: string
   readonly name: string
   /** ISO 8601. */
   readonly created: string
   /** Whether the view lies on it: removing it frees nothing. */
   readonly inUse?: boolean
-  /** Where a rollback has kept what the view contained; undefined if that was let go. */
+  /** Where a rollback or reset has kept what the view contained; undefined if that was let go. */
   readonly aside?: string
   /** How many layers were deleted with it. */
   readonly released?: number
@@ -43,6 +44,7 @@ export async function executeSnapshotOrder(templates: Templates, order: Snapshot
   if (view === undefined) throw unknownView(template, viewName)
   if (verb === 'fork') return [await fork(template, view, order.name ?? '')]
   const { snapshots } = template
+  if (verb === 'reset') return [await reset(snapshots, view, order.drop === true)]
   const describe = (snapshot: Snapshot): SnapshotDescription => ({
     path: `${view.path}@${snapshot.name}`,
     name: snapshot.name,
@@ -58,6 +60,13 @@ export async function executeSnapshotOrder(templates: Templates, order: Snapshot
   }
   const { aside } = await snapshots.rollback(view, chosen.name, order.drop === true)
   return [{ ...describe(chosen), ...(aside && { aside: `${view.path}@${aside.name}` }) }]
+}
+
+async function reset(snapshots: Snapshots, view: TemplateView, drop: boolean): Promise<SnapshotDescription> {
+  const { aside } = await snapshots.reset(view, drop)
+  const { name, createdMs } = view.record
+  const { path } = view
+  return { path, name, created: new Date(createdMs).toISOString(), ...(aside && { aside: `${path}@${aside.name}` }) }
 }
 
 async function fork(template: Template, source: TemplateView, to: string): Promise<SnapshotDescription> {

@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import { nearestWord, OptionError } from '../../overlay-core/index.ts'
+import { type MountOptions, nearestWord, OptionError } from '../../overlay-core/index.ts'
 import type { RandomBytes } from '../random.ts'
 import type { FreezeRecord, Snapshot } from './layer-record.ts'
 import type { TemplateView } from './template-view.ts'
@@ -61,6 +61,28 @@ export class Snapshots {
     })
   }
 
+  /**
+   * Takes all changes back: the view contains what the layers of the template contain. What it contains now is kept as a snapshot, unless `drop` is set. In one
+   * step, as a rollback.
+   *
+   * @throws OptionError naming `view`
+   */
+  async reset(view: TemplateView, drop: boolean): Promise<RolledBack> {
+    return await this.#changing(view, 'be reset', async () => {
+      const aside = await this.#freeze(view, {
+        name: drop ? undefined : this.#freeName(view, 'before-reset-'),
+        top: null,
+      })
+      if (drop) await this.#parts.layers.collect()
+      return { aside }
+    })
+  }
+
+  /** How a snapshot is mounted, read-only. @throws OptionError naming `view` */
+  optionsOf(view: TemplateView, name: string): MountOptions {
+    return view.lowersOn(this.#parts.layers.paths(this.find(view, name).top))
+  }
+
   /** Removes a snapshot, and the layers that nothing else needs. @throws OptionError naming `view` */
   async remove(view: TemplateView, name: string): Promise<Snapshot & { readonly released: number }> {
     return await this.#changing(view, 'lose its snapshot', async () => {
@@ -94,17 +116,21 @@ export class Snapshots {
     return this.#parts.layers.isOn(view.record.top, top)
   }
 
-  /** @param to the snapshot that is kept, if any, and the layer on which the fresh upper lies: by default the frozen one */
-  async #freeze(view: TemplateView, to: { name?: string | undefined; top?: string }): Promise<Snapshot | undefined> {
+  /** @param to the snapshot that is kept, if any, and the layer on which the fresh upper lies: by default the frozen one; null: those of the template */
+  async #freeze(
+    view: TemplateView,
+    to: { name?: string | undefined; top?: string | null },
+  ): Promise<Snapshot | undefined> {
     const { layers, random, wallNow } = this.#parts
     const { id, top: below } = view.record
     this.#refuseDepth(view, to.top)
     const layer = { id: newViewId(random), below }
     const snapshot = to.name === undefined ? undefined : { name: to.name, top: layer.id, createdMs: wallNow() }
-    const record: FreezeRecord = { view: id, layer, top: to.top ?? layer.id, snapshot }
+    const top = to.top === undefined ? layer.id : (to.top ?? undefined)
+    const record: FreezeRecord = { view: id, layer, top, snapshot }
     const directory = await layers.prepare(record)
     try {
-      const frozen = to.top === undefined ? [join(directory, 'upper'), ...layers.paths(below)] : layers.paths(to.top)
+      const frozen = to.top === undefined ? [join(directory, 'upper'), ...layers.paths(below)] : layers.paths(top)
       await view.freeze(directory, frozen)
     } catch (error) {
       await layers.abandon(record)
@@ -120,7 +146,7 @@ export class Snapshots {
     view.record = this.#parts.layers.present(view.record)
   }
 
-  #refuseDepth(view: TemplateView, top: string | undefined): void {
+  #refuseDepth(view: TemplateView, top: string | null | undefined): void {
     const { layers, below } = this.#parts
     if (top !== undefined || layers.paths(view.record.top).length + below < MOST_LAYERS) return
     throw new OptionError(

@@ -158,6 +158,12 @@ export class TemplateView implements Closable {
     }
   }
 
+  /** How the view is mounted on the layers `frozen` without its upper, read-only. */
+  lowersOn(frozen: readonly string[]): MountOptions {
+    const options = this.#plan.optionsOf(this.record, frozen)
+    return { ...options, upperdir: undefined, workdir: undefined, readOnly: true }
+  }
+
   /** Applies changed limits to an open view. */
   async limit(): Promise<void> {
     await this.#opening?.catch(() => undefined)
