@@ -248,7 +248,7 @@ export interface Overlay {
    *
    * @param options those from now on. Either `lowerdir` is the present one with `directory/upper` above it, and `frozen` is one more: then clients notice nothing. Or
    *   without `directory/upper`: then all that the upper contained is let go in the same step, as by `remount`.
-   * @throws OptionError as `remount`, or the upper cannot be frozen: it is read-only, or its marks are in files · EIO | ENOSPC | EDQUOT nothing has changed, or the
+   * @throws OptionError as `remount`, or the upper cannot be frozen: it is read-only, its marks are in files, or metacopy is on · EIO | ENOSPC | EDQUOT nothing has changed, or the
    *   frozen layer may not be durable (`op` syncfs)
    */
   freeze(directory: string, options: MountOptions): Promise<void>

@@ -121,6 +121,11 @@ function needFreezable(sb: SuperBlock, { upper }: Roots): { upper: RootDir } {
       'upperdir',
       'its file system keeps whiteouts or attributes in files of the workdir, so it cannot be frozen; use ext4, xfs, btrfs or tmpfs',
     )
+  if (sb.options.metacopy)
+    throw new OptionError(
+      'metacopy',
+      'hard links of a frozen layer could show old data with it, so the upper cannot be frozen; mount with metacopy=off',
+    )
   return { upper }
 }
 

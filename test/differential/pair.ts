@@ -25,7 +25,7 @@ const ROOT: Cred = { uid: 0, gid: 0, groups: [] }
 const MS_NOATIME_NODEV = 1024 | 4
 /** The most layers that a round freezes. */
 const MOST_FROZEN = 6
-/** The length of a rename, as JSON, that needs no long redirect: these have 256 bytes at most. */
+/** The length of a rename or link, as JSON, that needs no long redirect: these have 256 bytes at most. */
 const LONGEST_MOVE = 256
 /** Operations between two comparisons of the whole trees. */
 const COMPARE_EVERY = 30
@@ -167,7 +167,7 @@ export class Pair {
       await this.#liveRemount()
       return true
     }
-    if (operation.op === 'rename' && this.#isBeyondRedirects(operation)) return false
+    if (this.#differsAfterFreeze(operation)) return false
     const cred = operation.user ? (this.#settings.user ?? ROOT) : ROOT
     const kernel = await execute(this.#kernel as KernelView, this.#kernelSlots, cred, operation)
     if (kernel === NOT_COMPARED) return false
@@ -183,9 +183,11 @@ export class Pair {
     return !failed
   }
 
-  /** Whether a redirect may be too long to move what a freeze has made a lower directory. */
-  #isBeyondRedirects(operation: Operation): boolean {
-    return this.#frozen.flat().length > 0 && JSON.stringify(operation).length > LONGEST_MOVE
+  /** Whether the kernel does it otherwise with a lower, which the object is after a freeze: redirects may be too long, and no ACL cannot be removed. */
+  #differsAfterFreeze(operation: Operation): boolean {
+    if (this.#frozen.flat().length === 0) return false
+    if (operation.op === 'rename' || operation.op === 'link') return JSON.stringify(operation).length > LONGEST_MOVE
+    return operation.op === 'setxattr' && operation.name.startsWith('system.posix_acl_')
   }
 
   async #judgeListing(operation: Operation, failed: boolean): Promise<void> {
@@ -245,7 +247,14 @@ export class Pair {
     const which = 1 - this.#kernelUpper
     const frozen = this.#frozen[which] as string[]
     // With index=off, a freeze separates hard links as a copy-up does; with redirect_dir=off, directories in it cannot be moved any more.
-    if (!this.#swaps || options.index === 'off' || options.redirect_dir !== 'on' || frozen.length >= MOST_FROZEN) return
+    if (
+      !this.#swaps ||
+      options.index === 'off' ||
+      options.redirect_dir !== 'on' ||
+      options.metacopy === 'on' ||
+      frozen.length >= MOST_FROZEN
+    )
+      return
     // A file that is open under a name that was removed, and has others, cannot be copied up until one of these is looked up.
     for (const handle of this.#kernelSlots.handles.values()) if ((await handle.stat()).nlink > 1) return
     const directory = `${this.#dir}/frozen${which}-${frozen.length}`

@@ -318,3 +318,19 @@ t.test('a freeze takes no longer for many changes than for one, and the kernel s
     t.equal((await list(view.overlay, 'many')).length, 19_999)
   })
 })
+
+t.test('an upper that cannot be frozen stays as it is', async (t) => {
+  await withView(t, { a: 'a' }, async (view) => {
+    const directory = join(view.dir, 'layer')
+    mkdirSync(directory)
+    const next = { ...view.options(), lowerdir: [join(directory, 'upper'), join(view.dir, 'lower')], frozen: 1 }
+    await t.rejects(view.overlay.freeze(directory, { ...next, frozen: 0 }), { message: /^lowerdir: must be/ })
+    await view.overlay.remount({ ...view.options(), metacopy: true })
+    await t.rejects(view.overlay.freeze(directory, { ...next, metacopy: true }), {
+      message: /^metacopy: hard links of a frozen layer/,
+    })
+    await view.overlay.remount({ ...view.options(), readOnly: true })
+    t.same(readdirSync(directory), [])
+    t.equal(await text(view.overlay, 'a'), 'a')
+  })
+})
