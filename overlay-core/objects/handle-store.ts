@@ -18,7 +18,8 @@ export class HandleStore {
   #compacting: Promise<void> | undefined
   #stopTicks: (() => void) | undefined
   #writingBehind: Promise<void> | undefined
-  #unflushed = false
+  /** Whether records may not be in the file yet; only this class changes it. */
+  unflushed = false
   /** After a failed rewrite, the size of the log at which it is tried again. */
   #retryBytes = 0
 
@@ -68,16 +69,11 @@ export class HandleStore {
 
   /** @see HandleLog.flushed */
   flushed(): Promise<void> | undefined {
-    if (!this.#unflushed) return undefined
+    if (!this.unflushed) return undefined
     const writing = this.#log.flushed()
-    if (writing === undefined) this.#unflushed = false
-    else this.#compactIfWorthwhile()
+    if (writing === undefined) this.unflushed = false
+    this.#compactIfWorthwhile()
     return writing
-  }
-
-  /** Whether records may not be in the file yet. */
-  get unflushed(): boolean {
-    return this.#unflushed
   }
 
   /** Whether a power loss could lose a recorded place. */
@@ -111,7 +107,7 @@ export class HandleStore {
   }
 
   #changed(): void {
-    this.#unflushed = true
+    this.unflushed = true
     this.#stopTicks ??= this.#clock.every(WRITING_MS, () => this.#writeBehind())
   }
 

@@ -63,17 +63,12 @@ export class HandleTable {
 
   /** Remembers `inode` and the directories above it from now on. Returns whether `flushed` must tell when that survives the process; otherwise it does already. */
   retain(inode: OvlInode): boolean {
-    if (inode.retained) return this.#unflushed
-    const { alias } = inode
-    if (!alias) return this.#unflushed
-    inode.retained = true
-    this.retain(alias.dir)
-    this.#put(inode, alias.dir, alias.name)
-    return this.#unflushed
-  }
-
-  /** Whether records may not be in their file yet. */
-  get #unflushed(): boolean {
+    const alias = inode.retained ? undefined : inode.alias
+    if (alias) {
+      inode.retained = true
+      this.retain(alias.dir)
+      this.#put(inode, alias.dir, alias.name)
+    }
     return this.#own.unflushed || this.#ofStack?.unflushed === true
   }
 
