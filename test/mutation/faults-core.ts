@@ -239,7 +239,11 @@ export const CORE_FAULTS: readonly PlantedFault[] = [
     'changed ?? (versionOf(dir.lowers) === dir.seenVersion ? undefined : latest)',
     'changed',
   ),
-  sharedReaddir('a file id that was given away is listed', 'dir.listing !== listing && sb.dcache.hasUppers', 'false'),
+  sharedReaddir(
+    'a file id that was given away is listed',
+    'dir.listing !== listing && (sb.dcache.hasUppers || sb.lowers[0]?.frozen === true)',
+    'false',
+  ),
   sharing('overlays with other redirects share', '...{ redirectDir, metacopy,', '...{ metacopy,'),
   callEpochs('a descriptor is closed while a call uses it', '.until <= epoch; parts++', '.until < epoch; parts++'),
   callEpochs('a descriptor is closed that a resting call may use', 'as number) < born', 'as number) <= born'),
