@@ -16,6 +16,7 @@ const VALUES = [
   'TooManyWaiting',
   'after',
   'claimDirectory',
+  'compare',
   'connectionsAllowed',
   'createBudgets',
   'createOwnRoots',
@@ -41,11 +42,13 @@ const VALUES = [
   'projectOf',
   'projectUsage',
   'setProject',
+  'settleFreeze',
   'showsInnerMounts',
   'sortInTurns',
 ]
 const TYPES = [
   ...[
+    'Aspect',
     'Attr',
     'AttrChange',
     'Budgets',
@@ -55,6 +58,7 @@ const TYPES = [
     'CreateOptions',
     'Cred',
     'CredOf',
+    'Difference',
     'DirEntry',
     'DirEntryPlus',
     'Errno',
