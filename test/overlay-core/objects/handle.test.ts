@@ -113,7 +113,9 @@ t.test('a file that is not a log is replaced by a new log', async (t) => {
     await fixture.overlay.unmount()
     writeFileSync(join(fixture.work, 'handles.log'), 'something else')
     const overlay = await fixture.remount()
-    await give(overlay, 'f')
+    // What is only in the upper is recorded there, also on a stack.
+    await overlay.create(ROOT, overlay.root, 'own', { mode: 0o644 })
+    await give(overlay, 'own')
     t.match(readFileSync(join(fixture.work, 'handles.log'), 'latin1'), /^OVLLOG01handles/)
   })
 })
