@@ -152,7 +152,9 @@ async function runTrial(
     const restarted = await contentsOf(overlay)
     if (what !== 'data replaced') t.same(restarted, after, 'all names show what they did')
     const again = kernel.look((merged) => contentsOnDisk(merged))
-    if (again !== undefined) t.same(restarted, again, 'after the restart the kernel shows the same')
+    // A mount in user space numbers its files anew, and the kernel takes a number for the file that had it before.
+    if (again !== undefined && (kind.name !== 'bindfs' || what === 'same'))
+      t.same(restarted, again, 'after the restart the kernel shows the same')
     t.comment(`${kind.name}, ${stack}, ${what}: ${valid} handles valid, ${stale} stale`)
     await overlay.unmount()
     overlay = undefined
