@@ -260,7 +260,6 @@ class Staged implements StagedFile {
     const syncFd = options.durable ? await openForSync(sb, dir) : undefined
     try {
       const inode = await this.#putInPlace(dir, dirAttr, current, options)
-      sb.listings.insert(dir, name, inode)
       await leaveChanged(sb, dir, { attr: dirAttr, timesKept, alone }, undefined)
       if (syncFd !== undefined) await fsync(syncFd)
       return inode
@@ -341,6 +340,8 @@ class Staged implements StagedFile {
     this.#owesWriting = await upper.layer.marks.replace(sb, this.#temp, upper, name, replaced?.standing ?? false)
     replaced?.forget()
     const inode = rememberUpper(sb, dir, name, { stat, fd: -1 }, rights)
+    // In the same turn, so that no listing lacks a replaced name.
+    sb.listings.insert(dir, name, inode)
     bestEffort(() => this.#keepAttributes(inode, upper))
     return inode
   }

@@ -1,17 +1,10 @@
 import { closeSync, openSync, readSync } from 'node:fs'
 import { type PerformanceEntry, PerformanceObserver } from 'node:perf_hooks'
-import koffi from 'koffi'
 
 /** How often the loop is looked at. */
 export const TICK_MS = 1
-const CLOCK_THREAD_CPUTIME_ID = 3
 /** Long enough for a line of schedstat. */
 const LINE_BYTES = 100
-
-const clockGettime = koffi.load(null).func('int clock_gettime(int, void *)') as (
-  id: number,
-  out: BigInt64Array,
-) => number
 
 /** A time in which the event loop did not turn, and what its thread did meanwhile, in ms. */
 export interface Stall {
@@ -47,7 +40,6 @@ interface Span {
 export class Stalls {
   readonly #schedstat = openSync('/proc/thread-self/schedstat', 'r')
   readonly #line = Buffer.alloc(LINE_BYTES)
-  readonly #cpuTime = new BigInt64Array(2)
   readonly #collector = new PerformanceObserver((list) => this.#collected(list.getEntries()))
   readonly #timer: NodeJS.Timeout
   #last = this.#now()
@@ -103,11 +95,10 @@ export class Stalls {
   #now(): Moment {
     const line = this.#line.toString('latin1', 0, readSync(this.#schedstat, this.#line, 0, LINE_BYTES, 0))
     // The processor time in that line is up to date only as of the last tick of the kernel.
-    clockGettime(CLOCK_THREAD_CPUTIME_ID, this.#cpuTime)
-    const [seconds, ns] = this.#cpuTime
+    const { user, system } = process.threadCpuUsage()
     return {
       ms: performance.now(),
-      ranMs: Number(seconds) * 1000 + Number(ns) / 1e6,
+      ranMs: (user + system) / 1000,
       readyMs: Number(line.split(' ')[1]) / 1e6,
     }
   }
