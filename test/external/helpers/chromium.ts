@@ -179,6 +179,8 @@ class ChromiumTab implements Tab {
   }
 
   async click(selector: string): Promise<void> {
+    // The page may be drawing its list again.
+    await this.until(`document.querySelector(${JSON.stringify(selector)})`)
     const at = await this.#centre(selector)
     for (const type of ['mousePressed', 'mouseReleased']) {
       await this.#devtools.send('Input.dispatchMouseEvent', { type, ...at, button: 'left', clickCount: 1 })
