@@ -3,6 +3,7 @@ import { mkdirSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSy
 import { mkdtemp } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import {
   type Inode,
@@ -64,7 +65,16 @@ async function content(overlay: Overlay, path: string): Promise<string | undefin
 
 /** The number of open files and directories, without pipes and the like. */
 async function openDescriptors(): Promise<number> {
-  await closesDone()
+  for (let last = -1; ; await delay(50)) {
+    await closesDone()
+    const now = countDescriptors()
+    // Descriptors that calls have left are closed soon after them.
+    if (now === last) return now
+    last = now
+  }
+}
+
+function countDescriptors(): number {
   const isFile = (fd: string) => {
     try {
       return /^\/(?!dev|proc)/.test(readlinkSync(`/proc/self/fd/${fd}`))
