@@ -111,9 +111,12 @@ async function* lines(
     for await (const found of compare(ADMIN, overlay, base)) {
       const difference = withoutOwnRoot(found)
       if (difference.kind === 'same' && order.same !== true) continue
-      const line = await lineOf(overlay, base, difference, order.contents === true)
-      if (!isWanted(line, wanted)) continue
+      const paths = pathsOf(difference)
+      if (!isWanted(paths, wanted)) continue
       done++
+      const sides = await sidesOf(overlay, base, difference, order.contents === true)
+      const { kind, aspects, type } = difference
+      const line: DifferenceLine = { kind, ...paths, aspects, type: TYPES.get(type)!, ...sides }
       yield `${JSON.stringify(line)}\n`
     }
     yield `${JSON.stringify({ done } satisfies LastLine)}\n`
@@ -132,16 +135,25 @@ function withoutOwnRoot(found: Difference): Difference {
   return { ...found, aspects, kind: aspects.length === 0 ? 'same' : 'changed' }
 }
 
-function isWanted({ path, from }: DifferenceLine, wanted: readonly string[]): boolean {
+type Paths = Pick<DifferenceLine, 'path' | 'pathBytes' | 'from'>
+
+function pathsOf({ path, from }: Difference): Paths {
+  return { ...shown(path), ...(from && { from: shown(from).path }) }
+}
+
+function isWanted({ path, from }: Paths, wanted: readonly string[]): boolean {
   if (wanted.length === 0) return true
   const lies = (at: string) => wanted.some((top) => top === '' || at === top || at.startsWith(`${top}/`))
   return lies(path) || (from !== undefined && lies(from))
 }
 
-async function lineOf(overlay: Overlay, base: Overlay, found: Difference, contents: boolean): Promise<DifferenceLine> {
-  const { kind, path, from, aspects, type, before, after } = found
+async function sidesOf(
+  overlay: Overlay,
+  base: Overlay,
+  { before, after }: Difference,
+  contents: boolean,
+): Promise<Pick<DifferenceLine, 'before' | 'after'>> {
   return {
-    ...{ kind, ...shown(path), ...(from && { from: shown(from).path }), aspects, type: TYPES.get(type)! },
     ...(before && { before: await sideOf(base, before, contents) }),
     ...(after && { after: await sideOf(overlay, after, contents) }),
   }
