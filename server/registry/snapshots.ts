@@ -55,9 +55,7 @@ export class Snapshots {
   async rollback(view: TemplateView, name: string, drop: boolean): Promise<RolledBack> {
     return await this.#changing(view, 'be rolled back', async () => {
       const { top } = this.find(view, name)
-      const aside = await this.#freeze(view, { name: drop ? undefined : this.#freeName(view, 'before-rollback-'), top })
-      if (drop) await this.#parts.layers.collect()
-      return { aside }
+      return await this.#putOn(view, top, drop ? undefined : 'before-rollback-')
     })
   }
 
@@ -69,12 +67,7 @@ export class Snapshots {
    */
   async reset(view: TemplateView, drop: boolean): Promise<RolledBack> {
     return await this.#changing(view, 'be reset', async () => {
-      const aside = await this.#freeze(view, {
-        name: drop ? undefined : this.#freeName(view, 'before-reset-'),
-        top: null,
-      })
-      if (drop) await this.#parts.layers.collect()
-      return { aside }
+      return await this.#putOn(view, null, drop ? undefined : 'before-reset-')
     })
   }
 
@@ -114,6 +107,14 @@ export class Snapshots {
   /** Whether the view lies on a snapshot, so that removing the snapshot frees nothing. */
   isBelow(view: TemplateView, { top }: Snapshot): boolean {
     return this.#parts.layers.isOn(view.record.top, top)
+  }
+
+  /** Gives a view a fresh upper on `top`, as in `#freeze`. What it contained becomes a snapshot whose name begins with `prefix`; without one it is let go. */
+  async #putOn(view: TemplateView, top: string | null, prefix: string | undefined): Promise<RolledBack> {
+    const name = prefix === undefined ? undefined : this.#freeName(view, prefix)
+    const aside = await this.#freeze(view, { name, top })
+    if (name === undefined) await this.#parts.layers.collect()
+    return { aside }
   }
 
   /** @param to the snapshot that is kept, if any, and the layer on which the fresh upper lies: by default the frozen one; null: those of the template */
