@@ -20,9 +20,14 @@ export async function mountView({ settings, options }: ResolvedViewSettings, sta
   if (options.upperdir === undefined) return await mountWithoutUpper(options, stateDir, view)
   if (make === undefined || (await makeUpper(options, make.owner)))
     return { overlay: await mount(options), handleDir: undefined }
-  const lowers = { ...options, upperdir: undefined, workdir: undefined, readOnly: true }
+  const lowers = withoutUpper(options)
   const warning = `the file system of ${options.upperdir} is full or read-only, so it cannot be created and the overlay is read-only; fix it and restart`
   return { ...(await mountWithoutUpper(lowers, stateDir, view)), warning }
+}
+
+/** The options of the same overlay without its upper, read-only. */
+export function withoutUpper(options: MountOptions): MountOptions {
+  return { ...options, upperdir: undefined, workdir: undefined, readOnly: true }
 }
 
 /** Mounts an overlay without an upper. It has no workdir for its file handles, so they are stored in the state directory if possible. */

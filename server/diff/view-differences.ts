@@ -11,6 +11,7 @@ import {
   OptionError,
   type Overlay,
 } from '../../overlay-core/index.ts'
+import { withoutUpper } from '../mount-view.ts'
 import { type HeldView, holdView, type ServedViews } from './held-view.ts'
 
 /** The differences of a view that are wanted. */
@@ -90,7 +91,7 @@ async function baseOf(served: ServedViews, overlay: Overlay, { view, against }: 
     if (upperdir === undefined && frozen === 0)
       throw new OptionError('view', `${view} has no upper, so nothing in it was changed`)
     const lowerdir = lowers.lowerdir.slice(frozen)
-    const base = await mount({ ...lowers, lowerdir, upperdir: undefined, workdir: undefined, readOnly: true })
+    const base = await mount(withoutUpper({ ...lowers, upperdir, lowerdir }))
     return { overlay: base, release: () => base.unmount() }
   }
   const base = await holdView(served, against, '--against')

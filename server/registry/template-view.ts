@@ -12,6 +12,7 @@ import {
   type QuotaLimits,
   type Stack,
 } from '../../overlay-core/index.ts'
+import { withoutUpper } from '../mount-view.ts'
 import type { RandomBytes } from '../random.ts'
 import { tellProjectErrors } from './project-errors.ts'
 import type { UserQuotas, UsersView } from './user-quotas.ts'
@@ -160,8 +161,7 @@ export class TemplateView implements Closable {
 
   /** How the view is mounted on the layers `frozen` without its upper, read-only. */
   lowersOn(frozen: readonly string[]): MountOptions {
-    const options = this.#plan.optionsOf(this.record, frozen)
-    return { ...options, upperdir: undefined, workdir: undefined, readOnly: true }
+    return withoutUpper(this.#plan.optionsOf(this.record, frozen))
   }
 
   /** Applies changed limits to an open view. */
