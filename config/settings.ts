@@ -1,6 +1,7 @@
 import type { CacheLimits, MountOptions, QuotaLimits } from '../overlay-core/index.ts'
 import type { CertRequest } from './cert-commands.ts'
 import type { Environment } from './environment.ts'
+import type { StackLayer } from './layer-reference.ts'
 import type { LdapSettings } from './ldap-settings.ts'
 import type { OidcSettings } from './oidc-settings.ts'
 import type { Network } from './proxy-options.ts'
@@ -33,6 +34,8 @@ export interface ViewSettings {
   readonly handlesOfItsOwn?: boolean
   /** Directories of the upper to make where they are missing. */
   readonly make?: NewUpper | undefined
+  /** The lowers that are layers of the layer store, by their positions in `mount.lowerdir`. */
+  readonly layers?: readonly (StackLayer | undefined)[]
   /** Set if each user or machine has a view of its own. `mount` is then their stack without an upper. */
   readonly template?: TemplateSettings | undefined
 }
@@ -48,6 +51,8 @@ export interface TemplateSettings {
   readonly inMemory: boolean
   /** The mount options of a view; `upperdir` and `workdir` are replaced for each. */
   readonly mount: MountOptions
+  /** The lowers that are layers of the layer store, by their positions in `mount.lowerdir`. Versions that are not pinned are those of new views. */
+  readonly layers?: readonly (StackLayer | undefined)[]
   /** Who owns all views; undefined: the user of each view, or for machines the owner of the topmost layer. */
   readonly owner: Identity | undefined
   /** Whether the first request for a view makes it. */
@@ -134,6 +139,8 @@ export interface Settings {
   readonly limits?: Limits | undefined
   /** Absolute. */
   readonly stateDir: string
+  /** The directory of the layer store. Absolute; undefined where there is no configuration file. */
+  readonly layerDirectory?: string
   /** Absolute. */
   readonly readyFile: string | undefined
   /** The configuration file that all this comes from. Absolute. */

@@ -62,3 +62,9 @@ export {
   projectUsage,
   setProject,
 } from './sys/project-quota.ts'
+export { mergeTree } from './trees/merge-tree.ts'
+export { readChanges } from './trees/read-changes.ts'
+export { type ReadTreeOptions, readTree } from './trees/read-tree.ts'
+export { readView } from './trees/read-view.ts'
+export type { TreeEntry, TreeEntryType, TreeItem } from './trees/tree-entry.ts'
+export { type TreeTotals, TreeWriter } from './trees/write-tree.ts'

@@ -1,8 +1,16 @@
 import { readFile, stat } from 'node:fs/promises'
-import { type Config, type ConfigRequest, loadConfigReader } from '../config/index.ts'
+import {
+  type Config,
+  type ConfigRequest,
+  type FoundLayer,
+  type LayerLookup,
+  type LayerReference,
+  loadConfigReader,
+} from '../config/index.ts'
 import { OptionError } from '../overlay-core/index.ts'
 import { checkPaths } from './config-paths.ts'
 import { exportError } from './export-error.ts'
+import { storeError, VersionStore } from './layers/version-store.ts'
 
 /**
  * Reads a configuration file and checks the paths in it.
@@ -13,9 +21,45 @@ export async function loadConfig(request: ConfigRequest): Promise<Config> {
   const { name, path, overrides, environment } = request
   const { readConfig, mostBytes } = await loadConfigReader()
   const text = await readText(request, mostBytes)
-  const config = readConfig(text, { name, path, overrides, environment, exportError })
+  const read = (layer: LayerLookup) => readConfig(text, { name, path, overrides, environment, exportError, layer })
+  const config = await readWithLayers(read)
   await checkPaths(config, path)
   return config.problems.any ? { ...config, settings: undefined } : config
+}
+
+/** The file says where the layer store is, and which layers of it are wanted. So it is read again if there are any. */
+async function readWithLayers(read: (layer: LayerLookup) => Config): Promise<Config> {
+  const wanted = new Map<string, LayerReference>()
+  const first = read((reference) => {
+    wanted.set(keyOf(reference), reference)
+    return ''
+  })
+  const { layerDirectory } = first.draft
+  if (wanted.size === 0 || layerDirectory === undefined) return first
+  const found = await findLayers(new VersionStore(layerDirectory), [...wanted.values()])
+  return read((reference) => found.get(keyOf(reference)) as FoundLayer | string)
+}
+
+async function findLayers(
+  store: VersionStore,
+  wanted: readonly LayerReference[],
+): Promise<Map<string, FoundLayer | string>> {
+  const found = new Map<string, FoundLayer | string>()
+  for (const { name, version } of wanted) {
+    try {
+      const layer = await store.find(name, version)
+      found.set(keyOf({ name, version }), { version: layer.version, store: store.directory, path: store.pathOf(layer) })
+    } catch (error) {
+      const told = storeError(store.directory, error)
+      if (!(told instanceof OptionError)) throw told
+      found.set(keyOf({ name, version }), told.reason)
+    }
+  }
+  return found
+}
+
+function keyOf({ name, version = '' }: LayerReference): string {
+  return `${name}@${version}`
 }
 
 async function readText({ name, path }: ConfigRequest, mostBytes: number): Promise<string> {

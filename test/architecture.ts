@@ -47,6 +47,9 @@ const CONFINED: Readonly<Record<string, readonly string[]>> = {
     'server/registry/delete-tree.ts',
     'server/registry/layer-store.ts',
     'server/registry/fork-directory.ts',
+    // The layer store: names, records and links; trees themselves are written by overlay-core.
+    'server/layers/version-store.ts',
+    'server/layers/source-file.ts',
     'server/init-command.ts',
     // The password file and the audit file.
     'server/login/sources/password-file.ts',
@@ -121,6 +124,7 @@ export const ROOMS: Readonly<Record<string, readonly string[]>> = {
       'operations',
       'mount',
       'compare',
+      'trees',
     ],
     '',
   ],

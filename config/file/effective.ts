@@ -45,6 +45,7 @@ export interface Sources {
 export function effectiveValues(sources: Sources): EffectiveValue[] {
   const { file } = sources
   return [
+    ...table({ ...LAYERS, keys: LAYERS.own }, 'layers', file.layerStore, sources),
     ...file.layers.flatMap((layer) => named(LAYERS, layer, sources)),
     ...file.stacks.flatMap((stack) => named(STACKS, stack, sources)),
     ...file.views.flatMap((view) => named(VIEWS, view, sources)),

@@ -1,6 +1,6 @@
 import { plain } from '../manual-text.ts'
 import { NAME_PATTERN } from '../option-values.ts'
-import type { Key, Table } from './key.ts'
+import type { Key, Keys, Table } from './key.ts'
 
 /** The parts of JSON Schema that are used (draft 7, which TOML editors understand). */
 export interface JsonSchema {
@@ -19,16 +19,31 @@ export function schemaOf(tables: readonly Table[]): JsonSchema {
   }
 }
 
-function schemaOfTable({ named, meaning, keys }: Table): JsonSchema {
+function schemaOfTable({ named, meaning, keys, own = {} }: Table): JsonSchema {
   const one = {
     type: 'object',
     additionalProperties: false,
-    properties: Object.fromEntries(Object.entries(keys).map(([name, key]) => [name, schemaOfKey(key)])),
+    properties: propertiesOf(keys),
     required: Object.entries(keys).flatMap(([name, { required }]) => (required ? [name] : [])),
   }
   const description = plain(meaning)
   if (!named) return { description, ...one }
-  return { description, type: 'object', additionalProperties: false, patternProperties: { [NAME_PATTERN]: one } }
+  return {
+    description,
+    type: 'object',
+    additionalProperties: false,
+    ...(Object.keys(own).length > 0 && { properties: propertiesOf(own) }),
+    patternProperties: { [patternOfNames(Object.keys(own))]: one },
+  }
+}
+
+/** Names of tables, apart from the keys that are beside them. */
+function patternOfNames(keys: readonly string[]): string {
+  return keys.length === 0 ? NAME_PATTERN : NAME_PATTERN.replace('^', `^(?!(${keys.join('|')})$)`)
+}
+
+function propertiesOf(keys: Keys): JsonSchema {
+  return Object.fromEntries(Object.entries(keys).map(([name, key]) => [name, schemaOfKey(key)]))
 }
 
 function schemaOfKey({ type, meaning, default: literal }: Key<unknown>): JsonSchema {

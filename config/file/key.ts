@@ -28,6 +28,8 @@ export interface Table<Of extends Keys = Keys> {
   readonly named: boolean
   readonly meaning: string
   readonly keys: Of
+  /** The keys of the table itself, beside its named ones: `[layers]` and `[layers.NAME]`. */
+  readonly own?: Keys
 }
 
 /** A value from the file, and its position. */

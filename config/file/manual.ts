@@ -1,11 +1,15 @@
-import { code, type Section, text } from '../manual-blocks.ts'
-import { type Table, wordOf } from './key.ts'
+import { type Block, code, type Section, text } from '../manual-blocks.ts'
+import { type Keys, type Table, wordOf } from './key.ts'
 import { headerOf } from './read-tables.ts'
 import { TABLES } from './tables.ts'
 
 /** A variable in the syntax of the file. */
 function variable(inside: string): string {
   return `\`\${${inside}}\``
+}
+
+function options(keys: Keys): Block {
+  return { kind: 'options', options: Object.entries(keys).map(([name, key]) => wordOf(name, key)), joint: ' = ' }
 }
 
 /** The section about a table and its keys. */
@@ -15,11 +19,8 @@ function section(table: Table): Section {
     blocks: [
       code(headerOf(table)),
       text(table.meaning),
-      {
-        kind: 'options',
-        options: Object.entries(table.keys).map(([name, key]) => wordOf(name, key)),
-        joint: ' = ',
-      },
+      options(table.keys),
+      ...(table.own === undefined ? [] : [code(`[${table.name}]`), options(table.own)]),
     ],
   }
 }

@@ -12,6 +12,7 @@ import { oidcOf } from './oidc-tables.ts'
 import { Problems } from './problems.ts'
 import { quotaOf } from './quota-keys.ts'
 import { type FileValues, inFileWords, keyOfOption, readTables } from './read-tables.ts'
+import type { LayerLookup } from './stack-layers.ts'
 import { substituteIn } from './substitute.ts'
 import { readToml } from './toml.ts'
 import { type FileView, viewsOf } from './views.ts'
@@ -32,6 +33,8 @@ export interface ConfigContext {
   readonly overrides: Arguments['values']
   /** Returns the error in a list of clients in the syntax of exports(5); undefined if there is none. */
   readonly exportError: (text: string) => string | undefined
+  /** Finds layers in the layer store; by default there is none. */
+  readonly layer?: LayerLookup
 }
 
 /** The result of reading a configuration file. */
@@ -56,7 +59,7 @@ export interface Config {
  * @throws OptionError one of `overrides` is invalid
  */
 export function readConfig(text: string, context: ConfigContext): Config {
-  const { environment, overrides, exportError } = context
+  const { environment, overrides, exportError, layer } = context
   const { uid } = environment
   const problems = new Problems(context.name, text)
   const document = readToml(text, problems)
@@ -64,7 +67,7 @@ export function readConfig(text: string, context: ConfigContext): Config {
   const directory = context.path.replace(/\/[^/]*$/, '') || '/'
   const file = readTables({ ...document, root }, problems, { directory, uid })
   const memoryDirectory = (template: string) => memoryDirectoryOf(context.path, uid, template)
-  const views = viewsOf(file, problems, { uid, exportError, defaultExport: defaultExport(uid), memoryDirectory })
+  const views = viewsOf(file, problems, { uid, exportError, defaultExport: defaultExport(uid), memoryDirectory, layer })
   const placeOf = (option: string) => givenOf(file, keyOfOption(option) ?? '')?.at ?? 0
   const settings = mergeSettings(file, views, context)
   if (document.whole) {
@@ -157,6 +160,7 @@ function mergeSettings(file: FileValues, views: readonly FileView[], context: Co
   const nfsAt = pick('--nfs', nfs.listen)
   const as = pick('--as', webdav.as)
   const grace = pick('--lock-grace', nfs.lock_grace)
+  const stateDir = pick('--state-dir', server.state_dir) ?? line.stateDir
   return {
     views: views.map(({ settings }) => settings),
     webdav: webdavAt === undefined ? line.webdav : webdavAt.address,
@@ -176,7 +180,8 @@ function mergeSettings(file: FileValues, views: readonly FileView[], context: Co
     lockGraceMs: grace === undefined ? line.lockGraceMs : grace * 1000,
     manageGids: pick('--manage-gids', nfs.manage_gids) ?? line.manageGids,
     logLevel: pick('--log-level', log.level) ?? line.logLevel,
-    stateDir: pick('--state-dir', server.state_dir) ?? line.stateDir,
+    stateDir,
+    layerDirectory: file.layerStore.directory?.value ?? `${stateDir}/layers`,
     userQuota: quotaOf(file.users),
     limits: limitsOf(file),
     readyFile: pick('--ready-file', server.ready_file) ?? line.readyFile,

@@ -28,6 +28,8 @@ export interface FileValues {
   readonly limits: ValuesOf<typeof LIMITS.keys>
   readonly tls: ValuesOf<typeof TLS.keys>
   readonly layers: readonly Named<typeof LAYERS.keys>[]
+  /** The keys of `[layers]` itself. */
+  readonly layerStore: ValuesOf<typeof LAYERS.own>
   readonly stacks: readonly Named<typeof STACKS.keys>[]
   readonly views: readonly Named<typeof VIEWS.keys>[]
   readonly exports: readonly Named<typeof EXPORTS.keys>[]
@@ -49,6 +51,7 @@ export function readTables({ root, whole }: Document, problems: Problems, contex
     limits: reader.single(LIMITS),
     tls: reader.single(TLS),
     layers: reader.named(LAYERS),
+    layerStore: reader.own(LAYERS),
     stacks: reader.named(STACKS),
     views: reader.named(VIEWS),
     exports: reader.named(EXPORTS),
@@ -91,6 +94,7 @@ class TableReader {
     const node = this.#table(table.name, this.#root.entries.get(table.name)?.node ?? EMPTY)
     const found: Named<Of>[] = []
     for (const [name, entry] of node?.entries ?? []) {
+      if (isOwnKey(table, name, entry.node)) continue
       if (entry.node.kind !== 'table' && Object.hasOwn(table.keys, name)) {
         this.#problems.add(
           entry.at,
@@ -103,6 +107,15 @@ class TableReader {
       if (inside !== undefined) found.push({ name, at: entry.at, values: this.#values(table, path, inside, entry.at) })
     }
     return found
+  }
+
+  /** The values beside the named tables. */
+  own<Of extends Keys>({ name, named, meaning, own }: Table & { readonly own: Of }): ValuesOf<Of> {
+    const node = this.#root.entries.get(name)?.node
+    const entries = node?.kind === 'table' ? [...node.entries] : []
+    const itself = { name, named, meaning, keys: own }
+    const inside = new Map(entries.filter(([key, entry]) => isOwnKey({ own }, key, entry.node)))
+    return this.#values(itself, name, { ...EMPTY, entries: inside }, undefined)
   }
 
   /** Returns the node if it is a table; otherwise reports a problem and returns undefined. */
@@ -143,6 +156,11 @@ type FileNode = Parameters<Key<unknown>['type']['read']>[0]
 function variablesOf(node: FileNode): readonly string[] {
   if (node.kind === 'list') return node.items.flatMap(variablesOf)
   return node.kind === 'scalar' ? node.variables : []
+}
+
+/** Whether an entry beside named tables is a key of the table itself; a table may have its name. */
+function isOwnKey({ own = {} }: Pick<Table, 'own'>, name: string, { kind }: FileNode): boolean {
+  return kind !== 'table' && Object.hasOwn(own, name)
 }
 
 /** A key in the syntax of the file, quoted if necessary. */

@@ -54,7 +54,17 @@ const TIME = textType('"TIME"', 'a time', (text) => {
 export const LAYERS = {
   name: 'layers',
   named: true,
-  meaning: 'A layer is a directory tree that is only read. Stacks refer to it by its name.',
+  meaning:
+    'A layer is a directory tree that is only read. Stacks refer to it by its name. A directory that is named here is used in place: do not change it while views are in use ([what that costs](layers.md#directories-in-place)). Layers with versions need no table: stacks name them as `layer:NAME`.',
+  own: {
+    directory: {
+      type: PATH,
+      meaning:
+        'The layer store: the directory of the layers with versions, which `overlayd layer add` fills. See [layers.md](layers.md).',
+      otherwise: 'the directory `layers` in `server.state_dir`',
+      example: '"/srv/layers"',
+    },
+  },
   keys: {
     path: {
       type: PATH,
@@ -73,8 +83,9 @@ export const STACKS = {
     layers: {
       type: NAMES,
       option: '-o lowerdir',
-      meaning: 'The names of its layers, topmost first.',
-      example: '["patches", "release"]',
+      meaning:
+        'The names of its layers, topmost first. `layer:NAME` is a layer of the [layer store](layers.md): each view of a user or machine keeps the newest version of the time at which it was made; a view without an upper has the newest one of the last start or reload. `layer:NAME@VERSION` is that version for all views.',
+      example: '["patches", "layer:release"]',
       required: true,
     },
     data_layers: {

@@ -1,10 +1,13 @@
 import { type MountOptions, nearestWord, OptionError, parseOptions } from '../../overlay-core/index.ts'
+import { isLayerReference, type StackLayer } from '../layer-reference.ts'
 import { nameError } from '../option-values.ts'
 import type { NewUpper, TemplateSettings, ViewSettings } from '../settings.ts'
 import type { Given, Named } from './key.ts'
 import type { Problems } from './problems.ts'
 import { quotaByError, quotaOf } from './quota-keys.ts'
 import { type FileValues, inFileWords } from './read-tables.ts'
+import { type LayerLookup, newestError, StackLayers } from './stack-layers.ts'
+import { ephemeralError, isOwn, kindOf } from './view-kinds.ts'
 import type { EXPORTS, LAYERS, STACKS, VIEWS } from './view-tables.ts'
 
 /** The defaults of a template. */
@@ -27,6 +30,8 @@ export interface ViewContext {
   readonly exportError: (text: string) => string | undefined
   /** The directory in memory for the ephemeral views of a template. */
   readonly memoryDirectory: (template: string) => string
+  /** By default there is no layer store. */
+  readonly layer?: LayerLookup | undefined
 }
 
 /** A view, with the positions in the file for later problems. */
@@ -47,6 +52,7 @@ class ViewMaker {
   readonly #file: FileValues
   readonly #problems: Problems
   readonly #context: ViewContext
+  readonly #versions: StackLayers
   readonly #layers: ReadonlyMap<string, Layer>
   readonly #stacks: ReadonlyMap<string, Stack>
   readonly #exports: ReadonlyMap<string, readonly Export[]>
@@ -55,6 +61,7 @@ class ViewMaker {
     this.#file = file
     this.#problems = problems
     this.#context = context
+    this.#versions = new StackLayers(context.layer ?? (() => 'there is no layer store here'), problems)
     this.#layers = this.#byName(file.layers)
     this.#stacks = this.#byName(file.stacks)
     this.#byName(file.views)
@@ -100,7 +107,9 @@ class ViewMaker {
     const seen = new Set<string>()
     for (const list of [layers, data_layers]) {
       for (const name of list?.value ?? []) {
-        this.#find('layers', this.#layers, { ...(list as Given<unknown>), value: name })
+        const given = { ...(list as Given<unknown>), value: name }
+        if (isLayerReference(name)) this.#versions.check(given)
+        else this.#find('layers', this.#layers, given)
         if (seen.has(name))
           this.#problems.add(
             list!.valueAt,
@@ -147,7 +156,10 @@ class ViewMaker {
     const paths = new Map<string, number>()
     const mount = this.#mountOptions(view, stack, upper, paths)
     if (mount === undefined || this.#refuseTemplateKeys(view)) return undefined
-    const template = this.#template(view, mount)
+    const layers = this.#versions.versionsIn(stack.values.layers?.value ?? [])
+    const wrong = values.upper?.value === 'shared' ? newestError(layers) : undefined
+    if (wrong !== undefined) this.#problems.add(values.upper!.valueAt, `\`views.${name}.upper\`: ${wrong}`)
+    const template = this.#template(view, mount, layers)
     const exports = this.#exports.get(name) ?? []
     if (exports.length === 0 && this.#file.exports.length > 0)
       this.#problems.add(at, `no export names this view; add [exports.NAME] with view = "${name}"`)
@@ -159,6 +171,7 @@ class ViewMaker {
         mount: template === undefined ? mount : { ...mount, upperdir: undefined, workdir: undefined },
         make: upper.make,
         handlesOfItsOwn: true,
+        layers,
         template,
         ...this.#exportSettings(exports),
       },
@@ -194,7 +207,11 @@ class ViewMaker {
   }
 
   /** The settings of a template; undefined for a view of its own. */
-  #template({ name, values }: View, mount: MountOptions): TemplateSettings | undefined {
+  #template(
+    { name, values }: View,
+    mount: MountOptions,
+    layers: readonly (StackLayer | undefined)[],
+  ): TemplateSettings | undefined {
     const { upper, directory, owner, create, idle, max_views, owners } = values
     if (owners?.value.length && this.#file.login === undefined)
       this.#problems.add(
@@ -212,6 +229,7 @@ class ViewMaker {
       directory: directory?.value ?? this.#context.memoryDirectory(name),
       inMemory: directory === undefined,
       mount,
+      layers,
       owner: owner?.value && { uid: owner.value.uid, gid: owner.value.gid },
       create: create?.value ?? ephemeral,
       idleMs: idle?.value.ms ?? (ephemeral ? EPHEMERAL_IDLE_MS : IDLE_MS),
@@ -299,7 +317,9 @@ class ViewMaker {
     const { index, whiteouts, fsync, uuid, read_only } = view.values
     for (const [option, list] of [['lowerdir+', layers] as const, ['datadir+', data_layers] as const]) {
       for (const name of list?.value ?? []) {
-        const path = this.#layers.get(name)?.values.path
+        const path = isLayerReference(name)
+          ? this.#versions.pathOf({ ...(list as Given<unknown>), value: name }, view.name)
+          : this.#layers.get(name)?.values.path
         if (path === undefined) return undefined
         add(option, path.value, path.valueAt)
       }
@@ -361,28 +381,6 @@ interface Upper {
   /** The offset of the value that names the directories. */
   readonly at?: number
   readonly make?: NewUpper | undefined
-}
-
-/** Whether each user or machine has an upper of its own. */
-function isOwn(upper: string | undefined): boolean {
-  return upper === 'per-user' || upper === 'per-machine' || upper === 'ephemeral'
-}
-
-/** The error in the keys of ephemeral views, without the start of its path. */
-function ephemeralError({ fsync, quota, directory }: View['values']): { at?: number; message: string } | undefined {
-  if (fsync !== undefined && fsync.value !== 'volatile' && fsync.value !== 'auto')
-    return { at: fsync.at, message: 'fsync`: nothing of an ephemeral view is kept, so nothing is synced; remove it' }
-  if (directory !== undefined || quota !== undefined) return undefined
-  return {
-    message:
-      'quota` is missing: without `directory` the views are in memory; add quota = "SIZE", or directory = "PATH"',
-  }
-}
-
-/** Who has a view of a template; undefined for a view of all clients. */
-function kindOf({ upper, per }: View['values']): TemplateSettings['kind'] | undefined {
-  if (upper?.value === 'ephemeral') return per?.value === 'machine' ? 'per-machine' : 'per-user'
-  return upper?.value === 'per-user' || upper?.value === 'per-machine' ? upper.value : undefined
 }
 
 function plainName(name: string): string {

@@ -4,7 +4,7 @@ import { makeDirectory } from '../make-directory.ts'
 import { deleteTree } from './delete-tree.ts'
 import { claimViews, isPrivate, pathOfView, removeEmptyDirectory, viewDirectories } from './view-directory.ts'
 import { ViewIndex } from './view-index.ts'
-import type { ViewRecord } from './view-record.ts'
+import type { LayerVersions, ViewRecord } from './view-record.ts'
 import type { Registry } from './view-registry.ts'
 
 /** How long the server deletes at its end. What is left then is deleted at the next start. */
@@ -77,6 +77,12 @@ export class EphemeralRegistry extends ViewIndex implements Registry {
     this.freeName(view.name)
     this.put(renamed)
     return renamed
+  }
+
+  async lieOn(view: ViewRecord, versions: LayerVersions): Promise<ViewRecord> {
+    const moved = { ...view, versions }
+    this.put(moved)
+    return moved
   }
 
   /** Takes effect at once, so that the next request makes another view. */

@@ -1,28 +1,34 @@
 import { type MountOptions, openStack, type Stack, type StackMemory } from '../../overlay-core/index.ts'
 
-/** The stack on which all views of a template are mounted, opened with the first of them, and what outlives it. */
+/** So many stacks stay open: views may lie on different versions of the layers. */
+const MOST_OPEN = 16
+
+/** The stacks on which the views of a template are mounted, each opened with the first view on it, and what outlives them. */
 export class SharedStack {
   readonly #openMemory: () => Promise<StackMemory>
   #memory: Promise<StackMemory> | undefined
-  #stack: Promise<Stack> | undefined
-  #options: MountOptions | undefined
+  /** By their lowers, the one used last at the end. */
+  readonly #stacks = new Map<string, Promise<Stack>>()
   /** The closes of earlier stacks, which wait for the views on them. */
   readonly #closing = new Set<Promise<void>>()
 
-  /** @param openMemory opens what outlives the stack */
+  /** @param openMemory opens what outlives the stacks */
   constructor(openMemory: () => Promise<StackMemory>) {
     this.#openMemory = openMemory
   }
 
   /** The stack with the lowers of `options`. @throws OptionError a directory is missing, unreadable or nested */
   of(options: MountOptions): Promise<Stack> {
-    if (this.#options !== undefined && !hasSameLowers(this.#options, options)) this.#end()
-    this.#options = options
-    this.#stack ??= this.#open(options).catch((error: unknown) => {
-      this.#stack = undefined
-      throw error
+    const key = keyOf(options)
+    const stack = this.#stacks.get(key) ?? this.#open(options)
+    this.#stacks.delete(key)
+    this.#stacks.set(key, stack)
+    const [oldest] = this.#stacks.keys()
+    if (this.#stacks.size > MOST_OPEN && oldest !== undefined) this.#end(oldest)
+    stack.catch(() => {
+      if (this.#stacks.get(key) === stack) this.#stacks.delete(key)
     })
-    return this.#stack
+    return stack
   }
 
   async #open(options: MountOptions): Promise<Stack> {
@@ -33,18 +39,23 @@ export class SharedStack {
     return await openStack(options, { memory: await this.#memory })
   }
 
-  /** Closes it. Call it when the views are closed. @throws the error of the disk */
+  /** Opens all stacks anew for views that are mounted from now on. Those in use are closed when the views on them have left. */
+  endAll(): void {
+    for (const key of [...this.#stacks.keys()]) this.#end(key)
+  }
+
+  /** Closes them. Call it when the views are closed. @throws the error of the disk */
   async close(): Promise<void> {
-    this.#end()
+    this.endAll()
     await Promise.all(this.#closing)
     const memory = this.#memory
     this.#memory = undefined
     if (memory) await (await memory).close()
   }
 
-  #end(): void {
-    const stack = this.#stack
-    this.#stack = undefined
+  #end(key: string): void {
+    const stack = this.#stacks.get(key)
+    this.#stacks.delete(key)
     if (stack === undefined) return
     const closed = stack.then(
       (open) => open.close(),
@@ -56,7 +67,6 @@ export class SharedStack {
   }
 }
 
-function hasSameLowers(one: MountOptions, other: MountOptions): boolean {
-  const lowers = ({ lowerdir, datadir }: MountOptions) => JSON.stringify([lowerdir, datadir])
-  return lowers(one) === lowers(other)
+function keyOf({ lowerdir, datadir }: MountOptions): string {
+  return JSON.stringify([lowerdir, datadir])
 }

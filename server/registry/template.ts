@@ -1,4 +1,3 @@
-import { isIP } from 'node:net'
 import type { Identity, TemplateSettings } from '../../config/index.ts'
 import {
   isErrno,
@@ -14,15 +13,17 @@ import type { Accounts } from './accounts.ts'
 import type { CreationRate } from './creation-rate.ts'
 import { EphemeralRegistry } from './ephemeral-registry.ts'
 import { makeForkDirectory } from './fork-directory.ts'
+import { ownerOfNew, refuseNewName } from './new-view.ts'
 import { openMemoryOf } from './open-stack-memory.ts'
 import { OrderedViews } from './ordered-views.ts'
 import { needProjects } from './project-support.ts'
 import { refusalOf } from './refusal.ts'
 import { SharedStack } from './shared-stack.ts'
 import { Snapshots } from './snapshots.ts'
+import { mountOn, versionsOfNew, versionsToKeep, withNewest } from './template-lowers.ts'
 import { TemplateView, type ViewPlan } from './template-view.ts'
 import type { UserQuotas } from './user-quotas.ts'
-import { makeBareDirectory, makeViewDirectory, optionsOf, ownerOfDirectory } from './view-directory.ts'
+import { makeBareDirectory, makeViewDirectory, optionsOf } from './view-directory.ts'
 import { newViewId } from './view-id.ts'
 import { foldedName, viewNameError } from './view-name.ts'
 import type { ViewPool } from './view-pool.ts'
@@ -70,9 +71,10 @@ export class Template {
     this.#plan = {
       template: name,
       pool: parts.pool,
-      optionsOf: ({ id, top }, frozen = registry.layers?.paths(top)) =>
-        optionsOf(this.settings.mount, this.settings.directory, id, frozen),
-      stackOf: (options) => this.#stack.of({ ...options, lowerdir: this.settings.mount.lowerdir, frozen: 0 }),
+      optionsOf: ({ id, top, versions }, frozen = registry.layers?.paths(top)) =>
+        optionsOf(mountOn(this.settings, versions), this.settings.directory, id, frozen),
+      stackOf: (options) =>
+        this.#stack.of({ ...options, lowerdir: options.lowerdir.slice(options.frozen ?? 0), frozen: 0 }),
       idleMs: () => this.settings.idleMs,
       settle: (id) => registry.settle(id),
       limits: () => (byFileSystem ? undefined : this.settings.quota) ?? (users?.isOn ? {} : undefined),
@@ -98,7 +100,9 @@ export class Template {
     const registry = settings.ephemeral
       ? await EphemeralRegistry.open(settings, log, now)
       : await ViewRegistry.open(settings.directory, log)
-    return new Template(name, settings, parts, registry)
+    const template = new Template(name, settings, parts, registry)
+    await template.#keepVersions()
+    return template
   }
 
   /** The views, by their order. */
@@ -153,7 +157,7 @@ export class Template {
       throw new OverlayError('EAGAIN', 'make view', path)
     }
     try {
-      const owner = await this.#ownerOf(name)
+      const owner = await ownerOfNew(name, this.settings, this.#parts)
       if (owner === undefined) return undefined
       if (this.#isFull) throw new OverlayError('EAGAIN', 'make view', path)
       const made = await this.#make(name, owner)
@@ -218,7 +222,7 @@ export class Template {
         'view',
         `${this.name} has ${this.settings.maxViews} views already; remove one, or raise max_views`,
       )
-    const owner = await this.#ownerOf(name)
+    const owner = await ownerOfNew(name, this.settings, this.#parts)
     if (owner === undefined)
       throw new OptionError(
         'view',
@@ -258,10 +262,17 @@ export class Template {
     }
   }
 
+  /** Lets views that are made from now on lie on another version of a layer, where the template does not name one. */
+  useNewest(layer: string, version: string): void {
+    this.settings = withNewest(this.settings, layer, version)
+  }
+
   /** Applies changed settings to the open views. @returns the errors */
   async change(settings: TemplateSettings): Promise<unknown[]> {
     const unchanged = JSON.stringify(this.settings.mount) === JSON.stringify(settings.mount)
     this.settings = settings
+    if (!unchanged) this.#stack.endAll()
+    await this.#keepVersions()
     const errors: unknown[] = []
     const changes: Promise<unknown>[] = []
     for (const view of [...this.#views.values()]) {
@@ -271,6 +282,15 @@ export class Template {
     }
     await Promise.all(changes)
     return errors
+  }
+
+  /** The template began to name a layer without a version: from now on its views stay on the newest one of today. */
+  async #keepVersions(): Promise<void> {
+    const moving = [...this.#views.values()].map(async (view) => {
+      const versions = versionsToKeep(this.settings, view.record.versions)
+      if (versions) view.record = await this.#registry.lieOn(view.record, versions)
+    })
+    await Promise.all(moving)
   }
 
   /** Closes its views, which must not be used any more, and the registry. */
@@ -307,29 +327,8 @@ export class Template {
   }
 
   #refuseName(name: string): void {
-    const wrong = viewNameError(name)
-    if (wrong !== undefined) throw new OptionError('view', wrong)
-    if (this.settings.kind === 'per-machine' && isIP(name) === 0)
-      throw new OptionError(
-        'view',
-        `${JSON.stringify(name)} is not the address of a machine; give an IPv4 or IPv6 address`,
-      )
-    if (this.#making.has(foldedName(name)))
-      throw new OptionError('view', `${this.name}/${name} is being made; choose another name`)
-    const alike = this.#registry.alike(name)
-    if (alike === undefined) return
-    const same = alike.name === name ? 'exists already' : `differs from ${this.name}/${alike.name} only in case or form`
-    throw new OptionError('view', `${this.name}/${name} ${same}; choose another name`)
-  }
-
-  /** The owner of a new view; undefined if there is no such user. */
-  async #ownerOf(name: string): Promise<Identity | undefined> {
-    const { owner, kind, mount } = this.settings
-    const { accounts, serverUid } = this.#parts
-    if (owner !== undefined) return owner
-    // Only root can make a directory of somebody else.
-    if (serverUid !== 0) return { uid: serverUid, gid: process.getegid?.() ?? serverUid }
-    return kind === 'per-user' ? await accounts.byName(name) : await ownerOfDirectory(mount.lowerdir[0] as string)
+    const making = this.#making.has(foldedName(name))
+    refuseNewName(name, { template: this.name, kind: this.settings.kind, making, alike: this.#registry.alike(name) })
   }
 
   /** Concurrent calls for one name make one view, whose name may differ from this in case or Unicode form. */
@@ -355,7 +354,8 @@ export class Template {
     if (alike !== undefined) throw new OverlayError('EEXIST', 'make view', `${this.name}/${name}`)
     let id = newViewId(random)
     while (this.#registry.knows(id)) id = newViewId(random)
-    const about = { order: this.#registry.nextOrder(), createdMs: wallNow(), top: source?.record.top }
+    const versions = source ? source.record.versions : versionsOfNew(this.settings)
+    const about = { order: this.#registry.nextOrder(), createdMs: wallNow(), top: source?.record.top, versions }
     const record = { id, name, uid, gid, ...about }
     const options = this.#plan.optionsOf(record)
     const { ephemeral } = this.settings

@@ -24,12 +24,19 @@ export interface ViewRecord {
   readonly top?: string | undefined
   /** Its snapshots, oldest first. */
   readonly snapshots?: readonly Snapshot[] | undefined
+  /** The version of each layer on which it lies, by the name of the layer, as far as its template does not name one. */
+  readonly versions?: LayerVersions | undefined
 }
+
+/** A version for each of some layers. */
+export type LayerVersions = Readonly<Record<string, string>>
 
 /** A record of the registry. */
 export type RegistryLine =
   | { readonly kind: 'made'; readonly view: ViewRecord }
   | { readonly kind: 'renamed'; readonly id: string; readonly name: string }
+  /** It lies on these versions of layers from now on. */
+  | { readonly kind: 'on'; readonly id: string; readonly versions: LayerVersions }
   /** Its upper was frozen. */
   | ({ readonly kind: 'frozen' } & FreezeRecord)
   /** A layer that exists. */
@@ -49,19 +56,35 @@ export function encodeLine(line: RegistryLine): string {
 export function decodeLine(text: string): RegistryLine | undefined {
   const value = parse(text)
   if (typeof value !== 'object' || value === null) return undefined
-  const { kind, id, name, uid, gid, order, createdMs, top, snapshots = [] } = value as Record<string, unknown>
+  const { kind, id, name, uid, gid, order, createdMs, top, snapshots = [], versions } = value as Record<string, unknown>
   if (kind === 'frozen') return withKind(kind, freezeRecordIn(value))
   const layer = kind === 'layer' ? layerIn((value as { layer?: unknown }).layer) : undefined
   if (layer) return { kind: 'layer', layer }
   if (typeof id !== 'string' || !isViewId(id)) return undefined
   if (kind === 'renamed' || kind === 'forgotten') return typeof name === 'string' ? { kind, id, name } : undefined
+  const layers = versionsIn(versions)
+  if (kind === 'on') return layers && { kind, id, versions: layers }
   if (!isCount(order)) return undefined
   if (kind === 'removed' || kind === 'deleted') return { kind, id, order }
   if (kind !== 'made' || typeof name !== 'string' || !isCount(uid) || !isCount(gid)) return undefined
   const view = { id, name, uid, gid, order, createdMs: isCount(createdMs) ? createdMs : 0 }
   const kept = Array.isArray(snapshots) ? snapshots.map(snapshotIn).filter((each) => each !== undefined) : []
   if (!isIdOrNone(top)) return undefined
-  return { kind, view: { ...view, ...(top !== undefined && { top }), ...(kept.length > 0 && { snapshots: kept }) } }
+  return {
+    kind,
+    view: {
+      ...view,
+      ...(top !== undefined && { top }),
+      ...(kept.length > 0 && { snapshots: kept }),
+      ...(layers && { versions: layers }),
+    },
+  }
+}
+
+function versionsIn(value: unknown): LayerVersions | undefined {
+  if (typeof value !== 'object' || value === null) return undefined
+  const found = Object.entries(value).filter((entry): entry is [string, string] => typeof entry[1] === 'string')
+  return found.length > 0 ? Object.fromEntries(found) : undefined
 }
 
 function withKind(kind: 'frozen', record: FreezeRecord | undefined): RegistryLine | undefined {

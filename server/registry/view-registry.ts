@@ -17,7 +17,7 @@ import {
 import { ViewIndex } from './view-index.ts'
 import { ViewLayers } from './view-layers.ts'
 import { foldedName, viewNameError } from './view-name.ts'
-import { decodeLine, encodeLine, type RegistryLine, type ViewRecord } from './view-record.ts'
+import { decodeLine, encodeLine, type LayerVersions, type RegistryLine, type ViewRecord } from './view-record.ts'
 
 /** The file of the registry, in the directory of the template. */
 const FILE = 'views'
@@ -132,6 +132,18 @@ export class ViewRegistry extends ViewIndex {
       this.#log.warn({ err: error, view: name }, 'the new name of a view was not saved in its directory'),
     )
     return renamed
+  }
+
+  /** Notes the versions of layers on which a view lies from now on; durable when it resolves. */
+  async lieOn(view: ViewRecord, versions: LayerVersions): Promise<ViewRecord> {
+    await this.settle(view.id)
+    await this.#append({ kind: 'on', id: view.id, versions })
+    const moved = { ...(this.byId(view.id) ?? view), versions }
+    this.put(moved)
+    await writeRecord(join(this.#directory, view.id), moved).catch((error) =>
+      this.#log.warn({ err: error, view: view.name }, 'the versions of a view were not saved in its directory'),
+    )
+    return moved
   }
 
   /** Takes a view out; its name can be used again. Call `erase` when it is closed. */
@@ -264,6 +276,10 @@ export class ViewRegistry extends ViewIndex {
       return
     }
     const view = this.byId(line.id)
+    if (line.kind === 'on') {
+      if (view !== undefined) this.put({ ...view, versions: line.versions })
+      return
+    }
     if (line.kind === 'renamed') {
       if (view === undefined) return
       this.freeName(view.name)

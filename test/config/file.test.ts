@@ -409,6 +409,6 @@ t.test(
     const values = defaultValues({ ...environment, uid: 1000, defaultStateDir: '/home/me/s' }, new Map())
     const printed = printValues(values)
     t.match(printed, /^state_dir = "\/home\/me\/s" +# environment \(XDG_STATE_HOME, HOME\)$/m)
-    t.match(printed, /^\[users\]/)
+    t.match(printed, /^\[layers\]/)
   },
 )
