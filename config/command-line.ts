@@ -16,7 +16,7 @@ import {
 import { parseNetwork, parsePublicUrl } from './proxy-options.ts'
 import { defaultOf, REMOUNT_OPTIONS, SERVE_OPTIONS, STATUS_OPTIONS } from './schema.ts'
 import { pidIn } from './server-choice.ts'
-import type { Command, Settings } from './settings.ts'
+import type { Address, Command, Settings } from './settings.ts'
 import { parseTls, parseTlsClients, type TlsParts, tlsErrors } from './tls-options.ts'
 
 /**
@@ -101,8 +101,8 @@ export function serverSettings(
 ): Omit<Settings, 'views'> {
   const last = (option: string) => values.get(option)?.at(-1)
   return {
-    webdav: parseAddress('--webdav', last('--webdav') ?? defaultOf('--webdav'), values.has('--webdav')),
-    nfs: parseAddress('--nfs', last('--nfs') ?? defaultOf('--nfs'), values.has('--nfs')),
+    webdav: listenerOf('webdav', last('--webdav'), environment),
+    nfs: listenerOf('nfs', last('--nfs'), environment),
     as: parseIdentity(last('--as'), environment.uid),
     locks: parseLocks(last('--locks') ?? defaultOf('--locks')),
     symlinks: parseSymlinks(last('--symlinks') ?? defaultOf('--symlinks')),
@@ -119,6 +119,16 @@ export function serverSettings(
     stateDir: stateDir(values, environment),
     readyFile: pathIn(values, '--ready-file', environment),
   }
+}
+
+/** Where a listener listens, with the socket that a service manager has opened for it. @throws OptionError */
+function listenerOf(name: 'webdav' | 'nfs', text: string | undefined, { manager }: Environment): Address | undefined {
+  const option = `--${name}` as const
+  const address = parseAddress(option, text ?? defaultOf(option), text !== undefined)
+  const socket = manager?.sockets.get(name)
+  if (socket === undefined) return address
+  if (address !== undefined) return { ...address, socket }
+  throw new OptionError(option, `is off, but the service manager has a socket for it; disable overlayd-${name}.socket`)
 }
 
 /** What the options in `values` say about TLS, each by itself. @throws OptionError */

@@ -14,6 +14,7 @@ export type { LdapSettings, LdapUrl } from './ldap-settings.ts'
 export { loadConfigReader } from './load-config-reader.ts'
 export type { OidcSettings } from './oidc-settings.ts'
 export type { Network } from './proxy-options.ts'
+export type { ServiceManager } from './service-manager.ts'
 export type {
   Address,
   Command,

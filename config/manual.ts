@@ -168,6 +168,10 @@ const ENVIRONMENT: Section = {
     terms({
       '`NAME` of `${NAME}` in a configuration file': 'See overlayd.toml(5).',
       '`XDG_STATE_HOME`': 'The parent of the default state directory, unless root runs the server.',
+      '`LISTEN_PID`, `LISTEN_FDS`, `LISTEN_FDNAMES`':
+        'Sockets that a service manager has opened, named `webdav` and `nfs` (sd_listen_fds(3)). Their addresses must be those of `--webdav` and `--nfs`.',
+      '`NOTIFY_SOCKET`, `WATCHDOG_USEC`':
+        'Where a service manager hears that the server is ready, stopping, and alive (sd_notify(3)).',
       '`UV_THREADPOOL_SIZE`': 'The number of threads for calls that may wait for a disk. Default: 16.',
     }),
   ],

@@ -15,6 +15,8 @@ export interface Address {
   readonly port: number
   /** False for a default address: the sample then uses a free port instead of giving up. */
   readonly given: boolean
+  /** The descriptor of a socket that listens there already, opened by a service manager. */
+  readonly socket?: number
 }
 
 /** One overlay to serve: at `/name/` over WebDAV and as the NFS export `/name`. */

@@ -1,5 +1,6 @@
 import { networkInterfaces, release } from 'node:os'
 import { formatAddress, isLoopback, type Settings } from '../config/index.ts'
+import { actsAsRoot } from '../overlay-core/index.ts'
 import { readExports } from './nfs-listener.ts'
 import type { ListeningAddresses, WebdavAddress } from './running-server.ts'
 import { subjectOf } from './tls/credentials.ts'
@@ -30,7 +31,7 @@ export function announce(
   const url = webdav && first && davUrl(webdav, davName(first, settings))
   if (url !== undefined) lines.push(...webdavHints(url))
   if (listening.tls !== undefined) lines.push(...tlsHints(listening.tls, settings))
-  if (webdav?.user !== undefined && process.geteuid?.() === 0 && settings.configFile === undefined)
+  if (webdav?.user !== undefined && actsAsRoot() && settings.configFile === undefined)
     lines.push(userHint(webdav.user, settings.as !== undefined))
   for (const { name, overlay } of views) for (const notice of overlay.notices) lines.push(`Note on ${name}: ${notice}.`)
   for (const warning of warnings) lines.push(`Warning: ${warning}.`)

@@ -1,5 +1,5 @@
 import type { Settings } from '../config/index.ts'
-import type { Cred } from '../overlay-core/index.ts'
+import { actsAsRoot, type Cred } from '../overlay-core/index.ts'
 import { nobody } from './groups.ts'
 
 /**
@@ -8,7 +8,6 @@ import { nobody } from './groups.ts'
  */
 export async function webdavCred(as: Settings['as']): Promise<Cred> {
   if (as !== undefined) return { uid: as.uid, gid: as.gid, groups: [] }
-  const uid = process.geteuid?.() ?? 0
-  if (uid === 0) return { ...(await nobody()), groups: [] }
-  return { uid, gid: process.getegid?.() ?? 0, groups: process.getgroups?.() ?? [] }
+  if (actsAsRoot()) return { ...(await nobody()), groups: [] }
+  return { uid: process.geteuid?.() ?? 0, gid: process.getegid?.() ?? 0, groups: process.getgroups?.() ?? [] }
 }

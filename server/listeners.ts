@@ -1,7 +1,7 @@
-import { createServer } from 'node:net'
+import { createServer, isIPv6 } from 'node:net'
 import type { Logger } from 'pino'
 import { type Address, formatAddress, type Settings } from '../config/index.ts'
-import { OptionError } from '../overlay-core/index.ts'
+import { listeningAddress, OptionError } from '../overlay-core/index.ts'
 import { acceptMore, BACKLOG } from './accept-more.ts'
 import type { App } from './app.ts'
 import { HTTP_SOCKETS } from './http-limits.ts'
@@ -23,6 +23,7 @@ export async function checkPorts(settings: Settings): Promise<Settings> {
 
 async function checkPort(option: string, address: Address | undefined, sample: boolean): Promise<Address | undefined> {
   if (address === undefined) return undefined
+  if (address.socket !== undefined) return givenSocket(option, address, address.socket)
   try {
     await tryToListen(address)
     return address
@@ -30,6 +31,33 @@ async function checkPort(option: string, address: Address | undefined, sample: b
     if (sample && !address.given) return { ...address, port: 0 }
     throw listenError(option, address, error)
   }
+}
+
+/**
+ * The address of a socket that a service manager has opened. It must be the one in the settings, because that decides who needs a login.
+ *
+ * @throws OptionError it is another one, or no listening socket
+ */
+function givenSocket(option: string, address: Address, socket: number): Address {
+  const actual = listeningAddress(socket)
+  const name = option.slice(2)
+  if (actual === undefined)
+    throw new OptionError(option, `the socket ${name} of the service manager does not listen on TCP; use ListenStream=`)
+  const sameHost = isIPv6(address.host) ? groupsOf(address.host) === actual.host : address.host === actual.host
+  if (sameHost && (address.port === 0 || address.port === actual.port)) return { ...address, port: actual.port }
+  const shown = formatAddress(actual.host === groupsOf('::') ? '::' : actual.host, actual.port)
+  throw new OptionError(
+    option,
+    `is ${formatAddress(address.host, address.port)}, but the socket of the service manager listens on ${shown}; write the same address in both places`,
+  )
+}
+
+/** An IPv6 address as `listeningAddress` writes it. */
+function groupsOf(host: string): string {
+  const [head = '', tail] = new URL(`http://[${host}]`).hostname.slice(1, -1).split('::')
+  const [before, after] = [head, tail ?? ''].map((part) => part.split(':').filter((group) => group !== ''))
+  const zeros = tail === undefined ? 0 : 8 - (before?.length ?? 0) - (after?.length ?? 0)
+  return [...(before ?? []), ...Array<string>(zeros).fill('0'), ...(after ?? [])].join(':')
 }
 
 /** Whether nobody listens there. */
@@ -90,9 +118,15 @@ function listenError(option: string, { host, port }: Address, error: unknown): u
 /** Listens and returns the port. @throws OptionError as in `checkPorts` */
 export async function listenHttp(http: App, address: Address, log: Logger): Promise<number> {
   const { app } = http
-  const { host, port } = address
+  const { host, port, socket: fd } = address
   try {
-    await app.listen({ host, port, backlog: BACKLOG, listenTextResolver: () => 'WebDAV is listening' })
+    await app.listen({
+      host,
+      port,
+      ...(fd !== undefined && { fd }),
+      backlog: BACKLOG,
+      listenTextResolver: () => 'WebDAV is listening',
+    })
   } catch (error) {
     throw listenError('--webdav', address, error)
   }

@@ -1,16 +1,18 @@
-import { type ConfigRequest, parseCommandLine, readEnvironment } from '../config/index.ts'
+import { type ConfigRequest, type Environment, parseCommandLine, readEnvironment } from '../config/index.ts'
 import { OptionError } from '../overlay-core/index.ts'
 import { systemClock } from './clock.ts'
 import { installFaultPolicy } from './faults.ts'
 import { createLog } from './log.ts'
 import type { RunningServer } from './running-server.ts'
 import type { ServedConfig } from './serve-config.ts'
+import { ServiceStates } from './service-states.ts'
 import { listenForSignals } from './shutdown.ts'
 import { versionText } from './version.ts'
 
 /** Runs one command line to its end and returns the exit status. */
 async function main(argv: readonly string[]): Promise<number> {
-  const command = parseCommandLine(argv, readEnvironment())
+  const environment = readEnvironment()
+  const command = parseCommandLine(argv, environment)
   if (command.kind === 'help') return print(command.text)
   if (command.kind === 'version') return print(versionText())
   // Loaded on demand, so that the manual and a wrong option do not wait for the whole server to load.
@@ -29,7 +31,7 @@ async function main(argv: readonly string[]): Promise<number> {
   if (command.kind === 'cert') return (await import('./cert/cert-command.ts')).runCert(command.cert, output)
   if (command.kind === 'init') return (await import('./init-command.ts')).initialize(command.init, print)
   if (command.kind === 'serve-config') return await runFromConfig(command.config)
-  return await run({ settings: command.settings, warnings: [] })
+  return await run({ settings: command.settings, warnings: [] }, environment)
 }
 
 /** Serves what a configuration file says. Returns the exit status: 2 if the file has errors. */
@@ -42,7 +44,7 @@ async function runFromConfig(request: ConfigRequest): Promise<number> {
   }
   try {
     ;(await import('./obey-quotas.ts')).obeyQuotas(config.settings)
-    return await run(config, request)
+    return await run(config, request.environment, request)
   } catch (error) {
     if (!(error instanceof OptionError)) throw error
     complain(`${oneLine(config.explain(error))}\n`)
@@ -53,6 +55,7 @@ async function runFromConfig(request: ConfigRequest): Promise<number> {
 /** Serves until a signal ends it, and returns the exit status. */
 async function run(
   { settings, warnings }: Pick<ServedConfig, 'settings' | 'warnings'>,
+  { manager }: Environment,
   request?: ConfigRequest,
 ): Promise<number> {
   const { serve } = await import('./serve.ts')
@@ -69,8 +72,12 @@ async function run(
   const reload = reloader && ((server: RunningServer) => reloader.reload(server))
   const server = await serve(settings, { log, logCounters: counters, faults, print, warnings, reload })
   hangUp = () => reload?.(server)
+  const states = new ServiceStates(manager ?? { notify: undefined, watchdogMs: undefined }, log)
+  states.ready(`serves ${settings.views.map(({ name }) => name).join(', ')}`)
   await stop.requested
+  states.stopping()
   const closed = await server.close()
+  states.close()
   // Exit even if a bug left something open: everything has been flushed.
   setTimeout(() => process.exit(), 1_000).unref()
   return Math.max(closed, stop.exitStatus)

@@ -1,6 +1,6 @@
 import { chmod, chown, mkdir, rename, rm, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
-import { isUnwritable, type MountOptions, OptionError } from '../overlay-core/index.ts'
+import { actsAsRoot, isUnwritable, type MountOptions, OptionError } from '../overlay-core/index.ts'
 import { isThere, makeDirectory } from './make-directory.ts'
 import { asideName } from './whole-file.ts'
 
@@ -27,8 +27,7 @@ export async function makeUpper(
     await rm(making, { recursive: true, force: true })
     await mkdir(making, { mode: PRIVATE })
     const { uid, gid } = owner ?? root
-    const own = process.geteuid?.()
-    if (own === 0 || owner !== undefined) await chown(making, uid, gid)
+    if (actsAsRoot() || owner !== undefined) await chown(making, uid, gid)
     await chmod(making, root.mode & 0o7777)
     await rename(making, upperdir)
     return true

@@ -65,6 +65,7 @@ export async function openNfs(server: RunningServer, settings: Settings, nfs: Ad
     server.nfs = await startNfs({
       host: nfs.host,
       port: nfs.port,
+      socket: nfs.socket,
       exports: views.filter((view) => isServedBy('nfs', view)).map((view) => exportOf(server, settings, view)),
       handleKey,
       writeVerifier: verifier.bytes,

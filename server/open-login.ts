@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http'
 import { join } from 'node:path'
 import type { Logger } from 'pino'
 import { isLoopback, type LoginSettings, type Settings } from '../config/index.ts'
-import { OptionError, type QuotaLimits } from '../overlay-core/index.ts'
+import { actsAsRoot, OptionError, type QuotaLimits } from '../overlay-core/index.ts'
 import { steadyClock, systemClock } from './clock.ts'
 import { groupsOf, nobody, userByName } from './groups.ts'
 import { JournalFile } from './journal-file.ts'
@@ -245,5 +245,5 @@ async function callerIds() {
   const uid = process.geteuid?.() ?? 0
   const { uid: nobodyUid, gid: nobodyGid } = await nobody()
   const own = { uid, gid: process.getegid?.() ?? 0, groups: process.getgroups?.() ?? [] }
-  return { nobody: { uid: nobodyUid, gid: nobodyGid, groups: [] }, all: uid === 0 ? undefined : own }
+  return { nobody: { uid: nobodyUid, gid: nobodyGid, groups: [] }, all: actsAsRoot() ? undefined : own }
 }

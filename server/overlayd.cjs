@@ -44,11 +44,17 @@ function pinnedNode() {
   return fs.existsSync(binary) ? binary : undefined
 }
 
+/** The number of sockets that a service manager has opened for this process (sd_listen_fds(3)). */
+function socketsGiven() {
+  return process.env.LISTEN_PID === String(process.pid) ? Number(process.env.LISTEN_FDS) || 0 : 0
+}
+
 /** Runs this file again on `binary`, forwards signals, and exits like the child. */
 function runOn(binary) {
   const env = Object.assign({}, process.env, { OVERLAYD_RELAUNCHED: '1' })
   const args = NODE_OPTIONS.concat(__filename, process.argv.slice(2))
-  const child = childProcess.spawn(binary, args, { stdio: 'inherit', env })
+  const stdio = Array.from({ length: 3 + socketsGiven() }, (_, fd) => (fd < 3 ? 'inherit' : fd))
+  const child = childProcess.spawn(binary, args, { stdio, env })
   const forward = FORWARDED.map((signal) => {
     const listener = () => child.kill(signal)
     process.on(signal, listener)
@@ -67,6 +73,8 @@ function runOn(binary) {
 /** Executes the same Node again, in the same process, with options that are only accepted at startup. Returns if that is impossible. */
 function takeOptions() {
   const given = process.execArgv.concat(process.env.NODE_OPTIONS || '')
+  // Sockets of a service manager would be closed; its unit gives the options itself.
+  if (socketsGiven() > 0) return
   if (typeof process.execve !== 'function' || given.some((option) => option.includes(YOUNG_SPACE))) return
   const args = [process.execPath].concat(NODE_OPTIONS, process.execArgv, __filename, process.argv.slice(2))
   process.execve(process.execPath, args, process.env)

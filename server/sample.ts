@@ -1,5 +1,5 @@
 import type { Settings, ViewSettings } from '../config/index.ts'
-import { parseOptions } from '../overlay-core/index.ts'
+import { actsAsRoot, parseOptions } from '../overlay-core/index.ts'
 import { webdavCred } from './identity.ts'
 import { makeSampleDirs } from './state-dir.ts'
 import type { ResolvedViewSettings } from './views.ts'
@@ -11,9 +11,12 @@ export function planViews(settings: Settings): Promise<ResolvedViewSettings[]> {
       if (view.mount !== undefined) return { settings: view, options: view.mount }
       const { lower, upper, work } = await makeSampleDirs(
         settings.stateDir,
-        process.geteuid?.() === 0 ? await webdavCred(settings.as) : undefined,
+        actsAsRoot() ? await webdavCred(settings.as) : undefined,
       )
-      const options = parseOptions(`lowerdir+=${escaped(lower)},upperdir=${escaped(upper)},workdir=${escaped(work)}`)
+      const options = parseOptions(`lowerdir+=${escaped(lower)},upperdir=${escaped(upper)},workdir=${escaped(work)}`, {
+        cwd: '/',
+        privileged: actsAsRoot(),
+      })
       return { settings: sampleExports(view), options }
     }),
   )
@@ -30,7 +33,7 @@ function escaped(path: string): string {
  */
 function sampleExports(view: ViewSettings): ViewSettings {
   const uid = process.geteuid?.() ?? 0
-  if (uid === 0 || view.exportsGiven) return view
+  if (actsAsRoot() || view.exportsGiven) return view
   return {
     ...view,
     exports: [`127.0.0.1(rw,all_squash,anonuid=${uid},anongid=${process.getegid?.() ?? uid},insecure,sync)`],

@@ -1,5 +1,5 @@
 import { inOverlayOptions, type ViewSettings } from '../config/index.ts'
-import { type MountOptions, OptionError, type Overlay, parseOptions } from '../overlay-core/index.ts'
+import { actsAsRoot, type MountOptions, OptionError, type Overlay, parseOptions } from '../overlay-core/index.ts'
 import { layersOf, mountView } from './mount-view.ts'
 import { moveHandleDir } from './state-dir.ts'
 
@@ -142,7 +142,7 @@ export class Views {
         'NAME',
         `${JSON.stringify(name)} has many views; change its stack in the file, and run overlayd reload`,
       )
-    const privileged = process.geteuid?.() === 0
+    const privileged = actsAsRoot()
     await this.change(name, parseOptions(options, { cwd, privileged }, overlay.options))
   }
 

@@ -30,7 +30,8 @@ import { ListingCache } from '../objects/listing.ts'
 import { NamelessObjects } from '../objects/nameless.ts'
 import type { SuperBlock } from '../objects/superblock.ts'
 import { PROTOCOL_DATA_DIRECTORY } from '../sidecar/protocol-data-store.ts'
-import { effectiveUid, setUmask0 } from '../sys/process.ts'
+import { actsAsRoot } from '../sys/capabilities.ts'
+import { setUmask0 } from '../sys/process.ts'
 import { getXattr, setXattrElsewhere } from '../sys/xattr.ts'
 import { type Budgets, processBudgets } from './budgets.ts'
 import { freeze } from './freeze.ts'
@@ -136,12 +137,12 @@ async function assemble(
   const memory = await openMemory(roots, workdir.within, given.randomBytes(16), given.handleDirectory)
   const { keeper } = memory
   opened.defer(() => memory.handleFile.close())
-  const overlayXattrs = new XattrNames(options.userxattr, effectiveUid() !== 0)
+  const privileged = actsAsRoot()
+  const overlayXattrs = new XattrNames(options.userxattr, !privileged)
   const { layers, known, common } = await placedLayers(roots, options, overlayXattrs, keeper, given)
   const descriptors = Descriptors.onStack(given.budgets.directories, stackOf(given)?.calls)
   opened.defer(() => descriptors.closeAll())
   const dcache = new DentryCache(given.dentryLimit, given.budgets.names)
-  const privileged = effectiveUid() === 0
   const storages = roots.upper ? known.storages(roots.upper) : new Map<string, Storage>()
   const context = { descriptors, overlayXattrs, privileged, newProtocolDataId: given.randomBytes, opened, storages }
   const prepared = await prepare(options, layers.upper, roots, context)
@@ -165,7 +166,7 @@ async function assemble(
     ...lowers,
     ...prepared,
     ...notices,
-    overlayXattrs: new XattrNames(options.userxattr, effectiveUid() !== 0 || prepared.storage?.owners === false),
+    overlayXattrs: new XattrNames(options.userxattr, !privileged || prepared.storage?.owners === false),
     root: makeRoot({ ...lowers, upper: layers.upper }, keeper),
     dcache,
     descriptors,

@@ -1,5 +1,6 @@
 import type { Storage } from '../layer/storage.ts'
 import type { SuperBlock } from '../objects/superblock.ts'
+import { actsAsRoot } from '../sys/capabilities.ts'
 import { effectiveGid, effectiveGroups, effectiveUid } from '../sys/process.ts'
 
 type ServerRights = Pick<
@@ -9,13 +10,13 @@ type ServerRights = Pick<
 
 /** The user and groups by which the disk restricts the server, and whether the disk can store all owners. */
 export function serverRights(storage: Storage | undefined): ServerRights {
-  const uid = effectiveUid()
+  const privileged = actsAsRoot()
   const fixedOwners = storage?.owners === false
   return {
-    privileged: uid === 0,
-    keepsOwners: uid !== 0 || fixedOwners,
+    privileged,
+    keepsOwners: !privileged || fixedOwners,
     fixedOwners,
-    serverUid: uid,
+    serverUid: effectiveUid(),
     serverGid: effectiveGid(),
     serverGroups: effectiveGroups(),
   }

@@ -1,7 +1,10 @@
 import { bind, lastErrno } from './call.ts'
 import { sysError } from './error.ts'
+import { effectiveUid } from './process.ts'
 
 const CAP_SYS_RESOURCE = 24
+/** CAP_CHOWN, DAC_OVERRIDE, DAC_READ_SEARCH, FOWNER, FSETID, SYS_ADMIN, MKNOD and SETFCAP: what root uses on its layers. */
+const ON_LAYERS = [0, 1, 2, 3, 4, 21, 27, 31]
 const PR_CAPBSET_DROP = 24
 /** _LINUX_CAPABILITY_VERSION_3: two sets of three words (effective, permitted, inheritable). */
 const VERSION = 0x20080522
@@ -18,6 +21,19 @@ const prctl = bind<[option: number, capability: number, c: number, d: number, e:
 /** Whether this process may exceed quotas, which all file systems but xfs allow to a process with CAP_SYS_RESOURCE. */
 export function mayExceedQuotas(): boolean {
   return ((capabilities()[EFFECTIVE] as number) & (1 << CAP_SYS_RESOURCE)) !== 0
+}
+
+/** Whether this process may do to its layers what root may: as root, or as another user with the capabilities for it. */
+export function actsAsRoot(): boolean {
+  return effectiveUid() === 0 || hasCapabilitiesOnLayers()
+}
+
+let onLayers: boolean | undefined
+
+/** The capabilities of a process of another user stay as they were at its start. */
+function hasCapabilitiesOnLayers(): boolean {
+  onLayers ??= ON_LAYERS.every((capability) => ((capabilities()[EFFECTIVE] as number) >>> capability) & 1)
+  return onLayers
 }
 
 /**

@@ -30,6 +30,8 @@ export interface NfsServerOptions {
   host: string
   /** 0 picks a free port. */
   port: number
+  /** The descriptor of a socket that listens there already. */
+  socket?: number | undefined
   exports: readonly NfsExportSettings[]
   /** 32 random bytes; handles stay valid as long as they are the same. */
   handleKey: Uint8Array
@@ -133,7 +135,7 @@ export async function startNfs(options: NfsServerOptions): Promise<NfsServer> {
   const { groupsOf, acceptMore, startTls } = options
   const isClient = (address: string) => isExportedTo(exports, address)
   const own = { host, port, programs, log, now, groupsOf, isClient, replies, callKey, acceptMore, startTls }
-  const rpc = new RpcServer({ ...within(LIMITS, NFS_PART, options.maxConnections), ...own })
+  const rpc = new RpcServer({ ...within(LIMITS, NFS_PART, options.maxConnections), ...own, socket: options.socket })
   const closing = new ClosingOrder()
   closing.add(async () => hostNames.stop())
   try {

@@ -1,6 +1,6 @@
 import type { Logger } from 'pino'
 import type { Settings } from '../../config/index.ts'
-import { connectionsAllowed, guardChanges } from '../../overlay-core/index.ts'
+import { actsAsRoot, connectionsAllowed, guardChanges } from '../../overlay-core/index.ts'
 import { steadyClock, systemClock } from '../clock.ts'
 import { userByName } from '../groups.ts'
 import { logOf } from '../log.ts'
@@ -31,7 +31,7 @@ export async function openTemplates(
     rate: new CreationRate(steadyClock),
     random: systemRandom,
     wallNow: systemClock,
-    serverUid: process.geteuid?.() ?? 0,
+    serverUid: actsAsRoot() ? 0 : (process.geteuid?.() ?? 0),
   }
   const templates = new Templates(parts, userQuota, login?.hasQuotas ? login.quotaOf : undefined)
   for (const { name, settings } of views.list()) {

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
+import { bashCompletion, fishCompletion, zshCompletion } from '../../config/completion-scripts.ts'
 import { schemaOf } from '../../config/file/json-schema.ts'
 import { FILE_MANUAL } from '../../config/file/manual.ts'
 import { TABLES } from '../../config/file/tables.ts'
@@ -24,6 +25,9 @@ export function manualFiles(): ReadonlyMap<string, string> {
     ['docs/overlayd.1', troffOf(MANUAL, command)],
     ['docs/config.md', markdownOf('overlayd.toml(5)', FILE_SOURCES, FILE_MANUAL)],
     ['docs/overlayd.toml.5', troffOf(FILE_MANUAL, file)],
+    ['deploy/completion/overlayd.bash', bashCompletion()],
+    ['deploy/completion/_overlayd', zshCompletion()],
+    ['deploy/completion/overlayd.fish', fishCompletion()],
     ['deploy/overlayd.schema.json', `${JSON.stringify(schemaOf(TABLES), null, 2)}\n`],
   ])
 }

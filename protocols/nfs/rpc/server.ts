@@ -25,6 +25,8 @@ export interface RpcServerOptions extends ConnectionLimits, ShareLimits {
   readonly host: string
   /** 0 picks a free port. */
   readonly port: number
+  /** The descriptor of a socket that listens there already. */
+  readonly socket?: number | undefined
   readonly programs: readonly RpcProgram[]
   readonly log: Logger
   /** A monotonic clock, in ms. */
@@ -129,10 +131,10 @@ export class RpcServer {
 
   /** Starts to listen; resolves with the address. Rejects with the system's error if the port is unavailable. */
   listen(): Promise<AddressInfo> {
-    const { host, port, log, idleMs, stallMs, acceptMore, maxConnections } = this.#options
+    const { host, port, socket: fd, log, idleMs, stallMs, acceptMore, maxConnections } = this.#options
     return new Promise((resolve, reject) => {
       this.#server.once('error', reject)
-      this.#server.listen({ host, port, backlog: BACKLOG }, () => {
+      this.#server.listen({ host, port, ...(fd !== undefined && { fd }), backlog: BACKLOG }, () => {
         this.#server.off('error', reject)
         this.#server.on('error', (error) => log.error({ err: error }, 'cannot accept a connection'))
         if (acceptMore !== undefined) this.#stopAccepting = acceptMore(this.#server, SOCKETS, maxConnections)

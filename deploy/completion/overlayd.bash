@@ -1,0 +1,86 @@
+# Generated from config/manual.ts and config/schema.ts by npm run docs. Do not edit.
+_overlayd() {
+  local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} path='' word i skip='' next='' options='' words='' paths=''
+  COMPREPLY=()
+  for ((i = 1; i < COMP_CWORD; i++)); do
+    word=${COMP_WORDS[i]}
+    if [ -n "$skip" ]; then skip=''; continue; fi
+    case $word in
+    -o|--webdav|--as|--locks|--symlinks|--public-url|--trusted-proxy|--nfs|--export|--lock-grace|--tls|--tls-client-ca|--tls-clients|--tls-revoked|--state-dir|--ready-file|--log-level|--config|--pid|--days|--name|--out|--against|--file|--view|--path|--expires|--url) skip=1 ;;
+    -*) ;;
+    *)
+      case "$path${path:+ }$word" in
+      'serve'|'config'|'config check'|'config print'|'init'|'reload'|'cert'|'cert ca'|'cert issue'|'cert revoke'|'cert list'|'view'|'view list'|'view create'|'view show'|'view remove'|'view rename'|'snapshot'|'snapshots'|'rollback'|'reset'|'snapshot remove'|'fork'|'diff'|'user'|'user add'|'user passwd'|'user remove'|'user list'|'token'|'token make'|'token list'|'token revoke'|'status'|'remount'|'help') path="$path${path:+ }$word" ;;
+      esac
+      ;;
+    esac
+  done
+  if [ -n "$skip" ]; then
+    case $prev in
+    --webdav) words='off' ;;
+    --as) words='root' ;;
+    --locks) words='advisory mandatory' ;;
+    --symlinks) words='follow hide refuse' ;;
+    --nfs) words='off' ;;
+    --tls) paths=-f ;;
+    --tls-client-ca) paths=-f ;;
+    --tls-clients) words='request require' ;;
+    --tls-revoked) paths=-f ;;
+    --state-dir) paths=-d ;;
+    --ready-file) paths=-f ;;
+    --config) paths=-f ;;
+    --out) paths=-d ;;
+    --file) paths=-f ;;
+    esac
+    if [ -n "$words" ]; then mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
+    elif [ -n "$paths" ]; then compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen $paths -- "$cur"); fi
+    return
+  fi
+  case $path in
+    '') next='cert config diff fork help init reload remount reset rollback serve snapshot snapshots status token user view' options='-o --sample --webdav --as --locks --symlinks --depth-infinity --insecure-no-auth --public-url --trusted-proxy --nfs --export --manage-gids --portmap --rpcbind --lock-grace --tls --tls-client-ca --tls-clients --tls-revoked --state-dir --ready-file --log-level -h --help -V --version' ;;
+    'config') next='check print' options='--help' ;;
+    'cert') next='ca issue list revoke' options='--help' ;;
+    'view') next='create list remove rename show' options='--help' ;;
+    'snapshot') next='remove' options='--yes --drop --json --pid --state-dir -h --help' ;;
+    'user') next='add list passwd remove' options='--help' ;;
+    'token') next='list make revoke' options='--help' ;;
+    'serve') next='' options='--config --webdav --as --locks --symlinks --depth-infinity --insecure-no-auth --public-url --trusted-proxy --nfs --manage-gids --portmap --rpcbind --lock-grace --tls --tls-client-ca --tls-clients --tls-revoked --state-dir --ready-file --log-level -h --help' ;;
+    'config check') next='' options='' ;;
+    'config print') next='' options='--config --webdav --as --locks --symlinks --depth-infinity --insecure-no-auth --public-url --trusted-proxy --nfs --manage-gids --portmap --rpcbind --lock-grace --tls --tls-client-ca --tls-clients --tls-revoked --state-dir --ready-file --log-level -h --help --json' ;;
+    'init') next='' options='' ;;
+    'reload') next='' options='--pid --state-dir -h --help' ;;
+    'cert ca') next='' options='--days --name --out --json -h --help' ;;
+    'cert issue') next='' options='--days --name --out --json -h --help' ;;
+    'cert revoke') next='' options='--days --name --out --json -h --help' ;;
+    'cert list') next='' options='--days --name --out --json -h --help' ;;
+    'view list') next='' options='--json --pid --state-dir -h --help' ;;
+    'view create') next='' options='--json --pid --state-dir -h --help' ;;
+    'view show') next='' options='--json --pid --state-dir -h --help' ;;
+    'view remove') next='' options='--json --pid --state-dir -h --help' ;;
+    'view rename') next='' options='--json --pid --state-dir -h --help' ;;
+    'snapshots') next='' options='--yes --drop --json --pid --state-dir -h --help' ;;
+    'rollback') next='' options='--yes --drop --json --pid --state-dir -h --help' ;;
+    'reset') next='' options='--yes --drop --json --pid --state-dir -h --help' ;;
+    'snapshot remove') next='' options='--yes --drop --json --pid --state-dir -h --help' ;;
+    'fork') next='' options='--yes --drop --json --pid --state-dir -h --help' ;;
+    'diff') next='' options='--against --stat --name-only --patch --json --all --pid --state-dir -h --help' ;;
+    'user add') next='' options='--config --file --json -h --help' ;;
+    'user passwd') next='' options='--config --file --json -h --help' ;;
+    'user remove') next='' options='--config --file --json -h --help' ;;
+    'user list') next='' options='--config --file --json -h --help' ;;
+    'token make') next='' options='--view --path --link --read-only --writable --drop-only --password --expires --json --pid --state-dir -h --help' ;;
+    'token list') next='' options='--view --path --link --read-only --writable --drop-only --password --expires --json --pid --state-dir -h --help' ;;
+    'token revoke') next='' options='--view --path --link --read-only --writable --drop-only --password --expires --json --pid --state-dir -h --help' ;;
+    'status') next='' options='--url --json --state-dir -h --help' ;;
+    'remount') next='' options='-o --pid --state-dir -h --help' ;;
+    'help') next='' options='' ;;
+  esac
+  case $cur in
+  -*) mapfile -t COMPREPLY < <(compgen -W "$options" -- "$cur") ;;
+  *)
+    if [ -n "$next" ]; then mapfile -t COMPREPLY < <(compgen -W "$next" -- "$cur")
+    else compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); fi
+    ;;
+  esac
+}
+complete -F _overlayd overlayd
