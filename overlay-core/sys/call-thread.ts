@@ -5,6 +5,7 @@ import {
   Control,
   Fault,
   goesOn,
+  LONG_CALL_MS,
   MOST_ARGUMENTS,
   SLOT_WORDS,
   SLOTS,
@@ -133,7 +134,14 @@ function killProcess(): void {
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0)
 }
 
-function make({ call, count }: Bound): number {
+function make(bound: Bound): number {
+  const began = performance.now()
+  const result = makeUninterrupted(bound)
+  if (performance.now() - began > LONG_CALL_MS) Atomics.add(control, Control.long, 1)
+  return result
+}
+
+function makeUninterrupted({ call, count }: Bound): number {
   try {
     for (;;) {
       const result = Number(invoke(call, count))

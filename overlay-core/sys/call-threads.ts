@@ -110,6 +110,11 @@ export class CallThreads<Kept> {
     return this.#underWay
   }
 
+  /** How many trips have ended, modulo 2^32, and how many of their calls were long. */
+  get past(): { readonly trips: number; readonly long: number } {
+    return { trips: this.#ended, long: Atomics.load(this.#control, Control.long) }
+  }
+
   /**
    * Whether a trip could start soon: a slot is free, and not all threads wait for a disk or for a network file system, which may never
    * answer.

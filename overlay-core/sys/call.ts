@@ -40,7 +40,12 @@ let threadFaults = false
 /** struct rusage, of which two words are used. */
 const usage = new Uint32Array(new ArrayBuffer(SIZE_OF_RUSAGE))
 const getrusage = libc.func('int getrusage(int, void *)') as (who: number, out: Uint32Array) => number
-const loopTime = new LoopTime(() => performance.now(), readSwitches)
+const NO_TRIPS = { trips: 0, long: 0 }
+const loopTime = new LoopTime(
+  () => performance.now(),
+  readSwitches,
+  () => threads?.past ?? NO_TRIPS,
+)
 
 function readSwitches(into: Switches): void {
   getrusage(RUSAGE_THREAD, usage)

@@ -7,7 +7,14 @@ const LONG_MS = 1
 /** Slow calls may take one ms out of this many. */
 const MS_PER_SLOW_MS = 2000
 /** The maximum time, in ms, that slow calls may take after a long period without any. */
-const MOST_ALLOWANCE_MS = 10
+const MOST_ALLOWANCE_MS = 25
+/**
+ * One slow call is no slow disk: a debt of at most so many ms is forgiven, once in this time, when so many trips to threads in a row had no long call. That is a further three thousandth part
+ * of the time at most.
+ */
+const MOST_FORGIVEN_MS = 25
+const FORGIVE_EVERY_MS = 100_000
+const FAST_TRIPS = 300
 /** A long call is followed by a pause of this many times its length, whatever is left of the allowance, because its cause may delay the next call too. */
 const PAUSE_TIMES = 20
 /** The minimum length of that pause, in ms. */
@@ -25,6 +32,12 @@ export interface Switches {
   forced: number
 }
 
+/** What threads have done so far: trips, modulo 2^32, and calls that took longer than a millisecond. */
+export interface Trips {
+  readonly trips: number
+  readonly long: number
+}
+
 /**
  * Decides whether a short system call may be made on the event loop, which saves the trip to a thread and back, and watches how long such calls take.
  * Nobody should wait who would not have waited anyway: calls get a little time in each turn of the loop and none for a while after a slow one,
@@ -39,6 +52,8 @@ export class LoopTime {
   /** The time used in this turn, in ms. */
   #used = 0
   #pausedUntil = 0
+  /** Until when slow calls have taken more than their part of the time. */
+  #inDebtUntil = 0
   /** The time in ms that calls may be slow, as of `#allowedAt`; negative if they were slow for too long. */
   #allowance = MOST_ALLOWANCE_MS
   #allowedAt = 0
@@ -47,22 +62,31 @@ export class LoopTime {
   #syncingSince = 0
   /** The number of active prohibitions. */
   #forbidden = 0
+  readonly #past: () => Trips
+  /** What threads had done when the last long call of theirs was noticed in a pause. */
+  #since: Trips = { trips: 0, long: 0 }
+  #forgivenAt = -FORGIVE_EVERY_MS
   #turnEnds = false
   readonly #endTurn = () => {
     this.#turnEnds = false
     this.#used = 0
   }
 
-  /** @param now a clock in ms @param switches fills in the counts of the calling thread */
-  constructor(now: () => number, switches: (into: Switches) => void) {
+  /** @param now a clock in ms @param switches fills in the counts of the calling thread @param past what threads have done */
+  constructor(now: () => number, switches: (into: Switches) => void, past: () => Trips) {
     this.#now = now
+    this.#past = past
     this.#switches = switches
   }
 
   /** Whether a call may be made on the loop now. */
   get free(): boolean {
     if (this.#forbidden > 0 || this.#used >= MOST_MS_PER_TURN) return false
-    return (this.#pausedUntil === 0 || this.#isOver()) && (this.#syncs === 0 || !this.#syncsLong())
+    return (
+      (this.#pausedUntil === 0 || this.#isOver()) &&
+      (this.#inDebtUntil === 0 || this.#isPaid()) &&
+      (this.#syncs === 0 || !this.#syncsLong())
+    )
   }
 
   /** Makes `free` false until `allow` was called as often, for a file system that asks another process or machine. */
@@ -119,7 +143,10 @@ export class LoopTime {
     const gained = (now - this.#allowedAt) / MS_PER_SLOW_MS
     this.#allowance = Math.min(MOST_ALLOWANCE_MS, this.#allowance + gained) - took
     this.#allowedAt = now
-    if (this.#allowance < 0) this.#pause(now, -this.#allowance * MS_PER_SLOW_MS)
+    if (this.#allowance < 0) {
+      this.#since = this.#past()
+      this.#inDebtUntil = now - this.#allowance * MS_PER_SLOW_MS
+    }
     if (took > LONG_MS) this.#pause(now, Math.max(LEAST_PAUSE_MS, took * PAUSE_TIMES))
   }
 
@@ -130,6 +157,24 @@ export class LoopTime {
   #isOver(): boolean {
     if (this.#now() < this.#pausedUntil) return false
     this.#pausedUntil = 0
+    return true
+  }
+
+  #isPaid(): boolean {
+    const now = this.#now()
+    if (now < this.#inDebtUntil && !this.#isForgiven(now)) return false
+    this.#inDebtUntil = 0
+    return true
+  }
+
+  #isForgiven(now: number): boolean {
+    if (now - this.#forgivenAt < FORGIVE_EVERY_MS || this.#allowance < -MOST_FORGIVEN_MS) return false
+    const past = this.#past()
+    if (past.long !== this.#since.long) this.#since = past
+    if (((past.trips - this.#since.trips) | 0) < FAST_TRIPS) return false
+    this.#forgivenAt = now
+    this.#allowedAt = now
+    this.#allowance = 0
     return true
   }
 }

@@ -11,6 +11,9 @@ export const MOST_ARGUMENTS = 6
 /** More threads do not help: the calls are short, and some of the long ones must be made elsewhere anyway. */
 export const MOST_THREADS = 4
 
+/** A call of a thread that took longer than this, in ms, is counted: it waited for a disk, or for the processor. */
+export const LONG_CALL_MS = 1
+
 /** Words (32 bits) of the control memory. */
 export const Control = {
   /** How many slots were ever put into the queue of calls to make; threads wait on this word. */
@@ -31,6 +34,8 @@ export const Control = {
   fault: 7,
   /** The number of the function that the last fault hit. */
   struck: 8,
+  /** How many calls of the threads took longer than `LONG_CALL_MS`. */
+  long: 9,
   /** The queues contain slot numbers; in the queue of finished calls plus one, because 0 means not yet written. */
   toMake: 16,
   made: 16 + SLOTS,

@@ -21,6 +21,17 @@ export interface ByteTarget {
 const EMPTY = Buffer.alloc(0)
 /** What a TLS record contains at most (RFC 8446 section 5.1). */
 const RECORD_BYTES = 16_384
+/**
+ * How many bytes are encrypted before the peer has taken those before them. OpenSSL keeps what it has encrypted until then, so a peer that reads nothing costs its replies and this much
+ * again, and not all of them twice.
+ */
+const ENCRYPTED_BYTES = 128 * 1024
+
+/** What waits to be encrypted, and what to call when the kernel has it or the connection is gone. */
+interface Waiting {
+  bytes: Uint8Array
+  readonly done: () => void
+}
 
 /** The bytes of an encrypted connection, put where those of a plain one are read to. Bytes that arrive while nobody wants them are kept: those of one read, at most 64 KiB. */
 export class SecureStream implements ByteStream {
@@ -32,6 +43,14 @@ export class SecureStream implements ByteStream {
   /** Where the next bytes go: the target, or while nobody wants them the spare buffer. */
   #place: Buffer = EMPTY
   #spare: Buffer | undefined
+  /** In the order of `write`. */
+  readonly #waiting: Waiting[] = []
+  #waitingBytes = 0
+  /** Whether the kernel has not taken all that is encrypted. */
+  #writing = false
+  #corks = 0
+  /** Ends the connection once nothing waits. */
+  #end: (() => void) | undefined
 
   constructor(socket: Socket, to: ByteTarget) {
     this.#socket = socket
@@ -48,19 +67,23 @@ export class SecureStream implements ByteStream {
   }
 
   get writableLength(): number {
-    return this.#socket.writableLength
+    return this.#socket.writableLength + this.#waitingBytes
   }
 
   write(bytes: Uint8Array, done: () => void): boolean {
-    return this.#socket.write(bytes, done)
+    this.#waiting.push({ bytes, done })
+    this.#waitingBytes += bytes.length
+    if (this.#corks === 0) this.#encrypt()
+    return this.#waitingBytes === 0
   }
 
   cork(): void {
-    this.#socket.cork()
+    this.#corks++
   }
 
   uncork(): void {
-    this.#socket.uncork()
+    this.#corks--
+    if (this.#corks === 0) this.#encrypt()
   }
 
   pause(): void {
@@ -77,11 +100,52 @@ export class SecureStream implements ByteStream {
   }
 
   end(done: () => void): void {
-    this.#socket.end(done)
+    this.#end = () => this.#socket.end(done)
+    this.#encrypt()
   }
 
   destroy(): void {
     this.#socket.destroy()
+  }
+
+  /** Passes as much as may be encrypted to the socket, in one write. */
+  #encrypt(): void {
+    if (this.#writing) return
+    if (this.#waiting.length === 0) {
+      const end = this.#end
+      this.#end = undefined
+      end?.()
+      return
+    }
+    this.#writing = true
+    this.#socket.cork()
+    for (let room = ENCRYPTED_BYTES; room > 0 && this.#waiting.length > 0; ) {
+      const [first] = this.#waiting
+      const part = first.bytes.subarray(0, room)
+      room -= part.length
+      this.#waitingBytes -= part.length
+      const whole = part.length === first.bytes.length
+      if (whole) this.#waiting.shift()
+      else first.bytes = first.bytes.subarray(part.length)
+      const last = room === 0 || this.#waiting.length === 0
+      this.#socket.write(part, (error) => {
+        if (whole) first.done()
+        if (error) this.#giveUp()
+        else if (last) this.#goOn()
+      })
+    }
+    this.#socket.uncork()
+  }
+
+  #goOn(): void {
+    this.#writing = false
+    this.#encrypt()
+  }
+
+  /** The connection is gone: nobody waits any longer for what it has not taken. */
+  #giveUp(): void {
+    this.#waitingBytes = 0
+    for (const { done } of this.#waiting.splice(0)) done()
   }
 
   #nextPlace(): Buffer {

@@ -3,9 +3,13 @@ import { LoopTime, type Switches } from '../../../overlay-core/sys/loop-time.ts'
 
 /** A loop time with a clock and switches that the test sets. */
 function setUp() {
-  const state = { ms: 1, voluntary: 0, forced: 0 }
+  const state = { ms: 1, voluntary: 0, forced: 0, past: { trips: 0, long: 0 } }
   const switches = (into: Switches) => Object.assign(into, { voluntary: state.voluntary, forced: state.forced })
-  const time = new LoopTime(() => state.ms, switches)
+  const time = new LoopTime(
+    () => state.ms,
+    switches,
+    () => state.past,
+  )
   const trip = (ms: number, { waits = 0, interrupted = 0 } = {}) => {
     time.begin()
     state.ms += ms
@@ -50,9 +54,9 @@ t.test(
   },
 )
 
-t.test('slow calls together take a two-thousandth of the time, plus ten milliseconds', async (t) => {
+t.test('slow calls together take a two-thousandth of the time, plus 25 milliseconds', async (t) => {
   const { state, time, trip } = setUp()
-  trip(20, { waits: 1 })
+  trip(35, { waits: 1 })
   await turn()
   state.ms += 19_999
   t.notOk(time.free, 'ten ms too many')
@@ -65,12 +69,12 @@ t.test('slow calls together take a two-thousandth of the time, plus ten millisec
   state.ms += 200
   t.ok(time.free)
   state.ms += 60_000
-  trip(9.9, { waits: 1 })
+  trip(24.9, { waits: 1 })
   await turn()
-  state.ms += 200
-  t.ok(time.free, 'ten have gathered again')
+  state.ms += 500
+  t.ok(time.free, '25 have gathered again')
   const small = setUp()
-  for (let made = 0; made < 40; made++) {
+  for (let made = 0; made < 90; made++) {
     small.trip(0.3, { waits: 1 })
     await turn()
   }
@@ -122,4 +126,41 @@ t.test('no calls are made for a file system that asks another process', (t) => {
   time.allow()
   t.ok(time.free)
   t.end()
+})
+
+t.test('one slow call is forgiven when threads make three hundred calls in a row without a long one', async (t) => {
+  const { state, time, trip } = setUp()
+  const slow = async (ms: number) => {
+    trip(ms, { waits: 1 })
+    await turn()
+    state.ms += Math.max(100, 20 * ms) + 1
+  }
+  await slow(45)
+  state.past = { trips: 299, long: 0 }
+  t.notOk(time.free, 'not yet')
+  state.past = { trips: 310, long: 1 }
+  t.notOk(time.free, 'one was long')
+  state.past = { trips: 609, long: 1 }
+  t.notOk(time.free, 'they are counted from there')
+  state.past = { trips: 610, long: 1 }
+  t.ok(time.free)
+  await slow(10)
+  state.past = { trips: 2000, long: 1 }
+  t.notOk(time.free, 'but only once in a while')
+  state.ms += 100_000
+  t.ok(time.free)
+  state.ms += 1_000_000
+  await slow(51)
+  state.past = { trips: 4000, long: 1 }
+  t.notOk(time.free, 'and not if it was very slow')
+})
+
+t.test('a pause after a slow sync is not forgiven', async (t) => {
+  const { state, time } = setUp()
+  time.syncBegins()
+  time.syncEnds(100)
+  state.past = { trips: 1000, long: 0 }
+  t.notOk(time.free)
+  state.ms += 1001
+  t.ok(time.free)
 })
