@@ -7,9 +7,10 @@ import { afterShortage, descriptorsAreFew, SHORTAGE_ATTEMPTS } from './descripto
 import { argumentError, sysError } from './error.ts'
 import { faultsAreSet } from './fault.ts'
 import { Limiter } from './limiter.ts'
-import { LoopTime, type Switches } from './loop-time.ts'
+import { LoopTime, NO_TRIPS, type Trips } from './loop-time.ts'
 import { nodeLimiter, throughGate } from './pool.ts'
 import { goesOn, MOST_STEPS } from './thread-layout.ts'
+import { switchesBy } from './thread-switches.ts'
 
 /**
  * The maximum number of native calls in flight. koffi throws beyond 256, but reserves memory for only 32: each further call costs five times as much,
@@ -20,11 +21,6 @@ const NATIVE_PLACES = 32
 const CALLS_BEFORE_THREADS = 256
 const EINTR = 4
 const EAGAIN = 11
-const RUSAGE_THREAD = 1
-const SIZE_OF_RUSAGE = 144
-/** Indexes of 32-bit words in struct rusage. */
-const VOLUNTARY_SWITCHES = 32
-const FORCED_SWITCHES = 34
 const EINVAL = 22
 const EMFILE = 24
 /** The number of functions that may take long, which run in libuv's pool because it has more threads. */
@@ -37,20 +33,11 @@ const prototypes: string[] = []
 let threads: CallThreads<readonly SystemCall[]> | undefined
 let callsMade = 0
 let threadFaults = false
-/** struct rusage, of which two words are used. */
-const usage = new Uint32Array(new ArrayBuffer(SIZE_OF_RUSAGE))
-const getrusage = libc.func('int getrusage(int, void *)') as (who: number, out: Uint32Array) => number
-const NO_TRIPS = { trips: 0, long: 0 }
-const loopTime = new LoopTime(
-  () => performance.now(),
-  readSwitches,
-  () => threads?.past ?? NO_TRIPS,
-)
+const readSwitches = switchesBy(libc.func('int getrusage(int, void *)'))
+const loopTime = new LoopTime(() => performance.now(), readSwitches, pastTrips)
 
-function readSwitches(into: Switches): void {
-  getrusage(RUSAGE_THREAD, usage)
-  into.voluntary = usage[VOLUNTARY_SWITCHES] as number
-  into.forced = usage[FORCED_SWITCHES] as number
+function pastTrips(): Trips {
+  return threads?.past ?? NO_TRIPS
 }
 
 /** Whether a call with these arguments is short, as far as that can be told beforehand. */

@@ -38,6 +38,8 @@ export interface Trips {
   readonly long: number
 }
 
+export const NO_TRIPS: Trips = { trips: 0, long: 0 }
+
 /**
  * Decides whether a short system call may be made on the event loop, which saves the trip to a thread and back, and watches how long such calls take.
  * Nobody should wait who would not have waited anyway: calls get a little time in each turn of the loop and none for a while after a slow one,
@@ -64,7 +66,7 @@ export class LoopTime {
   #forbidden = 0
   readonly #past: () => Trips
   /** What threads had done when the last long call of theirs was noticed in a pause. */
-  #since: Trips = { trips: 0, long: 0 }
+  #since = NO_TRIPS
   #forgivenAt = -FORGIVE_EVERY_MS
   #turnEnds = false
   readonly #endTurn = () => {
