@@ -14,7 +14,7 @@ import {
   mostConnections,
   newHttpCounters,
 } from './http-limits.ts'
-import { ACCESS_PATH, type HttpLogin, type LoginRefusal, TOKENS_PATH } from './login/index.ts'
+import { ACCESS_PATH, type HttpLogin, type LoginRefusal, MINE_PATH, TOKENS_PATH } from './login/index.ts'
 import { Pipelines } from './pipelining.ts'
 import type { PublicNames } from './public-names.ts'
 import { RequestTurns } from './request-turns.ts'
@@ -196,7 +196,7 @@ function requestOrder(): (req: IncomingMessage, res: ServerResponse, go: () => v
 const WRONG_PASSWORD_MS = 500
 
 /** The routes below `/-/` that are different for each user. */
-const OF_USERS = [TOKENS_PATH, ACCESS_PATH]
+const OF_USERS = [TOKENS_PATH, ACCESS_PATH, MINE_PATH]
 
 type LetIn = (req: IncomingMessage, res: ServerResponse, go: () => void) => void
 

@@ -11,6 +11,8 @@ import { logOf } from './log.ts'
 import { addAccessPage, addLoginRoutes, addTokenRoutes } from './login/index.ts'
 import { readBootId } from './nfs-state.ts'
 import { changeTokens, openWebLogin, type WebLogin } from './open-login.ts'
+import { addOwnViewCalls } from './own-views/own-view-calls.ts'
+import { addOwnViewPage } from './own-views/own-view-page.ts'
 import { PatientJournal } from './patient-journal.ts'
 import { PublicNames } from './public-names.ts'
 import { TemplatePaths } from './registry/dav-template.ts'
@@ -87,6 +89,17 @@ function addUserRoutes(server: RunningServer, { app }: App, { http, browsers }: 
   addTokenRoutes(app, http, (order, client) => changeTokens(server, order, client))
   addAccessPage(app, http, () => views().map(({ name }) => name))
   addLoginRoutes(app, { browsers, challenge: () => http.challenge })
+  const templateOf = (name: string) => {
+    const template = server.templates?.get(name)
+    return template?.settings.kind === 'per-user' ? template : undefined
+  }
+  addOwnViewPage(app, http, (name) => templateOf(name) !== undefined)
+  addOwnViewCalls(app, {
+    login: http,
+    viewOf: (name, user) => templateOf(name)?.byName(user)?.path,
+    differences: async (order) => (await import('./diff/view-differences.ts')).viewDifferences(server, order),
+    snapshots: (order) => server.changeSnapshots(order),
+  })
 }
 
 /** The caller of all requests if there is no login. */

@@ -15,7 +15,7 @@ import { DavEngine } from './engine.ts'
 import { isHostField } from './http/authority.ts'
 import { whenWhole } from './http/dav-message.ts'
 import { lingerAfter } from './http/linger.ts'
-import { addPageAssets } from './http/page-assets.ts'
+import { ASSETS } from './http/page-assets.ts'
 import { nameOfText } from './http/path.ts'
 import { DurableLockStore } from './locks/durable-locks.ts'
 import type { LockStore } from './locks/lock-store.ts'
@@ -45,6 +45,7 @@ export type {
 } from './api/settings.ts'
 export { hostKey } from './http/authority.ts'
 export { HTTP_MESSAGES, KEEP_ALIVE_SECONDS } from './http/dav-message.ts'
+export { PageAssets, readPageFiles, SHARED_FILES } from './http/page-assets.ts'
 export {
   escapeHtml,
   HTML_TYPE,
@@ -122,7 +123,7 @@ function addEntrance(app: FastifyInstance, engine: DavEngine): Pick<DavHandle, '
   watchServer(app, targets)
   addMethods(app)
   refuseBadHost(app)
-  addPageAssets(app)
+  ASSETS.addTo(app)
   const execute = (req: IncomingMessage, res: ServerResponse) =>
     engine.executeRequest(req, res, targets.get(req) ?? req.url ?? '/')
   addRoutes(app, execute)

@@ -12,6 +12,8 @@ const MOST_FIELD_CHARS = 4096
 
 /** Where users see their app passwords and links, and where they log out. */
 export const ACCESS_PATH = '/-/access'
+/** Where users see what they have changed in their own view of a template: `/-/mine/TEMPLATE`. */
+export const MINE_PATH = '/-/mine'
 export const LOGOUT_PATH = '/-/logout'
 
 /** A response instead of the requested one. */
@@ -93,6 +95,7 @@ export class HttpLogin {
       user: name,
       // A token neither shows nor makes tokens.
       access: token === undefined ? ACCESS_PATH : undefined,
+      mine: token === undefined ? MINE_PATH : undefined,
       logout: leaves ? { path: LOGOUT_PATH, atOnce } : undefined,
     }
   }

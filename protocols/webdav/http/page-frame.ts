@@ -1,4 +1,4 @@
-import { assetPath } from './page-assets.ts'
+import { ASSETS, type PageAssets } from './page-assets.ts'
 
 /** What pages for browsers show of the login. */
 export interface PageAccount {
@@ -6,6 +6,8 @@ export interface PageAccount {
   readonly user: string
   /** The path of the page with app passwords and links; undefined if the user may not have it. */
   readonly access: string | undefined
+  /** Where the pages about the user's own views are, one for each template; undefined if the user may not have them. */
+  readonly mine: string | undefined
   /** The path to log out; undefined if the browser does not log in by itself. `atOnce`: a form that is sent there ends a session. */
   readonly logout: { readonly path: string; readonly atOnce: boolean } | undefined
 }
@@ -20,7 +22,13 @@ export interface PageFrame {
   /** Where the browser goes on to at once; undefined: it stays. */
   readonly next?: string | undefined
   readonly account: PageAccount | undefined
+  /** Its scripts and styles; those of the pages of users by default. */
+  readonly assets?: Pick<PageAssets, 'path'>
+  /** The names of its style sheets. */
+  readonly styles?: readonly string[]
 }
+
+const STYLES = ['page.css', 'dialogs.css', 'changes.css']
 
 export const HTML_TYPE = 'text/html; charset=utf-8'
 
@@ -46,10 +54,11 @@ export function pageHeaders(sendsForm: boolean): string[] {
 }
 
 /** The beginning of a page, down to the line with the user and the ways to app passwords and out. */
-export function pageStart({ title, script, attributes = '', next, account }: PageFrame): string {
-  const tag = script === undefined ? '' : `<script type="module" src="${assetPath(script)}"></script>`
+export function pageStart(frame: PageFrame): string {
+  const { title, script, attributes = '', next, account, assets = ASSETS, styles: names = STYLES } = frame
+  const tag = script === undefined ? '' : `<script type="module" src="${assets.path(script)}"></script>`
   const refresh = next === undefined ? '' : `<meta http-equiv="refresh" content="0; url=${escapeHtml(next)}">`
-  const styles = ['page.css', 'dialogs.css'].map((name) => `<link rel="stylesheet" href="${assetPath(name)}">`).join('')
+  const styles = names.map((name) => `<link rel="stylesheet" href="${assets.path(name)}">`).join('')
   return (
     '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">' +
     `<title>${escapeHtml(title)}</title>${refresh}${styles}${tag}</head>\n<body${attributes}>\n${account === undefined ? '' : accountLine(account)}`

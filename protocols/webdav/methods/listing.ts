@@ -39,6 +39,8 @@ interface Page {
   readonly linked: boolean
   /** Where it is, for links that the user makes; undefined if the user can make none here. */
   readonly place: Place | undefined
+  /** The path of the page about the user's own view; undefined elsewhere. */
+  readonly mine: string | undefined
 }
 
 /** A path in a view of the user. */
@@ -146,6 +148,7 @@ export function sendIndex(ctx: DavContext): void {
     account: accountOf(ctx),
     linked: false,
     place: undefined,
+    mine: undefined,
   }
   const views = template === undefined ? sharedViews(ctx) : []
   const rows = [
@@ -172,6 +175,12 @@ function placeOf({ view, template, caller }: ViewContext, { names }: Target): Pl
   return view.name === caller.user ? { view: template.name, names } : undefined
 }
 
+/** Where the user sees what was changed in this view, if it is the own one of a template. */
+function minePath({ view, template, caller }: ViewContext, account: PageAccount | undefined): string | undefined {
+  if (template === undefined || account?.mine === undefined || view.name !== caller.user) return undefined
+  return `${account.mine}/${encodeSegment(nameOfText(template.name))}`
+}
+
 function pageOf(ctx: ViewContext, collection: Target): Page {
   const { view, path, req, readOnly } = ctx
   const account = accountOf(ctx)
@@ -187,6 +196,7 @@ function pageOf(ctx: ViewContext, collection: Target): Page {
     removed: /\?removed$/.test(req.url ?? '') && !view.overlay.readOnly,
     ...{ account, linked },
     place: account?.access === undefined ? undefined : placeOf(ctx, collection),
+    mine: minePath(ctx, account),
   }
 }
 
@@ -295,7 +305,7 @@ function pathText(names: readonly Name[]): string {
 }
 
 /** The actions for the collection. Those that need the script are hidden until it runs. */
-function collectionTools({ base, readOnly, removed, place }: Page): string {
+function collectionTools({ base, readOnly, removed, place, mine }: Page): string {
   const changes = readOnly
     ? ''
     : '<button type="button" class="main" id="upload" hidden>Upload…</button><input type="file" id="files" multiple hidden>' +
@@ -303,7 +313,7 @@ function collectionTools({ base, readOnly, removed, place }: Page): string {
       `<a class="button" href="${base}${removed ? '">Hide removed' : '?removed">Show removed'}</a>`
   const link = place === undefined ? '' : '<button type="button" id="link" hidden>Make a link…</button>'
   return (
-    `<div class="tools">${changes}${link}<span class="gap"></span>` +
+    `<div class="tools">${changes}${link}${mine === undefined ? '' : `<a class="button" href="${mine}">My changes</a>`}<span class="gap"></span>` +
     `<a class="button" href="${base}?archive=zip" download>Download zip</a><a class="button" href="${base}?archive=tar.gz" download>Download tar.gz</a></div>\n` +
     MESSAGES
   )

@@ -41,6 +41,7 @@ type Params = Record<string, unknown>
 const KEYS: Readonly<Record<string, { code: string; windowsVirtualKeyCode: number; text?: string }>> = {
   Enter: { code: 'Enter', windowsVirtualKeyCode: 13, text: '\r' },
   Escape: { code: 'Escape', windowsVirtualKeyCode: 27 },
+  ArrowRight: { code: 'ArrowRight', windowsVirtualKeyCode: 39 },
   Tab: { code: 'Tab', windowsVirtualKeyCode: 9 },
 }
 

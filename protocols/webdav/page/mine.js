@@ -1,0 +1,143 @@
+// The script of the page about one's own view: what was changed in it, its versions, and the conflicts of its last update.
+
+import { changesList, readLines, reasonIn } from './changes.js'
+import { complain, confirmed, explain, make } from './dialogs.js'
+import { enableTabs } from './tabs.js'
+
+const { template, readonly } = document.body.dataset
+const calls = `/-/mine/${encodeURIComponent(template)}`
+const readOnly = readonly !== undefined
+
+function fileUrl(path) {
+  return `/${[template, ...path.split('/')].map(encodeURIComponent).join('/')}`
+}
+
+function query(values) {
+  const given = Object.entries(values).filter(([, value]) => value !== undefined)
+  return given.length === 0 ? '' : `?${new URLSearchParams(given)}`
+}
+
+/** Sends one request of WebDAV. Throws an Error with why it failed. */
+async function dav(method, path, headers = {}) {
+  const response = await fetch(fileUrl(path), { method, headers })
+  if (!response.ok || response.status === 207) throw new Error(await explain(path, response))
+}
+
+/** Takes one difference from the material back, by the same requests that any client sends. */
+async function undo({ kind, path, from, aspects }) {
+  const restore = (at) => dav('POST', at, { 'Overlay-Action': 'restore' })
+  if (kind === 'added') return dav('DELETE', path)
+  if (kind !== 'renamed') return restore(path)
+  await dav('MOVE', path, { Destination: new URL(fileUrl(from), location.href).href, Overwrite: 'F' })
+  if (aspects.length > 0) await restore(from)
+}
+
+/** Whether `undo` can do it: directories are only added or removed as a whole. */
+function canUndo({ kind, type, path, pathBytes }) {
+  return (
+    !readOnly &&
+    path !== '' &&
+    pathBytes === undefined &&
+    (kind === 'added' || kind === 'removed' || type !== 'directory')
+  )
+}
+
+function questionFor({ kind, path, from }) {
+  if (kind === 'added') return `Delete ${path}? The material has no such file.`
+  if (kind === 'removed') return `Bring ${path} back from the material?`
+  if (kind === 'renamed') return `Move ${path} back to ${from}?`
+  return `Discard your changes to ${path}?`
+}
+
+/** Shows what differs between the view and the material, or a version. */
+async function showChanges(panel, snapshot) {
+  const actionsOf = (line) => {
+    const actions = []
+    if (line.kind !== 'removed' && line.path !== '')
+      actions.push(make('a', { class: 'button', href: fileUrl(line.path), 'aria-label': `Open ${line.path}` }, 'Open'))
+    if (snapshot !== undefined || !canUndo(line)) return actions
+    const button = make('button', { type: 'button', class: 'undo', 'aria-label': `Undo ${line.path}` }, 'Undo…')
+    button.addEventListener('click', async () => {
+      if (!(await confirmed(questionFor(line), 'Undo'))) return
+      try {
+        await undo(line)
+      } catch ({ message }) {
+        complain(message)
+      }
+      await showChanges(panel, snapshot)
+    })
+    return [...actions, button]
+  }
+  const patchOf = async (path) => {
+    const response = await fetch(`${calls}/changes${query({ against: snapshot, path, patch: '1' })}`)
+    if (!response.ok) throw new Error(await reasonIn(response))
+    return await response.text()
+  }
+  const empty = snapshot === undefined ? 'You have changed nothing.' : 'Nothing has changed since this version.'
+  const list = changesList({ actionsOf, patchOf, empty })
+  const lead =
+    snapshot === undefined
+      ? 'What differs from the material of the course.'
+      : `What has changed since version ${snapshot}.`
+  const back = make('button', { type: 'button', onclick: () => showVersions(panel) }, '← All versions')
+  panel.replaceChildren(...(snapshot === undefined ? [] : [back]), make('p', { class: 'lead' }, lead), list.element)
+  let failure
+  try {
+    await readLines(`${calls}/changes${query({ against: snapshot })}`, {}, (line) => {
+      if (line.error !== undefined) failure = line.error
+      else if (line.done === undefined) list.add(line)
+    })
+  } catch (error) {
+    failure = error.message
+  }
+  if (failure === undefined) list.end()
+  else list.failed(`The changes cannot be shown: ${failure}`)
+}
+
+function versionRow(panel, { name, created }) {
+  const time = new Date(created)
+  const compare = make('button', { type: 'button', 'aria-label': `Compare with ${name}` }, 'Compare')
+  compare.addEventListener('click', () => showChanges(panel, name))
+  return make(
+    'tr',
+    { 'data-name': name },
+    make('td', { class: 'name' }, name),
+    make('td', { class: 'detail' }, make('time', { datetime: created }, time.toLocaleString())),
+    make('td', { class: 'act' }, compare),
+  )
+}
+
+async function showVersions(panel) {
+  const body = make('tbody', {})
+  const head = make(
+    'tr',
+    {},
+    ...['Version', 'Kept'].map((text) => make('th', { scope: 'col' }, text)),
+    make('th', { class: 'act' }),
+  )
+  const table = make('table', { class: 'changes versions', hidden: '' }, make('thead', {}, head), body)
+  const count = make('p', { class: 'count', 'aria-live': 'polite' }, 'Loading…')
+  panel.replaceChildren(
+    make('p', { class: 'lead' }, 'States of your files that were kept. Nothing in them changes.'),
+    count,
+    table,
+  )
+  try {
+    const response = await fetch(`${calls}/versions`)
+    if (!response.ok) throw new Error(await reasonIn(response))
+    const versions = (await response.json()).toReversed()
+    body.append(...versions.map((version) => versionRow(panel, version)))
+    table.hidden = versions.length === 0
+    count.textContent =
+      versions.length === 0
+        ? 'There are no versions yet.'
+        : `${versions.length} ${versions.length === 1 ? 'version' : 'versions'}`
+  } catch (error) {
+    count.textContent = `The versions cannot be shown: ${error.message}`
+  }
+  panel.dataset.complete = ''
+}
+
+const SHOW = { changes: showChanges, versions: showVersions }
+await enableTabs((id) => SHOW[id](document.getElementById(id)))
+document.body.dataset.ready = ''
