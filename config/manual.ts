@@ -153,6 +153,10 @@ const FILES: Section = {
         'The locks of WebDAV clients, one journal for each upper. They remain in force after a restart, until they expire.',
       '`STATE/nfs-lock-clients/`':
         'The NFS clients that hold locks, one file for each overlay. They are notified after a restart.',
+      '`STATE/nfs4-clients/`':
+        'The NFSv4 clients that may reclaim what they held after a restart, one file for each server.',
+      '`STATE/nfs4-instance/`':
+        'The number of the last run of each NFSv4 server, and random bytes by which clients know it again.',
       '`STATE/nfs-replies/`':
         'Replies to NFS calls that a client may retransmit after a restart, 3.6 MB for all uppers of a server. A damaged file is renamed to `.damaged`.',
       '`STATE/run/PID.json`':

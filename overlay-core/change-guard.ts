@@ -206,6 +206,11 @@ class GuardedOverlay implements Overlay {
     return this.#to.write(cred, inode, data, position, stability, changeInfo)
   }
 
+  async allocate(...args: Parameters<Overlay['allocate']>): Promise<void> {
+    this.#needFree(args[1])
+    await this.#to.allocate(...args)
+  }
+
   open(cred: Cred, inode: Inode, how: { read?: boolean; write?: boolean; truncate?: boolean }): MaybePromise<OpenFile> {
     if (how.write === true || how.truncate === true) this.#needFree(inode)
     return this.#to.open(cred, inode, how)

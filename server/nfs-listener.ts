@@ -11,11 +11,13 @@ import {
 } from '../protocols/nfs/index.ts'
 import type { DavHandle } from '../protocols/webdav/index.ts'
 import { acceptMore } from './accept-more.ts'
+import { systemClock } from './clock.ts'
 import { groupsOf, userByName } from './groups.ts'
 import { JournalFile } from './journal-file.ts'
 import { nfsError } from './listeners.ts'
 import { logOf } from './log.ts'
 import { loadWriteVerifier } from './nfs-state.ts'
+import { loadNfs4Instance } from './nfs4-state.ts'
 import { systemRandom } from './random.ts'
 import { TemplateMembers } from './registry/nfs-members.ts'
 import { openReplyMemory } from './reply-memory.ts'
@@ -54,6 +56,12 @@ export async function openNfs(server: RunningServer, settings: Settings, nfs: Ad
   )
   const journal = await JournalFile.open(await lockClientsPath(settings, views), 'nfspeers')
   server.journals.push(journal)
+  const nfs4Clients = await JournalFile.open(await nfs4Path(settings, views, 'nfs4-clients'), 'nfs4clients')
+  server.journals.push(nfs4Clients)
+  const instancePath = await nfs4Path(settings, views, 'nfs4-instance')
+  const instance = await loadNfs4Instance(instancePath, systemRandom, systemClock(), (error) =>
+    log.error({ err: error }, 'cannot save the number of this run of the NFSv4 server'),
+  )
   server.replyMemory = await openReplyMemory(settings, views, log)
   warnings.push(
     ...protectionNotices(
@@ -79,6 +87,7 @@ export async function openNfs(server: RunningServer, settings: Settings, nfs: Ad
       acceptMore: (listening, sockets, most) => acceptMore(listening, sockets, most, logOf(log, 'nfs')),
       replyMemory: server.replyMemory,
       locks: { journal, graceMs: settings.lockGraceMs, hostName: hostname() },
+      nfs4: { journal: nfs4Clients, ...instance },
     })
     return warnings
   } catch (error) {
@@ -141,6 +150,12 @@ export function exportOf(server: RunningServer, settings: Settings, view: View):
 async function lockClientsPath(settings: Settings, views: readonly View[]): Promise<string> {
   const shared = views.filter((view) => view.settings.template === undefined)
   return await serverStatePath(settings, 'nfs-lock-clients', shared, ({ name, overlay }) => [overlay.uuid, `${name}/`])
+}
+
+/** A file about the NFSv4 server of these views: its clients, or its runs. */
+async function nfs4Path(settings: Settings, views: readonly View[], folder: string): Promise<string> {
+  const shared = views.filter((view) => view.settings.template === undefined)
+  return await serverStatePath(settings, folder, shared, ({ name, overlay }) => [overlay.uuid, `${name}/`])
 }
 
 /** The overlay as other protocols see it: with mandatory locks it enforces the locks of WebDAV clients. */

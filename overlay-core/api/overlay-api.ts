@@ -187,6 +187,11 @@ export interface Overlay {
     stability: Stability,
     changeInfo?: ChangeInfo,
   ): MaybePromise<void>
+  /**
+   * Reserves space for a range of a regular file, which grows to its end, or makes a hole of it, which does not change the size. With the rights and effects of `write`;
+   * `commitChanges` makes it durable. @throws EOPNOTSUPP the file system cannot · ENOSPC | EDQUOT | EFBIG
+   */
+  allocate(cred: Cred, inode: Inode, how: 'allocate' | 'punch', position: number, length: number): Promise<void>
   /** Makes everything written to `inode` so far durable. */
   commit(cred: Cred, inode: Inode, changeInfo?: ChangeInfo): Promise<void>
   /** Opens a regular file; `write` copies it up, `truncate` empties it. @throws EISDIR · EINVAL not a regular file */

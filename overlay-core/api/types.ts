@@ -169,6 +169,8 @@ export interface OpenFile {
   readAside(buffer: Uint8Array, offset: number, length: number, position: number): Promise<number>
   /** The start of the next data at or after `position`, or the end of the file if only a hole follows. A hole that the file system does not report counts as data. */
   nextData(position: number): Promise<number>
+  /** The start of the next hole at or after `position`; the end of the file counts as one. */
+  nextHole(position: number): Promise<number>
   /** Writes all of `data` at `position`. @throws EBADF opened for reading · ENOSPC | EDQUOT | EFBIG | EIO */
   write(data: Uint8Array, position: number): MaybePromise<void>
   /** Sets the size regardless of the present mode. @throws EBADF opened for reading · EFBIG | EINVAL | ENOSPC */

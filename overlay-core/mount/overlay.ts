@@ -30,8 +30,9 @@ import { attrFor, getattr, grantedAccess, needAccess, readlink } from '../object
 import { pathsOf } from '../objects/paths.ts'
 import { EXECUTE, may, need, READ } from '../objects/permission.ts'
 import type { SuperBlock } from '../objects/superblock.ts'
+import { allocate } from '../operations/allocate.ts'
 import { create, link, mkdir, mknod, symlink } from '../operations/dir.ts'
-import { commit, openFile, read, write } from '../operations/file.ts'
+import { commit, needRegular, openFile, read, write } from '../operations/file.ts'
 import { identityBelow, ownNames } from '../operations/own-names.ts'
 import { getProtocolData, setProtocolData } from '../operations/protocol-data.ts'
 import { rmdir, unlink } from '../operations/remove.ts'
@@ -243,6 +244,10 @@ export class MountedOverlay implements Overlay {
     return this.#on(inode, (object) => write(this.#sb, cred, object, data, position, stability, changeInfo))
   }
 
+  async allocate(...args: Parameters<Overlay['allocate']>): Promise<void> {
+    await this.#on(args[1], (object) => allocate(this.#sb, object, args))
+  }
+
   async commit(_cred: Cred, inode: Inode, changeInfo?: ChangeInfo): Promise<void> {
     const sb = this.#sb
     await this.#on(inode, (object) =>
@@ -390,9 +395,4 @@ function notMounted(): OverlayError {
 
 function needDirectory(inode: Inode): void {
   if (inode.type !== FileType.directory) throw new OverlayError('ENOTDIR', 'lookup')
-}
-
-function needRegular(inode: Inode): void {
-  if (inode.type === FileType.directory) throw new OverlayError('EISDIR', 'open')
-  if (inode.type !== FileType.regular) throw new OverlayError('EINVAL', 'open')
 }

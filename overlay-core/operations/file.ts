@@ -1,6 +1,15 @@
 import { isErrno, OverlayError } from '../api/errno.ts'
 import { after, ending } from '../api/maybe-promise.ts'
-import type { Attr, ChangeInfo, Cred, MaybePromise, OpenFile, Stability } from '../api/types.ts'
+import {
+  type Attr,
+  type ChangeInfo,
+  type Cred,
+  FileType,
+  type Inode,
+  type MaybePromise,
+  type OpenFile,
+  type Stability,
+} from '../api/types.ts'
 import { changeOwner } from '../copy-up/owner.ts'
 import { asksForAttributes } from '../layer/layer.ts'
 import { type CheckedAttr, ownAttr } from '../layer/object-attr.ts'
@@ -10,9 +19,16 @@ import type { RealFile } from '../objects/file-cache.ts'
 import { attrFor, attrOf, getattr, getattrLocked } from '../objects/inode.ts'
 import { EXECUTE, may, modeAfterWrite, need, READ, WRITE } from '../objects/permission.ts'
 import type { SuperBlock } from '../objects/superblock.ts'
-import { fsync, pread, preadAside, preadNowait, seekData } from '../sys/data.ts'
+import { fsync, pread, preadAside, preadNowait } from '../sys/data.ts'
 import { statxFd } from '../sys/stat.ts'
+import { nextData, nextHole } from './seek.ts'
 import { setattr } from './setattr.ts'
+
+/** @throws EISDIR · EINVAL it is not a regular file */
+export function needRegular(inode: Inode): void {
+  if (inode.type === FileType.directory) throw new OverlayError('EISDIR', 'open')
+  if (inode.type !== FileType.regular) throw new OverlayError('EINVAL', 'open')
+}
 
 /** @see Overlay.read */
 export function read(
@@ -71,16 +87,6 @@ async function readAll(
     done += count
   }
   return done
-}
-
-async function nextData(fd: number, position: number): Promise<number> {
-  try {
-    const start = await seekData(fd, position)
-    return start >= 0 ? start : Math.max(position, statxFd(fd).size)
-  } catch (error) {
-    if (!isErrno(error, 'EINVAL', 'EOPNOTSUPP', 'ENOSYS')) throw error
-    return position
-  }
 }
 
 /** nfsd's rule for protocols without open: the owner may read, and so may anyone who may execute the file. */
@@ -144,7 +150,8 @@ async function writeWaiting(
   }
 }
 
-function needWrite(cred: Cred, attr: CheckedAttr): void {
+/** The owner may always write. */
+export function needWrite(cred: Cred, attr: CheckedAttr): void {
   if (cred.uid !== attr.uid) need(cred, attr, WRITE, 'write')
 }
 
@@ -162,7 +169,7 @@ async function writeThrough(
 }
 
 /** Clears setuid and mostly setgid, like write(2) by an ordinary user (file_remove_privs). */
-async function dropPrivilege(sb: SuperBlock, cred: Cred, { fd, inode }: RealFile, attr: Attr): Promise<void> {
+export async function dropPrivilege(sb: SuperBlock, cred: Cred, { fd, inode }: RealFile, attr: Attr): Promise<void> {
   if (modeAfterWrite(cred, attr) === attr.mode) return
   await inode.nodeLock.exclusive(async () => {
     const now = await getattrLocked(sb, inode)
@@ -244,6 +251,12 @@ export class OpenHandle implements OpenFile {
     if (!this.#canRead) throw new OverlayError('EBADF', 'read')
     const file = await (this.#settled() ? this.follow() : this.#inPresentStack(() => this.follow()))
     return await this.#using(file, () => nextData(file.fd, position))
+  }
+
+  async nextHole(position: number): Promise<number> {
+    if (!this.#canRead) throw new OverlayError('EBADF', 'read')
+    const file = await (this.#settled() ? this.follow() : this.#inPresentStack(() => this.follow()))
+    return await this.#using(file, () => nextHole(file.fd, position))
   }
 
   write(data: Uint8Array, position: number): Promise<void> {

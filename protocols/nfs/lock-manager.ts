@@ -28,10 +28,20 @@ export interface LockOptions {
   readonly portmapPort?: number
 }
 
+/** What becomes of clients that have not been heard of for too long, when what they hold is in the way: see `LockTable` and `ShareTable`. */
+export interface Courtesy {
+  endIfGone: (client: string, file: string) => boolean
+  endGone: (file: string) => boolean
+}
+
 /** The lock manager and the status monitor. */
 export interface LockManager {
   readonly programs: readonly RpcProgram[]
   readonly locks: LockTable
+  readonly shares: ShareTable
+  readonly grace: GracePeriod
+  /** Version 4 sets what becomes of its clients that are gone. */
+  readonly courtesy: Courtesy
   /** Starts the grace period and notifies the clients of the last run. Call it once they can call back. */
   start(): void
   stop(): void
@@ -60,9 +70,10 @@ export async function makeLockManager(
       'NFS clients get no locks: the disk of the state directory is full, so lock holders cannot be recorded; free some space',
     ),
   )
-  const locks = new LockTable()
+  const courtesy: Courtesy = { endIfGone: () => false, endGone: () => false }
+  const locks = new LockTable({}, (client, file) => courtesy.endIfGone(client, file))
   const grace = new GracePeriod()
-  const shares = new ShareTable()
+  const shares = new ShareTable({}, (file) => courtesy.endGone(file))
   const hosts = new NlmHosts((key) => locks.hasClient(key) || shares.hasClient(key))
   const grants = new Grants({ caller, locks, log, portmapPort, random: parts.random })
   const context: NlmContext = {
@@ -73,13 +84,13 @@ export async function makeLockManager(
   const restarted = (address: string, name: string, state: number) => hostRestarted(context, address, name, state)
   return {
     programs: [nlmProgram(context, caller, portmapPort), nsmProgram({ state: peers.state, restarted })],
-    locks,
+    ...{ locks, shares, grace, courtesy },
     start() {
-      if (peers.toNotify.length > 0) grace.begin(options.graceMs ?? GRACE_MS)
+      if (peers.toNotify.length > 0) grace.begin(options.graceMs ?? GRACE_MS, 'nlm')
       notifier.start()
     },
     stop() {
-      grace.end()
+      grace.end('nlm')
       notifier.stop()
       grants.stop()
     },

@@ -7,12 +7,13 @@ import { ExportTable, type NfsExportSettings, type SecurityPolicy } from './expo
 import { HandleCodec } from './exports/file-handle.ts'
 import { HandleSaver } from './exports/handle-saver.ts'
 import { HostNames, type LookUp } from './exports/host-names.ts'
+import { WriteVerifier } from './exports/write-verifier.ts'
 import { type LockManager, type LockOptions, makeLockManager } from './lock-manager.ts'
 import { MountList } from './mount/mount-list.ts'
 import { mountProgram } from './mount/program.ts'
 import { MAX_TRANSFER_BYTES } from './nfs3/constants.ts'
 import { nfs3Program } from './nfs3/program.ts'
-import { WriteVerifier } from './nfs3/write-verifier.ts'
+import { makeNfs4, type Nfs4Options } from './nfs4-service.ts'
 import { PMAP_PORT } from './portmap/constants.ts'
 import { Mappings } from './portmap/mappings.ts'
 import type { Peer } from './rpc/call.ts'
@@ -53,6 +54,8 @@ export interface NfsServerOptions {
   /** The time of day in ms; `Date.now` by default. */
   wallMs?: () => number
   locks?: LockOptions
+  /** What version 4 keeps; without it clients reclaim nothing after a restart. */
+  nfs4?: Nfs4Options
   /** The maximum number of connections, if it is less than the process has descriptors for. */
   maxConnections?: number | undefined
   /** Accepts several connections in one turn of the event loop. */
@@ -113,7 +116,7 @@ const MIN_CONNECTIONS = 5
 const PORTMAP_LIMITS = { ...LIMITS, maxRecordBytes: 8 * 1024, maxConnectionsPerClient: 16, maxConnections: 256 }
 
 /**
- * Serves NFS version 3, MOUNT version 3, NLM version 4 and NSM version 1 on one TCP port; if clients can look up the port, the last three on UDP as well.
+ * Serves NFS versions 3 and 4, MOUNT version 3, NLM version 4 and NSM version 1 on one TCP port; if clients can look up the port, the last three on UDP as well.
  *
  * @throws Error the port is unavailable, the exports conflict, or rpcbind refuses
  */
@@ -122,13 +125,7 @@ export async function startNfs(options: NfsServerOptions): Promise<NfsServer> {
   const hostNames = new HostNames(options.lookUpHost ?? lookUpBySystem, log)
   const security = new Security(options.startTls !== undefined, log)
   const exports = new ExportTable(options.exports, (name) => hostNames.addressesOf(name), security)
-  const handles = new HandleCodec(options.handleKey)
-  const verifier = new WriteVerifier(options.writeVerifier, options.renewWriteVerifier ?? (async () => randomBytes(8)))
-  const firstXid = randomBytes(4).readUInt32BE()
-  const locks = await makeLockManager({ exports, handles, log, firstXid, random: randomBytes }, options.locks)
-  const handleSaver = new HandleSaver(log)
-  const small = [mountProgram({ exports, handles, handleSaver, mounts: new MountList() }), ...locks.programs]
-  const programs = [...small, nfs3Program({ exports, handles, handleSaver, verifier, log })]
+  const { programs, small, locks, nfs4, handleSaver, verifier } = await makePrograms(options, exports, now)
   const replies = keptReplies(options)
   await hostNames.start()
   const callKey = randomBytes(DIGEST_KEY_BYTES)
@@ -159,6 +156,8 @@ export async function startNfs(options: NfsServerOptions): Promise<NfsServer> {
       closing.add(() => keeper.stop())
     }
     locks.start()
+    nfs4.start()
+    closing.add(async () => nfs4.stop())
     closing.add(async () => locks.stop())
     return {
       ...{ host: address.address, port: address.port, portmap },
@@ -175,6 +174,21 @@ export async function startNfs(options: NfsServerOptions): Promise<NfsServer> {
     await closing.close()
     throw error
   }
+}
+
+/** Assembles the programs, and what they share. `small` are those that are served on UDP, too. */
+async function makePrograms(options: NfsServerOptions, exports: ExportTable, now: () => number) {
+  const { log, wallMs = () => Date.now() } = options
+  const handles = new HandleCodec(options.handleKey)
+  const verifier = new WriteVerifier(options.writeVerifier, options.renewWriteVerifier ?? (async () => randomBytes(8)))
+  const firstXid = randomBytes(4).readUInt32BE()
+  const locks = await makeLockManager({ exports, handles, log, firstXid, random: randomBytes }, options.locks)
+  const handleSaver = new HandleSaver(log)
+  const small = [mountProgram({ exports, handles, handleSaver, mounts: new MountList() }), ...locks.programs]
+  const shared = { exports, handles, handleSaver, verifier, log }
+  const nfs4 = makeNfs4({ ...shared, lockManager: locks, now, wallMs, random: randomBytes }, options.nfs4)
+  const programs = [...small, nfs3Program(shared), nfs4.program]
+  return { programs, small, locks, nfs4, handleSaver, verifier }
 }
 
 /** Counts and reports callers whose connection is not protected as an export wants. */

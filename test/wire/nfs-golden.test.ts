@@ -126,7 +126,8 @@ t.test('whole messages', async (t) => {
     const accepted = '00000001 00000000 00000000 00000000'
     t.equal(await exchange(0xcafe, [100003, 3, 0]), hex(`0000cafe ${accepted} 00000000`), 'NULL of NFS')
     t.equal(await exchange(0xffff_ffff, [100005, 3, 0]), hex(`ffffffff ${accepted} 00000000`), 'NULL of MOUNT')
-    t.equal(await exchange(7, [100003, 4, 0]), hex(`00000007 ${accepted} 00000002 00000003 00000003`), 'version 4')
+    t.equal(await exchange(7, [100003, 2, 0]), hex(`00000007 ${accepted} 00000002 00000003 00000004`), 'version 2')
+    t.equal(await exchange(7, [100003, 4, 0]), hex(`00000007 ${accepted} 00000000`), 'NULL of version 4')
     t.equal(
       await exchange(7, [100005, 1, 0]),
       hex(`00000007 ${accepted} 00000002 00000003 00000003`),

@@ -236,6 +236,8 @@ export class ExportTable {
   /** The number of exports so far. An index is never used again, because grants are cached by it. */
   #count = 0
   #list: readonly NfsExport[] = []
+  /** Counts changes of the list. */
+  changes = 0
   /** Whether one of them is a template; never false again, because calls may still use a view. */
   hasMembers = false
 
@@ -259,13 +261,15 @@ export class ExportTable {
     if (this.#list.some((other) => other.overlay === overlay))
       throw new Error(`export '${name}': the overlay is already exported under another name`)
     const served = new NfsExport(options, this.#count, this.#addressesOf, this.#security)
-    if (this.#byView.has(served.view))
+    // The pseudo-root of version 4 has number 0.
+    if (this.#byView.has(served.view) || served.view === 0)
       throw new Error(`export '${name}': file handles would be ambiguous; choose another name`)
     this.#count++
     this.hasMembers ||= options.members !== undefined
     this.#byName.set(name, served)
     this.#byView.set(served.view, served)
     this.#list = [...this.#byName.values()]
+    this.changes++
   }
 
   /** Adds an export in place of one with the same name. @throws Error as `add`; then there is no export of this name */
@@ -281,6 +285,7 @@ export class ExportTable {
     this.#byName.delete(name)
     this.#byView.delete(served.view)
     this.#list = [...this.#byName.values()]
+    this.changes++
   }
 
   /** The view of a file handle, which may be closed. */

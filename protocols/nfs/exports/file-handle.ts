@@ -44,6 +44,14 @@ export function isOwnView({ key, generation }: WireHandle): boolean {
   return key === OWN_VIEW.key && generation === OWN_VIEW.generation
 }
 
+/** The key of an object of a view in the tables of locks, which all protocols share. */
+export function lockKeyOf(
+  { viewHi, view }: ViewNumber,
+  { key, generation }: Pick<Inode, 'key' | 'generation'>,
+): string {
+  return `${viewHi}.${view}:${key}:${generation}`
+}
+
 /** The length of the handles of a view. */
 export function handleBytes({ viewHi }: ViewNumber): number {
   return viewHi > 0 ? WHOLE_WIDE_BYTES : WHOLE_NARROW_BYTES

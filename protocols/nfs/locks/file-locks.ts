@@ -39,6 +39,11 @@ export class FileLocks {
     return this.#ownerBytes
   }
 
+  /** Whether an owner has a lock. */
+  has(owner: LockOwner): boolean {
+    return this.#owners.has(owner.key)
+  }
+
   /** All locks of other owners that conflict with `wanted`. Do not modify locks during the iteration. */
   *conflicts(wanted: Lock): Generator<Lock> {
     const { key } = wanted.owner

@@ -1,23 +1,30 @@
+/** Who may still reclaim: clients of the lock manager, or of version 4. */
+export type Reclaimers = 'nlm' | 'nfs4'
+
 /**
- * The time after a restart in which clients may only reclaim their earlier locks. It ends at once if nobody had
- * locks.
+ * The time after a restart in which clients may only reclaim what they held before. It ends at once if nobody held anything, and lasts as long as one of the protocols needs
+ * it, because they share their locks.
  */
 export class GracePeriod {
-  #active = false
-  #timer: NodeJS.Timeout | undefined
+  readonly #timers = new Map<Reclaimers, NodeJS.Timeout>()
 
   /** Starts the grace period for `ms`. */
-  begin(ms: number): void {
-    this.#active = true
-    this.#timer = setTimeout(() => this.end(), ms).unref()
+  begin(ms: number, of: Reclaimers): void {
+    this.end(of)
+    this.#timers.set(of, setTimeout(() => this.end(of), ms).unref())
   }
 
   get active(): boolean {
-    return this.#active
+    return this.#timers.size > 0
   }
 
-  end(): void {
-    clearTimeout(this.#timer)
-    this.#active = false
+  /** Whether these clients may reclaim. */
+  isFor(of: Reclaimers): boolean {
+    return this.#timers.has(of)
+  }
+
+  end(of: Reclaimers): void {
+    clearTimeout(this.#timers.get(of))
+    this.#timers.delete(of)
   }
 }

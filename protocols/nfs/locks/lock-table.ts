@@ -71,6 +71,7 @@ export class LockTable {
   /** Waiting requests by the key of their owner. */
   readonly #waiting = new Map<string, Set<Waiter>>()
   readonly #limits: LockLimits
+  readonly #endIfGone: (client: string, file: string) => boolean
   /** The locks of each client, updated by `#change`. */
   readonly #clients = new Map<string, ClientLocks>()
   /** Files in which locks of a client must still be released, by client. */
@@ -87,8 +88,13 @@ export class LockTable {
   #ownerBytes = 0
   #waits = 0
 
-  constructor(limits: Partial<LockLimits> = {}) {
+  /**
+   * `endIfGone` is asked about the client of a lock that is in the way: if it has not been heard of for too long, it loses its locks, those in this file at once, and the result
+   * is true.
+   */
+  constructor(limits: Partial<LockLimits> = {}, endIfGone: (client: string, file: string) => boolean = () => false) {
     this.#limits = { ...LIMITS, ...limits }
+    this.#endIfGone = endIfGone
   }
 
   /** The number of held locks. */
@@ -103,12 +109,20 @@ export class LockTable {
 
   /** A lock of another owner that conflicts with `wanted`; undefined if it could be granted. */
   test(file: string, wanted: Lock): Lock | undefined {
-    return this.#locks(file, wanted.owner)?.conflict(wanted)
+    for (;;) {
+      const conflict = this.#locks(file, wanted.owner)?.conflict(wanted)
+      if (conflict === undefined || !this.#endIfGone(conflict.owner.client, file)) return conflict
+    }
   }
 
   /** Whether the owner already holds the requested lock. */
   holds(file: string, wanted: Lock): boolean {
     return this.#locks(file, wanted.owner)?.covers(wanted) ?? false
+  }
+
+  /** Whether an owner has a lock in a file. */
+  hasOwner(file: string, owner: LockOwner): boolean {
+    return this.#locks(file, owner)?.has(owner) ?? false
   }
 
   /** Whether a client holds any lock. */

@@ -36,27 +36,80 @@ interface Used {
   ownerBytes: number
 }
 
-/** Share reservations of all files (NLM SHARE, and OPEN of version 4). */
+/** How many opens of version 4 have, and deny, each access to a file. */
+class OpenCounts {
+  readonly access = [0, 0]
+  readonly deny = [0, 0]
+  opens = 0
+
+  add(access: number, deny: number, change: 1 | -1): void {
+    this.opens += change
+    for (let bit = 0; bit < 2; bit++) {
+      if ((access >> bit) & 1) this.access[bit]! += change
+      if ((deny >> bit) & 1) this.deny[bit]! += change
+    }
+  }
+
+  conflicts(access: number, deny: number): boolean {
+    for (let bit = 0; bit < 2; bit++) {
+      if ((access >> bit) & 1 && this.deny[bit]! > 0) return true
+      if ((deny >> bit) & 1 && this.access[bit]! > 0) return true
+    }
+    return false
+  }
+}
+
+/**
+ * Share reservations of all files: those of NLM SHARE by owner, and those of OPEN in version 4, whose owners are kept with its other state, as counts.
+ */
 export class ShareTable {
   readonly #files = new Map<string, readonly Share[]>()
+  readonly #opens = new Map<string, OpenCounts>()
   /** The files with reservations of each client, and their number in each. */
   readonly #clients = new Map<string, Map<string, number>>()
   readonly #addresses = new Map<string, Used>()
   readonly #limits: ShareLimits
+  readonly #endGone: (file: string) => boolean
   #size = 0
   #ownerBytes = 0
 
-  constructor(limits: Partial<ShareLimits> = {}) {
+  /** `endGone` is called if an open of version 4 is in the way: those of clients that have not been heard of for too long end, and the result is whether there were any. */
+  constructor(limits: Partial<ShareLimits> = {}, endGone: (file: string) => boolean = () => false) {
     this.#limits = { ...LIMITS, ...limits }
+    this.#endGone = endGone
   }
 
   get size(): number {
     return this.#size
   }
 
+  /** Counts an open of version 4; false if another reservation denies it, or has what it denies. */
+  open(file: string, access: number, deny: number): boolean {
+    if (this.denies(file, access, deny)) return false
+    const counts = this.#opens.get(file) ?? new OpenCounts()
+    counts.add(access, deny, 1)
+    this.#opens.set(file, counts)
+    return true
+  }
+
+  /** Ends an open of version 4. */
+  close(file: string, access: number, deny: number): void {
+    const counts = this.#opens.get(file)
+    if (counts === undefined) return
+    counts.add(access, deny, -1)
+    if (counts.opens === 0) this.#opens.delete(file)
+  }
+
+  /** Whether a reservation of a file denies `access`, or has what `deny` would deny. */
+  denies(file: string, access: number, deny = 0): boolean {
+    if (this.#conflictsWithOpens(file, access, deny)) return true
+    return this.#files.get(file)?.some((share) => share.access & deny || access & share.deny) ?? false
+  }
+
   /** Reserves, replacing the owner's reservation. */
   reserve(file: string, wanted: Share): 'granted' | 'denied' | 'full' {
     const { own, others } = this.#split(file, ({ owner }) => owner === wanted.owner)
+    if (this.#conflictsWithOpens(file, wanted.access, wanted.deny)) return 'denied'
     if (others.some((share) => share.access & wanted.deny || wanted.access & share.deny)) return 'denied'
     if (own.length === 0 && this.#isFull(others, wanted)) return 'full'
     this.#remove(file, own, others)
@@ -82,6 +135,11 @@ export class ShareTable {
   /** Whether a client has a reservation. */
   hasClient(client: string): boolean {
     return this.#clients.has(client)
+  }
+
+  #conflictsWithOpens(file: string, access: number, deny: number): boolean {
+    const conflicts = () => this.#opens.get(file)?.conflicts(access, deny) ?? false
+    return conflicts() && !(this.#endGone(file) && !conflicts())
   }
 
   #isFull(inFile: readonly Share[], { client, owner }: Share): boolean {

@@ -6,6 +6,7 @@ import {
   type MaybePromise,
   OverlayError,
 } from '../../../overlay-core/index.ts'
+import { tellsOfLoss } from '../exports/write-verifier.ts'
 import type { RpcProcedure } from '../rpc/program.ts'
 import type { Encoder } from '../xdr/encoder.ts'
 import { encodePostOpAttr, encodeWccData } from './attributes.ts'
@@ -15,7 +16,6 @@ import type { Nfs3Context } from './nfs3-context.ts'
 import type { Nfs3Procedure } from './procedure.ts'
 import { listedStatus } from './procedure-statuses.ts'
 import { NFS3ERR_SERVERFAULT, Nfs3Error, STATUS_OF_ERRNO } from './status.ts'
-import { tellsOfLoss } from './write-verifier.ts'
 
 /** Converts an NFSv3 procedure to an RPC procedure. This is the only place that converts errors to statuses. */
 export function executor(context: Nfs3Context, procedure: Nfs3Procedure): RpcProcedure {

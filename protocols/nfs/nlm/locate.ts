@@ -1,6 +1,6 @@
 import { Access, FileType, type Inode, isErrno } from '../../../overlay-core/index.ts'
 import { MemberView } from '../exports/export-table.ts'
-import type { WireHandle } from '../exports/file-handle.ts'
+import { lockKeyOf, type WireHandle } from '../exports/file-handle.ts'
 import type { Grant, ServedView } from '../exports/served-view.ts'
 import type { RpcCall } from '../rpc/call.ts'
 import { NLM4_FAILED, NLM4_GRANTED, NLM4_STALE_FH } from './constants.ts'
@@ -10,11 +10,6 @@ import type { NlmContext } from './nlm-context.ts'
 export interface Located {
   readonly file: string
   readonly status: number
-}
-
-/** The key of a handle's file in the lock table. */
-export function fileOf({ viewHi, view, key, generation }: WireHandle): string {
-  return `${viewHi}.${view}:${key}:${generation}`
 }
 
 /**
@@ -46,7 +41,7 @@ async function locateIn(context: NlmContext, served: ServedView, grant: Grant, h
     const inode = await served.overlay.inodeByKey(handle.key, handle.generation)
     if (!context.handles.authentic(handle)) return refuse(NLM4_FAILED)
     if (inode.type !== FileType.regular || !(await mayLock(served, grant, inode))) return refuse(NLM4_FAILED)
-    return { file: fileOf(handle), status: NLM4_GRANTED }
+    return { file: lockKeyOf(handle, handle), status: NLM4_GRANTED }
   } catch (error) {
     if (!isErrno(error)) throw error
     return refuse(error.code === 'ESTALE' ? NLM4_STALE_FH : NLM4_FAILED)
@@ -56,7 +51,7 @@ async function locateIn(context: NlmContext, served: ServedView, grant: Grant, h
 /** The file of a lock to release, which must work for a removed file too. */
 export function locateAnyway(context: NlmContext, handle: WireHandle): Located {
   const known = handle.wellFormed && context.handles.authentic(handle)
-  return known ? { file: fileOf(handle), status: NLM4_GRANTED } : { file: '', status: NLM4_STALE_FH }
+  return known ? { file: lockKeyOf(handle, handle), status: NLM4_GRANTED } : { file: '', status: NLM4_STALE_FH }
 }
 
 async function mayLock({ overlay }: ServedView, { cred }: Grant, inode: Inode): Promise<boolean> {

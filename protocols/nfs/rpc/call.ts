@@ -27,6 +27,7 @@ const MIN_RESULT_BYTES = 512
 const REPLY_HEADER_BYTES = 24
 /** A call up to and including the length of its credential. */
 const CALL_HEADER_BYTES = 32
+const MARK_BYTES = 4
 
 /** The other end of a connection. */
 export interface Peer {
@@ -84,6 +85,8 @@ export class RpcCall {
   /** The arguments. They stay readable until the call is answered. */
   readonly args = new Decoder()
   xid = 0
+  /** Bytes of the whole message. */
+  messageBytes = 0
   program = 0
   version = 0
   procedure = 0
@@ -123,6 +126,7 @@ export class RpcCall {
     this.verifier = undefined
     this.asksForTls = false
     const { view } = args
+    this.messageBytes = args.remaining
     const at = args.take(CALL_HEADER_BYTES)
     this.xid = view.getUint32(at)
     if (view.getUint32(at + 4) !== CALL) throw new XdrError('not a call')
@@ -198,7 +202,22 @@ export class RpcCall {
   /** The bytes of the reply so far, without the record mark; valid until `finish`. */
   replyBytes(): Uint8Array {
     const { out, start } = this.#reply!
-    return out.bytes.subarray(start + 4, out.pos)
+    return out.bytes.subarray(start + MARK_BYTES, out.pos)
+  }
+
+  /**
+   * Makes room for `maxBytes` more in the reply that was begun, and returns its encoder, which is another one if it had to move. Offsets that the caller knows
+   * move by the difference of the two positions.
+   */
+  enlarge(maxBytes: number): Encoder {
+    const old = this.#reply!
+    if (old.out.room >= maxBytes) return old.out
+    const written = old.out.bytes.subarray(old.start + MARK_BYTES, old.out.pos)
+    const larger = this.#queue.begin(written.length + maxBytes)
+    larger.out.bytes.set(written, larger.out.reserve(written.length))
+    this.#queue.cancel(old)
+    this.#reply = larger
+    return larger.out
   }
 
   /** Queues the reply for sending. */

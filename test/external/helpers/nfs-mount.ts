@@ -12,7 +12,7 @@ export interface NfsMount {
   remount(): Promise<void>
 }
 
-/** Mounts an overlayd's export on `path` of the kernel client, as `mount -t nfs` does; `more` options as there. */
+/** Mounts an overlayd's export on `path` of the kernel client, as `mount -t nfs` does; `more` options as there; with `vers=4.…` among them by version 4. */
 export async function mountNfs(
   client: KernelClient,
   nfs: Overlayd['nfs'],
@@ -20,7 +20,9 @@ export async function mountNfs(
   more: readonly string[] = [],
 ): Promise<NfsMount> {
   // retry=0: a server that is not there is an error now, not after two minutes.
-  const words = ['retry=0', 'vers=3', 'proto=tcp', 'nolock', `port=${nfs.port}`, `mountport=${nfs.port}`, ...more]
+  const isFour = more.some((word) => word.startsWith('vers=4'))
+  const ofThree = isFour ? [] : ['vers=3', 'nolock', `mountport=${nfs.port}`]
+  const words = ['retry=0', 'proto=tcp', `port=${nfs.port}`, ...ofThree, ...more]
   const options = words.join(',')
   const mount = async () => {
     await client.sh(`mkdir -p ${quote(path)} && mount.nfs 10.0.2.2:${quote(nfs.export)} ${quote(path)} -o ${options}`)

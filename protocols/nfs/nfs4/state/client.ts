@@ -1,0 +1,45 @@
+import type { OpenOwner, State } from './open-state.ts'
+import type { Session } from './session.ts'
+
+/** A client with an id (RFC 8881 section 2.4). */
+export class Nfs4Client {
+  readonly idHi: number
+  readonly idLo: number
+  /** Its own name for itself (`co_ownerid`), as bytes. */
+  readonly owner: string
+  /** Changes when the client restarts (`co_verifier`). */
+  readonly verifier: string
+  /** Who created it. Nobody else may create one with this owner while it has state. */
+  readonly principal: string
+  /** Names it in the tables of locks; the address of the client is first, against which limits count. */
+  readonly key: string
+  readonly minor: number
+  confirmed = false
+  /** The next `csa_sequence`, and the reply to the last one. */
+  createSequence = 1
+  createReply: Uint8Array | undefined
+  readonly sessions = new Set<Session>()
+  readonly owners = new Map<string, OpenOwner>()
+  /** Everything with a stateid. */
+  readonly states = new Set<State>()
+  /** When it was last heard of, in ms of the injected clock. */
+  renewedMs: number
+  reclaimComplete = false
+  /** Whether it is in the list of clients that may reclaim after a restart. */
+  recorded = false
+
+  constructor(
+    id: { hi: number; lo: number },
+    who: { owner: string; verifier: string; principal: string; address: string; minor: number },
+    nowMs: number,
+  ) {
+    this.idHi = id.hi
+    this.idLo = id.lo
+    this.owner = who.owner
+    this.verifier = who.verifier
+    this.principal = who.principal
+    this.minor = who.minor
+    this.key = `${who.address} v4 ${id.hi}.${id.lo}`
+    this.renewedMs = nowMs
+  }
+}

@@ -1,0 +1,175 @@
+import { type Inode, loopBudget, type OpenFile } from '../../../../overlay-core/index.ts'
+import type { ServedView } from '../../exports/served-view.ts'
+import type { LockOwner } from '../../locks/file-locks.ts'
+import type { LockTable } from '../../locks/lock-table.ts'
+import type { ShareTable } from '../../locks/share-table.ts'
+import type { Nfs4Client } from './client.ts'
+import { LockState, OpenOwner, OpenState, type State } from './open-state.ts'
+
+/** Opens and locks of one client, and of all. */
+const MOST_OF_CLIENT = 50_000
+const MOST = 500_000
+
+/** A file of a view, with its key in the tables of locks. */
+export interface Place {
+  readonly view: ServedView
+  readonly inode: Inode
+  readonly file: string
+}
+
+/** What clients hold: opens and locks, by the serial number in their stateids. */
+export class StateTable {
+  readonly #states = new Map<number, State>()
+  /** The opens of each file. */
+  readonly #opens = new Map<string, Set<OpenState>>()
+  readonly #locks: LockTable
+  readonly #shares: ShareTable
+  #serial = 0
+
+  constructor(locks: LockTable, shares: ShareTable) {
+    this.#locks = locks
+    this.#shares = shares
+  }
+
+  get size(): number {
+    return this.#states.size
+  }
+
+  /** The state with this number. */
+  find(serial: number): State | undefined {
+    return this.#states.get(serial)
+  }
+
+  /** An open file, which may have no name any more. */
+  openFile(file: string): Inode | undefined {
+    for (const { inode } of this.#opens.get(file) ?? []) return inode
+    return undefined
+  }
+
+  /** Whether a client may have one more. */
+  hasRoom({ states }: Nfs4Client): boolean {
+    return states.size < MOST_OF_CLIENT && this.#states.size < MOST
+  }
+
+  /** The owner with this name, made if it is new. */
+  owner(client: Nfs4Client, name: string): OpenOwner {
+    const known = client.owners.get(name)
+    if (known !== undefined) return known
+    const owner = new OpenOwner(client, name)
+    client.owners.set(name, owner)
+    return owner
+  }
+
+  /** Opens a file, or opens it again with more access. Undefined if a reservation of somebody else forbids it; then `handle` is not taken. */
+  open(
+    owner: OpenOwner,
+    place: Place,
+    share: { access: number; deny: number },
+    handle: OpenFile,
+  ): OpenState | undefined {
+    const { file } = place
+    const known = owner.opens.get(file)
+    if (known === undefined) {
+      if (!this.#shares.open(file, share.access, share.deny)) return undefined
+      const open = new OpenState(owner, ++this.#serial, place, handle)
+      owner.opens.set(file, open)
+      this.#opens.set(file, (this.#opens.get(file) ?? new Set()).add(open))
+      this.#add(open)
+      place.view.member?.use()
+      return taken(open, share.access, share.deny, share)
+    }
+    if (!this.#change(known, known.access | share.access, known.deny | share.deny)) return undefined
+    handle.close()
+    return taken(known, known.access | share.access, known.deny | share.deny, share)
+  }
+
+  /** Reduces an open to a part of what it has. */
+  downgrade(open: OpenState, access: number, deny: number): void {
+    this.#change(open, access, deny)
+    open.access = access
+    open.deny = deny
+    open.opened &= lessThan(access, deny)
+    open.changed()
+  }
+
+  /** The locks of an owner in an open file, made if there are none. */
+  lockState(open: OpenState, owner: LockOwner): LockState {
+    for (const lock of open.locks) if (lock.owner.key === owner.key) return lock
+    const lock = new LockState(open, ++this.#serial, owner)
+    open.locks.add(lock)
+    this.#add(lock)
+    return lock
+  }
+
+  /** Ends an open and the locks in it. */
+  close(open: OpenState): void {
+    for (const lock of [...open.locks]) this.free(lock)
+    this.#shares.close(open.file, open.access, open.deny)
+    const others = this.#opens.get(open.file)
+    others?.delete(open)
+    if (others?.size === 0) this.#opens.delete(open.file)
+    open.owner.opens.delete(open.file)
+    if (open.owner.opens.size === 0) open.client.owners.delete(open.owner.name)
+    this.#drop(open)
+    open.handle.close()
+    open.view.member?.release()
+  }
+
+  /** Ends the locks of an owner in a file. */
+  free(lock: LockState): void {
+    this.#locks.unlock(lock.file, lock.owner, { start: 0n, end: 0xffff_ffff_ffff_ffffn })
+    lock.open.locks.delete(lock)
+    this.#drop(lock)
+  }
+
+  /** The clients that have a file open. */
+  *clientsOf(file: string): Generator<Nfs4Client> {
+    for (const { client } of [...(this.#opens.get(file) ?? [])]) yield client
+  }
+
+  /** Ends what a client holds in a file. */
+  freeFile(client: Nfs4Client, file: string): void {
+    for (const open of [...(this.#opens.get(file) ?? [])]) if (open.client === client) this.close(open)
+  }
+
+  /** Ends all that a client holds, over several turns of the event loop if that is much. */
+  async freeClient(client: Nfs4Client): Promise<void> {
+    for (const state of client.states) {
+      if (state.kind === 'open') this.close(state as OpenState)
+      if (loopBudget.spent) await loopBudget.rest()
+    }
+  }
+
+  #change(open: OpenState, access: number, deny: number): boolean {
+    const { file } = open
+    this.#shares.close(file, open.access, open.deny)
+    if (this.#shares.open(file, access, deny)) return true
+    this.#shares.open(file, open.access, open.deny)
+    return false
+  }
+
+  #add(state: State): void {
+    this.#states.set(state.serial, state)
+    state.client.states.add(state)
+  }
+
+  #drop(state: State): void {
+    this.#states.delete(state.serial)
+    state.client.states.delete(state)
+  }
+}
+
+function taken(open: OpenState, access: number, deny: number, share: { access: number; deny: number }): OpenState {
+  open.access = access
+  open.deny = deny
+  open.opened |= 1 << (share.access * 4 + share.deny)
+  open.changed()
+  return open
+}
+
+/** The combinations that ask for nothing beyond these, as bits of `opened`. */
+function lessThan(access: number, deny: number): number {
+  let bits = 0
+  for (let a = 0; a < 4; a++) for (let d = 0; d < 4; d++) if (!(a & ~access) && !(d & ~deny)) bits |= 1 << (a * 4 + d)
+  return bits
+}
