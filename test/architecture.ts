@@ -135,7 +135,21 @@ export const ROOMS: Readonly<Record<string, readonly string[]>> = {
     '',
   ],
   'server/login': ['api', 'passwords', 'sources', 'ldap', 'oidc', 'ids', 'tokens', ''],
-  'protocols/nfs': ['xdr', 'rpc', 'exports', 'portmap', 'locks', 'nsm', 'nlm', 'mount', 'nfs3', 'nfs4/wire', 'nfs4/state', 'nfs4', ''],
+  'protocols/nfs': [
+    'xdr',
+    'rpc',
+    'exports',
+    'portmap',
+    'locks',
+    'nsm',
+    'nlm',
+    'mount',
+    'nfs3',
+    'nfs4/wire',
+    'nfs4/state',
+    'nfs4',
+    '',
+  ],
 }
 
 interface Import {

@@ -76,7 +76,9 @@ async function secondClient() {
 }
 
 t.test('a plain mount, as in every manual, with nothing but the name', async (t) => {
-  await sh(`mount.nfs ${HOST_ADDRESS}:/overlay /mnt/one -o vers=3 && mount.nfs ${HOST_ADDRESS}:/overlay /mnt/two -o vers=3,nosharecache`)
+  await sh(
+    `mount.nfs ${HOST_ADDRESS}:/overlay /mnt/one -o vers=3 && mount.nfs ${HOST_ADDRESS}:/overlay /mnt/two -o vers=3,nosharecache`,
+  )
   const mounts = await sh(`grep nfs /proc/mounts`)
   t.match(mounts, /vers=3/)
   t.notMatch(mounts, 'nolock')

@@ -88,8 +88,8 @@ function runOne(call: Nfs4Call): Promise<void> | undefined {
   try {
     call.makeRoom(RESULT_BYTES)
     number = call.args.remaining < 4 ? OP.ILLEGAL : call.args.u32()
-    operation = OPERATIONS[number]
     const legal = isLegal(number, call.minor)
+    operation = legal ? OPERATIONS[number] : undefined
     const { out } = call
     out.u32(legal ? number : OP.ILLEGAL)
     call.statusAt = out.pos

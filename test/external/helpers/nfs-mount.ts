@@ -22,7 +22,7 @@ export async function mountNfs(
   // retry=0: a server that is not there is an error now, not after two minutes.
   const isFour = more.some((word) => word.startsWith('vers=4'))
   const ofThree = isFour ? [] : ['vers=3', 'nolock', `mountport=${nfs.port}`]
-  const words = ['retry=0', 'proto=tcp', `port=${nfs.port}`, ...ofThree, ...more]
+  const words = ['retry=0', 'proto=tcp', `port=${nfs.port}`, ...ofThree, ...more.filter((word) => word !== 'vers=3')]
   const options = words.join(',')
   const mount = async () => {
     await client.sh(`mkdir -p ${quote(path)} && mount.nfs 10.0.2.2:${quote(nfs.export)} ${quote(path)} -o ${options}`)
