@@ -348,8 +348,8 @@ class GuardedOverlay implements Overlay {
     return this.#to.remount(...how)
   }
 
-  freeze(directory: string, options: MountOptions): Promise<void> {
-    return this.#to.freeze(directory, options)
+  freeze(directory: string, options: MountOptions, prepared?: boolean): Promise<void> {
+    return this.#to.freeze(directory, options, prepared)
   }
 
   unmount(...how: Parameters<Overlay['unmount']>): Promise<void> {

@@ -127,6 +127,7 @@ export const ROOMS: Readonly<Record<string, readonly string[]>> = {
       'mount',
       'compare',
       'trees',
+      'rebase',
     ],
     '',
   ],

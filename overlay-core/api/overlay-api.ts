@@ -251,12 +251,14 @@ export interface Overlay {
    * empty directory on the file system of the upper that nobody else uses. When it resolves, everything in the frozen layer is durable, unless the overlay is
    * volatile. After a crash, `settleFreeze` finishes or undoes a freeze before the next mount.
    *
+   * @param prepared whether the upper that takes the place is in `directory` already, as `rebuild` has made it; then nothing may have been changed in the present upper,
+   *   which must be empty (EBUSY otherwise; nothing has changed)
    * @param options those from now on. Either `lowerdir` is the present one with `directory/upper` above it, and `frozen` is one more: then clients notice nothing. Or
    *   without `directory/upper`: then all that the upper contained is let go in the same step, as by `remount`.
    * @throws OptionError as `remount`, or the upper cannot be frozen: it is read-only, its marks are in files, or metacopy is on · EIO | ENOSPC | EDQUOT nothing has changed, or the
    *   frozen layer may not be durable (`op` syncfs)
    */
-  freeze(directory: string, options: MountOptions): Promise<void>
+  freeze(directory: string, options: MountOptions, prepared?: boolean): Promise<void>
   /**
    * Waits for running calls, releases upper and workdir and closes every descriptor. Later calls fail with ESTALE. All changes are made durable first, unless
    * `sync` is false: then a power loss may undo changes that were not committed (`commitChanges`), and errors of the disk in writing them are not reported.

@@ -3,8 +3,9 @@ import type { Overlay } from '../api/overlay-api.ts'
 import { type Cred, FileType, type Inode, type Name } from '../api/types.ts'
 import { loopBudget } from '../base/loop-turn.ts'
 import { aspectsOf } from './aspects.ts'
-import type { Difference } from './difference.ts'
+import type { Aspect, Difference } from './difference.ts'
 import { type Apart, Moves } from './moves.ts'
+import type { FileIn } from './same-content.ts'
 
 /** The names that are examined at once. */
 const WINDOW = 16
@@ -22,29 +23,41 @@ interface Pair {
   readonly whole: boolean
 }
 
+/** What differs between two objects, of which the one in the base is at `was`. */
+export type AspectsAt = (after: FileIn, before: FileIn, was: readonly Name[]) => Promise<Aspect[]>
+
 /**
  * Tells what differs in `overlay` from `base`, a read-only or writable overlay over the same lowers at the bottom. Only names that layers of one of them alone
  * contain are looked at, so it takes time in proportion to the changes. Differences come in no order, moves last. What changes meanwhile is told as it
  * was or as it is.
  *
  * Directories that the caller may not read are left out.
+ *
+ * @param aspectsAt what counts as a difference of two objects; by default everything that clients see
  */
-export async function* compare(cred: Cred, overlay: Overlay, base: Overlay): AsyncGenerator<Difference> {
-  yield* new Comparison(cred, overlay, base).run()
+export async function* compare(
+  cred: Cred,
+  overlay: Overlay,
+  base: Overlay,
+  aspectsAt: AspectsAt = (after, before) => aspectsOf(cred, after, before),
+): AsyncGenerator<Difference> {
+  yield* new Comparison(cred, overlay, base, aspectsAt).run()
 }
 
 class Comparison {
   readonly #cred: Cred
   readonly #overlay: Overlay
   readonly #base: Overlay
+  readonly #aspectsAt: AspectsAt
   /** How many layers of each are its own, with the upper. */
   readonly #depth: { readonly after: number; readonly before: number }
   readonly #moves = new Moves((inode) => this.#identity(inode, 'before'))
   readonly #pairs: Pair[] = []
   #findsMoves = true
 
-  constructor(cred: Cred, overlay: Overlay, base: Overlay) {
+  constructor(cred: Cred, overlay: Overlay, base: Overlay, aspectsAt: AspectsAt) {
     this.#cred = cred
+    this.#aspectsAt = aspectsAt
     this.#overlay = overlay
     this.#base = base
     this.#depth = ownLayers(overlay, base)
@@ -134,19 +147,21 @@ class Comparison {
     { path, was }: Pick<Apart, 'path' | 'was'>,
     after: Inode,
     before: Inode,
-    how: { readonly moved?: boolean; readonly whole?: boolean } = {},
+    how: { readonly from?: readonly Name[]; readonly whole?: boolean } = {},
   ): Promise<Difference[]> {
-    const { moved = false, whole = false } = how
+    const { from, whole = false } = how
     const { type } = after
     const directories = type === FileType.directory && before.type === FileType.directory
-    if (directories) this.#pairs.push({ path, was, after, before, whole })
+    const origin = from ?? was
+    if (directories) this.#pairs.push({ path, was: origin, after, before, whole })
     else if (type === FileType.directory) this.#pairs.push({ path, was, after, before: undefined, whole: true })
     const here = { overlay: this.#overlay, inode: after }
     const there = { overlay: this.#base, inode: before }
-    const aspects = await aspectsOf(this.#cred, here, there).catch(undefinedIfStale)
+    const aspects = await this.#aspectsAt(here, there, origin).catch(undefinedIfStale)
     if (aspects === undefined) return []
-    if (moved) return [{ kind: 'renamed', path, from: was, aspects, type, after, before }]
-    return [{ kind: aspects.length > 0 ? 'changed' : 'same', path, aspects, type, after, before }]
+    if (from !== undefined) return [{ kind: 'renamed', path, was, from, aspects, type, after, before }]
+    const kind = aspects.length > 0 ? 'changed' : 'same'
+    return [{ kind, path, was, aspects, type, after, before, ...(directories && whole && { replaced: true }) }]
   }
 
   /** Tells of all waiting names for which `stays` is false. */
@@ -164,22 +179,22 @@ class Comparison {
     if (after && before) return await this.#sameObject(apart, after, before, { whole: true })
     if (after) {
       if (after.type === FileType.directory) this.#pairs.push({ path, was, after, before: undefined, whole: true })
-      return [{ kind: 'added', path, aspects: [], type: after.type, after }]
+      return [{ kind: 'added', path, was, aspects: [], type: after.type, after }]
     }
     if (!before || inside) return []
-    return [{ kind: 'removed', path: was, aspects: [], type: before.type, before }]
+    return [{ kind: 'removed', path: was, was, aspects: [], type: before.type, before }]
   }
 
   /** Tells of waiting objects of which is known where they were before. */
   async *#settleMoved(): AsyncGenerator<Difference> {
     for (const apart of this.#moves) {
-      const { path, after } = apart
+      const { path, was, after } = apart
       const identity = after && this.#identity(after, 'after')
       const moved = identity === undefined ? undefined : this.#moves.take(identity)
       if (loopBudget.spent) await loopBudget.rest()
       if (after === undefined || moved === undefined) continue
       apart.after = undefined
-      yield* await this.#sameObject({ path, was: moved.was }, after, moved.before, { moved: true })
+      yield* await this.#sameObject({ path, was }, after, moved.before, { from: moved.was })
     }
   }
 

@@ -12,10 +12,14 @@ export interface Difference {
   readonly kind: 'added' | 'removed' | 'renamed' | 'changed' | 'same'
   /** The path of the object; that of the base if it was removed. */
   readonly path: readonly Name[]
+  /** The path at which the base would have it if nothing but directories had been moved. */
+  readonly was: readonly Name[]
   /** The path in the base, for `renamed`. */
   readonly from?: readonly Name[]
   readonly aspects: readonly Aspect[]
   readonly type: FileType
+  /** Whether it is a directory that has taken the place of one of the base, and hides everything in it. */
+  readonly replaced?: true
   /** The object in the overlay, unless it was removed. */
   readonly after?: Inode
   /** The object in the base, unless it was added. */

@@ -74,7 +74,7 @@ export async function inodeFor(sb: SuperBlock, dir: OvlInode, name: Name, entry:
   if (known && known !== sb.root && !known.unlinked && known.type === type) {
     leaveFrozenUpper(known)
     const same = upper
-      ? known.upper?.ino === upper.real.ino
+      ? known.upper?.ino === upper.real.ino || isNewCopy(sb, known, identity, entry)
       : known === byUpper || known.generation === identity.generation
     if (same) {
       if (isOutdated(sb, known, { dir, name })) return remakeInode(sb, known, { dir, name }, made)
@@ -87,6 +87,12 @@ export async function inodeFor(sb: SuperBlock, dir: OvlInode, name: Name, entry:
   // The root keeps its identity when the lower that it came from leaves the stack; that lower may then appear as an ordinary directory.
   if (known === sb.root) given = identityOfName(top.real.layer, top.stat, dir.key, name)
   return makeInode(sb, { ...given, type }, made)
+}
+
+/** Whether the upper object has taken the place of all that `inode` had on the layers before they changed, as its identity mark says. */
+function isNewCopy(sb: SuperBlock, inode: OvlInode, { generation }: Identity, { identity }: StackEntry): boolean {
+  if (inode.upper || identity === undefined || inode.generation !== generation) return false
+  return inode.stackVersion !== sb.stackVersion
 }
 
 /** Takes it into account that the upper object of `inode` is in a lower now: a freeze has made one of the upper. */

@@ -17,7 +17,7 @@ export interface Marks {
   readonly origin: Uint8Array | undefined
   /** Whether it is a regular file whose data is in a lower (`overlay.metacopy`). */
   readonly metacopy: boolean
-  /** The encoded identity of a hard link that copy-up has separated from the others. */
+  /** The encoded identity of a hard link that copy-up has separated from the others, or of an object that was put on other layers. */
   readonly identity: Uint8Array | undefined
 }
 
@@ -60,11 +60,13 @@ async function readMarksOf(sb: SuperBlock, real: Real, isCurrent = () => true): 
   const redirect = marked ? await read(overlayXattrs.redirect) : undefined
   const keeps = keepsIdentities(real.layer)
   const origin = marked && keeps ? await read(overlayXattrs.origin) : undefined
+  const identity = marked && keeps ? await read(overlayXattrs.identity) : undefined
   const marks = {
     ...NO_MARKS,
     opaque: asFile || (opaque?.length === 1 && opaque[0] === 0x79),
     redirect: redirect && checkRedirect(sb, Buffer.from(redirect).toString('latin1')),
     origin,
+    identity,
   }
   if (!isCurrent()) return marks
   // All in one step, because another overlay of the stack may use the marks of a lower at any time.

@@ -1,13 +1,14 @@
 import { join } from 'node:path'
-import { isErrno } from '../api/errno.ts'
+import { bestEffort, isErrno, OverlayError } from '../api/errno.ts'
 import { type MountOptions, OptionError } from '../api/params.ts'
 import { type Layer, Real } from '../layer/layer.ts'
-import { absentIndex, isAbsent } from '../lookup/hardlink.ts'
+import { absentIndex, isAbsent, openIndexDirectory } from '../lookup/hardlink.ts'
+import { readMarks } from '../lookup/marks.ts'
 import type { SuperBlock } from '../objects/superblock.ts'
 import { chmodAt, chownAt, utimesAt } from '../sys/attr.ts'
 import { claimDir } from '../sys/claim.ts'
 import { syncfs } from '../sys/data.ts'
-import { mkdirAt } from '../sys/dir.ts'
+import { mkdirAt, readdirFd } from '../sys/dir.ts'
 import { O_DIRECTORY, O_NOFOLLOW, O_PATH, O_RDONLY } from '../sys/flags.ts'
 import { nameToHandle } from '../sys/handle.ts'
 import { closeLater, closeSync, openAt, reopen } from '../sys/open.ts'
@@ -58,13 +59,19 @@ interface Fresh {
   readonly upperFd: number
 }
 
+/** The arguments of `Overlay.freeze`. */
+export interface FreezeOrder {
+  readonly directory: string
+  readonly options: MountOptions
+  readonly prepared: boolean
+}
+
 /** @see Overlay.freeze */
 export async function freeze(
   sb: SuperBlock,
   present: Present,
   parts: FreezeParts,
-  directory: string,
-  options: MountOptions,
+  { directory, options, prepared }: FreezeOrder,
 ): Promise<Frozen> {
   const { roots, layers } = present
   const { keeper, nowMs } = parts.memory
@@ -75,7 +82,7 @@ export async function freeze(
   using opened = new DisposableStack()
   const site = await openSite({ upperdir: upper.path, workdir: (roots.work as RootDir).path, directory }, opened)
   const next = keeps ? undefined : await prepareNext(sb, roots, parts, options, opened)
-  const fresh = await makeFresh(sb, site, roots, opened)
+  const fresh = await makeFresh(sb, site, { roots, prepared }, opened)
   const old = sb.upper as Layer
   keeper.root(sb.root)
   if (keeps) keeper.keepStack(digestOf({ lowers: [old, ...sb.lowers], data: sb.dataLayers }))
@@ -85,9 +92,11 @@ export async function freeze(
   for (let round = 0; round < PATIENCE && sb.copies.size > 0; round++) await Promise.allSettled([...sb.copies])
   const withIndex = sb.indexDir !== undefined && !isAbsent(sb.indexDir)
   const durable = await sb.barrier.alone(async () => {
+    if (prepared) await needEmpty(sb, old)
     await sb.descriptors.run(async () => dressLike(sb, await sb.descriptors.of(old.root), fresh.fd))
     await moveUpper(site, withIndex)
     switchUpper(sb, parts, { fresh, directory, released: upper.shared, withIndex })
+    if (prepared) await readPrepared(sb)
     if (next) changeStack(sb, options, next, nowMs)
     else addFrozen(sb, options, trusted, keeper)
     // Before the first commit of a client.
@@ -151,8 +160,13 @@ async function prepareNext(
 }
 
 /** Creates the upper that takes the place of the present one, and claims it if that is claimed. */
-async function makeFresh(sb: SuperBlock, site: FreezeSite, roots: Roots, opened: DisposableStack): Promise<Fresh> {
-  await mkdirAt(site.layerFd, FRESH_UPPER, PRIVATE)
+async function makeFresh(
+  sb: SuperBlock,
+  site: FreezeSite,
+  { roots, prepared }: { readonly roots: Roots; readonly prepared: boolean },
+  opened: DisposableStack,
+): Promise<Fresh> {
+  if (!prepared) await mkdirAt(site.layerFd, FRESH_UPPER, PRIVATE)
   const open = async (dirFd: number, name: string) => {
     const fd = await openAt(dirFd, name, O_PATH | O_DIRECTORY | O_NOFOLLOW)
     opened.defer(() => closeSync(fd))
@@ -177,6 +191,12 @@ async function makeFresh(sb: SuperBlock, site: FreezeSite, roots: Roots, opened:
     }
   }
   return { fd, claims, upperFd }
+}
+
+/** @throws EBUSY the upper contains something */
+async function needEmpty(sb: SuperBlock, { root }: Layer): Promise<void> {
+  const names = await sb.descriptors.run(async () => readdirFd(await sb.descriptors.of(root)))
+  if (names.length > 0) throw new OverlayError('EBUSY', 'freeze')
 }
 
 /** Gives the fresh root everything by which clients know the present one. */
@@ -244,6 +264,17 @@ function switchUpper(
   sb.protocolData?.moved(upper, newWorkdir)
   sb.files.freeze()
   if (sb.charges) sb.charges.quota.doubtful = true
+}
+
+/** Reads what a prepared upper has brought: the marks of its root, and its index, without which its hard links are separate until the next mount. */
+async function readPrepared(sb: SuperBlock): Promise<void> {
+  const workdir = sb.work?.parent
+  await bestEffort(() =>
+    sb.descriptors.run(async () => {
+      await readMarks(sb, (sb.upper as Layer).root)
+      if (sb.indexDir && workdir) sb.indexDir = await openIndexDirectory(sb, workdir)
+    }),
+  )
 }
 
 /** Adds the frozen upper to the stack, whose objects stay as they were. */

@@ -9,6 +9,8 @@ import { ABSENT, closeSync, openIfThere, openRoot } from '../sys/open.ts'
 export const FROZEN_UPPER = 'upper'
 export const FROZEN_INDEX = 'index'
 export const FRESH_UPPER = 'fresh'
+/** The index of hard links of a prepared upper. */
+export const FRESH_INDEX = 'fresh-index'
 
 /** Where a freeze moves what. */
 export interface FreezePaths {
@@ -60,7 +62,15 @@ export async function moveUpper(site: FreezeSite, withIndex: boolean): Promise<v
   await renameAt(homeFd, upperName, layerFd, FROZEN_UPPER)
   undo.defer(() => bestEffort(() => renameAt(layerFd, FROZEN_UPPER, homeFd, upperName)))
   await renameAt(layerFd, FRESH_UPPER, homeFd, upperName)
+  undo.defer(() => bestEffort(() => renameAt(homeFd, upperName, layerFd, FRESH_UPPER)))
+  await moveFreshIndex(site)
   undo.move()
+}
+
+/** Gives a prepared upper its index. */
+async function moveFreshIndex({ workdirFd, layerFd }: FreezeSite): Promise<void> {
+  if ((await isThere(layerFd, FRESH_INDEX)) && !(await isThere(workdirFd, INDEX)))
+    await renameAt(layerFd, FRESH_INDEX, workdirFd, INDEX)
 }
 
 /**
@@ -70,15 +80,18 @@ export async function moveUpper(site: FreezeSite, withIndex: boolean): Promise<v
  */
 export async function settleFreeze(paths: FreezePaths): Promise<boolean> {
   using opened = new DisposableStack()
-  const { homeFd, upperName, workdirFd, layerFd } = await openSite(paths, opened)
+  const site = await openSite(paths, opened)
+  const { homeFd, upperName, workdirFd, layerFd } = site
   if (await isThere(layerFd, FROZEN_UPPER)) {
     const isFresh = await isThere(layerFd, FRESH_UPPER)
     if (isFresh && !(await isThere(homeFd, upperName))) await renameAt(layerFd, FRESH_UPPER, homeFd, upperName)
+    await moveFreshIndex(site)
     return true
   }
   if ((await isThere(layerFd, FROZEN_INDEX)) && !(await isThere(workdirFd, INDEX)))
     await renameAt(layerFd, FROZEN_INDEX, workdirFd, INDEX)
-  if (await isThere(layerFd, FRESH_UPPER)) await rmdirAt(layerFd, FRESH_UPPER)
+  // A prepared one contains something; it goes with the directory.
+  if (await isThere(layerFd, FRESH_UPPER)) await bestEffort(() => rmdirAt(layerFd, FRESH_UPPER))
   return false
 }
 

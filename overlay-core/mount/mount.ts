@@ -302,8 +302,9 @@ function mountingOf(
     remount: async (options, to) => {
       present = await remount(sb, present, partsFor(to), options)
     },
-    freeze: async (directory, options) => {
-      const { frozen, durable } = await freeze(sb, present, { ...partsFor(undefined), workdir }, directory, options)
+    freeze: async (directory, options, prepared) => {
+      const parts = { ...partsFor(undefined), workdir }
+      const { frozen, durable } = await freeze(sb, present, parts, { directory, options, prepared })
       present = frozen
       await durable
     },

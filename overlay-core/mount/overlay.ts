@@ -42,6 +42,7 @@ import { setattr } from '../operations/setattr.ts'
 import { resumableStages, stage } from '../operations/stage.ts'
 import { getxattr, listxattr, removexattr, setxattr } from '../operations/xattr.ts'
 import { statfsOf } from './statfs.ts'
+import { registerSuperBlock } from './superblock-of.ts'
 import { flush, letGo, type Mounting } from './unmount.ts'
 
 /** The overlay for adapters. Checks that it is mounted and what the caller may do, then runs each call inside the barrier on objects of the present stack. */
@@ -55,6 +56,7 @@ export class MountedOverlay implements Overlay {
 
   constructor(sb: SuperBlock, mounting: Mounting) {
     this.#sb = sb
+    registerSuperBlock(this, sb)
     this.#mounting = mounting
     this.root = sb.root
     this.uuid = sb.uuid
@@ -340,8 +342,8 @@ export class MountedOverlay implements Overlay {
     return this.#inTurn(() => this.#mounting.remount(options, stack))
   }
 
-  freeze(directory: string, options: MountOptions): Promise<void> {
-    return this.#inTurn(() => this.#mounting.freeze(directory, options))
+  freeze(directory: string, options: MountOptions, prepared = false): Promise<void> {
+    return this.#inTurn(() => this.#mounting.freeze(directory, options, prepared))
   }
 
   #inTurn(change: () => Promise<void>): Promise<void> {

@@ -10,7 +10,7 @@ export interface Mounting {
   /** Gives the overlay other layers or options; with a stack, it shares the lowers. @throws OptionError */
   remount(options: MountOptions, stack: Stack | undefined): Promise<void>
   /** Makes the upper the topmost lower. @see Overlay.freeze */
-  freeze(directory: string, options: MountOptions): Promise<void>
+  freeze(directory: string, options: MountOptions, prepared: boolean): Promise<void>
   /** Ends work in the background. */
   settle(): Promise<void>
   /** Closes the layer roots and releases the claims. */

@@ -123,6 +123,26 @@ export async function rmdir(
 }
 
 /**
+ * Removes what is at `name`, a directory with everything in it, in one step and without looking into it. Only in an overlay that nobody else uses: what is open
+ * in such a directory, and handles of it, are not taken care of. Does nothing if the name is absent.
+ */
+export async function removeWhole(sb: SuperBlock, dir: OvlInode, name: Name): Promise<void> {
+  await sb.descriptors.run(() =>
+    dir.dirLock.exclusive(async () => {
+      const { inode } = await lookupLocked(sb, dir, name)
+      if (!inode) return
+      await copyUp(sb, dir, 'removal')
+      await inode.nodeLock.exclusive(() =>
+        removingName(sb, inode, dir, name, async (forget) => {
+          await removeName(sb, dir, name, inode.type)
+          forget()
+        }),
+      )
+    }),
+  )
+}
+
+/**
  * Removes an empty directory at whose name no lower can have anything, so that only the system call is needed. Returns false if it needs more: if it is merged or
  * contains anything.
  */
