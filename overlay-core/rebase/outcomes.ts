@@ -42,9 +42,14 @@ class Outcomes {
 
   async run(): Promise<PathOutcome[]> {
     const { cred, view, changes } = this.#parts
-    const found: Difference[] = []
+    const told: Difference[] = []
     for await (const difference of compare(cred, view, changes.old, (...at) => this.#aspects(...at)))
-      found.push(...this.#byPath(difference))
+      told.push(difference)
+    const moved = new Set(told.map(({ from }) => from?.join('/')))
+    const found = told
+      // What was found to have been moved only after it was missed is told twice.
+      .filter(({ kind, was }) => kind !== 'removed' || !moved.has(was.join('/')))
+      .flatMap((difference) => this.#byPath(difference))
     found.sort((a, b) => a.path.length - b.path.length)
     const outcomes: PathOutcome[] = []
     for (const difference of found) {
@@ -120,11 +125,8 @@ class Outcomes {
     if (base === 'same') return untouched(difference, 'put')
     if (difference.kind === 'same') return identical(difference, base)
     const { next } = await changes.at(was)
-    if (next === undefined) {
-      // Before there was another object, which the user has moved or removed.
-      if (difference.kind === 'added') return untouched(difference, 'put', base)
+    if (next === undefined)
       return this.#conflict(difference, 'stale', base, { mine: 'put', theirs: 'drop', both: 'put' })
-    }
     if (await this.#isAsIn(difference.after as Inode, next)) return identical(difference, base)
     const outcome = next.type === FileType.directory ? 'type' : 'stale'
     return this.#conflict(difference, outcome, base, { mine: 'put', theirs: 'drop', both: 'put' })
@@ -137,7 +139,6 @@ class Outcomes {
     const { next } = await changes.at(was)
     if (base === 'same') return untouched(difference, 'put')
     if (next === undefined) {
-      if (kind === 'added') return untouched(difference, 'put', base)
       // It stays for what the user has in it.
       if (kind === 'same') return untouched(difference, 'put', base)
       return this.#conflict(difference, 'stale', base, { mine: 'put', theirs: 'drop', both: 'put' })

@@ -16,8 +16,11 @@ export function strategyOfName(name: string): 'mine' | 'theirs' | 'both' {
  */
 export function expected(old: Plain, view: Plain, next: Plain, replaced: ReadonlySet<string>): Plain {
   const chosen = new Map<string, { readonly value: string | undefined; readonly mine: boolean }>()
-  for (const path of new Set([...old.keys(), ...view.keys(), ...next.keys()]))
-    chosen.set(path, choose(old.get(path), view.get(path), next.get(path), strategyOfName(path)))
+  for (const path of new Set([...old.keys(), ...view.keys(), ...next.keys()])) {
+    const made = replaced.has(path) && view.get(path) === DIRECTORY
+    const choice = choose(old.get(path), view.get(path), next.get(path), strategyOfName(path))
+    chosen.set(path, made ? { value: DIRECTORY, mine: true } : choice)
+  }
   const result: Plain = new Map()
   for (const [path, { value, mine }] of chosen) {
     if (value === undefined || value === DIRECTORY) continue

@@ -44,7 +44,8 @@ export async function plainOf(overlay: Overlay): Promise<{ plain: Plain; keys: M
   const walk = async (dir: Inode, path: string): Promise<void> => {
     const names: string[] = []
     await overlay.readdir(ROOT, dir, 0, ({ name }) => names.push(name) > 0)
-    for (const name of names) {
+    // Listings have another order in each overlay, and a seed must always do the same.
+    for (const name of names.sort()) {
       const inode = (await overlay.lookup(ROOT, dir, name)) as Inode
       const at = path === '' ? name : `${path}/${name}`
       keys.set(at, `${inode.key} ${inode.generation}`)
@@ -98,8 +99,8 @@ function nextOf(tree: Readonly<Record<string, string>>, below: Below): Tree {
   return next
 }
 
-/** What a user does at random. Directories are never moved. */
-async function change(overlay: Overlay, below: Below, replaced: Set<string>, old: Plain): Promise<void> {
+/** What a user does at random. */
+async function change(overlay: Overlay, { below, moves }: Round, replaced: Set<string>, old: Plain): Promise<void> {
   const { plain } = await plainOf(overlay)
   const directories = ['', ...[...plain].filter(([, value]) => value === DIRECTORY).map(([path]) => path)]
   const pick = () => directories[below(directories.length)] as string
@@ -137,7 +138,13 @@ async function change(overlay: Overlay, below: Below, replaced: Set<string>, old
     },
     async () => await overlay.symlink(ROOT, dir, `${file}-symlink`, Buffer.from('target'), { mode: 0o777 }),
   ]
-  await doing[below(doing.length)]!().catch(() => undefined)
+  const moving = [
+    async () => await overlay.rename(ROOT, dir, name, to, DIRECTORIES[below(DIRECTORIES.length)] as string),
+    async () => await overlay.rename(ROOT, dir, name, to, `moved${below(3)}`),
+    async () => await overlay.rename(ROOT, dir, name, to, name, { exchange: true }),
+  ]
+  const all = moves ? [...doing, ...moving, ...moving] : doing
+  await all[below(all.length)]!().catch(() => undefined)
 }
 
 async function removeTree(overlay: Overlay, dir: Inode, name: string, done: () => void): Promise<void> {
@@ -159,22 +166,32 @@ export function strategyOf(path: readonly string[]): Strategy {
   return strategyOfName(path.at(-1) ?? '')
 }
 
-/** One view that is put on a new base, compared with what must come of it. */
+/** What is tried with a seed. */
+interface Round {
+  readonly below: Below
+  /** Whether directories are moved. Then what must come of it is known only where the base has not changed, and for what the user has written. */
+  readonly moves: boolean
+  /** Whether both bases have the same content. */
+  readonly same: boolean
+}
+
+/** One view that is put on a new base, compared with what must come of it. Of three views one has moved directories on a changed base, one on an equal one. */
 export async function runRound(seed: number): Promise<RoundResult> {
   const below = numbers(seed)
+  const round = { below, moves: seed % 3 !== 0, same: seed % 3 === 1 }
   const dir = mkdtempSync(join(tmpdir(), 'overlayd-rebase-'))
   try {
     const tree = randomTree(below)
     build(join(dir, 'old'), tree)
-    build(join(dir, 'next'), nextOf(tree, below))
+    build(join(dir, 'next'), round.same ? tree : nextOf(tree, below))
     for (const name of ['upper', 'work']) mkdirSync(join(dir, name))
-    return await rebased(dir, below)
+    return await rebased(dir, round)
   } finally {
     rmSync(dir, { recursive: true, force: true })
   }
 }
 
-async function rebased(dir: string, below: Below): Promise<RoundResult> {
+async function rebased(dir: string, round: Round): Promise<RoundResult> {
   const on = (base: string, frozen: readonly string[] = []) => {
     const options = parseOptions(`lowerdir=${dir}/${base},upperdir=${dir}/upper,workdir=${dir}/work`)
     return { ...options, lowerdir: [...frozen, ...options.lowerdir], frozen: frozen.length }
@@ -191,22 +208,29 @@ async function rebased(dir: string, below: Below): Promise<RoundResult> {
   try {
     const base = (await plainOf(old!)).plain
     const replaced = new Set<string>()
+    const { below, moves } = round
     const middle = below(3) === 0 ? below(CHANGES) : -1
     for (let i = 0; i < CHANGES; i++) {
-      await change(overlay, below, replaced, base)
+      await change(overlay, round, replaced, base)
       if (i === middle) await freeze()
     }
     const before = await plainOf(overlay)
     await freeze()
-    const outcomes = await outcomesOf({ cred: ROOT, view: overlay, changes: new BaseChanges(ROOT, old!, next!), strategyOf })
+    const strategy = moves ? () => 'mine' as const : strategyOf
+    const changes = new BaseChanges(ROOT, old!, next!)
+    const outcomes = await outcomesOf({ cred: ROOT, view: overlay, changes, strategyOf: strategy })
     const directory = join(dir, 'rebased')
     mkdirSync(directory)
     const parts = { cred: ROOT, view: overlay, directory, options: on('next'), stack: undefined, outcomes }
     await buildUpper({ ...parts, suffix: 'base-2' })
     await overlay.freeze(directory, on('next'), true)
-    const must = expected(base, before.plain, (await plainOf(next!)).plain, replaced)
-    const wrong = differences(must, (await plainOf(overlay)).plain, 'live')
     const live = await plainOf(overlay)
+    const must = moves
+      ? round.same
+        ? before.plain
+        : withKept(live.plain, before.plain)
+      : expected(base, before.plain, (await plainOf(next!)).plain, replaced)
+    const wrong = differences(must, live.plain, 'live')
     for (const [path, key] of before.keys)
       if (before.plain.get(path)?.includes('mine') && live.plain.get(path) === before.plain.get(path) && !path.includes('link'))
         if (live.keys.get(path) !== key && !sharesInode(before.keys, path)) wrong.push(`${path} has another identity`)
@@ -215,6 +239,12 @@ async function rebased(dir: string, below: Below): Promise<RoundResult> {
     await overlay.unmount()
     await Promise.all([old, next].map((each) => each!.unmount()))
   }
+}
+
+/** What is shown, with everything that the user has written in its place. */
+function withKept(live: Plain, view: Plain): Plain {
+  const written = [...view].filter(([, text]) => text.includes('mine ') || text.startsWith('symlink'))
+  return new Map([...live, ...written])
 }
 
 function sharesInode(keys: ReadonlyMap<string, string>, path: string): boolean {
