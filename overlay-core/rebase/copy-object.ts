@@ -2,15 +2,15 @@ import { isErrno } from '../api/errno.ts'
 import type { Overlay } from '../api/overlay-api.ts'
 import { type Attr, type Cred, FileType, type Inode, type Name } from '../api/types.ts'
 import { carryAttribute } from '../copy-up/copy-attributes.ts'
-import { copyData } from '../copy-up/copy-data.ts'
+import { copyData, copyExtents } from '../copy-up/copy-data.ts'
 import { encodeLowerIdentity } from '../layer/identity.ts'
 import type { Real } from '../layer/layer.ts'
 import { setImpure } from '../lookup/marks.ts'
 import { writeIdentityMark } from '../lookup/origin.ts'
+import { superBlockOf } from '../mount/superblock-of.ts'
 import type { OvlInode } from '../objects/dentry.ts'
 import { placeOf } from '../objects/inode.ts'
 import type { SuperBlock } from '../objects/superblock.ts'
-import { superBlockOf } from '../mount/superblock-of.ts'
 
 /** An object to be copied. */
 export interface CopySource {
@@ -24,6 +24,9 @@ export interface CopyTarget {
   readonly dir: Inode
   readonly name: Name
 }
+
+/** Up to this size, files are copied without an attempt to share their blocks. */
+const SMALL_BYTES = 64 * 1024
 
 /**
  * Copies a non-directory to a free name, with owner, mode, times, attributes, ACLs, protocol data, and the identity that clients know. Data is shared where the
@@ -68,7 +71,9 @@ async function copyContent(cred: Cred, from: CopySource, size: number, to: CopyS
   try {
     const written = await target.files.acquire(to.inode as OvlInode, true)
     try {
-      await copyData(read.fd, written.fd, size, false, () => undefined)
+      // Sharing blocks of a small file is not worth the call that tries it.
+      const copy = size <= SMALL_BYTES ? copyExtents : copyData
+      await copy(read.fd, written.fd, size, false, () => undefined)
     } finally {
       target.files.release(written)
     }

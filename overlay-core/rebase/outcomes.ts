@@ -239,4 +239,3 @@ function dropEmpty(outcomes: readonly PathOutcome[]): PathOutcome[] {
 function isUnchangedDirectory({ kind, type }: Difference): boolean {
   return kind === 'same' && type === FileType.directory
 }
-

@@ -170,7 +170,8 @@ class Rebuild {
       }
       if (found) await this.#hideIn(at, name)
       at = await target.mkdir(cred, at, name, { mode: 0o755 })
-      if (mine) await dress(cred, { overlay: view, inode: mine }, await view.getattr(mine), { overlay: target, inode: at })
+      if (mine)
+        await dress(cred, { overlay: view, inode: mine }, await view.getattr(mine), { overlay: target, inode: at })
     }
     return at
   }

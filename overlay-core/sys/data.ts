@@ -36,8 +36,8 @@ const SEEK_DATA = 3
 const SEEK_HOLE = 4
 /** _IOW(0x94, 9, int) of linux/fs.h. */
 const FICLONE = 0x40049409
-/** The errors of FICLONE if the two files or their file systems cannot share blocks. */
-const NO_REFLINK = new Set([1, 18, 22, 25, 26, 38, 95])
+/** The errors of FICLONE if the two files or their file systems cannot share blocks, or not now (EAGAIN): copying is always possible. */
+const NO_REFLINK = new Set([1, 11, 18, 22, 25, 26, 38, 95])
 
 const preadv2 = bind<[fd: number, iov: number, count: number, position: number, flags: number]>(
   'int64_t preadv2(int, uintptr_t, int, int64_t, int)',

@@ -30,8 +30,7 @@ export function expected(old: Plain, view: Plain, next: Plain, replaced: Readonl
   // Of a directory only whether it is there is compared: it is if something in it is, or if its side has it.
   for (const [path, { value, mine }] of chosen)
     if (value === DIRECTORY && !isHidden(chosen, path, mine, replaced)) result.set(path, DIRECTORY)
-  for (const path of [...result.keys()])
-    for (const above of ancestors(path)) result.set(above, DIRECTORY)
+  for (const path of [...result.keys()]) for (const above of ancestors(path)) result.set(above, DIRECTORY)
   for (const path of [...result.keys()])
     if (ancestors(path).some((above) => result.get(above) !== DIRECTORY)) result.delete(path)
   addBeside(result, { old, view, next }, chosen)

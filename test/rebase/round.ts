@@ -1,5 +1,4 @@
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import {
   BaseChanges,
@@ -7,8 +6,8 @@ import {
   FileType,
   type Inode,
   mount,
-  outcomesOf,
   type Overlay,
+  outcomesOf,
   type PathOutcome,
   parseOptions,
   type Strategy,
@@ -19,6 +18,8 @@ import { DIRECTORY, expected, type Plain, strategyOfName } from './oracle.ts'
 const FILES = ['a', 'b', 'cT', 'dB']
 const DIRECTORIES = ['x', 'y']
 const CHANGES = 30
+/** Nothing has to wait for a disk there. */
+const MEMORY = '/dev/shm'
 
 /** A small generator of numbers below `most`, the same for the same seed. */
 export function numbers(seed: number): (most: number) => number {
@@ -179,7 +180,7 @@ interface Round {
 export async function runRound(seed: number): Promise<RoundResult> {
   const below = numbers(seed)
   const round = { below, moves: seed % 3 !== 0, same: seed % 3 === 1 }
-  const dir = mkdtempSync(join(tmpdir(), 'overlayd-rebase-'))
+  const dir = mkdtempSync(join(MEMORY, 'overlayd-rebase-'))
   try {
     const tree = randomTree(below)
     build(join(dir, 'old'), tree)
@@ -232,7 +233,11 @@ async function rebased(dir: string, round: Round): Promise<RoundResult> {
       : expected(base, before.plain, (await plainOf(next!)).plain, replaced)
     const wrong = differences(must, live.plain, 'live')
     for (const [path, key] of before.keys)
-      if (before.plain.get(path)?.includes('mine') && live.plain.get(path) === before.plain.get(path) && !path.includes('link'))
+      if (
+        before.plain.get(path)?.includes('mine') &&
+        live.plain.get(path) === before.plain.get(path) &&
+        !path.includes('link')
+      )
         if (live.keys.get(path) !== key && !sharesInode(before.keys, path)) wrong.push(`${path} has another identity`)
     return { wrong: [...wrong, ...(await afterwards(overlay, on('next'), must))], outcomes }
   } finally {

@@ -1,7 +1,9 @@
 import { parseArgs } from 'node:util'
 import { runRound } from './round.ts'
 
-const { values } = parseArgs({ options: { rounds: { type: 'string', default: '10000' }, seed: { type: 'string', default: '1' } } })
+const { values } = parseArgs({
+  options: { rounds: { type: 'string', default: '10000' }, seed: { type: 'string', default: '1' } },
+})
 const [rounds, first] = [Number(values.rounds), Number(values.seed)]
 const counts = new Map<string, number>()
 let failed = 0

@@ -3,13 +3,16 @@ import { runRound } from '../../rebase/round.ts'
 
 const ROUNDS = 250
 
-t.test('views that are put on a new base show what a comparison path by path says, live and after a restart', async (t) => {
-  const seen = new Set<string>()
-  for (let seed = 1; seed <= ROUNDS; seed++) {
-    const { wrong, outcomes } = await runRound(seed)
-    for (const { outcome } of outcomes) seen.add(outcome)
-    if (!t.same(wrong, [], `view ${seed}`)) break
-  }
-  for (const outcome of ['untouched', 'identical', 'stale', 'masked', 'type', 'moved'])
-    t.ok(seen.has(outcome), `some outcomes are ${outcome}`)
-})
+t.test(
+  'views that are put on a new base show what a comparison path by path says, live and after a restart',
+  async (t) => {
+    const seen = new Set<string>()
+    for (let seed = 1; seed <= ROUNDS; seed++) {
+      const { wrong, outcomes } = await runRound(seed)
+      for (const { outcome } of outcomes) seen.add(outcome)
+      if (!t.same(wrong, [], `view ${seed}`)) break
+    }
+    for (const outcome of ['untouched', 'identical', 'stale', 'masked', 'type', 'moved'])
+      t.ok(seen.has(outcome), `some outcomes are ${outcome}`)
+  },
+)
