@@ -1,5 +1,13 @@
 /** The public interface of the configuration. */
 export { formatAddress, isLoopback } from './address.ts'
+export type {
+  BootSettings,
+  MacCheck,
+  MachinePolicy,
+  MachineProfile,
+  MachineSettings,
+  Seed,
+} from './boot-settings.ts'
 export type { CertRequest } from './cert-commands.ts'
 export { inOverlayOptions, parseCommandLine } from './command-line.ts'
 export { type Environment, readEnvironment } from './environment.ts'
@@ -12,6 +20,9 @@ export { helpText } from './help.ts'
 export { type LayerReference, layerText, parseLayerReference, type StackLayer } from './layer-reference.ts'
 export type { LdapSettings, LdapUrl } from './ldap-settings.ts'
 export { loadConfigReader } from './load-config-reader.ts'
+export { argumentError, machineNameError, readMac, readSerial, readUuid } from './machine-identity.ts'
+export { type ResolvedMachine, resolveMachine } from './machine-profiles.ts'
+export type { DnsmasqRequest, MachineRequest } from './machine-requests.ts'
 export type { OidcSettings } from './oidc-settings.ts'
 export type { Network } from './proxy-options.ts'
 export type { ServiceManager } from './service-manager.ts'

@@ -8,6 +8,8 @@ export async function loadConfigReader() {
   return {
     mostBytes: reading.MOST_BYTES,
     readConfig: reading.readConfig,
+    readInventory: reading.readInventory,
+    bootErrors: reading.bootErrors,
     defaultValues: reading.defaultValues,
     printValues: printing.printValues,
     printValuesAsJson: printing.printValuesAsJson,

@@ -1,5 +1,6 @@
 import { CERT_OPTIONS } from './cert-options.ts'
 import { code, type Section, text } from './manual-blocks.ts'
+import { BOOT, MACHINE } from './manual-machines.ts'
 import {
   DIFF_OPTIONS,
   FILE_OPTIONS,
@@ -216,4 +217,6 @@ export const COMMAND_SECTIONS: readonly Section[] = [
   DIFF,
   USER,
   TOKEN,
+  MACHINE,
+  BOOT,
 ]

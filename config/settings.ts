@@ -1,8 +1,10 @@
 import type { CacheLimits, MountOptions, QuotaLimits } from '../overlay-core/index.ts'
+import type { BootSettings } from './boot-settings.ts'
 import type { CertRequest } from './cert-commands.ts'
 import type { Environment } from './environment.ts'
 import type { StackLayer } from './layer-reference.ts'
 import type { LdapSettings } from './ldap-settings.ts'
+import type { DnsmasqRequest, MachineRequest } from './machine-requests.ts'
 import type { OidcSettings } from './oidc-settings.ts'
 import type { Network } from './proxy-options.ts'
 import type { TlsSettings } from './tls-options.ts'
@@ -68,6 +70,8 @@ export interface TemplateSettings {
   readonly quota: QuotaLimits | undefined
   /** Who applies them. */
   readonly quotaBy: 'server' | 'filesystem'
+  /** Whether machines boot from it: then their views are named by the list of machines instead of by addresses. */
+  readonly boots?: boolean
 }
 
 /** A user and a group. */
@@ -139,6 +143,8 @@ export interface Settings {
   /** What each user may use in all their views together; undefined: no limit. */
   readonly userQuota?: QuotaLimits | undefined
   readonly limits?: Limits | undefined
+  /** Undefined: no machine boots from this server. */
+  readonly boot?: BootSettings | undefined
   /** Absolute. */
   readonly stateDir: string
   /** The directory of the layer store. Absolute; undefined where there is no configuration file. */
@@ -311,6 +317,8 @@ export type Command =
   | { readonly kind: 'snapshot'; readonly snapshot: SnapshotRequest }
   | { readonly kind: 'user'; readonly user: UserRequest }
   | { readonly kind: 'token'; readonly token: TokenRequest }
+  | { readonly kind: 'machine'; readonly machine: MachineRequest }
+  | { readonly kind: 'boot-dnsmasq'; readonly boot: DnsmasqRequest }
   | { readonly kind: 'cert'; readonly cert: CertRequest }
   | { readonly kind: 'status'; readonly settings: StatusSettings }
   | { readonly kind: 'remount'; readonly settings: RemountSettings }

@@ -18,7 +18,7 @@ export function announce(
   settings: Settings,
   warnings: readonly string[] = [],
 ): string {
-  const { webdav, nfs } = listening
+  const { webdav, nfs, boot } = listening
   const lines = [`overlayd ${version()} serves ${views.map(describe).join(', ')}. To mount:`]
   for (const view of views) {
     if (webdav !== undefined && isServedBy('webdav', view)) {
@@ -27,6 +27,7 @@ export function announce(
     }
     if (nfs !== undefined && isServedBy('nfs', view)) lines.push(`  ${nfsMount(nfs, view, settings)}`)
   }
+  if (boot !== undefined) lines.push(`Machines boot from http://${formatAddress(boot.host, boot.port)}/boot.ipxe`)
   const first = views.find((view) => isServedBy('webdav', view))
   const url = webdav && first && davUrl(webdav, davName(first, settings))
   if (url !== undefined) lines.push(...webdavHints(url))

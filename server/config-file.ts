@@ -8,6 +8,7 @@ import {
   loadConfigReader,
 } from '../config/index.ts'
 import { OptionError } from '../overlay-core/index.ts'
+import { addInventory } from './boot/read-inventory.ts'
 import { checkPaths } from './config-paths.ts'
 import { exportError } from './export-error.ts'
 import { storeError, VersionStore } from './layers/version-store.ts'
@@ -22,7 +23,7 @@ export async function loadConfig(request: ConfigRequest): Promise<Config> {
   const { readConfig, mostBytes } = await loadConfigReader()
   const text = await readText(request, mostBytes)
   const read = (layer: LayerLookup) => readConfig(text, { name, path, overrides, environment, exportError, layer })
-  const config = await readWithLayers(read)
+  const config = await addInventory(await readWithLayers(read), environment.uid)
   await checkPaths(config, path)
   return config.problems.any ? { ...config, settings: undefined } : config
 }

@@ -4,6 +4,7 @@ import { Readable } from 'node:stream'
 import fastify, { type FastifyBaseLogger, type FastifyReply, LogController } from 'fastify'
 import { inOverlayOptions } from '../config/index.ts'
 import { OptionError } from '../overlay-core/index.ts'
+import type { MachineDescription, MachineOrder } from './boot/machine-requests.ts'
 import type { ControlCounters, ControlError } from './control.ts'
 import type { DiffOrder } from './diff/view-differences.ts'
 import type { TokenDescription, TokenOrder } from './login/index.ts'
@@ -43,6 +44,17 @@ const SNAPSHOTS_BODY = {
   },
 }
 
+const MACHINES_BODY = {
+  type: 'object',
+  required: ['verb'],
+  properties: {
+    verb: { enum: ['list', 'show', 'reset', 'forget', 'approve', 'console-args'] },
+    groups: { type: 'array', items: { type: 'string' } },
+    drop: { type: 'boolean' },
+    ...Object.fromEntries(['name', 'mac', 'view'].map((key) => [key, { type: 'string' }])),
+  },
+}
+
 const TOKENS_BODY = {
   type: 'object',
   required: ['verb'],
@@ -78,6 +90,8 @@ export interface ControlParts {
   /** Absent where the server has no templates. */
   readonly views: ((order: ViewOrder) => Promise<readonly ViewDescription[]>) | undefined
   readonly snapshots: ((order: SnapshotOrder) => Promise<readonly SnapshotDescription[]>) | undefined
+  /** Absent where no machine boots from the server. */
+  readonly machines: ((order: MachineOrder) => Promise<readonly MachineDescription[]>) | undefined
   readonly status: () => ServerStatus
   /** Lines of JSON about what differs in a view. */
   readonly differences: (order: DiffOrder) => Promise<AsyncIterable<string>>
@@ -93,6 +107,7 @@ export async function controlListener({
   reload,
   views,
   snapshots,
+  machines,
   status,
   differences,
   tokens,
@@ -127,6 +142,8 @@ export async function controlListener({
     app.post('/views', { schema: { body: VIEWS_BODY } }, (request) => views(request.body as ViewOrder))
   if (snapshots !== undefined)
     app.post('/snapshots', { schema: { body: SNAPSHOTS_BODY } }, (request) => snapshots(request.body as SnapshotOrder))
+  if (machines !== undefined)
+    app.post('/machines', { schema: { body: MACHINES_BODY } }, (request) => machines(request.body as MachineOrder))
   if (tokens !== undefined)
     app.post('/tokens', { schema: { body: TOKENS_BODY } }, (request) => tokens(request.body as TokenOrder))
   await app.ready()
@@ -134,7 +151,7 @@ export async function controlListener({
 }
 
 /** Options that are not part of `-o`. */
-const OWN_OPTIONS = ['view', 'token', '--against']
+const OWN_OPTIONS = ['view', 'machine', 'token', '--against']
 
 function answerError(error: unknown, reply: FastifyReply, log: FastifyBaseLogger): FastifyReply {
   if (error instanceof OptionError) {

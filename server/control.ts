@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { createServer, type RequestListener } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import type { FastifyBaseLogger } from 'fastify'
+import type { MachineDescription, MachineOrder } from './boot/machine-requests.ts'
 import type { DiffOrder } from './diff/view-differences.ts'
 import type { TokenDescription, TokenOrder } from './login/index.ts'
 import type { RandomBytes } from './random.ts'
@@ -53,11 +54,13 @@ export async function openControl(parts: {
   /** Absent where the server has no templates. */
   readonly views?: ((order: ViewOrder) => Promise<readonly ViewDescription[]>) | undefined
   readonly snapshots?: ((order: SnapshotOrder) => Promise<readonly SnapshotDescription[]>) | undefined
+  /** Absent where no machine boots from the server. */
+  readonly machines?: ((order: MachineOrder) => Promise<readonly MachineDescription[]>) | undefined
   readonly tokens?: ((order: TokenOrder) => Promise<readonly TokenDescription[]>) | undefined
   readonly status: () => ServerStatus
   readonly differences: (order: DiffOrder) => Promise<AsyncIterable<string>>
 }): Promise<Control> {
-  const { log, random, remount, reload, views, snapshots, tokens, status, differences } = parts
+  const { log, random, remount, reload, views, snapshots, machines, tokens, status, differences } = parts
   const token = Buffer.from(random(TOKEN_BYTES)).toString('base64url')
   const counters: ControlCounters = { remounts: 0, refused: 0 }
   // Most servers never get a control request, so Fastify, which takes 13 MB, is loaded with the first one.
@@ -71,6 +74,7 @@ export async function openControl(parts: {
       reload,
       views,
       snapshots,
+      machines,
       tokens,
       status,
       differences,

@@ -115,8 +115,8 @@ function listenError(option: string, { host, port }: Address, error: unknown): u
   }
 }
 
-/** Listens and returns the port. @throws OptionError as in `checkPorts` */
-export async function listenHttp(http: App, address: Address, log: Logger): Promise<number> {
+/** Listens and returns the port. @throws OptionError as in `checkPorts`, naming `option` */
+export async function listenHttp(http: App, address: Address, log: Logger, option = '--webdav'): Promise<number> {
   const { app } = http
   const { host, port, socket: fd } = address
   try {
@@ -125,10 +125,10 @@ export async function listenHttp(http: App, address: Address, log: Logger): Prom
       port,
       ...(fd !== undefined && { fd }),
       backlog: BACKLOG,
-      listenTextResolver: () => 'WebDAV is listening',
+      listenTextResolver: () => `${option} is listening`,
     })
   } catch (error) {
-    throw listenError('--webdav', address, error)
+    throw listenError(option, address, error)
   }
   http.stopAccepting = acceptMore(app.server, HTTP_SOCKETS, http.connections, log)
   const bound = app.server.address()

@@ -33,6 +33,7 @@ const AT_START: { readonly [Key in keyof Settings]?: string } = {
   webdav: 'webdav.listen',
   nfs: 'nfs.listen',
   tls: 'tls',
+  boot: 'boot',
   as: 'webdav.as',
   locks: 'webdav.locks',
   symlinks: 'webdav.symlinks',
@@ -91,6 +92,7 @@ export class Reloader {
       report.applied.push('limits')
     }
     await this.#changeLogin(next, server, report)
+    this.#changeMachines(next, server, report)
     const { httpConnections, nfsConnections } = this.#present.limits ?? {}
     const limits = { ...next.limits, httpConnections, nfsConnections }
     this.#present = { ...this.#present, logLevel: next.logLevel, userQuota: next.userQuota, limits }
@@ -119,6 +121,18 @@ export class Reloader {
     })
   }
 
+  /** Takes another list of machines, and other rules for them. */
+  #changeMachines({ boot }: Settings, { machines }: RunningServer, report: Report): void {
+    const present = this.#present.boot
+    if (boot === undefined || present === undefined || machines === undefined || isSame(boot, present)) return
+    const { listen, views } = present
+    const wanted = { ...boot, listen, views }
+    if (isSame(wanted, present)) return
+    machines.change(wanted)
+    this.#present = { ...this.#present, boot: wanted }
+    report.applied.push('boot, machines, groups')
+  }
+
   /** The settings of the file, or its errors. */
   async #read(): Promise<Settings | string> {
     try {
@@ -134,9 +148,12 @@ export class Reloader {
   #needsRestart(next: Settings, { login }: RunningServer): string[] {
     const present = this.#present
     const bothLogIn = present.login !== undefined && next.login !== undefined
+    const bothBoot = present.boot !== undefined && next.boot !== undefined
     const changed = Object.entries(AT_START).filter(
       ([key]) =>
-        !(bothLogIn && LOGIN_KEYS.has(key)) && !isSame(present[key as keyof Settings], next[key as keyof Settings]),
+        !(bothLogIn && LOGIN_KEYS.has(key)) &&
+        !(bothBoot && key === 'boot') &&
+        !isSame(present[key as keyof Settings], next[key as keyof Settings]),
     )
     const connections = {
       httpConnections: 'limits.http_connections',
@@ -148,6 +165,9 @@ export class Reloader {
     return [
       ...changed.map(([, name]) => name),
       ...(bothLogIn ? loginAtStart(present.login, next.login, login?.hasQuotas === true) : []),
+      ...(bothBoot ? (['listen', 'views'] as const) : [])
+        .filter((key) => !isSame(present.boot?.[key], next.boot?.[key]))
+        .map((key) => `boot.${key}`),
       ...other.map((key) => connections[key]),
       ...next.views.flatMap((view) => {
         const before = present.views.find(({ name }) => name === view.name)

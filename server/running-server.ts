@@ -4,6 +4,9 @@ import type { Cred, PersistentMemory } from '../overlay-core/index.ts'
 import type { NfsServer } from '../protocols/nfs/index.ts'
 import type { DavHandle } from '../protocols/webdav/index.ts'
 import type { App } from './app.ts'
+import type { MachineDescription, MachineOrder } from './boot/machine-requests.ts'
+import type { Machines } from './boot/machines.ts'
+import type { BootListener } from './boot/open-boot.ts'
 import type { Clock } from './clock.ts'
 import type { Control } from './control.ts'
 import type { Faults } from './faults.ts'
@@ -36,6 +39,8 @@ export interface ListeningAddresses {
   /** Set if they encrypt. */
   readonly tls: TlsKeeper | undefined
   readonly nfs: { readonly host: string; readonly port: number } | undefined
+  /** Where machines get their boot scripts. */
+  readonly boot?: { readonly host: string; readonly port: number } | undefined
 }
 
 /** The parts of a server that runs or is starting. `close` closes those that exist, in order. */
@@ -51,6 +56,9 @@ export class RunningServer {
   http: App | undefined
   webdav: DavHandle | undefined
   control: Control | undefined
+  /** The machines that boot from the server; undefined without [boot]. */
+  machines: Machines | undefined
+  boot: BootListener | undefined
   /** The user that WebDAV acts as. */
   webdavUser: Pick<Cred, 'uid' | 'gid'> | undefined
   webdavAddress: WebdavAddress | undefined
@@ -87,7 +95,7 @@ export class RunningServer {
 
   get listening(): ListeningAddresses {
     const webdav = this.webdavAddress && { ...this.webdavAddress, user: this.webdavUser }
-    return { webdav, nfs: this.nfs, tls: this.tls }
+    return { webdav, nfs: this.nfs, tls: this.tls, boot: this.boot }
   }
 
   /** The data that `overlayd status` shows. */
@@ -111,6 +119,12 @@ export class RunningServer {
             host: nfs.host,
             port: nfs.port,
             counters: { ...this.nfs?.counters, ...(this.nfsTls && { tls: { ...this.nfsTls } }) },
+          },
+        }),
+        ...(this.boot && {
+          boot: {
+            url: `http://${formatAddress(this.boot.host, this.boot.port)}/boot.ipxe`,
+            counters: { ...this.boot.app.counters },
           },
         }),
       },
@@ -143,6 +157,17 @@ export class RunningServer {
     return done
   }
 
+  /** Executes `overlayd machine`. @throws OptionError naming `machine` or `view` */
+  async changeMachines(order: MachineOrder): Promise<readonly MachineDescription[]> {
+    const { machines, templates } = this
+    if (machines === undefined || templates === undefined) return []
+    const { executeMachineOrder } = await import('./boot/machine-requests.ts')
+    const now = this.#clock()
+    const done = await executeMachineOrder({ machines, templates, nfsPort: this.nfs?.port, now }, order)
+    if (!['list', 'show', 'console-args'].includes(order.verb)) this.#log.info(order, 'the machines were changed')
+    return done
+  }
+
   /**
    * Stops accepting connections, lets running requests finish (for a while), flushes and releases the layers.
    * Returns the exit status: 0, or 1 if something could not be flushed, which is logged.
@@ -164,6 +189,7 @@ export class RunningServer {
       step('closing control', async () => this.control?.close()),
       step('closing NFS', async () => this.nfs?.close()),
       step('closing HTTP', () => this.#closeHttp(graceMs)),
+      step('closing the boot door', async () => this.boot?.close()),
     ])
     this.replyMemory?.close()
     await step('closing WebDAV', async () => this.webdav?.close())

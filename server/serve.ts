@@ -1,5 +1,5 @@
 import type { Logger } from 'pino'
-import { formatAddress, type Settings, type TlsSettings } from '../config/index.ts'
+import { type BootSettings, formatAddress, type Settings, type TlsSettings } from '../config/index.ts'
 import { limitCaches, OptionError } from '../overlay-core/index.ts'
 import { announce } from './announce.ts'
 import { systemClock } from './clock.ts'
@@ -78,6 +78,7 @@ export async function serve(
   server.tls = tls
   try {
     server.login = await openLogin(settings, log)
+    if (settings.boot !== undefined) await readMachines(server, settings.boot, settings, log)
     server.templates = await openTemplates(server, settings, log, failed)
     server.templates.hooks = viewHooks(server, settings)
     warnings.push(...(await openListeners(server, settings, log)))
@@ -90,6 +91,7 @@ export async function serve(
       reload: reload && (() => reload(server)),
       views: reload && ((order) => server.changeViews(order)),
       snapshots: reload && ((order) => server.changeSnapshots(order)),
+      machines: server.machines && ((order) => server.changeMachines(order)),
       tokens: reload && ((order) => changeTokens(server, order, undefined)),
     })
     server.control = control
@@ -152,6 +154,14 @@ function openTls(tls: TlsSettings, { webdav, nfs }: Settings, log: Logger): Prom
   })
 }
 
+/** Reads what is kept of the machines that boot from the server. */
+async function readMachines(server: RunningServer, boot: BootSettings, settings: Settings, log: Logger): Promise<void> {
+  const { openMachines } = await import('./boot/open-boot.ts')
+  const { machines, journal } = await openMachines(boot, settings, log)
+  server.machines = machines
+  server.journals.push(journal)
+}
+
 /** Refuses an invalid `--export` before anything is created. */
 function checkExports(settings: Settings): void {
   for (const view of settings.views) readExports(view.exports)
@@ -168,6 +178,12 @@ async function openListeners(server: RunningServer, settings: Settings, log: Log
   if (webdav !== undefined && server.http !== undefined) {
     const port = await listenHttp(server.http, webdav, logOf(log, 'http'))
     server.webdavAddress = { scheme: server.tls === undefined ? 'http' : 'https', host: webdav.host, port }
+  }
+  const { machines, templates } = server
+  if (machines !== undefined && templates !== undefined) {
+    const { openBoot } = await import('./boot/open-boot.ts')
+    const nfsPort = () => server.nfs?.port
+    server.boot = await openBoot({ machines, templates, nfsPort, status: () => server.status(), log })
   }
   return warnings
 }

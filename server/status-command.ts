@@ -78,7 +78,7 @@ async function askBehindTls(control: RunFile): Promise<ServerStatus | string> {
 
 /** The status as a table for people, one line per fact. */
 function table(status: ServerStatus): string {
-  const { webdav, nfs } = status.doors
+  const { webdav, nfs, boot } = status.doors
   const rows: [name: string, value: string][] = [
     ['server', `overlayd ${status.version}, process ${status.pid}, up ${duration(status.uptimeSeconds)}`],
     ['memory', `${Math.round(status.memoryBytes / 2 ** 20)} MiB`],
@@ -86,6 +86,7 @@ function table(status: ServerStatus): string {
   ]
   if (webdav !== undefined) rows.push(['webdav', webdav.url], ...flat('webdav', webdav.counters))
   if (nfs !== undefined) rows.push(['nfs', formatAddress(nfs.host, nfs.port)], ...flat('nfs', nfs.counters))
+  if (boot !== undefined) rows.push(['boot', boot.url], ...flat('boot', boot.counters))
   rows.push(
     ...flat('http', status.http),
     ...flat('control', status.control),

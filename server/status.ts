@@ -16,6 +16,8 @@ export interface ServerStatus {
   readonly views: readonly ViewStatus[]
   readonly doors: {
     readonly webdav?: { readonly url: string; readonly counters: Counters }
+    /** The first boot script. */
+    readonly boot?: { readonly url: string; readonly counters: Counters }
     readonly nfs?: { readonly host: string; readonly port: number; readonly counters: Counters }
   }
   /** HTTP connections and requests; none when WebDAV is off. */

@@ -51,6 +51,10 @@ const CONFINED: Readonly<Record<string, readonly string[]>> = {
     'server/layers/version-store.ts',
     'server/layers/source-file.ts',
     'server/init-command.ts',
+    // Reads the lists of machines, the files that they get, and the neighbour table.
+    'server/boot/read-inventory.ts',
+    'server/boot/site-files.ts',
+    'server/boot/neighbours.ts',
     // The password file and the audit file.
     'server/login/sources/password-file.ts',
     'server/login/sources/secret-file.ts',

@@ -1,5 +1,6 @@
 import type { Arguments } from '../arguments.ts'
 import type { Environment } from '../environment.ts'
+import { BOOT, GROUPS, MACHINES } from './boot-tables.ts'
 import type { Given, Key, Keys, Named, Table, ValuesOf } from './key.ts'
 import { LDAP } from './ldap-tables.ts'
 import { LIMITS } from './limit-tables.ts'
@@ -57,6 +58,9 @@ export function effectiveValues(sources: Sources): EffectiveValue[] {
     ...table(WEBDAV, 'webdav', file.webdav, sources),
     ...table(NFS, 'nfs', file.nfs, sources),
     ...table(TLS, 'tls', file.tls, sources),
+    ...(file.boot === undefined ? [] : table(BOOT, 'boot', file.boot, sources)),
+    ...file.groups.flatMap((group) => named(GROUPS, group, sources)),
+    ...file.machines.flatMap((machine) => named(MACHINES, machine, sources)),
     ...table(SERVER, 'server', file.server, sources),
     ...table(LIMITS, 'limits', file.limits, sources),
     ...table(LOG, 'log', file.log, sources),

@@ -1,10 +1,12 @@
 import { createHash } from 'node:crypto'
 import type { Arguments } from '../arguments.ts'
+import type { BootSettings } from '../boot-settings.ts'
 import { defaultExport, serverSettings, tlsOf, tlsParts } from '../command-line.ts'
 import type { Environment } from '../environment.ts'
 import { listenerErrors, loginErrors } from '../option-values.ts'
 import type { Limits, LoginSettings, Settings } from '../settings.ts'
 import { type TlsParts, tlsErrors } from '../tls-options.ts'
+import { bootOf } from './boot.ts'
 import { type EffectiveValue, effectiveValues } from './effective.ts'
 import type { Given } from './key.ts'
 import { ldapOf } from './ldap-tables.ts'
@@ -17,6 +19,7 @@ import { substituteIn } from './substitute.ts'
 import { readToml } from './toml.ts'
 import { type FileView, viewsOf } from './views.ts'
 
+export { bootErrors, type Inventory, readInventory } from './boot.ts'
 export { inFileWords, keyOfOption } from './read-tables.ts'
 
 /** The maximum size of a configuration file. */
@@ -68,8 +71,13 @@ export function readConfig(text: string, context: ConfigContext): Config {
   const file = readTables({ ...document, root }, problems, { directory, uid })
   const memoryDirectory = (template: string) => memoryDirectoryOf(context.path, uid, template)
   const views = viewsOf(file, problems, { uid, exportError, defaultExport: defaultExport(uid), memoryDirectory, layer })
-  const placeOf = (option: string) => givenOf(file, keyOfOption(option) ?? '')?.at ?? 0
-  const settings = mergeSettings(file, views, context)
+  const placeOf = (option: string) => givenOf(file, keyOfOption(option) ?? option)?.at ?? 0
+  const boot = bootOf(
+    file,
+    views.map((view) => view.settings),
+    problems,
+  )
+  const settings = { ...mergeSettings(file, bootable(views, boot), context), boot }
   if (document.whole) {
     if (file.views.length === 0) problems.add(0, 'there is no view to serve; add [views.NAME] with a stack')
     const given = [...tlsErrors(mergeTls(file, context)), ...listenerErrors(settings), ...loginErrors(settings)]
@@ -87,6 +95,15 @@ export function readConfig(text: string, context: ConfigContext): Config {
     views,
     placeOf,
   }
+}
+
+/** The views, with those marked whose views are named by machines. */
+function bootable(views: readonly FileView[], boot: BootSettings | undefined): FileView[] {
+  return views.map((view) => {
+    const { template, name } = view.settings
+    if (template === undefined || !boot?.views.includes(name)) return view
+    return { ...view, settings: { ...view.settings, template: { ...template, boots: true } } }
+  })
 }
 
 /** Returns the defaults, without any file. @throws OptionError one of `overrides` is invalid */
@@ -116,6 +133,7 @@ function givenOf(file: FileValues, path: string): Given<unknown> | undefined {
     tls: file.tls,
     ldap: file.ldap ?? {},
     oidc: file.oidc ?? {},
+    boot: file.boot ?? {},
   }
   const values = tables[table] as Readonly<Record<string, Given<unknown> | undefined>> | undefined
   return values?.[key]

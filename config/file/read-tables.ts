@@ -1,4 +1,5 @@
 import { nearestWord } from '../../overlay-core/index.ts'
+import { BOOT, GROUPS, MACHINES } from './boot-tables.ts'
 import type { Given, Key, Keys, Named, Table, ValuesOf } from './key.ts'
 import { LDAP } from './ldap-tables.ts'
 import { LIMITS } from './limit-tables.ts'
@@ -27,6 +28,10 @@ export interface FileValues {
   readonly users: ValuesOf<typeof USERS.keys>
   readonly limits: ValuesOf<typeof LIMITS.keys>
   readonly tls: ValuesOf<typeof TLS.keys>
+  /** Undefined if the file has no such table. */
+  readonly boot: ValuesOf<typeof BOOT.keys> | undefined
+  readonly machines: readonly Named<typeof MACHINES.keys>[]
+  readonly groups: readonly Named<typeof GROUPS.keys>[]
   readonly layers: readonly Named<typeof LAYERS.keys>[]
   /** The keys of `[layers]` itself. */
   readonly layerStore: ValuesOf<typeof LAYERS.own>
@@ -50,6 +55,9 @@ export function readTables({ root, whole }: Document, problems: Problems, contex
     users: reader.single(USERS),
     limits: reader.single(LIMITS),
     tls: reader.single(TLS),
+    boot: root.entries.has(BOOT.name) ? reader.single(BOOT) : undefined,
+    machines: reader.named(MACHINES),
+    groups: reader.named(GROUPS),
     layers: reader.named(LAYERS),
     layerStore: reader.own(LAYERS),
     stacks: reader.named(STACKS),

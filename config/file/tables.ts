@@ -1,3 +1,4 @@
+import { BOOT, GROUPS, MACHINES } from './boot-tables.ts'
 import type { Table } from './key.ts'
 import { LDAP } from './ldap-tables.ts'
 import { LIMITS } from './limit-tables.ts'
@@ -20,6 +21,9 @@ export const TABLES: readonly Table[] = [
   WEBDAV,
   NFS,
   TLS,
+  BOOT,
+  GROUPS,
+  MACHINES,
   SERVER,
   LIMITS,
   LOG,

@@ -40,7 +40,7 @@ const REVALIDATE: ValueType<string | number> = {
 }
 
 /** A number of seconds, minutes or hours as a text, in ms. */
-const TIME = textType('"TIME"', 'a time', (text) => {
+export const TIME = textType('"TIME"', 'a time', (text) => {
   const [, count, unit = 's'] = /^(\d{1,6})(s|m|h)?$/.exec(text) ?? []
   const seconds = Number(count) * { s: 1, m: 60, h: 3600 }[unit as 's' | 'm' | 'h']
   if (count === undefined || seconds < 1 || seconds > 86_400)

@@ -6,11 +6,11 @@ _overlayd() {
     word=${COMP_WORDS[i]}
     if [ -n "$skip" ]; then skip=''; continue; fi
     case $word in
-    -o|--webdav|--as|--locks|--symlinks|--public-url|--trusted-proxy|--nfs|--export|--lock-grace|--tls|--tls-client-ca|--tls-clients|--tls-revoked|--state-dir|--ready-file|--log-level|--config|--pid|--days|--name|--out|--against|--file|--view|--path|--expires|--url) skip=1 ;;
+    -o|--webdav|--as|--locks|--symlinks|--public-url|--trusted-proxy|--nfs|--export|--lock-grace|--tls|--tls-client-ca|--tls-clients|--tls-revoked|--state-dir|--ready-file|--log-level|--config|--pid|--days|--name|--out|--against|--file|--view|--path|--expires|--group|--network|--range|--interface|--tftp-root|--url) skip=1 ;;
     -*) ;;
     *)
       case "$path${path:+ }$word" in
-      'serve'|'config'|'config check'|'config print'|'init'|'reload'|'cert'|'cert ca'|'cert issue'|'cert revoke'|'cert list'|'view'|'view list'|'view create'|'view show'|'view remove'|'view rename'|'snapshot'|'snapshots'|'rollback'|'reset'|'snapshot remove'|'fork'|'diff'|'user'|'user add'|'user passwd'|'user remove'|'user list'|'token'|'token make'|'token list'|'token revoke'|'status'|'remount'|'help') path="$path${path:+ }$word" ;;
+      'serve'|'config'|'config check'|'config print'|'init'|'reload'|'cert'|'cert ca'|'cert issue'|'cert revoke'|'cert list'|'view'|'view list'|'view create'|'view show'|'view remove'|'view rename'|'snapshot'|'snapshots'|'rollback'|'reset'|'snapshot remove'|'fork'|'diff'|'user'|'user add'|'user passwd'|'user remove'|'user list'|'token'|'token make'|'token list'|'token revoke'|'machine'|'machine list'|'machine show'|'machine approve'|'machine reset'|'machine forget'|'machine console-args'|'boot'|'boot dnsmasq'|'status'|'remount'|'help') path="$path${path:+ }$word" ;;
       esac
       ;;
     esac
@@ -31,19 +31,22 @@ _overlayd() {
     --config) paths=-f ;;
     --out) paths=-d ;;
     --file) paths=-f ;;
+    --tftp-root) paths=-d ;;
     esac
     if [ -n "$words" ]; then mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
     elif [ -n "$paths" ]; then compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen $paths -- "$cur"); fi
     return
   fi
   case $path in
-    '') next='cert config diff fork help init reload remount reset rollback serve snapshot snapshots status token user view' options='-o --sample --webdav --as --locks --symlinks --depth-infinity --insecure-no-auth --public-url --trusted-proxy --nfs --export --manage-gids --portmap --rpcbind --lock-grace --tls --tls-client-ca --tls-clients --tls-revoked --state-dir --ready-file --log-level -h --help -V --version' ;;
+    '') next='boot cert config diff fork help init machine reload remount reset rollback serve snapshot snapshots status token user view' options='-o --sample --webdav --as --locks --symlinks --depth-infinity --insecure-no-auth --public-url --trusted-proxy --nfs --export --manage-gids --portmap --rpcbind --lock-grace --tls --tls-client-ca --tls-clients --tls-revoked --state-dir --ready-file --log-level -h --help -V --version' ;;
     'config') next='check print' options='--help' ;;
     'cert') next='ca issue list revoke' options='--help' ;;
     'view') next='create list remove rename show' options='--help' ;;
     'snapshot') next='remove' options='--yes --drop --json --pid --state-dir -h --help' ;;
     'user') next='add list passwd remove' options='--help' ;;
     'token') next='list make revoke' options='--help' ;;
+    'machine') next='approve console-args forget list reset show' options='--help' ;;
+    'boot') next='dnsmasq' options='--help' ;;
     'serve') next='' options='--config --webdav --as --locks --symlinks --depth-infinity --insecure-no-auth --public-url --trusted-proxy --nfs --manage-gids --portmap --rpcbind --lock-grace --tls --tls-client-ca --tls-clients --tls-revoked --state-dir --ready-file --log-level -h --help' ;;
     'config check') next='' options='' ;;
     'config print') next='' options='--config --webdav --as --locks --symlinks --depth-infinity --insecure-no-auth --public-url --trusted-proxy --nfs --manage-gids --portmap --rpcbind --lock-grace --tls --tls-client-ca --tls-clients --tls-revoked --state-dir --ready-file --log-level -h --help --json' ;;
@@ -71,6 +74,13 @@ _overlayd() {
     'token make') next='' options='--view --path --link --read-only --writable --drop-only --password --expires --json --pid --state-dir -h --help' ;;
     'token list') next='' options='--view --path --link --read-only --writable --drop-only --password --expires --json --pid --state-dir -h --help' ;;
     'token revoke') next='' options='--view --path --link --read-only --writable --drop-only --password --expires --json --pid --state-dir -h --help' ;;
+    'machine list') next='' options='--view --group --yes --drop --json --pid --state-dir -h --help' ;;
+    'machine show') next='' options='--view --group --yes --drop --json --pid --state-dir -h --help' ;;
+    'machine approve') next='' options='--view --group --yes --drop --json --pid --state-dir -h --help' ;;
+    'machine reset') next='' options='--view --group --yes --drop --json --pid --state-dir -h --help' ;;
+    'machine forget') next='' options='--view --group --yes --drop --json --pid --state-dir -h --help' ;;
+    'machine console-args') next='' options='--view --group --yes --drop --json --pid --state-dir -h --help' ;;
+    'boot dnsmasq') next='' options='--config --network --range --interface --tftp-root -h --help' ;;
     'status') next='' options='--url --json --state-dir -h --help' ;;
     'remount') next='' options='-o --pid --state-dir -h --help' ;;
     'help') next='' options='' ;;

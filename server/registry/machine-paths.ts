@@ -1,5 +1,6 @@
 import type { Cred, Name } from '../../overlay-core/index.ts'
 import type { DavClient, DavTemplate, DavUse, SymlinkPolicy } from '../../protocols/webdav/index.ts'
+import { machineAt } from './machine-names.ts'
 import type { Template } from './template.ts'
 import type { TemplateView } from './template-view.ts'
 
@@ -18,17 +19,23 @@ export class MachinePaths implements DavTemplate {
     this.#symlinks = symlinks
   }
 
-  way(names: readonly Name[], { machine }: DavClient): { id: string; used: number } | undefined {
+  way(names: readonly Name[], { machine: address }: DavClient): { id: string; used: number } | undefined {
+    const machine = this.#nameAt(address)
     const view = machine === '' ? undefined : this.#template.byName(machine)
     return view && { id: view.record.id, used: usedOf(names, machine) }
   }
 
-  use(names: readonly Name[], { machine }: DavClient): DavUse | undefined | Promise<DavUse | undefined> {
+  use(names: readonly Name[], { machine: address }: DavClient): DavUse | undefined | Promise<DavUse | undefined> {
+    const machine = this.#nameAt(address)
     if (machine === '') return undefined
     const used = usedOf(names, machine)
-    const view = this.#template.reach(machine, machine)
+    const view = this.#template.reach(machine, address)
     if (view instanceof Promise) return view.then((made) => made && this.#use(made, used))
     return view && this.#use(view, used)
+  }
+
+  #nameAt(address: string): string {
+    return address === '' ? '' : machineAt(this.#template, address)
   }
 
   list(): undefined {

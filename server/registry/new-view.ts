@@ -21,7 +21,7 @@ export async function ownerOfNew(
 /** Where a new name is wanted. */
 export interface NamePlace {
   readonly template: string
-  readonly kind: TemplateSettings['kind']
+  readonly settings: Pick<TemplateSettings, 'kind' | 'boots'>
   /** Whether a view of this name is being made. */
   readonly making: boolean
   /** The view whose name differs from this at most in case or Unicode form. */
@@ -29,10 +29,10 @@ export interface NamePlace {
 }
 
 /** Refuses a name that a view cannot get. @throws OptionError naming `view` */
-export function refuseNewName(name: string, { template, kind, making, alike }: NamePlace): void {
+export function refuseNewName(name: string, { template, settings: { kind, boots }, making, alike }: NamePlace): void {
   const wrong = viewNameError(name)
   if (wrong !== undefined) throw new OptionError('view', wrong)
-  if (kind === 'per-machine' && isIP(name) === 0)
+  if (kind === 'per-machine' && !boots && isIP(name) === 0)
     throw new OptionError(
       'view',
       `${JSON.stringify(name)} is not the address of a machine; give an IPv4 or IPv6 address`,

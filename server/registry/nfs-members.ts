@@ -1,5 +1,6 @@
 import type { Cred, MaybePromise, Overlay } from '../../overlay-core/index.ts'
 import type { NfsCaller, NfsMember, NfsMembers } from '../../protocols/nfs/index.ts'
+import { machineAt } from './machine-names.ts'
 import type { Template } from './template.ts'
 import type { TemplateView } from './template-view.ts'
 
@@ -24,6 +25,8 @@ export class TemplateMembers implements NfsMembers {
     const text = asked === SELF && own !== undefined ? own : asked
     // Nobody makes the view of another machine, and who has a certificate only that of its owner.
     const may = own === undefined || text === own
+    const ready = create && may && text !== '' ? template.machines?.mounting(template.name, caller.address) : undefined
+    if (ready !== undefined) return ready.then(() => this.#of(template.byName(text)))
     const view = create && may ? template.reach(text, caller.address) : template.byName(text)
     return view instanceof Promise ? view.then((made) => this.#of(made)) : this.#of(view)
   }
@@ -34,7 +37,7 @@ export class TemplateMembers implements NfsMembers {
   }
 
   #ownName(caller: NfsCaller): string | undefined {
-    return this.#template.settings.kind === 'per-machine' ? machineOf(caller) : userOf(caller)
+    return this.#template.settings.kind === 'per-machine' ? machineOf(this.#template, caller) : userOf(caller)
   }
 
   byNumber(viewHi: number, view: number): NfsMember | undefined {
@@ -95,7 +98,7 @@ class TemplateMember implements NfsMember {
   /** A user's view is for that user and for root, a machine's for that machine. A certificate says who it is, whatever the ids. */
   admits({ uid }: Cred, caller: NfsCaller): boolean {
     const { name, uid: owner } = this.of.record
-    if (this.#template.settings.kind === 'per-machine') return name === machineOf(caller)
+    if (this.#template.settings.kind === 'per-machine') return name === machineOf(this.#template, caller)
     const user = userOf(caller)
     return user === undefined ? uid === owner || uid === 0 : user === name
   }
@@ -114,9 +117,9 @@ class TemplateMember implements NfsMember {
   }
 }
 
-/** The name of a machine: that in its certificate, or its address. */
-function machineOf({ address, identity }: NfsCaller): string {
-  return identity?.kind === 'machine' ? identity.name : address
+/** The name of a machine: that in its certificate, or the one that it has by its address. */
+function machineOf(template: Template, { address, identity }: NfsCaller): string {
+  return identity?.kind === 'machine' ? identity.name : machineAt(template, address)
 }
 
 /** The user in the certificate of a caller. */

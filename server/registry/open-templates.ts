@@ -15,7 +15,7 @@ const MOST_OPEN = 4000
 
 /** Reads the registries of the templates among the views. One that cannot be read is reported to `failed` and not served. */
 export async function openTemplates(
-  { views, login }: RunningServer,
+  { views, login, machines }: RunningServer,
   { userQuota, limits }: Settings,
   log: Logger,
   failed: (view: string, error: unknown) => void,
@@ -29,6 +29,7 @@ export async function openTemplates(
     pool,
     accounts: { byName: (name: string) => (login === undefined ? userByName(name) : login.idsOf(name)) },
     rate: new CreationRate(steadyClock),
+    machines,
     random: systemRandom,
     wallNow: systemClock,
     serverUid: actsAsRoot() ? 0 : (process.geteuid?.() ?? 0),

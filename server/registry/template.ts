@@ -8,11 +8,9 @@ import {
   OverlayError,
 } from '../../overlay-core/index.ts'
 import { makeDirectory } from '../make-directory.ts'
-import type { RandomBytes } from '../random.ts'
-import type { Accounts } from './accounts.ts'
-import type { CreationRate } from './creation-rate.ts'
 import { EphemeralRegistry } from './ephemeral-registry.ts'
 import { makeForkDirectory } from './fork-directory.ts'
+import type { MachineNames } from './machine-names.ts'
 import { ownerOfNew, refuseNewName } from './new-view.ts'
 import { openMemoryOf } from './open-stack-memory.ts'
 import { OrderedViews } from './ordered-views.ts'
@@ -21,28 +19,13 @@ import { refusalOf } from './refusal.ts'
 import { SharedStack } from './shared-stack.ts'
 import { Snapshots } from './snapshots.ts'
 import { mountOn, versionsOfNew, versionsToKeep, withNewest } from './template-lowers.ts'
+import type { TemplateParts } from './template-parts.ts'
 import { TemplateView, type ViewPlan } from './template-view.ts'
-import type { UserQuotas } from './user-quotas.ts'
 import { makeBareDirectory, makeViewDirectory, optionsOf } from './view-directory.ts'
 import { newViewId } from './view-id.ts'
 import { foldedName, viewNameError } from './view-name.ts'
-import type { ViewPool } from './view-pool.ts'
 import type { ViewRecord } from './view-record.ts'
 import { type Registry, ViewRegistry } from './view-registry.ts'
-
-/** What a template needs. */
-export interface TemplateParts {
-  readonly pool: ViewPool
-  readonly accounts: Accounts
-  readonly rate: CreationRate
-  /** The quotas of users over all templates. */
-  readonly users: UserQuotas
-  readonly random: RandomBytes
-  /** The time of day, in ms since the epoch. */
-  readonly wallNow: () => number
-  /** The effective user of the server. */
-  readonly serverUid: number
-}
 
 /** A template: the views of users or machines on one stack. */
 export class Template {
@@ -113,6 +96,11 @@ export class Template {
   /** The views of a user, or of all, that come after `order`. */
   listAfter(order: number, uid: number | undefined): Iterable<TemplateView> {
     return this.#ordered.after(order, uid)
+  }
+
+  /** Set if machines boot from it. */
+  get machines(): MachineNames | undefined {
+    return this.settings.boots ? this.#parts.machines : undefined
   }
 
   get size(): number {
@@ -328,7 +316,7 @@ export class Template {
 
   #refuseName(name: string): void {
     const making = this.#making.has(foldedName(name))
-    refuseNewName(name, { template: this.name, kind: this.settings.kind, making, alike: this.#registry.alike(name) })
+    refuseNewName(name, { template: this.name, settings: this.settings, making, alike: this.#registry.alike(name) })
   }
 
   /** Concurrent calls for one name make one view, whose name may differ from this in case or Unicode form. */

@@ -1,6 +1,7 @@
 import type { Settings } from '../../config/index.ts'
 import type { QuotaLimits } from '../../overlay-core/index.ts'
-import { Template, type TemplateParts } from './template.ts'
+import { Template } from './template.ts'
+import type { TemplateParts } from './template-parts.ts'
 import { type UserQuotaParts, UserQuotas, type UsersView } from './user-quotas.ts'
 import type { PoolHooks, ViewPool } from './view-pool.ts'
 
