@@ -4,6 +4,7 @@ import { parseCert } from './cert-commands.ts'
 import { parseDiff } from './diff-command.ts'
 import type { Environment } from './environment.ts'
 import { helpOn } from './help.ts'
+import { parseLayerCommand } from './layer-commands.ts'
 import { parseBoot, parseMachine } from './machine-commands.ts'
 import { FILE_OPTIONS, HELP_OPTIONS, PRINT_OPTIONS, RELOAD_OPTIONS, USER_OPTIONS, VIEW_OPTIONS } from './schema.ts'
 import { serverChoice, shortAbsolute } from './server-choice.ts'
@@ -26,6 +27,8 @@ export function parseConfigCommand(argv: readonly string[], environment: Environ
   if (command === 'view') return parseView(rest, environment)
   const snapshot = parseSnapshotCommand(argv, environment)
   if (snapshot !== undefined) return snapshot
+  const layer = parseLayerCommand(argv, environment)
+  if (layer !== undefined) return layer
   if (command === 'diff') return parseDiff(rest, environment)
   if (command === 'token') return parseToken(rest, environment)
   if (command === 'user') return parseUser(rest, environment)

@@ -34,6 +34,8 @@ export type {
   Identity,
   IdSource,
   InitRequest,
+  LayerRequest,
+  LayerWork,
   LoginSettings,
   LoginSource,
   LogLevel,

@@ -1,5 +1,6 @@
 import { CERT_OPTIONS } from './cert-options.ts'
 import { code, type Section, text } from './manual-blocks.ts'
+import { LAYER_SECTIONS } from './manual-layers.ts'
 import { BOOT, MACHINE } from './manual-machines.ts'
 import {
   DIFF_OPTIONS,
@@ -215,6 +216,7 @@ export const COMMAND_SECTIONS: readonly Section[] = [
   VIEW,
   SNAPSHOT,
   DIFF,
+  ...LAYER_SECTIONS,
   USER,
   TOKEN,
   MACHINE,

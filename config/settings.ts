@@ -277,6 +277,36 @@ export interface SnapshotRequest {
   readonly stateDir: string
 }
 
+/** What `overlayd layer`, `import` and `export` shall do. Paths are absolute. */
+export type LayerWork =
+  | {
+      readonly verb: 'add' | 'publish' | 'import'
+      readonly layer: string
+      readonly from: string
+      readonly version?: string
+      readonly whiteoutFiles?: boolean
+    }
+  | { readonly verb: 'list'; readonly layer?: string }
+  | { readonly verb: 'show'; readonly layer: string }
+  | { readonly verb: 'remove'; readonly layer: string; readonly yes: boolean }
+  | { readonly verb: 'gc'; readonly dryRun: boolean }
+  | {
+      readonly verb: 'export'
+      readonly what: string
+      readonly format: 'oci-layer' | 'oci-archive' | 'tar' | 'overlay-dir'
+      readonly to: string
+    }
+
+/** What `overlayd layer` and the commands beside it are told. */
+export interface LayerRequest extends ReloadRequest {
+  readonly work: LayerWork
+  readonly json: boolean
+  /** Says where the layer store is. */
+  readonly config: ConfigRequest | undefined
+  /** The layer store; absolute. */
+  readonly store: string | undefined
+}
+
 /** What `overlayd user` is told. */
 export interface UserRequest {
   readonly verb: 'add' | 'passwd' | 'remove' | 'list'
@@ -315,6 +345,7 @@ export type Command =
   | { readonly kind: 'view'; readonly view: ViewRequest }
   | { readonly kind: 'diff'; readonly diff: DiffRequest }
   | { readonly kind: 'snapshot'; readonly snapshot: SnapshotRequest }
+  | { readonly kind: 'layer'; readonly layer: LayerRequest }
   | { readonly kind: 'user'; readonly user: UserRequest }
   | { readonly kind: 'token'; readonly token: TokenRequest }
   | { readonly kind: 'machine'; readonly machine: MachineRequest }

@@ -26,6 +26,13 @@ async function main(argv: readonly string[]): Promise<number> {
   if (command.kind === 'diff') return (await import('./diff/diff-command.ts')).printDifferences(command.diff, output)
   if (command.kind === 'snapshot')
     return (await import('./snapshot-command.ts')).askForSnapshots(command.snapshot, process.stdin, output)
+  if (command.kind === 'layer')
+    return (await import('./layers/layer-command.ts')).workOnLayers(
+      command.layer,
+      process.stdin,
+      output,
+      process.stderr.isTTY === true,
+    )
   if (command.kind === 'user') return (await import('./user-command.ts')).changeUsers(command.user, output)
   if (command.kind === 'token') return (await import('./token-command.ts')).askForTokens(command.token, output)
   if (command.kind === 'cert') return (await import('./cert/cert-command.ts')).runCert(command.cert, output)

@@ -50,6 +50,7 @@ const CONFINED: Readonly<Record<string, readonly string[]>> = {
     // The layer store: names, records and links; trees themselves are written by overlay-core.
     'server/layers/version-store.ts',
     'server/layers/source-file.ts',
+    'server/layers/export-target.ts',
     'server/init-command.ts',
     // Reads the lists of machines, the files that they get, and the neighbour table.
     'server/boot/read-inventory.ts',

@@ -6,11 +6,11 @@ _overlayd() {
     word=${COMP_WORDS[i]}
     if [ -n "$skip" ]; then skip=''; continue; fi
     case $word in
-    -o|--webdav|--as|--locks|--symlinks|--public-url|--trusted-proxy|--nfs|--export|--lock-grace|--tls|--tls-client-ca|--tls-clients|--tls-revoked|--state-dir|--ready-file|--log-level|--config|--pid|--days|--name|--out|--against|--file|--view|--path|--expires|--group|--network|--range|--interface|--tftp-root|--url) skip=1 ;;
+    -o|--webdav|--as|--locks|--symlinks|--public-url|--trusted-proxy|--nfs|--export|--lock-grace|--tls|--tls-client-ca|--tls-clients|--tls-revoked|--state-dir|--ready-file|--log-level|--config|--pid|--days|--name|--out|--against|--from|--version|--whiteouts|--store|--format|--to|--file|--view|--path|--expires|--group|--network|--range|--interface|--tftp-root|--url) skip=1 ;;
     -*) ;;
     *)
       case "$path${path:+ }$word" in
-      'serve'|'config'|'config check'|'config print'|'init'|'reload'|'cert'|'cert ca'|'cert issue'|'cert revoke'|'cert list'|'view'|'view list'|'view create'|'view show'|'view remove'|'view rename'|'snapshot'|'snapshots'|'rollback'|'reset'|'snapshot remove'|'fork'|'diff'|'user'|'user add'|'user passwd'|'user remove'|'user list'|'token'|'token make'|'token list'|'token revoke'|'machine'|'machine list'|'machine show'|'machine approve'|'machine reset'|'machine forget'|'machine console-args'|'boot'|'boot dnsmasq'|'status'|'remount'|'help') path="$path${path:+ }$word" ;;
+      'serve'|'config'|'config check'|'config print'|'init'|'reload'|'cert'|'cert ca'|'cert issue'|'cert revoke'|'cert list'|'view'|'view list'|'view create'|'view show'|'view remove'|'view rename'|'snapshot'|'snapshots'|'rollback'|'reset'|'snapshot remove'|'fork'|'diff'|'layer'|'layer add'|'layer publish'|'layer list'|'layer show'|'layer remove'|'layer gc'|'import'|'export'|'user'|'user add'|'user passwd'|'user remove'|'user list'|'token'|'token make'|'token list'|'token revoke'|'machine'|'machine list'|'machine show'|'machine approve'|'machine reset'|'machine forget'|'machine console-args'|'boot'|'boot dnsmasq'|'status'|'remount'|'help') path="$path${path:+ }$word" ;;
       esac
       ;;
     esac
@@ -30,6 +30,9 @@ _overlayd() {
     --ready-file) paths=-f ;;
     --config) paths=-f ;;
     --out) paths=-d ;;
+    --whiteouts) words='files' ;;
+    --store) paths=-d ;;
+    --format) words='oci-layer oci-archive tar overlay-dir' ;;
     --file) paths=-f ;;
     --tftp-root) paths=-d ;;
     esac
@@ -38,11 +41,12 @@ _overlayd() {
     return
   fi
   case $path in
-    '') next='boot cert config diff fork help init machine reload remount reset rollback serve snapshot snapshots status token user view' options='-o --sample --webdav --as --locks --symlinks --depth-infinity --insecure-no-auth --public-url --trusted-proxy --nfs --export --manage-gids --portmap --rpcbind --lock-grace --tls --tls-client-ca --tls-clients --tls-revoked --state-dir --ready-file --log-level -h --help -V --version' ;;
+    '') next='boot cert config diff export fork help import init layer machine reload remount reset rollback serve snapshot snapshots status token user view' options='-o --sample --webdav --as --locks --symlinks --depth-infinity --insecure-no-auth --public-url --trusted-proxy --nfs --export --manage-gids --portmap --rpcbind --lock-grace --tls --tls-client-ca --tls-clients --tls-revoked --state-dir --ready-file --log-level -h --help -V --version' ;;
     'config') next='check print' options='--help' ;;
     'cert') next='ca issue list revoke' options='--help' ;;
     'view') next='create list remove rename show' options='--help' ;;
     'snapshot') next='remove' options='--yes --drop --json --pid --state-dir -h --help' ;;
+    'layer') next='add gc list publish remove show' options='--help' ;;
     'user') next='add list passwd remove' options='--help' ;;
     'token') next='list make revoke' options='--help' ;;
     'machine') next='approve console-args forget list reset show' options='--help' ;;
@@ -67,6 +71,14 @@ _overlayd() {
     'snapshot remove') next='' options='--yes --drop --json --pid --state-dir -h --help' ;;
     'fork') next='' options='--yes --drop --json --pid --state-dir -h --help' ;;
     'diff') next='' options='--against --stat --name-only --patch --json --all --pid --state-dir -h --help' ;;
+    'layer add') next='' options='--from --version --whiteouts --dry-run --yes --json --config --store -h --help' ;;
+    'layer publish') next='' options='--from --version --whiteouts --dry-run --yes --json --config --store -h --help' ;;
+    'layer list') next='' options='--from --version --whiteouts --dry-run --yes --json --config --store -h --help' ;;
+    'layer show') next='' options='--from --version --whiteouts --dry-run --yes --json --config --store -h --help' ;;
+    'layer remove') next='' options='--from --version --whiteouts --dry-run --yes --json --config --store -h --help' ;;
+    'layer gc') next='' options='--from --version --whiteouts --dry-run --yes --json --config --store -h --help' ;;
+    'import') next='' options='--from --version --whiteouts --dry-run --yes --json --config --store -h --help' ;;
+    'export') next='' options='--format --to --json --config --store -h --help' ;;
     'user add') next='' options='--config --file --json -h --help' ;;
     'user passwd') next='' options='--config --file --json -h --help' ;;
     'user remove') next='' options='--config --file --json -h --help' ;;

@@ -6,7 +6,7 @@ import { readdirFd, renameAt, unlinkAt } from '../sys/dir.ts'
 import { O_DIRECTORY, O_NOFOLLOW, O_PATH, O_RDONLY } from '../sys/flags.ts'
 import { closeSync, openAt, openRoot } from '../sys/open.ts'
 import { effectiveUid } from '../sys/process.ts'
-import { statxAt, statxFd } from '../sys/stat.ts'
+import { type Stat, statxAt, statxFd } from '../sys/stat.ts'
 import { getXattr, listXattr, removeXattr, setXattr } from '../sys/xattr.ts'
 import { removeName } from './remove-name.ts'
 import { statIfThere } from './stat-if-there.ts'
@@ -40,13 +40,14 @@ class Merge {
 
   /** Moves what is in one directory into the other one at its path, and gives that its attributes. */
   async directory(from: number, to: number, path: string): Promise<void> {
-    const { mtime } = statxFd(to)
+    // Moving what is in them changes the times of both.
+    const [wanted, { mtime }] = [statxFd(from), statxFd(to)]
     for (const { name } of await readdirFd(from)) {
       await this.#name(from, to, { name, path: path === '' ? name : `${path}/${name}` })
       if (loopBudget.spent) await loopBudget.rest()
     }
     if (this.#implied.has(path)) await utimesAt(to, '', mtime, mtime)
-    else await this.#dress(from, to)
+    else await this.#dress(from, to, wanted)
   }
 
   async #name(
@@ -84,8 +85,7 @@ class Merge {
   }
 
   /** Gives a directory the owner, mode, attributes and times of another one; whether it is opaque stays. */
-  async #dress(from: number, to: number): Promise<void> {
-    const { uid, gid, mode, mtime } = statxFd(from)
+  async #dress(from: number, to: number, { uid, gid, mode, mtime }: Stat): Promise<void> {
     if (effectiveUid() === 0) await chownAt(to, '', uid, gid)
     await chmodAt(to, '', mode)
     const wanted = await listXattr(from, '')

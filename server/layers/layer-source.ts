@@ -8,12 +8,18 @@ import { unpack } from './unpack.ts'
 /** Writes a layer. `told` is called after each object. */
 export type LayerPart = (writer: TreeWriter, told: () => void) => Promise<void>
 
-/** Where the content of a new version comes from. */
-export interface LayerSource {
-  /** For people. */
-  readonly from: string
+/** The content of a new version. */
+export interface LayerContent {
   /** The layers of which it is made, lowest first: each lies on those before it. */
   readonly parts: readonly LayerPart[]
+  /** Whether the content never has anything below it, so that whiteouts count only among its parts. */
+  readonly isWhole: boolean
+}
+
+/** Where the content of a new version comes from. */
+export interface LayerSource extends LayerContent {
+  /** For people. */
+  readonly from: string
   /** Ends reading. */
   close(): Promise<void>
 }
@@ -35,10 +41,15 @@ type Kind = (typeof KINDS)[number]
 export async function openSource(text: string, options: SourceOptions = {}): Promise<LayerSource> {
   const { kind, path, tag } = await understand(text)
   const from = `${kind}:${path}${tag === undefined ? '' : `:${tag}`}`
-  if (kind === 'dir') return { from, parts: [partOf(readTree(path, options))], close: async () => undefined }
-  if (kind === 'oci' || kind === 'oci-archive') return { from, ...(await imageParts(kind, path, tag)) }
+  if (kind === 'dir')
+    return { from, parts: [partOf(readTree(path, options))], isWhole: false, close: async () => undefined }
+  if (kind === 'oci' || kind === 'oci-archive') {
+    const image = await imageParts(kind, path, tag)
+    // One layer may be meant for any place in a stack; several make a root directory.
+    return { from, ...image, isWhole: image.parts.length > 1 }
+  }
   const file = await SourceFile.open(path)
-  return { from, parts: [tarPart(file)], close: () => file.close() }
+  return { from, parts: [tarPart(file)], isWhole: false, close: () => file.close() }
 }
 
 /** The layer that the items make. */

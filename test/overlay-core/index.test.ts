@@ -59,6 +59,7 @@ const VALUES = [
   'settleFreeze',
   'showsInnerMounts',
   'sortInTurns',
+  'stripMarks',
 ]
 const TYPES = [
   ...[
