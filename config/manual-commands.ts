@@ -126,10 +126,11 @@ const SNAPSHOT: Section = {
       'overlayd reset TEMPLATE/NAME [--drop] [--yes] [--json]',
       'overlayd snapshot remove TEMPLATE/NAME@SNAPSHOT [--yes] [--json]',
       'overlayd fork TEMPLATE/NAME NEW [--json]',
+      'overlayd squash TEMPLATE/NAME [--json]',
     ),
     text(
       'Keeps states of the views of users and machines while their server runs, see [snapshots.md](snapshots.md). Nothing is copied, and clients go on working.',
-      '`snapshot` keeps the present state under a name, by default the time. `snapshots` lists them. `rollback` gives the view the content that it had at a snapshot; what it contains now is kept as a snapshot `before-rollback-…`, unless `--drop` is given. `reset` takes all changes back in the same way: the view contains what the template contains, and what it contained is `before-reset-…`. `snapshot remove` removes one, and frees what only that had. `fork` makes the view `TEMPLATE/NEW` with the present content of another one; neither sees later changes of the other.',
+      '`snapshot` keeps the present state under a name, by default the time. `snapshots` lists them. `rollback` gives the view the content that it had at a snapshot; what it contains now is kept as a snapshot `before-rollback-…`, unless `--drop` is given. `reset` takes all changes back in the same way: the view contains what the template contains, and what it contained is `before-reset-…`. `snapshot remove` removes one, and frees what only that had. `fork` makes the view `TEMPLATE/NEW` with the present content of another one; neither sees later changes of the other. `squash` merges the frozen layers of a view that no snapshot and no fork needs, and returns when that is done; the server does the same in the background above `squash_above` layers.',
     ),
     { kind: 'options', options: SNAPSHOT_OPTIONS, joint: ' ' },
     code(

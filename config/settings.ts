@@ -64,6 +64,8 @@ export interface TemplateSettings {
   /** How long a view stays open without use. */
   readonly idleMs: number
   readonly maxViews: number
+  /** The number of frozen layers above which those of a view are merged in the background; undefined: never. */
+  readonly squashAbove?: number | undefined
   /** Who may use the views of others; login names, or `@GROUP`. */
   readonly owners: readonly string[]
   /** The limits of each view; undefined: none. */
@@ -261,9 +263,9 @@ export interface DiffRequest {
   readonly stateDir: string
 }
 
-/** What `overlayd snapshot`, `snapshots`, `rollback`, `reset` and `fork` are told. */
+/** What `overlayd snapshot`, `snapshots`, `rollback`, `reset`, `fork` and `squash` are told. */
 export interface SnapshotRequest {
-  readonly verb: 'take' | 'list' | 'rollback' | 'reset' | 'remove' | 'fork'
+  readonly verb: 'take' | 'list' | 'rollback' | 'reset' | 'remove' | 'fork' | 'squash'
   /** `TEMPLATE/NAME`; for `rollback` and `remove` `TEMPLATE/NAME@SNAPSHOT`. */
   readonly view: string
   /** The name of the snapshot (`take`), or of the new view (`fork`). */

@@ -16,13 +16,14 @@ const USAGE: Readonly<Record<Verb, string>> = {
   reset: 'overlayd reset TEMPLATE/NAME',
   remove: 'overlayd snapshot remove TEMPLATE/NAME@SNAPSHOT',
   fork: 'overlayd fork TEMPLATE/NAME NEW',
+  squash: 'overlayd squash TEMPLATE/NAME',
 }
 
-/** Parses `snapshot`, `snapshots`, `rollback`, `reset` and `fork`; undefined for other commands. @throws OptionError */
+/** Parses `snapshot`, `snapshots`, `rollback`, `reset`, `fork` and `squash`; undefined for other commands. @throws OptionError */
 export function parseSnapshotCommand(argv: readonly string[], environment: Environment): Command | undefined {
   const [command = '', ...rest] = argv
   if (command === 'snapshots') return parse('list', 'snapshots', rest, environment)
-  if (command === 'rollback' || command === 'reset' || command === 'fork')
+  if (command === 'rollback' || command === 'reset' || command === 'fork' || command === 'squash')
     return parse(command, command, rest, environment)
   if (command !== 'snapshot') return undefined
   // A view has a slash in its path.

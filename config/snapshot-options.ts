@@ -1,6 +1,6 @@
 import { type OptionSpec, STATE_DIR_OF_SERVER, WHICH_SERVER } from './schema.ts'
 
-/** The options of `overlayd snapshot`, `snapshots`, `rollback`, `reset` and `fork`. */
+/** The options of `overlayd snapshot`, `snapshots`, `rollback`, `reset`, `fork` and `squash`. */
 export const SNAPSHOT_OPTIONS: readonly OptionSpec[] = [
   {
     name: '--yes',

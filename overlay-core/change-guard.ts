@@ -1,5 +1,5 @@
 import { OverlayError } from './api/errno.ts'
-import type { Overlay } from './api/overlay-api.ts'
+import type { Overlay, Squash } from './api/overlay-api.ts'
 import type { MountOptions } from './api/params.ts'
 import {
   Access,
@@ -350,6 +350,10 @@ class GuardedOverlay implements Overlay {
 
   freeze(directory: string, options: MountOptions, prepared?: boolean): Promise<void> {
     return this.#to.freeze(directory, options, prepared)
+  }
+
+  squash(layers: readonly string[], directory: string): Squash {
+    return this.#to.squash(layers, directory)
   }
 
   unmount(...how: Parameters<Overlay['unmount']>): Promise<void> {

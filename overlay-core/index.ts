@@ -3,7 +3,7 @@
 export { ERRNO, type Errno, isErrno, isUnwritable, OverlayError } from './api/errno.ts'
 export type { Journal, LiveRecords } from './api/journal.ts'
 export { after } from './api/maybe-promise.ts'
-export type { Overlay, Stack, StackMemory } from './api/overlay-api.ts'
+export type { Overlay, Squash, Stack, StackMemory } from './api/overlay-api.ts'
 export { type MountOptions, nearestWord, OptionError, parseOptions } from './api/params.ts'
 export {
   Access,

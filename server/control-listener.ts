@@ -37,7 +37,7 @@ const SNAPSHOTS_BODY = {
   type: 'object',
   required: ['verb', 'view'],
   properties: {
-    verb: { enum: ['take', 'list', 'rollback', 'reset', 'remove', 'fork'] },
+    verb: { enum: ['take', 'list', 'rollback', 'reset', 'remove', 'fork', 'squash'] },
     view: { type: 'string' },
     name: { type: 'string' },
     drop: { type: 'boolean' },

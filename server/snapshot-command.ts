@@ -10,7 +10,7 @@ import { readRunFiles } from './state-dir.ts'
 type Input = NodeJS.ReadableStream & { readonly isTTY?: boolean }
 
 /**
- * `overlayd snapshot`, `snapshots`, `rollback`, `reset` and `fork`: asks the running server, and prints the result. Returns the exit status: 0, or 1 if the server
+ * `overlayd snapshot`, `snapshots`, `rollback`, `reset`, `fork` and `squash`: asks the running server, and prints the result. Returns the exit status: 0, or 1 if the server
  * cannot be reached.
  *
  * @throws OptionError as the server reported it, or the answer was no; nothing has changed
@@ -42,7 +42,7 @@ async function confirm(
   input: Input,
   { printError }: Output,
 ): Promise<void> {
-  if (yes || verb === 'take' || verb === 'list' || verb === 'fork') return
+  if (yes || verb === 'take' || verb === 'list' || verb === 'fork' || verb === 'squash') return
   const lost = drop ? 'what it contains now is lost' : 'what it contains now is kept as a snapshot'
   const all = `All its users see that at once; ${lost}.`
   const question = {
@@ -68,9 +68,18 @@ function table(snapshots: readonly SnapshotDescription[]): string {
   return `${rows.map(([path = '', taken]) => `${path.padEnd(width)}  ${taken}`).join('\n')}\n`
 }
 
-function done(verb: SnapshotRequest['verb'], { path, aside, released, inUse, directory }: SnapshotDescription): string {
+function done(
+  verb: SnapshotRequest['verb'],
+  { path, aside, released, inUse, directory, layers }: SnapshotDescription,
+): string {
   if (verb === 'take') return `kept ${path}; return to it with overlayd rollback ${path}\n`
   if (verb === 'fork') return `made ${path} (${directory})\n`
+  if (verb === 'squash') {
+    const { before = 0, after = 0 } = layers ?? {}
+    if (before === after)
+      return `${path} has ${before} frozen layers; none can be merged, because snapshots or forks need each of them\n`
+    return `squashed ${path}: ${before} frozen layers became ${after}\n`
+  }
   if (verb === 'remove') {
     const freed = inUse ? 'its layers are still in use, so this frees nothing yet' : `${released} layers were deleted`
     return `removed ${path}; ${freed}\n`

@@ -188,6 +188,12 @@ export const VIEWS = {
       meaning: 'The maximum number of views. Only where each user or machine has a view.',
       default: '10000',
     },
+    squash_above: {
+      type: wholeType(0, 499),
+      meaning:
+        'The number of frozen layers of a view above which they are merged. This happens in the background, to those that no snapshot and no fork needs, see [snapshots.md](snapshots.md#squash). 0: only by `overlayd squash`.',
+      default: '32',
+    },
   },
 } as const satisfies Table
 

@@ -15,6 +15,8 @@ const IDLE_MS = 60_000
 /** An ephemeral view is deleted after this time, so it covers a lunch break. */
 const EPHEMERAL_IDLE_MS = 3_600_000
 const MOST_VIEWS = 10_000
+/** The default of `squash_above`. */
+const SQUASH_ABOVE = 32
 
 type Layer = Named<typeof LAYERS.keys>
 type Stack = Named<typeof STACKS.keys>
@@ -191,6 +193,7 @@ class ViewMaker {
       ['create', create?.value ? create : undefined],
       ['idle', idle?.value.ms === IDLE_MS ? undefined : idle],
       ['max_views', max_views?.value === MOST_VIEWS ? undefined : max_views],
+      ['squash_above', values.squash_above?.value === SQUASH_ABOVE ? undefined : values.squash_above],
       ['owners', owners?.value.length ? owners : undefined],
       ['quota', quota],
       ['quota_soft', quota_soft],
@@ -212,7 +215,7 @@ class ViewMaker {
     mount: MountOptions,
     layers: readonly (StackLayer | undefined)[],
   ): TemplateSettings | undefined {
-    const { upper, directory, owner, create, idle, max_views, owners } = values
+    const { upper, directory, owner, create, idle, max_views, squash_above, owners } = values
     if (owners?.value.length && this.#file.login === undefined)
       this.#problems.add(
         owners.at,
@@ -234,6 +237,7 @@ class ViewMaker {
       create: create?.value ?? ephemeral,
       idleMs: idle?.value.ms ?? (ephemeral ? EPHEMERAL_IDLE_MS : IDLE_MS),
       maxViews: max_views?.value ?? MOST_VIEWS,
+      squashAbove: (squash_above?.value ?? SQUASH_ABOVE) || undefined,
       owners: owners?.value ?? [],
       quota: quotaOf(values),
       quotaBy: values.quota_by?.value ?? 'server',

@@ -12,7 +12,7 @@ function __overlayd_at
                 set skip 1
             case '-*'
             case '*'
-                if contains -- (string join ' ' $path $word) 'serve' 'config' 'config check' 'config print' 'init' 'reload' 'cert' 'cert ca' 'cert issue' 'cert revoke' 'cert list' 'view' 'view list' 'view create' 'view show' 'view remove' 'view rename' 'snapshot' 'snapshots' 'rollback' 'reset' 'snapshot remove' 'fork' 'diff' 'layer' 'layer add' 'layer publish' 'layer list' 'layer show' 'layer remove' 'layer gc' 'import' 'export' 'user' 'user add' 'user passwd' 'user remove' 'user list' 'token' 'token make' 'token list' 'token revoke' 'machine' 'machine list' 'machine show' 'machine approve' 'machine reset' 'machine forget' 'machine console-args' 'boot' 'boot dnsmasq' 'status' 'remount' 'help'
+                if contains -- (string join ' ' $path $word) 'serve' 'config' 'config check' 'config print' 'init' 'reload' 'cert' 'cert ca' 'cert issue' 'cert revoke' 'cert list' 'view' 'view list' 'view create' 'view show' 'view remove' 'view rename' 'snapshot' 'snapshots' 'rollback' 'reset' 'snapshot remove' 'fork' 'squash' 'diff' 'layer' 'layer add' 'layer publish' 'layer list' 'layer show' 'layer remove' 'layer gc' 'import' 'export' 'user' 'user add' 'user passwd' 'user remove' 'user list' 'token' 'token make' 'token list' 'token revoke' 'machine' 'machine list' 'machine show' 'machine approve' 'machine reset' 'machine forget' 'machine console-args' 'boot' 'boot dnsmasq' 'status' 'remount' 'help'
                     set -a path $word
                 end
         end
@@ -20,7 +20,7 @@ function __overlayd_at
     set -l found (string join ' ' -- $path)
     test "$found" = "$argv[1]"
 end
-complete -c overlayd -f -n '__overlayd_at \'\'' -a 'boot cert config diff export fork help import init layer machine reload remount reset rollback serve snapshot snapshots status token user view'
+complete -c overlayd -f -n '__overlayd_at \'\'' -a 'boot cert config diff export fork help import init layer machine reload remount reset rollback serve snapshot snapshots squash status token user view'
 complete -c overlayd -f -n '__overlayd_at \'config\'' -a 'check print'
 complete -c overlayd -f -n '__overlayd_at \'cert\'' -a 'ca issue list revoke'
 complete -c overlayd -f -n '__overlayd_at \'view\'' -a 'create list remove rename show'
@@ -179,6 +179,12 @@ complete -c overlayd -n '__overlayd_at \'fork\'' -l json -d 'Prints the result a
 complete -c overlayd -n '__overlayd_at \'fork\'' -l pid -x -d 'Which server is meant, if several run'
 complete -c overlayd -n '__overlayd_at \'fork\'' -l state-dir -x -a '(__fish_complete_directories)' -d 'Where to look for the running server'
 complete -c overlayd -n '__overlayd_at \'fork\'' -s h -l help -d 'Prints how to use these commands and exits'
+complete -c overlayd -n '__overlayd_at \'squash\'' -l yes -d 'Asks nothing'
+complete -c overlayd -n '__overlayd_at \'squash\'' -l drop -d 'With rollback and reset: does not keep what the view contains now'
+complete -c overlayd -n '__overlayd_at \'squash\'' -l json -d 'Prints the result as JSON'
+complete -c overlayd -n '__overlayd_at \'squash\'' -l pid -x -d 'Which server is meant, if several run'
+complete -c overlayd -n '__overlayd_at \'squash\'' -l state-dir -x -a '(__fish_complete_directories)' -d 'Where to look for the running server'
+complete -c overlayd -n '__overlayd_at \'squash\'' -s h -l help -d 'Prints how to use these commands and exits'
 complete -c overlayd -n '__overlayd_at \'diff\'' -l against -x -d 'Compares with this view or snapshot instead, which must have a layer in common with the other one'
 complete -c overlayd -n '__overlayd_at \'diff\'' -l stat -d 'Prints how much each file has grown or shrunk, and a sum'
 complete -c overlayd -n '__overlayd_at \'diff\'' -l name-only -d 'Prints only the paths'

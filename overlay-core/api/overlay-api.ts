@@ -260,12 +260,42 @@ export interface Overlay {
    */
   freeze(directory: string, options: MountOptions, prepared?: boolean): Promise<void>
   /**
+   * Begins to merge adjacent frozen layers, while the overlay is used. The overlay shows the old layers until `Squash.adopt`. Nobody else may use them meanwhile, because their files have a
+   * higher link count on disk.
+   *
+   * @param layers their paths in `lowerdir`, topmost first
+   * @param directory a directory beside that of the topmost one, without `upper` and `index`
+   * @throws OptionError these are no adjacent frozen layers
+   */
+  squash(layers: readonly string[], directory: string): Squash
+  /**
    * Waits for running calls, releases upper and workdir and closes every descriptor. Later calls fail with ESTALE. All changes are made durable first, unless
    * `sync` is false: then a power loss may undo changes that were not committed (`commitChanges`), and errors of the disk in writing them are not reported.
    *
    * @throws EIO the last changes may not be durable
    */
   unmount(how?: { readonly sync?: boolean }): Promise<void>
+}
+
+/** A merge of frozen layers that can take their place. */
+export interface Squash {
+  /**
+   * Makes `upper` in its directory what the layers show together, and `index` their index of hard links. Files get further names there and are not copied, so the time depends on
+   * the number of names and not on their bytes. When it resolves, the merge is durable.
+   *
+   * @throws OptionError they contain hard links, and index=off · ESTALE a layer left the stack, or the overlay was unmounted · ENOSPC | EDQUOT | EMLINK | EIO
+   */
+  make(): Promise<void>
+  /**
+   * Exchanges the directory of the merge with `place`, that of the topmost of the layers, and gives the overlay `options`, in one step between two calls. The exchange decides
+   * what a crash leaves. Objects keep their identity, and what is open stays open.
+   *
+   * @param options those from now on, with `place/upper` as the only one of the layers
+   * @throws as `remount`: nothing has changed
+   */
+  adopt(place: string, options: MountOptions, how?: { readonly stack?: Stack | undefined }): Promise<void>
+  /** To be called last, when the layers, or the merge that was not adopted, are deleted: until then link counts do not show them. */
+  end(): void
 }
 
 /**

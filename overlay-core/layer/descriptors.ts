@@ -17,6 +17,7 @@ import {
   type RootPlace,
 } from './layer.ts'
 import { numbered, PROBE_FLAGS, probeAt } from './probe.ts'
+import { withTrueLinks } from './true-links.ts'
 
 /**
  * The O_PATH descriptors of real directories: opened on demand, limited in number by a budget, and closed by second chance.
@@ -235,7 +236,7 @@ export class Descriptors implements BudgetedCache, DescriptorOwner {
   async foundByHandle(layer: Layer, handle: KernelHandle): Promise<Found | undefined> {
     const fd = await this.#openByHandle(layer, handle)
     if (fd === undefined) return undefined
-    const stat = statxFd(fd)
+    const stat = withTrueLinks(statxFd(fd))
     const real = new Real(layer, undefined, '', stat.ino)
     real.kernelHandle = handle
     return { real, stat }

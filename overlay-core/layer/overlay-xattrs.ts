@@ -15,8 +15,10 @@ export class XattrNames {
   readonly uuid: string
   readonly metacopy: string
   readonly whiteout: string
-  /** An attribute of this program: the identity of a separated hard link (index=off), or of a lower object whose origin cannot be followed. */
+  /** An attribute of this program: the identity of a separated hard link (index=off), of a lower object whose origin cannot be followed, or of an object in a squashed layer. */
   readonly identity: string
+  /** An attribute of this program: the link count that a hard link in a squashed layer has for clients, in decimal digits. */
+  readonly links: string
   readonly #escaped: string
   readonly #record: string | undefined
 
@@ -34,6 +36,7 @@ export class XattrNames {
     this.metacopy = `${this.prefix}metacopy`
     this.whiteout = `${this.prefix}whiteout`
     this.identity = `${this.prefix}identity`
+    this.links = `${this.prefix}links`
   }
 
   /** The stored attribute name of protocol data. */

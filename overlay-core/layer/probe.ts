@@ -4,6 +4,7 @@ import { O_NOFOLLOW, O_PATH } from '../sys/flags.ts'
 import { ABSENT, closeSync, openAtCached, openIfThere, WOULD_WAIT } from '../sys/open.ts'
 import { statxFd } from '../sys/stat.ts'
 import type { InodeNumbers, Probe, Real } from './layer.ts'
+import { withTrueLinks } from './true-links.ts'
 
 /** How objects are opened to find out what they are. */
 export const PROBE_FLAGS = O_PATH | O_NOFOLLOW
@@ -29,7 +30,7 @@ async function probeWaiting(dirFd: number, name: Name): Promise<Probe | undefine
 function probed(fd: number): Probe {
   let kept = false
   try {
-    const stat = statxFd(fd)
+    const stat = withTrueLinks(statxFd(fd))
     kept = stat.type === FileType.directory
     return { stat, fd: kept ? fd : -1 }
   } finally {

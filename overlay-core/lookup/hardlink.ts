@@ -103,7 +103,9 @@ export async function frozenCopy(sb: SuperBlock, lower: Found): Promise<Found> {
 
 /** The difference between the link count of a hard link in a layer that was the upper and the count on disk; undefined if it was not in the index. */
 export async function deltaOfFrozen(sb: SuperBlock, { real, stat, origin }: Found): Promise<number | undefined> {
-  const { frozenIndex } = real.layer
+  const { frozenIndex, frozen } = real.layer
+  const squashed = frozen ? await linksOfSquashed(sb, real) : undefined
+  if (squashed !== undefined) return squashed - stat.nlink
   if (!frozenIndex || !origin) return undefined
   const name = indexNameOf(origin)
   const probe = await sb.descriptors.probe(frozenIndex, name)
@@ -113,6 +115,14 @@ export async function deltaOfFrozen(sb: SuperBlock, { real, stat, origin }: Foun
   if (saved.base === 'U') return saved.difference
   const source = await resolveOrigin(sb, origin, [])
   return source && saved.difference + source.stat.nlink - stat.nlink
+}
+
+/** The link count that a hard link in a squashed layer has for clients. */
+async function linksOfSquashed(sb: SuperBlock, { parent, name }: Real): Promise<number | undefined> {
+  if (!parent) return undefined
+  const saved = await sb.xattrStore.get(await sb.descriptors.of(parent), name, sb.overlayXattrs.links)
+  const links = saved && Number(Buffer.from(saved).toString('latin1'))
+  return links !== undefined && Number.isSafeInteger(links) && links > 0 ? links : undefined
 }
 
 /** Marks `inode` as being in the index. */

@@ -309,9 +309,9 @@ const MOST_COPIES = 500
  * The identity of an object: that of the lower object that it is a copy of if the marks say so, and so on through layers that were the upper; otherwise its
  * own.
  */
-async function identitySource(
+export async function identitySource(
   sb: SuperBlock,
-  dir: OvlInode,
+  dir: Pick<OvlInode, 'lowers'>,
   name: Name,
   entry: StackEntry,
   type: FileType,
@@ -345,7 +345,7 @@ async function identitySource(
 type Sourced = Omit<Found, 'real'> & { readonly layer: Layer }
 
 /** The objects in the lowers at a name that the upper hides, topmost first. */
-export async function hiddenLowers(sb: SuperBlock, dir: OvlInode, name: Name): Promise<Found[]> {
+export async function hiddenLowers(sb: SuperBlock, dir: Pick<OvlInode, 'lowers'>, name: Name): Promise<Found[]> {
   const result: Found[] = []
   for (const parent of dir.lowers) {
     const probe = await sb.descriptors.probe(parent, name)

@@ -17,7 +17,7 @@ export interface Marks {
   readonly origin: Uint8Array | undefined
   /** Whether it is a regular file whose data is in a lower (`overlay.metacopy`). */
   readonly metacopy: boolean
-  /** The encoded identity of a hard link that copy-up has separated from the others, or of an object that was put on other layers. */
+  /** The encoded identity of a hard link that copy-up has separated from the others, or of an object that was put on other layers or is in a squashed layer. */
   readonly identity: Uint8Array | undefined
 }
 

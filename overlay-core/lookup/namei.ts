@@ -157,7 +157,7 @@ async function searchLowers(
   return { lowers, data }
 }
 
-async function marksOfLower(sb: SuperBlock, { real, stat }: Found, last: boolean): Promise<Marks> {
+export async function marksOfLower(sb: SuperBlock, { real, stat }: Found, last: boolean): Promise<Marks> {
   if (keepsIdentities(real.layer)) return await marksOfOwn(sb, real.parent as Real, { real, stat })
   if (stat.type === FileType.directory) return last ? NO_MARKS : await readMarks(sb, real)
   if (!maybeMetadataOnly(sb, real, stat)) return NO_MARKS
@@ -174,7 +174,7 @@ async function findInDataLayers(sb: SuperBlock, redirect: string): Promise<Found
 }
 
 /** Finds a name, or an absolute redirect from the layer's root, below `parent`. */
-function findInLower(sb: SuperBlock, parent: Real, name: string, lowest: boolean): MaybePromise<LayerStep> {
+export function findInLower(sb: SuperBlock, parent: Real, name: string, lowest: boolean): MaybePromise<LayerStep> {
   if (name.startsWith('/')) return lookupRedirect(sb, parent.layer, name, lowest)
   if (parent instanceof LowerReal) {
     const state = lowerStateAt(sb, parent, name)

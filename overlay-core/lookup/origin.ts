@@ -2,6 +2,7 @@ import { isErrno } from '../api/errno.ts'
 import { FileType } from '../api/types.ts'
 import { encodeIdentity, encodeLowerIdentity, isNameKey, keyOf } from '../layer/identity.ts'
 import { keepsIdentities, type Layer, type Real } from '../layer/layer.ts'
+import { withTrueLinks } from '../layer/true-links.ts'
 import type { OvlInode } from '../objects/dentry.ts'
 import type { SuperBlock } from '../objects/superblock.ts'
 import { O_PATH } from '../sys/flags.ts'
@@ -134,7 +135,7 @@ export async function resolveOrigin(
   origin: Uint8Array,
   candidates: readonly { readonly real: Real; readonly stat: Stat }[],
 ): Promise<Origin | undefined> {
-  if (!wellFormed(origin)) return undefined
+  if (!originIsWellFormed(origin)) return undefined
   for (const { real, stat } of candidates) {
     if (!real.layer.trustsOrigins) continue
     const encoded = await encodeOrigin(sb, real)
@@ -167,7 +168,7 @@ async function findByHandle(sb: SuperBlock, layer: Layer, origin: Uint8Array): P
     const rootFd = await sb.descriptors.of(layer.root)
     const fd = await openByHandle(rootFd, origin[4] as number, origin.subarray(HEADER_BYTES), O_PATH)
     try {
-      const stat = statxFd(fd)
+      const stat = withTrueLinks(statxFd(fd))
       return isOnDevice(rootFd, stat) ? { layer, stat } : undefined
     } finally {
       closeSync(fd)
@@ -208,7 +209,8 @@ function isNull(uuid: Uint8Array): boolean {
   return uuid.every((byte) => byte === 0)
 }
 
-function wellFormed(origin: Uint8Array): boolean {
+/** Whether the bytes are an encoded origin of this machine. */
+export function originIsWellFormed(origin: Uint8Array): boolean {
   if (origin.length <= HEADER_BYTES || origin[0] !== 0 || origin[1] !== MAGIC || origin[2] !== origin.length)
     return false
   const flags = origin[3] as number

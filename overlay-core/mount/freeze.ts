@@ -199,8 +199,8 @@ async function needEmpty(sb: SuperBlock, { root }: Layer): Promise<void> {
   if (names.length > 0) throw new OverlayError('EBUSY', 'freeze')
 }
 
-/** Gives the fresh root everything by which clients know the present one. */
-async function dressLike(sb: SuperBlock, fromFd: number, toFd: number): Promise<void> {
+/** Gives a new directory the owner, mode, times, ACLs and attributes of another one, and a root also the UUID of the overlay. */
+export async function dressLike(sb: SuperBlock, fromFd: number, toFd: number): Promise<void> {
   const { overlayXattrs } = sb
   const { uid, gid, mode, atime, mtime } = await statxFdAsking(fromFd)
   const now = statxFd(toFd)

@@ -33,6 +33,7 @@ import { PROTOCOL_DATA_DIRECTORY } from '../sidecar/protocol-data-store.ts'
 import { actsAsRoot } from '../sys/capabilities.ts'
 import { setUmask0 } from '../sys/process.ts'
 import { getXattr, setXattrElsewhere } from '../sys/xattr.ts'
+import { adoptMerge, squashLayers } from './adopt-merge.ts'
 import { type Budgets, processBudgets } from './budgets.ts'
 import { freeze } from './freeze.ts'
 import type { IdentityKeeper } from './identity-keeper.ts'
@@ -307,6 +308,10 @@ function mountingOf(
       const { frozen, durable } = await freeze(sb, present, parts, { directory, options, prepared })
       present = frozen
       await durable
+    },
+    squash: (paths, isMounted) => squashLayers(sb, present, paths, isMounted),
+    adopt: async (merge, from, to, options, stack) => {
+      present = await adoptMerge(sb, present, partsFor(stack), { merge, from, to }, options)
     },
     settle: () => recounter.end(),
     close: () => {

@@ -1,5 +1,5 @@
-import { bestEffort, OverlayError } from '../api/errno.ts'
-import type { Overlay, Stack } from '../api/overlay-api.ts'
+import { bestEffort } from '../api/errno.ts'
+import type { Overlay, Squash, Stack } from '../api/overlay-api.ts'
 import type { MountOptions } from '../api/params.ts'
 import {
   type Attr,
@@ -41,6 +41,8 @@ import { provenance, removedNames, restore } from '../operations/restore.ts'
 import { setattr } from '../operations/setattr.ts'
 import { resumableStages, stage } from '../operations/stage.ts'
 import { getxattr, listxattr, removexattr, setxattr } from '../operations/xattr.ts'
+import { needDirectory, notMounted } from './call-errors.ts'
+import { squashOf } from './squash-of.ts'
 import { statfsOf } from './statfs.ts'
 import { registerSuperBlock } from './superblock-of.ts'
 import { flush, letGo, type Mounting } from './unmount.ts'
@@ -346,6 +348,12 @@ export class MountedOverlay implements Overlay {
     return this.#inTurn(() => this.#mounting.freeze(directory, options, prepared))
   }
 
+  squash(layers: readonly string[], directory: string): Squash {
+    this.#enter()
+    const inTurn = (change: () => Promise<void>) => this.#inTurn(change)
+    return squashOf(this.#mounting, layers, directory, { isMounted: () => this.#mounted, inTurn })
+  }
+
   #inTurn(change: () => Promise<void>): Promise<void> {
     const turn = this.#remounting.then(() => this.#enter()).then(change)
     // The caller learns about a failure; it must not affect the next remount.
@@ -389,12 +397,4 @@ export class MountedOverlay implements Overlay {
     needDirectory(dir)
     return this.#on(first, (object) => this.#inside(dir as OvlInode, (parent) => work(object, parent)))
   }
-}
-
-function notMounted(): OverlayError {
-  return new OverlayError('ESTALE', 'overlay')
-}
-
-function needDirectory(inode: Inode): void {
-  if (inode.type !== FileType.directory) throw new OverlayError('ENOTDIR', 'lookup')
 }

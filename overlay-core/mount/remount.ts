@@ -34,6 +34,14 @@ export interface Present {
   endSharing(): void
 }
 
+/** Directories that get the paths in the options only when the stack changes. */
+export interface Exchange {
+  /** Where the lower of `path` is before. */
+  before(path: string): string
+  /** Makes the exchange. No call is running. */
+  now(layers: Layers): Promise<void>
+}
+
 /** What a remount needs besides the overlay. */
 export interface RemountParts {
   readonly memory: {
@@ -53,6 +61,7 @@ export interface RemountParts {
  * is only prepared; if something is wrong, the overlay continues with the old stack.
  *
  * @param present upper and workdir stay; everything else that is no longer used is closed
+ * @param exchange what happens on disk in the same step
  * @throws OptionError an option that cannot change was changed, or a directory is missing, unreadable or nested
  */
 export async function remount(
@@ -60,6 +69,7 @@ export async function remount(
   present: Present,
   parts: RemountParts,
   options: MountOptions,
+  exchange?: Exchange,
 ): Promise<Present> {
   const { stack, memory } = parts
   const { roots } = present
@@ -69,10 +79,14 @@ export async function remount(
   using opened = new DisposableStack()
   stack?.enter(options)
   opened.defer(() => stack?.leave())
-  const ready = await sb.descriptors.run(async () => prepare(sb, await ownRoots(sb, roots), parts, options))
+  const prepared = exchange ? { ...options, lowerdir: options.lowerdir.map(exchange.before) } : options
+  const ready = await sb.descriptors.run(async () => prepare(sb, await ownRoots(sb, roots), parts, prepared))
   opened.defer(ready.endSharing)
   for (let round = 0; round < PATIENCE && sb.copies.size > 0; round++) await Promise.allSettled([...sb.copies])
-  await sb.barrier.alone(() => changeStack(sb, options, ready, memory.nowMs))
+  await sb.barrier.alone(async () => {
+    await exchange?.now(ready.layers)
+    changeStack(sb, options, ready, memory.nowMs)
+  })
   opened.move()
   // What runs outside the barrier may still use descriptors of the old stack.
   void sb.descriptors.ended().then(() => leaveStack(present))

@@ -4,6 +4,7 @@ import type { MountOptions } from '../api/params.ts'
 import { syncUpper } from '../objects/durability.ts'
 import type { SuperBlock } from '../objects/superblock.ts'
 import { closesDone } from '../sys/open.ts'
+import type { Merge } from './squash.ts'
 
 /** The resources of a mount besides the superblock: layer roots and claims. */
 export interface Mounting {
@@ -11,6 +12,10 @@ export interface Mounting {
   remount(options: MountOptions, stack: Stack | undefined): Promise<void>
   /** Makes the upper the topmost lower. @see Overlay.freeze */
   freeze(directory: string, options: MountOptions, prepared: boolean): Promise<void>
+  /** Merges frozen layers. @see Overlay.squash */
+  squash(layers: readonly string[], isMounted: () => boolean): Merge
+  /** Puts a merge in the place of the frozen layers. @see Squash.adopt */
+  adopt(merge: Merge, from: string, to: string, options: MountOptions, stack: Stack | undefined): Promise<void>
   /** Ends work in the background. */
   settle(): Promise<void>
   /** Closes the layer roots and releases the claims. */

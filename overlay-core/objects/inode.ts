@@ -5,6 +5,7 @@ import { asksForAttributes, type Probe, type Real } from '../layer/layer.ts'
 import { type CheckedAttr, ObjectAttr, type Subject } from '../layer/object-attr.ts'
 import { standsFor } from '../layer/override-stat.ts'
 import { provenPlace } from '../layer/proven-place.ts'
+import { trueLinks } from '../layer/true-links.ts'
 import { LowerReal } from '../stack/lower-real.ts'
 import { readlinkAt } from '../sys/dir.ts'
 import { closeSync } from '../sys/open.ts'
@@ -144,7 +145,7 @@ export function keepAttr(inode: OvlInode, stat: Stat): CheckedAttr {
 export function attrOf(inode: OvlInode, stat: Stat, rights = inode.rights, subject: Subject = inode): CheckedAttr {
   const { mode, uid, gid } = rights?.owner ?? stat
   const { rdevMajor, rdevMinor } = rights?.owner && standsFor(rights.owner) ? rights.owner : stat
-  let { nlink } = stat
+  let nlink = trueLinks(stat)
   if (inode.unlinked) nlink = 0
   else if (inode.type === FileType.directory) nlink = inode.lowers.length + (inode.upper ? 1 : 0) > 1 ? 1 : nlink
   else if (inode.nlinkDelta !== undefined) nlink += inode.nlinkDelta

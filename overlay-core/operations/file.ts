@@ -348,10 +348,12 @@ export class OpenHandle implements OpenFile {
     return this.#file
   }
 
-  /** The real file to read from: the upper one as soon as it exists. */
+  /** The real file to read from: the upper one as soon as it exists, also if a freeze has made a lower of it meanwhile. */
   follow(): MaybePromise<RealFile> {
     const file = this.#held()
-    if (file.upper || !this.inode.upper || this.inode.dataReal || this.inode.unlinked) return file
+    const { upper, dataReal, unlinked, real } = this.inode
+    const isPresent = upper ? file.upper : !file.dropped || !real.layer.frozen
+    if (isPresent || dataReal || unlinked) return file
     const fresh = this.#sb.files.acquire(this.inode, false)
     if (fresh instanceof Promise) return fresh.then((now) => this.#change(file, now))
     return this.#change(file, fresh)

@@ -125,8 +125,34 @@ export class ProtocolDataStore {
    */
   async write(dirFd: number, name: string, ino: number, slot: string, value: Uint8Array): Promise<Uint8Array> {
     if (value.length > LARGEST_BYTES) throw new OverlayError('ENOSPC', 'setProtocolData')
-    const storeFd = await this.#descriptors.of(await this.#directory())
     const id = this.#newId(ID_BYTES)
+    await this.#writeFile(dirFd, name, { ino, slot, id }, value)
+    return Buffer.concat([Buffer.of(0), id])
+  }
+
+  /** Whether there is any data. */
+  get isUsed(): boolean {
+    return this.#owners.size > 0
+  }
+
+  /**
+   * Stores the data that `marker` refers to for the object `ino` too, called `name` in `dirFd`, because that of which it is a copy may be deleted. All copies find it by the
+   * same marker. @throws ENOSPC the disk is full
+   */
+  async keepFor(dirFd: number, name: string, ino: number, slot: string, marker: Uint8Array): Promise<void> {
+    const id = marker.subarray(1)
+    if (this.#files.get(ino)?.has(fileName(ino, slot, id))) return
+    const value = await this.read(ino, slot, marker)
+    if (value) await this.#writeFile(dirFd, name, { ino, slot, id }, value)
+  }
+
+  async #writeFile(
+    dirFd: number,
+    name: string,
+    { ino, slot, id }: { readonly ino: number; readonly slot: string; readonly id: Uint8Array },
+    value: Uint8Array,
+  ): Promise<void> {
+    const storeFd = await this.#descriptors.of(await this.#directory())
     const temp = `#${this.#temps++}`
     const fd = await openAt(storeFd, temp, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0o600)
     try {
@@ -142,7 +168,6 @@ export class ProtocolDataStore {
     } finally {
       closeLater(fd)
     }
-    return Buffer.concat([Buffer.of(0), id])
   }
 
   /** Removes all data of `slot` on the upper object `ino` except that of the marker `kept`. */

@@ -12,6 +12,8 @@ const LAYERS = 'layers'
 const RECORD_FILE = 'layer.json'
 /** The beginning of the name of a layer that is being deleted. */
 const DELETING = 'deleting-'
+/** The beginning of the name of a merge that is to take the place of a layer; or, if it has, of what was there before. */
+const MERGING = 'merging-'
 
 /** The frozen layers of a template on disk: `layers/ID` with `upper`, the layer, `index`, its hard links, and a record. */
 export class LayerStore {
@@ -36,6 +38,19 @@ export class LayerStore {
     this.#below.set(id, below)
   }
 
+  has(id: string): boolean {
+    return this.#below.has(id)
+  }
+
+  /** The layer below another one. */
+  below(id: string | undefined): string | undefined {
+    return id === undefined ? undefined : this.#below.get(id)
+  }
+
+  pathOf(id: string): string {
+    return join(this.#directory, id, 'upper')
+  }
+
   /** The directory of a layer. */
   directoryOf(id: string): string {
     return join(this.#directory, id)
@@ -50,7 +65,7 @@ export class LayerStore {
 
   /** The paths of a layer and those below it, topmost first. */
   paths(top: string | undefined): string[] {
-    return this.chain(top).map((id) => join(this.#directory, id, 'upper'))
+    return this.chain(top).map((id) => this.pathOf(id))
   }
 
   /** Makes the directory of a new layer, with the record of its freeze, which is durable then. */
@@ -62,11 +77,45 @@ export class LayerStore {
     return directory
   }
 
+  /** Makes the directory of a merge that can take the place of layer `id`, and will lie on `below`. It is durable then. */
+  async prepareMerge(id: string, below: string | undefined): Promise<string> {
+    const directory = this.mergeOf(id)
+    const record = await this.#read(id)
+    if (record === undefined) throw new Error(`the record of ${this.directoryOf(id)} cannot be read`)
+    await deleteTree(directory)
+    await mkdir(directory, { mode: 0o700 })
+    const merged: FreezeRecord = { ...record, layer: { id, below } }
+    await writeStateFile(join(directory, RECORD_FILE), `${JSON.stringify(merged)}\n`)
+    return directory
+  }
+
+  /** The directory of the merge that takes the place of layer `id`. */
+  mergeOf(id: string): string {
+    return join(this.#directory, `${MERGING}${id}`)
+  }
+
+  /** Deletes a merge that has not taken the place of layer `id`, or what was there before. */
+  async deleteMerge(id: string): Promise<void> {
+    await deleteTree(this.mergeOf(id))
+  }
+
+  /** The layers that a merge may have replaced, as their own records tell, which the registry may not know. */
+  async merged(): Promise<LayerRecord[]> {
+    const found: LayerRecord[] = []
+    for (const name of await this.#names()) {
+      const id = name.slice(MERGING.length)
+      if (!name.startsWith(MERGING)) continue
+      const record = isViewId(id) ? await this.#read(id) : undefined
+      found.push(record?.layer ?? { id, below: this.#below.get(id) })
+    }
+    return found
+  }
+
   /** The records of layers on disk that `put` was not called for, in the order of their freezes; deletes what is no layer or was being deleted. */
   async unknown(): Promise<FreezeRecord[]> {
     const found: FreezeRecord[] = []
     for (const name of await this.#names()) {
-      if (this.#below.has(name)) continue
+      if (this.#below.has(name) || name.startsWith(MERGING)) continue
       const record = isViewId(name) ? await this.#read(name) : undefined
       if (record) found.push(record)
       else if (name.startsWith(DELETING) || !(await isThere(join(this.#directory, name, 'upper'))))

@@ -1,14 +1,15 @@
 import { OptionError } from '../../overlay-core/index.ts'
 import type { Snapshot } from './layer-record.ts'
 import type { Snapshots } from './snapshots.ts'
+import type { Squashed } from './squashes.ts'
 import type { Template } from './template.ts'
 import type { TemplateView } from './template-view.ts'
 import type { Templates } from './templates.ts'
 import { splitPath, unknownView } from './view-requests.ts'
 
-/** A request of `overlayd snapshot`, `snapshots`, `rollback`, `reset` and `fork`. */
+/** A request of `overlayd snapshot`, `snapshots`, `rollback`, `reset`, `fork` and `squash`. */
 export interface SnapshotOrder {
-  readonly verb: 'take' | 'list' | 'rollback' | 'reset' | 'remove' | 'fork'
+  readonly verb: 'take' | 'list' | 'rollback' | 'reset' | 'remove' | 'fork' | 'squash'
   /** `TEMPLATE/NAME`; for `rollback` and `remove` `TEMPLATE/NAME@SNAPSHOT`. */
   readonly view: string
   /** The name of the snapshot (`take`), or of the new view (`fork`). */
@@ -30,6 +31,8 @@ export interface SnapshotDescription {
   readonly aside?: string
   /** How many layers were deleted with it. */
   readonly released?: number
+  /** How many frozen layers a squashed view had and has. */
+  readonly layers?: Squashed
   /** The directory of a fork. */
   readonly directory?: string
 }
@@ -44,6 +47,7 @@ export async function executeSnapshotOrder(templates: Templates, order: Snapshot
   if (view === undefined) throw unknownView(template, viewName)
   if (verb === 'fork') return [await fork(template, view, order.name ?? '')]
   const { snapshots } = template
+  if (verb === 'squash') return [{ ...aboutView(view), layers: await snapshots.squash(view) }]
   if (verb === 'reset') return [await reset(snapshots, view, order.drop === true)]
   const describe = (snapshot: Snapshot): SnapshotDescription => ({
     path: `${view.path}@${snapshot.name}`,
@@ -64,9 +68,11 @@ export async function executeSnapshotOrder(templates: Templates, order: Snapshot
 
 async function reset(snapshots: Snapshots, view: TemplateView, drop: boolean): Promise<SnapshotDescription> {
   const { aside } = await snapshots.reset(view, drop)
-  const { name, createdMs } = view.record
-  const { path } = view
-  return { path, name, created: new Date(createdMs).toISOString(), ...(aside && { aside: `${path}@${aside.name}` }) }
+  return { ...aboutView(view), ...(aside && { aside: `${view.path}@${aside.name}` }) }
+}
+
+function aboutView({ path, record: { name, createdMs } }: TemplateView): SnapshotDescription {
+  return { path, name, created: new Date(createdMs).toISOString() }
 }
 
 async function fork(template: Template, source: TemplateView, to: string): Promise<SnapshotDescription> {

@@ -2,6 +2,7 @@ import { join } from 'node:path'
 import { type MountOptions, nearestWord, OptionError } from '../../overlay-core/index.ts'
 import type { RandomBytes } from '../random.ts'
 import type { FreezeRecord, Snapshot } from './layer-record.ts'
+import type { Squashed, Squashes } from './squashes.ts'
 import type { TemplateView } from './template-view.ts'
 import { newViewId } from './view-id.ts'
 import type { ViewLayers } from './view-layers.ts'
@@ -19,6 +20,8 @@ export interface SnapshotParts {
   readonly wallNow: () => number
   /** The number of layers of the template. */
   readonly below: number
+  /** Is told of views whose layers have changed. */
+  readonly squashes: Squashes
   /** The error for a view that cannot be changed, for the one who asks. */
   readonly refusal: (name: string, what: string, error: unknown) => OptionError
 }
@@ -82,8 +85,18 @@ export class Snapshots {
       const snapshot = this.find(view, name)
       const released = await this.#parts.layers.remove(view.record, snapshot)
       this.#adopt(view)
+      this.#parts.squashes.later(view)
       return { ...snapshot, released }
     })
+  }
+
+  /** Merges the frozen layers of a view that nothing else needs. @throws OptionError naming `view` */
+  async squash(view: TemplateView): Promise<Squashed> {
+    try {
+      return await this.#parts.squashes.now(view)
+    } catch (error) {
+      throw this.#parts.refusal(view.record.name, 'be squashed', error)
+    }
   }
 
   /** The snapshot with this name. @throws OptionError naming `view` */
@@ -139,6 +152,7 @@ export class Snapshots {
       throw error
     }
     await layers.frozen(record).finally(() => this.#adopt(view))
+    this.#parts.squashes.later(view)
     return snapshot
   }
 
@@ -152,7 +166,7 @@ export class Snapshots {
     if (top !== undefined || layers.paths(view.record.top).length + below < MOST_LAYERS) return
     throw new OptionError(
       'view',
-      `${view.path} has ${MOST_LAYERS} layers with those of the template, the most that an overlay can have; copy its content into a new view`,
+      `${view.path} has ${MOST_LAYERS} layers with those of the template, the most that an overlay can have; remove snapshots that nobody needs, then say overlayd squash ${view.path}`,
     )
   }
 

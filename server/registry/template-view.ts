@@ -10,6 +10,7 @@ import {
   OverlayError,
   type Quota,
   type QuotaLimits,
+  type Squash,
   type Stack,
 } from '../../overlay-core/index.ts'
 import { withoutUpper } from '../mount-view.ts'
@@ -157,6 +158,12 @@ export class TemplateView implements Closable {
     } finally {
       this.release()
     }
+  }
+
+  /** Puts a merge in `place`, that of one of its frozen layers. `frozen`: the frozen layers from then on. To be called in turn. @throws OptionError · OverlayError */
+  async adopt(squash: Squash, place: string, frozen: readonly string[]): Promise<void> {
+    const options = this.#plan.optionsOf(this.record, frozen)
+    await squash.adopt(place, options, { stack: await this.#plan.stackOf(options) })
   }
 
   /** How the view is mounted on the layers `frozen` without its upper, read-only. */

@@ -18,6 +18,7 @@ import { needProjects } from './project-support.ts'
 import { refusalOf } from './refusal.ts'
 import { SharedStack } from './shared-stack.ts'
 import { Snapshots } from './snapshots.ts'
+import { Squashes } from './squashes.ts'
 import { mountOn, versionsOfNew, versionsToKeep, withNewest } from './template-lowers.ts'
 import type { TemplateParts } from './template-parts.ts'
 import { TemplateView, type ViewPlan } from './template-view.ts'
@@ -35,6 +36,8 @@ export class Template {
   readonly #registry: Registry
   readonly #stack: SharedStack
   readonly #plan: ViewPlan
+  /** Undefined for views that are not kept. */
+  readonly #squashes: Squashes | undefined
   readonly #views = new Map<string, TemplateView>()
   readonly #ordered = new OrderedViews()
   /** Views being made, by folded name. */
@@ -69,6 +72,9 @@ export class Template {
         ? { takeOut: (view) => this.#expire(view), gone: (record) => this.#erase(record) }
         : undefined,
     }
+    const { layers } = registry
+    const { log } = parts.pool
+    this.#squashes = layers && new Squashes({ layers, log, threshold: () => this.settings.squashAbove })
     const records = [...registry.list()].sort((a, b) => a.order - b.order)
     for (const record of records) this.#put(new TemplateView(record, this.#plan))
   }
@@ -180,7 +186,8 @@ export class Template {
     if (this.settings.quotaBy === 'filesystem')
       throw new OptionError('view', `views.${this.name}.quota_by is "filesystem"; snapshots need "server"`)
     const refusal = (name: string, what: string, error: unknown) => this.#refusal(name, what, error)
-    return new Snapshots({ ...this.#parts, layers, below: this.settings.mount.lowerdir.length, refusal })
+    const squashes = this.#squashes as Squashes
+    return new Snapshots({ ...this.#parts, layers, below: this.settings.mount.lowerdir.length, refusal, squashes })
   }
 
   /**
@@ -284,12 +291,14 @@ export class Template {
   /** Closes its views, which must not be used any more, and the registry. */
   async close(): Promise<void> {
     await Promise.allSettled(this.#making.values())
+    this.#squashes?.stop()
     const ends: Promise<void>[] = []
     for (const view of this.#views.values()) {
       ends.push(view.end())
       if (loopBudget.spent) await loopBudget.rest()
     }
     await Promise.all(ends)
+    await this.#squashes?.ended()
     const { log } = this.#parts.pool
     await this.#stack
       .close()

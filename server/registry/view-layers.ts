@@ -66,6 +66,7 @@ export class ViewLayers {
   /** Finishes and undoes what a crash has interrupted, and deletes what nothing needs. */
   async recover(): Promise<void> {
     const { log } = this.#parts
+    await this.#recoverMerges()
     for (const record of await this.#store.unknown()) {
       const directory = this.#store.directoryOf(record.layer.id)
       try {
@@ -79,6 +80,98 @@ export class ViewLayers {
       }
     }
     await this.collect()
+  }
+
+  /**
+   * The groups of adjacent layers of a view that can be merged, topmost first in each: only this view has them, and below the first of a group nothing else
+   * names one of them: no snapshot, no fork, no layer besides.
+   */
+  groups(view: ViewRecord): string[][] {
+    const groups: string[][] = []
+    const [owners, named] = this.#uses()
+    for (const id of this.#store.chain(view.top)) {
+      const own = owners.get(id) === view.id
+      const above = groups.at(-1)
+      if (own && above !== undefined && !named.has(id) && this.#store.below(above.at(-1)) === id) above.push(id)
+      else if (own) groups.push([id])
+    }
+    return groups.filter((group) => group.length > 1)
+  }
+
+  /** The paths of `group` in the options of a mount. */
+  pathsOf(group: readonly string[]): string[] {
+    return group.map((id) => this.#store.pathOf(id))
+  }
+
+  /** The directory of a layer. */
+  directoryOf(id: string): string {
+    return this.#store.directoryOf(id)
+  }
+
+  /** Makes the directory of the merge of `group`. */
+  async prepareMerge(group: readonly string[]): Promise<string> {
+    const [id = ''] = group
+    // After an error of the disk the registry does not know an earlier merge.
+    if (await isThere(this.#store.mergeOf(id)))
+      await this.#parts.append({ kind: 'layer', layer: { id, below: this.#store.below(id) } })
+    return await this.#store.prepareMerge(id, this.#store.below(group.at(-1)))
+  }
+
+  /** The merge of `group` has taken the place of its topmost layer. @throws the error of the disk: the registry does not say so yet, but the next start finds it out */
+  async merged(group: readonly string[]): Promise<void> {
+    const [id = ''] = group
+    const layer = { id, below: this.#store.below(group.at(-1)) }
+    this.#store.put(layer)
+    await this.#parts.append({ kind: 'layer', layer })
+  }
+
+  /** Deletes the layers that a merge has replaced. */
+  async deleteMerged([id = '']: readonly string[]): Promise<void> {
+    await this.collect()
+    await this.#store.deleteMerge(id)
+  }
+
+  /** Deletes the merge of `group`, which was not adopted. */
+  async abandonMerge([id = '']: readonly string[]): Promise<void> {
+    await this.#store.deleteMerge(id)
+  }
+
+  /** Which view has each layer alone, and which layers are named by anything besides the one layer above them. */
+  #uses(): [owners: Map<string, string | undefined>, named: Set<string>] {
+    const owners = new Map<string, string | undefined>()
+    const named = new Set<string>()
+    for (const { id: view, top, snapshots = [] } of this.#parts.list()) {
+      for (const each of [top, ...snapshots.map((snapshot) => snapshot.top)]) {
+        if (each !== undefined) named.add(each)
+        for (const id of this.#store.chain(each)) owners.set(id, owners.has(id) && owners.get(id) !== view ? '' : view)
+      }
+    }
+    const on = new Set<string>()
+    for (const { below } of this.#store.records) {
+      if (below === undefined) continue
+      if (on.has(below)) named.add(below)
+      on.add(below)
+    }
+    return [owners, named]
+  }
+
+  /** What a crash left of merges: the registry may not know yet that a merge has taken the place of a layer. */
+  async #recoverMerges(): Promise<void> {
+    for (const layer of await this.#store.merged()) {
+      try {
+        if (this.#store.has(layer.id) && this.#store.below(layer.id) !== layer.below) {
+          this.#store.put(layer)
+          await this.#parts.append({ kind: 'layer', layer })
+        }
+        await this.#store.deleteMerge(layer.id)
+      } catch (error) {
+        const directory = this.#store.mergeOf(layer.id)
+        this.#parts.log.error(
+          { err: error, directory },
+          'what is left of a squash could not be deleted; it is tried at the next start',
+        )
+      }
+    }
   }
 
   /** Makes the directory of a new layer; the upper of a view can be frozen into it then. */

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import {
@@ -76,6 +77,7 @@ export class Pair {
   /** The layers that each of the two uppers was, topmost first. */
   readonly #frozen: readonly [string[], string[]] = [[], []]
   #drawn = 0
+  #freezes = 0
   /** The rest of operations that belong together. */
   readonly #planned: Operation[] = []
 
@@ -257,10 +259,26 @@ export class Pair {
       return
     // A file that is open under a name that was removed, and has others, cannot be copied up until one of these is looked up.
     for (const handle of this.#kernelSlots.handles.values()) if ((await handle.stat()).nlink > 1) return
-    const directory = `${this.#dir}/frozen${which}-${frozen.length}`
+    const directory = `${this.#dir}/frozen${which}-${this.#freezes++}`
     native.mkdir(directory, 0o755)
     frozen.unshift(`${directory}/upper`)
     await this.#overlay?.freeze(directory, this.#ownOptions(this.#layers.lowers))
+    if (this.#freezes % 2 === 0 && frozen.length > 1) await this.#squash(frozen)
+  }
+
+  /** Merges frozen layers of overlayd: all of them, or all but the topmost. */
+  async #squash(frozen: string[]): Promise<void> {
+    const first = frozen.length > 2 ? this.#freezes % 2 : 0
+    const chosen = frozen.slice(first)
+    const place = dirname(chosen[0] as string)
+    const directory = `${place}-merging`
+    native.mkdir(directory, 0o755)
+    const squash = this.#overlay?.squash(chosen, directory)
+    await squash?.make()
+    frozen.splice(first + 1)
+    await squash?.adopt(place, this.#ownOptions(this.#layers.lowers), { stack: this.#parts.stack })
+    execFileSync('rm', ['-r', directory, ...chosen.slice(1).map((layer) => dirname(layer))])
+    squash?.end()
   }
 
   /** Gives each side what the other has written; all four views must be the same. */

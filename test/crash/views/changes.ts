@@ -19,7 +19,8 @@ export interface Known {
 /** A step of the life of a view. */
 export type Change =
   | { readonly kind: 'make by a mount' | 'make by command' | 'make and use'; readonly name: string }
-  | { readonly kind: 'open' | 'close' | 'remove'; readonly view: Known }
+  /** `squash`: merges the layers that `layersToMerge` made. */
+  | { readonly kind: 'open' | 'close' | 'remove' | 'squash'; readonly view: Known }
   | { readonly kind: 'rename'; readonly view: Known; readonly to: string }
   | { readonly kind: 'snapshot'; readonly view: Known; readonly as: string }
   | { readonly kind: 'fork'; readonly view: Known; readonly fork: string }
@@ -42,6 +43,7 @@ export const KINDS = [
   'snapshot',
   'fork',
   'rollback',
+  'squash',
 ] as const
 export type Kind = (typeof KINDS)[number]
 
@@ -79,9 +81,27 @@ export async function perform({ nfs, ask, askSnapshots }: Victim, change: Change
       needOk('WRITE', (await nfs.write(change.view.file, 0, Buffer.from(change.text), 2)).status)
       await askSnapshots({ verb: 'rollback', view: `course/${change.view.name}@${change.to.name}` })
       return
+    case 'squash':
+      await askSnapshots({ verb: 'squash', view: `course/${change.view.name}` })
+      return
     case 'remove':
       await ask({ verb: 'remove', view: `course/${change.view.name}` })
   }
+}
+
+/** Makes frozen layers of a view that nothing but the view names. */
+export async function layersToMerge(
+  { nfs, askSnapshots }: Victim,
+  { name, file, text, scratch }: Known,
+): Promise<void> {
+  for (const layer of ['merge-1', 'merge-2', 'merge-3']) {
+    const written =
+      layer === 'merge-2' ? nfs.write(file, 0, Buffer.from(text), 2) : nfs.write(scratch, 0, Buffer.from(layer), 2)
+    needOk('WRITE', (await written).status)
+    await askSnapshots({ verb: 'take', view: `course/${name}`, name: layer })
+  }
+  for (const layer of ['merge-1', 'merge-2', 'merge-3'])
+    await askSnapshots({ verb: 'remove', view: `course/${name}@${layer}` })
 }
 
 async function isOpen(ask: Victim['ask'], name: string): Promise<boolean> {

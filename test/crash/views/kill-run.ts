@@ -1,6 +1,6 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { Random } from '../../differential/random.ts'
-import { type Change, KINDS, type Kind, type Known, perform } from './changes.ts'
+import { type Change, KINDS, type Kind, type Known, layersToMerge, perform } from './changes.ts'
 import { type Interrupted, judge, type Model } from './judge.ts'
 import { startVictim, type Victim } from './server.ts'
 
@@ -126,6 +126,7 @@ export class KillRun {
   /** Draws a change. A rollback needs a snapshot first. */
   async #prepared(kind: Kind, taken: Known[]): Promise<Change> {
     const change = this.#draw(kind, taken)
+    if (change.kind === 'squash') await layersToMerge(this.#current, change.view)
     if (change.kind !== 'rollback' || change.to.name !== '') return change
     const as = this.#newName()
     await this.#undisturbed({ kind: 'snapshot', view: change.view, as })

@@ -1,118 +1,8 @@
-import { execFileSync } from 'node:child_process'
-import { existsSync, linkSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { basename, dirname, join } from 'node:path'
-import t, { type Test } from 'tap'
-import { mount, type Overlay, openStack, parseOptions, type Stack } from '../../../overlay-core/index.ts'
-import { at, build, errnoOf, list, put, ROOT, snapshot, type Tree, text } from '../../helpers/overlay.ts'
-
-/** A view whose upper is frozen now and then. */
-class View {
-  readonly dir: string
-  readonly frozen: string[] = []
-  overlay!: Overlay
-  stack: Stack | undefined
-
-  constructor(dir: string) {
-    this.dir = dir
-  }
-
-  options(extra = '') {
-    const own = `lowerdir=${this.dir}/lower,upperdir=${this.dir}/upper,workdir=${this.dir}/work${extra}`
-    const options = parseOptions(own)
-    return { ...options, lowerdir: [...this.frozen, ...options.lowerdir], frozen: this.frozen.length }
-  }
-
-  async open(): Promise<void> {
-    this.overlay = await mount(this.options(), this.stack ? { stack: this.stack } : {})
-  }
-
-  /** Freezes the upper and returns the frozen layer. */
-  async freeze(): Promise<string> {
-    const directory = join(this.dir, `layer${this.frozen.length}`)
-    mkdirSync(directory)
-    this.frozen.unshift(join(directory, 'upper'))
-    await this.overlay.freeze(directory, this.options())
-    return join(directory, 'upper')
-  }
-
-  async restart(): Promise<void> {
-    await this.overlay.unmount()
-    await this.open()
-  }
-
-  /** What the kernel shows of the same layers. */
-  byKernel<T>(look: (path: string) => T): T {
-    const point = join(this.dir, 'kernel')
-    mkdirSync(point, { recursive: true })
-    const layers = [...this.frozen, join(this.dir, 'lower')].join(':')
-    const [upper, work] = [mkdtempSync(join(this.dir, 'upper-')), mkdtempSync(join(this.dir, 'work-'))]
-    const options = `lowerdir=${join(this.dir, 'upper')}:${layers},upperdir=${upper},workdir=${work},redirect_dir=on,index=on,metacopy=on,xino=on`
-    execFileSync('mount', ['-t', 'overlay', 'overlay', '-o', options, point])
-    try {
-      return look(point)
-    } finally {
-      execFileSync('umount', [point])
-    }
-  }
-}
-
-async function withView(
-  t: Test,
-  lower: Tree,
-  test: (view: View) => Promise<void>,
-  { shared = false, prepare = (_lower: string): void => undefined } = {},
-): Promise<void> {
-  const view = new View(mkdtempSync(join(tmpdir(), 'overlayd-freeze-')))
-  try {
-    build(join(view.dir, 'lower'), lower)
-    for (const name of ['upper', 'work']) mkdirSync(join(view.dir, name))
-    if (shared) view.stack = await openStack(parseOptions(`lowerdir=${view.dir}/lower`))
-    prepare(join(view.dir, 'lower'))
-    const before = snapshot(join(view.dir, 'lower'))
-    await view.open()
-    await test(view)
-    await view.overlay.unmount()
-    await view.stack?.close()
-    t.same(snapshot(join(view.dir, 'lower')), before, 'the lower is unchanged')
-    t.same(readdirSync(join(view.dir, 'work/work')), [], 'nothing is left in the work directory')
-  } finally {
-    await view.overlay?.unmount()
-    rmSync(view.dir, { recursive: true, force: true })
-  }
-}
-
-/** Creates a file. */
-async function make(overlay: Overlay, path: string, content: string): Promise<void> {
-  await overlay.create(ROOT, await at(overlay, dirname(path)), basename(path), { mode: 0o644 })
-  await put(overlay, path, content)
-}
-
-/** Everything that clients see of the paths, with identities. */
-async function seen(overlay: Overlay, paths: readonly string[]): Promise<Record<string, string>> {
-  const result: Record<string, string> = {}
-  for (const path of paths) {
-    const inode = await at(overlay, path)
-    const { mode, uid, gid, size, mtime, nlink, fileIdHi, fileIdLo } = await overlay.getattr(inode)
-    const about = [
-      mode.toString(8),
-      uid,
-      gid,
-      inode.type === 0o040000 ? '' : size,
-      mtime.sec,
-      mtime.nsec,
-      inode.type === 0o040000 ? '' : nlink,
-    ]
-    const content =
-      inode.type === 0o100000
-        ? await text(overlay, path)
-        : inode.type === 0o040000
-          ? (await list(overlay, path)).join()
-          : ''
-    result[path] = [...about, fileIdHi, fileIdLo, inode.key, inode.generation, content].join(' ')
-  }
-  return result
-}
+import { existsSync, linkSync, mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+import t from 'tap'
+import { make, seen, type View, withView } from '../../helpers/frozen-view.ts'
+import { at, errnoOf, list, put, ROOT, snapshot, type Tree, text } from '../../helpers/overlay.ts'
 
 for (const shared of [false, true]) {
   const where = shared ? ' on a shared stack' : ''
@@ -259,6 +149,20 @@ t.test('a file that is being written during freezes loses nothing, and open file
     t.equal(await reading.read(buffer, 0, 1, 0), 1)
     t.equal(buffer.toString()[0], '!', 'a removed file stays open and writable')
     for (const handle of [open, reading]) handle.close()
+  })
+})
+
+t.test('a file that was opened for reading shows a later copy-up, also after a freeze', async (t) => {
+  await withView(t, { f: 'x' }, async (view) => {
+    const { overlay } = view
+    await put(overlay, 'f', 'first')
+    await view.freeze()
+    const reading = await overlay.open(ROOT, await at(overlay, 'f'), { read: true })
+    await put(overlay, 'f', 'second')
+    await view.freeze()
+    const buffer = Buffer.alloc(10)
+    t.equal(buffer.toString('utf8', 0, await reading.read(buffer, 0, 10, 0)), 'second')
+    reading.close()
   })
 })
 
