@@ -4,6 +4,7 @@ import { parseCert } from './cert-commands.ts'
 import { parseDiff } from './diff-command.ts'
 import type { Environment } from './environment.ts'
 import { helpOn } from './help.ts'
+import { parseImage } from './image-commands.ts'
 import { parseLayerCommand } from './layer-commands.ts'
 import { parseBoot, parseMachine } from './machine-commands.ts'
 import { FILE_OPTIONS, HELP_OPTIONS, PRINT_OPTIONS, RELOAD_OPTIONS, USER_OPTIONS, VIEW_OPTIONS } from './schema.ts'
@@ -34,6 +35,7 @@ export function parseConfigCommand(argv: readonly string[], environment: Environ
   if (command === 'user') return parseUser(rest, environment)
   if (command === 'init') return parseInit(rest, environment)
   if (command === 'machine') return parseMachine(rest, environment)
+  if (command === 'image') return parseImage(rest, environment)
   if (command === 'boot') return parseBoot(rest, environment)
   if (command === 'cert') return parseCert(rest, environment)
   if (argv.some((word) => /^--config(=|$)/.test(word)))

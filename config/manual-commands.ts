@@ -1,5 +1,6 @@
 import { CERT_OPTIONS } from './cert-options.ts'
 import { code, type Section, text } from './manual-blocks.ts'
+import { IMAGE } from './manual-images.ts'
 import { LAYER_SECTIONS } from './manual-layers.ts'
 import { BOOT, MACHINE } from './manual-machines.ts'
 import {
@@ -222,4 +223,5 @@ export const COMMAND_SECTIONS: readonly Section[] = [
   TOKEN,
   MACHINE,
   BOOT,
+  IMAGE,
 ]

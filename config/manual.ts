@@ -16,6 +16,7 @@ export const SYNOPSIS = [
   'overlayd diff VIEW [PATH…] [OPTION…]',
   'overlayd user VERB [NAME] [OPTION…] | overlayd token VERB [USER] [OPTION…]',
   'overlayd machine VERB [NAME] [OPTION…] | overlayd boot dnsmasq --config FILE [OPTION…]',
+  'overlayd image build|lint DIR [OPTION…]',
   'overlayd cert ca|issue|revoke|list DIR …',
   'overlayd status [--url URL] [--json] [--state-dir DIR]',
   'overlayd remount -o OPTION[,OPTION…] [NAME] [--pid PID] [--state-dir DIR]',

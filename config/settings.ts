@@ -2,6 +2,7 @@ import type { CacheLimits, MountOptions, QuotaLimits } from '../overlay-core/ind
 import type { BootSettings } from './boot-settings.ts'
 import type { CertRequest } from './cert-commands.ts'
 import type { Environment } from './environment.ts'
+import type { ImageRequest } from './image-commands.ts'
 import type { StackLayer } from './layer-reference.ts'
 import type { LdapSettings } from './ldap-settings.ts'
 import type { DnsmasqRequest, MachineRequest } from './machine-requests.ts'
@@ -350,6 +351,7 @@ export type Command =
   | { readonly kind: 'layer'; readonly layer: LayerRequest }
   | { readonly kind: 'user'; readonly user: UserRequest }
   | { readonly kind: 'token'; readonly token: TokenRequest }
+  | { readonly kind: 'image'; readonly image: ImageRequest }
   | { readonly kind: 'machine'; readonly machine: MachineRequest }
   | { readonly kind: 'boot-dnsmasq'; readonly boot: DnsmasqRequest }
   | { readonly kind: 'cert'; readonly cert: CertRequest }

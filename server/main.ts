@@ -38,6 +38,7 @@ async function main(argv: readonly string[]): Promise<number> {
   if (command.kind === 'cert') return (await import('./cert/cert-command.ts')).runCert(command.cert, output)
   if (command.kind === 'machine')
     return (await import('./boot/machine-command.ts')).askForMachines(command.machine, process.stdin, output)
+  if (command.kind === 'image') return (await import('./image/image-command.ts')).workOnImage(command.image, output)
   if (command.kind === 'boot-dnsmasq')
     return (await import('./boot/boot-command.ts')).printDnsmasq(command.boot, output)
   if (command.kind === 'init') return (await import('./init-command.ts')).initialize(command.init, print)

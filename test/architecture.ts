@@ -56,6 +56,8 @@ const CONFINED: Readonly<Record<string, readonly string[]>> = {
     'server/boot/read-inventory.ts',
     'server/boot/site-files.ts',
     'server/boot/neighbours.ts',
+    // Makes and checks images for machines.
+    'server/image/',
     // The password file and the audit file.
     'server/login/sources/password-file.ts',
     'server/login/sources/secret-file.ts',
@@ -67,7 +69,7 @@ const CONFINED: Readonly<Record<string, readonly string[]>> = {
   ],
   koffi: ['overlay-core/sys/'],
   // Asks the name service by its own programs.
-  'node:child_process': ['server/groups.ts'],
+  'node:child_process': ['server/groups.ts', 'server/image/run-program.ts'],
   // Threads that make system calls, and one that hashes passwords.
   'node:worker_threads': ['overlay-core/sys/', 'server/login/passwords/'],
   ldapts: ['server/login/ldap/'],

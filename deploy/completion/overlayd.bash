@@ -6,11 +6,11 @@ _overlayd() {
     word=${COMP_WORDS[i]}
     if [ -n "$skip" ]; then skip=''; continue; fi
     case $word in
-    -o|--webdav|--as|--locks|--symlinks|--public-url|--trusted-proxy|--nfs|--export|--lock-grace|--tls|--tls-client-ca|--tls-clients|--tls-revoked|--state-dir|--ready-file|--log-level|--config|--pid|--days|--name|--out|--against|--from|--version|--whiteouts|--store|--format|--to|--file|--view|--path|--expires|--group|--network|--range|--interface|--tftp-root|--url) skip=1 ;;
+    -o|--webdav|--as|--locks|--symlinks|--public-url|--trusted-proxy|--nfs|--export|--lock-grace|--tls|--tls-client-ca|--tls-clients|--tls-revoked|--state-dir|--ready-file|--log-level|--config|--pid|--days|--name|--out|--against|--from|--version|--whiteouts|--store|--format|--to|--file|--view|--path|--expires|--group|--network|--range|--interface|--tftp-root|--debootstrap|--packages|--mirror|--cache|--url) skip=1 ;;
     -*) ;;
     *)
       case "$path${path:+ }$word" in
-      'serve'|'config'|'config check'|'config print'|'init'|'reload'|'cert'|'cert ca'|'cert issue'|'cert revoke'|'cert list'|'view'|'view list'|'view create'|'view show'|'view remove'|'view rename'|'snapshot'|'snapshots'|'rollback'|'reset'|'snapshot remove'|'fork'|'squash'|'diff'|'layer'|'layer add'|'layer publish'|'layer list'|'layer show'|'layer remove'|'layer gc'|'import'|'export'|'user'|'user add'|'user passwd'|'user remove'|'user list'|'token'|'token make'|'token list'|'token revoke'|'machine'|'machine list'|'machine show'|'machine approve'|'machine reset'|'machine forget'|'machine console-args'|'boot'|'boot dnsmasq'|'status'|'remount'|'help') path="$path${path:+ }$word" ;;
+      'serve'|'config'|'config check'|'config print'|'init'|'reload'|'cert'|'cert ca'|'cert issue'|'cert revoke'|'cert list'|'view'|'view list'|'view create'|'view show'|'view remove'|'view rename'|'snapshot'|'snapshots'|'rollback'|'reset'|'snapshot remove'|'fork'|'squash'|'diff'|'layer'|'layer add'|'layer publish'|'layer list'|'layer show'|'layer remove'|'layer gc'|'import'|'export'|'user'|'user add'|'user passwd'|'user remove'|'user list'|'token'|'token make'|'token list'|'token revoke'|'machine'|'machine list'|'machine show'|'machine approve'|'machine reset'|'machine forget'|'machine console-args'|'boot'|'boot dnsmasq'|'image'|'image build'|'image lint'|'status'|'remount'|'help') path="$path${path:+ }$word" ;;
       esac
       ;;
     esac
@@ -35,13 +35,14 @@ _overlayd() {
     --format) words='oci-layer oci-archive tar overlay-dir' ;;
     --file) paths=-f ;;
     --tftp-root) paths=-d ;;
+    --cache) paths=-d ;;
     esac
     if [ -n "$words" ]; then mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
     elif [ -n "$paths" ]; then compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen $paths -- "$cur"); fi
     return
   fi
   case $path in
-    '') next='boot cert config diff export fork help import init layer machine reload remount reset rollback serve snapshot snapshots squash status token user view' options='-o --sample --webdav --as --locks --symlinks --depth-infinity --insecure-no-auth --public-url --trusted-proxy --nfs --export --manage-gids --portmap --rpcbind --lock-grace --tls --tls-client-ca --tls-clients --tls-revoked --state-dir --ready-file --log-level -h --help -V --version' ;;
+    '') next='boot cert config diff export fork help image import init layer machine reload remount reset rollback serve snapshot snapshots squash status token user view' options='-o --sample --webdav --as --locks --symlinks --depth-infinity --insecure-no-auth --public-url --trusted-proxy --nfs --export --manage-gids --portmap --rpcbind --lock-grace --tls --tls-client-ca --tls-clients --tls-revoked --state-dir --ready-file --log-level -h --help -V --version' ;;
     'config') next='check print' options='--help' ;;
     'cert') next='ca issue list revoke' options='--help' ;;
     'view') next='create list remove rename show' options='--help' ;;
@@ -51,6 +52,7 @@ _overlayd() {
     'token') next='list make revoke' options='--help' ;;
     'machine') next='approve console-args forget list reset show' options='--help' ;;
     'boot') next='dnsmasq' options='--help' ;;
+    'image') next='build lint' options='--help' ;;
     'serve') next='' options='--config --webdav --as --locks --symlinks --depth-infinity --insecure-no-auth --public-url --trusted-proxy --nfs --manage-gids --portmap --rpcbind --lock-grace --tls --tls-client-ca --tls-clients --tls-revoked --state-dir --ready-file --log-level -h --help' ;;
     'config check') next='' options='' ;;
     'config print') next='' options='--config --webdav --as --locks --symlinks --depth-infinity --insecure-no-auth --public-url --trusted-proxy --nfs --manage-gids --portmap --rpcbind --lock-grace --tls --tls-client-ca --tls-clients --tls-revoked --state-dir --ready-file --log-level -h --help --json' ;;
@@ -94,6 +96,8 @@ _overlayd() {
     'machine forget') next='' options='--view --group --yes --drop --json --pid --state-dir -h --help' ;;
     'machine console-args') next='' options='--view --group --yes --drop --json --pid --state-dir -h --help' ;;
     'boot dnsmasq') next='' options='--config --network --range --interface --tftp-root -h --help' ;;
+    'image build') next='' options='--debootstrap --packages --mirror --cache --from --fix --json -h --help' ;;
+    'image lint') next='' options='--debootstrap --packages --mirror --cache --from --fix --json -h --help' ;;
     'status') next='' options='--url --json --state-dir -h --help' ;;
     'remount') next='' options='-o --pid --state-dir -h --help' ;;
     'help') next='' options='' ;;

@@ -8,11 +8,11 @@ function __overlayd_at
             continue
         end
         switch $word
-            case -o --webdav --as --locks --symlinks --public-url --trusted-proxy --nfs --export --lock-grace --tls --tls-client-ca --tls-clients --tls-revoked --state-dir --ready-file --log-level --config --pid --days --name --out --against --from --version --whiteouts --store --format --to --file --view --path --expires --group --network --range --interface --tftp-root --url
+            case -o --webdav --as --locks --symlinks --public-url --trusted-proxy --nfs --export --lock-grace --tls --tls-client-ca --tls-clients --tls-revoked --state-dir --ready-file --log-level --config --pid --days --name --out --against --from --version --whiteouts --store --format --to --file --view --path --expires --group --network --range --interface --tftp-root --debootstrap --packages --mirror --cache --url
                 set skip 1
             case '-*'
             case '*'
-                if contains -- (string join ' ' $path $word) 'serve' 'config' 'config check' 'config print' 'init' 'reload' 'cert' 'cert ca' 'cert issue' 'cert revoke' 'cert list' 'view' 'view list' 'view create' 'view show' 'view remove' 'view rename' 'snapshot' 'snapshots' 'rollback' 'reset' 'snapshot remove' 'fork' 'squash' 'diff' 'layer' 'layer add' 'layer publish' 'layer list' 'layer show' 'layer remove' 'layer gc' 'import' 'export' 'user' 'user add' 'user passwd' 'user remove' 'user list' 'token' 'token make' 'token list' 'token revoke' 'machine' 'machine list' 'machine show' 'machine approve' 'machine reset' 'machine forget' 'machine console-args' 'boot' 'boot dnsmasq' 'status' 'remount' 'help'
+                if contains -- (string join ' ' $path $word) 'serve' 'config' 'config check' 'config print' 'init' 'reload' 'cert' 'cert ca' 'cert issue' 'cert revoke' 'cert list' 'view' 'view list' 'view create' 'view show' 'view remove' 'view rename' 'snapshot' 'snapshots' 'rollback' 'reset' 'snapshot remove' 'fork' 'squash' 'diff' 'layer' 'layer add' 'layer publish' 'layer list' 'layer show' 'layer remove' 'layer gc' 'import' 'export' 'user' 'user add' 'user passwd' 'user remove' 'user list' 'token' 'token make' 'token list' 'token revoke' 'machine' 'machine list' 'machine show' 'machine approve' 'machine reset' 'machine forget' 'machine console-args' 'boot' 'boot dnsmasq' 'image' 'image build' 'image lint' 'status' 'remount' 'help'
                     set -a path $word
                 end
         end
@@ -20,7 +20,7 @@ function __overlayd_at
     set -l found (string join ' ' -- $path)
     test "$found" = "$argv[1]"
 end
-complete -c overlayd -f -n '__overlayd_at \'\'' -a 'boot cert config diff export fork help import init layer machine reload remount reset rollback serve snapshot snapshots squash status token user view'
+complete -c overlayd -f -n '__overlayd_at \'\'' -a 'boot cert config diff export fork help image import init layer machine reload remount reset rollback serve snapshot snapshots squash status token user view'
 complete -c overlayd -f -n '__overlayd_at \'config\'' -a 'check print'
 complete -c overlayd -f -n '__overlayd_at \'cert\'' -a 'ca issue list revoke'
 complete -c overlayd -f -n '__overlayd_at \'view\'' -a 'create list remove rename show'
@@ -30,6 +30,7 @@ complete -c overlayd -f -n '__overlayd_at \'user\'' -a 'add list passwd remove'
 complete -c overlayd -f -n '__overlayd_at \'token\'' -a 'list make revoke'
 complete -c overlayd -f -n '__overlayd_at \'machine\'' -a 'approve console-args forget list reset show'
 complete -c overlayd -f -n '__overlayd_at \'boot\'' -a 'dnsmasq'
+complete -c overlayd -f -n '__overlayd_at \'image\'' -a 'build lint'
 complete -c overlayd -n '__overlayd_at \'\'' -s o -x -d 'The overlay to serve, in the syntax of mount(8)'
 complete -c overlayd -n '__overlayd_at \'\'' -l sample -d 'Serves the sample tree that comes with overlayd'
 complete -c overlayd -n '__overlayd_at \'\'' -l webdav -x -a 'off' -d 'Where WebDAV listens'
@@ -369,6 +370,22 @@ complete -c overlayd -n '__overlayd_at \'boot dnsmasq\'' -l range -x -d 'Makes d
 complete -c overlayd -n '__overlayd_at \'boot dnsmasq\'' -l interface -x -d 'The network interface that dnsmasq listens on'
 complete -c overlayd -n '__overlayd_at \'boot dnsmasq\'' -l tftp-root -x -a '(__fish_complete_directories)' -d 'Where undionly.kpxe and ipxe.efi are, and the files of Raspberry Pis'
 complete -c overlayd -n '__overlayd_at \'boot dnsmasq\'' -s h -l help -d 'Prints how to use overlayd boot and exits'
+complete -c overlayd -n '__overlayd_at \'image build\'' -l debootstrap -x -d 'Makes a Debian of this suite, for example bookworm'
+complete -c overlayd -n '__overlayd_at \'image build\'' -l packages -x -d 'Further packages'
+complete -c overlayd -n '__overlayd_at \'image build\'' -l mirror -x -d 'Where the packages come from'
+complete -c overlayd -n '__overlayd_at \'image build\'' -l cache -x -a '(__fish_complete_directories)' -d 'Keeps downloaded packages for the next image'
+complete -c overlayd -n '__overlayd_at \'image build\'' -l from -x -d 'Copies this directory, or unpacks this tar file, instead'
+complete -c overlayd -n '__overlayd_at \'image build\'' -l fix -d 'Mends what is safe to mend'
+complete -c overlayd -n '__overlayd_at \'image build\'' -l json -d 'Prints the findings as JSON'
+complete -c overlayd -n '__overlayd_at \'image build\'' -s h -l help -d 'Prints how to use overlayd image and exits'
+complete -c overlayd -n '__overlayd_at \'image lint\'' -l debootstrap -x -d 'Makes a Debian of this suite, for example bookworm'
+complete -c overlayd -n '__overlayd_at \'image lint\'' -l packages -x -d 'Further packages'
+complete -c overlayd -n '__overlayd_at \'image lint\'' -l mirror -x -d 'Where the packages come from'
+complete -c overlayd -n '__overlayd_at \'image lint\'' -l cache -x -a '(__fish_complete_directories)' -d 'Keeps downloaded packages for the next image'
+complete -c overlayd -n '__overlayd_at \'image lint\'' -l from -x -d 'Copies this directory, or unpacks this tar file, instead'
+complete -c overlayd -n '__overlayd_at \'image lint\'' -l fix -d 'Mends what is safe to mend'
+complete -c overlayd -n '__overlayd_at \'image lint\'' -l json -d 'Prints the findings as JSON'
+complete -c overlayd -n '__overlayd_at \'image lint\'' -s h -l help -d 'Prints how to use overlayd image and exits'
 complete -c overlayd -n '__overlayd_at \'status\'' -l url -x -d 'The server to ask'
 complete -c overlayd -n '__overlayd_at \'status\'' -l json -d 'Prints everything as JSON instead of a table'
 complete -c overlayd -n '__overlayd_at \'status\'' -l state-dir -x -a '(__fish_complete_directories)' -d 'Where to look for running servers'
