@@ -3,12 +3,14 @@ import type { LockManager } from './lock-manager.ts'
 import type { Nfs4Context } from './nfs4/nfs4-context.ts'
 import { nfs4Program } from './nfs4/program.ts'
 import { PseudoRoot } from './nfs4/pseudo-root.ts'
+import { Reruns } from './nfs4/reruns.ts'
 import { ClientTable } from './nfs4/state/client-table.ts'
 import { Leases } from './nfs4/state/leases.ts'
 import { Reclaims } from './nfs4/state/reclaims.ts'
 import { StateTable } from './nfs4/state/state-table.ts'
 import { LEASE_SECONDS } from './nfs4/wire/constants.ts'
 import type { RpcProgram } from './rpc/program.ts'
+import type { ReplyStore } from './rpc/reply-store.ts'
 
 /** What version 4 keeps between runs. */
 export interface Nfs4Options {
@@ -38,7 +40,12 @@ type Shared = Pick<Nfs4Context, 'exports' | 'handles' | 'handleSaver' | 'verifie
 
 /** Assembles the parts of version 4. */
 export function makeNfs4(
-  parts: Shared & { lockManager: LockManager; wallMs: () => number; random: (length: number) => Uint8Array },
+  parts: Shared & {
+    lockManager: LockManager
+    replies: ReplyStore | undefined
+    wallMs: () => number
+    random: (length: number) => Uint8Array
+  },
   options?: Nfs4Options,
 ): Nfs4Service {
   const { exports, handles, handleSaver, verifier, log, now, wallMs, random, lockManager } = parts
@@ -53,7 +60,23 @@ export function makeNfs4(
   courtesy.endIfGone = (client, file) => leases.endIfGone(client, file)
   courtesy.endGone = (file) => leases.endGone(file)
   const context: Nfs4Context = {
-    ...{ exports, handles, handleSaver, verifier, log, now, locks, shares, grace, clients, states, reclaims, leases },
+    ...{
+      exports,
+      handles,
+      handleSaver,
+      verifier,
+      log,
+      now,
+      random,
+      locks,
+      shares,
+      grace,
+      clients,
+      states,
+      reclaims,
+      leases,
+    },
+    reruns: new Reruns(parts.replies),
     root: new PseudoRoot(exports, wallMs()),
     serverOwner: options?.serverOwner ?? random(OWNER_BYTES),
   }
@@ -61,7 +84,7 @@ export function makeNfs4(
     program: nfs4Program(context),
     start() {
       leases.start()
-      if (reclaims.pending) grace.begin(options?.graceMs ?? GRACE_MS, 'nfs4')
+      if (reclaims.pending) grace.begin(options?.graceMs ?? GRACE_MS, 'nfs4', () => reclaims.graceOver())
     },
     stop() {
       leases.stop()

@@ -125,8 +125,8 @@ export async function startNfs(options: NfsServerOptions): Promise<NfsServer> {
   const hostNames = new HostNames(options.lookUpHost ?? lookUpBySystem, log)
   const security = new Security(options.startTls !== undefined, log)
   const exports = new ExportTable(options.exports, (name) => hostNames.addressesOf(name), security)
-  const { programs, small, locks, nfs4, handleSaver, verifier } = await makePrograms(options, exports, now)
   const replies = keptReplies(options)
+  const { programs, small, locks, nfs4, handleSaver, verifier } = await makePrograms(options, exports, now, replies)
   await hostNames.start()
   const callKey = randomBytes(DIGEST_KEY_BYTES)
   const { groupsOf, acceptMore, startTls } = options
@@ -177,7 +177,12 @@ export async function startNfs(options: NfsServerOptions): Promise<NfsServer> {
 }
 
 /** Assembles the programs, and what they share. `small` are those that are served on UDP, too. */
-async function makePrograms(options: NfsServerOptions, exports: ExportTable, now: () => number) {
+async function makePrograms(
+  options: NfsServerOptions,
+  exports: ExportTable,
+  now: () => number,
+  replies: ReplyStore | undefined,
+) {
   const { log, wallMs = () => Date.now() } = options
   const handles = new HandleCodec(options.handleKey)
   const verifier = new WriteVerifier(options.writeVerifier, options.renewWriteVerifier ?? (async () => randomBytes(8)))
@@ -186,7 +191,7 @@ async function makePrograms(options: NfsServerOptions, exports: ExportTable, now
   const handleSaver = new HandleSaver(log)
   const small = [mountProgram({ exports, handles, handleSaver, mounts: new MountList() }), ...locks.programs]
   const shared = { exports, handles, handleSaver, verifier, log }
-  const nfs4 = makeNfs4({ ...shared, lockManager: locks, now, wallMs, random: randomBytes }, options.nfs4)
+  const nfs4 = makeNfs4({ ...shared, lockManager: locks, replies, now, wallMs, random: randomBytes }, options.nfs4)
   const programs = [...small, nfs3Program(shared), nfs4.program]
   return { programs, small, locks, nfs4, handleSaver, verifier }
 }

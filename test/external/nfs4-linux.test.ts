@@ -17,7 +17,7 @@ const layers = {
 const overlayd = await startOverlayd(scratch, layers)
 const client = await booting
 
-for (const version of ['4.2', '4.1']) {
+for (const version of ['4.2', '4.1', '4.0']) {
   t.test(`Linux mounts ${version} and works on it`, async (t) => {
     const nfs = await mountNfs(client, overlayd.nfs, `/mnt/v${version}`, [`vers=${version}`])
     t.match(await client.sh('cat /proc/mounts'), `vers=${version}`)

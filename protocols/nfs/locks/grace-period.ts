@@ -8,10 +8,14 @@ export type Reclaimers = 'nlm' | 'nfs4'
 export class GracePeriod {
   readonly #timers = new Map<Reclaimers, NodeJS.Timeout>()
 
-  /** Starts the grace period for `ms`. */
-  begin(ms: number, of: Reclaimers): void {
+  /** Starts the grace period for `ms`. `over` is called if it lasts that long. */
+  begin(ms: number, of: Reclaimers, over: () => void = () => undefined): void {
     this.end(of)
-    this.#timers.set(of, setTimeout(() => this.end(of), ms).unref())
+    const timer = setTimeout(() => {
+      this.end(of)
+      over()
+    }, ms)
+    this.#timers.set(of, timer.unref())
   }
 
   get active(): boolean {

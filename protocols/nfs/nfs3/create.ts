@@ -7,10 +7,10 @@ import {
   isErrno,
   type MaybePromise,
 } from '../../../overlay-core/index.ts'
+import { madeEarlier } from '../exports/earlier-run.ts'
 import { attrChange, decodeSattr3, encodeNewObject, encodeWccData } from './attributes.ts'
 import { POST_OP_ATTR_BYTES, WCC_DATA_BYTES } from './constants.ts'
 import { refuseDots } from './dots.ts'
-import { madeEarlier } from './earlier-run.ts'
 import type { Nfs3Call } from './nfs3-call.ts'
 import type { Nfs3Procedure } from './procedure.ts'
 import { NFS3ERR_EXIST, NFS3ERR_JUKEBOX, Nfs3Error } from './status.ts'

@@ -1,8 +1,8 @@
 import type { ChangeInfo } from '../../../overlay-core/index.ts'
+import { linked } from '../exports/earlier-run.ts'
 import { encodePostOpAttr, encodeWccData } from './attributes.ts'
 import { POST_OP_ATTR_BYTES, WCC_DATA_BYTES } from './constants.ts'
 import { refuseDots } from './dots.ts'
-import { linked } from './earlier-run.ts'
 import type { Nfs3Procedure } from './procedure.ts'
 import { NFS3ERR_EXIST } from './status.ts'
 

@@ -1,9 +1,9 @@
 import { type Attr, type ChangeInfo, FileType } from '../../../overlay-core/index.ts'
+import { made } from '../exports/earlier-run.ts'
 import type { Decoder } from '../xdr/decoder.ts'
 import { attrChange, decodeSattr3, encodeNewObject, encodeWccData, type Sattr3 } from './attributes.ts'
 import { NF3BLK, NF3CHR, NF3FIFO, NF3SOCK, POST_OP_ATTR_BYTES, WCC_DATA_BYTES } from './constants.ts'
 import { refuseDots } from './dots.ts'
-import { made } from './earlier-run.ts'
 import type { Nfs3Procedure } from './procedure.ts'
 import { NFS3ERR_BADTYPE, NFS3ERR_EXIST, Nfs3Error } from './status.ts'
 

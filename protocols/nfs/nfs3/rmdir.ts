@@ -1,8 +1,8 @@
 import type { ChangeInfo } from '../../../overlay-core/index.ts'
+import { removed } from '../exports/earlier-run.ts'
 import { encodeWccData } from './attributes.ts'
 import { WCC_DATA_BYTES } from './constants.ts'
 import { refuseDots } from './dots.ts'
-import { removed } from './earlier-run.ts'
 import type { Nfs3Procedure } from './procedure.ts'
 import { NFS3ERR_EXIST, NFS3ERR_INVAL } from './status.ts'
 

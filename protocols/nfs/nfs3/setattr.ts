@@ -1,7 +1,7 @@
 import type { Attr, ChangeInfo } from '../../../overlay-core/index.ts'
+import { setEarlier } from '../exports/earlier-run.ts'
 import { attrChange, decodeSattr3, encodeWccData } from './attributes.ts'
 import { WCC_DATA_BYTES } from './constants.ts'
-import { setEarlier } from './earlier-run.ts'
 import type { Nfs3Procedure } from './procedure.ts'
 import { NFS3ERR_NOT_SYNC, Nfs3Error } from './status.ts'
 

@@ -1,8 +1,8 @@
 import { type Attr, type ChangeInfo, FileType, type Inode } from '../../../overlay-core/index.ts'
+import { made } from '../exports/earlier-run.ts'
 import { attrChange, decodeSattr3, encodeNewObject, encodeWccData } from './attributes.ts'
 import { POST_OP_ATTR_BYTES, WCC_DATA_BYTES } from './constants.ts'
 import { refuseDots } from './dots.ts'
-import { made } from './earlier-run.ts'
 import type { Nfs3Procedure } from './procedure.ts'
 import { NFS3ERR_EXIST } from './status.ts'
 

@@ -1,7 +1,10 @@
-import { type ChangeInfo, FileType, type Inode, isErrno } from '../../../overlay-core/index.ts'
+import { type Attr, type ChangeInfo, FileType, type Inode, isErrno, OverlayError } from '../../../overlay-core/index.ts'
+import { linked, made as madeOnce, moved, removed } from '../exports/earlier-run.ts'
 import { decodeSettable } from './decode-attributes.ts'
+import { FTYPE4 } from './encode-attributes.ts'
 import type { Nfs4Call, Target } from './nfs4-call.ts'
 import type { Operation } from './operation.ts'
+import { runIn } from './reruns.ts'
 import { NF4BLK, NF4CHR, NF4DIR, NF4FIFO, NF4LNK, NF4SOCK } from './wire/constants.ts'
 import { Nfs4Error, STATUS } from './wire/status.ts'
 
@@ -38,16 +41,38 @@ export const create: Operation = {
     const info: ChangeInfo = {}
     const { size: _size, ...rest } = change
     const options = { mode: DEFAULT_MODES[type] ?? DEFAULT_MODE, ...rest }
-    let made: Inode
-    if (target !== undefined) made = await served.overlay.symlink(grant.cred, inode, name, target, options, info)
-    else if (special === undefined) made = await served.overlay.mkdir(grant.cred, inode, name, options, info)
-    else made = await served.overlay.mknod(grant.cred, inode, name, special, rdev, options, info)
+    const run = runIn(call, dir, info)
+    const wants = (attr: Attr, found: Inode) => isAsWanted(dir, { type, uid: change.uid, target, rdev }, attr, found)
+    const made = await madeOnce(run, { dir: inode, name }, wants, () => {
+      const { overlay } = served
+      if (target !== undefined) return overlay.symlink(grant.cred, inode, name, target, options, info)
+      if (special === undefined) return overlay.mkdir(grant.cred, inode, name, options, info)
+      return overlay.mknod(grant.cred, inode, name, special, rdev, options, info)
+    })
     call.keep(dir, inode, made)
     call.current.setObject(served, made, grant)
     call.currentStateid.clear()
     call.encodeChange(info)
     mask.write(call.out)
   },
+}
+
+/** Whether an object is what CREATE wanted to make, so that an earlier run of it may have made it. */
+async function isAsWanted(
+  { served, grant }: Target,
+  wanted: {
+    type: number
+    uid: number | undefined
+    target: Uint8Array | undefined
+    rdev: { major: number; minor: number }
+  },
+  attr: Attr,
+  found: Inode,
+): Promise<boolean> {
+  const { type, uid = grant.cred.uid, target, rdev } = wanted
+  if (FTYPE4[attr.type] !== type || attr.uid !== uid) return false
+  if (target !== undefined) return Buffer.compare(await served.overlay.readlink(grant.cred, found), target) === 0
+  return attr.rdevMajor === rdev.major && attr.rdevMinor === rdev.minor
 }
 
 /** REMOVE: removes a name of an object of any kind; a directory must be empty. RFC 8881 section 18.25. */
@@ -59,11 +84,13 @@ export const remove: Operation = {
     refuseInGrace(call)
     const { served, inode, grant } = dir
     const { overlay } = served
-    const found = await overlay.lookup(grant.cred, inode, name)
-    if (found === undefined) throw new Nfs4Error(STATUS.NOENT)
     const info: ChangeInfo = {}
-    if (found.type === FileType.directory) await overlay.rmdir(grant.cred, inode, name, info)
-    else await overlay.unlink(grant.cred, inode, name, info)
+    await removed(runIn(call, dir, info), { dir: inode, name }, async () => {
+      const found = await overlay.lookup(grant.cred, inode, name)
+      if (found === undefined) throw new OverlayError('ENOENT', 'remove', name)
+      if (found.type === FileType.directory) await overlay.rmdir(grant.cred, inode, name, info)
+      else await overlay.unlink(grant.cred, inode, name, info)
+    })
     call.keep(dir, inode)
     call.encodeChange(info)
   },
@@ -82,8 +109,15 @@ export const rename: Operation = {
     const fromInfo: ChangeInfo = {}
     const toInfo: ChangeInfo = {}
     const { overlay } = to.served
+    const run = runIn(call, to, fromInfo, toInfo)
+    const [source, target] = [
+      { dir: from.inode, name: fromName },
+      { dir: to.inode, name: toName },
+    ]
     try {
-      await overlay.rename(to.grant.cred, from.inode, fromName, to.inode, toName, { fromInfo, toInfo })
+      await moved(run, source, target, () =>
+        overlay.rename(to.grant.cred, from.inode, fromName, to.inode, toName, { fromInfo, toInfo }),
+      )
     } catch (error) {
       // Both directories are directories: the objects with the names are of different kinds.
       throw isErrno(error, 'ENOTDIR', 'EISDIR') ? new Nfs4Error(STATUS.EXIST) : error
@@ -105,7 +139,9 @@ export const link: Operation = {
     refuseInGrace(call)
     if (what.inode.type === FileType.directory) throw new Nfs4Error(STATUS.ISDIR)
     const info: ChangeInfo = {}
-    await dir.served.overlay.link(dir.grant.cred, what.inode, dir.inode, name, info)
+    await linked(runIn(call, dir, info), what.inode, { dir: dir.inode, name }, () =>
+      dir.served.overlay.link(dir.grant.cred, what.inode, dir.inode, name, info),
+    )
     call.keep(dir, dir.inode, what.inode)
     call.encodeChange(info)
   },

@@ -7,6 +7,7 @@ import type { Nfs4Context } from './nfs4-context.ts'
 import { type Operation, RESULT_BYTES } from './operation.ts'
 import { listedStatus } from './operation-statuses.ts'
 import { OPERATIONS } from './operations.ts'
+import { endSequenced } from './sequenced.ts'
 import { Bitmap } from './wire/bitmap.ts'
 import { FIRST_OF_MINOR, LAST_MINOR, LAST_OPERATION, OP } from './wire/constants.ts'
 import { Nfs4Error, STATUS, STATUS_OF_ERRNO } from './wire/status.ts'
@@ -75,8 +76,9 @@ function end(call: Nfs4Call): MaybePromise<void> {
   else return saving.then(() => call.release())
 }
 
-function keepReply({ slot, cacheThis, out, startAt }: Nfs4Call): void {
+function keepReply({ context, slot, cacheThis, out, startAt }: Nfs4Call): void {
   slot!.busy = false
+  context.reruns.ended(slot!)
   slot!.reply = cacheThis ? Uint8Array.from(out.bytes.subarray(startAt + RPC_HEADER_BYTES, out.pos)) : undefined
 }
 
@@ -129,11 +131,18 @@ function checkPlace(call: Nfs4Call, operation: Operation | undefined, legal: boo
 function finish(call: Nfs4Call, operation: Operation): Promise<void> | undefined {
   if (call.out.pos - call.startAt > call.mostReplyBytes) return fail(call, operation, call.tooBig())
   const { changedIn, changed } = call
-  if (changedIn === undefined) return undefined
+  if (changedIn === undefined) {
+    endSequenced(call)
+    return undefined
+  }
   call.changedIn = undefined
   try {
     const kept = changedIn.commitChanges(changed.splice(0))
-    return kept?.catch((error) => fail(call, operation, error))
+    if (kept === undefined) endSequenced(call)
+    return kept?.then(
+      () => endSequenced(call),
+      (error) => fail(call, operation, error),
+    )
   } catch (error) {
     return fail(call, operation, error)
   }
@@ -163,6 +172,7 @@ function answerFailure(call: Nfs4Call, operation: Operation | undefined, error: 
   out.u32(status)
   if (operation?.name === 'SETATTR') NONE.write(out)
   if (error instanceof Nfs4Error) error.body?.(out)
+  endSequenced(call)
 }
 
 function statusOf(call: Nfs4Call, error: unknown): number {

@@ -11,15 +11,16 @@ const ROOT_STATFS: StatFs = {
 
 /** What is needed to tell the attributes `asked` of an object. @throws Nfs4Error NOFILEHANDLE · OverlayError */
 export function describe(call: Nfs4Call, ref: FileRef, asked: Bitmap): MaybePromise<Described> {
+  const { minor } = call
   const { handles, root } = call.context
   if (ref.kind === 'none') throw new Nfs4Error(STATUS.NOFILEHANDLE)
   if (ref.kind === 'root') {
-    return { attr: root.attr, served: undefined, inode: undefined, statfs: ROOT_STATFS, handles }
+    return { attr: root.attr, served: undefined, inode: undefined, statfs: ROOT_STATFS, handles, minor }
   }
   const { served, inode } = ref
   const { overlay } = served!
   return after(overlay.getattr(inode!), (attr: Attr) => {
-    if (!needsStatFs(asked)) return { attr, served, inode, statfs: undefined, handles }
-    return overlay.statfs().then((statfs) => ({ attr, served, inode, statfs, handles }))
+    if (!needsStatFs(asked)) return { attr, served, inode, statfs: undefined, handles, minor }
+    return overlay.statfs().then((statfs) => ({ attr, served, inode, statfs, handles, minor }))
   })
 }

@@ -27,6 +27,10 @@ const TWO_32 = 0x1_0000_0000
 export const SUPPORTED = Bitmap.of(
   ...Object.values(ATTR).filter((attribute) => attribute !== ATTR.ACL && attribute !== ATTR.ACLSUPPORT),
 )
+/** Those of them that 4.0 has. */
+const SUPPORTED_BY_40 = new Bitmap()
+SUPPORTED_BY_40.set(SUPPORTED)
+for (const later of [ATTR.SUPPATTR_EXCLCREAT, ATTR.MODE_UMASK, ATTR.XATTR_SUPPORT]) SUPPORTED_BY_40.delete(later)
 /** Those that OPEN can set with an exclusive create: not the times, which keep the verifier. */
 export const EXCLUSIVE_CREATE = Bitmap.of(...[ATTR.SIZE, ATTR.MODE, ATTR.OWNER, ATTR.OWNER_GROUP, ATTR.MODE_UMASK])
 /** Those that cannot be read. */
@@ -36,7 +40,8 @@ const OF_FILE_SYSTEM = Bitmap.of(
   ...[ATTR.FILES_AVAIL, ATTR.FILES_FREE, ATTR.FILES_TOTAL, ATTR.SPACE_AVAIL, ATTR.SPACE_FREE, ATTR.SPACE_TOTAL],
 )
 
-const FTYPE4 = {
+/** The `nfs_ftype4` of each file type. */
+export const FTYPE4 = {
   [FileType.regular]: NF4REG,
   [FileType.directory]: NF4DIR,
   [FileType.block]: NF4BLK,
@@ -54,6 +59,7 @@ export interface Described {
   /** Set if the mask `needsStatFs`. */
   readonly statfs: StatFs | undefined
   readonly handles: HandleCodec
+  readonly minor: number
 }
 
 /** Whether attributes of `mask` need `statfs`. */
@@ -99,7 +105,10 @@ export function encodeAttrError(out: Encoder, asked: Bitmap, status: number, id:
 }
 
 function encodeOne(out: Encoder, attribute: number, what: Described): void {
-  if (!encodeOfObject(out, attribute, what) && !encodeOfFileSystem(out, attribute, what)) encodeFixed(out, attribute)
+  if (!encodeOfObject(out, attribute, what) && !encodeOfFileSystem(out, attribute, what)) {
+    if (attribute === ATTR.SUPPORTED_ATTRS) (what.minor === 0 ? SUPPORTED_BY_40 : SUPPORTED).write(out)
+    else encodeFixed(out, attribute)
+  }
 }
 
 /** Attributes that differ from object to object. */
@@ -204,9 +213,6 @@ function encodeOfFileSystem(out: Encoder, attribute: number, { statfs }: Describ
 /** Attributes that are the same for all objects. */
 function encodeFixed(out: Encoder, attribute: number): void {
   switch (attribute) {
-    case ATTR.SUPPORTED_ATTRS:
-      SUPPORTED.write(out)
-      return
     case ATTR.SUPPATTR_EXCLCREAT:
       EXCLUSIVE_CREATE.write(out)
       return

@@ -12,7 +12,11 @@ export function stateOf(call: Nfs4Call, stateid: Stateid): State | undefined {
   const state = context.states.find(stateid.serial)
   if (state === undefined || stateid.boot !== state.client.idHi || stateid.client !== state.client.idLo)
     return undefined
-  return client !== undefined && state.client !== client ? undefined : state
+  if (client !== undefined) return state.client === client ? state : undefined
+  if (state.client.minor > 0) return undefined
+  // In 4.0 every use of a stateid renews the lease.
+  state.client.renewedMs = context.now()
+  return state
 }
 
 /**

@@ -6,6 +6,7 @@ import { currentLock, currentOpen } from './find-state.ts'
 import type { Nfs4Call } from './nfs4-call.ts'
 import { mustBeRegular } from './open-file.ts'
 import type { Operation } from './operation.ts'
+import { clientNamed, isStateAgain } from './sequenced.ts'
 import type { Nfs4Client } from './state/client.ts'
 import type { LockState } from './state/open-state.ts'
 import { OPAQUE_LIMIT, SHARE_READ, SHARE_WRITE } from './wire/constants.ts'
@@ -25,7 +26,8 @@ export const lock: Operation = {
     const reclaim = args.bool()
     const range = readRange(call)
     const state = args.bool() ? newOwner(call) : knownOwner(call)
-    checkGrace(call, reclaim)
+    if (state === undefined) return
+    checkGrace(call, state.client, reclaim)
     if (!(state.access & (exclusive ? SHARE_WRITE : SHARE_READ))) return refuse(call, state, STATUS.OPENMODE)
     const wanted: Lock = { ...range, owner: state.owner, exclusive }
     const result = context.locks.lock(state.file, wanted)
@@ -42,8 +44,8 @@ export const lockt: Operation = {
     const { args, context } = call
     const exclusive = readType(call)
     const range = readRange(call)
-    args.take(8) // the client id, which is that of the session
-    const owner = ownerOf(call.client!, args.string(OPAQUE_LIMIT))
+    const client = clientNamed(call, args.u32(), args.u32())
+    const owner = ownerOf(client, args.string(OPAQUE_LIMIT))
     const { served, inode } = call.object(call.current, STATUS.ISDIR)
     mustBeRegular(call, inode)
     if (context.grace.active) throw new Nfs4Error(STATUS.GRACE)
@@ -58,13 +60,26 @@ export const locku: Operation = {
   run(call) {
     const { args, context } = call
     readType(call)
-    args.u32() // seqid
+    const seqid = args.u32()
     call.stateid.read(args)
     const range = readRange(call)
     call.object(call.current, STATUS.ISDIR)
+    if (isStateAgain(call, seqid)) return
     const state = currentLock(call)
     context.locks.unlock(state.file, state.owner, range)
     answer(call, state)
+  },
+}
+
+/** RELEASE_LOCKOWNER: an owner in 4.0 has no locks any more. RFC 7530 section 16.37. */
+export const releaseLockOwner: Operation = {
+  name: 'RELEASE_LOCKOWNER',
+  until: 0,
+  run(call) {
+    const { args, context } = call
+    const client = clientNamed(call, args.u32(), args.u32())
+    const owner = ownerOf(client, args.string(OPAQUE_LIMIT))
+    if (!context.states.releaseLockOwner(client, owner)) throw new Nfs4Error(STATUS.LOCKS_HELD)
   },
 }
 
@@ -85,29 +100,35 @@ function readRange({ args }: Nfs4Call) {
   return range
 }
 
-function checkGrace({ context, client }: Nfs4Call, reclaim: boolean): void {
+function checkGrace({ context }: Nfs4Call, client: Nfs4Client, reclaim: boolean): void {
   if (!reclaim && context.grace.active) throw new Nfs4Error(STATUS.GRACE)
-  if (reclaim && !context.reclaims.may(client!)) throw new Nfs4Error(STATUS.NO_GRACE)
+  if (reclaim && !context.reclaims.may(client)) throw new Nfs4Error(STATUS.NO_GRACE)
 }
 
 /** The first lock of an owner in an open file. */
-function newOwner(call: Nfs4Call): LockState {
+function newOwner(call: Nfs4Call): LockState | undefined {
   const { args, context } = call
-  args.u32() // open_seqid
+  const openSeqid = args.u32()
   call.stateid.read(args)
-  args.u32() // lock_seqid
-  args.take(8) // the client id, which is that of the session
-  const owner = ownerOf(call.client!, args.string(OPAQUE_LIMIT))
+  const lockSeqid = args.u32()
+  const client = clientNamed(call, args.u32(), args.u32())
+  const owner = ownerOf(client, args.string(OPAQUE_LIMIT))
   call.object(call.current, STATUS.ISDIR)
+  if (isStateAgain(call, openSeqid)) return undefined
   const open = currentOpen(call)
+  if (open.client !== client) throw new Nfs4Error(STATUS.BAD_STATEID)
   call.needRoom(open.client)
-  return context.states.lockState(open, owner)
+  const state = context.states.lockState(open, owner)
+  state.sequence.last = lockSeqid
+  state.sequence.reply = undefined
+  return state
 }
 
-function knownOwner(call: Nfs4Call): LockState {
+function knownOwner(call: Nfs4Call): LockState | undefined {
   call.stateid.read(call.args)
-  call.args.u32() // lock_seqid
+  const seqid = call.args.u32()
   call.object(call.current, STATUS.ISDIR)
+  if (isStateAgain(call, seqid)) return undefined
   return currentLock(call)
 }
 

@@ -17,6 +17,7 @@ import { changeOf, FileRef } from './file-ref.ts'
 import type { Nfs4Context } from './nfs4-context.ts'
 import { ROOT_OBJECT, ROOT_VIEW } from './pseudo-root.ts'
 import type { Nfs4Client } from './state/client.ts'
+import type { OwnerSequence } from './state/owner-sequence.ts'
 import type { Session, Slot } from './state/session.ts'
 import { Bitmap } from './wire/bitmap.ts'
 import { NAME_MAX } from './wire/constants.ts'
@@ -61,6 +62,11 @@ export class Nfs4Call extends CallState {
   startAt = 0
   countAt = 0
   statusAt = 0
+  /** The order of requests of an owner in which this operation has its place, in 4.0. */
+  sequence: OwnerSequence | undefined
+  sequenceNumber = 0
+  /** Where the arguments behind SEQUENCE begin. */
+  argumentsAt = 0
   /** Set if the reply is that of an earlier transmission. */
   replayed: Uint8Array | undefined
   /** Overlays with new handles in the reply. */
@@ -90,6 +96,7 @@ export class Nfs4Call extends CallState {
     this.cacheThis = false
     this.mostReplyBytes = Number.MAX_SAFE_INTEGER
     this.replayed = undefined
+    this.sequence = undefined
     this.givesHandlesOf = undefined
     this.changed.length = 0
     this.changedIn = undefined
@@ -105,8 +112,10 @@ export class Nfs4Call extends CallState {
   makeRoom(bytes: number): Encoder {
     const { out } = this
     if (out.room >= bytes) return out
+    // The old encoder has another position afterwards.
+    const { pos } = out
     const larger = this.rpc.enlarge(bytes)
-    const moved = larger.pos - out.pos
+    const moved = larger.pos - pos
     this.startAt += moved
     this.countAt += moved
     this.statusAt += moved

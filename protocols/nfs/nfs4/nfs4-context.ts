@@ -7,6 +7,7 @@ import type { LockTable } from '../locks/lock-table.ts'
 import type { ShareTable } from '../locks/share-table.ts'
 import type { Logger } from '../rpc/logger.ts'
 import type { PseudoRoot } from './pseudo-root.ts'
+import type { Reruns } from './reruns.ts'
 import type { ClientTable } from './state/client-table.ts'
 import type { Leases } from './state/leases.ts'
 import type { Reclaims } from './state/reclaims.ts'
@@ -27,7 +28,9 @@ export interface Nfs4Context {
   readonly states: StateTable
   readonly reclaims: Reclaims
   readonly leases: Leases
+  readonly reruns: Reruns
   /** Random bytes of this instance, the same after a restart and of no other server (`so_major_id`, `eir_server_scope`). */
   readonly serverOwner: Uint8Array
   readonly now: () => number
+  readonly random: (length: number) => Uint8Array
 }

@@ -1,5 +1,6 @@
 import {
   Access,
+  type Attr,
   type AttrChange,
   type ChangeInfo,
   type Cred,
@@ -7,8 +8,10 @@ import {
   type Inode,
   isErrno,
 } from '../../../overlay-core/index.ts'
+import { madeEarlier } from '../exports/earlier-run.ts'
 import type { Nfs4Call, Target } from './nfs4-call.ts'
 import { type CreateHow, GUARDED, UNCHECKED } from './open-arguments.ts'
+import { runIn } from './reruns.ts'
 import { SHARE_READ, SHARE_WRITE } from './wire/constants.ts'
 import { Nfs4Error, STATUS } from './wire/status.ts'
 
@@ -28,17 +31,27 @@ export interface Found {
 }
 
 /** The file with a name in `dir`, which is created if it is missing and `how` says so. @throws Nfs4Error · OverlayError */
-export async function findOrCreate(dir: Target, name: string, how: CreateHow | undefined): Promise<Found> {
+export async function findOrCreate(
+  call: Nfs4Call,
+  dir: Target,
+  name: string,
+  how: CreateHow | undefined,
+): Promise<Found> {
   const { served, inode, grant } = dir
   const { overlay } = served
   for (let round = 0; round < MAX_RACES; round++) {
     if (how !== undefined && !grant.readOnly) {
       const info: ChangeInfo = {}
+      const run = how.mode === GUARDED ? runIn(call, dir, info) : undefined
       try {
         const options = { mode: DEFAULT_MODE, ...how.settable.change, ...how.times }
         return { inode: await overlay.create(grant.cred, inode, name, options, info), created: true, info }
       } catch (error) {
         if (!isErrno(error, 'EEXIST')) throw error
+        const { uid = grant.cred.uid } = how.settable.change
+        const wants = (attr: Attr) => attr.type === FileType.regular && attr.uid === uid
+        const found = run && (await madeEarlier(run, { dir: inode, name }, wants))
+        if (found !== undefined) return { inode: found, created: true, info }
       }
     }
     const found = await overlay.lookup(grant.cred, inode, name)

@@ -13,6 +13,7 @@ import {
 } from './open-arguments.ts'
 import { type Found, findOrCreate, mustAllow, mustBeRegular, SERVER_CRED } from './open-file.ts'
 import type { Operation } from './operation.ts'
+import { clientNamed, isAgain } from './sequenced.ts'
 import type { Nfs4Client } from './state/client.ts'
 import type { OpenState } from './state/open-state.ts'
 import { Bitmap } from './wire/bitmap.ts'
@@ -21,6 +22,8 @@ import { Nfs4Error, STATUS } from './wire/status.ts'
 
 /** Byte-range locks are as in POSIX. */
 const RESULT_LOCKTYPE_POSIX = 4
+/** The client must send OPEN_CONFIRM (4.0). */
+const RESULT_CONFIRM = 2
 
 /** `open_delegation_type4`, and why there is none. */
 const OPEN_DELEGATE_NONE = 0
@@ -33,11 +36,12 @@ export const open: Operation = {
   name: 'OPEN',
   async run(call) {
     const args = readOpenArguments(call)
-    const client = call.client!
+    const client = clientNamed(call, args.clientHi, args.clientLo)
+    if (call.minor === 0 && isOpenAgain(call, client, args)) return
     checkGrace(call, client, args)
     if (args.claim === CLAIM_NULL) {
       const dir = call.directoryToOpen()
-      const found = await findOrCreate(dir, args.name, args.create)
+      const found = await findOrCreate(call, dir, args.name, args.create)
       await openFound(call, client, args, { ...dir, inode: found.inode }, found)
       return
     }
@@ -46,6 +50,22 @@ export const open: Operation = {
     const file = call.object(call.current, STATUS.ISDIR)
     await openFound(call, client, args, { ...file, inode: file.inode }, { inode: file.inode, created: false, info: {} })
   },
+}
+
+/** Gives the OPEN its place in the order of its owner, in 4.0. True if it was sent again: then the file is the current one again. */
+function isOpenAgain(call: Nfs4Call, client: Nfs4Client, { owner: name, seqid }: OpenArguments): boolean {
+  const { states } = call.context
+  const owner = states.owner(client, name)
+  const { sequence } = owner
+  if (isAgain(call, sequence, seqid, !sequence.confirmed)) {
+    const file = sequence.file === undefined ? undefined : states.openFile(sequence.file)
+    const { served, grant } = call.current
+    if (call.status === STATUS.OK && file && served && grant) call.current.setObject(served, file, grant)
+    return true
+  }
+  // An owner that has not confirmed its first OPEN begins anew.
+  if (!sequence.confirmed) for (const state of [...owner.opens.values()]) states.close(state)
+  return false
 }
 
 /** @throws Nfs4Error GRACE · NO_GRACE */
@@ -101,7 +121,9 @@ function answer(call: Nfs4Call, state: OpenState, { info, created }: Found, { cr
   state.name(currentStateid)
   currentStateid.write(out)
   call.encodeChange(info)
-  out.u32(RESULT_LOCKTYPE_POSIX)
+  const { sequence } = state.owner
+  sequence.file = state.file
+  out.u32(call.minor === 0 && !sequence.confirmed ? RESULT_LOCKTYPE_POSIX | RESULT_CONFIRM : RESULT_LOCKTYPE_POSIX)
   const set = created && create !== undefined ? attributesSet(create) : new Bitmap()
   set.write(out)
   if ((wants & WANT_DELEG_MASK) === 0) {

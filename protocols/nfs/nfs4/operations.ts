@@ -1,14 +1,14 @@
 import { access } from './access.ts'
 import { allocate, deallocate } from './allocate.ts'
 import { create, link, remove, rename } from './change-names.ts'
-import { close, openDowngrade } from './close.ts'
+import { close, openConfirm, openDowngrade } from './close.ts'
 import { commit } from './commit.ts'
 import { copy, offloadCancel, offloadStatus } from './copy.ts'
 import { createSession } from './create-session.ts'
 import { exchangeId } from './exchange-id.ts'
 import { getattr, nverify, verify } from './getattr.ts'
 import { getfh } from './getfh.ts'
-import { lock, lockt, locku } from './lock.ts'
+import { lock, lockt, locku, releaseLockOwner } from './lock.ts'
 import { lookup } from './lookup.ts'
 import { lookupp } from './lookupp.ts'
 import { open } from './open.ts'
@@ -30,6 +30,7 @@ import {
   destroySession,
   reclaimComplete,
 } from './session-operations.ts'
+import { renew, setclientid, setclientidConfirm } from './set-client-id.ts'
 import { setattr } from './setattr.ts'
 import { freeStateid, testStateid } from './stateid-operations.ts'
 import { OP } from './wire/constants.ts'
@@ -42,6 +43,7 @@ const SERVED: readonly Operation[] = [
   ...[openDowngrade, lock, lockt, locku, secinfo, secinfoNoName, testStateid, freeStateid],
   ...[exchangeId, createSession, destroySession, destroyClientId, bindConnToSession, backchannelCtl, reclaimComplete],
   ...[seek, ioAdvise, readPlus, allocate, deallocate, copy, offloadStatus, offloadCancel],
+  ...[setclientid, setclientidConfirm, renew, openConfirm, releaseLockOwner],
   ...[getxattr, setxattr, listxattrs, removexattr],
 ]
 

@@ -114,13 +114,14 @@ class Page {
   /** Adds an entry of a directory; false if the page is full. */
   add(served: ServedView, { name, inode, attr, fileIdHi, fileIdLo, cookie }: DirEntryPlus): boolean {
     const { asked, statfs } = this
+    const { minor } = this.#call
     const { handles } = this.#call.context
     return this.#entry(name, cookie, (out) => {
       if (inode === undefined || attr === undefined) {
         return encodeAttrError(out, asked, STATUS.ACCESS, { hi: fileIdHi, lo: fileIdLo })
       }
       if (asked.has(ATTR.FILEHANDLE)) this.#call.gives(served.overlay, inode)
-      encodeFattr4(out, asked, { attr, served, inode, statfs, handles })
+      encodeFattr4(out, asked, { attr, served, inode, statfs, handles, minor })
     })
   }
 
@@ -131,10 +132,11 @@ class Page {
     attr: Attr | number,
   ): boolean {
     const { asked, statfs } = this
+    const { minor } = this.#call
     const { handles } = this.#call.context
     return this.#entry(name, cookie, (out) => {
       if (typeof attr === 'number') encodeAttrError(out, asked, attr, id)
-      else encodeFattr4(out, asked, { attr, served, inode: served.overlay.root, statfs, handles })
+      else encodeFattr4(out, asked, { attr, served, inode: served.overlay.root, statfs, handles, minor })
     })
   }
 

@@ -43,6 +43,8 @@ function begin(call: Nfs4Call, session: Session, slot: Slot, cacheThis: boolean)
   call.cacheThis = cacheThis || call.count === 1
   call.mostReplyBytes = cacheThis ? session.fore.maxCachedBytes : session.fore.maxReplyBytes
   session.client.renewedMs = call.context.now()
+  call.argumentsAt = call.args.pos
+  call.context.reruns.next(slot)
   slot.busy = true
   slot.reply = undefined
   slot.requestBytes = call.args.end - call.args.pos

@@ -53,7 +53,7 @@ export class Dispatcher {
       const answered = call.answeredBy.answer(call)
       if (answered instanceof Promise) return answered.then(() => call.finish())
       call.finish()
-    } else if (procedure.nonIdempotent) {
+    } else if (isOnce(procedure, call)) {
       return this.#runOnce(call, procedure, duplicates, start)
     } else {
       return this.#run(call, procedure, undefined)
@@ -86,6 +86,9 @@ export class Dispatcher {
       this.#counters.resumed++
       call.interruption = duplicates.resume(earlier, earlier.interrupted)
       return this.#run(call, procedure, earlier)
+    }
+    if (!earlier.running && earlier.reply === undefined && procedure.repeatsLong) {
+      return this.#run(call, procedure, undefined)
     }
     if (earlier.running) return earlier.wait().then((reply) => this.#replay(call, reply))
     this.#replay(call, earlier.reply)
@@ -138,4 +141,8 @@ export class Dispatcher {
     entry?.complete(call)
     call.finish()
   }
+}
+
+function isOnce({ nonIdempotent }: RpcProcedure, call: RpcCall): boolean {
+  return typeof nonIdempotent === 'boolean' ? nonIdempotent : nonIdempotent(call)
 }

@@ -2,7 +2,7 @@ import type { RpcCall } from './call.ts'
 import type { CallDigest } from './call-digest.ts'
 import { MAX_KEPT_REPLY_BYTES } from './constants.ts'
 import { Interruption } from './interruption.ts'
-import { KEEP_OF_EARLIER_MS, type KeptCall, type ReplyStore, type SlotOwner } from './reply-store.ts'
+import { KEEP_OF_EARLIER_MS, type KeptCall, OF_SESSION, type ReplyStore, type SlotOwner } from './reply-store.ts'
 
 /** Limits of the cache. An entry takes about 500 bytes. */
 export interface DuplicateLimits {
@@ -199,7 +199,9 @@ export class DuplicateCache {
     this.#limits = limits
     this.store = store
     if (store === undefined) return
-    for (const kept of store.earlier) this.#client(kept.address).restore(kept, store, nowMs)
+    for (const kept of store.earlier) {
+      if (!kept.address.startsWith(OF_SESSION)) this.#client(kept.address).restore(kept, store, nowMs)
+    }
   }
 
   /** The cache of a client that opens a connection; the caller reports when that is closed. */

@@ -5,8 +5,10 @@ import type { RpcCall } from './call.ts'
 export interface RpcProcedure {
   /** Its name in the RFC, for the log. */
   readonly name: string
-  /** Whether it is non-idempotent: its replies are cached for retransmissions. */
-  readonly nonIdempotent: boolean
+  /** Whether it is non-idempotent: its replies are cached for retransmissions. A function reads that from the arguments, without consuming them. */
+  readonly nonIdempotent: boolean | ((call: RpcCall) => boolean)
+  /** Whether a retransmission is executed again if the reply was too long to be cached; otherwise it fails. */
+  readonly repeatsLong?: boolean
   /** Whether this must also work across a restart: see `ReplyStore`. */
   readonly outlives?: boolean
   /**

@@ -39,6 +39,9 @@ export interface SlotOwner {
   readonly running: boolean
 }
 
+/** The address of a request of version 4 begins with this, and continues with a digest of its client's name. It has no transaction id, and no reply is kept. */
+export const OF_SESSION = 'v4:'
+
 const MAGIC = Buffer.from('OVLRPL02')
 /** The magic numbers of versions with unkeyed checksums. */
 const OLD_MAGIC = Buffer.from('OVLRPL01')

@@ -1,4 +1,5 @@
 import type { OpenOwner, State } from './open-state.ts'
+import type { OwnerSequence } from './owner-sequence.ts'
 import type { Session } from './session.ts'
 
 /** A client with an id (RFC 8881 section 2.4). */
@@ -18,8 +19,12 @@ export class Nfs4Client {
   /** The next `csa_sequence`, and the reply to the last one. */
   createSequence = 1
   createReply: Uint8Array | undefined
+  /** What SETCLIENTID_CONFIRM must send, in 4.0. */
+  confirmVerifier: string | undefined
   readonly sessions = new Set<Session>()
   readonly owners = new Map<string, OpenOwner>()
+  /** The order of the requests of owners of locks, in 4.0. */
+  readonly lockOwners = new Map<string, OwnerSequence>()
   /** Everything with a stateid. */
   readonly states = new Set<State>()
   /** When it was last heard of, in ms of the injected clock. */

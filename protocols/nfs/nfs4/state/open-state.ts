@@ -3,6 +3,7 @@ import type { ServedView } from '../../exports/served-view.ts'
 import type { LockOwner } from '../../locks/file-locks.ts'
 import type { Stateid } from '../wire/stateid.ts'
 import type { Nfs4Client } from './client.ts'
+import { OwnerSequence } from './owner-sequence.ts'
 
 /** Something that a client holds and names by a stateid. */
 export abstract class State {
@@ -46,6 +47,7 @@ export class OpenOwner {
   readonly name: string
   /** Its opens by file. */
   readonly opens = new Map<string, OpenState>()
+  readonly sequence = new OwnerSequence()
 
   constructor(client: Nfs4Client, name: string) {
     this.client = client
@@ -82,11 +84,13 @@ export class LockState extends State {
   readonly kind = 'lock'
   readonly open: OpenState
   readonly owner: LockOwner
+  readonly sequence: OwnerSequence
 
-  constructor(open: OpenState, serial: number, owner: LockOwner) {
+  constructor(open: OpenState, serial: number, owner: LockOwner, sequence: OwnerSequence) {
     super(open.client, serial, open)
     this.open = open
     this.owner = owner
+    this.sequence = sequence
   }
 
   get access(): number {

@@ -11,6 +11,8 @@ export class Reclaims {
   readonly #grace: GracePeriod
   /** The owners of the last run that have not reclaimed everything yet. */
   readonly #waiting = new Set<string>()
+  /** The owners with a client of this run. */
+  readonly #back = new Set<string>()
   /** The owners in the list. */
   readonly #recorded = new Set<string>()
 
@@ -48,9 +50,18 @@ export class Reclaims {
     await this.record(client)
   }
 
+  /** Grace is over: who has not come back loses what it held. */
+  graceOver(): void {
+    for (const owner of this.#waiting) {
+      if (!this.#back.has(owner)) this.#strike(owner)
+    }
+    this.#waiting.clear()
+  }
+
   /** Puts a client on the list. */
   async record(client: Nfs4Client): Promise<void> {
     if (client.recorded) return
+    this.#back.add(client.owner)
     if (!this.#recorded.has(client.owner)) await this.#journal.append(record('+', client.owner))
     this.#recorded.add(client.owner)
     client.recorded = true
@@ -58,10 +69,15 @@ export class Reclaims {
 
   /** Takes a client off the list, because it holds nothing any more. */
   forget(client: Nfs4Client): void {
+    this.#back.delete(client.owner)
     if (this.#waiting.delete(client.owner)) this.#endIfDone()
-    if (!this.#recorded.delete(client.owner)) return
+    this.#strike(client.owner)
+  }
+
+  #strike(owner: string): void {
+    if (!this.#recorded.delete(owner)) return
     // A client that stays on the list is waited for in vain once.
-    this.#journal.append(record('-', client.owner)).catch(() => undefined)
+    this.#journal.append(record('-', owner)).catch(() => undefined)
   }
 
   #endIfDone(): void {

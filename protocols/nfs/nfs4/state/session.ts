@@ -1,3 +1,4 @@
+import type { SlotOwner } from '../../rpc/reply-store.ts'
 import type { Nfs4Client } from './client.ts'
 
 /** The limits of a channel of a session (`channel_attrs4`, RFC 8881 section 18.36). */
@@ -10,7 +11,7 @@ export interface ChannelLimits {
 }
 
 /** A slot of a session: its last request, and the reply to that (RFC 8881 section 2.10.6). */
-export class Slot {
+export class Slot implements SlotOwner {
   sequence = 0
   /** Whether the request is being executed. */
   busy = false
@@ -19,6 +20,12 @@ export class Slot {
   /** The length of the request and the user who sent it, by which a retry is told from another request. */
   requestBytes = 0
   uid = 0
+  /** Its place in the memory of requests that must not be done twice; -1 for none. */
+  slot = -1
+
+  get running(): boolean {
+    return this.busy
+  }
 }
 
 /** A session: what a client and the server have agreed on, and the slots of its requests. */

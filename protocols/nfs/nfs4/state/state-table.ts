@@ -5,10 +5,13 @@ import type { LockTable } from '../../locks/lock-table.ts'
 import type { ShareTable } from '../../locks/share-table.ts'
 import type { Nfs4Client } from './client.ts'
 import { LockState, OpenOwner, OpenState, type State } from './open-state.ts'
+import { OwnerSequence } from './owner-sequence.ts'
 
 /** Opens and locks of one client, and of all. */
 const MOST_OF_CLIENT = 50_000
 const MOST = 500_000
+/** Owners of which 4.0 remembers the last request. */
+const MOST_OWNERS = 4096
 
 /** A file of a view, with its key in the tables of locks. */
 export interface Place {
@@ -24,6 +27,8 @@ export class StateTable {
   readonly #opens = new Map<string, Set<OpenState>>()
   readonly #locks: LockTable
   readonly #shares: ShareTable
+  /** The owners of opens that were closed last, in 4.0. */
+  readonly #closed = new Map<number, OwnerSequence>()
   #serial = 0
 
   constructor(locks: LockTable, shares: ShareTable) {
@@ -51,10 +56,28 @@ export class StateTable {
     return states.size < MOST_OF_CLIENT && this.#states.size < MOST
   }
 
+  /** The order of the requests of the owner that closed this open, in 4.0. */
+  closedBy(serial: number): OwnerSequence | undefined {
+    return this.#closed.get(serial)
+  }
+
+  /** Forgets the locks of an owner in 4.0; false if it has any. */
+  releaseLockOwner(client: Nfs4Client, owner: LockOwner): boolean {
+    const own: LockState[] = []
+    for (const state of client.states) {
+      if (state.kind === 'lock' && (state as LockState).owner.key === owner.key) own.push(state as LockState)
+    }
+    if (own.some((lock) => this.#locks.hasOwner(lock.file, owner))) return false
+    for (const lock of own) this.free(lock)
+    client.lockOwners.delete(owner.key)
+    return true
+  }
+
   /** The owner with this name, made if it is new. */
   owner(client: Nfs4Client, name: string): OpenOwner {
     const known = client.owners.get(name)
     if (known !== undefined) return known
+    if (client.owners.size >= MOST_OWNERS) forgetIdleOwner(client)
     const owner = new OpenOwner(client, name)
     client.owners.set(name, owner)
     return owner
@@ -95,7 +118,9 @@ export class StateTable {
   /** The locks of an owner in an open file, made if there are none. */
   lockState(open: OpenState, owner: LockOwner): LockState {
     for (const lock of open.locks) if (lock.owner.key === owner.key) return lock
-    const lock = new LockState(open, ++this.#serial, owner)
+    const sequence = open.client.lockOwners.get(owner.key) ?? new OwnerSequence()
+    if (open.client.minor === 0) keep(open.client.lockOwners, owner.key, sequence)
+    const lock = new LockState(open, ++this.#serial, owner, sequence)
     open.locks.add(lock)
     this.#add(lock)
     return lock
@@ -109,7 +134,9 @@ export class StateTable {
     others?.delete(open)
     if (others?.size === 0) this.#opens.delete(open.file)
     open.owner.opens.delete(open.file)
-    if (open.owner.opens.size === 0) open.client.owners.delete(open.owner.name)
+    // In 4.0 the order of its requests goes on.
+    if (open.client.minor === 0) keep(this.#closed, open.serial, open.owner.sequence)
+    else if (open.owner.opens.size === 0) open.client.owners.delete(open.owner.name)
     this.#drop(open)
     open.handle.close()
     open.view.member?.release()
@@ -156,6 +183,25 @@ export class StateTable {
   #drop(state: State): void {
     this.#states.delete(state.serial)
     state.client.states.delete(state)
+  }
+}
+
+/** Adds to a map that forgets its oldest. */
+function keep<K>(map: Map<K, OwnerSequence>, key: K, sequence: OwnerSequence): void {
+  map.set(key, sequence)
+  if (map.size <= MOST_OWNERS) return
+  for (const oldest of map.keys()) {
+    map.delete(oldest)
+    return
+  }
+}
+
+/** An owner without opens confirms its next one anew. */
+function forgetIdleOwner({ owners }: Nfs4Client): void {
+  for (const [name, { opens }] of owners) {
+    if (opens.size > 0) continue
+    owners.delete(name)
+    return
   }
 }
 

@@ -102,3 +102,24 @@ t.test('what one client denies another does not get, and locks conflict', async 
     await two.close()
   })
 })
+
+t.test('large reads in one COMPOUND come back whole', async (t) => {
+  const content = Array.from({ length: 120_000 }, (_, i) => `line ${i}\n`).join('')
+  await withNfs(t, [{ big: content }], async ({ server }) => {
+    const client = await Nfs4TestClient.start(server.port)
+    const big = await client.run(op.putrootfh(), op.lookup('overlay'), op.lookup('big'), op.getfh())
+    const sizes = [10, 300_000, 5, 200_001]
+    const { status, answers } = await client.compound([
+      op.putfh(big),
+      ...sizes.map((count, i) => op.read(ANONYMOUS, 1000 * i, count)),
+      op.getattr(1, 4),
+    ])
+    t.equal(status, 0)
+    t.equal(answers.length, 6)
+    sizes.forEach((count, i) => {
+      const { data } = answers[i + 1]!.value as { data: Buffer }
+      t.ok(data.toString() === content.slice(1000 * i, 1000 * i + count), `${count} bytes`)
+    })
+    await client.close()
+  })
+})

@@ -2,20 +2,34 @@ import {
   type Attr,
   type AttrChange,
   type ChangeInfo,
+  type Cred,
   type Inode,
   isErrno,
   type MaybePromise,
+  type Overlay,
   OverlayError,
   type Time,
 } from '../../../overlay-core/index.ts'
 import type { Interruption } from '../rpc/interruption.ts'
-import type { Nfs3Call } from './nfs3-call.ts'
+import type { HandleCodec } from './file-handle.ts'
+import type { ServedView } from './served-view.ts'
 
 /**
  * Calls that are run again because an earlier process died while it ran them (`RpcCall.interruption`). Their change may already be done: then "exists" or "no such
  * name" results from their own success and is reported as success. It is distinguished from changes of others by time (the birth time of an object,
  * which no client can set), by kind, owner or target, and by the replies to other calls.
  */
+
+/** What is needed of a call of any version. */
+export interface RunCall {
+  readonly rpc: { readonly interruption: Interruption | undefined }
+  readonly context: { readonly handles: HandleCodec }
+  readonly served: ServedView
+  readonly overlay: Overlay
+  readonly cred: Cred
+  readonly wcc: ChangeInfo | undefined
+  readonly wcc2: ChangeInfo | undefined
+}
 
 /** File systems use a clock that ticks every 1 to 10 ms; restarting a process takes longer. */
 const CLOCK_TICK_MS = 20
@@ -28,7 +42,7 @@ export interface NameIn {
 
 /** Creates an object at `place` with `make`; an existing object is accepted if an earlier run of the call created it and it is as the call `wants`. */
 export async function made(
-  call: Nfs3Call,
+  call: RunCall,
   place: NameIn,
   wants: (attr: Attr, found: Inode) => boolean | Promise<boolean>,
   make: () => Promise<Inode>,
@@ -45,7 +59,7 @@ export async function made(
 
 /** The object at `place` if an earlier run of the call created it. */
 export async function madeEarlier(
-  call: Nfs3Call,
+  call: RunCall,
   { dir, name }: NameIn,
   wants: (attr: Attr, found: Inode) => boolean | Promise<boolean>,
 ): Promise<Inode | undefined> {
@@ -60,7 +74,7 @@ export async function madeEarlier(
 }
 
 /** Whether the reply to another call says that it created the object: such replies contain its handle. */
-function wasGiven(call: Nfs3Call, interruption: Interruption, object: Inode): boolean {
+function wasGiven(call: RunCall, interruption: Interruption, object: Inode): boolean {
   call.overlay.retain(object)
   const handle = Buffer.from(call.context.handles.encode(call.served, object))
   for (const { reply } of interruption.otherReplies()) {
@@ -70,11 +84,11 @@ function wasGiven(call: Nfs3Call, interruption: Interruption, object: Inode): bo
 }
 
 /** Removes the name at `place` with `remove`, unless an earlier run of the call did. */
-export function removed(call: Nfs3Call, place: NameIn, remove: () => MaybePromise<void>): MaybePromise<void> {
+export function removed(call: RunCall, place: NameIn, remove: () => MaybePromise<void>): MaybePromise<void> {
   return call.rpc.interruption === undefined ? remove() : removedEarlier(call, place, remove)
 }
 
-async function removedEarlier(call: Nfs3Call, place: NameIn, remove: () => MaybePromise<void>): Promise<void> {
+async function removedEarlier(call: RunCall, place: NameIn, remove: () => MaybePromise<void>): Promise<void> {
   const changed = await unlessGone(call, place, remove)
   if (changed) return
   const { startedMs } = call.rpc.interruption!
@@ -84,7 +98,7 @@ async function removedEarlier(call: Nfs3Call, place: NameIn, remove: () => Maybe
 }
 
 /** Moves `from` to `to` with `move`, unless an earlier run of the call did. */
-export async function moved(call: Nfs3Call, from: NameIn, to: NameIn, move: () => Promise<void>): Promise<void> {
+export async function moved(call: RunCall, from: NameIn, to: NameIn, move: () => Promise<void>): Promise<void> {
   const changed = await unlessGone(call, from, move)
   if (changed) return
   const target = await call.overlay.lookup(call.cred, to.dir, to.name)
@@ -96,7 +110,7 @@ export async function moved(call: Nfs3Call, from: NameIn, to: NameIn, move: () =
 }
 
 /** Links `object` to `place` with `link`, unless an earlier run of the call did. */
-export async function linked(call: Nfs3Call, object: Inode, place: NameIn, link: () => Promise<void>): Promise<void> {
+export async function linked(call: RunCall, object: Inode, place: NameIn, link: () => Promise<void>): Promise<void> {
   try {
     await link()
   } catch (error) {
@@ -108,7 +122,7 @@ export async function linked(call: Nfs3Call, object: Inode, place: NameIn, link:
 }
 
 /** Runs `change`, which removes the name at `place`; false if the call is run again and the name no longer exists. */
-async function unlessGone(call: Nfs3Call, place: NameIn, change: () => MaybePromise<void>): Promise<boolean> {
+async function unlessGone(call: RunCall, place: NameIn, change: () => MaybePromise<void>): Promise<boolean> {
   const { interruption } = call.rpc
   // Check this first: an object that another client has put there since must stay.
   if (interruption !== undefined && (await wasRefilled(call, place, interruption))) return false
@@ -122,7 +136,7 @@ async function unlessGone(call: Nfs3Call, place: NameIn, change: () => MaybeProm
 }
 
 /** Whether the present process created the object at `place`: then the object of the call was already gone. */
-async function wasRefilled(call: Nfs3Call, { dir, name }: NameIn, interruption: Interruption): Promise<boolean> {
+async function wasRefilled(call: RunCall, { dir, name }: NameIn, interruption: Interruption): Promise<boolean> {
   const { startedMs, diedMs } = interruption
   // The clock was set back, so times cannot be compared.
   if (diedMs < startedMs) return false
@@ -135,19 +149,19 @@ async function wasRefilled(call: Nfs3Call, { dir, name }: NameIn, interruption: 
 }
 
 /** Whether a reply to another call says that it made the same change. */
-function wasGranted(call: Nfs3Call): boolean {
+function wasGranted(call: RunCall): boolean {
   for (const { reply, sameWish } of call.rpc.interruption!.otherReplies()) if (sameWish && isSuccess(reply)) return true
   return false
 }
 
 /** Whether `object` has changed since the call was accepted, including created and moved names. */
-async function changedSince(call: Nfs3Call, object: Inode): Promise<boolean> {
+async function changedSince(call: RunCall, object: Inode): Promise<boolean> {
   const { ctime } = await call.overlay.getattr(object)
   return toMs(ctime) >= call.rpc.interruption!.startedMs - CLOCK_TICK_MS
 }
 
 /** Whether an earlier run of the call made the `change` that led to `now`; setting the same again is harmless. */
-export function setEarlier(call: Nfs3Call, now: Attr, { mode, uid, gid, size }: AttrChange): boolean {
+export function setEarlier(call: RunCall, now: Attr, { mode, uid, gid, size }: AttrChange): boolean {
   const { interruption } = call.rpc
   if (interruption === undefined) return false
   const is = (wanted: number | undefined, found: number) => wanted === undefined || wanted === found
@@ -162,7 +176,7 @@ function isWithin(stamp: Time, { startedMs, diedMs }: Interruption): boolean {
 }
 
 /** Omits the attributes from before, because they are no longer known. */
-async function tellAfter(call: Nfs3Call, dir: Inode, wcc: ChangeInfo | undefined = call.wcc): Promise<void> {
+async function tellAfter(call: RunCall, dir: Inode, wcc: ChangeInfo | undefined = call.wcc): Promise<void> {
   if (wcc === undefined) return
   delete wcc.before
   wcc.after = await call.overlay.getattr(dir)
