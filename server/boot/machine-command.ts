@@ -66,11 +66,11 @@ function table(machines: readonly MachineDescription[]): string {
   if (machines.length === 0) return 'there are no machines yet; add [machines.NAME], or see boot.unknown\n'
   const rows = [
     ['MACHINE', 'MAC', 'ADDRESS', 'VIEW', 'STATE', 'BOOTED', 'KERNEL'],
-    ...machines.map(({ name, mac, address, view, state, booted, kernel, trouble }) => [
+    ...machines.map(({ name, mac, address, view, versions, outdated, state, booted, kernel, trouble }) => [
       name || '-',
       mac ?? '-',
       address ?? '-',
-      view ?? '-',
+      [view ?? '-', ...(versions ?? []), ...(outdated ? ['(old)'] : [])].join(' '),
       `${state}${trouble === undefined ? '' : ' (!)'}`,
       booted?.slice(0, 16).replace('T', ' ') ?? '-',
       kernel?.replace('/boot/vmlinuz-', '') ?? '-',

@@ -4,6 +4,7 @@ import type { TemplateView } from '../registry/template-view.ts'
 import type { Templates } from '../registry/templates.ts'
 import { kernelArguments } from './kernel-arguments.ts'
 import { type Machines, RUNNING_MS } from './machines.ts'
+import { isOutdated } from './prepare-view.ts'
 
 /** A request of `overlayd machine`. */
 export interface MachineOrder {
@@ -31,6 +32,10 @@ export interface MachineDescription {
   readonly booted?: string
   readonly seen?: string
   readonly kernel?: string | undefined
+  /** The versions of layers that its view lies on, as `LAYER@VERSION`. */
+  readonly versions?: readonly string[]
+  /** Whether there are newer versions, which new views lie on. */
+  readonly outdated?: boolean
   /** The bytes in its upper, if the view has a quota. */
   readonly bytes?: number
   readonly trouble?: string | undefined
@@ -93,7 +98,8 @@ function describe(parts: MachineOrderParts, machine: ResolvedMachine): MachineDe
   const seenMs = lease?.seenMs
   const booted = record?.bootedMs
   const runs = machines.isRunning(name) || (seenMs !== undefined && now - seenMs < RUNNING_MS)
-  const { view } = viewOf(parts, machine)
+  const { view, template } = viewOf(parts, machine)
+  const versions = Object.entries(view?.record.versions ?? {}).map(([layer, version]) => `${layer}@${version}`)
   return {
     ...{ name, mac, uuid, serial, policy, groups },
     address: lease?.address ?? machine.address,
@@ -102,6 +108,7 @@ function describe(parts: MachineOrderParts, machine: ResolvedMachine): MachineDe
     ...(booted !== undefined && { booted: new Date(booted).toISOString() }),
     ...(seenMs !== undefined && { seen: new Date(seenMs).toISOString() }),
     kernel: record?.kernel,
+    ...(template && view && versions.length > 0 && { versions, outdated: isOutdated(template, view) }),
     ...(view?.quota && { bytes: view.quota.state.bytes }),
     trouble: machines.troubleOf(name),
   }

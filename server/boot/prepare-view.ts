@@ -2,6 +2,7 @@ import type { Logger } from 'pino'
 import type { BootSettings, ResolvedMachine } from '../../config/index.ts'
 import { OptionError, type Overlay } from '../../overlay-core/index.ts'
 import type { Template } from '../registry/template.ts'
+import { versionsOfNew } from '../registry/template-lowers.ts'
 import type { TemplateView } from '../registry/template-view.ts'
 import type { Templates } from '../registry/templates.ts'
 import { findKernel } from './kernel-files.ts'
@@ -67,8 +68,12 @@ export class ViewPreparer {
 
   async #obey({ policy, name }: ResolvedMachine, template: Template, view: TemplateView): Promise<TemplateView> {
     if (policy === 'keep') return view
-    if (template.settings.ephemeral) {
+    const { ephemeral } = template.settings
+    const anew = policy !== 'snapshot-at-boot' && isOutdated(template, view) && !view.record.snapshots?.length
+    // A new view lies on the newest version of its layers.
+    if (ephemeral || anew) {
       await template.remove(view)
+      await this.#parts.templates.pool.hooks.removed(view.record.id)
       return await template.create(name)
     }
     if (policy === 'snapshot-at-boot') await this.#snapshot(template, view)
@@ -90,6 +95,11 @@ export class ViewPreparer {
       log.error({ err: error, view: view.path }, 'the snapshot at boot was not taken')
     }
   }
+}
+
+/** Whether there are newer versions of the layers of a view, which new views lie on. */
+export function isOutdated({ settings }: Template, { record: { versions = {} } }: TemplateView): boolean {
+  return Object.entries(versionsOfNew(settings) ?? {}).some(([layer, version]) => versions[layer] !== version)
 }
 
 /** Uses the overlay of a view while `work` runs. */

@@ -1,8 +1,9 @@
+import { execFileSync } from 'node:child_process'
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import t from 'tap'
 import { AS_ROOT } from '../course.ts'
-import { run } from '../launch.ts'
+import { LAUNCHER, run } from '../launch.ts'
 import { bootPort, lab, labToml, MAC_ONE, MAC_TWO } from './lab.ts'
 
 t.setTimeout(300_000)
@@ -336,6 +337,39 @@ t.test('a machine with an address for good mounts without a script', AS_ROOT, as
     (await machines(all.dir, 'console-args', 'pi')).stdout,
     /^root=\/dev\/nfs nfsroot=127\.0\.0\.1:\/debian\/self,/,
   )
+})
+
+t.test('machines that are reset boot the newest version of the image, others stay on theirs', AS_ROOT, async (t) => {
+  const layers = '[layers]\ndirectory = "store"\n[stacks.debian]\nlayers = ["layer:image"]\n'
+  const tables = '[machines.fresh]\nmac = "52:54:00:00:00:03"\nview = "debian"\npolicy = "reset-at-boot"\n'
+  const layer = (dir: string, verb: 'add' | 'publish') =>
+    execFileSync(process.execPath, [
+      LAUNCHER,
+      'layer',
+      verb,
+      'image',
+      '--from',
+      join(dir, 'image'),
+      '--store',
+      join(dir, 'store'),
+    ])
+  const all = await lab(t, { layers, tables, prepare: (dir) => layer(dir, 'add') })
+  const [one, fresh] = [all.at('127.0.0.2'), all.at('127.0.0.4')]
+  await one.boot(MAC_ONE)
+  await fresh.boot('52:54:00:00:00:03')
+  writeFileSync(join(all.dir, 'image/etc/issue'), 'second\n')
+  layer(all.dir, 'publish')
+  t.equal((await run(['reload', '--state-dir', join(all.dir, 'state')])).status, 0)
+  t.equal(await fresh.read('etc/issue'), 'status 2', 'what runs goes on')
+  t.match((await machines(all.dir, 'list')).stdout, /^fresh .* debian image@1 \(old\) +running/m)
+  await one.boot(MAC_ONE)
+  await fresh.boot('52:54:00:00:00:03')
+  t.equal(await one.read('etc/issue'), 'status 2')
+  t.equal(await fresh.read('etc/issue'), 'second\n')
+  t.match(JSON.parse((await machines(all.dir, 'show', 'fresh', '--json')).stdout), {
+    versions: ['image@2'],
+    outdated: false,
+  })
 })
 
 t.test('a boot script for GRUB', AS_ROOT, async (t) => {

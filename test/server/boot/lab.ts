@@ -48,6 +48,8 @@ export interface LabOptions {
   /** Adds to the directory before the server starts. */
   readonly prepare?: (dir: string) => void
   readonly machines?: string
+  /** The tables of layers and of the stack `debian`. */
+  readonly layers?: string
   readonly ports?: { readonly nfs: number; readonly boot: number }
 }
 
@@ -69,12 +71,16 @@ const IMAGE = {
   root: {},
 }
 
-export function labToml({ boot = '', tables = '', view = '', machines = MACHINES, ports }: LabOptions): string {
+export function labToml({
+  boot = '',
+  tables = '',
+  view = '',
+  machines = MACHINES,
+  layers = LAYERS,
+  ports,
+}: LabOptions): string {
   return `
-[layers.debian]
-path = "image"
-[stacks.debian]
-layers = ["debian"]
+${layers}
 [views.debian]
 stack = "debian"
 upper = "per-machine"
@@ -98,6 +104,13 @@ ${machines}
 ${tables}
 `
 }
+
+const LAYERS = `
+[layers.debian]
+path = "image"
+[stacks.debian]
+layers = ["debian"]
+`
 
 const MACHINES = `
 [groups.lab]
