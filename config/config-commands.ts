@@ -7,6 +7,7 @@ import { helpOn } from './help.ts'
 import { parseImage } from './image-commands.ts'
 import { parseLayerCommand } from './layer-commands.ts'
 import { parseBoot, parseMachine } from './machine-commands.ts'
+import { parseRebaseCommand } from './rebase-commands.ts'
 import { FILE_OPTIONS, HELP_OPTIONS, PRINT_OPTIONS, RELOAD_OPTIONS, USER_OPTIONS, VIEW_OPTIONS } from './schema.ts'
 import { serverChoice, shortAbsolute } from './server-choice.ts'
 import type { Command, ConfigRequest } from './settings.ts'
@@ -30,6 +31,8 @@ export function parseConfigCommand(argv: readonly string[], environment: Environ
   if (snapshot !== undefined) return snapshot
   const layer = parseLayerCommand(argv, environment)
   if (layer !== undefined) return layer
+  const rebase = parseRebaseCommand(argv, environment)
+  if (rebase !== undefined) return rebase
   if (command === 'diff') return parseDiff(rest, environment)
   if (command === 'token') return parseToken(rest, environment)
   if (command === 'user') return parseUser(rest, environment)

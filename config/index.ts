@@ -11,6 +11,7 @@ export type {
 export type { CertRequest } from './cert-commands.ts'
 export { inOverlayOptions, parseCommandLine } from './command-line.ts'
 export { type Environment, readEnvironment } from './environment.ts'
+export type { ConflictRule } from './file/conflict-rules.ts'
 export type { EffectiveValue } from './file/effective.ts'
 export { formatProblem, formatProblems, type Problem, Problems } from './file/problems.ts'
 export type { Config, ConfigContext } from './file/read-config.ts'
@@ -41,6 +42,7 @@ export type {
   LoginSource,
   LogLevel,
   PrintRequest,
+  RebaseRequest,
   ReloadRequest,
   RemountSettings,
   Settings,

@@ -3,6 +3,7 @@ import { code, type Section, text } from './manual-blocks.ts'
 import { IMAGE } from './manual-images.ts'
 import { LAYER_SECTIONS } from './manual-layers.ts'
 import { BOOT, MACHINE } from './manual-machines.ts'
+import { REBASE_OPTIONS } from './rebase-options.ts'
 import {
   DIFF_OPTIONS,
   FILE_OPTIONS,
@@ -146,6 +147,31 @@ const SNAPSHOT: Section = {
   ],
 }
 
+const REBASE: Section = {
+  title: 'REBASE',
+  blocks: [
+    code(
+      'overlayd rebase TEMPLATE/NAME…|TEMPLATE [--dry-run] [--now|--at-next-open] [--all] [--yes] [--json]',
+      'overlayd conflicts TEMPLATE/NAME [--json]',
+    ),
+    text(
+      'Puts views of users and machines on the newest versions of the layers of their template, with what their users have changed, see [publish.md](publish.md). *TEMPLATE* stands for all of its views. Views that are not named stay on the versions that they have.',
+      'Before anything changes, the outcome for each path of the upper is computed: `untouched`, the new version has not changed it; `identical`, it is the same as in the new version, and is dropped from the upper; `stale`, user and new version have both changed, added or removed a file; `masked`, the user has removed what the new version has changed; `type`, one side has a directory and the other has none; `moved`, the user has moved what the new version has changed; `replaced`, a rule says that the new version always counts. Rules of the template (`conflicts`) decide on all but the first two; without a rule, what the user has stays. `--dry-run` prints that, and changes nothing.',
+      'What a view contained before is kept as a snapshot `before-rebase-…` on the old versions; `overlayd rollback` leads back to it. Clients see the change in one step, and their file handles stay valid for what is there in both. `conflicts` prints what the last rebase of a view found on both sides.',
+    ),
+    { kind: 'options', options: REBASE_OPTIONS, joint: ' ' },
+    code(
+      'overlayd rebase course --dry-run',
+      'overlayd rebase course/alice course/bob',
+      'overlayd rebase course --at-next-open --yes',
+      'overlayd conflicts course/alice',
+    ),
+    text(
+      'The exit status is 0; 1 if the server cannot be reached, or a view failed or was refused, in which case it is as before; 2 if nothing was begun, for example because there is no such view, or the answer was no.',
+    ),
+  ],
+}
+
 const USER: Section = {
   title: 'USER',
   blocks: [
@@ -217,6 +243,7 @@ export const COMMAND_SECTIONS: readonly Section[] = [
   CERT,
   VIEW,
   SNAPSHOT,
+  REBASE,
   DIFF,
   ...LAYER_SECTIONS,
   USER,

@@ -2,6 +2,7 @@ import type { CacheLimits, MountOptions, QuotaLimits } from '../overlay-core/ind
 import type { BootSettings } from './boot-settings.ts'
 import type { CertRequest } from './cert-commands.ts'
 import type { Environment } from './environment.ts'
+import type { ConflictRule } from './file/conflict-rules.ts'
 import type { ImageRequest } from './image-commands.ts'
 import type { StackLayer } from './layer-reference.ts'
 import type { LdapSettings } from './ldap-settings.ts'
@@ -75,6 +76,8 @@ export interface TemplateSettings {
   readonly quotaBy: 'server' | 'filesystem'
   /** Whether machines boot from it: then their views are named by the list of machines instead of by addresses. */
   readonly boots?: boolean
+  /** What happens where a user and a new version of a layer have both changed something; the first rule that matches counts. */
+  readonly conflicts?: readonly ConflictRule[]
 }
 
 /** A user and a group. */
@@ -264,6 +267,21 @@ export interface DiffRequest {
   readonly stateDir: string
 }
 
+/** What `overlayd rebase` and `conflicts` are told. */
+export interface RebaseRequest {
+  readonly verb: 'rebase' | 'conflicts'
+  /** `TEMPLATE/NAME`; for `rebase` also `TEMPLATE`, for all of its views. */
+  readonly views: readonly string[]
+  readonly dryRun: boolean
+  readonly atNextOpen: boolean
+  /** Whether all conflicts are printed. */
+  readonly all: boolean
+  readonly yes: boolean
+  readonly json: boolean
+  readonly pid: number | undefined
+  readonly stateDir: string
+}
+
 /** What `overlayd snapshot`, `snapshots`, `rollback`, `reset`, `fork` and `squash` are told. */
 export interface SnapshotRequest {
   readonly verb: 'take' | 'list' | 'rollback' | 'reset' | 'remove' | 'fork' | 'squash'
@@ -349,6 +367,7 @@ export type Command =
   | { readonly kind: 'diff'; readonly diff: DiffRequest }
   | { readonly kind: 'snapshot'; readonly snapshot: SnapshotRequest }
   | { readonly kind: 'layer'; readonly layer: LayerRequest }
+  | { readonly kind: 'rebase'; readonly rebase: RebaseRequest }
   | { readonly kind: 'user'; readonly user: UserRequest }
   | { readonly kind: 'token'; readonly token: TokenRequest }
   | { readonly kind: 'image'; readonly image: ImageRequest }

@@ -8,6 +8,7 @@ import type { MachineDescription, MachineOrder } from './boot/machine-requests.t
 import type { ControlCounters, ControlError } from './control.ts'
 import type { DiffOrder } from './diff/view-differences.ts'
 import type { TokenDescription, TokenOrder } from './login/index.ts'
+import type { RebaseOrder, RebaseRequests } from './rebase/rebase-requests.ts'
 import type { SnapshotDescription, SnapshotOrder } from './registry/snapshot-requests.ts'
 import type { ViewDescription, ViewOrder } from './registry/view-requests.ts'
 import type { ReloadReport } from './reload.ts'
@@ -55,6 +56,16 @@ const MACHINES_BODY = {
   },
 }
 
+const REBASE_BODY = {
+  type: 'object',
+  required: ['views'],
+  properties: {
+    views: { type: 'array', items: { type: 'string' } },
+    dryRun: { type: 'boolean' },
+    atNextOpen: { type: 'boolean' },
+  },
+}
+
 const TOKENS_BODY = {
   type: 'object',
   required: ['verb'],
@@ -90,6 +101,7 @@ export interface ControlParts {
   /** Absent where the server has no templates. */
   readonly views: ((order: ViewOrder) => Promise<readonly ViewDescription[]>) | undefined
   readonly snapshots: ((order: SnapshotOrder) => Promise<readonly SnapshotDescription[]>) | undefined
+  readonly rebases: RebaseRequests | undefined
   /** Absent where no machine boots from the server. */
   readonly machines: ((order: MachineOrder) => Promise<readonly MachineDescription[]>) | undefined
   readonly status: () => ServerStatus
@@ -107,6 +119,7 @@ export async function controlListener({
   reload,
   views,
   snapshots,
+  rebases,
   machines,
   status,
   differences,
@@ -144,6 +157,10 @@ export async function controlListener({
     app.post('/snapshots', { schema: { body: SNAPSHOTS_BODY } }, (request) => snapshots(request.body as SnapshotOrder))
   if (machines !== undefined)
     app.post('/machines', { schema: { body: MACHINES_BODY } }, (request) => machines(request.body as MachineOrder))
+  if (rebases !== undefined) {
+    app.post('/rebase', { schema: { body: REBASE_BODY } }, (request) => rebases.rebase(request.body as RebaseOrder))
+    app.post('/conflicts', (request) => rebases.conflicts((request.body as { readonly view: string }).view))
+  }
   if (tokens !== undefined)
     app.post('/tokens', { schema: { body: TOKENS_BODY } }, (request) => tokens(request.body as TokenOrder))
   await app.ready()

@@ -6,6 +6,7 @@ import type { MachineDescription, MachineOrder } from './boot/machine-requests.t
 import type { DiffOrder } from './diff/view-differences.ts'
 import type { TokenDescription, TokenOrder } from './login/index.ts'
 import type { RandomBytes } from './random.ts'
+import type { RebaseRequests } from './rebase/rebase-requests.ts'
 import type { SnapshotDescription, SnapshotOrder } from './registry/snapshot-requests.ts'
 import type { ViewDescription, ViewOrder } from './registry/view-requests.ts'
 import type { ReloadReport } from './reload.ts'
@@ -53,6 +54,7 @@ export async function openControl(parts: {
   readonly reload?: (() => Promise<ReloadReport>) | undefined
   /** Absent where the server has no templates. */
   readonly views?: ((order: ViewOrder) => Promise<readonly ViewDescription[]>) | undefined
+  readonly rebases?: RebaseRequests | undefined
   readonly snapshots?: ((order: SnapshotOrder) => Promise<readonly SnapshotDescription[]>) | undefined
   /** Absent where no machine boots from the server. */
   readonly machines?: ((order: MachineOrder) => Promise<readonly MachineDescription[]>) | undefined
@@ -60,7 +62,7 @@ export async function openControl(parts: {
   readonly status: () => ServerStatus
   readonly differences: (order: DiffOrder) => Promise<AsyncIterable<string>>
 }): Promise<Control> {
-  const { log, random, remount, reload, views, snapshots, machines, tokens, status, differences } = parts
+  const { log, random, remount, reload, views, snapshots, rebases, machines, tokens, status, differences } = parts
   const token = Buffer.from(random(TOKEN_BYTES)).toString('base64url')
   const counters: ControlCounters = { remounts: 0, refused: 0 }
   // Most servers never get a control request, so Fastify, which takes 13 MB, is loaded with the first one.
@@ -74,6 +76,7 @@ export async function openControl(parts: {
       reload,
       views,
       snapshots,
+      rebases,
       machines,
       tokens,
       status,

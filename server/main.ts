@@ -24,6 +24,8 @@ async function main(argv: readonly string[]): Promise<number> {
   if (command.kind === 'reload') return (await import('./reload-command.ts')).askForReload(command.reload, output)
   if (command.kind === 'view') return (await import('./view-command.ts')).askForViews(command.view, output)
   if (command.kind === 'diff') return (await import('./diff/diff-command.ts')).printDifferences(command.diff, output)
+  if (command.kind === 'rebase')
+    return (await import('./rebase/rebase-command.ts')).askForRebase(command.rebase, process.stdin, output)
   if (command.kind === 'snapshot')
     return (await import('./snapshot-command.ts')).askForSnapshots(command.snapshot, process.stdin, output)
   if (command.kind === 'layer')

@@ -13,6 +13,7 @@ import type { Faults } from './faults.ts'
 import type { JournalFile } from './journal-file.ts'
 import type { LogCounters } from './log-sink.ts'
 import type { OpenLogin, WebLogin } from './open-login.ts'
+import { type RebaseRequests, rebaseRequests } from './rebase/rebase-requests.ts'
 import { executeSnapshotOrder, type SnapshotDescription, type SnapshotOrder } from './registry/snapshot-requests.ts'
 import type { Templates } from './registry/templates.ts'
 import { executeOrder, type ViewDescription, type ViewOrder } from './registry/view-requests.ts'
@@ -155,6 +156,11 @@ export class RunningServer {
     const done = await executeSnapshotOrder(this.templates, order)
     if (order.verb !== 'list') this.#log.info({ ...order, done }, 'the snapshots were changed')
     return done
+  }
+
+  /** What `overlayd rebase` and `conflicts` ask for. */
+  get rebases(): RebaseRequests {
+    return rebaseRequests(this.templates, this.#log)
   }
 
   /** Executes `overlayd machine`. @throws OptionError naming `machine` or `view` */

@@ -91,6 +91,7 @@ export async function serve(
       reload: reload && (() => reload(server)),
       views: reload && ((order) => server.changeViews(order)),
       snapshots: reload && ((order) => server.changeSnapshots(order)),
+      rebases: reload && server.rebases,
       machines: server.machines && ((order) => server.changeMachines(order)),
       tokens: reload && ((order) => changeTokens(server, order, undefined)),
     })

@@ -1,5 +1,6 @@
 import { OptionError } from '../../overlay-core/index.ts'
 import { OVERLAY_OPTIONS } from '../mount-words.ts'
+import { CONFLICT_RULES } from './conflict-rules.ts'
 import type { Key, Table } from './key.ts'
 import { QUOTA_KEYS } from './quota-keys.ts'
 import { IDENTITY, PATH } from './server-tables.ts'
@@ -175,6 +176,13 @@ export const VIEWS = {
         'The users who may use all views of the template, for example the teachers of a course. Login names, or `@GROUP` for the members of a group. Requires a [login](#login). Only with `"per-user"` and `"per-machine"`.',
       default: '[]',
       example: '["teacher", "@staff"]',
+    },
+    conflicts: {
+      type: CONFLICT_RULES,
+      meaning:
+        'What `overlayd rebase` does where a user and a new version of a layer have changed the same path. See [publish.md](publish.md). Each rule is a strategy, and a path or name for which it holds: `mine` (what the user has stays), `theirs` (the new version is shown), `both` (what the user has stays, and the new version is put beside as `NAME.base-VERSION`), `fail` (the view is not put on the new version), `replace` (the new version is shown always, also where only the user has changed something). A path begins with `/` and counts for what is below, too; a name counts in all directories. `*` and `?` stand for anything but `/`, `**` for anything. Without a path a rule holds for all. The first rule that matches counts. Only with `"per-user"` and `"per-machine"`.',
+      otherwise: 'what the user has stays',
+      example: '["replace /var/lib/dpkg", "both *.ipynb"]',
     },
     idle: {
       type: TIME,

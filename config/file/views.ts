@@ -184,6 +184,7 @@ class ViewMaker {
   #refuseTemplateKeys({ name, values }: View): boolean {
     const { upper, per, create, idle, max_views, owners, quota, quota_soft, quota_files, quota_files_soft, quota_by } =
       values
+    const { conflicts } = values
     if (per !== undefined && per.value !== 'user' && upper?.value !== 'ephemeral') {
       this.#problems.add(per.at, `\`views.${name}.per\` has an effect only with upper = "ephemeral"; remove it`)
       return true
@@ -195,6 +196,7 @@ class ViewMaker {
       ['max_views', max_views?.value === MOST_VIEWS ? undefined : max_views],
       ['squash_above', values.squash_above?.value === SQUASH_ABOVE ? undefined : values.squash_above],
       ['owners', owners?.value.length ? owners : undefined],
+      ['conflicts', conflicts],
       ['quota', quota],
       ['quota_soft', quota_soft],
       ['quota_files', quota_files],
@@ -241,6 +243,7 @@ class ViewMaker {
       owners: owners?.value ?? [],
       quota: quotaOf(values),
       quotaBy: values.quota_by?.value ?? 'server',
+      conflicts: values.conflicts?.value ?? [],
     }
   }
 

@@ -10,7 +10,7 @@ _overlayd() {
     -*) ;;
     *)
       case "$path${path:+ }$word" in
-      'serve'|'config'|'config check'|'config print'|'init'|'reload'|'cert'|'cert ca'|'cert issue'|'cert revoke'|'cert list'|'view'|'view list'|'view create'|'view show'|'view remove'|'view rename'|'snapshot'|'snapshots'|'rollback'|'reset'|'snapshot remove'|'fork'|'squash'|'diff'|'layer'|'layer add'|'layer publish'|'layer list'|'layer show'|'layer remove'|'layer gc'|'import'|'export'|'user'|'user add'|'user passwd'|'user remove'|'user list'|'token'|'token make'|'token list'|'token revoke'|'machine'|'machine list'|'machine show'|'machine approve'|'machine reset'|'machine forget'|'machine console-args'|'boot'|'boot dnsmasq'|'image'|'image build'|'image lint'|'status'|'remount'|'help') path="$path${path:+ }$word" ;;
+      'serve'|'config'|'config check'|'config print'|'init'|'reload'|'cert'|'cert ca'|'cert issue'|'cert revoke'|'cert list'|'view'|'view list'|'view create'|'view show'|'view remove'|'view rename'|'snapshot'|'snapshots'|'rollback'|'reset'|'snapshot remove'|'fork'|'squash'|'rebase'|'conflicts'|'diff'|'layer'|'layer add'|'layer publish'|'layer list'|'layer show'|'layer remove'|'layer gc'|'import'|'export'|'user'|'user add'|'user passwd'|'user remove'|'user list'|'token'|'token make'|'token list'|'token revoke'|'machine'|'machine list'|'machine show'|'machine approve'|'machine reset'|'machine forget'|'machine console-args'|'boot'|'boot dnsmasq'|'image'|'image build'|'image lint'|'status'|'remount'|'help') path="$path${path:+ }$word" ;;
       esac
       ;;
     esac
@@ -42,7 +42,7 @@ _overlayd() {
     return
   fi
   case $path in
-    '') next='boot cert config diff export fork help image import init layer machine reload remount reset rollback serve snapshot snapshots squash status token user view' options='-o --sample --webdav --as --locks --symlinks --depth-infinity --insecure-no-auth --public-url --trusted-proxy --nfs --export --manage-gids --portmap --rpcbind --lock-grace --tls --tls-client-ca --tls-clients --tls-revoked --state-dir --ready-file --log-level -h --help -V --version' ;;
+    '') next='boot cert config conflicts diff export fork help image import init layer machine rebase reload remount reset rollback serve snapshot snapshots squash status token user view' options='-o --sample --webdav --as --locks --symlinks --depth-infinity --insecure-no-auth --public-url --trusted-proxy --nfs --export --manage-gids --portmap --rpcbind --lock-grace --tls --tls-client-ca --tls-clients --tls-revoked --state-dir --ready-file --log-level -h --help -V --version' ;;
     'config') next='check print' options='--help' ;;
     'cert') next='ca issue list revoke' options='--help' ;;
     'view') next='create list remove rename show' options='--help' ;;
@@ -73,6 +73,8 @@ _overlayd() {
     'snapshot remove') next='' options='--yes --drop --json --pid --state-dir -h --help' ;;
     'fork') next='' options='--yes --drop --json --pid --state-dir -h --help' ;;
     'squash') next='' options='--yes --drop --json --pid --state-dir -h --help' ;;
+    'rebase') next='' options='--dry-run --now --at-next-open --all --yes --json --pid --state-dir -h --help' ;;
+    'conflicts') next='' options='--dry-run --now --at-next-open --all --yes --json --pid --state-dir -h --help' ;;
     'diff') next='' options='--against --stat --name-only --patch --json --all --pid --state-dir -h --help' ;;
     'layer add') next='' options='--from --version --whiteouts --dry-run --yes --json --config --store -h --help' ;;
     'layer publish') next='' options='--from --version --whiteouts --dry-run --yes --json --config --store -h --help' ;;

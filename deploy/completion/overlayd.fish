@@ -12,7 +12,7 @@ function __overlayd_at
                 set skip 1
             case '-*'
             case '*'
-                if contains -- (string join ' ' $path $word) 'serve' 'config' 'config check' 'config print' 'init' 'reload' 'cert' 'cert ca' 'cert issue' 'cert revoke' 'cert list' 'view' 'view list' 'view create' 'view show' 'view remove' 'view rename' 'snapshot' 'snapshots' 'rollback' 'reset' 'snapshot remove' 'fork' 'squash' 'diff' 'layer' 'layer add' 'layer publish' 'layer list' 'layer show' 'layer remove' 'layer gc' 'import' 'export' 'user' 'user add' 'user passwd' 'user remove' 'user list' 'token' 'token make' 'token list' 'token revoke' 'machine' 'machine list' 'machine show' 'machine approve' 'machine reset' 'machine forget' 'machine console-args' 'boot' 'boot dnsmasq' 'image' 'image build' 'image lint' 'status' 'remount' 'help'
+                if contains -- (string join ' ' $path $word) 'serve' 'config' 'config check' 'config print' 'init' 'reload' 'cert' 'cert ca' 'cert issue' 'cert revoke' 'cert list' 'view' 'view list' 'view create' 'view show' 'view remove' 'view rename' 'snapshot' 'snapshots' 'rollback' 'reset' 'snapshot remove' 'fork' 'squash' 'rebase' 'conflicts' 'diff' 'layer' 'layer add' 'layer publish' 'layer list' 'layer show' 'layer remove' 'layer gc' 'import' 'export' 'user' 'user add' 'user passwd' 'user remove' 'user list' 'token' 'token make' 'token list' 'token revoke' 'machine' 'machine list' 'machine show' 'machine approve' 'machine reset' 'machine forget' 'machine console-args' 'boot' 'boot dnsmasq' 'image' 'image build' 'image lint' 'status' 'remount' 'help'
                     set -a path $word
                 end
         end
@@ -20,7 +20,7 @@ function __overlayd_at
     set -l found (string join ' ' -- $path)
     test "$found" = "$argv[1]"
 end
-complete -c overlayd -f -n '__overlayd_at \'\'' -a 'boot cert config diff export fork help image import init layer machine reload remount reset rollback serve snapshot snapshots squash status token user view'
+complete -c overlayd -f -n '__overlayd_at \'\'' -a 'boot cert config conflicts diff export fork help image import init layer machine rebase reload remount reset rollback serve snapshot snapshots squash status token user view'
 complete -c overlayd -f -n '__overlayd_at \'config\'' -a 'check print'
 complete -c overlayd -f -n '__overlayd_at \'cert\'' -a 'ca issue list revoke'
 complete -c overlayd -f -n '__overlayd_at \'view\'' -a 'create list remove rename show'
@@ -186,6 +186,24 @@ complete -c overlayd -n '__overlayd_at \'squash\'' -l json -d 'Prints the result
 complete -c overlayd -n '__overlayd_at \'squash\'' -l pid -x -d 'Which server is meant, if several run'
 complete -c overlayd -n '__overlayd_at \'squash\'' -l state-dir -x -a '(__fish_complete_directories)' -d 'Where to look for the running server'
 complete -c overlayd -n '__overlayd_at \'squash\'' -s h -l help -d 'Prints how to use these commands and exits'
+complete -c overlayd -n '__overlayd_at \'rebase\'' -l dry-run -d 'With rebase: computes what would come of each path, and changes nothing'
+complete -c overlayd -n '__overlayd_at \'rebase\'' -l now -d 'With rebase: at once, also in views that are in use'
+complete -c overlayd -n '__overlayd_at \'rebase\'' -l at-next-open -d 'With rebase: when each view is opened next, which is after it was idle or the server was started again'
+complete -c overlayd -n '__overlayd_at \'rebase\'' -l all -d 'With rebase: prints all conflicts of a view, and not only the first 20'
+complete -c overlayd -n '__overlayd_at \'rebase\'' -l yes -d 'Asks nothing'
+complete -c overlayd -n '__overlayd_at \'rebase\'' -l json -d 'Prints all that is known as JSON'
+complete -c overlayd -n '__overlayd_at \'rebase\'' -l pid -x -d 'Which server is meant, if several run'
+complete -c overlayd -n '__overlayd_at \'rebase\'' -l state-dir -x -a '(__fish_complete_directories)' -d 'Where to look for the running server'
+complete -c overlayd -n '__overlayd_at \'rebase\'' -s h -l help -d 'Prints how to use these commands and exits'
+complete -c overlayd -n '__overlayd_at \'conflicts\'' -l dry-run -d 'With rebase: computes what would come of each path, and changes nothing'
+complete -c overlayd -n '__overlayd_at \'conflicts\'' -l now -d 'With rebase: at once, also in views that are in use'
+complete -c overlayd -n '__overlayd_at \'conflicts\'' -l at-next-open -d 'With rebase: when each view is opened next, which is after it was idle or the server was started again'
+complete -c overlayd -n '__overlayd_at \'conflicts\'' -l all -d 'With rebase: prints all conflicts of a view, and not only the first 20'
+complete -c overlayd -n '__overlayd_at \'conflicts\'' -l yes -d 'Asks nothing'
+complete -c overlayd -n '__overlayd_at \'conflicts\'' -l json -d 'Prints all that is known as JSON'
+complete -c overlayd -n '__overlayd_at \'conflicts\'' -l pid -x -d 'Which server is meant, if several run'
+complete -c overlayd -n '__overlayd_at \'conflicts\'' -l state-dir -x -a '(__fish_complete_directories)' -d 'Where to look for the running server'
+complete -c overlayd -n '__overlayd_at \'conflicts\'' -s h -l help -d 'Prints how to use these commands and exits'
 complete -c overlayd -n '__overlayd_at \'diff\'' -l against -x -d 'Compares with this view or snapshot instead, which must have a layer in common with the other one'
 complete -c overlayd -n '__overlayd_at \'diff\'' -l stat -d 'Prints how much each file has grown or shrunk, and a sum'
 complete -c overlayd -n '__overlayd_at \'diff\'' -l name-only -d 'Prints only the paths'

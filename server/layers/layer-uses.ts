@@ -1,6 +1,6 @@
 import type { ViewSettings } from '../../config/index.ts'
+import type { LayerVersions } from '../registry/layer-versions.ts'
 import { layersOn } from '../registry/template-lowers.ts'
-import type { LayerVersions } from '../registry/view-record.ts'
 
 /** Who lies on a version of a layer. */
 export interface LayerUse {
@@ -10,12 +10,18 @@ export interface LayerUse {
   readonly by: string
 }
 
+/** What a view lies on, and what it can be brought back to. */
+interface UsingRecord {
+  readonly versions?: LayerVersions | undefined
+  readonly snapshots?: readonly { readonly name: string; readonly versions?: LayerVersions | undefined }[] | undefined
+}
+
 /** The templates of a server, with their views. */
 export interface UsingTemplates {
   list(): Iterable<{
     readonly name: string
     readonly settings: Parameters<typeof layersOn>[0]
-    list(): Iterable<{ readonly path: string; readonly record: { readonly versions?: LayerVersions | undefined } }>
+    list(): Iterable<{ readonly path: string; readonly record: UsingRecord }>
   }>
 }
 
@@ -30,6 +36,11 @@ export function* layerUses(views: Iterable<ViewSettings>, templates: UsingTempla
     for (const view of template.list()) {
       for (const { name, version } of layersOn(template.settings, view.record.versions))
         yield { layer: name, version, by: view.path }
+      for (const snapshot of view.record.snapshots ?? []) {
+        const versions = snapshot.versions ?? view.record.versions
+        for (const { name, version } of layersOn(template.settings, versions))
+          yield { layer: name, version, by: `${view.path}@${snapshot.name}` }
+      }
     }
   }
 }

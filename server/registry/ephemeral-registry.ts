@@ -2,9 +2,10 @@ import type { Logger } from 'pino'
 import { OptionError } from '../../overlay-core/index.ts'
 import { makeDirectory } from '../make-directory.ts'
 import { deleteTree } from './delete-tree.ts'
+import type { LayerVersions } from './layer-versions.ts'
 import { claimViews, isPrivate, pathOfView, removeEmptyDirectory, viewDirectories } from './view-directory.ts'
 import { ViewIndex } from './view-index.ts'
-import type { LayerVersions, ViewRecord } from './view-record.ts'
+import type { ViewRecord } from './view-record.ts'
 import type { Registry } from './view-registry.ts'
 
 /** How long the server deletes at its end. What is left then is deleted at the next start. */

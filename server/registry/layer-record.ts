@@ -1,3 +1,4 @@
+import { type LayerVersions, versionsIn } from './layer-versions.ts'
 import { isViewId } from './view-id.ts'
 
 /** A layer that was the upper of a view until it was frozen. */
@@ -15,6 +16,8 @@ export interface Snapshot {
   readonly top: string
   /** When it was taken, in ms since the epoch. */
   readonly createdMs: number
+  /** The versions of layers on which it lies; undefined: those of the view. */
+  readonly versions?: LayerVersions | undefined
 }
 
 /** What a freeze of a view changes: its upper becomes `layer`, and a fresh upper lies on `top`. */
@@ -25,17 +28,26 @@ export interface FreezeRecord {
   readonly top: string | undefined
   /** The snapshot that keeps what the view contained. */
   readonly snapshot: Snapshot | undefined
+  /** The versions of layers on which the view lies from then on; undefined: they stay. */
+  readonly versions?: LayerVersions | undefined
+  /** Whether the fresh upper has the changes of the view on other versions (a rebase), of which a report is kept. */
+  readonly rebased?: boolean | undefined
 }
 
 /** Decodes what `JSON.stringify` made of a record; undefined if it is none. */
 export function freezeRecordIn(value: unknown): FreezeRecord | undefined {
   if (typeof value !== 'object' || value === null) return undefined
-  const { view, layer, top, snapshot } = value as Record<string, unknown>
+  const { view, layer, top, snapshot, versions, rebased } = value as Record<string, unknown>
   const ofLayer = layerIn(layer)
   const ofSnapshot = snapshotIn(snapshot)
   if (typeof view !== 'string' || !isViewId(view) || ofLayer === undefined || !isIdOrNone(top)) return undefined
   if (snapshot !== undefined && ofSnapshot === undefined) return undefined
-  return { view, layer: ofLayer, top, snapshot: ofSnapshot }
+  const onVersions = versionsIn(versions)
+  return {
+    ...{ view, layer: ofLayer, top, snapshot: ofSnapshot },
+    ...(onVersions && { versions: onVersions }),
+    ...(rebased === true && { rebased }),
+  }
 }
 
 export function layerIn(value: unknown): LayerRecord | undefined {
@@ -46,9 +58,11 @@ export function layerIn(value: unknown): LayerRecord | undefined {
 
 export function snapshotIn(value: unknown): Snapshot | undefined {
   if (typeof value !== 'object' || value === null) return undefined
-  const { name, top, createdMs } = value as Record<string, unknown>
+  const { name, top, createdMs, versions } = value as Record<string, unknown>
+  const onVersions = versionsIn(versions)
   if (typeof name !== 'string' || typeof top !== 'string' || !isViewId(top)) return undefined
-  return { name, top, createdMs: typeof createdMs === 'number' ? createdMs : 0 }
+  const known = { name, top, createdMs: typeof createdMs === 'number' ? createdMs : 0 }
+  return onVersions ? { ...known, versions: onVersions } : known
 }
 
 export function isIdOrNone(value: unknown): value is string | undefined {

@@ -1,7 +1,8 @@
 import { join } from 'node:path'
-import { type MountOptions, nearestWord, OptionError } from '../../overlay-core/index.ts'
+import { type MountOptions, nearestWord, OptionError, type Overlay } from '../../overlay-core/index.ts'
 import type { RandomBytes } from '../random.ts'
 import type { FreezeRecord, Snapshot } from './layer-record.ts'
+import type { LayerVersions } from './layer-versions.ts'
 import type { Squashed, Squashes } from './squashes.ts'
 import type { TemplateView } from './template-view.ts'
 import { newViewId } from './view-id.ts'
@@ -32,6 +33,15 @@ export interface RolledBack {
   readonly aside: Snapshot | undefined
 }
 
+/** Where a freeze leads. */
+interface FreezeTo {
+  readonly name?: string | undefined
+  readonly top?: string | null
+  readonly versions?: LayerVersions | undefined
+  /** That of the view, if the caller uses it already. */
+  readonly overlay?: Overlay | undefined
+}
+
 /** Takes, removes and returns to snapshots of the views of a template. Each step is durable when it resolves. */
 export class Snapshots {
   readonly #parts: SnapshotParts
@@ -43,7 +53,7 @@ export class Snapshots {
   /** Keeps the present content of a view under a name; by default under the time. @throws OptionError naming `view` */
   async take(view: TemplateView, name: string | undefined): Promise<Snapshot> {
     return await this.#changing(view, 'be frozen', async () => {
-      const chosen = name ?? this.#freeName(view, '')
+      const chosen = name ?? this.freeName(view, '')
       this.#refuseName(view, chosen)
       return (await this.#freeze(view, { name: chosen })) as Snapshot
     })
@@ -57,8 +67,7 @@ export class Snapshots {
    */
   async rollback(view: TemplateView, name: string, drop: boolean): Promise<RolledBack> {
     return await this.#changing(view, 'be rolled back', async () => {
-      const { top } = this.find(view, name)
-      return await this.#putOn(view, top, drop ? undefined : 'before-rollback-')
+      return await this.#putOn(view, this.find(view, name), drop ? undefined : 'before-rollback-')
     })
   }
 
@@ -70,13 +79,14 @@ export class Snapshots {
    */
   async reset(view: TemplateView, drop: boolean): Promise<RolledBack> {
     return await this.#changing(view, 'be reset', async () => {
-      return await this.#putOn(view, null, drop ? undefined : 'before-reset-')
+      return await this.#putOn(view, { top: null }, drop ? undefined : 'before-reset-')
     })
   }
 
   /** How a snapshot is mounted, read-only. @throws OptionError naming `view` */
   optionsOf(view: TemplateView, name: string): MountOptions {
-    return view.lowersOn(this.#parts.layers.paths(this.find(view, name).top))
+    const { top, versions } = this.find(view, name)
+    return view.lowersOn(this.#parts.layers.paths(top), versions)
   }
 
   /** Removes a snapshot, and the layers that nothing else needs. @throws OptionError naming `view` */
@@ -84,7 +94,7 @@ export class Snapshots {
     return await this.#changing(view, 'lose its snapshot', async () => {
       const snapshot = this.find(view, name)
       const released = await this.#parts.layers.remove(view.record, snapshot)
-      this.#adopt(view)
+      this.adopt(view)
       this.#parts.squashes.later(view)
       return { ...snapshot, released }
     })
@@ -112,9 +122,13 @@ export class Snapshots {
     throw new OptionError('view', `${view.path} has no snapshot ${JSON.stringify(name)}; ${mend}`)
   }
 
-  /** Freezes a view without keeping a snapshot, for a caller in the turn of the view (`TemplateView.inTurn`). */
-  async freezeInTurn(view: TemplateView): Promise<void> {
-    await this.#freeze(view, {})
+  /**
+   * Freezes a view without keeping a snapshot, for a caller in the turn of the view (`TemplateView.inTurn`).
+   *
+   * @param overlay that of the view, if the caller uses it already
+   */
+  async freezeInTurn(view: TemplateView, overlay?: Overlay): Promise<void> {
+    await this.#freeze(view, { overlay })
   }
 
   /** Whether the view lies on a snapshot, so that removing the snapshot frees nothing. */
@@ -123,41 +137,47 @@ export class Snapshots {
   }
 
   /** Gives a view a fresh upper on `top`, as in `#freeze`. What it contained becomes a snapshot whose name begins with `prefix`; without one it is let go. */
-  async #putOn(view: TemplateView, top: string | null, prefix: string | undefined): Promise<RolledBack> {
-    const name = prefix === undefined ? undefined : this.#freeName(view, prefix)
-    const aside = await this.#freeze(view, { name, top })
+  async #putOn(
+    view: TemplateView,
+    { top, versions }: { readonly top: string | null; readonly versions?: LayerVersions | undefined },
+    prefix: string | undefined,
+  ): Promise<RolledBack> {
+    const name = prefix === undefined ? undefined : this.freeName(view, prefix)
+    const aside = await this.#freeze(view, { name, top, versions })
     if (name === undefined) await this.#parts.layers.collect()
     return { aside }
   }
 
-  /** @param to the snapshot that is kept, if any, and the layer on which the fresh upper lies: by default the frozen one; null: those of the template */
-  async #freeze(
-    view: TemplateView,
-    to: { name?: string | undefined; top?: string | null },
-  ): Promise<Snapshot | undefined> {
+  /**
+   * @param to the snapshot that is kept, if any, and the layer on which the fresh upper lies: by default the frozen one; null: those of the template, at `versions`
+   *   if they are other ones
+   */
+  async #freeze(view: TemplateView, to: FreezeTo): Promise<Snapshot | undefined> {
     const { layers, random, wallNow } = this.#parts
-    const { id, top: below } = view.record
+    const { id, top: below, versions } = view.record
     this.#refuseDepth(view, to.top)
     const layer = { id: newViewId(random), below }
-    const snapshot = to.name === undefined ? undefined : { name: to.name, top: layer.id, createdMs: wallNow() }
+    const kept = { top: layer.id, createdMs: wallNow(), ...(versions && { versions }) }
+    const snapshot = to.name === undefined ? undefined : { name: to.name, ...kept }
     const top = to.top === undefined ? layer.id : (to.top ?? undefined)
-    const record: FreezeRecord = { view: id, layer, top, snapshot }
+    const record: FreezeRecord = { view: id, layer, top, snapshot, ...(to.versions && { versions: to.versions }) }
     const directory = await layers.prepare(record)
     try {
       const frozen = to.top === undefined ? [join(directory, 'upper'), ...layers.paths(below)] : layers.paths(top)
-      await view.freeze(directory, frozen)
+      const onVersions = to.versions ? { ...view.record, versions: to.versions } : view.record
+      await view.freeze(directory, frozen, { record: onVersions, overlay: to.overlay })
     } catch (error) {
       await layers.abandon(record)
-      this.#adopt(view)
+      this.adopt(view)
       throw error
     }
-    await layers.frozen(record).finally(() => this.#adopt(view))
+    await layers.frozen(record).finally(() => this.adopt(view))
     this.#parts.squashes.later(view)
     return snapshot
   }
 
   /** Takes over what the registry says of the view now. */
-  #adopt(view: TemplateView): void {
+  adopt(view: TemplateView): void {
     view.record = this.#parts.layers.present(view.record)
   }
 
@@ -183,7 +203,7 @@ export class Snapshots {
   }
 
   /** A name made of the time that no snapshot of the view has. */
-  #freeName(view: TemplateView, prefix: string): string {
+  freeName(view: TemplateView, prefix: string): string {
     const time = new Date(this.#parts.wallNow()).toISOString().slice(0, 19).replaceAll(':', '')
     const taken = new Set(view.record.snapshots?.map(({ name }) => name))
     for (let count = 1; ; count++) {

@@ -1,7 +1,7 @@
 import type { StackLayer, TemplateSettings } from '../../config/index.ts'
 import type { MountOptions } from '../../overlay-core/index.ts'
 import { pathOfVersion } from '../layers/version-record.ts'
-import type { LayerVersions } from './view-record.ts'
+import type { LayerVersions } from './layer-versions.ts'
 
 type Stack = Pick<TemplateSettings, 'mount' | 'layers'>
 

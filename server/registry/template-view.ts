@@ -9,54 +9,24 @@ import {
   type Overlay,
   OverlayError,
   type Quota,
-  type QuotaLimits,
   type Squash,
   type Stack,
 } from '../../overlay-core/index.ts'
 import { withoutUpper } from '../mount-view.ts'
-import type { RandomBytes } from '../random.ts'
 import { tellProjectErrors } from './project-errors.ts'
-import type { UserQuotas, UsersView } from './user-quotas.ts'
+import { UseHold } from './use-hold.ts'
+import type { UsersView } from './user-quotas.ts'
 import { hasUpper } from './view-directory.ts'
-import type { Closable, ViewPool } from './view-pool.ts'
+import type { FreezeHow, ViewPlan } from './view-plan.ts'
+import type { Closable } from './view-pool.ts'
 import { ViewProject } from './view-project.ts'
 import { ViewQuota, type ViewQuotaParts } from './view-quota.ts'
 import type { ViewRecord } from './view-record.ts'
 
+export type { ViewPlan } from './view-plan.ts'
+
 /** After a failure the view is not tried again for this long. */
 const RETRY_MS = 1000
-
-/** What a view of a template needs from it. */
-export interface ViewPlan {
-  readonly template: string
-  readonly pool: ViewPool
-  /** The mount options of a view, by default on its present frozen layers. */
-  readonly optionsOf: (record: ViewRecord, frozen?: readonly string[]) => MountOptions
-  /** The stack for these options. @throws OptionError a lower is missing */
-  readonly stackOf: (options: MountOptions) => Promise<Stack>
-  readonly idleMs: () => number
-  /** Makes the directory and the record of the view with this id durable; undefined if they are. */
-  readonly settle: (id: string) => Promise<void> | undefined
-  /** The present limits of a view; undefined without a quota. */
-  readonly limits: () => QuotaLimits | undefined
-  /** The present limits of a view that the file system applies; undefined if it does not limit the views. */
-  readonly projectLimits: () => QuotaLimits | undefined
-  readonly random: RandomBytes
-  /** The quotas of users; undefined if the views do not belong to users. */
-  readonly users: UserQuotas | undefined
-  /** The time of day, in ms since the epoch. */
-  readonly wallNow: () => number
-  /** Set if a view ends when it is closed. */
-  readonly ephemeral: EphemeralPlan | undefined
-}
-
-/** What the template does when an ephemeral view ends. */
-export interface EphemeralPlan {
-  /** Takes out a view, before it is closed. */
-  takeOut(view: TemplateView): void
-  /** Deletes what a closed view contains. */
-  gone(record: ViewRecord): Promise<void>
-}
 
 /**
  * A view of a template, opened at its first use and closed when it was idle for a while. Uses are counted: it is never closed while a request runs.
@@ -73,6 +43,8 @@ export class TemplateView implements Closable {
   #uses = 0
   #removed = false
   #changing: Promise<unknown> = Promise.resolve()
+  /** Set while new uses wait. */
+  #hold: UseHold | undefined
   #failure: { readonly error: OverlayError; readonly atMs: number } | undefined
 
   constructor(record: ViewRecord, plan: ViewPlan) {
@@ -121,7 +93,8 @@ export class TemplateView implements Closable {
 
   /** Counts a use, which `release` ends, and opens the view if it is closed. @throws OverlayError ESTALE removed · EIO, ENOSPC and others: cannot be opened */
   use(): MaybePromise<Overlay> {
-    if (this.#overlay === undefined || this.#closing !== undefined || this.#removed) return this.#useLater()
+    if (this.#overlay === undefined || this.#closing !== undefined || this.#removed || this.#hold)
+      return this.#useLater()
     if (this.#uses++ === 0) this.#plan.pool.busy(this)
     return this.#overlay
   }
@@ -149,14 +122,15 @@ export class TemplateView implements Closable {
   }
 
   /** Makes the upper a layer in `directory`. `frozen`: the frozen layers of the view from then on. To be called in turn. @throws OptionError · OverlayError */
-  async freeze(directory: string, frozen: readonly string[]): Promise<void> {
-    const overlay = await this.use()
+  async freeze(directory: string, frozen: readonly string[], how: FreezeHow): Promise<void> {
+    const { record, prepared = false } = how
+    const overlay = how.overlay ?? (await this.use())
     try {
-      await overlay.freeze(directory, this.#plan.optionsOf(this.record, frozen))
+      await overlay.freeze(directory, this.#plan.optionsOf(record, frozen), prepared)
       // Only the new upper counts, and it may have been written to meanwhile.
       void this.#quota?.check()
     } finally {
-      this.release()
+      if (!how.overlay) this.release()
     }
   }
 
@@ -166,9 +140,35 @@ export class TemplateView implements Closable {
     await squash.adopt(place, options, { stack: await this.#plan.stackOf(options) })
   }
 
-  /** How the view is mounted on the layers `frozen` without its upper, read-only. */
-  lowersOn(frozen: readonly string[]): MountOptions {
-    return withoutUpper(this.#plan.optionsOf(this.record, frozen))
+  /** How the view is mounted on the layers `frozen` without its upper, read-only; by default at its present versions. */
+  lowersOn(frozen: readonly string[], versions = this.record.versions): MountOptions {
+    return withoutUpper(this.#plan.optionsOf({ ...this.record, versions }, frozen))
+  }
+
+  /** How the view is mounted as `record` says, and the stack for that. @throws OptionError a lower is missing */
+  async layersOf(record: ViewRecord): Promise<{ readonly options: MountOptions; readonly stack: Stack }> {
+    const options = this.#plan.optionsOf(record)
+    return { options, stack: await this.#plan.stackOf(options) }
+  }
+
+  /** After its lowers have changed: shares them with the other views on them. What fails is in the log, and the view has lowers of its own. */
+  async shareStack(overlay: Overlay): Promise<void> {
+    try {
+      const { options, stack } = await this.layersOf(this.record)
+      await overlay.remount(options, { stack })
+    } catch (error) {
+      this.#plan.pool.log.warn({ err: error, view: this.path }, 'a view does not share its lowers with the others')
+    }
+  }
+
+  /** Lets new uses wait, and resolves when only that of the caller is left, or after some seconds. Returns what ends that. */
+  async hold(): Promise<() => void> {
+    const hold = new UseHold(() => {
+      this.#hold = undefined
+    })
+    this.#hold = hold
+    await hold.settled(() => this.#uses === 1 + hold.waiting, this.#plan.pool.now)
+    return () => hold.end()
   }
 
   /** Applies changed limits to an open view. */
@@ -287,7 +287,8 @@ export class TemplateView implements Closable {
     try {
       for (;;) {
         if (this.#removed) throw new OverlayError('ESTALE', 'open view', this.path)
-        if (this.#closing !== undefined) await this.#closing
+        if (this.#hold !== undefined) await this.#hold.wait()
+        else if (this.#closing !== undefined) await this.#closing
         else if (this.#overlay !== undefined) return this.#overlay
         else await this.#open()
       }
@@ -318,6 +319,7 @@ export class TemplateView implements Closable {
       const project = await this.#openProject(options)
       const quota = limits && (await ViewQuota.open(limits, this.#quotaParts()))
       const mounted = await this.#mountWith(options, quota)
+      await this.#plan.beforeUse(this, mounted)
       const overlay = project?.saysNoSpace ? tellProjectErrors(mounted, () => project.isFull()) : mounted
       this.#quota = quota
       this.#project = project

@@ -8,6 +8,7 @@ import {
   OverlayError,
 } from '../../overlay-core/index.ts'
 import { makeDirectory } from '../make-directory.ts'
+import { TemplateRebases } from '../rebase/template-rebases.ts'
 import { EphemeralRegistry } from './ephemeral-registry.ts'
 import { makeForkDirectory } from './fork-directory.ts'
 import type { MachineNames } from './machine-names.ts'
@@ -38,6 +39,8 @@ export class Template {
   readonly #plan: ViewPlan
   /** Undefined for views that are not kept. */
   readonly #squashes: Squashes | undefined
+  /** Puts its views on other versions of their layers. */
+  readonly rebases: TemplateRebases
   readonly #views = new Map<string, TemplateView>()
   readonly #ordered = new OrderedViews()
   /** Views being made, by folded name. */
@@ -68,13 +71,15 @@ export class Template {
       random: parts.random,
       users,
       wallNow: parts.wallNow,
+      beforeUse: (view, overlay) => this.rebases.beforeUse(view, overlay),
       ephemeral: settings.ephemeral
         ? { takeOut: (view) => this.#expire(view), gone: (record) => this.#erase(record) }
         : undefined,
     }
-    const { layers } = registry
-    const { log } = parts.pool
+    const [{ layers }, { log }] = [registry, parts.pool]
     this.#squashes = layers && new Squashes({ layers, log, threshold: () => this.settings.squashAbove })
+    const refusal = (view: string, what: string, error: unknown) => this.#refusal(view, what, error)
+    this.rebases = new TemplateRebases({ ...parts, registry, template: this, stackOf: this.#plan.stackOf, refusal })
     const records = [...registry.list()].sort((a, b) => a.order - b.order)
     for (const record of records) this.#put(new TemplateView(record, this.#plan))
   }

@@ -238,19 +238,23 @@ export class ViewLayers {
     // Later freezes of the view are known: only the layer is missing.
     const isLast = view?.top === record.layer.below
     const has = view?.snapshots?.some(({ name }) => name === record.snapshot?.name)
+    const { view: id, layer } = record
     await this.frozen({
-      ...record,
-      top: isLast ? record.top : view?.top,
+      ...(isLast ? record : { view: id, layer, top: view?.top }),
       snapshot: has ? undefined : record.snapshot,
     })
   }
 
-  #apply({ view, layer, top, snapshot }: FreezeRecord): ViewRecord | undefined {
+  #apply({ view, layer, top, snapshot, versions, rebased }: FreezeRecord): ViewRecord | undefined {
     this.#store.put(layer)
     const before = this.#parts.byId(view)
     if (!before) return undefined
     const snapshots = snapshot ? [...(before.snapshots ?? []), snapshot] : before.snapshots
-    const after: ViewRecord = { ...before, top, snapshots }
+    const after: ViewRecord = {
+      ...{ ...before, top, snapshots },
+      ...(versions && { versions }),
+      ...(rebased && { rebased: layer.id, due: undefined }),
+    }
     this.#parts.replace(after)
     return after
   }

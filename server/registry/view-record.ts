@@ -7,6 +7,7 @@ import {
   type Snapshot,
   snapshotIn,
 } from './layer-record.ts'
+import { type LayerVersions, versionsIn } from './layer-versions.ts'
 import { isViewId } from './view-id.ts'
 
 /** What is kept of a view of a template, also while it is closed. */
@@ -26,17 +27,18 @@ export interface ViewRecord {
   readonly snapshots?: readonly Snapshot[] | undefined
   /** The version of each layer on which it lies, by the name of the layer, as far as its template does not name one. */
   readonly versions?: LayerVersions | undefined
+  /** The layer that its upper became when it was last put on other versions; a report is kept of that. */
+  readonly rebased?: string | undefined
+  /** Whether it is put on the newest versions when it is opened next. */
+  readonly due?: true | undefined
 }
-
-/** A version for each of some layers. */
-export type LayerVersions = Readonly<Record<string, string>>
 
 /** A record of the registry. */
 export type RegistryLine =
   | { readonly kind: 'made'; readonly view: ViewRecord }
   | { readonly kind: 'renamed'; readonly id: string; readonly name: string }
   /** It lies on these versions of layers from now on. */
-  | { readonly kind: 'on'; readonly id: string; readonly versions: LayerVersions }
+  | { readonly kind: 'on'; readonly id: string; readonly versions: LayerVersions; readonly due?: true | undefined }
   /** Its upper was frozen. */
   | ({ readonly kind: 'frozen' } & FreezeRecord)
   /** A layer that exists. */
@@ -57,13 +59,14 @@ export function decodeLine(text: string): RegistryLine | undefined {
   const value = parse(text)
   if (typeof value !== 'object' || value === null) return undefined
   const { kind, id, name, uid, gid, order, createdMs, top, snapshots = [], versions } = value as Record<string, unknown>
+  const { rebased, due } = value as Record<string, unknown>
   if (kind === 'frozen') return withKind(kind, freezeRecordIn(value))
   const layer = kind === 'layer' ? layerIn((value as { layer?: unknown }).layer) : undefined
   if (layer) return { kind: 'layer', layer }
   if (typeof id !== 'string' || !isViewId(id)) return undefined
   if (kind === 'renamed' || kind === 'forgotten') return typeof name === 'string' ? { kind, id, name } : undefined
   const layers = versionsIn(versions)
-  if (kind === 'on') return layers && { kind, id, versions: layers }
+  if (kind === 'on') return layers && { kind, id, versions: layers, ...(due === true && { due }) }
   if (!isCount(order)) return undefined
   if (kind === 'removed' || kind === 'deleted') return { kind, id, order }
   if (kind !== 'made' || typeof name !== 'string' || !isCount(uid) || !isCount(gid)) return undefined
@@ -77,14 +80,10 @@ export function decodeLine(text: string): RegistryLine | undefined {
       ...(top !== undefined && { top }),
       ...(kept.length > 0 && { snapshots: kept }),
       ...(layers && { versions: layers }),
+      ...(typeof rebased === 'string' && isViewId(rebased) && { rebased }),
+      ...(due === true && { due }),
     },
   }
-}
-
-function versionsIn(value: unknown): LayerVersions | undefined {
-  if (typeof value !== 'object' || value === null) return undefined
-  const found = Object.entries(value).filter((entry): entry is [string, string] => typeof entry[1] === 'string')
-  return found.length > 0 ? Object.fromEntries(found) : undefined
 }
 
 function withKind(kind: 'frozen', record: FreezeRecord | undefined): RegistryLine | undefined {

@@ -4,6 +4,7 @@ import { loopBudget, OptionError } from '../../overlay-core/index.ts'
 import { JournalFile } from '../journal-file.ts'
 import { makeDirectory } from '../make-directory.ts'
 import { sync } from '../whole-file.ts'
+import type { LayerVersions } from './layer-versions.ts'
 import { SharedTurns } from './shared-turns.ts'
 import {
   claimViews,
@@ -17,7 +18,7 @@ import {
 import { ViewIndex } from './view-index.ts'
 import { ViewLayers } from './view-layers.ts'
 import { foldedName, viewNameError } from './view-name.ts'
-import { decodeLine, encodeLine, type LayerVersions, type RegistryLine, type ViewRecord } from './view-record.ts'
+import { decodeLine, encodeLine, type RegistryLine, type ViewRecord } from './view-record.ts'
 
 /** The file of the registry, in the directory of the template. */
 const FILE = 'views'
@@ -134,11 +135,11 @@ export class ViewRegistry extends ViewIndex {
     return renamed
   }
 
-  /** Notes the versions of layers on which a view lies from now on; durable when it resolves. */
-  async lieOn(view: ViewRecord, versions: LayerVersions): Promise<ViewRecord> {
+  /** Notes the versions of layers on which a view lies from now on, and whether it gets the newest ones when it is opened next; durable when it resolves. */
+  async lieOn(view: ViewRecord, versions: LayerVersions, due?: true): Promise<ViewRecord> {
     await this.settle(view.id)
-    await this.#append({ kind: 'on', id: view.id, versions })
-    const moved = { ...(this.byId(view.id) ?? view), versions }
+    await this.#append({ kind: 'on', id: view.id, versions, due })
+    const moved = { ...(this.byId(view.id) ?? view), versions, due }
     this.put(moved)
     await writeRecord(join(this.#directory, view.id), moved).catch((error) =>
       this.#log.warn({ err: error, view: view.name }, 'the versions of a view were not saved in its directory'),
@@ -277,7 +278,7 @@ export class ViewRegistry extends ViewIndex {
     }
     const view = this.byId(line.id)
     if (line.kind === 'on') {
-      if (view !== undefined) this.put({ ...view, versions: line.versions })
+      if (view !== undefined) this.put({ ...view, versions: line.versions, due: line.due })
       return
     }
     if (line.kind === 'renamed') {
