@@ -2,7 +2,7 @@ import { nearestWord, OptionError } from '../overlay-core/index.ts'
 import { type Arguments, cutArguments } from './arguments.ts'
 import type { Environment } from './environment.ts'
 import { helpOn } from './help.ts'
-import { EXPORT_COMMAND_OPTIONS, LAYER_OPTIONS } from './layer-options.ts'
+import { COMMIT_OPTIONS, EXPORT_COMMAND_OPTIONS, LAYER_OPTIONS } from './layer-options.ts'
 import { serverChoice, shortAbsolute } from './server-choice.ts'
 import type { Command, ConfigRequest, LayerRequest, LayerWork } from './settings.ts'
 
@@ -18,14 +18,17 @@ const USAGE = {
   remove: 'overlayd layer remove NAME@VERSION',
   gc: 'overlayd layer gc',
   import: 'overlayd import NAME SOURCE',
-  export: 'overlayd export layer:NAME --format FORMAT --to PATH',
+  commit: 'overlayd commit VIEW --as LAYER[:VERSION]',
+  promote: 'overlayd promote VIEW PATH… --to LAYER[:VERSION]',
+  export: 'overlayd export VIEW|layer:NAME --format FORMAT --to PATH',
 } as const
 
-/** Parses `layer`, `import` and `export`; undefined for other commands. @throws OptionError */
+/** Parses `layer`, `import`, `commit`, `promote` and `export`; undefined for other commands. @throws OptionError */
 export function parseLayerCommand(argv: readonly string[], environment: Environment): Command | undefined {
   const [command, ...rest] = argv
   if (command === 'layer') return parseLayer(rest, environment)
   if (command === 'import') return parseImport(rest, environment)
+  if (command === 'commit' || command === 'promote') return parseCommit(command, rest, environment)
   return command === 'export' ? parseExport(rest, environment) : undefined
 }
 
@@ -89,6 +92,21 @@ function makingOf({ values }: Arguments, _environment: Environment) {
       `${JSON.stringify(whiteouts)} is not a form of whiteouts; use files, or leave it out`,
     )
   return { ...(version !== undefined && { version }), ...(whiteouts !== undefined && { whiteoutFiles: true }) }
+}
+
+function parseCommit(verb: 'commit' | 'promote', argv: readonly string[], environment: Environment): Command {
+  const given = cutArguments(argv, COMMIT_OPTIONS)
+  if (given.values.has('--help')) return { kind: 'help', text: helpOn('commit') }
+  const [view, ...paths] = given.words
+  if (view === undefined) throw new OptionError(verb, `needs a view; say ${USAGE[verb]}`)
+  if (verb === 'commit' && paths.length > 0)
+    throw new OptionError('commit', `takes all changes; to choose some, say ${USAGE.promote}`)
+  if (verb === 'promote' && paths.length === 0) throw new OptionError('promote', `needs paths; say ${USAGE.promote}`)
+  const [own, other] = verb === 'commit' ? ['--as', '--to'] : ['--to', '--as']
+  const to = given.values.get(own)?.at(-1) ?? given.values.get(other)?.at(-1)
+  if (to === undefined) throw new OptionError(own, `is missing; say ${USAGE[verb]}`)
+  const dryRun = given.values.has('--dry-run')
+  return layerCommand({ verb, view, to, dryRun, ...(verb === 'promote' && { paths }) }, given, environment)
 }
 
 function parseExport(argv: readonly string[], environment: Environment): Command {

@@ -298,7 +298,7 @@ export interface SnapshotRequest {
   readonly stateDir: string
 }
 
-/** What `overlayd layer`, `import` and `export` shall do. Paths are absolute. */
+/** What `overlayd layer`, `import`, `commit`, `promote` and `export` shall do. Paths are absolute. */
 export type LayerWork =
   | {
       readonly verb: 'add' | 'publish' | 'import'
@@ -312,6 +312,14 @@ export type LayerWork =
   | { readonly verb: 'remove'; readonly layer: string; readonly yes: boolean }
   | { readonly verb: 'gc'; readonly dryRun: boolean }
   | {
+      readonly verb: 'commit' | 'promote'
+      readonly view: string
+      /** `LAYER` or `LAYER:VERSION`. */
+      readonly to: string
+      readonly paths?: readonly string[]
+      readonly dryRun: boolean
+    }
+  | {
       readonly verb: 'export'
       readonly what: string
       readonly format: 'oci-layer' | 'oci-archive' | 'tar' | 'overlay-dir'
@@ -322,9 +330,9 @@ export type LayerWork =
 export interface LayerRequest extends ReloadRequest {
   readonly work: LayerWork
   readonly json: boolean
-  /** Says where the layer store is. */
+  /** Says where the layer store is, if no server runs. */
   readonly config: ConfigRequest | undefined
-  /** The layer store; absolute. */
+  /** The layer store, if no server runs; absolute. */
   readonly store: string | undefined
 }
 

@@ -2,7 +2,7 @@ import { timingSafeEqual } from 'node:crypto'
 import type { RequestListener } from 'node:http'
 import { Readable } from 'node:stream'
 import fastify, { type FastifyBaseLogger, type FastifyReply, LogController } from 'fastify'
-import { inOverlayOptions } from '../config/index.ts'
+import { inOverlayOptions, type LayerWork } from '../config/index.ts'
 import { OptionError } from '../overlay-core/index.ts'
 import type { MachineDescription, MachineOrder } from './boot/machine-requests.ts'
 import type { ControlCounters, ControlError } from './control.ts'
@@ -90,6 +90,20 @@ const DIFF_BODY = {
   },
 }
 
+const LAYERS_BODY = {
+  type: 'object',
+  required: ['verb'],
+  properties: {
+    verb: { enum: ['add', 'publish', 'import', 'list', 'show', 'remove', 'gc', 'commit', 'promote', 'export'] },
+    paths: { type: 'array', items: { type: 'string' } },
+    whiteoutFiles: { type: 'boolean' },
+    dryRun: { type: 'boolean' },
+    ...Object.fromEntries(
+      ['layer', 'version', 'from', 'view', 'to', 'what', 'format'].map((key) => [key, { type: 'string' }]),
+    ),
+  },
+}
+
 /** The dependencies of the control listener. */
 export interface ControlParts {
   readonly log: FastifyBaseLogger
@@ -108,6 +122,8 @@ export interface ControlParts {
   /** Lines of JSON about what differs in a view. */
   readonly differences: (order: DiffOrder) => Promise<AsyncIterable<string>>
   readonly tokens: ((order: TokenOrder) => Promise<readonly TokenDescription[]>) | undefined
+  /** Lines of JSON about work on layers (`LayerLine`). */
+  readonly layers: (work: LayerWork) => Promise<AsyncIterable<string>>
 }
 
 /** Makes the request handler of the control listener. It has its own file so that it is loaded with the first request. */
@@ -124,6 +140,7 @@ export async function controlListener({
   status,
   differences,
   tokens,
+  layers,
 }: ControlParts): Promise<RequestListener> {
   const wanted = Buffer.from(`Bearer ${token}`)
   const app = fastify({
@@ -148,6 +165,10 @@ export async function controlListener({
   app.post('/status', async () => status())
   app.post('/diff', { schema: { body: DIFF_BODY } }, async (request, reply) => {
     const lines = await differences(request.body as DiffOrder)
+    return reply.type('application/x-ndjson').send(Readable.from(lines))
+  })
+  app.post('/layers', { schema: { body: LAYERS_BODY } }, async (request, reply) => {
+    const lines = await layers(request.body as LayerWork)
     return reply.type('application/x-ndjson').send(Readable.from(lines))
   })
   if (reload !== undefined) app.post('/reload', () => reload())

@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { createServer, type RequestListener } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import type { FastifyBaseLogger } from 'fastify'
+import type { LayerWork } from '../config/index.ts'
 import type { MachineDescription, MachineOrder } from './boot/machine-requests.ts'
 import type { DiffOrder } from './diff/view-differences.ts'
 import type { TokenDescription, TokenOrder } from './login/index.ts'
@@ -61,8 +62,10 @@ export async function openControl(parts: {
   readonly tokens?: ((order: TokenOrder) => Promise<readonly TokenDescription[]>) | undefined
   readonly status: () => ServerStatus
   readonly differences: (order: DiffOrder) => Promise<AsyncIterable<string>>
+  readonly layers: (work: LayerWork) => Promise<AsyncIterable<string>>
 }): Promise<Control> {
-  const { log, random, remount, reload, views, snapshots, rebases, machines, tokens, status, differences } = parts
+  const { log, random, remount, reload, views, snapshots, rebases, machines, tokens, status, differences, layers } =
+    parts
   const token = Buffer.from(random(TOKEN_BYTES)).toString('base64url')
   const counters: ControlCounters = { remounts: 0, refused: 0 }
   // Most servers never get a control request, so Fastify, which takes 13 MB, is loaded with the first one.
@@ -81,6 +84,7 @@ export async function openControl(parts: {
       tokens,
       status,
       differences,
+      layers,
     })
   const server = createServer({ requestTimeout: REQUEST_TIMEOUT_MS }, (request, response) => {
     listener ??= load()

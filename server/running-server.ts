@@ -47,6 +47,8 @@ export interface ListeningAddresses {
 /** The parts of a server that runs or is starting. `close` closes those that exist, in order. */
 export class RunningServer {
   readonly views: Views
+  /** The directory of the layer store; undefined where there is no configuration file. */
+  layerDirectory: string | undefined
   /** The templates; undefined if there are none. */
   templates: Templates | undefined
   /** The login; undefined if there is none. */

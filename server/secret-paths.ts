@@ -7,6 +7,7 @@ import {
   placesOf,
   showsInnerMounts,
 } from '../overlay-core/index.ts'
+import { OBJECTS } from './layers/version-record.ts'
 
 /** A directory or file that no client may read or change through a layer. */
 interface Secret {
@@ -63,12 +64,12 @@ export async function secretCollision(settings: Settings, options: MountOptions)
   return found.filter((each) => each !== undefined)
 }
 
-function secretsOf({ stateDir, configFile, tls, login }: Settings): Secret[] {
+function secretsOf({ stateDir, layerDirectory, configFile, tls, login }: Settings): Secret[] {
   const stateDirectory = {
     option: '--state-dir',
     what: 'the state directory',
     path: stateDir,
-    except: [`${stateDir}/sample`],
+    except: [`${stateDir}/sample`, ...(layerDirectory === undefined ? [] : [`${layerDirectory}/${OBJECTS}`])],
     mend: 'choose a directory outside all layers',
   }
   const keys =

@@ -68,14 +68,9 @@ export async function serve(
   }
   const views = await openViews(settings, failed)
   warnings.push(...views.warnings)
-  const server = new RunningServer({
-    log,
-    logCounters,
-    faults,
-    clock: systemClock,
-    views,
-  })
+  const server = new RunningServer({ log, logCounters, faults, clock: systemClock, views })
   server.tls = tls
+  server.layerDirectory = settings.layerDirectory
   try {
     server.login = await openLogin(settings, log)
     if (settings.boot !== undefined) await readMachines(server, settings.boot, settings, log)
@@ -88,6 +83,7 @@ export async function serve(
       remount: (request) => server.remount(request),
       status: () => server.status(),
       differences: async (order) => (await import('./diff/view-differences.ts')).viewDifferences(server, order),
+      layers: async (work) => (await import('./layers/layer-work.ts')).layerWorkLines(server, work),
       reload: reload && (() => reload(server)),
       views: reload && ((order) => server.changeViews(order)),
       snapshots: reload && ((order) => server.changeSnapshots(order)),

@@ -6,11 +6,11 @@ _overlayd() {
     word=${COMP_WORDS[i]}
     if [ -n "$skip" ]; then skip=''; continue; fi
     case $word in
-    -o|--webdav|--as|--locks|--symlinks|--public-url|--trusted-proxy|--nfs|--export|--lock-grace|--tls|--tls-client-ca|--tls-clients|--tls-revoked|--state-dir|--ready-file|--log-level|--config|--pid|--days|--name|--out|--against|--from|--version|--whiteouts|--store|--format|--to|--file|--view|--path|--expires|--group|--network|--range|--interface|--tftp-root|--debootstrap|--packages|--mirror|--cache|--url) skip=1 ;;
+    -o|--webdav|--as|--locks|--symlinks|--public-url|--trusted-proxy|--nfs|--export|--lock-grace|--tls|--tls-client-ca|--tls-clients|--tls-revoked|--state-dir|--ready-file|--log-level|--config|--pid|--days|--name|--out|--against|--from|--version|--whiteouts|--store|--to|--format|--file|--view|--path|--expires|--group|--network|--range|--interface|--tftp-root|--debootstrap|--packages|--mirror|--cache|--url) skip=1 ;;
     -*) ;;
     *)
       case "$path${path:+ }$word" in
-      'serve'|'config'|'config check'|'config print'|'init'|'reload'|'cert'|'cert ca'|'cert issue'|'cert revoke'|'cert list'|'view'|'view list'|'view create'|'view show'|'view remove'|'view rename'|'snapshot'|'snapshots'|'rollback'|'reset'|'snapshot remove'|'fork'|'squash'|'rebase'|'conflicts'|'diff'|'layer'|'layer add'|'layer publish'|'layer list'|'layer show'|'layer remove'|'layer gc'|'import'|'export'|'user'|'user add'|'user passwd'|'user remove'|'user list'|'token'|'token make'|'token list'|'token revoke'|'machine'|'machine list'|'machine show'|'machine approve'|'machine reset'|'machine forget'|'machine console-args'|'boot'|'boot dnsmasq'|'image'|'image build'|'image lint'|'status'|'remount'|'help') path="$path${path:+ }$word" ;;
+      'serve'|'config'|'config check'|'config print'|'init'|'reload'|'cert'|'cert ca'|'cert issue'|'cert revoke'|'cert list'|'view'|'view list'|'view create'|'view show'|'view remove'|'view rename'|'snapshot'|'snapshots'|'rollback'|'reset'|'snapshot remove'|'fork'|'squash'|'rebase'|'conflicts'|'diff'|'layer'|'layer add'|'layer publish'|'layer list'|'layer show'|'layer remove'|'layer gc'|'import'|'commit'|'promote'|'export'|'user'|'user add'|'user passwd'|'user remove'|'user list'|'token'|'token make'|'token list'|'token revoke'|'machine'|'machine list'|'machine show'|'machine approve'|'machine reset'|'machine forget'|'machine console-args'|'boot'|'boot dnsmasq'|'image'|'image build'|'image lint'|'status'|'remount'|'help') path="$path${path:+ }$word" ;;
       esac
       ;;
     esac
@@ -18,7 +18,6 @@ _overlayd() {
   if [ -n "$skip" ]; then
     case $prev in
     --webdav) words='off' ;;
-    --as) words='root' ;;
     --locks) words='advisory mandatory' ;;
     --symlinks) words='follow hide refuse' ;;
     --nfs) words='off' ;;
@@ -42,7 +41,7 @@ _overlayd() {
     return
   fi
   case $path in
-    '') next='boot cert config conflicts diff export fork help image import init layer machine rebase reload remount reset rollback serve snapshot snapshots squash status token user view' options='-o --sample --webdav --as --locks --symlinks --depth-infinity --insecure-no-auth --public-url --trusted-proxy --nfs --export --manage-gids --portmap --rpcbind --lock-grace --tls --tls-client-ca --tls-clients --tls-revoked --state-dir --ready-file --log-level -h --help -V --version' ;;
+    '') next='boot cert commit config conflicts diff export fork help image import init layer machine promote rebase reload remount reset rollback serve snapshot snapshots squash status token user view' options='-o --sample --webdav --as --locks --symlinks --depth-infinity --insecure-no-auth --public-url --trusted-proxy --nfs --export --manage-gids --portmap --rpcbind --lock-grace --tls --tls-client-ca --tls-clients --tls-revoked --state-dir --ready-file --log-level -h --help -V --version' ;;
     'config') next='check print' options='--help' ;;
     'cert') next='ca issue list revoke' options='--help' ;;
     'view') next='create list remove rename show' options='--help' ;;
@@ -76,14 +75,16 @@ _overlayd() {
     'rebase') next='' options='--dry-run --now --at-next-open --all --yes --json --pid --state-dir -h --help' ;;
     'conflicts') next='' options='--dry-run --now --at-next-open --all --yes --json --pid --state-dir -h --help' ;;
     'diff') next='' options='--against --stat --name-only --patch --json --all --pid --state-dir -h --help' ;;
-    'layer add') next='' options='--from --version --whiteouts --dry-run --yes --json --config --store -h --help' ;;
-    'layer publish') next='' options='--from --version --whiteouts --dry-run --yes --json --config --store -h --help' ;;
-    'layer list') next='' options='--from --version --whiteouts --dry-run --yes --json --config --store -h --help' ;;
-    'layer show') next='' options='--from --version --whiteouts --dry-run --yes --json --config --store -h --help' ;;
-    'layer remove') next='' options='--from --version --whiteouts --dry-run --yes --json --config --store -h --help' ;;
-    'layer gc') next='' options='--from --version --whiteouts --dry-run --yes --json --config --store -h --help' ;;
-    'import') next='' options='--from --version --whiteouts --dry-run --yes --json --config --store -h --help' ;;
-    'export') next='' options='--format --to --json --config --store -h --help' ;;
+    'layer add') next='' options='--from --version --whiteouts --dry-run --yes --json --config --store --pid --state-dir -h --help' ;;
+    'layer publish') next='' options='--from --version --whiteouts --dry-run --yes --json --config --store --pid --state-dir -h --help' ;;
+    'layer list') next='' options='--from --version --whiteouts --dry-run --yes --json --config --store --pid --state-dir -h --help' ;;
+    'layer show') next='' options='--from --version --whiteouts --dry-run --yes --json --config --store --pid --state-dir -h --help' ;;
+    'layer remove') next='' options='--from --version --whiteouts --dry-run --yes --json --config --store --pid --state-dir -h --help' ;;
+    'layer gc') next='' options='--from --version --whiteouts --dry-run --yes --json --config --store --pid --state-dir -h --help' ;;
+    'import') next='' options='--from --version --whiteouts --dry-run --yes --json --config --store --pid --state-dir -h --help' ;;
+    'commit') next='' options='--as --to --dry-run --json --pid --state-dir -h --help' ;;
+    'promote') next='' options='--as --to --dry-run --json --pid --state-dir -h --help' ;;
+    'export') next='' options='--format --to --json --config --store --pid --state-dir -h --help' ;;
     'user add') next='' options='--config --file --json -h --help' ;;
     'user passwd') next='' options='--config --file --json -h --help' ;;
     'user remove') next='' options='--config --file --json -h --help' ;;

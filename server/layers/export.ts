@@ -1,6 +1,8 @@
 import { parseLayerReference } from '../../config/index.ts'
-import { OptionError, readTree, type TreeItem } from '../../overlay-core/index.ts'
+import { OptionError, readChanges, readTree, readView, type TreeItem } from '../../overlay-core/index.ts'
+import type { ServedViews } from '../diff/held-view.ts'
 import { exportDirectory, exportFile } from './export-target.ts'
+import { type HeldContent, holdContent } from './held-content.ts'
 import { digestOf, type LayerIdentity } from './layer-digest.ts'
 import type { LayerParts } from './make-version.ts'
 import { type ImageLayer, imageArchive } from './oci-write.ts'
@@ -13,7 +15,7 @@ export type ExportFormat = (typeof EXPORT_FORMATS)[number]
 
 /** A request of `overlayd export`. */
 export interface ExportOrder {
-  /** `layer:NAME` or `layer:NAME@VERSION`. */
+  /** A view as `holdContent` takes it, or `layer:NAME` or `layer:NAME@VERSION`. */
   readonly what: string
   readonly format: ExportFormat
   /** The file, or for `overlay-dir` the directory, which must not exist. Absolute. */
@@ -29,9 +31,9 @@ export interface Exported {
   readonly bytes: number
 }
 
-/** What can be exported of a layer. */
+/** What can be exported of a view or layer. */
 interface Exportable {
-  /** The layer itself. */
+  /** The layer itself, or the changes of a view as a layer. */
   readonly layer: () => AsyncIterable<TreeItem>
   /** What one sees: without whiteouts. */
   readonly content: () => AsyncIterable<TreeItem>
@@ -42,15 +44,17 @@ interface Exportable {
 }
 
 /**
- * Writes a layer to a file or directory, which appears as a whole. The same content makes the same bytes.
+ * Writes a view or layer to a file or directory, which appears as a whole. The same content makes the same bytes.
  *
- * @throws OptionError naming `layer`, `to` or `export`
+ * @param served undefined if no server runs; then only layers can be exported
+ * @throws OptionError naming `view`, `layer`, `to` or `export`
  */
 export async function exportLayers(
+  served: ServedViews | undefined,
   { store, progress, signal }: LayerParts,
   { what, format, to }: ExportOrder,
 ): Promise<Exported> {
-  const from = await ofLayer(store, what)
+  const from = what.startsWith('layer:') ? await ofLayer(store, what) : ofView(await held(served, what))
   let done = 0
   const counted = async function* (pieces: AsyncIterable<Uint8Array>) {
     for await (const piece of pieces) {
@@ -66,6 +70,11 @@ export async function exportLayers(
   } finally {
     await from.release()
   }
+}
+
+async function held(served: ServedViews | undefined, what: string): Promise<HeldContent> {
+  if (served !== undefined) return await holdContent(served, what)
+  throw new OptionError('view', `${what} needs a running server; start it, or name a layer as layer:NAME`)
 }
 
 async function write(
@@ -105,6 +114,12 @@ async function ofVersion(store: VersionStore, found: LayerVersion, release: () =
     tag: found.version,
     release: async () => release(),
   }
+}
+
+function ofView({ overlay, base, lowers, release }: HeldContent): Exportable {
+  const layer = () => readChanges(overlay, base)
+  const below = lowers.map(({ path }): ImageLayer => ({ items: () => readTree(path) })).reverse()
+  return { layer, content: () => readView(overlay), image: [...below, { items: layer }], tag: 'latest', release }
 }
 
 async function* withoutMarks(items: AsyncIterable<TreeItem>): AsyncGenerator<TreeItem> {

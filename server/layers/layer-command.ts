@@ -4,24 +4,34 @@ import { OptionError } from '../../overlay-core/index.ts'
 import { systemClock } from '../clock.ts'
 import type { Output } from '../config-command.ts'
 import { loadConfig } from '../config-file.ts'
+import { chooseConfigServer, streamControl } from '../config-server.ts'
 import { systemRandom } from '../random.ts'
-import { type Exported, exportLayers } from './export.ts'
-import { executeLayerOrder, type LayerDescription, type LayerRequestParts, type Removed } from './layer-requests.ts'
-import { addedText, collectedText, detailText, exportedText, removedText, tableText } from './layer-text.ts'
+import { type RunFile, readRunFiles } from '../state-dir.ts'
+import { exportLayers } from './export.ts'
+import { executeLayerOrder, type LayerDescription, type LayerRequestParts } from './layer-requests.ts'
+import {
+  addedText,
+  collectedText,
+  committedText,
+  detailText,
+  exportedText,
+  removedText,
+  tableText,
+} from './layer-text.ts'
+import type { LayerAnswer, LayerLine } from './layer-work.ts'
+import type { LayerProgress } from './make-version.ts'
 import { storedUses } from './stored-uses.ts'
 import { VersionStore } from './version-store.ts'
 
 /** The terminal or pipe from which the answer is read. */
 type Input = NodeJS.ReadableStream & { readonly isTTY?: boolean }
 
-/** What work on layers came to. */
-type Done = readonly LayerDescription[] | Removed | Exported
-
 /** Shows how far the work is. */
 type Show = (text: string) => void
 
 /**
- * `overlayd layer`, `import` and `export`. Returns the exit status.
+ * `overlayd layer`, `import`, `commit`, `promote` and `export`: has the running server do the work, or does it in this process if none runs. Returns the exit
+ * status: 0, or 1 if the server cannot be reached.
  *
  * @param terminal whether the errors are seen on a terminal, where the progress is shown
  * @throws OptionError nothing has changed
@@ -35,29 +45,46 @@ export async function workOnLayers(
   const { work, json } = asked
   const { print, printError } = output
   const place = await placeOf(asked)
+  if (typeof place === 'string') {
+    printError(`overlayd: ${place}\n`)
+    return 1
+  }
   await confirm(work, input, output)
   const show: Show = (text) => void (terminal && printError(`\r${text}\x1b[K`))
   try {
-    const done = await doHere(place, work, show)
+    const done = 'server' in place ? await ask(place.server, work, show) : await doHere(place, work, show)
     show('')
     print(json ? `${JSON.stringify(jsonOf(work, done), null, 2)}\n` : textOf(work, done))
     return 0
   } catch (error) {
     show('')
-    throw error
+    if (!(error instanceof Unreachable)) throw error
+    printError(`overlayd: ${error.message}\n`)
+    return 1
   }
 }
 
-/** Where the work is done. */
-interface Place {
+/** The server does not answer. */
+class Unreachable extends Error {}
+
+/** Who does the work. */
+type Place = { readonly server: RunFile } | LocalPlace
+
+interface LocalPlace {
   readonly store: VersionStore
   readonly config: Config | undefined
 }
 
-async function placeOf({ config: request, store }: LayerRequest): Promise<Place> {
+async function placeOf({ config: request, store, ...choice }: LayerRequest): Promise<Place | string> {
   if (store !== undefined) return { store: new VersionStore(store), config: undefined }
-  if (request === undefined) throw new OptionError('--config', 'is missing; add --config FILE, or --store DIR')
+  if (request === undefined) {
+    const server = chooseConfigServer(await readRunFiles(choice.stateDir), choice)
+    return typeof server === 'string' ? `${server}, or --config FILE if no server runs` : { server }
+  }
   const config = await loadConfig(request)
+  const running = await readRunFiles(config.draft.stateDir)
+  const server = running.find((each) => each.config === request.path)
+  if (server !== undefined) return { server }
   return { store: new VersionStore(config.draft.layerDirectory as string), config }
 }
 
@@ -72,32 +99,49 @@ async function confirm(work: LayerWork, input: Input, { printError }: Output): P
   if (!/^y(es)?$/i.test(answer.trim())) throw new OptionError('remove', 'the answer was not yes; nothing has changed')
 }
 
-async function doHere(place: Place, work: LayerWork, show: Show): Promise<Done> {
+async function ask(server: RunFile, work: LayerWork, show: Show): Promise<LayerAnswer> {
+  let last: Exclude<LayerLine, { progress: LayerProgress }> | undefined
+  const failure = await streamControl<LayerLine>(server, '/layers', work, (line) => {
+    if ('progress' in line) show(progressText(line.progress))
+    else last = line
+  })
+  if (failure !== undefined) throw new Unreachable(`server ${server.pid} ${failure}`)
+  if (last === undefined) throw new Unreachable(`server ${server.pid} ended its answer too early; its log says why`)
+  if ('failed' in last) throw new OptionError(last.failed.option, last.failed.message)
+  return last.done
+}
+
+async function doHere(place: LocalPlace, work: LayerWork, show: Show): Promise<LayerAnswer> {
   const parts = partsHere(place, work, show)
-  if (work.verb === 'export') return await exportLayers(parts, work)
+  if ('view' in work) throw new OptionError('view', `${work.view} needs a running server; start it`)
+  if (work.verb === 'export') return await exportLayers(undefined, parts, work)
   const done = await executeLayerOrder(parts, work)
   return 'layers' in done ? done.layers : done.removed
 }
 
-function partsHere({ store, config }: Place, work: LayerWork, show: Show): LayerRequestParts {
+function partsHere({ store, config }: LocalPlace, work: LayerWork, show: Show): LayerRequestParts {
   if (work.verb === 'remove' && config === undefined)
     throw new OptionError('--store', 'does not say who uses the version; use --config FILE')
   return {
     store,
     random: systemRandom,
     wallNow: systemClock,
-    progress: ({ step, done }) => show(step === 'writing' ? `writing objects: ${done}` : `verifying bytes: ${done}`),
+    progress: (progress) => show(progressText(progress)),
     uses: async () => (config === undefined ? [] : await storedUses(config.draft)),
     published: () => undefined,
   }
 }
 
-function jsonOf({ verb }: LayerWork, done: Done): unknown {
+function progressText({ step, done }: LayerProgress): string {
+  return step === 'writing' ? `writing: ${done}` : `verifying bytes: ${done}`
+}
+
+function jsonOf({ verb }: LayerWork, done: LayerAnswer): unknown {
   if (!isList(done)) return done
   return verb === 'list' || verb === 'show' ? done : done[0]
 }
 
-function textOf(work: LayerWork, done: Done): string {
+function textOf(work: LayerWork, done: LayerAnswer): string {
   if (isList(done)) {
     if (work.verb === 'list') return tableText(done)
     if (work.verb === 'show') return detailText(done)
@@ -105,9 +149,10 @@ function textOf(work: LayerWork, done: Done): string {
     return work.verb === 'remove' ? removedText(only) : addedText(only)
   }
   if ('leftovers' in done) return collectedText(done, work.verb === 'gc' && work.dryRun)
-  return exportedText(done)
+  if ('format' in done) return exportedText(done)
+  return committedText(done, 'to' in work ? work.to : '')
 }
 
-function isList(done: Done): done is readonly LayerDescription[] {
+function isList(done: LayerAnswer): done is readonly LayerDescription[] {
   return Array.isArray(done)
 }

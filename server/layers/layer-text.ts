@@ -1,3 +1,4 @@
+import type { Committed } from './commit.ts'
 import type { Exported } from './export.ts'
 import type { LayerDescription, Removed } from './layer-requests.ts'
 
@@ -63,6 +64,15 @@ export function removedText({ layer, version }: LayerDescription): string {
 export function collectedText({ digests, leftovers }: Removed, dryRun: boolean): string {
   const what = `${digests.length} contents without a version and ${leftovers} leftovers`
   return dryRun ? `would delete ${what}\n` : `deleted ${what}\n`
+}
+
+export function committedText({ version, on, changes }: Committed, to: string): string {
+  if (version === undefined) {
+    const lines = changes.map(({ path, removed }) => `${removed ? 'D' : 'A'} ${path}\n`)
+    return `${lines.join('')}would make a version of ${to} with these paths${on === undefined ? '' : ` on ${on}`}\n`
+  }
+  const how = on === undefined ? 'with the changes alone' : `with the content of ${on} and the changes`
+  return `made ${version.layer}@${version.version} ${how} (${version.digest})\n`
 }
 
 export function exportedText({ to, format, digest, bytes }: Exported): string {
