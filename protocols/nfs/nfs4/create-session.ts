@@ -1,3 +1,4 @@
+import { certificateOf } from '../rpc/call.ts'
 import type { Decoder } from '../xdr/decoder.ts'
 import type { Encoder } from '../xdr/encoder.ts'
 import { XdrError } from '../xdr/xdr-error.ts'
@@ -46,7 +47,9 @@ export const createSession: Operation = {
     const back = readChannel(args)
     const callbackProgram = args.u32()
     readCallbackSecurity(args)
-    if (client === undefined) throw new Nfs4Error(STATUS.STALE_CLIENTID)
+    if (client === undefined || client.certificate !== certificateOf(call.rpc.peer)) {
+      throw new Nfs4Error(STATUS.STALE_CLIENTID)
+    }
     const again = (client.createSequence - 1) >>> 0
     if (sequence === again && client.createReply !== undefined) return replay(call, client.createReply)
     if (sequence !== client.createSequence) throw new Nfs4Error(STATUS.SEQ_MISORDERED)

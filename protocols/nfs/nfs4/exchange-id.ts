@@ -1,7 +1,8 @@
+import { certificateOf } from '../rpc/call.ts'
 import { XdrError } from '../xdr/xdr-error.ts'
 import type { Nfs4Call } from './nfs4-call.ts'
 import type { Operation } from './operation.ts'
-import type { Nfs4Client } from './state/client.ts'
+import type { ClientName, Nfs4Client } from './state/client.ts'
 import { OPAQUE_LIMIT, VERIFIER_BYTES } from './wire/constants.ts'
 import { Nfs4Error, STATUS } from './wire/status.ts'
 
@@ -29,7 +30,7 @@ export const exchangeId: Operation = {
     readStateProtection(call)
     readImplementation(call)
     if (flags & ~VALID_FLAGS || owner.length === 0) throw new Nfs4Error(STATUS.INVAL)
-    const who = { owner, verifier, principal: principalOf(call), address: call.rpc.peer.address, minor: call.minor }
+    const who: ClientName = { owner, verifier, ...callerOf(call), minor: call.minor }
     const client = flags & UPD_CONFIRMED_REC_A ? update(call, who) : findOrAdd(call, who)
     answer(call, client)
   },
@@ -40,9 +41,13 @@ export function principalOf({ rpc: { credential, peer } }: Nfs4Call): string {
   return peer.identity === undefined ? `${credential.flavor}:${credential.uid}` : peer.client
 }
 
-type Who = Parameters<Nfs4Call['context']['clients']['add']>[0]
+/** What is kept of the caller who makes a client known. */
+export function callerOf(call: Nfs4Call): { principal: string; certificate: string | undefined; address: string } {
+  const { peer } = call.rpc
+  return { principal: principalOf(call), certificate: certificateOf(peer), address: peer.address }
+}
 
-function findOrAdd(call: Nfs4Call, who: Who): Nfs4Client {
+function findOrAdd(call: Nfs4Call, who: ClientName): Nfs4Client {
   const { clients, leases, now } = call.context
   const { confirmed } = clients.byOwner(who.owner)
   if (confirmed !== undefined) {
@@ -58,7 +63,7 @@ function findOrAdd(call: Nfs4Call, who: Who): Nfs4Client {
 }
 
 /** Cases 6 to 9: a confirmed client changes what it has said of itself. */
-function update(call: Nfs4Call, who: Who): Nfs4Client {
+function update(call: Nfs4Call, who: ClientName): Nfs4Client {
   const { confirmed } = call.context.clients.byOwner(who.owner)
   if (confirmed === undefined) throw new Nfs4Error(STATUS.NOENT)
   if (confirmed.verifier !== who.verifier) throw new Nfs4Error(STATUS.NOT_SAME)

@@ -1,4 +1,5 @@
 import { lockKeyOf } from '../exports/file-handle.ts'
+import { certificateOf } from '../rpc/call.ts'
 import type { FileRef } from './file-ref.ts'
 import type { Nfs4Call } from './nfs4-call.ts'
 import type { LockState, OpenState, State } from './state/open-state.ts'
@@ -13,7 +14,7 @@ export function stateOf(call: Nfs4Call, stateid: Stateid): State | undefined {
   if (state === undefined || stateid.boot !== state.client.idHi || stateid.client !== state.client.idLo)
     return undefined
   if (client !== undefined) return state.client === client ? state : undefined
-  if (state.client.minor > 0) return undefined
+  if (state.client.minor > 0 || state.client.certificate !== certificateOf(call.rpc.peer)) return undefined
   // In 4.0 every use of a stateid renews the lease.
   state.client.renewedMs = context.now()
   return state

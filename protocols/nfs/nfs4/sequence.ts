@@ -1,3 +1,4 @@
+import { certificateOf } from '../rpc/call.ts'
 import { writeSessionId } from './create-session.ts'
 import type { Nfs4Call } from './nfs4-call.ts'
 import type { Operation } from './operation.ts'
@@ -16,7 +17,10 @@ export const sequence: Operation = {
     args.u32() // sa_highest_slotid
     const cacheThis = args.bool()
     if (call.index !== 1) throw new Nfs4Error(STATUS.SEQUENCE_POS)
-    if (session === undefined) throw new Nfs4Error(STATUS.BADSESSION)
+    // Who has shown a certificate is nobody without it, and nobody else is that client.
+    if (session === undefined || session.client.certificate !== certificateOf(call.rpc.peer)) {
+      throw new Nfs4Error(STATUS.BADSESSION)
+    }
     const slot = session.slot(slotNumber)
     if (slot === undefined) throw new Nfs4Error(STATUS.BADSLOT)
     if (seqid === slot.sequence) return retry(call, slot)

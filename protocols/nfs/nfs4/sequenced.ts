@@ -1,3 +1,4 @@
+import { certificateOf } from '../rpc/call.ts'
 import type { Nfs4Call } from './nfs4-call.ts'
 import type { Nfs4Client } from './state/client.ts'
 import type { LockState, OpenState, State } from './state/open-state.ts'
@@ -14,8 +15,11 @@ const UNCOUNTED: ReadonlySet<number> = new Set([
 export function clientNamed(call: Nfs4Call, hi: number, lo: number): Nfs4Client {
   if (call.minor > 0) return call.client!
   const { clients, now } = call.context
+  const certificate = certificateOf(call.rpc.peer)
   const client = clients.byId(hi, lo)
-  if (client === undefined || client.minor > 0 || !client.confirmed) throw new Nfs4Error(STATUS.STALE_CLIENTID)
+  if (client === undefined || client.minor > 0 || !client.confirmed || client.certificate !== certificate) {
+    throw new Nfs4Error(STATUS.STALE_CLIENTID)
+  }
   client.renewedMs = now()
   return client
 }
@@ -48,7 +52,11 @@ export function isStateAgain(call: Nfs4Call, seqid: number): boolean {
   const { states } = call.context
   const { serial, boot, client } = call.stateid
   const state = states.find(serial)
-  const owned = state !== undefined && boot === state.client.idHi && client === state.client.idLo
+  const owned =
+    state !== undefined &&
+    boot === state.client.idHi &&
+    client === state.client.idLo &&
+    state.client.certificate === certificateOf(call.rpc.peer)
   const sequence = owned ? sequenceOf(state) : states.closedBy(serial)
   return sequence !== undefined && isAgain(call, sequence, seqid)
 }

@@ -1,3 +1,4 @@
+import { certificateOf } from '../rpc/call.ts'
 import { readCallbackSecurity } from './create-session.ts'
 import type { Operation } from './operation.ts'
 import { SESSION_ID_BYTES } from './wire/constants.ts'
@@ -14,7 +15,9 @@ export const destroySession: Operation = {
   run(call) {
     const { args, context } = call
     const session = context.clients.session(args.view, args.take(SESSION_ID_BYTES))
-    if (session === undefined) throw new Nfs4Error(STATUS.BADSESSION)
+    if (session === undefined || session.client.certificate !== certificateOf(call.rpc.peer)) {
+      throw new Nfs4Error(STATUS.BADSESSION)
+    }
     // In a COMPOUND of the same session it must be the last operation.
     if (call.session === session && call.index !== call.count) throw new Nfs4Error(STATUS.NOT_ONLY_OP)
     if (session.slots.some((slot) => slot.busy && slot !== call.slot)) throw new Nfs4Error(STATUS.DELAY)
@@ -29,7 +32,9 @@ export const destroyClientId: Operation = {
   run(call) {
     const { args, context } = call
     const client = context.clients.byId(args.u32(), args.u32())
-    if (client === undefined) throw new Nfs4Error(STATUS.STALE_CLIENTID)
+    if (client === undefined || client.certificate !== certificateOf(call.rpc.peer)) {
+      throw new Nfs4Error(STATUS.STALE_CLIENTID)
+    }
     if (client.sessions.size > 0 || client.states.size > 0) throw new Nfs4Error(STATUS.CLIENTID_BUSY)
     context.reclaims.forget(client)
     context.clients.drop(client)

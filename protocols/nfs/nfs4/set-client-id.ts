@@ -1,5 +1,5 @@
 import type { Encoder } from '../xdr/encoder.ts'
-import { principalOf } from './exchange-id.ts'
+import { callerOf, principalOf } from './exchange-id.ts'
 import type { Operation } from './operation.ts'
 import { clientNamed } from './sequenced.ts'
 import { OPAQUE_LIMIT, VERIFIER_BYTES } from './wire/constants.ts'
@@ -13,7 +13,7 @@ export const setclientid: Operation = {
   name: 'SETCLIENTID',
   until: 0,
   run(call) {
-    const { args, context, rpc, out } = call
+    const { args, context, out } = call
     const verifier = args.bytes.toString('latin1', args.take(VERIFIER_BYTES), args.pos)
     const owner = OF_40 + args.string(OPAQUE_LIMIT)
     args.u32() // cb_program
@@ -22,11 +22,11 @@ export const setclientid: Operation = {
     args.u32() // callback_ident
     const { clients, leases, now, random } = context
     const { confirmed } = clients.byOwner(owner)
-    const principal = principalOf(call)
+    const { principal } = callerOf(call)
     if (confirmed !== undefined && confirmed.principal !== principal && confirmed.states.size > 0) {
       throw new Nfs4Error(STATUS.CLID_INUSE, encodeNoAddress)
     }
-    const who = { owner, verifier, principal, address: rpc.peer.address, minor: 0 }
+    const who = { owner, verifier, ...callerOf(call), minor: 0 }
     const same = confirmed?.verifier === verifier && confirmed.principal === principal ? confirmed : undefined
     const client = same ?? clients.add(who, now()) ?? (leases.makeRoom() ? clients.add(who, now()) : undefined)
     if (client === undefined) throw new Nfs4Error(STATUS.RESOURCE)

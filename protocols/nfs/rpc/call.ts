@@ -62,6 +62,11 @@ export function securedPeer(peer: Peer, identity: ClientIdentity | undefined): P
   return { ...peer, security, identity, client, mayStartTls: false }
 }
 
+/** The certificate that the caller has shown, by a name of fixed length; undefined for none. */
+export function certificateOf({ identity, client }: Peer): string | undefined {
+  return identity === undefined ? undefined : client
+}
+
 /** A name of fixed length, which no address has. */
 function clientOf({ kind, name }: ClientIdentity): string {
   return `cert:${hash('sha256', `${kind}/${name}`, 'hex').slice(0, 32)}`

@@ -6,12 +6,16 @@ import type { ConnectionOptions } from 'node:tls'
 import t, { type Test } from 'tap'
 import { EXPIRED, TestAuthority, writePair } from '../../helpers/certificates.ts'
 import { type Handle, MOUNT, NfsClient, STATUS } from '../../helpers/nfs-client.ts'
+import { createSession, Nfs4TestClient, op } from '../../helpers/nfs4-client.ts'
 import { NLM, NLM_STATUS, NlmClient } from '../../helpers/nlm-client.ts'
-import { authSys, callMessage, record } from '../../helpers/rpc-client.ts'
+import { authSys, callMessage, record, type XdrWriter } from '../../helpers/rpc-client.ts'
 import { AS_ROOT, BIN, type Course, type CourseOptions, course, DAEMON } from '../course.ts'
 import { run } from '../launch.ts'
 
 t.setTimeout(300_000)
+
+const STALE_CLIENTID = 10022
+const BADSESSION = 10052
 
 const authority = await TestAuthority.make()
 const other = await TestAuthority.make('Another authority')
@@ -363,4 +367,30 @@ t.test('a server that was killed is found again by the same certificate', AS_ROO
   const after = await second.secure(daemon)
   t.equal((await after.lookup(root, 'kept')).status, STATUS.OK)
   t.equal((await (await second.secure(bin)).lookup(root, 'kept')).status, STATUS.ACCES)
+})
+
+t.test('version 4: a session belongs to the certificate that made it', AS_ROOT, async (t) => {
+  const all = await secureCourse(t, 'none:tls:mtls')
+  const on = async (pair: ConnectionOptions | undefined) => {
+    const { rpc } = pair === undefined ? await all.plain() : await all.secure(pair)
+    return new Nfs4TestClient(rpc, authSys(DAEMON.uid, DAEMON.gid), 2)
+  }
+  const owner = await on(daemon)
+  await owner.exchangeId('of the daemon')
+  await owner.createSession()
+  t.equal((await owner.compound([op.putrootfh()])).status, STATUS.OK)
+  for (const [who, pair] of Object.entries({ 'in clear text': undefined, 'without a certificate': {}, bin: bin })) {
+    const other = await on(pair)
+    other.session = owner.session
+    other.clientId = owner.clientId
+    const { status } = await other.compound([op.putrootfh()], { sequence: owner.sequences[0] })
+    t.equal(status, BADSESSION, `${who}: the reply to the last request`)
+    t.equal((await other.compound([op.putrootfh()], { sequence: 2 })).status, BADSESSION, `${who}: another request`)
+    t.equal((await other.bare([createSession(owner.clientId, 2)])).status, STALE_CLIENTID, `${who}: a session`)
+    const destroy = { number: 44, args: (out: XdrWriter) => void out.raw(owner.session) }
+    t.equal((await other.bare([destroy])).status, BADSESSION, `${who}: its end`)
+  }
+  const again = await on(daemon)
+  again.session = owner.session
+  t.equal((await again.compound([op.putrootfh()], { sequence: 2 })).status, STATUS.OK, 'another connection')
 })

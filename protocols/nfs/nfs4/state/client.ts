@@ -2,6 +2,16 @@ import type { OpenOwner, State } from './open-state.ts'
 import type { OwnerSequence } from './owner-sequence.ts'
 import type { Session } from './session.ts'
 
+/** Who asks for a client id. */
+export interface ClientName {
+  readonly owner: string
+  readonly verifier: string
+  readonly principal: string
+  readonly certificate: string | undefined
+  readonly address: string
+  readonly minor: number
+}
+
 /** A client with an id (RFC 8881 section 2.4). */
 export class Nfs4Client {
   readonly idHi: number
@@ -15,6 +25,10 @@ export class Nfs4Client {
   /** Names it in the tables of locks; the address of the client is first, against which limits count. */
   readonly key: string
   readonly minor: number
+  /** Of the machine from which it came first, against which limits count. */
+  readonly address: string
+  /** The certificate that it has shown; nobody without it acts as this client. */
+  readonly certificate: string | undefined
   confirmed = false
   /** The next `csa_sequence`, and the reply to the last one. */
   createSequence = 1
@@ -33,17 +47,15 @@ export class Nfs4Client {
   /** Whether it is in the list of clients that may reclaim after a restart. */
   recorded = false
 
-  constructor(
-    id: { hi: number; lo: number },
-    who: { owner: string; verifier: string; principal: string; address: string; minor: number },
-    nowMs: number,
-  ) {
+  constructor(id: { hi: number; lo: number }, who: ClientName, nowMs: number) {
     this.idHi = id.hi
     this.idLo = id.lo
     this.owner = who.owner
     this.verifier = who.verifier
     this.principal = who.principal
     this.minor = who.minor
+    this.address = who.address
+    this.certificate = who.certificate
     this.key = `${who.address} v4 ${id.hi}.${id.lo}`
     this.renewedMs = nowMs
   }

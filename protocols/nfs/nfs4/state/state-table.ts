@@ -3,13 +3,15 @@ import type { ServedView } from '../../exports/served-view.ts'
 import type { LockOwner } from '../../locks/file-locks.ts'
 import type { LockTable } from '../../locks/lock-table.ts'
 import type { ShareTable } from '../../locks/share-table.ts'
+import { AddressShares } from './address-shares.ts'
 import type { Nfs4Client } from './client.ts'
 import { LockState, OpenOwner, OpenState, type State } from './open-state.ts'
 import { OwnerSequence } from './owner-sequence.ts'
 
-/** Opens and locks of one client, and of all. */
-const MOST_OF_CLIENT = 50_000
-const MOST = 500_000
+/** Opens and locks of one client, of one address, and of all. Each takes 1 KiB at most, with the name of its owner 2 KiB. */
+const MOST_OF_CLIENT = 20_000
+const MOST_OF_ADDRESS = 40_000
+const MOST = 160_000
 /** Owners of which 4.0 remembers the last request. */
 const MOST_OWNERS = 4096
 
@@ -29,6 +31,7 @@ export class StateTable {
   readonly #shares: ShareTable
   /** The owners of opens that were closed last, in 4.0. */
   readonly #closed = new Map<number, OwnerSequence>()
+  readonly #ofAddress = new AddressShares(MOST_OF_ADDRESS)
   #serial = 0
 
   constructor(locks: LockTable, shares: ShareTable) {
@@ -52,8 +55,8 @@ export class StateTable {
   }
 
   /** Whether a client may have one more. */
-  hasRoom({ states }: Nfs4Client): boolean {
-    return states.size < MOST_OF_CLIENT && this.#states.size < MOST
+  hasRoom({ states, address }: Nfs4Client): boolean {
+    return states.size < MOST_OF_CLIENT && this.#ofAddress.hasRoom(address, 1) && this.#states.size < MOST
   }
 
   /** The order of the requests of the owner that closed this open, in 4.0. */
@@ -178,11 +181,13 @@ export class StateTable {
   #add(state: State): void {
     this.#states.set(state.serial, state)
     state.client.states.add(state)
+    this.#ofAddress.add(state.client.address, 1)
   }
 
   #drop(state: State): void {
-    this.#states.delete(state.serial)
+    if (!this.#states.delete(state.serial)) return
     state.client.states.delete(state)
+    this.#ofAddress.remove(state.client.address, 1)
   }
 }
 
