@@ -9,7 +9,7 @@ const top = fileURLToPath(new URL('../..', import.meta.url))
 
 t.test('the Debian package installs into a system of its own, runs there, and leaves it again', async (t) => {
   const built = (await scratch.sh(`${top}/deploy/debian/build --fast ${scratch.path}`)).trim()
-  t.match(built, /overlayd_[\d.]+_\w+\.deb$/)
+  t.match(built, /overlayd_[\d.]+-\d+_\w+\.deb$/)
   const fields = await scratch.sh(`dpkg-deb --info ${built}`)
   t.match(fields, / Package: overlayd\n/)
   // A copy of this system that takes changes, in a mount namespace of its own.
