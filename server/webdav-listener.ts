@@ -99,6 +99,10 @@ function addUserRoutes(server: RunningServer, { app }: App, { http, browsers }: 
     viewOf: (name, user) => templateOf(name)?.byName(user)?.path,
     differences: async (order) => (await import('./diff/view-differences.ts')).viewDifferences(server, order),
     snapshots: (order) => server.changeSnapshots(order),
+    conflicts: async (name, user) => {
+      const [template, view] = [templateOf(name), templateOf(name)?.byName(user)]
+      return template && view && (await template.rebases.lastReport(view))
+    },
   })
 }
 

@@ -4,6 +4,7 @@ import { OptionError } from '../../overlay-core/index.ts'
 import { patchText } from '../diff/patch-text.ts'
 import type { DifferenceLine, DiffOrder } from '../diff/view-differences.ts'
 import { type HttpLogin, MINE_PATH, may } from '../login/index.ts'
+import type { KeptReport } from '../rebase/conflict-file.ts'
 import type { SnapshotDescription, SnapshotOrder } from '../registry/snapshot-requests.ts'
 import { Comparisons } from './comparisons.ts'
 
@@ -14,6 +15,8 @@ export interface OwnViewParts {
   viewOf(template: string, user: string): string | undefined
   differences(order: DiffOrder): Promise<AsyncIterable<string>>
   snapshots(order: SnapshotOrder): Promise<readonly SnapshotDescription[]>
+  /** What came of the last update of a view; undefined if there was none. */
+  conflicts(template: string, user: string): Promise<KeptReport | undefined>
 }
 
 interface ChangesQuery {
@@ -31,7 +34,7 @@ const CHANGES = {
 
 /**
  * Adds the calls about the own view of whoever asks, below `/-/mine/TEMPLATE`: `GET changes` (lines of JSON as `DifferenceLine`; `against`: the name of a snapshot;
- * `path`: only there; `patch`: the text of that file as a patch) and `GET versions`.
+ * `path`: only there; `patch`: the text of that file as a patch), `GET versions` and `GET conflicts`: what came of the last update (rebase), or null.
  */
 export function addOwnViewCalls(app: FastifyInstance, parts: OwnViewParts): void {
   const comparisons = new Comparisons()
@@ -52,6 +55,15 @@ export function addOwnViewCalls(app: FastifyInstance, parts: OwnViewParts): void
       const { view } = ownView(parts, request)
       const list = await parts.snapshots({ verb: 'list', view })
       return reply.send(list.map(({ name, created }) => ({ name, created })))
+    }),
+  )
+  app.get(`${MINE_PATH}/:template/conflicts`, async (request, reply) =>
+    answering(reply, async () => {
+      const { view, user } = ownView(parts, request)
+      const report = await parts.conflicts((request.params as { template: string }).template, user)
+      if (report === undefined) return reply.type('application/json').send('null')
+      const { at, from, to, conflicts, conflictCount, aside } = report
+      return reply.send({ at, from, to, conflicts, conflictCount, aside: aside?.slice(view.length + 1) })
     }),
   )
 }

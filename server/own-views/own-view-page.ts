@@ -40,7 +40,7 @@ const TABS = [
 const CONTENT =
   `<div class="tabs" role="tablist" aria-label="My view">${TABS.map(
     ([id, text]) =>
-      `<button type="button" role="tab" id="tab-${id}" aria-controls="${id}" aria-selected="false" tabindex="-1"${id === 'conflicts' ? ' hidden' : ''}>${text}</button>`,
+      `<button type="button" role="tab" id="tab-${id}" aria-controls="${id}" aria-selected="false" tabindex="-1">${text}</button>`,
   ).join('')}</div>\n` +
   '<p id="message" role="alert" hidden></p>\n' +
   '<noscript><p>This page needs JavaScript.</p></noscript>\n' +

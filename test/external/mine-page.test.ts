@@ -1,9 +1,9 @@
-import { writeFileSync } from 'node:fs'
+import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { newHash } from '../../server/login/index.ts'
 import { course } from '../server/course.ts'
-import { run } from '../server/launch.ts'
+import { run, start } from '../server/launch.ts'
 import { openChromium } from './helpers/chromium.ts'
 import { makeScratch } from './helpers/scratch.ts'
 
@@ -114,7 +114,67 @@ t.test('many changes are shown in parts, and found by their path', async (t) => 
   await tab.until(`document.querySelectorAll('#changes tr[data-path]').length === 11`)
 })
 
+t.test('what the user and a new version of the material have both changed is told', async (t) => {
+  const own = join(scratch.path, 'updated')
+  for (const name of ['old', 'new']) mkdirSync(join(own, name), { recursive: true })
+  writeFileSync(join(own, 'old/task.txt'), 'first\n')
+  writeFileSync(join(own, 'new/task.txt'), 'second\n')
+  const config = join(own, 'o.toml')
+  const layers = `[layers]\ndirectory = "layers"\n[stacks.course]\nlayers = ["layer:material"]\n`
+  writeFileSync(config, updatedCourse(layers))
+  writeFileSync(join(own, 'users'), `alice:${newHash('pw', Buffer.alloc(16, 1))}\n`, { mode: 0o600 })
+  const overlayd = async (...words: string[]) => {
+    const ended = await run(words, { cwd: own })
+    t.equal(ended.status, 0, `${words.join(' ')}: ${ended.stderr}`)
+  }
+  await overlayd('layer', 'add', 'material', '--from', 'old', '--config', config)
+  const other = await start(t, ['serve', '--config', config])
+  const top = new URL(other.webdavUrl as string).origin
+  const write = await fetch(`${top}/course/task.txt`, { method: 'PUT', headers, body: 'mine\n' })
+  t.equal(write.status, 204)
+  await tab.run(`void (location.href = '${top}/-/mine/course#conflicts')`)
+  await tab.until(`document.querySelector('#conflicts[data-complete]')`)
+  t.match(await tab.run(`document.getElementById('conflicts').textContent`), /was never updated/)
+  await overlayd('layer', 'publish', 'material', '--from', 'new', '--config', config)
+  await overlayd('reload', '--state-dir', join(own, 'state'))
+  await overlayd('rebase', 'course', '--yes', '--state-dir', join(own, 'state'))
+  await tab.run('void location.reload()')
+  await tab.until(`document.querySelector('#conflicts tr[data-path="task.txt"]')`)
+  t.match(
+    await tab.run(`document.getElementById('conflicts').textContent`),
+    /1 changed on both sides\. What you had before is the version before-rebase-.*You have changed it, the material has changed it.*new one is task\.txt\.base-2/s,
+  )
+  await pictured('conflicts')
+  t.equal(await other.stop(), 0)
+})
+
 t.test('nothing on the page broke its own security policy', async (t) => {
   t.same(tab.complaints, [])
   t.not(await tab.run('document.title'), 'owned')
 })
+
+/** A course whose material has versions. */
+function updatedCourse(layers: string): string {
+  return `${layers}
+[views.course]
+stack = "course"
+upper = "per-user"
+directory = "views"
+create = true
+owner = "0:0"
+conflicts = ["both *.txt"]
+[exports.web]
+view = "course"
+door = "webdav"
+[webdav]
+listen = "127.0.0.1:0"
+[nfs]
+listen = "off"
+[server]
+state_dir = "state"
+[login]
+sources = ["file"]
+password_file = "users"
+ids = ["100000-199999"]
+`
+}

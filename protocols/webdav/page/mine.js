@@ -138,6 +138,56 @@ async function showVersions(panel) {
   panel.dataset.complete = ''
 }
 
-const SHOW = { changes: showChanges, versions: showVersions }
+const DID = { same: 'not changed' }
+
+/** What became of a path that both sides have changed, in words. */
+function resultOf({ outcome, strategy, beside }) {
+  if (outcome === 'replaced' || strategy === 'theirs') return ['The new material counts.']
+  if (strategy === 'fail') return ['This must be decided first.']
+  if (strategy === 'mine') return ['Yours counts.']
+  if (beside === undefined) return ['Both are kept.']
+  return ['Yours counts; the new one is ', make('a', { href: fileUrl(beside) }, beside), '.']
+}
+
+function conflictRow(conflict) {
+  const { path, mine, base, directory } = conflict
+  return make(
+    'tr',
+    { 'data-path': path },
+    make('td', { class: 'name' }, make('a', { href: fileUrl(path) }, `${path}${directory ? '/' : ''}`)),
+    make('td', { class: 'detail' }, `You have ${DID[mine] ?? mine} it, the material has ${DID[base] ?? base} it`),
+    make('td', { class: 'detail' }, ...resultOf(conflict)),
+  )
+}
+
+/** Shows what both the user and the last version of the material have changed. */
+async function showConflicts(panel) {
+  const lead = make('p', { class: 'lead' }, 'Loading…')
+  panel.replaceChildren(lead)
+  try {
+    const response = await fetch(`${calls}/conflicts`)
+    if (!response.ok) throw new Error(await reasonIn(response))
+    const report = await response.json()
+    if (report === null) lead.textContent = 'The material below your files was never updated.'
+    else {
+      const when = new Date(report.at).toLocaleString()
+      const kept = report.aside === undefined ? '' : ` What you had before is the version ${report.aside}.`
+      const count =
+        report.conflictCount === 0
+          ? 'Nothing was changed on both sides.'
+          : `${report.conflictCount} changed on both sides.`
+      lead.textContent = `The material was updated on ${when}. ${count}${kept}`
+      const heads = ['Path', 'What happened', 'Result'].map((text) => make('th', { scope: 'col' }, text))
+      const body = make('tbody', {}, ...report.conflicts.map(conflictRow))
+      const table = make('table', { class: 'changes conflicts' }, make('thead', {}, make('tr', {}, ...heads)), body)
+      if (report.conflicts.length > 0) panel.append(table)
+    }
+  } catch ({ message }) {
+    lead.textContent = `The conflicts cannot be shown: ${message}`
+  }
+  panel.dataset.complete = ''
+}
+
+const SHOW = { changes: showChanges, versions: showVersions, conflicts: showConflicts }
 await enableTabs((id) => SHOW[id](document.getElementById(id)))
 document.body.dataset.ready = ''
