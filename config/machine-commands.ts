@@ -9,7 +9,7 @@ import type { DnsmasqRequest } from './machine-requests.ts'
 import { serverChoice, shortAbsolute } from './server-choice.ts'
 import type { Command } from './settings.ts'
 
-const VERBS = ['list', 'show', 'reset', 'forget', 'approve', 'console-args'] as const
+const VERBS = ['list', 'show', 'reset', 'forget', 'approve', 'pin', 'unpin', 'console-args'] as const
 
 /** `overlayd machine …`. @throws OptionError */
 export function parseMachine([word, ...argv]: readonly string[], environment: Environment): Command {

@@ -2,7 +2,7 @@ import type { ConfigRequest, ReloadRequest } from './settings.ts'
 
 /** What `overlayd machine` is told. */
 export interface MachineRequest extends ReloadRequest {
-  readonly verb: 'list' | 'show' | 'reset' | 'forget' | 'approve' | 'console-args'
+  readonly verb: 'list' | 'show' | 'reset' | 'forget' | 'approve' | 'pin' | 'unpin' | 'console-args'
   /** Empty for `list`. */
   readonly name: string
   /** The MAC of the machine that is approved. */

@@ -10,11 +10,12 @@ export const MACHINE: Section = {
       'overlayd machine approve MAC NAME [--view VIEW] [--group GROUP] [--json]',
       'overlayd machine reset NAME [--drop] [--yes] [--json]',
       'overlayd machine forget NAME [--yes] [--json]',
+      'overlayd machine pin|unpin NAME [--json]',
       'overlayd machine console-args NAME',
     ),
     text(
       'Lists and changes the machines that boot from a running server, see [thin-clients.md](thin-clients.md).',
-      '`list` shows all machines of the configuration and of the inventory, those that have booted, and those that wait for approval. `approve` adds a machine that waits to the list; with `boot.unknown = "register"` it boots within ten seconds. `reset` takes all changes of its view back, and keeps them as a snapshot unless `--drop` is given: do it while the machine is off, or restart it. `forget` removes its address, its identity (machine-id and SSH host keys) and its approval; its view stays, and at the next boot it gets a new identity. `console-args` prints the kernel command line, for a machine with an `address` whose kernel is started from outside.',
+      '`list` shows all machines of the configuration and of the inventory, those that have booted, and those that wait for approval. `approve` adds a machine that waits to the list; with `boot.unknown = "register"` it boots within ten seconds. `reset` takes all changes of its view back, and keeps them as a snapshot unless `--drop` is given: do it while the machine is off, or restart it. `forget` removes its address, its identity (machine-id and SSH host keys) and its approval; its view stays, and at the next boot it gets a new identity. `pin` keeps a machine that is reset at boot on the version of its image until `unpin`. `console-args` prints the kernel command line, for a machine with an `address` whose kernel is started from outside.',
     ),
     { kind: 'options', options: MACHINE_OPTIONS, joint: ' ' },
     code('overlayd machine approve 52:54:00:12:34:56 lab7 --group lab', 'overlayd machine list --json'),

@@ -49,7 +49,7 @@ const MACHINES_BODY = {
   type: 'object',
   required: ['verb'],
   properties: {
-    verb: { enum: ['list', 'show', 'reset', 'forget', 'approve', 'console-args'] },
+    verb: { enum: ['list', 'show', 'reset', 'forget', 'approve', 'pin', 'unpin', 'console-args'] },
     groups: { type: 'array', items: { type: 'string' } },
     drop: { type: 'boolean' },
     ...Object.fromEntries(['name', 'mac', 'view'].map((key) => [key, { type: 'string' }])),

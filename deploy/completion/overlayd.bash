@@ -10,7 +10,7 @@ _overlayd() {
     -*) ;;
     *)
       case "$path${path:+ }$word" in
-      'serve'|'config'|'config check'|'config print'|'init'|'reload'|'cert'|'cert ca'|'cert issue'|'cert revoke'|'cert list'|'view'|'view list'|'view create'|'view show'|'view remove'|'view rename'|'snapshot'|'snapshots'|'rollback'|'reset'|'snapshot remove'|'fork'|'squash'|'rebase'|'conflicts'|'diff'|'layer'|'layer add'|'layer publish'|'layer list'|'layer show'|'layer remove'|'layer gc'|'import'|'commit'|'promote'|'export'|'user'|'user add'|'user passwd'|'user remove'|'user list'|'token'|'token make'|'token list'|'token revoke'|'machine'|'machine list'|'machine show'|'machine approve'|'machine reset'|'machine forget'|'machine console-args'|'boot'|'boot dnsmasq'|'image'|'image build'|'image lint'|'status'|'remount'|'help') path="$path${path:+ }$word" ;;
+      'serve'|'config'|'config check'|'config print'|'init'|'reload'|'cert'|'cert ca'|'cert issue'|'cert revoke'|'cert list'|'view'|'view list'|'view create'|'view show'|'view remove'|'view rename'|'snapshot'|'snapshots'|'rollback'|'reset'|'snapshot remove'|'fork'|'squash'|'rebase'|'conflicts'|'diff'|'layer'|'layer add'|'layer publish'|'layer list'|'layer show'|'layer remove'|'layer gc'|'import'|'commit'|'promote'|'export'|'user'|'user add'|'user passwd'|'user remove'|'user list'|'token'|'token make'|'token list'|'token revoke'|'machine'|'machine list'|'machine show'|'machine approve'|'machine reset'|'machine forget'|'machine pin'|'machine unpin'|'machine console-args'|'boot'|'boot dnsmasq'|'image'|'image build'|'image lint'|'status'|'remount'|'help') path="$path${path:+ }$word" ;;
       esac
       ;;
     esac
@@ -49,7 +49,7 @@ _overlayd() {
     'layer') next='add gc list publish remove show' options='--help' ;;
     'user') next='add list passwd remove' options='--help' ;;
     'token') next='list make revoke' options='--help' ;;
-    'machine') next='approve console-args forget list reset show' options='--help' ;;
+    'machine') next='approve console-args forget list pin reset show unpin' options='--help' ;;
     'boot') next='dnsmasq' options='--help' ;;
     'image') next='build lint' options='--help' ;;
     'serve') next='' options='--config --webdav --as --locks --symlinks --depth-infinity --insecure-no-auth --public-url --trusted-proxy --nfs --manage-gids --portmap --rpcbind --lock-grace --tls --tls-client-ca --tls-clients --tls-revoked --state-dir --ready-file --log-level -h --help' ;;
@@ -97,6 +97,8 @@ _overlayd() {
     'machine approve') next='' options='--view --group --yes --drop --json --pid --state-dir -h --help' ;;
     'machine reset') next='' options='--view --group --yes --drop --json --pid --state-dir -h --help' ;;
     'machine forget') next='' options='--view --group --yes --drop --json --pid --state-dir -h --help' ;;
+    'machine pin') next='' options='--view --group --yes --drop --json --pid --state-dir -h --help' ;;
+    'machine unpin') next='' options='--view --group --yes --drop --json --pid --state-dir -h --help' ;;
     'machine console-args') next='' options='--view --group --yes --drop --json --pid --state-dir -h --help' ;;
     'boot dnsmasq') next='' options='--config --network --range --interface --tftp-root -h --help' ;;
     'image build') next='' options='--debootstrap --packages --mirror --cache --from --fix --json -h --help' ;;

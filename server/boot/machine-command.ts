@@ -52,6 +52,8 @@ async function confirm({ verb, name, drop, yes }: MachineRequest, input: Input, 
 function told(verb: MachineRequest['verb'], machine: MachineDescription): string {
   const { name, aside, mac, view } = machine
   if (verb === 'console-args') return `${machine.arguments?.join(' ')}\n`
+  if (verb === 'pin') return `${name} stays on ${machine.versions?.join(', ') ?? 'its image'}\n`
+  if (verb === 'unpin') return `${name} gets the newest version of its image again, as its policy says\n`
   if (verb === 'forget') return `forgot ${name}; at its next boot it gets a new identity\n`
   if (verb === 'approve') return `${mac} is ${name}${view === undefined ? '' : ` and boots ${view}`}; it may boot now\n`
   if (verb === 'reset')
@@ -66,11 +68,11 @@ function table(machines: readonly MachineDescription[]): string {
   if (machines.length === 0) return 'there are no machines yet; add [machines.NAME], or see boot.unknown\n'
   const rows = [
     ['MACHINE', 'MAC', 'ADDRESS', 'VIEW', 'STATE', 'BOOTED', 'KERNEL'],
-    ...machines.map(({ name, mac, address, view, versions, outdated, state, booted, kernel, trouble }) => [
+    ...machines.map(({ name, mac, address, view, versions, outdated, pinned, state, booted, kernel, trouble }) => [
       name || '-',
       mac ?? '-',
       address ?? '-',
-      [view ?? '-', ...(versions ?? []), ...(outdated ? ['(old)'] : [])].join(' '),
+      [view ?? '-', ...(versions ?? []), ...(outdated ? ['(old)'] : []), ...(pinned ? ['(pinned)'] : [])].join(' '),
       `${state}${trouble === undefined ? '' : ' (!)'}`,
       booted?.slice(0, 16).replace('T', ' ') ?? '-',
       kernel?.replace('/boot/vmlinuz-', '') ?? '-',

@@ -20,6 +20,8 @@ export interface MachineRecord {
   readonly bootedMs?: number | undefined
   /** The kernel that it booted last, as its path in the view. */
   readonly kernel?: string | undefined
+  /** Whether it stays on the version of its image. */
+  readonly pinned?: boolean | undefined
   /** Set if `overlayd machine approve` added it to the list. */
   readonly approved?: MachineSettings | undefined
 }

@@ -8,7 +8,7 @@ import { isOutdated } from './prepare-view.ts'
 
 /** A request of `overlayd machine`. */
 export interface MachineOrder {
-  readonly verb: 'list' | 'show' | 'reset' | 'forget' | 'approve' | 'console-args'
+  readonly verb: 'list' | 'show' | 'reset' | 'forget' | 'approve' | 'pin' | 'unpin' | 'console-args'
   readonly name?: string
   readonly mac?: string
   readonly view?: string
@@ -36,6 +36,8 @@ export interface MachineDescription {
   readonly versions?: readonly string[]
   /** Whether there are newer versions, which new views lie on. */
   readonly outdated?: boolean
+  /** Whether it stays on these versions. */
+  readonly pinned?: boolean | undefined
   /** The bytes in its upper, if the view has a quota. */
   readonly bytes?: number
   readonly trouble?: string | undefined
@@ -67,6 +69,10 @@ export async function executeMachineOrder(
   const machine = machines.need(name)
   if (verb === 'show') return [describe(parts, machine)]
   if (verb === 'console-args') return [{ ...describe(parts, machine), arguments: argumentsOf(parts, machine) }]
+  if (verb === 'pin' || verb === 'unpin') {
+    await machines.pin(name, verb === 'pin')
+    return [describe(parts, machine)]
+  }
   if (verb === 'forget') {
     const before = describe(parts, machine)
     await machines.forget(name)
@@ -107,6 +113,7 @@ function describe(parts: MachineOrderParts, machine: ResolvedMachine): MachineDe
     state: runs ? 'running' : booted === undefined ? 'never booted' : 'off',
     ...(booted !== undefined && { booted: new Date(booted).toISOString() }),
     ...(seenMs !== undefined && { seen: new Date(seenMs).toISOString() }),
+    ...(record?.pinned && { pinned: true }),
     kernel: record?.kernel,
     ...(template && view && versions.length > 0 && { versions, outdated: isOutdated(template, view) }),
     ...(view?.quota && { bytes: view.quota.state.bytes }),

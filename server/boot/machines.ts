@@ -258,6 +258,11 @@ export class Machines implements MachineNames {
     this.change(this.settings)
   }
 
+  /** Keeps a machine on the version of its image, or lets it go on. It is durable when it resolves. */
+  async pin(name: string, pinned: boolean): Promise<void> {
+    await this.#parts.records.change(name, { pinned })
+  }
+
   /** Forgets where a machine is, its identity and its approval. Its view stays. */
   async forget(name: string): Promise<void> {
     for (const [key, lease] of this.#leases) if (lease.name === name) this.#leases.delete(key)

@@ -69,7 +69,9 @@ export class ViewPreparer {
   async #obey({ policy, name }: ResolvedMachine, template: Template, view: TemplateView): Promise<TemplateView> {
     if (policy === 'keep') return view
     const { ephemeral } = template.settings
-    const anew = policy !== 'snapshot-at-boot' && isOutdated(template, view) && !view.record.snapshots?.length
+    const pinned = this.#parts.machines.record(name)?.pinned === true
+    const anew =
+      policy !== 'snapshot-at-boot' && !pinned && isOutdated(template, view) && !view.record.snapshots?.length
     // A new view lies on the newest version of its layers.
     if (ephemeral || anew) {
       await template.remove(view)

@@ -92,7 +92,7 @@ t.test('two machines with Debian', async (t) => {
   const before = hash()
   note('the image is there')
   let server = await serve()
-  await startDnsmasq(scratch, config)
+  await startDnsmasq(scratch, config, 'range')
   const machines: [Guest, string][] = [
     [startMachine(scratch, { number: 0, mac: ONE, memory: 1024 }), 'one'],
     [startMachine(scratch, { number: 1, mac: TWO, memory: 1024 }), 'two'],
