@@ -1,4 +1,5 @@
 import { OptionError } from '../overlay-core/index.ts'
+import { parseAdminCommand } from './admin-commands.ts'
 import { type Arguments, cutArguments } from './arguments.ts'
 import { parseCert } from './cert-commands.ts'
 import { parseDiff } from './diff-command.ts'
@@ -33,6 +34,8 @@ export function parseConfigCommand(argv: readonly string[], environment: Environ
   if (layer !== undefined) return layer
   const rebase = parseRebaseCommand(argv, environment)
   if (rebase !== undefined) return rebase
+  const admin = parseAdminCommand(argv, environment)
+  if (admin !== undefined) return admin
   if (command === 'diff') return parseDiff(rest, environment)
   if (command === 'token') return parseToken(rest, environment)
   if (command === 'user') return parseUser(rest, environment)

@@ -1,5 +1,6 @@
 /** The public interface of the configuration. */
 export { formatAddress, isLoopback } from './address.ts'
+export type { AdminOrder, AdminRequest } from './admin-request.ts'
 export type {
   BootSettings,
   MacCheck,

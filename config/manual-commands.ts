@@ -1,3 +1,12 @@
+import {
+  JOB_OPTIONS,
+  KICK_OPTIONS,
+  LOCK_OPTIONS,
+  QUOTA_OPTIONS,
+  TOP_OPTIONS,
+  USAGE_OPTIONS,
+  WHO_OPTIONS,
+} from './admin-options.ts'
 import { CERT_OPTIONS } from './cert-options.ts'
 import { code, type Section, text } from './manual-blocks.ts'
 import { IMAGE } from './manual-images.ts'
@@ -235,6 +244,93 @@ const CERT: Section = {
 }
 
 /** The sections of the manual about configuration files. */
+const STATUS_OF_ADMIN =
+  'The exit status is 0; 1 if the server cannot be reached; 2 if it refuses, or the answer was no: nothing has changed then.'
+
+const WHO: Section = {
+  title: 'WHO',
+  blocks: [
+    code('overlayd who [--view VIEW] [--user USER] [--client ADDRESS] [--json]', 'overlayd top [--seconds N] [--once]'),
+    text(
+      '`who` lists the clients that are connected or were seen lately, the latest first: by which protocol, their addresses, users and views, connections and locks. Users are login names and owners of certificates; `uid N` is what an NFS client says or, without a login, as whom WebDAV acts.',
+      '`top` shows the same with the throughput of the server, again every two seconds until Ctrl-C.',
+    ),
+    { kind: 'options', options: [...WHO_OPTIONS, ...TOP_OPTIONS.slice(0, 2)], joint: ' ' },
+    text(STATUS_OF_ADMIN),
+  ],
+}
+
+const KICK: Section = {
+  title: 'KICK',
+  blocks: [
+    code('overlayd kick --client ADDRESS | --user USER [--yes] [--json]'),
+    text(
+      'Ends the connections of a client or user at once. With `--client` its NFS locks end too, with `--user` the sessions of browsers and the WebDAV locks; the password of the user is verified again at the next request. Nothing keeps them from coming back: NFS clients connect again by themselves. To keep somebody out, take away the account, the certificate or the export.',
+    ),
+    { kind: 'options', options: KICK_OPTIONS, joint: ' ' },
+    text(STATUS_OF_ADMIN),
+  ],
+}
+
+const LOCK: Section = {
+  title: 'LOCK',
+  blocks: [
+    code(
+      'overlayd lock list [--view VIEW] [--user USER] [--client ADDRESS] [--limit N] [--json]',
+      'overlayd lock break ID [--yes] [--json]',
+    ),
+    text(
+      '`list` shows the locks of WebDAV and NFS clients. NFS locks are on files by their number, as `ls -i` of a client shows it. `break` ends one, for example of a client that has gone without releasing it. The client is not told, so another one may change what the first believes to be locked.',
+    ),
+    { kind: 'options', options: LOCK_OPTIONS, joint: ' ' },
+    code('find . -inum 281474976710661     # in a mount: the name of a file with an NFS lock'),
+    text(STATUS_OF_ADMIN),
+  ],
+}
+
+const QUOTA: Section = {
+  title: 'QUOTA',
+  blocks: [
+    code(
+      'overlayd quota show TEMPLATE/NAME | --user USER [--json]',
+      'overlayd quota set TEMPLATE/NAME [--bytes SIZE] [--soft-bytes SIZE] [--files N] [--soft-files N] [--json]',
+      'overlayd quota set TEMPLATE/NAME --inherit [--json]',
+    ),
+    text(
+      '`show` prints what a view uses and may use, or a user in all views. `set` gives one view limits of its own in place of those of its template; limits that are not given stay. They apply at once to an open view that has a quota already, and otherwise when the view is opened next, and stay after a restart and a reload. `--inherit` takes them away. Views of templates with `upper = "ephemeral"` or `quota_by = "filesystem"` cannot have any.',
+    ),
+    { kind: 'options', options: QUOTA_OPTIONS, joint: ' ' },
+    text(STATUS_OF_ADMIN),
+  ],
+}
+
+const USAGE: Section = {
+  title: 'USAGE',
+  blocks: [
+    code(
+      'overlayd usage [TEMPLATE] [--limit N] [--count] [--json]',
+      'overlayd usage TEMPLATE/NAME [--limit N] [--json]',
+    ),
+    text(
+      'Prints the largest views, with the part of their limit that they use, and how much they have grown in a day, as far as the server has run and they were open. With a view it prints the largest paths of what was changed in it. Only uppers and frozen layers count, not what lies below. Ctrl-C cancels a long count.',
+    ),
+    { kind: 'options', options: USAGE_OPTIONS, joint: ' ' },
+    text(STATUS_OF_ADMIN),
+  ],
+}
+
+const JOB: Section = {
+  title: 'JOB',
+  blocks: [
+    code('overlayd job list [--json]', 'overlayd job show ID [--json]', 'overlayd job cancel ID [--json]'),
+    text(
+      'Lists the long work that administrators have begun, shows how far it has come and what it came to (`--json`), and cancels it: it stops at its next safe place. See [admin.md](admin.md).',
+    ),
+    { kind: 'options', options: JOB_OPTIONS, joint: ' ' },
+    text(STATUS_OF_ADMIN),
+  ],
+}
+
 export const COMMAND_SECTIONS: readonly Section[] = [
   SERVE,
   CONFIG,
@@ -246,6 +342,12 @@ export const COMMAND_SECTIONS: readonly Section[] = [
   REBASE,
   DIFF,
   ...LAYER_SECTIONS,
+  WHO,
+  KICK,
+  LOCK,
+  QUOTA,
+  USAGE,
+  JOB,
   USER,
   TOKEN,
   MACHINE,

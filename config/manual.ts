@@ -17,10 +17,9 @@ export const SYNOPSIS = [
   'overlayd user VERB [NAME] [OPTION…] | overlayd token VERB [USER] [OPTION…]',
   'overlayd machine VERB [NAME] [OPTION…] | overlayd boot dnsmasq --config FILE [OPTION…]',
   'overlayd image build|lint DIR [OPTION…] | overlayd cert ca|issue|revoke|list DIR …',
-  'overlayd status [--url URL] [--json] [--state-dir DIR]',
+  'overlayd status | who | kick | lock | quota | usage | job | top [OPTION…]',
   'overlayd remount -o OPTION[,OPTION…] [NAME] [--pid PID] [--state-dir DIR]',
-  'overlayd help [TOPIC]',
-  'overlayd --help | --version',
+  'overlayd help [TOPIC] | overlayd --help | --version',
 ]
 
 const DESCRIPTION: Section = {
@@ -109,7 +108,7 @@ const REMOUNT: Section = {
     ),
     text(
       'A removed lower can be unmounted as soon as no client has a file open on it.',
-      'Only root and the user who runs the server can do this. The control port and its token are in `STATE/run/PID.json`. The port is on loopback and changes at each start. A request without the token is refused, logged, and counted in `control.refused`.',
+      'Only root and the user who runs the server can do this: the command uses the socket of the [admin API](admin.md).',
     ),
     code(
       'overlayd remount -o lowerdir=/srv/patches:/srv/release-2 release',
@@ -160,8 +159,8 @@ const FILES: Section = {
         'The number of the last run of each NFSv4 server, and random bytes by which clients know it again.',
       '`STATE/nfs-replies/`':
         'Replies to NFS calls that a client may retransmit after a restart, 3.6 MB for all uppers of a server. A damaged file is renamed to `.damaged`.',
-      '`STATE/run/PID.json`':
-        'One file for each running server, mode 0600, for `overlayd status` and `overlayd remount`.',
+      '`STATE/run/PID.json`': 'One file for each running server, mode 0600, by which commands find it.',
+      '`STATE/run/PID.sock`': 'The socket of the [admin API](admin.md), mode 0600.',
       '`STATE/sample/`': 'The upper and work directories of the sample.',
     }),
   ],

@@ -1,4 +1,5 @@
 import type { CacheLimits, MountOptions, QuotaLimits } from '../overlay-core/index.ts'
+import type { AdminRequest } from './admin-request.ts'
 import type { BootSettings } from './boot-settings.ts'
 import type { CertRequest } from './cert-commands.ts'
 import type { Environment } from './environment.ts'
@@ -381,6 +382,7 @@ export type Command =
   | { readonly kind: 'image'; readonly image: ImageRequest }
   | { readonly kind: 'machine'; readonly machine: MachineRequest }
   | { readonly kind: 'boot-dnsmasq'; readonly boot: DnsmasqRequest }
+  | { readonly kind: 'admin'; readonly admin: AdminRequest }
   | { readonly kind: 'cert'; readonly cert: CertRequest }
   | { readonly kind: 'status'; readonly settings: StatusSettings }
   | { readonly kind: 'remount'; readonly settings: RemountSettings }

@@ -1,9 +1,16 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
-import fastify, { type FastifyBaseLogger, type FastifyInstance, type FastifyReply, LogController } from 'fastify'
+import fastify, {
+  type FastifyBaseLogger,
+  type FastifyHttpOptions,
+  type FastifyInstance,
+  type FastifyReply,
+  LogController,
+} from 'fastify'
 import { isLoopback } from '../config/index.ts'
 import { HTTP_MESSAGES, KEEP_ALIVE_SECONDS } from '../protocols/webdav/index.ts'
 import { fineClock } from './clock.ts'
+import type { OpenPlace } from './connection-room.ts'
 import { DirectRequests } from './direct-requests.ts'
 import { isFromForeignPage } from './foreign-pages.ts'
 import {
@@ -61,6 +68,10 @@ export interface App {
   readonly connections: number
   /** The counters of encryption; undefined if there is none. */
   readonly tls: TlsCounters | undefined
+  /** The number of open connections. */
+  readonly openCount: () => number
+  /** The open connections. */
+  readonly open: () => readonly OpenPlace<Socket>[]
   /** Stops further listeners, and resolves when their connections are closed. */
   stopAccepting: () => Promise<void>
 }
@@ -68,31 +79,7 @@ export interface App {
 /** Builds the HTTP process without listening. Tests inject requests; WebDAV adds its routes before `app` listens. */
 export function buildApp({ log, anyHost, names, login, status, connections, handshakes }: AppOptions): App {
   const counters = newHttpCounters()
-  const app = fastify({
-    logController: new LogController({ disableRequestLogging: true }),
-    exposeHeadRoutes: false,
-    forceCloseConnections: 'idle',
-    routerOptions: { maxParamLength: 65_536 },
-    http: HTTP_OPTIONS,
-    // There is no limit for a whole request, because uploads may be long. http-limits limits silence.
-    requestTimeout: 0,
-    keepAliveTimeout: KEEP_ALIVE_SECONDS * 1000,
-    frameworkErrors: (error, _request, reply: FastifyReply) => {
-      counters.badRequests++
-      reply.code(error.statusCode ?? 400).type('text/plain; charset=utf-8')
-      reply.send('Bad request\n')
-    },
-    clientErrorHandler: (error, socket) => {
-      counters.clientErrors++
-      if (!socket.writable) return
-      // It has left in the middle of a body. A thousand clients may do so at once, and none reads a reply.
-      if (error.code === 'HPE_INVALID_EOF_STATE' && isBusy(socket)) return socket.destroy()
-      const head = CLIENT_ERRORS[error.code ?? ''] ?? '400 Bad Request'
-      socket.end(`HTTP/1.1 ${head}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`)
-      // A client that continues to send would keep its half of the connection open.
-      setTimeout(() => socket.destroy(), AFTER_ERROR_MS).unref()
-    },
-  })
+  const app = fastify(fastifyOptions(counters, (socket) => isBusy(socket)))
   // Given as an option, it would make Fastify watch each response in order to log it.
   app.log = log
   // What the server listens to now is for connections whose handshake has succeeded; the limits are for all.
@@ -121,7 +108,46 @@ export function buildApp({ log, anyHost, names, login, status, connections, hand
     done()
   })
   addStatusRoute(app, status)
-  return { app, counters, direct, connections: most, tls: handshakes?.counters, stopAccepting: async () => undefined }
+  const open = () => room.list()
+  return {
+    app,
+    counters,
+    direct,
+    open,
+    openCount: () => room.size,
+    connections: most,
+    tls: handshakes?.counters,
+    stopAccepting: async () => undefined,
+  }
+}
+
+/** How Fastify is set up. `isBusy`: whether a connection has a request in progress. */
+function fastifyOptions(counters: HttpCounters, isBusy: (socket: Socket) => boolean): FastifyHttpOptions<Server> {
+  return {
+    logController: new LogController({ disableRequestLogging: true }),
+    exposeHeadRoutes: false,
+    forceCloseConnections: 'idle',
+    routerOptions: { maxParamLength: 65_536 },
+    http: HTTP_OPTIONS,
+    // There is no limit for a whole request, because uploads may be long. http-limits limits silence.
+    requestTimeout: 0,
+    keepAliveTimeout: KEEP_ALIVE_SECONDS * 1000,
+    frameworkErrors: (error, _request, reply: FastifyReply) => {
+      counters.badRequests++
+      reply.code(error.statusCode ?? 400).type('text/plain; charset=utf-8')
+      reply.send('Bad request\n')
+    },
+    clientErrorHandler: (error, socket) => {
+      counters.clientErrors++
+      if (!socket.writable) return
+      // It has left in the middle of a body. A thousand clients may do so at once, and none reads a reply.
+      if (error.code === 'HPE_INVALID_EOF_STATE' && isBusy(socket)) return socket.destroy()
+      const head = CLIENT_ERRORS[error.code ?? ''] ?? '400 Bad Request'
+      socket.end(`HTTP/1.1 ${head}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`)
+      // A client that continues to send would keep its half of the connection open.
+      setTimeout(() => socket.destroy(), AFTER_ERROR_MS).unref()
+    },
+  }
 }
 
 /** Node asks the server of a connection for the class of its requests, and connections may be accepted by another one. */

@@ -1,11 +1,7 @@
-import { createInterface } from 'node:readline'
-import { Agent, type Dispatcher, request } from 'undici'
 import { OptionError } from '../overlay-core/index.ts'
-import type { ControlError } from './control.ts'
+import { AdminClient, AdminError, type FollowOptions } from './admin/client/admin-client.ts'
+import type { OrderOf, ResultOf, VerbName } from './admin/verbs/table.ts'
 import type { RunFile } from './state-dir.ts'
-
-/** A remount waits for all running calls, so it takes as long as the longest one. */
-const TIMEOUT_MS = 10 * 60_000
 
 /** Which server of a configuration file a command is for. */
 export interface ServerChoice {
@@ -38,64 +34,60 @@ export function chooseViewServer(
   return `several servers run with the state directory ${stateDir}: ${several}; choose one with --pid`
 }
 
-/** The result of a control request, or a text that says why there is none. */
-export type ControlAnswer<Result> = { readonly result: Result } | { readonly failure: string }
+/** The result of an order, or a text that says why there is none. */
+export type Answer<Result> = { readonly result: Result } | { readonly failure: string }
 
 /**
- * Sends a request to the control listener of a server. An answer without content has the result undefined.
+ * Has a server execute a verb, and waits for the result, also if it is long.
  *
  * @throws OptionError as the server reported it; nothing has changed
  */
-export async function askControl<Result>(server: RunFile, path: string, body?: object): Promise<ControlAnswer<Result>> {
-  return await send(server, path, body, async (answer) => {
-    if (answer.statusCode === 204) return { result: undefined as Result }
-    return { result: (await answer.body.json()) as Result }
-  })
+export function askServer<Name extends VerbName>(
+  server: RunFile,
+  name: Name,
+  order: OrderOf<Name>,
+  options?: FollowOptions,
+): Promise<Answer<ResultOf<Name>>> {
+  return asking(server, (client) => client.run(name, order, options))
 }
 
 /**
- * Sends a request whose answer is lines of JSON, of which each is given to `take` as it comes. Returns a text that says why there is no answer, or nothing.
+ * Has a server execute a verb whose answer is lines, of which each is given to `take` as it comes. Returns a text that says why there is no answer, or nothing.
  *
  * @throws OptionError as the server reported it
  */
-export async function streamControl<Line>(
+export async function streamServer<Name extends VerbName>(
   server: RunFile,
-  path: string,
-  body: object,
-  take: (line: Line) => void,
+  name: Name,
+  order: OrderOf<Name>,
+  take: (line: ResultOf<Name>) => void,
 ): Promise<string | undefined> {
-  const answer = await send(server, path, body, async ({ body }) => {
-    for await (const line of createInterface({ input: body, crlfDelay: Number.POSITIVE_INFINITY }))
-      take(JSON.parse(line))
-    return { result: undefined }
+  const answer = await asking(server, async (client) => {
+    for await (const line of client.lines(name, order)) take(line)
   })
   return 'failure' in answer ? answer.failure : undefined
 }
 
-async function send<Result>(
-  { control: { port, token } }: RunFile,
-  path: string,
-  body: object | undefined,
-  read: (answer: Dispatcher.ResponseData) => Promise<ControlAnswer<Result>>,
-): Promise<ControlAnswer<Result>> {
-  const dispatcher = new Agent({ headersTimeout: TIMEOUT_MS, bodyTimeout: TIMEOUT_MS })
-  const headers = { authorization: `Bearer ${token}`, ...(body && { 'content-type': 'application/json' }) }
+async function asking<Result>(
+  { admin: { socket } }: RunFile,
+  ask: (client: AdminClient) => Promise<Result>,
+): Promise<Answer<Result>> {
+  let client: AdminClient | undefined
   try {
-    const url = `http://127.0.0.1:${port}${path}`
-    const answer = await request(url, { method: 'POST', headers, dispatcher, body: body ? JSON.stringify(body) : null })
-    if (answer.statusCode === 200 || answer.statusCode === 204) return await read(answer)
-    if (answer.statusCode === 400) throw optionError((await answer.body.json()) as ControlError)
-    await answer.body.dump()
-    return { failure: `answers ${answer.statusCode}; its log says why` }
+    client = await AdminClient.to({ socket })
+    return { result: await ask(client) }
   } catch (error) {
-    if (error instanceof OptionError) throw error
+    if (error instanceof AdminError) return refusal(error)
     const { code, message } = error as NodeJS.ErrnoException
-    return { failure: code === 'ECONNREFUSED' ? 'does not listen any more' : `does not answer (${code ?? message})` }
+    const gone = code === 'ECONNREFUSED' || code === 'ENOENT'
+    return { failure: gone ? 'does not listen any more' : `does not answer (${code ?? message})` }
   } finally {
-    await dispatcher.close()
+    await client?.close()
   }
 }
 
-function optionError({ option, message }: ControlError): OptionError {
-  return new OptionError(option, message.slice(option.length + 2))
+/** @throws OptionError part of the order is wrong */
+function refusal({ option, message, status }: AdminError): { readonly failure: string } {
+  if (option !== undefined) throw new OptionError(option, message.slice(option.length + 2))
+  return { failure: status === 0 ? `says: ${message}` : `answers ${status}: ${message}` }
 }

@@ -19,6 +19,16 @@ interface Place {
   requests: number
 }
 
+/** An open connection, for people who look. */
+export interface OpenPlace<Connection> {
+  readonly connection: Connection
+  readonly address: string
+  /** When it was accepted, or its last request began or ended. */
+  readonly sinceMs: number
+  /** The number of requests in progress. */
+  readonly requests: number
+}
+
 /**
  * The open connections of a listener by address. Chooses which one to close when there are many. A connection in use is not closed: neither during a
  * request nor shortly after one, when the next may be under way (RFC 9112 section 9.5), unless its address holds too many.
@@ -50,6 +60,17 @@ export class ConnectionRoom<Connection extends object> {
   /** Whether there are so many connections in use that each should be closed after its reply. */
   get isShort(): boolean {
     return this.#open.size > this.#usual
+  }
+
+  get size(): number {
+    return this.#open.size
+  }
+
+  /** The open connections. */
+  list(): OpenPlace<Connection>[] {
+    return [...this.#open].map(([connection, { address, sinceMs, requests }]) => ({
+      ...{ connection, address, sinceMs, requests },
+    }))
   }
 
   /** Adds a connection. Returns the one to close if there are too many: another one, or this one if no other can be closed. */

@@ -2,7 +2,7 @@ import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import { connectionsAllowed } from '../overlay-core/index.ts'
 import { fineClock } from './clock.ts'
-import { ConnectionRoom } from './connection-room.ts'
+import { ConnectionRoom, type OpenPlace } from './connection-room.ts'
 
 /** How connections are accepted. The default of 64 KiB would read 128 KiB of a body before anybody reads it. */
 export const HTTP_SOCKETS = { allowHalfOpen: true, noDelay: true, highWaterMark: 16_384 }
@@ -89,6 +89,10 @@ export interface HttpRoom {
   limit(server: Server): void
   /** Must be called when an accepted connection continues as an encrypted one. */
   secured(accepted: Socket, secured: Socket): void
+  /** The number of open connections. */
+  readonly size: number
+  /** The open connections. */
+  list(): readonly OpenPlace<Socket>[]
 }
 
 /** Limits the open connections: by default to what the process has descriptors for. A new connection closes another one: see `ConnectionRoom`. */
@@ -120,6 +124,10 @@ export function makeRoom(most: number = mostConnections()): HttpRoom {
       enter(secured)
       room.replace(accepted, secured)
     },
+    get size() {
+      return room.size
+    },
+    list: () => room.list(),
   }
 }
 

@@ -1,7 +1,6 @@
 import type { ReloadRequest } from '../config/index.ts'
 import type { Output } from './config-command.ts'
-import { askControl, chooseConfigServer } from './config-server.ts'
-import type { ReloadReport } from './reload.ts'
+import { askServer, chooseConfigServer } from './config-server.ts'
 import { readRunFiles } from './state-dir.ts'
 
 /**
@@ -14,7 +13,7 @@ export async function askForReload(asked: ReloadRequest, { print, printError }: 
     printError(`overlayd: ${server}\n`)
     return 1
   }
-  const answer = await askControl<ReloadReport>(server, '/reload')
+  const answer = await askServer(server, 'reload', {})
   if ('failure' in answer) {
     printError(`overlayd: server ${server.pid} ${answer.failure}\n`)
     return 1

@@ -1,5 +1,5 @@
 import type { RemountSettings } from '../config/index.ts'
-import { askControl, chooseViewServer } from './config-server.ts'
+import { askServer, chooseViewServer } from './config-server.ts'
 import { readRunFiles } from './state-dir.ts'
 
 /**
@@ -15,7 +15,7 @@ export async function askForRemount(settings: RemountSettings, print: (text: str
     print(`${runFile}\n`)
     return 1
   }
-  const answer = await askControl<undefined>(runFile, '/remount', { options, cwd, view: view ?? runFile.views[0] })
+  const answer = await askServer(runFile, 'remount', { options, cwd, view: view ?? runFile.views[0] ?? '' })
   if ('failure' in answer) {
     print(`server ${runFile.pid} ${answer.failure}\n`)
     return 1

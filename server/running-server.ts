@@ -1,22 +1,29 @@
 import type { Logger } from 'pino'
 import { formatAddress } from '../config/index.ts'
-import type { Cred, PersistentMemory } from '../overlay-core/index.ts'
+import { type Cred, OptionError, type PersistentMemory } from '../overlay-core/index.ts'
 import type { NfsServer } from '../protocols/nfs/index.ts'
 import type { DavHandle } from '../protocols/webdav/index.ts'
+import { Jobs } from './admin/jobs/jobs.ts'
+import type { Admin } from './admin/open-admin.ts'
 import type { App } from './app.ts'
 import type { MachineDescription, MachineOrder } from './boot/machine-requests.ts'
 import type { Machines } from './boot/machines.ts'
 import type { BootListener } from './boot/open-boot.ts'
 import type { Clock } from './clock.ts'
-import type { Control } from './control.ts'
 import type { Faults } from './faults.ts'
+import { Growth } from './growth.ts'
+import { History } from './history.ts'
 import type { JournalFile } from './journal-file.ts'
 import type { LogCounters } from './log-sink.ts'
+import { measure, noteGrowth } from './measure.ts'
 import type { OpenLogin, WebLogin } from './open-login.ts'
+import { Presence } from './presence.ts'
+import { systemRandom } from './random.ts'
 import { type RebaseRequests, rebaseRequests } from './rebase/rebase-requests.ts'
 import { executeSnapshotOrder, type SnapshotDescription, type SnapshotOrder } from './registry/snapshot-requests.ts'
 import type { Templates } from './registry/templates.ts'
 import { executeOrder, type ViewDescription, type ViewOrder } from './registry/view-requests.ts'
+import type { ReloadReport } from './reload.ts'
 import { removeRunFiles } from './state-dir.ts'
 import { describeViews, type ServerStatus } from './status.ts'
 import type { TlsCounters } from './tls/handshakes.ts'
@@ -58,10 +65,20 @@ export class RunningServer {
   nfs: NfsServer | undefined
   http: App | undefined
   webdav: DavHandle | undefined
-  control: Control | undefined
   /** The machines that boot from the server; undefined without [boot]. */
   machines: Machines | undefined
   boot: BootListener | undefined
+  admin: Admin | undefined
+  /** Throughput and size over time. */
+  readonly history: History
+  /** How much views have grown. */
+  readonly growth: Growth
+  /** Who has used what over HTTP. */
+  readonly presence: Presence
+  /** Long work that administrators have begun. */
+  readonly jobs: Jobs
+  /** Reads the configuration file again; undefined if there is none. */
+  reload: (() => Promise<ReloadReport>) | undefined
   /** The user that WebDAV acts as. */
   webdavUser: Pick<Cred, 'uid' | 'gid'> | undefined
   webdavAddress: WebdavAddress | undefined
@@ -94,6 +111,14 @@ export class RunningServer {
     this.#faults = parts.faults
     this.#clock = parts.clock
     this.#startedAtMs = parts.clock()
+    this.growth = new Growth(parts.clock)
+    this.history = new History(
+      () => measure(this),
+      parts.clock,
+      () => noteGrowth(this),
+    )
+    this.presence = new Presence(parts.clock)
+    this.jobs = new Jobs({ wallNow: parts.clock, random: systemRandom, log: parts.log })
   }
 
   get listening(): ListeningAddresses {
@@ -132,7 +157,7 @@ export class RunningServer {
         }),
       },
       http: { ...this.http?.counters, ...(this.http?.tls && { tls: { ...this.http.tls } }) },
-      control: { ...this.control?.counters },
+      admin: { ...this.admin?.counters },
       log: { ...this.#logCounters },
       faults: { ...this.#faults },
     }
@@ -168,7 +193,8 @@ export class RunningServer {
   /** Executes `overlayd machine`. @throws OptionError naming `machine` or `view` */
   async changeMachines(order: MachineOrder): Promise<readonly MachineDescription[]> {
     const { machines, templates } = this
-    if (machines === undefined || templates === undefined) return []
+    if (machines === undefined || templates === undefined)
+      throw new OptionError('machine', 'no machine boots from this server; add [boot] to its configuration file')
     const { executeMachineOrder } = await import('./boot/machine-requests.ts')
     const now = this.#clock()
     const done = await executeMachineOrder({ machines, templates, nfsPort: this.nfs?.port, now }, order)
@@ -183,6 +209,7 @@ export class RunningServer {
   async close(graceMs: number = GRACE_MS): Promise<number> {
     let status = 0
     this.stopKeepingMemory()
+    this.history.stop()
     this.tls?.stop()
     const step = async (what: string, work: () => Promise<unknown>) => {
       try {
@@ -193,8 +220,9 @@ export class RunningServer {
       }
     }
     await step('removing the run files', () => removeRunFiles(this.publishedFiles))
+    await step('stopping the jobs', () => this.jobs.close())
     await Promise.all([
-      step('closing control', async () => this.control?.close()),
+      step('closing the admin listener', async () => this.admin?.close()),
       step('closing NFS', async () => this.nfs?.close()),
       step('closing HTTP', () => this.#closeHttp(graceMs)),
       step('closing the boot door', async () => this.boot?.close()),

@@ -1,9 +1,9 @@
 import type { Logger } from 'pino'
 import { type BootSettings, formatAddress, type Settings, type TlsSettings } from '../config/index.ts'
 import { limitCaches, OptionError } from '../overlay-core/index.ts'
+import { type Admin, openAdmin } from './admin/open-admin.ts'
 import { announce } from './announce.ts'
 import { systemClock } from './clock.ts'
-import { type Control, openControl } from './control.ts'
 import { exposedDirectories } from './exposure.ts'
 import type { Faults } from './faults.ts'
 import { checkPorts, listenHttp } from './listeners.ts'
@@ -11,8 +11,7 @@ import { logOf } from './log.ts'
 import type { LogCounters } from './log-sink.ts'
 import { keepMemorySmall } from './memory-keeper.ts'
 import { openNfs, readExports } from './nfs-listener.ts'
-import { changeTokens, loginWarnings, openLogin } from './open-login.ts'
-import { systemRandom } from './random.ts'
+import { loginWarnings, openLogin } from './open-login.ts'
 import { openTemplates, viewHooks } from './registry/open-templates.ts'
 import type { ReloadReport } from './reload.ts'
 import { RunningServer } from './running-server.ts'
@@ -77,27 +76,15 @@ export async function serve(
     server.templates = await openTemplates(server, settings, log, failed)
     server.templates.hooks = viewHooks(server, settings)
     warnings.push(...(await openListeners(server, settings, log)))
-    const control = await openControl({
-      log: logOf(log, 'control'),
-      random: systemRandom,
-      remount: (request) => server.remount(request),
-      status: () => server.status(),
-      differences: async (order) => (await import('./diff/view-differences.ts')).viewDifferences(server, order),
-      layers: async (work) => (await import('./layers/layer-work.ts')).layerWorkLines(server, work),
-      reload: reload && (() => reload(server)),
-      views: reload && ((order) => server.changeViews(order)),
-      snapshots: reload && ((order) => server.changeSnapshots(order)),
-      rebases: reload && server.rebases,
-      machines: server.machines && ((order) => server.changeMachines(order)),
-      tokens: reload && ((order) => changeTokens(server, order, undefined)),
-    })
-    server.control = control
-    warnings.push(...(await tellOthers(server, settings, control)))
+    server.reload = reload && (() => reload(server))
+    server.admin = await openAdmin(server, settings.stateDir, logOf(log, 'admin'))
+    warnings.push(...(await tellOthers(server, settings, server.admin)))
   } catch (error) {
     await server.close()
     throw error
   }
   server.stopKeepingMemory = keepMemorySmall(log)
+  server.history.start()
   tls?.start()
   warnings.push(...(await exposedDirectories(settings, server.views.list())))
   for (const warning of warnings) log.warn(warning)
@@ -190,12 +177,14 @@ const NOT_WRITABLE =
   'is on a full or read-only disk, so overlayd status and overlayd remount cannot find this server, new WebDAV locks may end with this run, and NFS clients may get no locks'
 
 /** Writes the ready file and the run file, by which scripts and `overlayd status` find the server. Returns warnings about files that could not be written. */
-async function tellOthers(server: RunningServer, settings: Settings, control: Control): Promise<string[]> {
+async function tellOthers(server: RunningServer, settings: Settings, admin: Admin | undefined): Promise<string[]> {
   const { configFile, stateDir, readyFile } = settings
   const config = configFile === undefined ? {} : { config: configFile }
   server.publishViews = async () => {
     const views = server.views.list().map(({ name }) => name)
-    const run = { ...readyFileContent(server), pid: process.pid, views, ...config, control: control.address }
+    // The socket is in the directory of the run file, so there is either both or none.
+    if (admin === undefined) return undefined
+    const run = { ...readyFileContent(server), pid: process.pid, views, ...config, admin: { socket: admin.socket } }
     return await writeRunFile(stateDir, run)
   }
   const warnings: string[] = []

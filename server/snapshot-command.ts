@@ -2,9 +2,9 @@ import { createInterface } from 'node:readline/promises'
 import type { SnapshotRequest } from '../config/index.ts'
 import { OptionError } from '../overlay-core/index.ts'
 import type { Output } from './config-command.ts'
-import { askControl, chooseConfigServer } from './config-server.ts'
+import { type Answer, askServer, chooseConfigServer } from './config-server.ts'
 import type { SnapshotDescription } from './registry/snapshot-requests.ts'
-import { readRunFiles } from './state-dir.ts'
+import { type RunFile, readRunFiles } from './state-dir.ts'
 
 /** The terminal or pipe from which the answer is read. */
 type Input = NodeJS.ReadableStream & { readonly isTTY?: boolean }
@@ -23,9 +23,8 @@ export async function askForSnapshots(asked: SnapshotRequest, input: Input, outp
     return 1
   }
   await confirm(asked, input, output)
-  const { verb, view, name, drop, json } = asked
-  const body = { verb, view, drop, ...(name !== undefined && { name }) }
-  const answer = await askControl<readonly SnapshotDescription[]>(server, '/snapshots', body)
+  const { verb, json } = asked
+  const answer = await order(server, asked)
   if ('failure' in answer) {
     printError(`overlayd: server ${server.pid} ${answer.failure}\n`)
     return 1
@@ -34,6 +33,22 @@ export async function askForSnapshots(asked: SnapshotRequest, input: Input, outp
   if (json) print(`${JSON.stringify(verb === 'list' ? found : found[0], null, 2)}\n`)
   else print(verb === 'list' ? table(found) : found.map((each) => done(verb, each)).join(''))
   return 0
+}
+
+async function order(
+  server: RunFile,
+  { verb, view, name, drop }: SnapshotRequest,
+): Promise<Answer<readonly SnapshotDescription[]>> {
+  if (verb === 'list') return await askServer(server, 'snapshot list', { view })
+  const ask = () => {
+    if (verb === 'take') return askServer(server, 'snapshot take', { view, ...(name !== undefined && { name }) })
+    if (verb === 'remove') return askServer(server, 'snapshot remove', { view })
+    if (verb === 'fork') return askServer(server, 'view fork', { view, name: name ?? '' })
+    if (verb === 'squash') return askServer(server, 'view squash', { view })
+    return askServer(server, `view ${verb}`, { view, drop })
+  }
+  const answer = await ask()
+  return 'failure' in answer ? answer : { result: [answer.result] }
 }
 
 /** @throws OptionError the answer was no, or nobody can be asked */

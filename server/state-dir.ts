@@ -2,7 +2,6 @@ import { constants } from 'node:fs'
 import { access, chown, cp, lchown, link, mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { isUnwritable, OptionError } from '../overlay-core/index.ts'
-import type { ControlAddress } from './control.ts'
 import { makeDirectory } from './make-directory.ts'
 import type { RandomBytes } from './random.ts'
 import { isRunning } from './running-process.ts'
@@ -27,7 +26,8 @@ export interface RunFile extends ReadyFile {
   readonly views: readonly string[]
   /** The configuration file that it serves. Absolute. */
   readonly config?: string
-  readonly control: ControlAddress
+  /** The path of the socket of its admin listener, which only the server's user and root can use. */
+  readonly admin: { readonly socket: string }
 }
 
 /**
@@ -212,9 +212,16 @@ export async function readRunFiles(stateDir: string): Promise<RunFile[]> {
     if (match === null) continue
     const path = join(directory, name)
     if (isRunning(Number(match[1]))) runFiles.push(...parseRunFile(await readFile(path, 'utf8')))
-    else await rm(path, { force: true }).catch(unlessUnwritable)
+    else
+      for (const left of [path, adminSocketPath(stateDir, Number(match[1]))])
+        await rm(left, { force: true }).catch(unlessUnwritable)
   }
   return runFiles
+}
+
+/** Where the admin listener of a process has its socket. */
+export function adminSocketPath(stateDir: string, pid: number): string {
+  return join(stateDir, RUN_DIR, `${pid}.sock`)
 }
 
 /** Parses a run file. Returns nothing if it is incomplete: written by hand, or truncated by a power loss. */

@@ -1,6 +1,6 @@
 import { Agent, request } from 'undici'
 import { formatAddress, type StatusSettings } from '../config/index.ts'
-import { askControl } from './config-server.ts'
+import { askServer } from './config-server.ts'
 import { type RunFile, readRunFiles } from './state-dir.ts'
 import type { Counters, ServerStatus, ViewStatus } from './status.ts'
 
@@ -12,50 +12,45 @@ const TIMEOUT_MS = 5_000
  * Returns the exit status: 0 if all of them answered, 1 if one did not or none runs.
  */
 export async function printStatus(settings: StatusSettings, print: (text: string) => void): Promise<number> {
-  const servers = settings.url === undefined ? await knownServers(settings.stateDir, print) : [{ url: settings.url }]
   const agent = new Agent({ connect: { timeout: TIMEOUT_MS }, headersTimeout: TIMEOUT_MS, bodyTimeout: TIMEOUT_MS })
+  const { url, stateDir } = settings
+  const servers: readonly Asked[] =
+    url === undefined ? await knownServers(stateDir, print) : [{ name: url, ask: () => ask(url, agent) }]
   let failed = servers.length === 0
   const answers: ServerStatus[] = []
   try {
-    for (const { url, control } of servers) {
-      const answer = control === undefined ? await ask(url, agent) : await askBehindTls(control)
+    for (const { name, ask } of servers) {
+      const answer = await ask()
       if (typeof answer === 'string') {
         failed = true
-        print(`${url}: ${answer}\n`)
+        print(`${name}: ${answer}\n`)
       } else answers.push(answer)
     }
   } finally {
     await agent.close()
   }
-  if (settings.json) print(`${JSON.stringify(settings.url === undefined ? answers : (answers[0] ?? null), null, 2)}\n`)
+  if (settings.json) print(`${JSON.stringify(url === undefined ? answers : (answers[0] ?? null), null, 2)}\n`)
   else for (const answer of answers) print(table(answer))
   return failed ? 1 : 0
 }
 
-/** A server to ask: at its URL, or where that is encrypted by its control listener, because its certificate need not be valid for this machine. */
+/** A server to ask. */
 interface Asked {
-  readonly url: string
-  readonly control?: RunFile
+  readonly name: string
+  /** Its status, or the reason why there is none. */
+  readonly ask: () => Promise<ServerStatus | string>
 }
 
 async function knownServers(stateDir: string, print: (text: string) => void): Promise<Asked[]> {
   const runFiles = await readRunFiles(stateDir)
   if (runFiles.length === 0)
     print(`no server runs with the state directory ${stateDir}; use --url or --state-dir to name one\n`)
-  return runFiles.flatMap((runFile) => {
-    if (runFile.webdav !== null) {
-      const { href: url, protocol } = new URL('/', runFile.webdav)
-      return [protocol === 'https:' ? { url, control: runFile } : { url }]
-    }
-    print(withoutHttp(runFile))
-    return []
-  })
+  return runFiles.map((runFile) => ({ name: `server ${runFile.pid}`, ask: () => askAtSocket(runFile) }))
 }
 
-/** The known facts about a server without WebDAV. */
-function withoutHttp({ pid, nfs }: RunFile): string {
-  const where = nfs === null ? 'no listener' : `NFS at ${formatAddress(nfs.host, nfs.port)}, export ${nfs.export}`
-  return `server ${pid} runs with ${where}; enable WebDAV to see its counters\n`
+async function askAtSocket(runFile: RunFile): Promise<ServerStatus | string> {
+  const answer = await askServer(runFile, 'status', {})
+  return 'result' in answer ? answer.result : answer.failure
 }
 
 /** The status of the server at `url`, or the reason why there is none. */
@@ -71,11 +66,6 @@ async function ask(url: string, dispatcher: Agent): Promise<ServerStatus | strin
   }
 }
 
-async function askBehindTls(control: RunFile): Promise<ServerStatus | string> {
-  const answer = await askControl<ServerStatus>(control, '/status')
-  return 'result' in answer ? answer.result : answer.failure
-}
-
 /** The status as a table for people, one line per fact. */
 function table(status: ServerStatus): string {
   const { webdav, nfs, boot } = status.doors
@@ -89,7 +79,7 @@ function table(status: ServerStatus): string {
   if (boot !== undefined) rows.push(['boot', boot.url], ...flat('boot', boot.counters))
   rows.push(
     ...flat('http', status.http),
-    ...flat('control', status.control),
+    ...flat('admin', status.admin),
     ...flat('log', status.log),
     ...flat('faults', status.faults),
   )

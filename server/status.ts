@@ -22,7 +22,7 @@ export interface ServerStatus {
   }
   /** HTTP connections and requests; none when WebDAV is off. */
   readonly http: Counters
-  readonly control: Counters
+  readonly admin: Counters
   /** Log lines that were counted instead of written, and lines that were lost. */
   readonly log: Counters
   readonly faults: Counters

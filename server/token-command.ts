@@ -1,9 +1,9 @@
 import type { TokenRequest } from '../config/index.ts'
 import type { Output } from './config-command.ts'
-import { askControl, chooseConfigServer } from './config-server.ts'
+import { type Answer, askServer, chooseConfigServer } from './config-server.ts'
 import type { TokenDescription } from './login/index.ts'
 import { readNewPassword } from './read-password.ts'
-import { readRunFiles } from './state-dir.ts'
+import { type RunFile, readRunFiles } from './state-dir.ts'
 
 /**
  * `overlayd token …`: asks the running server to make, list or revoke app passwords, and prints the result. Returns the exit status: 0, or 1 if the server
@@ -17,9 +17,9 @@ export async function askForTokens(asked: TokenRequest, { print, printError }: O
     printError(`overlayd: ${server}\n`)
     return 1
   }
-  const { pid: _pid, stateDir: _stateDir, json, askPassword, ...order } = asked
+  const { json, askPassword } = asked
   const password = askPassword ? await readNewPassword(`the link ${asked.name}`, process.stdin, printError) : undefined
-  const answer = await askControl<readonly TokenDescription[]>(server, '/tokens', { ...order, password })
+  const answer = await order(server, asked, password)
   if ('failure' in answer) {
     printError(`overlayd: server ${server.pid} ${answer.failure}\n`)
     return 1
@@ -31,6 +31,26 @@ export async function askForTokens(asked: TokenRequest, { print, printError }: O
   else if (asked.verb === 'revoke') print(`revoked ${one?.id} (${one?.name} of ${one?.user})\n`)
   else print(`${one?.href ?? one?.secret}\n`)
   return 0
+}
+
+async function order(
+  server: RunFile,
+  asked: TokenRequest,
+  password: string | undefined,
+): Promise<Answer<readonly TokenDescription[]>> {
+  const { user } = asked
+  if (asked.verb === 'list') return await askServer(server, 'token list', given({ user }))
+  const { name, view, path, mode, kind, seconds, id } = asked
+  const answer =
+    asked.verb === 'revoke'
+      ? await askServer(server, 'token revoke', given({ user, id }))
+      : await askServer(server, 'token make', given({ user, name, view, path, mode, kind, password, seconds }))
+  return 'failure' in answer ? answer : { result: [answer.result] }
+}
+
+/** Leaves out what is undefined. */
+function given<Of extends object>(order: Of): { [Key in keyof Of]?: Exclude<Of[Key], undefined> } {
+  return Object.fromEntries(Object.entries(order).filter(([, value]) => value !== undefined)) as Of & object
 }
 
 function table(tokens: readonly TokenDescription[]): string {

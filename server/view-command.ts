@@ -1,8 +1,8 @@
 import type { ViewRequest } from '../config/index.ts'
 import type { Output } from './config-command.ts'
-import { askControl, chooseConfigServer } from './config-server.ts'
+import { type Answer, askServer, chooseConfigServer } from './config-server.ts'
 import type { ViewDescription } from './registry/view-requests.ts'
-import { readRunFiles } from './state-dir.ts'
+import { type RunFile, readRunFiles } from './state-dir.ts'
 
 /**
  * `overlayd view …`: asks the running server to list or change the views of its templates, and prints the result. Returns the exit status: 0, or 1 if the
@@ -16,8 +16,8 @@ export async function askForViews(asked: ViewRequest, { print, printError }: Out
     printError(`overlayd: ${server}\n`)
     return 1
   }
-  const { verb, view, to, json } = asked
-  const answer = await askControl<readonly ViewDescription[]>(server, '/views', { verb, view, to })
+  const { verb, json } = asked
+  const answer = await order(server, asked)
   if ('failure' in answer) {
     printError(`overlayd: server ${server.pid} ${answer.failure}\n`)
     return 1
@@ -28,6 +28,18 @@ export async function askForViews(asked: ViewRequest, { print, printError }: Out
   else if (verb === 'show') print(found.map(details).join(''))
   else for (const { path, directory } of found) print(`${DONE[verb]} ${path} (${directory})\n`)
   return 0
+}
+
+async function order(
+  server: RunFile,
+  { verb, view = '', to = '' }: ViewRequest,
+): Promise<Answer<readonly ViewDescription[]>> {
+  if (verb === 'list') return await askServer(server, 'view list', view === '' ? {} : { template: view })
+  const answer =
+    verb === 'rename'
+      ? await askServer(server, 'view rename', { view, to })
+      : await askServer(server, `view ${verb}`, { view })
+  return 'failure' in answer ? answer : { result: [answer.result] }
 }
 
 const DONE = { create: 'made', rename: 'renamed', remove: 'removed' } as const

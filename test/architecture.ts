@@ -63,6 +63,11 @@ const CONFINED: Readonly<Record<string, readonly string[]>> = {
     'server/login/sources/secret-file.ts',
     'server/login/audit-file.ts',
     'server/user-command.ts',
+    // The socket of the admin listener.
+    'server/admin/api/socket-path.ts',
+    'server/admin/open-admin.ts',
+    // Adds up what uppers contain.
+    'server/admin/usage/walk.ts',
     // Reads the certificates and keys of the server, and keeps those of an authority.
     'server/tls/read-pem.ts',
     'server/cert/authority-directory.ts',
@@ -78,7 +83,7 @@ const CONFINED: Readonly<Record<string, readonly string[]>> = {
   bcryptjs: ['server/login/passwords/'],
   fastify: ['server/', 'protocols/webdav/'],
   pino: ['server/'],
-  undici: ['server/status-command.ts', 'server/remount-command.ts', 'server/config-server.ts'],
+  undici: ['server/status-command.ts', 'server/admin/client/'],
   'webdav-server': ['protocols/webdav/'],
   saxes: ['protocols/webdav/'],
   'smol-toml': ['config/file/'],
@@ -143,6 +148,7 @@ export const ROOMS: Readonly<Record<string, readonly string[]>> = {
     '',
   ],
   'server/login': ['api', 'passwords', 'sources', 'ldap', 'oidc', 'ids', 'tokens', ''],
+  'server/admin': ['api', 'jobs', 'clients', 'usage', 'verbs', 'client', 'commands', 'http', ''],
   'protocols/nfs': [
     'xdr',
     'rpc',

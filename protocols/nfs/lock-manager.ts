@@ -1,6 +1,7 @@
 import type { Journal } from '../../overlay-core/index.ts'
 import type { ExportTable } from './exports/export-table.ts'
 import type { HandleCodec } from './exports/file-handle.ts'
+import { HeldLocks } from './held-locks.ts'
 import { GracePeriod } from './locks/grace-period.ts'
 import { LockTable } from './locks/lock-table.ts'
 import { ShareTable } from './locks/share-table.ts'
@@ -42,6 +43,8 @@ export interface LockManager {
   readonly grace: GracePeriod
   /** Version 4 sets what becomes of its clients that are gone. */
   readonly courtesy: Courtesy
+  /** The locks for administrators. */
+  readonly held: HeldLocks
   /** Starts the grace period and notifies the clients of the last run. Call it once they can call back. */
   start(): void
   stop(): void
@@ -84,7 +87,7 @@ export async function makeLockManager(
   const restarted = (address: string, name: string, state: number) => hostRestarted(context, address, name, state)
   return {
     programs: [nlmProgram(context, caller, portmapPort), nsmProgram({ state: peers.state, restarted })],
-    ...{ locks, shares, grace, courtesy },
+    ...{ locks, shares, grace, courtesy, held: new HeldLocks(context) },
     start() {
       if (peers.toNotify.length > 0) grace.begin(options.graceMs ?? GRACE_MS, 'nlm')
       notifier.start()

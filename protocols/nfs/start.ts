@@ -8,6 +8,7 @@ import { HandleCodec } from './exports/file-handle.ts'
 import { HandleSaver } from './exports/handle-saver.ts'
 import { HostNames, type LookUp } from './exports/host-names.ts'
 import { WriteVerifier } from './exports/write-verifier.ts'
+import type { HeldLocks } from './held-locks.ts'
 import { type LockManager, type LockOptions, makeLockManager } from './lock-manager.ts'
 import { MountList } from './mount/mount-list.ts'
 import { mountProgram } from './mount/program.ts'
@@ -22,7 +23,7 @@ import type { GroupsOf } from './rpc/group-cache.ts'
 import type { Logger } from './rpc/logger.ts'
 import { RegistrationKeeper } from './rpc/registration-keeper.ts'
 import { type ReplyMemory, ReplyStore } from './rpc/reply-store.ts'
-import { type AcceptMore, RpcServer } from './rpc/server.ts'
+import { type AcceptMore, type OpenConnection, RpcServer } from './rpc/server.ts'
 import type { StartTls } from './rpc/start-tls.ts'
 import { UdpServer, type UdpServerOptions } from './rpc/udp-server.ts'
 
@@ -78,6 +79,16 @@ export interface NfsServer {
   serve(settings: NfsExportSettings): Promise<void>
   /** Stops serving an export: its handles become stale. */
   end(name: string): void
+  /** The open connections. */
+  connections(): readonly OpenConnection[]
+  /** Closes connections; running calls get no reply. Clients usually connect again. Returns how many. */
+  endConnections(isMeant: (peer: OpenConnection['peer']) => boolean): number
+  /** Bytes from and to clients since the start. Costs a little for each open connection. */
+  bytes(): { readonly in: number; readonly out: number }
+  /** The number of open connections. */
+  connectionCount(): number
+  /** The locks of clients. */
+  readonly heldLocks: HeldLocks
   /** Makes clients send unstable data again, because it may be lost. Resolves when they are told so. */
   dataLost(error: unknown): Promise<void>
   /** Accepts no new requests, finishes those in flight, then closes. */
@@ -160,7 +171,7 @@ export async function startNfs(options: NfsServerOptions): Promise<NfsServer> {
     closing.add(async () => nfs4.stop())
     closing.add(async () => locks.stop())
     return {
-      ...{ host: address.address, port: address.port, portmap },
+      ...{ host: address.address, port: address.port, portmap, ...forAdministrators(rpc, locks) },
       counters: withPresentValues(rpc.counters, handleSaver, locks, security),
       serve: async (settings) => {
         exports.replace(settings)
@@ -194,6 +205,20 @@ async function makePrograms(
   const nfs4 = makeNfs4({ ...shared, lockManager: locks, replies, now, wallMs, random: randomBytes }, options.nfs4)
   const programs = [...small, nfs3Program(shared), nfs4.program]
   return { programs, small, locks, nfs4, handleSaver, verifier }
+}
+
+/** What administrators look at and do. */
+function forAdministrators(
+  rpc: RpcServer,
+  { held: heldLocks }: LockManager,
+): Pick<NfsServer, 'connections' | 'endConnections' | 'heldLocks' | 'bytes' | 'connectionCount'> {
+  return {
+    connections: () => rpc.connections(),
+    endConnections: (isMeant) => rpc.end(isMeant),
+    heldLocks,
+    bytes: () => rpc.bytes,
+    connectionCount: () => rpc.connectionCount,
+  }
 }
 
 /** Counts and reports callers whose connection is not protected as an export wants. */

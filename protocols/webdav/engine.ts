@@ -10,7 +10,7 @@ import { type ResourceType, WebDAVServer } from './http/vocabulary.ts'
 import { DAV_METHODS, type DavMethod } from './methods/method-table.ts'
 import { isWaiting } from './request/body.ts'
 import { errorBody, sendBody, XML_TYPE } from './request/reply.ts'
-import { DavContext, type DavServices, type ViewContext } from './state/context.ts'
+import { DavContext, type DavServices, type DavView, type ViewContext } from './state/context.ts'
 import { isInScope, usualPath, viewInUse } from './state/served-view.ts'
 
 const NOWHERE: DavPath = { names: [], trailingSlash: true }
@@ -74,6 +74,8 @@ export class DavEngine extends WebDAVServer {
   }
 
   #run(ctx: DavContext): void {
+    if (this.#services.seen !== undefined && ctx.view !== undefined)
+      this.#services.seen(ctx.req, ctx.caller, labelOf(ctx.view, ctx.template))
     try {
       const result = this.#dispatch(ctx)
       if (result instanceof Promise) {
@@ -213,6 +215,11 @@ export class DavEngine extends WebDAVServer {
     this.#running--
     if (this.#running === 0) this.#idle?.()
   }
+}
+
+/** The name of a view for administrators. */
+function labelOf({ name }: DavView, template: DavTemplate | undefined): string {
+  return template === undefined ? name : `${template.name}/${name}`
 }
 
 /** The URL of a request for the log: whoever reads it must not get in by a link, whose secret is the first segment. */

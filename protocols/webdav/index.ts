@@ -16,7 +16,8 @@ import { isHostField } from './http/authority.ts'
 import { whenWhole } from './http/dav-message.ts'
 import { lingerAfter } from './http/linger.ts'
 import { ASSETS } from './http/page-assets.ts'
-import { nameOfText } from './http/path.ts'
+import { nameOfText, textOfName } from './http/path.ts'
+import { LockScope } from './http/vocabulary.ts'
 import { DurableLockStore } from './locks/durable-locks.ts'
 import type { LockStore } from './locks/lock-store.ts'
 import { DAV_METHODS } from './methods/method-table.ts'
@@ -35,6 +36,7 @@ export type {
   DavClient,
   DavHandle,
   DavLimits,
+  DavLock,
   DavMember,
   DavOptions,
   DavTemplate,
@@ -114,7 +116,14 @@ export function registerWebDav(app: FastifyInstance, options: DavOptions): DavHa
     await uploads.close()
     await locks.idle()
   }
-  return { counters, close, ...entrance, ...liveViews({ views, templates, locks, contents, uploads }) }
+  const forAdministrators = lockKeeping(locks, lockClock.now)
+  return {
+    counters,
+    close,
+    ...entrance,
+    ...forAdministrators,
+    ...liveViews({ views, templates, locks, contents, uploads }),
+  }
 }
 
 /** Lets requests reach the engine: by routes, or past them. */
@@ -134,8 +143,8 @@ function addEntrance(app: FastifyInstance, engine: DavEngine): Pick<DavHandle, '
 }
 
 /** What finds out who sent a request. */
-function senders({ callerOf = () => NOBODY, accountOf = () => undefined, machineOf }: DavOptions) {
-  return { callerOf, accountOf, machineOf }
+function senders({ callerOf = () => NOBODY, accountOf = () => undefined, machineOf, seen }: DavOptions) {
+  return { callerOf, accountOf, machineOf, seen }
 }
 
 /** The calls by which views come and go while the server runs. */
@@ -151,7 +160,7 @@ function liveViews({
   locks: DurableLockStore
   contents: ContentCache
   uploads: UploadStore
-}): Omit<DavHandle, 'counters' | 'close' | 'handles' | 'execute'> {
+}): Omit<DavHandle, 'counters' | 'close' | 'handles' | 'execute' | 'locks' | 'endLock'> {
   const letGo = async (id: string) => {
     contents.deleteView(id)
     await uploads.closeView(id)
@@ -173,6 +182,26 @@ function liveViews({
     },
     closing: letGo,
     removed: async (id) => locks.removeTree(id, [], false),
+  }
+}
+
+/** What administrators do with locks. */
+function lockKeeping(locks: DurableLockStore, now: () => number): Pick<DavHandle, 'locks' | 'endLock'> {
+  return {
+    locks: () => {
+      const nowMs = now()
+      return locks.all().map(({ token, view, names, user, login, kind, deep, expiresMs }) => ({
+        ...{ token, view, user, login, deep },
+        path: names.map(textOfName).join('/'),
+        exclusive: kind.scope === LockScope.Exclusive,
+        endsInMs: expiresMs - nowMs,
+      }))
+    },
+    endLock: async (token) => {
+      if (locks.byToken(token) === undefined) return false
+      await locks.remove(token)
+      return true
+    },
   }
 }
 

@@ -2,9 +2,9 @@ import { createInterface } from 'node:readline/promises'
 import type { MachineRequest } from '../../config/index.ts'
 import { OptionError } from '../../overlay-core/index.ts'
 import type { Output } from '../config-command.ts'
-import { askControl, chooseConfigServer } from '../config-server.ts'
-import { readRunFiles } from '../state-dir.ts'
-import type { MachineDescription, MachineOrder } from './machine-requests.ts'
+import { type Answer, askServer, chooseConfigServer } from '../config-server.ts'
+import { type RunFile, readRunFiles } from '../state-dir.ts'
+import type { MachineDescription } from './machine-requests.ts'
 
 type Input = NodeJS.ReadableStream & { readonly isTTY?: boolean }
 
@@ -21,9 +21,8 @@ export async function askForMachines(asked: MachineRequest, input: Input, output
     return 1
   }
   await confirm(asked, input, output)
-  const { verb, name, mac, view, groups, drop, json } = asked
-  const order: MachineOrder = { verb, name, groups, drop, ...(mac && { mac }), ...(view && { view }) }
-  const answer = await askControl<readonly MachineDescription[]>(server, '/machines', order)
+  const { verb, json } = asked
+  const answer = await order(server, asked)
   if ('failure' in answer) {
     printError(`overlayd: server ${server.pid} ${answer.failure}\n`)
     return 1
@@ -33,6 +32,20 @@ export async function askForMachines(asked: MachineRequest, input: Input, output
   else if (verb === 'list') print(table(found))
   else for (const machine of found) print(told(verb, machine))
   return 0
+}
+
+async function order(server: RunFile, asked: MachineRequest): Promise<Answer<readonly MachineDescription[]>> {
+  const { verb, name = '', mac, view, groups, drop } = asked
+  if (verb === 'list') return await askServer(server, 'machine list', {})
+  const ask = () => {
+    if (verb === 'approve')
+      return askServer(server, 'machine approve', { name, groups, ...(mac && { mac }), ...(view && { view }) })
+    if (verb === 'reset') return askServer(server, 'machine reset', { name, drop })
+    if (verb === 'console-args') return askServer(server, 'machine arguments', { name })
+    return askServer(server, `machine ${verb}`, { name })
+  }
+  const answer = await ask()
+  return 'failure' in answer ? answer : { result: [answer.result] }
 }
 
 async function confirm({ verb, name, drop, yes }: MachineRequest, input: Input, { printError }: Output): Promise<void> {

@@ -1,6 +1,6 @@
 import type { DiffRequest } from '../../config/index.ts'
 import type { Output } from '../config-command.ts'
-import { chooseViewServer, streamControl } from '../config-server.ts'
+import { chooseViewServer, streamServer } from '../config-server.ts'
 import { readRunFiles } from '../state-dir.ts'
 import { pathText, shortText, statText } from './diff-text.ts'
 import type { DifferenceLine, DiffOrder, LastLine } from './view-differences.ts'
@@ -24,7 +24,7 @@ export async function printDifferences(asked: DiffRequest, { print, printError }
   }
   const found: DifferenceLine[] = []
   let last: LastLine | undefined
-  const failure = await streamControl<DifferenceLine | LastLine>(server, '/diff', order, (line) => {
+  const failure = await streamServer(server, 'view diff', order, (line) => {
     if ('kind' in line) found.push(line)
     else last = line
   })

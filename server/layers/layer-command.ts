@@ -1,10 +1,12 @@
 import { createInterface } from 'node:readline/promises'
 import type { Config, LayerRequest, LayerWork } from '../../config/index.ts'
 import { OptionError } from '../../overlay-core/index.ts'
+import type { FollowOptions } from '../admin/client/admin-client.ts'
+import { withProgress } from '../admin/commands/admin-command.ts'
 import { systemClock } from '../clock.ts'
 import type { Output } from '../config-command.ts'
 import { loadConfig } from '../config-file.ts'
-import { chooseConfigServer, streamControl } from '../config-server.ts'
+import { type Answer, askServer, chooseConfigServer } from '../config-server.ts'
 import { systemRandom } from '../random.ts'
 import { type RunFile, readRunFiles } from '../state-dir.ts'
 import { exportLayers } from './export.ts'
@@ -18,7 +20,7 @@ import {
   removedText,
   tableText,
 } from './layer-text.ts'
-import type { LayerAnswer, LayerLine } from './layer-work.ts'
+import type { LayerAnswer } from './layer-work.ts'
 import type { LayerProgress } from './make-version.ts'
 import { storedUses } from './stored-uses.ts'
 import { VersionStore } from './version-store.ts'
@@ -52,7 +54,8 @@ export async function workOnLayers(
   await confirm(work, input, output)
   const show: Show = (text) => void (terminal && printError(`\r${text}\x1b[K`))
   try {
-    const done = 'server' in place ? await ask(place.server, work, show) : await doHere(place, work, show)
+    const done =
+      'server' in place ? await ask(place.server, work, show, output.printError) : await doHere(place, work, show)
     show('')
     print(json ? `${JSON.stringify(jsonOf(work, done), null, 2)}\n` : textOf(work, done))
     return 0
@@ -99,16 +102,45 @@ async function confirm(work: LayerWork, input: Input, { printError }: Output): P
   if (!/^y(es)?$/i.test(answer.trim())) throw new OptionError('remove', 'the answer was not yes; nothing has changed')
 }
 
-async function ask(server: RunFile, work: LayerWork, show: Show): Promise<LayerAnswer> {
-  let last: Exclude<LayerLine, { progress: LayerProgress }> | undefined
-  const failure = await streamControl<LayerLine>(server, '/layers', work, (line) => {
-    if ('progress' in line) show(progressText(line.progress))
-    else last = line
-  })
-  if (failure !== undefined) throw new Unreachable(`server ${server.pid} ${failure}`)
-  if (last === undefined) throw new Unreachable(`server ${server.pid} ended its answer too early; its log says why`)
-  if ('failed' in last) throw new OptionError(last.failed.option, last.failed.message)
-  return last.done
+async function ask(
+  server: RunFile,
+  work: LayerWork,
+  show: Show,
+  printError: Output['printError'],
+): Promise<LayerAnswer> {
+  const answer = await withProgress(printError, ({ signal }) =>
+    order(server, work, {
+      ...(signal && { signal }),
+      onProgress: ({ text, done = 0 }) => show(progressText({ step: text === 'writing' ? text : 'verifying', done })),
+    }),
+  )
+  if ('failure' in answer) throw new Unreachable(`server ${server.pid} ${answer.failure}`)
+  return answer.result
+}
+
+function order(server: RunFile, work: LayerWork, options: FollowOptions): Promise<Answer<LayerAnswer>> {
+  switch (work.verb) {
+    case 'remove':
+      return askServer(server, 'layer remove', { layer: work.layer }, options)
+    case 'export':
+      return askServer(server, 'layer export', orderOf(work), options)
+    case 'gc':
+      return askServer(server, 'layer gc', orderOf(work), options)
+    case 'list':
+      return askServer(server, 'layer list', orderOf(work), options)
+    case 'show':
+      return askServer(server, 'layer show', orderOf(work), options)
+    case 'commit':
+    case 'promote':
+      return askServer(server, `layer ${work.verb}`, orderOf(work), options)
+    default:
+      return askServer(server, `layer ${work.verb}`, orderOf(work), options)
+  }
+}
+
+/** The work without its name. */
+function orderOf<Work extends LayerWork>({ verb: _verb, ...order }: Work): Omit<Work, 'verb'> {
+  return order
 }
 
 async function doHere(place: LocalPlace, work: LayerWork, show: Show): Promise<LayerAnswer> {

@@ -47,6 +47,11 @@ export class BrowserLogin {
     this.#parts = parts
   }
 
+  /** Ends the sessions of a user. Returns how many. */
+  endOf(user: string): number {
+    return this.#parts.sessions.endOf(user)
+  }
+
   /** Whether the request has the cookie of a session that has not ended. */
   hasSession(req: IncomingMessage): boolean {
     return this.userOf(req) !== undefined

@@ -2,11 +2,9 @@ import { createInterface } from 'node:readline/promises'
 import type { RebaseRequest } from '../../config/index.ts'
 import { OptionError } from '../../overlay-core/index.ts'
 import type { Output } from '../config-command.ts'
-import { askControl, chooseConfigServer } from '../config-server.ts'
+import { askServer, chooseConfigServer } from '../config-server.ts'
 import { readRunFiles } from '../state-dir.ts'
-import type { KeptReport } from './conflict-file.ts'
 import { conflictsText, reportText } from './rebase-text.ts'
-import type { RebaseReport } from './report.ts'
 
 /** The terminal or pipe from which the answer is read. */
 type Input = NodeJS.ReadableStream & { readonly isTTY?: boolean }
@@ -26,13 +24,13 @@ export async function askForRebase(asked: RebaseRequest, input: Input, output: O
     return 1
   }
   if (verb === 'conflicts') {
-    const answer = await askControl<KeptReport>(server, '/conflicts', { view: views[0] })
+    const answer = await askServer(server, 'rebase conflicts', { view: views[0] ?? '' })
     if ('failure' in answer) return failed(server.pid, answer.failure, output)
     print(json ? `${JSON.stringify(answer.result, null, 2)}\n` : conflictsText(answer.result))
     return 0
   }
   if (!dryRun) await confirm(asked, input, output)
-  const answer = await askControl<readonly RebaseReport[]>(server, '/rebase', { views, dryRun, atNextOpen })
+  const answer = await askServer(server, 'rebase', { views, dryRun, atNextOpen })
   if ('failure' in answer) return failed(server.pid, answer.failure, output)
   const reports = answer.result
   print(json ? `${JSON.stringify(reports, null, 2)}\n` : reportText(reports, all))

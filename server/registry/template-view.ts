@@ -174,7 +174,7 @@ export class TemplateView implements Closable {
   /** Applies changed limits to an open view. */
   async limit(): Promise<void> {
     await this.#opening?.catch(() => undefined)
-    this.#quota?.quota.setLimits(this.#plan.limits() ?? {})
+    this.#quota?.quota.setLimits(this.#plan.limits(this.record.id) ?? {})
     await this.#project?.limit(this.#plan.projectLimits() ?? {})
   }
 
@@ -315,7 +315,7 @@ export class TemplateView implements Closable {
     try {
       const options = optionsOf(this.record)
       // The registry has claimed the directory of all views.
-      const limits = this.#plan.limits()
+      const limits = this.#plan.limits(this.record.id)
       const project = await this.#openProject(options)
       const quota = limits && (await ViewQuota.open(limits, this.#quotaParts()))
       const mounted = await this.#mountWith(options, quota)

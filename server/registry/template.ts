@@ -55,8 +55,6 @@ export class Template {
     this.#registry = registry
     this.#stack = new SharedStack(() => openMemoryOf(name, this.settings, parts.pool.log))
     const users = settings.kind === 'per-user' ? parts.users : undefined
-    // This cannot change while the template is open.
-    const byFileSystem = settings.quotaBy === 'filesystem'
     this.#plan = {
       template: name,
       pool: parts.pool,
@@ -66,8 +64,9 @@ export class Template {
         this.#stack.of({ ...options, lowerdir: options.lowerdir.slice(options.frozen ?? 0), frozen: 0 }),
       idleMs: () => this.settings.idleMs,
       settle: (id) => registry.settle(id),
-      limits: () => (byFileSystem ? undefined : this.settings.quota) ?? (users?.isOn ? {} : undefined),
-      projectLimits: () => (byFileSystem ? (this.settings.quota ?? {}) : undefined),
+      limits: (id) => parts.ownLimits.limitsOf(name, id, this.settings) ?? (users?.isOn ? {} : undefined),
+      // Who applies limits cannot change while the template is open.
+      projectLimits: () => (settings.quotaBy === 'filesystem' ? (this.settings.quota ?? {}) : undefined),
       random: parts.random,
       users,
       wallNow: parts.wallNow,

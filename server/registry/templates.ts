@@ -1,5 +1,6 @@
 import type { Settings } from '../../config/index.ts'
 import type { QuotaLimits } from '../../overlay-core/index.ts'
+import { OwnLimits } from './own-limits.ts'
 import { Template } from './template.ts'
 import type { TemplateParts } from './template-parts.ts'
 import { type UserQuotaParts, UserQuotas, type UsersView } from './user-quotas.ts'
@@ -9,16 +10,19 @@ import type { PoolHooks, ViewPool } from './view-pool.ts'
 export class Templates {
   readonly #parts: TemplateParts
   readonly #templates = new Map<string, Template>()
+  /** The limits of single views. */
+  readonly ownLimits = new OwnLimits()
 
   /** `userLimits`: what each user may use in all views together. `ownLimitsOf`: what replaces it for a user, if accounts have quotas. */
   constructor(
-    parts: Omit<TemplateParts, 'users'>,
+    parts: Omit<TemplateParts, 'users' | 'ownLimits'>,
     userLimits: QuotaLimits | undefined,
     ownLimitsOf?: UserQuotaParts['ownLimitsOf'],
   ) {
     const { pool, wallNow } = parts
     const viewsOf = (user: string) => this.#viewsOf(user)
-    this.#parts = { ...parts, users: new UserQuotas(userLimits, { log: pool.log, wallNow, viewsOf, ownLimitsOf }) }
+    const users = new UserQuotas(userLimits, { log: pool.log, wallNow, viewsOf, ownLimitsOf })
+    this.#parts = { ...parts, users, ownLimits: this.ownLimits }
   }
 
   /** The quotas of users over all templates. */
@@ -52,6 +56,7 @@ export class Templates {
   /** Reads the registry of a template. @throws OptionError naming `directory` */
   async add({ name, template }: Settings['views'][number]): Promise<Template | undefined> {
     if (template === undefined) return undefined
+    await this.ownLimits.open(name, template)
     const opened = await Template.open(name, template, this.#parts)
     this.#templates.set(name, opened)
     return opened

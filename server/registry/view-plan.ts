@@ -27,7 +27,7 @@ export interface ViewPlan {
   /** Makes the directory and the record of the view with this id durable; undefined if they are. */
   readonly settle: (id: string) => Promise<void> | undefined
   /** The present limits of a view; undefined without a quota. */
-  readonly limits: () => QuotaLimits | undefined
+  readonly limits: (id: string) => QuotaLimits | undefined
   /** The present limits of a view that the file system applies; undefined if it does not limit the views. */
   readonly projectLimits: () => QuotaLimits | undefined
   readonly random: RandomBytes

@@ -55,7 +55,7 @@ export async function executeOrder(
     await removed(found.record.id)
   }
   return verb === 'show'
-    ? [{ ...described, ...(await quotaOf(template, found)), ...(await userOf(templates, template, found)) }]
+    ? [{ ...described, ...(await quotaOf(templates, template, found)), ...(await userOf(templates, template, found)) }]
     : [described]
 }
 
@@ -69,14 +69,16 @@ async function userOf(
 }
 
 async function quotaOf(
-  { settings }: Template,
+  { ownLimits }: Templates,
+  { name, settings }: Template,
   view: TemplateView,
 ): Promise<Pick<ViewDescription, 'quota' | 'project'>> {
-  if (settings.quota === undefined) return {}
-  if (settings.quotaBy === 'filesystem') return await projectQuotaOf(settings.quota, view)
+  const limits = ownLimits.of(name, view.record.id) ?? settings.quota
+  if (limits === undefined) return {}
+  if (settings.quotaBy === 'filesystem') return await projectQuotaOf(limits, view)
   const known = view.quota?.state ?? (await readUsage(join(settings.directory, view.record.id)))
   const { bytes = 0, files = 0, bytesAboveSinceMs, filesAboveSinceMs } = known ?? {}
-  return { quota: { bytes, files, bytesAboveSinceMs, filesAboveSinceMs, ...settings.quota } }
+  return { quota: { bytes, files, bytesAboveSinceMs, filesAboveSinceMs, ...limits } }
 }
 
 /** What the file system counts. Since when a soft limit is exceeded is known to it alone. */

@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { streamControl } from '../../server/config-server.ts'
+import { streamServer } from '../../server/config-server.ts'
 import type { DifferenceLine, LastLine } from '../../server/diff/view-differences.ts'
 import type { SnapshotDescription, SnapshotOrder } from '../../server/registry/snapshot-requests.ts'
 import { readRunFiles } from '../../server/state-dir.ts'
@@ -123,15 +123,10 @@ export class Server {
     if (server === undefined) throw new Error('the server has no run file')
     const lines: Line[] = []
     let last: LastLine | undefined
-    const failure = await streamControl<DifferenceLine | LastLine>(
-      server,
-      '/diff',
-      { view, contents: true },
-      (line) => {
-        if ('kind' in line) lines.push(lineOf(line))
-        else last = line
-      },
-    )
+    const failure = await streamServer(server, 'view diff', { view, contents: true }, (line) => {
+      if ('kind' in line) lines.push(lineOf(line))
+      else last = line
+    })
     if (failure !== undefined || last === undefined || 'error' in last)
       throw new Error(`diff of ${view}: ${failure ?? JSON.stringify(last)}`)
     return lines.sort()

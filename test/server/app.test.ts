@@ -18,7 +18,7 @@ const status: ServerStatus = {
   views: [{ name: 'overlay', readOnly: false }],
   doors: {},
   http: {},
-  control: {},
+  admin: {},
   log: {},
   faults: {},
 }

@@ -1,8 +1,10 @@
-import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { spawnSync } from 'node:child_process'
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { request as httpRequest } from 'node:http'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import t, { type Test } from 'tap'
-import { request } from 'undici'
+import { Agent, request } from 'undici'
+import { socketPath } from '../../server/admin/api/socket-path.ts'
 import { type Handle, NfsClient, STATUS } from '../helpers/nfs-client.ts'
 import { ANY_PORT, AS_SERVER, freePorts, type Running, run, start } from './launch.ts'
 
@@ -110,10 +112,10 @@ t.test('ro and rw by remount, with WebDAV off too', async (t) => {
   t.equal(await server.stop(), 0)
 })
 
-/** The status that answers the head of a POST, whose body is not sent. */
-function announce(url: string, headers: Record<string, string>): Promise<number | undefined> {
+/** The status that answers the head of a POST at a socket, whose body is not sent. */
+function announce(socketPath: string, headers: Record<string, string>): Promise<number | undefined> {
   return new Promise((resolve, reject) => {
-    const post = httpRequest(url, { method: 'POST', headers }, (answer) => {
+    const post = httpRequest({ socketPath, path: '/v1/remount', method: 'POST', headers }, (answer) => {
       resolve(answer.statusCode)
       post.destroy()
     })
@@ -122,53 +124,53 @@ function announce(url: string, headers: Record<string, string>): Promise<number 
   })
 }
 
-t.test('nobody remounts without the secret that only the user of the server can read', async (t) => {
+t.test('nobody remounts who cannot open the socket of the server', async (t) => {
   const { state, o } = layers(t)
   const server = await start(t, ['-o', o, ...freePorts(state), ...ANY_PORT, ...AS_SERVER])
-  const { path, control } = noteOf(state)
+  const { path, admin } = noteOf(state)
   t.equal(statSync(path).mode & 0o777, 0o600)
-  const url = `http://127.0.0.1:${control.port}/remount`
+  t.equal(statSync(admin.socket).mode & 0o777, 0o600)
+  t.equal(statSync(join(state, 'run')).mode & 0o777, 0o700)
   const body = JSON.stringify({ options: 'ro', cwd: '/', view: 'overlay' })
   const type = { 'content-type': 'application/json' }
-  const attempts: [string, Record<string, string>][] = [
-    ['no token', type],
-    ['an empty one', { ...type, authorization: 'Bearer ' }],
-    ['a wrong one', { ...type, authorization: `Bearer ${control.token.replace(/./g, 'A')}` }],
-    ['another scheme', { ...type, authorization: `Basic ${control.token}` }],
-    ['a form of a web page', { 'content-type': 'text/plain', origin: 'http://evil.example' }],
-  ]
-  for (const [what, headers] of attempts) {
-    const answer = await request(url, { method: 'POST', headers, body })
-    t.equal(answer.statusCode, 401, what)
-    t.equal(await answer.body.text(), '')
-  }
-  const authorized = { ...type, authorization: `Bearer ${control.token}` }
   const bad: [number, string][] = [
     [400, '{'],
     [400, '{}'],
     [400, '{"options":1,"cwd":{},"view":"overlay"}'],
+    [400, '{"options":"ro","cwd":"/","view":"overlay","more":1}'],
     [400, JSON.stringify({ options: 'ro', cwd: '/', view: 'constructor' })],
   ]
-  for (const [status, text] of bad) {
-    const answer = await request(url, { method: 'POST', headers: authorized, body: text })
-    t.equal(answer.statusCode, status, text.slice(0, 40))
+  const socket = await socketPath(admin.socket)
+  t.teardown(() => socket.close())
+  const dispatcher = new Agent({ connect: { socketPath: socket.path } })
+  t.teardown(() => dispatcher.destroy())
+  const url = 'http://localhost/v1/remount'
+  const ask = async (options: Partial<Parameters<typeof request>[1]>) => {
+    const answer = await request(url, { method: 'POST', headers: type, body, dispatcher, ...options })
     await answer.body.dump()
+    return answer.statusCode
   }
-  t.equal(await announce(url, { ...authorized, 'content-length': '5000000' }), 413, 'refused before the body is sent')
-  for (const method of ['GET', 'OPTIONS', 'PUT'] as const) {
-    const answer = await request(url, { method, headers: type })
-    t.equal(answer.statusCode, 401, method)
-    await answer.body.dump()
-  }
-  const elsewhere = await request(new URL('/remount', server.webdavUrl), { method: 'POST', headers: authorized, body })
+  for (const [status, text] of bad) t.equal(await ask({ body: text }), status, text.slice(0, 40))
+  t.equal(await ask({ headers: { 'content-type': 'text/plain' } }), 415, 'a form of a web page')
+  t.equal(await ask({ headers: { ...type, origin: 'http://evil.example' } }), 403, 'a script of a web page')
+  t.equal(await ask({ headers: { ...type, 'sec-fetch-site': 'cross-site' } }), 403)
+  t.equal(await announce(socket.path, { ...type, 'content-length': '5000000' }), 413, 'refused before the body is sent')
+  for (const method of ['GET', 'OPTIONS', 'PUT'] as const)
+    t.ok([400, 404].includes(await ask({ method, body: null })), method)
+  const elsewhere = await request(new URL('/v1/remount', server.webdavUrl), { method: 'POST', headers: type, body })
   t.ok(elsewhere.statusCode >= 400, 'the doors for clients know nothing of it')
   await elsewhere.body.dump()
   const writable = await request(new URL('new', server.webdavUrl), { method: 'PUT', body: 'x' })
   t.equal(writable.statusCode, 201, 'nothing has changed')
+  if (process.geteuid?.() === 0) {
+    const options = { uid: 65_534, gid: 65_534, encoding: 'utf8', cwd: join(state, 'run') } as const
+    const { stderr } = spawnSync('curl', ['--unix-socket', basename(admin.socket), 'http://x/v1/status'], options)
+    t.match(stderr, /Couldn't connect|Could not connect|Failed to connect/, 'another user of the machine')
+  }
   const shown = await run(['status', '--state-dir', state])
-  t.match(shown.stdout, /^control\.refused {2,}8$/m)
-  t.notMatch(shown.stdout, /control\.remounts/)
+  t.match(shown.stdout, /^admin\.refused {2,}2$/m)
   t.equal(await server.stop(), 0)
+  t.notOk(existsSync(admin.socket), 'the socket is gone')
 })
 
 t.test('file handles of a read-only overlay survive a restart with the lowers of the last remount', async (t) => {

@@ -69,7 +69,7 @@ t.test('run files of running servers are read, and those of dead ones are remove
     nfs: null,
     pid: process.pid,
     views: ['overlay'],
-    control: { port: 1, token: 't' },
+    admin: { socket: join(dir, 'run/1.sock') },
   }
   const path = String(await stateDir.writeRunFile(dir, run))
   // No process has this number: the kernel's largest is 4194304.

@@ -38,6 +38,7 @@ export class NfsExport implements ServedView {
   readonly name: string
   /** The path for MNT, as bytes, one per code unit. */
   readonly path: string
+  readonly label: string
   readonly overlay: Overlay
   readonly rules: readonly ExportRule[]
   readonly members: NfsMembers | undefined
@@ -57,6 +58,7 @@ export class NfsExport implements ServedView {
     this.#security = security
     this.name = options.name
     this.path = `/${Buffer.from(options.name).toString('latin1')}`
+    this.label = this.path.slice(1)
     this.overlay = options.overlay
     this.rules = options.rules
     this.members = options.members
@@ -159,6 +161,10 @@ export class MemberView implements ServedView {
 
   get overlay(): Overlay {
     return this.#overlay!
+  }
+
+  get label(): string {
+    return `${this.template.label}/${this.member.name}`
   }
 
   /** Counts a use of the view and opens it. @throws OverlayError */
@@ -290,6 +296,11 @@ export class ExportTable {
 
   /** The view of a file handle, which may be closed. */
   byHandle({ viewHi, view }: WireHandle): NfsExport | MemberView | undefined {
+    return this.byNumber(viewHi, view)
+  }
+
+  /** The view with this number, which may be closed. */
+  byNumber(viewHi: number, view: number): NfsExport | MemberView | undefined {
     if (viewHi === 0) return this.#byView.get(view)
     for (const served of this.#list) {
       const member = served.members?.byNumber(viewHi, view)

@@ -59,6 +59,8 @@ export interface ServedView extends ViewNumber {
   /** `fsid` of all attributes, high and low 32 bits. */
   readonly fsidHi: number
   readonly fsidLo: number
+  /** The name of the export; of a view of a template `TEMPLATE/NAME`, as bytes. */
+  readonly label: string
   /** Set if this is a view of a template. */
   readonly member: NfsMember | undefined
   /** Set if this is the root of a template: the views in it. */

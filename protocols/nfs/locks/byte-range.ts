@@ -7,6 +7,8 @@ export interface ByteRange {
   readonly end: bigint
 }
 
+export const EVERYTHING: ByteRange = { start: 0n, end: LAST_BYTE }
+
 /** The range of `length` bytes from `offset`, with 0 for "to the end"; undefined if it exceeds the last byte. */
 export function byteRange(offset: bigint, length: bigint): ByteRange | undefined {
   if (length === 0n) return { start: offset, end: LAST_BYTE }

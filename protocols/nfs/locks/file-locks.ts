@@ -1,4 +1,4 @@
-import { type ByteRange, LAST_BYTE, overlap } from './byte-range.ts'
+import { type ByteRange, EVERYTHING, LAST_BYTE, overlap } from './byte-range.ts'
 import { RangeIndex } from './range-index.ts'
 
 /** The owner of locks. Owners are equal if their keys are. */
@@ -42,6 +42,11 @@ export class FileLocks {
   /** Whether an owner has a lock. */
   has(owner: LockOwner): boolean {
     return this.#owners.has(owner.key)
+  }
+
+  /** All locks. Do not modify locks during the iteration. */
+  *all(): Generator<Lock> {
+    for (const { locks } of this.#owners.values()) yield* locks.overlapping(EVERYTHING)
   }
 
   /** All locks of other owners that conflict with `wanted`. Do not modify locks during the iteration. */

@@ -1,9 +1,7 @@
 import { loopBudget } from '../../../overlay-core/index.ts'
-import { type ByteRange, LAST_BYTE, overlap } from './byte-range.ts'
+import { type ByteRange, EVERYTHING, overlap } from './byte-range.ts'
 import { addressOfClient } from './client-address.ts'
 import { FileLocks, type Lock, type LockOwner } from './file-locks.ts'
-
-const EVERYTHING: ByteRange = { start: 0n, end: LAST_BYTE }
 
 /** A waiting lock request. */
 interface Waiter {
@@ -105,6 +103,21 @@ export class LockTable {
   /** The number of waiting requests. */
   get waiting(): number {
     return this.#waits
+  }
+
+  /** All locks by file. Do not modify locks during the iteration. */
+  *all(): Generator<{ readonly file: string; readonly lock: Lock }> {
+    for (const [file, locks] of this.#files) for (const lock of locks.all()) yield { file, lock }
+  }
+
+  /** The number of locks of all clients of one address, by address. */
+  get byAddress(): ReadonlyMap<string, number> {
+    return this.#ofShare
+  }
+
+  /** The locks in a file. */
+  of(file: string): Lock[] {
+    return [...(this.#files.get(file)?.all() ?? [])]
   }
 
   /** A lock of another owner that conflicts with `wanted`; undefined if it could be granted. */

@@ -185,6 +185,7 @@ export class Nfs3Call extends CallState {
     this.served = served
     this.grant = grant
     this.cred = grant.cred
+    peer.uses.note(served, grant.cred.uid)
     if (this.object === undefined) this.object = inode
     else this.object2 = inode
     return inode

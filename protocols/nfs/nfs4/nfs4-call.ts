@@ -239,6 +239,7 @@ export class Nfs4Call extends CallState {
       mountOnly = inode === served.overlay.root && peer.identity?.kind !== 'user'
       if (!mountOnly) throw new Nfs4Error(STATUS.ACCESS)
     }
+    peer.uses.note(served, grant.cred.uid)
     this.current.setObject(served, inode, grant, mountOnly)
   }
 

@@ -24,7 +24,8 @@ export function hostRestarted(context: NlmContext, client: string, name: string,
   }
 }
 
-function freeHost({ locks, shares, grants }: NlmContext, client: string): void {
+/** Releases all locks and reservations of a host. */
+export function freeHost({ locks, shares, grants }: NlmContext, client: string): void {
   grants.freeClient(client)
   locks.freeClient(client)
   shares.freeClient(client)

@@ -57,6 +57,16 @@ export class NlmHosts {
     return true
   }
 
+  /** The hosts at an address. */
+  at(address: string): NlmHost[] {
+    return [...this.#hosts.values()].filter((host) => host.address === address)
+  }
+
+  /** The host with this key. */
+  byKey(key: string): NlmHost | undefined {
+    return this.#hosts.peek(key)
+  }
+
   /** Drops the least recently active host without locks. */
   #forgetOne(hosts: readonly NlmHost[]): boolean {
     const idle = hosts.findLast(({ key }) => !this.#inUse(key))

@@ -18,6 +18,7 @@ import {
 } from './constants.ts'
 import type { Credential, CredentialCache } from './credential.ts'
 import type { Interruption } from './interruption.ts'
+import { PeerUses } from './peer-uses.ts'
 import type { VersionRange } from './program.ts'
 import type { ReplyBuffer, ReplyQueue } from './reply-queue.ts'
 import type { ClientIdentity, TransportSecurity } from './start-tls.ts'
@@ -46,6 +47,8 @@ export interface Peer {
   readonly mayStartTls: boolean
   /** Whether a warning about this connection has been logged. */
   complained: boolean
+  /** Who used which views, for administrators. */
+  readonly uses: PeerUses
 }
 
 const MAPPED_IPV4 = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i
@@ -59,7 +62,7 @@ export function plainAddress(address: string): string {
 export function securedPeer(peer: Peer, identity: ClientIdentity | undefined): Peer {
   const security = identity === undefined ? 'tls' : 'mtls'
   const client = identity === undefined ? peer.address : clientOf(identity)
-  return { ...peer, security, identity, client, mayStartTls: false }
+  return { ...peer, security, identity, client, mayStartTls: false, uses: new PeerUses() }
 }
 
 /** The certificate that the caller has shown, by a name of fixed length; undefined for none. */

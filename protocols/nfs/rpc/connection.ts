@@ -123,6 +123,11 @@ export class Connection implements Waiting {
     this.#accepted.on('close', () => this.#onClose())
   }
 
+  /** Bytes that came and went on its socket. */
+  get bytes(): { readonly in: number; readonly out: number } {
+    return { in: this.#accepted.bytesRead, out: this.#accepted.bytesWritten }
+  }
+
   /** Whether it has had a call. */
   get used(): boolean {
     return this.#used

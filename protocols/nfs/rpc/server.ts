@@ -10,6 +10,7 @@ import { Dispatcher } from './dispatcher.ts'
 import { DuplicateCache, type DuplicateLimits } from './duplicate-cache.ts'
 import { GroupCache, type GroupsOf } from './group-cache.ts'
 import type { Logger } from './logger.ts'
+import { type PeerUse, PeerUses } from './peer-uses.ts'
 import { ProgramTable, type RpcProgram } from './program.ts'
 import type { ReplyStore } from './reply-store.ts'
 import type { StartTls } from './start-tls.ts'
@@ -54,6 +55,14 @@ export interface RpcServerOptions extends ConnectionLimits, ShareLimits {
   readonly closeMs: number
 }
 
+/** An open connection, for people who look. */
+export interface OpenConnection {
+  readonly peer: Pick<Peer, 'address' | 'port' | 'security' | 'identity'>
+  /** For how long nothing came or went, in ms. */
+  readonly quietMs: number
+  readonly uses: readonly PeerUse[]
+}
+
 /** Connections are read from once they are in their own sockets. */
 const SOCKETS = { pauseOnConnect: true }
 /** The number of connections that wait to be accepted. */
@@ -88,6 +97,8 @@ export class RpcServer {
   readonly #connections = new Set<Connection>()
   /** Connections of addresses without an export, and when they were accepted. In the order of age. */
   readonly #outsiders = new Map<Connection, number>()
+  /** Bytes of connections that are closed. */
+  readonly #closedBytes = { in: 0, out: 0 }
   readonly #duplicates: DuplicateCache
   readonly #shares: ClientShares
   readonly #isClient: (address: string) => boolean
@@ -148,6 +159,36 @@ export class RpcServer {
     })
   }
 
+  get connectionCount(): number {
+    return this.#connections.size
+  }
+
+  /** The open connections. */
+  connections(): OpenConnection[] {
+    const nowMs = this.#options.now()
+    return [...this.#connections].map((connection) => {
+      const { peer } = connection
+      return { peer, quietMs: connection.quiet(nowMs).ms, uses: peer.uses.list() }
+    })
+  }
+
+  /** Bytes from and to clients since the start. Costs a little for each open connection. */
+  get bytes(): { readonly in: number; readonly out: number } {
+    const sum = { ...this.#closedBytes }
+    for (const { bytes } of this.#connections) {
+      sum.in += bytes.in
+      sum.out += bytes.out
+    }
+    return sum
+  }
+
+  /** Closes connections at once; running calls get no reply. Returns how many. */
+  end(isMeant: (peer: OpenConnection['peer']) => boolean): number {
+    const meant = [...this.#connections].filter(({ peer }) => isMeant(peer))
+    for (const connection of meant) connection.destroy()
+    return meant.length
+  }
+
   /** Stops accepting and reading, lets calls in progress finish and sends their replies, and closes all connections. */
   async close(): Promise<void> {
     clearInterval(this.#sweeper)
@@ -200,6 +241,8 @@ export class RpcServer {
     connection.closed.then(() => {
       this.#connections.delete(connection)
       this.#outsiders.delete(connection)
+      this.#closedBytes.in += connection.bytes.in
+      this.#closedBytes.out += connection.bytes.out
     })
   }
 
@@ -301,5 +344,6 @@ function peerOf(socket: Socket, mayStartTls: boolean): Peer | undefined {
     localAddress: localAddress === undefined ? undefined : plainAddress(localAddress),
     transport: 'tcp',
     complained: false,
+    uses: new PeerUses(),
   }
 }

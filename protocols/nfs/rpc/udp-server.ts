@@ -9,6 +9,7 @@ import { CredentialCache } from './credential.ts'
 import { Dispatcher } from './dispatcher.ts'
 import { type ClientDuplicates, DuplicateCache } from './duplicate-cache.ts'
 import type { Logger } from './logger.ts'
+import { PeerUses } from './peer-uses.ts'
 import { ProgramTable, type RpcProgram } from './program.ts'
 import { ReplyQueue, type ReplySink } from './reply-queue.ts'
 
@@ -80,7 +81,14 @@ export class UdpServer {
       return
     }
     const peer: Peer = {
-      ...{ address, port: from.port, localAddress: undefined, transport: 'udp', complained: false },
+      ...{
+        address,
+        port: from.port,
+        localAddress: undefined,
+        transport: 'udp',
+        complained: false,
+        uses: new PeerUses(),
+      },
       ...{ security: 'none', identity: undefined, client: address, mayStartTls: false },
     }
     const queue = new ReplyQueue(this.#pool, new DatagramSink(this.#socket, from, log), () => undefined)

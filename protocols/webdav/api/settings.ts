@@ -175,6 +175,8 @@ export interface DavOptions {
   readonly accountOf?: ((req: IncomingMessage) => PageAccount | undefined) | undefined
   /** The address of the machine that sent a request, empty if it is not known for certain; by default that of the connection without proxies. */
   readonly machineOf?: (req: IncomingMessage) => string
+  /** Told of each request in a view, before it is answered: `view` is the name of a view, or `TEMPLATE/NAME`. */
+  readonly seen?: ((req: IncomingMessage, caller: Caller, view: string) => void) | undefined
   /** Milliseconds since the epoch; the system clock by default. */
   readonly now?: () => number
   /** The clock for lock expiry; by default the monotonic clock of this boot, or `now` if given. */
@@ -190,6 +192,23 @@ export interface DavOptions {
   readonly isOurs?: (authority: string, req: IncomingMessage) => boolean
   /** Allows PROPFIND with Depth infinity. False by default, because a single request reads a whole tree. */
   readonly depthInfinity?: boolean
+}
+
+/** A lock as administrators see it. */
+export interface DavLock {
+  /** A URI that names it. */
+  readonly token: string
+  /** The name of a view that all clients share, or the id of a view of a template. */
+  readonly view: string
+  /** From the root of the view, as Unicode text. */
+  readonly path: string
+  /** Who took it: a user id, and the login name if there is one. */
+  readonly user: number
+  readonly login: string | undefined
+  readonly exclusive: boolean
+  readonly deep: boolean
+  /** How long it lasts unless it is refreshed, in ms. */
+  readonly endsInMs: number
 }
 
 /** The result of `registerWebDav`. */
@@ -212,6 +231,10 @@ export interface DavHandle {
   closing(id: string): Promise<void>
   /** Ends the locks of a view that was removed. */
   removed(id: string): Promise<void>
+  /** The locks in force. */
+  locks(): readonly DavLock[]
+  /** Ends a lock; its client is not told, as it cannot be. False if there is none with this token. */
+  endLock(token: string): Promise<boolean>
   /** Refuses new requests (503) and resolves when the running ones have ended. */
   close(): Promise<void>
 }

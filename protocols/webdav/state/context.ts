@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Cred, Name } from '../../../overlay-core/index.ts'
 import type { Caller } from '../api/caller.ts'
-import type { DavClient, DavLimits, DavTemplate, DavUse, DavViewSettings, Logger } from '../api/settings.ts'
+import type { DavClient, DavLimits, DavOptions, DavTemplate, DavUse, DavViewSettings, Logger } from '../api/settings.ts'
 import { DavError } from '../http/dav-error.ts'
 import type { PageAccount } from '../http/page-frame.ts'
 import type { DavPath } from '../http/path.ts'
@@ -44,6 +44,7 @@ export interface DavServices {
   /** What pages for browsers show of the login of a request. */
   readonly accountOf: (req: IncomingMessage) => PageAccount | undefined
   readonly machineOf: ((req: IncomingMessage) => string) | undefined
+  readonly seen: DavOptions['seen']
   readonly now: () => number
   /** The clock for lock expiry, in ms. */
   readonly lockNow: () => number

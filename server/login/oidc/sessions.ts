@@ -54,6 +54,16 @@ export class Sessions {
     return hint
   }
 
+  /** Ends those of a user. Returns how many. */
+  endOf(user: string): number {
+    const keys = [...this.#users.entries()].filter(([, session]) => session?.user === user).map(([key]) => key)
+    for (const key of keys) {
+      this.#users.delete(key)
+      this.#hints.delete(key)
+    }
+    return keys.length
+  }
+
   /** Ends all. */
   endAll(): void {
     this.#users.clear()

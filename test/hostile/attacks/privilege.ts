@@ -154,7 +154,7 @@ const searchableUpper: Attack = {
 const stateInLayer: Attack = {
   name: 'state-inside-a-layer',
   by: 'client',
-  what: 'the state directory, or another layer, lies inside of a layer, so that clients read the key of handles and the control token',
+  what: 'the state directory, or another layer, lies inside of a layer, so that clients read the key of handles and reach the admin socket',
   quick: true,
   async run(arena) {
     const lower = arena.folder('lower')

@@ -6,6 +6,7 @@ import { loadConfigReader } from '../../../config/index.ts'
 import { setFaultPoints } from '../../../overlay-core/sys/fault.ts'
 import { systemRandom } from '../../../server/random.ts'
 import { CreationRate } from '../../../server/registry/creation-rate.ts'
+import { OwnLimits } from '../../../server/registry/own-limits.ts'
 import { Template } from '../../../server/registry/template.ts'
 import { UserQuotas } from '../../../server/registry/user-quotas.ts'
 import { ViewPool } from '../../../server/registry/view-pool.ts'
@@ -26,6 +27,7 @@ async function syncsOf(t: Test, kind: 'ephemeral' | 'per-user'): Promise<number>
   const parts = {
     ...{ pool, random: systemRandom, wallNow: Date.now, rate: new CreationRate(() => 0), serverUid: ROOT.uid },
     accounts: { byName: async () => undefined },
+    ownLimits: new OwnLimits(),
     users: new UserQuotas(undefined, { log: pool.log, wallNow: Date.now, viewsOf: () => [] }),
   }
   const template = await Template.open('course', views[0]!.template!, parts)
