@@ -4,6 +4,7 @@ import { type Arguments, cutArguments } from './arguments.ts'
 import { parseCert } from './cert-commands.ts'
 import { parseDiff } from './diff-command.ts'
 import type { Environment } from './environment.ts'
+import { parseFsck } from './fsck-command.ts'
 import { helpOn } from './help.ts'
 import { parseImage } from './image-commands.ts'
 import { parseLayerCommand } from './layer-commands.ts'
@@ -37,6 +38,7 @@ export function parseConfigCommand(argv: readonly string[], environment: Environ
   const admin = parseAdminCommand(argv, environment)
   if (admin !== undefined) return admin
   if (command === 'diff') return parseDiff(rest, environment)
+  if (command === 'fsck') return parseFsck(rest, environment)
   if (command === 'token') return parseToken(rest, environment)
   if (command === 'user') return parseUser(rest, environment)
   if (command === 'init') return parseInit(rest, environment)

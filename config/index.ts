@@ -18,6 +18,7 @@ export { formatProblem, formatProblems, type Problem, Problems } from './file/pr
 export type { Config, ConfigContext } from './file/read-config.ts'
 export type { FoundLayer, LayerLookup } from './file/stack-layers.ts'
 export type { FileView } from './file/views.ts'
+export type { FsckRequest } from './fsck-command.ts'
 export { helpText } from './help.ts'
 export type { ImageRequest, ImageSource } from './image-commands.ts'
 export { type LayerReference, layerText, parseLayerReference, type StackLayer } from './layer-reference.ts'

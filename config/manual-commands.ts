@@ -9,6 +9,7 @@ import {
 } from './admin-options.ts'
 import { CERT_OPTIONS } from './cert-options.ts'
 import { code, type Section, text } from './manual-blocks.ts'
+import { FSCK } from './manual-fsck.ts'
 import { IMAGE } from './manual-images.ts'
 import { LAYER_SECTIONS } from './manual-layers.ts'
 import { BOOT, MACHINE } from './manual-machines.ts'
@@ -342,6 +343,7 @@ export const COMMAND_SECTIONS: readonly Section[] = [
   REBASE,
   DIFF,
   ...LAYER_SECTIONS,
+  FSCK,
   WHO,
   KICK,
   LOCK,

@@ -4,6 +4,7 @@ import type { BootSettings } from './boot-settings.ts'
 import type { CertRequest } from './cert-commands.ts'
 import type { Environment } from './environment.ts'
 import type { ConflictRule } from './file/conflict-rules.ts'
+import type { FsckRequest } from './fsck-command.ts'
 import type { ImageRequest } from './image-commands.ts'
 import type { StackLayer } from './layer-reference.ts'
 import type { LdapSettings } from './ldap-settings.ts'
@@ -377,6 +378,7 @@ export type Command =
   | { readonly kind: 'snapshot'; readonly snapshot: SnapshotRequest }
   | { readonly kind: 'layer'; readonly layer: LayerRequest }
   | { readonly kind: 'rebase'; readonly rebase: RebaseRequest }
+  | { readonly kind: 'fsck'; readonly fsck: FsckRequest }
   | { readonly kind: 'user'; readonly user: UserRequest }
   | { readonly kind: 'token'; readonly token: TokenRequest }
   | { readonly kind: 'image'; readonly image: ImageRequest }

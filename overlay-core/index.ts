@@ -39,6 +39,8 @@ export { Quota, type QuotaLimits, type QuotaState, type Usage } from './base/quo
 export { RecordJournal } from './base/record-journal.ts'
 export { sortInTurns } from './base/sort-in-turns.ts'
 export { type ChangeGuard, guardChanges } from './change-guard.ts'
+export { type CheckedPaths, type CheckedUsage, checkUpper } from './check/check-upper.ts'
+export type { Finding } from './check/finding.ts'
 export { compare } from './compare/compare.ts'
 export type { Aspect, Difference } from './compare/difference.ts'
 export { type Budgets, type CacheLimits, createBudgets, limitCaches } from './mount/budgets.ts'

@@ -26,6 +26,7 @@ async function main(argv: readonly string[]): Promise<number> {
   if (command.kind === 'diff') return (await import('./diff/diff-command.ts')).printDifferences(command.diff, output)
   if (command.kind === 'rebase')
     return (await import('./rebase/rebase-command.ts')).askForRebase(command.rebase, process.stdin, output)
+  if (command.kind === 'fsck') return (await import('./fsck/fsck-command.ts')).runFsck(command.fsck, output)
   if (command.kind === 'snapshot')
     return (await import('./snapshot-command.ts')).askForSnapshots(command.snapshot, process.stdin, output)
   if (command.kind === 'layer')

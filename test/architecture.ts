@@ -43,6 +43,8 @@ const CONFINED: Readonly<Record<string, readonly string[]>> = {
     'server/new-upper.ts',
     // Makes and deletes the directories of views, and looks whether they are empty.
     'server/registry/view-directory.ts',
+    // Reads the directories of a template, and deletes what is left of one that was being deleted.
+    'server/fsck/check-registry.ts',
     'server/registry/view-project.ts',
     'server/registry/delete-tree.ts',
     'server/registry/layer-store.ts',
@@ -140,6 +142,7 @@ export const ROOMS: Readonly<Record<string, readonly string[]>> = {
       'compare',
       'trees',
       'rebase',
+      'check',
     ],
     '',
   ],

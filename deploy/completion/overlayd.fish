@@ -8,11 +8,11 @@ function __overlayd_at
             continue
         end
         switch $word
-            case -o --webdav --as --locks --symlinks --public-url --trusted-proxy --nfs --export --lock-grace --tls --tls-client-ca --tls-clients --tls-revoked --state-dir --ready-file --log-level --config --pid --days --name --out --against --from --version --whiteouts --store --to --format --view --user --client --seconds --limit --bytes --soft-bytes --files --soft-files --file --path --expires --group --network --range --interface --tftp-root --debootstrap --packages --mirror --cache --url
+            case -o --webdav --as --locks --symlinks --public-url --trusted-proxy --nfs --export --lock-grace --tls --tls-client-ca --tls-clients --tls-revoked --state-dir --ready-file --log-level --config --pid --days --name --out --against --from --version --whiteouts --store --to --format --lowerdir --workdir --view --user --client --seconds --limit --bytes --soft-bytes --files --soft-files --file --path --expires --group --network --range --interface --tftp-root --debootstrap --packages --mirror --cache --url
                 set skip 1
             case '-*'
             case '*'
-                if contains -- (string join ' ' $path $word) 'serve' 'config' 'config check' 'config print' 'init' 'reload' 'cert' 'cert ca' 'cert issue' 'cert revoke' 'cert list' 'view' 'view list' 'view create' 'view show' 'view remove' 'view rename' 'snapshot' 'snapshots' 'rollback' 'reset' 'snapshot remove' 'fork' 'squash' 'rebase' 'conflicts' 'diff' 'layer' 'layer add' 'layer publish' 'layer list' 'layer show' 'layer remove' 'layer gc' 'import' 'commit' 'promote' 'export' 'who' 'top' 'kick' 'lock' 'lock list' 'lock break' 'quota' 'quota show' 'quota set' 'usage' 'job' 'job list' 'job show' 'job cancel' 'user' 'user add' 'user passwd' 'user remove' 'user list' 'token' 'token make' 'token list' 'token revoke' 'machine' 'machine list' 'machine show' 'machine approve' 'machine reset' 'machine forget' 'machine pin' 'machine unpin' 'machine console-args' 'boot' 'boot dnsmasq' 'image' 'image build' 'image lint' 'status' 'remount' 'help'
+                if contains -- (string join ' ' $path $word) 'serve' 'config' 'config check' 'config print' 'init' 'reload' 'cert' 'cert ca' 'cert issue' 'cert revoke' 'cert list' 'view' 'view list' 'view create' 'view show' 'view remove' 'view rename' 'snapshot' 'snapshots' 'rollback' 'reset' 'snapshot remove' 'fork' 'squash' 'rebase' 'conflicts' 'diff' 'layer' 'layer add' 'layer publish' 'layer list' 'layer show' 'layer remove' 'layer gc' 'import' 'commit' 'promote' 'export' 'fsck' 'who' 'top' 'kick' 'lock' 'lock list' 'lock break' 'quota' 'quota show' 'quota set' 'usage' 'job' 'job list' 'job show' 'job cancel' 'user' 'user add' 'user passwd' 'user remove' 'user list' 'token' 'token make' 'token list' 'token revoke' 'machine' 'machine list' 'machine show' 'machine approve' 'machine reset' 'machine forget' 'machine pin' 'machine unpin' 'machine console-args' 'boot' 'boot dnsmasq' 'image' 'image build' 'image lint' 'status' 'remount' 'help'
                     set -a path $word
                 end
         end
@@ -20,7 +20,7 @@ function __overlayd_at
     set -l found (string join ' ' -- $path)
     test "$found" = "$argv[1]"
 end
-complete -c overlayd -f -n '__overlayd_at \'\'' -a 'boot cert commit config conflicts diff export fork help image import init job kick layer lock machine promote quota rebase reload remount reset rollback serve snapshot snapshots squash status token top usage user view who'
+complete -c overlayd -f -n '__overlayd_at \'\'' -a 'boot cert commit config conflicts diff export fork fsck help image import init job kick layer lock machine promote quota rebase reload remount reset rollback serve snapshot snapshots squash status token top usage user view who'
 complete -c overlayd -f -n '__overlayd_at \'config\'' -a 'check print'
 complete -c overlayd -f -n '__overlayd_at \'cert\'' -a 'ca issue list revoke'
 complete -c overlayd -f -n '__overlayd_at \'view\'' -a 'create list remove rename show'
@@ -315,6 +315,13 @@ complete -c overlayd -n '__overlayd_at \'export\'' -l store -x -a '(__fish_compl
 complete -c overlayd -n '__overlayd_at \'export\'' -l pid -x -d 'Which server is meant, if several run'
 complete -c overlayd -n '__overlayd_at \'export\'' -l state-dir -x -a '(__fish_complete_directories)' -d 'Where to look for the running server'
 complete -c overlayd -n '__overlayd_at \'export\'' -s h -l help -d 'Prints how to use these commands and exits'
+complete -c overlayd -n '__overlayd_at \'fsck\'' -l config -r -F -d 'The configuration file, which says where views and their layers are'
+complete -c overlayd -n '__overlayd_at \'fsck\'' -l lowerdir -x -d 'The lowers of an upper, topmost first, with colons between them, as in -o lowerdir='
+complete -c overlayd -n '__overlayd_at \'fsck\'' -l workdir -x -a '(__fish_complete_directories)' -d 'The workdir of an upper'
+complete -c overlayd -n '__overlayd_at \'fsck\'' -l userxattr -d 'Marks are user.overlay.*, as without root'
+complete -c overlayd -n '__overlayd_at \'fsck\'' -l yes -d 'Makes all repairs that are possible'
+complete -c overlayd -n '__overlayd_at \'fsck\'' -l json -d 'Prints the findings as JSON'
+complete -c overlayd -n '__overlayd_at \'fsck\'' -s h -l help -d 'Prints how to use overlayd fsck and exits'
 complete -c overlayd -n '__overlayd_at \'who\'' -l view -x -d 'Only this view, or all views of this template'
 complete -c overlayd -n '__overlayd_at \'who\'' -l user -x -d 'Only this user'
 complete -c overlayd -n '__overlayd_at \'who\'' -l client -x -d 'Only the client with this address'

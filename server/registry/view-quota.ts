@@ -139,7 +139,7 @@ export async function readUsage(directory: string): Promise<SavedUsage | undefin
 }
 
 /** On a full disk the old file stays. */
-async function writeUsage(directory: string, usage: SavedUsage): Promise<void> {
+export async function writeUsage(directory: string, usage: SavedUsage): Promise<void> {
   try {
     await writeStateFile(join(directory, USAGE_FILE), `${JSON.stringify(usage)}\n`)
   } catch (error) {
