@@ -4,6 +4,7 @@ import type { Nfs4Context } from './nfs4/nfs4-context.ts'
 import { nfs4Program } from './nfs4/program.ts'
 import { PseudoRoot } from './nfs4/pseudo-root.ts'
 import { Reruns } from './nfs4/reruns.ts'
+import { AddressShares } from './nfs4/state/address-shares.ts'
 import { ClientTable } from './nfs4/state/client-table.ts'
 import { Leases } from './nfs4/state/leases.ts'
 import { Reclaims } from './nfs4/state/reclaims.ts'
@@ -76,6 +77,7 @@ export function makeNfs4(
       reclaims,
       leases,
     },
+    copies: new AddressShares(),
     reruns: new Reruns(parts.replies),
     root: new PseudoRoot(exports, wallMs()),
     serverOwner: options?.serverOwner ?? random(OWNER_BYTES),

@@ -141,7 +141,7 @@ export async function startNfs(options: NfsServerOptions): Promise<NfsServer> {
   await hostNames.start()
   const callKey = randomBytes(DIGEST_KEY_BYTES)
   const { groupsOf, acceptMore, startTls } = options
-  const isClient = (address: string) => isExportedTo(exports, address)
+  const isClient = (address: string) => exports.isFor(address)
   const own = { host, port, programs, log, now, groupsOf, isClient, replies, callKey, acceptMore, startTls }
   const rpc = new RpcServer({ ...within(LIMITS, NFS_PART, options.maxConnections), ...own, socket: options.socket })
   const closing = new ClosingOrder()
@@ -297,11 +297,7 @@ async function openPortmapper(
 
 /** The sender of a datagram can be forged, so only clients that may mount something, and this machine, get replies. */
 function acceptsDatagrams(exports: ExportTable, client: string): boolean {
-  return /^(127\.|::1$)/.test(client) || isExportedTo(exports, client)
-}
-
-function isExportedTo({ exports }: ExportTable, client: string): boolean {
-  return exports.some((served) => served.isFor(client))
+  return /^(127\.|::1$)/.test(client) || exports.isFor(client)
 }
 
 async function lookUpBySystem(name: string): Promise<string[]> {

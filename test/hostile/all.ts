@@ -3,6 +3,7 @@ import { FILES } from './attacks/files.ts'
 import { LOGINS } from './attacks/logins.ts'
 import { LOOPS } from './attacks/loops.ts'
 import { MEMORY } from './attacks/memory.ts'
+import { NFS4 } from './attacks/nfs4.ts'
 import { OUTSIDERS } from './attacks/outsiders.ts'
 import { OWNERS } from './attacks/owners.ts'
 import { PRIVILEGE } from './attacks/privilege.ts'
@@ -16,6 +17,7 @@ export const ATTACKS: readonly Attack[] = [
   ...PRIVILEGE,
   ...LOOPS,
   ...MEMORY,
+  ...NFS4,
   ...OUTSIDERS,
   ...TLS,
   ...LOGINS,

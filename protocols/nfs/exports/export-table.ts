@@ -258,6 +258,11 @@ export class ExportTable {
     return this.#list
   }
 
+  /** Whether anything is exported to this address. */
+  isFor(address: string): boolean {
+    return this.#list.some((served) => served.isFor(address))
+  }
+
   /** @throws Error as the constructor */
   add(options: NfsExportSettings): void {
     const { name, overlay } = options

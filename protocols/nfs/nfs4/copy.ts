@@ -1,12 +1,17 @@
 import { checkAccess } from './find-state.ts'
 import type { Nfs4Call, Target } from './nfs4-call.ts'
 import type { Operation } from './operation.ts'
-import { MAX_TRANSFER_BYTES, SHARE_READ, SHARE_WRITE } from './wire/constants.ts'
+import { SHARE_READ, SHARE_WRITE } from './wire/constants.ts'
 import { Stateid } from './wire/stateid.ts'
 import { Nfs4Error, STATUS } from './wire/status.ts'
 
 /** One call copies at most this; the client goes on with the rest. */
 const MOST_BYTES = 64 * 1024 * 1024
+/** A copy reads and writes so much at a time. */
+const PIECE_BYTES = 256 * 1024
+/** How many copies run at once, and how many of one address; clients ask for further ones later. */
+const MOST_COPIES = 32
+const MOST_COPIES_OF_ADDRESS = 4
 const UNSTABLE = 0
 
 /** COPY: copies a range of the saved file into the current one. RFC 7862 section 15.2. Always synchronous, within this server. */
@@ -28,8 +33,15 @@ export const copy: Operation = {
     checkAccess(call, SHARE_WRITE, to)
     if (fromOffset === undefined || toOffset === undefined || count === undefined) throw new Nfs4Error(STATUS.INVAL)
     const most = Math.min(count === 0 ? MOST_BYTES : count, MOST_BYTES, Number.MAX_SAFE_INTEGER - toOffset)
-    const copied = await copyRange(source, target, { fromOffset, toOffset, most, explicit: count > 0 })
-    answer(call, copied)
+    const { copies } = call.context
+    const { address } = call.rpc.peer
+    if (copies.total >= MOST_COPIES || copies.of(address) >= MOST_COPIES_OF_ADDRESS) throw new Nfs4Error(STATUS.DELAY)
+    copies.add(address, 1)
+    try {
+      answer(call, await copyRange(source, target, { fromOffset, toOffset, most, explicit: count > 0 }))
+    } finally {
+      copies.remove(address, 1)
+    }
   },
 }
 
@@ -44,7 +56,7 @@ async function copyRange(
     throw new Nfs4Error(STATUS.INVAL)
   const sameFile = source.served === target.served && source.inode === target.inode
   if (sameFile && fromOffset < toOffset + most && toOffset < fromOffset + most) throw new Nfs4Error(STATUS.INVAL)
-  const buffer = Buffer.allocUnsafeSlow(Math.min(most, MAX_TRANSFER_BYTES))
+  const buffer = Buffer.allocUnsafeSlow(Math.min(most, PIECE_BYTES))
   let done = 0
   while (done < most) {
     const wanted = Math.min(buffer.length, most - done)

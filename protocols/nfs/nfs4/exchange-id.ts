@@ -41,9 +41,10 @@ export function principalOf({ rpc: { credential, peer } }: Nfs4Call): string {
   return peer.identity === undefined ? `${credential.flavor}:${credential.uid}` : peer.client
 }
 
-/** What is kept of the caller who makes a client known. */
+/** What is kept of the caller who makes a client known. @throws Nfs4Error ACCESS nothing is exported to it, so nothing is kept */
 export function callerOf(call: Nfs4Call): { principal: string; certificate: string | undefined; address: string } {
   const { peer } = call.rpc
+  if (!call.context.exports.isFor(peer.address)) throw new Nfs4Error(STATUS.ACCESS)
   return { principal: principalOf(call), certificate: certificateOf(peer), address: peer.address }
 }
 

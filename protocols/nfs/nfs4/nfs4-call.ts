@@ -20,7 +20,7 @@ import type { Nfs4Client } from './state/client.ts'
 import type { OwnerSequence } from './state/owner-sequence.ts'
 import type { Session, Slot } from './state/session.ts'
 import { Bitmap } from './wire/bitmap.ts'
-import { NAME_MAX } from './wire/constants.ts'
+import { MAX_REPLY_BYTES, NAME_MAX } from './wire/constants.ts'
 import { Stateid } from './wire/stateid.ts'
 import { Nfs4Error, STATUS } from './wire/status.ts'
 
@@ -57,7 +57,7 @@ export class Nfs4Call extends CallState {
   client: Nfs4Client | undefined
   cacheThis = false
   /** The most bytes that the reply may have, with its RPC header. */
-  mostReplyBytes = Number.MAX_SAFE_INTEGER
+  mostReplyBytes = MAX_REPLY_BYTES
   /** Where the reply, the number of its results, and the status of the current operation are in `out`. */
   startAt = 0
   countAt = 0
@@ -94,7 +94,7 @@ export class Nfs4Call extends CallState {
     this.slot = undefined
     this.client = undefined
     this.cacheThis = false
-    this.mostReplyBytes = Number.MAX_SAFE_INTEGER
+    this.mostReplyBytes = MAX_REPLY_BYTES
     this.replayed = undefined
     this.sequence = undefined
     this.givesHandlesOf = undefined
@@ -124,6 +124,7 @@ export class Nfs4Call extends CallState {
   }
 
   tooBig(): Nfs4Error {
+    if (this.minor === 0) return new Nfs4Error(STATUS.RESOURCE)
     return new Nfs4Error(this.cacheThis ? STATUS.REP_TOO_BIG_TO_CACHE : STATUS.REP_TOO_BIG)
   }
 

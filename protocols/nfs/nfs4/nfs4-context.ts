@@ -8,6 +8,7 @@ import type { ShareTable } from '../locks/share-table.ts'
 import type { Logger } from '../rpc/logger.ts'
 import type { PseudoRoot } from './pseudo-root.ts'
 import type { Reruns } from './reruns.ts'
+import type { AddressShares } from './state/address-shares.ts'
 import type { ClientTable } from './state/client-table.ts'
 import type { Leases } from './state/leases.ts'
 import type { Reclaims } from './state/reclaims.ts'
@@ -28,6 +29,8 @@ export interface Nfs4Context {
   readonly states: StateTable
   readonly reclaims: Reclaims
   readonly leases: Leases
+  /** The copies that run. */
+  readonly copies: AddressShares
   readonly reruns: Reruns
   /** Random bytes of this instance, the same after a restart and of no other server (`so_major_id`, `eir_server_scope`). */
   readonly serverOwner: Uint8Array

@@ -5,7 +5,7 @@ export class AddressShares {
   /** What all have together. */
   total = 0
 
-  constructor(most: number) {
+  constructor(most = Number.POSITIVE_INFINITY) {
     this.#most = most
   }
 

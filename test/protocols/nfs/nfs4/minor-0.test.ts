@@ -1,5 +1,6 @@
 import t from 'tap'
 import {
+  ANONYMOUS,
   type Answer,
   Nfs4TestClient,
   type Op,
@@ -17,6 +18,7 @@ const STATUS = {
   LOCKS_HELD: 10037,
   DENIED: 10010,
   NOTSUPP: 10004,
+  RESOURCE: 10018,
 }
 const stateidOf = (from: XdrReader): StateidValue => ({ seqid: from.u32(), other: Buffer.from(from.fixed(12)) })
 const put = (out: XdrWriter, { seqid, other }: StateidValue) => out.u32(seqid).raw(other)
@@ -119,6 +121,26 @@ t.test('requests of an owner have an order, and are executed once', async (t) =>
     t.equal((await last(file, op.read(stateid, 0, 7))).status, STATUS.BAD_STATEID)
     t.equal((await last(inRoot, op.secinfoNoName())).status, 10044, 'operations of 4.1 are illegal')
     t.same(complaints, [])
+    await client.close()
+  })
+})
+
+t.test('one COMPOUND gets one large reply at most', async (t) => {
+  await withNfs(t, [{ file: 'x'.repeat(1024 * 1024) }], async ({ server }) => {
+    const client = await Nfs4TestClient.connect(server.port, { minor: 0 })
+    const whole = op.read(ANONYMOUS, 0, 1024 * 1024)
+    const operations = [
+      op.putrootfh(),
+      op.lookup('overlay'),
+      op.lookup('file'),
+      ...Array.from({ length: 100 }, () => whole),
+    ]
+    const { status, answers } = await client.bare(operations)
+    t.equal(status, STATUS.RESOURCE)
+    t.same(
+      answers.map((answer) => answer.status),
+      [0, 0, 0, 0, STATUS.RESOURCE],
+    )
     await client.close()
   })
 })

@@ -1,5 +1,14 @@
 import t from 'tap'
-import { ANONYMOUS, modeOf, Nfs4TestClient, op, ownerOf, sizeOf } from '../../../helpers/nfs4-client.ts'
+import {
+  ANONYMOUS,
+  type Listing,
+  modeOf,
+  Nfs4Failure,
+  Nfs4TestClient,
+  op,
+  ownerOf,
+  sizeOf,
+} from '../../../helpers/nfs4-client.ts'
 import { authSys, NO_AUTH } from '../../../helpers/rpc-client.ts'
 import { withNfs } from '../nfs-fixture.ts'
 
@@ -56,15 +65,18 @@ t.test('a read-only export is not changed', async (t) => {
   )
 })
 
-t.test('a client without a rule learns of no export and opens no handle', async (t) => {
+t.test('a machine to which nothing is exported learns of no export, and nothing is kept of it', async (t) => {
   await withNfs(
     t,
     [lower],
-    async ({ server, client: version3 }) => {
-      const client = await Nfs4TestClient.start(server.port)
-      t.same((await client.run(op.putrootfh(), op.readdir([1]))).entries, [])
-      t.equal(await client.status(op.putrootfh(), op.lookup('overlay')), STATUS.NOENT)
-      t.ok(version3)
+    async ({ server }) => {
+      const client = await Nfs4TestClient.connect(server.port, { minor: 0 })
+      const names = await client.bare([op.putrootfh(), op.readdir([1])])
+      t.same((names.answers[1]!.value as Listing).entries, [])
+      t.equal((await client.bare([op.putrootfh(), op.lookup('overlay')])).status, STATUS.NOENT)
+      const later = await Nfs4TestClient.connect(server.port)
+      await t.rejects(later.exchangeId('a client'), new Nfs4Failure(STATUS.ACCESS, 42))
+      await later.close()
       await client.close()
     },
     { rules: '10.1.2.3(rw)', mounts: false },
