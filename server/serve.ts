@@ -167,10 +167,15 @@ async function openListeners(server: RunningServer, settings: Settings, log: Log
   if (machines !== undefined && templates !== undefined) {
     const { openBoot } = await import('./boot/open-boot.ts')
     const nfsPort = () => server.nfs?.port
+    if (!machines.findable) warnings.push(NO_PORTMAPPER)
     server.boot = await openBoot({ machines, templates, nfsPort, status: () => server.status(), log })
   }
   return warnings
 }
+
+/** Most initial RAM disks have no way to be told the port of MOUNT. */
+const NO_PORTMAPPER =
+  'machines that boot with klibc, as Debian does, ask the portmapper where NFS is, and it does not know: set nfs.portmap or nfs.rpcbind'
 
 /** The consequences of a full or read-only disk of the state directory. */
 const NOT_WRITABLE =

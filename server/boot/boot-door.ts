@@ -155,12 +155,17 @@ export class BootDoor {
   }
 
   #boot({ address, local, form }: ScriptRequest, machine: ResolvedMachine, view: string): TextAnswer {
-    const port = this.#parts.nfsPort()
+    const { machines, nfsPort } = this.#parts
+    const port = nfsPort()
     if (port === undefined) return { status: 503, text: 'NFS is off; machines need it: set nfs.listen\n' }
     const token = this.#parts.tokens.make({ machine, view, address })
     const server = this.#settings.server ?? local.address
     // Which kernel it is, and whether it has an initial RAM disk, is known when the view is ready. One without gets an empty one, which the kernel ignores.
-    const plan: BootPlan = { token, arguments: kernelArguments(machine, { server, port, view }), initrd: true }
+    const plan: BootPlan = {
+      token,
+      arguments: kernelArguments(machine, { server, port: machines.findable ? undefined : port, view }),
+      initrd: true,
+    }
     return { status: 200, text: form === 'grub' ? grubScript(local.host, plan) : bootScript(plan) }
   }
 

@@ -4,7 +4,8 @@ import type { ResolvedMachine } from '../../config/index.ts'
 export interface RootPlace {
   /** The address of the NFS server. */
   readonly server: string
-  readonly port: number
+  /** The port of NFS and MOUNT; undefined: machines ask the portmapper, as klibc always does for MOUNT. */
+  readonly port: number | undefined
   readonly view: string
 }
 
@@ -15,9 +16,10 @@ const MOUNT = 'v3,tcp,nolock,timeo=600,retrans=2'
 export function kernelArguments(machine: ResolvedMachine, { server, port, view }: RootPlace): string[] {
   const { name, mac, console } = machine
   const host = server.includes(':') ? `[${server}]` : server
+  const ports = port === undefined ? [] : [`port=${port}`, `mountport=${port}`]
   return [
     'root=/dev/nfs',
-    `nfsroot=${host}:/${view}/self,${MOUNT},port=${port},mountport=${port}${machine.mountOptions.map((option) => `,${option}`).join('')}`,
+    `nfsroot=${host}:/${view}/self,${[MOUNT, ...ports, ...machine.mountOptions].join(',')}`,
     'rw',
     `ip=::::${name}::dhcp`,
     ...(mac === undefined ? [] : [`BOOTIF=01-${mac.replaceAll(':', '-')}`]),

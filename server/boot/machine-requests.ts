@@ -132,7 +132,11 @@ function argumentsOf({ machines, nfsPort }: MachineOrderParts, machine: Resolved
   const { server, listen, views } = machines.settings
   if (nfsPort === undefined) throw new OptionError('machine', 'NFS is off; set nfs.listen')
   const view = machine.view ?? (views[0] as string)
-  return kernelArguments(machine, { server: server ?? listen.host, port: nfsPort, view })
+  return kernelArguments(machine, {
+    server: server ?? listen.host,
+    port: machines.findable ? undefined : nfsPort,
+    view,
+  })
 }
 
 async function approve(parts: MachineOrderParts, { name = '', mac, view, groups = [] }: MachineOrder) {

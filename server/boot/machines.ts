@@ -30,6 +30,8 @@ export interface PendingMachine {
 
 /** What machines need. */
 export interface MachineParts {
+  /** Whether the portmapper knows the ports of NFS. */
+  readonly findable: boolean
   readonly records: MachineRecords
   readonly random: RandomBytes
   /** The time of day, in ms since the epoch. */
@@ -51,6 +53,8 @@ export interface MachineSecrets {
 /** The list of machines, and at which addresses they are. */
 export class Machines implements MachineNames {
   settings: BootSettings
+  /** Whether the portmapper knows the ports of NFS. */
+  readonly findable: boolean
   readonly #parts: MachineParts
   #listed = new Map<string, MachineSettings>()
   #groups = new Map<string, MachineProfile>()
@@ -68,6 +72,7 @@ export class Machines implements MachineNames {
 
   constructor(settings: BootSettings, parts: MachineParts) {
     this.settings = settings
+    this.findable = parts.findable
     this.#parts = parts
     this.change(settings)
     const now = parts.wallNow()

@@ -27,12 +27,19 @@ export interface BootListener {
 /** Reads what is kept of machines. @returns the machines, and what closes their file */
 export async function openMachines(
   settings: BootSettings,
-  { stateDir, configFile = '' }: Settings,
+  { stateDir, configFile = '', portmap, rpcbind }: Settings,
   log: Logger,
 ): Promise<{ readonly machines: Machines; readonly journal: JournalFile }> {
   const journal = await JournalFile.open(statePath(stateDir, 'machines', ['config\0', configFile]), 'machines')
   const own = logOf(log, 'boot')
-  const parts = { records: new MachineRecords(journal, own), random: systemRandom, wallNow: systemClock, log: own }
+  const findable = portmap || rpcbind
+  const parts = {
+    findable,
+    records: new MachineRecords(journal, own),
+    random: systemRandom,
+    wallNow: systemClock,
+    log: own,
+  }
   return { machines: new Machines(settings, parts), journal }
 }
 

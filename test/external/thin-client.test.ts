@@ -46,6 +46,7 @@ clients = ["${LAB_NETWORK}(rw,no_root_squash)"]
 listen = "off"
 [nfs]
 listen = "${LAB_ADDRESS}:2049"
+portmap = true
 [boot]
 listen = "${LAB_ADDRESS}:8081"
 views = ["tiny"]

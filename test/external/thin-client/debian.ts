@@ -41,6 +41,7 @@ clients = ["${LAB_NETWORK}(rw,no_root_squash,async)"]
 listen = "off"
 [nfs]
 listen = "${LAB_ADDRESS}:2049"
+portmap = true
 [boot]
 listen = "${LAB_ADDRESS}:8081"
 views = ["debian"]
@@ -62,7 +63,8 @@ state_dir = "state"
 mkdirSync(join(scratch.path, 'state'))
 makeLabNetwork(2)
 const began = Date.now()
-const note = (text: string) => t.comment(`${Math.round((Date.now() - began) / 1000)} s: ${text}`)
+// At once, because tap keeps comments until the end of a test.
+const note = (text: string) => console.error(`${Math.round((Date.now() - began) / 1000)} s: ${text}`)
 const serve = () => start(t, ['serve', '--config', config])
 const ask = async (...words: string[]) => (await run([...words, '--state-dir', join(scratch.path, 'state')])).stdout
 const hash = () =>

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import t from 'tap'
 import { readMac, readSerial, readUuid } from '../../../config/index.ts'
 import { nameOfUnknown, readClaim } from '../../../server/boot/claim.ts'
+import { kernelArguments } from '../../../server/boot/kernel-arguments.ts'
 import { compareVersions } from '../../../server/boot/kernel-files.ts'
 import { macOf } from '../../../server/boot/neighbours.ts'
 import { render } from '../../../server/boot/site-files.ts'
@@ -88,6 +89,20 @@ t.test('templates of files', async (t) => {
     /site\/x\.template names \{\{password\}\}; the words are name, mac/,
   )
   t.throws(() => render('{{constructor}}', values, 'f'), /the words are/)
+})
+
+t.test('the kernel command line', async (t) => {
+  const machine = {
+    ...{ name: 'one', groups: [], policy: 'keep' as const, seeds: [], fstab: [], authorizedKeys: [], files: [] },
+    ...{ arguments: ['quiet'], mountOptions: ['acregmax=600'], console: 'ttyS0', mac: '52:54:00:00:00:01' },
+  } as const
+  const words = (server: string, port?: number) => kernelArguments(machine, { server, port, view: 'debian' }).join(' ')
+  t.equal(
+    words('10.0.0.1'),
+    'root=/dev/nfs nfsroot=10.0.0.1:/debian/self,v3,tcp,nolock,timeo=600,retrans=2,acregmax=600 rw ip=::::one::dhcp BOOTIF=01-52-54-00-00-00-01 nfs.nfs4_unique_id=one console=ttyS0 quiet',
+    'with a portmapper no port is named: klibc knows no mountport',
+  )
+  t.match(words('fd00::1', 2049), / nfsroot=\[fd00::1\]:\/debian\/self,.*,port=2049,mountport=2049,acregmax=600 /)
 })
 
 t.test('the neighbour table', async (t) => {
