@@ -9,7 +9,7 @@ import { O_DIRECTORY, O_NOFOLLOW, O_NONBLOCK, O_PATH, O_RDONLY } from '../sys/fl
 import { closeSync, openAt, openDirectory, openRoot } from '../sys/open.ts'
 import { type Stat, statxAt, statxFd } from '../sys/stat.ts'
 import { getXattr, listXattr } from '../sys/xattr.ts'
-import { isKeptXattr, markIn, type TreeEntry, type TreeEntryType, type TreeItem } from './tree-entry.ts'
+import { DEEPEST, isKeptXattr, markIn, type TreeEntry, type TreeEntryType, type TreeItem } from './tree-entry.ts'
 
 /** Content is read in pieces of this size. */
 const PIECE_BYTES = 256 * 1024
@@ -56,9 +56,7 @@ class TreeReader {
     const root = await openRoot(path)
     const frames: Frame[] = []
     try {
-      const { entry, xwhiteouts } = await this.#directory(root, '', statxFd(root))
-      frames.push(await this.#frame(root, '', xwhiteouts))
-      yield { entry: { ...entry, opaque: (entry.opaque ?? false) || (await this.#hasOpaqueFile(frames[0] as Frame)) } }
+      yield await this.#enter(root, '', frames)
       for (let frame = frames.at(-1); frame !== undefined; frame = frames.at(-1)) {
         const name = frame.names.pop()
         if (name === undefined) closeSync((frames.pop() as Frame).fd)
@@ -70,15 +68,28 @@ class TreeReader {
     }
   }
 
+  /** Begins to tell a directory, whose descriptor is closed with it. */
+  async #enter(fd: number, path: string, frames: Frame[]): Promise<TreeItem> {
+    try {
+      if (frames.length > DEEPEST)
+        throw new OptionError('from', `a path has more than ${DEEPEST} names; a layer cannot be that deep`)
+      const { entry, xwhiteouts } = await this.#directory(fd, path, statxFd(fd))
+      const frame = await this.#frame(fd, path, xwhiteouts)
+      const opaque = (entry.opaque ?? false) || (await this.#hasOpaqueFile(frame))
+      frames.push(frame)
+      return { entry: { ...entry, opaque } }
+    } catch (error) {
+      closeSync(fd)
+      throw error
+    }
+  }
+
   async *#told(frame: Frame, name: string, frames: Frame[]): AsyncGenerator<TreeItem> {
     const path = frame.path === '' ? name : `${frame.path}/${name}`
     const stat = await statxAt(frame.fd, name)
     if (stat.type === FileType.directory) {
       const fd = await openAt(frame.fd, name, O_PATH | O_DIRECTORY | O_NOFOLLOW)
-      const { entry, xwhiteouts } = await this.#directory(fd, path, stat)
-      const inside = await this.#frame(fd, path, xwhiteouts)
-      frames.push(inside)
-      yield { entry: { ...entry, opaque: (entry.opaque ?? false) || (await this.#hasOpaqueFile(inside)) } }
+      yield await this.#enter(fd, path, frames)
       return
     }
     const hidden = await this.#whiteoutAt(frame, name, stat)

@@ -30,6 +30,9 @@ export interface TreeItem {
   readonly content?: () => AsyncIterable<Uint8Array>
 }
 
+/** The greatest number of names in a path: reading and merging trees keeps a descriptor for each level. */
+export const DEEPEST = 1000
+
 /** Attributes that belong to a machine and not to a layer. */
 const OF_THE_MACHINE = new Set(['security.selinux', 'security.ima', 'security.evm', 'security.apparmor'])
 /** The beginnings of the names of marks; `overlay.overlay.` is an attribute of a client. */

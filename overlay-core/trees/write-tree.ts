@@ -24,7 +24,7 @@ import { setXattr } from '../sys/xattr.ts'
 import { shown } from './read-tree.ts'
 import { removeName } from './remove-name.ts'
 import { statIfThere } from './stat-if-there.ts'
-import { isKeptXattr, type TreeEntry, type TreeItem } from './tree-entry.ts'
+import { DEEPEST, isKeptXattr, type TreeEntry, type TreeItem } from './tree-entry.ts'
 
 /** Longer paths are opened in steps. */
 const OPENED_AT_ONCE = 2000
@@ -322,7 +322,10 @@ async function writeSparsely(fd: number, piece: Uint8Array, position: number): P
 /** @throws OptionError naming `from`: the path leads out of the layer, or no file system can hold it */
 function checkPath(path: string): void {
   if (path === '') return
-  for (const name of path.split('/')) {
+  const names = path.split('/')
+  if (names.length > DEEPEST)
+    throw new OptionError('from', `a path has more than ${DEEPEST} names; a layer cannot be that deep`)
+  for (const name of names) {
     if (name === '' || name === '.' || name === '..' || name.includes('\0'))
       throw new OptionError('from', `the path ${shown(path)} is not one in a layer`)
     if (name.length > LONGEST_NAME)

@@ -4,7 +4,7 @@ import type { ServedViews } from '../diff/held-view.ts'
 import { withoutUpper } from '../mount-view.ts'
 import { layersOn } from '../registry/template-lowers.ts'
 import { splitPath, unknownView } from '../registry/view-requests.ts'
-import { pathOfVersion } from './version-record.ts'
+import { NAMES, pathOfVersion } from './version-record.ts'
 
 /** What a view contains at one moment, which does not change until `release`. */
 export interface HeldContent {
@@ -67,10 +67,7 @@ async function holdMounted(
   const close = async () => (overlay === undefined ? await open.unmount() : undefined)
   try {
     const base = await mount(withoutUpper({ ...others, lowerdir }))
-    const lowers = lowerdir.map((path) => ({
-      path,
-      layer: layers.find(({ store, name, version }) => path === pathOfVersion(store, name, version)),
-    }))
+    const lowers = lowerdir.map((path) => ({ path, layer: layerAt(path, layers) }))
     const release = async () => {
       await base.unmount()
       await close()
@@ -81,4 +78,13 @@ async function holdMounted(
     await close()
     throw error
   }
+}
+
+/** The version of one of these layers that is at a path, whichever it is: a snapshot may lie on another one than its view. */
+function layerAt(path: string, layers: readonly StackLayer[]): StackLayer | undefined {
+  for (const layer of layers) {
+    const [version = ''] = path.slice(`${layer.store}/${NAMES}/${layer.name}/`.length).split('/')
+    if (version !== '' && path === pathOfVersion(layer.store, layer.name, version)) return { ...layer, version }
+  }
+  return undefined
 }

@@ -1,4 +1,4 @@
-import { OptionError, readTree, type TreeItem, type TreeWriter } from '../../overlay-core/index.ts'
+import { loopBudget, OptionError, readTree, type TreeItem, type TreeWriter } from '../../overlay-core/index.ts'
 import { ByteSource } from './byte-source.ts'
 import { imageParts, isArchiveOfImage, isImageLayout } from './oci-read.ts'
 import { decompressed, kindOf, SourceFile } from './source-file.ts'
@@ -58,6 +58,7 @@ export function partOf(items: AsyncIterable<TreeItem>): LayerPart {
     for await (const item of items) {
       await writer.add(item)
       told()
+      if (loopBudget.spent) await loopBudget.rest()
     }
   }
 }

@@ -16,13 +16,16 @@ interface UsingRecord {
   readonly snapshots?: readonly { readonly name: string; readonly versions?: LayerVersions | undefined }[] | undefined
 }
 
-/** The templates of a server, with their views. */
+/** A template with its views. */
+export interface UsingTemplate {
+  readonly name: string
+  readonly settings: Parameters<typeof layersOn>[0]
+  list(): Iterable<{ readonly path: string; readonly record: UsingRecord }>
+}
+
+/** The templates of a server. */
 export interface UsingTemplates {
-  list(): Iterable<{
-    readonly name: string
-    readonly settings: Parameters<typeof layersOn>[0]
-    list(): Iterable<{ readonly path: string; readonly record: UsingRecord }>
-  }>
+  list(): Iterable<UsingTemplate>
 }
 
 /** Tells who lies on which versions of layers: the views that all share, templates, and the views of templates. */

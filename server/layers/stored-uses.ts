@@ -1,21 +1,28 @@
-import type { Settings } from '../../config/index.ts'
-import { layersOn } from '../registry/template-lowers.ts'
+import type { Settings, TemplateSettings } from '../../config/index.ts'
 import { readRecord, viewDirectories } from '../registry/view-directory.ts'
-import { type LayerUse, layerUses } from './layer-uses.ts'
+import type { ViewRecord } from '../registry/view-record.ts'
+import { type LayerUse, layerUses, type UsingTemplate } from './layer-uses.ts'
 
 /** Tells who lies on which versions of layers while no server runs, by the configuration and the records of the views on disk. */
 export async function storedUses({ views }: Pick<Settings, 'views'>): Promise<LayerUse[]> {
-  const uses = [...layerUses(views, undefined)]
+  const templates: UsingTemplate[] = []
   for (const { name, template } of views) {
     if (template === undefined) continue
-    for (const used of layersOn(template)) uses.push({ layer: used.name, version: used.version, by: name })
-    for (const id of template.ephemeral ? [] : await idsIn(template.directory)) {
-      const record = await readRecord(template.directory, id)
-      for (const used of record ? layersOn(template, record.versions) : [])
-        uses.push({ layer: used.name, version: used.version, by: `${name}/${record?.name}` })
-    }
+    const records = await recordsOf(template)
+    const list = () => records.map((record) => ({ path: `${name}/${record.name}`, record }))
+    templates.push({ name, settings: template, list })
   }
-  return uses
+  return [...layerUses(views, { list: () => templates })]
+}
+
+/** Ephemeral views end with their server. */
+async function recordsOf({ directory, ephemeral }: TemplateSettings): Promise<ViewRecord[]> {
+  const records: ViewRecord[] = []
+  for (const id of ephemeral ? [] : await idsIn(directory)) {
+    const record = await readRecord(directory, id)
+    if (record) records.push(record)
+  }
+  return records
 }
 
 async function idsIn(directory: string): Promise<string[]> {

@@ -1,4 +1,4 @@
-import { OptionError, type TreeEntry, type TreeItem, type TreeWriter } from '../../overlay-core/index.ts'
+import { loopBudget, OptionError, type TreeEntry, type TreeItem, type TreeWriter } from '../../overlay-core/index.ts'
 import { OPAQUE_NAME, OWN_PREFIX, WHITEOUT_PREFIX } from './tar-header.ts'
 
 /** The marks of the kernel's overlay that mean something only together with other layers. */
@@ -16,6 +16,7 @@ export async function unpack(members: AsyncIterable<TreeItem>, writer: TreeWrite
     const path = cleanPath(entry.path)
     await unpackOne({ ...entry, path }, content, writer)
     told()
+    if (loopBudget.spent) await loopBudget.rest()
   }
 }
 

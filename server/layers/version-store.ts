@@ -181,7 +181,7 @@ export class VersionStore {
 
   /** What no version needs: objects, and what is left in `making`. Call it while `alone`. */
   async unneeded(): Promise<{ readonly path: string; readonly digest?: string }[]> {
-    const needed = new Set((await this.all()).map(({ digest }) => digitsOf(digest)))
+    const needed = await this.#linked()
     const objects = (await namesIn(join(this.directory, OBJECTS))).filter((name) => !needed.has(name))
     const making = await namesIn(join(this.directory, MAKING))
     return [
@@ -198,6 +198,17 @@ export class VersionStore {
     await makeDirectory(making)
     await rename(path, aside)
     await deleteTree(aside)
+  }
+
+  /** The names of the objects to which a version links, also one whose record is damaged. */
+  async #linked(): Promise<Set<string>> {
+    const found = new Set<string>()
+    for (const layer of await this.names()) {
+      const directory = join(this.directory, NAMES, layer)
+      for (const version of await namesIn(directory))
+        found.add(basename(await readlink(join(directory, version, OBJECT_LINK)).catch(() => '')))
+    }
+    return found
   }
 
   async #writeVersion(path: string, record: LayerVersion): Promise<void> {

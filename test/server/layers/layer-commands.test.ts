@@ -155,6 +155,7 @@ t.test('hostile archives are refused, and nothing outside is touched', async (t)
       pack('through', '-P', 'link', '--transform=s,^x$,link/file,', 'x'),
       /leads through something that is no directory/,
     ],
+    ['too deep', pack('deep', `--transform=s,^x$,${'d/'.repeat(1001)}x,`, 'x'), /more than 1000 names/],
     ['cut short', join(dir, 'short.tar'), /ends too early|no tar file/],
     ['no archive', join(dir, 'outside/file'), /no tar file|ends too early/],
     ['damaged gzip', join(dir, 'bad.gz'), /cannot be decompressed/],
