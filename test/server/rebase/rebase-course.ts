@@ -1,4 +1,6 @@
-import { mkdirSync, symlinkSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { pino } from 'pino'
 import type { Test } from 'tap'
@@ -18,11 +20,19 @@ import { at, build, put, ROOT, type Tree, text } from '../../helpers/overlay.ts'
 
 /** Puts a version of the layer `material` into a layer store by hand. Returns its lower. */
 export function addVersion(store: string, version: string, tree: Tree): string {
+  const digits = createHash('sha256').update(version).digest('hex')
   const own = join(store, 'names/material', version)
-  mkdirSync(own, { recursive: true })
-  mkdirSync(join(store, 'objects', version), { recursive: true })
-  build(join(store, 'objects', version, 'tree'), tree)
-  symlinkSync(join('../../../objects', version), join(own, 'object'))
+  const object = join(store, 'objects', digits)
+  for (const directory of [own, object]) mkdirSync(directory, { recursive: true })
+  build(join(object, 'tree'), tree)
+  // Users may do with it what they like in their views.
+  execFileSync('chmod', ['-R', 'a+rwX', join(object, 'tree')])
+  const digest = `sha256:${digits}`
+  const about = { digest, tarBytes: 0, bytes: 0, objects: 0, userxattr: process.geteuid?.() !== 0 }
+  writeFileSync(join(object, 'object.json'), JSON.stringify(about))
+  const record = { layer: 'material', version, serial: Number(version), digest, createdMs: 0, from: 'a test' }
+  writeFileSync(join(own, 'version.json'), JSON.stringify(record))
+  symlinkSync(join('../../../objects', digits), join(own, 'object'))
   return pathOfVersion(store, 'material', version)
 }
 
