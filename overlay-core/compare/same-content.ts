@@ -3,6 +3,8 @@ import type { Cred, Inode, OpenFile } from '../api/types.ts'
 import { loopBudget } from '../base/loop-turn.ts'
 
 const PIECE_BYTES = 256 * 1024
+/** Up to this size, what is in the page cache is read at once. */
+const SMALL_BYTES = 64 * 1024
 
 /** A file of an overlay. */
 export interface FileIn {
@@ -45,7 +47,8 @@ async function sameData(a: OpenFile, b: OpenFile, size: number): Promise<boolean
 async function fill(file: OpenFile, buffer: Buffer, position: number): Promise<number> {
   let done = 0
   while (done < buffer.length) {
-    const got = await file.readAside(buffer, done, buffer.length - done, position + done)
+    const [left, at] = [buffer.length - done, position + done]
+    const got = await (left <= SMALL_BYTES ? file.read(buffer, done, left, at) : file.readAside(buffer, done, left, at))
     if (got === 0) break
     done += got
   }

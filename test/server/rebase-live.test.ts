@@ -17,7 +17,10 @@ t.test('a new version of a layer reaches views under clients of both doors', AS_
     prepare: (dir) => {
       const file = join(dir, 'o.toml')
       const text = readFileSync(file, 'utf8').replace('layers = ["material"]', 'layers = ["layer:material"]')
-      writeFileSync(file, `${text}\n[layers]\ndirectory = "store"\n`.replace('[layers.material]\npath = "material"\n', ''))
+      writeFileSync(
+        file,
+        `${text}\n[layers]\ndirectory = "store"\n`.replace('[layers.material]\npath = "material"\n', ''),
+      )
       addVersion(join(dir, 'store'), '1', FIRST)
     },
   })
@@ -42,9 +45,15 @@ t.test('a new version of a layer reaches views under clients of both doors', AS_
   t.equal((await dav('GET', '/course/~bin/welcome.txt')).body, 'welcome 2', 'a new view lies on the new version')
   t.equal((await dav('GET', '/course/~daemon/welcome.txt')).body, 'welcome 1', 'the others stay')
   const dry = await overlayd('rebase', 'course', '--dry-run')
-  t.match(dry, { status: 0, stdout: /^course\/daemon: material 1 → 2: 3 kept, 0 dropped as identical, 1 changed on both/ })
+  t.match(dry, {
+    status: 0,
+    stdout: /^course\/daemon: material 1 → 2: 3 kept, 0 dropped as identical, 1 changed on both/,
+  })
   t.match(dry.stdout, /stale +task +\(you changed it, the new version has changed it; both are kept\)\n/)
-  t.match(await overlayd('rebase', 'course/daemon'), { status: 2, stderr: /asks before it changes anything; add --yes/ })
+  t.match(await overlayd('rebase', 'course/daemon'), {
+    status: 2,
+    stderr: /asks before it changes anything; add --yes/,
+  })
   const done = await overlayd('rebase', 'course/daemon', '--yes', '--json')
   t.equal(done.status, 0, done.stderr)
   const [{ state, aside, conflicts }] = JSON.parse(done.stdout)
@@ -66,8 +75,14 @@ t.test('a new version of a layer reaches views under clients of both doors', AS_
   const headers = { if: `(${token})` }
   t.equal((await dav('PUT', '/course/~daemon/folder/f', { body: 'locked', headers })).status, 204)
 
-  t.match(await overlayd('conflicts', 'course/daemon'), { status: 0, stdout: /stale +task .*the new version is task\.base-2\)\n/ })
-  t.match(await overlayd('conflicts', 'course/bin'), { status: 2, stderr: /course\/bin was never put on another version/ })
+  t.match(await overlayd('conflicts', 'course/daemon'), {
+    status: 0,
+    stdout: /stale +task .*the new version is task\.base-2\)\n/,
+  })
+  t.match(await overlayd('conflicts', 'course/bin'), {
+    status: 2,
+    stderr: /course\/bin was never put on another version/,
+  })
   t.equal((await overlayd('rollback', aside, '--yes')).status, 0)
   t.equal((await dav('GET', '/course/~daemon/welcome.txt')).body, 'welcome 1', 'the old version is there again')
   t.equal((await dav('GET', '/course/~daemon/task')).body, 'my task')
@@ -76,7 +91,10 @@ t.test('a new version of a layer reaches views under clients of both doors', AS_
     status: 0,
     stdout: /^course\/daemon: material 1 → 2, when it is opened next\n/,
   })
-  t.match(await overlayd('rebase', 'course/nobody', '--dry-run'), { status: 2, stderr: /there is no view course\/nobody/ })
+  t.match(await overlayd('rebase', 'course/nobody', '--dry-run'), {
+    status: 2,
+    stderr: /there is no view course\/nobody/,
+  })
   t.match(await overlayd('rebase'), { status: 2, stderr: /needs a view/ })
   t.match(await overlayd('conflicts', 'course/daemon', '--yes'), { status: 2, stderr: /--yes: goes with rebase/ })
 })
