@@ -16,7 +16,12 @@ export function enableTabs(show) {
     return show(id)
   }
   for (const [at, tab] of tabs.entries()) {
-    tab.addEventListener('click', () => choose(tab, false))
+    tab.addEventListener('click', () => {
+      const again = tab.getAttribute('aria-selected') === 'true' && location.hash.includes('/')
+      // Back to the beginning of the panel.
+      if (again) history.replaceState(null, '', `#${tab.getAttribute('aria-controls')}`)
+      return choose(tab, false)
+    })
     tab.addEventListener('keydown', ({ key }) => {
       const step = { ArrowRight: 1, ArrowLeft: -1 }[key]
       if (step !== undefined) choose(tabs[(at + step + tabs.length) % tabs.length], true)

@@ -7,6 +7,7 @@ import { OptionError } from '../../../overlay-core/index.ts'
 import type { RunningServer } from '../../running-server.ts'
 import { type AdminFailure, type AnyVerb, pathOf, type Requester } from '../api/verb.ts'
 import { VERBS } from '../verbs/table.ts'
+import { addAdminPage } from './add-admin-page.ts'
 import { addApiDocument } from './api-document.ts'
 import { addJobEvents } from './job-events.ts'
 
@@ -55,6 +56,7 @@ export async function adminApp({ server, log, counters }: AdminAppParts): Promis
   for (const each of VERBS) addVerb(app, each, byOf, { server, log, counters })
   addJobEvents(app, server.jobs)
   addApiDocument(app, VERBS)
+  addAdminPage(app)
   await app.ready()
   return (request, response, by) => {
     counters.requests++

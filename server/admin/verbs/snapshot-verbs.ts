@@ -29,7 +29,7 @@ async function only({ server }: VerbContext, order: SnapshotOrder): Promise<Snap
   return found as SnapshotDescription
 }
 
-interface Back {
+export interface Back {
   readonly view: string
   readonly drop?: boolean
 }
