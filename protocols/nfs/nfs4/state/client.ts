@@ -1,3 +1,4 @@
+import type { NfsMember } from '../../exports/served-view.ts'
 import type { OpenOwner, State } from './open-state.ts'
 import type { OwnerSequence } from './owner-sequence.ts'
 import type { Session } from './session.ts'
@@ -39,6 +40,8 @@ export class Nfs4Client {
   readonly owners = new Map<string, OpenOwner>()
   /** The order of the requests of owners of locks, in 4.0. */
   readonly lockOwners = new Map<string, OwnerSequence>()
+  /** The views of templates in which it has files open, and how many. */
+  readonly members = new Map<NfsMember, number>()
   /** Everything with a stateid. */
   readonly states = new Set<State>()
   /** When it was last heard of, in ms of the injected clock. */

@@ -1,3 +1,5 @@
+import { after, isErrno, loopBudget } from '../../../../overlay-core/index.ts'
+import type { NfsMember } from '../../exports/served-view.ts'
 import type { Nfs4Client } from './client.ts'
 import type { ClientTable } from './client-table.ts'
 import type { Reclaims } from './reclaims.ts'
@@ -34,7 +36,7 @@ export class Leases {
   }
 
   start(): void {
-    this.#timer = setInterval(() => this.sweep(), this.#leaseMs / SWEEPS_PER_LEASE).unref()
+    this.#timer = setInterval(() => void this.sweep(), this.#leaseMs / SWEEPS_PER_LEASE).unref()
   }
 
   stop(): void {
@@ -72,13 +74,14 @@ export class Leases {
     return true
   }
 
-  /** Ends clients that hold nothing or have been gone for a day. */
-  sweep(): void {
+  /** Ends clients that hold nothing or have been gone for a day. Views in which one that is there has files open are not idle. */
+  async sweep(): Promise<void> {
     const nowMs = this.#now()
     for (const client of [...this.#clients]) {
+      if (loopBudget.spent) await loopBudget.rest()
       const silentMs = nowMs - client.renewedMs
-      if (silentMs <= this.#leaseMs) continue
-      if (!client.confirmed || client.states.size === 0 || silentMs > COURTESY_MS) this.#end(client, undefined)
+      if (silentMs <= this.#leaseMs) for (const member of client.members.keys()) touch(member)
+      else if (!client.confirmed || client.states.size === 0 || silentMs > COURTESY_MS) this.#end(client, undefined)
     }
   }
 
@@ -86,5 +89,15 @@ export class Leases {
     if (file !== undefined) this.#states.freeFile(client, file)
     if (client.confirmed) this.#reclaims.forget(client)
     this.#clients.drop(client)
+  }
+}
+
+/** Uses a view for a moment. One that was removed or cannot be opened is no matter of leases. */
+function touch(member: NfsMember): void {
+  try {
+    const used = after(member.use(), () => member.release())
+    if (used instanceof Promise) used.catch(() => undefined)
+  } catch (error) {
+    if (!isErrno(error)) throw error
   }
 }

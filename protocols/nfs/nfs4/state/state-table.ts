@@ -1,5 +1,5 @@
 import { type Inode, loopBudget, type OpenFile } from '../../../../overlay-core/index.ts'
-import type { ServedView } from '../../exports/served-view.ts'
+import type { NfsMember, ServedView } from '../../exports/served-view.ts'
 import type { LockOwner } from '../../locks/file-locks.ts'
 import type { LockTable } from '../../locks/lock-table.ts'
 import type { ShareTable } from '../../locks/share-table.ts'
@@ -101,7 +101,7 @@ export class StateTable {
       owner.opens.set(file, open)
       this.#opens.set(file, (this.#opens.get(file) ?? new Set()).add(open))
       this.#add(open)
-      place.view.member?.use()
+      countIn(owner.client, place.view.member, 1)
       return taken(open, share.access, share.deny, share)
     }
     if (!this.#change(known, known.access | share.access, known.deny | share.deny)) return undefined
@@ -142,7 +142,7 @@ export class StateTable {
     else if (open.owner.opens.size === 0) open.client.owners.delete(open.owner.name)
     this.#drop(open)
     open.handle.close()
-    open.view.member?.release()
+    countIn(open.client, open.view.member, -1)
   }
 
   /** Ends the locks of an owner in a file. */
@@ -189,6 +189,13 @@ export class StateTable {
     state.client.states.delete(state)
     this.#ofAddress.remove(state.client.address, 1)
   }
+}
+
+function countIn({ members }: Nfs4Client, member: NfsMember | undefined, change: 1 | -1): void {
+  if (member === undefined) return
+  const count = (members.get(member) ?? 0) + change
+  if (count === 0) members.delete(member)
+  else members.set(member, count)
 }
 
 /** Adds to a map that forgets its oldest. */
