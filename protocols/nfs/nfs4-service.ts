@@ -1,4 +1,4 @@
-import type { Journal } from '../../overlay-core/index.ts'
+import { connectionsAllowed, type Journal } from '../../overlay-core/index.ts'
 import type { LockManager } from './lock-manager.ts'
 import type { Nfs4Context } from './nfs4/nfs4-context.ts'
 import { nfs4Program } from './nfs4/program.ts'
@@ -28,6 +28,8 @@ export interface Nfs4Options {
 /** Version 4 as it is being served. */
 export interface Nfs4Service {
   readonly program: RpcProgram
+  /** What there is at present. */
+  readonly counts: { readonly clients: number; readonly states: number; readonly files: number }
   /** Starts the grace period, if a client may reclaim something. */
   start(): void
   stop(): void
@@ -35,6 +37,8 @@ export interface Nfs4Service {
 
 const NO_JOURNAL: Journal = { takeRecords: () => [], append: async () => undefined, keepShort: () => undefined }
 const OWNER_BYTES = 16
+/** Files that clients hold open, for each connection that the process may have: the rest of the descriptors is for caches and running calls. */
+const HELD_PART = 0.5
 const GRACE_MS = LEASE_SECONDS * 1000
 
 type Shared = Pick<Nfs4Context, 'exports' | 'handles' | 'handleSaver' | 'verifier' | 'log' | 'now'>
@@ -52,7 +56,7 @@ export function makeNfs4(
   const { exports, handles, handleSaver, verifier, log, now, wallMs, random, lockManager } = parts
   const { locks, shares, grace, courtesy } = lockManager
   const boot = options?.boot ?? Buffer.from(random(4)).readUInt32BE()
-  const states = new StateTable(locks, shares)
+  const states = new StateTable(locks, shares, Math.floor(connectionsAllowed() * HELD_PART))
   const clients = new ClientTable(boot, random, (client) => void states.freeClient(client))
   const reclaims = new Reclaims(options?.journal ?? NO_JOURNAL, grace, (error) =>
     log.warn({ err: error }, 'the list of NFSv4 clients cannot be shortened'),
@@ -84,6 +88,9 @@ export function makeNfs4(
   }
   return {
     program: nfs4Program(context),
+    get counts() {
+      return { clients: clients.size, states: states.size, files: states.held }
+    },
     start() {
       leases.start()
       if (reclaims.pending) grace.begin(options?.graceMs ?? GRACE_MS, 'nfs4', () => reclaims.graceOver())

@@ -14,7 +14,7 @@ import { MountList } from './mount/mount-list.ts'
 import { mountProgram } from './mount/program.ts'
 import { MAX_TRANSFER_BYTES } from './nfs3/constants.ts'
 import { nfs3Program } from './nfs3/program.ts'
-import { makeNfs4, type Nfs4Options } from './nfs4-service.ts'
+import { makeNfs4, type Nfs4Options, type Nfs4Service } from './nfs4-service.ts'
 import { PMAP_PORT } from './portmap/constants.ts'
 import { Mappings } from './portmap/mappings.ts'
 import type { Peer } from './rpc/call.ts'
@@ -172,7 +172,7 @@ export async function startNfs(options: NfsServerOptions): Promise<NfsServer> {
     closing.add(async () => locks.stop())
     return {
       ...{ host: address.address, port: address.port, portmap, ...forAdministrators(rpc, locks) },
-      counters: withPresentValues(rpc.counters, handleSaver, locks, security),
+      counters: withPresentValues(rpc.counters, handleSaver, nfs4, locks, security),
       serve: async (settings) => {
         exports.replace(settings)
         await hostNames.start()
@@ -245,6 +245,7 @@ class Security implements SecurityPolicy {
 function withPresentValues(
   totals: RpcServer['counters'],
   handleSaver: HandleSaver,
+  nfs4: Nfs4Service,
   { locks }: LockManager,
   security: Security,
 ): NfsServer['counters'] {
@@ -253,6 +254,10 @@ function withPresentValues(
     // Callers whose connection was not protected as the export wants.
     tooWeak: { enumerable: true, get: () => security.refused },
     locks: { enumerable: true, get: () => locks.size },
+    // Of version 4: clients, their opens and owners of locks, and the files that are held open for them.
+    clients4: { enumerable: true, get: () => nfs4.counts.clients },
+    states4: { enumerable: true, get: () => nfs4.counts.states },
+    files4: { enumerable: true, get: () => nfs4.counts.files },
     locksWaiting: { enumerable: true, get: () => locks.waiting },
   })
 }

@@ -92,8 +92,15 @@ async function openFound(
   if (!found.created) await mustAllow(target, access)
   else if (target.grant.readOnly) throw new Nfs4Error(STATUS.ROFS)
   call.needRoom(client)
-  const handle = await served.overlay.open(SERVER_CRED, inode, { read: true })
-  const place = { view: served, inode, file: lockKeyOf(served, inode) }
+  const file = lockKeyOf(served, inode)
+  const place = { view: served, inode, file }
+  const holds = states.mayHold(client, file)
+  const handle = holds ? await served.overlay.open(SERVER_CRED, inode, { read: true }) : undefined
+  // It may have ended meanwhile: then nobody would ever close the file.
+  if (call.context.clients.byId(client.idHi, client.idLo) !== client) {
+    handle?.close()
+    throw new Nfs4Error(call.minor === 0 ? STATUS.EXPIRED : STATUS.DEADSESSION)
+  }
   const state = states.open(states.owner(client, args.owner), place, { access, deny }, handle)
   if (state === undefined) refuseShare(handle)
   const truncates = !found.created && create?.settable.change.size === 0
@@ -103,8 +110,8 @@ async function openFound(
   answer(call, state, found, args)
 }
 
-function refuseShare(handle: OpenFile): never {
-  handle.close()
+function refuseShare(handle: OpenFile | undefined): never {
+  handle?.close()
   throw new Nfs4Error(STATUS.SHARE_DENIED)
 }
 

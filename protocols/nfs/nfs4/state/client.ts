@@ -42,6 +42,8 @@ export class Nfs4Client {
   readonly lockOwners = new Map<string, OwnerSequence>()
   /** The views of templates in which it has files open, and how many. */
   readonly members = new Map<NfsMember, number>()
+  /** The number of its opens that hold their file. */
+  held = 0
   /** Everything with a stateid. */
   readonly states = new Set<State>()
   /** When it was last heard of, in ms of the injected clock. */

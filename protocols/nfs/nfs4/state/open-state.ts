@@ -64,14 +64,14 @@ export class OpenState extends State {
   /** The combinations of access (below) that were opened, to which it may be downgraded, as bits. */
   opened = 0
   /** Keeps the file alive when its last name is removed. */
-  readonly handle: OpenFile
+  readonly handle: OpenFile | undefined
   readonly locks = new Set<LockState>()
 
   constructor(
     owner: OpenOwner,
     serial: number,
     place: { view: ServedView; inode: Inode; file: string },
-    handle: OpenFile,
+    handle: OpenFile | undefined,
   ) {
     super(owner.client, serial, place)
     this.owner = owner

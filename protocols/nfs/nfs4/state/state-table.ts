@@ -8,10 +8,18 @@ import type { Nfs4Client } from './client.ts'
 import { LockState, OpenOwner, OpenState, type State } from './open-state.ts'
 import { OwnerSequence } from './owner-sequence.ts'
 
+<<<<<<< HEAD
 /** Opens and locks of one client, of one address, and of all. Each takes 1 KiB at most, with the name of its owner 2 KiB. */
 const MOST_OF_CLIENT = 20_000
 const MOST_OF_ADDRESS = 40_000
 const MOST = 160_000
+=======
+/** Opens and locks of one client, and of all. */
+const MOST_OF_CLIENT = 50_000
+const MOST = 500_000
+/** The part of the files held open that one client may have. */
+const CLIENTS_PART = 4
+>>>>>>> f9978ac (NFSv4: files that clients hold open have a share of the descriptors; counters of clients, opens and files)
 /** Owners of which 4.0 remembers the last request. */
 const MOST_OWNERS = 4096
 
@@ -29,12 +37,17 @@ export class StateTable {
   readonly #opens = new Map<string, Set<OpenState>>()
   readonly #locks: LockTable
   readonly #shares: ShareTable
+  /** How many opens hold each file, by which it lives without a name. Each file takes a descriptor. */
+  readonly #held = new Map<string, number>()
+  readonly #mostHeld: number
   /** The owners of opens that were closed last, in 4.0. */
   readonly #closed = new Map<number, OwnerSequence>()
   readonly #ofAddress = new AddressShares(MOST_OF_ADDRESS)
   #serial = 0
 
-  constructor(locks: LockTable, shares: ShareTable) {
+  /** `mostHeld` is the maximum number of files that are held open for all clients together; one client gets a quarter. */
+  constructor(locks: LockTable, shares: ShareTable, mostHeld: number) {
+    this.#mostHeld = mostHeld
     this.#locks = locks
     this.#shares = shares
   }
@@ -52,6 +65,17 @@ export class StateTable {
   openFile(file: string): Inode | undefined {
     for (const { inode } of this.#opens.get(file) ?? []) return inode
     return undefined
+  }
+
+  /** Whether an open may hold its file. Beyond the limit a file lives only as long as it has a name. */
+  mayHold(client: Nfs4Client, file: string): boolean {
+    if (client.held >= this.#mostHeld / CLIENTS_PART) return false
+    return this.#held.size < this.#mostHeld || this.#held.has(file)
+  }
+
+  /** The number of files that are held open. */
+  get held(): number {
+    return this.#held.size
   }
 
   /** Whether a client may have one more. */
@@ -91,7 +115,7 @@ export class StateTable {
     owner: OpenOwner,
     place: Place,
     share: { access: number; deny: number },
-    handle: OpenFile,
+    handle: OpenFile | undefined,
   ): OpenState | undefined {
     const { file } = place
     const known = owner.opens.get(file)
@@ -102,10 +126,11 @@ export class StateTable {
       this.#opens.set(file, (this.#opens.get(file) ?? new Set()).add(open))
       this.#add(open)
       countIn(owner.client, place.view.member, 1)
+      if (handle !== undefined) this.#countHeld(open, 1)
       return taken(open, share.access, share.deny, share)
     }
     if (!this.#change(known, known.access | share.access, known.deny | share.deny)) return undefined
-    handle.close()
+    handle?.close()
     return taken(known, known.access | share.access, known.deny | share.deny, share)
   }
 
@@ -141,7 +166,10 @@ export class StateTable {
     if (open.client.minor === 0) keep(this.#closed, open.serial, open.owner.sequence)
     else if (open.owner.opens.size === 0) open.client.owners.delete(open.owner.name)
     this.#drop(open)
-    open.handle.close()
+    if (open.handle !== undefined) {
+      this.#countHeld(open, -1)
+      open.handle.close()
+    }
     countIn(open.client, open.view.member, -1)
   }
 
@@ -168,6 +196,13 @@ export class StateTable {
       if (state.kind === 'open') this.close(state as OpenState)
       if (loopBudget.spent) await loopBudget.rest()
     }
+  }
+
+  #countHeld({ client, file }: OpenState, change: 1 | -1): void {
+    client.held += change
+    const holders = (this.#held.get(file) ?? 0) + change
+    if (holders === 0) this.#held.delete(file)
+    else this.#held.set(file, holders)
   }
 
   #change(open: OpenState, access: number, deny: number): boolean {

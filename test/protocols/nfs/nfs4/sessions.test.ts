@@ -1,5 +1,5 @@
 import t from 'tap'
-import { createSession, Nfs4Failure, Nfs4TestClient, type Op, op } from '../../../helpers/nfs4-client.ts'
+import { CURRENT, createSession, Nfs4Failure, Nfs4TestClient, type Op, op } from '../../../helpers/nfs4-client.ts'
 import { authSys } from '../../../helpers/rpc-client.ts'
 import { withNfs } from '../nfs-fixture.ts'
 
@@ -149,6 +149,26 @@ t.test('who asks for a client id counts', async (t) => {
     t.equal(await failure(client.exchangeId('mine', 'one', 4)), STATUS.INVAL)
     await client.close()
     await thief.close()
+  })
+})
+
+t.test('nothing is left of clients that restart or end, also of files without a name', async (t) => {
+  const names = Array.from({ length: 20 }, (_, i) => `file${i}`)
+  await withNfs(t, [Object.fromEntries(names.map((name) => [name, 'x']))], async ({ server }) => {
+    const there = () => [server.counters.clients4, server.counters.states4, server.counters.files4]
+    for (let i = 0; i < 5; i++) {
+      const client = await Nfs4TestClient.start(server.port, { owner: 'restarts', verifier: `${i}` })
+      const root = await client.handle('/overlay')
+      const lock = op.lock(CURRENT, 'it', { offset: 0, length: 1 })
+      for (const name of names) await client.compound([op.putfh(root), op.open('me', { name }), lock])
+      if (i === 3) await client.run(op.putfh(root), op.remove('file0'))
+      t.same(there(), i === 4 ? [1, 38, 19] : [1, 40, 20])
+      await client.close()
+    }
+    const last = await Nfs4TestClient.start(server.port, { owner: 'restarts', verifier: 'last' })
+    t.same(there(), [1, 0, 0])
+    t.equal(server.counters.locks, 0)
+    await last.close()
   })
 })
 
