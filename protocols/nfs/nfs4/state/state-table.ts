@@ -8,18 +8,12 @@ import type { Nfs4Client } from './client.ts'
 import { LockState, OpenOwner, OpenState, type State } from './open-state.ts'
 import { OwnerSequence } from './owner-sequence.ts'
 
-<<<<<<< HEAD
 /** Opens and locks of one client, of one address, and of all. Each takes 1 KiB at most, with the name of its owner 2 KiB. */
 const MOST_OF_CLIENT = 20_000
 const MOST_OF_ADDRESS = 40_000
 const MOST = 160_000
-=======
-/** Opens and locks of one client, and of all. */
-const MOST_OF_CLIENT = 50_000
-const MOST = 500_000
 /** The part of the files held open that one client may have. */
 const CLIENTS_PART = 4
->>>>>>> f9978ac (NFSv4: files that clients hold open have a share of the descriptors; counters of clients, opens and files)
 /** Owners of which 4.0 remembers the last request. */
 const MOST_OWNERS = 4096
 
