@@ -115,7 +115,7 @@ export class BootDoor {
     return this.#boot(request, machine, chosen)
   }
 
-  #unknown(request: ScriptRequest): TextAnswer {
+  async #unknown(request: ScriptRequest): Promise<TextAnswer> {
     const { machines, log } = this.#parts
     const { claim, address, view, form } = request
     const { unknown, unknownView } = this.#settings
@@ -128,7 +128,7 @@ export class BootDoor {
     const wanted = unknown === 'ephemeral' ? unknownView : (view ?? (form === 'grub' ? this.#usual : undefined))
     if (unknown === 'menu' && wanted === undefined) return this.#menu(request, 'unknown machine')
     const machine = unknown === 'refuse' ? undefined : machines.unknown(claim, wanted)
-    if (machine === undefined || wanted === undefined || machines.isFull) {
+    if (machine === undefined || wanted === undefined || !(await machines.makeRoom())) {
       log.warn({ client: address, ...withoutKey(claim) }, 'an unknown machine was not let in; add it to [machines]')
       return { status: 403, text: 'this machine is not in the list; add it to [machines] in the configuration\n' }
     }

@@ -34,10 +34,12 @@ export const MOST_MACHINES = 20_000
 /** What is kept of all machines, in a journal of the state directory. Only the user of the server can read it. */
 export class MachineRecords {
   readonly #journal: Journal
+  readonly #most: number
   readonly #records = new Map<string, MachineRecord>()
 
-  constructor(journal: Journal, log: Logger) {
+  constructor(journal: Journal, log: Logger, most: number = MOST_MACHINES) {
     this.#journal = journal
+    this.#most = most
     for (const text of journal.takeRecords()) {
       const line = JSON.parse(text) as Line
       if ('put' in line) this.#records.set(line.put.name, line.put)
@@ -64,7 +66,7 @@ export class MachineRecords {
 
   /** Whether there is room for one more. */
   get isFull(): boolean {
-    return this.#records.size >= MOST_MACHINES
+    return this.#records.size >= this.#most
   }
 
   /** Changes what is kept of a machine. It is durable when it resolves. @throws Error it cannot be kept */

@@ -223,9 +223,18 @@ export class Machines implements MachineNames {
     return { machineId, sshKey }
   }
 
-  /** Whether another machine can be kept. */
-  get isFull(): boolean {
-    return this.#parts.records.isFull
+  /** Forgets the machine in no list that booted longest ago, if no more can be kept. False if there is none that is not at an address now. */
+  async makeRoom(): Promise<boolean> {
+    const { records } = this.#parts
+    if (!records.isFull) return true
+    let oldest: MachineRecord | undefined
+    for (const record of records.list()) {
+      const gone =
+        !this.#listed.has(record.name) && (record.lease === undefined || !this.#leases.has(keyOf(record.lease)))
+      if (gone && (oldest === undefined || (record.bootedMs ?? 0) < (oldest.bootedMs ?? 0))) oldest = record
+    }
+    if (oldest !== undefined) await this.forget(oldest.name)
+    return oldest !== undefined
   }
 
   trouble(name: string, text: string): void {

@@ -1,11 +1,15 @@
 import { execFileSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
+import { pino } from 'pino'
 import t from 'tap'
+import { readConfig } from '../../../config/file/read-config.ts'
 import { readMac, readSerial, readUuid } from '../../../config/index.ts'
 import { nameOfUnknown, readClaim } from '../../../server/boot/claim.ts'
 import { kernelArguments } from '../../../server/boot/kernel-arguments.ts'
 import { compareVersions } from '../../../server/boot/kernel-files.ts'
+import { MachineRecords } from '../../../server/boot/machine-records.ts'
+import { Machines } from '../../../server/boot/machines.ts'
 import { macOf } from '../../../server/boot/neighbours.ts'
 import { render } from '../../../server/boot/site-files.ts'
 import { newSshHostKey } from '../../../server/boot/ssh-host-key.ts'
@@ -89,6 +93,36 @@ t.test('templates of files', async (t) => {
     /site\/x\.template names \{\{password\}\}; the words are name, mac/,
   )
   t.throws(() => render('{{constructor}}', values, 'f'), /the words are/)
+})
+
+t.test('machines in no list give way to others when they are gone', async (t) => {
+  const kept: string[] = []
+  const journal = {
+    takeRecords: () => [],
+    append: async (text: string) => void kept.push(text),
+    keepShort: () => undefined,
+  }
+  const log = pino({ level: 'silent' })
+  const records = new MachineRecords(journal, log, 2)
+  let now = 1_000_000
+  const settings = readConfig(
+    '[boot]\nlisten = "10.0.0.1:8081"\nviews = ["a"]\n[layers.a]\npath = "a"\n[stacks.a]\nlayers = ["a"]\n[views.a]\nstack = "a"\nupper = "per-machine"\ndirectory = "v"\n',
+    {
+      ...{ name: 'c', path: '/c', overrides: new Map(), exportError: () => undefined },
+      environment: { cwd: '/', uid: 0, defaultStateDir: '/s', variables: {} },
+    },
+  ).draft.boot!
+  const machines = new Machines(settings, { records, random: randomBytes, wallNow: () => now, log, findable: true })
+  await machines.lease('m-1', { view: 'a', address: '10.0.0.2' }, undefined)
+  now += 1000
+  await machines.lease('m-2', { view: 'a', address: '10.0.0.3' }, undefined)
+  t.equal(await machines.makeRoom(), false, 'both are at their addresses')
+  now += settings.leaseMs
+  t.equal(machines.nameAt('a', '10.0.0.2'), undefined, 'one was silent for too long')
+  t.equal(await machines.makeRoom(), true)
+  t.same(machines.names(), ['m-2'])
+  t.equal(machines.nameAt('a', '10.0.0.3'), 'm-2')
+  t.match(kept.at(-1), /"forget":"m-1"/)
 })
 
 t.test('the kernel command line', async (t) => {
