@@ -73,8 +73,8 @@ export async function prepareWebdav(
     callerOf: login === undefined ? () => anybody : (req) => login.callerOf(req),
     accountOf: login && ((req) => login.accountOf(req)),
     machineOf: (req) => names.machineOf(req),
-    seen: (req, caller, view) =>
-      server.presence.seen(req.socket, names.clientOf(req), caller.user ?? `uid ${caller.uid}`, view),
+    seen: (req, { login, user }, view) =>
+      server.presence.seen(req.socket, names.clientOf(req), login ?? `uid ${user}`, view),
     lockJournals: journals,
     memberLocks: await openMemberLocks(server, settings, log),
     lockClock: { now: steadyClock, boot: await readBootId() },

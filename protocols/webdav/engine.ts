@@ -75,7 +75,7 @@ export class DavEngine extends WebDAVServer {
 
   #run(ctx: DavContext): void {
     if (this.#services.seen !== undefined && ctx.view !== undefined)
-      this.#services.seen(ctx.req, ctx.caller, labelOf(ctx.view, ctx.template))
+      this.#services.seen(ctx.req, ctx.view.holder, labelOf(ctx.view, ctx.template))
     try {
       const result = this.#dispatch(ctx)
       if (result instanceof Promise) {

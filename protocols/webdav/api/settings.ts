@@ -175,8 +175,14 @@ export interface DavOptions {
   readonly accountOf?: ((req: IncomingMessage) => PageAccount | undefined) | undefined
   /** The address of the machine that sent a request, empty if it is not known for certain; by default that of the connection without proxies. */
   readonly machineOf?: (req: IncomingMessage) => string
-  /** Told of each request in a view, before it is answered: `view` is the name of a view, or `TEMPLATE/NAME`. */
-  readonly seen?: ((req: IncomingMessage, caller: Caller, view: string) => void) | undefined
+  /** Told of each request in a view, before it is answered, and as whom it acts there. `view` is the name of a view, or `TEMPLATE/NAME`. */
+  readonly seen?:
+    | ((
+        req: IncomingMessage,
+        actor: { readonly user: number; readonly login?: string | undefined },
+        view: string,
+      ) => void)
+    | undefined
   /** Milliseconds since the epoch; the system clock by default. */
   readonly now?: () => number
   /** The clock for lock expiry; by default the monotonic clock of this boot, or `now` if given. */
