@@ -27,6 +27,8 @@ export async function outcomesOf(parts: OutcomeParts): Promise<PathOutcome[]> {
 
 class Outcomes {
   readonly #parts: OutcomeParts
+  /** The paths in the base of moved directories. */
+  readonly #movedFrom = new Set<string>()
   /** The paths that moved files have left. */
   readonly #left = new Set<Difference>()
   /** Directories of the user in which the base shows nothing, by their paths. */
@@ -51,6 +53,8 @@ class Outcomes {
       .filter(({ kind, was }) => kind !== 'removed' || !moved.has(was.join('/')))
       .flatMap((difference) => this.#byPath(difference))
     found.sort((a, b) => a.path.length - b.path.length)
+    for (const { kind, from, type } of found)
+      if (kind === 'renamed' && from !== undefined && type === FileType.directory) this.#movedFrom.add(from.join('/'))
     const outcomes: PathOutcome[] = []
     for (const difference of found) {
       const outcome = await this.#outcomeOf(difference)
@@ -82,7 +86,8 @@ class Outcomes {
     if (isIn(this.#dropped, path) && kind !== 'removed') return undefined
     if (isIn(this.#trees, path) && kind !== 'removed') return goneFrom(difference)
     if (isIn(this.#covering, path)) {
-      if (kind === 'removed') return undefined
+      // What was in a directory that has been moved from here is gone from there.
+      if (kind === 'removed') return isIn(this.#movedFrom, path) ? await this.#removed(difference) : undefined
       return kind === 'renamed' ? await this.#moved(difference) : untouched(difference, 'put')
     }
     if (this.#parts.strategyOf(path) === 'replace') return this.#replaced(difference)
