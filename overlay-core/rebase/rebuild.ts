@@ -81,7 +81,7 @@ class Rebuild {
     this.#aside ??= await this.#makeAside()
     const name = `${this.#moved.size}`
     const parent = await this.#find(path.slice(0, -1))
-    if (parent === undefined) return
+    if (parent?.type !== FileType.directory) return
     await target.rename(cred, parent, path.at(-1) as Name, this.#aside.dir, name)
     this.#moved.set(outcome, name)
   }
@@ -248,7 +248,8 @@ class Rebuild {
 
   async #hide(path: readonly Name[]): Promise<void> {
     const dir = await this.#find(path.slice(0, -1))
-    if (dir) await this.#hideIn(dir, path.at(-1) as Name)
+    // The new base may have something else at the path of the directory.
+    if (dir?.type === FileType.directory) await this.#hideIn(dir, path.at(-1) as Name)
   }
 
   async #hideIn(dir: Inode, name: Name): Promise<void> {
